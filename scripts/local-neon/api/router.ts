@@ -1,0 +1,85 @@
+import { randomUUID, timingSafeEqual } from 'node:crypto'
+import { type Answer, type Asked, TooLarge } from '../answer.ts'
+import type { Limits } from '../limits.ts'
+import type { Context } from '../work/context.ts'
+import type { Work } from '../work/operations.ts'
+import { ApiError } from './error.ts'
+
+export interface ApiContext extends Context {
+  work: Work
+  limits: Limits
+}
+
+export interface Call extends ApiContext {
+  /** The parts of the path that the route names, decoded. */
+  params: Record<string, string>
+  query: URLSearchParams
+  body: Record<string, unknown>
+}
+
+export type Handle = (call: Call) => Promise<[status: number, body?: unknown]> | [status: number, body?: unknown]
+
+/** `POST /projects/:project/branches` and what answers it. */
+export type Routes = Record<string, Handle>
+
+const MAX_BODY_BYTES = 1_048_576
+
+/** The management API: who may call, which handler answers, and how failures look. */
+export function router(routes: Routes, context: ApiContext, apiKey: string) {
+  const table = Object.entries(routes).map(([route, handle]) => {
+    const [method = '', path = ''] = route.split(' ')
+    return { method, pattern: new RegExp(`^${path.replaceAll(/:(\w+)/g, '(?<$1>[^/]+)')}$`), handle }
+  })
+
+  async function find(asked: Asked, path: string): Promise<[number, unknown?]> {
+    if (!allowed(asked.headers.authorization, apiKey))
+      throw new ApiError(401, 'authentication failed: the API key is missing or not valid')
+    const found = table.find(({ method, pattern }) => method === asked.method && pattern.test(path))
+    if (!found) throw new ApiError(404, `this local Neon does not answer ${asked.method} ${path}`)
+    const params = Object.entries(found.pattern.exec(path)?.groups ?? {}).map(([name, value]) => [name, decode(value)])
+    return found.handle({ ...context, params: Object.fromEntries(params), query: asked.query, body: await readBody(asked) })
+  }
+
+  return async (asked: Asked, path: string): Promise<Answer> => {
+    const given = asked.headers['x-request-id']
+    const requestId = typeof given === 'string' && given ? given : randomUUID()
+    const headers = { 'content-type': 'application/json', 'x-request-id': requestId }
+    try {
+      const [status, body] = await find(asked, path)
+      return { status, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) }
+    } catch (error) {
+      const { status, code } = error instanceof ApiError ? error : { status: 500, code: '' }
+      const message = error instanceof Error ? error.message : String(error)
+      return { status, headers, body: JSON.stringify({ request_id: requestId, code, message }) }
+    }
+  }
+}
+
+function allowed(authorization: string | undefined, apiKey: string) {
+  const given = Buffer.from(authorization ?? '')
+  const wanted = Buffer.from(`Bearer ${apiKey}`)
+  return given.length === wanted.length && timingSafeEqual(given, wanted)
+}
+
+function decode(part: string) {
+  try {
+    return decodeURIComponent(part)
+  } catch {
+    throw new ApiError(400, `the path has a part that cannot be decoded: ${part}`)
+  }
+}
+
+async function readBody(asked: Asked): Promise<Record<string, unknown>> {
+  const text = await asked.body(MAX_BODY_BYTES).catch((error) => {
+    throw error instanceof TooLarge ? new ApiError(413, 'the request is too large') : error
+  })
+  if (text.trim() === '') return {}
+  let body: unknown
+  try {
+    body = JSON.parse(text)
+  } catch {
+    throw new ApiError(400, 'the body is not valid JSON')
+  }
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) throw new ApiError(400, 'the body must be a JSON object')
+  return body as Record<string, unknown>
+}

@@ -1,0 +1,77 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Answer, Asked } from './answer.ts'
+
+/** Something that goes wrong on purpose, for the next `times` requests that match. */
+export interface Fault {
+  match: {
+    method?: string
+    /** A regular expression on the path, such as `^/api/v2/projects$` or `^/sql$`. */
+    path: string
+  }
+  times: number
+  /** `drop_before` loses the request, `drop_after` carries it out and loses the answer. */
+  kind: 'status' | 'drop_before' | 'drop_after' | 'delay'
+  status?: number
+  body?: string
+  headers?: Record<string, string>
+  ms?: number
+}
+
+export interface Faults {
+  set(faults: Fault[]): void
+  /** Those that have not been used up. */
+  list(): Fault[]
+  around(asked: Asked, handler: (asked: Asked) => Promise<Answer>): Promise<Answer>
+}
+
+const LOST: Answer = { status: 0 }
+const OWN_PATH = '/faults'
+
+/** Holds the faults that are switched on. */
+export function openFaults(initial: Fault[] = []): Faults {
+  let open = initial.map((fault) => ({ ...fault }))
+
+  function next(asked: Asked) {
+    const fault = open.find(
+      ({ match, times }) =>
+        times > 0 && (match.method ?? asked.method) === asked.method && new RegExp(match.path).test(asked.path),
+    )
+    if (fault) fault.times -= 1
+    return fault
+  }
+
+  return {
+    set(faults) {
+      open = faults.map((fault) => ({ ...fault }))
+    },
+    list: () => open.filter(({ times }) => times > 0),
+    async around(asked, handler) {
+      const fault = asked.path === OWN_PATH ? undefined : next(asked)
+      switch (fault?.kind) {
+        case 'status':
+          return { status: fault.status ?? 500, headers: fault.headers ?? {}, body: fault.body ?? '' }
+        case 'drop_before':
+          return LOST
+        case 'drop_after': {
+          const { after } = await handler(asked)
+          return after ? { ...LOST, after } : LOST
+        }
+        case 'delay':
+          await sleep(fault.ms ?? 0)
+          return handler(asked)
+        case undefined:
+          return handler(asked)
+      }
+    },
+  }
+}
+
+/** `GET /faults` shows what is switched on, `PUT /faults` replaces it. */
+export async function answerFaults(asked: Asked, faults: Faults): Promise<Answer> {
+  if (asked.method === 'PUT') {
+    const wanted: unknown = JSON.parse(await asked.body(1_000_000))
+    if (!Array.isArray(wanted)) return { status: 400, body: JSON.stringify({ message: 'a list of faults is needed', code: '' }) }
+    faults.set(wanted)
+  }
+  return { status: 200, headers: { 'content-type': 'application/json' }, body: JSON.stringify(faults.list()) }
+}

@@ -1,0 +1,58 @@
+import { parseArgs } from 'node:util'
+import { startLocalNeon } from './start.ts'
+
+const HELP = `Neon's management API and SQL over HTTP, on this machine, in front of a real Postgres.
+
+  node scripts/local-neon/main.ts --data DIR [options]
+
+  --data DIR           where everything is kept; made when it does not exist
+  --port N             of the HTTP server; 0, the default, takes a free one
+  --postgres-port N    of Postgres; 0, the default, takes a free one
+  --operation-ms N     how long each operation takes; 20 is the default
+  --verbose            show what Postgres says
+  --help               show this
+
+When it is ready it prints one line of JSON: {"api_url","api_key","sql_url","postgres_url"}. Ctrl-C ends it; the data stays.
+`
+
+const { values } = parseArgs({
+  options: {
+    data: { type: 'string' },
+    port: { type: 'string', default: '0' },
+    'postgres-port': { type: 'string', default: '0' },
+    'operation-ms': { type: 'string', default: '20' },
+    verbose: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
+  },
+})
+
+function whole(name: 'port' | 'postgres-port' | 'operation-ms') {
+  const text = values[name]
+  if (!/^\d{1,6}$/.test(text)) throw new Error(`--${name} needs a whole number`)
+  return Number(text)
+}
+
+async function main() {
+  if (values.help || values.data === undefined) {
+    process.stdout.write(HELP)
+    if (!values.help) process.exitCode = 2
+    return
+  }
+  const neon = await startLocalNeon({
+    dataDir: values.data,
+    port: whole('port'),
+    postgresPort: whole('postgres-port'),
+    operationMs: whole('operation-ms'),
+    log: (line) => values.verbose && process.stderr.write(`${line}\n`),
+  })
+  const { apiUrl, apiKey, sqlUrl, postgresUrl } = neon
+  process.stdout.write(`${JSON.stringify({ api_url: apiUrl, api_key: apiKey, sql_url: sqlUrl, postgres_url: postgresUrl })}\n`)
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.once(signal, () => void neon.stop().finally(() => process.exit()))
+  }
+}
+
+main().catch((error: Error) => {
+  process.stderr.write(`${error.message}\n`)
+  process.exitCode = 1
+})

@@ -1,0 +1,124 @@
+import { readFile, writeFile } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import type { Answer, Asked } from './answer.ts'
+import { branchRoutes } from './api/branches.ts'
+import { accountRoutes } from './api/connection.ts'
+import { databaseRoutes } from './api/databases.ts'
+import { endpointRoutes } from './api/endpoints.ts'
+import { operationRoutes } from './api/operations.ts'
+import { projectRoutes } from './api/projects.ts'
+import { roleRoutes } from './api/roles.ts'
+import { router } from './api/router.ts'
+import { openAdmin } from './cluster/admin.ts'
+import { answerFaults, type Fault, openFaults } from './faults.ts'
+import { serve } from './http.ts'
+import { LIMITS, type Limits } from './limits.ts'
+import { type Log, startPostgres } from './postgres.ts'
+import { sqlHandler } from './sql/handler.ts'
+import { openPool } from './sql/pool.ts'
+import { newApiKey } from './state/names.ts'
+import { openStore } from './state/store.ts'
+import { dropAll } from './work/branches.ts'
+import type { Context } from './work/context.ts'
+import { openWork } from './work/operations.ts'
+import { SHARE_ROLES } from './work/roles.ts'
+
+export interface LocalNeonOptions {
+  /** Where everything is kept; made when it does not exist. */
+  dataDir: string
+  /** Of the HTTP server; 0, the default, takes a free port. */
+  port?: number
+  /** Of Postgres; 0, the default, takes a free port. */
+  postgresPort?: number
+  /** Replaces the key that was generated when the folder was made. */
+  apiKey?: string
+  /** How long each operation takes at least. With 0 an operation has been carried out when its call is answered. */
+  operationMs?: number
+  /** False trades safety against a crash of the machine for speed. For tests. */
+  durable?: boolean
+  limits?: Partial<Limits>
+  faults?: Fault[]
+  log?: Log
+}
+
+export interface LocalNeon {
+  /** The management API; ends in `/api/v2`. */
+  apiUrl: string
+  /** SQL over HTTP; ends in `/sql`. */
+  sqlUrl: string
+  apiKey: string
+  /** The superuser's connection string, for direct access. */
+  postgresUrl: string
+  stop(): Promise<void>
+}
+
+const API = '/api/v2'
+const OPERATION_MS = 20
+
+/** Starts Neon's management API and SQL over HTTP in this process, in front of a real Postgres. */
+export async function startLocalNeon(options: LocalNeonOptions): Promise<LocalNeon> {
+  const { dataDir, durable = true, log = () => {} } = options
+  const postgres = await startPostgres({ dataDir, port: options.postgresPort ?? 0, durable, log })
+  const stops: (() => Promise<unknown>)[] = [postgres.stop]
+  const stop = async () => {
+    for (const end of stops.splice(0).reverse()) await end()
+  }
+  try {
+    const apiKey = options.apiKey ?? (await keptKey(dataDir))
+    const admin = await openAdmin(postgres.url)
+    stops.push(admin.stop)
+    await admin.run(SHARE_ROLES)
+    const pool = openPool(postgres.port)
+    stops.push(pool.stop)
+    const context: Context = { admin, pool, store: await openStore(admin.pool) }
+    await removeRubbish(context)
+    const work = openWork(context, { operationMs: options.operationMs ?? OPERATION_MS, log })
+    stops.push(work.stop)
+
+    const limits = { ...LIMITS, ...options.limits }
+    const routes = {
+      ...accountRoutes,
+      ...projectRoutes,
+      ...operationRoutes,
+      ...branchRoutes,
+      ...endpointRoutes,
+      ...databaseRoutes,
+      ...roleRoutes,
+    }
+    const api = router(routes, { ...context, work, limits }, apiKey)
+    const sql = sqlHandler(context, limits)
+    const faults = openFaults(options.faults)
+    const handle = async (asked: Asked): Promise<Answer> => {
+      if (asked.path.startsWith(`${API}/`)) return api(asked, asked.path.slice(API.length))
+      return asked.path === '/faults' ? answerFaults(asked, faults) : sql(asked)
+    }
+    const { server, port } = await serve(options.port ?? 0, handle, faults)
+    stops.push(async () => {
+      server.closeAllConnections()
+      await new Promise((done) => server.close(done))
+    })
+    const url = `http://127.0.0.1:${port}`
+    return { apiUrl: `${url}${API}`, sqlUrl: `${url}/sql`, apiKey, postgresUrl: postgres.url, stop }
+  } catch (error) {
+    await stop()
+    throw error
+  }
+}
+
+async function keptKey(dataDir: string) {
+  const file = join(resolve(dataDir), 'api.key')
+  const kept = (await readFile(file, 'utf8').catch(() => '')).trim()
+  if (kept) return kept
+  const key = newApiKey()
+  await writeFile(file, key, { mode: 0o600 })
+  return key
+}
+
+/** Finishes the deletion of projects that a stop interrupted. */
+async function removeRubbish(context: Context) {
+  for (const rubbish of context.store.all('rubbish')) {
+    await dropAll(context, rubbish.databases, rubbish.roles)
+    context.store.drop('rubbish', rubbish)
+  }
+  await context.store.saved()
+}

@@ -1,0 +1,129 @@
+// What the local Neon remembers. A record is what the wire shows and, apart from it, what only we need to know.
+
+import type { Effect } from '../work/effects.ts'
+
+export interface Project {
+  id: string
+  name: string
+  region_id: string
+  pg_version: number
+  store_passwords: boolean
+  history_retention_seconds: number
+  settings: Record<string, unknown>
+  default_endpoint_settings: Record<string, unknown>
+  org_id?: string
+  created_at: string
+  updated_at: string
+}
+
+export interface Branch {
+  id: string
+  project_id: string
+  parent_id?: string
+  name: string
+  default: boolean
+  protected: boolean
+  init_source: string
+  expires_at?: string
+  annotation: Record<string, string>
+  /** `init` until its operation has built it. */
+  current_state: 'init' | 'ready'
+  deleting: boolean
+  created_at: string
+  updated_at: string
+  state_changed_at: string
+}
+
+export interface Endpoint {
+  id: string
+  project_id: string
+  branch_id: string
+  host: string
+  name?: string
+  type: 'read_write' | 'read_only'
+  current_state: 'init' | 'active' | 'idle'
+  disabled: boolean
+  settings: Record<string, unknown>
+  autoscaling_limit_min_cu: number
+  autoscaling_limit_max_cu: number
+  suspend_timeout_seconds: number
+  deleting: boolean
+  created_at: string
+  updated_at: string
+}
+
+export interface Database {
+  id: number
+  branch_id: string
+  name: string
+  owner_name: string
+  /** Its name in the cluster, which all branches share. */
+  real_name: string
+  /** False until the operation that makes it has finished, and from the moment it is deleted. */
+  live: boolean
+  deleting: boolean
+  /** The database in the cluster that it starts as a copy of. */
+  copy_of?: string
+  created_at: string
+  updated_at: string
+}
+
+export interface Role {
+  branch_id: string
+  name: string
+  /** Its name in the cluster, which all branches share. */
+  real_name: string
+  /** Roles made by SQL keep their password to themselves. */
+  made_by: 'api' | 'sql'
+  no_login: boolean
+  password?: string
+  /** What opens a connection now; differs from `password` while an operation runs. */
+  live_password?: string
+  deleting: boolean
+  /** The role in the cluster whose memberships, settings and objects it takes over when its branch is built. */
+  copy_of?: string
+  created_at: string
+  updated_at: string
+}
+
+export type Status = 'scheduling' | 'running' | 'finished' | 'failed' | 'cancelled'
+
+export interface Operation {
+  id: string
+  project_id: string
+  branch_id?: string
+  endpoint_id?: string
+  action: string
+  status: Status
+  error?: string
+  failures_count: number
+  created_at: string
+  updated_at: string
+  total_duration_ms: number
+  effects: Effect[]
+}
+
+/** What is left of a deleted project in the cluster, until it is gone. */
+export interface Rubbish {
+  id: string
+  databases: string[]
+  roles: string[]
+}
+
+export interface Records {
+  project: Project
+  branch: Branch
+  endpoint: Endpoint
+  database: Database
+  role: Role
+  operation: Operation
+  rubbish: Rubbish
+}
+
+export type Kind = keyof Records
+
+/** The key of something that has a name inside a branch. */
+export const inBranch = (branchId: string, name: string) => `${branchId}/${name}`
+
+/** Now, as the wire writes it. */
+export const now = () => `${new Date().toISOString().slice(0, 19)}Z`

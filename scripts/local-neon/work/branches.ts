@@ -1,0 +1,70 @@
+import { escapeIdentifier, escapeLiteral } from 'pg'
+import { type Database, now } from '../state/records.ts'
+import { adopt } from './adopt.ts'
+import type { Context } from './context.ts'
+import { createDatabase } from './databases.ts'
+import { databasesOf, endpointsOf, rolesOf } from './lookup.ts'
+import { createRole } from './roles.ts'
+
+/** Makes the roles and databases that the branch's records name: empty ones, or copies of what its parent had. */
+export async function buildBranch(context: Context, branchId: string): Promise<void> {
+  const { store, admin } = context
+  const branch = store.get('branch', branchId)
+  if (!branch) return
+  const roles = rolesOf(store, branchId)
+  const made = roles.filter((role) => role.made_by === 'api')
+  for (const role of made) await createRole(context, branchId, role.name)
+  const heirs = new Map(made.flatMap((role) => (role.copy_of === undefined ? [] : [[role.copy_of, role.real_name] as const])))
+  if (heirs.size > 0) await adopt.memberships(admin, heirs)
+  for (const database of databasesOf(store, branchId)) {
+    if (database.copy_of === undefined) await createDatabase(context, branchId, database.name)
+    else await copyDatabase(context, database, heirs)
+  }
+  store.put('branch', { ...branch, current_state: 'ready', updated_at: now(), state_changed_at: now() })
+}
+
+async function copyDatabase({ store, admin, pool }: Context, database: Database, heirs: Map<string, string>) {
+  const { real_name, copy_of } = database
+  if (database.live || copy_of === undefined) return
+  // A copy that was interrupted is not to be trusted.
+  await admin.run(`drop database if exists ${escapeIdentifier(real_name)} with (force)`)
+  await pool.hold([copy_of], async () => {
+    await admin.run(`select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = ${escapeLiteral(copy_of)}`)
+    await admin.run(`create database ${escapeIdentifier(real_name)} template ${escapeIdentifier(copy_of)}`)
+  })
+  await adopt.database(admin, { from: copy_of, to: real_name, heirs })
+  store.put('database', { ...database, live: true, updated_at: now() })
+}
+
+/** Drops everything of a branch, and forgets it. */
+export async function removeBranch(context: Context, branchId: string): Promise<void> {
+  const { store } = context
+  const branch = store.get('branch', branchId)
+  const databases = databasesOf(store, branchId)
+  const roles = rolesOf(store, branchId)
+  const own = roles.filter((role) => role.made_by === 'api')
+  for (const endpoint of endpointsOf(store, branchId)) store.drop('endpoint', endpoint)
+  await dropAll(
+    context,
+    databases.map((database) => database.real_name),
+    own.map((role) => role.real_name),
+  )
+  store.drop('database', ...databases)
+  store.drop('role', ...roles)
+  if (branch) store.drop('branch', branch)
+}
+
+/** Drops databases, then the roles that owned them. */
+export async function dropAll({ admin, pool }: Context, databases: string[], roles: string[]): Promise<void> {
+  await pool.hold(databases, async () => {
+    for (const name of databases) await admin.run(`drop database if exists ${escapeIdentifier(name)} with (force)`)
+  })
+  for (const name of roles) {
+    await pool.closeUser(name)
+    const role = escapeIdentifier(name)
+    // What the role granted and was granted on things that all databases share has to go first.
+    await admin.run(`do $$ begin
+      if exists (select from pg_roles where rolname = ${escapeLiteral(name)}) then drop owned by ${role}; end if;
+    end $$; drop role if exists ${role}`)
+  }
+}

@@ -1,0 +1,51 @@
+import { now } from '../state/records.ts'
+import { buildBranch, removeBranch } from './branches.ts'
+import type { Context } from './context.ts'
+import { changeDatabase, createDatabase, dropDatabase } from './databases.ts'
+import { createRole, dropRole, setPassword } from './roles.ts'
+
+/** What an operation does in the end. Kept with the operation, so that a restart can finish it: each can be repeated. */
+export type Effect =
+  | { do: 'build_branch' | 'remove_branch'; branch_id: string }
+  | { do: 'start_endpoint' | 'stop_endpoint'; endpoint_id: string }
+  | { do: 'create_role' | 'set_password' | 'drop_role'; branch_id: string; name: string }
+  | { do: 'create_database' | 'drop_database'; branch_id: string; name: string }
+  | { do: 'change_database'; branch_id: string; name: string; from: string }
+
+/** Does in the cluster what the record of an operation promised. */
+export async function apply(effect: Effect, context: Context): Promise<void> {
+  switch (effect.do) {
+    case 'build_branch':
+      return buildBranch(context, effect.branch_id)
+    case 'remove_branch':
+      return removeBranch(context, effect.branch_id)
+    case 'start_endpoint':
+      return startEndpoint(context, effect.endpoint_id)
+    case 'stop_endpoint':
+      return stopEndpoint(context, effect.endpoint_id)
+    case 'create_role':
+      return createRole(context, effect.branch_id, effect.name)
+    case 'set_password':
+      return setPassword(context, effect.branch_id, effect.name)
+    case 'drop_role':
+      return dropRole(context, effect.branch_id, effect.name)
+    case 'create_database':
+      return createDatabase(context, effect.branch_id, effect.name)
+    case 'drop_database':
+      return dropDatabase(context, effect.branch_id, effect.name)
+    case 'change_database':
+      return changeDatabase(context, effect.branch_id, effect.name)
+  }
+}
+
+async function startEndpoint({ store }: Context, id: string) {
+  const endpoint = store.get('endpoint', id)
+  if (endpoint) store.put('endpoint', { ...endpoint, current_state: 'active', updated_at: now() })
+}
+
+async function stopEndpoint({ store, pool }: Context, id: string) {
+  const endpoint = store.get('endpoint', id)
+  if (endpoint?.deleting) store.drop('endpoint', endpoint)
+  else if (endpoint) store.put('endpoint', { ...endpoint, current_state: 'idle', updated_at: now() })
+  await pool.closeEndpoint(id)
+}

@@ -1,0 +1,135 @@
+import { randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { ApiError } from '../api/error.ts'
+import { now, type Operation } from '../state/records.ts'
+import type { Context } from './context.ts'
+import { apply, type Effect } from './effects.ts'
+
+export interface Step {
+  action: string
+  branch_id?: string
+  endpoint_id?: string
+  effects: Effect[]
+}
+
+export interface Work {
+  /** Neon changes one project at a time. Fails with 423 while operations of the project run. */
+  assertFree(projectId: string): void
+  /**
+   * Records a chain of operations and starts it. The records exist when this returns, so nothing that was checked before can
+   * have changed; `accepted` resolves when they are on disk (and, without a delay, when all is done).
+   */
+  start(projectId: string, steps: Step[]): { operations: Operation[]; accepted: Promise<void> }
+  /** Lets the operation that is being carried out finish; the rest goes on after the next start. */
+  stop(): Promise<void>
+}
+
+export interface WorkOptions {
+  operationMs: number
+  log: (line: string) => void
+}
+
+const KEPT_PER_PROJECT = 1_000
+
+/** Runs operations, one after another in each project, and goes on with those that a stop interrupted. */
+export function openWork(context: Context, { operationMs, log }: WorkOptions): Work {
+  const { store } = context
+  const busy = new Map<string, Promise<void>>()
+  const stopping = new AbortController()
+
+  function update(operation: Operation, change: Partial<Operation>) {
+    const since = Date.now() - Date.parse(operation.created_at)
+    const next = { ...operation, ...change, updated_at: now(), total_duration_ms: Math.max(0, since) }
+    store.put('operation', next)
+    return next
+  }
+
+  /** False when the operation did not come to its end. */
+  async function carryOut(id: string) {
+    const operation = store.get('operation', id)
+    if (!operation || stopping.signal.aborted) return false
+    const running = update(operation, { status: 'running' })
+    try {
+      if (operationMs > 0) await sleep(operationMs, undefined, { signal: stopping.signal })
+      for (const effect of running.effects) await apply(effect, context)
+      update(running, { status: 'finished' })
+      return true
+    } catch (error) {
+      if (stopping.signal.aborted) return false
+      const reason = error instanceof Error ? error.message : String(error)
+      log(`operation ${operation.action} failed: ${reason}`)
+      update(running, { status: 'failed', error: reason, failures_count: 1 })
+      return false
+    } finally {
+      await store.saved()
+    }
+  }
+
+  async function runChain(projectId: string, ids: string[]) {
+    for (const [place, id] of ids.entries()) {
+      if (await carryOut(id)) continue
+      if (stopping.signal.aborted) return
+      for (const rest of ids.slice(place + 1)) {
+        const operation = store.get('operation', rest)
+        if (operation) update(operation, { status: 'cancelled' })
+      }
+      break
+    }
+    busy.delete(projectId)
+    forgetOld(projectId)
+    await store.saved()
+  }
+
+  function forgetOld(projectId: string) {
+    const operations = store.all('operation').filter((operation) => operation.project_id === projectId)
+    store.drop('operation', ...operations.slice(0, Math.max(0, operations.length - KEPT_PER_PROJECT)))
+  }
+
+  function launch(projectId: string, operations: Operation[]) {
+    const chain = runChain(
+      projectId,
+      operations.map(({ id }) => id),
+    )
+    busy.set(projectId, chain)
+    return chain
+  }
+
+  for (const [projectId, operations] of unfinished(store.all('operation'))) launch(projectId, operations)
+
+  return {
+    assertFree(projectId) {
+      if (busy.has(projectId)) throw new ApiError(423, LOCKED)
+    },
+    start(projectId, steps) {
+      const at = now()
+      const operations = steps.map(
+        (step, place): Operation => ({
+          id: randomUUID(),
+          project_id: projectId,
+          ...step,
+          status: place === 0 ? 'running' : 'scheduling',
+          failures_count: 0,
+          created_at: at,
+          updated_at: at,
+          total_duration_ms: 0,
+        }),
+      )
+      if (operations.length === 0) return { operations, accepted: store.saved() }
+      store.put('operation', ...operations)
+      const first = store.saved()
+      const chain = launch(projectId, operations)
+      return { operations, accepted: operationMs > 0 ? first : chain }
+    },
+    async stop() {
+      stopping.abort()
+      await Promise.all(busy.values())
+    },
+  }
+}
+
+const LOCKED = 'project already has running conflicting operations, scheduling of new ones is prohibited'
+
+function unfinished(operations: Operation[]) {
+  const open = operations.filter(({ status }) => status === 'running' || status === 'scheduling')
+  return Map.groupBy(open, (operation) => operation.project_id)
+}
