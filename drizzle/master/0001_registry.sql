@@ -1,0 +1,53 @@
+-- The registry's versions: one sequence, which only grows. A change of a tenant takes the next version after it holds the row's
+-- lock, so that of two versions of one tenant the later is the greater. Who sets a version itself took it from the sequence.
+create sequence platform.registry_v;
+--> statement-breakpoint
+create function platform.next_version() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+  if tg_op = 'INSERT' or new.v = old.v and (to_jsonb(new) - '{v,published_v,updated_at,users_counted}'::text[]) <> (to_jsonb(old) - '{v,published_v,updated_at,users_counted}'::text[]) then
+    new.v := nextval('platform.registry_v');
+    new.updated_at := now();
+  end if;
+  return new;
+end $$;
+--> statement-breakpoint
+create trigger next_version before insert or update on platform.tenants for each row execute function platform.next_version();
+--> statement-breakpoint
+-- A new key of a tenant is a new version of the tenant.
+create function platform.key_version() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+  update platform.tenants set v = nextval('platform.registry_v') where id = new.realm_id;
+  return null;
+end $$;
+--> statement-breakpoint
+create trigger key_version after insert or update on platform.signing_keys for each row execute function platform.key_version();
+--> statement-breakpoint
+call access.audited('platform.tenants', 'tenant', '{app_url_sealed,owner_url_sealed,refresh_key_sealed,initial_admin_sealed}', '{v,published_v,updated_at,users_counted}');
+--> statement-breakpoint
+alter table platform.realm enable row level security;
+--> statement-breakpoint
+alter table platform.homes enable row level security;
+--> statement-breakpoint
+alter table platform.tenants enable row level security;
+--> statement-breakpoint
+alter table platform.provisioning_runs enable row level security;
+--> statement-breakpoint
+alter table platform.provisioning_steps enable row level security;
+--> statement-breakpoint
+alter table platform.signing_keys enable row level security;
+--> statement-breakpoint
+create policy operators on platform.tenants to freehold_app using ((select access.scope()) = 'all') with check ((select access.scope()) = 'all');
+--> statement-breakpoint
+create policy operators on platform.provisioning_runs to freehold_app using ((select access.scope()) = 'all') with check ((select access.scope()) = 'all');
+--> statement-breakpoint
+create policy operators on platform.provisioning_steps to freehold_app using ((select access.scope()) = 'all') with check ((select access.scope()) = 'all');
+--> statement-breakpoint
+grant usage on schema platform to freehold_app;
+--> statement-breakpoint
+grant usage on sequence platform.registry_v to freehold_app;
+--> statement-breakpoint
+grant select (id, subdomain, legal_name, tax_id, country, admin_email, contact_name, region, plan, environment, status, is_active, isolation,
+  role_preset, limits, config, schema_version, users_counted, database_name, home_id, v, published_v, created_at, updated_at, deleted_at),
+  insert, update (status) on platform.tenants to freehold_app;
+--> statement-breakpoint
+grant select, insert, update on platform.provisioning_runs, platform.provisioning_steps to freehold_app;

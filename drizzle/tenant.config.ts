@@ -1,0 +1,13 @@
+import { defineConfig } from 'drizzle-kit'
+
+export default defineConfig({
+  dialect: 'postgresql',
+  schema: [
+    './src/users/table.ts',
+    './src/roles/table.ts',
+    './src/sessions/table.ts',
+    './src/access/table.ts',
+    './src/audit/table.ts',
+  ],
+  out: './drizzle/tenant',
+})

@@ -1,0 +1,20 @@
+import { crud, type Preset } from './preset.ts'
+
+const tenants = [...crud('tenant'), 'tenant:retry']
+const operators = [...crud('user', 'role'), 'session:read', 'session:delete', 'activity:read']
+
+/** The roles of the platform's own realm: its operators. */
+export const platformPreset: Preset = {
+  name: 'platform',
+  permissions: [...tenants, ...operators],
+  administrator: 'owner',
+  roles: [
+    {
+      name: 'auditor',
+      description: 'Reads everything, changes nothing',
+      grants: [...tenants, ...operators].filter((p) => p.endsWith(':read')).map((p) => [p, 'all']),
+    },
+    { name: 'operator', description: 'Makes and keeps tenants', parent: 'auditor', grants: tenants.map((p) => [p, 'all']) },
+    { name: 'owner', description: 'Runs the platform', parent: 'operator', grants: operators.map((p) => [p, 'all']) },
+  ],
+}

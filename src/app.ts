@@ -1,0 +1,169 @@
+import { OpenAPIHono } from '@hono/zod-openapi'
+import { sql } from 'drizzle-orm'
+import { bodyLimit } from 'hono/body-limit'
+import { createMiddleware } from 'hono/factory'
+import { HTTPException } from 'hono/http-exception'
+import { discoveryRoutes } from './auth/discovery.ts'
+import { authRoutes } from './auth/routes.ts'
+import { openApi } from './docs/openapi.ts'
+import { docsRoutes } from './docs/routes.ts'
+import { configOf } from './kernel/config.ts'
+import { batch, translated, useSqlUrl } from './kernel/db.ts'
+import { log } from './kernel/log.ts'
+import { type Code, Problem } from './kernel/problem.ts'
+import type { AppEnv } from './kernel/route.ts'
+import { traceId } from './kernel/trace.ts'
+import { lookUp, platformRealm } from './tenants/registry.ts'
+import { activeRealm, subdomainOf, tenantName } from './tenants/resolve.ts'
+import { tenantRoutes } from './tenants/routes.ts'
+
+const MAX_BODY = 1024 * 1024
+const HSTS = 'max-age=63072000; includeSubDomains'
+/** Refusals that are recorded in the audit of the tenant that refused. */
+const RECORDED: Code[] = ['forbidden', 'token_wrong_tenant']
+
+/** Settings, trace id, request facts; afterwards the headers of every answer, the line in the log, and the record of a refusal. */
+const arrive = createMiddleware<AppEnv>(async (c, next) => {
+  const trace_id = traceId(c.req.header('traceparent'))
+  const url = new URL(c.req.url)
+  c.set('trace_id', trace_id)
+  c.set('meter', { master: 0 })
+  c.set('config', configOf(c.env))
+  useSqlUrl(c.var.config.NEON_SQL_URL)
+  const agent = c.req.header('User-Agent')?.slice(0, 255) ?? null
+  c.set('facts', {
+    address: c.req.header('CF-Connecting-IP') ?? null,
+    agent,
+    method: c.req.method,
+    path: url.pathname.slice(0, 1024),
+    trace_id,
+  })
+  const { ENVIRONMENT, BASE_URL } = c.var.config
+  const secured = ENVIRONMENT === 'production' && BASE_URL.protocol === 'https:'
+  if (secured && url.protocol === 'http:') return c.redirect(Object.assign(url, { protocol: 'https:' }).href, 308)
+  await next()
+  const { ctx, realm, meter } = c.var
+  if (!c.res.headers.has('Cache-Control')) c.header('Cache-Control', 'no-store')
+  c.header('Vary', 'X-Tenant, Origin')
+  c.header('X-Trace-Id', trace_id)
+  c.header('X-Content-Type-Options', 'nosniff')
+  if (secured) c.header('Strict-Transport-Security', HSTS)
+  if (ENVIRONMENT !== 'production') c.header('Server-Timing', `db;desc="${ctx?.trips ?? 0}", master;desc="${meter.master}"`)
+  const code = c.error instanceof Problem ? c.error.code : null
+  log('request', {
+    tenant: realm?.subdomain ?? null,
+    trace_id,
+    method: c.req.method,
+    path: url.pathname,
+    status: c.res.status,
+    code,
+    trips: ctx?.trips ?? 0,
+  })
+  if (code && RECORDED.includes(code) && ctx) c.executionCtx.waitUntil(recordRefusal(c.env, ctx, code))
+})
+
+async function recordRefusal(env: AppEnv['Bindings'], ctx: AppEnv['Variables']['ctx'], code: Code): Promise<void> {
+  const { success } = await env.REFUSALS.limit({ key: `${ctx.realm.id}:${ctx.request.address}` })
+  if (!success) return
+  const credential = JSON.stringify(ctx.bearer ?? {})
+  await ctx
+    .door(
+      sql`access.record_refusal(${ctx.realm.id}, ${credential}::jsonb, ${code}, ${ctx.need.permission}, ${JSON.stringify(ctx.request)}::jsonb)`,
+    )
+    .catch((error) =>
+      log('refusal not recorded', { tenant: ctx.realm.subdomain, trace_id: ctx.request.trace_id, error: String(error) }),
+    )
+}
+
+/** The platform plane is on the base domain alone; its realm is the platform's own. */
+const platformPlane = createMiddleware<AppEnv>(async (c, next) => {
+  const { config, meter } = c.var
+  if (subdomainOf(config, new URL(c.req.url).hostname)) throw new Problem('not_found')
+  c.set('realm', await platformRealm({ config, meter }).catch(unavailable))
+  c.set('again', () => platformRealm({ config, meter }, true))
+  await next()
+})
+
+const tenantPlane = createMiddleware<AppEnv>(async (c, next) => {
+  const { config, meter } = c.var
+  const sources = { env: c.env, config, meter }
+  const name = tenantName(config, new URL(c.req.url).hostname, c.req.header('X-Tenant'), c.req.header('Authorization'))
+  c.set('realm', await activeRealm(sources, name).catch(unavailable))
+  c.set('again', async () => (await lookUp(sources, name, true))?.realm ?? null)
+  await next()
+})
+
+const unavailable = (error: unknown): never => {
+  throw translated(error)
+}
+
+export const app = new OpenAPIHono<AppEnv>({ strict: false })
+
+app.use('*', arrive)
+app.use(
+  '*',
+  bodyLimit({
+    maxSize: MAX_BODY,
+    onError: () => {
+      throw new Problem('body_too_large')
+    },
+  }),
+)
+app.use('/platform/v1/*', platformPlane)
+app.use('/api/v1/*', tenantPlane)
+app.use('/.well-known/*', tenantPlane)
+
+app.route('/platform/v1/auth', authRoutes)
+app.route('/platform/v1/tenants', tenantRoutes)
+app.route('/api/v1/auth', authRoutes)
+app.route('/.well-known', discoveryRoutes)
+app.route('/', docsRoutes)
+
+app.get('/healthz', (c) => c.json({ status: 'ok' }))
+app.get('/readyz', async (c) => {
+  await c.env.TENANTS.get('readyz')
+  await batch(c.var.config.MASTER_DATABASE_URL, [sql`select 1`]).catch(unavailable)
+  return c.json({ status: 'ok' })
+})
+app.get('/openapi.json', (c) => c.json(openApi(app, c.var.config.BASE_URL.origin)))
+app.openAPIRegistry.registerComponent('securitySchemes', 'bearer', { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' })
+
+const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE']
+
+app.notFound((c) => {
+  const [matched] = [
+    METHODS.filter((method) => app.router.match(method, c.req.path)[0].some(([[, route]]) => route.method === method)),
+  ]
+  const problem = matched.length
+    ? new Problem('method_not_allowed', undefined, { headers: { Allow: matched.join(', ') } })
+    : new Problem('not_found')
+  return problem.toResponse(about(c))
+})
+
+app.onError((error, c) => {
+  const known = translated(error)
+  if (known instanceof Problem) return known.toResponse(about(c))
+  if (known instanceof HTTPException) return fromHono(known).toResponse(about(c))
+  log('failed', { tenant: c.var.realm?.subdomain ?? null, trace_id: c.var.trace_id, error: describe(error) })
+  return new Problem('internal_error').toResponse(about(c))
+})
+
+/** What Hono's own code throws: malformed JSON, a content type that no validator takes. */
+function fromHono(error: HTTPException): Problem {
+  if (error.status === 415) return new Problem('unsupported_media_type')
+  return new Problem('invalid_request', undefined, { errors: [{ pointer: '#', detail: error.message }] })
+}
+
+/** An error and its causes, for the log. Statements and their parameters are left out: they may hold secrets. */
+function describe(error: unknown): string {
+  const parts: string[] = []
+  for (let e = error; e instanceof Error; e = e.cause)
+    parts.push(e.message.startsWith('Failed query') ? 'Failed query' : `${e.name}: ${e.message}`)
+  return `${parts.join(' <- ')}${error instanceof Error ? `\n${error.stack?.split('\n').slice(1, 6).join('\n')}` : ''}`
+}
+
+const about = (c: { var: Partial<AppEnv['Variables']>; req: { path: string; url: string } }) => ({
+  base: c.var.config?.BASE_URL.origin ?? new URL(c.req.url).origin,
+  path: c.req.path,
+  trace_id: c.var.trace_id ?? '',
+})

@@ -1,0 +1,264 @@
+/**
+ * Login, refresh, logout, password change: for the users of a tenant and, in the platform's own realm, for operators. Threat: guessing,
+ * replay, and telling strangers who exists. The Worker hashes; reserving, comparing, counting and locking are the database's
+ * (drizzle/tenant/0002_doors.sql). Wrong, unknown, locked and inactive take the same two round trips, the same hash, and give the same answer.
+ */
+import { z } from '@hono/zod-openapi'
+import { eq, sql } from 'drizzle-orm'
+import type { Ctx } from '../kernel/context.ts'
+import { digest, hash, weaknesses } from '../kernel/password.ts'
+import { Problem } from '../kernel/problem.ts'
+import { ACCESS_TOKEN_SECONDS, newToken, sign, successorOf, tokenHash } from '../kernel/token.ts'
+import { sessions } from '../sessions/table.ts'
+import { users } from '../users/table.ts'
+
+const Password = z.string().min(1).max(1024)
+const Name = z.string().min(1).max(255)
+
+export const Credentials = z
+  .object({ username: Name.optional(), email: Name.optional(), password: Password })
+  .refine((body) => (body.username === undefined) !== (body.email === undefined), {
+    message: 'give either username or email',
+    path: ['username'],
+  })
+  .openapi('Credentials')
+
+/** The OAuth 2 password form (RFC 6749 section 4.3.2). `scope` and `client_id` are accepted and mean nothing here. */
+export const PasswordForm = z
+  .object({
+    grant_type: z.literal('password').optional(),
+    username: Name,
+    password: Password,
+    scope: z.string().max(1024).optional(),
+    client_id: z.string().max(255).optional(),
+    client_secret: z.string().max(255).optional(),
+  })
+  .openapi('PasswordForm')
+
+export const Tokens = z
+  .object({
+    access_token: z.string(),
+    token_type: z.literal('Bearer'),
+    expires_in: z.int(),
+    refresh_token: z.string(),
+    must_change_password: z.boolean(),
+    password_expires_at: z.iso.datetime().nullable(),
+  })
+  .openapi('Tokens')
+
+export const RefreshToken = z.object({ refresh_token: z.string().min(1).max(512) }).openapi('RefreshToken')
+
+export const PasswordChange = z.object({ current_password: Password, new_password: Password }).openapi('PasswordChange')
+
+export const Me = z
+  .object({
+    sub: z.uuid(),
+    username: z.string(),
+    email: z.string(),
+    email_verified: z.boolean(),
+    given_name: z.string().nullable(),
+    family_name: z.string().nullable(),
+    role: z.string(),
+    roles: z.array(z.string()),
+    is_active: z.boolean(),
+    tenant: z.string().nullable(),
+  })
+  .openapi('Me')
+
+export const WhoAmI = z
+  .object({
+    sub: z.uuid(),
+    username: z.string(),
+    tenant: z.object({ id: z.uuid(), subdomain: z.string().nullable(), legal_name: z.string(), url: z.url() }),
+    roles: z.array(z.string()),
+    permissions: z.array(z.string()),
+    session: z.object({
+      id: z.uuid(),
+      device: z.string().nullable(),
+      address: z.string().nullable(),
+      created_at: z.iso.datetime(),
+      last_active_at: z.iso.datetime(),
+      expires_at: z.iso.datetime(),
+    }),
+    expires_at: z.iso.datetime(),
+  })
+  .openapi('WhoAmI')
+
+type Claims = {
+  user_id: string
+  session_id: string
+  username: string
+  email: string
+  role: string
+  roles: string[]
+  permissions: string[]
+  amr: string
+  auth_time: number
+  must_change_password: boolean
+  password_expires_at: string | null
+}
+type Reservation = { state: 'reserved' | 'busy'; attempt: string; recipe: string }
+type Person = { username: string; email: string; given_name: string | null; family_name: string | null }
+type Outcome = { outcome: 'ok'; claims: Claims } | { outcome: 'refused' | 'no_role' | 'invalid' | 'reused' | 'inactive' }
+
+/** Identifiers are compared as they are stored: NFKC, lower case, trimmed. */
+const normalised = (identifier: string) => identifier.normalize('NFKC').trim().toLowerCase()
+
+/**
+ * Checks a password and opens a session. Two round trips: reserve the attempt and read the recipe; compare and write. Fails with
+ * invalid_credentials (wrong, unknown, locked, inactive alike), user_inactive (right, but without any role), rate_limited.
+ */
+export async function login(ctx: Ctx, identifier: string, password: string): Promise<z.infer<typeof Tokens>> {
+  const { attempt, recipe } = await reserved(() =>
+    ctx.door<Reservation>(sql`access.login_reserve(${ctx.realm.id}, ${normalised(identifier)})`),
+  )
+  const refresh_token = newToken()
+  const compared = await digest(password, recipe)
+  const result = await ctx.door<Outcome>(
+    sql`access.login_settle(${ctx.realm.id}, ${attempt}, ${compared}, ${await tokenHash(refresh_token)}::bytea, ${JSON.stringify(ctx.request)}::jsonb)`,
+  )
+  if (result.outcome === 'no_role') throw new Problem('user_inactive')
+  if (result.outcome !== 'ok') throw new Problem('invalid_credentials')
+  return tokens(ctx, result.claims, refresh_token)
+}
+
+/**
+ * Takes a reservation; while as many tries of one person are under way as may fail, waits for one to come back, a few seconds at most.
+ * The waiting is here and not in the database, where it would hold a connection.
+ */
+async function reserved<T extends Reservation>(ask: () => Promise<T>): Promise<T> {
+  for (const pause of [150, 300, 500, 800, 1000, 1000, 1500, 0]) {
+    const reservation = await ask()
+    if (reservation.state !== 'busy') return reservation
+    await scheduler.wait(pause)
+  }
+  throw new Problem('rate_limited', 'Too many logins of this person are under way.')
+}
+
+/** Exchanges a refresh token. One round trip. Fails with refresh_invalid, refresh_reused (the session has been ended), user_inactive. */
+export async function refresh(ctx: Ctx, presented: string): Promise<z.infer<typeof Tokens>> {
+  const successor = await successorOf(ctx.realm.refresh_key, presented)
+  const [hash, next] = await Promise.all([tokenHash(presented), tokenHash(successor)])
+  const result = await ctx.door<Outcome>(
+    sql`access.refresh(${ctx.realm.id}, ${hash}::bytea, ${next}::bytea, ${JSON.stringify(ctx.request)}::jsonb)`,
+  )
+  if (result.outcome === 'ok') return tokens(ctx, result.claims, successor)
+  throw new Problem(
+    result.outcome === 'reused' ? 'refresh_reused' : result.outcome === 'inactive' ? 'user_inactive' : 'refresh_invalid',
+  )
+}
+
+async function tokens(ctx: Ctx, claims: Claims, refresh_token: string): Promise<z.infer<typeof Tokens>> {
+  const { user_id, session_id, username, email, role, roles, permissions, amr, auth_time } = claims
+  const access_token = await sign(ctx.realm, {
+    sub: user_id,
+    uid: user_id,
+    sid: session_id,
+    username,
+    email,
+    role,
+    roles,
+    permissions,
+    tenant: ctx.realm.subdomain,
+    trace: ctx.request.trace_id,
+    auth_time,
+    amr: [amr],
+  })
+  const expires = claims.password_expires_at && new Date(claims.password_expires_at).toISOString()
+  return {
+    access_token,
+    token_type: 'Bearer',
+    expires_in: ACCESS_TOKEN_SECONDS,
+    refresh_token,
+    must_change_password: claims.must_change_password,
+    password_expires_at: expires,
+  }
+}
+
+/** Ends the caller's session. One round trip. */
+export async function logout(ctx: Ctx): Promise<void> {
+  await ctx.run(
+    ctx.db
+      .update(sessions)
+      .set({ ended_at: sql`now()`, ended_because: 'logout' })
+      .where(eq(sessions.id, sql`(select access.session())`)),
+  )
+}
+
+/**
+ * Replaces the caller's password and ends their other sessions. Two round trips. Fails with invalid_credentials when the current one is
+ * wrong or was tried too often, invalid_request with every rule that the new one breaks.
+ */
+export async function changePassword(
+  ctx: Ctx,
+  { current_password, new_password }: z.infer<typeof PasswordChange>,
+): Promise<void> {
+  const { attempt, recipe, ...person } = await reserved(async () => {
+    const [result] = await ctx.run(ctx.db.execute(sql`select access.password_reserve(${ctx.realm.id}) as answer`))
+    return (result.rows[0] as { answer: Reservation & Person }).answer
+  })
+  const rules = weaknesses(new_password, person)
+  if (new_password === current_password) rules.push('must not be the current password')
+  if (rules.length)
+    throw new Problem('invalid_request', undefined, { errors: rules.map((detail) => ({ pointer: '#/new_password', detail })) })
+  const compared = await digest(current_password, recipe)
+  const renewed = await hash(new_password)
+  const [result] = await ctx.run(
+    ctx.db.execute(sql`select access.password_settle(${ctx.realm.id}, ${attempt}, ${compared}, ${renewed}) as changed`),
+  )
+  if (result.rows[0]?.changed !== true) throw new Problem('invalid_credentials', 'The current password is not right.')
+}
+
+/** The caller as a person. One round trip. */
+export async function me(ctx: Ctx): Promise<z.infer<typeof Me>> {
+  const { id: sub, username, email, email_verified, given_name, family_name, role, is_active } = users
+  const [[person]] = await ctx.run(
+    ctx.db
+      .select({
+        sub,
+        username,
+        email,
+        email_verified,
+        given_name,
+        family_name,
+        role,
+        roles: sql<string[]>`access.held() -> 'roles'`,
+        is_active,
+      })
+      .from(users)
+      .where(eq(users.id, sql`(select access.principal())`)),
+  )
+  if (!person) throw new Error('An admitted person is not there.')
+  return { ...person, tenant: ctx.realm.subdomain }
+}
+
+/** The caller as the access decides on them: session, roles, permissions, tenant, and when the token expires. One round trip. */
+export async function whoAmI(ctx: Ctx): Promise<z.infer<typeof WhoAmI>> {
+  const { id, device, address, created_at, last_active_at, expires_at } = sessions
+  const [[found]] = await ctx.run(
+    ctx.db
+      .select({
+        sub: users.id,
+        username: users.username,
+        held: sql<{ roles: string[]; permissions: string[] }>`access.held()`,
+        session: { id, device, address, created_at, last_active_at, expires_at },
+      })
+      .from(sessions)
+      .innerJoin(users, eq(users.id, sessions.user_id))
+      .where(eq(sessions.id, sql`(select access.session())`)),
+  )
+  if (!found || !ctx.bearer) throw new Error('An admitted session is not there.')
+  const { session, held, ...person } = found
+  return {
+    ...person,
+    ...held,
+    tenant: { id: ctx.realm.id, subdomain: ctx.realm.subdomain, legal_name: ctx.realm.legal_name, url: ctx.realm.url },
+    session: {
+      ...session,
+      created_at: session.created_at.toISOString(),
+      last_active_at: session.last_active_at.toISOString(),
+      expires_at: session.expires_at.toISOString(),
+    },
+    expires_at: ctx.bearer.expires_at.toISOString(),
+  }
+}

@@ -1,0 +1,78 @@
+import { z } from '@hono/zod-openapi'
+import { room, route } from '../kernel/route.ts'
+
+const Jwk = z.object({
+  kty: z.string(),
+  crv: z.string(),
+  x: z.string(),
+  y: z.string(),
+  kid: z.string(),
+  alg: z.string(),
+  use: z.string(),
+})
+const Jwks = z.object({ keys: z.array(Jwk) }).openapi('Jwks')
+const Discovery = z
+  .object({
+    issuer: z.url(),
+    jwks_uri: z.url(),
+    token_endpoint: z.url(),
+    token_endpoint_auth_methods_supported: z.array(z.string()),
+    userinfo_endpoint: z.url(),
+    grant_types_supported: z.array(z.string()),
+    response_types_supported: z.array(z.string()),
+    subject_types_supported: z.array(z.string()),
+    id_token_signing_alg_values_supported: z.array(z.string()),
+  })
+  .openapi('OpenIdConfiguration')
+
+/** Well below the 180 s for which a new key is published before it is used. */
+const CACHE = 'public, max-age=60'
+
+/** What others need to verify a tenant's tokens (RFC 7517, OpenID Connect Discovery 1.0), from the registry alone. */
+export const discoveryRoutes = room()
+
+discoveryRoutes.openapi(
+  route({ method: 'get', path: '/jwks.json', summary: "The tenant's public keys", open: true, trips: 0, returns: { 200: Jwks } }),
+  (c) => {
+    c.header('Cache-Control', CACHE)
+    const keys = c.var.realm.keys.map(({ kid, public: { kty = '', crv = '', x = '', y = '' } }) => ({
+      kty,
+      crv,
+      x,
+      y,
+      kid,
+      alg: 'ES256',
+      use: 'sig',
+    }))
+    return c.json({ keys }, 200)
+  },
+)
+
+discoveryRoutes.openapi(
+  route({
+    method: 'get',
+    path: '/openid-configuration',
+    summary: 'What this issuer offers',
+    open: true,
+    trips: 0,
+    returns: { 200: Discovery },
+  }),
+  (c) => {
+    c.header('Cache-Control', CACHE)
+    const { url } = c.var.realm
+    return c.json(
+      {
+        issuer: url,
+        jwks_uri: `${url}/.well-known/jwks.json`,
+        token_endpoint: `${url}/api/v1/auth/login`,
+        token_endpoint_auth_methods_supported: ['none'],
+        userinfo_endpoint: `${url}/api/v1/auth/me`,
+        grant_types_supported: ['password'],
+        response_types_supported: [],
+        subject_types_supported: ['public'],
+        id_token_signing_alg_values_supported: ['ES256'],
+      },
+      200,
+    )
+  },
+)

@@ -1,0 +1,127 @@
+import { log } from '../kernel/log.ts'
+import { Problem } from '../kernel/problem.ts'
+import { room, route } from '../kernel/route.ts'
+import {
+  Credentials,
+  changePassword,
+  login,
+  logout,
+  Me,
+  me,
+  PasswordChange,
+  PasswordForm,
+  RefreshToken,
+  refresh,
+  Tokens,
+  WhoAmI,
+  whoAmI,
+} from './auth.ts'
+
+/** The same room serves tenants under /api/v1/auth and operators under /platform/v1/auth: each realm has its own users. */
+export const authRoutes = room()
+
+authRoutes.openapi(
+  route({
+    method: 'post',
+    path: '/login',
+    summary: 'Log in with a password',
+    open: true,
+    trips: 2,
+    body: Credentials,
+    form: PasswordForm,
+    returns: { 200: Tokens },
+    problems: ['invalid_credentials', 'user_inactive'],
+  }),
+  async (c) => {
+    const { ctx, facts } = c.var
+    const { success } = await c.env.ATTEMPTS.limit({ key: `${ctx.realm.id}:login:${network(facts.address)}` })
+    if (!success) throw new Problem('rate_limited', undefined, { headers: { 'Retry-After': '60' } })
+    const type = c.req.header('Content-Type')
+    if (!type) throw new Problem('invalid_request', 'A body is needed: username or email, and password.')
+    const sent = /^application\/json/i.test(type) ? c.req.valid('json') : c.req.valid('form')
+    const identifier = sent.username ?? ('email' in sent ? sent.email : undefined)
+    const answer = await login(ctx, identifier ?? '', sent.password)
+    log('logged in', { tenant: ctx.realm.subdomain, trace_id: facts.trace_id })
+    return c.json(answer, 200)
+  },
+)
+
+for (const path of ['/refresh-token', '/refresh']) {
+  authRoutes.openapi(
+    route({
+      method: 'post',
+      path,
+      summary: 'Exchange a refresh token',
+      open: true,
+      trips: 1,
+      body: RefreshToken,
+      returns: { 200: Tokens },
+      problems: ['refresh_invalid', 'refresh_reused', 'user_inactive'],
+    }),
+    async (c) => c.json(await refresh(c.var.ctx, c.req.valid('json').refresh_token), 200),
+  )
+}
+
+for (const path of ['/password-change', '/change-password']) {
+  authRoutes.openapi(
+    route({
+      method: 'post',
+      path,
+      summary: 'Change your password',
+      permission: null,
+      any_password: true,
+      trips: 2,
+      body: PasswordChange,
+      returns: { 204: null },
+      problems: ['invalid_credentials', 'rate_limited'],
+    }),
+    async (c) => {
+      await changePassword(c.var.ctx, c.req.valid('json'))
+      log('password changed', { tenant: c.var.realm.subdomain, trace_id: c.var.trace_id })
+      return c.body(null, 204)
+    },
+  )
+}
+
+authRoutes.openapi(
+  route({
+    method: 'post',
+    path: '/logout',
+    summary: 'End this session',
+    permission: null,
+    any_password: true,
+    trips: 1,
+    returns: { 204: null },
+  }),
+  async (c) => {
+    await logout(c.var.ctx)
+    return c.body(null, 204)
+  },
+)
+
+authRoutes.openapi(
+  route({ method: 'get', path: '/me', summary: 'You', permission: null, any_password: true, trips: 1, returns: { 200: Me } }),
+  async (c) => c.json(await me(c.var.ctx), 200),
+)
+
+authRoutes.openapi(
+  route({
+    method: 'get',
+    path: '/whoami',
+    summary: 'Your session, permissions and tenant',
+    permission: null,
+    trips: 1,
+    returns: { 200: WhoAmI },
+  }),
+  async (c) => c.json(await whoAmI(c.var.ctx), 200),
+)
+
+/** The network of an address: itself, or the /64 of an IPv6 address, because a household has all of one. */
+function network(address: string | null): string {
+  if (!address?.includes(':')) return address ?? 'unknown'
+  const [head = '', tail] = address.split('::')
+  const left = head.split(':').filter(Boolean)
+  const right = tail === undefined ? [] : tail.split(':').filter(Boolean)
+  const zeros = tail === undefined ? [] : Array<string>(Math.max(0, 8 - left.length - right.length)).fill('0')
+  return [...left, ...zeros, ...right].slice(0, 4).join(':')
+}

@@ -1,0 +1,32 @@
+import type { OpenAPIHono } from '@hono/zod-openapi'
+import type { AppEnv } from '../kernel/route.ts'
+
+type Operation = { operationId?: string; tags?: string[]; summary?: string }
+
+const camel = (words: string[]) => words.map((w, i) => (i === 0 ? w : w.charAt(0).toUpperCase() + w.slice(1))).join('')
+
+/** The document of all rooms: OpenAPI 3.1, each operation named after its method and path and filed under its plane and room. */
+export function openApi(app: OpenAPIHono<AppEnv>, url: string) {
+  const document = app.getOpenAPI31Document({
+    openapi: '3.1.0',
+    info: {
+      title: 'Freehold',
+      version: '0.1.0',
+      description: 'Identity and access for many tenants, each with a Postgres of its own. Errors are RFC 9457 problems.',
+      license: { name: 'MIT', url: 'https://opensource.org/license/mit' },
+    },
+    servers: [{ url }],
+  })
+  const tags = new Set<string>()
+  for (const [path, methods] of Object.entries(document.paths ?? {})) {
+    const words = path.split(/[^A-Za-z0-9]+/).filter((word) => word && word !== 'v1')
+    const tag =
+      words[0] === 'api' || words[0] === 'platform' ? `${words[0] === 'api' ? 'tenant' : 'platform'}: ${words[1]}` : 'discovery'
+    tags.add(tag)
+    for (const [method, operation] of Object.entries(methods as Record<string, Operation>)) {
+      operation.operationId = camel([method, ...words])
+      operation.tags = [tag]
+    }
+  }
+  return { ...document, tags: [...tags].map((name) => ({ name })) }
+}

@@ -1,0 +1,23 @@
+import { Hono } from 'hono'
+import { type Code, catalogue, Problem } from '../kernel/problem.ts'
+import type { AppEnv } from '../kernel/route.ts'
+import { POLICY, page, start } from './page.ts'
+
+const FILES = { 'swagger-ui.css': 'text/css', 'swagger-ui-bundle.js': 'text/javascript' } as const
+
+/** The page that shows the API, and the pages that problem types point at. */
+export const docsRoutes = new Hono<AppEnv>({ strict: false })
+  .get('/docs', (c) => c.html(page, 200, { 'Content-Security-Policy': POLICY }))
+  .get('/docs/start.js', (c) => c.body(start, 200, { 'Content-Type': 'text/javascript' }))
+  .get('/docs/:file{swagger-ui.css|swagger-ui-bundle.js}', async (c) => {
+    const file = c.req.param('file') as keyof typeof FILES
+    const found = await c.env.ASSETS.fetch(new URL(`/${file}`, c.req.url))
+    if (!found.ok) throw new Problem('not_found')
+    return new Response(found.body, { headers: { 'Content-Type': FILES[file], 'Cache-Control': 'public, max-age=3600' } })
+  })
+  .get('/problems/:code', (c) => {
+    const code = c.req.param('code')
+    if (!Object.hasOwn(catalogue, code)) throw new Problem('not_found')
+    const [status, title, remedy] = catalogue[code as Code]
+    return c.json({ code, status, title, remedy })
+  })

@@ -1,0 +1,19 @@
+import { app } from './app.ts'
+import { configOf } from './kernel/config.ts'
+import { useSqlUrl } from './kernel/db.ts'
+import type { Env } from './kernel/env.ts'
+import { mend } from './tenants/lifecycle.ts'
+import { resumeStale } from './tenants/provisioning.ts'
+
+export { Provisioning } from './tenants/provisioning.ts'
+
+export default {
+  fetch: app.fetch,
+  /** Every minute: takes over provisioning that stands still, and mends KV where it is not what the master says. */
+  async scheduled(_controller, env) {
+    const config = configOf(env)
+    useSqlUrl(config.NEON_SQL_URL)
+    await resumeStale(env, config)
+    await mend(env, config)
+  },
+} satisfies ExportedHandler<Env>

@@ -1,0 +1,77 @@
+import { decodeBase64urlIgnorePadding } from '@oslojs/encoding'
+import { z } from 'zod'
+
+/** A subdomain: a DNS label in lower case (RFC 1035, RFC 1123). */
+export const Label = z
+  .string()
+  .max(63)
+  .regex(/^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/, 'must be a DNS label in lower case: a-z, 0-9 and hyphens, no hyphen at either end')
+
+/** `id:key[,id:key ...]`, each key 32 bytes in base64url. The first encrypts, all decrypt. */
+const KeyRing = z.string().transform((text, issue) => {
+  const ring = text.split(',').map((part) => {
+    const [, id, key] = /^([a-z0-9]{1,16}):([A-Za-z0-9_-]{43})$/.exec(part.trim()) ?? []
+    return id && key ? { id, key: new Uint8Array(decodeBase64urlIgnorePadding(key)) } : null
+  })
+  if (ring.every((entry) => entry !== null)) return ring
+  issue.addIssue({ code: 'custom', message: 'must be id:key[,id:key ...] with keys of 32 bytes in base64url' })
+  return z.NEVER
+})
+
+const BaseUrl = z
+  .url({ protocol: /^https?$/, message: 'must be an http(s) URL' })
+  .refine((url) => /^https?:\/\/[^/?#@]+\/?$/.test(url), 'must be an origin: no path, no query, no credentials')
+  .transform((url) => new URL(url))
+
+const PostgresUrl = z.string().refine((text) => {
+  const url = URL.canParse(text) ? new URL(text) : null
+  return url && /^postgres(ql)?:$/.test(url.protocol) && url.username && url.password && url.hostname && url.pathname.length > 1
+}, 'must be a Postgres URL with user, password, host and database (postgresql://user:password@host/database)')
+
+const DatabaseTemplate = z
+  .string()
+  .refine((text) => text.split('{subdomain}').length === 2, 'must contain {subdomain} exactly once')
+  .refine(
+    (text) => /^[a-z][a-z0-9_]*$/.test(text.replace('{subdomain}', 'a')),
+    'may hold only a-z, 0-9 and _ beside {subdomain}, and starts with a letter',
+  )
+  .refine((text) => text.length <= 51, 'must leave at least 23 of the 63 bytes of a Postgres name to {subdomain}')
+
+/** Every setting, with its default. The names are the environment's own. */
+export const Settings = z.object({
+  ENVIRONMENT: z.enum(['local', 'production']).default('production'),
+  BASE_URL: BaseUrl,
+  MASTER_DATABASE_URL: PostgresUrl,
+  ENCRYPTION_KEYS: KeyRing,
+  NEON_API_KEY: z.string().min(1),
+  NEON_API_URL: z.url().default('https://console.neon.tech/api/v2'),
+  NEON_SQL_URL: z.url().optional(),
+  NEON_REGION: z.string().default('aws-us-east-1'),
+  NEON_ORG_ID: z.string().optional(),
+  NEON_POLL_MS: z.coerce.number().int().min(1).max(60_000).default(500),
+  HOME_CAPACITY: z.coerce.number().int().min(1).max(500).default(400),
+  TENANT_DB_TEMPLATE: DatabaseTemplate.default('freehold_{subdomain}'),
+  DEFAULT_TENANT: Label.optional(),
+})
+export type Config = z.infer<typeof Settings>
+
+export class ConfigError extends Error {}
+
+/** Parses the settings. An empty string counts as missing. Fails with a ConfigError that names every setting that is wrong. */
+export function parseSettings(env: Record<string, unknown>): Config {
+  const given = Object.fromEntries(Object.keys(Settings.shape).map((name) => [name, env[name] === '' ? undefined : env[name]]))
+  const parsed = Settings.safeParse(given)
+  if (parsed.success) return parsed.data
+  const faults = parsed.error.issues.map(
+    (i) => `${i.path.join('.')} ${given[String(i.path[0])] === undefined ? 'is not set' : i.message}`,
+  )
+  throw new ConfigError(`Wrong settings: ${[...new Set(faults)].join('; ')}.`)
+}
+
+let parsed: { env: Record<string, unknown>; config: Config } | undefined
+
+/** The settings of this isolate, parsed once. */
+export function configOf(env: Record<string, unknown>): Config {
+  if (parsed?.env !== env) parsed = { env, config: parseSettings(env) }
+  return parsed.config
+}

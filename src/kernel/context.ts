@@ -1,0 +1,109 @@
+import { type SQL, sql } from 'drizzle-orm'
+import type { BatchItem, BatchResponse } from 'drizzle-orm/batch'
+import type { Config } from './config.ts'
+import { build, connect, isWrongDatabase, translated } from './db.ts'
+import { Problem } from './problem.ts'
+import type { Bearer, SigningKey } from './token.ts'
+
+/** A party that issues tokens and owns users: a tenant, or the platform itself. Made by the registry. */
+export type Realm = {
+  id: string
+  /** null: the platform. */
+  subdomain: string | null
+  legal_name: string
+  /** `iss` and `aud` of its tokens. */
+  url: string
+  database_url: string
+  keys: SigningKey[]
+  refresh_key: string
+}
+
+/** What the request says of itself; sealed by the admission and written into the audit. */
+export type RequestFacts = { address: string | null; agent: string | null; method: string; path: string; trace_id: string }
+
+/** What a route asks of the admission. */
+export type Need = { permission: string | null; any_password: boolean }
+
+export type Principal = { user_id: string; session_id: string; scope: 'all' | 'department' | 'team' | 'own' }
+
+/** All that a verb gets to know of its request. */
+export type Ctx = {
+  readonly config: Config
+  readonly realm: Realm
+  readonly request: RequestFacts
+  readonly need: Need
+  readonly bearer: Bearer | null
+  /** Who was admitted, once `run` has answered. */
+  principal: Principal | null
+  /** Round trips spent on the realm's database. */
+  trips: number
+  /** Builds statements for `run`. */
+  readonly db: typeof build
+  /** Proves, decides, acts and records: the statements after the admission, in one transaction and one round trip. */
+  run<T extends readonly BatchItem<'pg'>[]>(...statements: T): Promise<BatchResponse<T>>
+  /** Calls one definer function of an anonymous door, in one round trip, and gives what it returns. */
+  door<T>(call: SQL): Promise<T>
+  /** Work that may be lost, after the answer. */
+  later(work: Promise<unknown>): void
+}
+
+type Parts = Pick<Ctx, 'config' | 'request' | 'need' | 'bearer' | 'later'> & {
+  realm: Realm
+  /** Resolves the realm once more, past all caches; null when it is the same as before or gone. */
+  again: () => Promise<Realm | null>
+}
+
+export function makeCtx({ again, ...parts }: Parts): Ctx {
+  const credential = parts.bearer && { session_id: parts.bearer.session_id, user_id: parts.bearer.user_id }
+  const ctx: Ctx = {
+    ...parts,
+    principal: null,
+    trips: 0,
+    db: build,
+    async run(...statements) {
+      if (!credential) throw new Problem('token_missing')
+      const { permission, any_password } = parts.need
+      const results = await send((realm) => [
+        ...asApp(realm),
+        build.execute(
+          sql`select * from access.admit(${realm.id}, ${JSON.stringify(credential)}::jsonb, ${permission}, ${JSON.stringify(parts.request)}::jsonb, ${any_password})`,
+        ),
+        ...statements,
+      ])
+      const [admitted, ...answers] = results.slice(results.length - statements.length - 1)
+      ctx.principal = (admitted as { rows: Principal[] }).rows[0] ?? null
+      return answers as never
+    },
+    async door<T>(call: SQL) {
+      const results = (await send((realm) => [...asApp(realm), build.execute(sql`select ${call} as answer`)])) as {
+        rows: { answer: T }[]
+      }[]
+      const answer = results.at(-1)?.rows[0]
+      if (!answer) throw new Error('A door gave no answer.')
+      return answer.answer
+    },
+  }
+
+  /** One round trip; a database that is not this tenant's is asked for once more, past the caches, before that is a failure. */
+  async function send(list: (realm: Realm) => BatchItem<'pg'>[]): Promise<unknown[]> {
+    try {
+      return await once(parts.realm, list)
+    } catch (error) {
+      const realm = isWrongDatabase(error) ? await again() : null
+      if (!realm) throw translated(error)
+      return await once(realm, list).catch((second) => {
+        throw translated(second)
+      })
+    }
+  }
+
+  async function once(realm: Realm, list: (realm: Realm) => BatchItem<'pg'>[]): Promise<unknown[]> {
+    ctx.trips++
+    return (await connect(realm.database_url).batch(list(realm) as [BatchItem<'pg'>, ...BatchItem<'pg'>[]])) as unknown[]
+  }
+  return ctx
+}
+
+/** The platform's database is reached with a login that may do more: there the transaction steps down before it is admitted. */
+const asApp = (realm: Realm): BatchItem<'pg'>[] =>
+  realm.subdomain === null ? [build.execute(sql`set local role freehold_app`)] : []

@@ -1,0 +1,66 @@
+import { NeonDbError, neon, neonConfig } from '@neondatabase/serverless'
+import type { SQL } from 'drizzle-orm'
+import type { BatchItem } from 'drizzle-orm/batch'
+import { drizzle, type NeonHttpDatabase } from 'drizzle-orm/neon-http'
+import { type Code, Problem } from './problem.ts'
+
+const TIMEOUT_MS = 15_000
+
+/** Sends the driver's requests to a local Neon instead of the host in the connection string. Process-wide, as the driver is. */
+export function useSqlUrl(url: string | undefined) {
+  if (url) neonConfig.fetchEndpoint = url
+}
+
+/**
+ * A database behind a Neon connection string, for one use: its time limit starts now. Every statement list that it is given is one
+ * HTTP request and one transaction.
+ */
+export const connect = (url: string): NeonHttpDatabase =>
+  drizzle({ client: neon(url, { fetchOptions: { signal: AbortSignal.timeout(TIMEOUT_MS) } }) })
+
+/** Builds statements; which database runs them is decided by who sends the list. */
+export const build = drizzle.mock()
+
+/** Runs statements as one transaction, in one round trip, and gives the rows of each. */
+export async function batch(url: string, statements: readonly SQL[]): Promise<Record<string, unknown>[][]> {
+  const items = statements.map((statement) => build.execute(statement))
+  const results = await connect(url).batch(items as unknown as [BatchItem<'pg'>])
+  return (results as unknown as { rows: Record<string, unknown>[] }[]).map((result) => result.rows)
+}
+
+/** The database's own error behind whatever wrapped it, or null. */
+export function dbError(error: unknown): NeonDbError | null {
+  for (let e = error; e instanceof Error; e = e.cause) if (e instanceof NeonDbError) return e
+  return null
+}
+
+/** The name of the constraint that a statement broke (unique, check, foreign key, exclusion), or null. */
+export const brokenConstraint = (error: unknown) =>
+  dbError(error)?.code?.startsWith('23') ? (dbError(error)?.constraint ?? null) : null
+
+/** True when the database refused because it belongs to another tenant than the one that was resolved, or refused the login. */
+export function isWrongDatabase(error: unknown): boolean {
+  const e = dbError(error)
+  return (
+    e !== null &&
+    ((e.code === 'FH503' && e.message === 'wrong_tenant') ||
+      /^password authentication failed|permission denied for database/.test(e.message))
+  )
+}
+
+/** Turns what admission raises, and what a database away looks like, into problems; anything else stays as it is. */
+export function translated(error: unknown): unknown {
+  const e = dbError(error)
+  if (!e) return error
+  const code = e.code ?? ''
+  if (code.startsWith('FH') && e.message !== 'wrong_tenant') return new Problem(e.message as Code)
+  const away =
+    !code ||
+    code === 'FH503' ||
+    /^(08|53|57|58|3D000)/.test(code) ||
+    code === '40001' ||
+    code === '40P01' ||
+    isWrongDatabase(error)
+  if (away) return new Problem('database_unavailable', undefined, { cause: error })
+  return code === '42501' ? new Problem('forbidden', undefined, { cause: error }) : error
+}

@@ -1,0 +1,8 @@
+/** The bindings of the Worker, as wrangler.toml declares them, and its settings, unparsed (config.ts parses them). */
+export interface Env extends Record<string, unknown> {
+  TENANTS: KVNamespace
+  ATTEMPTS: RateLimit
+  REFUSALS: RateLimit
+  PROVISIONING: Workflow<{ run_id: string }>
+  ASSETS: Fetcher
+}

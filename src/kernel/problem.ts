@@ -1,0 +1,96 @@
+import type { ContentfulStatusCode } from 'hono/utils/http-status'
+
+/** Every way to fail: code -> status, title, and what to do about it. `/problems/{code}` shows a row of this table. */
+export const catalogue = {
+  invalid_request: [400, 'The request is not valid', 'Mend the places that `errors` points at.'],
+  invalid_cursor: [400, 'The cursor is not one of ours', 'Start again without a cursor.'],
+  tenant_required: [400, 'No tenant was named', 'Use the host of the tenant, or the header X-Tenant.'],
+  tenant_ambiguous: [400, 'Two tenants were named', 'Let X-Tenant and the host name the same tenant, or send one of them.'],
+  credentials_ambiguous: [400, 'Two credentials were sent', 'Send one credential.'],
+  token_missing: [401, 'A token is needed', 'Send Authorization: Bearer with an access token.'],
+  token_invalid: [401, 'The token is not valid', 'Log in again.'],
+  token_expired: [401, 'The token has expired', 'Exchange the refresh token for a new one.'],
+  token_wrong_tenant: [401, 'The token belongs to another tenant', 'Log in to this tenant.'],
+  session_ended: [401, 'The session has ended', 'Log in again.'],
+  refresh_invalid: [401, 'The refresh token is not valid', 'Log in again.'],
+  refresh_reused: [
+    401,
+    'The refresh token was used before',
+    'The session has been ended, because somebody else may hold the token. Log in again.',
+  ],
+  invalid_credentials: [
+    401,
+    'The credentials are not valid',
+    'Check identifier and password. After several failures wait before the next try.',
+  ],
+  forbidden: [403, 'Not permitted', 'Ask an administrator for the permission.'],
+  password_change_required: [403, 'The password must be changed first', 'POST /api/v1/auth/password-change, then go on.'],
+  user_inactive: [403, 'The user is not active', 'Ask an administrator.'],
+  tenant_inactive: [403, 'The tenant is not active', 'Ask the operator of this service.'],
+  not_found: [404, 'There is nothing here', 'Check the address.'],
+  tenant_not_found: [404, 'There is no such tenant', 'Check the name of the tenant.'],
+  method_not_allowed: [405, 'This address has no such method', 'See the header Allow.'],
+  subdomain_taken: [409, 'The subdomain is taken', 'Choose another.'],
+  tax_id_taken: [409, 'The tax id is taken', 'A tenant with this tax id exists already.'],
+  already_exists: [409, 'This exists already', 'Use the one that exists.'],
+  in_use: [409, 'This is in use', 'End its use first.'],
+  limit_reached: [409, 'A limit is reached', 'Raise the limit or make room.'],
+  illegal_state: [409, 'Not possible in this state', 'Look at the state first.'],
+  etag_mismatch: [412, 'This was changed meanwhile', 'Read it again.'],
+  body_too_large: [413, 'The body is too large', 'Send at most 1 MiB.'],
+  unsupported_media_type: [415, 'This content type is not understood', 'Send application/json.'],
+  rate_limited: [429, 'Too many requests', 'Wait for the seconds in Retry-After.'],
+  internal_error: [500, 'Something failed here', 'Try again; name the trace id when you report it.'],
+  database_unavailable: [503, 'The database does not answer', 'Try again after the seconds in Retry-After.'],
+  tenant_provisioning: [503, 'The tenant is still being made', 'Try again after the seconds in Retry-After.'],
+  no_capacity: [503, 'There is no room for another tenant', 'Try again later.'],
+} as const satisfies Record<string, readonly [ContentfulStatusCode, string, string]>
+
+export type Code = keyof typeof catalogue
+export type Fault = { pointer: string; detail: string }
+
+/** A failure that the caller is told about, as application/problem+json (RFC 9457). Thrown, never returned. */
+export class Problem extends Error {
+  readonly code: Code
+  readonly errors: Fault[] | undefined
+  readonly headers: Record<string, string>
+
+  constructor(code: Code, detail?: string, more: { errors?: Fault[]; headers?: Record<string, string>; cause?: unknown } = {}) {
+    super(detail ?? catalogue[code][2], { cause: more.cause })
+    this.code = code
+    this.errors = more.errors
+    this.headers = { ...(catalogue[code][0] === 503 || code === 'rate_limited' ? { 'Retry-After': '2' } : {}), ...more.headers }
+  }
+
+  get status(): ContentfulStatusCode {
+    return catalogue[this.code][0]
+  }
+
+  /** The answer. A 401 carries the challenge of RFC 6750. */
+  toResponse(about: { base: string; path: string; trace_id: string }): Response {
+    const [status, title] = catalogue[this.code]
+    const body = {
+      type: `${about.base}/problems/${this.code}`,
+      title,
+      status,
+      detail: this.message,
+      instance: about.path,
+      code: this.code,
+      trace_id: about.trace_id,
+      ...(this.errors && { errors: this.errors }),
+    }
+    const headers = new Headers({ 'Content-Type': 'application/problem+json', ...this.headers })
+    if (status === 401) {
+      const error =
+        this.code.startsWith('token_') && this.code !== 'token_missing'
+          ? `, error="invalid_token", error_description="${title}"`
+          : ''
+      headers.set('WWW-Authenticate', `Bearer realm="freehold"${error}`)
+    }
+    return new Response(JSON.stringify(body), { status, headers })
+  }
+}
+
+/** A problem of validation: 400 `invalid_request` that points at one place of the body (RFC 6901, as a fragment). */
+export const invalid = (field: string, detail: string) =>
+  new Problem('invalid_request', undefined, { errors: [{ pointer: `#/${field}`, detail }] })

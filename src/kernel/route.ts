@@ -1,0 +1,224 @@
+import { createRoute, OpenAPIHono, z } from '@hono/zod-openapi'
+import type { MiddlewareHandler } from 'hono'
+import { createMiddleware } from 'hono/factory'
+import type { Config } from './config.ts'
+import { type Ctx, makeCtx, type Realm, type RequestFacts } from './context.ts'
+import type { Env } from './env.ts'
+import { type Code, catalogue, type Fault, Problem } from './problem.ts'
+import { type Bearer, verify } from './token.ts'
+
+/** Round trips of one request to the master, counted by the registry. */
+export type Meter = { master: number }
+
+export type AppEnv = {
+  Bindings: Env
+  Variables: {
+    config: Config
+    trace_id: string
+    facts: RequestFacts
+    meter: Meter
+    /** Resolved by app.ts before any room is reached. `again` goes past all caches. */
+    realm: Realm
+    again: () => Promise<Realm | null>
+    ctx: Ctx
+  }
+}
+
+/** A room of routes. Validation failures become problems; only the root app has an error handler. */
+export const room = () =>
+  new OpenAPIHono<AppEnv>({
+    strict: false,
+    defaultHook: (result) => {
+      if (!result.success) throw new Problem('invalid_request', undefined, { errors: faults(result.target, result.error.issues) })
+    },
+  })
+
+type Spec<P extends string, M extends string, B, F, Q, I, R> = {
+  method: M
+  path: P
+  summary: string
+  /** The permission that admission asks for; null: any admitted person. Left out with `open`. */
+  permission?: string | null
+  /** No admission: an anonymous door. */
+  open?: true
+  /** Also with a password that must be changed or has expired. */
+  any_password?: true
+  /** Round trips to the realm's database that a successful answer may spend. */
+  trips: number
+  body?: B
+  /** The same door as an HTML form. */
+  form?: F
+  query?: Q
+  params?: I
+  returns: R
+  /** Codes that this route can answer with beside those that every route can. */
+  problems?: Code[]
+}
+
+type Json<S> = { content: { 'application/json': { schema: S } }; required: true }
+type Either<B, F> = { content: { 'application/json': { schema: B }; 'application/x-www-form-urlencoded': { schema: F } } }
+type Body<B, F> = [B] extends [z.ZodType] ? { body: [F] extends [z.ZodType] ? Either<B, F> : Json<B> } : unknown
+type Request<B, F, Q, I> = Body<B, F> &
+  ([Q] extends [z.ZodType] ? { query: Q } : unknown) &
+  ([I] extends [z.ZodType] ? { params: I } : unknown)
+type Responses<R> = {
+  [K in keyof R]: R[K] extends z.ZodType
+    ? { description: string; content: { 'application/json': { schema: R[K] } } }
+    : { description: string }
+}
+
+const ProblemDocument = z
+  .object({
+    type: z.url(),
+    title: z.string(),
+    status: z.int(),
+    detail: z.string(),
+    instance: z.string(),
+    code: z.string(),
+    trace_id: z.string(),
+    errors: z.array(z.object({ pointer: z.string(), detail: z.string() })).optional(),
+  })
+  .openapi('Problem')
+
+/**
+ * Declares a route: its permission is the one that admission asks for and the one that the document prints, its bodies are strict,
+ * its budget is printed and held by the tests.
+ */
+export function route<
+  P extends string,
+  M extends 'get' | 'post' | 'put' | 'patch' | 'delete',
+  R extends Record<number, z.ZodType | null>,
+  B = never,
+  F = never,
+  Q = never,
+  I = never,
+>(spec: Spec<P, M, B, F, Q, I, R>) {
+  const codes: Code[] = [...(spec.body ? BODY : []), ...(spec.open ? [] : AUTHENTICATED), ...EVERY, ...(spec.problems ?? [])]
+  const returns = Object.entries(spec.returns).map(([status, schema]) => [
+    status,
+    schema ? { description: spec.summary, content: { 'application/json': { schema } } } : { description: spec.summary },
+  ])
+  const json = { 'application/json': { schema: strict(spec.body) } }
+  const config = {
+    method: spec.method,
+    path: spec.path,
+    summary: spec.summary,
+    'x-permission': spec.open ? undefined : (spec.permission ?? 'any'),
+    'x-round-trips': spec.trips,
+    ...(spec.open ? {} : { security: [{ bearer: [] }] }),
+    middleware: spec.open ? opened : admitted(spec.permission ?? null, spec.any_password ?? false),
+    request: {
+      ...(spec.body && {
+        body: spec.form
+          ? { content: { ...json, 'application/x-www-form-urlencoded': { schema: strict(spec.form) } } }
+          : { content: json, required: true },
+      }),
+      ...(spec.query && { query: strict(spec.query) }),
+      ...(spec.params && { params: spec.params }),
+    },
+    responses: { ...problemResponses(codes), ...Object.fromEntries(returns) },
+  }
+  // zod-openapi infers a handler's input from the literal type of the config; ours is computed above, so it is stated here.
+  const made = createRoute(config as unknown as Parameters<typeof createRoute>[0])
+  return made as unknown as {
+    method: M
+    path: P
+    middleware: MiddlewareHandler<AppEnv>
+    request: Request<B, F, Q, I>
+    responses: Responses<R>
+  }
+}
+
+const EVERY: Code[] = [
+  'tenant_required',
+  'tenant_inactive',
+  'tenant_not_found',
+  'rate_limited',
+  'internal_error',
+  'database_unavailable',
+]
+const AUTHENTICATED: Code[] = [
+  'token_missing',
+  'token_invalid',
+  'token_expired',
+  'token_wrong_tenant',
+  'session_ended',
+  'forbidden',
+  'user_inactive',
+]
+const BODY: Code[] = ['invalid_request', 'body_too_large', 'unsupported_media_type']
+
+function problemResponses(codes: Code[]) {
+  const content = { 'application/problem+json': { schema: ProblemDocument } }
+  const byStatus = Map.groupBy(codes, (code) => catalogue[code][0])
+  return Object.fromEntries([...byStatus].map(([status, same]) => [status, { description: same.join(', '), content }]))
+}
+
+const strict = <S>(schema: S): S => (schema instanceof z.ZodObject ? (schema.strict() as S) : schema)
+
+function faults(target: string, issues: readonly z.core.$ZodIssue[]): Fault[] {
+  const root = target === 'json' || target === 'form' ? '#' : `#/${target}`
+  const at = (path: PropertyKey[]) =>
+    [root, ...path.map((part) => String(part).replaceAll('~', '~0').replaceAll('/', '~1'))].join('/')
+  return issues.flatMap((issue) =>
+    issue.code === 'unrecognized_keys'
+      ? issue.keys.map((key) => ({ pointer: at([...issue.path, key]), detail: 'is not a field of this request' }))
+      : [{ pointer: at(issue.path), detail: issue.message }],
+  )
+}
+
+const contextFor = (
+  c: Parameters<MiddlewareHandler<AppEnv>>[0],
+  bearer: Bearer | null,
+  permission: string | null,
+  any_password: boolean,
+) =>
+  makeCtx({
+    config: c.var.config,
+    realm: c.var.realm,
+    again: c.var.again,
+    request: c.var.facts,
+    need: { permission, any_password },
+    bearer,
+    later: (work) => c.executionCtx.waitUntil(work),
+  })
+
+const opened = createMiddleware<AppEnv>(async (c, next) => {
+  c.set('ctx', contextFor(c, null, null, false))
+  await next()
+})
+
+const admitted = (permission: string | null, any_password: boolean) =>
+  createMiddleware<AppEnv>(async (c, next) => {
+    c.set('ctx', contextFor(c, null, permission, any_password))
+    const bearer = await authenticate(c.var.realm, c.var.again, c.req.header('Authorization'))
+    c.set('ctx', contextFor(c, bearer, permission, any_password))
+    await next()
+    // Default closed: a handler that forgot to ask the database must not have answered.
+    if (c.res.ok && !c.var.ctx.principal) throw new Error(`${c.req.method} ${c.req.path} answered without an admission.`)
+  })
+
+/** When each realm was last asked for a key that nobody knew: at most every 10 s, so that garbage tokens do not load the master. */
+const asked = new Map<string, number>()
+
+async function authenticate(realm: Realm, again: () => Promise<Realm | null>, header: string | undefined): Promise<Bearer> {
+  const [, scheme, token] = /^\s*(\S+)\s*(.*?)\s*$/.exec(header ?? '') ?? []
+  if (header?.includes(',')) throw new Problem('credentials_ambiguous')
+  if (!scheme || !token) throw new Problem('token_missing')
+  if (scheme.toLowerCase() !== 'bearer') throw new Problem('token_invalid', 'Only Bearer tokens are understood.')
+  try {
+    return await verify(realm, token)
+  } catch (error) {
+    const unknownKey =
+      error instanceof Problem &&
+      error.cause instanceof Error &&
+      'code' in error.cause &&
+      error.cause.code === 'ERR_JWKS_NO_MATCHING_KEY'
+    if (!unknownKey || Date.now() - (asked.get(realm.id) ?? 0) < 10_000) throw error
+    if (asked.size >= 1000) asked.clear()
+    asked.set(realm.id, Date.now())
+    const fresh = await again()
+    if (!fresh) throw error
+    return verify(fresh, token)
+  }
+}

@@ -1,0 +1,101 @@
+/**
+ * Access tokens (JWT, RFC 7519; profile RFC 9068) and opaque tokens. Threat: forged, replayed and foreign tokens. ES256 only, a key
+ * pair per tenant, `iss` and `aud` are the tenant's URL, `tid` its id. The token says who; what they may do, the database decides.
+ */
+import { decodeBase64urlIgnorePadding, encodeBase64urlNoPadding, encodeHexLowerCase } from '@oslojs/encoding'
+import { decodeJwt, errors, importJWK, type JWK, type JWTPayload, jwtVerify, SignJWT } from 'jose'
+import { Problem } from './problem.ts'
+
+export const ACCESS_TOKEN_SECONDS = 900
+const SKEW_SECONDS = 5
+
+/** A signing key of a tenant. Keys are published first and used later, so that every JWKS cache has them. */
+export type SigningKey = { kid: string; public: JWK; private: JWK; use_from: string }
+export type Bearer = { session_id: string; user_id: string; expires_at: Date }
+type Party = { id: string; url: string; keys: SigningKey[] }
+
+const imported = new Map<string, CryptoKey>()
+
+/** Imported keys, by kid and use; at most 500, the oldest goes. A CryptoKey is plain data, not I/O, and may outlive a request. */
+async function keyFor(key: SigningKey, use: 'public' | 'private'): Promise<CryptoKey> {
+  const name = `${use}:${key.kid}:${key.public.x}`
+  const known = imported.get(name)
+  if (known) return known
+  const made = (await importJWK(key[use], 'ES256')) as CryptoKey
+  if (imported.size >= 500) imported.delete(imported.keys().next().value ?? '')
+  imported.set(name, made)
+  return made
+}
+
+/** Signs an access token with the newest key that is in use. */
+export async function sign(party: Party, claims: JWTPayload & { sub: string }): Promise<string> {
+  const now = new Date().toISOString()
+  const key = party.keys.filter((k) => k.use_from <= now).sort((a, b) => (a.use_from < b.use_from ? 1 : -1))[0]
+  if (!key) throw new Error(`Tenant ${party.id} has no signing key in use.`)
+  return new SignJWT({ tid: party.id, ...claims })
+    .setProtectedHeader({ alg: 'ES256', typ: 'at+jwt', kid: key.kid })
+    .setIssuer(party.url)
+    .setAudience(party.url)
+    .setIssuedAt()
+    .setExpirationTime(`${ACCESS_TOKEN_SECONDS}s`)
+    .sign(await keyFor(key, 'private'))
+}
+
+/** Who a token says it is. Fails with token_invalid, token_expired or token_wrong_tenant. */
+export async function verify(party: Party, token: string): Promise<Bearer> {
+  const tid = claimed(token)?.tid
+  if (typeof tid === 'string' && tid !== party.id) throw new Problem('token_wrong_tenant')
+  try {
+    const { payload } = await jwtVerify(
+      token,
+      async ({ kid }) => {
+        const key = party.keys.find((k) => k.kid === kid)
+        if (!key) throw new errors.JWKSNoMatchingKey()
+        return keyFor(key, 'public')
+      },
+      {
+        algorithms: ['ES256'],
+        typ: 'at+jwt',
+        issuer: party.url,
+        audience: party.url,
+        clockTolerance: SKEW_SECONDS,
+        requiredClaims: ['sub', 'sid', 'tid', 'exp', 'iat'],
+      },
+    )
+    const { sub, sid, exp } = payload
+    if (!isUuid(sub) || !isUuid(sid)) throw new Problem('token_invalid')
+    return { session_id: sid, user_id: sub, expires_at: new Date(Number(exp) * 1000) }
+  } catch (error) {
+    if (error instanceof errors.JWTExpired) throw new Problem('token_expired')
+    if (error instanceof Problem) throw error
+    throw new Problem('token_invalid', undefined, { cause: error })
+  }
+}
+
+/** The claims of a token, unverified: good for choosing the key that must then verify it, and for nothing else. */
+export function claimed(token: string): JWTPayload | null {
+  try {
+    return decodeJwt(token)
+  } catch {
+    return null
+  }
+}
+
+const isUuid = (value: unknown): value is string =>
+  typeof value === 'string' && /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(value)
+
+/** A new opaque token: 32 random bytes in base64url. */
+export const newToken = () => encodeBase64urlNoPadding(crypto.getRandomValues(new Uint8Array(32)))
+
+/** What is stored of an opaque token: its SHA-256, as Postgres writes bytea. */
+export async function tokenHash(token: string): Promise<string> {
+  return `\\x${encodeHexLowerCase(new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(token))))}`
+}
+
+/** The one successor of a refresh token: HMAC-SHA-256 under the tenant's key, so that whoever asks twice gets the same one. */
+export async function successorOf(refresh_key: string, token: string): Promise<string> {
+  const raw = new Uint8Array(decodeBase64urlIgnorePadding(refresh_key))
+  const key = await crypto.subtle.importKey('raw', raw, { name: 'HMAC', hash: 'SHA-256' }, false, ['sign'])
+  const mac = await crypto.subtle.sign('HMAC', key, new TextEncoder().encode(token))
+  return encodeBase64urlNoPadding(new Uint8Array(mac))
+}

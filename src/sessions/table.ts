@@ -1,0 +1,50 @@
+import { sql } from 'drizzle-orm'
+import { check, customType, index, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core'
+import { freehold, moment } from '../kernel/schema.ts'
+import { users } from '../users/table.ts'
+
+const bytea = customType<{ data: Uint8Array }>({ dataType: () => 'bytea' })
+
+/** One login on one device. `device` is the user agent that logged in. */
+export const sessions = freehold.table(
+  'sessions',
+  {
+    id: uuid().primaryKey(),
+    user_id: uuid()
+      .notNull()
+      .references(() => users.id),
+    device: text(),
+    address: text(),
+    amr: text().notNull().default('pwd'),
+    created_at: moment().notNull().defaultNow(),
+    last_active_at: moment().notNull().defaultNow(),
+    expires_at: moment().notNull(),
+    ended_at: moment(),
+    ended_because: text(),
+  },
+  (t) => [
+    index('sessions_user').on(t.user_id, t.created_at),
+    check('sessions_end', sql`(${t.ended_at} is null) = (${t.ended_because} is null)`),
+  ],
+)
+
+/** One link of a session's chain of refresh tokens. Only hashes are stored; a used link names its successor. */
+export const refresh_tokens = freehold.table(
+  'refresh_tokens',
+  {
+    token_hash: bytea().primaryKey(),
+    session_id: uuid()
+      .notNull()
+      .references(() => sessions.id),
+    device: text(),
+    created_at: moment().notNull().defaultNow(),
+    expires_at: moment().notNull(),
+    used_at: moment(),
+    successor_hash: bytea(),
+  },
+  (t) => [
+    index('refresh_tokens_session').on(t.session_id),
+    uniqueIndex('refresh_tokens_successor').on(t.successor_hash),
+    check('refresh_tokens_use', sql`(${t.used_at} is null) = (${t.successor_hash} is null)`),
+  ],
+)

@@ -1,0 +1,48 @@
+import { sql } from 'drizzle-orm'
+import { batch, brokenConstraint } from '../kernel/db.ts'
+
+/** One SQL file. Its statements are parted by drizzle's breakpoint comment. */
+export type Migration = { name: string; text: string }
+
+const LOCK = 20_261_122
+
+const statementsOf = ({ text }: Migration) =>
+  text
+    .split('--> statement-breakpoint')
+    .map((statement) => statement.trim())
+    .filter((statement) => statement.replace(/^--.*$/gm, '').trim() !== '')
+
+/**
+ * Brings a database to the newest schema: one migration is one transaction that holds its ledger row, so it happened whole or not
+ * at all. Of two who migrate at once, the second waits, finds the row and goes on. The login must be a member of freehold_owner,
+ * to whom every object will belong. Returns the name of the newest migration.
+ */
+export async function migrate(url: string, migrations: Migration[]): Promise<string> {
+  const asOwner = sql`set local role freehold_owner`
+  await batch(url, [
+    asOwner,
+    sql`select pg_advisory_xact_lock(${LOCK})`,
+    sql`create schema if not exists freehold`,
+    sql`create schema if not exists access`,
+    sql`create schema if not exists platform`,
+    sql`create table if not exists freehold.migrations (name text primary key, applied_at timestamptz not null default now())`,
+  ])
+  const [applied = []] = await batch(url, [asOwner, sql`select name from freehold.migrations`]).then((results) =>
+    results.slice(1),
+  )
+  const names = new Set(applied.map((row) => row.name))
+  for (const migration of migrations) {
+    if (names.has(migration.name)) continue
+    await batch(url, [
+      asOwner,
+      sql`select pg_advisory_xact_lock(${LOCK})`,
+      sql`insert into freehold.migrations (name) values (${migration.name})`,
+      ...statementsOf(migration).map((statement) => sql.raw(statement)),
+    ]).catch((error) => {
+      if (brokenConstraint(error) !== 'migrations_pkey') throw new Error(`Migration ${migration.name} failed.`, { cause: error })
+    })
+  }
+  const newest = migrations.at(-1)
+  if (!newest) throw new Error('There is no migration.')
+  return newest.name
+}

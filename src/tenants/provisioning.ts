@@ -1,0 +1,157 @@
+import { WorkflowEntrypoint, type WorkflowEvent, type WorkflowStep } from 'cloudflare:workers'
+import { NonRetryableError } from 'cloudflare:workflows'
+import { sql } from 'drizzle-orm'
+import { type Config, configOf } from '../kernel/config.ts'
+import { batch, useSqlUrl } from '../kernel/db.ts'
+import type { Env } from '../kernel/env.ts'
+import { decrypt } from '../kernel/keyring.ts'
+import { log } from '../kernel/log.ts'
+import { traceId } from '../kernel/trace.ts'
+import type { Job } from './isolation.ts'
+import { neonApi, neonWords } from './neon.ts'
+import { type Result, stepNames, steps } from './steps.ts'
+
+const TRIES = 8
+const LEASE = sql`interval '3 minutes'`
+
+/**
+ * Makes one tenant: one instance per attempt, its steps in order. The master is the truth, not the instance: each step is recorded there
+ * before it is tried, and works only while its run holds the lease.
+ */
+export class Provisioning extends WorkflowEntrypoint<Env, { run_id: string }> {
+  override async run(event: Readonly<WorkflowEvent<{ run_id: string }>>, step: WorkflowStep) {
+    const { run_id } = event.payload
+    const config = configOf(this.env)
+    useSqlUrl(config.NEON_SQL_URL)
+    const retries = { limit: TRIES - 1, delay: 400, backoff: 'exponential' as const }
+    try {
+      for (const name of stepNames) {
+        await step.do(name, { retries, timeout: '2 minutes' }, () => runStep(this.env, config, run_id, name))
+      }
+      await step.do('finish', { retries, timeout: '1 minute' }, () => finish(config, run_id, 'done'))
+    } catch {
+      // What went wrong is in the step's row, in Neon's words.
+      await step.do('give up', { retries, timeout: '1 minute' }, () => finish(config, run_id, 'failed'))
+    }
+  }
+}
+
+async function runStep(env: Env, config: Config, run_id: string, name: string): Promise<void> {
+  const work = steps[name]
+  const [held, rows] = await batch(config.MASTER_DATABASE_URL, [
+    sql`with held as (update platform.provisioning_runs set lease_until = now() + ${LEASE} where id = ${run_id} and state = 'running' returning tenant_id, trace_id)
+        update platform.provisioning_steps s set state = 'running', attempts = s.attempts + 1, started_at = coalesce(s.started_at, now()), trace_id = held.trace_id
+        from held where s.tenant_id = held.tenant_id and s.name = ${name} and s.state <> 'done' returning s.tenant_id`,
+    sql`select to_jsonb(t) as tenant, to_jsonb(h) as home, r.state, r.trace_id,
+          (select jsonb_object_agg(s.name, s.result) from platform.provisioning_steps s where s.tenant_id = t.id) as results
+        from platform.provisioning_runs r join platform.tenants t on t.id = r.tenant_id left join platform.homes h on h.id = t.home_id where r.id = ${run_id}`,
+  ])
+  const found = rows?.[0]
+  if (!work || found?.state !== 'running') throw new NonRetryableError('The run was taken over.')
+  if (!held?.length) return
+  const tenant_id = String((found.tenant as { id: string }).id)
+  const record = (state: string, error: string | null, result: Result) =>
+    batch(config.MASTER_DATABASE_URL, [
+      sql`update platform.provisioning_steps set state = ${state}, error = ${error}, result = coalesce(${result ? JSON.stringify(result) : null}::jsonb, result),
+            finished_at = case when ${state} = 'done' then now() end
+          where tenant_id = ${tenant_id} and name = ${name} and exists (select from platform.provisioning_runs where id = ${run_id} and state = 'running')`,
+    ])
+  const about = {
+    tenant: String((found.tenant as { subdomain: string }).subdomain),
+    trace_id: traceId(undefined),
+    run: run_id,
+    step: name,
+  }
+  try {
+    const job = await jobOf(config, found.tenant as Row, found.home as Row | null)
+    const result = await work({ ...job, env, results: found.results as Record<string, Result> })
+    await record('done', null, result)
+    log('provisioning step done', { ...about, trace_id: String(found.trace_id) })
+  } catch (error) {
+    const words = reason(error)
+    log('provisioning step failed', { ...about, trace_id: String(found.trace_id), error: words })
+    await record('running', words, undefined)
+    throw new Error(words)
+  }
+}
+
+type Row = Record<string, string | null>
+
+async function jobOf(config: Config, t: Row, h: Row | null): Promise<Job> {
+  const open = (owner: string | null | undefined, field: string, sealed: string | null | undefined) =>
+    sealed && owner ? decrypt(config.ENCRYPTION_KEYS, owner, field, sealed) : null
+  const text = (value: string | null | undefined) => String(value ?? '')
+  return {
+    config,
+    neon: neonApi(config),
+    tenant: {
+      id: text(t.id),
+      subdomain: text(t.subdomain),
+      isolation: text(t.isolation),
+      role_preset: text(t.role_preset),
+      database_name: text(t.database_name),
+      app_url: await open(t.id, 'app_url', t.app_url_sealed),
+      owner_url: await open(t.id, 'owner_url', t.owner_url_sealed),
+      initial_admin: await open(t.id, 'initial_admin', t.initial_admin_sealed),
+      home: h && {
+        id: text(h.id),
+        project_id: text(h.project_id),
+        branch_id: text(h.branch_id),
+        owner_role: text(h.owner_role),
+        owner_url: text(await open(h.id, 'owner_url', h.owner_url_sealed)),
+      },
+    },
+  }
+}
+
+/** Why a step failed: its own words and those of what caused them. */
+function reason(error: unknown): string {
+  const words = neonWords(error)
+  const cause = error instanceof Error && error.cause ? `: ${neonWords(error.cause)}` : ''
+  return `${words}${cause}`.slice(0, 1000)
+}
+
+async function finish(config: Config, run_id: string, state: 'done' | 'failed'): Promise<void> {
+  await batch(config.MASTER_DATABASE_URL, [
+    sql`with ended as (update platform.provisioning_runs set state = ${state}, finished_at = now() where id = ${run_id} and state = 'running' returning tenant_id),
+          stopped as (update platform.provisioning_steps s set state = 'failed', finished_at = now() from ended
+            where ${state} = 'failed' and s.tenant_id = ended.tenant_id and s.state = 'running')
+        update platform.tenants t set status = 'failed' from ended where ${state} = 'failed' and t.id = ended.tenant_id and t.status = 'provisioning'`,
+  ])
+}
+
+/** The statements that start the next attempt of a tenant: a run, and the steps that are not done yet. Only one run runs at a time. */
+export const nextRun = (tenant_id: string, run_id: string, trace_id: string) => [
+  sql`insert into platform.provisioning_runs (id, tenant_id, attempt, state, lease_until, trace_id)
+      select ${run_id}, ${tenant_id}, count(*) + 1, 'running', now() + ${LEASE}, ${trace_id} from platform.provisioning_runs where tenant_id = ${tenant_id}`,
+  sql`insert into platform.provisioning_steps (tenant_id, position, name, state, started_at, finished_at)
+      select ${tenant_id}, s.position, s.name, case when s.position = 1 then 'done' else 'pending' end, case when s.position = 1 then now() end, case when s.position = 1 then now() end
+      from jsonb_array_elements_text(${JSON.stringify(stepNames)}::jsonb) with ordinality as s (name, position)
+      on conflict (tenant_id, name) do update set state = 'pending', error = null, finished_at = null where platform.provisioning_steps.state = 'failed'`,
+]
+
+/** Hands a run to its Workflow instance. One that is there already goes on. */
+export async function startRun(env: Env, run_id: string): Promise<void> {
+  await env.PROVISIONING.create({ id: `prov-${run_id}`, params: { run_id } }).catch((error) => {
+    if (!String(error).includes('already_exists')) throw error
+  })
+}
+
+/** Takes over runs whose lease ran out (a killed instance, a lost start): ends them and starts the next attempt where they stopped. */
+export async function resumeStale(env: Env, config: Config): Promise<number> {
+  const [, orphans = []] = await batch(config.MASTER_DATABASE_URL, [
+    sql`update platform.provisioning_runs set state = 'superseded', finished_at = now() where state = 'running' and lease_until < now()`,
+    sql`select t.id, r.id as run_id, r.trace_id from platform.tenants t
+        join lateral (select * from platform.provisioning_runs x where x.tenant_id = t.id order by x.attempt desc limit 1) r on r.state <> 'running'
+        where t.status = 'provisioning' limit 100`,
+  ])
+  for (const orphan of orphans) {
+    const run_id = crypto.randomUUID()
+    await batch(config.MASTER_DATABASE_URL, nextRun(String(orphan.id), run_id, String(orphan.trace_id)))
+    const old = await env.PROVISIONING.get(`prov-${orphan.run_id}`).catch(() => null)
+    await old?.terminate().catch(() => undefined)
+    await startRun(env, run_id)
+    log('provisioning taken over', { trace_id: String(orphan.trace_id), run: run_id })
+  }
+  return orphans.length
+}

@@ -1,0 +1,144 @@
+/**
+ * The registry: which tenant a name means, where its database is, with which keys it signs. Threat: an old or foreign answer sends a
+ * request to the wrong database. The master is the truth and KV a copy that may be a minute old, so every entry carries a version
+ * that only grows and an older one never replaces a newer one; secrets are encrypted for their tenant and field; and the tenant's own
+ * database has the last word about whose it is and whether it is switched on (access.check_tenant).
+ */
+import { sql } from 'drizzle-orm'
+import type { Config } from '../kernel/config.ts'
+import type { Realm } from '../kernel/context.ts'
+import { batch } from '../kernel/db.ts'
+import type { Env } from '../kernel/env.ts'
+import { decrypt } from '../kernel/keyring.ts'
+import type { Meter } from '../kernel/route.ts'
+import type { SigningKey } from '../kernel/token.ts'
+
+export type Status = 'provisioning' | 'active' | 'inactive' | 'failed'
+
+/** What lies in KV under `tenant:{subdomain}`. `database`, `refresh_key` and private keys are encrypted. */
+export type Entry = {
+  v: number
+  tenant_id: string
+  subdomain: string
+  legal_name: string
+  status: Status
+  database: string | null
+  refresh_key: string | null
+  signing_keys: { kid: string; public: SigningKey['public']; private: string; use_from: string }[]
+}
+
+const MEMORY_MS = 10_000
+const MISS_MS = 2_000
+const MEMORY_ENTRIES = 1_000
+const KV_CACHE_SECONDS = 60
+
+type Remembered = { at: number; entry: Entry | null; realm: Realm | null }
+const memory = new Map<string, Remembered>()
+
+export const kvKey = (subdomain: string) => `tenant:${subdomain}`
+
+/** The URL of a tenant: the subdomain in front of BASE_URL's host. */
+export const tenantUrl = (config: Config, subdomain: string) =>
+  `${config.BASE_URL.protocol}//${subdomain}.${config.BASE_URL.host}`
+
+/** The columns of an entry, as JSON, from the master. */
+export const ENTRY = sql`jsonb_build_object('v', t.v, 'tenant_id', t.id, 'subdomain', t.subdomain, 'legal_name', t.legal_name, 'status', t.status,
+  'database', t.app_url_sealed, 'refresh_key', t.refresh_key_sealed,
+  'signing_keys', coalesce((select jsonb_agg(jsonb_build_object('kid', k.kid, 'public', k.public_jwk, 'private', k.private_jwk_sealed, 'use_from', k.use_from) order by k.use_from)
+    from platform.signing_keys k where k.realm_id = t.id), '[]'))`
+
+type Sources = { env: Env; config: Config; meter: Meter }
+
+/**
+ * Looks a subdomain up: memory (10 s; misses 2 s), then KV, then the master. With `fresh` the master alone is asked. Null when there is
+ * no such tenant. A tenant that is not active has no realm.
+ */
+export async function lookUp(
+  sources: Sources,
+  subdomain: string,
+  fresh = false,
+): Promise<{ status: Status; realm: Realm | null } | null> {
+  const known = memory.get(subdomain)
+  const age = Date.now() - (known?.at ?? 0)
+  if (known && !fresh && age < (known.entry ? MEMORY_MS : MISS_MS))
+    return known.entry && { status: known.entry.status, realm: known.realm }
+  const found = (!fresh && (await fromKv(sources.env, subdomain, known?.entry?.v ?? 0))) || (await fromMaster(sources, subdomain))
+  const realm = found?.status === 'active' ? await opened(sources.config, found) : null
+  remember(subdomain, { at: Date.now(), entry: found, realm })
+  return found && { status: found.status, realm }
+}
+
+async function fromKv(env: Env, subdomain: string, floor: number): Promise<Entry | null> {
+  const entry = await env.TENANTS.get<Entry>(kvKey(subdomain), { type: 'json', cacheTtl: KV_CACHE_SECONDS })
+  return entry && entry.v >= floor && entry.status === 'active' ? entry : null
+}
+
+async function fromMaster({ config, meter }: Sources, subdomain: string): Promise<Entry | null> {
+  meter.master++
+  const [rows] = await batch(config.MASTER_DATABASE_URL, [
+    sql`select ${ENTRY} as entry from platform.tenants t where t.subdomain = ${subdomain} and t.deleted_at is null`,
+  ])
+  return (rows?.[0]?.entry as Entry | undefined) ?? null
+}
+
+function remember(name: string, value: Remembered) {
+  memory.delete(name)
+  if (memory.size >= MEMORY_ENTRIES) memory.delete(memory.keys().next().value ?? '')
+  memory.set(name, value)
+}
+
+/** The secrets of an entry, opened. */
+async function opened(config: Config, entry: Entry): Promise<Realm> {
+  const open = (field: string, sealed: string | null) => decrypt(config.ENCRYPTION_KEYS, entry.tenant_id, field, sealed ?? '')
+  const keys = entry.signing_keys.map(async (key) => ({
+    ...key,
+    use_from: new Date(key.use_from).toISOString(),
+    private: JSON.parse(await open(`signing_key:${key.kid}`, key.private)),
+  }))
+  return {
+    id: entry.tenant_id,
+    subdomain: entry.subdomain,
+    legal_name: entry.legal_name,
+    url: tenantUrl(config, entry.subdomain),
+    database_url: entry.database ? await open('app_url', entry.database) : '',
+    refresh_key: await open('refresh_key', entry.refresh_key),
+    keys: await Promise.all(keys),
+  }
+}
+
+/** The platform's own realm, whose users are the operators: from memory (10 s) or the master. */
+export async function platformRealm({ config, meter }: Omit<Sources, 'env'>, fresh = false): Promise<Realm> {
+  const known = memory.get('')
+  if (known?.realm && !fresh && Date.now() - known.at < MEMORY_MS) return known.realm
+  meter.master++
+  const [rows] = await batch(config.MASTER_DATABASE_URL, [
+    sql`select jsonb_build_object('v', 0, 'tenant_id', t.id, 'subdomain', '', 'legal_name', 'Freehold', 'status', 'active', 'database', null, 'refresh_key', t.refresh_key_sealed,
+      'signing_keys', (select jsonb_agg(jsonb_build_object('kid', k.kid, 'public', k.public_jwk, 'private', k.private_jwk_sealed, 'use_from', k.use_from))
+        from platform.signing_keys k where k.realm_id = t.id)) as entry from platform.realm t`,
+  ])
+  const entry = rows?.[0]?.entry as Entry | undefined
+  if (!entry) throw new Error('The master has no realm of the platform: run `npm run freehold -- setup`.')
+  const realm: Realm = {
+    ...(await opened(config, entry)),
+    subdomain: null,
+    url: config.BASE_URL.origin,
+    database_url: config.MASTER_DATABASE_URL,
+  }
+  remember('', { at: Date.now(), entry, realm })
+  return realm
+}
+
+/** Writes a tenant's entry to KV and notes in the master which version lies there. */
+export async function publish({ env, config, meter }: Sources, tenant_id: string): Promise<void> {
+  meter.master++
+  const [rows] = await batch(config.MASTER_DATABASE_URL, [
+    sql`select ${ENTRY} as entry from platform.tenants t where t.id = ${tenant_id}`,
+  ])
+  const entry = rows?.[0]?.entry as Entry | undefined
+  if (!entry) return
+  await env.TENANTS.put(kvKey(entry.subdomain), JSON.stringify(entry))
+  meter.master++
+  await batch(config.MASTER_DATABASE_URL, [
+    sql`update platform.tenants set published_v = ${entry.v} where id = ${tenant_id} and published_v < ${entry.v}`,
+  ])
+}

@@ -1,0 +1,57 @@
+/**
+ * Which tenant a request is for. Threat: a request that is read as another tenant's. The host is the URL's, never the Host header; names
+ * that disagree are refused; a token's claim chooses only when nothing else does, and the key that it chooses must then verify it.
+ */
+import type { Config } from '../kernel/config.ts'
+import { Label } from '../kernel/config.ts'
+import type { Realm } from '../kernel/context.ts'
+import { Problem } from '../kernel/problem.ts'
+import { claimed } from '../kernel/token.ts'
+import { lookUp, type Status } from './registry.ts'
+
+const LOOPBACK = ['localhost', '127.0.0.1']
+
+/** The subdomain in a host, null for the base domain. Fails with not_found for a foreign host or a nested label. */
+export function subdomainOf(config: Config, hostname: string): string | null {
+  const base = config.BASE_URL.hostname
+  if (hostname === base || (config.ENVIRONMENT === 'local' && LOOPBACK.includes(hostname))) return null
+  const bases = config.ENVIRONMENT === 'local' ? [base, 'localhost'] : [base]
+  for (const known of bases) {
+    const name = hostname.endsWith(`.${known}`) ? hostname.slice(0, -known.length - 1) : null
+    if (name && Label.safeParse(name).success) return name
+  }
+  throw new Problem('not_found', 'This host is not one of ours.')
+}
+
+/** The name of the tenant that a request is for: header, host, token, DEFAULT_TENANT. Fails with tenant_required, tenant_ambiguous. */
+export function tenantName(
+  config: Config,
+  hostname: string,
+  header: string | undefined,
+  authorization: string | undefined,
+): string {
+  const host = subdomainOf(config, hostname)
+  const named = header?.trim().toLowerCase() || null
+  if (host && named && host !== named) throw new Problem('tenant_ambiguous')
+  const token = /^\s*bearer\s+(\S+)\s*$/i.exec(authorization ?? '')?.[1]
+  const claim = !host && !named && token ? claimed(token)?.tenant : null
+  const name = named ?? host ?? (typeof claim === 'string' && claim ? claim : null) ?? config.DEFAULT_TENANT
+  if (!name) throw new Problem('tenant_required')
+  if (!Label.safeParse(name).success) throw new Problem('tenant_not_found')
+  return name
+}
+
+/** The realm of a name. Fails with tenant_not_found, tenant_inactive, tenant_provisioning. */
+export async function activeRealm(sources: Parameters<typeof lookUp>[0], name: string): Promise<Realm> {
+  const found = await lookUp(sources, name)
+  if (!found) throw new Problem('tenant_not_found', `There is no tenant ${name}.`)
+  if (found.realm) return found.realm
+  throw new Problem(refusals[found.status])
+}
+
+const refusals = {
+  provisioning: 'tenant_provisioning',
+  failed: 'tenant_provisioning',
+  inactive: 'tenant_inactive',
+  active: 'database_unavailable',
+} as const satisfies Record<Status, string>

@@ -1,0 +1,149 @@
+import { z } from '@hono/zod-openapi'
+import type { Context } from 'hono'
+import { log } from '../kernel/log.ts'
+import { type AppEnv, room, route } from '../kernel/route.ts'
+import { spread } from './lifecycle.ts'
+import { startRun } from './provisioning.ts'
+import {
+  createTenant,
+  getProvisioning,
+  getTenant,
+  listTenants,
+  MadeTenant,
+  NewTenant,
+  retryTenant,
+  Steps,
+  setStatus,
+  Tenant,
+  TenantList,
+} from './tenants.ts'
+
+const Id = z.object({ id: z.uuid() })
+const Page = z.object({ limit: z.coerce.number().int().min(1).max(100).default(50), cursor: z.string().max(200).optional() })
+const MAX_WAIT_SECONDS = 60
+const POLL_MS = 100
+
+/** The platform's tenants, for its operators. */
+export const tenantRoutes = room()
+
+tenantRoutes.openapi(
+  route({
+    method: 'post',
+    path: '/',
+    summary: 'Make a tenant',
+    permission: 'tenant:create',
+    trips: 1,
+    body: NewTenant,
+    returns: { 201: MadeTenant, 202: MadeTenant },
+    problems: ['subdomain_taken', 'tax_id_taken'],
+  }),
+  async (c) => {
+    const { tenant, run_id } = await createTenant(c.var.ctx, c.req.valid('json'))
+    log('tenant reserved', { tenant: tenant.subdomain, trace_id: c.var.trace_id, run: run_id })
+    await startRun(c.env, run_id)
+    const answer = await settled(c, tenant.id)
+    c.header('Location', `/platform/v1/tenants/${tenant.id}${answer ? '' : '/provisioning'}`)
+    return answer ? c.json({ ...tenant, ...answer }, 201) : c.json(tenant, 202)
+  },
+)
+
+tenantRoutes.openapi(
+  route({
+    method: 'get',
+    path: '/',
+    summary: 'Tenants, newest first',
+    permission: 'tenant:read',
+    trips: 1,
+    query: Page,
+    returns: { 200: TenantList },
+    problems: ['invalid_cursor'],
+  }),
+  async (c) => c.json(await listTenants(c.var.ctx, c.req.valid('query')), 200),
+)
+
+tenantRoutes.openapi(
+  route({
+    method: 'get',
+    path: '/{id}',
+    summary: 'One tenant',
+    permission: 'tenant:read',
+    trips: 1,
+    params: Id,
+    returns: { 200: Tenant },
+    problems: ['not_found'],
+  }),
+  async (c) => c.json(await getTenant(c.var.ctx, c.req.valid('param').id), 200),
+)
+
+tenantRoutes.openapi(
+  route({
+    method: 'get',
+    path: '/{id}/provisioning',
+    summary: 'How far the making of a tenant is',
+    permission: 'tenant:read',
+    trips: 1,
+    params: Id,
+    returns: { 200: Steps },
+    problems: ['not_found'],
+  }),
+  async (c) => c.json(await getProvisioning(c.var.ctx, c.req.valid('param').id), 200),
+)
+
+tenantRoutes.openapi(
+  route({
+    method: 'post',
+    path: '/{id}/retry',
+    summary: 'Go on with a tenant that failed',
+    permission: 'tenant:retry',
+    trips: 2,
+    params: Id,
+    returns: { 202: Tenant },
+    problems: ['not_found', 'illegal_state'],
+  }),
+  async (c) => {
+    const { id } = c.req.valid('param')
+    const { run_id, tenant } = await retryTenant(c.var.ctx, id)
+    await startRun(c.env, run_id)
+    c.header('Location', `/platform/v1/tenants/${id}/provisioning`)
+    return c.json(tenant, 202)
+  },
+)
+
+for (const [verb, from, to] of [
+  ['activate', 'inactive', 'active'],
+  ['deactivate', 'active', 'inactive'],
+] as const) {
+  tenantRoutes.openapi(
+    route({
+      method: 'post',
+      path: `/{id}/${verb}`,
+      summary: verb === 'activate' ? 'Switch a tenant on' : 'Switch a tenant off, at once and everywhere',
+      permission: 'tenant:update',
+      trips: 1,
+      params: Id,
+      returns: { 200: Tenant },
+      problems: ['not_found', 'illegal_state'],
+    }),
+    async (c) => {
+      const tenant = await setStatus(c.var.ctx, c.req.valid('param').id, from, to)
+      await spread({ env: c.env, config: c.var.config, meter: c.var.meter }, tenant.id)
+      return c.json(tenant, 200)
+    },
+  )
+}
+
+/** The tenant once it is active, when the caller prefers to wait (RFC 7240) and it is in time; else null. */
+async function settled(c: Context<AppEnv>, id: string): Promise<z.infer<typeof Tenant> | null> {
+  const seconds = Math.min(
+    MAX_WAIT_SECONDS,
+    Number(/(?:^|[,;\s])wait\s*=\s*"?(\d{1,4})"?/i.exec(c.req.header('Prefer') ?? '')?.[1] ?? 0),
+  )
+  const until = Date.now() + seconds * 1000
+  while (Date.now() < until) {
+    await scheduler.wait(POLL_MS)
+    const tenant = await getTenant(c.var.ctx, id)
+    if (tenant.status === 'active') return tenant
+    if (tenant.status === 'failed') return null
+  }
+  return null
+}

@@ -1,0 +1,116 @@
+import { sql } from 'drizzle-orm'
+import { presets } from '../access/presets/presets.ts'
+import { type FirstAdmin, firstAdministrator, seed } from '../access/seed.ts'
+import { batch } from '../kernel/db.ts'
+import type { Env } from '../kernel/env.ts'
+import { decrypt, encrypt } from '../kernel/keyring.ts'
+import { newToken } from '../kernel/token.ts'
+import { tenantMigrations } from './bundled.ts'
+import { isolations, type Job } from './isolation.ts'
+import { firstSigningKey } from './keys.ts'
+import { migrate } from './migrations.ts'
+import { type OperationRef, waitFor } from './neon.ts'
+import { prove } from './prove.ts'
+import { ENTRY, type Entry, kvKey } from './registry.ts'
+
+/** What a step may leave for those after it; recorded, so never a secret. */
+export type Result = Record<string, unknown> | undefined
+type Step = (job: Job & { env: Env; results: Record<string, Result> }) => Promise<Result>
+
+/**
+ * The steps of making a tenant, in order. Each may run again after it did its work, or half of it: names are deterministic, passwords
+ * are recorded before they are used, and what is there already is adopted. `reserve` is done by the statement that inserts the tenant.
+ */
+export const steps: Record<string, Step> = {
+  reserve: async () => undefined,
+
+  place: async (job) => void (await isolationOf(job).place(job)),
+
+  database: async (job) => ({ operations: await isolationOf(job).create(job) }),
+
+  operations: async (job) => void (await waitFor(job.neon, (job.results.database?.operations ?? []) as OperationRef[])),
+
+  logins: async (job) => {
+    const { config, tenant } = job
+    const made = { app: newToken(), owner: newToken() }
+    const urls =
+      tenant.app_url && tenant.owner_url
+        ? { app_url: tenant.app_url, owner_url: tenant.owner_url }
+        : isolationOf(job).urls(job, made)
+    const app_url = await encrypt(config.ENCRYPTION_KEYS, tenant.id, 'app_url', urls.app_url)
+    const owner_url = await encrypt(config.ENCRYPTION_KEYS, tenant.id, 'owner_url', urls.owner_url)
+    await batch(config.MASTER_DATABASE_URL, [
+      sql`update platform.tenants set app_url_sealed = ${app_url}, owner_url_sealed = ${owner_url} where id = ${tenant.id} and app_url_sealed is null`,
+    ])
+    await isolationOf(job).logins(job, urls)
+  },
+
+  migrate: async ({ config, tenant }) => {
+    const newest = await migrate(known(tenant.owner_url), tenantMigrations)
+    await batch(config.MASTER_DATABASE_URL, [sql`update platform.tenants set schema_version = ${newest} where id = ${tenant.id}`])
+  },
+
+  seed: async ({ tenant }) => void (await batch(known(tenant.owner_url), seed(tenant, presetOf(tenant)))),
+
+  administrator: async ({ config, tenant }) => {
+    const admin = JSON.parse(known(tenant.initial_admin)) as FirstAdmin
+    await batch(known(tenant.owner_url), firstAdministrator(admin, presetOf(tenant)))
+    await batch(config.MASTER_DATABASE_URL, [
+      sql`update platform.tenants set users_counted = greatest(users_counted, 1) where id = ${tenant.id}`,
+    ])
+  },
+
+  signing_key: async ({ config, tenant }) => {
+    const refresh_key = await encrypt(config.ENCRYPTION_KEYS, tenant.id, 'refresh_key', newToken())
+    await batch(config.MASTER_DATABASE_URL, [
+      await firstSigningKey(config, tenant.id),
+      sql`update platform.tenants set refresh_key_sealed = ${refresh_key} where id = ${tenant.id} and refresh_key_sealed is null`,
+    ])
+  },
+
+  prove: async ({ config, tenant }) => {
+    const [rows] = await batch(config.MASTER_DATABASE_URL, [
+      sql`select app_url_sealed, id from platform.tenants where home_id = ${tenant.home?.id} and id <> ${tenant.id} and status = 'active' limit 1`,
+    ])
+    const other =
+      rows?.[0] && (await decrypt(config.ENCRYPTION_KEYS, String(rows[0].id), 'app_url', String(rows[0].app_url_sealed)))
+    await prove(known(tenant.app_url), [config.MASTER_DATABASE_URL, known(tenant.home?.owner_url), ...(other ? [other] : [])])
+  },
+
+  // KV is written before the name is handed out: elsewhere a miss would be remembered.
+  publish: async ({ env, config, tenant }) => {
+    const [rows] = await batch(config.MASTER_DATABASE_URL, [
+      sql`select ${ENTRY} as entry, nextval('platform.registry_v')::integer as v from platform.tenants t where t.id = ${tenant.id}`,
+    ])
+    const entry = { ...(rows?.[0]?.entry as Entry), status: 'active' as const, v: Number(rows?.[0]?.v) }
+    await env.TENANTS.put(kvKey(tenant.subdomain), JSON.stringify(entry))
+    return { v: entry.v }
+  },
+
+  activate: async ({ config, tenant, results }) => {
+    const v = Number(results.publish?.v)
+    await batch(config.MASTER_DATABASE_URL, [
+      sql`update platform.tenants set status = 'active', initial_admin_sealed = null, v = ${v}, published_v = ${v} where id = ${tenant.id}`,
+    ])
+    return undefined
+  },
+}
+
+export const stepNames = Object.keys(steps)
+
+const isolationOf = ({ tenant }: Job) => {
+  const isolation = isolations[tenant.isolation]
+  if (!isolation) throw new Error(`There is no isolation ${tenant.isolation}.`)
+  return isolation
+}
+
+const presetOf = (tenant: Job['tenant']) => {
+  const preset = presets[tenant.role_preset]
+  if (!preset) throw new Error(`There is no preset ${tenant.role_preset}.`)
+  return preset
+}
+
+function known(value: string | null | undefined): string {
+  if (!value) throw new Error('An earlier step did not leave what this one needs.')
+  return value
+}

@@ -1,0 +1,147 @@
+import { sql } from 'drizzle-orm'
+import { bigint, boolean, check, index, integer, jsonb, pgSchema, primaryKey, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core'
+import { moment } from '../kernel/schema.ts'
+
+/** The master: who the tenants are and where. Fields that end in `_sealed` are encrypted (kernel/keyring.ts). */
+export const platform = pgSchema('platform')
+
+/** The platform's own realm: its operators are users of the schema `freehold` beside this one. */
+export const realm = platform.table(
+  'realm',
+  {
+    one: boolean().primaryKey().default(true),
+    id: uuid().notNull(),
+    refresh_key_sealed: text().notNull(),
+    created_at: moment().notNull().defaultNow(),
+  },
+  (t) => [check('realm_is_one', sql`${t.one}`)],
+)
+
+/** A project and branch that tenants' databases are put into. `owner_url_sealed` connects as its API role. */
+export const homes = platform.table(
+  'homes',
+  {
+    id: uuid().primaryKey(),
+    name: text().notNull().unique(),
+    state: text({ enum: ['opening', 'open'] }).notNull(),
+    region: text().notNull(),
+    project_id: text(),
+    branch_id: text(),
+    owner_role: text(),
+    owner_url_sealed: text(),
+    capacity: integer().notNull(),
+    taken: integer().notNull().default(0),
+    /** Who opens a home holds it until then. */
+    lease_until: moment().notNull(),
+    created_at: moment().notNull().defaultNow(),
+  },
+  (t) => [
+    uniqueIndex('homes_one_opening').on(t.state).where(sql`${t.state} = 'opening'`),
+    check('homes_room', sql`${t.taken} between 0 and ${t.capacity}`),
+    check(
+      'homes_open',
+      sql`${t.state} <> 'open' or num_nulls(${t.project_id}, ${t.branch_id}, ${t.owner_role}, ${t.owner_url_sealed}) = 0`,
+    ),
+  ],
+)
+
+export const tenants = platform.table(
+  'tenants',
+  {
+    id: uuid().primaryKey(),
+    subdomain: text().notNull(),
+    legal_name: text().notNull(),
+    tax_id: text().notNull(),
+    country: text().notNull(),
+    admin_email: text().notNull(),
+    contact_name: text(),
+    region: text().notNull(),
+    plan: text(),
+    environment: text({ enum: ['demo', 'production'] }).notNull(),
+    status: text({ enum: ['provisioning', 'active', 'inactive', 'failed'] }).notNull(),
+    is_active: boolean().notNull().generatedAlwaysAs(sql`status = 'active'`),
+    isolation: text({ enum: ['database'] }).notNull(),
+    role_preset: text().notNull(),
+    limits: jsonb().$type<Record<string, number>>().notNull().default({}),
+    config: jsonb().$type<Record<string, unknown>>().notNull().default({}),
+    schema_version: text(),
+    users_counted: integer().notNull().default(0),
+    database_name: text().notNull(),
+    home_id: uuid().references(() => homes.id),
+    app_url_sealed: text(),
+    owner_url_sealed: text(),
+    refresh_key_sealed: text(),
+    initial_admin_sealed: text(),
+    v: bigint({ mode: 'number' }).notNull().default(0),
+    published_v: bigint({ mode: 'number' }).notNull().default(0),
+    created_at: moment().notNull().defaultNow(),
+    updated_at: moment().notNull().defaultNow(),
+    deleted_at: moment(),
+  },
+  (t) => [
+    uniqueIndex('tenants_subdomain').on(t.subdomain),
+    uniqueIndex('tenants_tax_id').on(t.country, t.tax_id),
+    uniqueIndex('tenants_database').on(t.home_id, t.database_name),
+    index('tenants_created').on(t.created_at, t.id),
+    check('tenants_subdomain_form', sql`${t.subdomain} ~ '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$'`),
+    check('tenants_status', sql`${t.status} in ('provisioning', 'active', 'inactive', 'failed')`),
+  ],
+)
+
+/** One attempt to make a tenant. Who holds the lease works; a lease that ran out may be taken over by the next attempt. */
+export const provisioning_runs = platform.table(
+  'provisioning_runs',
+  {
+    id: uuid().primaryKey(),
+    tenant_id: uuid()
+      .notNull()
+      .references(() => tenants.id),
+    attempt: integer().notNull(),
+    state: text({ enum: ['running', 'done', 'failed', 'superseded'] }).notNull(),
+    lease_until: moment().notNull(),
+    trace_id: text(),
+    created_at: moment().notNull().defaultNow(),
+    finished_at: moment(),
+  },
+  (t) => [
+    uniqueIndex('provisioning_runs_attempt').on(t.tenant_id, t.attempt),
+    uniqueIndex('provisioning_runs_one_running').on(t.tenant_id).where(sql`${t.state} = 'running'`),
+    index('provisioning_runs_lease').on(t.lease_until).where(sql`${t.state} = 'running'`),
+  ],
+)
+
+export const provisioning_steps = platform.table(
+  'provisioning_steps',
+  {
+    tenant_id: uuid()
+      .notNull()
+      .references(() => tenants.id),
+    position: integer().notNull(),
+    name: text().notNull(),
+    state: text({ enum: ['pending', 'running', 'done', 'failed'] })
+      .notNull()
+      .default('pending'),
+    attempts: integer().notNull().default(0),
+    started_at: moment(),
+    finished_at: moment(),
+    error: text(),
+    trace_id: text(),
+    /** What the next steps need of this one; never a secret. */
+    result: jsonb().$type<Record<string, unknown>>(),
+  },
+  (t) => [primaryKey({ columns: [t.tenant_id, t.name] })],
+)
+
+/** Key pairs for tokens, of tenants and of the platform. Published at once, used from `use_from` on. */
+export const signing_keys = platform.table(
+  'signing_keys',
+  {
+    kid: text().primaryKey(),
+    realm_id: uuid().notNull(),
+    public_jwk: jsonb().$type<Record<string, unknown>>().notNull(),
+    private_jwk_sealed: text().notNull(),
+    use_from: moment().notNull(),
+    created_at: moment().notNull().defaultNow(),
+  },
+  (t) => [index('signing_keys_realm').on(t.realm_id)],
+)
