@@ -38,15 +38,11 @@ export function dbError(error: unknown): NeonDbError | null {
 export const brokenConstraint = (error: unknown) =>
   dbError(error)?.code?.startsWith('23') ? (dbError(error)?.constraint ?? null) : null
 
-/** True when the database refused because it belongs to another tenant than the one that was resolved, or refused the login. */
-export function isWrongDatabase(error: unknown): boolean {
-  const e = dbError(error)
-  return (
-    e !== null &&
-    ((e.code === 'FH503' && e.message === 'wrong_tenant') ||
-      /^password authentication failed|permission denied for database/.test(e.message))
-  )
-}
+/** True when a database would not let a login in: wrong password, or no CONNECT (which Neon tells in the text of a 500). */
+export const refusedLogin = (error: unknown) => /password authentication failed|permission denied for database/.test(dbError(error)?.message ?? '')
+
+/** True when a database is not the tenant's that was resolved: it says so, or its door is closed to the tenant's login. */
+export const isWrongDatabase = (error: unknown) => dbError(error)?.message === 'wrong_tenant' || refusedLogin(error)
 
 /** Turns what admission raises, and what a database away looks like, into problems; anything else stays as it is. */
 export function translated(error: unknown): unknown {

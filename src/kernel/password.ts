@@ -22,8 +22,8 @@ export async function digest(password: string, recipe: string): Promise<string> 
   const iterations = Number(i)
   if (!salt || !(rounds >= 1 && rounds <= MAX_ROUNDS) || !(iterations >= 1 && iterations <= ITERATIONS))
     throw new Error('Not a recipe for a password.')
-  const grain = decodeBase64IgnorePadding(salt)
-  let material = new TextEncoder().encode(password.normalize('NFC'))
+  const grain = new Uint8Array(decodeBase64IgnorePadding(salt))
+  let material = new Uint8Array(new TextEncoder().encode(password.normalize('NFC')))
   for (let round = 1; round <= rounds; round++) {
     const key = await crypto.subtle.importKey('raw', material, 'PBKDF2', false, ['deriveBits'])
     const salted = round === 1 ? grain : Uint8Array.of(...grain, round)

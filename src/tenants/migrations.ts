@@ -24,7 +24,6 @@ export async function migrate(url: string, migrations: Migration[]): Promise<str
     sql`select pg_advisory_xact_lock(${LOCK})`,
     sql`create schema if not exists freehold`,
     sql`create schema if not exists access`,
-    sql`create schema if not exists platform`,
     sql`create table if not exists freehold.migrations (name text primary key, applied_at timestamptz not null default now())`,
   ])
   const [applied = []] = await batch(url, [asOwner, sql`select name from freehold.migrations`]).then((results) =>

@@ -3,7 +3,7 @@
  * provisioning or in the cluster, that nobody would notice because everything works.
  */
 import { type SQL, sql } from 'drizzle-orm'
-import { batch, dbError } from '../kernel/db.ts'
+import { batch, dbError, refusedLogin } from '../kernel/db.ts'
 
 /** Fails with a sentence that names what should have been refused. `foreign`: connection strings whose databases must refuse this login. */
 export async function prove(app_url: string, foreign: string[]): Promise<void> {
@@ -31,9 +31,8 @@ export async function prove(app_url: string, foreign: string[]): Promise<void> {
 async function refused(url: string, statement: SQL, what: string): Promise<void> {
   const error = await batch(url, [statement]).then(
     () => null,
-    (e) => dbError(e) ?? e,
+    (e: unknown) => e,
   )
   if (!error) throw new Error(`The app login can ${what}.`)
-  const known = error.code === '42501' || /^password authentication failed/.test(error.message)
-  if (!known) throw new Error(`The app login could not be tried: ${error.message}`, { cause: error })
+  if (dbError(error)?.code !== '42501' && !refusedLogin(error)) throw new Error(`Whether the app login can ${what} could not be tried.`, { cause: error })
 }

@@ -1,0 +1,35 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+
+/** What a data folder remembers between two starts. */
+export type Kept = { encryption_keys: string; operator: { email: string; password: string }; tenant: { email: string; password: string } }
+
+const password = () => `${randomBytes(12).toString('base64url')}-Aa7!`
+
+/** Reads what the folder remembers, or makes it. Fails with one sentence when the folder cannot be written. */
+export async function keptIn(dataDir: string): Promise<Kept> {
+  const file = join(dataDir, 'credentials.json')
+  try {
+    await mkdir(dataDir, { recursive: true, mode: 0o700 })
+    await writeFile(join(dataDir, '.writable'), '')
+  } catch (error) {
+    throw new Error(`The data folder ${dataDir} cannot be written (${(error as NodeJS.ErrnoException).code}). Choose another with --data.`)
+  }
+  const known = await readFile(file, 'utf8').catch(() => null)
+  if (known) return JSON.parse(known) as Kept
+  const kept: Kept = {
+    encryption_keys: `k1:${randomBytes(32).toString('base64url')}`,
+    operator: { email: 'owner@freehold.test', password: password() },
+    tenant: { email: 'admin@demo.test', password: password() },
+  }
+  await writeFile(file, JSON.stringify(kept), { mode: 0o600 })
+  return kept
+}
+
+/** A RUC for a name, with its right check digit, so that each made-up tenant has its own. */
+export function rucFor(name: string): string {
+  const digits = [2, 0, ...[...createHash('sha256').update(name).digest().subarray(0, 8)].map((byte) => byte % 10)]
+  const sum = [5, 4, 3, 2, 7, 6, 5, 4, 3, 2].reduce((total, weight, i) => total + weight * (digits[i] ?? 0), 0)
+  return `${digits.join('')}${(11 - (sum % 11)) % 10}`
+}

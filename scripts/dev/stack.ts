@@ -1,0 +1,75 @@
+import { readdir, readFile } from 'node:fs/promises'
+import { createNeonClient } from '@neon/sdk'
+import { type Config, parseSettings } from '../../src/kernel/config.ts'
+import { dbError, useSqlUrl } from '../../src/kernel/db.ts'
+import type { Migration } from '../../src/tenants/migrations.ts'
+import { setUp } from '../../src/tenants/setup.ts'
+import { type LocalNeon, startLocalNeon } from '../local-neon/start.ts'
+
+export type Stack = { neon: LocalNeon; env: Record<string, string>; stop: () => Promise<void> }
+type Operator = { email: string; password: string; must_change_password: boolean }
+
+const PLACEHOLDER = 'postgresql://user:password@host/database'
+const NAMES = ['BASE_URL', 'TENANT_DB_TEMPLATE', 'MASTER_DATABASE_URL', 'DEFAULT_TENANT', 'ENCRYPTION_KEYS', 'HOME_CAPACITY', 'NEON_POLL_MS'] as const
+
+/** The settings that the environment gives for a local start; one that is given but empty counts as missing. */
+export const givenSettings = (env: NodeJS.ProcessEnv) =>
+  Object.fromEntries(NAMES.filter((name) => env[name] !== undefined).map((name) => [name, env[name] ?? '']))
+
+/** Checks the settings before anything is started. Fails with one sentence that names what is wrong. */
+export const checkSettings = (given: Record<string, string>): Config =>
+  parseSettings({ ENVIRONMENT: 'local', NEON_API_KEY: 'local', MASTER_DATABASE_URL: PLACEHOLDER, ...given })
+
+/** Starts Postgres and the local Neon, makes or updates the master there, and gives the settings of a Worker that uses them. */
+export async function startStack(options: {
+  dataDir: string
+  given: Record<string, string>
+  operator: Operator
+  durable?: boolean
+  operationMs?: number
+  log: (line: string) => void
+}): Promise<Stack> {
+  const { dataDir, given, operator, log } = options
+  const neon = await startLocalNeon({ dataDir, log: () => {}, operationMs: options.operationMs ?? 20, durable: options.durable ?? true })
+  try {
+    log('Postgres and the local Neon are up.')
+    useSqlUrl(neon.sqlUrl)
+    const env = {
+      ENVIRONMENT: 'local',
+      NEON_API_KEY: neon.apiKey,
+      NEON_API_URL: neon.apiUrl,
+      NEON_SQL_URL: neon.sqlUrl,
+      NEON_REGION: 'aws-us-east-2',
+      NEON_POLL_MS: '20',
+      ...given,
+      MASTER_DATABASE_URL: given.MASTER_DATABASE_URL ?? (await ownMaster(neon)),
+    }
+    const config = parseSettings(env)
+    await setUp(config, { tenant: await migrationsIn('tenant'), master: await migrationsIn('master') }, operator).catch((error) => {
+      const reason = dbError(error)?.message ?? error.message
+      throw given.MASTER_DATABASE_URL ? new Error(`MASTER_DATABASE_URL: the master database cannot be used: ${reason}`) : error
+    })
+    log('The master database is migrated.')
+    return { neon, env, stop: neon.stop }
+  } catch (error) {
+    await neon.stop()
+    throw error
+  }
+}
+
+/** The master is a database of a Neon project of its own. */
+async function ownMaster(neon: LocalNeon): Promise<string> {
+  const api = createNeonClient({ apiKey: neon.apiKey, baseUrl: neon.apiUrl, throwOnError: true, wait: { pollIntervalMs: 20 } })
+  const name = 'freehold-master'
+  const known = (await api.projects.list({ search: name }).all()).find((project) => project.name === name)
+  const branch = { name: 'main', database_name: 'freehold_master', role_name: 'freehold_master_owner' }
+  const project = known ?? (await api.projects.create({ name, branch }, { waitForReadiness: true }))
+  return api.postgres.connectionString({ projectId: project.id, databaseName: branch.database_name, roleName: branch.role_name, pooled: false })
+}
+
+/** The migrations of a schema, in order, as the files in drizzle/ have them. */
+export async function migrationsIn(schema: 'tenant' | 'master'): Promise<Migration[]> {
+  const folder = new URL(`../../drizzle/${schema}/`, import.meta.url)
+  const files = (await readdir(folder)).filter((file) => file.endsWith('.sql')).sort()
+  return Promise.all(files.map(async (file) => ({ name: `${schema}/${file.slice(0, -4)}`, text: await readFile(new URL(file, folder), 'utf8') })))
+}

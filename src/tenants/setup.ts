@@ -1,0 +1,48 @@
+import { sql } from 'drizzle-orm'
+import { platformPreset } from '../access/presets/platform.ts'
+import { firstAdministrator, seed } from '../access/seed.ts'
+import type { Config } from '../kernel/config.ts'
+import { batch } from '../kernel/db.ts'
+import { encrypt } from '../kernel/keyring.ts'
+import { hash } from '../kernel/password.ts'
+import { newToken } from '../kernel/token.ts'
+import { firstSigningKey } from './keys.ts'
+import { type Migration, migrate } from './migrations.ts'
+
+/**
+ * Makes or updates the master: roles, both schemas (the operators are users of the platform's own realm), the realm with its signing key,
+ * and the first operator. Repeatable; an operator that is there keeps their password. The login of MASTER_DATABASE_URL must be able to
+ * create roles and own the database. Returns whether the operator is new.
+ */
+export async function setUp(
+  config: Pick<Config, 'MASTER_DATABASE_URL' | 'ENCRYPTION_KEYS'>,
+  migrations: { tenant: Migration[]; master: Migration[] },
+  operator: { email: string; password: string; must_change_password: boolean } | null,
+): Promise<boolean> {
+  const url = config.MASTER_DATABASE_URL
+  const database = sql.identifier(decodeURIComponent(new URL(url).pathname.slice(1)))
+  await batch(url, [
+    sql`do $$ begin create role freehold_owner nologin; exception when duplicate_object then null; end $$`,
+    sql`do $$ begin create role freehold_app nologin; exception when duplicate_object then null; end $$`,
+    sql`grant freehold_owner to current_user with inherit true, set true`,
+    sql`grant freehold_app to current_user with inherit false, set true`,
+    sql`revoke connect, temporary on database ${database} from public`,
+    sql`grant create on database ${database} to freehold_owner`,
+  ])
+  await migrate(url, [...migrations.tenant, ...migrations.master])
+  const fresh = crypto.randomUUID()
+  const [, rows] = await batch(url, [
+    sql`insert into platform.realm (id, refresh_key_sealed) values (${fresh}, ${await encrypt(config.ENCRYPTION_KEYS, fresh, 'refresh_key', newToken())}) on conflict do nothing`,
+    sql`select id from platform.realm`,
+  ])
+  const id = String(rows?.[0]?.id)
+  await batch(url, [...seed({ id, subdomain: '' }, platformPreset), sql`reset role`, await firstSigningKey(config, id)])
+  if (!operator) return false
+  const email = operator.email.normalize('NFKC').trim().toLowerCase()
+  const [known] = await batch(url, [sql`select 1 from freehold.users where email = ${email}`])
+  if (known?.length) return false
+  const username = (email.split('@')[0] ?? '').replace(/[^a-z0-9._-]/g, '').slice(0, 64) || 'owner'
+  const { must_change_password } = operator
+  await batch(url, firstAdministrator({ email, username, password_hash: await hash(operator.password), must_change_password }, platformPreset))
+  return true
+}
