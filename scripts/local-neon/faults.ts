@@ -68,10 +68,26 @@ export function openFaults(initial: Fault[] = []): Faults {
 
 /** `GET /faults` shows what is switched on, `PUT /faults` replaces it. */
 export async function answerFaults(asked: Asked, faults: Faults): Promise<Answer> {
+  const headers = { 'content-type': 'application/json' }
   if (asked.method === 'PUT') {
-    const wanted: unknown = JSON.parse(await asked.body(1_000_000))
-    if (!Array.isArray(wanted)) return { status: 400, body: JSON.stringify({ message: 'a list of faults is needed', code: '' }) }
+    const wanted = readFaults(await asked.body(MAX_BYTES))
+    if (!wanted) return { status: 400, headers, body: JSON.stringify({ message: 'a list of faults is needed', code: '' }) }
     faults.set(wanted)
   }
-  return { status: 200, headers: { 'content-type': 'application/json' }, body: JSON.stringify(faults.list()) }
+  return { status: 200, headers, body: JSON.stringify(faults.list()) }
 }
+
+const MAX_BYTES = 1_048_576
+const KINDS = ['status', 'drop_before', 'drop_after', 'delay']
+
+function readFaults(text: string): Fault[] | undefined {
+  try {
+    const list: Fault[] = JSON.parse(text)
+    return Array.isArray(list) && list.every(isFault) ? list : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** Throws when the path is no regular expression. */
+const isFault = ({ match, times, kind }: Fault) => KINDS.includes(kind) && times >= 0 && new RegExp(match.path).source !== ''

@@ -71,6 +71,8 @@ function settings(durable: boolean) {
     password_encryption: 'scram-sha-256',
     log_min_messages: 'log',
     log_checkpoints: 'off',
+    // Copying a database is most of what making one costs; the kernel does it faster than Postgres.
+    ...(process.platform === 'linux' ? { file_copy_method: 'clone' } : {}),
     ...(durable ? {} : { fsync: 'off', full_page_writes: 'off' }),
   }
   return Object.entries(chosen).flatMap(([name, value]) => ['-c', `${name}=${value}`])

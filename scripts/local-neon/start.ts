@@ -21,7 +21,8 @@ import { openStore } from './state/store.ts'
 import { dropAll } from './work/branches.ts'
 import type { Context } from './work/context.ts'
 import { openWork } from './work/operations.ts'
-import { SHARE_ROLES } from './work/roles.ts'
+import { SHARE_ROLES, shareRoles } from './work/roles.ts'
+import { openSync } from './work/sync.ts'
 
 export interface LocalNeonOptions {
   /** Where everything is kept; made when it does not exist. */
@@ -72,6 +73,7 @@ export async function startLocalNeon(options: LocalNeonOptions): Promise<LocalNe
     stops.push(pool.stop)
     const context: Context = { admin, pool, store: await openStore(admin.pool) }
     await removeRubbish(context)
+    await shareRoles(context)
     const work = openWork(context, { operationMs: options.operationMs ?? OPERATION_MS, log })
     stops.push(work.stop)
 
@@ -86,7 +88,7 @@ export async function startLocalNeon(options: LocalNeonOptions): Promise<LocalNe
       ...roleRoutes,
     }
     const api = router(routes, { ...context, work, limits }, apiKey)
-    const sql = sqlHandler(context, limits)
+    const sql = sqlHandler({ ...context, limits, sync: await openSync(context) })
     const faults = openFaults(options.faults)
     const handle = async (asked: Asked): Promise<Answer> => {
       if (asked.path.startsWith(`${API}/`)) return api(asked, asked.path.slice(API.length))

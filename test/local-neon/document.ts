@@ -38,7 +38,9 @@ export function differences(method: string, path: string, status: number, body: 
 }
 
 function findOperation(method: string, path: string): [string, Operation] {
-  for (const [template, operations] of Object.entries(document.paths).sort(([one], [other]) => wildcards(one) - wildcards(other))) {
+  for (const [template, operations] of Object.entries(document.paths).sort(
+    ([one], [other]) => wildcards(one) - wildcards(other),
+  )) {
     const operation = operations[method.toLowerCase()]
     if (operation && new RegExp(`^${template.replaceAll(/\{[^}]+\}/g, '[^/]+')}$`).test(path)) return [template, operation]
   }

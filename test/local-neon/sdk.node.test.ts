@@ -1,13 +1,9 @@
 import { createNeonClient } from '@neon/sdk'
-import { neon, neonConfig } from '@neondatabase/serverless'
-import { beforeAll, expect, test } from 'vitest'
+import { neon } from '@neondatabase/serverless'
+import { expect, test } from 'vitest'
 import { started } from './started.ts'
 
 const { state } = started({ operationMs: 10 })
-
-beforeAll(() => {
-  neonConfig.fetchEndpoint = () => state.sqlUrl
-})
 
 const client = (retries = 2) =>
   createNeonClient({

@@ -1,12 +1,9 @@
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { neon } from '@neondatabase/serverless'
-import { afterAll, beforeAll, expect } from 'vitest'
+import { neon, neonConfig } from '@neondatabase/serverless'
+import { beforeAll, expect } from 'vitest'
 import { type LocalNeonOptions, startLocalNeon } from '../../scripts/local-neon/start.ts'
-import { differences } from './document.ts'
+import { temporaryFolder } from '../../scripts/local-neon/temporary-folder.ts'
 
-// biome-ignore lint/suspicious/noExplicitAny: the document says what a body is, and every body is held against it
+// biome-ignore lint/suspicious/noExplicitAny: the document says what a body is, and `call` holds every body against it
 type Body = any
 
 export interface Reply {
@@ -26,52 +23,60 @@ export interface CallOptions {
 export function started(options: Partial<LocalNeonOptions> = {}) {
   const state = { dataDir: '', apiUrl: '', sqlUrl: '', apiKey: '', postgresUrl: '', stop: async () => {} }
 
-  async function start() {
-    Object.assign(state, await startLocalNeon({ dataDir: state.dataDir, durable: false, operationMs: 0, ...options }))
+  async function start(changed: Partial<LocalNeonOptions> = {}) {
+    Object.assign(state, await startLocalNeon({ dataDir: state.dataDir, durable: false, operationMs: 0, ...options, ...changed }))
+    neonConfig.fetchEndpoint = () => state.sqlUrl
   }
   beforeAll(async () => {
-    state.dataDir = await mkdtemp(join(tmpdir(), 'local-neon-'))
+    const { path, remove } = await temporaryFolder('local-neon')
+    state.dataDir = path
     await start()
-  })
-  afterAll(async () => {
-    await state.stop()
-    await rm(state.dataDir, { recursive: true, force: true })
+    return async () => {
+      await state.stop()
+      await remove()
+    }
   })
 
-  /** Calls the management API and holds the answer against Neon's document. */
-  async function call(method: string, path: string, body?: unknown, { apiKey, headers, text }: CallOptions = {}): Promise<Reply> {
+  async function ask(method: string, path: string, body?: unknown, { apiKey, headers, text }: CallOptions = {}): Promise<Reply> {
     const response = await fetch(`${state.apiUrl}${path}`, {
       method,
       headers: { authorization: `Bearer ${apiKey ?? state.apiKey}`, ...headers },
       ...(body === undefined && text === undefined ? {} : { body: text ?? JSON.stringify(body) }),
     })
     const answer = await response.text()
-    const parsed: Body = answer === '' ? undefined : JSON.parse(answer)
-    expect(differences(method, path.split('?')[0] ?? '', response.status, parsed)).toEqual([])
-    return { status: response.status, headers: response.headers, body: parsed }
+    return { status: response.status, headers: response.headers, body: answer === '' ? undefined : JSON.parse(answer) }
+  }
+
+  /** Calls the management API and holds the answer against Neon's document. */
+  async function call(method: string, path: string, body?: unknown, more?: CallOptions): Promise<Reply> {
+    const { differences } = await import('./document.ts')
+    const reply = await ask(method, path, body, more)
+    expect(differences(method, path.split('?')[0] ?? '', reply.status, reply.body)).toEqual([])
+    return reply
   }
 
   /** A project with its first branch, ready to use. */
   async function newProject(project: Record<string, unknown> = {}) {
-    const { body } = await call('POST', '/projects', { project })
+    const { body } = await ask('POST', '/projects', { project })
     await settled(body.project.id)
-    const branch = `/projects/${body.project.id}/branches/${body.branch.id}`
-    return { id: body.project.id as string, path: `/projects/${body.project.id}`, branch, uri: body.connection_uris[0].connection_uri as string, body }
+    const path = `/projects/${body.project.id}`
+    const uri: string = body.connection_uris[0].connection_uri
+    return { id: body.project.id as string, path, branch: `${path}/branches/${body.branch.id}`, uri, body }
   }
 
   async function settled(projectId: string) {
     for (;;) {
-      const { body } = await call('GET', `/projects/${projectId}/operations`)
-      if (!body.operations.some((one: { status: string }) => ['running', 'scheduling'].includes(one.status))) return
+      const { body } = await ask('GET', `/projects/${projectId}/operations`)
+      if (!body.operations.some(({ status }: { status: string }) => status === 'running' || status === 'scheduling')) return
       await new Promise((done) => setTimeout(done, 5))
     }
   }
 
   /** How a role of a branch connects to a database. */
-  async function uri(branch: string, database = 'neondb', role = 'neondb_owner') {
-    const [, projectId, , branchId] = branch.split('/').slice(1)
-    const query = new URLSearchParams({ database_name: database, role_name: role, branch_id: branchId ?? '' })
-    return (await call('GET', `/projects/${projectId}/connection_uri?${query}`)).body.uri as string
+  async function uriOf(branch: string, database = 'neondb', role = 'neondb_owner') {
+    const [, , projectId, , branchId = ''] = branch.split('/')
+    const query = new URLSearchParams({ database_name: database, role_name: role, branch_id: branchId })
+    return (await ask('GET', `/projects/${projectId}/connection_uri?${query}`)).body.uri as string
   }
 
   /** A request to `/sql` as any client could send it. */
@@ -84,15 +89,15 @@ export function started(options: Partial<LocalNeonOptions> = {}) {
     return { status: response.status, headers: response.headers, body: await response.json() }
   }
 
-  return { ...methods(), state, start, call, newProject, settled, uri, post }
+  return { state, start, ask, call, newProject, settled, uriOf, post }
 }
 
-function methods() {
-  return {
-    /** The same login with other words in the connection string. */
-    withUser: (uri: string, user: string, password: string) => Object.assign(new URL(uri), { username: user, password }).href,
-    withDatabase: (uri: string, database: string) => Object.assign(new URL(uri), { pathname: `/${encodeURIComponent(database)}` }).href,
-    /** Neon's own driver. */
-    driver: (uri: string) => neon(uri),
-  }
-}
+/** The same place with another login. */
+export const as = (uri: string, user: string, password: string) => Object.assign(new URL(uri), { username: user, password }).href
+
+/** The same login at another database. */
+export const at = (uri: string, database: string) =>
+  Object.assign(new URL(uri), { pathname: `/${encodeURIComponent(database)}` }).href
+
+/** Neon's own driver. */
+export const sqlOf = (uri: string) => neon(uri)

@@ -1,4 +1,4 @@
-import type { Branch } from '../state/records.ts'
+import type { Branch, Project } from '../state/records.ts'
 import { ApiError } from './error.ts'
 import { findProject } from './find.ts'
 import { page } from './page.ts'
@@ -9,15 +9,10 @@ const SORTS = ['name', 'created_at', 'updated_at'] as const
 
 /** The branches of a project, the last changed first unless another order is asked for. */
 export function listBranches(call: Call): [number, unknown] {
-  const { store, query } = call
+  const { query } = call
   const project = findProject(call)
-  const search = query.get('search')?.toLowerCase()
   const { sortBy, sortOrder } = order(query)
-  const found = store
-    .all('branch')
-    .filter((branch) => branch.project_id === project.id && !branch.deleting)
-    .filter((branch) => search === undefined || `${branch.name}\n${branch.id}`.toLowerCase().includes(search))
-    .sort(by(sortBy))
+  const found = matching(call, project).sort(by(sortBy))
   if (sortOrder === 'desc') found.reverse()
   const { items, cursor } = page(found, query, { standard: 10_000, max: 10_000 })
   const annotated = items.filter((branch) => Object.keys(branch.annotation).length > 0)
@@ -33,6 +28,17 @@ export function listBranches(call: Call): [number, unknown] {
       pagination: { ...(cursor === undefined ? {} : { next: cursor }), sort_by: sortBy, sort_order: sortOrder.toUpperCase() },
     },
   ]
+}
+
+/** How many branches the list would show. */
+export function countBranches(call: Call): [number, unknown] {
+  return [200, { count: matching(call, findProject(call)).length }]
+}
+
+function matching({ store, query }: Call, project: Project) {
+  const search = query.get('search')?.toLowerCase() ?? ''
+  const branches = store.all('branch').filter((branch) => branch.project_id === project.id && !branch.deleting)
+  return branches.filter((branch) => `${branch.name}\n${branch.id}`.toLowerCase().includes(search))
 }
 
 function order(query: URLSearchParams) {

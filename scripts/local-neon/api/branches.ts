@@ -2,7 +2,7 @@ import { newBranchId, newDatabaseId, newPassword, realName } from '../state/name
 import { type Branch, type Database, type Endpoint, now, type Role } from '../state/records.ts'
 import { databasesOf, endpointsOf, rolesOf } from '../work/lookup.ts'
 import * as body from './body.ts'
-import { listBranches } from './branch-list.ts'
+import { countBranches, listBranches } from './branch-list.ts'
 import { newEndpoint, startCompute } from './endpoints.ts'
 import { ApiError } from './error.ts'
 import { defaultBranch, findBranch, findProject } from './find.ts'
@@ -13,6 +13,7 @@ import { showBranch, showConnection, showDatabase, showEndpoint, showOperation, 
 export const branchRoutes: Routes = {
   'POST /projects/:project/branches': createBranch,
   'GET /projects/:project/branches': listBranches,
+  'GET /projects/:project/branches/count': countBranches,
   'GET /projects/:project/branches/:branch': (call) => {
     const branch = findBranch(call)
     const annotation = {

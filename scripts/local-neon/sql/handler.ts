@@ -1,17 +1,26 @@
 import { randomUUID } from 'node:crypto'
 import { type Answer, type Asked, TooLarge } from '../answer.ts'
 import type { Limits } from '../limits.ts'
-import type { Context } from '../work/context.ts'
+import type { Store } from '../state/store.ts'
+import type { Sync } from '../work/sync.ts'
 import { readTarget } from './connection-string.ts'
-import { isUnknown } from './cook.ts'
-import { aroundDdl } from './ddl.ts'
+import { aroundDdl, readDdl } from './ddl.ts'
 import { connectFailure, findLogin } from './login.ts'
-import { ResponseTooLarge, type Result } from './pipeline.ts'
+import { inClusterNames } from './names.ts'
+import { ResponseTooLarge } from './pipeline.ts'
+import type { Pool } from './pool.ts'
 import { ConnectFailure, describe, isPostgresError, Refusal } from './refusal.ts'
-import { type Query, readPayload } from './request.ts'
-import { showResult } from './result.ts'
+import { type Payload, readPayload } from './request.ts'
+import { runBatch, runSingle } from './run.ts'
 import type { Session } from './session.ts'
-import { begin, mustGoAlone, readTransaction } from './transaction.ts'
+import { readTransaction, type Transaction } from './transaction.ts'
+
+export interface SqlContext {
+  store: Store
+  pool: Pool
+  sync: Sync
+  limits: Limits
+}
 
 const PREFLIGHT = {
   allow: 'OPTIONS, POST',
@@ -23,7 +32,7 @@ const PREFLIGHT = {
 }
 
 /** SQL over HTTP, as Neon's proxy answers it. */
-export function sqlHandler(context: Context, limits: Limits) {
+export function sqlHandler(context: SqlContext) {
   return async (asked: Asked): Promise<Answer> => {
     const headers = { 'neon-request-id': randomUUID() }
     const isSql = asked.path === '/sql'
@@ -31,71 +40,66 @@ export function sqlHandler(context: Context, limits: Limits) {
     const json = { ...headers, 'content-type': 'application/json', 'access-control-allow-origin': '*' }
     if (!isSql || asked.method !== 'POST') return { status: 400, headers: json, body: '"query is not supported"' }
     try {
-      const { headers: more, ...answer } = await answerSql(asked, context, limits)
+      const { headers: more, ...answer } = await answerSql(asked, context)
       return { ...answer, headers: { ...json, ...more } }
     } catch (error) {
-      const { status, message } = judge(error, limits)
-      return {
-        status,
-        headers: json,
-        body: JSON.stringify(describe(error instanceof ConnectFailure ? error.cause : error, message)),
-      }
+      const { status, message } = judge(error, context.limits)
+      const cause = error instanceof ConnectFailure ? error.cause : error
+      return { status, headers: json, body: JSON.stringify(describe(cause, message)) }
     }
   }
 }
 
-async function answerSql(asked: Asked, context: Context, limits: Limits): Promise<Answer> {
+async function answerSql(asked: Asked, context: SqlContext): Promise<Answer> {
+  const { store, pool, limits } = context
   const target = readTarget(asked.headers['neon-connection-string'])
-  const login = findLogin(context.store, target)
-  const options = readTransaction(asked.headers)
-  const payload = readPayload(await asked.body(limits.requestBytes))
-  const queries = 'single' in payload ? [payload.single] : payload.batch
-  const shape = { raw: asked.headers['neon-raw-text-output'] === 'true', arrayMode: asked.headers['neon-array-mode'] === 'true' }
-
-  return aroundDdl(queries, login, context, async () => {
-    const session = await context.pool.acquire(login).catch((error) => {
+  const transaction = readTransaction(asked.headers)
+  const login = findLogin(store, target)
+  const payload = readPayload(await asked.body(limits.requestBytes), (text) => inClusterNames(text, login.branch, store))
+  const answer = async () => {
+    const session = await pool.acquire(login).catch((error) => {
       throw connectFailure(error, target, login)
     })
-    const cancel = () => session.cancel()
-    asked.signal.addEventListener('abort', cancel, { once: true })
-    let clean = false
-    try {
-      if (asked.signal.aborted) throw new Refusal('Query cancelled, connection was terminated')
-      const batch = 'batch' in payload
-      const results = batch
-        ? await runBatch(session, queries, begin(options), limits.responseBytes)
-        : await session.execute(queries, limits.responseBytes)
-      const elements = shape.raw ? new Map<number, number>() : await elementTypes(session, results)
-      const shown = results.map((result, place) =>
-        showResult(result, { ...shape, arrayMode: queries[place]?.arrayMode ?? shape.arrayMode, elements }),
-      )
-      clean = true
-      const headers = batch ? options.echo : {}
-      const after = () => context.pool.release(session, !asked.signal.aborted)
-      return { status: 200, headers, body: JSON.stringify(batch ? { results: shown } : shown[0]), after }
-    } finally {
-      asked.signal.removeEventListener('abort', cancel)
-      if (!clean) context.pool.release(session, false)
-    }
-  })
+    return answerOn(session, asked, { payload, transaction, pool, maxBytes: limits.responseBytes })
+  }
+  const ddl = readDdl('single' in payload ? [payload.single] : payload.batch)
+  return ddl ? aroundDdl(ddl, login, context, answer) : answer()
 }
 
-/** One transaction, in one round trip unless a statement ends or starts transactions itself. */
-async function runBatch(session: Session, queries: Query[], start: string, maxBytes: number): Promise<Result[]> {
-  const statements = [{ text: start, values: [] }, ...queries, { text: 'COMMIT', values: [] }]
-  if (!queries.some(mustGoAlone)) return (await session.execute(statements, maxBytes)).slice(1, -1)
-  const results: Result[] = []
-  for (const statement of statements) results.push(...(await session.execute([statement], maxBytes)))
-  return results.slice(1, -1)
+interface Job {
+  payload: Payload
+  transaction: Transaction
+  pool: Pool
+  maxBytes: number
 }
 
-/** Which of the types are arrays, and of what, for types that users made. */
-async function elementTypes(session: Session, results: Result[]) {
-  const unknown = new Set(results.flatMap(({ fields }) => fields.map((field) => field.dataTypeID)).filter(isUnknown))
-  if (unknown.size === 0) return new Map<number, number>()
-  const text = "select oid, typelem from pg_catalog.pg_type where typcategory = 'A' and oid = any ($1::oid[])"
-  const [found] = await session.execute([{ text, values: [`{${[...unknown].join()}}`] }], Number.MAX_SAFE_INTEGER)
-  return new Map(found?.rows.map(([array, element]) => [Number(array), Number(element)]))
+/** Runs the request on a session, which goes back to the pool: after the answer was sent, so that nobody waits for the clean-up. */
+async function answerOn(session: Session, asked: Asked, { payload, transaction, pool, maxBytes }: Job): Promise<Answer> {
+  if (asked.signal.aborted) {
+    pool.release(session, true)
+    throw new Refusal('Query cancelled, connection was terminated')
+  }
+  const cancel = () => session.cancel()
+  asked.signal.addEventListener('abort', cancel, { once: true })
+  const shape = {
+    raw: asked.headers['neon-raw-text-output'] === 'true',
+    arrayMode: asked.headers['neon-array-mode'] === 'true',
+    maxBytes,
+  }
+  try {
+    const body =
+      'single' in payload
+        ? await runSingle(session, payload.single, shape)
+        : await runBatch(session, payload.batch, transaction, shape)
+    const headers = 'single' in payload ? {} : transaction.echo
+    return { status: 200, headers, body, after: () => pool.release(session, !asked.signal.aborted) }
+  } catch (error) {
+    // A transaction that failed is rolled back like any other; of a single query that failed less is known.
+    pool.release(session, 'batch' in payload && isPostgresError(error) && error.severity === 'ERROR' && !asked.signal.aborted)
+    throw error
+  } finally {
+    asked.signal.removeEventListener('abort', cancel)
+  }
 }
 
 function judge(error: unknown, limits: Limits): { status: number; message?: string } {

@@ -14,12 +14,12 @@ const OURS = ['cloud_admin', 'neon_superuser']
  */
 export function findLogin(store: Store, { endpoint: id, database: name, user, password }: Target): Login & { branch: string } {
   const endpoint = store.get('endpoint', id)
-  if (!endpoint || endpoint.deleting) throw wrongPassword(user)
+  if (!endpoint || endpoint.deleting || endpoint.current_state === 'init') throw wrongPassword(user)
   const branch = endpoint.branch_id
   const role = store.get('role', inBranch(branch, user))
   if (role?.made_by === 'api') {
     if (role.deleting || role.no_login || !same(role.live_password, password)) throw wrongPassword(user)
-  } else if (OURS.includes(user) || isForeign(store, user)) throw wrongPassword(user)
+  } else if (role === undefined && (OURS.includes(user) || isForeign(store, user))) throw wrongPassword(user)
   if (endpoint.disabled) throw new Refusal('Control plane request failed: endpoint is disabled')
   const database = store.get('database', inBranch(branch, name))
   const real = database?.live ? database.real_name : COMMON.includes(name) ? name : undefined

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { openSession, RESET, type Session } from './session.ts'
 
 /** Who connects to what, in the cluster's names. */
@@ -14,7 +15,7 @@ export interface Pool {
   acquire(login: Login): Promise<Session>
   /** Takes a connection back. One that is not clean is closed. */
   release(session: Session, clean: boolean): void
-  /** Nobody is connected to these databases through the pool, or gets to be, while `change` runs. */
+  /** While `change` runs nobody is connected to these databases through the pool, or gets to be. */
   hold<T>(databases: string[], change: () => Promise<T>): Promise<T>
   closeEndpoint(endpoint: string): Promise<void>
   /** Ends the connections of a role whose password or existence ended. */
@@ -28,6 +29,8 @@ const IN_ALL = 240
 const IDLE_MS = 5 * 60_000
 /** A password that was changed behind our back opens nothing for longer than this. */
 const LIFETIME_MS = 10 * 60_000
+/** How long those who are using a database may go on before it is taken from them. */
+const PATIENCE_MS = 1_000
 
 interface Kept {
   session: Session
@@ -36,28 +39,29 @@ interface Kept {
   born: number
   since: number
   state: 'busy' | 'resetting' | 'idle' | 'closing'
+  /** Not to be used again once it is free. */
+  doomed: boolean
 }
 
 /** The connections of `/sql`: kept per endpoint, database, user and password, and reset between requests. */
 export function openPool(port: number): Pool {
   const all = new Map<Session, Kept>()
-  const opening = new Map<Login, true>()
+  const opening = new Set<Login>()
   const waiting: (() => boolean)[] = []
-  const held = new Map<string, Promise<unknown>>()
+  const held = new Map<string, Promise<void>>()
 
   const sweep = setInterval(() => {
     const oldest = Date.now() - IDLE_MS
-    for (const kept of all.values()) if (kept.state === 'idle' && kept.since < oldest) void close(kept)
+    for (const kept of all.values()) if (kept.state === 'idle' && kept.since < oldest) close(kept)
   }, IDLE_MS / 10).unref()
 
-  function close(kept: Kept): Promise<void> {
+  function close(kept: Kept) {
     kept.state = 'closing'
-    return kept.session.end()
+    kept.session.end()
   }
 
   function forget(session: Session) {
-    if (!all.delete(session)) return
-    admit()
+    if (all.delete(session)) admit()
   }
 
   /** Lets those go on that now can. */
@@ -70,39 +74,40 @@ export function openPool(port: number): Pool {
 
   function idleOne(key: string) {
     let best: Kept | undefined
-    for (const kept of all.values())
-      if (kept.state === 'idle' && kept.key === key && (!best || kept.since > best.since)) best = kept
+    for (const kept of all.values()) {
+      if (kept.state === 'idle' && kept.key === key && (best === undefined || kept.since > best.since)) best = kept
+    }
     return best
   }
 
-  /** Makes room by closing the connection that has been idle for the longest. True when there is room now. */
-  function roomFor(login: Login) {
-    const mine = [...all.values()].filter((kept) => sameUser(kept.login, login))
-    const opened = [...opening.keys()]
-    const full = all.size + opened.length >= IN_ALL
-    if (!full && mine.length + opened.filter((other) => sameUser(other, login)).length < PER_LOGIN) return true
-    const idle = (full ? [...all.values()] : mine)
-      .filter((kept) => kept.state === 'idle')
-      .sort((one, other) => one.since - other.since)[0]
-    if (idle) void close(idle)
+  /** True when one more may be opened. Otherwise closes what has been idle for the longest, which will make room. */
+  function hasRoom(login: Login) {
+    const mine = [...all.values()].filter((kept) => isSameUser(kept.login, login))
+    const openingMine = [...opening].filter((other) => isSameUser(other, login))
+    const full = all.size + opening.size >= IN_ALL
+    if (!full && mine.length + openingMine.length < PER_LOGIN) return true
+    const idle = (full ? [...all.values()] : mine).filter((kept) => kept.state === 'idle')
+    const oldest = idle.sort((one, other) => one.since - other.since)[0]
+    if (oldest) close(oldest)
     return false
   }
 
   async function open(login: Login, key: string): Promise<Session> {
-    opening.set(login, true)
+    const mine = { ...login }
+    opening.add(mine)
     try {
       const session = await openSession({ ...login, port, onEnd: forget })
       const at = Date.now()
-      if (!session.ended()) all.set(session, { session, login, key, born: at, since: at, state: 'busy' })
+      all.set(session, { session, login, key, born: at, since: at, state: 'busy', doomed: false })
       return session
     } finally {
-      opening.delete(login)
+      opening.delete(mine)
       admit()
     }
   }
 
   async function acquire(login: Login): Promise<Session> {
-    for (let held_ = held.get(login.database); held_; held_ = held.get(login.database)) await held_
+    while (held.has(login.database)) await held.get(login.database)
     const key = keyOf(login)
     return new Promise((done, fail) => {
       const attempt = () => {
@@ -112,8 +117,8 @@ export function openPool(port: number): Pool {
           done(kept.session)
           return true
         }
-        if (!roomFor(login)) return false
-        open({ ...login }, key).then(done, fail)
+        if (!hasRoom(login)) return false
+        open(login, key).then(done, fail)
         return true
       }
       if (!attempt()) waiting.push(attempt)
@@ -123,40 +128,52 @@ export function openPool(port: number): Pool {
   function release(session: Session, clean: boolean) {
     const kept = all.get(session)
     if (kept?.state !== 'busy') return
-    const old = Date.now() - kept.born > LIFETIME_MS
-    if (!clean || old || held.has(kept.login.database) || session.ended()) {
-      void close(kept)
+    if (!clean || kept.doomed || Date.now() - kept.born > LIFETIME_MS) {
+      close(kept)
       return
     }
     kept.state = 'resetting'
     session.run(RESET).then(
-      () => {
-        if (kept.state !== 'resetting') return
-        kept.state = 'idle'
-        kept.since = Date.now()
-        admit()
-      },
-      () => void close(kept),
+      () => rest(kept),
+      () => close(kept),
     )
   }
 
-  /** Ends those that nobody is using, and those that are still in use as soon as they come back. */
-  async function closeThose(which: (login: Login) => boolean) {
-    const closing: Promise<void>[] = []
-    for (const kept of all.values()) {
-      if (!which(kept.login)) continue
-      if (kept.state === 'busy') kept.born = 0
-      else closing.push(close(kept))
+  function rest(kept: Kept) {
+    if (kept.doomed) {
+      close(kept)
+      return
     }
-    await Promise.all(closing)
+    kept.state = 'idle'
+    kept.since = Date.now()
+    admit()
+  }
+
+  /** Closes those that nobody is using; the others follow as soon as they are free. */
+  function doom(which: (login: Login) => boolean) {
+    const chosen = [...all.values()].filter((kept) => which(kept.login))
+    for (const kept of chosen) {
+      kept.doomed = true
+      if (kept.state === 'idle') close(kept)
+    }
+    return chosen
+  }
+
+  async function closeThose(which: (login: Login) => boolean) {
+    const free = doom(which).filter((kept) => kept.state !== 'busy')
+    await Promise.all(free.map((kept) => kept.session.closed))
   }
 
   return {
     acquire,
     release,
     async hold(databases, change) {
-      for (let earlier = find(held, databases); earlier; earlier = find(held, databases)) await earlier
-      const work = closeThose((login) => databases.includes(login.database)).then(change)
+      while (databases.some((name) => held.has(name))) await Promise.all(databases.map((name) => held.get(name)))
+      const chosen = doom((login) => databases.includes(login.database))
+      const gone = Promise.all(chosen.map((kept) => kept.session.closed))
+      const impatience = new AbortController()
+      const patience = sleep(chosen.length > 0 ? PATIENCE_MS : 0, undefined, { signal: impatience.signal }).catch(() => undefined)
+      const work = Promise.race([gone, patience]).then(change)
       const over = work.then(
         () => undefined,
         () => undefined,
@@ -165,6 +182,7 @@ export function openPool(port: number): Pool {
       try {
         return await work
       } finally {
+        impatience.abort()
         for (const name of databases) held.delete(name)
       }
     },
@@ -172,17 +190,13 @@ export function openPool(port: number): Pool {
     closeUser: (user) => closeThose((login) => login.user === user),
     async stop() {
       clearInterval(sweep)
-      await Promise.all([...all.values()].map(close))
+      for (const kept of all.values()) close(kept)
+      await Promise.all([...all.keys()].map((session) => session.closed))
     },
   }
 }
 
-const sameUser = (one: Login, other: Login) => one.endpoint === other.endpoint && one.user === other.user
-
-function find(held: Map<string, Promise<unknown>>, databases: string[]) {
-  for (const name of databases) if (held.has(name)) return held.get(name)
-  return undefined
-}
+const isSameUser = (one: Login, other: Login) => one.endpoint === other.endpoint && one.user === other.user
 
 const keyOf = ({ endpoint, database, user, password }: Login) =>
   [endpoint, database, user, createHash('sha256').update(password).digest('base64')].join('\0')

@@ -8,28 +8,32 @@ export interface Query {
 
 export type Payload = { single: Query } | { batch: Query[] }
 
-/** Reads the body: one `query`, or a list of `queries`. */
-export function readPayload(text: string): Payload {
+/** Reads the body: one `query`, or a list of `queries`. Their texts are translated on the way. */
+export function readPayload(text: string, translate: (text: string) => string): Payload {
   let body: unknown
   try {
     body = JSON.parse(text)
   } catch (error) {
     throw unreadable(error instanceof Error ? error.message : String(error))
   }
-  if (isObject(body) && Array.isArray(body.queries)) return { batch: body.queries.map(readQuery) }
-  return { single: readQuery(body) }
+  if (isObject(body) && Array.isArray(body.queries)) return { batch: body.queries.map((item) => readQuery(item, translate)) }
+  return { single: readQuery(body, translate) }
 }
 
 const unreadable = (why: string) => new Refusal(`could not parse the HTTP request body: ${why}`)
 
-function readQuery(item: unknown): Query {
+function readQuery(item: unknown, translate: (text: string) => string): Query {
   const params = isObject(item) ? (item.params ?? []) : undefined
   if (!isObject(item) || typeof item.query !== 'string' || !Array.isArray(params)) {
     throw unreadable('data did not match any variant of untagged enum Payload')
   }
-  const query = { text: item.query, values: params.map(asText) }
+  if (item.query.includes('\0') || params.length > MAX_PARAMS) throw new Refusal('error encoding message to server')
+  const query = { text: translate(item.query), values: params.map(asText) }
   return typeof item.arrayMode === 'boolean' ? { ...query, arrayMode: item.arrayMode } : query
 }
+
+/** The protocol counts them in two bytes. */
+const MAX_PARAMS = 65_535
 
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)

@@ -9,8 +9,9 @@ export interface Session {
   run(sql: string): Promise<void>
   /** Asks Postgres to stop what the session is doing. */
   cancel(): void
-  end(): Promise<void>
-  ended(): boolean
+  end(): void
+  /** Resolves when the connection is gone, whoever ended it. */
+  closed: Promise<void>
 }
 
 export interface SessionOptions {
@@ -56,11 +57,8 @@ export async function openSession({ port, database, user, password, onEnd }: Ses
         .on('error', () => undefined)
         .end(request)
     },
-    end() {
-      client.end().catch(() => undefined)
-      return closed
-    },
-    ended: () => over,
+    end: () => void client.end().catch(() => undefined),
+    closed,
   }
   void closed.then(() => onEnd(session))
   return session

@@ -44,7 +44,10 @@ export async function openStore(admin: Pool): Promise<Store> {
     if (dirty.size === 0) return
     const changes = [...dirty.values()].map(({ kind, key }) => ({ kind, key, record: maps[kind].get(key) ?? null }))
     dirty.clear()
-    await admin.query(SAVE, [JSON.stringify(changes)])
+    await admin.query(SAVE, [JSON.stringify(changes)]).catch((error) => {
+      for (const { kind, key } of changes) touch(kind, key)
+      throw error
+    })
   }
 
   return {

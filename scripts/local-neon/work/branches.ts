@@ -30,7 +30,7 @@ async function copyDatabase({ store, admin, pool }: Context, database: Database,
   await admin.run(`drop database if exists ${escapeIdentifier(real_name)} with (force)`)
   await pool.hold([copy_of], async () => {
     await admin.run(`select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = ${escapeLiteral(copy_of)}`)
-    await admin.run(`create database ${escapeIdentifier(real_name)} template ${escapeIdentifier(copy_of)}`)
+    await admin.run(`create database ${escapeIdentifier(real_name)} template ${escapeIdentifier(copy_of)} strategy file_copy`)
   })
   await adopt.database(admin, { from: copy_of, to: real_name, heirs })
   store.put('database', { ...database, live: true, updated_at: now() })
@@ -61,10 +61,22 @@ export async function dropAll({ admin, pool }: Context, databases: string[], rol
   })
   for (const name of roles) {
     await pool.closeUser(name)
-    const role = escapeIdentifier(name)
-    // What the role granted and was granted on things that all databases share has to go first.
-    await admin.run(`do $$ begin
-      if exists (select from pg_roles where rolname = ${escapeLiteral(name)}) then drop owned by ${role}; end if;
-    end $$; drop role if exists ${role}`)
+    await admin.run(disposeOf(name))
   }
 }
+
+/**
+ * What the role granted, and was granted on things that all databases share, has to go first. A role that still owns something in
+ * a database that nobody told us about stays, but opens nothing any more.
+ */
+const disposeOf = (role: string) => `
+  do $$
+  begin
+    if exists (select from pg_roles where rolname = ${escapeLiteral(role)}) then
+      drop owned by ${escapeIdentifier(role)};
+      drop role ${escapeIdentifier(role)};
+    end if;
+  exception when dependent_objects_still_exist then
+    alter role ${escapeIdentifier(role)} nologin;
+  end
+  $$`

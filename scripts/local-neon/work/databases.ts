@@ -11,7 +11,7 @@ export async function createDatabase({ store, admin }: Context, branchId: string
   if (!database || database.live) return
   const owner = realRole(store, branchId, database.owner_name)
   await admin
-    .run(`create database ${escapeIdentifier(database.real_name)} owner ${escapeIdentifier(owner)}`)
+    .run(`create database ${escapeIdentifier(database.real_name)} owner ${escapeIdentifier(owner)} strategy file_copy`)
     .catch((error: Error & { code?: string }) => {
       if (error.code !== EXISTS) throw error
     })

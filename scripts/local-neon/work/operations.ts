@@ -44,20 +44,19 @@ export function openWork(context: Context, { operationMs, log }: WorkOptions): W
     return next
   }
 
-  /** False when the operation did not come to its end. */
-  async function carryOut(id: string) {
-    const operation = store.get('operation', id)
-    if (!operation || stopping.signal.aborted) return false
-    const running = update(operation, { status: 'running' })
+  /** Carries out an operation that is running, and has the next one run when it finishes. False when it did not come to its end. */
+  async function carryOut(running: Operation, next: Operation | undefined) {
     try {
       if (operationMs > 0) await sleep(operationMs, undefined, { signal: stopping.signal })
+      stopping.signal.throwIfAborted()
       for (const effect of running.effects) await apply(effect, context)
       update(running, { status: 'finished' })
+      if (next) update(next, { status: 'running' })
       return true
     } catch (error) {
       if (stopping.signal.aborted) return false
       const reason = error instanceof Error ? error.message : String(error)
-      log(`operation ${operation.action} failed: ${reason}`)
+      log(`operation ${running.action} failed: ${reason}`)
       update(running, { status: 'failed', error: reason, failures_count: 1 })
       return false
     } finally {
@@ -65,14 +64,13 @@ export function openWork(context: Context, { operationMs, log }: WorkOptions): W
     }
   }
 
-  async function runChain(projectId: string, ids: string[]) {
-    for (const [place, id] of ids.entries()) {
-      if (await carryOut(id)) continue
+  async function runChain(projectId: string, chain: Operation[]) {
+    const [first] = chain
+    if (first) update(first, { status: 'running' })
+    for (const [place, operation] of chain.entries()) {
+      if (await carryOut(operation, chain[place + 1])) continue
       if (stopping.signal.aborted) return
-      for (const rest of ids.slice(place + 1)) {
-        const operation = store.get('operation', rest)
-        if (operation) update(operation, { status: 'cancelled' })
-      }
+      for (const rest of chain.slice(place + 1)) update(rest, { status: 'cancelled' })
       break
     }
     busy.delete(projectId)
@@ -86,9 +84,8 @@ export function openWork(context: Context, { operationMs, log }: WorkOptions): W
   }
 
   function launch(projectId: string, operations: Operation[]) {
-    const chain = runChain(
-      projectId,
-      operations.map(({ id }) => id),
+    const chain = runChain(projectId, operations).catch((error: Error) =>
+      log(`operations of ${projectId} stopped: ${error.message}`),
     )
     busy.set(projectId, chain)
     return chain

@@ -10,12 +10,12 @@ const EXISTS = '42710'
 export async function createRole({ store, admin }: Context, branchId: string, name: string): Promise<void> {
   const role = store.get('role', inBranch(branchId, name))
   if (!role || (role.live_password !== undefined && !role.no_login)) return
-  const login = role.no_login ? 'nologin' : `login password ${escapeLiteral(role.password ?? '')}`
   const real = escapeIdentifier(role.real_name)
   await admin
-    .run(`create role ${real} inherit createrole createdb bypassrls replication in role neon_superuser ${login}`)
+    .run(`create role ${real} inherit createrole createdb bypassrls replication in role neon_superuser`)
     .catch(unless(EXISTS))
-  await shareRoles({ store, admin })
+  if (!role.no_login) await admin.run(`alter role ${real} login password ${escapeLiteral(role.password ?? '')}`)
+  await shareRoles({ store, admin }, { managers: [role.real_name] })
   store.put('role', live(role))
 }
 
@@ -52,25 +52,29 @@ const unless = (code: string) => (error: Error & { code?: string }) => {
 
 /**
  * On Neon each branch has its own roles; here a role made by SQL is one for all. Each API role may therefore manage all of them,
- * as it could on Neon, but gets nothing of what they own.
+ * as it could on Neon, but gets nothing of what they own. Only some of either kind when they are named.
  */
-export async function shareRoles({ store, admin }: Pick<Context, 'store' | 'admin'>): Promise<void> {
-  const made = store.all('role').filter((role) => role.made_by === 'api')
-  await admin.pool.query(SHARE, [made.map((role) => role.real_name)])
+export async function shareRoles(
+  { store, admin }: Pick<Context, 'store' | 'admin'>,
+  { made, managers }: { made?: string[]; managers?: string[] } = {},
+): Promise<void> {
+  const ours = store.all('role').filter((role) => role.made_by === 'api')
+  const names = ours.map((role) => role.real_name)
+  await admin.pool.query('select share_roles($1, $2, $3)', [names, made ?? null, managers ?? names])
 }
-
-const SHARE = 'select share_roles($1)'
 
 /** A role that is a member of an API role cannot have that role as its manager: Postgres refuses circles. */
 export const SHARE_ROLES = `
-  create or replace function share_roles(api_roles name[]) returns void language plpgsql as $body$
+  create or replace function share_roles(api_roles name[], chosen name[], managers name[]) returns void language plpgsql as $body$
   declare
     pair record;
   begin
+    perform pg_advisory_xact_lock(hashtext('share_roles'));
     for pair in
       select made.rolname as made, manager.rolname as manager
       from pg_roles made cross join pg_roles manager
-      where manager.rolname = any (api_roles)
+      where manager.rolname = any (managers)
+        and (chosen is null or made.rolname = any (chosen))
         and made.rolname <> all (api_roles)
         and made.oid >= 16384 and made.rolname <> 'neon_superuser'
         and not exists (

@@ -1,66 +1,83 @@
+import type { Admin } from '../cluster/admin.ts'
 import { newDatabaseId } from '../state/names.ts'
-import { now } from '../state/records.ts'
+import { inBranch, now } from '../state/records.ts'
 import type { Context } from './context.ts'
-import { databasesOf, rolesOf } from './lookup.ts'
+import { rolesOf } from './lookup.ts'
 import { shareRoles } from './roles.ts'
 
 // SQL makes databases and roles too. Neon's API shows them a little later; here at once, in the branch through which they were made.
 
-const OWN = ['local_neon', 'postgres', 'template0', 'template1']
-
-/** Takes notice of databases that SQL made, renamed or dropped. */
-export async function syncDatabases({ store, admin }: Context, branchId: string): Promise<void> {
-  const { rows } = await admin.pool.query<{ name: string; owner: string }>(
-    'select datname as name, pg_get_userbyid(datdba) as owner from pg_database where datname <> all ($1)',
-    [OWN],
-  )
-  const existing = new Set(rows.map(({ name }) => name))
-  const known = new Set(store.all('database').map((database) => database.real_name))
-  for (const database of store.all('database'))
-    if (database.live && !existing.has(database.real_name)) store.drop('database', database)
-  for (const { name, owner } of rows) {
-    if (known.has(name)) continue
-    const owner_name = rolesOf(store, branchId).find((role) => role.real_name === owner)?.name ?? owner
-    const at = { created_at: now(), updated_at: now() }
-    if (databasesOf(store, branchId).some((one) => one.name === name)) continue
-    store.put('database', {
-      id: newDatabaseId(),
-      branch_id: branchId,
-      name,
-      owner_name,
-      real_name: name,
-      live: true,
-      deleting: false,
-      ...at,
-    })
-  }
-  await store.saved()
+export interface Sync {
+  /** Takes notice of databases that SQL made, renamed or dropped. */
+  databases(branchId: string): Promise<void>
+  /** Takes notice of roles that SQL made, changed or dropped: what an old password opened is closed. */
+  roles(branchId: string): Promise<void>
 }
 
-interface SqlRole {
+/** Looks at the roles as they are, so that the first change is seen as one. */
+export async function openSync(context: Context): Promise<Sync> {
+  const { store, admin, pool } = context
+  let seen = secrets(await rolesIn(admin))
+
+  return {
+    async databases(branchId) {
+      const { rows } = await admin.pool.query<{ name: string; owner: string }>(DATABASES)
+      const existing = new Set(rows.map(({ name }) => name))
+      const gone = store.all('database').filter((database) => database.live && !existing.has(database.real_name))
+      store.drop('database', ...gone)
+      const known = new Set(store.all('database').map((database) => database.real_name))
+      for (const { name, owner } of rows) {
+        if (known.has(name) || store.get('database', inBranch(branchId, name))) continue
+        const owner_name = rolesOf(store, branchId).find((role) => role.real_name === owner)?.name ?? owner
+        store.put('database', {
+          id: newDatabaseId(),
+          branch_id: branchId,
+          name,
+          owner_name,
+          real_name: name,
+          live: true,
+          deleting: false,
+          ...stamps(),
+        })
+      }
+      await store.saved()
+    },
+    async roles(branchId) {
+      const rows = await rolesIn(admin)
+      const before = seen
+      seen = secrets(rows)
+      for (const [name, secret] of before) if (seen.get(name) !== secret) await pool.closeUser(name)
+      const gone = store.all('role').filter((role) => role.made_by === 'sql' && !seen.has(role.name))
+      store.drop('role', ...gone)
+      const known = new Set(store.all('role').map((role) => role.real_name))
+      for (const { name, login } of rows) {
+        if (known.has(name)) continue
+        const role = { branch_id: branchId, name, real_name: name, made_by: 'sql' as const, no_login: !login }
+        store.put('role', { ...role, deleting: false, ...stamps() })
+      }
+      const made = rows.filter(({ name }) => !before.has(name)).map(({ name }) => name)
+      if (made.length > 0) await shareRoles(context, { made })
+      await store.saved()
+    },
+  }
+}
+
+const stamps = () => ({ created_at: now(), updated_at: now() })
+
+interface FoundRole {
   name: string
   login: boolean
   secret: string | null
 }
 
-const seen = new WeakMap<object, Map<string, string>>()
+const rolesIn = async (admin: Admin) => (await admin.pool.query<FoundRole>(ROLES)).rows
 
-/** Takes notice of roles that SQL made, changed or dropped: connections that an old password opened end. */
-export async function syncRoles({ store, admin, pool }: Context, branchId: string): Promise<void> {
-  const { rows } = await admin.pool.query<SqlRole>(
-    "select rolname as name, rolcanlogin as login, rolpassword as secret from pg_authid where oid >= 16384 and rolname <> 'neon_superuser'",
-  )
-  const before = seen.get(store) ?? new Map<string, string>()
-  const after = new Map(rows.map(({ name, login, secret }) => [name, `${login} ${secret}`]))
-  seen.set(store, after)
-  for (const [name, state] of before) if (after.get(name) !== state) await pool.closeUser(name)
-  for (const role of store.all('role')) if (role.made_by === 'sql' && !after.has(role.name)) store.drop('role', role)
-  const known = new Set(store.all('role').map((role) => role.real_name))
-  for (const { name, login } of rows) {
-    if (known.has(name)) continue
-    const at = { created_at: now(), updated_at: now() }
-    store.put('role', { branch_id: branchId, name, real_name: name, made_by: 'sql', no_login: !login, deleting: false, ...at })
-  }
-  await shareRoles({ store, admin })
-  await store.saved()
-}
+const secrets = (roles: FoundRole[]) => new Map(roles.map(({ name, login, secret }) => [name, `${login} ${secret}`]))
+
+const DATABASES = `
+  select datname as name, pg_get_userbyid(datdba) as owner from pg_database
+  where datname <> all ('{local_neon,postgres,template0,template1}')`
+
+const ROLES = `
+  select rolname as name, rolcanlogin as login, rolpassword as secret from pg_authid
+  where oid >= 16384 and rolname <> 'neon_superuser'`
