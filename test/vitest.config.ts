@@ -1,5 +1,8 @@
+import { fileURLToPath } from 'node:url'
 import { cloudflareTest } from '@cloudflare/vitest-plugin'
 import { defineConfig } from 'vitest/config'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
 
 export default defineConfig({
   test: {
@@ -8,7 +11,7 @@ export default defineConfig({
       {
         test: {
           name: 'node',
-          root: '..',
+          root,
           include: ['test/**/*.node.test.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,
@@ -18,17 +21,17 @@ export default defineConfig({
         plugins: [
           cloudflareTest(({ inject }) => ({
             remoteBindings: false,
-            wrangler: { configPath: '../wrangler.toml' },
+            wrangler: { configPath: `${root}wrangler.toml` },
             miniflare: { cf: false, bindings: inject('settings') },
           })),
         ],
         test: {
           name: 'worker',
-          root: '..',
+          root,
           include: ['test/**/*.test.ts'],
           exclude: ['test/**/*.node.test.ts', 'node_modules/**'],
-          globalSetup: ['test/support/node/stack.ts'],
-          setupFiles: ['test/support/production.ts'],
+          globalSetup: ['./test/support/node/stack.ts'],
+          setupFiles: ['./test/support/production.ts'],
           testTimeout: 30_000,
           hookTimeout: 60_000,
         },

@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { existsSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 
 /** What a data folder remembers between two starts. */
 export type Kept = { encryption_keys: string; operator: { email: string; password: string }; tenant: { email: string; password: string } }
@@ -11,7 +12,7 @@ const password = () => `${randomBytes(12).toString('base64url')}-Aa7!`
 export async function keptIn(dataDir: string): Promise<Kept> {
   const file = join(dataDir, 'credentials.json')
   try {
-    await mkdir(dataDir, { recursive: true, mode: 0o700 })
+    await makeFolder(dataDir)
     await writeFile(join(dataDir, '.writable'), '')
   } catch (error) {
     throw new Error(`The data folder ${dataDir} cannot be written (${(error as NodeJS.ErrnoException).code}). Choose another with --data.`)
@@ -25,6 +26,14 @@ export async function keptIn(dataDir: string): Promise<Kept> {
   }
   await writeFile(file, JSON.stringify(kept), { mode: 0o600 })
   return kept
+}
+
+/** As `mkdir -p`. Not Node's own `recursive`, which never comes back where the kernel answers ENOENT for a folder that exists (/proc). */
+async function makeFolder(path: string): Promise<void> {
+  if (!existsSync(dirname(path))) await makeFolder(dirname(path))
+  await mkdir(path, { mode: 0o700 }).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EEXIST') throw error
+  })
 }
 
 /** A RUC for a name, with its right check digit, so that each made-up tenant has its own. */
