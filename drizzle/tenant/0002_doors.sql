@@ -56,7 +56,7 @@ create function access.fail(t freehold.tenant, guard text, times integer) return
   returning x.*
 $$;
 --> statement-breakpoint
--- Settles a reserved try: compares the digest with the person's hash, counts, unlocks. Returns the person when it was right.
+-- Settles a reserved try: compares the digest (32 bytes, base64 without padding) with the person's hash, counts, unlocks. Returns the person when it was right.
 create function access.settle(t freehold.tenant, attempt uuid, digest text) returns freehold.users language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   a freehold.login_attempts;
@@ -68,7 +68,8 @@ begin
   if a.id is null then
     return null;
   end if;
-  select * into u from freehold.users x where x.id = a.user_id and x.is_active and x.password_hash = a.recipe || '$' || digest;
+  select * into u from freehold.users x
+  where x.id = a.user_id and x.is_active and x.password_hash = a.recipe || '$' || rtrim(encode(sha256(decode(digest || '=', 'base64')), 'base64'), '=');
   if u.id is null then
     perform access.fail(t, a.key, 1);
     return null;

@@ -1,8 +1,9 @@
 /**
  * Password hashing. Threat: a stolen database. PBKDF2-HMAC-SHA-256 (RFC 8018) with 600,000 iterations (OWASP), as six chained calls
  * of 100,000, because Cloudflare refuses more than that in one call, in production only. The string says how it was made:
- * `$pbkdf2-sha256-chain$r=6,i=100000$salt$hash`, base64 without padding. All before the last `$` is the recipe: the database gives the
- * recipe, the Worker answers with the digest, and the comparison is the database's (drizzle/tenant/0002_doors.sql).
+ * `$pbkdf2-sha256-chain$r=6,i=100000$salt$hash`, base64 without padding. All before the last `$` is the recipe. The database gives the
+ * recipe, the Worker answers with the digest, and the database compares its SHA-256 with the stored hash (drizzle/tenant/0002_doors.sql):
+ * a stolen hash opens no door.
  */
 import { decodeBase64IgnorePadding, encodeBase64NoPadding } from '@oslojs/encoding'
 
@@ -15,7 +16,7 @@ const RECIPE = /^\$pbkdf2-sha256-chain\$r=(\d{1,2}),i=(\d{1,6})\$([A-Za-z0-9+/]{
 export const newRecipe = () =>
   `$pbkdf2-sha256-chain$r=${ROUNDS},i=${ITERATIONS}$${encodeBase64NoPadding(crypto.getRandomValues(new Uint8Array(16)))}`
 
-/** The digest of a password under a recipe: the last part of the hash. About 100 ms of CPU. Fails on a recipe that is not ours. */
+/** The digest of a password under a recipe, what the door asks for: 32 bytes in base64. About 100 ms of CPU. Fails on a recipe that is not ours. */
 export async function digest(password: string, recipe: string): Promise<string> {
   const [, r, i, salt] = RECIPE.exec(recipe) ?? []
   const rounds = Number(r)
@@ -37,7 +38,8 @@ export async function digest(password: string, recipe: string): Promise<string> 
 /** The whole string for a new password. */
 export async function hash(password: string): Promise<string> {
   const recipe = newRecipe()
-  return `${recipe}$${await digest(password, recipe)}`
+  const proof = new Uint8Array(decodeBase64IgnorePadding(await digest(password, recipe)))
+  return `${recipe}$${encodeBase64NoPadding(new Uint8Array(await crypto.subtle.digest('SHA-256', proof)))}`
 }
 
 const ALPHABETS = ['ABCDEFGHJKLMNPQRSTUVWXYZ', 'abcdefghijkmnopqrstuvwxyz', '23456789', '-_.!+']
