@@ -3,6 +3,12 @@ import type { AppEnv } from '../kernel/route.ts'
 
 type Operation = { operationId?: string; tags?: string[]; summary?: string }
 
+const DESCRIPTIONS: Record<string, string> = {
+  platform: 'On the base domain, for operators.',
+  tenant: "On the tenant's host, or on the base domain with X-Tenant.",
+  discovery: "What others need to verify a tenant's tokens.",
+}
+
 const camel = (words: string[]) => words.map((w, i) => (i === 0 ? w : w.charAt(0).toUpperCase() + w.slice(1))).join('')
 
 /** The document of all rooms: OpenAPI 3.1, each operation named after its method and path and filed under its plane and room. */
@@ -28,5 +34,5 @@ export function openApi(app: OpenAPIHono<AppEnv>, url: string) {
       operation.tags = [tag]
     }
   }
-  return { ...document, tags: [...tags].map((name) => ({ name })) }
+  return { ...document, tags: [...tags].map((name) => ({ name, description: DESCRIPTIONS[name.split(':')[0] ?? ''] ?? '' })) }
 }

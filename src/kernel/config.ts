@@ -62,10 +62,9 @@ export function parseSettings(env: Record<string, unknown>): Config {
   const given = Object.fromEntries(Object.keys(Settings.shape).map((name) => [name, env[name] === '' ? undefined : env[name]]))
   const parsed = Settings.safeParse(given)
   if (parsed.success) return parsed.data
-  const faults = parsed.error.issues.map(
-    (i) => `${i.path.join('.')} ${given[String(i.path[0])] === undefined ? 'is not set' : i.message}`,
-  )
-  throw new ConfigError(`Wrong settings: ${[...new Set(faults)].join('; ')}.`)
+  const faults = Map.groupBy(parsed.error.issues, (issue) => String(issue.path[0]))
+  const sentences = [...faults].map(([name, [first]]) => `${name} ${given[name] === undefined ? 'is not set' : first?.message}`)
+  throw new ConfigError(`Wrong settings: ${sentences.join('; ')}.`)
 }
 
 let parsed: { env: Record<string, unknown>; config: Config } | undefined

@@ -105,7 +105,7 @@ export function route<
     summary: spec.summary,
     'x-permission': spec.open ? undefined : (spec.permission ?? 'any'),
     'x-round-trips': spec.trips,
-    ...(spec.open ? {} : { security: [{ bearer: [] }] }),
+    security: spec.open ? [] : [{ bearer: [] }],
     middleware: spec.open ? opened : admitted(spec.permission ?? null, spec.any_password ?? false),
     request: {
       ...(spec.body && {

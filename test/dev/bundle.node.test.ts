@@ -1,0 +1,26 @@
+import { execFile } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { afterAll, describe, expect, it } from 'vitest'
+import { ROOT } from './running.ts'
+
+const outdir = mkdtempSync(join(tmpdir(), 'freehold-bundle-'))
+afterAll(() => rmSync(outdir, { recursive: true, force: true }))
+
+const wrangler = async (...args: string[]) => {
+  const env = { ...process.env, WRANGLER_SEND_METRICS: 'false', WRANGLER_LOG_PATH: outdir, NO_COLOR: '1' }
+  const program = join(ROOT, 'node_modules/wrangler/bin/wrangler.js')
+  return (await promisify(execFile)(process.execPath, [program, ...args], { cwd: ROOT, env })).stdout
+}
+
+describe('the bundle', () => {
+  it.each(['', 'production'])('deploys (dry) in environment "%s" with 500 KiB gzipped at most', async (environment) => {
+    const said = await wrangler('deploy', '--dry-run', '--env', environment, '--outdir', join(outdir, environment || 'local'))
+    const [, kib] = /gzip: ([\d.]+) KiB/.exec(said) ?? []
+    expect(Number(kib)).toBeGreaterThan(10)
+    expect(Number(kib)).toBeLessThanOrEqual(500)
+    for (const binding of ['TENANTS', 'PROVISIONING', 'ATTEMPTS', 'REFUSALS', 'ASSETS']) expect(said).toContain(`env.${binding}`)
+  })
+})
