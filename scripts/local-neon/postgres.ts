@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdir } from 'node:fs/promises'
+import { mkdir, stat } from 'node:fs/promises'
 import { createServer } from 'node:net'
-import { join, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { findBinaries } from './cluster/binaries.ts'
 import { initCluster } from './cluster/init.ts'
 import { claimFolder, stopOrphan } from './cluster/owner.ts'
@@ -32,7 +32,7 @@ const STOP_MS = 5_000
 /** Starts a real Postgres on 127.0.0.1 that keeps its data in `dataDir`. It ends when this process does. */
 export async function startPostgres({ dataDir, port = 0, durable = true, log = () => {} }: PostgresOptions): Promise<Postgres> {
   const home = resolve(dataDir)
-  await mkdir(home, { recursive: true }).catch((error: NodeJS.ErrnoException) => {
+  await makeFolder(home).catch((error: NodeJS.ErrnoException) => {
     throw new Error(`The folder ${home} cannot be made: ${error.code ?? error.message}`)
   })
   const release = await claimFolder(home)
@@ -57,6 +57,19 @@ export async function startPostgres({ dataDir, port = 0, durable = true, log = (
     throw error
   }
 }
+
+/** Node's own `recursive` never returns where the system claims that an existing parent is missing, as below /proc. */
+async function makeFolder(path: string): Promise<void> {
+  if (await isFolder(path)) return
+  if (!(await isFolder(dirname(path)))) await makeFolder(dirname(path))
+  await mkdir(path)
+}
+
+const isFolder = (path: string) =>
+  stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  )
 
 /** Laptop settings: nothing that was committed is lost when Postgres crashes, the last moments may be when the machine does. */
 function settings(durable: boolean) {

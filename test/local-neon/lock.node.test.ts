@@ -1,18 +1,32 @@
 import { expect, test } from 'vitest'
 import { as, sqlOf, started } from './started.ts'
 
-const { call, newProject, settled, uriOf, post } = started({ operationMs: 100 })
+const { ask, call, newProject, settled, uriOf, post, state, start } = started()
 
 const LOCKED = 'project already has running conflicting operations, scheduling of new ones is prohibited'
 
-test('while operations of a project run it takes no other change', async () => {
-  const { body } = await call('POST', '/projects', { project: {} })
+/** From here on no operation ends, however slow the test is. */
+async function stopTheClock() {
+  await state.stop()
+  await start({ operationMs: 3_600_000 })
+}
+
+/** From here on operations are carried out at once. */
+async function startTheClock() {
+  await state.stop()
+  await start({ operationMs: 0 })
+}
+
+test('while operations of a project run it takes no other change, but can be read, and other projects change', async () => {
+  await stopTheClock()
+  const { body } = await ask('POST', '/projects', { project: {} })
   const path = `/projects/${body.project.id}`
   const branch = `${path}/branches/${body.branch.id}`
   const changes = [
     call('POST', `${branch}/databases`, { database: { name: 'shop', owner_name: 'neondb_owner' } }),
     call('POST', `${branch}/roles`, { role: { name: 'ada' } }),
     call('POST', `${branch}/roles/neondb_owner/reset_password`),
+    call('DELETE', `${branch}/databases/neondb`),
     call('POST', `${path}/branches`),
     call('PATCH', branch, { branch: { name: 'other' } }),
     call('PATCH', path, { project: { name: 'other' } }),
@@ -23,50 +37,79 @@ test('while operations of a project run it takes no other change', async () => {
     expect(status).toBe(423)
     expect(body).toMatchObject({ code: '', message: LOCKED })
   }
-  await settled(body.project.id)
-})
-
-test('while operations of a project run it can be read, and other projects change', async () => {
-  const { path } = await newProject()
-  await call('POST', `${path}/branches`)
-  expect((await call('GET', `${path}/branches`)).status).toBe(200)
+  expect((await call('GET', branch)).body.branch).toMatchObject({ current_state: 'init', pending_state: 'ready' })
+  expect((await call('GET', `${path}/endpoints`)).body.endpoints[0]).toMatchObject({
+    current_state: 'init',
+    pending_state: 'active',
+  })
   expect((await call('POST', '/projects', { project: {} })).status).toBe(201)
 })
 
-test('operations run one after another and all finish', async () => {
-  const { body } = await call('POST', '/projects', { project: {} })
-  const seen = new Set<string>()
-  for (let last = ''; last !== 'finished finished'; seen.add(last)) {
-    const { operations } = (await call('GET', `/projects/${body.project.id}/operations`)).body
-    last = operations.map(({ status }: { status: string }) => status).join(' ')
-  }
-  expect([...seen].filter(Boolean)).toEqual(['scheduling running', 'running finished', 'finished finished'])
+test('of a hundred changes of a project at once exactly one gets through', async () => {
+  await startTheClock()
+  const { branch, path } = await newProject()
+  await stopTheClock()
+  const create = (_: unknown, n: number) => ask('POST', `${branch}/roles`, { role: { name: `role_${n}` } })
+  const statuses = (await Promise.all(Array.from({ length: 100 }, create))).map(({ status }) => status)
+  expect(statuses.filter((status) => status === 201)).toHaveLength(1)
+  expect(statuses.filter((status) => status === 423)).toHaveLength(99)
+  expect((await ask('GET', `${branch}/roles`)).body.roles).toHaveLength(2)
+  expect((await ask('GET', `${path}/operations`)).body.operations).toHaveLength(3)
 })
 
-test('a project cannot be connected to before its operations have finished', async () => {
-  const { body } = await call('POST', '/projects', { project: {} })
-  const early = await post(body.connection_uris[0].connection_uri, { query: 'select 1' })
-  expect(early).toMatchObject({ status: 400, body: { message: "password authentication failed for user 'neondb_owner'" } })
+test('a project can be connected to once its operations have finished', async () => {
+  await stopTheClock()
+  const { body } = await ask('POST', '/projects', { project: {} })
+  const uri = body.connection_uris[0].connection_uri
+  expect(await post(uri, { query: 'select 1' })).toMatchObject({
+    status: 400,
+    body: { message: "password authentication failed for user 'neondb_owner'" },
+  })
+  await startTheClock()
   await settled(body.project.id)
-  expect((await post(body.connection_uris[0].connection_uri, { query: 'select 1' })).status).toBe(200)
+  expect((await post(uri, { query: 'select 1' })).status).toBe(200)
 })
 
 test('a database exists once its operation has finished', async () => {
+  await startTheClock()
   const { branch, id } = await newProject()
-  await call('POST', `${branch}/databases`, { database: { name: 'shop', owner_name: 'neondb_owner' } })
+  await stopTheClock()
+  await ask('POST', `${branch}/databases`, { database: { name: 'shop', owner_name: 'neondb_owner' } })
   const shop = await uriOf(branch, 'shop')
   await expect(sqlOf(shop)`select 1`).rejects.toMatchObject({ code: '3D000', message: 'database "shop" does not exist' })
+  await startTheClock()
   await settled(id)
   expect(await sqlOf(shop)`select 1 as one`).toEqual([{ one: 1 }])
 })
 
 test('the old password works until its reset has finished, and the new one from then on', async () => {
+  await startTheClock()
   const { branch, id, uri: before } = await newProject()
-  const { role } = (await call('POST', `${branch}/roles/neondb_owner/reset_password`)).body
+  await stopTheClock()
+  const { role } = (await ask('POST', `${branch}/roles/neondb_owner/reset_password`)).body
   const after = as(before, 'neondb_owner', role.password)
   expect(await sqlOf(before)`select 1 as one`).toEqual([{ one: 1 }])
   await expect(sqlOf(after)`select 1`).rejects.toThrow('password authentication failed')
+  await startTheClock()
   await settled(id)
   expect(await sqlOf(after)`select 1 as one`).toEqual([{ one: 1 }])
   await expect(sqlOf(before)`select 1`).rejects.toThrow('password authentication failed')
+})
+
+test('operations run one after another', async () => {
+  await state.stop()
+  await start({ operationMs: 40 })
+  const { body } = await ask('POST', '/projects', { project: {} })
+  const possible = ['running scheduling', 'finished running', 'finished finished']
+  for (let place = 0; place < 2; ) {
+    const { operations } = (await ask('GET', `/projects/${body.project.id}/operations`)).body
+    const seen = possible.indexOf(
+      operations
+        .map(({ status }: { status: string }) => status)
+        .reverse()
+        .join(' '),
+    )
+    expect(seen).toBeGreaterThanOrEqual(place)
+    place = seen
+  }
 })

@@ -26,7 +26,7 @@ test('a restart finds everything: key, projects, branches, roles, passwords, dat
 
 test('operations that a stop interrupted are finished after the next start', async () => {
   await state.stop()
-  await start({ operationMs: 300 })
+  await start({ operationMs: 3_600_000 })
   const { body } = await ask('POST', '/projects', { project: { name: 'interrupted' } })
   await state.stop()
   await start()

@@ -64,6 +64,7 @@ export function started(options: Partial<LocalNeonOptions> = {}) {
     return { id: body.project.id as string, path, branch: `${path}/branches/${body.branch.id}`, uri, body }
   }
 
+  /** Resolves when no operation of the project runs. */
   async function settled(projectId: string) {
     for (;;) {
       const { body } = await ask('GET', `/projects/${projectId}/operations`)

@@ -59,7 +59,7 @@ async function ensureStateDatabase(url: string) {
   const client = new Client({ connectionString: url })
   await client.connect()
   const { rowCount } = await client.query('select from pg_database where datname = $1', [STATE])
-  if (rowCount === 0) await client.query(`create database ${escapeIdentifier(STATE)}`)
+  if (rowCount === 0) await client.query(`create database ${escapeIdentifier(STATE)} strategy file_copy`)
   await client.query(`revoke connect, temporary on database ${escapeIdentifier(STATE)} from public`)
   await client.end()
 }

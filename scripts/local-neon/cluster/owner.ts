@@ -27,16 +27,21 @@ export async function claimFolder(home: string): Promise<() => Promise<void>> {
 /** Stops the Postgres that a killed process left running on this cluster. */
 export async function stopOrphan(cluster: string, log: Log): Promise<void> {
   const pid = Number((await readFile(join(cluster, 'postmaster.pid'), 'utf8').catch(() => '')).split('\n')[0])
-  if (!pid || !alive(pid)) return
-  const command = await commandOf(pid)
-  if (!command.includes('postgres') || !command.includes(cluster)) return
+  if (!pid || !(await serves(pid, cluster))) return
   log(`stopping the Postgres that was left behind (process ${pid})`)
   signal(pid, 'SIGINT')
-  for (let waited = 0; alive(pid); waited += 20) {
+  for (let waited = 0; await serves(pid, cluster); waited += 20) {
     if (waited === PATIENCE_MS) signal(pid, 'SIGKILL')
     if (waited > 2 * PATIENCE_MS) throw new Error(`Another Postgres uses ${cluster} and does not stop (process ${pid})`)
     await sleep(20)
   }
+}
+
+/** A process that has ended but was not yet buried has no command, so it does not count. */
+async function serves(pid: number, cluster: string) {
+  if (!alive(pid)) return false
+  const command = await commandOf(pid)
+  return command.includes('postgres') && command.includes(cluster)
 }
 
 function alive(pid: number) {

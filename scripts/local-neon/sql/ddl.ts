@@ -39,6 +39,8 @@ export async function aroundDdl<T>(
   run: () => Promise<T>,
 ): Promise<T> {
   const others = ddl.databases.filter((name) => name !== database)
+  // The session that runs the statement may be in the database that it copies, but alone.
+  if (others.length < ddl.databases.length) await pool.closeDatabase(database)
   try {
     return await (others.length > 0 ? pool.hold([...new Set(others)], run) : run())
   } finally {

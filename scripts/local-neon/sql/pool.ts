@@ -15,8 +15,12 @@ export interface Pool {
   acquire(login: Login): Promise<Session>
   /** Takes a connection back. One that is not clean is closed. */
   release(session: Session, clean: boolean): void
-  /** While `change` runs nobody is connected to these databases through the pool, or gets to be. */
-  hold<T>(databases: string[], change: () => Promise<T>): Promise<T>
+  /**
+   * While `change` runs nobody gets connected to these databases through the pool. Idle connections are closed before it starts;
+   * those in use may end by themselves for as long as `patienceMs` says.
+   */
+  hold<T>(databases: string[], change: () => Promise<T>, patienceMs?: number): Promise<T>
+  closeDatabase(database: string): Promise<void>
   closeEndpoint(endpoint: string): Promise<void>
   /** Ends the connections of a role whose password or existence ended. */
   closeUser(user: string): Promise<void>
@@ -29,7 +33,6 @@ const IN_ALL = 240
 const IDLE_MS = 5 * 60_000
 /** A password that was changed behind our back opens nothing for longer than this. */
 const LIFETIME_MS = 10 * 60_000
-/** How long those who are using a database may go on before it is taken from them. */
 const PATIENCE_MS = 1_000
 
 interface Kept {
@@ -167,13 +170,14 @@ export function openPool(port: number): Pool {
   return {
     acquire,
     release,
-    async hold(databases, change) {
+    async hold(databases, change, patienceMs = PATIENCE_MS) {
       while (databases.some((name) => held.has(name))) await Promise.all(databases.map((name) => held.get(name)))
       const chosen = doom((login) => databases.includes(login.database))
-      const gone = Promise.all(chosen.map((kept) => kept.session.closed))
-      const impatience = new AbortController()
-      const patience = sleep(chosen.length > 0 ? PATIENCE_MS : 0, undefined, { signal: impatience.signal }).catch(() => undefined)
-      const work = Promise.race([gone, patience]).then(change)
+      const gone = (kept: Kept[]) => Promise.all(kept.map((one) => one.session.closed))
+      const enough = new AbortController()
+      const patience = sleep(patienceMs, undefined, { signal: enough.signal }).catch(() => undefined)
+      const free = gone(chosen.filter((kept) => kept.state !== 'busy'))
+      const work = Promise.race([gone(chosen), Promise.all([patience, free])]).then(change)
       const over = work.then(
         () => undefined,
         () => undefined,
@@ -182,10 +186,11 @@ export function openPool(port: number): Pool {
       try {
         return await work
       } finally {
-        impatience.abort()
+        enough.abort()
         for (const name of databases) held.delete(name)
       }
     },
+    closeDatabase: (database) => closeThose((login) => login.database === database),
     closeEndpoint: (endpoint) => closeThose((login) => login.endpoint === endpoint),
     closeUser: (user) => closeThose((login) => login.user === user),
     async stop() {

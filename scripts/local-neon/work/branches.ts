@@ -56,9 +56,10 @@ export async function removeBranch(context: Context, branchId: string): Promise<
 
 /** Drops databases, then the roles that owned them. */
 export async function dropAll({ admin, pool }: Context, databases: string[], roles: string[]): Promise<void> {
-  await pool.hold(databases, async () => {
+  const drop = async () => {
     for (const name of databases) await admin.run(`drop database if exists ${escapeIdentifier(name)} with (force)`)
-  })
+  }
+  await pool.hold(databases, drop, 0)
   for (const name of roles) {
     await pool.closeUser(name)
     await admin.run(disposeOf(name))

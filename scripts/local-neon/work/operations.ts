@@ -34,7 +34,8 @@ const KEPT_PER_PROJECT = 1_000
 /** Runs operations, one after another in each project, and goes on with those that a stop interrupted. */
 export function openWork(context: Context, { operationMs, log }: WorkOptions): Work {
   const { store } = context
-  const busy = new Map<string, Promise<void>>()
+  const busy = new Set<string>()
+  const chains = new Set<Promise<void>>()
   const stopping = new AbortController()
 
   function update(operation: Operation, change: Partial<Operation>) {
@@ -44,36 +45,36 @@ export function openWork(context: Context, { operationMs, log }: WorkOptions): W
     return next
   }
 
-  /** Carries out an operation that is running, and has the next one run when it finishes. False when it did not come to its end. */
-  async function carryOut(running: Operation, next: Operation | undefined) {
+  /** False when the operation failed. */
+  async function carryOut(operation: Operation) {
     try {
       if (operationMs > 0) await sleep(operationMs, undefined, { signal: stopping.signal })
-      stopping.signal.throwIfAborted()
-      for (const effect of running.effects) await apply(effect, context)
-      update(running, { status: 'finished' })
-      if (next) update(next, { status: 'running' })
+      for (const effect of operation.effects) await apply(effect, context)
       return true
     } catch (error) {
-      if (stopping.signal.aborted) return false
+      if (stopping.signal.aborted) throw error
       const reason = error instanceof Error ? error.message : String(error)
-      log(`operation ${running.action} failed: ${reason}`)
-      update(running, { status: 'failed', error: reason, failures_count: 1 })
+      log(`operation ${operation.action} failed: ${reason}`)
+      update(operation, { status: 'failed', error: reason, failures_count: 1 })
       return false
-    } finally {
-      await store.saved()
     }
   }
 
+  /** Who sees that the last operation is over may change the project at once, so the lock goes in the same moment. */
   async function runChain(projectId: string, chain: Operation[]) {
     const [first] = chain
     if (first) update(first, { status: 'running' })
     for (const [place, operation] of chain.entries()) {
-      if (await carryOut(operation, chain[place + 1])) continue
-      if (stopping.signal.aborted) return
-      for (const rest of chain.slice(place + 1)) update(rest, { status: 'cancelled' })
-      break
+      stopping.signal.throwIfAborted()
+      const done = await carryOut(operation)
+      const [next, ...later] = chain.slice(place + 1)
+      if (done) update(operation, { status: 'finished' })
+      if (done && next) update(next, { status: 'running' })
+      if (!done && next) for (const rest of [next, ...later]) update(rest, { status: 'cancelled' })
+      if (!done || !next) busy.delete(projectId)
+      await store.saved()
+      if (!done) break
     }
-    busy.delete(projectId)
     forgetOld(projectId)
     await store.saved()
   }
@@ -84,10 +85,12 @@ export function openWork(context: Context, { operationMs, log }: WorkOptions): W
   }
 
   function launch(projectId: string, operations: Operation[]) {
-    const chain = runChain(projectId, operations).catch((error: Error) =>
-      log(`operations of ${projectId} stopped: ${error.message}`),
-    )
-    busy.set(projectId, chain)
+    busy.add(projectId)
+    const chain = runChain(projectId, operations).catch((error: Error) => {
+      if (!stopping.signal.aborted) log(`operations of ${projectId} stopped: ${error.message}`)
+    })
+    chains.add(chain)
+    void chain.then(() => chains.delete(chain))
     return chain
   }
 
@@ -119,7 +122,7 @@ export function openWork(context: Context, { operationMs, log }: WorkOptions): W
     },
     async stop() {
       stopping.abort()
-      await Promise.all(busy.values())
+      await Promise.all(chains)
     },
   }
 }
