@@ -6,6 +6,7 @@
 import { z } from '@hono/zod-openapi'
 import { eq, sql } from 'drizzle-orm'
 import type { Ctx } from '../kernel/context.ts'
+import { log } from '../kernel/log.ts'
 import { digest, hash, weaknesses } from '../kernel/password.ts'
 import { Problem } from '../kernel/problem.ts'
 import { ACCESS_TOKEN_SECONDS, newToken, sign, successorOf, tokenHash } from '../kernel/token.ts'
@@ -109,6 +110,8 @@ const normalised = (identifier: string) => identifier.normalize('NFKC').trim().t
  * invalid_credentials (wrong, unknown, locked, inactive alike), user_inactive (right, but without any role), rate_limited.
  */
 export async function login(ctx: Ctx, identifier: string, password: string): Promise<z.infer<typeof Tokens>> {
+  const about = { tenant: ctx.realm.subdomain, trace_id: ctx.request.trace_id }
+  log('database chosen', { ...about, database: new URL(ctx.realm.database_url).pathname.slice(1) })
   const { attempt, recipe } = await reserved(() =>
     ctx.door<Reservation>(sql`access.login_reserve(${ctx.realm.id}, ${normalised(identifier)})`),
   )
@@ -117,8 +120,10 @@ export async function login(ctx: Ctx, identifier: string, password: string): Pro
   const result = await ctx.door<Outcome>(
     sql`access.login_settle(${ctx.realm.id}, ${attempt}, ${compared}, ${await tokenHash(refresh_token)}::bytea, ${JSON.stringify(ctx.request)}::jsonb)`,
   )
+  log(result.outcome === 'refused' ? 'password refused' : 'password verified', about)
   if (result.outcome === 'no_role') throw new Problem('user_inactive')
   if (result.outcome !== 'ok') throw new Problem('invalid_credentials')
+  log('logged in', { ...about, user: result.claims.user_id })
   return tokens(ctx, result.claims, refresh_token)
 }
 
@@ -207,6 +212,7 @@ export async function changePassword(
     ctx.db.execute(sql`select access.password_settle(${ctx.realm.id}, ${attempt}, ${compared}, ${renewed}) as changed`),
   )
   if (result.rows[0]?.changed !== true) throw new Problem('invalid_credentials', 'The current password is not right.')
+  log('password changed', { tenant: ctx.realm.subdomain, trace_id: ctx.request.trace_id, user: ctx.principal?.user_id ?? null })
 }
 
 /** The caller as a person. One round trip. */

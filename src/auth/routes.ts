@@ -1,6 +1,6 @@
-import { log } from '../kernel/log.ts'
+import type { Context } from 'hono'
 import { Problem } from '../kernel/problem.ts'
-import { room, route } from '../kernel/route.ts'
+import { type AppEnv, room, route } from '../kernel/route.ts'
 import {
   Credentials,
   changePassword,
@@ -33,16 +33,12 @@ authRoutes.openapi(
     problems: ['invalid_credentials', 'user_inactive'],
   }),
   async (c) => {
-    const { ctx, facts } = c.var
-    const { success } = await c.env.ATTEMPTS.limit({ key: `${ctx.realm.id}:login:${network(facts.address)}` })
-    if (!success) throw new Problem('rate_limited', undefined, { headers: { 'Retry-After': '60' } })
+    await wall(c, 'login')
     const type = c.req.header('Content-Type')
     if (!type) throw new Problem('invalid_request', 'A body is needed: username or email, and password.')
     const sent = /^application\/json/i.test(type) ? c.req.valid('json') : c.req.valid('form')
     const identifier = sent.username ?? ('email' in sent ? sent.email : undefined)
-    const answer = await login(ctx, identifier ?? '', sent.password)
-    log('logged in', { tenant: ctx.realm.subdomain, trace_id: facts.trace_id })
-    return c.json(answer, 200)
+    return c.json(await login(c.var.ctx, identifier ?? '', sent.password), 200)
   },
 )
 
@@ -76,8 +72,8 @@ for (const path of ['/password-change', '/change-password']) {
       problems: ['invalid_credentials', 'rate_limited'],
     }),
     async (c) => {
+      await wall(c, 'password-change')
       await changePassword(c.var.ctx, c.req.valid('json'))
-      log('password changed', { tenant: c.var.realm.subdomain, trace_id: c.var.trace_id })
       return c.body(null, 204)
     },
   )
@@ -115,6 +111,12 @@ authRoutes.openapi(
   }),
   async (c) => c.json(await whoAmI(c.var.ctx), 200),
 )
+
+/** The first wall before a hash: tries per tenant, route and network in a minute. Approximate in production; the lock is the database's. */
+async function wall(c: Context<AppEnv>, door: string): Promise<void> {
+  const { success } = await c.env.ATTEMPTS.limit({ key: `${c.var.realm.id}:${door}:${network(c.var.facts.address)}` })
+  if (!success) throw new Problem('rate_limited', undefined, { headers: { 'Retry-After': '60' } })
+}
 
 /** The network of an address: itself, or the /64 of an IPv6 address, because a household has all of one. */
 function network(address: string | null): string {

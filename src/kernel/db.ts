@@ -39,7 +39,8 @@ export const brokenConstraint = (error: unknown) =>
   dbError(error)?.code?.startsWith('23') ? (dbError(error)?.constraint ?? null) : null
 
 /** True when a database would not let a login in: wrong password, or no CONNECT (which Neon tells in the text of a 500). */
-export const refusedLogin = (error: unknown) => /password authentication failed|permission denied for database/.test(dbError(error)?.message ?? '')
+export const refusedLogin = (error: unknown) =>
+  /password authentication failed|permission denied for database/.test(dbError(error)?.message ?? '')
 
 /** True when a database is not the tenant's that was resolved: it says so, or its door is closed to the tenant's login. */
 export const isWrongDatabase = (error: unknown) => dbError(error)?.message === 'wrong_tenant' || refusedLogin(error)

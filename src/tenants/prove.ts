@@ -34,5 +34,6 @@ async function refused(url: string, statement: SQL, what: string): Promise<void>
     (e: unknown) => e,
   )
   if (!error) throw new Error(`The app login can ${what}.`)
-  if (dbError(error)?.code !== '42501' && !refusedLogin(error)) throw new Error(`Whether the app login can ${what} could not be tried.`, { cause: error })
+  if (dbError(error)?.code !== '42501' && !refusedLogin(error))
+    throw new Error(`Whether the app login can ${what} could not be tried.`, { cause: error })
 }

@@ -43,6 +43,9 @@ export async function setUp(
   if (known?.length) return false
   const username = (email.split('@')[0] ?? '').replace(/[^a-z0-9._-]/g, '').slice(0, 64) || 'owner'
   const { must_change_password } = operator
-  await batch(url, firstAdministrator({ email, username, password_hash: await hash(operator.password), must_change_password }, platformPreset))
+  await batch(
+    url,
+    firstAdministrator({ email, username, password_hash: await hash(operator.password), must_change_password }, platformPreset),
+  )
   return true
 }
