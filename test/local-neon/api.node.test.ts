@@ -253,6 +253,19 @@ describe('branches', () => {
     expect((await call('DELETE', place)).status).toBe(204)
   })
 
+  test('expire within thirty days, unless they are the default', async () => {
+    const { path, branch } = await newProject()
+    const expiring = (days: number) => new Date(Date.now() + days * 86_400_000).toISOString()
+    const create = (expires_at: unknown) => call('POST', `${path}/branches`, { branch: { expires_at } })
+    for (const refused of [expiring(31), expiring(-1), 'tomorrow', '2030-01-01T00:00:00', 5])
+      expect((await create(refused)).status).toBe(400)
+    const { body } = await create(expiring(1))
+    expect((await call('POST', `${path}/branches`, { branch: { parent_id: body.branch.id } })).status).toBe(400)
+    const cleared = await call('PATCH', `${path}/branches/${body.branch.id}`, { branch: { expires_at: null } })
+    expect(cleared.body.branch).not.toHaveProperty('expires_at')
+    expect((await call('PATCH', branch, { branch: { expires_at: expiring(1) } })).status).toBe(400)
+  })
+
   test('a branch without a compute has no connection string', async () => {
     const { path } = await newProject()
     const { body } = await call('POST', `${path}/branches`)

@@ -267,6 +267,28 @@ describe('databases that SQL makes', () => {
     expect((await ask('GET', `${branch}/databases/copy_of_mine`)).status).toBe(404)
   })
 
+  test('can be copied from the one that the statement runs in', async () => {
+    const { uri } = await newProject({ branch: { database_name: 'source_of_mine' } })
+    const owner = sqlOf(uri)
+    await owner`create table t as select 1 as one`
+    await Promise.all([owner`select 1`, owner`select 2`])
+    await owner`create database copy_of_source template source_of_mine`
+    expect(await sqlOf(at(uri, 'copy_of_source'))`select * from t`).toEqual([{ one: 1 }])
+  })
+
+  test('are meant when a statement names them as their branch does, whatever the cluster calls them', async () => {
+    const [, { uri }] = [await newProject(), await newProject()]
+    const owner = sqlOf(uri)
+    const [{ here } = { here: '' }] = await owner`select current_database() as here`
+    expect(here).toMatch(/^neondb@br-/)
+    await owner`revoke connect on database neondb from public`
+    await owner`comment on database "neondb" is 'mine'`
+    expect(
+      await owner`select shobj_description(oid, 'pg_database') as said, array_to_string(datacl, ' ') ~ '(^| )=[a-zA-Z]*c' as open
+        from pg_database where datname = current_database()`,
+    ).toEqual([{ said: 'mine', open: false }])
+  })
+
   test('a database that is in use is deleted by the API all the same', async () => {
     const { branch, uri } = await newProject()
     await ask('POST', `${branch}/databases`, { database: { name: 'busy', owner_name: 'neondb_owner' } })

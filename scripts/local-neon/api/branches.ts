@@ -5,6 +5,7 @@ import * as body from './body.ts'
 import { countBranches, listBranches } from './branch-list.ts'
 import { newEndpoint, startCompute } from './endpoints.ts'
 import { ApiError } from './error.ts'
+import { readExpiry } from './expiry.ts'
 import { defaultBranch, findBranch, findProject } from './find.ts'
 import type { Call, Routes } from './router.ts'
 import { takenNames } from './taken.ts'
@@ -39,7 +40,7 @@ async function createBranch(call: Call): Promise<[number, unknown]> {
   const initSource = body.optionalString(wanted, 'init_source', 20) ?? 'parent-data'
   if (initSource !== 'parent-data') throw new ApiError(400, `this local Neon does not know init_source "${initSource}"`)
   const parentId = body.optionalString(wanted, 'parent_id', 60)
-  const expiresAt = body.optionalString(wanted, 'expires_at', 40)
+  const expiresAt = readExpiry(wanted)
   const id = newBranchId()
   const name = body.optionalString(wanted, 'name', 256) ?? id
   const taken = await takenNames(call)
@@ -47,6 +48,7 @@ async function createBranch(call: Call): Promise<[number, unknown]> {
   const project = findProject(call)
   const parent = parentId === undefined ? defaultBranch(call, project) : findBranch(call, parentId)
   work.assertFree(project.id)
+  if (parent.expires_at !== undefined) throw new ApiError(400, 'a branch that expires cannot have children')
   const others = branchesOf(call, project.id)
   if (others.some((one) => one.name === name)) throw duplicate(name)
   if (others.length >= limits.branchesPerProject) throw new ApiError(422, 'branches limit exceeded', 'BRANCHES_LIMIT_EXCEEDED')
@@ -123,11 +125,14 @@ async function updateBranch(call: Call): Promise<[number, unknown]> {
   const name = body.optionalString(wanted, 'name', 256) ?? branch.name
   if (branchesOf(call, branch.project_id).some((one) => one.name === name && one.id !== branch.id)) throw duplicate(name)
   const { expires_at: _expiresAt, ...rest } = branch
-  const expiresAt = 'expires_at' in wanted ? body.optionalString(wanted, 'expires_at', 40) : branch.expires_at
+  const expiresAt = 'expires_at' in wanted ? readExpiry(wanted) : branch.expires_at
+  const isProtected = body.boolean(wanted, 'protected', branch.protected)
+  if (expiresAt !== undefined && (branch.default || isProtected))
+    throw new ApiError(400, 'a default or protected branch cannot expire')
   const changed: Branch = {
     ...rest,
     name,
-    protected: body.boolean(wanted, 'protected', branch.protected),
+    protected: isProtected,
     ...(expiresAt === undefined ? {} : { expires_at: expiresAt }),
     updated_at: now(),
   }

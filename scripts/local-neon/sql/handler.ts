@@ -56,12 +56,10 @@ async function answerSql(asked: Asked, context: SqlContext): Promise<Answer> {
   const transaction = readTransaction(asked.headers)
   const login = findLogin(store, target)
   const payload = readPayload(await asked.body(limits.requestBytes), (text) => inClusterNames(text, login.branch, store))
-  const answer = async () => {
-    const session = await pool.acquire(login).catch((error) => {
-      throw connectFailure(error, target, login)
-    })
-    return answerOn(session, asked, { payload, transaction, pool, maxBytes: limits.responseBytes })
-  }
+  const session = await pool.acquire(login).catch((error) => {
+    throw connectFailure(error, target, login)
+  })
+  const answer = () => answerOn(session, asked, { payload, transaction, pool, maxBytes: limits.responseBytes })
   const ddl = readDdl('single' in payload ? [payload.single] : payload.batch)
   return ddl ? aroundDdl(ddl, login, context, answer) : answer()
 }
