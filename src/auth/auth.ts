@@ -14,7 +14,11 @@ import { sessions } from '../sessions/table.ts'
 import { users } from '../users/table.ts'
 
 const Password = z.string().min(1).max(1024)
-const Name = z.string().min(1).max(255)
+const Name = z
+  .string()
+  .min(1)
+  .max(255)
+  .regex(/^\P{Cc}*$/u, 'must not hold control characters')
 
 export const Credentials = z
   .object({ username: Name.optional(), email: Name.optional(), password: Password })

@@ -63,7 +63,7 @@ export async function verify(party: Party, token: string): Promise<Bearer> {
       },
     )
     const { sub, sid, exp } = payload
-    if (!isUuid(sub) || !isUuid(sid)) throw new Problem('token_invalid')
+    if (!isUuid(sub) || !isUuid(sid) || payload.tid !== party.id) throw new Problem('token_invalid')
     return { session_id: sid, user_id: sub, expires_at: new Date(Number(exp) * 1000) }
   } catch (error) {
     if (error instanceof errors.JWTExpired) throw new Problem('token_expired')
