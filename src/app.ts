@@ -30,7 +30,7 @@ const arrive = createMiddleware<AppEnv>(async (c, next) => {
   c.set('meter', { master: 0 })
   c.set('config', configOf(c.env))
   useSqlUrl(c.var.config.NEON_SQL_URL)
-  const agent = c.req.header('User-Agent')?.slice(0, 255) ?? null
+  const agent = c.req.header('User-Agent')?.slice(0, 255).toWellFormed() ?? null
   c.set('facts', {
     address: c.req.header('CF-Connecting-IP') ?? null,
     agent,

@@ -16,6 +16,7 @@ import { users } from '../users/table.ts'
 const Password = z.string().min(1).max(1024)
 const Name = z
   .string()
+  .trim()
   .min(1)
   .max(255)
   .regex(/^\P{Cc}*$/u, 'must not hold control characters')

@@ -1,5 +1,5 @@
 import type { Context } from 'hono'
-import { Problem } from '../kernel/problem.ts'
+import { invalid, Problem } from '../kernel/problem.ts'
 import { type AppEnv, room, route } from '../kernel/route.ts'
 import {
   Credentials,
@@ -35,7 +35,7 @@ authRoutes.openapi(
   async (c) => {
     await wall(c, 'login')
     const type = c.req.header('Content-Type')
-    if (!type) throw new Problem('invalid_request', 'A body is needed: username or email, and password.')
+    if (!type) throw invalid('', 'is missing: username or email, and password')
     const sent = /^application\/json/i.test(type) ? c.req.valid('json') : c.req.valid('form')
     const identifier = sent.username ?? ('email' in sent ? sent.email : undefined)
     return c.json(await login(c.var.ctx, identifier ?? '', sent.password), 200)

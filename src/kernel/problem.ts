@@ -91,6 +91,6 @@ export class Problem extends Error {
   }
 }
 
-/** A problem of validation: 400 `invalid_request` that points at one place of the body (RFC 6901, as a fragment). */
+/** A problem of validation: 400 `invalid_request` that points at one field of the body (RFC 6901, as a fragment), or with '' at all of it. */
 export const invalid = (field: string, detail: string) =>
-  new Problem('invalid_request', undefined, { errors: [{ pointer: `#/${field}`, detail }] })
+  new Problem('invalid_request', undefined, { errors: [{ pointer: field ? `#/${field}` : '#', detail }] })

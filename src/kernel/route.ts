@@ -106,7 +106,10 @@ export function route<
     'x-permission': spec.open ? undefined : (spec.permission ?? 'any'),
     'x-round-trips': spec.trips,
     security: spec.open ? [] : [{ bearer: [] }],
-    middleware: spec.open ? opened : admitted(spec.permission ?? null, spec.any_password ?? false),
+    middleware: [
+      spec.open ? opened : admitted(spec.permission ?? null, spec.any_password ?? false),
+      ...(spec.body ? [typed(spec.form ? FORMS : [])] : []),
+    ],
     request: {
       ...(spec.body && {
         body: spec.form
@@ -196,6 +199,16 @@ const admitted = (permission: string | null, any_password: boolean) =>
     await next()
     // Default closed: a handler that forgot to ask the database must not have answered.
     if (c.res.ok && !c.var.ctx.principal) throw new Error(`${c.req.method} ${c.req.path} answered without an admission.`)
+  })
+
+const FORMS = ['application/x-www-form-urlencoded', 'multipart/form-data']
+
+/** Content types that a body may have; the validators behind this one would take every `+json` too. */
+const typed = (more: string[]) =>
+  createMiddleware<AppEnv>(async (c, next) => {
+    const essence = c.req.header('Content-Type')?.split(';')[0]?.trim().toLowerCase()
+    if (essence !== undefined && !['application/json', ...more].includes(essence)) throw new Problem('unsupported_media_type')
+    await next()
   })
 
 /** When each realm was last asked for a key that nobody knew: at most every 10 s, so that garbage tokens do not load the master. */
