@@ -15,41 +15,43 @@ const HELP = `Neon's management API and SQL over HTTP, on this machine, in front
 When it is ready it prints one line of JSON: {"api_url","api_key","sql_url","postgres_url"}. Ctrl-C ends it; the data stays.
 `
 
-const { values } = parseArgs({
-  options: {
-    data: { type: 'string' },
-    port: { type: 'string', default: '0' },
-    'postgres-port': { type: 'string', default: '0' },
-    'operation-ms': { type: 'string', default: '20' },
-    verbose: { type: 'boolean', default: false },
-    help: { type: 'boolean', default: false },
-  },
-})
-
-function whole(name: 'port' | 'postgres-port' | 'operation-ms') {
-  const text = values[name]
-  if (!/^\d{1,6}$/.test(text)) throw new Error(`--${name} needs a whole number`)
-  return Number(text)
-}
-
-async function main() {
-  if (values.help || values.data === undefined) {
-    process.stdout.write(HELP)
-    if (!values.help) process.exitCode = 2
-    return
+function readOptions() {
+  const { values } = parseArgs({
+    options: {
+      data: { type: 'string' },
+      port: { type: 'string', default: '0' },
+      'postgres-port': { type: 'string', default: '0' },
+      'operation-ms': { type: 'string', default: '20' },
+      verbose: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  })
+  const whole = (name: 'port' | 'postgres-port' | 'operation-ms') => {
+    if (!/^\d{1,6}$/.test(values[name])) throw new Error(`--${name} needs a whole number`)
+    return Number(values[name])
   }
-  const neon = await startLocalNeon({
-    dataDir: values.data,
+  return {
+    ...values,
     port: whole('port'),
     postgresPort: whole('postgres-port'),
     operationMs: whole('operation-ms'),
-    log: (line) => values.verbose && process.stderr.write(`${line}\n`),
-  })
-  const { apiUrl, apiKey, sqlUrl, postgresUrl } = neon
-  process.stdout.write(`${JSON.stringify({ api_url: apiUrl, api_key: apiKey, sql_url: sqlUrl, postgres_url: postgresUrl })}\n`)
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-    process.once(signal, () => void neon.stop().finally(() => process.exit()))
+    log: (line: string) => void (values.verbose && process.stderr.write(`${line}\n`)),
   }
+}
+
+async function main() {
+  const { data, help, ...options } = readOptions()
+  if (help || data === undefined) {
+    process.stdout.write(HELP)
+    if (!help) process.exitCode = 2
+    return
+  }
+  const starting = startLocalNeon({ dataDir: data, ...options })
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.once(signal, () => void starting.then((neon) => neon.stop()).finally(() => process.exit()))
+  }
+  const { apiUrl, apiKey, sqlUrl, postgresUrl } = await starting
+  process.stdout.write(`${JSON.stringify({ api_url: apiUrl, api_key: apiKey, sql_url: sqlUrl, postgres_url: postgresUrl })}\n`)
 }
 
 main().catch((error: Error) => {

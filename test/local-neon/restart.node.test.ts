@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { sqlOf, started } from './started.ts'
 
-const { ask, call, newProject, uriOf, state, start, settled } = started()
+const { ask, newProject, uriOf, state, start, settled } = started()
 
 test('a restart finds everything: key, projects, branches, roles, passwords, databases, operations and data', async () => {
   const { path, branch, uri } = await newProject({ name: 'lasting' })
@@ -12,7 +12,7 @@ test('a restart finds everything: key, projects, branches, roles, passwords, dat
   await sqlOf(child)`create table kept as select 1 as one`
   const look = async () => {
     const places = [path, `${path}/branches`, `${path}/endpoints`, `${path}/operations`, `${branch}/roles`, `${branch}/databases`]
-    return Promise.all(places.map(async (place) => (await call('GET', place)).body))
+    return Promise.all(places.map(async (place) => (await ask('GET', place)).body))
   }
   const before = { key: state.apiKey, seen: await look() }
 
@@ -31,7 +31,7 @@ test('operations that a stop interrupted are finished after the next start', asy
   await state.stop()
   await start()
   await settled(body.project.id)
-  const { operations } = (await call('GET', `/projects/${body.project.id}/operations`)).body
+  const { operations } = (await ask('GET', `/projects/${body.project.id}/operations`)).body
   expect(operations.map(({ action, status }: { action: string; status: string }) => [action, status])).toEqual([
     ['start_compute', 'finished'],
     ['create_timeline', 'finished'],
