@@ -1,0 +1,40 @@
+import { z } from 'zod'
+
+/** What the CLI reads of the API's answers. Whatever else they hold is kept, for --json. */
+export const Tenant = z.looseObject({
+  id: z.string(),
+  subdomain: z.string(),
+  url: z.string(),
+  legal_name: z.string(),
+  tax_id: z.string(),
+  country: z.string(),
+  region: z.string(),
+  admin_email: z.string(),
+  contact_name: z.string().nullable(),
+  plan: z.string().nullable(),
+  environment: z.string(),
+  status: z.string(),
+  isolation: z.string(),
+  role_preset: z.string(),
+  database_name: z.string(),
+  schema_version: z.string().nullable(),
+  created_at: z.string(),
+})
+export type Tenant = z.infer<typeof Tenant>
+
+export const InitialAdmin = z.object({ email: z.string(), password: z.string().optional(), must_change_password: z.boolean() })
+export const MadeTenant = Tenant.extend({ initial_admin: InitialAdmin })
+
+export const TenantList = z.object({ data: z.array(Tenant), next_cursor: z.string().nullable() })
+
+export const Step = z.object({
+  name: z.string(),
+  state: z.enum(['pending', 'running', 'done', 'failed']),
+  started_at: z.string().nullable(),
+  finished_at: z.string().nullable(),
+  attempts: z.number(),
+  error: z.string().nullable(),
+})
+export type Step = z.infer<typeof Step>
+
+export const Provisioning = z.object({ data: z.array(Step), status: z.string() })

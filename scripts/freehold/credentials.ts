@@ -1,0 +1,49 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { z } from 'zod'
+import { Failure } from './failure.ts'
+
+/** How the CLI shows who it is. `from` says where a password was found, for whoever must mend it. */
+export type Credentials = { token: string } | { email: string; password: string; from: string }
+
+/** For the help of every group that calls the API. */
+export const CREDENTIAL_SETTINGS = `
+Settings of the environment:
+  FREEHOLD_URL                      address of the platform; --url goes before it
+  FREEHOLD_TOKEN                    an operator's access token, or
+  FREEHOLD_EMAIL, FREEHOLD_PASSWORD an operator's e-mail and password
+Without them, and with a loopback address, the operator of a local \`npm start\` (see --data).`
+
+const Kept = z.object({ operator: z.object({ email: z.string(), password: z.string() }) })
+
+/** The credentials of the environment; for a platform on this machine also those that `npm start` keeps. */
+export async function credentialsFor(url: string, dataDir: string): Promise<Credentials> {
+  const { FREEHOLD_TOKEN, FREEHOLD_EMAIL: email, FREEHOLD_PASSWORD: password } = process.env
+  const token = FREEHOLD_TOKEN?.trim()
+  if (token) {
+    if (!/^[\x21-\x7e]+$/.test(token)) throw new Failure('FREEHOLD_TOKEN is not an access token.')
+    return { token }
+  }
+  if (email && password) return { email, password, from: 'FREEHOLD_EMAIL and FREEHOLD_PASSWORD' }
+  if (email || password) throw new Failure('FREEHOLD_EMAIL and FREEHOLD_PASSWORD belong together: one of them is not set.')
+  const needed = 'Set FREEHOLD_TOKEN, or FREEHOLD_EMAIL and FREEHOLD_PASSWORD'
+  // Never sent elsewhere: another machine has other operators, and would learn the password of this one's.
+  if (!isLoopback(new URL(url).hostname)) throw new Failure(`${needed}.`)
+  const file = join(dataDir, 'credentials.json')
+  const text = await readFile(file, 'utf8').catch(() => null)
+  if (text === null)
+    throw new Failure(`${needed}, or name the data folder of \`npm start\` with --data (${file} cannot be read).`)
+  const kept = Kept.safeParse(parsed(text))
+  if (!kept.success) throw new Failure(`${file} is not what \`npm start\` writes. ${needed}.`)
+  return { ...kept.data.operator, from: file }
+}
+
+const isLoopback = (hostname: string) => /^(localhost|.+\.localhost|127(\.\d+){3}|\[::1\])$/.test(hostname)
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return null
+  }
+}

@@ -1,0 +1,45 @@
+import { readFileSync } from 'node:fs'
+import { Command, CommanderError } from 'commander'
+import { Failure } from './failure.ts'
+import { addKeys } from './keys.ts'
+import { addGlobals, type Globals } from './options.ts'
+import { paint, printJson, tell } from './output.ts'
+import { addSetup } from './setup.ts'
+import { addTenants } from './tenants.ts'
+
+const WRONG_USAGE = 2
+
+const HELP = `
+Settings of the environment: FREEHOLD_URL, FREEHOLD_TOKEN or FREEHOLD_EMAIL and FREEHOLD_PASSWORD, FREEHOLD_ADMIN_PASSWORD,
+MASTER_DATABASE_URL, ENCRYPTION_KEYS, NEON_SQL_URL, NO_COLOR. The help of each command says which it reads.
+Ends with 0 when all is well, 1 when it failed, 2 when it was called wrongly.`
+
+const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
+
+// A reader that has seen enough (`| head`) is no failure.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1))
+
+const program = new Command('freehold')
+  .description('Freehold, from a terminal: for its operators')
+  .version(version)
+  .addHelpText('after', HELP)
+  .configureHelp({ showGlobalOptions: true })
+  .exitOverride()
+addGlobals(program)
+addTenants(program)
+addSetup(program)
+addKeys(program)
+
+try {
+  await program.parseAsync()
+} catch (error) {
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : WRONG_USAGE
+  else if (error instanceof Failure) fail(error)
+  else throw error
+}
+
+function fail(failure: Failure) {
+  tell(`${paint(process.stderr, 'red', 'error:')} ${failure.message}`)
+  if (program.opts<Globals>().json) printJson(failure.document)
+  process.exitCode = 1
+}

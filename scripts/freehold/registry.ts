@@ -1,0 +1,40 @@
+import { Tenant, TenantList } from './answers.ts'
+import type { Api } from './api.ts'
+import { Failure } from './failure.ts'
+import { plain } from './output.ts'
+
+const PAGE = 100
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
+
+/** Tenants, newest first, up to a limit; the cursor where the next one would begin. */
+export async function listTenants(api: Api, limit: number): Promise<{ data: Tenant[]; next_cursor: string | null }> {
+  const data: Tenant[] = []
+  let next_cursor: string | null = null
+  for await (const page of pages(api, limit)) {
+    data.push(...page.data)
+    next_cursor = page.next_cursor
+  }
+  return { data, next_cursor }
+}
+
+/** One tenant, by its id or its subdomain. The API knows ids alone, so a subdomain is looked for in the list. */
+export async function findTenant(api: Api, name: string): Promise<Tenant> {
+  if (UUID.test(name)) return api.call(Tenant, 'GET', `/tenants/${name}`)
+  for await (const page of pages(api, Number.POSITIVE_INFINITY)) {
+    const found = page.data.find((tenant) => tenant.subdomain === name.toLowerCase())
+    if (found) return found
+  }
+  throw new Failure(`There is no tenant ${plain(name)}.`)
+}
+
+async function* pages(api: Api, limit: number) {
+  let cursor: string | null = null
+  let left = limit
+  do {
+    const after: string = cursor === null ? '' : `&cursor=${encodeURIComponent(cursor)}`
+    const page = await api.call(TenantList, 'GET', `/tenants?limit=${Math.min(PAGE, left)}${after}`)
+    yield page
+    left -= page.data.length
+    cursor = page.data.length ? page.next_cursor : null
+  } while (cursor !== null && left > 0)
+}

@@ -1,0 +1,69 @@
+import { type Command, InvalidArgumentError } from 'commander'
+import { z } from 'zod'
+import { ConfigError, parseSettings } from '../../src/kernel/config.ts'
+import { Failure } from './failure.ts'
+import type { Globals } from './options.ts'
+import { print, printJson } from './output.ts'
+import { pairs } from './table.ts'
+
+/** The command that makes the platform itself. */
+export function addSetup(program: Command): void {
+  program
+    .command('setup')
+    .description('make or update the master database, and the first operator; may be run again')
+    .requiredOption('--email <address>', 'of the first operator', emailAddress)
+    .addHelpText(
+      'after',
+      `
+Settings of the environment:
+  MASTER_DATABASE_URL  the master database; its login must own it, and be able to create roles
+  ENCRYPTION_KEYS      the key ring that the Worker has too; see: freehold keys new
+  NEON_SQL_URL         only for a local Neon: where it takes SQL over HTTP
+The operator's password is generated, shown once, and must be changed at the first login. An operator who is there keeps theirs.`,
+    )
+    .action((_, command: Command) => setup(command.optsWithGlobals<Globals & { email: string }>()))
+}
+
+async function setup({ email, json }: { email: string; json?: boolean }): Promise<void> {
+  const config = settings()
+  // Loaded for this command only: the others need no database driver, and start faster without.
+  const { dbError, useSqlUrl } = await import('../../src/kernel/db.ts')
+  const { generatePassword } = await import('../../src/kernel/password.ts')
+  const { setUp } = await import('../../src/tenants/setup.ts')
+  const { migrationsIn } = await import('../dev/stack.ts')
+  useSqlUrl(config.NEON_SQL_URL)
+  const migrations = { tenant: await migrationsIn('tenant'), master: await migrationsIn('master') }
+  const password = generatePassword()
+  const is_new = await setUp(config, migrations, { email, password, must_change_password: true }).catch((error: Error) => {
+    // The text of a failed query holds its parameters, which may be secrets: only the database's own words are told.
+    const words = [error.message.startsWith('Failed query') ? '' : error.message, dbError(error)?.message ?? '']
+    throw new Failure(`MASTER_DATABASE_URL: the master database cannot be set up: ${[...new Set(words)].join(' ').trim()}`)
+  })
+  if (json) return printJson({ operator: { email, is_new, ...(is_new && { password, must_change_password: true }) } })
+  if (!is_new) return print(`The master database is ready. The operator ${email} exists already; the password stays as it is.`)
+  print('The master database is ready.\n')
+  print(
+    pairs([
+      ['operator', email],
+      ['password', password],
+    ]),
+  )
+  print('\nThe password is shown this once. It must be changed at the first login, with POST /platform/v1/auth/password-change.')
+}
+
+/** The settings of the environment that this needs. The two that the Worker needs beside them are stood in for. */
+function settings() {
+  const { MASTER_DATABASE_URL, ENCRYPTION_KEYS, NEON_SQL_URL } = process.env
+  const others = { BASE_URL: 'http://localhost', NEON_API_KEY: 'unused' }
+  try {
+    return parseSettings({ ...others, MASTER_DATABASE_URL, ENCRYPTION_KEYS, NEON_SQL_URL })
+  } catch (error) {
+    throw error instanceof ConfigError ? new Failure(error.message) : error
+  }
+}
+
+function emailAddress(text: string): string {
+  const parsed = z.email().max(255).safeParse(text)
+  if (!parsed.success) throw new InvalidArgumentError('It must be an e-mail address.')
+  return parsed.data
+}

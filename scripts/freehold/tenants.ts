@@ -1,0 +1,142 @@
+import type { Command } from 'commander'
+import { Provisioning, type Tenant } from './answers.ts'
+import { type Api, withApi } from './api.ts'
+import { CREDENTIAL_SETTINGS } from './credentials.ts'
+import { create, retry, type Watching } from './making.ts'
+import { type Globals, whole } from './options.ts'
+import { print, printJson, tell } from './output.ts'
+import { failed } from './provisioning.ts'
+import { findTenant, listTenants } from './registry.ts'
+import { pairs, table } from './table.ts'
+
+const MAX_LIST = 100_000
+const MAX_WAIT_SECONDS = 3600
+const ADMIN_SETTING = `
+FREEHOLD_ADMIN_PASSWORD is the first administrator's password. Without it one is generated, and shown this once.`
+
+type Wanted = {
+  legalName: string
+  taxId: string
+  adminEmail: string
+  country?: string
+  contactName?: string
+  plan?: string
+  environment?: string
+  isolation?: string
+  rolePreset?: string
+}
+
+/** The commands on the platform's tenants. */
+export function addTenants(program: Command): void {
+  const tenants = program
+    .command('tenants')
+    .description('list, show and make tenants')
+    .addHelpText('afterAll', CREDENTIAL_SETTINGS)
+
+  tenants
+    .command('list')
+    .description('tenants, newest first')
+    .option('--limit <n>', 'how many at most', whole(1, MAX_LIST), 100)
+    .action((_, command: Command) => {
+      const options = command.optsWithGlobals<Globals & { limit: number }>()
+      return withApi(options, (api) => list(api, options))
+    })
+
+  tenants
+    .command('show')
+    .description('one tenant')
+    .argument('<tenant>', 'its id or its subdomain')
+    .action((name: string, _, command: Command) => {
+      const options = command.optsWithGlobals<Globals>()
+      return withApi(options, (api) => show(api, name, options))
+    })
+
+  const making = tenants
+    .command('create')
+    .description('make a tenant: its database, its first administrator, its keys')
+    .argument('<subdomain>', 'a DNS label in lower case')
+    .requiredOption('--legal-name <name>', 'of the organization')
+    .requiredOption('--tax-id <id>', 'in Peru the RUC')
+    .requiredOption('--admin-email <address>', 'of the first administrator')
+    .option('--country <code>', 'two capital letters; the server takes PE when left out')
+    .option('--contact-name <name>', 'whom to talk to')
+    .option('--plan <name>', 'what the tenant has bought')
+    .option('--environment <name>', 'demo or production; the server takes demo when left out')
+    .option('--isolation <name>', 'how far its database is apart; the server takes database when left out')
+    .option('--role-preset <name>', 'the roles it begins with; the server takes minimal when left out')
+    .addHelpText('after', ADMIN_SETTING)
+    .action((subdomain: string, _, command: Command) => {
+      const options = command.optsWithGlobals<Globals & Watching & Wanted>()
+      return withApi(options, (api) => create(api, newTenant(subdomain, options), options))
+    })
+
+  const again = tenants
+    .command('retry')
+    .description('go on with a tenant that failed')
+    .argument('<tenant>', 'its id or its subdomain')
+    .action((name: string, _, command: Command) => {
+      const options = command.optsWithGlobals<Globals & Watching>()
+      return withApi(options, async (api) => retry(api, await findTenant(api, name), options))
+    })
+
+  for (const command of [making, again])
+    command
+      .option('--wait <seconds>', 'how long to watch until it is active', whole(1, MAX_WAIT_SECONDS), 120)
+      .option('--no-wait', 'do not watch')
+}
+
+async function list(api: Api, { json, limit }: { json?: boolean; limit: number }): Promise<void> {
+  const found = await listTenants(api, limit)
+  if (json) return printJson(found)
+  if (!found.data.length) return tell('There is no tenant yet.')
+  const rows = found.data.map((t) => [t.subdomain, t.status, t.environment, t.isolation, minute(t.created_at), t.legal_name])
+  print(table(['SUBDOMAIN', 'STATUS', 'ENVIRONMENT', 'ISOLATION', 'CREATED (UTC)', 'LEGAL NAME'], rows))
+  if (found.next_cursor) tell(`There are more than ${limit}; see --limit.`)
+}
+
+async function show(api: Api, name: string, { json }: { json?: boolean }): Promise<void> {
+  const tenant = await findTenant(api, name)
+  if (json) return printJson(tenant)
+  print(pairs(lines(tenant)))
+  if (tenant.status !== 'failed') return
+  const { data } = await api.call(Provisioning, 'GET', `/tenants/${tenant.id}/provisioning`)
+  tell(failed(tenant.subdomain, data))
+}
+
+const lines = (t: Tenant): [string, string][] => [
+  ['subdomain', t.subdomain],
+  ['status', t.status],
+  ['url', t.url],
+  ['id', t.id],
+  ['legal name', t.legal_name],
+  ['tax id', t.tax_id],
+  ['country', t.country],
+  ['region', t.region],
+  ['admin e-mail', t.admin_email],
+  ['contact', t.contact_name ?? '-'],
+  ['plan', t.plan ?? '-'],
+  ['environment', t.environment],
+  ['isolation', t.isolation],
+  ['role preset', t.role_preset],
+  ['database', t.database_name],
+  ['schema', t.schema_version ?? '-'],
+  ['created (UTC)', minute(t.created_at)],
+]
+
+/** An instant of the wire (RFC 3339, UTC) to the minute. */
+const minute = (instant: string) => instant.slice(0, 16).replace('T', ' ')
+
+/** The fields of the wire. The password comes by the environment: options can be read by every user of the machine. */
+const newTenant = (subdomain: string, given: Wanted) => ({
+  subdomain,
+  legal_name: given.legalName,
+  tax_id: given.taxId,
+  admin_email: given.adminEmail,
+  country: given.country,
+  contact_name: given.contactName,
+  plan: given.plan,
+  environment: given.environment,
+  isolation: given.isolation,
+  role_preset: given.rolePreset,
+  admin_password: process.env.FREEHOLD_ADMIN_PASSWORD || undefined,
+})

@@ -1,0 +1,25 @@
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
+import { tmpdir } from 'node:os'
+import { fileURLToPath } from 'node:url'
+
+const MAIN = fileURLToPath(new URL('../../scripts/freehold/main.ts', import.meta.url).href)
+
+export type Ran = { code: number | null; stdout: string; stderr: string }
+
+/** Runs the CLI as a program of its own, with nothing in its environment but what is given. */
+export const freehold = (args: string[], env: Record<string, string> = {}): Promise<Ran> => ended(started(args, env))
+
+/** Starts the CLI. */
+export const started = (args: string[], env: Record<string, string> = {}) =>
+  spawn(process.execPath, [MAIN, ...args], { cwd: tmpdir(), env: { PATH: process.env.PATH ?? '', ...env } })
+
+/** How a CLI that was started ends. */
+export async function ended(child: ChildProcessWithoutNullStreams): Promise<Ran> {
+  const ran: Ran = { code: null, stdout: '', stderr: '' }
+  for (const name of ['stdout', 'stderr'] as const)
+    child[name].on('data', (chunk: Buffer) => {
+      ran[name] += chunk.toString()
+    })
+  ran.code = await new Promise((done) => child.once('close', done))
+  return ran
+}

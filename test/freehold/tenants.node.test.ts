@@ -1,0 +1,300 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { sql } from 'drizzle-orm'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { rucFor } from '../../scripts/dev/settings.ts'
+import { type Stack, startStack } from '../../scripts/dev/stack.ts'
+import { startWorker } from '../../scripts/dev/worker.ts'
+import type { Fault } from '../../scripts/local-neon/faults.ts'
+import { batch } from '../../src/kernel/db.ts'
+import { ended, freehold, started } from './run.ts'
+
+const OPERATOR = { email: 'ada@freehold.test', password: 'Correct-horse-7' }
+const SLOW: Fault = { match: { method: 'POST', path: '/databases$' }, times: 100, kind: 'delay', ms: 2_500 }
+const BROKEN: Fault = { ...SLOW, kind: 'status', status: 400, body: '{"code":"","message":"the disk is full"}' }
+
+let dataDir: string
+let url: string
+let token: string
+let stack: Stack
+let stops: (() => Promise<void>)[] = []
+
+beforeAll(async () => {
+  dataDir = await mkdtemp(join(tmpdir(), 'freehold-cli-'))
+  stops = [() => rm(dataDir, { recursive: true, force: true })]
+  const port = await freePort()
+  url = `http://localhost:${port}`
+  const given = { BASE_URL: url, ENCRYPTION_KEYS: `k1:${'Zm9vYmFy'.repeat(5)}Zm8` }
+  const quiet = { dataDir, log: () => {} }
+  stack = await startStack({
+    ...quiet,
+    given,
+    operator: { ...OPERATOR, must_change_password: false },
+    durable: false,
+    operationMs: 0,
+  })
+  stops.unshift(stack.stop)
+  const worker = await startWorker({ ...quiet, port, env: stack.env })
+  stops.unshift(worker.stop)
+  token = String((await login(OPERATOR.email, OPERATOR.password)).access_token)
+})
+
+afterAll(async () => {
+  for (const stop of stops) await stop()
+})
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await new Promise((done) => server.once('listening', done))
+  const address = server.address()
+  await new Promise((done) => server.close(done))
+  return typeof address === 'object' && address ? address.port : 0
+}
+
+const asAda = () => ({ FREEHOLD_URL: url, FREEHOLD_TOKEN: token })
+const withPassword = (password: string) => ({ FREEHOLD_URL: url, FREEHOLD_EMAIL: OPERATOR.email, FREEHOLD_PASSWORD: password })
+const ada = (...args: string[]) => freehold(args, asAda())
+const creation = (subdomain: string, ...more: string[]) => {
+  const about = [
+    '--legal-name',
+    `The ${subdomain} company`,
+    '--tax-id',
+    rucFor(subdomain),
+    '--admin-email',
+    `bo@${subdomain}.test`,
+  ]
+  return ['tenants', 'create', subdomain, ...about, ...more]
+}
+const switchOn = (...faults: Fault[]) =>
+  fetch(new URL('/faults', stack.neon.apiUrl), { method: 'PUT', body: JSON.stringify(faults) })
+
+/** What a login at the platform or, with a tenant's name, there says. */
+async function login(email: string, password: string, tenant?: string) {
+  const response = await fetch(`${url}/${tenant ? 'api' : 'platform'}/v1/auth/login`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json', ...(tenant && { 'X-Tenant': tenant }) },
+    body: JSON.stringify({ email, password }),
+  })
+  return { status: response.status, ...((await response.json()) as { must_change_password?: boolean; access_token?: string }) }
+}
+
+const passwordIn = (text: string) => /^ +password +(\S+)$/m.exec(text)?.[1] ?? ''
+
+describe.concurrent('tenants create', () => {
+  test('tells each step on stderr, and at the end address and password, once', async () => {
+    const { code, stdout, stderr } = await ada(...creation('acme'))
+    expect({ code, stderr }).toEqual({
+      code: 0,
+      stderr: expect.stringMatching(/^( {2}done +[a-z_]+ +\d+\.\d s( {2}try \d+)?\n)+$/),
+    })
+    expect(stderr).toMatch(/ reserve .* database .* activate /s)
+    expect(stdout).toMatch(/status +active/)
+    expect(stdout).toContain(url.replace('://', '://acme.'))
+    const password = passwordIn(stdout)
+    expect((stdout + stderr).split(password)).toHaveLength(2)
+    expect(await login('bo@acme.test', password, 'acme')).toMatchObject({ status: 200, must_change_password: true })
+  })
+
+  test('is one document on stdout with --json', async () => {
+    const { code, stdout, stderr } = await ada(...creation('beta', '--json', '--environment', 'production', '--plan', 'gold'))
+    expect(code).toBe(0)
+    expect(stderr).toContain('activate')
+    const made = JSON.parse(stdout)
+    expect(made).toMatchObject({ subdomain: 'beta', status: 'active', is_active: true, environment: 'production', plan: 'gold' })
+    expect(made.initial_admin).toMatchObject({ email: 'bo@beta.test', must_change_password: true })
+    expect(made.provisioning.map(({ state }: { state: string }) => state)).toEqual(Array(made.provisioning.length).fill('done'))
+    expect(await login('bo@beta.test', made.initial_admin.password, 'beta')).toMatchObject({ status: 200 })
+  })
+
+  test('takes the password of the administrator from the environment and does not repeat it', async () => {
+    const password = 'Quiet-harbour-31'
+    const { code, stdout, stderr } = await freehold(creation('gamma'), { ...asAda(), FREEHOLD_ADMIN_PASSWORD: password })
+    expect(code).toBe(0)
+    expect(stdout + stderr).not.toContain(password)
+    expect(await login('bo@gamma.test', password, 'gamma')).toMatchObject({ status: 200, must_change_password: false })
+  })
+
+  test('does not wait with --no-wait, and shows the password all the same', async () => {
+    const { code, stdout, stderr } = await ada(...creation('delta', '--no-wait'))
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    expect(stdout).toMatch(/status +provisioning/)
+    expect(passwordIn(stdout)).toHaveLength(20)
+  })
+
+  test('with a wrong tax id ends with 1 and points at it', async () => {
+    const { code, stdout, stderr } = await ada(...creation('epsilon', '--tax-id', '20123456780'))
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
+    expect(stderr).toMatch(/^error: The request is not valid\.\n/)
+    expect(stderr).toContain('  #/tax_id: has a wrong check digit (RUC)\n')
+    expect(stderr).toMatch(/Trace id: [0-9a-f]{32}\n$/)
+  })
+})
+
+describe('tenants create, when things go wrong,', () => {
+  test('shows the password also when it waited in vain, or was interrupted', async () => {
+    await switchOn(SLOW)
+    const child = started(creation('cut', '--json'), asAda())
+    child.stderr.once('data', () => child.kill('SIGINT'))
+    const [late, cut] = await Promise.all([ada(...creation('late', '--wait', '1')), ended(child)])
+    expect(late).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('Not ready after 1 s. The tenant late is still being made'),
+    })
+    expect(cut).toMatchObject({ code: 130, stderr: expect.stringContaining('Interrupted.') })
+    expect(passwordIn(late.stdout)).toHaveLength(20)
+    expect(JSON.parse(cut.stdout)).toMatchObject({ status: 'provisioning', initial_admin: { password: expect.any(String) } })
+  })
+
+  test('that fails names step, reason and how to go on; going on ends well, with the same password', async () => {
+    await switchOn(BROKEN)
+    const running = ended(started(creation('halt'), asAda()))
+    await giveUp('halt')
+    const { code, stdout, stderr } = await running
+    expect({ code, status: /status +(\S+)/.exec(stdout)?.[1] }).toEqual({ code: 1, status: 'failed' })
+    expect(stderr).toMatch(/the step database failed after \d+ (try|tries): .*the disk is full/)
+    expect(stderr).toContain('freehold tenants retry halt')
+    expect((await ada('tenants', 'show', 'halt')).stderr).toContain('the disk is full')
+    await switchOn()
+    const again = await ada('tenants', 'retry', 'halt', '--json')
+    expect(again.code, again.stderr).toBe(0)
+    expect(JSON.parse(again.stdout)).toMatchObject({ subdomain: 'halt', status: 'active' })
+    expect(await login('bo@halt.test', passwordIn(stdout), 'halt')).toMatchObject({ status: 200 })
+  })
+
+  /** Ends the making of a tenant as its last try would, which is a minute away, as soon as one try has failed. */
+  async function giveUp(subdomain: string) {
+    for (;;) {
+      const [given = []] = await batch(String(stack.env.MASTER_DATABASE_URL), [
+        sql`with stuck as (select s.* from platform.provisioning_steps s join platform.tenants t on t.id = s.tenant_id
+                where t.subdomain = ${subdomain} and s.error is not null),
+              run as (update platform.provisioning_runs r set state = 'failed' from stuck where r.tenant_id = stuck.tenant_id and r.state = 'running'),
+              step as (update platform.provisioning_steps s set state = 'failed' from stuck where s.tenant_id = stuck.tenant_id and s.name = stuck.name)
+            update platform.tenants t set status = 'failed' from stuck where t.id = stuck.tenant_id returning t.id`,
+      ])
+      if (given.length) return
+      await pause(50)
+    }
+  }
+
+  test('of a subdomain that is taken is refused, for a machine as the problem itself', async () => {
+    const { code, stdout, stderr } = await ada(...creation('acme', '--tax-id', rucFor('other'), '--json'))
+    expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining('The subdomain acme is taken.') })
+    expect(JSON.parse(stdout)).toMatchObject({ status: 409, code: 'subdomain_taken' })
+  })
+})
+
+describe('tenants list', () => {
+  test('is an aligned table, newest first, without colours where nobody looks', async () => {
+    const { code, stdout, stderr } = await freehold(['tenants', 'list'], { ...asAda(), FORCE_COLOR: '1' })
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    const [head = '', ...rows] = stdout.trimEnd().split('\n')
+    expect(head).toMatch(/^SUBDOMAIN +STATUS +ENVIRONMENT +ISOLATION +CREATED \(UTC\) +LEGAL NAME$/)
+    expect(rows.find((row) => row.startsWith('acme '))).toMatch(
+      /^acme +active +demo +database +\d{4}-\d\d-\d\d \d\d:\d\d +The acme company$/,
+    )
+    for (const row of rows) expect(row.indexOf('The ')).toBe(head.indexOf('LEGAL NAME'))
+    expect(stdout).not.toContain('\u001b')
+  })
+
+  test('follows the cursor up to the limit, and says that there are more', async () => {
+    const tenants = sql`select count(*)::integer as count from platform.tenants`
+    await batch(String(stack.env.MASTER_DATABASE_URL), [
+      sql`insert into platform.tenants (id, subdomain, legal_name, tax_id, country, region, admin_email, environment, status, isolation, role_preset, database_name, created_at)
+          select gen_random_uuid(), 'many-' || n, 'The many', 'many-' || n, 'CL', region, admin_email, environment, 'inactive', isolation, role_preset, 'many_' || n, '2020-01-01'
+          from platform.tenants t, generate_series(1, 120) as n where t.subdomain = 'acme'`,
+    ])
+    const [[row] = []] = await batch(String(stack.env.MASTER_DATABASE_URL), [tenants])
+    const all = JSON.parse((await ada('tenants', 'list', '--json', '--limit', '1000')).stdout)
+    expect(new Set(all.data.map(({ id }: { id: string }) => id)).size).toBe(row?.count)
+    expect(all.next_cursor).toBeNull()
+    const some = await ada('tenants', 'list', '--limit', '2')
+    expect(some.stdout.trimEnd().split('\n')).toHaveLength(3)
+    expect(some.stderr).toBe('There are more than 2; see --limit.\n')
+    expect((await ada('tenants', 'show', 'many-1')).stdout).toMatch(/status +inactive/)
+  })
+})
+
+describe('tenants show', () => {
+  test('finds one by subdomain and by id, as a person reads it and as one document', async () => {
+    const shown = await ada('tenants', 'show', 'ACME', '--json')
+    expect(shown).toMatchObject({ code: 0, stderr: '' })
+    const tenant = JSON.parse(shown.stdout)
+    expect(tenant).toMatchObject({ subdomain: 'acme', tax_id: rucFor('acme'), database_name: 'freehold_acme' })
+    const { stdout } = await ada('tenants', 'show', tenant.id)
+    expect(stdout).toMatch(/^ +subdomain +acme\n +status +active\n/)
+    expect(stdout).toContain('freehold_acme')
+  })
+
+  test('of one that is not there ends with 1', async () => {
+    expect(await ada('tenants', 'show', 'nobody')).toEqual({ code: 1, stdout: '', stderr: 'error: There is no tenant nobody.\n' })
+    const { code, stderr } = await ada('tenants', 'show', crypto.randomUUID())
+    expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining('There is nothing here.') })
+  })
+})
+
+describe('who asks', () => {
+  test('may be the operator whom a local start keeps', async () => {
+    const data = join(dataDir, 'kept')
+    await mkdir(data)
+    await writeFile(join(data, 'credentials.json'), JSON.stringify({ operator: OPERATOR }))
+    expect(await freehold(['--url', url, '--data', data, 'tenants', 'show', 'acme'])).toMatchObject({ code: 0, stderr: '' })
+  })
+
+  test('with a wrong password is refused, and told where it came from', async () => {
+    const { code, stdout, stderr } = await freehold(['tenants', 'list'], withPassword('Wrong-horse-7'))
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
+    expect(stderr).toContain('The credentials are not valid.')
+    expect(stderr).toContain('FREEHOLD_PASSWORD')
+    expect(stderr).not.toContain('Wrong-horse-7')
+  })
+
+  test('with a password leaves no session behind', async () => {
+    const open = sql`select count(*)::integer as count from freehold.sessions where ended_at is null`
+    const count = async () => (await batch(String(stack.env.MASTER_DATABASE_URL), [open]))[0]?.[0]?.count
+    const before = await count()
+    expect(await freehold(['tenants', 'list'], withPassword(OPERATOR.password))).toMatchObject({ code: 0 })
+    expect(await count()).toBe(before)
+  })
+})
+
+describe.concurrent('setup', () => {
+  const master = () => ({
+    MASTER_DATABASE_URL: String(stack.env.MASTER_DATABASE_URL),
+    ENCRYPTION_KEYS: String(stack.env.ENCRYPTION_KEYS),
+    NEON_SQL_URL: stack.neon.sqlUrl,
+  })
+
+  test('makes an operator who must change the password, and leaves it alone when it is run again', async () => {
+    const first = await freehold(['setup', '--email', 'Cy@freehold.test', '--json'], master())
+    expect(first).toMatchObject({ code: 0, stderr: '' })
+    const { operator } = JSON.parse(first.stdout)
+    expect(operator).toMatchObject({ is_new: true, must_change_password: true })
+    const second = await freehold(['setup', '--email', 'cy@freehold.test'], master())
+    expect(second).toMatchObject({ code: 0, stdout: expect.stringContaining('exists already') })
+    expect(passwordIn(second.stdout)).toBe('')
+    expect(await login('cy@freehold.test', operator.password)).toMatchObject({ status: 200, must_change_password: true })
+    const env = { FREEHOLD_URL: url, FREEHOLD_EMAIL: 'cy@freehold.test', FREEHOLD_PASSWORD: operator.password }
+    const refused = await freehold(['tenants', 'list'], env)
+    expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining('/platform/v1/auth/password-change') })
+    expect(await login(OPERATOR.email, OPERATOR.password)).toMatchObject({ status: 200 })
+  })
+
+  test('shows a person the password of a new operator', async () => {
+    const { code, stdout } = await freehold(['setup', '--email', 'dee@freehold.test'], master())
+    expect(code).toBe(0)
+    expect(await login('dee@freehold.test', passwordIn(stdout))).toMatchObject({ status: 200 })
+  })
+
+  test('of a database that does not let it in names the setting, not the password', async () => {
+    const MASTER_DATABASE_URL = master().MASTER_DATABASE_URL.replace(/:[^:@]+@/, ':wrong-password@')
+    const { code, stderr } = await freehold(['setup', '--email', 'ada@freehold.test'], { ...master(), MASTER_DATABASE_URL })
+    expect({ code, stderr }).toEqual({
+      code: 1,
+      stderr: expect.stringMatching(/^error: MASTER_DATABASE_URL: .*authentication failed/),
+    })
+    expect(stderr).not.toContain('wrong-password')
+  })
+})

@@ -1,0 +1,238 @@
+import { once } from 'node:events'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { createServer, type RequestListener } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { beforeAll, describe, expect, test } from 'vitest'
+import type { Step } from '../../scripts/freehold/answers.ts'
+import { progressOn } from '../../scripts/freehold/progress.ts'
+import { Settings } from '../../src/kernel/config.ts'
+import { decrypt, encrypt } from '../../src/kernel/keyring.ts'
+import { freehold } from './run.ts'
+
+const ADA = { FREEHOLD_EMAIL: 'ada@freehold.test', FREEHOLD_PASSWORD: 'Correct-horse-7' }
+
+/** Something else that listens where Freehold is looked for. */
+async function stranger<T>(answer: RequestListener, visit: (url: string) => Promise<T>): Promise<T> {
+  const server = createServer(answer).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  try {
+    return await visit(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
+  } finally {
+    server.closeAllConnections()
+    server.close()
+  }
+}
+
+describe('help', () => {
+  const api = ['--url', '--json', '--data', 'FREEHOLD_URL', 'FREEHOLD_TOKEN', 'FREEHOLD_EMAIL', 'FREEHOLD_PASSWORD']
+  test.for<[string, string[]]>([
+    ['', [...api, 'tenants', 'setup', 'keys', 'MASTER_DATABASE_URL', 'ENCRYPTION_KEYS', 'NO_COLOR']],
+    ['tenants', [...api, 'list', 'show', 'create', 'retry']],
+    ['tenants list', [...api, '--limit']],
+    ['tenants show', api],
+    ['tenants create', [...api, '--legal-name', '--tax-id', '--admin-email', '--wait', '--no-wait', 'FREEHOLD_ADMIN_PASSWORD']],
+    ['tenants retry', [...api, '--wait']],
+    ['setup', ['--email', 'MASTER_DATABASE_URL', 'ENCRYPTION_KEYS', 'NEON_SQL_URL']],
+    ['keys', ['new']],
+    ['keys new', ['--id', 'ENCRYPTION_KEYS']],
+  ])('of "%s" ends well and names the options and settings', async ([command, words]) => {
+    const { code, stdout, stderr } = await freehold([...command.split(' ').filter(Boolean), '--help'])
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    for (const word of words) expect(stdout).toContain(word)
+  })
+
+  test('the version is that of the package', async () => {
+    expect(await freehold(['--version'])).toMatchObject({ code: 0, stdout: expect.stringMatching(/^\d+\.\d+\.\d+\n$/) })
+  })
+})
+
+describe('a wrong call', () => {
+  test.for([
+    'tenants nope',
+    'tenants list --nope',
+    'tenants list --limit 0',
+    'tenants list surplus',
+    'tenants create acme',
+    'tenants list --url ftp://localhost',
+    'tenants list --url http://ada:secret@localhost',
+    'setup --email nobody',
+    'keys new --id K!',
+  ])('"%s" ends with 2 and one sentence', async (args) => {
+    const { code, stdout, stderr } = await freehold(args.split(' '), ADA)
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
+    expect(stderr).toMatch(/^error: [^\n]+\n$/)
+  })
+
+  test('of FREEHOLD_URL is told as one of --url', async () => {
+    const { code, stderr } = await freehold(['tenants', 'list'], { ...ADA, FREEHOLD_URL: 'localhost:8787' })
+    expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringContaining('FREEHOLD_URL') })
+  })
+
+  test('a group without a command shows its help', async () => {
+    expect(await freehold(['tenants'])).toMatchObject({
+      code: 2,
+      stdout: '',
+      stderr: expect.stringContaining('Usage: freehold tenants'),
+    })
+  })
+})
+
+describe('a server', () => {
+  let away = ''
+  beforeAll(async () => {
+    // A port that was free a moment ago: nobody listens there.
+    away = await stranger(
+      () => {},
+      async (url) => url,
+    )
+  })
+
+  test('that is away is one sentence, which names the address and the setting', async () => {
+    const { code, stdout, stderr } = await freehold(['tenants', 'list', '--url', away], ADA)
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
+    expect(stderr).toBe(
+      `error: Freehold does not answer at ${away} (ECONNREFUSED): name the right address with --url or FREEHOLD_URL.\n`,
+    )
+  })
+
+  test('that is away is one document for a machine', async () => {
+    const { code, stdout } = await freehold(['tenants', 'list', '--json'], { ...ADA, FREEHOLD_URL: away })
+    expect(code).toBe(1)
+    expect(JSON.parse(stdout)).toMatchObject({ type: 'about:blank', detail: expect.stringContaining(away) })
+  })
+
+  test('that is not Freehold is told apart', async () => {
+    const page: RequestListener = (_, response) => response.setHeader('Content-Type', 'text/html').end('<h1>It works!</h1>')
+    const { code, stderr } = await stranger(page, (url) => freehold(['tenants', 'list', '--url', url], ADA))
+    expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining('not as Freehold does') })
+  })
+
+  test('that sends elsewhere is not followed there with the password', async () => {
+    const paths: string[] = []
+    const moved: RequestListener = (request, response) => {
+      paths.push(String(request.url))
+      response.writeHead(308, { Location: '/elsewhere' }).end()
+    }
+    const { code, stderr } = await stranger(moved, (url) => freehold(['tenants', 'list', '--url', url], ADA))
+    expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining('/elsewhere') })
+    expect(paths).toEqual(['/platform/v1/auth/login'])
+  })
+
+  test('that hangs while a tenant is made keeps nobody from the password', async () => {
+    const text = ['id', 'subdomain', 'url', 'legal_name', 'tax_id', 'country', 'region', 'admin_email', 'environment', 'status']
+    const more = ['isolation', 'role_preset', 'database_name', 'created_at']
+    const made = Object.fromEntries([...text, ...more].map((name) => [name, `a-${name}`]))
+    const initial_admin = { email: 'bo@acme.test', password: 'Shown-once-7', must_change_password: true }
+    const body = { ...made, contact_name: null, plan: null, schema_version: null, initial_admin }
+    const hung: RequestListener = ({ method }, response) => {
+      if (method === 'POST') response.writeHead(202).end(JSON.stringify(body))
+    }
+    const about = ['--legal-name', 'Acme', '--tax-id', '1', '--admin-email', 'bo@acme.test', '--wait', '1']
+    const { code, stdout, stderr } = await stranger(hung, (url) =>
+      freehold(['tenants', 'create', 'acme', ...about], { FREEHOLD_URL: url, FREEHOLD_TOKEN: 'token' }),
+    )
+    expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining('Not ready after 1 s.') })
+    expect(stdout).toContain('Shown-once-7')
+  })
+
+  test('cannot steer the terminal with its words', async () => {
+    const problem = { title: 'Red \u001b[31malert', detail: 'two\nlines', trace_id: 'abc' }
+    const rude: RequestListener = (_, response) => response.writeHead(400).end(JSON.stringify(problem))
+    const { stderr } = await stranger(rude, (url) => freehold(['tenants', 'list', '--url', url], ADA))
+    expect(stderr).toBe('error: Red alert.\ntwo lines\nTrace id: abc\n')
+  })
+})
+
+describe('credentials', () => {
+  test('that are missing are named', async () => {
+    const { code, stderr } = await freehold(['tenants', 'list'])
+    expect(code).toBe(1)
+    for (const word of ['FREEHOLD_TOKEN', 'FREEHOLD_EMAIL', 'FREEHOLD_PASSWORD', '--data']) expect(stderr).toContain(word)
+  })
+
+  test('of which half is missing are refused', async () => {
+    const { code, stderr } = await freehold(['tenants', 'list'], { FREEHOLD_EMAIL: 'ada@freehold.test' })
+    expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining('belong together') })
+  })
+
+  test('of a local start are never sent to another machine', async () => {
+    const data = await mkdtemp(join(tmpdir(), 'freehold-cli-'))
+    try {
+      await writeFile(join(data, 'credentials.json'), JSON.stringify({ operator: { email: 'a@b.test', password: 'x' } }))
+      const { code, stderr } = await freehold(['tenants', 'list', '--data', data, '--url', 'http://localhost.example.invalid'])
+      expect({ code, stderr }).toEqual({
+        code: 1,
+        stderr: 'error: Set FREEHOLD_TOKEN, or FREEHOLD_EMAIL and FREEHOLD_PASSWORD.\n',
+      })
+    } finally {
+      await rm(data, { recursive: true })
+    }
+  })
+})
+
+describe('keys new', () => {
+  test('gives a ring that encrypts', async () => {
+    const { code, stdout, stderr } = await freehold(['keys', 'new'])
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    expect(stdout).toMatch(/^k1:[A-Za-z0-9_-]{43}\n$/)
+    const ring = Settings.shape.ENCRYPTION_KEYS.parse(stdout.trim())
+    expect(await decrypt(ring, 'owner', 'field', await encrypt(ring, 'owner', 'field', 'secret'))).toBe('secret')
+  })
+
+  test('gives another key each time, under the id that was asked for', async () => {
+    const runs = await Promise.all([1, 2].map(() => freehold(['keys', 'new', '--id', 'k2', '--json'])))
+    const values = runs.map(({ stdout }) => JSON.parse(stdout).ENCRYPTION_KEYS)
+    for (const value of values) expect(value).toMatch(/^k2:/)
+    expect(new Set(values).size).toBe(2)
+  })
+})
+
+test('setup names every setting that is missing', async () => {
+  const { code, stderr } = await freehold(['setup', '--email', 'ada@freehold.test'])
+  expect({ code, stderr }).toEqual({
+    code: 1,
+    stderr: 'error: Wrong settings: MASTER_DATABASE_URL is not set; ENCRYPTION_KEYS is not set.\n',
+  })
+})
+
+describe('progress', () => {
+  const step = (name: string, state: Step['state'], more: Partial<Step> = {}): Step => ({
+    name,
+    state,
+    started_at: state === 'pending' ? null : '2026-01-01T00:00:00.000000Z',
+    finished_at: state === 'done' ? '2026-01-01T00:00:01.500000Z' : null,
+    attempts: state === 'pending' ? 0 : 1,
+    error: null,
+    ...more,
+  })
+  const first = [step('place', 'done'), step('database', 'running'), step('migrate', 'pending')]
+  const second = [step('place', 'done'), step('database', 'done'), step('migrate', 'running', { attempts: 2, error: 'away' })]
+
+  function shown(screen: { isTTY?: boolean; rows?: number; columns?: number }): string {
+    let text = ''
+    const write = (chunk: string | Uint8Array) => {
+      text += chunk
+      return true
+    }
+    const show = progressOn({ ...screen, write })
+    for (const steps of [first, second]) show(steps)
+    return text
+  }
+
+  test('is a list that is drawn again in its place on a terminal', () => {
+    const text = shown({ isTTY: true, rows: 24, columns: 80 })
+    const [before, after = ''] = text.split('\u001b[3A')
+    expect(before).toBe('  done     place          1.5 s\n  running  database       0.0 s\n  pending  migrate\n')
+    expect(after).toContain('\u001b[0J')
+    expect(after).toContain('  running  migrate        0.0 s  try 2: away\n')
+  })
+
+  test.for([{}, { isTTY: true, rows: 3, columns: 80 }])(
+    'is a line for each step that has finished where it cannot be: %j',
+    (screen) => {
+      expect(shown(screen)).toBe('  done     place          1.5 s\n  done     database       1.5 s\n')
+    },
+  )
+})
