@@ -3,11 +3,21 @@ import { rucFor } from './settings.ts'
 type Login = { email: string; password: string }
 
 /** The tenant `demo`, made as every other: the first operator asks for it through the API. One that is there stays as it is. */
-export async function demoTenant(options: { port: number; url: string; operator: Login; admin: Login; say: (line: string) => void }) {
+export async function demoTenant(options: {
+  port: number
+  url: string
+  operator: Login
+  admin: Login
+  say: (line: string) => void
+}) {
   const { port, url, operator, admin, say } = options
   const base = `http://127.0.0.1:${port}/platform/v1`
   const post = async (path: string, body: unknown, headers: Record<string, string> = {}) => {
-    const answer = await fetch(`${base}${path}`, { method: 'POST', headers: { 'Content-Type': 'application/json', ...headers }, body: JSON.stringify(body) })
+    const answer = await fetch(`${base}${path}`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json', ...headers },
+      body: JSON.stringify(body),
+    })
     return { status: answer.status, body: (await answer.json()) as Record<string, string> }
   }
   const tenant = { subdomain: 'demo', url: url.replace('://', '://demo.'), ...admin }
@@ -21,7 +31,8 @@ export async function demoTenant(options: { port: number; url: string; operator:
     { subdomain: 'demo', legal_name: 'Demo', tax_id: rucFor('demo'), admin_email: admin.email, admin_password: admin.password },
     { Authorization: `Bearer ${login.body.access_token}`, Prefer: 'wait=30' },
   )
-  if (made.status !== 201 && made.body.code !== 'subdomain_taken') throw new Error(`The tenant demo could not be made: ${JSON.stringify(made.body)}`)
+  if (made.status !== 201 && made.body.code !== 'subdomain_taken')
+    throw new Error(`The tenant demo could not be made: ${JSON.stringify(made.body)}`)
   if (made.status === 201) say('The tenant demo is made.')
   return tenant
 }

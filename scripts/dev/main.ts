@@ -1,11 +1,11 @@
-import { resolve } from 'node:path'
 import { rm } from 'node:fs/promises'
+import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { ConfigError } from '../../src/kernel/config.ts'
 import { demoTenant } from './demo.ts'
 import { keptIn } from './settings.ts'
 import { checkSettings, givenSettings, startStack } from './stack.ts'
-import { checkPort, startWorker } from './worker.ts'
+import { checkPort, endOrphan, startWorker } from './worker.ts'
 
 const HELP = `Freehold on this machine: Postgres, the local Neon, and the Worker, with a first operator and a tenant "demo".
 
@@ -37,12 +37,14 @@ async function main(): Promise<void> {
   })
   if (values.help) return void process.stdout.write(HELP)
   const port = Number(values.port)
-  if (!/^\d{1,5}$/.test(values.port) || port < 1 || port > 65_535) throw new Error(`--port ${values.port} is not a port (1-65535).`)
+  if (!/^\d{1,5}$/.test(values.port) || port < 1 || port > 65_535)
+    throw new Error(`--port ${values.port} is not a port (1-65535).`)
   const say = (line: string) => process.stderr.write(`${line}\n`)
   const dataDir = resolve(values.data)
   const given = givenSettings(process.env)
   // Wrong settings are told before anything is started or forgotten.
   checkSettings({ BASE_URL: `http://localhost:${port}`, ENCRYPTION_KEYS: `k1:${'A'.repeat(43)}`, ...given })
+  await endOrphan(dataDir)
   await checkPort(port)
   if (values.fresh) await rm(dataDir, { recursive: true, force: true })
   const kept = await keptIn(dataDir)
@@ -59,7 +61,12 @@ async function main(): Promise<void> {
 
   try {
     const settings = { BASE_URL: `http://localhost:${port}`, ENCRYPTION_KEYS: kept.encryption_keys, ...given }
-    const stack = await startStack({ dataDir, given: settings, operator: { ...kept.operator, must_change_password: false }, log: say })
+    const stack = await startStack({
+      dataDir,
+      given: settings,
+      operator: { ...kept.operator, must_change_password: false },
+      log: say,
+    })
     stops.push(stack.stop)
     const worker = await startWorker({ dataDir, port, env: stack.env, log: (line) => values.verbose && say(line) })
     stops.push(worker.stop)

@@ -1,10 +1,14 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { existsSync } from 'node:fs'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 
 /** What a data folder remembers between two starts. */
-export type Kept = { encryption_keys: string; operator: { email: string; password: string }; tenant: { email: string; password: string } }
+export type Kept = {
+  encryption_keys: string
+  operator: { email: string; password: string }
+  tenant: { email: string; password: string }
+}
 
 const password = () => `${randomBytes(12).toString('base64url')}-Aa7!`
 
@@ -15,7 +19,9 @@ export async function keptIn(dataDir: string): Promise<Kept> {
     await makeFolder(dataDir)
     await writeFile(join(dataDir, '.writable'), '')
   } catch (error) {
-    throw new Error(`The data folder ${dataDir} cannot be written (${(error as NodeJS.ErrnoException).code}). Choose another with --data.`)
+    throw new Error(
+      `The data folder ${dataDir} cannot be written (${(error as NodeJS.ErrnoException).code}). Choose another with --data.`,
+    )
   }
   const known = await readFile(file, 'utf8').catch(() => null)
   if (known) return JSON.parse(known) as Kept

@@ -10,7 +10,15 @@ export type Stack = { neon: LocalNeon; env: Record<string, string>; stop: () => 
 type Operator = { email: string; password: string; must_change_password: boolean }
 
 const PLACEHOLDER = 'postgresql://user:password@host/database'
-const NAMES = ['BASE_URL', 'TENANT_DB_TEMPLATE', 'MASTER_DATABASE_URL', 'DEFAULT_TENANT', 'ENCRYPTION_KEYS', 'HOME_CAPACITY', 'NEON_POLL_MS'] as const
+const NAMES = [
+  'BASE_URL',
+  'TENANT_DB_TEMPLATE',
+  'MASTER_DATABASE_URL',
+  'DEFAULT_TENANT',
+  'ENCRYPTION_KEYS',
+  'HOME_CAPACITY',
+  'NEON_POLL_MS',
+] as const
 
 /** The settings that the environment gives for a local start; one that is given but empty counts as missing. */
 export const givenSettings = (env: NodeJS.ProcessEnv) =>
@@ -30,7 +38,12 @@ export async function startStack(options: {
   log: (line: string) => void
 }): Promise<Stack> {
   const { dataDir, given, operator, log } = options
-  const neon = await startLocalNeon({ dataDir, log: () => {}, operationMs: options.operationMs ?? 20, durable: options.durable ?? true })
+  const neon = await startLocalNeon({
+    dataDir,
+    log: () => {},
+    operationMs: options.operationMs ?? 20,
+    durable: options.durable ?? true,
+  })
   try {
     log('Postgres and the local Neon are up.')
     useSqlUrl(neon.sqlUrl)
@@ -45,10 +58,12 @@ export async function startStack(options: {
       MASTER_DATABASE_URL: given.MASTER_DATABASE_URL ?? (await ownMaster(neon)),
     }
     const config = parseSettings(env)
-    await setUp(config, { tenant: await migrationsIn('tenant'), master: await migrationsIn('master') }, operator).catch((error) => {
-      const reason = dbError(error)?.message ?? error.message
-      throw given.MASTER_DATABASE_URL ? new Error(`MASTER_DATABASE_URL: the master database cannot be used: ${reason}`) : error
-    })
+    await setUp(config, { tenant: await migrationsIn('tenant'), master: await migrationsIn('master') }, operator).catch(
+      (error) => {
+        const reason = dbError(error)?.message ?? error.message
+        throw given.MASTER_DATABASE_URL ? new Error(`MASTER_DATABASE_URL: the master database cannot be used: ${reason}`) : error
+      },
+    )
     log('The master database is migrated.')
     return { neon, env, stop: neon.stop }
   } catch (error) {
@@ -64,12 +79,19 @@ async function ownMaster(neon: LocalNeon): Promise<string> {
   const known = (await api.projects.list({ search: name }).all()).find((project) => project.name === name)
   const branch = { name: 'main', database_name: 'freehold_master', role_name: 'freehold_master_owner' }
   const project = known ?? (await api.projects.create({ name, branch }, { waitForReadiness: true }))
-  return api.postgres.connectionString({ projectId: project.id, databaseName: branch.database_name, roleName: branch.role_name, pooled: false })
+  return api.postgres.connectionString({
+    projectId: project.id,
+    databaseName: branch.database_name,
+    roleName: branch.role_name,
+    pooled: false,
+  })
 }
 
 /** The migrations of a schema, in order, as the files in drizzle/ have them. */
 export async function migrationsIn(schema: 'tenant' | 'master'): Promise<Migration[]> {
   const folder = new URL(`../../drizzle/${schema}/`, import.meta.url)
   const files = (await readdir(folder)).filter((file) => file.endsWith('.sql')).sort()
-  return Promise.all(files.map(async (file) => ({ name: `${schema}/${file.slice(0, -4)}`, text: await readFile(new URL(file, folder), 'utf8') })))
+  return Promise.all(
+    files.map(async (file) => ({ name: `${schema}/${file.slice(0, -4)}`, text: await readFile(new URL(file, folder), 'utf8') })),
+  )
 }

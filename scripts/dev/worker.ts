@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { writeFile } from 'node:fs/promises'
+import { readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -21,28 +21,78 @@ export async function checkPort(port: number): Promise<void> {
   const probe = createServer()
   await new Promise<void>((done, fail) => {
     probe.once('error', (error: NodeJS.ErrnoException) =>
-      fail(new Error(`Port ${port} ${error.code === 'EADDRINUSE' ? 'is taken' : `cannot be used (${error.code})`}. Choose another with --port.`)),
+      fail(
+        new Error(
+          `Port ${port} ${error.code === 'EADDRINUSE' ? 'is taken' : `cannot be used (${error.code})`}. Choose another with --port.`,
+        ),
+      ),
     )
     probe.listen(port, '127.0.0.1', done)
   })
   await new Promise((done) => probe.close(done))
 }
 
+/**
+ * Ends the Worker of a start that was killed and could not end it itself: it would hold the port. Fails when that start is alive, because
+ * then the folder is in use.
+ */
+export async function endOrphan(dataDir: string): Promise<void> {
+  const known = await readFile(join(dataDir, 'worker.pid'), 'utf8').catch(() => null)
+  if (!known) return
+  const [parent = 0, group = 0] = known.split(' ').map(Number)
+  if (await runs(parent, 'scripts/dev/main.ts'))
+    throw new Error(`The data folder ${dataDir} is in use by process ${parent}. Choose another with --data.`)
+  if (await runs(group, dataDir)) signal(group, 'SIGKILL')
+  await rm(join(dataDir, 'worker.pid'), { force: true })
+}
+
+const runs = async (pid: number, word: string) => (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).includes(word)
+
 /** Runs the Worker in workerd through wrangler, with these settings; its state lies in the data folder. Resolves when it answers. */
-export async function startWorker(options: { dataDir: string; port: number; env: Record<string, string>; log: (line: string) => void }) {
+export async function startWorker(options: {
+  dataDir: string
+  port: number
+  env: Record<string, string>
+  log: (line: string) => void
+}) {
   const { dataDir, port, env, log } = options
   const file = join(dataDir, 'worker.env')
-  await writeFile(file, Object.entries(env).map(([name, value]) => `${name}="${value}"\n`).join(''), { mode: 0o600 })
-  const args = ['dev', '--ip', '127.0.0.1', '--port', String(port), '--inspector-port', '0', '--show-interactive-dev-session=false', '--log-level', 'log']
-  const child = spawn(process.execPath, [join(ROOT, 'node_modules/wrangler/bin/wrangler.js'), ...args, '--persist-to', join(dataDir, 'worker'), '--env-file', file], {
-    cwd: ROOT,
-    env: { ...process.env, ...QUIET, WRANGLER_LOG_PATH: join(dataDir, 'logs') },
-    stdio: ['ignore', 'pipe', 'pipe'],
-    // Its own process group: a terminal's Ctrl-C reaches this program, which then ends the Worker before the database.
-    detached: true,
-  })
+  await writeFile(
+    file,
+    Object.entries(env)
+      .map(([name, value]) => `${name}="${value}"\n`)
+      .join(''),
+    { mode: 0o600 },
+  )
+  const args = [
+    'dev',
+    '--ip',
+    '127.0.0.1',
+    '--port',
+    String(port),
+    '--inspector-port',
+    '0',
+    '--show-interactive-dev-session=false',
+    '--log-level',
+    'log',
+  ]
+  const child = spawn(
+    process.execPath,
+    [join(ROOT, 'node_modules/wrangler/bin/wrangler.js'), ...args, '--persist-to', join(dataDir, 'worker'), '--env-file', file],
+    {
+      cwd: ROOT,
+      env: { ...process.env, ...QUIET, WRANGLER_LOG_PATH: join(dataDir, 'logs') },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      // Its own process group: a terminal's Ctrl-C reaches this program, which then ends the Worker before the database.
+      detached: true,
+    },
+  )
   for (const stream of [child.stdout, child.stderr]) stream?.on('data', (chunk: Buffer) => log(chunk.toString().trimEnd()))
-  const stop = () => end(child)
+  await writeFile(join(dataDir, 'worker.pid'), `${process.pid} ${child.pid}`)
+  const stop = async () => {
+    await end(child)
+    await rm(join(dataDir, 'worker.pid'), { force: true })
+  }
   try {
     await answers(child, port)
   } catch (error) {
@@ -64,7 +114,8 @@ async function answers(child: ChildProcess, port: number): Promise<void> {
 /** Ends the whole group: wrangler, and the workerd that it started. */
 async function end(child: ChildProcess): Promise<void> {
   if (child.pid === undefined) return
-  const gone = child.exitCode === null && child.signalCode === null ? new Promise((done) => child.once('exit', done)) : Promise.resolve()
+  const gone =
+    child.exitCode === null && child.signalCode === null ? new Promise((done) => child.once('exit', done)) : Promise.resolve()
   signal(child.pid, 'SIGTERM')
   await Promise.race([gone, pause(4_000)])
   signal(child.pid, 'SIGKILL')

@@ -56,8 +56,10 @@ export async function createDatabase(
   }
 }
 
-/** Waits until operations have finished. Fails when one failed, or after a minute. */
+/** Waits until operations have finished, one after another. Fails when one failed, or takes more than a minute. */
 export async function waitFor(neon: NeonApi, operations: OperationRef[]): Promise<void> {
-  const current = await Promise.all(operations.map((o) => neon.operations.get({ projectId: o.project_id, operationId: o.id })))
-  await neon.operations.waitFor({ operations: current })
+  for (const { id, project_id } of operations) {
+    const operation = await neon.operations.get({ projectId: project_id, operationId: id })
+    await neon.operations.waitFor({ operations: [operation] })
+  }
 }
