@@ -215,6 +215,17 @@ describe('endpoints', () => {
 })
 
 describe('branches', () => {
+  test('are created with their computes', async () => {
+    const { path, body } = await newProject()
+    const created = await call('POST', `${path}/branches`, { branch: { name: 'child' }, endpoints: [{ type: 'read_write' }] })
+    expect(created.status).toBe(201)
+    expect(created.body.branch).toMatchObject({ name: 'child', parent_id: body.branch.id, default: false })
+    expect(created.body.operations.map(({ action }: { action: string }) => action)).toEqual(['create_branch', 'start_compute'])
+    expect(created.body.connection_uris[0].connection_parameters.host).toBe(created.body.endpoints[0].host)
+    const twice = { branch: { name: 'other' }, endpoints: [{ type: 'read_write' }, { type: 'read_write' }] }
+    expect((await call('POST', `${path}/branches`, twice)).status).toBe(409)
+  })
+
   test('are listed by name or by age, found by part of their name, and counted', async () => {
     const { path } = await newProject()
     for (const name of ['zoology', 'art']) await call('POST', `${path}/branches`, { branch: { name } })

@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest'
 import { as, at, sqlOf, started } from './started.ts'
 
-const { ask, call, newProject, uriOf, post } = started()
+const { ask, newProject, uriOf, post } = started()
 
 async function branchOf(path: string, branch: Record<string, unknown> = {}) {
-  const { body } = await call('POST', `${path}/branches`, { branch, endpoints: [{ type: 'read_write' }] })
+  const { body } = await ask('POST', `${path}/branches`, { branch, endpoints: [{ type: 'read_write' }] })
   return { path: `${path}/branches/${body.branch.id}`, body }
 }
 
@@ -23,12 +23,12 @@ describe('a branch', () => {
 
   test('inherits databases, roles and passwords', async () => {
     const { path, branch, uri } = await newProject()
-    await call('POST', `${branch}/roles`, { role: { name: 'ada' } })
-    await call('POST', `${branch}/databases`, { database: { name: 'shop', owner_name: 'ada' } })
+    await ask('POST', `${branch}/roles`, { role: { name: 'ada' } })
+    await ask('POST', `${branch}/databases`, { database: { name: 'shop', owner_name: 'ada' } })
     const child = await branchOf(path)
     const names = (list: { name: string }[]) => list.map(({ name }) => name)
-    expect(names((await call('GET', `${child.path}/roles`)).body.roles)).toEqual(['neondb_owner', 'ada'])
-    expect(names((await call('GET', `${child.path}/databases`)).body.databases)).toEqual(['neondb', 'shop'])
+    expect(names((await ask('GET', `${child.path}/roles`)).body.roles)).toEqual(['neondb_owner', 'ada'])
+    expect(names((await ask('GET', `${child.path}/databases`)).body.databases)).toEqual(['neondb', 'shop'])
     expect(new URL(await uriOf(child.path)).password).toBe(new URL(uri).password)
     expect(child.body).not.toHaveProperty('connection_uris')
     const shop = sqlOf(await uriOf(child.path, 'shop', 'ada'))
@@ -39,7 +39,7 @@ describe('a branch', () => {
 
   test('gets new passwords when its parent is protected', async () => {
     const { path, branch, uri } = await newProject()
-    await call('PATCH', branch, { branch: { protected: true } })
+    await ask('PATCH', branch, { branch: { protected: true } })
     const child = await uriOf((await branchOf(path)).path)
     expect(new URL(child).password).not.toBe(new URL(uri).password)
     expect(await sqlOf(child)`select 1 as one`).toEqual([{ one: 1 }])
@@ -54,7 +54,7 @@ describe('a branch', () => {
   test('does not open to the parent’s endpoint, nor the parent to the branch’s', async () => {
     const { path, branch, uri } = await newProject()
     const child = await branchOf(path)
-    await call('POST', `${child.path}/databases`, { database: { name: 'only_in_child', owner_name: 'neondb_owner' } })
+    await ask('POST', `${child.path}/databases`, { database: { name: 'only_in_child', owner_name: 'neondb_owner' } })
     await expect(sqlOf(at(uri, 'only_in_child'))`select 1`).rejects.toMatchObject({ code: '3D000' })
     const internal = (await sqlOf(await uriOf(child.path))`select current_user as me, current_database() as here`)[0]
     await expect(sqlOf(at(uri, internal?.here))`select 1`).rejects.toMatchObject({ code: '3D000' })
@@ -62,7 +62,7 @@ describe('a branch', () => {
     expect((await post(as(uri, internal?.me, password), { query: 'select 1' })).body.message).toContain(
       'password authentication failed',
     )
-    expect((await call('GET', `${branch}/databases/only_in_child`)).status).toBe(404)
+    expect((await ask('GET', `${branch}/databases/only_in_child`)).status).toBe(404)
   })
 
   test('is gone with its databases and roles once it is deleted, and its name is free', async () => {
@@ -70,7 +70,7 @@ describe('a branch', () => {
     const child = await branchOf(path, { name: 'brief' })
     const uri = await uriOf(child.path)
     expect(await sqlOf(uri)`select 1 as one`).toEqual([{ one: 1 }])
-    expect((await call('DELETE', child.path)).body.operations.map(({ action }: { action: string }) => action)).toEqual([
+    expect((await ask('DELETE', child.path)).body.operations.map(({ action }: { action: string }) => action)).toEqual([
       'suspend_compute',
       'delete_timeline',
     ])
@@ -101,7 +101,7 @@ describe('a branch', () => {
 describe('what the copy says about the parent’s roles it says about the branch’s', () => {
   test('owners, grants, default privileges, policies, memberships and settings', async () => {
     const { path, branch, uri } = await newProject()
-    await call('POST', `${branch}/roles`, { role: { name: 'heiress' } })
+    await ask('POST', `${branch}/roles`, { role: { name: 'heiress' } })
     const parent = sqlOf(uri)
     const statements = [
       'create role clerks nologin',
@@ -152,7 +152,7 @@ describe('what the copy says about the parent’s roles it says about the branch
     })
     await owner.query('drop table shop.orders')
     expect(await parent`select to_regclass('shop.orders') is not null as there`).toEqual([{ there: true }])
-    expect((await call('DELETE', child.path)).status).toBe(200)
+    expect((await ask('DELETE', child.path)).status).toBe(200)
     expect(await sqlOf(await uriOf(branch, 'neondb', 'heiress'))`select * from shop.orders`).toEqual([])
   })
 })

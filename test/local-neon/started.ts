@@ -3,7 +3,7 @@ import { beforeAll, expect } from 'vitest'
 import { type LocalNeonOptions, startLocalNeon } from '../../scripts/local-neon/start.ts'
 import { temporaryFolder } from '../../scripts/local-neon/temporary-folder.ts'
 
-// biome-ignore lint/suspicious/noExplicitAny: the document says what a body is, and `call` holds every body against it
+// The document says what a body is, and `call` holds every body against it
 type Body = any
 
 export interface Reply {
