@@ -40,8 +40,8 @@ const arrive = createMiddleware<AppEnv>(async (c, next) => {
   })
   const { ENVIRONMENT, BASE_URL } = c.var.config
   const secured = ENVIRONMENT === 'production' && BASE_URL.protocol === 'https:'
-  if (secured && url.protocol === 'http:') return c.redirect(Object.assign(url, { protocol: 'https:' }).href, 308)
-  await next()
+  if (secured && url.protocol === 'http:') c.res = c.redirect(c.req.url.replace('http:', 'https:'), 308)
+  else await next()
   const { ctx, realm, meter } = c.var
   if (!c.res.headers.has('Cache-Control')) c.header('Cache-Control', 'no-store')
   c.header('Vary', 'X-Tenant, Origin')

@@ -1,9 +1,16 @@
+CREATE TABLE "freehold"."passwords" (
+	"id" uuid PRIMARY KEY NOT NULL,
+	"user_id" uuid NOT NULL,
+	"password_hash" text NOT NULL,
+	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
+	"replaced_at" timestamp with time zone
+);
+--> statement-breakpoint
 CREATE TABLE "freehold"."users" (
 	"id" uuid PRIMARY KEY NOT NULL,
 	"username" text NOT NULL,
 	"email" text NOT NULL,
 	"email_verified" boolean DEFAULT false NOT NULL,
-	"password_hash" text,
 	"password_changed_at" timestamp with time zone DEFAULT now() NOT NULL,
 	"must_change_password" boolean DEFAULT false NOT NULL,
 	"given_name" text,
@@ -143,6 +150,7 @@ CREATE TABLE "freehold"."audit_log" (
 	"detail_hash" "bytea" NOT NULL
 );
 --> statement-breakpoint
+ALTER TABLE "freehold"."passwords" ADD CONSTRAINT "passwords_user_id_users_id_fk" FOREIGN KEY ("user_id") REFERENCES "freehold"."users"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "freehold"."role_permissions" ADD CONSTRAINT "role_permissions_role_id_roles_id_fk" FOREIGN KEY ("role_id") REFERENCES "freehold"."roles"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "freehold"."role_permissions" ADD CONSTRAINT "role_permissions_permission_permissions_name_fk" FOREIGN KEY ("permission") REFERENCES "freehold"."permissions"("name") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "freehold"."roles" ADD CONSTRAINT "roles_parent_id_roles_id_fk" FOREIGN KEY ("parent_id") REFERENCES "freehold"."roles"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
@@ -152,6 +160,8 @@ ALTER TABLE "freehold"."refresh_tokens" ADD CONSTRAINT "refresh_tokens_session_i
 ALTER TABLE "freehold"."sessions" ADD CONSTRAINT "sessions_user_id_users_id_fk" FOREIGN KEY ("user_id") REFERENCES "freehold"."users"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "freehold"."login_attempts" ADD CONSTRAINT "login_attempts_user_id_users_id_fk" FOREIGN KEY ("user_id") REFERENCES "freehold"."users"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "freehold"."audit_detail" ADD CONSTRAINT "audit_detail_log_id_audit_log_id_fk" FOREIGN KEY ("log_id") REFERENCES "freehold"."audit_log"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
+CREATE UNIQUE INDEX "passwords_current" ON "freehold"."passwords" USING btree ("user_id") WHERE "freehold"."passwords"."replaced_at" is null;--> statement-breakpoint
+CREATE INDEX "passwords_user" ON "freehold"."passwords" USING btree ("user_id","created_at");--> statement-breakpoint
 CREATE UNIQUE INDEX "users_username" ON "freehold"."users" USING btree ("username");--> statement-breakpoint
 CREATE UNIQUE INDEX "users_email" ON "freehold"."users" USING btree ("email");--> statement-breakpoint
 CREATE INDEX "users_role" ON "freehold"."users" USING btree ("role");--> statement-breakpoint

@@ -135,7 +135,7 @@ create function access.activity_of(resource text, action text, after jsonb) retu
   select case
     when resource = 'session' and action = 'create' then 'LOGIN'
     when resource = 'session' and after ->> 'ended_because' = 'logout' then 'LOGOUT'
-    when resource = 'user' and after ? 'password_hash' and action = 'update' then 'PASSWORD_CHANGE'
+    when resource = 'user' and after ? 'password_changed_at' and action = 'update' then 'PASSWORD_CHANGE'
     when resource = 'user_role' and action = 'create' then 'ROLE_ASSIGNED'
     when resource = 'user_role' then 'ROLE_REMOVED'
     when resource in ('role_permission', 'permission') then 'PERMISSION_CHANGE'
@@ -190,7 +190,9 @@ begin
   execute format('create trigger audit_delete after delete on %s referencing old table as before_rows for each statement execute function access.audit(%L, %L, %L)', target, resource, secret, noise);
 end $$;
 --> statement-breakpoint
-call access.audited('freehold.users', 'user', '{password_hash}');
+call access.audited('freehold.users', 'user');
+--> statement-breakpoint
+call access.audited('freehold.passwords', 'password', '{password_hash}');
 --> statement-breakpoint
 call access.audited('freehold.roles', 'role');
 --> statement-breakpoint

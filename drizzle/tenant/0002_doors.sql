@@ -4,12 +4,24 @@
 -- attempt is reserved before a password is compared, the comparison is made here and the hash never leaves, and what must leave
 -- a trace (a failure, a replay) is returned, not raised, so that it is committed.
 
+-- The stored hash of a person, or null.
+create function access.current_password(person uuid) returns text language sql stable set search_path = pg_catalog, pg_temp as $$
+  select p.password_hash from freehold.passwords p where p.user_id = person and p.replaced_at is null
+$$;
+--> statement-breakpoint
+-- The recipe for a person's password. Who has none, or is nobody, gets one too, as others have it; its salt is always the same for an
+-- identifier, because a salt that changes would tell.
+create function access.recipe_of(person uuid, identifier text) returns text language sql stable set search_path = pg_catalog, pg_temp as $$
+  select coalesce(regexp_replace(access.current_password(person), '[$][^$]*$', ''),
+    '$pbkdf2-sha256-chain$r=6,i=100000$' || rtrim(encode(substr(access.mac('salt:' || identifier), 1, 16), 'base64'), '='))
+$$;
+--> statement-breakpoint
 -- What a token says about its bearer.
 create function access.claims_of(u freehold.users, s freehold.sessions, t freehold.tenant) returns jsonb language sql stable set search_path = pg_catalog, pg_temp as $$
   select jsonb_build_object('user_id', u.id, 'session_id', s.id, 'username', u.username, 'email', u.email, 'role', u.role,
     'roles', access.role_names(u.id, now()), 'permissions', access.permissions_of(u.id, now()), 'amr', s.amr,
     'auth_time', floor(extract(epoch from s.created_at)),
-    'must_change_password', u.must_change_password,
+    'must_change_password', u.must_change_password or u.password_changed_at <= now() - make_interval(days => t.password_days),
     'password_expires_at', u.password_changed_at + make_interval(days => t.password_days))
 $$;
 --> statement-breakpoint
@@ -68,8 +80,10 @@ begin
   if a.id is null then
     return null;
   end if;
+  -- Whoever changes this person's password meanwhile goes first or waits; the comparison below sees what they left.
+  perform from freehold.users x where x.id = a.user_id for no key update;
   select * into u from freehold.users x
-  where x.id = a.user_id and x.is_active and x.password_hash = a.recipe || '$' || rtrim(encode(sha256(decode(digest || '=', 'base64')), 'base64'), '=');
+  where x.id = a.user_id and x.is_active and access.current_password(x.id) = a.recipe || '$' || rtrim(encode(sha256(decode(digest || '=', 'base64')), 'base64'), '=');
   if u.id is null then
     perform access.fail(t, a.key, 1);
     return null;
@@ -79,8 +93,7 @@ begin
   return u;
 end $$;
 --> statement-breakpoint
--- First half of a login: {state, attempt, recipe}. An unknown identifier gets a guard and a recipe as a known one does; its salt
--- is always the same, because a salt that changes would tell.
+-- First half of a login: {state, attempt, recipe}. An unknown identifier gets a guard and a recipe as a known one does.
 create function access.login_reserve(tenant_id uuid, identifier text) returns jsonb language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_tenant(tenant_id);
@@ -92,8 +105,7 @@ begin
     select * into u from freehold.users x where x.username = identifier;
   end if;
   return access.reserve(t, case when u.id is null then 'unknown:' || encode(access.mac(identifier), 'hex') else 'login:' || u.id end, u.id, identifier,
-    coalesce(regexp_replace(u.password_hash, '[$][^$]*$', ''),
-      '$pbkdf2-sha256-chain$r=6,i=100000$' || rtrim(encode(substr(access.mac('salt:' || identifier), 1, 16), 'base64'), '=')));
+    access.recipe_of(u.id, identifier));
 end $$;
 --> statement-breakpoint
 -- Second half: {outcome: ok, claims} with a session and its first refresh token, or {outcome: refused | no_role}.
@@ -105,7 +117,7 @@ declare
   named text;
 begin
   if u.id is null then
-    select a.identifier, x.* into named, u.id from freehold.login_attempts a left join lateral (select a.user_id) x on true where a.id = attempt;
+    select a.identifier, a.user_id into named, u.id from freehold.login_attempts a where a.id = attempt;
     perform access.seal(request || jsonb_build_object('user_id', u.id, 'user_name', named));
     perform access.record('LOGIN_FAILED', 'login', 'user', u.id::text, null, null, 20);
     return jsonb_build_object('outcome', 'refused');
@@ -171,11 +183,12 @@ declare
   u freehold.users;
 begin
   select * into strict u from freehold.users x where x.id = access.principal();
-  return access.reserve(t, 'change:' || u.id, u.id, u.username, regexp_replace(u.password_hash, '[$][^$]*$', ''))
+  return access.reserve(t, 'change:' || u.id, u.id, u.username, access.recipe_of(u.id, u.username))
     || jsonb_build_object('username', u.username, 'email', u.email, 'given_name', u.given_name, 'family_name', u.family_name);
 end $$;
 --> statement-breakpoint
--- Second half: replaces the password and ends the person's other sessions. False when the current password was wrong.
+-- Second half: replaces the password and ends the person's other sessions; without a new hash it only settles the try. False when the
+-- current password was wrong.
 create function access.password_settle(tenant_id uuid, attempt uuid, digest text, new_hash text) returns boolean language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_tenant(tenant_id);
@@ -184,8 +197,12 @@ begin
   if u.id is null or u.id is distinct from access.principal() then
     perform access.record('PASSWORD_CHANGE_FAILED', 'update', 'user', access.principal()::text, null, null, 20);
     return false;
+  elsif new_hash is null then
+    return true;
   end if;
-  update freehold.users x set password_hash = new_hash, password_changed_at = now(), must_change_password = false, updated_at = now() where x.id = u.id;
+  update freehold.passwords p set replaced_at = now() where p.user_id = u.id and p.replaced_at is null;
+  insert into freehold.passwords (id, user_id, password_hash) values (gen_random_uuid(), u.id, new_hash);
+  update freehold.users x set password_changed_at = now(), must_change_password = false, updated_at = now() where x.id = u.id;
   update freehold.sessions x set ended_at = now(), ended_because = 'password_change'
   where x.user_id = u.id and x.ended_at is null and x.id <> access.session();
   return true;
@@ -228,10 +245,7 @@ create policy read_tenant on freehold.tenant for select to freehold_app using ((
 --> statement-breakpoint
 grant usage on schema freehold, access to freehold_app;
 --> statement-breakpoint
-grant select (id, username, email, email_verified, password_changed_at, must_change_password, given_name, family_name, role, is_active, locale, created_at, updated_at)
-  on freehold.users to freehold_app;
---> statement-breakpoint
-grant select on freehold.sessions, freehold.roles, freehold.permissions, freehold.role_permissions, freehold.user_roles, freehold.tenant to freehold_app;
+grant select on freehold.users, freehold.sessions, freehold.roles, freehold.permissions, freehold.role_permissions, freehold.user_roles, freehold.tenant to freehold_app;
 --> statement-breakpoint
 grant update (ended_at, ended_because) on freehold.sessions to freehold_app;
 --> statement-breakpoint

@@ -22,6 +22,8 @@ export async function demoTenant(options: {
   }
   const tenant = { subdomain: 'demo', url: url.replace('://', '://demo.'), ...admin }
   const login = await post('/auth/login', operator)
+  if (login.status !== 200 && login.body.code !== 'invalid_credentials')
+    throw new Error(`The first operator cannot log in: ${JSON.stringify(login.body)}`)
   if (login.status !== 200) {
     say('The first operator has another password by now; the tenant demo is left as it is.')
     return tenant

@@ -28,8 +28,10 @@ export type FirstAdmin = { email: string; username: string; password_hash: strin
 export function firstAdministrator(admin: FirstAdmin, preset: Preset): SQL[] {
   return [
     sql`set local role freehold_owner`,
-    sql`insert into freehold.users (id, username, email, password_hash, must_change_password, role)
-        values (gen_random_uuid(), ${admin.username}, ${admin.email}, ${admin.password_hash}, ${admin.must_change_password}, ${preset.administrator}) on conflict do nothing`,
+    sql`insert into freehold.users (id, username, email, must_change_password, role)
+        values (gen_random_uuid(), ${admin.username}, ${admin.email}, ${admin.must_change_password}, ${preset.administrator}) on conflict do nothing`,
+    sql`insert into freehold.passwords (id, user_id, password_hash)
+        select gen_random_uuid(), u.id, ${admin.password_hash} from freehold.users u where u.email = ${admin.email} on conflict do nothing`,
     sql`insert into freehold.user_roles (id, user_id, role_id)
         select gen_random_uuid(), u.id, r.id from freehold.users u, freehold.roles r
         where u.email = ${admin.email} and r.name = ${preset.administrator} on conflict do nothing`,

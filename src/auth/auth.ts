@@ -208,15 +208,16 @@ export async function changePassword(
     return (result.rows[0] as { answer: Reservation & Person }).answer
   })
   const rules = weaknesses(new_password, person)
-  if (new_password === current_password) rules.push('must not be the current password')
-  if (rules.length)
-    throw new Problem('invalid_request', undefined, { errors: rules.map((detail) => ({ pointer: '#/new_password', detail })) })
+  if (new_password.normalize('NFC') === current_password.normalize('NFC')) rules.push('must not be the current password')
   const compared = await digest(current_password, recipe)
-  const renewed = await hash(new_password)
+  // A new password that breaks a rule is no guess: the try is settled all the same, or it would hang as one under way.
+  const renewed = rules.length ? null : await hash(new_password)
   const [result] = await ctx.run(
     ctx.db.execute(sql`select access.password_settle(${ctx.realm.id}, ${attempt}, ${compared}, ${renewed}) as changed`),
   )
   if (result.rows[0]?.changed !== true) throw new Problem('invalid_credentials', 'The current password is not right.')
+  if (rules.length)
+    throw new Problem('invalid_request', undefined, { errors: rules.map((detail) => ({ pointer: '#/new_password', detail })) })
   log('password changed', { tenant: ctx.realm.subdomain, trace_id: ctx.request.trace_id, user: ctx.principal?.user_id ?? null })
 }
 

@@ -24,7 +24,7 @@ export const catalogue = {
     'Check identifier and password. After several failures wait before the next try.',
   ],
   forbidden: [403, 'Not permitted', 'Ask an administrator for the permission.'],
-  password_change_required: [403, 'The password must be changed first', 'POST /api/v1/auth/password-change, then go on.'],
+  password_change_required: [403, 'The password must be changed first', 'POST auth/password-change first, then go on.'],
   user_inactive: [403, 'The user is not active', 'Ask an administrator.'],
   tenant_inactive: [403, 'The tenant is not active', 'Ask the operator of this service.'],
   not_found: [404, 'There is nothing here', 'Check the address.'],

@@ -12,7 +12,7 @@ export async function prove(app_url: string, foreign: string[]): Promise<void> {
   await refused(app_url, sql`create table freehold.planted (id integer)`, 'create a table in the schema')
   await refused(app_url, sql`create temporary table planted (id integer)`, 'create a temporary table')
   await refused(app_url, sql`select inner_key from access.secrets`, 'read the key of the seal')
-  await refused(app_url, sql`select password_hash from freehold.users`, 'read a password hash')
+  await refused(app_url, sql`select password_hash from freehold.passwords`, 'read a password hash')
   const forged = sql`select set_config('access.facts', '{"user_id":"00000000-0000-0000-0000-000000000000","scope":"all"}', true), set_config('access.seal', repeat('0', 64), true)`
   const people = sql`select count(*)::integer as n from freehold.users`
   const results = [...(await batch(app_url, [people])), ...(await batch(app_url, [forged, people])).slice(1)]

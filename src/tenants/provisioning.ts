@@ -127,7 +127,7 @@ export const nextRun = (tenant_id: string, run_id: string, trace_id: string) => 
   sql`insert into platform.provisioning_steps (tenant_id, position, name, state, started_at, finished_at)
       select ${tenant_id}, s.position, s.name, case when s.position = 1 then 'done' else 'pending' end, case when s.position = 1 then now() end, case when s.position = 1 then now() end
       from jsonb_array_elements_text(${JSON.stringify(stepNames)}::jsonb) with ordinality as s (name, position)
-      on conflict (tenant_id, name) do update set state = 'pending', error = null, finished_at = null where platform.provisioning_steps.state = 'failed'`,
+      on conflict (tenant_id, name) do update set state = 'pending', error = null, started_at = null, finished_at = null where platform.provisioning_steps.state = 'failed'`,
 ]
 
 /** Hands a run to its Workflow instance. One that is there already goes on. */

@@ -3,7 +3,7 @@ import { platformPreset } from '../access/presets/platform.ts'
 import { firstAdministrator, seed } from '../access/seed.ts'
 import type { Config } from '../kernel/config.ts'
 import { batch } from '../kernel/db.ts'
-import { encrypt } from '../kernel/keyring.ts'
+import { decrypt, encrypt } from '../kernel/keyring.ts'
 import { hash } from '../kernel/password.ts'
 import { newToken } from '../kernel/token.ts'
 import { firstSigningKey } from './keys.ts'
@@ -33,9 +33,12 @@ export async function setUp(
   const fresh = crypto.randomUUID()
   const [, rows] = await batch(url, [
     sql`insert into platform.realm (id, refresh_key_sealed) values (${fresh}, ${await encrypt(config.ENCRYPTION_KEYS, fresh, 'refresh_key', newToken())}) on conflict do nothing`,
-    sql`select id from platform.realm`,
+    sql`select id, refresh_key_sealed from platform.realm`,
   ])
   const id = String(rows?.[0]?.id)
+  await decrypt(config.ENCRYPTION_KEYS, id, 'refresh_key', String(rows?.[0]?.refresh_key_sealed)).catch(() => {
+    throw new Error('ENCRYPTION_KEYS: this key ring does not open what is in the master. Use the one that it was set up with.')
+  })
   await batch(url, [...seed({ id, subdomain: '' }, platformPreset), sql`reset role`, await firstSigningKey(config, id)])
   if (!operator) return false
   const email = operator.email.normalize('NFKC').trim().toLowerCase()

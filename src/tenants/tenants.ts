@@ -18,7 +18,7 @@ const RESERVED =
   )
 
 const Email = z
-  .email()
+  .email('must be an e-mail address')
   .max(255)
   .transform((text) => text.normalize('NFKC').toLowerCase())
 const Line = z
