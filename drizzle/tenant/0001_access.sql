@@ -12,8 +12,9 @@ create table access.secrets (
   outer_key bytea not null
 );
 --> statement-breakpoint
--- HMAC-SHA-256 (RFC 2104) out of sha256 alone: the two padded keys are kept, so that no extension is needed.
-do $$
+-- Gives a database its own key, once. Not part of the migration, so that a database that is copied before it belongs to anybody holds none.
+-- HMAC-SHA-256 (RFC 2104) is made of sha256 alone: the two padded keys are kept, so that no extension is needed.
+create procedure access.make_secrets() language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   k bytea := sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())) || decode(repeat('00', 32), 'hex');
   i bytea := k;
@@ -23,7 +24,7 @@ begin
     i := set_byte(i, n, get_byte(k, n) # 54);
     o := set_byte(o, n, get_byte(k, n) # 92);
   end loop;
-  insert into access.secrets (inner_key, outer_key) values (i, o);
+  insert into access.secrets (inner_key, outer_key) values (i, o) on conflict do nothing;
 end $$;
 --> statement-breakpoint
 create function access.mac(message text) returns bytea language sql stable set search_path = pg_catalog, pg_temp as $$

@@ -8,6 +8,7 @@ import type { Preset } from './presets/preset.ts'
 export function seed(party: { id: string; subdomain: string }, preset: Preset): SQL[] {
   return [
     sql`set local role freehold_owner`,
+    sql`call access.make_secrets()`,
     sql`insert into freehold.tenant (id, subdomain) values (${party.id}, ${party.subdomain}) on conflict do nothing`,
     sql`select 1 / (select count(*) from freehold.tenant where id = ${party.id})::integer as is_ours`,
     sql`insert into freehold.permissions (id, name, is_system)

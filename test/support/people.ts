@@ -3,13 +3,23 @@ import { expect, inject } from 'vitest'
 
 /** One answer, read. `trips` and `master` are what Server-Timing says of the round trips. */
 export type Answer = { status: number; body: any; headers: Headers; trips: number; master: number }
-type Ask = { token?: string | undefined; tenant?: string; headers?: Record<string, string>; body?: unknown; form?: Record<string, string>; raw?: string; method?: string }
+type Ask = {
+  token?: string | undefined
+  tenant?: string
+  headers?: Record<string, string>
+  body?: unknown
+  form?: Record<string, string>
+  raw?: string
+  method?: string
+}
 
 const BASE = 'freehold.test'
 
 /** A request of the Worker from outside: `at` is a subdomain, '' the base domain. Every answer is held to its route's budget. */
 export async function call(at: string, path: string, ask: Ask = {}): Promise<Answer> {
-  const body = ask.raw ?? (ask.form ? new URLSearchParams(ask.form).toString() : ask.body === undefined ? undefined : JSON.stringify(ask.body))
+  const body =
+    ask.raw ??
+    (ask.form ? new URLSearchParams(ask.form).toString() : ask.body === undefined ? undefined : JSON.stringify(ask.body))
   const type = ask.form ? 'application/x-www-form-urlencoded' : 'application/json'
   const headers = {
     'User-Agent': 'cy/1.0',
@@ -20,11 +30,20 @@ export async function call(at: string, path: string, ask: Ask = {}): Promise<Ans
   }
   const method = ask.method ?? (body === undefined ? 'GET' : 'POST')
   const url = `http://${at ? `${at}.` : ''}${BASE}${path}`
-  const response = await exports.default.fetch(new Request(url, { method, headers, ...(body !== undefined && { body }), redirect: 'manual' }))
+  const response = await exports.default.fetch(
+    new Request(url, { method, headers, ...(body !== undefined && { body }), redirect: 'manual' }),
+  )
   const text = await response.text()
   const isJson = /json/.test(response.headers.get('Content-Type') ?? '')
-  const spent = (name: string) => Number(new RegExp(`${name};desc="(\\d+)"`).exec(response.headers.get('Server-Timing') ?? '')?.[1] ?? 0)
-  const answer = { status: response.status, body: isJson ? JSON.parse(text) : text, headers: response.headers, trips: spent('db'), master: spent('master') }
+  const spent = (name: string) =>
+    Number(new RegExp(`${name};desc="(\\d+)"`).exec(response.headers.get('Server-Timing') ?? '')?.[1] ?? 0)
+  const answer = {
+    status: response.status,
+    body: isJson ? JSON.parse(text) : text,
+    headers: response.headers,
+    trips: spent('db'),
+    master: spent('master'),
+  }
   if (response.ok) await holdToBudget(method, path, answer)
   else expect(response.headers.get('Content-Type'), `${method} ${path}: ${text}`).toBe('application/problem+json')
   return answer
@@ -46,7 +65,8 @@ async function holdToBudget(method: string, path: string, answer: Answer) {
   }
   const budget = budgets.find(([pattern, m]) => m === method && pattern.test(path.split('?')[0] ?? ''))
   const waited = answer.status === 201 && path.startsWith('/platform/v1/tenants')
-  if (budget && !waited) expect(answer.trips, `${method} ${path} may spend ${budget[2]} round trips`).toBeLessThanOrEqual(budget[2])
+  if (budget && !waited)
+    expect(answer.trips, `${method} ${path} may spend ${budget[2]} round trips`).toBeLessThanOrEqual(budget[2])
 }
 
 /** Logs the first operator in. */
@@ -80,7 +100,11 @@ export const wanted = (subdomain: string, more: Record<string, unknown> = {}) =>
 
 /** Makes a tenant through the door that operators use, and waits until it is active. */
 export async function makeTenant(subdomain: string, more: Record<string, unknown> = {}, token?: string): Promise<any> {
-  const answer = await call('', '/platform/v1/tenants', { token: token ?? (await operatorToken()), headers: { Prefer: 'wait=30' }, body: wanted(subdomain, more) })
+  const answer = await call('', '/platform/v1/tenants', {
+    token: token ?? (await operatorToken()),
+    headers: { Prefer: 'wait=30' },
+    body: wanted(subdomain, more),
+  })
   expect(answer.status, JSON.stringify(answer.body)).toBe(201)
   return answer.body
 }

@@ -1,0 +1,114 @@
+/** A realm from inside: its database as its owner, its signing key. For what HTTP cannot show, and for what must not pass. */
+import { decodeBase64IgnorePadding, encodeBase64NoPadding } from '@oslojs/encoding'
+import { type SQL, sql } from 'drizzle-orm'
+import { exportJWK, generateKeyPair, importJWK, type JWK, type JWTPayload, SignJWT } from 'jose'
+import { inject } from 'vitest'
+import { parseSettings } from '../../src/kernel/config.ts'
+import { batch, useSqlUrl } from '../../src/kernel/db.ts'
+import { decrypt, encrypt } from '../../src/kernel/keyring.ts'
+import { digest, hash } from '../../src/kernel/password.ts'
+
+type Rows = Record<string, any>[]
+export type Inside = {
+  id: string
+  url: string
+  kid: string
+  publicKey: JWK
+  privateKey: JWK
+  /** Runs statements as freehold_owner, who is above row level security, and gives the rows of the last one. */
+  asOwner: (...statements: SQL[]) => Promise<Rows>
+}
+
+/** A tenant that exists; '' is the platform's own realm. */
+export async function inside(subdomain: string): Promise<Inside> {
+  const config = parseSettings(inject('settings'))
+  useSqlUrl(config.NEON_SQL_URL)
+  const party = subdomain
+    ? sql`select id, owner_url_sealed from platform.tenants where subdomain = ${subdomain}`
+    : sql`select id from platform.realm`
+  const [[found], [key]] = (await batch(config.MASTER_DATABASE_URL, [
+    party,
+    sql`select * from platform.signing_keys where realm_id = (select id from (${party}) p) order by use_from limit 1`,
+  ])) as [Rows, Rows]
+  if (!found || !key) throw new Error(`There is no realm "${subdomain}".`)
+  const { id } = found
+  const open = (field: string, sealed: string) => decrypt(config.ENCRYPTION_KEYS, id, field, sealed)
+  const url = subdomain ? await open('owner_url', found.owner_url_sealed) : config.MASTER_DATABASE_URL
+  return {
+    id,
+    url: subdomain ? `http://${subdomain}.freehold.test` : 'http://freehold.test',
+    kid: key.kid,
+    publicKey: key.public_jwk,
+    privateKey: JSON.parse(await open(`signing_key:${key.kid}`, key.private_jwk_sealed)),
+    asOwner: async (...statements) => (await batch(url, [sql`set local role freehold_owner`, ...statements])).at(-1) ?? [],
+  }
+}
+
+export type Person = { id: string; username: string; email: string; password: string }
+
+/** A recipe that costs a thousandth, so that tests which are not about the cost do not wait for it. */
+const QUICK = '$pbkdf2-sha256-chain$r=1,i=600$cXVpY2stdGVzdC1zYWx0LTE'
+
+async function quickHash(password: string): Promise<string> {
+  const proof = new Uint8Array(decodeBase64IgnorePadding(await digest(password, QUICK)))
+  return `${QUICK}$${encodeBase64NoPadding(new Uint8Array(await crypto.subtle.digest('SHA-256', proof)))}`
+}
+
+type Described = { roles?: string[]; password?: string; fullCost?: boolean }
+
+/** Adds a person straight to the database; `roles` are names of roles that exist. Their logins are cheap, but with `fullCost`. */
+export async function addPerson(realm: Inside, username: string, described: Described = {}): Promise<Person> {
+  const { roles = ['user'], password = 'Violet-Anchor-38', fullCost = false } = described
+  const email = `${username}@people.test`
+  const password_hash = await (fullCost ? hash : quickHash)(password)
+  const [row] = await realm.asOwner(
+    sql`insert into freehold.users (id, username, email, role, given_name, family_name)
+      values (gen_random_uuid(), ${username}, ${email}, 'user', 'Cyan', 'Okonkwo')`,
+    sql`insert into freehold.passwords (id, user_id, password_hash)
+      select gen_random_uuid(), id, ${password_hash} from freehold.users where username = ${username}`,
+    sql`insert into freehold.user_roles (id, user_id, role_id) select gen_random_uuid(), u.id, r.id from freehold.users u, freehold.roles r
+      where u.username = ${username} and r.name in (select jsonb_array_elements_text(${JSON.stringify(roles)}::jsonb))`,
+    sql`select id from freehold.users where username = ${username}`,
+  )
+  return { id: row?.id, username, email, password }
+}
+
+/** Takes the password of a person away, as of one who only ever logs in elsewhere. */
+export const takePassword = (realm: Inside, username: string) =>
+  realm.asOwner(sql`delete from freehold.passwords where user_id = (select id from freehold.users where username = ${username})`)
+
+type Forged = { header?: Record<string, unknown>; claims?: JWTPayload & Record<string, unknown>; without?: string[]; key?: JWK }
+
+/** A token that the realm itself might have signed, but for what `forged` changes. */
+export async function forge(realm: Inside, subject: { sub: string; sid: string }, forged: Forged = {}): Promise<string> {
+  const now = Math.floor(Date.now() / 1000)
+  const payload: JWTPayload = {
+    iss: realm.url,
+    aud: realm.url,
+    tid: realm.id,
+    iat: now,
+    exp: now + 900,
+    uid: subject.sub,
+    ...subject,
+    ...forged.claims,
+  }
+  for (const name of forged.without ?? []) delete payload[name]
+  return new SignJWT(payload)
+    .setProtectedHeader({ alg: 'ES256', typ: 'at+jwt', kid: realm.kid, ...forged.header })
+    .sign(await importJWK(forged.key ?? realm.privateKey, 'ES256'))
+}
+
+/** Gives a tenant a second signing key, to be used `later` ("1 hour"). */
+export async function publishKey(subdomain: string, later: string): Promise<{ kid: string; privateKey: JWK }> {
+  const config = parseSettings(inject('settings'))
+  const { id } = await inside(subdomain)
+  const pair = await generateKeyPair('ES256', { extractable: true })
+  const [shown, privateKey] = [await exportJWK(pair.publicKey), await exportJWK(pair.privateKey)]
+  const kid = crypto.randomUUID()
+  const sealed = await encrypt(config.ENCRYPTION_KEYS, id, `signing_key:${kid}`, JSON.stringify(privateKey))
+  await batch(config.MASTER_DATABASE_URL, [
+    sql`insert into platform.signing_keys (kid, realm_id, public_jwk, private_jwk_sealed, use_from)
+      values (${kid}, ${id}, ${JSON.stringify({ ...shown, kid, alg: 'ES256', use: 'sig' })}::jsonb, ${sealed}, now() + ${later}::interval)`,
+  ])
+  return { kid, privateKey }
+}
