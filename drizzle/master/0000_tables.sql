@@ -3,6 +3,7 @@ CREATE SCHEMA "platform";
 CREATE TABLE "platform"."homes" (
 	"id" uuid PRIMARY KEY NOT NULL,
 	"name" text NOT NULL,
+	"kind" text NOT NULL,
 	"state" text NOT NULL,
 	"region" text NOT NULL,
 	"project_id" text,
@@ -81,6 +82,7 @@ CREATE TABLE "platform"."tenants" (
 	"users_counted" integer DEFAULT 0 NOT NULL,
 	"database_name" text NOT NULL,
 	"home_id" uuid,
+	"branch_id" text,
 	"app_url_sealed" text,
 	"owner_url_sealed" text,
 	"refresh_key_sealed" text,
@@ -97,7 +99,7 @@ CREATE TABLE "platform"."tenants" (
 ALTER TABLE "platform"."provisioning_runs" ADD CONSTRAINT "provisioning_runs_tenant_id_tenants_id_fk" FOREIGN KEY ("tenant_id") REFERENCES "platform"."tenants"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "platform"."provisioning_steps" ADD CONSTRAINT "provisioning_steps_tenant_id_tenants_id_fk" FOREIGN KEY ("tenant_id") REFERENCES "platform"."tenants"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "platform"."tenants" ADD CONSTRAINT "tenants_home_id_homes_id_fk" FOREIGN KEY ("home_id") REFERENCES "platform"."homes"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
-CREATE UNIQUE INDEX "homes_one_opening" ON "platform"."homes" USING btree ("state") WHERE "platform"."homes"."state" = 'opening';--> statement-breakpoint
+CREATE UNIQUE INDEX "homes_one_opening" ON "platform"."homes" USING btree ("kind") WHERE "platform"."homes"."state" = 'opening';--> statement-breakpoint
 CREATE UNIQUE INDEX "provisioning_runs_attempt" ON "platform"."provisioning_runs" USING btree ("tenant_id","attempt");--> statement-breakpoint
 CREATE UNIQUE INDEX "provisioning_runs_one_running" ON "platform"."provisioning_runs" USING btree ("tenant_id") WHERE "platform"."provisioning_runs"."state" = 'running';--> statement-breakpoint
 CREATE INDEX "provisioning_runs_lease" ON "platform"."provisioning_runs" USING btree ("lease_until") WHERE "platform"."provisioning_runs"."state" = 'running';--> statement-breakpoint

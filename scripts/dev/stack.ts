@@ -17,6 +17,7 @@ const NAMES = [
   'DEFAULT_TENANT',
   'ENCRYPTION_KEYS',
   'HOME_CAPACITY',
+  'HOME_BRANCHES',
   'NEON_POLL_MS',
 ] as const
 

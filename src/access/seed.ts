@@ -2,7 +2,7 @@ import { type SQL, sql } from 'drizzle-orm'
 import type { Preset } from './presets/preset.ts'
 
 /**
- * The statements that give a fresh database its identity, permissions and roles. Run by the owner login; repeatable: what is there
+ * The statements that give a fresh database its key, identity, permissions and roles. Run by the owner login; repeatable: what is there
  * stays. A database that belongs to somebody else fails the last statement.
  */
 export function seed(party: { id: string; subdomain: string }, preset: Preset): SQL[] {

@@ -49,6 +49,7 @@ export const Settings = z.object({
   NEON_REGION: z.string().default('aws-us-east-1'),
   NEON_ORG_ID: z.string().optional(),
   NEON_POLL_MS: z.coerce.number().int().min(1).max(60_000).default(500),
+  HOME_BRANCHES: z.coerce.number().int().min(1).max(5000).default(8),
   HOME_CAPACITY: z.coerce.number().int().min(1).max(500).default(400),
   TENANT_DB_TEMPLATE: DatabaseTemplate.default('freehold_{subdomain}'),
   DEFAULT_TENANT: Label.optional(),

@@ -26,34 +26,69 @@ export function neonWords(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }
 
+type At = { project_id: string; branch_id: string; owner_role: string }
+
+const refs = (operations: OperationRef[]) => operations.map(({ id, project_id }) => ({ id, project_id }))
+const ENDED = ['finished', 'skipped', 'failed', 'error', 'cancelled']
+
+/** Operations of a project that are under way: what to wait for when the answer that named them was lost. */
+export async function underWay(neon: NeonApi, project_id: string): Promise<OperationRef[]> {
+  const { items } = await neon.operations.list({ projectId: project_id }).page()
+  return refs(items.filter((operation) => !ENDED.includes(operation.status)))
+}
+
 /**
- * Creates a database through the API and returns the operations to wait for. One that is there already is adopted: the answer of an
- * earlier try was lost, and whose it is, the seed proves.
+ * Creates a database and returns the operations to wait for. One that is there already is adopted: the answer of an earlier try was
+ * lost, and whose it is, the seed proves.
  */
 export async function createDatabase(
   neon: NeonApi,
-  home: { project_id: string; branch_id: string; owner_role: string },
+  { project_id, branch_id, owner_role }: At,
   name: string,
 ): Promise<OperationRef[]> {
-  const { project_id, branch_id, owner_role } = home
   try {
-    const { operations } = await raw.createProjectBranchDatabase({
-      client: neon.client,
-      path: { project_id, branch_id },
-      body: { database: { name, owner_name: owner_role } },
-      throwOnError: true,
-    })
-    return operations.map(({ id, project_id }) => ({ id, project_id }))
+    const path = { project_id, branch_id }
+    const body = { database: { name, owner_name: owner_role } }
+    return refs((await raw.createProjectBranchDatabase({ client: neon.client, path, body, throwOnError: true })).operations)
   } catch (error) {
     if (!isConflict(error)) throw error
-    const pending = await neon.operations.list({ projectId: project_id })
-    const found: OperationRef[] = []
-    for await (const operation of pending) {
-      if (['finished', 'skipped', 'failed', 'error', 'cancelled'].includes(operation.status) || found.length >= 20) break
-      found.push({ id: operation.id, project_id })
-    }
-    return found
+    return underWay(neon, project_id)
   }
+}
+
+/** Creates a child branch with a compute, or adopts the one of that name. */
+export async function createBranch(neon: NeonApi, { project_id, branch_id: parent_id }: At, name: string) {
+  try {
+    const body = { branch: { parent_id, name }, endpoints: [{ type: 'read_write' as const }] }
+    const made = await raw.createProjectBranch({ client: neon.client, path: { project_id }, body, throwOnError: true })
+    return { branch_id: made.branch.id, operations: refs(made.operations) }
+  } catch (error) {
+    if (!isConflict(error)) throw error
+    const known = (await neon.branches.list({ projectId: project_id, search: name }).all()).find((branch) => branch.name === name)
+    if (!known) throw error
+    return { branch_id: known.id, operations: await underWay(neon, project_id) }
+  }
+}
+
+/** Gives an API role of a branch a password of its own, and waits until the old one is gone. */
+export async function resetPassword(neon: NeonApi, { project_id, branch_id, owner_role }: At): Promise<void> {
+  const path = { project_id, branch_id, role_name: owner_role }
+  const { operations } = await raw.resetProjectBranchRolePassword({ client: neon.client, path, throwOnError: true })
+  await waitFor(neon, refs(operations))
+}
+
+/** Renames a database, and waits until that is done. One that has the new name already is left as it is. */
+export async function renameDatabase(neon: NeonApi, { project_id, branch_id }: At, from: string, to: string): Promise<void> {
+  const databases = await neon.postgres.databases.list({ projectId: project_id, branchId: branch_id })
+  if (databases.some((database) => database.name === to)) return
+  const path = { project_id, branch_id, database_name: from }
+  const { operations } = await raw.updateProjectBranchDatabase({
+    client: neon.client,
+    path,
+    body: { database: { name: to } },
+    throwOnError: true,
+  })
+  await waitFor(neon, refs(operations))
 }
 
 /** Waits until operations have finished, one after another. Fails when one failed, or takes more than a minute. */

@@ -7,7 +7,7 @@ import type { Env } from '../kernel/env.ts'
 import { decrypt } from '../kernel/keyring.ts'
 import { log } from '../kernel/log.ts'
 import { traceId } from '../kernel/trace.ts'
-import type { Job } from './isolation.ts'
+import type { Job } from './job.ts'
 import { neonApi, neonWords } from './neon.ts'
 import { type Result, stepNames, steps } from './steps.ts'
 
@@ -90,6 +90,7 @@ async function jobOf(config: Config, t: Row, h: Row | null): Promise<Job> {
       isolation: text(t.isolation),
       role_preset: text(t.role_preset),
       database_name: text(t.database_name),
+      branch_id: t.branch_id ?? null,
       app_url: await open(t.id, 'app_url', t.app_url_sealed),
       owner_url: await open(t.id, 'owner_url', t.owner_url_sealed),
       initial_admin: await open(t.id, 'initial_admin', t.initial_admin_sealed),

@@ -6,7 +6,8 @@ import type { Env } from '../kernel/env.ts'
 import { decrypt, encrypt } from '../kernel/keyring.ts'
 import { newToken } from '../kernel/token.ts'
 import { tenantMigrations } from './bundled.ts'
-import { isolations, type Job } from './isolation.ts'
+import { isolations } from './isolation.ts'
+import type { Job } from './job.ts'
 import { firstSigningKey } from './keys.ts'
 import { migrate } from './migrations.ts'
 import { type OperationRef, waitFor } from './neon.ts'
@@ -36,7 +37,7 @@ export const steps: Record<string, Step> = {
     const urls =
       tenant.app_url && tenant.owner_url
         ? { app_url: tenant.app_url, owner_url: tenant.owner_url }
-        : isolationOf(job).urls(job, made)
+        : await isolationOf(job).urls(job, made)
     const app_url = await encrypt(config.ENCRYPTION_KEYS, tenant.id, 'app_url', urls.app_url)
     const owner_url = await encrypt(config.ENCRYPTION_KEYS, tenant.id, 'owner_url', urls.owner_url)
     await batch(config.MASTER_DATABASE_URL, [

@@ -17,12 +17,17 @@ export const realm = platform.table(
   (t) => [check('realm_is_one', sql`${t.one}`)],
 )
 
-/** A project and branch that tenants' databases are put into. `owner_url_sealed` connects as its API role. */
+/**
+ * Where tenants are put: a branch whose databases they get (kind `database`), or a template branch whose children they get (`branch`).
+ * `owner_url_sealed` connects as its API role to its own database.
+ */
 export const homes = platform.table(
   'homes',
   {
     id: uuid().primaryKey(),
     name: text().notNull().unique(),
+    /** Which isolation finds room here. */
+    kind: text({ enum: ['database', 'branch'] }).notNull(),
     state: text({ enum: ['opening', 'open'] }).notNull(),
     region: text().notNull(),
     project_id: text(),
@@ -36,7 +41,7 @@ export const homes = platform.table(
     created_at: moment().notNull().defaultNow(),
   },
   (t) => [
-    uniqueIndex('homes_one_opening').on(t.state).where(sql`${t.state} = 'opening'`),
+    uniqueIndex('homes_one_opening').on(t.kind).where(sql`${t.state} = 'opening'`),
     check('homes_room', sql`${t.taken} between 0 and ${t.capacity}`),
     check(
       'homes_open',
@@ -60,7 +65,7 @@ export const tenants = platform.table(
     environment: text({ enum: ['demo', 'production'] }).notNull(),
     status: text({ enum: ['provisioning', 'active', 'inactive', 'failed'] }).notNull(),
     is_active: boolean().notNull().generatedAlwaysAs(sql`status = 'active'`),
-    isolation: text({ enum: ['database'] }).notNull(),
+    isolation: text({ enum: ['database', 'branch'] }).notNull(),
     role_preset: text().notNull(),
     limits: jsonb().$type<Record<string, number>>().notNull().default({}),
     config: jsonb().$type<Record<string, unknown>>().notNull().default({}),
@@ -68,6 +73,8 @@ export const tenants = platform.table(
     users_counted: integer().notNull().default(0),
     database_name: text().notNull(),
     home_id: uuid().references(() => homes.id),
+    /** The tenant's own branch; null where it has none. */
+    branch_id: text(),
     app_url_sealed: text(),
     owner_url_sealed: text(),
     refresh_key_sealed: text(),
