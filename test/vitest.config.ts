@@ -1,41 +1,39 @@
 import { fileURLToPath } from 'node:url'
 import { cloudflareTest } from '@cloudflare/vitest-plugin'
-import { defineConfig } from 'vitest/config'
+import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
+
+/** Tests that run in workerd beside the Worker, in front of real Postgres and a local Neon of their own. */
+const inWorker = (name: string, include: string[], exclude: string[]): TestProjectInlineConfiguration => ({
+  plugins: [
+    cloudflareTest(({ inject }) => ({
+      remoteBindings: false,
+      wrangler: { configPath: `${root}wrangler.toml` },
+      miniflare: { cf: false, bindings: inject('settings') },
+    })),
+  ],
+  test: {
+    name,
+    root,
+    include,
+    exclude: ['node_modules/**', ...exclude],
+    globalSetup: ['./test/support/node/stack.ts'],
+    setupFiles: ['./test/support/production.ts'],
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
+  },
+})
 
 export default defineConfig({
   test: {
     silent: 'passed-only',
+    maxWorkers: 2,
     projects: [
-      {
-        test: {
-          name: 'node',
-          root,
-          include: ['test/**/*.node.test.ts'],
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
-        },
-      },
-      {
-        plugins: [
-          cloudflareTest(({ inject }) => ({
-            remoteBindings: false,
-            wrangler: { configPath: `${root}wrangler.toml` },
-            miniflare: { cf: false, bindings: inject('settings') },
-          })),
-        ],
-        test: {
-          name: 'worker',
-          root,
-          include: ['test/**/*.test.ts'],
-          exclude: ['test/**/*.node.test.ts', 'node_modules/**'],
-          globalSetup: ['./test/support/node/stack.ts'],
-          setupFiles: ['./test/support/production.ts'],
-          testTimeout: 30_000,
-          hookTimeout: 60_000,
-        },
-      },
+      { test: { name: 'node', root, include: ['test/**/*.node.test.ts'], testTimeout: 60_000, hookTimeout: 60_000 } },
+      inWorker('worker', ['test/**/*.test.ts'], ['test/**/*.node.test.ts', 'test/faults/**']),
+      // Faults are switched on for all who use that Neon: these run apart from the others, one file after another.
+      inWorker('faults', ['test/faults/**/*.test.ts'], []),
     ],
   },
 })

@@ -12,6 +12,7 @@ CREATE TABLE "platform"."homes" (
 	"owner_url_sealed" text,
 	"capacity" integer NOT NULL,
 	"taken" integer DEFAULT 0 NOT NULL,
+	"refused" text,
 	"lease_until" timestamp with time zone NOT NULL,
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
 	CONSTRAINT "homes_name_unique" UNIQUE("name"),

@@ -38,6 +38,8 @@ alter table platform.signing_keys enable row level security;
 --> statement-breakpoint
 create policy operators on platform.tenants to freehold_app using ((select access.scope()) = 'all') with check ((select access.scope()) = 'all');
 --> statement-breakpoint
+create policy operators on platform.homes for select to freehold_app using ((select access.scope()) = 'all');
+--> statement-breakpoint
 create policy operators on platform.provisioning_runs to freehold_app using ((select access.scope()) = 'all') with check ((select access.scope()) = 'all');
 --> statement-breakpoint
 create policy operators on platform.provisioning_steps to freehold_app using ((select access.scope()) = 'all') with check ((select access.scope()) = 'all');
@@ -49,5 +51,7 @@ grant usage on sequence platform.registry_v to freehold_app;
 grant select (id, subdomain, legal_name, tax_id, country, admin_email, contact_name, region, plan, environment, status, is_active, isolation,
   role_preset, limits, config, schema_version, users_counted, database_name, home_id, v, published_v, created_at, updated_at, deleted_at),
   insert, update (status) on platform.tenants to freehold_app;
+--> statement-breakpoint
+grant select (id, name, kind, state, capacity, taken, refused, lease_until) on platform.homes to freehold_app;
 --> statement-breakpoint
 grant select, insert, update on platform.provisioning_runs, platform.provisioning_steps to freehold_app;

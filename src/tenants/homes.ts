@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm'
 import type { Config } from '../kernel/config.ts'
 import { batch } from '../kernel/db.ts'
 import { encrypt } from '../kernel/keyring.ts'
-import { type NeonApi, underWay, waitFor } from './neon.ts'
+import { isLimit, type NeonApi, neonWords, underWay, waitFor } from './neon.ts'
 
 const WAIT_MS = 20_000
 const PAUSE_MS = 250
@@ -31,19 +31,44 @@ export async function takePlace(config: Config, neon: NeonApi, tenant_id: string
   throw new Error('No home has room and none could be opened in time.')
 }
 
+/** There is no room and Neon gives no more. Trying again soon does not help. */
+export class NoCapacity extends Error {}
+
+/** Opens the next home before the last one is full: when at most a tenth of a kind's places is free, or one. */
+export async function keepSpare(config: Config, neon: NeonApi, kind: Kind): Promise<void> {
+  const [rows] = await batch(config.MASTER_DATABASE_URL, [
+    sql`select coalesce(sum(capacity - taken), 0)::integer <= greatest(1, max(capacity) / 10) as scarce from platform.homes where kind = ${kind} and state = 'open'`,
+  ])
+  if (rows?.[0]?.scarce) await openHome(config, neon, kind, true)
+}
+
 /** Opens the next home, unless somebody else is about it. What Neon made for a name already is adopted. */
-async function openHome(config: Config, neon: NeonApi, kind: Kind): Promise<boolean> {
+async function openHome(config: Config, neon: NeonApi, kind: Kind, spare = false): Promise<boolean> {
   const capacity = kind === 'branch' ? config.HOME_BRANCHES : config.HOME_CAPACITY
   const [, claimed] = await batch(config.MASTER_DATABASE_URL, [
     sql`insert into platform.homes (id, name, kind, state, region, capacity, lease_until)
         select gen_random_uuid(), ${NAMES[kind]} || (count(*) + 1), ${kind}, 'opening', ${config.NEON_REGION}, ${capacity}, now()
-        from platform.homes where kind = ${kind} having not bool_or(state = 'open' and taken < capacity) or count(*) = 0
+        from platform.homes where kind = ${kind} having ${spare} or not bool_or(state = 'open' and taken < capacity) or count(*) = 0
         on conflict do nothing`,
     sql`update platform.homes set lease_until = now() + interval '1 minute' where kind = ${kind} and state = 'opening' and lease_until <= now()
         returning id, name, region`,
   ])
   const home = claimed?.[0] as { id: string; name: string; region: string } | undefined
   if (!home) return false
+  try {
+    await openClaimed(config, neon, home)
+  } catch (error) {
+    const refused = isLimit(error) ? neonWords(error) : null
+    await batch(config.MASTER_DATABASE_URL, [
+      sql`update platform.homes set refused = ${refused}, lease_until = case when ${refused}::text is null then now() else now() + interval '5 minutes' end
+          where id = ${home.id} and state = 'opening'`,
+    ])
+    throw refused ? new NoCapacity(refused) : error
+  }
+  return true
+}
+
+async function openClaimed(config: Config, neon: NeonApi, home: { id: string; name: string; region: string }): Promise<void> {
   const { project_id, branch_id, owner_role, database } = await projectFor(neon, home)
   const owner_url = await neon.postgres.connectionString({
     projectId: project_id,
@@ -55,10 +80,9 @@ async function openHome(config: Config, neon: NeonApi, kind: Kind): Promise<bool
   await prepareHome(owner_url, database)
   const sealed = await encrypt(config.ENCRYPTION_KEYS, home.id, 'owner_url', owner_url)
   await batch(config.MASTER_DATABASE_URL, [
-    sql`update platform.homes set state = 'open', project_id = ${project_id}, branch_id = ${branch_id}, owner_role = ${owner_role}, owner_url_sealed = ${sealed}
+    sql`update platform.homes set state = 'open', project_id = ${project_id}, branch_id = ${branch_id}, owner_role = ${owner_role}, owner_url_sealed = ${sealed}, refused = null
         where id = ${home.id} and state = 'opening'`,
   ])
-  return true
 }
 
 async function projectFor(neon: NeonApi, home: { name: string; region: string }) {

@@ -20,6 +20,9 @@ export type OperationRef = { id: string; project_id: string }
 /** True when Neon says that the name is taken: what was asked for is there already. */
 export const isConflict = (error: unknown) => isNeonError(error) && error.kind === 'api' && error.status === 409
 
+/** True when Neon will not give more: a limit of the plan. */
+export const isLimit = (error: unknown) => isNeonError(error) && error.kind === 'api' && /_LIMIT_EXCEEDED$/.test(error.code ?? '')
+
 /** What Neon said, in one line, for the record of a step. */
 export function neonWords(error: unknown): string {
   if (isNeonError(error) && error.kind === 'api') return `Neon answered ${error.status}: ${error.message}`

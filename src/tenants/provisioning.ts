@@ -7,6 +7,7 @@ import type { Env } from '../kernel/env.ts'
 import { decrypt } from '../kernel/keyring.ts'
 import { log } from '../kernel/log.ts'
 import { traceId } from '../kernel/trace.ts'
+import { type Kind, keepSpare, NoCapacity } from './homes.ts'
 import type { Job } from './job.ts'
 import { neonApi, neonWords } from './neon.ts'
 import { type Result, stepNames, steps } from './steps.ts'
@@ -29,6 +30,7 @@ export class Provisioning extends WorkflowEntrypoint<Env, { run_id: string }> {
         await step.do(name, { retries, timeout: '2 minutes' }, () => runStep(this.env, config, run_id, name))
       }
       await step.do('finish', { retries, timeout: '1 minute' }, () => finish(config, run_id, 'done'))
+      await step.do('spare', { retries: { limit: 0, delay: 0 }, timeout: '2 minutes' }, () => spare(config, run_id))
     } catch {
       // What went wrong is in the step's row, in Neon's words.
       await step.do('give up', { retries, timeout: '1 minute' }, () => finish(config, run_id, 'failed'))
@@ -71,7 +73,7 @@ async function runStep(env: Env, config: Config, run_id: string, name: string): 
     const words = reason(error)
     log('provisioning step failed', { ...about, trace_id: String(found.trace_id), error: words })
     await record('running', words, undefined)
-    throw new Error(words)
+    throw error instanceof NoCapacity ? new NonRetryableError(words) : new Error(words)
   }
 }
 
@@ -121,13 +123,25 @@ async function finish(config: Config, run_id: string, state: 'done' | 'failed'):
   ])
 }
 
-/** The statements that start the next attempt of a tenant: a run, and the steps that are not done yet. Only one run runs at a time. */
+/** The tenant is there; what follows is for the next one, and may fail without harm. */
+async function spare(config: Config, run_id: string): Promise<void> {
+  const [rows] = await batch(config.MASTER_DATABASE_URL, [
+    sql`select t.isolation from platform.provisioning_runs r join platform.tenants t on t.id = r.tenant_id where r.id = ${run_id}`,
+  ])
+  await keepSpare(config, neonApi(config), rows?.[0]?.isolation as Kind).catch((error) =>
+    log('no spare home', { error: neonWords(error) }),
+  )
+}
+
+/** The statements that start the next attempt of a tenant that is being made: a run, if none runs, and the steps that are not done yet. */
 export const nextRun = (tenant_id: string, run_id: string, trace_id: string) => [
   sql`insert into platform.provisioning_runs (id, tenant_id, attempt, state, lease_until, trace_id)
-      select ${run_id}, ${tenant_id}, count(*) + 1, 'running', now() + ${LEASE}, ${trace_id} from platform.provisioning_runs where tenant_id = ${tenant_id}`,
+      select ${run_id}, ${tenant_id}, count(*) + 1, 'running', now() + ${LEASE}, ${trace_id} from platform.provisioning_runs where tenant_id = ${tenant_id}
+      having exists (select from platform.tenants where id = ${tenant_id} and status = 'provisioning') and not coalesce(bool_or(state = 'running'), false)`,
   sql`insert into platform.provisioning_steps (tenant_id, position, name, state, started_at, finished_at)
       select ${tenant_id}, s.position, s.name, case when s.position = 1 then 'done' else 'pending' end, case when s.position = 1 then now() end, case when s.position = 1 then now() end
       from jsonb_array_elements_text(${JSON.stringify(stepNames)}::jsonb) with ordinality as s (name, position)
+      where exists (select from platform.provisioning_runs where id = ${run_id})
       on conflict (tenant_id, name) do update set state = 'pending', error = null, started_at = null, finished_at = null where platform.provisioning_steps.state = 'failed'`,
 ]
 

@@ -35,7 +35,7 @@ tenantRoutes.openapi(
     trips: 1,
     body: NewTenant,
     returns: { 201: MadeTenant, 202: MadeTenant },
-    problems: ['subdomain_taken', 'tax_id_taken'],
+    problems: ['subdomain_taken', 'tax_id_taken', 'no_capacity'],
   }),
   async (c) => {
     const { tenant, run_id } = await createTenant(c.var.ctx, c.req.valid('json'))
@@ -95,7 +95,7 @@ tenantRoutes.openapi(
     path: '/{id}/retry',
     summary: 'Go on with a tenant that failed',
     permission: 'tenant:retry',
-    trips: 2,
+    trips: 1,
     params: Id,
     returns: { 202: Tenant },
     problems: ['not_found', 'illegal_state'],

@@ -36,6 +36,8 @@ export const homes = platform.table(
     owner_url_sealed: text(),
     capacity: integer().notNull(),
     taken: integer().notNull().default(0),
+    /** Neon's words when it would not give another: until the lease runs out nobody asks again. */
+    refused: text(),
     /** Who opens a home holds it until then. */
     lease_until: moment().notNull(),
     created_at: moment().notNull().defaultNow(),

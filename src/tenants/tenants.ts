@@ -124,7 +124,7 @@ export async function databaseName(template: string, subdomain: string): Promise
 /**
  * Reserves a tenant and the run that will make it; the caller starts the run. One round trip to the master; `tenant:create`. A password is
  * generated when none is given, is in the answer this once, and must be changed at the first login. Fails with subdomain_taken,
- * tax_id_taken, invalid_request.
+ * tax_id_taken, no_capacity, invalid_request.
  */
 export async function createTenant(
   ctx: Ctx,
@@ -145,14 +145,18 @@ export async function createTenant(
   const sealed = await encrypt(ctx.config.ENCRYPTION_KEYS, id, 'initial_admin', JSON.stringify(admin))
   const database_name = await databaseName(ctx.config.TENANT_DB_TEMPLATE, given.subdomain)
   const insert = sql`insert into platform.tenants as t (id, subdomain, legal_name, tax_id, country, region, admin_email, contact_name, plan, environment, status, isolation, role_preset, database_name, initial_admin_sealed)
-    values (${id}, ${given.subdomain}, ${given.legal_name}, ${given.tax_id}, ${given.country}, ${ctx.config.NEON_REGION}, ${given.admin_email}, ${given.contact_name ?? null}, ${given.plan ?? null},
-      ${given.environment}, 'provisioning', ${given.isolation}, ${given.role_preset}, ${database_name}, ${sealed}) returning ${shown}`
+    select ${id}, ${given.subdomain}, ${given.legal_name}, ${given.tax_id}, ${given.country}, ${ctx.config.NEON_REGION}, ${given.admin_email}, ${given.contact_name ?? null}, ${given.plan ?? null},
+      ${given.environment}, 'provisioning', ${given.isolation}, ${given.role_preset}, ${database_name}, ${sealed}
+    where exists (select from platform.homes h where h.kind = ${given.isolation} and h.state = 'open' and h.taken < h.capacity)
+      or not exists (select from platform.homes h where h.kind = ${given.isolation} and h.refused is not null and h.lease_until > now())
+    returning ${shown}`
   try {
     const [result] = await ctx.run(
       ctx.db.execute(insert),
       ...nextRun(id, run_id, ctx.request.trace_id).map((statement: SQL) => ctx.db.execute(statement)),
     )
-    const [row = {}] = rowsOf(result)
+    const [row] = rowsOf(result)
+    if (!row) throw new Problem('no_capacity')
     const initial_admin = { email: admin.email, ...(must_change_password && { password }), must_change_password }
     return { tenant: { ...wire(ctx.config, row), initial_admin }, run_id }
   } catch (error) {
@@ -217,11 +221,10 @@ export async function getProvisioning(ctx: Ctx, id: string): Promise<z.infer<typ
   return { data: rowsOf(result) as z.infer<typeof Step>[], next_cursor: null, status: row.status as TenantWire['status'] }
 }
 
-/** Starts the next attempt of a tenant that failed. Two round trips to the master; `tenant:retry`. Fails with illegal_state. */
+/** Starts the next attempt of a tenant that failed. One round trip to the master; `tenant:retry`. Fails with not_found, illegal_state. */
 export async function retryTenant(ctx: Ctx, id: string): Promise<{ run_id: string; tenant: TenantWire }> {
   const run_id = crypto.randomUUID()
-  const tenant = await setStatus(ctx, id, 'failed', 'provisioning')
-  await ctx.run(...nextRun(id, run_id, ctx.request.trace_id).map((statement) => ctx.db.execute(statement)))
+  const tenant = await setStatus(ctx, id, 'failed', 'provisioning', nextRun(id, run_id, ctx.request.trace_id))
   return { run_id, tenant }
 }
 
@@ -229,10 +232,17 @@ export async function retryTenant(ctx: Ctx, id: string): Promise<{ run_id: strin
  * Takes a tenant from one state to another, in the master. What the tenant's own database must learn of it is `spread`'s (lifecycle.ts). One
  * round trip. Fails with not_found, illegal_state.
  */
-export async function setStatus(ctx: Ctx, id: string, from: TenantWire['status'], to: TenantWire['status']): Promise<TenantWire> {
+export async function setStatus(
+  ctx: Ctx,
+  id: string,
+  from: TenantWire['status'],
+  to: TenantWire['status'],
+  then: SQL[] = [],
+): Promise<TenantWire> {
   const [changed, found] = await ctx.run(
     ctx.db.execute(sql`update platform.tenants set status = ${to} where id = ${id} and status = ${from} returning id`),
     ctx.db.execute(sql`select ${shown} from platform.tenants t where t.id = ${id}`),
+    ...then.map((statement) => ctx.db.execute(statement)),
   )
   const [row] = rowsOf(found)
   if (!row) throw new Problem('not_found')
