@@ -186,6 +186,12 @@ describe('a login is not overrun', () => {
     expectProblem(answer, answer.status, answer.status === 400 ? 'invalid_request' : 'invalid_credentials')
   })
 
+  it('by an identifier that is no text: half a character never reaches the database', async () => {
+    const answer = await call('doorway', '/api/v1/auth/login', { raw: '{"username":"da\\ud800na","password":"x"}' })
+    expectProblem(answer, 400, 'invalid_request')
+    expect(pointers(answer)).toEqual(['#/username'])
+  })
+
   it('and leaves no try hanging, whatever it was sent', async () => {
     const [row] = await realm.asOwner(sql`select count(*)::int as hanging from freehold.login_attempts where state = 'reserved'`)
     expect(row).toEqual({ hanging: 0 })
