@@ -11,7 +11,6 @@ import { digest, hash, weaknesses } from '../kernel/password.ts'
 import { Problem } from '../kernel/problem.ts'
 import { ACCESS_TOKEN_SECONDS, newToken, sign, successorOf, tokenHash } from '../kernel/token.ts'
 import { sessions } from '../sessions/table.ts'
-import { users } from '../users/table.ts'
 
 const Password = z.string().min(1).max(1024)
 const Name = z
@@ -55,40 +54,6 @@ export const Tokens = z
 export const RefreshToken = z.object({ refresh_token: z.string().min(1).max(512) }).openapi('RefreshToken')
 
 export const PasswordChange = z.object({ current_password: Password, new_password: Password }).openapi('PasswordChange')
-
-export const Me = z
-  .object({
-    sub: z.uuid(),
-    username: z.string(),
-    email: z.string(),
-    email_verified: z.boolean(),
-    given_name: z.string().nullable(),
-    family_name: z.string().nullable(),
-    role: z.string(),
-    roles: z.array(z.string()),
-    is_active: z.boolean(),
-    tenant: z.string().nullable(),
-  })
-  .openapi('Me')
-
-export const WhoAmI = z
-  .object({
-    sub: z.uuid(),
-    username: z.string(),
-    tenant: z.object({ id: z.uuid(), subdomain: z.string().nullable(), legal_name: z.string(), url: z.url() }),
-    roles: z.array(z.string()),
-    permissions: z.array(z.string()),
-    session: z.object({
-      id: z.uuid(),
-      device: z.string().nullable(),
-      address: z.string().nullable(),
-      created_at: z.iso.datetime(),
-      last_active_at: z.iso.datetime(),
-      expires_at: z.iso.datetime(),
-    }),
-    expires_at: z.iso.datetime(),
-  })
-  .openapi('WhoAmI')
 
 type Claims = {
   user_id: string
@@ -219,58 +184,4 @@ export async function changePassword(
   if (rules.length)
     throw new Problem('invalid_request', undefined, { errors: rules.map((detail) => ({ pointer: '#/new_password', detail })) })
   log('password changed', { tenant: ctx.realm.subdomain, trace_id: ctx.request.trace_id, user: ctx.principal?.user_id ?? null })
-}
-
-/** The caller as a person. One round trip. */
-export async function me(ctx: Ctx): Promise<z.infer<typeof Me>> {
-  const { id: sub, username, email, email_verified, given_name, family_name, role, is_active } = users
-  const [[person]] = await ctx.run(
-    ctx.db
-      .select({
-        sub,
-        username,
-        email,
-        email_verified,
-        given_name,
-        family_name,
-        role,
-        roles: sql<string[]>`access.held() -> 'roles'`,
-        is_active,
-      })
-      .from(users)
-      .where(eq(users.id, sql`(select access.principal())`)),
-  )
-  if (!person) throw new Error('An admitted person is not there.')
-  return { ...person, tenant: ctx.realm.subdomain }
-}
-
-/** The caller as the access decides on them: session, roles, permissions, tenant, and when the token expires. One round trip. */
-export async function whoAmI(ctx: Ctx): Promise<z.infer<typeof WhoAmI>> {
-  const { id, device, address, created_at, last_active_at, expires_at } = sessions
-  const [[found]] = await ctx.run(
-    ctx.db
-      .select({
-        sub: users.id,
-        username: users.username,
-        held: sql<{ roles: string[]; permissions: string[] }>`access.held()`,
-        session: { id, device, address, created_at, last_active_at, expires_at },
-      })
-      .from(sessions)
-      .innerJoin(users, eq(users.id, sessions.user_id))
-      .where(eq(sessions.id, sql`(select access.session())`)),
-  )
-  if (!found || !ctx.bearer) throw new Error('An admitted session is not there.')
-  const { session, held, ...person } = found
-  return {
-    ...person,
-    ...held,
-    tenant: { id: ctx.realm.id, subdomain: ctx.realm.subdomain, legal_name: ctx.realm.legal_name, url: ctx.realm.url },
-    session: {
-      ...session,
-      created_at: session.created_at.toISOString(),
-      last_active_at: session.last_active_at.toISOString(),
-      expires_at: session.expires_at.toISOString(),
-    },
-    expires_at: ctx.bearer.expires_at.toISOString(),
-  }
 }

@@ -6,16 +6,13 @@ import {
   changePassword,
   login,
   logout,
-  Me,
-  me,
   PasswordChange,
   PasswordForm,
   RefreshToken,
   refresh,
   Tokens,
-  WhoAmI,
-  whoAmI,
 } from './auth.ts'
+import { Me, me, WhoAmI, whoAmI } from './me.ts'
 
 /** The same room serves tenants under /api/v1/auth and operators under /platform/v1/auth: each realm has its own users. */
 export const authRoutes = room()

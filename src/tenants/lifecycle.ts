@@ -1,11 +1,44 @@
-import { sql } from 'drizzle-orm'
+import { type SQL, sql } from 'drizzle-orm'
 import type { Config } from '../kernel/config.ts'
+import type { Ctx } from '../kernel/context.ts'
 import { batch } from '../kernel/db.ts'
 import type { Env } from '../kernel/env.ts'
 import { decrypt } from '../kernel/keyring.ts'
 import { log } from '../kernel/log.ts'
+import { Problem } from '../kernel/problem.ts'
 import type { Meter } from '../kernel/route.ts'
+import { nextRun } from './provisioning.ts'
 import { type Entry, kvKey, publish } from './registry.ts'
+import { rowsOf, shown, type TenantWire, wire } from './tenants.ts'
+
+/** Starts the next attempt of a tenant that failed. One round trip to the master; `tenant:retry`. Fails with not_found, illegal_state. */
+export async function retryTenant(ctx: Ctx, id: string): Promise<{ run_id: string; tenant: TenantWire }> {
+  const run_id = crypto.randomUUID()
+  const tenant = await setStatus(ctx, id, 'failed', 'provisioning', nextRun(id, run_id, ctx.request.trace_id))
+  return { run_id, tenant }
+}
+
+/**
+ * Takes a tenant from one state to another, in the master. What the tenant's own database must learn of it is `spread`'s. One
+ * round trip. Fails with not_found, illegal_state.
+ */
+export async function setStatus(
+  ctx: Ctx,
+  id: string,
+  from: TenantWire['status'],
+  to: TenantWire['status'],
+  then: SQL[] = [],
+): Promise<TenantWire> {
+  const [changed, found] = await ctx.run(
+    ctx.db.execute(sql`update platform.tenants set status = ${to} where id = ${id} and status = ${from} returning id`),
+    ctx.db.execute(sql`select ${shown} from platform.tenants t where t.id = ${id}`),
+    ...then.map((statement) => ctx.db.execute(statement)),
+  )
+  const [row] = rowsOf(found)
+  if (!row) throw new Problem('not_found')
+  if (!rowsOf(changed).length) throw new Problem('illegal_state', `The tenant is ${row.status}, not ${from}.`)
+  return wire(ctx.config, row)
+}
 
 type Sources = { env: Env; config: Config; meter: Meter }
 

@@ -2,7 +2,7 @@ import { z } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { log } from '../kernel/log.ts'
 import { type AppEnv, room, route } from '../kernel/route.ts'
-import { spread } from './lifecycle.ts'
+import { retryTenant, setStatus, spread } from './lifecycle.ts'
 import { startRun } from './provisioning.ts'
 import {
   createTenant,
@@ -11,9 +11,7 @@ import {
   listTenants,
   MadeTenant,
   NewTenant,
-  retryTenant,
   Steps,
-  setStatus,
   Tenant,
   TenantList,
 } from './tenants.ts'

@@ -101,17 +101,19 @@ export const Step = z
 export const TenantList = z.object({ data: z.array(Tenant), next_cursor: z.string().nullable() }).openapi('TenantList')
 export const Steps = z.object({ data: z.array(Step), next_cursor: z.null(), status: Tenant.shape.status }).openapi('Provisioning')
 
-type TenantWire = z.infer<typeof Tenant>
+export type TenantWire = z.infer<typeof Tenant>
 
 const rfc3339 = (column: string) => sql.raw(`to_char(${column} at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`)
-const shown = sql`t.id, t.subdomain, t.legal_name, t.tax_id, t.country, t.region, t.admin_email, t.contact_name, t.plan, t.environment,
+/** The columns of a tenant as the wire shows them, from `platform.tenants t`. */
+export const shown = sql`t.id, t.subdomain, t.legal_name, t.tax_id, t.country, t.region, t.admin_email, t.contact_name, t.plan, t.environment,
   t.environment = 'demo' as is_demo, t.status, t.is_active, t.isolation, t.role_preset, t.database_name, t.limits,
   coalesce((t.limits ->> 'max_users')::integer <= t.users_counted, false) as user_limit_reached, t.config, t.schema_version,
   ${rfc3339('t.created_at')} as created_at, ${rfc3339('t.updated_at')} as updated_at, ${rfc3339('t.deleted_at')} as deleted_at`
 
-const wire = (config: Config, row: Record<string, unknown>) =>
+/** A row of `shown` with what is computed from the settings. */
+export const wire = (config: Config, row: Record<string, unknown>) =>
   ({ ...row, url: tenantUrl(config, String(row.subdomain)) }) as TenantWire
-const rowsOf = (result: unknown) => (result as { rows: Record<string, unknown>[] }).rows
+export const rowsOf = (result: unknown) => (result as { rows: Record<string, unknown>[] }).rows
 
 /** The name of a tenant's database: the template with the subdomain, hyphens as underscores, cut to 63 bytes with a hash when longer. */
 export async function databaseName(template: string, subdomain: string): Promise<string> {
@@ -219,33 +221,4 @@ export async function getProvisioning(ctx: Ctx, id: string): Promise<z.infer<typ
   const [row] = rowsOf(tenant)
   if (!row) throw new Problem('not_found')
   return { data: rowsOf(result) as z.infer<typeof Step>[], next_cursor: null, status: row.status as TenantWire['status'] }
-}
-
-/** Starts the next attempt of a tenant that failed. One round trip to the master; `tenant:retry`. Fails with not_found, illegal_state. */
-export async function retryTenant(ctx: Ctx, id: string): Promise<{ run_id: string; tenant: TenantWire }> {
-  const run_id = crypto.randomUUID()
-  const tenant = await setStatus(ctx, id, 'failed', 'provisioning', nextRun(id, run_id, ctx.request.trace_id))
-  return { run_id, tenant }
-}
-
-/**
- * Takes a tenant from one state to another, in the master. What the tenant's own database must learn of it is `spread`'s (lifecycle.ts). One
- * round trip. Fails with not_found, illegal_state.
- */
-export async function setStatus(
-  ctx: Ctx,
-  id: string,
-  from: TenantWire['status'],
-  to: TenantWire['status'],
-  then: SQL[] = [],
-): Promise<TenantWire> {
-  const [changed, found] = await ctx.run(
-    ctx.db.execute(sql`update platform.tenants set status = ${to} where id = ${id} and status = ${from} returning id`),
-    ctx.db.execute(sql`select ${shown} from platform.tenants t where t.id = ${id}`),
-    ...then.map((statement) => ctx.db.execute(statement)),
-  )
-  const [row] = rowsOf(found)
-  if (!row) throw new Problem('not_found')
-  if (!rowsOf(changed).length) throw new Problem('illegal_state', `The tenant is ${row.status}, not ${from}.`)
-  return wire(ctx.config, row)
 }
