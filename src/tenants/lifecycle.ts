@@ -8,7 +8,7 @@ import { log } from '../kernel/log.ts'
 import { Problem } from '../kernel/problem.ts'
 import type { Meter } from '../kernel/route.ts'
 import { nextRun } from './provisioning.ts'
-import { type Entry, kvKey, publish } from './registry.ts'
+import { isWhole, kvKey, publish, type SealedEntry } from './registry.ts'
 import { rowsOf, shown, type TenantWire, wire } from './tenants.ts'
 
 /** Starts the next attempt of a tenant that failed. One round trip to the master; `tenant:retry`. Fails with not_found, illegal_state. */
@@ -73,18 +73,33 @@ export async function mend(env: Env, config: Config): Promise<number> {
       sql`select id, subdomain, v, published_v from platform.tenants where status in ('active', 'inactive') and id > ${after} order by id limit ${PAGE}`,
     ])
     if (rows.length === 0) return mended
-    const kept = await env.TENANTS.get<Entry>(
+    const kept = await env.TENANTS.get(
       rows.map((row) => kvKey(String(row.subdomain))),
-      'json',
+      'text',
     )
     for (const row of rows) {
-      const entry = kept.get(kvKey(String(row.subdomain)))
-      if (entry?.v === Number(row.v) && Number(row.published_v) === Number(row.v)) continue
-      await spread(sources, String(row.id))
-      mended++
-      log('registry mended', { tenant: String(row.subdomain), v: Number(row.v), kv: entry?.v ?? null })
+      const about = { tenant: String(row.subdomain), v: Number(row.v) }
+      if (about.v === Number(row.published_v) && (await holds(config, kept.get(kvKey(about.tenant)) ?? '', about.v))) continue
+      try {
+        await spread(sources, String(row.id))
+        mended++
+        log('registry mended', about)
+      } catch (error) {
+        // One tenant's database that is away does not keep the others from being mended.
+        log('registry not mended', { ...about, error: error instanceof Error ? error.message : String(error) })
+      }
     }
     if (rows.length < PAGE) return mended
     after = String(rows.at(-1)?.id)
+  }
+}
+
+/** True when a value of KV is an entry of ours in this version. */
+async function holds(config: Config, text: string, v: number): Promise<boolean> {
+  try {
+    const entry = JSON.parse(text) as SealedEntry
+    return entry.v === v && (await isWhole(config, entry))
+  } catch {
+    return false
   }
 }

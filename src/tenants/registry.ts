@@ -4,18 +4,20 @@
  * that only grows and an older one never replaces a newer one; secrets are encrypted for their tenant and field; and the tenant's own
  * database has the last word about whose it is and whether it is switched on (access.check_tenant).
  */
+import { encodeHexLowerCase } from '@oslojs/encoding'
 import { sql } from 'drizzle-orm'
 import type { Config } from '../kernel/config.ts'
 import type { Realm } from '../kernel/context.ts'
 import { batch } from '../kernel/db.ts'
 import type { Env } from '../kernel/env.ts'
-import { decrypt } from '../kernel/keyring.ts'
+import { decrypt, encrypt } from '../kernel/keyring.ts'
+import { log } from '../kernel/log.ts'
 import type { Meter } from '../kernel/route.ts'
 import type { SigningKey } from '../kernel/token.ts'
 
 export type Status = 'provisioning' | 'active' | 'inactive' | 'failed'
 
-/** What lies in KV under `tenant:{subdomain}`. `database`, `refresh_key` and private keys are encrypted. */
+/** What the registry knows of a tenant. `database`, `refresh_key` and private keys are encrypted. */
 export type Entry = {
   v: number
   tenant_id: string
@@ -27,12 +29,15 @@ export type Entry = {
   signing_keys: { kid: string; public: SigningKey['public']; private: string; use_from: string }[]
 }
 
+/** An entry as it lies in KV under `tenant:{subdomain}`: with a seal over all of it, so that who can only write there can change nothing. */
+export type SealedEntry = Entry & { seal: string }
+
 const MEMORY_MS = 10_000
 const MISS_MS = 2_000
 const MEMORY_ENTRIES = 1_000
 const KV_CACHE_SECONDS = 60
 
-type Remembered = { at: number; entry: Entry | null; realm: Realm | null }
+type Remembered = { at: number } & Found
 const memory = new Map<string, Remembered>()
 
 export const kvKey = (subdomain: string) => `tenant:${subdomain}`
@@ -62,23 +67,38 @@ export async function lookUp(
   const age = Date.now() - (known?.at ?? 0)
   if (known && !fresh && age < (known.entry ? MEMORY_MS : MISS_MS))
     return known.entry && { status: known.entry.status, realm: known.realm }
-  const found = (!fresh && (await fromKv(sources.env, subdomain, known?.entry?.v ?? 0))) || (await fromMaster(sources, subdomain))
-  const realm = found?.status === 'active' ? await opened(sources.config, found) : null
-  remember(subdomain, { at: Date.now(), entry: found, realm })
-  return found && { status: found.status, realm }
+  const asked = (!fresh && (await fromKv(sources, subdomain, known?.entry?.v ?? 0))) || (await fromMaster(sources, subdomain))
+  const found = newer(memory.get(subdomain), asked)
+  remember(subdomain, { at: Date.now(), ...found })
+  return found.entry && { status: found.entry.status, realm: found.realm }
 }
 
-async function fromKv(env: Env, subdomain: string, floor: number): Promise<Entry | null> {
-  const entry = await env.TENANTS.get<Entry>(kvKey(subdomain), { type: 'json', cacheTtl: KV_CACHE_SECONDS })
-  return entry && entry.v >= floor && entry.status === 'active' ? entry : null
+type Found = { entry: Entry | null; realm: Realm | null }
+
+/** Of two answers the newer: another request may have learnt more while this one asked. */
+const newer = (known: Found | undefined, asked: Found): Found =>
+  known?.entry && asked.entry && known.entry.v > asked.entry.v ? { entry: known.entry, realm: known.realm } : asked
+
+/** What KV has, if it is worth anything: of this tenant, active, not older than what was seen, and its secrets open. Else the master is asked. */
+async function fromKv({ env, config }: Sources, subdomain: string, floor: number): Promise<Found | null> {
+  try {
+    const entry = await env.TENANTS.get<SealedEntry>(kvKey(subdomain), { type: 'json', cacheTtl: KV_CACHE_SECONDS })
+    if (entry?.subdomain !== subdomain || entry.status !== 'active' || entry.v < floor) return null
+    if (!(await isWhole(config, entry))) throw new Error('The seal is not over this entry.')
+    return { entry, realm: await opened(config, entry) }
+  } catch (error) {
+    log('registry entry in KV is of no use', { tenant: subdomain, error: error instanceof Error ? error.message : String(error) })
+    return null
+  }
 }
 
-async function fromMaster({ config, meter }: Sources, subdomain: string): Promise<Entry | null> {
+async function fromMaster({ config, meter }: Sources, subdomain: string): Promise<Found> {
   meter.master++
   const [rows] = await batch(config.MASTER_DATABASE_URL, [
     sql`select ${ENTRY} as entry from platform.tenants t where t.subdomain = ${subdomain} and t.deleted_at is null`,
   ])
-  return (rows?.[0]?.entry as Entry | undefined) ?? null
+  const entry = (rows?.[0]?.entry as Entry | undefined) ?? null
+  return { entry, realm: entry?.status === 'active' ? await opened(config, entry) : null }
 }
 
 function remember(name: string, value: Remembered) {
@@ -128,6 +148,21 @@ export async function platformRealm({ config, meter }: Omit<Sources, 'env'>, fre
   return realm
 }
 
+const digestOf = async (entry: Entry) =>
+  encodeHexLowerCase(new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(JSON.stringify(entry)))))
+
+/** An entry with its seal, as KV is given it. */
+export async function sealed(config: Config, entry: Entry): Promise<string> {
+  const seal = await encrypt(config.ENCRYPTION_KEYS, entry.tenant_id, 'registry', await digestOf(entry))
+  return JSON.stringify({ ...entry, seal } satisfies SealedEntry)
+}
+
+/** True when the seal was made by us over exactly this entry. */
+export async function isWhole(config: Config, { seal, ...entry }: SealedEntry): Promise<boolean> {
+  const digest = await decrypt(config.ENCRYPTION_KEYS, entry.tenant_id, 'registry', seal).catch(() => null)
+  return digest === (await digestOf(entry))
+}
+
 /** Writes a tenant's entry to KV and notes in the master which version lies there. */
 export async function publish({ env, config, meter }: Sources, tenant_id: string): Promise<void> {
   meter.master++
@@ -136,7 +171,7 @@ export async function publish({ env, config, meter }: Sources, tenant_id: string
   ])
   const entry = rows?.[0]?.entry as Entry | undefined
   if (!entry) return
-  await env.TENANTS.put(kvKey(entry.subdomain), JSON.stringify(entry))
+  await env.TENANTS.put(kvKey(entry.subdomain), await sealed(config, entry))
   meter.master++
   await batch(config.MASTER_DATABASE_URL, [
     sql`update platform.tenants set published_v = ${entry.v} where id = ${tenant_id} and published_v < ${entry.v}`,

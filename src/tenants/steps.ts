@@ -12,7 +12,7 @@ import { firstSigningKey } from './keys.ts'
 import { migrate } from './migrations.ts'
 import { type OperationRef, waitFor } from './neon.ts'
 import { prove } from './prove.ts'
-import { ENTRY, type Entry, kvKey } from './registry.ts'
+import { ENTRY, type Entry, kvKey, sealed } from './registry.ts'
 
 /** What a step may leave for those after it; recorded, so never a secret. */
 export type Result = Record<string, unknown> | undefined
@@ -84,7 +84,7 @@ export const steps: Record<string, Step> = {
       sql`select ${ENTRY} as entry, nextval('platform.registry_v')::integer as v from platform.tenants t where t.id = ${tenant.id}`,
     ])
     const entry = { ...(rows?.[0]?.entry as Entry), status: 'active' as const, v: Number(rows?.[0]?.v) }
-    await env.TENANTS.put(kvKey(tenant.subdomain), JSON.stringify(entry))
+    await env.TENANTS.put(kvKey(tenant.subdomain), await sealed(config, entry))
     return { v: entry.v }
   },
 
