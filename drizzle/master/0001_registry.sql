@@ -2,9 +2,14 @@
 -- lock, so that of two versions of one tenant the later is the greater. Who sets a version itself took it from the sequence.
 create sequence platform.registry_v;
 --> statement-breakpoint
+-- What of a tenant is its own news. `is_active` is generated, and not yet computed where a trigger runs before the row is written.
+create function platform.news(t platform.tenants) returns jsonb language sql stable set search_path = pg_catalog, pg_temp as $$
+  select to_jsonb(t) - '{v,published_v,updated_at,users_counted,is_active}'::text[]
+$$;
+--> statement-breakpoint
 create function platform.next_version() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
-  if tg_op = 'INSERT' or new.v = old.v and (to_jsonb(new) - '{v,published_v,updated_at,users_counted}'::text[]) <> (to_jsonb(old) - '{v,published_v,updated_at,users_counted}'::text[]) then
+  if tg_op = 'INSERT' or new.v = old.v and platform.news(new) <> platform.news(old) then
     new.v := nextval('platform.registry_v');
     new.updated_at := now();
   end if;
