@@ -1,9 +1,8 @@
-import { rm } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { ConfigError } from '../../src/kernel/config.ts'
 import { demoTenant } from './demo.ts'
-import { keptIn } from './settings.ts'
+import { forget, keptIn } from './settings.ts'
 import { checkSettings, givenSettings, startStack } from './stack.ts'
 import { checkPort, endOrphan, startWorker } from './worker.ts'
 
@@ -46,7 +45,7 @@ async function main(): Promise<void> {
   checkSettings({ BASE_URL: `http://localhost:${port}`, ENCRYPTION_KEYS: `k1:${'A'.repeat(43)}`, ...given })
   await endOrphan(dataDir)
   await checkPort(port)
-  if (values.fresh) await rm(dataDir, { recursive: true, force: true })
+  if (values.fresh) await forget(dataDir)
   const kept = await keptIn(dataDir)
 
   const stops: (() => Promise<void>)[] = []

@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 
 /** What a data folder remembers between two starts. */
@@ -32,6 +32,17 @@ export async function keptIn(dataDir: string): Promise<Kept> {
   }
   await writeFile(file, JSON.stringify(kept), { mode: 0o600 })
   return kept
+}
+
+/** Forgets what a data folder holds. Fails for a folder that is not one of ours: it might be anything. */
+export async function forget(dataDir: string): Promise<void> {
+  const held = await readdir(dataDir).catch(() => [])
+  if (held.length && !held.includes('credentials.json')) {
+    throw new Error(
+      `--fresh: ${dataDir} is not empty and was not made by npm start; it is left alone. Choose another with --data.`,
+    )
+  }
+  await rm(dataDir, { recursive: true, force: true })
 }
 
 /** As `mkdir -p`. Not Node's own `recursive`, which never comes back where the kernel answers ENOENT for a folder that exists (/proc). */

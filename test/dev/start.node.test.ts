@@ -144,6 +144,7 @@ describe('a start that cannot work ends with one sentence that names why, and 1'
     ['a default tenant that is no label', { DEFAULT_TENANT: 'Not_One' }, [], /DEFAULT_TENANT/],
     ['a key ring that is none', { ENCRYPTION_KEYS: 'short' }, [], /ENCRYPTION_KEYS/],
     ['a data folder that cannot be written', {}, ['--data', '/proc/freehold'], /\/proc\/freehold.*--data/],
+    ['a folder to forget that is not ours', {}, ['--fresh', '--data', ROOT], /--fresh/],
     ['a port that is none', {}, ['--port', 'x'], /--port x/],
     ['an option that is unknown', {}, ['--nothing'], /--nothing/],
   ]
