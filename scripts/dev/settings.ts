@@ -36,7 +36,7 @@ export async function keptIn(dataDir: string): Promise<Kept> {
 
 /** Forgets what a data folder holds. Fails for a folder that is not one of ours: it might be anything. */
 export async function forget(dataDir: string): Promise<void> {
-  const held = await readdir(dataDir).catch(() => [])
+  const held: string[] = await readdir(dataDir).catch(() => [])
   if (held.length && !held.includes('credentials.json')) {
     throw new Error(
       `--fresh: ${dataDir} is not empty and was not made by npm start; it is left alone. Choose another with --data.`,

@@ -18,7 +18,7 @@ const Name = z
   .trim()
   .min(1)
   .max(255)
-  .regex(/^\P{Cc}*$/u, 'must not hold control characters')
+  .regex(/^[^\p{Cc}\p{Cs}]*$/u, 'must be text without control characters')
 
 export const Credentials = z
   .object({ username: Name.optional(), email: Name.optional(), password: Password })

@@ -26,7 +26,7 @@ const Line = z
   .trim()
   .min(1)
   .max(255)
-  .regex(/^\P{Cc}*$/u, 'must not hold control characters')
+  .regex(/^[^\p{Cc}\p{Cs}]*$/u, 'must be text without control characters')
 
 export const NewTenant = z
   .object({
