@@ -28,6 +28,7 @@ const inWorker = (name: string, include: string[], exclude: string[]): TestProje
 export default defineConfig({
   test: {
     silent: 'passed-only',
+    reporters: process.env.CI ? ['default', ['json', { outputFile: `${root}.wrangler/tests.json` }]] : ['default'],
     maxWorkers: 2,
     projects: [
       { test: { name: 'node', root, include: ['test/**/*.node.test.ts'], testTimeout: 60_000, hookTimeout: 60_000 } },
