@@ -1,0 +1,71 @@
+import { existsSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import type { Finding } from './finding.ts'
+import { measures } from './measures/measures.ts'
+import { chart } from './report/chart.ts'
+import { circumstances } from './report/circumstances.ts'
+import { page } from './report/page.ts'
+import { table } from './report/table.ts'
+import { openStage } from './stage.ts'
+
+const DOCS = fileURLToPath(new URL('../../docs/', import.meta.url))
+const HELP = `What the Worker costs, against the least that the same work could cost, on the built bundle in workerd.
+
+  npm run bench -- [options]
+
+  --quick        less of everything: under a minute, and coarser
+  --only NAME    one measure: ${measures.map(({ name }) => name).join(', ')}; may be given again
+  --help         show this
+
+The report is a table on stdout. A run of everything also writes docs/bench.md, docs/bench.svg and docs/bench.json. A goal that is missed
+fails nothing. Linux only: CPU and memory are read from /proc.
+`
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      quick: { type: 'boolean', default: false },
+      only: { type: 'string', multiple: true, default: [] },
+      help: { type: 'boolean', default: false },
+    },
+  })
+  if (values.help) return void process.stdout.write(HELP)
+  const unknown = values.only.find((name) => !measures.some((measure) => measure.name === name))
+  if (unknown !== undefined) throw new Error(`--only ${unknown}: there is no such measure. See --help.`)
+  if (!existsSync('/proc/self/stat'))
+    throw new Error('The bench reads CPU and memory from /proc, which this machine does not have.')
+
+  const started = Date.now()
+  const say = (line: string) => process.stderr.write(`${((Date.now() - started) / 1000).toFixed(0).padStart(4)} s  ${line}\n`)
+  const stops: (() => Promise<void>)[] = []
+  const end = async () => {
+    for (const stop of stops.splice(0).reverse()) await stop().catch((error) => say(String(error)))
+  }
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => void end().then(() => process.exit(1)))
+  try {
+    const stage = await openStage({ quick: values.quick, say, onStop: (stop) => stops.push(stop) })
+    const findings: Finding[] = []
+    for (const measure of measures.filter(({ name }) => !values.only.length || values.only.includes(name))) {
+      say(`Measuring ${measure.name} ...`)
+      findings.push(...(await measure.run(stage)))
+    }
+    process.stdout.write(table(findings))
+    if (!values.quick && !values.only.length) await write(findings)
+  } finally {
+    await end()
+  }
+}
+
+async function write(findings: Finding[]): Promise<void> {
+  const about = await circumstances()
+  await writeFile(`${DOCS}bench.json`, `${JSON.stringify({ ...about, findings }, null, 2)}\n`)
+  await writeFile(`${DOCS}bench.svg`, chart(findings))
+  await writeFile(`${DOCS}bench.md`, page(findings, about))
+}
+
+main().catch((error: Error) => {
+  process.stderr.write(`${error.message}\n`)
+  process.exitCode = 1
+})

@@ -1,0 +1,65 @@
+import { type Finding, isMet, range, shown } from '../finding.ts'
+import type { Circumstances } from './circumstances.ts'
+
+const HOW = `\`npm run bench\` wrote this page. It bundles the Worker as a deployment does, beside bare routes that do only a part of what it does,
+and runs it in workerd with nothing in front, against the embedded Postgres and the local Neon. What is compared is measured in turns
+(A B B A ...) after a warm-up, so that a busy machine disturbs both alike; the median of the rounds is shown, with the range that holds
+the middle half of them. CPU is that of the workerd process as the kernel counts it; a latency is wall time in the program that asks.
+Connections are kept open. Postgres does not wait for the disk, and what the local Neon is asked to do takes no time of its own.
+
+Numbers of one machine say little about another; ratios say more. A goal that is missed fails nothing.
+
+    npm run bench                       all of it, some minutes; writes this page, its chart and bench.json
+    npm run bench -- --quick            less of everything, under a minute, writes nothing
+    npm run bench -- --only provisioning`
+
+/** The report as a page of the documentation. */
+export function page(findings: Finding[], about: Circumstances): string {
+  const promised = findings.filter(({ goal }) => goal !== null)
+  const missed = promised.filter((finding) => !isMet(finding))
+  const verdicts = missed.length
+    ? `${promised.length - missed.length} of ${promised.length} goals are met. Missed: ${missed.map(({ title }) => title).join('; ')}.`
+    : `All ${promised.length} goals are met.`
+  return `# Bench
+
+${HOW}
+
+Taken on ${about.date}${about.commit ? `, commit ${about.commit}` : ''}, ${about.machine}. ${Object.entries(about.versions)
+    .map(([name, version]) => `${name} ${version}`)
+    .join(', ')}.
+
+## Goals
+
+![Each measurement as a share of its goal](bench.svg)
+
+${verdicts}
+
+| | median | middle half | goal | |
+|---|--:|--:|--:|---|
+${findings.map(row).join('\n')}
+
+## Where it goes
+
+${findings
+  .filter(({ parts, profile }) => parts.length || profile)
+  .map(details)
+  .join('\n')}`
+}
+
+const row = (finding: Finding) => {
+  const { title, value, unit, goal } = finding
+  const verdict = goal === null ? '' : isMet(finding) ? 'met' : '**missed**'
+  return `| ${title} | ${shown(value.median, unit)} | ${range(value, unit)} | ${goal === null ? '' : shown(goal, unit)} | ${verdict} |`
+}
+
+const details = ({ title, note, parts, profile }: Finding) => `### ${title}
+
+${note}
+
+| | median | middle half |
+|---|--:|--:|
+${parts.map(({ label, value, unit }) => `| ${label} | ${shown(value.median, unit)} | ${range(value, unit)} |`).join('\n')}
+${profile ? `\n${profiled(profile)}\n` : ''}`
+
+const profiled = (profile: NonNullable<Finding['profile']>) =>
+  `CPU profile, by where the code stands: ${profile.map(({ where, percent }) => `${where} ${percent.toFixed(0)} %`).join(', ')}.`

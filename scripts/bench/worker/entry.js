@@ -1,0 +1,100 @@
+/**
+ * The Worker that is measured: the real one, and beside it bare routes that do only what a part of it does. JavaScript, because its
+ * types are the Workers' and those of the programs around it are Node's. Never deployed.
+ */
+import { WorkflowEntrypoint } from 'cloudflare:workers'
+import { neon } from '@neondatabase/serverless'
+import { sql } from 'drizzle-orm'
+import { Hono } from 'hono'
+import { me } from '../../../src/auth/me.ts'
+import worker from '../../../src/index.ts'
+import { configOf } from '../../../src/kernel/config.ts'
+import { makeCtx } from '../../../src/kernel/context.ts'
+import { batch, useSqlUrl } from '../../../src/kernel/db.ts'
+import { digest, newRecipe } from '../../../src/kernel/password.ts'
+import { verify } from '../../../src/kernel/token.ts'
+import { lookUp, publish } from '../../../src/tenants/registry.ts'
+import { stepNames } from '../../../src/tenants/steps.ts'
+
+export { Provisioning } from '../../../src/index.ts'
+
+/** As many steps as provisioning takes, with its two at the end, and nothing in them. */
+export class Empty extends WorkflowEntrypoint {
+  /** @override */
+  async run(_event, step) {
+    for (const name of [...stepNames, 'finish', 'spare']) await step.do(name, async () => {})
+  }
+}
+
+/** The tenant and the token that the bare routes work with; set once, before the first request that counts. */
+let subject
+
+const bare = new Hono()
+
+bare.get('/bench/bare', (c) => c.json({ status: 'ok' }))
+
+bare.get('/bench/select', async (c) => c.json(await neon(subject.realm.database_url)`select 1`))
+
+bare.get('/bench/drizzle', async (c) => c.json(await batch(subject.realm.database_url, [sql`select 1`])))
+
+bare.get('/bench/me', async (c) => {
+  const config = configOf(c.env)
+  const { realm, token } = subject
+  const request = { address: null, agent: null, method: 'GET', path: c.req.path, trace_id: '0'.repeat(32) }
+  const need = { permission: null, any_password: true }
+  const bearer = subject.bearer ?? (await verify(realm, token))
+  subject.bearer = bearer
+  return c.json(await me(makeCtx({ config, realm, request, need, bearer, again: async () => null, later: () => {} })))
+})
+
+bare.get('/bench/verify', async (c) => {
+  for (let i = Number(c.req.query('times')); i > 0; i--) await verify(subject.realm, subject.token)
+  return c.json({ status: 'ok' })
+})
+
+bare.post('/bench/hash', async (c) => {
+  const { password } = await c.req.json()
+  return c.json({ digest: await digest(password, newRecipe()) })
+})
+
+bare.post('/bench/subject', async (c) => {
+  const { subdomain, token } = await c.req.json()
+  const config = configOf(c.env)
+  useSqlUrl(config.NEON_SQL_URL)
+  const found = await lookUp({ env: c.env, config, meter: { master: 0 } }, subdomain)
+  subject = { realm: found.realm, token }
+  return c.json({ id: found.realm.id, database_url: found.realm.database_url })
+})
+
+bare.post('/bench/workflow', async (c) => {
+  const instance = await c.env.EMPTY.create()
+  for (;;) {
+    const { status } = await instance.status()
+    if (status === 'complete') return c.json({ status })
+    if (status === 'errored') throw new Error('The empty Workflow failed.')
+    await scheduler.wait(Number(c.req.query('poll')))
+  }
+})
+
+/** Puts tenants into KV as the registry itself publishes them. */
+bare.post('/bench/publish', async (c) => {
+  const config = configOf(c.env)
+  useSqlUrl(config.NEON_SQL_URL)
+  for (const id of await c.req.json()) await publish({ env: c.env, config, meter: { master: 0 } }, id)
+  return c.json({ status: 'ok' })
+})
+
+let forward = 0
+const now = Date.now
+
+/** Puts this isolate's clock forward, so that all that the registry remembers is too old. */
+bare.post('/bench/forget', (c) => {
+  forward += 60_000
+  Date.now = () => now() + forward
+  return c.json({ status: 'ok' })
+})
+
+export default {
+  ...worker,
+  fetch: (request, env, ctx) => (new URL(request.url).pathname.startsWith('/bench/') ? bare : worker).fetch(request, env, ctx),
+}

@@ -1,0 +1,112 @@
+import { spawn } from 'node:child_process'
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { convertV4MiniflareOptions, Miniflare } from 'miniflare'
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+const ENTRY = join(ROOT, 'scripts/bench/worker/entry.js')
+const TICK_MS = 10
+const PAGE_BYTES = 4096
+const QUIET = { WRANGLER_SEND_METRICS: 'false', WRANGLER_HIDE_BANNER: 'true', DO_NOT_TRACK: '1', NO_COLOR: '1', FORCE_COLOR: '0' }
+
+/** A workerd process that answers at one port for each Worker in it, and what it has spent so far. */
+export type Workerd = {
+  /** Port of each Worker, by its name. */
+  ports: Record<string, number>
+  /** Where a debugger finds it, if it was asked for. */
+  inspector: URL | null
+  cpuMs(): Promise<number>
+  residentMb(): Promise<number>
+  stop(): Promise<void>
+}
+
+/** Bundles the measured Worker as a deployment does, into a folder. */
+export async function bundle(outdir: string): Promise<void> {
+  const wrangler = join(ROOT, 'node_modules/wrangler/bin/wrangler.js')
+  const args = [wrangler, 'deploy', ENTRY, '--dry-run', '--env=', '--outdir', outdir]
+  const child = spawn(process.execPath, args, {
+    cwd: ROOT,
+    env: { ...process.env, ...QUIET, WRANGLER_LOG_PATH: join(outdir, 'logs') },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  const words: string[] = []
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => words.push(chunk.toString()))
+  const code = await new Promise((done) => child.once('close', done))
+  if (code !== 0) throw new Error(`The Worker could not be bundled:\n${words.join('')}`)
+}
+
+/** Runs the bundle in workerd, once for each set of settings, each with a KV of its own. Requests reach the Worker with no proxy in front. */
+export async function startWorkerd(
+  outdir: string,
+  workers: Record<string, Record<string, string>>,
+  inspected = false,
+): Promise<Workerd> {
+  const before = await children()
+  const statements = (await readdir(outdir)).filter((file) => file.endsWith('.sql'))
+  const modules = [
+    { type: 'ESModule' as const, path: join(outdir, 'entry.js') },
+    ...statements.map((file) => ({ type: 'Text' as const, path: join(outdir, file) })),
+  ]
+  const miniflare = new Miniflare(
+    convertV4MiniflareOptions({
+      // The Worker writes a line for every request: its cost is measured, the line is not kept.
+      handleStructuredLogs: () => {},
+      ...(inspected && { inspectorPort: 0 }),
+      workers: Object.entries(workers).map(([name, bindings]) => ({
+        name,
+        modulesRoot: outdir,
+        modules,
+        compatibilityDate: '2026-08-04',
+        bindings,
+        kvNamespaces: { TENANTS: `tenants-${name}` },
+        ratelimits: {
+          ATTEMPTS: { namespace_id: `${name}-1`, simple: { limit: 1_000_000, period: 60 } },
+          REFUSALS: { namespace_id: `${name}-2`, simple: { limit: 1_000_000, period: 60 } },
+        },
+        workflows: {
+          PROVISIONING: { name: `provisioning-${name}`, className: 'Provisioning' },
+          EMPTY: { name: `empty-${name}`, className: 'Empty' },
+        },
+        unsafeDirectSockets: [{ host: '127.0.0.1', port: 0 }],
+      })),
+    }),
+  )
+  try {
+    await miniflare.ready
+    const ports: Record<string, number> = {}
+    for (const name of Object.keys(workers)) ports[name] = Number((await miniflare.unsafeGetDirectURL(name)).port)
+    const [pid] = (await children()).filter((child) => !before.includes(child))
+    if (!pid) throw new Error('No workerd was found under this process.')
+    const stat = async () => (await readFile(`/proc/${pid}/stat`, 'utf8')).replace(/^.*\) /s, '').split(' ')
+    return {
+      ports,
+      inspector: inspected ? await miniflare.getInspectorURL() : null,
+      cpuMs: async () => {
+        const fields = await stat()
+        return (Number(fields[11]) + Number(fields[12])) * TICK_MS
+      },
+      residentMb: async () => (Number((await stat())[21]) * PAGE_BYTES) / 2 ** 20,
+      stop: () => miniflare.dispose(),
+    }
+  } catch (error) {
+    await miniflare.dispose()
+    throw error
+  }
+}
+
+/** The version of an installed package. */
+export const versionOf = async (name: string): Promise<string> =>
+  JSON.parse(await readFile(join(ROOT, 'node_modules', name, 'package.json'), 'utf8')).version
+
+/** Ids of the workerd processes that this process started. */
+async function children(): Promise<number[]> {
+  const ids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name))
+  const stats = await Promise.all(ids.map((id) => readFile(`/proc/${id}/stat`, 'utf8').catch(() => '')))
+  return ids
+    .filter((_, i) => {
+      const [, name, parent] = /^\d+ \((.*)\) \S (\d+)/s.exec(stats[i] ?? '') ?? []
+      return name === 'workerd' && Number(parent) === process.pid
+    })
+    .map(Number)
+}
