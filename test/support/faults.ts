@@ -1,0 +1,181 @@
+/** Faults of the local Neon, tenants that are made under them, and the comparison of Neon, master and KV afterwards. */
+import { env } from 'cloudflare:workers'
+import { sql } from 'drizzle-orm'
+import { inject } from 'vitest'
+import type { Fault } from '../../scripts/local-neon/faults.ts'
+import { encrypt } from '../../src/kernel/keyring.ts'
+import { hash } from '../../src/kernel/password.ts'
+import { nextRun, startRun } from '../../src/tenants/provisioning.ts'
+import { type Entry, kvKey } from '../../src/tenants/registry.ts'
+import { databaseName } from '../../src/tenants/tenants.ts'
+import { databaseOf, master, settings } from './databases.ts'
+import { ADMIN, newRuc } from './people.ts'
+
+export type Isolation = 'database' | 'branch'
+
+const faultsUrl = () => new URL('/faults', inject('settings').NEON_API_URL).href
+
+/** Replaces what is switched on. */
+export async function switchOn(...faults: Fault[]): Promise<void> {
+  const answer = await fetch(faultsUrl(), { method: 'PUT', body: JSON.stringify(faults) })
+  if (answer.status !== 200) throw new Error(`No faults: ${answer.status} ${await answer.text()}`)
+}
+
+/** Waits until no other file has faults on: they would be everybody's. `undo` lets the next one. */
+export async function alone(): Promise<() => Promise<unknown>> {
+  for (;;) {
+    const got = await master(sql`create table public.faults_are_on ()`).then(
+      () => true,
+      () => false,
+    )
+    if (got) return () => master(sql`drop table public.faults_are_on`)
+    await scheduler.wait(1_000)
+  }
+}
+
+/** The faults that have not happened yet. */
+export const pending = async () => (await (await fetch(faultsUrl())).json()) as Fault[]
+
+/** Asks Neon's API itself. */
+export async function askNeon(path: string, init: RequestInit = {}): Promise<any> {
+  const { NEON_API_URL, NEON_API_KEY } = inject('settings')
+  const headers = { Authorization: `Bearer ${NEON_API_KEY}`, 'Content-Type': 'application/json' }
+  const answer = await fetch(`${NEON_API_URL}${path}`, { ...init, headers })
+  if (!answer.ok) throw new Error(`${path}: ${answer.status} ${await answer.text()}`)
+  return answer.json()
+}
+
+/** A request that matches, by method and the end of its path. */
+export const on = (call: string): Fault['match'] => {
+  const [method = '', path = ''] = call.split(' ')
+  return { method, path }
+}
+
+let hashed: Promise<string> | undefined
+
+/** Reserves a tenant and its first run in the master, as the door does, and leaves the start of the run to `start`. */
+export async function reserve(subdomain: string, isolation: Isolation): Promise<{ id: string; run_id: string }> {
+  const config = settings()
+  const [id, run_id] = [crypto.randomUUID(), crypto.randomUUID()]
+  hashed ??= hash(ADMIN.password)
+  const admin = { email: ADMIN.email, username: 'bo', password_hash: await hashed, must_change_password: false }
+  const sealed = await encrypt(config.ENCRYPTION_KEYS, id, 'initial_admin', JSON.stringify(admin))
+  await master(
+    sql`insert into platform.tenants (id, subdomain, legal_name, tax_id, country, region, admin_email, environment, status, isolation, role_preset, database_name, initial_admin_sealed)
+        values (${id}, ${subdomain}, ${`${subdomain} S.A.C.`}, ${newRuc()}, 'PE', ${config.NEON_REGION}, ${ADMIN.email}, 'demo', 'provisioning', ${isolation}, 'minimal',
+          ${await databaseName(config.TENANT_DB_TEMPLATE, subdomain)}, ${sealed})`,
+    ...nextRun(id, run_id, 'a'.repeat(32)),
+  )
+  return { id, run_id }
+}
+
+/** No home of a kind has room: the next tenant needs another. */
+export const fillHomes = (kind: Isolation) =>
+  master(sql`update platform.homes set capacity = taken where kind = ${kind} and state = 'open'`)
+
+/**
+ * Starts a run and waits for its instance to end, without a request to the master that might meet a fault meant for the run. Once the
+ * faults have happened, a home whose claim was answered to nobody is not waited for until its lease (a minute) has run out.
+ */
+export async function run(run_id: string): Promise<void> {
+  await startRun(env, run_id)
+  await ended(run_id)
+}
+
+export async function ended(run_id: string): Promise<void> {
+  const instance = await env.PROVISIONING.get(`prov-${run_id}`)
+  for (const from = Date.now(); Date.now() < from + 60_000; await scheduler.wait(50)) {
+    const { status } = await instance.status()
+    if (status === 'complete') return
+    if (status === 'errored' || status === 'terminated') throw new Error(`The instance is ${status}.`)
+    if (Date.now() > from + 2_000 && (await pending()).length === 0)
+      await master(
+        sql`update platform.homes set lease_until = now() where state = 'opening' and refused is null and lease_until > now() + interval '40 seconds' and lease_until < now() + interval '58 seconds'`,
+      )
+  }
+  throw new Error('The instance did not end within a minute.')
+}
+
+/** What the master, the tenant's own database and KV say of a tenant that is whole. */
+export async function whole(subdomain: string) {
+  const [found] = await master(
+    sql`select t.status, t.v, t.published_v = t.v as published, t.initial_admin_sealed is null as forgotten,
+          (select count(*)::integer from platform.signing_keys k where k.realm_id = t.id) as keys,
+          (select count(*)::integer from platform.provisioning_steps s where s.tenant_id = t.id and s.state <> 'done') as undone,
+          (select string_agg(s.name || ': ' || s.error, '; ') from platform.provisioning_steps s where s.tenant_id = t.id and s.state <> 'done') as errors
+        from platform.tenants t where t.subdomain = ${subdomain}`,
+  )
+  if (found?.status !== 'active') return { status: found?.status, errors: found?.errors }
+  const { asOwner, asApp } = await databaseOf(subdomain)
+  const [inside] = await asOwner(
+    sql`select (select count(*)::integer from freehold.users) as users, (select count(*)::integer from freehold.passwords) as passwords,
+          (select string_agg(subdomain, ',') from freehold.tenant) as subdomain, current_database() as database`,
+  )
+  const [seen] = await asApp(sql`select count(*)::integer as seen from freehold.users`)
+  const kept = await env.TENANTS.get<Entry>(kvKey(subdomain), 'json')
+  const { v, errors: _, ...master_ } = found
+  return {
+    ...master_,
+    users: inside?.users,
+    passwords: inside?.passwords,
+    subdomain: inside?.subdomain,
+    seen: seen?.seen,
+    kv: kept?.v === Number(v) && kept?.status,
+  }
+}
+
+export const WHOLE = {
+  status: 'active',
+  published: true,
+  forgotten: true,
+  keys: 1,
+  undone: 0,
+  users: 1,
+  passwords: 1,
+  seen: 0,
+  kv: 'active',
+}
+
+/**
+ * Everything that Neon has beside what the master knows, one line each. Projects by name, branches and databases by place, login roles by
+ * the tenant's id in them. Two of one name, or one without the other, show as a difference of the two lists. KV by `mine`.
+ */
+export async function bothSides(mine: string) {
+  const neon: string[] = []
+  const known: string[] = ['project freehold-master']
+  const { projects } = await askNeon('/projects?limit=400')
+  for (const project of projects) neon.push(`project ${project.name}`)
+  const homes = await master(sql`select * from platform.homes`)
+  const tenants = await master(sql`select *, replace(id::text, '-', '') as short from platform.tenants`)
+  for (const home of homes) {
+    known.push(`project ${home.name}`)
+    if (home.state !== 'open') continue
+    known.push(`project ${home.name} is ${home.project_id}`, `taken in ${home.name}: ${home.taken}`)
+    const found = projects.filter((project: any) => project.name === home.name)
+    neon.push(...found.map((project: any) => `project ${project.name} is ${project.id}`))
+    const there = tenants.filter((tenant) => tenant.home_id === home.id)
+    neon.push(`taken in ${home.name}: ${there.length}`)
+    for (const branch of (await askNeon(`/projects/${home.project_id}/branches`)).branches) {
+      const name = branch.default ? 'main' : `${branch.name} ${branch.id}`
+      neon.push(`branch ${home.name} ${name}`)
+      for (const database of (await askNeon(`/projects/${home.project_id}/branches/${branch.id}/databases`)).databases)
+        neon.push(`database ${home.name} ${name} ${database.name}`)
+    }
+    known.push(`branch ${home.name} main`, `database ${home.name} main neondb`)
+    for (const tenant of there) {
+      const place = home.kind === 'branch' ? `tenant-${tenant.id} ${tenant.branch_id}` : 'main'
+      if (home.kind === 'branch') known.push(`branch ${home.name} ${place}`)
+      known.push(`database ${home.name} ${place} ${tenant.database_name}`)
+    }
+  }
+  const roles = await master(sql`select rolname from pg_roles where rolname ~ '^freehold_(app|owner)_[0-9a-f]{12}'`)
+  neon.push(...roles.map((role) => `role ${role.rolname}`))
+  for (const { short } of tenants.filter((tenant) => tenant.app_url_sealed))
+    known.push(`role freehold_app_${short.slice(0, 12)}_a`, `role freehold_owner_${short.slice(0, 12)}`)
+  const { keys } = await env.TENANTS.list({ prefix: kvKey(mine) })
+  neon.push(...keys.map((key) => `kv ${key.name}`))
+  known.push(
+    ...tenants.filter((t) => t.status === 'active' && t.subdomain.startsWith(mine)).map((t) => `kv ${kvKey(t.subdomain)}`),
+  )
+  return { neon: neon.sort(), known: known.sort() }
+}
