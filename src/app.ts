@@ -75,6 +75,12 @@ async function recordRefusal(env: AppEnv['Bindings'], ctx: AppEnv['Variables']['
     )
 }
 
+/** A host that is not ours is answered nowhere. */
+const ourHost = createMiddleware<AppEnv>(async (c, next) => {
+  subdomainOf(c.var.config, new URL(c.req.url).hostname)
+  await next()
+})
+
 /** The platform plane is on the base domain alone; its realm is the platform's own. */
 const platformPlane = createMiddleware<AppEnv>(async (c, next) => {
   const { config, meter } = c.var
@@ -100,6 +106,7 @@ const unavailable = (error: unknown): never => {
 export const app = new OpenAPIHono<AppEnv>({ strict: false })
 
 app.use('*', arrive)
+app.use('*', ourHost)
 app.use(
   '*',
   bodyLimit({
@@ -131,9 +138,9 @@ app.openAPIRegistry.registerComponent('securitySchemes', 'bearer', { type: 'http
 const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE']
 
 app.notFound((c) => {
-  const [matched] = [
-    METHODS.filter((method) => app.router.match(method, c.req.path)[0].some(([[, route]]) => route.method === method)),
-  ]
+  const matched = METHODS.filter((method) =>
+    app.router.match(method, c.req.path)[0].some(([[, route]]) => route.method === method),
+  )
   const problem = matched.length
     ? new Problem('method_not_allowed', undefined, { headers: { Allow: matched.join(', ') } })
     : new Problem('not_found')

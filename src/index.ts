@@ -2,6 +2,7 @@ import { app } from './app.ts'
 import { configOf } from './kernel/config.ts'
 import { useSqlUrl } from './kernel/db.ts'
 import type { Env } from './kernel/env.ts'
+import { log } from './kernel/log.ts'
 import { mend } from './tenants/lifecycle.ts'
 import { resumeStale } from './tenants/provisioning.ts'
 
@@ -13,7 +14,7 @@ export default {
   async scheduled(_controller, env) {
     const config = configOf(env)
     useSqlUrl(config.NEON_SQL_URL)
-    await resumeStale(env, config)
-    await mend(env, config)
+    const results = await Promise.allSettled([resumeStale(env, config), mend(env, config)])
+    for (const result of results) if (result.status === 'rejected') log('scheduled job failed', { error: String(result.reason) })
   },
 } satisfies ExportedHandler<Env>

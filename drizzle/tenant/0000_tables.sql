@@ -116,6 +116,7 @@ CREATE TABLE "freehold"."tenant" (
 	"id" uuid NOT NULL,
 	"subdomain" text NOT NULL,
 	"is_active" boolean DEFAULT true NOT NULL,
+	"v" bigint DEFAULT 0 NOT NULL,
 	"max_failures" integer DEFAULT 5 NOT NULL,
 	"lock_minutes" integer DEFAULT 30 NOT NULL,
 	"idle_days" integer DEFAULT 7 NOT NULL,
@@ -177,5 +178,6 @@ CREATE INDEX "refresh_tokens_session" ON "freehold"."refresh_tokens" USING btree
 CREATE UNIQUE INDEX "refresh_tokens_successor" ON "freehold"."refresh_tokens" USING btree ("successor_hash");--> statement-breakpoint
 CREATE INDEX "sessions_user" ON "freehold"."sessions" USING btree ("user_id","created_at");--> statement-breakpoint
 CREATE INDEX "login_attempts_key" ON "freehold"."login_attempts" USING btree ("key","state","created_at");--> statement-breakpoint
+CREATE INDEX "login_guards_failed" ON "freehold"."login_guards" USING btree ("failed_at");--> statement-breakpoint
 CREATE INDEX "audit_log_at" ON "freehold"."audit_log" USING btree ("at");--> statement-breakpoint
 CREATE INDEX "audit_log_user" ON "freehold"."audit_log" USING btree ("user_id","at");

@@ -33,9 +33,10 @@ $$;
 --> statement-breakpoint
 -- What the seal covers beside the facts: this backend and this transaction, so that a copied seal is worth nothing elsewhere.
 create function access.seal_of(facts text) returns text language sql stable set search_path = pg_catalog, pg_temp as $$
-  select pg_catalog.encode(access.mac(facts || '|' || pg_catalog.pg_backend_pid() || '|' || extract(epoch from pg_catalog.transaction_timestamp())), 'hex')
+  select pg_catalog.encode(access.mac('seal:' || facts || '|' || pg_catalog.pg_backend_pid() || '|' || extract(epoch from pg_catalog.transaction_timestamp())), 'hex')
 $$;
 --> statement-breakpoint
+-- Only access.admit may call this: what is sealed here is believed by every policy.
 create function access.seal(facts jsonb) returns void language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
   perform pg_catalog.set_config('access.facts', facts::text, true), pg_catalog.set_config('access.seal', access.seal_of(facts::text), true);
@@ -63,6 +64,28 @@ $$;
 create function access.scope() returns text language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select access.facts() ->> 'scope'
 $$;
+--> statement-breakpoint
+-- What a caller may say of a request, and nothing else: never who they are or how far they reach.
+create function access.request_of(request jsonb) returns jsonb language sql immutable set search_path = pg_catalog, pg_temp as $$
+  select jsonb_build_object('address', left(request ->> 'address', 64), 'agent', left(request ->> 'agent', 255), 'method', left(request ->> 'method', 16),
+    'path', left(request ->> 'path', 1024), 'trace_id', left(request ->> 'trace_id', 64))
+$$;
+--> statement-breakpoint
+-- Whom the audit names while an anonymous door is at work. Nobody is admitted by it: no policy reads it.
+create function access.attribute(person uuid, user_name text, request jsonb) returns void language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  facts text := (access.request_of(request) || jsonb_build_object('user_id', person, 'user_name', left(user_name, 255)))::text;
+begin
+  perform set_config('access.actor', facts, true), set_config('access.actor_seal', access.seal_of('actor:' || facts), true);
+end $$;
+--> statement-breakpoint
+-- Whom the audit names: the admitted person, else the one that a door named, else nobody: the system.
+create function access.actor() returns jsonb language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  said text := nullif(current_setting('access.actor', true), '');
+begin
+  return coalesce(access.facts(), case when access.seal_of('actor:' || said) = current_setting('access.actor_seal', true) then said::jsonb end, '{}');
+end $$;
 --> statement-breakpoint
 -- The roles that a person holds at a moment: assigned, active, and everything these inherit from.
 create function access.roles_of(person uuid, moment timestamptz) returns setof uuid language sql stable set search_path = pg_catalog, pg_temp as $$
@@ -118,7 +141,7 @@ end $$;
 create function access.record(activity text, action text, resource text, resource_id text, before jsonb, after jsonb, risk integer default 0)
 returns void language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
-  f jsonb := coalesce(access.facts(), '{}');
+  f jsonb := access.actor();
   entry uuid := pg_catalog.gen_random_uuid();
   grain bytea := pg_catalog.uuid_send(pg_catalog.gen_random_uuid());
   detail jsonb := pg_catalog.jsonb_build_object('user_name', f -> 'user_name', 'address', f -> 'address', 'agent', f -> 'agent',
@@ -239,7 +262,8 @@ begin
   if s.last_active_at < now() - interval '1 minute' then
     update freehold.sessions x set last_active_at = now() where x.id = s.id and x.last_active_at < now() - interval '1 minute';
   end if;
-  perform access.seal(request || jsonb_build_object('user_id', u.id, 'user_name', u.username, 'session_id', s.id, 'scope', reach, 'permission', permission));
+  perform access.seal(access.request_of(request)
+    || jsonb_build_object('user_id', u.id, 'user_name', u.username, 'session_id', s.id, 'scope', reach, 'permission', permission));
   return query select u.id, s.id, reach;
 end $$;
 --> statement-breakpoint
@@ -251,8 +275,8 @@ declare
 begin
   perform access.check_tenant(tenant_id);
   select u.* into person from freehold.sessions s join freehold.users u on u.id = s.user_id
-  where s.id = (credential ->> 'session_id')::uuid and u.id = (credential ->> 'user_id')::uuid;
-  perform access.seal(request || jsonb_build_object('user_id', person.id, 'user_name', person.username));
+  where s.id = (credential ->> 'session_id')::uuid and u.id = (credential ->> 'user_id')::uuid and s.ended_at is null;
+  perform access.attribute(person.id, person.username, request);
   perform access.record(case code when 'token_wrong_tenant' then 'SUSPICIOUS_ACTIVITY' else 'ACCESS_REFUSED' end, 'refuse', 'request', null, null,
     jsonb_build_object('code', code, 'permission', permission), case code when 'token_wrong_tenant' then 50 else 10 end);
 end $$;

@@ -44,6 +44,10 @@ begin
   if lost > 0 then
     g := access.fail(t, guard, lost);
   end if;
+  -- What is a day old has done its work; the next tries clear it away, a few at a time.
+  delete from freehold.login_attempts a where a.key = guard and a.created_at < now() - interval '1 day';
+  delete from freehold.login_guards x where x.key in (
+    select y.key from freehold.login_guards y where y.key like 'unknown:%' and y.failed_at < now() - interval '1 day' limit 5 for update skip locked);
   if g.locked_until > now() then
     state := 'refused';
   else
@@ -55,7 +59,7 @@ begin
       return jsonb_build_object('state', 'busy');
     end if;
   end if;
-  insert into freehold.login_attempts (id, key, user_id, identifier, recipe, state) values (attempt, guard, person, identifier, recipe, state);
+  insert into freehold.login_attempts (id, key, user_id, identifier, recipe, state) values (attempt, guard, person, left(identifier, 255), recipe, state);
   return jsonb_build_object('state', 'reserved', 'attempt', attempt, 'recipe', recipe);
 end $$;
 --> statement-breakpoint
@@ -99,12 +103,13 @@ declare
   t freehold.tenant := access.check_tenant(tenant_id);
   u freehold.users;
 begin
+  identifier := left(identifier, 255);
   if strpos(identifier, '@') > 0 then
     select * into u from freehold.users x where x.email = identifier;
   else
     select * into u from freehold.users x where x.username = identifier;
   end if;
-  return access.reserve(t, case when u.id is null then 'unknown:' || encode(access.mac(identifier), 'hex') else 'login:' || u.id end, u.id, identifier,
+  return access.reserve(t, case when u.id is null then 'unknown:' || encode(access.mac('guard:' || identifier), 'hex') else 'login:' || u.id end, u.id, identifier,
     access.recipe_of(u.id, identifier));
 end $$;
 --> statement-breakpoint
@@ -118,17 +123,17 @@ declare
 begin
   if u.id is null then
     select a.identifier, a.user_id into named, u.id from freehold.login_attempts a where a.id = attempt;
-    perform access.seal(request || jsonb_build_object('user_id', u.id, 'user_name', named));
+    perform access.attribute(u.id, named, request);
     perform access.record('LOGIN_FAILED', 'login', 'user', u.id::text, null, null, 20);
     return jsonb_build_object('outcome', 'refused');
   end if;
-  perform access.seal(request || jsonb_build_object('user_id', u.id, 'user_name', u.username));
+  perform access.attribute(u.id, u.username, request);
   if not exists (select from access.roles_of(u.id, now())) then
     perform access.record('LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', 'no_role'), 10);
     return jsonb_build_object('outcome', 'no_role');
   end if;
   insert into freehold.sessions (id, user_id, device, address, expires_at)
-  values (gen_random_uuid(), u.id, request ->> 'agent', request ->> 'address', now() + make_interval(days => t.session_days)) returning * into s;
+  values (gen_random_uuid(), u.id, left(request ->> 'agent', 255), left(request ->> 'address', 64), now() + make_interval(days => t.session_days)) returning * into s;
   insert into freehold.refresh_tokens (token_hash, session_id, device, expires_at) values (refresh_hash, s.id, s.device, s.expires_at);
   return jsonb_build_object('outcome', 'ok', 'claims', access.claims_of(u, s, t));
 end $$;
@@ -151,7 +156,7 @@ begin
   elsif not u.is_active or not exists (select from access.roles_of(u.id, now())) then
     return jsonb_build_object('outcome', 'inactive');
   end if;
-  perform access.seal(request || jsonb_build_object('user_id', u.id, 'user_name', u.username, 'session_id', s.id));
+  perform access.attribute(u.id, u.username, request);
   update freehold.refresh_tokens l set used_at = clock_timestamp(), successor_hash = successor
   where l.token_hash = presented and l.used_at is null and l.expires_at > now() returning l.* into r;
   if r.token_hash is not null then

@@ -1,5 +1,5 @@
 import { sql } from 'drizzle-orm'
-import { boolean, check, index, integer, text, uuid } from 'drizzle-orm/pg-core'
+import { bigint, boolean, check, index, integer, text, uuid } from 'drizzle-orm/pg-core'
 import { freehold, moment } from '../kernel/schema.ts'
 import { users } from '../users/table.ts'
 
@@ -11,6 +11,8 @@ export const tenant = freehold.table(
     id: uuid().notNull(),
     subdomain: text().notNull(),
     is_active: boolean().notNull().default(true),
+    /** The registry's version that this row was written from; an older one never replaces a newer one. */
+    v: bigint({ mode: 'number' }).notNull().default(0),
     max_failures: integer().notNull().default(5),
     lock_minutes: integer().notNull().default(30),
     idle_days: integer().notNull().default(7),
@@ -22,12 +24,16 @@ export const tenant = freehold.table(
 )
 
 /** Failures per identifier. `key` is a user, or the keyed hash of an identifier that nobody has. */
-export const login_guards = freehold.table('login_guards', {
-  key: text().primaryKey(),
-  failures: integer().notNull().default(0),
-  failed_at: moment(),
-  locked_until: moment(),
-})
+export const login_guards = freehold.table(
+  'login_guards',
+  {
+    key: text().primaryKey(),
+    failures: integer().notNull().default(0),
+    failed_at: moment(),
+    locked_until: moment(),
+  },
+  (t) => [index('login_guards_failed').on(t.failed_at)],
+)
 
 /** One try of a password: reserved before the comparison, settled after it. `recipe` is the hash without its last part. */
 export const login_attempts = freehold.table(

@@ -35,6 +35,7 @@ const DatabaseTemplate = z
     (text) => /^[a-z][a-z0-9_]*$/.test(text.replace('{subdomain}', 'a')),
     'may hold only a-z, 0-9 and _ beside {subdomain}, and starts with a letter',
   )
+  .refine((text) => text.replace('{subdomain}', '').length >= 3, 'must hold at least 3 characters beside {subdomain}')
   .refine((text) => text.length <= 51, 'must leave at least 23 of the 63 bytes of a Postgres name to {subdomain}')
 
 /** Every setting, with its default. The names are the environment's own. */

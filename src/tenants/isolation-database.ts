@@ -7,7 +7,13 @@ import { createDatabase } from './neon.ts'
 export const sharedDatabase: Isolation = {
   place: ({ config, neon, tenant }) => takePlace(config, neon, tenant.id, 'database'),
 
-  create: (job) => createDatabase(job.neon, homeOf(job), job.tenant.database_name),
+  async create(job) {
+    const { database_name } = job.tenant
+    // A database that is there is adopted. The home's own is there, and is nobody's.
+    if (new URL(homeOf(job).owner_url).pathname === `/${database_name}`)
+      throw new Error(`The name ${database_name} is the home's own database.`)
+    return createDatabase(job.neon, homeOf(job), database_name)
+  },
 
   urls: async (job, passwords) => urlsAt(homeOf(job).owner_url, job.tenant, passwords),
 

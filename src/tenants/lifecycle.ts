@@ -48,15 +48,15 @@ type Sources = { env: Env; config: Config; meter: Meter }
  */
 export async function spread({ env, config, meter }: Sources, tenant_id: string): Promise<void> {
   const [rows] = await batch(config.MASTER_DATABASE_URL, [
-    sql`select status, subdomain, owner_url_sealed from platform.tenants where id = ${tenant_id} and status in ('active', 'inactive')`,
+    sql`select status, subdomain, v, owner_url_sealed from platform.tenants where id = ${tenant_id} and status in ('active', 'inactive')`,
   ])
   const tenant = rows?.[0]
   if (!tenant) return
   const owner_url = await decrypt(config.ENCRYPTION_KEYS, tenant_id, 'owner_url', String(tenant.owner_url_sealed))
   await batch(owner_url, [
     sql`set local role freehold_owner`,
-    sql`update freehold.tenant set is_active = ${tenant.status === 'active'}, subdomain = ${tenant.subdomain}, updated_at = now()
-        where id = ${tenant_id} and (is_active, subdomain) is distinct from (${tenant.status === 'active'}, ${tenant.subdomain})`,
+    sql`update freehold.tenant set is_active = ${tenant.status === 'active'}, subdomain = ${tenant.subdomain}, v = ${tenant.v}, updated_at = now()
+        where id = ${tenant_id} and v < ${tenant.v}`,
   ])
   await publish({ env, config, meter }, tenant_id)
 }

@@ -31,7 +31,9 @@ export function tenantName(
   authorization: string | undefined,
 ): string {
   const host = subdomainOf(config, hostname)
-  const named = header?.trim().toLowerCase() || null
+  const said = new Set((header ?? '').split(',').map((part) => part.trim().toLowerCase()))
+  if (said.size > 1) throw new Problem('tenant_ambiguous')
+  const named = [...said][0] || null
   if (host && named && host !== named) throw new Problem('tenant_ambiguous')
   const token = /^\s*bearer\s+(\S+)\s*$/i.exec(authorization ?? '')?.[1]
   const claim = !host && !named && token ? claimed(token)?.tenant : null

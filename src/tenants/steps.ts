@@ -40,10 +40,13 @@ export const steps: Record<string, Step> = {
         : await isolationOf(job).urls(job, made)
     const app_url = await encrypt(config.ENCRYPTION_KEYS, tenant.id, 'app_url', urls.app_url)
     const owner_url = await encrypt(config.ENCRYPTION_KEYS, tenant.id, 'owner_url', urls.owner_url)
-    await batch(config.MASTER_DATABASE_URL, [
+    const [, kept] = await batch(config.MASTER_DATABASE_URL, [
       sql`update platform.tenants set app_url_sealed = ${app_url}, owner_url_sealed = ${owner_url} where id = ${tenant.id} and app_url_sealed is null`,
+      sql`select app_url_sealed, owner_url_sealed from platform.tenants where id = ${tenant.id}`,
     ])
-    await isolationOf(job).logins(job, urls)
+    // What is recorded counts, not what was drawn: another instance may have been first.
+    const open = (field: string) => decrypt(config.ENCRYPTION_KEYS, tenant.id, field, String(kept?.[0]?.[`${field}_sealed`]))
+    await isolationOf(job).logins(job, { app_url: await open('app_url'), owner_url: await open('owner_url') })
   },
 
   migrate: async ({ config, tenant }) => {
@@ -75,7 +78,11 @@ export const steps: Record<string, Step> = {
     ])
     const other =
       rows?.[0] && (await decrypt(config.ENCRYPTION_KEYS, String(rows[0].id), 'app_url', String(rows[0].app_url_sealed)))
-    await prove(known(tenant.app_url), [config.MASTER_DATABASE_URL, known(tenant.home?.owner_url), ...(other ? [other] : [])])
+    await prove(tenant.id, known(tenant.app_url), [
+      config.MASTER_DATABASE_URL,
+      known(tenant.home?.owner_url),
+      ...(other ? [other] : []),
+    ])
   },
 
   // KV is written before the name is handed out: elsewhere a miss would be remembered.
@@ -91,7 +98,7 @@ export const steps: Record<string, Step> = {
   activate: async ({ config, tenant, results }) => {
     const v = Number(results.publish?.v)
     await batch(config.MASTER_DATABASE_URL, [
-      sql`update platform.tenants set status = 'active', initial_admin_sealed = null, v = ${v}, published_v = ${v} where id = ${tenant.id}`,
+      sql`update platform.tenants set status = 'active', initial_admin_sealed = null, v = ${v}, published_v = ${v}, updated_at = now() where id = ${tenant.id}`,
     ])
     return undefined
   },

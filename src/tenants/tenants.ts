@@ -115,16 +115,14 @@ export const wire = (config: Config, row: Record<string, unknown>) =>
   ({ ...row, url: tenantUrl(config, String(row.subdomain)) }) as TenantWire
 export const rowsOf = (result: unknown) => (result as { rows: Record<string, unknown>[] }).rows
 
-/** The name of a tenant's database: the template with the subdomain, hyphens as underscores, cut to 63 bytes with a hash when longer. */
-export async function databaseName(template: string, subdomain: string): Promise<string> {
+/** The name of a tenant's database: the template with the subdomain, hyphens as underscores; a longer one is cut and ends in the tenant's short id. */
+export function databaseName(template: string, subdomain: string, id: string): string {
   const name = template.replace('{subdomain}', subdomain.replaceAll('-', '_'))
-  if (name.length <= 63) return name
-  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(subdomain)))
-  return `${name.slice(0, 52)}_${[...digest.slice(0, 5)].map((b) => b.toString(16).padStart(2, '0')).join('')}`
+  return name.length <= 63 ? name : `${name.slice(0, 50)}_${id.replaceAll('-', '').slice(0, 12)}`
 }
 
 /**
- * Reserves a tenant and the run that will make it; the caller starts the run. One round trip to the master; `tenant:create`. A password is
+ * Reserves a tenant and the run that will make it; the caller starts the run. Two round trips to the master; `tenant:create`. A password is
  * generated when none is given, is in the answer this once, and must be changed at the first login. Fails with subdomain_taken,
  * tax_id_taken, no_capacity, invalid_request.
  */
@@ -132,6 +130,8 @@ export async function createTenant(
   ctx: Ctx,
   wanted: z.infer<typeof NewTenant>,
 ): Promise<{ tenant: z.infer<typeof MadeTenant>; run_id: string }> {
+  // Admitted first: hashing for whom the database would refuse is wasted.
+  await ctx.run()
   const { admin_password, ...given } = wanted
   const fault = taxIdFault(given.country, given.tax_id)
   if (fault) throw invalid('tax_id', fault)
@@ -145,7 +145,7 @@ export async function createTenant(
   const must_change_password = admin_password === undefined
   const admin = { email: given.admin_email, username, password_hash: await hash(password), must_change_password }
   const sealed = await encrypt(ctx.config.ENCRYPTION_KEYS, id, 'initial_admin', JSON.stringify(admin))
-  const database_name = await databaseName(ctx.config.TENANT_DB_TEMPLATE, given.subdomain)
+  const database_name = databaseName(ctx.config.TENANT_DB_TEMPLATE, given.subdomain, id)
   const insert = sql`insert into platform.tenants as t (id, subdomain, legal_name, tax_id, country, region, admin_email, contact_name, plan, environment, status, isolation, role_preset, database_name, initial_admin_sealed)
     select ${id}, ${given.subdomain}, ${given.legal_name}, ${given.tax_id}, ${given.country}, ${ctx.config.NEON_REGION}, ${given.admin_email}, ${given.contact_name ?? null}, ${given.plan ?? null},
       ${given.environment}, 'provisioning', ${given.isolation}, ${given.role_preset}, ${database_name}, ${sealed}
@@ -199,7 +199,7 @@ function parseCursor(cursor: string | undefined): [string | null, string | null]
   if (cursor === undefined) return [null, null]
   const text = /^[A-Za-z0-9+/=]{1,200}$/.test(cursor) ? decoded(cursor) : ''
   const [, at, id] = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z)\|([0-9a-f-]{36})$/.exec(text) ?? []
-  if (!at || !id) throw new Problem('invalid_cursor')
+  if (!at || !id || Number.isNaN(Date.parse(at)) || !z.uuid().safeParse(id).success) throw new Problem('invalid_cursor')
   return [at, id]
 }
 

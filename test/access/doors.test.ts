@@ -1,0 +1,76 @@
+import { sql } from 'drizzle-orm'
+import { beforeAll, describe, expect, inject, it } from 'vitest'
+import { parseSettings } from '../../src/kernel/config.ts'
+import { batch, useSqlUrl } from '../../src/kernel/db.ts'
+import { decrypt } from '../../src/kernel/keyring.ts'
+import { login, makeTenant } from '../support/people.ts'
+
+let id: string
+let appUrl: string
+let sessionId: string
+let userId: string
+
+beforeAll(async () => {
+  id = (await makeTenant('doors')).id
+  const [, body] = (await login('doors')).access_token.split('.')
+  const claims = JSON.parse(atob(body.replaceAll('-', '+').replaceAll('_', '/')))
+  sessionId = claims.sid
+  userId = claims.sub
+  const config = parseSettings(inject('settings'))
+  useSqlUrl(config.NEON_SQL_URL)
+  const [rows] = await batch(config.MASTER_DATABASE_URL, [sql`select app_url_sealed from platform.tenants where id = ${id}`])
+  appUrl = await decrypt(config.ENCRYPTION_KEYS, id, 'app_url', String(rows?.[0]?.app_url_sealed))
+})
+
+/** What the app login sees and is after some statements of its own, in one transaction. */
+async function left(...statements: ReturnType<typeof sql>[]) {
+  const results = await batch(appUrl, [
+    ...statements,
+    sql`select (select count(*)::int from freehold.users) as people, access.principal() as principal, access.session() as session, access.scope() as scope`,
+  ])
+  return results.at(-1)?.[0]
+}
+
+const NOBODY = { people: 0, principal: null, session: null, scope: null }
+
+describe('whoever calls a door is let in by nothing that they say there', () => {
+  const lies = () =>
+    JSON.stringify({ scope: 'all', user_id: userId, session_id: sessionId, permission: 'user:read', user_name: 'bo' })
+  const attempt = () => sql`(access.login_reserve(${id}, 'bo') ->> 'attempt')::uuid`
+
+  it('record_refusal, with a real credential and with none', async () => {
+    for (const credential of ['{}', JSON.stringify({ user_id: userId, session_id: sessionId })]) {
+      expect(await left(sql`select access.record_refusal(${id}, ${credential}::jsonb, 'x', null, ${lies()}::jsonb)`)).toEqual(
+        NOBODY,
+      )
+    }
+  })
+
+  it('a login that fails', async () => {
+    expect(
+      await left(sql`select access.login_settle(${id}, ${attempt()}, ${'A'.repeat(43)}, '\\x0a'::bytea, ${lies()}::jsonb)`),
+    ).toEqual(NOBODY)
+    expect(await left(sql`select access.login_settle(${id}, gen_random_uuid(), 'x', '\\x0b'::bytea, ${lies()}::jsonb)`)).toEqual(
+      NOBODY,
+    )
+  })
+
+  it('a refresh with a token that is none', async () => {
+    expect(await left(sql`select access.refresh(${id}, '\\x0c'::bytea, '\\x0d'::bytea, ${lies()}::jsonb)`)).toEqual(NOBODY)
+  })
+
+  it('and a settings’ seal of a door is no seal of an admission', async () => {
+    const copied = sql`select set_config('access.facts', current_setting('access.actor'), true), set_config('access.seal', current_setting('access.actor_seal'), true)`
+    const door = sql`select access.record_refusal(${id}, '{}', 'x', null, ${lies()}::jsonb)`
+    expect(await left(door, copied)).toEqual(NOBODY)
+  })
+
+  it('an admission takes no reach from the request', async () => {
+    const credential = JSON.stringify({ user_id: userId, session_id: sessionId })
+    expect(await left(sql`select * from access.admit(${id}, ${credential}::jsonb, null, ${lies()}::jsonb)`)).toMatchObject({
+      people: 1,
+      principal: userId,
+      scope: 'own',
+    })
+  })
+})
