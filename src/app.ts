@@ -136,13 +136,15 @@ app.get('/openapi.json', (c) => c.json(openApi(app, c.var.config.BASE_URL.origin
 app.openAPIRegistry.registerComponent('securitySchemes', 'bearer', { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' })
 
 const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE']
+/** HEAD is answered wherever GET is (RFC 9110 section 9.3.2). */
+const allowed = (matched: string[]) => matched.flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method])).join(', ')
 
 app.notFound((c) => {
   const matched = METHODS.filter((method) =>
     app.router.match(method, c.req.path)[0].some(([[, route]]) => route.method === method),
   )
   const problem = matched.length
-    ? new Problem('method_not_allowed', undefined, { headers: { Allow: matched.join(', ') } })
+    ? new Problem('method_not_allowed', undefined, { headers: { Allow: allowed(matched) } })
     : new Problem('not_found')
   return problem.toResponse(about(c))
 })

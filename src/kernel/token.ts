@@ -18,7 +18,12 @@ const imported = new Map<string, CryptoKey>()
 
 /** Imported keys, by kid and use; at most 500, the oldest goes. A CryptoKey is plain data, not I/O, and may outlive a request. */
 async function keyFor(key: SigningKey, use: 'public' | 'private'): Promise<CryptoKey> {
-  const name = `${use}:${key.kid}:${key.public.x}`
+  // jose imports by the algorithm it is told; what the key says of itself must not be something else.
+  const { kty, crv, x, y, alg = 'ES256', use: purpose = 'sig', key_ops } = key.public
+  if (kty !== 'EC' || crv !== 'P-256' || alg !== 'ES256' || purpose !== 'sig' || (key_ops && !key_ops.includes('verify'))) {
+    throw new errors.JWKInvalid()
+  }
+  const name = `${use}:${key.kid}:${x}:${y}`
   const known = imported.get(name)
   if (known) return known
   const made = (await importJWK(key[use], 'ES256')) as CryptoKey
