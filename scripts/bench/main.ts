@@ -43,9 +43,12 @@ async function main(): Promise<void> {
   const end = async () => {
     for (const stop of stops.splice(0).reverse()) await stop().catch((error) => say(String(error)))
   }
-  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => void end().then(() => process.exit(1)))
+  const opening = openStage({ quick: values.quick, say, onStop: (stop) => stops.push(stop) })
+  // What is just being started is ended once it runs: before, nobody knows how.
+  const interrupted = () => opening.then(end, end).then(() => process.exit(1))
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(name, () => void interrupted())
   try {
-    const stage = await openStage({ quick: values.quick, say, onStop: (stop) => stops.push(stop) })
+    const stage = await opening
     const findings: Finding[] = []
     for (const measure of measures.filter(({ name }) => !values.only.length || values.only.includes(name))) {
       say(`Measuring ${measure.name} ...`)

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { rmSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createNeonClient } from '@neon/sdk'
@@ -46,6 +47,8 @@ export async function openStage(options: {
   const { quick, say, onStop } = options
   const folder = await temporaryFolder('freehold-bench')
   onStop(folder.remove)
+  // Postgres' own handler of a signal may end this program before the stops are through.
+  process.once('exit', () => rmSync(folder.path, { recursive: true, force: true }))
   const outdir = join(folder.path, 'bundle')
   await mkdir(outdir)
   await bundle(outdir)

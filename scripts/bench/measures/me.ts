@@ -14,18 +14,18 @@ export const me: Measure = {
     const cpu =
       (count: number, path: string, headers: Record<string, string> = {}) =>
       () =>
-        cpuEach(stage, quick ? count / 5 : count, WIDTH, main.at(tenant.subdomain, path, { headers }))
+        cpuEach(stage, quick ? count / 2 : count, WIDTH, main.at(tenant.subdomain, path, { headers }))
     const things = {
-      bare: cpu(2400, '/bench/bare'),
-      front: cpu(1600, '/healthz'),
-      resolved: cpu(1600, '/.well-known/jwks.json'),
-      select: cpu(800, '/bench/select'),
-      drizzle: cpu(800, '/bench/drizzle'),
-      verb: cpu(800, '/bench/me'),
-      me: cpu(800, '/api/v1/auth/me', { Authorization }),
+      bare: cpu(1200, '/bench/bare'),
+      front: cpu(800, '/healthz'),
+      resolved: cpu(800, '/.well-known/jwks.json'),
+      select: cpu(500, '/bench/select'),
+      drizzle: cpu(500, '/bench/drizzle'),
+      verb: cpu(500, '/bench/me'),
+      me: cpu(500, '/api/v1/auth/me', { Authorization }),
     }
-    await inTurns(quick ? 1 : 3, things)
-    const took = await inTurns(quick ? 5 : 15, things)
+    await inTurns(1, things)
+    const took = await inTurns(quick ? 4 : 12, things)
     const part = (label: string, values: number[]) => ({ label, value: spread(values), unit: 'ms' as const })
     return [
       {
@@ -46,7 +46,7 @@ export const me: Measure = {
         profile: await profileOf(
           stage,
           main.at(tenant.subdomain, '/api/v1/auth/me', { headers: { Authorization } }),
-          quick ? 250 : 1500,
+          quick ? 200 : 1000,
         ),
       },
       {
