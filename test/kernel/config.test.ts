@@ -1,0 +1,122 @@
+import { decodeBase64urlIgnorePadding } from '@oslojs/encoding'
+import { describe, expect, it } from 'vitest'
+import { ConfigError, configOf, parseSettings } from '../../src/kernel/config.ts'
+
+const KEY = 'A'.repeat(43)
+const RIGHT = {
+  BASE_URL: 'https://example.com',
+  MASTER_DATABASE_URL: 'postgresql://user:password@host/database',
+  ENCRYPTION_KEYS: `k1:${KEY}`,
+  NEON_API_KEY: 'napi_key',
+}
+
+/** What is said about these settings, or nothing. */
+function said(settings: Record<string, unknown>): string {
+  try {
+    parseSettings({ ...RIGHT, ...settings })
+    return ''
+  } catch (error) {
+    expect(error).toBeInstanceOf(ConfigError)
+    return (error as Error).message
+  }
+}
+
+describe('settings', () => {
+  it('have defaults, of which the environment is the careful one', () => {
+    expect(parseSettings(RIGHT)).toMatchObject({
+      ENVIRONMENT: 'production',
+      NEON_API_URL: 'https://console.neon.tech/api/v2',
+      NEON_REGION: 'aws-us-east-1',
+      TENANT_DB_TEMPLATE: 'freehold_{subdomain}',
+      HOME_CAPACITY: 400,
+    })
+    expect(parseSettings(RIGHT).DEFAULT_TENANT).toBeUndefined()
+  })
+
+  it.each(Object.keys(RIGHT))('without %s are refused in one sentence that names it', (name) => {
+    for (const missing of [undefined, '']) expect(said({ [name]: missing })).toBe(`Wrong settings: ${name} is not set.`)
+  })
+
+  it.each<[string, unknown]>([
+    ['BASE_URL', 'example.com'],
+    ['BASE_URL', 'ftp://example.com'],
+    ['BASE_URL', 'https://example.com/path'],
+    ['BASE_URL', 'https://example.com?x=1'],
+    ['BASE_URL', 'https://example.com/#x'],
+    ['BASE_URL', 'https://user@example.com'],
+    ['BASE_URL', 'https://'],
+    ['BASE_URL', 'javascript:alert(1)'],
+    ['MASTER_DATABASE_URL', 'postgresql://user@host/database'],
+    ['MASTER_DATABASE_URL', 'postgresql://user:@host/database'],
+    ['MASTER_DATABASE_URL', 'postgresql://:password@host/database'],
+    ['MASTER_DATABASE_URL', 'postgresql://user:password@host'],
+    ['MASTER_DATABASE_URL', 'postgresql://user:password@host/'],
+    ['MASTER_DATABASE_URL', 'mysql://user:password@host/database'],
+    ['MASTER_DATABASE_URL', 'host=localhost'],
+    ['ENCRYPTION_KEYS', KEY],
+    ['ENCRYPTION_KEYS', `k1:${KEY.slice(1)}`],
+    ['ENCRYPTION_KEYS', `k1:${KEY}A`],
+    ['ENCRYPTION_KEYS', `k1:${KEY},`],
+    ['ENCRYPTION_KEYS', `k1:${KEY},k2`],
+    ['ENCRYPTION_KEYS', `K1:${KEY}`],
+    ['ENCRYPTION_KEYS', `k.1:${KEY}`],
+    ['ENCRYPTION_KEYS', 'changeme'],
+    ['TENANT_DB_TEMPLATE', 'freehold'],
+    ['TENANT_DB_TEMPLATE', '{subdomain}'],
+    ['TENANT_DB_TEMPLATE', 'x{subdomain}'],
+    ['TENANT_DB_TEMPLATE', 'freehold_{subdomain}_{subdomain}'],
+    ['TENANT_DB_TEMPLATE', 'freehold_{tenant}'],
+    ['TENANT_DB_TEMPLATE', 'Freehold_{subdomain}'],
+    ['TENANT_DB_TEMPLATE', 'freehold-{subdomain}'],
+    ['TENANT_DB_TEMPLATE', '9_{subdomain}'],
+    ['TENANT_DB_TEMPLATE', 'freehold "{subdomain}"'],
+    ['TENANT_DB_TEMPLATE', `${'x'.repeat(41)}{subdomain}`],
+    ['DEFAULT_TENANT', 'Acme'],
+    ['DEFAULT_TENANT', 'ac me'],
+    ['DEFAULT_TENANT', '-acme'],
+    ['DEFAULT_TENANT', 'acme.example.com'],
+    ['DEFAULT_TENANT', 'a'.repeat(64)],
+    ['ENVIRONMENT', 'staging'],
+    ['NEON_API_URL', 'console'],
+    ['NEON_SQL_URL', 'nowhere'],
+    ['NEON_POLL_MS', '0'],
+    ['NEON_POLL_MS', 'soon'],
+    ['HOME_CAPACITY', '501'],
+    ['HOME_CAPACITY', '1.5'],
+  ])('whose %s is %j are refused in one sentence that names it', (name, value) => {
+    expect(said({ [name]: value })).toMatch(new RegExp(`^Wrong settings: ${name} [^;]+\\.$`))
+  })
+
+  it('that are wrong in several places name each, once', () => {
+    const message = said({ BASE_URL: 'x', NEON_API_KEY: '', TENANT_DB_TEMPLATE: 'X' })
+    for (const name of ['BASE_URL', 'NEON_API_KEY', 'TENANT_DB_TEMPLATE']) expect(message.split(name)).toHaveLength(2)
+  })
+
+  it('never repeat a secret in what they say', () => {
+    const secrets = { MASTER_DATABASE_URL: 'postgresql://user:hunter2@host', ENCRYPTION_KEYS: `k1:${'S3cret'.repeat(7)}` }
+    expect(said(secrets)).not.toMatch(/hunter2|S3cret/)
+  })
+
+  it.each(['https://example.com', 'https://example.com/', 'http://localhost:8787', 'https://id.example.co.uk:8443'])(
+    'take %s as a base',
+    (BASE_URL) => {
+      expect(parseSettings({ ...RIGHT, BASE_URL }).BASE_URL.origin).toBe(new URL(BASE_URL).origin)
+    },
+  )
+
+  it('take a ring of several keys, in their order', () => {
+    const ring = parseSettings({ ...RIGHT, ENCRYPTION_KEYS: ` k2:${'_'.repeat(42)}8 , k1:${KEY}` }).ENCRYPTION_KEYS
+    expect(ring.map(({ id }) => id)).toEqual(['k2', 'k1'])
+    expect(ring.map(({ key }) => key.length)).toEqual([32, 32])
+    expect(ring[1]?.key).toEqual(decodeBase64urlIgnorePadding(KEY))
+  })
+
+  it.each(['{subdomain}_db', 'fh_{subdomain}', `${'x'.repeat(40)}{subdomain}`])('take %s as a template', (TENANT_DB_TEMPLATE) => {
+    expect(said({ TENANT_DB_TEMPLATE })).toBe('')
+  })
+
+  it('are parsed once for one environment', () => {
+    const env = { ...RIGHT }
+    expect(configOf(env)).toBe(configOf(env))
+  })
+})

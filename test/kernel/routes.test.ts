@@ -1,0 +1,92 @@
+/** What every route must be, asked of the app itself: no list of routes to keep. */
+import { describe, expect, it } from 'vitest'
+import { app } from '../../src/app.ts'
+import { catalogue } from '../../src/kernel/problem.ts'
+import { call } from '../support/people.ts'
+
+type Operation = {
+  operationId: string
+  summary: string
+  security: object[]
+  'x-permission'?: string
+  'x-round-trips': number
+  responses: Record<string, { description: string }>
+  requestBody?: { content: Record<string, { schema: { $ref?: string; additionalProperties?: unknown } }> }
+}
+
+const document = (await call('', '/openapi.json')).body as {
+  paths: Record<string, Record<string, Operation>>
+  components: { schemas: Record<string, { additionalProperties?: unknown }> }
+}
+const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
+  Object.entries(methods).map(([method, operation]) => ({ name: `${method.toUpperCase()} ${path}`, path, method, operation })),
+)
+const UNDOCUMENTED = /^\/(healthz|readyz|openapi\.json|docs|docs\/.*|problems\/.*)$/
+
+describe('routes', () => {
+  it('are some', () => expect(operations.length).toBeGreaterThan(15))
+
+  it('share no method and path', () => {
+    const seen = new Map<string, number>()
+    const handlers = app.routes.filter(({ method }) => method !== 'ALL')
+    for (const { method, path, handler } of handlers) {
+      // A route's own middleware is listed beside its handler; only handlers of two routes are a clash.
+      if (handler.length < 2)
+        seen.set(`${method} ${path.replace(/:\w+/g, ':x')}`, (seen.get(`${method} ${path.replace(/:\w+/g, ':x')}`) ?? 0) + 1)
+    }
+    expect([...seen].filter(([, times]) => times > 1)).toEqual([])
+    expect(new Set(operations.map(({ name }) => name.replace(/\{\w+\}/g, '{}'))).size).toBe(operations.length)
+    expect(new Set(operations.map(({ operation }) => operation.operationId)).size).toBe(operations.length)
+  })
+
+  it('are all in the document, but for the few that are about the service itself', () => {
+    const described = new Set(
+      operations.map(({ method, path }) => `${method.toUpperCase()} ${path.replace(/\{(\w+)\}/g, ':$1').replace(/\/$/, '')}`),
+    )
+    const missing = app.routes
+      .filter(({ method, path }) => method !== 'ALL' && !UNDOCUMENTED.test(path))
+      .map(({ method, path }) => `${method} ${path.replace(/\/$/, '')}`)
+      .filter((name) => !described.has(name))
+    expect(missing).toEqual([])
+  })
+
+  it.each(operations)('$name says who may: a permission, or that it is open', ({ operation }) => {
+    const open = operation.security.length === 0
+    expect(open).toBe(operation['x-permission'] === undefined)
+    if (!open) expect(operation['x-permission']).toMatch(/^(any|[a-z][a-z0-9_-]*:[a-z][a-z0-9_-]*)$/)
+    expect(operation.summary).toMatch(/^[A-Z].*[^.]$/)
+    expect(operation['x-round-trips']).toBeGreaterThanOrEqual(0)
+    expect(operation['x-round-trips']).toBeLessThanOrEqual(2)
+  })
+
+  it.each(operations.filter(({ operation }) => operation.security.length > 0))(
+    '$name refuses the anonymous, and the forged',
+    async ({ method, path }) => {
+      const at = path.replace(/\{\w+\}/g, crypto.randomUUID())
+      const tenant = path.startsWith('/platform') ? {} : { tenant: 'nobody-at-all' }
+      const answer = await call('', at, { method: method.toUpperCase(), ...tenant })
+      const expected = path.startsWith('/platform') ? [401, 'token_missing'] : [404, 'tenant_not_found']
+      expect([answer.status, answer.body.code]).toEqual(expected)
+      if (!path.startsWith('/platform')) return
+      const forged = await call('', at, { method: method.toUpperCase(), token: 'a.b.c' })
+      expect([forged.status, forged.body.code]).toEqual([401, 'token_invalid'])
+    },
+  )
+
+  it('answer with codes that the catalogue knows', () => {
+    for (const { name, operation } of operations)
+      for (const [status, { description }] of Object.entries(operation.responses)) {
+        if (Number(status) < 400) continue
+        for (const code of description.split(', '))
+          expect(catalogue[code as keyof typeof catalogue]?.[0], `${name} ${code}`).toBe(Number(status))
+      }
+  })
+
+  it('take strict bodies', () => {
+    for (const { name, operation } of operations)
+      for (const { schema } of Object.values(operation.requestBody?.content ?? {})) {
+        const body = schema.$ref ? document.components.schemas[schema.$ref.split('/').at(-1) ?? ''] : schema
+        expect(body?.additionalProperties, name).toBe(false)
+      }
+  })
+})
