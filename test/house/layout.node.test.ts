@@ -1,0 +1,106 @@
+/** The layout that docs/architecture.md describes, held: who may import what. */
+import { describe, expect, it } from 'vitest'
+import { bare, filesIn, importsOf, read } from './sources.ts'
+
+const files = filesIn('src')
+const edges = files.flatMap((file) => importsOf(file).map((name) => ({ file, name })))
+const broken = (rule: (edge: { file: string; name: string }) => boolean) =>
+  edges.filter(rule).map(({ file, name }) => `${file} imports ${name}`)
+
+it('what is looked at is there', () => {
+  expect(files.length).toBeGreaterThan(30)
+  expect(edges.length).toBeGreaterThan(100)
+  expect(edges).toContainEqual({ file: 'src/app.ts', name: 'src/tenants/routes.ts' })
+  expect(edges).toContainEqual({ file: 'src/tenants/neon.ts', name: '@neon/sdk' })
+})
+
+describe('imports', () => {
+  it('of the kernel are of no room', () => {
+    expect(
+      broken(({ file, name }) => file.startsWith('src/kernel/') && name.startsWith('src/') && !name.startsWith('src/kernel/')),
+    ).toEqual([])
+  })
+
+  it('of routes are by app.ts alone', () => {
+    expect(broken(({ file, name }) => /\/(routes|discovery)\.ts$/.test(name) && file !== 'src/app.ts')).toEqual([])
+  })
+
+  it('of Hono are by routes, app.ts, docs and the kernel alone; a room’s verbs take zod from it and nothing else', () => {
+    const allowed = (file: string) =>
+      /\/(routes|discovery)\.ts$/.test(file) || file === 'src/app.ts' || /^src\/(docs|kernel)\//.test(file)
+    expect(broken(({ file, name }) => /^hono(\/|$)/.test(name) && !allowed(file))).toEqual([])
+    const zod = files.filter((file) => importsOf(file).includes('@hono/zod-openapi') && !allowed(file))
+    for (const file of zod) expect(read(file).match(/import (.*) from '@hono\/zod-openapi'/)?.[1], file).toBe('{ z }')
+  })
+
+  it('of Neon’s client are by tenants alone', () => {
+    expect(broken(({ file, name }) => name.startsWith('@neon/') && !file.startsWith('src/tenants/'))).toEqual([])
+  })
+
+  it('of the database’s driver are by the kernel alone', () => {
+    expect(broken(({ file, name }) => name.startsWith('@neondatabase/') && !file.startsWith('src/kernel/'))).toEqual([])
+  })
+
+  it('name what package.json depends on, or what the platform gives', () => {
+    const { dependencies } = JSON.parse(read('package.json'))
+    const given = new Set([...Object.keys(dependencies), 'cloudflare:workers', 'cloudflare:workflows'])
+    const packageOf = (name: string) =>
+      name
+        .split('/')
+        .slice(0, name.startsWith('@') ? 2 : 1)
+        .join('/')
+    expect(broken(({ name }) => !name.startsWith('src/') && !name.startsWith('drizzle/') && !given.has(packageOf(name)))).toEqual(
+      [],
+    )
+  })
+
+  it('of the Worker name no script and no test', () => {
+    expect(broken(({ name }) => /^(scripts|test)\//.test(name))).toEqual([])
+  })
+
+  it('of files in the kernel do not run in a circle', () => {
+    const graph = new Map(files.map((file) => [file, importsOf(file).filter((name) => files.includes(name))]))
+    const circles: string[] = []
+    const walk = (file: string, path: string[]) => {
+      if (path.includes(file)) return void circles.push([...path.slice(path.indexOf(file)), file].join(' -> '))
+      for (const next of graph.get(file) ?? []) walk(next, [...path, file])
+    }
+    for (const file of files.filter((name) => name.startsWith('src/kernel/'))) walk(file, [])
+    // Types run in a circle between route and context; what runs does not.
+    expect(circles.filter((circle) => !circle.includes('src/kernel/context.ts'))).toEqual([])
+  })
+})
+
+describe('the master and Neon', () => {
+  it.each(['MASTER_DATABASE_URL', 'NEON_API_KEY', 'NEON_API_URL'])(
+    '%s is touched by tenants alone, beside the settings and /readyz',
+    (setting) => {
+      const users = files.filter((file) => read(file).includes(setting) && !file.startsWith('src/tenants/'))
+      expect(users).toEqual(['src/app.ts', 'src/kernel/config.ts'].filter((file) => read(file).includes(setting)))
+    },
+  )
+
+  it('in app.ts is asked for nothing but whether it answers', () => {
+    const lines = read('src/app.ts')
+      .split('\n')
+      .filter((line) => line.includes('MASTER_DATABASE_URL'))
+    expect(lines).toHaveLength(1)
+    expect(lines[0]).toContain('sql`select 1`')
+  })
+
+  it('no room but tenants names the schema platform', () => {
+    expect(files.filter((file) => /\bplatform\.\w/.test(read(file)) && !file.startsWith('src/tenants/'))).toEqual([])
+  })
+})
+
+describe('environment and clock', () => {
+  it('settings are read by config.ts alone: nobody else reads process.env or env by name', () => {
+    expect(files.filter((file) => /process\.env|import\.meta\.env/.test(bare(read(file))))).toEqual([])
+  })
+
+  it('Math.random is used nowhere', () => expect(files.filter((file) => /Math\.random/.test(bare(read(file))))).toEqual([]))
+
+  it('console is used by log.ts alone', () => {
+    expect(files.filter((file) => /\bconsole\./.test(bare(read(file))))).toEqual(['src/kernel/log.ts'])
+  })
+})
