@@ -1,0 +1,170 @@
+/** Threat: the app login, in the hands of whoever runs SQL as it, reaches further than its own tenant's rows. */
+import { sql } from 'drizzle-orm'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { atDatabase, type Database, databaseOf, refusalOf, settings } from '../support/databases.ts'
+import { makeTenant } from '../support/people.ts'
+import { admit, type Credential, credentialOf } from '../support/sessions.ts'
+
+let mine: Database
+let other: Database
+let session: Credential
+
+/** The admission of bo, who administers this tenant. */
+const admitBo = () => admit(mine, session, 'user:read')
+
+beforeAll(async () => {
+  await makeTenant('confined')
+  await makeTenant('confined-other')
+  mine = await databaseOf('confined')
+  other = await databaseOf('confined-other')
+  session = await credentialOf('confined')
+})
+
+const HIDDEN = [
+  'freehold.refresh_tokens',
+  'freehold.login_attempts',
+  'freehold.login_guards',
+  'freehold.audit_log',
+  'freehold.audit_detail',
+  'freehold.migrations',
+  'access.secrets',
+]
+
+describe('the app login of a tenant', () => {
+  it.each<[string, () => string]>([
+    ['another tenant’s database', () => atDatabase(mine.app_url, other.name)],
+    [
+      'the master',
+      () =>
+        Object.assign(new URL(settings().MASTER_DATABASE_URL), {
+          username: new URL(mine.app_url).username,
+          password: new URL(mine.app_url).password,
+        }).href,
+    ],
+    [
+      'the master’s database by its name',
+      () => atDatabase(mine.app_url, new URL(settings().MASTER_DATABASE_URL).pathname.slice(1)),
+    ],
+    ['the home’s own database', () => atDatabase(mine.app_url, new URL(mine.home_url).pathname.slice(1))],
+    ['template1', () => atDatabase(mine.app_url, 'template1')],
+    ['postgres', () => atDatabase(mine.app_url, 'postgres')],
+    [
+      'its own database with another tenant’s password',
+      () => Object.assign(new URL(mine.app_url), { password: new URL(other.app_url).password }).href,
+    ],
+    [
+      'its own database as its owner, with its own password',
+      () => Object.assign(new URL(mine.owner_url), { password: new URL(mine.app_url).password }).href,
+    ],
+  ])('cannot enter %s', async (_, url) => {
+    expect(await refusalOf(url(), sql`select 1`)).toMatch(
+      /permission denied for database|password authentication failed|does not exist/,
+    )
+  })
+
+  it('of another tenant’s owner is not let in here either', async () => {
+    expect(await refusalOf(atDatabase(other.owner_url, mine.name), sql`select 1`)).toMatch(/permission denied for database/)
+  })
+
+  it.each([
+    'create table freehold.planted (id integer)',
+    'create table access.planted (id integer)',
+    'create table public.planted (id integer)',
+    'create table planted as select 1',
+    'create temporary table planted (id integer)',
+    'create temporary view planted as select 1',
+    'create schema planted',
+    'create function freehold.planted() returns integer language sql as $$ select 1 $$',
+    'create function pg_temp.planted() returns integer language sql as $$ select 1 $$',
+    'create function public.planted() returns integer language sql as $$ select 1 $$',
+    'create type public.planted as (a integer)',
+    'create extension pgcrypto',
+    'create role planted',
+    'create policy planted on freehold.users using (true)',
+    'alter table freehold.users disable row level security',
+    'alter function access.scope() rename to planted',
+    'create or replace function access.scope() returns text language sql as $$ select $1 $$',
+    'create trigger planted before update on freehold.sessions for each row execute function access.audit()',
+    'grant select on freehold.audit_log to freehold_app',
+    'truncate freehold.sessions',
+    'set role freehold_owner',
+    'set session authorization freehold_owner',
+    'set session_replication_role = replica',
+    'alter role current_user superuser',
+    'alter role current_user bypassrls',
+    "copy freehold.users to program 'cat'",
+    "copy freehold.users from '/etc/passwd'",
+    "select pg_read_file('PG_VERSION')",
+    'select * from pg_authid',
+  ])('cannot %s', async (statement) => {
+    expect(await refusalOf(mine.app_url, sql.raw(statement))).toMatch(/^(42501|42P13|0LP01|28000) |must be|permission denied/)
+  })
+
+  it('cannot become any role that holds more', async () => {
+    const [row] = await mine.asApp(
+      sql`select array_agg(rolname::text order by rolname) as roles from pg_roles where pg_has_role(current_user, oid, 'member') and rolname <> current_user`,
+    )
+    expect(row?.roles).toEqual(['freehold_app'])
+    const [flags] = await mine.asApp(
+      sql`select rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls from pg_roles where rolname = current_user`,
+    )
+    expect(flags).toEqual({
+      rolsuper: false,
+      rolinherit: true,
+      rolcreaterole: false,
+      rolcreatedb: false,
+      rolreplication: false,
+      rolbypassrls: false,
+    })
+  })
+
+  it.each(HIDDEN)('cannot read %s', async (table) => {
+    expect(await refusalOf(mine.app_url, sql.raw(`select * from ${table}`))).toMatch(/^42501 /)
+    expect(await refusalOf(mine.app_url, admitBo(), sql.raw(`select * from ${table}`))).toMatch(/^42501 /)
+  })
+
+  it('cannot read a password hash, wherever it is kept', async () => {
+    const kept = await mine.asOwner(
+      sql`select table_schema || '.' || table_name as name from information_schema.columns where column_name = 'password_hash'`,
+    )
+    expect(kept).toHaveLength(1)
+    expect(await refusalOf(mine.app_url, admitBo(), sql.raw(`select password_hash from ${kept[0]?.name}`))).toMatch(/^42501 /)
+  })
+
+  it('cannot write what it may only read', async () => {
+    for (const statement of [
+      'insert into freehold.users (id) values (gen_random_uuid())',
+      "update freehold.users set role = 'admin'",
+      'delete from freehold.users',
+      'update freehold.tenant set is_active = true',
+      'update freehold.sessions set expires_at = now()',
+      'delete from freehold.sessions',
+    ])
+      expect(await refusalOf(mine.app_url, admitBo(), sql.raw(statement)), statement).toMatch(/^42501 /)
+  })
+
+  it.each([
+    "access.seal('{}')",
+    "access.seal_of('{}')",
+    "access.mac('x')",
+    'access.facts()',
+    "access.record('A', 'a', 'r', 'i', null, null)",
+    'access.check_tenant(gen_random_uuid())',
+    'access.roles_of(gen_random_uuid(), now())',
+    "access.decide(gen_random_uuid(), 'user:read', now())",
+    'access.permissions_of(gen_random_uuid(), now())',
+    'access.role_names(gen_random_uuid(), now())',
+    "access.settle(null, gen_random_uuid(), 'x')",
+    "access.reserve(null, 'x', null, 'x', 'x')",
+    "access.fail(null, 'x', 1)",
+    'access.claims_of(null, null, null)',
+    "access.masked('{}', '{}')",
+  ])('cannot call %s', async (call) => {
+    expect(await refusalOf(mine.app_url, sql.raw(`select ${call}`))).toMatch(/^42501 /)
+  })
+
+  it('cannot put audit triggers on a table, nor take a trigger for a function', async () => {
+    expect(await refusalOf(mine.app_url, sql`call access.audited('freehold.sessions', 'x')`)).toMatch(/^42501 /)
+    expect(await refusalOf(mine.app_url, sql`select access.audit()`)).toMatch(/^42501 /)
+  })
+})

@@ -1,0 +1,166 @@
+/** What a tenant's database is, as its catalogue says: what nobody would see in a review of the next migration. */
+import { sql } from 'drizzle-orm'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { type Database, databaseOf, master, rowsOf } from '../support/databases.ts'
+import { makeTenant } from '../support/people.ts'
+
+const APP_MAY_CALL = [
+  'access.admit(uuid,jsonb,text,jsonb,boolean)',
+  'access.held()',
+  'access.login_reserve(uuid,text)',
+  'access.login_settle(uuid,uuid,text,bytea,jsonb)',
+  'access.password_reserve(uuid)',
+  'access.password_settle(uuid,uuid,text,text)',
+  'access.principal()',
+  'access.record_refusal(uuid,jsonb,text,text,jsonb)',
+  'access.refresh(uuid,bytea,bytea,jsonb)',
+  'access.scope()',
+  'access.session()',
+]
+const APP_MAY_READ = ['permissions', 'role_permissions', 'roles', 'sessions', 'tenant', 'user_roles', 'users']
+
+let tenant: Database
+beforeAll(async () => {
+  await makeTenant('catalogued')
+  tenant = await databaseOf('catalogued')
+})
+
+const OURS = sql`('freehold'::regnamespace, 'access'::regnamespace)`
+const names = (rows: Record<string, unknown>[]) => rows.map(({ name }) => name)
+
+describe.each<[string, () => (...statements: ReturnType<typeof sql>[]) => Promise<Record<string, unknown>[]>]>([
+  ['a tenant’s database', () => tenant.asOwner],
+  ['the master', () => master],
+])('in %s', (where, run) => {
+  const ask = (query: ReturnType<typeof sql>) => run()(query)
+  const schemas =
+    where === 'the master' ? sql`('freehold'::regnamespace, 'access'::regnamespace, 'platform'::regnamespace)` : OURS
+
+  it('every table has row level security', async () => {
+    expect(
+      await ask(
+        sql`select oid::regclass::text as name from pg_class where relkind in ('r', 'p') and relnamespace in ${schemas} and not relrowsecurity`,
+      ),
+    ).toEqual([])
+  })
+
+  it('nothing that looks through row level security is there: no view, no foreign table', async () => {
+    expect(
+      await ask(
+        sql`select oid::regclass::text as name from pg_class where relkind in ('v', 'm', 'f') and relnamespace in ${schemas}`,
+      ),
+    ).toEqual([])
+  })
+
+  it('every function has a search_path that ends in pg_temp', async () => {
+    const rows = await ask(
+      sql`select p.oid::regprocedure::text as name from pg_proc p where p.pronamespace in ${schemas} and p.prokind <> 'p'
+        and not exists (select from unnest(p.proconfig) c where c ~ '^search_path=(.*, )?"?pg_temp"?$')`,
+    )
+    expect(rows).toEqual([])
+  })
+  it('the functions of access belong to freehold_owner, who is no superuser, and PUBLIC may call none', async () => {
+    expect(
+      await ask(
+        sql`select oid::regprocedure::text as name from pg_proc where pronamespace in ${schemas} and proowner <> 'freehold_owner'::regrole`,
+      ),
+    ).toEqual([])
+    const open = sql`select oid::regprocedure::text as name from pg_proc p where pronamespace = 'access'::regnamespace
+      and (proacl is null or exists (select from aclexplode(proacl) where grantee = 0))`
+    expect(await ask(open)).toEqual([])
+    expect(
+      await ask(
+        sql`select rolsuper, rolbypassrls, rolcanlogin, rolcreaterole, rolcreatedb from pg_roles where rolname = 'freehold_owner'`,
+      ),
+    ).toEqual([{ rolsuper: false, rolbypassrls: false, rolcanlogin: false, rolcreaterole: false, rolcreatedb: false }])
+  })
+
+  it('the app may call exactly these', async () => {
+    const rows = await ask(
+      sql`select oid::regprocedure::text as name from pg_proc where pronamespace = 'access'::regnamespace and has_function_privilege('freehold_app', oid, 'execute') order by oid::regprocedure::text collate "C"`,
+    )
+    expect(names(rows)).toEqual(APP_MAY_CALL)
+  })
+
+  it('the app may read exactly these of freehold, and write but the end of a session', async () => {
+    const may = (privilege: string) =>
+      ask(sql`select relname as name from pg_class where relnamespace in ('freehold'::regnamespace, 'access'::regnamespace) and relkind = 'r'
+        and (has_table_privilege('freehold_app', oid, ${privilege}) or has_any_column_privilege('freehold_app', oid, ${privilege})) order by 1`)
+    expect(names(await may('select'))).toEqual(APP_MAY_READ)
+    expect([names(await may('insert')), names(await may('update'))]).toEqual([[], ['sessions']])
+    const other =
+      await ask(sql`select oid::regclass::text as name from pg_class where relnamespace in ${schemas} and relkind = 'r'
+      and (has_table_privilege('freehold_app', oid, 'delete') or has_table_privilege('freehold_app', oid, 'truncate') or has_table_privilege('freehold_app', oid, 'references') or has_table_privilege('freehold_app', oid, 'trigger'))`)
+    expect(other).toEqual([])
+    const columns = await ask(
+      sql`select attname as name from pg_attribute where attrelid = 'freehold.sessions'::regclass and attnum > 0 and has_column_privilege('freehold_app', attrelid, attnum, 'update') order by 1`,
+    )
+    expect(names(columns)).toEqual(['ended_at', 'ended_because'])
+  })
+
+  it('every object belongs to freehold_owner', async () => {
+    const rows = await ask(
+      sql`select oid::regclass::text as name from pg_class where relnamespace in ${schemas} and relowner <> 'freehold_owner'::regrole
+        union all select oid::regprocedure::text from pg_proc where pronamespace in ${schemas} and proowner <> 'freehold_owner'::regrole
+        union all select oid::regtype::text from pg_type where typnamespace in ${schemas} and typowner <> 'freehold_owner'::regrole
+        union all select nspname from pg_namespace where oid in ${schemas} and nspowner <> 'freehold_owner'::regrole`,
+    )
+    expect(rows).toEqual([])
+  })
+
+  it('PUBLIC may neither connect nor make temporary tables, and nothing of ours is its', async () => {
+    const database = sql`select privilege_type as name from pg_database, aclexplode(coalesce(datacl, acldefault('d', datdba))) where datname = current_database() and grantee = 0`
+    expect(await ask(database)).toEqual([])
+    const tables = sql`select oid::regclass::text as name from pg_class, aclexplode(relacl) where relnamespace in ${schemas} and grantee = 0
+      union all select nspname from pg_namespace, aclexplode(nspacl) where oid in ${schemas} and grantee = 0`
+    expect(await ask(tables)).toEqual([])
+  })
+
+  it('nothing of ours is in public', async () => {
+    const rows = await ask(
+      sql`select relname as name from pg_class where relnamespace = 'public'::regnamespace union all select proname from pg_proc where pronamespace = 'public'::regnamespace
+        union all select typname from pg_type where typnamespace = 'public'::regnamespace`,
+    )
+    expect(rows).toEqual([])
+  })
+
+  it('columns under row security are of leakproof types: no enum, no domain, no citext, no array', async () => {
+    const rows = await ask(
+      sql`select a.attrelid::regclass || '.' || a.attname as name from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_type t on t.oid = a.atttypid
+        where c.relnamespace = 'freehold'::regnamespace and c.relkind = 'r' and a.attnum > 0 and not a.attisdropped
+          and t.typname not in ('text', 'uuid', 'timestamptz', 'bool', 'int2', 'int4', 'int8', 'bytea', 'jsonb')`,
+    )
+    expect(rows).toEqual([])
+  })
+
+  it('policies ask once, not per row: what they call stands in a sub-select', async () => {
+    const rows = (await ask(
+      sql`select polname || ': ' || coalesce(pg_get_expr(polqual, polrelid), '') || coalesce(pg_get_expr(polwithcheck, polrelid), '') as name from pg_policy`,
+    )) as { name: string }[]
+    expect(rows.length).toBeGreaterThan(5)
+    for (const { name } of rows) expect(name.replace(/\( SELECT access\.\w+\(\) AS \w+\)/g, '')).not.toMatch(/access\./)
+  })
+})
+
+describe('the logins of a tenant', () => {
+  it('are two, named after it, and they alone may connect', async () => {
+    const short = tenant.id.replaceAll('-', '').slice(0, 12)
+    const rows = await tenant.asOwner(
+      sql`select grantee::regrole::text as name, privilege_type as may from pg_database, aclexplode(datacl) where datname = current_database() and grantee <> datdba order by 1, 2`,
+    )
+    expect(rows.filter(({ may }) => may === 'CONNECT').map(({ name }) => name)).toEqual([
+      `freehold_app_${short}_a`,
+      `freehold_owner_${short}`,
+    ])
+    expect(rows.filter(({ may }) => may !== 'CONNECT')).toEqual([{ name: 'freehold_owner', may: 'CREATE' }])
+  })
+
+  it('of the owner is no superuser either, and holds the owner’s role alone', async () => {
+    const [row] = await rowsOf(
+      tenant.owner_url,
+      sql`select rolsuper or rolbypassrls or rolcreaterole or rolcreatedb or rolreplication as mighty,
+        (select array_agg(r.rolname::text) from pg_roles r where pg_has_role(current_user, r.oid, 'member') and r.rolname <> current_user) as roles from pg_roles where rolname = current_user`,
+    )
+    expect(row).toEqual({ mighty: false, roles: ['freehold_owner'] })
+  })
+})

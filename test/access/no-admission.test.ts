@@ -1,0 +1,165 @@
+/** Threat: whoever runs SQL as the app login (an injection, a leaked connection string) sees a row, or is somebody. */
+import { type SQL, sql } from 'drizzle-orm'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { type Database, databaseOf, refusalOf } from '../support/databases.ts'
+import { makeTenant } from '../support/people.ts'
+import { admit, type Credential, credentialOf } from '../support/sessions.ts'
+
+let mine: Database
+let session: Credential
+let facts = ''
+let seal = ''
+let backend = 0
+
+/** The admission of bo, who administers this tenant. */
+const admitBo = (permission: string | null = 'user:read') => admit(mine, session, permission)
+
+beforeAll(async () => {
+  await makeTenant('unadmitted')
+  mine = await databaseOf('unadmitted')
+  session = await credentialOf('unadmitted')
+  const copied = sql`select current_setting('access.facts') as facts, current_setting('access.seal') as seal, pg_backend_pid() as pid`
+  ;[{ facts, seal, pid: backend }] = (await mine.asApp(admitBo(), copied)) as [any]
+})
+
+const TABLES = ['users', 'roles', 'permissions', 'role_permissions', 'user_roles', 'sessions', 'tenant']
+/** What the app login sees of every table that it may read, after `statements`, in the same transaction. */
+async function seen(...statements: SQL[]): Promise<number> {
+  const count = sql.join(
+    TABLES.map((name) => sql`(select count(*)::integer from ${sql.identifier('freehold')}.${sql.identifier(name)})`),
+    sql` + `,
+  )
+  const [row] = await mine.asApp(...statements, sql`select ${count} as n`)
+  return row?.n
+}
+
+describe('without an admission', () => {
+  it.each(TABLES)('no row of %s is there', async (table) => {
+    expect(await mine.asApp(sql.raw(`select count(*)::integer as n from freehold.${table}`))).toEqual([{ n: 0 }])
+  })
+
+  it('no table shows a row, whatever it is', async () => {
+    const tables = await mine.asOwner(
+      sql`select format('%I.%I', schemaname, tablename) as name from pg_tables where schemaname in ('freehold', 'access')`,
+    )
+    const closed = ['42501', '0']
+    for (const { name } of tables) {
+      const count = sql.raw(`select count(*)::text as n from ${name}`)
+      const outcome = await mine.asApp(count).then(
+        ([row]) => row?.n,
+        () => refusalOf(mine.app_url, count),
+      )
+      expect(closed, name).toContain(outcome.slice(0, 5))
+    }
+  })
+
+  it('nobody is the principal, and a door that needs one is shut', async () => {
+    expect(await mine.asApp(sql`select access.principal() as p, access.session() as s, access.scope() as c`)).toEqual([
+      { p: null, s: null, c: null },
+    ])
+    expect(await mine.asApp(sql`select access.held() as held`)).toEqual([{ held: { roles: [], permissions: [] } }])
+    expect(await refusalOf(mine.app_url, sql`select access.password_reserve(${mine.id})`)).not.toBe('none')
+  })
+
+  it('nothing is updated', async () => {
+    await mine.asApp(sql`update freehold.sessions set ended_at = now(), ended_because = 'planted'`)
+    expect(await mine.asOwner(sql`select 1 from freehold.sessions where ended_at is not null`)).toEqual([])
+  })
+})
+
+describe('a forged admission shows nothing:', () => {
+  const set = (is_local: boolean, said: string, sealed: string) =>
+    sql`select set_config('access.facts', ${said}, ${is_local}), set_config('access.seal', ${sealed}, ${is_local})`
+  const all = () => JSON.stringify({ ...JSON.parse(facts), scope: 'all' })
+
+  it.each<[string, () => SQL[]]>([
+    ['facts without a seal', () => [sql`select set_config('access.facts', ${all()}, true)`]],
+    ['facts with an empty seal', () => [set(true, all(), '')]],
+    ['facts with a seal of zeros', () => [set(true, all(), '0'.repeat(64))]],
+    [
+      'facts with a plain hash',
+      () => [
+        sql`select set_config('access.facts', ${all()}, true), set_config('access.seal', encode(sha256(convert_to(${all()}, 'UTF8')), 'hex'), true)`,
+      ],
+    ],
+    ['a copied seal, for the transaction', () => [set(true, facts, seal)]],
+    ['a copied seal, for the session', () => [set(false, facts, seal)]],
+    ['a copied seal with other facts', () => [set(true, all(), seal)]],
+    [
+      'a copied seal, set as statements',
+      () => [sql.raw(`set local access.facts = '${facts}'`), sql.raw(`set local access.seal = '${seal}'`)],
+    ],
+    [
+      'a copied seal under another search_path',
+      () => [set(true, facts, seal), sql`set local search_path = pg_temp, freehold, access`],
+    ],
+    ['facts that are no JSON', () => [set(true, 'x', seal)]],
+    ['an empty seal for empty facts', () => [set(true, '', '')]],
+    ['row security switched on by hand', () => [set(true, facts, seal), sql`set local row_security = on`]],
+  ])('%s', async (_, statements) => {
+    expect(await seen(...statements())).toBe(0)
+    expect(await seen(...statements())).toBe(0)
+  })
+
+  it('(whereas a real one shows them)', async () => {
+    expect(await seen(admitBo())).toBeGreaterThan(20)
+    expect(await seen(admitBo(), sql`set local search_path = pg_temp`)).toBeGreaterThan(20)
+  })
+
+  it('a seal copied to another transaction of the same connection', async () => {
+    let met = 0
+    for (let i = 0; i < 60 && met < 3; i++) {
+      const pids = await Promise.all(
+        Array.from({ length: 4 }, async () => {
+          const [row] = await mine.asApp(
+            set(true, facts, seal),
+            sql`select pg_backend_pid() as pid, (select count(*)::integer from freehold.users) as n`,
+          )
+          expect(row?.n).toBe(0)
+          return row?.pid
+        }),
+      )
+      met += pids.filter((pid) => pid === backend).length
+    }
+    expect(met).toBeGreaterThan(0)
+  })
+
+  it('a seal with another transaction’s time or connection in it', async () => {
+    const [row] = await mine.asApp(
+      admitBo(),
+      set(true, `${facts}|${backend}|0`, seal),
+      sql`select access.principal() as p, (select count(*)::integer from freehold.users) as n`,
+    )
+    expect(row).toEqual({ p: null, n: 0 })
+  })
+
+  it('settings of a session that outlive the request', async () => {
+    for (let i = 0; i < 5; i++) await mine.asApp(set(false, facts, seal), sql`set session row_security = on`)
+    for (let i = 0; i < 5; i++) expect(await seen()).toBe(0)
+  })
+
+  it('facts of an admission that were changed after it', async () => {
+    expect(
+      await seen(
+        admitBo(null),
+        sql`select set_config('access.facts', replace(current_setting('access.facts'), '"own"', '"all"'), true)`,
+      ),
+    ).toBe(0)
+  })
+
+  it('row security switched off: refused, not bypassed', async () => {
+    expect(await refusalOf(mine.app_url, sql`set local row_security = off`, sql`select * from freehold.users`)).toMatch(/^42501 /)
+  })
+
+  it('settings that the login has by default', async () => {
+    const { username } = new URL(mine.app_url)
+    await mine
+      .asApp(
+        sql.raw(`alter role ${username} set access.facts = '${all()}'`),
+        sql.raw(`alter role ${username} set access.seal = '${seal}'`),
+      )
+      .catch(() => undefined)
+    for (let i = 0; i < 3; i++) expect(await seen()).toBe(0)
+    await mine.asApp(sql.raw(`alter role ${username} reset all`)).catch(() => undefined)
+  })
+})
