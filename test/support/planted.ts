@@ -3,7 +3,6 @@ import { sql } from 'drizzle-orm'
 import { encrypt } from '../../src/kernel/keyring.ts'
 import { hash } from '../../src/kernel/password.ts'
 import { nextRun } from '../../src/tenants/provisioning.ts'
-import { databaseName } from '../../src/tenants/tenants.ts'
 import { master, settings } from './databases.ts'
 import { ADMIN, newRuc } from './people.ts'
 
@@ -16,7 +15,7 @@ export async function plantTenant(subdomain: string, status: 'provisioning' | 'f
   await master(
     sql`insert into platform.tenants (id, subdomain, legal_name, tax_id, country, region, admin_email, environment, status, isolation, role_preset, database_name, initial_admin_sealed)
         values (${id}, ${subdomain}, ${`${subdomain} S.A.C.`}, ${newRuc()}, 'PE', 'aws-us-east-2', ${ADMIN.email}, 'demo', ${status}, 'database', 'minimal',
-          ${await databaseName(config.TENANT_DB_TEMPLATE, subdomain)}, ${sealed})`,
+          ${`freehold_${subdomain.replaceAll('-', '_')}`}, ${sealed})`,
   )
   return id
 }

@@ -1,0 +1,96 @@
+import { sql } from 'drizzle-orm'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { tenantMigrations } from '../../src/tenants/bundled.ts'
+import { type Migration, migrate } from '../../src/tenants/migrations.ts'
+import { type Database, databaseOf } from '../support/databases.ts'
+import { login, makeTenant } from '../support/people.ts'
+
+let database: Database
+beforeAll(async () => {
+  await makeTenant('migrated')
+  database = await databaseOf('migrated')
+})
+
+const applied = async () =>
+  (await database.asOwner(sql`select name from freehold.migrations order by applied_at, name`)).map(({ name }) => name)
+const there = async (name: string) =>
+  (await database.asOwner(sql`select to_regclass(${name}) is not null as is_there`))[0]?.is_there
+const planted = (name: string, ...statements: string[]): Migration => ({
+  name,
+  text: statements.join('\n--> statement-breakpoint\n'),
+})
+
+describe('migrations', () => {
+  it('of a new tenant are all applied, in order', async () => {
+    expect(await applied()).toEqual(tenantMigrations.map(({ name }) => name))
+  })
+
+  it('that were applied are not applied again', async () => {
+    const before = await database.asOwner(sql`select name, applied_at from freehold.migrations`)
+    expect(await migrate(database.owner_url, tenantMigrations)).toBe(tenantMigrations.at(-1)?.name)
+    expect(await database.asOwner(sql`select name, applied_at from freehold.migrations`)).toEqual(before)
+  })
+
+  it('of two who migrate at once are applied once', async () => {
+    const list = [
+      planted(
+        'test/0001',
+        'create table freehold.planted (id uuid primary key)',
+        'select pg_sleep(0.3)',
+        'insert into freehold.planted values (gen_random_uuid())',
+      ),
+      planted(
+        'test/0002',
+        'alter table freehold.planted add column note text',
+        "insert into freehold.planted values (gen_random_uuid(), 'second')",
+      ),
+    ]
+    const ends = await Promise.allSettled(Array.from({ length: 4 }, () => migrate(database.owner_url, list)))
+    expect(ends).toEqual(ends.map(() => ({ status: 'fulfilled', value: 'test/0002' })))
+    expect(await database.asOwner(sql`select note from freehold.planted order by note`)).toEqual([
+      { note: 'second' },
+      { note: null },
+    ])
+    expect((await applied()).filter((name) => name.startsWith('test/'))).toEqual(['test/0001', 'test/0002'])
+  })
+
+  it('that fail leave nothing behind, and can be mended and run again', async () => {
+    const half = 'create table freehold.half_made (id uuid primary key)'
+    const failing = [planted('test/0003', half, 'select 1 / 0'), planted('test/0004', 'create table freehold.never (id uuid)')]
+    await expect(migrate(database.owner_url, failing)).rejects.toThrow('Migration test/0003 failed.')
+    expect([await there('freehold.half_made'), await there('freehold.never'), await applied()]).toEqual([
+      false,
+      false,
+      expect.not.arrayContaining(['test/0003']),
+    ])
+    await migrate(database.owner_url, [planted('test/0003', half)])
+    expect([await there('freehold.half_made'), await applied()]).toEqual([true, expect.arrayContaining(['test/0003'])])
+  })
+
+  it('that failed do not stop those before them', async () => {
+    const list = [
+      planted('test/0005', 'create table freehold.before_it (id uuid primary key)'),
+      planted('test/0006', 'create table freehold.before_it (id uuid)'),
+    ]
+    await expect(migrate(database.owner_url, list)).rejects.toThrow('Migration test/0006 failed.')
+    expect(await there('freehold.before_it')).toBe(true)
+  })
+
+  it('make what belongs to freehold_owner', async () => {
+    const [row] = await database.asOwner(
+      sql`select relowner::regrole::text as owner from pg_class where oid = 'freehold.planted'::regclass`,
+    )
+    expect(row).toEqual({ owner: 'freehold_owner' })
+  })
+
+  it('are not for the app login', async () => {
+    await expect(migrate(database.app_url, [planted('test/0009', 'select 1')])).rejects.toThrow()
+    expect(await applied()).not.toContain('test/0009')
+  })
+
+  it('left the tenant usable', async () => expect((await login('migrated')).token_type).toBe('Bearer'))
+
+  it('are needed: an empty list is a mistake', async () => {
+    await expect(migrate(database.owner_url, [])).rejects.toThrow('There is no migration.')
+  })
+})

@@ -1,0 +1,82 @@
+import { sql } from 'drizzle-orm'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { hash } from '../../src/kernel/password.ts'
+import { master } from '../support/databases.ts'
+import { call, login, makeTenant, operatorToken, wanted } from '../support/people.ts'
+
+const UNKNOWN = '0d9c1a52-7c1e-4b39-9d0d-3c8f3f0b8a11'
+const AUDITOR = { email: 'audrey@freehold.test', password: 'Quiet-Ledger-52' }
+let tenant: any
+let auditor: string
+let foreign: string
+
+beforeAll(async () => {
+  tenant = await makeTenant('permitted')
+  foreign = (await login('permitted')).access_token
+  const password_hash = await hash(AUDITOR.password)
+  const [column] = await master(
+    sql`select 1 from information_schema.columns where table_schema = 'freehold' and table_name = 'users' and column_name = 'password_hash'`,
+  )
+  await master(
+    sql`insert into freehold.users (id, username, email, role) values (gen_random_uuid(), 'audrey', ${AUDITOR.email}, 'auditor')`,
+    column
+      ? sql`update freehold.users set password_hash = ${password_hash} where username = 'audrey'`
+      : sql`insert into freehold.passwords (id, user_id, password_hash) select gen_random_uuid(), id, ${password_hash} from freehold.users where username = 'audrey'`,
+    sql`insert into freehold.user_roles (id, user_id, role_id) select gen_random_uuid(), u.id, r.id from freehold.users u, freehold.roles r
+        where u.username = 'audrey' and r.name = 'auditor'`,
+  )
+  auditor = (await call('', '/platform/v1/auth/login', { body: AUDITOR })).body.access_token
+})
+
+const doors: [string, string, () => string, Record<string, unknown>?][] = [
+  ['POST', 'making a tenant', () => '/platform/v1/tenants', wanted('not-permitted')],
+  ['GET', 'the list', () => '/platform/v1/tenants'],
+  ['GET', 'one tenant', () => `/platform/v1/tenants/${tenant.id}`],
+  ['GET', 'its provisioning', () => `/platform/v1/tenants/${tenant.id}/provisioning`],
+  ['POST', 'retrying it', () => `/platform/v1/tenants/${tenant.id}/retry`],
+  ['POST', 'switching it off', () => `/platform/v1/tenants/${tenant.id}/deactivate`],
+  ['POST', 'switching it on', () => `/platform/v1/tenants/${tenant.id}/activate`],
+]
+
+describe.each(doors)('%s: %s', (method, _, path, body) => {
+  const ask = (token?: string) => call('', path(), { method, token, ...(body && { body }) })
+
+  it('is not for somebody without a token', async () => {
+    const answer = await ask()
+    expect([answer.status, answer.body.code]).toEqual([401, 'token_missing'])
+    expect(answer.headers.get('WWW-Authenticate')).toMatch(/^Bearer/)
+  })
+
+  it('is not for a tenant’s administrator', async () => {
+    const answer = await ask(foreign)
+    expect([answer.status, answer.body.code]).toEqual([401, 'token_wrong_tenant'])
+  })
+
+  it(method === 'GET' ? 'is for an auditor' : 'is not for an auditor', async () => {
+    const answer = await ask(auditor)
+    expect([answer.status, answer.body.code]).toEqual(method === 'GET' ? [200, undefined] : [403, 'forbidden'])
+  })
+
+  it('is not on a tenant’s host', async () => {
+    const answer = await call('permitted', path(), { method, token: await operatorToken(), ...(body && { body }) })
+    expect([answer.status, answer.body.code]).toEqual([404, 'not_found'])
+  })
+})
+
+describe('a tenant that does not exist', () => {
+  it.each(['retry', 'deactivate', 'activate'])('has no %s', async (verb) => {
+    const answer = await call('', `/platform/v1/tenants/${UNKNOWN}/${verb}`, { method: 'POST', token: await operatorToken() })
+    expect([answer.status, answer.body.code]).toEqual([404, 'not_found'])
+  })
+
+  it('is not told from one that does, to an auditor who may not switch it', async () => {
+    const answer = await call('', `/platform/v1/tenants/${UNKNOWN}/deactivate`, { method: 'POST', token: auditor })
+    expect([answer.status, answer.body.code]).toEqual([403, 'forbidden'])
+  })
+})
+
+it('a refusal changed nothing', async () => {
+  const answer = await call('', `/platform/v1/tenants/${tenant.id}`, { token: auditor })
+  expect(answer.body).toMatchObject({ status: 'active', updated_at: tenant.updated_at })
+  expect(await master(sql`select 1 from platform.tenants where subdomain = 'not-permitted'`)).toEqual([])
+})
