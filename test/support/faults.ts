@@ -63,7 +63,7 @@ export async function reserve(subdomain: string, isolation: Isolation): Promise<
   await master(
     sql`insert into platform.tenants (id, subdomain, legal_name, tax_id, country, region, admin_email, environment, status, isolation, role_preset, database_name, initial_admin_sealed)
         values (${id}, ${subdomain}, ${`${subdomain} S.A.C.`}, ${newRuc()}, 'PE', ${config.NEON_REGION}, ${ADMIN.email}, 'demo', 'provisioning', ${isolation}, 'minimal',
-          ${await databaseName(config.TENANT_DB_TEMPLATE, subdomain)}, ${sealed})`,
+          ${databaseName(config.TENANT_DB_TEMPLATE, subdomain, id)}, ${sealed})`,
     ...nextRun(id, run_id, 'a'.repeat(32)),
   )
   return { id, run_id }
