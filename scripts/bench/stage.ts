@@ -100,7 +100,8 @@ export async function openStage(options: {
   return { quick, say, outdir, stack, workerd, main, small, tenant, signIn, operatorToken, makeTenant }
 }
 
-function siteOf(workerd: Workerd, name: string, env: Record<string, string>): Site {
+/** A Worker as a site that requests can be aimed at. */
+export function siteOf(workerd: Workerd, name: string, env: Record<string, string>): Site {
   const port = workerd.ports[name] ?? 0
   return {
     port,

@@ -8,10 +8,10 @@ export const login: Measure = {
   async run(stage) {
     const { main, tenant, quick } = stage
     const cpu = (path: string) => () =>
-      cpuEach(stage, quick ? 6 : 12, 2, main.at(tenant.subdomain, path, { body: tenant.credentials }))
+      cpuEach(stage, quick ? 6 : 8, 2, main.at(tenant.subdomain, path, { body: tenant.credentials }))
     const things = { hash: cpu('/bench/hash'), login: cpu('/api/v1/auth/login') }
     await inTurns(1, things)
-    const took = await inTurns(quick ? 4 : 15, things)
+    const took = await inTurns(quick ? 4 : 16, things)
     return [
       {
         title: 'Login / the bare hash, CPU',

@@ -10,8 +10,7 @@ export const verify: Measure = {
   async run(stage) {
     const { main, tenant, quick } = stage
     await stage.signIn()
-    const cpu = (times: number) => () =>
-      cpuEach(stage, quick ? 100 : 300, 4, main.at(tenant.subdomain, `/bench/verify?times=${times}`))
+    const cpu = (times: number) => () => cpuEach(stage, 100, 4, main.at(tenant.subdomain, `/bench/verify?times=${times}`))
     const things = { none: cpu(0), many: cpu(TIMES) }
     await inTurns(2, things)
     const took = await inTurns(quick ? 5 : 15, things)
