@@ -4,6 +4,10 @@ import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 
+const inNode = (name: string, include: string[], exclude: string[]): TestProjectInlineConfiguration => ({
+  test: { name, root, include, exclude: ['node_modules/**', ...exclude], testTimeout: 120_000, hookTimeout: 60_000 },
+})
+
 /** Tests that run in workerd beside the Worker, in front of real Postgres and a local Neon of their own. */
 const inWorker = (name: string, include: string[], exclude: string[]): TestProjectInlineConfiguration => ({
   plugins: [
@@ -31,10 +35,11 @@ export default defineConfig({
     reporters: process.env.CI ? ['default', ['json', { outputFile: `${root}.wrangler/tests.json` }]] : ['default'],
     maxWorkers: 2,
     projects: [
-      { test: { name: 'node', root, include: ['test/**/*.node.test.ts'], testTimeout: 60_000, hookTimeout: 60_000 } },
+      inNode('node', ['test/**/*.node.test.ts'], ['test/killed/**']),
       inWorker('worker', ['test/**/*.test.ts'], ['test/**/*.node.test.ts', 'test/faults/**']),
       // Faults are switched on for all who use that Neon: these run apart from the others, one file after another.
       inWorker('faults', ['test/faults/**/*.test.ts'], []),
+      inNode('killed', ['test/killed/**/*.node.test.ts'], []),
     ],
   },
 })

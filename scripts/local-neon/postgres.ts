@@ -78,7 +78,6 @@ function settings(durable: boolean) {
     unix_socket_directories: '',
     max_connections: '300',
     shared_buffers: '64MB',
-    synchronous_commit: 'off',
     jit: 'off',
     timezone: 'UTC',
     password_encryption: 'scram-sha-256',
@@ -86,7 +85,7 @@ function settings(durable: boolean) {
     log_checkpoints: 'off',
     // Copying a database is most of what making one costs; the kernel does it faster than Postgres.
     ...(process.platform === 'linux' ? { file_copy_method: 'clone' } : {}),
-    ...(durable ? {} : { fsync: 'off', full_page_writes: 'off' }),
+    ...(durable ? {} : { fsync: 'off', full_page_writes: 'off', synchronous_commit: 'off' }),
   }
   return Object.entries(chosen).flatMap(([name, value]) => ['-c', `${name}=${value}`])
 }

@@ -1,7 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm'
 import type { BatchItem, BatchResponse } from 'drizzle-orm/batch'
 import type { Config } from './config.ts'
-import { build, connect, isWrongDatabase, translated } from './db.ts'
+import { answered, build, connect, isWrongDatabase, translated } from './db.ts'
 import { Problem } from './problem.ts'
 import type { Bearer, SigningKey } from './token.ts'
 
@@ -99,7 +99,9 @@ export function makeCtx({ again, ...parts }: Parts): Ctx {
 
   async function once(realm: Realm, list: (realm: Realm) => BatchItem<'pg'>[]): Promise<unknown[]> {
     ctx.trips++
-    return (await connect(realm.database_url).batch(list(realm) as [BatchItem<'pg'>, ...BatchItem<'pg'>[]])) as unknown[]
+    return (await answered(
+      connect(realm.database_url).batch(list(realm) as [BatchItem<'pg'>, ...BatchItem<'pg'>[]]),
+    )) as unknown[]
   }
   return ctx
 }

@@ -24,9 +24,17 @@ export const build = drizzle.mock()
 /** Runs statements as one transaction, in one round trip, and gives the rows of each. */
 export async function batch(url: string, statements: readonly SQL[]): Promise<Record<string, unknown>[][]> {
   const items = statements.map((statement) => build.execute(statement))
-  const results = await connect(url).batch(items as unknown as [BatchItem<'pg'>])
+  const results = await answered(connect(url).batch(items as unknown as [BatchItem<'pg'>]))
   return (results as unknown as { rows: Record<string, unknown>[] }[]).map((result) => result.rows)
 }
+
+/** An answer that is not JSON (a page of something in between) is a database that does not answer. */
+export const answered = <T>(results: Promise<T>): Promise<T> =>
+  results.catch((error) => {
+    throw error instanceof SyntaxError
+      ? Object.assign(new NeonDbError(`The answer is not JSON: ${error.message}`), { cause: error })
+      : error
+  })
 
 /** The database's own error behind whatever wrapped it, or null. */
 export function dbError(error: unknown): NeonDbError | null {

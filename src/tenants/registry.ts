@@ -55,7 +55,7 @@ export const ENTRY = sql`jsonb_build_object('v', t.v, 'tenant_id', t.id, 'subdom
 type Sources = { env: Env; config: Config; meter: Meter }
 
 /**
- * Looks a subdomain up: memory (10 s; misses 2 s), then KV, then the master. With `fresh` the master alone is asked. Null when there is
+ * Looks a subdomain up: memory (10 s; what is not there or not active 2 s), then KV, then the master. With `fresh` the master alone is asked. Null when there is
  * no such tenant. A tenant that is not active has no realm.
  */
 export async function lookUp(
@@ -65,7 +65,7 @@ export async function lookUp(
 ): Promise<{ status: Status; realm: Realm | null } | null> {
   const known = memory.get(subdomain)
   const age = Date.now() - (known?.at ?? 0)
-  if (known && !fresh && age < (known.entry ? MEMORY_MS : MISS_MS))
+  if (known && !fresh && age < (known.realm ? MEMORY_MS : MISS_MS))
     return known.entry && { status: known.entry.status, realm: known.realm }
   const asked = (!fresh && (await fromKv(sources, subdomain, known?.entry?.v ?? 0))) || (await fromMaster(sources, subdomain))
   const found = newer(memory.get(subdomain), asked)
