@@ -1,7 +1,7 @@
 import { createNeonClient, isNeonError, raw } from '@neon/sdk'
 import type { Config } from '../kernel/config.ts'
 
-/** Neon's management API. Calls throw; 423, 429 and 503 are tried again by the client, the rest by the step that called. */
+/** Neon's management API. Calls throw; what may safely be tried again is, by the client or by `patiently`, the rest by the step that called. */
 export const neonApi = (config: Config) =>
   createNeonClient({
     apiKey: config.NEON_API_KEY,
@@ -29,6 +29,28 @@ export function neonWords(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }
 
+const PATIENCE_MS = 80_000
+
+/**
+ * Makes a call that Neon says may be made again (423 while the project is busy, 429, 503) until it is taken, for as long as a step has.
+ * Each wait is drawn anew, so that many who wait for one project do not knock together; `Retry-After` is the least.
+ */
+async function patiently<T>(call: () => Promise<T>): Promise<T> {
+  for (let waited = 0; ; ) {
+    try {
+      return await call()
+    } catch (error) {
+      const busy = isNeonError(error) && 'status' in error && [423, 429, 503].includes(Number(error.status))
+      const least =
+        busy && 'response' in error ? Number((error.response as Response | undefined)?.headers.get('Retry-After') ?? 0) * 1000 : 0
+      const pause = Math.max(least || 0, 50 + Math.random() * Math.min(2_000, 200 + waited))
+      if (!busy || waited + pause > PATIENCE_MS) throw error
+      await scheduler.wait(pause)
+      waited += pause
+    }
+  }
+}
+
 type At = { project_id: string; branch_id: string; owner_role: string }
 
 const refs = (operations: OperationRef[]) => operations.map(({ id, project_id }) => ({ id, project_id }))
@@ -52,7 +74,10 @@ export async function createDatabase(
   try {
     const path = { project_id, branch_id }
     const body = { database: { name, owner_name: owner_role } }
-    return refs((await raw.createProjectBranchDatabase({ client: neon.client, path, body, throwOnError: true })).operations)
+    return refs(
+      (await patiently(() => raw.createProjectBranchDatabase({ client: neon.client, path, body, throwOnError: true })))
+        .operations,
+    )
   } catch (error) {
     if (!isConflict(error)) throw error
     return underWay(neon, project_id)
@@ -63,7 +88,9 @@ export async function createDatabase(
 export async function createBranch(neon: NeonApi, { project_id, branch_id: parent_id }: At, name: string) {
   try {
     const body = { branch: { parent_id, name }, endpoints: [{ type: 'read_write' as const }] }
-    const made = await raw.createProjectBranch({ client: neon.client, path: { project_id }, body, throwOnError: true })
+    const made = await patiently(() =>
+      raw.createProjectBranch({ client: neon.client, path: { project_id }, body, throwOnError: true }),
+    )
     return { branch_id: made.branch.id, operations: refs(made.operations) }
   } catch (error) {
     if (!isConflict(error)) throw error
@@ -76,7 +103,9 @@ export async function createBranch(neon: NeonApi, { project_id, branch_id: paren
 /** Gives an API role of a branch a password of its own, and waits until the old one is gone. */
 export async function resetPassword(neon: NeonApi, { project_id, branch_id, owner_role }: At): Promise<void> {
   const path = { project_id, branch_id, role_name: owner_role }
-  const { operations } = await raw.resetProjectBranchRolePassword({ client: neon.client, path, throwOnError: true })
+  const { operations } = await patiently(() =>
+    raw.resetProjectBranchRolePassword({ client: neon.client, path, throwOnError: true }),
+  )
   await waitFor(neon, refs(operations))
 }
 
@@ -85,12 +114,14 @@ export async function renameDatabase(neon: NeonApi, { project_id, branch_id }: A
   const databases = await neon.postgres.databases.list({ projectId: project_id, branchId: branch_id })
   if (databases.some((database) => database.name === to)) return
   const path = { project_id, branch_id, database_name: from }
-  const { operations } = await raw.updateProjectBranchDatabase({
-    client: neon.client,
-    path,
-    body: { database: { name: to } },
-    throwOnError: true,
-  })
+  const { operations } = await patiently(() =>
+    raw.updateProjectBranchDatabase({
+      client: neon.client,
+      path,
+      body: { database: { name: to } },
+      throwOnError: true,
+    }),
+  )
   await waitFor(neon, refs(operations))
 }
 

@@ -118,7 +118,7 @@ function reason(error: unknown): string {
 async function finish(config: Config, run_id: string, state: 'done' | 'failed'): Promise<void> {
   await batch(config.MASTER_DATABASE_URL, [
     sql`with ended as (update platform.provisioning_runs set state = ${state}, finished_at = now() where id = ${run_id} and state = 'running' returning tenant_id),
-          stopped as (update platform.provisioning_steps s set state = 'failed', finished_at = now() from ended
+          stopped as (update platform.provisioning_steps s set state = case s.state when 'running' then 'failed' else 'pending' end, finished_at = now() from ended
             where ${state} = 'failed' and s.tenant_id = ended.tenant_id and (s.state = 'running' or s.name = 'database' and exists (
               select from platform.provisioning_steps o where o.tenant_id = s.tenant_id and o.name = 'operations' and o.state = 'running')))
         update platform.tenants t set status = 'failed' from ended where ${state} = 'failed' and t.id = ended.tenant_id and t.status = 'provisioning'`,
