@@ -62,6 +62,32 @@ describe('the app login of a tenant', () => {
     )
   })
 
+  it('cannot leave a branch of its own, nor enter one', async () => {
+    await makeTenant('confined-branch', { isolation: 'branch' })
+    const branch = await databaseOf('confined-branch')
+    const as = (login: Database, url: string) =>
+      Object.assign(new URL(url), { username: new URL(login.app_url).username, password: new URL(login.app_url).password }).href
+    const elsewhere = [mine.app_url, branch.home_url, settings().MASTER_DATABASE_URL]
+    const here = ['postgres', 'template1', 'neondb'].map((name) => atDatabase(branch.app_url, name))
+    for (const url of [
+      ...elsewhere.map((to) => as(branch, to)),
+      ...here,
+      as(mine, branch.app_url),
+      atDatabase(branch.owner_url, 'postgres'),
+    ])
+      expect(await refusalOf(url, sql`select 1`)).toMatch(
+        /permission denied for database|password authentication failed|does not exist/,
+      )
+  })
+
+  it('has a database whose seal is made with a key of its own', async () => {
+    const key = sql`select encode(sha256(inner_key), 'hex') as key from access.secrets`
+    const keys = await Promise.all(
+      ['confined', 'confined-other', 'confined-branch'].map(async (name) => (await databaseOf(name)).asOwner(key)),
+    )
+    expect(new Set(keys.map(([row]) => row?.key)).size).toBe(3)
+  })
+
   it('of another tenant’s owner is not let in here either', async () => {
     expect(await refusalOf(atDatabase(other.owner_url, mine.name), sql`select 1`)).toMatch(/permission denied for database/)
   })

@@ -20,9 +20,12 @@ const APP_MAY_CALL = [
 const APP_MAY_READ = ['permissions', 'role_permissions', 'roles', 'sessions', 'tenant', 'user_roles', 'users']
 
 let tenant: Database
+let branch: Database
 beforeAll(async () => {
   await makeTenant('catalogued')
+  await makeTenant('catalogued-branch', { isolation: 'branch' })
   tenant = await databaseOf('catalogued')
+  branch = await databaseOf('catalogued-branch')
 })
 
 const OURS = sql`('freehold'::regnamespace, 'access'::regnamespace)`
@@ -30,6 +33,7 @@ const names = (rows: Record<string, unknown>[]) => rows.map(({ name }) => name)
 
 describe.each<[string, () => (...statements: ReturnType<typeof sql>[]) => Promise<Record<string, unknown>[]>]>([
   ['a tenant’s database', () => tenant.asOwner],
+  ['a tenant’s branch, which is a copy', () => branch.asOwner],
   ['the master', () => master],
 ])('in %s', (where, run) => {
   const ask = (query: ReturnType<typeof sql>) => run()(query)
