@@ -5,7 +5,7 @@ import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { spread } from '../../src/tenants/lifecycle.ts'
 import { kvKey } from '../../src/tenants/registry.ts'
 import { databaseOf, master, rowsOf, settings } from '../support/databases.ts'
-import { ADMIN, call, login, makeTenant, operatorToken } from '../support/people.ts'
+import { ADMIN, call, login, makeTenant, operatorToken, wanted } from '../support/people.ts'
 import { plantRun, plantTenant } from '../support/planted.ts'
 
 let token: string
@@ -170,5 +170,26 @@ describe('a tenant that is not there yet', () => {
       timeout: 2_000,
       interval: 100,
     })
+  })
+  it('is let in within two seconds of being made, though it was asked for while it was being made', async () => {
+    const { body } = await call('', '/platform/v1/tenants', { token, body: wanted('switched-eager') })
+    expect((await call('switched-eager', '/.well-known/jwks.json')).status).toBe(503)
+    await vi.waitUntil(async () => (await call('', `/platform/v1/tenants/${body.id}`, { token })).body.status === 'active', {
+      timeout: 9_000,
+      interval: 50,
+    })
+    await vi.waitUntil(async () => (await call('switched-eager', '/.well-known/jwks.json')).status === 200, {
+      timeout: 2_000,
+      interval: 100,
+    })
+  })
+
+  it('is let in within two seconds of being switched on, though it was asked for while it was off', async () => {
+    await turn('deactivate')
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 60_000 })
+    expect((await knocks.login?.())?.status).toBe(403)
+    await turn('activate')
+    vi.setSystemTime(Date.now() + 2_000)
+    expect((await knocks.login?.())?.status).toBe(200)
   })
 })
