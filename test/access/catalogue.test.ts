@@ -63,6 +63,13 @@ describe.each<[string, () => (...statements: ReturnType<typeof sql>[]) => Promis
     )
     expect(rows).toEqual([])
   })
+  it('so has every procedure', async () => {
+    const rows = await ask(
+      sql`select p.oid::regprocedure::text as name from pg_proc p where p.pronamespace in ${schemas} and p.prokind = 'p'
+        and not exists (select from unnest(p.proconfig) c where c ~ '^search_path=(.*, )?"?pg_temp"?$')`,
+    )
+    expect(rows).toEqual([])
+  })
   it('the functions of access belong to freehold_owner, who is no superuser, and PUBLIC may call none', async () => {
     expect(
       await ask(
@@ -166,5 +173,11 @@ describe('the logins of a tenant', () => {
         (select array_agg(r.rolname::text) from pg_roles r where pg_has_role(current_user, r.oid, 'member') and r.rolname <> current_user) as roles from pg_roles where rolname = current_user`,
     )
     expect(row).toEqual({ mighty: false, roles: ['freehold_owner'] })
+  })
+  it('cannot take the policies away with `drop owned by freehold_app`', async () => {
+    const policies = () => tenant.asOwner(sql`select count(*)::integer as n from pg_policy`)
+    const before = await policies()
+    await tenant.asApp(sql`drop owned by freehold_app`).catch(() => undefined)
+    expect(await policies()).toEqual(before)
   })
 })

@@ -119,4 +119,7 @@ describe('settings', () => {
     const env = { ...RIGHT }
     expect(configOf(env)).toBe(configOf(env))
   })
+  it('do not take two keys of one name: what the second closed would never open', () => {
+    expect(said({ ENCRYPTION_KEYS: `k1:${KEY},k1:${'B'.repeat(42)}E` })).toMatch(/^Wrong settings: ENCRYPTION_KEYS /)
+  })
 })

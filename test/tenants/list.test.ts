@@ -94,6 +94,13 @@ describe('the list of tenants', () => {
     expect([answer.status, answer.body.code], query).toEqual([400, 'invalid_cursor'])
   })
 
+  it.each([
+    ['from the year 0', cursor(`0000-01-01T00:00:00.000000Z|${ID}`)],
+    ['from the 30th of February', cursor(`2026-02-30T00:00:00.000000Z|${ID}`)],
+  ])('refuses a cursor that goes on %s', async (_, query) => {
+    const answer = await list(query)
+    expect([answer.status, answer.body.code], query).toEqual([400, 'invalid_cursor'])
+  })
   it('refuses a cursor with one character changed, or goes on from a real place', async () => {
     const { next_cursor } = (await list('?limit=1')).body
     for (let i = 0; i < next_cursor.length; i += 7) {

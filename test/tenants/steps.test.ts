@@ -3,9 +3,10 @@ import { env } from 'cloudflare:workers'
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { neonApi } from '../../src/tenants/neon.ts'
+import { kvKey } from '../../src/tenants/registry.ts'
 import { stepNames, steps } from '../../src/tenants/steps.ts'
 import { databaseOf, master, settings } from '../support/databases.ts'
-import { login, makeTenant, operatorToken } from '../support/people.ts'
+import { call, login, makeTenant, operatorToken } from '../support/people.ts'
 
 type Job = Parameters<NonNullable<(typeof steps)[string]>>[0]
 
@@ -65,4 +66,18 @@ describe('a step that runs again', () => {
       expect((await login('repeated')).token_type).toBe('Bearer')
     },
   )
+  it('does not switch a tenant on that was switched off since, nor take its version back', async () => {
+    const { id } = job.tenant
+    await call('', `/platform/v1/tenants/${id}/deactivate`, { method: 'POST', token: await operatorToken() })
+    const before = await master(sql`select status, v from platform.tenants where id = ${id}`)
+    await steps.activate?.(job)
+    expect(await master(sql`select status, v from platform.tenants where id = ${id}`)).toEqual(before)
+  })
+
+  it('does not publish a tenant as active that was switched off since', async () => {
+    const { id } = job.tenant
+    await master(sql`update platform.tenants set status = 'inactive' where id = ${id}`)
+    await steps.publish?.(job).catch(() => undefined)
+    expect(await env.TENANTS.get(kvKey('repeated'), 'json')).toMatchObject({ status: 'inactive' })
+  })
 })
