@@ -27,6 +27,7 @@ const arrive = createMiddleware<AppEnv>(async (c, next) => {
   const trace_id = traceId(c.req.header('traceparent'))
   const url = new URL(c.req.url)
   c.set('trace_id', trace_id)
+  c.set('hostname', url.hostname)
   c.set('meter', { master: 0 })
   c.set('config', configOf(c.env))
   useSqlUrl(c.var.config.NEON_SQL_URL)
@@ -43,12 +44,14 @@ const arrive = createMiddleware<AppEnv>(async (c, next) => {
   if (secured && url.protocol === 'http:') c.res = c.redirect(c.req.url.replace('http:', 'https:'), 308)
   else await next()
   const { ctx, realm, meter } = c.var
-  if (!c.res.headers.has('Cache-Control')) c.header('Cache-Control', 'no-store')
-  c.header('Vary', 'X-Tenant, Origin')
-  c.header('X-Trace-Id', trace_id)
-  c.header('X-Content-Type-Options', 'nosniff')
-  if (secured) c.header('Strict-Transport-Security', HSTS)
-  if (ENVIRONMENT !== 'production') c.header('Server-Timing', `db;desc="${ctx?.trips ?? 0}", master;desc="${meter.master}"`)
+  // Straight into the answer: c.header() would build a new one each time.
+  const { headers } = c.res
+  if (!headers.has('Cache-Control')) headers.set('Cache-Control', 'no-store')
+  headers.set('Vary', 'X-Tenant, Origin')
+  headers.set('X-Trace-Id', trace_id)
+  headers.set('X-Content-Type-Options', 'nosniff')
+  if (secured) headers.set('Strict-Transport-Security', HSTS)
+  if (ENVIRONMENT !== 'production') headers.set('Server-Timing', `db;desc="${ctx?.trips ?? 0}", master;desc="${meter.master}"`)
   const code = c.error instanceof Problem ? c.error.code : null
   log('request', {
     tenant: realm?.subdomain ?? null,
@@ -77,14 +80,14 @@ async function recordRefusal(env: AppEnv['Bindings'], ctx: AppEnv['Variables']['
 
 /** A host that is not ours is answered nowhere. */
 const ourHost = createMiddleware<AppEnv>(async (c, next) => {
-  subdomainOf(c.var.config, new URL(c.req.url).hostname)
+  c.set('subdomain', subdomainOf(c.var.config, c.var.hostname))
   await next()
 })
 
 /** The platform plane is on the base domain alone; its realm is the platform's own. */
 const platformPlane = createMiddleware<AppEnv>(async (c, next) => {
   const { config, meter } = c.var
-  if (subdomainOf(config, new URL(c.req.url).hostname)) throw new Problem('not_found')
+  if (c.var.subdomain) throw new Problem('not_found')
   c.set('realm', await platformRealm({ config, meter }).catch(unavailable))
   c.set('again', () => platformRealm({ config, meter }, true))
   await next()
@@ -93,7 +96,7 @@ const platformPlane = createMiddleware<AppEnv>(async (c, next) => {
 const tenantPlane = createMiddleware<AppEnv>(async (c, next) => {
   const { config, meter } = c.var
   const sources = { env: c.env, config, meter }
-  const name = tenantName(config, new URL(c.req.url).hostname, c.req.header('X-Tenant'), c.req.header('Authorization'))
+  const name = tenantName(config, c.var.subdomain, c.req.header('X-Tenant'), c.req.header('Authorization'))
   c.set('realm', await activeRealm(sources, name).catch(unavailable))
   c.set('again', async () => (await lookUp(sources, name, true))?.realm ?? null)
   await next()

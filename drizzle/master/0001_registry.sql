@@ -41,13 +41,13 @@ alter table platform.provisioning_steps enable row level security;
 --> statement-breakpoint
 alter table platform.signing_keys enable row level security;
 --> statement-breakpoint
-create policy operators on platform.tenants to freehold_app using ((select access.scope()) = 'all') with check ((select access.scope()) = 'all');
+create policy operators on platform.tenants using ((select access.scope()) = 'all') with check ((select access.scope()) = 'all');
 --> statement-breakpoint
-create policy operators on platform.homes for select to freehold_app using ((select access.scope()) = 'all');
+create policy operators on platform.homes for select using ((select access.scope()) = 'all');
 --> statement-breakpoint
-create policy operators on platform.provisioning_runs to freehold_app using ((select access.scope()) = 'all') with check ((select access.scope()) = 'all');
+create policy operators on platform.provisioning_runs using ((select access.scope()) = 'all') with check ((select access.scope()) = 'all');
 --> statement-breakpoint
-create policy operators on platform.provisioning_steps to freehold_app using ((select access.scope()) = 'all') with check ((select access.scope()) = 'all');
+create policy operators on platform.provisioning_steps using ((select access.scope()) = 'all') with check ((select access.scope()) = 'all');
 --> statement-breakpoint
 grant usage on schema platform to freehold_app;
 --> statement-breakpoint

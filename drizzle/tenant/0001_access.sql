@@ -207,7 +207,7 @@ create function access.masked(doc jsonb, secret text[]) returns jsonb language s
 $$;
 --> statement-breakpoint
 -- Puts the three audit triggers on a table that has an `id`.
-create procedure access.audited(target regclass, resource text, secret text[] default '{}', noise text[] default '{updated_at}') language plpgsql as $$
+create procedure access.audited(target regclass, resource text, secret text[] default '{}', noise text[] default '{updated_at}') language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   execute format('create trigger audit_insert after insert on %s referencing new table as after_rows for each statement execute function access.audit(%L, %L, %L)', target, resource, secret, noise);
   execute format('create trigger audit_update after update on %s referencing old table as before_rows new table as after_rows for each statement execute function access.audit(%L, %L, %L)', target, resource, secret, noise);

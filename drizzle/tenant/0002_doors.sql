@@ -228,25 +228,26 @@ begin
   end loop;
 end $$;
 --> statement-breakpoint
-create policy read_users on freehold.users for select to freehold_app
+-- Policies name no role: what a role owns or is named in, a member of it may drop. Grants say who comes this far at all.
+create policy read_users on freehold.users for select
   using ((select access.scope()) = 'all' or id = (select access.principal()));
 --> statement-breakpoint
-create policy read_sessions on freehold.sessions for select to freehold_app
+create policy read_sessions on freehold.sessions for select
   using ((select access.scope()) = 'all' or user_id = (select access.principal()));
 --> statement-breakpoint
-create policy end_sessions on freehold.sessions for update to freehold_app
+create policy end_sessions on freehold.sessions for update
   using (id = (select access.session())) with check (id = (select access.session()));
 --> statement-breakpoint
-create policy read_roles on freehold.roles for select to freehold_app using ((select access.principal()) is not null);
+create policy read_roles on freehold.roles for select using ((select access.principal()) is not null);
 --> statement-breakpoint
-create policy read_permissions on freehold.permissions for select to freehold_app using ((select access.principal()) is not null);
+create policy read_permissions on freehold.permissions for select using ((select access.principal()) is not null);
 --> statement-breakpoint
-create policy read_role_permissions on freehold.role_permissions for select to freehold_app using ((select access.principal()) is not null);
+create policy read_role_permissions on freehold.role_permissions for select using ((select access.principal()) is not null);
 --> statement-breakpoint
-create policy read_user_roles on freehold.user_roles for select to freehold_app
+create policy read_user_roles on freehold.user_roles for select
   using ((select access.scope()) = 'all' or user_id = (select access.principal()));
 --> statement-breakpoint
-create policy read_tenant on freehold.tenant for select to freehold_app using ((select access.principal()) is not null);
+create policy read_tenant on freehold.tenant for select using ((select access.principal()) is not null);
 --> statement-breakpoint
 grant usage on schema freehold, access to freehold_app;
 --> statement-breakpoint

@@ -13,8 +13,9 @@ const KeyRing = z.string().transform((text, issue) => {
     const [, id, key] = /^([a-z0-9]{1,16}):([A-Za-z0-9_-]{43})$/.exec(part.trim()) ?? []
     return id && key ? { id, key: new Uint8Array(decodeBase64urlIgnorePadding(key)) } : null
   })
-  if (ring.every((entry) => entry !== null)) return ring
-  issue.addIssue({ code: 'custom', message: 'must be id:key[,id:key ...] with keys of 32 bytes in base64url' })
+  const ids = ring.map((entry) => entry?.id)
+  if (ring.every((entry) => entry !== null) && new Set(ids).size === ids.length) return ring
+  issue.addIssue({ code: 'custom', message: 'must be id:key[,id:key ...] with different ids and keys of 32 bytes in base64url' })
   return z.NEVER
 })
 

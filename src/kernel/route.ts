@@ -17,6 +17,9 @@ export type AppEnv = {
     trace_id: string
     facts: RequestFacts
     meter: Meter
+    hostname: string
+    /** The subdomain that the host names; null on the base domain. */
+    subdomain: string | null
     /** Resolved by app.ts before any room is reached. `again` goes past all caches. */
     realm: Realm
     again: () => Promise<Realm | null>

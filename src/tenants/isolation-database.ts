@@ -1,3 +1,5 @@
+import { sql } from 'drizzle-orm'
+import { batch, dbError } from '../kernel/db.ts'
 import { takePlace } from './homes.ts'
 import { homeOf, type Isolation } from './job.ts'
 import { makeLogins, urlsAt } from './logins.ts'
@@ -12,7 +14,13 @@ export const sharedDatabase: Isolation = {
     // A database that is there is adopted. The home's own is there, and is nobody's.
     if (new URL(homeOf(job).owner_url).pathname === `/${database_name}`)
       throw new Error(`The name ${database_name} is the home's own database.`)
-    return createDatabase(job.neon, homeOf(job), database_name)
+    const url = Object.assign(new URL(homeOf(job).owner_url), { pathname: `/${database_name}` }).href
+    const isThere = () =>
+      batch(url, [sql`select 1`]).then(
+        () => true,
+        (error) => dbError(error)?.code !== '3D000',
+      )
+    return createDatabase(job.neon, homeOf(job), database_name, isThere)
   },
 
   urls: async (job, passwords) => urlsAt(homeOf(job).owner_url, job.tenant, passwords),

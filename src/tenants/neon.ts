@@ -43,13 +43,16 @@ async function patiently<T>(call: () => Promise<T>): Promise<T> {
       const busy = isNeonError(error) && 'status' in error && [423, 429, 503].includes(Number(error.status))
       const least =
         busy && 'response' in error ? Number((error.response as Response | undefined)?.headers.get('Retry-After') ?? 0) * 1000 : 0
-      const pause = Math.max(least || 0, 50 + Math.random() * Math.min(2_000, 200 + waited))
+      const pause = Math.max(least || 0, 50 + drawn() * Math.min(2_000, 200 + waited))
       if (!busy || waited + pause > PATIENCE_MS) throw error
       await scheduler.wait(pause)
       waited += pause
     }
   }
 }
+
+/** A random number from 0 to 1. */
+const drawn = () => (crypto.getRandomValues(new Uint32Array(1))[0] ?? 0) / 0xff_ff_ff_ff
 
 type At = { project_id: string; branch_id: string; owner_role: string }
 
@@ -63,24 +66,32 @@ export async function underWay(neon: NeonApi, project_id: string): Promise<Opera
 }
 
 /**
- * Creates a database and returns the operations to wait for. One that is there already is adopted: the answer of an earlier try was
- * lost, and whose it is, the seed proves.
+ * Creates a database and returns the operations to wait for. One that is there already is adopted, because the answer of an earlier try was
+ * lost; whose it is, the seed proves. One that Neon names but that was never made (its operation failed) is asked for anew.
  */
 export async function createDatabase(
   neon: NeonApi,
-  { project_id, branch_id, owner_role }: At,
+  at: At,
   name: string,
+  isThere: () => Promise<boolean>,
 ): Promise<OperationRef[]> {
-  try {
-    const path = { project_id, branch_id }
-    const body = { database: { name, owner_name: owner_role } }
-    return refs(
+  const path = { project_id: at.project_id, branch_id: at.branch_id }
+  const body = { database: { name, owner_name: at.owner_role } }
+  const create = async () =>
+    refs(
       (await patiently(() => raw.createProjectBranchDatabase({ client: neon.client, path, body, throwOnError: true })))
         .operations,
     )
+  try {
+    return await create()
   } catch (error) {
     if (!isConflict(error)) throw error
-    return underWay(neon, project_id)
+    await waitFor(neon, await underWay(neon, at.project_id)).catch(() => undefined)
+    if (await isThere()) return []
+    const named = { ...path, database_name: name }
+    const gone = await patiently(() => raw.deleteProjectBranchDatabase({ client: neon.client, path: named, throwOnError: true }))
+    await waitFor(neon, refs(gone?.operations ?? []))
+    return create()
   }
 }
 

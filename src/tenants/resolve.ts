@@ -26,11 +26,10 @@ export function subdomainOf(config: Config, hostname: string): string | null {
 /** The name of the tenant that a request is for: header, host, token, DEFAULT_TENANT. Fails with tenant_required, tenant_ambiguous. */
 export function tenantName(
   config: Config,
-  hostname: string,
+  host: string | null,
   header: string | undefined,
   authorization: string | undefined,
 ): string {
-  const host = subdomainOf(config, hostname)
   const said = new Set((header ?? '').split(',').map((part) => part.trim().toLowerCase()))
   if (said.size > 1) throw new Problem('tenant_ambiguous')
   const named = [...said][0] || null

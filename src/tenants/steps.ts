@@ -88,9 +88,11 @@ export const steps: Record<string, Step> = {
   // KV is written before the name is handed out: elsewhere a miss would be remembered.
   publish: async ({ env, config, tenant }) => {
     const [rows] = await batch(config.MASTER_DATABASE_URL, [
-      sql`select ${ENTRY} as entry, nextval('platform.registry_v')::integer as v from platform.tenants t where t.id = ${tenant.id}`,
+      sql`select ${ENTRY} as entry, nextval('platform.registry_v')::integer as v from platform.tenants t where t.id = ${tenant.id} and t.status = 'provisioning'`,
     ])
-    const entry = { ...(rows?.[0]?.entry as Entry), status: 'active' as const, v: Number(rows?.[0]?.v) }
+    // Done before, and its answer lost: the tenant may have been switched off since.
+    if (!rows?.[0]) return undefined
+    const entry = { ...(rows[0].entry as Entry), status: 'active' as const, v: Number(rows[0].v) }
     await env.TENANTS.put(kvKey(tenant.subdomain), await sealed(config, entry))
     return { v: entry.v }
   },
@@ -98,7 +100,8 @@ export const steps: Record<string, Step> = {
   activate: async ({ config, tenant, results }) => {
     const v = Number(results.publish?.v)
     await batch(config.MASTER_DATABASE_URL, [
-      sql`update platform.tenants set status = 'active', initial_admin_sealed = null, v = ${v}, published_v = ${v}, updated_at = now() where id = ${tenant.id}`,
+      sql`update platform.tenants set status = 'active', initial_admin_sealed = null, v = ${v}, published_v = ${v}, updated_at = now()
+          where id = ${tenant.id} and status = 'provisioning'`,
     ])
     return undefined
   },

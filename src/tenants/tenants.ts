@@ -199,8 +199,14 @@ function parseCursor(cursor: string | undefined): [string | null, string | null]
   if (cursor === undefined) return [null, null]
   const text = /^[A-Za-z0-9+/=]{1,200}$/.test(cursor) ? decoded(cursor) : ''
   const [, at, id] = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z)\|([0-9a-f-]{36})$/.exec(text) ?? []
-  if (!at || !id || Number.isNaN(Date.parse(at)) || !z.uuid().safeParse(id).success) throw new Problem('invalid_cursor')
+  if (!at || !id || !isMoment(at) || !z.uuid().safeParse(id).success) throw new Problem('invalid_cursor')
   return [at, id]
+}
+
+/** True for a moment that exists: the calendar has it, and Postgres takes it. */
+function isMoment(text: string): boolean {
+  const at = Date.parse(text)
+  return !Number.isNaN(at) && !text.startsWith('0000') && new Date(at).toISOString().slice(0, 19) === text.slice(0, 19)
 }
 
 function decoded(cursor: string): string {

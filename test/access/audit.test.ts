@@ -10,9 +10,9 @@ let bo: Credential
 const ids: Record<string, string> = {}
 
 beforeAll(async () => {
-  await makeTenant('recorded')
-  tenant = await databaseOf('recorded')
-  bo = await credentialOf('recorded')
+  await makeTenant('recorded-rows')
+  tenant = await databaseOf('recorded-rows')
+  bo = await credentialOf('recorded-rows')
   for (const name of ['ana', 'bea', 'cleo']) {
     const [row] = await tenant.asOwner(
       sql`insert into freehold.users (id, username, email, role) values (gen_random_uuid(), ${name}, ${`${name}@acme.test`}, 'user') returning id`,
@@ -114,7 +114,7 @@ describe('an entry', () => {
   it('has who asked, from where, by what and under which trace, from the admission', async () => {
     const [mark] = await tenant.asOwner(sql`select clock_timestamp()::text as at`)
     const end = sql`update freehold.sessions set ended_at = now(), ended_because = 'logout' where id = (select access.session())`
-    const extra = await credentialOf('recorded')
+    const extra = await credentialOf('recorded-rows')
     await tenant.asApp(
       admit(tenant, extra, null, { ...FACTS, address: '2001:db8::7', path: '/api/v1/auth/logout', method: 'POST' }),
       end,
@@ -137,7 +137,7 @@ describe('an entry', () => {
   })
 
   it('of a request has the trace id that the answer had', async () => {
-    const answer = await call('recorded', '/api/v1/auth/login', { body: { username: 'bo', password: 'not it at all' } })
+    const answer = await call('recorded-rows', '/api/v1/auth/login', { body: { username: 'bo', password: 'not it at all' } })
     const rows = await tenant.asOwner(
       sql`select activity_type, risk_score from freehold.audit_log where trace_id = ${answer.headers.get('X-Trace-Id')}`,
     )
@@ -160,10 +160,10 @@ describe('an entry', () => {
   })
 
   it('never holds a password, its hash, a token or a salt of one', async () => {
-    const session = await login('recorded')
-    await call('recorded', '/api/v1/auth/refresh-token', { body: { refresh_token: session.refresh_token } })
+    const session = await login('recorded-rows')
+    await call('recorded-rows', '/api/v1/auth/refresh-token', { body: { refresh_token: session.refresh_token } })
     const body = { current_password: 'Tr0ub4dor-and-3', new_password: 'Violet-Anchor-38' }
-    expect((await call('recorded', '/api/v1/auth/password-change', { token: session.access_token, body })).status).toBe(204)
+    expect((await call('recorded-rows', '/api/v1/auth/password-change', { token: session.access_token, body })).status).toBe(204)
     const text =
       JSON.stringify(await tenant.asOwner(sql`select * from freehold.audit_detail`)) +
       JSON.stringify(await tenant.asOwner(sql`select * from freehold.audit_log`))

@@ -3,7 +3,7 @@ import { introspectWorkflow } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { sql } from 'drizzle-orm'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
-import type { Fault } from '../../scripts/local-neon/faults.ts'
+import type { Fault } from '../../scripts/local-neon/fault.ts'
 import { master } from '../support/databases.ts'
 import {
   alone,

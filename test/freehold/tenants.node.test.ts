@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { rucFor } from '../../scripts/dev/settings.ts'
 import { type Stack, startStack } from '../../scripts/dev/stack.ts'
 import { startWorker } from '../../scripts/dev/worker.ts'
-import type { Fault } from '../../scripts/local-neon/faults.ts'
+import type { Fault } from '../../scripts/local-neon/fault.ts'
 import { batch } from '../../src/kernel/db.ts'
 import { ended, freehold, started } from './run.ts'
 

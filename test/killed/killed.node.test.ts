@@ -7,7 +7,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { rucFor } from '../../scripts/dev/settings.ts'
 import { type Stack, startStack } from '../../scripts/dev/stack.ts'
 import { startWorker } from '../../scripts/dev/worker.ts'
-import type { Fault } from '../../scripts/local-neon/faults.ts'
+import type { Fault } from '../../scripts/local-neon/fault.ts'
 import { temporaryFolder } from '../../scripts/local-neon/temporary-folder.ts'
 import { freePort } from '../dev/running.ts'
 

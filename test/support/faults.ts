@@ -2,7 +2,7 @@
 import { env } from 'cloudflare:workers'
 import { sql } from 'drizzle-orm'
 import { inject } from 'vitest'
-import type { Fault } from '../../scripts/local-neon/faults.ts'
+import type { Fault } from '../../scripts/local-neon/fault.ts'
 import { encrypt } from '../../src/kernel/keyring.ts'
 import { hash } from '../../src/kernel/password.ts'
 import { nextRun, startRun } from '../../src/tenants/provisioning.ts'
