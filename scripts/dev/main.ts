@@ -43,7 +43,7 @@ async function main(): Promise<void> {
   const given = givenSettings(process.env)
   // Wrong settings are told before anything is started or forgotten.
   checkSettings({ BASE_URL: `http://localhost:${port}`, ENCRYPTION_KEYS: `k1:${'A'.repeat(43)}`, ...given })
-  await endOrphan(dataDir)
+  await endOrphan(dataDir, port)
   await checkPort(port)
   if (values.fresh) await forget(dataDir)
   const kept = await keptIn(dataDir)

@@ -36,13 +36,26 @@ export async function checkPort(port: number): Promise<void> {
  * Ends the Worker of a start that was killed and could not end it itself: it would hold the port. Fails when that start is alive, because
  * then the folder is in use.
  */
-export async function endOrphan(dataDir: string): Promise<void> {
+export async function endOrphan(dataDir: string, port: number): Promise<void> {
   const known = await readFile(join(dataDir, 'worker.pid'), 'utf8').catch(() => null)
   if (!known) return
   const [parent = 0, group = 0] = known.split(' ').map(Number)
   if (await runs(parent, 'scripts/dev/main.ts'))
     throw new Error(`The data folder ${dataDir} is in use by process ${parent}. Choose another with --data.`)
-  if (await runs(group, dataDir)) signal(group, 'SIGKILL')
+  if (await runs(group, dataDir)) {
+    signal(group, 'SIGKILL')
+    // The kernel closes what it held a moment later.
+    for (
+      let tries = 0;
+      tries < 40 &&
+      (await checkPort(port).then(
+        () => false,
+        () => true,
+      ));
+      tries++
+    )
+      await pause(100)
+  }
   await rm(join(dataDir, 'worker.pid'), { force: true })
 }
 
