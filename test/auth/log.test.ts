@@ -1,0 +1,57 @@
+import { afterEach, beforeAll, expect, it, vi } from 'vitest'
+import { ADMIN, call, login, makeTenant } from '../support/people.ts'
+
+beforeAll(() => makeTenant('logged'))
+afterEach(() => vi.restoreAllMocks())
+
+/** The lines that a piece of work logs. */
+async function lines(work: () => Promise<unknown>): Promise<string[]> {
+  const written: string[] = []
+  vi.spyOn(console, 'log').mockImplementation((line: unknown) => void written.push(String(line)))
+  await work()
+  return written
+}
+
+const TRACE = '0123456789abcdef0123456789abcdef'
+const headers = { traceparent: `00-${TRACE}-0123456789abcdef-01` }
+
+it('a login is told as lines of JSON: which database, that the password was right, that somebody is in, and the request', async () => {
+  const written = await lines(() => call('logged', '/api/v1/auth/login', { body: ADMIN, headers }))
+  const told = written.map((line) => JSON.parse(line))
+  expect(told.map(({ event }) => event)).toEqual(['database chosen', 'password verified', 'logged in', 'request'])
+  for (const line of told) expect(line).toMatchObject({ tenant: 'logged', trace_id: TRACE })
+})
+
+it('a wrong password is told as refused', async () => {
+  const written = await lines(() =>
+    call('logged', '/api/v1/auth/login', { body: { ...ADMIN, password: 'Not-the-one-1' }, headers }),
+  )
+  expect(written.map((line) => JSON.parse(line).event)).toEqual(['database chosen', 'password refused', 'request'])
+})
+
+it('no line holds a password, a token, a hash or a connection string', async () => {
+  let secrets: string[] = []
+  const written = await lines(async () => {
+    const { access_token, refresh_token } = await login('logged')
+    const next = (await call('logged', '/api/v1/auth/refresh-token', { body: { refresh_token } })).body
+    await call('logged', '/api/v1/auth/password-change', {
+      token: next.access_token,
+      body: { current_password: ADMIN.password, new_password: 'Another-marker-9' },
+    })
+    await call('logged', '/api/v1/auth/login', { raw: `{"email": "${ADMIN.email}", "password": "Broken-marker-3"` })
+    secrets = [
+      access_token,
+      refresh_token,
+      next.access_token,
+      next.refresh_token,
+      ADMIN.password,
+      'Another-marker-9',
+      'Broken-marker-3',
+    ]
+  })
+  expect(written.length).toBeGreaterThan(6)
+  for (const line of written) {
+    for (const secret of secrets) expect(line).not.toContain(secret)
+    expect(line).not.toMatch(/pbkdf2|postgres(ql)?:\/\//)
+  }
+})
