@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm'
 import { platformPreset } from '../access/presets/platform.ts'
-import { firstAdministrator, seed } from '../access/seed.ts'
+import { firstAdministrator, seed, usernameFrom } from '../access/seed.ts'
 import type { Config } from '../kernel/config.ts'
 import { batch } from '../kernel/db.ts'
 import { decrypt, encrypt } from '../kernel/keyring.ts'
@@ -44,7 +44,7 @@ export async function setUp(
   const email = operator.email.normalize('NFKC').trim().toLowerCase()
   const [known] = await batch(url, [sql`select 1 from freehold.users where email = ${email}`])
   if (known?.length) return false
-  const username = (email.split('@')[0] ?? '').replace(/[^a-z0-9._-]/g, '').slice(0, 64) || 'owner'
+  const username = usernameFrom(email)
   const { must_change_password } = operator
   await batch(
     url,

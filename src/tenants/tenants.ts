@@ -1,6 +1,7 @@
 import { z } from '@hono/zod-openapi'
 import { type SQL, sql } from 'drizzle-orm'
 import { presets } from '../access/presets/presets.ts'
+import { usernameFrom } from '../access/seed.ts'
 import { type Config, Label } from '../kernel/config.ts'
 import type { Ctx } from '../kernel/context.ts'
 import { brokenConstraint } from '../kernel/db.ts'
@@ -168,9 +169,6 @@ export async function createTenant(
     throw error
   }
 }
-
-/** A username for the first administrator: the part of the e-mail before the @, as far as a username may hold it. */
-const usernameFrom = (email: string) => (email.split('@')[0] ?? '').replace(/[^a-z0-9._-]/g, '').slice(0, 64) || 'admin'
 
 /** One tenant. One round trip to the master; `tenant:read`. */
 export async function getTenant(ctx: Ctx, id: string): Promise<TenantWire> {
