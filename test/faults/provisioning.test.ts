@@ -49,7 +49,7 @@ const json = (message: string) => JSON.stringify({ message, code: '' })
 const LOCKED = status(423, json('project already has running conflicting operations, scheduling of new ones is prohibited'))
 const RATE = status(429, json('too many requests'))
 const RATE_AFTER = status(429, json('too many requests'), { 'content-type': 'application/json', 'Retry-After': '1' })
-const RATE_LONG = status(429, json('too many requests'), { 'Retry-After': '30' })
+const RATE_LONG = status(429, json('too many requests'), { 'Retry-After': '11' })
 const BROKEN = status(500, json('internal error'))
 const GATEWAY = status(524, '<!DOCTYPE html><html><head><title>524: A timeout occurred</title></head></html>', {
   'content-type': 'text/html',
