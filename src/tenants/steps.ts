@@ -102,6 +102,8 @@ export const steps: Record<string, Step> = {
     await batch(config.MASTER_DATABASE_URL, [
       sql`update platform.tenants set status = 'active', initial_admin_sealed = null, v = ${v}, published_v = ${v}, updated_at = now()
           where id = ${tenant.id} and status = 'provisioning'`,
+      // With it, so that nobody sees an active tenant whose last step is still under way.
+      sql`update platform.provisioning_steps set state = 'done', finished_at = now() where tenant_id = ${tenant.id} and name = 'activate'`,
     ])
     return undefined
   },
