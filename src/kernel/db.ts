@@ -23,6 +23,7 @@ export const build = drizzle.mock()
 
 /** Runs statements as one transaction, in one round trip, and gives the rows of each. */
 export async function batch(url: string, statements: readonly SQL[]): Promise<Record<string, unknown>[][]> {
+  // drizzle types a batch as a tuple of known length and gives each statement's rows its own type; ours is a list of raw statements.
   const items = statements.map((statement) => build.execute(statement))
   const results = await answered(connect(url).batch(items as unknown as [BatchItem<'pg'>]))
   return (results as unknown as { rows: Record<string, unknown>[] }[]).map((result) => result.rows)
