@@ -46,17 +46,33 @@ export async function sign(party: Party, claims: JWTPayload & { sub: string }): 
     .sign(await keyFor(key, 'private'))
 }
 
-/** Who a token says it is. Fails with token_invalid, token_expired or token_wrong_tenant. */
+type Verified = { key: SigningKey; url: string; bearer: Bearer }
+const verified = new Map<string, Verified>()
+
+/** What was verified before, if it still holds: not expired, and its key is still one of the party's. */
+function remembered(party: Party, name: string): Bearer | null {
+  const known = verified.get(name)
+  if (!known || known.url !== party.url || known.bearer.expires_at.getTime() <= Date.now()) return null
+  const { kid, public: jwk } = known.key
+  return party.keys.some((key) => key.kid === kid && key.public.x === jwk.x && key.public.y === jwk.y) ? known.bearer : null
+}
+
+/**
+ * Who a token says it is. Fails with token_invalid, token_expired or token_wrong_tenant. A signature that held is remembered, because
+ * checking it is the dearest part of a request: at most 1,000, the oldest goes. Whether the session still lives, the database is asked.
+ */
 export async function verify(party: Party, token: string): Promise<Bearer> {
-  const tid = claimed(token)?.tid
-  if (typeof tid === 'string' && tid !== party.id) throw new Problem('token_wrong_tenant')
+  const name = `${party.id}:${token}`
+  const known = remembered(party, name)
+  if (known) return known
+  let used: SigningKey | undefined
   try {
     const { payload } = await jwtVerify(
       token,
       async ({ kid }) => {
-        const key = party.keys.find((k) => k.kid === kid)
-        if (!key) throw new errors.JWKSNoMatchingKey()
-        return keyFor(key, 'public')
+        used = party.keys.find((k) => k.kid === kid)
+        if (!used) throw new errors.JWKSNoMatchingKey()
+        return keyFor(used, 'public')
       },
       {
         algorithms: ['ES256'],
@@ -68,9 +84,14 @@ export async function verify(party: Party, token: string): Promise<Bearer> {
       },
     )
     const { sub, sid, exp } = payload
-    if (!isUuid(sub) || !isUuid(sid) || payload.tid !== party.id) throw new Problem('token_invalid')
-    return { session_id: sid, user_id: sub, expires_at: new Date(Number(exp) * 1000) }
+    if (!used || !isUuid(sub) || !isUuid(sid) || payload.tid !== party.id) throw new Problem('token_invalid')
+    const bearer = { session_id: sid, user_id: sub, expires_at: new Date(Number(exp) * 1000) }
+    if (verified.size >= 1000) verified.delete(verified.keys().next().value ?? '')
+    verified.set(name, { key: used, url: party.url, bearer })
+    return bearer
   } catch (error) {
+    const tid = claimed(token)?.tid
+    if (typeof tid === 'string' && tid !== party.id) throw new Problem('token_wrong_tenant')
     if (error instanceof errors.JWTExpired) throw new Problem('token_expired')
     if (error instanceof Problem) throw error
     throw new Problem('token_invalid', undefined, { cause: error })
