@@ -28,9 +28,11 @@ const arrive = createMiddleware<AppEnv>(async (c, next) => {
   const url = new URL(c.req.url)
   c.set('trace_id', trace_id)
   c.set('hostname', url.hostname)
-  c.set('meter', { master: 0 })
-  c.set('config', configOf(c.env))
-  useSqlUrl(c.var.config.NEON_SQL_URL)
+  const meter = { master: 0 }
+  c.set('meter', meter)
+  const config = configOf(c.env)
+  c.set('config', config)
+  useSqlUrl(config.NEON_SQL_URL)
   const agent = c.req.header('User-Agent')?.slice(0, 255).toWellFormed() ?? null
   c.set('facts', {
     address: c.req.header('CF-Connecting-IP') ?? null,
@@ -39,11 +41,11 @@ const arrive = createMiddleware<AppEnv>(async (c, next) => {
     path: url.pathname.slice(0, 1024),
     trace_id,
   })
-  const { ENVIRONMENT, BASE_URL } = c.var.config
+  const { ENVIRONMENT, BASE_URL } = config
   const secured = ENVIRONMENT === 'production' && BASE_URL.protocol === 'https:'
   if (secured && url.protocol === 'http:') c.res = c.redirect(c.req.url.replace('http:', 'https:'), 308)
   else await next()
-  const { ctx, realm, meter } = c.var
+  const ctx = c.get('ctx')
   // Straight into the answer: c.header() would build a new one each time.
   const { headers } = c.res
   if (!headers.has('Cache-Control')) headers.set('Cache-Control', 'no-store')
@@ -54,7 +56,7 @@ const arrive = createMiddleware<AppEnv>(async (c, next) => {
   if (ENVIRONMENT !== 'production') headers.set('Server-Timing', `db;desc="${ctx?.trips ?? 0}", master;desc="${meter.master}"`)
   const code = c.error instanceof Problem ? c.error.code : null
   log('request', {
-    tenant: realm?.subdomain ?? null,
+    tenant: c.get('realm')?.subdomain ?? null,
     trace_id,
     method: c.req.method,
     path: url.pathname,
@@ -80,7 +82,7 @@ async function recordRefusal(env: AppEnv['Bindings'], ctx: AppEnv['Variables']['
 
 /** A host that is not ours is answered nowhere. */
 const ourHost = createMiddleware<AppEnv>(async (c, next) => {
-  c.set('subdomain', subdomainOf(c.var.config, c.var.hostname))
+  c.set('subdomain', subdomainOf(c.get('config'), c.get('hostname')))
   await next()
 })
 
@@ -94,9 +96,9 @@ const platformPlane = createMiddleware<AppEnv>(async (c, next) => {
 })
 
 const tenantPlane = createMiddleware<AppEnv>(async (c, next) => {
-  const { config, meter } = c.var
-  const sources = { env: c.env, config, meter }
-  const name = tenantName(config, c.var.subdomain, c.req.header('X-Tenant'), c.req.header('Authorization'))
+  const config = c.get('config')
+  const sources = { env: c.env, config, meter: c.get('meter') }
+  const name = tenantName(config, c.get('subdomain'), c.req.header('X-Tenant'), c.req.header('Authorization'))
   c.set('realm', await activeRealm(sources, name).catch(unavailable))
   c.set('again', async () => (await lookUp(sources, name, true))?.realm ?? null)
   await next()

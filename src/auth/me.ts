@@ -1,6 +1,7 @@
 import { z } from '@hono/zod-openapi'
 import { eq, sql } from 'drizzle-orm'
 import type { Ctx } from '../kernel/context.ts'
+import { build, fixed } from '../kernel/db.ts'
 import { sessions } from '../sessions/table.ts'
 import { users } from '../users/table.ts'
 
@@ -38,25 +39,26 @@ export const WhoAmI = z
   })
   .openapi('WhoAmI')
 
+const caller = fixed(
+  build
+    .select({
+      sub: users.id,
+      username: users.username,
+      email: users.email,
+      email_verified: users.email_verified,
+      given_name: users.given_name,
+      family_name: users.family_name,
+      role: users.role,
+      roles: sql<string[]>`access.held() -> 'roles'`,
+      is_active: users.is_active,
+    })
+    .from(users)
+    .where(eq(users.id, sql`(select access.principal())`)),
+)
+
 /** The caller as a person. One round trip. */
 export async function me(ctx: Ctx): Promise<z.infer<typeof Me>> {
-  const { id: sub, username, email, email_verified, given_name, family_name, role, is_active } = users
-  const [[person]] = await ctx.run(
-    ctx.db
-      .select({
-        sub,
-        username,
-        email,
-        email_verified,
-        given_name,
-        family_name,
-        role,
-        roles: sql<string[]>`access.held() -> 'roles'`,
-        is_active,
-      })
-      .from(users)
-      .where(eq(users.id, sql`(select access.principal())`)),
-  )
+  const [[person]] = await ctx.run(caller)
   if (!person) throw new Error('An admitted person is not there.')
   return { ...person, tenant: ctx.realm.subdomain }
 }

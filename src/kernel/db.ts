@@ -11,15 +11,32 @@ export function useSqlUrl(url: string | undefined) {
   if (url) neonConfig.fetchEndpoint = url
 }
 
+// The limit is a request's, not the client's, which is kept.
+neonConfig.fetchFunction = (url: string, init: RequestInit) => fetch(url, { ...init, signal: AbortSignal.timeout(TIMEOUT_MS) })
+
+const clients = new Map<string, NeonHttpDatabase>()
+
 /**
- * A database behind a Neon connection string, for one use: its time limit starts now. Every statement list that it is given is one
- * HTTP request and one transaction.
+ * A database behind a Neon connection string. Every statement list that it is given is one HTTP request and one transaction, with a time
+ * limit of its own. Clients hold no connection; at most 500 are kept, the oldest goes.
  */
-export const connect = (url: string): NeonHttpDatabase =>
-  drizzle({ client: neon(url, { fetchOptions: { signal: AbortSignal.timeout(TIMEOUT_MS) } }) })
+export function connect(url: string): NeonHttpDatabase {
+  const known = clients.get(url)
+  if (known) return known
+  const client = drizzle({ client: neon(url) })
+  if (clients.size >= 500) clients.delete(clients.keys().next().value ?? '')
+  clients.set(url, client)
+  return client
+}
 
 /** Builds statements; which database runs them is decided by who sends the list. */
 export const build = drizzle.mock()
+
+/** A statement that is the same for everybody, built once instead of for each request. */
+export function fixed<S extends BatchItem<'pg'>>(statement: S): S {
+  const prepared = (statement as unknown as { _prepare(): unknown })._prepare()
+  return { _prepare: () => prepared } as unknown as S
+}
 
 /** Runs statements as one transaction, in one round trip, and gives the rows of each. */
 export async function batch(url: string, statements: readonly SQL[]): Promise<Record<string, unknown>[][]> {

@@ -180,10 +180,10 @@ const contextFor = (
   any_password: boolean,
 ) =>
   makeCtx({
-    config: c.var.config,
-    realm: c.var.realm,
-    again: c.var.again,
-    request: c.var.facts,
+    config: c.get('config'),
+    realm: c.get('realm'),
+    again: c.get('again'),
+    request: c.get('facts'),
     need: { permission, any_password },
     bearer,
     later: (work) => c.executionCtx.waitUntil(work),
@@ -197,11 +197,11 @@ const opened = createMiddleware<AppEnv>(async (c, next) => {
 const admitted = (permission: string | null, any_password: boolean) =>
   createMiddleware<AppEnv>(async (c, next) => {
     c.set('ctx', contextFor(c, null, permission, any_password))
-    const bearer = await authenticate(c.var.realm, c.var.again, c.req.header('Authorization'))
+    const bearer = await authenticate(c.get('realm'), c.get('again'), c.req.header('Authorization'))
     c.set('ctx', contextFor(c, bearer, permission, any_password))
     await next()
     // Default closed: a handler that forgot to ask the database must not have answered.
-    if (c.res.ok && !c.var.ctx.principal) throw new Error(`${c.req.method} ${c.req.path} answered without an admission.`)
+    if (c.res.ok && !c.get('ctx').principal) throw new Error(`${c.req.method} ${c.req.path} answered without an admission.`)
   })
 
 const FORMS = ['application/x-www-form-urlencoded', 'multipart/form-data']

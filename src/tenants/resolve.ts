@@ -38,7 +38,7 @@ export function tenantName(
   const claim = !host && !named && token ? claimed(token)?.tenant : null
   const name = named ?? host ?? (typeof claim === 'string' && claim ? claim : null) ?? config.DEFAULT_TENANT
   if (!name) throw new Problem('tenant_required')
-  if (!Label.safeParse(name).success) throw new Problem('tenant_not_found')
+  if (name !== host && !Label.safeParse(name).success) throw new Problem('tenant_not_found')
   return name
 }
 
