@@ -19,17 +19,15 @@ const statementsOf = ({ text }: Migration) =>
  */
 export async function migrate(url: string, migrations: Migration[]): Promise<string> {
   const asOwner = sql`set local role freehold_owner`
-  await batch(url, [
+  const opened = await batch(url, [
     asOwner,
     sql`select pg_advisory_xact_lock(${LOCK})`,
     sql`create schema if not exists freehold`,
     sql`create schema if not exists access`,
     sql`create table if not exists freehold.migrations (name text primary key, applied_at timestamptz not null default now())`,
+    sql`select name from freehold.migrations`,
   ])
-  const [applied = []] = await batch(url, [asOwner, sql`select name from freehold.migrations`]).then((results) =>
-    results.slice(1),
-  )
-  const names = new Set(applied.map((row) => row.name))
+  const names = new Set(opened.at(-1)?.map((row) => row.name))
   for (const migration of migrations) {
     if (names.has(migration.name)) continue
     await batch(url, [

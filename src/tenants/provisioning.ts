@@ -6,7 +6,6 @@ import { batch, useSqlUrl } from '../kernel/db.ts'
 import type { Env } from '../kernel/env.ts'
 import { decrypt } from '../kernel/keyring.ts'
 import { log } from '../kernel/log.ts'
-import { traceId } from '../kernel/trace.ts'
 import { type Kind, keepSpare, NoCapacity } from './homes.ts'
 import type { Job } from './job.ts'
 import { neonApi, neonWords } from './neon.ts'
@@ -26,8 +25,14 @@ export class Provisioning extends WorkflowEntrypoint<Env, { run_id: string }> {
     useSqlUrl(config.NEON_SQL_URL)
     const retries = { limit: TRIES - 1, delay: 400, backoff: 'exponential' as const }
     try {
-      for (const name of stepNames) {
-        await step.do(name, { retries, timeout: '2 minutes' }, () => runStep(this.env, config, run_id, name))
+      // Lives as long as this instance does; a step that finds nothing here starts itself.
+      let begun: Begun | null = null
+      for (const [i, name] of stepNames.entries()) {
+        await step.do(name, { retries, timeout: '2 minutes' }, async () => {
+          const mine: Begun | null = begun
+          begun = null
+          begun = await runStep(this.env, config, run_id, mine ?? (await begin(config, run_id, name)), stepNames[i + 1])
+        })
       }
       await step.do('finish', { retries, timeout: '1 minute' }, () => finish(config, run_id, 'done'))
       await step.do('spare', { retries: { limit: 0, delay: 0 }, timeout: '2 minutes' }, () => spare(config, run_id))
@@ -38,41 +43,65 @@ export class Provisioning extends WorkflowEntrypoint<Env, { run_id: string }> {
   }
 }
 
-async function runStep(env: Env, config: Config, run_id: string, name: string): Promise<void> {
+/** A step that is recorded as running, and what its work needs to know. `work` is null when it was done before. */
+type Begun = {
+  name: string
+  work: (typeof steps)[string] | null
+  trace_id: string
+  tenant: Row
+  home: Row | null
+  results: Record<string, Result>
+}
+
+/** The statements that record the start of a step and read what it needs. */
+const starting = (run_id: string, name: string) => [
+  sql`with held as (update platform.provisioning_runs set lease_until = now() + ${LEASE} where id = ${run_id} and state = 'running' returning tenant_id, trace_id)
+      update platform.provisioning_steps s set state = 'running', attempts = s.attempts + 1, started_at = coalesce(s.started_at, now()), trace_id = held.trace_id
+      from held where s.tenant_id = held.tenant_id and s.name = ${name} and s.state <> 'done' returning s.tenant_id`,
+  sql`select to_jsonb(t) as tenant, to_jsonb(h) as home, r.state, r.trace_id,
+        (select jsonb_object_agg(s.name, s.result) from platform.provisioning_steps s where s.tenant_id = t.id) as results
+      from platform.provisioning_runs r join platform.tenants t on t.id = r.tenant_id left join platform.homes h on h.id = t.home_id where r.id = ${run_id}`,
+]
+
+/** What the statements of `starting` answered. */
+function begunBy(name: string, [held, rows]: (Record<string, unknown>[] | undefined)[]): Begun {
   const work = steps[name]
-  const [held, rows] = await batch(config.MASTER_DATABASE_URL, [
-    sql`with held as (update platform.provisioning_runs set lease_until = now() + ${LEASE} where id = ${run_id} and state = 'running' returning tenant_id, trace_id)
-        update platform.provisioning_steps s set state = 'running', attempts = s.attempts + 1, started_at = coalesce(s.started_at, now()), trace_id = held.trace_id
-        from held where s.tenant_id = held.tenant_id and s.name = ${name} and s.state <> 'done' returning s.tenant_id`,
-    sql`select to_jsonb(t) as tenant, to_jsonb(h) as home, r.state, r.trace_id,
-          (select jsonb_object_agg(s.name, s.result) from platform.provisioning_steps s where s.tenant_id = t.id) as results
-        from platform.provisioning_runs r join platform.tenants t on t.id = r.tenant_id left join platform.homes h on h.id = t.home_id where r.id = ${run_id}`,
-  ])
   const found = rows?.[0]
   if (!work || found?.state !== 'running') throw new NonRetryableError('The run was taken over.')
-  if (!held?.length) return
-  const tenant_id = String((found.tenant as { id: string }).id)
-  const record = (state: string, error: string | null, result: Result) =>
-    batch(config.MASTER_DATABASE_URL, [
-      sql`update platform.provisioning_steps set state = ${state}, error = ${error}, result = coalesce(${result ? JSON.stringify(result) : null}::jsonb, result),
-            finished_at = case when ${state} = 'done' then now() end
-          where tenant_id = ${tenant_id} and name = ${name} and exists (select from platform.provisioning_runs where id = ${run_id} and state = 'running')`,
-    ])
-  const about = {
-    tenant: String((found.tenant as { subdomain: string }).subdomain),
-    trace_id: traceId(undefined),
-    run: run_id,
-    step: name,
+  return {
+    name,
+    work: held?.length ? work : null,
+    trace_id: String(found.trace_id),
+    tenant: found.tenant as Row,
+    home: found.home as Row | null,
+    results: found.results as Record<string, Result>,
   }
+}
+
+const begin = async (config: Config, run_id: string, name: string): Promise<Begun> =>
+  begunBy(name, await batch(config.MASTER_DATABASE_URL, starting(run_id, name)))
+
+/** Does a step that has begun. That it is done and that the next one begins is one round trip. */
+async function runStep(env: Env, config: Config, run_id: string, begun: Begun, next: string | undefined): Promise<Begun | null> {
+  const { name, work, tenant, home, results, trace_id } = begun
+  if (!work) return null
+  const record = (state: string, error: string | null, result: Result) =>
+    sql`update platform.provisioning_steps set state = ${state}, error = ${error}, result = coalesce(${result ? JSON.stringify(result) : null}::jsonb, result),
+          finished_at = case when ${state} = 'done' then now() end
+        where tenant_id = ${tenant.id} and name = ${name} and exists (select from platform.provisioning_runs where id = ${run_id} and state = 'running')`
+  const about = { tenant: tenant.subdomain ?? null, trace_id, run: run_id, step: name }
   try {
-    const job = await jobOf(config, found.tenant as Row, found.home as Row | null)
-    const result = await work({ ...job, env, results: found.results as Record<string, Result> })
-    await record('done', null, result)
-    log('provisioning step done', { ...about, trace_id: String(found.trace_id) })
+    const result = await work({ ...(await jobOf(config, tenant, home)), env, results })
+    const [, ...started] = await batch(config.MASTER_DATABASE_URL, [
+      record('done', null, result),
+      ...(next ? starting(run_id, next) : []),
+    ])
+    log('provisioning step done', about)
+    return next ? begunBy(next, started) : null
   } catch (error) {
     const words = reason(error)
-    log('provisioning step failed', { ...about, trace_id: String(found.trace_id), error: words })
-    await record('running', words, undefined)
+    log('provisioning step failed', { ...about, error: words })
+    await batch(config.MASTER_DATABASE_URL, [record('running', words, undefined)])
     throw error instanceof NoCapacity ? new NonRetryableError(words) : new Error(words)
   }
 }

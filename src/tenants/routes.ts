@@ -19,7 +19,6 @@ import {
 const Id = z.object({ id: z.uuid() })
 const Page = z.object({ limit: z.coerce.number().int().min(1).max(100).default(50), cursor: z.string().max(200).optional() })
 const MAX_WAIT_SECONDS = 60
-const POLL_MS = 150
 
 /** The platform's tenants, for its operators. */
 export const tenantRoutes = room()
@@ -141,9 +140,10 @@ async function settled(c: Context<AppEnv>, id: string): Promise<z.infer<typeof T
     MAX_WAIT_SECONDS,
     Number(/(?:^|[,;\s])wait\s*=\s*"?(\d{1,4})"?/i.exec(c.req.header('Prefer') ?? '')?.[1] ?? 0),
   )
-  const until = Date.now() + seconds * 1000
-  while (Date.now() < until) {
-    await scheduler.wait(POLL_MS)
+  const started = Date.now()
+  for (let waited = 0; waited < seconds * 1000; waited = Date.now() - started) {
+    // Often at first, then ever more seldom: each look asks the master.
+    await scheduler.wait(Math.min(1_000, 20 + waited / 8))
     const tenant = await getTenant(c.var.ctx, id)
     if (tenant.status === 'active') return tenant
     if (tenant.status === 'failed') return null
