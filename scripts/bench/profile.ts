@@ -1,8 +1,8 @@
-import { readFile } from 'node:fs/promises'
+import { mkdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ask, load, type Target } from './load.ts'
 import type { Stage } from './stage.ts'
-import { startWorkerd } from './workerd.ts'
+import { bundle, startWorkerd } from './workerd.ts'
 
 export type Share = { where: string; percent: number }
 
@@ -16,7 +16,10 @@ const WARM = 400
  * being watched is slower.
  */
 export async function profileOf(stage: Stage, target: Target, requests: number): Promise<Share[]> {
-  const workerd = await startWorkerd(stage.outdir, { main: stage.stack.env }, true)
+  const legible = join(stage.outdir, '../legible')
+  await mkdir(legible, { recursive: true })
+  await bundle(legible, true)
+  const workerd = await startWorkerd(legible, { main: stage.stack.env }, true)
   try {
     const at = { ...target, port: workerd.ports.main ?? 0 }
     await ask({ ...at, path: '/bench/subject', body: { subdomain: stage.tenant.subdomain, token: await stage.signIn() } })
@@ -28,7 +31,7 @@ export async function profileOf(stage: Stage, target: Target, requests: number):
     await load(requests, 8, () => at)
     const { profile } = (await call('Profiler.stop')) as { profile: CpuProfile }
     await call.close()
-    return shares(profile, await readFile(join(stage.outdir, 'entry.js'), 'utf8'))
+    return shares(profile, await readFile(join(legible, 'entry.js'), 'utf8'))
   } finally {
     await workerd.stop()
   }

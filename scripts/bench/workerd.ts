@@ -21,10 +21,10 @@ export type Workerd = {
   stop(): Promise<void>
 }
 
-/** Bundles the measured Worker as a deployment does, into a folder. */
-export async function bundle(outdir: string): Promise<void> {
+/** Bundles the measured Worker into a folder: as a deployment does, or legible, for a profile that is to name what it saw. */
+export async function bundle(outdir: string, legible = false): Promise<void> {
   const wrangler = join(ROOT, 'node_modules/wrangler/bin/wrangler.js')
-  const args = [wrangler, 'deploy', ENTRY, '--dry-run', '--env=', '--outdir', outdir]
+  const args = [wrangler, 'deploy', ENTRY, '--dry-run', '--env=', '--outdir', outdir, ...(legible ? ['--no-minify'] : [])]
   const child = spawn(process.execPath, args, {
     cwd: ROOT,
     env: { ...process.env, ...QUIET, WRANGLER_LOG_PATH: join(outdir, 'logs') },

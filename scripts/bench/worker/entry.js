@@ -12,7 +12,7 @@ import { configOf } from '../../../src/kernel/config.ts'
 import { makeCtx } from '../../../src/kernel/context.ts'
 import { batch, useSqlUrl } from '../../../src/kernel/db.ts'
 import { digest, newRecipe } from '../../../src/kernel/password.ts'
-import { verify } from '../../../src/kernel/token.ts'
+import { sign, verify } from '../../../src/kernel/token.ts'
 import { lookUp, publish } from '../../../src/tenants/registry.ts'
 import { stepNames } from '../../../src/tenants/steps.ts'
 
@@ -47,8 +47,19 @@ bare.get('/bench/me', async (c) => {
   return c.json(await me(makeCtx({ config, realm, request, need, bearer, again: async () => null, later: () => {} })))
 })
 
+/** Verifies the one token often, or each time one that was never seen. */
 bare.get('/bench/verify', async (c) => {
-  for (let i = Number(c.req.query('times')); i > 0; i--) await verify(subject.realm, subject.token)
+  const { realm, token } = subject
+  const fresh = c.req.query('fresh') ? subject.fresh : null
+  for (let i = Number(c.req.query('times')); i > 0; i--) await verify(realm, fresh?.pop() ?? token)
+  return c.json({ status: 'ok', left: fresh?.length })
+})
+
+/** Signs tokens that nobody has seen yet. */
+bare.post('/bench/tokens', async (c) => {
+  const { bearer, realm } = { ...subject, bearer: subject.bearer ?? (await verify(subject.realm, subject.token)) }
+  const signed = (n) => sign(realm, { sub: bearer.user_id, sid: bearer.session_id, jti: String(n) })
+  subject.fresh = await Promise.all(Array.from({ length: Number(c.req.query('count')) }, (_, n) => signed(n)))
   return c.json({ status: 'ok' })
 })
 
