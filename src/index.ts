@@ -3,6 +3,7 @@ import { configOf } from './kernel/config.ts'
 import { useSqlUrl } from './kernel/db.ts'
 import type { Env } from './kernel/env.ts'
 import { log } from './kernel/log.ts'
+import { eraseStale } from './tenants/erasure.ts'
 import { mend } from './tenants/lifecycle.ts'
 import { resumeStale } from './tenants/provisioning.ts'
 
@@ -10,11 +11,11 @@ export { Provisioning } from './tenants/provisioning.ts'
 
 export default {
   fetch: app.fetch,
-  /** Every minute: takes over provisioning that stands still, and mends KV where it is not what the master says. */
+  /** Every minute: takes over provisioning and erasures that stand still, and mends KV where it is not what the master says. */
   async scheduled(_controller, env) {
     const config = configOf(env)
     useSqlUrl(config.NEON_SQL_URL)
-    const results = await Promise.allSettled([resumeStale(env, config), mend(env, config)])
+    const results = await Promise.allSettled([resumeStale(env, config), eraseStale(env, config), mend(env, config)])
     for (const result of results) if (result.status === 'rejected') log('scheduled job failed', { error: String(result.reason) })
   },
 } satisfies ExportedHandler<Env>

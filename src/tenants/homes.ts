@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm'
 import type { Config } from '../kernel/config.ts'
 import { batch } from '../kernel/db.ts'
 import { encrypt } from '../kernel/keyring.ts'
-import { isLimit, type NeonApi, neonWords, underWay, waitFor } from './neon.ts'
+import { deleteProject, isLimit, isMade, type NeonApi, neonWords, underWay, waitFor } from './neon.ts'
 
 const WAIT_MS = 20_000
 const PAUSE_MS = 250
@@ -87,12 +87,21 @@ async function openClaimed(config: Config, neon: NeonApi, home: { id: string; na
 
 async function projectFor(neon: NeonApi, home: { name: string; region: string }) {
   const known = (await neon.projects.list({ search: home.name }).all()).find((project) => project.name === home.name)
-  const project = known ?? (await neon.projects.create({ name: home.name, region_id: home.region }, { waitForReadiness: true }))
-  await waitFor(neon, await underWay(neon, project.id))
+  const project =
+    (known && (await adopted(neon, known))) ??
+    (await neon.projects.create({ name: home.name, region_id: home.region }, { waitForReadiness: true }))
   const branch = await neon.branches.getDefault({ projectId: project.id })
   const [database] = await neon.postgres.databases.list({ projectId: project.id, branchId: branch.id })
   if (!database) throw new Error(`The project ${home.name} has no database of its own.`)
   return { project_id: project.id, branch_id: branch.id, owner_role: database.owner_name, database: database.name }
+}
+
+/** A project that is there already, once its operations have ended. One whose creation failed holds nothing, and makes way for another. */
+async function adopted<T extends { id: string }>(neon: NeonApi, project: T): Promise<T | undefined> {
+  await waitFor(neon, await underWay(neon, project.id)).catch(() => undefined)
+  if (await isMade(neon, await neon.branches.getDefault({ projectId: project.id }))) return project
+  await deleteProject(neon, project.id)
+  return undefined
 }
 
 /** The roles that every tenant's schema belongs to and is granted to; and nobody else's login may enter the home's own database. */

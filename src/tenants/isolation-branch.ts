@@ -3,9 +3,9 @@ import { batch } from '../kernel/db.ts'
 import { tenantMigrations } from './bundled.ts'
 import { takePlace } from './homes.ts'
 import { homeOf, type Isolation, type Job } from './job.ts'
-import { makeLogins, urlsAt } from './logins.ts'
+import { dropLogins, makeLogins, urlsAt } from './logins.ts'
 import { migrate } from './migrations.ts'
-import { createBranch, renameDatabase, resetPassword } from './neon.ts'
+import { createBranch, remove, renameDatabase, resetPassword } from './neon.ts'
 
 /**
  * Isolation `branch`: a child of the home's template branch, with a compute of its own. The schema arrives by copy-on-write, so the template
@@ -17,7 +17,7 @@ export const ownBranch: Isolation = {
   async create(job) {
     const home = homeOf(job)
     await migrate(home.owner_url, tenantMigrations)
-    const { branch_id, operations } = await createBranch(job.neon, home, `tenant-${job.tenant.id}`)
+    const { branch_id, operations } = await createBranch(job.neon, home, branchName(job))
     await batch(job.config.MASTER_DATABASE_URL, [
       sql`update platform.tenants set branch_id = ${branch_id} where id = ${job.tenant.id}`,
     ])
@@ -35,7 +35,20 @@ export const ownBranch: Isolation = {
     await renameDatabase(job.neon, at, databaseOf(homeOf(job).owner_url), job.tenant.database_name)
     await makeLogins(await neonUrl(job, job.tenant.database_name), job.tenant.database_name, urls)
   },
+
+  async remove(job) {
+    if (!job.tenant.home) return
+    const { project_id, owner_url } = homeOf(job)
+    // The branch is found by its name, which is the tenant's id, because the answer that told its id may have been lost.
+    const name = branchName(job)
+    const known = await job.neon.branches.list({ projectId: project_id, search: name }).all()
+    for (const { id } of known.filter((branch) => branch.name === name))
+      await remove(job.neon, { project_id, branch_id: id }, null)
+    await dropLogins(owner_url, job.tenant.id)
+  },
 }
+
+const branchName = ({ tenant }: Job) => `tenant-${tenant.id}`
 
 const databaseOf = (url: string) => decodeURIComponent(new URL(url).pathname.slice(1))
 

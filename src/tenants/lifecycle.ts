@@ -14,7 +14,7 @@ import { rowsOf, shown, type TenantWire, wire } from './tenants.ts'
 /** Starts the next attempt of a tenant that failed. One round trip to the master; `tenant:retry`. Fails with not_found, illegal_state. */
 export async function retryTenant(ctx: Ctx, id: string): Promise<{ run_id: string; tenant: TenantWire }> {
   const run_id = crypto.randomUUID()
-  const tenant = await setStatus(ctx, id, 'failed', 'provisioning', nextRun(id, run_id, ctx.request.trace_id))
+  const tenant = await setStatus(ctx, id, ['failed'], 'provisioning', nextRun(id, run_id, ctx.request.trace_id))
   return { run_id, tenant }
 }
 
@@ -25,18 +25,24 @@ export async function retryTenant(ctx: Ctx, id: string): Promise<{ run_id: strin
 export async function setStatus(
   ctx: Ctx,
   id: string,
-  from: TenantWire['status'],
+  from: TenantWire['status'][],
   to: TenantWire['status'],
   then: SQL[] = [],
 ): Promise<TenantWire> {
   const [changed, found] = await ctx.run(
-    ctx.db.execute(sql`update platform.tenants set status = ${to} where id = ${id} and status = ${from} returning id`),
+    ctx.db.execute(
+      sql`update platform.tenants set status = ${to}, deleted_at = case when ${to} = 'deleted' then now() end
+          where id = ${id} and status in (${sql.join(
+            from.map((status) => sql`${status}`),
+            sql`, `,
+          )}) returning id`,
+    ),
     ctx.db.execute(sql`select ${shown} from platform.tenants t where t.id = ${id}`),
     ...then.map((statement) => ctx.db.execute(statement)),
   )
   const [row] = rowsOf(found)
   if (!row) throw new Problem('not_found')
-  if (!rowsOf(changed).length) throw new Problem('illegal_state', `The tenant is ${row.status}, not ${from}.`)
+  if (!rowsOf(changed).length) throw new Problem('illegal_state', `The tenant is ${row.status}, not ${from.join(' or ')}.`)
   return wire(ctx.config, row)
 }
 
@@ -48,7 +54,7 @@ type Sources = { env: Env; config: Config; meter: Meter }
  */
 export async function spread({ env, config, meter }: Sources, tenant_id: string): Promise<void> {
   const [rows] = await batch(config.MASTER_DATABASE_URL, [
-    sql`select status, subdomain, v, owner_url_sealed from platform.tenants where id = ${tenant_id} and status in ('active', 'inactive')`,
+    sql`select status, subdomain, v, owner_url_sealed from platform.tenants where id = ${tenant_id} and status in ('active', 'inactive', 'deleted', 'erasing') and owner_url_sealed is not null`,
   ])
   const tenant = rows?.[0]
   if (!tenant) return
@@ -70,7 +76,7 @@ export async function mend(env: Env, config: Config): Promise<number> {
   let after = '00000000-0000-0000-0000-000000000000'
   for (;;) {
     const [rows = []] = await batch(config.MASTER_DATABASE_URL, [
-      sql`select id, subdomain, v, published_v from platform.tenants where status in ('active', 'inactive') and id > ${after} order by id limit ${PAGE}`,
+      sql`select id, subdomain, v, published_v from platform.tenants where status in ('active', 'inactive', 'deleted') and id > ${after} order by id limit ${PAGE}`,
     ])
     if (rows.length === 0) return mended
     const kept = await env.TENANTS.get(

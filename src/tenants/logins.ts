@@ -10,12 +10,17 @@ import { batch } from '../kernel/db.ts'
 export type Urls = { app_url: string; owner_url: string }
 export type Passwords = { app: string; owner: string }
 
+const namesOf = (tenant_id: string) => {
+  const short = tenant_id.replaceAll('-', '').slice(0, 12)
+  return { app: `freehold_app_${short}_a`, owner: `freehold_owner_${short}` }
+}
+
 /** How a tenant's logins connect: the host of `url`, names made of the tenant's id, the tenant's database. */
 export function urlsAt(url: string, tenant: { id: string; database_name: string }, passwords: Passwords): Urls {
-  const short = tenant.id.replaceAll('-', '').slice(0, 12)
+  const { app, owner } = namesOf(tenant.id)
   const as = (username: string, password: string) =>
     Object.assign(new URL(url), { username, password, pathname: `/${tenant.database_name}` }).href
-  return { app_url: as(`freehold_app_${short}_a`, passwords.app), owner_url: as(`freehold_owner_${short}`, passwords.owner) }
+  return { app_url: as(app, passwords.app), owner_url: as(owner, passwords.owner) }
 }
 
 /** Makes the logins as the API role of `admin_url`, who owns the database, and lets nobody else in. Repeatable. */
@@ -41,4 +46,15 @@ function login({ username, password }: URL) {
     throw new Error('Not a name or password of ours.')
   const options = `${username} login password '${password}'`
   return sql.raw(`do $$ begin create role ${options}; exception when duplicate_object then alter role ${options}; end $$`)
+}
+
+/** Drops the logins of a tenant whose database is gone. Repeatable. */
+export async function dropLogins(admin_url: string, tenant_id: string): Promise<void> {
+  const names = Object.values(namesOf(tenant_id))
+  await batch(admin_url, [
+    sql`drop role if exists ${sql.join(
+      names.map((name) => sql.identifier(name)),
+      sql`, `,
+    )}`,
+  ])
 }

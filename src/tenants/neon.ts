@@ -59,10 +59,22 @@ type At = { project_id: string; branch_id: string; owner_role: string }
 const refs = (operations: OperationRef[]) => operations.map(({ id, project_id }) => ({ id, project_id }))
 const ENDED = ['finished', 'skipped', 'failed', 'error', 'cancelled']
 
-/** Operations of a project that are under way: what to wait for when the answer that named them was lost. */
-export async function underWay(neon: NeonApi, project_id: string): Promise<OperationRef[]> {
+/** Operations of a project that are under way, or those of one branch: what to wait for when the answer that named them was lost. */
+export async function underWay(neon: NeonApi, project_id: string, branch_id?: string): Promise<OperationRef[]> {
   const { items } = await neon.operations.list({ projectId: project_id }).page()
-  return refs(items.filter((operation) => !ENDED.includes(operation.status)))
+  const mine = items.filter((operation) => branch_id === undefined || operation.branch_id === branch_id)
+  return refs(mine.filter((operation) => !ENDED.includes(operation.status)))
+}
+
+/**
+ * True when a branch and its compute were made. Neon has no state for a creation that failed: the branch stays at `init`, and so does a
+ * compute that never started. To be asked when nothing is under way.
+ */
+export async function isMade(neon: NeonApi, branch: { project_id: string; id: string; current_state: string }): Promise<boolean> {
+  if (branch.current_state === 'init') return false
+  const path = { project_id: branch.project_id, branch_id: branch.id }
+  const { endpoints } = await raw.listProjectBranchEndpoints({ client: neon.client, path, throwOnError: true })
+  return endpoints.some((endpoint) => endpoint.type === 'read_write' && endpoint.current_state !== 'init')
 }
 
 /**
@@ -95,20 +107,37 @@ export async function createDatabase(
   }
 }
 
-/** Creates a child branch with a compute, or adopts the one of that name. */
+/**
+ * Creates a child branch with a compute. One of that name is adopted, because the answer of an earlier try was lost; one whose creation
+ * failed is deleted, and asked for anew.
+ */
 export async function createBranch(neon: NeonApi, { project_id, branch_id: parent_id }: At, name: string) {
-  try {
-    const body = { branch: { parent_id, name }, endpoints: [{ type: 'read_write' as const }] }
+  const body = { branch: { parent_id, name }, endpoints: [{ type: 'read_write' as const }] }
+  const create = async () => {
     const made = await patiently(() =>
       raw.createProjectBranch({ client: neon.client, path: { project_id }, body, throwOnError: true }),
     )
     return { branch_id: made.branch.id, operations: refs(made.operations) }
+  }
+  try {
+    return await create()
   } catch (error) {
     if (!isConflict(error)) throw error
     const known = (await neon.branches.list({ projectId: project_id, search: name }).all()).find((branch) => branch.name === name)
     if (!known) throw error
-    return { branch_id: known.id, operations: await underWay(neon, project_id) }
+    const path = { project_id, branch_id: known.id }
+    await waitFor(neon, await underWay(neon, project_id, known.id)).catch(() => undefined)
+    const { branch } = await raw.getProjectBranch({ client: neon.client, path, throwOnError: true })
+    if (await isMade(neon, branch)) return { branch_id: known.id, operations: [] }
+    const gone = await patiently(() => raw.deleteProjectBranch({ client: neon.client, path, throwOnError: true }))
+    await waitFor(neon, refs(gone?.operations ?? []))
+    return create()
   }
+}
+
+/** Deletes a project that holds nothing yet, because its creation failed. */
+export async function deleteProject(neon: NeonApi, project_id: string): Promise<void> {
+  await patiently(() => raw.deleteProject({ client: neon.client, path: { project_id }, throwOnError: true }))
 }
 
 /** Gives an API role of a branch a password of its own, and waits until the old one is gone. */
@@ -120,20 +149,38 @@ export async function resetPassword(neon: NeonApi, { project_id, branch_id, owne
   await waitFor(neon, refs(operations))
 }
 
-/** Renames a database, and waits until that is done. One that has the new name already is left as it is. */
+/** Renames a database, and waits until that is done. One that has the new name gets it again, because Neon shows it when the change failed, too. */
 export async function renameDatabase(neon: NeonApi, { project_id, branch_id }: At, from: string, to: string): Promise<void> {
   const databases = await neon.postgres.databases.list({ projectId: project_id, branchId: branch_id })
-  if (databases.some((database) => database.name === to)) return
-  const path = { project_id, branch_id, database_name: from }
+  const database_name = databases.some((database) => database.name === to) ? to : from
+  const path = { project_id, branch_id, database_name }
+  const body = { database: { name: to } }
   const { operations } = await patiently(() =>
-    raw.updateProjectBranchDatabase({
-      client: neon.client,
-      path,
-      body: { database: { name: to } },
-      throwOnError: true,
-    }),
-  )
+    raw.updateProjectBranchDatabase({ client: neon.client, path, body, throwOnError: true }),
+  ).catch((error) => {
+    if (database_name === to && isConflict(error)) return { operations: [] }
+    throw error
+  })
   await waitFor(neon, refs(operations))
+}
+
+/** Deletes a database, or with null the branch itself, and waits until it is gone. What is gone already is no failure. */
+export async function remove(
+  neon: NeonApi,
+  { project_id, branch_id }: Pick<At, 'project_id' | 'branch_id'>,
+  database_name: string | null,
+): Promise<void> {
+  const at = { client: neon.client, path: { project_id, branch_id }, throwOnError: true as const }
+  const call = async () =>
+    database_name === null
+      ? await raw.deleteProjectBranch(at)
+      : await raw.deleteProjectBranchDatabase({ ...at, path: { ...at.path, database_name } })
+  try {
+    const gone = await patiently(call)
+    await waitFor(neon, refs(gone?.operations ?? []))
+  } catch (error) {
+    if (!(isNeonError(error) && error.kind === 'api' && error.status === 404)) throw error
+  }
 }
 
 /** Waits until operations have finished, one after another. Fails when one failed, or takes more than a minute. */

@@ -4,10 +4,9 @@ import { sql } from 'drizzle-orm'
 import { type Config, configOf } from '../kernel/config.ts'
 import { batch, useSqlUrl } from '../kernel/db.ts'
 import type { Env } from '../kernel/env.ts'
-import { decrypt } from '../kernel/keyring.ts'
 import { log } from '../kernel/log.ts'
 import { type Kind, keepSpare, NoCapacity } from './homes.ts'
-import type { Job } from './job.ts'
+import { jobOf, type Row } from './job.ts'
 import { neonApi, neonWords } from './neon.ts'
 import { type Result, stepNames, steps } from './steps.ts'
 
@@ -103,36 +102,6 @@ async function runStep(env: Env, config: Config, run_id: string, begun: Begun, n
     log('provisioning step failed', { ...about, error: words })
     await batch(config.MASTER_DATABASE_URL, [record('running', words, undefined)])
     throw error instanceof NoCapacity ? new NonRetryableError(words) : new Error(words)
-  }
-}
-
-type Row = Record<string, string | null>
-
-async function jobOf(config: Config, t: Row, h: Row | null): Promise<Job> {
-  const open = (owner: string | null | undefined, field: string, sealed: string | null | undefined) =>
-    sealed && owner ? decrypt(config.ENCRYPTION_KEYS, owner, field, sealed) : null
-  const text = (value: string | null | undefined) => String(value ?? '')
-  return {
-    config,
-    neon: neonApi(config),
-    tenant: {
-      id: text(t.id),
-      subdomain: text(t.subdomain),
-      isolation: text(t.isolation),
-      role_preset: text(t.role_preset),
-      database_name: text(t.database_name),
-      branch_id: t.branch_id ?? null,
-      app_url: await open(t.id, 'app_url', t.app_url_sealed),
-      owner_url: await open(t.id, 'owner_url', t.owner_url_sealed),
-      initial_admin: await open(t.id, 'initial_admin', t.initial_admin_sealed),
-      home: h && {
-        id: text(h.id),
-        project_id: text(h.project_id),
-        branch_id: text(h.branch_id),
-        owner_role: text(h.owner_role),
-        owner_url: text(await open(h.id, 'owner_url', h.owner_url_sealed)),
-      },
-    },
   }
 }
 

@@ -15,7 +15,7 @@ import { log } from '../kernel/log.ts'
 import type { Meter } from '../kernel/route.ts'
 import type { SigningKey } from '../kernel/token.ts'
 
-export type Status = 'provisioning' | 'active' | 'inactive' | 'failed'
+export type Status = 'provisioning' | 'active' | 'inactive' | 'failed' | 'deleted' | 'erasing'
 
 /** What the registry knows of a tenant. `database`, `refresh_key` and private keys are encrypted. */
 export type Entry = {

@@ -55,4 +55,6 @@ const refusals = {
   failed: 'tenant_provisioning',
   inactive: 'tenant_inactive',
   active: 'database_unavailable',
+  deleted: 'tenant_not_found',
+  erasing: 'tenant_not_found',
 } as const satisfies Record<Status, string>

@@ -2,6 +2,7 @@ import { z } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { log } from '../kernel/log.ts'
 import { type AppEnv, room, route } from '../kernel/route.ts'
+import { erase, markForErasure } from './erasure.ts'
 import { retryTenant, setStatus, spread } from './lifecycle.ts'
 import { startRun } from './provisioning.ts'
 import {
@@ -18,6 +19,7 @@ import {
 
 const Id = z.object({ id: z.uuid() })
 const Page = z.object({ limit: z.coerce.number().int().min(1).max(100).default(50), cursor: z.string().max(200).optional() })
+const Deletion = z.object({ hard: z.enum(['true', 'false']).optional(), confirm: z.string().max(63).optional() })
 const MAX_WAIT_SECONDS = 60
 
 /** The platform's tenants, for its operators. */
@@ -111,15 +113,43 @@ tenantRoutes.openapi(
   },
 )
 
-for (const [verb, from, to] of [
-  ['activate', 'inactive', 'active'],
-  ['deactivate', 'active', 'inactive'],
+tenantRoutes.openapi(
+  route({
+    method: 'delete',
+    path: '/{id}',
+    summary: 'Delete a tenant: to be restored, or with hard=true and its subdomain in confirm for good',
+    permission: 'tenant:delete',
+    trips: 1,
+    params: Id,
+    query: Deletion,
+    returns: { 202: Tenant, 204: null },
+    problems: ['not_found', 'illegal_state'],
+  }),
+  async (c) => {
+    const { id } = c.req.valid('param')
+    const { hard, confirm } = c.req.valid('query')
+    const { ctx, config, meter } = c.var
+    if (hard === 'true') {
+      const tenant = await markForErasure(ctx, id, confirm)
+      c.executionCtx.waitUntil(erase(c.env, config, id))
+      return c.json(tenant, 202)
+    }
+    await setStatus(ctx, id, ['active', 'inactive'], 'deleted')
+    await spread({ env: c.env, config, meter }, id)
+    return c.body(null, 204)
+  },
+)
+
+for (const [verb, from, to, summary] of [
+  ['activate', 'inactive', 'active', 'Switch a tenant on'],
+  ['deactivate', 'active', 'inactive', 'Switch a tenant off, at once and everywhere'],
+  ['restore', 'deleted', 'active', 'Bring back a tenant that was deleted'],
 ] as const) {
   tenantRoutes.openapi(
     route({
       method: 'post',
       path: `/{id}/${verb}`,
-      summary: verb === 'activate' ? 'Switch a tenant on' : 'Switch a tenant off, at once and everywhere',
+      summary,
       permission: 'tenant:update',
       trips: 1,
       params: Id,
@@ -127,7 +157,7 @@ for (const [verb, from, to] of [
       problems: ['not_found', 'illegal_state'],
     }),
     async (c) => {
-      const tenant = await setStatus(c.var.ctx, c.req.valid('param').id, from, to)
+      const tenant = await setStatus(c.var.ctx, c.req.valid('param').id, [from], to)
       await spread({ env: c.env, config: c.var.config, meter: c.var.meter }, tenant.id)
       return c.json(tenant, 200)
     },

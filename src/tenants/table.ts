@@ -65,7 +65,7 @@ export const tenants = platform.table(
     region: text().notNull(),
     plan: text(),
     environment: text({ enum: ['demo', 'production'] }).notNull(),
-    status: text({ enum: ['provisioning', 'active', 'inactive', 'failed'] }).notNull(),
+    status: text({ enum: ['provisioning', 'active', 'inactive', 'failed', 'deleted', 'erasing'] }).notNull(),
     is_active: boolean().notNull().generatedAlwaysAs(sql`status = 'active'`),
     isolation: text({ enum: ['database', 'branch'] }).notNull(),
     role_preset: text().notNull(),
@@ -86,6 +86,8 @@ export const tenants = platform.table(
     created_at: moment().notNull().defaultNow(),
     updated_at: moment().notNull().defaultNow(),
     deleted_at: moment(),
+    /** Who erases a tenant holds it until then. */
+    erasing_until: moment(),
   },
   (t) => [
     uniqueIndex('tenants_subdomain').on(t.subdomain),
@@ -93,7 +95,7 @@ export const tenants = platform.table(
     uniqueIndex('tenants_database').on(t.home_id, t.database_name),
     index('tenants_created').on(t.created_at, t.id),
     check('tenants_subdomain_form', sql`${t.subdomain} ~ '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$'`),
-    check('tenants_status', sql`${t.status} in ('provisioning', 'active', 'inactive', 'failed')`),
+    check('tenants_status', sql`${t.status} in ('provisioning', 'active', 'inactive', 'failed', 'deleted', 'erasing')`),
   ],
 )
 

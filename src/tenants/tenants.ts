@@ -69,7 +69,7 @@ export const Tenant = z
     plan: z.string().nullable(),
     environment: z.enum(['demo', 'production']),
     is_demo: z.boolean(),
-    status: z.enum(['provisioning', 'active', 'inactive', 'failed']),
+    status: z.enum(['provisioning', 'active', 'inactive', 'failed', 'deleted', 'erasing']),
     is_active: z.boolean(),
     isolation: z.string(),
     role_preset: z.string(),

@@ -411,6 +411,7 @@ describe('what they send', () => {
   test('names things that can be, in the path and in the query', async () => {
     const named = doors.filter(({ path }) => path.includes('{id}'))
     const asking = doors.filter(({ operation }) => operation.parameters?.some((parameter) => parameter.in === 'query'))
+    const paged = asking.filter(({ operation }) => operation.parameters?.some(({ name }) => name === 'cursor'))
     await hold([
       ...named.flatMap((door) => [
         ...['x', '0', '%27', `${id}0`, '..%2f', '%00', `${id}%0a`, 'x'.repeat(2_000)].map((value) => ({
@@ -426,23 +427,22 @@ describe('what they send', () => {
           code: 'not_found',
         },
       ]),
-      ...asking.flatMap((door) => [
-        ...[
-          'surprise=1',
-          'limit=0',
-          'limit=101',
-          'limit=x',
-          'limit=1.5',
-          'limit=-1',
-          'limit=',
-          'limit=1&limit=2',
-          'limit=1e400',
-        ].map((query) => ({
-          about: `${door.about}?${query}`,
-          ask: () => at(door, { path: `${pathOf(door)}?${query}` }),
-          status: 400,
-          code: 'invalid_request',
-        })),
+      ...asking.map((door) => ({
+        about: `${door.about}?surprise`,
+        ask: () => at(door, { path: `${pathOf(door)}?surprise=1` }),
+        status: 400,
+        code: 'invalid_request',
+        pointer: '#/query/surprise',
+      })),
+      ...paged.flatMap((door) => [
+        ...['limit=0', 'limit=101', 'limit=x', 'limit=1.5', 'limit=-1', 'limit=', 'limit=1&limit=2', 'limit=1e400'].map(
+          (query) => ({
+            about: `${door.about}?${query}`,
+            ask: () => at(door, { path: `${pathOf(door)}?${query}` }),
+            status: 400,
+            code: 'invalid_request',
+          }),
+        ),
         ...['cursor=x', 'cursor=%00', 'cursor=e30'].map((query) => ({
           about: `${door.about}?${query}`,
           ask: () => at(door, { path: `${pathOf(door)}?${query}` }),

@@ -1,0 +1,184 @@
+/** Threat: something of a tenant outlives its erasure, an erasure takes what is somebody else's, and one word destroys a tenant. */
+import { env } from 'cloudflare:workers'
+import { sql } from 'drizzle-orm'
+import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
+import { erase, eraseStale } from '../../src/tenants/erasure.ts'
+import { neonApi } from '../../src/tenants/neon.ts'
+import { kvKey } from '../../src/tenants/registry.ts'
+import { databaseOf, master, refusalOf, rowsOf, settings } from '../support/databases.ts'
+import { call, login, makeTenant, operatorToken, wanted } from '../support/people.ts'
+import { plantRun, plantTenant } from '../support/planted.ts'
+
+let token: string
+beforeAll(async () => {
+  token = await operatorToken()
+})
+afterEach(() => vi.useRealTimers())
+
+const at = (id: string, query = '') => `/platform/v1/tenants/${id}${query}`
+const remove = (id: string, query = '') => call('', at(id, query), { method: 'DELETE', token })
+const show = (id: string) => call('', at(id), { token })
+const said = ({ status, body }: { status: number; body: any }) => [status, body?.code]
+
+/** What there is of a tenant: in the master, in KV, in the cluster. */
+async function traces(id: string, subdomain: string, home_url: string) {
+  const short = id.replaceAll('-', '').slice(0, 12)
+  const [row] = await master(sql`select
+    (select count(*)::integer from platform.tenants where id = ${id}) as tenants,
+    (select count(*)::integer from platform.signing_keys where realm_id = ${id}) as keys,
+    (select count(*)::integer from platform.provisioning_runs where tenant_id = ${id}) as runs,
+    (select count(*)::integer from platform.provisioning_steps where tenant_id = ${id}) as steps`)
+  const [cluster] = await rowsOf(
+    home_url,
+    sql`select (select count(*)::integer from pg_database where datname like ${`%freehold_${subdomain.replaceAll('-', '_')}`}) as databases,
+          (select count(*)::integer from pg_roles where rolname like ${`%${short}%`}) as roles`,
+  )
+  const [home] = await master(sql`select project_id from platform.homes where kind = 'branch' and state = 'open' limit 1`)
+  const branches = home ? await neonApi(settings()).branches.list({ projectId: home.project_id, search: id }).all() : []
+  return { ...row, ...cluster, branches: branches.length, kv: await env.TENANTS.get(kvKey(subdomain)) }
+}
+const NOTHING = { tenants: 0, keys: 0, runs: 0, steps: 0, databases: 0, branches: 0, roles: 0, kv: null }
+const taken = (kind: string) => master(sql`select coalesce(sum(taken), 0)::integer as n from platform.homes where kind = ${kind}`)
+
+async function gone(id: string) {
+  for (let i = 0; i < 200; i++) {
+    if ((await show(id)).status === 404) return
+    await scheduler.wait(50)
+  }
+  throw new Error('The tenant is still there.')
+}
+
+describe('a tenant that is deleted', () => {
+  it('is refused on the very next request, keeps its data, and is as it was when it is restored', async () => {
+    const { id } = await makeTenant('regretted', {}, token)
+    const session = await login('regretted')
+    const me = () => call('regretted', '/api/v1/auth/me', { token: session.access_token })
+    const { body } = await me()
+    expect((await remove(id)).status).toBe(204)
+    expect([403, 404]).toContain((await me()).status)
+    // Whoever remembers the tenant asks its database, which refuses; after ten seconds nobody remembers it.
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 11_000 })
+    expect(said(await me())).toEqual([404, 'tenant_not_found'])
+    vi.useRealTimers()
+    expect((await show(id)).body).toMatchObject({ status: 'deleted', is_active: false, deleted_at: expect.stringMatching(/Z$/) })
+    expect(said(await call('', '/platform/v1/tenants', { token, body: wanted('regretted') }))).toEqual([409, 'subdomain_taken'])
+
+    const restored = await call('', at(id, '/restore'), { method: 'POST', token })
+    expect([restored.status, restored.body.status, restored.body.deleted_at]).toEqual([200, 'active', null])
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 25_000 })
+    expect((await me()).body).toEqual(body)
+  })
+
+  it('cannot be deleted twice, nor restored twice, nor switched on', async () => {
+    const { id } = await makeTenant('twice-deleted', {}, token)
+    expect(said(await call('', at(id, '/restore'), { method: 'POST', token }))).toEqual([409, 'illegal_state'])
+    expect((await remove(id)).status).toBe(204)
+    expect(said(await remove(id))).toEqual([409, 'illegal_state'])
+    expect(said(await call('', at(id, '/activate'), { method: 'POST', token }))).toEqual([409, 'illegal_state'])
+  })
+})
+
+describe('a tenant that is being made', () => {
+  it.each(['', '?hard=true&confirm=half-made'])('is not deleted (%s): its making goes on', async (query) => {
+    const id = (await master(sql`select id from platform.tenants where subdomain = 'half-made'`))[0]?.id
+    const known = id ?? (await plantTenant('half-made', 'provisioning'))
+    if (!id) await plantRun(known)
+    expect(said(await remove(known, query))).toEqual([409, 'illegal_state'])
+    expect((await show(known)).body.status).toBe('provisioning')
+  })
+})
+
+describe('an erasure', () => {
+  it.each(['database', 'branch'])(
+    'of isolation %s leaves nothing, frees the place and the name, and stays in the audit',
+    async (isolation) => {
+      const subdomain = `erased-${isolation}`
+      const before = await taken(isolation)
+      const { id } = await makeTenant(subdomain, { isolation }, token)
+      const { home_url, app_url } = await databaseOf(subdomain)
+      const session = await login(subdomain)
+      const made = { tenants: 1, keys: 1, runs: 1, roles: 2, ...(isolation === 'branch' ? { branches: 1 } : { databases: 1 }) }
+      expect(await traces(id, subdomain, home_url)).toMatchObject(made)
+      const answer = await remove(id, `?hard=true&confirm=${subdomain}`)
+      expect([answer.status, answer.body.status]).toEqual([202, 'erasing'])
+      await gone(id)
+      expect(await traces(id, subdomain, home_url)).toEqual(NOTHING)
+      expect(await refusalOf(app_url, sql`select 1`)).not.toBe('none')
+      expect(await taken(isolation)).toEqual(before)
+      expect([403, 404, 503]).toContain((await call(subdomain, '/api/v1/auth/me', { token: session.access_token })).status)
+      expect(
+        await master(
+          sql`select activity_type from freehold.audit_log where resource_type = 'tenant' and resource_id = ${id} and action = 'delete'`,
+        ),
+      ).toHaveLength(1)
+
+      const again = await makeTenant(subdomain, { isolation }, token)
+      expect(again.id).not.toBe(id)
+      await scheduler.wait(2_100)
+      expect(said(await call(subdomain, '/api/v1/auth/me', { token: session.access_token }))[0]).toBe(401)
+      await login(subdomain)
+    },
+  )
+
+  it('gives up a tenant that failed, with all that was made of it', async () => {
+    const { id } = await makeTenant('given-up', {}, token)
+    const { home_url } = await databaseOf('given-up')
+    await master(sql`update platform.tenants set status = 'failed' where id = ${id}`)
+    expect(said(await remove(id))).toEqual([409, 'illegal_state'])
+    expect((await remove(id, '?hard=true&confirm=given-up')).status).toBe(202)
+    await gone(id)
+    expect(await traces(id, 'given-up', home_url)).toEqual(NOTHING)
+  })
+
+  it('gives up a tenant that failed before it had anything', async () => {
+    const id = await plantTenant('nothing-yet')
+    expect((await remove(id, '?hard=true&confirm=nothing-yet')).status).toBe(202)
+    await gone(id)
+  })
+
+  it('must repeat the subdomain', async () => {
+    const { id } = await makeTenant('cherished', {}, token)
+    for (const query of ['?hard=true', '?hard=true&confirm=', '?hard=true&confirm=cherished2', '?hard=true&confirm=CHERISHED']) {
+      const answer = await remove(id, query)
+      expect(said(answer), query).toEqual([400, 'invalid_request'])
+      expect(answer.body.errors[0].pointer).toBe('#/query/confirm')
+    }
+    for (const query of ['?hard=yes', '?hard=true&confirm=cherished&force=1'])
+      expect(said(await remove(id, query)), query).toEqual([400, 'invalid_request'])
+    expect((await show(id)).body.status).toBe('active')
+  })
+
+  it('of many who ask at once happens once', async () => {
+    const { id } = await makeTenant('many-erasers', {}, token)
+    const before = await taken('database')
+    const answers = await Promise.all(Array.from({ length: 6 }, () => remove(id, '?hard=true&confirm=many-erasers')))
+    const codes = answers.map(({ status }) => status)
+    expect(codes.filter((status) => status === 202)).toHaveLength(1)
+    expect(codes.filter((status) => ![202, 404, 409].includes(status))).toEqual([])
+    await Promise.all(Array.from({ length: 4 }, () => erase(env as never, settings(), id)))
+    await gone(id)
+    expect((await taken('database'))[0]?.n).toBe((before[0]?.n ?? 0) - 1)
+  })
+
+  it('that stood still is gone on with by the scheduled job', async () => {
+    const { id } = await makeTenant('stood-still', {}, token)
+    await master(sql`update platform.tenants set status = 'erasing', deleted_at = now() where id = ${id}`)
+    expect(await eraseStale(env as never, settings())).toBeGreaterThan(0)
+    expect((await show(id)).status).toBe(404)
+  })
+
+  it('leaves a database alone that has the name but is somebody else’s', async () => {
+    const { id } = await makeTenant('mistaken', {}, token)
+    const { asOwner, home_url } = await databaseOf('mistaken')
+    await asOwner(sql`update freehold.tenant set id = gen_random_uuid()`)
+    expect((await remove(id, '?hard=true&confirm=mistaken')).status).toBe(202)
+    await gone(id)
+    expect(await traces(id, 'mistaken', home_url)).toEqual({ ...NOTHING, databases: 1, roles: 2 })
+  })
+})
+
+it('a tenant that nobody knows is not found', async () => {
+  for (const query of ['', '?hard=true&confirm=x'])
+    expect(said(await remove(crypto.randomUUID(), query))).toEqual([404, 'not_found'])
+  expect(said(await remove('not-an-id'))).toEqual([400, 'invalid_request'])
+})
