@@ -10,7 +10,7 @@ const Tokens = z.object({ access_token: z.string(), must_change_password: z.bool
 
 /** The platform's API, as an operator. Paths are those under /platform/v1. */
 export type Api = {
-  call<S extends z.ZodType>(shape: S, method: 'GET' | 'POST', path: string, more?: More): Promise<z.infer<S>>
+  call<S extends z.ZodType>(shape: S, method: 'GET' | 'POST' | 'DELETE', path: string, more?: More): Promise<z.infer<S>>
 }
 type More = { body?: unknown; signal?: AbortSignal }
 

@@ -7,6 +7,7 @@ import { type Globals, whole } from './options.ts'
 import { print, printJson, tell } from './output.ts'
 import { failed } from './provisioning.ts'
 import { findTenant, listTenants } from './registry.ts'
+import { addSwitching } from './switching.ts'
 import { pairs, table } from './table.ts'
 
 const MAX_LIST = 100_000
@@ -30,7 +31,7 @@ type Wanted = {
 export function addTenants(program: Command): void {
   const tenants = program
     .command('tenants')
-    .description('list, show and make tenants')
+    .description('list, show and make tenants, switch them on and off, delete them')
     .addHelpText('afterAll', CREDENTIAL_SETTINGS)
 
   tenants
@@ -79,6 +80,7 @@ export function addTenants(program: Command): void {
       return withApi(options, async (api) => retry(api, await findTenant(api, name), options))
     })
 
+  addSwitching(tenants)
   for (const command of [making, again])
     command
       .option('--wait <seconds>', 'how long to watch until it is active', whole(1, MAX_WAIT_SECONDS), 120)

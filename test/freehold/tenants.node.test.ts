@@ -298,3 +298,23 @@ describe.concurrent('setup', () => {
     expect(stderr).not.toContain('wrong-password')
   })
 })
+
+describe('switching and deleting', () => {
+  const status = async (name: string) => JSON.parse((await ada('tenants', 'show', name, '--json')).stdout).status
+
+  test('a tenant goes off and on, is deleted and restored, and erased only when its name is repeated', async () => {
+    await ada(...creation('switchable'))
+    expect(await ada('tenants', 'deactivate', 'switchable')).toMatchObject({ code: 0, stderr: 'switchable is switched off.\n' })
+    expect(await status('switchable')).toBe('inactive')
+    expect(await ada('tenants', 'activate', 'switchable')).toMatchObject({ code: 0, stderr: 'switchable is switched on.\n' })
+    expect((await ada('tenants', 'delete', 'switchable')).stderr).toMatch(/^switchable is deleted/)
+    expect(await status('switchable')).toBe('deleted')
+    expect((await ada('tenants', 'activate', 'switchable')).stderr).toContain('The tenant is deleted, not inactive.')
+    expect(JSON.parse((await ada('tenants', 'restore', 'switchable', '--json')).stdout).status).toBe('active')
+    const unsure = await ada('tenants', 'delete', 'switchable', '--hard')
+    expect(unsure).toMatchObject({ code: 1, stderr: expect.stringContaining('--confirm switchable') })
+    const sure = await ada('tenants', 'delete', 'switchable', '--hard', '--confirm', 'switchable')
+    expect(sure).toMatchObject({ code: 0, stderr: 'Erasing switchable ...\nswitchable is erased.\n' })
+    expect((await ada('tenants', 'show', 'switchable')).code).toBe(1)
+  })
+})

@@ -1,0 +1,74 @@
+import type { Command } from 'commander'
+import { z } from 'zod'
+import { Tenant } from './answers.ts'
+import { type Api, withApi } from './api.ts'
+import { ApiProblem, Failure } from './failure.ts'
+import type { Globals } from './options.ts'
+import { printJson, tell } from './output.ts'
+import { findTenant } from './registry.ts'
+
+const VERBS = {
+  activate: ['switch a tenant on', 'is switched on'],
+  deactivate: ['switch a tenant off, at once and everywhere', 'is switched off'],
+  restore: ['bring back a tenant that was deleted', 'is back'],
+} as const
+const PAUSE_MS = 500
+const PATIENCE_MS = 120_000
+
+/** The commands that take a tenant from one state to another. */
+export function addSwitching(tenants: Command): void {
+  for (const [verb, [description, done]] of Object.entries(VERBS))
+    tenants
+      .command(verb)
+      .description(description)
+      .argument('<tenant>', 'its id or its subdomain')
+      .action((name: string, _, command: Command) => {
+        const options = command.optsWithGlobals<Globals>()
+        return withApi(options, async (api) => {
+          const tenant = await findTenant(api, name)
+          const changed = await api.call(Tenant, 'POST', `/tenants/${tenant.id}/${verb}`)
+          if (options.json) printJson(changed)
+          else tell(`${tenant.subdomain} ${done}.`)
+        })
+      })
+
+  tenants
+    .command('delete')
+    .description('delete a tenant; it can be restored, unless --hard is given')
+    .argument('<tenant>', 'its id or its subdomain')
+    .option('--hard', 'erase it for good: its database, its logins, its keys; also gives up one that failed')
+    .option('--confirm <subdomain>', 'with --hard: the subdomain once more')
+    .action((name: string, _, command: Command) => {
+      const options = command.optsWithGlobals<Globals & { hard?: boolean; confirm?: string }>()
+      return withApi(options, (api) => remove(api, name, options))
+    })
+}
+
+async function remove(api: Api, name: string, options: Globals & { hard?: boolean; confirm?: string }): Promise<void> {
+  const tenant = await findTenant(api, name)
+  if (options.hard && options.confirm !== tenant.subdomain)
+    throw new Failure(`Erasing cannot be undone: repeat the subdomain with --confirm ${tenant.subdomain}.`)
+  const query = options.hard ? `?hard=true&confirm=${tenant.subdomain}` : ''
+  await api.call(z.unknown(), 'DELETE', `/tenants/${tenant.id}${query}`)
+  if (options.hard) await untilGone(api, tenant)
+  if (options.json) printJson({ id: tenant.id, subdomain: tenant.subdomain, status: options.hard ? 'erased' : 'deleted' })
+  else tell(options.hard ? `${tenant.subdomain} is erased.` : `${tenant.subdomain} is deleted; "restore" brings it back.`)
+}
+
+async function untilGone(api: Api, { id, subdomain }: Tenant): Promise<void> {
+  const until = Date.now() + PATIENCE_MS
+  tell(`Erasing ${subdomain} ...`)
+  while (await isThere(api, id)) {
+    if (Date.now() > until) throw new Failure(`${subdomain} is still being erased; the scheduled job goes on with it.`)
+    await new Promise((done) => setTimeout(done, PAUSE_MS))
+  }
+}
+
+const isThere = (api: Api, id: string) =>
+  api.call(Tenant, 'GET', `/tenants/${id}`).then(
+    () => true,
+    (error) => {
+      if (error instanceof ApiProblem && error.problem.code === 'not_found') return false
+      throw error
+    },
+  )
