@@ -29,6 +29,12 @@ const inWorker = (name: string, include: string[], exclude: string[]): TestProje
   },
 })
 
+/** Faults are switched on for all who use a Neon, and what is killed or waits for a lease must not wait for others: no file beside another. */
+const oneByOne = ({ test, ...project }: TestProjectInlineConfiguration): TestProjectInlineConfiguration => ({
+  ...project,
+  test: { ...test, fileParallelism: false },
+})
+
 export default defineConfig({
   test: {
     silent: 'passed-only',
@@ -39,9 +45,8 @@ export default defineConfig({
     projects: [
       inNode('node', ['test/**/*.node.test.ts'], ['test/killed/**']),
       inWorker('worker', ['test/**/*.test.ts'], ['test/**/*.node.test.ts', 'test/faults/**']),
-      // Faults are switched on for all who use that Neon: these run apart from the others, one file after another.
-      inWorker('faults', ['test/faults/**/*.test.ts'], []),
-      inNode('killed', ['test/killed/**/*.node.test.ts'], []),
+      oneByOne(inWorker('faults', ['test/faults/**/*.test.ts'], [])),
+      oneByOne(inNode('killed', ['test/killed/**/*.node.test.ts'], [])),
     ],
   },
 })

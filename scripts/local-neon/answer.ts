@@ -10,6 +10,8 @@ export interface Asked {
   body(limit: number): Promise<string>
   /** Aborts when the client goes away before it has its answer. */
   signal: AbortSignal
+  /** Which operation of this request is to fail, on purpose. */
+  fails?: { action?: string }
 }
 
 export interface Answer {

@@ -6,10 +6,12 @@ export interface Fault {
     path: string
   }
   times: number
-  /** `drop_before` loses the request, `drop_after` carries it out and loses the answer. */
-  kind: 'status' | 'drop_before' | 'drop_after' | 'delay'
+  /** `drop_before` loses the request, `drop_after` carries it out and loses the answer; `fail_operation` takes it, and fails an operation of it. */
+  kind: 'status' | 'drop_before' | 'drop_after' | 'delay' | 'fail_operation'
   status?: number
   body?: string
   headers?: Record<string, string>
   ms?: number
+  /** Of the operation that fails; the first one of the request when it is missing. */
+  action?: string
 }

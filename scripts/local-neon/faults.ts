@@ -44,6 +44,8 @@ export function openFaults(initial: Fault[] = []): Faults {
         case 'delay':
           await sleep(fault.ms ?? 0)
           return handler(asked)
+        case 'fail_operation':
+          return handler({ ...asked, fails: fault.action === undefined ? {} : { action: fault.action } })
         case undefined:
           return handler(asked)
       }
@@ -63,7 +65,7 @@ export async function answerFaults(asked: Asked, faults: Faults): Promise<Answer
 }
 
 const MAX_BYTES = 1_048_576
-const KINDS = ['status', 'drop_before', 'drop_after', 'delay']
+const KINDS = ['status', 'drop_before', 'drop_after', 'delay', 'fail_operation']
 
 function readFaults(text: string): Fault[] | undefined {
   try {

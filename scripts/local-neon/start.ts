@@ -21,6 +21,7 @@ import { newApiKey } from './state/names.ts'
 import { openStore } from './state/store.ts'
 import { dropAll } from './work/branches.ts'
 import type { Context } from './work/context.ts'
+import { reopenOriginals } from './work/copy.ts'
 import { openWork } from './work/operations.ts'
 import { SHARE_ROLES, shareRoles } from './work/roles.ts'
 import { openSync } from './work/sync.ts'
@@ -73,6 +74,7 @@ export async function startLocalNeon(options: LocalNeonOptions): Promise<LocalNe
     const pool = openPool(postgres.port)
     stops.push(pool.stop)
     const context: Context = { admin, pool, store: await openStore(admin.pool) }
+    await reopenOriginals(context)
     await removeRubbish(context)
     await shareRoles(context)
     const work = openWork(context, { operationMs: options.operationMs ?? OPERATION_MS, log })

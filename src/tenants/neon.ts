@@ -129,8 +129,7 @@ export async function createBranch(neon: NeonApi, { project_id, branch_id: paren
     await waitFor(neon, await underWay(neon, project_id, known.id)).catch(() => undefined)
     const { branch } = await raw.getProjectBranch({ client: neon.client, path, throwOnError: true })
     if (await isMade(neon, branch)) return { branch_id: known.id, operations: [] }
-    const gone = await patiently(() => raw.deleteProjectBranch({ client: neon.client, path, throwOnError: true }))
-    await waitFor(neon, refs(gone?.operations ?? []))
+    await remove(neon, path, null)
     return create()
   }
 }

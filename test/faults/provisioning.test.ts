@@ -6,7 +6,6 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest
 import type { Fault } from '../../scripts/local-neon/fault.ts'
 import { master } from '../support/databases.ts'
 import {
-  alone,
   askNeon,
   bothSides,
   ended,
@@ -23,7 +22,7 @@ import {
 import { ADMIN, call, login, operatorToken, wanted } from '../support/people.ts'
 
 /** Every request that provisioning makes of Neon's API, by the isolation of the tenant that needs a home as well. */
-const OPENING = ['GET /projects$', 'POST /projects$', 'GET /operations$', 'GET /branches$', 'GET /databases$']
+const OPENING = ['GET /projects$', 'POST /projects$', 'GET /branches$', 'GET /databases$']
 const CALLS: Record<Isolation, string[]> = {
   database: [...OPENING, 'POST /databases$', 'GET /operations/[^/]+$', 'GET /connection_uri$'],
   branch: [
@@ -33,6 +32,34 @@ const CALLS: Record<Isolation, string[]> = {
     'POST /reset_password$',
     'PATCH /databases/[^/]+$',
     'GET /connection_uri$',
+  ],
+}
+/** What it asks besides when something is there already, because the answer to the first request was lost. */
+const ADOPTING: Record<Isolation, [string, string][]> = {
+  database: [
+    ['GET /operations$', 'POST /projects$'],
+    ['GET /endpoints$', 'POST /projects$'],
+    ['GET /operations$', 'POST /databases$'],
+  ],
+  branch: [
+    ['GET /operations$', 'POST /branches$'],
+    ['GET /branches/[^/]+$', 'POST /branches$'],
+    ['GET /endpoints$', 'POST /branches$'],
+  ],
+}
+/** Every operation that those requests start, with the request. */
+const MAKING_A_PROJECT: [string, string][] = [
+  ['create_timeline', 'POST /projects$'],
+  ['start_compute', 'POST /projects$'],
+]
+const OPERATIONS: Record<Isolation, [string, string][]> = {
+  database: [...MAKING_A_PROJECT, ['apply_config', 'POST /databases$']],
+  branch: [
+    ...MAKING_A_PROJECT,
+    ['create_branch', 'POST /branches$'],
+    ['start_compute', 'POST /branches$'],
+    ['apply_config', 'POST /reset_password$'],
+    ['apply_config', 'PATCH /databases/[^/]+$'],
   ],
 }
 const CHANGES = (isolation: Isolation) => CALLS[isolation].filter((name) => !name.startsWith('GET'))
@@ -69,19 +96,15 @@ let token: string
 let n = 0
 const nameFor = (isolation: string) => `faulty-${isolation}-${++n}`
 
-let undo: () => Promise<unknown>
-
 beforeAll(async () => {
-  undo = await alone()
   introspector = await introspectWorkflow(env.PROVISIONING)
   // What is waited between two tries is Cloudflare's; how often, and what comes of it, is ours.
   await introspector.modifyAll((modifier) => modifier.disableRetryDelays())
   token = await operatorToken()
-}, 300_000)
+}, 60_000)
 afterEach(() => switchOn())
 afterAll(async () => {
   await introspector.dispose()
-  await undo()
 })
 
 /** Makes a tenant that needs a new home while faults are on, and expects that all of them happened and none shows. */
@@ -129,30 +152,56 @@ describe.each(ISOLATIONS)('a tenant of isolation %s is made once and whole', (is
     await madeUnder(isolation, ...ALL_ANSWERS.map((answer): Fault => ({ match: on(one), ...answer })))
   })
 
-  it('when it is asked to come back later than it waits', async () => {
-    await madeUnder(isolation, { match: on(CHANGES(isolation).at(-1) ?? ''), times: 1, ...RATE_LONG })
+  it.each(ADOPTING[isolation])(
+    'when %s is answered 423, 429, 500 and 524, after the answer to %s was lost',
+    async (one, change) => {
+      await madeUnder(
+        isolation,
+        { match: on(change), times: 1, kind: 'drop_after' },
+        ...ALL_ANSWERS.map((answer): Fault => ({ match: on(one), ...answer })),
+      )
+    },
+  )
+
+  it.each(OPERATIONS[isolation])('when the operation %s of %s fails: at once, or by a retry', async (action, one) => {
+    const name = nameFor(isolation)
+    await fillHomes(isolation)
+    const { id, run_id } = await reserve(name, isolation)
+    await switchOn({ match: on(one), times: 1, kind: 'fail_operation', action })
+    await run(run_id)
+    expect(await pending(), 'faults that did not happen').toEqual([])
+    const [stopped] = await master(
+      sql`select name, error from platform.provisioning_steps where tenant_id = ${id} and state = 'failed'`,
+    )
+    if (stopped) {
+      expect(stopped).toMatchObject({ name: 'operations', error: expect.stringMatching(/failed.*made to fail/) })
+      expect((await call('', `/platform/v1/tenants/${id}/retry`, { token, method: 'POST' })).status).toBe(202)
+      await ended(await newestRun(id))
+    }
+    expect(await whole(name)).toEqual({ ...WHOLE, subdomain: name })
   })
 
   /** Lets `first` requests pass, and then spoils each of four that have twelve between them: no try of a step makes so many. */
-  const spoiled = (first: number, fault: Omit<Fault, 'match' | 'times'>): Fault[] =>
-    [first, 12, 12, 12].flatMap((pass): Fault[] => [
+  const spoiled = (first: number, ...faults: Omit<Fault, 'match' | 'times'>[]): Fault[] =>
+    [first, 12, 12, 12].flatMap((pass, i): Fault[] => [
       { match: SQL, times: pass, kind: 'delay', ms: 0 },
-      { match: SQL, times: 1, ...fault },
+      { match: SQL, times: 1, ...(faults[i % faults.length] ?? BROKEN) },
     ])
   const STARTS = Array.from({ length: 13 }, (_, i) => i)
-  it.each(STARTS.filter((i) => isolation === 'database' || i % 2 === 1))(
-    'when answers of databases are lost after the work was done, from the %ith on',
-    async (first) => {
-      await madeUnder(isolation, ...spoiled(first, { kind: 'drop_after' }))
-    },
-  )
+  it.each(STARTS)('when answers of databases are lost after the work was done, from the %ith on', async (first) => {
+    await madeUnder(isolation, ...spoiled(first, { kind: 'drop_after' }))
+  })
 
-  it.each(isolation === 'database' ? STARTS.filter((i) => i % 3 === 0) : [5])(
-    'when databases cannot be reached, from the %ith request on',
+  it.each(STARTS.filter((i) => i % 3 === (isolation === 'database' ? 0 : 1)))(
+    'when databases cannot be reached, each time in another way, from the %ith request on',
     async (first) => {
-      await madeUnder(isolation, ...spoiled(first, status(500, json('Control plane request failed'))))
+      await madeUnder(isolation, ...spoiled(first, BROKEN, GATEWAY, RATE, { kind: 'drop_before' }))
     },
   )
+})
+
+it('a tenant is made when Neon asks to come back later than its client waits', async () => {
+  await madeUnder('branch', { match: on('PATCH /databases/[^/]+$'), times: 1, ...RATE_LONG })
 })
 
 describe('a fault that does not end', () => {

@@ -1,7 +1,7 @@
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { sqlOf, started } from './started.ts'
 
-const { ask, newProject, state } = started()
+const { ask, call, newProject, state } = started()
 
 const faults = async (list: unknown[]) => {
   const response = await fetch(state.apiUrl.replace('/api/v2', '/faults'), { method: 'PUT', body: JSON.stringify(list) })
@@ -50,6 +50,52 @@ test('the answer of a query can be lost and another delayed', async () => {
   const before = performance.now()
   expect(await sql`select * from t`).toEqual([{ n: 1 }])
   expect(performance.now() - before).toBeGreaterThan(140)
+})
+
+describe('an operation can be made to fail', () => {
+  const failing = (path: string, more: Record<string, unknown> = {}) =>
+    faults([{ match: { method: 'POST', path }, times: 1, kind: 'fail_operation', ...more }])
+  const states = (operations: { action: string; status: string; error?: string }[]) =>
+    operations.map(({ action, status, error }) => [action, status, error])
+  const branchOff = (path: string) =>
+    call('POST', `${path}/branches`, { branch: { name: 'child' }, endpoints: [{ type: 'read_write' }] })
+
+  test('the branch stays at init, its name is taken, and once it is deleted the name is free', async () => {
+    const { path } = await newProject()
+    await failing('/branches$')
+    const { id } = (await branchOff(path)).body.branch
+    expect(states((await call('GET', `${path}/operations?limit=2`)).body.operations)).toEqual([
+      ['start_compute', 'cancelled', undefined],
+      ['create_branch', 'failed', 'the operation was made to fail'],
+    ])
+    expect((await call('GET', `${path}/branches/${id}`)).body.branch).toMatchObject({
+      current_state: 'init',
+      pending_state: 'ready',
+    })
+    expect((await branchOff(path)).status).toBe(409)
+    expect((await call('DELETE', `${path}/branches/${id}`)).status).toBe(200)
+    const again = (await branchOff(path)).body
+    expect((await call('GET', `${path}/branches/${again.branch.id}`)).body.branch.current_state).toBe('ready')
+    expect(await sqlOf(again.connection_uris[0].connection_uri)`select 1 as one`).toEqual([{ one: 1 }])
+  })
+
+  test('the compute stays at init when it is the one that fails', async () => {
+    const { path } = await newProject()
+    await failing('/branches$', { action: 'start_compute' })
+    const { id } = (await branchOff(path)).body.branch
+    expect((await call('GET', `${path}/branches/${id}`)).body.branch.current_state).toBe('ready')
+    const { endpoints } = (await call('GET', `${path}/branches/${id}/endpoints`)).body
+    expect(endpoints).toMatchObject([{ current_state: 'init', pending_state: 'active' }])
+  })
+
+  test('the database is named and is not there', async () => {
+    const { branch, uri } = await newProject()
+    await failing('/databases$')
+    await call('POST', `${branch}/databases`, { database: { name: 'shop', owner_name: 'neondb_owner' } })
+    expect((await call('GET', `${branch}/databases/shop`)).status).toBe(200)
+    const shop = Object.assign(new URL(uri), { pathname: '/shop' }).href
+    await expect(sqlOf(shop)`select 1`).rejects.toMatchObject({ code: '3D000' })
+  })
 })
 
 test('a list that makes no sense is refused', async () => {

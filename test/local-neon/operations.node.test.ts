@@ -1,3 +1,4 @@
+import { Client } from 'pg'
 import { expect, test } from 'vitest'
 import { as, sqlOf, started } from './started.ts'
 
@@ -125,6 +126,24 @@ test('operations that a stop interrupted are finished after the next start', asy
     ['create_timeline', 'finished'],
   ])
   expect(await sqlOf(body.connection_uris[0].connection_uri)`select 1 as one`).toEqual([{ one: 1 }])
+})
+
+test('when Postgres crashes in the middle of operations they end, and the project takes changes again', async () => {
+  await startTheClock()
+  const { path, branch, id } = await newProject()
+  await state.stop()
+  await start({ operationMs: 200 })
+  await ask('POST', `${path}/branches`, { branch: { name: 'child' }, endpoints: [{ type: 'read_write' }] })
+  const client = new Client({ connectionString: state.postgresUrl })
+  client.on('error', () => undefined)
+  await client.connect()
+  const { rows } = await client.query(`select pid from pg_stat_activity where backend_type = 'checkpointer'`)
+  // A server process that is killed takes all others with it.
+  process.kill(rows[0].pid, 'SIGKILL')
+  await settled(id)
+  const { operations } = (await ask('GET', `${path}/operations?limit=2`)).body
+  expect(operations.map(({ status }: { status: string }) => status)).not.toContain('running')
+  expect((await ask('POST', `${branch}/roles`, { role: { name: 'ada' } })).status).toBe(201)
 })
 
 test('a restart finds everything: key, projects, branches, roles, passwords, databases, operations and data', async () => {

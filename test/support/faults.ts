@@ -8,6 +8,7 @@ import { hash } from '../../src/kernel/password.ts'
 import { nextRun, startRun } from '../../src/tenants/provisioning.ts'
 import { type Entry, kvKey } from '../../src/tenants/registry.ts'
 import { databaseName } from '../../src/tenants/tenants.ts'
+import { compared, HOMES, ROLES, TENANTS } from '../faults/both-sides.ts'
 import { databaseOf, master, settings } from './databases.ts'
 import { ADMIN, newRuc } from './people.ts'
 
@@ -136,46 +137,15 @@ export const WHOLE = {
   kv: 'active',
 }
 
-/**
- * Everything that Neon has beside what the master knows, one line each. Projects by name, branches and databases by place, login roles by
- * the tenant's id in them. Two of one name, or one without the other, show as a difference of the two lists. KV by `mine`.
- */
+/** What Neon and KV have beside what the master knows; of KV the names that begin with `mine`. */
 export async function bothSides(mine: string) {
-  const neon: string[] = []
-  const known: string[] = ['project freehold-master']
-  const { projects } = await askNeon('/projects?limit=400')
-  for (const project of projects) neon.push(`project ${project.name}`)
-  const homes = await master(sql`select * from platform.homes`)
-  const tenants = await master(sql`select *, replace(id::text, '-', '') as short from platform.tenants`)
-  for (const home of homes) {
-    known.push(`project ${home.name}`)
-    if (home.state !== 'open') continue
-    known.push(`project ${home.name} is ${home.project_id}`, `taken in ${home.name}: ${home.taken}`)
-    const found = projects.filter((project: any) => project.name === home.name)
-    neon.push(...found.map((project: any) => `project ${project.name} is ${project.id}`))
-    const there = tenants.filter((tenant) => tenant.home_id === home.id)
-    neon.push(`taken in ${home.name}: ${there.length}`)
-    for (const branch of (await askNeon(`/projects/${home.project_id}/branches`)).branches) {
-      const name = branch.default ? 'main' : `${branch.name} ${branch.id}`
-      neon.push(`branch ${home.name} ${name}`)
-      for (const database of (await askNeon(`/projects/${home.project_id}/branches/${branch.id}/databases`)).databases)
-        neon.push(`database ${home.name} ${name} ${database.name}`)
-    }
-    known.push(`branch ${home.name} main`, `database ${home.name} main neondb`)
-    for (const tenant of there) {
-      const place = home.kind === 'branch' ? `tenant-${tenant.id} ${tenant.branch_id}` : 'main'
-      if (home.kind === 'branch') known.push(`branch ${home.name} ${place}`)
-      known.push(`database ${home.name} ${place} ${tenant.database_name}`)
-    }
-  }
-  const roles = await master(sql`select rolname from pg_roles where rolname ~ '^freehold_(app|owner)_[0-9a-f]{12}'`)
-  neon.push(...roles.map((role) => `role ${role.rolname}`))
-  for (const { short } of tenants.filter((tenant) => tenant.app_url_sealed))
-    known.push(`role freehold_app_${short.slice(0, 12)}_a`, `role freehold_owner_${short.slice(0, 12)}`)
+  const [homes, tenants, roles] = await Promise.all([HOMES, TENANTS, ROLES].map((text) => master(sql.raw(text))))
+  if (!homes || !tenants || !roles) throw new Error('The master says nothing.')
+  const { neon, known } = await compared(askNeon, { homes, tenants, roles })
   const { keys } = await env.TENANTS.list({ prefix: kvKey(mine) })
-  neon.push(...keys.map((key) => `kv ${key.name}`))
-  known.push(
-    ...tenants.filter((t) => t.status === 'active' && t.subdomain.startsWith(mine)).map((t) => `kv ${kvKey(t.subdomain)}`),
-  )
-  return { neon: neon.sort(), known: known.sort() }
+  const active = tenants.filter((tenant) => tenant.status === 'active' && tenant.subdomain.startsWith(mine))
+  return {
+    neon: [...neon, ...keys.map((key) => key.name).sort()],
+    known: [...known, ...active.map((tenant) => kvKey(tenant.subdomain)).sort()],
+  }
 }

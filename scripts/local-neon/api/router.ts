@@ -2,6 +2,7 @@ import { randomUUID, timingSafeEqual } from 'node:crypto'
 import { type Answer, type Asked, TooLarge } from '../answer.ts'
 import type { Limits } from '../limits.ts'
 import type { Context } from '../work/context.ts'
+import { failing } from '../work/failing.ts'
 import type { Work } from '../work/operations.ts'
 import { ApiError } from './error.ts'
 
@@ -37,7 +38,8 @@ export function router(routes: Routes, context: ApiContext, apiKey: string) {
     const found = table.find(({ method, pattern }) => method === asked.method && pattern.test(path))
     if (!found) throw new ApiError(404, `this local Neon does not answer ${asked.method} ${path}`)
     const params = Object.entries(found.pattern.exec(path)?.groups ?? {}).map(([name, value]) => [name, decode(value)])
-    return found.handle({ ...context, params: Object.fromEntries(params), query: asked.query, body: await readBody(asked) })
+    const work = asked.fails ? failing(context.work, asked.fails.action) : context.work
+    return found.handle({ ...context, work, params: Object.fromEntries(params), query: asked.query, body: await readBody(asked) })
   }
 
   return async (asked: Asked, path: string): Promise<Answer> => {

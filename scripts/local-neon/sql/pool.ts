@@ -16,8 +16,8 @@ export interface Pool {
   /** Takes a connection back. One that is not clean is closed. */
   release(session: Session, clean: boolean): void
   /**
-   * While `change` runs nobody gets connected to these databases through the pool. Idle connections are closed before it starts;
-   * those in use may end by themselves for as long as `patienceMs` says.
+   * While `change` runs nobody gets connected to these databases through the pool: who comes waits. Idle connections are closed before
+   * it starts; those in use may end by themselves for as long as `patienceMs` says.
    */
   hold<T>(databases: string[], change: () => Promise<T>, patienceMs?: number): Promise<T>
   closeDatabase(database: string): Promise<void>
@@ -49,7 +49,7 @@ interface Kept {
 /** The connections of `/sql`: kept per endpoint, database, user and password, and reset between requests. */
 export function openPool(port: number): Pool {
   const all = new Map<Session, Kept>()
-  const opening = new Set<Login>()
+  const opening = new Map<Login, Promise<Session>>()
   const waiting: (() => boolean)[] = []
   const held = new Map<string, Promise<void>>()
 
@@ -86,7 +86,7 @@ export function openPool(port: number): Pool {
   /** True when one more may be opened. Otherwise closes what has been idle for the longest, which will make room. */
   function hasRoom(login: Login) {
     const mine = [...all.values()].filter((kept) => isSameUser(kept.login, login))
-    const openingMine = [...opening].filter((other) => isSameUser(other, login))
+    const openingMine = [...opening.keys()].filter((other) => isSameUser(other, login))
     const full = all.size + opening.size >= IN_ALL
     if (!full && mine.length + openingMine.length < PER_LOGIN) return true
     const idle = (full ? [...all.values()] : mine).filter((kept) => kept.state === 'idle')
@@ -97,9 +97,10 @@ export function openPool(port: number): Pool {
 
   async function open(login: Login, key: string): Promise<Session> {
     const mine = { ...login }
-    opening.add(mine)
+    const coming = openSession({ ...login, port, onEnd: forget })
+    opening.set(mine, coming)
     try {
-      const session = await openSession({ ...login, port, onEnd: forget })
+      const session = await coming
       const at = Date.now()
       all.set(session, { session, login, key, born: at, since: at, state: 'busy', doomed: false })
       return session
@@ -110,10 +111,10 @@ export function openPool(port: number): Pool {
   }
 
   async function acquire(login: Login): Promise<Session> {
-    while (held.has(login.database)) await held.get(login.database)
     const key = keyOf(login)
     return new Promise((done, fail) => {
       const attempt = () => {
+        if (held.has(login.database)) return false
         const kept = idleOne(key)
         if (kept) {
           kept.state = 'busy'
@@ -167,27 +168,33 @@ export function openPool(port: number): Pool {
     await Promise.all(free.map((kept) => kept.session.closed))
   }
 
+  /** Resolves when connections are gone; those in use are waited for no longer than `patienceMs`. */
+  async function leave(chosen: Kept[], patienceMs: number) {
+    const gone = (kept: Kept[]) => Promise.all(kept.map((one) => one.session.closed))
+    const enough = new AbortController()
+    const patience = sleep(patienceMs, undefined, { signal: enough.signal }).catch(() => undefined)
+    const free = gone(chosen.filter((kept) => kept.state !== 'busy'))
+    await Promise.race([gone(chosen), Promise.all([patience, free])])
+    enough.abort()
+  }
+
   return {
     acquire,
     release,
     async hold(databases, change, patienceMs = PATIENCE_MS) {
       while (databases.some((name) => held.has(name))) await Promise.all(databases.map((name) => held.get(name)))
-      const chosen = doom((login) => databases.includes(login.database))
-      const gone = (kept: Kept[]) => Promise.all(kept.map((one) => one.session.closed))
-      const enough = new AbortController()
-      const patience = sleep(patienceMs, undefined, { signal: enough.signal }).catch(() => undefined)
-      const free = gone(chosen.filter((kept) => kept.state !== 'busy'))
-      const work = Promise.race([gone(chosen), Promise.all([patience, free])]).then(change)
-      const over = work.then(
-        () => undefined,
-        () => undefined,
-      )
+      const isMeant = (login: Login) => databases.includes(login.database)
+      const { promise: over, resolve: finish } = Promise.withResolvers<void>()
       for (const name of databases) held.set(name, over)
       try {
-        return await work
+        // Who was let in a moment ago and is not there yet counts as well.
+        await Promise.allSettled([...opening].flatMap(([login, coming]) => (isMeant(login) ? [coming] : [])))
+        await leave(doom(isMeant), patienceMs)
+        return await change()
       } finally {
-        enough.abort()
         for (const name of databases) held.delete(name)
+        finish()
+        admit()
       }
     },
     closeDatabase: (database) => closeThose((login) => login.database === database),

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Pool } from 'pg'
 import { inBranch, type Kind, type Records } from './records.ts'
 
@@ -44,7 +45,7 @@ export async function openStore(admin: Pool): Promise<Store> {
     if (dirty.size === 0) return
     const changes = [...dirty.values()].map(({ kind, key }) => ({ kind, key, record: maps[kind].get(key) ?? null }))
     dirty.clear()
-    await admin.query(SAVE, [JSON.stringify(changes)]).catch((error) => {
+    await save(admin, JSON.stringify(changes)).catch((error) => {
       for (const { kind, key } of changes) touch(kind, key)
       throw error
     })
@@ -73,6 +74,21 @@ export async function openStore(admin: Pool): Promise<Store> {
     },
   }
 }
+
+/** A Postgres that crashed is back in a moment. Until then nothing goes on, rather than what was promised being forgotten. */
+async function save(admin: Pool, changes: string) {
+  for (const from = Date.now(); ; await sleep(PAUSE_MS)) {
+    try {
+      return await admin.query(SAVE, [changes])
+    } catch (error) {
+      const refused = (error as { severity?: string }).severity === 'ERROR'
+      if (refused || Date.now() - from > RECOVERY_MS) throw error
+    }
+  }
+}
+
+const RECOVERY_MS = 30_000
+const PAUSE_MS = 50
 
 async function load(admin: Pool): Promise<Maps> {
   const maps: Maps = {

@@ -2,6 +2,7 @@ import { escapeIdentifier, escapeLiteral } from 'pg'
 import { type Database, now } from '../state/records.ts'
 import { adopt } from './adopt.ts'
 import type { Context } from './context.ts'
+import { copyOf } from './copy.ts'
 import { createDatabase } from './databases.ts'
 import { databasesOf, endpointsOf, rolesOf } from './lookup.ts'
 import { createRole } from './roles.ts'
@@ -23,15 +24,13 @@ export async function buildBranch(context: Context, branchId: string): Promise<v
   store.put('branch', { ...branch, current_state: 'ready', updated_at: now(), state_changed_at: now() })
 }
 
-async function copyDatabase({ store, admin, pool }: Context, database: Database, heirs: Map<string, string>) {
+async function copyDatabase(context: Context, database: Database, heirs: Map<string, string>) {
+  const { store, admin } = context
   const { real_name, copy_of } = database
   if (database.live || copy_of === undefined) return
   // A copy that was interrupted is not to be trusted.
   await admin.run(`drop database if exists ${escapeIdentifier(real_name)} with (force)`)
-  await pool.hold([copy_of], async () => {
-    await admin.run(`select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = ${escapeLiteral(copy_of)}`)
-    await admin.run(`create database ${escapeIdentifier(real_name)} template ${escapeIdentifier(copy_of)} strategy file_copy`)
-  })
+  await copyOf(context, copy_of, real_name)
   await adopt.database(admin, { from: copy_of, to: real_name, heirs })
   store.put('database', { ...database, live: true, updated_at: now() })
 }

@@ -6,6 +6,7 @@ import { createRole, dropRole, setPassword } from './roles.ts'
 
 /** What an operation does in the end. Kept with the operation, so that a restart can finish it: each can be repeated. */
 export type Effect =
+  | { do: 'fail' }
   | { do: 'build_branch' | 'remove_branch'; branch_id: string }
   | { do: 'start_endpoint' | 'stop_endpoint'; endpoint_id: string }
   | { do: 'create_role' | 'set_password' | 'drop_role'; branch_id: string; name: string }
@@ -15,6 +16,8 @@ export type Effect =
 /** Does in the cluster what the record of an operation promised. */
 export async function apply(effect: Effect, context: Context): Promise<void> {
   switch (effect.do) {
+    case 'fail':
+      throw new Error('the operation was made to fail')
     case 'build_branch':
       return buildBranch(context, effect.branch_id)
     case 'remove_branch':

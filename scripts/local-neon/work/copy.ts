@@ -1,0 +1,88 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { escapeIdentifier } from 'pg'
+import type { Admin } from '../cluster/admin.ts'
+import type { Context } from './context.ts'
+
+// Postgres copies a database only while nobody is connected to it; on Neon a branch is made whoever is connected to its parent. So
+// the original is closed for the moment that a copy takes: who comes by `/sql` waits, who is there may finish.
+
+/** How long a statement that runs in the original may take. */
+const PATIENCE_MS = 10_000
+const TRIES = 5
+const IN_USE = '55006'
+const ABSENT = '3D000'
+const PAUSE_MS = 20
+/** Postgres may have crashed, and take its time to recover. */
+const REOPEN_MS = 30_000
+
+/** Makes the database `to` as a copy of `from`. Of several copies of one database each waits for the one before. */
+export async function copyOf({ admin, pool }: Context, from: string, to: string): Promise<void> {
+  const copy = `create database ${escapeIdentifier(to)} template ${escapeIdentifier(from)} strategy file_copy`
+  await pool.hold(
+    [from],
+    () => whileClosed(admin, from, () => untilNobodyIsThere(admin, from, () => admin.run(copy))),
+    PATIENCE_MS,
+  )
+}
+
+/** Opens databases that a copy has closed when it was interrupted. */
+export async function reopenOriginals({ admin, store }: Context): Promise<void> {
+  const originals = store.all('database').flatMap((one) => (one.copy_of === undefined || one.live ? [] : [one.copy_of]))
+  const { rows } = await admin.pool.query<{ name: string }>(CLOSED, [originals])
+  for (const { name } of rows) await allowConnections(admin, name, true)
+}
+
+const CLOSED = 'select datname as name from pg_database where not datallowconn and datname = any ($1)'
+
+const allowConnections = (admin: Admin, name: string, allowed: boolean) =>
+  admin.run(`alter database ${escapeIdentifier(name)} allow_connections ${allowed}`)
+
+/** The pool keeps `/sql` out; this keeps out who connects to Postgres itself. */
+async function whileClosed(admin: Admin, name: string, change: () => Promise<void>) {
+  try {
+    await allowConnections(admin, name, false)
+    await change()
+  } finally {
+    await reopen(admin, name)
+  }
+}
+
+async function reopen(admin: Admin, name: string) {
+  for (const from = Date.now(); ; await sleep(PAUSE_MS)) {
+    try {
+      await allowConnections(admin, name, true)
+      return
+    } catch (error) {
+      if ((error as { code?: string }).code === ABSENT) return
+      if (Date.now() - from > REOPEN_MS) throw error
+    }
+  }
+}
+
+/** The pool's connections are gone by now; others may have come beside it. */
+async function untilNobodyIsThere(admin: Admin, name: string, change: () => Promise<void>) {
+  for (let left = TRIES; ; left -= 1) {
+    await emptied(admin, name)
+    try {
+      await change()
+      return
+    } catch (error) {
+      if ((error as { code?: string }).code !== IN_USE || left === 1) throw error
+    }
+  }
+}
+
+/** Ends connections as they become idle, and all that are left when patience ends. */
+async function emptied(admin: Admin, name: string) {
+  for (const from = Date.now(); ; await sleep(PAUSE_MS)) {
+    const { rows } = await admin.pool.query<{ there: number }>(THERE, [name])
+    if (rows[0]?.there === 0) return
+    await admin.pool.query(END, [name, Date.now() - from > PATIENCE_MS])
+  }
+}
+
+const THERE = `select count(*)::int as there from pg_stat_activity where datname = $1 and backend_type = 'client backend'`
+
+const END = `
+  select pg_terminate_backend(pid) from pg_stat_activity
+  where datname = $1 and backend_type = 'client backend' and (state = 'idle' or $2)`
