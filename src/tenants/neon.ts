@@ -23,6 +23,9 @@ export const isConflict = (error: unknown) => isNeonError(error) && error.kind =
 /** True when Neon will not give more: a limit of the plan. */
 export const isLimit = (error: unknown) => isNeonError(error) && error.kind === 'api' && /_LIMIT_EXCEEDED$/.test(error.code ?? '')
 
+/** True when an operation that was waited for failed: nothing will come of it. */
+export const hasFailed = (error: unknown) => isNeonError(error) && error.kind === 'operation'
+
 /** What Neon said, in one line, for the record of a step. */
 export function neonWords(error: unknown): string {
   if (isNeonError(error) && error.kind === 'api') return `Neon answered ${error.status}: ${error.message}`
@@ -178,7 +181,7 @@ export async function remove(
     const gone = await patiently(call)
     await waitFor(neon, refs(gone?.operations ?? []))
   } catch (error) {
-    if (!(isNeonError(error) && error.kind === 'api' && error.status === 404)) throw error
+    if (!(isNeonError(error) && error.kind === 'not_found')) throw error
   }
 }
 

@@ -7,7 +7,7 @@ import type { Env } from '../kernel/env.ts'
 import { log } from '../kernel/log.ts'
 import { type Kind, keepSpare, NoCapacity } from './homes.ts'
 import { jobOf, type Row } from './job.ts'
-import { neonApi, neonWords } from './neon.ts'
+import { hasFailed, neonApi, neonWords } from './neon.ts'
 import { type Result, stepNames, steps } from './steps.ts'
 
 const TRIES = 8
@@ -101,7 +101,9 @@ async function runStep(env: Env, config: Config, run_id: string, begun: Begun, n
     const words = reason(error)
     log('provisioning step failed', { ...about, error: words })
     await batch(config.MASTER_DATABASE_URL, [record('running', words, undefined)])
-    throw error instanceof NoCapacity ? new NonRetryableError(words) : new Error(words)
+    // What failed for good would fail again at each try: the next run asks for it anew.
+    const forGood = error instanceof NoCapacity || (name === 'operations' && hasFailed(error))
+    throw forGood ? new NonRetryableError(words) : new Error(words)
   }
 }
 

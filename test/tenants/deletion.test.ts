@@ -3,6 +3,8 @@ import { env } from 'cloudflare:workers'
 import { sql } from 'drizzle-orm'
 import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { erase, eraseStale } from '../../src/tenants/erasure.ts'
+import { isolations } from '../../src/tenants/isolation.ts'
+import { jobOf } from '../../src/tenants/job.ts'
 import { neonApi } from '../../src/tenants/neon.ts'
 import { kvKey } from '../../src/tenants/registry.ts'
 import { databaseOf, master, refusalOf, rowsOf, settings } from '../support/databases.ts'
@@ -182,3 +184,19 @@ it('a tenant that nobody knows is not found', async () => {
     expect(said(await remove(crypto.randomUUID(), query))).toEqual([404, 'not_found'])
   expect(said(await remove('not-an-id'))).toEqual([400, 'invalid_request'])
 })
+
+it.each(['database', 'branch'])(
+  'an erasure of isolation %s that is done twice finds nothing the second time, and is done',
+  async (isolation) => {
+    const subdomain = `erased-twice-${isolation}`
+    const { id } = await makeTenant(subdomain, { isolation }, token)
+    const [row] = await master(
+      sql`select to_jsonb(t) as tenant, to_jsonb(h) as home from platform.tenants t join platform.homes h on h.id = t.home_id where t.id = ${id}`,
+    )
+    const job = await jobOf(settings(), row?.tenant, row?.home)
+    await isolations[isolation]?.remove(job)
+    await isolations[isolation]?.remove(job)
+    expect((await remove(id, `?hard=true&confirm=${subdomain}`)).status).toBe(202)
+    await gone(id)
+  },
+)
