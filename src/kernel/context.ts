@@ -84,13 +84,17 @@ export function makeCtx({ again, ...parts }: Parts): Ctx {
     },
   }
 
+  let { realm } = parts
+
   /** One round trip; a database that is not this tenant's is asked for once more, past the caches, before that is a failure. */
   async function send(list: (realm: Realm) => BatchItem<'pg'>[]): Promise<unknown[]> {
     try {
-      return await once(parts.realm, list)
+      return await once(realm, list)
     } catch (error) {
-      const realm = isWrongDatabase(error) ? await again() : null
-      if (!realm) throw translated(error)
+      const fresh = isWrongDatabase(error) ? await again() : null
+      // The same as before is away; a name that was given again is somebody else's, for whom nothing here was proved.
+      if (!fresh || fresh.id !== realm.id || fresh.database_url === realm.database_url) throw translated(error)
+      realm = fresh
       return await once(realm, list).catch((second) => {
         throw translated(second)
       })

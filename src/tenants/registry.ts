@@ -55,7 +55,7 @@ export const ENTRY = sql`jsonb_build_object('v', t.v, 'tenant_id', t.id, 'subdom
 type Sources = { env: Env; config: Config; meter: Meter }
 
 /**
- * Looks a subdomain up: memory (10 s; what is not there or not active 2 s), then KV, then the master. With `fresh` the master alone is asked. Null when there is
+ * Looks a subdomain up: memory (10 s; what is not active 2 s), then KV, then the master. With `fresh` the master alone is asked. Null when there is
  * no such tenant. A tenant that is not active has no realm.
  */
 export async function lookUp(
@@ -69,7 +69,9 @@ export async function lookUp(
     return known.entry && { status: known.entry.status, realm: known.realm }
   const asked = (!fresh && (await fromKv(sources, subdomain, known?.entry?.v ?? 0))) || (await fromMaster(sources, subdomain))
   const found = newer(memory.get(subdomain), asked)
-  remember(subdomain, { at: Date.now(), ...found })
+  // A name that nobody has is not remembered: it may be given in the next moment, and is found from then on.
+  if (found.entry) remember(subdomain, { at: Date.now(), ...found })
+  else memory.delete(subdomain)
   return found.entry && { status: found.entry.status, realm: found.realm }
 }
 

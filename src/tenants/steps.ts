@@ -112,13 +112,13 @@ export const steps: Record<string, Step> = {
 export const stepNames = Object.keys(steps)
 
 const isolationOf = ({ tenant }: Job) => {
-  const isolation = isolations[tenant.isolation]
+  const isolation = Object.hasOwn(isolations, tenant.isolation) ? isolations[tenant.isolation] : undefined
   if (!isolation) throw new Error(`There is no isolation ${tenant.isolation}.`)
   return isolation
 }
 
 const presetOf = (tenant: Job['tenant']) => {
-  const preset = presets[tenant.role_preset]
+  const preset = Object.hasOwn(presets, tenant.role_preset) ? presets[tenant.role_preset] : undefined
   if (!preset) throw new Error(`There is no preset ${tenant.role_preset}.`)
   return preset
 }

@@ -22,18 +22,6 @@ export async function switchOn(...faults: Fault[]): Promise<void> {
   if (answer.status !== 200) throw new Error(`No faults: ${answer.status} ${await answer.text()}`)
 }
 
-/** Waits until no other file has faults on: they would be everybody's. `undo` lets the next one. */
-export async function alone(): Promise<() => Promise<unknown>> {
-  for (;;) {
-    const got = await master(sql`create table public.faults_are_on ()`).then(
-      () => true,
-      () => false,
-    )
-    if (got) return () => master(sql`drop table public.faults_are_on`)
-    await scheduler.wait(1_000)
-  }
-}
-
 /** The faults that have not happened yet. */
 export const pending = async () => (await (await fetch(faultsUrl())).json()) as Fault[]
 

@@ -1,5 +1,6 @@
 import { exports } from 'cloudflare:workers'
 import { expect, inject } from 'vitest'
+import { holdToSchema } from './schema.ts'
 
 /** One answer, read. `trips` and `master` are what Server-Timing says of the round trips. */
 export type Answer = { status: number; body: any; headers: Headers; trips: number; master: number }
@@ -44,6 +45,7 @@ export async function call(at: string, path: string, ask: Ask = {}): Promise<Ans
     trips: spent('db'),
     master: spent('master'),
   }
+  holdToSchema(method, path, answer)
   if (response.ok) await holdToBudget(method, path, answer)
   else expect(response.headers.get('Content-Type'), `${method} ${path}: ${text}`).toBe('application/problem+json')
   return answer

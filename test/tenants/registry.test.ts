@@ -83,12 +83,8 @@ describe('a look-up asks', () => {
     expect((await knock('/.well-known/jwks.json')).status).toBe(200)
   })
 
-  it('again about a name that nobody has after two seconds', async () => {
-    expect(await look('copied-nobody')).toEqual({ found: null, kv: 1, master: 1 })
-    later(1_900)
-    expect(await look('copied-nobody')).toEqual({ found: null, kv: 0, master: 0 })
-    later(200)
-    expect(await look('copied-nobody')).toEqual({ found: null, kv: 1, master: 1 })
+  it('each time about a name that nobody has: it may be given in the next moment', async () => {
+    for (let i = 0; i < 2; i++) expect(await look('copied-nobody')).toEqual({ found: null, kv: 1, master: 1 })
   })
 
   it('about at most a thousand names from memory', async () => {

@@ -22,8 +22,6 @@ beforeAll(async () => {
     column
       ? sql`update freehold.users set password_hash = ${password_hash} where username = 'audrey'`
       : sql`insert into freehold.passwords (id, user_id, password_hash) select gen_random_uuid(), id, ${password_hash} from freehold.users where username = 'audrey'`,
-    sql`insert into freehold.user_roles (id, user_id, role_id) select gen_random_uuid(), u.id, r.id from freehold.users u, freehold.roles r
-        where u.username = 'audrey' and r.name = 'auditor'`,
   )
   auditor = (await call('', '/platform/v1/auth/login', { body: AUDITOR })).body.access_token
 })
