@@ -4,6 +4,8 @@ export default defineConfig({
   dialect: 'postgresql',
   schema: [
     './src/users/table.ts',
+    './src/units/table.ts',
+    './src/delegations/table.ts',
     './src/roles/table.ts',
     './src/sessions/table.ts',
     './src/access/table.ts',

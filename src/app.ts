@@ -3,8 +3,11 @@ import { sql } from 'drizzle-orm'
 import { bodyLimit } from 'hono/body-limit'
 import { createMiddleware } from 'hono/factory'
 import { HTTPException } from 'hono/http-exception'
+import { accessRoutes } from './access/routes.ts'
+import { activityRoutes, userActivityRoutes } from './audit/routes.ts'
 import { discoveryRoutes } from './auth/discovery.ts'
 import { authRoutes } from './auth/routes.ts'
+import { delegationRoutes } from './delegations/routes.ts'
 import { openApi } from './docs/openapi.ts'
 import { docsRoutes } from './docs/routes.ts'
 import { configOf } from './kernel/config.ts'
@@ -13,9 +16,13 @@ import { log } from './kernel/log.ts'
 import { type Code, Problem } from './kernel/problem.ts'
 import type { AppEnv } from './kernel/route.ts'
 import { traceId } from './kernel/trace.ts'
+import { overrideRoutes, permissionRoutes } from './permissions/routes.ts'
+import { assignmentRoutes, roleRoutes } from './roles/routes.ts'
 import { lookUp, platformRealm } from './tenants/registry.ts'
 import { activeRealm, subdomainOf, tenantName } from './tenants/resolve.ts'
 import { tenantRoutes } from './tenants/routes.ts'
+import { unitRoutes } from './units/routes.ts'
+import { userRoutes } from './users/routes.ts'
 
 const MAX_BODY = 1024 * 1024
 const HSTS = 'max-age=63072000; includeSubDomains'
@@ -128,12 +135,24 @@ app.use('/.well-known/*', tenantPlane)
 app.route('/platform/v1/auth', authRoutes)
 app.route('/platform/v1/tenants', tenantRoutes)
 app.route('/api/v1/auth', authRoutes)
+app.route('/api/v1/users', userRoutes)
+app.route('/api/v1/units', unitRoutes)
+app.route('/api/v1/activities', activityRoutes)
+app.route('/api/v1/users', userActivityRoutes)
 app.route('/.well-known', discoveryRoutes)
+app.route('/api/v1', accessRoutes)
+app.route('/api/v1/permissions', permissionRoutes)
+app.route('/api/v1/users', overrideRoutes)
+app.route('/api/v1/roles', roleRoutes)
+app.route('/api/v1/users', assignmentRoutes)
+app.route('/api/v1/delegations', delegationRoutes)
 app.route('/', docsRoutes)
 
 app.get('/healthz', (c) => c.json({ status: 'ok' }))
 app.get('/readyz', async (c) => {
-  await c.env.TENANTS.get('readyz')
+  await c.env.TENANTS.get('readyz').catch((cause) => {
+    throw new Problem('database_unavailable', 'The registry cache does not answer.', { cause })
+  })
   await batch(c.var.config.MASTER_DATABASE_URL, [sql`select 1`]).catch(unavailable)
   return c.json({ status: 'ok' })
 })

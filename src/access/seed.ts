@@ -14,8 +14,9 @@ export function seed(party: { id: string; subdomain: string }, preset: Preset): 
     sql`insert into freehold.permissions (id, name, is_system)
         select gen_random_uuid(), name, true from jsonb_array_elements_text(${JSON.stringify(preset.permissions)}::jsonb) as p (name) on conflict do nothing`,
     ...preset.roles.flatMap((role) => [
-      sql`insert into freehold.roles (id, name, description, is_system, parent_id)
-          values (gen_random_uuid(), ${role.name}, ${role.description}, true, (select id from freehold.roles where name = ${role.parent ?? null})) on conflict do nothing`,
+      sql`insert into freehold.roles (id, name, description, is_system, parent_id, is_admin, is_fallback, is_manageable, max_users)
+          values (gen_random_uuid(), ${role.name}, ${role.description}, true, (select id from freehold.roles where name = ${role.parent ?? null}),
+            ${role.name === preset.administrator}, ${role.name === preset.fallback}, ${role.is_manageable ?? false}, ${role.max_users ?? null}) on conflict do nothing`,
       sql`insert into freehold.role_permissions (id, role_id, permission, scope)
           select gen_random_uuid(), r.id, g ->> 0, g ->> 1 from freehold.roles r, jsonb_array_elements(${JSON.stringify(role.grants)}::jsonb) as g
           where r.name = ${role.name} on conflict do nothing`,
@@ -28,7 +29,7 @@ export type FirstAdmin = { email: string; username: string; password_hash: strin
 /** A username for who is known by e-mail: the part before the @, as far as a username may hold it. */
 export const usernameFrom = (email: string) => (email.split('@')[0] ?? '').replace(/[^a-z0-9._-]/g, '').slice(0, 64) || 'admin'
 
-/** The statements that make the first administrator; repeatable. */
+/** The statements that make the first administrator; repeatable. That they hold their role, a trigger sees to. */
 export function firstAdministrator(admin: FirstAdmin, preset: Preset): SQL[] {
   return [
     sql`set local role freehold_owner`,
@@ -36,8 +37,5 @@ export function firstAdministrator(admin: FirstAdmin, preset: Preset): SQL[] {
         values (gen_random_uuid(), ${admin.username}, ${admin.email}, ${admin.must_change_password}, ${preset.administrator}) on conflict do nothing`,
     sql`insert into freehold.passwords (id, user_id, password_hash)
         select gen_random_uuid(), u.id, ${admin.password_hash} from freehold.users u where u.email = ${admin.email} on conflict do nothing`,
-    sql`insert into freehold.user_roles (id, user_id, role_id)
-        select gen_random_uuid(), u.id, r.id from freehold.users u, freehold.roles r
-        where u.email = ${admin.email} and r.name = ${preset.administrator} on conflict do nothing`,
   ]
 }

@@ -18,6 +18,8 @@ export const tenant = freehold.table(
     idle_days: integer().notNull().default(7),
     session_days: integer().notNull().default(30),
     password_days: integer().notNull().default(90),
+    /** A delegation waits for somebody with delegation:approve. */
+    delegation_approval: boolean().notNull().default(false),
     updated_at: moment().notNull().defaultNow(),
   },
   (t) => [check('tenant_is_one', sql`${t.one}`)],

@@ -1,4 +1,5 @@
-import { customType, index, integer, jsonb, text, uuid } from 'drizzle-orm/pg-core'
+import { sql } from 'drizzle-orm'
+import { bigint, customType, index, integer, jsonb, text, uuid } from 'drizzle-orm/pg-core'
 import { freehold, moment } from '../kernel/schema.ts'
 
 const bytea = customType<{ data: Uint8Array }>({ dataType: () => 'bytea' })
@@ -17,21 +18,46 @@ export const audit_log = freehold.table(
     trace_id: text(),
     at: moment().notNull().defaultNow(),
     detail_hash: bytea().notNull(),
+    /** The transaction that wrote it: what is older than every running one can be sealed. */
+    xid: bigint({ mode: 'number' }).notNull().default(sql`pg_current_xact_id()::text::bigint`),
+    /** The seal of the chain that covers it; null: none yet. */
+    seal: integer(),
   },
-  (t) => [index('audit_log_at').on(t.at), index('audit_log_user').on(t.user_id, t.at)],
+  (t) => [
+    index('audit_log_at').on(t.at, t.id),
+    // What is searched by beside the time is indexed when it is sealed: the sealer pays for that, not who writes.
+    index('audit_log_user').on(t.user_id, t.at, t.id).where(sql`${t.seal} is not null`),
+    index('audit_log_type').on(t.activity_type, t.at, t.id).where(sql`${t.seal} is not null`),
+    index('audit_log_resource').on(t.resource_type, t.resource_id, t.at, t.id).where(sql`${t.seal} is not null`),
+    index('audit_log_unsealed').on(t.xid, t.id).where(sql`${t.seal} is null`),
+    index('audit_log_seal').on(t.seal, t.xid, t.id).where(sql`${t.seal} is not null`),
+  ],
 )
 
-/** Who, from where, and what exactly changed: beside the record, so that it can be erased without breaking it. */
-export const audit_detail = freehold.table('audit_detail', {
-  log_id: uuid()
-    .primaryKey()
-    .references(() => audit_log.id),
-  salt: bytea().notNull(),
-  user_name: text(),
-  address: text(),
-  agent: text(),
-  method: text(),
-  path: text(),
-  before: jsonb(),
-  after: jsonb(),
+/**
+ * Who, from where, and what exactly changed: beside the record, so that it can be erased without breaking it. No foreign key: both rows are
+ * written by one statement and neither is ever changed, so that a check per row would only cost the writer.
+ */
+export const audit_detail = freehold.table(
+  'audit_detail',
+  {
+    log_id: uuid().primaryKey(),
+    salt: bytea().notNull(),
+    user_name: text(),
+    address: text(),
+    agent: text(),
+    method: text(),
+    path: text(),
+    before: jsonb(),
+    after: jsonb(),
+  },
+  (t) => [index('audit_detail_address').on(t.address)],
+)
+
+/** The chain over the record: each seal hashes the one before it and the entries that it covers. The master keeps the newest. */
+export const audit_seals = freehold.table('audit_seals', {
+  no: integer().primaryKey(),
+  entries: integer().notNull(),
+  hash: bytea().notNull(),
+  sealed_at: moment().notNull().defaultNow(),
 })

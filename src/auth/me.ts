@@ -13,7 +13,7 @@ export const Me = z
     email_verified: z.boolean(),
     given_name: z.string().nullable(),
     family_name: z.string().nullable(),
-    role: z.string(),
+    role: z.string().nullable(),
     roles: z.array(z.string()),
     is_active: z.boolean(),
     tenant: z.string().nullable(),

@@ -68,15 +68,24 @@ export const brokenConstraint = (error: unknown) =>
 export const refusedLogin = (error: unknown) =>
   /password authentication failed|permission denied for database/.test(dbError(error)?.message ?? '')
 
-/** True when a database is not the tenant's that was resolved: it says so, or its door is closed to the tenant's login. */
-export const isWrongDatabase = (error: unknown) => dbError(error)?.message === 'wrong_tenant' || refusedLogin(error)
+/** True when a database is not the tenant's that was resolved: it says so, it is not there, or its door is closed to the tenant's login. */
+export const isWrongDatabase = (error: unknown) =>
+  dbError(error)?.message === 'wrong_tenant' || dbError(error)?.code === '3D000' || refusedLogin(error)
+
+/** What the database refused in our own words: the code, the sentence, and the field that is wrong. */
+function told(e: NeonDbError): Problem {
+  const detail = e.detail || undefined
+  return e.hint && detail
+    ? new Problem(e.message as Code, undefined, { errors: [{ pointer: `#/${e.hint}`, detail }], cause: e })
+    : new Problem(e.message as Code, detail, { cause: e })
+}
 
 /** Turns what admission raises, and what a database away looks like, into problems; anything else stays as it is. */
 export function translated(error: unknown): unknown {
   const e = dbError(error)
   if (!e) return error
   const code = e.code ?? ''
-  if (code.startsWith('FH') && e.message !== 'wrong_tenant') return new Problem(e.message as Code)
+  if (code.startsWith('FH') && e.message !== 'wrong_tenant') return told(e)
   const away =
     !code ||
     code === 'FH503' ||

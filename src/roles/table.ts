@@ -1,5 +1,5 @@
 import { sql } from 'drizzle-orm'
-import { type AnyPgColumn, boolean, check, index, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core'
+import { type AnyPgColumn, boolean, check, index, integer, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core'
 import { freehold, moment } from '../kernel/schema.ts'
 import { users } from '../users/table.ts'
 
@@ -12,6 +12,7 @@ export const permissions = freehold.table(
     description: text(),
     is_system: boolean().notNull().default(false),
     created_at: moment().notNull().defaultNow(),
+    deleted_at: moment(),
   },
   (t) => [check('permissions_name_form', sql`${t.name} ~ '^[a-z][a-z0-9_-]{0,62}:[a-z][a-z0-9_-]{0,31}$'`)],
 )
@@ -25,15 +26,28 @@ export const roles = freehold.table(
     description: text(),
     is_active: boolean().notNull().default(true),
     is_system: boolean().notNull().default(false),
+    /** The administrator: carries every permission there is, and somebody must hold it. */
+    is_admin: boolean().notNull().default(false),
+    /** May be assigned within a team by whoever holds role:update there. */
+    is_manageable: boolean().notNull().default(false),
+    /** The role of who is made without one. */
+    is_fallback: boolean().notNull().default(false),
+    /** How many may hold it at once; null: any number. */
+    max_users: integer(),
     parent_id: uuid().references((): AnyPgColumn => roles.id),
     created_at: moment().notNull().defaultNow(),
     updated_at: moment().notNull().defaultNow(),
+    /** A role that was held stays, because the past names it. */
+    deleted_at: moment(),
   },
   (t) => [
-    uniqueIndex('roles_name').on(t.name),
+    uniqueIndex('roles_name').on(t.name).where(sql`${t.deleted_at} is null`),
     index('roles_parent').on(t.parent_id),
+    uniqueIndex('roles_one_admin').on(t.is_admin).where(sql`${t.is_admin}`),
+    uniqueIndex('roles_one_fallback').on(t.is_fallback).where(sql`${t.is_fallback}`),
     check('roles_name_form', sql`length(${t.name}) between 1 and 64`),
     check('roles_not_own_parent', sql`${t.parent_id} <> ${t.id}`),
+    check('roles_max_users', sql`${t.max_users} > 0`),
   ],
 )
 
@@ -80,5 +94,52 @@ export const user_roles = freehold.table(
     index('user_roles_role').on(t.role_id),
     uniqueIndex('user_roles_open').on(t.user_id, t.role_id).where(sql`${t.ends_at} is null`),
     check('user_roles_order', sql`${t.ends_at} >= ${t.starts_at}`),
+  ],
+)
+
+/** When a role was active, and what it inherited from then: a row is open while it is. Kept by a trigger, so that the past can be asked. */
+export const role_periods = freehold.table(
+  'role_periods',
+  {
+    id: uuid().primaryKey(),
+    role_id: uuid()
+      .notNull()
+      .references(() => roles.id),
+    parent_id: uuid(),
+    starts_at: moment().notNull(),
+    ends_at: moment(),
+  },
+  (t) => [
+    index('role_periods_role').on(t.role_id, t.starts_at),
+    index('role_periods_parent').on(t.parent_id),
+    uniqueIndex('role_periods_open').on(t.role_id).where(sql`${t.ends_at} is null`),
+    check('role_periods_order', sql`${t.ends_at} >= ${t.starts_at}`),
+  ],
+)
+
+/** What one person may or may not, whatever their roles say (the seed's custom_permissions). A denial wins over everything. */
+export const overrides = freehold.table(
+  'overrides',
+  {
+    id: uuid().primaryKey(),
+    user_id: uuid()
+      .notNull()
+      .references(() => users.id),
+    permission: text()
+      .notNull()
+      .references(() => permissions.name),
+    effect: text({ enum: ['grant', 'deny'] }).notNull(),
+    /** How far a grant reaches; a denial always reaches all. */
+    scope: text({ enum: ['all', 'department', 'team', 'own'] }).notNull(),
+    starts_at: moment().notNull().defaultNow(),
+    ends_at: moment(),
+  },
+  (t) => [
+    index('overrides_decision').on(t.user_id, t.permission),
+    index('overrides_permission').on(t.permission),
+    uniqueIndex('overrides_open').on(t.user_id, t.permission, t.effect).where(sql`${t.ends_at} is null`),
+    check('overrides_effect', sql`${t.effect} in ('grant', 'deny')`),
+    check('overrides_scope', sql`${t.scope} in ('all', 'department', 'team', 'own')`),
+    check('overrides_order', sql`${t.ends_at} >= ${t.starts_at}`),
   ],
 )

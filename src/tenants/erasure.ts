@@ -9,12 +9,13 @@ import { batch } from '../kernel/db.ts'
 import type { Env } from '../kernel/env.ts'
 import { log } from '../kernel/log.ts'
 import { invalid, Problem } from '../kernel/problem.ts'
+import { rowsOf } from '../kernel/wire.ts'
 import { isolations } from './isolation.ts'
 import { jobOf } from './job.ts'
 import { spread } from './lifecycle.ts'
 import { neonWords } from './neon.ts'
 import { kvKey } from './registry.ts'
-import { rowsOf, shown, type TenantWire, wire } from './tenants.ts'
+import { shown, type TenantWire, wire } from './tenants.ts'
 
 /**
  * Marks a tenant for erasure, whatever it is but one that is being made; from then on nobody finds it. `confirm` must repeat the subdomain.
@@ -26,9 +27,9 @@ export async function markForErasure(ctx: Ctx, id: string, confirm: string | und
       where id = ${id} and subdomain = ${confirm ?? ''} and status in ('active', 'inactive', 'failed', 'deleted') returning id`),
     ctx.db.execute(sql`select ${shown} from platform.tenants t where t.id = ${id}`),
   )
-  const [row] = rowsOf(found)
+  const [row] = rowsOf<Record<string, unknown>>(found)
   if (!row) throw new Problem('not_found')
-  if (rowsOf(marked).length) return wire(ctx.config, row)
+  if (rowsOf<Record<string, unknown>>(marked).length) return wire(ctx.config, row)
   if (row.subdomain !== confirm) throw invalid('query/confirm', "must be the tenant's subdomain: erasing cannot be undone")
   throw new Problem('illegal_state', `The tenant is ${row.status}.`)
 }
@@ -56,6 +57,7 @@ export async function erase(env: Env, config: Config, id: string): Promise<void>
       sql`delete from platform.provisioning_steps where tenant_id = ${id}`,
       sql`delete from platform.provisioning_runs where tenant_id = ${id}`,
       sql`delete from platform.signing_keys where realm_id = ${id}`,
+      sql`delete from platform.audit_heads where realm_id = ${id}`,
       sql`with gone as (delete from platform.tenants where id = ${id} and status = 'erasing' returning home_id)
           update platform.homes h set taken = h.taken - 1 from gone where h.id = gone.home_id`,
     ])

@@ -7,9 +7,10 @@ import { decrypt } from '../kernel/keyring.ts'
 import { log } from '../kernel/log.ts'
 import { Problem } from '../kernel/problem.ts'
 import type { Meter } from '../kernel/route.ts'
+import { rowsOf } from '../kernel/wire.ts'
 import { nextRun } from './provisioning.ts'
 import { isWhole, kvKey, publish, type SealedEntry } from './registry.ts'
-import { rowsOf, shown, type TenantWire, wire } from './tenants.ts'
+import { shown, type TenantWire, wire } from './tenants.ts'
 
 /** Starts the next attempt of a tenant that failed. One round trip to the master; `tenant:retry`. Fails with not_found, illegal_state. */
 export async function retryTenant(ctx: Ctx, id: string): Promise<{ run_id: string; tenant: TenantWire }> {
@@ -40,9 +41,10 @@ export async function setStatus(
     ctx.db.execute(sql`select ${shown} from platform.tenants t where t.id = ${id}`),
     ...then.map((statement) => ctx.db.execute(statement)),
   )
-  const [row] = rowsOf(found)
+  const [row] = rowsOf<Record<string, unknown>>(found)
   if (!row) throw new Problem('not_found')
-  if (!rowsOf(changed).length) throw new Problem('illegal_state', `The tenant is ${row.status}, not ${from.join(' or ')}.`)
+  if (!rowsOf<Record<string, unknown>>(changed).length)
+    throw new Problem('illegal_state', `The tenant is ${row.status}, not ${from.join(' or ')}.`)
   return wire(ctx.config, row)
 }
 

@@ -156,3 +156,14 @@ export const signing_keys = platform.table(
   },
   (t) => [index('signing_keys_realm').on(t.realm_id)],
 )
+
+/** The newest seal of each realm's audit, out of reach of who can write that realm's database. Stays when a tenant is erased. */
+export const audit_heads = platform.table('audit_heads', {
+  realm_id: uuid().primaryKey(),
+  no: integer().notNull(),
+  hash: text().notNull(),
+  /** Entries under all seals up to this one. */
+  entries: bigint({ mode: 'number' }).notNull(),
+  sealed_at: moment().notNull(),
+  updated_at: moment().notNull().defaultNow(),
+})

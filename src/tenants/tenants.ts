@@ -8,6 +8,7 @@ import { brokenConstraint } from '../kernel/db.ts'
 import { encrypt } from '../kernel/keyring.ts'
 import { generatePassword, hash, weaknesses } from '../kernel/password.ts'
 import { invalid, Problem } from '../kernel/problem.ts'
+import { rfc3339, rowsOf } from '../kernel/wire.ts'
 import { isolations } from './isolation.ts'
 import { nextRun } from './provisioning.ts'
 import { tenantUrl } from './registry.ts'
@@ -104,7 +105,6 @@ export const Steps = z.object({ data: z.array(Step), next_cursor: z.null(), stat
 
 export type TenantWire = z.infer<typeof Tenant>
 
-const rfc3339 = (column: string) => sql.raw(`to_char(${column} at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`)
 /** The columns of a tenant as the wire shows them, from `platform.tenants t`. */
 export const shown = sql`t.id, t.subdomain, t.legal_name, t.tax_id, t.country, t.region, t.admin_email, t.contact_name, t.plan, t.environment,
   t.environment = 'demo' as is_demo, t.status, t.is_active, t.isolation, t.role_preset, t.database_name, t.limits,
@@ -114,7 +114,6 @@ export const shown = sql`t.id, t.subdomain, t.legal_name, t.tax_id, t.country, t
 /** A row of `shown` with what is computed from the settings. */
 export const wire = (config: Config, row: Record<string, unknown>) =>
   ({ ...row, url: tenantUrl(config, String(row.subdomain)) }) as TenantWire
-export const rowsOf = (result: unknown) => (result as { rows: Record<string, unknown>[] }).rows
 
 /** The name of a tenant's database: the template with the subdomain, hyphens as underscores; a longer one is cut and ends in the tenant's short id. */
 export function databaseName(template: string, subdomain: string, id: string): string {
@@ -158,7 +157,7 @@ export async function createTenant(
       ctx.db.execute(insert),
       ...nextRun(id, run_id, ctx.request.trace_id).map((statement: SQL) => ctx.db.execute(statement)),
     )
-    const [row] = rowsOf(result)
+    const [row] = rowsOf<Record<string, unknown>>(result)
     if (!row) throw new Problem('no_capacity')
     const initial_admin = { email: admin.email, ...(must_change_password && { password }), must_change_password }
     return { tenant: { ...wire(ctx.config, row), initial_admin }, run_id }
@@ -173,7 +172,7 @@ export async function createTenant(
 /** One tenant. One round trip to the master; `tenant:read`. */
 export async function getTenant(ctx: Ctx, id: string): Promise<TenantWire> {
   const [result] = await ctx.run(ctx.db.execute(sql`select ${shown} from platform.tenants t where t.id = ${id}`))
-  const [row] = rowsOf(result)
+  const [row] = rowsOf<Record<string, unknown>>(result)
   if (!row) throw new Problem('not_found')
   return wire(ctx.config, row)
 }
@@ -187,7 +186,7 @@ export async function listTenants(ctx: Ctx, { limit, cursor }: { limit: number; 
       sql`select ${shown} from platform.tenants t ${after} order by t.created_at desc, t.id desc limit ${limit + 1}`,
     ),
   )
-  const rows = rowsOf(result)
+  const rows = rowsOf<Record<string, unknown>>(result)
   const data = rows.slice(0, limit).map((row) => wire(ctx.config, row))
   const last = data.at(-1)
   return { data, next_cursor: rows.length > limit && last ? btoa(`${last.created_at}|${last.id}`) : null }
@@ -222,7 +221,11 @@ export async function getProvisioning(ctx: Ctx, id: string): Promise<z.infer<typ
       from platform.provisioning_steps s where s.tenant_id = ${id} order by s.position`),
     ctx.db.execute(sql`select t.status from platform.tenants t where t.id = ${id}`),
   )
-  const [row] = rowsOf(tenant)
+  const [row] = rowsOf<Record<string, unknown>>(tenant)
   if (!row) throw new Problem('not_found')
-  return { data: rowsOf(result) as z.infer<typeof Step>[], next_cursor: null, status: row.status as TenantWire['status'] }
+  return {
+    data: rowsOf<Record<string, unknown>>(result) as z.infer<typeof Step>[],
+    next_cursor: null,
+    status: row.status as TenantWire['status'],
+  }
 }

@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm'
-import { boolean, check, index, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core'
+import { type AnyPgColumn, boolean, check, index, jsonb, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core'
 import { freehold, moment } from '../kernel/schema.ts'
+import { units } from '../units/table.ts'
 
 /** People of a tenant. `id` is the `sub` of their tokens and never changes; e-mail and username are stored normalised. */
 export const users = freehold.table(
@@ -14,9 +15,22 @@ export const users = freehold.table(
     must_change_password: boolean().notNull().default(false),
     given_name: text(),
     family_name: text(),
-    role: text().notNull(),
+    /** What lists sort and search a person's name by. */
+    name: text().notNull().generatedAlwaysAs(sql`lower(trim(coalesce(family_name, '') || ' ' || coalesce(given_name, '')))`),
+    phone: text(),
+    phone_verified: boolean().notNull().default(false),
+    /** The name of the primary role; null when the person holds none. What is held is in user_roles. */
+    role: text(),
+    unit_id: uuid().references(() => units.id),
+    manager_id: uuid().references((): AnyPgColumn => users.id),
+    designation: text(),
+    description: text(),
     is_active: boolean().notNull().default(true),
     locale: text().notNull().default('en'),
+    timezone: text().notNull().default('UTC'),
+    preferences: jsonb().$type<Record<string, unknown>>().notNull().default({}),
+    joined_at: moment(),
+    terminated_at: moment(),
     created_at: moment().notNull().defaultNow(),
     updated_at: moment().notNull().defaultNow(),
   },
@@ -24,9 +38,15 @@ export const users = freehold.table(
     uniqueIndex('users_username').on(t.username),
     uniqueIndex('users_email').on(t.email),
     index('users_role').on(t.role),
+    index('users_manager').on(t.manager_id),
     check('users_username_form', sql`length(${t.username}) between 1 and 64 and strpos(${t.username}, '@') = 0`),
     check('users_email_form', sql`length(${t.email}) between 3 and 255 and strpos(${t.email}, '@') > 1`),
     check('users_names_form', sql`length(${t.given_name}) <= 255 and length(${t.family_name}) <= 255`),
+    check(
+      'users_texts_form',
+      sql`length(${t.phone}) <= 32 and length(${t.designation}) <= 120 and length(${t.description}) <= 140`,
+    ),
+    check('users_not_own_manager', sql`${t.manager_id} <> ${t.id}`),
   ],
 )
 
@@ -48,5 +68,23 @@ export const passwords = freehold.table(
   (t) => [
     uniqueIndex('passwords_current').on(t.user_id).where(sql`${t.replaced_at} is null`),
     index('passwords_user').on(t.user_id, t.created_at),
+  ],
+)
+
+/** When a person was active: a row is open while they are. Kept by a trigger, so that the past can be asked. */
+export const user_periods = freehold.table(
+  'user_periods',
+  {
+    id: uuid().primaryKey(),
+    user_id: uuid()
+      .notNull()
+      .references(() => users.id),
+    starts_at: moment().notNull(),
+    ends_at: moment(),
+  },
+  (t) => [
+    index('user_periods_user').on(t.user_id, t.starts_at),
+    uniqueIndex('user_periods_open').on(t.user_id).where(sql`${t.ends_at} is null`),
+    check('user_periods_order', sql`${t.ends_at} >= ${t.starts_at}`),
   ],
 )

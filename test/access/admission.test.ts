@@ -21,12 +21,8 @@ const session = async (user_id: string): Promise<Credential> => {
 
 async function person(username: string, role: string | null): Promise<Credential> {
   const [user] = await there.asOwner(
-    sql`insert into freehold.users (id, username, email, role) values (gen_random_uuid(), ${username}, ${`${username}@acme.test`}, 'user') returning id`,
+    sql`insert into freehold.users (id, username, email, role) values (gen_random_uuid(), ${username}, ${`${username}@acme.test`}, ${role}) returning id`,
   )
-  if (role)
-    await there.asOwner(
-      sql`insert into freehold.user_roles (id, user_id, role_id) select gen_random_uuid(), ${user?.id}, id from freehold.roles where name = ${role}`,
-    )
   return session(user?.id)
 }
 

@@ -160,7 +160,10 @@ describe('the app login of a tenant', () => {
   it('cannot write what it may only read', async () => {
     for (const statement of [
       'insert into freehold.users (id) values (gen_random_uuid())',
-      "update freehold.users set role = 'admin'",
+      'update freehold.users set must_change_password = false',
+      'update freehold.users set id = gen_random_uuid()',
+      'update freehold.roles set is_admin = true',
+      "insert into freehold.roles (id, name, is_system) values (gen_random_uuid(), 'planted', true)",
       'delete from freehold.users',
       'update freehold.tenant set is_active = true',
       'update freehold.sessions set expires_at = now()',
@@ -170,7 +173,36 @@ describe('the app login of a tenant', () => {
   })
 
   it.each([
+    "update freehold.users set role = 'admin'",
+    'update freehold.users set is_active = false',
+    'update freehold.user_roles set ends_at = now()',
+    'update freehold.role_permissions set ends_at = now()',
+    "update freehold.roles set name = 'planted'",
+    'update freehold.delegations set revoked_at = now()',
+    'delete from freehold.units',
+  ])('changes nothing when it was admitted for something else: %s', async (statement) => {
+    expect(await mine.asApp(admitBo(), sql.raw(`${statement} returning 1 as one`))).toEqual([])
+    expect(await mine.asApp(sql.raw(`${statement} returning 1 as one`))).toEqual([])
+  })
+
+  it.each([
+    'insert into freehold.user_roles (id, user_id, role_id) select gen_random_uuid(), id, gen_random_uuid() from (select gen_random_uuid() as id) x',
+    "insert into freehold.overrides (id, user_id, permission, effect, scope) values (gen_random_uuid(), gen_random_uuid(), 'user:read', 'grant', 'all')",
+    "insert into freehold.roles (id, name) values (gen_random_uuid(), 'planted')",
+    "insert into freehold.permissions (id, name) values (gen_random_uuid(), 'planted:read')",
+    "insert into freehold.units (id, kind, name) values (gen_random_uuid(), 'team', 'planted')",
+    "select access.first_password(gen_random_uuid(), 'x')",
+  ])('is refused when it was admitted for something else: %s', async (statement) => {
+    expect(await refusalOf(mine.app_url, admitBo(), sql.raw(statement))).toMatch(/^(42501|FH4\d\d) /)
+    expect(await refusalOf(mine.app_url, sql.raw(statement))).toMatch(/^(42501|FH4\d\d) /)
+  })
+
+  it.each([
     "access.seal('{}')",
+    "access.must_hold('{}', '{}')",
+    'access.keep_admin()',
+    'access.grants(gen_random_uuid(), now())',
+    "access.reach(gen_random_uuid(), 'user:read')",
     "access.seal_of('{}')",
     "access.mac('x')",
     'access.facts()',

@@ -91,7 +91,7 @@ describe('a change of a person', () => {
 
   it('begins and ends with the whole person', async () => {
     const [made] = await written(
-      sql`insert into freehold.users (id, username, email, role) values (gen_random_uuid(), 'dan', 'dan@acme.test', 'user')`,
+      sql`insert into freehold.users (id, username, email) values (gen_random_uuid(), 'dan', 'dan@acme.test')`,
     )
     expect(made).toMatchObject({
       activity_type: 'USER_CREATED',
@@ -99,7 +99,10 @@ describe('a change of a person', () => {
       before: null,
       after: { username: 'dan', email: 'dan@acme.test', is_active: true },
     })
-    const [gone] = await written(sql`delete from freehold.users where username = 'dan'`)
+    const [gone] = await written(
+      sql`delete from freehold.user_periods where user_id = (select id from freehold.users where username = 'dan')`,
+      sql`delete from freehold.users where username = 'dan'`,
+    )
     expect(gone).toMatchObject({
       activity_type: 'USER_DELETED',
       action: 'delete',
@@ -191,7 +194,7 @@ describe('an entry', () => {
     ],
     [
       'who held a role',
-      sql`update freehold.user_roles set ends_at = now() + interval '1 second' where user_id in (select id from freehold.users where username = 'ana')`,
+      sql`update freehold.user_roles set ends_at = now() + interval '1 second' where role_id = (select id from freehold.roles where name = 'night')`,
       'ROLE_REMOVED',
     ],
     ['the tenant', sql`update freehold.tenant set idle_days = 6`, 'TENANT_UPDATED'],

@@ -63,11 +63,11 @@ export async function addPerson(realm: Inside, username: string, described: Desc
   const password_hash = await (fullCost ? hash : quickHash)(password)
   const [row] = await realm.asOwner(
     sql`insert into freehold.users (id, username, email, role, given_name, family_name)
-      values (gen_random_uuid(), ${username}, ${email}, 'user', 'Cyan', 'Okonkwo')`,
+      values (gen_random_uuid(), ${username}, ${email}, ${roles[0] ?? null}, 'Cyan', 'Okonkwo')`,
     sql`insert into freehold.passwords (id, user_id, password_hash)
       select gen_random_uuid(), id, ${password_hash} from freehold.users where username = ${username}`,
     sql`insert into freehold.user_roles (id, user_id, role_id) select gen_random_uuid(), u.id, r.id from freehold.users u, freehold.roles r
-      where u.username = ${username} and r.name in (select jsonb_array_elements_text(${JSON.stringify(roles)}::jsonb))`,
+      where u.username = ${username} and r.name in (select jsonb_array_elements_text(${JSON.stringify(roles.slice(1))}::jsonb))`,
     sql`select id from freehold.users where username = ${username}`,
   )
   return { id: row?.id, username, email, password }

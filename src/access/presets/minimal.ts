@@ -1,30 +1,29 @@
-import { crud, type Preset } from './preset.ts'
+import { catalogue } from './catalogue.ts'
+import { grants, SELF } from './grants.ts'
+import type { Preset } from './preset.ts'
 
-const permissions = [
-  ...crud('user', 'role', 'permission'),
-  'session:read',
-  'session:delete',
-  'setting:read',
-  'setting:update',
-  'activity:read',
-]
-
-/** Two roles: who runs the tenant, and who is in it. */
+/**
+ * Two roles: who runs the tenant, and who is in it. The administrator holds Freehold's own administration and none of the catalogue's
+ * business: an access token lists what its bearer holds.
+ */
 export const minimal: Preset = {
   name: 'minimal',
-  permissions,
+  permissions: catalogue,
   administrator: 'admin',
+  fallback: 'user',
   roles: [
+    { name: 'user', description: 'Sees and mends what is their own', grants: grants(...SELF) },
     {
-      name: 'user',
-      description: 'Sees and mends what is their own',
-      grants: [
-        ['user:read', 'own'],
-        ['user:update', 'own'],
-        ['session:read', 'own'],
-        ['session:delete', 'own'],
-      ],
+      name: 'admin',
+      description: 'Runs the tenant',
+      parent: 'user',
+      grants: grants(
+        ['all', 'CRUD', 'user', 'role', 'permission', 'api_key', 'delegation'],
+        ['all', 'CRUD', 'unit', 'organization', 'invitation'],
+        ['all', 'RD', 'session'],
+        ['all', 'RU', 'setting'],
+        ['all', 'CRX', 'activity'],
+      ),
     },
-    { name: 'admin', description: 'Runs the tenant', parent: 'user', grants: permissions.map((p) => [p, 'all']) },
   ],
 }

@@ -8,6 +8,7 @@ export const platformPreset: Preset = {
   name: 'platform',
   permissions: [...tenants, ...operators],
   administrator: 'owner',
+  fallback: 'auditor',
   roles: [
     {
       name: 'auditor',

@@ -1,0 +1,66 @@
+import { catalogue, GROUPS, RESOURCES } from './catalogue.ts'
+import { grants, SELF } from './grants.ts'
+import type { Preset, PresetRole } from './preset.ts'
+
+const { core, documents, projects, competency } = GROUPS
+/** What an organization does, as against who may do it there, and by which rules. */
+const BUSINESS = RESOURCES.filter((resource) => ![...core, 'workflow'].includes(resource))
+
+const EMPLOYEE: PresetRole = {
+  name: 'EMPLOYEE',
+  description: 'Reserved for self-service: no more than what is their own',
+  grants: grants(...SELF),
+}
+/** Everything but what would let a reader act as somebody else, or follow them: sessions, keys, the record of activities. */
+const VIEWER: PresetRole = {
+  name: 'VIEWER',
+  description: 'Read-only across the entire application',
+  parent: 'EMPLOYEE',
+  grants: grants(['all', 'R', 'user', 'role', 'permission', 'workflow', 'unit', 'organization', ...BUSINESS]),
+}
+const SUPERVISOR: PresetRole = {
+  name: 'SUPERVISOR',
+  description: 'Reads, and writes within their operational unit',
+  parent: 'VIEWER',
+  grants: grants(
+    ['team', 'CU', ...documents, ...projects, ...competency],
+    [
+      'team',
+      'CU',
+      'training',
+      'leave',
+      'attendance',
+      'performance',
+      'equipment',
+      'calibration',
+      'non_conformance',
+      'support_ticket',
+    ],
+    ['team', 'V', 'leave', 'attendance', 'form_record'],
+    ['own', 'CUD', 'delegation'],
+  ),
+}
+const MANAGER: PresetRole = {
+  name: 'MANAGER',
+  description: 'Manages units, employees and assignments within their department',
+  parent: 'SUPERVISOR',
+  grants: grants(['department', 'CUDAVX', ...BUSINESS], ['department', 'CUD', 'unit']),
+}
+const ADMIN: PresetRole = {
+  name: 'ADMIN',
+  description: 'Full access: users, units and all configuration',
+  parent: 'MANAGER',
+  // All but what every viewer sees already.
+  grants: catalogue
+    .filter((permission) => !VIEWER.grants.some(([seen]) => seen === permission))
+    .map((permission) => [permission, 'all']),
+}
+
+/** The five roles of ADR-014 (Coveris), each strictly stronger than the one before. Only an ADMIN can give anybody another role. */
+export const coveris: Preset = {
+  name: 'coveris',
+  permissions: catalogue,
+  administrator: 'ADMIN',
+  fallback: 'VIEWER',
+  roles: [EMPLOYEE, VIEWER, SUPERVISOR, MANAGER, ADMIN],
+}

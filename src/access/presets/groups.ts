@@ -1,0 +1,113 @@
+import { catalogue, GROUPS } from './catalogue.ts'
+import { grants, SELF } from './grants.ts'
+import type { Preset, PresetRole } from './preset.ts'
+
+const { documents, projects, hr, procurement, financial, crm, quality, analytics, workflow, competency } = GROUPS
+/** What people do together; the groups that they manage themselves are about this. */
+const WORK = [...documents, ...projects, ...crm, ...analytics]
+
+/**
+ * Subscription groups: what an organization has bought. A plan opens resources for what is one's own; how far somebody reaches beyond is
+ * said by the groups that users manage. How many people a plan allows is the organization's limit, not the group's.
+ */
+const PLANS: PresetRole[] = [
+  {
+    name: 'plan_free',
+    description: 'Subscription: documents and tasks',
+    grants: grants(...SELF, ['own', 'CRUD', 'document', 'form', 'task']),
+  },
+  {
+    name: 'plan_basic',
+    description: 'Subscription: free, and projects and customers',
+    parent: 'plan_free',
+    grants: grants(
+      ['own', 'CRUD', 'form_template', 'form_record', 'project', 'milestone', ...crm],
+      ['own', 'R', 'report', 'dashboard'],
+      ['own', 'X', 'document'],
+    ),
+  },
+  {
+    name: 'plan_pro',
+    description: 'Subscription: basic, and purchases, finances, analytics and API keys',
+    parent: 'plan_basic',
+    grants: grants(
+      ['own', 'CRUDX', ...procurement, ...financial],
+      ['own', 'CRUD', 'analytics', 'kpi', 'api_key'],
+      ['own', 'CUDX', 'report', 'dashboard'],
+      ['own', 'X', 'project', ...crm],
+    ),
+  },
+  {
+    name: 'plan_enterprise',
+    description: 'Subscription: pro, and people, quality, workflows and delegation',
+    parent: 'plan_pro',
+    grants: grants(['own', 'CRUDX', ...hr, ...quality, ...workflow, ...competency], ['own', 'CRUD', 'delegation']),
+  },
+]
+
+/** System groups: of those who host the solution. Nobody else hands them out. */
+const SYSTEM: PresetRole[] = [
+  {
+    name: 'system_support',
+    description: 'System: helps users, and ends sessions that were stolen',
+    grants: grants(
+      ...SELF,
+      ['all', 'CRUD', 'support_ticket'],
+      ['all', 'RD', 'session', 'invitation'],
+      ['all', 'R', 'user', 'role', 'permission', 'unit', 'organization', 'activity'],
+    ),
+  },
+  {
+    name: 'system_billing',
+    description: 'System: bills subscriptions',
+    grants: grants(
+      ...SELF,
+      ['all', 'CRUDAVX', 'invoice', 'payment', 'revenue'],
+      ['all', 'RU', 'organization'],
+      ['all', 'R', 'user'],
+    ),
+  },
+  { name: 'system_admin', description: 'System: everything', grants: catalogue.map((permission) => [permission, 'all']) },
+]
+
+/** Groups that users manage: a manager hands them out within the team, and holds all that they give. */
+const MANAGEABLE: PresetRole[] = [
+  {
+    name: 'group_reader',
+    description: 'Sees the work of the team',
+    grants: grants(...SELF, ['team', 'R', 'user', 'unit', ...WORK]),
+  },
+  {
+    name: 'group_editor',
+    description: 'Does the work of the team',
+    parent: 'group_reader',
+    grants: grants(['team', 'CU', ...WORK]),
+  },
+  {
+    name: 'group_approver',
+    description: 'Reviews and approves the work of the team',
+    parent: 'group_editor',
+    grants: grants(['team', 'AVX', ...WORK]),
+  },
+  {
+    name: 'group_manager',
+    description: 'Manages the team: its work, who is in it, and their groups',
+    parent: 'group_approver',
+    grants: grants(
+      ['team', 'D', ...WORK],
+      ['team', 'U', 'user'],
+      ['team', 'RU', 'role'],
+      ['team', 'CRD', 'invitation'],
+      ['own', 'R', 'organization'],
+    ),
+  },
+]
+
+/** The groups of the seed's SetupGroups: of subscriptions, of the system, and those that users manage. */
+export const groups: Preset = {
+  name: 'groups',
+  permissions: catalogue,
+  administrator: 'system_admin',
+  fallback: 'plan_free',
+  roles: [...PLANS, ...SYSTEM, ...MANAGEABLE.map((role) => ({ ...role, is_manageable: true }))],
+}

@@ -1,0 +1,51 @@
+import { z } from '@hono/zod-openapi'
+import { Page } from '../kernel/cursor.ts'
+import { room, route } from '../kernel/route.ts'
+import { Answers, At, check, Explained, explain, Holders, holders, Questions } from './authz.ts'
+
+/** Asking, under /api/v1. */
+export const accessRoutes = room()
+
+accessRoutes.openapi(
+  route({
+    method: 'post',
+    path: '/authz/check',
+    summary: 'May somebody do something, and why: up to a hundred questions',
+    permission: null,
+    trips: 1,
+    body: Questions,
+    returns: { 200: Answers },
+    problems: ['not_found'],
+  }),
+  async (c) => c.json(await check(c.var.ctx, c.req.valid('json')), 200),
+)
+
+accessRoutes.openapi(
+  route({
+    method: 'get',
+    path: '/users/{id}/permissions',
+    summary: 'What a person can do and why, now or at a past moment',
+    permission: 'user:read',
+    trips: 1,
+    params: z.object({ id: z.uuid() }),
+    query: At,
+    returns: { 200: Explained },
+    problems: ['not_found'],
+  }),
+  async (c) => c.json(await explain(c.var.ctx, c.req.valid('param').id, c.req.valid('query').at), 200),
+)
+
+accessRoutes.openapi(
+  route({
+    method: 'get',
+    path: '/permissions/{name}/holders',
+    summary: 'Who can do something, now or at a past moment',
+    permission: 'permission:read',
+    trips: 1,
+    params: z.object({ name: z.string().max(96) }),
+    query: Page.extend(At.shape),
+    returns: { 200: Holders },
+    problems: ['not_found', 'invalid_cursor'],
+  }),
+  async (c) => c.json(await holders(c.var.ctx, c.req.valid('param').name, c.req.valid('query')), 200),
+)

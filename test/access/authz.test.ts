@@ -1,0 +1,195 @@
+/** Threat: an answer that is wrong, that tells about a person out of reach, or that pretends to know the future. */
+import { sql } from 'drizzle-orm'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { addPerson, type Inside, inside } from '../support/inside.ts'
+import { call, login, makeTenant } from '../support/people.ts'
+
+let realm: Inside
+let bo: string
+let cy: { id: string; token: string }
+let dee: { id: string; token: string }
+let outsider: string
+
+async function member(username: string, roles = ['user']) {
+  const person = await addPerson(realm, username, { roles })
+  const { access_token } = await login('asked', { body: { username, password: person.password } })
+  return { id: person.id, token: access_token as string }
+}
+
+beforeAll(async () => {
+  await makeTenant('asked')
+  await makeTenant('asked-elsewhere')
+  realm = await inside('asked')
+  bo = (await login('asked')).access_token
+  await realm.asOwner(
+    sql`insert into freehold.permissions (id, name) values (gen_random_uuid(), 'memo:read'), (gen_random_uuid(), 'memo:burn'), (gen_random_uuid(), 'memo:write')`,
+    sql`insert into freehold.roles (id, name) values ('0192f3d0-0000-7000-8000-0000000000a1', 'reader')`,
+    sql`insert into freehold.roles (id, name, parent_id) values ('0192f3d0-0000-7000-8000-0000000000a2', 'writer', '0192f3d0-0000-7000-8000-0000000000a1')`,
+    sql`insert into freehold.role_permissions (id, role_id, permission, scope) values (gen_random_uuid(), '0192f3d0-0000-7000-8000-0000000000a1', 'memo:read', 'team'),
+      (gen_random_uuid(), '0192f3d0-0000-7000-8000-0000000000a2', 'memo:write', 'own')`,
+    sql`insert into freehold.units (id, kind, name) values ('0192f3d0-0000-7000-8000-0000000000b1', 'department', 'Lab')`,
+    sql`insert into freehold.units (id, kind, name, parent_id) values ('0192f3d0-0000-7000-8000-0000000000b2', 'team', 'Night', '0192f3d0-0000-7000-8000-0000000000b1')`,
+  )
+  cy = await member('cy', ['writer', 'user'])
+  dee = await member('dee')
+  await realm.asOwner(sql`update freehold.users set unit_id = '0192f3d0-0000-7000-8000-0000000000b2' where username = 'cy'`)
+  outsider = (await login('asked-elsewhere')).access_token
+})
+
+const ask = async (token: string, ...checks: object[]) => call('asked', '/api/v1/authz/check', { token, body: { checks } })
+const results = async (token: string, ...checks: object[]) => {
+  const answer = await ask(token, ...checks)
+  expect(answer.status, JSON.stringify(answer.body)).toBe(200)
+  return answer.body.results
+}
+
+describe('a question', () => {
+  it('is answered with scope and reasons: by a role, and by what it inherits', async () => {
+    expect(
+      await results(cy.token, { permission: 'memo:write' }, { permission: 'memo:read' }, { permission: 'memo:burn' }),
+    ).toEqual([
+      { allowed: true, scope: 'own', because: [{ kind: 'role', id: expect.any(String), name: 'writer', via: null }] },
+      { allowed: true, scope: 'team', because: [{ kind: 'inherited', id: expect.any(String), name: 'reader', via: 'writer' }] },
+      { allowed: false, scope: null, because: [] },
+    ])
+  })
+
+  it('for any of several, for a role, for an inherited role', async () => {
+    const answers = await results(
+      cy.token,
+      { any_of: ['memo:burn', 'memo:read'] },
+      { any_of: ['memo:burn'] },
+      { role: 'writer' },
+      { role: 'reader' },
+      { role: 'admin' },
+    )
+    expect(answers.map(({ allowed }: any) => allowed)).toEqual([true, false, true, true, false])
+    expect(answers[3].because).toEqual([{ kind: 'inherited', id: expect.any(String), name: 'reader', via: 'writer' }])
+  })
+
+  it('about a resource is answered by the scope: own, the same unit, all', async () => {
+    const team = '0192f3d0-0000-7000-8000-0000000000b2'
+    const above = '0192f3d0-0000-7000-8000-0000000000b1'
+    const asked = (resource: object) => results(cy.token, { permission: 'memo:read', resource })
+    expect((await asked({ unit_id: team }))[0].allowed).toBe(true)
+    expect((await asked({ unit_id: above }))[0].allowed).toBe(false)
+    expect((await asked({ owner_id: cy.id }))[0].allowed).toBe(true)
+    expect((await asked({ owner_id: dee.id }))[0].allowed).toBe(false)
+    expect((await results(cy.token, { permission: 'memo:write', resource: { unit_id: team } }))[0].allowed).toBe(false)
+    expect((await results(bo, { permission: 'memo:read', resource: { unit_id: above } }))[0].allowed).toBe(true)
+  })
+
+  it('about another is answered to who reaches them, and to nobody else', async () => {
+    expect((await results(bo, { user_id: cy.id, permission: 'memo:write' }))[0]).toMatchObject({ allowed: true, scope: 'own' })
+    for (const user_id of [cy.id, crypto.randomUUID()]) {
+      const answer = await ask(dee.token, { user_id, permission: 'memo:write' })
+      expect([answer.status, answer.body.code]).toEqual([404, 'not_found'])
+    }
+  })
+
+  it('comes a hundred at a time and no more, in order, in one round trip', async () => {
+    const many = Array.from({ length: 100 }, (_, i) => ({ permission: i % 2 ? 'memo:write' : 'memo:burn' }))
+    const answer = await ask(cy.token, ...many)
+    expect(answer.trips).toBe(1)
+    expect(answer.body.results.map(({ allowed }: any) => allowed)).toEqual(many.map((_, i) => i % 2 === 1))
+    const over = await ask(cy.token, ...many, { permission: 'memo:write' })
+    expect([over.status, over.body.code]).toEqual([400, 'invalid_request'])
+  })
+
+  it.each([
+    [[{ permission: 'memo:fly' }], '#/checks/0/permission'],
+    [[{ permission: 'memo:read' }, { any_of: ['memo:read', 'memo:fly'] }], '#/checks/1/any_of'],
+    [[{ role: 'nobody' }], '#/checks/0/role'],
+    [[{}], '#/checks/0/permission'],
+    [[{ permission: 'memo:read', role: 'reader' }], '#/checks/0/permission'],
+    [[{ permission: 'memo' }], '#/checks/0/permission'],
+    [[{ permission: 7 }], '#/checks/0/permission'],
+    [[{ permission: 'memo:read', surprise: 1 }], '#/checks/0/surprise'],
+    [[{ permission: 'memo:read', resource: { surprise: 1 } }], '#/checks/0/resource/surprise'],
+    [[{ permission: 'memo:read', user_id: 'x' }], '#/checks/0/user_id'],
+    [[], '#/checks'],
+  ])('that is none is refused with its place: %j', async (checks, pointer) => {
+    const answer = await ask(cy.token, ...checks)
+    expect([answer.status, answer.body.code, answer.body.errors?.[0]?.pointer]).toEqual([400, 'invalid_request', pointer])
+  })
+
+  it('is not for the anonymous, nor for who is from elsewhere', async () => {
+    const anonymous = await call('asked', '/api/v1/authz/check', { body: { checks: [{ permission: 'memo:read' }] } })
+    expect([anonymous.status, anonymous.body.code]).toEqual([401, 'token_missing'])
+    const foreign = await ask(outsider, { permission: 'memo:read' })
+    expect([foreign.status, foreign.body.code]).toEqual([401, 'token_wrong_tenant'])
+  })
+})
+
+describe('what somebody holds', () => {
+  const held = (token: string, id: string, query = '') => call('asked', `/api/v1/users/${id}/permissions${query}`, { token })
+
+  it('is told with its reasons, now and at a past moment', async () => {
+    const eve = await member('eve')
+    const [before] = await realm.asOwner(
+      sql`select to_char(clock_timestamp() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as at`,
+    )
+    await realm.asOwner(
+      sql`insert into freehold.overrides (id, user_id, permission, effect, scope) values (gen_random_uuid(), ${eve.id}, 'memo:burn', 'grant', 'department')`,
+    )
+    const burning = (answer: any) => answer.body.permissions.find(({ permission }: any) => permission === 'memo:burn')
+    const now = await held(bo, eve.id)
+    expect(burning(now)).toMatchObject({ scope: 'department', because: [{ kind: 'override' }] })
+    expect(now.trips).toBe(1)
+    expect(burning(await held(bo, eve.id, `?at=${before?.at}`))).toBeUndefined()
+    const past = await held(bo, eve.id, '?at=2001-01-01T00:00:00Z')
+    expect([past.body.roles, past.body.permissions]).toEqual([[], []])
+  })
+
+  it('is nobody else’s business, and told to oneself', async () => {
+    expect((await held(dee.token, dee.id)).status).toBe(200)
+    expect((await held(dee.token, cy.id)).body.code).toBe('not_found')
+    expect((await held(bo, crypto.randomUUID())).body.code).toBe('not_found')
+    expect((await held(outsider, cy.id)).body.code).toBe('token_wrong_tenant')
+  })
+
+  it('is recorded when somebody looks at another’s', async () => {
+    const count = async () =>
+      (
+        await realm.asOwner(
+          sql`select count(*)::integer as n from freehold.audit_log where activity_type = 'PERMISSIONS_READ' and resource_id = ${dee.id}`,
+        )
+      )[0]?.n
+    await held(dee.token, dee.id)
+    expect(await count()).toBe(0)
+    await held(bo, dee.id)
+    expect(await count()).toBe(1)
+  })
+
+  it.each(['2999-01-01T00:00:00Z', 'yesterday', '2026-13-01T00:00:00Z', ''])('is not told of %j', async (at) => {
+    const answer = await held(bo, cy.id, `?at=${encodeURIComponent(at)}`)
+    expect([answer.status, answer.body.code, answer.body.errors?.[0]?.pointer]).toEqual([400, 'invalid_request', '#/query/at'])
+  })
+})
+
+describe('who holds a permission', () => {
+  const holders = (token: string, name: string, query = '') =>
+    call('asked', `/api/v1/permissions/${encodeURIComponent(name)}/holders${query}`, { token })
+
+  it('is told with the scope, page after page', async () => {
+    const seen: any[] = []
+    let cursor: string | null = ''
+    do {
+      const answer: any = await holders(bo, 'memo:read', `?limit=1${cursor && `&cursor=${cursor}`}`)
+      expect(answer.status, JSON.stringify(answer.body)).toBe(200)
+      seen.push(...answer.body.data)
+      cursor = answer.body.next_cursor
+    } while (cursor)
+    expect(seen.map(({ username, scope }) => [username, scope]).sort()).toEqual([
+      ['bo', 'all'],
+      ['cy', 'team'],
+    ])
+  })
+
+  it('is refused to a member, and of what is not there', async () => {
+    expect((await holders(dee.token, 'memo:read')).body.code).toBe('forbidden')
+    expect((await holders(bo, 'memo:fly')).body.code).toBe('not_found')
+    expect((await holders(bo, 'memo:read', '?cursor=eyJ9.xxxxxxxxxxxxxxxxxxxxxx')).body.code).toBe('invalid_cursor')
+    expect((await holders(bo, 'memo:read', '?at=2999-01-01T00:00:00Z')).body.code).toBe('invalid_request')
+  })
+})
