@@ -1,0 +1,127 @@
+import { z } from '@hono/zod-openapi'
+import { room, route } from '../kernel/route.ts'
+import { etag } from '../kernel/wire.ts'
+import {
+  changeUnit,
+  createUnit,
+  getUnit,
+  listUnits,
+  NewUnit,
+  removeUnit,
+  replaceUnit,
+  Unit,
+  UnitList,
+  UnitPatch,
+  UnitQuery,
+} from './units.ts'
+
+const Id = z.object({ id: z.uuid() })
+
+/** Departments and teams, under /api/v1/units. */
+export const unitRoutes = room()
+
+unitRoutes.openapi(
+  route({
+    method: 'get',
+    path: '/',
+    summary: 'Units by name',
+    permission: 'unit:read',
+    trips: 1,
+    query: UnitQuery,
+    returns: { 200: UnitList },
+    problems: ['invalid_request', 'invalid_cursor'],
+  }),
+  async (c) => c.json(await listUnits(c.var.ctx, c.req.valid('query')), 200),
+)
+
+unitRoutes.openapi(
+  route({
+    method: 'post',
+    path: '/',
+    summary: 'Make a unit',
+    permission: 'unit:create',
+    trips: 1,
+    body: NewUnit,
+    returns: { 201: Unit },
+    problems: ['already_exists'],
+  }),
+  async (c) => {
+    const unit = await createUnit(c.var.ctx, c.req.valid('json'))
+    c.header('Location', `/api/v1/units/${unit.id}`)
+    c.header('ETag', etag(unit))
+    return c.json(unit, 201)
+  },
+)
+
+unitRoutes.openapi(
+  route({
+    method: 'get',
+    path: '/{id}',
+    summary: 'One unit',
+    permission: 'unit:read',
+    trips: 1,
+    params: Id,
+    returns: { 200: Unit },
+    problems: ['not_found'],
+  }),
+  async (c) => {
+    const unit = await getUnit(c.var.ctx, c.req.valid('param').id)
+    c.header('ETag', etag(unit))
+    return c.json(unit, 200)
+  },
+)
+
+unitRoutes.openapi(
+  route({
+    method: 'put',
+    path: '/{id}',
+    summary: 'Replace a unit',
+    permission: 'unit:update',
+    trips: 1,
+    params: Id,
+    body: NewUnit,
+    returns: { 200: Unit },
+    problems: ['not_found', 'already_exists', 'etag_mismatch'],
+  }),
+  async (c) => {
+    const unit = await replaceUnit(c.var.ctx, c.req.valid('param').id, c.req.valid('json'), c.req.header('If-Match'))
+    c.header('ETag', etag(unit))
+    return c.json(unit, 200)
+  },
+)
+
+unitRoutes.openapi(
+  route({
+    method: 'patch',
+    path: '/{id}',
+    summary: 'Change a unit (JSON merge patch; If-Match holds it to what was read)',
+    permission: 'unit:update',
+    trips: 1,
+    params: Id,
+    body: UnitPatch,
+    returns: { 200: Unit },
+    problems: ['not_found', 'already_exists', 'etag_mismatch'],
+  }),
+  async (c) => {
+    const unit = await changeUnit(c.var.ctx, c.req.valid('param').id, c.req.valid('json'), c.req.header('If-Match'))
+    c.header('ETag', etag(unit))
+    return c.json(unit, 200)
+  },
+)
+
+unitRoutes.openapi(
+  route({
+    method: 'delete',
+    path: '/{id}',
+    summary: 'Remove a unit that is empty',
+    permission: 'unit:delete',
+    trips: 1,
+    params: Id,
+    returns: { 204: null },
+    problems: ['not_found', 'in_use'],
+  }),
+  async (c) => {
+    await removeUnit(c.var.ctx, c.req.valid('param').id)
+    return c.body(null, 204)
+  },
+)

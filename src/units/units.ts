@@ -1,0 +1,125 @@
+/**
+ * The tree of departments and teams. Threat: whoever can move a unit, or turn its kind, changes how far those in it reach; two who act at once
+ * make a circle. Both are the database's to refuse (access.before_unit), as is what a scope lets be seen.
+ */
+import { z } from '@hono/zod-openapi'
+import { type SQL, sql } from 'drizzle-orm'
+import type { Ctx } from '../kernel/context.ts'
+import { Page, paged, pageOf, readCursor } from '../kernel/cursor.ts'
+import { brokenConstraint } from '../kernel/db.ts'
+import { invalid, Problem } from '../kernel/problem.ts'
+import { matches, rfc3339, rowsOf, unchanged } from '../kernel/wire.ts'
+
+export const Unit = z
+  .object({
+    id: z.uuid(),
+    kind: z.enum(['department', 'team']),
+    name: z.string(),
+    parent_id: z.uuid().nullable(),
+    created_at: z.iso.datetime(),
+    updated_at: z.iso.datetime(),
+  })
+  .openapi('Unit')
+type UnitWire = z.infer<typeof Unit>
+
+const Name = z
+  .string()
+  .normalize('NFC')
+  .trim()
+  .min(1)
+  .max(120)
+  .regex(/^[^\p{Cc}\p{Cs}]*$/u, 'must be text without control characters')
+
+export const NewUnit = z
+  .object({ kind: Unit.shape.kind, name: Name, parent_id: z.uuid().nullable().optional() })
+  .openapi('NewUnit')
+export const UnitPatch = NewUnit.partial().openapi('UnitPatch')
+export const UnitList = pageOf(Unit).openapi('UnitList')
+/** `parent_id=null`: those at the top. */
+export const UnitQuery = Page.extend({
+  parent_id: z.union([z.uuid(), z.literal('null')]).optional(),
+  kind: Unit.shape.kind.optional(),
+  search: Name.optional(),
+})
+
+const shown = sql`u.id, u.kind, u.name, u.parent_id, ${rfc3339('u.created_at')} as created_at, ${rfc3339('u.updated_at')} as updated_at`
+const one = (id: string) => sql`select ${shown} from freehold.units u where u.id = ${id}`
+
+function found(result: unknown): UnitWire {
+  const [unit] = rowsOf<UnitWire>(result)
+  if (!unit) throw new Problem('not_found')
+  return unit
+}
+
+function told(error: unknown): never {
+  const broken = brokenConstraint(error)
+  if (broken === 'units_name' || broken === 'units_root_name') {
+    const errors = [{ pointer: '#/name', detail: 'is taken there' }]
+    throw new Problem('already_exists', 'A unit in the same place has this name already.', { errors, cause: error })
+  }
+  if (broken === 'units_parent_id_units_id_fk') throw invalid('parent_id', 'is not a unit that you reach')
+  throw error
+}
+
+/**
+ * Units by name, those that the caller reaches and their own. One round trip; `unit:read`. `search` is the beginning of a name, in any case
+ * of letters. Fails with invalid_cursor.
+ */
+export async function listUnits(ctx: Ctx, query: z.infer<typeof UnitQuery>): Promise<z.infer<typeof UnitList>> {
+  const { limit, cursor, parent_id, kind, search } = query
+  const after = await readCursor(ctx.realm, 'units', cursor)
+  const conditions = [
+    ...(after ? [sql`(u.name, u.id) > (${after[0]}::text, ${after[1]}::uuid)`] : []),
+    ...(parent_id === undefined ? [] : [parent_id === 'null' ? sql`u.parent_id is null` : sql`u.parent_id = ${parent_id}`]),
+    ...(kind === undefined ? [] : [sql`u.kind = ${kind}`]),
+    ...(search === undefined ? [] : [sql`starts_with(lower(u.name), lower(${search}::text))`]),
+  ]
+  const where = conditions.length ? sql`where ${sql.join(conditions, sql` and `)}` : sql``
+  const [result] = await ctx.run(
+    ctx.db.execute(sql`select ${shown} from freehold.units u ${where} order by u.name, u.id limit ${limit + 1}`),
+  )
+  return paged(ctx.realm, 'units', rowsOf<UnitWire>(result), limit, (row) => [row.name, row.id])
+}
+
+/** One unit. One round trip; `unit:read`. Fails with not_found, also for one that the caller does not reach. */
+export const getUnit = async (ctx: Ctx, id: string): Promise<UnitWire> => found((await ctx.run(ctx.db.execute(one(id))))[0])
+
+/**
+ * Makes a unit, below scope `all` under one that the caller reaches. One round trip; `unit:create`. Fails with already_exists, invalid_request
+ * (a parent that is not there, out of reach, or a team for a department), forbidden (at the top).
+ */
+export async function createUnit(ctx: Ctx, { kind, name, parent_id = null }: z.infer<typeof NewUnit>): Promise<UnitWire> {
+  const id = crypto.randomUUID()
+  const insert = sql`insert into freehold.units (id, kind, name, parent_id) values (${id}, ${kind}, ${name}, ${parent_id})`
+  const [, result] = await ctx.run(ctx.db.execute(insert), ctx.db.execute(one(id))).catch(told)
+  return found(result)
+}
+
+/**
+ * Changes what is named. One round trip; `unit:update`. Fails with not_found, etag_mismatch, already_exists, invalid_request (a circle, a
+ * department under a team, a parent out of reach), forbidden (another kind, or to the top, below scope `all`).
+ */
+export async function changeUnit(ctx: Ctx, id: string, wanted: z.infer<typeof UnitPatch>, ifMatch?: string): Promise<UnitWire> {
+  const assignments: SQL[] = Object.entries(wanted).map(([column, value]) => sql`${sql.identifier(column)} = ${value}`)
+  const update = sql`update freehold.units u set ${sql.join(assignments.length ? assignments : [sql`name = u.name`], sql`, `)}
+    where u.id = ${id} and ${matches('u.updated_at', ifMatch)} returning u.id`
+  const [changed, result] = await ctx.run(ctx.db.execute(update), ctx.db.execute(one(id))).catch(told)
+  const unit = found(result)
+  if (rowsOf(changed).length === 0) throw unchanged(unit, ifMatch)
+  return unit
+}
+
+/** Replaces a unit; without a parent it stands at the top. One round trip; `unit:update`. Fails as changeUnit does. */
+export const replaceUnit = (ctx: Ctx, id: string, { kind, name, parent_id = null }: z.infer<typeof NewUnit>, ifMatch?: string) =>
+  changeUnit(ctx, id, { kind, name, parent_id }, ifMatch)
+
+/** Removes a unit that is empty. One round trip; `unit:delete`. Fails with not_found, in_use naming what is in it, forbidden (seen, not reached). */
+export async function removeUnit(ctx: Ctx, id: string): Promise<void> {
+  const remove = sql`delete from freehold.units u where u.id = ${id} returning u.id`
+  const [removed, left] = await ctx.run(ctx.db.execute(remove), ctx.db.execute(one(id))).catch((error: unknown) => {
+    const broken = brokenConstraint(error)
+    const within = broken === 'users_unit_id_units_id_fk' ? 'users' : broken === 'units_parent_id_units_id_fk' ? 'units' : null
+    throw within ? new Problem('in_use', `There are ${within} in it.`, { cause: error }) : error
+  })
+  if (rowsOf(removed).length === 0) throw unchanged(found(left))
+}

@@ -1,0 +1,134 @@
+/**
+ * Making and changing people. Threat: somebody who changes more of a person than they may, or reaches further by it. What a permission and its
+ * scope let be changed, where people may be moved, and that superiors do not run in a circle, the database decides (access.before_user).
+ */
+import { z } from '@hono/zod-openapi'
+import { type SQL, sql } from 'drizzle-orm'
+import { usernameFrom } from '../access/seed.ts'
+import type { Ctx } from '../kernel/context.ts'
+import { brokenConstraint } from '../kernel/db.ts'
+import { Line, Moment, Text } from '../kernel/fields.ts'
+import { generatePassword, hash, weaknesses } from '../kernel/password.ts'
+import { invalid, Problem } from '../kernel/problem.ts'
+import { matches, rowsOf, unchanged } from '../kernel/wire.ts'
+import { Email, Locale, Preferences, TimeZone, Username } from './fields.ts'
+import { found, one, User, type UserWire } from './users.ts'
+
+/** What may be left out; null is as if it were. */
+const Optional = z
+  .object({
+    given_name: Line(255).nullable(),
+    family_name: Line(255).nullable(),
+    phone: Line(32).nullable(),
+    unit_id: z.uuid().nullable(),
+    manager_id: z.uuid().nullable(),
+    designation: Line(120).nullable(),
+    description: Text(140).nullable(),
+    locale: Locale.nullable(),
+    timezone: TimeZone.nullable(),
+    preferences: Preferences.nullable(),
+    joined_at: Moment.nullable(),
+    terminated_at: Moment.nullable(),
+  })
+  .partial()
+
+const Role = Text(64)
+
+export const NewUser = Optional.omit({ terminated_at: true })
+  .extend({
+    email: Email,
+    username: Username.optional(),
+    role: Role.optional(),
+    password: z.string().min(1).max(1024).optional(),
+  })
+  .openapi('NewUser')
+export const MadeUser = User.extend({ initial_password: z.string().optional() }).openapi('MadeUser')
+/** All that can be edited: what is left out becomes null, or what it is for a new person. */
+export const UserReplacement = Optional.extend({ email: Email, username: Username, role: Role }).openapi('UserReplacement')
+/** A JSON merge patch (RFC 7396). */
+export const UserPatch = Optional.extend({ email: Email, username: Username, role: Role }).partial().openapi('UserPatch')
+
+const DEFAULTS: Partial<Record<string, unknown>> = { locale: 'en', timezone: 'UTC', preferences: {} }
+
+/** The value of a column as a statement takes it: absent and null are the column's default. */
+function stored(column: string, given: unknown): SQL {
+  const value = given ?? DEFAULTS[column] ?? null
+  return sql`${column === 'preferences' ? JSON.stringify(value) : value}`
+}
+
+/** Says what a change broke in words of the field that is wrong. */
+function told(error: unknown): never {
+  const taken = (field: string) => {
+    const errors = [{ pointer: `#/${field}`, detail: 'is taken' }]
+    return new Problem('already_exists', `Somebody has this ${field} already.`, { errors, cause: error })
+  }
+  const broken = brokenConstraint(error)
+  if (broken === 'users_email' || broken === 'users_username') throw taken(broken.slice('users_'.length))
+  if (broken === 'users_unit_id_units_id_fk') throw invalid('unit_id', 'is not a unit that you reach')
+  if (broken === 'users_manager_id_users_id_fk') throw invalid('manager_id', 'is not a person whom you reach')
+  throw error
+}
+
+/**
+ * Makes a person with a first password, which they must change. One round trip; `user:create`, below scope `all` in units that the caller
+ * reaches. Without a password one is generated and is in the answer this once. Fails with already_exists naming the field, invalid_request
+ * (also for a unit or manager out of reach), forbidden (a role that the caller may not hand out), limit_reached.
+ */
+export async function createUser(ctx: Ctx, wanted: z.infer<typeof NewUser>): Promise<z.infer<typeof MadeUser>> {
+  const { email, username = usernameFrom(email), role, password = generatePassword(), ...optional } = wanted
+  const { given_name = null, family_name = null } = optional
+  const weak = weaknesses(password, { email, username, given_name, family_name })
+  if (wanted.password !== undefined && weak.length)
+    throw new Problem('invalid_request', undefined, { errors: weak.map((detail) => ({ pointer: '#/password', detail })) })
+  const id = crypto.randomUUID()
+  const columns = Object.keys(Optional.omit({ terminated_at: true }).shape)
+  const values = columns.map((column) => stored(column, optional[column as keyof typeof optional]))
+  const insert = sql`insert into freehold.users (id, email, username, must_change_password, role, ${sql.raw(columns.join(', '))})
+    values (${id}, ${email}, ${username}, true, coalesce(${role ?? null}, (select r.name from freehold.roles r where r.is_fallback)), ${sql.join(values, sql`, `)})`
+  const first = sql`select access.first_password(${id}, ${await hash(password)})`
+  const [, , result] = await ctx.run(ctx.db.execute(insert), ctx.db.execute(first), ctx.db.execute(one(id))).catch(told)
+  return { ...found(result), ...(wanted.password === undefined && { initial_password: password }) }
+}
+
+/** One round trip: changes a person who is as they were read, and reads them again. Fails with not_found, etag_mismatch. */
+async function change(ctx: Ctx, id: string, assignments: SQL[], ifMatch?: string): Promise<UserWire> {
+  const update = sql`update freehold.users u set ${sql.join(assignments, sql`, `)} where u.id = ${id} and ${matches('u.updated_at', ifMatch)} returning u.id`
+  const [changed, result] = await ctx.run(ctx.db.execute(update), ctx.db.execute(one(id))).catch(told)
+  const user = found(result)
+  if (rowsOf(changed).length === 0) throw unchanged(user, ifMatch)
+  return user
+}
+
+const set = (column: string, value: SQL) => sql`${sql.identifier(column)} = ${value}`
+
+/** Replaces all that can be edited. One round trip; `user:update`. Fails as patchUser does. */
+export async function replaceUser(
+  ctx: Ctx,
+  id: string,
+  wanted: z.infer<typeof UserReplacement>,
+  ifMatch?: string,
+): Promise<UserWire> {
+  const columns = Object.keys(UserReplacement.shape) as (keyof typeof wanted)[]
+  const assignments = columns.map((column) => set(column, stored(column, wanted[column])))
+  return change(ctx, id, assignments, ifMatch)
+}
+
+/**
+ * Changes what is named, preferences key by key. One round trip; `user:update`. Fails with not_found, etag_mismatch, already_exists,
+ * invalid_request, forbidden (a role, a unit or a superior of their own, by who reaches no further; moving somebody out of reach).
+ */
+export async function patchUser(ctx: Ctx, id: string, patch: z.infer<typeof UserPatch>, ifMatch?: string): Promise<UserWire> {
+  const assignments = Object.entries(patch).map(([column, value]) =>
+    column === 'preferences' && value !== null
+      ? set(column, sql`access.merged(u.preferences, ${JSON.stringify(value)}::jsonb)`)
+      : set(column, stored(column, value)),
+  )
+  return change(ctx, id, assignments.length ? assignments : [sql`description = u.description`], ifMatch)
+}
+
+/**
+ * Switches a person on or off; off ends their sessions. One round trip; `user:update`, or `user:delete` for off. Again is no failure. Fails
+ * with not_found, illegal_state (oneself, or the last who is administrator), forbidden.
+ */
+export const setActive = (ctx: Ctx, id: string, is_active: boolean): Promise<UserWire> =>
+  change(ctx, id, [sql`is_active = ${is_active}`])

@@ -1,0 +1,186 @@
+import { z } from '@hono/zod-openapi'
+import { Page } from '../kernel/cursor.ts'
+import { Problem } from '../kernel/problem.ts'
+import { room, route } from '../kernel/route.ts'
+import { etag } from '../kernel/wire.ts'
+import { createUser, MadeUser, NewUser, patchUser, replaceUser, setActive, UserPatch, UserReplacement } from './changes.ts'
+import { ReportList, ReportQuery, reports, sessionsOf, UserSessionList } from './reports.ts'
+import { getMe, getUser, listUsers, User, UserList, UserQuery } from './users.ts'
+
+const Id = z.object({ id: z.uuid() })
+
+/** The people of a tenant, under /api/v1/users. */
+export const userRoutes = room()
+
+userRoutes.openapi(
+  route({
+    method: 'get',
+    path: '/',
+    summary: 'People whom the caller reaches',
+    permission: 'user:read',
+    trips: 1,
+    query: UserQuery,
+    returns: { 200: UserList },
+    problems: ['invalid_request', 'invalid_cursor'],
+  }),
+  async (c) => c.json(await listUsers(c.var.ctx, c.req.valid('query')), 200),
+)
+
+userRoutes.openapi(
+  route({
+    method: 'post',
+    path: '/',
+    summary: 'Make a person',
+    permission: 'user:create',
+    trips: 1,
+    body: NewUser,
+    returns: { 201: MadeUser },
+    problems: ['already_exists', 'limit_reached'],
+  }),
+  async (c) => {
+    const user = await createUser(c.var.ctx, c.req.valid('json'))
+    c.header('Location', `/api/v1/users/${user.id}`)
+    c.header('ETag', etag(user))
+    return c.json(user, 201)
+  },
+)
+
+userRoutes.openapi(
+  route({ method: 'get', path: '/me', summary: 'The caller', permission: null, trips: 1, returns: { 200: User } }),
+  async (c) => {
+    const user = await getMe(c.var.ctx)
+    c.header('ETag', etag(user))
+    return c.json(user, 200)
+  },
+)
+
+// `me` is no id: it is read here, and changed under the id.
+userRoutes.on(['POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'], '/me', () => {
+  throw new Problem('method_not_allowed', undefined, { headers: { Allow: 'GET, HEAD' } })
+})
+
+userRoutes.openapi(
+  route({
+    method: 'get',
+    path: '/{id}',
+    summary: 'One person',
+    permission: 'user:read',
+    trips: 1,
+    params: Id,
+    returns: { 200: User },
+    problems: ['not_found'],
+  }),
+  async (c) => {
+    const user = await getUser(c.var.ctx, c.req.valid('param').id)
+    c.header('ETag', etag(user))
+    return c.json(user, 200)
+  },
+)
+
+userRoutes.openapi(
+  route({
+    method: 'put',
+    path: '/{id}',
+    summary: 'Replace all that can be edited of a person',
+    permission: 'user:update',
+    trips: 1,
+    params: Id,
+    body: UserReplacement,
+    returns: { 200: User },
+    problems: ['not_found', 'already_exists', 'etag_mismatch', 'limit_reached'],
+  }),
+  async (c) => {
+    const user = await replaceUser(c.var.ctx, c.req.valid('param').id, c.req.valid('json'), c.req.header('If-Match'))
+    c.header('ETag', etag(user))
+    return c.json(user, 200)
+  },
+)
+
+userRoutes.openapi(
+  route({
+    method: 'patch',
+    path: '/{id}',
+    summary: 'Change a person (JSON merge patch; If-Match holds it to what was read)',
+    permission: 'user:update',
+    trips: 1,
+    params: Id,
+    body: UserPatch,
+    returns: { 200: User },
+    problems: ['not_found', 'already_exists', 'etag_mismatch', 'limit_reached'],
+  }),
+  async (c) => {
+    const user = await patchUser(c.var.ctx, c.req.valid('param').id, c.req.valid('json'), c.req.header('If-Match'))
+    c.header('ETag', etag(user))
+    return c.json(user, 200)
+  },
+)
+
+userRoutes.openapi(
+  route({
+    method: 'delete',
+    path: '/{id}',
+    summary: 'Deactivate a person: their sessions end, what they did stays',
+    permission: 'user:delete',
+    trips: 1,
+    params: Id,
+    returns: { 204: null },
+    problems: ['not_found', 'illegal_state'],
+  }),
+  async (c) => {
+    await setActive(c.var.ctx, c.req.valid('param').id, false)
+    return c.body(null, 204)
+  },
+)
+
+for (const [verb, is_active, summary] of [
+  ['deactivate', false, 'Deactivate a person: their sessions end'],
+  ['reactivate', true, 'Let a person in again'],
+] as const) {
+  userRoutes.openapi(
+    route({
+      method: 'post',
+      path: `/{id}/${verb}`,
+      summary,
+      permission: 'user:update',
+      trips: 1,
+      params: Id,
+      returns: { 200: User },
+      problems: ['not_found', 'illegal_state'],
+    }),
+    async (c) => {
+      const user = await setActive(c.var.ctx, c.req.valid('param').id, is_active)
+      c.header('ETag', etag(user))
+      return c.json(user, 200)
+    },
+  )
+}
+
+userRoutes.openapi(
+  route({
+    method: 'get',
+    path: '/{id}/reports',
+    summary: 'Who has this person for a manager; deep=true: the whole tree',
+    permission: 'user:read',
+    trips: 1,
+    params: Id,
+    query: ReportQuery,
+    returns: { 200: ReportList },
+    problems: ['not_found', 'invalid_cursor'],
+  }),
+  async (c) => c.json(await reports(c.var.ctx, c.req.valid('param').id, c.req.valid('query')), 200),
+)
+
+userRoutes.openapi(
+  route({
+    method: 'get',
+    path: '/{id}/sessions',
+    summary: 'Where a person is logged in',
+    permission: 'session:read',
+    trips: 1,
+    params: Id,
+    query: Page,
+    returns: { 200: UserSessionList },
+    problems: ['not_found', 'invalid_cursor'],
+  }),
+  async (c) => c.json(await sessionsOf(c.var.ctx, c.req.valid('param').id, c.req.valid('query')), 200),
+)

@@ -1,0 +1,132 @@
+/**
+ * People: what the wire shows of them, and reading them. Threat: a list that shows people whom the caller does not reach. Row level security
+ * holds the scope; `reached` lets the same statement walk an index at every scope.
+ */
+import { z } from '@hono/zod-openapi'
+import { type SQL, sql } from 'drizzle-orm'
+import type { Ctx } from '../kernel/context.ts'
+import { Page, paged, pageOf, readCursor } from '../kernel/cursor.ts'
+import { Text } from '../kernel/fields.ts'
+import { invalid, Problem } from '../kernel/problem.ts'
+import { reached } from '../kernel/reach.ts'
+import { rfc3339, rowsOf } from '../kernel/wire.ts'
+
+export const User = z
+  .object({
+    id: z.uuid(),
+    username: z.string(),
+    email: z.string(),
+    email_verified: z.boolean(),
+    given_name: z.string().nullable(),
+    family_name: z.string().nullable(),
+    phone: z.string().nullable(),
+    phone_verified: z.boolean(),
+    role: z.string().nullable(),
+    roles: z.array(z.string()),
+    unit_id: z.uuid().nullable(),
+    manager_id: z.uuid().nullable(),
+    designation: z.string().nullable(),
+    description: z.string().nullable(),
+    is_active: z.boolean(),
+    must_change_password: z.boolean(),
+    locale: z.string(),
+    timezone: z.string(),
+    preferences: z.record(z.string(), z.unknown()),
+    joined_at: z.iso.datetime().nullable(),
+    terminated_at: z.iso.datetime().nullable(),
+    created_at: z.iso.datetime(),
+    updated_at: z.iso.datetime(),
+  })
+  .openapi('User')
+export type UserWire = z.infer<typeof User>
+
+export const UserList = pageOf(User).openapi('UserList')
+
+const SORTS = ['username', '-username', 'email', '-email', 'name', '-name', 'created_at', '-created_at'] as const
+
+export const UserQuery = Page.extend({
+  sort: z.enum(SORTS).default('username'),
+  search: Text(255).optional(),
+  role: Text(64).optional(),
+  unit_id: z.uuid().optional(),
+  status: z.enum(['active', 'inactive']).optional(),
+})
+type Query = z.infer<typeof UserQuery>
+
+/** What the wire shows of `freehold.users u`, but for the roles. */
+export const shown = sql`u.id, u.username, u.email, u.email_verified, u.given_name, u.family_name, u.phone, u.phone_verified, u.role, u.unit_id, u.manager_id,
+  u.designation, u.description, u.is_active, u.must_change_password, u.locale, u.timezone, u.preferences, ${rfc3339('u.joined_at')} as joined_at,
+  ${rfc3339('u.terminated_at')} as terminated_at, ${rfc3339('u.created_at')} as created_at, ${rfc3339('u.updated_at')} as updated_at`
+
+/** The names of the roles that are assigned now to the person whose id is given. */
+export const rolesOf = (
+  id: SQL,
+) => sql`(select coalesce(jsonb_agg(distinct r.name order by r.name), '[]') from freehold.user_roles ur join freehold.roles r on r.id = ur.role_id
+  where ur.user_id = ${id} and r.is_active and ur.starts_at <= now() and (ur.ends_at is null or ur.ends_at > now())) as roles`
+
+/** One person, if they are reached. */
+export const one = (id: SQL | string) => sql`select ${shown}, ${rolesOf(sql`u.id`)} from freehold.users u where u.id = ${id}`
+
+/** The one person of an answer. Fails with not_found. */
+export function found(result: unknown): UserWire {
+  const [user] = rowsOf<UserWire>(result)
+  if (!user) throw new Problem('not_found')
+  return user
+}
+
+/** One person. One round trip; `user:read`. Fails with not_found, also for whom the caller does not reach. */
+export const getUser = async (ctx: Ctx, id: string): Promise<UserWire> => found((await ctx.run(ctx.db.execute(one(id))))[0])
+
+/** The caller, as others see them. One round trip; no permission. */
+export const getMe = async (ctx: Ctx): Promise<UserWire> =>
+  found((await ctx.run(ctx.db.execute(one(sql`(select access.principal())`))))[0])
+
+/** Greater than every character of a text: where the range of a prefix ends. */
+const LAST = '\u{10FFFF}'
+
+/** The statement of a page: one row more than is shown, each with what it is sorted by. `after` is the last row of the page before. */
+export function listed({ sort, search, role, unit_id, status, limit }: Omit<Query, 'cursor'>, after: string[] | null): SQL {
+  const key = sort.replace('-', '') as 'username' | 'email' | 'name' | 'created_at'
+  const [way, beyond] = sort.startsWith('-') ? [sql.raw('desc'), sql.raw('<')] : [sql.raw('asc'), sql.raw('>')]
+  const column = sql.raw(key === 'created_at' ? 'u.created_at' : `u.${key} collate "C"`)
+  const [value = '', id = ''] = after ?? []
+  // A person's name is folded by the database, the others before they are stored; a search is folded likewise.
+  const prefix = key === 'name' ? sql`lower(${search}::text)` : sql`${search?.normalize('NFKC').toLowerCase()}::text`
+  const conditions = [
+    ...(after
+      ? [sql`(${column}, u.id) ${beyond} (${value}::${sql.raw(key === 'created_at' ? 'timestamptz' : 'text')}, ${id}::uuid)`]
+      : []),
+    ...(search === undefined ? [] : [sql`${column} >= ${prefix} and ${column} < ${prefix} || ${LAST}`]),
+    ...(role === undefined ? [] : [sql`u.role = ${role}`]),
+    ...(unit_id === undefined ? [] : [sql`u.unit_id = ${unit_id}`]),
+    ...(status === undefined ? [] : [status === 'active' ? sql`u.is_active` : sql`not u.is_active`]),
+  ]
+  const page = reached({
+    columns: sql`${shown}, u.name`,
+    from: sql`freehold.users u`,
+    owner: sql`u.id`,
+    unit: sql`u.unit_id`,
+    where: conditions.length ? sql.join(conditions, sql` and `) : sql`true`,
+    order: sql`${column} ${way}, u.id ${way}`,
+    sorted: sql`page.${sql.raw(key)} collate "C" ${way}, page.id ${way}`,
+    limit: limit + 1,
+  })
+  // The roles of who is shown, and of nobody else.
+  return sql`select page.*, ${rolesOf(sql`page.id`)} from (${page}) page order by page.${sql.raw(key)} collate "C" ${way}, page.id ${way}`
+}
+
+/**
+ * A page of the people whom the caller reaches. One round trip; `user:read`. `search` is the beginning of what the list is sorted by, in any
+ * case of letters. Fails with invalid_request for a search in a list by time, invalid_cursor.
+ */
+export async function listUsers(ctx: Ctx, { cursor, ...query }: Query): Promise<z.infer<typeof UserList>> {
+  const { sort, search, limit } = query
+  if (search !== undefined && sort.endsWith('created_at'))
+    throw invalid('query/search', 'a list sorted by created_at has no search')
+  const after = await readCursor(ctx.realm, `users:${sort}`, cursor)
+  const [result] = await ctx.run(ctx.db.execute(listed(query, after)))
+  const rows = rowsOf<UserWire & { name: string }>(result)
+  const key = sort.replace('-', '') as 'username' | 'email' | 'name' | 'created_at'
+  const { data, next_cursor } = await paged(ctx.realm, `users:${sort}`, rows, limit, (row) => [row[key], row.id])
+  return { data: data.map(({ name: _, ...user }) => user), next_cursor }
+}
