@@ -1,0 +1,162 @@
+import { z } from '@hono/zod-openapi'
+import { type SQL, sql } from 'drizzle-orm'
+import type { Ctx } from '../kernel/context.ts'
+import { Page, paged, pageOf, readCursor } from '../kernel/cursor.ts'
+import { Line, Moment } from '../kernel/fields.ts'
+import { Problem } from '../kernel/problem.ts'
+import { rfc3339, rowsOf } from '../kernel/wire.ts'
+import { PermissionName } from '../roles/wire.ts'
+
+const State = z.enum(['pending', 'active', 'scheduled', 'rejected', 'revoked', 'ended'])
+
+export const NewDelegation = z
+  .object({
+    delegate_id: z.uuid(),
+    role_id: z.uuid().optional(),
+    permissions: z.array(PermissionName).min(1).max(100).optional(),
+    starts_at: Moment.optional(),
+    ends_at: Moment,
+    reason: Line(500).optional(),
+  })
+  .refine((d) => (d.role_id === undefined) !== (d.permissions === undefined), {
+    message: 'name either role_id or permissions',
+    path: ['permissions'],
+  })
+  .openapi('NewDelegation')
+
+export const Delegation = z
+  .object({
+    id: z.uuid(),
+    delegator_id: z.uuid(),
+    delegate_id: z.uuid(),
+    role_id: z.uuid().nullable(),
+    permissions: z.array(z.string()).nullable(),
+    starts_at: z.iso.datetime(),
+    ends_at: z.iso.datetime(),
+    reason: z.string().nullable(),
+    state: State,
+    decided_by: z.uuid().nullable(),
+    decided_at: z.iso.datetime().nullable(),
+    revoked_at: z.iso.datetime().nullable(),
+    created_at: z.iso.datetime(),
+  })
+  .openapi('Delegation')
+export const DelegationList = pageOf(Delegation).openapi('DelegationList')
+export const DelegationQuery = Page.extend({
+  state: State.optional(),
+  delegator_id: z.uuid().optional(),
+  delegate_id: z.uuid().optional(),
+})
+
+export const SubstituteQuery = z.object({ user_id: z.uuid().optional(), permission: PermissionName })
+export const Substitute = z
+  .object({
+    user_id: z.uuid(),
+    acting_user_id: z.uuid().nullable(),
+    chain: z.array(z.object({ delegation_id: z.uuid(), from: z.uuid(), to: z.uuid() })),
+  })
+  .openapi('Substitute')
+
+type Wire = z.infer<typeof Delegation>
+
+const state = sql`case when d.revoked_at is not null then 'revoked' when d.decision = 'rejected' then 'rejected' when d.ends_at <= now() then 'ended'
+  when d.decision is null then 'pending' when d.starts_at > now() then 'scheduled' else 'active' end`
+
+const shown = sql`d.id, d.delegator_id, d.delegate_id, d.role_id,
+  case when d.role_id is null then (select jsonb_agg(p.permission order by p.permission collate "C") from freehold.delegation_permissions p where p.delegation_id = d.id) end as permissions,
+  ${rfc3339('d.starts_at')} as starts_at, ${rfc3339('d.ends_at')} as ends_at, d.reason, ${state} as state, d.decided_by,
+  ${rfc3339('d.decided_at')} as decided_at, ${rfc3339('d.revoked_at')} as revoked_at, ${rfc3339('d.created_at')} as created_at`
+
+const one = (ctx: Ctx, id: string) => ctx.db.execute(sql`select ${shown} from freehold.delegations d where d.id = ${id}`)
+
+/**
+ * The caller lets somebody act for them, with a role or some permissions, for a time. One round trip; `delegation:create`. It is pending where
+ * the tenant wants delegations approved. Fails with forbidden (what the caller does not hold themselves), invalid_request.
+ */
+export async function createDelegation(ctx: Ctx, wanted: z.infer<typeof NewDelegation>): Promise<Wire> {
+  const id = crypto.randomUUID()
+  const { delegate_id, role_id, permissions, starts_at, ends_at, reason } = wanted
+  const names = JSON.stringify([...new Set(permissions)])
+  const [, , result] = await ctx.run(
+    ctx.db.execute(sql`insert into freehold.delegations (id, delegator_id, delegate_id, role_id, starts_at, ends_at, reason)
+      values (${id}, (select access.principal()), ${delegate_id}, ${role_id ?? null}::uuid, coalesce(${starts_at ?? null}::timestamptz, now()), ${ends_at}::timestamptz, ${reason ?? null})`),
+    ctx.db.execute(sql`insert into freehold.delegation_permissions (delegation_id, permission)
+      select ${id}::uuid, p.name from jsonb_array_elements_text(${names}::jsonb) as p (name)`),
+    one(ctx, id),
+  )
+  return oneOf(result)
+}
+
+/**
+ * Delegations, newest first: the caller's own, as either of the two, and those that they reach. One round trip; `delegation:read`. Fails with
+ * invalid_cursor.
+ */
+export async function listDelegations(ctx: Ctx, query: z.infer<typeof DelegationQuery>): Promise<z.infer<typeof DelegationList>> {
+  const { limit, delegator_id, delegate_id } = query
+  const [at, id] = (await readCursor(ctx.realm, 'delegations', query.cursor)) ?? []
+  // One branch for each way to reach a row, so that each is found by its own index.
+  const rows = (from: SQL, reached: SQL) => sql`(select d.* from ${from} where ${reached}
+    ${delegator_id === undefined ? sql`` : sql`and d.delegator_id = ${delegator_id}`}
+    ${delegate_id === undefined ? sql`` : sql`and d.delegate_id = ${delegate_id}`}
+    ${query.state === undefined ? sql`` : sql`and ${state} = ${query.state}`}
+    ${at === undefined ? sql`` : sql`and (d.created_at, d.id) < (${at}::timestamptz, ${id}::uuid)`}
+    order by d.created_at desc, d.id desc limit ${limit + 1})`
+  const some = sql`(select access.scope()) <> 'all'`
+  const [result] = await ctx.run(
+    ctx.db.execute(sql`select ${shown} from (
+        ${rows(sql`freehold.delegations d`, sql`(select access.scope()) = 'all'`)}
+        union ${rows(sql`freehold.delegations d`, sql`${some} and d.delegator_id = any ((select access.owners())::uuid[])`)}
+        union ${rows(sql`freehold.delegations d`, sql`${some} and d.delegate_id = (select access.principal())`)}
+        union ${rows(sql`freehold.users u join freehold.delegations d on d.delegator_id = u.id`, sql`${some} and u.unit_id = any ((select access.units())::uuid[])`)}
+      ) d order by d.created_at desc, d.id desc limit ${limit + 1}`),
+  )
+  return paged(ctx.realm, 'delegations', rowsOf<Wire>(result), limit, (row) => [row.created_at, row.id])
+}
+
+/** One delegation. One round trip; `delegation:read`. Fails with not_found. */
+export async function getDelegation(ctx: Ctx, id: string): Promise<Wire> {
+  const [result] = await ctx.run(one(ctx, id))
+  return oneOf(result)
+}
+
+/**
+ * Approves or rejects a delegation that is pending. One round trip; `delegation:approve`. Fails with not_found, forbidden (who is one of the
+ * two), illegal_state (it was decided, or is over).
+ */
+export const decideDelegation = (ctx: Ctx, id: string, decision: 'approved' | 'rejected') =>
+  changed(ctx, id, sql`decision = ${decision}, decided_at = now(), decided_by = (select access.principal())`)
+
+/** Takes a delegation back. One round trip; `delegation:update`. Fails with not_found, forbidden (who is not the delegator), illegal_state (it is over). */
+export const revokeDelegation = (ctx: Ctx, id: string) => changed(ctx, id, sql`revoked_at = now()`)
+
+async function changed(ctx: Ctx, id: string, sets: SQL): Promise<Wire> {
+  const [changes, result] = await ctx.run(
+    ctx.db.execute(sql`update freehold.delegations d set ${sets} where d.id = ${id} returning d.id`),
+    one(ctx, id),
+  )
+  const delegation = oneOf(result)
+  // Seen but not changed: it is not theirs to change.
+  if (!rowsOf(changes).length) throw new Problem('forbidden')
+  return delegation
+}
+
+/**
+ * Who acts now for a person (the caller, when nobody is named) with a permission, along the delegations in force. One round trip;
+ * `delegation:read`. Fails with not_found (nobody whom the caller reaches), invalid_request (no such permission).
+ */
+export async function substitute(ctx: Ctx, query: z.infer<typeof SubstituteQuery>): Promise<z.infer<typeof Substitute>> {
+  const [result] = await ctx.run(
+    ctx.db.execute(
+      sql`select access.substitute(coalesce(${query.user_id ?? null}::uuid, access.principal()), ${query.permission}) as found`,
+    ),
+  )
+  const found = rowsOf<{ found: z.infer<typeof Substitute> | null }>(result)[0]?.found
+  if (!found) throw new Problem('not_found')
+  return found
+}
+
+function oneOf(result: unknown): Wire {
+  const [row] = rowsOf<Wire>(result)
+  if (!row) throw new Problem('not_found')
+  return row
+}

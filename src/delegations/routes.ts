@@ -1,0 +1,113 @@
+import { z } from '@hono/zod-openapi'
+import { room, route } from '../kernel/route.ts'
+import {
+  createDelegation,
+  Delegation,
+  DelegationList,
+  DelegationQuery,
+  decideDelegation,
+  getDelegation,
+  listDelegations,
+  NewDelegation,
+  revokeDelegation,
+  Substitute,
+  SubstituteQuery,
+  substitute,
+} from './delegations.ts'
+
+const Id = z.object({ id: z.uuid() })
+
+/** Acting for one another, under /api/v1/delegations. */
+export const delegationRoutes = room()
+
+delegationRoutes.openapi(
+  route({
+    method: 'get',
+    path: '/',
+    summary: 'Delegations, newest first',
+    permission: 'delegation:read',
+    trips: 1,
+    query: DelegationQuery,
+    returns: { 200: DelegationList },
+    problems: ['invalid_cursor'],
+  }),
+  async (c) => c.json(await listDelegations(c.var.ctx, c.req.valid('query')), 200),
+)
+
+delegationRoutes.openapi(
+  route({
+    method: 'post',
+    path: '/',
+    summary: 'Let somebody act for you',
+    permission: 'delegation:create',
+    trips: 1,
+    body: NewDelegation,
+    returns: { 201: Delegation },
+  }),
+  async (c) => {
+    const made = await createDelegation(c.var.ctx, c.req.valid('json'))
+    c.header('Location', `/api/v1/delegations/${made.id}`)
+    return c.json(made, 201)
+  },
+)
+
+delegationRoutes.openapi(
+  route({
+    method: 'get',
+    path: '/substitute',
+    summary: 'Who acts now for a person with a permission',
+    permission: 'delegation:read',
+    trips: 1,
+    query: SubstituteQuery,
+    returns: { 200: Substitute },
+    problems: ['not_found'],
+  }),
+  async (c) => c.json(await substitute(c.var.ctx, c.req.valid('query')), 200),
+)
+
+delegationRoutes.openapi(
+  route({
+    method: 'get',
+    path: '/{id}',
+    summary: 'One delegation',
+    permission: 'delegation:read',
+    trips: 1,
+    params: Id,
+    returns: { 200: Delegation },
+    problems: ['not_found'],
+  }),
+  async (c) => c.json(await getDelegation(c.var.ctx, c.req.valid('param').id), 200),
+)
+
+for (const [verb, decision, summary] of [
+  ['approve', 'approved', 'Approve a pending delegation'],
+  ['reject', 'rejected', 'Reject a pending delegation'],
+] as const) {
+  delegationRoutes.openapi(
+    route({
+      method: 'post',
+      path: `/{id}/${verb}`,
+      summary,
+      permission: 'delegation:approve',
+      trips: 1,
+      params: Id,
+      returns: { 200: Delegation },
+      problems: ['not_found', 'illegal_state'],
+    }),
+    async (c) => c.json(await decideDelegation(c.var.ctx, c.req.valid('param').id, decision), 200),
+  )
+}
+
+delegationRoutes.openapi(
+  route({
+    method: 'post',
+    path: '/{id}/revoke',
+    summary: 'Take a delegation back',
+    permission: 'delegation:update',
+    trips: 1,
+    params: Id,
+    returns: { 200: Delegation },
+    problems: ['not_found', 'illegal_state'],
+  }),
+  async (c) => c.json(await revokeDelegation(c.var.ctx, c.req.valid('param').id), 200),
+)

@@ -1,0 +1,111 @@
+/** What is done to a role that is there. The role's row is locked first, so that two who change it come one after the other. */
+import { z } from '@hono/zod-openapi'
+import { type SQL, sql } from 'drizzle-orm'
+import type { Ctx } from '../kernel/context.ts'
+import { Problem } from '../kernel/problem.ts'
+import { matches, rowsOf, unchanged } from '../kernel/wire.ts'
+import { Grants, granted, NewRole, nameTaken, type Role, roleNow } from './roles.ts'
+import { telling } from './wire.ts'
+
+export const RolePatch = z
+  .object({
+    name: NewRole.shape.name.optional(),
+    description: NewRole.shape.description.unwrap().optional(),
+    parent_id: NewRole.shape.parent_id.unwrap().optional(),
+    max_users: NewRole.shape.max_users.unwrap().optional(),
+    is_active: z.boolean().optional(),
+    is_manageable: z.boolean().optional(),
+    permissions: Grants.optional(),
+  })
+  .openapi('RolePatch')
+export const MoreGrants = z.object({ permissions: Grants.min(1) }).openapi('MoreGrants')
+
+type Wire = z.infer<typeof Role>
+
+/**
+ * Changes the fields that are given; `permissions` replaces those that the role carries: a grant that stays keeps its row, one whose scope
+ * changes ends and begins anew. One round trip; `role:update`. Fails with not_found, forbidden, already_exists (its name), in_use (name and
+ * parent of a system role), illegal_state (permissions of the administrator), limit_reached, etag_mismatch, invalid_request.
+ */
+export async function changeRole(ctx: Ctx, id: string, change: z.infer<typeof RolePatch>, ifMatch?: string): Promise<Wire> {
+  const as_read = matches('r.updated_at', ifMatch)
+  const { permissions, ...fields } = change
+  const given = Object.entries(fields).filter(([, value]) => value !== undefined)
+  const sets = given.map(([name, value]) => sql`${sql.identifier(name)} = ${value}`)
+  return changed(
+    ctx,
+    id,
+    ifMatch,
+    ...(permissions ? [end(ctx, id, without(permissions), as_read), begin(ctx, id, permissions, as_read)] : []),
+    // Last, because whoever switches a role on is judged by what it carries then. Also without a field, so that its time of change is right.
+    ctx.db.execute(
+      sql`update freehold.roles r set ${sql.join(sets.length ? sets : [sql`name = r.name`], sql`, `)} where r.id = ${id} and r.deleted_at is null and ${as_read}`,
+    ),
+  )
+}
+
+/** Adds permissions to a role; one that it carries at another scope ends, and begins at this one. One round trip; `role:update`. Fails as changeRole. */
+export async function addGrants(ctx: Ctx, id: string, { permissions }: z.infer<typeof MoreGrants>): Promise<Wire> {
+  const other = sql`exists (select from ${granted(permissions)} where g.permission = rp.permission and g.scope <> rp.scope)`
+  return changed(ctx, id, undefined, end(ctx, id, other), begin(ctx, id, permissions), touch(ctx, id))
+}
+
+/** Takes a permission from a role. One round trip; `role:update`. Fails with not_found (also when the role does not carry it), illegal_state. */
+export async function endGrant(ctx: Ctx, id: string, permission: string): Promise<void> {
+  const [locked, ended, , there] = await ctx.run(
+    lock(ctx, id),
+    end(ctx, id, sql`rp.permission = ${permission}`),
+    touch(ctx, id),
+    roleNow(ctx, id),
+  )
+  if (rowsOf(there).length && !rowsOf(locked).length) throw new Problem('forbidden')
+  if (!rowsOf(ended).length) throw new Problem('not_found')
+}
+
+/** Deletes a role that nobody holds, inherits from or was delegated. One round trip; `role:delete`. Fails with not_found, in_use (and says where). */
+export async function deleteRole(ctx: Ctx, id: string): Promise<void> {
+  const [deleted, there] = await ctx.run(
+    ctx.db.execute(
+      sql`update freehold.roles r set deleted_at = now() where r.id = ${id} and r.deleted_at is null returning r.id`,
+    ),
+    roleNow(ctx, id),
+  )
+  if (rowsOf(deleted).length) return
+  throw new Problem(rowsOf(there).length ? 'forbidden' : 'not_found')
+}
+
+type Statement = ReturnType<typeof roleNow>
+
+async function changed(ctx: Ctx, id: string, ifMatch: string | undefined, ...statements: Statement[]): Promise<Wire> {
+  const results = await telling(
+    ctx.run(lock(ctx, id, matches('r.updated_at', ifMatch)), ...statements, roleNow(ctx, id)),
+    nameTaken,
+  )
+  const [role] = rowsOf<Wire>(results.at(-1))
+  if (!role) throw new Problem('not_found')
+  if (!rowsOf(results[0]).length) throw unchanged(role, ifMatch)
+  return role
+}
+
+const lock = (ctx: Ctx, id: string, as_read = sql`true`) =>
+  ctx.db.execute(
+    sql`select r.id from freehold.roles r where r.id = ${id} and r.deleted_at is null and ${as_read} for no key update`,
+  )
+
+/** A change of permissions is a change of the role, for those who look at when it was changed. */
+const touch = (ctx: Ctx, id: string) =>
+  ctx.db.execute(sql`update freehold.roles r set name = r.name where r.id = ${id} and r.deleted_at is null`)
+
+const end = (ctx: Ctx, id: string, which: SQL, as_read = sql`true`) =>
+  ctx.db.execute(sql`update freehold.role_permissions rp set ends_at = greatest(now(), rp.starts_at)
+    where rp.role_id = ${id} and rp.ends_at is null and ${which}
+      and exists (select from freehold.roles r where r.id = rp.role_id and ${as_read}) returning rp.id`)
+
+const without = (kept: z.infer<typeof Grants>) =>
+  sql`not exists (select from ${granted(kept)} where g.permission = rp.permission and g.scope = rp.scope)`
+
+const begin = (ctx: Ctx, id: string, grants: z.infer<typeof Grants>, as_read = sql`true`) =>
+  ctx.db.execute(sql`insert into freehold.role_permissions (id, role_id, permission, scope)
+    select g.id, r.id, g.permission, g.scope from freehold.roles r cross join ${granted(grants)}
+    where r.id = ${id} and r.deleted_at is null and ${as_read} and not exists (
+      select from freehold.role_permissions rp where rp.role_id = r.id and rp.permission = g.permission and rp.ends_at is null)`)

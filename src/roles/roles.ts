@@ -1,0 +1,142 @@
+import { z } from '@hono/zod-openapi'
+import { type SQL, sql } from 'drizzle-orm'
+import type { Ctx } from '../kernel/context.ts'
+import { Page, paged, pageOf, readCursor } from '../kernel/cursor.ts'
+import { brokenConstraint } from '../kernel/db.ts'
+import { Line } from '../kernel/fields.ts'
+import { Problem } from '../kernel/problem.ts'
+import { rfc3339, rowsOf } from '../kernel/wire.ts'
+import { current, PermissionName, Scope, telling } from './wire.ts'
+
+export const Grant = z.strictObject({ permission: PermissionName, scope: Scope })
+
+export const Grants = z
+  .array(Grant)
+  .max(1000)
+  .superRefine((grants, check) => {
+    const named = new Set<string>()
+    for (const [i, { permission }] of grants.entries()) {
+      if (named.has(permission)) check.addIssue({ code: 'custom', path: [i, 'permission'], message: 'is named twice' })
+      named.add(permission)
+    }
+  })
+
+export const NewRole = z
+  .object({
+    name: Line(64),
+    description: Line(255).nullable().default(null),
+    parent_id: z.uuid().nullable().default(null),
+    max_users: z.int().min(1).max(2_147_483_647).nullable().default(null),
+    is_active: z.boolean().default(true),
+    is_manageable: z.boolean().default(false),
+    permissions: Grants.default([]),
+  })
+  .openapi('NewRole')
+
+export const Role = z
+  .object({
+    id: z.uuid(),
+    name: z.string(),
+    description: z.string().nullable(),
+    is_active: z.boolean(),
+    is_system: z.boolean(),
+    is_admin: z.boolean(),
+    is_manageable: z.boolean(),
+    is_fallback: z.boolean(),
+    parent_id: z.uuid().nullable(),
+    max_users: z.int().nullable(),
+    permissions: z.array(z.object({ permission: z.string(), scope: Scope })),
+    created_at: z.iso.datetime(),
+    updated_at: z.iso.datetime(),
+  })
+  .openapi('Role')
+export const RoleInFull = Role.extend({
+  inherited: z.array(z.object({ permission: z.string(), scope: Scope, from: z.string() })),
+}).openapi('RoleInFull')
+export const RoleList = pageOf(Role).openapi('RoleList')
+export const RoleQuery = Page.extend({
+  is_active: z.enum(['true', 'false']).optional(),
+  manageable: z.enum(['true', 'false']).optional(),
+  search: z.string().max(64).optional(),
+})
+
+type Wire = z.infer<typeof Role>
+
+const shown = sql`r.id, r.name, r.description, r.is_active, r.is_system, r.is_admin, r.is_manageable, r.is_fallback, r.parent_id, r.max_users,
+  coalesce((select jsonb_agg(jsonb_build_object('permission', rp.permission, 'scope', rp.scope) order by rp.permission collate "C")
+    from freehold.role_permissions rp where rp.role_id = r.id and ${current(sql`rp`)}), '[]') as permissions,
+  ${rfc3339('r.created_at')} as created_at, ${rfc3339('r.updated_at')} as updated_at`
+
+/** What an active role gets from those above it, as far up as these are active; the nearest first. */
+const inherited = sql`coalesce((
+  with recursive up (id, parent_id, name, is_admin, step) as (
+    select x.id, x.parent_id, x.name, x.is_admin, 1 from freehold.roles x where x.id = r.parent_id and x.is_active
+    union all
+    select x.id, x.parent_id, x.name, x.is_admin, up.step + 1 from up join freehold.roles x on x.id = up.parent_id where x.is_active
+  ), carried (permission, scope, name, step) as (
+    select rp.permission, rp.scope, up.name, up.step from up join freehold.role_permissions rp on rp.role_id = up.id
+    where ${current(sql`rp`)} and not up.is_admin
+    union all
+    select p.name, 'all', up.name, up.step from up cross join freehold.permissions p where up.is_admin and p.deleted_at is null
+  )
+  select jsonb_agg(jsonb_build_object('permission', c.permission, 'scope', c.scope, 'from', c.name) order by c.permission collate "C", c.step) from carried c
+), '[]')`
+
+/** Reads a role as it is now; for the end of a statement list that changed it. */
+export const roleNow = (ctx: Ctx, id: string) =>
+  ctx.db.execute(sql`select ${shown} from freehold.roles r where r.id = ${id} and r.deleted_at is null`)
+
+/** The grants that a caller named, as rows `g` of ids made here. */
+export const granted = (grants: z.infer<typeof Grants>): SQL =>
+  sql`jsonb_to_recordset(${JSON.stringify(grants.map((grant) => ({ id: crypto.randomUUID(), ...grant })))}::jsonb) as g (id uuid, permission text, scope text)`
+
+export const nameTaken = (error: unknown) =>
+  brokenConstraint(error) === 'roles_name' ? new Problem('already_exists', 'Another role has this name.', { cause: error }) : null
+
+/** The roles by name; `search` is how a name begins, in any case. One round trip; `role:read`. Fails with invalid_cursor. */
+export async function listRoles(ctx: Ctx, query: z.infer<typeof RoleQuery>): Promise<z.infer<typeof RoleList>> {
+  const { limit, is_active, manageable, search } = query
+  const [after] = (await readCursor(ctx.realm, 'roles', query.cursor)) ?? []
+  const [result] = await ctx.run(
+    ctx.db.execute(sql`select ${shown} from freehold.roles r where r.deleted_at is null
+      ${after === undefined ? sql`` : sql`and r.name collate "C" > ${after}`}
+      ${is_active === undefined ? sql`` : sql`and r.is_active = ${is_active === 'true'}`}
+      ${manageable === undefined ? sql`` : sql`and r.is_manageable = ${manageable === 'true'}`}
+      ${search === undefined ? sql`` : sql`and starts_with(lower(r.name), lower(${search}))`}
+      order by r.name collate "C" limit ${limit + 1}`),
+  )
+  return paged(ctx.realm, 'roles', rowsOf<Wire>(result), limit, (row) => [row.name])
+}
+
+/** One role with what it inherits and from which role. One round trip; `role:read`. Fails with not_found. */
+export async function getRole(ctx: Ctx, id: string): Promise<z.infer<typeof RoleInFull>> {
+  const [result] = await ctx.run(
+    ctx.db.execute(
+      sql`select ${shown}, ${inherited} as inherited from freehold.roles r where r.id = ${id} and r.deleted_at is null`,
+    ),
+  )
+  const [role] = rowsOf<z.infer<typeof RoleInFull>>(result)
+  if (!role) throw new Problem('not_found')
+  return role
+}
+
+/**
+ * Makes a role with its permissions. One round trip; `role:create`. Fails with already_exists (its name), forbidden (what the caller does not
+ * hold), invalid_request (a permission or a parent that is not there).
+ */
+export async function createRole(ctx: Ctx, { permissions, ...role }: z.infer<typeof NewRole>): Promise<Wire> {
+  const id = crypto.randomUUID()
+  const [, , result] = await telling(
+    ctx.run(
+      ctx.db.execute(sql`insert into freehold.roles (id, name, description, is_active, is_manageable, max_users, parent_id)
+        values (${id}, ${role.name}, ${role.description}, ${role.is_active}, ${role.is_manageable}, ${role.max_users}, ${role.parent_id})`),
+      ctx.db.execute(sql`insert into freehold.role_permissions (id, role_id, permission, scope)
+        select g.id, ${id}::uuid, g.permission, g.scope from ${granted(permissions)}`),
+      roleNow(ctx, id),
+    ),
+    nameTaken,
+  )
+  const [made] = rowsOf<Wire>(result)
+  if (!made) throw new Error('A role that was made is not there.')
+  return made
+}

@@ -1,0 +1,220 @@
+import { z } from '@hono/zod-openapi'
+import { Page } from '../kernel/cursor.ts'
+import { room, route } from '../kernel/route.ts'
+import { etag } from '../kernel/wire.ts'
+import {
+  Assignment,
+  AssignmentList,
+  assignRole,
+  endAssignment,
+  HolderList,
+  listAssignments,
+  listHolders,
+  NewAssignment,
+  Ranges,
+} from './assignments.ts'
+import { addGrants, changeRole, deleteRole, endGrant, MoreGrants, RolePatch } from './changes.ts'
+import { createRole, getRole, listRoles, NewRole, Role, RoleInFull, RoleList, RoleQuery } from './roles.ts'
+import { PermissionName } from './wire.ts'
+
+const Id = z.object({ id: z.uuid() })
+const OfUser = Id.extend({ role_id: z.uuid() })
+
+/** Roles and what they carry, under /api/v1/roles. */
+export const roleRoutes = room()
+
+roleRoutes.openapi(
+  route({
+    method: 'get',
+    path: '/',
+    summary: 'Roles, by name',
+    permission: 'role:read',
+    trips: 1,
+    query: RoleQuery,
+    returns: { 200: RoleList },
+    problems: ['invalid_cursor'],
+  }),
+  async (c) => c.json(await listRoles(c.var.ctx, c.req.valid('query')), 200),
+)
+
+roleRoutes.openapi(
+  route({
+    method: 'post',
+    path: '/',
+    summary: 'Make a role',
+    permission: 'role:create',
+    trips: 1,
+    body: NewRole,
+    returns: { 201: Role },
+    problems: ['already_exists'],
+  }),
+  async (c) => {
+    const made = await createRole(c.var.ctx, c.req.valid('json'))
+    c.header('Location', `/api/v1/roles/${made.id}`)
+    c.header('ETag', etag(made))
+    return c.json(made, 201)
+  },
+)
+
+roleRoutes.openapi(
+  route({
+    method: 'get',
+    path: '/{id}',
+    summary: 'One role, with what it inherits',
+    permission: 'role:read',
+    trips: 1,
+    params: Id,
+    returns: { 200: RoleInFull },
+    problems: ['not_found'],
+  }),
+  async (c) => {
+    const role = await getRole(c.var.ctx, c.req.valid('param').id)
+    c.header('ETag', etag(role))
+    return c.json(role, 200)
+  },
+)
+
+for (const [method, summary, body] of [
+  ['put', 'Replace a role, with what it carries (If-Match holds it to what was read)', NewRole],
+  ['patch', 'Change a role (If-Match holds it to what was read)', RolePatch],
+] as const) {
+  roleRoutes.openapi(
+    route({
+      method,
+      path: '/{id}',
+      summary,
+      permission: 'role:update',
+      trips: 1,
+      params: Id,
+      body,
+      returns: { 200: Role },
+      problems: ['not_found', 'already_exists', 'in_use', 'illegal_state', 'limit_reached', 'etag_mismatch'],
+    }),
+    async (c) => {
+      const role = await changeRole(c.var.ctx, c.req.valid('param').id, c.req.valid('json'), c.req.header('If-Match'))
+      c.header('ETag', etag(role))
+      return c.json(role, 200)
+    },
+  )
+}
+
+roleRoutes.openapi(
+  route({
+    method: 'delete',
+    path: '/{id}',
+    summary: 'Delete a role that nothing uses',
+    permission: 'role:delete',
+    trips: 1,
+    params: Id,
+    returns: { 204: null },
+    problems: ['not_found', 'in_use'],
+  }),
+  async (c) => {
+    await deleteRole(c.var.ctx, c.req.valid('param').id)
+    return c.body(null, 204)
+  },
+)
+
+roleRoutes.openapi(
+  route({
+    method: 'post',
+    path: '/{id}/permissions',
+    summary: 'Add permissions to a role',
+    permission: 'role:update',
+    trips: 1,
+    params: Id,
+    body: MoreGrants,
+    returns: { 200: Role },
+    problems: ['not_found', 'illegal_state'],
+  }),
+  async (c) => c.json(await addGrants(c.var.ctx, c.req.valid('param').id, c.req.valid('json')), 200),
+)
+
+roleRoutes.openapi(
+  route({
+    method: 'delete',
+    path: '/{id}/permissions/{permission}',
+    summary: 'Take a permission from a role',
+    permission: 'role:update',
+    trips: 1,
+    params: Id.extend({ permission: PermissionName }),
+    returns: { 204: null },
+    problems: ['not_found', 'illegal_state'],
+  }),
+  async (c) => {
+    const { id, permission } = c.req.valid('param')
+    await endGrant(c.var.ctx, id, permission)
+    return c.body(null, 204)
+  },
+)
+
+roleRoutes.openapi(
+  route({
+    method: 'get',
+    path: '/{id}/users',
+    summary: 'Who holds a role now',
+    permission: 'user:read',
+    trips: 1,
+    params: Id,
+    query: Page,
+    returns: { 200: HolderList },
+    problems: ['not_found', 'invalid_cursor'],
+  }),
+  async (c) => c.json(await listHolders(c.var.ctx, c.req.valid('param').id, c.req.valid('query')), 200),
+)
+
+/** Who holds which role, under /api/v1/users. */
+export const assignmentRoutes = room()
+
+assignmentRoutes.openapi(
+  route({
+    method: 'get',
+    path: '/{id}/roles',
+    summary: 'The roles of a person, now and later; with all=true also those that have ended',
+    permission: 'user:read',
+    trips: 1,
+    params: Id,
+    query: Ranges,
+    returns: { 200: AssignmentList },
+    problems: ['not_found', 'invalid_cursor'],
+  }),
+  async (c) => c.json(await listAssignments(c.var.ctx, c.req.valid('param').id, c.req.valid('query')), 200),
+)
+
+assignmentRoutes.openapi(
+  route({
+    method: 'post',
+    path: '/{id}/roles',
+    summary: 'Give a person a role',
+    permission: 'role:update',
+    trips: 1,
+    params: Id,
+    body: NewAssignment,
+    returns: { 201: Assignment },
+    problems: ['not_found', 'already_exists', 'limit_reached'],
+  }),
+  async (c) => {
+    const { id } = c.req.valid('param')
+    const made = await assignRole(c.var.ctx, id, c.req.valid('json'))
+    c.header('Location', `/api/v1/users/${id}/roles`)
+    return c.json(made, 201)
+  },
+)
+
+assignmentRoutes.openapi(
+  route({
+    method: 'delete',
+    path: '/{id}/roles/{role_id}',
+    summary: 'Take a role from a person',
+    permission: 'role:update',
+    trips: 1,
+    params: OfUser,
+    returns: { 204: null },
+    problems: ['not_found', 'illegal_state'],
+  }),
+  async (c) => {
+    const { id, role_id } = c.req.valid('param')
+    await endAssignment(c.var.ctx, id, role_id)
+    return c.body(null, 204)
+  },
+)

@@ -1,0 +1,23 @@
+/** Words that roles, permissions, overrides and delegations share on the wire. */
+import { z } from '@hono/zod-openapi'
+import { type SQL, sql } from 'drizzle-orm'
+import type { Problem } from '../kernel/problem.ts'
+
+export const Scope = z.enum(['all', 'department', 'team', 'own'])
+
+export const PermissionName = z
+  .string()
+  .min(1)
+  .max(95)
+  .regex(/^[a-z][a-z0-9_-]{0,62}:[a-z][a-z0-9_-]{0,31}$/, 'must be resource:action, in lower case')
+
+/** In force now: between `starts_at` and `ends_at`, which may be open. */
+export const current = (alias: SQL) =>
+  sql`(${alias}.starts_at <= now() and (${alias}.ends_at is null or ${alias}.ends_at > now()))`
+
+/** Runs a verb, and says of a constraint that its statements broke what the caller is told. */
+export async function telling<T>(work: Promise<T>, of: (error: unknown) => Problem | null): Promise<T> {
+  return work.catch((error) => {
+    throw of(error) ?? error
+  })
+}
