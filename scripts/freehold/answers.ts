@@ -38,3 +38,17 @@ export const Step = z.object({
 export type Step = z.infer<typeof Step>
 
 export const Provisioning = z.object({ data: z.array(Step), status: z.string() })
+
+const Grant = z.object({ permission: z.string(), scope: z.string() })
+export const Role = z.looseObject({
+  id: z.string(),
+  name: z.string(),
+  parent_id: z.string().nullable(),
+  permissions: z.array(Grant),
+})
+export type Role = z.infer<typeof Role>
+
+export const RoleList = z.object({ data: z.array(Role), next_cursor: z.string().nullable() })
+
+/** What the document of the API says of the server. */
+export const ApiDocument = z.looseObject({ servers: z.array(z.object({ url: z.url() })).min(1) })

@@ -14,18 +14,20 @@ Settings of the environment:
   FREEHOLD_EMAIL, FREEHOLD_PASSWORD an operator's e-mail and password
 Without them, and with a loopback address, the operator of a local \`npm start\` (see --data).`
 
+/** For the help of what is done in a tenant. */
+export const TENANT_CREDENTIAL_SETTINGS = `
+Settings of the environment:
+  FREEHOLD_URL                        address of the platform; --url goes before it
+  FREEHOLD_TENANT_TOKEN               an access token of a user of the tenant, or
+  FREEHOLD_TENANT_EMAIL, FREEHOLD_TENANT_PASSWORD
+                                      that user's e-mail and password`
+
 const Kept = z.object({ operator: z.object({ email: z.string(), password: z.string() }) })
 
 /** The credentials of the environment; for a platform on this machine also those that `npm start` keeps. */
 export async function credentialsFor(url: string, dataDir: string): Promise<Credentials> {
-  const { FREEHOLD_TOKEN, FREEHOLD_EMAIL: email, FREEHOLD_PASSWORD: password } = process.env
-  const token = FREEHOLD_TOKEN?.trim()
-  if (token) {
-    if (!/^[\x21-\x7e]+$/.test(token)) throw new Failure('FREEHOLD_TOKEN is not an access token.')
-    return { token }
-  }
-  if (email && password) return { email, password, from: 'FREEHOLD_EMAIL and FREEHOLD_PASSWORD' }
-  if (email || password) throw new Failure('FREEHOLD_EMAIL and FREEHOLD_PASSWORD belong together: one of them is not set.')
+  const given = ofEnvironment('FREEHOLD')
+  if (given) return given
   const needed = 'Set FREEHOLD_TOKEN, or FREEHOLD_EMAIL and FREEHOLD_PASSWORD'
   // Never sent elsewhere: another machine has other operators, and would learn the password of this one's.
   if (!isLoopback(new URL(url).hostname)) throw new Failure(`${needed}.`)
@@ -38,7 +40,28 @@ export async function credentialsFor(url: string, dataDir: string): Promise<Cred
   return { ...kept.data.operator, from: file }
 }
 
-const isLoopback = (hostname: string) => /^(localhost|.+\.localhost|127(\.\d+){3}|\[::1\])$/.test(hostname)
+/** The credentials of a user of a tenant: of the environment alone. */
+export function tenantCredentials(): Credentials {
+  const given = ofEnvironment('FREEHOLD_TENANT')
+  if (!given) throw new Failure('Set FREEHOLD_TENANT_TOKEN, or FREEHOLD_TENANT_EMAIL and FREEHOLD_TENANT_PASSWORD.')
+  return given
+}
+
+function ofEnvironment(prefix: string): Credentials | null {
+  const { [`${prefix}_TOKEN`]: text, [`${prefix}_EMAIL`]: email, [`${prefix}_PASSWORD`]: password } = process.env
+  const token = text?.trim()
+  if (token) {
+    if (!/^[\x21-\x7e]+$/.test(token)) throw new Failure(`${prefix}_TOKEN is not an access token.`)
+    return { token }
+  }
+  const both = `${prefix}_EMAIL and ${prefix}_PASSWORD`
+  if (email && password) return { email, password, from: both }
+  if (email || password) throw new Failure(`${both} belong together: one of them is not set.`)
+  return null
+}
+
+/** Whether a host is this machine. */
+export const isLoopback = (hostname: string) => /^(localhost|.+\.localhost|127(\.\d+){3}|\[::1\])$/.test(hostname)
 
 function parsed(text: string): unknown {
   try {

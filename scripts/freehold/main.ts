@@ -1,9 +1,13 @@
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
+import { addAudit } from './audit.ts'
+import { addDevUsers } from './dev-users.ts'
 import { Failure } from './failure.ts'
+import { addGroups } from './groups.ts'
 import { addKeys } from './keys.ts'
 import { addGlobals, type Globals } from './options.ts'
 import { paint, printJson, tell } from './output.ts'
+import { addPresets } from './presets.ts'
 import { addSetup } from './setup.ts'
 import { addTenants } from './tenants.ts'
 
@@ -11,6 +15,7 @@ const WRONG_USAGE = 2
 
 const HELP = `
 Settings of the environment: FREEHOLD_URL, FREEHOLD_TOKEN or FREEHOLD_EMAIL and FREEHOLD_PASSWORD, FREEHOLD_ADMIN_PASSWORD,
+FREEHOLD_TENANT_TOKEN or FREEHOLD_TENANT_EMAIL and FREEHOLD_TENANT_PASSWORD,
 MASTER_DATABASE_URL, ENCRYPTION_KEYS, NEON_SQL_URL, NO_COLOR. The help of each command says which it reads.
 Ends with 0 when all is well, 1 when it failed, 2 when it was called wrongly.`
 
@@ -28,6 +33,10 @@ const program = new Command('freehold')
 addGlobals(program)
 addTenants(program)
 addSetup(program)
+addGroups(program)
+addDevUsers(program)
+addPresets(program)
+addAudit(program)
 addKeys(program)
 
 try {

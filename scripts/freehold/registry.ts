@@ -17,14 +17,21 @@ export async function listTenants(api: Api, limit: number): Promise<{ data: Tena
   return { data, next_cursor }
 }
 
-/** One tenant, by its id or its subdomain. The API knows ids alone, so a subdomain is looked for in the list. */
+/** One tenant, by its id or its subdomain. */
 export async function findTenant(api: Api, name: string): Promise<Tenant> {
   if (UUID.test(name)) return api.call(Tenant, 'GET', `/tenants/${name}`)
+  const found = await tenantNamed(api, name)
+  if (!found) throw new Failure(`There is no tenant ${plain(name)}.`)
+  return found
+}
+
+/** The tenant of a subdomain, or null. The API knows ids alone, so it is looked for in the list. */
+export async function tenantNamed(api: Api, subdomain: string): Promise<Tenant | null> {
   for await (const page of pages(api, Number.POSITIVE_INFINITY)) {
-    const found = page.data.find((tenant) => tenant.subdomain === name.toLowerCase())
+    const found = page.data.find((tenant) => tenant.subdomain === subdomain.toLowerCase())
     if (found) return found
   }
-  throw new Failure(`There is no tenant ${plain(name)}.`)
+  return null
 }
 
 async function* pages(api: Api, limit: number) {

@@ -51,8 +51,8 @@ async function setup({ email, json }: { email: string; json?: boolean }): Promis
   print('\nThe password is shown this once. It must be changed at the first login, with POST /platform/v1/auth/password-change.')
 }
 
-/** The settings of the environment that this needs. The two that the Worker needs beside them are stood in for. */
-function settings() {
+/** The settings of the environment that a command on the databases needs. The two that the Worker needs beside them are stood in for. */
+export function settings() {
   const { MASTER_DATABASE_URL, ENCRYPTION_KEYS, NEON_SQL_URL } = process.env
   const others = { BASE_URL: 'http://localhost', NEON_API_KEY: 'unused' }
   try {

@@ -9,6 +9,8 @@ import { rucFor } from '../../scripts/dev/settings.ts'
 import { type Stack, startStack } from '../../scripts/dev/stack.ts'
 import { startWorker } from '../../scripts/dev/worker.ts'
 import type { Fault } from '../../scripts/local-neon/fault.ts'
+import { reachOf } from '../../src/access/presets/grants.ts'
+import { presets } from '../../src/access/presets/presets.ts'
 import { batch } from '../../src/kernel/db.ts'
 import { ended, freehold, started } from './run.ts'
 
@@ -316,5 +318,51 @@ describe('switching and deleting', () => {
     const sure = await ada('tenants', 'delete', 'switchable', '--hard', '--confirm', 'switchable')
     expect(sure).toMatchObject({ code: 0, stderr: 'Erasing switchable ...\nswitchable is erased.\n' })
     expect((await ada('tenants', 'show', 'switchable')).code).toBe(1)
+  })
+})
+
+describe('tenants create --role-preset', () => {
+  test.for(Object.values(presets))('$name begins with an administrator who holds all that the data says', async (preset) => {
+    const env = { ...asAda(), FREEHOLD_ADMIN_PASSWORD: 'Quiet-harbour-31' }
+    const subdomain = `begins-${preset.name}`
+    const { code, stderr } = await freehold(creation(subdomain, '--role-preset', preset.name), env)
+    expect(code, stderr).toBe(0)
+    const { access_token } = await login(`bo@${subdomain}.test`, 'Quiet-harbour-31', subdomain)
+    const headers = { 'X-Tenant': subdomain, Authorization: `Bearer ${access_token}` }
+    const whoami = (await (await fetch(`${url}/api/v1/auth/whoami`, { headers })).json()) as Record<string, string[]>
+    expect(whoami).toMatchObject({ roles: [preset.administrator] })
+    expect(whoami.permissions).toEqual(expect.arrayContaining([...reachOf(preset, preset.administrator).keys()]))
+  })
+})
+
+describe('setup-dev-users', () => {
+  test('makes a demo tenant with a generated password, shown once; run again it changes nothing', async () => {
+    const { code, stdout, stderr } = await ada('setup-dev-users')
+    expect(code, stderr).toBe(0)
+    const password = passwordIn(stdout)
+    expect(password).toHaveLength(20)
+    expect(await login('user@example.com', password, 'dev')).toMatchObject({ status: 200, must_change_password: true })
+    const made = JSON.parse((await ada('tenants', 'show', 'dev', '--json')).stdout)
+    expect(made).toMatchObject({ legal_name: 'Admin Organization', environment: 'demo', role_preset: 'groups', status: 'active' })
+
+    const again = await ada('setup-dev-users')
+    expect(again).toMatchObject({ code: 0, stderr: '', stdout: expect.stringContaining('exists already; nothing is changed') })
+    expect(again.stdout).not.toContain(password)
+    expect(JSON.parse((await ada('setup-dev-users', '--json', '--role-preset', 'lims')).stdout)).toEqual(made)
+    expect(await login('user@example.com', password, 'dev')).toMatchObject({ status: 200 })
+  })
+
+  test('refuses a tenant dev of production', async () => {
+    const asProduction = (environment: string) =>
+      batch(String(stack.env.MASTER_DATABASE_URL), [
+        sql`update platform.tenants set environment = ${environment} where subdomain = 'dev'`,
+      ])
+    await asProduction('production')
+    expect(await ada('setup-dev-users')).toEqual({
+      code: 1,
+      stdout: '',
+      stderr: 'error: Refused: the tenant dev is one of production.\n',
+    })
+    await asProduction('demo')
   })
 })

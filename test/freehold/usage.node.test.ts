@@ -1,7 +1,5 @@
-import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { createServer, type RequestListener } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { RequestListener } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
@@ -10,31 +8,39 @@ import { progressOn } from '../../scripts/freehold/progress.ts'
 import { Settings } from '../../src/kernel/config.ts'
 import { decrypt, encrypt } from '../../src/kernel/keyring.ts'
 import { freehold } from './run.ts'
+import { stranger } from './stranger.ts'
 
 const ADA = { FREEHOLD_EMAIL: 'ada@freehold.test', FREEHOLD_PASSWORD: 'Correct-horse-7' }
 
-/** Something else that listens where Freehold is looked for. */
-async function stranger<T>(answer: RequestListener, visit: (url: string) => Promise<T>): Promise<T> {
-  const server = createServer(answer).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  try {
-    return await visit(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
-  } finally {
-    server.closeAllConnections()
-    server.close()
-  }
-}
-
 describe('help', () => {
   const api = ['--url', '--json', '--data', 'FREEHOLD_URL', 'FREEHOLD_TOKEN', 'FREEHOLD_EMAIL', 'FREEHOLD_PASSWORD']
+  const tenant = ['--url', '--json', 'FREEHOLD_URL', 'FREEHOLD_TENANT_TOKEN', 'FREEHOLD_TENANT_EMAIL', 'FREEHOLD_TENANT_PASSWORD']
   test.for<[string, string[]]>([
-    ['', [...api, 'tenants', 'setup', 'keys', 'MASTER_DATABASE_URL', 'ENCRYPTION_KEYS', 'NO_COLOR']],
+    [
+      '',
+      [
+        ...api,
+        ...tenant,
+        'tenants',
+        'setup',
+        'setup-groups',
+        'setup-dev-users',
+        'presets',
+        'keys',
+        'MASTER_DATABASE_URL',
+        'ENCRYPTION_KEYS',
+        'NO_COLOR',
+      ],
+    ],
     ['tenants', [...api, 'list', 'show', 'create', 'retry']],
     ['tenants list', [...api, '--limit']],
     ['tenants show', api],
     ['tenants create', [...api, '--legal-name', '--tax-id', '--admin-email', '--wait', '--no-wait', 'FREEHOLD_ADMIN_PASSWORD']],
     ['tenants retry', [...api, '--wait']],
     ['setup', ['--email', 'MASTER_DATABASE_URL', 'ENCRYPTION_KEYS', 'NEON_SQL_URL']],
+    ['setup-groups', [...tenant, '--preset', '"minimal"', '"vigia"', 'Nobody can hand out']],
+    ['setup-dev-users', [...api, '--role-preset', 'user@example.com', 'Refuses']],
+    ['presets', ['--markdown', '--json']],
     ['keys', ['new']],
     ['keys new', ['--id', 'ENCRYPTION_KEYS']],
   ])('of "%s" ends well and names the options and settings', async ([command, words]) => {
@@ -58,6 +64,11 @@ describe('a wrong call', () => {
     'tenants list --url ftp://localhost',
     'tenants list --url http://ada:secret@localhost',
     'setup --email nobody',
+    'setup-groups',
+    'setup-groups Not_a_label',
+    'setup-groups acme --preset feudal',
+    'setup-dev-users --role-preset feudal',
+    'presets surplus',
     'keys new --id K!',
   ])('"%s" ends with 2 and one sentence', async (args) => {
     const { code, stdout, stderr } = await freehold(args.split(' '), ADA)

@@ -35,10 +35,19 @@ type Schema = {
   type?: string | string[]
   properties?: Record<string, Schema>
   required?: string[]
+  items?: Schema
+  minItems?: number
+  anyOf?: Schema[]
+  oneOf?: Schema[]
+  format?: string
+  pattern?: string
   enum?: unknown[]
   minLength?: number
   maxLength?: number
 }
+/** An id that nobody has. */
+const NOBODY = '0d9c1a52-7c1e-4b39-9d0d-3c8f3f0b8a11'
+
 type Parameter = { name: string; in: 'path' | 'query'; schema: Schema; required?: boolean }
 type Operation = {
   security?: unknown[]
@@ -157,13 +166,41 @@ async function makeTenant(subdomain: string) {
 
 const deref = (schema: Schema): Schema => (schema.$ref ? (schemas[schema.$ref.split('/').at(-1) ?? ''] ?? {}) : schema)
 const hostOf = (door: Door) => (door.tenant ? 'acme.localhost' : 'localhost')
-const pathOf = (door: Door, value = id) => door.path.replace(/\{[^}]+\}/g, value)
+/** The address of a door: what is named by an id is `value`, what has a name of its own is one that there is. */
+const pathOf = (door: Door, value = id) =>
+  door.path.replace(/\{([^}]+)\}/g, (_, name) => (isId(door, name) ? value : encodeURIComponent('user:read')))
+const isId = ({ operation }: Door, name: string) =>
+  operation.parameters?.find((parameter) => parameter.in === 'path' && parameter.name === name)?.schema.format === 'uuid'
 /** The token that this door is for. */
 const right = (door: Door) => (door.tenant ? tokens.acme : tokens.operator)
 const typesOf = (door: Door) => Object.keys(door.operation.requestBody?.content ?? {})
 const schemaOf = (door: Door, type = 'application/json') => deref(door.operation.requestBody?.content[type]?.schema ?? {})
-/** A body with every field that there must be, of the right type; whether the door would like it is not asked. */
-const bodyFor = (schema: Schema) => Object.fromEntries((schema.required ?? []).map((name) => [name, 'x']))
+/** What a schema may be: itself, or what it offers to choose from. */
+const choices = (schema: Schema): Schema[] => {
+  const { anyOf, oneOf, ...plain } = deref(schema)
+  const offered = [...(anyOf ?? []), ...(oneOf ?? [])]
+  return offered.length ? offered.flatMap(choices) : [plain]
+}
+const typesIn = (schema: Schema) =>
+  choices(schema).flatMap(({ type }) => [type ?? []].flat().map((name) => (name === 'integer' ? 'number' : name)))
+const WORDS = ['x', 'user:read', 'REPORT_SENT', 'x@people.test', '2030-01-01T00:00:00Z', NOBODY, 'en', 'UTC']
+const FORMATS: Record<string, string> = { uuid: NOBODY, email: 'x@people.test', 'date-time': '2030-01-01T00:00:00Z' }
+
+/** Something that a schema lets pass. */
+function sampleOf(schema: Schema): unknown {
+  const [first = {}] = choices(schema).filter(({ type }) => type !== 'null')
+  const [type] = [first.type ?? []].flat().filter((name) => name !== 'null')
+  if (first.enum) return first.enum[0]
+  if (type === 'array') return first.minItems ? [sampleOf(first.items ?? {})] : []
+  if (type === 'object') return bodyFor(first)
+  if (type === 'boolean') return true
+  if (type === 'integer' || type === 'number') return 1
+  const { pattern, format } = first
+  return FORMATS[format ?? ''] ?? WORDS.find((word) => !pattern || new RegExp(pattern, 'u').test(word)) ?? 'x'
+}
+/** A body with every field that there must be, each of a kind that may be; whether the door would like it is not asked. */
+const bodyFor = (schema: Schema): Record<string, unknown> =>
+  Object.fromEntries((schema.required ?? []).map((name) => [name, sampleOf(schema.properties?.[name] ?? {})]))
 
 /** A request at a door, with the right host, token, content type and a body of the right shape, but for what `more` changes. */
 function at(door: Door, more: Partial<Sent> & { token?: string | null } = {}): Promise<Answer> {
@@ -353,8 +390,8 @@ describe('what they send', () => {
       withBody().flatMap((door) => {
         const schema = schemaOf(door)
         return Object.entries(schema.properties ?? {}).flatMap(([name, given]) => {
-          const field = deref(given)
-          const types = [field.type ?? []].flat()
+          const [field = {}] = choices(given)
+          const types = typesIn(given)
           const wrong: unknown[] = [null, 7, true, [], {}, ['x'], 'no-such'].filter((value) => {
             if (value === 'no-such') return field.enum
             return !types.includes(value === null ? 'null' : Array.isArray(value) ? 'array' : typeof value)
@@ -380,7 +417,8 @@ describe('what they send', () => {
         .filter((door) => typesOf(door).includes(form))
         .flatMap((door) => {
           const schema = schemaOf(door, form)
-          const words = (more: Record<string, string>) => new URLSearchParams({ ...bodyFor(schema), ...more }).toString()
+          const words = (more: Record<string, string>) =>
+            new URLSearchParams({ ...(bodyFor(schema) as Record<string, string>), ...more }).toString()
           return [
             ...(schema.required ?? []).map((name) => ({
               about: `${door.about} form without ${name}`,
@@ -409,7 +447,7 @@ describe('what they send', () => {
   })
 
   test('names things that can be, in the path and in the query', async () => {
-    const named = doors.filter(({ path }) => path.includes('{id}'))
+    const named = doors.filter((door) => pathOf(door, 'a') !== pathOf(door, 'b'))
     const asking = doors.filter(({ operation }) => operation.parameters?.some((parameter) => parameter.in === 'query'))
     const paged = asking.filter(({ operation }) => operation.parameters?.some(({ name }) => name === 'cursor'))
     await hold([

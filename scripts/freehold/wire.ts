@@ -1,0 +1,66 @@
+import type { z } from 'zod'
+import { ApiProblem, Failure, ProblemDocument, Unreachable } from './failure.ts'
+
+const TIMEOUT_MS = 30_000
+const MEND = 'name the right address with --url or FREEHOLD_URL.'
+
+/** One plane of a Freehold: where its paths begin, and what each request to it carries. */
+export type Plane = { url: string; base: string; headers?: Record<string, string> }
+export type More = { body?: unknown; signal?: AbortSignal }
+
+/** One request. Fails with what the API answered when it refused, or with why there is no answer. */
+export async function send(
+  { url, base, headers: own }: Plane,
+  method: string,
+  path: string,
+  { body, signal, token }: More & { token: string | null },
+): Promise<unknown> {
+  const headers = {
+    'User-Agent': 'freehold-cli',
+    ...own,
+    ...(body !== undefined && { 'Content-Type': 'application/json' }),
+    ...(token && { Authorization: `Bearer ${token}` }),
+  }
+  const sent = body === undefined ? {} : { body: JSON.stringify(body) }
+  // A redirect is not followed: it would carry the password to a place that nobody named.
+  const limit = AbortSignal.timeout(TIMEOUT_MS)
+  const request = {
+    method,
+    headers,
+    ...sent,
+    redirect: 'manual',
+    signal: signal ? AbortSignal.any([signal, limit]) : limit,
+  } as const
+  const { response, text } = await fetch(`${base}${path}`, request)
+    .then(async (response) => ({ response, text: await response.text() }))
+    .catch((error) => {
+      throw new Unreachable(`Freehold does not answer at ${url} (${reason(error)}): ${MEND}`)
+    })
+  if (response.ok) return text === '' ? null : json(text)
+  const problem = ProblemDocument.safeParse(json(text))
+  if (problem.success) throw new ApiProblem(response.status, problem.data)
+  const location = response.headers.get('Location')
+  throw new Failure(
+    `${url} answers ${response.status}${location ? ` (go to ${location})` : ''}, and not as Freehold does: ${MEND}`,
+  )
+}
+
+/** An answer, checked for what is read of it. */
+export function shaped<S extends z.ZodType>({ url }: Plane, shape: S, answer: unknown): z.infer<S> {
+  const parsed = shape.safeParse(answer)
+  if (!parsed.success) throw new Failure(`${url} answers, but not as Freehold does: ${MEND}`)
+  return parsed.data
+}
+
+function json(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+function reason(error: Error & { cause?: { code?: string; message?: string } }): string {
+  if (error.name === 'TimeoutError') return `nothing within ${TIMEOUT_MS / 1000} s`
+  return error.cause?.code ?? error.cause?.message ?? error.message
+}
