@@ -6,16 +6,18 @@ import { log } from './kernel/log.ts'
 import { eraseStale } from './tenants/erasure.ts'
 import { mend } from './tenants/lifecycle.ts'
 import { resumeStale } from './tenants/provisioning.ts'
+import { sealAudits } from './tenants/sealing.ts'
 
 export { Provisioning } from './tenants/provisioning.ts'
 
 export default {
   fetch: app.fetch,
-  /** Every minute: takes over provisioning and erasures that stand still, and mends KV where it is not what the master says. */
+  /** Every minute: takes over provisioning and erasures that stand still, mends KV where it is not what the master says, and seals the audit. */
   async scheduled(_controller, env) {
     const config = configOf(env)
     useSqlUrl(config.NEON_SQL_URL)
-    const results = await Promise.allSettled([resumeStale(env, config), eraseStale(env, config), mend(env, config)])
+    const work = [resumeStale(env, config), eraseStale(env, config), mend(env, config), sealAudits(config)]
+    const results = await Promise.allSettled(work)
     for (const result of results) if (result.status === 'rejected') log('scheduled job failed', { error: String(result.reason) })
   },
 } satisfies ExportedHandler<Env>

@@ -97,6 +97,11 @@ describe('npm start', () => {
       '"permissions":[',
       '"kty":"EC"',
       '"issuer"',
+      '"allowed":true',
+      '"allowed":false',
+      '"permission":"document:read"',
+      '"effect":"deny"',
+      'by ada',
       'token_wrong_tenant',
       'session_ended',
     ]) {

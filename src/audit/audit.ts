@@ -1,0 +1,136 @@
+import { z } from '@hono/zod-openapi'
+import { type SQL, sql } from 'drizzle-orm'
+import type { Ctx } from '../kernel/context.ts'
+import { Page, paged, pageOf, readCursor } from '../kernel/cursor.ts'
+import { Problem } from '../kernel/problem.ts'
+import { reached } from '../kernel/reach.ts'
+
+/** Text of one line, as a body or a query may hold it. */
+export const line = (max: number) =>
+  z
+    .string()
+    .min(1)
+    .max(max)
+    .regex(/^[^\p{Cc}\p{Cs}]*$/u, 'must be text without control characters')
+
+/** A moment of the query. One with an offset is taken to the millisecond, one in UTC to the microsecond. */
+const Moment = z.iso
+  .datetime({ offset: true, error: 'must be a moment as in RFC 3339' })
+  .refine(
+    (text) => new Date(text).getUTCFullYear() > 0 && new Date(text).getUTCFullYear() < 10_000,
+    'must be a moment of our era',
+  )
+  .transform((text) => (text.endsWith('Z') ? text : new Date(text).toISOString()))
+
+/** By what activities are searched; `from` is the first moment, `to` the first that is too late. */
+const searched = {
+  user_id: z.uuid().optional(),
+  activity_type: line(64).optional(),
+  resource_type: line(64).optional(),
+  resource_id: line(255).optional(),
+  from: Moment.optional(),
+  to: Moment.optional(),
+  address: line(64).optional(),
+  min_risk: z.coerce.number().int().min(0).max(100).optional(),
+}
+const inOrder = ({ from, to }: { from?: string | undefined; to?: string | undefined }) =>
+  !from || !to || Date.parse(from) <= Date.parse(to)
+const OUT_OF_ORDER = { path: ['from'], message: 'is after `to`' }
+
+export const ActivityQuery = Page.extend(searched).refine(inOrder, OUT_OF_ORDER)
+export const UserActivityQuery = Page.extend(searched).omit({ user_id: true }).refine(inOrder, OUT_OF_ORDER)
+export const ExportQuery = z.object({ ...searched, format: z.enum(['csv', 'ndjson']) }).refine(inOrder, OUT_OF_ORDER)
+export type Search = Partial<z.infer<z.ZodObject<typeof searched>>>
+
+export const Activity = z
+  .object({
+    id: z.uuid(),
+    at: z.iso.datetime(),
+    user_id: z.uuid().nullable(),
+    user_name: z.string().nullable(),
+    activity_type: z.string(),
+    action: z.string(),
+    resource_type: z.string(),
+    resource_id: z.string().nullable(),
+    risk_score: z.int(),
+    trace_id: z.string().nullable(),
+    address: z.string().nullable(),
+    agent: z.string().nullable(),
+    method: z.string().nullable(),
+    path: z.string().nullable(),
+    before: z.record(z.string(), z.unknown()).nullable(),
+    after: z.record(z.string(), z.unknown()).nullable(),
+  })
+  .openapi('Activity')
+export type ActivityWire = z.infer<typeof Activity>
+
+export const ActivityList = pageOf(Activity).openapi('ActivityList')
+
+const shown =
+  sql.raw(`l.id, to_char(l.at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as at, l.user_id, d.user_name, l.activity_type, l.action, l.resource_type,
+  l.resource_id, l.risk_score, l.trace_id, d.address, d.agent, d.method, d.path, d.before, d.after`)
+const tables = sql.raw(
+  'freehold.audit_log l left join freehold.users u on u.id = l.user_id left join freehold.audit_detail d on d.log_id = l.id',
+)
+
+/**
+ * Activities that the admitted person reaches, newest first, after a place in that order. In two halves: what is sealed has an index for each
+ * way to search, and the last minute's, which is not sealed yet, is few.
+ */
+export function selectActivities(search: Search, after: string[] | null, limit: number): SQL {
+  const { user_id, activity_type, resource_type, resource_id, from, to, address, min_risk } = search
+  const conditions = [
+    user_id && sql`l.user_id = ${user_id}::uuid`,
+    activity_type && sql`l.activity_type = ${activity_type}`,
+    resource_type && sql`l.resource_type = ${resource_type}`,
+    resource_id && sql`l.resource_id = ${resource_id}`,
+    from && sql`l.at >= ${from}::timestamptz`,
+    to && sql`l.at < ${to}::timestamptz`,
+    address && sql`d.address = ${address}`,
+    min_risk !== undefined && sql`l.risk_score >= ${min_risk}`,
+    after && sql`(l.at, l.id) < (${after[0]}::timestamptz, ${after[1]}::uuid)`,
+  ].filter((condition) => condition instanceof Object)
+  const half = (which: SQL) =>
+    reached({
+      columns: shown,
+      from: tables,
+      owner: sql`l.user_id`,
+      unit: sql`u.unit_id`,
+      where: sql.join([which, ...conditions], sql` and `),
+      order: sql`l.at desc, l.id desc`,
+      sorted: sql`at desc, id desc`,
+      limit,
+    })
+  return sql`select * from ((${half(sql`l.seal is not null`)}) union all (${half(sql`l.seal is null`)})) halves order by at desc, id desc limit ${limit}`
+}
+
+export const placeOf = ({ at, id }: ActivityWire) => [at, id]
+export const rowsOf = (result: unknown) => (result as { rows: ActivityWire[] }).rows
+
+type Paging = { limit: number; cursor?: string | undefined }
+
+/** Activities within the caller's scope, newest first. One round trip; `activity:read`. Fails with invalid_cursor. */
+export async function listActivities(ctx: Ctx, { limit, cursor, ...search }: Paging & Search) {
+  const after = await readCursor(ctx.realm, 'activities', cursor)
+  const [result] = await ctx.run(ctx.db.execute(selectActivities(search, after, limit + 1)))
+  return paged(ctx.realm, 'activities', rowsOf(result), limit, placeOf)
+}
+
+/** What one person did. One round trip; `activity:read`. Fails with invalid_cursor, and with not_found when the caller does not reach them. */
+export async function listActivitiesOf(ctx: Ctx, user_id: string, { limit, cursor, ...search }: Paging & Search) {
+  const after = await readCursor(ctx.realm, 'activities', cursor)
+  const [person, result] = await ctx.run(
+    ctx.db.execute(sql`select 1 from freehold.users where id = ${user_id}::uuid`),
+    ctx.db.execute(selectActivities({ ...search, user_id }, after, limit + 1)),
+  )
+  if (!rowsOf(person).length) throw new Problem('not_found')
+  return paged(ctx.realm, 'activities', rowsOf(result), limit, placeOf)
+}
+
+/** One activity. One round trip; `activity:read`. Fails with not_found. */
+export async function getActivity(ctx: Ctx, id: string): Promise<ActivityWire> {
+  const [result] = await ctx.run(ctx.db.execute(sql`select ${shown} from ${tables} where l.id = ${id}::uuid`))
+  const [row] = rowsOf(result)
+  if (!row) throw new Problem('not_found')
+  return row
+}

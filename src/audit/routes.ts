@@ -1,0 +1,98 @@
+import { z } from '@hono/zod-openapi'
+import { room, route } from '../kernel/route.ts'
+import {
+  Activity,
+  ActivityList,
+  ActivityQuery,
+  ExportQuery,
+  getActivity,
+  listActivities,
+  listActivitiesOf,
+  UserActivityQuery,
+} from './audit.ts'
+import { exportActivities } from './export.ts'
+import { createActivity, NewActivity } from './own.ts'
+
+const Id = z.object({ id: z.uuid() })
+
+export const activityRoutes = room()
+
+activityRoutes.openapi(
+  route({
+    method: 'get',
+    path: '/',
+    summary: 'What was done, newest first',
+    permission: 'activity:read',
+    trips: 1,
+    query: ActivityQuery,
+    returns: { 200: ActivityList },
+    problems: ['invalid_request', 'invalid_cursor'],
+  }),
+  async (c) => c.json(await listActivities(c.var.ctx, c.req.valid('query')), 200),
+)
+
+activityRoutes.openapi(
+  route({
+    method: 'post',
+    path: '/',
+    summary: 'Record what a service did itself',
+    permission: 'activity:create',
+    trips: 1,
+    body: NewActivity,
+    returns: { 201: Activity },
+  }),
+  async (c) => {
+    const activity = await createActivity(c.var.ctx, c.req.valid('json'))
+    c.header('Location', `/api/v1/activities/${activity.id}`)
+    return c.json(activity, 201)
+  },
+)
+
+activityRoutes.openapi(
+  route({
+    method: 'get',
+    path: '/export',
+    summary: 'What was done as CSV or NDJSON, streamed: 1 round trip, and 1 more for each 1,000 activities while it is read',
+    permission: 'activity:export',
+    trips: 1,
+    query: ExportQuery,
+    returns: { 200: null },
+    problems: ['invalid_request'],
+  }),
+  async (c) => {
+    const { body, headers } = await exportActivities(c.var.ctx, c.req.valid('query'))
+    return c.body(body, 200, headers)
+  },
+)
+
+activityRoutes.openapi(
+  route({
+    method: 'get',
+    path: '/{id}',
+    summary: 'One activity',
+    permission: 'activity:read',
+    trips: 1,
+    params: Id,
+    returns: { 200: Activity },
+    problems: ['invalid_request', 'not_found'],
+  }),
+  async (c) => c.json(await getActivity(c.var.ctx, c.req.valid('param').id), 200),
+)
+
+/** Under /users, beside the room of that name. */
+export const userActivityRoutes = room()
+
+userActivityRoutes.openapi(
+  route({
+    method: 'get',
+    path: '/{id}/activities',
+    summary: 'What a person did, newest first',
+    permission: 'activity:read',
+    trips: 1,
+    params: Id,
+    query: UserActivityQuery,
+    returns: { 200: ActivityList },
+    problems: ['invalid_request', 'invalid_cursor', 'not_found'],
+  }),
+  async (c) => c.json(await listActivitiesOf(c.var.ctx, c.req.valid('param').id, c.req.valid('query')), 200),
+)

@@ -1,0 +1,116 @@
+/**
+ * Sealing: each realm's new entries of the audit under one more link of its chain (access.seal_audit), and the newest link into the master.
+ * Threat: who can write a tenant's database makes its chain anew. So the master's head moves only from a seal to one that follows it: what is
+ * there under the number that the master knows must have the hash that the master knows.
+ */
+import { sql } from 'drizzle-orm'
+import { type Head, type Verdict, verify } from '../audit/verify.ts'
+import type { Config } from '../kernel/config.ts'
+import { batch } from '../kernel/db.ts'
+import { decrypt } from '../kernel/keyring.ts'
+import { log } from '../kernel/log.ts'
+
+/** Entries under one seal at most, and seals of one realm in one run. */
+const BATCH = 5_000
+const MOST_SEALS = 20
+/** An invocation of a Worker has six connections, and the other scheduled work needs some. */
+const AT_ONCE = 3
+const PAGE = 100
+
+type Realm = { id: string; name: string; owner_url_sealed: string | null; head: Head | null }
+
+const HEAD = sql`(select jsonb_build_object('no', h.no, 'hash', h.hash, 'entries', h.entries, 'sealed_at', h.sealed_at) from platform.audit_heads h where h.realm_id = x.id) as head`
+const TENANTS = sql`select x.id, x.subdomain as name, x.owner_url_sealed, ${HEAD} from platform.tenants x`
+/** The platform's own realm; its database is the master. */
+const PLATFORM = sql`select x.id, 'platform' as name, null as owner_url_sealed, ${HEAD} from platform.realm x`
+
+/**
+ * The scheduled sealing of the platform's realm and of all active tenants, three at once. One round trip to each; two to the master for each
+ * hundred. Returns how many heads moved.
+ */
+export async function sealAudits(config: Config): Promise<number> {
+  const [platform = []] = await batch(config.MASTER_DATABASE_URL, [PLATFORM])
+  let moved = await sealPage(config, platform as Realm[])
+  let after = '00000000-0000-0000-0000-000000000000'
+  for (;;) {
+    const [page = []] = await batch(config.MASTER_DATABASE_URL, [
+      sql`${TENANTS} where x.status = 'active' and x.owner_url_sealed is not null and x.id > ${after} order by x.id limit ${PAGE}`,
+    ])
+    moved += await sealPage(config, page as Realm[])
+    if (page.length < PAGE) return moved
+    after = String(page.at(-1)?.id)
+  }
+}
+
+/** Seals what is new of one realm and moves its head; `name` is a subdomain, or `platform`. */
+export const sealAudit = async (config: Config, name: string) => sealPage(config, [await realmNamed(config, name)])
+
+/** Checks the audit of one realm, by subdomain or id; `platform` is the platform's own. Fails when there is none. */
+export async function verifyAudit(config: Config, name: string): Promise<Verdict> {
+  const realm = await realmNamed(config, name)
+  return verify(await urlOf(config, realm), realm.head)
+}
+
+async function realmNamed(config: Config, name: string): Promise<Realm> {
+  const query =
+    name === 'platform' ? PLATFORM : sql`${TENANTS} where ${name} in (x.subdomain, x.id::text) and x.owner_url_sealed is not null`
+  const [[realm] = []] = await batch(config.MASTER_DATABASE_URL, [query])
+  if (!realm) throw new Error(`There is no tenant ${name} with a database.`)
+  return realm as Realm
+}
+
+async function sealPage(config: Config, realms: Realm[]): Promise<number> {
+  const heads: (Head & { realm_id: string })[] = []
+  const queue = [...realms]
+  const work = async () => {
+    for (let realm = queue.shift(); realm; realm = queue.shift()) {
+      const { id, name } = realm
+      try {
+        const head = await sealOne(await urlOf(config, realm), realm.head)
+        if (head) heads.push({ realm_id: id, ...head })
+      } catch (error) {
+        // One tenant's database that is away does not keep the others from being sealed.
+        log('audit not sealed', { tenant: name, error: error instanceof Error ? error.message : String(error) })
+      }
+    }
+  }
+  await Promise.all(Array.from({ length: AT_ONCE }, work))
+  if (!heads.length) return 0
+  const [moved = []] = await batch(config.MASTER_DATABASE_URL, [
+    sql`insert into platform.audit_heads as h (realm_id, no, hash, entries, sealed_at)
+        select * from jsonb_to_recordset(${JSON.stringify(heads)}::jsonb) as x (realm_id uuid, no integer, hash text, entries bigint, sealed_at timestamptz)
+        on conflict (realm_id) do update set no = excluded.no, hash = excluded.hash, entries = excluded.entries, sealed_at = excluded.sealed_at, updated_at = now()
+        where h.no < excluded.no returning 1`,
+  ])
+  return moved.length
+}
+
+/** The new head, or null when nothing is new. Fails when the chain does not go on from the head that the master knows. */
+async function sealOne(url: string, known: Head | null): Promise<Head | null> {
+  for (let seals = 0; ; seals++) {
+    const no = known?.no ?? 0
+    const [, [done] = [], [found] = []] = await batch(url, [
+      sql`set local role freehold_owner`,
+      // A chain that does not go on from what the master knows is left as it is found.
+      sql`select access.seal_audit(${BATCH}) as entries where ${no} = 0 or exists (select from freehold.audit_seals k where k.no = ${no} and encode(k.hash, 'hex') = ${known?.hash ?? ''})`,
+      sql`select s.no, encode(s.hash, 'hex') as hash, s.sealed_at,
+            (select encode(k.hash, 'hex') from freehold.audit_seals k where k.no = ${no}) as known,
+            (select sum(e.entries)::integer from freehold.audit_seals e where e.no > ${no}) as entries
+          from freehold.audit_seals s order by s.no desc limit 1`,
+    ])
+    if (Number(done?.entries) === BATCH && seals < MOST_SEALS) continue
+    if (known && (found?.known ?? null) !== known.hash)
+      throw new Error(`The audit's chain does not go on from seal ${known.no}: run \`npm run freehold -- audit verify\`.`)
+    if (!found || Number(found.no) <= no) return null
+    const { hash, sealed_at, entries } = found
+    return {
+      no: Number(found.no),
+      hash: String(hash),
+      sealed_at: String(sealed_at),
+      entries: (known?.entries ?? 0) + Number(entries),
+    }
+  }
+}
+
+const urlOf = async (config: Config, { id, owner_url_sealed }: Realm) =>
+  owner_url_sealed === null ? config.MASTER_DATABASE_URL : decrypt(config.ENCRYPTION_KEYS, id, 'owner_url', owner_url_sealed)

@@ -1,0 +1,279 @@
+/**
+ * The chain over the record. Threat: who can write a tenant's database, and take the triggers away, makes what happened not have happened. Here
+ * their owner does, and everything but what access.erase_detail erased is found.
+ */
+import { sql } from 'drizzle-orm'
+import { afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { verify } from '../../src/audit/verify.ts'
+import { sealAudit, sealAudits, verifyAudit } from '../../src/tenants/sealing.ts'
+import { type Database, databaseOf, master, refusalOf, rowsOf, settings } from '../support/databases.ts'
+import { login, makeTenant } from '../support/people.ts'
+
+const AT = 'chained'
+let tenant: Database
+/** All of the audit as it was, to be put back after each damage. */
+const kept: Record<string, unknown> = {}
+const TABLES = ['audit_log', 'audit_detail', 'audit_seals']
+
+/** As who owns the tables and takes their triggers away. */
+const damage = (...statements: string[]) => {
+  const triggers = (how: string) => TABLES.map((table) => sql.raw(`alter table freehold.${table} ${how} trigger user`))
+  return rowsOf(
+    tenant.owner_url,
+    sql`set local role freehold_owner`,
+    ...triggers('disable'),
+    ...statements.map((text) => sql.raw(text)),
+  ).finally(() => rowsOf(tenant.owner_url, sql`set local role freehold_owner`, ...triggers('enable')))
+}
+
+const record = (what: string) => tenant.asOwner(sql`select access.record(${what}, 'do', 'thing', ${what}, null, '{"a": 1}')`)
+const seal = () => sealAudit(settings(), AT)
+const verdict = () => verifyAudit(settings(), AT)
+/** Seals until nothing is left: another test's transaction on the same server may be the oldest one for a moment. */
+async function sealAll(how: () => Promise<unknown> = seal) {
+  for (let i = 0; i < 100; i++) {
+    await how()
+    if ((await verdict()).unsealed === 0) return
+    await scheduler.wait(30)
+  }
+}
+const head = async () =>
+  (await master(sql`select no, hash, entries::integer from platform.audit_heads where realm_id = ${tenant.id}`))[0]
+const kinds = async () => (await verdict()).faults.map(({ kind, seal: no }) => [kind, no])
+
+beforeAll(async () => {
+  await makeTenant(AT)
+  tenant = await databaseOf(AT)
+  for (const what of ['FIRST', 'SECOND', 'THIRD', 'FOURTH']) {
+    await record(what)
+    await record(`${what}_TOO`)
+    await sealAll()
+  }
+  for (const table of TABLES) {
+    const [row] = await tenant.asOwner(sql.raw(`select jsonb_agg(to_jsonb(t)) as all from freehold.${table} t`))
+    kept[table] = row?.all
+  }
+  const [row] = await master(sql`select to_jsonb(h) as all from platform.audit_heads h where realm_id = ${tenant.id}`)
+  kept.head = row?.all
+})
+
+afterEach(async () => {
+  const put = (table: string) =>
+    `insert into freehold.${table} select * from jsonb_populate_recordset(null::freehold.${table}, $kept$${JSON.stringify(kept[table])}$kept$::jsonb)`
+  await damage(...TABLES.flatMap((table) => [`delete from freehold.${table}`, put(table)]))
+  await master(
+    sql`delete from platform.audit_heads where realm_id = ${tenant.id}`,
+    sql`insert into platform.audit_heads select * from jsonb_populate_record(null::platform.audit_heads, ${JSON.stringify(kept.head)}::jsonb)`,
+  )
+})
+
+describe('sealing', () => {
+  it('covers every entry once, and the master knows the newest seal', async () => {
+    const found = await verdict()
+    expect(found).toMatchObject({ intact: true, unsealed: 0, erased: 0, faults: [] })
+    const [row] = await tenant.asOwner(
+      sql`select (select count(*)::integer from freehold.audit_log) as entries, (select max(no) from freehold.audit_seals) as seal, (select sum(entries)::integer from freehold.audit_seals) as sealed`,
+    )
+    expect(row).toEqual({ entries: found.entries, seal: found.seal, sealed: found.entries })
+    expect(await head()).toMatchObject({ no: found.seal, entries: found.entries })
+    expect(found.head).toMatchObject({ no: found.seal, entries: found.entries })
+  })
+
+  it('of nothing new makes no seal and moves no head', async () => {
+    const before = [await head(), await tenant.asOwner(sql`select count(*) from freehold.audit_seals`)]
+    expect(await seal()).toBe(0)
+    expect([await head(), await tenant.asOwner(sql`select count(*) from freehold.audit_seals`)]).toEqual(before)
+  })
+
+  it('leaves what a running transaction may still add to, and takes it when that has ended', async () => {
+    const slow = tenant.asOwner(sql`select access.record('SLOW', 'do', 'thing', null, null, null)`, sql`select pg_sleep(1)`)
+    await scheduler.wait(250)
+    await record('QUICK')
+    await seal()
+    expect(
+      (await tenant.asOwner(sql`select activity_type from freehold.audit_log where seal is null`)).map(
+        (row) => row.activity_type,
+      ),
+    ).toEqual(['QUICK'])
+    expect(await verdict()).toMatchObject({ intact: true, unsealed: 1 })
+    await slow
+    await sealAll()
+    expect(await verdict()).toMatchObject({ intact: true, unsealed: 0 })
+  })
+
+  it('by four at once makes one chain', async () => {
+    await Promise.all(Array.from({ length: 8 }, (_, i) => record(`AT_ONCE_${i}`)))
+    await Promise.all(Array.from({ length: 4 }, seal))
+    await sealAll()
+    expect(await verdict()).toMatchObject({ intact: true, unsealed: 0 })
+  })
+
+  it('an older head never replaces a newer one', async () => {
+    await master(sql`update platform.audit_heads set no = no + 10 where realm_id = ${tenant.id}`)
+    const before = await head()
+    await record('LATE')
+    await seal()
+    expect(await head()).toEqual(before)
+  })
+
+  it('every minute, of every tenant and of the platform itself, though one is away', async () => {
+    await makeTenant('chained-away')
+    const away = await databaseOf('chained-away')
+    const [row] = await master(sql`select owner_url_sealed from platform.tenants where id = ${away.id}`)
+    await master(sql`update platform.tenants set owner_url_sealed = 'k1.AAAAAAAAAAAAAAAA.AAAA' where id = ${away.id}`)
+    await record('SCHEDULED')
+    const before = (await head())?.no
+    await sealAll(() => sealAudits(settings()))
+    await master(sql`update platform.tenants set owner_url_sealed = ${row?.owner_url_sealed} where id = ${away.id}`)
+    expect((await head())?.no).toBeGreaterThan(before)
+    const platform = await verifyAudit(settings(), 'platform')
+    expect(platform).toMatchObject({ intact: true, faults: [] })
+    expect(platform.seal).toBeGreaterThan(0)
+    expect(platform.head?.no).toBeGreaterThan(0)
+  })
+})
+
+describe('is found:', () => {
+  const FIRST = "(select id from freehold.audit_log where activity_type = 'SECOND')"
+  const inSeal = async () =>
+    Number((await tenant.asOwner(sql`select seal from freehold.audit_log where activity_type = 'SECOND'`))[0]?.seal)
+
+  it.each([
+    ['who', 'user_id = gen_random_uuid()'],
+    ['what', "activity_type = 'OTHER'"],
+    ['on what', "resource_id = 'other'"],
+    ['when', "at = at + interval '1 microsecond'"],
+    ['how risky', 'risk_score = 99'],
+    ['under which trace', "trace_id = 'x'"],
+  ])('a changed row (%s)', async (_, change) => {
+    const no = await inSeal()
+    await damage(`update freehold.audit_log set ${change} where id = ${FIRST}`)
+    expect(await kinds()).toEqual([['changed', no]])
+  })
+
+  it('a changed row whose hash was made to fit its changed detail', async () => {
+    const no = await inSeal()
+    await damage(
+      `update freehold.audit_detail set after = '{"a": 2}' where log_id = ${FIRST}`,
+      `update freehold.audit_log l set detail_hash = sha256(d.salt || convert_to(jsonb_build_object('user_name', d.user_name, 'address', d.address, 'agent', d.agent, 'method', d.method, 'path', d.path, 'before', d.before, 'after', d.after)::text, 'UTF8'))
+       from freehold.audit_detail d where d.log_id = l.id and l.id = ${FIRST}`,
+    )
+    expect(await kinds()).toEqual([['changed', no]])
+  })
+
+  it.each(['after = \'{"a": 2}\'', "user_name = 'mallory'", "address = '192.0.2.3'", "before = '{}'", 'salt = sha256(salt)'])(
+    'a changed detail (%s), and of which row',
+    async (change) => {
+      const no = await inSeal()
+      const [row] = await damage(`update freehold.audit_detail set ${change} where log_id = ${FIRST} returning log_id`)
+      expect((await verdict()).faults).toEqual([expect.objectContaining({ kind: 'changed_detail', seal: no, id: row?.log_id })])
+    },
+  )
+
+  it('a removed row', async () => {
+    const no = await inSeal()
+    await damage(`delete from freehold.audit_log where id = ${FIRST}`)
+    expect(await kinds()).toEqual([['removed', no]])
+  })
+
+  it('a row taken out of its seal, to be sealed anew', async () => {
+    const no = await inSeal()
+    await damage(`update freehold.audit_log set seal = null where id = ${FIRST}`)
+    await seal()
+    expect(await kinds()).toContainEqual(['removed', no])
+  })
+
+  it('an added row', async () => {
+    const no = await inSeal()
+    await damage(
+      `insert into freehold.audit_log (id, activity_type, action, resource_type, detail_hash, seal) values (gen_random_uuid(), 'X', 'x', 'x', '', ${no})`,
+    )
+    expect(await kinds()).toContainEqual(['added', no])
+  })
+
+  it('a removed row whose seal was told to count one less', async () => {
+    const no = await inSeal()
+    await damage(
+      `delete from freehold.audit_log where id = ${FIRST}`,
+      `update freehold.audit_seals set entries = entries - 1 where no = ${no}`,
+    )
+    expect(await kinds()).toEqual([['changed', no]])
+  })
+
+  it('a missing seal, with its entries or without', async () => {
+    const no = await inSeal()
+    await damage(`delete from freehold.audit_seals where no = ${no}`)
+    expect(await kinds()).toEqual([['missing_seal', no]])
+    await damage(`delete from freehold.audit_log where seal = ${no}`)
+    expect(await kinds()).toEqual([['missing_seal', no]])
+  })
+
+  it('a tail that was cut off, and it stays found when the chain is gone on with', async () => {
+    const newest = (await verdict()).seal
+    await damage(
+      `delete from freehold.audit_log where seal >= ${newest}`,
+      `delete from freehold.audit_seals where no >= ${newest}`,
+    )
+    expect(await kinds()).toEqual([['cut_off', newest]])
+    await record('AFTERWARDS')
+    expect(await seal()).toBe(0)
+    expect(await kinds()).toEqual([['cut_off', newest]])
+  })
+
+  it('everything gone', async () => {
+    await damage(...TABLES.map((table) => `delete from freehold.${table}`))
+    expect(await kinds()).toEqual([['cut_off', 1]])
+  })
+
+  it('a chain that was made anew, from a changed row to its end and beyond', async () => {
+    await damage(
+      `update freehold.audit_log set user_id = gen_random_uuid() where id = ${FIRST}`,
+      'update freehold.audit_log set seal = null',
+      'delete from freehold.audit_seals',
+    )
+    for (let i = 0; i < 6; i++)
+      await tenant.asOwner(
+        sql`select access.record('PADDING', 'do', 'thing', null, null, null)`,
+        sql`select access.seal_audit(2)`,
+      )
+    for (let i = 0; i < 40; i++) await tenant.asOwner(sql`select access.seal_audit(2)`)
+    const newest = (await head())?.no
+    expect(await seal()).toBe(0)
+    expect((await head())?.no).toBe(newest)
+    expect(await kinds()).toEqual([['rewritten', newest]])
+  })
+
+  it('a detail that was deleted and not erased', async () => {
+    const no = await inSeal()
+    await damage(`delete from freehold.audit_detail where log_id = ${FIRST}`)
+    expect(await kinds()).toEqual([['removed_detail', no]])
+  })
+})
+
+describe('is accepted:', () => {
+  it('a detail that was erased, before it was sealed or after', async () => {
+    await record('UNSEALED')
+    const erased = await tenant.asOwner(
+      sql`select access.erase_detail(array(select id from freehold.audit_log where activity_type in ('SECOND', 'UNSEALED'))) as n`,
+    )
+    expect(erased).toEqual([{ n: 2 }])
+    expect(await verdict()).toMatchObject({ intact: true, erased: 2 })
+    await seal()
+    expect(await verdict()).toMatchObject({ intact: true, erased: 2 })
+  })
+
+  it('what the Worker wrote meanwhile', async () => {
+    await login(AT)
+    await seal()
+    expect(await verdict()).toMatchObject({ intact: true })
+  })
+})
+
+it('verifying changes nothing, and trusts no function of the database', async () => {
+  await damage(
+    "create or replace function access.sealed_form(l freehold.audit_log) returns bytea language sql immutable set search_path = pg_catalog, pg_temp as $$ select ''::bytea $$",
+  )
+  expect((await verify(tenant.owner_url, null)).intact).toBe(true)
+  expect(await refusalOf(tenant.app_url, sql`select access.seal_audit(1)`)).toMatch(/permission denied/)
+  await expect(verifyAudit(settings(), 'nobody-here')).rejects.toThrow('There is no tenant nobody-here')
+})

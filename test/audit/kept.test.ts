@@ -1,0 +1,102 @@
+/** What was written stays as it was: also for the login that owns the tables, short of dropping the triggers. */
+import { sql } from 'drizzle-orm'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { type Database, databaseOf, master, refusalOf } from '../support/databases.ts'
+import { makeTenant } from '../support/people.ts'
+
+const AT = 'kept-record'
+let tenant: Database
+beforeAll(async () => {
+  await makeTenant(AT)
+  tenant = await databaseOf(AT)
+})
+const asOwner = sql`set local role freehold_owner`
+
+describe('the owner login is refused', () => {
+  it.each([
+    'update freehold.audit_log set user_id = gen_random_uuid()',
+    "update freehold.audit_log set activity_type = 'X'",
+    "update freehold.audit_log set at = at + interval '1 second'",
+    "update freehold.audit_log set detail_hash = ''",
+    'update freehold.audit_log set xid = xid + 1, seal = 1',
+    'delete from freehold.audit_log',
+    'delete from freehold.audit_log where false',
+    'truncate freehold.audit_log',
+    "update freehold.audit_detail set after = '{}'",
+    'update freehold.audit_detail set log_id = gen_random_uuid()',
+    'truncate freehold.audit_detail',
+    'delete from freehold.audit_detail',
+    'delete from freehold.audit_seals',
+    'update freehold.audit_seals set entries = 0',
+    'truncate freehold.audit_seals',
+  ])('%s', async (statement) => expect(await refusalOf(tenant.owner_url, asOwner, sql.raw(statement))).toBe('FH403 forbidden'))
+
+  it('puts a seal on an entry once, and never takes it off', async () => {
+    await tenant.asOwner(sql`select access.record('OLD', 'x', 'x', null, null, null)`)
+    await tenant.asOwner(sql`select access.seal_audit(1000)`)
+    expect(await refusalOf(tenant.owner_url, asOwner, sql`update freehold.audit_log set seal = 2 where seal = 1`)).toMatch(
+      /^FH403/,
+    )
+    expect(await refusalOf(tenant.owner_url, asOwner, sql`update freehold.audit_log set seal = null where seal = 1`)).toMatch(
+      /^FH403/,
+    )
+  })
+})
+
+describe('erasing details', () => {
+  it('leaves the entry, and an entry for each that says so', async () => {
+    const rows = await tenant.asOwner(sql`select id from freehold.audit_log order by at limit 2`)
+    const ids = rows.map(({ id }) => id)
+    const list = sql`array(select jsonb_array_elements_text(${JSON.stringify(ids)}::jsonb)::uuid)`
+    expect(await tenant.asOwner(sql`select access.erase_detail(${list} || gen_random_uuid()) as n`)).toEqual([{ n: 2 }])
+    expect(await tenant.asOwner(sql`select 1 from freehold.audit_detail where log_id = any (${list})`)).toEqual([])
+    expect(await tenant.asOwner(sql`select 1 from freehold.audit_log where id = any (${list})`)).toHaveLength(2)
+    const said = await tenant.asOwner(
+      sql`select l.resource_id, l.action, l.resource_type, d.before from freehold.audit_log l join freehold.audit_detail d on d.log_id = l.id where l.activity_type = 'AUDIT_ERASED'`,
+    )
+    expect(said.map(({ resource_id }) => resource_id).sort()).toEqual([...ids].sort())
+    expect(said[0]).toMatchObject({ action: 'erase', resource_type: 'audit_detail', before: null })
+    expect(await tenant.asOwner(sql`select access.erase_detail(${list}) as n`)).toEqual([{ n: 0 }])
+  })
+
+  it('is not done by who only says so, in another transaction', async () => {
+    const [row] = await tenant.asOwner(sql`select log_id from freehold.audit_detail limit 1`)
+    await tenant.asOwner(sql`select access.record('AUDIT_ERASED', 'erase', 'audit_detail', ${row?.log_id}, null, null)`)
+    expect(
+      await refusalOf(tenant.owner_url, asOwner, sql`delete from freehold.audit_detail where log_id = ${row?.log_id}`),
+    ).toMatch(/^FH403/)
+  })
+})
+
+describe.each(['a tenant', 'the master'])('in %s', (where) => {
+  const ask = (query: ReturnType<typeof sql>) => (where === 'a tenant' ? tenant.asOwner(query) : master(query))
+
+  it('every table that people write is under audit, for insert, update and delete', async () => {
+    const rows = await ask(
+      sql`select c.relname as name, count(t.oid)::integer as n from pg_class c left join pg_trigger t on t.tgrelid = c.oid and t.tgfoid = 'access.audit()'::regprocedure and t.tgenabled = 'O'
+          where c.relnamespace = 'freehold'::regnamespace and c.relkind in ('r', 'p') group by 1`,
+    )
+    const rest = /^(login_guards|login_attempts|refresh_tokens|migrations|audit_.*|.*_periods)$/
+    expect(rows.filter(({ name, n }) => n !== (rest.test(name) ? 0 : 3))).toEqual([])
+    expect(rows.length).toBeGreaterThan(15)
+  })
+
+  it('the key by which a row is named is its primary key', async () => {
+    const rows = await ask(
+      sql`select c.relname as name, coalesce(nullif(split_part(encode(t.tgargs, 'escape'), '\\000', 4), ''), '{id}')::text[] as named,
+            array(select a.attname::text from pg_index i cross join unnest(i.indkey) k join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k where i.indrelid = c.oid and i.indisprimary) as key
+          from pg_trigger t join pg_class c on c.oid = t.tgrelid where t.tgfoid = 'access.audit()'::regprocedure and c.relname <> 'tenant'`,
+    )
+    expect(rows.length).toBeGreaterThan(20)
+    for (const { name, named, key } of rows) expect(named, name).toEqual(key)
+  })
+
+  it('every column that holds a secret is masked', async () => {
+    const rows = await ask(
+      sql`select c.relname || '.' || a.attname as name from pg_trigger t join pg_class c on c.oid = t.tgrelid join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+          where t.tgfoid = 'access.audit()'::regprocedure and t.tgname = 'audit_insert' and (a.attname ~ '(hash|sealed|secret|salt|token)' or format_type(a.atttypid, null) = 'bytea')
+            and not a.attname = any (split_part(encode(t.tgargs, 'escape'), '\\000', 2)::text[])`,
+    )
+    expect(rows).toEqual([])
+  })
+})
