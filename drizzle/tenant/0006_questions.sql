@@ -120,17 +120,30 @@ begin
       perform access.refuse('not_found', 'There is no such user.');
     end if;
   end if;
-  with c as (
-    select t.n, coalesce((t.x ->> 'user_id')::uuid, me) as person, t.x, nullif(t.x -> 'resource', 'null') as r from jsonb_array_elements(checks) with ordinality as t (x, n)
+  -- What is asked is matched by equality, and what a person holds, reaches and is given is found out once for all that is asked about them.
+  with c as materialized (
+    select t.n, coalesce((t.x ->> 'user_id')::uuid, me) as person, t.x ->> 'permission' as permission, t.x -> 'any_of' as any_of, t.x ->> 'role' as role,
+      nullif(t.x -> 'resource', 'null') is null as anywhere, (t.x -> 'resource' ->> 'owner_id')::uuid as owner_id, (t.x -> 'resource' ->> 'unit_id')::uuid as unit_id
+    from jsonb_array_elements(checks) with ordinality as t (x, n)
+  ), wanted as materialized (
+    select c.n, c.person, c.permission from c where c.permission is not null
+    union select c.n, c.person, jsonb_array_elements_text(c.any_of) from c
   ), g as materialized (
-    select p.person, y.* from (select distinct c.person from c where c.x ->> 'role' is null) p cross join lateral access.grants(p.person, now()) y
+    select p.person, y.* from (select w.person, array_agg(w.permission) as permissions from wanted w group by w.person) p
+      cross join lateral access.grants(p.person, now(), p.permissions) y
+  ), m as materialized (
+    select c.n, c.anywhere, c.owner_id, c.unit_id, g.* from wanted w join g on g.person = w.person and g.permission = w.permission join c on c.n = w.n
+  ), f as materialized (
+    select x.holder, x.scope, array(select access.units_of(x.holder, x.scope)) as units
+    from (select distinct m.holder, m.scope from m where m.unit_id is not null and m.scope in ('team', 'department')) x
+  ), h as materialized (
+    select p.person, y.* from (select distinct c.person from c where c.role is not null) p cross join lateral access.held_roles(p.person, now()) y
   ), hit as (
-    select c.n, array_position(array['own', 'team', 'department', 'all'], g.scope) as width, jsonb_build_object('kind', g.kind, 'id', g.id, 'name', g.name, 'via', g.via) as why
-    from c join g on g.person = c.person and (g.permission = c.x ->> 'permission' or c.x -> 'any_of' ? g.permission)
-    where c.r is null or g.scope = 'all' or (c.r ->> 'owner_id')::uuid in (g.person, g.holder) or (c.r ->> 'unit_id')::uuid in (select access.units_of(g.holder, g.scope))
+    select m.n, array_position(array['own', 'team', 'department', 'all'], m.scope) as width, jsonb_build_object('kind', m.kind, 'id', m.id, 'name', m.name, 'via', m.via) as why
+    from m left join f on f.holder = m.holder and f.scope = m.scope
+    where m.anywhere or m.scope = 'all' or m.owner_id in (m.person, m.holder) or m.unit_id = any (f.units)
     union all
-    select c.n, null, jsonb_build_object('kind', h.kind, 'id', h.id, 'name', h.name, 'via', h.via)
-    from c cross join lateral access.held_roles(c.person, now()) h where c.x ->> 'role' is not null and h.name = c.x ->> 'role'
+    select c.n, null, jsonb_build_object('kind', h.kind, 'id', h.id, 'name', h.name, 'via', h.via) from c join h on h.person = c.person and h.name = c.role
   ), told as (
     select h.n, (array['own', 'team', 'department', 'all'])[max(h.width)] as scope, jsonb_agg(distinct h.why) as because from hit h group by h.n
   )

@@ -2,7 +2,7 @@ import type { Share } from './profile.ts'
 import type { Spread } from './samples.ts'
 import type { Stage } from './stage.ts'
 
-export type Unit = 'ms' | 'µs' | 'x' | 'MB'
+export type Unit = 'ms' | 'µs' | 'x' | 'MB' | 'rows'
 
 /** What a measure found. `value` is what the goal is about; `parts` are what it was computed from, and what it consists of. */
 export type Finding = {
@@ -22,7 +22,7 @@ export type Measure = { name: string; run: (stage: Stage) => Promise<Finding[]> 
 
 export const isMet = ({ goal, value }: Finding) => (goal === null ? null : value.median <= goal)
 
-const DIGITS: Record<Unit, number> = { ms: 2, µs: 0, x: 2, MB: 0 }
+const DIGITS: Record<Unit, number> = { ms: 2, µs: 0, x: 2, MB: 0, rows: 1 }
 
 export const shown = (number: number, unit: Unit) => `${number.toFixed(DIGITS[unit])}${unit === 'x' ? 'x' : ` ${unit}`}`
 

@@ -2,35 +2,20 @@ import { z } from '@hono/zod-openapi'
 import { type SQL, sql } from 'drizzle-orm'
 import type { Ctx } from '../kernel/context.ts'
 import { Page, paged, pageOf, readCursor } from '../kernel/cursor.ts'
+import { Line, Moment } from '../kernel/fields.ts'
 import { Problem } from '../kernel/problem.ts'
 import { reached } from '../kernel/reach.ts'
-
-/** Text of one line, as a body or a query may hold it. */
-export const line = (max: number) =>
-  z
-    .string()
-    .min(1)
-    .max(max)
-    .regex(/^[^\p{Cc}\p{Cs}]*$/u, 'must be text without control characters')
-
-/** A moment of the query. One with an offset is taken to the millisecond, one in UTC to the microsecond. */
-const Moment = z.iso
-  .datetime({ offset: true, error: 'must be a moment as in RFC 3339' })
-  .refine(
-    (text) => new Date(text).getUTCFullYear() > 0 && new Date(text).getUTCFullYear() < 10_000,
-    'must be a moment of our era',
-  )
-  .transform((text) => (text.endsWith('Z') ? text : new Date(text).toISOString()))
+import { rowsOf } from '../kernel/wire.ts'
 
 /** By what activities are searched; `from` is the first moment, `to` the first that is too late. */
 const searched = {
   user_id: z.uuid().optional(),
-  activity_type: line(64).optional(),
-  resource_type: line(64).optional(),
-  resource_id: line(255).optional(),
+  activity_type: Line(64).optional(),
+  resource_type: Line(64).optional(),
+  resource_id: Line(255).optional(),
   from: Moment.optional(),
   to: Moment.optional(),
-  address: line(64).optional(),
+  address: Line(64).optional(),
   min_risk: z.coerce.number().int().min(0).max(100).optional(),
 }
 const inOrder = ({ from, to }: { from?: string | undefined; to?: string | undefined }) =>
@@ -105,7 +90,6 @@ export function selectActivities(search: Search, after: string[] | null, limit: 
 }
 
 export const placeOf = ({ at, id }: ActivityWire) => [at, id]
-export const rowsOf = (result: unknown) => (result as { rows: ActivityWire[] }).rows
 
 type Paging = { limit: number; cursor?: string | undefined }
 
@@ -113,7 +97,7 @@ type Paging = { limit: number; cursor?: string | undefined }
 export async function listActivities(ctx: Ctx, { limit, cursor, ...search }: Paging & Search) {
   const after = await readCursor(ctx.realm, 'activities', cursor)
   const [result] = await ctx.run(ctx.db.execute(selectActivities(search, after, limit + 1)))
-  return paged(ctx.realm, 'activities', rowsOf(result), limit, placeOf)
+  return paged(ctx.realm, 'activities', rowsOf<ActivityWire>(result), limit, placeOf)
 }
 
 /** What one person did. One round trip; `activity:read`. Fails with invalid_cursor, and with not_found when the caller does not reach them. */
@@ -123,14 +107,14 @@ export async function listActivitiesOf(ctx: Ctx, user_id: string, { limit, curso
     ctx.db.execute(sql`select 1 from freehold.users where id = ${user_id}::uuid`),
     ctx.db.execute(selectActivities({ ...search, user_id }, after, limit + 1)),
   )
-  if (!rowsOf(person).length) throw new Problem('not_found')
-  return paged(ctx.realm, 'activities', rowsOf(result), limit, placeOf)
+  if (!rowsOf<ActivityWire>(person).length) throw new Problem('not_found')
+  return paged(ctx.realm, 'activities', rowsOf<ActivityWire>(result), limit, placeOf)
 }
 
 /** One activity. One round trip; `activity:read`. Fails with not_found. */
 export async function getActivity(ctx: Ctx, id: string): Promise<ActivityWire> {
   const [result] = await ctx.run(ctx.db.execute(sql`select ${shown} from ${tables} where l.id = ${id}::uuid`))
-  const [row] = rowsOf(result)
+  const [row] = rowsOf<ActivityWire>(result)
   if (!row) throw new Problem('not_found')
   return row
 }

@@ -4,7 +4,8 @@
  */
 import { sql } from 'drizzle-orm'
 import type { Ctx } from '../kernel/context.ts'
-import { Activity, type ActivityWire, placeOf, rowsOf, type Search, selectActivities } from './audit.ts'
+import { rowsOf } from '../kernel/wire.ts'
+import { Activity, type ActivityWire, placeOf, type Search, selectActivities } from './audit.ts'
 import { csvLine } from './csv.ts'
 
 const PAGE = 1_000
@@ -32,14 +33,14 @@ export async function exportActivities(ctx: Ctx, { format, ...search }: Search &
     page(null),
     ctx.db.execute(sql`select access.record_export(${JSON.stringify({ ...search, format })}::jsonb)`),
   )
-  let rows: ActivityWire[] | null = rowsOf(first)
+  let rows: ActivityWire[] | null = rowsOf<ActivityWire>(first)
   let place: string[] | null = null
   let text = head
   const encoder = new TextEncoder()
   const body = new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
-        rows ??= rowsOf((await ctx.run(page(place)))[0])
+        rows ??= rowsOf<ActivityWire>((await ctx.run(page(place)))[0])
         for (const activity of rows) text += row(activity)
         if (text) controller.enqueue(encoder.encode(text))
         const last = rows.length === PAGE ? rows.at(-1) : undefined

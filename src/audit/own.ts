@@ -1,8 +1,9 @@
 import { z } from '@hono/zod-openapi'
 import { sql } from 'drizzle-orm'
 import type { Ctx } from '../kernel/context.ts'
+import { Line } from '../kernel/fields.ts'
 import { invalid } from '../kernel/problem.ts'
-import { type ActivityWire, line } from './audit.ts'
+import type { ActivityWire } from './audit.ts'
 
 const MAX_BYTES = 16 * 1024
 const MAX_DEPTH = 32
@@ -16,9 +17,9 @@ export const NewActivity = z
       .string()
       .max(64)
       .regex(/^[A-Z][A-Z0-9]*(_[A-Z0-9]+)*$/, 'must be words in capitals with _ between them'),
-    action: line(64),
-    resource_type: line(64),
-    resource_id: line(255).optional(),
+    action: Line(64),
+    resource_type: Line(64),
+    resource_id: Line(255).optional(),
     risk_score: z.number().int().min(0).max(100).default(0),
     before: State.optional(),
     after: State.optional(),

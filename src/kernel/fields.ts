@@ -11,11 +11,14 @@ export const Text = (max: number) =>
 export const Line = (max: number) =>
   z.string().normalize('NFC').trim().min(1).max(max).regex(TEXT, 'must be text without control characters')
 
-/** A moment as the caller writes it, with any offset; in UTC afterwards, in years that Postgres and RFC 3339 both have. */
+/**
+ * A moment as the caller writes it, with any offset; in UTC afterwards, in years that Postgres and RFC 3339 both have. One in UTC keeps its
+ * microseconds, one with an offset its milliseconds.
+ */
 export const Moment = z.iso
   .datetime({ offset: true, error: 'must be a moment as in RFC 3339' })
   .refine((written) => /^(?!0000)\d{4}-/.test(utc(written)), 'must lie in the years 1 to 9999')
-  .transform(utc)
+  .transform((written) => (written.endsWith('Z') ? written : utc(written)))
 
 function utc(written: string): string {
   const at = new Date(written)

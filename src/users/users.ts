@@ -110,6 +110,7 @@ export function listed({ sort, search, role, unit_id, status, limit }: Omit<Quer
     order: sql`${column} ${way}, u.id ${way}`,
     sorted: sql`page.${sql.raw(key)} collate "C" ${way}, page.id ${way}`,
     limit: limit + 1,
+    walk: true,
   })
   // The roles of who is shown, and of nobody else.
   return sql`select page.*, ${rolesOf(sql`page.id`)} from (${page}) page order by page.${sql.raw(key)} collate "C" ${way}, page.id ${way}`

@@ -29,6 +29,7 @@ const APP_MAY_CALL = [
   'access.session()',
   'access.substitute(uuid,text)',
   'access.units()',
+  'access.walks()',
 ]
 const APP_MAY_READ = [
   ...[

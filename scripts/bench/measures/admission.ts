@@ -2,6 +2,7 @@ import { type SQL, sql } from 'drizzle-orm'
 import { batch, useSqlUrl } from '../../../src/kernel/db.ts'
 import { claimed } from '../../../src/kernel/token.ts'
 import type { Measure } from '../finding.ts'
+import { admit } from '../inside/admit.ts'
 import { differences, inTurns, spread } from '../samples.ts'
 
 const CALLS = 5
@@ -13,9 +14,6 @@ export const admission: Measure = {
     const { tenant, quick } = stage
     const claims = claimed(await stage.signIn())
     const credential = JSON.stringify({ session_id: claims?.sid, user_id: claims?.sub })
-    const facts = JSON.stringify({ address: null, agent: 'bench/1', method: 'GET', path: '/', trace_id: '0'.repeat(32) })
-    const admit = (permission: string | null) =>
-      sql`select * from access.admit(${tenant.id}, ${credential}::jsonb, ${permission}, ${facts}::jsonb, true)`
     useSqlUrl(stage.stack.neon.sqlUrl)
     const took = (statement: SQL) => async () => {
       const times: number[] = []
@@ -26,7 +24,8 @@ export const admission: Measure = {
       }
       return spread(times).median
     }
-    const things = { select: took(sql`select 1`), admit: took(admit(null)), decide: took(admit('user:read')) }
+    const admitted = (permission: string | null) => took(admit(tenant.id, credential, permission))
+    const things = { select: took(sql`select 1`), admit: admitted(null), decide: admitted('user:read') }
     await inTurns(3, things)
     const turns = await inTurns(quick ? 50 : 240, things)
     return [

@@ -1,5 +1,8 @@
 import type { Measure } from '../finding.ts'
 import { admission } from './admission.ts'
+import { audit } from './audit.ts'
+import { authorization } from './authorization.ts'
+import { lists } from './lists.ts'
 import { login } from './login.ts'
 import { me } from './me.ts'
 import { memory } from './memory.ts'
@@ -8,4 +11,4 @@ import { resolution } from './resolution.ts'
 import { verify } from './verify.ts'
 
 /** All measures, in the order of the report. */
-export const measures: Measure[] = [me, verify, admission, login, provisioning, resolution, memory]
+export const measures: Measure[] = [me, verify, admission, authorization, lists, audit, login, provisioning, resolution, memory]

@@ -5,12 +5,13 @@ const HOW = `\`npm run bench\` wrote this page. It bundles the Worker as a deplo
 and runs it in workerd with nothing in front, against the embedded Postgres and the local Neon. What is compared is measured in turns
 (A B B A ...) after a warm-up, so that a busy machine disturbs both alike; the median of the rounds is shown, with the range that holds
 the middle half of them. CPU is that of the workerd process as the kernel counts it; a latency is wall time in the program that asks.
-Connections are kept open. Postgres does not wait for the disk, and what the local Neon is asked to do takes no time of its own.
+Connections are kept open. Postgres does not wait for the disk, and what the local Neon is asked to do takes no time of its own. The
+people of a large tenant are planted by SQL, with the triggers off.
 
 Numbers of one machine say little about another; ratios say more. A goal that is missed fails nothing.
 
     npm run bench                       all of it, some minutes; writes this page, its chart and bench.json
-    npm run bench -- --quick            less of everything, under a minute, writes nothing
+    npm run bench -- --quick            less of everything, some two minutes, writes nothing
     npm run bench -- --only provisioning`
 
 /** The report as a page of the documentation. */

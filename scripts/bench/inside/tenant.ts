@@ -1,0 +1,41 @@
+import { sql } from 'drizzle-orm'
+import { Client } from 'pg'
+import { batch } from '../../../src/kernel/db.ts'
+import { decrypt } from '../../../src/kernel/keyring.ts'
+import type { Stage } from '../stage.ts'
+
+type Login = 'app' | 'owner' | 'superuser'
+
+/** A tenant from inside: what a measure plants people into, so that it disturbs no other measure. */
+export type Inside = {
+  id: string
+  /** The app login's connection string, for SQL over HTTP. */
+  app_url: string
+  /** A connection to Postgres itself. Who asks for one ends it. */
+  connect(as: Login): Promise<Client>
+}
+
+/** Makes a tenant through the platform's door and opens it from inside. */
+export async function makeInside(stage: Stage, subdomain: string): Promise<Inside> {
+  const id = await stage.makeTenant(subdomain, await stage.operatorToken())
+  const { ENCRYPTION_KEYS, MASTER_DATABASE_URL } = stage.main.config
+  const [[sealed]] = (await batch(MASTER_DATABASE_URL, [
+    sql`select app_url_sealed, owner_url_sealed from platform.tenants where id = ${id}`,
+  ])) as [[{ app_url_sealed: string; owner_url_sealed: string }]]
+  const app_url = await decrypt(ENCRYPTION_KEYS, id, 'app_url', sealed.app_url_sealed)
+  const owner_url = await decrypt(ENCRYPTION_KEYS, id, 'owner_url', sealed.owner_url_sealed)
+  const direct = (as: Login) => {
+    const url = new URL(stage.stack.neon.postgresUrl)
+    const { username, password, pathname } = new URL(as === 'owner' ? owner_url : app_url)
+    return Object.assign(url, as === 'superuser' ? { pathname } : { username, password, pathname }).href
+  }
+  return {
+    id,
+    app_url,
+    connect: async (as) => {
+      const client = new Client({ connectionString: direct(as) })
+      await client.connect()
+      return client
+    },
+  }
+}
