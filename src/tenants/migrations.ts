@@ -6,11 +6,16 @@ export type Migration = { name: string; text: string }
 
 const LOCK = 20_261_122
 
-const statementsOf = ({ text }: Migration) =>
-  text
+/** All of a migration as one statement: hundreds of them, each sent and answered alone, take twice as long. */
+function asOne({ name, text }: Migration): string {
+  const statements = text
     .split('--> statement-breakpoint')
-    .map((statement) => statement.trim())
+    .map((statement) => statement.trim().replace(/;$/, ''))
     .filter((statement) => statement.replace(/^--.*$/gm, '').trim() !== '')
+  const whole = statements.join(';\n')
+  if (/\$(migration|statements)\$/.test(whole)) throw new Error(`Migration ${name} holds a mark that is put around it.`)
+  return `do $migration$ begin execute $statements$${whole}$statements$; end $migration$`
+}
 
 /**
  * Brings a database to the newest schema: one migration is one transaction that holds its ledger row, so it happened whole or not
@@ -34,7 +39,7 @@ export async function migrate(url: string, migrations: Migration[]): Promise<str
       asOwner,
       sql`select pg_advisory_xact_lock(${LOCK})`,
       sql`insert into freehold.migrations (name) values (${migration.name})`,
-      ...statementsOf(migration).map((statement) => sql.raw(statement)),
+      sql.raw(asOne(migration)),
     ]).catch((error) => {
       if (brokenConstraint(error) !== 'migrations_pkey') throw new Error(`Migration ${migration.name} failed.`, { cause: error })
     })
