@@ -10,6 +10,7 @@ import { type Stack, startStack } from '../../scripts/dev/stack.ts'
 import { startWorker } from '../../scripts/dev/worker.ts'
 import type { Fault } from '../../scripts/local-neon/fault.ts'
 import { reachOf } from '../../src/access/presets/grants.ts'
+import { groups } from '../../src/access/presets/groups.ts'
 import { presets } from '../../src/access/presets/presets.ts'
 import { batch } from '../../src/kernel/db.ts'
 import { ended, freehold, started } from './run.ts'
@@ -364,5 +365,50 @@ describe('setup-dev-users', () => {
       stderr: 'error: Refused: the tenant dev is one of production.\n',
     })
     await asProduction('demo')
+  })
+})
+
+describe('setup-groups against a tenant', () => {
+  test("makes the preset's roles as the data says, changes nothing the second time, and leaves no session", async () => {
+    const password = 'Quiet-harbour-31'
+    const made = await freehold(creation('grouped'), { ...asAda(), FREEHOLD_ADMIN_PASSWORD: password })
+    expect(made.code, made.stderr).toBe(0)
+    const credentials = { FREEHOLD_URL: url, FREEHOLD_TENANT_EMAIL: 'bo@grouped.test', FREEHOLD_TENANT_PASSWORD: password }
+    const setUp = async () => {
+      const { code, stdout, stderr } = await freehold(['setup-groups', 'grouped', '--json'], credentials)
+      expect(code, stderr).toBe(0)
+      return JSON.parse(stdout).roles.map(({ outcome }: { outcome: string }) => outcome)
+    }
+    const ask = async (path: string, init: RequestInit = {}) =>
+      (
+        await fetch(`${url}/api/v1${path}`, {
+          ...init,
+          headers: { 'X-Tenant': 'grouped', 'Content-Type': 'application/json', ...init.headers },
+        })
+      ).json() as Promise<any>
+    expect(new Set(await setUp())).toEqual(new Set(['made']))
+    const { access_token } = await ask('/auth/login', {
+      method: 'POST',
+      body: JSON.stringify({ email: 'bo@grouped.test', password }),
+    })
+    const headers = { Authorization: `Bearer ${access_token}` }
+    const { data } = await ask('/roles?limit=100', { headers })
+    const nameOf = (id: string | null) => data.find((role: any) => role.id === id)?.name
+    for (const { name, parent, grants, is_manageable = false } of groups.roles) {
+      const role = data.find((found: any) => found.name === name)
+      expect([nameOf(role.parent_id), role.is_manageable, role.permissions.length], name).toEqual([
+        parent,
+        is_manageable,
+        grants.length,
+      ])
+      expect(role.permissions).toEqual(expect.arrayContaining(grants.map(([permission, scope]) => ({ permission, scope }))))
+    }
+    const count = async () => (await ask('/activities?activity_type=PERMISSION_CHANGE&limit=1', { headers })).data[0].id
+    const before = await count()
+    expect(new Set(await setUp())).toEqual(new Set(['kept']))
+    expect(await count()).toBe(before)
+    const me = await ask('/auth/me', { headers })
+    const sessions = await ask(`/users/${me.sub}/sessions`, { headers })
+    expect(sessions.data).toHaveLength(1)
   })
 })

@@ -197,6 +197,46 @@ describe('what is done through one Worker is felt by the next request of the oth
     for (const site of [one, two]) expect(said(await turn(site, 'retry', id)), site.name).toEqual([409, 'illegal_state'])
   })
 
+  it('a permission taken from a role, an override, a role taken away, a person switched off, each by its route', async () => {
+    const at = 'two-routes'
+    const { session } = await settled(at)
+    const bo = (path: string, body?: unknown, method?: string) =>
+      ask(one, `/api/v1${path}`, {
+        at,
+        token: session.access_token,
+        ...(body !== undefined && { body }),
+        ...(method && { method }),
+      })
+    const permissions = [{ permission: 'unit:read', scope: 'all' }]
+    const { id: role_id } = (await bo('/roles', { name: 'surveyor', permissions })).body
+    const { id: spare_id } = (await bo('/roles', { name: 'spare', permissions: [] })).body
+    const password = 'Violet-Anchor-38'
+    const { id } = (await bo('/users', { email: 'cy@acme.test', role: 'surveyor', password })).body
+    await bo(`/users/${id}/roles`, { role_id: spare_id })
+    const enter = async (secret: string) =>
+      (await ask(two, '/api/v1/auth/login', { at, body: { email: 'cy@acme.test', password: secret } })).body.access_token
+    const body = { current_password: password, new_password: 'Amber-Lantern-47' }
+    await ask(two, '/api/v1/auth/password-change', { at, token: await enter(password), body })
+    const token = await enter(body.new_password)
+    const units = async () => said(await ask(two, '/api/v1/units', { at, token }))
+
+    expect(await units()).toEqual(ok)
+    expect((await bo(`/roles/${role_id}/permissions/unit:read`, undefined, 'DELETE')).status).toBe(204)
+    expect(await units()).toEqual([403, 'forbidden'])
+    expect((await bo(`/users/${id}/overrides`, { permission: 'unit:read', effect: 'grant', scope: 'all' })).status).toBe(201)
+    expect(await units()).toEqual(ok)
+    expect((await bo(`/users/${id}/overrides`, { permission: 'unit:read', effect: 'deny' })).status).toBe(201)
+    expect(await units()).toEqual([403, 'forbidden'])
+    const { data } = (await bo(`/users/${id}/overrides`)).body
+    for (const override of data) await bo(`/users/${id}/overrides/${override.id}`, undefined, 'DELETE')
+    await bo(`/roles/${role_id}/permissions`, { permissions })
+    expect(await units()).toEqual(ok)
+    expect((await bo(`/users/${id}/roles/${role_id}`, undefined, 'DELETE')).status).toBe(204)
+    expect(await units()).toEqual([403, 'forbidden'])
+    expect((await bo(`/users/${id}/deactivate`, undefined, 'POST')).status).toBe(200)
+    expect(await units()).toEqual([403, 'user_inactive'])
+  })
+
   it('a tenant that was switched off, also when the other was started since and its KV still says that it is on', async () => {
     const { id, session } = await settled('two-off')
     await schedule(two)
