@@ -35,6 +35,9 @@ const oneByOne = ({ test, ...project }: TestProjectInlineConfiguration): TestPro
   test: { ...test, fileParallelism: false },
 })
 
+/** What takes its time by itself: processes that are killed, and a command line that is started very often. */
+const SLOW = ['test/killed/**/*.node.test.ts', 'test/freehold/tenants.node.test.ts', 'test/audit/verify.node.test.ts']
+
 export default defineConfig({
   test: {
     silent: 'passed-only',
@@ -43,10 +46,10 @@ export default defineConfig({
     // A machine that is busy elsewhere must not decide a run; a test that fails twice has failed.
     retry: process.env.CI ? 1 : 0,
     projects: [
-      inNode('node', ['test/**/*.node.test.ts'], ['test/killed/**']),
+      inNode('node', ['test/**/*.node.test.ts'], SLOW),
       inWorker('worker', ['test/**/*.test.ts'], ['test/**/*.node.test.ts', 'test/faults/**']),
       oneByOne(inWorker('faults', ['test/faults/**/*.test.ts'], [])),
-      oneByOne(inNode('killed', ['test/killed/**/*.node.test.ts'], [])),
+      oneByOne(inNode('slow', SLOW, [])),
     ],
   },
 })

@@ -164,15 +164,13 @@ declare
   s record;
 begin
   units := '{}';
-  owners := array[person];
+  owners := '{}';
   for s in select x.holder, x.scope as reaches from access.sources(person, permission, now()) x loop
     if scope is null or array_position(array['own', 'team', 'department', 'all'], s.reaches) > array_position(array['own', 'team', 'department', 'all'], scope) then
       scope := s.reaches;
     end if;
+    owners := owners || s.holder;
     exit when scope = 'all';
-    if s.holder <> person then
-      owners := owners || s.holder;
-    end if;
     if s.reaches <> 'own' then
       units := array(select unnest(units) union select access.units_of(s.holder, s.reaches));
     end if;
@@ -249,8 +247,21 @@ create function access.told_permissions(person uuid) returns text[] language sql
     limit 100) x
 $$;
 --> statement-breakpoint
+-- The primary role, if it is still held and on; else the first of those that are.
+create function access.role_now(u freehold.users) returns text language sql stable set search_path = pg_catalog, pg_temp as $$
+  select r.name from freehold.user_roles ur join freehold.roles r on r.id = ur.role_id
+  where ur.user_id = u.id and r.is_active and ur.starts_at <= now() and (ur.ends_at is null or ur.ends_at > now())
+  order by r.name = u.role desc nulls last, ur.starts_at, r.name limit 1
+$$;
+--> statement-breakpoint
+-- What the admitted person holds now: {primary role, role names, permissions}.
+create or replace function access.held() returns jsonb language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+  select jsonb_build_object('role', (select access.role_now(u) from freehold.users u where u.id = access.principal()),
+    'roles', access.role_names(access.principal(), now()), 'permissions', access.permissions_of(access.principal(), now()))
+$$;
+--> statement-breakpoint
 create or replace function access.claims_of(u freehold.users, s freehold.sessions, t freehold.tenant) returns jsonb language sql stable set search_path = pg_catalog, pg_temp as $$
-  select jsonb_build_object('user_id', u.id, 'session_id', s.id, 'username', u.username, 'email', u.email, 'role', u.role,
+  select jsonb_build_object('user_id', u.id, 'session_id', s.id, 'username', u.username, 'email', u.email, 'role', access.role_now(u),
     'roles', access.role_names(u.id, now()), 'permissions', access.told_permissions(u.id), 'amr', s.amr,
     'auth_time', floor(extract(epoch from s.created_at)),
     'must_change_password', u.must_change_password or u.password_changed_at <= now() - make_interval(days => t.password_days),
@@ -447,10 +458,13 @@ begin
   elsif was <= now() then
     perform access.refuse('illegal_state', 'This has ended.');
   end if;
+  if becomes is null then
+    perform access.refuse('invalid_request', 'must be a moment', 'ends_at');
+  end if;
   return greatest(becomes, now(), starts);
 end $$;
 --> statement-breakpoint
--- Somebody must hold the administrator's role, for good, and not be denied what mends the rest. Whoever takes it away waits for the others who do.
+-- Somebody must hold the administrator's role, for good, and be denied nothing: what they lack, they could hand to nobody. Whoever takes it away waits for the others who do.
 create function access.keep_admin() returns void language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   r freehold.roles;
@@ -459,7 +473,7 @@ begin
   if r.id is not null and not (r.is_active and exists (
       select from freehold.user_roles ur join freehold.users u on u.id = ur.user_id
       where ur.role_id = r.id and u.is_active and ur.starts_at <= now() and ur.ends_at is null and not exists (
-        select from freehold.overrides o where o.user_id = u.id and o.effect = 'deny' and o.permission in ('role:update', 'permission:update')
+        select from freehold.overrides o where o.user_id = u.id and o.effect = 'deny'
           and (o.ends_at is null or o.ends_at > now())))) then
     perform access.refuse('illegal_state', format('Somebody must hold the role %s: give it to another person first.', r.name));
   end if;
@@ -490,7 +504,9 @@ begin
     end if;
   end if;
   if tg_op = 'UPDATE' and new.deleted_at is not null and old.deleted_at is null then
-    if old.is_system then
+    if access.principal() is not null and access.permission() is distinct from 'role:delete' then
+      perform access.refuse('forbidden', 'Deleting a role needs role:delete.');
+    elsif old.is_system then
       perform access.refuse('in_use', format('The role %s belongs to the system.', old.name));
     end if;
     select array_remove(array[
@@ -659,6 +675,12 @@ create trigger after_user_role after insert or update on freehold.user_roles for
 --> statement-breakpoint
 -- What somebody may change of a person whom they reach as themselves (or in place of a delegator) and not further. Above all not the unit,
 -- which is what team and department reach from.
+-- Whether what somebody holds reaches as far as their place does.
+create function access.depends_on_place(person uuid) returns boolean language sql stable set search_path = pg_catalog, pg_temp as $$
+  select exists (select from access.own_grants(person, now()) g group by g.permission
+    having max(array_position(array['own', 'team', 'department', 'all'], g.scope)) between 2 and 3)
+$$;
+--> statement-breakpoint
 create function access.must_reach_user(was freehold.users, is_now freehold.users) returns void language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   own text[] := '{given_name,family_name,phone,locale,timezone,preferences,description}';
@@ -671,15 +693,20 @@ begin
     end if;
     select array_agg(n.key) into changed from jsonb_each(to_jsonb(is_now)) n join jsonb_each(to_jsonb(was)) o on o.key = n.key
     where n.value <> o.value and n.key <> all (kept);
-    if access.permission() = 'user:delete' and not changed <@ '{is_active}' then
+    if access.permission() = 'user:delete' and (is_now.is_active or not changed <@ '{is_active}') then
       perform access.refuse('forbidden', 'user:delete deactivates, and changes nothing else.');
-    elsif access.scope() <> 'all' and is_now.id = any (access.owners()) and not changed <@ own then
+    elsif access.scope() <> 'all' and (is_now.id = any (access.owners()) or is_now.id = access.principal()) and not changed <@ own then
       perform access.refuse('forbidden', format('Somebody else must change %s here.', (select string_agg(c, ', ' order by c) from unnest(changed) c where c <> all (own))));
     end if;
   end if;
-  if access.scope() = 'all' then
+  if was.id = access.principal() and is_now.unit_id is distinct from was.unit_id and access.depends_on_place(was.id) then
+    perform access.refuse('forbidden', 'Somebody else must change your unit: what you reach depends on it.');
+  elsif access.scope() = 'all' then
     return;
-  elsif is_now.unit_id is distinct from was.unit_id and is_now.unit_id <> all (access.units()) and is_now.unit_id is not null then
+  -- From and to within one and the same reach: two that were each lent do not add up to one.
+  elsif is_now.unit_id is distinct from was.unit_id and is_now.unit_id is not null and not exists (
+      select from access.sources(access.principal(), access.permission(), now()) s
+      where is_now.unit_id in (select access.units_of(s.holder, s.scope)) and (was.id is null or was.unit_id in (select access.units_of(s.holder, s.scope)))) then
     perform access.refuse('invalid_request', 'is not a unit that you reach', 'unit_id');
   elsif is_now.manager_id is distinct from was.manager_id and not exists (select from freehold.users u
       where u.id = is_now.manager_id and (u.id = any (access.owners()) or u.unit_id = any (access.units()))) and is_now.manager_id is not null then
@@ -691,7 +718,20 @@ end $$;
 create function access.holds_more(person uuid, other uuid) returns boolean language sql stable set search_path = pg_catalog, pg_temp as $$
   select exists (
     select from (
-      select g.permission, max(array_position(array['own', 'team', 'department', 'all'], g.scope)) as width from access.own_grants(person, now()) g group by g.permission
+      -- Also what is delegated to them, what they will hold, and what is off or denied for now.
+      select g.permission, max(array_position(array['own', 'team', 'department', 'all'], g.scope)) as width from (
+        select x.permission, x.scope from access.own_grants(person, now()) x
+        union all
+        select c.permission, c.scope from freehold.user_roles ur cross join lateral access.role_content(ur.role_id) c
+        where ur.user_id = person and (ur.ends_at is null or ur.ends_at > now())
+        union all
+        select o.permission, o.scope from freehold.overrides o where o.user_id = person and o.effect = 'grant' and (o.ends_at is null or o.ends_at > now())
+        union all
+        select c.permission, access.narrower(c.scope, access.own_scope(d.delegator_id, c.permission, now())) from freehold.delegations d cross join lateral (
+          select x.permission, x.scope from access.role_content(d.role_id) x
+          union all select p.permission, 'all' from freehold.delegation_permissions p where p.delegation_id = d.id) c
+        where d.delegate_id = person and d.ends_at > now() and d.revoked_at is null and d.decision is distinct from 'rejected'
+      ) g where g.scope is not null group by g.permission
     ) theirs left join (
       select g.permission, max(array_position(array['own', 'team', 'department', 'all'], g.scope)) as width from access.own_grants(other, now()) g group by g.permission
     ) mine on mine.permission = theirs.permission
@@ -808,7 +848,7 @@ create trigger before_override before insert or update on freehold.overrides for
 -- A denial must not leave the tenant without anybody who can mend it.
 create function access.after_override() returns trigger language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
-  if new.effect = 'deny' and new.permission in ('role:update', 'permission:update') then
+  if new.effect = 'deny' then
     perform access.keep_admin();
   end if;
   return null;
@@ -894,7 +934,7 @@ declare
   acting uuid := person;
   d record;
 begin
-  if not exists (select from freehold.users u where u.id = person
+  if access.permission() is distinct from 'delegation:read' or not exists (select from freehold.users u where u.id = person
       and (access.scope() = 'all' or u.id = any (access.owners()) or u.unit_id = any (access.units()))) then
     return null;
   elsif not exists (select from freehold.permissions p where p.name = substitute.permission and p.deleted_at is null) then
@@ -926,6 +966,8 @@ declare
 begin
   if new.deleted_at is null or old.deleted_at is not null then
     return new;
+  elsif access.principal() is not null and access.permission() is distinct from 'permission:delete' then
+    perform access.refuse('forbidden', 'Deleting a permission needs permission:delete.');
   elsif old.is_system then
     perform access.refuse('in_use', format('The permission %s belongs to the system.', old.name));
   end if;
@@ -957,7 +999,11 @@ begin
   if tg_op = 'UPDATE' and (new.kind, new.parent_id) is not distinct from (old.kind, old.parent_id) then
     return new;
   end if;
-  if is_limited and (is_turned or (tg_op = 'UPDATE' and new.parent_id is null)) then
+  if tg_op = 'UPDATE' and access.principal() is not null and not is_limited and access.depends_on_place(access.principal()) and (
+      (select p.unit_id from freehold.users p where p.id = access.principal()) in (select access.under(new.id))
+      or (new.parent_id in (select access.units_of(access.principal(), 'department')) and new.id not in (select access.units_of(access.principal(), 'department')))) then
+    perform access.refuse('forbidden', 'Somebody else must do this: what you reach depends on it.');
+  elsif is_limited and (is_turned or (tg_op = 'UPDATE' and new.parent_id is null)) then
     perform access.refuse('forbidden', 'Somebody who reaches all units must do this.');
   elsif is_limited and new.parent_id <> all (access.units()) and new.parent_id is not null then
     perform access.refuse('invalid_request', 'is not a unit that you reach', 'parent_id');
@@ -1065,8 +1111,10 @@ create policy change_units on freehold.units for update using ((select access.pe
 create policy remove_units on freehold.units for delete using ((select access.permission()) = 'unit:delete'
   and ((select access.scope()) = 'all' or id = any ((select access.units())::uuid[])));
 --> statement-breakpoint
-create policy read_sessions on freehold.sessions for select using ((select access.scope()) = 'all' or user_id = any ((select access.owners())::uuid[])
-  or exists (select from freehold.users u where u.id = user_id and u.unit_id = any ((select access.units())::uuid[])));
+-- The id of a session is half of a credential: others' are shown to who may look after sessions, and to nobody else.
+create policy read_sessions on freehold.sessions for select using (user_id = (select access.principal())
+  or ((select access.permission()) like 'session:%' and ((select access.scope()) = 'all' or user_id = any ((select access.owners())::uuid[])
+    or exists (select from freehold.users u where u.id = user_id and u.unit_id = any ((select access.units())::uuid[])))));
 --> statement-breakpoint
 create policy make_roles on freehold.roles for insert with check ((select access.permission()) = 'role:create' and (select access.scope()) = 'all');
 --> statement-breakpoint
@@ -1089,8 +1137,8 @@ create policy assign_roles on freehold.user_roles for insert with check ((select
 create policy end_roles on freehold.user_roles for update using ((select access.permission()) = 'role:update'
   and ((select access.scope()) = 'all' or exists (select from freehold.users u where u.id = user_id and u.unit_id = any ((select access.units())::uuid[]))));
 --> statement-breakpoint
-create policy read_overrides on freehold.overrides for select using ((select access.scope()) = 'all' or user_id = any ((select access.owners())::uuid[])
-  or exists (select from freehold.users u where u.id = user_id and u.unit_id = any ((select access.units())::uuid[])));
+create policy read_overrides on freehold.overrides for select using ((select access.permission()) in ('user:read', 'permission:update') and ((select access.scope()) = 'all' or user_id = any ((select access.owners())::uuid[])
+  or exists (select from freehold.users u where u.id = user_id and u.unit_id = any ((select access.units())::uuid[]))));
 --> statement-breakpoint
 create policy make_overrides on freehold.overrides for insert with check ((select access.permission()) = 'permission:update'
   and ((select access.scope()) = 'all' or exists (select from freehold.users u where u.id = user_id and u.unit_id = any ((select access.units())::uuid[]))));

@@ -45,7 +45,7 @@ create function access.explain(person uuid, asked timestamptz) returns jsonb lan
 declare
   moment timestamptz := access.not_later(asked);
 begin
-  if access.reaches(person) is not true then
+  if access.permission() is distinct from 'user:read' or access.reaches(person) is not true then
     return null;
   end if;
   if person is distinct from access.principal() then
@@ -68,7 +68,7 @@ language plpgsql stable security definer set search_path = pg_catalog, pg_temp a
 declare
   moment timestamptz := access.not_later(asked);
 begin
-  if not exists (select from freehold.permissions p where p.name = holders.permission) then
+  if access.permission() is distinct from 'permission:read' or not exists (select from freehold.permissions p where p.name = holders.permission) then
     perform access.refuse('not_found', 'There is no such permission.');
   end if;
   return query
@@ -141,7 +141,7 @@ begin
   ), hit as (
     select m.n, array_position(array['own', 'team', 'department', 'all'], m.scope) as width, jsonb_build_object('kind', m.kind, 'id', m.id, 'name', m.name, 'via', m.via) as why
     from m left join f on f.holder = m.holder and f.scope = m.scope
-    where m.anywhere or m.scope = 'all' or m.owner_id in (m.person, m.holder) or m.unit_id = any (f.units)
+    where m.anywhere or m.scope = 'all' or m.owner_id = m.holder or m.unit_id = any (f.units)
     union all
     select c.n, null, jsonb_build_object('kind', h.kind, 'id', h.id, 'name', h.name, 'via', h.via) from c join h on h.person = c.person and h.name = c.role
   ), told as (

@@ -2,10 +2,11 @@ import { z } from '@hono/zod-openapi'
 import { sql } from 'drizzle-orm'
 import type { Ctx } from '../kernel/context.ts'
 import { paged, pageOf, readCursor } from '../kernel/cursor.ts'
+import { Line, Moment } from '../kernel/fields.ts'
 import { Problem } from '../kernel/problem.ts'
 
 const Scope = z.enum(['all', 'department', 'team', 'own'])
-const Permission = z.string().regex(/^[a-z][a-z0-9_-]{0,62}:[a-z][a-z0-9_-]{0,31}$/, 'must be resource:action')
+export const Permission = z.string().regex(/^[a-z][a-z0-9_-]{0,62}:[a-z][a-z0-9_-]{0,31}$/, 'must be resource:action')
 
 const Reason = z.object({
   kind: z.enum(['role', 'inherited', 'override', 'delegation']),
@@ -20,7 +21,7 @@ const Question = z
     user_id: z.uuid().optional(),
     permission: Permission.optional(),
     any_of: z.array(Permission).min(1).max(50).optional(),
-    role: z.string().min(1).max(64).optional(),
+    role: Line(64).optional(),
     resource: z.strictObject({ owner_id: z.uuid().optional(), unit_id: z.uuid().optional() }).optional(),
   })
   .refine((q) => [q.permission, q.any_of, q.role].filter((asked) => asked !== undefined).length === 1, {
@@ -33,7 +34,7 @@ export const Answers = z
   .object({ results: z.array(z.object({ allowed: z.boolean(), scope: Scope.nullable(), because: z.array(Reason) })) })
   .openapi('Answers')
 
-export const At = z.object({ at: z.iso.datetime({ offset: true }).optional() })
+export const At = z.object({ at: Moment.optional() })
 export const Explained = z
   .object({
     user_id: z.uuid(),

@@ -1,7 +1,7 @@
 import { z } from '@hono/zod-openapi'
 import { Page } from '../kernel/cursor.ts'
 import { room, route } from '../kernel/route.ts'
-import { Answers, At, check, Explained, explain, Holders, holders, Questions } from './authz.ts'
+import { Answers, At, check, Explained, explain, Holders, holders, Permission, Questions } from './authz.ts'
 
 /** Asking, under /api/v1. */
 export const accessRoutes = room()
@@ -42,7 +42,7 @@ accessRoutes.openapi(
     summary: 'Who can do something, now or at a past moment',
     permission: 'permission:read',
     trips: 1,
-    params: z.object({ name: z.string().max(96) }),
+    params: z.object({ name: Permission }),
     query: Page.extend(At.shape),
     returns: { 200: Holders },
     problems: ['not_found', 'invalid_cursor'],

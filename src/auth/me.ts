@@ -48,7 +48,7 @@ const caller = fixed(
       email_verified: users.email_verified,
       given_name: users.given_name,
       family_name: users.family_name,
-      role: users.role,
+      role: sql<string | null>`access.held() ->> 'role'`,
       roles: sql<string[]>`access.held() -> 'roles'`,
       is_active: users.is_active,
     })

@@ -86,6 +86,8 @@ export function translated(error: unknown): unknown {
   if (!e) return error
   const code = e.code ?? ''
   if (code.startsWith('FH') && e.message !== 'wrong_tenant') return told(e)
+  // Text, a number or a moment that no column takes, and that no schema caught.
+  if (/^(22021|22P05|22P02|22007|22008|22009)$/.test(code)) return new Problem('invalid_request', undefined, { cause: error })
   const away =
     !code ||
     code === 'FH503' ||

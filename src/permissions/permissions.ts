@@ -24,9 +24,9 @@ export const NewPermission = z.object({ name: PermissionName, description: Descr
 export const PermissionChange = z.object({ description: Description }).openapi('PermissionChange')
 export const PermissionList = pageOf(Permission).openapi('PermissionList')
 export const PermissionQuery = Page.extend({
-  resource: z.string().max(63).optional(),
-  action: z.string().max(32).optional(),
-  search: z.string().max(95).optional(),
+  resource: Line(63).optional(),
+  action: Line(32).optional(),
+  search: Line(95).optional(),
 })
 
 type Wire = z.infer<typeof Permission>

@@ -57,7 +57,7 @@ export const RoleList = pageOf(Role).openapi('RoleList')
 export const RoleQuery = Page.extend({
   is_active: z.enum(['true', 'false']).optional(),
   manageable: z.enum(['true', 'false']).optional(),
-  search: z.string().max(64).optional(),
+  search: Line(64).optional(),
 })
 
 type Wire = z.infer<typeof Role>

@@ -170,10 +170,11 @@ async function settled(c: Context<AppEnv>, id: string): Promise<z.infer<typeof T
     MAX_WAIT_SECONDS,
     Number(/(?:^|[,;\s])wait\s*=\s*"?(\d{1,4})"?/i.exec(c.req.header('Prefer') ?? '')?.[1] ?? 0),
   )
-  const started = Date.now()
-  for (let waited = 0; waited < seconds * 1000; waited = Date.now() - started) {
+  for (let waited = 0; waited < seconds * 1000; ) {
     // Often at first, then ever more seldom: each look asks the master.
-    await scheduler.wait(Math.min(1_000, 20 + waited / 8))
+    const pause = Math.min(1_000, 20 + waited / 8)
+    await scheduler.wait(pause)
+    waited += pause
     const tenant = await getTenant(c.var.ctx, id)
     if (tenant.status === 'active') return tenant
     if (tenant.status === 'failed') return null

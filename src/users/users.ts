@@ -53,8 +53,13 @@ export const UserQuery = Page.extend({
 })
 type Query = z.infer<typeof UserQuery>
 
+/** The primary role, if it is still held and on; else the first of those that are. */
+const ROLE = sql`(select r.name from freehold.user_roles ur join freehold.roles r on r.id = ur.role_id
+  where ur.user_id = u.id and r.is_active and ur.starts_at <= now() and (ur.ends_at is null or ur.ends_at > now())
+  order by r.name = u.role desc nulls last, ur.starts_at, r.name limit 1)`
+
 /** What the wire shows of `freehold.users u`, but for the roles. */
-export const shown = sql`u.id, u.username, u.email, u.email_verified, u.given_name, u.family_name, u.phone, u.phone_verified, u.role, u.unit_id, u.manager_id,
+export const shown = sql`u.id, u.username, u.email, u.email_verified, u.given_name, u.family_name, u.phone, u.phone_verified, ${ROLE} as role, u.unit_id, u.manager_id,
   u.designation, u.description, u.is_active, u.must_change_password, u.locale, u.timezone, u.preferences, ${rfc3339('u.joined_at')} as joined_at,
   ${rfc3339('u.terminated_at')} as terminated_at, ${rfc3339('u.created_at')} as created_at, ${rfc3339('u.updated_at')} as updated_at`
 

@@ -59,7 +59,7 @@ describe('without an admission', () => {
     expect(await mine.asApp(sql`select access.principal() as p, access.session() as s, access.scope() as c`)).toEqual([
       { p: null, s: null, c: null },
     ])
-    expect(await mine.asApp(sql`select access.held() as held`)).toEqual([{ held: { roles: [], permissions: [] } }])
+    expect(await mine.asApp(sql`select access.held() as held`)).toEqual([{ held: { role: null, roles: [], permissions: [] } }])
     expect(await refusalOf(mine.app_url, sql`select access.password_reserve(${mine.id})`)).not.toBe('none')
   })
 
