@@ -38,6 +38,12 @@ const oneByOne = ({ test, ...project }: TestProjectInlineConfiguration): TestPro
 /** What takes its time by itself: processes that are killed, and a command line that is started very often. */
 const SLOW = ['test/killed/**/*.node.test.ts', 'test/freehold/tenants.node.test.ts', 'test/audit/verify.node.test.ts']
 
+/** As in production, where an isolate serves many tenants one after another; and half the time is not spent on starting them. */
+const inOneIsolate = ({ test, ...project }: TestProjectInlineConfiguration): TestProjectInlineConfiguration => ({
+  ...project,
+  test: { ...test, isolate: false },
+})
+
 export default defineConfig({
   test: {
     silent: 'passed-only',
@@ -47,7 +53,7 @@ export default defineConfig({
     retry: process.env.CI ? 1 : 0,
     projects: [
       inNode('node', ['test/**/*.node.test.ts'], SLOW),
-      inWorker('worker', ['test/**/*.test.ts'], ['test/**/*.node.test.ts', 'test/faults/**']),
+      inOneIsolate(inWorker('worker', ['test/**/*.test.ts'], ['test/**/*.node.test.ts', 'test/faults/**'])),
       oneByOne(inWorker('faults', ['test/faults/**/*.test.ts'], [])),
       oneByOne(inNode('slow', SLOW, [])),
     ],

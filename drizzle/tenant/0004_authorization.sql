@@ -260,8 +260,29 @@ create or replace function access.held() returns jsonb language sql stable secur
     'roles', access.role_names(access.principal(), now()), 'permissions', access.permissions_of(access.principal(), now()))
 $$;
 --> statement-breakpoint
+-- What a token carries beside the id of its session. The id is shown in lists and in the audit; whoever sees it there, and has the app login,
+-- is not let in by it.
+create function access.session_proof(session uuid) returns text language sql stable set search_path = pg_catalog, pg_temp as $$
+  select encode(access.mac('session:' || session), 'hex')
+$$;
+--> statement-breakpoint
+-- Records a refusal after the answer. Takes nothing on trust but the request; the person is the session's, if it is real.
+create or replace function access.record_refusal(tenant_id uuid, credential jsonb, code text, permission text, request jsonb)
+returns void language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  person freehold.users;
+begin
+  perform access.check_tenant(tenant_id);
+  select u.* into person from freehold.sessions s join freehold.users u on u.id = s.user_id
+  where s.id = (credential ->> 'session_id')::uuid and u.id = (credential ->> 'user_id')::uuid and s.ended_at is null
+    and credential ->> 'proof' = access.session_proof(s.id);
+  perform access.attribute(person.id, person.username, request);
+  perform access.record(case code when 'token_wrong_tenant' then 'SUSPICIOUS_ACTIVITY' else 'ACCESS_REFUSED' end, 'refuse', 'request', null, null,
+    jsonb_build_object('code', code, 'permission', permission), case code when 'token_wrong_tenant' then 50 else 10 end);
+end $$;
+--> statement-breakpoint
 create or replace function access.claims_of(u freehold.users, s freehold.sessions, t freehold.tenant) returns jsonb language sql stable set search_path = pg_catalog, pg_temp as $$
-  select jsonb_build_object('user_id', u.id, 'session_id', s.id, 'username', u.username, 'email', u.email, 'role', access.role_now(u),
+  select jsonb_build_object('user_id', u.id, 'session_id', s.id, 'proof', access.session_proof(s.id), 'username', u.username, 'email', u.email, 'role', access.role_now(u),
     'roles', access.role_names(u.id, now()), 'permissions', access.told_permissions(u.id), 'amr', s.amr,
     'auth_time', floor(extract(epoch from s.created_at)),
     'must_change_password', u.must_change_password or u.password_changed_at <= now() - make_interval(days => t.password_days),
@@ -342,7 +363,7 @@ create function access.has_role(person uuid) returns boolean language sql stable
       and p.starts_at <= now() and (p.ends_at is null or p.ends_at > now()))
 $$;
 --> statement-breakpoint
--- The admission: proves the credential {session_id, user_id}, decides the permission (null: any admitted person, scope own),
+-- The admission: proves the credential {session_id, user_id, proof}, decides the permission (null: any admitted person, scope own),
 -- seals principal and reach. Raises FH401 session_ended, FH403 user_inactive | password_change_required | forbidden, FH503.
 create or replace function access.admit(tenant_id uuid, credential jsonb, permission text, request jsonb, any_password boolean default false)
 returns table (user_id uuid, session_id uuid, scope text) language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
@@ -354,7 +375,7 @@ declare
 begin
   t := access.check_tenant(tenant_id);
   select * into s from freehold.sessions x where x.id = (credential ->> 'session_id')::uuid;
-  if s.id is null or s.user_id is distinct from (credential ->> 'user_id')::uuid then
+  if s.id is null or s.user_id is distinct from (credential ->> 'user_id')::uuid or credential ->> 'proof' is distinct from access.session_proof(s.id) then
     raise exception using errcode = 'FH401', message = 'session_ended';
   end if;
   select * into u from freehold.users x where x.id = s.user_id;
@@ -1111,7 +1132,7 @@ create policy change_units on freehold.units for update using ((select access.pe
 create policy remove_units on freehold.units for delete using ((select access.permission()) = 'unit:delete'
   and ((select access.scope()) = 'all' or id = any ((select access.units())::uuid[])));
 --> statement-breakpoint
--- The id of a session is half of a credential: others' are shown to who may look after sessions, and to nobody else.
+-- Others' sessions are shown to who may look after sessions, and to nobody else.
 create policy read_sessions on freehold.sessions for select using (user_id = (select access.principal())
   or ((select access.permission()) like 'session:%' and ((select access.scope()) = 'all' or user_id = any ((select access.owners())::uuid[])
     or exists (select from freehold.users u where u.id = user_id and u.unit_id = any ((select access.units())::uuid[])))));

@@ -58,6 +58,7 @@ export const PasswordChange = z.object({ current_password: Password, new_passwor
 type Claims = {
   user_id: string
   session_id: string
+  proof: string
   username: string
   email: string
   role: string
@@ -124,11 +125,12 @@ export async function refresh(ctx: Ctx, presented: string): Promise<z.infer<type
 }
 
 async function tokens(ctx: Ctx, claims: Claims, refresh_token: string): Promise<z.infer<typeof Tokens>> {
-  const { user_id, session_id, username, email, role, roles, permissions, amr, auth_time } = claims
+  const { user_id, session_id, proof, username, email, role, roles, permissions, amr, auth_time } = claims
   const access_token = await sign(ctx.realm, {
     sub: user_id,
     uid: user_id,
     sid: session_id,
+    proof,
     username,
     email,
     role,

@@ -80,9 +80,11 @@ export async function whoAmI(ctx: Ctx): Promise<z.infer<typeof WhoAmI>> {
   )
   if (!found || !ctx.bearer) throw new Error('An admitted session is not there.')
   const { session, held, ...person } = found
+  const { roles, permissions } = held
   return {
     ...person,
-    ...held,
+    roles,
+    permissions,
     tenant: { id: ctx.realm.id, subdomain: ctx.realm.subdomain, legal_name: ctx.realm.legal_name, url: ctx.realm.url },
     session: {
       ...session,

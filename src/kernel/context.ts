@@ -54,7 +54,8 @@ type Parts = Pick<Ctx, 'config' | 'request' | 'need' | 'bearer' | 'later'> & {
 }
 
 export function makeCtx({ again, ...parts }: Parts): Ctx {
-  const credential = parts.bearer && { session_id: parts.bearer.session_id, user_id: parts.bearer.user_id }
+  const { session_id, user_id, proof } = parts.bearer ?? {}
+  const credential = parts.bearer && { session_id, user_id, proof }
   const ctx: Ctx = {
     ...parts,
     principal: null,

@@ -11,7 +11,8 @@ const SKEW_SECONDS = 5
 
 /** A signing key of a tenant. Keys are published first and used later, so that every JWKS cache has them. */
 export type SigningKey = { kid: string; public: JWK; private: JWK; use_from: string }
-export type Bearer = { session_id: string; user_id: string; expires_at: Date }
+/** Who a token says it is; `proof` shows its database that the session's id was not merely seen. */
+export type Bearer = { session_id: string; user_id: string; proof: string | null; expires_at: Date }
 type Party = { id: string; url: string; keys: SigningKey[] }
 
 const imported = new Map<string, CryptoKey>()
@@ -83,9 +84,14 @@ export async function verify(party: Party, token: string): Promise<Bearer> {
         requiredClaims: ['sub', 'sid', 'tid', 'exp', 'iat'],
       },
     )
-    const { sub, sid, exp } = payload
+    const { sub, sid, exp, proof } = payload
     if (!used || !isUuid(sub) || !isUuid(sid) || payload.tid !== party.id) throw new Problem('token_invalid')
-    const bearer = { session_id: sid, user_id: sub, expires_at: new Date(Number(exp) * 1000) }
+    const bearer = {
+      session_id: sid,
+      user_id: sub,
+      proof: typeof proof === 'string' ? proof : null,
+      expires_at: new Date(Number(exp) * 1000),
+    }
     if (verified.size >= 1000) verified.delete(verified.keys().next().value ?? '')
     verified.set(name, { key: used, url: party.url, bearer })
     return bearer

@@ -9,6 +9,7 @@ let id: string
 let appUrl: string
 let sessionId: string
 let userId: string
+let proof: string
 
 beforeAll(async () => {
   id = (await makeTenant('doors')).id
@@ -16,6 +17,7 @@ beforeAll(async () => {
   const claims = JSON.parse(atob(body.replaceAll('-', '+').replaceAll('_', '/')))
   sessionId = claims.sid
   userId = claims.sub
+  proof = claims.proof
   const config = parseSettings(inject('settings'))
   useSqlUrl(config.NEON_SQL_URL)
   const [rows] = await batch(config.MASTER_DATABASE_URL, [sql`select app_url_sealed from platform.tenants where id = ${id}`])
@@ -39,7 +41,7 @@ describe('whoever calls a door is let in by nothing that they say there', () => 
   const attempt = () => sql`(access.login_reserve(${id}, 'bo') ->> 'attempt')::uuid`
 
   it('record_refusal, with a real credential and with none', async () => {
-    for (const credential of ['{}', JSON.stringify({ user_id: userId, session_id: sessionId })]) {
+    for (const credential of ['{}', JSON.stringify({ user_id: userId, session_id: sessionId, proof })]) {
       expect(await left(sql`select access.record_refusal(${id}, ${credential}::jsonb, 'x', null, ${lies()}::jsonb)`)).toEqual(
         NOBODY,
       )
@@ -66,7 +68,7 @@ describe('whoever calls a door is let in by nothing that they say there', () => 
   })
 
   it('an admission takes no reach from the request', async () => {
-    const credential = JSON.stringify({ user_id: userId, session_id: sessionId })
+    const credential = JSON.stringify({ user_id: userId, session_id: sessionId, proof })
     expect(await left(sql`select * from access.admit(${id}, ${credential}::jsonb, null, ${lies()}::jsonb)`)).toMatchObject({
       people: 1,
       principal: userId,

@@ -120,7 +120,11 @@ describe('the list', () => {
     )
     const unsealed = async () =>
       (await cast.database.asOwner(sql`select 1 from freehold.audit_log where seal is null limit 1`)).length
-    for (let i = 0; i < 50 && (await unsealed()); i++) await cast.database.asOwner(sql`select access.seal_audit(100000)`)
+    // What others in the cluster have open keeps it from being sealed for a moment.
+    for (let i = 0; i < 100 && (await unsealed()); i++) {
+      await cast.database.asOwner(sql`select access.seal_audit(100000)`)
+      await scheduler.wait(100)
+    }
     await cast.database.asOwner(sql`analyze freehold.audit_log, freehold.audit_detail`)
     const bo = await credentialOf(AT)
     const plan = async (search: Search) =>

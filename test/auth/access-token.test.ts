@@ -43,6 +43,7 @@ describe('an access token', () => {
       sub: whoami.sub,
       uid: whoami.sub,
       sid: whoami.session.id,
+      proof: expect.stringMatching(/^[0-9a-f]{64}$/),
       username: 'bo',
       email: ADMIN.email,
       role: 'admin',

@@ -90,7 +90,7 @@ describe('a change', () => {
   it('is not outlived by a login with the old password that overlaps it', async () => {
     const hal = await someone('hal')
     const [row] = await realm.asOwner(
-      sql`select s.id as session_id, s.user_id, regexp_replace(p.password_hash, '[$][^$]*$', '') as recipe from freehold.sessions s join freehold.users u on u.id = s.user_id join freehold.passwords p on p.user_id = u.id and p.replaced_at is null where u.username = 'hal'`,
+      sql`select s.id as session_id, s.user_id, access.session_proof(s.id) as proof, regexp_replace(p.password_hash, '[$][^$]*$', '') as recipe from freehold.sessions s join freehold.users u on u.id = s.user_id join freehold.passwords p on p.user_id = u.id and p.replaced_at is null where u.username = 'hal'`,
     )
     const { recipe, ...credential } = row as Record<string, string>
     const [compared, renewed] = [await digest(hal.password, recipe ?? ''), await hash(NEW)]

@@ -1,4 +1,6 @@
 /** The databases behind the door, as whoever may log in to them: for what HTTP cannot show, and for what must be refused. */
+import { createHash } from 'node:crypto'
+import { decodeHex, encodeHexLowerCase } from '@oslojs/encoding'
 import { type SQL, sql } from 'drizzle-orm'
 import { inject } from 'vitest'
 import { parseSettings } from '../../src/kernel/config.ts'
@@ -38,10 +40,28 @@ export type Database = {
   app_url: string
   owner_url: string
   home_url: string
+  /** What a token of this tenant carries beside the id of its session. */
+  proof: (credential: object) => string | null
   /** As the login that the Worker uses. */
   asApp: (...statements: SQL[]) => Promise<Rows>
   /** As freehold_owner, who is above row level security. */
   asOwner: (...statements: SQL[]) => Promise<Rows>
+}
+
+/** The proof of a session's id, made with the keys that only the database has. */
+async function proofs(owner_url: string): Promise<Database['proof']> {
+  const [keys] = await rowsOf(
+    owner_url,
+    sql`set local role freehold_owner`,
+    sql`select encode(inner_key, 'hex') as inner_key, encode(outer_key, 'hex') as outer_key from access.secrets`,
+  )
+  const hashed = (key: string, message: Uint8Array) => createHash('sha256').update(decodeHex(key)).update(message).digest()
+  return (credential) => {
+    const { session_id } = credential as { session_id?: unknown }
+    if (!keys || typeof session_id !== 'string') return null
+    const inner = hashed(keys.inner_key, new TextEncoder().encode(`session:${session_id}`))
+    return encodeHexLowerCase(hashed(keys.outer_key, inner))
+  }
 }
 
 /** The database of a tenant that exists. */
@@ -58,6 +78,7 @@ export async function databaseOf(subdomain: string): Promise<Database> {
     id: found.id,
     name: found.database_name,
     app_url,
+    proof: await proofs(owner_url),
     owner_url,
     home_url: await decrypt(ENCRYPTION_KEYS, found.home_id, 'owner_url', found.home_url_sealed),
     asApp: (...statements) => rowsOf(app_url, ...statements),

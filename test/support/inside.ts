@@ -77,6 +77,12 @@ export async function addPerson(realm: Inside, username: string, described: Desc
 export const takePassword = (realm: Inside, username: string) =>
   realm.asOwner(sql`delete from freehold.passwords where user_id = (select id from freehold.users where username = ${username})`)
 
+/** What the realm's own tokens carry beside the id of a session. */
+async function proofOf(realm: Inside, sid: string): Promise<{ proof?: string }> {
+  const [row] = await realm.asOwner(sql`select access.session_proof(${sid}::uuid) as proof`).catch(() => [])
+  return row ? { proof: row.proof } : {}
+}
+
 type Forged = { header?: Record<string, unknown>; claims?: JWTPayload & Record<string, unknown>; without?: string[]; key?: JWK }
 
 /** A token that the realm itself might have signed, but for what `forged` changes. */
@@ -90,6 +96,7 @@ export async function forge(realm: Inside, subject: { sub: string; sid: string }
     exp: now + 900,
     uid: subject.sub,
     ...subject,
+    ...(await proofOf(realm, subject.sid)),
     ...forged.claims,
   }
   for (const name of forged.without ?? []) delete payload[name]

@@ -59,7 +59,7 @@ export const plantRoles = (postgres: Client, roles: { number: number; name: stri
 export async function plantSession(postgres: Client, person: string): Promise<string> {
   const { rows } = await postgres.query<{ credential: string }>(
     `insert into freehold.sessions (id, user_id, expires_at) values (gen_random_uuid(), ${person}, now() + interval '1 day')
-     returning jsonb_build_object('session_id', id, 'user_id', user_id)::text as credential`,
+     returning jsonb_build_object('session_id', id, 'user_id', user_id, 'proof', access.session_proof(id))::text as credential`,
   )
   return rows[0]?.credential ?? ''
 }

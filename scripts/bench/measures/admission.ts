@@ -13,7 +13,7 @@ export const admission: Measure = {
   async run(stage) {
     const { tenant, quick } = stage
     const claims = claimed(await stage.signIn())
-    const credential = JSON.stringify({ session_id: claims?.sid, user_id: claims?.sub })
+    const credential = JSON.stringify({ session_id: claims?.sid, user_id: claims?.sub, proof: claims?.proof })
     useSqlUrl(stage.stack.neon.sqlUrl)
     const took = (statement: SQL) => async () => {
       const times: number[] = []
