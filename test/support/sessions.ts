@@ -2,13 +2,13 @@ import { type SQL, sql } from 'drizzle-orm'
 import type { Database } from './databases.ts'
 import { login } from './people.ts'
 
-export type Credential = { session_id: string; user_id: string; proof?: string }
+export type Credential = { session_id: string; user_id: string }
 
-/** Logs somebody in at the door, and gives what an admission asks for. */
+/** Logs somebody in at the door, and gives what an admission asks for; `admit` adds the proof. */
 export async function credentialOf(subdomain: string, who: Parameters<typeof login>[1] = {}): Promise<Credential> {
   const { access_token } = await login(subdomain, who)
-  const { sub, sid, proof } = JSON.parse(atob(access_token.split('.')[1].replaceAll('-', '+').replaceAll('_', '/')))
-  return { session_id: sid, user_id: sub, proof }
+  const { sub, sid } = JSON.parse(atob(access_token.split('.')[1].replaceAll('-', '+').replaceAll('_', '/')))
+  return { session_id: sid, user_id: sub }
 }
 
 export const FACTS = { address: '192.0.2.1', agent: 'cy/1.0', method: 'GET', path: '/here', trace_id: 'a'.repeat(32) }
