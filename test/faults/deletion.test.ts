@@ -5,7 +5,8 @@ import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { erase, eraseStale } from '../../src/tenants/erasure.ts'
 import { isolations } from '../../src/tenants/isolation.ts'
 import { jobOf } from '../../src/tenants/job.ts'
-import { neonApi } from '../../src/tenants/neon.ts'
+import { dropLogins } from '../../src/tenants/logins.ts'
+import { neonApi, remove as removeFromNeon } from '../../src/tenants/neon.ts'
 import { kvKey } from '../../src/tenants/registry.ts'
 import { databaseOf, master, refusalOf, rowsOf, settings } from '../support/databases.ts'
 import { call, login, makeTenant, operatorToken, wanted } from '../support/people.ts'
@@ -35,8 +36,9 @@ async function traces(id: string, subdomain: string, home_url: string) {
     sql`select (select count(*)::integer from pg_database where datname like ${`%freehold_${subdomain.replaceAll('-', '_')}`}) as databases,
           (select count(*)::integer from pg_roles where rolname like ${`%${short}%`}) as roles`,
   )
-  const [home] = await master(sql`select project_id from platform.homes where kind = 'branch' and state = 'open' limit 1`)
-  const branches = home ? await neonApi(settings()).branches.list({ projectId: home.project_id, search: id }).all() : []
+  const homes = await master(sql`select project_id from platform.homes where kind = 'branch' and state = 'open'`)
+  const listed = homes.map(({ project_id }) => neonApi(settings()).branches.list({ projectId: project_id, search: id }).all())
+  const branches = (await Promise.all(listed)).flat()
   return { ...row, ...cluster, branches: branches.length, kv: await env.TENANTS.get(kvKey(subdomain)) }
 }
 const NOTHING = { tenants: 0, keys: 0, runs: 0, steps: 0, databases: 0, branches: 0, roles: 0, kv: null }
@@ -171,11 +173,17 @@ describe('an erasure', () => {
 
   it('leaves a database alone that has the name but is somebody else’s', async () => {
     const { id } = await makeTenant('mistaken', {}, token)
-    const { asOwner, home_url } = await databaseOf('mistaken')
+    const { asOwner, home_url, name } = await databaseOf('mistaken')
+    const [home] = await master(
+      sql`select h.* from platform.homes h join platform.tenants t on t.home_id = h.id where t.id = ${id}`,
+    )
     await asOwner(sql`update freehold.tenant set id = gen_random_uuid()`)
     expect((await remove(id, '?hard=true&confirm=mistaken')).status).toBe(202)
     await gone(id)
     expect(await traces(id, 'mistaken', home_url)).toEqual({ ...NOTHING, databases: 1, roles: 2 })
+    // Nobody knows it any more; others here look for what is left over.
+    await removeFromNeon(neonApi(settings()), home as never, name)
+    await dropLogins(home_url, id)
   })
 })
 
