@@ -254,10 +254,15 @@ create function access.role_now(u freehold.users) returns text language sql stab
   order by r.name = u.role desc nulls last, ur.starts_at, r.name limit 1
 $$;
 --> statement-breakpoint
--- What the admitted person holds now: {primary role, role names, permissions}.
-create or replace function access.held() returns jsonb language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+-- The roles of the admitted person now: {role, roles}; without what they carry, which takes longer to find out.
+create function access.my_roles() returns jsonb language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select jsonb_build_object('role', (select access.role_now(u) from freehold.users u where u.id = access.principal()),
-    'roles', access.role_names(access.principal(), now()), 'permissions', access.permissions_of(access.principal(), now()))
+    'roles', access.role_names(access.principal(), now()))
+$$;
+--> statement-breakpoint
+-- What the admitted person holds now: {role, roles, permissions}.
+create or replace function access.held() returns jsonb language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+  select access.my_roles() || jsonb_build_object('permissions', access.permissions_of(access.principal(), now()))
 $$;
 --> statement-breakpoint
 -- What a token carries beside the id of its session. The id is shown in lists and in the audit; whoever sees it there, and has the app login,
@@ -1208,4 +1213,4 @@ grant insert on freehold.delegation_permissions to freehold_app;
 --> statement-breakpoint
 revoke execute on all functions in schema access from public;
 --> statement-breakpoint
-grant execute on function access.permission(), access.units(), access.owners(), access.walks(), access.first_password(uuid, text), access.substitute(uuid, text), access.merged(jsonb, jsonb) to freehold_app;
+grant execute on function access.my_roles(), access.permission(), access.units(), access.owners(), access.walks(), access.first_password(uuid, text), access.substitute(uuid, text), access.merged(jsonb, jsonb) to freehold_app;

@@ -48,8 +48,7 @@ const caller = fixed(
       email_verified: users.email_verified,
       given_name: users.given_name,
       family_name: users.family_name,
-      role: sql<string | null>`access.held() ->> 'role'`,
-      roles: sql<string[]>`access.held() -> 'roles'`,
+      held: sql<{ role: string | null; roles: string[] }>`access.my_roles()`,
       is_active: users.is_active,
     })
     .from(users)
@@ -60,7 +59,8 @@ const caller = fixed(
 export async function me(ctx: Ctx): Promise<z.infer<typeof Me>> {
   const [[person]] = await ctx.run(caller)
   if (!person) throw new Error('An admitted person is not there.')
-  return { ...person, tenant: ctx.realm.subdomain }
+  const { held, ...shown } = person
+  return { ...shown, ...held, tenant: ctx.realm.subdomain }
 }
 
 /** The caller as the access decides on them: session, roles, permissions, tenant, and when the token expires. One round trip. */

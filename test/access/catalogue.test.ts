@@ -16,6 +16,7 @@ const APP_MAY_CALL = [
   'access.login_reserve(uuid,text)',
   'access.login_settle(uuid,uuid,text,bytea,jsonb)',
   'access.merged(jsonb,jsonb)',
+  'access.my_roles()',
   'access.owners()',
   'access.password_reserve(uuid)',
   'access.password_settle(uuid,uuid,text,text)',
