@@ -3,6 +3,7 @@ import { sql } from 'drizzle-orm'
 import type { Ctx } from '../kernel/context.ts'
 import { Line } from '../kernel/fields.ts'
 import { invalid } from '../kernel/problem.ts'
+import { rowsOf } from '../kernel/wire.ts'
 import type { ActivityWire } from './audit.ts'
 
 const MAX_BYTES = 16 * 1024
@@ -39,7 +40,7 @@ export async function createActivity(ctx: Ctx, activity: z.infer<typeof NewActiv
       sql`select access.record_own(${activity_type}, ${action}, ${resource_type}, ${resource_id ?? null}, ${risk_score}::integer, ${text(before)}::jsonb, ${text(after)}::jsonb) as made`,
     ),
   )
-  const [row] = (result as unknown as { rows: { made: ActivityWire }[] }).rows
+  const [row] = rowsOf<{ made: ActivityWire }>(result)
   if (!row) throw new Error('An activity was not recorded.')
   return row.made
 }

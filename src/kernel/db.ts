@@ -34,6 +34,7 @@ export const build = drizzle.mock()
 
 /** A statement that is the same for everybody, built once instead of for each request. */
 export function fixed<S extends BatchItem<'pg'>>(statement: S): S {
+  // drizzle's own batch asks a statement for this, and declares it nowhere.
   const prepared = (statement as unknown as { _prepare(): unknown })._prepare()
   return { _prepare: () => prepared } as unknown as S
 }

@@ -16,7 +16,7 @@ userRoutes.openapi(
   route({
     method: 'get',
     path: '/',
-    summary: 'People whom the caller reaches',
+    summary: 'People whom the caller reaches; search is the beginning of what the list is sorted by',
     permission: 'user:read',
     trips: 1,
     query: UserQuery,

@@ -107,18 +107,18 @@ export function listed({ sort, search, role, unit_id, status, limit }: Omit<Quer
     ...(status === undefined ? [] : [status === 'active' ? sql`u.is_active` : sql`not u.is_active`]),
   ]
   const page = reached({
-    columns: sql`${shown}, u.name`,
+    columns: sql`u.id, ${key === 'created_at' ? rfc3339('u.created_at') : sql.raw(`u.${key}`)} as key`,
     from: sql`freehold.users u`,
     owner: sql`u.id`,
     unit: sql`u.unit_id`,
     where: conditions.length ? sql.join(conditions, sql` and `) : sql`true`,
     order: sql`${column} ${way}, u.id ${way}`,
-    sorted: sql`page.${sql.raw(key)} collate "C" ${way}, page.id ${way}`,
+    sorted: sql`page.key collate "C" ${way}, page.id ${way}`,
     limit: limit + 1,
     walk: true,
   })
-  // The roles of who is shown, and of nobody else.
-  return sql`select page.*, ${rolesOf(sql`page.id`)} from (${page}) page order by page.${sql.raw(key)} collate "C" ${way}, page.id ${way}`
+  // Every branch gives as many as are shown: what else is known of them is read of who is shown, and of nobody else.
+  return sql`select ${shown}, u.name, ${rolesOf(sql`u.id`)} from (${page}) page join freehold.users u on u.id = page.id order by page.key collate "C" ${way}, page.id ${way}`
 }
 
 /**
