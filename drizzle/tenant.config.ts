@@ -10,6 +10,9 @@ export default defineConfig({
     './src/sessions/table.ts',
     './src/access/table.ts',
     './src/audit/table.ts',
+    './src/mail/table.ts',
+    './src/recovery/table.ts',
+    './src/api-keys/table.ts',
   ],
   out: './drizzle/tenant',
 })

@@ -18,6 +18,8 @@ import type { AppEnv } from './kernel/route.ts'
 import { traceId } from './kernel/trace.ts'
 import { overrideRoutes, permissionRoutes } from './permissions/routes.ts'
 import { assignmentRoutes, roleRoutes } from './roles/routes.ts'
+import { sessionRoutes, userSessionRoutes } from './sessions/routes.ts'
+import { settingRoutes } from './settings/routes.ts'
 import { lookUp, platformRealm } from './tenants/registry.ts'
 import { activeRealm, subdomainOf, tenantName } from './tenants/resolve.ts'
 import { tenantRoutes } from './tenants/routes.ts'
@@ -40,10 +42,13 @@ const arrive = createMiddleware<AppEnv>(async (c, next) => {
   const config = configOf(c.env)
   c.set('config', config)
   useSqlUrl(config.NEON_SQL_URL)
+  const { cf } = c.req.raw
   const agent = c.req.header('User-Agent')?.slice(0, 255).toWellFormed() ?? null
   c.set('facts', {
     address: c.req.header('CF-Connecting-IP') ?? null,
     agent,
+    city: text(cf?.city),
+    country: text(cf?.country),
     method: c.req.method,
     path: url.pathname.slice(0, 1024),
     trace_id,
@@ -73,6 +78,9 @@ const arrive = createMiddleware<AppEnv>(async (c, next) => {
   })
   if (code && RECORDED.includes(code) && ctx) c.executionCtx.waitUntil(recordRefusal(c.env, ctx, code))
 })
+
+/** What Cloudflare says of where a request comes from, if it says something. */
+const text = (value: unknown) => (typeof value === 'string' ? value.slice(0, 120).toWellFormed() : null)
 
 async function recordRefusal(env: AppEnv['Bindings'], ctx: AppEnv['Variables']['ctx'], code: Code): Promise<void> {
   const { success } = await env.REFUSALS.limit({ key: `${ctx.realm.id}:${ctx.request.address}` })
@@ -134,7 +142,12 @@ app.use('/.well-known/*', tenantPlane)
 
 app.route('/platform/v1/auth', authRoutes)
 app.route('/platform/v1/tenants', tenantRoutes)
+app.route('/platform/v1/sessions', sessionRoutes)
+app.route('/platform/v1/settings', settingRoutes)
 app.route('/api/v1/auth', authRoutes)
+app.route('/api/v1/sessions', sessionRoutes)
+app.route('/api/v1/settings', settingRoutes)
+app.route('/api/v1/users', userSessionRoutes)
 app.route('/api/v1/users', userRoutes)
 app.route('/api/v1/units', unitRoutes)
 app.route('/api/v1/activities', activityRoutes)

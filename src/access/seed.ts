@@ -39,3 +39,9 @@ export function firstAdministrator(admin: FirstAdmin, preset: Preset): SQL[] {
         select gen_random_uuid(), u.id, ${admin.password_hash} from freehold.users u where u.email = ${admin.email} on conflict do nothing`,
   ]
 }
+
+/** The statements by which a database knows the key that the system shows it. */
+export const systemKey = (system_key: string): SQL[] => [
+  sql`set local role freehold_owner`,
+  sql`update access.secrets set system_hash = sha256(convert_to(${system_key}, 'UTF8'))`,
+]

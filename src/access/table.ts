@@ -17,12 +17,42 @@ export const tenant = freehold.table(
     lock_minutes: integer().notNull().default(30),
     idle_days: integer().notNull().default(7),
     session_days: integer().notNull().default(30),
+    max_sessions: integer().notNull().default(5),
+    /** How long an access token lives. */
+    access_minutes: integer().notNull().default(15),
+    /** After how many days a password must be changed; 0: never. */
     password_days: integer().notNull().default(90),
+    password_warning_days: integer().notNull().default(14),
+    password_min_length: integer().notNull().default(8),
+    password_max_length: integer().notNull().default(128),
+    password_upper: boolean().notNull().default(true),
+    password_lower: boolean().notNull().default(true),
+    password_digit: boolean().notNull().default(true),
+    password_special: boolean().notNull().default(true),
+    password_unique: integer().notNull().default(5),
+    /** A new password is none of so many before it. */
+    password_history: integer().notNull().default(5),
+    /** No part of the name or e-mail in a password; none of the commonest. */
+    password_personal: boolean().notNull().default(true),
+    password_common: boolean().notNull().default(true),
+    /** Whether strangers may register, with addresses of which domains (none named: any), and the role they get (null: the preset's). */
+    registration: boolean().notNull().default(false),
+    registration_domains: text().array().notNull().default([]),
+    registration_role: text(),
     /** A delegation waits for somebody with delegation:approve. */
     delegation_approval: boolean().notNull().default(false),
     updated_at: moment().notNull().defaultNow(),
   },
-  (t) => [check('tenant_is_one', sql`${t.one}`)],
+  (t) => [
+    check('tenant_is_one', sql`${t.one}`),
+    check(
+      'tenant_settings',
+      sql`${t.max_failures} between 1 and 100 and ${t.lock_minutes} between 1 and 1440 and ${t.idle_days} between 1 and 365
+        and ${t.session_days} between 1 and 365 and ${t.max_sessions} between 1 and 1000 and ${t.access_minutes} between 5 and 10080
+        and ${t.password_days} between 0 and 3650 and ${t.password_warning_days} between 0 and 365 and ${t.password_min_length} between 8 and 64
+        and ${t.password_max_length} between 64 and 1024 and ${t.password_unique} between 1 and 32 and ${t.password_history} between 0 and 24`,
+    ),
+  ],
 )
 
 /** Failures per identifier. `key` is a user, or the keyed hash of an identifier that nobody has. */

@@ -1,8 +1,6 @@
 import { sql } from 'drizzle-orm'
-import { bigint, customType, index, integer, jsonb, text, uuid } from 'drizzle-orm/pg-core'
-import { freehold, moment } from '../kernel/schema.ts'
-
-const bytea = customType<{ data: Uint8Array }>({ dataType: () => 'bytea' })
+import { bigint, index, integer, jsonb, text, uuid } from 'drizzle-orm/pg-core'
+import { bytea, freehold, moment } from '../kernel/schema.ts'
 
 /** That someone acted. Append-only; stays when the person is erased. */
 export const audit_log = freehold.table(

@@ -4,12 +4,13 @@
  * (drizzle/tenant/0002_doors.sql). Wrong, unknown, locked and inactive take the same two round trips, the same hash, and give the same answer.
  */
 import { z } from '@hono/zod-openapi'
-import { eq, sql } from 'drizzle-orm'
+import { and, eq, isNull, sql } from 'drizzle-orm'
 import type { Ctx } from '../kernel/context.ts'
 import { log } from '../kernel/log.ts'
-import { digest, hash, weaknesses } from '../kernel/password.ts'
+import { digest, hash } from '../kernel/password.ts'
+import { digestsUnder, faultsOf, type Policy, USED, weaknesses } from '../kernel/policy.ts'
 import { Problem } from '../kernel/problem.ts'
-import { ACCESS_TOKEN_SECONDS, newToken, sign, successorOf, tokenHash } from '../kernel/token.ts'
+import { newToken, sign, successorOf, tokenHash } from '../kernel/token.ts'
 import { sessions } from '../sessions/table.ts'
 
 const Password = z.string().min(1).max(1024)
@@ -48,6 +49,8 @@ export const Tokens = z
     refresh_token: z.string(),
     must_change_password: z.boolean(),
     password_expires_at: z.iso.datetime().nullable(),
+    /** True from so many days before as the tenant's settings say (14). */
+    password_expires_soon: z.boolean(),
   })
   .openapi('Tokens')
 
@@ -66,12 +69,16 @@ type Claims = {
   permissions: string[]
   amr: string
   auth_time: number
+  access_minutes: number
   must_change_password: boolean
   password_expires_at: string | null
+  password_expires_soon: boolean
 }
 type Reservation = { state: 'reserved' | 'busy'; attempt: string; recipe: string }
-type Person = { username: string; email: string; given_name: string | null; family_name: string | null }
-type Outcome = { outcome: 'ok'; claims: Claims } | { outcome: 'refused' | 'no_role' | 'invalid' | 'reused' | 'inactive' }
+type Renewal = { person: Parameters<typeof weaknesses>[1]; policy: Policy; former: string[] }
+type Outcome =
+  | { outcome: 'ok'; claims: Claims }
+  | { outcome: 'refused' | 'no_role' | 'invalid' | 'reused' | 'inactive'; mail?: boolean }
 
 /** Identifiers are compared as they are stored: NFKC, lower case, trimmed. */
 const normalised = (identifier: string) => identifier.normalize('NFKC').trim().toLowerCase()
@@ -89,7 +96,7 @@ export async function login(ctx: Ctx, identifier: string, password: string): Pro
   const refresh_token = newToken()
   const compared = await digest(password, recipe)
   const result = await ctx.door<Outcome>(
-    sql`access.login_settle(${ctx.realm.id}, ${attempt}, ${compared}, ${await tokenHash(refresh_token)}::bytea, ${JSON.stringify(ctx.request)}::jsonb)`,
+    sql`access.login_settle(${ctx.realm.id}, ${attempt}, ${compared}, ${null}, ${await tokenHash(refresh_token)}::bytea, ${JSON.stringify(ctx.request)}::jsonb)`,
   )
   log(result.outcome === 'refused' ? 'password refused' : 'password verified', about)
   if (result.outcome === 'no_role') throw new Problem('user_inactive')
@@ -126,7 +133,8 @@ export async function refresh(ctx: Ctx, presented: string): Promise<z.infer<type
 
 async function tokens(ctx: Ctx, claims: Claims, refresh_token: string): Promise<z.infer<typeof Tokens>> {
   const { user_id, session_id, proof, username, email, role, roles, permissions, amr, auth_time } = claims
-  const access_token = await sign(ctx.realm, {
+  const expires_in = claims.access_minutes * 60
+  const said = {
     sub: user_id,
     uid: user_id,
     sid: session_id,
@@ -140,15 +148,17 @@ async function tokens(ctx: Ctx, claims: Claims, refresh_token: string): Promise<
     trace: ctx.request.trace_id,
     auth_time,
     amr: [amr],
-  })
+  }
+  const access_token = await sign(ctx.realm, said, expires_in)
   const expires = claims.password_expires_at && new Date(claims.password_expires_at).toISOString()
   return {
     access_token,
     token_type: 'Bearer',
-    expires_in: ACCESS_TOKEN_SECONDS,
+    expires_in,
     refresh_token,
     must_change_password: claims.must_change_password,
     password_expires_at: expires,
+    password_expires_soon: claims.password_expires_soon,
   }
 }
 
@@ -162,6 +172,16 @@ export async function logout(ctx: Ctx): Promise<void> {
   )
 }
 
+/** Ends all sessions of the caller, this one too. One round trip. */
+export async function logoutAll(ctx: Ctx): Promise<void> {
+  await ctx.run(
+    ctx.db
+      .update(sessions)
+      .set({ ended_at: sql`now()`, ended_because: 'logout' })
+      .where(and(eq(sessions.user_id, sql`(select access.principal())`), isNull(sessions.ended_at))),
+  )
+}
+
 /**
  * Replaces the caller's password and ends their other sessions. Two round trips. Fails with invalid_credentials when the current one is
  * wrong or was tried too often, invalid_request with every rule that the new one breaks.
@@ -170,20 +190,25 @@ export async function changePassword(
   ctx: Ctx,
   { current_password, new_password }: z.infer<typeof PasswordChange>,
 ): Promise<void> {
-  const { attempt, recipe, ...person } = await reserved(async () => {
+  const { attempt, recipe, person, policy, former } = await reserved(async () => {
     const [result] = await ctx.run(ctx.db.execute(sql`select access.password_reserve(${ctx.realm.id}) as answer`))
-    return (result.rows[0] as { answer: Reservation & Person }).answer
+    return (result.rows[0] as { answer: Reservation & Renewal }).answer
   })
-  const rules = weaknesses(new_password, person)
-  if (new_password.normalize('NFC') === current_password.normalize('NFC')) rules.push('must not be the current password')
+  const rules = weaknesses(new_password, person, policy)
+  const is_same = new_password.normalize('NFC') === current_password.normalize('NFC')
+  if (is_same) rules.push('must not be the current password')
   const compared = await digest(current_password, recipe)
   // A new password that breaks a rule is no guess: the try is settled all the same, or it would hang as one under way.
   const renewed = rules.length ? null : await hash(new_password)
+  const digests = is_same ? {} : await digestsUnder(new_password, former)
   const [result] = await ctx.run(
-    ctx.db.execute(sql`select access.password_settle(${ctx.realm.id}, ${attempt}, ${compared}, ${renewed}) as changed`),
+    ctx.db.execute(
+      sql`select access.password_settle(${ctx.realm.id}, ${attempt}, ${compared}, ${renewed}, ${JSON.stringify(digests)}::jsonb) as outcome`,
+    ),
   )
-  if (result.rows[0]?.changed !== true) throw new Problem('invalid_credentials', 'The current password is not right.')
-  if (rules.length)
-    throw new Problem('invalid_request', undefined, { errors: rules.map((detail) => ({ pointer: '#/new_password', detail })) })
+  const outcome = result.rows[0]?.outcome
+  if (outcome === 'wrong') throw new Problem('invalid_credentials', 'The current password is not right.')
+  if (outcome === 'used') rules.push(USED)
+  if (rules.length) throw new Problem('invalid_request', undefined, { errors: faultsOf('new_password', rules) })
   log('password changed', { tenant: ctx.realm.subdomain, trace_id: ctx.request.trace_id, user: ctx.principal?.user_id ?? null })
 }

@@ -6,6 +6,7 @@ import {
   changePassword,
   login,
   logout,
+  logoutAll,
   PasswordChange,
   PasswordForm,
   RefreshToken,
@@ -88,6 +89,22 @@ authRoutes.openapi(
   }),
   async (c) => {
     await logout(c.var.ctx)
+    return c.body(null, 204)
+  },
+)
+
+authRoutes.openapi(
+  route({
+    method: 'post',
+    path: '/logout-all',
+    summary: 'End all your sessions, this one too',
+    permission: null,
+    any_password: true,
+    trips: 1,
+    returns: { 204: null },
+  }),
+  async (c) => {
+    await logoutAll(c.var.ctx)
     return c.body(null, 204)
   },
 )

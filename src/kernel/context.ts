@@ -16,10 +16,21 @@ export type Realm = {
   database_url: string
   keys: SigningKey[]
   refresh_key: string
+  /** Shown to the realm's database when nobody is logged in and something is to be done all the same. */
+  system_key: string
 }
 
 /** What the request says of itself; sealed by the admission and written into the audit. */
-export type RequestFacts = { address: string | null; agent: string | null; method: string; path: string; trace_id: string }
+export type RequestFacts = {
+  address: string | null
+  agent: string | null
+  city: string | null
+  /** ISO 3166-1 alpha-2. */
+  country: string | null
+  method: string
+  path: string
+  trace_id: string
+}
 
 /** What a route asks of the admission. */
 export type Need = { permission: string | null; any_password: boolean }

@@ -44,8 +44,8 @@ export async function hash(password: string): Promise<string> {
 
 const ALPHABETS = ['ABCDEFGHJKLMNPQRSTUVWXYZ', 'abcdefghijkmnopqrstuvwxyz', '23456789', '-_.!+']
 
-/** A password for a first login: 20 characters that are easy to tell apart, of all four kinds. */
-export function generatePassword(): string {
+/** A password for a first login: 20 characters, or as many as a policy asks for, that are easy to tell apart, of all four kinds. */
+export function generatePassword({ length = 20 }: { length?: number } = {}): string {
   const all = ALPHABETS.join('')
   const pick = (from: string) => {
     const limit = 256 - (256 % from.length)
@@ -54,28 +54,6 @@ export function generatePassword(): string {
       if (byte < limit) return from.charAt(byte % from.length)
     }
   }
-  const start = Array.from({ length: 16 }, () => pick(all)).join('')
+  const start = Array.from({ length: Math.max(20, length) - ALPHABETS.length }, () => pick(all)).join('')
   return start + ALPHABETS.map(pick).join('')
-}
-
-/** The default policy (seed: LIMS): every rule that a password breaks, as sentences; none when it is good. */
-export function weaknesses(
-  password: string,
-  person: { email?: string | null; username?: string | null; given_name?: string | null; family_name?: string | null },
-): string[] {
-  const personal = [person.username, person.email?.split('@')[0], person.given_name, person.family_name]
-    .flatMap((text) => text?.toLowerCase().split(/[^\p{L}\p{N}]+/u) ?? [])
-    .filter((part) => part.length >= 3)
-  const lower = password.toLowerCase()
-  const rules: [boolean, string][] = [
-    [[...password].length >= 8, 'must have at least 8 characters'],
-    [[...password].length <= 128, 'must have at most 128 characters'],
-    [/\p{Lu}/u.test(password), 'must have an upper case letter'],
-    [/\p{Ll}/u.test(password), 'must have a lower case letter'],
-    [/\p{Nd}/u.test(password), 'must have a digit'],
-    [/[^\p{L}\p{N}]/u.test(password), 'must have a character that is neither letter nor digit'],
-    [new Set(password).size >= 5, 'must have at least 5 different characters'],
-    [!personal.some((part) => lower.includes(part)), 'must not contain a part of the name or e-mail'],
-  ]
-  return rules.filter(([kept]) => !kept).map(([, rule]) => rule)
 }

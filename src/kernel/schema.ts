@@ -1,7 +1,10 @@
-import { pgSchema, timestamp } from 'drizzle-orm/pg-core'
+import { customType, pgSchema, timestamp } from 'drizzle-orm/pg-core'
 
 /** Where every table of a tenant lives. Nothing of ours is in `public`. */
 export const freehold = pgSchema('freehold')
 
 /** A moment in UTC, microseconds in the database, a `Date` in the program, RFC 3339 on the wire. */
 export const moment = () => timestamp({ withTimezone: true })
+
+/** Bytes: hashes, mostly. */
+export const bytea = customType<{ data: Uint8Array }>({ dataType: () => 'bytea' })

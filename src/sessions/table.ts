@@ -1,9 +1,7 @@
 import { sql } from 'drizzle-orm'
-import { check, customType, index, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core'
-import { freehold, moment } from '../kernel/schema.ts'
+import { check, index, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core'
+import { bytea, freehold, moment } from '../kernel/schema.ts'
 import { users } from '../users/table.ts'
-
-const bytea = customType<{ data: Uint8Array }>({ dataType: () => 'bytea' })
 
 /** One login on one device. `device` is the user agent that logged in. */
 export const sessions = freehold.table(
@@ -15,6 +13,9 @@ export const sessions = freehold.table(
       .references(() => users.id),
     device: text(),
     address: text(),
+    city: text(),
+    /** ISO 3166-1 alpha-2, as Cloudflare knows it. */
+    country: text(),
     amr: text().notNull().default('pwd'),
     created_at: moment().notNull().defaultNow(),
     last_active_at: moment().notNull().defaultNow(),

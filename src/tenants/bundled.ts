@@ -5,6 +5,12 @@ import tenant3 from '../../drizzle/tenant/0003_people.sql'
 import tenant4 from '../../drizzle/tenant/0004_authorization.sql'
 import tenant5 from '../../drizzle/tenant/0005_audit.sql'
 import tenant6 from '../../drizzle/tenant/0006_questions.sql'
+import tenant7 from '../../drizzle/tenant/0007_accounts.sql'
+import tenant8 from '../../drizzle/tenant/0008_passwords.sql'
+import tenant9 from '../../drizzle/tenant/0009_mail.sql'
+import tenant10 from '../../drizzle/tenant/0010_recovery.sql'
+import tenant11 from '../../drizzle/tenant/0011_api_keys.sql'
+import tenant12 from '../../drizzle/tenant/0012_import.sql'
 import type { Migration } from './migrations.ts'
 
 /** The migrations of a tenant's database, in order, as they are bundled into the Worker. */
@@ -16,4 +22,10 @@ export const tenantMigrations: Migration[] = [
   { name: 'tenant/0004_authorization', text: tenant4 },
   { name: 'tenant/0005_audit', text: tenant5 },
   { name: 'tenant/0006_questions', text: tenant6 },
+  { name: 'tenant/0007_accounts', text: tenant7 },
+  { name: 'tenant/0008_passwords', text: tenant8 },
+  { name: 'tenant/0009_mail', text: tenant9 },
+  { name: 'tenant/0010_recovery', text: tenant10 },
+  { name: 'tenant/0011_api_keys', text: tenant11 },
+  { name: 'tenant/0012_import', text: tenant12 },
 ]

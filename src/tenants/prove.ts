@@ -32,7 +32,7 @@ async function within(tenant_id: string, app_url: string): Promise<void> {
     forged,
     seesNobody('with a forged seal'),
     sql`select access.record_refusal(${tenant_id}, ${lie}, 'forbidden', null, ${lie})`,
-    sql`select access.login_settle(${tenant_id}, (access.login_reserve(${tenant_id}, 'proof') ->> 'attempt')::uuid, repeat('A', 43), '\\x00'::bytea, ${lie})`,
+    sql`select access.login_settle(${tenant_id}, (access.login_reserve(${tenant_id}, 'proof') ->> 'attempt')::uuid, repeat('A', 43), null, '\\x00'::bytea, ${lie})`,
     sql`select access.refresh(${tenant_id}, '\\x00'::bytea, '\\x01'::bytea, ${lie})`,
     seesNobody('after a door'),
     sql.raw(`do $$ begin raise exception using errcode = 'FH000', message = 'undone'; end $$`),

@@ -13,7 +13,7 @@ import type { Env } from '../kernel/env.ts'
 import { decrypt, encrypt } from '../kernel/keyring.ts'
 import { log } from '../kernel/log.ts'
 import type { Meter } from '../kernel/route.ts'
-import type { SigningKey } from '../kernel/token.ts'
+import { type SigningKey, systemKeyOf } from '../kernel/token.ts'
 
 export type Status = 'provisioning' | 'active' | 'inactive' | 'failed' | 'deleted' | 'erasing'
 
@@ -117,13 +117,15 @@ async function opened(config: Config, entry: Entry): Promise<Realm> {
     use_from: new Date(key.use_from).toISOString(),
     private: JSON.parse(await open(`signing_key:${key.kid}`, key.private)),
   }))
+  const refresh_key = await open('refresh_key', entry.refresh_key)
   return {
     id: entry.tenant_id,
     subdomain: entry.subdomain,
     legal_name: entry.legal_name,
     url: tenantUrl(config, entry.subdomain),
     database_url: entry.database ? await open('app_url', entry.database) : '',
-    refresh_key: await open('refresh_key', entry.refresh_key),
+    refresh_key,
+    system_key: await systemKeyOf(refresh_key),
     keys: await Promise.all(keys),
   }
 }

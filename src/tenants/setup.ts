@@ -1,11 +1,11 @@
 import { sql } from 'drizzle-orm'
 import { platformPreset } from '../access/presets/platform.ts'
-import { firstAdministrator, seed, usernameFrom } from '../access/seed.ts'
+import { firstAdministrator, seed, systemKey, usernameFrom } from '../access/seed.ts'
 import type { Config } from '../kernel/config.ts'
 import { batch } from '../kernel/db.ts'
 import { decrypt, encrypt } from '../kernel/keyring.ts'
 import { hash } from '../kernel/password.ts'
-import { newToken } from '../kernel/token.ts'
+import { newToken, systemKeyOf } from '../kernel/token.ts'
 import { firstSigningKey } from './keys.ts'
 import { type Migration, migrate } from './migrations.ts'
 
@@ -36,10 +36,17 @@ export async function setUp(
     sql`select id, refresh_key_sealed from platform.realm`,
   ])
   const id = String(rows?.[0]?.id)
-  await decrypt(config.ENCRYPTION_KEYS, id, 'refresh_key', String(rows?.[0]?.refresh_key_sealed)).catch(() => {
-    throw new Error('ENCRYPTION_KEYS: this key ring does not open what is in the master. Use the one that it was set up with.')
-  })
-  await batch(url, [...seed({ id, subdomain: '' }, platformPreset), sql`reset role`, await firstSigningKey(config, id)])
+  const refresh_key = await decrypt(config.ENCRYPTION_KEYS, id, 'refresh_key', String(rows?.[0]?.refresh_key_sealed)).catch(
+    () => {
+      throw new Error('ENCRYPTION_KEYS: this key ring does not open what is in the master. Use the one that it was set up with.')
+    },
+  )
+  await batch(url, [
+    ...seed({ id, subdomain: '' }, platformPreset),
+    ...systemKey(await systemKeyOf(refresh_key)),
+    sql`reset role`,
+    await firstSigningKey(config, id),
+  ])
   if (!operator) return false
   const email = operator.email.normalize('NFKC').trim().toLowerCase()
   const [known] = await batch(url, [sql`select 1 from freehold.users where email = ${email}`])

@@ -1,10 +1,10 @@
 import { sql } from 'drizzle-orm'
 import { presets } from '../access/presets/presets.ts'
-import { type FirstAdmin, firstAdministrator, seed } from '../access/seed.ts'
+import { type FirstAdmin, firstAdministrator, seed, systemKey } from '../access/seed.ts'
 import { batch } from '../kernel/db.ts'
 import type { Env } from '../kernel/env.ts'
 import { decrypt, encrypt } from '../kernel/keyring.ts'
-import { newToken } from '../kernel/token.ts'
+import { newToken, systemKeyOf } from '../kernel/token.ts'
 import { tenantMigrations } from './bundled.ts'
 import { isolations } from './isolation.ts'
 import type { Job } from './job.ts'
@@ -66,10 +66,13 @@ export const steps: Record<string, Step> = {
 
   signing_key: async ({ config, tenant }) => {
     const refresh_key = await encrypt(config.ENCRYPTION_KEYS, tenant.id, 'refresh_key', newToken())
-    await batch(config.MASTER_DATABASE_URL, [
+    const [, , [kept] = []] = await batch(config.MASTER_DATABASE_URL, [
       await firstSigningKey(config, tenant.id),
       sql`update platform.tenants set refresh_key_sealed = ${refresh_key} where id = ${tenant.id} and refresh_key_sealed is null`,
+      sql`select refresh_key_sealed from platform.tenants where id = ${tenant.id}`,
     ])
+    const opened = await decrypt(config.ENCRYPTION_KEYS, tenant.id, 'refresh_key', String(kept?.refresh_key_sealed))
+    await batch(known(tenant.owner_url), systemKey(await systemKeyOf(opened)))
   },
 
   prove: async ({ config, tenant }) => {

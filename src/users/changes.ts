@@ -8,7 +8,8 @@ import { usernameFrom } from '../access/seed.ts'
 import type { Ctx } from '../kernel/context.ts'
 import { brokenConstraint } from '../kernel/db.ts'
 import { Line, Moment, Text } from '../kernel/fields.ts'
-import { generatePassword, hash, weaknesses } from '../kernel/password.ts'
+import { generatePassword, hash } from '../kernel/password.ts'
+import { faultsOf, type Policy, weaknesses } from '../kernel/policy.ts'
 import { invalid, Problem } from '../kernel/problem.ts'
 import { matches, rowsOf, unchanged } from '../kernel/wire.ts'
 import { Email, Locale, Preferences, TimeZone, Username } from './fields.ts'
@@ -29,6 +30,7 @@ const Optional = z
     preferences: Preferences.nullable(),
     joined_at: Moment.nullable(),
     terminated_at: Moment.nullable(),
+    max_sessions: z.int().min(1).max(1000).nullable(),
   })
   .partial()
 
@@ -70,19 +72,22 @@ function told(error: unknown): never {
 }
 
 /**
- * Makes a person with a first password, which they must change. One round trip; `user:create`, below scope `all` in units that the caller
+ * Makes a person with a first password, which they must change. Two round trips, because a hash comes between; `user:create`, below scope `all` in units that the caller
  * reaches. Without a password one is generated and is in the answer this once. Fails with already_exists naming the field, invalid_request
  * (also for a unit or manager out of reach), forbidden (a role that the caller may not hand out), limit_reached.
  */
 export async function createUser(ctx: Ctx, wanted: z.infer<typeof NewUser>): Promise<z.infer<typeof MadeUser>> {
-  const { email, username = usernameFrom(email), role, password = generatePassword(), ...optional } = wanted
-  const { given_name = null, family_name = null } = optional
-  const weak = weaknesses(password, { email, username, given_name, family_name })
+  const [asked] = await ctx.run(ctx.db.execute(sql`select access.policy() as policy`))
+  const [{ policy } = {} as never] = rowsOf<{ policy: Policy }>(asked)
+  const { email, username = usernameFrom(email), role, ...optional } = wanted
+  const { password = generatePassword({ length: policy.password_min_length }), ...fields } = optional
+  const { given_name = null, family_name = null } = fields
+  const weak = weaknesses(password, { email, username, given_name, family_name }, policy)
   if (wanted.password !== undefined && weak.length)
-    throw new Problem('invalid_request', undefined, { errors: weak.map((detail) => ({ pointer: '#/password', detail })) })
+    throw new Problem('invalid_request', undefined, { errors: faultsOf('password', weak) })
   const id = crypto.randomUUID()
   const columns = Object.keys(Optional.omit({ terminated_at: true }).shape)
-  const values = columns.map((column) => stored(column, optional[column as keyof typeof optional]))
+  const values = columns.map((column) => stored(column, fields[column as keyof typeof fields]))
   const insert = sql`insert into freehold.users (id, email, username, must_change_password, role, ${sql.raw(columns.join(', '))})
     values (${id}, ${email}, ${username}, true, coalesce(${role ?? null}, (select r.name from freehold.roles r where r.is_fallback)), ${sql.join(values, sql`, `)})`
   const first = sql`select access.first_password(${id}, ${await hash(password)})`

@@ -1,10 +1,10 @@
-/** Around a person: who reports to them, and where they are logged in. */
+/** Who reports to a person. */
 import { z } from '@hono/zod-openapi'
 import { type SQL, sql } from 'drizzle-orm'
 import type { Ctx } from '../kernel/context.ts'
 import { Page, paged, pageOf, readCursor } from '../kernel/cursor.ts'
 import { Problem } from '../kernel/problem.ts'
-import { rfc3339, rowsOf } from '../kernel/wire.ts'
+import { rowsOf } from '../kernel/wire.ts'
 import { rolesOf, shown, User } from './users.ts'
 
 /** `depth` is 1 for who reports to the person directly. */
@@ -13,10 +13,10 @@ export const ReportList = pageOf(Report).openapi('ReportList')
 export const ReportQuery = Page.extend({ deep: z.enum(['true', 'false']).default('false') })
 
 /** Fails with not_found unless the person is reached: an empty list must not look like somebody who is not there. */
-const mustBeThere = (result: unknown) => {
+export const mustBeThere = (result: unknown) => {
   if (rowsOf(result).length === 0) throw new Problem('not_found')
 }
-const there = (id: string) => sql`select u.id from freehold.users u where u.id = ${id}`
+export const there = (id: string) => sql`select u.id from freehold.users u where u.id = ${id}`
 
 /** The statement of a page: one row more than is shown. `after` is the last row of the page before. */
 export function reported(id: string, deep: boolean, limit: number, after: string[] | null): SQL {
@@ -51,38 +51,4 @@ export async function reports(
   mustBeThere(person)
   const rows = rowsOf<z.infer<typeof Report>>(result)
   return paged(ctx.realm, name, rows, limit, (row) => [String(row.depth), row.username, row.id])
-}
-
-export const UserSession = z
-  .object({
-    id: z.uuid(),
-    device: z.string().nullable(),
-    address: z.string().nullable(),
-    created_at: z.iso.datetime(),
-    last_active_at: z.iso.datetime(),
-    expires_at: z.iso.datetime(),
-    is_current: z.boolean(),
-  })
-  .openapi('UserSession')
-export const UserSessionList = pageOf(UserSession).openapi('UserSessionList')
-
-/** The live sessions of a person, newest first. One round trip; `session:read`. Fails with not_found, invalid_cursor. */
-export async function sessionsOf(
-  ctx: Ctx,
-  id: string,
-  { limit, cursor }: z.infer<typeof Page>,
-): Promise<z.infer<typeof UserSessionList>> {
-  const name = `sessions:${id}`
-  const [at, last] = (await readCursor(ctx.realm, name, cursor)) ?? []
-  const after = at ? sql`and (s.created_at, s.id) < (${at}::timestamptz, ${last}::uuid)` : sql``
-  const [person, result] = await ctx.run(
-    ctx.db.execute(there(id)),
-    ctx.db.execute(sql`select s.id, s.device, s.address, ${rfc3339('s.created_at')} as created_at, ${rfc3339('s.last_active_at')} as last_active_at,
-        ${rfc3339('s.expires_at')} as expires_at, s.id = (select access.session()) as is_current
-      from freehold.sessions s, freehold.tenant t
-      where s.user_id = ${id} and s.ended_at is null and s.expires_at > now() and s.last_active_at > now() - make_interval(days => t.idle_days) ${after}
-      order by s.created_at desc, s.id desc limit ${limit + 1}`),
-  )
-  mustBeThere(person)
-  return paged(ctx.realm, name, rowsOf<z.infer<typeof UserSession>>(result), limit, (row) => [row.created_at, row.id])
 }

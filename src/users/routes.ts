@@ -1,10 +1,9 @@
 import { z } from '@hono/zod-openapi'
-import { Page } from '../kernel/cursor.ts'
 import { Problem } from '../kernel/problem.ts'
 import { room, route } from '../kernel/route.ts'
 import { etag } from '../kernel/wire.ts'
 import { createUser, MadeUser, NewUser, patchUser, replaceUser, setActive, UserPatch, UserReplacement } from './changes.ts'
-import { ReportList, ReportQuery, reports, sessionsOf, UserSessionList } from './reports.ts'
+import { ReportList, ReportQuery, reports } from './reports.ts'
 import { getMe, getUser, listUsers, User, UserList, UserQuery } from './users.ts'
 
 const Id = z.object({ id: z.uuid() })
@@ -32,7 +31,7 @@ userRoutes.openapi(
     path: '/',
     summary: 'Make a person',
     permission: 'user:create',
-    trips: 1,
+    trips: 2,
     body: NewUser,
     returns: { 201: MadeUser },
     problems: ['already_exists', 'limit_reached'],
@@ -168,19 +167,4 @@ userRoutes.openapi(
     problems: ['not_found', 'invalid_cursor'],
   }),
   async (c) => c.json(await reports(c.var.ctx, c.req.valid('param').id, c.req.valid('query')), 200),
-)
-
-userRoutes.openapi(
-  route({
-    method: 'get',
-    path: '/{id}/sessions',
-    summary: 'Where a person is logged in',
-    permission: 'session:read',
-    trips: 1,
-    params: Id,
-    query: Page,
-    returns: { 200: UserSessionList },
-    problems: ['not_found', 'invalid_cursor'],
-  }),
-  async (c) => c.json(await sessionsOf(c.var.ctx, c.req.valid('param').id, c.req.valid('query')), 200),
 )

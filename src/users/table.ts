@@ -1,5 +1,5 @@
 import { sql } from 'drizzle-orm'
-import { type AnyPgColumn, boolean, check, index, jsonb, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core'
+import { type AnyPgColumn, boolean, check, index, integer, jsonb, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core'
 import { freehold, moment } from '../kernel/schema.ts'
 import { units } from '../units/table.ts'
 
@@ -28,6 +28,8 @@ export const users = freehold.table(
     is_active: boolean().notNull().default(true),
     locale: text().notNull().default('en'),
     timezone: text().notNull().default('UTC'),
+    /** How many sessions at once; null: as the tenant says. */
+    max_sessions: integer(),
     preferences: jsonb().$type<Record<string, unknown>>().notNull().default({}),
     joined_at: moment(),
     terminated_at: moment(),
@@ -46,6 +48,7 @@ export const users = freehold.table(
       'users_texts_form',
       sql`length(${t.phone}) <= 32 and length(${t.designation}) <= 120 and length(${t.description}) <= 140`,
     ),
+    check('users_max_sessions', sql`${t.max_sessions} between 1 and 1000`),
     check('users_not_own_manager', sql`${t.manager_id} <> ${t.id}`),
   ],
 )
@@ -64,8 +67,11 @@ export const passwords = freehold.table(
     password_hash: text().notNull(),
     created_at: moment().notNull().defaultNow(),
     replaced_at: moment(),
+    /** When the person was told that it will expire. */
+    warned_at: moment(),
   },
   (t) => [
+    index('passwords_unwarned').on(t.created_at).where(sql`${t.replaced_at} is null and ${t.warned_at} is null`),
     uniqueIndex('passwords_current').on(t.user_id).where(sql`${t.replaced_at} is null`),
     index('passwords_user').on(t.user_id, t.created_at),
   ],

@@ -34,6 +34,7 @@ export const User = z
     preferences: z.record(z.string(), z.unknown()),
     joined_at: z.iso.datetime().nullable(),
     terminated_at: z.iso.datetime().nullable(),
+    max_sessions: z.int().nullable(),
     created_at: z.iso.datetime(),
     updated_at: z.iso.datetime(),
   })
@@ -61,7 +62,7 @@ const ROLE = sql`(select r.name from freehold.user_roles ur join freehold.roles 
 /** What the wire shows of `freehold.users u`, but for the roles. */
 export const shown = sql`u.id, u.username, u.email, u.email_verified, u.given_name, u.family_name, u.phone, u.phone_verified, ${ROLE} as role, u.unit_id, u.manager_id,
   u.designation, u.description, u.is_active, u.must_change_password, u.locale, u.timezone, u.preferences, ${rfc3339('u.joined_at')} as joined_at,
-  ${rfc3339('u.terminated_at')} as terminated_at, ${rfc3339('u.created_at')} as created_at, ${rfc3339('u.updated_at')} as updated_at`
+  ${rfc3339('u.terminated_at')} as terminated_at, u.max_sessions, ${rfc3339('u.created_at')} as created_at, ${rfc3339('u.updated_at')} as updated_at`
 
 /** The names of the roles that are assigned now to the person whose id is given. */
 export const rolesOf = (

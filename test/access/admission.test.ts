@@ -203,12 +203,12 @@ describe('an anonymous door admits nobody to the rest of its transaction', () =>
     ],
     [
       'login_settle without an attempt',
-      (request) => sql`select access.login_settle(${there.id}, null, ${'A'.repeat(43)}, '\\x00'::bytea, ${request}::jsonb)`,
+      (request) => sql`select access.login_settle(${there.id}, null, ${'A'.repeat(43)}, null, '\\x00'::bytea, ${request}::jsonb)`,
     ],
     [
       'login_settle of an attempt at bo',
       (request) =>
-        sql`select access.login_settle(${there.id}, (access.login_reserve(${there.id}, 'bo') ->> 'attempt')::uuid, ${'A'.repeat(43)}, '\\x00'::bytea, ${request}::jsonb)`,
+        sql`select access.login_settle(${there.id}, (access.login_reserve(${there.id}, 'bo') ->> 'attempt')::uuid, ${'A'.repeat(43)}, null, '\\x00'::bytea, ${request}::jsonb)`,
     ],
     [
       'refresh',

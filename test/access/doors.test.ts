@@ -50,11 +50,11 @@ describe('whoever calls a door is let in by nothing that they say there', () => 
 
   it('a login that fails', async () => {
     expect(
-      await left(sql`select access.login_settle(${id}, ${attempt()}, ${'A'.repeat(43)}, '\\x0a'::bytea, ${lies()}::jsonb)`),
+      await left(sql`select access.login_settle(${id}, ${attempt()}, ${'A'.repeat(43)}, null, '\\x0a'::bytea, ${lies()}::jsonb)`),
     ).toEqual(NOBODY)
-    expect(await left(sql`select access.login_settle(${id}, gen_random_uuid(), 'x', '\\x0b'::bytea, ${lies()}::jsonb)`)).toEqual(
-      NOBODY,
-    )
+    expect(
+      await left(sql`select access.login_settle(${id}, gen_random_uuid(), 'x', null, '\\x0b'::bytea, ${lies()}::jsonb)`),
+    ).toEqual(NOBODY)
   })
 
   it('a refresh with a token that is none', async () => {

@@ -23,9 +23,15 @@ const post = (body: BodyInit | null, type?: string, headers: Record<string, stri
 
 function expectTokens(answer: Heard) {
   expect(answer.status, answer.text).toBe(200)
-  expect(Object.keys(answer.body).sort()).toEqual(
-    ['access_token', 'expires_in', 'must_change_password', 'password_expires_at', 'refresh_token', 'token_type'].sort(),
-  )
+  expect(Object.keys(answer.body).sort()).toEqual([
+    'access_token',
+    'expires_in',
+    'must_change_password',
+    'password_expires_at',
+    'password_expires_soon',
+    'refresh_token',
+    'token_type',
+  ])
   expect(answer.body).toMatchObject({ token_type: 'Bearer', expires_in: 900, must_change_password: false })
   expect(answer.body.refresh_token).toMatch(/^[A-Za-z0-9_-]{43}$/)
   const days = (Date.parse(answer.body.password_expires_at) - Date.now()) / 86_400_000

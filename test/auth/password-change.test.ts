@@ -96,7 +96,7 @@ describe('a change', () => {
     const [compared, renewed] = [await digest(hal.password, recipe ?? ''), await hash(NEW)]
     const slow = realm.asOwner(
       sql`select access.admit(${realm.id}, ${JSON.stringify(credential)}::jsonb, null, '{}'::jsonb, true)`,
-      sql`select access.password_settle(${realm.id}, (access.password_reserve(${realm.id}) ->> 'attempt')::uuid, ${compared}, ${renewed}) as changed`,
+      sql`select access.password_settle(${realm.id}, (access.password_reserve(${realm.id}) ->> 'attempt')::uuid, ${compared}, ${renewed}, '{}'::jsonb) as changed`,
       sql`select pg_sleep(1)`,
     )
     await scheduler.wait(300)

@@ -1,7 +1,14 @@
 import { crud, type Preset } from './preset.ts'
 
 const tenants = [...crud('tenant'), 'tenant:retry']
-const operators = [...crud('user', 'role'), 'session:read', 'session:delete', 'activity:read']
+const operators = [
+  ...crud('user', 'role', 'api_key'),
+  'session:read',
+  'session:delete',
+  'activity:read',
+  'setting:read',
+  'setting:update',
+]
 
 /** The roles of the platform's own realm: its operators. */
 export const platformPreset: Preset = {

@@ -1,0 +1,2 @@
+-- Recovery.
+select 1;

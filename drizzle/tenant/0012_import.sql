@@ -1,0 +1,2 @@
+-- Import.
+select 1;

@@ -1,0 +1,113 @@
+import { z } from '@hono/zod-openapi'
+import { Page } from '../kernel/cursor.ts'
+import { room, route } from '../kernel/route.ts'
+import {
+  endSession,
+  endSessionsOf,
+  historyOf,
+  LoginHistory,
+  ownHistory,
+  ownSessions,
+  SessionList,
+  sessionsOf,
+} from './sessions.ts'
+
+const Id = z.object({ id: z.uuid() })
+
+/** Logins, under /sessions of either plane. */
+export const sessionRoutes = room()
+
+sessionRoutes.openapi(
+  route({
+    method: 'get',
+    path: '/',
+    summary: 'Where you are logged in',
+    permission: null,
+    trips: 1,
+    query: Page,
+    returns: { 200: SessionList },
+    problems: ['invalid_request', 'invalid_cursor'],
+  }),
+  async (c) => c.json(await ownSessions(c.var.ctx, c.req.valid('query')), 200),
+)
+
+sessionRoutes.openapi(
+  route({
+    method: 'get',
+    path: '/history',
+    summary: 'Your logins, also those that failed',
+    permission: null,
+    trips: 1,
+    query: Page,
+    returns: { 200: LoginHistory },
+    problems: ['invalid_request', 'invalid_cursor'],
+  }),
+  async (c) => c.json(await ownHistory(c.var.ctx, c.req.valid('query')), 200),
+)
+
+sessionRoutes.openapi(
+  route({
+    method: 'delete',
+    path: '/{id}',
+    summary: 'End a session',
+    permission: 'session:delete',
+    trips: 1,
+    params: Id,
+    returns: { 204: null },
+    problems: ['not_found'],
+  }),
+  async (c) => {
+    await endSession(c.var.ctx, c.req.valid('param').id)
+    return c.body(null, 204)
+  },
+)
+
+/** The same of others, under /users of either plane. */
+export const userSessionRoutes = room()
+
+userSessionRoutes.openapi(
+  route({
+    method: 'get',
+    path: '/{id}/sessions',
+    summary: 'Where a person is logged in',
+    permission: 'session:read',
+    trips: 1,
+    params: Id,
+    query: Page,
+    returns: { 200: SessionList },
+    problems: ['not_found', 'invalid_request', 'invalid_cursor'],
+  }),
+  async (c) => c.json(await sessionsOf(c.var.ctx, c.req.valid('param').id, c.req.valid('query')), 200),
+)
+
+userSessionRoutes.openapi(
+  route({
+    method: 'get',
+    path: '/{id}/sessions/history',
+    summary: "A person's logins, also those that failed",
+    permission: 'session:read',
+    trips: 1,
+    params: Id,
+    query: Page,
+    returns: { 200: LoginHistory },
+    problems: ['not_found', 'invalid_request', 'invalid_cursor'],
+  }),
+  async (c) => c.json(await historyOf(c.var.ctx, c.req.valid('param').id, c.req.valid('query')), 200),
+)
+
+userSessionRoutes.openapi(
+  route({
+    method: 'delete',
+    path: '/{id}/sessions',
+    summary: 'End all sessions of a person',
+    permission: 'session:delete',
+    trips: 1,
+    params: Id,
+    returns: { 204: null },
+    problems: ['not_found'],
+  }),
+  async (c) => {
+    await endSessionsOf(c.var.ctx, c.req.valid('param').id)
+    return c.body(null, 204)
+  },
+)

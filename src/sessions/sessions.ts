@@ -1,0 +1,103 @@
+/**
+ * Where people are logged in, and where they tried to. Threat: somebody ends or watches the logins of who they do not reach; a stolen session goes
+ * on because nobody saw it. Whose sessions are seen and ended, policies say (drizzle/tenant/0004, 0008).
+ */
+import { z } from '@hono/zod-openapi'
+import { type SQL, sql } from 'drizzle-orm'
+import type { Ctx } from '../kernel/context.ts'
+import { type Page, paged, pageOf, readCursor } from '../kernel/cursor.ts'
+import { Problem } from '../kernel/problem.ts'
+import { rfc3339, rowsOf } from '../kernel/wire.ts'
+import { mustBeThere, there } from '../users/reports.ts'
+import { deviceName } from './device.ts'
+
+type Query = z.infer<typeof Page>
+
+export const Session = z
+  .object({
+    id: z.uuid(),
+    device: z.string().nullable().openapi({ description: 'The user agent that logged in' }),
+    device_name: z.string().nullable().openapi({ description: 'The same for people, such as Chrome on Windows' }),
+    address: z.string().nullable(),
+    city: z.string().nullable(),
+    country: z.string().nullable().openapi({ description: 'ISO 3166-1 alpha-2' }),
+    created_at: z.iso.datetime(),
+    last_active_at: z.iso.datetime(),
+    expires_at: z.iso.datetime(),
+    is_current: z.boolean(),
+  })
+  .openapi('Session')
+export const SessionList = pageOf(Session).openapi('SessionList')
+
+export const LoginEvent = z
+  .object({
+    id: z.uuid(),
+    activity_type: z.enum(['LOGIN', 'LOGIN_FAILED', 'LOGOUT', 'SUSPICIOUS_ACTIVITY']),
+    at: z.iso.datetime(),
+    address: z.string().nullable(),
+    agent: z.string().nullable(),
+    device_name: z.string().nullable(),
+    reason: z.string().nullable(),
+  })
+  .openapi('LoginEvent')
+export const LoginHistory = pageOf(LoginEvent).openapi('LoginHistory')
+
+const CALLER = sql`(select access.principal())`
+
+async function listed(ctx: Ctx, person: SQL, name: string, { limit, cursor }: Query, ...before: SQL[]) {
+  const [at, last] = (await readCursor(ctx.realm, name, cursor)) ?? []
+  const after = at ? sql`and (s.created_at, s.id) < (${at}::timestamptz, ${last}::uuid)` : sql``
+  const page = sql`select s.id, s.device, s.address, s.city, s.country, ${rfc3339('s.created_at')} as created_at, ${rfc3339('s.last_active_at')} as last_active_at,
+      ${rfc3339('s.expires_at')} as expires_at, coalesce(s.id = (select access.session()), false) as is_current
+    from freehold.sessions s, freehold.tenant t
+    where s.user_id = ${person} and s.ended_at is null and s.expires_at > now() and s.last_active_at > now() - make_interval(days => t.idle_days) ${after}
+    order by s.created_at desc, s.id desc limit ${limit + 1}`
+  const results = await ctx.run(...[...before, page].map((statement) => ctx.db.execute(statement)))
+  if (before.length) mustBeThere(results[0])
+  const rows = rowsOf<Omit<z.infer<typeof Session>, 'device_name'>>(results.at(-1)).map((row) => ({
+    ...row,
+    device_name: deviceName(row.device),
+  }))
+  return paged(ctx.realm, name, rows, limit, (row) => [row.created_at, row.id])
+}
+
+/** The caller's live sessions, newest first. One round trip. Fails with invalid_cursor. */
+export const ownSessions = (ctx: Ctx, page: Query) => listed(ctx, CALLER, 'sessions', page)
+
+/** The live sessions of a person, newest first. One round trip; `session:read`. Fails with not_found, invalid_cursor. */
+export const sessionsOf = (ctx: Ctx, id: string, page: Query) => listed(ctx, sql`${id}`, `sessions:${id}`, page, there(id))
+
+/** Ends one session, one's own or that of who is reached. One round trip; `session:delete`. Fails with not_found, also when it has ended. */
+export async function endSession(ctx: Ctx, id: string): Promise<void> {
+  const [ended] = await ctx.run(ctx.db.execute(ending(sql`s.id = ${id}`)))
+  if (rowsOf(ended).length === 0) throw new Problem('not_found')
+}
+
+/** Ends all sessions of a person. One round trip; `session:delete`. Fails with not_found. */
+export async function endSessionsOf(ctx: Ctx, id: string): Promise<void> {
+  const [person] = await ctx.run(ctx.db.execute(there(id)), ctx.db.execute(ending(sql`s.user_id = ${id}`)))
+  mustBeThere(person)
+}
+
+const ending = (which: SQL) => sql`update freehold.sessions s
+  set ended_at = now(), ended_because = case when s.user_id = ${CALLER} then 'logout' else 'ended_by_administrator' end
+  where ${which} and s.ended_at is null returning s.id`
+
+async function history(ctx: Ctx, person: SQL, name: string, { limit, cursor }: Query, ...before: SQL[]) {
+  const [at = null, last = null] = (await readCursor(ctx.realm, name, cursor)) ?? []
+  const page = sql`select h.id, h.activity_type, ${rfc3339('h.at')} as at, h.address, h.agent, h.reason
+    from access.login_history(${person}, ${limit + 1}, ${at}::timestamptz, ${last}::uuid) h`
+  const results = await ctx.run(...[...before, page].map((statement) => ctx.db.execute(statement)))
+  if (before.length) mustBeThere(results[0])
+  const rows = rowsOf<Omit<z.infer<typeof LoginEvent>, 'device_name'>>(results.at(-1)).map((row) => ({
+    ...row,
+    device_name: deviceName(row.agent),
+  }))
+  return paged(ctx.realm, name, rows, limit, (row) => [row.at, row.id])
+}
+
+/** The caller's logins, also those that failed, newest first. One round trip. Fails with invalid_cursor. */
+export const ownHistory = (ctx: Ctx, page: Query) => history(ctx, CALLER, 'logins', page)
+
+/** The logins of a person, also those that failed, newest first. One round trip; `session:read`. Fails with not_found, invalid_cursor. */
+export const historyOf = (ctx: Ctx, id: string, page: Query) => history(ctx, sql`${id}`, `logins:${id}`, page, there(id))
