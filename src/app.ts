@@ -17,6 +17,7 @@ import { type Code, Problem } from './kernel/problem.ts'
 import type { AppEnv } from './kernel/route.ts'
 import { traceId } from './kernel/trace.ts'
 import { overrideRoutes, permissionRoutes } from './permissions/routes.ts'
+import { recoveryRoutes, registrationRoutes, userRecoveryRoutes } from './recovery/routes.ts'
 import { assignmentRoutes, roleRoutes } from './roles/routes.ts'
 import { sessionRoutes, userSessionRoutes } from './sessions/routes.ts'
 import { settingRoutes } from './settings/routes.ts'
@@ -142,12 +143,19 @@ app.use('/.well-known/*', tenantPlane)
 
 app.route('/platform/v1/auth', authRoutes)
 app.route('/platform/v1/tenants', tenantRoutes)
+app.route('/platform/v1/auth', recoveryRoutes)
 app.route('/platform/v1/sessions', sessionRoutes)
+app.route('/platform/v1/operators', userRoutes)
+app.route('/platform/v1/operators', userSessionRoutes)
+app.route('/platform/v1/operators', userRecoveryRoutes)
 app.route('/platform/v1/settings', settingRoutes)
 app.route('/api/v1/auth', authRoutes)
+app.route('/api/v1/auth', recoveryRoutes)
+app.route('/api/v1/auth', registrationRoutes)
 app.route('/api/v1/sessions', sessionRoutes)
 app.route('/api/v1/settings', settingRoutes)
 app.route('/api/v1/users', userSessionRoutes)
+app.route('/api/v1/users', userRecoveryRoutes)
 app.route('/api/v1/users', userRoutes)
 app.route('/api/v1/units', unitRoutes)
 app.route('/api/v1/activities', activityRoutes)

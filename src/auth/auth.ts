@@ -8,7 +8,7 @@ import { and, eq, isNull, sql } from 'drizzle-orm'
 import type { Ctx } from '../kernel/context.ts'
 import { log } from '../kernel/log.ts'
 import { digest, hash } from '../kernel/password.ts'
-import { digestsUnder, faultsOf, type Policy, USED, weaknesses } from '../kernel/policy.ts'
+import { digestsUnder, faultsOf, type Renewal, USED, weaknesses } from '../kernel/policy.ts'
 import { Problem } from '../kernel/problem.ts'
 import { newToken, sign, successorOf, tokenHash } from '../kernel/token.ts'
 import { sessions } from '../sessions/table.ts'
@@ -75,7 +75,6 @@ type Claims = {
   password_expires_soon: boolean
 }
 type Reservation = { state: 'reserved' | 'busy'; attempt: string; recipe: string }
-type Renewal = { person: Parameters<typeof weaknesses>[1]; policy: Policy; former: string[] }
 type Outcome =
   | { outcome: 'ok'; claims: Claims }
   | { outcome: 'refused' | 'no_role' | 'invalid' | 'reused' | 'inactive'; mail?: boolean }
@@ -109,7 +108,7 @@ export async function login(ctx: Ctx, identifier: string, password: string): Pro
  * Takes a reservation; while as many tries of one person are under way as may fail, waits for one to come back, a few seconds at most.
  * The waiting is here and not in the database, where it would hold a connection.
  */
-async function reserved<T extends Reservation>(ask: () => Promise<T>): Promise<T> {
+export async function reserved<T extends Reservation>(ask: () => Promise<T>): Promise<T> {
   for (const pause of [150, 300, 500, 800, 1000, 1000, 1500, 0]) {
     const reservation = await ask()
     if (reservation.state !== 'busy') return reservation

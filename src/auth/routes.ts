@@ -1,6 +1,6 @@
-import type { Context } from 'hono'
-import { invalid, Problem } from '../kernel/problem.ts'
-import { type AppEnv, room, route } from '../kernel/route.ts'
+import { invalid } from '../kernel/problem.ts'
+import { room, route } from '../kernel/route.ts'
+import { wall } from '../kernel/wall.ts'
 import {
   Credentials,
   changePassword,
@@ -125,19 +125,3 @@ authRoutes.openapi(
   }),
   async (c) => c.json(await whoAmI(c.var.ctx), 200),
 )
-
-/** The first wall before a hash: tries per tenant, route and network in a minute. Approximate in production; the lock is the database's. */
-async function wall(c: Context<AppEnv>, door: string): Promise<void> {
-  const { success } = await c.env.ATTEMPTS.limit({ key: `${c.var.realm.id}:${door}:${network(c.var.facts.address)}` })
-  if (!success) throw new Problem('rate_limited', undefined, { headers: { 'Retry-After': '60' } })
-}
-
-/** The network of an address: itself, or the /64 of an IPv6 address, because a household has all of one. */
-function network(address: string | null): string {
-  if (!address?.includes(':')) return address ?? 'unknown'
-  const [head = '', tail] = address.split('::')
-  const left = head.split(':').filter(Boolean)
-  const right = tail === undefined ? [] : tail.split(':').filter(Boolean)
-  const zeros = tail === undefined ? [] : Array<string>(Math.max(0, 8 - left.length - right.length)).fill('0')
-  return [...left, ...zeros, ...right].slice(0, 4).join(':')
-}

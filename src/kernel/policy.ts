@@ -33,7 +33,10 @@ export const DEFAULT_POLICY: Policy = {
   password_common: true,
 }
 
-type Person = { email?: string | null; username?: string | null; given_name?: string | null; family_name?: string | null }
+type Person = Partial<Record<'email' | 'username' | 'given_name' | 'family_name', string | null | undefined>>
+
+/** What the database says of somebody who gets another password: `former` are the recipes of those that it may not be. */
+export type Renewal = { person: Person; policy: Policy; former: string[] }
 
 let common: Set<string> | undefined
 

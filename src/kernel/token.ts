@@ -118,6 +118,9 @@ const isUuid = (value: unknown): value is string =>
 /** A new opaque token: 32 random bytes in base64url. */
 export const newToken = () => encodeBase64urlNoPadding(crypto.getRandomValues(new Uint8Array(32)))
 
+/** A token that travels in a mail: 24 random bytes in base64url, 32 characters (seed 004: at most 40). */
+export const newMailToken = () => encodeBase64urlNoPadding(crypto.getRandomValues(new Uint8Array(24)))
+
 /** What is stored of an opaque token: its SHA-256, as Postgres writes bytea. */
 export async function tokenHash(token: string): Promise<string> {
   return `\\x${encodeHexLowerCase(new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(token))))}`

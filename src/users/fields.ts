@@ -1,8 +1,12 @@
 /** What may stand in a field of a person. Threat: text that two people write alike and the database keeps apart. */
 import { z } from '@hono/zod-openapi'
 
-/** As they are stored and as a login compares them: NFKC, lower case. */
-export const Email = z.email('must be an e-mail address').normalize('NFKC').toLowerCase().min(3).max(255)
+/**
+ * As they are stored and as a login compares them: NFKC (what looks alike by its width or form is one), without blanks around, lower case. An
+ * address is of ASCII then; a username is of one of the alphabets whose letters look alike.
+ */
+export const Email = z.string().normalize('NFKC').trim().toLowerCase().max(255).email('must be an e-mail address')
+const ALIKE = [/\p{Script=Latin}/u, /\p{Script=Cyrillic}/u, /\p{Script=Greek}/u]
 export const Username = z
   .string()
   .normalize('NFKC')
@@ -14,6 +18,7 @@ export const Username = z
     /^[\p{L}\p{N}][\p{L}\p{M}\p{N}._-]*$/u,
     'must begin with a letter or digit, and have letters, digits, ".", "_" and "-" only',
   )
+  .refine((name) => ALIKE.filter((script) => script.test(name)).length <= 1, 'must not mix Latin, Cyrillic and Greek letters')
 
 const accepted = (take: () => unknown) => {
   try {

@@ -8,7 +8,7 @@ import { getMe, getUser, listUsers, User, UserList, UserQuery } from './users.ts
 
 const Id = z.object({ id: z.uuid() })
 
-/** The people of a tenant, under /api/v1/users. */
+/** The people of a realm: of a tenant under /api/v1/users, operators under /platform/v1/operators. */
 export const userRoutes = room()
 
 userRoutes.openapi(
@@ -38,7 +38,7 @@ userRoutes.openapi(
   }),
   async (c) => {
     const user = await createUser(c.var.ctx, c.req.valid('json'))
-    c.header('Location', `/api/v1/users/${user.id}`)
+    c.header('Location', `${c.req.path.replace(/\/$/, '')}/${user.id}`)
     c.header('ETag', etag(user))
     return c.json(user, 201)
   },

@@ -1,0 +1,66 @@
+/**
+ * Another address, and a number of one's own. Threat: who found an open session takes the account over by its address, or says that a number is
+ * theirs. So a new address asks for the password and is shown to be theirs; a code is short, and has five tries in ten minutes.
+ */
+import { z } from '@hono/zod-openapi'
+import { sql } from 'drizzle-orm'
+import { reserved } from '../auth/auth.ts'
+import type { Ctx } from '../kernel/context.ts'
+import { digest } from '../kernel/password.ts'
+import { invalid, Problem } from '../kernel/problem.ts'
+import { newMailToken, tokenHash } from '../kernel/token.ts'
+import { rowsOf } from '../kernel/wire.ts'
+import { deliver, sealMail } from '../mail/mail.ts'
+import { Email } from '../users/fields.ts'
+
+export const EmailChange = z.object({ new_email: Email, current_password: z.string().min(1).max(1024) }).openapi('EmailChange')
+export const PhoneProof = z
+  .object({ code: z.string().regex(/^\d{6}$/, 'must be the six digits that were sent') })
+  .openapi('PhoneProof')
+
+/**
+ * Asks for another address: it changes once the token that is mailed there comes back. Two round trips; the same for an address that somebody has.
+ * Fails with invalid_credentials.
+ */
+export async function changeEmail(ctx: Ctx, { new_email, current_password }: z.infer<typeof EmailChange>): Promise<void> {
+  const { attempt, recipe } = await reserved(async () => {
+    const [result] = await ctx.run(ctx.db.execute(sql`select access.password_reserve(${ctx.realm.id}) as answer`))
+    return (result.rows[0] as { answer: { state: 'reserved' | 'busy'; attempt: string; recipe: string } }).answer
+  })
+  const token = newMailToken()
+  const [compared, sealed] = [await digest(current_password, recipe), await sealMail(ctx, { token })]
+  const [result] = await ctx.run(
+    ctx.db.execute(
+      sql`select access.email_change(${ctx.realm.id}, ${attempt}, ${compared}, ${new_email}, ${await tokenHash(token)}::bytea, ${sealed}) as outcome`,
+    ),
+  )
+  if (result.rows[0]?.outcome !== 'done') throw new Problem('invalid_credentials', 'The current password is not right.')
+  ctx.later(deliver(ctx))
+}
+
+/** Sends a code to the caller's number. One round trip. Fails with illegal_state (no number), rate_limited. */
+export async function sendPhoneCode(ctx: Ctx): Promise<void> {
+  const code = newCode()
+  const sealed = await sealMail(ctx, { code })
+  const [result] = await ctx.run(ctx.db.execute(sql`select access.phone_code(${code}, ${sealed}) as outcome`))
+  const [row] = rowsOf<{ outcome: string }>(result)
+  if (row?.outcome === 'none') throw new Problem('illegal_state', 'You have no phone number yet: PATCH your user first.')
+  if (row?.outcome !== 'sent')
+    throw new Problem('rate_limited', 'At most five codes are sent in an hour.', { headers: { 'Retry-After': '600' } })
+  ctx.later(deliver(ctx))
+}
+
+/** Shows that the caller has their number. One round trip. Fails with invalid_request: the code is wrong, used or expired, or was tried five times. */
+export async function verifyPhone(ctx: Ctx, { code }: z.infer<typeof PhoneProof>): Promise<void> {
+  const [result] = await ctx.run(ctx.db.execute(sql`select access.verify_phone(${code}) as verified`))
+  if (rowsOf<{ verified: boolean }>(result)[0]?.verified !== true)
+    throw invalid('code', 'is wrong, used or expired, or was tried too often; ask for a new one')
+}
+
+/** Six digits, each as likely as any other. */
+function newCode(): string {
+  for (;;) {
+    const [drawn = 0] = crypto.getRandomValues(new Uint32Array(1))
+    if (drawn < 4_294_000_000) return String(drawn % 1_000_000).padStart(6, '0')
+  }
+}

@@ -1,0 +1,114 @@
+/**
+ * Getting back in: by mail, or with the help of an administrator. Threat: a stranger learns who is known here, or takes an account over; somebody
+ * who looks after a few gets into the account of who may do more. What a token is good for, and whose password may be set by whom, the database
+ * decides (drizzle/tenant/0010_recovery.sql); known and unknown are one answer here.
+ */
+import { z } from '@hono/zod-openapi'
+import { sql } from 'drizzle-orm'
+import type { Ctx } from '../kernel/context.ts'
+import { log } from '../kernel/log.ts'
+import { generatePassword, hash } from '../kernel/password.ts'
+import { digestsUnder, faultsOf, type Renewal, USED, weaknesses } from '../kernel/policy.ts'
+import { invalid, Problem } from '../kernel/problem.ts'
+import { newMailToken, tokenHash } from '../kernel/token.ts'
+import { rowsOf } from '../kernel/wire.ts'
+import { deliver, sealMail } from '../mail/mail.ts'
+import { Email } from '../users/fields.ts'
+
+const Password = z.string().min(1).max(1024)
+
+/** The one answer of every door that may send a mail to a stranger. */
+export const Accepted = z.object({ status: z.literal('accepted') }).openapi('Accepted')
+export const ACCEPTED = { status: 'accepted' } as const
+
+/** As it was in the mail. */
+export const MailToken = z.string().min(1).max(512)
+
+export const ResetRequest = z.object({ email: Email }).openapi('ResetRequest')
+export const ResetConfirmation = z.object({ token: MailToken, new_password: Password }).openapi('ResetConfirmation')
+export const AdminReset = z
+  .object({ new_password: Password.optional(), must_change_password: z.boolean().default(true) })
+  .openapi('AdminReset')
+export const AdminResetOf = AdminReset.extend({ user_id: z.uuid() }).openapi('AdminResetOf')
+export const ResetDone = z
+  .object({
+    user_id: z.uuid(),
+    must_change_password: z.boolean(),
+    /** The generated password, this once; left out when one was given. */
+    initial_password: z.string().optional(),
+  })
+  .openapi('ResetDone')
+
+const SPENT = 'is unknown, used or expired; ask for a new one'
+export const spent = () => invalid('token', SPENT)
+
+/** Sends somebody who forgot their password a token for one hour. One round trip; the same for who is unknown here. */
+export async function requestReset(ctx: Ctx, { email }: z.infer<typeof ResetRequest>): Promise<void> {
+  const token = newMailToken()
+  const sealed = await sealMail(ctx, { token })
+  const posted = await ctx.door<boolean>(
+    sql`access.reset_request(${ctx.realm.id}, ${email}, ${await tokenHash(token)}::bytea, ${sealed}, ${JSON.stringify(ctx.request)}::jsonb)`,
+  )
+  if (posted) ctx.later(deliver(ctx))
+}
+
+/**
+ * Sets a new password by a token: all sessions end, the lock opens. Two round trips. Fails with invalid_request: the token is good for nothing, or
+ * every rule that the password breaks (then the token is still good).
+ */
+export async function confirmReset(ctx: Ctx, { token, new_password }: z.infer<typeof ResetConfirmation>): Promise<void> {
+  const presented = await tokenHash(token)
+  const known = await ctx.door<Renewal | null>(sql`access.reset_look(${ctx.realm.id}, ${presented}::bytea)`)
+  if (!known) throw spent()
+  const { renewed, digests } = await judged('new_password', new_password, known)
+  const outcome = await ctx.door<string>(
+    sql`access.reset_settle(${ctx.realm.id}, ${presented}::bytea, ${renewed}, ${JSON.stringify(digests)}::jsonb, ${JSON.stringify(ctx.request)}::jsonb)`,
+  )
+  if (outcome === 'invalid') throw spent()
+  if (outcome === 'used') throw refused('new_password', [USED])
+  ctx.later(deliver(ctx))
+  log('password reset', { tenant: ctx.realm.subdomain, trace_id: ctx.request.trace_id })
+}
+
+/**
+ * Sets somebody's password, the one that is given or one that is generated and in the answer this once; ends their sessions, opens their lock, and
+ * mails them a link with which they set their own. Two round trips; `user:update`. Fails with not_found, invalid_request with every broken rule,
+ * forbidden (oneself, or who holds more than the caller).
+ */
+export async function adminReset(
+  ctx: Ctx,
+  user_id: string,
+  { new_password, must_change_password }: z.infer<typeof AdminReset>,
+): Promise<z.infer<typeof ResetDone>> {
+  const [looked] = await ctx.run(ctx.db.execute(sql`select access.admin_reset_look(${user_id}) as known`))
+  const [{ known } = {} as never] = rowsOf<{ known: Renewal }>(looked)
+  const password = new_password ?? generatePassword({ length: known.policy.password_min_length })
+  // A generated one is none of those before, and costs no comparison with them.
+  const { renewed, digests } = new_password
+    ? await judged('new_password', new_password, known)
+    : { renewed: await hash(password), digests: {} }
+  const token = newMailToken()
+  const sealed = await sealMail(ctx, { token })
+  const [settled] = await ctx.run(
+    ctx.db.execute(
+      sql`select access.admin_reset_settle(${user_id}, ${renewed}, ${JSON.stringify(digests)}::jsonb, ${must_change_password}, ${await tokenHash(token)}::bytea, ${sealed}) as outcome`,
+    ),
+  )
+  if (rowsOf<{ outcome: string }>(settled)[0]?.outcome === 'used') throw refused('new_password', [USED])
+  ctx.later(deliver(ctx))
+  return { user_id, must_change_password, ...(new_password === undefined && { initial_password: password }) }
+}
+
+/** Lets somebody who is locked out try again at once. One round trip; `user:update`. Fails with not_found, forbidden (oneself). */
+export async function unlock(ctx: Ctx, user_id: string): Promise<void> {
+  await ctx.run(ctx.db.execute(sql`select access.unlock(${user_id})`))
+}
+
+const refused = (field: string, rules: string[]) => new Problem('invalid_request', undefined, { errors: faultsOf(field, rules) })
+
+/** A new password that keeps every rule, hashed; and its digests under those before it. Fails with invalid_request. */
+async function judged(field: string, password: string, { person, policy, former }: Renewal) {
+  const rules = weaknesses(password, person, policy)
+  if (rules.length) throw refused(field, rules)
+  return { renewed: await hash(password), digests: await digestsUnder(password, former) }
+}
