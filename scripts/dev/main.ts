@@ -2,6 +2,7 @@ import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { ConfigError } from '../../src/kernel/config.ts'
 import { demoTenant } from './demo.ts'
+import { type Mailbox, startMailbox } from './mailbox.ts'
 import { forget, keptIn } from './settings.ts'
 import { checkSettings, givenSettings, startStack } from './stack.ts'
 import { checkPort, endOrphan, startWorker } from './worker.ts'
@@ -17,7 +18,8 @@ const HELP = `Freehold on this machine: Postgres, the local Neon, and the Worker
   --verbose     show what the Worker logs
   --help        show this
 
-Settings of the environment: BASE_URL, TENANT_DB_TEMPLATE, MASTER_DATABASE_URL, DEFAULT_TENANT, HOME_CAPACITY, ENCRYPTION_KEYS.
+Settings of the environment: BASE_URL, TENANT_DB_TEMPLATE, MASTER_DATABASE_URL, DEFAULT_TENANT, HOME_CAPACITY, ENCRYPTION_KEYS;
+SMTP_URL and MAIL_FROM to send mail instead of keeping it in the mailbox, SMS_WEBHOOK_URL and SMS_WEBHOOK_TOKEN for texts to phones.
 Ctrl-C ends everything; the data stays.
 `
 
@@ -59,7 +61,14 @@ async function main(): Promise<void> {
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => void end(0))
 
   try {
-    const settings = { BASE_URL: `http://localhost:${port}`, ENCRYPTION_KEYS: kept.encryption_keys, ...given }
+    const mailbox = await startMailbox()
+    stops.push(mailbox.stop)
+    const settings = {
+      BASE_URL: `http://localhost:${port}`,
+      ENCRYPTION_KEYS: kept.encryption_keys,
+      ...(!given.SMTP_URL && { MAILBOX_URL: mailbox.url }),
+      ...given,
+    }
     const stack = await startStack({
       dataDir,
       given: settings,
@@ -87,7 +96,7 @@ async function main(): Promise<void> {
       tenant,
       neon: { api_url: stack.neon.apiUrl, api_key: stack.neon.apiKey, sql_url: stack.neon.sqlUrl },
       postgres_url: stack.neon.postgresUrl,
-      mailbox_url: null,
+      mailbox_url: mailbox.url,
     }
     process.stdout.write(values.json ? `${JSON.stringify(facts)}\n` : forPeople(facts))
   } catch (error) {
@@ -102,9 +111,10 @@ type Facts = {
   tenant: { subdomain: string; url: string; email: string; password: string }
   neon: { api_url: string; api_key: string; sql_url: string }
   postgres_url: string
+  mailbox_url: Mailbox['url']
 }
 
-const forPeople = ({ url, platform, tenant, neon, postgres_url }: Facts) => `
+const forPeople = ({ url, platform, tenant, neon, postgres_url, mailbox_url }: Facts) => `
 Freehold is ready.
 
   Platform    ${url}
@@ -116,6 +126,7 @@ Freehold is ready.
     password  ${tenant.password}
 
   API         ${url}/docs
+  Mailbox     ${mailbox_url}
   Neon        ${neon.api_url}
     API key   ${neon.api_key}
     SQL       ${neon.sql_url}

@@ -19,6 +19,10 @@ const NAMES = [
   'HOME_CAPACITY',
   'HOME_BRANCHES',
   'NEON_POLL_MS',
+  'SMTP_URL',
+  'MAIL_FROM',
+  'SMS_WEBHOOK_URL',
+  'SMS_WEBHOOK_TOKEN',
 ] as const
 
 /** The settings that the environment gives for a local start; one that is given but empty counts as missing. */

@@ -11,6 +11,7 @@ import { digest, hash } from '../kernel/password.ts'
 import { digestsUnder, faultsOf, type Renewal, USED, weaknesses } from '../kernel/policy.ts'
 import { Problem } from '../kernel/problem.ts'
 import { newToken, sign, successorOf, tokenHash } from '../kernel/token.ts'
+import { deliver } from '../mail/mail.ts'
 import { sessions } from '../sessions/table.ts'
 
 const Password = z.string().min(1).max(1024)
@@ -98,6 +99,8 @@ export async function login(ctx: Ctx, identifier: string, password: string): Pro
     sql`access.login_settle(${ctx.realm.id}, ${attempt}, ${compared}, ${null}, ${await tokenHash(refresh_token)}::bytea, ${JSON.stringify(ctx.request)}::jsonb)`,
   )
   log(result.outcome === 'refused' ? 'password refused' : 'password verified', about)
+  // Somebody was told that their account is locked; an ordinary failure costs no look into the outbox.
+  if (result.outcome === 'refused' && result.mail) ctx.later(deliver(ctx))
   if (result.outcome === 'no_role') throw new Problem('user_inactive')
   if (result.outcome !== 'ok') throw new Problem('invalid_credentials')
   log('logged in', { ...about, user: result.claims.user_id })
@@ -209,5 +212,6 @@ export async function changePassword(
   if (outcome === 'wrong') throw new Problem('invalid_credentials', 'The current password is not right.')
   if (outcome === 'used') rules.push(USED)
   if (rules.length) throw new Problem('invalid_request', undefined, { errors: faultsOf('new_password', rules) })
+  ctx.later(deliver(ctx))
   log('password changed', { tenant: ctx.realm.subdomain, trace_id: ctx.request.trace_id, user: ctx.principal?.user_id ?? null })
 }

@@ -39,23 +39,95 @@ const DatabaseTemplate = z
   .refine((text) => text.replace('{subdomain}', '').length >= 3, 'must hold at least 3 characters beside {subdomain}')
   .refine((text) => text.length <= 51, 'must leave at least 23 of the 63 bytes of a Postgres name to {subdomain}')
 
-/** Every setting, with its default. The names are the environment's own. */
-export const Settings = z.object({
-  ENVIRONMENT: z.enum(['local', 'production']).default('production'),
-  BASE_URL: BaseUrl,
-  MASTER_DATABASE_URL: PostgresUrl,
-  ENCRYPTION_KEYS: KeyRing,
-  NEON_API_KEY: z.string().min(1),
-  NEON_API_URL: z.url().default('https://console.neon.tech/api/v2'),
-  NEON_SQL_URL: z.url().optional(),
-  NEON_REGION: z.string().default('aws-us-east-1'),
-  NEON_ORG_ID: z.string().optional(),
-  NEON_POLL_MS: z.coerce.number().int().min(1).max(60_000).default(500),
-  HOME_BRANCHES: z.coerce.number().int().min(1).max(5000).default(8),
-  HOME_CAPACITY: z.coerce.number().int().min(1).max(500).default(400),
-  TENANT_DB_TEMPLATE: DatabaseTemplate.default('freehold_{subdomain}'),
-  DEFAULT_TENANT: Label.optional(),
+export type SmtpServer = {
+  host: string
+  port: number
+  secure: boolean
+  credentials: { username: string; password: string } | null
+}
+
+/** smtp://user:password@host:587 (with STARTTLS where the server offers it, always with a password) or smtps://user:password@host:465. */
+const SmtpUrl = z.string().transform((text, issue): SmtpServer => {
+  const url = URL.canParse(text) ? new URL(text) : null
+  const isOurs = url && /^smtps?:$/.test(url.protocol) && url.hostname && /^\/?$/.test(url.pathname) && !url.search && !url.hash
+  try {
+    if (isOurs && !url.username === !url.password) {
+      const secure = url.protocol === 'smtps:'
+      const credentials = { username: decodeURIComponent(url.username), password: decodeURIComponent(url.password) }
+      const host = url.hostname.replace(/^\[|\]$/g, '')
+      return { host, port: Number(url.port) || (secure ? 465 : 587), secure, credentials: url.username ? credentials : null }
+    }
+  } catch {
+    // A percent sign that encodes nothing.
+  }
+  issue.addIssue({
+    code: 'custom',
+    message: 'must be smtp://user:password@host:587 or smtps://user:password@host:465, user and password percent-encoded',
+  })
+  return z.NEVER
 })
+
+/** `no-reply@example.com` or `Example <no-reply@example.com>`. */
+const Sender = z.string().transform((text, issue) => {
+  const [, name, address] = /^(?:([^<>"\p{Cc}]*)<)?([^\s<>"\p{Cc}]+@[A-Za-z0-9.-]+)>?$/u.exec(text.trim()) ?? []
+  if (address && text.includes('<') === text.trim().endsWith('>')) return { name: name?.trim() || null, address }
+  issue.addIssue({
+    code: 'custom',
+    message: 'must be an address (no-reply@example.com) or a name and an address (Example <no-reply@example.com>)',
+  })
+  return z.NEVER
+})
+
+/** Cloudflare's e-mail binding, as far as it is used. */
+export type EmailBinding = {
+  send(message: {
+    from: string | { email: string; name: string }
+    to: string
+    subject: string
+    text: string
+    html: string
+    headers: Record<string, string>
+  }): Promise<unknown>
+}
+
+/** Every setting, with its default. The names are the environment's own. */
+export const Settings = z
+  .object({
+    ENVIRONMENT: z.enum(['local', 'production']).default('production'),
+    BASE_URL: BaseUrl,
+    MASTER_DATABASE_URL: PostgresUrl,
+    ENCRYPTION_KEYS: KeyRing,
+    NEON_API_KEY: z.string().min(1),
+    NEON_API_URL: z.url().default('https://console.neon.tech/api/v2'),
+    NEON_SQL_URL: z.url().optional(),
+    NEON_REGION: z.string().default('aws-us-east-1'),
+    NEON_ORG_ID: z.string().optional(),
+    NEON_POLL_MS: z.coerce.number().int().min(1).max(60_000).default(500),
+    HOME_BRANCHES: z.coerce.number().int().min(1).max(5000).default(8),
+    HOME_CAPACITY: z.coerce.number().int().min(1).max(500).default(400),
+    TENANT_DB_TEMPLATE: DatabaseTemplate.default('freehold_{subdomain}'),
+    DEFAULT_TENANT: Label.optional(),
+    SMTP_URL: SmtpUrl.optional(),
+    /** A binding and no text: `send_email` in wrangler.toml. */
+    EMAIL: z
+      .custom<EmailBinding>(
+        (binding) => typeof binding === 'object' && binding !== null && 'send' in binding,
+        'must be a send_email binding',
+      )
+      .optional(),
+    MAIL_FROM: Sender.optional(),
+    SMS_WEBHOOK_URL: z.url({ protocol: /^https?$/, message: 'must be an http(s) URL' }).optional(),
+    SMS_WEBHOOK_TOKEN: z.string().min(1).optional(),
+    MAILBOX_URL: z.url({ protocol: /^http$/, message: 'must be the http URL of a local mailbox' }).optional(),
+  })
+  .superRefine((settings, issue) => {
+    const { ENVIRONMENT, MAILBOX_URL, SMTP_URL, EMAIL, MAIL_FROM, SMS_WEBHOOK_URL, SMS_WEBHOOK_TOKEN } = settings
+    const wrong = (name: string, message: string) => issue.addIssue({ code: 'custom', path: [name], message })
+    if (MAILBOX_URL && ENVIRONMENT === 'production')
+      wrong('MAILBOX_URL', 'is for a local start only: everybody who reaches it reads all mails; set SMTP_URL instead')
+    if ((SMTP_URL || EMAIL) && !MAIL_FROM) wrong('MAIL_FROM', '')
+    if (SMS_WEBHOOK_TOKEN && !SMS_WEBHOOK_URL) wrong('SMS_WEBHOOK_URL', '')
+  })
 export type Config = z.infer<typeof Settings>
 
 export class ConfigError extends Error {}

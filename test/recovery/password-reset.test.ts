@@ -89,11 +89,11 @@ describe('a request', () => {
 
 describe('a token', () => {
   it('has at most 40 characters, lies nowhere in the database, and sets a new password: sessions end, the lock opens, the address is verified', async () => {
-    const eva = await addPerson(realm, 'eva')
-    const { access_token, refresh_token } = (await enter(eva)).body
-    for (let i = 0; i < 5; i++) await enter({ ...eva, password: 'Wrong-1' })
-    expectProblem(await enter(eva), 401, 'invalid_credentials')
-    const token = await tokenFor(eva)
+    const evelyn = await addPerson(realm, 'evelyn')
+    const { access_token, refresh_token } = (await enter(evelyn)).body
+    for (let i = 0; i < 5; i++) await enter({ ...evelyn, password: 'Wrong-1' })
+    expectProblem(await enter(evelyn), 401, 'invalid_credentials')
+    const token = await tokenFor(evelyn)
     expect(token.length).toBeLessThanOrEqual(40)
     const [kept] = await realm.asOwner(
       sql`select (select count(*)::int from freehold.mails m where m::text like ${`%${token}%`}) + (select count(*)::int from freehold.one_time_tokens t where t::text like ${`%${token}%`})
@@ -103,13 +103,13 @@ describe('a token', () => {
     expect((await confirm(token)).status).toBe(204)
     expectProblem(await call(AT, '/api/v1/auth/me', { token: access_token }), 401, 'session_ended')
     expectProblem(await call(AT, '/api/v1/auth/refresh-token', { body: { refresh_token } }), 401, 'refresh_invalid')
-    expectProblem(await enter(eva), 401, 'invalid_credentials')
-    const again = await enter({ ...eva, password: NEW })
+    expectProblem(await enter(evelyn), 401, 'invalid_credentials')
+    const again = await enter({ ...evelyn, password: NEW })
     expect([again.status, again.body.must_change_password]).toEqual([200, false])
-    expect(await sentTo(realm, eva.email)).toEqual(['account_locked', 'password_reset', 'password_changed'])
+    expect(await sentTo(realm, evelyn.email)).toEqual(['account_locked', 'password_reset', 'password_changed'])
     expect((await call(AT, '/api/v1/auth/me', { token: again.body.access_token })).body.email_verified).toBe(true)
     const activities = await realm.asOwner(
-      sql`select activity_type from freehold.audit_log where user_id = ${eva.id} and activity_type like 'PASSWORD_RESET%' order by at`,
+      sql`select activity_type from freehold.audit_log where user_id = ${evelyn.id} and activity_type like 'PASSWORD_RESET%' order by at`,
     )
     expect(activities.map((row) => row.activity_type)).toEqual(['PASSWORD_RESET_REQUESTED', 'PASSWORD_RESET'])
   })

@@ -1,12 +1,15 @@
 import type { TestProject } from 'vitest/node'
+import { startMailbox } from '../../../scripts/dev/mailbox.ts'
 import { startStack } from '../../../scripts/dev/stack.ts'
 import { temporaryFolder } from '../../../scripts/local-neon/temporary-folder.ts'
 
-/** Real Postgres and the local Neon for all tests of the Worker, in a folder of their own; operations take no time. */
+/** Real Postgres, the local Neon and a mailbox for all tests of the Worker, in a folder of their own; operations take no time. */
 export default async function setup(project: TestProject) {
   const folder = await temporaryFolder('freehold-test')
   const operator = { email: 'ada@freehold.test', password: 'Correct-horse-7' }
-  const given = { BASE_URL: 'http://freehold.test', ENCRYPTION_KEYS: `k1:${'Zm9vYmFy'.repeat(5)}Zm8` }
+  // Many files share it, and each looks for its own people's mail.
+  const mailbox = await startMailbox({ keep: 5_000 })
+  const given = { MAILBOX_URL: mailbox.url, BASE_URL: 'http://freehold.test', ENCRYPTION_KEYS: `k1:${'Zm9vYmFy'.repeat(5)}Zm8` }
   const stack = await startStack({
     dataDir: folder.path,
     given,
@@ -20,6 +23,7 @@ export default async function setup(project: TestProject) {
   project.provide('postgres_url', stack.neon.postgresUrl)
   return async () => {
     await stack.stop()
+    await mailbox.stop()
     await folder.remove()
   }
 }

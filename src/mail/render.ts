@@ -1,0 +1,97 @@
+/**
+ * A mail in words. Threat: names that people and tenants chose are markup, headers or links in what others are sent. So every value is escaped
+ * in HTML, line breaks are gone from each, and a link is made of the realm's own URL alone; its token stands in the fragment, which no server
+ * on the way is told.
+ */
+import type { Realm } from '../kernel/context.ts'
+import { en } from './templates/en.ts'
+import { es } from './templates/es.ts'
+import { KINDS, type Kind, type Language, type Template } from './templates/template.ts'
+
+export type Rendered = { subject: string; text: string; html: string }
+
+type Wanted = {
+  kind: string
+  channel: 'email' | 'sms'
+  locale: string
+  /** Of the person; null for who is nobody yet. */
+  name: string | null
+  timezone: string | null
+  data: Record<string, unknown>
+  secrets: Record<string, string>
+}
+
+const PAGES: Partial<Record<Kind, string>> = {
+  password_reset: '/reset-password',
+  password_reset_by_admin: '/reset-password',
+  register: '/verify-email',
+  email_verify: '/verify-email',
+  email_change: '/verify-email',
+}
+const MOMENTS = ['until', 'expires_at']
+
+/** `es`, `es-PE` ... are Spanish, all others English. */
+export const languageOf = (locale: string): ['en' | 'es', Language] => (/^es\b/i.test(locale) ? ['es', es] : ['en', en])
+
+const isKind = (kind: string): kind is Kind => Object.hasOwn(KINDS, kind)
+
+/** Subject, text and HTML of a mail of the realm. Fails for a kind that there is no template for, or when something that it shows is missing. */
+export function render(realm: Pick<Realm, 'legal_name' | 'url'>, wanted: Wanted): Rendered {
+  const { kind, channel, locale, name, timezone, data, secrets } = wanted
+  if (!isKind(kind)) throw new Error(`There is no template for mails of the kind ${kind}.`)
+  const [code, language] = languageOf(locale)
+  const template = language.mails[kind]
+  const { token } = secrets
+  const values: Record<string, unknown> = {
+    tenant: realm.legal_name,
+    url: realm.url,
+    name,
+    ...Object.fromEntries(
+      Object.entries(data).map(([key, value]) => [key, MOMENTS.includes(key) ? moment(value, code, timezone) : value]),
+    ),
+    ...(secrets.code !== undefined && { code: secrets.code }),
+    ...(token !== undefined && { link: `${realm.url}${PAGES[kind]}#token=${encodeURIComponent(token)}` }),
+  }
+  for (const needed of KINDS[kind])
+    if (typeof values[needed] !== 'string') throw new Error(`A mail of the kind ${kind} lacks its ${needed}.`)
+  const greeting = name === null ? language.greeting_unnamed : language.greeting
+  return {
+    subject: filled(template.subject, values),
+    text: (channel === 'sms' ? template.paragraphs : [greeting, ...template.paragraphs, language.footer])
+      .map((part) => filled(part, values))
+      .join('\n\n'),
+    html: html(code, [greeting, ...template.paragraphs], language.footer, template, values),
+  }
+}
+
+function html(code: string, parts: string[], footer: string, template: Template, values: Record<string, unknown>): string {
+  const escaped = Object.fromEntries(Object.entries(values).map(([key, value]) => [key, escaping(oneLine(value))]))
+  const body = parts.map((part) =>
+    part === '{link}'
+      ? `<p><a href="${escaped.link}" style="display:inline-block;padding:12px 20px;border-radius:6px;background:#1f4e79;color:#ffffff;text-decoration:none">${escaping(template.action ?? '')}</a></p><p style="font-size:13px;color:#555555;word-break:break-all">${escaped.link}</p>`
+      : `<p>${filled(part, escaped)}</p>`,
+  )
+  return `<!doctype html><html lang="${code}"><head><meta charset="utf-8"><title>${filled(template.subject, escaped)}</title></head><body style="margin:0;padding:24px;font-family:Arial,Helvetica,sans-serif;font-size:16px;line-height:1.5;color:#222222"><div style="max-width:560px;margin:0 auto">${body.join('')}<p style="margin-top:32px;font-size:13px;color:#555555">${filled(footer, escaped)}</p></div></body></html>`
+}
+
+/** One pass, so that a value which looks like a placeholder stays what it is. */
+const filled = (text: string, values: Record<string, unknown>) =>
+  text.replace(/\{(\w+)\}/g, (_, key: string) => oneLine(values[key]))
+
+const oneLine = (value: unknown) => String(value ?? '').replace(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, ' ')
+
+const ENTITIES: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' }
+const escaping = (text: string) => text.replace(/[&<>"']/g, (character) => ENTITIES[character] ?? '')
+
+/** A moment as people of the language write it, in the person's own time zone. */
+function moment(value: unknown, code: string, timezone: string | null): string {
+  const at = new Date(String(value))
+  const write = (timeZone: string) =>
+    new Intl.DateTimeFormat(code, { dateStyle: 'long', timeStyle: 'short', timeZone }).format(at)
+  try {
+    const zone = timezone ?? 'UTC'
+    return `${write(zone)} (${zone})`
+  } catch {
+    return `${write('UTC')} (UTC)`
+  }
+}

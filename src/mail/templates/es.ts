@@ -1,0 +1,89 @@
+import type { Language } from './template.ts'
+
+export const es: Language = {
+  greeting: 'Hola, {name}:',
+  greeting_unnamed: 'Hola:',
+  footer: 'Enviado por {tenant}, {url}. Nadie lee las respuestas a este correo.',
+  mails: {
+    account_locked: {
+      subject: '{tenant}: tu cuenta está bloqueada',
+      paragraphs: [
+        'Alguien intentó entrar en tu cuenta de {tenant} con una contraseña equivocada demasiadas veces. Nadie puede entrar en ella hasta el {until}.',
+        'Si fuiste tú, espera hasta entonces o pide una contraseña nueva en la página de acceso: eso desbloquea la cuenta. Si no fuiste tú, nadie ha entrado y no tienes que hacer nada.',
+      ],
+    },
+    password_changed: {
+      subject: '{tenant}: tu contraseña ha cambiado',
+      paragraphs: [
+        'La contraseña de tu cuenta de {tenant} ha cambiado y tus demás sesiones se han cerrado.',
+        'Si no fuiste tú, pide una contraseña nueva en la página de acceso de inmediato y avisa a tu administrador.',
+      ],
+    },
+    password_expires: {
+      subject: '{tenant}: tu contraseña caduca pronto',
+      paragraphs: [
+        'La contraseña de tu cuenta de {tenant} caduca el {expires_at}.',
+        'Cámbiala antes. Después se te pedirá una nueva antes de poder hacer cualquier otra cosa.',
+      ],
+    },
+    password_reset: {
+      subject: '{tenant}: elige una contraseña nueva',
+      paragraphs: [
+        'Alguien, esperamos que tú, pidió una contraseña nueva para tu cuenta de {tenant}. Elígela aquí antes de una hora:',
+        '{link}',
+        'Si no fuiste tú, no hagas nada: tu contraseña sigue igual.',
+      ],
+      action: 'Elegir una contraseña nueva',
+    },
+    password_reset_by_admin: {
+      subject: '{tenant}: tu contraseña fue restablecida',
+      paragraphs: [
+        'Un administrador de {tenant} restableció la contraseña de tu cuenta. Elige la tuya aquí:',
+        '{link}',
+        'Si no sabes por qué, pregunta a tu administrador.',
+      ],
+      action: 'Elegir mi contraseña',
+    },
+    register: {
+      subject: '{tenant}: confirma tu dirección',
+      paragraphs: [
+        'Alguien, esperamos que tú, se registró en {tenant} con esta dirección. Confirma que es tuya:',
+        '{link}',
+        'Si no fuiste tú, no hagas nada: no se abre ninguna cuenta.',
+      ],
+      action: 'Confirmar mi dirección',
+    },
+    register_known: {
+      subject: '{tenant}: ya tienes una cuenta',
+      paragraphs: [
+        'Alguien, esperamos que tú, intentó registrarse en {tenant} con esta dirección, que ya tiene una cuenta.',
+        'Si fuiste tú, entra en {url} o pide allí una contraseña nueva. Si no fuiste tú, no tienes que hacer nada.',
+      ],
+    },
+    email_verify: {
+      subject: '{tenant}: confirma tu dirección',
+      paragraphs: ['Confirma que esta es la dirección de tu cuenta de {tenant}:', '{link}'],
+      action: 'Confirmar mi dirección',
+    },
+    email_change: {
+      subject: '{tenant}: confirma tu dirección nueva',
+      paragraphs: [
+        'Esta será la dirección nueva de tu cuenta de {tenant}. Cambia en cuanto la confirmes:',
+        '{link}',
+        'Si no lo pediste, no hagas nada: esta dirección no se usa.',
+      ],
+      action: 'Confirmar mi dirección nueva',
+    },
+    email_changed: {
+      subject: '{tenant}: tu dirección ha cambiado',
+      paragraphs: [
+        'Desde ahora, la dirección de tu cuenta de {tenant} es {new_email}. Este es el último correo a la anterior.',
+        'Si no fuiste tú, avisa de inmediato a tu administrador.',
+      ],
+    },
+    phone_code: {
+      subject: '{tenant}: tu código',
+      paragraphs: ['{code} es tu código para {tenant}. No se lo des a nadie.'],
+    },
+  },
+}
