@@ -22,13 +22,13 @@ const me = async (who: Member) => (await call(AT, '/api/v1/users/me', { token: w
 
 describe('another address', () => {
   it('counts once it is shown to be one’s own, and the old one is told', async () => {
-    const amy = await addMember(AT, realm, 'amy')
-    const answer = await change(amy, 'Amy@New.test')
+    const ama = await addMember(AT, realm, 'ama')
+    const answer = await change(ama, 'Ama@New.test')
     expect([answer.status, answer.body]).toEqual([202, { status: 'accepted' }])
-    expect((await me(amy)).email).toBe(amy.email)
-    expect((await verify(await secretOf(realm, 'email_change', 'amy@new.test'))).status).toBe(204)
-    expect(await me(amy)).toMatchObject({ email: 'amy@new.test', email_verified: true })
-    expect(await sentTo(realm, amy.email)).toEqual(['email_changed'])
+    expect((await me(ama)).email).toBe(ama.email)
+    expect((await verify(await secretOf(realm, 'email_change', 'ama@new.test'))).status).toBe(204)
+    expect(await me(ama)).toMatchObject({ email: 'ama@new.test', email_verified: true })
+    expect(await sentTo(realm, ama.email)).toEqual(['email_changed'])
   })
 
   it('asks for the password; five wrong ones close this door for a while, and nobody’s login', async () => {
