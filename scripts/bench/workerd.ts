@@ -43,10 +43,10 @@ export async function startWorkerd(
   inspected = false,
 ): Promise<Workerd> {
   const before = await children()
-  const statements = (await readdir(outdir)).filter((file) => file.endsWith('.sql'))
+  const texts = (await readdir(outdir)).filter((file) => /\.(sql|txt)$/.test(file))
   const modules = [
     { type: 'ESModule' as const, path: join(outdir, 'entry.js') },
-    ...statements.map((file) => ({ type: 'Text' as const, path: join(outdir, file) })),
+    ...texts.map((file) => ({ type: 'Text' as const, path: join(outdir, file) })),
   ]
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
