@@ -7,8 +7,21 @@ import { login } from './login.ts'
 import { me } from './me.ts'
 import { memory } from './memory.ts'
 import { provisioning } from './provisioning.ts'
+import { refusals } from './refusals.ts'
 import { resolution } from './resolution.ts'
 import { verify } from './verify.ts'
 
 /** All measures, in the order of the report. */
-export const measures: Measure[] = [me, verify, admission, authorization, lists, audit, login, provisioning, resolution, memory]
+export const measures: Measure[] = [
+  me,
+  verify,
+  admission,
+  authorization,
+  lists,
+  audit,
+  login,
+  refusals,
+  provisioning,
+  resolution,
+  memory,
+]
