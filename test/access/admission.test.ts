@@ -64,9 +64,10 @@ describe('an admission', () => {
     ])
   })
 
-  it('lets a person end their own session of this request and no other', async () => {
+  it('lets a person end their own sessions and nobody else’s', async () => {
     const second = await session(cy.user_id)
-    await there.asApp(admit(there, second, null), sql`update freehold.sessions set ended_at = now(), ended_because = 'planted'`)
+    const end = sql`update freehold.sessions set ended_at = now(), ended_because = 'planted' where id <> ${cy.session_id}`
+    await there.asApp(admit(there, second, null), end)
     expect(await there.asOwner(sql`select id from freehold.sessions where ended_because = 'planted'`)).toEqual([
       { id: second.session_id },
     ])
