@@ -2,21 +2,17 @@
  * Keys with which programs act for a person. Threat: a key that does more than was meant, works after it should, or makes itself another. What a key
  * may name, whose keys are seen and who revokes them, triggers and policies say (drizzle/tenant/0011_api_keys.sql); only its SHA-256 is kept.
  */
-import type { z } from '@hono/zod-openapi'
 import { type SQL, sql } from 'drizzle-orm'
 import { newKey } from '../kernel/api-key.ts'
 import type { Ctx } from '../kernel/context.ts'
-import { type Page, paged, readCursor } from '../kernel/cursor.ts'
+import { paged, readCursor } from '../kernel/cursor.ts'
 import { brokenConstraint } from '../kernel/db.ts'
 import { Problem } from '../kernel/problem.ts'
 import { tokenHash } from '../kernel/token.ts'
 import { rfc3339, rowsOf } from '../kernel/wire.ts'
 import { telling } from '../roles/wire.ts'
 import { mustBeThere, there } from '../users/reports.ts'
-import type { ApiKey, ApiKeyList, ApiKeyPatch, MadeApiKey, NewApiKey, Rotation } from './wire.ts'
-
-type Wire = z.infer<typeof ApiKey>
-type Made = z.infer<typeof MadeApiKey>
+import type { ApiKey, ApiKeyList, ApiKeyPatch, MadeApiKey, NewApiKey, Query, Rotation } from './wire.ts'
 
 const CALLER = sql`(select access.principal())`
 const shown = sql`k.id, k.name, k.prefix, k.permissions, k.addresses, k.rotated_from, ${rfc3339('k.created_at')} as created_at,
@@ -28,10 +24,7 @@ const texts = (list: string[]) => sql`array(select jsonb_array_elements_text(${J
  * Makes a key of the caller's. One round trip. Fails with invalid_request (a permission, a network or a moment that is none), forbidden (a
  * permission that they do not hold), limit_reached.
  */
-export async function createKey(
-  ctx: Ctx,
-  { name, permissions, addresses = [], expires_at }: z.infer<typeof NewApiKey>,
-): Promise<Made> {
+export async function createKey(ctx: Ctx, { name, permissions, addresses = [], expires_at }: NewApiKey): Promise<MadeApiKey> {
   const { prefix, key } = newKey()
   const hash = await tokenHash(key)
   const [result] = await ctx.run(
@@ -46,7 +39,7 @@ export async function createKey(
  * Makes the successor of a key: with its name, permissions and addresses, and for as long as it was made for. The old one works until the overlap
  * is over. One round trip. Fails with not_found, illegal_state (it was rotated before, or has expired), limit_reached.
  */
-export async function rotateKey(ctx: Ctx, id: string, { overlap_minutes }: z.infer<typeof Rotation>): Promise<Made> {
+export async function rotateKey(ctx: Ctx, id: string, { overlap_minutes }: Rotation): Promise<MadeApiKey> {
   const { prefix, key } = newKey()
   const hash = await tokenHash(key)
   const [seen, result] = await telling(
@@ -72,36 +65,29 @@ export async function rotateKey(ctx: Ctx, id: string, { overlap_minutes }: z.inf
 const rotated = (cause?: unknown) => new Problem('illegal_state', 'This key was rotated before: rotate its successor.', { cause })
 
 /** The caller's keys that were not revoked, newest first. One round trip. Fails with invalid_cursor. */
-export const ownKeys = (ctx: Ctx, page: z.infer<typeof Page>) => listed(ctx, CALLER, 'api-keys', page)
+export const ownKeys = (ctx: Ctx, page: Query) => listed(ctx, CALLER, 'api-keys', page)
 
 /** The keys of a person, newest first. One round trip; `api_key:read`. Fails with not_found, invalid_cursor. */
-export const keysOf = (ctx: Ctx, id: string, page: z.infer<typeof Page>) =>
-  listed(ctx, sql`${id}`, `api-keys:${id}`, page, there(id))
+export const keysOf = (ctx: Ctx, id: string, page: Query) => listed(ctx, sql`${id}`, `api-keys:${id}`, page, there(id))
 
-async function listed(
-  ctx: Ctx,
-  person: SQL,
-  list: string,
-  { limit, cursor }: z.infer<typeof Page>,
-  ...before: SQL[]
-): Promise<z.infer<typeof ApiKeyList>> {
+async function listed(ctx: Ctx, person: SQL, list: string, { limit, cursor }: Query, ...before: SQL[]): Promise<ApiKeyList> {
   const [at, last] = (await readCursor(ctx.realm, list, cursor)) ?? []
   const after = at ? sql`and (k.created_at, k.id) < (${at}::timestamptz, ${last}::uuid)` : sql``
   const page = sql`select ${shown} from freehold.api_keys k where k.user_id = ${person} and k.revoked_at is null ${after}
     order by k.created_at desc, k.id desc limit ${limit + 1}`
   const results = await ctx.run(...[...before, page].map((statement) => ctx.db.execute(statement)))
   if (before.length) mustBeThere(results[0])
-  return paged(ctx.realm, list, rowsOf<Wire>(results.at(-1)), limit, (row) => [row.created_at, row.id])
+  return paged(ctx.realm, list, rowsOf<ApiKey>(results.at(-1)), limit, (row) => [row.created_at, row.id])
 }
 
 /** One of the caller's keys. One round trip. Fails with not_found. */
-export async function getKey(ctx: Ctx, id: string): Promise<Wire> {
+export async function getKey(ctx: Ctx, id: string): Promise<ApiKey> {
   const [result] = await ctx.run(one(ctx, id))
   return oneOf(result)
 }
 
 /** Changes a key of the caller's. One round trip. Fails as its making does, with not_found, and illegal_state (it has expired, or was rotated). */
-export async function patchKey(ctx: Ctx, id: string, patch: z.infer<typeof ApiKeyPatch>): Promise<Wire> {
+export async function patchKey(ctx: Ctx, id: string, patch: ApiKeyPatch): Promise<ApiKey> {
   const { name, permissions, addresses, expires_at } = patch
   const sets = [
     ...(name === undefined ? [] : [sql`name = ${name}`]),
@@ -132,8 +118,8 @@ async function revoked(ctx: Ctx, which: SQL): Promise<void> {
 
 const one = (ctx: Ctx, id: string) => ctx.db.execute(sql`select ${shown} from freehold.api_keys k where ${own(id)}`)
 
-function oneOf(result: unknown): Wire {
-  const [row] = rowsOf<Wire>(result)
+function oneOf(result: unknown): ApiKey {
+  const [row] = rowsOf<ApiKey>(result)
   if (!row) throw new Problem('not_found')
   return row
 }

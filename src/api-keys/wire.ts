@@ -1,6 +1,6 @@
 /** What API keys are on the wire. */
 import { z } from '@hono/zod-openapi'
-import { pageOf } from '../kernel/cursor.ts'
+import { type Page, pageOf } from '../kernel/cursor.ts'
 import { Line, Moment } from '../kernel/fields.ts'
 import { PermissionName } from '../roles/wire.ts'
 
@@ -43,3 +43,11 @@ export const ApiKey = z
 /** With the key itself: shown this once. */
 export const MadeApiKey = ApiKey.extend({ key: z.string() }).openapi('MadeApiKey')
 export const ApiKeyList = pageOf(ApiKey).openapi('ApiKeyList')
+
+export type NewApiKey = z.infer<typeof NewApiKey>
+export type ApiKeyPatch = z.infer<typeof ApiKeyPatch>
+export type Rotation = z.infer<typeof Rotation>
+export type ApiKey = z.infer<typeof ApiKey>
+export type MadeApiKey = z.infer<typeof MadeApiKey>
+export type ApiKeyList = z.infer<typeof ApiKeyList>
+export type Query = z.infer<typeof Page>
