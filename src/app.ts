@@ -4,6 +4,7 @@ import { bodyLimit } from 'hono/body-limit'
 import { createMiddleware } from 'hono/factory'
 import { HTTPException } from 'hono/http-exception'
 import { accessRoutes } from './access/routes.ts'
+import { apiKeyRoutes, userApiKeyRoutes } from './api-keys/routes.ts'
 import { activityRoutes, userActivityRoutes } from './audit/routes.ts'
 import { discoveryRoutes } from './auth/discovery.ts'
 import { authRoutes } from './auth/routes.ts'
@@ -86,7 +87,7 @@ const text = (value: unknown) => (typeof value === 'string' ? value.slice(0, 120
 async function recordRefusal(env: AppEnv['Bindings'], ctx: AppEnv['Variables']['ctx'], code: Code): Promise<void> {
   const { success } = await env.REFUSALS.limit({ key: `${ctx.realm.id}:${ctx.request.address}` })
   if (!success) return
-  const credential = JSON.stringify(ctx.bearer ?? {})
+  const credential = JSON.stringify(ctx.credential ?? {})
   await ctx
     .door(
       sql`access.record_refusal(${ctx.realm.id}, ${credential}::jsonb, ${code}, ${ctx.need.permission}, ${JSON.stringify(ctx.request)}::jsonb)`,
@@ -149,11 +150,14 @@ app.route('/platform/v1/operators', userRoutes)
 app.route('/platform/v1/operators', userSessionRoutes)
 app.route('/platform/v1/operators', userRecoveryRoutes)
 app.route('/platform/v1/settings', settingRoutes)
+app.route('/platform/v1/api-keys', apiKeyRoutes)
 app.route('/api/v1/auth', authRoutes)
 app.route('/api/v1/auth', recoveryRoutes)
 app.route('/api/v1/auth', registrationRoutes)
 app.route('/api/v1/sessions', sessionRoutes)
 app.route('/api/v1/settings', settingRoutes)
+app.route('/api/v1/api-keys', apiKeyRoutes)
+app.route('/api/v1/users', userApiKeyRoutes)
 app.route('/api/v1/users', userSessionRoutes)
 app.route('/api/v1/users', userRecoveryRoutes)
 app.route('/api/v1/users', userRoutes)
@@ -178,7 +182,18 @@ app.get('/readyz', async (c) => {
   return c.json({ status: 'ok' })
 })
 app.get('/openapi.json', (c) => c.json(openApi(app, c.var.config.BASE_URL.origin)))
-app.openAPIRegistry.registerComponent('securitySchemes', 'bearer', { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' })
+app.openAPIRegistry.registerComponent('securitySchemes', 'bearer', {
+  type: 'http',
+  scheme: 'bearer',
+  bearerFormat: 'JWT',
+  description: 'An access token; where a key is taken, the key does as well.',
+})
+app.openAPIRegistry.registerComponent('securitySchemes', 'api_key', {
+  type: 'apiKey',
+  in: 'header',
+  name: 'X-API-Key',
+  description: 'A key, `fh_...`. Not beside Authorization.',
+})
 
 const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE']
 /** HEAD is answered wherever GET is (RFC 9110 section 9.3.2). */

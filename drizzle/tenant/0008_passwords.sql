@@ -193,17 +193,17 @@ begin
   elsif not access.has_role(u.id) then
     raise exception using errcode = 'FH403', message = 'user_inactive';
   end if;
-  if not any_password and access.must_change(u, t) then
+  -- A service does not stop because a person's password has expired.
+  if k.id is null and not any_password and access.must_change(u, t) then
     raise exception using errcode = 'FH403', message = 'password_change_required';
   end if;
   if permission is null then
     select 'own' as scope, '{}'::uuid[] as units, array[u.id] as owners into r;
   else
-    if k.id is null or permission = any (k.permissions) then
-      select x.scope, x.units, x.owners into r from access.reach(u.id, permission) x;
-    else
-      select null::text as scope into r;
+    if permission <> all (k.permissions) then
+      raise exception using errcode = 'FH403', message = 'forbidden', detail = format('This key does not name %s.', permission);
     end if;
+    select x.scope, x.units, x.owners into r from access.reach(u.id, permission) x;
     if r.scope is null then
       raise exception using errcode = 'FH403', message = 'forbidden';
     end if;

@@ -1,5 +1,6 @@
 import { z } from '@hono/zod-openapi'
 import { eq, sql } from 'drizzle-orm'
+import { api_keys } from '../api-keys/table.ts'
 import type { Ctx } from '../kernel/context.ts'
 import { build, fixed } from '../kernel/db.ts'
 import { sessions } from '../sessions/table.ts'
@@ -27,15 +28,21 @@ export const WhoAmI = z
     tenant: z.object({ id: z.uuid(), subdomain: z.string().nullable(), legal_name: z.string(), url: z.url() }),
     roles: z.array(z.string()),
     permissions: z.array(z.string()),
-    session: z.object({
-      id: z.uuid(),
-      device: z.string().nullable(),
-      address: z.string().nullable(),
-      created_at: z.iso.datetime(),
-      last_active_at: z.iso.datetime(),
-      expires_at: z.iso.datetime(),
-    }),
-    expires_at: z.iso.datetime(),
+    /** null of who came with an API key. */
+    session: z
+      .object({
+        id: z.uuid(),
+        device: z.string().nullable(),
+        address: z.string().nullable(),
+        created_at: z.iso.datetime(),
+        last_active_at: z.iso.datetime(),
+        expires_at: z.iso.datetime(),
+      })
+      .nullable(),
+    /** The key that was sent; `permissions` above are those of it that its owner holds now. */
+    api_key: z.object({ id: z.uuid(), prefix: z.string(), name: z.string(), permissions: z.array(z.string()) }).nullable(),
+    /** Of the token, or of the key; null: never. */
+    expires_at: z.iso.datetime().nullable(),
   })
   .openapi('WhoAmI')
 
@@ -63,9 +70,10 @@ export async function me(ctx: Ctx): Promise<z.infer<typeof Me>> {
   return { ...shown, ...held, tenant: ctx.realm.subdomain }
 }
 
-/** The caller as the access decides on them: session, roles, permissions, tenant, and when the token expires. One round trip. */
+/** The caller as the access decides on them: session or key, roles, permissions, tenant, and until when. One round trip. */
 export async function whoAmI(ctx: Ctx): Promise<z.infer<typeof WhoAmI>> {
   const { id, device, address, created_at, last_active_at, expires_at } = sessions
+  const key = { id: api_keys.id, prefix: api_keys.prefix, name: api_keys.name, permissions: api_keys.permissions }
   const [[found]] = await ctx.run(
     ctx.db
       .select({
@@ -73,25 +81,28 @@ export async function whoAmI(ctx: Ctx): Promise<z.infer<typeof WhoAmI>> {
         username: users.username,
         held: sql<{ roles: string[]; permissions: string[] }>`access.held()`,
         session: { id, device, address, created_at, last_active_at, expires_at },
+        api_key: key,
+        key_expires_at: api_keys.expires_at,
       })
-      .from(sessions)
-      .innerJoin(users, eq(users.id, sessions.user_id))
-      .where(eq(sessions.id, sql`(select access.session())`)),
+      .from(users)
+      .leftJoin(sessions, eq(sessions.id, sql`(select access.session())`))
+      .leftJoin(api_keys, eq(api_keys.id, sql`(select access.key())`))
+      .where(eq(users.id, sql`(select access.principal())`)),
   )
-  if (!found || !ctx.bearer) throw new Error('An admitted session is not there.')
-  const { session, held, ...person } = found
+  if (!found) throw new Error('An admitted person is not there.')
+  const { session, held, key_expires_at, ...person } = found
   const { roles, permissions } = held
   return {
     ...person,
     roles,
     permissions,
     tenant: { id: ctx.realm.id, subdomain: ctx.realm.subdomain, legal_name: ctx.realm.legal_name, url: ctx.realm.url },
-    session: {
+    session: session && {
       ...session,
       created_at: session.created_at.toISOString(),
       last_active_at: session.last_active_at.toISOString(),
       expires_at: session.expires_at.toISOString(),
     },
-    expires_at: ctx.bearer.expires_at.toISOString(),
+    expires_at: (ctx.bearer?.expires_at ?? key_expires_at)?.toISOString() ?? null,
   }
 }

@@ -1,9 +1,11 @@
 import { type SQL, sql } from 'drizzle-orm'
 import type { BatchItem, BatchResponse } from 'drizzle-orm/batch'
 import type { Config } from './config.ts'
-import { answered, build, connect, isWrongDatabase, translated } from './db.ts'
+import type { ApiKey } from './credential.ts'
+import { answered, build, connect, dbError, isWrongDatabase, translated } from './db.ts'
 import { Problem } from './problem.ts'
 import type { Bearer, SigningKey } from './token.ts'
+import { countUse } from './uses.ts'
 
 /** A party that issues tokens and owns users: a tenant, or the platform itself. Made by the registry. */
 export type Realm = {
@@ -35,7 +37,8 @@ export type RequestFacts = {
 /** What a route asks of the admission. */
 export type Need = { permission: string | null; any_password: boolean }
 
-export type Principal = { user_id: string; session_id: string; scope: 'all' | 'department' | 'team' | 'own' }
+/** `session_id` is null of who came with an API key. */
+export type Principal = { user_id: string; session_id: string | null; scope: 'all' | 'department' | 'team' | 'own' }
 
 /** All that a verb gets to know of its request. */
 export type Ctx = {
@@ -43,7 +46,11 @@ export type Ctx = {
   readonly realm: Realm
   readonly request: RequestFacts
   readonly need: Need
+  /** Who asks, by a token of a session; or with a key. */
   readonly bearer: Bearer | null
+  readonly key: ApiKey | null
+  /** What the admission is shown; null: nothing. */
+  readonly credential: { session_id: string; user_id: string; proof: string | null } | { key: string } | null
   /** Who was admitted, once `run` has answered. */
   principal: Principal | null
   /** Round trips spent on the realm's database. */
@@ -58,17 +65,21 @@ export type Ctx = {
   later(work: Promise<unknown>): void
 }
 
-type Parts = Pick<Ctx, 'config' | 'request' | 'need' | 'bearer' | 'later'> & {
+type Parts = Pick<Ctx, 'config' | 'request' | 'need' | 'bearer' | 'key' | 'later'> & {
   realm: Realm
   /** Resolves the realm once more, past all caches; null when it is the same as before or gone. */
   again: () => Promise<Realm | null>
 }
 
 export function makeCtx({ again, ...parts }: Parts): Ctx {
-  const { session_id, user_id, proof } = parts.bearer ?? {}
-  const credential = parts.bearer && { session_id, user_id, proof }
+  const { bearer, key } = parts
+  const credential = bearer
+    ? { session_id: bearer.session_id, user_id: bearer.user_id, proof: bearer.proof }
+    : key && { key: key.hash }
+  let is_counted = key === null
   const ctx: Ctx = {
     ...parts,
+    credential,
     principal: null,
     trips: 0,
     db: build,
@@ -81,7 +92,10 @@ export function makeCtx({ again, ...parts }: Parts): Ctx {
           sql`select * from access.admit(${realm.id}, ${JSON.stringify(credential)}::jsonb, ${permission}, ${JSON.stringify(parts.request)}::jsonb, ${any_password})`,
         ),
         ...statements,
-      ])
+      ]).then(used, (error) => {
+        if (wasAdmitted(error)) used(null)
+        throw error
+      })
       const [admitted, ...answers] = results.slice(results.length - statements.length - 1)
       ctx.principal = (admitted as { rows: Principal[] }).rows[0] ?? null
       return answers as never
@@ -97,6 +111,13 @@ export function makeCtx({ again, ...parts }: Parts): Ctx {
   }
 
   let { realm } = parts
+
+  /** A request that was let in with a key is a use of it, whatever became of it. */
+  function used<T>(results: T): T {
+    if (key && !is_counted) countUse(ctx, key.prefix)
+    is_counted = true
+    return results
+  }
 
   /** One round trip; a database that is not this tenant's is asked for once more, past the caches, before that is a failure. */
   async function send(list: (realm: Realm) => BatchItem<'pg'>[]): Promise<unknown[]> {
@@ -121,6 +142,9 @@ export function makeCtx({ again, ...parts }: Parts): Ctx {
   }
   return ctx
 }
+
+/** True of what a statement behind the admission fails with. */
+const wasAdmitted = (error: unknown) => /^(FH4(00|04|09)|2[23])/.test(dbError(error)?.code ?? '')
 
 /** The platform's database is reached with a login that may do more: there the transaction steps down before it is admitted. */
 const asApp = (realm: Realm): BatchItem<'pg'>[] =>

@@ -2,7 +2,8 @@ import { createRoute, OpenAPIHono, z } from '@hono/zod-openapi'
 import type { MiddlewareHandler } from 'hono'
 import { createMiddleware } from 'hono/factory'
 import type { Config } from './config.ts'
-import { type Ctx, makeCtx, type Realm, type RequestFacts } from './context.ts'
+import { type Ctx, makeCtx, type Need, type Realm, type RequestFacts } from './context.ts'
+import { type ApiKey, apiKey, shownBy } from './credential.ts'
 import type { Env } from './env.ts'
 import { type Code, catalogue, type Fault, Problem } from './problem.ts'
 import { type Bearer, verify } from './token.ts'
@@ -44,6 +45,8 @@ type Spec<P extends string, M extends string, B, F, Q, I, R> = {
   permission?: string | null
   /** No admission: an anonymous door. */
   open?: true
+  /** Only for who logged in: an API key is refused, whatever it names. */
+  by?: 'session'
   /** Also with a password that must be changed or has expired. */
   any_password?: true
   /** Round trips to the realm's database that a successful answer may spend. */
@@ -108,9 +111,10 @@ export function route<
     summary: spec.summary,
     'x-permission': spec.open ? undefined : (spec.permission ?? 'any'),
     'x-round-trips': spec.trips,
-    security: spec.open ? [] : [{ bearer: [] }],
+    'x-credential': spec.open ? undefined : (spec.by ?? 'any'),
+    security: spec.open ? [] : [{ bearer: [] }, ...(spec.by === 'session' ? [] : [{ api_key: [] }])],
     middleware: [
-      spec.open ? opened : admitted(spec.permission ?? null, spec.any_password ?? false),
+      spec.open ? opened : admitted({ permission: spec.permission ?? null, any_password: spec.any_password ?? false }, spec.by),
       ...(spec.body ? [typed(spec.form ? FORMS : [])] : []),
     ],
     request: {
@@ -144,6 +148,7 @@ const EVERY: Code[] = [
   'database_unavailable',
 ]
 const AUTHENTICATED: Code[] = [
+  'credentials_ambiguous',
   'token_missing',
   'token_invalid',
   'token_expired',
@@ -173,32 +178,35 @@ function faults(target: string, issues: readonly z.core.$ZodIssue[]): Fault[] {
   )
 }
 
-const contextFor = (
-  c: Parameters<MiddlewareHandler<AppEnv>>[0],
-  bearer: Bearer | null,
-  permission: string | null,
-  any_password: boolean,
-) =>
+type Who = { bearer: Bearer | null; key: ApiKey | null }
+const NOBODY: Who = { bearer: null, key: null }
+
+const contextFor = (c: Parameters<MiddlewareHandler<AppEnv>>[0], need: Need, who: Who) =>
   makeCtx({
     config: c.get('config'),
     realm: c.get('realm'),
     again: c.get('again'),
     request: c.get('facts'),
-    need: { permission, any_password },
-    bearer,
+    need,
+    ...who,
     later: (work) => c.executionCtx.waitUntil(work),
   })
 
 const opened = createMiddleware<AppEnv>(async (c, next) => {
-  c.set('ctx', contextFor(c, null, null, false))
+  c.set('ctx', contextFor(c, { permission: null, any_password: false }, NOBODY))
   await next()
 })
 
-const admitted = (permission: string | null, any_password: boolean) =>
+const admitted = (need: Need, by: 'session' | undefined) =>
   createMiddleware<AppEnv>(async (c, next) => {
-    c.set('ctx', contextFor(c, null, permission, any_password))
-    const bearer = await authenticate(c.get('realm'), c.get('again'), c.req.header('Authorization'))
-    c.set('ctx', contextFor(c, bearer, permission, any_password))
+    c.set('ctx', contextFor(c, need, NOBODY))
+    const shown = shownBy(c.req.raw.headers)
+    const who =
+      'key' in shown
+        ? { bearer: null, key: await apiKey(shown.key) }
+        : { bearer: await authenticate(c.get('realm'), c.get('again'), shown.token), key: null }
+    c.set('ctx', contextFor(c, need, who))
+    if (who.key && by === 'session') throw new Problem('forbidden', 'This cannot be done with an API key: log in.')
     await next()
     // Default closed: a handler that forgot to ask the database must not have answered.
     if (c.res.ok && !c.get('ctx').principal) throw new Error(`${c.req.method} ${c.req.path} answered without an admission.`)
@@ -217,11 +225,7 @@ const typed = (more: string[]) =>
 /** When each realm was last asked for a key that nobody knew: at most every 10 s, so that garbage tokens do not load the master. */
 const asked = new Map<string, number>()
 
-async function authenticate(realm: Realm, again: () => Promise<Realm | null>, header: string | undefined): Promise<Bearer> {
-  const [, scheme, token] = /^\s*(\S+)\s*(.*?)\s*$/.exec(header ?? '') ?? []
-  if (header?.includes(',')) throw new Problem('credentials_ambiguous')
-  if (!scheme || !token) throw new Problem('token_missing')
-  if (scheme.toLowerCase() !== 'bearer') throw new Problem('token_invalid', 'Only Bearer tokens are understood.')
+async function authenticate(realm: Realm, again: () => Promise<Realm | null>, token: string): Promise<Bearer> {
   try {
     return await verify(realm, token)
   } catch (error) {

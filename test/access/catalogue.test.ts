@@ -12,11 +12,13 @@ const APP_MAY_CALL = [
   'access.audits()',
   'access.audits_all()',
   'access.claim_mails(uuid,text,integer,jsonb)',
+  'access.count_key_uses(uuid,text,uuid,integer,jsonb)',
   'access.email_change(uuid,uuid,text,text,bytea,text)',
   'access.explain(uuid,timestamp with time zone)',
   'access.first_password(uuid,text)',
   'access.held()',
   'access.holders(text,timestamp with time zone,uuid,integer)',
+  'access.key()',
   'access.login_history(uuid,integer,timestamp with time zone,uuid)',
   'access.login_reserve(uuid,text)',
   'access.login_settle(uuid,uuid,text,text,bytea,jsonb)',
@@ -51,6 +53,7 @@ const APP_MAY_CALL = [
 ]
 const APP_MAY_READ = [
   ...[
+    'api_keys',
     'audit_detail',
     'audit_log',
     'delegation_permissions',
@@ -68,6 +71,7 @@ const APP_MAY_READ = [
 ]
 
 const APP_MAY_INSERT = [
+  'api_keys',
   'delegation_permissions',
   'delegations',
   'overrides',
@@ -79,6 +83,7 @@ const APP_MAY_INSERT = [
   'users',
 ]
 const APP_MAY_UPDATE = [
+  'api_keys',
   'delegations',
   'overrides',
   'permissions',
@@ -187,6 +192,22 @@ describe.each<[string, () => (...statements: ReturnType<typeof sql>[]) => Promis
       sql`select attname as name from pg_attribute where attrelid = 'freehold.sessions'::regclass and attnum > 0 and has_column_privilege('freehold_app', attrelid, attnum, 'update') order by 1`,
     )
     expect(names(columns)).toEqual(['ended_at', 'ended_because'])
+    const hidden = (privilege: string) =>
+      ask(
+        sql`select attname as name from pg_attribute where attrelid = 'freehold.api_keys'::regclass and attnum > 0 and not has_column_privilege('freehold_app', attrelid, attnum, ${privilege}) order by 1`,
+      )
+    expect(names(await hidden('select'))).toEqual(['key_hash'])
+    expect(names(await hidden('insert'))).toEqual(['created_at', 'last_used_at', 'revoked_at', 'use_count'])
+    expect(names(await hidden('update'))).toEqual([
+      'created_at',
+      'id',
+      'key_hash',
+      'last_used_at',
+      'prefix',
+      'rotated_from',
+      'use_count',
+      'user_id',
+    ])
   })
 
   it('every object belongs to freehold_owner', async () => {

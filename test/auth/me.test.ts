@@ -98,6 +98,7 @@ describe('whoami', () => {
         last_active_at: moment,
         expires_at: moment,
       },
+      api_key: null,
       expires_at: moment,
     })
     const { session, expires_at } = answer.body

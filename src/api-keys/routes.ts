@@ -1,0 +1,140 @@
+import { z } from '@hono/zod-openapi'
+import { Page } from '../kernel/cursor.ts'
+import { room, route } from '../kernel/route.ts'
+import { createKey, getKey, keysOf, ownKeys, patchKey, revokeKey, revokeKeyOf, rotateKey } from './api-keys.ts'
+import { ApiKey, ApiKeyList, ApiKeyPatch, MadeApiKey, NewApiKey, Rotation } from './wire.ts'
+
+const Id = z.object({ id: z.uuid() })
+/** One's own need no permission, because a key can only narrow; and a session, because a key makes no keys. */
+const OWN = { permission: null, by: 'session', trips: 1 } as const
+
+/** The caller's API keys, under /api-keys of either plane. */
+export const apiKeyRoutes = room()
+
+apiKeyRoutes.openapi(
+  route({
+    ...OWN,
+    method: 'post',
+    path: '/',
+    summary: 'Make an API key; it is shown this once',
+    body: NewApiKey,
+    returns: { 201: MadeApiKey },
+    problems: ['limit_reached'],
+  }),
+  async (c) => {
+    const made = await createKey(c.var.ctx, c.req.valid('json'))
+    c.header('Location', `${c.req.path.replace(/\/$/, '')}/${made.id}`)
+    return c.json(made, 201)
+  },
+)
+
+apiKeyRoutes.openapi(
+  route({
+    ...OWN,
+    method: 'get',
+    path: '/',
+    summary: 'Your API keys',
+    query: Page,
+    returns: { 200: ApiKeyList },
+    problems: ['invalid_request', 'invalid_cursor'],
+  }),
+  async (c) => c.json(await ownKeys(c.var.ctx, c.req.valid('query')), 200),
+)
+
+apiKeyRoutes.openapi(
+  route({
+    ...OWN,
+    method: 'get',
+    path: '/{id}',
+    summary: 'One of your API keys',
+    params: Id,
+    returns: { 200: ApiKey },
+    problems: ['not_found', 'invalid_request'],
+  }),
+  async (c) => c.json(await getKey(c.var.ctx, c.req.valid('param').id), 200),
+)
+
+apiKeyRoutes.openapi(
+  route({
+    ...OWN,
+    method: 'patch',
+    path: '/{id}',
+    summary: 'Change an API key',
+    params: Id,
+    body: ApiKeyPatch,
+    returns: { 200: ApiKey },
+    problems: ['not_found', 'illegal_state'],
+  }),
+  async (c) => c.json(await patchKey(c.var.ctx, c.req.valid('param').id, c.req.valid('json')), 200),
+)
+
+apiKeyRoutes.openapi(
+  route({
+    ...OWN,
+    method: 'post',
+    path: '/{id}/rotate',
+    summary: 'Replace an API key; the old one works until the overlap is over',
+    params: Id,
+    body: Rotation,
+    returns: { 201: MadeApiKey },
+    problems: ['not_found', 'illegal_state', 'limit_reached'],
+  }),
+  async (c) => {
+    const made = await rotateKey(c.var.ctx, c.req.valid('param').id, c.req.valid('json'))
+    c.header('Location', c.req.path.replace(/[^/]+\/rotate\/?$/, made.id))
+    return c.json(made, 201)
+  },
+)
+
+apiKeyRoutes.openapi(
+  route({
+    ...OWN,
+    method: 'delete',
+    path: '/{id}',
+    summary: 'Revoke an API key',
+    params: Id,
+    returns: { 204: null },
+    problems: ['not_found', 'invalid_request'],
+  }),
+  async (c) => {
+    await revokeKey(c.var.ctx, c.req.valid('param').id)
+    return c.body(null, 204)
+  },
+)
+
+/** The same of others, under /users. */
+export const userApiKeyRoutes = room()
+
+userApiKeyRoutes.openapi(
+  route({
+    method: 'get',
+    path: '/{id}/api-keys',
+    summary: "A person's API keys",
+    permission: 'api_key:read',
+    trips: 1,
+    params: Id,
+    query: Page,
+    returns: { 200: ApiKeyList },
+    problems: ['not_found', 'invalid_request', 'invalid_cursor'],
+  }),
+  async (c) => c.json(await keysOf(c.var.ctx, c.req.valid('param').id, c.req.valid('query')), 200),
+)
+
+userApiKeyRoutes.openapi(
+  route({
+    method: 'delete',
+    path: '/{id}/api-keys/{key_id}',
+    summary: "Revoke a person's API key",
+    permission: 'api_key:delete',
+    by: 'session',
+    trips: 1,
+    params: Id.extend({ key_id: z.uuid() }),
+    returns: { 204: null },
+    problems: ['not_found', 'invalid_request'],
+  }),
+  async (c) => {
+    const { id, key_id } = c.req.valid('param')
+    await revokeKeyOf(c.var.ctx, id, key_id)
+    return c.body(null, 204)
+  },
+)

@@ -1,0 +1,53 @@
+/** What API keys are on the wire. */
+import { z } from '@hono/zod-openapi'
+import { type Page, pageOf } from '../kernel/cursor.ts'
+import { Line, Moment } from '../kernel/fields.ts'
+import { PermissionName } from '../roles/wire.ts'
+
+/** Whether it is a network is decided by the database, which compares with it. */
+const Network = z
+  .string()
+  .max(49)
+  .regex(/^[0-9a-f]*[.:][0-9a-f.:]*(\/\d{1,3})?$/i, 'must be an address or a network, such as 192.0.2.0/24 or 2001:db8::/32')
+
+export const NewApiKey = z
+  .object({
+    name: Line(100),
+    permissions: z.array(PermissionName).min(1).max(100).openapi({ description: 'What it may be used for, of what you hold' }),
+    addresses: z.array(Network).max(50).optional().openapi({ description: 'From where it works; none: from anywhere' }),
+    expires_at: Moment.nullable().optional(),
+  })
+  .openapi('NewApiKey')
+
+export const ApiKeyPatch = NewApiKey.partial().openapi('ApiKeyPatch')
+
+export const Rotation = z
+  .object({ overlap_minutes: z.int().min(0).max(10_080).default(60) })
+  .openapi('ApiKeyRotation', { description: 'How long the old key goes on' })
+
+export const ApiKey = z
+  .object({
+    id: z.uuid(),
+    name: z.string(),
+    prefix: z.string().openapi({ description: 'The characters between fh_ and the secret' }),
+    permissions: z.array(z.string()),
+    addresses: z.array(z.string()),
+    rotated_from: z.uuid().nullable(),
+    created_at: z.iso.datetime(),
+    expires_at: z.iso.datetime().nullable(),
+    last_used_at: z.iso.datetime().nullable(),
+    use_count: z.int(),
+  })
+  .openapi('ApiKey')
+
+/** With the key itself: shown this once. */
+export const MadeApiKey = ApiKey.extend({ key: z.string() }).openapi('MadeApiKey')
+export const ApiKeyList = pageOf(ApiKey).openapi('ApiKeyList')
+
+export type NewApiKey = z.infer<typeof NewApiKey>
+export type ApiKeyPatch = z.infer<typeof ApiKeyPatch>
+export type Rotation = z.infer<typeof Rotation>
+export type ApiKey = z.infer<typeof ApiKey>
+export type MadeApiKey = z.infer<typeof MadeApiKey>
+export type ApiKeyList = z.infer<typeof ApiKeyList>
+export type Query = z.infer<typeof Page>

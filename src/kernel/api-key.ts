@@ -1,0 +1,47 @@
+/**
+ * The form of an API key: `fh_{8 characters}_{secret}{checksum}`, in base62. Threat: guessing, so the secret has 190 random bits; and load, so a
+ * key that was mistyped or made up is known by its checksum (CRC-32 of all before it), without asking a database. The checksum guards nothing else.
+ */
+const ALPHABET = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
+const PREFIX = 8
+const SECRET = 32
+const CHECKSUM = 6
+const FORM = new RegExp(`^fh_([0-9A-Za-z]{${PREFIX}})_[0-9A-Za-z]{${SECRET + CHECKSUM}}$`)
+
+/** Random characters, each as likely as any other: bytes beyond the last whole alphabet are thrown away. */
+function random(length: number): string {
+  let text = ''
+  while (text.length < length)
+    for (const byte of crypto.getRandomValues(new Uint8Array(length)))
+      if (byte < 4 * ALPHABET.length && text.length < length) text += ALPHABET[byte % ALPHABET.length]
+  return text
+}
+
+/** CRC-32 (ISO 3309, as in zip) of ASCII text. */
+export function crc32(text: string): number {
+  let crc = 0xffffffff
+  for (let i = 0; i < text.length; i++) {
+    crc ^= text.charCodeAt(i)
+    for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0)
+  }
+  return (crc ^ 0xffffffff) >>> 0
+}
+
+function checksum(text: string): string {
+  let [rest, word] = [crc32(text), '']
+  for (; word.length < CHECKSUM; rest = Math.floor(rest / ALPHABET.length)) word = `${ALPHABET[rest % ALPHABET.length]}${word}`
+  return word
+}
+
+/** A new key. `prefix` is what may be shown of it later. */
+export function newKey(): { prefix: string; key: string } {
+  const prefix = random(PREFIX)
+  const text = `fh_${prefix}_${random(SECRET)}`
+  return { prefix, key: text + checksum(text) }
+}
+
+/** The prefix of what has the form of a key and its right checksum; null of anything else. */
+export function prefixOf(key: string): string | null {
+  const [, prefix] = FORM.exec(key) ?? []
+  return prefix && checksum(key.slice(0, -CHECKSUM)) === key.slice(-CHECKSUM) ? prefix : null
+}
