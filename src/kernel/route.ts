@@ -3,6 +3,7 @@ import type { MiddlewareHandler } from 'hono'
 import { createMiddleware } from 'hono/factory'
 import type { Config } from './config.ts'
 import { type Ctx, makeCtx, type Realm, type RequestFacts } from './context.ts'
+import { accessOf, meantBy, ownHost } from './cookies.ts'
 import type { Env } from './env.ts'
 import { type Code, catalogue, type Fault, Problem } from './problem.ts'
 import { type Bearer, verify } from './token.ts'
@@ -23,6 +24,11 @@ export type AppEnv = {
     /** Resolved by app.ts before any room is reached. `again` goes past all caches. */
     realm: Realm
     again: () => Promise<Realm | null>
+    /** Origins whose pages may call: the realm's own, then those that it was given. */
+    origins: string[]
+    /** Who is meant by the cookies that were used; and the cookies that the answer sets, whatever it says. */
+    account?: string
+    cookies?: string[]
     ctx: Ctx
   }
 }
@@ -108,7 +114,7 @@ export function route<
     summary: spec.summary,
     'x-permission': spec.open ? undefined : (spec.permission ?? 'any'),
     'x-round-trips': spec.trips,
-    security: spec.open ? [] : [{ bearer: [] }],
+    security: spec.open ? [] : [{ bearer: [] }, { cookie: [] }],
     middleware: [
       spec.open ? opened : admitted(spec.permission ?? null, spec.any_password ?? false),
       ...(spec.body ? [typed(spec.form ? FORMS : [])] : []),
@@ -173,7 +179,7 @@ function faults(target: string, issues: readonly z.core.$ZodIssue[]): Fault[] {
   )
 }
 
-const contextFor = (
+export const contextFor = (
   c: Parameters<MiddlewareHandler<AppEnv>>[0],
   bearer: Bearer | null,
   permission: string | null,
@@ -197,7 +203,11 @@ const opened = createMiddleware<AppEnv>(async (c, next) => {
 const admitted = (permission: string | null, any_password: boolean) =>
   createMiddleware<AppEnv>(async (c, next) => {
     c.set('ctx', contextFor(c, null, permission, any_password))
-    const bearer = await authenticate(c.get('realm'), c.get('again'), c.req.header('Authorization'))
+    const held = meantBy(c.req.raw, ownHost(c.var))
+    if (held) c.set('account', held.account)
+    const authorization = held ? `Bearer ${accessOf(held)}` : c.req.header('Authorization')
+    const bearer = await authenticate(c.get('realm'), c.get('again'), authorization)
+    if (held && bearer.user_id !== held.account) throw new Problem('token_invalid', 'This cookie is of another account.')
     c.set('ctx', contextFor(c, bearer, permission, any_password))
     await next()
     // Default closed: a handler that forgot to ask the database must not have answered.

@@ -11,6 +11,7 @@ import tenant9 from '../../drizzle/tenant/0009_mail.sql'
 import tenant10 from '../../drizzle/tenant/0010_recovery.sql'
 import tenant11 from '../../drizzle/tenant/0011_api_keys.sql'
 import tenant12 from '../../drizzle/tenant/0012_import.sql'
+import tenant13 from '../../drizzle/tenant/0013_cookies.sql'
 import type { Migration } from './migrations.ts'
 
 /** The migrations of a tenant's database, in order, as they are bundled into the Worker. */
@@ -28,4 +29,5 @@ export const tenantMigrations: Migration[] = [
   { name: 'tenant/0010_recovery', text: tenant10 },
   { name: 'tenant/0011_api_keys', text: tenant11 },
   { name: 'tenant/0012_import', text: tenant12 },
+  { name: 'tenant/0013_cookies', text: tenant13 },
 ]
