@@ -22,9 +22,9 @@ export const isPreflight = ({ method, headers }: Request) =>
 /** Lets a page of one of these origins read an answer, whether it is a success or a problem. Other origins are not mentioned. */
 export function letRead(request: Request, origins: string[], answer: Headers): void {
   const origin = request.headers.get('Origin')
-  const allowed = isPublic(request) ? '*' : origin
-  if (allowed === null || (allowed !== '*' && !origins.includes(allowed))) return
-  answer.set('Access-Control-Allow-Origin', allowed)
+  const is_public = isPublic(request)
+  if (!is_public && (origin === null || !origins.includes(origin))) return
+  answer.set('Access-Control-Allow-Origin', is_public ? '*' : String(origin))
   answer.set('Access-Control-Expose-Headers', ANSWER_HEADERS)
 }
 

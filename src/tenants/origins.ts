@@ -8,10 +8,13 @@ import { Problem } from '../kernel/problem.ts'
 
 const LOOPBACK = /^(localhost|[a-z0-9-]+\.localhost|127\.0\.0\.1|\[::1\])$/
 
+/** A URL may have a star in its host, an origin of a page not. */
+const WRITTEN = /^https?:\/\/([a-z0-9.-]+|\[[0-9a-f:]+\])(:\d+)?$/
+
 const Origin = z
   .string()
   .max(255)
-  .refine((text) => URL.canParse(text) && /^https?:$/.test(new URL(text).protocol) && new URL(text).origin === text, {
+  .refine((text) => WRITTEN.test(text) && URL.canParse(text) && new URL(text).origin === text, {
     message: 'must be an origin as browsers write it, such as https://app.example.com: no path, no default port, lower case',
   })
 
