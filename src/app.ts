@@ -12,6 +12,7 @@ import { delegationRoutes } from './delegations/routes.ts'
 import { openApi } from './docs/openapi.ts'
 import { docsRoutes } from './docs/routes.ts'
 import { configOf } from './kernel/config.ts'
+import { isPreflight, letRead, mustBeKnown, preflight } from './kernel/cors.ts'
 import { batch, translated, useSqlUrl } from './kernel/db.ts'
 import { log } from './kernel/log.ts'
 import { type Code, Problem } from './kernel/problem.ts'
@@ -22,8 +23,8 @@ import { recoveryRoutes, registrationRoutes, userRecoveryRoutes } from './recove
 import { assignmentRoutes, roleRoutes } from './roles/routes.ts'
 import { sessionRoutes, userSessionRoutes } from './sessions/routes.ts'
 import { settingRoutes } from './settings/routes.ts'
-import { lookUp, platformRealm } from './tenants/registry.ts'
-import { activeRealm, subdomainOf, tenantName } from './tenants/resolve.ts'
+import { lookUp, platformRealm, tenantUrl } from './tenants/registry.ts'
+import { activeRealm, subdomainOf, tenantName, tenantOfPage } from './tenants/resolve.ts'
 import { tenantRoutes } from './tenants/routes.ts'
 import { unitRoutes } from './units/routes.ts'
 import { userRoutes } from './users/routes.ts'
@@ -64,6 +65,8 @@ const arrive = createMiddleware<AppEnv>(async (c, next) => {
   const { headers } = c.res
   if (!headers.has('Cache-Control')) headers.set('Cache-Control', 'no-store')
   headers.set('Vary', 'X-Tenant, Origin')
+  letRead(c.req.raw, c.get('origins') ?? [], headers)
+  for (const cookie of c.get('cookies') ?? []) headers.append('Set-Cookie', cookie)
   headers.set('X-Trace-Id', trace_id)
   headers.set('X-Content-Type-Options', 'nosniff')
   if (secured) headers.set('Strict-Transport-Security', HSTS)
@@ -107,17 +110,34 @@ const ourHost = createMiddleware<AppEnv>(async (c, next) => {
 const platformPlane = createMiddleware<AppEnv>(async (c, next) => {
   const { config, meter } = c.var
   if (c.var.subdomain) throw new Problem('not_found')
+  c.set('origins', [config.BASE_URL.origin])
+  if (isPreflight(c.req.raw)) return preflight(c.req.raw, c.var.origins)
   c.set('realm', await platformRealm({ config, meter }).catch(unavailable))
   c.set('again', () => platformRealm({ config, meter }, true))
-  await next()
+  return next()
 })
 
 const tenantPlane = createMiddleware<AppEnv>(async (c, next) => {
   const config = c.get('config')
   const sources = { env: c.env, config, meter: c.get('meter') }
-  const name = tenantName(config, c.get('subdomain'), c.req.header('X-Tenant'), c.req.header('Authorization'))
-  c.set('realm', await activeRealm(sources, name).catch(unavailable))
+  const asked = isPreflight(c.req.raw)
+  // A preflight carries none of the headers that it asks for: on the base domain the page's own host says which tenant is meant.
+  const host = c.get('subdomain') ?? (asked ? tenantOfPage(config, c.req.header('Origin')) : null)
+  const name = tenantName(config, host, c.req.header('X-Tenant'), c.req.header('Authorization'))
+  // Its own pages may read also why there is no realm.
+  const own = c.get('subdomain') ? [tenantUrl(config, name)] : [tenantUrl(config, name), config.BASE_URL.origin]
+  c.set('origins', own)
+  const realm = await activeRealm(sources, name).catch(unavailable)
+  c.set('realm', realm)
   c.set('again', async () => (await lookUp(sources, name, true))?.realm ?? null)
+  c.set('origins', [...own, ...realm.origins])
+  if (asked) return preflight(c.req.raw, c.var.origins)
+  return next()
+})
+
+/** Who is logged in or out, no page of a foreign origin decides, not even with a form, for which no browser asks first. */
+const noForeignPage = createMiddleware<AppEnv>(async (c, next) => {
+  if (!['GET', 'HEAD'].includes(c.req.method)) mustBeKnown(c.req.raw, c.var.origins)
   await next()
 })
 
@@ -141,6 +161,8 @@ app.use(
 app.use('/platform/v1/*', platformPlane)
 app.use('/api/v1/*', tenantPlane)
 app.use('/.well-known/*', tenantPlane)
+app.use('/platform/v1/auth/*', noForeignPage)
+app.use('/api/v1/auth/*', noForeignPage)
 
 app.route('/platform/v1/auth', authRoutes)
 app.route('/platform/v1/tenants', tenantRoutes)
@@ -187,6 +209,13 @@ app.openAPIRegistry.registerComponent('securitySchemes', 'bearer', {
   scheme: 'bearer',
   bearerFormat: 'JWT',
   description: 'An access token; where a key is taken, the key does as well.',
+})
+app.openAPIRegistry.registerComponent('securitySchemes', 'cookie', {
+  type: 'apiKey',
+  in: 'cookie',
+  name: '__Host-fh_a_{account}',
+  description:
+    'Of a login with `cookie: true`, from pages of the same host. Where several accounts are logged in, X-Account says which.',
 })
 app.openAPIRegistry.registerComponent('securitySchemes', 'api_key', {
   type: 'apiKey',

@@ -35,8 +35,13 @@ const oneByOne = ({ test, ...project }: TestProjectInlineConfiguration): TestPro
   test: { ...test, fileParallelism: false },
 })
 
-/** What takes its time by itself: processes that are killed, and a command line that is started very often. */
-const SLOW = ['test/killed/**/*.node.test.ts', 'test/freehold/tenants.node.test.ts', 'test/audit/verify.node.test.ts']
+/** What takes its time by itself: processes that are killed, a browser, and a command line that is started very often. */
+const SLOW = [
+  'test/killed/**/*.node.test.ts',
+  'test/browser/**/*.node.test.ts',
+  'test/freehold/tenants.node.test.ts',
+  'test/audit/verify.node.test.ts',
+]
 
 /** As in production, where an isolate serves many tenants one after another; and half the time is not spent on starting them. */
 const inOneIsolate = ({ test, ...project }: TestProjectInlineConfiguration): TestProjectInlineConfiguration => ({

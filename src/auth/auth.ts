@@ -23,7 +23,13 @@ const Name = z
   .regex(/^[^\p{Cc}\p{Cs}]*$/u, 'must be text without control characters')
 
 export const Credentials = z
-  .object({ username: Name.optional(), email: Name.optional(), password: Password })
+  .object({
+    username: Name.optional(),
+    email: Name.optional(),
+    password: Password,
+    /** For a page of the tenant's own host: tokens in cookies instead of in the answer. */
+    cookie: z.boolean().optional(),
+  })
   .refine((body) => (body.username === undefined) !== (body.email === undefined), {
     message: 'give either username or email',
     path: ['username'],
@@ -39,6 +45,7 @@ export const PasswordForm = z
     scope: z.string().max(1024).optional(),
     client_id: z.string().max(255).optional(),
     client_secret: z.string().max(255).optional(),
+    cookie: z.enum(['true', 'false']).optional(),
   })
   .openapi('PasswordForm')
 
@@ -55,7 +62,8 @@ export const Tokens = z
   })
   .openapi('Tokens')
 
-export const RefreshToken = z.object({ refresh_token: z.string().min(1).max(512) }).openapi('RefreshToken')
+/** Left out by a browser that has it in a cookie. */
+export const RefreshToken = z.object({ refresh_token: z.string().min(1).max(512).optional() }).openapi('RefreshToken')
 
 export const PasswordChange = z.object({ current_password: Password, new_password: Password }).openapi('PasswordChange')
 
@@ -74,7 +82,11 @@ type Claims = {
   must_change_password: boolean
   password_expires_at: string | null
   password_expires_soon: boolean
+  /** When the session ends in any case, and the refresh token with it. Missing from a database that is a version behind. */
+  session_expires_at?: string
 }
+/** Who has been let in, and the refresh token of their session; the access token is made in the shape that is asked for. */
+export type Entered = { claims: Claims; refresh_token: string }
 type Reservation = { state: 'reserved' | 'busy'; attempt: string; recipe: string }
 type Outcome =
   | { outcome: 'ok'; claims: Claims }
@@ -87,7 +99,7 @@ const normalised = (identifier: string) => identifier.normalize('NFKC').trim().t
  * Checks a password and opens a session. Two round trips: reserve the attempt and read the recipe; compare and write. Fails with
  * invalid_credentials (wrong, unknown, locked, inactive alike), user_inactive (right, but without any role), rate_limited.
  */
-export async function login(ctx: Ctx, identifier: string, password: string): Promise<z.infer<typeof Tokens>> {
+export async function login(ctx: Ctx, identifier: string, password: string): Promise<Entered> {
   const about = { tenant: ctx.realm.subdomain, trace_id: ctx.request.trace_id }
   log('database chosen', { ...about, database: new URL(ctx.realm.database_url).pathname.slice(1) })
   const { attempt, recipe } = await reserved(() =>
@@ -104,7 +116,7 @@ export async function login(ctx: Ctx, identifier: string, password: string): Pro
   if (result.outcome === 'no_role') throw new Problem('user_inactive')
   if (result.outcome !== 'ok') throw new Problem('invalid_credentials')
   log('logged in', { ...about, user: result.claims.user_id })
-  return tokens(ctx, result.claims, refresh_token)
+  return { claims: result.claims, refresh_token }
 }
 
 /**
@@ -121,19 +133,20 @@ export async function reserved<T extends Reservation>(ask: () => Promise<T>): Pr
 }
 
 /** Exchanges a refresh token. One round trip. Fails with refresh_invalid, refresh_reused (the session has been ended), user_inactive. */
-export async function refresh(ctx: Ctx, presented: string): Promise<z.infer<typeof Tokens>> {
+export async function refresh(ctx: Ctx, presented: string): Promise<Entered> {
   const successor = await successorOf(ctx.realm.refresh_key, presented)
   const [hash, next] = await Promise.all([tokenHash(presented), tokenHash(successor)])
   const result = await ctx.door<Outcome>(
     sql`access.refresh(${ctx.realm.id}, ${hash}::bytea, ${next}::bytea, ${JSON.stringify(ctx.request)}::jsonb)`,
   )
-  if (result.outcome === 'ok') return tokens(ctx, result.claims, successor)
+  if (result.outcome === 'ok') return { claims: result.claims, refresh_token: successor }
   throw new Problem(
     result.outcome === 'reused' ? 'refresh_reused' : result.outcome === 'inactive' ? 'user_inactive' : 'refresh_invalid',
   )
 }
 
-async function tokens(ctx: Ctx, claims: Claims, refresh_token: string): Promise<z.infer<typeof Tokens>> {
+/** The tokens of who has been let in, as an answer: what services need that verify offline is in the access token. */
+export async function tokensOf(ctx: Ctx, { claims, refresh_token }: Entered): Promise<z.infer<typeof Tokens>> {
   const { user_id, session_id, proof, username, email, role, roles, permissions, amr, auth_time } = claims
   const expires_in = claims.access_minutes * 60
   const said = {
@@ -152,17 +165,15 @@ async function tokens(ctx: Ctx, claims: Claims, refresh_token: string): Promise<
     amr: [amr],
   }
   const access_token = await sign(ctx.realm, said, expires_in)
-  const expires = claims.password_expires_at && new Date(claims.password_expires_at).toISOString()
-  return {
-    access_token,
-    token_type: 'Bearer',
-    expires_in,
-    refresh_token,
-    must_change_password: claims.must_change_password,
-    password_expires_at: expires,
-    password_expires_soon: claims.password_expires_soon,
-  }
+  return { access_token, token_type: 'Bearer', expires_in, refresh_token, ...passwordOf(claims) }
 }
+
+/** What a login says of the password. */
+export const passwordOf = ({ must_change_password, password_expires_at, password_expires_soon }: Claims) => ({
+  must_change_password,
+  password_expires_at: password_expires_at && new Date(password_expires_at).toISOString(),
+  password_expires_soon,
+})
 
 /** Ends the caller's session. One round trip. */
 export async function logout(ctx: Ctx): Promise<void> {

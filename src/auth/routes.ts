@@ -1,5 +1,7 @@
-import { invalid } from '../kernel/problem.ts'
-import { room, route } from '../kernel/route.ts'
+import type { Context } from 'hono'
+import { type Held, makingRoom, meantBy, mustBeOwnPage, ownHost, takingBack } from '../kernel/cookies.ts'
+import { invalid, Problem } from '../kernel/problem.ts'
+import { type AppEnv, contextFor, room, route } from '../kernel/route.ts'
 import { wall } from '../kernel/wall.ts'
 import {
   Credentials,
@@ -11,8 +13,9 @@ import {
   PasswordForm,
   RefreshToken,
   refresh,
-  Tokens,
+  tokensOf,
 } from './auth.ts'
+import { cookiesOf, LoginAnswer, settled } from './browser.ts'
 import { Me, me, WhoAmI, whoAmI } from './me.ts'
 
 /** The same room serves tenants under /api/v1/auth and operators under /platform/v1/auth: each realm has its own users. */
@@ -27,8 +30,8 @@ authRoutes.openapi(
     trips: 2,
     body: Credentials,
     form: PasswordForm,
-    returns: { 200: Tokens },
-    problems: ['invalid_credentials', 'user_inactive'],
+    returns: { 200: LoginAnswer },
+    problems: ['invalid_credentials', 'user_inactive', 'forbidden'],
   }),
   async (c) => {
     await wall(c, 'login')
@@ -36,7 +39,13 @@ authRoutes.openapi(
     if (!type) throw invalid('', 'is missing: username or email, and password')
     const sent = /^application\/json/i.test(type) ? c.req.valid('json') : c.req.valid('form')
     const identifier = sent.username ?? ('email' in sent ? sent.email : undefined)
-    return c.json(await login(c.var.ctx, identifier ?? '', sent.password), 200)
+    const inCookies = sent.cookie === true || sent.cookie === 'true'
+    if (inCookies) mustTakeCookies(c)
+    const entered = await login(c.var.ctx, identifier ?? '', sent.password)
+    if (!inCookies) return c.json(await tokensOf(c.var.ctx, entered), 200)
+    const { answer, cookies } = await cookiesOf(c.var.ctx, entered)
+    c.set('cookies', [...makingRoom(c.req.raw, answer.account), ...cookies])
+    return c.json(answer, 200)
   },
 )
 
@@ -49,10 +58,19 @@ for (const path of ['/refresh-token', '/refresh']) {
       open: true,
       trips: 1,
       body: RefreshToken,
-      returns: { 200: Tokens },
-      problems: ['refresh_invalid', 'refresh_reused', 'user_inactive'],
+      returns: { 200: LoginAnswer },
+      problems: ['refresh_invalid', 'refresh_reused', 'user_inactive', 'session_ended', 'forbidden'],
     }),
-    async (c) => c.json(await refresh(c.var.ctx, c.req.valid('json').refresh_token), 200),
+    async (c) => {
+      const { refresh_token } = c.req.valid('json')
+      if (refresh_token !== undefined && c.req.header('X-Account') !== undefined)
+        throw new Problem('credentials_ambiguous', 'X-Account means cookies: send either it or refresh_token.')
+      if (refresh_token !== undefined) return c.json(await tokensOf(c.var.ctx, await refresh(c.var.ctx, refresh_token)), 200)
+      const held = meantBy(c.req.raw, ownHost(c.var))
+      if (!held) throw invalid('refresh_token', 'is missing, and no cookie of a login is here instead')
+      c.set('account', held.account)
+      return c.json(await lost(c, refreshed(c, held)), 200)
+    },
   )
 }
 
@@ -90,7 +108,8 @@ authRoutes.openapi(
     returns: { 204: null },
   }),
   async (c) => {
-    await logout(c.var.ctx)
+    await lost(c, logout(c.var.ctx))
+    takeBack(c)
     return c.body(null, 204)
   },
 )
@@ -107,7 +126,8 @@ authRoutes.openapi(
     returns: { 204: null },
   }),
   async (c) => {
-    await logoutAll(c.var.ctx)
+    await lost(c, logoutAll(c.var.ctx))
+    takeBack(c)
     return c.body(null, 204)
   },
 )
@@ -128,3 +148,38 @@ authRoutes.openapi(
   }),
   async (c) => c.json(await whoAmI(c.var.ctx), 200),
 )
+
+/** Refuses a login that wants cookies where they would not count, or for a page that is not the host's own. Fails with invalid_request, forbidden. */
+function mustTakeCookies(c: Context<AppEnv>): void {
+  const own = ownHost(c.var)
+  if (own === null) throw invalid('cookie', `is for the own host, ${c.var.realm.url}; here a login gives tokens`)
+  mustBeOwnPage(c.req.raw, own)
+}
+
+/** New cookies for the account that holds these, or, while those are new, what they say. */
+async function refreshed(c: Context<AppEnv>, held: Held) {
+  const fresh = await settled(c.var.ctx, held)
+  if (fresh) {
+    c.set('ctx', contextFor(c, { permission: null, any_password: true }, { bearer: fresh.bearer, key: null }))
+    await c.var.ctx.run()
+    return fresh.answer
+  }
+  if (held.refresh === null) throw new Problem('refresh_invalid', 'There is no refresh token in the cookies.')
+  const { answer, cookies } = await cookiesOf(c.var.ctx, await refresh(c.var.ctx, held.refresh))
+  if (answer.account !== held.account) throw new Problem('refresh_invalid', 'This cookie is of another account.')
+  c.set('cookies', cookies)
+  return answer
+}
+
+/** The cookies of a session that turns out to have ended are taken back, those of this account and no other. */
+async function lost<T>(c: Context<AppEnv>, work: Promise<T>): Promise<T> {
+  return work.catch((error) => {
+    if (error instanceof Problem && error.status === 401) takeBack(c)
+    throw error
+  })
+}
+
+function takeBack(c: Context<AppEnv>): void {
+  const { account } = c.var
+  if (account !== undefined) c.set('cookies', takingBack(account))
+}

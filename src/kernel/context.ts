@@ -15,6 +15,8 @@ export type Realm = {
   legal_name: string
   /** `iss` and `aud` of its tokens. */
   url: string
+  /** Origins beside its own whose pages may call. */
+  origins: string[]
   database_url: string
   keys: SigningKey[]
   refresh_key: string

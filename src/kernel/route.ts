@@ -3,6 +3,7 @@ import type { MiddlewareHandler } from 'hono'
 import { createMiddleware } from 'hono/factory'
 import type { Config } from './config.ts'
 import { type Ctx, makeCtx, type Need, type Realm, type RequestFacts } from './context.ts'
+import { accessOf, meantBy, ownHost } from './cookies.ts'
 import { type ApiKey, apiKey, shownBy } from './credential.ts'
 import type { Env } from './env.ts'
 import { type Code, catalogue, type Fault, Problem } from './problem.ts'
@@ -24,6 +25,11 @@ export type AppEnv = {
     /** Resolved by app.ts before any room is reached. `again` goes past all caches. */
     realm: Realm
     again: () => Promise<Realm | null>
+    /** Origins whose pages may call: the realm's own, then those that it was given. */
+    origins: string[]
+    /** Who is meant by the cookies that were used; and the cookies that the answer sets, whatever it says. */
+    account?: string
+    cookies?: string[]
     ctx: Ctx
   }
 }
@@ -112,7 +118,7 @@ export function route<
     'x-permission': spec.open ? undefined : (spec.permission ?? 'any'),
     'x-round-trips': spec.trips,
     'x-credential': spec.open ? undefined : (spec.by ?? 'any'),
-    security: spec.open ? [] : [{ bearer: [] }, ...(spec.by === 'session' ? [] : [{ api_key: [] }])],
+    security: spec.open ? [] : [{ bearer: [] }, { cookie: [] }, ...(spec.by === 'session' ? [] : [{ api_key: [] }])],
     middleware: [
       spec.open ? opened : admitted({ permission: spec.permission ?? null, any_password: spec.any_password ?? false }, spec.by),
       ...(spec.body ? [typed(spec.form ? FORMS : [])] : []),
@@ -181,7 +187,7 @@ function faults(target: string, issues: readonly z.core.$ZodIssue[]): Fault[] {
 type Who = { bearer: Bearer | null; key: ApiKey | null }
 const NOBODY: Who = { bearer: null, key: null }
 
-const contextFor = (c: Parameters<MiddlewareHandler<AppEnv>>[0], need: Need, who: Who) =>
+export const contextFor = (c: Parameters<MiddlewareHandler<AppEnv>>[0], need: Need, who: Who) =>
   makeCtx({
     config: c.get('config'),
     realm: c.get('realm'),
@@ -200,11 +206,14 @@ const opened = createMiddleware<AppEnv>(async (c, next) => {
 const admitted = (need: Need, by: 'session' | undefined) =>
   createMiddleware<AppEnv>(async (c, next) => {
     c.set('ctx', contextFor(c, need, NOBODY))
-    const shown = shownBy(c.req.raw.headers)
+    const held = meantBy(c.req.raw, ownHost(c.var))
+    if (held) c.set('account', held.account)
+    const shown = held ? { token: accessOf(held) } : shownBy(c.req.raw.headers)
     const who =
       'key' in shown
         ? { bearer: null, key: await apiKey(shown.key) }
         : { bearer: await authenticate(c.get('realm'), c.get('again'), shown.token), key: null }
+    if (held && who.bearer?.user_id !== held.account) throw new Problem('token_invalid', 'This cookie is of another account.')
     c.set('ctx', contextFor(c, need, who))
     if (who.key && by === 'session') throw new Problem('forbidden', 'This cannot be done with an API key: log in.')
     await next()

@@ -1,4 +1,5 @@
 import { type SQL, sql } from 'drizzle-orm'
+import type { z } from 'zod'
 import type { Config } from '../kernel/config.ts'
 import type { Ctx } from '../kernel/context.ts'
 import { batch } from '../kernel/db.ts'
@@ -7,7 +8,8 @@ import { decrypt } from '../kernel/keyring.ts'
 import { log } from '../kernel/log.ts'
 import { Problem } from '../kernel/problem.ts'
 import type { Meter } from '../kernel/route.ts'
-import { rowsOf } from '../kernel/wire.ts'
+import { matches, rowsOf, unchanged } from '../kernel/wire.ts'
+import { mustBeSecure, type TenantPatch } from './origins.ts'
 import { nextRun } from './provisioning.ts'
 import { isWhole, kvKey, publish, type SealedEntry } from './registry.ts'
 import { shown, type TenantWire, wire } from './tenants.ts'
@@ -46,6 +48,32 @@ export async function setStatus(
   if (!rowsOf<Record<string, unknown>>(changed).length)
     throw new Problem('illegal_state', `The tenant is ${row.status}, not ${from.join(' or ')}.`)
   return wire(ctx.config, row)
+}
+
+/**
+ * Changes a tenant's configuration; what is left out stays. The caller carries it to KV. One round trip to the master; `tenant:update`. Fails with not_found,
+ * illegal_state (it is being made or erased), etag_mismatch, invalid_request.
+ */
+export async function changeTenant(
+  ctx: Ctx,
+  id: string,
+  { config = {} }: z.infer<typeof TenantPatch>,
+  ifMatch?: string,
+): Promise<TenantWire> {
+  mustBeSecure(ctx.config, config)
+  const [changed, found] = await ctx.run(
+    ctx.db.execute(
+      sql`update platform.tenants t set config = t.config || ${JSON.stringify(config)}::jsonb
+          where t.id = ${id} and t.status not in ('provisioning', 'erasing') and ${matches('t.updated_at', ifMatch)} returning t.id`,
+    ),
+    ctx.db.execute(sql`select ${shown} from platform.tenants t where t.id = ${id}`),
+  )
+  const [row] = rowsOf<Record<string, unknown>>(found)
+  if (!row) throw new Problem('not_found')
+  const tenant = wire(ctx.config, row)
+  if (rowsOf(changed).length) return tenant
+  if (['provisioning', 'erasing'].includes(tenant.status)) throw new Problem('illegal_state', `The tenant is ${tenant.status}.`)
+  throw unchanged(tenant, ifMatch)
 }
 
 type Sources = { env: Env; config: Config; meter: Meter }

@@ -23,6 +23,8 @@ export type Entry = {
   tenant_id: string
   subdomain: string
   legal_name: string
+  /** Missing in an entry that was written before there were any. */
+  origins?: string[]
   status: Status
   database: string | null
   refresh_key: string | null
@@ -48,7 +50,7 @@ export const tenantUrl = (config: Config, subdomain: string) =>
 
 /** The columns of an entry, as JSON, from the master. */
 export const ENTRY = sql`jsonb_build_object('v', t.v, 'tenant_id', t.id, 'subdomain', t.subdomain, 'legal_name', t.legal_name, 'status', t.status,
-  'database', t.app_url_sealed, 'refresh_key', t.refresh_key_sealed,
+  'origins', coalesce(t.config -> 'origins', '[]'), 'database', t.app_url_sealed, 'refresh_key', t.refresh_key_sealed,
   'signing_keys', coalesce((select jsonb_agg(jsonb_build_object('kid', k.kid, 'public', k.public_jwk, 'private', k.private_jwk_sealed, 'use_from', k.use_from) order by k.use_from)
     from platform.signing_keys k where k.realm_id = t.id), '[]'))`
 
@@ -123,6 +125,7 @@ async function opened(config: Config, entry: Entry): Promise<Realm> {
     subdomain: entry.subdomain,
     legal_name: entry.legal_name,
     url: tenantUrl(config, entry.subdomain),
+    origins: entry.origins ?? [],
     database_url: entry.database ? await open('app_url', entry.database) : '',
     refresh_key,
     system_key: await systemKeyOf(refresh_key),

@@ -23,6 +23,14 @@ export function subdomainOf(config: Config, hostname: string): string | null {
   throw new Problem('not_found', 'This host is not one of ours.')
 }
 
+/** The tenant whose own page asks, by its Origin; null for any other page. */
+export function tenantOfPage(config: Config, origin: string | undefined): string | null {
+  if (!origin || !URL.canParse(origin)) return null
+  const { hostname } = new URL(origin)
+  const name = hostname.endsWith(`.${config.BASE_URL.hostname}`) ? hostname.slice(0, -config.BASE_URL.hostname.length - 1) : null
+  return name && Label.safeParse(name).success ? name : null
+}
+
 /** The name of the tenant that a request is for: header, host, token, DEFAULT_TENANT. Fails with tenant_required, tenant_ambiguous. */
 export function tenantName(
   config: Config,

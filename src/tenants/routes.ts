@@ -2,8 +2,10 @@ import { z } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { log } from '../kernel/log.ts'
 import { type AppEnv, room, route } from '../kernel/route.ts'
+import { etag } from '../kernel/wire.ts'
 import { erase, markForErasure } from './erasure.ts'
-import { retryTenant, setStatus, spread } from './lifecycle.ts'
+import { changeTenant, retryTenant, setStatus, spread } from './lifecycle.ts'
+import { TenantPatch } from './origins.ts'
 import { startRun } from './provisioning.ts'
 import {
   createTenant,
@@ -76,7 +78,32 @@ tenantRoutes.openapi(
     returns: { 200: Tenant },
     problems: ['not_found'],
   }),
-  async (c) => c.json(await getTenant(c.var.ctx, c.req.valid('param').id), 200),
+  async (c) => {
+    const tenant = await getTenant(c.var.ctx, c.req.valid('param').id)
+    c.header('ETag', etag(tenant))
+    return c.json(tenant, 200)
+  },
+)
+
+tenantRoutes.openapi(
+  route({
+    method: 'patch',
+    path: '/{id}',
+    summary: 'Change the configuration of a tenant (If-Match holds it to what was read)',
+    permission: 'tenant:update',
+    trips: 1,
+    params: Id,
+    body: TenantPatch,
+    returns: { 200: Tenant },
+    problems: ['not_found', 'illegal_state', 'etag_mismatch'],
+  }),
+  async (c) => {
+    const { config, meter, ctx } = c.var
+    const tenant = await changeTenant(ctx, c.req.valid('param').id, c.req.valid('json'), c.req.header('If-Match'))
+    await spread({ env: c.env, config, meter }, tenant.id)
+    c.header('ETag', etag(tenant))
+    return c.json(tenant, 200)
+  },
 )
 
 tenantRoutes.openapi(

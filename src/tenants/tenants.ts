@@ -11,6 +11,7 @@ import { weaknesses } from '../kernel/policy.ts'
 import { invalid, Problem } from '../kernel/problem.ts'
 import { rfc3339, rowsOf } from '../kernel/wire.ts'
 import { isolations } from './isolation.ts'
+import { mustBeSecure, TenantConfig } from './origins.ts'
 import { nextRun } from './provisioning.ts'
 import { tenantUrl } from './registry.ts'
 import { taxIdFault } from './tax-id.ts'
@@ -54,6 +55,7 @@ export const NewTenant = z
     isolation: z.enum(Object.keys(isolations) as [string, ...string[]]).default('database'),
     role_preset: z.enum(Object.keys(presets) as [string, ...string[]]).default('minimal'),
     admin_password: z.string().min(1).max(1024).optional(),
+    config: TenantConfig.default({}),
   })
   .openapi('NewTenant')
 
@@ -134,6 +136,7 @@ export async function createTenant(
   // Admitted first: hashing for whom the database would refuse is wasted.
   await ctx.run()
   const { admin_password, ...given } = wanted
+  mustBeSecure(ctx.config, given.config)
   const fault = taxIdFault(given.country, given.tax_id)
   if (fault) throw invalid('tax_id', fault)
   const username = usernameFrom(given.admin_email)
@@ -147,9 +150,9 @@ export async function createTenant(
   const admin = { email: given.admin_email, username, password_hash: await hash(password), must_change_password }
   const sealed = await encrypt(ctx.config.ENCRYPTION_KEYS, id, 'initial_admin', JSON.stringify(admin))
   const database_name = databaseName(ctx.config.TENANT_DB_TEMPLATE, given.subdomain, id)
-  const insert = sql`insert into platform.tenants as t (id, subdomain, legal_name, tax_id, country, region, admin_email, contact_name, plan, environment, status, isolation, role_preset, database_name, initial_admin_sealed)
+  const insert = sql`insert into platform.tenants as t (id, subdomain, legal_name, tax_id, country, region, admin_email, contact_name, plan, environment, status, isolation, role_preset, database_name, initial_admin_sealed, config)
     select ${id}, ${given.subdomain}, ${given.legal_name}, ${given.tax_id}, ${given.country}, ${ctx.config.NEON_REGION}, ${given.admin_email}, ${given.contact_name ?? null}, ${given.plan ?? null},
-      ${given.environment}, 'provisioning', ${given.isolation}, ${given.role_preset}, ${database_name}, ${sealed}
+      ${given.environment}, 'provisioning', ${given.isolation}, ${given.role_preset}, ${database_name}, ${sealed}, ${JSON.stringify(given.config)}::jsonb
     where exists (select from platform.homes h where h.kind = ${given.isolation} and h.state = 'open' and h.taken < h.capacity)
       or not exists (select from platform.homes h where h.kind = ${given.isolation} and h.refused is not null and h.lease_until > now())
     returning ${shown}`
