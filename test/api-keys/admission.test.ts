@@ -247,7 +247,7 @@ describe('with a key nobody', () => {
 it('the document says where a key is taken, and where not', async () => {
   const { body } = await call('', '/openapi.json')
   expect(body.components.securitySchemes.api_key).toMatchObject({ type: 'apiKey', in: 'header', name: 'X-API-Key' })
-  expect(body.paths['/api/v1/units'].get.security).toEqual([{ bearer: [] }, { api_key: [] }])
-  expect(body.paths['/api/v1/api-keys'].post.security).toEqual([{ bearer: [] }])
+  expect(body.paths['/api/v1/units'].get.security).toEqual([{ bearer: [] }, { cookie: [] }, { api_key: [] }])
+  expect(body.paths['/api/v1/api-keys'].post.security).toEqual([{ bearer: [] }, { cookie: [] }])
   expect(body.paths['/api/v1/auth/logout'].post['x-credential']).toBe('session')
 })

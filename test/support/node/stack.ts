@@ -1,7 +1,9 @@
+import { sql } from 'drizzle-orm'
 import type { TestProject } from 'vitest/node'
 import { startMailbox } from '../../../scripts/dev/mailbox.ts'
 import { startStack } from '../../../scripts/dev/stack.ts'
 import { temporaryFolder } from '../../../scripts/local-neon/temporary-folder.ts'
+import { batch } from '../../../src/kernel/db.ts'
 
 /** Real Postgres, the local Neon and a mailbox for all tests of the Worker, in a folder of their own; operations take no time. */
 export default async function setup(project: TestProject) {
@@ -18,6 +20,8 @@ export default async function setup(project: TestProject) {
     operationMs: 0,
     log: () => {},
   })
+  // All files log in as the one operator, and each keeps its token: with five sessions the first of them would go.
+  await batch(String(stack.env.MASTER_DATABASE_URL), [sql`update freehold.tenant set max_sessions = 1000`])
   project.provide('settings', stack.env)
   project.provide('operator', operator)
   project.provide('postgres_url', stack.neon.postgresUrl)
