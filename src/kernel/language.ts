@@ -84,12 +84,11 @@ function inSpanish(sentence: string): string | undefined {
 }
 
 /** A value that is a sentence, or a list of phrases: `assigned to ana; inherited by lead`, `active or inactive`. */
-const partsInSpanish = (list: string) =>
-  inSpanish(list) ??
-  list
-    .split(/(; | or )/)
-    .map((part) => (part === ' or ' ? ' o ' : (inSpanish(part) ?? part)))
-    .join('')
+function partsInSpanish(list: string): string {
+  if (/^\w+( or \w+)+$/.test(list)) return list.replaceAll(' or ', ' o ')
+  const phrases = list.split('; ').map((phrase) => inSpanish(phrase) ?? phrase)
+  return compiled().exact.get(list) ?? phrases.join('; ')
+}
 
 let zodsOwn: z.core.$ZodErrorMap | undefined
 
