@@ -31,8 +31,8 @@ export const SPANISH: Language = {
 }
 
 /**
- * The language that an Accept-Language asks for (RFC 9110 section 12.5.4): of English and Spanish, with or without a region, the one of the
- * higher quality, the earlier of two alike; `q=0` is never given where the other one is not refused too. English without any hint.
+ * The language that an Accept-Language asks for (RFC 9110 section 12.5.4), of English and Spanish, of whatever region: the one of the higher
+ * quality, of two alike the earlier, never Spanish with `q=0`; English where nothing asks for Spanish.
  */
 export function languageOf(header: string | undefined): Language {
   if (!header || header.length > LONGEST_HEADER) return ENGLISH

@@ -59,7 +59,8 @@ function collect(file: string, text: string, program: Node, part: Node, all: Col
         if (given.at(-1).type !== 'Identifier' || isText(given.at(-1))) take(given.at(-1))
     if (type === 'ObjectExpression') {
       const value = (name: string) => node.properties.find((property: Node) => property.key?.name === name)?.value
-      if (value('pointer')) take(value('detail'))
+      const isSchema = /^z\./.test(text.slice(value('detail')?.start ?? 0, value('detail')?.end ?? 0))
+      if (value('pointer') && !isSchema) take(value('detail'))
       for (const name of ['message', 'error', 'fault', 'detail']) if (isText(value(name))) take(value(name))
     }
     if ((type === 'Literal' || type === 'TemplateLiteral') && textsOf(node, program).some((said) => PREDICATE.test(said)))
