@@ -14,6 +14,7 @@ import { docsRoutes } from './docs/routes.ts'
 import { configOf } from './kernel/config.ts'
 import { isPreflight, letRead, mustBeKnown, preflight } from './kernel/cors.ts'
 import { batch, translated, useSqlUrl } from './kernel/db.ts'
+import { languageOf } from './kernel/language.ts'
 import { log } from './kernel/log.ts'
 import { type Code, Problem } from './kernel/problem.ts'
 import type { AppEnv } from './kernel/route.ts'
@@ -64,7 +65,8 @@ const arrive = createMiddleware<AppEnv>(async (c, next) => {
   // Straight into the answer: c.header() would build a new one each time.
   const { headers } = c.res
   if (!headers.has('Cache-Control')) headers.set('Cache-Control', 'no-store')
-  headers.set('Vary', 'X-Tenant, Origin')
+  // A problem varies by the language too.
+  headers.append('Vary', 'X-Tenant, Origin')
   letRead(c.req.raw, c.get('origins') ?? [], headers)
   for (const cookie of c.get('cookies') ?? []) headers.append('Set-Cookie', cookie)
   headers.set('X-Trace-Id', trace_id)
@@ -260,8 +262,11 @@ function describe(error: unknown): string {
   return `${parts.join(' <- ')}${error instanceof Error ? `\n${error.stack?.split('\n').slice(1, 6).join('\n')}` : ''}`
 }
 
-const about = (c: { var: Partial<AppEnv['Variables']>; req: { path: string; url: string } }) => ({
+type Asked = { path: string; url: string; header(name: string): string | undefined }
+
+const about = (c: { var: Partial<AppEnv['Variables']>; req: Asked }) => ({
   base: c.var.config?.BASE_URL.origin ?? new URL(c.req.url).origin,
   path: c.req.path,
   trace_id: c.var.trace_id ?? '',
+  language: languageOf(c.req.header('Accept-Language')),
 })

@@ -18,7 +18,8 @@ export function openApi(app: OpenAPIHono<AppEnv>, url: string) {
     info: {
       title: 'Freehold',
       version: '0.1.0',
-      description: 'Identity and access for many tenants, each with a Postgres of its own. Errors are RFC 9457 problems.',
+      description:
+        'Identity and access for many tenants, each with a Postgres of its own. Errors are RFC 9457 problems, in English or Spanish by Accept-Language.',
       license: { name: 'MIT', url: 'https://opensource.org/license/mit' },
     },
     servers: [{ url }],

@@ -1,4 +1,5 @@
 import { Hono } from 'hono'
+import { SPANISH } from '../kernel/language.ts'
 import { type Code, catalogue, Problem } from '../kernel/problem.ts'
 import type { AppEnv } from '../kernel/route.ts'
 import { POLICY, page, start } from './page.ts'
@@ -19,5 +20,6 @@ export const docsRoutes = new Hono<AppEnv>({ strict: false })
     const code = c.req.param('code')
     if (!Object.hasOwn(catalogue, code)) throw new Problem('not_found')
     const [status, title, remedy] = catalogue[code as Code]
-    return c.json({ code, status, title, remedy })
+    const es = { title: SPANISH.title(code as Code), remedy: SPANISH.sentence(remedy) }
+    return c.json({ code, status, title, remedy, es })
   })

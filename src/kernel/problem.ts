@@ -1,3 +1,4 @@
+import type { z } from '@hono/zod-openapi'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 
 /** Every way to fail: code -> status, title, and what to do about it. `/problems/{code}` shows a row of this table. */
@@ -49,6 +50,16 @@ export const catalogue = {
 export type Code = keyof typeof catalogue
 export type Fault = { pointer: string; detail: string }
 
+/** A language in which a problem is told; language.ts has them. What is thrown is English, and stays so where a language does not know it. */
+export type Language = {
+  tag: string
+  title: (code: Code) => string
+  /** A detail, or the detail of a fault. */
+  sentence: (english: string) => string
+  /** What a schema finds wrong with a body. */
+  issue: (issue: z.core.$ZodIssue, body: unknown) => string
+}
+
 /** A failure that the caller is told about, as application/problem+json (RFC 9457). Thrown, never returned. */
 export class Problem extends Error {
   readonly code: Code
@@ -66,20 +77,26 @@ export class Problem extends Error {
     return catalogue[this.code][0]
   }
 
-  /** The answer. A 401 carries the challenge of RFC 6750. */
-  toResponse(about: { base: string; path: string; trace_id: string }): Response {
+  /** The answer, in the caller's language. A 401 carries the challenge of RFC 6750, which is ASCII and so in English. */
+  toResponse(about: { base: string; path: string; trace_id: string; language: Language }): Response {
     const [status, title] = catalogue[this.code]
+    const { language } = about
     const body = {
       type: `${about.base}/problems/${this.code}`,
-      title,
+      title: language.title(this.code),
       status,
-      detail: this.message,
+      detail: language.sentence(this.message),
       instance: about.path,
       code: this.code,
       trace_id: about.trace_id,
-      ...(this.errors && { errors: this.errors }),
+      ...(this.errors && { errors: this.errors.map((fault) => ({ ...fault, detail: language.sentence(fault.detail) })) }),
     }
-    const headers = new Headers({ 'Content-Type': 'application/problem+json', ...this.headers })
+    const headers = new Headers({
+      'Content-Type': 'application/problem+json',
+      'Content-Language': language.tag,
+      Vary: 'Accept-Language',
+      ...this.headers,
+    })
     if (status === 401) {
       const error =
         this.code.startsWith('token_') && this.code !== 'token_missing'

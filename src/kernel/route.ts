@@ -6,6 +6,7 @@ import { type Ctx, makeCtx, type Need, type Realm, type RequestFacts } from './c
 import { accessOf, meantBy, ownHost } from './cookies.ts'
 import { type ApiKey, apiKey, shownBy } from './credential.ts'
 import type { Env } from './env.ts'
+import { languageOf } from './language.ts'
 import { type Code, catalogue, type Fault, Problem } from './problem.ts'
 import { type Bearer, verify } from './token.ts'
 
@@ -38,8 +39,12 @@ export type AppEnv = {
 export const room = () =>
   new OpenAPIHono<AppEnv>({
     strict: false,
-    defaultHook: (result) => {
-      if (!result.success) throw new Problem('invalid_request', undefined, { errors: faults(result.target, result.error.issues) })
+    defaultHook: (result, c) => {
+      if (result.success) return
+      const { issue } = languageOf(c.req.header('Accept-Language'))
+      // `data` is what was checked; the type does not say so.
+      const errors = faults(result.target, result.error.issues, (found) => issue(found, 'data' in result ? result.data : null))
+      throw new Problem('invalid_request', undefined, { errors })
     },
   })
 
@@ -173,14 +178,14 @@ function problemResponses(codes: Code[]) {
 
 const strict = <S>(schema: S): S => (schema instanceof z.ZodObject ? (schema.strict() as S) : schema)
 
-function faults(target: string, issues: readonly z.core.$ZodIssue[]): Fault[] {
+function faults(target: string, issues: readonly z.core.$ZodIssue[], told: (issue: z.core.$ZodIssue) => string): Fault[] {
   const root = target === 'json' || target === 'form' ? '#' : `#/${target}`
   const at = (path: PropertyKey[]) =>
     [root, ...path.map((part) => String(part).replaceAll('~', '~0').replaceAll('/', '~1'))].join('/')
   return issues.flatMap((issue) =>
     issue.code === 'unrecognized_keys'
       ? issue.keys.map((key) => ({ pointer: at([...issue.path, key]), detail: 'is not a field of this request' }))
-      : [{ pointer: at(issue.path), detail: issue.message }],
+      : [{ pointer: at(issue.path), detail: told(issue) }],
   )
 }
 

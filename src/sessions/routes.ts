@@ -1,5 +1,6 @@
 import { z } from '@hono/zod-openapi'
 import { Page } from '../kernel/cursor.ts'
+import { Problem } from '../kernel/problem.ts'
 import { room, route } from '../kernel/route.ts'
 import {
   endSession,
@@ -46,6 +47,11 @@ sessionRoutes.openapi(
   }),
   async (c) => c.json(await ownHistory(c.var.ctx, c.req.valid('query')), 200),
 )
+
+// `history` is no id.
+sessionRoutes.on(['POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'], '/history', () => {
+  throw new Problem('method_not_allowed', undefined, { headers: { Allow: 'GET, HEAD' } })
+})
 
 sessionRoutes.openapi(
   route({

@@ -1,0 +1,102 @@
+/**
+ * Problems in the caller's language. The English sentence in the code is the key, the Spanish one stands in a table; `code` never changes, and
+ * neither does what a sentence names: fields, permissions, headers. Threat: a header or a value in a sentence that makes the choosing work hard,
+ * so both are bounded. The tables are made ready when the first caller wants them.
+ */
+import { z } from '@hono/zod-openapi'
+import { parseAccept } from 'hono/utils/accept'
+import { catalogue, type Language } from './problem.ts'
+import { database } from './spanish/database.ts'
+import { problems } from './spanish/problems.ts'
+import { worker } from './spanish/worker.ts'
+
+/** No browser sends as much; whoever does is told in English. */
+const LONGEST_HEADER = 500
+/** What is longer stays English. */
+const LONGEST_SENTENCE = 1000
+
+export const ENGLISH: Language = {
+  tag: 'en',
+  title: (code) => catalogue[code][1],
+  sentence: (english) => english,
+  issue: ({ message }) => message,
+}
+
+export const SPANISH: Language = {
+  tag: 'es',
+  title: (code) => problems[code][0],
+  sentence: (english) => inSpanish(english) ?? english,
+  // A message of ours is in the table; any other is zod's, which has its own Spanish.
+  issue: (issue, body) => inSpanish(issue.message) ?? (issue.code === 'custom' ? issue.message : zodsSpanish(issue, body)),
+}
+
+/**
+ * The language that an Accept-Language asks for (RFC 9110 section 12.5.4), of English and Spanish, of whatever region: the one of the higher
+ * quality, of two alike the earlier, never Spanish with `q=0`; English where nothing asks for Spanish.
+ */
+export function languageOf(header: string | undefined): Language {
+  if (!header || header.length > LONGEST_HEADER) return ENGLISH
+  // In the order of their quality.
+  const ranges = parseAccept(header).map(({ type, q }) => ({ language: type.toLowerCase().split('-')[0], q }))
+  const placeOf = (language: string) => {
+    const named = ranges.findIndex((range) => range.language === language)
+    const place = named < 0 ? ranges.findIndex((range) => range.language === '*') : named
+    return ranges[place]?.q ? place : ranges.length
+  }
+  return placeOf('es') < placeOf('en') ? SPANISH : ENGLISH
+}
+
+type Pattern = { english: RegExp; spanish: string; weight: number }
+let tables: { exact: Map<string, string>; patterns: Pattern[] } | undefined
+
+/** Sentences without values, and patterns of those with values, the ones that say most of themselves first. */
+function compiled() {
+  if (tables) return tables
+  const codes = Object.keys(catalogue) as (keyof typeof catalogue)[]
+  const exact = new Map<string, string>(codes.map((code) => [catalogue[code][2], problems[code][1]]))
+  const patterns: Pattern[] = []
+  for (const [english, spanish] of [...Object.entries(worker), ...Object.entries(database)]) {
+    const parts = english.split(/\{(\w+)\}/)
+    const fixed = parts.filter((_, i) => i % 2 === 0)
+    if (parts.length === 1) exact.set(english, spanish)
+    else {
+      const source = parts.map((part, i) => (i % 2 ? `(?<${part}>[^]+?)` : part.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&')))
+      patterns.push({ english: new RegExp(`^${source.join('')}$`, 'u'), spanish, weight: fixed.join('').length })
+    }
+  }
+  tables = { exact, patterns: patterns.sort((a, b) => b.weight - a.weight) }
+  return tables
+}
+
+/** An English sentence in Spanish, with its values as they are; undefined for one that no table has. */
+function inSpanish(sentence: string): string | undefined {
+  const { exact, patterns } = compiled()
+  const known = exact.get(sentence)
+  if (known !== undefined || sentence.length > LONGEST_SENTENCE) return known
+  for (const { english, spanish } of patterns) {
+    const values = english.exec(sentence)?.groups
+    if (values)
+      return spanish.replace(/\{(\w+)(:parts)?\}/g, (_, name: string, parts?: string) => {
+        const value = values[name] ?? ''
+        return parts ? partsInSpanish(value) : value
+      })
+  }
+}
+
+/** A value that is a sentence, or a list of phrases: `assigned to ana; inherited by lead`, `active or inactive`. */
+function partsInSpanish(list: string): string {
+  if (/^\w+( or \w+)+$/.test(list)) return list.replaceAll(' or ', ' o ')
+  const phrases = list.split('; ').map((phrase) => inSpanish(phrase) ?? phrase)
+  return compiled().exact.get(list) ?? phrases.join('; ')
+}
+
+let zodsOwn: z.core.$ZodErrorMap | undefined
+
+/** An issue in zod's own Spanish, which names the type of what was sent; a finished issue has lost that, so it is looked up in the body. */
+function zodsSpanish(issue: z.core.$ZodIssue, body: unknown): string {
+  zodsOwn ??= z.locales.es().localeError
+  const inner = (value: unknown, key: PropertyKey) =>
+    typeof value === 'object' && value !== null && Object.hasOwn(value, key) ? Reflect.get(value, key) : undefined
+  const said = zodsOwn({ ...issue, input: issue.path.reduce<unknown>(inner, body) } as z.core.$ZodRawIssue)
+  return (typeof said === 'string' ? said : said?.message) ?? issue.message
+}

@@ -1,0 +1,142 @@
+/** What the Worker's own code says: the English sentence as it is thrown, with {values} -> Spanish. `{value:parts}` is put into Spanish itself. */
+export const worker = {
+  // Any body and any field.
+  'is not a field of this request': 'no es un campo de esta solicitud',
+  'Malformed JSON in request body': 'El cuerpo de la solicitud no es JSON bien formado',
+  'Malformed FormData request. {reason}': 'El formulario no está bien formado. {reason}',
+  'must be text without control characters': 'debe ser texto sin caracteres de control',
+  'must be a moment as in RFC 3339': 'debe ser un momento como en RFC 3339',
+  'must lie in the years 1 to 9999': 'debe estar entre los años 1 y 9999',
+  'must be at most 16 KiB': 'debe tener como máximo 16 KiB',
+
+  // Tenants.
+  'This host is not one of ours.': 'Este host no es uno de los nuestros.',
+  'There is no tenant {name}.': 'No existe el inquilino {name}.',
+  'The registry cache does not answer.': 'La caché del registro no responde.',
+  'must be a DNS label in lower case: a-z, 0-9 and hyphens, no hyphen at either end':
+    'debe ser una etiqueta DNS en minúsculas: a-z, 0-9 y guiones, sin guion en los extremos',
+  'is reserved': 'está reservado',
+  'must be printable ASCII without spaces': 'debe ser ASCII imprimible sin espacios',
+  'must be an ISO 3166-1 code of two capital letters': 'debe ser un código ISO 3166-1 de dos letras mayúsculas',
+  'must be 1-50 of a-z, 0-9, _ and -': 'debe tener de 1 a 50 caracteres de a-z, 0-9, _ y -',
+  'must have at most 32 characters': 'debe tener como máximo 32 caracteres',
+  'must have 11 digits (RUC)': 'debe tener 11 dígitos (RUC)',
+  'has a wrong check digit (RUC)': 'tiene un dígito verificador incorrecto (RUC)',
+  'The subdomain {subdomain} is taken.': 'El subdominio {subdomain} está ocupado.',
+  'A tenant with the tax id {tax_id} exists already.': 'Ya existe un inquilino con el identificador fiscal {tax_id}.',
+  'The tenant is {status}.': 'El estado del inquilino es {status}.',
+  'The tenant is {status}, not {from}.': 'El estado del inquilino es {status}, no {from:parts}.',
+  "must be the tenant's subdomain: erasing cannot be undone":
+    'debe ser el subdominio del inquilino: el borrado no se puede deshacer',
+
+  // Logging in, passwords.
+  'Only Bearer tokens are understood.': 'Solo se entienden tokens Bearer.',
+  'give either username or email': 'indica username o email, uno de los dos',
+  'is missing: username or email, and password': 'falta: username o email, y password',
+  'Too many logins of this person are under way.': 'Hay demasiados inicios de sesión de esta persona en curso.',
+  'The current password is not right.': 'La contraseña actual no es correcta.',
+  'must have at least {least} characters': 'debe tener al menos {least} caracteres',
+  'must have at most {most} characters': 'debe tener como máximo {most} caracteres',
+  'must have an upper case letter': 'debe tener una letra mayúscula',
+  'must have a lower case letter': 'debe tener una letra minúscula',
+  'must have a digit': 'debe tener un dígito',
+  'must have a character that is neither letter nor digit': 'debe tener un carácter que no sea letra ni dígito',
+  'must have at least {least} different characters': 'debe tener al menos {least} caracteres diferentes',
+  'must not contain a part of the name or e-mail': 'no debe contener una parte del nombre ni del correo',
+  'must not be one of the commonest passwords': 'no debe ser una de las contraseñas más comunes',
+  'must not be the current password': 'no debe ser la contraseña actual',
+  'must not be one of the last passwords': 'no debe ser una de las últimas contraseñas',
+  'must not be less than password_min_length': 'no debe ser menor que password_min_length',
+
+  // Registration and recovery.
+  'This tenant does not let strangers register.': 'Este inquilino no permite registrarse.',
+  'is not of a domain that may register here': 'no es de un dominio que pueda registrarse aquí',
+  'Somebody has this address by now.': 'Otra persona ya tiene esta dirección.',
+  'is unknown, used or expired; ask for a new one': 'es desconocido, ya se usó o ha caducado; pide uno nuevo',
+  'must be the six digits that were sent': 'deben ser los seis dígitos que se enviaron',
+  'You have no phone number yet: PATCH your user first.': 'Todavía no tienes número de teléfono: añádelo antes con PATCH.',
+  'At most five codes are sent in an hour.': 'Se envían como máximo cinco códigos por hora.',
+  'is wrong, used or expired, or was tried too often; ask for a new one':
+    'es incorrecto, ya se usó, ha caducado o se probó demasiadas veces; pide uno nuevo',
+  'must be a domain name, such as example.com': 'debe ser un nombre de dominio, como example.com',
+
+  // People and units.
+  'must be an e-mail address': 'debe ser una dirección de correo electrónico',
+  'must begin with a letter or digit, and have letters, digits, ".", "_" and "-" only':
+    'debe empezar por una letra o un dígito y tener solo letras, dígitos, ".", "_" y "-"',
+  'must not mix Latin, Cyrillic and Greek letters': 'no debe mezclar letras latinas, cirílicas y griegas',
+  'must be a language tag (BCP 47)': 'debe ser una etiqueta de idioma (BCP 47)',
+  'must be the name of a time zone (IANA)': 'debe ser el nombre de una zona horaria (IANA)',
+  'must be JSON at most {depth} deep, of whole characters':
+    'debe ser JSON de {depth} niveles como máximo y de caracteres completos',
+  'a list sorted by created_at has no search': 'una lista ordenada por created_at no admite búsqueda',
+  'Somebody has this {field} already.': 'Otra persona ya tiene este {field}.',
+  'is taken': 'está ocupado',
+  'is taken there': 'está ocupado allí',
+  'A unit in the same place has this name already.': 'Una unidad del mismo lugar ya tiene este nombre.',
+  'There are {within} in it.': 'Todavía contiene {within:parts}.',
+  users: 'usuarios',
+  units: 'unidades',
+
+  // Roles, permissions, delegations, activities.
+  'must be resource:action': 'debe ser recurso:acción',
+  'must be resource:action, in lower case': 'debe ser recurso:acción, en minúsculas',
+  'is named twice': 'se nombra dos veces',
+  'ask for one of permission, any_of, role': 'pregunta por uno solo de permission, any_of y role',
+  'Another role has this name.': 'Otro rol tiene este nombre.',
+  'name either role_id or permissions': 'indica role_id o permissions, uno de los dos',
+  'is after `to`': 'es posterior a `to`',
+  'must be words in capitals with _ between them': 'deben ser palabras en mayúsculas separadas por _',
+  'must be text without NUL, nested at most {depth} deep': 'debe ser texto sin NUL, con {depth} niveles como máximo',
+
+  // API keys.
+  'This cannot be done with an API key: log in.': 'Esto no se puede hacer con una clave de API: inicia sesión.',
+  'This is no API key: a character is wrong, missing or too many.':
+    'Esto no es una clave de API: un carácter es incorrecto, falta o sobra.',
+  'This key was rotated before: rotate its successor.': 'Esta clave ya fue rotada: rota su sucesora.',
+  'must be an address or a network, such as 192.0.2.0/24 or 2001:db8::/32':
+    'debe ser una dirección o una red, como 192.0.2.0/24 o 2001:db8::/32',
+
+  // Browsers: cookies and origins.
+  'POST auth/refresh-token with {} for new cookies.': 'Haz POST auth/refresh-token con {} para obtener cookies nuevas.',
+  'Pages of this origin are not let in here. An operator can add it to the origins of the tenant.':
+    'Aquí no se admiten páginas de este origen. Un operador puede añadirlo a los orígenes del inquilino.',
+  'With cookies a request must come from a page of {origin}, and it has no Origin.':
+    'Con cookies, una solicitud debe venir de una página de {origin}, y esta no tiene Origin.',
+  'With cookies a request must come from a page of {origin}, and it came from a page of another origin.':
+    'Con cookies, una solicitud debe venir de una página de {origin}, y esta vino de una página de otro origen.',
+  'The header Cookie is longer than {number} bytes.': 'La cabecera Cookie tiene más de {number} bytes.',
+  'There is no cookie of the account in X-Account. Log in.': 'No hay ninguna cookie de la cuenta de X-Account. Inicia sesión.',
+  'There is no refresh token in the cookies.': 'No hay ningún token de renovación en las cookies.',
+  'This cookie is of another account.': 'Esta cookie es de otra cuenta.',
+  'X-Account means cookies: send either it or another credential.':
+    'X-Account se refiere a las cookies: envía esa cabecera u otra credencial, no ambas.',
+  'X-Account means cookies: send either it or refresh_token.':
+    'X-Account se refiere a las cookies: envía esa cabecera o refresh_token, no ambos.',
+  '{number} accounts are logged in: say which with the header X-Account.':
+    'Hay {number} cuentas con sesión iniciada: indica cuál con la cabecera X-Account.',
+  'is for the own host, {host}; here a login gives tokens': 'es para el host propio, {host}; aquí un inicio de sesión da tokens',
+  'is missing, and no cookie of a login is here instead': 'falta, y no hay en su lugar ninguna cookie de un inicio de sesión',
+  'must be an origin as browsers write it, such as https://app.example.com: no path, no default port, lower case':
+    'debe ser un origen como lo escriben los navegadores, como https://app.example.com: sin ruta, sin puerto por defecto, en minúsculas',
+  'must be https': 'debe ser https',
+  'must not name an origin twice': 'no debe nombrar un origen dos veces',
+
+  // People who are moved in.
+  'Send {type}.': 'Envía {type}.',
+  'A file has at most {number} lines: send the rest as another.':
+    'Un archivo tiene como máximo {number} líneas: envía el resto en otro.',
+  'The body broke off after line {line}: send the file again.':
+    'El cuerpo se interrumpió tras la línea {line}: envía el archivo de nuevo.',
+  '{why} Of the lines after the last one here nothing is known: send the file again.':
+    '{why:parts} De las líneas posteriores a la última de aquí no se sabe nada: envía el archivo de nuevo.',
+  'is longer than {number} bytes': 'tiene más de {number} bytes',
+  'is not UTF-8': 'no es UTF-8',
+  'is not JSON, or not all of it': 'no es JSON, o no del todo',
+  'is not taken in clear: give password_hash, or neither': 'no se acepta en claro: indica password_hash, o ninguno de los dos',
+  'must be a whole hash of bcrypt ($2a$, $2b$ or $2y$) or of Django (pbkdf2_sha256$)':
+    'debe ser un hash completo de bcrypt ($2a$, $2b$ o $2y$) o de Django (pbkdf2_sha256$)',
+  'must have a bcrypt cost from {least} to {most}': 'debe tener un coste de bcrypt de {least} a {most}',
+  'must have a salt of at most {most} characters': 'debe tener una sal de {most} caracteres como máximo',
+  'must have at most {most} iterations': 'debe tener como máximo {most} iteraciones',
+} as const

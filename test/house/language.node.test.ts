@@ -1,0 +1,114 @@
+/** Threat: a sentence that is added and never put into Spanish, or whose Spanish leaves out what the English names. */
+import { describe, expect, it } from 'vitest'
+import { SPANISH } from '../../src/kernel/language.ts'
+import { catalogue } from '../../src/kernel/problem.ts'
+import { database } from '../../src/kernel/spanish/database.ts'
+import { problems } from '../../src/kernel/spanish/problems.ts'
+import { worker } from '../../src/kernel/spanish/worker.ts'
+import { ofSql, ofTypeScript, PROBE, type Told } from './sentences.ts'
+
+const typescript = ofTypeScript()
+const sql = ofSql()
+const values = (template: string) => [...template.matchAll(/\{(\w+)(?::parts)?\}/g)].map(([, name]) => name).sort()
+const table: [string, string][] = [...Object.entries(worker), ...Object.entries(database)]
+
+/** Sentences that a place hands on and did not write: each is written where another line of this test finds it. */
+const HANDED_ON = [
+  // Hono's, in the Worker's table.
+  'src/app.ts: error.message',
+  // The database's.
+  'src/kernel/db.ts: detail',
+  'drizzle/tenant/0004_authorization.sql: said',
+  // Rules of passwords, and of tax ids.
+  'src/kernel/policy.ts: detail',
+  'src/kernel/problem.ts: detail',
+  'src/tenants/tenants.ts: fault',
+  'src/tenants/tenants.ts: detail',
+  // What a schema finds.
+  'src/kernel/route.ts: told(issue)',
+]
+/** What looks like a sentence, and is told nobody. */
+const NOT_TOLD = ['give up']
+
+const withoutSpanish = (told: Told[]) =>
+  told
+    .filter(({ sentence }) => SPANISH.sentence(sentence) === sentence && !NOT_TOLD.includes(sentence))
+    .map(({ at, sentence }) => `${at}: ${sentence}`)
+
+describe('every sentence that a caller is told has its Spanish', () => {
+  it('in the Worker', () => expect(withoutSpanish(typescript.told)).toEqual([]))
+
+  it('in the database', () => expect(withoutSpanish(sql.told)).toEqual([]))
+
+  it('in which each value has its place', () => {
+    const lost = [...typescript.told, ...sql.told].filter(({ sentence }) =>
+      [0, 1, 2, 3, 4].some((i) => sentence.includes(PROBE(i)) && !SPANISH.sentence(sentence).includes(PROBE(i))),
+    )
+    expect(lost).toEqual([])
+  })
+})
+
+describe('the collector', () => {
+  it('passes over nothing that stands where a sentence goes', () => {
+    expect([...typescript.unread, ...sql.unread].filter((place) => !HANDED_ON.includes(place))).toEqual([])
+  })
+
+  it('finds as much as there is', () => {
+    const count = ({ told }: { told: Told[] }) => new Set(told.map(({ sentence }) => sentence)).size
+    expect(count(typescript)).toBeGreaterThanOrEqual(71)
+    expect(count(sql)).toBeGreaterThanOrEqual(71)
+  })
+
+  it.each<[string, Told[], string]>([
+    ['thrown', typescript.told, 'This host is not one of ours.'],
+    ['with a value', typescript.told, `There is no tenant ${PROBE(0)}.`],
+    ['with a number of the source', typescript.told, 'must be JSON at most 16 deep, of whole characters'],
+    ['of invalid()', typescript.told, 'must not be less than password_min_length'],
+    ['of a constant', typescript.told, 'is unknown, used or expired; ask for a new one'],
+    ['of a check', typescript.told, 'must be a language tag (BCP 47)'],
+    ['of a check by `error`', typescript.told, 'must be a moment as in RFC 3339'],
+    ['of a check by `message`', typescript.told, 'name either role_id or permissions'],
+    ['of an issue', typescript.told, 'is named twice'],
+    ['of a rule', typescript.told, `must have at least ${PROBE(0)} different characters`],
+    ['of a fault', typescript.told, 'is taken'],
+    ['that a function gives', typescript.told, 'has a wrong check digit (RUC)'],
+    [
+      'of the only setting that callers meet',
+      typescript.told,
+      'must be a DNS label in lower case: a-z, 0-9 and hyphens, no hyphen at either end',
+    ],
+    ['refused', sql.told, 'must be a moment'],
+    ['refused with values', sql.told, `You do not hold ${PROBE(0)} at scope ${PROBE(1)} yourself, so you cannot hand it out.`],
+    ['raised', sql.told, `${PROBE(0)} of freehold.${PROBE(1)}: the audit is append-only.`],
+    ['a phrase of another', sql.told, `assigned to ${PROBE(0)}`],
+  ])('finds one %s', (_, told, sentence) => expect(told.map((one) => one.sentence)).toContain(sentence))
+})
+
+describe('the tables', () => {
+  it('say of each sentence the same values in both languages', () => {
+    expect(table.filter(([english, spanish]) => values(english).join() !== values(spanish).join())).toEqual([])
+  })
+
+  it('say no sentence twice', () => {
+    expect(new Set(table.map(([english]) => english)).size).toBe(table.length)
+  })
+
+  it('end as the English does: a sentence with a full stop, a fault without', () => {
+    const ends = (text: string) => text.endsWith('.')
+    const all = [
+      ...table,
+      ...Object.entries(problems).map(([code, [, remedy]]) => [catalogue[code as 'forbidden'][2], remedy] as const),
+    ]
+    expect(all.filter(([english, spanish]) => ends(english) !== ends(spanish))).toEqual([])
+  })
+
+  it('have a title and a remedy of their own for each code', () => {
+    for (const [code, [, title, remedy]] of Object.entries(catalogue) as [
+      keyof typeof catalogue,
+      readonly [number, string, string],
+    ][]) {
+      expect(SPANISH.title(code), code).not.toBe(title)
+      expect(SPANISH.sentence(remedy), code).not.toBe(remedy)
+    }
+  })
+})
