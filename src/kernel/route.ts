@@ -4,7 +4,8 @@ import { createMiddleware } from 'hono/factory'
 import type { Config } from './config.ts'
 import { type Ctx, makeCtx, type Realm, type RequestFacts } from './context.ts'
 import type { Env } from './env.ts'
-import { type Code, catalogue, type Fault, Problem } from './problem.ts'
+import { faultsIn, rootOf } from './faults.ts'
+import { type Code, catalogue, Problem } from './problem.ts'
 import { type Bearer, verify } from './token.ts'
 
 /** Round trips of one request to the master, counted by the registry. */
@@ -32,9 +33,13 @@ export const room = () =>
   new OpenAPIHono<AppEnv>({
     strict: false,
     defaultHook: (result) => {
-      if (!result.success) throw new Problem('invalid_request', undefined, { errors: faults(result.target, result.error.issues) })
+      if (!result.success)
+        throw new Problem('invalid_request', undefined, { errors: faultsIn(rootOf(result.target), result.error.issues) })
     },
   })
+
+/** A body and an answer of lines of JSON (NDJSON), which the handler reads and writes itself: what a line of each is. */
+type Lines = { takes: z.ZodType; gives: z.ZodType }
 
 type Spec<P extends string, M extends string, B, F, Q, I, R> = {
   method: M
@@ -51,6 +56,7 @@ type Spec<P extends string, M extends string, B, F, Q, I, R> = {
   body?: B
   /** The same door as an HTML form. */
   form?: F
+  lines?: Lines
   query?: Q
   params?: I
   returns: R
@@ -96,10 +102,17 @@ export function route<
   Q = never,
   I = never,
 >(spec: Spec<P, M, B, F, Q, I, R>) {
-  const codes: Code[] = [...(spec.body ? BODY : []), ...(spec.open ? [] : AUTHENTICATED), ...EVERY, ...(spec.problems ?? [])]
+  const codes: Code[] = [
+    ...(spec.body || spec.lines ? BODY : []),
+    ...(spec.open ? [] : AUTHENTICATED),
+    ...EVERY,
+    ...(spec.problems ?? []),
+  ]
   const returns = Object.entries(spec.returns).map(([status, schema]) => [
     status,
-    schema ? { description: spec.summary, content: { 'application/json': { schema } } } : { description: spec.summary },
+    schema
+      ? { description: spec.summary, content: { 'application/json': { schema } } }
+      : { description: spec.summary, ...(spec.lines && { content: { [NDJSON]: { schema: spec.lines.gives } } }) },
   ])
   const json = { 'application/json': { schema: strict(spec.body) } }
   const config = {
@@ -111,7 +124,8 @@ export function route<
     security: spec.open ? [] : [{ bearer: [] }],
     middleware: [
       spec.open ? opened : admitted(spec.permission ?? null, spec.any_password ?? false),
-      ...(spec.body ? [typed(spec.form ? FORMS : [])] : []),
+      ...(spec.body ? [typed(['application/json', ...(spec.form ? FORMS : [])])] : []),
+      ...(spec.lines ? [typed([NDJSON])] : []),
     ],
     request: {
       ...(spec.body && {
@@ -119,6 +133,7 @@ export function route<
           ? { content: { ...json, 'application/x-www-form-urlencoded': { schema: strict(spec.form) } } }
           : { content: json, required: true },
       }),
+      ...(spec.lines && { body: { content: { [NDJSON]: { schema: spec.lines.takes } }, required: true } }),
       ...(spec.query && { query: strict(spec.query) }),
       ...(spec.params && { params: spec.params }),
     },
@@ -162,17 +177,6 @@ function problemResponses(codes: Code[]) {
 
 const strict = <S>(schema: S): S => (schema instanceof z.ZodObject ? (schema.strict() as S) : schema)
 
-function faults(target: string, issues: readonly z.core.$ZodIssue[]): Fault[] {
-  const root = target === 'json' || target === 'form' ? '#' : `#/${target}`
-  const at = (path: PropertyKey[]) =>
-    [root, ...path.map((part) => String(part).replaceAll('~', '~0').replaceAll('/', '~1'))].join('/')
-  return issues.flatMap((issue) =>
-    issue.code === 'unrecognized_keys'
-      ? issue.keys.map((key) => ({ pointer: at([...issue.path, key]), detail: 'is not a field of this request' }))
-      : [{ pointer: at(issue.path), detail: issue.message }],
-  )
-}
-
 const contextFor = (
   c: Parameters<MiddlewareHandler<AppEnv>>[0],
   bearer: Bearer | null,
@@ -204,13 +208,14 @@ const admitted = (permission: string | null, any_password: boolean) =>
     if (c.res.ok && !c.get('ctx').principal) throw new Error(`${c.req.method} ${c.req.path} answered without an admission.`)
   })
 
+const NDJSON = 'application/x-ndjson'
 const FORMS = ['application/x-www-form-urlencoded', 'multipart/form-data']
 
 /** Content types that a body may have; the validators behind this one would take every `+json` too. */
-const typed = (more: string[]) =>
+const typed = (types: string[]) =>
   createMiddleware<AppEnv>(async (c, next) => {
     const essence = c.req.header('Content-Type')?.split(';')[0]?.trim().toLowerCase()
-    if (essence !== undefined && !['application/json', ...more].includes(essence)) throw new Problem('unsupported_media_type')
+    if (essence !== undefined && !types.includes(essence)) throw new Problem('unsupported_media_type', `Send ${types[0]}.`)
     await next()
   })
 
