@@ -68,7 +68,10 @@ exception when others then
   if state in ('FH400', 'FH403', 'FH404', 'FH409') then
     field := coalesce(nullif(field, ''), case said when 'forbidden' then about end);
   elsif broken in ('users_email', 'users_username') then
-    select 'already_exists', 'is taken', substr(broken, 7) into said, explained, field;
+    return jsonb_build_object('code', 'already_exists', 'errors', (
+      select jsonb_agg(jsonb_build_object('pointer', '#/' || f.name, 'detail', 'is taken') order by f.name) from (values ('email'), ('username')) f (name)
+      where f.name = substr(broken, 7) or (f.name = 'email' and exists (select from freehold.users u where u.email = l ->> 'email'))
+        or (f.name = 'username' and exists (select from freehold.users u where u.username = l ->> 'username'))));
   elsif broken = 'users_unit_id_units_id_fk' then
     select 'invalid_request', 'is not a unit that you reach', 'unit_id' into said, explained, field;
   elsif broken = 'users_manager_id_users_id_fk' then

@@ -214,8 +214,8 @@ const FORMS = ['application/x-www-form-urlencoded', 'multipart/form-data']
 /** Content types that a body may have; the validators behind this one would take every `+json` too. */
 const typed = (types: string[]) =>
   createMiddleware<AppEnv>(async (c, next) => {
-    const essence = c.req.header('Content-Type')?.split(';')[0]?.trim().toLowerCase()
-    if (essence !== undefined && !types.includes(essence)) throw new Problem('unsupported_media_type', `Send ${types[0]}.`)
+    const [essence = ''] = (c.req.header('Content-Type') ?? 'application/json').split(';')
+    if (!types.includes(essence.trim().toLowerCase())) throw new Problem('unsupported_media_type', `Send ${types[0]}.`)
     await next()
   })
 

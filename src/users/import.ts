@@ -55,9 +55,10 @@ export async function importUsers(
   const seen = { email: new Set<string>(), username: new Set<string>() }
 
   /** In a dry run nobody is there afterwards: who was in a batch before this one is remembered here. */
-  const repeated = ({ email, username }: Person): Refused | null => {
-    const field = seen.email.has(email) ? 'email' : seen.username.has(username) ? 'username' : null
-    return field && { code: 'already_exists', errors: [{ pointer: `#/${field}`, detail: 'is taken by a line before this one' }] }
+  const repeated = (person: Person): Refused | null => {
+    const fields = (['email', 'username'] as const).filter((field) => seen[field].has(person[field]))
+    const errors = fields.map((field) => ({ pointer: `#/${field}`, detail: 'is taken' }))
+    return errors.length ? { code: 'already_exists', errors } : null
   }
 
   const take = async (batch: Read[]): Promise<string> => {
