@@ -47,7 +47,7 @@ type Told = { status: number; headers: Headers; body: any; rows: Row[]; summary:
 const NDJSON = 'application/x-ndjson'
 
 async function told(response: Response): Promise<Told> {
-  const text = await response.text()
+  const text = new TextDecoder().decode(await response.arrayBuffer())
   if (!response.ok) return { status: response.status, headers: response.headers, body: JSON.parse(text), rows: [], summary: null }
   expect(text.endsWith('\n')).toBe(true)
   const rows = text
