@@ -560,6 +560,13 @@ describe('the first login', () => {
     const before = await storedOf('sleeper')
     expectProblem(await enter('sleeper', PASSWORD), 401, 'invalid_credentials')
     expect(await storedOf('sleeper')).toEqual(before)
+    await moved('roleless', [PASSWORD, HASH])
+    const kept = await storedOf('roleless')
+    await realm.asOwner(
+      sql`update freehold.user_roles set ends_at = now() where user_id = (select id from freehold.users where username = 'roleless')`,
+    )
+    expectProblem(await enter('roleless', PASSWORD), 403, 'user_inactive')
+    expect(await storedOf('roleless')).toEqual(kept)
   })
 
   it('twenty times at once is twenty logins and one hash of ours', async () => {
