@@ -147,19 +147,21 @@ const unavailable = (error: unknown): never => {
   throw translated(error)
 }
 
+const limited = bodyLimit({
+  maxSize: MAX_BODY,
+  onError: () => {
+    throw new Problem('body_too_large')
+  },
+})
+
+/** Read line by line and never held, so that its lines are limited and not all of it (src/kernel/ndjson.ts). */
+const STREAMED = '/api/v1/users/import'
+
 export const app = new OpenAPIHono<AppEnv>({ strict: false })
 
 app.use('*', arrive)
 app.use('*', ourHost)
-app.use(
-  '*',
-  bodyLimit({
-    maxSize: MAX_BODY,
-    onError: () => {
-      throw new Problem('body_too_large')
-    },
-  }),
-)
+app.use('*', (c, next) => (c.req.path === STREAMED ? next() : limited(c, next)))
 app.use('/platform/v1/*', platformPlane)
 app.use('/api/v1/*', tenantPlane)
 app.use('/.well-known/*', tenantPlane)

@@ -2,13 +2,15 @@ import { z } from 'zod'
 import { type Credentials, credentialsFor, tenantCredentials } from './credentials.ts'
 import { ApiProblem, Failure } from './failure.ts'
 import type { Globals } from './options.ts'
-import { type More, type Plane, send, shaped } from './wire.ts'
+import { type More, type Plane, send, sendLines, shaped } from './wire.ts'
 
 const Tokens = z.object({ access_token: z.string(), must_change_password: z.boolean() })
 
 /** The API of one plane, as somebody. Paths are those under /platform/v1, or under /api/v1. */
 export type Api = {
   call<S extends z.ZodType>(shape: S, method: 'GET' | 'POST' | 'DELETE', path: string, more?: More): Promise<z.infer<S>>
+  /** Sends lines of JSON, and gives the lines of the answer as they come. */
+  lines<S extends z.ZodType>(shape: S, path: string, body: ReadableStream<Uint8Array>): AsyncGenerator<z.infer<S>, void>
 }
 
 /** Does some work as an operator of the platform. */
@@ -22,12 +24,16 @@ export const withTenant = async <T>({ url }: Globals, tenant: string, work: (api
 /** Logs in at the first call, and ends that session afterwards: a person has few, and each new one would push out one that they use. */
 async function asSomebody<T>(plane: Plane, credentials: Credentials, work: (api: Api) => Promise<T>): Promise<T> {
   let session: string | null = null
+  const token = async () => {
+    if ('token' in credentials) return credentials.token
+    session ??= await logIn(plane, credentials)
+    return session
+  }
+  const lines: Api['lines'] = async function* (shape, path, body) {
+    for await (const line of sendLines(plane, path, body, await token())) yield shaped(plane, shape, line)
+  }
   const call: Api['call'] = async (shape, method, path, more = {}) => {
-    const ask = async () => {
-      if (!('token' in credentials)) session ??= await logIn(plane, credentials)
-      const token = 'token' in credentials ? credentials.token : session
-      return shaped(plane, shape, await send(plane, method, path, { ...more, token }))
-    }
+    const ask = async () => shaped(plane, shape, await send(plane, method, path, { ...more, token: await token() }))
     return ask().catch((error) => {
       if (!session || !(error instanceof ApiProblem) || error.problem.code !== 'token_expired') throw error
       session = null
@@ -35,7 +41,7 @@ async function asSomebody<T>(plane: Plane, credentials: Credentials, work: (api:
     })
   }
   try {
-    return await work({ call })
+    return await work({ call, lines })
   } finally {
     if (session) await send(plane, 'POST', '/auth/logout', { token: session }).catch(() => undefined)
   }

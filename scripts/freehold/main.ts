@@ -10,6 +10,7 @@ import { paint, printJson, tell } from './output.ts'
 import { addPresets } from './presets.ts'
 import { addSetup } from './setup.ts'
 import { addTenants } from './tenants.ts'
+import { addUsers } from './users.ts'
 
 const WRONG_USAGE = 2
 
@@ -37,6 +38,7 @@ addGroups(program)
 addDevUsers(program)
 addPresets(program)
 addAudit(program)
+addUsers(program)
 addKeys(program)
 
 try {

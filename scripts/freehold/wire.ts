@@ -37,12 +37,48 @@ export async function send(
       throw new Unreachable(`Freehold does not answer at ${url} (${reason(error)}): ${MEND}`)
     })
   if (response.ok) return text === '' ? null : json(text)
+  throw refusal(url, response, text)
+}
+
+/** What an answer that is no success says. */
+function refusal(url: string, response: Response, text: string): Failure {
   const problem = ProblemDocument.safeParse(json(text))
-  if (problem.success) throw new ApiProblem(response.status, problem.data)
+  if (problem.success) return new ApiProblem(response.status, problem.data)
   const location = response.headers.get('Location')
-  throw new Failure(
+  return new Failure(
     `${url} answers ${response.status}${location ? ` (go to ${location})` : ''}, and not as Freehold does: ${MEND}`,
   )
+}
+
+/** Sends lines of JSON as they are read, and gives those of the answer as they come. Takes as long as it takes. Fails as `send` does. */
+export async function* sendLines(
+  { url, base, headers: own }: Plane,
+  path: string,
+  body: ReadableStream<Uint8Array>,
+  token: string,
+): AsyncGenerator<unknown, void> {
+  const headers = {
+    'User-Agent': 'freehold-cli',
+    ...own,
+    'Content-Type': 'application/x-ndjson',
+    Authorization: `Bearer ${token}`,
+  }
+  const request = { method: 'POST', headers, body, duplex: 'half', redirect: 'manual' } as const
+  const lost = (error: Parameters<typeof reason>[0]): never => {
+    throw new Unreachable(`Freehold does not answer at ${url} (${reason(error)}): ${MEND}`)
+  }
+  const response = await fetch(`${base}${path}`, request).catch(lost)
+  if (!response.ok || !response.body) throw refusal(url, response, await response.text().catch(lost))
+  let rest = ''
+  try {
+    for await (const text of response.body.pipeThrough(new TextDecoderStream())) {
+      const lines = (rest + text).split('\n')
+      rest = lines.pop() ?? ''
+      for (const line of lines) yield json(line)
+    }
+  } catch (error) {
+    lost(error as Parameters<typeof reason>[0])
+  }
 }
 
 /** An answer, checked for what is read of it. */

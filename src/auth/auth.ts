@@ -7,7 +7,7 @@ import { z } from '@hono/zod-openapi'
 import { and, eq, isNull, sql } from 'drizzle-orm'
 import type { Ctx } from '../kernel/context.ts'
 import { log } from '../kernel/log.ts'
-import { digest, hash } from '../kernel/password.ts'
+import { digest, hash, renewalOf } from '../kernel/password.ts'
 import { digestsUnder, faultsOf, type Renewal, USED, weaknesses } from '../kernel/policy.ts'
 import { Problem } from '../kernel/problem.ts'
 import { newToken, sign, successorOf, tokenHash } from '../kernel/token.ts'
@@ -96,8 +96,9 @@ type Outcome =
 const normalised = (identifier: string) => identifier.normalize('NFKC').trim().toLowerCase()
 
 /**
- * Checks a password and opens a session. Two round trips: reserve the attempt and read the recipe; compare and write. Fails with
- * invalid_credentials (wrong, unknown, locked, inactive alike), user_inactive (right, but without any role), rate_limited.
+ * Checks a password and opens a session. Two round trips: reserve the attempt and read the recipe; compare and write. Who was moved in from
+ * another system is hashed anew on the way. Fails with invalid_credentials (wrong, unknown, locked, inactive alike), user_inactive (right,
+ * but without any role), rate_limited.
  */
 export async function login(ctx: Ctx, identifier: string, password: string): Promise<Entered> {
   const about = { tenant: ctx.realm.subdomain, trace_id: ctx.request.trace_id }
@@ -107,8 +108,12 @@ export async function login(ctx: Ctx, identifier: string, password: string): Pro
   )
   const refresh_token = newToken()
   const compared = await digest(password, recipe)
+  const renewal = renewalOf(recipe)
+  const session = sql`${await tokenHash(refresh_token)}::bytea, ${JSON.stringify(ctx.request)}::jsonb`
   const result = await ctx.door<Outcome>(
-    sql`access.login_settle(${ctx.realm.id}, ${attempt}, ${compared}, ${null}, ${await tokenHash(refresh_token)}::bytea, ${JSON.stringify(ctx.request)}::jsonb)`,
+    renewal
+      ? sql`access.login_renew(${ctx.realm.id}, ${attempt}, ${compared}, ${renewal}, ${await digest(password, renewal)}, ${session})`
+      : sql`access.login_settle(${ctx.realm.id}, ${attempt}, ${compared}, ${null}, ${session})`,
   )
   log(result.outcome === 'refused' ? 'password refused' : 'password verified', about)
   // Somebody was told that their account is locked; an ordinary failure costs no look into the outbox.

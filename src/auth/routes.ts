@@ -1,7 +1,8 @@
 import type { Context } from 'hono'
+import { contextFor } from '../kernel/admitted.ts'
 import { type Held, makingRoom, meantBy, mustBeOwnPage, ownHost, takingBack } from '../kernel/cookies.ts'
 import { invalid, Problem } from '../kernel/problem.ts'
-import { type AppEnv, contextFor, room, route } from '../kernel/route.ts'
+import { type AppEnv, room, route } from '../kernel/route.ts'
 import { wall } from '../kernel/wall.ts'
 import {
   Credentials,

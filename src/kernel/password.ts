@@ -6,18 +6,31 @@
  * a stolen hash opens no door.
  */
 import { decodeBase64IgnorePadding, encodeBase64NoPadding } from '@oslojs/encoding'
+import { foreignDigest, nextSalt } from './foreign-hash.ts'
 
 const ROUNDS = 6
 const ITERATIONS = 100_000
 const MAX_ROUNDS = 20
 const RECIPE = /^\$pbkdf2-sha256-chain\$r=(\d{1,2}),i=(\d{1,6})\$([A-Za-z0-9+/]{22,86})$/
 
-/** A recipe with a fresh salt of 16 bytes. */
-export const newRecipe = () =>
-  `$pbkdf2-sha256-chain$r=${ROUNDS},i=${ITERATIONS}$${encodeBase64NoPadding(crypto.getRandomValues(new Uint8Array(16)))}`
+const freshSalt = () => encodeBase64NoPadding(crypto.getRandomValues(new Uint8Array(16)))
 
-/** The digest of a password under a recipe, what the door asks for: 32 bytes in base64. About 100 ms of CPU. Fails on a recipe that is not ours. */
+/** A recipe with a salt of 16 bytes, a fresh one. */
+export const newRecipe = (salt = freshSalt()) => `$pbkdf2-sha256-chain$r=${ROUNDS},i=${ITERATIONS}$${salt}`
+
+/** The recipe of the hash that replaces one of another system when its person logs in; null: the recipe is ours. */
+export function renewalOf(recipe: string): string | null {
+  const salt = nextSalt(recipe)
+  return salt && newRecipe(salt)
+}
+
+/**
+ * The digest of a password under a recipe, what the door asks for: 32 bytes in base64. About 100 ms of CPU; under the recipe of another
+ * system (foreign-hash.ts) what that one asked for. Fails on a recipe that is none of these.
+ */
 export async function digest(password: string, recipe: string): Promise<string> {
+  const foreign = foreignDigest(password, recipe)
+  if (foreign) return encodeBase64NoPadding(foreign)
   const [, r, i, salt] = RECIPE.exec(recipe) ?? []
   const rounds = Number(r)
   const iterations = Number(i)

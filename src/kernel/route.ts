@@ -1,14 +1,13 @@
 import { createRoute, OpenAPIHono, z } from '@hono/zod-openapi'
 import type { MiddlewareHandler } from 'hono'
 import { createMiddleware } from 'hono/factory'
+import { admitted, opened } from './admitted.ts'
 import type { Config } from './config.ts'
-import { type Ctx, makeCtx, type Need, type Realm, type RequestFacts } from './context.ts'
-import { accessOf, meantBy, ownHost } from './cookies.ts'
-import { type ApiKey, apiKey, shownBy } from './credential.ts'
+import type { Ctx, Realm, RequestFacts } from './context.ts'
 import type { Env } from './env.ts'
+import { faultsIn, rootOf } from './faults.ts'
 import { languageOf } from './language.ts'
-import { type Code, catalogue, type Fault, Problem } from './problem.ts'
-import { type Bearer, verify } from './token.ts'
+import { type Code, catalogue, Problem } from './problem.ts'
 
 /** Round trips of one request to the master, counted by the registry. */
 export type Meter = { master: number }
@@ -43,10 +42,15 @@ export const room = () =>
       if (result.success) return
       const { issue } = languageOf(c.req.header('Accept-Language'))
       // `data` is what was checked; the type does not say so.
-      const errors = faults(result.target, result.error.issues, (found) => issue(found, 'data' in result ? result.data : null))
+      const errors = faultsIn(rootOf(result.target), result.error.issues, (found) =>
+        issue(found, 'data' in result ? result.data : null),
+      )
       throw new Problem('invalid_request', undefined, { errors })
     },
   })
+
+/** A body and an answer of lines of JSON (NDJSON), which the handler reads and writes itself: what a line of each is. */
+type Lines = { takes: z.ZodType; gives: z.ZodType }
 
 type Spec<P extends string, M extends string, B, F, Q, I, R> = {
   method: M
@@ -65,6 +69,7 @@ type Spec<P extends string, M extends string, B, F, Q, I, R> = {
   body?: B
   /** The same door as an HTML form. */
   form?: F
+  lines?: Lines
   query?: Q
   params?: I
   returns: R
@@ -110,10 +115,17 @@ export function route<
   Q = never,
   I = never,
 >(spec: Spec<P, M, B, F, Q, I, R>) {
-  const codes: Code[] = [...(spec.body ? BODY : []), ...(spec.open ? [] : AUTHENTICATED), ...EVERY, ...(spec.problems ?? [])]
+  const codes: Code[] = [
+    ...(spec.body || spec.lines ? BODY : []),
+    ...(spec.open ? [] : AUTHENTICATED),
+    ...EVERY,
+    ...(spec.problems ?? []),
+  ]
   const returns = Object.entries(spec.returns).map(([status, schema]) => [
     status,
-    schema ? { description: spec.summary, content: { 'application/json': { schema } } } : { description: spec.summary },
+    schema
+      ? { description: spec.summary, content: { 'application/json': { schema } } }
+      : { description: spec.summary, ...(spec.lines && { content: { [NDJSON]: { schema: spec.lines.gives } } }) },
   ])
   const json = { 'application/json': { schema: strict(spec.body) } }
   const config = {
@@ -126,7 +138,8 @@ export function route<
     security: spec.open ? [] : [{ bearer: [] }, { cookie: [] }, ...(spec.by === 'session' ? [] : [{ api_key: [] }])],
     middleware: [
       spec.open ? opened : admitted({ permission: spec.permission ?? null, any_password: spec.any_password ?? false }, spec.by),
-      ...(spec.body ? [typed(spec.form ? FORMS : [])] : []),
+      ...(spec.body ? [typed(['application/json', ...(spec.form ? FORMS : [])])] : []),
+      ...(spec.lines ? [typed([NDJSON])] : []),
     ],
     request: {
       ...(spec.body && {
@@ -134,6 +147,7 @@ export function route<
           ? { content: { ...json, 'application/x-www-form-urlencoded': { schema: strict(spec.form) } } }
           : { content: json, required: true },
       }),
+      ...(spec.lines && { body: { content: { [NDJSON]: { schema: spec.lines.takes } }, required: true } }),
       ...(spec.query && { query: strict(spec.query) }),
       ...(spec.params && { params: spec.params }),
     },
@@ -178,81 +192,13 @@ function problemResponses(codes: Code[]) {
 
 const strict = <S>(schema: S): S => (schema instanceof z.ZodObject ? (schema.strict() as S) : schema)
 
-function faults(target: string, issues: readonly z.core.$ZodIssue[], told: (issue: z.core.$ZodIssue) => string): Fault[] {
-  const root = target === 'json' || target === 'form' ? '#' : `#/${target}`
-  const at = (path: PropertyKey[]) =>
-    [root, ...path.map((part) => String(part).replaceAll('~', '~0').replaceAll('/', '~1'))].join('/')
-  return issues.flatMap((issue) =>
-    issue.code === 'unrecognized_keys'
-      ? issue.keys.map((key) => ({ pointer: at([...issue.path, key]), detail: 'is not a field of this request' }))
-      : [{ pointer: at(issue.path), detail: told(issue) }],
-  )
-}
-
-type Who = { bearer: Bearer | null; key: ApiKey | null }
-const NOBODY: Who = { bearer: null, key: null }
-
-export const contextFor = (c: Parameters<MiddlewareHandler<AppEnv>>[0], need: Need, who: Who) =>
-  makeCtx({
-    config: c.get('config'),
-    realm: c.get('realm'),
-    again: c.get('again'),
-    request: c.get('facts'),
-    need,
-    ...who,
-    later: (work) => c.executionCtx.waitUntil(work),
-  })
-
-const opened = createMiddleware<AppEnv>(async (c, next) => {
-  c.set('ctx', contextFor(c, { permission: null, any_password: false }, NOBODY))
-  await next()
-})
-
-const admitted = (need: Need, by: 'session' | undefined) =>
-  createMiddleware<AppEnv>(async (c, next) => {
-    c.set('ctx', contextFor(c, need, NOBODY))
-    const held = meantBy(c.req.raw, ownHost(c.var))
-    if (held) c.set('account', held.account)
-    const shown = held ? { token: accessOf(held) } : shownBy(c.req.raw.headers)
-    const who =
-      'key' in shown
-        ? { bearer: null, key: await apiKey(shown.key) }
-        : { bearer: await authenticate(c.get('realm'), c.get('again'), shown.token), key: null }
-    if (held && who.bearer?.user_id !== held.account) throw new Problem('token_invalid', 'This cookie is of another account.')
-    c.set('ctx', contextFor(c, need, who))
-    if (who.key && by === 'session') throw new Problem('forbidden', 'This cannot be done with an API key: log in.')
-    await next()
-    // Default closed: a handler that forgot to ask the database must not have answered.
-    if (c.res.ok && !c.get('ctx').principal) throw new Error(`${c.req.method} ${c.req.path} answered without an admission.`)
-  })
-
+const NDJSON = 'application/x-ndjson'
 const FORMS = ['application/x-www-form-urlencoded', 'multipart/form-data']
 
 /** Content types that a body may have; the validators behind this one would take every `+json` too. */
-const typed = (more: string[]) =>
+const typed = (types: string[]) =>
   createMiddleware<AppEnv>(async (c, next) => {
-    const essence = c.req.header('Content-Type')?.split(';')[0]?.trim().toLowerCase()
-    if (essence !== undefined && !['application/json', ...more].includes(essence)) throw new Problem('unsupported_media_type')
+    const [essence = ''] = (c.req.header('Content-Type') ?? 'application/json').split(';')
+    if (!types.includes(essence.trim().toLowerCase())) throw new Problem('unsupported_media_type', `Send ${types[0]}.`)
     await next()
   })
-
-/** When each realm was last asked for a key that nobody knew: at most every 10 s, so that garbage tokens do not load the master. */
-const asked = new Map<string, number>()
-
-async function authenticate(realm: Realm, again: () => Promise<Realm | null>, token: string): Promise<Bearer> {
-  try {
-    return await verify(realm, token)
-  } catch (error) {
-    const unknownKey =
-      error instanceof Problem &&
-      error.cause instanceof Error &&
-      'code' in error.cause &&
-      error.cause.code === 'ERR_JWKS_NO_MATCHING_KEY'
-    if (!unknownKey || Date.now() - (asked.get(realm.id) ?? 0) < 10_000) throw error
-    if (asked.size >= 1000) asked.clear()
-    asked.set(realm.id, Date.now())
-    const fresh = await again()
-    if (!fresh) throw error
-    return verify(fresh, token)
-  }
-}

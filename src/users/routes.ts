@@ -3,6 +3,8 @@ import { Problem } from '../kernel/problem.ts'
 import { room, route } from '../kernel/route.ts'
 import { etag } from '../kernel/wire.ts'
 import { createUser, MadeUser, NewUser, patchUser, replaceUser, setActive, UserPatch, UserReplacement } from './changes.ts'
+import { ImportQuery, ImportReport, importUsers } from './import.ts'
+import { ImportedUser } from './import-lines.ts'
 import { ReportList, ReportQuery, reports } from './reports.ts'
 import { getMe, getUser, listUsers, User, UserList, UserQuery } from './users.ts'
 
@@ -56,6 +58,29 @@ userRoutes.openapi(
 // `me` is no id: it is read here, and changed under the id.
 userRoutes.on(['POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'], '/me', () => {
   throw new Problem('method_not_allowed', undefined, { headers: { Allow: 'GET, HEAD' } })
+})
+
+userRoutes.openapi(
+  route({
+    method: 'post',
+    path: '/import',
+    summary: 'Move people in, one JSON object in each line: 1 round trip, and 1 more for each 200 lines and at the end',
+    permission: 'user:create',
+    trips: 1,
+    lines: { takes: ImportedUser, gives: ImportReport },
+    query: ImportQuery,
+    returns: { 200: null },
+  }),
+  async (c) => {
+    const body = c.req.raw.body ?? new ReadableStream({ start: (controller) => controller.close() })
+    const report = await importUsers(c.var.ctx, body, c.req.valid('query').dry_run === 'true')
+    return c.body(report, 200, { 'Content-Type': 'application/x-ndjson' })
+  },
+)
+
+// Nor is `import` one.
+userRoutes.on(['GET', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'], '/import', () => {
+  throw new Problem('method_not_allowed', undefined, { headers: { Allow: 'POST' } })
 })
 
 userRoutes.openapi(

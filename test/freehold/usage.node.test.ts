@@ -42,6 +42,7 @@ describe('help', () => {
     ['setup-dev-users', [...api, '--role-preset', 'user@example.com', 'Refuses']],
     ['presets', ['--markdown', '--json']],
     ['keys', ['new']],
+    ['users import', [...tenant, '--dry-run', 'password_hash', 'bcrypt']],
     ['keys new', ['--id', 'ENCRYPTION_KEYS']],
   ])('of "%s" ends well and names the options and settings', async ([command, words]) => {
     const { code, stdout, stderr } = await freehold([...command.split(' ').filter(Boolean), '--help'])
@@ -70,6 +71,7 @@ describe('a wrong call', () => {
     'setup-dev-users --role-preset feudal',
     'presets surplus',
     'keys new --id K!',
+    'users import acme',
   ])('"%s" ends with 2 and one sentence', async (args) => {
     const { code, stdout, stderr } = await freehold(args.split(' '), ADA)
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' })

@@ -25,7 +25,8 @@ const HANDED_ON = [
   'src/tenants/tenants.ts: fault',
   'src/tenants/tenants.ts: detail',
   // What a schema finds.
-  'src/kernel/route.ts: told(issue)',
+  'src/kernel/faults.ts: told(issue)',
+  'src/users/import-lines.ts: said.fault',
 ]
 /** What looks like a sentence, and is told nobody. */
 const NOT_TOLD = ['give up']

@@ -23,7 +23,7 @@ export const bare = (text: string) =>
 /** What a source imports, also for types alone, also later: packages by name, files by their path from the root. */
 export function importsOf(path: string): string[] {
   const found = read(path).matchAll(
-    /(?:^|\n)\s*(?:import|export)\b[^'"`;]*?from\s*['"]([^'"]+)['"]|\bimport\s*\(?\s*['"]([^'"]+)['"]/g,
+    /(?:^|\n)\s*(?:import|export)\b[^'"`;]*?from\s*['"]([^'"]+)['"]|(?<!\/)\bimport\s*\(?\s*['"]([^'"]+)['"]/g,
   )
   return [...found]
     .map(([, from, plain]) => from ?? plain ?? '')

@@ -1,0 +1,84 @@
+/**
+ * The lines of a file of people, read and checked before the database sees them. Threat: a broken line that stops the others, and a password in
+ * clear, which would lie in a file and be hashed for all of them at once.
+ */
+import { z } from '@hono/zod-openapi'
+import { usernameFrom } from '../access/seed.ts'
+import { faultsIn } from '../kernel/faults.ts'
+import { Text } from '../kernel/fields.ts'
+import { fromForeign } from '../kernel/foreign-hash.ts'
+import { linesOf, valueIn } from '../kernel/ndjson.ts'
+import type { Fault } from '../kernel/problem.ts'
+import { NewUser } from './changes.ts'
+
+const BATCH = 200
+const MAX_LINE = 16 * 1024
+const MAX_LINES = 100_000
+
+const ForeignHash = z
+  .string()
+  .max(512)
+  .transform((hash, check) => {
+    const taken = fromForeign(hash)
+    if ('stored' in taken) return taken.stored
+    check.addIssue({ code: 'custom', message: taken.fault })
+    return z.NEVER
+  })
+
+/** One person. Roles beside the primary one; a hash of bcrypt or of Django's pbkdf2_sha256, or none until they reset their password. */
+export const ImportedUser = NewUser.omit({ password: true })
+  .extend({
+    roles: z.array(Text(64)).max(50).optional(),
+    password_hash: ForeignHash.optional(),
+    email_verified: z.boolean().optional(),
+    is_active: z.boolean().optional(),
+    must_change_password: z.boolean().optional(),
+  })
+  .strict()
+  .openapi('ImportedUser')
+
+export type Person = Omit<z.output<typeof ImportedUser>, 'username'> & { username: string }
+export type Refused = { code: string; errors: Fault[] }
+export type Read = { line: number } & ({ person: Person } | Refused)
+/** Why reading stopped before the end. */
+export type Broken = { code: string; detail: string }
+
+const refused = (...errors: Fault[]): Refused => ({ code: 'invalid_request', errors })
+
+/** What a line says of a person, or what is wrong with it. */
+function personIn(value: unknown): { person: Person } | Refused {
+  const { data, error } = ImportedUser.safeParse(value)
+  if (!data) {
+    const told = (fault: Fault) =>
+      fault.pointer === '#/password' ? { ...fault, detail: 'is not taken in clear: give password_hash, or neither' } : fault
+    return refused(...faultsIn('#', error.issues).map(told))
+  }
+  const { roles = [], ...fields } = data
+  const { email, username = usernameFrom(email), role = roles[0] } = fields
+  return { person: { ...fields, username, roles, ...(role !== undefined && { role }) } }
+}
+
+/** The lines of a body that are not blank, read, in batches; returns why it ended before its end, if it did. */
+export async function* batchesOf(body: ReadableStream<Uint8Array>): AsyncGenerator<Read[], Broken | undefined> {
+  let batch: Read[] = []
+  let line = 0
+  let broken: Broken | undefined
+  try {
+    for await (const bytes of linesOf(body, MAX_LINE)) {
+      line++
+      if (line > MAX_LINES) {
+        broken = { code: 'invalid_request', detail: `A file has at most ${MAX_LINES} lines: send the rest as another.` }
+        break
+      }
+      const said = valueIn(bytes, MAX_LINE)
+      if (said) batch.push({ line, ...('fault' in said ? refused({ pointer: '#', detail: said.fault }) : personIn(said.value)) })
+      if (batch.length < BATCH) continue
+      yield batch
+      batch = []
+    }
+  } catch {
+    broken = { code: 'invalid_request', detail: `The body broke off after line ${line}: send the file again.` }
+  }
+  if (batch.length) yield batch
+  return broken
+}
