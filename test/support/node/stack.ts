@@ -2,6 +2,7 @@ import type { TestProject } from 'vitest/node'
 import { startMailbox } from '../../../scripts/dev/mailbox.ts'
 import { startStack } from '../../../scripts/dev/stack.ts'
 import { temporaryFolder } from '../../../scripts/local-neon/temporary-folder.ts'
+import { startPostOffice } from './post-office.ts'
 
 /** Real Postgres, the local Neon and a mailbox for all tests of the Worker, in a folder of their own; operations take no time. */
 export default async function setup(project: TestProject) {
@@ -20,10 +21,13 @@ export default async function setup(project: TestProject) {
   })
   project.provide('settings', stack.env)
   project.provide('operator', operator)
+  const { stop: closePostOffice, ...postOffice } = await startPostOffice()
+  project.provide('post_office', postOffice)
   project.provide('postgres_url', stack.neon.postgresUrl)
   return async () => {
     await stack.stop()
     await mailbox.stop()
+    await closePostOffice()
     await folder.remove()
   }
 }
