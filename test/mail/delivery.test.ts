@@ -3,8 +3,9 @@ import { env } from 'cloudflare:workers'
 import { type SQL, sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, inject, it } from 'vitest'
 import { type Config, parseSettings } from '../../src/kernel/config.ts'
-import type { Realm } from '../../src/kernel/context.ts'
+import type { Ctx, Realm } from '../../src/kernel/context.ts'
 import { deliverRealm } from '../../src/mail/delivery.ts'
+import { sealMail } from '../../src/mail/mail.ts'
 import { Post } from '../../src/mail/post.ts'
 import { deliverDue } from '../../src/tenants/delivering.ts'
 import { lookUp } from '../../src/tenants/registry.ts'
@@ -96,6 +97,69 @@ describe('a mail that is refused', () => {
       attempts: 1,
       tries: [{ outcome: 'refused', detail: 'The server says 550 5.1.1 <[...]> is nobody' }],
     })
+  })
+})
+
+describe('what only the recipient may know', () => {
+  const seal = (secrets: Record<string, string>) => sealMail({ config: settings(), realm } as Ctx, secrets)
+  const postSealed = async (kind: string, recipient: string, secrets: Record<string, string>, channel = 'email') =>
+    database.asOwner(sql`select access.post(${kind}, null, ${recipient}, '{}', ${await seal(secrets)}, 'es', ${channel})`)
+  const kept = async (recipient: string) =>
+    JSON.stringify(
+      await database.asOwner(
+        sql`select m.*, a.* from freehold.mails m left join freehold.mail_attempts a on a.mail_id = m.id where m.recipient = ${recipient}`,
+      ),
+    )
+
+  it('is in the mail, and never in the database: neither before, nor after it was sent', async () => {
+    const recipient = to('ada')
+    const token = `t0-${crypto.randomUUID()}`
+    await postSealed('password_reset', recipient, { token })
+    const before = await kept(recipient)
+    await deliver(settings())
+    const [mail] = await mailsTo(recipient)
+    expect(mail).toMatchObject({ token, subject: 'delivered S.A.C.: elige una contraseña nueva' })
+    expect(mail?.text).toContain(`http://delivered.freehold.test/reset-password#token=${token}`)
+    expect(before + (await kept(recipient))).not.toContain(token)
+    expect(await mailOf(recipient)).toMatchObject({ state: 'sent' })
+  })
+
+  it('is not kept when a server repeats it in its refusal', async () => {
+    const recipient = to('spam')
+    const token = `t0-${crypto.randomUUID()}`
+    await postSealed('password_reset', recipient, { token })
+    await deliver(through(PORTS.open))
+    const mail = await mailOf(recipient)
+    expect(mail).toMatchObject({ state: 'dead' })
+    expect(mail?.tries[0].detail).toContain('/reset-password#token=[...]')
+    expect(await kept(recipient)).not.toContain(token)
+  })
+
+  it('opens for no other tenant', async () => {
+    const recipient = to('ada')
+    const stolen = await sealMail({ config: settings(), realm: { ...realm, id: crypto.randomUUID() } } as Ctx, {
+      token: 'stolen',
+    })
+    await database.asOwner(sql`select access.post('password_reset', null, ${recipient}, '{}', ${stolen})`)
+    await deliver(settings())
+    expect(await mailOf(recipient)).toMatchObject({ state: 'queued', attempts: 1 })
+    expect(await mailboxOf(recipient)).toEqual([])
+    await change(recipient, sql`next_at = now() + interval '1 day'`)
+  })
+
+  it('reaches a phone as a code', async () => {
+    await postSealed('phone_code', '+51911111111', { code: '428571' }, 'sms')
+    await deliver(settings())
+    expect(await mailsTo('+51911111111')).toMatchObject([{ channel: 'sms', code: '428571' }])
+  })
+
+  it('waits while there is no way to a phone, and other mail does not', async () => {
+    await postSealed('phone_code', '+51922222222', { code: '428572' }, 'sms')
+    const recipient = to('ada')
+    await post(recipient)
+    expect(await deliver(through(PORTS.open))).toBe(1)
+    expect(await mailOf('+51922222222')).toMatchObject({ state: 'queued', attempts: 0 })
+    expect(await deliver(settings())).toBe(1)
   })
 })
 

@@ -2,6 +2,7 @@
  * A real SMTP server from npm, and three ports that are none: one that never speaks, one that hangs up, one that nobody listens on. What the
  * server does with a mail is said by its recipient: `busy@` is told to come later, `nobody@` is unknown, `spam@` is refused after the data,
  * `hangup@` has the line cut in the middle, `slow@` waits half a second. What it took is told as JSON over HTTP.
+ * Beside it, a hook for texts to phones: `POST /sms/{status}` answers with that status, `GET /texts` tells what was taken.
  */
 import { createServer as createHttp } from 'node:http'
 import { type AddressInfo, createServer, type Server } from 'node:net'
@@ -40,10 +41,13 @@ export function smtpServer(options: SMTPServerOptions = {}) {
       })
       stream.on('end', async () => {
         if (to.startsWith('slow@')) await pause(500)
-        if (to.startsWith('spam@'))
-          return done(reply(554, `5.7.1 spam: ${Buffer.from(raw.split('\r\n\r\n')[2]?.split('--')[0] ?? '', 'base64')}`))
+        if (to.startsWith('spam@')) {
+          // A filter that repeats what it did not like.
+          const text = Buffer.from(raw.split('\r\n\r\n')[2]?.split('--')[0] ?? '', 'base64').toString()
+          return done(reply(554, `5.7.1 spam: ${/https?:\S+/.exec(text)?.[0] ?? ''}`))
+        }
         if (to.startsWith('hangup@')) {
-          for (const connection of server.connections) connection._socket.destroy()
+          for (const connection of server.connections) if (connection.id === session.id) connection._socket.destroy()
           return
         }
         taken.push({ to, raw, user: session.user ? String(session.user) : null, secure: session.secure, connection: session.id })
@@ -79,7 +83,17 @@ export async function startPostOffice(): Promise<PostOffice & { stop: () => Prom
     away: await listening(gone),
   }
   await new Promise((done) => gone.close(done))
-  const told = createHttp((_, response) => response.end(JSON.stringify([...open.taken, ...guarded.taken])))
+  const texts: { body: string; authorization: string | null; key: string | null }[] = []
+  const told = createHttp(async (request, response) => {
+    if (request.method === 'GET')
+      return response.end(JSON.stringify(request.url === '/texts' ? texts : [...open.taken, ...guarded.taken]))
+    let body = ''
+    for await (const chunk of request) body += chunk
+    const status = Number(/^\/sms\/(\d+)$/.exec(request.url ?? '')?.[1] ?? 404)
+    if (status === 200)
+      texts.push({ body, authorization: request.headers.authorization ?? null, key: String(request.headers['idempotency-key']) })
+    response.writeHead(status).end('so it is')
+  })
   await new Promise<void>((done) => told.listen(0, '127.0.0.1', done))
   const stop = async () => {
     for (const { server } of [open, guarded]) server.close(() => undefined)
