@@ -3,6 +3,7 @@ import { configOf } from './kernel/config.ts'
 import { useSqlUrl } from './kernel/db.ts'
 import type { Env } from './kernel/env.ts'
 import { log } from './kernel/log.ts'
+import { deliverDue } from './tenants/delivering.ts'
 import { eraseStale } from './tenants/erasure.ts'
 import { mend } from './tenants/lifecycle.ts'
 import { resumeStale } from './tenants/provisioning.ts'
@@ -12,11 +13,12 @@ export { Provisioning } from './tenants/provisioning.ts'
 
 export default {
   fetch: app.fetch,
-  /** Every minute: takes over provisioning and erasures that stand still, mends KV where it is not what the master says, and seals the audit. */
+  /** Every minute: takes over provisioning and erasures that stand still, mends KV where it is not what the master says, seals the audit, and delivers mail. */
   async scheduled(_controller, env) {
     const config = configOf(env)
     useSqlUrl(config.NEON_SQL_URL)
-    const work = [resumeStale(env, config), eraseStale(env, config), mend(env, config), sealAudits(config)]
+    const visits = sealAudits(config).then(({ due }) => deliverDue(env, config, due))
+    const work = [resumeStale(env, config), eraseStale(env, config), mend(env, config), visits]
     const results = await Promise.allSettled(work)
     for (const result of results) if (result.status === 'rejected') log('scheduled job failed', { error: String(result.reason) })
   },

@@ -21,6 +21,11 @@ create function access.posted() returns boolean language sql stable set search_p
   select coalesce(current_setting('access.posted', true), '') = 'yes'
 $$;
 --> statement-breakpoint
+-- Whether the outbox holds what is to be sent now.
+create function access.mail_due() returns boolean language sql stable set search_path = pg_catalog, pg_temp as $$
+  select exists (select from freehold.mails m where m.state = 'queued' and m.next_at <= now() and (m.lease_until is null or m.lease_until <= now()))
+$$;
+--> statement-breakpoint
 -- What is to be sent now, of the channels that there is a way for, to whoever shows the system's key: theirs for a minute, within which it is
 -- settled. Each comes with the try that begins with it; who is nobody yet has no name.
 create function access.claim_mails(tenant_id uuid, system_key text, at_most integer, channels jsonb) returns jsonb language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$

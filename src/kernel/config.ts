@@ -124,7 +124,7 @@ export const Settings = z
     const { ENVIRONMENT, MAILBOX_URL, SMTP_URL, EMAIL, MAIL_FROM, SMS_WEBHOOK_URL, SMS_WEBHOOK_TOKEN } = settings
     const wrong = (name: string, message: string) => issue.addIssue({ code: 'custom', path: [name], message })
     if (MAILBOX_URL && ENVIRONMENT === 'production')
-      wrong('MAILBOX_URL', 'is for a local start only: everybody who reaches it reads all mails; set SMTP_URL instead')
+      wrong('MAILBOX_URL', 'is for a local start only: everybody who reaches it reads all mails, so set SMTP_URL instead')
     if ((SMTP_URL || EMAIL) && !MAIL_FROM) wrong('MAIL_FROM', '')
     if (SMS_WEBHOOK_TOKEN && !SMS_WEBHOOK_URL) wrong('SMS_WEBHOOK_URL', '')
   })

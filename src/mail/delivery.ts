@@ -12,7 +12,7 @@ import { render } from './render.ts'
 import { type Verdict, words } from './transports/transport.ts'
 
 const AT_ONCE = 100
-/** Mails are held for a minute; no single one takes longer than a transport's patience beyond this. */
+/** Mails are held for a minute: for so long what was claimed is sent, and the last one may take a transport's whole patience beyond it. */
 export const RUN_MS = 15_000
 
 /** Delivers what is due of a realm until nothing is, `until` is over or every way is shut. Gives how many were accepted. */
@@ -21,9 +21,10 @@ export async function deliverRealm(config: Config, realm: Deliverer, post: Post,
   while (post.channels.length && Date.now() < until) {
     const mails = await claim(realm, AT_ONCE, post.channels)
     if (!mails.length) break
+    const held = Math.min(until, Date.now() + RUN_MS)
     const left: Claimed[] = []
     for (const mail of mails) {
-      if (Date.now() >= until || !post.channels.includes(mail.channel)) left.push(mail)
+      if (Date.now() >= held || !post.channels.includes(mail.channel)) left.push(mail)
       else if (await deliverOne(config, realm, post, mail)) sent++
     }
     // Given back, so that nobody waits for a lease to run out.

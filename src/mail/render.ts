@@ -86,6 +86,7 @@ const escaping = (text: string) => text.replace(/[&<>"']/g, (character) => ENTIT
 /** A moment as people of the language write it, in the person's own time zone. */
 function moment(value: unknown, code: string, timezone: string | null): string {
   const at = new Date(String(value))
+  if (Number.isNaN(at.getTime())) return String(value)
   const write = (timeZone: string) =>
     new Intl.DateTimeFormat(code, { dateStyle: 'long', timeStyle: 'short', timeZone }).format(at)
   try {

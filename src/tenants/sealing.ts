@@ -10,6 +10,8 @@ import { batch } from '../kernel/db.ts'
 import { decrypt } from '../kernel/keyring.ts'
 import { log } from '../kernel/log.ts'
 
+/** People of one realm who are told in one run that their password expires. */
+const MOST_WARNED = 100
 /** Entries under one seal at most, and seals of one realm in one run. */
 const BATCH = 5_000
 const MOST_SEALS = 20
@@ -25,25 +27,27 @@ const TENANTS = sql`select x.id, x.subdomain as name, x.owner_url_sealed, ${HEAD
 const PLATFORM = sql`select x.id, 'platform' as name, null as owner_url_sealed, ${HEAD} from platform.realm x`
 
 /**
- * The scheduled sealing of the platform's realm and of all active tenants, three at once. One round trip to each; two to the master for each
- * hundred. Returns how many heads moved.
+ * The scheduled sealing of the platform's realm and of all active tenants, three at once. One round trip to each, which also puts mails to those
+ * whose password expires soon into the outbox; two to the master for each hundred. Tells how many heads moved, and the names of those whose
+ * outbox holds what is due.
  */
-export async function sealAudits(config: Config): Promise<number> {
+export async function sealAudits(config: Config): Promise<{ moved: number; due: string[] }> {
   const [platform = []] = await batch(config.MASTER_DATABASE_URL, [PLATFORM])
-  let moved = await sealPage(config, platform as Realm[])
+  const due: string[] = []
+  let moved = await sealPage(config, platform as Realm[], due)
   let after = '00000000-0000-0000-0000-000000000000'
   for (;;) {
     const [page = []] = await batch(config.MASTER_DATABASE_URL, [
       sql`${TENANTS} where x.status = 'active' and x.owner_url_sealed is not null and x.id > ${after} order by x.id limit ${PAGE}`,
     ])
-    moved += await sealPage(config, page as Realm[])
-    if (page.length < PAGE) return moved
+    moved += await sealPage(config, page as Realm[], due)
+    if (page.length < PAGE) return { moved, due }
     after = String(page.at(-1)?.id)
   }
 }
 
 /** Seals what is new of one realm and moves its head; `name` is a subdomain, or `platform`. */
-export const sealAudit = async (config: Config, name: string) => sealPage(config, [await realmNamed(config, name)])
+export const sealAudit = async (config: Config, name: string) => sealPage(config, [await realmNamed(config, name)], [])
 
 /** Checks the audit of one realm, by subdomain or id; `platform` is the platform's own. Fails when there is none. */
 export async function verifyAudit(config: Config, name: string): Promise<Verdict> {
@@ -59,14 +63,14 @@ async function realmNamed(config: Config, name: string): Promise<Realm> {
   return realm as Realm
 }
 
-async function sealPage(config: Config, realms: Realm[]): Promise<number> {
+async function sealPage(config: Config, realms: Realm[], due: string[]): Promise<number> {
   const heads: (Head & { realm_id: string })[] = []
   const queue = [...realms]
   const work = async () => {
     for (let realm = queue.shift(); realm; realm = queue.shift()) {
       const { id, name } = realm
       try {
-        const head = await sealOne(await urlOf(config, realm), realm.head)
+        const head = await sealOne(await urlOf(config, realm), realm.head, () => due.push(name))
         if (head) heads.push({ realm_id: id, ...head })
       } catch (error) {
         // One tenant's database that is away does not keep the others from being sealed.
@@ -86,11 +90,13 @@ async function sealPage(config: Config, realms: Realm[]): Promise<number> {
 }
 
 /** The new head, or null when nothing is new. Fails when the chain does not go on from the head that the master knows. */
-async function sealOne(url: string, known: Head | null): Promise<Head | null> {
+async function sealOne(url: string, known: Head | null, mailDue: () => void): Promise<Head | null> {
   for (let seals = 0; ; seals++) {
     const no = known?.no ?? 0
-    const [, [done] = [], [found] = []] = await batch(url, [
+    const [, , [outbox] = [], [done] = [], [found] = []] = await batch(url, [
       sql`set local role freehold_owner`,
+      sql`select access.warn_expiring(${MOST_WARNED})`,
+      sql`select access.mail_due() as due`,
       // A chain that does not go on from what the master knows is left as it is found.
       sql`select access.seal_audit(${BATCH}) as entries where ${no} = 0 or exists (select from freehold.audit_seals k where k.no = ${no} and encode(k.hash, 'hex') = ${known?.hash ?? ''})`,
       sql`select s.no, encode(s.hash, 'hex') as hash, s.sealed_at,
@@ -98,6 +104,8 @@ async function sealOne(url: string, known: Head | null): Promise<Head | null> {
             (select sum(e.entries)::integer from freehold.audit_seals e where e.no > ${no}) as entries
           from freehold.audit_seals s order by s.no desc limit 1`,
     ])
+    // Before the chain is looked at: a broken one keeps nobody's mail.
+    if (outbox?.due && seals === 0) mailDue()
     if (Number(done?.entries) === BATCH && seals < MOST_SEALS) continue
     if (known && (found?.known ?? null) !== known.hash)
       throw new Error(`The audit's chain does not go on from seal ${known.no}: run \`npm run freehold -- audit verify\`.`)

@@ -44,7 +44,7 @@ describe('npm start', () => {
         sql_url: expect.stringMatching(/\/sql$/),
       },
       postgres_url: expect.stringMatching(/^postgresql:/),
-      mailbox_url: null,
+      mailbox_url: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+$/),
     })
   })
 
@@ -118,7 +118,12 @@ describe('npm start', () => {
     expect(pids.filter(alive)).toEqual([])
     running = start(['--json', '--data', dataDir, '--port', String(port)])
     const again = await ready(running)
-    expect({ ...again, neon: null, postgres_url: null }).toEqual({ ...facts, neon: null, postgres_url: null })
+    expect({ ...again, neon: null, postgres_url: null, mailbox_url: null }).toEqual({
+      ...facts,
+      neon: null,
+      postgres_url: null,
+      mailbox_url: null,
+    })
     const { email, password } = facts.tenant
     const admin = await ask(`${facts.tenant.url}/api/v1/auth/login`, { body: JSON.stringify({ email, password }) })
     expect(admin.status).toBe(200)

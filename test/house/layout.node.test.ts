@@ -43,7 +43,7 @@ describe('imports', () => {
 
   it('name what package.json depends on, or what the platform gives', () => {
     const { dependencies } = JSON.parse(read('package.json'))
-    const given = new Set([...Object.keys(dependencies), 'cloudflare:workers', 'cloudflare:workflows'])
+    const given = new Set([...Object.keys(dependencies), 'cloudflare:workers', 'cloudflare:workflows', 'cloudflare:sockets'])
     const packageOf = (name: string) =>
       name
         .split('/')

@@ -38,6 +38,21 @@ describe('settings', () => {
   })
 
   it.each<[string, unknown]>([
+    ['SMTP_URL', 'smtp.example.com:587'],
+    ['SMTP_URL', 'https://smtp.example.com'],
+    ['SMTP_URL', 'smtp://user@smtp.example.com'],
+    ['SMTP_URL', 'smtp://:password@smtp.example.com'],
+    ['SMTP_URL', 'smtp://us%er:password@smtp.example.com'],
+    ['SMTP_URL', 'smtp://smtp.example.com/path'],
+    ['SMTP_URL', 'smtp://'],
+    ['MAIL_FROM', 'Freehold'],
+    ['MAIL_FROM', 'Freehold <no-reply@example.com'],
+    ['MAIL_FROM', 'no-reply@example.com>'],
+    ['MAIL_FROM', 'a@b.test\r\nBcc: c@d.test'],
+    ['MAIL_FROM', 'A\r\nBcc: c@d.test <a@b.test>'],
+    ['EMAIL', 'yes'],
+    ['SMS_WEBHOOK_URL', 'ftp://example.com'],
+    ['MAILBOX_URL', 'http://127.0.0.1:1'],
     ['BASE_URL', 'example.com'],
     ['BASE_URL', 'ftp://example.com'],
     ['BASE_URL', 'https://example.com/path'],
@@ -121,5 +136,36 @@ describe('settings', () => {
   })
   it('do not take two keys of one name: what the second closed would never open', () => {
     expect(said({ ENCRYPTION_KEYS: `k1:${KEY},k1:${'B'.repeat(42)}E` })).toMatch(/^Wrong settings: ENCRYPTION_KEYS /)
+  })
+})
+
+describe('settings of mail', () => {
+  it.each<[string, object]>([
+    ['smtp://smtp.example.com', { host: 'smtp.example.com', port: 587, secure: false, credentials: null }],
+    ['smtps://smtp.example.com', { host: 'smtp.example.com', port: 465, secure: true, credentials: null }],
+    [
+      'smtp://u%40x:p%2Fw@[::1]:2525',
+      { host: '::1', port: 2525, secure: false, credentials: { username: 'u@x', password: 'p/w' } },
+    ],
+  ])('name a server: %s', (SMTP_URL, server) => {
+    expect(parseSettings({ ...RIGHT, SMTP_URL, MAIL_FROM: 'a@b.test' }).SMTP_URL).toEqual(server)
+  })
+
+  it.each<[string, object]>([
+    ['a@b.test', { name: null, address: 'a@b.test' }],
+    ['Ñandú & Co. <a@b.test>', { name: 'Ñandú & Co.', address: 'a@b.test' }],
+  ])('name a sender: %s', (MAIL_FROM, sender) => {
+    expect(parseSettings({ ...RIGHT, MAIL_FROM }).MAIL_FROM).toEqual(sender)
+  })
+
+  it('that need another one say which', () => {
+    expect(said({ SMTP_URL: 'smtp://smtp.example.com' })).toBe('Wrong settings: MAIL_FROM is not set.')
+    expect(said({ EMAIL: { send: () => undefined } })).toBe('Wrong settings: MAIL_FROM is not set.')
+    expect(said({ SMS_WEBHOOK_TOKEN: 'x' })).toBe('Wrong settings: SMS_WEBHOOK_URL is not set.')
+  })
+
+  it('let a mailbox that anybody may read be used locally alone', () => {
+    expect(said({ MAILBOX_URL: 'http://127.0.0.1:1' })).toContain('MAILBOX_URL is for a local start only')
+    expect(said({ MAILBOX_URL: 'http://127.0.0.1:1', ENVIRONMENT: 'local' })).toBe('')
   })
 })

@@ -5,5 +5,7 @@ declare module 'vitest' {
     settings: Record<string, string>
     operator: { email: string; password: string }
     postgres_url: string
+    /** Ports of this machine, and where the SMTP server tells what it took. */
+    post_office: { open: number; guarded: number; silent: number; closing: number; away: number; told: string }
   }
 }

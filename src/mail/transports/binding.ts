@@ -1,14 +1,10 @@
 import type { EmailBinding } from '../../kernel/config.ts'
 import { type Transport, words } from './transport.ts'
 
-/** What Cloudflare says of a message that will never go out, whoever tries (Email Service, Workers API, error codes). */
-const FOR_GOOD = [
-  'E_RECIPIENT_NOT_ALLOWED',
-  'E_RECIPIENT_SUPPRESSED',
-  'E_VALIDATION_ERROR',
-  'E_FIELD_MISSING',
-  'E_CONTENT_TOO_LARGE',
-]
+/** Codes of Cloudflare Email Service that are about the recipient or the message, and will be the same tomorrow. */
+const FOR_GOOD = ['E_RECIPIENT_SUPPRESSED', 'E_CONTENT_TOO_LARGE']
+/** Those that are about the account or the sender, and so about all mails. */
+const FOR_ALL = ['E_SENDER_NOT_VERIFIED', 'E_SENDER_DOMAIN_NOT_AVAILABLE', 'E_RATE_LIMIT_EXCEEDED', 'E_DAILY_LIMIT_EXCEEDED']
 
 /** Cloudflare's e-mail binding. It sets the Message-ID itself, so the mail's own id travels in a header of ours. */
 export const binding = (email: EmailBinding): Transport => ({
@@ -19,7 +15,8 @@ export const binding = (email: EmailBinding): Transport => ({
       return { outcome: 'accepted' }
     } catch (error) {
       const code = error instanceof Error && 'code' in error ? String(error.code) : ''
-      return { outcome: FOR_GOOD.includes(code) ? 'refused' : 'failed', detail: `EMAIL: ${code} ${words(error)}` }
+      const outcome = FOR_GOOD.includes(code) ? 'refused' : FOR_ALL.includes(code) ? 'away' : 'failed'
+      return { outcome, detail: `EMAIL: ${code} ${words(error)}` }
     }
   },
   close: async () => undefined,

@@ -4,6 +4,7 @@ import { startMailbox } from '../../../scripts/dev/mailbox.ts'
 import { startStack } from '../../../scripts/dev/stack.ts'
 import { temporaryFolder } from '../../../scripts/local-neon/temporary-folder.ts'
 import { batch } from '../../../src/kernel/db.ts'
+import { startPostOffice } from './post-office.ts'
 
 /** Real Postgres, the local Neon and a mailbox for all tests of the Worker, in a folder of their own; operations take no time. */
 export default async function setup(project: TestProject) {
@@ -24,10 +25,13 @@ export default async function setup(project: TestProject) {
   await batch(String(stack.env.MASTER_DATABASE_URL), [sql`update freehold.tenant set max_sessions = 1000`])
   project.provide('settings', stack.env)
   project.provide('operator', operator)
+  const { stop: closePostOffice, ...postOffice } = await startPostOffice()
+  project.provide('post_office', postOffice)
   project.provide('postgres_url', stack.neon.postgresUrl)
   return async () => {
     await stack.stop()
     await mailbox.stop()
+    await closePostOffice()
     await folder.remove()
   }
 }

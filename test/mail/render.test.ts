@@ -1,0 +1,117 @@
+/** What mails say: in both languages, with nothing in them that is not meant. */
+import { describe, expect, it } from 'vitest'
+import { languageOf, render } from '../../src/mail/render.ts'
+import { en } from '../../src/mail/templates/en.ts'
+import { es } from '../../src/mail/templates/es.ts'
+import { KINDS, type Kind } from '../../src/mail/templates/template.ts'
+
+const kinds = Object.keys(KINDS) as Kind[]
+const placeholders = (text: string) => [...text.matchAll(/\{(\w+)\}/g)].map(([, name]) => name).sort()
+const REALM = { legal_name: 'Acme S.A.C.', url: 'https://acme.example.com' }
+const wanted = (kind: Kind, more: object = {}) => ({
+  kind,
+  channel: kind === 'phone_code' ? ('sms' as const) : ('email' as const),
+  locale: 'en',
+  name: 'Ada',
+  timezone: 'America/Lima',
+  data: { until: '2026-03-04T05:06:07Z', expires_at: '2026-03-04T05:06:07Z', new_email: 'new@acme.test' },
+  secrets: { token: 'to-ken_1', code: '123456' },
+  ...more,
+})
+
+describe.each([
+  ['English', en],
+  ['Spanish', es],
+] as const)('in %s', (_, language) => {
+  it('every kind of mail is there, and no other', () => {
+    expect(Object.keys(language.mails).sort()).toEqual([...kinds].sort())
+  })
+
+  it.each(kinds)('%s shows the tenant in subject and body, all that it needs, and nothing that it may lack', (kind) => {
+    const { subject, paragraphs, action } = language.mails[kind]
+    const shown = new Set(paragraphs.flatMap(placeholders))
+    expect(placeholders(subject)).toEqual(['tenant'])
+    expect(shown).toContain('tenant')
+    for (const needed of KINDS[kind]) expect(shown).toContain(needed)
+    expect([...shown].filter((name) => ![...KINDS[kind], 'tenant', 'url'].includes(name ?? ''))).toEqual([])
+    expect(Boolean(action)).toBe(paragraphs.includes('{link}'))
+  })
+
+  it('who has a name is greeted by it', () => {
+    expect(placeholders(language.greeting)).toEqual(['name'])
+    expect(placeholders(language.greeting_unnamed)).toEqual([])
+    expect(placeholders(language.footer)).toEqual(['tenant', 'url'])
+  })
+})
+
+it('both languages say the same things in each mail', () => {
+  for (const kind of kinds)
+    expect(es.mails[kind].paragraphs.map(placeholders), kind).toEqual(en.mails[kind].paragraphs.map(placeholders))
+})
+
+it.each<[string, string]>([
+  ['es', 'es'],
+  ['es-PE', 'es'],
+  ['ES_mx', 'en'],
+  ['ES-mx', 'es'],
+  ['est', 'en'],
+  ['en', 'en'],
+  ['fr', 'en'],
+  ['', 'en'],
+])('a locale %j reads %s', (locale, language) => {
+  expect(languageOf(locale)[0]).toBe(language)
+})
+
+describe('a link', () => {
+  it.each<[Kind, string]>([
+    ['password_reset', '/reset-password'],
+    ['password_reset_by_admin', '/reset-password'],
+    ['register', '/verify-email'],
+    ['email_verify', '/verify-email'],
+    ['email_change', '/verify-email'],
+  ])('of %s leads to %s of the tenant, its token in the fragment, in text and HTML', (kind, path) => {
+    const { subject, text, html } = render(REALM, wanted(kind))
+    const link = `https://acme.example.com${path}#token=to-ken_1`
+    expect(text.split('\n')).toContain(link)
+    expect(html).toContain(`href="${link}"`)
+    expect(subject).not.toContain('to-ken_1')
+    expect((text + html).match(/[?&/]to-ken_1|token=to-ken_1/g)?.every((found) => found === 'token=to-ken_1')).toBe(true)
+  })
+})
+
+describe('what people and tenants chose', () => {
+  const EVIL = '<img src=x onerror=alert(1)>"\'&amp;{link}{until}\r\nBcc: mallory@example.test'
+  const evil = (kind: Kind) =>
+    render(
+      { ...REALM, legal_name: EVIL },
+      wanted(kind, {
+        name: EVIL,
+        data: { until: EVIL, expires_at: EVIL, new_email: EVIL },
+        secrets: { token: EVIL, code: EVIL },
+      }),
+    )
+
+  it.each(kinds)('is text and not markup, header or placeholder in %s', (kind) => {
+    const { subject, text, html } = evil(kind)
+    expect(subject).not.toMatch(/[\r\n]/)
+    expect(text).not.toMatch(/\nBcc/)
+    expect(html).not.toMatch(/<img|onerror=alert\(1\)>"/)
+    expect(html).toContain('&lt;img src=x onerror=alert(1)&gt;&quot;&#39;&amp;amp;{link}{until} Bcc')
+    const tags = (page: string) => [...page.matchAll(/<\/?([a-z0-9!]+)/gi)].map(([, tag]) => tag)
+    expect(tags(html)).toEqual(tags(render(REALM, wanted(kind)).html))
+  })
+})
+
+it('a text to a phone is the code and no letter', () => {
+  expect(render(REALM, wanted('phone_code')).text).toBe('123456 is your code for Acme S.A.C.. Give it to nobody.')
+})
+
+it('a moment is in the person’s own time, and in UTC when theirs is none', () => {
+  expect(render(REALM, wanted('account_locked')).text).toContain('March 4, 2026 at 12:06')
+  expect(render(REALM, wanted('account_locked', { timezone: 'Nowhere/At_all' })).text).toContain('(UTC)')
+})
+
+it('a mail that lacks something is not sent half-finished', () => {
+  expect(() => render(REALM, wanted('password_reset', { secrets: {} }))).toThrow('lacks its link')
+  expect(() => render(REALM, { ...wanted('register'), kind: 'toString' })).toThrow('no template')
+})
