@@ -16,7 +16,7 @@ import type { ApiKey, ApiKeyList, ApiKeyPatch, MadeApiKey, NewApiKey, Query, Rot
 
 const CALLER = sql`(select access.principal())`
 const shown = sql`k.id, k.name, k.prefix, k.permissions, k.addresses, k.rotated_from, ${rfc3339('k.created_at')} as created_at,
-  ${rfc3339('k.expires_at')} as expires_at, ${rfc3339('k.last_used_at')} as last_used_at, k.use_count::integer as use_count`
+  ${rfc3339('k.expires_at')} as expires_at, ${rfc3339('k.last_used_at')} as last_used_at, k.use_count::float8 as use_count`
 const own = (id: string) => sql`k.id = ${id} and k.user_id = ${CALLER} and k.revoked_at is null`
 const texts = (list: string[]) => sql`array(select jsonb_array_elements_text(${JSON.stringify(list)}::jsonb))`
 

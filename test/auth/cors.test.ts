@@ -169,6 +169,12 @@ describe('who is logged in or out', () => {
     },
   )
 
+  it('on the base domain the platform’s own page may, with tokens, as it is the same host', async () => {
+    const answer = await call('', LOGIN, { tenant: 'shared', body: ADMIN, headers: { Origin: originOf('') } })
+    expect([answer.status, answer.body.token_type]).toEqual([200, 'Bearer'])
+    expectProblem(await call('', LOGIN, { tenant: 'shared', body: ADMIN, headers: { Origin: SIBLING } }), 403, 'forbidden')
+  })
+
   it('an operator’s own page decides for operators, and a tenant’s does not', async () => {
     const url = '/platform/v1/auth/logout'
     for (const Origin of [OWN, GIVEN, 'https://evil.test'])

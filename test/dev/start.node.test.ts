@@ -102,6 +102,8 @@ describe('npm start', () => {
       '"permission":"document:read"',
       '"effect":"deny"',
       'by ada',
+      '"api_key":{',
+      'This key does not name unit:read.',
       'token_wrong_tenant',
       'session_ended',
     ]) {

@@ -138,6 +138,7 @@ describe('an entry of KV', () => {
     expect(Object.keys(value).sort()).toEqual([
       'database',
       'legal_name',
+      'origins',
       'refresh_key',
       'seal',
       'signing_keys',
