@@ -14,11 +14,13 @@ import { docsRoutes } from './docs/routes.ts'
 import { configOf } from './kernel/config.ts'
 import { isPreflight, letRead, mustBeKnown, preflight } from './kernel/cors.ts'
 import { batch, translated, useSqlUrl } from './kernel/db.ts'
+import type { AppEnv } from './kernel/env.ts'
 import { languageOf } from './kernel/language.ts'
 import { log } from './kernel/log.ts'
-import { type Code, Problem } from './kernel/problem.ts'
-import type { AppEnv } from './kernel/route.ts'
+import { Problem } from './kernel/problem.ts'
+import { recordRefusal } from './kernel/refusals.ts'
 import { traceId } from './kernel/trace.ts'
+import { describe, fromHono } from './kernel/unexpected.ts'
 import { overrideRoutes, permissionRoutes } from './permissions/routes.ts'
 import { recoveryRoutes, registrationRoutes, userRecoveryRoutes } from './recovery/routes.ts'
 import { assignmentRoutes, roleRoutes } from './roles/routes.ts'
@@ -32,8 +34,6 @@ import { userRoutes } from './users/routes.ts'
 
 const MAX_BODY = 1024 * 1024
 const HSTS = 'max-age=63072000; includeSubDomains'
-/** Refusals that are recorded in the audit of the tenant that refused. */
-const RECORDED: Code[] = ['forbidden', 'token_wrong_tenant']
 
 /** Settings, trace id, request facts; afterwards the headers of every answer, the line in the log, and the record of a refusal. */
 const arrive = createMiddleware<AppEnv>(async (c, next) => {
@@ -83,24 +83,11 @@ const arrive = createMiddleware<AppEnv>(async (c, next) => {
     code,
     trips: ctx?.trips ?? 0,
   })
-  if (code && RECORDED.includes(code) && ctx) c.executionCtx.waitUntil(recordRefusal(c.env, ctx, code))
+  if (code && ctx) c.executionCtx.waitUntil(recordRefusal(c.env, ctx, code))
 })
 
 /** What Cloudflare says of where a request comes from, if it says something. */
 const text = (value: unknown) => (typeof value === 'string' ? value.slice(0, 120).toWellFormed() : null)
-
-async function recordRefusal(env: AppEnv['Bindings'], ctx: AppEnv['Variables']['ctx'], code: Code): Promise<void> {
-  const { success } = await env.REFUSALS.limit({ key: `${ctx.realm.id}:${ctx.request.address}` })
-  if (!success) return
-  const credential = JSON.stringify(ctx.credential ?? {})
-  await ctx
-    .door(
-      sql`access.record_refusal(${ctx.realm.id}, ${credential}::jsonb, ${code}, ${ctx.need.permission}, ${JSON.stringify(ctx.request)}::jsonb)`,
-    )
-    .catch((error) =>
-      log('refusal not recorded', { tenant: ctx.realm.subdomain, trace_id: ctx.request.trace_id, error: String(error) }),
-    )
-}
 
 /** A host that is not ours is answered nowhere. */
 const ourHost = createMiddleware<AppEnv>(async (c, next) => {
@@ -249,22 +236,6 @@ app.onError((error, c) => {
   log('failed', { tenant: c.var.realm?.subdomain ?? null, trace_id: c.var.trace_id, error: describe(error) })
   return new Problem('internal_error').toResponse(about(c))
 })
-
-/** What Hono's own code throws: malformed JSON, a content type that no validator takes. */
-function fromHono(error: HTTPException): Problem {
-  if (error.status === 415) return new Problem('unsupported_media_type')
-  return new Problem('invalid_request', undefined, { errors: [{ pointer: '#', detail: error.message }] })
-}
-
-/** An error and its causes, for the log. Statements and their parameters are left out: they may hold secrets. */
-function describe(error: unknown): string {
-  const parts: string[] = []
-  for (let e = error; e instanceof Error; e = e.cause)
-    parts.push(e.message.startsWith('Failed query') ? 'Failed query' : `${e.name}: ${e.message}`)
-  return `${parts.join(' <- ')}${error instanceof Error ? `\n${error.stack?.split('\n').slice(1, 6).join('\n')}` : ''}`
-}
-
-type Asked = { path: string; url: string; header(name: string): string | undefined }
 
 const about = (c: { var: Partial<AppEnv['Variables']>; req: Asked }) => ({
   base: c.var.config?.BASE_URL.origin ?? new URL(c.req.url).origin,

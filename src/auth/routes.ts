@@ -1,8 +1,9 @@
 import type { Context } from 'hono'
 import { contextFor } from '../kernel/admitted.ts'
 import { type Held, makingRoom, meantBy, mustBeOwnPage, ownHost, takingBack } from '../kernel/cookies.ts'
+import type { AppEnv } from '../kernel/env.ts'
 import { invalid, Problem } from '../kernel/problem.ts'
-import { type AppEnv, room, route } from '../kernel/route.ts'
+import { room, route } from '../kernel/route.ts'
 import { wall } from '../kernel/wall.ts'
 import {
   Credentials,

@@ -1,7 +1,7 @@
 import { Hono } from 'hono'
+import type { AppEnv } from '../kernel/env.ts'
 import { SPANISH } from '../kernel/language.ts'
 import { type Code, catalogue, Problem } from '../kernel/problem.ts'
-import type { AppEnv } from '../kernel/route.ts'
 import { POLICY, page, start } from './page.ts'
 
 const FILES = { 'swagger-ui.css': 'text/css', 'swagger-ui-bundle.js': 'text/javascript' } as const

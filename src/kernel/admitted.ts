@@ -7,8 +7,8 @@ import { createMiddleware } from 'hono/factory'
 import { makeCtx, type Need, type Realm } from './context.ts'
 import { accessOf, meantBy, ownHost } from './cookies.ts'
 import { type ApiKey, apiKey, shownBy } from './credential.ts'
+import type { AppEnv } from './env.ts'
 import { Problem } from './problem.ts'
-import type { AppEnv } from './route.ts'
 import { type Bearer, verify } from './token.ts'
 
 type Who = { bearer: Bearer | null; key: ApiKey | null }

@@ -2,37 +2,10 @@ import { createRoute, OpenAPIHono, z } from '@hono/zod-openapi'
 import type { MiddlewareHandler } from 'hono'
 import { createMiddleware } from 'hono/factory'
 import { admitted, opened } from './admitted.ts'
-import type { Config } from './config.ts'
-import type { Ctx, Realm, RequestFacts } from './context.ts'
-import type { Env } from './env.ts'
+import type { AppEnv } from './env.ts'
 import { faultsIn, rootOf } from './faults.ts'
 import { languageOf } from './language.ts'
 import { type Code, catalogue, Problem } from './problem.ts'
-
-/** Round trips of one request to the master, counted by the registry. */
-export type Meter = { master: number }
-
-export type AppEnv = {
-  Bindings: Env
-  Variables: {
-    config: Config
-    trace_id: string
-    facts: RequestFacts
-    meter: Meter
-    hostname: string
-    /** The subdomain that the host names; null on the base domain. */
-    subdomain: string | null
-    /** Resolved by app.ts before any room is reached. `again` goes past all caches. */
-    realm: Realm
-    again: () => Promise<Realm | null>
-    /** Origins whose pages may call: the realm's own, then those that it was given. */
-    origins: string[]
-    /** Who is meant by the cookies that were used; and the cookies that the answer sets, whatever it says. */
-    account?: string
-    cookies?: string[]
-    ctx: Ctx
-  }
-}
 
 /** A room of routes. Validation failures become problems; only the root app has an error handler. */
 export const room = () =>
