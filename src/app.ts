@@ -237,6 +237,8 @@ app.onError((error, c) => {
   return new Problem('internal_error').toResponse(about(c))
 })
 
+type Asked = { path: string; url: string; header(name: string): string | undefined }
+
 const about = (c: { var: Partial<AppEnv['Variables']>; req: Asked }) => ({
   base: c.var.config?.BASE_URL.origin ?? new URL(c.req.url).origin,
   path: c.req.path,

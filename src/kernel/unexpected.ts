@@ -14,5 +14,3 @@ export function describe(error: unknown): string {
     parts.push(e.message.startsWith('Failed query') ? 'Failed query' : `${e.name}: ${e.message}`)
   return `${parts.join(' <- ')}${error instanceof Error ? `\n${error.stack?.split('\n').slice(1, 6).join('\n')}` : ''}`
 }
-
-type Asked = { path: string; url: string; header(name: string): string | undefined }

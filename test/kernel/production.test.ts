@@ -176,8 +176,10 @@ describe('clocks', () => {
   })
 })
 
-it('no source reaches past the guards', () => {
+it('no source reaches past the guards, but for the one that speaks SMTP, over one connection', () => {
   const PAST = /from 'node:|from 'cloudflare:sockets'|Math\.random/
-  expect(Object.entries(sources).flatMap(([path, text]) => (PAST.test(text) ? [path] : []))).toEqual([])
+  expect(Object.entries(sources).flatMap(([path, text]) => (PAST.test(text) ? [path] : []))).toEqual([
+    '../../src/mail/transports/smtp-session.ts',
+  ])
   expect("import { pbkdf2 } from 'node:crypto'").toMatch(PAST)
 })

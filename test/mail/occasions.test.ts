@@ -22,13 +22,13 @@ const posted = async (email: string) => (await realm.asOwner(sql`select 1 from f
 
 describe('an account that is locked', () => {
   it('is told once, though twenty try at once, with the tenant’s name and until when', async () => {
-    const { email } = await addPerson(realm, 'amy', { fullCost: true })
+    const { email } = await addPerson(realm, 'amy-mailed', { fullCost: true })
     await Promise.all(
       Array.from({ length: 20 }, (_, i) =>
         knock(DOOR, {
           method: 'POST',
           headers: { 'Content-Type': 'application/json' },
-          body: JSON.stringify({ username: 'amy', password: `Wrong-${i}` }),
+          body: JSON.stringify({ username: 'amy-mailed', password: `Wrong-${i}` }),
         }),
       ),
     )
@@ -44,19 +44,19 @@ describe('an account that is locked', () => {
   })
 
   it('is told in the language and the time of its person', async () => {
-    const { email } = await addPerson(realm, 'ana')
-    await speaks('ana', 'es-PE', 'America/Lima')
-    for (let i = 0; i < 5; i++) await enter('ana', 'Wrong-1')
+    const { email } = await addPerson(realm, 'ana-mailed')
+    await speaks('ana-mailed', 'es-PE', 'America/Lima')
+    for (let i = 0; i < 5; i++) await enter('ana-mailed', 'Wrong-1')
     const [mail] = await mailsTo(email)
     expect(mail?.subject).toBe('Mailed & Sons: tu cuenta está bloqueada')
     expect(mail?.text).toMatch(/hasta el \d+ de \w+ de \d{4} a las \d+:\d+ \(America\/Lima\)/)
   })
 
   it('is told nothing by four failures, and a locked one nothing more by others', async () => {
-    const { email } = await addPerson(realm, 'art')
-    for (let i = 0; i < 4; i++) await enter('art', 'Wrong-1')
+    const { email } = await addPerson(realm, 'art-mailed')
+    for (let i = 0; i < 4; i++) await enter('art-mailed', 'Wrong-1')
     expect(await posted(email)).toBe(0)
-    for (let i = 0; i < 4; i++) await enter('art', 'Wrong-1')
+    for (let i = 0; i < 4; i++) await enter('art-mailed', 'Wrong-1')
     await mailsTo(email)
     expect(await posted(email)).toBe(1)
   })
@@ -64,8 +64,8 @@ describe('an account that is locked', () => {
 
 describe('a password that was changed', () => {
   it('is told to its person', async () => {
-    const { email, password } = await addPerson(realm, 'abe')
-    const { body } = await enter('abe', password)
+    const { email, password } = await addPerson(realm, 'abe-mailed')
+    const { body } = await enter('abe-mailed', password)
     const change = { current_password: password, new_password: 'Marble-Kettle-52' }
     expect((await call('mailed', '/api/v1/auth/password-change', { token: body.access_token, body: change })).status).toBe(204)
     const [mail] = await mailsTo(email)
