@@ -231,7 +231,8 @@ describe('at once', () => {
     const [lost] = await database.asApp(claim)
     expect(lost?.mails).toHaveLength(1)
     expect(await deliver(through(PORTS.open))).toBe(0)
-    await change(recipient, sql`lease_until = now()`)
+    expect(await mailOf(recipient)).toMatchObject({ minutes: 1 })
+    await change(recipient, sql`lease_until = now(), next_at = now()`)
     expect(await deliver(through(PORTS.open))).toBe(1)
     // Whoever was lost is back, and says that it failed: it is out all the same.
     const { attempt, attempts, id } = lost?.mails[0] ?? {}
