@@ -26,8 +26,14 @@ create function access.mail_due() returns boolean language sql stable set search
   select exists (select from freehold.mails m where m.state = 'queued' and m.next_at <= now() and (m.lease_until is null or m.lease_until <= now()))
 $$;
 --> statement-breakpoint
+-- When a mail is tried again that was tried so many times: after 1, 2, 4 ... 60 minutes.
+create function access.mail_again(attempts integer) returns timestamptz language sql stable set search_path = pg_catalog, pg_temp as $$
+  select now() + make_interval(mins => least(60, (2 ^ least(attempts - 1, 6))::integer))
+$$;
+--> statement-breakpoint
 -- What is to be sent now, of the channels that there is a way for, to whoever shows the system's key: theirs for a minute, within which it is
--- settled. Each comes with the try that begins with it; who is nobody yet has no name.
+-- settled. Each comes with the try that begins with it; who is nobody yet has no name. A try that is lost counts as one that failed, so that
+-- a mail by which whoever sends it is lost does not stand before all others.
 create function access.claim_mails(tenant_id uuid, system_key text, at_most integer, channels jsonb) returns jsonb language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   claimed jsonb;
@@ -36,15 +42,16 @@ begin
   with due as (
     select m.id from freehold.mails m
     where m.state = 'queued' and m.next_at <= now() and (m.lease_until is null or m.lease_until <= now()) and channels ? m.channel
-    order by m.next_at, m.id limit at_most for update skip locked
+    order by m.next_at, m.created_at, m.id limit at_most for update skip locked
   ), taken as (
-    update freehold.mails m set attempts = m.attempts + 1, lease_until = now() + interval '1 minute' from due where m.id = due.id returning m.*
+    update freehold.mails m set attempts = m.attempts + 1, lease_until = now() + interval '1 minute', next_at = access.mail_again(m.attempts + 1)
+    from due where m.id = due.id returning m.*
   ), tried as (
     insert into freehold.mail_attempts (id, mail_id) select gen_random_uuid(), t.id from taken t returning id, mail_id
   )
   select jsonb_agg(jsonb_build_object('id', t.id, 'attempt', a.id, 'attempts', t.attempts, 'kind', t.kind, 'channel', t.channel, 'recipient', t.recipient,
     'locale', t.locale, 'data', t.data, 'sealed', t.sealed, 'trace_id', t.trace_id, 'name', coalesce(u.given_name, u.username), 'timezone', u.timezone)
-    order by t.next_at, t.id) into claimed
+    order by t.created_at, t.id) into claimed
   from taken t join tried a on a.mail_id = t.id left join freehold.users u on u.id = t.user_id;
   return coalesce(claimed, '[]');
 end $$;
@@ -72,12 +79,12 @@ begin
     elsif r.outcome = 'accepted' then
       update freehold.mails x set state = 'sent', sealed = null, finished_at = now(), lease_until = null where x.id = m.id;
     elsif r.outcome = 'untried' then
-      update freehold.mails x set attempts = x.attempts - 1, lease_until = null where x.id = m.id;
+      update freehold.mails x set attempts = x.attempts - 1, next_at = x.created_at, lease_until = null where x.id = m.id;
     elsif r.outcome = 'refused' or m.attempts >= 40 or m.created_at <= now() - interval '1 day' then
       update freehold.mails x set state = 'dead', sealed = null, finished_at = now(), lease_until = null where x.id = m.id;
       dead := dead || jsonb_build_array(m.id);
     else
-      update freehold.mails x set next_at = now() + make_interval(mins => least(60, (2 ^ least(m.attempts - 1, 6))::integer)), lease_until = null where x.id = m.id;
+      update freehold.mails x set next_at = access.mail_again(m.attempts), lease_until = null where x.id = m.id;
     end if;
   end loop;
   return dead;

@@ -31,7 +31,7 @@ const PAGES: Partial<Record<Kind, string>> = {
 const MOMENTS = ['until', 'expires_at']
 
 /** `es`, `es-PE` ... are Spanish, all others English. */
-export const languageOf = (locale: string): ['en' | 'es', Language] => (/^es\b/i.test(locale) ? ['es', es] : ['en', en])
+export const languageOf = (locale: string): ['en' | 'es', Language] => (/^es([-_]|$)/i.test(locale) ? ['es', es] : ['en', en])
 
 const isKind = (kind: string): kind is Kind => Object.hasOwn(KINDS, kind)
 
@@ -74,9 +74,12 @@ function html(code: string, parts: string[], footer: string, template: Template,
   return `<!doctype html><html lang="${code}"><head><meta charset="utf-8"><title>${filled(template.subject, escaped)}</title></head><body style="margin:0;padding:24px;font-family:Arial,Helvetica,sans-serif;font-size:16px;line-height:1.5;color:#222222"><div style="max-width:560px;margin:0 auto">${body.join('')}<p style="margin-top:32px;font-size:13px;color:#555555">${filled(footer, escaped)}</p></div></body></html>`
 }
 
-/** One pass, so that a value which looks like a placeholder stays what it is. */
+/** One pass, so that a value which looks like a placeholder stays what it is. A name that ends with a full stop ends a sentence too. */
 const filled = (text: string, values: Record<string, unknown>) =>
-  text.replace(/\{(\w+)\}/g, (_, key: string) => oneLine(values[key]))
+  text.replace(/\{(\w+)\}(\.?)/g, (_, key: string, stop: string) => {
+    const value = oneLine(values[key])
+    return value.endsWith('.') ? value : value + stop
+  })
 
 const oneLine = (value: unknown) => String(value ?? '').replace(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, ' ')
 

@@ -26,9 +26,9 @@ let database: string
 let office: ReturnType<typeof smtpServer>
 
 /** Starts the Worker, whose mail goes to a host that must speak TLS under that name. */
-async function wake(host = 'localhost') {
+async function wake(host = 'localhost', scheme = 'smtp') {
   const { username, password } = POST_LOGIN
-  const SMTP_URL = `smtp://${username}:${encodeURIComponent(password)}@${host}:${mailPort}`
+  const SMTP_URL = `${scheme}://${username}:${encodeURIComponent(password)}@${host}:${mailPort}`
   const env = { ...stack.env, SMTP_URL, MAIL_FROM: 'Freehold <no-reply@freehold.test>' }
   worker = await startWorker({ dataDir: folder.path, port, env, log: () => {} })
 }
@@ -145,6 +145,16 @@ describe('a thousand mails', () => {
     await close()
   }, 240_000)
 })
+
+it('smtps:// is TLS from the first byte', async () => {
+  await killWorker()
+  await wake('localhost', 'smtps')
+  await open({ secure: true })
+  await post(1, 'smtps-')
+  await minute()
+  expect(office.taken).toMatchObject([{ to: 'smtps-1@post.test', secure: true, user: POST_LOGIN.username }])
+  await close()
+}, 60_000)
 
 describe('a server that is not who it should be', () => {
   it.each<[string, string, object]>([

@@ -1,7 +1,7 @@
 /** From the outbox to the post: what is claimed, tried again, given up; and who may do that. */
 import { env } from 'cloudflare:workers'
 import { type SQL, sql } from 'drizzle-orm'
-import { beforeAll, describe, expect, inject, it } from 'vitest'
+import { beforeAll, describe, expect, inject, it, vi } from 'vitest'
 import { type Config, parseSettings } from '../../src/kernel/config.ts'
 import type { Ctx, Realm } from '../../src/kernel/context.ts'
 import { deliverRealm } from '../../src/mail/delivery.ts'
@@ -100,6 +100,42 @@ describe('a mail that is refused', () => {
   })
 })
 
+describe('who runs it', () => {
+  it('sees a line for each mail that is sent, waits or is given up: which, why, and of what request, but not to whom', async () => {
+    const [fine, later, never] = [to('ada'), to('busy'), to('nobody')]
+    for (const recipient of [fine, later, never]) await post(recipient)
+    await database.asOwner(sql`update freehold.mails set trace_id = ${'a'.repeat(32)} where recipient = ${never}`)
+    const lines: string[] = []
+    const spy = vi.spyOn(console, 'log').mockImplementation((line: unknown) => void lines.push(String(line)))
+    await deliver(through(PORTS.open)).finally(() => spy.mockRestore())
+    const told = lines
+      .map((line) => JSON.parse(line))
+      .filter(({ tenant, event }) => tenant === 'delivered' && event.startsWith('mail'))
+    expect(told).toMatchObject([
+      { event: 'mail sent', kind: 'password_changed', attempts: 1, detail: null },
+      { event: 'mail not sent', kind: 'password_changed', attempts: 1, detail: 'The server says 451 4.3.2 come later' },
+      { event: 'mail given up', trace_id: 'a'.repeat(32), detail: 'The server says 550 5.1.1 <[...]> is nobody' },
+    ])
+    for (const recipient of [fine, later, never]) expect(lines.join()).not.toContain(recipient)
+    await change(later, sql`next_at = now() + interval '1 day'`)
+  })
+
+  it('is told once which setting is missing, and mails wait', async () => {
+    const { MAILBOX_URL, ...given } = inject('settings')
+    const recipient = to('ada')
+    await post(recipient)
+    const lines: string[] = []
+    const spy = vi.spyOn(console, 'log').mockImplementation((line: unknown) => void lines.push(String(line)))
+    for (let i = 0; i < 2; i++) expect(await deliverDue(env, parseSettings(given), ['delivered'])).toBe(0)
+    spy.mockRestore()
+    expect(lines.filter((line) => line.includes('mail waits')).map((line) => JSON.parse(line).set)).toEqual([
+      'SMTP_URL, or the binding EMAIL; and MAIL_FROM',
+    ])
+    expect(await mailOf(recipient)).toMatchObject({ state: 'queued', attempts: 0 })
+    expect(await deliver(settings())).toBe(1)
+  })
+})
+
 describe('what only the recipient may know', () => {
   const seal = (secrets: Record<string, string>) => sealMail({ config: settings(), realm } as Ctx, secrets)
   const postSealed = async (kind: string, recipient: string, secrets: Record<string, string>, channel = 'email') =>
@@ -195,7 +231,8 @@ describe('at once', () => {
     const [lost] = await database.asApp(claim)
     expect(lost?.mails).toHaveLength(1)
     expect(await deliver(through(PORTS.open))).toBe(0)
-    await change(recipient, sql`lease_until = now()`)
+    expect(await mailOf(recipient)).toMatchObject({ minutes: 1 })
+    await change(recipient, sql`lease_until = now(), next_at = now()`)
     expect(await deliver(through(PORTS.open))).toBe(1)
     // Whoever was lost is back, and says that it failed: it is out all the same.
     const { attempt, attempts, id } = lost?.mails[0] ?? {}

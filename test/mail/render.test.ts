@@ -52,7 +52,7 @@ it('both languages say the same things in each mail', () => {
 it.each<[string, string]>([
   ['es', 'es'],
   ['es-PE', 'es'],
-  ['ES_mx', 'en'],
+  ['es_MX', 'es'],
   ['ES-mx', 'es'],
   ['est', 'en'],
   ['en', 'en'],
@@ -103,7 +103,7 @@ describe('what people and tenants chose', () => {
 })
 
 it('a text to a phone is the code and no letter', () => {
-  expect(render(REALM, wanted('phone_code')).text).toBe('123456 is your code for Acme S.A.C.. Give it to nobody.')
+  expect(render(REALM, wanted('phone_code')).text).toBe('123456 is your code for Acme S.A.C. Give it to nobody.')
 })
 
 it('a moment is in the person’s own time, and in UTC when theirs is none', () => {

@@ -6,9 +6,11 @@
 import { connect } from 'cloudflare:sockets'
 import type { SmtpServer } from '../../kernel/config.ts'
 
-const PATIENCE_MS = 10_000
+/** For each part of the conversation, so that with a run's own time a mail is settled within the minute for which it is held. */
+const OPENING_MS = 12_000
+const ENVELOPE_MS = 10_000
 /** From the end of the data on the server is busy, and to give up would be to send twice. */
-const BODY_PATIENCE_MS = 20_000
+const MESSAGE_MS = 20_000
 const MAX_REPLY = 64 * 1024
 const LOOPBACK = ['localhost', '127.0.0.1', '::1']
 
@@ -24,6 +26,8 @@ export class SmtpSession {
   #heard = ''
   readonly #decoder = new TextDecoder()
   #offers: string[] = []
+  /** When the part of the conversation that is under way must be over. */
+  #until = Date.now() + OPENING_MS
 
   private constructor(socket: Socket) {
     this.#socket = socket
@@ -39,7 +43,7 @@ export class SmtpSession {
     try {
       const socket = connect({ hostname: host, port }, { secureTransport: secure ? 'on' : 'starttls', allowHalfOpen: false })
       session = new SmtpSession(socket)
-      await within(PATIENCE_MS, socket.opened)
+      await session.#within(socket.opened)
       must(await session.#reply(), 220)
       await session.#greet(domain)
       if (!secure) await session.#secure(domain, LOOPBACK.includes(host))
@@ -54,6 +58,11 @@ export class SmtpSession {
   /** Whether the server said in its greeting that it knows an extension. */
   offers = (keyword: string) => this.#offers.some((line) => line.split(' ')[0] === keyword)
 
+  /** Begins a mail. */
+  begin() {
+    this.#until = Date.now() + ENVELOPE_MS
+  }
+
   /** Says one line and waits for the answer. Fails with Lost. */
   async say(line: string): Promise<Reply> {
     // Whatever it holds, it is one line.
@@ -64,8 +73,9 @@ export class SmtpSession {
 
   /** Says a whole message, none of whose lines begins with a dot. */
   async sayMessage(message: string): Promise<Reply> {
+    this.#until = Date.now() + MESSAGE_MS
     await this.#write(`${message}.\r\n`)
-    return this.#reply(BODY_PATIENCE_MS)
+    return this.#reply()
   }
 
   /** Ends it, without waiting. */
@@ -110,12 +120,11 @@ export class SmtpSession {
   }
 
   async #write(text: string) {
-    await within(PATIENCE_MS, this.#writer.write(new TextEncoder().encode(text)))
+    await this.#within(this.#writer.write(new TextEncoder().encode(text)))
   }
 
   /** One answer, of one or more lines. */
-  async #reply(patience = PATIENCE_MS): Promise<Reply> {
-    const until = Date.now() + patience
+  async #reply(): Promise<Reply> {
     for (;;) {
       const [whole, code, last] = /^(?:\d{3}-[^\n]*\n)*(\d{3})(?: ([^\n]*)|\r?)\n/.exec(this.#heard) ?? []
       if (whole && code) {
@@ -129,9 +138,24 @@ export class SmtpSession {
         return { code: Number(code), text }
       }
       if (this.#heard.length > MAX_REPLY) throw new Lost('the server does not speak SMTP')
-      const { done, value } = await within(until - Date.now(), this.#reader.read())
+      const { done, value } = await this.#within(this.#reader.read())
       if (done) throw new Lost('the server closed the connection')
       this.#heard += this.#decoder.decode(value, { stream: true })
+    }
+  }
+
+  /** The promise, or Lost when that takes too long or fails. */
+  async #within<T>(promise: Promise<T>): Promise<T> {
+    let timer: ReturnType<typeof setTimeout> | null = null
+    const silence = new Promise<never>((_, fail) => {
+      timer = setTimeout(() => fail(new Lost('the server does not answer')), Math.max(0, this.#until - Date.now()))
+    })
+    try {
+      return await Promise.race([promise, silence])
+    } catch (error) {
+      throw error instanceof Lost ? error : new Lost(error instanceof Error ? error.message : String(error))
+    } finally {
+      clearTimeout(timer)
     }
   }
 }
@@ -141,19 +165,4 @@ const base64 = (text: string) => btoa(Array.from(new TextEncoder().encode(text),
 function must(reply: Reply, code: number): Reply {
   if (reply.code !== code) throw new Lost(`the server says ${reply.code} ${reply.text}`)
   return reply
-}
-
-/** The promise, or Lost when that takes too long or fails. */
-async function within<T>(ms: number, promise: Promise<T>): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | null = null
-  const silence = new Promise<never>((_, fail) => {
-    timer = setTimeout(() => fail(new Lost('the server does not answer')), Math.max(0, ms))
-  })
-  try {
-    return await Promise.race([promise, silence])
-  } catch (error) {
-    throw error instanceof Lost ? error : new Lost(error instanceof Error ? error.message : String(error))
-  } finally {
-    clearTimeout(timer)
-  }
 }

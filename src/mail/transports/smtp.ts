@@ -28,6 +28,7 @@ async function hand(session: SmtpSession, message: Message): Promise<Verdict> {
   const isForeign = /[^\x20-\x7e]/.test(to + from.address)
   if (isForeign && !session.offers('SMTPUTF8'))
     return { outcome: 'refused', detail: 'The server takes no addresses beyond ASCII (SMTPUTF8).' }
+  session.begin()
   const mine = await session.say(`MAIL FROM:<${from.address}>${isForeign ? ' SMTPUTF8' : ''}`)
   // The sender is the same for all.
   if (mine.code !== 250) return { outcome: 'away', detail: `MAIL_FROM: the server says ${mine.code} ${mine.text}` }
