@@ -1,4 +1,5 @@
 /** Threat: a stolen session goes on because nobody sees it, or cannot be ended; or somebody sees and ends those of others. */
+import { exports } from 'cloudflare:workers'
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { addPerson, type Inside, inside, type Person } from '../support/inside.ts'
@@ -46,6 +47,18 @@ describe('one’s own sessions', () => {
       city: null,
       country: null,
     })
+  })
+
+  it('say from which city and country they came, as Cloudflare knows it', async () => {
+    const zoe = await addPerson(realm, 'zoe')
+    const cf = { city: 'Lima', country: 'PE' } as IncomingRequestCfProperties
+    const body = JSON.stringify({ username: 'zoe', password: zoe.password })
+    const headers = { 'Content-Type': 'application/json' }
+    const answer = await exports.default.fetch(
+      new Request(`http://${AT}.freehold.test/api/v1/auth/login`, { method: 'POST', headers, body, cf }),
+    )
+    const { access_token } = (await answer.json()) as { access_token: string }
+    expect((await get('/sessions', access_token)).body.data[0]).toMatchObject(cf)
   })
 
   it('are ended one by one: the next request with it is refused, the others go on', async () => {
