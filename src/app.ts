@@ -46,13 +46,10 @@ const arrive = createMiddleware<AppEnv>(async (c, next) => {
   const config = configOf(c.env)
   c.set('config', config)
   useSqlUrl(config.NEON_SQL_URL)
-  const { cf } = c.req.raw
   const agent = c.req.header('User-Agent')?.slice(0, 255).toWellFormed() ?? null
   c.set('facts', {
     address: c.req.header('CF-Connecting-IP') ?? null,
     agent,
-    city: text(cf?.city),
-    country: text(cf?.country),
     method: c.req.method,
     path: url.pathname.slice(0, 1024),
     trace_id,
@@ -67,7 +64,7 @@ const arrive = createMiddleware<AppEnv>(async (c, next) => {
   if (!headers.has('Cache-Control')) headers.set('Cache-Control', 'no-store')
   // A problem varies by the language too.
   headers.append('Vary', 'X-Tenant, Origin')
-  letRead(c.req.raw, c.get('origins') ?? [], headers)
+  letRead(c.req.raw, url.pathname, c.get('origins') ?? [], headers)
   for (const cookie of c.get('cookies') ?? []) headers.append('Set-Cookie', cookie)
   headers.set('X-Trace-Id', trace_id)
   headers.set('X-Content-Type-Options', 'nosniff')
@@ -86,9 +83,6 @@ const arrive = createMiddleware<AppEnv>(async (c, next) => {
   if (code && ctx) c.executionCtx.waitUntil(recordRefusal(c.env, ctx, code))
 })
 
-/** What Cloudflare says of where a request comes from, if it says something. */
-const text = (value: unknown) => (typeof value === 'string' ? value.slice(0, 120).toWellFormed() : null)
-
 /** A host that is not ours is answered nowhere. */
 const ourHost = createMiddleware<AppEnv>(async (c, next) => {
   c.set('subdomain', subdomainOf(c.get('config'), c.get('hostname')))
@@ -100,7 +94,7 @@ const platformPlane = createMiddleware<AppEnv>(async (c, next) => {
   const { config, meter } = c.var
   if (c.var.subdomain) throw new Problem('not_found')
   c.set('origins', [config.BASE_URL.origin])
-  if (isPreflight(c.req.raw)) return preflight(c.req.raw, c.var.origins)
+  if (isPreflight(c.req.raw)) return preflight(c.req.raw, c.req.path, c.var.origins)
   c.set('realm', await platformRealm({ config, meter }).catch(unavailable))
   c.set('again', () => platformRealm({ config, meter }, true))
   return next()
@@ -120,7 +114,7 @@ const tenantPlane = createMiddleware<AppEnv>(async (c, next) => {
   c.set('realm', realm)
   c.set('again', async () => (await lookUp(sources, name, true))?.realm ?? null)
   c.set('origins', [...own, ...realm.origins])
-  if (asked) return preflight(c.req.raw, c.var.origins)
+  if (asked) return preflight(c.req.raw, c.req.path, c.var.origins)
   return next()
 })
 

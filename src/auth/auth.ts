@@ -12,6 +12,7 @@ import { digestsUnder, faultsOf, type Renewal, USED, weaknesses } from '../kerne
 import { Problem } from '../kernel/problem.ts'
 import { newToken, sign, successorOf, tokenHash } from '../kernel/token.ts'
 import { deliver } from '../mail/mail.ts'
+import type { Place } from '../sessions/device.ts'
 import { sessions } from '../sessions/table.ts'
 
 const Password = z.string().min(1).max(1024)
@@ -100,7 +101,7 @@ const normalised = (identifier: string) => identifier.normalize('NFKC').trim().t
  * another system is hashed anew on the way. Fails with invalid_credentials (wrong, unknown, locked, inactive alike), user_inactive (right,
  * but without any role), rate_limited.
  */
-export async function login(ctx: Ctx, identifier: string, password: string): Promise<Entered> {
+export async function login(ctx: Ctx, identifier: string, password: string, place: Place): Promise<Entered> {
   const about = { tenant: ctx.realm.subdomain, trace_id: ctx.request.trace_id }
   log('database chosen', { ...about, database: new URL(ctx.realm.database_url).pathname.slice(1) })
   const { attempt, recipe } = await reserved(() =>
@@ -109,7 +110,7 @@ export async function login(ctx: Ctx, identifier: string, password: string): Pro
   const refresh_token = newToken()
   const compared = await digest(password, recipe)
   const renewal = renewalOf(recipe)
-  const session = sql`${await tokenHash(refresh_token)}::bytea, ${JSON.stringify(ctx.request)}::jsonb`
+  const session = sql`${await tokenHash(refresh_token)}::bytea, ${JSON.stringify({ ...ctx.request, ...place })}::jsonb`
   const result = await ctx.door<Outcome>(
     renewal
       ? sql`access.login_renew(${ctx.realm.id}, ${attempt}, ${compared}, ${renewal}, ${await digest(password, renewal)}, ${session})`

@@ -5,6 +5,7 @@ import type { AppEnv } from '../kernel/env.ts'
 import { invalid, Problem } from '../kernel/problem.ts'
 import { room, route } from '../kernel/route.ts'
 import { wall } from '../kernel/wall.ts'
+import { placeOf } from '../sessions/device.ts'
 import {
   Credentials,
   changePassword,
@@ -43,7 +44,7 @@ authRoutes.openapi(
     const identifier = sent.username ?? ('email' in sent ? sent.email : undefined)
     const inCookies = sent.cookie === true || sent.cookie === 'true'
     if (inCookies) mustTakeCookies(c)
-    const entered = await login(c.var.ctx, identifier ?? '', sent.password)
+    const entered = await login(c.var.ctx, identifier ?? '', sent.password, placeOf(c.req.raw))
     if (!inCookies) return c.json(await tokensOf(c.var.ctx, entered), 200)
     const { answer, cookies } = await cookiesOf(c.var.ctx, entered)
     c.set('cookies', [...makingRoom(c.req.raw, answer.account), ...cookies])

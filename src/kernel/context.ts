@@ -28,9 +28,6 @@ export type Realm = {
 export type RequestFacts = {
   address: string | null
   agent: string | null
-  city: string | null
-  /** ISO 3166-1 alpha-2. */
-  country: string | null
   method: string
   path: string
   trace_id: string

@@ -13,24 +13,22 @@ const MAX_AGE_SECONDS = '600'
 /** What is everybody's: public keys, discovery, the document. */
 const PUBLIC = /^\/(\.well-known\/|openapi\.json\/?$)/
 
-const isPublic = (request: Request) => PUBLIC.test(new URL(request.url).pathname)
-
 /** True for the question that a browser asks before a request. */
 export const isPreflight = ({ method, headers }: Request) =>
   method === 'OPTIONS' && headers.has('Origin') && headers.has('Access-Control-Request-Method')
 
 /** Lets a page of one of these origins read an answer, whether it is a success or a problem. Other origins are not mentioned. */
-export function letRead(request: Request, origins: string[], answer: Headers): void {
+export function letRead(request: Request, path: string, origins: string[], answer: Headers): void {
   const origin = request.headers.get('Origin')
-  const is_public = isPublic(request)
+  const is_public = PUBLIC.test(path)
   if (!is_public && (origin === null || !origins.includes(origin))) return
   answer.set('Access-Control-Allow-Origin', is_public ? '*' : String(origin))
   answer.set('Access-Control-Expose-Headers', ANSWER_HEADERS)
 }
 
 /** The answer to a preflight; `letRead` adds the origin. Fails with forbidden for a foreign origin, so that whoever looks for the reason finds it. */
-export function preflight(request: Request, origins: string[]): Response {
-  if (!isPublic(request)) mustBeKnown(request, origins)
+export function preflight(request: Request, path: string, origins: string[]): Response {
+  if (!PUBLIC.test(path)) mustBeKnown(request, origins)
   const headers = {
     'Access-Control-Allow-Methods': METHODS,
     'Access-Control-Allow-Headers': REQUEST_HEADERS,
