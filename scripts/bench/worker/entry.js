@@ -44,7 +44,7 @@ bare.get('/bench/me', async (c) => {
   const need = { permission: null, any_password: true }
   const bearer = subject.bearer ?? (await verify(realm, token))
   subject.bearer = bearer
-  return c.json(await me(makeCtx({ config, realm, request, need, bearer, again: async () => null, later: () => {} })))
+  return c.json(await me(makeCtx({ config, realm, request, need, bearer, key: null, again: async () => null, later: () => {} })))
 })
 
 /** Verifies the one token often, or each time one that was never seen. */
@@ -58,7 +58,7 @@ bare.get('/bench/verify', async (c) => {
 /** Signs tokens that nobody has seen yet. */
 bare.post('/bench/tokens', async (c) => {
   const { bearer, realm } = { ...subject, bearer: subject.bearer ?? (await verify(subject.realm, subject.token)) }
-  const signed = (n) => sign(realm, { sub: bearer.user_id, sid: bearer.session_id, jti: String(n) })
+  const signed = (n) => sign(realm, { sub: bearer.user_id, sid: bearer.session_id, jti: String(n) }, 900)
   subject.fresh = await Promise.all(Array.from({ length: Number(c.req.query('count')) }, (_, n) => signed(n)))
   return c.json({ status: 'ok' })
 })
