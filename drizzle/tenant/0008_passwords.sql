@@ -217,15 +217,19 @@ begin
   return query select u.id, s.id, r.scope;
 end $$;
 --> statement-breakpoint
--- A role that strangers get is handed out by whoever names it.
+-- A role that strangers get is handed out by whoever names it, opens the door for it, or opens the door to others.
 create function access.before_tenant() returns trigger language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   given uuid;
 begin
   new.updated_at := now();
-  if access.permission() = 'setting:update' and (new.registration, new.registration_role) is distinct from (old.registration, old.registration_role) and new.registration_role is not null then
-    select r.id into given from freehold.roles r where r.name = new.registration_role and r.deleted_at is null;
-    if given is null then
+  if access.permission() = 'setting:update' and (
+      (new.registration and (new.registration, new.registration_role, new.registration_domains) is distinct from (old.registration, old.registration_role, old.registration_domains))
+      or (new.registration_role is not null and new.registration_role is distinct from old.registration_role)) then
+    -- Shared, because its name is what is kept here.
+    select r.id into given from freehold.roles r
+    where r.deleted_at is null and case when new.registration_role is null then r.is_fallback else r.name = new.registration_role end for share;
+    if given is null and new.registration_role is not null then
       perform access.refuse('invalid_request', format('%s is not a role of this tenant', new.registration_role), 'registration_role');
     end if;
     perform access.must_hold_role(given);
@@ -234,6 +238,18 @@ begin
 end $$;
 --> statement-breakpoint
 create trigger before_tenant before update on freehold.tenant for each row execute function access.before_tenant();
+--> statement-breakpoint
+-- The role that strangers get stays the same one under another name, and stays.
+create function access.after_role_name() returns trigger language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if new.deleted_at is not null and exists (select from freehold.tenant t where t.registration_role = old.name) then
+    perform access.refuse('in_use', format('The role %s is what the settings give to who registers.', old.name));
+  end if;
+  update freehold.tenant t set registration_role = new.name where t.registration_role = old.name and new.name <> old.name;
+  return null;
+end $$;
+--> statement-breakpoint
+create trigger after_role_name after update of name, deleted_at on freehold.roles for each row execute function access.after_role_name();
 --> statement-breakpoint
 create policy change_tenant on freehold.tenant for update using ((select access.permission()) = 'setting:update' and (select access.scope()) = 'all');
 --> statement-breakpoint

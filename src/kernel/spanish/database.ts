@@ -32,6 +32,8 @@ export const database = {
   'The role {role} belongs to the system and keeps its parent.': 'El rol {role} es del sistema y conserva su rol superior.',
   'The role {role} belongs to the system and keeps its name.': 'El rol {role} es del sistema y conserva su nombre.',
   'The role {role} belongs to the system.': 'El rol {role} es del sistema.',
+  'The role {role} is what the settings give to who registers.':
+    'El rol {role} es el que la configuración da a quien se registra.',
   'is not a role of this tenant': 'no es un rol de este inquilino',
   'would make a role inherit from itself': 'haría que un rol heredara de sí mismo',
   'Deleting a role needs role:delete.': 'Para borrar un rol se necesita role:delete.',
