@@ -62,12 +62,15 @@ create function access.was_used(person uuid, t freehold.tenant, digests jsonb) r
   select exists (select from access.former(person, t) p join jsonb_each_text(digests) d on p.password_hash = access.stored(d.key, d.value))
 $$;
 --> statement-breakpoint
--- Replaces a person's password and ends their sessions but one.
+-- Replaces a person's password and ends their sessions but one. What was sent before is worth nothing then, neither to set another password nor to
+-- take the account to another address: whoever asked for it may be who it is taken back from.
 create function access.replace_password(person uuid, new_hash text, must_change boolean, because text, kept uuid) returns void language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
   update freehold.passwords p set replaced_at = clock_timestamp() where p.user_id = person and p.replaced_at is null;
   insert into freehold.passwords (id, user_id, password_hash) values (gen_random_uuid(), person, new_hash);
   update freehold.users x set password_changed_at = now(), must_change_password = must_change, updated_at = now() where x.id = person;
+  update freehold.one_time_tokens k set used_at = now() from freehold.users u
+  where u.id = person and k.user_id = u.id and k.used_at is null and (k.kind = 'reset' or (k.kind = 'email' and k.target <> u.email));
   update freehold.sessions x set ended_at = now(), ended_because = because where x.user_id = person and x.ended_at is null and x.id is distinct from kept;
 end $$;
 --> statement-breakpoint

@@ -38,11 +38,10 @@ create function access.forget_failures(person uuid) returns void language sql vo
   update freehold.login_guards x set failures = 0, failed_at = null, locked_until = null where x.key in ('login:' || person, 'change:' || person)
 $$;
 --> statement-breakpoint
--- A new password that was not set with the one before it: all sessions end, the lock opens, and tokens that were sent before are worth nothing.
+-- A new password that was not set with the one before it: all sessions end, and the lock opens.
 create function access.recover(u freehold.users, new_hash text, must_change boolean, because text) returns void language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
   perform access.forget_failures(u.id);
-  update freehold.one_time_tokens x set used_at = now() where x.user_id = u.id and x.kind = 'reset' and x.used_at is null;
   perform access.replace_password(u.id, new_hash, must_change, because, null);
   perform access.record('PASSWORD_RESET', 'update', 'user', u.id::text, null, jsonb_build_object('because', because), 30);
 end $$;
@@ -209,8 +208,6 @@ begin
       exception when unique_violation then
         return 'taken';
       end;
-      -- A new address makes what was sent to the old one worthless.
-      update freehold.one_time_tokens x set used_at = now() where x.user_id = u.id and x.kind in ('reset', 'email') and x.used_at is null;
     end if;
     update freehold.users x set email_verified = true where x.id = u.id;
     return 'done';
@@ -275,9 +272,10 @@ begin
   return 'done';
 end $$;
 --> statement-breakpoint
--- Whoever changes an address: the old one is told.
+-- Whoever changes an address: the old one is told, and what was sent to it, or asked for before, is worth nothing.
 create function access.after_email_change() returns trigger language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
+  update freehold.one_time_tokens x set used_at = now() where x.user_id = new.id and x.kind in ('reset', 'email') and x.used_at is null;
   perform access.post('email_changed', new.id, old.email, jsonb_build_object('new_email', new.email));
   return null;
 end $$;
