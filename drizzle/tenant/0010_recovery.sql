@@ -21,15 +21,24 @@ begin
   return true;
 end $$;
 --> statement-breakpoint
--- The person of a token that is good now, or nobody. Locks the token, so that of many who show it one goes first.
-create function access.holder_of(presented bytea, token_kind text) returns freehold.users language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+-- Whoever is about to change how a person logs in goes first or waits: for others who are, and for who logs in. In the order of a login, the
+-- guards and then the person, because two who took them in different orders would wait for each other.
+create function access.hold(person uuid) returns void language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  insert into freehold.login_guards as x (key) values ('change:' || person), ('login:' || person) on conflict (key) do update set key = x.key;
+  perform from freehold.users x where x.id = person for no key update;
+end $$;
+--> statement-breakpoint
+-- The person of a token that is good now, or nobody. Of many who show it, or others of the same person, one goes first when they are held.
+create function access.holder_of(presented bytea, token_kind text, is_held boolean) returns freehold.users language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
-  k freehold.one_time_tokens;
   u freehold.users;
 begin
-  select * into k from freehold.one_time_tokens x
-  where x.token_hash = presented and x.kind = token_kind and x.used_at is null and x.expires_at > now() for update;
-  select * into u from freehold.users x where x.id = k.user_id and x.is_active;
+  if is_held then
+    perform access.hold(k.user_id) from freehold.one_time_tokens k where k.token_hash = presented and k.kind = token_kind and k.used_at is null;
+  end if;
+  select x.* into u from freehold.users x join freehold.one_time_tokens k on k.user_id = x.id
+  where k.token_hash = presented and k.kind = token_kind and k.used_at is null and k.expires_at > now() and x.is_active;
   return u;
 end $$;
 --> statement-breakpoint
@@ -65,7 +74,7 @@ end $$;
 create function access.reset_look(tenant_id uuid, presented bytea) returns jsonb language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_tenant(tenant_id);
-  u freehold.users := access.holder_of(presented, 'reset');
+  u freehold.users := access.holder_of(presented, 'reset', false);
 begin
   return case when u.id is not null then
     jsonb_build_object('person', access.person_of(u), 'policy', access.policy_of(t), 'former', access.former_recipes(u.id, t)) end;
@@ -75,7 +84,7 @@ end $$;
 create function access.reset_settle(tenant_id uuid, presented bytea, new_hash text, digests jsonb, request jsonb) returns text language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_tenant(tenant_id);
-  u freehold.users := access.holder_of(presented, 'reset');
+  u freehold.users := access.holder_of(presented, 'reset', true);
 begin
   if u.id is null then
     return 'invalid';
@@ -97,7 +106,8 @@ declare
   u freehold.users;
 begin
   if access.permission() = 'user:update' and access.reaches(person) then
-    select * into u from freehold.users x where x.id = person for no key update;
+    perform access.hold(person);
+    select * into u from freehold.users x where x.id = person;
   end if;
   if u.id is null then
     perform access.refuse('not_found', 'There is nobody with this id.');
@@ -143,7 +153,7 @@ begin
   elsif person = access.principal() or (access.scope() <> 'all' and person = any (access.owners())) then
     perform access.refuse('forbidden', 'Somebody else must unlock you.');
   end if;
-  perform access.forget_failures(person);
+  perform access.hold(person), access.forget_failures(person);
   perform access.record('USER_UNLOCKED', 'update', 'user', person::text, null, null);
 end $$;
 --> statement-breakpoint
@@ -197,7 +207,7 @@ declare
   t freehold.tenant := access.check_tenant(tenant_id);
   k freehold.one_time_tokens;
   r freehold.registrations;
-  u freehold.users := access.holder_of(presented, 'email');
+  u freehold.users := access.holder_of(presented, 'email', true);
 begin
   if u.id is not null then
     perform access.attribute(u.id, u.username, request);
@@ -325,7 +335,7 @@ declare
   u freehold.users;
   k freehold.one_time_tokens;
 begin
-  select * into u from freehold.users x where x.id = access.principal();
+  select * into u from freehold.users x where x.id = access.principal() for no key update;
   update freehold.one_time_tokens x set tries = x.tries + 1
   where x.user_id = u.id and x.kind = 'phone' and x.used_at is null and x.expires_at > now() and x.target = u.phone and x.tries < 5 returning * into k;
   if k.token_hash is distinct from access.code_hash(u, code) then
