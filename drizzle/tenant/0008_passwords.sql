@@ -220,14 +220,15 @@ begin
   return query select u.id, s.id, r.scope;
 end $$;
 --> statement-breakpoint
--- A role that strangers get is handed out by whoever names it.
+-- A role that strangers get is handed out by whoever names it, and by whoever lets strangers in, or others than before.
 create function access.before_tenant() returns trigger language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   given uuid;
 begin
   new.updated_at := now();
-  if access.permission() = 'setting:update' and (new.registration, new.registration_role) is distinct from (old.registration, old.registration_role) and new.registration_role is not null then
-    select r.id into given from freehold.roles r where r.name = new.registration_role and r.deleted_at is null;
+  if access.permission() = 'setting:update' and new.registration_role is not null and (new.registration_role is distinct from old.registration_role
+      or (new.registration and (new.registration, new.registration_domains) is distinct from (old.registration, old.registration_domains))) then
+    select r.id into given from freehold.roles r where r.name = new.registration_role and r.deleted_at is null for share;
     if given is null then
       perform access.refuse('invalid_request', format('%s is not a role of this tenant', new.registration_role), 'registration_role');
     end if;
@@ -237,6 +238,18 @@ begin
 end $$;
 --> statement-breakpoint
 create trigger before_tenant before update on freehold.tenant for each row execute function access.before_tenant();
+--> statement-breakpoint
+-- That role stays the one that was named: who may rename roles must not hand another one to strangers by its name.
+create function access.keep_registration_role() returns trigger language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if new.deleted_at is not null and exists (select from freehold.tenant t where t.registration_role = old.name) then
+    perform access.refuse('in_use', format('The role %s is the one of who registers: name another in the settings first.', old.name));
+  end if;
+  update freehold.tenant t set registration_role = new.name where t.registration_role = old.name and new.name <> old.name;
+  return null;
+end $$;
+--> statement-breakpoint
+create trigger keep_registration_role after update of name, deleted_at on freehold.roles for each row execute function access.keep_registration_role();
 --> statement-breakpoint
 create policy change_tenant on freehold.tenant for update using ((select access.permission()) = 'setting:update' and (select access.scope()) = 'all');
 --> statement-breakpoint
