@@ -165,13 +165,18 @@ begin
   return jsonb_build_object('registration', t.registration, 'domains', to_jsonb(t.registration_domains), 'policy', access.policy_of(t));
 end $$;
 --> statement-breakpoint
+-- Whether somebody may register now with an address.
+create function access.lets_in(t freehold.tenant, address text) returns boolean language sql immutable set search_path = pg_catalog, pg_temp as $$
+  select t.registration and (t.registration_domains = '{}' or regexp_replace(address, '^.*@', '') = any (t.registration_domains))
+$$;
+--> statement-breakpoint
 -- Somebody registers: they are nobody until they have shown that the address is theirs. Whose address is known already is told so by mail.
 create function access.register(tenant_id uuid, presented bytea, wanted jsonb, new_hash text, sealed text, request jsonb) returns boolean language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_tenant(tenant_id);
   u freehold.users;
 begin
-  if not t.registration then
+  if not access.lets_in(t, wanted ->> 'email') then
     raise exception using errcode = 'FH403', message = 'forbidden';
   end if;
   select * into u from freehold.users x where x.email = wanted ->> 'email' for no key update;
@@ -194,9 +199,9 @@ end $$;
 --> statement-breakpoint
 -- A username that nobody has: the one that was wished for, else the part before the @, with a number when it is taken.
 create function access.free_username(wished text, address text) returns text language sql volatile set search_path = pg_catalog, pg_temp as $$
-  with base as (select coalesce(nullif(left(coalesce(wished, regexp_replace(split_part(address, '@', 1), '[^a-z0-9._-]', '', 'g')), 58), ''), 'user') as name)
+  with base as (select coalesce(wished, nullif(left(ltrim(regexp_replace(split_part(address, '@', 1), '[^a-z0-9._-]', '', 'g'), '._-'), 64), ''), 'user') as name)
   select case when not exists (select from freehold.users u where u.username = b.name) then b.name
-    else b.name || '-' || substr(replace(gen_random_uuid()::text, '-', ''), 1, 5) end
+    else left(b.name, 58) || '-' || substr(replace(gen_random_uuid()::text, '-', ''), 1, 5) end
   from base b
 $$;
 --> statement-breakpoint
@@ -207,6 +212,7 @@ declare
   t freehold.tenant := access.check_tenant(tenant_id);
   k freehold.one_time_tokens;
   r freehold.registrations;
+  broken text;
   u freehold.users := access.holder_of(presented, 'email', true);
 begin
   if u.id is not null then
@@ -225,16 +231,23 @@ begin
   -- Of several tokens of one address that are shown at once, one goes first.
   perform pg_advisory_xact_lock(hashtext('register:' || x.email)) from freehold.registrations x where x.token_hash = presented;
   update freehold.registrations x set used_at = now() where x.token_hash = presented and x.used_at is null and x.expires_at > now() returning * into r;
-  if r.token_hash is null or not t.registration then
+  if r.token_hash is null or not access.lets_in(t, r.email) then
     return 'invalid';
   end if;
-  begin
-    insert into freehold.users (id, username, email, email_verified, given_name, family_name, locale, role, password_changed_at)
-    values (gen_random_uuid(), access.free_username(r.username, r.email), r.email, true, r.given_name, r.family_name, r.locale,
-      coalesce(t.registration_role, (select x.name from freehold.roles x where x.is_fallback and x.deleted_at is null)), r.created_at) returning * into u;
-  exception when unique_violation then
-    return 'taken';
-  end;
+  loop
+    begin
+      insert into freehold.users (id, username, email, email_verified, given_name, family_name, locale, role, password_changed_at)
+      values (gen_random_uuid(), access.free_username(r.username, r.email), r.email, true, r.given_name, r.family_name, r.locale,
+        coalesce(t.registration_role, (select x.name from freehold.roles x where x.is_fallback and x.deleted_at is null)), r.created_at) returning * into u;
+      exit;
+    exception when unique_violation then
+      -- A username that somebody else was given meanwhile is wished for once more, and is not free any more.
+      get stacked diagnostics broken = constraint_name;
+      if broken <> 'users_username' then
+        return 'taken';
+      end if;
+    end;
+  end loop;
   insert into freehold.passwords (id, user_id, password_hash, created_at) values (gen_random_uuid(), u.id, r.password_hash, r.created_at);
   update freehold.registrations x set used_at = now() where x.email = r.email and x.used_at is null;
   perform access.attribute(u.id, u.username, request);
@@ -259,7 +272,7 @@ begin
   end if;
   perform pg_advisory_xact_lock(hashtext('register:' || address));
   select * into r from freehold.registrations x where x.email = address and x.used_at is null and x.expires_at > now() order by x.created_at desc limit 1;
-  if r.token_hash is not null and (select count(*) from freehold.registrations x where x.email = address and x.created_at > now() - interval '1 hour') < 5 then
+  if r.token_hash is not null and access.lets_in(t, r.email) and (select count(*) from freehold.registrations x where x.email = address and x.created_at > now() - interval '1 hour') < 5 then
     insert into freehold.registrations (token_hash, email, username, password_hash, given_name, family_name, locale, expires_at)
     values (verification_resend.token_hash, r.email, r.username, r.password_hash, r.given_name, r.family_name, r.locale, now() + interval '24 hours');
     perform access.post('register', null, r.email, '{}', sealed, r.locale);

@@ -2,9 +2,10 @@
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { type Inside, inside } from '../support/inside.ts'
-import { ADMIN, call, login, makeTenant } from '../support/people.ts'
+import { mailsTo } from '../support/mails.ts'
+import { call, login, makeTenant } from '../support/people.ts'
 import { expectProblem, pointers } from '../support/refusal.ts'
-import { secretOf, sentTo } from '../support/secrets.ts'
+import { secretOf } from '../support/secrets.ts'
 import { addMember } from '../users/cast.ts'
 
 const AT = 'besieged'
@@ -98,7 +99,6 @@ describe('at once', () => {
       const mails = await realm.asOwner(sql`select id from freehold.mails where recipient = ${who.email}`)
       expect(mails).toHaveLength(5)
       await secretOf(realm, 'password_reset', who.email)
-      const { mailsTo } = await import('../support/mails.ts')
       const tokens = (await mailsTo(who.email, 5)).map(({ token }) => token ?? '')
       const answers = await Promise.all(tokens.map((token, i) => confirm(token, `Marble-Kettle-${i}7`)))
       expect(answers.map(({ status }) => status).sort()).toEqual([204, 400, 400, 400, 400])
@@ -134,4 +134,3 @@ describe('at once', () => {
   })
 })
 
-void sentTo
