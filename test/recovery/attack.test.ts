@@ -133,4 +133,3 @@ describe('at once', () => {
     expect(row?.n).toBe(1)
   })
 })
-
