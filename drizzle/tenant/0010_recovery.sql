@@ -1,8 +1,9 @@
 -- Recovery: new passwords by mail and by an administrator, unlocking, registration, and showing that an address or a number is one's own.
 --
 -- Threat: a stranger learns who is known here, fills a mailbox, takes an account over with a token that was seen, guessed, used or meant for
--- something else; somebody who looks after a few people gets into the account of who may do more. So the doors say the same of known and unknown,
--- only hashes of tokens are here, each is spent in the statement that looks at it, and nobody is sent more than a few mails an hour.
+-- something else; somebody who looks after a few people gets into the account of who may do more; whoever runs SQL as the app login makes a token
+-- for somebody and is them. So the doors say the same of known and unknown, only hashes of tokens are here, each is spent in the statement that
+-- looks at it, nobody is sent more than a few mails an hour, and where a stranger is sent a token, the Worker shows the system's key.
 
 -- How many mails of a kind somebody is sent in an hour because strangers ask for it.
 create function access.asked_too_often(person uuid, token_kind text) returns boolean language sql stable set search_path = pg_catalog, pg_temp as $$
@@ -56,9 +57,9 @@ begin
 end $$;
 --> statement-breakpoint
 -- Somebody forgot their password, or says so: a token for one hour. What it returns, whether there is a mail to send, is told to nobody outside.
-create function access.reset_request(tenant_id uuid, address text, token_hash bytea, sealed text, request jsonb) returns boolean language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+create function access.reset_request(tenant_id uuid, system_key text, address text, token_hash bytea, sealed text, request jsonb) returns boolean language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  t freehold.tenant := access.check_tenant(tenant_id);
+  t freehold.tenant := access.check_system(tenant_id, system_key);
   u freehold.users;
 begin
   select * into u from freehold.users x where x.email = address and x.is_active for no key update;
@@ -171,9 +172,9 @@ create function access.lets_in(t freehold.tenant, address text) returns boolean 
 $$;
 --> statement-breakpoint
 -- Somebody registers: they are nobody until they have shown that the address is theirs. Whose address is known already is told so by mail.
-create function access.register(tenant_id uuid, presented bytea, wanted jsonb, new_hash text, sealed text, request jsonb) returns boolean language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+create function access.register(tenant_id uuid, system_key text, presented bytea, wanted jsonb, new_hash text, sealed text, request jsonb) returns boolean language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  t freehold.tenant := access.check_tenant(tenant_id);
+  t freehold.tenant := access.check_system(tenant_id, system_key);
   u freehold.users;
 begin
   if not access.lets_in(t, wanted ->> 'email') then
@@ -256,9 +257,9 @@ begin
 end $$;
 --> statement-breakpoint
 -- Sends the verification once more, to who registered or is here and has not shown their address yet. Says nothing of whether anybody is.
-create function access.verification_resend(tenant_id uuid, address text, token_hash bytea, sealed text, request jsonb) returns boolean language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+create function access.verification_resend(tenant_id uuid, system_key text, address text, token_hash bytea, sealed text, request jsonb) returns boolean language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  t freehold.tenant := access.check_tenant(tenant_id);
+  t freehold.tenant := access.check_system(tenant_id, system_key);
   u freehold.users;
   r freehold.registrations;
 begin
@@ -351,7 +352,7 @@ begin
   select * into u from freehold.users x where x.id = access.principal() for no key update;
   update freehold.one_time_tokens x set tries = x.tries + 1
   where x.user_id = u.id and x.kind = 'phone' and x.used_at is null and x.expires_at > now() and x.target = u.phone and x.tries < 5 returning * into k;
-  if k.token_hash is distinct from access.code_hash(u, code) then
+  if k.token_hash is null or k.token_hash <> access.code_hash(u, code) then
     return false;
   end if;
   update freehold.one_time_tokens x set used_at = now() where x.token_hash = k.token_hash;
@@ -361,7 +362,7 @@ end $$;
 --> statement-breakpoint
 revoke execute on all functions in schema access from public;
 --> statement-breakpoint
-grant execute on function access.reset_request(uuid, text, bytea, text, jsonb), access.reset_look(uuid, bytea), access.reset_settle(uuid, bytea, text, jsonb, jsonb),
+grant execute on function access.reset_request(uuid, text, text, bytea, text, jsonb), access.reset_look(uuid, bytea), access.reset_settle(uuid, bytea, text, jsonb, jsonb),
   access.admin_reset_look(uuid), access.admin_reset_settle(uuid, text, jsonb, boolean, bytea, text), access.unlock(uuid), access.registration_terms(uuid),
-  access.register(uuid, bytea, jsonb, text, text, jsonb), access.verify_email(uuid, bytea, jsonb), access.verification_resend(uuid, text, bytea, text, jsonb),
+  access.register(uuid, text, bytea, jsonb, text, text, jsonb), access.verify_email(uuid, bytea, jsonb), access.verification_resend(uuid, text, text, bytea, text, jsonb),
   access.email_change(uuid, uuid, text, text, bytea, text), access.phone_code(text, text), access.verify_phone(text) to freehold_app;
