@@ -47,7 +47,7 @@ export async function requestReset(ctx: Ctx, { email }: z.infer<typeof ResetRequ
   const token = newMailToken()
   const sealed = await sealMail(ctx, { token })
   const posted = await ctx.door<boolean>(
-    sql`access.reset_request(${ctx.realm.id}, ${email}, ${await tokenHash(token)}::bytea, ${sealed}, ${JSON.stringify(ctx.request)}::jsonb)`,
+    sql`access.reset_request(${ctx.realm.id}, ${ctx.realm.system_key}, ${email}, ${await tokenHash(token)}::bytea, ${sealed}, ${JSON.stringify(ctx.request)}::jsonb)`,
   )
   if (posted) ctx.later(deliver(ctx))
 }
