@@ -250,6 +250,21 @@ describe('a credential', () => {
   })
 })
 
+describe('a rotation', () => {
+  it('of a key that works until the last moment that can be written makes one that does, too', async () => {
+    const expires_at = '9999-12-31T23:59:59.999999Z'
+    const last = await here.made(['unit:read'], { expires_at })
+    const { status, body } = await here.ask(`/api-keys/${last.id}/rotate`, { body: {} })
+    expect([status, body.expires_at]).toEqual([201, expires_at])
+    expect((await here.by(body, '/auth/whoami')).status).toBe(200)
+  })
+
+  it('of a key that never expires makes one that never does', async () => {
+    const { body } = await here.ask(`/api-keys/${(await here.made(['unit:read'])).id}/rotate`, { body: {} })
+    expect(body.expires_at).toBeNull()
+  })
+})
+
 describe('an operator’s keys', () => {
   it('are seen and revoked by another who looks after keys, as a tenant’s are', async () => {
     const token = await operatorToken()
