@@ -32,8 +32,8 @@ create function access.mail_again(attempts integer) returns timestamptz language
 $$;
 --> statement-breakpoint
 -- What is to be sent now, of the channels that there is a way for, to whoever shows the system's key: theirs for a minute, within which it is
--- settled. Each comes with the try that begins with it. Who is nobody yet has no name; nor has somebody at an address that may be a stranger's,
--- who is not to be sent words that others chose. A try that is lost counts as one that failed, so that a mail by which whoever sends it is lost
+-- settled. Each comes with the try that begins with it. Who is nobody yet has no name; and at an address that somebody only says is theirs,
+-- nobody reads what that one calls themselves. A try that is lost counts as one that failed, so that a mail by which whoever sends it is lost
 -- does not stand before all others.
 create function access.claim_mails(tenant_id uuid, system_key text, at_most integer, channels jsonb) returns jsonb language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare

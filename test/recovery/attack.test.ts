@@ -133,3 +133,11 @@ describe('at once', () => {
     expect(row?.n).toBe(1)
   })
 })
+
+it('what somebody calls themselves is not read at an address that they only say is theirs', async () => {
+  const who = await addMember(AT, realm, 'gil')
+  await realm.asOwner(sql`update freehold.users set given_name = 'Win at evil.test' where id = ${who.id}`)
+  await emailToken(who, 'stranger@elsewhere.test')
+  const [mail] = await mailsTo('stranger@elsewhere.test')
+  expect(`${mail?.subject} ${mail?.text} ${mail?.html}`).not.toContain('evil')
+})
