@@ -62,12 +62,15 @@ create function access.was_used(person uuid, t freehold.tenant, digests jsonb) r
   select exists (select from access.former(person, t) p join jsonb_each_text(digests) d on p.password_hash = access.stored(d.key, d.value))
 $$;
 --> statement-breakpoint
--- Replaces a person's password and ends their sessions but one.
+-- Replaces a person's password and ends their sessions but one. What was sent before is worth nothing then, neither to set another password nor to
+-- take the account to another address: whoever asked for it may be who it is taken back from.
 create function access.replace_password(person uuid, new_hash text, must_change boolean, because text, kept uuid) returns void language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
   update freehold.passwords p set replaced_at = clock_timestamp() where p.user_id = person and p.replaced_at is null;
   insert into freehold.passwords (id, user_id, password_hash) values (gen_random_uuid(), person, new_hash);
   update freehold.users x set password_changed_at = now(), must_change_password = must_change, updated_at = now() where x.id = person;
+  update freehold.one_time_tokens k set used_at = now() from freehold.users u
+  where u.id = person and k.user_id = u.id and k.used_at is null and (k.kind = 'reset' or (k.kind = 'email' and k.target <> u.email));
   update freehold.sessions x set ended_at = now(), ended_because = because where x.user_id = person and x.ended_at is null and x.id is distinct from kept;
 end $$;
 --> statement-breakpoint
@@ -217,15 +220,18 @@ begin
   return query select u.id, s.id, r.scope;
 end $$;
 --> statement-breakpoint
--- A role that strangers get is handed out by whoever names it.
+-- A role that strangers get, the fallback too, is handed out by whoever names it, and by whoever lets strangers in, or others than before.
 create function access.before_tenant() returns trigger language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   given uuid;
 begin
   new.updated_at := now();
-  if access.permission() = 'setting:update' and (new.registration, new.registration_role) is distinct from (old.registration, old.registration_role) and new.registration_role is not null then
-    select r.id into given from freehold.roles r where r.name = new.registration_role and r.deleted_at is null;
-    if given is null then
+  if access.permission() = 'setting:update' and (
+      (new.registration and (new.registration, new.registration_role, new.registration_domains) is distinct from (old.registration, old.registration_role, old.registration_domains))
+      or (new.registration_role is not null and new.registration_role is distinct from old.registration_role)) then
+    select r.id into given from freehold.roles r
+    where r.deleted_at is null and case when new.registration_role is null then r.is_fallback else r.name = new.registration_role end for share;
+    if given is null and new.registration_role is not null then
       perform access.refuse('invalid_request', format('%s is not a role of this tenant', new.registration_role), 'registration_role');
     end if;
     perform access.must_hold_role(given);
@@ -234,6 +240,18 @@ begin
 end $$;
 --> statement-breakpoint
 create trigger before_tenant before update on freehold.tenant for each row execute function access.before_tenant();
+--> statement-breakpoint
+-- That role stays the one that was named: who may rename roles must not hand another one to strangers by its name.
+create function access.keep_registration_role() returns trigger language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if new.deleted_at is not null and exists (select from freehold.tenant t where t.registration_role = old.name) then
+    perform access.refuse('in_use', format('The role %s is the one of who registers: name another in the settings first.', old.name));
+  end if;
+  update freehold.tenant t set registration_role = new.name where t.registration_role = old.name and new.name <> old.name;
+  return null;
+end $$;
+--> statement-breakpoint
+create trigger keep_registration_role after update of name, deleted_at on freehold.roles for each row execute function access.keep_registration_role();
 --> statement-breakpoint
 create policy change_tenant on freehold.tenant for update using ((select access.permission()) = 'setting:update' and (select access.scope()) = 'all');
 --> statement-breakpoint

@@ -32,8 +32,9 @@ create function access.mail_again(attempts integer) returns timestamptz language
 $$;
 --> statement-breakpoint
 -- What is to be sent now, of the channels that there is a way for, to whoever shows the system's key: theirs for a minute, within which it is
--- settled. Each comes with the try that begins with it; who is nobody yet has no name. A try that is lost counts as one that failed, so that
--- a mail by which whoever sends it is lost does not stand before all others.
+-- settled. Each comes with the try that begins with it. Who is nobody yet has no name; and at an address that somebody only says is theirs,
+-- nobody reads what that one calls themselves. A try that is lost counts as one that failed, so that a mail by which whoever sends it is lost
+-- does not stand before all others.
 create function access.claim_mails(tenant_id uuid, system_key text, at_most integer, channels jsonb) returns jsonb language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   claimed jsonb;
@@ -50,7 +51,8 @@ begin
     insert into freehold.mail_attempts (id, mail_id) select gen_random_uuid(), t.id from taken t returning id, mail_id
   )
   select jsonb_agg(jsonb_build_object('id', t.id, 'attempt', a.id, 'attempts', t.attempts, 'kind', t.kind, 'channel', t.channel, 'recipient', t.recipient,
-    'locale', t.locale, 'data', t.data, 'sealed', t.sealed, 'trace_id', t.trace_id, 'name', coalesce(u.given_name, u.username), 'timezone', u.timezone)
+    'locale', t.locale, 'data', t.data, 'sealed', t.sealed, 'trace_id', t.trace_id,
+    'name', case when t.kind <> 'email_change' then coalesce(u.given_name, u.username) end, 'timezone', u.timezone)
     order by t.created_at, t.id) into claimed
   from taken t join tried a on a.mail_id = t.id left join freehold.users u on u.id = t.user_id;
   return coalesce(claimed, '[]');

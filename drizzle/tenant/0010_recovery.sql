@@ -1,8 +1,9 @@
 -- Recovery: new passwords by mail and by an administrator, unlocking, registration, and showing that an address or a number is one's own.
 --
 -- Threat: a stranger learns who is known here, fills a mailbox, takes an account over with a token that was seen, guessed, used or meant for
--- something else; somebody who looks after a few people gets into the account of who may do more. So the doors say the same of known and unknown,
--- only hashes of tokens are here, each is spent in the statement that looks at it, and nobody is sent more than a few mails an hour.
+-- something else; somebody who looks after a few people gets into the account of who may do more; whoever runs SQL as the app login makes a token
+-- for somebody and is them. So the doors say the same of known and unknown, only hashes of tokens are here, each is spent in the statement that
+-- looks at it, nobody is sent more than a few mails an hour, and where a stranger is sent a token, the Worker shows the system's key.
 
 -- How many mails of a kind somebody is sent in an hour because strangers ask for it.
 create function access.asked_too_often(person uuid, token_kind text) returns boolean language sql stable set search_path = pg_catalog, pg_temp as $$
@@ -21,15 +22,24 @@ begin
   return true;
 end $$;
 --> statement-breakpoint
--- The person of a token that is good now, or nobody. Locks the token, so that of many who show it one goes first.
-create function access.holder_of(presented bytea, token_kind text) returns freehold.users language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+-- Whoever is about to change how a person logs in goes first or waits: for others who are, and for who logs in. In the order of a login, the
+-- guards and then the person, because two who took them in different orders would wait for each other.
+create function access.hold(person uuid) returns void language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  insert into freehold.login_guards as x (key) values ('change:' || person), ('login:' || person) on conflict (key) do update set key = x.key;
+  perform from freehold.users x where x.id = person for no key update;
+end $$;
+--> statement-breakpoint
+-- The person of a token that is good now, or nobody. Of many who show it, or others of the same person, one goes first when they are held.
+create function access.holder_of(presented bytea, token_kind text, is_held boolean) returns freehold.users language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
-  k freehold.one_time_tokens;
   u freehold.users;
 begin
-  select * into k from freehold.one_time_tokens x
-  where x.token_hash = presented and x.kind = token_kind and x.used_at is null and x.expires_at > now() for update;
-  select * into u from freehold.users x where x.id = k.user_id and x.is_active;
+  if is_held then
+    perform access.hold(k.user_id) from freehold.one_time_tokens k where k.token_hash = presented and k.kind = token_kind and k.used_at is null;
+  end if;
+  select x.* into u from freehold.users x join freehold.one_time_tokens k on k.user_id = x.id
+  where k.token_hash = presented and k.kind = token_kind and k.used_at is null and k.expires_at > now() and x.is_active;
   return u;
 end $$;
 --> statement-breakpoint
@@ -38,19 +48,18 @@ create function access.forget_failures(person uuid) returns void language sql vo
   update freehold.login_guards x set failures = 0, failed_at = null, locked_until = null where x.key in ('login:' || person, 'change:' || person)
 $$;
 --> statement-breakpoint
--- A new password that was not set with the one before it: all sessions end, the lock opens, and tokens that were sent before are worth nothing.
+-- A new password that was not set with the one before it: all sessions end, and the lock opens.
 create function access.recover(u freehold.users, new_hash text, must_change boolean, because text) returns void language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
   perform access.forget_failures(u.id);
-  update freehold.one_time_tokens x set used_at = now() where x.user_id = u.id and x.kind = 'reset' and x.used_at is null;
   perform access.replace_password(u.id, new_hash, must_change, because, null);
   perform access.record('PASSWORD_RESET', 'update', 'user', u.id::text, null, jsonb_build_object('because', because), 30);
 end $$;
 --> statement-breakpoint
 -- Somebody forgot their password, or says so: a token for one hour. What it returns, whether there is a mail to send, is told to nobody outside.
-create function access.reset_request(tenant_id uuid, address text, token_hash bytea, sealed text, request jsonb) returns boolean language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+create function access.reset_request(tenant_id uuid, system_key text, address text, token_hash bytea, sealed text, request jsonb) returns boolean language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  t freehold.tenant := access.check_tenant(tenant_id);
+  t freehold.tenant := access.check_system(tenant_id, system_key);
   u freehold.users;
 begin
   select * into u from freehold.users x where x.email = address and x.is_active for no key update;
@@ -66,7 +75,7 @@ end $$;
 create function access.reset_look(tenant_id uuid, presented bytea) returns jsonb language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_tenant(tenant_id);
-  u freehold.users := access.holder_of(presented, 'reset');
+  u freehold.users := access.holder_of(presented, 'reset', false);
 begin
   return case when u.id is not null then
     jsonb_build_object('person', access.person_of(u), 'policy', access.policy_of(t), 'former', access.former_recipes(u.id, t)) end;
@@ -76,7 +85,7 @@ end $$;
 create function access.reset_settle(tenant_id uuid, presented bytea, new_hash text, digests jsonb, request jsonb) returns text language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_tenant(tenant_id);
-  u freehold.users := access.holder_of(presented, 'reset');
+  u freehold.users := access.holder_of(presented, 'reset', true);
 begin
   if u.id is null then
     return 'invalid';
@@ -98,7 +107,8 @@ declare
   u freehold.users;
 begin
   if access.permission() = 'user:update' and access.reaches(person) then
-    select * into u from freehold.users x where x.id = person for no key update;
+    perform access.hold(person);
+    select * into u from freehold.users x where x.id = person;
   end if;
   if u.id is null then
     perform access.refuse('not_found', 'There is nobody with this id.');
@@ -144,7 +154,7 @@ begin
   elsif person = access.principal() or (access.scope() <> 'all' and person = any (access.owners())) then
     perform access.refuse('forbidden', 'Somebody else must unlock you.');
   end if;
-  perform access.forget_failures(person);
+  perform access.hold(person), access.forget_failures(person);
   perform access.record('USER_UNLOCKED', 'update', 'user', person::text, null, null);
 end $$;
 --> statement-breakpoint
@@ -156,13 +166,18 @@ begin
   return jsonb_build_object('registration', t.registration, 'domains', to_jsonb(t.registration_domains), 'policy', access.policy_of(t));
 end $$;
 --> statement-breakpoint
+-- Whether somebody may register now with an address.
+create function access.lets_in(t freehold.tenant, address text) returns boolean language sql immutable set search_path = pg_catalog, pg_temp as $$
+  select t.registration and (t.registration_domains = '{}' or regexp_replace(address, '^.*@', '') = any (t.registration_domains))
+$$;
+--> statement-breakpoint
 -- Somebody registers: they are nobody until they have shown that the address is theirs. Whose address is known already is told so by mail.
-create function access.register(tenant_id uuid, presented bytea, wanted jsonb, new_hash text, sealed text, request jsonb) returns boolean language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+create function access.register(tenant_id uuid, system_key text, presented bytea, wanted jsonb, new_hash text, sealed text, request jsonb) returns boolean language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  t freehold.tenant := access.check_tenant(tenant_id);
+  t freehold.tenant := access.check_system(tenant_id, system_key);
   u freehold.users;
 begin
-  if not t.registration then
+  if not access.lets_in(t, wanted ->> 'email') then
     raise exception using errcode = 'FH403', message = 'forbidden';
   end if;
   select * into u from freehold.users x where x.email = wanted ->> 'email' for no key update;
@@ -185,9 +200,9 @@ end $$;
 --> statement-breakpoint
 -- A username that nobody has: the one that was wished for, else the part before the @, with a number when it is taken.
 create function access.free_username(wished text, address text) returns text language sql volatile set search_path = pg_catalog, pg_temp as $$
-  with base as (select coalesce(nullif(left(coalesce(wished, regexp_replace(split_part(address, '@', 1), '[^a-z0-9._-]', '', 'g')), 58), ''), 'user') as name)
+  with base as (select coalesce(wished, nullif(left(ltrim(regexp_replace(split_part(address, '@', 1), '[^a-z0-9._-]', '', 'g'), '._-'), 64), ''), 'user') as name)
   select case when not exists (select from freehold.users u where u.username = b.name) then b.name
-    else b.name || '-' || substr(replace(gen_random_uuid()::text, '-', ''), 1, 5) end
+    else left(b.name, 58) || '-' || substr(replace(gen_random_uuid()::text, '-', ''), 1, 5) end
   from base b
 $$;
 --> statement-breakpoint
@@ -198,7 +213,8 @@ declare
   t freehold.tenant := access.check_tenant(tenant_id);
   k freehold.one_time_tokens;
   r freehold.registrations;
-  u freehold.users := access.holder_of(presented, 'email');
+  broken text;
+  u freehold.users := access.holder_of(presented, 'email', true);
 begin
   if u.id is not null then
     perform access.attribute(u.id, u.username, request);
@@ -209,8 +225,6 @@ begin
       exception when unique_violation then
         return 'taken';
       end;
-      -- A new address makes what was sent to the old one worthless.
-      update freehold.one_time_tokens x set used_at = now() where x.user_id = u.id and x.kind in ('reset', 'email') and x.used_at is null;
     end if;
     update freehold.users x set email_verified = true where x.id = u.id;
     return 'done';
@@ -218,16 +232,23 @@ begin
   -- Of several tokens of one address that are shown at once, one goes first.
   perform pg_advisory_xact_lock(hashtext('register:' || x.email)) from freehold.registrations x where x.token_hash = presented;
   update freehold.registrations x set used_at = now() where x.token_hash = presented and x.used_at is null and x.expires_at > now() returning * into r;
-  if r.token_hash is null or not t.registration then
+  if r.token_hash is null or not access.lets_in(t, r.email) then
     return 'invalid';
   end if;
-  begin
-    insert into freehold.users (id, username, email, email_verified, given_name, family_name, locale, role, password_changed_at)
-    values (gen_random_uuid(), access.free_username(r.username, r.email), r.email, true, r.given_name, r.family_name, r.locale,
-      coalesce(t.registration_role, (select x.name from freehold.roles x where x.is_fallback and x.deleted_at is null)), r.created_at) returning * into u;
-  exception when unique_violation then
-    return 'taken';
-  end;
+  loop
+    begin
+      insert into freehold.users (id, username, email, email_verified, given_name, family_name, locale, role, password_changed_at)
+      values (gen_random_uuid(), access.free_username(r.username, r.email), r.email, true, r.given_name, r.family_name, r.locale,
+        coalesce(t.registration_role, (select x.name from freehold.roles x where x.is_fallback and x.deleted_at is null)), r.created_at) returning * into u;
+      exit;
+    exception when unique_violation then
+      -- A username that somebody else was given meanwhile is wished for once more, and is not free any more.
+      get stacked diagnostics broken = constraint_name;
+      if broken <> 'users_username' then
+        return 'taken';
+      end if;
+    end;
+  end loop;
   insert into freehold.passwords (id, user_id, password_hash, created_at) values (gen_random_uuid(), u.id, r.password_hash, r.created_at);
   update freehold.registrations x set used_at = now() where x.email = r.email and x.used_at is null;
   perform access.attribute(u.id, u.username, request);
@@ -236,9 +257,9 @@ begin
 end $$;
 --> statement-breakpoint
 -- Sends the verification once more, to who registered or is here and has not shown their address yet. Says nothing of whether anybody is.
-create function access.verification_resend(tenant_id uuid, address text, token_hash bytea, sealed text, request jsonb) returns boolean language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+create function access.verification_resend(tenant_id uuid, system_key text, address text, token_hash bytea, sealed text, request jsonb) returns boolean language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  t freehold.tenant := access.check_tenant(tenant_id);
+  t freehold.tenant := access.check_system(tenant_id, system_key);
   u freehold.users;
   r freehold.registrations;
 begin
@@ -252,7 +273,7 @@ begin
   end if;
   perform pg_advisory_xact_lock(hashtext('register:' || address));
   select * into r from freehold.registrations x where x.email = address and x.used_at is null and x.expires_at > now() order by x.created_at desc limit 1;
-  if r.token_hash is not null and (select count(*) from freehold.registrations x where x.email = address and x.created_at > now() - interval '1 hour') < 5 then
+  if r.token_hash is not null and access.lets_in(t, r.email) and (select count(*) from freehold.registrations x where x.email = address and x.created_at > now() - interval '1 hour') < 5 then
     insert into freehold.registrations (token_hash, email, username, password_hash, given_name, family_name, locale, expires_at)
     values (verification_resend.token_hash, r.email, r.username, r.password_hash, r.given_name, r.family_name, r.locale, now() + interval '24 hours');
     perform access.post('register', null, r.email, '{}', sealed, r.locale);
@@ -275,14 +296,26 @@ begin
   return 'done';
 end $$;
 --> statement-breakpoint
--- Whoever changes an address: the old one is told.
+-- Whoever changes an address: the old one is told, and what was sent to it, or asked for before, is worth nothing.
 create function access.after_email_change() returns trigger language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
+  update freehold.one_time_tokens x set used_at = now() where x.user_id = new.id and x.kind in ('reset', 'email') and x.used_at is null;
   perform access.post('email_changed', new.id, old.email, jsonb_build_object('new_email', new.email));
   return null;
 end $$;
 --> statement-breakpoint
 create trigger after_email_change after update of email on freehold.users for each row when (old.email <> new.email) execute function access.after_email_change();
+--> statement-breakpoint
+-- One's own address is changed by a door that asks for the password, however far one reaches: who found an open session does not know it.
+create function access.before_email_change() returns trigger language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if access.principal() = new.id then
+    perform access.refuse('forbidden', 'Your own address is changed with auth/email-change.');
+  end if;
+  return new;
+end $$;
+--> statement-breakpoint
+create trigger before_email_change before update of email on freehold.users for each row when (old.email <> new.email) execute function access.before_email_change();
 --> statement-breakpoint
 -- What is stored of a code: keyed, because a code is short; and for one number of one person.
 create function access.code_hash(u freehold.users, code text) returns bytea language sql stable set search_path = pg_catalog, pg_temp as $$
@@ -316,10 +349,10 @@ declare
   u freehold.users;
   k freehold.one_time_tokens;
 begin
-  select * into u from freehold.users x where x.id = access.principal();
+  select * into u from freehold.users x where x.id = access.principal() for no key update;
   update freehold.one_time_tokens x set tries = x.tries + 1
   where x.user_id = u.id and x.kind = 'phone' and x.used_at is null and x.expires_at > now() and x.target = u.phone and x.tries < 5 returning * into k;
-  if k.token_hash is distinct from access.code_hash(u, code) then
+  if k.token_hash is null or k.token_hash <> access.code_hash(u, code) then
     return false;
   end if;
   update freehold.one_time_tokens x set used_at = now() where x.token_hash = k.token_hash;
@@ -329,7 +362,7 @@ end $$;
 --> statement-breakpoint
 revoke execute on all functions in schema access from public;
 --> statement-breakpoint
-grant execute on function access.reset_request(uuid, text, bytea, text, jsonb), access.reset_look(uuid, bytea), access.reset_settle(uuid, bytea, text, jsonb, jsonb),
+grant execute on function access.reset_request(uuid, text, text, bytea, text, jsonb), access.reset_look(uuid, bytea), access.reset_settle(uuid, bytea, text, jsonb, jsonb),
   access.admin_reset_look(uuid), access.admin_reset_settle(uuid, text, jsonb, boolean, bytea, text), access.unlock(uuid), access.registration_terms(uuid),
-  access.register(uuid, bytea, jsonb, text, text, jsonb), access.verify_email(uuid, bytea, jsonb), access.verification_resend(uuid, text, bytea, text, jsonb),
+  access.register(uuid, text, bytea, jsonb, text, text, jsonb), access.verify_email(uuid, bytea, jsonb), access.verification_resend(uuid, text, text, bytea, text, jsonb),
   access.email_change(uuid, uuid, text, text, bytea, text), access.phone_code(text, text), access.verify_phone(text) to freehold_app;

@@ -217,9 +217,10 @@ declare
 begin
   select a.n - 1 as place, x.network into wrong from unnest(addresses) with ordinality a (said, n) cross join lateral (select access.network_of(a.said) as network) x
   where x.network is null or x.network <> network(x.network) order by a.n limit 1;
-  if found then
-    perform access.refuse('invalid_request', coalesce(format('has bits beyond its mask: the network is %s', network(wrong.network)),
-      'must be an address or a network, such as 192.0.2.0/24 or 2001:db8::/32'), format('addresses/%s', wrong.place));
+  if found and wrong.network is null then
+    perform access.refuse('invalid_request', 'must be an address or a network, such as 192.0.2.0/24 or 2001:db8::/32', format('addresses/%s', wrong.place));
+  elsif found then
+    perform access.refuse('invalid_request', format('has bits beyond its mask: the network is %s', network(wrong.network)), format('addresses/%s', wrong.place));
   end if;
   return array(select distinct abbrev(access.network_of(a.said)) from unnest(addresses) a (said) order by 1);
 end $$;

@@ -67,6 +67,10 @@ exception when others then
   get stacked diagnostics state = returned_sqlstate, said = message_text, explained = pg_exception_detail, field = pg_exception_hint, broken = constraint_name;
   if state in ('FH400', 'FH403', 'FH404', 'FH409') then
     field := coalesce(nullif(field, ''), case said when 'forbidden' then about end);
+    -- The first of its roles is the primary one of a line that names none.
+    if field = 'role' and l -> 'roles' ? (l ->> 'role') then
+      field := 'roles';
+    end if;
   elsif broken in ('users_email', 'users_username') then
     return jsonb_build_object('code', 'already_exists', 'errors', (
       select jsonb_agg(jsonb_build_object('pointer', '#/' || f.name, 'detail', 'is taken') order by f.name) from (values ('email'), ('username')) f (name)

@@ -15,6 +15,8 @@ import { mustBeThere, there } from '../users/reports.ts'
 import type { ApiKey, ApiKeyList, ApiKeyPatch, MadeApiKey, NewApiKey, Query, Rotation } from './wire.ts'
 
 const CALLER = sql`(select access.principal())`
+/** RFC 3339 writes no later year. */
+const LAST = '9999-12-31T23:59:59.999999Z'
 const shown = sql`k.id, k.name, k.prefix, k.permissions, k.addresses, k.rotated_from, ${rfc3339('k.created_at')} as created_at,
   ${rfc3339('k.expires_at')} as expires_at, ${rfc3339('k.last_used_at')} as last_used_at, k.use_count::float8 as use_count`
 const own = (id: string) => sql`k.id = ${id} and k.user_id = ${CALLER} and k.revoked_at is null`
@@ -51,7 +53,8 @@ export async function rotateKey(ctx: Ctx, id: string, { overlap_minutes }: Rotat
           returning k.id, k.user_id, k.name, k.permissions, k.addresses, was.expires_at - was.created_at as lifetime
         )
         insert into freehold.api_keys as k (id, user_id, name, prefix, key_hash, permissions, addresses, rotated_from, expires_at)
-        select ${crypto.randomUUID()}, o.user_id, o.name, ${prefix}, ${hash}::bytea, o.permissions, o.addresses, o.id, now() + o.lifetime from old o
+        select ${crypto.randomUUID()}, o.user_id, o.name, ${prefix}, ${hash}::bytea, o.permissions, o.addresses, o.id,
+          case when o.lifetime is not null then least(now() + o.lifetime, ${LAST}::timestamptz) end from old o
         returning ${shown}`),
     ),
     // Of many at once all but one come here, or below.

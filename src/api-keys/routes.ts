@@ -102,7 +102,7 @@ apiKeyRoutes.openapi(
   },
 )
 
-/** The same of others, under /users. */
+/** The same of others, under /users and /operators. */
 export const userApiKeyRoutes = room()
 
 userApiKeyRoutes.openapi(

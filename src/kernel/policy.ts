@@ -3,7 +3,7 @@
  * the commonest, the person's own name, or one that was theirs before. That it was not theirs before, the database decides (access.was_used).
  */
 import commonest from './commonest.txt'
-import { digest } from './password.ts'
+import { digest, generatePassword } from './password.ts'
 import type { Fault } from './problem.ts'
 
 export type Policy = {
@@ -47,8 +47,9 @@ function isCommon(password: string): boolean {
   return common.has(lower) || common.has(lower.replace(/^[^\p{L}\p{N}]+|[^\p{L}\p{N}]+$/gu, ''))
 }
 
-/** Every rule that a password breaks, as sentences; none when it is good. */
-export function weaknesses(password: string, person: Person, policy: Policy = DEFAULT_POLICY): string[] {
+/** Every rule that a password breaks, as sentences; none when it is good. It is judged as it is hashed: in NFC. */
+export function weaknesses(written: string, person: Person, policy: Policy = DEFAULT_POLICY): string[] {
+  const password = written.normalize('NFC')
   const personal = [person.username, person.email?.split('@')[0], person.given_name, person.family_name]
     .flatMap((text) => text?.toLowerCase().split(/[^\p{L}\p{N}]+/u) ?? [])
     .filter((part) => part.length >= 3)
@@ -69,6 +70,16 @@ export function weaknesses(password: string, person: Person, policy: Policy = DE
     [!policy.password_common || !isCommon(password), 'must not be one of the commonest passwords'],
   ]
   return rules.filter(([kept]) => !kept).map(([, rule]) => rule)
+}
+
+/** A password for somebody, made by chance, that breaks no rule. */
+export function generateFor(person: Person, policy: Policy): string {
+  // Twice as many characters as are to be different: of 62 there are, half come up twice.
+  const length = Math.max(20, policy.password_min_length, 2 * policy.password_unique)
+  for (;;) {
+    const password = generatePassword({ length })
+    if (weaknesses(password, person, policy).length === 0) return password
+  }
 }
 
 /** The broken rules as faults of a field. */

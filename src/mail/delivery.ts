@@ -61,6 +61,6 @@ async function deliverOne(config: Config, realm: Deliverer, post: Post, mail: Cl
 const settled = (realm: Deliverer, result: Parameters<typeof settle>[1][number]) =>
   settle(realm, [result]).catch(() => settle(realm, [result]))
 
-/** What a server says may repeat what it was given. */
+/** What a server says may repeat what it was given, and hold what no database keeps. */
 const withoutSecrets = (detail: string, secrets: string[]) =>
-  secrets.filter(Boolean).reduce((text, secret) => text.replaceAll(secret, '[...]'), detail)
+  secrets.filter(Boolean).reduce((text, secret) => text.replaceAll(secret, '[...]'), detail.toWellFormed().replaceAll('\0', ' '))

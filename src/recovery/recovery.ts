@@ -7,8 +7,8 @@ import { z } from '@hono/zod-openapi'
 import { sql } from 'drizzle-orm'
 import type { Ctx } from '../kernel/context.ts'
 import { log } from '../kernel/log.ts'
-import { generatePassword, hash } from '../kernel/password.ts'
-import { digestsUnder, faultsOf, type Renewal, USED, weaknesses } from '../kernel/policy.ts'
+import { hash } from '../kernel/password.ts'
+import { digestsUnder, faultsOf, generateFor, type Renewal, USED, weaknesses } from '../kernel/policy.ts'
 import { invalid, Problem } from '../kernel/problem.ts'
 import { newMailToken, tokenHash } from '../kernel/token.ts'
 import { rowsOf } from '../kernel/wire.ts'
@@ -47,7 +47,7 @@ export async function requestReset(ctx: Ctx, { email }: z.infer<typeof ResetRequ
   const token = newMailToken()
   const sealed = await sealMail(ctx, { token })
   const posted = await ctx.door<boolean>(
-    sql`access.reset_request(${ctx.realm.id}, ${email}, ${await tokenHash(token)}::bytea, ${sealed}, ${JSON.stringify(ctx.request)}::jsonb)`,
+    sql`access.reset_request(${ctx.realm.id}, ${ctx.realm.system_key}, ${email}, ${await tokenHash(token)}::bytea, ${sealed}, ${JSON.stringify(ctx.request)}::jsonb)`,
   )
   if (posted) ctx.later(deliver(ctx))
 }
@@ -82,7 +82,7 @@ export async function adminReset(
 ): Promise<z.infer<typeof ResetDone>> {
   const [looked] = await ctx.run(ctx.db.execute(sql`select access.admin_reset_look(${user_id}) as known`))
   const [{ known } = {} as never] = rowsOf<{ known: Renewal }>(looked)
-  const password = new_password ?? generatePassword({ length: known.policy.password_min_length })
+  const password = new_password ?? generateFor(known.person, known.policy)
   // A generated one is none of those before, and costs no comparison with them.
   const { renewed, digests } = new_password
     ? await judged('new_password', new_password, known)

@@ -43,7 +43,7 @@ export async function register(ctx: Ctx, { password, ...wanted }: z.infer<typeof
   const token = newMailToken()
   const [hashed, sealed] = [await hash(password), await sealMail(ctx, { token })]
   const posted = await ctx.door<boolean>(
-    sql`access.register(${ctx.realm.id}, ${await tokenHash(token)}::bytea, ${JSON.stringify(wanted)}::jsonb, ${hashed}, ${sealed}, ${JSON.stringify(ctx.request)}::jsonb)`,
+    sql`access.register(${ctx.realm.id}, ${ctx.realm.system_key}, ${await tokenHash(token)}::bytea, ${JSON.stringify(wanted)}::jsonb, ${hashed}, ${sealed}, ${JSON.stringify(ctx.request)}::jsonb)`,
   )
   if (posted) ctx.later(deliver(ctx))
 }
@@ -66,7 +66,7 @@ export async function resendVerification(ctx: Ctx, { email }: z.infer<typeof Res
   const token = newMailToken()
   const sealed = await sealMail(ctx, { token })
   const posted = await ctx.door<boolean>(
-    sql`access.verification_resend(${ctx.realm.id}, ${email}, ${await tokenHash(token)}::bytea, ${sealed}, ${JSON.stringify(ctx.request)}::jsonb)`,
+    sql`access.verification_resend(${ctx.realm.id}, ${ctx.realm.system_key}, ${email}, ${await tokenHash(token)}::bytea, ${sealed}, ${JSON.stringify(ctx.request)}::jsonb)`,
   )
   if (posted) ctx.later(deliver(ctx))
 }

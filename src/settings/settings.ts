@@ -62,7 +62,7 @@ export const getSettings = async (ctx: Ctx): Promise<Settings> => read((await ct
 
 /**
  * Changes what is named. One round trip; `setting:update` at scope `all`. Fails with etag_mismatch, invalid_request (also for a role that is none),
- * forbidden (a role for strangers that the caller does not hold).
+ * forbidden (a door for strangers to a role that the caller does not hold).
  */
 export async function patchSettings(ctx: Ctx, patch: z.infer<typeof SettingsPatch>, ifMatch?: string): Promise<Settings> {
   const { password_min_length: min, password_max_length: max } = patch

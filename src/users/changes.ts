@@ -8,8 +8,8 @@ import { usernameFrom } from '../access/seed.ts'
 import type { Ctx } from '../kernel/context.ts'
 import { brokenConstraint } from '../kernel/db.ts'
 import { Line, Moment, Text } from '../kernel/fields.ts'
-import { generatePassword, hash } from '../kernel/password.ts'
-import { faultsOf, type Policy, weaknesses } from '../kernel/policy.ts'
+import { hash } from '../kernel/password.ts'
+import { faultsOf, generateFor, type Policy, weaknesses } from '../kernel/policy.ts'
 import { invalid, Problem } from '../kernel/problem.ts'
 import { matches, rowsOf, unchanged } from '../kernel/wire.ts'
 import { Email, Locale, Preferences, TimeZone, Username } from './fields.ts'
@@ -80,11 +80,11 @@ export async function createUser(ctx: Ctx, wanted: z.infer<typeof NewUser>): Pro
   const [asked] = await ctx.run(ctx.db.execute(sql`select access.policy() as policy`))
   const [{ policy } = {} as never] = rowsOf<{ policy: Policy }>(asked)
   const { email, username = usernameFrom(email), role, ...optional } = wanted
-  const { password = generatePassword({ length: policy.password_min_length }), ...fields } = optional
-  const { given_name = null, family_name = null } = fields
-  const weak = weaknesses(password, { email, username, given_name, family_name }, policy)
-  if (wanted.password !== undefined && weak.length)
-    throw new Problem('invalid_request', undefined, { errors: faultsOf('password', weak) })
+  const { given_name = null, family_name = null } = optional
+  const person = { email, username, given_name, family_name }
+  const { password = generateFor(person, policy), ...fields } = optional
+  const weak = weaknesses(password, person, policy)
+  if (weak.length) throw new Problem('invalid_request', undefined, { errors: faultsOf('password', weak) })
   const id = crypto.randomUUID()
   const columns = Object.keys(Optional.omit({ terminated_at: true }).shape)
   const values = columns.map((column) => stored(column, fields[column as keyof typeof fields]))

@@ -3,7 +3,7 @@ import { z } from '@hono/zod-openapi'
 
 /**
  * As they are stored and as a login compares them: NFKC (what looks alike by its width or form is one), without blanks around, lower case. An
- * address is of ASCII then; a username is of one of the alphabets whose letters look alike.
+ * address is of ASCII then; a username is of one of the alphabets whose letters look alike, and of nothing that is not seen.
  */
 export const Email = z.string().normalize('NFKC').trim().toLowerCase().max(255).email('must be an e-mail address')
 const ALIKE = [/\p{Script=Latin}/u, /\p{Script=Cyrillic}/u, /\p{Script=Greek}/u]
@@ -18,6 +18,8 @@ export const Username = z
     /^[\p{L}\p{N}][\p{L}\p{M}\p{N}._-]*$/u,
     'must begin with a letter or digit, and have letters, digits, ".", "_" and "-" only',
   )
+  // Among letters and marks too: fillers, variation selectors.
+  .refine((name) => !/\p{Default_Ignorable_Code_Point}/u.test(name), 'must not have characters that nobody sees')
   .refine((name) => ALIKE.filter((script) => script.test(name)).length <= 1, 'must not mix Latin, Cyrillic and Greek letters')
 
 const accepted = (take: () => unknown) => {

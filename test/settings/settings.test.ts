@@ -140,6 +140,15 @@ describe('a password', () => {
     await set({ password_min_length: 8, password_unique: 5, password_upper: true, password_digit: true, password_special: true })
   })
 
+  it('is judged as it is hashed: an accent that is written apart is no character more, nor a special one', async () => {
+    const pam = await addMember(AT, realm, 'pam')
+    const { errors } = (await change(pam.token, pam.password, 'Áéíó1'.normalize('NFD'))).body
+    expect(errors.map(({ detail }: { detail: string }) => detail)).toEqual([
+      'must have at least 8 characters',
+      'must have a character that is neither letter nor digit',
+    ])
+  })
+
   it('is none of the commonest, however it is written, unless the tenant allows it', async () => {
     const gus = await addMember(AT, realm, 'gus')
     for (const common of ['P@ssw0rd', 'Password1!', '!Trustno1!', 'QWERTY123!'])
@@ -192,7 +201,11 @@ describe('a password', () => {
     expect(pointers(await make({ password: 'Marble-Kettle-52' }))).toEqual(['#/password'])
     const { body } = await make({})
     expect(body.initial_password.length).toBeGreaterThanOrEqual(40)
-    await set({ password_min_length: 8 })
+    await set({ password_min_length: 8, password_unique: 32 })
+    const made = (await make({})).body
+    const reset = (await call(AT, `/api/v1/users/${made.id}/reset-password`, { token: admin, body: {} })).body
+    for (const { initial_password } of [made, reset]) expect(new Set(initial_password).size).toBeGreaterThanOrEqual(32)
+    await set({ password_unique: 5 })
   })
 })
 

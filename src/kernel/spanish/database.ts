@@ -4,6 +4,7 @@ export const database = {
   'There is nobody with this id.': 'No hay nadie con este id.',
   'There is no such user.': 'No existe ese usuario.',
   'Your own password is changed with auth/password-change.': 'Tu propia contraseña se cambia con auth/password-change.',
+  'Your own address is changed with auth/email-change.': 'Tu propia dirección se cambia con auth/email-change.',
   'Whoever lent you this permission did not lend you themselves.': 'Quien te prestó este permiso no se prestó a sí mismo.',
   'This person holds more than you do: how they log in is not yours to change.':
     'Esta persona tiene más permisos que tú: no te corresponde cambiar cómo inicia sesión.',
@@ -32,6 +33,8 @@ export const database = {
   'The role {role} belongs to the system and keeps its parent.': 'El rol {role} es del sistema y conserva su rol superior.',
   'The role {role} belongs to the system and keeps its name.': 'El rol {role} es del sistema y conserva su nombre.',
   'The role {role} belongs to the system.': 'El rol {role} es del sistema.',
+  'The role {role} is the one of who registers: name another in the settings first.':
+    'El rol {role} es el de quienes se registran: indica antes otro en la configuración.',
   'is not a role of this tenant': 'no es un rol de este inquilino',
   'would make a role inherit from itself': 'haría que un rol heredara de sí mismo',
   'Deleting a role needs role:delete.': 'Para borrar un rol se necesita role:delete.',

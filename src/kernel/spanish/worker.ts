@@ -64,6 +64,7 @@ export const worker = {
   'must be an e-mail address': 'debe ser una dirección de correo electrónico',
   'must begin with a letter or digit, and have letters, digits, ".", "_" and "-" only':
     'debe empezar por una letra o un dígito y tener solo letras, dígitos, ".", "_" y "-"',
+  'must not have characters that nobody sees': 'no debe tener caracteres que nadie ve',
   'must not mix Latin, Cyrillic and Greek letters': 'no debe mezclar letras latinas, cirílicas y griegas',
   'must be a language tag (BCP 47)': 'debe ser una etiqueta de idioma (BCP 47)',
   'must be the name of a time zone (IANA)': 'debe ser el nombre de una zona horaria (IANA)',
