@@ -307,7 +307,7 @@ end $$;
 create trigger after_email_change after update of email on freehold.users for each row when (old.email <> new.email) execute function access.after_email_change();
 --> statement-breakpoint
 -- One's own address is changed by a door that asks for the password, however far one reaches: who found an open session does not know it.
-create function access.before_email_change() returns trigger language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+create function access.before_own_email() returns trigger language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
   if access.principal() = new.id then
     perform access.refuse('forbidden', 'Your own address is changed with auth/email-change.');
@@ -315,7 +315,7 @@ begin
   return new;
 end $$;
 --> statement-breakpoint
-create trigger before_email_change before update of email on freehold.users for each row when (old.email <> new.email) execute function access.before_email_change();
+create trigger before_own_email before update of email on freehold.users for each row when (old.email <> new.email) execute function access.before_own_email();
 --> statement-breakpoint
 -- What is stored of a code: keyed, because a code is short; and for one number of one person.
 create function access.code_hash(u freehold.users, code text) returns bytea language sql stable set search_path = pg_catalog, pg_temp as $$

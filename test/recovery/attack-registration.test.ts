@@ -103,6 +103,14 @@ describe('a username', () => {
     },
   )
 
+  it('that an administrator leaves to the address is so, too', async () => {
+    for (const [email, username] of [
+      ['_kim@odd.test', 'kim'],
+      ["'-.lou_@odd.test", 'lou_'],
+    ])
+      expect((await call(AT, '/api/v1/users', { token: admin, body: { email } })).body.username).toBe(username)
+  })
+
   it('of 64 characters that is wished for and free is given as it is', async () => {
     const username = 'w'.repeat(64)
     expect((await registered('long@odd.test', { username })).status).toBe(204)
