@@ -206,7 +206,8 @@ begin
     if permission <> all (k.permissions) then
       raise exception using errcode = 'FH403', message = 'forbidden', detail = format('This key does not name %s.', permission);
     end if;
-    select x.scope, x.units, x.owners into r from access.reach(u.id, permission) x;
+    -- What the key names was asked above.
+    select x.scope, x.units, x.owners into r from access.whole_reach(u.id, permission) x;
     if r.scope is null then
       raise exception using errcode = 'FH403', message = 'forbidden';
     end if;

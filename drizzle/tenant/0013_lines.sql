@@ -85,4 +85,70 @@ begin
   end loop;
 end $$;
 --> statement-breakpoint
+-- Up to a hundred questions at once: {user_id?, permission | any_of | role, resource?: {owner_id?, unit_id?}}, answered in order with
+-- {allowed, scope, because}; as before, narrowed to what a key names without a function for each. About oneself anybody may ask; about others who reaches them with user:read.
+create or replace function access.ask(checks jsonb) returns jsonb language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  me uuid := access.principal();
+  far record;
+  wrong record;
+  answer jsonb;
+  -- What the key names by which somebody asks about themselves, or null.
+  names text[] := access.narrowed(me);
+begin
+  if me is null then
+    return null;
+  end if;
+  select format('checks/%s/%s', c.n - 1, p.field) as field, p.name into wrong
+  from jsonb_array_elements(checks) with ordinality as c (x, n)
+    cross join lateral (select 'permission' as field, c.x ->> 'permission' as name union all select 'any_of', jsonb_array_elements_text(c.x -> 'any_of')
+      union all select 'role', c.x ->> 'role') p
+  where p.name is not null and case p.field when 'role' then not exists (select from freehold.roles r where r.name = p.name and r.deleted_at is null)
+    else not exists (select from freehold.permissions x where x.name = p.name and x.deleted_at is null) end
+  order by c.n limit 1;
+  if found then
+    perform access.refuse('invalid_request', format('there is no %s here', wrong.name), wrong.field);
+  end if;
+  if exists (select from jsonb_array_elements(checks) c (x) where (c.x ->> 'user_id')::uuid <> me) then
+    select r.scope, r.units, r.owners into far from access.reach(me, 'user:read') r;
+    if exists (select from jsonb_array_elements(checks) c (x) where (c.x ->> 'user_id')::uuid <> me and not exists (
+        select from freehold.users u where u.id = (c.x ->> 'user_id')::uuid
+          and (far.scope = 'all' or (far.scope is not null and (u.id = any (far.owners) or u.unit_id = any (far.units)))))) then
+      perform access.refuse('not_found', 'There is no such user.');
+    end if;
+  end if;
+  -- What is asked is matched by equality, and what a person holds, reaches and is given is found out once for all that is asked about them.
+  with c as materialized (
+    select t.n, coalesce((t.x ->> 'user_id')::uuid, me) as person, t.x ->> 'permission' as permission, t.x -> 'any_of' as any_of, t.x ->> 'role' as role,
+      nullif(t.x -> 'resource', 'null') is null as anywhere, (t.x -> 'resource' ->> 'owner_id')::uuid as owner_id, (t.x -> 'resource' ->> 'unit_id')::uuid as unit_id
+    from jsonb_array_elements(checks) with ordinality as t (x, n)
+  ), wanted as materialized (
+    select c.n, c.person, c.permission from c where c.permission is not null
+    union select c.n, c.person, jsonb_array_elements_text(c.any_of) from c
+  ), g as materialized (
+    select p.person, y.* from (select w.person, array_agg(w.permission) as permissions from wanted w group by w.person) p
+      cross join lateral access.whole_grants(p.person, now(), p.permissions) y
+    where names is null or p.person <> me or y.permission = any (names)
+  ), m as materialized (
+    select c.n, c.anywhere, c.owner_id, c.unit_id, g.* from wanted w join g on g.person = w.person and g.permission = w.permission join c on c.n = w.n
+  ), f as materialized (
+    select x.holder, x.scope, array(select access.units_of(x.holder, x.scope)) as units
+    from (select distinct m.holder, m.scope from m where m.unit_id is not null and m.scope in ('team', 'department')) x
+  ), h as materialized (
+    select p.person, y.* from (select distinct c.person from c where c.role is not null) p cross join lateral access.whole_roles(p.person, now()) y
+    where names is null or p.person <> me or not exists (select from access.role_grants(y.id, now()) x where x.permission <> all (names))
+  ), hit as (
+    select m.n, array_position(array['own', 'team', 'department', 'all'], m.scope) as width, jsonb_build_object('kind', m.kind, 'id', m.id, 'name', m.name, 'via', m.via) as why
+    from m left join f on f.holder = m.holder and f.scope = m.scope
+    where m.anywhere or m.scope = 'all' or m.owner_id = m.holder or m.unit_id = any (f.units)
+    union all
+    select c.n, null, jsonb_build_object('kind', h.kind, 'id', h.id, 'name', h.name, 'via', h.via) from c join h on h.person = c.person and h.name = c.role
+  ), told as (
+    select h.n, (array['own', 'team', 'department', 'all'])[max(h.width)] as scope, jsonb_agg(distinct h.why) as because from hit h group by h.n
+  )
+  select jsonb_agg(jsonb_build_object('allowed', t.n is not null, 'scope', t.scope, 'because', coalesce(t.because, '[]')) order by c.n) into answer
+  from c left join told t on t.n = c.n;
+  return answer;
+end $$;
+--> statement-breakpoint
 revoke execute on all functions in schema access from public;
