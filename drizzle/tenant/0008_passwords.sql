@@ -213,7 +213,11 @@ begin
     end if;
   end if;
   if s.last_active_at < now() - interval '1 minute' then
-    update freehold.sessions x set last_active_at = now() where x.id = s.id and x.last_active_at < now() - interval '1 minute';
+    -- Under the lock of the person, as all that ends their sessions; whoever finds it taken says so the next time, and waits for nobody.
+    perform from freehold.users x where x.id = u.id for no key update skip locked;
+    if found then
+      update freehold.sessions x set last_active_at = now() where x.id = s.id and x.last_active_at < now() - interval '1 minute';
+    end if;
   end if;
   perform access.seal(access.request_of(request) || jsonb_build_object('user_id', u.id, 'user_name', u.username, 'session_id', s.id,
     'scope', r.scope, 'permission', permission, 'units', r.units, 'owners', r.owners)

@@ -153,6 +153,9 @@ begin
     perform access.refuse('not_found', 'There is nobody with this id.');
   elsif person = access.principal() or (access.scope() <> 'all' and person = any (access.owners())) then
     perform access.refuse('forbidden', 'Somebody else must unlock you.');
+  elsif access.holds_more(person, access.principal()) then
+    -- Who may guess, unlock and guess again is held up by nothing.
+    perform access.refuse('forbidden', 'This person holds more than you do: how they log in is not yours to change.');
   end if;
   perform access.hold(person), access.forget_failures(person);
   perform access.record('USER_UNLOCKED', 'update', 'user', person::text, null, null);
@@ -208,9 +211,12 @@ $$;
 --> statement-breakpoint
 -- Shows that an address is one's own: of a registration, which makes the person; of somebody who is here; or the new one of somebody who wants
 -- another. done | invalid | taken (somebody else has the address by now).
-create function access.verify_email(tenant_id uuid, presented bytea, request jsonb) returns text language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+--
+-- Threat: a stranger registers somebody's address with a password of their own, and waits until its owner clicks. So where several with different
+-- passwords wait for one address, none of them counts: who reads the mail sets one, by the spare token.
+create function access.verify_email(tenant_id uuid, system_key text, presented bytea, spare_hash bytea, spare_sealed text, request jsonb) returns text language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  t freehold.tenant := access.check_tenant(tenant_id);
+  t freehold.tenant := access.check_system(tenant_id, system_key);
   k freehold.one_time_tokens;
   r freehold.registrations;
   broken text;
@@ -249,7 +255,11 @@ begin
       end if;
     end;
   end loop;
-  insert into freehold.passwords (id, user_id, password_hash, created_at) values (gen_random_uuid(), u.id, r.password_hash, r.created_at);
+  if exists (select from freehold.registrations x where x.email = r.email and x.password_hash <> r.password_hash and x.used_at is null and x.expires_at > now()) then
+    perform access.send_token(u, 'reset', u.email, spare_hash, 1, 'password_reset', spare_sealed);
+  else
+    insert into freehold.passwords (id, user_id, password_hash, created_at) values (gen_random_uuid(), u.id, r.password_hash, r.created_at);
+  end if;
   update freehold.registrations x set used_at = now() where x.email = r.email and x.used_at is null;
   perform access.attribute(u.id, u.username, request);
   perform access.record('USER_REGISTERED', 'create', 'user', u.id::text, null, jsonb_build_object('email', u.email, 'role', u.role));
@@ -364,5 +374,5 @@ revoke execute on all functions in schema access from public;
 --> statement-breakpoint
 grant execute on function access.reset_request(uuid, text, text, bytea, text, jsonb), access.reset_look(uuid, bytea), access.reset_settle(uuid, bytea, text, jsonb, jsonb),
   access.admin_reset_look(uuid), access.admin_reset_settle(uuid, text, jsonb, boolean, bytea, text), access.unlock(uuid), access.registration_terms(uuid),
-  access.register(uuid, text, bytea, jsonb, text, text, jsonb), access.verify_email(uuid, bytea, jsonb), access.verification_resend(uuid, text, text, bytea, text, jsonb),
+  access.register(uuid, text, bytea, jsonb, text, text, jsonb), access.verify_email(uuid, text, bytea, bytea, text, jsonb), access.verification_resend(uuid, text, text, bytea, text, jsonb),
   access.email_change(uuid, uuid, text, text, bytea, text), access.phone_code(text, text), access.verify_phone(text) to freehold_app;

@@ -12,7 +12,7 @@ import { invalid, Problem } from '../kernel/problem.ts'
 import { newMailToken, tokenHash } from '../kernel/token.ts'
 import { deliver, sealMail } from '../mail/mail.ts'
 import { Email, Locale, Username } from '../users/fields.ts'
-import { MailToken, spent } from './recovery.ts'
+import { evenly, MailToken, spent } from './recovery.ts'
 
 export const Registration = z
   .object({
@@ -42,19 +42,23 @@ export async function register(ctx: Ctx, { password, ...wanted }: z.infer<typeof
   if (rules.length) throw new Problem('invalid_request', undefined, { errors: faultsOf('password', rules) })
   const token = newMailToken()
   const [hashed, sealed] = [await hash(password), await sealMail(ctx, { token })]
-  const posted = await ctx.door<boolean>(
-    sql`access.register(${ctx.realm.id}, ${ctx.realm.system_key}, ${await tokenHash(token)}::bytea, ${JSON.stringify(wanted)}::jsonb, ${hashed}, ${sealed}, ${JSON.stringify(ctx.request)}::jsonb)`,
+  const posted = await evenly(
+    ctx.door<boolean>(
+      sql`access.register(${ctx.realm.id}, ${ctx.realm.system_key}, ${await tokenHash(token)}::bytea, ${JSON.stringify(wanted)}::jsonb, ${hashed}, ${sealed}, ${JSON.stringify(ctx.request)}::jsonb)`,
+    ),
   )
   if (posted) ctx.later(deliver(ctx))
 }
 
 /**
  * Shows that an address is one's own: it lets who registered in, verifies the address of who is here, or replaces it by the one that they asked for
- * (the old one is told). One round trip. Fails with invalid_request (the token is good for nothing), already_exists, limit_reached.
+ * (the old one is told). Where several passwords were given for one address, a mail asks for one. One round trip. Fails with invalid_request (the token is good for nothing), already_exists, limit_reached.
  */
 export async function verifyEmail(ctx: Ctx, { token }: z.infer<typeof EmailProof>): Promise<void> {
+  const spare = newMailToken()
+  const sealed = await sealMail(ctx, { token: spare })
   const outcome = await ctx.door<string>(
-    sql`access.verify_email(${ctx.realm.id}, ${await tokenHash(token)}::bytea, ${JSON.stringify(ctx.request)}::jsonb)`,
+    sql`access.verify_email(${ctx.realm.id}, ${ctx.realm.system_key}, ${await tokenHash(token)}::bytea, ${await tokenHash(spare)}::bytea, ${sealed}, ${JSON.stringify(ctx.request)}::jsonb)`,
   )
   if (outcome === 'invalid') throw spent()
   if (outcome === 'taken') throw new Problem('already_exists', 'Somebody has this address by now.')
@@ -65,8 +69,10 @@ export async function verifyEmail(ctx: Ctx, { token }: z.infer<typeof EmailProof
 export async function resendVerification(ctx: Ctx, { email }: z.infer<typeof Resend>): Promise<void> {
   const token = newMailToken()
   const sealed = await sealMail(ctx, { token })
-  const posted = await ctx.door<boolean>(
-    sql`access.verification_resend(${ctx.realm.id}, ${ctx.realm.system_key}, ${email}, ${await tokenHash(token)}::bytea, ${sealed}, ${JSON.stringify(ctx.request)}::jsonb)`,
+  const posted = await evenly(
+    ctx.door<boolean>(
+      sql`access.verification_resend(${ctx.realm.id}, ${ctx.realm.system_key}, ${email}, ${await tokenHash(token)}::bytea, ${sealed}, ${JSON.stringify(ctx.request)}::jsonb)`,
+    ),
   )
   if (posted) ctx.later(deliver(ctx))
 }

@@ -12,7 +12,7 @@ import { hash } from '../kernel/password.ts'
 import { faultsOf, generateFor, type Policy, weaknesses } from '../kernel/policy.ts'
 import { invalid, Problem } from '../kernel/problem.ts'
 import { matches, rowsOf, unchanged } from '../kernel/wire.ts'
-import { Email, Locale, Preferences, TimeZone, Username } from './fields.ts'
+import { Email, Locale, Phone, Preferences, TimeZone, Username } from './fields.ts'
 import { found, one, User, type UserWire } from './users.ts'
 
 /** What may be left out; null is as if it were. */
@@ -20,7 +20,7 @@ const Optional = z
   .object({
     given_name: Line(255).nullable(),
     family_name: Line(255).nullable(),
-    phone: Line(32).nullable(),
+    phone: Phone.nullable(),
     unit_id: z.uuid().nullable(),
     manager_id: z.uuid().nullable(),
     designation: Line(120).nullable(),

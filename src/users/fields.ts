@@ -31,6 +31,14 @@ const accepted = (take: () => unknown) => {
   }
 }
 
+/** A number as people write it; codes are sent there. */
+export const Phone = z
+  .string()
+  .normalize('NFKC')
+  .trim()
+  .max(32)
+  .regex(/^\+?[0-9][0-9 ()./-]*$/, 'must be a phone number: digits, and "+", blanks, "(", ")", ".", "/" or "-" between them')
+
 /** A language tag (BCP 47), such as `es-PE`. */
 export const Locale = z
   .string()

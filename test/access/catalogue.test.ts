@@ -50,7 +50,7 @@ const APP_MAY_CALL = [
   'access.units()',
   'access.unlock(uuid)',
   'access.verification_resend(uuid,text,text,bytea,text,jsonb)',
-  'access.verify_email(uuid,bytea,jsonb)',
+  'access.verify_email(uuid,text,bytea,bytea,text,jsonb)',
   'access.verify_phone(text)',
   'access.walks()',
 ]

@@ -145,6 +145,8 @@ describe('unlocking', () => {
     expectProblem(await unlock(zed.id, lead.token), 404, 'not_found')
     expectProblem(await unlock(lead.id, lead.token), 403, 'forbidden')
     expectProblem(await unlock(crypto.randomUUID()), 404, 'not_found')
+    const chief = await addMember(AT, realm, 'zoe', { roles: ['admin'], unit_id: soil })
+    expectProblem(await unlock(chief.id, lead.token), 403, 'forbidden')
   })
 })
 

@@ -91,6 +91,18 @@ describe('where it is allowed', () => {
     expect(await realm.asOwner(sql`select 1 from freehold.users where email = ${email}`)).toHaveLength(1)
   })
 
+  it('where somebody else registered the address as well, no password counts: who reads the mail sets one', async () => {
+    const email = 'vic@people.test'
+    await register(email, { password: 'Copper-Window-17' })
+    await register(email)
+    for (const token of [await secretOf(realm, 'register', email)]) expect((await verify(token)).status).toBe(204)
+    for (const password of ['Copper-Window-17', PASSWORD]) expectProblem(await enter(email, password), 401, 'invalid_credentials')
+    const reset = await secretOf(realm, 'password_reset', email)
+    const own = await call(AT, '/api/v1/auth/password-reset/confirm', { body: { token: reset, new_password: 'Velvet-Comet-63' } })
+    expect(own.status).toBe(204)
+    expect((await enter(email, 'Velvet-Comet-63')).status).toBe(200)
+  })
+
   it('a token is good for a day, of this tenant alone, and whole', async () => {
     const email = 'eve@people.test'
     await register(email)

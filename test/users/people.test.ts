@@ -127,6 +127,7 @@ describe('somebody new', () => {
     ['whose name has a NUL', { given_name: 'a\0b' }, '#/given_name'],
     ['whose name has half a character', { given_name: '\ud800' }, '#/given_name'],
     ['whose phone has 33 characters', { phone: '1'.repeat(33) }, '#/phone'],
+    ['whose phone is none', { phone: 'call me' }, '#/phone'],
     ['whose role is a number', { role: 7 }, '#/role'],
     ['whose role nobody knows', { role: 'emperor' }, '#/role'],
     ['whose unit is no id', { unit_id: 'lab' }, '#/unit_id'],

@@ -66,6 +66,8 @@ export const worker = {
     'debe empezar por una letra o un dígito y tener solo letras, dígitos, ".", "_" y "-"',
   'must not have characters that nobody sees': 'no debe tener caracteres que nadie ve',
   'must not mix Latin, Cyrillic and Greek letters': 'no debe mezclar letras latinas, cirílicas y griegas',
+  'must be a phone number: digits, and "+", blanks, "(", ")", ".", "/" or "-" between them':
+    'debe ser un número de teléfono: cifras y, entre ellas, "+", espacios, "(", ")", ".", "/" o "-"',
   'must be a language tag (BCP 47)': 'debe ser una etiqueta de idioma (BCP 47)',
   'must be the name of a time zone (IANA)': 'debe ser el nombre de una zona horaria (IANA)',
   'must be JSON at most {depth} deep, of whole characters':
