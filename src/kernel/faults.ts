@@ -5,11 +5,7 @@ import type { Fault } from './problem.ts'
 export const rootOf = (target: string) => (target === 'json' || target === 'form' ? '#' : `#/${target}`)
 
 /** What a schema finds wrong, as faults of what `root` points at (RFC 6901, as a fragment). */
-export function faultsIn(
-  root: string,
-  issues: readonly z.core.$ZodIssue[],
-  told: (issue: z.core.$ZodIssue) => string = (issue) => issue.message,
-): Fault[] {
+export function faultsIn(root: string, issues: readonly z.core.$ZodIssue[], told: (issue: z.core.$ZodIssue) => string): Fault[] {
   const at = (path: PropertyKey[]) =>
     [root, ...path.map((part) => String(part).replaceAll('~', '~0').replaceAll('/', '~1'))].join('/')
   return issues.flatMap((issue) =>

@@ -5,6 +5,7 @@
  */
 import { z } from '@hono/zod-openapi'
 import { parseAccept } from 'hono/utils/accept'
+import { plain } from './plain.ts'
 import { catalogue, type Language } from './problem.ts'
 import { database } from './spanish/database.ts'
 import { problems } from './spanish/problems.ts'
@@ -19,7 +20,7 @@ export const ENGLISH: Language = {
   tag: 'en',
   title: (code) => catalogue[code][1],
   sentence: (english) => english,
-  issue: ({ message }) => message,
+  issue: (issue, body) => plain(issue, placeIn(body, issue)),
 }
 
 export const SPANISH: Language = {
@@ -27,7 +28,8 @@ export const SPANISH: Language = {
   title: (code) => problems[code][0],
   sentence: (english) => inSpanish(english) ?? english,
   // A message of ours is in the table; any other is zod's, which has its own Spanish.
-  issue: (issue, body) => inSpanish(issue.message) ?? (issue.code === 'custom' ? issue.message : zodsSpanish(issue, body)),
+  issue: (issue, body) =>
+    inSpanish(plain(issue, placeIn(body, issue))) ?? (issue.code === 'custom' ? issue.message : zodsSpanish(issue, body)),
 }
 
 /**
@@ -92,11 +94,16 @@ function partsInSpanish(list: string): string {
 
 let zodsOwn: z.core.$ZodErrorMap | undefined
 
-/** An issue in zod's own Spanish, which names the type of what was sent; a finished issue has lost that, so it is looked up in the body. */
-function zodsSpanish(issue: z.core.$ZodIssue, body: unknown): string {
-  zodsOwn ??= z.locales.es().localeError
+/** What stands where an issue points: a finished issue has lost it. */
+function placeIn(body: unknown, { path }: z.core.$ZodIssue): unknown {
   const inner = (value: unknown, key: PropertyKey) =>
     typeof value === 'object' && value !== null && Object.hasOwn(value, key) ? Reflect.get(value, key) : undefined
-  const said = zodsOwn({ ...issue, input: issue.path.reduce<unknown>(inner, body) } as z.core.$ZodRawIssue)
+  return path.reduce<unknown>(inner, body)
+}
+
+/** An issue in zod's own Spanish, which names the type of what was sent. */
+function zodsSpanish(issue: z.core.$ZodIssue, body: unknown): string {
+  zodsOwn ??= z.locales.es().localeError
+  const said = zodsOwn({ ...issue, input: placeIn(body, issue) } as z.core.$ZodRawIssue)
   return (typeof said === 'string' ? said : said?.message) ?? issue.message
 }

@@ -7,6 +7,7 @@ import { usernameFrom } from '../access/seed.ts'
 import { faultsIn } from '../kernel/faults.ts'
 import { Text } from '../kernel/fields.ts'
 import { fromForeign } from '../kernel/foreign-hash.ts'
+import { ENGLISH } from '../kernel/language.ts'
 import { linesOf, valueIn } from '../kernel/ndjson.ts'
 import type { Fault } from '../kernel/problem.ts'
 import { NewUser } from './changes.ts'
@@ -51,7 +52,7 @@ function personIn(value: unknown): { person: Person } | Refused {
   if (!data) {
     const told = (fault: Fault) =>
       fault.pointer === '#/password' ? { ...fault, detail: 'is not taken in clear: give password_hash, or neither' } : fault
-    return refused(...faultsIn('#', error.issues).map(told))
+    return refused(...faultsIn('#', error.issues, (found) => ENGLISH.issue(found, value)).map(told))
   }
   const { roles = [], ...fields } = data
   const { email, username = usernameFrom(email), role = roles[0] } = fields
