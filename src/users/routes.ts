@@ -64,9 +64,9 @@ userRoutes.openapi(
   route({
     method: 'post',
     path: '/import',
-    summary: 'Move people in, one JSON object in each line: 1 round trip, and 1 more for each 200 lines and at the end',
+    summary: 'Move people in, one JSON object in each line: 2 round trips for up to 200 lines, and 1 more for each further 200',
     permission: 'user:create',
-    trips: 1,
+    trips: 2,
     lines: { takes: ImportedUser, gives: ImportReport },
     query: ImportQuery,
     returns: { 200: null },
