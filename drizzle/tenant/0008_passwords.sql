@@ -212,12 +212,9 @@ begin
       raise exception using errcode = 'FH403', message = 'forbidden';
     end if;
   end if;
-  if s.last_active_at < now() - interval '1 minute' then
-    -- Under the lock of the person, as all that ends their sessions; whoever finds it taken says so the next time, and waits for nobody.
-    perform from freehold.users x where x.id = u.id for no key update skip locked;
-    if found then
-      update freehold.sessions x set last_active_at = now() where x.id = s.id and x.last_active_at < now() - interval '1 minute';
-    end if;
+  -- Only who reads, and locks nothing after this: two who change the same things would wait for each other's sessions. The others refresh.
+  if request ->> 'method' = 'GET' and s.last_active_at < now() - interval '1 minute' then
+    update freehold.sessions x set last_active_at = now() where x.id = s.id and x.last_active_at < now() - interval '1 minute';
   end if;
   perform access.seal(access.request_of(request) || jsonb_build_object('user_id', u.id, 'user_name', u.username, 'session_id', s.id,
     'scope', r.scope, 'permission', permission, 'units', r.units, 'owners', r.owners)
@@ -271,6 +268,11 @@ create policy end_sessions on freehold.sessions for update using (user_id = (sel
   or ((select access.permission()) = 'session:delete' and ((select access.scope()) = 'all' or user_id = any ((select access.owners())::uuid[])
     or exists (select from freehold.users u where u.id = user_id and u.unit_id = any ((select access.units())::uuid[])))));
 --> statement-breakpoint
+-- Before several sessions of a person are ended: two who do it, each in an order of its own, would wait for each other.
+create function access.hold_sessions(person uuid) returns void language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
+  select from freehold.users x where x.id = person for no key update
+$$;
+--> statement-breakpoint
 grant insert (max_sessions), update (max_sessions) on freehold.users to freehold_app;
 --> statement-breakpoint
 -- Who logged in and who tried to, of one person: newest first. Of oneself, or of who is reached with session:read.
@@ -314,5 +316,5 @@ end $$;
 --> statement-breakpoint
 revoke execute on all functions in schema access from public;
 --> statement-breakpoint
-grant execute on function access.login_settle(uuid, uuid, text, text, bytea, jsonb), access.password_settle(uuid, uuid, text, text, jsonb), access.policy(),
+grant execute on function access.login_settle(uuid, uuid, text, text, bytea, jsonb), access.password_settle(uuid, uuid, text, text, jsonb), access.policy(), access.hold_sessions(uuid),
   access.login_history(uuid, integer, timestamptz, uuid) to freehold_app;

@@ -75,7 +75,11 @@ export async function endSession(ctx: Ctx, id: string): Promise<void> {
 
 /** Ends all sessions of a person. One round trip; `session:delete`. Fails with not_found. */
 export async function endSessionsOf(ctx: Ctx, id: string): Promise<void> {
-  const [person] = await ctx.run(ctx.db.execute(there(id)), ctx.db.execute(ending(sql`s.user_id = ${id}`)))
+  const [person] = await ctx.run(
+    ctx.db.execute(there(id)),
+    ctx.db.execute(sql`select access.hold_sessions(${id}::uuid)`),
+    ctx.db.execute(ending(sql`s.user_id = ${id}`)),
+  )
   mustBeThere(person)
 }
 

@@ -102,7 +102,7 @@ describe('an admission', () => {
     expect(await there.asApp(admit(there, cy, null, request), said)).toEqual([{ ...cy, scope: 'own', n: 1 }])
   })
 
-  it('says that somebody was there, once a minute', async () => {
+  it('says that somebody was there, once a minute, when they read', async () => {
     const last = () => there.asOwner(sql`select last_active_at from freehold.sessions where id = ${cy.session_id}`)
     const first = await last()
     await there.asApp(admit(there, cy, null))
@@ -110,6 +110,9 @@ describe('an admission', () => {
     await there.asOwner(
       sql`update freehold.sessions set last_active_at = now() - interval '2 minutes' where id = ${cy.session_id}`,
     )
+    const idle = await last()
+    await there.asApp(admit(there, cy, null, { ...FACTS, method: 'POST' }))
+    expect(await last()).toEqual(idle)
     await there.asApp(admit(there, cy, null))
     expect(
       await there.asOwner(
