@@ -166,6 +166,12 @@ begin
   return 'changed';
 end $$;
 --> statement-breakpoint
+-- Says that somebody was there, at most once a minute, and waits for nobody.
+create function access.touch() returns void language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
+  update freehold.sessions s set last_active_at = now() where s.id = (
+    select x.id from freehold.sessions x where x.id = access.session() and x.last_active_at < now() - interval '1 minute' for no key update skip locked)
+$$;
+--> statement-breakpoint
 -- The admission: proves the credential, {session_id, user_id, proof} or {key}, decides the permission (null: any admitted person, scope own),
 -- seals principal and reach. Raises FH401 session_ended | token_invalid, FH403 user_inactive | password_change_required | forbidden, FH503.
 create or replace function access.admit(tenant_id uuid, credential jsonb, permission text, request jsonb, any_password boolean default false)
@@ -212,13 +218,13 @@ begin
       raise exception using errcode = 'FH403', message = 'forbidden';
     end if;
   end if;
-  -- Only who reads, and locks nothing after this: two who change the same things would wait for each other's sessions. The others refresh.
-  if request ->> 'method' = 'GET' and s.last_active_at < now() - interval '1 minute' then
-    update freehold.sessions x set last_active_at = now() where x.id = s.id and x.last_active_at < now() - interval '1 minute';
-  end if;
   perform access.seal(access.request_of(request) || jsonb_build_object('user_id', u.id, 'user_name', u.username, 'session_id', s.id,
     'scope', r.scope, 'permission', permission, 'units', r.units, 'owners', r.owners)
     || case when k.id is null then '{}' else jsonb_build_object('key_id', k.id, 'narrowed', k.permissions) end);
+  -- Who writes says so last (kernel/context.ts): with their session locked from the start, two would wait for each other's.
+  if request ->> 'method' = 'GET' and s.last_active_at < now() - interval '1 minute' then
+    perform access.touch();
+  end if;
   return query select u.id, s.id, r.scope;
 end $$;
 --> statement-breakpoint
@@ -270,7 +276,7 @@ create policy end_sessions on freehold.sessions for update using (user_id = (sel
 --> statement-breakpoint
 -- Before several sessions of a person are ended: two who do it, each in an order of its own, would wait for each other.
 create function access.hold_sessions(person uuid) returns void language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
-  select from freehold.users x where x.id = person for no key update
+  select from freehold.users x where x.id = person and access.principal() is not null for no key update
 $$;
 --> statement-breakpoint
 grant insert (max_sessions), update (max_sessions) on freehold.users to freehold_app;
@@ -316,5 +322,5 @@ end $$;
 --> statement-breakpoint
 revoke execute on all functions in schema access from public;
 --> statement-breakpoint
-grant execute on function access.login_settle(uuid, uuid, text, text, bytea, jsonb), access.password_settle(uuid, uuid, text, text, jsonb), access.policy(), access.hold_sessions(uuid),
+grant execute on function access.login_settle(uuid, uuid, text, text, bytea, jsonb), access.password_settle(uuid, uuid, text, text, jsonb), access.policy(), access.hold_sessions(uuid), access.touch(),
   access.login_history(uuid, integer, timestamptz, uuid) to freehold_app;

@@ -2,7 +2,7 @@ import { type SQL, sql } from 'drizzle-orm'
 import type { BatchItem, BatchResponse } from 'drizzle-orm/batch'
 import type { Config } from './config.ts'
 import type { ApiKey } from './credential.ts'
-import { answered, build, connect, dbError, isWrongDatabase, translated } from './db.ts'
+import { answered, build, connect, dbError, fixed, isWrongDatabase, translated } from './db.ts'
 import { Problem } from './problem.ts'
 import type { Bearer, SigningKey } from './token.ts'
 import { countUse } from './uses.ts'
@@ -85,17 +85,22 @@ export function makeCtx({ again, ...parts }: Parts): Ctx {
     async run(...statements) {
       if (!credential) throw new Problem('token_missing')
       const { permission, any_password } = parts.need
+      const last = key || parts.request.method === 'GET' ? [] : [TOUCH]
       const results = await send((realm) => [
         ...asApp(realm),
         build.execute(
           sql`select * from access.admit(${realm.id}, ${JSON.stringify(credential)}::jsonb, ${permission}, ${JSON.stringify(parts.request)}::jsonb, ${any_password})`,
         ),
         ...statements,
+        ...last,
       ]).then(used, (error) => {
         if (wasAdmitted(error)) used(null)
         throw error
       })
-      const [admitted, ...answers] = results.slice(results.length - statements.length - 1)
+      const [admitted, ...answers] = results.slice(
+        results.length - last.length - statements.length - 1,
+        results.length - last.length,
+      )
       ctx.principal = (admitted as { rows: Principal[] }).rows[0] ?? null
       return answers as never
     },
@@ -141,6 +146,9 @@ export function makeCtx({ again, ...parts }: Parts): Ctx {
   }
   return ctx
 }
+
+/** Who reads is touched by the admission; who writes last, when they have all the locks that they will take. */
+const TOUCH = fixed(build.execute(sql`select access.touch()`))
 
 /** True of what a statement behind the admission fails with. */
 const wasAdmitted = (error: unknown) => /^(FH4(00|04|09)|2[23])/.test(dbError(error)?.code ?? '')

@@ -102,7 +102,7 @@ describe('an admission', () => {
     expect(await there.asApp(admit(there, cy, null, request), said)).toEqual([{ ...cy, scope: 'own', n: 1 }])
   })
 
-  it('says that somebody was there, once a minute, when they read', async () => {
+  it('says that somebody was there, once a minute: who reads at once, who writes at the end', async () => {
     const last = () => there.asOwner(sql`select last_active_at from freehold.sessions where id = ${cy.session_id}`)
     const first = await last()
     await there.asApp(admit(there, cy, null))
@@ -113,6 +113,9 @@ describe('an admission', () => {
     const idle = await last()
     await there.asApp(admit(there, cy, null, { ...FACTS, method: 'POST' }))
     expect(await last()).toEqual(idle)
+    await there.asApp(admit(there, cy, null, { ...FACTS, method: 'POST' }), sql`select access.touch()`)
+    expect(await last()).not.toEqual(idle)
+    await there.asOwner(sql`update freehold.sessions set last_active_at = ${idle[0]?.last_active_at} where id = ${cy.session_id}`)
     await there.asApp(admit(there, cy, null))
     expect(
       await there.asOwner(

@@ -94,6 +94,18 @@ describe('one’s own sessions', () => {
     }
   })
 
+  it('are awake when they only write', async () => {
+    const awake = await addPerson(realm, 'awake')
+    const token = (await enter(awake)).body.access_token
+    await realm.asOwner(sql`update freehold.sessions set last_active_at = now() - interval '6 days' where user_id = ${awake.id}`)
+    const asked = await call(AT, '/api/v1/authz/check', { token, body: { checks: [{ role: 'user' }] } })
+    expect([asked.status, asked.trips]).toEqual([200, 1])
+    const [session] = await realm.asOwner(
+      sql`select last_active_at > now() - interval '1 minute' as is_awake from freehold.sessions where user_id = ${awake.id}`,
+    )
+    expect(session?.is_awake).toBe(true)
+  })
+
   it('that have run out, were idle too long or ended are not listed', async () => {
     const eve = await addPerson(realm, 'eve')
     const tokens = []
