@@ -29,6 +29,7 @@ import { settingRoutes } from './settings/routes.ts'
 import { lookUp, platformRealm, tenantUrl } from './tenants/registry.ts'
 import { activeRealm, subdomainOf, tenantName, tenantOfPage } from './tenants/resolve.ts'
 import { tenantRoutes } from './tenants/routes.ts'
+import { tellAwake } from './tenants/visits.ts'
 import { unitRoutes } from './units/routes.ts'
 import { userRoutes } from './users/routes.ts'
 
@@ -115,7 +116,9 @@ const tenantPlane = createMiddleware<AppEnv>(async (c, next) => {
   c.set('again', async () => (await lookUp(sources, name, true))?.realm ?? null)
   c.set('origins', [...own, ...realm.origins])
   if (asked) return preflight(c.req.raw, c.req.path, c.var.origins)
-  return next()
+  await next()
+  const told = c.get('ctx')?.trips ? tellAwake(config, realm.id) : null
+  if (told) c.executionCtx.waitUntil(told)
 })
 
 /** Who is logged in or out, no page of a foreign origin decides, not even with a form, for which no browser asks first. */

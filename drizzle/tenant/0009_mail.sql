@@ -21,9 +21,9 @@ create function access.posted() returns boolean language sql stable set search_p
   select coalesce(current_setting('access.posted', true), '') = 'yes'
 $$;
 --> statement-breakpoint
--- Whether the outbox holds what is to be sent now.
-create function access.mail_due() returns boolean language sql stable set search_path = pg_catalog, pg_temp as $$
-  select exists (select from freehold.mails m where m.state = 'queued' and m.next_at <= now() and (m.lease_until is null or m.lease_until <= now()))
+-- From when on the outbox holds what is to be sent; null: there is nothing.
+create function access.mail_next() returns timestamptz language sql stable set search_path = pg_catalog, pg_temp as $$
+  select min(greatest(m.next_at, m.lease_until)) from freehold.mails m where m.state = 'queued'
 $$;
 --> statement-breakpoint
 -- When a mail is tried again that was tried so many times: after 1, 2, 4 ... 60 minutes.

@@ -167,3 +167,13 @@ export const audit_heads = platform.table('audit_heads', {
   sealed_at: moment().notNull(),
   updated_at: moment().notNull().defaultNow(),
 })
+
+/** When a tenant's database is looked after: once it is due, and after somebody was there. */
+export const visits = platform.table('visits', {
+  realm_id: uuid()
+    .primaryKey()
+    .references(() => tenants.id, { onDelete: 'cascade' }),
+  due_at: moment().notNull().defaultNow(),
+  visited_at: moment().notNull().default(sql`'-infinity'`),
+  awake_until: moment().notNull().default(sql`'-infinity'`),
+})

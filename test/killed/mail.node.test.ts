@@ -68,13 +68,16 @@ const states = async () =>
   Object.fromEntries(
     (await tenant('select state, count(*)::integer as n from freehold.mails group by state')).map(({ state, n }) => [state, n]),
   )
+/** What is written past the Worker, the schedule is told. */
+const visitNext = () =>
+  inDatabase(new URL(String(stack.env.MASTER_DATABASE_URL)).pathname.slice(1), 'update platform.visits set due_at = now()')
 const post = (count: number, box: string) =>
   tenant(`select access.post('password_changed', null, $2 || i || '@post.test') from generate_series(1, $1::integer) i`, [
     count,
     box,
-  ])
+  ]).then(visitNext)
 /** Leases and back-offs are over. */
-const later = () => tenant("update freehold.mails set next_at = now(), lease_until = null where state = 'queued'")
+const later = () => tenant("update freehold.mails set next_at = now(), lease_until = null where state = 'queued'").then(visitNext)
 
 const open = (options = {}) => {
   const pem = readFileSync(PEM)

@@ -10,7 +10,7 @@ import { Post } from '../../src/mail/post.ts'
 import { deliverDue } from '../../src/tenants/delivering.ts'
 import { lookUp } from '../../src/tenants/registry.ts'
 import { sealAudits } from '../../src/tenants/sealing.ts'
-import { type Database, databaseOf, refusalOf, rowsOf, settings } from '../support/databases.ts'
+import { type Database, databaseOf, refusalOf, rowsOf, settings, visitNext } from '../support/databases.ts'
 import { mailboxOf, mailsTo } from '../support/mails.ts'
 import { makeTenant } from '../support/people.ts'
 
@@ -272,7 +272,7 @@ describe('the app login', () => {
       sql`insert into freehold.mails (id, kind, recipient, locale) values (gen_random_uuid(), 'register', 'mallory@example.test', 'en')`,
     ],
     ['warn', sql`select access.warn_expiring(100)`],
-    ['ask whether mail is due', sql`select access.mail_due()`],
+    ['ask when mail is due', sql`select access.mail_next()`],
   ])('may not %s', async (_, statement) => {
     expect(await refusalOf(database.app_url, statement)).toMatch(/^42501 permission denied/)
   })
@@ -287,6 +287,7 @@ describe('every minute', () => {
       sql`set local role freehold_owner`,
       sql`select access.post('password_changed', null, ${operators})`,
     )
+    await visitNext(database.id)
     const { due } = await sealAudits(settings())
     expect(due).toEqual(expect.arrayContaining(['delivered', 'platform']))
     await deliverDue(env, settings(), due)
@@ -301,7 +302,10 @@ describe('every minute', () => {
       sql`insert into freehold.users (id, username, email, role, password_changed_at) values (gen_random_uuid(), 'exp', ${email}, 'user', now() - interval '80 days')`,
       sql`insert into freehold.passwords (id, user_id, password_hash, created_at) select gen_random_uuid(), id, 'x', now() - interval '80 days' from freehold.users where username = 'exp'`,
     )
-    for (let i = 0; i < 2; i++) await deliverDue(env, settings(), (await sealAudits(settings())).due)
+    for (let i = 0; i < 2; i++) {
+      await visitNext(database.id)
+      await deliverDue(env, settings(), (await sealAudits(settings())).due)
+    }
     const [mail] = await mailsTo(email)
     expect(mail?.text).toMatch(/expires on \w+ \d+, \d{4}/)
     expect(await mailboxOf(email)).toHaveLength(1)

@@ -25,6 +25,9 @@ export async function rowsOf(url: string, ...statements: SQL[]): Promise<Rows> {
 /** Runs statements on the master, as the login that owns it. */
 export const master = (...statements: SQL[]) => rowsOf(settings().MASTER_DATABASE_URL, ...statements)
 
+/** What was written past the Worker is nothing that the scheduled job knows of: has it look after this tenant in its next run. */
+export const visitNext = (id: string) => master(sql`update platform.visits set due_at = now() where realm_id = ${id}`)
+
 /** How a database refuses a statement list: `SQLSTATE message`, or `none` when it does not. */
 export async function refusalOf(url: string, ...statements: SQL[]): Promise<string> {
   settings()

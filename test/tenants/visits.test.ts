@@ -1,0 +1,148 @@
+/** Threat: a job that asks every tenant's database every minute keeps every compute awake; one that asks too few leaves the audit open, and mail unsent. */
+import { sql } from 'drizzle-orm'
+import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
+import { sealAudits } from '../../src/tenants/sealing.ts'
+import { claimVisits, tellAwake } from '../../src/tenants/visits.ts'
+import { type Database, databaseOf, master, settings, visitNext } from '../support/databases.ts'
+import { call, login, makeTenant, operatorToken } from '../support/people.ts'
+
+const AT = 'visited'
+let tenant: Database
+
+beforeAll(async () => {
+  await makeTenant(AT)
+  tenant = await databaseOf(AT)
+})
+afterEach(async () => {
+  vi.useRealTimers()
+  // Claimed here, and other files' tenants.
+  await master(sql`update platform.visits set due_at = now() where due_at > now() and due_at <= now() + interval '10 minutes'`)
+})
+
+/** As if nobody had been there since the last visit, and nothing were due. */
+const fallAsleep = () =>
+  master(
+    sql`update platform.visits set due_at = now() + interval '1 day', visited_at = now() - interval '1 minute', awake_until = '-infinity' where realm_id = ${tenant.id}`,
+  )
+const visit = async () =>
+  (
+    await master(sql`select due_at <= now() as is_due, round(extract(epoch from due_at - now()) / 60)::integer as due_in_minutes,
+      visited_at > now() - interval '30 seconds' as was_visited, awake_until > now() as is_awake from platform.visits where realm_id = ${tenant.id}`)
+  )[0]
+/** Past the Worker, which therefore tells nobody. */
+const record = () => tenant.asOwner(sql`select access.record('QUIET', 'do', 'thing', null, null, null)`)
+const unsealed = async () =>
+  (await tenant.asOwner(sql`select count(*)::integer as n from freehold.audit_log where seal is null`))[0]?.n
+/** Again and again: what a transaction of another test on the same server might still see is not sealed yet. */
+const isSealed = () =>
+  vi.waitUntil(
+    async () => {
+      await sealAudits(settings())
+      return (await unsealed()) === 0
+    },
+    { timeout: 10_000, interval: 50 },
+  )
+
+describe('a tenant’s database', () => {
+  it('is left alone where nobody was, and looked after once somebody is', async () => {
+    await fallAsleep()
+    await record()
+    await sealAudits(settings())
+    expect(await visit()).toMatchObject({ was_visited: false })
+    expect(await unsealed()).toBeGreaterThan(0)
+    await login(AT)
+    await vi.waitUntil(async () => (await visit())?.is_awake)
+    await isSealed()
+    expect(await visit()).toMatchObject({ was_visited: true })
+  })
+
+  it('is visited again until after the last moment that somebody may have been there, and then a day later', async () => {
+    await fallAsleep()
+    await master(sql`update platform.visits set awake_until = now() + interval '30 seconds' where realm_id = ${tenant.id}`)
+    await isSealed()
+    const seen = () => master(sql`select visited_at from platform.visits where realm_id = ${tenant.id}`)
+    const first = await seen()
+    await sealAudits(settings())
+    expect(await seen()).not.toEqual(first)
+    expect(await visit()).toMatchObject({ due_in_minutes: 24 * 60 })
+    await master(sql`update platform.visits set awake_until = now() - interval '1 second' where realm_id = ${tenant.id}`)
+    const last = await seen()
+    await sealAudits(settings())
+    expect(await seen()).toEqual(last)
+  })
+
+  it('is visited when mail is due', async () => {
+    await isSealed()
+    await fallAsleep()
+    await tenant.asOwner(
+      sql`insert into freehold.mails (id, kind, recipient, locale, next_at) values (gen_random_uuid(), 'password_changed', 'later@example.test', 'en', now() + interval '5 minutes')`,
+    )
+    await visitNext(tenant.id)
+    await sealAudits(settings())
+    // Unless an entry could not be sealed for somebody else's transaction, for which it is due at once.
+    expect([5, 0]).toContain((await visit())?.due_in_minutes)
+    await isSealed()
+    await tenant.asOwner(sql`delete from freehold.mails where recipient = 'later@example.test'`)
+  })
+
+  it('that is away is visited again by the next run', async () => {
+    const [row] = await master(sql`select owner_url_sealed from platform.tenants where id = ${tenant.id}`)
+    await master(sql`update platform.tenants set owner_url_sealed = 'k1.AAAAAAAAAAAAAAAA.AAAA' where id = ${tenant.id}`)
+    await sealAudits(settings())
+    expect(await visit()).toMatchObject({ was_visited: true, is_due: true })
+    await master(sql`update platform.tenants set owner_url_sealed = ${row?.owner_url_sealed} where id = ${tenant.id}`)
+  })
+
+  it('is visited after operators changed the tenant', async () => {
+    await fallAsleep()
+    const { status } = await call('', `/platform/v1/tenants/${tenant.id}`, {
+      token: await operatorToken(),
+      method: 'PATCH',
+      body: { config: { origins: [] } },
+    })
+    expect(status).toBe(200)
+    expect(await visit()).toMatchObject({ is_awake: true })
+  })
+
+  it('is visited ten minutes later when the run died that had claimed it', async () => {
+    await master(sql`update platform.visits set due_at = now(), awake_until = '-infinity' where realm_id = ${tenant.id}`)
+    const [clock] = await master(sql`select now()::text as now`)
+    const claimed = []
+    for (let page = await claimVisits(settings(), clock?.now); page.length; page = await claimVisits(settings(), clock?.now))
+      claimed.push(...page)
+    expect(claimed.map(({ id }) => id)).toContain(tenant.id)
+    expect(await visit()).toMatchObject({ due_in_minutes: 10 })
+  })
+})
+
+describe('visits', () => {
+  it('claimed by twenty at once are claimed once', async () => {
+    await master(
+      sql`update platform.visits set due_at = now() where realm_id in (select id from platform.tenants where status = 'active')`,
+    )
+    const [clock] = await master(sql`select now()::text as now`)
+    const claimed = (await Promise.all(Array.from({ length: 20 }, () => claimVisits(settings(), clock?.now)))).flat()
+    expect(claimed.map(({ id }) => id)).toContain(tenant.id)
+    expect(new Set(claimed.map(({ id }) => id)).size).toBe(claimed.length)
+  })
+})
+
+describe('that somebody is there', () => {
+  const ID = '0d9c1a52-7c1e-4b39-9d0d-3c8f3f0b8a77'
+
+  it('the master is told once a minute', async () => {
+    expect(tellAwake(settings(), ID)).not.toBeNull()
+    expect(tellAwake(settings(), ID)).toBeNull()
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 51_000 })
+    expect(tellAwake(settings(), ID)).not.toBeNull()
+  })
+
+  it('the master is told again ten seconds later when it was away', async () => {
+    const away = { ...settings(), MASTER_DATABASE_URL: 'postgresql://nobody:nothing@away.test/nowhere' }
+    const id = ID.replace('77', '78')
+    await expect(tellAwake(away, id)).resolves.toBeUndefined()
+    expect(tellAwake(settings(), id)).toBeNull()
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 11_000 })
+    expect(tellAwake(settings(), id)).not.toBeNull()
+  })
+})
