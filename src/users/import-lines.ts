@@ -7,9 +7,8 @@ import { usernameFrom } from '../access/seed.ts'
 import { faultsIn } from '../kernel/faults.ts'
 import { Text } from '../kernel/fields.ts'
 import { fromForeign } from '../kernel/foreign-hash.ts'
-import { ENGLISH } from '../kernel/language.ts'
 import { linesOf, valueIn } from '../kernel/ndjson.ts'
-import type { Fault } from '../kernel/problem.ts'
+import type { Fault, Language } from '../kernel/problem.ts'
 import { NewUser } from './changes.ts'
 
 const BATCH = 200
@@ -46,13 +45,13 @@ export type Broken = { code: string; detail: string }
 
 const refused = (...errors: Fault[]): Refused => ({ code: 'invalid_request', errors })
 
-/** What a line says of a person, or what is wrong with it. */
-function personIn(value: unknown): { person: Person } | Refused {
+/** What a line says of a person, or what is wrong with it: zod's words in this language, ours in English, which is their key. */
+function personIn(value: unknown, language: Language): { person: Person } | Refused {
   const { data, error } = ImportedUser.safeParse(value)
   if (!data) {
     const told = (fault: Fault) =>
       fault.pointer === '#/password' ? { ...fault, detail: 'is not taken in clear: give password_hash, or neither' } : fault
-    return refused(...faultsIn('#', error.issues, (found) => ENGLISH.issue(found, value)).map(told))
+    return refused(...faultsIn('#', error.issues, (found) => language.issue(found, value)).map(told))
   }
   const { roles = [], ...fields } = data
   const { email, username = usernameFrom(email), role = roles[0] } = fields
@@ -60,7 +59,10 @@ function personIn(value: unknown): { person: Person } | Refused {
 }
 
 /** The lines of a body that are not blank, read, in batches; returns why it ended before its end, if it did. */
-export async function* batchesOf(body: ReadableStream<Uint8Array>): AsyncGenerator<Read[], Broken | undefined> {
+export async function* batchesOf(
+  body: ReadableStream<Uint8Array>,
+  language: Language,
+): AsyncGenerator<Read[], Broken | undefined> {
   let batch: Read[] = []
   let line = 0
   let broken: Broken | undefined
@@ -72,7 +74,11 @@ export async function* batchesOf(body: ReadableStream<Uint8Array>): AsyncGenerat
         break
       }
       const said = valueIn(bytes, MAX_LINE)
-      if (said) batch.push({ line, ...('fault' in said ? refused({ pointer: '#', detail: said.fault }) : personIn(said.value)) })
+      if (said)
+        batch.push({
+          line,
+          ...('fault' in said ? refused({ pointer: '#', detail: said.fault }) : personIn(said.value, language)),
+        })
       if (batch.length < BATCH) continue
       yield batch
       batch = []

@@ -7,7 +7,7 @@ import { z } from '@hono/zod-openapi'
 import { sql } from 'drizzle-orm'
 import type { Ctx } from '../kernel/context.ts'
 import { log } from '../kernel/log.ts'
-import { catalogue, Problem } from '../kernel/problem.ts'
+import { catalogue, type Language, Problem } from '../kernel/problem.ts'
 import { rowsOf } from '../kernel/wire.ts'
 import { type Broken, batchesOf, type Person, type Read, type Refused } from './import-lines.ts'
 
@@ -44,12 +44,13 @@ type Taken = { id: string; username: string } | Refused
 /**
  * Makes a person of each line, or says why not, as a stream of lines of its own; `dry_run`: as if. One round trip before the answer begins, one
  * for each further 200 lines, and one to record it. `user:create`; below scope `all` in units that the caller reaches. Before the answer begins
- * it fails as every route does. Who is there already is told as taken, so that the same file can be sent again.
+ * it fails as every route does. Who is there already is told as taken, so that the same file can be sent again. What is told is in the language.
  */
 export async function importUsers(
   ctx: Ctx,
   body: ReadableStream<Uint8Array>,
   dry_run: boolean,
+  language: Language,
 ): Promise<ReadableStream<Uint8Array>> {
   const counts = { lines: 0, created: 0, failed: 0 }
   const seen = { email: new Set<string>(), username: new Set<string>() }
@@ -78,7 +79,8 @@ export async function importUsers(
       counts.lines++
       if ('errors' in result) {
         counts.failed++
-        text += `${JSON.stringify({ line: read.line, status: 'failed', code: result.code, errors: result.errors })}\n`
+        const errors = result.errors.map((fault) => ({ ...fault, detail: language.sentence(fault.detail) }))
+        text += `${JSON.stringify({ line: read.line, status: 'failed', code: result.code, errors })}\n`
         continue
       }
       counts.created++
@@ -92,7 +94,7 @@ export async function importUsers(
     return text
   }
 
-  const batches = batchesOf(body)
+  const batches = batchesOf(body, language)
   let next = await batches.next()
   // Also when there is nothing in it: whoever asks is admitted, or told otherwise, before the answer begins.
   let text = await take(next.done ? [] : next.value)
@@ -115,7 +117,8 @@ export async function importUsers(
     if (!dry_run)
       await ctx.run(ctx.db.execute(sql`select access.record_import(${JSON.stringify(counts)}::jsonb)`)).catch(brokenBy)
     log('users imported', { ...about(ctx), dry_run, ...counts, complete: isHeard && !broken })
-    tell(`${JSON.stringify({ summary: true, dry_run, ...counts, complete: !broken, ...broken })}\n`)
+    const why = broken && { ...broken, detail: language.sentence(broken.detail) }
+    tell(`${JSON.stringify({ summary: true, dry_run, ...counts, complete: !broken, ...why })}\n`)
     if (isHeard) controller.close()
   }
 

@@ -1,4 +1,5 @@
 import { z } from '@hono/zod-openapi'
+import { languageOf } from '../kernel/language.ts'
 import { Problem } from '../kernel/problem.ts'
 import { room, route } from '../kernel/route.ts'
 import { etag } from '../kernel/wire.ts'
@@ -73,8 +74,10 @@ userRoutes.openapi(
   }),
   async (c) => {
     const body = c.req.raw.body ?? new ReadableStream({ start: (controller) => controller.close() })
-    const report = await importUsers(c.var.ctx, body, c.req.valid('query').dry_run === 'true')
-    return c.body(report, 200, { 'Content-Type': 'application/x-ndjson' })
+    const language = languageOf(c.req.header('Accept-Language'))
+    const report = await importUsers(c.var.ctx, body, c.req.valid('query').dry_run === 'true', language)
+    const headers = { 'Content-Type': 'application/x-ndjson', 'Content-Language': language.tag, Vary: 'Accept-Language' }
+    return c.body(report, 200, headers)
   },
 )
 

@@ -65,8 +65,9 @@ async function told(response: Response): Promise<Told> {
   return { status: response.status, headers: response.headers, body: text, rows, summary }
 }
 
-type Asked = { as?: string | null; query?: string; at?: string; type?: string | null }
-const headersOf = ({ as = token, type = NDJSON }: Asked) => ({
+type Asked = { as?: string | null; query?: string; at?: string; type?: string | null; language?: string }
+const headersOf = ({ as = token, type = NDJSON, language }: Asked) => ({
+  ...(language && { 'Accept-Language': language }),
   ...(as !== null && { Authorization: `Bearer ${as}` }),
   ...(type !== null && { 'Content-Type': type }),
 })
@@ -252,6 +253,22 @@ describe('a file', () => {
     expect(answer.rows.map(({ line, status }) => [line, status])).toEqual([[1, 'created']])
     expect(answer.summary).toMatchObject({ lines: 1, created: 1, complete: false, code: 'invalid_request' })
     expect(answer.summary.detail).toContain('100000')
+  })
+
+  it('is told in the caller’s language what is wrong with it, by the schema, by the database and at the end', async () => {
+    const ana = person()
+    const text = `${file([ana, { ...ana }, person({ role: 'nobody' }), { ...person(), email: 7 }, { ...person(), password: 'x' }])}{\n`
+    const answer = await send(`${text}${'\n'.repeat(100_000)}`, { language: 'es-PE' })
+    expect(answer.headers.get('Content-Language')).toBe('es')
+    expect(answer.rows.map(({ errors }) => errors?.[0]?.detail)).toEqual([
+      undefined,
+      'está ocupado',
+      'nobody no es un rol de este inquilino',
+      'debe ser texto',
+      'no se acepta en claro: indica password_hash, o ninguno de los dos',
+      'no es JSON, o no del todo',
+    ])
+    expect(answer.summary.detail).toBe('Un archivo tiene como máximo 100000 líneas: envía el resto en otro.')
   })
 
   it('whose body breaks off in the middle of a line is taken as far as it came, and says that it is not whole', async () => {
