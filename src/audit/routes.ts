@@ -43,7 +43,7 @@ activityRoutes.openapi(
   }),
   async (c) => {
     const activity = await createActivity(c.var.ctx, c.req.valid('json'))
-    c.header('Location', `/api/v1/activities/${activity.id}`)
+    c.header('Location', `${c.req.path.replace(/\/$/, '')}/${activity.id}`)
     return c.json(activity, 201)
   },
 )

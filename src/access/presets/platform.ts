@@ -6,6 +6,8 @@ const operators = [
   'session:read',
   'session:delete',
   'activity:read',
+  'activity:create',
+  'activity:export',
   'setting:read',
   'setting:update',
 ]
@@ -20,7 +22,7 @@ export const platformPreset: Preset = {
     {
       name: 'auditor',
       description: 'Reads everything, changes nothing',
-      grants: [...tenants, ...operators].filter((p) => p.endsWith(':read')).map((p) => [p, 'all']),
+      grants: [...tenants, ...operators].filter((p) => /:(read|export)$/.test(p)).map((p) => [p, 'all']),
     },
     { name: 'operator', description: 'Makes and keeps tenants', parent: 'auditor', grants: tenants.map((p) => [p, 'all']) },
     { name: 'owner', description: 'Runs the platform', parent: 'operator', grants: operators.map((p) => [p, 'all']) },
