@@ -13,6 +13,8 @@ import { claimVisits, settled } from './visits.ts'
 
 /** People of one realm who are told in one run that their password expires. */
 const MOST_WARNED = 100
+/** Rows of each kind that go in one run, of those that have outlived their purpose. */
+const MOST_SWEPT = 5_000
 /** Entries under one seal at most, and seals of one realm in one run. */
 const BATCH = 5_000
 const MOST_SEALS = 20
@@ -32,7 +34,7 @@ const PLATFORM = sql`select x.id, 'platform' as name, null as owner_url_sealed, 
 
 /**
  * The scheduled sealing of the platform's realm and of the tenants whose visit is due, three at once. One round trip to each, which also puts
- * mails to those whose password expires soon into the outbox; two to the master for each hundred. Tells how many heads moved, and the names of
+ * mails to those whose password expires soon into the outbox, and once a day sweeps; two to the master for each hundred. Tells how many heads moved, and the names of
  * those whose outbox holds what is due.
  */
 export async function sealAudits(config: Config): Promise<{ moved: number; due: string[] }> {
@@ -100,9 +102,10 @@ async function sealOne({ id, name, head: known }: Realm, url: string): Promise<F
   let is_mail_due = false
   for (let seals = 0; ; seals++) {
     const no = known?.no ?? 0
-    const [, , [done] = [], [found] = [], [next] = []] = await batch(url, [
+    const [, , , [done] = [], [found] = [], [next] = []] = await batch(url, [
       sql`set local role freehold_owner`,
       sql`select access.warn_expiring(${MOST_WARNED})`,
+      sql`select access.sweep(${MOST_SWEPT})`,
       // A chain that does not go on from what the master knows is left as it is found.
       sql`select access.seal_audit(${BATCH}) as entries where ${no} = 0 or exists (select from freehold.audit_seals k where k.no = ${no} and encode(k.hash, 'hex') = ${known?.hash ?? ''})`,
       sql`select s.no, encode(s.hash, 'hex') as hash, s.sealed_at,

@@ -1,0 +1,96 @@
+/** Threat: what people typed, tokens that are over and mails that were sent lie about for ever; or something goes that is still needed. */
+import { sql } from 'drizzle-orm'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { sealAudits } from '../../src/tenants/sealing.ts'
+import { type Database, databaseOf, refusalOf, settings, visitNext } from '../support/databases.ts'
+import { call, login, makeTenant } from '../support/people.ts'
+
+const AT = 'swept'
+let tenant: Database
+
+beforeAll(async () => {
+  await makeTenant(AT)
+  tenant = await databaseOf(AT)
+})
+
+const ANA = sql`(select id from freehold.users where username = 'bo')`
+/** One row of each kind that was over so long ago; its name is `mark`. */
+const plant = (mark: string, age: string) =>
+  tenant.asOwner(
+    sql`insert into freehold.login_attempts (id, key, identifier, recipe, state, created_at) values (gen_random_uuid(), ${mark}, ${mark}, 'x', 'failed', now() - ${age}::interval)`,
+    sql`insert into freehold.login_guards (key, failures, failed_at) values (${`unknown:${mark}`}, 1, now() - ${age}::interval), (${`login:${mark}`}, 1, now() - ${age}::interval)`,
+    sql`insert into freehold.one_time_tokens (token_hash, kind, user_id, target, expires_at) values (sha256(${mark}::bytea), 'reset', ${ANA}, ${mark}, now() - ${age}::interval)`,
+    sql`insert into freehold.registrations (token_hash, email, password_hash, expires_at) values (sha256(${mark}::bytea), ${mark}, 'x', now() - ${age}::interval)`,
+    sql`insert into freehold.refresh_tokens (token_hash, session_id, device, expires_at) select sha256(${mark}::bytea), s.id, ${mark}, now() - ${age}::interval from freehold.sessions s limit 1`,
+  )
+const planted = async (mark: string) => {
+  const [row] = await tenant.asOwner(
+    sql`select (select count(*)::integer from freehold.login_attempts where key = ${mark}) as attempts,
+      (select count(*)::integer from freehold.login_guards where key = ${`unknown:${mark}`}) as strangers, (select count(*)::integer from freehold.login_guards where key = ${`login:${mark}`}) as people,
+      (select count(*)::integer from freehold.one_time_tokens where target = ${mark}) as tokens, (select count(*)::integer from freehold.registrations where email = ${mark}) as registrations,
+      (select count(*)::integer from freehold.refresh_tokens where device = ${mark}) as refresh_tokens`,
+  )
+  return row
+}
+const mail = (recipient: string, state: string, finished: string | null, attempts = 1) =>
+  tenant.asOwner(
+    sql`with m as (insert into freehold.mails (id, kind, recipient, locale, state, attempts, finished_at, next_at) values (gen_random_uuid(), 'password_changed', ${recipient}, 'en', ${state}, ${attempts}, now() - ${finished}::interval, now() + interval '1 hour') returning id)
+      insert into freehold.mail_attempts (id, mail_id) select gen_random_uuid(), id from m`,
+  )
+const mails = async () =>
+  Object.fromEntries(
+    (await tenant.asOwner(sql`select recipient, state from freehold.mails where recipient like '%@sweep.test'`)).map((row) => [
+      row.recipient,
+      row.state,
+    ]),
+  )
+const aDayLater = () => tenant.asOwner(sql`update access.sweeps set last_at = last_at - interval '25 hours'`)
+const visit = async () => {
+  await visitNext(tenant.id)
+  await sealAudits(settings())
+}
+
+describe('what has outlived its purpose', () => {
+  it('goes once a day, and nothing before its time', async () => {
+    const { access_token, refresh_token } = await login(AT)
+    await visit()
+    await plant('over', '25 hours')
+    await plant('young', '23 hours')
+    await mail('old@sweep.test', 'sent', '91 days')
+    await mail('given-up@sweep.test', 'dead', '91 days')
+    await mail('young@sweep.test', 'sent', '89 days')
+    await mail('waits@sweep.test', 'queued', null)
+    await mail('lost@sweep.test', 'queued', null, 40)
+    const all = { attempts: 1, strangers: 1, people: 1, tokens: 1, registrations: 1, refresh_tokens: 1 }
+    await visit()
+    expect(await planted('over')).toEqual(all)
+
+    await aDayLater()
+    await visit()
+    // How often a person failed is kept with the person.
+    const none = { attempts: 0, strangers: 0, people: 1, tokens: 0, registrations: 0, refresh_tokens: 0 }
+    expect([await planted('over'), await planted('young')]).toEqual([none, all])
+    expect(await mails()).toEqual({ 'young@sweep.test': 'sent', 'waits@sweep.test': 'queued', 'lost@sweep.test': 'dead' })
+    expect((await call(AT, '/api/v1/auth/me', { token: access_token })).status).toBe(200)
+    expect((await call(AT, '/api/v1/auth/refresh-token', { body: { refresh_token } })).status).toBe(200)
+  })
+
+  it('goes in parts where it is much: the next run goes on', async () => {
+    await tenant.asOwner(
+      sql`insert into freehold.login_attempts (id, key, identifier, recipe, state, created_at)
+        select gen_random_uuid(), 'many', 'many', 'x', 'failed', now() - interval '2 days' from generate_series(1, 30)`,
+    )
+    const left = async () => (await planted('many'))?.attempts
+    const sweep = () => tenant.asOwner(sql`select access.sweep(20)`)
+    await aDayLater()
+    await sweep()
+    expect(await left()).toBe(10)
+    await sweep()
+    expect(await left()).toBe(0)
+  })
+
+  it('is nothing that the app login decides', async () => {
+    expect(await refusalOf(tenant.app_url, sql`select access.sweep(10)`)).toMatch(/^42501/)
+    expect(await refusalOf(tenant.app_url, sql`select * from access.sweeps`)).toMatch(/^42501/)
+  })
+})
