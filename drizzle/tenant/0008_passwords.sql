@@ -101,11 +101,13 @@ declare
   u freehold.users := access.settle(t, attempt, digest);
   s freehold.sessions;
   named text;
+  why text;
 begin
   if u.id is null then
-    select a.identifier, a.user_id into named, u.id from freehold.login_attempts a where a.id = attempt;
+    select a.identifier, a.user_id, case when a.user_id is null then 'unknown' when a.state = 'refused' then 'locked' when not x.is_active then 'inactive' else 'wrong_password' end
+    into named, u.id, why from freehold.login_attempts a left join freehold.users x on x.id = a.user_id where a.id = attempt;
     perform access.attribute(u.id, named, request);
-    perform access.record('LOGIN_FAILED', 'login', 'user', u.id::text, null, null, 20);
+    perform access.record('LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', why), 20);
     return jsonb_build_object('outcome', 'refused', 'mail', access.posted());
   end if;
   perform access.attribute(u.id, u.username, request);

@@ -55,16 +55,32 @@ describe('the audit says', () => {
   })
 
   it('LOGIN_FAILED of a person, and of nobody, with what was typed', async () => {
-    for (const [username, user_id] of [
-      ['cy', cy.id],
-      ['nobody', null],
+    for (const [username, user_id, reason] of [
+      ['cy', cy.id, 'wrong_password'],
+      ['nobody', null, 'unknown'],
     ] as const) {
       const { id, answer } = traced('login', { body: { username, password: `${MARKER}-wrong` } })
       expect((await answer).status).toBe(401)
       expect(await recorded(id, 'LOGIN_FAILED')).toEqual([
-        expect.objectContaining({ user_id, user_name: username, risk_score: 20, ...facts('login') }),
+        expect.objectContaining({ user_id, user_name: username, risk_score: 20, after: { reason }, ...facts('login') }),
       ])
     }
+  })
+
+  it('LOGIN_FAILED of who is locked or inactive, and why, though the password is right', async () => {
+    const person = await addPerson(realm, 'shut-out', { password: PASSWORD })
+    const why = async (password: string) => {
+      const { id, answer } = traced('login', { body: { username: 'shut-out', password } })
+      expect((await answer).status).toBe(401)
+      return (await recorded(id, 'LOGIN_FAILED'))[0]?.after
+    }
+    for (let i = 0; i < 5; i++) expect(await why('Wrong-1')).toEqual({ reason: 'wrong_password' })
+    expect(await why(PASSWORD)).toEqual({ reason: 'locked' })
+    await realm.asOwner(
+      sql`update freehold.login_guards set locked_until = null, failures = 0 where key = ${`login:${person.id}`}`,
+      sql`update freehold.users set is_active = false where id = ${person.id}`,
+    )
+    expect(await why(PASSWORD)).toEqual({ reason: 'inactive' })
   })
 
   it('LOGIN_FAILED of a person without a role, and why', async () => {

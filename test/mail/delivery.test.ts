@@ -287,9 +287,14 @@ describe('every minute', () => {
       sql`set local role freehold_owner`,
       sql`select access.post('password_changed', null, ${operators})`,
     )
-    await visitNext(database.id)
-    const { due } = await sealAudits(settings())
-    expect(due).toEqual(expect.arrayContaining(['delivered', 'platform']))
+    // Another test's run may have been there at this moment.
+    const visited = async () => {
+      await visitNext(database.id)
+      const { due } = await sealAudits(settings())
+      return due.includes('delivered') && due
+    }
+    const due = await vi.waitUntil(visited, { timeout: 10_000 })
+    expect(due).toContain('platform')
     await deliverDue(env, settings(), due)
     expect(await mailsTo(mine)).toMatchObject([{ subject: 'delivered S.A.C.: your password was changed' }])
     expect(await mailsTo(operators)).toMatchObject([{ subject: 'Freehold: your password was changed' }])
@@ -302,10 +307,13 @@ describe('every minute', () => {
       sql`insert into freehold.users (id, username, email, role, password_changed_at) values (gen_random_uuid(), 'exp', ${email}, 'user', now() - interval '80 days')`,
       sql`insert into freehold.passwords (id, user_id, password_hash, created_at) select gen_random_uuid(), id, 'x', now() - interval '80 days' from freehold.users where username = 'exp'`,
     )
-    for (let i = 0; i < 2; i++) {
+    const minute = async () => {
       await visitNext(database.id)
       await deliverDue(env, settings(), (await sealAudits(settings())).due)
+      return (await mailboxOf(email)).length
     }
+    await vi.waitUntil(minute, { timeout: 10_000 })
+    await minute()
     const [mail] = await mailsTo(email)
     expect(mail?.text).toMatch(/expires on \w+ \d+, \d{4}/)
     expect(await mailboxOf(email)).toHaveLength(1)

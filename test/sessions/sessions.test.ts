@@ -233,6 +233,7 @@ describe('the history of logins', () => {
       'LOGIN_FAILED',
     ])
     expect(body.data[3]).toMatchObject({ agent: CHROME, device_name: 'Chrome on Windows', address: '203.0.113.7' })
+    expect(body.data.map((event: { reason: string | null }) => event.reason)).toEqual([null, 'logout', null, 'wrong_password'])
     const page = await get('/sessions/history?limit=1', token)
     const next = await get(`/sessions/history?limit=1&cursor=${page.body.next_cursor}`, token)
     expect(next.body.data[0].activity_type).toBe('LOGOUT')
