@@ -98,6 +98,7 @@ const platformPlane = createMiddleware<AppEnv>(async (c, next) => {
   if (isPreflight(c.req.raw)) return preflight(c.req.raw, c.req.path, c.var.origins)
   c.set('realm', await platformRealm({ config, meter }).catch(unavailable))
   c.set('again', () => platformRealm({ config, meter }, true))
+  c.set('reached', () => null)
   return next()
 })
 
@@ -114,11 +115,10 @@ const tenantPlane = createMiddleware<AppEnv>(async (c, next) => {
   const realm = await activeRealm(sources, name).catch(unavailable)
   c.set('realm', realm)
   c.set('again', async () => (await lookUp(sources, name, true))?.realm ?? null)
+  c.set('reached', () => tellAwake(config, realm.id))
   c.set('origins', [...own, ...realm.origins])
   if (asked) return preflight(c.req.raw, c.req.path, c.var.origins)
-  await next()
-  const told = c.get('ctx')?.trips ? tellAwake(config, realm.id) : null
-  if (told) c.executionCtx.waitUntil(told)
+  return next()
 })
 
 /** Who is logged in or out, no page of a foreign origin decides, not even with a form, for which no browser asks first. */

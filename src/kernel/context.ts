@@ -68,9 +68,11 @@ type Parts = Pick<Ctx, 'config' | 'request' | 'need' | 'bearer' | 'key' | 'later
   realm: Realm
   /** Resolves the realm once more, past all caches; null when it is the same as before or gone. */
   again: () => Promise<Realm | null>
+  /** Says that somebody is in the realm's database, beside the request; null when that is known. */
+  reached: () => Promise<unknown> | null
 }
 
-export function makeCtx({ again, ...parts }: Parts): Ctx {
+export function makeCtx({ again, reached, ...parts }: Parts): Ctx {
   const { bearer, key } = parts
   const credential = bearer
     ? { session_id: bearer.session_id, user_id: bearer.user_id, proof: bearer.proof }
@@ -140,9 +142,14 @@ export function makeCtx({ again, ...parts }: Parts): Ctx {
 
   async function once(realm: Realm, list: (realm: Realm) => BatchItem<'pg'>[]): Promise<unknown[]> {
     ctx.trips++
-    return (await answered(
-      connect(realm.database_url).batch(list(realm) as [BatchItem<'pg'>, ...BatchItem<'pg'>[]]),
-    )) as unknown[]
+    try {
+      return (await answered(
+        connect(realm.database_url).batch(list(realm) as [BatchItem<'pg'>, ...BatchItem<'pg'>[]]),
+      )) as unknown[]
+    } finally {
+      const told = reached()
+      if (told) parts.later(told)
+    }
   }
   return ctx
 }

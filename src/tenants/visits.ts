@@ -20,7 +20,7 @@ export type Visit = { id: string; name: string; owner_url_sealed: string }
 /** Tenants of which the master was told that somebody is there, and until when that is enough. Per isolate. */
 const told = new Map<string, number>()
 
-/** Tells the master that somebody is in this tenant's database: one round trip a minute, after the answer. Never fails; a master that is away is told by a later request. */
+/** Tells the master that somebody is in this tenant's database: one round trip a minute, which no request waits for. Never fails; a master that is away is told by a later request. */
 export function tellAwake(config: Config, realm_id: string): Promise<unknown> | null {
   if ((told.get(realm_id) ?? 0) > Date.now()) return null
   if (told.size >= MOST_TOLD) told.clear()
