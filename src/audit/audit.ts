@@ -16,6 +16,7 @@ const searched = {
   from: Moment.optional(),
   to: Moment.optional(),
   address: Line(64).optional(),
+  api_key_id: z.uuid().optional(),
   min_risk: z.coerce.number().int().min(0).max(100).optional(),
 }
 const inOrder = ({ from, to }: { from?: string | undefined; to?: string | undefined }) =>
@@ -45,6 +46,7 @@ export const Activity = z
     path: z.string().nullable(),
     before: z.record(z.string(), z.unknown()).nullable(),
     after: z.record(z.string(), z.unknown()).nullable(),
+    api_key_id: z.uuid().nullable().openapi({ description: 'The API key with which it was done' }),
   })
   .openapi('Activity')
 export type ActivityWire = z.infer<typeof Activity>
@@ -53,7 +55,7 @@ export const ActivityList = pageOf(Activity).openapi('ActivityList')
 
 const shown =
   sql.raw(`l.id, to_char(l.at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as at, l.user_id, d.user_name, l.activity_type, l.action, l.resource_type,
-  l.resource_id, l.risk_score, l.trace_id, d.address, d.agent, d.method, d.path, d.before, d.after`)
+  l.resource_id, l.risk_score, l.trace_id, d.address, d.agent, d.method, d.path, d.before, d.after, d.api_key_id`)
 const tables = sql.raw(
   'freehold.audit_log l left join freehold.users u on u.id = l.user_id left join freehold.audit_detail d on d.log_id = l.id',
 )
@@ -63,7 +65,7 @@ const tables = sql.raw(
  * way to search, and the last minute's, which is not sealed yet, is few.
  */
 export function selectActivities(search: Search, after: string[] | null, limit: number): SQL {
-  const { user_id, activity_type, resource_type, resource_id, from, to, address, min_risk } = search
+  const { user_id, activity_type, resource_type, resource_id, from, to, address, api_key_id, min_risk } = search
   const conditions = [
     user_id && sql`l.user_id = ${user_id}::uuid`,
     activity_type && sql`l.activity_type = ${activity_type}`,
@@ -72,6 +74,7 @@ export function selectActivities(search: Search, after: string[] | null, limit: 
     from && sql`l.at >= ${from}::timestamptz`,
     to && sql`l.at < ${to}::timestamptz`,
     address && sql`d.address = ${address}`,
+    api_key_id && sql`d.api_key_id = ${api_key_id}::uuid`,
     min_risk !== undefined && sql`l.risk_score >= ${min_risk}`,
     after && sql`(l.at, l.id) < (${after[0]}::timestamptz, ${after[1]}::uuid)`,
   ].filter((condition) => condition instanceof Object)

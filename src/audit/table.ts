@@ -48,8 +48,13 @@ export const audit_detail = freehold.table(
     path: text(),
     before: jsonb(),
     after: jsonb(),
+    /** The API key that was shown. No foreign key, as above. */
+    api_key_id: uuid(),
   },
-  (t) => [index('audit_detail_address').on(t.address)],
+  (t) => [
+    index('audit_detail_address').on(t.address),
+    index('audit_detail_api_key').on(t.api_key_id).where(sql`${t.api_key_id} is not null`),
+  ],
 )
 
 /** The chain over the record: each seal hashes the one before it and the entries that it covers. The master keeps the newest. */

@@ -35,8 +35,9 @@ const FORM =
   sql.raw(`pg_catalog.jsonb_build_array(l.xid, l.id, l.user_id, l.activity_type, l.action, l.resource_type, l.resource_id, l.risk_score, l.trace_id,
   (extract(epoch from l.at) * 1000000)::bigint, pg_catalog.encode(l.detail_hash, 'hex'))::text`)
 const DETAIL_HASH =
-  sql.raw(`pg_catalog.sha256(d.salt || pg_catalog.convert_to(pg_catalog.jsonb_build_object('user_name', d.user_name, 'address', d.address, 'agent', d.agent,
-  'method', d.method, 'path', d.path, 'before', d.before, 'after', d.after)::text, 'UTF8'))`)
+  sql.raw(`pg_catalog.sha256(d.salt || pg_catalog.convert_to((pg_catalog.jsonb_build_object('user_name', d.user_name, 'address', d.address, 'agent', d.agent,
+  'method', d.method, 'path', d.path, 'before', d.before, 'after', d.after)
+  || case when d.api_key_id is null then '{}' else pg_catalog.jsonb_build_object('api_key_id', d.api_key_id) end)::text, 'UTF8'))`)
 /** Twice, because what is sealed and what is not are found in different ways. */
 const saysErased = (sealed: string) =>
   `exists (select from freehold.audit_log e where e.resource_type = 'audit_detail' and e.resource_id = l.id::text and e.activity_type = 'AUDIT_ERASED' and e.seal is ${sealed})`

@@ -13,6 +13,7 @@ import tenant11 from '../../drizzle/tenant/0011_api_keys.sql'
 import tenant12 from '../../drizzle/tenant/0012_import.sql'
 import tenant13 from '../../drizzle/tenant/0013_lines.sql'
 import tenant14 from '../../drizzle/tenant/0014_sweep.sql'
+import tenant15 from '../../drizzle/tenant/0015_key_in_audit.sql'
 import type { Migration } from './migrations.ts'
 
 /** The migrations of a tenant's database, in order, as they are bundled into the Worker. */
@@ -32,4 +33,5 @@ export const tenantMigrations: Migration[] = [
   { name: 'tenant/0012_import', text: tenant12 },
   { name: 'tenant/0013_lines', text: tenant13 },
   { name: 'tenant/0014_sweep', text: tenant14 },
+  { name: 'tenant/0015_key_in_audit', text: tenant15 },
 ]

@@ -1,8 +1,9 @@
 /** Whose keys are seen and revoked, by whom; what is recorded; and what whoever runs SQL as the app login makes of it. */
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
+import { sealAudit, verifyAudit } from '../../src/tenants/sealing.ts'
 import type { Member } from '../roles/cast.ts'
-import { type Database, databaseOf, refusalOf } from '../support/databases.ts'
+import { type Database, databaseOf, refusalOf, settings } from '../support/databases.ts'
 import { expectProblem } from '../support/refusal.ts'
 import { admit, type Credential, credentialOf, FACTS } from '../support/sessions.ts'
 import { type KeyCast, keyCast, type Made } from './cast.ts'
@@ -96,6 +97,19 @@ describe('the audit', () => {
       sql`select count(*)::integer as n from freehold.audit_detail d where position(${hash} in to_jsonb(d)::text) > 0 or position(${key.slice(12)} in to_jsonb(d)::text) > 0`,
     )
     expect(leak?.n).toBe(0)
+  })
+
+  it('says with which key something was done, and is searched by it', async () => {
+    const { id, key } = await here.made(['unit:create'])
+    const made = (await here.by(key, '/units', { body: { kind: 'team', name: 'made-by-key', parent_id: null } })).body
+    const { status, trips, body } = await here.ask(`/activities?api_key_id=${id}`)
+    expect([status, trips]).toEqual([200, 1])
+    expect(body.data).toMatchObject([{ activity_type: 'UNIT_CREATED', resource_id: made.id, api_key_id: id }])
+    const byHand = (await here.ask('/activities?resource_type=api_key')).body.data
+    expect(byHand.every(({ api_key_id }: { api_key_id: string | null }) => api_key_id === null)).toBe(true)
+    expectProblem(await here.ask('/activities?api_key_id=7'), 400, 'invalid_request')
+    await sealAudit(settings(), 'others')
+    expect(await verifyAudit(settings(), 'others')).toMatchObject({ intact: true, faults: [] })
   })
 })
 

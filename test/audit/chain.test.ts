@@ -160,14 +160,18 @@ describe('is found:', () => {
     expect(await kinds()).toEqual([['changed', no]])
   })
 
-  it.each(['after = \'{"a": 2}\'', "user_name = 'mallory'", "address = '192.0.2.3'", "before = '{}'", 'salt = sha256(salt)'])(
-    'a changed detail (%s), and of which row',
-    async (change) => {
-      const no = await inSeal()
-      const [row] = await damage(`update freehold.audit_detail set ${change} where log_id = ${FIRST} returning log_id`)
-      expect((await verdict()).faults).toEqual([expect.objectContaining({ kind: 'changed_detail', seal: no, id: row?.log_id })])
-    },
-  )
+  it.each([
+    'after = \'{"a": 2}\'',
+    "user_name = 'mallory'",
+    "address = '192.0.2.3'",
+    "before = '{}'",
+    'salt = sha256(salt)',
+    'api_key_id = gen_random_uuid()',
+  ])('a changed detail (%s), and of which row', async (change) => {
+    const no = await inSeal()
+    const [row] = await damage(`update freehold.audit_detail set ${change} where log_id = ${FIRST} returning log_id`)
+    expect((await verdict()).faults).toEqual([expect.objectContaining({ kind: 'changed_detail', seal: no, id: row?.log_id })])
+  })
 
   it('a removed row', async () => {
     const no = await inSeal()
