@@ -7,7 +7,7 @@ import { deliverDue } from './tenants/delivering.ts'
 import { eraseStale } from './tenants/erasure.ts'
 import { mend } from './tenants/lifecycle.ts'
 import { resumeStale } from './tenants/provisioning.ts'
-import { sealAudits } from './tenants/sealing.ts'
+import { visitRealms } from './tenants/visiting.ts'
 
 export { Provisioning } from './tenants/provisioning.ts'
 
@@ -17,7 +17,7 @@ export default {
   async scheduled(_controller, env) {
     const config = configOf(env)
     useSqlUrl(config.NEON_SQL_URL)
-    const visits = sealAudits(config).then(({ due }) => deliverDue(env, config, due))
+    const visits = visitRealms(config).then(({ due }) => deliverDue(env, config, due))
     const work = [resumeStale(env, config), eraseStale(env, config), mend(env, config), visits]
     const results = await Promise.allSettled(work)
     for (const result of results) if (result.status === 'rejected') log('scheduled job failed', { error: String(result.reason) })

@@ -14,7 +14,7 @@ insert into platform.visits (realm_id) select t.id from platform.tenants t;
 -- What operators do to a tenant may be written in its database.
 create function platform.visit_soon() returns trigger language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
-  insert into platform.visits as v (realm_id) values (new.id) on conflict (realm_id) do update set awake_until = now() + interval '1 minute';
+  insert into platform.visits as v (realm_id) values (new.id) on conflict (realm_id) do update set awake_until = greatest(v.awake_until, clock_timestamp() + interval '1 minute');
   return null;
 end $$;
 --> statement-breakpoint

@@ -276,8 +276,8 @@ create policy end_sessions on freehold.sessions for update using (user_id = (sel
   or ((select access.permission()) = 'session:delete' and ((select access.scope()) = 'all' or user_id = any ((select access.owners())::uuid[])
     or exists (select from freehold.users u where u.id = user_id and u.unit_id = any ((select access.units())::uuid[])))));
 --> statement-breakpoint
--- Before several sessions of a person are ended: two who do it, each in an order of its own, would wait for each other.
-create function access.hold_sessions(person uuid) returns void language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- Before what else is locked of a person, and where several of their rows are: two who lock them in another order would wait for each other.
+create function access.hold_person(person uuid) returns void language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
   select from freehold.users x where x.id = person and access.principal() is not null for no key update
 $$;
 --> statement-breakpoint
@@ -324,5 +324,5 @@ end $$;
 --> statement-breakpoint
 revoke execute on all functions in schema access from public;
 --> statement-breakpoint
-grant execute on function access.login_settle(uuid, uuid, text, text, bytea, jsonb), access.password_settle(uuid, uuid, text, text, jsonb), access.policy(), access.hold_sessions(uuid), access.touch(),
+grant execute on function access.login_settle(uuid, uuid, text, text, bytea, jsonb), access.password_settle(uuid, uuid, text, text, jsonb), access.policy(), access.hold_person(uuid), access.touch(),
   access.login_history(uuid, integer, timestamptz, uuid) to freehold_app;

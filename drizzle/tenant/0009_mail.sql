@@ -21,9 +21,9 @@ create function access.posted() returns boolean language sql stable set search_p
   select coalesce(current_setting('access.posted', true), '') = 'yes'
 $$;
 --> statement-breakpoint
--- From when on the outbox holds what is to be sent; null: there is nothing.
-create function access.mail_next() returns timestamptz language sql stable set search_path = pg_catalog, pg_temp as $$
-  select min(greatest(m.next_at, m.lease_until)) from freehold.mails m where m.state = 'queued'
+-- From when on the outbox holds what is to be sent on these channels; null: there is nothing.
+create function access.mail_next(channels jsonb) returns timestamptz language sql stable set search_path = pg_catalog, pg_temp as $$
+  select min(greatest(m.next_at, m.lease_until)) from freehold.mails m where m.state = 'queued' and channels ? m.channel
 $$;
 --> statement-breakpoint
 -- When a mail is tried again that was tried so many times: after 1, 2, 4 ... 60 minutes.

@@ -128,7 +128,7 @@ end $$;
 create or replace function access.is_own_activity(activity text) returns boolean language sql stable set search_path = pg_catalog, pg_temp as $$
   select activity in ('LOGIN', 'LOGOUT', 'LOGIN_FAILED', 'PASSWORD_CHANGE', 'PASSWORD_RESET', 'PASSWORD_CHANGE_FAILED', 'MFA_ENABLED', 'MFA_DISABLED', 'PROFILE_UPDATE',
       'PERMISSION_CHANGE', 'PERMISSIONS_READ', 'ROLE_ASSIGNED', 'ROLE_REMOVED', 'API_KEY_CREATED', 'API_KEY_REVOKED', 'SUSPICIOUS_ACTIVITY', 'ACCESS_REFUSED',
-      'EXPORT', 'AUDIT_ERASED', 'USERS_IMPORTED')
+      'EXPORT', 'AUDIT_ERASED', 'USERS_IMPORTED', 'USER_UNLOCKED', 'USER_REGISTERED', 'REGISTRATION_REQUESTED', 'PASSWORD_RESET_REQUESTED', 'EMAIL_CHANGE_REQUESTED')
     or exists (
       select from pg_trigger t cross join unnest(array['CREATED', 'UPDATED', 'DELETED']) as done (word)
       where t.tgfoid = 'access.audit()'::regprocedure and activity = upper(split_part(encode(t.tgargs, 'escape'), '\000', 1)) || '_' || done.word)

@@ -7,24 +7,27 @@ alter table access.sweeps enable row level security;
 --> statement-breakpoint
 insert into access.sweeps default values;
 --> statement-breakpoint
--- At most so many of each kind; where there are more, the next visit goes on.
-create function access.sweep(at_most integer) returns void language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+-- Whether it is time to sweep.
+create function access.sweep_due() returns boolean language sql stable set search_path = pg_catalog, pg_temp as $$
+  select s.last_at < now() - interval '1 day' from access.sweeps s
+$$;
+--> statement-breakpoint
+-- At most so many of each kind: {is_done, given_up}. Until it is done it is due.
+create function access.sweep(at_most integer) returns jsonb language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   swept integer;
   most integer := 0;
+  given_up integer;
 begin
-  update access.sweeps set last_at = now() where last_at < now() - interval '1 day';
-  if not found then
-    return;
-  end if;
   -- People type passwords where a username goes.
   delete from freehold.login_attempts where id in (
     select a.id from freehold.login_attempts a where a.created_at < now() - interval '1 day' limit at_most for update skip locked);
   get diagnostics swept = row_count;
   most := greatest(most, swept);
+  -- One that never failed is of a try that nobody came back from; while the try is there, it may.
   delete from freehold.login_guards where key in (
-    select g.key from freehold.login_guards g where g.key like 'unknown:%' and g.failed_at < now() - interval '1 day'
-      and (g.locked_until is null or g.locked_until < now()) limit at_most for update skip locked);
+    select g.key from freehold.login_guards g where g.key like 'unknown:%' and (g.locked_until is null or g.locked_until < now())
+      and coalesce(g.failed_at < now() - interval '1 day', not exists (select from freehold.login_attempts a where a.key = g.key)) limit at_most for update skip locked);
   get diagnostics swept = row_count;
   most := greatest(most, swept);
   delete from freehold.one_time_tokens where token_hash in (
@@ -40,9 +43,11 @@ begin
     select l.token_hash from freehold.refresh_tokens l where l.expires_at < now() - interval '1 day' limit at_most for update skip locked);
   get diagnostics swept = row_count;
   most := greatest(most, swept);
-  -- By a mail that was tried so often and never settled, whoever sends it is lost.
-  update freehold.mails m set state = 'dead', sealed = null, finished_at = now(), lease_until = null
-  where m.state = 'queued' and m.attempts >= 40 and (m.lease_until is null or m.lease_until < now());
+  -- Tried for a day, of which the last hour may have been a pause: those that there is no way for, and those by which whoever sends them is lost.
+  update freehold.mails set state = 'dead', sealed = null, finished_at = now(), lease_until = null where id in (
+    select m.id from freehold.mails m where m.state = 'queued' and m.created_at < now() - interval '25 hours' and (m.lease_until is null or m.lease_until < now())
+    limit at_most for update skip locked);
+  get diagnostics given_up = row_count;
   with old as materialized (
     select m.id from freehold.mails m where m.finished_at < now() - interval '90 days' limit at_most for update skip locked
   ), tried as (
@@ -50,9 +55,11 @@ begin
   )
   delete from freehold.mails m using old where m.id = old.id;
   get diagnostics swept = row_count;
-  if greatest(most, swept) >= at_most then
-    update access.sweeps set last_at = '-infinity';
+  most := greatest(most, swept, given_up);
+  if most < at_most then
+    update access.sweeps set last_at = now();
   end if;
+  return jsonb_build_object('is_done', most < at_most, 'given_up', given_up);
 end $$;
 --> statement-breakpoint
 revoke execute on all functions in schema access from public;

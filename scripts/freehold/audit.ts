@@ -21,7 +21,7 @@ Settings of the environment:
   ENCRYPTION_KEYS      the key ring that the Worker has too
   NEON_SQL_URL         only for a local Neon: where it takes SQL over HTTP
 Recomputes the chain of seals and the hash of each detail, and compares the newest seal with the one that the master keeps. Changes nothing.
-What was recorded in the last minute may not be sealed yet; who can write the database can still change that unseen.`,
+What was recorded since the last visit may not be sealed yet (a minute or two; a day where it was written past the Worker); who can write the database can still change that unseen.`,
     )
     .action((tenant: string, _, command: Command) => check(tenant, command.optsWithGlobals<Globals>()))
 }

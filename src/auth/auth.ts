@@ -194,7 +194,7 @@ export async function logout(ctx: Ctx): Promise<void> {
 /** Ends all sessions of the caller, this one too. One round trip. */
 export async function logoutAll(ctx: Ctx): Promise<void> {
   await ctx.run(
-    ctx.db.execute(sql`select access.hold_sessions((select access.principal()))`),
+    ctx.db.execute(sql`select access.hold_person((select access.principal()))`),
     ctx.db
       .update(sessions)
       .set({ ended_at: sql`now()`, ended_because: 'logout' })

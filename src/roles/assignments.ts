@@ -40,14 +40,18 @@ type Wire = z.infer<typeof Assignment>
 
 const shown = sql`ur.id, ur.role_id, r.name as role, ${rfc3339('ur.starts_at')} as starts_at, ${rfc3339('ur.ends_at')} as ends_at`
 
+/** The person goes first, as where they are changed or deactivated: then their role, which the triggers lock. */
+const held = (ctx: Ctx, user_id: string) => ctx.db.execute(sql`select access.hold_person(${user_id}::uuid)`)
+
 /**
  * Gives a person a role, from now or later, for good or until a moment. One round trip; `role:update`. Fails with not_found, forbidden (to
  * oneself, what one does not hold, or within a team a role that is not manageable), already_exists, limit_reached, invalid_request.
  */
 export async function assignRole(ctx: Ctx, user_id: string, wanted: z.infer<typeof NewAssignment>): Promise<Wire> {
   const id = crypto.randomUUID()
-  const [, result] = await telling(
+  const [, , result] = await telling(
     ctx.run(
+      held(ctx, user_id),
       ctx.db.execute(sql`insert into freehold.user_roles (id, user_id, role_id, starts_at, ends_at)
         select ${id}, u.id, ${wanted.role_id}, coalesce(${wanted.starts_at ?? null}::timestamptz, now()), ${wanted.ends_at ?? null}::timestamptz
         from freehold.users u where u.id = ${user_id}`),
@@ -89,7 +93,8 @@ export async function listAssignments(
  */
 export async function endAssignment(ctx: Ctx, user_id: string, role_id: string): Promise<void> {
   const open = sql`ur.user_id = ${user_id} and ur.role_id = ${role_id} and (ur.ends_at is null or ur.ends_at > now())`
-  const [ended, left] = await ctx.run(
+  const [, ended, left] = await ctx.run(
+    held(ctx, user_id),
     ctx.db.execute(sql`update freehold.user_roles ur set ends_at = greatest(now(), ur.starts_at) where ${open} returning ur.id`),
     ctx.db.execute(sql`select ur.id from freehold.user_roles ur where ${open}`),
   )

@@ -80,7 +80,7 @@ export async function endSession(ctx: Ctx, id: string): Promise<void> {
 export async function endSessionsOf(ctx: Ctx, id: string): Promise<void> {
   const [person] = await ctx.run(
     ctx.db.execute(there(id)),
-    ctx.db.execute(sql`select access.hold_sessions(${id}::uuid)`),
+    ctx.db.execute(sql`select access.hold_person(${id}::uuid)`),
     ctx.db.execute(ending(sql`s.user_id = ${id}`)),
   )
   mustBeThere(person)

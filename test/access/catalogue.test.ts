@@ -17,7 +17,7 @@ const APP_MAY_CALL = [
   'access.explain(uuid,timestamp with time zone)',
   'access.first_password(uuid,text)',
   'access.held()',
-  'access.hold_sessions(uuid)',
+  'access.hold_person(uuid)',
   'access.holders(text,timestamp with time zone,uuid,integer)',
   'access.import_people(jsonb,boolean)',
   'access.key()',

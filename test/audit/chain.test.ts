@@ -5,7 +5,8 @@
 import { sql } from 'drizzle-orm'
 import { afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { verify } from '../../src/audit/verify.ts'
-import { sealAudit, sealAudits, verifyAudit } from '../../src/tenants/sealing.ts'
+import { sealAudit, verifyAudit } from '../../src/tenants/sealing.ts'
+import { visitRealms } from '../../src/tenants/visiting.ts'
 import { type Database, databaseOf, master, refusalOf, rowsOf, settings, visitNext } from '../support/databases.ts'
 import { login, makeTenant } from '../support/people.ts'
 
@@ -122,7 +123,7 @@ describe('sealing', () => {
     await record('SCHEDULED')
     await visitNext(tenant.id)
     const before = (await head())?.no
-    await sealAll(() => sealAudits(settings()))
+    await sealAll(() => visitRealms(settings()))
     await master(sql`update platform.tenants set owner_url_sealed = ${row?.owner_url_sealed} where id = ${away.id}`)
     expect((await head())?.no).toBeGreaterThan(before)
     const platform = await verifyAudit(settings(), 'platform')

@@ -201,3 +201,15 @@ describe('no secret is in the audit', () => {
     for (const secret of [MARKER, access_token, refresh_token, 'pbkdf2']) expect(text).not.toContain(secret)
   })
 })
+
+it('every type that Freehold records itself is one that no service may record', async () => {
+  const types = await master(
+    sql`select distinct m.found[1] as type from pg_proc p cross join lateral regexp_matches(p.prosrc, 'access\\.record\\(''([A-Z_]+)''', 'g') as m (found)
+      where p.pronamespace = 'access'::regnamespace`,
+  )
+  expect(types.length).toBeGreaterThan(10)
+  const forgeable = []
+  for (const { type } of types)
+    if (!(await master(sql`select access.is_own_activity(${type}) as own`))[0]?.own) forgeable.push(type)
+  expect(forgeable).toEqual([])
+})

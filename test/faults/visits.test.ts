@@ -1,7 +1,7 @@
 /** Threat: a job that asks every tenant's database every minute keeps every compute awake; one that asks too few leaves the audit open, and mail unsent. */
 import { sql } from 'drizzle-orm'
 import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
-import { sealAudits } from '../../src/tenants/sealing.ts'
+import { visitRealms } from '../../src/tenants/visiting.ts'
 import { claimVisits, tellAwake } from '../../src/tenants/visits.ts'
 import { type Database, databaseOf, master, settings, visitNext } from '../support/databases.ts'
 import { call, login, makeTenant, operatorToken } from '../support/people.ts'
@@ -24,6 +24,7 @@ const fallAsleep = () =>
   master(
     sql`update platform.visits set due_at = now() + interval '1 day', visited_at = now() - interval '1 minute', awake_until = '-infinity' where realm_id = ${tenant.id}`,
   )
+const claim = (began: string) => claimVisits<{ id: string }>(settings(), began, sql`1 as one`)
 const visit = async () =>
   (
     await master(sql`select due_at <= now() as is_due, round(extract(epoch from due_at - now()) / 60)::integer as due_in_minutes,
@@ -37,7 +38,7 @@ const unsealed = async () =>
 const isSealed = () =>
   vi.waitUntil(
     async () => {
-      await sealAudits(settings())
+      await visitRealms(settings())
       return (await unsealed()) === 0
     },
     { timeout: 10_000, interval: 50 },
@@ -47,7 +48,7 @@ describe('a tenant’s database', () => {
   it('is left alone where nobody was, and looked after once somebody is', async () => {
     await fallAsleep()
     await record()
-    await sealAudits(settings())
+    await visitRealms(settings())
     expect(await visit()).toMatchObject({ was_visited: false })
     expect(await unsealed()).toBeGreaterThan(0)
     await login(AT)
@@ -62,12 +63,12 @@ describe('a tenant’s database', () => {
     await isSealed()
     const seen = () => master(sql`select visited_at from platform.visits where realm_id = ${tenant.id}`)
     const first = await seen()
-    await sealAudits(settings())
+    await visitRealms(settings())
     expect(await seen()).not.toEqual(first)
     expect(await visit()).toMatchObject({ due_in_minutes: 24 * 60 })
     await master(sql`update platform.visits set awake_until = now() - interval '1 second' where realm_id = ${tenant.id}`)
     const last = await seen()
-    await sealAudits(settings())
+    await visitRealms(settings())
     expect(await seen()).toEqual(last)
   })
 
@@ -78,20 +79,34 @@ describe('a tenant’s database', () => {
       sql`insert into freehold.mails (id, kind, recipient, locale, next_at) values (gen_random_uuid(), 'password_changed', 'later@example.test', 'en', now() + interval '5 minutes')`,
     )
     await visitNext(tenant.id)
-    await sealAudits(settings())
+    await visitRealms(settings())
     // Unless an entry could not be sealed for somebody else's transaction, for which it is due at once.
     expect([5, 0]).toContain((await visit())?.due_in_minutes)
     await isSealed()
     await tenant.asOwner(sql`delete from freehold.mails where recipient = 'later@example.test'`)
   })
 
-  it('that is away is visited again by the next run', async () => {
+  it('is not visited for a mail that there is no way for', async () => {
+    await isSealed()
+    await fallAsleep()
+    await tenant.asOwner(
+      sql`insert into freehold.mails (id, kind, recipient, locale, channel) values (gen_random_uuid(), 'phone_code', '+51999888777', 'en', 'sms')`,
+    )
+    await visitNext(tenant.id)
+    const { MAILBOX_URL: _, ...mute } = settings()
+    expect((await visitRealms(mute)).due).not.toContain(AT)
+    expect(await visit()).toMatchObject({ was_visited: true, due_in_minutes: 24 * 60 })
+    await tenant.asOwner(sql`delete from freehold.mails where channel = 'sms'`)
+  })
+
+  it('that is away is visited again after five minutes', async () => {
     const [row] = await master(sql`select owner_url_sealed from platform.tenants where id = ${tenant.id}`)
     await master(sql`update platform.tenants set owner_url_sealed = 'k1.AAAAAAAAAAAAAAAA.AAAA' where id = ${tenant.id}`)
-    await sealAudits(settings())
+    await visitNext(tenant.id)
+    await visitRealms(settings())
     const after = await visit()
     await master(sql`update platform.tenants set owner_url_sealed = ${row?.owner_url_sealed} where id = ${tenant.id}`)
-    expect(after).toMatchObject({ was_visited: true, is_due: true })
+    expect(after).toMatchObject({ was_visited: true, due_in_minutes: 5 })
   })
 
   it('is visited after operators changed the tenant', async () => {
@@ -109,8 +124,7 @@ describe('a tenant’s database', () => {
     await master(sql`update platform.visits set due_at = now(), awake_until = '-infinity' where realm_id = ${tenant.id}`)
     const [clock] = await master(sql`select now()::text as now`)
     const claimed = []
-    for (let page = await claimVisits(settings(), clock?.now); page.length; page = await claimVisits(settings(), clock?.now))
-      claimed.push(...page)
+    for (let page = await claim(clock?.now); page.length; page = await claim(clock?.now)) claimed.push(...page)
     expect(claimed.map(({ id }) => id)).toContain(tenant.id)
     expect(await visit()).toMatchObject({ due_in_minutes: 10 })
   })
@@ -122,7 +136,7 @@ describe('visits', () => {
       sql`update platform.visits set due_at = now() where realm_id in (select id from platform.tenants where status = 'active')`,
     )
     const [clock] = await master(sql`select now()::text as now`)
-    const claimed = (await Promise.all(Array.from({ length: 20 }, () => claimVisits(settings(), clock?.now)))).flat()
+    const claimed = (await Promise.all(Array.from({ length: 20 }, () => claim(clock?.now)))).flat()
     expect(claimed.map(({ id }) => id)).toContain(tenant.id)
     expect(new Set(claimed.map(({ id }) => id)).size).toBe(claimed.length)
   })

@@ -9,7 +9,7 @@ import { sealMail } from '../../src/mail/mail.ts'
 import { Post } from '../../src/mail/post.ts'
 import { deliverDue } from '../../src/tenants/delivering.ts'
 import { lookUp } from '../../src/tenants/registry.ts'
-import { sealAudits } from '../../src/tenants/sealing.ts'
+import { visitRealms } from '../../src/tenants/visiting.ts'
 import { type Database, databaseOf, refusalOf, rowsOf, settings, visitNext } from '../support/databases.ts'
 import { mailboxOf, mailsTo } from '../support/mails.ts'
 import { makeTenant } from '../support/people.ts'
@@ -272,7 +272,7 @@ describe('the app login', () => {
       sql`insert into freehold.mails (id, kind, recipient, locale) values (gen_random_uuid(), 'register', 'mallory@example.test', 'en')`,
     ],
     ['warn', sql`select access.warn_expiring(100)`],
-    ['ask when mail is due', sql`select access.mail_next()`],
+    ['ask when mail is due', sql`select access.mail_next('["email"]')`],
   ])('may not %s', async (_, statement) => {
     expect(await refusalOf(database.app_url, statement)).toMatch(/^42501 permission denied/)
   })
@@ -290,7 +290,7 @@ describe('every minute', () => {
     // Another test's run may have been there at this moment.
     const visited = async () => {
       await visitNext(database.id)
-      const { due } = await sealAudits(settings())
+      const { due } = await visitRealms(settings())
       return due.includes('delivered') && due
     }
     const due = await vi.waitUntil(visited, { timeout: 10_000 })
@@ -298,7 +298,7 @@ describe('every minute', () => {
     await deliverDue(env, settings(), due)
     expect(await mailsTo(mine)).toMatchObject([{ subject: 'delivered S.A.C.: your password was changed' }])
     expect(await mailsTo(operators)).toMatchObject([{ subject: 'Freehold: your password was changed' }])
-    expect((await sealAudits(settings())).due).not.toContain('delivered')
+    expect((await visitRealms(settings())).due).not.toContain('delivered')
   })
 
   it('whose password expires soon is told, once', async () => {
@@ -309,7 +309,7 @@ describe('every minute', () => {
     )
     const minute = async () => {
       await visitNext(database.id)
-      await deliverDue(env, settings(), (await sealAudits(settings())).due)
+      await deliverDue(env, settings(), (await visitRealms(settings())).due)
       return (await mailboxOf(email)).length
     }
     await vi.waitUntil(minute, { timeout: 10_000 })

@@ -147,6 +147,28 @@ describe('a role', () => {
   })
 })
 
+describe('at once', () => {
+  it('roles end, are changed, and whoever holds them is deactivated, and nobody waits for who waits for them', async () => {
+    const admin = await here.roleId('admin')
+    const refused = new Set([200, 204, 403, 404, 409])
+    for (let round = 0; round < 12; round++) {
+      const [one, other] = [
+        await addPerson(here.realm, `both-${round}`, { roles: ['user', 'admin'] }),
+        await addPerson(here.realm, `turned-${round}`, { roles: ['user'] }),
+      ]
+      await here.realm.asOwner(sql`update freehold.users set role = 'admin' where id = ${one.id}`)
+      const answers = await Promise.all([
+        here.ask(`/users/${one.id}`, { method: 'DELETE' }),
+        here.ask(`/users/${one.id}/roles/${admin}`, { method: 'DELETE' }),
+        here.ask(`/users/${other.id}`, { method: 'PATCH', body: { role: 'reader' } }),
+        here.ask(`/users/${other.id}/roles/${await here.roleId('user')}`, { method: 'DELETE' }),
+        assign(other.id, { role_id: admin }),
+      ])
+      for (const { status, body } of answers) expect(refused.has(status) || status === 201, JSON.stringify(body)).toBe(true)
+    }
+  })
+})
+
 describe('bad input is refused', () => {
   it.each([
     [{}, '#/role_id'],

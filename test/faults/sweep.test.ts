@@ -1,8 +1,8 @@
 /** Threat: what people typed, tokens that are over and mails that were sent lie about for ever; or something goes that is still needed. */
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { sealAudit } from '../../src/tenants/sealing.ts'
-import { type Database, databaseOf, refusalOf, settings } from '../support/databases.ts'
+import { visitRealms } from '../../src/tenants/visiting.ts'
+import { type Database, databaseOf, refusalOf, settings, visitNext } from '../support/databases.ts'
 import { call, login, makeTenant } from '../support/people.ts'
 
 const AT = 'swept'
@@ -32,11 +32,20 @@ const planted = async (mark: string) => {
   )
   return row
 }
-const mail = (recipient: string, state: string, finished: string | null, attempts = 1) =>
+const mail = (recipient: string, state: string, finished: string | null, age = '1 minute') =>
   tenant.asOwner(
-    sql`with m as (insert into freehold.mails (id, kind, recipient, locale, state, attempts, finished_at, next_at) values (gen_random_uuid(), 'password_changed', ${recipient}, 'en', ${state}, ${attempts}, now() - ${finished}::interval, now() + interval '1 hour') returning id)
+    sql`with m as (insert into freehold.mails (id, kind, recipient, locale, state, created_at, finished_at, next_at) values (gen_random_uuid(), 'password_changed', ${recipient}, 'en', ${state}, now() - ${age}::interval, now() - ${finished}::interval, now() + interval '1 hour') returning id)
       insert into freehold.mail_attempts (id, mail_id) select gen_random_uuid(), id from m`,
   )
+/** A guard of a stranger whose try nobody came back from, and whether that try is swept. */
+const forsaken = (mark: string, age: string | null) =>
+  tenant.asOwner(
+    sql`insert into freehold.login_guards (key) values (${`unknown:forsaken-${mark}`})`,
+    sql`insert into freehold.login_attempts (id, key, identifier, recipe, state, created_at)
+      select gen_random_uuid(), ${`unknown:forsaken-${mark}`}, 'x', 'x', 'reserved', now() where ${age}::text is null`,
+  )
+const guards = async () =>
+  (await tenant.asOwner(sql`select key from freehold.login_guards where key like 'unknown:forsaken%'`)).map(({ key }) => key)
 const mails = async () =>
   Object.fromEntries(
     (await tenant.asOwner(sql`select recipient, state from freehold.mails where recipient like '%@sweep.test'`)).map((row) => [
@@ -45,7 +54,10 @@ const mails = async () =>
     ]),
   )
 const aDayLater = () => tenant.asOwner(sql`update access.sweeps set last_at = last_at - interval '25 hours'`)
-const visit = () => sealAudit(settings(), AT)
+const visit = async () => {
+  await visitNext(tenant.id)
+  await visitRealms(settings())
+}
 
 describe('what has outlived its purpose', () => {
   it('goes once a day, and nothing before its time', async () => {
@@ -56,8 +68,10 @@ describe('what has outlived its purpose', () => {
     await mail('old@sweep.test', 'sent', '91 days')
     await mail('given-up@sweep.test', 'dead', '91 days')
     await mail('young@sweep.test', 'sent', '89 days')
-    await mail('waits@sweep.test', 'queued', null)
-    await mail('lost@sweep.test', 'queued', null, 40)
+    await mail('waits@sweep.test', 'queued', null, '24 hours')
+    await mail('lost@sweep.test', 'queued', null, '26 hours')
+    await forsaken('over', '1 hour')
+    await forsaken('under-way', null)
     const all = { attempts: 1, strangers: 1, people: 1, tokens: 1, registrations: 1, refresh_tokens: 1 }
     await visit()
     expect(await planted('over')).toEqual(all)
@@ -68,24 +82,22 @@ describe('what has outlived its purpose', () => {
     const none = { attempts: 0, strangers: 0, people: 1, tokens: 0, registrations: 0, refresh_tokens: 0 }
     expect([await planted('over'), await planted('young')]).toEqual([none, all])
     expect(await mails()).toEqual({ 'young@sweep.test': 'sent', 'waits@sweep.test': 'queued', 'lost@sweep.test': 'dead' })
+    expect(await guards()).toEqual(['unknown:forsaken-under-way'])
     expect((await call(AT, '/api/v1/auth/me', { token: access_token })).status).toBe(200)
     expect((await call(AT, '/api/v1/auth/refresh-token', { body: { refresh_token } })).status).toBe(200)
   })
 
-  it('goes in parts where it is much: the next run goes on', async () => {
-    const left = sql`select count(*)::integer as n from freehold.login_attempts where key = 'many'`
-    // In one transaction: the schedule, which other tests run, sweeps as well.
-    const sweep = (times: number) =>
-      tenant.asOwner(
-        sql`insert into freehold.login_attempts (id, key, identifier, recipe, state, created_at)
-          select gen_random_uuid(), 'many', 'many', 'x', 'failed', now() - interval '2 days' from generate_series(1, 30)`,
-        sql`update access.sweeps set last_at = '-infinity'`,
-        ...Array.from({ length: times }, () => sql`select access.sweep(20)`),
-        left,
-      )
-    expect(await sweep(1)).toEqual([{ n: 10 }])
-    await tenant.asOwner(sql`delete from freehold.login_attempts where key = 'many'`)
-    expect(await sweep(2)).toEqual([{ n: 0 }])
+  it('goes in parts where it is much, and all of it in the end', async () => {
+    await tenant.asOwner(
+      sql`insert into freehold.login_attempts (id, key, identifier, recipe, state, created_at)
+        select gen_random_uuid(), 'many', 'many', 'x', 'failed', now() - interval '2 days' from generate_series(1, 12000)`,
+    )
+    const left = async () => (await planted('many'))?.attempts
+    const [part] = await tenant.asOwner(sql`select access.sweep(20) as swept`)
+    expect([part?.swept, await left()]).toEqual([{ is_done: false, given_up: 0 }, 11_980])
+    await aDayLater()
+    await visit()
+    expect(await left()).toBe(0)
   })
 
   it('is nothing that the app login decides', async () => {
