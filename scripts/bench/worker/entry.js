@@ -44,7 +44,11 @@ bare.get('/bench/me', async (c) => {
   const need = { permission: null, any_password: true }
   const bearer = subject.bearer ?? (await verify(realm, token))
   subject.bearer = bearer
-  return c.json(await me(makeCtx({ config, realm, request, need, bearer, key: null, again: async () => null, reached: () => null, later: () => {} })))
+  return c.json(
+    await me(
+      makeCtx({ config, realm, request, need, bearer, key: null, again: async () => null, reached: () => null, later: () => {} }),
+    ),
+  )
 })
 
 /** Verifies the one token often, or each time one that was never seen. */
