@@ -13,7 +13,7 @@ export { Provisioning } from './tenants/provisioning.ts'
 
 export default {
   fetch: app.fetch,
-  /** Every minute: takes over provisioning and erasures that stand still, mends KV where it is not what the master says, seals the audit, and delivers mail. */
+  /** Every minute: takes over provisioning and erasures that stand still, mends KV where it is not what the master says, visits the tenants where somebody was (the audit is sealed there), and delivers mail. */
   async scheduled(_controller, env) {
     const config = configOf(env)
     useSqlUrl(config.NEON_SQL_URL)
