@@ -98,7 +98,7 @@ const platformPlane = createMiddleware<AppEnv>(async (c, next) => {
   if (isPreflight(c.req.raw)) return preflight(c.req.raw, c.req.path, c.var.origins)
   c.set('realm', await platformRealm({ config, meter }).catch(unavailable))
   c.set('again', () => platformRealm({ config, meter }, true))
-  c.set('reached', () => null)
+  c.set('tellAwake', () => null)
   return next()
 })
 
@@ -115,7 +115,7 @@ const tenantPlane = createMiddleware<AppEnv>(async (c, next) => {
   const realm = await activeRealm(sources, name).catch(unavailable)
   c.set('realm', realm)
   c.set('again', async () => (await lookUp(sources, name, true))?.realm ?? null)
-  c.set('reached', () => tellAwake(config, realm.id))
+  c.set('tellAwake', () => tellAwake(config, realm.id))
   c.set('origins', [...own, ...realm.origins])
   if (asked) return preflight(c.req.raw, c.req.path, c.var.origins)
   return next()

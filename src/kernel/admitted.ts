@@ -20,7 +20,7 @@ export const contextFor = (c: Context<AppEnv>, need: Need, who: Who) =>
     config: c.get('config'),
     realm: c.get('realm'),
     again: c.get('again'),
-    reached: c.get('reached'),
+    tellAwake: c.get('tellAwake'),
     request: c.get('facts'),
     need,
     ...who,

@@ -69,10 +69,10 @@ type Parts = Pick<Ctx, 'config' | 'request' | 'need' | 'bearer' | 'key' | 'later
   /** Resolves the realm once more, past all caches; null when it is the same as before or gone. */
   again: () => Promise<Realm | null>
   /** Says that somebody is in the realm's database, beside the request; null when that is known. */
-  reached: () => Promise<unknown> | null
+  tellAwake: () => Promise<unknown> | null
 }
 
-export function makeCtx({ again, reached, ...parts }: Parts): Ctx {
+export function makeCtx({ again, tellAwake, ...parts }: Parts): Ctx {
   const { bearer, key } = parts
   const credential = bearer
     ? { session_id: bearer.session_id, user_id: bearer.user_id, proof: bearer.proof }
@@ -147,7 +147,7 @@ export function makeCtx({ again, reached, ...parts }: Parts): Ctx {
         connect(realm.database_url).batch(list(realm) as [BatchItem<'pg'>, ...BatchItem<'pg'>[]]),
       )) as unknown[]
     } finally {
-      const told = reached()
+      const told = tellAwake()
       if (told) parts.later(told)
     }
   }

@@ -27,7 +27,7 @@ export type AppEnv = {
     realm: Realm
     again: () => Promise<Realm | null>
     /** Says that somebody is in the realm's database; null when that is known. */
-    reached: () => Promise<unknown> | null
+    tellAwake: () => Promise<unknown> | null
     /** Origins whose pages may call: the realm's own, then those that it was given. */
     origins: string[]
     /** Who is meant by the cookies that were used; and the cookies that the answer sets, whatever it says. */

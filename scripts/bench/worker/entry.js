@@ -46,7 +46,17 @@ bare.get('/bench/me', async (c) => {
   subject.bearer = bearer
   return c.json(
     await me(
-      makeCtx({ config, realm, request, need, bearer, key: null, again: async () => null, reached: () => null, later: () => {} }),
+      makeCtx({
+        config,
+        realm,
+        request,
+        need,
+        bearer,
+        key: null,
+        again: async () => null,
+        tellAwake: () => null,
+        later: () => {},
+      }),
     ),
   )
 })
