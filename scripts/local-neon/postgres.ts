@@ -4,11 +4,10 @@ import { createServer } from 'node:net'
 import { dirname, join, resolve } from 'node:path'
 import { findBinaries } from './cluster/binaries.ts'
 import { initCluster } from './cluster/init.ts'
+import type { Log } from './cluster/log.ts'
 import { claimFolder, stopOrphan } from './cluster/owner.ts'
 import { prepareRoles } from './cluster/roles.ts'
 import { runAs } from './cluster/run-as.ts'
-
-export type Log = (line: string) => void
 
 export interface PostgresOptions {
   /** Where the cluster lives; made when it does not exist. */

@@ -10,11 +10,12 @@ import { projectRoutes } from './api/projects.ts'
 import { roleRoutes } from './api/roles.ts'
 import { router } from './api/router.ts'
 import { openAdmin } from './cluster/admin.ts'
+import type { Log } from './cluster/log.ts'
 import type { Fault } from './fault.ts'
 import { answerFaults, openFaults } from './faults.ts'
 import { serve } from './http.ts'
 import { LIMITS, type Limits } from './limits.ts'
-import { type Log, startPostgres } from './postgres.ts'
+import { startPostgres } from './postgres.ts'
 import { sqlHandler } from './sql/handler.ts'
 import { openPool } from './sql/pool.ts'
 import { newApiKey } from './state/names.ts'
@@ -73,7 +74,7 @@ export async function startLocalNeon(options: LocalNeonOptions): Promise<LocalNe
     await admin.run(SHARE_ROLES)
     const pool = openPool(postgres.port)
     stops.push(pool.stop)
-    const context: Context = { admin, pool, store: await openStore(admin.pool) }
+    const context = { admin, pool, store: await openStore(admin.pool) }
     await reopenOriginals(context)
     await removeRubbish(context)
     await shareRoles(context)

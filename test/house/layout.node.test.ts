@@ -104,3 +104,36 @@ describe('environment and clock', () => {
     expect(files.filter((file) => /\bconsole\./.test(bare(read(file))))).toEqual(['src/kernel/log.ts'])
   })
 })
+
+describe('scripts', () => {
+  const scripts = filesIn('scripts')
+  const imports = new Map(scripts.map((file) => [file, importsOf(file).filter((name) => scripts.includes(name))]))
+  const reached = (file: string) => {
+    const found = new Set(imports.get(file))
+    // The loop also visits what is added while it runs.
+    for (const name of found) for (const next of imports.get(name) ?? []) found.add(next)
+    return found
+  }
+
+  it('what is looked at is there', () => {
+    expect([...reached('scripts/local-neon/main.ts')]).toContain('scripts/local-neon/state/records.ts')
+  })
+
+  it('import each other in no circle, types included', () => {
+    expect(scripts.filter((file) => reached(file).has(file))).toEqual([])
+  })
+
+  it.each([
+    ['cluster', []],
+    ['state', []],
+    ['work', ['cluster', 'state']],
+    ['sql', ['state', 'work']],
+    ['api', ['state', 'work']],
+  ])('%s of the local Neon imports nothing from its other folders but %j', (folder, below) => {
+    const folderOf = (file: string) => /^scripts\/local-neon\/(\w+)\//.exec(file)?.[1]
+    const allowed = [undefined, folder, ...below]
+    const own = scripts.filter((file) => folderOf(file) === folder)
+    expect(own).not.toEqual([])
+    expect(own.flatMap((file) => imports.get(file)?.filter((name) => !allowed.includes(folderOf(name))))).toEqual([])
+  })
+})

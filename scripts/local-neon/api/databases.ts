@@ -1,6 +1,5 @@
 import { newDatabaseId, realName } from '../state/names.ts'
-import { type Branch, type Database, inBranch, now } from '../state/records.ts'
-import type { Effect } from '../work/effects.ts'
+import { type Branch, type Database, type Effect, inBranch, now } from '../state/records.ts'
 import { databasesOf, endpointsOf } from '../work/lookup.ts'
 import * as body from './body.ts'
 import { ApiError } from './error.ts'

@@ -1,6 +1,5 @@
 import { newPassword, realName } from '../state/names.ts'
-import { type Branch, inBranch, now, type Role } from '../state/records.ts'
-import type { Effect } from '../work/effects.ts'
+import { type Branch, type Effect, inBranch, now, type Role } from '../state/records.ts'
 import { databasesOf, endpointsOf, rolesOf } from '../work/lookup.ts'
 import * as body from './body.ts'
 import { ApiError, notFound } from './error.ts'

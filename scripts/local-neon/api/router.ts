@@ -3,7 +3,7 @@ import { type Answer, type Asked, TooLarge } from '../answer.ts'
 import type { Limits } from '../limits.ts'
 import type { Context } from '../work/context.ts'
 import { failing } from '../work/failing.ts'
-import type { Work } from '../work/operations.ts'
+import { Locked, type Work } from '../work/operations.ts'
 import { ApiError } from './error.ts'
 
 export interface ApiContext extends Context {
@@ -50,7 +50,7 @@ export function router(routes: Routes, context: ApiContext, apiKey: string) {
       const [status, body] = await find(asked, path)
       return { status, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) }
     } catch (error) {
-      const { status, code } = error instanceof ApiError ? error : { status: 500, code: '' }
+      const { status, code } = error instanceof ApiError ? error : { status: error instanceof Locked ? 423 : 500, code: '' }
       const message = error instanceof Error ? error.message : String(error)
       return { status, headers, body: JSON.stringify({ request_id: requestId, code, message }) }
     }

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import type { Log } from '../postgres.ts'
+import type { Log } from './log.ts'
 import type { User } from './run-as.ts'
 
 const run = promisify(execFile)

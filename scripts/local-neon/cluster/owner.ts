@@ -3,7 +3,7 @@ import { readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
-import type { Log } from '../postgres.ts'
+import type { Log } from './log.ts'
 
 // Two servers in one folder destroy it. The folder therefore has an owner, and a Postgres whose owner was killed is stopped
 // before another is started.

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Connections } from '../work/connections.ts'
 import { openSession, RESET, type Session } from './session.ts'
 
 /** Who connects to what, in the cluster's names. */
@@ -10,20 +11,12 @@ export interface Login {
   password: string
 }
 
-export interface Pool {
+export interface Pool extends Connections {
   /** A connection that nobody else uses; waits for one when the limits are reached. */
   acquire(login: Login): Promise<Session>
   /** Takes a connection back. One that is not clean is closed. */
   release(session: Session, clean: boolean): void
-  /**
-   * While `change` runs nobody gets connected to these databases through the pool: who comes waits. Idle connections are closed before
-   * it starts; those in use may end by themselves for as long as `patienceMs` says.
-   */
-  hold<T>(databases: string[], change: () => Promise<T>, patienceMs?: number): Promise<T>
   closeDatabase(database: string): Promise<void>
-  closeEndpoint(endpoint: string): Promise<void>
-  /** Ends the connections of a role whose password or existence ended. */
-  closeUser(user: string): Promise<void>
   stop(): Promise<void>
 }
 

@@ -1,7 +1,5 @@
 // What the local Neon remembers. A record is what the wire shows and, apart from it, what only we need to know.
 
-import type { Effect } from '../work/effects.ts'
-
 export interface Project {
   id: string
   name: string
@@ -102,6 +100,15 @@ export interface Operation {
   total_duration_ms: number
   effects: Effect[]
 }
+
+/** What an operation does in the end. Kept with the operation, so that a restart can finish it: each can be repeated. */
+export type Effect =
+  | { do: 'fail' }
+  | { do: 'build_branch' | 'remove_branch'; branch_id: string }
+  | { do: 'start_endpoint' | 'stop_endpoint'; endpoint_id: string }
+  | { do: 'create_role' | 'set_password' | 'drop_role'; branch_id: string; name: string }
+  | { do: 'create_database' | 'drop_database'; branch_id: string; name: string }
+  | { do: 'change_database'; branch_id: string; name: string; from: string }
 
 /** What is left of a deleted project in the cluster, until it is gone. */
 export interface Rubbish {

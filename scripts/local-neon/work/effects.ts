@@ -1,17 +1,8 @@
-import { now } from '../state/records.ts'
+import { type Effect, now } from '../state/records.ts'
 import { buildBranch, removeBranch } from './branches.ts'
 import type { Context } from './context.ts'
 import { changeDatabase, createDatabase, dropDatabase } from './databases.ts'
 import { createRole, dropRole, setPassword } from './roles.ts'
-
-/** What an operation does in the end. Kept with the operation, so that a restart can finish it: each can be repeated. */
-export type Effect =
-  | { do: 'fail' }
-  | { do: 'build_branch' | 'remove_branch'; branch_id: string }
-  | { do: 'start_endpoint' | 'stop_endpoint'; endpoint_id: string }
-  | { do: 'create_role' | 'set_password' | 'drop_role'; branch_id: string; name: string }
-  | { do: 'create_database' | 'drop_database'; branch_id: string; name: string }
-  | { do: 'change_database'; branch_id: string; name: string; from: string }
 
 /** Does in the cluster what the record of an operation promised. */
 export async function apply(effect: Effect, context: Context): Promise<void> {

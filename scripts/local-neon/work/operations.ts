@@ -1,9 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { ApiError } from '../api/error.ts'
-import { now, type Operation } from '../state/records.ts'
+import { type Effect, now, type Operation } from '../state/records.ts'
 import type { Context } from './context.ts'
-import { apply, type Effect } from './effects.ts'
+import { apply } from './effects.ts'
 
 export interface Step {
   action: string
@@ -13,7 +12,7 @@ export interface Step {
 }
 
 export interface Work {
-  /** Neon changes one project at a time. Fails with 423 while operations of the project run. */
+  /** Neon changes one project at a time. Throws `Locked` while operations of the project run. */
   assertFree(projectId: string): void
   /**
    * Records a chain of operations and starts it. The records exist when this returns, so nothing that was checked before can
@@ -23,6 +22,9 @@ export interface Work {
   /** Lets the operation that is being carried out finish; the rest goes on after the next start. */
   stop(): Promise<void>
 }
+
+/** Operations of the project are running. */
+export class Locked extends Error {}
 
 export interface WorkOptions {
   operationMs: number
@@ -98,7 +100,7 @@ export function openWork(context: Context, { operationMs, log }: WorkOptions): W
 
   return {
     assertFree(projectId) {
-      if (busy.has(projectId)) throw new ApiError(423, LOCKED)
+      if (busy.has(projectId)) throw new Locked(LOCKED)
     },
     start(projectId, steps) {
       const at = now()
