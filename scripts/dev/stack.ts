@@ -2,7 +2,7 @@ import { readdir, readFile } from 'node:fs/promises'
 import { createNeonClient } from '@neon/sdk'
 import { type Config, parseSettings } from '../../src/kernel/config.ts'
 import { dbError, useSqlUrl } from '../../src/kernel/db.ts'
-import type { Migration } from '../../src/tenants/migrations.ts'
+import { BeforeBaseline, type Migration } from '../../src/tenants/migrations.ts'
 import { setUp } from '../../src/tenants/setup.ts'
 import { type LocalNeon, startLocalNeon } from '../local-neon/start.ts'
 
@@ -65,6 +65,10 @@ export async function startStack(options: {
     const config = parseSettings(env)
     await setUp(config, { tenant: await migrationsIn('tenant'), master: await migrationsIn('master') }, operator).catch(
       (error) => {
+        if (error instanceof BeforeBaseline && !given.MASTER_DATABASE_URL)
+          throw new Error(
+            `The data in ${dataDir} was made by a version that was never released, and cannot be migrated: start with --fresh, which deletes it.`,
+          )
         const reason = dbError(error)?.message ?? error.message
         throw given.MASTER_DATABASE_URL ? new Error(`MASTER_DATABASE_URL: the master database cannot be used: ${reason}`) : error
       },

@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm'
 import { bigint, boolean, check, index, integer, text, uuid } from 'drizzle-orm/pg-core'
-import { freehold, moment } from '../kernel/schema.ts'
+import { access, bytea, freehold, moment } from '../kernel/schema.ts'
 import { users } from '../users/table.ts'
 
 /** The one row by which a tenant's database knows whose it is, whether it is switched on, and its settings. */
@@ -83,4 +83,20 @@ export const login_attempts = freehold.table(
     index('login_attempts_key').on(t.key, t.state, t.created_at),
     check('login_attempts_state', sql`${t.state} in ('reserved', 'refused', 'succeeded', 'failed')`),
   ],
+)
+
+/**
+ * The database's own key, with which claims are signed: as the two padded keys of HMAC-SHA-256 (RFC 2104), so that no extension is needed. One
+ * row, which access.make_secrets writes once the database belongs to a tenant. Nobody but freehold_owner reads it.
+ */
+export const secrets = access.table(
+  'secrets',
+  {
+    one: boolean().primaryKey().default(true),
+    inner_key: bytea().notNull(),
+    outer_key: bytea().notNull(),
+    /** SHA-256 of the key that the system shows (cron, what is done after an answer). */
+    system_hash: bytea(),
+  },
+  (t) => [check('secrets_one_check', sql`${t.one}`)],
 )

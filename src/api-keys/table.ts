@@ -1,5 +1,5 @@
-import { bigint, index, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core'
-import { bytea, freehold, moment } from '../kernel/schema.ts'
+import { bigint, index, integer, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core'
+import { access, bytea, freehold, moment } from '../kernel/schema.ts'
 import { users } from '../users/table.ts'
 
 /** Keys with which programs act for a person: never for more than the person may, nor for more than the key names. */
@@ -29,5 +29,14 @@ export const api_keys = freehold.table(
     uniqueIndex('api_keys_hash').on(t.key_hash),
     uniqueIndex('api_keys_prefix').on(t.prefix),
     index('api_keys_user').on(t.user_id, t.created_at),
+    // Each key is rotated once.
+    uniqueIndex('api_keys_successor').on(t.rotated_from),
   ],
 )
+
+/** Which batch of counts of which isolate was taken last: one that is sent twice counts once. */
+export const key_counters = access.table('key_counters', {
+  writer: uuid().primaryKey(),
+  batch: integer().notNull(),
+  counted_at: moment().notNull().defaultNow(),
+})

@@ -1,3 +1,4 @@
+import { encodeHexLowerCase } from '@oslojs/encoding'
 import { sql } from 'drizzle-orm'
 import { batch, brokenConstraint } from '../kernel/db.ts'
 
@@ -20,7 +21,8 @@ function asOne({ name, text }: Migration): string {
 /**
  * Brings a database to the newest schema: one migration is one transaction that holds its ledger row, so it happened whole or not
  * at all. Of two who migrate at once, the second waits, finds the row and goes on. The login must be a member of freehold_owner,
- * to whom every object will belong. Returns the name of the newest migration.
+ * to whom every object will belong. Returns the name of the newest migration. Fails, and changes nothing, on a database whose ledger
+ * does not begin where these migrations do, or holds one of them with another text.
  */
 export async function migrate(url: string, migrations: Migration[]): Promise<string> {
   const asOwner = sql`set local role freehold_owner`
@@ -29,16 +31,26 @@ export async function migrate(url: string, migrations: Migration[]): Promise<str
     sql`select pg_advisory_xact_lock(${LOCK})`,
     sql`create schema if not exists freehold`,
     sql`create schema if not exists access`,
-    sql`create table if not exists freehold.migrations (name text primary key, applied_at timestamptz not null default now())`,
-    sql`select name from freehold.migrations`,
+    sql`create table if not exists freehold.migrations (name text primary key, applied_at timestamptz not null default now(), checksum text)`,
+    // A ledger of before the baseline has no checksums.
+    sql`select name, to_jsonb(m) ->> 'checksum' as checksum from freehold.migrations m`,
   ])
-  const names = new Set(opened.at(-1)?.map((row) => row.name))
+  const applied = new Map(opened.at(-1)?.map(({ name, checksum }) => [String(name), checksum]))
+  const baseline = migrations.find(({ name }) => name.endsWith('/0000_baseline'))
+  if (baseline && applied.size && !applied.has(baseline.name)) throw new BeforeBaseline(url, baseline.name)
   for (const migration of migrations) {
-    if (names.has(migration.name)) continue
+    const checksum = await checksumOf(migration)
+    if (applied.has(migration.name)) {
+      if (applied.get(migration.name) !== checksum)
+        throw new Error(
+          `Migration ${migration.name} was edited after it was applied to this database. Restore its file; a change is a migration of its own.`,
+        )
+      continue
+    }
     await batch(url, [
       asOwner,
       sql`select pg_advisory_xact_lock(${LOCK})`,
-      sql`insert into freehold.migrations (name) values (${migration.name})`,
+      sql`insert into freehold.migrations (name, checksum) values (${migration.name}, ${checksum})`,
       sql.raw(asOne(migration)),
     ]).catch((error) => {
       if (brokenConstraint(error) !== 'migrations_pkey') throw new Error(`Migration ${migration.name} failed.`, { cause: error })
@@ -48,3 +60,15 @@ export async function migrate(url: string, migrations: Migration[]): Promise<str
   if (!newest) throw new Error('There is no migration.')
   return newest.name
 }
+
+/** A database that an unreleased version made. There is no way from its schema to today's. */
+export class BeforeBaseline extends Error {
+  constructor(url: string, baseline: string) {
+    super(
+      `The database ${new URL(url).pathname.slice(1)} was made before ${baseline}, by a version that was never released: it cannot be migrated.`,
+    )
+  }
+}
+
+const checksumOf = async ({ text }: Migration) =>
+  encodeHexLowerCase(new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text))))

@@ -18,7 +18,7 @@ const HANDED_ON = [
   'src/kernel/unexpected.ts: error.message',
   // The database's.
   'src/kernel/db.ts: detail',
-  'drizzle/tenant/0004_authorization.sql: said',
+  'src/kernel/kernel.sql: said',
   // Rules of passwords, and of tax ids.
   'src/kernel/policy.ts: detail',
   'src/kernel/problem.ts: detail',

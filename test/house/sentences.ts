@@ -121,7 +121,7 @@ function constant(name: string, program: Node): Node | undefined {
 /** Sentences of refusals, details of what is raised, phrases that they are made of, and predicates wherever they stand. */
 export function ofSql(): Collected {
   const all: Collected = { told: [], unread: [] }
-  for (const file of [...filesIn('drizzle/tenant', '.sql'), ...filesIn('drizzle/master', '.sql')]) {
+  for (const file of filesIn('src', '.sql')) {
     const text = read(file).replace(/--[^\n]*/g, (comment) => ' '.repeat(comment.length))
     const take = (expression: string, from: number) => {
       const sentences = ofExpression(expression)

@@ -53,19 +53,6 @@ describe('a migration', () => {
     expect(entries.map(({ tag }: { tag: string }) => `${schema}/${tag}`)).toEqual(inFolder(schema))
   })
 
-  it('of a tenant is bundled into the Worker, in order, under its own name', () => {
-    const text = read('src/tenants/bundled.ts')
-    const imported = new Map(
-      [...text.matchAll(/import (\w+) from '..\/..\/drizzle\/(.+)\.sql'/g)].map(([, variable, path]) => [variable, path]),
-    )
-    const listed = [...text.matchAll(/\{ name: '([^']+)', text: (\w+) \}/g)].map(([, name, variable]) => ({
-      name,
-      path: imported.get(variable),
-    }))
-    expect(listed).toEqual(inFolder('tenant').map((name) => ({ name, path: name })))
-    expect(imported.size).toBe(listed.length)
-  })
-
   it('does nothing that a transaction cannot take back', () => {
     for (const path of [...filesIn('drizzle/tenant', '.sql'), ...filesIn('drizzle/master', '.sql')])
       expect(read(path), path).not.toMatch(
@@ -75,12 +62,5 @@ describe('a migration', () => {
 
   it('names schemas, never `public`', () => {
     for (const path of filesIn('drizzle/tenant', '.sql')) expect(read(path), path).not.toMatch(/\bpublic\.\w|"public"\./)
-  })
-
-  it('makes no function of access without a search_path that ends in pg_temp', () => {
-    for (const path of [...filesIn('drizzle/tenant', '.sql'), ...filesIn('drizzle/master', '.sql')]) {
-      for (const [made] of read(path).matchAll(/create (?:or replace )?function [\s\S]*?as \$\$/g))
-        expect(made, path).toMatch(/set search_path = [\w, ]*pg_temp as \$\$$/)
-    }
   })
 })

@@ -1,0 +1,188 @@
+/** What changes in the tables: renames that were said, losses that were agreed to, and what stays for a release longer. */
+import { Failure } from '../freehold/failure.ts'
+import { type Column, type Snapshot, statementsBetween } from './tables.ts'
+
+export type Wishes = { rename: string[]; lose: string[] }
+
+export type TableChange = {
+  statements: string[]
+  /** The tables as they are afterwards: with what is retired. */
+  snapshot: Snapshot
+  retires: string[]
+  notes: string[]
+}
+
+/** Types that hold every value of another one. */
+const WIDER = new Set(['integer > bigint', 'smallint > integer', 'smallint > bigint', 'varchar > text', 'json > jsonb'])
+
+/** The statements from the tables as the migrations left them to those of every table.ts. `due`: what the migration before retired. */
+export async function changeTables(before: Snapshot, after: Snapshot, wishes: Wishes, due: string[]): Promise<TableChange> {
+  const notes: string[] = []
+  const renamed = structuredClone(before)
+  const statements = wishes.rename.map((wish) => rename(renamed, after, wish, notes))
+  const gone = missing(renamed, after)
+  const dropped = gone.filter((key) => due.includes(key))
+  const retires = gone.filter((key) => !dropped.includes(key))
+  const lost = [...retires.map((key) => key.split(' ')[1] ?? ''), ...narrowed(renamed, after)]
+  const unsaid = lost.filter((name) => !wishes.lose.includes(name))
+  if (unsaid.length)
+    throw new Failure(
+      unsaid
+        .map(
+          (name) =>
+            `${name}: ${retires.some((key) => key.endsWith(` ${name}`)) ? 'it is in no table.ts any more, and what it holds would be lost' : 'its type changes, and values that do not fit would be lost'}.`,
+        )
+        .join('\n') +
+        `\nIf that is meant, pass ${unsaid.map((name) => `--lose ${name}`).join(' ')}. If it has another name now, pass --rename ${unsaid[0]}=new_name.`,
+    )
+  for (const name of wishes.lose.filter((name) => !lost.includes(name)))
+    throw new Failure(`--lose ${name}: nothing of that name would be lost.`)
+  const shorn = without(renamed, dropped)
+  const kept = merged(shorn, after, retires)
+  refuseUnfillable(shorn, kept)
+  const drops = (await statementsBetween(renamed, shorn)).filter((statement) => !statement.startsWith('DROP INDEX'))
+  const changes = await statementsBetween(shorn, kept)
+  for (const key of retires) {
+    const column = columnOf(renamed, key)
+    // The release that comes writes nothing there.
+    if (column?.notNull && column.default === undefined && !column.generated)
+      changes.push(`alter table ${tableOf(key)} alter column "${column.name}" drop not null`)
+  }
+  for (const key of retires) {
+    const column = columnOf(kept, key)
+    if (column && column.default === undefined) column.notNull = false
+  }
+  return {
+    statements: [...statements, ...drops, ...changes],
+    snapshot: kept,
+    retires,
+    notes: [...notes, ...dropped.map((key) => `drops ${key}`)],
+  }
+}
+
+const tableOf = (key: string) => (key.split(' ')[1] ?? '').split('.').slice(0, 2).join('.')
+
+function columnOf(snapshot: Snapshot, key: string): Column | undefined {
+  const [kind, name = ''] = key.split(' ')
+  return kind === 'column' ? snapshot.tables[tableOf(key)]?.columns[name.split('.')[2] ?? ''] : undefined
+}
+
+/** Tables and columns of one snapshot that the other lacks, as `table freehold.notes` and `column freehold.notes.title`. */
+const missing = (before: Snapshot, after: Snapshot): string[] =>
+  Object.entries(before.tables).flatMap(([name, table]) => {
+    const now = after.tables[name]
+    if (!now) return [`table ${name}`]
+    return Object.keys(table.columns)
+      .filter((column) => !now.columns[column])
+      .map((column) => `column ${name}.${column}`)
+  })
+
+const narrowed = (before: Snapshot, after: Snapshot): string[] =>
+  Object.entries(before.tables).flatMap(([name, table]) =>
+    Object.values(table.columns).flatMap((column) => {
+      const type = after.tables[name]?.columns[column.name]?.type
+      return type && type !== column.type && !WIDER.has(`${column.type.replace(/\(.*/, '')} > ${type}`)
+        ? [`${name}.${column.name}`]
+        : []
+    }),
+  )
+
+/** A snapshot without what is dropped, and without the indexes and constraints that go with a column. */
+function without(snapshot: Snapshot, keys: string[]): Snapshot {
+  const left = structuredClone(snapshot)
+  for (const key of keys) {
+    const [kind, name = ''] = key.split(' ')
+    const table = left.tables[tableOf(key)]
+    if (kind === 'table') delete left.tables[name]
+    else if (table) delete table.columns[name.split('.')[2] ?? '']
+  }
+  return left
+}
+
+/** The snapshot that is wanted, with what stays for a release longer. */
+function merged(before: Snapshot, after: Snapshot, retires: string[]): Snapshot {
+  const kept = structuredClone(after)
+  for (const key of retires) {
+    const name = tableOf(key)
+    const [old, now] = [before.tables[name], kept.tables[name]]
+    if (!old) continue
+    if (!now) kept.tables[name] = structuredClone(old)
+    else {
+      const column = columnOf(before, key)
+      if (column) now.columns[column.name] = structuredClone(column)
+      // Its indexes and constraints with it: a release that still reads it relies on them.
+      for (const [index, definition] of Object.entries(old.indexes))
+        if (definition.columns.some(({ expression }) => expression === column?.name))
+          now.indexes[index] = structuredClone(definition)
+      for (const [constraint, definition] of Object.entries(old.foreignKeys))
+        if (definition.columnsFrom.includes(column?.name ?? '')) now.foreignKeys[constraint] = structuredClone(definition)
+    }
+  }
+  return kept
+}
+
+/** A column that must have a value and has no default cannot be given to rows that exist. */
+function refuseUnfillable(before: Snapshot, after: Snapshot) {
+  for (const [name, table] of Object.entries(after.tables))
+    for (const column of Object.values(table.columns)) {
+      const old = before.tables[name]
+      if (!old || old.columns[column.name] || !column.notNull || column.default !== undefined || column.generated) continue
+      throw new Failure(
+        `${name}.${column.name} must have a value and has no default, so rows that exist cannot get it. Give it a default, or let it be null.`,
+      )
+    }
+}
+
+/** Renames a table or a column in a snapshot, everywhere that it is named. Returns the statement. */
+function rename(snapshot: Snapshot, after: Snapshot, wish: string, notes: string[]): string {
+  const [, path = '', name = ''] = /^([\w.]+)=(\w+)$/.exec(wish) ?? []
+  const [schema, table, column] = path.split('.')
+  const old = snapshot.tables[`${schema}.${table}`]
+  if (!old || (column !== undefined && !old.columns[column]))
+    throw new Failure(
+      `--rename ${wish}: there is no ${path || 'such table or column'}. Write schema.table=new_name or schema.table.column=new_name.`,
+    )
+  const renamedTo = column === undefined ? after.tables[`${schema}.${name}`] : after.tables[`${schema}.${table}`]?.columns[name]
+  if (!renamedTo)
+    throw new Failure(
+      `--rename ${wish}: no table.ts declares ${column === undefined ? `${schema}.${name}` : `${schema}.${table}.${name}`}.`,
+    )
+  notes.push(`renames ${path} to ${name}: the release before this one fails where it uses the old name`)
+  const text = JSON.stringify(snapshot)
+  const [from, to] =
+    column === undefined
+      ? [`"${schema}"."${table}"`, `"${schema}"."${name}"`]
+      : [`"${schema}"."${table}"."${column}"`, `"${schema}"."${table}"."${name}"`]
+  const quoted = (value: string) => JSON.stringify(value).slice(1, -1)
+  const replaced = JSON.parse(text.replaceAll(quoted(from), quoted(to))) as Snapshot
+  Object.assign(snapshot, replaced)
+  const moved = snapshot.tables[`${schema}.${table}`]
+  if (!moved) throw new Failure(`--rename ${wish}: this cannot be renamed.`)
+  if (column === undefined) {
+    delete snapshot.tables[`${schema}.${table}`]
+    snapshot.tables[`${schema}.${name}`] = { ...moved, name }
+    for (const other of Object.values(snapshot.tables))
+      for (const key of Object.values(other.foreignKeys)) {
+        if (key.tableTo === table) key.tableTo = name
+        if (key.tableFrom === table) key.tableFrom = name
+      }
+    return `alter table ${schema}.${table} rename to ${name}`
+  }
+  const definition = moved.columns[column]
+  if (definition)
+    moved.columns = Object.fromEntries(
+      Object.entries(moved.columns).map(([key, value]) => (key === column ? [name, { ...definition, name }] : [key, value])),
+    )
+  for (const index of Object.values(moved.indexes))
+    for (const part of index.columns) if (part.expression === column) part.expression = name
+  for (const other of Object.values(snapshot.tables))
+    for (const key of Object.values(other.foreignKeys)) {
+      if (other === moved) key.columnsFrom = key.columnsFrom.map((value) => (value === column ? name : value))
+      if (key.tableTo === table) key.columnsTo = key.columnsTo.map((value) => (value === column ? name : value))
+    }
+  for (const key of Object.values(moved.compositePrimaryKeys))
+    key.columns = key.columns.map((value) => (value === column ? name : value))
+  for (const key of Object.values(moved.uniqueConstraints))
+    key.columns = key.columns.map((value) => (value === column ? name : value))
+  return `alter table ${schema}.${table} rename column ${column} to ${name}`
+}

@@ -1,0 +1,139 @@
+/** The statements that make of a database, as all migrations left it, what the definitions say: everything but tables, which are drizzle-kit's. */
+import { Failure } from '../freehold/failure.ts'
+import { type Catalogue, type Entry, type Grant, keyOf } from './catalogue.ts'
+import { type Definition, inOrder } from './definitions.ts'
+
+export type Plan = {
+  /** Before the tables change: what goes, dependents first. */
+  drops: string[]
+  /** What tables may name. */
+  types: string[]
+  /** After the tables changed, in the order in which it can be made. */
+  creates: string[]
+  /** What the definitions lack and this migration leaves: the release before uses it. */
+  retires: string[]
+  /** For the head of the file. */
+  notes: { made: string[]; replaced: string[]; remade: string[]; dropped: string[] }
+}
+
+/** What is here is made by this module; the rest by drizzle-kit. */
+const KINDS = ['type', 'sequence', 'function', 'procedure', 'trigger', 'policy']
+const isOurs = ({ key }: Entry) => KINDS.includes(key.split(' ')[0] ?? '')
+const isRoutine = (key: string) => /^(function|procedure) /.test(key)
+/** Dropped in this order, made in the other. */
+const RANK = ['policy', 'trigger', 'procedure', 'function', 'sequence', 'type']
+const rank = (key: string) => RANK.indexOf(key.split(' ')[0] ?? '')
+
+/** Plans the way from `before` to `after`. `due` are the keys that the migration before this one retired. */
+export function plan(before: Catalogue, after: Catalogue, definitions: Definition[], due: string[]): Plan {
+  const entries = (catalogue: Catalogue) => [...catalogue.entries.values()].filter(isOurs)
+  const sources = new Map(definitions.map((definition) => [definition.key, definition]))
+  const gone = entries(before).filter(({ key }) => !after.entries.has(key))
+  const dropped = gone.filter(({ key }) => due.includes(key))
+  const fresh = entries(after).filter(({ key }) => !before.entries.has(key))
+  const changed = entries(after).filter(({ key, form }) => (before.entries.get(key)?.form ?? form) !== form)
+  const inPlace = changed.filter(({ key, signature }) => isRoutine(key) && before.entries.get(key)?.signature === signature)
+  const types = changed
+    .filter(({ kind }) => kind === 'type')
+    .flatMap((entry) => addedValues(before.entries.get(entry.key), entry))
+  const remade = withDependents(
+    changed.filter((entry) => !inPlace.includes(entry) && entry.kind !== 'type').map(({ key }) => key),
+    before,
+  )
+  const going = [
+    ...new Set([
+      ...withDependents(
+        dropped.map(({ key }) => key),
+        before,
+      ),
+      ...remade,
+    ]),
+  ]
+  const unknown = going.find((key) => !before.entries.has(key))
+  if (unknown)
+    throw new Failure(`${unknown} depends on what changes and cannot be made anew by itself. Change its table.ts first.`)
+  const making = [
+    ...fresh.map(({ key }) => key),
+    ...remade.filter((key) => after.entries.has(key)),
+    ...inPlace.map(({ key }) => key),
+  ]
+  const wanted = new Set(making)
+
+  const create = (key: string) => {
+    const source = sources.get(key)
+    const text = source?.text ?? after.entries.get(key)?.create ?? ''
+    const replaced = isRoutine(key) ? text.replace(/^create (or replace )?/i, 'create or replace ') : text
+    return source?.comment ? `${source.comment}\n${replaced}` : replaced
+  }
+  const of = (...kinds: string[]) => [...wanted].filter((key) => kinds.includes(key.split(' ')[0] ?? ''))
+  const routines = inOrder(definitions.filter(({ key, kind }) => kind === 'function' && wanted.has(key))).map(({ key }) => key)
+  return {
+    drops: going.sort((one, other) => rank(one) - rank(other)).map((key) => before.entries.get(key)?.drop ?? ''),
+    types: [...types, ...of('type', 'sequence').map(create)],
+    creates: [...routines, ...of('trigger', 'policy')].map(create),
+    retires: gone.filter((entry) => !dropped.includes(entry)).map(({ key }) => key),
+    notes: {
+      made: fresh.map(({ key }) => key),
+      replaced: inPlace.map(({ key }) => key),
+      remade: remade.filter((key) => after.entries.has(key)),
+      dropped: dropped.map(({ key }) => key),
+    },
+  }
+}
+
+/** What must go with some objects, because it depends on them, and so on. */
+function withDependents(keys: string[], catalogue: Catalogue): string[] {
+  const found = new Set<string>()
+  const visit = (key: string) => {
+    if (found.has(key)) return
+    found.add(key)
+    for (const dependent of catalogue.entries.get(key)?.dependents ?? []) visit(dependent)
+  }
+  for (const key of keys) visit(key)
+  return [...found]
+}
+
+/** A type takes new values and loses none, and no statement of the same migration can use them. */
+function addedValues(before: Entry | undefined, after: Entry): string[] {
+  const values = (entry: Entry | undefined) => (entry?.form.split(' | ')[1] ?? '').split(', ')
+  const [old, now] = [values(before), values(after)]
+  if (old.join() !== now.filter((value) => old.includes(value)).join())
+    throw new Failure(`${after.key} cannot lose, rename or reorder values. Make a type with another name.`)
+  return now.flatMap((value, i) =>
+    old.includes(value) ? [] : [`alter ${after.key} add value '${value}' ${i ? `after '${now[i - 1]}'` : `before '${now[1]}'`}`],
+  )
+}
+
+/** The grants and revocations that are missing once everything else is made, those of many objects in one statement. Revoked is at once. */
+export function grantsBetween(before: Catalogue, after: Catalogue): string[] {
+  const missing = (one: Catalogue, other: Catalogue) =>
+    [...other.grants.values()].filter((grant) => !one.grants.has(keyOf(grant)))
+  const there = ({ object }: Grant) => [...after.grants.values()].some((grant) => grant.object === object) || known.has(object)
+  const known = new Set([...after.entries.values()].map(({ drop }) => drop.replace(/^drop (table )?/, '')))
+  return [...grouped(missing(after, before).filter(there), 'revoke', 'from'), ...grouped(missing(before, after), 'grant', 'to')]
+}
+
+function grouped(grants: Grant[], verb: string, preposition: string): string[] {
+  const privileges = new Map<string, Map<string, string[]>>()
+  for (const { privilege, column, object, grantee } of grants) {
+    const [, kind = '', name = object] = /^(schema|sequence|function|procedure|type) (.*)$/.exec(object) ?? []
+    const target = `${kind}\n${name}\n${grantee}`
+    const list = privileges.get(target) ?? new Map<string, string[]>()
+    list.set(privilege, [...(list.get(privilege) ?? []), ...(column ? [column] : [])])
+    privileges.set(target, list)
+  }
+  // One statement for all functions that somebody may call; a table has its own.
+  const merged = new Map<string, string[]>()
+  for (const [target, list] of privileges) {
+    const [kind = '', name = '', grantee = ''] = target.split('\n')
+    const what = [...list]
+      .sort()
+      .map(([privilege, columns]) => (columns.length ? `${privilege} (${columns.join(', ')})` : privilege))
+    const key = `${what.join(', ')}\n${kind}\n${grantee}`
+    merged.set(key, [...(merged.get(key) ?? []), name])
+  }
+  return [...merged].map(([key, names]) => {
+    const [what, kind, grantee] = key.split('\n')
+    return `${verb} ${what}\n  on ${kind ? `${kind} ` : ''}${names.sort().join(',\n    ')}\n  ${preposition} ${grantee}`
+  })
+}

@@ -1,0 +1,71 @@
+import { Command, CommanderError } from 'commander'
+import { Failure } from '../freehold/failure.ts'
+import { startPostgres } from '../local-neon/postgres.ts'
+import { temporaryFolder } from '../local-neon/temporary-folder.ts'
+import { makeMigration } from './make.ts'
+
+const HELP = `
+Reads every src/**/table.ts and src/**/*.sql, finds out what they make otherwise than the migrations in drizzle/, and writes the next migration
+of each database that changes. The file says at its top what it does. A function, trigger or policy that is gone stays for one release and is
+dropped by the migration after it, because the release before runs on this schema during a deploy and after a rollback.
+
+  npm run migration -- add_notes
+  npm run migration -- shorter_names --rename freehold.users.given_name=first_name
+  npm run migration -- no_notes --lose freehold.notes
+
+Ends with 0 when it wrote a migration, 1 when it did not, 2 when it was called wrongly.`
+
+const collect = (value: string, list: string[]) => [...list, value]
+
+const program = new Command('npm run migration --')
+  .description('Makes the next database migration from tables and definitions')
+  .argument('<name>', 'lower-case words with _ between them, such as add_notes')
+  .option(
+    '--rename <old=new>',
+    'a table or column has another name: schema.table=name or schema.table.column=name; may be given again',
+    collect,
+    [],
+  )
+  .option(
+    '--lose <name>',
+    'a table or column goes, or its type changes, with data in it: schema.table or schema.table.column; may be given again',
+    collect,
+    [],
+  )
+  .option('--same-release', 'goes out with the migration before it: what that one keeps is kept')
+  .option('--postgres <url>', 'a superuser’s connection string of a running Postgres; default: one is started for the moment')
+  .addHelpText('after', HELP)
+  .exitOverride()
+  .action(async (name: string, options: { rename: string[]; lose: string[]; sameRelease?: true; postgres?: string }) => {
+    const tell = (line: string) => process.stderr.write(`${line}\n`)
+    const server = options.postgres ? { url: options.postgres, stop: async () => {} } : await temporaryServer(tell)
+    try {
+      const { rename, lose } = options
+      const same_release = options.sameRelease ?? false
+      const paths = await makeMigration({ root: process.cwd(), name, url: server.url, rename, lose, same_release, tell })
+      for (const path of paths) process.stdout.write(`${path}\n`)
+    } finally {
+      await server.stop()
+    }
+  })
+
+async function temporaryServer(tell: (line: string) => void) {
+  tell('Starting Postgres.')
+  const folder = await temporaryFolder('freehold-migration')
+  const server = await startPostgres({ dataDir: folder.path, durable: false })
+  const stop = async () => {
+    await server.stop()
+    await folder.remove()
+  }
+  return { url: server.url, stop }
+}
+
+try {
+  await program.parseAsync()
+} catch (error) {
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2
+  else if (error instanceof Failure) {
+    process.stderr.write(`${error.message}\n`)
+    process.exitCode = 1
+  } else throw error
+}

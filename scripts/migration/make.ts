@@ -1,0 +1,188 @@
+/** Makes the next migration of each database from the difference between what the migrations made and what tables and definitions say. */
+import type { Client } from 'pg'
+import { Failure } from '../freehold/failure.ts'
+import { type Catalogue, differences, readCatalogue } from './catalogue.ts'
+import { changeTables, type Wishes } from './changes.ts'
+import type { Database, Definition } from './definitions.ts'
+import { grantsBetween, plan } from './difference.ts'
+import { type Retired, readMigrations, readRetired, readSnapshot, writeBundle, writeMigration } from './ledger.ts'
+import { applyDefinitions, applyMigrations, inTransaction, scratch } from './scratch.ts'
+import { type Snapshot, snapshotOf } from './tables.ts'
+
+export type Options = Wishes & {
+  root: string
+  name: string
+  /** A superuser's connection string of a Postgres that may be given databases for a moment. */
+  url: string
+  /** This migration goes out together with the one before it, so that what that one retired is still in use. */
+  same_release: boolean
+  tell: (line: string) => void
+}
+
+type Made = { database: Database; text: string; snapshot: Snapshot; retired: Retired }
+
+/** Returns the paths of what was written. Fails with a sentence, and then nothing was. */
+export async function makeMigration(options: Options): Promise<string[]> {
+  const { root, name, url, tell } = options
+  if (!/^[a-z][a-z0-9_]{0,39}$/.test(name))
+    throw new Failure(`${name || 'A migration'} needs a name of lower-case letters, digits and _, such as add_notes.`)
+  for (const database of ['tenant', 'master'] as const) readMigrations(root, database)
+  const [migrated, defined] = [await scratch(url), await scratch(url)]
+  try {
+    tell('Applying all migrations to one database, and all tables and definitions to another.')
+    await applyMigrations(migrated.client, root)
+    const definitions = await applyDefinitions(defined.client, root)
+    const after = await readCatalogue(defined.client)
+    const made: Made[] = []
+    for (const database of ['tenant', 'master'] as const) {
+      const change = await makeOne(migrated.client, after, definitions, database, options)
+      if (change) made.push(change)
+    }
+    if (!made.length) throw new Failure('Nothing changed: the migrations make what tables and definitions say.')
+    const left = differences(await readCatalogue(migrated.client), after).filter(
+      (key) => ![...made, ...others(root, made)].some(({ retired }) => isRetired(key, retired.objects)),
+    )
+    if (left.length)
+      throw new Failure(
+        `This difference is beyond what can be made by itself: ${left.slice(0, 5).join('; ')}.\nMake it in two steps, or write this migration by hand.`,
+      )
+    const paths = made.map(({ database, ...migration }) => writeMigration(root, database, { name, ...migration }))
+    writeBundle(root)
+    return paths
+  } finally {
+    await Promise.all([migrated.remove(), defined.remove()])
+  }
+}
+
+/** What the databases that do not change have retired stays so. */
+const others = (root: string, made: Made[]) =>
+  (['tenant', 'master'] as const)
+    .filter((database) => !made.some((one) => one.database === database))
+    .map((database) => ({ retired: readRetired(root, database) }))
+
+/** Whether a difference is one that is known: a retired object, or what belongs to a retired table or column. */
+export const isRetired = (key: string, retired: string[]): boolean =>
+  retired.some((object) => {
+    const [kind, name = ''] = object.split(' ')
+    if (key === object || (kind !== 'policy' && kind !== 'trigger' && key.includes(` on ${kind} ${name}(`))) return true
+    if (kind === 'table')
+      return (
+        key.includes(` ${name}.`) ||
+        key.endsWith(` on ${name}`) ||
+        key.includes(` on ${name} `) ||
+        key.startsWith(`index ${name.split('.')[0]}.${name.split('.')[1]}_`)
+      )
+    return (
+      kind === 'column' &&
+      (key.includes(`(${name.split('.')[2]}) on ${tableOf(name)} `) ||
+        (key.includes(`${name.split('.')[2]}`) && /^(index|constraint) /.test(key) && key.includes(name.split('.')[1] ?? name)))
+    )
+  })
+
+const tableOf = (name: string) => name.split('.').slice(0, 2).join('.')
+
+const isOf = (database: Database) => (key: string) => /\bplatform\./.test(key) === (database === 'master')
+const only = (catalogue: Catalogue, database: Database): Catalogue => ({
+  entries: new Map(
+    [...catalogue.entries].filter(
+      ([key, { kind }]) =>
+        (kind === 'schema' ? key === 'schema platform' : isOf(database)(key.replace('schema platform', ''))) ||
+        (kind === 'schema' && database === 'tenant' && key !== 'schema platform'),
+    ),
+  ),
+  grants: new Map([...catalogue.grants].filter(([key]) => isOf(database)(key.replace('schema platform', 'platform.')))),
+})
+
+/** One database's migration, applied to the database that all migrations made; null when there is nothing to do. */
+async function makeOne(
+  client: Client,
+  all: Catalogue,
+  definitions: Definition[],
+  database: Database,
+  options: Options,
+): Promise<Made | null> {
+  const { root, same_release } = options
+  const before = only(await readCatalogue(client), database)
+  const after = only(all, database)
+  const retired = readRetired(root, database).objects
+  const due = same_release ? [] : retired
+  const snapshot = readSnapshot(root, database)
+  const wishes = { rename: options.rename.filter(isOf(database)), lose: options.lose.filter(isOf(database)) }
+  const tables = await changeTables(
+    snapshot,
+    await snapshotOf(root, database, snapshot.id),
+    { ...wishes, lose: [...wishes.lose, ...(same_release ? losable(retired) : [])] },
+    due,
+  )
+  const own = definitions.filter((definition) => definition.database === database)
+  const objects = plan(before, after, own, due)
+  const fresh = Object.keys(tables.snapshot.tables).filter((name) => !snapshot.tables[name])
+  const renamed = wishes.rename.map((wish) => `${wish.split('.')[0]}.${wish.split('=')[1]}`)
+  const secured = fresh.filter((name) => !renamed.includes(name)).map((name) => `alter table ${name} enable row level security`)
+  const isSchema = (statement: string) => statement.startsWith('CREATE SCHEMA')
+  const statements = [
+    ...objects.drops,
+    ...tables.statements.filter(isSchema),
+    ...objects.types,
+    ...tables.statements.filter((statement) => !isSchema(statement)),
+    ...secured,
+    ...objects.creates,
+  ]
+  // Names in bodies are looked up when they run, and some of them are made later in this migration.
+  const run = (list: string[]) =>
+    inTransaction(client, async () => {
+      await client.query('set local check_function_bodies = off')
+      for (const statement of list)
+        await client.query(statement).catch((error) => {
+          throw new Failure(`The migration would fail: ${error.message}\n${statement}`)
+        })
+    })
+  await run(statements)
+  const grants = grantsBetween(only(await readCatalogue(client), database), after)
+  await run(grants)
+  if (!statements.length && !grants.length) return null
+  const head = describe(database, tables.notes, tables.statements, objects.notes, [...tables.retires, ...objects.retires])
+  const whole = objects.creates.length
+    ? ['set local check_function_bodies = off', ...statements, ...grants]
+    : [...statements, ...grants]
+  return {
+    database,
+    text: `${head}\n\n${whole.map((statement) => `${statement};`).join('\n--> statement-breakpoint\n')}\n`,
+    snapshot: tables.snapshot,
+    retired: {
+      objects: [...tables.retires, ...objects.retires, ...(same_release ? retired : [])].filter(
+        (key, i, list) => list.indexOf(key) === i,
+      ),
+    },
+  }
+}
+
+const losable = (retired: string[]) => retired.filter((key) => /^(table|column) /.test(key)).map((key) => key.split(' ')[1] ?? '')
+
+/** What a migration does, for who reads it before it runs. */
+function describe(
+  database: Database,
+  notes: string[],
+  tables: string[],
+  { made, replaced, remade, dropped }: { made: string[]; replaced: string[]; remade: string[]; dropped: string[] },
+  retires: string[],
+): string {
+  const line = (what: string, keys: string[]) =>
+    keys.length > 12 ? [`--   ${what} ${keys.length} objects`] : keys.map((key) => `--   ${what} ${key}`)
+  const altered = tables.flatMap((statement) => {
+    const [, verb = '', name = ''] = /^(create table|alter table|drop table)\s+("?\w+"?\."?\w+"?)/i.exec(statement) ?? []
+    return verb ? [`--   ${verb.toLowerCase().replace(' table', 's')} table ${name.replaceAll('"', '')}`] : []
+  })
+  return [
+    `-- Made by \`npm run migration\` for ${database === 'tenant' ? 'every tenant’s database' : 'the master'}. Do not edit it once it has landed.`,
+    '-- Tables:',
+    ...(altered.length || notes.length ? [...new Set([...altered, ...notes.map((note) => `--   ${note}`)])] : ['--   unchanged']),
+    '-- Definitions:',
+    ...(made.length + replaced.length + remade.length + dropped.length
+      ? [...line('creates', made), ...line('replaces', replaced), ...line('drops and creates', remade), ...line('drops', dropped)]
+      : ['--   unchanged']),
+    ...(retires.length
+      ? ['-- Kept for the release before this one, and dropped by the next migration:', ...line('keeps', retires)]
+      : []),
+  ].join('\n')
+}

@@ -1,0 +1,131 @@
+/** Databases that live as long as a comparison: one that all migrations made, one that is made of the tables and definitions as they stand. */
+import { Client, DatabaseError } from 'pg'
+import { Failure } from '../freehold/failure.ts'
+import { type Catalogue, readCatalogue } from './catalogue.ts'
+import { type Definition, inOrder, readDefinitions } from './definitions.ts'
+import { readMigrations } from './ledger.ts'
+import { splitStatements } from './statements.ts'
+import { EMPTY, snapshotOf, statementsBetween } from './tables.ts'
+
+export type Scratch = { client: Client; remove: () => Promise<void> }
+
+let made = 0
+
+/** Makes an empty database with the two schemas and roles that a migration finds. `url` is a superuser's. */
+export async function scratch(url: string): Promise<Scratch> {
+  const name = `freehold_scratch_${process.pid}_${++made}`
+  const server = new Client({ connectionString: url })
+  await server.connect()
+  for (const role of ['freehold_owner', 'freehold_app'])
+    await server.query(
+      `do $$ begin create role ${role} nologin; exception when duplicate_object then null; when unique_violation then null; end $$`,
+    )
+  await server.query(`create database ${name} owner freehold_owner`)
+  const client = new Client({ connectionString: Object.assign(new URL(url), { pathname: `/${name}` }).href })
+  await client.connect()
+  await client.query('set role freehold_owner')
+  await client.query('create schema freehold; create schema access; create table freehold.migrations (name text primary key)')
+  const remove = async () => {
+    await client.end()
+    await server.query(`drop database ${name} with (force)`)
+    await server.end()
+  }
+  return { client, remove }
+}
+
+/** Applies migrations in order, each in a transaction. */
+export async function applyMigrations(client: Client, root: string): Promise<void> {
+  for (const database of ['tenant', 'master'] as const)
+    for (const { name, text } of readMigrations(root, database))
+      await inTransaction(client, async () => {
+        for (const statement of splitStatements(text))
+          await client.query(statement.text).catch((error) => {
+            throw new Failure(`drizzle/${name}.sql:${statement.line} failed: ${error.message}`)
+          })
+      })
+}
+
+/** Makes everything as the tables and definitions below `root` say, of both databases: a master holds a tenant's schema beside its own. */
+export async function applyDefinitions(client: Client, root: string): Promise<Definition[]> {
+  const definitions = readDefinitions(root)
+  for (const database of ['tenant', 'master'] as const) {
+    const own = definitions.filter((definition) => definition.database === database)
+    const tables = await statementsBetween(EMPTY, await snapshotOf(root, database))
+    await inTransaction(client, async () => {
+      await client.query('set local check_function_bodies = off')
+      const make = (kinds: Definition['kind'][]) =>
+        runAll(
+          client,
+          own.filter(({ kind }) => kinds.includes(kind)),
+        )
+      for (const statement of tables.filter((text) => text.startsWith('CREATE SCHEMA'))) await client.query(statement)
+      await make(['type', 'sequence'])
+      for (const statement of tables.filter((text) => !text.startsWith('CREATE SCHEMA')))
+        await client.query(statement).catch((error) => {
+          throw new Failure(`A table.ts declares what Postgres refuses: ${error.message}\n${statement}`)
+        })
+      await client.query(SECURE_TABLES)
+      await runAll(client, inOrder(own.filter(({ kind }) => kind === 'function')))
+      await client.query(SECURE_FUNCTIONS)
+      await make(['call'])
+      await make(['trigger', 'policy'])
+      await make(['grant'])
+    })
+    await checkBodies(client, own)
+  }
+  return definitions
+}
+
+// What nobody has to remember, because forgetting it would open a table or a function to everybody.
+const SECURE_TABLES = `do $$ declare t regclass; begin
+  for t in select c.oid from pg_class c where c.relkind = 'r' and c.relnamespace::regnamespace::text in ('freehold', 'access', 'platform') and c.oid <> 'freehold.migrations'::regclass
+  loop execute format('alter table %s enable row level security', t); end loop; end $$`
+const SECURE_FUNCTIONS = `do $$ declare f record; begin
+  for f in select p.oid::regprocedure as name, case p.prokind when 'p' then 'procedure' else 'function' end as kind from pg_proc p where p.pronamespace::regnamespace::text in ('access', 'platform')
+  loop execute format('revoke execute on %s %s from public', f.kind, f.name); end loop; end $$`
+
+async function runAll(client: Client, definitions: Definition[]) {
+  for (const { text, place } of definitions)
+    await client.query(text).catch((error) => {
+      throw notParsed(error, place, text)
+    })
+}
+
+/** Bodies in strings are looked at only now, when everything that they may name is there. */
+async function checkBodies(client: Client, definitions: Definition[]) {
+  for (const { text, place } of definitions.filter(({ kind }) => kind === 'function'))
+    await client.query(text.replace(/^create (or replace )?/, 'create or replace ')).catch((error) => {
+      throw notParsed(error, place, text)
+    })
+}
+
+function notParsed(error: unknown, place: string, text: string): unknown {
+  if (!(error instanceof DatabaseError)) return error
+  const [file, line] = place.split(':')
+  const at = Number(line) + text.slice(0, Number(error.position ?? error.internalPosition ?? 0)).split('\n').length - 1
+  return new Failure(
+    `${file}:${at}: this definition is refused: ${error.message}${error.where ? ` (${error.where.split('\n')[0]})` : ''}`,
+  )
+}
+
+export async function inTransaction(client: Client, work: () => Promise<void>): Promise<void> {
+  await client.query('begin')
+  try {
+    await work()
+    await client.query('commit')
+  } catch (error) {
+    await client.query('rollback')
+    throw error
+  }
+}
+
+/** Both sides of the comparison: what the migrations made, and what the definitions make. */
+export async function compare(url: string, root: string): Promise<{ migrated: Catalogue; defined: Catalogue }> {
+  const [one, other] = [await scratch(url), await scratch(url)]
+  try {
+    await Promise.all([applyMigrations(one.client, root), applyDefinitions(other.client, root)])
+    return { migrated: await readCatalogue(one.client), defined: await readCatalogue(other.client) }
+  } finally {
+    await Promise.all([one.remove(), other.remove()])
+  }
+}

@@ -1,0 +1,49 @@
+/** The tables as every table.ts below src declares them, by drizzle-kit: its snapshots, and the statements from one to another. */
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { generateDrizzleJson, generateMigration } from 'drizzle-kit/api'
+import { getTableConfig, isPgSchema, PgTable } from 'drizzle-orm/pg-core'
+import type { Database } from './definitions.ts'
+
+export type Column = { name: string; type: string; notNull: boolean; default?: unknown; generated?: unknown }
+type ForeignKey = { tableFrom: string; tableTo: string; columnsFrom: string[]; columnsTo: string[] }
+export type Table = {
+  name: string
+  columns: Record<string, Column>
+  indexes: Record<string, { columns: { expression: string }[] }>
+  foreignKeys: Record<string, ForeignKey>
+  compositePrimaryKeys: Record<string, { columns: string[] }>
+  uniqueConstraints: Record<string, { columns: string[] }>
+}
+/** What drizzle-kit keeps of tables, as far as it is looked into here. */
+export type Snapshot = { id: string; tables: Record<string, Table> }
+
+/** The files that declare tables, by glob, so that a new room's is among them without anybody listing it. */
+export const tableFiles = (root: string): string[] =>
+  readdirSync(join(root, 'src'), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && entry.name === 'table.ts')
+    .map((entry) => join(entry.parentPath, entry.name))
+    .sort()
+
+/** What a database's tables are now. `previous` is the id of the snapshot before. */
+export async function snapshotOf(root: string, database: Database, previous?: string): Promise<Snapshot> {
+  const modules = await Promise.all(tableFiles(root).map((file) => import(pathToFileURL(file).href)))
+  const exported = modules.flatMap((module) => Object.entries(module as Record<string, unknown>))
+  const isOf = (schema: string | undefined) => (schema === 'platform') === (database === 'master')
+  const ours = exported.filter(([, value]) =>
+    // The migrator makes the two schemas that every database has.
+    isPgSchema(value)
+      ? value.schemaName === 'platform' && database === 'master'
+      : value instanceof PgTable && isOf(getTableConfig(value).schema),
+  )
+  return generateDrizzleJson(Object.fromEntries(ours), previous) as unknown as Snapshot
+}
+
+export const EMPTY = generateDrizzleJson({}) as unknown as Snapshot
+
+/** The statements that make one snapshot of another that lacks nothing of it: drizzle-kit asks about what is gone, and there is nobody to ask. */
+export const statementsBetween = async (before: Snapshot, after: Snapshot): Promise<string[]> =>
+  (await generateMigration(...([before, after] as unknown as Parameters<typeof generateMigration>))).map((statement) =>
+    statement.trim().replace(/;$/, '').replace(/\t/g, '  '),
+  )

@@ -1,0 +1,48 @@
+-- whoever was deactivated is told so, also by a session that ended with it.
+create function access.refresh(tenant_id uuid, presented bytea, successor bytea, request jsonb) returns jsonb language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_tenant(tenant_id);
+  r freehold.refresh_tokens;
+  next_link freehold.refresh_tokens;
+  s freehold.sessions;
+  u freehold.users;
+begin
+  select x.* into s from freehold.refresh_tokens l join freehold.sessions x on x.id = l.session_id where l.token_hash = presented;
+  select * into u from freehold.users x where x.id = s.user_id;
+  if s.id is null then
+    return jsonb_build_object('outcome', 'invalid');
+  elsif not u.is_active then
+    return jsonb_build_object('outcome', 'inactive');
+  elsif s.ended_at is not null or s.expires_at <= now() or s.last_active_at <= now() - make_interval(days => t.idle_days) then
+    return jsonb_build_object('outcome', 'invalid');
+  elsif not exists (select from access.roles_of(u.id, now())) then
+    return jsonb_build_object('outcome', 'inactive');
+  end if;
+  perform access.attribute(u.id, u.username, request);
+  update freehold.refresh_tokens l set used_at = clock_timestamp(), successor_hash = successor
+  where l.token_hash = presented and l.used_at is null and l.expires_at > now() returning l.* into r;
+  if r.token_hash is not null then
+    insert into freehold.refresh_tokens (token_hash, session_id, device, expires_at) values (successor, s.id, request ->> 'agent', s.expires_at);
+  else
+    select * into r from freehold.refresh_tokens l where l.token_hash = presented;
+    if r.used_at is null then
+      return jsonb_build_object('outcome', 'invalid');
+    end if;
+    select * into next_link from freehold.refresh_tokens l where l.token_hash = r.successor_hash;
+    if r.successor_hash <> successor or next_link.used_at is not null or r.used_at < clock_timestamp() - interval '10 seconds'
+      or next_link.device is distinct from request ->> 'agent' then
+      update freehold.sessions x set ended_at = now(), ended_because = 'refresh_reused' where x.id = s.id and x.ended_at is null;
+      perform access.record('SUSPICIOUS_ACTIVITY', 'refresh', 'session', s.id::text, null, jsonb_build_object('reason', 'refresh_reused'), 80);
+      return jsonb_build_object('outcome', 'reused');
+    end if;
+  end if;
+  update freehold.sessions x set last_active_at = now() where x.id = s.id and x.ended_at is null returning x.* into s;
+  if s.id is null then
+    return jsonb_build_object('outcome', 'invalid');
+  end if;
+  return jsonb_build_object('outcome', 'ok', 'claims', access.claims_of(u, s, t));
+end $$;
+
+grant execute on function
+  access.refresh(uuid, bytea, bytea, jsonb)
+to freehold_app;

@@ -1,0 +1,117 @@
+-- Somebody must hold the administrator's role, for good, and be denied nothing: what they lack, they could hand to nobody. Whoever takes it away waits for the others who do.
+create function access.keep_admin() returns void language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  r freehold.roles;
+begin
+  select * into r from freehold.roles x where x.is_admin for no key update;
+  if r.id is not null and not (r.is_active and exists (
+      select from freehold.user_roles ur join freehold.users u on u.id = ur.user_id
+      where ur.role_id = r.id and u.is_active and ur.starts_at <= now() and ur.ends_at is null and not exists (
+        select from freehold.overrides o where o.user_id = u.id and o.effect = 'deny'
+          and (o.ends_at is null or o.ends_at > now())))) then
+    perform access.refuse('illegal_state', format('Somebody must hold the role %s: give it to another person first.', r.name));
+  end if;
+end $$;
+
+create function access.before_role() returns trigger language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  used text[];
+begin
+  new.updated_at := now();
+  if tg_op = 'UPDATE' and old.deleted_at is not null then
+    perform access.refuse('not_found', 'There is no such role.');
+  elsif tg_op = 'UPDATE' and old.is_system and new.parent_id is distinct from old.parent_id then
+    perform access.refuse('in_use', format('The role %s belongs to the system and keeps its parent.', old.name));
+  end if;
+  if new.deleted_at is not null or (new.parent_id is not null and (tg_op = 'INSERT' or new.parent_id is distinct from old.parent_id)) then
+    -- One at a time, because two halves of a circle are each innocent, and so are a parent that goes and a child that comes.
+    perform pg_advisory_xact_lock(hashtext('freehold.roles.parent_id'));
+  end if;
+  if new.parent_id is not null and (tg_op = 'INSERT' or new.parent_id is distinct from old.parent_id) then
+    if not exists (select from freehold.roles x where x.id = new.parent_id and x.deleted_at is null) then
+      perform access.refuse('invalid_request', 'is not a role of this tenant', 'parent_id');
+    elsif exists (with recursive up (id, parent_id) as (
+        select x.id, x.parent_id from freehold.roles x where x.id = new.parent_id
+        union select x.id, x.parent_id from up join freehold.roles x on x.id = up.parent_id
+      ) select from up where up.id = new.id) then
+      perform access.refuse('invalid_request', 'would make a role inherit from itself', 'parent_id');
+    end if;
+  end if;
+  if tg_op = 'UPDATE' and new.deleted_at is not null and old.deleted_at is null then
+    if access.principal() is not null and access.permission() is distinct from 'role:delete' then
+      perform access.refuse('forbidden', 'Deleting a role needs role:delete.');
+    elsif old.is_system then
+      perform access.refuse('in_use', format('The role %s belongs to the system.', old.name));
+    end if;
+    select array_remove(array[
+      (select format('assigned to %s', string_agg(x.username, ', ')) from (
+        select u.username from freehold.user_roles ur join freehold.users u on u.id = ur.user_id where ur.role_id = old.id and (ur.ends_at is null or ur.ends_at > now()) order by 1 limit 5) x having count(*) > 0),
+      (select format('inherited by %s', string_agg(x.name, ', ' order by x.name)) from freehold.roles x where x.parent_id = old.id and x.deleted_at is null having count(*) > 0),
+      (select format('delegated by %s', string_agg(distinct u.username, ', ')) from freehold.delegations d join freehold.users u on u.id = d.delegator_id
+        where d.role_id = old.id and d.ends_at > now() and d.revoked_at is null and d.decision is distinct from 'rejected' having count(*) > 0)
+    ], null) into used;
+    if cardinality(used) > 0 then
+      perform access.refuse('in_use', format('The role %s is %s.', old.name, array_to_string(used, '; ')));
+    end if;
+    new.is_active := false;
+  end if;
+  if tg_op = 'UPDATE' and new.max_users is distinct from old.max_users and new.max_users < (
+      select count(distinct ur.user_id) from freehold.user_roles ur where ur.role_id = old.id and (ur.ends_at is null or ur.ends_at > now())) then
+    perform access.refuse('limit_reached', format('More than %s hold the role %s.', new.max_users, old.name));
+  end if;
+  if tg_op = 'UPDATE' and old.is_system and new.name <> old.name then
+    perform access.refuse('in_use', format('The role %s belongs to the system and keeps its name.', old.name));
+  end if;
+  return new;
+end $$;
+
+-- The role that is a person's primary one when nobody chose: the first that they were given of those that they hold.
+create function access.primary_role(person uuid) returns text language sql stable set search_path = pg_catalog, pg_temp as $$
+  select r.name from freehold.user_roles ur join freehold.roles r on r.id = ur.role_id
+  where ur.user_id = person and ur.starts_at <= now() and (ur.ends_at is null or ur.ends_at > now()) order by ur.starts_at, r.name limit 1
+$$;
+
+-- Whoever switches a role on, or gives it a parent, hands out what it carries; then keeps the ranges. In this order: who holds the role must
+-- not be judged by what it is about to give them.
+create function access.after_role() returns trigger language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if tg_op = 'UPDATE' and new.is_active and not old.is_active then
+    perform access.must_hold_role(new.id);
+  elsif new.parent_id is not null and (tg_op = 'INSERT' or new.parent_id is distinct from old.parent_id) then
+    perform access.must_hold_role(new.parent_id);
+  end if;
+  if tg_op = 'INSERT' or (new.is_active, new.parent_id) is distinct from (old.is_active, old.parent_id) then
+    update freehold.role_periods p set ends_at = greatest(now(), p.starts_at) where p.role_id = new.id and p.ends_at is null;
+    if new.is_active then
+      insert into freehold.role_periods (id, role_id, parent_id, starts_at) values (gen_random_uuid(), new.id, new.parent_id, now());
+    elsif new.is_admin then
+      perform access.keep_admin();
+    end if;
+  end if;
+  if tg_op = 'UPDATE' and (new.name <> old.name or new.deleted_at is not null) then
+    -- Whose assignment has run out is not given it again under the new name.
+    update freehold.users u set role = case when exists (
+        select from freehold.user_roles ur where ur.user_id = u.id and ur.role_id = new.id and ur.starts_at <= now() and (ur.ends_at is null or ur.ends_at > now()))
+      then new.name else access.primary_role(u.id) end
+    where u.role = old.name;
+  end if;
+  return null;
+end $$;
+
+create trigger before_role before insert or update on freehold.roles for each row execute function access.before_role();
+
+create trigger after_role after insert or update on freehold.roles for each row execute function access.after_role();
+
+create trigger keep_registration_role after update of name, deleted_at on freehold.roles for each row execute function access.keep_registration_role();
+
+call access.audited('freehold.roles', 'role');
+
+create policy read_roles on freehold.roles for select using ((select access.principal()) is not null);
+
+create policy make_roles on freehold.roles for insert with check ((select access.permission()) = 'role:create' and (select access.scope()) = 'all');
+
+create policy change_roles on freehold.roles for update using ((select access.permission()) in ('role:update', 'role:delete') and (select access.scope()) = 'all');
+
+grant select on freehold.roles to freehold_app;
+
+grant insert (id, name, description, is_active, is_manageable, max_users, parent_id), update (name, description, is_active, is_manageable, max_users, parent_id, deleted_at) on freehold.roles to freehold_app;
