@@ -47,9 +47,14 @@
 --   alters table freehold.user_periods
 --   alters table freehold.users
 -- Definitions:
---   creates 282 objects
+--   creates 286 objects
 
 set local check_function_bodies = off;
+--> statement-breakpoint
+-- How far a permission reaches, from the narrowest to the widest, so that `<`, max() and least() compare scopes. `organization` is reserved:
+-- a value cannot be added to a type and used in one transaction. For variables, parameters and results only: no operator of an enum is
+-- leakproof, so that a list could not use an index on such a column under row level security. Columns are text with a check.
+create type access.scope as enum ('own', 'team', 'department', 'organization', 'all');
 --> statement-breakpoint
 CREATE TABLE "freehold"."login_attempts" (
   "id" uuid PRIMARY KEY NOT NULL,
@@ -1490,6 +1495,75 @@ begin
   return new;
 end $$;
 --> statement-breakpoint
+-- Protects a table. A transaction that was admitted for one permission writes nothing that needs another one. Without `owner`, `unit` and
+-- `member` its rows are reached at scope `all` alone.
+--   resource       of its permissions: `note` for note:create, note:read, note:update and note:delete
+--   owner          the column with the user whom a row belongs to
+--   unit           the column with the unit that a row is in
+--   member         the column with a user whose unit a row is in
+--   is_public      every admitted user reads every row
+--   reads          the permissions with which rows are read; null: any
+--   inserts        the columns that the Worker may set in a new row; null: all; '{}': it makes none
+--   updates        the columns that it may change; null: all; '{}': it changes none
+--   deletes        whether it deletes rows; otherwise they end, or are marked
+--   inserted_with, updated_with   the actions that make and change rows
+--   of_others      what a user is the owner of is not theirs to write
+create or replace procedure access.protect(
+  relation regclass,
+  resource text,
+  owner text default null,
+  unit text default null,
+  member text default null,
+  is_public boolean default false,
+  reads text[] default null,
+  inserts text[] default null,
+  updates text[] default null,
+  deletes boolean default true,
+  inserted_with text[] default '{create}',
+  updated_with text[] default '{update}',
+  of_others boolean default false
+)
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+  -- Each `(select ...)` is evaluated once for a statement and not for each row. `= 'all'` is inside, so that the planner takes it for as likely
+  -- as not: taken for rare, it would sort whole units to show one page of them.
+  everything text := $sql$(select access.scope() = 'all')$sql$;
+  owned text := case when owner is not null then format('%I = any ((select access.owners())::uuid[])', owner) end;
+  in_unit text := case when unit is not null then format('%I = any ((select access.units())::uuid[])', unit) end;
+  beside text := case when member is not null then
+    format('exists (select from freehold.users u where u.id = %I and u.unit_id = any ((select access.units())::uuid[]))', member) end;
+  reached text := format('(%s)', concat_ws(' or ', everything, owned, in_unit, beside));
+  written text := case when of_others then format('(%s)', concat_ws(' or ', everything, in_unit, beside)) else reached end;
+begin
+  execute format('alter table %s enable row level security', relation);
+  execute format('grant select on %s to freehold_app', relation);
+  execute format('create policy read on %s for select using (%s)', relation, case
+    when is_public then '(select access.principal()) is not null'
+    when reads is null then reached
+    else format('(select access.permission() = any (%L::text[])) and %s', reads, reached)
+  end);
+  if inserts is distinct from '{}' then
+    execute format('grant insert%s on %s to freehold_app', access.column_list(inserts), relation);
+    execute format('create policy make on %s for insert with check ((select access.permission() = any (%L::text[])) and %s)',
+      relation, array(select resource || ':' || action from unnest(inserted_with) action), written);
+  end if;
+  if updates is distinct from '{}' then
+    execute format('grant update%s on %s to freehold_app', access.column_list(updates), relation);
+    execute format('create policy change on %s for update using ((select access.permission() = any (%L::text[])) and %s) with check %s',
+      relation, array(select resource || ':' || action from unnest(updated_with) action), written, written);
+  end if;
+  if deletes then
+    execute format('grant delete on %s to freehold_app', relation);
+    execute format('create policy remove on %s for delete using ((select access.permission() = %L) and %s)',
+      relation, resource || ':delete', written);
+  end if;
+end $$;
+--> statement-breakpoint
+-- The columns of a grant: ` (a, b)`, or nothing for all of them.
+create or replace function access.column_list(columns text[]) returns text
+language sql immutable
+return (select ' (' || string_agg(quote_ident(name), ', ' order by name) || ')' from unnest(columns) name);
+--> statement-breakpoint
 -- What a key says: permissions that its owner holds, networks, a moment to come. In the order they were given, so that the caller is told which.
 create or replace function access.check_key(k freehold.api_keys) returns void language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -2248,22 +2322,39 @@ begin
   return jsonb_build_object('user_id', person, 'acting_user_id', acting, 'chain', chain);
 end $$;
 --> statement-breakpoint
--- Refuses, in words that the caller is told: {code, detail, the field that is wrong}.
-create or replace function access.refuse(code text, said text, field text default null) returns void language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
+-- Whether a validity range holds at a moment: from its start on, up to its end, which is no longer in it. Without an end it holds for good.
+create or replace function access.in_force(starts timestamptz, ends timestamptz, moment timestamptz) returns boolean
+language sql immutable
+return starts <= moment and (ends is null or ends > moment);
+--> statement-breakpoint
+-- Refuses the request in words for the caller: a code, a sentence, and the field that is wrong.
+create or replace function access.refuse(code text, said text, field text default null) returns void
+language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
 begin
-  raise exception using message = code, detail = said, hint = coalesce(field, ''),
-    errcode = case code when 'forbidden' then 'FH403' when 'not_found' then 'FH404' when 'invalid_request' then 'FH400' else 'FH409' end;
+  raise exception using
+    message = code,
+    detail = said,
+    hint = coalesce(field, ''),
+    errcode = case code
+      when 'forbidden' then 'FH403'
+      when 'not_found' then 'FH404'
+      when 'invalid_request' then 'FH400'
+      else 'FH409'
+    end;
 end $$;
 --> statement-breakpoint
--- One at a time, because two halves of a circle are each innocent; and before any row is locked, because the two would wait for each other's.
-create or replace function access.one_at_a_time() returns trigger language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+-- A statement trigger that lets one transaction at a time change a table. Two halves of a circle are each allowed by themselves; and the lock
+-- comes before any row is locked, because two transactions would otherwise wait for each other's rows.
+create or replace function access.one_at_a_time() returns trigger
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
   perform pg_advisory_xact_lock(hashtext(tg_table_name));
   return null;
 end $$;
 --> statement-breakpoint
--- A JSON document changed as RFC 7396 says.
-create or replace function access.merged(doc jsonb, patch jsonb) returns jsonb language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
+-- Applies a JSON merge patch (RFC 7396) to a document.
+create or replace function access.merged(doc jsonb, patch jsonb) returns jsonb
+language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
 declare
   changed jsonb := case when jsonb_typeof(doc) = 'object' then doc else '{}' end;
   r record;
@@ -2272,13 +2363,17 @@ begin
     return patch;
   end if;
   for r in select e.key, e.value from jsonb_each(patch) e loop
-    changed := case when r.value = 'null' then changed - r.key else changed || jsonb_build_object(r.key, access.merged(changed -> r.key, r.value)) end;
+    changed := case
+      when r.value = 'null' then changed - r.key
+      else changed || jsonb_build_object(r.key, access.merged(changed -> r.key, r.value))
+    end;
   end loop;
   return changed;
 end $$;
 --> statement-breakpoint
--- An address or a network as it is compared: what is IPv4 in the clothes of IPv6 is IPv4. null: it is neither.
-create or replace function access.network_of(said text) returns inet language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+-- Parses an address or a network for comparison. An IPv4 address that is mapped into IPv6 is IPv4. null: it is neither.
+create or replace function access.network_of(said text) returns inet
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   a inet;
 begin
@@ -3645,6 +3740,7 @@ revoke execute
     access.claim_mails(uuid,text,integer,jsonb),
     access.claims_of(freehold.users,freehold.sessions,freehold.tenant),
     access.code_hash(freehold.users,text),
+    access.column_list(text[]),
     access.count_key_uses(uuid,text,uuid,integer,jsonb),
     access.current_password(uuid),
     access.decide(uuid,text,timestamp with time zone),
@@ -3674,6 +3770,7 @@ revoke execute
     access.holds_more(uuid,uuid),
     access.import_people(jsonb,boolean),
     access.import_person(jsonb),
+    access.in_force(timestamp with time zone,timestamp with time zone,timestamp with time zone),
     access.is_own_activity(text),
     access.keep(),
     access.keep_admin(),
@@ -3781,7 +3878,8 @@ revoke execute
 --> statement-breakpoint
 revoke execute
   on procedure access.audited(regclass,text,text[],text[],text[]),
-    access.make_secrets()
+    access.make_secrets(),
+    access.protect(regclass,text,text,text,text,boolean,text[],text[],text[],boolean,text[],text[],boolean)
   from public;
 --> statement-breakpoint
 grant usage

@@ -1,19 +1,44 @@
--- Refuses, in words that the caller is told: {code, detail, the field that is wrong}.
-create function access.refuse(code text, said text, field text default null) returns void language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
+-- What every other file of definitions uses: the type of scopes, validity ranges, refusals, and small helpers.
+-- Nothing here knows a table.
+
+-- How far a permission reaches, from the narrowest to the widest, so that `<`, max() and least() compare scopes. `organization` is reserved:
+-- a value cannot be added to a type and used in one transaction. For variables, parameters and results only: no operator of an enum is
+-- leakproof, so that a list could not use an index on such a column under row level security. Columns are text with a check.
+create type access.scope as enum ('own', 'team', 'department', 'organization', 'all');
+
+-- Whether a validity range holds at a moment: from its start on, up to its end, which is no longer in it. Without an end it holds for good.
+create function access.in_force(starts timestamptz, ends timestamptz, moment timestamptz) returns boolean
+language sql immutable
+return starts <= moment and (ends is null or ends > moment);
+
+-- Refuses the request in words for the caller: a code, a sentence, and the field that is wrong.
+create function access.refuse(code text, said text, field text default null) returns void
+language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
 begin
-  raise exception using message = code, detail = said, hint = coalesce(field, ''),
-    errcode = case code when 'forbidden' then 'FH403' when 'not_found' then 'FH404' when 'invalid_request' then 'FH400' else 'FH409' end;
+  raise exception using
+    message = code,
+    detail = said,
+    hint = coalesce(field, ''),
+    errcode = case code
+      when 'forbidden' then 'FH403'
+      when 'not_found' then 'FH404'
+      when 'invalid_request' then 'FH400'
+      else 'FH409'
+    end;
 end $$;
 
--- One at a time, because two halves of a circle are each innocent; and before any row is locked, because the two would wait for each other's.
-create function access.one_at_a_time() returns trigger language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+-- A statement trigger that lets one transaction at a time change a table. Two halves of a circle are each allowed by themselves; and the lock
+-- comes before any row is locked, because two transactions would otherwise wait for each other's rows.
+create function access.one_at_a_time() returns trigger
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
   perform pg_advisory_xact_lock(hashtext(tg_table_name));
   return null;
 end $$;
 
--- A JSON document changed as RFC 7396 says.
-create function access.merged(doc jsonb, patch jsonb) returns jsonb language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
+-- Applies a JSON merge patch (RFC 7396) to a document.
+create function access.merged(doc jsonb, patch jsonb) returns jsonb
+language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
 declare
   changed jsonb := case when jsonb_typeof(doc) = 'object' then doc else '{}' end;
   r record;
@@ -22,13 +47,17 @@ begin
     return patch;
   end if;
   for r in select e.key, e.value from jsonb_each(patch) e loop
-    changed := case when r.value = 'null' then changed - r.key else changed || jsonb_build_object(r.key, access.merged(changed -> r.key, r.value)) end;
+    changed := case
+      when r.value = 'null' then changed - r.key
+      else changed || jsonb_build_object(r.key, access.merged(changed -> r.key, r.value))
+    end;
   end loop;
   return changed;
 end $$;
 
--- An address or a network as it is compared: what is IPv4 in the clothes of IPv6 is IPv4. null: it is neither.
-create function access.network_of(said text) returns inet language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+-- Parses an address or a network for comparison. An IPv4 address that is mapped into IPv6 is IPv4. null: it is neither.
+create function access.network_of(said text) returns inet
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   a inet;
 begin
@@ -42,6 +71,4 @@ begin
   return a;
 end $$;
 
-grant execute on function
-  access.merged(jsonb, jsonb)
-to freehold_app;
+grant execute on function access.merged(jsonb, jsonb) to freehold_app;
