@@ -660,8 +660,9 @@ alter table freehold.user_periods enable row level security;
 --> statement-breakpoint
 alter table freehold.users enable row level security;
 --> statement-breakpoint
--- Refuses a request that reached another tenant's database, or a tenant that is switched off.
-create or replace function access.check_tenant(tenant_id uuid) returns freehold.tenant language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+-- The tenant's row. Refuses a request that reached another tenant's database, or a tenant that is switched off.
+create or replace function access.check_tenant(tenant_id uuid) returns freehold.tenant
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant;
 begin
@@ -674,7 +675,9 @@ begin
   return t;
 end $$;
 --> statement-breakpoint
-create or replace function access.check_system(tenant_id uuid, system_key text) returns freehold.tenant language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+-- The same for the system (cron, and work after an answer), which shows a key from the registry. Only the hash of that key is here.
+create or replace function access.check_system(tenant_id uuid, system_key text) returns freehold.tenant
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_tenant(tenant_id);
 begin
@@ -684,10 +687,16 @@ begin
   return t;
 end $$;
 --> statement-breakpoint
--- The admission: proves the credential, {session_id, user_id, proof} or {key}, decides the permission (null: any admitted person, scope own),
--- seals principal and reach. Raises FH401 session_ended | token_invalid, FH403 user_inactive | password_change_required | forbidden, FH503.
-create or replace function access.admit(tenant_id uuid, credential jsonb, permission text, request jsonb, any_password boolean default false)
-returns table (user_id uuid, session_id uuid, scope text) language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- Admits a request: proves the credential, {session_id, user_id, proof} or {key}, decides the permission (null: any admitted user, scope own),
+-- and signs the claims. Raises FH401 session_ended | token_invalid, FH403 user_inactive | password_change_required | forbidden, FH503.
+create or replace function access.admit(
+  tenant_id uuid,
+  credential jsonb,
+  permission text,
+  request jsonb,
+  any_password boolean default false
+) returns table (user_id uuid, session_id uuid, scope access.scope)
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant;
   s freehold.sessions;
@@ -701,53 +710,72 @@ begin
     select * into u from freehold.users x where x.id = k.user_id;
   else
     select * into s from freehold.sessions x where x.id = (credential ->> 'session_id')::uuid;
-    if s.id is null or s.user_id is distinct from (credential ->> 'user_id')::uuid or credential ->> 'proof' is distinct from access.session_proof(s.id) then
+    if s.id is null
+      or s.user_id is distinct from (credential ->> 'user_id')::uuid
+      or credential ->> 'proof' is distinct from access.session_proof(s.id)
+    then
       raise exception using errcode = 'FH401', message = 'session_ended';
     end if;
     select * into u from freehold.users x where x.id = s.user_id;
   end if;
-  -- Before the session, which ended with it: who was deactivated is told so.
+  -- Before the session, which ended with it: a user who was deactivated is told so.
   if not u.is_active then
     raise exception using errcode = 'FH403', message = 'user_inactive';
-  elsif s.ended_at is not null or s.expires_at <= now() or s.last_active_at <= now() - make_interval(days => t.idle_days) then
+  elsif s.ended_at is not null
+    or s.expires_at <= now()
+    or s.last_active_at <= now() - make_interval(days => t.idle_days)
+  then
     raise exception using errcode = 'FH401', message = 'session_ended';
   elsif not access.has_role(u.id) then
     raise exception using errcode = 'FH403', message = 'user_inactive';
   end if;
-  -- A service does not stop because a person's password has expired.
+  -- A service does not stop because its owner's password has expired.
   if k.id is null and not any_password and access.must_change(u, t) then
     raise exception using errcode = 'FH403', message = 'password_change_required';
   end if;
   if permission is null then
-    select 'own' as scope, '{}'::uuid[] as units, array[u.id] as owners into r;
+    select 'own'::access.scope as scope, '{}'::uuid[] as units, array[u.id] as owners into r;
   else
     if permission <> all (k.permissions) then
-      raise exception using errcode = 'FH403', message = 'forbidden', detail = format('This key does not name %s.', permission);
+      raise exception using
+        errcode = 'FH403',
+        message = 'forbidden',
+        detail = format('This key does not name %s.', permission);
     end if;
-    -- What the key names was asked above.
+    -- Whether the key names it was asked above.
     select x.scope, x.units, x.owners into r from access.whole_reach(u.id, permission) x;
     if r.scope is null then
       raise exception using errcode = 'FH403', message = 'forbidden';
     end if;
   end if;
-  perform access.seal(access.request_of(request) || jsonb_build_object('user_id', u.id, 'user_name', u.username, 'session_id', s.id,
-    'scope', r.scope, 'permission', permission, 'units', r.units, 'owners', r.owners)
-    || case when k.id is null then '{}' else jsonb_build_object('key_id', k.id, 'narrowed', k.permissions) end);
-  -- Who writes says so last (kernel/context.ts): with their session locked from the start, two would wait for each other's.
+  perform access.seal(
+    access.request_of(request)
+    || jsonb_build_object(
+      'user_id', u.id,
+      'user_name', u.username,
+      'session_id', s.id,
+      'scope', r.scope,
+      'permission', permission,
+      'units', r.units,
+      'owners', r.owners)
+    || case when k.id is null then '{}' else jsonb_build_object('key_id', k.id, 'narrowed', k.permissions) end
+  );
+  -- A request that writes touches its session last (src/kernel/context.ts): two that locked it first would wait for each other's rows.
   if request ->> 'method' = 'GET' and s.last_active_at < now() - interval '1 minute' then
     perform access.touch();
   end if;
   return query select u.id, s.id, r.scope;
 end $$;
 --> statement-breakpoint
--- What a token carries beside the id of its session. The id is shown in lists and in the audit; whoever sees it there, and has the app login,
--- is not let in by it.
-create or replace function access.session_proof(session uuid) returns text language sql stable set search_path = pg_catalog, pg_temp as $$
+-- What a token carries beside the id of its session. Lists and the audit show the id; it lets nobody in by itself, not even with the app login.
+create or replace function access.session_proof(session uuid) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
   select encode(access.mac('session:' || session), 'hex')
 $$;
 --> statement-breakpoint
--- The key of a hash (hex), if it works now and from there. Raises FH401 token_invalid, FH403 forbidden.
-create or replace function access.key_named(hash text, request jsonb) returns freehold.api_keys language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+-- The API key of a hash (hex), if it works now and from the address of the request. Raises FH401 token_invalid, FH403 forbidden.
+create or replace function access.key_named(hash text, request jsonb) returns freehold.api_keys
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   k freehold.api_keys;
   -- One address, and no network.
@@ -755,48 +783,78 @@ declare
 begin
   select * into k from freehold.api_keys x where x.key_hash = decode(hash, 'hex');
   if k.id is null or k.revoked_at is not null then
-    raise exception using errcode = 'FH401', message = 'token_invalid', detail = 'There is no such key here, or it was revoked.';
+    raise exception using
+      errcode = 'FH401',
+      message = 'token_invalid',
+      detail = 'There is no such key here, or it was revoked.';
   elsif k.expires_at <= now() then
     raise exception using errcode = 'FH401', message = 'token_invalid', detail = 'This key has expired.';
-  elsif k.addresses <> '{}' and not exists (select from unnest(k.addresses) a (network) where here <<= a.network::inet) then
-    perform access.refuse('forbidden', format('This key does not work from %s.', coalesce(left(request ->> 'address', 64), 'an unknown address')));
+  elsif k.addresses <> '{}'
+    and not exists (select from unnest(k.addresses) a (network) where here <<= a.network::inet)
+  then
+    perform access.refuse(
+      'forbidden',
+      format('This key does not work from %s.', coalesce(left(request ->> 'address', 64), 'an unknown address')));
   end if;
   return k;
 end $$;
 --> statement-breakpoint
--- Says that somebody was there, at most once a minute, and waits for nobody.
-create or replace function access.touch() returns void language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
-  update freehold.sessions s set last_active_at = now() where s.id = (
-    select x.id from freehold.sessions x where x.id = access.session() and x.last_active_at < now() - interval '1 minute' for no key update skip locked)
+-- Notes that the session was active, at most once a minute, and waits for nobody.
+create or replace function access.touch() returns void
+language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
+  update freehold.sessions s
+  set last_active_at = now()
+  where s.id = (
+    select x.id
+    from freehold.sessions x
+    where x.id = access.session() and x.last_active_at < now() - interval '1 minute'
+    for no key update skip locked)
 $$;
 --> statement-breakpoint
--- Records a refusal after the answer. Takes nothing on trust but the request; the person is the session's or the key's, if it is real.
-create or replace function access.record_refusal(tenant_id uuid, credential jsonb, code text, permission text, request jsonb)
-returns void language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- Records a refusal, after the answer. It believes nothing but the request: the user is the one of the session or of the key, if these are real.
+create or replace function access.record_refusal(tenant_id uuid, credential jsonb, code text, permission text, request jsonb) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   person freehold.users;
   k freehold.api_keys;
 begin
   perform access.check_tenant(tenant_id);
   if credential ? 'key' then
-    select x.* into k from freehold.api_keys x where x.key_hash = decode(credential ->> 'key', 'hex') and x.revoked_at is null and (x.expires_at is null or x.expires_at > now());
+    select x.* into k
+    from freehold.api_keys x
+    where x.key_hash = decode(credential ->> 'key', 'hex')
+      and x.revoked_at is null
+      and (x.expires_at is null or x.expires_at > now());
     select u.* into person from freehold.users u where u.id = k.user_id;
   else
-    select u.* into person from freehold.sessions s join freehold.users u on u.id = s.user_id
-    where s.id = (credential ->> 'session_id')::uuid and u.id = (credential ->> 'user_id')::uuid and s.ended_at is null
+    select u.* into person
+    from freehold.sessions s
+      join freehold.users u on u.id = s.user_id
+    where s.id = (credential ->> 'session_id')::uuid
+      and u.id = (credential ->> 'user_id')::uuid
+      and s.ended_at is null
       and credential ->> 'proof' = access.session_proof(s.id);
   end if;
   perform access.attribute(person.id, person.username, request);
-  perform access.record(case code when 'token_wrong_tenant' then 'SUSPICIOUS_ACTIVITY' else 'ACCESS_REFUSED' end, 'refuse', 'request', null, null,
-    jsonb_build_object('code', code, 'permission', permission) || case when k.id is null then '{}' else jsonb_build_object('api_key_id', k.id) end,
-    case code when 'token_wrong_tenant' then 50 else 10 end);
+  perform access.record(
+    case code when 'token_wrong_tenant' then 'SUSPICIOUS_ACTIVITY' else 'ACCESS_REFUSED' end,
+    'refuse',
+    'request',
+    null,
+    null,
+    jsonb_build_object('code', code, 'permission', permission)
+      || case when k.id is null then '{}' else jsonb_build_object('api_key_id', k.id) end,
+    case code when 'token_wrong_tenant' then 50 else 10 end
+  );
 end $$;
 --> statement-breakpoint
--- Gives a database its own key, once. Not part of the migration, so that a database that is copied before it belongs to anybody holds none.
--- HMAC-SHA-256 (RFC 2104) is made of sha256 alone: the two padded keys are kept, so that no extension is needed.
-create or replace procedure access.make_secrets() language plpgsql set search_path = pg_catalog, pg_temp as $$
+-- Gives a database its own key, once, when it belongs to a tenant: no migration does, so that a database that is copied before holds none.
+-- HMAC-SHA-256 (RFC 2104) needs sha256 alone when the two padded keys are kept, so that no extension is needed.
+create or replace procedure access.make_secrets()
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-  k bytea := sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())) || decode(repeat('00', 32), 'hex');
+  k bytea := sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()))
+    || decode(repeat('00', 32), 'hex');
   i bytea := k;
   o bytea := k;
 begin
@@ -807,76 +865,99 @@ begin
   insert into access.secrets (inner_key, outer_key) values (i, o) on conflict do nothing;
 end $$;
 --> statement-breakpoint
-create or replace function access.mac(message text) returns bytea language sql stable set search_path = pg_catalog, pg_temp as $$
-  select pg_catalog.sha256(s.outer_key || pg_catalog.sha256(s.inner_key || pg_catalog.convert_to(message, 'UTF8'))) from access.secrets s
+-- HMAC-SHA-256 of a message under the database's key.
+create or replace function access.mac(message text) returns bytea
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select sha256(s.outer_key || sha256(s.inner_key || convert_to(message, 'UTF8')))
+  from access.secrets s
 $$;
 --> statement-breakpoint
--- What the seal covers beside the facts: this backend and this transaction, so that a copied seal is worth nothing elsewhere.
-create or replace function access.seal_of(facts text) returns text language sql stable set search_path = pg_catalog, pg_temp as $$
-  select pg_catalog.encode(access.mac('seal:' || facts || '|' || pg_catalog.pg_backend_pid() || '|' || extract(epoch from pg_catalog.transaction_timestamp())), 'hex')
+-- The signature of claims. It covers this backend and this transaction, so that a copied one is worth nothing elsewhere.
+create or replace function access.seal_of(facts text) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select encode(
+    access.mac('seal:' || facts || '|' || pg_backend_pid() || '|' || extract(epoch from transaction_timestamp())),
+    'hex')
 $$;
 --> statement-breakpoint
--- Only access.admit may call this: what is sealed here is believed by every policy.
-create or replace function access.seal(facts jsonb) returns void language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+-- Signs the claims of this transaction. Only access.admit calls it: every policy believes what is signed here.
+create or replace function access.seal(facts jsonb) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
-  perform pg_catalog.set_config('access.facts', facts::text, true), pg_catalog.set_config('access.seal', access.seal_of(facts::text), true);
+  perform
+    set_config('access.facts', facts::text, true),
+    set_config('access.seal', access.seal_of(facts::text), true);
 end $$;
 --> statement-breakpoint
--- The admitted facts of this transaction, or null when nobody was admitted or the seal is not ours.
-create or replace function access.facts() returns jsonb language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+-- The claims of this transaction; null when nobody was admitted, or when the signature is not ours. A setting that was used before and is no
+-- more is '' and not null.
+create or replace function access.facts() returns jsonb
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  said text := nullif(pg_catalog.current_setting('access.facts', true), '');
+  said text := nullif(current_setting('access.facts', true), '');
 begin
-  if said is null or access.seal_of(said) is distinct from pg_catalog.current_setting('access.seal', true) then
+  if said is null or access.seal_of(said) is distinct from current_setting('access.seal', true) then
     return null;
   end if;
   return said::jsonb;
 end $$;
 --> statement-breakpoint
-create or replace function access.principal() returns uuid language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+-- The admitted user.
+create or replace function access.principal() returns uuid
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select (access.facts() ->> 'user_id')::uuid
 $$;
 --> statement-breakpoint
-create or replace function access.session() returns uuid language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+-- The session of the admitted user; null: an API key.
+create or replace function access.session() returns uuid
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select (access.facts() ->> 'session_id')::uuid
 $$;
 --> statement-breakpoint
-create or replace function access.scope() returns text language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  select access.facts() ->> 'scope'
-$$;
---> statement-breakpoint
--- The permission that this transaction was admitted with; policies that let something be written name it.
-create or replace function access.permission() returns text language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  select access.facts() ->> 'permission'
-$$;
---> statement-breakpoint
--- The units that the admitted person reaches with the permission of this transaction.
-create or replace function access.units() returns uuid[] language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  select array(select x::uuid from jsonb_array_elements_text(access.facts() -> 'units') x)
-$$;
---> statement-breakpoint
--- Whose things the admitted person reaches: their own, and those of who delegated the permission to them.
-create or replace function access.owners() returns uuid[] language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  select array(select x::uuid from jsonb_array_elements_text(access.facts() -> 'owners') x)
-$$;
---> statement-breakpoint
--- The key that this transaction was admitted with; null: a session.
-create or replace function access.key() returns uuid language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+-- The API key that this transaction was admitted with; null: a session.
+create or replace function access.key() returns uuid
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select (access.facts() ->> 'key_id')::uuid
 $$;
 --> statement-breakpoint
--- Whether a list is better walked in its order than put together from units: every unit costs a page of rows, and walking costs a row for
--- each that is not reached; the two meet where the square of the units that are reached is the number of units.
-create or replace function access.walks() returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+-- The permission that this transaction was admitted with. Policies that let something be written compare it.
+create or replace function access.permission() returns text
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+  select access.facts() ->> 'permission'
+$$;
+--> statement-breakpoint
+-- How far the admitted user reaches with that permission.
+create or replace function access.scope() returns access.scope
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+  select (access.facts() ->> 'scope')::access.scope
+$$;
+--> statement-breakpoint
+-- The units that the admitted user reaches with that permission, unless it reaches everything.
+create or replace function access.units() returns uuid[]
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+  select array(select x::uuid from jsonb_array_elements_text(access.facts() -> 'units') x)
+$$;
+--> statement-breakpoint
+-- The users whose rows the admitted user reaches: themselves, and those who delegated the permission to them.
+create or replace function access.owners() returns uuid[]
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+  select array(select x::uuid from jsonb_array_elements_text(access.facts() -> 'owners') x)
+$$;
+--> statement-breakpoint
+-- Whether a list is better walked in its order than put together from units. Each unit costs a page of rows, and walking costs a row for
+-- each that is not reached; the two meet where the square of the number of units that are reached is the number of units.
+create or replace function access.walks() returns boolean
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select access.scope() = 'all' or cardinality(access.units()) ^ 2 > (select count(*) from freehold.units)
 $$;
 --> statement-breakpoint
--- What the key of this transaction names, if the person is the one who was admitted with it; null: nothing is narrowed.
-create or replace function access.narrowed(person uuid) returns text[] language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+-- The permissions of the API key with which this user was admitted; null: nothing narrows what they hold.
+create or replace function access.narrowed(person uuid) returns text[]
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   f jsonb;
 begin
-  -- Nothing is sealed while somebody is being admitted, which is when it is asked most.
+  -- During the admission, which asks most often, nothing is signed yet.
   if coalesce(current_setting('access.facts', true), '') = '' then
     return null;
   end if;
@@ -888,118 +969,179 @@ begin
 end $$;
 --> statement-breakpoint
 -- What a caller may say of a request, and nothing else: never who they are or how far they reach.
-create or replace function access.request_of(request jsonb) returns jsonb language sql immutable set search_path = pg_catalog, pg_temp as $$
-  select jsonb_build_object('address', left(request ->> 'address', 64), 'agent', left(request ->> 'agent', 255), 'method', left(request ->> 'method', 16),
-    'path', left(request ->> 'path', 1024), 'trace_id', left(request ->> 'trace_id', 64))
-$$;
+create or replace function access.request_of(request jsonb) returns jsonb
+language sql immutable
+return jsonb_build_object(
+  'address', left(request ->> 'address', 64),
+  'agent', left(request ->> 'agent', 255),
+  'method', left(request ->> 'method', 16),
+  'path', left(request ->> 'path', 1024),
+  'trace_id', left(request ->> 'trace_id', 64)
+);
 --> statement-breakpoint
--- Whom the audit names while an anonymous door is at work. Nobody is admitted by it: no policy reads it.
-create or replace function access.attribute(person uuid, user_name text, request jsonb) returns void language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+-- Names the actor for the audit while a public endpoint is at work. It admits nobody: no policy reads it.
+create or replace function access.attribute(person uuid, user_name text, request jsonb) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   facts text := (access.request_of(request) || jsonb_build_object('user_id', person, 'user_name', left(user_name, 255)))::text;
 begin
-  perform set_config('access.actor', facts, true), set_config('access.actor_seal', access.seal_of('actor:' || facts), true);
+  perform
+    set_config('access.actor', facts, true),
+    set_config('access.actor_seal', access.seal_of('actor:' || facts), true);
 end $$;
 --> statement-breakpoint
--- Whom the audit names: the admitted person, else the one that a door named, else nobody: the system.
-create or replace function access.actor() returns jsonb language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+-- The actor for the audit: the admitted user, else the one that a public endpoint named, else nobody, which is the system.
+create or replace function access.actor() returns jsonb
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   said text := nullif(current_setting('access.actor', true), '');
 begin
-  return coalesce(access.facts(), case when access.seal_of('actor:' || said) = current_setting('access.actor_seal', true) then said::jsonb end, '{}');
+  return coalesce(
+    access.facts(),
+    case when access.seal_of('actor:' || said) = current_setting('access.actor_seal', true) then said::jsonb end,
+    '{}'
+  );
 end $$;
 --> statement-breakpoint
-create or replace function access.was_active(person uuid, moment timestamptz) returns boolean language sql stable set search_path = pg_catalog, pg_temp as $$
-  select exists (select from freehold.user_periods p where p.user_id = person and p.starts_at <= moment and (p.ends_at is null or p.ends_at > moment))
-$$;
---> statement-breakpoint
--- Whether somebody holds any role now: what roles_of begins with, and less work.
-create or replace function access.has_role(person uuid) returns boolean language sql stable set search_path = pg_catalog, pg_temp as $$
+-- Whether a user was active at a moment.
+create or replace function access.was_active(person uuid, moment timestamptz) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
   select exists (
-    select from freehold.user_roles ur join freehold.role_periods p on p.role_id = ur.role_id
-    where ur.user_id = person and ur.starts_at <= now() and (ur.ends_at is null or ur.ends_at > now())
-      and p.starts_at <= now() and (p.ends_at is null or p.ends_at > now()))
+    select from freehold.user_periods p
+    where p.user_id = person and access.in_force(p.starts_at, p.ends_at, moment))
 $$;
 --> statement-breakpoint
--- The roles that a person held at a moment: assigned, active, and everything these inherited from then.
-create or replace function access.roles_of(person uuid, moment timestamptz) returns setof uuid language sql stable set search_path = pg_catalog, pg_temp as $$
+-- Whether a user holds any role now. The same as asking whether `roles_of` finds one, for less work.
+create or replace function access.has_role(person uuid) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select exists (
+    select
+    from freehold.user_roles ur
+      join freehold.role_periods p on p.role_id = ur.role_id
+    where ur.user_id = person
+      and access.in_force(ur.starts_at, ur.ends_at, now())
+      and access.in_force(p.starts_at, p.ends_at, now()))
+$$;
+--> statement-breakpoint
+-- The roles that a user held at a moment: assigned, active, and everything that these inherited from then.
+create or replace function access.roles_of(person uuid, moment timestamptz) returns setof uuid
+language sql stable set search_path = pg_catalog, pg_temp as $$
   with recursive held (role_id, parent_id) as (
     select p.role_id, p.parent_id
-    from freehold.user_roles ur join freehold.role_periods p on p.role_id = ur.role_id
-    where ur.user_id = person and ur.starts_at <= moment and (ur.ends_at is null or ur.ends_at > moment)
-      and p.starts_at <= moment and (p.ends_at is null or p.ends_at > moment)
+    from freehold.user_roles ur
+      join freehold.role_periods p on p.role_id = ur.role_id
+    where ur.user_id = person
+      and access.in_force(ur.starts_at, ur.ends_at, moment)
+      and access.in_force(p.starts_at, p.ends_at, moment)
     union
-    select p.role_id, p.parent_id from held h join freehold.role_periods p on p.role_id = h.parent_id
-    where p.starts_at <= moment and (p.ends_at is null or p.ends_at > moment)
+    select p.role_id, p.parent_id
+    from held h
+      join freehold.role_periods p on p.role_id = h.parent_id
+    where access.in_force(p.starts_at, p.ends_at, moment)
   )
   select role_id from held
 $$;
 --> statement-breakpoint
--- Roles and all that they inherit from, as far as they were on at a moment.
-create or replace function access.line_of(roles uuid[], moment timestamptz) returns uuid[] language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+-- Roles with everything that they inherited from, as far as these were active at a moment.
+create or replace function access.line_of(roles uuid[], moment timestamptz) returns uuid[]
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   line uuid[];
   upper uuid[];
 begin
   select array_agg(p.role_id), array_agg(p.parent_id) filter (where p.parent_id is not null) into line, upper
-  from freehold.role_periods p where p.role_id = any (roles) and p.starts_at <= moment and (p.ends_at is null or p.ends_at > moment);
+  from freehold.role_periods p
+  where p.role_id = any (roles) and access.in_force(p.starts_at, p.ends_at, moment);
   while upper is not null loop
     select line || array_agg(p.role_id), array_agg(p.parent_id) filter (where p.parent_id is not null) into line, upper
     from freehold.role_periods p
-    where p.role_id = any (upper) and p.role_id <> all (line) and p.starts_at <= moment and (p.ends_at is null or p.ends_at > moment);
+    where p.role_id = any (upper)
+      and p.role_id <> all (line)
+      and access.in_force(p.starts_at, p.ends_at, moment);
   end loop;
   return line;
 end $$;
 --> statement-breakpoint
--- How far a line of roles carried a permission at a moment: 1 (own) to 4 (all), or null.
-create or replace function access.carried(line uuid[], permission text, moment timestamptz) returns integer language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+-- The widest scope at which roles carried a permission at a moment, or null. The administrator's role carries everything there is.
+create or replace function access.carried(line uuid[], permission text, moment timestamptz) returns access.scope
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
-  widest integer;
+  widest access.scope;
 begin
-  select max(array_position(array['own', 'team', 'department', 'all'], rp.scope)) into widest
+  select max(rp.scope::access.scope) into widest
   from freehold.role_permissions rp
-  where rp.role_id = any (line) and rp.permission = carried.permission and rp.starts_at <= moment and (rp.ends_at is null or rp.ends_at > moment);
-  if widest is distinct from 4 and exists (select from freehold.roles r where r.id = any (line) and r.is_admin)
-    and exists (select from freehold.permissions x where x.name = carried.permission and x.created_at <= moment and (x.deleted_at is null or x.deleted_at > moment)) then
-    return 4;
+  where rp.role_id = any (line)
+    and rp.permission = carried.permission
+    and access.in_force(rp.starts_at, rp.ends_at, moment);
+  if widest is distinct from 'all'
+    and exists (select from freehold.roles r where r.id = any (line) and r.is_admin)
+    and exists (
+      select from freehold.permissions x
+      where x.name = carried.permission and access.in_force(x.created_at, x.deleted_at, moment))
+  then
+    return 'all';
   end if;
   return widest;
 end $$;
 --> statement-breakpoint
-create or replace function access.denied(person uuid, moment timestamptz) returns setof text language sql stable set search_path = pg_catalog, pg_temp as $$
-  select o.permission from freehold.overrides o
-  where o.user_id = person and o.effect = 'deny' and o.starts_at <= moment and (o.ends_at is null or o.ends_at > moment)
+-- The permissions that a user was denied at a moment.
+create or replace function access.denied(person uuid, moment timestamptz) returns setof text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select o.permission
+  from freehold.overrides o
+  where o.user_id = person
+    and o.effect = 'deny'
+    and access.in_force(o.starts_at, o.ends_at, moment)
 $$;
 --> statement-breakpoint
--- The widest scope at which a person held a permission themselves at a moment (by roles and overrides, without delegations), or null.
-create or replace function access.own_scope(person uuid, permission text, moment timestamptz) returns text language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+-- The widest scope at which a user held a permission themselves at a moment (by roles and overrides, without delegations), or null.
+create or replace function access.own_scope(person uuid, permission text, moment timestamptz) returns access.scope
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   is_denied boolean;
-  granted integer;
+  granted access.scope;
 begin
-  select bool_or(o.effect = 'deny'), max(array_position(array['own', 'team', 'department', 'all'], o.scope)) into is_denied, granted
+  select bool_or(o.effect = 'deny'), max(o.scope::access.scope) into is_denied, granted
   from freehold.overrides o
-  where o.user_id = person and o.permission = own_scope.permission and o.starts_at <= moment and (o.ends_at is null or o.ends_at > moment);
+  where o.user_id = person
+    and o.permission = own_scope.permission
+    and access.in_force(o.starts_at, o.ends_at, moment);
   if is_denied then
     return null;
   end if;
-  return (array['own', 'team', 'department', 'all'])[greatest(granted, access.carried(access.line_of(
-    array(select ur.role_id from freehold.user_roles ur where ur.user_id = person and ur.starts_at <= moment and (ur.ends_at is null or ur.ends_at > moment)), moment), permission, moment))];
+  return greatest(
+    granted,
+    access.carried(
+      access.line_of(
+        array(
+          select ur.role_id
+          from freehold.user_roles ur
+          where ur.user_id = person and access.in_force(ur.starts_at, ur.ends_at, moment)),
+        moment),
+      permission,
+      moment)
+  );
 end $$;
 --> statement-breakpoint
--- The scope that reaches less.
-create or replace function access.narrower(a text, b text) returns text language sql immutable set search_path = pg_catalog, pg_temp as $$
-  select case when array_position(array['own', 'team', 'department', 'all'], a) < array_position(array['own', 'team', 'department', 'all'], b) then a else b end
-$$;
+-- The narrower of two scopes; null when the second one is.
+create or replace function access.narrower(a access.scope, b access.scope) returns access.scope
+language sql immutable
+return case when a < b then a else b end;
 --> statement-breakpoint
--- Who holds a permission for a person at a moment, and how far: the person themselves, and whoever delegated it to them and still holds it.
--- A denial of the person wins over what is delegated to them, too. What is delegated cannot be delegated on: only own_scope counts.
-create or replace function access.sources(person uuid, permission text, moment timestamptz) returns table (holder uuid, scope text) language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+-- Who holds a permission for a user at a moment, and how far: the user, and whoever delegated it to them and still holds it. A denial of the
+-- user wins over what is delegated to them, too. What is delegated cannot be delegated on: only the delegator's `own_scope` counts.
+create or replace function access.sources(person uuid, permission text, moment timestamptz) returns table (holder uuid, scope access.scope)
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   d record;
 begin
-  if exists (select from freehold.overrides o where o.user_id = person and o.permission = sources.permission and o.effect = 'deny'
-      and o.starts_at <= moment and (o.ends_at is null or o.ends_at > moment)) then
+  if exists (
+    select from freehold.overrides o
+    where o.user_id = person
+      and o.permission = sources.permission
+      and o.effect = 'deny'
+      and access.in_force(o.starts_at, o.ends_at, moment))
+  then
     return;
   end if;
   holder := person;
@@ -1008,20 +1150,26 @@ begin
     return next;
   end if;
   for d in
-    select x.id, x.delegator_id, x.role_id from freehold.delegations x
-    where x.delegate_id = person and x.ends_at > moment and x.starts_at <= moment and x.decision = 'approved' and x.decided_at <= moment
-      and (x.revoked_at is null or x.revoked_at > moment)
+    select x.id, x.delegator_id, x.role_id
+    from freehold.delegations x
+    where x.delegate_id = person
+      and access.in_force(x.starts_at, x.ends_at, moment)
+      and x.decision = 'approved'
+      and access.in_force(x.decided_at, x.revoked_at, moment)
   loop
     holder := d.delegator_id;
     if d.role_id is null then
-      select 'all' into scope from freehold.delegation_permissions p where p.delegation_id = d.id and p.permission = sources.permission;
+      select 'all' into scope
+      from freehold.delegation_permissions p
+      where p.delegation_id = d.id and p.permission = sources.permission;
     else
-      scope := (array['own', 'team', 'department', 'all'])[access.carried(access.line_of(array[d.role_id], moment), permission, moment)];
+      scope := access.carried(access.line_of(array[d.role_id], moment), permission, moment);
     end if;
-    -- Most delegations are of something else: what follows costs more.
-    continue when scope is null or not access.was_active(d.delegator_id, moment)
+    -- Most delegations are of something else; what follows costs more.
+    continue when scope is null
+      or not access.was_active(d.delegator_id, moment)
       or d.role_id not in (select access.roles_of(d.delegator_id, moment));
-    -- narrower() of null is null: the delegator no longer holds it.
+    -- null: the delegator no longer holds it.
     scope := access.narrower(scope, access.own_scope(d.delegator_id, permission, moment));
     if scope is not null then
       return next;
@@ -1029,41 +1177,63 @@ begin
   end loop;
 end $$;
 --> statement-breakpoint
--- The widest scope at which a person holds a permission at a moment, or null.
-create or replace function access.decide(person uuid, permission text, moment timestamptz) returns text language sql stable set search_path = pg_catalog, pg_temp as $$
-  select s.scope from access.sources(person, permission, moment) s
-  order by array_position(array['own', 'team', 'department', 'all'], s.scope) desc limit 1
+-- The widest scope at which a user holds a permission at a moment, or null.
+create or replace function access.decide(person uuid, permission text, moment timestamptz) returns access.scope
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select max(s.scope) from access.sources(person, permission, moment) s
 $$;
 --> statement-breakpoint
 -- A unit and everything under it.
-create or replace function access.under(unit uuid) returns setof uuid language sql stable set search_path = pg_catalog, pg_temp as $$
-  with recursive tree (id) as (select unit union select u.id from tree t join freehold.units u on u.parent_id = t.id) select id from tree
-$$;
---> statement-breakpoint
--- The units that a scope reaches from where somebody is: team: their unit; department: the nearest department above, and all under it.
-create or replace function access.units_of(person uuid, scope text) returns setof uuid language sql stable set search_path = pg_catalog, pg_temp as $$
-  with recursive up (id, kind, parent_id, step) as (
-    select u.id, u.kind, u.parent_id, 0 from freehold.users p join freehold.units u on u.id = p.unit_id where p.id = person
-    union all
-    select u.id, u.kind, u.parent_id, up.step + 1 from up join freehold.units u on u.id = up.parent_id where up.kind <> 'department' and units_of.scope = 'department'
+create or replace function access.under(unit uuid) returns setof uuid
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  with recursive tree (id) as (
+    select unit
+    union
+    select u.id from tree t join freehold.units u on u.parent_id = t.id
   )
-  select access.under(x.id) from (select id from up where kind = 'department' order by step limit 1) x where units_of.scope = 'department'
-  union
-  select p.unit_id from freehold.users p where p.id = person and p.unit_id is not null and units_of.scope in ('team', 'department')
+  select id from tree
 $$;
 --> statement-breakpoint
--- How far a person reaches with a permission now: the widest scope; unless that is `all`, whose things and which units. What is delegated reaches
--- as far as it did for the delegator, around the delegator.
-create or replace function access.whole_reach(person uuid, permission text, out scope text, out units uuid[], out owners uuid[]) language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+-- The units that a scope reaches from where a user is. team: their unit; department: the nearest department above, and everything under it.
+create or replace function access.units_of(person uuid, scope access.scope) returns setof uuid
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  with recursive up (id, kind, parent_id, step) as (
+    select u.id, u.kind, u.parent_id, 0
+    from freehold.users p
+      join freehold.units u on u.id = p.unit_id
+    where p.id = person
+    union all
+    select u.id, u.kind, u.parent_id, up.step + 1
+    from up
+      join freehold.units u on u.id = up.parent_id
+    where up.kind <> 'department' and units_of.scope = 'department'
+  )
+  select access.under(x.id)
+  from (select id from up where kind = 'department' order by step limit 1) x
+  where units_of.scope = 'department'
+  union
+  select p.unit_id
+  from freehold.users p
+  where p.id = person and p.unit_id is not null and units_of.scope in ('team', 'department')
+$$;
+--> statement-breakpoint
+-- How far a user reaches with a permission now: the widest scope; and unless that is `all`, whose rows and which units. What is delegated
+-- reaches as far as it did for the delegator, around the delegator.
+create or replace function access.whole_reach(
+  person uuid,
+  permission text,
+  out scope access.scope,
+  out units uuid[],
+  out owners uuid[]
+)
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   s record;
 begin
   units := '{}';
   owners := '{}';
   for s in select x.holder, x.scope as reaches from access.sources(person, permission, now()) x loop
-    if scope is null or array_position(array['own', 'team', 'department', 'all'], s.reaches) > array_position(array['own', 'team', 'department', 'all'], scope) then
-      scope := s.reaches;
-    end if;
+    scope := greatest(scope, s.reaches);
     owners := owners || s.holder;
     exit when scope = 'all';
     if s.reaches <> 'own' then
@@ -1072,7 +1242,15 @@ begin
   end loop;
 end $$;
 --> statement-breakpoint
-create or replace function access.reach(person uuid, permission text, out scope text, out units uuid[], out owners uuid[]) language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+-- The same, with what the API key of this transaction leaves of it.
+create or replace function access.reach(
+  person uuid,
+  permission text,
+  out scope access.scope,
+  out units uuid[],
+  out owners uuid[]
+)
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   r record;
 begin
@@ -1087,13 +1265,18 @@ begin
   owners := r.owners;
 end $$;
 --> statement-breakpoint
--- Whether the admitted person reaches somebody with the permission of this transaction.
-create or replace function access.reaches(person uuid) returns boolean language sql stable set search_path = pg_catalog, pg_temp as $$
-  select exists (select from freehold.users u where u.id = person
-    and (access.scope() = 'all' or u.id = any (access.owners()) or u.unit_id = any (access.units())))
+-- Whether the admitted user reaches another one with the permission of this transaction.
+create or replace function access.reaches(person uuid) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select exists (
+    select from freehold.users u
+    where u.id = person
+      and (access.scope() = 'all' or u.id = any (access.owners()) or u.unit_id = any (access.units())))
 $$;
 --> statement-breakpoint
-create or replace function access.not_later(moment timestamptz) returns timestamptz language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+-- A moment that is asked about: not in the future; null is now.
+create or replace function access.not_later(moment timestamptz) returns timestamptz
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
   if moment > clock_timestamp() then
     perform access.refuse('invalid_request', 'lies in the future', 'query/at');
@@ -1101,9 +1284,10 @@ begin
   return coalesce(moment, now());
 end $$;
 --> statement-breakpoint
--- What a person could do at a moment, with the reasons: {user_id, at, roles, permissions}. null: nobody whom the asker reaches. That somebody
--- looked at another person's permissions is recorded.
-create or replace function access.explain(person uuid, asked timestamptz) returns jsonb language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- What a user could do at a moment, with the reasons: {user_id, at, roles, permissions}. null: the caller reaches no such user. That somebody
+-- looked at another user's permissions is recorded.
+create or replace function access.explain(person uuid, asked timestamptz) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   moment timestamptz := access.not_later(asked);
 begin
@@ -1113,54 +1297,91 @@ begin
   if person is distinct from access.principal() then
     perform access.record('PERMISSIONS_READ', 'read', 'user', person::text, null, jsonb_build_object('at', moment));
   end if;
-  return jsonb_build_object('user_id', person, 'at', to_char(moment at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+  return jsonb_build_object(
+    'user_id', person,
+    'at', to_char(moment at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
     'roles', case when access.was_active(person, moment) then to_jsonb(access.role_names(person, moment)) else '[]' end,
-    'permissions', coalesce((
-      select jsonb_agg(jsonb_build_object('permission', x.permission, 'scope', x.scope, 'because', x.because) order by x.permission)
-      from (
-        select g.permission, (array['own', 'team', 'department', 'all'])[max(array_position(array['own', 'team', 'department', 'all'], g.scope))] as scope,
-          jsonb_agg(distinct jsonb_build_object('kind', g.kind, 'id', g.id, 'name', g.name, 'via', g.via, 'scope', g.scope)) as because
-        from access.grants(person, moment) g group by g.permission
-      ) x), '[]'));
+    'permissions', coalesce(
+      (
+        select jsonb_agg(
+          jsonb_build_object('permission', x.permission, 'scope', x.scope, 'because', x.because) order by x.permission)
+        from (
+          select
+            g.permission,
+            max(g.scope) as scope,
+            jsonb_agg(distinct jsonb_build_object('kind', g.kind, 'id', g.id, 'name', g.name, 'via', g.via, 'scope', g.scope)) as because
+          from access.grants(person, moment) g
+          group by g.permission
+        ) x
+      ),
+      '[]')
+  );
 end $$;
 --> statement-breakpoint
--- Who could do something at a moment, among those whom the asker reaches; by id, after one of them.
-create or replace function access.holders(permission text, asked timestamptz, after uuid, at_most integer) returns table (user_id uuid, username text, scope text)
+-- Who could do something at a moment, among those whom the caller reaches; ordered by id, after one of them.
+create or replace function access.holders(permission text, asked timestamptz, after uuid, at_most integer)
+returns table (user_id uuid, username text, scope access.scope)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
   moment timestamptz := access.not_later(asked);
 begin
-  if access.permission() is distinct from 'permission:read' or not exists (select from freehold.permissions p where p.name = holders.permission) then
+  if access.permission() is distinct from 'permission:read'
+    or not exists (select from freehold.permissions p where p.name = holders.permission)
+  then
     perform access.refuse('not_found', 'There is no such permission.');
   end if;
   return query
     with recursive carrying (role_id) as (
-      select rp.role_id from freehold.role_permissions rp
-      where rp.permission = holders.permission and rp.starts_at <= moment and (rp.ends_at is null or rp.ends_at > moment)
-      union select r.id from freehold.roles r where r.is_admin
-      union select p.role_id from carrying c join freehold.role_periods p on p.parent_id = c.role_id and p.starts_at <= moment and (p.ends_at is null or p.ends_at > moment)
-    ), candidates (id) as (
-      select ur.user_id from carrying c join freehold.user_roles ur on ur.role_id = c.role_id where ur.starts_at <= moment and (ur.ends_at is null or ur.ends_at > moment)
-      union select o.user_id from freehold.overrides o where o.permission = holders.permission and o.effect = 'grant' and o.starts_at <= moment and (o.ends_at is null or o.ends_at > moment)
-      union select d.delegate_id from freehold.delegations d where d.starts_at <= moment and d.ends_at > moment
+      select rp.role_id
+      from freehold.role_permissions rp
+      where rp.permission = holders.permission and access.in_force(rp.starts_at, rp.ends_at, moment)
+      union
+      select r.id from freehold.roles r where r.is_admin
+      union
+      select p.role_id
+      from carrying c
+        join freehold.role_periods p on p.parent_id = c.role_id and access.in_force(p.starts_at, p.ends_at, moment)
+    ),
+    candidates (id) as (
+      select ur.user_id
+      from carrying c
+        join freehold.user_roles ur on ur.role_id = c.role_id
+      where access.in_force(ur.starts_at, ur.ends_at, moment)
+      union
+      select o.user_id
+      from freehold.overrides o
+      where o.permission = holders.permission
+        and o.effect = 'grant'
+        and access.in_force(o.starts_at, o.ends_at, moment)
+      union
+      select d.delegate_id
+      from freehold.delegations d
+      where access.in_force(d.starts_at, d.ends_at, moment)
     )
     select u.id, u.username, d.scope
-    from (select x.id from candidates x where after is null or x.id > after order by x.id) c join freehold.users u on u.id = c.id
+    from (select x.id from candidates x where after is null or x.id > after order by x.id) c
+      join freehold.users u on u.id = c.id
       cross join lateral (select access.decide(u.id, holders.permission, moment) as scope) d
-    where d.scope is not null and access.was_active(u.id, moment)
-      and ((select access.scope()) = 'all' or u.id = any ((select access.owners())::uuid[]) or u.unit_id = any ((select access.units())::uuid[]))
-    order by u.id limit at_most;
+    where d.scope is not null
+      and access.was_active(u.id, moment)
+      and (
+        (select access.scope()) = 'all'
+        or u.id = any ((select access.owners())::uuid[])
+        or u.unit_id = any ((select access.units())::uuid[]))
+    order by u.id
+    limit at_most;
 end $$;
 --> statement-breakpoint
--- Up to a hundred questions at once: {user_id?, permission | any_of | role, resource?: {owner_id?, unit_id?}}, answered in order with
--- {allowed, scope, because}; as before, narrowed to what a key names without a function for each. About oneself anybody may ask; about others who reaches them with user:read.
-create or replace function access.ask(checks jsonb) returns jsonb language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+-- Answers up to a hundred checks, {user_id?, permission | any_of | role, resource?: {owner_id?, unit_id?}}, in order with {allowed, scope, because}.
+-- Any user may ask about themselves, and about others whom they reach with user:read.
+create or replace function access.ask(checks jsonb) returns jsonb
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
   me uuid := access.principal();
   far record;
   wrong record;
   answer jsonb;
-  -- What the key names by which somebody asks about themselves, or null.
+  -- What the API key names with which a user asks about themselves. Looked up once, because a function for each grant would cost more.
   names text[] := access.narrowed(me);
 begin
   if me is null then
@@ -1168,221 +1389,400 @@ begin
   end if;
   select format('checks/%s/%s', c.n - 1, p.field) as field, p.name into wrong
   from jsonb_array_elements(checks) with ordinality as c (x, n)
-    cross join lateral (select 'permission' as field, c.x ->> 'permission' as name union all select 'any_of', jsonb_array_elements_text(c.x -> 'any_of')
-      union all select 'role', c.x ->> 'role') p
-  where p.name is not null and case p.field when 'role' then not exists (select from freehold.roles r where r.name = p.name and r.deleted_at is null)
-    else not exists (select from freehold.permissions x where x.name = p.name and x.deleted_at is null) end
-  order by c.n limit 1;
+    cross join lateral (
+      select 'permission' as field, c.x ->> 'permission' as name
+      union all
+      select 'any_of', jsonb_array_elements_text(c.x -> 'any_of')
+      union all
+      select 'role', c.x ->> 'role'
+    ) p
+  where p.name is not null
+    and case p.field
+      when 'role' then not exists (select from freehold.roles r where r.name = p.name and r.deleted_at is null)
+      else not exists (select from freehold.permissions x where x.name = p.name and x.deleted_at is null)
+    end
+  order by c.n
+  limit 1;
   if found then
     perform access.refuse('invalid_request', format('there is no %s here', wrong.name), wrong.field);
   end if;
   if exists (select from jsonb_array_elements(checks) c (x) where (c.x ->> 'user_id')::uuid <> me) then
     select r.scope, r.units, r.owners into far from access.reach(me, 'user:read') r;
-    if exists (select from jsonb_array_elements(checks) c (x) where (c.x ->> 'user_id')::uuid <> me and not exists (
-        select from freehold.users u where u.id = (c.x ->> 'user_id')::uuid
-          and (far.scope = 'all' or (far.scope is not null and (u.id = any (far.owners) or u.unit_id = any (far.units)))))) then
+    if exists (
+      select from jsonb_array_elements(checks) c (x)
+      where (c.x ->> 'user_id')::uuid <> me
+        and not exists (
+          select from freehold.users u
+          where u.id = (c.x ->> 'user_id')::uuid
+            and (
+              far.scope = 'all'
+              or (far.scope is not null and (u.id = any (far.owners) or u.unit_id = any (far.units))))))
+    then
       perform access.refuse('not_found', 'There is no such user.');
     end if;
   end if;
-  -- What is asked is matched by equality, and what a person holds, reaches and is given is found out once for all that is asked about them.
+  -- What is asked is matched by equality; and what a user holds and reaches is found out once for all that is asked about them.
   with c as materialized (
-    select t.n, coalesce((t.x ->> 'user_id')::uuid, me) as person, t.x ->> 'permission' as permission, t.x -> 'any_of' as any_of, t.x ->> 'role' as role,
-      nullif(t.x -> 'resource', 'null') is null as anywhere, (t.x -> 'resource' ->> 'owner_id')::uuid as owner_id, (t.x -> 'resource' ->> 'unit_id')::uuid as unit_id
+    select
+      t.n,
+      coalesce((t.x ->> 'user_id')::uuid, me) as person,
+      t.x ->> 'permission' as permission,
+      t.x -> 'any_of' as any_of,
+      t.x ->> 'role' as role,
+      nullif(t.x -> 'resource', 'null') is null as anywhere,
+      (t.x -> 'resource' ->> 'owner_id')::uuid as owner_id,
+      (t.x -> 'resource' ->> 'unit_id')::uuid as unit_id
     from jsonb_array_elements(checks) with ordinality as t (x, n)
-  ), wanted as materialized (
+  ),
+  wanted as materialized (
     select c.n, c.person, c.permission from c where c.permission is not null
-    union select c.n, c.person, jsonb_array_elements_text(c.any_of) from c
-  ), g as materialized (
-    select p.person, y.* from (select w.person, array_agg(w.permission) as permissions from wanted w group by w.person) p
+    union
+    select c.n, c.person, jsonb_array_elements_text(c.any_of) from c
+  ),
+  -- What each user holds of what is asked.
+  g as materialized (
+    select p.person, y.*
+    from (select w.person, array_agg(w.permission) as permissions from wanted w group by w.person) p
       cross join lateral access.whole_grants(p.person, now(), p.permissions) y
     where names is null or p.person <> me or y.permission = any (names)
-  ), m as materialized (
-    select c.n, c.anywhere, c.owner_id, c.unit_id, g.* from wanted w join g on g.person = w.person and g.permission = w.permission join c on c.n = w.n
-  ), f as materialized (
+  ),
+  m as materialized (
+    select c.n, c.anywhere, c.owner_id, c.unit_id, g.*
+    from wanted w
+      join g on g.person = w.person and g.permission = w.permission
+      join c on c.n = w.n
+  ),
+  -- The units that a scope reaches, where a unit is asked about.
+  f as materialized (
     select x.holder, x.scope, array(select access.units_of(x.holder, x.scope)) as units
-    from (select distinct m.holder, m.scope from m where m.unit_id is not null and m.scope in ('team', 'department')) x
-  ), h as materialized (
-    select p.person, y.* from (select distinct c.person from c where c.role is not null) p cross join lateral access.whole_roles(p.person, now()) y
-    where names is null or p.person <> me or not exists (select from access.role_grants(y.id, now()) x where x.permission <> all (names))
-  ), hit as (
-    select m.n, array_position(array['own', 'team', 'department', 'all'], m.scope) as width, jsonb_build_object('kind', m.kind, 'id', m.id, 'name', m.name, 'via', m.via) as why
-    from m left join f on f.holder = m.holder and f.scope = m.scope
+    from (
+      select distinct m.holder, m.scope
+      from m
+      where m.unit_id is not null and m.scope in ('team', 'department')
+    ) x
+  ),
+  -- The roles that each user holds, where a role is asked about.
+  h as materialized (
+    select p.person, y.*
+    from (select distinct c.person from c where c.role is not null) p
+      cross join lateral access.whole_roles(p.person, now()) y
+    where names is null
+      or p.person <> me
+      or not exists (select from access.role_grants(y.id, now()) x where x.permission <> all (names))
+  ),
+  hit as (
+    select m.n, m.scope, jsonb_build_object('kind', m.kind, 'id', m.id, 'name', m.name, 'via', m.via) as why
+    from m
+      left join f on f.holder = m.holder and f.scope = m.scope
     where m.anywhere or m.scope = 'all' or m.owner_id = m.holder or m.unit_id = any (f.units)
     union all
-    select c.n, null, jsonb_build_object('kind', h.kind, 'id', h.id, 'name', h.name, 'via', h.via) from c join h on h.person = c.person and h.name = c.role
-  ), told as (
-    select h.n, (array['own', 'team', 'department', 'all'])[max(h.width)] as scope, jsonb_agg(distinct h.why) as because from hit h group by h.n
+    select c.n, null, jsonb_build_object('kind', h.kind, 'id', h.id, 'name', h.name, 'via', h.via)
+    from c
+      join h on h.person = c.person and h.name = c.role
+  ),
+  told as (
+    select hit.n, max(hit.scope) as scope, jsonb_agg(distinct hit.why) as because
+    from hit
+    group by hit.n
   )
-  select jsonb_agg(jsonb_build_object('allowed', t.n is not null, 'scope', t.scope, 'because', coalesce(t.because, '[]')) order by c.n) into answer
-  from c left join told t on t.n = c.n;
+  select jsonb_agg(
+    jsonb_build_object('allowed', t.n is not null, 'scope', t.scope, 'because', coalesce(t.because, '[]')) order by c.n)
+  into answer
+  from c
+    left join told t on t.n = c.n;
   return answer;
 end $$;
 --> statement-breakpoint
--- What a role carried at a moment, with what it inherited, of the permissions that are wanted (null: of all). The administrator's carries
--- everything there is. `offset 0`: from few roles to what they carry by the index, however many a recursion is thought to find.
-create or replace function access.role_grants(role uuid, moment timestamptz, wanted text[] default null) returns table (permission text, scope text) language sql stable set search_path = pg_catalog, pg_temp as $$
+-- The permissions that a role carried at a moment, with what it inherited; of the `wanted` ones, or of all (null). The administrator's carries
+-- everything there is. `offset 0` goes from a few roles to what they carry by the index, however many a recursion is thought to find.
+create or replace function access.role_grants(role uuid, moment timestamptz, wanted text[] default null)
+returns table (permission text, scope access.scope)
+language sql stable set search_path = pg_catalog, pg_temp as $$
   with recursive line (role_id, parent_id) as (
-    select p.role_id, p.parent_id from freehold.role_periods p where p.role_id = role and p.starts_at <= moment and (p.ends_at is null or p.ends_at > moment)
+    select p.role_id, p.parent_id
+    from freehold.role_periods p
+    where p.role_id = role and access.in_force(p.starts_at, p.ends_at, moment)
     union
-    select p.role_id, p.parent_id from line l join freehold.role_periods p on p.role_id = l.parent_id
-    where p.starts_at <= moment and (p.ends_at is null or p.ends_at > moment)
+    select p.role_id, p.parent_id
+    from line l
+      join freehold.role_periods p on p.role_id = l.parent_id
+    where access.in_force(p.starts_at, p.ends_at, moment)
   )
-  select rp.permission, rp.scope from line l cross join lateral (
-    select x.permission, x.scope from freehold.role_permissions x
-    where x.role_id = l.role_id and x.starts_at <= moment and (x.ends_at is null or x.ends_at > moment) offset 0) rp
+  select rp.permission, rp.scope::access.scope
+  from line l
+    cross join lateral (
+      select x.permission, x.scope
+      from freehold.role_permissions x
+      where x.role_id = l.role_id and access.in_force(x.starts_at, x.ends_at, moment)
+      offset 0) rp
   where wanted is null or rp.permission in (select unnest(wanted))
   union all
-  select x.name, 'all' from line l join freehold.roles r on r.id = l.role_id and r.is_admin
-    cross join freehold.permissions x where x.created_at <= moment and (x.deleted_at is null or x.deleted_at > moment)
-      and (wanted is null or x.name in (select unnest(wanted)))
+  select x.name, 'all'
+  from line l
+    join freehold.roles r on r.id = l.role_id and r.is_admin
+    cross join freehold.permissions x
+  where access.in_force(x.created_at, x.deleted_at, moment)
+    and (wanted is null or x.name in (select unnest(wanted)))
 $$;
 --> statement-breakpoint
--- Everything that a person holds at a moment, with the reason for each: {kind: role | inherited | override | delegation, id, name, via}.
-create or replace function access.own_grants(person uuid, moment timestamptz, wanted text[] default null) returns table (permission text, scope text, kind text, id uuid, name text, via text)
+-- What a user holds themselves, by roles and overrides.
+create or replace function access.own_grants(person uuid, moment timestamptz, wanted text[] default null)
+returns table (permission text, scope access.scope, kind text, id uuid, name text, via text)
 language sql stable set search_path = pg_catalog, pg_temp as $$
   with recursive held (role_id, parent_id, top) as (
     select p.role_id, p.parent_id, p.role_id
-    from freehold.user_roles ur join freehold.role_periods p on p.role_id = ur.role_id
-    where ur.user_id = person and ur.starts_at <= moment and (ur.ends_at is null or ur.ends_at > moment)
-      and p.starts_at <= moment and (p.ends_at is null or p.ends_at > moment)
+    from freehold.user_roles ur
+      join freehold.role_periods p on p.role_id = ur.role_id
+    where ur.user_id = person
+      and access.in_force(ur.starts_at, ur.ends_at, moment)
+      and access.in_force(p.starts_at, p.ends_at, moment)
     union
-    select p.role_id, p.parent_id, h.top from held h join freehold.role_periods p on p.role_id = h.parent_id
-    where p.starts_at <= moment and (p.ends_at is null or p.ends_at > moment)
-  ), carried (permission, scope, role_id, top) as (
-    select rp.permission, rp.scope, h.role_id, h.top from held h cross join lateral (
-      select x.permission, x.scope from freehold.role_permissions x
-      where x.role_id = h.role_id and x.starts_at <= moment and (x.ends_at is null or x.ends_at > moment) offset 0) rp
+    select p.role_id, p.parent_id, h.top
+    from held h
+      join freehold.role_periods p on p.role_id = h.parent_id
+    where access.in_force(p.starts_at, p.ends_at, moment)
+  ),
+  carried (permission, scope, role_id, top) as (
+    select rp.permission, rp.scope::access.scope, h.role_id, h.top
+    from held h
+      cross join lateral (
+        select x.permission, x.scope
+        from freehold.role_permissions x
+        where x.role_id = h.role_id and access.in_force(x.starts_at, x.ends_at, moment)
+        offset 0) rp
     where wanted is null or rp.permission in (select unnest(wanted))
     union all
-    select x.name, 'all', h.role_id, h.top from held h join freehold.roles r on r.id = h.role_id and r.is_admin
-      cross join freehold.permissions x where x.created_at <= moment and (x.deleted_at is null or x.deleted_at > moment)
-        and (wanted is null or x.name in (select unnest(wanted)))
+    select x.name, 'all', h.role_id, h.top
+    from held h
+      join freehold.roles r on r.id = h.role_id and r.is_admin
+      cross join freehold.permissions x
+    where access.in_force(x.created_at, x.deleted_at, moment)
+      and (wanted is null or x.name in (select unnest(wanted)))
   )
-  select c.permission, c.scope, case when c.role_id = c.top then 'role' else 'inherited' end, c.role_id, r.name, case when c.role_id <> c.top then t.name end
-  from carried c join freehold.roles r on r.id = c.role_id join freehold.roles t on t.id = c.top
+  select
+    c.permission,
+    c.scope,
+    case when c.role_id = c.top then 'role' else 'inherited' end,
+    c.role_id,
+    r.name,
+    case when c.role_id <> c.top then t.name end
+  from carried c
+    join freehold.roles r on r.id = c.role_id
+    join freehold.roles t on t.id = c.top
   where c.permission not in (select access.denied(person, moment))
   union all
-  select o.permission, o.scope, 'override', o.id, o.permission, null from freehold.overrides o
-  where o.user_id = person and o.effect = 'grant' and o.starts_at <= moment and (o.ends_at is null or o.ends_at > moment)
-    and (wanted is null or o.permission in (select unnest(wanted))) and o.permission not in (select access.denied(person, moment))
+  select o.permission, o.scope::access.scope, 'override', o.id, o.permission, null
+  from freehold.overrides o
+  where o.user_id = person
+    and o.effect = 'grant'
+    and access.in_force(o.starts_at, o.ends_at, moment)
+    and (wanted is null or o.permission in (select unnest(wanted)))
+    and o.permission not in (select access.denied(person, moment))
 $$;
 --> statement-breakpoint
-create or replace function access.whole_grants(person uuid, moment timestamptz, wanted text[] default null) returns table (permission text, scope text, kind text, id uuid, name text, via text, holder uuid)
+-- What a user holds, with what others delegated to them and hold themselves. `holder`: around whom it reaches.
+create or replace function access.whole_grants(person uuid, moment timestamptz, wanted text[] default null)
+returns table (permission text, scope access.scope, kind text, id uuid, name text, via text, holder uuid)
 language sql stable set search_path = pg_catalog, pg_temp as $$
-  select g.permission, g.scope, g.kind, g.id, g.name, g.via, person from access.own_grants(person, moment, wanted) g where access.was_active(person, moment)
+  select g.permission, g.scope, g.kind, g.id, g.name, g.via, person
+  from access.own_grants(person, moment, wanted) g
+  where access.was_active(person, moment)
   union all
-  select c.permission, (array['own', 'team', 'department', 'all'])[least(array_position(array['own', 'team', 'department', 'all'], c.scope), o.width)], 'delegation', d.id, u.username, r.name, d.delegator_id
-  from freehold.delegations d join freehold.users u on u.id = d.delegator_id left join freehold.roles r on r.id = d.role_id
+  select c.permission, least(c.scope, o.scope), 'delegation', d.id, u.username, r.name, d.delegator_id
+  from freehold.delegations d
+    join freehold.users u on u.id = d.delegator_id
+    left join freehold.roles r on r.id = d.role_id
     cross join lateral (
-      select g.permission, g.scope from access.role_grants(d.role_id, moment, wanted) g where d.role_id in (select access.roles_of(d.delegator_id, moment))
+      select g.permission, g.scope
+      from access.role_grants(d.role_id, moment, wanted) g
+      where d.role_id in (select access.roles_of(d.delegator_id, moment))
       union all
-      select p.permission, 'all' from freehold.delegation_permissions p where p.delegation_id = d.id and (wanted is null or p.permission in (select unnest(wanted)))
+      select p.permission, 'all'
+      from freehold.delegation_permissions p
+      where p.delegation_id = d.id and (wanted is null or p.permission in (select unnest(wanted)))
     ) c
     join lateral (
-      select g.permission, max(array_position(array['own', 'team', 'department', 'all'], g.scope)) as width
-      from access.own_grants(d.delegator_id, moment, wanted) g group by g.permission
+      select g.permission, max(g.scope) as scope
+      from access.own_grants(d.delegator_id, moment, wanted) g
+      group by g.permission
     ) o on o.permission = c.permission
-  where d.delegate_id = person and d.ends_at > moment and d.starts_at <= moment and d.decision = 'approved' and d.decided_at <= moment
-    and (d.revoked_at is null or d.revoked_at > moment) and access.was_active(d.delegator_id, moment) and access.was_active(person, moment)
+  where d.delegate_id = person
+    and access.in_force(d.starts_at, d.ends_at, moment)
+    and d.decision = 'approved'
+    and access.in_force(d.decided_at, d.revoked_at, moment)
+    and access.was_active(d.delegator_id, moment)
+    and access.was_active(person, moment)
     and c.permission not in (select access.denied(person, moment))
 $$;
 --> statement-breakpoint
-create or replace function access.grants(person uuid, moment timestamptz, wanted text[] default null) returns table (permission text, scope text, kind text, id uuid, name text, via text, holder uuid)
+-- The same, with what the API key of this transaction leaves of it.
+create or replace function access.grants(person uuid, moment timestamptz, wanted text[] default null)
+returns table (permission text, scope access.scope, kind text, id uuid, name text, via text, holder uuid)
 language sql stable set search_path = pg_catalog, pg_temp as $$
-  select g.* from (select access.narrowed(person) as names) n cross join lateral access.whole_grants(person, moment, wanted) g
+  select g.*
+  from (select access.narrowed(person) as names) n
+    cross join lateral access.whole_grants(person, moment, wanted) g
   where n.names is null or g.permission = any (n.names)
 $$;
 --> statement-breakpoint
--- The roles that a person holds at a moment, with the reason for each: assigned, inherited, or delegated by somebody who holds it.
-create or replace function access.whole_roles(person uuid, moment timestamptz) returns table (kind text, id uuid, name text, via text) language sql stable set search_path = pg_catalog, pg_temp as $$
+-- The roles that a user holds at a moment, with the reason for each: assigned, inherited, or delegated by somebody who holds it.
+create or replace function access.whole_roles(person uuid, moment timestamptz) returns table (kind text, id uuid, name text, via text)
+language sql stable set search_path = pg_catalog, pg_temp as $$
   with recursive tops (role_id, kind, source) as (
-    select ur.role_id, 'role', null from freehold.user_roles ur
-    where ur.user_id = person and ur.starts_at <= moment and (ur.ends_at is null or ur.ends_at > moment)
+    select ur.role_id, 'role', null
+    from freehold.user_roles ur
+    where ur.user_id = person and access.in_force(ur.starts_at, ur.ends_at, moment)
     union all
-    select d.role_id, 'delegation', u.username from freehold.delegations d join freehold.users u on u.id = d.delegator_id
-    where d.delegate_id = person and d.role_id is not null and d.ends_at > moment and d.starts_at <= moment and d.decision = 'approved' and d.decided_at <= moment
-      and (d.revoked_at is null or d.revoked_at > moment) and access.was_active(d.delegator_id, moment) and d.role_id in (select access.roles_of(d.delegator_id, moment))
-  ), line (role_id, parent_id, kind, source, top) as (
-    select p.role_id, p.parent_id, t.kind, t.source, p.role_id from tops t join freehold.role_periods p on p.role_id = t.role_id
-    where p.starts_at <= moment and (p.ends_at is null or p.ends_at > moment)
+    select d.role_id, 'delegation', u.username
+    from freehold.delegations d
+      join freehold.users u on u.id = d.delegator_id
+    where d.delegate_id = person
+      and d.role_id is not null
+      and access.in_force(d.starts_at, d.ends_at, moment)
+      and d.decision = 'approved'
+      and access.in_force(d.decided_at, d.revoked_at, moment)
+      and access.was_active(d.delegator_id, moment)
+      and d.role_id in (select access.roles_of(d.delegator_id, moment))
+  ),
+  line (role_id, parent_id, kind, source, top) as (
+    select p.role_id, p.parent_id, t.kind, t.source, p.role_id
+    from tops t
+      join freehold.role_periods p on p.role_id = t.role_id
+    where access.in_force(p.starts_at, p.ends_at, moment)
     union
-    select p.role_id, p.parent_id, l.kind, l.source, l.top from line l join freehold.role_periods p on p.role_id = l.parent_id
-    where p.starts_at <= moment and (p.ends_at is null or p.ends_at > moment)
+    select p.role_id, p.parent_id, l.kind, l.source, l.top
+    from line l
+      join freehold.role_periods p on p.role_id = l.parent_id
+    where access.in_force(p.starts_at, p.ends_at, moment)
   )
-  select case when l.kind = 'delegation' then 'delegation' when l.role_id <> l.top then 'inherited' else 'role' end, l.role_id, r.name,
+  select
+    case
+      when l.kind = 'delegation' then 'delegation'
+      when l.role_id <> l.top then 'inherited'
+      else 'role'
+    end,
+    l.role_id,
+    r.name,
     coalesce(l.source, case when l.role_id <> l.top then t.name end)
-  from line l join freehold.roles r on r.id = l.role_id join freehold.roles t on t.id = l.top
+  from line l
+    join freehold.roles r on r.id = l.role_id
+    join freehold.roles t on t.id = l.top
   where access.was_active(person, moment)
 $$;
 --> statement-breakpoint
--- By a key a role is held when the key names everything that it carries.
-create or replace function access.held_roles(person uuid, moment timestamptz) returns table (kind text, id uuid, name text, via text) language sql stable set search_path = pg_catalog, pg_temp as $$
-  select h.* from (select access.narrowed(person) as names) n cross join lateral access.whole_roles(person, moment) h
-  where n.names is null or not exists (select from access.role_grants(h.id, moment) g where g.permission <> all (n.names))
+-- The same for the admitted user: an API key holds a role when it names everything that the role carries.
+create or replace function access.held_roles(person uuid, moment timestamptz) returns table (kind text, id uuid, name text, via text)
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select h.*
+  from (select access.narrowed(person) as names) n
+    cross join lateral access.whole_roles(person, moment) h
+  where n.names is null
+    or not exists (select from access.role_grants(h.id, moment) g where g.permission <> all (n.names))
 $$;
 --> statement-breakpoint
-create or replace function access.permissions_of(person uuid, moment timestamptz) returns text[] language sql stable set search_path = pg_catalog, pg_temp as $$
-  select coalesce(array_agg(distinct g.permission), array[]::text[]) from access.grants(person, moment) g
+-- The names of the permissions that a user holds at a moment.
+create or replace function access.permissions_of(person uuid, moment timestamptz) returns text[]
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select coalesce(array_agg(distinct g.permission), array[]::text[])
+  from access.grants(person, moment) g
 $$;
 --> statement-breakpoint
--- At most a hundred permissions travel in a token, Freehold's own first; services ask authz/check for the rest.
-create or replace function access.told_permissions(person uuid) returns text[] language sql stable set search_path = pg_catalog, pg_temp as $$
-  select coalesce(array_agg(x.name order by x.name), array[]::text[]) from (
-    select p as name from unnest(access.permissions_of(person, now())) p
-    order by split_part(p, ':', 1) not in ('user', 'role', 'permission', 'session', 'api_key', 'unit', 'delegation', 'setting', 'organization', 'invitation', 'activity', 'tenant'), p
+-- The permissions that a token carries: at most a hundred, Freehold's own first. Services ask authz/check for the rest.
+create or replace function access.told_permissions(person uuid) returns text[]
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select coalesce(array_agg(x.name order by x.name), array[]::text[])
+  from (
+    select p as name
+    from unnest(access.permissions_of(person, now())) p
+    order by
+      split_part(p, ':', 1) not in (
+        'user', 'role', 'permission', 'session', 'api_key', 'unit', 'delegation', 'setting', 'organization', 'invitation',
+        'activity', 'tenant'),
+      p
     limit 100) x
 $$;
 --> statement-breakpoint
--- The names of the roles assigned to a person at a moment (without what they inherit from).
-create or replace function access.role_names(person uuid, moment timestamptz) returns text[] language sql stable set search_path = pg_catalog, pg_temp as $$
+-- The names of the roles that a user is assigned at a moment, without what these inherit from.
+create or replace function access.role_names(person uuid, moment timestamptz) returns text[]
+language sql stable set search_path = pg_catalog, pg_temp as $$
   select coalesce(array_agg(distinct r.name), array[]::text[])
-  from freehold.user_roles ur join freehold.roles r on r.id = ur.role_id
-  where ur.user_id = person and ur.starts_at <= moment and (ur.ends_at is null or ur.ends_at > moment)
-    and exists (select from freehold.role_periods p where p.role_id = r.id and p.starts_at <= moment and (p.ends_at is null or p.ends_at > moment))
+  from freehold.user_roles ur
+    join freehold.roles r on r.id = ur.role_id
+  where ur.user_id = person
+    and access.in_force(ur.starts_at, ur.ends_at, moment)
+    and exists (
+      select from freehold.role_periods p
+      where p.role_id = r.id and access.in_force(p.starts_at, p.ends_at, moment))
 $$;
 --> statement-breakpoint
--- The primary role, if it is still held and on; else the first of those that are.
-create or replace function access.role_now(u freehold.users) returns text language sql stable set search_path = pg_catalog, pg_temp as $$
-  select r.name from freehold.user_roles ur join freehold.roles r on r.id = ur.role_id
-  where ur.user_id = u.id and r.is_active and ur.starts_at <= now() and (ur.ends_at is null or ur.ends_at > now())
-  order by r.name = u.role desc nulls last, ur.starts_at, r.name limit 1
+-- The primary role of a user, if it is still held and active; else the first of those that are.
+create or replace function access.role_now(u freehold.users) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select r.name
+  from freehold.user_roles ur
+    join freehold.roles r on r.id = ur.role_id
+  where ur.user_id = u.id
+    and r.is_active
+    and access.in_force(ur.starts_at, ur.ends_at, now())
+  order by r.name = u.role desc nulls last, ur.starts_at, r.name
+  limit 1
 $$;
 --> statement-breakpoint
--- The roles of the admitted person now: {role, roles}; without what they carry, which takes longer to find out.
-create or replace function access.my_roles() returns jsonb language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  select jsonb_build_object('role', (select access.role_now(u) from freehold.users u where u.id = access.principal()),
+-- The roles of the admitted user now: {role, roles}. Without what they carry, which takes longer to find out.
+create or replace function access.my_roles() returns jsonb
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+  select jsonb_build_object(
+    'role', (select access.role_now(u) from freehold.users u where u.id = access.principal()),
     'roles', access.role_names(access.principal(), now()))
 $$;
 --> statement-breakpoint
--- What the admitted person holds now: {role, roles, permissions}.
-create or replace function access.held() returns jsonb language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+-- What the admitted user holds now: {role, roles, permissions}.
+create or replace function access.held() returns jsonb
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select access.my_roles() || jsonb_build_object('permissions', access.permissions_of(access.principal(), now()))
 $$;
 --> statement-breakpoint
--- What a role carries with all above it, or would if they were switched on: who is given a role that is off, has it when it is on.
-create or replace function access.role_content(role uuid) returns table (permission text, scope text) language sql stable set search_path = pg_catalog, pg_temp as $$
+-- What a role carries with all its ancestors, active or not: a user who is given a role that is inactive has it as soon as it is active.
+create or replace function access.role_content(role uuid) returns table (permission text, scope access.scope)
+language sql stable set search_path = pg_catalog, pg_temp as $$
   with recursive line (id, parent_id, is_admin) as (
     select r.id, r.parent_id, r.is_admin from freehold.roles r where r.id = role
     union
-    select r.id, r.parent_id, r.is_admin from line l join freehold.roles r on r.id = l.parent_id
+    select r.id, r.parent_id, r.is_admin
+    from line l
+      join freehold.roles r on r.id = l.parent_id
   )
-  select rp.permission, rp.scope from line l join freehold.role_permissions rp on rp.role_id = l.id where rp.ends_at is null or rp.ends_at > now()
+  select rp.permission, rp.scope::access.scope
+  from line l
+    join freehold.role_permissions rp on rp.role_id = l.id
+  where rp.ends_at is null or rp.ends_at > now()
   union
-  select x.name, 'all' from line l cross join freehold.permissions x where l.is_admin and x.deleted_at is null
+  select x.name, 'all'
+  from line l
+    cross join freehold.permissions x
+  where l.is_admin and x.deleted_at is null
 $$;
 --> statement-breakpoint
-create or replace function access.must_name(permissions text[]) returns void language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+-- Refuses when an API key does not name a permission that is about to be handed out with it.
+create or replace function access.must_name(permissions text[]) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
-  lacking text := (select min(p.name) from unnest(permissions) p (name) where p.name <> all (access.narrowed(access.principal())));
+  lacking text := (
+    select min(p.name)
+    from unnest(permissions) p (name)
+    where p.name <> all (access.narrowed(access.principal())));
 begin
   if lacking is not null then
-    perform access.refuse('forbidden', format('This key does not name %s, so nothing can be handed out with it that carries that.', lacking));
+    perform access.refuse(
+      'forbidden',
+      format('This key does not name %s, so nothing can be handed out with it that carries that.', lacking));
   end if;
 end $$;
 --> statement-breakpoint
--- Nobody hands out what they do not hold themselves, nor further than they hold it: before this transaction, which may take or give them what it
--- is about. Without an admission it is the system that acts.
-create or replace function access.must_hold_whole(permissions text[], scopes text[]) returns void language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+-- Refuses when the admitted user does not hold each permission as far as it is handed out. What counts is what they held before this
+-- transaction, which may itself give or take what it is about.
+create or replace function access.must_hold_whole(permissions text[], scopes access.scope[]) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   me uuid := access.principal();
   lacking record;
@@ -1393,67 +1793,100 @@ begin
   select n.permission, n.scope into lacking
   from unnest(permissions, scopes) as n (permission, scope)
     left join (
-      select g.permission, max(array_position(array['own', 'team', 'department', 'all'], g.scope)) as width from access.own_grants(me, now() - interval '1 microsecond', permissions) g group by g.permission
+      select g.permission, max(g.scope) as scope
+      from access.own_grants(me, now() - interval '1 microsecond', permissions) g
+      group by g.permission
     ) o on o.permission = n.permission
-  where coalesce(o.width, 0) < array_position(array['own', 'team', 'department', 'all'], n.scope) order by n.permission limit 1;
+  where o.scope is null or o.scope < n.scope
+  order by n.permission
+  limit 1;
   if found then
-    perform access.refuse('forbidden', format('You do not hold %s at scope %s yourself, so you cannot hand it out.', lacking.permission, lacking.scope));
+    perform access.refuse(
+      'forbidden',
+      format('You do not hold %s at scope %s yourself, so you cannot hand it out.', lacking.permission, lacking.scope));
   end if;
 end $$;
 --> statement-breakpoint
-create or replace function access.must_hold(permissions text[], scopes text[]) returns void language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+-- The same, also for what the API key of this transaction names.
+create or replace function access.must_hold(permissions text[], scopes access.scope[]) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
   perform access.must_name(permissions), access.must_hold_whole(permissions, scopes);
 end $$;
 --> statement-breakpoint
-create or replace function access.must_hold_role(role uuid) returns void language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+-- Refuses to hand out a role that carries more than the admitted user holds.
+create or replace function access.must_hold_role(role uuid) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   needed record;
 begin
   if access.principal() is null then
     return;
   end if;
-  select array_agg(g.permission) as permissions, array_agg(g.scope) as scopes into needed from access.role_content(role) g;
+  select array_agg(g.permission) as permissions, array_agg(g.scope) as scopes into needed
+  from access.role_content(role) g;
   perform access.must_hold(needed.permissions, needed.scopes);
 end $$;
 --> statement-breakpoint
--- What somebody may change of a person whom they reach as themselves (or in place of a delegator) and not further. Above all not the unit,
--- which is what team and department reach from.
--- Whether what somebody holds reaches as far as their place does.
-create or replace function access.depends_on_place(person uuid) returns boolean language sql stable set search_path = pg_catalog, pg_temp as $$
-  select exists (select from access.own_grants(person, now()) g group by g.permission
-    having max(array_position(array['own', 'team', 'department', 'all'], g.scope)) between 2 and 3)
+-- Whether what a user holds reaches as far as their unit does, so that whoever moves them changes what they reach.
+create or replace function access.depends_on_place(person uuid) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select exists (
+    select from access.own_grants(person, now()) g
+    group by g.permission
+    having max(g.scope) between 'team' and 'department')
 $$;
 --> statement-breakpoint
--- Whether somebody holds a permission that another does not, or further; the other with what their key names, if they came with one.
-create or replace function access.holds_more(person uuid, other uuid) returns boolean language sql stable set search_path = pg_catalog, pg_temp as $$
+-- Whether a user holds a permission that another one does not hold, or not as far. Of the first counts also what is delegated to them, what
+-- they will hold, and what is inactive or denied for now; of the other only what their API key names, if they came with one.
+create or replace function access.holds_more(person uuid, other uuid) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
   select exists (
-    select from (
-      -- Also what is delegated to them, what they will hold, and what is off or denied for now.
-      select g.permission, max(array_position(array['own', 'team', 'department', 'all'], g.scope)) as width from (
-        select x.permission, x.scope from access.own_grants(person, now()) x
+    select
+    from (
+      select g.permission, max(g.scope) as scope
+      from (
+        select x.permission, x.scope
+        from access.own_grants(person, now()) x
         union all
-        select c.permission, c.scope from freehold.user_roles ur cross join lateral access.role_content(ur.role_id) c
+        select c.permission, c.scope
+        from freehold.user_roles ur
+          cross join lateral access.role_content(ur.role_id) c
         where ur.user_id = person and (ur.ends_at is null or ur.ends_at > now())
         union all
-        select o.permission, o.scope from freehold.overrides o where o.user_id = person and o.effect = 'grant' and (o.ends_at is null or o.ends_at > now())
+        select o.permission, o.scope::access.scope
+        from freehold.overrides o
+        where o.user_id = person and o.effect = 'grant' and (o.ends_at is null or o.ends_at > now())
         union all
-        select c.permission, access.narrower(c.scope, access.own_scope(d.delegator_id, c.permission, now())) from freehold.delegations d cross join lateral (
-          select x.permission, x.scope from access.role_content(d.role_id) x
-          union all select p.permission, 'all' from freehold.delegation_permissions p where p.delegation_id = d.id) c
-        where d.delegate_id = person and d.ends_at > now() and d.revoked_at is null and d.decision is distinct from 'rejected'
-      ) g where g.scope is not null group by g.permission
-    ) theirs left join (
-      select g.permission, max(array_position(array['own', 'team', 'department', 'all'], g.scope)) as width
-      from (select access.narrowed(other) as names) n cross join lateral access.own_grants(other, now()) g
-      where n.names is null or g.permission = any (n.names) group by g.permission
-    ) mine on mine.permission = theirs.permission
-    where coalesce(mine.width, 0) < theirs.width)
+        select c.permission, access.narrower(c.scope, access.own_scope(d.delegator_id, c.permission, now()))
+        from freehold.delegations d
+          cross join lateral (
+            select x.permission, x.scope from access.role_content(d.role_id) x
+            union all
+            select p.permission, 'all' from freehold.delegation_permissions p where p.delegation_id = d.id
+          ) c
+        where d.delegate_id = person
+          and d.ends_at > now()
+          and d.revoked_at is null
+          and d.decision is distinct from 'rejected'
+      ) g
+      where g.scope is not null
+      group by g.permission
+    ) theirs
+      left join (
+        select g.permission, max(g.scope) as scope
+        from (select access.narrowed(other) as names) n
+          cross join lateral access.own_grants(other, now()) g
+        where n.names is null or g.permission = any (n.names)
+        group by g.permission
+      ) mine on mine.permission = theirs.permission
+    where mine.scope is null or mine.scope < theirs.scope)
 $$;
 --> statement-breakpoint
--- When something that is given begins: not in the past, which stays as it was (a minute is forgiven, because clocks differ, and counts as
--- now), and before it ends. The system may say what it likes.
-create or replace function access.begins(starts timestamptz, ends timestamptz) returns timestamptz language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+-- When something that is given begins: not in the past, which stays as it was (a minute is forgiven, because clocks differ, and counts as now),
+-- and before it ends. The system may say any moment.
+create or replace function access.begins(starts timestamptz, ends timestamptz) returns timestamptz
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
   if access.principal() is null then
     return starts;
@@ -1466,7 +1899,8 @@ begin
 end $$;
 --> statement-breakpoint
 -- When something that was given ends: not before now, and not before it began. What has ended stays so.
-create or replace function access.ends(starts timestamptz, was timestamptz, becomes timestamptz) returns timestamptz language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+create or replace function access.ends(starts timestamptz, was timestamptz, becomes timestamptz) returns timestamptz
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
   if access.principal() is null then
     return becomes;
@@ -1479,7 +1913,9 @@ begin
   return greatest(becomes, now(), starts);
 end $$;
 --> statement-breakpoint
-create or replace function access.before_named() returns trigger language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- Before a permission is granted to a role or delegated: an API key must name it.
+create or replace function access.before_named() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
   if access.key() is not null then
     perform access.must_name(array[new.permission]);
@@ -1487,7 +1923,9 @@ begin
   return new;
 end $$;
 --> statement-breakpoint
-create or replace function access.before_named_role() returns trigger language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- Before a role is delegated: an API key must name everything that it carries.
+create or replace function access.before_named_role() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
   if access.key() is not null and new.role_id is not null then
     perform access.must_name(array(select c.permission from access.role_content(new.role_id) c));
@@ -2981,7 +3419,7 @@ begin
   end if;
   if gives then
     -- A denial hides how far the person would reach without it; only who reaches everything lifts one.
-    perform access.must_hold(array[new.permission], array[case when new.effect = 'grant' then new.scope else 'all' end]);
+    perform access.must_hold(array[new.permission], array[case when new.effect = 'grant' then new.scope else 'all' end]::access.scope[]);
   end if;
   return new;
 end $$;
@@ -3035,8 +3473,9 @@ begin
   -- Shared, because a deletion of the permission is an update of its row.
   elsif not exists (select from freehold.permissions p where p.name = new.permission and p.deleted_at is null for share) then
     perform access.refuse('invalid_request', format('%s is not a permission of this tenant', new.permission), 'permissions');
-  elsif me is not null and coalesce(array_position(array['own', 'team', 'department', 'all'], access.own_scope(me, new.permission, now() - interval '1 microsecond')), 0)
-      < array_position(array['own', 'team', 'department', 'all'], new.scope) then
+  elsif me is not null and (
+      select held.scope is null or held.scope < new.scope::access.scope
+      from (select access.own_scope(me, new.permission, now() - interval '1 microsecond') as scope) held) then
     perform access.refuse('forbidden', format('You do not hold %s at scope %s yourself, so you cannot hand it out.', new.permission, new.scope));
   end if;
   return new;
@@ -3792,14 +4231,14 @@ revoke execute
     access.masked(jsonb,text[]),
     access.merged(jsonb,jsonb),
     access.must_change(freehold.users,freehold.tenant),
-    access.must_hold(text[],text[]),
+    access.must_hold(text[],access.scope[]),
     access.must_hold_role(uuid),
-    access.must_hold_whole(text[],text[]),
+    access.must_hold_whole(text[],access.scope[]),
     access.must_name(text[]),
     access.must_reach_user(freehold.users,freehold.users),
     access.my_roles(),
     access.narrowed(uuid),
-    access.narrower(text,text),
+    access.narrower(access.scope,access.scope),
     access.network_of(text),
     access.not_later(timestamp with time zone),
     access.one_at_a_time(),
@@ -3862,7 +4301,7 @@ revoke execute
     access.touch(),
     access.under(uuid),
     access.units(),
-    access.units_of(uuid,text),
+    access.units_of(uuid,access.scope),
     access.unlock(uuid),
     access.verification_resend(uuid,text,text,bytea,text,jsonb),
     access.verify_email(uuid,text,bytea,bytea,text,jsonb),

@@ -1,5 +1,12 @@
--- Refuses a request that reached another tenant's database, or a tenant that is switched off.
-create function access.check_tenant(tenant_id uuid) returns freehold.tenant language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+-- Admission: the first statement of every transaction proves the credential, decides the permission and signs the claims. Without it, row level
+-- security shows nothing.
+--
+-- Threats: a token of a session that ended or of another tenant; an id of a session that was seen in a list and is tried as a credential; an API
+-- key that is used from elsewhere, or for more than it names; a request that reached the database of another tenant.
+
+-- The tenant's row. Refuses a request that reached another tenant's database, or a tenant that is switched off.
+create function access.check_tenant(tenant_id uuid) returns freehold.tenant
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant;
 begin
@@ -12,7 +19,9 @@ begin
   return t;
 end $$;
 
-create function access.check_system(tenant_id uuid, system_key text) returns freehold.tenant language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+-- The same for the system (cron, and work after an answer), which shows a key from the registry. Only the hash of that key is here.
+create function access.check_system(tenant_id uuid, system_key text) returns freehold.tenant
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_tenant(tenant_id);
 begin
@@ -22,10 +31,16 @@ begin
   return t;
 end $$;
 
--- The admission: proves the credential, {session_id, user_id, proof} or {key}, decides the permission (null: any admitted person, scope own),
--- seals principal and reach. Raises FH401 session_ended | token_invalid, FH403 user_inactive | password_change_required | forbidden, FH503.
-create function access.admit(tenant_id uuid, credential jsonb, permission text, request jsonb, any_password boolean default false)
-returns table (user_id uuid, session_id uuid, scope text) language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- Admits a request: proves the credential, {session_id, user_id, proof} or {key}, decides the permission (null: any admitted user, scope own),
+-- and signs the claims. Raises FH401 session_ended | token_invalid, FH403 user_inactive | password_change_required | forbidden, FH503.
+create function access.admit(
+  tenant_id uuid,
+  credential jsonb,
+  permission text,
+  request jsonb,
+  any_password boolean default false
+) returns table (user_id uuid, session_id uuid, scope access.scope)
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant;
   s freehold.sessions;
@@ -39,53 +54,72 @@ begin
     select * into u from freehold.users x where x.id = k.user_id;
   else
     select * into s from freehold.sessions x where x.id = (credential ->> 'session_id')::uuid;
-    if s.id is null or s.user_id is distinct from (credential ->> 'user_id')::uuid or credential ->> 'proof' is distinct from access.session_proof(s.id) then
+    if s.id is null
+      or s.user_id is distinct from (credential ->> 'user_id')::uuid
+      or credential ->> 'proof' is distinct from access.session_proof(s.id)
+    then
       raise exception using errcode = 'FH401', message = 'session_ended';
     end if;
     select * into u from freehold.users x where x.id = s.user_id;
   end if;
-  -- Before the session, which ended with it: who was deactivated is told so.
+  -- Before the session, which ended with it: a user who was deactivated is told so.
   if not u.is_active then
     raise exception using errcode = 'FH403', message = 'user_inactive';
-  elsif s.ended_at is not null or s.expires_at <= now() or s.last_active_at <= now() - make_interval(days => t.idle_days) then
+  elsif s.ended_at is not null
+    or s.expires_at <= now()
+    or s.last_active_at <= now() - make_interval(days => t.idle_days)
+  then
     raise exception using errcode = 'FH401', message = 'session_ended';
   elsif not access.has_role(u.id) then
     raise exception using errcode = 'FH403', message = 'user_inactive';
   end if;
-  -- A service does not stop because a person's password has expired.
+  -- A service does not stop because its owner's password has expired.
   if k.id is null and not any_password and access.must_change(u, t) then
     raise exception using errcode = 'FH403', message = 'password_change_required';
   end if;
   if permission is null then
-    select 'own' as scope, '{}'::uuid[] as units, array[u.id] as owners into r;
+    select 'own'::access.scope as scope, '{}'::uuid[] as units, array[u.id] as owners into r;
   else
     if permission <> all (k.permissions) then
-      raise exception using errcode = 'FH403', message = 'forbidden', detail = format('This key does not name %s.', permission);
+      raise exception using
+        errcode = 'FH403',
+        message = 'forbidden',
+        detail = format('This key does not name %s.', permission);
     end if;
-    -- What the key names was asked above.
+    -- Whether the key names it was asked above.
     select x.scope, x.units, x.owners into r from access.whole_reach(u.id, permission) x;
     if r.scope is null then
       raise exception using errcode = 'FH403', message = 'forbidden';
     end if;
   end if;
-  perform access.seal(access.request_of(request) || jsonb_build_object('user_id', u.id, 'user_name', u.username, 'session_id', s.id,
-    'scope', r.scope, 'permission', permission, 'units', r.units, 'owners', r.owners)
-    || case when k.id is null then '{}' else jsonb_build_object('key_id', k.id, 'narrowed', k.permissions) end);
-  -- Who writes says so last (kernel/context.ts): with their session locked from the start, two would wait for each other's.
+  perform access.seal(
+    access.request_of(request)
+    || jsonb_build_object(
+      'user_id', u.id,
+      'user_name', u.username,
+      'session_id', s.id,
+      'scope', r.scope,
+      'permission', permission,
+      'units', r.units,
+      'owners', r.owners)
+    || case when k.id is null then '{}' else jsonb_build_object('key_id', k.id, 'narrowed', k.permissions) end
+  );
+  -- A request that writes touches its session last (src/kernel/context.ts): two that locked it first would wait for each other's rows.
   if request ->> 'method' = 'GET' and s.last_active_at < now() - interval '1 minute' then
     perform access.touch();
   end if;
   return query select u.id, s.id, r.scope;
 end $$;
 
--- What a token carries beside the id of its session. The id is shown in lists and in the audit; whoever sees it there, and has the app login,
--- is not let in by it.
-create function access.session_proof(session uuid) returns text language sql stable set search_path = pg_catalog, pg_temp as $$
+-- What a token carries beside the id of its session. Lists and the audit show the id; it lets nobody in by itself, not even with the app login.
+create function access.session_proof(session uuid) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
   select encode(access.mac('session:' || session), 'hex')
 $$;
 
--- The key of a hash (hex), if it works now and from there. Raises FH401 token_invalid, FH403 forbidden.
-create function access.key_named(hash text, request jsonb) returns freehold.api_keys language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+-- The API key of a hash (hex), if it works now and from the address of the request. Raises FH401 token_invalid, FH403 forbidden.
+create function access.key_named(hash text, request jsonb) returns freehold.api_keys
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   k freehold.api_keys;
   -- One address, and no network.
@@ -93,45 +127,73 @@ declare
 begin
   select * into k from freehold.api_keys x where x.key_hash = decode(hash, 'hex');
   if k.id is null or k.revoked_at is not null then
-    raise exception using errcode = 'FH401', message = 'token_invalid', detail = 'There is no such key here, or it was revoked.';
+    raise exception using
+      errcode = 'FH401',
+      message = 'token_invalid',
+      detail = 'There is no such key here, or it was revoked.';
   elsif k.expires_at <= now() then
     raise exception using errcode = 'FH401', message = 'token_invalid', detail = 'This key has expired.';
-  elsif k.addresses <> '{}' and not exists (select from unnest(k.addresses) a (network) where here <<= a.network::inet) then
-    perform access.refuse('forbidden', format('This key does not work from %s.', coalesce(left(request ->> 'address', 64), 'an unknown address')));
+  elsif k.addresses <> '{}'
+    and not exists (select from unnest(k.addresses) a (network) where here <<= a.network::inet)
+  then
+    perform access.refuse(
+      'forbidden',
+      format('This key does not work from %s.', coalesce(left(request ->> 'address', 64), 'an unknown address')));
   end if;
   return k;
 end $$;
 
--- Says that somebody was there, at most once a minute, and waits for nobody.
-create function access.touch() returns void language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
-  update freehold.sessions s set last_active_at = now() where s.id = (
-    select x.id from freehold.sessions x where x.id = access.session() and x.last_active_at < now() - interval '1 minute' for no key update skip locked)
+-- Notes that the session was active, at most once a minute, and waits for nobody.
+create function access.touch() returns void
+language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
+  update freehold.sessions s
+  set last_active_at = now()
+  where s.id = (
+    select x.id
+    from freehold.sessions x
+    where x.id = access.session() and x.last_active_at < now() - interval '1 minute'
+    for no key update skip locked)
 $$;
 
--- Records a refusal after the answer. Takes nothing on trust but the request; the person is the session's or the key's, if it is real.
-create function access.record_refusal(tenant_id uuid, credential jsonb, code text, permission text, request jsonb)
-returns void language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- Records a refusal, after the answer. It believes nothing but the request: the user is the one of the session or of the key, if these are real.
+create function access.record_refusal(tenant_id uuid, credential jsonb, code text, permission text, request jsonb) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   person freehold.users;
   k freehold.api_keys;
 begin
   perform access.check_tenant(tenant_id);
   if credential ? 'key' then
-    select x.* into k from freehold.api_keys x where x.key_hash = decode(credential ->> 'key', 'hex') and x.revoked_at is null and (x.expires_at is null or x.expires_at > now());
+    select x.* into k
+    from freehold.api_keys x
+    where x.key_hash = decode(credential ->> 'key', 'hex')
+      and x.revoked_at is null
+      and (x.expires_at is null or x.expires_at > now());
     select u.* into person from freehold.users u where u.id = k.user_id;
   else
-    select u.* into person from freehold.sessions s join freehold.users u on u.id = s.user_id
-    where s.id = (credential ->> 'session_id')::uuid and u.id = (credential ->> 'user_id')::uuid and s.ended_at is null
+    select u.* into person
+    from freehold.sessions s
+      join freehold.users u on u.id = s.user_id
+    where s.id = (credential ->> 'session_id')::uuid
+      and u.id = (credential ->> 'user_id')::uuid
+      and s.ended_at is null
       and credential ->> 'proof' = access.session_proof(s.id);
   end if;
   perform access.attribute(person.id, person.username, request);
-  perform access.record(case code when 'token_wrong_tenant' then 'SUSPICIOUS_ACTIVITY' else 'ACCESS_REFUSED' end, 'refuse', 'request', null, null,
-    jsonb_build_object('code', code, 'permission', permission) || case when k.id is null then '{}' else jsonb_build_object('api_key_id', k.id) end,
-    case code when 'token_wrong_tenant' then 50 else 10 end);
+  perform access.record(
+    case code when 'token_wrong_tenant' then 'SUSPICIOUS_ACTIVITY' else 'ACCESS_REFUSED' end,
+    'refuse',
+    'request',
+    null,
+    null,
+    jsonb_build_object('code', code, 'permission', permission)
+      || case when k.id is null then '{}' else jsonb_build_object('api_key_id', k.id) end,
+    case code when 'token_wrong_tenant' then 50 else 10 end
+  );
 end $$;
 
 grant execute on function
   access.admit(uuid, jsonb, text, jsonb, boolean),
-  access.record_refusal(uuid, jsonb, text, text, jsonb),
-  access.touch()
+  access.touch(),
+  access.record_refusal(uuid, jsonb, text, text, jsonb)
 to freehold_app;

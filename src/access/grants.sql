@@ -1,145 +1,256 @@
--- What a role carried at a moment, with what it inherited, of the permissions that are wanted (null: of all). The administrator's carries
--- everything there is. `offset 0`: from few roles to what they carry by the index, however many a recursion is thought to find.
-create function access.role_grants(role uuid, moment timestamptz, wanted text[] default null) returns table (permission text, scope text) language sql stable set search_path = pg_catalog, pg_temp as $$
+-- Everything that a user holds at a moment, with the reason for each: {kind: role | inherited | override | delegation, id, name, via}.
+-- The functions that are called whole_... answer for the user; those without it answer for the admitted user as far as their API key goes.
+
+-- The permissions that a role carried at a moment, with what it inherited; of the `wanted` ones, or of all (null). The administrator's carries
+-- everything there is. `offset 0` goes from a few roles to what they carry by the index, however many a recursion is thought to find.
+create function access.role_grants(role uuid, moment timestamptz, wanted text[] default null)
+returns table (permission text, scope access.scope)
+language sql stable set search_path = pg_catalog, pg_temp as $$
   with recursive line (role_id, parent_id) as (
-    select p.role_id, p.parent_id from freehold.role_periods p where p.role_id = role and p.starts_at <= moment and (p.ends_at is null or p.ends_at > moment)
+    select p.role_id, p.parent_id
+    from freehold.role_periods p
+    where p.role_id = role and access.in_force(p.starts_at, p.ends_at, moment)
     union
-    select p.role_id, p.parent_id from line l join freehold.role_periods p on p.role_id = l.parent_id
-    where p.starts_at <= moment and (p.ends_at is null or p.ends_at > moment)
+    select p.role_id, p.parent_id
+    from line l
+      join freehold.role_periods p on p.role_id = l.parent_id
+    where access.in_force(p.starts_at, p.ends_at, moment)
   )
-  select rp.permission, rp.scope from line l cross join lateral (
-    select x.permission, x.scope from freehold.role_permissions x
-    where x.role_id = l.role_id and x.starts_at <= moment and (x.ends_at is null or x.ends_at > moment) offset 0) rp
+  select rp.permission, rp.scope::access.scope
+  from line l
+    cross join lateral (
+      select x.permission, x.scope
+      from freehold.role_permissions x
+      where x.role_id = l.role_id and access.in_force(x.starts_at, x.ends_at, moment)
+      offset 0) rp
   where wanted is null or rp.permission in (select unnest(wanted))
   union all
-  select x.name, 'all' from line l join freehold.roles r on r.id = l.role_id and r.is_admin
-    cross join freehold.permissions x where x.created_at <= moment and (x.deleted_at is null or x.deleted_at > moment)
-      and (wanted is null or x.name in (select unnest(wanted)))
+  select x.name, 'all'
+  from line l
+    join freehold.roles r on r.id = l.role_id and r.is_admin
+    cross join freehold.permissions x
+  where access.in_force(x.created_at, x.deleted_at, moment)
+    and (wanted is null or x.name in (select unnest(wanted)))
 $$;
 
--- Everything that a person holds at a moment, with the reason for each: {kind: role | inherited | override | delegation, id, name, via}.
-create function access.own_grants(person uuid, moment timestamptz, wanted text[] default null) returns table (permission text, scope text, kind text, id uuid, name text, via text)
+-- What a user holds themselves, by roles and overrides.
+create function access.own_grants(person uuid, moment timestamptz, wanted text[] default null)
+returns table (permission text, scope access.scope, kind text, id uuid, name text, via text)
 language sql stable set search_path = pg_catalog, pg_temp as $$
   with recursive held (role_id, parent_id, top) as (
     select p.role_id, p.parent_id, p.role_id
-    from freehold.user_roles ur join freehold.role_periods p on p.role_id = ur.role_id
-    where ur.user_id = person and ur.starts_at <= moment and (ur.ends_at is null or ur.ends_at > moment)
-      and p.starts_at <= moment and (p.ends_at is null or p.ends_at > moment)
+    from freehold.user_roles ur
+      join freehold.role_periods p on p.role_id = ur.role_id
+    where ur.user_id = person
+      and access.in_force(ur.starts_at, ur.ends_at, moment)
+      and access.in_force(p.starts_at, p.ends_at, moment)
     union
-    select p.role_id, p.parent_id, h.top from held h join freehold.role_periods p on p.role_id = h.parent_id
-    where p.starts_at <= moment and (p.ends_at is null or p.ends_at > moment)
-  ), carried (permission, scope, role_id, top) as (
-    select rp.permission, rp.scope, h.role_id, h.top from held h cross join lateral (
-      select x.permission, x.scope from freehold.role_permissions x
-      where x.role_id = h.role_id and x.starts_at <= moment and (x.ends_at is null or x.ends_at > moment) offset 0) rp
+    select p.role_id, p.parent_id, h.top
+    from held h
+      join freehold.role_periods p on p.role_id = h.parent_id
+    where access.in_force(p.starts_at, p.ends_at, moment)
+  ),
+  carried (permission, scope, role_id, top) as (
+    select rp.permission, rp.scope::access.scope, h.role_id, h.top
+    from held h
+      cross join lateral (
+        select x.permission, x.scope
+        from freehold.role_permissions x
+        where x.role_id = h.role_id and access.in_force(x.starts_at, x.ends_at, moment)
+        offset 0) rp
     where wanted is null or rp.permission in (select unnest(wanted))
     union all
-    select x.name, 'all', h.role_id, h.top from held h join freehold.roles r on r.id = h.role_id and r.is_admin
-      cross join freehold.permissions x where x.created_at <= moment and (x.deleted_at is null or x.deleted_at > moment)
-        and (wanted is null or x.name in (select unnest(wanted)))
+    select x.name, 'all', h.role_id, h.top
+    from held h
+      join freehold.roles r on r.id = h.role_id and r.is_admin
+      cross join freehold.permissions x
+    where access.in_force(x.created_at, x.deleted_at, moment)
+      and (wanted is null or x.name in (select unnest(wanted)))
   )
-  select c.permission, c.scope, case when c.role_id = c.top then 'role' else 'inherited' end, c.role_id, r.name, case when c.role_id <> c.top then t.name end
-  from carried c join freehold.roles r on r.id = c.role_id join freehold.roles t on t.id = c.top
+  select
+    c.permission,
+    c.scope,
+    case when c.role_id = c.top then 'role' else 'inherited' end,
+    c.role_id,
+    r.name,
+    case when c.role_id <> c.top then t.name end
+  from carried c
+    join freehold.roles r on r.id = c.role_id
+    join freehold.roles t on t.id = c.top
   where c.permission not in (select access.denied(person, moment))
   union all
-  select o.permission, o.scope, 'override', o.id, o.permission, null from freehold.overrides o
-  where o.user_id = person and o.effect = 'grant' and o.starts_at <= moment and (o.ends_at is null or o.ends_at > moment)
-    and (wanted is null or o.permission in (select unnest(wanted))) and o.permission not in (select access.denied(person, moment))
+  select o.permission, o.scope::access.scope, 'override', o.id, o.permission, null
+  from freehold.overrides o
+  where o.user_id = person
+    and o.effect = 'grant'
+    and access.in_force(o.starts_at, o.ends_at, moment)
+    and (wanted is null or o.permission in (select unnest(wanted)))
+    and o.permission not in (select access.denied(person, moment))
 $$;
 
-create function access.whole_grants(person uuid, moment timestamptz, wanted text[] default null) returns table (permission text, scope text, kind text, id uuid, name text, via text, holder uuid)
+-- What a user holds, with what others delegated to them and hold themselves. `holder`: around whom it reaches.
+create function access.whole_grants(person uuid, moment timestamptz, wanted text[] default null)
+returns table (permission text, scope access.scope, kind text, id uuid, name text, via text, holder uuid)
 language sql stable set search_path = pg_catalog, pg_temp as $$
-  select g.permission, g.scope, g.kind, g.id, g.name, g.via, person from access.own_grants(person, moment, wanted) g where access.was_active(person, moment)
+  select g.permission, g.scope, g.kind, g.id, g.name, g.via, person
+  from access.own_grants(person, moment, wanted) g
+  where access.was_active(person, moment)
   union all
-  select c.permission, (array['own', 'team', 'department', 'all'])[least(array_position(array['own', 'team', 'department', 'all'], c.scope), o.width)], 'delegation', d.id, u.username, r.name, d.delegator_id
-  from freehold.delegations d join freehold.users u on u.id = d.delegator_id left join freehold.roles r on r.id = d.role_id
+  select c.permission, least(c.scope, o.scope), 'delegation', d.id, u.username, r.name, d.delegator_id
+  from freehold.delegations d
+    join freehold.users u on u.id = d.delegator_id
+    left join freehold.roles r on r.id = d.role_id
     cross join lateral (
-      select g.permission, g.scope from access.role_grants(d.role_id, moment, wanted) g where d.role_id in (select access.roles_of(d.delegator_id, moment))
+      select g.permission, g.scope
+      from access.role_grants(d.role_id, moment, wanted) g
+      where d.role_id in (select access.roles_of(d.delegator_id, moment))
       union all
-      select p.permission, 'all' from freehold.delegation_permissions p where p.delegation_id = d.id and (wanted is null or p.permission in (select unnest(wanted)))
+      select p.permission, 'all'
+      from freehold.delegation_permissions p
+      where p.delegation_id = d.id and (wanted is null or p.permission in (select unnest(wanted)))
     ) c
     join lateral (
-      select g.permission, max(array_position(array['own', 'team', 'department', 'all'], g.scope)) as width
-      from access.own_grants(d.delegator_id, moment, wanted) g group by g.permission
+      select g.permission, max(g.scope) as scope
+      from access.own_grants(d.delegator_id, moment, wanted) g
+      group by g.permission
     ) o on o.permission = c.permission
-  where d.delegate_id = person and d.ends_at > moment and d.starts_at <= moment and d.decision = 'approved' and d.decided_at <= moment
-    and (d.revoked_at is null or d.revoked_at > moment) and access.was_active(d.delegator_id, moment) and access.was_active(person, moment)
+  where d.delegate_id = person
+    and access.in_force(d.starts_at, d.ends_at, moment)
+    and d.decision = 'approved'
+    and access.in_force(d.decided_at, d.revoked_at, moment)
+    and access.was_active(d.delegator_id, moment)
+    and access.was_active(person, moment)
     and c.permission not in (select access.denied(person, moment))
 $$;
 
-create function access.grants(person uuid, moment timestamptz, wanted text[] default null) returns table (permission text, scope text, kind text, id uuid, name text, via text, holder uuid)
+-- The same, with what the API key of this transaction leaves of it.
+create function access.grants(person uuid, moment timestamptz, wanted text[] default null)
+returns table (permission text, scope access.scope, kind text, id uuid, name text, via text, holder uuid)
 language sql stable set search_path = pg_catalog, pg_temp as $$
-  select g.* from (select access.narrowed(person) as names) n cross join lateral access.whole_grants(person, moment, wanted) g
+  select g.*
+  from (select access.narrowed(person) as names) n
+    cross join lateral access.whole_grants(person, moment, wanted) g
   where n.names is null or g.permission = any (n.names)
 $$;
 
--- The roles that a person holds at a moment, with the reason for each: assigned, inherited, or delegated by somebody who holds it.
-create function access.whole_roles(person uuid, moment timestamptz) returns table (kind text, id uuid, name text, via text) language sql stable set search_path = pg_catalog, pg_temp as $$
+-- The roles that a user holds at a moment, with the reason for each: assigned, inherited, or delegated by somebody who holds it.
+create function access.whole_roles(person uuid, moment timestamptz) returns table (kind text, id uuid, name text, via text)
+language sql stable set search_path = pg_catalog, pg_temp as $$
   with recursive tops (role_id, kind, source) as (
-    select ur.role_id, 'role', null from freehold.user_roles ur
-    where ur.user_id = person and ur.starts_at <= moment and (ur.ends_at is null or ur.ends_at > moment)
+    select ur.role_id, 'role', null
+    from freehold.user_roles ur
+    where ur.user_id = person and access.in_force(ur.starts_at, ur.ends_at, moment)
     union all
-    select d.role_id, 'delegation', u.username from freehold.delegations d join freehold.users u on u.id = d.delegator_id
-    where d.delegate_id = person and d.role_id is not null and d.ends_at > moment and d.starts_at <= moment and d.decision = 'approved' and d.decided_at <= moment
-      and (d.revoked_at is null or d.revoked_at > moment) and access.was_active(d.delegator_id, moment) and d.role_id in (select access.roles_of(d.delegator_id, moment))
-  ), line (role_id, parent_id, kind, source, top) as (
-    select p.role_id, p.parent_id, t.kind, t.source, p.role_id from tops t join freehold.role_periods p on p.role_id = t.role_id
-    where p.starts_at <= moment and (p.ends_at is null or p.ends_at > moment)
+    select d.role_id, 'delegation', u.username
+    from freehold.delegations d
+      join freehold.users u on u.id = d.delegator_id
+    where d.delegate_id = person
+      and d.role_id is not null
+      and access.in_force(d.starts_at, d.ends_at, moment)
+      and d.decision = 'approved'
+      and access.in_force(d.decided_at, d.revoked_at, moment)
+      and access.was_active(d.delegator_id, moment)
+      and d.role_id in (select access.roles_of(d.delegator_id, moment))
+  ),
+  line (role_id, parent_id, kind, source, top) as (
+    select p.role_id, p.parent_id, t.kind, t.source, p.role_id
+    from tops t
+      join freehold.role_periods p on p.role_id = t.role_id
+    where access.in_force(p.starts_at, p.ends_at, moment)
     union
-    select p.role_id, p.parent_id, l.kind, l.source, l.top from line l join freehold.role_periods p on p.role_id = l.parent_id
-    where p.starts_at <= moment and (p.ends_at is null or p.ends_at > moment)
+    select p.role_id, p.parent_id, l.kind, l.source, l.top
+    from line l
+      join freehold.role_periods p on p.role_id = l.parent_id
+    where access.in_force(p.starts_at, p.ends_at, moment)
   )
-  select case when l.kind = 'delegation' then 'delegation' when l.role_id <> l.top then 'inherited' else 'role' end, l.role_id, r.name,
+  select
+    case
+      when l.kind = 'delegation' then 'delegation'
+      when l.role_id <> l.top then 'inherited'
+      else 'role'
+    end,
+    l.role_id,
+    r.name,
     coalesce(l.source, case when l.role_id <> l.top then t.name end)
-  from line l join freehold.roles r on r.id = l.role_id join freehold.roles t on t.id = l.top
+  from line l
+    join freehold.roles r on r.id = l.role_id
+    join freehold.roles t on t.id = l.top
   where access.was_active(person, moment)
 $$;
 
--- By a key a role is held when the key names everything that it carries.
-create function access.held_roles(person uuid, moment timestamptz) returns table (kind text, id uuid, name text, via text) language sql stable set search_path = pg_catalog, pg_temp as $$
-  select h.* from (select access.narrowed(person) as names) n cross join lateral access.whole_roles(person, moment) h
-  where n.names is null or not exists (select from access.role_grants(h.id, moment) g where g.permission <> all (n.names))
+-- The same for the admitted user: an API key holds a role when it names everything that the role carries.
+create function access.held_roles(person uuid, moment timestamptz) returns table (kind text, id uuid, name text, via text)
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select h.*
+  from (select access.narrowed(person) as names) n
+    cross join lateral access.whole_roles(person, moment) h
+  where n.names is null
+    or not exists (select from access.role_grants(h.id, moment) g where g.permission <> all (n.names))
 $$;
 
-create function access.permissions_of(person uuid, moment timestamptz) returns text[] language sql stable set search_path = pg_catalog, pg_temp as $$
-  select coalesce(array_agg(distinct g.permission), array[]::text[]) from access.grants(person, moment) g
+-- The names of the permissions that a user holds at a moment.
+create function access.permissions_of(person uuid, moment timestamptz) returns text[]
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select coalesce(array_agg(distinct g.permission), array[]::text[])
+  from access.grants(person, moment) g
 $$;
 
--- At most a hundred permissions travel in a token, Freehold's own first; services ask authz/check for the rest.
-create function access.told_permissions(person uuid) returns text[] language sql stable set search_path = pg_catalog, pg_temp as $$
-  select coalesce(array_agg(x.name order by x.name), array[]::text[]) from (
-    select p as name from unnest(access.permissions_of(person, now())) p
-    order by split_part(p, ':', 1) not in ('user', 'role', 'permission', 'session', 'api_key', 'unit', 'delegation', 'setting', 'organization', 'invitation', 'activity', 'tenant'), p
+-- The permissions that a token carries: at most a hundred, Freehold's own first. Services ask authz/check for the rest.
+create function access.told_permissions(person uuid) returns text[]
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select coalesce(array_agg(x.name order by x.name), array[]::text[])
+  from (
+    select p as name
+    from unnest(access.permissions_of(person, now())) p
+    order by
+      split_part(p, ':', 1) not in (
+        'user', 'role', 'permission', 'session', 'api_key', 'unit', 'delegation', 'setting', 'organization', 'invitation',
+        'activity', 'tenant'),
+      p
     limit 100) x
 $$;
 
--- The names of the roles assigned to a person at a moment (without what they inherit from).
-create function access.role_names(person uuid, moment timestamptz) returns text[] language sql stable set search_path = pg_catalog, pg_temp as $$
+-- The names of the roles that a user is assigned at a moment, without what these inherit from.
+create function access.role_names(person uuid, moment timestamptz) returns text[]
+language sql stable set search_path = pg_catalog, pg_temp as $$
   select coalesce(array_agg(distinct r.name), array[]::text[])
-  from freehold.user_roles ur join freehold.roles r on r.id = ur.role_id
-  where ur.user_id = person and ur.starts_at <= moment and (ur.ends_at is null or ur.ends_at > moment)
-    and exists (select from freehold.role_periods p where p.role_id = r.id and p.starts_at <= moment and (p.ends_at is null or p.ends_at > moment))
+  from freehold.user_roles ur
+    join freehold.roles r on r.id = ur.role_id
+  where ur.user_id = person
+    and access.in_force(ur.starts_at, ur.ends_at, moment)
+    and exists (
+      select from freehold.role_periods p
+      where p.role_id = r.id and access.in_force(p.starts_at, p.ends_at, moment))
 $$;
 
--- The primary role, if it is still held and on; else the first of those that are.
-create function access.role_now(u freehold.users) returns text language sql stable set search_path = pg_catalog, pg_temp as $$
-  select r.name from freehold.user_roles ur join freehold.roles r on r.id = ur.role_id
-  where ur.user_id = u.id and r.is_active and ur.starts_at <= now() and (ur.ends_at is null or ur.ends_at > now())
-  order by r.name = u.role desc nulls last, ur.starts_at, r.name limit 1
+-- The primary role of a user, if it is still held and active; else the first of those that are.
+create function access.role_now(u freehold.users) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select r.name
+  from freehold.user_roles ur
+    join freehold.roles r on r.id = ur.role_id
+  where ur.user_id = u.id
+    and r.is_active
+    and access.in_force(ur.starts_at, ur.ends_at, now())
+  order by r.name = u.role desc nulls last, ur.starts_at, r.name
+  limit 1
 $$;
 
--- The roles of the admitted person now: {role, roles}; without what they carry, which takes longer to find out.
-create function access.my_roles() returns jsonb language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  select jsonb_build_object('role', (select access.role_now(u) from freehold.users u where u.id = access.principal()),
+-- The roles of the admitted user now: {role, roles}. Without what they carry, which takes longer to find out.
+create function access.my_roles() returns jsonb
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+  select jsonb_build_object(
+    'role', (select access.role_now(u) from freehold.users u where u.id = access.principal()),
     'roles', access.role_names(access.principal(), now()))
 $$;
 
--- What the admitted person holds now: {role, roles, permissions}.
-create function access.held() returns jsonb language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+-- What the admitted user holds now: {role, roles, permissions}.
+create function access.held() returns jsonb
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select access.my_roles() || jsonb_build_object('permissions', access.permissions_of(access.principal(), now()))
 $$;
 
 grant execute on function
-  access.held(),
-  access.my_roles()
+  access.my_roles(),
+  access.held()
 to freehold_app;

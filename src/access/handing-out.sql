@@ -1,27 +1,50 @@
--- What a role carries with all above it, or would if they were switched on: who is given a role that is off, has it when it is on.
-create function access.role_content(role uuid) returns table (permission text, scope text) language sql stable set search_path = pg_catalog, pg_temp as $$
+-- Handing out: nobody gives what they do not hold, nor further than they hold it, nor, with an API key, what the key does not name.
+--
+-- Threat: a user who may assign roles or grant permissions makes themselves or somebody else more powerful than they are. The triggers of roles,
+-- assignments, overrides, delegations and settings call these functions before a row is written, so that nobody holds by a grant what they
+-- must hold to make it. Without an admission it is the system that acts, which may give everything.
+
+-- What a role carries with all its ancestors, active or not: a user who is given a role that is inactive has it as soon as it is active.
+create function access.role_content(role uuid) returns table (permission text, scope access.scope)
+language sql stable set search_path = pg_catalog, pg_temp as $$
   with recursive line (id, parent_id, is_admin) as (
     select r.id, r.parent_id, r.is_admin from freehold.roles r where r.id = role
     union
-    select r.id, r.parent_id, r.is_admin from line l join freehold.roles r on r.id = l.parent_id
+    select r.id, r.parent_id, r.is_admin
+    from line l
+      join freehold.roles r on r.id = l.parent_id
   )
-  select rp.permission, rp.scope from line l join freehold.role_permissions rp on rp.role_id = l.id where rp.ends_at is null or rp.ends_at > now()
+  select rp.permission, rp.scope::access.scope
+  from line l
+    join freehold.role_permissions rp on rp.role_id = l.id
+  where rp.ends_at is null or rp.ends_at > now()
   union
-  select x.name, 'all' from line l cross join freehold.permissions x where l.is_admin and x.deleted_at is null
+  select x.name, 'all'
+  from line l
+    cross join freehold.permissions x
+  where l.is_admin and x.deleted_at is null
 $$;
 
-create function access.must_name(permissions text[]) returns void language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+-- Refuses when an API key does not name a permission that is about to be handed out with it.
+create function access.must_name(permissions text[]) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
-  lacking text := (select min(p.name) from unnest(permissions) p (name) where p.name <> all (access.narrowed(access.principal())));
+  lacking text := (
+    select min(p.name)
+    from unnest(permissions) p (name)
+    where p.name <> all (access.narrowed(access.principal())));
 begin
   if lacking is not null then
-    perform access.refuse('forbidden', format('This key does not name %s, so nothing can be handed out with it that carries that.', lacking));
+    perform access.refuse(
+      'forbidden',
+      format('This key does not name %s, so nothing can be handed out with it that carries that.', lacking));
   end if;
 end $$;
 
--- Nobody hands out what they do not hold themselves, nor further than they hold it: before this transaction, which may take or give them what it
--- is about. Without an admission it is the system that acts.
-create function access.must_hold_whole(permissions text[], scopes text[]) returns void language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+-- Refuses when the admitted user does not hold each permission as far as it is handed out. What counts is what they held before this
+-- transaction, which may itself give or take what it is about.
+create function access.must_hold_whole(permissions text[], scopes access.scope[]) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   me uuid := access.principal();
   lacking record;
@@ -32,67 +55,100 @@ begin
   select n.permission, n.scope into lacking
   from unnest(permissions, scopes) as n (permission, scope)
     left join (
-      select g.permission, max(array_position(array['own', 'team', 'department', 'all'], g.scope)) as width from access.own_grants(me, now() - interval '1 microsecond', permissions) g group by g.permission
+      select g.permission, max(g.scope) as scope
+      from access.own_grants(me, now() - interval '1 microsecond', permissions) g
+      group by g.permission
     ) o on o.permission = n.permission
-  where coalesce(o.width, 0) < array_position(array['own', 'team', 'department', 'all'], n.scope) order by n.permission limit 1;
+  where o.scope is null or o.scope < n.scope
+  order by n.permission
+  limit 1;
   if found then
-    perform access.refuse('forbidden', format('You do not hold %s at scope %s yourself, so you cannot hand it out.', lacking.permission, lacking.scope));
+    perform access.refuse(
+      'forbidden',
+      format('You do not hold %s at scope %s yourself, so you cannot hand it out.', lacking.permission, lacking.scope));
   end if;
 end $$;
 
-create function access.must_hold(permissions text[], scopes text[]) returns void language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+-- The same, also for what the API key of this transaction names.
+create function access.must_hold(permissions text[], scopes access.scope[]) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
   perform access.must_name(permissions), access.must_hold_whole(permissions, scopes);
 end $$;
 
-create function access.must_hold_role(role uuid) returns void language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+-- Refuses to hand out a role that carries more than the admitted user holds.
+create function access.must_hold_role(role uuid) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   needed record;
 begin
   if access.principal() is null then
     return;
   end if;
-  select array_agg(g.permission) as permissions, array_agg(g.scope) as scopes into needed from access.role_content(role) g;
+  select array_agg(g.permission) as permissions, array_agg(g.scope) as scopes into needed
+  from access.role_content(role) g;
   perform access.must_hold(needed.permissions, needed.scopes);
 end $$;
 
--- What somebody may change of a person whom they reach as themselves (or in place of a delegator) and not further. Above all not the unit,
--- which is what team and department reach from.
--- Whether what somebody holds reaches as far as their place does.
-create function access.depends_on_place(person uuid) returns boolean language sql stable set search_path = pg_catalog, pg_temp as $$
-  select exists (select from access.own_grants(person, now()) g group by g.permission
-    having max(array_position(array['own', 'team', 'department', 'all'], g.scope)) between 2 and 3)
+-- Whether what a user holds reaches as far as their unit does, so that whoever moves them changes what they reach.
+create function access.depends_on_place(person uuid) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select exists (
+    select from access.own_grants(person, now()) g
+    group by g.permission
+    having max(g.scope) between 'team' and 'department')
 $$;
 
--- Whether somebody holds a permission that another does not, or further; the other with what their key names, if they came with one.
-create function access.holds_more(person uuid, other uuid) returns boolean language sql stable set search_path = pg_catalog, pg_temp as $$
+-- Whether a user holds a permission that another one does not hold, or not as far. Of the first counts also what is delegated to them, what
+-- they will hold, and what is inactive or denied for now; of the other only what their API key names, if they came with one.
+create function access.holds_more(person uuid, other uuid) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
   select exists (
-    select from (
-      -- Also what is delegated to them, what they will hold, and what is off or denied for now.
-      select g.permission, max(array_position(array['own', 'team', 'department', 'all'], g.scope)) as width from (
-        select x.permission, x.scope from access.own_grants(person, now()) x
+    select
+    from (
+      select g.permission, max(g.scope) as scope
+      from (
+        select x.permission, x.scope
+        from access.own_grants(person, now()) x
         union all
-        select c.permission, c.scope from freehold.user_roles ur cross join lateral access.role_content(ur.role_id) c
+        select c.permission, c.scope
+        from freehold.user_roles ur
+          cross join lateral access.role_content(ur.role_id) c
         where ur.user_id = person and (ur.ends_at is null or ur.ends_at > now())
         union all
-        select o.permission, o.scope from freehold.overrides o where o.user_id = person and o.effect = 'grant' and (o.ends_at is null or o.ends_at > now())
+        select o.permission, o.scope::access.scope
+        from freehold.overrides o
+        where o.user_id = person and o.effect = 'grant' and (o.ends_at is null or o.ends_at > now())
         union all
-        select c.permission, access.narrower(c.scope, access.own_scope(d.delegator_id, c.permission, now())) from freehold.delegations d cross join lateral (
-          select x.permission, x.scope from access.role_content(d.role_id) x
-          union all select p.permission, 'all' from freehold.delegation_permissions p where p.delegation_id = d.id) c
-        where d.delegate_id = person and d.ends_at > now() and d.revoked_at is null and d.decision is distinct from 'rejected'
-      ) g where g.scope is not null group by g.permission
-    ) theirs left join (
-      select g.permission, max(array_position(array['own', 'team', 'department', 'all'], g.scope)) as width
-      from (select access.narrowed(other) as names) n cross join lateral access.own_grants(other, now()) g
-      where n.names is null or g.permission = any (n.names) group by g.permission
-    ) mine on mine.permission = theirs.permission
-    where coalesce(mine.width, 0) < theirs.width)
+        select c.permission, access.narrower(c.scope, access.own_scope(d.delegator_id, c.permission, now()))
+        from freehold.delegations d
+          cross join lateral (
+            select x.permission, x.scope from access.role_content(d.role_id) x
+            union all
+            select p.permission, 'all' from freehold.delegation_permissions p where p.delegation_id = d.id
+          ) c
+        where d.delegate_id = person
+          and d.ends_at > now()
+          and d.revoked_at is null
+          and d.decision is distinct from 'rejected'
+      ) g
+      where g.scope is not null
+      group by g.permission
+    ) theirs
+      left join (
+        select g.permission, max(g.scope) as scope
+        from (select access.narrowed(other) as names) n
+          cross join lateral access.own_grants(other, now()) g
+        where n.names is null or g.permission = any (n.names)
+        group by g.permission
+      ) mine on mine.permission = theirs.permission
+    where mine.scope is null or mine.scope < theirs.scope)
 $$;
 
--- When something that is given begins: not in the past, which stays as it was (a minute is forgiven, because clocks differ, and counts as
--- now), and before it ends. The system may say what it likes.
-create function access.begins(starts timestamptz, ends timestamptz) returns timestamptz language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+-- When something that is given begins: not in the past, which stays as it was (a minute is forgiven, because clocks differ, and counts as now),
+-- and before it ends. The system may say any moment.
+create function access.begins(starts timestamptz, ends timestamptz) returns timestamptz
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
   if access.principal() is null then
     return starts;
@@ -105,7 +161,8 @@ begin
 end $$;
 
 -- When something that was given ends: not before now, and not before it began. What has ended stays so.
-create function access.ends(starts timestamptz, was timestamptz, becomes timestamptz) returns timestamptz language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+create function access.ends(starts timestamptz, was timestamptz, becomes timestamptz) returns timestamptz
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
   if access.principal() is null then
     return becomes;
@@ -118,7 +175,9 @@ begin
   return greatest(becomes, now(), starts);
 end $$;
 
-create function access.before_named() returns trigger language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- Before a permission is granted to a role or delegated: an API key must name it.
+create function access.before_named() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
   if access.key() is not null then
     perform access.must_name(array[new.permission]);
@@ -126,7 +185,9 @@ begin
   return new;
 end $$;
 
-create function access.before_named_role() returns trigger language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- Before a role is delegated: an API key must name everything that it carries.
+create function access.before_named_role() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
   if access.key() is not null and new.role_id is not null then
     perform access.must_name(array(select c.permission from access.role_content(new.role_id) c));

@@ -20,7 +20,7 @@ begin
   end if;
   if gives then
     -- A denial hides how far the person would reach without it; only who reaches everything lifts one.
-    perform access.must_hold(array[new.permission], array[case when new.effect = 'grant' then new.scope else 'all' end]);
+    perform access.must_hold(array[new.permission], array[case when new.effect = 'grant' then new.scope else 'all' end]::access.scope[]);
   end if;
   return new;
 end $$;

@@ -38,8 +38,9 @@ begin
   -- Shared, because a deletion of the permission is an update of its row.
   elsif not exists (select from freehold.permissions p where p.name = new.permission and p.deleted_at is null for share) then
     perform access.refuse('invalid_request', format('%s is not a permission of this tenant', new.permission), 'permissions');
-  elsif me is not null and coalesce(array_position(array['own', 'team', 'department', 'all'], access.own_scope(me, new.permission, now() - interval '1 microsecond')), 0)
-      < array_position(array['own', 'team', 'department', 'all'], new.scope) then
+  elsif me is not null and (
+      select held.scope is null or held.scope < new.scope::access.scope
+      from (select access.own_scope(me, new.permission, now() - interval '1 microsecond') as scope) held) then
     perform access.refuse('forbidden', format('You do not hold %s at scope %s yourself, so you cannot hand it out.', new.permission, new.scope));
   end if;
   return new;

@@ -32,6 +32,7 @@ export async function migrate(url: string, migrations: Migration[]): Promise<str
     sql`create schema if not exists freehold`,
     sql`create schema if not exists access`,
     sql`create table if not exists freehold.migrations (name text primary key, applied_at timestamptz not null default now(), checksum text)`,
+    sql`alter table freehold.migrations enable row level security`,
     // A ledger of before the baseline has no checksums.
     sql`select name, to_jsonb(m) ->> 'checksum' as checksum from freehold.migrations m`,
   ])

@@ -228,7 +228,7 @@ it('what somebody could do at any moment, by roles, inheritance, overrides and d
   const asked = questions.map(({ person, permission, at }) => [person, permission, String(at)])
   const answers = await tenant.asOwner(
     sql`select q.n, case when access.was_active(q.person, q.at) then access.decide(q.person, q.permission, q.at) end as decided,
-          (select (array['own', 'team', 'department', 'all'])[max(array_position(array['own', 'team', 'department', 'all'], g.scope))] from access.grants(q.person, q.at) g where g.permission = q.permission) as explained
+          (select max(g.scope) from access.grants(q.person, q.at) g where g.permission = q.permission) as explained
         from (select n, (x ->> 0)::uuid as person, x ->> 1 as permission, timestamptz 'epoch' + (x ->> 2)::bigint * interval '1 microsecond' as at
           from jsonb_array_elements(${JSON.stringify(asked)}::jsonb) with ordinality as t (x, n)) q order by q.n`,
   )
