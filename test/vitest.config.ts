@@ -41,6 +41,7 @@ const SLOW = [
   'test/browser/**/*.node.test.ts',
   'test/freehold/tenants.node.test.ts',
   'test/audit/verify.node.test.ts',
+  'test/migration/make.node.test.ts',
 ]
 
 /** As in production, where an isolate serves many tenants one after another; and half the time is not spent on starting them. */

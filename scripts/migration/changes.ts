@@ -37,11 +37,14 @@ export async function changeTables(before: Snapshot, after: Snapshot, wishes: Wi
     )
   for (const name of wishes.lose.filter((name) => !lost.includes(name)))
     throw new Failure(`--lose ${name}: nothing of that name would be lost.`)
-  const shorn = without(renamed, dropped)
-  const kept = merged(shorn, after, retires)
-  refuseUnfillable(shorn, kept)
-  const drops = (await statementsBetween(renamed, shorn)).filter((statement) => !statement.startsWith('DROP INDEX'))
-  const changes = await statementsBetween(shorn, kept)
+  const kept = structuredClone(after)
+  const beside = retires.flatMap((key) => keep(key, renamed, kept, true))
+  // What is dropped goes last and by itself: drizzle-kit asks whether what is new is what is gone under another name, and there is nobody to ask.
+  const wide = structuredClone(kept)
+  for (const key of dropped) keep(key, renamed, wide, false)
+  refuseUnfillable(renamed, wide)
+  const changes = await statementsBetween(renamed, wide)
+  const drops = await statementsBetween(wide, kept)
   for (const key of retires) {
     const column = columnOf(renamed, key)
     // The release that comes writes nothing there.
@@ -53,9 +56,9 @@ export async function changeTables(before: Snapshot, after: Snapshot, wishes: Wi
     if (column && column.default === undefined) column.notNull = false
   }
   return {
-    statements: [...statements, ...drops, ...changes],
+    statements: [...statements, ...changes, ...drops],
     snapshot: kept,
-    retires,
+    retires: [...retires, ...beside],
     notes: [...notes, ...dropped.map((key) => `drops ${key}`)],
   }
 }
@@ -87,38 +90,31 @@ const narrowed = (before: Snapshot, after: Snapshot): string[] =>
     }),
   )
 
-/** A snapshot without what is dropped, and without the indexes and constraints that go with a column. */
-function without(snapshot: Snapshot, keys: string[]): Snapshot {
-  const left = structuredClone(snapshot)
-  for (const key of keys) {
-    const [kind, name = ''] = key.split(' ')
-    const table = left.tables[tableOf(key)]
-    if (kind === 'table') delete left.tables[name]
-    else if (table) delete table.columns[name.split('.')[2] ?? '']
+/**
+ * Keeps a table or a column of one snapshot in another that lacks it; with the indexes and foreign keys of the column, on which a release that
+ * still reads it relies. Returns the names of those.
+ */
+function keep(key: string, before: Snapshot, after: Snapshot, is_used: boolean): string[] {
+  const name = tableOf(key)
+  const [old, now] = [before.tables[name], after.tables[name]]
+  const column = columnOf(before, key)
+  if (!old) return []
+  if (!now || !column) {
+    after.tables[name] = structuredClone(old)
+    return Object.keys(old.indexes).map((index) => `index ${name.split('.')[0]}.${index}`)
   }
-  return left
-}
-
-/** The snapshot that is wanted, with what stays for a release longer. */
-function merged(before: Snapshot, after: Snapshot, retires: string[]): Snapshot {
-  const kept = structuredClone(after)
-  for (const key of retires) {
-    const name = tableOf(key)
-    const [old, now] = [before.tables[name], kept.tables[name]]
-    if (!old) continue
-    if (!now) kept.tables[name] = structuredClone(old)
-    else {
-      const column = columnOf(before, key)
-      if (column) now.columns[column.name] = structuredClone(column)
-      // Its indexes and constraints with it: a release that still reads it relies on them.
-      for (const [index, definition] of Object.entries(old.indexes))
-        if (definition.columns.some(({ expression }) => expression === column?.name))
-          now.indexes[index] = structuredClone(definition)
-      for (const [constraint, definition] of Object.entries(old.foreignKeys))
-        if (definition.columnsFrom.includes(column?.name ?? '')) now.foreignKeys[constraint] = structuredClone(definition)
-    }
-  }
-  return kept
+  now.columns[column.name] = structuredClone(column)
+  const indexes = Object.entries(old.indexes).filter(([, { columns }]) =>
+    columns.some(({ expression }) => expression === column.name),
+  )
+  const keys = Object.entries(old.foreignKeys).filter(([, { columnsFrom }]) => columnsFrom.includes(column.name))
+  if (!is_used) return []
+  for (const [index, definition] of indexes) now.indexes[index] = structuredClone(definition)
+  for (const [constraint, definition] of keys) now.foreignKeys[constraint] = structuredClone(definition)
+  return [
+    ...indexes.map(([index]) => `index ${name.split('.')[0]}.${index}`),
+    ...keys.map(([constraint]) => `constraint ${constraint} on ${name}`),
+  ]
 }
 
 /** A column that must have a value and has no default cannot be given to rows that exist. */

@@ -64,33 +64,18 @@ const others = (root: string, made: Made[]) =>
 export const isRetired = (key: string, retired: string[]): boolean =>
   retired.some((object) => {
     const [kind, name = ''] = object.split(' ')
-    if (key === object || (kind !== 'policy' && kind !== 'trigger' && key.includes(` on ${kind} ${name}(`))) return true
+    const [, table, column] = /^(\w+\.\w+)(?:\.(\w+))?$/.exec(name) ?? []
+    if (key === object) return true
     if (kind === 'table')
-      return (
-        key.includes(` ${name}.`) ||
-        key.endsWith(` on ${name}`) ||
-        key.includes(` on ${name} `) ||
-        key.startsWith(`index ${name.split('.')[0]}.${name.split('.')[1]}_`)
-      )
-    return (
-      kind === 'column' &&
-      (key.includes(`(${name.split('.')[2]}) on ${tableOf(name)} `) ||
-        (key.includes(`${name.split('.')[2]}`) && /^(index|constraint) /.test(key) && key.includes(name.split('.')[1] ?? name)))
-    )
+      return key.startsWith(`column ${name}.`) || key.endsWith(` on ${name}`) || key.includes(` on ${name} to `)
+    if (kind === 'column') return key.startsWith('grant ') && key.includes(`(${column}) on ${table} to `)
+    return key.startsWith('grant ') && key.includes(` on ${object}(`)
   })
 
-const tableOf = (name: string) => name.split('.').slice(0, 2).join('.')
-
-const isOf = (database: Database) => (key: string) => /\bplatform\./.test(key) === (database === 'master')
-const only = (catalogue: Catalogue, database: Database): Catalogue => ({
-  entries: new Map(
-    [...catalogue.entries].filter(
-      ([key, { kind }]) =>
-        (kind === 'schema' ? key === 'schema platform' : isOf(database)(key.replace('schema platform', ''))) ||
-        (kind === 'schema' && database === 'tenant' && key !== 'schema platform'),
-    ),
-  ),
-  grants: new Map([...catalogue.grants].filter(([key]) => isOf(database)(key.replace('schema platform', 'platform.')))),
+const isOf = (database: Database) => (key: string) => /\bplatform(\.| |$)/.test(key) === (database === 'master')
+const only = ({ entries, grants }: Catalogue, database: Database): Catalogue => ({
+  entries: new Map([...entries].filter(([key]) => isOf(database)(key))),
+  grants: new Map([...grants].filter(([key]) => isOf(database)(key))),
 })
 
 /** One database's migration, applied to the database that all migrations made; null when there is nothing to do. */
@@ -127,6 +112,9 @@ async function makeOne(
     ...tables.statements.filter((statement) => !isSchema(statement)),
     ...secured,
     ...objects.creates,
+    ...[...tables.retires, ...objects.retires]
+      .filter((key) => !retired.includes(key) && !/^(index|constraint) /.test(key))
+      .map((key) => markRetired(key, before)),
   ]
   // Names in bodies are looked up when they run, and some of them are made later in this migration.
   const run = (list: string[]) =>
@@ -156,6 +144,10 @@ async function makeOne(
     },
   }
 }
+
+/** So that an operator who finds it in a database knows why it is there. */
+const markRetired = (key: string, { entries }: Catalogue) =>
+  `comment on ${key.startsWith('column ') ? key : entries.get(key)?.drop.replace(/^drop /, '')} is 'Retired: the release before uses it, the next migration drops it.'`
 
 const losable = (retired: string[]) => retired.filter((key) => /^(table|column) /.test(key)).map((key) => key.split(' ')[1] ?? '')
 
