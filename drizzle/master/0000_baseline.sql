@@ -19,8 +19,9 @@ set local check_function_bodies = off;
 --> statement-breakpoint
 CREATE SCHEMA "platform";
 --> statement-breakpoint
--- The registry's versions: one sequence, which only grows. A change of a tenant takes the next version after it holds the row's lock, so that of
--- two versions of one tenant the later is the greater. Who sets a version itself took it from the sequence.
+-- The registry's versions: one sequence, which only grows. A change of a tenant takes the next version after it holds
+-- the row's lock, so that of two versions of one tenant the later is the greater. A statement that sets a version
+-- itself took it from the sequence.
 create sequence platform.registry_v;
 --> statement-breakpoint
 CREATE TABLE "platform"."audit_heads" (
@@ -179,36 +180,41 @@ alter table platform.tenants enable row level security;
 --> statement-breakpoint
 alter table platform.visits enable row level security;
 --> statement-breakpoint
--- What of a tenant is its own news. `is_active` is generated, and not yet computed where a trigger runs before the row is written.
-create or replace function platform.news(t platform.tenants) returns jsonb
-language sql stable set search_path = pg_catalog, pg_temp as $$
-  select to_jsonb(t) - '{v,published_v,updated_at,users_counted,is_active}'::text[]
-$$;
---> statement-breakpoint
 create or replace function platform.next_version() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
-  if tg_op = 'INSERT' or new.v = old.v and platform.news(new) <> platform.news(old) then
+  if tg_op = 'INSERT'
+    or new.v = old.v and platform.news(new) <> platform.news(old) then
     new.v := nextval('platform.registry_v');
     new.updated_at := now();
   end if;
   return new;
 end $$;
 --> statement-breakpoint
+-- The part of a tenant's row whose change makes a new version. `is_active` is generated, and not yet computed where a
+-- trigger runs before the row is written.
+create or replace function platform.news(t platform.tenants) returns jsonb
+language sql stable
+return to_jsonb(t) - '{v,published_v,updated_at,users_counted,is_active}'::text[];
+--> statement-breakpoint
 -- A new key of a tenant is a new version of the tenant.
 create or replace function platform.key_version() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
-  update platform.tenants set v = nextval('platform.registry_v') where id = new.realm_id;
+  update platform.tenants
+  set v = nextval('platform.registry_v')
+  where id = new.realm_id;
   return null;
 end $$;
 --> statement-breakpoint
--- What operators do to a tenant may be written in its database.
+-- Puts a tenant into the maintenance queue, because what operators do to it may be written into its own database.
 create or replace function platform.visit_soon() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
-  insert into platform.visits as v (realm_id) values (new.id)
-  on conflict (realm_id) do update set awake_until = greatest(v.awake_until, clock_timestamp() + interval '1 minute');
+  insert into platform.visits as v (realm_id)
+  values (new.id)
+  on conflict (realm_id) do update
+  set awake_until = greatest(v.awake_until, clock_timestamp() + interval '1 minute');
   return null;
 end $$;
 --> statement-breakpoint
@@ -227,6 +233,8 @@ CREATE TRIGGER audit_update AFTER UPDATE ON platform.tenants REFERENCING OLD TAB
 --> statement-breakpoint
 CREATE TRIGGER audit_insert AFTER INSERT ON platform.tenants REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('tenant', '{app_url_sealed,owner_url_sealed,refresh_key_sealed,initial_admin_sealed}', '{v,published_v,updated_at,users_counted}', '{id}');
 --> statement-breakpoint
+-- Not access.protect: a request with a permission for tenants also writes the runs and steps that it starts, so that
+-- only the scope is checked here.
 create policy operators on platform.tenants
   using ((select access.scope()) = 'all')
   with check ((select access.scope()) = 'all');

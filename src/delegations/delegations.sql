@@ -1,4 +1,77 @@
-create function access.before_delegation() returns trigger language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- Delegations: a user lets another act for them for a time, with a role that they hold or with chosen permissions. In
+-- force once it is approved and until it is revoked, and only as far as the delegator holds it at that moment
+-- (access.sources decides); nothing has to end it.
+--
+-- Threat: a user delegates what they do not hold, passes on what was delegated to them, or approves a delegation from
+-- which they gain; one that was rejected or revoked comes back. So every insert and update meets the triggers below:
+-- the rules, then what an API key names (before_named). Called from outside: access.substitute, and nothing else; the
+-- verbs are inserts and updates.
+
+-- Finds the user who acts now for another with a permission: the delegate and, where that one is away too (has
+-- delegated the same of what they hold themselves), the delegate of theirs, and so on; never in a circle. Returns
+-- {user_id, acting_user_id, chain}; null when the caller does not reach the user.
+create function access.substitute(person uuid, permission text) returns jsonb
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  chain jsonb := '[]';
+  met uuid[] := array[person];
+  acting uuid := person;
+  d record;
+begin
+  if access.permission() is distinct from 'delegation:read'
+    or not exists (
+      select
+      from freehold.users u
+      where u.id = person
+        and (access.scope() = 'all' or u.id = any (access.owners()) or u.unit_id = any (access.units()))
+    ) then
+    return null;
+  elsif not exists (
+    select from freehold.permissions p where p.name = substitute.permission and p.deleted_at is null
+  ) then
+    perform access.refuse('invalid_request', 'is not a permission of this tenant', 'query/permission');
+  elsif not access.was_active(person, now()) or access.decide(person, permission, now()) is null then
+    return jsonb_build_object('user_id', person, 'acting_user_id', null, 'chain', chain);
+  end if;
+  loop
+    select x.id, x.delegate_id
+    into d
+    from freehold.delegations x
+    where x.delegator_id = acting
+      and access.in_force(x.starts_at, x.ends_at, now())
+      and x.decision = 'approved'
+      and x.revoked_at is null
+      and x.delegate_id <> all (met)
+      and access.own_scope(acting, permission, now()) is not null
+      and case
+        when x.role_id is null then exists (
+          select
+          from freehold.delegation_permissions p
+          where p.delegation_id = x.id
+            and p.permission = substitute.permission
+        )
+        else
+          x.role_id in (select access.roles_of(acting, now()))
+          and exists (select from access.role_grants(x.role_id, now()) g where g.permission = substitute.permission)
+      end
+      and access.was_active(x.delegate_id, now())
+      and exists (select from access.roles_of(x.delegate_id, now()))
+      and substitute.permission not in (select access.denied(x.delegate_id, now()))
+    order by x.starts_at desc, x.created_at desc, x.id
+    limit 1;
+    exit when not found;
+    chain := chain || jsonb_build_object('delegation_id', d.id, 'from', acting, 'to', d.delegate_id);
+    acting := d.delegate_id;
+    met := met || acting;
+  end loop;
+  return jsonb_build_object('user_id', person, 'acting_user_id', acting, 'chain', chain);
+end $$;
+
+-- A delegation is made by its delegator, to another active user, of a role that the delegator holds themselves. It is
+-- approved at once unless the tenant wants each to be decided. The delegate and the role are locked, so that neither
+-- goes meanwhile.
+create function access.before_delegation() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
   new.starts_at := access.begins(new.starts_at, new.ends_at);
   if new.delegate_id = new.delegator_id then
@@ -24,8 +97,31 @@ begin
   return new;
 end $$;
 
--- A delegation is decided once, by a third person whose say does not come from one of the two, and revoked once; what is over stays over.
-create function access.before_delegation_change() returns trigger language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- A delegator chooses permissions that they hold themselves at that moment: what was delegated to them does not count.
+create function access.before_delegation_permission() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  -- `for share`, because deleting the permission is an update of its row.
+  if not exists (
+    select from freehold.permissions p where p.name = new.permission and p.deleted_at is null for share
+  ) then
+    perform access.refuse('invalid_request',
+      format('%s is not a permission of this tenant', new.permission), 'permissions');
+  elsif access.own_scope(
+      (select d.delegator_id from freehold.delegations d where d.id = new.delegation_id),
+      new.permission,
+      now()
+    ) is null then
+    perform access.refuse('forbidden',
+      format('You do not hold %s yourself, so you cannot delegate it.', new.permission));
+  end if;
+  return new;
+end $$;
+
+-- A delegation is decided once, by a third user whose permission to do so does not come from one of the two, and is
+-- revoked once. One that is over stays over.
+create function access.before_delegation_change() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   me uuid := access.principal();
 begin
@@ -34,7 +130,11 @@ begin
   elsif old.revoked_at is not null or old.decision = 'rejected' or old.ends_at <= now() then
     perform access.refuse('illegal_state', 'This delegation is over.');
   elsif access.permission() = 'delegation:approve' then
-    if not exists (select from access.sources(me, 'delegation:approve', now()) s where s.holder not in (old.delegator_id, old.delegate_id)) then
+    if not exists (
+      select
+      from access.sources(me, 'delegation:approve', now()) s
+      where s.holder not in (old.delegator_id, old.delegate_id)
+    ) then
       perform access.refuse('forbidden', 'Who decides on a delegation is neither of the two.');
     elsif old.decision is not null then
       perform access.refuse('illegal_state', 'This delegation is not pending.');
@@ -51,89 +151,98 @@ begin
   return new;
 end $$;
 
-create function access.before_delegation_permission() returns trigger language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
-begin
-  if not exists (select from freehold.permissions p where p.name = new.permission and p.deleted_at is null for share) then
-    perform access.refuse('invalid_request', format('%s is not a permission of this tenant', new.permission), 'permissions');
-  elsif access.own_scope((select d.delegator_id from freehold.delegations d where d.id = new.delegation_id), new.permission, now()) is null then
-    perform access.refuse('forbidden', format('You do not hold %s yourself, so you cannot delegate it.', new.permission));
-  end if;
-  return new;
-end $$;
+create trigger before_delegation before insert on freehold.delegations
+  for each row execute function access.before_delegation();
 
--- Who acts now for a person with a permission: whom they delegated it to and, where that one is away too (has delegated the same from what they
--- hold themselves), whom they did; never in a circle. {user_id, acting_user_id, chain}; null: nobody whom the asker reaches.
-create function access.substitute(person uuid, permission text) returns jsonb language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
-declare
-  chain jsonb := '[]';
-  met uuid[] := array[person];
-  acting uuid := person;
-  d record;
-begin
-  if access.permission() is distinct from 'delegation:read' or not exists (select from freehold.users u where u.id = person
-      and (access.scope() = 'all' or u.id = any (access.owners()) or u.unit_id = any (access.units()))) then
-    return null;
-  elsif not exists (select from freehold.permissions p where p.name = substitute.permission and p.deleted_at is null) then
-    perform access.refuse('invalid_request', 'is not a permission of this tenant', 'query/permission');
-  elsif not access.was_active(person, now()) or access.decide(person, permission, now()) is null then
-    return jsonb_build_object('user_id', person, 'acting_user_id', null, 'chain', chain);
-  end if;
-  loop
-    select x.id, x.delegate_id into d from freehold.delegations x
-    where x.delegator_id = acting and x.starts_at <= now() and x.ends_at > now() and x.decision = 'approved' and x.revoked_at is null
-      and x.delegate_id <> all (met) and access.own_scope(acting, permission, now()) is not null
-      and case when x.role_id is null then exists (select from freehold.delegation_permissions p where p.delegation_id = x.id and p.permission = substitute.permission)
-        else x.role_id in (select access.roles_of(acting, now()))
-          and exists (select from access.role_grants(x.role_id, now()) g where g.permission = substitute.permission) end
-      and access.was_active(x.delegate_id, now()) and exists (select from access.roles_of(x.delegate_id, now()))
-      and substitute.permission not in (select access.denied(x.delegate_id, now()))
-    order by x.starts_at desc, x.created_at desc, x.id limit 1;
-    exit when not found;
-    chain := chain || jsonb_build_object('delegation_id', d.id, 'from', acting, 'to', d.delegate_id);
-    acting := d.delegate_id;
-    met := met || acting;
-  end loop;
-  return jsonb_build_object('user_id', person, 'acting_user_id', acting, 'chain', chain);
-end $$;
+create trigger before_named before insert on freehold.delegations
+  for each row execute function access.before_named_role();
 
-create trigger before_delegation before insert on freehold.delegations for each row execute function access.before_delegation();
+create trigger before_delegation_change before update on freehold.delegations
+  for each row execute function access.before_delegation_change();
 
-create trigger before_delegation_change before update on freehold.delegations for each row execute function access.before_delegation_change();
+create trigger before_delegation_permission before insert on freehold.delegation_permissions
+  for each row execute function access.before_delegation_permission();
 
-create trigger before_delegation_permission before insert on freehold.delegation_permissions for each row execute function access.before_delegation_permission();
-
-create trigger before_named before insert on freehold.delegation_permissions for each row execute function access.before_named();
-
-create trigger before_named before insert on freehold.delegations for each row execute function access.before_named_role();
+create trigger before_named before insert on freehold.delegation_permissions
+  for each row execute function access.before_named();
 
 call access.audited('freehold.delegations', 'delegation');
 
-call access.audited('freehold.delegation_permissions', 'delegation_permission', '{}', '{}', '{delegation_id,permission}');
+call access.audited('freehold.delegation_permissions', 'delegation_permission',
+  noise => '{}',
+  keys => '{delegation_id,permission}');
 
-create policy read_delegations on freehold.delegations for select using (delegator_id = any ((select access.owners())::uuid[]) or delegate_id = (select access.principal())
-  or ((select access.permission()) like 'delegation:%' and ((select access.scope()) = 'all'
-    or exists (select from freehold.users u where u.id = delegator_id and u.unit_id = any ((select access.units())::uuid[])))));
+-- Not access.protect: both users read a delegation with any permission, only the delegator makes one, and a decision is
+-- a third user's.
+create policy read on freehold.delegations for select
+  using (
+    delegator_id = any ((select access.owners())::uuid[])
+    or delegate_id = (select access.principal())
+    or (
+      (select access.permission()) like 'delegation:%'
+      and (
+        (select access.scope()) = 'all'
+        or exists (
+          select from freehold.users u where u.id = delegator_id and u.unit_id = any ((select access.units())::uuid[])
+        )
+      )
+    )
+  );
 
-create policy make_delegations on freehold.delegations for insert with check ((select access.permission()) = 'delegation:create' and delegator_id = (select access.principal()));
+create policy make on freehold.delegations for insert
+  with check (
+    (select access.permission()) = 'delegation:create'
+    and delegator_id = (select access.principal())
+  );
 
-create policy change_delegations on freehold.delegations for update using (
-  ((select access.permission()) = 'delegation:update' and (delegator_id = (select access.principal()) or (select access.scope()) = 'all'
-    or exists (select from freehold.users u where u.id = delegator_id and u.unit_id = any ((select access.units())::uuid[]))))
-  or ((select access.permission()) = 'delegation:approve' and delegator_id <> (select access.principal()) and delegate_id <> (select access.principal())
-    and ((select access.scope()) = 'all' or exists (select from freehold.users u where u.id = delegator_id and u.unit_id = any ((select access.units())::uuid[])))));
+create policy change on freehold.delegations for update
+  using (
+    (
+      (select access.permission()) = 'delegation:update'
+      and (
+        delegator_id = (select access.principal())
+        or (select access.scope()) = 'all'
+        or exists (
+          select from freehold.users u where u.id = delegator_id and u.unit_id = any ((select access.units())::uuid[])
+        )
+      )
+    )
+    or (
+      (select access.permission()) = 'delegation:approve'
+      and delegator_id <> (select access.principal())
+      and delegate_id <> (select access.principal())
+      and (
+        (select access.scope()) = 'all'
+        or exists (
+          select from freehold.users u where u.id = delegator_id and u.unit_id = any ((select access.units())::uuid[])
+        )
+      )
+    )
+  );
 
-create policy read_delegation_permissions on freehold.delegation_permissions for select using (exists (select from freehold.delegations d where d.id = delegation_id));
+-- Not access.protect: the permissions are read with their delegation, and chosen in the transaction that makes it.
+create policy read on freehold.delegation_permissions for select
+  using (exists (select from freehold.delegations d where d.id = delegation_id));
 
-create policy make_delegation_permissions on freehold.delegation_permissions for insert with check ((select access.permission()) = 'delegation:create'
-  and exists (select from freehold.delegations d where d.id = delegation_id and d.delegator_id = (select access.principal()) and d.created_at = now()));
+create policy make on freehold.delegation_permissions for insert
+  with check (
+    (select access.permission()) = 'delegation:create'
+    and exists (
+      select
+      from freehold.delegations d
+      where d.id = delegation_id
+        and d.delegator_id = (select access.principal())
+        and d.created_at = now()
+    )
+  );
 
-grant select on freehold.delegations to freehold_app;
+grant
+  select,
+  insert (id, delegator_id, delegate_id, role_id, starts_at, ends_at, reason),
+  update (decision, decided_at, decided_by, revoked_at)
+on freehold.delegations to freehold_app;
 
-grant select on freehold.delegation_permissions to freehold_app;
-
-grant insert (id, delegator_id, delegate_id, role_id, starts_at, ends_at, reason), update (decision, decided_at, decided_by, revoked_at) on freehold.delegations to freehold_app;
-
-grant insert on freehold.delegation_permissions to freehold_app;
+grant select, insert on freehold.delegation_permissions to freehold_app;
 
 grant execute on function
   access.substitute(uuid, text)

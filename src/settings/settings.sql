@@ -1,42 +1,70 @@
--- A role that strangers get, the fallback too, is handed out by whoever names it, and by whoever lets strangers in, or others than before.
-create function access.before_tenant() returns trigger language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- Settings: what a tenant decides for itself, columns of its one row (freehold.tenant).
+--
+-- Threat: by a setting, somebody hands strangers who register a role that they do not hold themselves. How far each
+-- setting may go, a constraint of the table says (tenant_settings). Nothing here is called from outside: a change of
+-- settings is an update.
+
+-- The role that strangers get, the fallback too, is handed out by the user who names it, opens registration, or opens
+-- it to others than before.
+create function access.before_tenant() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   given uuid;
 begin
   new.updated_at := now();
-  if access.permission() = 'setting:update' and (
-      (new.registration and (new.registration, new.registration_role, new.registration_domains) is distinct from (old.registration, old.registration_role, old.registration_domains))
-      or (new.registration_role is not null and new.registration_role is distinct from old.registration_role)) then
-    select r.id into given from freehold.roles r
-    where r.deleted_at is null and case when new.registration_role is null then r.is_fallback else r.name = new.registration_role end for share;
+  if access.permission() = 'setting:update'
+    and (
+      (
+        new.registration
+        and (new.registration, new.registration_role, new.registration_domains)
+          is distinct from (old.registration, old.registration_role, old.registration_domains)
+      )
+      or (new.registration_role is not null and new.registration_role is distinct from old.registration_role)
+    ) then
+    -- Locked, so that the role is not deleted meanwhile.
+    select r.id
+    into given
+    from freehold.roles r
+    where r.deleted_at is null
+      and case when new.registration_role is null then r.is_fallback else r.name = new.registration_role end
+    for share;
     if given is null and new.registration_role is not null then
-      perform access.refuse('invalid_request', format('%s is not a role of this tenant', new.registration_role), 'registration_role');
+      perform access.refuse('invalid_request',
+        format('%s is not a role of this tenant', new.registration_role), 'registration_role');
     end if;
     perform access.must_hold_role(given);
   end if;
   return new;
 end $$;
 
--- That role stays the one that was named: who may rename roles must not hand another one to strangers by its name.
-create function access.keep_registration_role() returns trigger language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- The role of registration stays the one that was named: a user who may rename roles must not hand another one to
+-- strangers by giving it that name. A trigger of freehold.roles.
+create function access.keep_registration_role() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
-  if new.deleted_at is not null and exists (select from freehold.tenant t where t.registration_role = old.name) then
-    perform access.refuse('in_use', format('The role %s is the one of who registers: name another in the settings first.', old.name));
+  if new.deleted_at is not null
+    and exists (select from freehold.tenant t where t.registration_role = old.name) then
+    perform access.refuse('in_use',
+      format('The role %s is the one of who registers: name another in the settings first.', old.name));
   end if;
-  update freehold.tenant t set registration_role = new.name where t.registration_role = old.name and new.name <> old.name;
+  update freehold.tenant t
+  set registration_role = new.name
+  where t.registration_role = old.name
+    and new.name <> old.name;
   return null;
 end $$;
 
-create trigger before_tenant before update on freehold.tenant for each row execute function access.before_tenant();
+create trigger before_tenant before update on freehold.tenant
+  for each row execute function access.before_tenant();
 
 call access.audited('freehold.tenant', 'tenant');
 
-create policy read_tenant on freehold.tenant for select using ((select access.principal()) is not null);
-
-create policy change_tenant on freehold.tenant for update using ((select access.permission()) = 'setting:update' and (select access.scope()) = 'all');
-
-grant select on freehold.tenant to freehold_app;
-
-grant update (max_failures, lock_minutes, idle_days, session_days, max_sessions, access_minutes, password_days, password_warning_days, password_min_length, password_max_length,
-  password_upper, password_lower, password_digit, password_special, password_unique, password_history, password_personal, password_common, registration, registration_domains,
-  registration_role, delegation_approval) on freehold.tenant to freehold_app;
+-- The row is made with the tenant. Its name, and whether it is active, are the platform's to change.
+call access.protect('freehold.tenant', 'setting',
+  is_public => true,
+  inserts => '{}',
+  updates => '{max_failures,lock_minutes,idle_days,session_days,max_sessions,access_minutes,
+    password_days,password_warning_days,password_min_length,password_max_length,password_upper,password_lower,
+    password_digit,password_special,password_unique,password_history,password_personal,password_common,
+    registration,registration_domains,registration_role,delegation_approval}',
+  deletes => false);

@@ -1,6 +1,14 @@
--- A department stands under departments, a team under either; nothing under itself. Whoever does not reach everything moves nothing out of
--- their reach, and makes no department a team: those in it would reach around the one above.
-create function access.before_unit() returns trigger language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- Units: the tree of departments and teams, from which the scopes team and department are measured (access.units_of).
+--
+-- Threat: a user who moves a unit, or turns its kind, changes how far the users in it reach, themselves above all; two
+-- who act at once close a circle. So the rules are a trigger, which no statement passes by, and one transaction at a
+-- time changes the tree. Nothing here is called from outside: the verbs are inserts, updates and deletes.
+
+-- A department stands under departments, a team under either, and nothing under itself. Callers below scope `all` move
+-- nothing out of their reach, and make no department a team: the users in it would then reach all of the department
+-- above.
+create function access.before_unit() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   is_limited boolean := access.principal() is not null and access.scope() <> 'all';
   is_turned boolean := tg_op = 'UPDATE' and new.kind <> old.kind;
@@ -9,48 +17,90 @@ begin
   if tg_op = 'UPDATE' and (new.kind, new.parent_id) is not distinct from (old.kind, old.parent_id) then
     return new;
   end if;
-  if tg_op = 'UPDATE' and access.principal() is not null and not is_limited and access.depends_on_place(access.principal()) and (
+  -- Nobody moves or turns a unit that holds their own, or moves another into their department, when a permission of
+  -- theirs is measured from there.
+  if tg_op = 'UPDATE'
+    and access.principal() is not null
+    and not is_limited
+    and access.depends_on_place(access.principal())
+    and (
       (select p.unit_id from freehold.users p where p.id = access.principal()) in (select access.under(new.id))
-      or (new.parent_id in (select access.units_of(access.principal(), 'department')) and new.id not in (select access.units_of(access.principal(), 'department')))) then
+      or (
+        new.parent_id in (select access.units_of(access.principal(), 'department'))
+        and new.id not in (select access.units_of(access.principal(), 'department'))
+      )
+    ) then
     perform access.refuse('forbidden', 'Somebody else must do this: what you reach depends on it.');
   elsif is_limited and (is_turned or (tg_op = 'UPDATE' and new.parent_id is null)) then
     perform access.refuse('forbidden', 'Somebody who reaches all units must do this.');
   elsif is_limited and new.parent_id <> all (access.units()) and new.parent_id is not null then
     perform access.refuse('invalid_request', 'is not a unit that you reach', 'parent_id');
-  elsif is_turned and new.kind = 'team' and exists (select from freehold.units u where u.parent_id = new.id and u.kind = 'department') then
+  elsif is_turned
+    and new.kind = 'team'
+    and exists (select from freehold.units u where u.parent_id = new.id and u.kind = 'department') then
     perform access.refuse('invalid_request', 'has departments under it, which stand under departments only', 'kind');
-  elsif new.kind = 'department' and exists (select from freehold.units u where u.id = new.parent_id and u.kind = 'team') then
-    perform access.refuse('invalid_request', 'would put a department under a team', case when is_turned then 'kind' else 'parent_id' end);
-  elsif exists (with recursive up (id, parent_id) as (
-      select u.id, u.parent_id from freehold.units u where u.id = new.parent_id
-      union select u.id, u.parent_id from up join freehold.units u on u.id = up.parent_id
-    ) select from up where up.id = new.id) then
+  elsif new.kind = 'department'
+    and exists (select from freehold.units u where u.id = new.parent_id and u.kind = 'team') then
+    perform access.refuse('invalid_request', 'would put a department under a team',
+      case when is_turned then 'kind' else 'parent_id' end);
+  elsif exists (
+    with recursive up (id, parent_id) as (
+      select u.id, u.parent_id
+      from freehold.units u
+      where u.id = new.parent_id
+      union
+      select u.id, u.parent_id
+      from up
+        join freehold.units u on u.id = up.parent_id
+    )
+    select from up where up.id = new.id
+  ) then
     perform access.refuse('invalid_request', 'would put a unit under itself', 'parent_id');
   end if;
   return new;
 end $$;
 
-create trigger before_unit before insert or update on freehold.units for each row execute function access.before_unit();
+create trigger one_at_a_time before insert or update of kind, parent_id on freehold.units
+  for each statement execute function access.one_at_a_time();
 
-create trigger one_at_a_time before insert or update of kind, parent_id on freehold.units for each statement execute function access.one_at_a_time();
+create trigger before_unit before insert or update on freehold.units
+  for each row execute function access.before_unit();
 
 call access.audited('freehold.units', 'unit');
 
-create policy read_units on freehold.units for select using ((select access.scope()) = 'all' or id = any ((select access.units())::uuid[])
-  -- One that was made just now is not among them yet.
-  or ((select access.permission()) = 'unit:create' and parent_id = any ((select access.units())::uuid[]))
-  or id = (select u.unit_id from freehold.users u where u.id = (select access.principal())));
+-- Not access.protect: a unit is made under a parent that is reached, and users read the unit that they are in, whatever
+-- their scope.
+create policy read on freehold.units for select
+  using (
+    (select access.scope()) = 'all'
+    or id = any ((select access.units())::uuid[])
+    -- A unit that this transaction makes is not among those that were reached at its beginning.
+    or ((select access.permission()) = 'unit:create' and parent_id = any ((select access.units())::uuid[]))
+    or id = (select u.unit_id from freehold.users u where u.id = (select access.principal()))
+  );
 
-create policy make_units on freehold.units for insert with check ((select access.permission()) = 'unit:create'
-  and ((select access.scope()) = 'all' or parent_id = any ((select access.units())::uuid[])));
+create policy make on freehold.units for insert
+  with check (
+    (select access.permission()) = 'unit:create'
+    and ((select access.scope()) = 'all' or parent_id = any ((select access.units())::uuid[]))
+  );
 
-create policy change_units on freehold.units for update using ((select access.permission()) = 'unit:update'
-    and ((select access.scope()) = 'all' or id = any ((select access.units())::uuid[])))
+create policy change on freehold.units for update
+  using (
+    (select access.permission()) = 'unit:update'
+    and ((select access.scope()) = 'all' or id = any ((select access.units())::uuid[]))
+  )
   with check ((select access.scope()) = 'all' or id = any ((select access.units())::uuid[]));
 
-create policy remove_units on freehold.units for delete using ((select access.permission()) = 'unit:delete'
-  and ((select access.scope()) = 'all' or id = any ((select access.units())::uuid[])));
+create policy remove on freehold.units for delete
+  using (
+    (select access.permission()) = 'unit:delete'
+    and ((select access.scope()) = 'all' or id = any ((select access.units())::uuid[]))
+  );
 
-grant select on freehold.units to freehold_app;
-
-grant insert (id, kind, name, parent_id), update (kind, name, parent_id), delete on freehold.units to freehold_app;
+grant
+  select,
+  insert (id, kind, name, parent_id),
+  update (kind, name, parent_id),
+  delete
+on freehold.units to freehold_app;

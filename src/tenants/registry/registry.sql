@@ -1,39 +1,51 @@
--- The master's registry of tenants: its versions, who may read and write it, and what tells the rest of the platform that a tenant changed.
+-- The master's registry of tenants: their versions, and what operators may read and write.
+--
+-- Threat: an older entry replaces a newer one, in KV or in an isolate, and a request goes to a database that is not the
+-- tenant's any more; an operator reads secrets of a tenant, or writes what provisioning alone writes. So every change
+-- takes a version that only grows, and the grants below name columns. Operators are admitted as the users of a tenant
+-- are; provisioning and scheduled jobs run as the owner, whom no policy binds. Nothing here is called from outside: all
+-- of it is triggers.
 
--- The registry's versions: one sequence, which only grows. A change of a tenant takes the next version after it holds the row's lock, so that of
--- two versions of one tenant the later is the greater. Who sets a version itself took it from the sequence.
+-- The registry's versions: one sequence, which only grows. A change of a tenant takes the next version after it holds
+-- the row's lock, so that of two versions of one tenant the later is the greater. A statement that sets a version
+-- itself took it from the sequence.
 create sequence platform.registry_v;
-
--- What of a tenant is its own news. `is_active` is generated, and not yet computed where a trigger runs before the row is written.
-create function platform.news(t platform.tenants) returns jsonb
-language sql stable set search_path = pg_catalog, pg_temp as $$
-  select to_jsonb(t) - '{v,published_v,updated_at,users_counted,is_active}'::text[]
-$$;
 
 create function platform.next_version() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
-  if tg_op = 'INSERT' or new.v = old.v and platform.news(new) <> platform.news(old) then
+  if tg_op = 'INSERT'
+    or new.v = old.v and platform.news(new) <> platform.news(old) then
     new.v := nextval('platform.registry_v');
     new.updated_at := now();
   end if;
   return new;
 end $$;
 
+-- The part of a tenant's row whose change makes a new version. `is_active` is generated, and not yet computed where a
+-- trigger runs before the row is written.
+create function platform.news(t platform.tenants) returns jsonb
+language sql stable
+return to_jsonb(t) - '{v,published_v,updated_at,users_counted,is_active}'::text[];
+
 -- A new key of a tenant is a new version of the tenant.
 create function platform.key_version() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
-  update platform.tenants set v = nextval('platform.registry_v') where id = new.realm_id;
+  update platform.tenants
+  set v = nextval('platform.registry_v')
+  where id = new.realm_id;
   return null;
 end $$;
 
--- What operators do to a tenant may be written in its database.
+-- Puts a tenant into the maintenance queue, because what operators do to it may be written into its own database.
 create function platform.visit_soon() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
-  insert into platform.visits as v (realm_id) values (new.id)
-  on conflict (realm_id) do update set awake_until = greatest(v.awake_until, clock_timestamp() + interval '1 minute');
+  insert into platform.visits as v (realm_id)
+  values (new.id)
+  on conflict (realm_id) do update
+  set awake_until = greatest(v.awake_until, clock_timestamp() + interval '1 minute');
   return null;
 end $$;
 
@@ -46,8 +58,12 @@ create trigger key_version after insert or update on platform.signing_keys
 create trigger visit_soon after insert or update on platform.tenants
   for each row execute function platform.visit_soon();
 
-call access.audited('platform.tenants', 'tenant', '{app_url_sealed,owner_url_sealed,refresh_key_sealed,initial_admin_sealed}', '{v,published_v,updated_at,users_counted}');
+call access.audited('platform.tenants', 'tenant',
+  secret => '{app_url_sealed,owner_url_sealed,refresh_key_sealed,initial_admin_sealed}',
+  noise => '{v,published_v,updated_at,users_counted}');
 
+-- Not access.protect: a request with a permission for tenants also writes the runs and steps that it starts, so that
+-- only the scope is checked here.
 create policy operators on platform.tenants
   using ((select access.scope()) = 'all')
   with check ((select access.scope()) = 'all');
@@ -65,15 +81,16 @@ create policy operators on platform.provisioning_steps
 
 grant usage on schema platform to freehold_app;
 
--- The trigger of the versions runs as whoever writes.
+-- The trigger of the versions runs as the login that writes.
 grant execute on function platform.news(platform.tenants) to freehold_app;
 
 grant usage on sequence platform.registry_v to freehold_app;
 
--- Neither what is encrypted nor what provisioning alone writes.
+-- Without the encrypted columns, and without updates of those that provisioning alone writes.
 grant
-  select (id, subdomain, legal_name, tax_id, country, admin_email, contact_name, region, plan, environment, status, is_active, isolation,
-    role_preset, limits, config, schema_version, users_counted, database_name, home_id, v, published_v, created_at, updated_at, deleted_at),
+  select (id, subdomain, legal_name, tax_id, country, admin_email, contact_name, region, plan, environment, status,
+    is_active, isolation, role_preset, limits, config, schema_version, users_counted, database_name, home_id, v,
+    published_v, created_at, updated_at, deleted_at),
   insert,
   update (status, deleted_at, erasing_until, config)
 on platform.tenants to freehold_app;

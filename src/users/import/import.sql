@@ -1,72 +1,17 @@
--- Makes one person of a file, whose fields the Worker has checked: {id, username}, or {code, errors} when a rule forbids it, and then nothing
--- of it is left. What is wrong with the database and not with the line is raised.
-create function access.import_person(l jsonb) returns jsonb language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-declare
-  made uuid := gen_random_uuid();
-  named text;
-  given uuid;
-  -- What a refusal is about that names no field.
-  about text := 'role';
-  state text;
-  said text;
-  explained text;
-  field text;
-  broken text;
-begin
-  if access.scope() <> 'all' and not coalesce((l ->> 'unit_id')::uuid = any (access.units()), false) then
-    perform access.refuse('forbidden', 'You make people in units that you reach, and nowhere else.', 'unit_id');
-  end if;
-  insert into freehold.users (id, email, username, email_verified, is_active, must_change_password, role, given_name, family_name, phone, unit_id, manager_id,
-    designation, description, locale, timezone, preferences, joined_at, max_sessions)
-  values (made, l ->> 'email', l ->> 'username', coalesce((l ->> 'email_verified')::boolean, false), coalesce((l ->> 'is_active')::boolean, true),
-    coalesce((l ->> 'must_change_password')::boolean, false), coalesce(l ->> 'role', (select r.name from freehold.roles r where r.is_fallback)),
-    l ->> 'given_name', l ->> 'family_name', l ->> 'phone', (l ->> 'unit_id')::uuid, (l ->> 'manager_id')::uuid, l ->> 'designation', l ->> 'description',
-    coalesce(l ->> 'locale', 'en'), coalesce(l ->> 'timezone', 'UTC'), coalesce(nullif(l -> 'preferences', 'null'), '{}'), (l ->> 'joined_at')::timestamptz,
-    (l ->> 'max_sessions')::integer);
-  -- Who brings no hash has no password, and logs in when they have reset it.
-  if l ->> 'password_hash' is not null then
-    insert into freehold.passwords (id, user_id, password_hash) values (gen_random_uuid(), made, l ->> 'password_hash');
-  end if;
-  about := 'roles';
-  for named in select distinct x.name from jsonb_array_elements_text(coalesce(nullif(l -> 'roles', 'null'), '[]')) x (name) order by x.name loop
-    select r.id into given from freehold.roles r where r.name = named and r.deleted_at is null;
-    if given is null then
-      perform access.refuse('invalid_request', format('%s is not a role of this tenant', named), 'roles');
-    elsif not exists (select from freehold.user_roles ur where ur.user_id = made and ur.role_id = given) then
-      insert into freehold.user_roles (id, user_id, role_id) values (gen_random_uuid(), made, given);
-    end if;
-  end loop;
-  return jsonb_build_object('id', made, 'username', l -> 'username');
-exception when others then
-  get stacked diagnostics state = returned_sqlstate, said = message_text, explained = pg_exception_detail, field = pg_exception_hint, broken = constraint_name;
-  if state in ('FH400', 'FH403', 'FH404', 'FH409') then
-    field := coalesce(nullif(field, ''), case said when 'forbidden' then about end);
-    -- The first of its roles is the primary one of a line that names none.
-    if field = 'role' and l -> 'roles' ? (l ->> 'role') then
-      field := 'roles';
-    end if;
-  elsif broken in ('users_email', 'users_username') then
-    return jsonb_build_object('code', 'already_exists', 'errors', (
-      select jsonb_agg(jsonb_build_object('pointer', '#/' || f.name, 'detail', 'is taken') order by f.name) from (values ('email'), ('username')) f (name)
-      where f.name = substr(broken, 7) or (f.name = 'email' and exists (select from freehold.users u where u.email = l ->> 'email'))
-        or (f.name = 'username' and exists (select from freehold.users u where u.username = l ->> 'username'))));
-  elsif broken = 'users_unit_id_units_id_fk' then
-    select 'invalid_request', 'is not a unit that you reach', 'unit_id' into said, explained, field;
-  elsif broken = 'users_manager_id_users_id_fk' then
-    select 'invalid_request', 'is not a person whom you reach', 'manager_id' into said, explained, field;
-  elsif state ~ '^2[23]' then
-    select 'invalid_request', 'holds a value that cannot be kept', null into said, explained, field;
-  elsif state in ('40001', '40P01') then
-    select 'illegal_state', 'met another change at the same moment; send this line again', null into said, explained, field;
-  else
-    raise;
-  end if;
-  return jsonb_build_object('code', said, 'errors', jsonb_build_array(jsonb_build_object('pointer', '#' || coalesce('/' || field, ''), 'detail', explained)));
-end $$;
+-- Import: users who are moved in from another system, with the hashes of their passwords.
+--
+-- Called from outside, both with user:create: access.import_people for each batch of lines, then access.record_import
+-- once.
+--
+-- Threat: a file creates more than its sender may create; one broken line stops the others; a hash of another system
+-- stays for good; an answer shows messages of the database. So every line goes through the triggers that every user
+-- goes through, in a subtransaction of its own; a failure is reported in the words of our own rules and nothing else;
+-- and the first login replaces the hash (access.login_renew).
 
--- Makes the people of some lines, in their order, each or not at all: what access.import_person says of each. A dry run does the same, and
--- then undoes all of it.
-create function access.import_people(lines jsonb, dry_run boolean) returns jsonb language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- Creates the users of some lines, in their order, each of them or not at all. Returns what access.import_person says
+-- of each line. A dry run does the same, and then undoes all of it.
+create function access.import_people(lines jsonb, dry_run boolean) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   line jsonb;
   told jsonb[] := '{}';
@@ -74,10 +19,14 @@ begin
   if access.permission() is distinct from 'user:create' then
     perform access.refuse('forbidden', 'Only who makes people moves them in.');
   end if;
-  -- One after another: two that name the same people in another order would wait for each other.
+  -- One import after another: two that name the same users in different orders would wait for each other.
   perform pg_advisory_xact_lock(hashtext('access.import_people'));
   begin
-    for line in select e.value from jsonb_array_elements(lines) with ordinality e (value, place) order by e.place loop
+    for line in
+      select e.value
+      from jsonb_array_elements(lines) with ordinality e (value, place)
+      order by e.place
+    loop
       told := told || access.import_person(line);
     end loop;
     if dry_run then
@@ -89,8 +38,115 @@ begin
   return to_jsonb(told);
 end $$;
 
--- Records that people were moved in, and how many.
-create function access.record_import(counts jsonb) returns void language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- Creates one user of a file, whose fields the Worker has checked. Returns {id, username}, or {code, errors} when a
+-- rule forbids it, and then nothing of the user is left. An error of the database that is not the line's fault is
+-- raised.
+create function access.import_person(l jsonb) returns jsonb
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  made uuid := gen_random_uuid();
+  named text;
+  given uuid;
+  -- The field that a refusal is about when it names none.
+  about text := 'role';
+  state text;
+  said text;
+  explained text;
+  field text;
+  broken text;
+begin
+  -- Row level security does not apply here, because import_people runs as the owner.
+  if access.scope() <> 'all' and not coalesce((l ->> 'unit_id')::uuid = any (access.units()), false) then
+    perform access.refuse('forbidden', 'You make people in units that you reach, and nowhere else.', 'unit_id');
+  end if;
+  insert into freehold.users (id, email, username, email_verified, is_active, must_change_password, role,
+    given_name, family_name, phone, unit_id, manager_id, designation, description,
+    locale, timezone, preferences, joined_at, max_sessions)
+  values (
+    made,
+    l ->> 'email',
+    l ->> 'username',
+    coalesce((l ->> 'email_verified')::boolean, false),
+    coalesce((l ->> 'is_active')::boolean, true),
+    coalesce((l ->> 'must_change_password')::boolean, false),
+    coalesce(l ->> 'role', (select r.name from freehold.roles r where r.is_fallback)),
+    l ->> 'given_name',
+    l ->> 'family_name',
+    l ->> 'phone',
+    (l ->> 'unit_id')::uuid,
+    (l ->> 'manager_id')::uuid,
+    l ->> 'designation',
+    l ->> 'description',
+    coalesce(l ->> 'locale', 'en'),
+    coalesce(l ->> 'timezone', 'UTC'),
+    coalesce(nullif(l -> 'preferences', 'null'), '{}'),
+    (l ->> 'joined_at')::timestamptz,
+    (l ->> 'max_sessions')::integer
+  );
+  -- A user without a hash has no password, and logs in after a reset.
+  if l ->> 'password_hash' is not null then
+    insert into freehold.passwords (id, user_id, password_hash)
+    values (gen_random_uuid(), made, l ->> 'password_hash');
+  end if;
+  about := 'roles';
+  for named in
+    select distinct x.name
+    from jsonb_array_elements_text(coalesce(nullif(l -> 'roles', 'null'), '[]')) x (name)
+    order by x.name
+  loop
+    select r.id into given from freehold.roles r where r.name = named and r.deleted_at is null;
+    if given is null then
+      perform access.refuse('invalid_request', format('%s is not a role of this tenant', named), 'roles');
+    elsif not exists (select from freehold.user_roles ur where ur.user_id = made and ur.role_id = given) then
+      insert into freehold.user_roles (id, user_id, role_id)
+      values (gen_random_uuid(), made, given);
+    end if;
+  end loop;
+  return jsonb_build_object('id', made, 'username', l -> 'username');
+exception when others then
+  get stacked diagnostics
+    state = returned_sqlstate,
+    said = message_text,
+    explained = pg_exception_detail,
+    field = pg_exception_hint,
+    broken = constraint_name;
+  if state in ('FH400', 'FH403', 'FH404', 'FH409') then
+    field := coalesce(nullif(field, ''), case said when 'forbidden' then about end);
+    -- Of a line that names no primary role, the first of its roles is the primary one.
+    if field = 'role' and l -> 'roles' ? (l ->> 'role') then
+      field := 'roles';
+    end if;
+  elsif broken in ('users_email', 'users_username') then
+    -- The constraint names one field that is taken. Both are reported when both are.
+    return jsonb_build_object('code', 'already_exists', 'errors', (
+      select jsonb_agg(jsonb_build_object('pointer', '#/' || f.name, 'detail', 'is taken') order by f.name)
+      from (values ('email'), ('username')) f (name)
+      where f.name = substr(broken, 7)
+        or (f.name = 'email' and exists (select from freehold.users u where u.email = l ->> 'email'))
+        or (f.name = 'username' and exists (select from freehold.users u where u.username = l ->> 'username'))
+    ));
+  elsif broken = 'users_unit_id_units_id_fk' then
+    select 'invalid_request', 'is not a unit that you reach', 'unit_id'
+    into said, explained, field;
+  elsif broken = 'users_manager_id_users_id_fk' then
+    select 'invalid_request', 'is not a person whom you reach', 'manager_id'
+    into said, explained, field;
+  elsif state ~ '^2[23]' then
+    select 'invalid_request', 'holds a value that cannot be kept', null
+    into said, explained, field;
+  elsif state in ('40001', '40P01') then
+    select 'illegal_state', 'met another change at the same moment; send this line again', null
+    into said, explained, field;
+  else
+    raise;
+  end if;
+  return jsonb_build_object('code', said, 'errors', jsonb_build_array(
+    jsonb_build_object('pointer', '#' || coalesce('/' || field, ''), 'detail', explained)));
+end $$;
+
+-- Records that users were imported, and how many.
+create function access.record_import(counts jsonb) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
   if access.permission() is distinct from 'user:create' then
     perform access.refuse('forbidden', 'Only who makes people moves them in.');
