@@ -10,8 +10,8 @@
 -- sent before the change takes the account back. So a change has a lockout of its own, a new password is compared with the
 -- history, and a change voids the tokens that were sent before it.
 
--- First half of a change: {state, attempt, recipe} as of access.reserve, and what the Worker needs to judge a new password:
--- {person, policy, former}. Its lockout is not the one of logins, so that strangers cannot use up its attempts.
+-- First half of a change: {state, attempt, recipe} as of access.reserve, and {person, policy, former}, by which the Worker
+-- judges a new password. Its lockout is not the one of logins, so that strangers cannot use up its attempts.
 create function access.password_reserve(tenant_id uuid) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare

@@ -10,8 +10,8 @@
 -- Threat: a stranger learns who is known here, fills a mailbox, or takes an account over with a token that was seen, guessed,
 -- used or meant for something else; an administrator of a few users gets into the account of one who may do more; somebody who
 -- runs SQL as the app login makes a token for another user. So the public endpoints answer the same for known and unknown; only
--- hashes of tokens are stored, and whoever spends one locks its user first; nobody is sent more than a few mails an hour; and
--- where a stranger is sent a token, the Worker shows the system's key. The app login reaches freehold.one_time_tokens and
+-- hashes of tokens are stored, and spending one locks its user first; nobody is sent more than a few mails an hour; and where a
+-- stranger is sent a token, the Worker shows the system's key. The app login reaches freehold.one_time_tokens and
 -- freehold.registrations through functions alone: the tables have no policy and no grant.
 
 -- Somebody says that they forgot their password: a token for one hour. Returns whether there is a mail to deliver, which no
@@ -38,7 +38,7 @@ begin
   return access.posted();
 end $$;
 
--- What the Worker needs to judge the new password: {person, policy, former}; null: the token is not valid.
+-- {person, policy, former}, by which the Worker judges the new password; null: the token is not valid.
 create function access.reset_look(tenant_id uuid, presented bytea) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -121,7 +121,7 @@ begin
   return 'done';
 end $$;
 
--- Lets a locked out user try again at once. Raises FH404, FH403.
+-- Lets a locked out user log in again at once. Raises FH404, FH403.
 create function access.unlock(person uuid) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
