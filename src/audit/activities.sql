@@ -1,23 +1,23 @@
--- what is recorded of an import.
-create function access.is_own_activity(activity text) returns boolean language sql stable set search_path = pg_catalog, pg_temp as $$
-  select activity in ('LOGIN', 'LOGOUT', 'LOGIN_FAILED', 'PASSWORD_CHANGE', 'PASSWORD_RESET', 'PASSWORD_CHANGE_FAILED', 'MFA_ENABLED', 'MFA_DISABLED', 'PROFILE_UPDATE',
-      'PERMISSION_CHANGE', 'PERMISSIONS_READ', 'ROLE_ASSIGNED', 'ROLE_REMOVED', 'API_KEY_CREATED', 'API_KEY_REVOKED', 'SUSPICIOUS_ACTIVITY', 'ACCESS_REFUSED',
-      'EXPORT', 'AUDIT_ERASED', 'USERS_IMPORTED', 'USER_UNLOCKED', 'USER_REGISTERED', 'REGISTRATION_REQUESTED', 'PASSWORD_RESET_REQUESTED', 'EMAIL_CHANGE_REQUESTED')
-    or exists (
-      select from pg_trigger t cross join unnest(array['CREATED', 'UPDATED', 'DELETED']) as done (word)
-      where t.tgfoid = 'access.audit()'::regprocedure and activity = upper(split_part(encode(t.tgargs, 'escape'), '\000', 1)) || '_' || done.word)
-$$;
+-- Activities: the audit as the API shows it. Reading it (policies), exporting it, and the entries that services write about
+-- what they did themselves.
+--   access.record_own      writes an entry for a service, with activity:create
+--   access.record_export   writes that entries were exported, with activity:export
+--
+-- Threat: a service writes entries that look like ours, or that name another user; somebody who reads the audit guesses an
+-- erased detail from its hash. So the types of Freehold's own activities are refused, user and origin are the admitted ones,
+-- and the hash and its salt are not granted.
 
--- An entry as the wire shows it.
-create function access.shown_entry(entry uuid) returns jsonb language sql stable set search_path = pg_catalog, pg_temp as $$
-  select jsonb_build_object('id', l.id, 'at', to_char(l.at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), 'user_id', l.user_id, 'user_name', d.user_name,
-    'activity_type', l.activity_type, 'action', l.action, 'resource_type', l.resource_type, 'resource_id', l.resource_id, 'risk_score', l.risk_score,
-    'trace_id', l.trace_id, 'address', d.address, 'agent', d.agent, 'method', d.method, 'path', d.path, 'before', d.before, 'after', d.after, 'api_key_id', d.api_key_id)
-  from freehold.audit_log l left join freehold.audit_detail d on d.log_id = l.id where l.id = entry
-$$;
-
--- Records what a service did itself. Who and from where are the admitted facts; the names of our own events are not for it.
-create function access.record_own(activity text, action text, resource text, resource_id text, risk integer, before jsonb, after jsonb) returns jsonb
+-- Writes an entry about what a service did. Its user and its origin are those that the transaction was admitted with. Raises
+-- FH403, FH400.
+create function access.record_own(
+  activity text,
+  action text,
+  resource text,
+  resource_id text,
+  risk integer,
+  before jsonb,
+  after jsonb
+) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   written uuid[];
@@ -25,19 +25,87 @@ begin
   if access.permission() is distinct from 'activity:create' then
     perform access.refuse('forbidden', 'Only who holds activity:create records an activity.');
   elsif activity !~ '^[A-Z][A-Z0-9]*(_[A-Z0-9]+)*$' or length(activity) > 64 then
-    perform access.refuse('invalid_request', 'must be words in capitals with _ between them, at most 64 characters', 'activity_type');
+    perform access.refuse(
+      'invalid_request',
+      'must be words in capitals with _ between them, at most 64 characters',
+      'activity_type'
+    );
   elsif access.is_own_activity(activity) then
     perform access.refuse('invalid_request', format('%s is recorded by Freehold itself', activity), 'activity_type');
-  elsif action is null or resource is null or risk is null or risk not between 0 and 100 or greatest(length(action), length(resource)) > 64 or length(resource_id) > 255
-    or coalesce(length(before::text), 0) + coalesce(length(after::text), 0) > 32768 then
+  elsif action is null
+    or resource is null
+    or risk is null
+    or risk not between 0 and 100
+    or greatest(length(action), length(resource)) > 64
+    or length(resource_id) > 255
+    or coalesce(length(before::text), 0) + coalesce(length(after::text), 0) > 32768
+  then
     perform access.refuse('invalid_request', 'is more than an activity may hold', 'after');
   end if;
-  written := access.enter(access.facts(), activity, record_own.action, resource, risk, array[record_own.resource_id], array[before], array[after]);
+  written := access.enter(
+    access.facts(),
+    activity,
+    record_own.action,
+    resource,
+    risk,
+    array[record_own.resource_id],
+    array[before],
+    array[after]
+  );
   return access.shown_entry(written[1]);
 end $$;
 
--- Records that the admitted person takes entries of the audit away with them, and which.
-create function access.record_export(filters jsonb) returns void language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- Whether a type of activity is one that only Freehold itself writes: the given list, and the changes of every table with audit
+-- triggers.
+create function access.is_own_activity(activity text) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select
+    activity in (
+      'LOGIN', 'LOGOUT', 'LOGIN_FAILED', 'PASSWORD_CHANGE', 'PASSWORD_RESET', 'PASSWORD_CHANGE_FAILED',
+      'MFA_ENABLED', 'MFA_DISABLED', 'PROFILE_UPDATE', 'PERMISSION_CHANGE', 'PERMISSIONS_READ',
+      'ROLE_ASSIGNED', 'ROLE_REMOVED', 'API_KEY_CREATED', 'API_KEY_REVOKED', 'SUSPICIOUS_ACTIVITY', 'ACCESS_REFUSED',
+      'EXPORT', 'AUDIT_ERASED', 'USERS_IMPORTED', 'USER_UNLOCKED', 'USER_REGISTERED', 'REGISTRATION_REQUESTED',
+      'PASSWORD_RESET_REQUESTED', 'EMAIL_CHANGE_REQUESTED'
+    )
+    or exists (
+      select
+      from pg_trigger t
+      cross join unnest(array['CREATED', 'UPDATED', 'DELETED']) as done (word)
+      where t.tgfoid = 'access.audit()'::regprocedure
+        and activity = upper(split_part(encode(t.tgargs, 'escape'), '\000', 1)) || '_' || done.word
+    )
+$$;
+
+-- An entry in the form that the API shows.
+create function access.shown_entry(entry uuid) returns jsonb
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select jsonb_build_object(
+    'id', l.id,
+    'at', to_char(l.at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+    'user_id', l.user_id,
+    'user_name', d.user_name,
+    'activity_type', l.activity_type,
+    'action', l.action,
+    'resource_type', l.resource_type,
+    'resource_id', l.resource_id,
+    'risk_score', l.risk_score,
+    'trace_id', l.trace_id,
+    'address', d.address,
+    'agent', d.agent,
+    'method', d.method,
+    'path', d.path,
+    'before', d.before,
+    'after', d.after,
+    'api_key_id', d.api_key_id
+  )
+  from freehold.audit_log l
+  left join freehold.audit_detail d on d.log_id = l.id
+  where l.id = entry
+$$;
+
+-- Writes that the admitted user exports entries of the audit, and by which filters.
+create function access.record_export(filters jsonb) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
   if access.permission() is distinct from 'activity:export' then
     perform access.refuse('forbidden', 'Only who holds activity:export exports activities.');
@@ -45,37 +113,47 @@ begin
   perform access.record('EXPORT', 'export', 'activity', null, null, filters);
 end $$;
 
--- Whether this transaction was admitted to read the audit, and whether all of it. Booleans, because the planner takes one for likely and then
--- walks the index that a list is sorted by.
-create function access.audits() returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+-- Whether this transaction was admitted to read the audit; access.audits_all: all of it. The planner takes a boolean for
+-- likely, and then walks the index that a list is sorted by.
+create function access.audits() returns boolean
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select coalesce(access.permission() in ('activity:read', 'activity:export'), false)
 $$;
 
-create function access.audits_all() returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+create function access.audits_all() returns boolean
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select access.audits() and access.scope() = 'all'
 $$;
 
-create trigger keep_entries before update on freehold.audit_log for each row
-  when (old.seal is not null or new.seal is null or to_jsonb(old) - 'seal' is distinct from to_jsonb(new) - 'seal') execute function access.keep();
+-- Not access.protect: it would grant all columns, and plans depend on the form of these conditions. Functions alone write.
+create policy read on freehold.audit_log for select using (
+  (select access.audits_all())
+  or (
+    (select access.audits())
+    and (
+      user_id = any ((select access.owners())::uuid[])
+      or user_id in (select u.id from freehold.users u where u.unit_id = any ((select access.units())::uuid[]))
+    )
+  )
+);
 
-create trigger keep_all_entries before delete or truncate on freehold.audit_log for each statement execute function access.keep();
+-- A detail is read where its entry is.
+create policy read on freehold.audit_detail for select using (
+  (select access.audits_all())
+  or (
+    (select access.audits())
+    and exists (select from freehold.audit_log l where l.id = log_id)
+  )
+);
 
-create trigger keep_details before update or truncate on freehold.audit_detail for each statement execute function access.keep();
+-- Without detail_hash and salt, from which an erased detail could be guessed.
+grant select (
+  id, user_id, activity_type, action, resource_type, resource_id, risk_score, trace_id, at, seal
+) on freehold.audit_log to freehold_app;
 
-create trigger keep_detail after delete on freehold.audit_detail referencing old table as gone for each statement execute function access.keep_detail();
-
-create policy read_activities on freehold.audit_log for select using ((select access.audits_all()) or ((select access.audits())
-  and (user_id = any ((select access.owners())::uuid[]) or user_id in (select u.id from freehold.users u where u.unit_id = any ((select access.units())::uuid[])))));
-
-create policy read_details on freehold.audit_detail for select using ((select access.audits_all()) or ((select access.audits())
-  and exists (select from freehold.audit_log l where l.id = log_id)));
-
--- Without the salt and the hash: who may read a detail is not helped to guess one that was erased.
-grant select (id, user_id, activity_type, action, resource_type, resource_id, risk_score, trace_id, at, seal) on freehold.audit_log to freehold_app;
-
-grant select (log_id, user_name, address, agent, method, path, before, after) on freehold.audit_detail to freehold_app;
-
-grant select (api_key_id) on freehold.audit_detail to freehold_app;
+grant select (
+  log_id, user_name, address, agent, method, path, before, after, api_key_id
+) on freehold.audit_detail to freehold_app;
 
 grant execute on function
   access.audits(),

@@ -1,52 +1,50 @@
--- Writes one entry of the audit. Actor and request are the admitted facts; without any, it is the system that acts.
-create function access.record(activity text, action text, resource text, resource_id text, before jsonb, after jsonb, risk integer default 0)
-returns void language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-begin
-  perform access.enter(access.actor(), activity, record.action, resource, risk, array[record.resource_id], array[before], array[after]);
-end $$;
+-- The audit: every change, attempt and refusal, written by the transaction that it is about, and kept as it was written.
+--   access.audited        puts audit triggers on a table: one entry for each row that a statement changes
+--   access.record         writes one entry; called by the functions of other files
+--   access.enter          the only function that inserts entries; both of the above end in it
+--   access.erase_detail   for the owner login: erases personal details and leaves an entry that says so
+-- freehold.audit_log says that something was done, by whom and when; freehold.audit_detail says what exactly, under which name
+-- and from where, and can be erased. The log holds a salted hash of each detail, and checkpoints (checkpoints.sql) chain the
+-- log. activities.sql is about reading the audit and about entries that services write.
+--
+-- Threat: somebody changes or removes an entry; an erasure cannot be told from tampering. So triggers refuse every change of an
+-- entry, also to the owner login, which would have to drop them first; and then the chain, whose newest checkpoint the master
+-- keeps, no longer fits. Until its checkpoint, about a minute, an entry is protected by the triggers alone. Writers share no
+-- lock: the chain is made later, by one process.
 
--- With which key something was done: who revokes one that was stolen asks what it did. Without a key an entry hashes to what it always did.
-create function access.enter(f jsonb, activity text, action text, resource text, risk integer, ids text[], befores jsonb[], afters jsonb[], activities text[] default null)
-returns uuid[] language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+-- Puts the three audit triggers on a table. The arguments are those of access.audit; `keys` are the columns of the primary key.
+create procedure access.audited(
+  target regclass,
+  resource text,
+  secret text[] default '{}',
+  noise text[] default '{updated_at}',
+  keys text[] default '{id}'
+)
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-  written uuid[];
+  said text := format(
+    'for each statement execute function access.audit(%L, %L, %L, %L)', resource, secret, noise, keys
+  );
 begin
-  with entry as materialized (
-    select gen_random_uuid() as log_id, uuid_send(gen_random_uuid()) as salt, coalesce(r.activity, enter.activity) as activity_type, r.id, r.was, r.is_now
-    from unnest(ids, befores, afters, activities) as r (id, was, is_now, activity)
-  ), logged as (
-    insert into freehold.audit_log (id, user_id, activity_type, action, resource_type, resource_id, risk_score, trace_id, detail_hash)
-    select e.log_id, (f ->> 'user_id')::uuid, e.activity_type, enter.action, resource, e.id, risk, f ->> 'trace_id',
-      sha256(e.salt || convert_to((jsonb_build_object('user_name', f -> 'user_name', 'address', f -> 'address', 'agent', f -> 'agent',
-        'method', f -> 'method', 'path', f -> 'path', 'before', e.was, 'after', e.is_now)
-        || case when f ->> 'key_id' is null then '{}' else jsonb_build_object('api_key_id', f -> 'key_id') end)::text, 'UTF8'))
-    from entry e
-  ), detailed as (
-    insert into freehold.audit_detail (log_id, salt, user_name, address, agent, method, path, before, after, api_key_id)
-    select e.log_id, e.salt, f ->> 'user_name', f ->> 'address', f ->> 'agent', f ->> 'method', f ->> 'path', e.was, e.is_now, (f ->> 'key_id')::uuid from entry e
-  )
-  select array_agg(e.log_id) into written from entry e;
-  return written;
+  execute format(
+    'create trigger audit_insert after insert on %s referencing new table as after_rows %s',
+    target, said
+  );
+  execute format(
+    'create trigger audit_update after update on %s referencing old table as before_rows new table as after_rows %s',
+    target, said
+  );
+  execute format(
+    'create trigger audit_delete after delete on %s referencing old table as before_rows %s',
+    target, said
+  );
 end $$;
 
--- The seed's name for a change, where it has one and it does not depend on the row.
-create function access.activity_of(resource text, action text) returns text language sql immutable set search_path = pg_catalog, pg_temp as $$
-  select case
-    when resource = 'session' and action = 'create' then 'LOGIN'
-    when resource = 'user_role' then case action when 'create' then 'ROLE_ASSIGNED' else 'ROLE_REMOVED' end
-    when resource in ('role_permission', 'permission', 'override') then 'PERMISSION_CHANGE'
-    else upper(resource) || '_' || upper(action) || 'D'
-  end
-$$;
-
--- What a row is called in the audit: the values of its key, which is mostly `id` alone.
-create function access.key_of(doc jsonb, keys text[]) returns text language sql immutable set search_path = pg_catalog, pg_temp as $$
-  select string_agg(doc ->> k.name, '/' order by k.place) from unnest(keys) with ordinality as k (name, place)
-$$;
-
--- Statement trigger: one entry per changed row, of an update only what changed, all of them in one statement. Arguments: resource, secret
--- columns (recorded as changed, never with their value), columns that are noise (a change of these alone is none), columns of the key.
-create function access.audit() returns trigger language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- The audit trigger, for each statement: an entry for each changed row, of an update with the changed columns alone. Arguments:
+-- the resource; secret columns, recorded as changed but without their value; columns that are noise, whose change alone makes
+-- no entry; the columns of the key.
+create function access.audit() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   resource text := tg_argv[0];
   secret text[] := tg_argv[1]::text[];
@@ -57,77 +55,186 @@ declare
   e record;
 begin
   if tg_op = 'INSERT' then
-    select array_agg(case when keys = '{id}' then r.doc ->> 'id' else access.key_of(r.doc, keys) end) as ids, null::jsonb[] as befores,
-      array_agg(case when secret = '{}' then r.doc else access.masked(r.doc, secret) end) as afters, null::text[] as activities
-    into e from (select to_jsonb(n) as doc from after_rows n) r;
+    select
+      array_agg(case when keys = '{id}' then r.doc ->> 'id' else access.key_of(r.doc, keys) end) as ids,
+      null::jsonb[] as befores,
+      array_agg(case when secret = '{}' then r.doc else access.masked(r.doc, secret) end) as afters,
+      null::text[] as activities
+    into e
+    from (select to_jsonb(n) as doc from after_rows n) r;
   elsif tg_op = 'DELETE' then
-    select array_agg(case when keys = '{id}' then r.doc ->> 'id' else access.key_of(r.doc, keys) end) as ids,
-      array_agg(case when secret = '{}' then r.doc else access.masked(r.doc, secret) end) as befores, null::jsonb[] as afters, null::text[] as activities
-    into e from (select to_jsonb(o) as doc from before_rows o) r;
+    select
+      array_agg(case when keys = '{id}' then r.doc ->> 'id' else access.key_of(r.doc, keys) end) as ids,
+      array_agg(case when secret = '{}' then r.doc else access.masked(r.doc, secret) end) as befores,
+      null::jsonb[] as afters,
+      null::text[] as activities
+    into e
+    from (select to_jsonb(o) as doc from before_rows o) r;
   else
-    -- A row whose key itself was changed has no partner: its two halves are recorded whole.
-    select array_agg(c.id) as ids,
+    -- A row whose key changed has no partner: its old and its new version are two entries, each with all columns.
+    select
+      array_agg(c.id) as ids,
       array_agg(case when secret = '{}' then c.was else access.masked(c.was, secret) end) as befores,
       array_agg(case when secret = '{}' then c.is_now else access.masked(c.is_now, secret) end) as afters,
       array_agg(case
         when resource = 'session' and c.is_now ->> 'ended_because' = 'logout' then 'LOGOUT'
         when resource = 'user' and c.is_now ? 'password_changed_at' then 'PASSWORD_CHANGE'
-        when resource = 'user' and c.id = f ->> 'user_id' then 'PROFILE_UPDATE' end) as activities
-    into e from (
-      select coalesce(n.id, o.id) as id, case when o.id is null or n.id is null then o.doc else d.was end as was,
+        when resource = 'user' and c.id = f ->> 'user_id' then 'PROFILE_UPDATE'
+      end) as activities
+    into e
+    from (
+      select
+        coalesce(n.id, o.id) as id,
+        case when o.id is null or n.id is null then o.doc else d.was end as was,
         case when o.id is null or n.id is null then n.doc else d.is_now end as is_now
-      from (select x.doc, case when keys = '{id}' then x.doc ->> 'id' else access.key_of(x.doc, keys) end as id from (select to_jsonb(b) as doc from before_rows b) x) o
-        full join (select x.doc, case when keys = '{id}' then x.doc ->> 'id' else access.key_of(x.doc, keys) end as id from (select to_jsonb(a) as doc from after_rows a) x) n
-          on n.id = o.id
-        cross join lateral (
-          select jsonb_object_agg(b.key, b.value) as was, jsonb_object_agg(b.key, a.value) as is_now
-          from jsonb_each(o.doc) b join jsonb_each(n.doc) a on a.key = b.key where a.value is distinct from b.value and not b.key = any (noise)
-        ) d
+      from (
+        select x.doc, case when keys = '{id}' then x.doc ->> 'id' else access.key_of(x.doc, keys) end as id
+        from (select to_jsonb(b) as doc from before_rows b) x
+      ) o
+      full join (
+        select x.doc, case when keys = '{id}' then x.doc ->> 'id' else access.key_of(x.doc, keys) end as id
+        from (select to_jsonb(a) as doc from after_rows a) x
+      ) n on n.id = o.id
+      cross join lateral (
+        select jsonb_object_agg(b.key, b.value) as was, jsonb_object_agg(b.key, a.value) as is_now
+        from jsonb_each(o.doc) b
+        join jsonb_each(n.doc) a on a.key = b.key
+        where a.value is distinct from b.value and not b.key = any (noise)
+      ) d
       where d.was is not null or o.id is null or n.id is null
     ) c;
   end if;
   if e.ids is not null then
-    perform access.enter(f, access.activity_of(resource, act), act, resource, 0, e.ids, e.befores, e.afters, e.activities);
+    perform access.enter(
+      f, access.activity_of(resource, act), act, resource, 0, e.ids, e.befores, e.afters, e.activities
+    );
   end if;
   return null;
 end $$;
 
--- Puts the three audit triggers on a table. `keys` are the columns of its primary key.
-create procedure access.audited(target regclass, resource text, secret text[] default '{}', noise text[] default '{updated_at}', keys text[] default '{id}') language plpgsql set search_path = pg_catalog, pg_temp as $$
+-- Writes one entry. Actor and request are those that the transaction was admitted with; without any, the system acts.
+create function access.record(
+  activity text,
+  action text,
+  resource text,
+  resource_id text,
+  before jsonb,
+  after jsonb,
+  risk integer default 0
+) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  perform access.enter(
+    access.actor(), activity, record.action, resource, risk, array[record.resource_id], array[before], array[after]
+  );
+end $$;
+
+-- Writes the entries of one statement, in one statement, and returns their ids: the only function that knows how a detail is
+-- hashed. `ids`, `befores` and `afters` run in parallel; an element of `activities` goes before `activity`.
+--
+-- A detail names the API key that was used, so that its owner can ask what a stolen one did. Without a key it hashes to what it
+-- did before details had one.
+create function access.enter(
+  f jsonb,
+  activity text,
+  action text,
+  resource text,
+  risk integer,
+  ids text[],
+  befores jsonb[],
+  afters jsonb[],
+  activities text[] default null
+) returns uuid[]
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
-  said text := format('for each statement execute function access.audit(%L, %L, %L, %L)', resource, secret, noise, keys);
+  written uuid[];
 begin
-  execute format('create trigger audit_insert after insert on %s referencing new table as after_rows %s', target, said);
-  execute format('create trigger audit_update after update on %s referencing old table as before_rows new table as after_rows %s', target, said);
-  execute format('create trigger audit_delete after delete on %s referencing old table as before_rows %s', target, said);
+  with entry as materialized (
+    select
+      gen_random_uuid() as log_id,
+      uuid_send(gen_random_uuid()) as salt,
+      coalesce(r.activity, enter.activity) as activity_type,
+      r.id,
+      r.was,
+      r.is_now
+    from unnest(ids, befores, afters, activities) as r (id, was, is_now, activity)
+  ), logged as (
+    insert into freehold.audit_log (
+      id, user_id, activity_type, action, resource_type, resource_id, risk_score, trace_id, detail_hash
+    )
+    select
+      e.log_id,
+      (f ->> 'user_id')::uuid,
+      e.activity_type,
+      enter.action,
+      resource,
+      e.id,
+      risk,
+      f ->> 'trace_id',
+      sha256(e.salt || convert_to((
+        jsonb_build_object(
+          'user_name', f -> 'user_name',
+          'address', f -> 'address',
+          'agent', f -> 'agent',
+          'method', f -> 'method',
+          'path', f -> 'path',
+          'before', e.was,
+          'after', e.is_now
+        )
+        || case when f ->> 'key_id' is null then '{}' else jsonb_build_object('api_key_id', f -> 'key_id') end
+      )::text, 'UTF8'))
+    from entry e
+  ), detailed as (
+    insert into freehold.audit_detail (
+      log_id, salt, user_name, address, agent, method, path, before, after, api_key_id
+    )
+    select
+      e.log_id,
+      e.salt,
+      f ->> 'user_name',
+      f ->> 'address',
+      f ->> 'agent',
+      f ->> 'method',
+      f ->> 'path',
+      e.was,
+      e.is_now,
+      (f ->> 'key_id')::uuid
+    from entry e
+  )
+  select array_agg(e.log_id) into written from entry e;
+  return written;
 end $$;
 
-create function access.masked(doc jsonb, secret text[]) returns jsonb language sql immutable set search_path = pg_catalog, pg_temp as $$
-  select pg_catalog.jsonb_object_agg(e.key, case when e.key = any (secret) and e.value <> 'null' then '"***"' else e.value end) from pg_catalog.jsonb_each(doc) e
-$$;
+-- The type of activity of a change, where it does not depend on the row.
+create function access.activity_of(resource text, action text) returns text
+language sql immutable
+return case
+  when resource = 'session' and action = 'create' then 'LOGIN'
+  when resource = 'user_role' then case action when 'create' then 'ROLE_ASSIGNED' else 'ROLE_REMOVED' end
+  when resource in ('role_permission', 'permission', 'override') then 'PERMISSION_CHANGE'
+  else upper(resource) || '_' || upper(action) || 'D'
+end;
 
--- What was written stays as it was. Only a seal may be put on an entry, once.
-create function access.keep() returns trigger language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-begin
-  raise exception using errcode = 'FH403', message = 'forbidden', detail = format('%s of freehold.%s: the audit is append-only.', tg_op, tg_table_name);
-end $$;
+-- The id of a row in the audit: the values of its key, which in most tables is `id` alone.
+create function access.key_of(doc jsonb, keys text[]) returns text
+language sql immutable
+return (
+  select string_agg(doc ->> k.name, '/' order by k.place)
+  from unnest(keys) with ordinality as k (name, place)
+);
 
--- A detail goes only together with the entry that says so.
-create function access.keep_detail() returns trigger language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-begin
-  if exists (
-    select from gone g where not exists (
-      select from freehold.audit_log l where l.resource_type = 'audit_detail' and l.resource_id = g.log_id::text
-        and l.activity_type = 'AUDIT_ERASED' and l.seal is null and l.xid = pg_current_xact_id()::text::bigint)
-  ) then
-    raise exception using errcode = 'FH403', message = 'forbidden', detail = 'DELETE of freehold.audit_detail: a detail is erased by access.erase_detail alone.';
-  end if;
-  return null;
-end $$;
+-- A row with `***` in place of the values of secret columns.
+create function access.masked(doc jsonb, secret text[]) returns jsonb
+language sql immutable
+return (
+  select jsonb_object_agg(e.key, case when e.key = any (secret) and e.value <> 'null' then '"***"' else e.value end)
+  from jsonb_each(doc) e
+);
 
--- Erases details, for good: that someone acted stays, and an entry for each says that its detail was erased and by whom. What is not there is
--- passed over. Returns how many were erased.
-create function access.erase_detail(log_ids uuid[]) returns integer language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+-- Erases details for good, and returns how many. That somebody acted stays, and an entry for each says that its detail was
+-- erased and by whom. Ids without a detail are passed over.
+create function access.erase_detail(log_ids uuid[]) returns integer
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   there uuid[] := array(select d.log_id from freehold.audit_detail d where d.log_id = any (log_ids) for update);
 begin
@@ -137,3 +244,50 @@ begin
   end if;
   return cardinality(there);
 end $$;
+
+-- Refuses every change of what was written.
+create function access.keep() returns trigger
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  raise exception using errcode = 'FH403', message = 'forbidden',
+    detail = format('%s of freehold.%s: the audit is append-only.', tg_op, tg_table_name);
+end $$;
+
+-- Refuses to delete a detail without an entry of the same transaction that says so.
+create function access.keep_detail() returns trigger
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  if exists (
+    select
+    from gone g
+    where not exists (
+      select
+      from freehold.audit_log l
+      where l.resource_type = 'audit_detail'
+        and l.resource_id = g.log_id::text
+        and l.activity_type = 'AUDIT_ERASED'
+        and l.seal is null
+        and l.xid = pg_current_xact_id()::text::bigint
+    )
+  ) then
+    raise exception using errcode = 'FH403', message = 'forbidden',
+      detail = 'DELETE of freehold.audit_detail: a detail is erased by access.erase_detail alone.';
+  end if;
+  return null;
+end $$;
+
+-- The one change of an entry is that a checkpoint covers it, once.
+create trigger keep_entries before update on freehold.audit_log
+  for each row
+  when (old.seal is not null or new.seal is null or to_jsonb(old) - 'seal' is distinct from to_jsonb(new) - 'seal')
+  execute function access.keep();
+
+create trigger keep_all_entries before delete or truncate on freehold.audit_log
+  for each statement execute function access.keep();
+
+create trigger keep_details before update or truncate on freehold.audit_detail
+  for each statement execute function access.keep();
+
+create trigger keep_detail after delete on freehold.audit_detail
+  referencing old table as gone
+  for each statement execute function access.keep_detail();

@@ -1,77 +1,37 @@
--- The stored hash of a person, or null.
-create function access.current_password(person uuid) returns text language sql stable set search_path = pg_catalog, pg_temp as $$
-  select p.password_hash from freehold.passwords p where p.user_id = person and p.replaced_at is null
-$$;
+-- Passwords: changing one's own, the rules for a new one, the password history, and expiry.
+--   access.password_reserve   first half of a change by the admitted user, and of a change of address (src/recovery/contact.sql)
+--   access.password_settle    second half: compares the current password, replaces it, ends the user's other sessions
+--   access.policy             the rules for a new password, for callers that create users
+--   access.warn_expiring      for the scheduled job: mails to users whose password expires soon
+-- Recovery, registration and imports use the helpers below. The app login reaches freehold.passwords through functions alone:
+-- the table has no policy and no grant.
+--
+-- Threat: a stolen session is used to guess the current password; a strong password is followed by an old one; a mail that was
+-- sent before the change takes the account back. So a change has a lockout of its own, a new password is compared with the
+-- history, and a change voids the tokens that were sent before it.
 
--- What is stored of a digest under a recipe.
-create function access.stored(recipe text, digest text) returns text language sql immutable set search_path = pg_catalog, pg_temp as $$
-  select recipe || '$' || rtrim(encode(sha256(decode(digest || '=', 'base64')), 'base64'), '=')
-$$;
-
--- When a person's password expires; null: never.
-create function access.expiry_of(u freehold.users, t freehold.tenant) returns timestamptz language sql stable set search_path = pg_catalog, pg_temp as $$
-  select case when t.password_days > 0 then u.password_changed_at + make_interval(days => t.password_days) end
-$$;
-
-create function access.must_change(u freehold.users, t freehold.tenant) returns boolean language sql stable set search_path = pg_catalog, pg_temp as $$
-  select u.must_change_password or (t.password_days > 0 and u.password_changed_at <= now() - make_interval(days => t.password_days))
-$$;
-
--- What the Worker needs to judge a new password.
-create function access.policy_of(t freehold.tenant) returns jsonb language sql stable set search_path = pg_catalog, pg_temp as $$
-  select jsonb_object_agg(e.key, e.value) from jsonb_each(to_jsonb(t)) e where e.key like 'password\_%'
-$$;
-
--- The same, for whoever makes people.
-create function access.policy() returns jsonb language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  select access.policy_of(t) from freehold.tenant t where access.principal() is not null
-$$;
-
--- What of a person may not be in their password.
-create function access.person_of(u freehold.users) returns jsonb language sql stable set search_path = pg_catalog, pg_temp as $$
-  select jsonb_build_object('username', u.username, 'email', u.email, 'given_name', u.given_name, 'family_name', u.family_name)
-$$;
-
--- The recipes of the passwords that a new one may not be: the last so many, the current one among them.
-create function access.former(person uuid, t freehold.tenant) returns setof freehold.passwords language sql stable set search_path = pg_catalog, pg_temp as $$
-  select p.* from freehold.passwords p where p.user_id = person order by p.replaced_at desc nulls first limit t.password_history
-$$;
-
-create function access.former_recipes(person uuid, t freehold.tenant) returns jsonb language sql stable set search_path = pg_catalog, pg_temp as $$
-  select coalesce(jsonb_agg(distinct regexp_replace(p.password_hash, '[$][^$]*$', '')), '[]') from access.former(person, t) p
-$$;
-
--- Whether a new password, by its digests under former recipes, is one of the former ones.
-create function access.was_used(person uuid, t freehold.tenant, digests jsonb) returns boolean language sql stable set search_path = pg_catalog, pg_temp as $$
-  select exists (select from access.former(person, t) p join jsonb_each_text(digests) d on p.password_hash = access.stored(d.key, d.value))
-$$;
-
--- Replaces a person's password and ends their sessions but one. What was sent before is worth nothing then, neither to set another password nor to
--- take the account to another address: whoever asked for it may be who it is taken back from.
-create function access.replace_password(person uuid, new_hash text, must_change boolean, because text, kept uuid) returns void language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-begin
-  update freehold.passwords p set replaced_at = clock_timestamp() where p.user_id = person and p.replaced_at is null;
-  insert into freehold.passwords (id, user_id, password_hash) values (gen_random_uuid(), person, new_hash);
-  update freehold.users x set password_changed_at = now(), must_change_password = must_change, updated_at = now() where x.id = person;
-  update freehold.one_time_tokens k set used_at = now() from freehold.users u
-  where u.id = person and k.user_id = u.id and k.used_at is null and (k.kind = 'reset' or (k.kind = 'email' and k.target <> u.email));
-  update freehold.sessions x set ended_at = now(), ended_because = because where x.user_id = person and x.ended_at is null and x.id is distinct from kept;
-end $$;
-
--- First half of a password change by the admitted person, with a guard of its own: strangers cannot spend these tries.
-create function access.password_reserve(tenant_id uuid) returns jsonb language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- First half of a change: {state, attempt, recipe} as of access.reserve, and {person, policy, former}, by which the Worker
+-- judges a new password. Its lockout is not the one of logins, so that strangers cannot use up its attempts.
+create function access.password_reserve(tenant_id uuid) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_tenant(tenant_id);
   u freehold.users;
 begin
   select * into strict u from freehold.users x where x.id = access.principal();
   return access.reserve(t, 'change:' || u.id, u.id, u.username, access.recipe_of(u.id, u.username))
-    || jsonb_build_object('person', access.person_of(u), 'policy', access.policy_of(t), 'former', access.former_recipes(u.id, t));
+    || jsonb_build_object(
+      'person', access.person_of(u),
+      'policy', access.policy_of(t),
+      'former', access.former_recipes(u.id, t)
+    );
 end $$;
 
--- Second half: replaces the password and ends the person's other sessions; without a new hash it only settles the try. `wrong` (the current
--- password), `used` (one of the former ones), or `changed`.
-create function access.password_settle(tenant_id uuid, attempt uuid, digest text, new_hash text, digests jsonb) returns text language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- Second half: `wrong` (the current password), `used` (the new one is in the history), or `changed`. Without a new hash, when
+-- the new password breaks a rule, it only finishes the attempt. `digests` are those of the new password, by recipe.
+create function access.password_settle(tenant_id uuid, attempt uuid, digest text, new_hash text, digests jsonb)
+returns text
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_tenant(tenant_id);
   u freehold.users := access.settle(t, attempt, digest);
@@ -88,8 +48,15 @@ begin
   return 'changed';
 end $$;
 
--- Tells whose password will expire soon, once for each password. Run by the scheduled job. How many were told.
-create function access.warn_expiring(at_most integer) returns integer language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+-- The rules for a new password, for any admitted caller.
+create function access.policy() returns jsonb
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+  select access.policy_of(t) from freehold.tenant t where access.principal() is not null
+$$;
+
+-- Mails users whose password expires soon, once for each password; returns how many. Called by the scheduled job, as the owner.
+create function access.warn_expiring(at_most integer) returns integer
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   told integer;
 begin
@@ -97,15 +64,117 @@ begin
     update freehold.passwords p set warned_at = now()
     from freehold.tenant t
     where p.id in (
-      select x.id from freehold.passwords x join freehold.users u on u.id = x.user_id
-      where x.replaced_at is null and x.warned_at is null and u.is_active and not u.must_change_password and t.password_days > 0
-        and x.created_at <= now() - make_interval(days => t.password_days - least(t.password_warning_days, t.password_days))
-      order by x.created_at limit at_most for update of x skip locked)
-    returning p.user_id)
-  select count(access.post('password_expires', u.id, u.email, jsonb_build_object('expires_at', access.expiry_of(u, t)))) into told
-  from soon join freehold.users u on u.id = soon.user_id cross join freehold.tenant t;
+      select x.id
+      from freehold.passwords x
+      join freehold.users u on u.id = x.user_id
+      where x.replaced_at is null
+        and x.warned_at is null
+        and u.is_active
+        and not u.must_change_password
+        and t.password_days > 0
+        and x.created_at <= now()
+          - make_interval(days => t.password_days - least(t.password_warning_days, t.password_days))
+      order by x.created_at
+      limit at_most
+      for update of x skip locked
+    )
+    returning p.user_id
+  )
+  select count(access.post('password_expires', u.id, u.email, jsonb_build_object('expires_at', access.expiry_of(u, t))))
+  into told
+  from soon
+  join freehold.users u on u.id = soon.user_id
+  cross join freehold.tenant t;
   return told;
 end $$;
+
+-- Replaces a user's password and ends their sessions, except `kept`. Voids the tokens that were sent before, for another
+-- password or for another address: they may have been asked for by the one whom the account is taken back from.
+create function access.replace_password(person uuid, new_hash text, must_change boolean, because text, kept uuid)
+returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  update freehold.passwords p set replaced_at = clock_timestamp()
+  where p.user_id = person and p.replaced_at is null;
+  insert into freehold.passwords (id, user_id, password_hash) values (gen_random_uuid(), person, new_hash);
+  update freehold.users x
+  set password_changed_at = now(), must_change_password = must_change, updated_at = now()
+  where x.id = person;
+  -- The verification of the current address stays good.
+  update freehold.one_time_tokens k set used_at = now()
+  from freehold.users u
+  where u.id = person
+    and k.user_id = u.id
+    and k.used_at is null
+    and (k.kind = 'reset' or (k.kind = 'email' and k.target <> u.email));
+  update freehold.sessions x
+  set ended_at = now(), ended_because = because
+  where x.user_id = person and x.ended_at is null and x.id is distinct from kept;
+end $$;
+
+-- The rules for a new password: the settings whose name begins with `password_`.
+create function access.policy_of(t freehold.tenant) returns jsonb
+language sql stable
+return (select jsonb_object_agg(e.key, e.value) from jsonb_each(to_jsonb(t)) e where e.key like 'password\_%');
+
+-- The words about a user that their password must not contain.
+create function access.person_of(u freehold.users) returns jsonb
+language sql stable
+return jsonb_build_object(
+  'username', u.username,
+  'email', u.email,
+  'given_name', u.given_name,
+  'family_name', u.family_name
+);
+
+-- The recipes under which the Worker must hash a new password, to compare it with the history.
+create function access.former_recipes(person uuid, t freehold.tenant) returns jsonb
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select coalesce(jsonb_agg(distinct regexp_replace(p.password_hash, '[$][^$]*$', '')), '[]')
+  from access.former(person, t) p
+$$;
+
+-- Whether a new password, given by its digests under the former recipes, is in the history.
+create function access.was_used(person uuid, t freehold.tenant, digests jsonb) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select exists (
+    select
+    from access.former(person, t) p
+    join jsonb_each_text(digests) d on p.password_hash = access.stored(d.key, d.value)
+  )
+$$;
+
+-- The password history: as many of a user's passwords as the tenant's settings say, the current one first.
+create function access.former(person uuid, t freehold.tenant) returns setof freehold.passwords
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select p.*
+  from freehold.passwords p
+  where p.user_id = person
+  order by p.replaced_at desc nulls first
+  limit t.password_history
+$$;
+
+-- The stored hash of a user's current password, or null.
+create function access.current_password(person uuid) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select p.password_hash from freehold.passwords p where p.user_id = person and p.replaced_at is null
+$$;
+
+-- The stored form of a digest: its recipe and a hash of it, so that a copy of the table is not enough to log in.
+create function access.stored(recipe text, digest text) returns text
+language sql immutable
+return recipe || '$' || rtrim(encode(sha256(decode(digest || '=', 'base64')), 'base64'), '=');
+
+-- Whether a user may do nothing but change their password: somebody else set it, or it has expired.
+create function access.must_change(u freehold.users, t freehold.tenant) returns boolean
+language sql stable
+return u.must_change_password
+  or (t.password_days > 0 and u.password_changed_at <= now() - make_interval(days => t.password_days));
+
+-- When a user's password expires; null: never.
+create function access.expiry_of(u freehold.users, t freehold.tenant) returns timestamptz
+language sql stable
+return case when t.password_days > 0 then u.password_changed_at + make_interval(days => t.password_days) end;
 
 call access.audited('freehold.passwords', 'password', '{password_hash}');
 

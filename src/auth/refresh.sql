@@ -1,5 +1,16 @@
--- whoever was deactivated is told so, also by a session that ended with it.
-create function access.refresh(tenant_id uuid, presented bytea, successor bytea, request jsonb) returns jsonb language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- Exchanging a refresh token for the next one: access.refresh, a public endpoint. Each token is used once. The tokens of a
+-- session form a chain, of which only hashes are kept.
+--
+-- Threat: a thief replays a token, before or after its owner uses it. The second use ends the session, because one of the two
+-- who hold the token stole it. A client that sends one request twice is no thief: the Worker derives the successor from the
+-- token, so that both requests ask for the same one, and both get it within 10 s, from the device that used the token, as long
+-- as the successor is unused. A replay is returned, not raised, so that the end of the session and its audit entry are
+-- committed.
+
+-- {outcome: ok, claims} | {outcome: invalid | reused | inactive}. Of several requests at once the first makes the successor,
+-- and the others find it. A deactivated user is told `inactive` even though the session ended with the deactivation.
+create function access.refresh(tenant_id uuid, presented bytea, successor bytea, request jsonb) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_tenant(tenant_id);
   r freehold.refresh_tokens;
@@ -7,36 +18,56 @@ declare
   s freehold.sessions;
   u freehold.users;
 begin
-  select x.* into s from freehold.refresh_tokens l join freehold.sessions x on x.id = l.session_id where l.token_hash = presented;
+  select x.* into s
+  from freehold.refresh_tokens l
+  join freehold.sessions x on x.id = l.session_id
+  where l.token_hash = presented;
   select * into u from freehold.users x where x.id = s.user_id;
   if s.id is null then
     return jsonb_build_object('outcome', 'invalid');
   elsif not u.is_active then
     return jsonb_build_object('outcome', 'inactive');
-  elsif s.ended_at is not null or s.expires_at <= now() or s.last_active_at <= now() - make_interval(days => t.idle_days) then
+  elsif s.ended_at is not null
+    or s.expires_at <= now()
+    or s.last_active_at <= now() - make_interval(days => t.idle_days)
+  then
     return jsonb_build_object('outcome', 'invalid');
   elsif not exists (select from access.roles_of(u.id, now())) then
     return jsonb_build_object('outcome', 'inactive');
   end if;
   perform access.attribute(u.id, u.username, request);
-  update freehold.refresh_tokens l set used_at = clock_timestamp(), successor_hash = successor
-  where l.token_hash = presented and l.used_at is null and l.expires_at > now() returning l.* into r;
+  update freehold.refresh_tokens l
+  set used_at = clock_timestamp(), successor_hash = successor
+  where l.token_hash = presented and l.used_at is null and l.expires_at > now()
+  returning l.* into r;
   if r.token_hash is not null then
-    insert into freehold.refresh_tokens (token_hash, session_id, device, expires_at) values (successor, s.id, request ->> 'agent', s.expires_at);
+    insert into freehold.refresh_tokens (token_hash, session_id, device, expires_at)
+    values (successor, s.id, request ->> 'agent', s.expires_at);
   else
     select * into r from freehold.refresh_tokens l where l.token_hash = presented;
     if r.used_at is null then
       return jsonb_build_object('outcome', 'invalid');
     end if;
     select * into next_link from freehold.refresh_tokens l where l.token_hash = r.successor_hash;
-    if r.successor_hash <> successor or next_link.used_at is not null or r.used_at < clock_timestamp() - interval '10 seconds'
-      or next_link.device is distinct from request ->> 'agent' then
-      update freehold.sessions x set ended_at = now(), ended_because = 'refresh_reused' where x.id = s.id and x.ended_at is null;
-      perform access.record('SUSPICIOUS_ACTIVITY', 'refresh', 'session', s.id::text, null, jsonb_build_object('reason', 'refresh_reused'), 80);
+    if r.successor_hash <> successor
+      or next_link.used_at is not null
+      or r.used_at < clock_timestamp() - interval '10 seconds'
+      or next_link.device is distinct from request ->> 'agent'
+    then
+      update freehold.sessions x
+      set ended_at = now(), ended_because = 'refresh_reused'
+      where x.id = s.id and x.ended_at is null;
+      perform access.record(
+        'SUSPICIOUS_ACTIVITY', 'refresh', 'session', s.id::text,
+        null, jsonb_build_object('reason', 'refresh_reused'), 80
+      );
       return jsonb_build_object('outcome', 'reused');
     end if;
   end if;
-  update freehold.sessions x set last_active_at = now() where x.id = s.id and x.ended_at is null returning x.* into s;
+  -- The session may have ended while this waited for the token's row.
+  update freehold.sessions x set last_active_at = now()
+  where x.id = s.id and x.ended_at is null
+  returning x.* into s;
   if s.id is null then
     return jsonb_build_object('outcome', 'invalid');
   end if;

@@ -1,91 +1,178 @@
--- Puts a mail into the outbox, in the person's language, or in the one that is given for somebody who is nobody yet. Its id.
-create function access.post(kind text, person uuid, recipient text, data jsonb default '{}', sealed text default null, locale text default null, channel text default 'email')
-returns uuid language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+-- The outbox: mails and text messages are enqueued by the transaction that is the reason for them, and sent after it.
+--   access.post           enqueues one; called by the functions of other files
+--   access.posted         whether this transaction did, so that the Worker delivers at once and not with the next scheduled run
+--   access.claim_mails    for the sender: hands out what is due, for a minute
+--   access.settle_mails   for the sender: writes down what came of each attempt
+--   access.mail_next      for the scheduled job: when the outbox has something to send
+-- A mail is attempted for a day, 1, 2, 4 ... 60 minutes apart, and is then given up (`dead`). Its secrets, encrypted by the
+-- Worker, are removed when it is sent or given up.
+--
+-- Threat: somebody who runs SQL as the app login reads who is written to, sends what they like, or keeps a mail from being
+-- sent. So that login reaches neither freehold.mails nor freehold.mail_attempts, which have no policy and no grant, and the
+-- sender shows the system's key.
+
+-- Enqueues a mail and returns its id. `person`: a user, in whose language it is written; null: a registrant, in `locale`.
+create function access.post(
+  kind text,
+  person uuid,
+  recipient text,
+  data jsonb default '{}',
+  sealed text default null,
+  locale text default null,
+  channel text default 'email'
+) returns uuid
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   made uuid := gen_random_uuid();
 begin
   insert into freehold.mails (id, kind, channel, user_id, recipient, locale, data, sealed, trace_id)
-  values (made, post.kind, post.channel, person, post.recipient, coalesce((select u.locale from freehold.users u where u.id = person), post.locale, 'en'), post.data, post.sealed,
-    access.actor() ->> 'trace_id');
+  values (
+    made,
+    post.kind,
+    post.channel,
+    person,
+    post.recipient,
+    coalesce((select u.locale from freehold.users u where u.id = person), post.locale, 'en'),
+    post.data,
+    post.sealed,
+    access.actor() ->> 'trace_id'
+  );
   perform set_config('access.posted', 'yes', true);
   return made;
 end $$;
 
--- Whether this transaction put something into the outbox.
-create function access.posted() returns boolean language sql stable set search_path = pg_catalog, pg_temp as $$
+-- Whether this transaction enqueued a mail.
+create function access.posted() returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
   select coalesce(current_setting('access.posted', true), '') = 'yes'
 $$;
 
--- From when on the outbox holds what is to be sent on these channels; null: there is nothing.
-create function access.mail_next(channels jsonb) returns timestamptz language sql stable set search_path = pg_catalog, pg_temp as $$
-  select min(greatest(m.next_at, m.lease_until)) from freehold.mails m where m.state = 'queued' and channels ? m.channel
-$$;
-
--- When a mail is tried again that was tried so many times: after 1, 2, 4 ... 60 minutes.
-create function access.mail_again(attempts integer) returns timestamptz language sql stable set search_path = pg_catalog, pg_temp as $$
-  select now() + make_interval(mins => least(60, (2 ^ least(attempts - 1, 6))::integer))
-$$;
-
--- What is to be sent now, of the channels that there is a way for, to whoever shows the system's key: theirs for a minute, within which it is
--- settled. Each comes with the try that begins with it. Who is nobody yet has no name; and at an address that somebody only says is theirs,
--- nobody reads what that one calls themselves. A try that is lost counts as one that failed, so that a mail by which whoever sends it is lost
--- does not stand before all others.
-create function access.claim_mails(tenant_id uuid, system_key text, at_most integer, channels jsonb) returns jsonb language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- Claims up to `at_most` mails that are due on the given channels, for a minute, and begins an attempt of each. The attempt
+-- counts as failed until access.settle_mails says otherwise: a mail that makes its sender crash does not hold up the others.
+--
+-- A registrant has no name. Nor has a mail to an address that its user only claims (`email_change`): its reader must not be
+-- shown a text that a stranger chose.
+create function access.claim_mails(tenant_id uuid, system_key text, at_most integer, channels jsonb) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   claimed jsonb;
 begin
   perform access.check_system(tenant_id, system_key);
   with due as (
-    select m.id from freehold.mails m
-    where m.state = 'queued' and m.next_at <= now() and (m.lease_until is null or m.lease_until <= now()) and channels ? m.channel
-    order by m.next_at, m.created_at, m.id limit at_most for update skip locked
+    select m.id
+    from freehold.mails m
+    where m.state = 'queued'
+      and m.next_at <= now()
+      and (m.lease_until is null or m.lease_until <= now())
+      and channels ? m.channel
+    order by m.next_at, m.created_at, m.id
+    limit at_most
+    for update skip locked
   ), taken as (
-    update freehold.mails m set attempts = m.attempts + 1, lease_until = now() + interval '1 minute', next_at = access.mail_again(m.attempts + 1)
-    from due where m.id = due.id returning m.*
+    update freehold.mails m
+    set attempts = m.attempts + 1,
+      lease_until = now() + interval '1 minute',
+      next_at = access.mail_again(m.attempts + 1)
+    from due
+    where m.id = due.id
+    returning m.*
   ), tried as (
-    insert into freehold.mail_attempts (id, mail_id) select gen_random_uuid(), t.id from taken t returning id, mail_id
+    insert into freehold.mail_attempts (id, mail_id)
+    select gen_random_uuid(), t.id from taken t
+    returning id, mail_id
   )
-  select jsonb_agg(jsonb_build_object('id', t.id, 'attempt', a.id, 'attempts', t.attempts, 'kind', t.kind, 'channel', t.channel, 'recipient', t.recipient,
-    'locale', t.locale, 'data', t.data, 'sealed', t.sealed, 'trace_id', t.trace_id,
-    'name', case when t.kind <> 'email_change' then coalesce(u.given_name, u.username) end, 'timezone', u.timezone)
-    order by t.created_at, t.id) into claimed
-  from taken t join tried a on a.mail_id = t.id left join freehold.users u on u.id = t.user_id;
+  select jsonb_agg(
+    jsonb_build_object(
+      'id', t.id,
+      'attempt', a.id,
+      'attempts', t.attempts,
+      'kind', t.kind,
+      'channel', t.channel,
+      'recipient', t.recipient,
+      'locale', t.locale,
+      'data', t.data,
+      'sealed', t.sealed,
+      'trace_id', t.trace_id,
+      'name', case when t.kind <> 'email_change' then coalesce(u.given_name, u.username) end,
+      'timezone', u.timezone
+    )
+    order by t.created_at, t.id
+  )
+  into claimed
+  from taken t
+  join tried a on a.mail_id = t.id
+  left join freehold.users u on u.id = t.user_id;
   return coalesce(claimed, '[]');
 end $$;
 
--- What came of tries: [{attempt, attempts, outcome: accepted | refused | failed | untried, detail}]. Refused is for good. What failed is tried
--- again after 1, 2, 4 ... 60 minutes, for a day; untried is given back as it was. A try that is settled already changes nothing, and one
--- that is not the mail's newest only if it was accepted: that the mail is out is true, whoever holds it by now. Tells which are given up.
-create function access.settle_mails(tenant_id uuid, system_key text, results jsonb) returns jsonb language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- Finishes attempts: [{attempt, attempts, outcome, detail}]. Returns the ids of the mails that are given up.
+--   accepted   sent
+--   refused    for good: given up
+--   failed     attempted again, until a day or 40 attempts have passed
+--   untried    the attempt did not begin: the mail is due again as before
+-- A finished attempt is not changed. One that is not the newest of its mail counts only if it was accepted: then the mail is
+-- sent, even if it has been claimed again since.
+create function access.settle_mails(tenant_id uuid, system_key text, results jsonb) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   r record;
   m freehold.mails;
   dead jsonb := '[]';
 begin
   perform access.check_system(tenant_id, system_key);
-  for r in select x.attempt, x.attempts, x.outcome, left(x.detail, 500) as detail from jsonb_to_recordset(results) as x (attempt uuid, attempts integer, outcome text, detail text) loop
-    select x.* into m from freehold.mails x join freehold.mail_attempts a on a.mail_id = x.id where a.id = r.attempt and a.finished_at is null for update;
+  for r in
+    select x.attempt, x.attempts, x.outcome, left(x.detail, 500) as detail
+    from jsonb_to_recordset(results) as x (attempt uuid, attempts integer, outcome text, detail text)
+  loop
+    select x.* into m
+    from freehold.mails x
+    join freehold.mail_attempts a on a.mail_id = x.id
+    where a.id = r.attempt and a.finished_at is null
+    for update;
     continue when m.id is null;
     if r.outcome = 'untried' then
       delete from freehold.mail_attempts a where a.id = r.attempt;
     else
-      update freehold.mail_attempts a set finished_at = now(), outcome = r.outcome, detail = r.detail where a.id = r.attempt;
+      update freehold.mail_attempts a
+      set finished_at = now(), outcome = r.outcome, detail = r.detail
+      where a.id = r.attempt;
     end if;
     if m.state <> 'queued' or (r.outcome <> 'accepted' and m.attempts <> r.attempts) then
       continue;
     elsif r.outcome = 'accepted' then
-      update freehold.mails x set state = 'sent', sealed = null, finished_at = now(), lease_until = null where x.id = m.id;
+      update freehold.mails x
+      set state = 'sent', sealed = null, finished_at = now(), lease_until = null
+      where x.id = m.id;
     elsif r.outcome = 'untried' then
-      update freehold.mails x set attempts = x.attempts - 1, next_at = x.created_at, lease_until = null where x.id = m.id;
+      update freehold.mails x
+      set attempts = x.attempts - 1, next_at = x.created_at, lease_until = null
+      where x.id = m.id;
     elsif r.outcome = 'refused' or m.attempts >= 40 or m.created_at <= now() - interval '1 day' then
-      update freehold.mails x set state = 'dead', sealed = null, finished_at = now(), lease_until = null where x.id = m.id;
+      update freehold.mails x
+      set state = 'dead', sealed = null, finished_at = now(), lease_until = null
+      where x.id = m.id;
       dead := dead || jsonb_build_array(m.id);
     else
-      update freehold.mails x set next_at = access.mail_again(m.attempts), lease_until = null where x.id = m.id;
+      update freehold.mails x
+      set next_at = access.mail_again(m.attempts), lease_until = null
+      where x.id = m.id;
     end if;
   end loop;
   return dead;
 end $$;
+
+-- From when on the outbox has something to send on the given channels; null: it has nothing.
+create function access.mail_next(channels jsonb) returns timestamptz
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select min(greatest(m.next_at, m.lease_until))
+  from freehold.mails m
+  where m.state = 'queued' and channels ? m.channel
+$$;
+
+-- When a mail is attempted again after so many attempts: in 1, 2, 4 ... 60 minutes.
+create function access.mail_again(attempts integer) returns timestamptz
+language sql stable
+return now() + make_interval(mins => least(60, (2 ^ least(attempts - 1, 6))::integer));
 
 grant execute on function
   access.claim_mails(uuid, text, integer, jsonb),

@@ -1,52 +1,126 @@
--- Whether it is time to sweep.
-create function access.sweep_due() returns boolean language sql stable set search_path = pg_catalog, pg_temp as $$
+-- The purge: rows that have outlived their purpose are deleted once a day (docs/storage.md says what is kept for how long). The
+-- audit stays, and tells what was done.
+--   access.sweep_due   whether a purge is due
+--   access.sweep       deletes a bounded number of rows; the scheduled job calls it, in a transaction each, until `is_done`
+-- Both are for the owner login.
+
+-- Whether the last purge that came to its end is more than a day ago.
+create function access.sweep_due() returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
   select not exists (select from access.sweeps s where s.last_at >= now() - interval '1 day')
 $$;
 
--- At most so many of each kind: {is_done, given_up}. Until it is done it is due.
-create function access.sweep(at_most integer) returns jsonb language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+-- Deletes at most so many rows of each kind: {is_done, given_up}, where `given_up` counts mails. A purge stays due until it is
+-- done.
+create function access.sweep(at_most integer) returns jsonb
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   most integer;
   given_up integer;
 begin
   with attempts as (
-    -- People type passwords where a username goes.
-    delete from freehold.login_attempts where id in (
-      select a.id from freehold.login_attempts a where a.created_at < now() - interval '1 day' limit at_most for update skip locked) returning 1
+    -- Kept briefly, because users type passwords where an identifier goes.
+    delete from freehold.login_attempts
+    where id in (
+      select a.id
+      from freehold.login_attempts a
+      where a.created_at < now() - interval '1 day'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
   ), tokens as (
-    delete from freehold.one_time_tokens where token_hash in (
-      select k.token_hash from freehold.one_time_tokens k where k.expires_at < now() - interval '1 day' limit at_most for update skip locked) returning 1
+    delete from freehold.one_time_tokens
+    where token_hash in (
+      select k.token_hash
+      from freehold.one_time_tokens k
+      where k.expires_at < now() - interval '1 day'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
   ), registered as (
-    delete from freehold.registrations where token_hash in (
-      select r.token_hash from freehold.registrations r where r.expires_at < now() - interval '1 day' limit at_most for update skip locked) returning 1
+    delete from freehold.registrations
+    where token_hash in (
+      select r.token_hash
+      from freehold.registrations r
+      where r.expires_at < now() - interval '1 day'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
   ), refreshed as (
-    -- Those of a session go together: a token that was used tells a theft as long as its session lives.
-    delete from freehold.refresh_tokens where token_hash in (
-      select l.token_hash from freehold.refresh_tokens l where l.expires_at < now() - interval '1 day' limit at_most for update skip locked) returning 1
+    -- All tokens of a session expire together: a used one reveals a theft as long as its session can live.
+    delete from freehold.refresh_tokens
+    where token_hash in (
+      select l.token_hash
+      from freehold.refresh_tokens l
+      where l.expires_at < now() - interval '1 day'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
   ), forsaken as (
-    -- Tried for a day, of which the last hour may have been a pause: those that there is no way for, and those by which whoever sends them is lost.
-    update freehold.mails set state = 'dead', sealed = null, finished_at = now(), lease_until = null where id in (
-      select m.id from freehold.mails m where m.state = 'queued' and m.created_at < now() - interval '25 hours' and (m.lease_until is null or m.lease_until < now())
-      limit at_most for update skip locked) returning 1
+    -- Mails that waited for a day, and an hour more for a last pause between attempts: those for which no transport is
+    -- configured, and those that made their sender crash.
+    update freehold.mails
+    set state = 'dead', sealed = null, finished_at = now(), lease_until = null
+    where id in (
+      select m.id
+      from freehold.mails m
+      where m.state = 'queued'
+        and m.created_at < now() - interval '25 hours'
+        and (m.lease_until is null or m.lease_until < now())
+      limit at_most
+      for update skip locked
+    )
+    returning 1
   ), old as materialized (
-    select m.id from freehold.mails m where m.finished_at < now() - interval '90 days' limit at_most for update skip locked
+    select m.id
+    from freehold.mails m
+    where m.finished_at < now() - interval '90 days'
+    limit at_most
+    for update skip locked
   ), tried as (
     delete from freehold.mail_attempts a using old where a.mail_id = old.id
   ), finished as (
-    delete from freehold.mails m using old where m.id = old.id returning 1
+    delete from freehold.mails m using old where m.id = old.id
+    returning 1
   )
-  select x.given_up, greatest(x.given_up, (select count(*) from attempts), (select count(*) from tokens), (select count(*) from registered), (select count(*) from refreshed),
-      (select count(*) from finished))
-  into given_up, most from (select count(*) as given_up from forsaken) x;
-  -- After the tries: a guard that never failed is of a try that nobody came back from; while the try is there, it may.
+  select
+    x.given_up,
+    greatest(
+      x.given_up,
+      (select count(*) from attempts),
+      (select count(*) from tokens),
+      (select count(*) from registered),
+      (select count(*) from refreshed),
+      (select count(*) from finished)
+    )
+  into given_up, most
+  from (select count(*) as given_up from forsaken) x;
+  -- After the attempts: a lockout without a failure belongs to an attempt that was never finished, and goes once that attempt
+  -- is gone.
   with guards as (
-    delete from freehold.login_guards where key in (
-      select g.key from freehold.login_guards g where g.key like 'unknown:%' and (g.locked_until is null or g.locked_until < now())
-        and coalesce(g.failed_at < now() - interval '1 day', not exists (select from freehold.login_attempts a where a.key = g.key)) limit at_most for update skip locked) returning 1
+    delete from freehold.login_guards
+    where key in (
+      select g.key
+      from freehold.login_guards g
+      where g.key like 'unknown:%'
+        and (g.locked_until is null or g.locked_until < now())
+        and coalesce(
+          g.failed_at < now() - interval '1 day',
+          not exists (select from freehold.login_attempts a where a.key = g.key)
+        )
+      limit at_most
+      for update skip locked
+    )
+    returning 1
   )
   select greatest(most, count(*)) into most from guards;
   if most < at_most then
-    insert into access.sweeps (last_at) values (now()) on conflict (one) do update set last_at = excluded.last_at;
+    insert into access.sweeps (last_at) values (now())
+    on conflict (one) do update set last_at = excluded.last_at;
   end if;
   return jsonb_build_object('is_done', most < at_most, 'given_up', given_up);
 end $$;

@@ -1,56 +1,30 @@
--- How many mails of a kind somebody is sent in an hour because strangers ask for it.
-create function access.asked_too_often(person uuid, token_kind text) returns boolean language sql stable set search_path = pg_catalog, pg_temp as $$
-  select count(*) >= 5 from freehold.one_time_tokens x where x.user_id = person and x.kind = token_kind and x.created_at > now() - interval '1 hour'
-$$;
+-- Recovery: a new password by mail or by an administrator, and unlocking.
+--   access.reset_request           public endpoint: a token by mail
+--   access.reset_look              public endpoint: what the new password is judged by, for a valid token
+--   access.reset_settle            public endpoint: spends the token and sets the password
+--   access.admin_reset_look and access.admin_reset_settle   the two halves of a reset by an administrator
+--   access.unlock                  clears a user's lockouts
+-- Registration and verification of an address (registration.sql) and the change of an address or a number (contact.sql) use the
+-- tokens of the helpers below.
+--
+-- Threat: a stranger learns who is known here, fills a mailbox, or takes an account over with a token that was seen, guessed,
+-- used or meant for something else; an administrator of a few users gets into the account of one who may do more; somebody who
+-- runs SQL as the app login makes a token for another user. So the public endpoints answer the same for known and unknown; only
+-- hashes of tokens are stored, and spending one locks its user first; nobody is sent more than a few mails an hour; and where a
+-- stranger is sent a token, the Worker shows the system's key. The app login reaches freehold.one_time_tokens and
+-- freehold.registrations through functions alone: the tables have no policy and no grant.
 
--- A token for a person whose row is locked; the mail with it. False when too many were asked for.
-create function access.send_token(u freehold.users, token_kind text, target text, token_hash bytea, hours integer, mail text, sealed text) returns boolean language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-begin
-  if access.asked_too_often(u.id, token_kind) then
-    return false;
-  end if;
-  insert into freehold.one_time_tokens (token_hash, kind, user_id, target, expires_at)
-  values (token_hash, token_kind, u.id, target, now() + make_interval(hours => hours));
-  perform access.post(mail, u.id, target, '{}', sealed);
-  return true;
-end $$;
-
--- Whoever is about to change how a person logs in goes first or waits: for others who are, and for who logs in. In the order of a login, the
--- guards and then the person, because two who took them in different orders would wait for each other.
-create function access.hold(person uuid) returns void language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-begin
-  insert into freehold.login_guards as x (key) values ('change:' || person), ('login:' || person) on conflict (key) do update set key = x.key;
-  perform from freehold.users x where x.id = person for no key update;
-end $$;
-
--- The person of a token that is good now, or nobody. Of many who show it, or others of the same person, one goes first when they are held.
-create function access.holder_of(presented bytea, token_kind text, is_held boolean) returns freehold.users language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-declare
-  u freehold.users;
-begin
-  if is_held then
-    perform access.hold(k.user_id) from freehold.one_time_tokens k where k.token_hash = presented and k.kind = token_kind and k.used_at is null;
-  end if;
-  select x.* into u from freehold.users x join freehold.one_time_tokens k on k.user_id = x.id
-  where k.token_hash = presented and k.kind = token_kind and k.used_at is null and k.expires_at > now() and x.is_active;
-  return u;
-end $$;
-
--- Forgets the failures of a person's login and of their password changes.
-create function access.forget_failures(person uuid) returns void language sql volatile set search_path = pg_catalog, pg_temp as $$
-  update freehold.login_guards x set failures = 0, failed_at = null, locked_until = null where x.key in ('login:' || person, 'change:' || person)
-$$;
-
--- A new password that was not set with the one before it: all sessions end, and the lock opens.
-create function access.recover(u freehold.users, new_hash text, must_change boolean, because text) returns void language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-begin
-  perform access.forget_failures(u.id);
-  perform access.replace_password(u.id, new_hash, must_change, because, null);
-  perform access.record('PASSWORD_RESET', 'update', 'user', u.id::text, null, jsonb_build_object('because', because), 30);
-end $$;
-
--- Somebody forgot their password, or says so: a token for one hour. What it returns, whether there is a mail to send, is told to nobody outside.
-create function access.reset_request(tenant_id uuid, system_key text, address text, token_hash bytea, sealed text, request jsonb) returns boolean language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- Somebody says that they forgot their password: a token for one hour. Returns whether there is a mail to deliver, which no
+-- caller outside is told.
+create function access.reset_request(
+  tenant_id uuid,
+  system_key text,
+  address text,
+  token_hash bytea,
+  sealed text,
+  request jsonb
+) returns boolean
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_system(tenant_id, system_key);
   u freehold.users;
@@ -64,18 +38,26 @@ begin
   return access.posted();
 end $$;
 
--- What is needed to judge the new password: {person, policy, former}; null: the token is good for nothing.
-create function access.reset_look(tenant_id uuid, presented bytea) returns jsonb language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- {person, policy, former}, by which the Worker judges the new password; null: the token is not valid.
+create function access.reset_look(tenant_id uuid, presented bytea) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_tenant(tenant_id);
   u freehold.users := access.holder_of(presented, 'reset', false);
 begin
-  return case when u.id is not null then
-    jsonb_build_object('person', access.person_of(u), 'policy', access.policy_of(t), 'former', access.former_recipes(u.id, t)) end;
+  return case
+    when u.id is not null then jsonb_build_object(
+      'person', access.person_of(u),
+      'policy', access.policy_of(t),
+      'former', access.former_recipes(u.id, t)
+    )
+  end;
 end $$;
 
--- Sets the new password: done | used (one of the former ones; the token is still good) | invalid.
-create function access.reset_settle(tenant_id uuid, presented bytea, new_hash text, digests jsonb, request jsonb) returns text language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- Sets the new password: `done`, `used` (it is in the history; the token stays valid) or `invalid` (the token).
+create function access.reset_settle(tenant_id uuid, presented bytea, new_hash text, digests jsonb, request jsonb)
+returns text
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_tenant(tenant_id);
   u freehold.users := access.holder_of(presented, 'reset', true);
@@ -86,16 +68,79 @@ begin
     return 'used';
   end if;
   perform access.attribute(u.id, u.username, request);
+  -- This spends the token, with all others for a password.
   perform access.recover(u, new_hash, false, 'password_reset');
-  -- Who read the mail has the address.
+  -- The token was read in a mail, which proves the address that the mail went to.
   update freehold.users x set email_verified = true
-  where x.id = u.id and not x.email_verified and x.email = (select k.target from freehold.one_time_tokens k where k.token_hash = presented);
+  where x.id = u.id
+    and not x.email_verified
+    and x.email = (select k.target from freehold.one_time_tokens k where k.token_hash = presented);
   perform access.post('password_changed', u.id, u.email);
   return 'done';
 end $$;
 
--- Somebody whom the admitted person looks after, and not themselves, nor who holds more than they do: who sets a password can be that person.
-create function access.looked_after(person uuid) returns freehold.users language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+-- First half of a reset by an administrator: {person, policy, former}.
+create function access.admin_reset_look(person uuid) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  u freehold.users := access.looked_after(person);
+begin
+  return (
+    select jsonb_build_object(
+      'person', access.person_of(u),
+      'policy', access.policy_of(t),
+      'former', access.former_recipes(u.id, t)
+    )
+    from freehold.tenant t
+  );
+end $$;
+
+-- Second half: sets the password, which the user may have to change, and mails them a link to set their own: `done` or `used`
+-- (it is in the history).
+create function access.admin_reset_settle(
+  person uuid,
+  new_hash text,
+  digests jsonb,
+  must_change boolean,
+  token_hash bytea,
+  sealed text
+) returns text
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  u freehold.users := access.looked_after(person);
+begin
+  if (select access.was_used(u.id, t, digests) from freehold.tenant t) then
+    return 'used';
+  end if;
+  perform access.recover(u, new_hash, must_change, 'reset_by_administrator');
+  if u.is_active then
+    insert into freehold.one_time_tokens (token_hash, kind, user_id, target, expires_at)
+    values (token_hash, 'reset', u.id, u.email, now() + interval '24 hours');
+    perform access.post('password_reset_by_admin', u.id, u.email, '{}', sealed);
+  end if;
+  return 'done';
+end $$;
+
+-- Lets a locked out user log in again at once. Raises FH404, FH403.
+create function access.unlock(person uuid) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if access.permission() is distinct from 'user:update' or not access.reaches(person) then
+    perform access.refuse('not_found', 'There is nobody with this id.');
+  elsif person = access.principal() or (access.scope() <> 'all' and person = any (access.owners())) then
+    perform access.refuse('forbidden', 'Somebody else must unlock you.');
+  elsif access.holds_more(person, access.principal()) then
+    -- A lockout does not slow down an attacker who can guess, unlock and guess again.
+    perform access.refuse('forbidden', 'This person holds more than you do: how they log in is not yours to change.');
+  end if;
+  perform access.hold(person), access.forget_failures(person);
+  perform access.record('USER_UNLOCKED', 'update', 'user', person::text, null, null);
+end $$;
+
+-- The user whose password the admitted administrator may set, locked: within reach, and neither themselves nor anybody who
+-- holds more than they do, because an administrator who sets a password can log in as its user. Raises FH404, FH403.
+create function access.looked_after(person uuid) returns freehold.users
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   u freehold.users;
 begin
@@ -115,43 +160,85 @@ begin
   return u;
 end $$;
 
--- First half of a reset by an administrator: {person, policy, former}.
-create function access.admin_reset_look(person uuid) returns jsonb language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- The active user of a valid token, or null. With `is_held` their row and their lockouts are locked, so that of several
+-- requests with this token, or with others of the same user, one goes first.
+create function access.holder_of(presented bytea, token_kind text, is_held boolean) returns freehold.users
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
-  u freehold.users := access.looked_after(person);
+  u freehold.users;
 begin
-  return (select jsonb_build_object('person', access.person_of(u), 'policy', access.policy_of(t), 'former', access.former_recipes(u.id, t)) from freehold.tenant t);
+  if is_held then
+    perform access.hold(k.user_id)
+    from freehold.one_time_tokens k
+    where k.token_hash = presented and k.kind = token_kind and k.used_at is null;
+  end if;
+  select x.* into u
+  from freehold.users x
+  join freehold.one_time_tokens k on k.user_id = x.id
+  where k.token_hash = presented
+    and k.kind = token_kind
+    and k.used_at is null
+    and k.expires_at > now()
+    and x.is_active;
+  return u;
 end $$;
 
--- Second half: sets the password, which the person must change, and sends them a link with which they set their own: done | used.
-create function access.admin_reset_settle(person uuid, new_hash text, digests jsonb, must_change boolean, token_hash bytea, sealed text) returns text language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
-declare
-  u freehold.users := access.looked_after(person);
+-- Makes a token for a user whose row is locked, and enqueues the mail with it. False: too many were asked for.
+create function access.send_token(
+  u freehold.users,
+  token_kind text,
+  target text,
+  token_hash bytea,
+  hours integer,
+  mail text,
+  sealed text
+) returns boolean
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
-  if (select access.was_used(u.id, t, digests) from freehold.tenant t) then
-    return 'used';
+  if access.asked_too_often(u.id, token_kind) then
+    return false;
   end if;
-  perform access.recover(u, new_hash, must_change, 'reset_by_administrator');
-  if u.is_active then
-    insert into freehold.one_time_tokens (token_hash, kind, user_id, target, expires_at) values (token_hash, 'reset', u.id, u.email, now() + interval '24 hours');
-    perform access.post('password_reset_by_admin', u.id, u.email, '{}', sealed);
-  end if;
-  return 'done';
+  insert into freehold.one_time_tokens (token_hash, kind, user_id, target, expires_at)
+  values (token_hash, token_kind, u.id, target, now() + make_interval(hours => hours));
+  perform access.post(mail, u.id, target, '{}', sealed);
+  return true;
 end $$;
 
--- Lets a person try again at once. Raises FH404.
-create function access.unlock(person uuid) returns void language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- Whether a user was sent five tokens of a kind within the hour: strangers can ask for them.
+create function access.asked_too_often(person uuid, token_kind text) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select count(*) >= 5
+  from freehold.one_time_tokens x
+  where x.user_id = person and x.kind = token_kind and x.created_at > now() - interval '1 hour'
+$$;
+
+-- Sets a password without a check of the one before it: the lockouts are cleared and all sessions end.
+create function access.recover(u freehold.users, new_hash text, must_change boolean, because text) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
-  if access.permission() is distinct from 'user:update' or not access.reaches(person) then
-    perform access.refuse('not_found', 'There is nobody with this id.');
-  elsif person = access.principal() or (access.scope() <> 'all' and person = any (access.owners())) then
-    perform access.refuse('forbidden', 'Somebody else must unlock you.');
-  elsif access.holds_more(person, access.principal()) then
-    -- Who may guess, unlock and guess again is held up by nothing.
-    perform access.refuse('forbidden', 'This person holds more than you do: how they log in is not yours to change.');
-  end if;
-  perform access.hold(person), access.forget_failures(person);
-  perform access.record('USER_UNLOCKED', 'update', 'user', person::text, null, null);
+  perform access.forget_failures(u.id);
+  perform access.replace_password(u.id, new_hash, must_change, because, null);
+  perform access.record(
+    'PASSWORD_RESET', 'update', 'user', u.id::text, null, jsonb_build_object('because', because), 30
+  );
+end $$;
+
+-- Clears the lockouts of a user: that of logins and that of password changes.
+create function access.forget_failures(person uuid) returns void
+language sql volatile set search_path = pg_catalog, pg_temp as $$
+  update freehold.login_guards x
+  set failures = 0, failed_at = null, locked_until = null
+  where x.key in ('login:' || person, 'change:' || person)
+$$;
+
+-- Locks a user before a change of how they log in, against other such changes and against logins. In the order of a login, the
+-- lockouts before the user: two transactions that took them in different orders would wait for each other.
+create function access.hold(person uuid) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  insert into freehold.login_guards as x (key) values ('change:' || person), ('login:' || person)
+  on conflict (key) do update set key = x.key;
+  perform from freehold.users x where x.id = person for no key update;
 end $$;
 
 grant execute on function

@@ -1,18 +1,40 @@
--- Whether strangers may register here, and what their passwords must be.
-create function access.registration_terms(tenant_id uuid) returns jsonb language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+-- Registration, and the verification of e-mail addresses. All four functions are public endpoints.
+--   access.registration_terms    whether strangers may register, and what their passwords must be
+--   access.register              stores the registration and mails a token; where the address is known, mails its owner instead
+--   access.verify_email          spends the token: creates the user, or verifies or replaces the address of an existing one
+--   access.verification_resend   mails another token
+-- A registration makes no user until the address is verified.
+--
+-- Threat: a stranger finds out who is known here, fills a mailbox, or registers somebody's address with a password of their own
+-- and waits until its owner clicks. So the answers are the same for known and unknown addresses, an address is sent no more
+-- than a few mails an hour, and where registrations with different passwords wait for one address, none of the passwords
+-- counts: the reader of the mail sets one, by the spare token. Where a stranger is sent a token, the Worker shows the system's
+-- key.
+
+-- {registration, domains, policy}.
+create function access.registration_terms(tenant_id uuid) returns jsonb
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_tenant(tenant_id);
 begin
-  return jsonb_build_object('registration', t.registration, 'domains', to_jsonb(t.registration_domains), 'policy', access.policy_of(t));
+  return jsonb_build_object(
+    'registration', t.registration,
+    'domains', to_jsonb(t.registration_domains),
+    'policy', access.policy_of(t)
+  );
 end $$;
 
--- Whether somebody may register now with an address.
-create function access.lets_in(t freehold.tenant, address text) returns boolean language sql immutable set search_path = pg_catalog, pg_temp as $$
-  select t.registration and (t.registration_domains = '{}' or regexp_replace(address, '^.*@', '') = any (t.registration_domains))
-$$;
-
--- Somebody registers: they are nobody until they have shown that the address is theirs. Whose address is known already is told so by mail.
-create function access.register(tenant_id uuid, system_key text, presented bytea, wanted jsonb, new_hash text, sealed text, request jsonb) returns boolean language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- Registers an address for a day. Returns whether there is a mail to deliver, which no caller outside is told. Raises FH403.
+create function access.register(
+  tenant_id uuid,
+  system_key text,
+  presented bytea,
+  wanted jsonb,
+  new_hash text,
+  sealed text,
+  request jsonb
+) returns boolean
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_system(tenant_id, system_key);
   u freehold.users;
@@ -23,35 +45,58 @@ begin
   select * into u from freehold.users x where x.email = wanted ->> 'email' for no key update;
   perform access.attribute(null, null, request);
   if u.id is null then
-    -- What was asked for at once is counted one after another.
+    -- Concurrent requests for one address are counted one after another.
     perform pg_advisory_xact_lock(hashtext('register:' || (wanted ->> 'email')));
-    delete from freehold.registrations x where x.token_hash in (select y.token_hash from freehold.registrations y where y.expires_at < now() - interval '1 day' limit 5 for update skip locked);
-    if (select count(*) from freehold.registrations x where x.email = wanted ->> 'email' and x.created_at > now() - interval '1 hour') < 5 then
-      insert into freehold.registrations (token_hash, email, username, password_hash, given_name, family_name, locale, expires_at)
-      values (presented, wanted ->> 'email', wanted ->> 'username', new_hash, wanted ->> 'given_name', wanted ->> 'family_name', coalesce(wanted ->> 'locale', 'en'), now() + interval '24 hours');
+    delete from freehold.registrations x
+    where x.token_hash in (
+      select y.token_hash
+      from freehold.registrations y
+      where y.expires_at < now() - interval '1 day'
+      limit 5
+      for update skip locked
+    );
+    if (
+      select count(*)
+      from freehold.registrations x
+      where x.email = wanted ->> 'email' and x.created_at > now() - interval '1 hour'
+    ) < 5 then
+      insert into freehold.registrations (
+        token_hash, email, username, password_hash, given_name, family_name, locale, expires_at
+      )
+      values (
+        presented,
+        wanted ->> 'email',
+        wanted ->> 'username',
+        new_hash,
+        wanted ->> 'given_name',
+        wanted ->> 'family_name',
+        coalesce(wanted ->> 'locale', 'en'),
+        now() + interval '24 hours'
+      );
       perform access.post('register', null, wanted ->> 'email', '{}', sealed, wanted ->> 'locale');
     end if;
-  elsif u.is_active and (select count(*) from freehold.mails m where m.user_id = u.id and m.kind = 'register_known' and m.created_at > now() - interval '1 hour') < 5 then
+  elsif u.is_active and (
+    select count(*)
+    from freehold.mails m
+    where m.user_id = u.id and m.kind = 'register_known' and m.created_at > now() - interval '1 hour'
+  ) < 5 then
     perform access.post('register_known', u.id, u.email);
   end if;
   perform access.record('REGISTRATION_REQUESTED', 'create', 'registration', null, null, null, 5);
   return access.posted();
 end $$;
 
--- A username that nobody has: the one that was wished for, else the part before the @, with a number when it is taken.
-create function access.free_username(wished text, address text) returns text language sql volatile set search_path = pg_catalog, pg_temp as $$
-  with base as (select coalesce(wished, nullif(left(ltrim(regexp_replace(split_part(address, '@', 1), '[^a-z0-9._-]', '', 'g'), '._-'), 64), ''), 'user') as name)
-  select case when not exists (select from freehold.users u where u.username = b.name) then b.name
-    else left(b.name, 58) || '-' || substr(replace(gen_random_uuid()::text, '-', ''), 1, 5) end
-  from base b
-$$;
-
--- Shows that an address is one's own: of a registration, which makes the person; of somebody who is here; or the new one of somebody who wants
--- another. done | invalid | taken (somebody else has the address by now).
---
--- Threat: a stranger registers somebody's address with a password of their own, and waits until its owner clicks. So where several with different
--- passwords wait for one address, none of them counts: who reads the mail sets one, by the spare token.
-create function access.verify_email(tenant_id uuid, system_key text, presented bytea, spare_hash bytea, spare_sealed text, request jsonb) returns text language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- Spends a token that was mailed to an address. One of a user verifies their address, or replaces it by the one that they asked
+-- for; one of a registration creates the user. `done`, `invalid`, or `taken`: by now another user has the address.
+create function access.verify_email(
+  tenant_id uuid,
+  system_key text,
+  presented bytea,
+  spare_hash bytea,
+  spare_sealed text,
+  request jsonb
+) returns text
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_system(tenant_id, system_key);
   k freehold.one_time_tokens;
@@ -73,38 +118,73 @@ begin
     return 'done';
   end if;
   -- Of several tokens of one address that are shown at once, one goes first.
-  perform pg_advisory_xact_lock(hashtext('register:' || x.email)) from freehold.registrations x where x.token_hash = presented;
-  update freehold.registrations x set used_at = now() where x.token_hash = presented and x.used_at is null and x.expires_at > now() returning * into r;
+  perform pg_advisory_xact_lock(hashtext('register:' || x.email))
+  from freehold.registrations x
+  where x.token_hash = presented;
+  update freehold.registrations x set used_at = now()
+  where x.token_hash = presented and x.used_at is null and x.expires_at > now()
+  returning * into r;
   if r.token_hash is null or not access.lets_in(t, r.email) then
     return 'invalid';
   end if;
   loop
     begin
-      insert into freehold.users (id, username, email, email_verified, given_name, family_name, locale, role, password_changed_at)
-      values (gen_random_uuid(), access.free_username(r.username, r.email), r.email, true, r.given_name, r.family_name, r.locale,
-        coalesce(t.registration_role, (select x.name from freehold.roles x where x.is_fallback and x.deleted_at is null)), r.created_at) returning * into u;
+      insert into freehold.users (
+        id, username, email, email_verified, given_name, family_name, locale, role, password_changed_at
+      )
+      values (
+        gen_random_uuid(),
+        access.free_username(r.username, r.email),
+        r.email,
+        true,
+        r.given_name,
+        r.family_name,
+        r.locale,
+        coalesce(
+          t.registration_role,
+          (select x.name from freehold.roles x where x.is_fallback and x.deleted_at is null)
+        ),
+        r.created_at
+      )
+      returning * into u;
       exit;
     exception when unique_violation then
-      -- A username that somebody else was given meanwhile is wished for once more, and is not free any more.
+      -- A concurrent transaction took the username: the next round finds it taken and makes another.
       get stacked diagnostics broken = constraint_name;
       if broken <> 'users_username' then
         return 'taken';
       end if;
     end;
   end loop;
-  if exists (select from freehold.registrations x where x.email = r.email and x.password_hash <> r.password_hash and x.used_at is null and x.expires_at > now()) then
+  if exists (
+    select
+    from freehold.registrations x
+    where x.email = r.email and x.password_hash <> r.password_hash and x.used_at is null and x.expires_at > now()
+  ) then
     perform access.send_token(u, 'reset', u.email, spare_hash, 1, 'password_reset', spare_sealed);
   else
-    insert into freehold.passwords (id, user_id, password_hash, created_at) values (gen_random_uuid(), u.id, r.password_hash, r.created_at);
+    insert into freehold.passwords (id, user_id, password_hash, created_at)
+    values (gen_random_uuid(), u.id, r.password_hash, r.created_at);
   end if;
   update freehold.registrations x set used_at = now() where x.email = r.email and x.used_at is null;
   perform access.attribute(u.id, u.username, request);
-  perform access.record('USER_REGISTERED', 'create', 'user', u.id::text, null, jsonb_build_object('email', u.email, 'role', u.role));
+  perform access.record(
+    'USER_REGISTERED', 'create', 'user', u.id::text, null, jsonb_build_object('email', u.email, 'role', u.role)
+  );
   return 'done';
 end $$;
 
--- Sends the verification once more, to who registered or is here and has not shown their address yet. Says nothing of whether anybody is.
-create function access.verification_resend(tenant_id uuid, system_key text, address text, token_hash bytea, sealed text, request jsonb) returns boolean language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- Mails another verification, to a user whose address is not verified, or for the newest registration that waits. Returns
+-- whether there is a mail to deliver, which no caller outside is told.
+create function access.verification_resend(
+  tenant_id uuid,
+  system_key text,
+  address text,
+  token_hash bytea,
+  sealed text,
+  request jsonb
+) returns boolean
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_system(tenant_id, system_key);
   u freehold.users;
@@ -119,14 +199,56 @@ begin
     return access.posted();
   end if;
   perform pg_advisory_xact_lock(hashtext('register:' || address));
-  select * into r from freehold.registrations x where x.email = address and x.used_at is null and x.expires_at > now() order by x.created_at desc limit 1;
-  if r.token_hash is not null and access.lets_in(t, r.email) and (select count(*) from freehold.registrations x where x.email = address and x.created_at > now() - interval '1 hour') < 5 then
-    insert into freehold.registrations (token_hash, email, username, password_hash, given_name, family_name, locale, expires_at)
-    values (verification_resend.token_hash, r.email, r.username, r.password_hash, r.given_name, r.family_name, r.locale, now() + interval '24 hours');
+  select * into r
+  from freehold.registrations x
+  where x.email = address and x.used_at is null and x.expires_at > now()
+  order by x.created_at desc
+  limit 1;
+  if r.token_hash is not null and access.lets_in(t, r.email) and (
+    select count(*)
+    from freehold.registrations x
+    where x.email = address and x.created_at > now() - interval '1 hour'
+  ) < 5 then
+    insert into freehold.registrations (
+      token_hash, email, username, password_hash, given_name, family_name, locale, expires_at
+    )
+    values (
+      verification_resend.token_hash,
+      r.email,
+      r.username,
+      r.password_hash,
+      r.given_name,
+      r.family_name,
+      r.locale,
+      now() + interval '24 hours'
+    );
     perform access.post('register', null, r.email, '{}', sealed, r.locale);
   end if;
   return access.posted();
 end $$;
+
+-- Whether an address may register now.
+create function access.lets_in(t freehold.tenant, address text) returns boolean
+language sql immutable
+return t.registration
+  and (t.registration_domains = '{}' or regexp_replace(address, '^.*@', '') = any (t.registration_domains));
+
+-- A username that nobody has: the wanted one, or else the local part of the address; with a random suffix when that is taken.
+create function access.free_username(wished text, address text) returns text
+language sql volatile set search_path = pg_catalog, pg_temp as $$
+  with base as (
+    select coalesce(
+      wished,
+      nullif(left(ltrim(regexp_replace(split_part(address, '@', 1), '[^a-z0-9._-]', '', 'g'), '._-'), 64), ''),
+      'user'
+    ) as name
+  )
+  select case
+    when not exists (select from freehold.users u where u.username = b.name) then b.name
+    else left(b.name, 58) || '-' || substr(replace(gen_random_uuid()::text, '-', ''), 1, 5)
+  end
+  from base b
+$$;
 
 grant execute on function
   access.registration_terms(uuid),

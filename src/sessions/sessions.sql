@@ -1,28 +1,63 @@
--- Who logged in and who tried to, of one person: newest first. Of oneself, or of who is reached with session:read.
-create function access.login_history(person uuid, at_most integer, before_at timestamptz default null, before_id uuid default null)
-returns table (id uuid, activity_type text, at timestamptz, address text, agent text, reason text) language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+-- Sessions: who sees and ends them, and the history of logins (access.login_history). A login makes them (src/auth/login.sql),
+-- and they are ended, never deleted.
+--
+-- Threat: a user sees or ends the sessions of somebody out of their reach. Policies decide that for the Worker's own
+-- statements; access.login_history, which reads the audit past its policies, asks the same itself.
+
+-- The logins of one user, also those that failed, newest first: of oneself, or with session:read of a user within reach.
+create function access.login_history(
+  person uuid,
+  at_most integer,
+  before_at timestamptz default null,
+  before_id uuid default null
+) returns table (id uuid, activity_type text, at timestamptz, address text, agent text, reason text)
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select l.id, l.activity_type, l.at, d.address, d.agent, coalesce(d.after ->> 'reason', d.after ->> 'ended_because')
-  from freehold.audit_log l left join freehold.audit_detail d on d.log_id = l.id
-  where l.user_id = person and l.activity_type in ('LOGIN', 'LOGIN_FAILED', 'LOGOUT', 'SUSPICIOUS_ACTIVITY')
+  from freehold.audit_log l
+  left join freehold.audit_detail d on d.log_id = l.id
+  where l.user_id = person
+    and l.activity_type in ('LOGIN', 'LOGIN_FAILED', 'LOGOUT', 'SUSPICIOUS_ACTIVITY')
     and (person = access.principal() or (access.permission() = 'session:read' and access.reaches(person)))
     and (before_at is null or (l.at, l.id) < (before_at, before_id))
-  order by l.at desc, l.id desc limit at_most
+  order by l.at desc, l.id desc
+  limit at_most
 $$;
 
 call access.audited('freehold.sessions', 'session', '{}', '{last_active_at}');
 
--- Others' sessions are shown to who may look after sessions, and to nobody else.
-create policy read_sessions on freehold.sessions for select using (user_id = (select access.principal())
-  or ((select access.permission()) like 'session:%' and ((select access.scope()) = 'all' or user_id = any ((select access.owners())::uuid[])
-    or exists (select from freehold.users u where u.id = user_id and u.unit_id = any ((select access.units())::uuid[])))));
+-- Not access.protect: everybody reads and ends their own sessions, whatever permission they were admitted with; others'
+-- sessions are shown only with a permission for sessions.
+create policy read on freehold.sessions for select using (
+  user_id = (select access.principal())
+  or (
+    (select access.permission()) like 'session:%'
+    and (
+      (select access.scope()) = 'all'
+      or user_id = any ((select access.owners())::uuid[])
+      or exists (
+        select from freehold.users u
+        where u.id = user_id and u.unit_id = any ((select access.units())::uuid[])
+      )
+    )
+  )
+);
 
-create policy end_sessions on freehold.sessions for update using (user_id = (select access.principal())
-  or ((select access.permission()) = 'session:delete' and ((select access.scope()) = 'all' or user_id = any ((select access.owners())::uuid[])
-    or exists (select from freehold.users u where u.id = user_id and u.unit_id = any ((select access.units())::uuid[])))));
+create policy change on freehold.sessions for update using (
+  user_id = (select access.principal())
+  or (
+    (select access.permission()) = 'session:delete'
+    and (
+      (select access.scope()) = 'all'
+      or user_id = any ((select access.owners())::uuid[])
+      or exists (
+        select from freehold.users u
+        where u.id = user_id and u.unit_id = any ((select access.units())::uuid[])
+      )
+    )
+  )
+);
 
-grant select on freehold.sessions to freehold_app;
-
-grant update (ended_at, ended_because) on freehold.sessions to freehold_app;
+grant select, update (ended_at, ended_because) on freehold.sessions to freehold_app;
 
 grant execute on function
   access.login_history(uuid, integer, timestamptz, uuid)

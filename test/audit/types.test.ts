@@ -204,7 +204,7 @@ describe('no secret is in the audit', () => {
 
 it('every type that Freehold records itself is one that no service may record', async () => {
   const types = await master(
-    sql`select distinct m.found[1] as type from pg_proc p cross join lateral regexp_matches(p.prosrc, 'access\\.record\\(''([A-Z_]+)''', 'g') as m (found)
+    sql`select distinct m.found[1] as type from pg_proc p cross join lateral regexp_matches(p.prosrc, 'access\\.record\\(\\s*''([A-Z_]+)''', 'g') as m (found)
       where p.pronamespace = 'access'::regnamespace`,
   )
   expect(types.length).toBeGreaterThan(10)
