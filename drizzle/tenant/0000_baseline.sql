@@ -2178,26 +2178,17 @@ begin
   return true;
 end $$;
 --> statement-breakpoint
--- what is recorded of an import.
-create or replace function access.is_own_activity(activity text) returns boolean language sql stable set search_path = pg_catalog, pg_temp as $$
-  select activity in ('LOGIN', 'LOGOUT', 'LOGIN_FAILED', 'PASSWORD_CHANGE', 'PASSWORD_RESET', 'PASSWORD_CHANGE_FAILED', 'MFA_ENABLED', 'MFA_DISABLED', 'PROFILE_UPDATE',
-      'PERMISSION_CHANGE', 'PERMISSIONS_READ', 'ROLE_ASSIGNED', 'ROLE_REMOVED', 'API_KEY_CREATED', 'API_KEY_REVOKED', 'SUSPICIOUS_ACTIVITY', 'ACCESS_REFUSED',
-      'EXPORT', 'AUDIT_ERASED', 'USERS_IMPORTED', 'USER_UNLOCKED', 'USER_REGISTERED', 'REGISTRATION_REQUESTED', 'PASSWORD_RESET_REQUESTED', 'EMAIL_CHANGE_REQUESTED')
-    or exists (
-      select from pg_trigger t cross join unnest(array['CREATED', 'UPDATED', 'DELETED']) as done (word)
-      where t.tgfoid = 'access.audit()'::regprocedure and activity = upper(split_part(encode(t.tgargs, 'escape'), '\000', 1)) || '_' || done.word)
-$$;
---> statement-breakpoint
--- An entry as the wire shows it.
-create or replace function access.shown_entry(entry uuid) returns jsonb language sql stable set search_path = pg_catalog, pg_temp as $$
-  select jsonb_build_object('id', l.id, 'at', to_char(l.at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), 'user_id', l.user_id, 'user_name', d.user_name,
-    'activity_type', l.activity_type, 'action', l.action, 'resource_type', l.resource_type, 'resource_id', l.resource_id, 'risk_score', l.risk_score,
-    'trace_id', l.trace_id, 'address', d.address, 'agent', d.agent, 'method', d.method, 'path', d.path, 'before', d.before, 'after', d.after, 'api_key_id', d.api_key_id)
-  from freehold.audit_log l left join freehold.audit_detail d on d.log_id = l.id where l.id = entry
-$$;
---> statement-breakpoint
--- Records what a service did itself. Who and from where are the admitted facts; the names of our own events are not for it.
-create or replace function access.record_own(activity text, action text, resource text, resource_id text, risk integer, before jsonb, after jsonb) returns jsonb
+-- Writes an entry about what a service did. Its user and its origin are those that the transaction was admitted with. Raises
+-- FH403, FH400.
+create or replace function access.record_own(
+  activity text,
+  action text,
+  resource text,
+  resource_id text,
+  risk integer,
+  before jsonb,
+  after jsonb
+) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   written uuid[];
@@ -2205,19 +2196,87 @@ begin
   if access.permission() is distinct from 'activity:create' then
     perform access.refuse('forbidden', 'Only who holds activity:create records an activity.');
   elsif activity !~ '^[A-Z][A-Z0-9]*(_[A-Z0-9]+)*$' or length(activity) > 64 then
-    perform access.refuse('invalid_request', 'must be words in capitals with _ between them, at most 64 characters', 'activity_type');
+    perform access.refuse(
+      'invalid_request',
+      'must be words in capitals with _ between them, at most 64 characters',
+      'activity_type'
+    );
   elsif access.is_own_activity(activity) then
     perform access.refuse('invalid_request', format('%s is recorded by Freehold itself', activity), 'activity_type');
-  elsif action is null or resource is null or risk is null or risk not between 0 and 100 or greatest(length(action), length(resource)) > 64 or length(resource_id) > 255
-    or coalesce(length(before::text), 0) + coalesce(length(after::text), 0) > 32768 then
+  elsif action is null
+    or resource is null
+    or risk is null
+    or risk not between 0 and 100
+    or greatest(length(action), length(resource)) > 64
+    or length(resource_id) > 255
+    or coalesce(length(before::text), 0) + coalesce(length(after::text), 0) > 32768
+  then
     perform access.refuse('invalid_request', 'is more than an activity may hold', 'after');
   end if;
-  written := access.enter(access.facts(), activity, record_own.action, resource, risk, array[record_own.resource_id], array[before], array[after]);
+  written := access.enter(
+    access.facts(),
+    activity,
+    record_own.action,
+    resource,
+    risk,
+    array[record_own.resource_id],
+    array[before],
+    array[after]
+  );
   return access.shown_entry(written[1]);
 end $$;
 --> statement-breakpoint
--- Records that the admitted person takes entries of the audit away with them, and which.
-create or replace function access.record_export(filters jsonb) returns void language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- Whether a type of activity is one that only Freehold itself writes: the given list, and the changes of every table with audit
+-- triggers.
+create or replace function access.is_own_activity(activity text) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select
+    activity in (
+      'LOGIN', 'LOGOUT', 'LOGIN_FAILED', 'PASSWORD_CHANGE', 'PASSWORD_RESET', 'PASSWORD_CHANGE_FAILED',
+      'MFA_ENABLED', 'MFA_DISABLED', 'PROFILE_UPDATE', 'PERMISSION_CHANGE', 'PERMISSIONS_READ',
+      'ROLE_ASSIGNED', 'ROLE_REMOVED', 'API_KEY_CREATED', 'API_KEY_REVOKED', 'SUSPICIOUS_ACTIVITY', 'ACCESS_REFUSED',
+      'EXPORT', 'AUDIT_ERASED', 'USERS_IMPORTED', 'USER_UNLOCKED', 'USER_REGISTERED', 'REGISTRATION_REQUESTED',
+      'PASSWORD_RESET_REQUESTED', 'EMAIL_CHANGE_REQUESTED'
+    )
+    or exists (
+      select
+      from pg_trigger t
+      cross join unnest(array['CREATED', 'UPDATED', 'DELETED']) as done (word)
+      where t.tgfoid = 'access.audit()'::regprocedure
+        and activity = upper(split_part(encode(t.tgargs, 'escape'), '\000', 1)) || '_' || done.word
+    )
+$$;
+--> statement-breakpoint
+-- An entry in the form that the API shows.
+create or replace function access.shown_entry(entry uuid) returns jsonb
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select jsonb_build_object(
+    'id', l.id,
+    'at', to_char(l.at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+    'user_id', l.user_id,
+    'user_name', d.user_name,
+    'activity_type', l.activity_type,
+    'action', l.action,
+    'resource_type', l.resource_type,
+    'resource_id', l.resource_id,
+    'risk_score', l.risk_score,
+    'trace_id', l.trace_id,
+    'address', d.address,
+    'agent', d.agent,
+    'method', d.method,
+    'path', d.path,
+    'before', d.before,
+    'after', d.after,
+    'api_key_id', d.api_key_id
+  )
+  from freehold.audit_log l
+  left join freehold.audit_detail d on d.log_id = l.id
+  where l.id = entry
+$$;
+--> statement-breakpoint
+-- Writes that the admitted user exports entries of the audit, and by which filters.
+create or replace function access.record_export(filters jsonb) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
   if access.permission() is distinct from 'activity:export' then
     perform access.refuse('forbidden', 'Only who holds activity:export exports activities.');
@@ -2225,65 +2284,51 @@ begin
   perform access.record('EXPORT', 'export', 'activity', null, null, filters);
 end $$;
 --> statement-breakpoint
--- Whether this transaction was admitted to read the audit, and whether all of it. Booleans, because the planner takes one for likely and then
--- walks the index that a list is sorted by.
-create or replace function access.audits() returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+-- Whether this transaction was admitted to read the audit; access.audits_all: all of it. The planner takes a boolean for
+-- likely, and then walks the index that a list is sorted by.
+create or replace function access.audits() returns boolean
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select coalesce(access.permission() in ('activity:read', 'activity:export'), false)
 $$;
 --> statement-breakpoint
-create or replace function access.audits_all() returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+create or replace function access.audits_all() returns boolean
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select access.audits() and access.scope() = 'all'
 $$;
 --> statement-breakpoint
--- Writes one entry of the audit. Actor and request are the admitted facts; without any, it is the system that acts.
-create or replace function access.record(activity text, action text, resource text, resource_id text, before jsonb, after jsonb, risk integer default 0)
-returns void language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-begin
-  perform access.enter(access.actor(), activity, record.action, resource, risk, array[record.resource_id], array[before], array[after]);
-end $$;
---> statement-breakpoint
--- With which key something was done: who revokes one that was stolen asks what it did. Without a key an entry hashes to what it always did.
-create or replace function access.enter(f jsonb, activity text, action text, resource text, risk integer, ids text[], befores jsonb[], afters jsonb[], activities text[] default null)
-returns uuid[] language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+-- Puts the three audit triggers on a table. The arguments are those of access.audit; `keys` are the columns of the primary key.
+create or replace procedure access.audited(
+  target regclass,
+  resource text,
+  secret text[] default '{}',
+  noise text[] default '{updated_at}',
+  keys text[] default '{id}'
+)
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-  written uuid[];
+  said text := format(
+    'for each statement execute function access.audit(%L, %L, %L, %L)', resource, secret, noise, keys
+  );
 begin
-  with entry as materialized (
-    select gen_random_uuid() as log_id, uuid_send(gen_random_uuid()) as salt, coalesce(r.activity, enter.activity) as activity_type, r.id, r.was, r.is_now
-    from unnest(ids, befores, afters, activities) as r (id, was, is_now, activity)
-  ), logged as (
-    insert into freehold.audit_log (id, user_id, activity_type, action, resource_type, resource_id, risk_score, trace_id, detail_hash)
-    select e.log_id, (f ->> 'user_id')::uuid, e.activity_type, enter.action, resource, e.id, risk, f ->> 'trace_id',
-      sha256(e.salt || convert_to((jsonb_build_object('user_name', f -> 'user_name', 'address', f -> 'address', 'agent', f -> 'agent',
-        'method', f -> 'method', 'path', f -> 'path', 'before', e.was, 'after', e.is_now)
-        || case when f ->> 'key_id' is null then '{}' else jsonb_build_object('api_key_id', f -> 'key_id') end)::text, 'UTF8'))
-    from entry e
-  ), detailed as (
-    insert into freehold.audit_detail (log_id, salt, user_name, address, agent, method, path, before, after, api_key_id)
-    select e.log_id, e.salt, f ->> 'user_name', f ->> 'address', f ->> 'agent', f ->> 'method', f ->> 'path', e.was, e.is_now, (f ->> 'key_id')::uuid from entry e
-  )
-  select array_agg(e.log_id) into written from entry e;
-  return written;
+  execute format(
+    'create trigger audit_insert after insert on %s referencing new table as after_rows %s',
+    target, said
+  );
+  execute format(
+    'create trigger audit_update after update on %s referencing old table as before_rows new table as after_rows %s',
+    target, said
+  );
+  execute format(
+    'create trigger audit_delete after delete on %s referencing old table as before_rows %s',
+    target, said
+  );
 end $$;
 --> statement-breakpoint
--- The seed's name for a change, where it has one and it does not depend on the row.
-create or replace function access.activity_of(resource text, action text) returns text language sql immutable set search_path = pg_catalog, pg_temp as $$
-  select case
-    when resource = 'session' and action = 'create' then 'LOGIN'
-    when resource = 'user_role' then case action when 'create' then 'ROLE_ASSIGNED' else 'ROLE_REMOVED' end
-    when resource in ('role_permission', 'permission', 'override') then 'PERMISSION_CHANGE'
-    else upper(resource) || '_' || upper(action) || 'D'
-  end
-$$;
---> statement-breakpoint
--- What a row is called in the audit: the values of its key, which is mostly `id` alone.
-create or replace function access.key_of(doc jsonb, keys text[]) returns text language sql immutable set search_path = pg_catalog, pg_temp as $$
-  select string_agg(doc ->> k.name, '/' order by k.place) from unnest(keys) with ordinality as k (name, place)
-$$;
---> statement-breakpoint
--- Statement trigger: one entry per changed row, of an update only what changed, all of them in one statement. Arguments: resource, secret
--- columns (recorded as changed, never with their value), columns that are noise (a change of these alone is none), columns of the key.
-create or replace function access.audit() returns trigger language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- The audit trigger, for each statement: an entry for each changed row, of an update with the changed columns alone. Arguments:
+-- the resource; secret columns, recorded as changed but without their value; columns that are noise, whose change alone makes
+-- no entry; the columns of the key.
+create or replace function access.audit() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   resource text := tg_argv[0];
   secret text[] := tg_argv[1]::text[];
@@ -2294,77 +2339,186 @@ declare
   e record;
 begin
   if tg_op = 'INSERT' then
-    select array_agg(case when keys = '{id}' then r.doc ->> 'id' else access.key_of(r.doc, keys) end) as ids, null::jsonb[] as befores,
-      array_agg(case when secret = '{}' then r.doc else access.masked(r.doc, secret) end) as afters, null::text[] as activities
-    into e from (select to_jsonb(n) as doc from after_rows n) r;
+    select
+      array_agg(case when keys = '{id}' then r.doc ->> 'id' else access.key_of(r.doc, keys) end) as ids,
+      null::jsonb[] as befores,
+      array_agg(case when secret = '{}' then r.doc else access.masked(r.doc, secret) end) as afters,
+      null::text[] as activities
+    into e
+    from (select to_jsonb(n) as doc from after_rows n) r;
   elsif tg_op = 'DELETE' then
-    select array_agg(case when keys = '{id}' then r.doc ->> 'id' else access.key_of(r.doc, keys) end) as ids,
-      array_agg(case when secret = '{}' then r.doc else access.masked(r.doc, secret) end) as befores, null::jsonb[] as afters, null::text[] as activities
-    into e from (select to_jsonb(o) as doc from before_rows o) r;
+    select
+      array_agg(case when keys = '{id}' then r.doc ->> 'id' else access.key_of(r.doc, keys) end) as ids,
+      array_agg(case when secret = '{}' then r.doc else access.masked(r.doc, secret) end) as befores,
+      null::jsonb[] as afters,
+      null::text[] as activities
+    into e
+    from (select to_jsonb(o) as doc from before_rows o) r;
   else
-    -- A row whose key itself was changed has no partner: its two halves are recorded whole.
-    select array_agg(c.id) as ids,
+    -- A row whose key changed has no partner: its old and its new version are two entries, each with all columns.
+    select
+      array_agg(c.id) as ids,
       array_agg(case when secret = '{}' then c.was else access.masked(c.was, secret) end) as befores,
       array_agg(case when secret = '{}' then c.is_now else access.masked(c.is_now, secret) end) as afters,
       array_agg(case
         when resource = 'session' and c.is_now ->> 'ended_because' = 'logout' then 'LOGOUT'
         when resource = 'user' and c.is_now ? 'password_changed_at' then 'PASSWORD_CHANGE'
-        when resource = 'user' and c.id = f ->> 'user_id' then 'PROFILE_UPDATE' end) as activities
-    into e from (
-      select coalesce(n.id, o.id) as id, case when o.id is null or n.id is null then o.doc else d.was end as was,
+        when resource = 'user' and c.id = f ->> 'user_id' then 'PROFILE_UPDATE'
+      end) as activities
+    into e
+    from (
+      select
+        coalesce(n.id, o.id) as id,
+        case when o.id is null or n.id is null then o.doc else d.was end as was,
         case when o.id is null or n.id is null then n.doc else d.is_now end as is_now
-      from (select x.doc, case when keys = '{id}' then x.doc ->> 'id' else access.key_of(x.doc, keys) end as id from (select to_jsonb(b) as doc from before_rows b) x) o
-        full join (select x.doc, case when keys = '{id}' then x.doc ->> 'id' else access.key_of(x.doc, keys) end as id from (select to_jsonb(a) as doc from after_rows a) x) n
-          on n.id = o.id
-        cross join lateral (
-          select jsonb_object_agg(b.key, b.value) as was, jsonb_object_agg(b.key, a.value) as is_now
-          from jsonb_each(o.doc) b join jsonb_each(n.doc) a on a.key = b.key where a.value is distinct from b.value and not b.key = any (noise)
-        ) d
+      from (
+        select x.doc, case when keys = '{id}' then x.doc ->> 'id' else access.key_of(x.doc, keys) end as id
+        from (select to_jsonb(b) as doc from before_rows b) x
+      ) o
+      full join (
+        select x.doc, case when keys = '{id}' then x.doc ->> 'id' else access.key_of(x.doc, keys) end as id
+        from (select to_jsonb(a) as doc from after_rows a) x
+      ) n on n.id = o.id
+      cross join lateral (
+        select jsonb_object_agg(b.key, b.value) as was, jsonb_object_agg(b.key, a.value) as is_now
+        from jsonb_each(o.doc) b
+        join jsonb_each(n.doc) a on a.key = b.key
+        where a.value is distinct from b.value and not b.key = any (noise)
+      ) d
       where d.was is not null or o.id is null or n.id is null
     ) c;
   end if;
   if e.ids is not null then
-    perform access.enter(f, access.activity_of(resource, act), act, resource, 0, e.ids, e.befores, e.afters, e.activities);
+    perform access.enter(
+      f, access.activity_of(resource, act), act, resource, 0, e.ids, e.befores, e.afters, e.activities
+    );
   end if;
   return null;
 end $$;
 --> statement-breakpoint
--- Puts the three audit triggers on a table. `keys` are the columns of its primary key.
-create or replace procedure access.audited(target regclass, resource text, secret text[] default '{}', noise text[] default '{updated_at}', keys text[] default '{id}') language plpgsql set search_path = pg_catalog, pg_temp as $$
+-- Writes one entry. Actor and request are those that the transaction was admitted with; without any, the system acts.
+create or replace function access.record(
+  activity text,
+  action text,
+  resource text,
+  resource_id text,
+  before jsonb,
+  after jsonb,
+  risk integer default 0
+) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  perform access.enter(
+    access.actor(), activity, record.action, resource, risk, array[record.resource_id], array[before], array[after]
+  );
+end $$;
+--> statement-breakpoint
+-- Writes the entries of one statement, in one statement, and returns their ids: the only function that knows how a detail is
+-- hashed. `ids`, `befores` and `afters` run in parallel; an element of `activities` goes before `activity`.
+--
+-- A detail names the API key that was used, so that its owner can ask what a stolen one did. Without a key it hashes to what it
+-- did before details had one.
+create or replace function access.enter(
+  f jsonb,
+  activity text,
+  action text,
+  resource text,
+  risk integer,
+  ids text[],
+  befores jsonb[],
+  afters jsonb[],
+  activities text[] default null
+) returns uuid[]
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
-  said text := format('for each statement execute function access.audit(%L, %L, %L, %L)', resource, secret, noise, keys);
+  written uuid[];
 begin
-  execute format('create trigger audit_insert after insert on %s referencing new table as after_rows %s', target, said);
-  execute format('create trigger audit_update after update on %s referencing old table as before_rows new table as after_rows %s', target, said);
-  execute format('create trigger audit_delete after delete on %s referencing old table as before_rows %s', target, said);
+  with entry as materialized (
+    select
+      gen_random_uuid() as log_id,
+      uuid_send(gen_random_uuid()) as salt,
+      coalesce(r.activity, enter.activity) as activity_type,
+      r.id,
+      r.was,
+      r.is_now
+    from unnest(ids, befores, afters, activities) as r (id, was, is_now, activity)
+  ), logged as (
+    insert into freehold.audit_log (
+      id, user_id, activity_type, action, resource_type, resource_id, risk_score, trace_id, detail_hash
+    )
+    select
+      e.log_id,
+      (f ->> 'user_id')::uuid,
+      e.activity_type,
+      enter.action,
+      resource,
+      e.id,
+      risk,
+      f ->> 'trace_id',
+      sha256(e.salt || convert_to((
+        jsonb_build_object(
+          'user_name', f -> 'user_name',
+          'address', f -> 'address',
+          'agent', f -> 'agent',
+          'method', f -> 'method',
+          'path', f -> 'path',
+          'before', e.was,
+          'after', e.is_now
+        )
+        || case when f ->> 'key_id' is null then '{}' else jsonb_build_object('api_key_id', f -> 'key_id') end
+      )::text, 'UTF8'))
+    from entry e
+  ), detailed as (
+    insert into freehold.audit_detail (
+      log_id, salt, user_name, address, agent, method, path, before, after, api_key_id
+    )
+    select
+      e.log_id,
+      e.salt,
+      f ->> 'user_name',
+      f ->> 'address',
+      f ->> 'agent',
+      f ->> 'method',
+      f ->> 'path',
+      e.was,
+      e.is_now,
+      (f ->> 'key_id')::uuid
+    from entry e
+  )
+  select array_agg(e.log_id) into written from entry e;
+  return written;
 end $$;
 --> statement-breakpoint
-create or replace function access.masked(doc jsonb, secret text[]) returns jsonb language sql immutable set search_path = pg_catalog, pg_temp as $$
-  select pg_catalog.jsonb_object_agg(e.key, case when e.key = any (secret) and e.value <> 'null' then '"***"' else e.value end) from pg_catalog.jsonb_each(doc) e
-$$;
+-- The type of activity of a change, where it does not depend on the row.
+create or replace function access.activity_of(resource text, action text) returns text
+language sql immutable
+return case
+  when resource = 'session' and action = 'create' then 'LOGIN'
+  when resource = 'user_role' then case action when 'create' then 'ROLE_ASSIGNED' else 'ROLE_REMOVED' end
+  when resource in ('role_permission', 'permission', 'override') then 'PERMISSION_CHANGE'
+  else upper(resource) || '_' || upper(action) || 'D'
+end;
 --> statement-breakpoint
--- What was written stays as it was. Only a seal may be put on an entry, once.
-create or replace function access.keep() returns trigger language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-begin
-  raise exception using errcode = 'FH403', message = 'forbidden', detail = format('%s of freehold.%s: the audit is append-only.', tg_op, tg_table_name);
-end $$;
+-- The id of a row in the audit: the values of its key, which in most tables is `id` alone.
+create or replace function access.key_of(doc jsonb, keys text[]) returns text
+language sql immutable
+return (
+  select string_agg(doc ->> k.name, '/' order by k.place)
+  from unnest(keys) with ordinality as k (name, place)
+);
 --> statement-breakpoint
--- A detail goes only together with the entry that says so.
-create or replace function access.keep_detail() returns trigger language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-begin
-  if exists (
-    select from gone g where not exists (
-      select from freehold.audit_log l where l.resource_type = 'audit_detail' and l.resource_id = g.log_id::text
-        and l.activity_type = 'AUDIT_ERASED' and l.seal is null and l.xid = pg_current_xact_id()::text::bigint)
-  ) then
-    raise exception using errcode = 'FH403', message = 'forbidden', detail = 'DELETE of freehold.audit_detail: a detail is erased by access.erase_detail alone.';
-  end if;
-  return null;
-end $$;
+-- A row with `***` in place of the values of secret columns.
+create or replace function access.masked(doc jsonb, secret text[]) returns jsonb
+language sql immutable
+return (
+  select jsonb_object_agg(e.key, case when e.key = any (secret) and e.value <> 'null' then '"***"' else e.value end)
+  from jsonb_each(doc) e
+);
 --> statement-breakpoint
--- Erases details, for good: that someone acted stays, and an entry for each says that its detail was erased and by whom. What is not there is
--- passed over. Returns how many were erased.
-create or replace function access.erase_detail(log_ids uuid[]) returns integer language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+-- Erases details for good, and returns how many. That somebody acted stays, and an entry for each says that its detail was
+-- erased and by whom. Ids without a detail are passed over.
+create or replace function access.erase_detail(log_ids uuid[]) returns integer
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   there uuid[] := array(select d.log_id from freehold.audit_detail d where d.log_id = any (log_ids) for update);
 begin
@@ -2375,134 +2529,96 @@ begin
   return cardinality(there);
 end $$;
 --> statement-breakpoint
--- An entry as it is hashed: a JSON array, so that no two entries can read alike. src/audit/verify.ts says the same again, on purpose: who
--- checks the chain does not ask the functions of the database that is checked.
-create or replace function access.sealed_form(l freehold.audit_log) returns bytea language sql immutable set search_path = pg_catalog, pg_temp as $$
-  select convert_to(jsonb_build_array(l.xid, l.id, l.user_id, l.activity_type, l.action, l.resource_type, l.resource_id, l.risk_score, l.trace_id,
-    (extract(epoch from l.at) * 1000000)::bigint, encode(l.detail_hash, 'hex'))::text, 'UTF8')
-$$;
+-- Refuses every change of what was written.
+create or replace function access.keep() returns trigger
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  raise exception using errcode = 'FH403', message = 'forbidden',
+    detail = format('%s of freehold.%s: the audit is append-only.', tg_op, tg_table_name);
+end $$;
 --> statement-breakpoint
--- Seals the oldest entries that no running transaction can still add to, at most `batch`, under one more link of the chain: the hash of the
--- hash before it and of the entries in the order (xid, id). Returns how many; none while another seals. For the owner login.
-create or replace function access.seal_audit(batch integer) returns integer language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+-- Refuses to delete a detail without an entry of the same transaction that says so.
+create or replace function access.keep_detail() returns trigger
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  if exists (
+    select
+    from gone g
+    where not exists (
+      select
+      from freehold.audit_log l
+      where l.resource_type = 'audit_detail'
+        and l.resource_id = g.log_id::text
+        and l.activity_type = 'AUDIT_ERASED'
+        and l.seal is null
+        and l.xid = pg_current_xact_id()::text::bigint
+    )
+  ) then
+    raise exception using errcode = 'FH403', message = 'forbidden',
+      detail = 'DELETE of freehold.audit_detail: a detail is erased by access.erase_detail alone.';
+  end if;
+  return null;
+end $$;
+--> statement-breakpoint
+-- Covers the oldest entries, at most `batch`, by the next checkpoint: a hash of the hash before it and of the entries in the
+-- order (xid, id). Takes only entries older than every running transaction, so that none can still come between them. Returns
+-- how many; 0 also while another call is at work.
+create or replace function access.seal_audit(batch integer) returns integer
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   newest freehold.audit_seals;
   sealed integer;
 begin
-  if not exists (select from freehold.audit_log l where l.seal is null) or not pg_try_advisory_xact_lock(hashtext('freehold.audit_seals')) then
+  if not exists (select from freehold.audit_log l where l.seal is null)
+    or not pg_try_advisory_xact_lock(hashtext('freehold.audit_seals'))
+  then
     return 0;
   end if;
   select * into newest from freehold.audit_seals s order by s.no desc limit 1;
   with taken as materialized (
-    select l.id, l.xid, access.sealed_form(l) as form from freehold.audit_log l
-    where l.seal is null and l.xid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint order by l.xid, l.id limit batch
+    select l.id, l.xid, access.sealed_form(l) as form
+    from freehold.audit_log l
+    where l.seal is null and l.xid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+    order by l.xid, l.id
+    limit batch
   ), marked as (
     update freehold.audit_log l set seal = coalesce(newest.no, 0) + 1 from taken t where l.id = t.id
   )
   insert into freehold.audit_seals as s (no, entries, hash)
-  select coalesce(newest.no, 0) + 1, count(*), sha256(coalesce(newest.hash, '') || string_agg(t.form, '' order by t.xid, t.id)) from taken t having count(*) > 0
+  select
+    coalesce(newest.no, 0) + 1,
+    count(*),
+    sha256(coalesce(newest.hash, '') || string_agg(t.form, '' order by t.xid, t.id))
+  from taken t
+  having count(*) > 0
   returning s.entries into sealed;
   return coalesce(sealed, 0);
 end $$;
 --> statement-breakpoint
--- The recipe for a person's password. Who has none, or is nobody, gets one too, as others have it; its salt is always the same for an
--- identifier, because a salt that changes would tell.
-create or replace function access.recipe_of(person uuid, identifier text) returns text language sql stable set search_path = pg_catalog, pg_temp as $$
-  select coalesce(regexp_replace(access.current_password(person), '[$][^$]*$', ''),
-    '$pbkdf2-sha256-chain$r=6,i=100000$' || rtrim(encode(substr(access.mac('salt:' || identifier), 1, 16), 'base64'), '='))
-$$;
+-- An entry as it is hashed: a JSON array, so that no two entries read alike. src/audit/verify.ts repeats this on purpose: a
+-- check of the chain must not rely on functions of the database that it checks.
+create or replace function access.sealed_form(l freehold.audit_log) returns bytea
+language sql immutable
+return convert_to(
+  jsonb_build_array(
+    l.xid,
+    l.id,
+    l.user_id,
+    l.activity_type,
+    l.action,
+    l.resource_type,
+    l.resource_id,
+    l.risk_score,
+    l.trace_id,
+    (extract(epoch from l.at) * 1000000)::bigint,
+    encode(l.detail_hash, 'hex')
+  )::text,
+  'UTF8'
+);
 --> statement-breakpoint
--- What a token says about its bearer.
-create or replace function access.claims_of(u freehold.users, s freehold.sessions, t freehold.tenant) returns jsonb language sql stable set search_path = pg_catalog, pg_temp as $$
-  select jsonb_build_object('user_id', u.id, 'session_id', s.id, 'proof', access.session_proof(s.id), 'username', u.username, 'email', u.email, 'role', access.role_now(u),
-    'roles', access.role_names(u.id, now()), 'permissions', access.told_permissions(u.id), 'amr', s.amr,
-    'auth_time', floor(extract(epoch from s.created_at)), 'access_minutes', t.access_minutes, 'session_expires_at', s.expires_at,
-    'must_change_password', access.must_change(u, t), 'password_expires_at', access.expiry_of(u, t),
-    'password_expires_soon', coalesce(access.expiry_of(u, t) <= now() + make_interval(days => t.password_warning_days), false))
-$$;
---> statement-breakpoint
--- Reserves one try for `key`, or says why not: reserved | refused (locked) | busy (as many tries are under way as may fail).
--- Locks the guard's row, so that tries of one identifier are decided one after another. A reservation that did not come back
--- within 30 s has failed.
-create or replace function access.reserve(t freehold.tenant, guard text, person uuid, identifier text, recipe text) returns jsonb language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-declare
-  g freehold.login_guards;
-  lost integer;
-  pending integer;
-  attempt uuid := pg_catalog.gen_random_uuid();
-  state text := 'reserved';
-begin
-  insert into freehold.login_guards as x (key) values (guard) on conflict (key) do update set key = x.key returning x.* into g;
-  with given_up as (
-    update freehold.login_attempts a set state = 'failed'
-    where a.key = guard and a.state = 'reserved' and a.created_at <= now() - interval '30 seconds' returning 1
-  ) select count(*) into lost from given_up;
-  if lost > 0 then
-    g := access.fail(t, guard, lost);
-  end if;
-  -- What is a day old has done its work; the next tries clear it away, a few at a time.
-  delete from freehold.login_attempts a where a.key = guard and a.created_at < now() - interval '1 day';
-  delete from freehold.login_guards x where x.key in (
-    select y.key from freehold.login_guards y where y.key like 'unknown:%' and y.failed_at < now() - interval '1 day' limit 5 for update skip locked);
-  if g.locked_until > now() then
-    state := 'refused';
-  else
-    if g.locked_until is not null or g.failed_at <= now() - make_interval(mins => t.lock_minutes) then
-      update freehold.login_guards x set failures = 0, failed_at = null, locked_until = null where x.key = guard returning x.* into g;
-    end if;
-    select count(*) into pending from freehold.login_attempts a where a.key = guard and a.state = 'reserved';
-    if g.failures + pending >= t.max_failures then
-      return jsonb_build_object('state', 'busy');
-    end if;
-  end if;
-  insert into freehold.login_attempts (id, key, user_id, identifier, recipe, state) values (attempt, guard, person, left(identifier, 255), recipe, state);
-  return jsonb_build_object('state', 'reserved', 'attempt', attempt, 'recipe', recipe);
-end $$;
---> statement-breakpoint
--- Counts failures of a guard whose row is locked; locks it when they are too many, and tells the person.
-create or replace function access.fail(t freehold.tenant, guard text, times integer) returns freehold.login_guards language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-declare
-  g freehold.login_guards;
-begin
-  update freehold.login_guards x
-  set failures = x.failures + times, failed_at = now(),
-    locked_until = case when x.failures + times >= t.max_failures then now() + make_interval(mins => t.lock_minutes) else x.locked_until end
-  where x.key = guard
-  returning x.* into g;
-  if guard like 'login:%' and g.failures >= t.max_failures and g.failures - times < t.max_failures then
-    perform access.post('account_locked', u.id, u.email, jsonb_build_object('until', g.locked_until)) from freehold.users u
-    where u.id = substr(guard, 7)::uuid and u.is_active;
-  end if;
-  return g;
-end $$;
---> statement-breakpoint
--- Settles a reserved try: compares the digest (32 bytes, base64 without padding) with the person's hash, counts, unlocks. Returns the person when it was right.
-create or replace function access.settle(t freehold.tenant, attempt uuid, digest text) returns freehold.users language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-declare
-  a freehold.login_attempts;
-  u freehold.users;
-begin
-  select * into a from freehold.login_attempts x where x.id = attempt;
-  perform from freehold.login_guards g where g.key = a.key for update;
-  update freehold.login_attempts x set state = 'failed' where x.id = attempt and x.state = 'reserved' returning x.* into a;
-  if a.id is null then
-    return null;
-  end if;
-  -- Whoever changes this person's password meanwhile goes first or waits; the comparison below sees what they left.
-  perform from freehold.users x where x.id = a.user_id for no key update;
-  select * into u from freehold.users x
-  where x.id = a.user_id and x.is_active and access.current_password(x.id) = a.recipe || '$' || rtrim(encode(sha256(decode(digest || '=', 'base64')), 'base64'), '=');
-  if u.id is null then
-    perform access.fail(t, a.key, 1);
-    return null;
-  end if;
-  update freehold.login_attempts x set state = 'succeeded' where x.id = attempt;
-  update freehold.login_guards x set failures = 0, failed_at = null, locked_until = null where x.key = a.key;
-  return u;
-end $$;
---> statement-breakpoint
--- First half of a login: {state, attempt, recipe}. An unknown identifier gets a guard and a recipe as a known one does.
-create or replace function access.login_reserve(tenant_id uuid, identifier text) returns jsonb language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- First half: {state, attempt, recipe} or {state: busy}, the same for an unknown identifier.
+create or replace function access.login_reserve(tenant_id uuid, identifier text) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_tenant(tenant_id);
   u freehold.users;
@@ -2513,13 +2629,30 @@ begin
   else
     select * into u from freehold.users x where x.username = identifier;
   end if;
-  return access.reserve(t, case when u.id is null then 'unknown:' || encode(access.mac('guard:' || identifier), 'hex') else 'login:' || u.id end, u.id, identifier,
-    access.recipe_of(u.id, identifier));
+  return access.reserve(
+    t,
+    case
+      when u.id is null then 'unknown:' || encode(access.mac('guard:' || identifier), 'hex')
+      else 'login:' || u.id
+    end,
+    u.id,
+    identifier,
+    access.recipe_of(u.id, identifier)
+  );
 end $$;
 --> statement-breakpoint
--- Second half of a login: {outcome: ok, claims} with a session and its first refresh token, or {outcome: refused | no_role, mail}. Of the
--- person's sessions the oldest go when they are too many. `renewed` replaces a hash of another system, of the same password.
-create or replace function access.login_settle(tenant_id uuid, attempt uuid, digest text, renewed text, refresh_hash bytea, request jsonb) returns jsonb language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- Second half: {outcome: ok, claims} with a session and its first refresh token, or {outcome: refused, mail} or {outcome:
+-- no_role}. When the user has too many sessions, the oldest end. `renewed` is a new hash of the same password, in place of one
+-- that another system made.
+create or replace function access.login_settle(
+  tenant_id uuid,
+  attempt uuid,
+  digest text,
+  renewed text,
+  refresh_hash bytea,
+  request jsonb
+) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_tenant(tenant_id);
   u freehold.users := access.settle(t, attempt, digest);
@@ -2528,127 +2661,264 @@ declare
   why text;
 begin
   if u.id is null then
-    select a.identifier, a.user_id, case when a.user_id is null then 'unknown' when a.state = 'refused' then 'locked' when not x.is_active then 'inactive' else 'wrong_password' end
-    into named, u.id, why from freehold.login_attempts a left join freehold.users x on x.id = a.user_id where a.id = attempt;
+    select a.identifier, a.user_id,
+      case
+        when a.user_id is null then 'unknown'
+        when a.state = 'refused' then 'locked'
+        when not x.is_active then 'inactive'
+        else 'wrong_password'
+      end
+    into named, u.id, why
+    from freehold.login_attempts a
+    left join freehold.users x on x.id = a.user_id
+    where a.id = attempt;
     perform access.attribute(u.id, named, request);
     perform access.record('LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', why), 20);
     return jsonb_build_object('outcome', 'refused', 'mail', access.posted());
   end if;
   perform access.attribute(u.id, u.username, request);
   if not access.has_role(u.id) then
-    perform access.record('LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', 'no_role'), 10);
+    perform access.record(
+      'LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', 'no_role'), 10
+    );
     return jsonb_build_object('outcome', 'no_role');
   end if;
   if renewed is not null then
-    update freehold.passwords p set password_hash = renewed where p.user_id = u.id and p.replaced_at is null;
+    update freehold.passwords p set password_hash = renewed
+    where p.user_id = u.id and p.replaced_at is null;
   end if;
   insert into freehold.sessions (id, user_id, device, address, city, country, expires_at)
-  values (gen_random_uuid(), u.id, left(request ->> 'agent', 255), left(request ->> 'address', 64), left(request ->> 'city', 120), left(request ->> 'country', 2),
-    now() + make_interval(days => t.session_days)) returning * into s;
-  -- The person's row is locked since the comparison: of many logins at once each sees what the one before it left.
-  update freehold.sessions x set ended_at = now(), ended_because = 'limit'
+  values (
+    gen_random_uuid(),
+    u.id,
+    left(request ->> 'agent', 255),
+    left(request ->> 'address', 64),
+    left(request ->> 'city', 120),
+    left(request ->> 'country', 2),
+    now() + make_interval(days => t.session_days)
+  )
+  returning * into s;
+  -- The user's row has been locked since the comparison, so that of many logins at once each sees the sessions of those before
+  -- it.
+  update freehold.sessions x
+  set ended_at = now(), ended_because = 'limit'
   where x.id in (
-    select y.id from freehold.sessions y
-    where y.user_id = u.id and y.id <> s.id and y.ended_at is null and y.expires_at > now() and y.last_active_at > now() - make_interval(days => t.idle_days)
-    order by y.created_at desc, y.id offset coalesce(u.max_sessions, t.max_sessions) - 1);
-  insert into freehold.refresh_tokens (token_hash, session_id, device, expires_at) values (refresh_hash, s.id, s.device, s.expires_at);
+    select y.id
+    from freehold.sessions y
+    where y.user_id = u.id
+      and y.id <> s.id
+      and y.ended_at is null
+      and y.expires_at > now()
+      and y.last_active_at > now() - make_interval(days => t.idle_days)
+    order by y.created_at desc, y.id
+    offset coalesce(u.max_sessions, t.max_sessions) - 1
+  );
+  insert into freehold.refresh_tokens (token_hash, session_id, device, expires_at)
+  values (refresh_hash, s.id, s.device, s.expires_at);
   return jsonb_build_object('outcome', 'ok', 'claims', access.claims_of(u, s, t));
 end $$;
 --> statement-breakpoint
--- Second half of the first login of somebody whose hash another system made. `recipe` is ours, with the salt that was chosen when they were
--- moved in; `renewed` is the digest under it. Of many at once the first replaces the hash, and the others are compared with what it left.
-create or replace function access.login_renew(tenant_id uuid, attempt uuid, digest text, recipe text, renewed text, refresh_hash bytea, request jsonb) returns jsonb language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- Second half of the first login of an imported user, whose hash another system made; answers as access.login_settle does.
+-- `recipe` is ours, with the salt that was chosen at the import (`next` in the stored recipe); `renewed` is the digest under
+-- it. Of several logins at once the first replaces the hash, and the others are compared with the new one.
+create or replace function access.login_renew(
+  tenant_id uuid,
+  attempt uuid,
+  digest text,
+  recipe text,
+  renewed text,
+  refresh_hash bytea,
+  request jsonb
+) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   a freehold.login_attempts;
   is_meant boolean;
 begin
   perform access.check_tenant(tenant_id);
   select * into a from freehold.login_attempts x where x.id = attempt;
-  -- In the order of access.settle.
+  -- Locks in the order of access.settle.
   perform from freehold.login_guards g where g.key = a.key for update;
   perform from freehold.users x where x.id = a.user_id for no key update;
   is_meant := coalesce(right(recipe, 23) = '$' || substring(a.recipe from ',next=([A-Za-z0-9+/]{22})[$]'), false);
   if is_meant and starts_with(access.current_password(a.user_id), login_renew.recipe || '$') then
-    update freehold.login_attempts x set recipe = login_renew.recipe where x.id = attempt and x.state = 'reserved';
+    update freehold.login_attempts x set recipe = login_renew.recipe
+    where x.id = attempt and x.state = 'reserved';
     return access.login_settle(tenant_id, attempt, renewed, null, refresh_hash, request);
   end if;
-  return access.login_settle(tenant_id, attempt, digest, case when is_meant then access.stored(login_renew.recipe, renewed) end, refresh_hash, request);
+  return access.login_settle(
+    tenant_id,
+    attempt,
+    digest,
+    case when is_meant then access.stored(login_renew.recipe, renewed) end,
+    refresh_hash,
+    request
+  );
 end $$;
 --> statement-breakpoint
--- The stored hash of a person, or null.
-create or replace function access.current_password(person uuid) returns text language sql stable set search_path = pg_catalog, pg_temp as $$
-  select p.password_hash from freehold.passwords p where p.user_id = person and p.replaced_at is null
+-- Everything that the Worker needs to make an access token, and to say how old the password is.
+create or replace function access.claims_of(u freehold.users, s freehold.sessions, t freehold.tenant) returns jsonb
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select jsonb_build_object(
+    'user_id', u.id,
+    'session_id', s.id,
+    'proof', access.session_proof(s.id),
+    'username', u.username,
+    'email', u.email,
+    'role', access.role_now(u),
+    'roles', access.role_names(u.id, now()),
+    'permissions', access.told_permissions(u.id),
+    'amr', s.amr,
+    'auth_time', floor(extract(epoch from s.created_at)),
+    'access_minutes', t.access_minutes,
+    'session_expires_at', s.expires_at,
+    'must_change_password', access.must_change(u, t),
+    'password_expires_at', access.expiry_of(u, t),
+    'password_expires_soon', coalesce(
+      access.expiry_of(u, t) <= now() + make_interval(days => t.password_warning_days),
+      false
+    )
+  )
 $$;
 --> statement-breakpoint
--- What is stored of a digest under a recipe.
-create or replace function access.stored(recipe text, digest text) returns text language sql immutable set search_path = pg_catalog, pg_temp as $$
-  select recipe || '$' || rtrim(encode(sha256(decode(digest || '=', 'base64')), 'base64'), '=')
+-- The hash parameters and salt of a user's password. An unknown identifier, or a user without a password, gets a recipe that
+-- looks like the others; its salt is derived from the identifier, because a salt that changes would give that away.
+create or replace function access.recipe_of(person uuid, identifier text) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select coalesce(
+    regexp_replace(access.current_password(person), '[$][^$]*$', ''),
+    '$pbkdf2-sha256-chain$r=6,i=100000$'
+      || rtrim(encode(substr(access.mac('salt:' || identifier), 1, 16), 'base64'), '=')
+  )
 $$;
 --> statement-breakpoint
--- When a person's password expires; null: never.
-create or replace function access.expiry_of(u freehold.users, t freehold.tenant) returns timestamptz language sql stable set search_path = pg_catalog, pg_temp as $$
-  select case when t.password_days > 0 then u.password_changed_at + make_interval(days => t.password_days) end
-$$;
---> statement-breakpoint
-create or replace function access.must_change(u freehold.users, t freehold.tenant) returns boolean language sql stable set search_path = pg_catalog, pg_temp as $$
-  select u.must_change_password or (t.password_days > 0 and u.password_changed_at <= now() - make_interval(days => t.password_days))
-$$;
---> statement-breakpoint
--- What the Worker needs to judge a new password.
-create or replace function access.policy_of(t freehold.tenant) returns jsonb language sql stable set search_path = pg_catalog, pg_temp as $$
-  select jsonb_object_agg(e.key, e.value) from jsonb_each(to_jsonb(t)) e where e.key like 'password\_%'
-$$;
---> statement-breakpoint
--- The same, for whoever makes people.
-create or replace function access.policy() returns jsonb language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  select access.policy_of(t) from freehold.tenant t where access.principal() is not null
-$$;
---> statement-breakpoint
--- What of a person may not be in their password.
-create or replace function access.person_of(u freehold.users) returns jsonb language sql stable set search_path = pg_catalog, pg_temp as $$
-  select jsonb_build_object('username', u.username, 'email', u.email, 'given_name', u.given_name, 'family_name', u.family_name)
-$$;
---> statement-breakpoint
--- The recipes of the passwords that a new one may not be: the last so many, the current one among them.
-create or replace function access.former(person uuid, t freehold.tenant) returns setof freehold.passwords language sql stable set search_path = pg_catalog, pg_temp as $$
-  select p.* from freehold.passwords p where p.user_id = person order by p.replaced_at desc nulls first limit t.password_history
-$$;
---> statement-breakpoint
-create or replace function access.former_recipes(person uuid, t freehold.tenant) returns jsonb language sql stable set search_path = pg_catalog, pg_temp as $$
-  select coalesce(jsonb_agg(distinct regexp_replace(p.password_hash, '[$][^$]*$', '')), '[]') from access.former(person, t) p
-$$;
---> statement-breakpoint
--- Whether a new password, by its digests under former recipes, is one of the former ones.
-create or replace function access.was_used(person uuid, t freehold.tenant, digests jsonb) returns boolean language sql stable set search_path = pg_catalog, pg_temp as $$
-  select exists (select from access.former(person, t) p join jsonb_each_text(digests) d on p.password_hash = access.stored(d.key, d.value))
-$$;
---> statement-breakpoint
--- Replaces a person's password and ends their sessions but one. What was sent before is worth nothing then, neither to set another password nor to
--- take the account to another address: whoever asked for it may be who it is taken back from.
-create or replace function access.replace_password(person uuid, new_hash text, must_change boolean, because text, kept uuid) returns void language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+-- Begins an attempt: {state: reserved, attempt, recipe}, also while the lockout is locked, when it can only fail; or {state:
+-- busy} when as many attempts are under way as may fail. Locks the lockout's row, so that the attempts of one identifier are
+-- decided one after another. An attempt that is not finished within 30 s has failed.
+create or replace function access.reserve(t freehold.tenant, guard text, person uuid, identifier text, recipe text) returns jsonb
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  g freehold.login_guards;
+  lost integer;
+  pending integer;
+  attempt uuid := gen_random_uuid();
+  state text := 'reserved';
 begin
-  update freehold.passwords p set replaced_at = clock_timestamp() where p.user_id = person and p.replaced_at is null;
-  insert into freehold.passwords (id, user_id, password_hash) values (gen_random_uuid(), person, new_hash);
-  update freehold.users x set password_changed_at = now(), must_change_password = must_change, updated_at = now() where x.id = person;
-  update freehold.one_time_tokens k set used_at = now() from freehold.users u
-  where u.id = person and k.user_id = u.id and k.used_at is null and (k.kind = 'reset' or (k.kind = 'email' and k.target <> u.email));
-  update freehold.sessions x set ended_at = now(), ended_because = because where x.user_id = person and x.ended_at is null and x.id is distinct from kept;
+  insert into freehold.login_guards as x (key) values (guard)
+  on conflict (key) do update set key = x.key
+  returning x.* into g;
+  with given_up as (
+    update freehold.login_attempts a set state = 'failed'
+    where a.key = guard and a.state = 'reserved' and a.created_at <= now() - interval '30 seconds'
+    returning 1
+  )
+  select count(*) into lost from given_up;
+  if lost > 0 then
+    g := access.fail(t, guard, lost);
+  end if;
+  -- Rows more than a day old are of no more use; later attempts delete them, a few at a time.
+  delete from freehold.login_attempts a where a.key = guard and a.created_at < now() - interval '1 day';
+  delete from freehold.login_guards x
+  where x.key in (
+    select y.key
+    from freehold.login_guards y
+    where y.key like 'unknown:%' and y.failed_at < now() - interval '1 day'
+    limit 5
+    for update skip locked
+  );
+  if g.locked_until > now() then
+    state := 'refused';
+  else
+    if g.locked_until is not null or g.failed_at <= now() - make_interval(mins => t.lock_minutes) then
+      update freehold.login_guards x set failures = 0, failed_at = null, locked_until = null
+      where x.key = guard
+      returning x.* into g;
+    end if;
+    select count(*) into pending from freehold.login_attempts a where a.key = guard and a.state = 'reserved';
+    if g.failures + pending >= t.max_failures then
+      return jsonb_build_object('state', 'busy');
+    end if;
+  end if;
+  insert into freehold.login_attempts (id, key, user_id, identifier, recipe, state)
+  values (attempt, guard, person, left(identifier, 255), recipe, state);
+  return jsonb_build_object('state', 'reserved', 'attempt', attempt, 'recipe', recipe);
 end $$;
 --> statement-breakpoint
--- First half of a password change by the admitted person, with a guard of its own: strangers cannot spend these tries.
-create or replace function access.password_reserve(tenant_id uuid) returns jsonb language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- Finishes an attempt, once: compares the digest (32 bytes, base64 without padding) with the user's hash, counts a failure or
+-- clears the lockout. Returns the user when the password was right, and leaves their row locked.
+create or replace function access.settle(t freehold.tenant, attempt uuid, digest text) returns freehold.users
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  a freehold.login_attempts;
+  u freehold.users;
+begin
+  select * into a from freehold.login_attempts x where x.id = attempt;
+  perform from freehold.login_guards g where g.key = a.key for update;
+  update freehold.login_attempts x set state = 'failed'
+  where x.id = attempt and x.state = 'reserved'
+  returning x.* into a;
+  if a.id is null then
+    return null;
+  end if;
+  -- A concurrent change of this user's password goes first or waits: the comparison below sees the hash that it left.
+  perform from freehold.users x where x.id = a.user_id for no key update;
+  select * into u
+  from freehold.users x
+  where x.id = a.user_id and x.is_active and access.current_password(x.id) = access.stored(a.recipe, digest);
+  if u.id is null then
+    perform access.fail(t, a.key, 1);
+    return null;
+  end if;
+  update freehold.login_attempts x set state = 'succeeded' where x.id = attempt;
+  update freehold.login_guards x set failures = 0, failed_at = null, locked_until = null where x.key = a.key;
+  return u;
+end $$;
+--> statement-breakpoint
+-- Counts failures on a lockout whose row is locked. Too many of them lock it, and a mail tells the user.
+create or replace function access.fail(t freehold.tenant, guard text, times integer) returns freehold.login_guards
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  g freehold.login_guards;
+begin
+  update freehold.login_guards x
+  set failures = x.failures + times,
+    failed_at = now(),
+    locked_until = case
+      when x.failures + times >= t.max_failures then now() + make_interval(mins => t.lock_minutes)
+      else x.locked_until
+    end
+  where x.key = guard
+  returning x.* into g;
+  if guard like 'login:%' and g.failures >= t.max_failures and g.failures - times < t.max_failures then
+    perform access.post('account_locked', u.id, u.email, jsonb_build_object('until', g.locked_until))
+    from freehold.users u
+    where u.id = substr(guard, 7)::uuid and u.is_active;
+  end if;
+  return g;
+end $$;
+--> statement-breakpoint
+-- First half of a change: {state, attempt, recipe} as of access.reserve, and {person, policy, former}, by which the Worker
+-- judges a new password. Its lockout is not the one of logins, so that strangers cannot use up its attempts.
+create or replace function access.password_reserve(tenant_id uuid) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_tenant(tenant_id);
   u freehold.users;
 begin
   select * into strict u from freehold.users x where x.id = access.principal();
   return access.reserve(t, 'change:' || u.id, u.id, u.username, access.recipe_of(u.id, u.username))
-    || jsonb_build_object('person', access.person_of(u), 'policy', access.policy_of(t), 'former', access.former_recipes(u.id, t));
+    || jsonb_build_object(
+      'person', access.person_of(u),
+      'policy', access.policy_of(t),
+      'former', access.former_recipes(u.id, t)
+    );
 end $$;
 --> statement-breakpoint
--- Second half: replaces the password and ends the person's other sessions; without a new hash it only settles the try. `wrong` (the current
--- password), `used` (one of the former ones), or `changed`.
-create or replace function access.password_settle(tenant_id uuid, attempt uuid, digest text, new_hash text, digests jsonb) returns text language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- Second half: `wrong` (the current password), `used` (the new one is in the history), or `changed`. Without a new hash, when
+-- the new password breaks a rule, it only finishes the attempt. `digests` are those of the new password, by recipe.
+create or replace function access.password_settle(tenant_id uuid, attempt uuid, digest text, new_hash text, digests jsonb)
+returns text
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_tenant(tenant_id);
   u freehold.users := access.settle(t, attempt, digest);
@@ -2665,8 +2935,15 @@ begin
   return 'changed';
 end $$;
 --> statement-breakpoint
--- Tells whose password will expire soon, once for each password. Run by the scheduled job. How many were told.
-create or replace function access.warn_expiring(at_most integer) returns integer language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+-- The rules for a new password, for any admitted caller.
+create or replace function access.policy() returns jsonb
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+  select access.policy_of(t) from freehold.tenant t where access.principal() is not null
+$$;
+--> statement-breakpoint
+-- Mails users whose password expires soon, once for each password; returns how many. Called by the scheduled job, as the owner.
+create or replace function access.warn_expiring(at_most integer) returns integer
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   told integer;
 begin
@@ -2674,18 +2951,122 @@ begin
     update freehold.passwords p set warned_at = now()
     from freehold.tenant t
     where p.id in (
-      select x.id from freehold.passwords x join freehold.users u on u.id = x.user_id
-      where x.replaced_at is null and x.warned_at is null and u.is_active and not u.must_change_password and t.password_days > 0
-        and x.created_at <= now() - make_interval(days => t.password_days - least(t.password_warning_days, t.password_days))
-      order by x.created_at limit at_most for update of x skip locked)
-    returning p.user_id)
-  select count(access.post('password_expires', u.id, u.email, jsonb_build_object('expires_at', access.expiry_of(u, t)))) into told
-  from soon join freehold.users u on u.id = soon.user_id cross join freehold.tenant t;
+      select x.id
+      from freehold.passwords x
+      join freehold.users u on u.id = x.user_id
+      where x.replaced_at is null
+        and x.warned_at is null
+        and u.is_active
+        and not u.must_change_password
+        and t.password_days > 0
+        and x.created_at <= now()
+          - make_interval(days => t.password_days - least(t.password_warning_days, t.password_days))
+      order by x.created_at
+      limit at_most
+      for update of x skip locked
+    )
+    returning p.user_id
+  )
+  select count(access.post('password_expires', u.id, u.email, jsonb_build_object('expires_at', access.expiry_of(u, t))))
+  into told
+  from soon
+  join freehold.users u on u.id = soon.user_id
+  cross join freehold.tenant t;
   return told;
 end $$;
 --> statement-breakpoint
--- whoever was deactivated is told so, also by a session that ended with it.
-create or replace function access.refresh(tenant_id uuid, presented bytea, successor bytea, request jsonb) returns jsonb language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- Replaces a user's password and ends their sessions, except `kept`. Voids the tokens that were sent before, for another
+-- password or for another address: they may have been asked for by the one whom the account is taken back from.
+create or replace function access.replace_password(person uuid, new_hash text, must_change boolean, because text, kept uuid)
+returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  update freehold.passwords p set replaced_at = clock_timestamp()
+  where p.user_id = person and p.replaced_at is null;
+  insert into freehold.passwords (id, user_id, password_hash) values (gen_random_uuid(), person, new_hash);
+  update freehold.users x
+  set password_changed_at = now(), must_change_password = must_change, updated_at = now()
+  where x.id = person;
+  -- The verification of the current address stays good.
+  update freehold.one_time_tokens k set used_at = now()
+  from freehold.users u
+  where u.id = person
+    and k.user_id = u.id
+    and k.used_at is null
+    and (k.kind = 'reset' or (k.kind = 'email' and k.target <> u.email));
+  update freehold.sessions x
+  set ended_at = now(), ended_because = because
+  where x.user_id = person and x.ended_at is null and x.id is distinct from kept;
+end $$;
+--> statement-breakpoint
+-- The rules for a new password: the settings whose name begins with `password_`.
+create or replace function access.policy_of(t freehold.tenant) returns jsonb
+language sql stable
+return (select jsonb_object_agg(e.key, e.value) from jsonb_each(to_jsonb(t)) e where e.key like 'password\_%');
+--> statement-breakpoint
+-- The words about a user that their password must not contain.
+create or replace function access.person_of(u freehold.users) returns jsonb
+language sql stable
+return jsonb_build_object(
+  'username', u.username,
+  'email', u.email,
+  'given_name', u.given_name,
+  'family_name', u.family_name
+);
+--> statement-breakpoint
+-- The recipes under which the Worker must hash a new password, to compare it with the history.
+create or replace function access.former_recipes(person uuid, t freehold.tenant) returns jsonb
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select coalesce(jsonb_agg(distinct regexp_replace(p.password_hash, '[$][^$]*$', '')), '[]')
+  from access.former(person, t) p
+$$;
+--> statement-breakpoint
+-- Whether a new password, given by its digests under the former recipes, is in the history.
+create or replace function access.was_used(person uuid, t freehold.tenant, digests jsonb) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select exists (
+    select
+    from access.former(person, t) p
+    join jsonb_each_text(digests) d on p.password_hash = access.stored(d.key, d.value)
+  )
+$$;
+--> statement-breakpoint
+-- The password history: as many of a user's passwords as the tenant's settings say, the current one first.
+create or replace function access.former(person uuid, t freehold.tenant) returns setof freehold.passwords
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select p.*
+  from freehold.passwords p
+  where p.user_id = person
+  order by p.replaced_at desc nulls first
+  limit t.password_history
+$$;
+--> statement-breakpoint
+-- The stored hash of a user's current password, or null.
+create or replace function access.current_password(person uuid) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select p.password_hash from freehold.passwords p where p.user_id = person and p.replaced_at is null
+$$;
+--> statement-breakpoint
+-- The stored form of a digest: its recipe and a hash of it, so that a copy of the table is not enough to log in.
+create or replace function access.stored(recipe text, digest text) returns text
+language sql immutable
+return recipe || '$' || rtrim(encode(sha256(decode(digest || '=', 'base64')), 'base64'), '=');
+--> statement-breakpoint
+-- Whether a user may do nothing but change their password: somebody else set it, or it has expired.
+create or replace function access.must_change(u freehold.users, t freehold.tenant) returns boolean
+language sql stable
+return u.must_change_password
+  or (t.password_days > 0 and u.password_changed_at <= now() - make_interval(days => t.password_days));
+--> statement-breakpoint
+-- When a user's password expires; null: never.
+create or replace function access.expiry_of(u freehold.users, t freehold.tenant) returns timestamptz
+language sql stable
+return case when t.password_days > 0 then u.password_changed_at + make_interval(days => t.password_days) end;
+--> statement-breakpoint
+-- {outcome: ok, claims} | {outcome: invalid | reused | inactive}. Of several requests at once the first makes the successor,
+-- and the others find it. A deactivated user is told `inactive` even though the session ended with the deactivation.
+create or replace function access.refresh(tenant_id uuid, presented bytea, successor bytea, request jsonb) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_tenant(tenant_id);
   r freehold.refresh_tokens;
@@ -2693,36 +3074,56 @@ declare
   s freehold.sessions;
   u freehold.users;
 begin
-  select x.* into s from freehold.refresh_tokens l join freehold.sessions x on x.id = l.session_id where l.token_hash = presented;
+  select x.* into s
+  from freehold.refresh_tokens l
+  join freehold.sessions x on x.id = l.session_id
+  where l.token_hash = presented;
   select * into u from freehold.users x where x.id = s.user_id;
   if s.id is null then
     return jsonb_build_object('outcome', 'invalid');
   elsif not u.is_active then
     return jsonb_build_object('outcome', 'inactive');
-  elsif s.ended_at is not null or s.expires_at <= now() or s.last_active_at <= now() - make_interval(days => t.idle_days) then
+  elsif s.ended_at is not null
+    or s.expires_at <= now()
+    or s.last_active_at <= now() - make_interval(days => t.idle_days)
+  then
     return jsonb_build_object('outcome', 'invalid');
   elsif not exists (select from access.roles_of(u.id, now())) then
     return jsonb_build_object('outcome', 'inactive');
   end if;
   perform access.attribute(u.id, u.username, request);
-  update freehold.refresh_tokens l set used_at = clock_timestamp(), successor_hash = successor
-  where l.token_hash = presented and l.used_at is null and l.expires_at > now() returning l.* into r;
+  update freehold.refresh_tokens l
+  set used_at = clock_timestamp(), successor_hash = successor
+  where l.token_hash = presented and l.used_at is null and l.expires_at > now()
+  returning l.* into r;
   if r.token_hash is not null then
-    insert into freehold.refresh_tokens (token_hash, session_id, device, expires_at) values (successor, s.id, request ->> 'agent', s.expires_at);
+    insert into freehold.refresh_tokens (token_hash, session_id, device, expires_at)
+    values (successor, s.id, request ->> 'agent', s.expires_at);
   else
     select * into r from freehold.refresh_tokens l where l.token_hash = presented;
     if r.used_at is null then
       return jsonb_build_object('outcome', 'invalid');
     end if;
     select * into next_link from freehold.refresh_tokens l where l.token_hash = r.successor_hash;
-    if r.successor_hash <> successor or next_link.used_at is not null or r.used_at < clock_timestamp() - interval '10 seconds'
-      or next_link.device is distinct from request ->> 'agent' then
-      update freehold.sessions x set ended_at = now(), ended_because = 'refresh_reused' where x.id = s.id and x.ended_at is null;
-      perform access.record('SUSPICIOUS_ACTIVITY', 'refresh', 'session', s.id::text, null, jsonb_build_object('reason', 'refresh_reused'), 80);
+    if r.successor_hash <> successor
+      or next_link.used_at is not null
+      or r.used_at < clock_timestamp() - interval '10 seconds'
+      or next_link.device is distinct from request ->> 'agent'
+    then
+      update freehold.sessions x
+      set ended_at = now(), ended_because = 'refresh_reused'
+      where x.id = s.id and x.ended_at is null;
+      perform access.record(
+        'SUSPICIOUS_ACTIVITY', 'refresh', 'session', s.id::text,
+        null, jsonb_build_object('reason', 'refresh_reused'), 80
+      );
       return jsonb_build_object('outcome', 'reused');
     end if;
   end if;
-  update freehold.sessions x set last_active_at = now() where x.id = s.id and x.ended_at is null returning x.* into s;
+  -- The session may have ended while this waited for the token's row.
+  update freehold.sessions x set last_active_at = now()
+  where x.id = s.id and x.ended_at is null
+  returning x.* into s;
   if s.id is null then
     return jsonb_build_object('outcome', 'invalid');
   end if;
@@ -2938,150 +3339,301 @@ begin
   return a;
 end $$;
 --> statement-breakpoint
--- Puts a mail into the outbox, in the person's language, or in the one that is given for somebody who is nobody yet. Its id.
-create or replace function access.post(kind text, person uuid, recipient text, data jsonb default '{}', sealed text default null, locale text default null, channel text default 'email')
-returns uuid language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+-- Enqueues a mail and returns its id. `person`: a user, in whose language it is written; null: a registrant, in `locale`.
+create or replace function access.post(
+  kind text,
+  person uuid,
+  recipient text,
+  data jsonb default '{}',
+  sealed text default null,
+  locale text default null,
+  channel text default 'email'
+) returns uuid
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   made uuid := gen_random_uuid();
 begin
   insert into freehold.mails (id, kind, channel, user_id, recipient, locale, data, sealed, trace_id)
-  values (made, post.kind, post.channel, person, post.recipient, coalesce((select u.locale from freehold.users u where u.id = person), post.locale, 'en'), post.data, post.sealed,
-    access.actor() ->> 'trace_id');
+  values (
+    made,
+    post.kind,
+    post.channel,
+    person,
+    post.recipient,
+    coalesce((select u.locale from freehold.users u where u.id = person), post.locale, 'en'),
+    post.data,
+    post.sealed,
+    access.actor() ->> 'trace_id'
+  );
   perform set_config('access.posted', 'yes', true);
   return made;
 end $$;
 --> statement-breakpoint
--- Whether this transaction put something into the outbox.
-create or replace function access.posted() returns boolean language sql stable set search_path = pg_catalog, pg_temp as $$
+-- Whether this transaction enqueued a mail.
+create or replace function access.posted() returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
   select coalesce(current_setting('access.posted', true), '') = 'yes'
 $$;
 --> statement-breakpoint
--- From when on the outbox holds what is to be sent on these channels; null: there is nothing.
-create or replace function access.mail_next(channels jsonb) returns timestamptz language sql stable set search_path = pg_catalog, pg_temp as $$
-  select min(greatest(m.next_at, m.lease_until)) from freehold.mails m where m.state = 'queued' and channels ? m.channel
-$$;
---> statement-breakpoint
--- When a mail is tried again that was tried so many times: after 1, 2, 4 ... 60 minutes.
-create or replace function access.mail_again(attempts integer) returns timestamptz language sql stable set search_path = pg_catalog, pg_temp as $$
-  select now() + make_interval(mins => least(60, (2 ^ least(attempts - 1, 6))::integer))
-$$;
---> statement-breakpoint
--- What is to be sent now, of the channels that there is a way for, to whoever shows the system's key: theirs for a minute, within which it is
--- settled. Each comes with the try that begins with it. Who is nobody yet has no name; and at an address that somebody only says is theirs,
--- nobody reads what that one calls themselves. A try that is lost counts as one that failed, so that a mail by which whoever sends it is lost
--- does not stand before all others.
-create or replace function access.claim_mails(tenant_id uuid, system_key text, at_most integer, channels jsonb) returns jsonb language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- Claims up to `at_most` mails that are due on the given channels, for a minute, and begins an attempt of each. The attempt
+-- counts as failed until access.settle_mails says otherwise: a mail that makes its sender crash does not hold up the others.
+--
+-- A registrant has no name. Nor has a mail to an address that its user only claims (`email_change`): its reader must not be
+-- shown a text that a stranger chose.
+create or replace function access.claim_mails(tenant_id uuid, system_key text, at_most integer, channels jsonb) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   claimed jsonb;
 begin
   perform access.check_system(tenant_id, system_key);
   with due as (
-    select m.id from freehold.mails m
-    where m.state = 'queued' and m.next_at <= now() and (m.lease_until is null or m.lease_until <= now()) and channels ? m.channel
-    order by m.next_at, m.created_at, m.id limit at_most for update skip locked
+    select m.id
+    from freehold.mails m
+    where m.state = 'queued'
+      and m.next_at <= now()
+      and (m.lease_until is null or m.lease_until <= now())
+      and channels ? m.channel
+    order by m.next_at, m.created_at, m.id
+    limit at_most
+    for update skip locked
   ), taken as (
-    update freehold.mails m set attempts = m.attempts + 1, lease_until = now() + interval '1 minute', next_at = access.mail_again(m.attempts + 1)
-    from due where m.id = due.id returning m.*
+    update freehold.mails m
+    set attempts = m.attempts + 1,
+      lease_until = now() + interval '1 minute',
+      next_at = access.mail_again(m.attempts + 1)
+    from due
+    where m.id = due.id
+    returning m.*
   ), tried as (
-    insert into freehold.mail_attempts (id, mail_id) select gen_random_uuid(), t.id from taken t returning id, mail_id
+    insert into freehold.mail_attempts (id, mail_id)
+    select gen_random_uuid(), t.id from taken t
+    returning id, mail_id
   )
-  select jsonb_agg(jsonb_build_object('id', t.id, 'attempt', a.id, 'attempts', t.attempts, 'kind', t.kind, 'channel', t.channel, 'recipient', t.recipient,
-    'locale', t.locale, 'data', t.data, 'sealed', t.sealed, 'trace_id', t.trace_id,
-    'name', case when t.kind <> 'email_change' then coalesce(u.given_name, u.username) end, 'timezone', u.timezone)
-    order by t.created_at, t.id) into claimed
-  from taken t join tried a on a.mail_id = t.id left join freehold.users u on u.id = t.user_id;
+  select jsonb_agg(
+    jsonb_build_object(
+      'id', t.id,
+      'attempt', a.id,
+      'attempts', t.attempts,
+      'kind', t.kind,
+      'channel', t.channel,
+      'recipient', t.recipient,
+      'locale', t.locale,
+      'data', t.data,
+      'sealed', t.sealed,
+      'trace_id', t.trace_id,
+      'name', case when t.kind <> 'email_change' then coalesce(u.given_name, u.username) end,
+      'timezone', u.timezone
+    )
+    order by t.created_at, t.id
+  )
+  into claimed
+  from taken t
+  join tried a on a.mail_id = t.id
+  left join freehold.users u on u.id = t.user_id;
   return coalesce(claimed, '[]');
 end $$;
 --> statement-breakpoint
--- What came of tries: [{attempt, attempts, outcome: accepted | refused | failed | untried, detail}]. Refused is for good. What failed is tried
--- again after 1, 2, 4 ... 60 minutes, for a day; untried is given back as it was. A try that is settled already changes nothing, and one
--- that is not the mail's newest only if it was accepted: that the mail is out is true, whoever holds it by now. Tells which are given up.
-create or replace function access.settle_mails(tenant_id uuid, system_key text, results jsonb) returns jsonb language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- Finishes attempts: [{attempt, attempts, outcome, detail}]. Returns the ids of the mails that are given up.
+--   accepted   sent
+--   refused    for good: given up
+--   failed     attempted again, until a day or 40 attempts have passed
+--   untried    the attempt did not begin: the mail is due again as before
+-- A finished attempt is not changed. One that is not the newest of its mail counts only if it was accepted: then the mail is
+-- sent, even if it has been claimed again since.
+create or replace function access.settle_mails(tenant_id uuid, system_key text, results jsonb) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   r record;
   m freehold.mails;
   dead jsonb := '[]';
 begin
   perform access.check_system(tenant_id, system_key);
-  for r in select x.attempt, x.attempts, x.outcome, left(x.detail, 500) as detail from jsonb_to_recordset(results) as x (attempt uuid, attempts integer, outcome text, detail text) loop
-    select x.* into m from freehold.mails x join freehold.mail_attempts a on a.mail_id = x.id where a.id = r.attempt and a.finished_at is null for update;
+  for r in
+    select x.attempt, x.attempts, x.outcome, left(x.detail, 500) as detail
+    from jsonb_to_recordset(results) as x (attempt uuid, attempts integer, outcome text, detail text)
+  loop
+    select x.* into m
+    from freehold.mails x
+    join freehold.mail_attempts a on a.mail_id = x.id
+    where a.id = r.attempt and a.finished_at is null
+    for update;
     continue when m.id is null;
     if r.outcome = 'untried' then
       delete from freehold.mail_attempts a where a.id = r.attempt;
     else
-      update freehold.mail_attempts a set finished_at = now(), outcome = r.outcome, detail = r.detail where a.id = r.attempt;
+      update freehold.mail_attempts a
+      set finished_at = now(), outcome = r.outcome, detail = r.detail
+      where a.id = r.attempt;
     end if;
     if m.state <> 'queued' or (r.outcome <> 'accepted' and m.attempts <> r.attempts) then
       continue;
     elsif r.outcome = 'accepted' then
-      update freehold.mails x set state = 'sent', sealed = null, finished_at = now(), lease_until = null where x.id = m.id;
+      update freehold.mails x
+      set state = 'sent', sealed = null, finished_at = now(), lease_until = null
+      where x.id = m.id;
     elsif r.outcome = 'untried' then
-      update freehold.mails x set attempts = x.attempts - 1, next_at = x.created_at, lease_until = null where x.id = m.id;
+      update freehold.mails x
+      set attempts = x.attempts - 1, next_at = x.created_at, lease_until = null
+      where x.id = m.id;
     elsif r.outcome = 'refused' or m.attempts >= 40 or m.created_at <= now() - interval '1 day' then
-      update freehold.mails x set state = 'dead', sealed = null, finished_at = now(), lease_until = null where x.id = m.id;
+      update freehold.mails x
+      set state = 'dead', sealed = null, finished_at = now(), lease_until = null
+      where x.id = m.id;
       dead := dead || jsonb_build_array(m.id);
     else
-      update freehold.mails x set next_at = access.mail_again(m.attempts), lease_until = null where x.id = m.id;
+      update freehold.mails x
+      set next_at = access.mail_again(m.attempts), lease_until = null
+      where x.id = m.id;
     end if;
   end loop;
   return dead;
 end $$;
 --> statement-breakpoint
--- Whether it is time to sweep.
-create or replace function access.sweep_due() returns boolean language sql stable set search_path = pg_catalog, pg_temp as $$
+-- From when on the outbox has something to send on the given channels; null: it has nothing.
+create or replace function access.mail_next(channels jsonb) returns timestamptz
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select min(greatest(m.next_at, m.lease_until))
+  from freehold.mails m
+  where m.state = 'queued' and channels ? m.channel
+$$;
+--> statement-breakpoint
+-- When a mail is attempted again after so many attempts: in 1, 2, 4 ... 60 minutes.
+create or replace function access.mail_again(attempts integer) returns timestamptz
+language sql stable
+return now() + make_interval(mins => least(60, (2 ^ least(attempts - 1, 6))::integer));
+--> statement-breakpoint
+-- Whether the last purge that came to its end is more than a day ago.
+create or replace function access.sweep_due() returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
   select not exists (select from access.sweeps s where s.last_at >= now() - interval '1 day')
 $$;
 --> statement-breakpoint
--- At most so many of each kind: {is_done, given_up}. Until it is done it is due.
-create or replace function access.sweep(at_most integer) returns jsonb language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+-- Deletes at most so many rows of each kind: {is_done, given_up}, where `given_up` counts mails. A purge stays due until it is
+-- done.
+create or replace function access.sweep(at_most integer) returns jsonb
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   most integer;
   given_up integer;
 begin
   with attempts as (
-    -- People type passwords where a username goes.
-    delete from freehold.login_attempts where id in (
-      select a.id from freehold.login_attempts a where a.created_at < now() - interval '1 day' limit at_most for update skip locked) returning 1
+    -- Kept briefly, because users type passwords where an identifier goes.
+    delete from freehold.login_attempts
+    where id in (
+      select a.id
+      from freehold.login_attempts a
+      where a.created_at < now() - interval '1 day'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
   ), tokens as (
-    delete from freehold.one_time_tokens where token_hash in (
-      select k.token_hash from freehold.one_time_tokens k where k.expires_at < now() - interval '1 day' limit at_most for update skip locked) returning 1
+    delete from freehold.one_time_tokens
+    where token_hash in (
+      select k.token_hash
+      from freehold.one_time_tokens k
+      where k.expires_at < now() - interval '1 day'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
   ), registered as (
-    delete from freehold.registrations where token_hash in (
-      select r.token_hash from freehold.registrations r where r.expires_at < now() - interval '1 day' limit at_most for update skip locked) returning 1
+    delete from freehold.registrations
+    where token_hash in (
+      select r.token_hash
+      from freehold.registrations r
+      where r.expires_at < now() - interval '1 day'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
   ), refreshed as (
-    -- Those of a session go together: a token that was used tells a theft as long as its session lives.
-    delete from freehold.refresh_tokens where token_hash in (
-      select l.token_hash from freehold.refresh_tokens l where l.expires_at < now() - interval '1 day' limit at_most for update skip locked) returning 1
+    -- All tokens of a session expire together: a used one reveals a theft as long as its session can live.
+    delete from freehold.refresh_tokens
+    where token_hash in (
+      select l.token_hash
+      from freehold.refresh_tokens l
+      where l.expires_at < now() - interval '1 day'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
   ), forsaken as (
-    -- Tried for a day, of which the last hour may have been a pause: those that there is no way for, and those by which whoever sends them is lost.
-    update freehold.mails set state = 'dead', sealed = null, finished_at = now(), lease_until = null where id in (
-      select m.id from freehold.mails m where m.state = 'queued' and m.created_at < now() - interval '25 hours' and (m.lease_until is null or m.lease_until < now())
-      limit at_most for update skip locked) returning 1
+    -- Mails that waited for a day, and an hour more for a last pause between attempts: those for which no transport is
+    -- configured, and those that made their sender crash.
+    update freehold.mails
+    set state = 'dead', sealed = null, finished_at = now(), lease_until = null
+    where id in (
+      select m.id
+      from freehold.mails m
+      where m.state = 'queued'
+        and m.created_at < now() - interval '25 hours'
+        and (m.lease_until is null or m.lease_until < now())
+      limit at_most
+      for update skip locked
+    )
+    returning 1
   ), old as materialized (
-    select m.id from freehold.mails m where m.finished_at < now() - interval '90 days' limit at_most for update skip locked
+    select m.id
+    from freehold.mails m
+    where m.finished_at < now() - interval '90 days'
+    limit at_most
+    for update skip locked
   ), tried as (
     delete from freehold.mail_attempts a using old where a.mail_id = old.id
   ), finished as (
-    delete from freehold.mails m using old where m.id = old.id returning 1
+    delete from freehold.mails m using old where m.id = old.id
+    returning 1
   )
-  select x.given_up, greatest(x.given_up, (select count(*) from attempts), (select count(*) from tokens), (select count(*) from registered), (select count(*) from refreshed),
-      (select count(*) from finished))
-  into given_up, most from (select count(*) as given_up from forsaken) x;
-  -- After the tries: a guard that never failed is of a try that nobody came back from; while the try is there, it may.
+  select
+    x.given_up,
+    greatest(
+      x.given_up,
+      (select count(*) from attempts),
+      (select count(*) from tokens),
+      (select count(*) from registered),
+      (select count(*) from refreshed),
+      (select count(*) from finished)
+    )
+  into given_up, most
+  from (select count(*) as given_up from forsaken) x;
+  -- After the attempts: a lockout without a failure belongs to an attempt that was never finished, and goes once that attempt
+  -- is gone.
   with guards as (
-    delete from freehold.login_guards where key in (
-      select g.key from freehold.login_guards g where g.key like 'unknown:%' and (g.locked_until is null or g.locked_until < now())
-        and coalesce(g.failed_at < now() - interval '1 day', not exists (select from freehold.login_attempts a where a.key = g.key)) limit at_most for update skip locked) returning 1
+    delete from freehold.login_guards
+    where key in (
+      select g.key
+      from freehold.login_guards g
+      where g.key like 'unknown:%'
+        and (g.locked_until is null or g.locked_until < now())
+        and coalesce(
+          g.failed_at < now() - interval '1 day',
+          not exists (select from freehold.login_attempts a where a.key = g.key)
+        )
+      limit at_most
+      for update skip locked
+    )
+    returning 1
   )
   select greatest(most, count(*)) into most from guards;
   if most < at_most then
-    insert into access.sweeps (last_at) values (now()) on conflict (one) do update set last_at = excluded.last_at;
+    insert into access.sweeps (last_at) values (now())
+    on conflict (one) do update set last_at = excluded.last_at;
   end if;
   return jsonb_build_object('is_done', most < at_most, 'given_up', given_up);
 end $$;
 --> statement-breakpoint
--- The admitted person wants another address; their password was compared. `wrong`, or `done`: also when the address is somebody's, which is theirs to know.
-create or replace function access.email_change(tenant_id uuid, attempt uuid, digest text, address text, token_hash bytea, sealed text) returns text language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- Asks for another address, after access.password_reserve. `wrong` (the password), or `done`, also when the address is another
+-- user's, so that the caller does not learn that.
+create or replace function access.email_change(
+  tenant_id uuid,
+  attempt uuid,
+  digest text,
+  address text,
+  token_hash bytea,
+  sealed text
+) returns text
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_tenant(tenant_id);
   u freehold.users := access.settle(t, attempt, digest);
@@ -3091,25 +3643,25 @@ begin
   elsif not exists (select from freehold.users x where x.email = address) then
     perform access.send_token(u, 'email', address, token_hash, 24, 'email_change', sealed);
   end if;
-  perform access.record('EMAIL_CHANGE_REQUESTED', 'update', 'user', u.id::text, null, jsonb_build_object('email', address), 20);
+  perform access.record(
+    'EMAIL_CHANGE_REQUESTED', 'update', 'user', u.id::text, null, jsonb_build_object('email', address), 20
+  );
   return 'done';
 end $$;
 --> statement-breakpoint
--- Whoever changes an address: the old one is told, and what was sent to it, or asked for before, is worth nothing.
-create or replace function access.after_email_change() returns trigger language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- Voids the tokens that were mailed to the old address or asked for before, and tells the old address.
+create or replace function access.after_email_change() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
-  update freehold.one_time_tokens x set used_at = now() where x.user_id = new.id and x.kind in ('reset', 'email') and x.used_at is null;
+  update freehold.one_time_tokens x set used_at = now()
+  where x.user_id = new.id and x.kind in ('reset', 'email') and x.used_at is null;
   perform access.post('email_changed', new.id, old.email, jsonb_build_object('new_email', new.email));
   return null;
 end $$;
 --> statement-breakpoint
--- What is stored of a code: keyed, because a code is short; and for one number of one person.
-create or replace function access.code_hash(u freehold.users, code text) returns bytea language sql stable set search_path = pg_catalog, pg_temp as $$
-  select access.mac('code:' || u.id || ':' || u.phone || ':' || code)
-$$;
---> statement-breakpoint
--- Sends a code to the admitted person's number: sent | none (no number) | often.
-create or replace function access.phone_code(code text, sealed text) returns text language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- Sends a code: `sent`, `none` (the user has no number) or `often`. It voids the code before it.
+create or replace function access.phone_code(code text, sealed text) returns text
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   u freehold.users;
 begin
@@ -3119,9 +3671,11 @@ begin
   elsif access.asked_too_often(u.id, 'phone') then
     return 'often';
   end if;
-  update freehold.one_time_tokens x set used_at = now() where x.user_id = u.id and x.kind = 'phone' and x.used_at is null;
+  update freehold.one_time_tokens x set used_at = now()
+  where x.user_id = u.id and x.kind = 'phone' and x.used_at is null;
   insert into freehold.one_time_tokens (token_hash, kind, user_id, target, expires_at)
-  values (access.code_hash(u, code), 'phone', u.id, u.phone, now() + interval '10 minutes') on conflict do nothing;
+  values (access.code_hash(u, code), 'phone', u.id, u.phone, now() + interval '10 minutes')
+  on conflict do nothing;
   if not found then
     return 'often';
   end if;
@@ -3129,15 +3683,22 @@ begin
   return 'sent';
 end $$;
 --> statement-breakpoint
--- Whether a code is the one that was sent to the number that the admitted person has now. Five tries.
-create or replace function access.verify_phone(code text) returns boolean language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- Whether a code is the one that was sent to the number that the user has now. Every call is a try, of which there are five.
+create or replace function access.verify_phone(code text) returns boolean
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   u freehold.users;
   k freehold.one_time_tokens;
 begin
   select * into u from freehold.users x where x.id = access.principal() for no key update;
   update freehold.one_time_tokens x set tries = x.tries + 1
-  where x.user_id = u.id and x.kind = 'phone' and x.used_at is null and x.expires_at > now() and x.target = u.phone and x.tries < 5 returning * into k;
+  where x.user_id = u.id
+    and x.kind = 'phone'
+    and x.used_at is null
+    and x.expires_at > now()
+    and x.target = u.phone
+    and x.tries < 5
+  returning * into k;
   if k.token_hash is null or k.token_hash <> access.code_hash(u, code) then
     return false;
   end if;
@@ -3146,59 +3707,24 @@ begin
   return true;
 end $$;
 --> statement-breakpoint
--- How many mails of a kind somebody is sent in an hour because strangers ask for it.
-create or replace function access.asked_too_often(person uuid, token_kind text) returns boolean language sql stable set search_path = pg_catalog, pg_temp as $$
-  select count(*) >= 5 from freehold.one_time_tokens x where x.user_id = person and x.kind = token_kind and x.created_at > now() - interval '1 hour'
+-- The stored form of a code: keyed, because a code is short enough to be guessed from a plain hash; bound to the user and the
+-- number.
+create or replace function access.code_hash(u freehold.users, code text) returns bytea
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select access.mac('code:' || u.id || ':' || u.phone || ':' || code)
 $$;
 --> statement-breakpoint
--- A token for a person whose row is locked; the mail with it. False when too many were asked for.
-create or replace function access.send_token(u freehold.users, token_kind text, target text, token_hash bytea, hours integer, mail text, sealed text) returns boolean language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-begin
-  if access.asked_too_often(u.id, token_kind) then
-    return false;
-  end if;
-  insert into freehold.one_time_tokens (token_hash, kind, user_id, target, expires_at)
-  values (token_hash, token_kind, u.id, target, now() + make_interval(hours => hours));
-  perform access.post(mail, u.id, target, '{}', sealed);
-  return true;
-end $$;
---> statement-breakpoint
--- Whoever is about to change how a person logs in goes first or waits: for others who are, and for who logs in. In the order of a login, the
--- guards and then the person, because two who took them in different orders would wait for each other.
-create or replace function access.hold(person uuid) returns void language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-begin
-  insert into freehold.login_guards as x (key) values ('change:' || person), ('login:' || person) on conflict (key) do update set key = x.key;
-  perform from freehold.users x where x.id = person for no key update;
-end $$;
---> statement-breakpoint
--- The person of a token that is good now, or nobody. Of many who show it, or others of the same person, one goes first when they are held.
-create or replace function access.holder_of(presented bytea, token_kind text, is_held boolean) returns freehold.users language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-declare
-  u freehold.users;
-begin
-  if is_held then
-    perform access.hold(k.user_id) from freehold.one_time_tokens k where k.token_hash = presented and k.kind = token_kind and k.used_at is null;
-  end if;
-  select x.* into u from freehold.users x join freehold.one_time_tokens k on k.user_id = x.id
-  where k.token_hash = presented and k.kind = token_kind and k.used_at is null and k.expires_at > now() and x.is_active;
-  return u;
-end $$;
---> statement-breakpoint
--- Forgets the failures of a person's login and of their password changes.
-create or replace function access.forget_failures(person uuid) returns void language sql volatile set search_path = pg_catalog, pg_temp as $$
-  update freehold.login_guards x set failures = 0, failed_at = null, locked_until = null where x.key in ('login:' || person, 'change:' || person)
-$$;
---> statement-breakpoint
--- A new password that was not set with the one before it: all sessions end, and the lock opens.
-create or replace function access.recover(u freehold.users, new_hash text, must_change boolean, because text) returns void language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-begin
-  perform access.forget_failures(u.id);
-  perform access.replace_password(u.id, new_hash, must_change, because, null);
-  perform access.record('PASSWORD_RESET', 'update', 'user', u.id::text, null, jsonb_build_object('because', because), 30);
-end $$;
---> statement-breakpoint
--- Somebody forgot their password, or says so: a token for one hour. What it returns, whether there is a mail to send, is told to nobody outside.
-create or replace function access.reset_request(tenant_id uuid, system_key text, address text, token_hash bytea, sealed text, request jsonb) returns boolean language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- Somebody says that they forgot their password: a token for one hour. Returns whether there is a mail to deliver, which no
+-- caller outside is told.
+create or replace function access.reset_request(
+  tenant_id uuid,
+  system_key text,
+  address text,
+  token_hash bytea,
+  sealed text,
+  request jsonb
+) returns boolean
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_system(tenant_id, system_key);
   u freehold.users;
@@ -3212,18 +3738,26 @@ begin
   return access.posted();
 end $$;
 --> statement-breakpoint
--- What is needed to judge the new password: {person, policy, former}; null: the token is good for nothing.
-create or replace function access.reset_look(tenant_id uuid, presented bytea) returns jsonb language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- {person, policy, former}, by which the Worker judges the new password; null: the token is not valid.
+create or replace function access.reset_look(tenant_id uuid, presented bytea) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_tenant(tenant_id);
   u freehold.users := access.holder_of(presented, 'reset', false);
 begin
-  return case when u.id is not null then
-    jsonb_build_object('person', access.person_of(u), 'policy', access.policy_of(t), 'former', access.former_recipes(u.id, t)) end;
+  return case
+    when u.id is not null then jsonb_build_object(
+      'person', access.person_of(u),
+      'policy', access.policy_of(t),
+      'former', access.former_recipes(u.id, t)
+    )
+  end;
 end $$;
 --> statement-breakpoint
--- Sets the new password: done | used (one of the former ones; the token is still good) | invalid.
-create or replace function access.reset_settle(tenant_id uuid, presented bytea, new_hash text, digests jsonb, request jsonb) returns text language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- Sets the new password: `done`, `used` (it is in the history; the token stays valid) or `invalid` (the token).
+create or replace function access.reset_settle(tenant_id uuid, presented bytea, new_hash text, digests jsonb, request jsonb)
+returns text
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_tenant(tenant_id);
   u freehold.users := access.holder_of(presented, 'reset', true);
@@ -3234,16 +3768,79 @@ begin
     return 'used';
   end if;
   perform access.attribute(u.id, u.username, request);
+  -- This spends the token, with all others for a password.
   perform access.recover(u, new_hash, false, 'password_reset');
-  -- Who read the mail has the address.
+  -- The token was read in a mail, which proves the address that the mail went to.
   update freehold.users x set email_verified = true
-  where x.id = u.id and not x.email_verified and x.email = (select k.target from freehold.one_time_tokens k where k.token_hash = presented);
+  where x.id = u.id
+    and not x.email_verified
+    and x.email = (select k.target from freehold.one_time_tokens k where k.token_hash = presented);
   perform access.post('password_changed', u.id, u.email);
   return 'done';
 end $$;
 --> statement-breakpoint
--- Somebody whom the admitted person looks after, and not themselves, nor who holds more than they do: who sets a password can be that person.
-create or replace function access.looked_after(person uuid) returns freehold.users language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+-- First half of a reset by an administrator: {person, policy, former}.
+create or replace function access.admin_reset_look(person uuid) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  u freehold.users := access.looked_after(person);
+begin
+  return (
+    select jsonb_build_object(
+      'person', access.person_of(u),
+      'policy', access.policy_of(t),
+      'former', access.former_recipes(u.id, t)
+    )
+    from freehold.tenant t
+  );
+end $$;
+--> statement-breakpoint
+-- Second half: sets the password, which the user may have to change, and mails them a link to set their own: `done` or `used`
+-- (it is in the history).
+create or replace function access.admin_reset_settle(
+  person uuid,
+  new_hash text,
+  digests jsonb,
+  must_change boolean,
+  token_hash bytea,
+  sealed text
+) returns text
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  u freehold.users := access.looked_after(person);
+begin
+  if (select access.was_used(u.id, t, digests) from freehold.tenant t) then
+    return 'used';
+  end if;
+  perform access.recover(u, new_hash, must_change, 'reset_by_administrator');
+  if u.is_active then
+    insert into freehold.one_time_tokens (token_hash, kind, user_id, target, expires_at)
+    values (token_hash, 'reset', u.id, u.email, now() + interval '24 hours');
+    perform access.post('password_reset_by_admin', u.id, u.email, '{}', sealed);
+  end if;
+  return 'done';
+end $$;
+--> statement-breakpoint
+-- Lets a locked out user log in again at once. Raises FH404, FH403.
+create or replace function access.unlock(person uuid) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if access.permission() is distinct from 'user:update' or not access.reaches(person) then
+    perform access.refuse('not_found', 'There is nobody with this id.');
+  elsif person = access.principal() or (access.scope() <> 'all' and person = any (access.owners())) then
+    perform access.refuse('forbidden', 'Somebody else must unlock you.');
+  elsif access.holds_more(person, access.principal()) then
+    -- A lockout does not slow down an attacker who can guess, unlock and guess again.
+    perform access.refuse('forbidden', 'This person holds more than you do: how they log in is not yours to change.');
+  end if;
+  perform access.hold(person), access.forget_failures(person);
+  perform access.record('USER_UNLOCKED', 'update', 'user', person::text, null, null);
+end $$;
+--> statement-breakpoint
+-- The user whose password the admitted administrator may set, locked: within reach, and neither themselves nor anybody who
+-- holds more than they do, because an administrator who sets a password can log in as its user. Raises FH404, FH403.
+create or replace function access.looked_after(person uuid) returns freehold.users
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   u freehold.users;
 begin
@@ -3263,60 +3860,111 @@ begin
   return u;
 end $$;
 --> statement-breakpoint
--- First half of a reset by an administrator: {person, policy, former}.
-create or replace function access.admin_reset_look(person uuid) returns jsonb language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- The active user of a valid token, or null. With `is_held` their row and their lockouts are locked, so that of several
+-- requests with this token, or with others of the same user, one goes first.
+create or replace function access.holder_of(presented bytea, token_kind text, is_held boolean) returns freehold.users
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
-  u freehold.users := access.looked_after(person);
+  u freehold.users;
 begin
-  return (select jsonb_build_object('person', access.person_of(u), 'policy', access.policy_of(t), 'former', access.former_recipes(u.id, t)) from freehold.tenant t);
+  if is_held then
+    perform access.hold(k.user_id)
+    from freehold.one_time_tokens k
+    where k.token_hash = presented and k.kind = token_kind and k.used_at is null;
+  end if;
+  select x.* into u
+  from freehold.users x
+  join freehold.one_time_tokens k on k.user_id = x.id
+  where k.token_hash = presented
+    and k.kind = token_kind
+    and k.used_at is null
+    and k.expires_at > now()
+    and x.is_active;
+  return u;
 end $$;
 --> statement-breakpoint
--- Second half: sets the password, which the person must change, and sends them a link with which they set their own: done | used.
-create or replace function access.admin_reset_settle(person uuid, new_hash text, digests jsonb, must_change boolean, token_hash bytea, sealed text) returns text language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
-declare
-  u freehold.users := access.looked_after(person);
+-- Makes a token for a user whose row is locked, and enqueues the mail with it. False: too many were asked for.
+create or replace function access.send_token(
+  u freehold.users,
+  token_kind text,
+  target text,
+  token_hash bytea,
+  hours integer,
+  mail text,
+  sealed text
+) returns boolean
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
-  if (select access.was_used(u.id, t, digests) from freehold.tenant t) then
-    return 'used';
+  if access.asked_too_often(u.id, token_kind) then
+    return false;
   end if;
-  perform access.recover(u, new_hash, must_change, 'reset_by_administrator');
-  if u.is_active then
-    insert into freehold.one_time_tokens (token_hash, kind, user_id, target, expires_at) values (token_hash, 'reset', u.id, u.email, now() + interval '24 hours');
-    perform access.post('password_reset_by_admin', u.id, u.email, '{}', sealed);
-  end if;
-  return 'done';
+  insert into freehold.one_time_tokens (token_hash, kind, user_id, target, expires_at)
+  values (token_hash, token_kind, u.id, target, now() + make_interval(hours => hours));
+  perform access.post(mail, u.id, target, '{}', sealed);
+  return true;
 end $$;
 --> statement-breakpoint
--- Lets a person try again at once. Raises FH404.
-create or replace function access.unlock(person uuid) returns void language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- Whether a user was sent five tokens of a kind within the hour: strangers can ask for them.
+create or replace function access.asked_too_often(person uuid, token_kind text) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select count(*) >= 5
+  from freehold.one_time_tokens x
+  where x.user_id = person and x.kind = token_kind and x.created_at > now() - interval '1 hour'
+$$;
+--> statement-breakpoint
+-- Sets a password without a check of the one before it: the lockouts are cleared and all sessions end.
+create or replace function access.recover(u freehold.users, new_hash text, must_change boolean, because text) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
-  if access.permission() is distinct from 'user:update' or not access.reaches(person) then
-    perform access.refuse('not_found', 'There is nobody with this id.');
-  elsif person = access.principal() or (access.scope() <> 'all' and person = any (access.owners())) then
-    perform access.refuse('forbidden', 'Somebody else must unlock you.');
-  elsif access.holds_more(person, access.principal()) then
-    -- Who may guess, unlock and guess again is held up by nothing.
-    perform access.refuse('forbidden', 'This person holds more than you do: how they log in is not yours to change.');
-  end if;
-  perform access.hold(person), access.forget_failures(person);
-  perform access.record('USER_UNLOCKED', 'update', 'user', person::text, null, null);
+  perform access.forget_failures(u.id);
+  perform access.replace_password(u.id, new_hash, must_change, because, null);
+  perform access.record(
+    'PASSWORD_RESET', 'update', 'user', u.id::text, null, jsonb_build_object('because', because), 30
+  );
 end $$;
 --> statement-breakpoint
--- Whether strangers may register here, and what their passwords must be.
-create or replace function access.registration_terms(tenant_id uuid) returns jsonb language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+-- Clears the lockouts of a user: that of logins and that of password changes.
+create or replace function access.forget_failures(person uuid) returns void
+language sql volatile set search_path = pg_catalog, pg_temp as $$
+  update freehold.login_guards x
+  set failures = 0, failed_at = null, locked_until = null
+  where x.key in ('login:' || person, 'change:' || person)
+$$;
+--> statement-breakpoint
+-- Locks a user before a change of how they log in, against other such changes and against logins. In the order of a login, the
+-- lockouts before the user: two transactions that took them in different orders would wait for each other.
+create or replace function access.hold(person uuid) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  insert into freehold.login_guards as x (key) values ('change:' || person), ('login:' || person)
+  on conflict (key) do update set key = x.key;
+  perform from freehold.users x where x.id = person for no key update;
+end $$;
+--> statement-breakpoint
+-- {registration, domains, policy}.
+create or replace function access.registration_terms(tenant_id uuid) returns jsonb
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_tenant(tenant_id);
 begin
-  return jsonb_build_object('registration', t.registration, 'domains', to_jsonb(t.registration_domains), 'policy', access.policy_of(t));
+  return jsonb_build_object(
+    'registration', t.registration,
+    'domains', to_jsonb(t.registration_domains),
+    'policy', access.policy_of(t)
+  );
 end $$;
 --> statement-breakpoint
--- Whether somebody may register now with an address.
-create or replace function access.lets_in(t freehold.tenant, address text) returns boolean language sql immutable set search_path = pg_catalog, pg_temp as $$
-  select t.registration and (t.registration_domains = '{}' or regexp_replace(address, '^.*@', '') = any (t.registration_domains))
-$$;
---> statement-breakpoint
--- Somebody registers: they are nobody until they have shown that the address is theirs. Whose address is known already is told so by mail.
-create or replace function access.register(tenant_id uuid, system_key text, presented bytea, wanted jsonb, new_hash text, sealed text, request jsonb) returns boolean language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- Registers an address for a day. Returns whether there is a mail to deliver, which no caller outside is told. Raises FH403.
+create or replace function access.register(
+  tenant_id uuid,
+  system_key text,
+  presented bytea,
+  wanted jsonb,
+  new_hash text,
+  sealed text,
+  request jsonb
+) returns boolean
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_system(tenant_id, system_key);
   u freehold.users;
@@ -3327,35 +3975,58 @@ begin
   select * into u from freehold.users x where x.email = wanted ->> 'email' for no key update;
   perform access.attribute(null, null, request);
   if u.id is null then
-    -- What was asked for at once is counted one after another.
+    -- Concurrent requests for one address are counted one after another.
     perform pg_advisory_xact_lock(hashtext('register:' || (wanted ->> 'email')));
-    delete from freehold.registrations x where x.token_hash in (select y.token_hash from freehold.registrations y where y.expires_at < now() - interval '1 day' limit 5 for update skip locked);
-    if (select count(*) from freehold.registrations x where x.email = wanted ->> 'email' and x.created_at > now() - interval '1 hour') < 5 then
-      insert into freehold.registrations (token_hash, email, username, password_hash, given_name, family_name, locale, expires_at)
-      values (presented, wanted ->> 'email', wanted ->> 'username', new_hash, wanted ->> 'given_name', wanted ->> 'family_name', coalesce(wanted ->> 'locale', 'en'), now() + interval '24 hours');
+    delete from freehold.registrations x
+    where x.token_hash in (
+      select y.token_hash
+      from freehold.registrations y
+      where y.expires_at < now() - interval '1 day'
+      limit 5
+      for update skip locked
+    );
+    if (
+      select count(*)
+      from freehold.registrations x
+      where x.email = wanted ->> 'email' and x.created_at > now() - interval '1 hour'
+    ) < 5 then
+      insert into freehold.registrations (
+        token_hash, email, username, password_hash, given_name, family_name, locale, expires_at
+      )
+      values (
+        presented,
+        wanted ->> 'email',
+        wanted ->> 'username',
+        new_hash,
+        wanted ->> 'given_name',
+        wanted ->> 'family_name',
+        coalesce(wanted ->> 'locale', 'en'),
+        now() + interval '24 hours'
+      );
       perform access.post('register', null, wanted ->> 'email', '{}', sealed, wanted ->> 'locale');
     end if;
-  elsif u.is_active and (select count(*) from freehold.mails m where m.user_id = u.id and m.kind = 'register_known' and m.created_at > now() - interval '1 hour') < 5 then
+  elsif u.is_active and (
+    select count(*)
+    from freehold.mails m
+    where m.user_id = u.id and m.kind = 'register_known' and m.created_at > now() - interval '1 hour'
+  ) < 5 then
     perform access.post('register_known', u.id, u.email);
   end if;
   perform access.record('REGISTRATION_REQUESTED', 'create', 'registration', null, null, null, 5);
   return access.posted();
 end $$;
 --> statement-breakpoint
--- A username that nobody has: the one that was wished for, else the part before the @, with a number when it is taken.
-create or replace function access.free_username(wished text, address text) returns text language sql volatile set search_path = pg_catalog, pg_temp as $$
-  with base as (select coalesce(wished, nullif(left(ltrim(regexp_replace(split_part(address, '@', 1), '[^a-z0-9._-]', '', 'g'), '._-'), 64), ''), 'user') as name)
-  select case when not exists (select from freehold.users u where u.username = b.name) then b.name
-    else left(b.name, 58) || '-' || substr(replace(gen_random_uuid()::text, '-', ''), 1, 5) end
-  from base b
-$$;
---> statement-breakpoint
--- Shows that an address is one's own: of a registration, which makes the person; of somebody who is here; or the new one of somebody who wants
--- another. done | invalid | taken (somebody else has the address by now).
---
--- Threat: a stranger registers somebody's address with a password of their own, and waits until its owner clicks. So where several with different
--- passwords wait for one address, none of them counts: who reads the mail sets one, by the spare token.
-create or replace function access.verify_email(tenant_id uuid, system_key text, presented bytea, spare_hash bytea, spare_sealed text, request jsonb) returns text language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- Spends a token that was mailed to an address. One of a user verifies their address, or replaces it by the one that they asked
+-- for; one of a registration creates the user. `done`, `invalid`, or `taken`: by now another user has the address.
+create or replace function access.verify_email(
+  tenant_id uuid,
+  system_key text,
+  presented bytea,
+  spare_hash bytea,
+  spare_sealed text,
+  request jsonb
+) returns text
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_system(tenant_id, system_key);
   k freehold.one_time_tokens;
@@ -3377,38 +4048,73 @@ begin
     return 'done';
   end if;
   -- Of several tokens of one address that are shown at once, one goes first.
-  perform pg_advisory_xact_lock(hashtext('register:' || x.email)) from freehold.registrations x where x.token_hash = presented;
-  update freehold.registrations x set used_at = now() where x.token_hash = presented and x.used_at is null and x.expires_at > now() returning * into r;
+  perform pg_advisory_xact_lock(hashtext('register:' || x.email))
+  from freehold.registrations x
+  where x.token_hash = presented;
+  update freehold.registrations x set used_at = now()
+  where x.token_hash = presented and x.used_at is null and x.expires_at > now()
+  returning * into r;
   if r.token_hash is null or not access.lets_in(t, r.email) then
     return 'invalid';
   end if;
   loop
     begin
-      insert into freehold.users (id, username, email, email_verified, given_name, family_name, locale, role, password_changed_at)
-      values (gen_random_uuid(), access.free_username(r.username, r.email), r.email, true, r.given_name, r.family_name, r.locale,
-        coalesce(t.registration_role, (select x.name from freehold.roles x where x.is_fallback and x.deleted_at is null)), r.created_at) returning * into u;
+      insert into freehold.users (
+        id, username, email, email_verified, given_name, family_name, locale, role, password_changed_at
+      )
+      values (
+        gen_random_uuid(),
+        access.free_username(r.username, r.email),
+        r.email,
+        true,
+        r.given_name,
+        r.family_name,
+        r.locale,
+        coalesce(
+          t.registration_role,
+          (select x.name from freehold.roles x where x.is_fallback and x.deleted_at is null)
+        ),
+        r.created_at
+      )
+      returning * into u;
       exit;
     exception when unique_violation then
-      -- A username that somebody else was given meanwhile is wished for once more, and is not free any more.
+      -- A concurrent transaction took the username: the next round finds it taken and makes another.
       get stacked diagnostics broken = constraint_name;
       if broken <> 'users_username' then
         return 'taken';
       end if;
     end;
   end loop;
-  if exists (select from freehold.registrations x where x.email = r.email and x.password_hash <> r.password_hash and x.used_at is null and x.expires_at > now()) then
+  if exists (
+    select
+    from freehold.registrations x
+    where x.email = r.email and x.password_hash <> r.password_hash and x.used_at is null and x.expires_at > now()
+  ) then
     perform access.send_token(u, 'reset', u.email, spare_hash, 1, 'password_reset', spare_sealed);
   else
-    insert into freehold.passwords (id, user_id, password_hash, created_at) values (gen_random_uuid(), u.id, r.password_hash, r.created_at);
+    insert into freehold.passwords (id, user_id, password_hash, created_at)
+    values (gen_random_uuid(), u.id, r.password_hash, r.created_at);
   end if;
   update freehold.registrations x set used_at = now() where x.email = r.email and x.used_at is null;
   perform access.attribute(u.id, u.username, request);
-  perform access.record('USER_REGISTERED', 'create', 'user', u.id::text, null, jsonb_build_object('email', u.email, 'role', u.role));
+  perform access.record(
+    'USER_REGISTERED', 'create', 'user', u.id::text, null, jsonb_build_object('email', u.email, 'role', u.role)
+  );
   return 'done';
 end $$;
 --> statement-breakpoint
--- Sends the verification once more, to who registered or is here and has not shown their address yet. Says nothing of whether anybody is.
-create or replace function access.verification_resend(tenant_id uuid, system_key text, address text, token_hash bytea, sealed text, request jsonb) returns boolean language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- Mails another verification, to a user whose address is not verified, or for the newest registration that waits. Returns
+-- whether there is a mail to deliver, which no caller outside is told.
+create or replace function access.verification_resend(
+  tenant_id uuid,
+  system_key text,
+  address text,
+  token_hash bytea,
+  sealed text,
+  request jsonb
+) returns boolean
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_system(tenant_id, system_key);
   u freehold.users;
@@ -3423,14 +4129,56 @@ begin
     return access.posted();
   end if;
   perform pg_advisory_xact_lock(hashtext('register:' || address));
-  select * into r from freehold.registrations x where x.email = address and x.used_at is null and x.expires_at > now() order by x.created_at desc limit 1;
-  if r.token_hash is not null and access.lets_in(t, r.email) and (select count(*) from freehold.registrations x where x.email = address and x.created_at > now() - interval '1 hour') < 5 then
-    insert into freehold.registrations (token_hash, email, username, password_hash, given_name, family_name, locale, expires_at)
-    values (verification_resend.token_hash, r.email, r.username, r.password_hash, r.given_name, r.family_name, r.locale, now() + interval '24 hours');
+  select * into r
+  from freehold.registrations x
+  where x.email = address and x.used_at is null and x.expires_at > now()
+  order by x.created_at desc
+  limit 1;
+  if r.token_hash is not null and access.lets_in(t, r.email) and (
+    select count(*)
+    from freehold.registrations x
+    where x.email = address and x.created_at > now() - interval '1 hour'
+  ) < 5 then
+    insert into freehold.registrations (
+      token_hash, email, username, password_hash, given_name, family_name, locale, expires_at
+    )
+    values (
+      verification_resend.token_hash,
+      r.email,
+      r.username,
+      r.password_hash,
+      r.given_name,
+      r.family_name,
+      r.locale,
+      now() + interval '24 hours'
+    );
     perform access.post('register', null, r.email, '{}', sealed, r.locale);
   end if;
   return access.posted();
 end $$;
+--> statement-breakpoint
+-- Whether an address may register now.
+create or replace function access.lets_in(t freehold.tenant, address text) returns boolean
+language sql immutable
+return t.registration
+  and (t.registration_domains = '{}' or regexp_replace(address, '^.*@', '') = any (t.registration_domains));
+--> statement-breakpoint
+-- A username that nobody has: the wanted one, or else the local part of the address; with a random suffix when that is taken.
+create or replace function access.free_username(wished text, address text) returns text
+language sql volatile set search_path = pg_catalog, pg_temp as $$
+  with base as (
+    select coalesce(
+      wished,
+      nullif(left(ltrim(regexp_replace(split_part(address, '@', 1), '[^a-z0-9._-]', '', 'g'), '._-'), 64), ''),
+      'user'
+    ) as name
+  )
+  select case
+    when not exists (select from freehold.users u where u.username = b.name) then b.name
+    else left(b.name, 58) || '-' || substr(replace(gen_random_uuid()::text, '-', ''), 1, 5)
+  end
+  from base b
+$$;
 --> statement-breakpoint
 -- Nobody assigns to themselves, nor what they do not hold; below scope `all` only manageable roles are given and taken;
 -- a role has room for max_users.
@@ -3847,15 +4595,23 @@ begin
   end if;
 end $$;
 --> statement-breakpoint
--- Who logged in and who tried to, of one person: newest first. Of oneself, or of who is reached with session:read.
-create or replace function access.login_history(person uuid, at_most integer, before_at timestamptz default null, before_id uuid default null)
-returns table (id uuid, activity_type text, at timestamptz, address text, agent text, reason text) language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+-- The logins of one user, also those that failed, newest first: of oneself, or with session:read of a user within reach.
+create or replace function access.login_history(
+  person uuid,
+  at_most integer,
+  before_at timestamptz default null,
+  before_id uuid default null
+) returns table (id uuid, activity_type text, at timestamptz, address text, agent text, reason text)
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select l.id, l.activity_type, l.at, d.address, d.agent, coalesce(d.after ->> 'reason', d.after ->> 'ended_because')
-  from freehold.audit_log l left join freehold.audit_detail d on d.log_id = l.id
-  where l.user_id = person and l.activity_type in ('LOGIN', 'LOGIN_FAILED', 'LOGOUT', 'SUSPICIOUS_ACTIVITY')
+  from freehold.audit_log l
+  left join freehold.audit_detail d on d.log_id = l.id
+  where l.user_id = person
+    and l.activity_type in ('LOGIN', 'LOGIN_FAILED', 'LOGOUT', 'SUSPICIOUS_ACTIVITY')
     and (person = access.principal() or (access.permission() = 'session:read' and access.reaches(person)))
     and (before_at is null or (l.at, l.id) < (before_at, before_id))
-  order by l.at desc, l.id desc limit at_most
+  order by l.at desc, l.id desc
+  limit at_most
 $$;
 --> statement-breakpoint
 -- The role that strangers get, the fallback too, is handed out by the user who names it, opens registration, or opens
@@ -4443,16 +5199,24 @@ CREATE TRIGGER audit_update AFTER UPDATE ON freehold.users REFERENCING OLD TABLE
 --> statement-breakpoint
 CREATE TRIGGER audit_insert AFTER INSERT ON freehold.users REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('user', '{}', '{updated_at,name}', '{id}');
 --> statement-breakpoint
-create trigger keep_all_entries before delete or truncate on freehold.audit_log for each statement execute function access.keep();
+create trigger keep_all_entries before delete or truncate on freehold.audit_log
+  for each statement execute function access.keep();
 --> statement-breakpoint
-create trigger keep_entries before update on freehold.audit_log for each row
-  when (old.seal is not null or new.seal is null or to_jsonb(old) - 'seal' is distinct from to_jsonb(new) - 'seal') execute function access.keep();
+-- The one change of an entry is that a checkpoint covers it, once.
+create trigger keep_entries before update on freehold.audit_log
+  for each row
+  when (old.seal is not null or new.seal is null or to_jsonb(old) - 'seal' is distinct from to_jsonb(new) - 'seal')
+  execute function access.keep();
 --> statement-breakpoint
-create trigger keep_detail after delete on freehold.audit_detail referencing old table as gone for each statement execute function access.keep_detail();
+create trigger keep_detail after delete on freehold.audit_detail
+  referencing old table as gone
+  for each statement execute function access.keep_detail();
 --> statement-breakpoint
-create trigger keep_details before update or truncate on freehold.audit_detail for each statement execute function access.keep();
+create trigger keep_details before update or truncate on freehold.audit_detail
+  for each statement execute function access.keep();
 --> statement-breakpoint
-create trigger keep_seals before update or delete or truncate on freehold.audit_seals for each statement execute function access.keep();
+create trigger keep_seals before update or delete or truncate on freehold.audit_seals
+  for each statement execute function access.keep();
 --> statement-breakpoint
 create trigger before_named before insert on freehold.delegations
   for each row execute function access.before_named_role();
@@ -4620,11 +5384,26 @@ create policy change on freehold.api_keys for update
     )
   );
 --> statement-breakpoint
-create policy read_activities on freehold.audit_log for select using ((select access.audits_all()) or ((select access.audits())
-  and (user_id = any ((select access.owners())::uuid[]) or user_id in (select u.id from freehold.users u where u.unit_id = any ((select access.units())::uuid[])))));
+-- Not access.protect: it would grant all columns, and plans depend on the form of these conditions. Functions alone write.
+create policy read on freehold.audit_log for select using (
+  (select access.audits_all())
+  or (
+    (select access.audits())
+    and (
+      user_id = any ((select access.owners())::uuid[])
+      or user_id in (select u.id from freehold.users u where u.unit_id = any ((select access.units())::uuid[]))
+    )
+  )
+);
 --> statement-breakpoint
-create policy read_details on freehold.audit_detail for select using ((select access.audits_all()) or ((select access.audits())
-  and exists (select from freehold.audit_log l where l.id = log_id)));
+-- A detail is read where its entry is.
+create policy read on freehold.audit_detail for select using (
+  (select access.audits_all())
+  or (
+    (select access.audits())
+    and exists (select from freehold.audit_log l where l.id = log_id)
+  )
+);
 --> statement-breakpoint
 -- Not access.protect: both users read a delegation with any permission, only the delegator makes one, and a decision is
 -- a third user's.
@@ -4698,14 +5477,37 @@ create policy make on freehold.users for insert
     and ((select access.scope()) = 'all' or unit_id = any ((select access.units())::uuid[]))
   );
 --> statement-breakpoint
--- Others' sessions are shown to who may look after sessions, and to nobody else.
-create policy read_sessions on freehold.sessions for select using (user_id = (select access.principal())
-  or ((select access.permission()) like 'session:%' and ((select access.scope()) = 'all' or user_id = any ((select access.owners())::uuid[])
-    or exists (select from freehold.users u where u.id = user_id and u.unit_id = any ((select access.units())::uuid[])))));
+-- Not access.protect: everybody reads and ends their own sessions, whatever permission they were admitted with; others'
+-- sessions are shown only with a permission for sessions.
+create policy read on freehold.sessions for select using (
+  user_id = (select access.principal())
+  or (
+    (select access.permission()) like 'session:%'
+    and (
+      (select access.scope()) = 'all'
+      or user_id = any ((select access.owners())::uuid[])
+      or exists (
+        select from freehold.users u
+        where u.id = user_id and u.unit_id = any ((select access.units())::uuid[])
+      )
+    )
+  )
+);
 --> statement-breakpoint
-create policy end_sessions on freehold.sessions for update using (user_id = (select access.principal())
-  or ((select access.permission()) = 'session:delete' and ((select access.scope()) = 'all' or user_id = any ((select access.owners())::uuid[])
-    or exists (select from freehold.users u where u.id = user_id and u.unit_id = any ((select access.units())::uuid[])))));
+create policy change on freehold.sessions for update using (
+  user_id = (select access.principal())
+  or (
+    (select access.permission()) = 'session:delete'
+    and (
+      (select access.scope()) = 'all'
+      or user_id = any ((select access.owners())::uuid[])
+      or exists (
+        select from freehold.users u
+        where u.id = user_id and u.unit_id = any ((select access.units())::uuid[])
+      )
+    )
+  )
+);
 --> statement-breakpoint
 -- Not access.protect: a unit is made under a parent that is reached, and users read the unit that they are in, whatever
 -- their scope.

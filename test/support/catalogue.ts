@@ -16,7 +16,7 @@ const PARTS: Record<string, ReturnType<typeof sql>> = {
     from pg_class where relnamespace in ${OURS}`,
   column: sql`select concat_ws(' | ', attrelid::regclass, attnum, attname, format_type(atttypid, atttypmod), attnotnull, attgenerated, pg_get_expr(d.adbin, d.adrelid), ${may('attacl', 'c', 'relowner')}) as line
     from pg_attribute a join pg_class c on c.oid = attrelid left join pg_attrdef d on d.adrelid = attrelid and d.adnum = attnum where relnamespace in ${OURS} and attnum > 0 and not attisdropped`,
-  function: sql`select concat_ws(' | ', oid::regprocedure, proowner::regrole, prokind, prosecdef, provolatile, proleakproof, array_to_string(proconfig, ','), md5(prosrc), ${may('proacl', 'f', 'proowner')}) as line
+  function: sql`select concat_ws(' | ', oid::regprocedure, proowner::regrole, prokind, prosecdef, provolatile, proleakproof, array_to_string(proconfig, ','), md5(concat(prosrc, pg_get_function_sqlbody(oid))), ${may('proacl', 'f', 'proowner')}) as line
     from pg_proc where pronamespace in ${OURS}`,
   policy: sql`select concat_ws(' | ', polrelid::regclass, polname, polcmd, polpermissive, polroles::regrole[], pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid)) as line from pg_policy`,
   trigger: sql`select concat_ws(' | ', tgenabled, pg_get_triggerdef(oid)) as line from pg_trigger where not tgisinternal`,
