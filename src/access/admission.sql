@@ -1,8 +1,9 @@
--- Admission: the first statement of every transaction proves the credential, decides the permission and signs the claims. Without it, row level
--- security shows nothing.
+-- Admission: the first statement of every transaction proves the credential, decides the permission and signs the
+-- claims. Without it, row level security shows nothing.
 --
--- Threats: a token of a session that ended or of another tenant; an id of a session that was seen in a list and is tried as a credential; an API
--- key that is used from elsewhere, or for more than it names; a request that reached the database of another tenant.
+-- Threats: a token of a session that ended or of another tenant; an id of a session that was seen in a list and is
+-- tried as a credential; an API key that is used from elsewhere, or for more than it names; a request that reached
+-- the database of another tenant.
 
 -- The tenant's row. Refuses a request that reached another tenant's database, or a tenant that is switched off.
 create function access.check_tenant(tenant_id uuid) returns freehold.tenant
@@ -19,7 +20,8 @@ begin
   return t;
 end $$;
 
--- The same for the system (cron, and work after an answer), which shows a key from the registry. Only the hash of that key is here.
+-- The same for the system (cron, and work after an answer), which shows a key from the registry. Only the hash of
+-- that key is here.
 create function access.check_system(tenant_id uuid, system_key text) returns freehold.tenant
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -31,8 +33,9 @@ begin
   return t;
 end $$;
 
--- Admits a request: proves the credential, {session_id, user_id, proof} or {key}, decides the permission (null: any admitted user, scope own),
--- and signs the claims. Raises FH401 session_ended | token_invalid, FH403 user_inactive | password_change_required | forbidden, FH503.
+-- Admits a request: proves the credential, {session_id, user_id, proof} or {key}, decides the permission (null: any
+-- admitted user, scope own), and signs the claims. Raises FH401 session_ended | token_invalid, FH403 user_inactive |
+-- password_change_required | forbidden, FH503.
 create function access.admit(
   tenant_id uuid,
   credential jsonb,
@@ -104,20 +107,23 @@ begin
       'owners', r.owners)
     || case when k.id is null then '{}' else jsonb_build_object('key_id', k.id, 'narrowed', k.permissions) end
   );
-  -- A request that writes touches its session last (src/kernel/context.ts): two that locked it first would wait for each other's rows.
+  -- A request that writes touches its session last (src/kernel/context.ts): two that locked it first would wait for
+  -- each other's rows.
   if request ->> 'method' = 'GET' and s.last_active_at < now() - interval '1 minute' then
     perform access.touch();
   end if;
   return query select u.id, s.id, r.scope;
 end $$;
 
--- What a token carries beside the id of its session. Lists and the audit show the id; it lets nobody in by itself, not even with the app login.
+-- What a token carries beside the id of its session. Lists and the audit show the id; it lets nobody in by itself,
+-- not even with the app login.
 create function access.session_proof(session uuid) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select encode(access.mac('session:' || session), 'hex')
 $$;
 
--- The API key of a hash (hex), if it works now and from the address of the request. Raises FH401 token_invalid, FH403 forbidden.
+-- The API key of a hash (hex), if it works now and from the address of the request. Raises FH401 token_invalid, FH403
+-- forbidden.
 create function access.key_named(hash text, request jsonb) returns freehold.api_keys
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -155,7 +161,8 @@ language sql volatile security definer set search_path = pg_catalog, pg_temp as 
     for no key update skip locked)
 $$;
 
--- Records a refusal, after the answer. It believes nothing but the request: the user is the one of the session or of the key, if these are real.
+-- Records a refusal, after the answer. It believes nothing but the request: the user is the one of the session or of
+-- the key, if these are real.
 create function access.record_refusal(tenant_id uuid, credential jsonb, code text, permission text, request jsonb) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare

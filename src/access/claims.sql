@@ -1,12 +1,15 @@
--- The signed claims of a transaction: who was admitted, for what, how far it reaches, and what the request says of itself.
+-- The signed claims of a transaction: who was admitted, for what, how far it reaches, and what the request says of
+-- itself.
 --
--- Threat: the login that the Worker uses can set any setting, so that it could name a principal of its choice. Claims therefore count only with
--- an HMAC over them, over this backend and over this transaction, keyed by a secret that freehold_owner alone reads. access.admit signs; policies,
--- triggers and verbs read with the functions below, which return null when nobody was admitted or the signature is wrong.
--- Public endpoints, which admit nobody, name an actor for the audit instead: a setting of its own that no policy reads.
+-- Threat: the login that the Worker uses can set any setting, so that it could name a principal of its choice. Claims
+-- therefore count only with an HMAC over them, over this backend and over this transaction, keyed by a secret that
+-- freehold_owner alone reads. access.admit signs; policies, triggers and verbs read with the functions below, which
+-- return null when nobody was admitted or the signature is wrong. Public endpoints, which admit nobody, name an actor
+-- for the audit instead: a setting of its own that no policy reads.
 
--- Gives a database its own key, once, when it belongs to a tenant: no migration does, so that a database that is copied before holds none.
--- HMAC-SHA-256 (RFC 2104) needs sha256 alone when the two padded keys are kept, so that no extension is needed.
+-- Gives a database its own key, once, when it belongs to a tenant: no migration does, so that a database that is
+-- copied before holds none. HMAC-SHA-256 (RFC 2104) needs sha256 alone when the two padded keys are kept, so that no
+-- extension is needed.
 create procedure access.make_secrets()
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -29,7 +32,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   from access.secrets s
 $$;
 
--- The signature of claims. It covers this backend and this transaction, so that a copied one is worth nothing elsewhere.
+-- The signature of claims. It covers this backend and this transaction, so that a copied one is worth nothing
+-- elsewhere.
 create function access.seal_of(facts text) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select encode(
@@ -46,8 +50,8 @@ begin
     set_config('access.seal', access.seal_of(facts::text), true);
 end $$;
 
--- The claims of this transaction; null when nobody was admitted, or when the signature is not ours. A setting that was used before and is no
--- more is '' and not null.
+-- The claims of this transaction; null when nobody was admitted, or when the signature is not ours. A setting that
+-- was used before and is no more is '' and not null.
 create function access.facts() returns jsonb
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -101,8 +105,9 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select array(select x::uuid from jsonb_array_elements_text(access.facts() -> 'owners') x)
 $$;
 
--- Whether a list is better walked in its order than put together from units. Each unit costs a page of rows, and walking costs a row for
--- each that is not reached; the two meet where the square of the number of units that are reached is the number of units.
+-- Whether a list is better walked in its order than put together from units. Each unit costs a page of rows, and
+-- walking costs a row for each that is not reached; the two meet where the square of the number of units that are
+-- reached is the number of units.
 create function access.walks() returns boolean
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select access.scope() = 'all' or cardinality(access.units()) ^ 2 > (select count(*) from freehold.units)
@@ -147,7 +152,8 @@ begin
     set_config('access.actor_seal', access.seal_of('actor:' || facts), true);
 end $$;
 
--- The actor for the audit: the admitted user, else the one that a public endpoint named, else nobody, which is the system.
+-- The actor for the audit: the admitted user, else the one that a public endpoint named, else nobody, which is the
+-- system.
 create function access.actor() returns jsonb
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare

@@ -1,9 +1,10 @@
--- The decision: how far a user reaches with a permission at a moment. Everything that grants something is a row with a validity range, so that
--- the same functions answer for now and for any moment in the past.
+-- The decision: how far a user reaches with a permission at a moment. Everything that grants something is a row with
+-- a validity range, so that the same functions answer for now and for any moment in the past.
 --
--- A user holds a permission by a role that they are assigned, by a role that this one inherits from, by an override, or because somebody delegated it
--- to them. A denial wins over everything. What is delegated reaches as far as the delegator holds it themselves, around the delegator, and
--- cannot be delegated on. access.admit asks `whole_reach`; whoever asks about the admitted user asks `reach`, which an API key narrows.
+-- A user holds a permission by a role that they are assigned, by a role that this one inherits from, by an override,
+-- or because somebody delegated it to them. A denial wins over everything. What is delegated reaches as far as the
+-- delegator holds it themselves, around the delegator, and cannot be delegated on. access.admit asks `whole_reach`;
+-- whoever asks about the admitted user asks `reach`, which an API key narrows.
 
 -- Whether a user was active at a moment.
 create function access.was_active(person uuid, moment timestamptz) returns boolean
@@ -64,7 +65,8 @@ begin
   return line;
 end $$;
 
--- The widest scope at which roles carried a permission at a moment, or null. The administrator's role carries everything there is.
+-- The widest scope at which roles carried a permission at a moment, or null. The administrator's role carries
+-- everything there is.
 create function access.carried(line uuid[], permission text, moment timestamptz) returns access.scope
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -96,7 +98,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     and access.in_force(o.starts_at, o.ends_at, moment)
 $$;
 
--- The widest scope at which a user held a permission themselves at a moment (by roles and overrides, without delegations), or null.
+-- The widest scope at which a user held a permission themselves at a moment (by roles and overrides, without
+-- delegations), or null.
 create function access.own_scope(person uuid, permission text, moment timestamptz) returns access.scope
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -130,8 +133,9 @@ create function access.narrower(a access.scope, b access.scope) returns access.s
 language sql immutable
 return case when a < b then a else b end;
 
--- Who holds a permission for a user at a moment, and how far: the user, and whoever delegated it to them and still holds it. A denial of the
--- user wins over what is delegated to them, too. What is delegated cannot be delegated on: only the delegator's `own_scope` counts.
+-- Who holds a permission for a user at a moment, and how far: the user, and whoever delegated it to them and still
+-- holds it. A denial of the user wins over what is delegated to them, too. What is delegated cannot be delegated on:
+-- only the delegator's `own_scope` counts.
 create function access.sources(person uuid, permission text, moment timestamptz) returns table (holder uuid, scope access.scope)
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -196,7 +200,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   select id from tree
 $$;
 
--- The units that a scope reaches from where a user is. team: their unit; department: the nearest department above, and everything under it.
+-- The units that a scope reaches from where a user is. team: their unit; department: the nearest department above,
+-- and everything under it.
 create function access.units_of(person uuid, scope access.scope) returns setof uuid
 language sql stable set search_path = pg_catalog, pg_temp as $$
   with recursive up (id, kind, parent_id, step) as (
@@ -219,8 +224,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   where p.id = person and p.unit_id is not null and units_of.scope in ('team', 'department')
 $$;
 
--- How far a user reaches with a permission now: the widest scope; and unless that is `all`, whose rows and which units. What is delegated
--- reaches as far as it did for the delegator, around the delegator.
+-- How far a user reaches with a permission now: the widest scope; and unless that is `all`, whose rows and which
+-- units. What is delegated reaches as far as it did for the delegator, around the delegator.
 create function access.whole_reach(
   person uuid,
   permission text,

@@ -1,5 +1,5 @@
--- Answers to questions: what somebody may do and why, who may do something, and up to a hundred checks at once. Of now, or of a past moment.
--- A caller learns about the users whom they reach, and an API key about what it names.
+-- Answers to questions: what somebody may do and why, who may do something, and up to a hundred checks at once. Of
+-- now, or of a past moment. A caller learns about the users whom they reach, and an API key about what it names.
 
 -- A moment that is asked about: not in the future; null is now.
 create function access.not_later(moment timestamptz) returns timestamptz
@@ -11,8 +11,8 @@ begin
   return coalesce(moment, now());
 end $$;
 
--- What a user could do at a moment, with the reasons: {user_id, at, roles, permissions}. null: the caller reaches no such user. That somebody
--- looked at another user's permissions is recorded.
+-- What a user could do at a moment, with the reasons: {user_id, at, roles, permissions}. null: the caller reaches no
+-- such user. That somebody looked at another user's permissions is recorded.
 create function access.explain(person uuid, asked timestamptz) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -99,8 +99,8 @@ begin
     limit at_most;
 end $$;
 
--- Answers up to a hundred checks, {user_id?, permission | any_of | role, resource?: {owner_id?, unit_id?}}, in order with {allowed, scope, because}.
--- Any user may ask about themselves, and about others whom they reach with user:read.
+-- Answers up to a hundred checks, {user_id?, permission | any_of | role, resource?: {owner_id?, unit_id?}}, in order
+-- with {allowed, scope, because}. Any user may ask about themselves, and about others whom they reach with user:read.
 create function access.ask(checks jsonb) returns jsonb
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -108,7 +108,8 @@ declare
   far record;
   wrong record;
   answer jsonb;
-  -- What the API key names with which a user asks about themselves. Looked up once, because a function for each grant would cost more.
+  -- What the API key names with which a user asks about themselves. Looked up once, because a function for each grant
+  -- would cost more.
   names text[] := access.narrowed(me);
 begin
   if me is null then
@@ -148,7 +149,8 @@ begin
       perform access.refuse('not_found', 'There is no such user.');
     end if;
   end if;
-  -- What is asked is matched by equality; and what a user holds and reaches is found out once for all that is asked about them.
+  -- What is asked is matched by equality; and what a user holds and reaches is found out once for all that is asked
+  -- about them.
   with c as materialized (
     select
       t.n,

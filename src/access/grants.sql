@@ -1,8 +1,10 @@
--- Everything that a user holds at a moment, with the reason for each: {kind: role | inherited | override | delegation, id, name, via}.
--- The functions that are called whole_... answer for the user; those without it answer for the admitted user as far as their API key goes.
+-- Everything that a user holds at a moment, with the reason for each: {kind: role | inherited | override |
+-- delegation, id, name, via}. The functions that are called whole_... answer for the user; those without it answer
+-- for the admitted user as far as their API key goes.
 
--- The permissions that a role carried at a moment, with what it inherited; of the `wanted` ones, or of all (null). The administrator's carries
--- everything there is. `offset 0` goes from a few roles to what they carry by the index, however many a recursion is thought to find.
+-- The permissions that a role carried at a moment, with what it inherited; of the `wanted` ones, or of all (null).
+-- The administrator's carries everything there is. `offset 0` goes from a few roles to what they carry by the index,
+-- however many a recursion is thought to find.
 create function access.role_grants(role uuid, moment timestamptz, wanted text[] default null)
 returns table (permission text, scope access.scope)
 language sql stable set search_path = pg_catalog, pg_temp as $$
@@ -133,7 +135,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   where n.names is null or g.permission = any (n.names)
 $$;
 
--- The roles that a user holds at a moment, with the reason for each: assigned, inherited, or delegated by somebody who holds it.
+-- The roles that a user holds at a moment, with the reason for each: assigned, inherited, or delegated by somebody
+-- who holds it.
 create function access.whole_roles(person uuid, moment timestamptz) returns table (kind text, id uuid, name text, via text)
 language sql stable set search_path = pg_catalog, pg_temp as $$
   with recursive tops (role_id, kind, source) as (
@@ -195,7 +198,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   from access.grants(person, moment) g
 $$;
 
--- The permissions that a token carries: at most a hundred, Freehold's own first. Services ask authz/check for the rest.
+-- The permissions that a token carries: at most a hundred, Freehold's own first. Services ask authz/check for the
+-- rest.
 create function access.told_permissions(person uuid) returns text[]
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select coalesce(array_agg(x.name order by x.name), array[]::text[])

@@ -1,10 +1,13 @@
--- Handing out: nobody gives what they do not hold, nor further than they hold it, nor, with an API key, what the key does not name.
+-- Handing out: nobody gives what they do not hold, nor further than they hold it, nor, with an API key, what the key
+-- does not name.
 --
--- Threat: a user who may assign roles or grant permissions makes themselves or somebody else more powerful than they are. The triggers of roles,
--- assignments, overrides, delegations and settings call these functions before a row is written, so that nobody holds by a grant what they
--- must hold to make it. Without an admission it is the system that acts, which may give everything.
+-- Threat: a user who may assign roles or grant permissions makes themselves or somebody else more powerful than they
+-- are. The triggers of roles, assignments, overrides, delegations and settings call these functions before a row is
+-- written, so that nobody holds by a grant what they must hold to make it. Without an admission it is the system that
+-- acts, which may give everything.
 
--- What a role carries with all its ancestors, active or not: a user who is given a role that is inactive has it as soon as it is active.
+-- What a role carries with all its ancestors, active or not: a user who is given a role that is inactive has it as
+-- soon as it is active.
 create function access.role_content(role uuid) returns table (permission text, scope access.scope)
 language sql stable set search_path = pg_catalog, pg_temp as $$
   with recursive line (id, parent_id, is_admin) as (
@@ -41,8 +44,8 @@ begin
   end if;
 end $$;
 
--- Refuses when the admitted user does not hold each permission as far as it is handed out. What counts is what they held before this
--- transaction, which may itself give or take what it is about.
+-- Refuses when the admitted user does not hold each permission as far as it is handed out. What counts is what they
+-- held before this transaction, which may itself give or take what it is about.
 create function access.must_hold_whole(permissions text[], scopes access.scope[]) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -99,8 +102,9 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     having max(g.scope) between 'team' and 'department')
 $$;
 
--- Whether a user holds a permission that another one does not hold, or not as far. Of the first counts also what is delegated to them, what
--- they will hold, and what is inactive or denied for now; of the other only what their API key names, if they came with one.
+-- Whether a user holds a permission that another one does not hold, or not as far. Of the first counts also what is
+-- delegated to them, what they will hold, and what is inactive or denied for now; of the other only what their API
+-- key names, if they came with one.
 create function access.holds_more(person uuid, other uuid) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select exists (
@@ -145,8 +149,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     where mine.scope is null or mine.scope < theirs.scope)
 $$;
 
--- When something that is given begins: not in the past, which stays as it was (a minute is forgiven, because clocks differ, and counts as now),
--- and before it ends. The system may say any moment.
+-- When something that is given begins: not in the past, which stays as it was (a minute is forgiven, because clocks
+-- differ, and counts as now), and before it ends. The system may say any moment.
 create function access.begins(starts timestamptz, ends timestamptz) returns timestamptz
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin

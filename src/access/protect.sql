@@ -1,8 +1,8 @@
--- Row level security of an ordinary table in one call: its policies, and the grants of the Worker's login. Policies that stand in a room of
--- their own differ from these, and say why.
+-- Row level security of an ordinary table in one call: its policies, and the grants of the Worker's login. Policies
+-- that stand in a room of their own differ from these, and say why.
 
--- Protects a table. A transaction that was admitted for one permission writes nothing that needs another one. Without `owner`, `unit` and
--- `member` its rows are reached at scope `all` alone.
+-- Protects a table. A transaction that was admitted for one permission writes nothing that needs another one. Without
+-- `owner`, `unit` and `member` its rows are reached at scope `all` alone.
 --   resource       of its permissions: `note` for note:create, note:read, note:update and note:delete
 --   owner          the column with the user whom a row belongs to
 --   unit           the column with the unit that a row is in
@@ -31,8 +31,8 @@ create procedure access.protect(
 )
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-  -- Each `(select ...)` is evaluated once for a statement and not for each row. `= 'all'` is inside, so that the planner takes it for as likely
-  -- as not: taken for rare, it would sort whole units to show one page of them.
+  -- Each `(select ...)` is evaluated once for a statement and not for each row. `= 'all'` is inside, so that the
+  -- planner takes it for as likely as not: taken for rare, it would sort whole units to show one page of them.
   everything text := $sql$(select access.scope() = 'all')$sql$;
   owned text := case when owner is not null then format('%I = any ((select access.owners())::uuid[])', owner) end;
   in_unit text := case when unit is not null then format('%I = any ((select access.units())::uuid[])', unit) end;

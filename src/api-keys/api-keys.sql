@@ -1,9 +1,9 @@
 -- API keys: programs act for a user, never for more than the user may, nor for more than the key names.
 --
--- Threat: a key that leaked is used from anywhere, makes more keys, or hands out, delegates or takes over what it does
--- not name; an attacker who runs SQL as the Worker's login reads the hash of a key, makes one for somebody else, or
--- counts uses that never were. So a key is made, changed and revoked with a session only, its hash can be written and
--- not read, and uses are counted with the system's key.
+-- Threat: a key that leaked is used from anywhere, makes more keys, or hands out, delegates or takes over what it
+-- does not name; an attacker who runs SQL as the Worker's login reads the hash of a key, makes one for somebody else,
+-- or counts uses that never were. So a key is made, changed and revoked with a session only, its hash can be written
+-- and not read, and uses are counted with the system's key.
 --
 -- The admission reads a key (src/access/admission.sql), and access.narrowed says what it names. Called from outside:
 -- access.count_key_uses.
@@ -51,8 +51,8 @@ begin
       ) then
       perform access.refuse('not_found', 'There is no such key.');
     end if;
-    -- One at a time of one user, so that one transaction gets the last place. A rotated key and its successor live side
-    -- by side for a while, hence twice the room for a successor.
+    -- One at a time of one user, so that one transaction gets the last place. A rotated key and its successor live
+    -- side by side for a while, hence twice the room for a successor.
     perform from freehold.users u where u.id = new.user_id for no key update;
     select count(*)
     into live
@@ -64,8 +64,8 @@ begin
       perform access.refuse('limit_reached', 'Nobody has more than 50 keys: revoke one first.');
     end if;
   end if;
-  -- A successor names what its predecessor named, also a permission that the owner has lost since: a key never acts for
-  -- more than they hold.
+  -- A successor names what its predecessor named, also a permission that the owner has lost since: a key never acts
+  -- for more than they hold.
   if (case when tg_op = 'UPDATE' then new.permissions <> old.permissions else new.rotated_from is null end) then
     perform access.check_key(new);
     new.permissions := array(select distinct p from unnest(new.permissions) p order by 1);
@@ -141,8 +141,8 @@ begin
   return null;
 end $$;
 
--- Adds up how often keys were used: [{prefix, uses, last_used_at}]. The caller shows the system's key. The batches of a
--- writer (an isolate) come in order; one that is sent twice counts once, and is answered with false.
+-- Adds up how often keys were used: [{prefix, uses, last_used_at}]. The caller shows the system's key. The batches of
+-- a writer (an isolate) come in order; one that is sent twice counts once, and is answered with false.
 create function access.count_key_uses(
   tenant_id uuid,
   system_key text,
@@ -197,8 +197,8 @@ call access.audited('freehold.api_keys', 'api_key',
   secret => '{key_hash}',
   noise => '{last_used_at,use_count,revoked_at}');
 
--- Not access.protect: users read their own keys with any permission and those of others with a permission for keys, and
--- they write with a session alone.
+-- Not access.protect: users read their own keys with any permission and those of others with a permission for keys,
+-- and they write with a session alone.
 create policy read on freehold.api_keys for select
   using (
     user_id = (select access.principal())

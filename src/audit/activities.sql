@@ -1,14 +1,14 @@
--- Activities: the audit as the API shows it. Reading it (policies), exporting it, and the entries that services write about
--- what they did themselves.
+-- Activities: the audit as the API shows it. Reading it (policies), exporting it, and the entries that services write
+-- about what they did themselves.
 --   access.record_own      writes an entry for a service, with activity:create
 --   access.record_export   writes that entries were exported, with activity:export
 --
--- Threat: a service writes entries that look like ours, or that name another user; somebody who reads the audit guesses an
--- erased detail from its hash. So the types of Freehold's own activities are refused, user and origin are the admitted ones,
--- and the hash and its salt are not granted.
+-- Threat: a service writes entries that look like ours, or that name another user; somebody who reads the audit
+-- guesses an erased detail from its hash. So the types of Freehold's own activities are refused, user and origin are
+-- the admitted ones, and the hash and its salt are not granted.
 
--- Writes an entry about what a service did. Its user and its origin are those that the transaction was admitted with. Raises
--- FH403, FH400.
+-- Writes an entry about what a service did. Its user and its origin are those that the transaction was admitted with.
+-- Raises FH403, FH400.
 create function access.record_own(
   activity text,
   action text,
@@ -55,8 +55,8 @@ begin
   return access.shown_entry(written[1]);
 end $$;
 
--- Whether a type of activity is one that only Freehold itself writes: the given list, and the changes of every table with audit
--- triggers.
+-- Whether a type of activity is one that only Freehold itself writes: the given list, and the changes of every table
+-- with audit triggers.
 create function access.is_own_activity(activity text) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select
@@ -113,8 +113,8 @@ begin
   perform access.record('EXPORT', 'export', 'activity', null, null, filters);
 end $$;
 
--- Whether this transaction was admitted to read the audit; access.audits_all: all of it. The planner takes a boolean for
--- likely, and then walks the index that a list is sorted by.
+-- Whether this transaction was admitted to read the audit; access.audits_all: all of it. The planner takes a boolean
+-- for likely, and then walks the index that a list is sorted by.
 create function access.audits() returns boolean
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select coalesce(access.permission() in ('activity:read', 'activity:export'), false)
@@ -125,7 +125,8 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select access.audits() and access.scope() = 'all'
 $$;
 
--- Not access.protect: it would grant all columns, and plans depend on the form of these conditions. Functions alone write.
+-- Not access.protect: it would grant all columns, and plans depend on the form of these conditions. Functions alone
+-- write.
 create policy read on freehold.audit_log for select using (
   (select access.audits_all())
   or (

@@ -1,18 +1,20 @@
--- The audit: every change, attempt and refusal, written by the transaction that it is about, and kept as it was written.
+-- The audit: every change, attempt and refusal, written by the transaction that it is about, and kept as it was
+-- written.
 --   access.audited        puts audit triggers on a table: one entry for each row that a statement changes
 --   access.record         writes one entry; called by the functions of other files
 --   access.enter          the only function that inserts entries; both of the above end in it
 --   access.erase_detail   for the owner login: erases personal details and leaves an entry that says so
--- freehold.audit_log says that something was done, by whom and when; freehold.audit_detail says what exactly, under which name
--- and from where, and can be erased. The log holds a salted hash of each detail, and checkpoints (checkpoints.sql) chain the
--- log. activities.sql is about reading the audit and about entries that services write.
+-- freehold.audit_log says that something was done, by whom and when; freehold.audit_detail says what exactly, under
+-- which name and from where, and can be erased. The log holds a salted hash of each detail, and checkpoints
+-- (checkpoints.sql) chain the log. activities.sql is about reading the audit and about entries that services write.
 --
--- Threat: somebody changes or removes an entry; an erasure cannot be told from tampering. So triggers refuse every change of an
--- entry, also to the owner login, which would have to drop them first; and then the chain, whose newest checkpoint the master
--- keeps, no longer fits. Until its checkpoint, about a minute, an entry is protected by the triggers alone. Writers share no
--- lock: the chain is made later, by one process.
+-- Threat: somebody changes or removes an entry; an erasure cannot be told from tampering. So triggers refuse every
+-- change of an entry, also to the owner login, which would have to drop them first; and then the chain, whose newest
+-- checkpoint the master keeps, no longer fits. Until its checkpoint, about a minute, an entry is protected by the
+-- triggers alone. Writers share no lock: the chain is made later, by one process.
 
--- Puts the three audit triggers on a table. The arguments are those of access.audit; `keys` are the columns of the primary key.
+-- Puts the three audit triggers on a table. The arguments are those of access.audit; `keys` are the columns of the
+-- primary key.
 create procedure access.audited(
   target regclass,
   resource text,
@@ -40,9 +42,9 @@ begin
   );
 end $$;
 
--- The audit trigger, for each statement: an entry for each changed row, of an update with the changed columns alone. Arguments:
--- the resource; secret columns, recorded as changed but without their value; columns that are noise, whose change alone makes
--- no entry; the columns of the key.
+-- The audit trigger, for each statement: an entry for each changed row, of an update with the changed columns alone.
+-- Arguments: the resource; secret columns, recorded as changed but without their value; columns that are noise, whose
+-- change alone makes no entry; the columns of the key.
 create function access.audit() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -129,11 +131,11 @@ begin
   );
 end $$;
 
--- Writes the entries of one statement, in one statement, and returns their ids: the only function that knows how a detail is
--- hashed. `ids`, `befores` and `afters` run in parallel; an element of `activities` goes before `activity`.
+-- Writes the entries of one statement, in one statement, and returns their ids: the only function that knows how a
+-- detail is hashed. `ids`, `befores` and `afters` run in parallel; an element of `activities` goes before `activity`.
 --
--- A detail names the API key that was used, so that its owner can ask what a stolen one did. Without a key it hashes to what it
--- did before details had one.
+-- A detail names the API key that was used, so that its owner can ask what a stolen one did. Without a key it hashes
+-- to what it did before details had one.
 create function access.enter(
   f jsonb,
   activity text,
@@ -231,8 +233,8 @@ return (
   from jsonb_each(doc) e
 );
 
--- Erases details for good, and returns how many. That somebody acted stays, and an entry for each says that its detail was
--- erased and by whom. Ids without a detail are passed over.
+-- Erases details for good, and returns how many. That somebody acted stays, and an entry for each says that its
+-- detail was erased and by whom. Ids without a detail are passed over.
 create function access.erase_detail(log_ids uuid[]) returns integer
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare

@@ -1,12 +1,13 @@
 -- Checkpoints of the audit: a chain of hashes over its entries, as in transparency logs. The scheduled job calls
--- access.seal_audit, as the owner, and takes the newest checkpoint to the master; src/audit/verify.ts checks the chain.
+-- access.seal_audit, as the owner, and takes the newest checkpoint to the master; src/audit/verify.ts checks the
+-- chain.
 --
--- Threat: somebody who can write the database, and drop the triggers that protect entries, changes or removes one, or makes the
--- chain anew. The first breaks the chain; the second shows, because the master keeps the newest checkpoint.
+-- Threat: somebody who can write the database, and drop the triggers that protect entries, changes or removes one, or
+-- makes the chain anew. The first breaks the chain; the second shows, because the master keeps the newest checkpoint.
 
--- Covers the oldest entries, at most `batch`, by the next checkpoint: a hash of the hash before it and of the entries in the
--- order (xid, id). Takes only entries older than every running transaction, so that none can still come between them. Returns
--- how many; 0 also while another call is at work.
+-- Covers the oldest entries, at most `batch`, by the next checkpoint: a hash of the hash before it and of the entries
+-- in the order (xid, id). Takes only entries older than every running transaction, so that none can still come
+-- between them. Returns how many; 0 also while another call is at work.
 create function access.seal_audit(batch integer) returns integer
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
@@ -39,8 +40,8 @@ begin
   return coalesce(sealed, 0);
 end $$;
 
--- An entry as it is hashed: a JSON array, so that no two entries read alike. src/audit/verify.ts repeats this on purpose: a
--- check of the chain must not rely on functions of the database that it checks.
+-- An entry as it is hashed: a JSON array, so that no two entries read alike. src/audit/verify.ts repeats this on
+-- purpose: a check of the chain must not rely on functions of the database that it checks.
 create function access.sealed_form(l freehold.audit_log) returns bytea
 language sql immutable
 return convert_to(

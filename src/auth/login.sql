@@ -1,13 +1,16 @@
--- Login with a password, in two round trips. The Worker hashes; everything else happens here. Public endpoints, in this order:
+-- Login with a password, in two round trips. The Worker hashes; everything else happens here. Public endpoints, in
+-- this order:
 --   access.login_reserve   begins an attempt: its id, and the hash parameters and salt (`recipe`) to hash the password with
 --   access.login_settle    finishes it: compares, counts failures, opens a session
 --   access.login_renew     finishes it where the stored hash is of another system, and replaces that hash
--- A change of password or of address compares the current password in the same way, with access.reserve and access.settle.
+-- A change of password or of address compares the current password in the same way, with access.reserve and
+-- access.settle.
 --
--- Threat: a stranger guesses, many times at once; a stranger finds out who is known here; somebody who runs SQL as the app
--- login makes themselves another user. So an attempt is reserved before a password is compared, and attempts under way count as
--- failures would; an unknown identifier gets a lockout (a row of login_guards) and a recipe as a known one does; the comparison
--- is made here and the hash never leaves; and a failure is returned, not raised, so that its audit entry is committed.
+-- Threat: a stranger guesses, many times at once; a stranger finds out who is known here; somebody who runs SQL as
+-- the app login makes themselves another user. So an attempt is reserved before a password is compared, and attempts
+-- under way count as failures would; an unknown identifier gets a lockout (a row of login_guards) and a recipe as a
+-- known one does; the comparison is made here and the hash never leaves; and a failure is returned, not raised, so
+-- that its audit entry is committed.
 
 -- First half: {state, attempt, recipe} or {state: busy}, the same for an unknown identifier.
 create function access.login_reserve(tenant_id uuid, identifier text) returns jsonb
@@ -34,9 +37,9 @@ begin
   );
 end $$;
 
--- Second half: {outcome: ok, claims} with a session and its first refresh token, or {outcome: refused, mail} or {outcome:
--- no_role}. When the user has too many sessions, the oldest end. `renewed` is a new hash of the same password, in place of one
--- that another system made.
+-- Second half: {outcome: ok, claims} with a session and its first refresh token, or {outcome: refused, mail} or
+-- {outcome: no_role}. When the user has too many sessions, the oldest end. `renewed` is a new hash of the same
+-- password, in place of one that another system made.
 create function access.login_settle(
   tenant_id uuid,
   attempt uuid,
@@ -91,8 +94,8 @@ begin
     now() + make_interval(days => t.session_days)
   )
   returning * into s;
-  -- The user's row has been locked since the comparison, so that of many logins at once each sees the sessions of those before
-  -- it.
+  -- The user's row has been locked since the comparison, so that of many logins at once each sees the sessions of
+  -- those before it.
   update freehold.sessions x
   set ended_at = now(), ended_because = 'limit'
   where x.id in (
@@ -111,9 +114,10 @@ begin
   return jsonb_build_object('outcome', 'ok', 'claims', access.claims_of(u, s, t));
 end $$;
 
--- Second half of the first login of an imported user, whose hash another system made; answers as access.login_settle does.
--- `recipe` is ours, with the salt that was chosen at the import (`next` in the stored recipe); `renewed` is the digest under
--- it. Of several logins at once the first replaces the hash, and the others are compared with the new one.
+-- Second half of the first login of an imported user, whose hash another system made; answers as access.login_settle
+-- does. `recipe` is ours, with the salt that was chosen at the import (`next` in the stored recipe); `renewed` is the
+-- digest under it. Of several logins at once the first replaces the hash, and the others are compared with the new
+-- one.
 create function access.login_renew(
   tenant_id uuid,
   attempt uuid,
@@ -174,8 +178,9 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   )
 $$;
 
--- The hash parameters and salt of a user's password. An unknown identifier, or a user without a password, gets a recipe that
--- looks like the others; its salt is derived from the identifier, because a salt that changes would give that away.
+-- The hash parameters and salt of a user's password. An unknown identifier, or a user without a password, gets a
+-- recipe that looks like the others; its salt is derived from the identifier, because a salt that changes would give
+-- that away.
 create function access.recipe_of(person uuid, identifier text) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select coalesce(
@@ -185,9 +190,9 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   )
 $$;
 
--- Begins an attempt: {state: reserved, attempt, recipe}, also while the lockout is locked, when it can only fail; or {state:
--- busy} when as many attempts are under way as may fail. Locks the lockout's row, so that the attempts of one identifier are
--- decided one after another. An attempt that is not finished within 30 s has failed.
+-- Begins an attempt: {state: reserved, attempt, recipe}, also while the lockout is locked, when it can only fail; or
+-- {state: busy} when as many attempts are under way as may fail. Locks the lockout's row, so that the attempts of one
+-- identifier are decided one after another. An attempt that is not finished within 30 s has failed.
 create function access.reserve(t freehold.tenant, guard text, person uuid, identifier text, recipe text) returns jsonb
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
@@ -237,8 +242,8 @@ begin
   return jsonb_build_object('state', 'reserved', 'attempt', attempt, 'recipe', recipe);
 end $$;
 
--- Finishes an attempt, once: compares the digest (32 bytes, base64 without padding) with the user's hash, counts a failure or
--- clears the lockout. Returns the user when the password was right, and leaves their row locked.
+-- Finishes an attempt, once: compares the digest (32 bytes, base64 without padding) with the user's hash, counts a
+-- failure or clears the lockout. Returns the user when the password was right, and leaves their row locked.
 create function access.settle(t freehold.tenant, attempt uuid, digest text) returns freehold.users
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare

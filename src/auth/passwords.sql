@@ -3,15 +3,15 @@
 --   access.password_settle    second half: compares the current password, replaces it, ends the user's other sessions
 --   access.policy             the rules for a new password, for callers that create users
 --   access.warn_expiring      for the scheduled job: mails to users whose password expires soon
--- Recovery, registration and imports use the helpers below. The app login reaches freehold.passwords through functions alone:
--- the table has no policy and no grant.
+-- Recovery, registration and imports use the helpers below. The app login reaches freehold.passwords through
+-- functions alone: the table has no policy and no grant.
 --
--- Threat: a stolen session is used to guess the current password; a strong password is followed by an old one; a mail that was
--- sent before the change takes the account back. So a change has a lockout of its own, a new password is compared with the
--- history, and a change voids the tokens that were sent before it.
+-- Threat: a stolen session is used to guess the current password; a strong password is followed by an old one; a mail
+-- that was sent before the change takes the account back. So a change has a lockout of its own, a new password is
+-- compared with the history, and a change voids the tokens that were sent before it.
 
--- First half of a change: {state, attempt, recipe} as of access.reserve, and {person, policy, former}, by which the Worker
--- judges a new password. Its lockout is not the one of logins, so that strangers cannot use up its attempts.
+-- First half of a change: {state, attempt, recipe} as of access.reserve, and {person, policy, former}, by which the
+-- Worker judges a new password. Its lockout is not the one of logins, so that strangers cannot use up its attempts.
 create function access.password_reserve(tenant_id uuid) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -27,8 +27,9 @@ begin
     );
 end $$;
 
--- Second half: `wrong` (the current password), `used` (the new one is in the history), or `changed`. Without a new hash, when
--- the new password breaks a rule, it only finishes the attempt. `digests` are those of the new password, by recipe.
+-- Second half: `wrong` (the current password), `used` (the new one is in the history), or `changed`. Without a new
+-- hash, when the new password breaks a rule, it only finishes the attempt. `digests` are those of the new password,
+-- by recipe.
 create function access.password_settle(tenant_id uuid, attempt uuid, digest text, new_hash text, digests jsonb)
 returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
@@ -54,7 +55,8 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select access.policy_of(t) from freehold.tenant t where access.principal() is not null
 $$;
 
--- Mails users whose password expires soon, once for each password; returns how many. Called by the scheduled job, as the owner.
+-- Mails users whose password expires soon, once for each password; returns how many. Called by the scheduled job, as
+-- the owner.
 create function access.warn_expiring(at_most integer) returns integer
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
@@ -88,8 +90,9 @@ begin
   return told;
 end $$;
 
--- Replaces a user's password and ends their sessions, except `kept`. Voids the tokens that were sent before, for another
--- password or for another address: they may have been asked for by the one whom the account is taken back from.
+-- Replaces a user's password and ends their sessions, except `kept`. Voids the tokens that were sent before, for
+-- another password or for another address: they may have been asked for by the one whom the account is taken back
+-- from.
 create function access.replace_password(person uuid, new_hash text, must_change boolean, because text, kept uuid)
 returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$

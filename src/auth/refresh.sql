@@ -1,14 +1,15 @@
--- Exchanging a refresh token for the next one: access.refresh, a public endpoint. Each token is used once. The tokens of a
--- session form a chain, of which only hashes are kept.
+-- Exchanging a refresh token for the next one: access.refresh, a public endpoint. Each token is used once. The tokens
+-- of a session form a chain, of which only hashes are kept.
 --
--- Threat: a thief replays a token, before or after its owner uses it. The second use ends the session, because one of the two
--- who hold the token stole it. A client that sends one request twice is no thief: the Worker derives the successor from the
--- token, so that both requests ask for the same one, and both get it within 10 s, from the device that used the token, as long
--- as the successor is unused. A replay is returned, not raised, so that the end of the session and its audit entry are
--- committed.
+-- Threat: a thief replays a token, before or after its owner uses it. The second use ends the session, because one of
+-- the two who hold the token stole it. A client that sends one request twice is no thief: the Worker derives the
+-- successor from the token, so that both requests ask for the same one, and both get it within 10 s, from the device
+-- that used the token, as long as the successor is unused. A replay is returned, not raised, so that the end of the
+-- session and its audit entry are committed.
 
--- {outcome: ok, claims} | {outcome: invalid | reused | inactive}. Of several requests at once the first makes the successor,
--- and the others find it. A deactivated user is told `inactive` even though the session ended with the deactivation.
+-- {outcome: ok, claims} | {outcome: invalid | reused | inactive}. Of several requests at once the first makes the
+-- successor, and the others find it. A deactivated user is told `inactive` even though the session ended with the
+-- deactivation.
 create function access.refresh(tenant_id uuid, presented bytea, successor bytea, request jsonb) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare

@@ -97,7 +97,8 @@ begin
   return new;
 end $$;
 
--- A delegator chooses permissions that they hold themselves at that moment: what was delegated to them does not count.
+-- A delegator chooses permissions that they hold themselves at that moment: what was delegated to them does not
+-- count.
 create function access.before_delegation_permission() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
@@ -172,8 +173,8 @@ call access.audited('freehold.delegation_permissions', 'delegation_permission',
   noise => '{}',
   keys => '{delegation_id,permission}');
 
--- Not access.protect: both users read a delegation with any permission, only the delegator makes one, and a decision is
--- a third user's.
+-- Not access.protect: both users read a delegation with any permission, only the delegator makes one, and a decision
+-- is a third user's.
 create policy read on freehold.delegations for select
   using (
     delegator_id = any ((select access.owners())::uuid[])

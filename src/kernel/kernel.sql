@@ -1,12 +1,14 @@
 -- What every other file of definitions uses: the type of scopes, validity ranges, refusals, and small helpers.
 -- Nothing here knows a table.
 
--- How far a permission reaches, from the narrowest to the widest, so that `<`, max() and least() compare scopes. `organization` is reserved:
--- a value cannot be added to a type and used in one transaction. For variables, parameters and results only: no operator of an enum is
--- leakproof, so that a list could not use an index on such a column under row level security. Columns are text with a check.
+-- How far a permission reaches, from the narrowest to the widest, so that `<`, max() and least() compare scopes.
+-- `organization` is reserved: a value cannot be added to a type and used in one transaction. For variables,
+-- parameters and results only: no operator of an enum is leakproof, so that a list could not use an index on such a
+-- column under row level security. Columns are text with a check.
 create type access.scope as enum ('own', 'team', 'department', 'organization', 'all');
 
--- Whether a validity range holds at a moment: from its start on, up to its end, which is no longer in it. Without an end it holds for good.
+-- Whether a validity range holds at a moment: from its start on, up to its end, which is no longer in it. Without an
+-- end it holds for good.
 create function access.in_force(starts timestamptz, ends timestamptz, moment timestamptz) returns boolean
 language sql immutable
 return starts <= moment and (ends is null or ends > moment);
@@ -27,8 +29,9 @@ begin
     end;
 end $$;
 
--- A statement trigger that lets one transaction at a time change a table. Two halves of a circle are each allowed by themselves; and the lock
--- comes before any row is locked, because two transactions would otherwise wait for each other's rows.
+-- A statement trigger that lets one transaction at a time change a table. Two halves of a circle are each allowed by
+-- themselves; and the lock comes before any row is locked, because two transactions would otherwise wait for each
+-- other's rows.
 create function access.one_at_a_time() returns trigger
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
@@ -55,7 +58,8 @@ begin
   return changed;
 end $$;
 
--- Parses an address or a network for comparison. An IPv4 address that is mapped into IPv6 is IPv4. null: it is neither.
+-- Parses an address or a network for comparison. An IPv4 address that is mapped into IPv6 is IPv4. null: it is
+-- neither.
 create function access.network_of(said text) returns inet
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare

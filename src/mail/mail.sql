@@ -4,14 +4,15 @@
 --   access.claim_mails    for the sender: hands out what is due, for a minute
 --   access.settle_mails   for the sender: writes down what came of each attempt
 --   access.mail_next      for the scheduled job: when the outbox has something to send
--- A mail is attempted for a day, 1, 2, 4 ... 60 minutes apart, and is then given up (`dead`). Its secrets, encrypted by the
--- Worker, are removed when it is sent or given up.
+-- A mail is attempted for a day, 1, 2, 4 ... 60 minutes apart, and is then given up (`dead`). Its secrets, encrypted
+-- by the Worker, are removed when it is sent or given up.
 --
--- Threat: somebody who runs SQL as the app login reads who is written to, sends what they like, or keeps a mail from being
--- sent. So that login reaches neither freehold.mails nor freehold.mail_attempts, which have no policy and no grant, and the
--- sender shows the system's key.
+-- Threat: somebody who runs SQL as the app login reads who is written to, sends what they like, or keeps a mail from
+-- being sent. So that login reaches neither freehold.mails nor freehold.mail_attempts, which have no policy and no
+-- grant, and the sender shows the system's key.
 
--- Enqueues a mail and returns its id. `person`: a user, in whose language it is written; null: a registrant, in `locale`.
+-- Enqueues a mail and returns its id. `person`: a user, in whose language it is written; null: a registrant, in
+-- `locale`.
 create function access.post(
   kind text,
   person uuid,
@@ -47,11 +48,12 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   select coalesce(current_setting('access.posted', true), '') = 'yes'
 $$;
 
--- Claims up to `at_most` mails that are due on the given channels, for a minute, and begins an attempt of each. The attempt
--- counts as failed until access.settle_mails says otherwise: a mail that makes its sender crash does not hold up the others.
+-- Claims up to `at_most` mails that are due on the given channels, for a minute, and begins an attempt of each. The
+-- attempt counts as failed until access.settle_mails says otherwise: a mail that makes its sender crash does not hold
+-- up the others.
 --
--- A registrant has no name. Nor has a mail to an address that its user only claims (`email_change`): its reader must not be
--- shown a text that a stranger chose.
+-- A registrant has no name. Nor has a mail to an address that its user only claims (`email_change`): its reader must
+-- not be shown a text that a stranger chose.
 create function access.claim_mails(tenant_id uuid, system_key text, at_most integer, channels jsonb) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -110,8 +112,8 @@ end $$;
 --   refused    for good: given up
 --   failed     attempted again, until a day or 40 attempts have passed
 --   untried    the attempt did not begin: the mail is due again as before
--- A finished attempt is not changed. One that is not the newest of its mail counts only if it was accepted: then the mail is
--- sent, even if it has been claimed again since.
+-- A finished attempt is not changed. One that is not the newest of its mail counts only if it was accepted: then the
+-- mail is sent, even if it has been claimed again since.
 create function access.settle_mails(tenant_id uuid, system_key text, results jsonb) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare

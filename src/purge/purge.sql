@@ -1,5 +1,5 @@
--- The purge: rows that have outlived their purpose are deleted once a day (docs/storage.md says what is kept for how long). The
--- audit stays, and tells what was done.
+-- The purge: rows that have outlived their purpose are deleted once a day (docs/storage.md says what is kept for how
+-- long). The audit stays, and tells what was done.
 --   access.sweep_due   whether a purge is due
 --   access.sweep       deletes a bounded number of rows; the scheduled job calls it, in a transaction each, until `is_done`
 -- Both are for the owner login.
@@ -10,8 +10,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   select not exists (select from access.sweeps s where s.last_at >= now() - interval '1 day')
 $$;
 
--- Deletes at most so many rows of each kind: {is_done, given_up}, where `given_up` counts mails. A purge stays due until it is
--- done.
+-- Deletes at most so many rows of each kind: {is_done, given_up}, where `given_up` counts mails. A purge stays due
+-- until it is done.
 create function access.sweep(at_most integer) returns jsonb
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
@@ -61,8 +61,8 @@ begin
     )
     returning 1
   ), forsaken as (
-    -- Mails that waited for a day, and an hour more for a last pause between attempts: those for which no transport is
-    -- configured, and those that made their sender crash.
+    -- Mails that waited for a day, and an hour more for a last pause between attempts: those for which no transport
+    -- is configured, and those that made their sender crash.
     update freehold.mails
     set state = 'dead', sealed = null, finished_at = now(), lease_until = null
     where id in (
@@ -99,8 +99,8 @@ begin
     )
   into given_up, most
   from (select count(*) as given_up from forsaken) x;
-  -- After the attempts: a lockout without a failure belongs to an attempt that was never finished, and goes once that attempt
-  -- is gone.
+  -- After the attempts: a lockout without a failure belongs to an attempt that was never finished, and goes once that
+  -- attempt is gone.
   with guards as (
     delete from freehold.login_guards
     where key in (

@@ -4,12 +4,13 @@
 --   access.verify_phone         takes the code
 --   access.after_email_change   after every change of an address, by whichever function (trigger in src/users/users.sql)
 --
--- Threat: somebody who finds an open session takes the account over by its address, or claims a number of somebody else. So
--- another address takes the current password and a mail to the new address, and the old address is told; a code is short, so
--- that it has five tries within ten minutes, is stored keyed, and counts for one number of one user.
+-- Threat: somebody who finds an open session takes the account over by its address, or claims a number of somebody
+-- else. So another address takes the current password and a mail to the new address, and the old address is told; a
+-- code is short, so that it has five tries within ten minutes, is stored keyed, and counts for one number of one
+-- user.
 
--- Asks for another address, after access.password_reserve. `wrong` (the password), or `done`, also when the address is another
--- user's, so that the caller does not learn that.
+-- Asks for another address, after access.password_reserve. `wrong` (the password), or `done`, also when the address
+-- is another user's, so that the caller does not learn that.
 create function access.email_change(
   tenant_id uuid,
   attempt uuid,
@@ -68,7 +69,8 @@ begin
   return 'sent';
 end $$;
 
--- Whether a code is the one that was sent to the number that the user has now. Every call is a try, of which there are five.
+-- Whether a code is the one that was sent to the number that the user has now. Every call is a try, of which there
+-- are five.
 create function access.verify_phone(code text) returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -92,8 +94,8 @@ begin
   return true;
 end $$;
 
--- The stored form of a code: keyed, because a code is short enough to be guessed from a plain hash; bound to the user and the
--- number.
+-- The stored form of a code: keyed, because a code is short enough to be guessed from a plain hash; bound to the user
+-- and the number.
 create function access.code_hash(u freehold.users, code text) returns bytea
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select access.mac('code:' || u.id || ':' || u.phone || ':' || code)

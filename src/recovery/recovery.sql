@@ -4,18 +4,19 @@
 --   access.reset_settle            public endpoint: spends the token and sets the password
 --   access.admin_reset_look and access.admin_reset_settle   the two halves of a reset by an administrator
 --   access.unlock                  clears a user's lockouts
--- Registration and verification of an address (registration.sql) and the change of an address or a number (contact.sql) use the
--- tokens of the helpers below.
+-- Registration and verification of an address (registration.sql) and the change of an address or a number
+-- (contact.sql) use the tokens of the helpers below.
 --
--- Threat: a stranger learns who is known here, fills a mailbox, or takes an account over with a token that was seen, guessed,
--- used or meant for something else; an administrator of a few users gets into the account of one who may do more; somebody who
--- runs SQL as the app login makes a token for another user. So the public endpoints answer the same for known and unknown; only
--- hashes of tokens are stored, and spending one locks its user first; nobody is sent more than a few mails an hour; and where a
--- stranger is sent a token, the Worker shows the system's key. The app login reaches freehold.one_time_tokens and
--- freehold.registrations through functions alone: the tables have no policy and no grant.
+-- Threat: a stranger learns who is known here, fills a mailbox, or takes an account over with a token that was seen,
+-- guessed, used or meant for something else; an administrator of a few users gets into the account of one who may do
+-- more; somebody who runs SQL as the app login makes a token for another user. So the public endpoints answer the
+-- same for known and unknown; only hashes of tokens are stored, and spending one locks its user first; nobody is sent
+-- more than a few mails an hour; and where a stranger is sent a token, the Worker shows the system's key. The app
+-- login reaches freehold.one_time_tokens and freehold.registrations through functions alone: the tables have no
+-- policy and no grant.
 
--- Somebody says that they forgot their password: a token for one hour. Returns whether there is a mail to deliver, which no
--- caller outside is told.
+-- Somebody says that they forgot their password: a token for one hour. Returns whether there is a mail to deliver,
+-- which no caller outside is told.
 create function access.reset_request(
   tenant_id uuid,
   system_key text,
@@ -95,8 +96,8 @@ begin
   );
 end $$;
 
--- Second half: sets the password, which the user may have to change, and mails them a link to set their own: `done` or `used`
--- (it is in the history).
+-- Second half: sets the password, which the user may have to change, and mails them a link to set their own: `done`
+-- or `used` (it is in the history).
 create function access.admin_reset_settle(
   person uuid,
   new_hash text,
@@ -137,8 +138,9 @@ begin
   perform access.record('USER_UNLOCKED', 'update', 'user', person::text, null, null);
 end $$;
 
--- The user whose password the admitted administrator may set, locked: within reach, and neither themselves nor anybody who
--- holds more than they do, because an administrator who sets a password can log in as its user. Raises FH404, FH403.
+-- The user whose password the admitted administrator may set, locked: within reach, and neither themselves nor
+-- anybody who holds more than they do, because an administrator who sets a password can log in as its user. Raises
+-- FH404, FH403.
 create function access.looked_after(person uuid) returns freehold.users
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
@@ -160,8 +162,8 @@ begin
   return u;
 end $$;
 
--- The active user of a valid token, or null. With `is_held` their row and their lockouts are locked, so that of several
--- requests with this token, or with others of the same user, one goes first.
+-- The active user of a valid token, or null. With `is_held` their row and their lockouts are locked, so that of
+-- several requests with this token, or with others of the same user, one goes first.
 create function access.holder_of(presented bytea, token_kind text, is_held boolean) returns freehold.users
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
@@ -231,8 +233,8 @@ language sql volatile set search_path = pg_catalog, pg_temp as $$
   where x.key in ('login:' || person, 'change:' || person)
 $$;
 
--- Locks a user before a change of how they log in, against other such changes and against logins. In the order of a login, the
--- lockouts before the user: two transactions that took them in different orders would wait for each other.
+-- Locks a user before a change of how they log in, against other such changes and against logins. In the order of a
+-- login, the lockouts before the user: two transactions that took them in different orders would wait for each other.
 create function access.hold(person uuid) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin

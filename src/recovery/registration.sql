@@ -5,11 +5,11 @@
 --   access.verification_resend   mails another token
 -- A registration makes no user until the address is verified.
 --
--- Threat: a stranger finds out who is known here, fills a mailbox, or registers somebody's address with a password of their own
--- and waits until its owner clicks. So the answers are the same for known and unknown addresses, an address is sent no more
--- than a few mails an hour, and where registrations with different passwords wait for one address, none of the passwords
--- counts: the reader of the mail sets one, by the spare token. Where a stranger is sent a token, the Worker shows the system's
--- key.
+-- Threat: a stranger finds out who is known here, fills a mailbox, or registers somebody's address with a password of
+-- their own and waits until its owner clicks. So the answers are the same for known and unknown addresses, an address
+-- is sent no more than a few mails an hour, and where registrations with different passwords wait for one address,
+-- none of the passwords counts: the reader of the mail sets one, by the spare token. Where a stranger is sent a
+-- token, the Worker shows the system's key.
 
 -- {registration, domains, policy}.
 create function access.registration_terms(tenant_id uuid) returns jsonb
@@ -24,7 +24,8 @@ begin
   );
 end $$;
 
--- Registers an address for a day. Returns whether there is a mail to deliver, which no caller outside is told. Raises FH403.
+-- Registers an address for a day. Returns whether there is a mail to deliver, which no caller outside is told. Raises
+-- FH403.
 create function access.register(
   tenant_id uuid,
   system_key text,
@@ -86,8 +87,9 @@ begin
   return access.posted();
 end $$;
 
--- Spends a token that was mailed to an address. One of a user verifies their address, or replaces it by the one that they asked
--- for; one of a registration creates the user. `done`, `invalid`, or `taken`: by now another user has the address.
+-- Spends a token that was mailed to an address. One of a user verifies their address, or replaces it by the one that
+-- they asked for; one of a registration creates the user. `done`, `invalid`, or `taken`: by now another user has the
+-- address.
 create function access.verify_email(
   tenant_id uuid,
   system_key text,
@@ -174,8 +176,8 @@ begin
   return 'done';
 end $$;
 
--- Mails another verification, to a user whose address is not verified, or for the newest registration that waits. Returns
--- whether there is a mail to deliver, which no caller outside is told.
+-- Mails another verification, to a user whose address is not verified, or for the newest registration that waits.
+-- Returns whether there is a mail to deliver, which no caller outside is told.
 create function access.verification_resend(
   tenant_id uuid,
   system_key text,
@@ -233,7 +235,8 @@ language sql immutable
 return t.registration
   and (t.registration_domains = '{}' or regexp_replace(address, '^.*@', '') = any (t.registration_domains));
 
--- A username that nobody has: the wanted one, or else the local part of the address; with a random suffix when that is taken.
+-- A username that nobody has: the wanted one, or else the local part of the address; with a random suffix when that
+-- is taken.
 create function access.free_username(wished text, address text) returns text
 language sql volatile set search_path = pg_catalog, pg_temp as $$
   with base as (

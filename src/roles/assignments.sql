@@ -1,14 +1,14 @@
 -- Assignments: which user holds which role, and from when to when. One ends; it is not deleted.
 --
 -- Threat: users assign a role to themselves, or one that carries more than they hold; somebody who looks after a team
--- hands out a role that is not meant for teams; two at once take the last place of a role; the last administrator goes.
--- roles.sql says why these are triggers.
+-- hands out a role that is not meant for teams; two at once take the last place of a role; the last administrator
+-- goes. roles.sql says why these are triggers.
 --
--- Nothing here is called from outside: the verbs are inserts and updates, after access.hold_person has locked the user.
--- Then the role is locked.
+-- Nothing here is called from outside: the verbs are inserts and updates, after access.hold_person has locked the
+-- user. Then the role is locked.
 
--- Nobody assigns to themselves, nor what they do not hold; below scope `all` only manageable roles are given and taken;
--- a role has room for max_users.
+-- Nobody assigns to themselves, nor what they do not hold; below scope `all` only manageable roles are given and
+-- taken; a role has room for max_users.
 create function access.before_user_role() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -33,8 +33,8 @@ begin
   -- Locked, so that one transaction gets the last place, and no role is deleted while it is given.
   select * into r from freehold.roles x where x.id = new.role_id for no key update;
   if me is not null then
-    -- role:update is asked for whatever the permission of the request is, as when a user is created with a role. A user
-    -- who is being created may be given the fallback role, which everybody gets.
+    -- role:update is asked for whatever the permission of the request is, as when a user is created with a role. A
+    -- user who is being created may be given the fallback role, which everybody gets.
     select x.scope, x.units into far from access.reach(me, 'role:update') x;
     if far.scope = 'all' or (tg_op = 'INSERT' and r.is_fallback and access.permission() = 'user:create') then
       null;
@@ -123,8 +123,8 @@ create trigger after_user_role after insert or update on freehold.user_roles
 
 call access.audited('freehold.user_roles', 'user_role');
 
--- Every write is role:update, because it changes who holds the role. Users read their own assignments and do not write
--- them.
+-- Every write is role:update, because it changes who holds the role. Users read their own assignments and do not
+-- write them.
 call access.protect('freehold.user_roles', 'role',
   owner => 'user_id',
   member => 'user_id',

@@ -2,14 +2,15 @@
 -- wins over everything. An override ends; it is not deleted.
 --
 -- Threat: users lift their own denial; somebody grants what they do not hold; a denial leaves the tenant without an
--- administrator. roles.sql says why these are triggers. Nothing here is called from outside: the verbs are inserts and
--- updates.
+-- administrator. roles.sql says why these are triggers. Nothing here is called from outside: the verbs are inserts
+-- and updates.
 
 -- Nobody overrides their own permissions, nor gives what they do not hold.
 create function access.before_override() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  -- Whether this change gives something to the user: a grant that begins or lasts longer, or a denial that ends sooner.
+  -- Whether this change gives something to the user: a grant that begins or lasts longer, or a denial that ends
+  -- sooner.
   gives boolean := case
     when new.effect = 'grant' then
       tg_op = 'INSERT'

@@ -50,8 +50,8 @@ begin
   return new;
 end $$;
 
--- The caller must hold what they grant to a role. Each row is checked before it is written, so that no grant gives the
--- caller what they must hold to make it; and as they held it a microsecond ago, before this transaction.
+-- The caller must hold what they grant to a role. Each row is checked before it is written, so that no grant gives
+-- the caller what they must hold to make it; and as they held it a microsecond ago, before this transaction.
 create function access.before_role_permission() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare

@@ -6,7 +6,8 @@
 -- (freehold.role_periods keeps when a role was active, and under which parent).
 --
 -- A role is never deleted, only marked, because the past names it. Nothing here is called from outside: the verbs are
--- inserts and updates. Granting, assigning and overriding stand in permissions.sql, assignments.sql and overrides.sql.
+-- inserts and updates. Granting, assigning and overriding stand in permissions.sql, assignments.sql and
+-- overrides.sql.
 
 -- The rules of one role: what belongs to the system stays, parents exist and make no circle, a role that is in use is
 -- not deleted, and max_users is not below the number of holders.
@@ -151,8 +152,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   limit 1
 $$;
 
--- Some active user must hold the administrator's role, for good, and be denied nothing: what they lack, they could hand
--- to nobody. The lock on the role makes transactions that take it away wait for each other.
+-- Some active user must hold the administrator's role, for good, and be denied nothing: what they lack, they could
+-- hand to nobody. The lock on the role makes transactions that take it away wait for each other.
 create function access.keep_admin() returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare

@@ -1,10 +1,11 @@
--- Sessions: who sees and ends them, and the history of logins (access.login_history). A login makes them (src/auth/login.sql),
--- and they are ended, never deleted.
+-- Sessions: who sees and ends them, and the history of logins (access.login_history). A login makes them
+-- (src/auth/login.sql), and they are ended, never deleted.
 --
 -- Threat: a user sees or ends the sessions of somebody out of their reach. Policies decide that for the Worker's own
 -- statements; access.login_history, which reads the audit past its policies, asks the same itself.
 
--- The logins of one user, also those that failed, newest first: of oneself, or with session:read of a user within reach.
+-- The logins of one user, also those that failed, newest first: of oneself, or with session:read of a user within
+-- reach.
 create function access.login_history(
   person uuid,
   at_most integer,
@@ -25,8 +26,8 @@ $$;
 
 call access.audited('freehold.sessions', 'session', '{}', '{last_active_at}');
 
--- Not access.protect: everybody reads and ends their own sessions, whatever permission they were admitted with; others'
--- sessions are shown only with a permission for sessions.
+-- Not access.protect: everybody reads and ends their own sessions, whatever permission they were admitted with;
+-- others' sessions are shown only with a permission for sessions.
 create policy read on freehold.sessions for select using (
   user_id = (select access.principal())
   or (

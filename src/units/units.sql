@@ -1,12 +1,12 @@
 -- Units: the tree of departments and teams, from which the scopes team and department are measured (access.units_of).
 --
--- Threat: a user who moves a unit, or turns its kind, changes how far the users in it reach, themselves above all; two
--- who act at once close a circle. So the rules are a trigger, which no statement passes by, and one transaction at a
--- time changes the tree. Nothing here is called from outside: the verbs are inserts, updates and deletes.
+-- Threat: a user who moves a unit, or turns its kind, changes how far the users in it reach, themselves above all;
+-- two who act at once close a circle. So the rules are a trigger, which no statement passes by, and one transaction
+-- at a time changes the tree. Nothing here is called from outside: the verbs are inserts, updates and deletes.
 
--- A department stands under departments, a team under either, and nothing under itself. Callers below scope `all` move
--- nothing out of their reach, and make no department a team: the users in it would then reach all of the department
--- above.
+-- A department stands under departments, a team under either, and nothing under itself. Callers below scope `all`
+-- move nothing out of their reach, and make no department a team: the users in it would then reach all of the
+-- department above.
 create function access.before_unit() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -68,8 +68,8 @@ create trigger before_unit before insert or update on freehold.units
 
 call access.audited('freehold.units', 'unit');
 
--- Not access.protect: a unit is made under a parent that is reached, and users read the unit that they are in, whatever
--- their scope.
+-- Not access.protect: a unit is made under a parent that is reached, and users read the unit that they are in,
+-- whatever their scope.
 create policy read on freehold.units for select
   using (
     (select access.scope()) = 'all'

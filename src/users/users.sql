@@ -5,8 +5,8 @@
 -- triggers, which no statement passes by.
 --
 -- An insert or update meets, in this order: one_at_a_time (statement), then for each row before_login_change,
--- before_own_email, before_user, then after_email_change (src/recovery/contact.sql) and after_user. Row triggers of one
--- kind fire in the order of their names. Called from outside: access.first_password (after a user is created) and
+-- before_own_email, before_user, then after_email_change (src/recovery/contact.sql) and after_user. Row triggers of
+-- one kind fire in the order of their names. Called from outside: access.first_password (after a user is created) and
 -- access.hold_person (before anything else of a user is locked).
 
 -- The first password of a user that this transaction created: only then, and only once.
@@ -56,8 +56,8 @@ begin
   return new;
 end $$;
 
--- Applies the rules of one user: what the caller may change, how a login is protected, the size of preferences, a role
--- that exists, managers without a circle. An address or number that changes is no longer verified.
+-- Applies the rules of one user: what the caller may change, how a login is protected, the size of preferences, a
+-- role that exists, managers without a circle. An address or number that changes is no longer verified.
 create function access.before_user() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
@@ -113,8 +113,8 @@ end $$;
 create function access.must_reach_user(was freehold.users, is_now freehold.users) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
-  -- The columns that users may change of themselves, or of a delegator for whom they act, below scope `all`. Above all
-  -- not the unit, from which the scopes team and department are measured.
+  -- The columns that users may change of themselves, or of a delegator for whom they act, below scope `all`. Above
+  -- all not the unit, from which the scopes team and department are measured.
   own text[] := '{given_name,family_name,phone,locale,timezone,preferences,description}';
   -- Columns that the database keeps itself.
   kept text[] := '{name,updated_at,email_verified,phone_verified}';
@@ -145,8 +145,8 @@ begin
     perform access.refuse('forbidden', 'Somebody else must change your unit: what you reach depends on it.');
   elsif access.scope() = 'all' then
     return;
-  -- One source of the permission must reach both the old and the new unit: two delegations that each reach one of them
-  -- do not add up.
+  -- One source of the permission must reach both the old and the new unit: two delegations that each reach one of
+  -- them do not add up.
   elsif is_now.unit_id is distinct from was.unit_id
     and is_now.unit_id is not null
     and not exists (
