@@ -4,8 +4,8 @@ import { firstAdministrator, seed, systemKey, usernameFrom } from '../access/see
 import type { Config } from '../kernel/config.ts'
 import { batch } from '../kernel/db.ts'
 import { decrypt, encrypt } from '../kernel/keyring.ts'
-import { hash } from '../kernel/password.ts'
 import { newToken, systemKeyOf } from '../kernel/token.ts'
+import { hash } from '../passwords/hash.ts'
 import { firstSigningKey } from './keys.ts'
 import { type Migration, migrate } from './migrations.ts'
 

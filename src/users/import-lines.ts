@@ -6,9 +6,9 @@ import { z } from '@hono/zod-openapi'
 import { usernameFrom } from '../access/seed.ts'
 import { faultsIn } from '../kernel/faults.ts'
 import { Text } from '../kernel/fields.ts'
-import { fromForeign } from '../kernel/foreign-hash.ts'
 import { linesOf, valueIn } from '../kernel/ndjson.ts'
 import type { Fault, Language } from '../kernel/problem.ts'
+import { fromForeign } from '../passwords/foreign-hash.ts'
 import { NewUser } from './changes.ts'
 
 const BATCH = 200

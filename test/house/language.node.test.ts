@@ -20,7 +20,7 @@ const HANDED_ON = [
   'src/kernel/db.ts: detail',
   'src/kernel/kernel.sql: said',
   // Rules of passwords, and of tax ids.
-  'src/kernel/policy.ts: detail',
+  'src/passwords/policy.ts: detail',
   'src/kernel/problem.ts: detail',
   'src/tenants/tenants.ts: fault',
   'src/tenants/tenants.ts: detail',

@@ -10,8 +10,8 @@
  * Vectors over bytes that are no UTF-8 are left out: no such password reaches a Worker.
  */
 import { describe, expect, it } from 'vitest'
-import { fromForeign, nextSalt } from '../../src/kernel/foreign-hash.ts'
-import { digest, renewalOf } from '../../src/kernel/password.ts'
+import { fromForeign, nextSalt } from '../../src/passwords/foreign-hash.ts'
+import { digest, renewalOf } from '../../src/passwords/hash.ts'
 
 const base64 = (data: ArrayBuffer) => btoa(String.fromCharCode(...new Uint8Array(data))).replace(/=+$/, '')
 const bytes = (text: string) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0))

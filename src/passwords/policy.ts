@@ -2,9 +2,10 @@
  * What a password must be (seed: LIMS; per tenant, columns of freehold.tenant). Threat: a password that is guessed before the lock closes: one of
  * the commonest, the person's own name, or one that was theirs before. That it was not theirs before, the database decides (access.was_used).
  */
+
+import type { Fault } from '../kernel/problem.ts'
 import commonest from './commonest.txt'
-import { digest, generatePassword } from './password.ts'
-import type { Fault } from './problem.ts'
+import { digest, generatePassword } from './hash.ts'
 
 export type Policy = {
   password_min_length: number

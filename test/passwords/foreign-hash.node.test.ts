@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto'
 import { expect, it } from 'vitest'
-import { foreignDigest, fromForeign } from '../../src/kernel/foreign-hash.ts'
+import { foreignDigest, fromForeign } from '../../src/passwords/foreign-hash.ts'
 
 it.each([
   ['Django 2.0', 'lètmein', 'pbkdf2_sha256$100000$seasalt$BNZ6eyaNc8qFTJPjrAq99hSYb73EgAdytAtdBg2Sdcc='],

@@ -1,7 +1,7 @@
 /** Vectors were computed with another implementation of PBKDF2 (Python's hashlib), one call per round. */
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { digest, generatePassword, hash, newRecipe } from '../../src/kernel/password.ts'
-import { weaknesses } from '../../src/kernel/policy.ts'
+import { digest, generatePassword, hash, newRecipe } from '../../src/passwords/hash.ts'
+import { weaknesses } from '../../src/passwords/policy.ts'
 
 const SALT = 'AAECAwQFBgcICQoLDA0ODw'
 const PASSWORD = 'Tr0ub4dor-and-3'

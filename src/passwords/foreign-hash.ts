@@ -1,7 +1,7 @@
 /**
  * Hashes of passwords that another system made: bcrypt ($2a$, $2b$, $2y$) and Django's pbkdf2_sha256. Threat: one that keeps a login busy for
  * minutes; one that stays, though it is weaker than ours; a stolen one that opens a door. So what it may cost is bounded; it lasts until its
- * person logs in; and of it is kept, as of ours (password.ts), a recipe and the SHA-256 of a digest of 32 bytes. The recipe also holds the salt
+ * person logs in; and of it is kept, as of ours (hash.ts), a recipe and the SHA-256 of a digest of 32 bytes. The recipe also holds the salt
  * of the hash that will replace it: of many first logins at once all make the same one.
  *
  * The other system hashed what was typed. So a password is taken as it comes here, and not in NFC as ours are; the hash that replaces it is
