@@ -5,6 +5,7 @@ import { createMiddleware } from 'hono/factory'
 import { HTTPException } from 'hono/http-exception'
 import { accessRoutes } from './access/routes.ts'
 import { apiKeyRoutes, userApiKeyRoutes } from './api-keys/routes.ts'
+import { countUse } from './api-keys/uses.ts'
 import { activityRoutes, userActivityRoutes } from './audit/routes.ts'
 import { discoveryRoutes } from './auth/discovery.ts'
 import { authRoutes } from './auth/routes.ts'
@@ -42,6 +43,7 @@ const arrive = createMiddleware<AppEnv>(async (c, next) => {
   const url = new URL(c.req.url)
   c.set('trace_id', trace_id)
   c.set('hostname', url.hostname)
+  c.set('countUse', countUse)
   const meter = { master: 0 }
   c.set('meter', meter)
   const config = configOf(c.env)

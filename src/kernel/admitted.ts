@@ -4,9 +4,10 @@
  */
 import type { Context } from 'hono'
 import { createMiddleware } from 'hono/factory'
+import type { ApiKey } from './api-key.ts'
 import { makeCtx, type Need, type Realm } from './context.ts'
 import { accessOf, meantBy, ownHost } from './cookies.ts'
-import { type ApiKey, apiKey, shownBy } from './credential.ts'
+import { apiKey, shownBy } from './credential.ts'
 import type { AppEnv } from './env.ts'
 import { Problem } from './problem.ts'
 import { type Bearer, verify } from './token.ts'
@@ -21,6 +22,7 @@ export const contextFor = (c: Context<AppEnv>, need: Need, who: Who) =>
     realm: c.get('realm'),
     again: c.get('again'),
     tellAwake: c.get('tellAwake'),
+    countUse: c.get('countUse'),
     request: c.get('facts'),
     need,
     ...who,

@@ -2,12 +2,10 @@
  * What a request shows of who asks. Threat: two credentials, of which each side believes another one; and secrets in addresses, which end up in
  * logs: so exactly one is read, from headers alone. What it is worth, token.ts says of a token and the database of a key.
  */
-import { prefixOf } from './api-key.ts'
+import { type ApiKey, prefixOf } from './api-key.ts'
 import { Problem } from './problem.ts'
 import { tokenHash } from './token.ts'
 
-/** An API key that has the right form: what may be shown of it, and the SHA-256 (hex) by which its database knows it. */
-export type ApiKey = { prefix: string; hash: string }
 export type Shown = { token: string } | { key: string }
 
 /**

@@ -28,6 +28,8 @@ export type AppEnv = {
     again: () => Promise<Realm | null>
     /** Says that somebody is in the realm's database; null when that is known. */
     tellAwake: () => Promise<unknown> | null
+    /** Counts one use of an API key. */
+    countUse: (ctx: Ctx, prefix: string) => void
     /** Origins whose pages may call: the realm's own, then those that it was given. */
     origins: string[]
     /** Who is meant by the cookies that were used; and the cookies that the answer sets, whatever it says. */

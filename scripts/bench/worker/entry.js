@@ -55,6 +55,7 @@ bare.get('/bench/me', async (c) => {
         key: null,
         again: async () => null,
         tellAwake: () => null,
+        countUse: () => {},
         later: () => {},
       }),
     ),

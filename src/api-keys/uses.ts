@@ -4,8 +4,8 @@
  * says that it has it, and the database takes each once. What an isolate loses that is killed within that second is lost.
  */
 import { sql } from 'drizzle-orm'
-import type { Ctx } from './context.ts'
-import { log } from './log.ts'
+import type { Ctx } from '../kernel/context.ts'
+import { log } from '../kernel/log.ts'
 
 type Use = { uses: number; last_used_at: number }
 type Counts = Map<string, Use>
