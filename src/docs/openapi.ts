@@ -1,5 +1,5 @@
 import type { OpenAPIHono } from '@hono/zod-openapi'
-import type { AppEnv } from '../kernel/env.ts'
+import type { AppEnv } from '../http/app-env.ts'
 
 type Operation = { operationId?: string; tags?: string[]; summary?: string }
 

@@ -1,5 +1,5 @@
 import { Hono } from 'hono'
-import type { AppEnv } from '../kernel/env.ts'
+import type { AppEnv } from '../http/app-env.ts'
 import { SPANISH } from '../kernel/language.ts'
 import { type Code, catalogue, Problem } from '../kernel/problem.ts'
 import { POLICY, page, start } from './page.ts'

@@ -1,18 +1,15 @@
 /**
  * Problems in the caller's language. The English sentence in the code is the key, the Spanish one stands in a table; `code` never changes, and
- * neither does what a sentence names: fields, permissions, headers. Threat: a header or a value in a sentence that makes the choosing work hard,
- * so both are bounded. The tables are made ready when the first caller wants them.
+ * neither does what a sentence names: fields, permissions, headers. Threat: a value in a sentence that makes the finding work hard, so a sentence is
+ * bounded. The tables are made ready when the first caller wants them.
  */
 import { z } from '@hono/zod-openapi'
-import { parseAccept } from 'hono/utils/accept'
 import { plain } from './plain.ts'
 import { catalogue, type Language } from './problem.ts'
 import { database } from './spanish/database.ts'
 import { problems } from './spanish/problems.ts'
 import { worker } from './spanish/worker.ts'
 
-/** No browser sends as much; whoever does is told in English. */
-const LONGEST_HEADER = 500
 /** What is longer stays English. */
 const LONGEST_SENTENCE = 1000
 
@@ -30,22 +27,6 @@ export const SPANISH: Language = {
   // A message of ours is in the table; any other is zod's, which has its own Spanish.
   issue: (issue, body) =>
     inSpanish(plain(issue, placeIn(body, issue))) ?? (issue.code === 'custom' ? issue.message : zodsSpanish(issue, body)),
-}
-
-/**
- * The language that an Accept-Language asks for (RFC 9110 section 12.5.4), of English and Spanish, of whatever region: the one of the higher
- * quality, of two alike the earlier, never Spanish with `q=0`; English where nothing asks for Spanish.
- */
-export function languageOf(header: string | undefined): Language {
-  if (!header || header.length > LONGEST_HEADER) return ENGLISH
-  // In the order of their quality.
-  const ranges = parseAccept(header).map(({ type, q }) => ({ language: type.toLowerCase().split('-')[0], q }))
-  const placeOf = (language: string) => {
-    const named = ranges.findIndex((range) => range.language === language)
-    const place = named < 0 ? ranges.findIndex((range) => range.language === '*') : named
-    return ranges[place]?.q ? place : ranges.length
-  }
-  return placeOf('es') < placeOf('en') ? SPANISH : ENGLISH
 }
 
 type Pattern = { english: RegExp; spanish: string; weight: number }

@@ -1,5 +1,5 @@
 import { z } from '@hono/zod-openapi'
-import { room, route } from '../kernel/route.ts'
+import { room, route } from '../http/route.ts'
 import { Ranges } from '../roles/assignments.ts'
 import { addOverride, endOverride, listOverrides, NewOverride, Override, OverrideList } from './overrides.ts'
 import {

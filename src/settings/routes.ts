@@ -1,4 +1,4 @@
-import { room, route } from '../kernel/route.ts'
+import { room, route } from '../http/route.ts'
 import { etag } from '../kernel/wire.ts'
 import { getSettings, patchSettings, Settings, SettingsPatch } from './settings.ts'
 

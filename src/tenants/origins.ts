@@ -1,5 +1,5 @@
 /**
- * The origins whose pages may call a tenant beside its own (kernel/cors.ts). Threat: an origin that is written loosely lets in who was not
+ * The origins whose pages may call a tenant beside its own (http/cors.ts). Threat: an origin that is written loosely lets in who was not
  * meant. So each is a whole origin, exactly as a browser writes it: scheme, host, port; no pattern, no path.
  */
 import { z } from '@hono/zod-openapi'

@@ -4,7 +4,7 @@
  */
 import { z } from '@hono/zod-openapi'
 import { usernameFrom } from '../access/seed.ts'
-import { faultsIn } from '../kernel/faults.ts'
+import { faultsIn } from '../http/issues.ts'
 import { Text } from '../kernel/fields.ts'
 import { linesOf, valueIn } from '../kernel/ndjson.ts'
 import type { Fault, Language } from '../kernel/problem.ts'

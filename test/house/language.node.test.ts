@@ -15,7 +15,7 @@ const table: [string, string][] = [...Object.entries(worker), ...Object.entries(
 /** Sentences that a place hands on and did not write: each is written where another line of this test finds it. */
 const HANDED_ON = [
   // Hono's, in the Worker's table.
-  'src/kernel/unexpected.ts: error.message',
+  'src/http/unexpected.ts: error.message',
   // The database's.
   'src/kernel/db.ts: detail',
   'src/kernel/kernel.sql: said',
@@ -25,7 +25,7 @@ const HANDED_ON = [
   'src/tenants/tenants.ts: fault',
   'src/tenants/tenants.ts: detail',
   // What a schema finds.
-  'src/kernel/faults.ts: told(issue)',
+  'src/http/issues.ts: told(issue)',
   'src/users/import-lines.ts: said.fault',
 ]
 /** What looks like a sentence, and is told nobody. */

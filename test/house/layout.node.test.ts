@@ -25,9 +25,9 @@ describe('imports', () => {
     expect(broken(({ file, name }) => /\/(routes|discovery)\.ts$/.test(name) && file !== 'src/app.ts')).toEqual([])
   })
 
-  it('of Hono are by routes, app.ts, docs and the kernel alone; a room’s verbs take zod from it and nothing else', () => {
+  it('of Hono are by routes, app.ts, http and docs alone; a room’s verbs take zod from it and nothing else', () => {
     const allowed = (file: string) =>
-      /\/(routes|discovery)\.ts$/.test(file) || file === 'src/app.ts' || /^src\/(docs|kernel)\//.test(file)
+      /\/(routes|discovery)\.ts$/.test(file) || file === 'src/app.ts' || /^src\/(docs|http)\//.test(file)
     expect(broken(({ file, name }) => /^hono(\/|$)/.test(name) && !allowed(file))).toEqual([])
     const zod = files.filter((file) => importsOf(file).includes('@hono/zod-openapi') && !allowed(file))
     for (const file of zod) expect(read(file).match(/import (.*) from '@hono\/zod-openapi'/)?.[1], file).toBe('{ z }')

@@ -108,3 +108,22 @@ describe('a generated password', () => {
     for (const [letter, count] of counts) expect(Math.abs(count - expected) / expected, letter).toBeLessThan(0.35)
   })
 })
+
+describe('what Cloudflare refuses in production only', () => {
+  it('is refused here too: more than 100,000 iterations in one call', async () => {
+    const material = await crypto.subtle.importKey('raw', new TextEncoder().encode('x'), 'PBKDF2', false, [
+      'deriveBits',
+      'deriveKey',
+    ])
+    const algorithm = (iterations: number) => ({ name: 'PBKDF2', hash: 'SHA-256', salt: new Uint8Array(16), iterations })
+    const aes = { name: 'AES-GCM', length: 256 }
+    for (const iterations of [600_000, 100_001]) {
+      const error = await crypto.subtle.deriveBits(algorithm(iterations), material, 256).catch((e: Error) => e)
+      expect(error).toMatchObject({ name: 'NotSupportedError', message: expect.stringContaining('100000 are not supported') })
+      await expect(crypto.subtle.deriveKey(algorithm(iterations), material, aes, false, ['encrypt'])).rejects.toThrow(
+        'not supported',
+      )
+    }
+    expect((await crypto.subtle.deriveBits(algorithm(100_000), material, 256)).byteLength).toBe(32)
+  })
+})

@@ -4,7 +4,7 @@
  * sibling tenants are the same site to a browser, what comes with cookies must also come from a page of this very origin.
  */
 import { parse, serialize } from 'hono/utils/cookie'
-import { Problem } from './problem.ts'
+import { Problem } from '../kernel/problem.ts'
 
 /** Accounts of one host that a browser may be logged in with at once. */
 const MAX_ACCOUNTS = 8

@@ -4,13 +4,13 @@
  */
 import type { Context } from 'hono'
 import { createMiddleware } from 'hono/factory'
-import type { ApiKey } from './api-key.ts'
-import { makeCtx, type Need, type Realm } from './context.ts'
+import type { ApiKey } from '../kernel/api-key.ts'
+import { makeCtx, type Need, type Realm } from '../kernel/context.ts'
+import { Problem } from '../kernel/problem.ts'
+import { type Bearer, verify } from '../kernel/token.ts'
+import type { AppEnv } from './app-env.ts'
 import { accessOf, meantBy, ownHost } from './cookies.ts'
 import { apiKey, shownBy } from './credential.ts'
-import type { AppEnv } from './env.ts'
-import { Problem } from './problem.ts'
-import { type Bearer, verify } from './token.ts'
 
 type Who = { bearer: Bearer | null; key: ApiKey | null }
 const NOBODY: Who = { bearer: null, key: null }

@@ -1,5 +1,5 @@
 import type { z } from 'zod'
-import type { Fault } from './problem.ts'
+import type { Fault } from '../kernel/problem.ts'
 
 /** What the faults of a part of the request point into. */
 export const rootOf = (target: string) => (target === 'json' || target === 'form' ? '#' : `#/${target}`)

@@ -1,9 +1,9 @@
 /** Threat: somebody tries doors, and nobody sees it; or fills the audit with it. */
 import { sql } from 'drizzle-orm'
-import type { Ctx } from './context.ts'
-import type { Env } from './env.ts'
-import { log } from './log.ts'
-import type { Code } from './problem.ts'
+import type { Ctx } from '../kernel/context.ts'
+import type { Env } from '../kernel/env.ts'
+import { log } from '../kernel/log.ts'
+import type { Code } from '../kernel/problem.ts'
 
 /** Refusals that are recorded in the audit of the tenant that refused. */
 const RECORDED: Code[] = ['forbidden', 'token_wrong_tenant']

@@ -1,5 +1,5 @@
 import type { HTTPException } from 'hono/http-exception'
-import { Problem } from './problem.ts'
+import { Problem } from '../kernel/problem.ts'
 
 /** What Hono's own code throws: malformed JSON, a content type that no validator takes. */
 export function fromHono(error: HTTPException): Problem {

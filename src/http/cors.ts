@@ -3,7 +3,7 @@
  * as somebody else. A tenant's pages are its own origin and those that an operator gave it. Access-Control-Allow-Credentials is sent to nobody:
  * cookies are for pages of the tenant's own host, to which all this does not apply.
  */
-import { Problem } from './problem.ts'
+import { Problem } from '../kernel/problem.ts'
 
 const METHODS = 'GET, HEAD, POST, PUT, PATCH, DELETE'
 const REQUEST_HEADERS = 'Authorization, Content-Type, X-Tenant, X-API-Key, X-Account, If-Match, Idempotency-Key, traceparent'

@@ -1,11 +1,11 @@
 import { createRoute, OpenAPIHono, z } from '@hono/zod-openapi'
 import type { MiddlewareHandler } from 'hono'
 import { createMiddleware } from 'hono/factory'
-import { admitted, opened } from './admitted.ts'
-import type { AppEnv } from './env.ts'
-import { faultsIn, rootOf } from './faults.ts'
-import { languageOf } from './language.ts'
-import { type Code, catalogue, Problem } from './problem.ts'
+import { type Code, catalogue, Problem } from '../kernel/problem.ts'
+import { languageOf } from './accept-language.ts'
+import { admitted, opened } from './admit.ts'
+import type { AppEnv } from './app-env.ts'
+import { faultsIn, rootOf } from './issues.ts'
 
 /** A room of routes. Validation failures become problems; only the root app has an error handler. */
 export const room = () =>

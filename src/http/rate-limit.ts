@@ -1,7 +1,7 @@
 /** Threat: guessing, and hashes that are asked for to keep us busy. The wall counts what comes from one network. */
 import type { Context } from 'hono'
-import type { AppEnv } from './env.ts'
-import { Problem } from './problem.ts'
+import { Problem } from '../kernel/problem.ts'
+import type { AppEnv } from './app-env.ts'
 
 /** The first wall before a hash: tries per tenant, route and network in a minute. Approximate in production; the lock is the database's. */
 export async function wall(c: Context<AppEnv>, door: string): Promise<void> {

@@ -2,9 +2,9 @@
  * What a request shows of who asks. Threat: two credentials, of which each side believes another one; and secrets in addresses, which end up in
  * logs: so exactly one is read, from headers alone. What it is worth, token.ts says of a token and the database of a key.
  */
-import { type ApiKey, prefixOf } from './api-key.ts'
-import { Problem } from './problem.ts'
-import { tokenHash } from './token.ts'
+import { type ApiKey, prefixOf } from '../kernel/api-key.ts'
+import { Problem } from '../kernel/problem.ts'
+import { tokenHash } from '../kernel/token.ts'
 
 export type Shown = { token: string } | { key: string }
 
