@@ -1,6 +1,6 @@
 /** Which language a caller reads. Threat: a header that makes the choosing work hard, so it is bounded. */
 import { parseAccept } from 'hono/utils/accept'
-import { ENGLISH, SPANISH } from '../kernel/language.ts'
+import { ENGLISH, SPANISH } from '../i18n/language.ts'
 import type { Language } from '../kernel/problem.ts'
 
 /** No browser sends as much; whoever does is told in English. */

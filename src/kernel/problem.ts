@@ -49,7 +49,7 @@ export const catalogue = {
 export type Code = keyof typeof catalogue
 export type Fault = { pointer: string; detail: string }
 
-/** A language in which a problem is told; language.ts has them. What is thrown is English, and stays so where a language does not know it. */
+/** A language in which a problem is told; i18n/language.ts has them. What is thrown is English, and stays so where a language does not know it. */
 export type Language = {
   tag: string
   title: (code: Code) => string

@@ -1,10 +1,10 @@
 /** Threat: a sentence that is added and never put into Spanish, or whose Spanish leaves out what the English names. */
 import { describe, expect, it } from 'vitest'
-import { SPANISH } from '../../src/kernel/language.ts'
+import { SPANISH } from '../../src/i18n/language.ts'
+import { database } from '../../src/i18n/spanish/database.ts'
+import { problems } from '../../src/i18n/spanish/problems.ts'
+import { worker } from '../../src/i18n/spanish/worker.ts'
 import { catalogue } from '../../src/kernel/problem.ts'
-import { database } from '../../src/kernel/spanish/database.ts'
-import { problems } from '../../src/kernel/spanish/problems.ts'
-import { worker } from '../../src/kernel/spanish/worker.ts'
 import { ofSql, ofTypeScript, PROBE, type Told } from './sentences.ts'
 
 const typescript = ofTypeScript()

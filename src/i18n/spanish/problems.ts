@@ -1,4 +1,4 @@
-import type { Code } from '../problem.ts'
+import type { Code } from '../../kernel/problem.ts'
 
 /** The catalogue of problem.ts in Spanish: code -> title, and what to do about it. A code without a row does not compile. */
 export const problems = {

@@ -1,6 +1,6 @@
 /** Threat: a name that is put into a sentence, made so that finding its Spanish is work. */
 import { describe, expect, it } from 'vitest'
-import { SPANISH } from '../../src/kernel/language.ts'
+import { SPANISH } from '../../src/i18n/language.ts'
 
 const took = (work: () => unknown) => {
   const from = performance.now()

@@ -4,8 +4,8 @@
  * bounded. The tables are made ready when the first caller wants them.
  */
 import { z } from '@hono/zod-openapi'
+import { catalogue, type Language } from '../kernel/problem.ts'
 import { plain } from './plain.ts'
-import { catalogue, type Language } from './problem.ts'
 import { database } from './spanish/database.ts'
 import { problems } from './spanish/problems.ts'
 import { worker } from './spanish/worker.ts'
