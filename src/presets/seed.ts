@@ -1,5 +1,5 @@
 import { type SQL, sql } from 'drizzle-orm'
-import type { Preset } from './presets/preset.ts'
+import type { Preset } from './preset.ts'
 
 /**
  * The statements that give a fresh database its key, identity, permissions and roles. Run by the owner login; repeatable: what is there
@@ -25,10 +25,6 @@ export function seed(party: { id: string; subdomain: string }, preset: Preset): 
 }
 
 export type FirstAdmin = { email: string; username: string; password_hash: string; must_change_password: boolean }
-
-/** A username for who is known by e-mail: the part before the @, as far as a username may hold it and begin with it. */
-export const usernameFrom = (email: string) =>
-  (email.split('@')[0] ?? '').replace(/^[^a-z0-9]+|[^a-z0-9._-]/g, '').slice(0, 64) || 'admin'
 
 /** The statements that make the first administrator; repeatable. That they hold their role, a trigger sees to. */
 export function firstAdministrator(admin: FirstAdmin, preset: Preset): SQL[] {

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest'
-import { ACTIONS, catalogue, RESOURCES } from '../../src/access/presets/catalogue.ts'
-import { grants, isWider, reachOf } from '../../src/access/presets/grants.ts'
-import type { Preset, Scope } from '../../src/access/presets/preset.ts'
-import { presets } from '../../src/access/presets/presets.ts'
-import { expand, LEVELS, MODULES } from '../../src/access/presets/vigia.ts'
+import { ACTIONS, catalogue, RESOURCES } from '../../src/presets/catalogue.ts'
+import { grants, isWider, reachOf } from '../../src/presets/grants.ts'
+import type { Preset, Scope } from '../../src/presets/preset.ts'
+import { presets } from '../../src/presets/presets.ts'
+import { expand, LEVELS, MODULES } from '../../src/presets/vigia.ts'
 
 const named = (name: string): Preset => {
   const preset = presets[name]
