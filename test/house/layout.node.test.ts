@@ -4,6 +4,8 @@ import { bare, filesIn, importsOf, read } from './sources.ts'
 
 const files = filesIn('src')
 const edges = files.flatMap((file) => importsOf(file).map((name) => ({ file, name })))
+/** Files that speak HTTP: `routes.ts`, also `permission-routes.ts` where a room has several, and discovery. */
+const ROUTES = /\/(([a-z-]+-)?routes|discovery)\.ts$/
 const broken = (rule: (edge: { file: string; name: string }) => boolean) =>
   edges.filter(rule).map(({ file, name }) => `${file} imports ${name}`)
 
@@ -22,12 +24,11 @@ describe('imports', () => {
   })
 
   it('of routes are by app.ts alone', () => {
-    expect(broken(({ file, name }) => /\/(routes|discovery)\.ts$/.test(name) && file !== 'src/app.ts')).toEqual([])
+    expect(broken(({ file, name }) => ROUTES.test(name) && file !== 'src/app.ts')).toEqual([])
   })
 
   it('of Hono are by routes, app.ts, http and docs alone; a room’s verbs take zod from it and nothing else', () => {
-    const allowed = (file: string) =>
-      /\/(routes|discovery)\.ts$/.test(file) || file === 'src/app.ts' || /^src\/(docs|http)\//.test(file)
+    const allowed = (file: string) => ROUTES.test(file) || file === 'src/app.ts' || /^src\/(docs|http)\//.test(file)
     expect(broken(({ file, name }) => /^hono(\/|$)/.test(name) && !allowed(file))).toEqual([])
     const zod = files.filter((file) => importsOf(file).includes('@hono/zod-openapi') && !allowed(file))
     for (const file of zod) expect(read(file).match(/import (.*) from '@hono\/zod-openapi'/)?.[1], file).toBe('{ z }')

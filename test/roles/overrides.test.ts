@@ -1,8 +1,8 @@
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { type Cast, cast, type Member } from '../roles/cast.ts'
 import { addPerson } from '../support/inside.ts'
 import { expectProblem, pointers } from '../support/refusal.ts'
+import { type Cast, cast, type Member } from './cast.ts'
 
 let here: Cast
 let cy: Member

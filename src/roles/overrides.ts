@@ -6,8 +6,8 @@ import { brokenConstraint } from '../kernel/db.ts'
 import { Moment } from '../kernel/fields.ts'
 import { Problem } from '../kernel/problem.ts'
 import { rfc3339, rowsOf } from '../kernel/wire.ts'
-import type { Ranges } from '../roles/assignments.ts'
-import { PermissionName, Scope, telling } from '../roles/wire.ts'
+import type { Ranges } from './assignments.ts'
+import { PermissionName, Scope, telling } from './wire.ts'
 
 export const NewOverride = z
   .object({

@@ -5,7 +5,7 @@ import { Page, paged, pageOf, readCursor } from '../kernel/cursor.ts'
 import { Line } from '../kernel/fields.ts'
 import { Problem } from '../kernel/problem.ts'
 import { rfc3339, rowsOf } from '../kernel/wire.ts'
-import { PermissionName } from '../roles/wire.ts'
+import { PermissionName } from './wire.ts'
 
 const Description = Line(255).nullable()
 

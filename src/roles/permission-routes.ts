@@ -1,6 +1,6 @@
 import { z } from '@hono/zod-openapi'
 import { room, route } from '../http/route.ts'
-import { Ranges } from '../roles/assignments.ts'
+import { Ranges } from './assignments.ts'
 import { addOverride, endOverride, listOverrides, NewOverride, Override, OverrideList } from './overrides.ts'
 import {
   changePermission,

@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest'
-import { type Cast, cast, type Member } from '../roles/cast.ts'
 import { login, makeTenant } from '../support/people.ts'
 import { expectProblem, pointers } from '../support/refusal.ts'
+import { type Cast, cast, type Member } from './cast.ts'
 
 let here: Cast
 let cy: Member
