@@ -4,10 +4,10 @@ import type { AppEnv } from '../http/app-env.ts'
 import { room, route } from '../http/route.ts'
 import { log } from '../kernel/log.ts'
 import { etag } from '../kernel/wire.ts'
-import { erase, markForErasure } from './erasure.ts'
-import { changeTenant, retryTenant, setStatus, spread } from './lifecycle.ts'
-import { TenantPatch } from './origins.ts'
-import { startRun } from './provisioning.ts'
+import { erase, markForErasure } from './lifecycle/erasure.ts'
+import { changeTenant, retryTenant, setStatus, spread } from './lifecycle/lifecycle.ts'
+import { startRun } from './provisioning/provisioning.ts'
+import { TenantPatch } from './registry/origins.ts'
 import {
   createTenant,
   getProvisioning,

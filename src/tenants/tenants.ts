@@ -10,11 +10,11 @@ import { generatePassword, hash } from '../passwords/hash.ts'
 import { weaknesses } from '../passwords/policy.ts'
 import { presets } from '../presets/presets.ts'
 import { usernameFrom } from '../users/username.ts'
-import { isolations } from './isolation.ts'
-import { mustBeSecure, TenantConfig } from './origins.ts'
-import { nextRun } from './provisioning.ts'
-import { tenantUrl } from './registry.ts'
-import { taxIdFault } from './tax-id.ts'
+import { isolations } from './provisioning/isolation.ts'
+import { nextRun } from './provisioning/provisioning.ts'
+import { taxIdFault } from './provisioning/tax-id.ts'
+import { mustBeSecure, TenantConfig } from './registry/origins.ts'
+import { tenantUrl } from './registry/registry.ts'
 
 const RESERVED =
   'www api admin platform app mail smtp imap pop ftp ns ns1 ns2 dns cdn static assets status docs help support blog auth login account accounts billing console dashboard internal root test-api'.split(

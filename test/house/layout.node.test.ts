@@ -13,7 +13,7 @@ it('what is looked at is there', () => {
   expect(files.length).toBeGreaterThan(30)
   expect(edges.length).toBeGreaterThan(100)
   expect(edges).toContainEqual({ file: 'src/app.ts', name: 'src/tenants/routes.ts' })
-  expect(edges).toContainEqual({ file: 'src/tenants/neon.ts', name: '@neon/sdk' })
+  expect(edges).toContainEqual({ file: 'src/tenants/provisioning/neon.ts', name: '@neon/sdk' })
 })
 
 describe('imports', () => {

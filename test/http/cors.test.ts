@@ -1,7 +1,7 @@
 /** Threat: a page of a foreign origin reads what a tenant answers, or logs its visitor in as somebody else. */
 import { env } from 'cloudflare:workers'
 import { beforeAll, describe, expect, it } from 'vitest'
-import type { SealedEntry } from '../../src/tenants/registry.ts'
+import type { SealedEntry } from '../../src/tenants/registry/registry.ts'
 import { newJar, originOf } from '../support/jar.ts'
 import { knock } from '../support/knock.ts'
 import { ADMIN, call, login, makeTenant, operatorToken } from '../support/people.ts'

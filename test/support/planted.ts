@@ -2,7 +2,7 @@
 import { sql } from 'drizzle-orm'
 import { encrypt } from '../../src/kernel/keyring.ts'
 import { hash } from '../../src/passwords/hash.ts'
-import { nextRun } from '../../src/tenants/provisioning.ts'
+import { nextRun } from '../../src/tenants/provisioning/provisioning.ts'
 import { master, settings } from './databases.ts'
 import { ADMIN, newRuc } from './people.ts'
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { taxIdFault } from '../../src/tenants/tax-id.ts'
+import { taxIdFault } from '../../src/tenants/provisioning/tax-id.ts'
 import { newRuc } from '../support/people.ts'
 
 describe('a tax id', () => {

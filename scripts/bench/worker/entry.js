@@ -13,8 +13,8 @@ import { makeCtx } from '../../../src/kernel/context.ts'
 import { batch, useSqlUrl } from '../../../src/kernel/db.ts'
 import { sign, verify } from '../../../src/kernel/token.ts'
 import { digest, newRecipe } from '../../../src/passwords/hash.ts'
-import { lookUp, publish } from '../../../src/tenants/registry.ts'
-import { stepNames } from '../../../src/tenants/steps.ts'
+import { stepNames } from '../../../src/tenants/provisioning/steps.ts'
+import { lookUp, publish } from '../../../src/tenants/registry/registry.ts'
 
 export { Provisioning } from '../../../src/index.ts'
 

@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm'
-import type { Config } from '../kernel/config.ts'
-import { batch } from '../kernel/db.ts'
-import { encrypt } from '../kernel/keyring.ts'
+import type { Config } from '../../kernel/config.ts'
+import { batch } from '../../kernel/db.ts'
+import { encrypt } from '../../kernel/keyring.ts'
 import { deleteProject, isLimit, isMade, type NeonApi, neonWords, underWay, waitFor } from './neon.ts'
 
 const WAIT_MS = 20_000

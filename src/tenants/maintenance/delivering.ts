@@ -2,12 +2,12 @@
  * The scheduled delivery of mail. Threat: one realm whose database is away, or which has much to say, keeps the mail of all others; so each has
  * its share of a run, another begins each minute, and a failure is the realm's own.
  */
-import type { Config } from '../kernel/config.ts'
-import type { Env } from '../kernel/env.ts'
-import { log } from '../kernel/log.ts'
-import { deliverRealm, RUN_MS } from '../mail/delivery.ts'
-import { openPost } from '../mail/mail.ts'
-import { lookUp, platformRealm } from './registry.ts'
+import type { Config } from '../../kernel/config.ts'
+import type { Env } from '../../kernel/env.ts'
+import { log } from '../../kernel/log.ts'
+import { deliverRealm, RUN_MS } from '../../mail/delivery.ts'
+import { openPost } from '../../mail/mail.ts'
+import { lookUp, platformRealm } from '../registry/registry.ts'
 
 /** The next run comes after a minute. */
 const ALL_MS = 50_000

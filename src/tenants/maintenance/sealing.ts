@@ -4,11 +4,11 @@
  * there under the number that the master knows must have the hash that the master knows.
  */
 import { type SQL, sql } from 'drizzle-orm'
-import { type Head, type Verdict, verify } from '../audit/verify.ts'
-import type { Config } from '../kernel/config.ts'
-import { batch } from '../kernel/db.ts'
-import { decrypt } from '../kernel/keyring.ts'
-import { log } from '../kernel/log.ts'
+import { type Head, type Verdict, verify } from '../../audit/verify.ts'
+import type { Config } from '../../kernel/config.ts'
+import { batch } from '../../kernel/db.ts'
+import { decrypt } from '../../kernel/keyring.ts'
+import { log } from '../../kernel/log.ts'
 
 /** Entries under one seal at most, and seals of one realm in one run. */
 const BATCH = 5_000

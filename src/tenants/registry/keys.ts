@@ -1,8 +1,8 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { exportJWK, generateKeyPair } from 'jose'
-import type { Config } from '../kernel/config.ts'
-import { encrypt } from '../kernel/keyring.ts'
-import { newToken } from '../kernel/token.ts'
+import type { Config } from '../../kernel/config.ts'
+import { encrypt } from '../../kernel/keyring.ts'
+import { newToken } from '../../kernel/token.ts'
 
 /** The statement that gives a realm its first signing key (ES256), in use at once. A realm that has one keeps it. */
 export async function firstSigningKey(config: Pick<Config, 'ENCRYPTION_KEYS'>, realm_id: string): Promise<SQL> {

@@ -6,13 +6,13 @@
  */
 import { encodeHexLowerCase } from '@oslojs/encoding'
 import { sql } from 'drizzle-orm'
-import type { Config } from '../kernel/config.ts'
-import type { Realm } from '../kernel/context.ts'
-import { batch } from '../kernel/db.ts'
-import type { Env, Meter } from '../kernel/env.ts'
-import { decrypt, encrypt } from '../kernel/keyring.ts'
-import { log } from '../kernel/log.ts'
-import { type SigningKey, systemKeyOf } from '../kernel/token.ts'
+import type { Config } from '../../kernel/config.ts'
+import type { Realm } from '../../kernel/context.ts'
+import { batch } from '../../kernel/db.ts'
+import type { Env, Meter } from '../../kernel/env.ts'
+import { decrypt, encrypt } from '../../kernel/keyring.ts'
+import { log } from '../../kernel/log.ts'
+import { type SigningKey, systemKeyOf } from '../../kernel/token.ts'
 
 export type Status = 'provisioning' | 'active' | 'inactive' | 'failed' | 'deleted' | 'erasing'
 

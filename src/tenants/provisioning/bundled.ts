@@ -1,4 +1,4 @@
-import tenant0 from '../../drizzle/tenant/0000_baseline.sql'
+import tenant0 from '../../../drizzle/tenant/0000_baseline.sql'
 import type { Migration } from './migrations.ts'
 
 // Written by `npm run migration`.

@@ -1,5 +1,5 @@
 import { createNeonClient, isNeonError, raw } from '@neon/sdk'
-import type { Config } from '../kernel/config.ts'
+import type { Config } from '../../kernel/config.ts'
 
 /** Neon's management API. Calls throw; what may safely be tried again is, by the client or by `patiently`, the rest by the step that called. */
 export const neonApi = (config: Config) =>

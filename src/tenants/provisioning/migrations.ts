@@ -1,6 +1,6 @@
 import { encodeHexLowerCase } from '@oslojs/encoding'
 import { sql } from 'drizzle-orm'
-import { batch, brokenConstraint } from '../kernel/db.ts'
+import { batch, brokenConstraint } from '../../kernel/db.ts'
 
 /** One SQL file. Its statements are parted by drizzle's breakpoint comment. */
 export type Migration = { name: string; text: string }

@@ -1,5 +1,5 @@
-import type { Config } from '../kernel/config.ts'
-import { decrypt } from '../kernel/keyring.ts'
+import type { Config } from '../../kernel/config.ts'
+import { decrypt } from '../../kernel/keyring.ts'
 import type { Passwords, Urls } from './logins.ts'
 import { type NeonApi, neonApi, type OperationRef } from './neon.ts'
 

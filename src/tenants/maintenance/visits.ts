@@ -4,9 +4,9 @@
  * will be due, and once a day; who waited longest comes first.
  */
 import { type SQL, sql } from 'drizzle-orm'
-import type { Config } from '../kernel/config.ts'
-import { batch } from '../kernel/db.ts'
-import { log } from '../kernel/log.ts'
+import type { Config } from '../../kernel/config.ts'
+import { batch } from '../../kernel/db.ts'
+import { log } from '../../kernel/log.ts'
 
 /** How long one word to the master stands for all that follow it; a little less than it stands there. */
 const TOLD_MS = 50_000

@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm'
-import { batch, dbError } from '../kernel/db.ts'
-import { takePlace } from './homes.ts'
+import { batch, dbError } from '../../kernel/db.ts'
+import { takePlace } from './hosts.ts'
 import { homeOf, type Isolation, type Job } from './job.ts'
 import { dropLogins, makeLogins, urlsAt } from './logins.ts'
 import { createDatabase, remove } from './neon.ts'

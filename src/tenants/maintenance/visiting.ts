@@ -4,11 +4,11 @@
  * is the realm's own, and what a run does not come to is the first of the next.
  */
 import { type SQL, sql } from 'drizzle-orm'
-import type { Head } from '../audit/verify.ts'
-import type { Config } from '../kernel/config.ts'
-import { batch } from '../kernel/db.ts'
-import { log } from '../kernel/log.ts'
-import { Post } from '../mail/post.ts'
+import type { Head } from '../../audit/verify.ts'
+import type { Config } from '../../kernel/config.ts'
+import { batch } from '../../kernel/db.ts'
+import { log } from '../../kernel/log.ts'
+import { Post } from '../../mail/post.ts'
 import { HEAD, moved, PLATFORM, type Realm, seal, urlOf } from './sealing.ts'
 import { claimVisits, settled, type Visited } from './visits.ts'
 

@@ -2,11 +2,11 @@
  * Which tenant a request is for. Threat: a request that is read as another tenant's. The host is the URL's, never the Host header; names
  * that disagree are refused; a token's claim chooses only when nothing else does, and the key that it chooses must then verify it.
  */
-import type { Config } from '../kernel/config.ts'
-import { Label } from '../kernel/config.ts'
-import type { Realm } from '../kernel/context.ts'
-import { Problem } from '../kernel/problem.ts'
-import { claimed } from '../kernel/token.ts'
+import type { Config } from '../../kernel/config.ts'
+import { Label } from '../../kernel/config.ts'
+import type { Realm } from '../../kernel/context.ts'
+import { Problem } from '../../kernel/problem.ts'
+import { claimed } from '../../kernel/token.ts'
 import { lookUp, type Status } from './registry.ts'
 
 const LOOPBACK = ['localhost', '127.0.0.1']

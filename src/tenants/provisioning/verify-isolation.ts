@@ -3,7 +3,7 @@
  * provisioning or in the cluster, that nobody would notice because everything works.
  */
 import { type SQL, sql } from 'drizzle-orm'
-import { batch, dbError, refusedLogin } from '../kernel/db.ts'
+import { batch, dbError, refusedLogin } from '../../kernel/db.ts'
 
 const FORBIDDEN = {
   'create a table': 'create table public.planted (id integer)',

@@ -3,19 +3,19 @@
  * audit. Threat: something of a tenant that outlives it, and an erasure that takes what is somebody else's.
  */
 import { sql } from 'drizzle-orm'
-import type { Config } from '../kernel/config.ts'
-import type { Ctx } from '../kernel/context.ts'
-import { batch } from '../kernel/db.ts'
-import type { Env } from '../kernel/env.ts'
-import { log } from '../kernel/log.ts'
-import { invalid, Problem } from '../kernel/problem.ts'
-import { rowsOf } from '../kernel/wire.ts'
-import { isolations } from './isolation.ts'
-import { jobOf } from './job.ts'
+import type { Config } from '../../kernel/config.ts'
+import type { Ctx } from '../../kernel/context.ts'
+import { batch } from '../../kernel/db.ts'
+import type { Env } from '../../kernel/env.ts'
+import { log } from '../../kernel/log.ts'
+import { invalid, Problem } from '../../kernel/problem.ts'
+import { rowsOf } from '../../kernel/wire.ts'
+import { isolations } from '../provisioning/isolation.ts'
+import { jobOf } from '../provisioning/job.ts'
+import { neonWords } from '../provisioning/neon.ts'
+import { kvKey } from '../registry/registry.ts'
+import { shown, type TenantWire, wire } from '../tenants.ts'
 import { spread } from './lifecycle.ts'
-import { neonWords } from './neon.ts'
-import { kvKey } from './registry.ts'
-import { shown, type TenantWire, wire } from './tenants.ts'
 
 /**
  * Marks a tenant for erasure, whatever it is but one that is being made; from then on nobody finds it. `confirm` must repeat the subdomain.

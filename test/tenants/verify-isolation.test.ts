@@ -1,7 +1,7 @@
 /** The last look before a tenant is handed out finds what it is there to find. */
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { prove } from '../../src/tenants/prove.ts'
+import { prove } from '../../src/tenants/provisioning/verify-isolation.ts'
 import { type Database, databaseOf, settings } from '../support/databases.ts'
 import { makeTenant, operatorToken } from '../support/people.ts'
 

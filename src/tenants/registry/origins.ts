@@ -3,8 +3,8 @@
  * meant. So each is a whole origin, exactly as a browser writes it: scheme, host, port; no pattern, no path.
  */
 import { z } from '@hono/zod-openapi'
-import type { Config } from '../kernel/config.ts'
-import { Problem } from '../kernel/problem.ts'
+import type { Config } from '../../kernel/config.ts'
+import { Problem } from '../../kernel/problem.ts'
 
 const LOOPBACK = /^(localhost|[a-z0-9-]+\.localhost|127\.0\.0\.1|\[::1\])$/
 

@@ -4,7 +4,7 @@
  * branch.
  */
 import { sql } from 'drizzle-orm'
-import { batch } from '../kernel/db.ts'
+import { batch } from '../../kernel/db.ts'
 
 /** Connection strings of a tenant's app login and owner login. */
 export type Urls = { app_url: string; owner_url: string }
