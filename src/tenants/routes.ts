@@ -6,22 +6,13 @@ import { log } from '../kernel/log.ts'
 import { etag } from '../kernel/wire.ts'
 import { erase, markForErasure } from './lifecycle/erasure.ts'
 import { changeTenant, retryTenant, setStatus, spread } from './lifecycle/lifecycle.ts'
+import { createTenant, MadeTenant, NewTenant } from './provisioning/new-tenant.ts'
+import { getProvisioning, Steps } from './provisioning/progress.ts'
 import { startRun } from './provisioning/provisioning.ts'
 import { TenantPatch } from './registry/origins.ts'
-import {
-  createTenant,
-  getProvisioning,
-  getTenant,
-  listTenants,
-  MadeTenant,
-  NewTenant,
-  Steps,
-  Tenant,
-  TenantList,
-} from './tenants.ts'
+import { getTenant, listTenants, Tenant, TenantList, TenantQuery } from './registry/tenants.ts'
 
 const Id = z.object({ id: z.uuid() })
-const Page = z.object({ limit: z.coerce.number().int().min(1).max(100).default(50), cursor: z.string().max(200).optional() })
 const Deletion = z.object({ hard: z.enum(['true', 'false']).optional(), confirm: z.string().max(63).optional() })
 const MAX_WAIT_SECONDS = 60
 
@@ -61,7 +52,7 @@ tenantRoutes.openapi(
     summary: 'Tenants, newest first',
     permission: 'tenant:read',
     trips: 1,
-    query: Page,
+    query: TenantQuery,
     returns: { 200: TenantList },
     problems: ['invalid_cursor'],
   }),

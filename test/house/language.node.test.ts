@@ -22,8 +22,8 @@ const HANDED_ON = [
   // Rules of passwords, and of tax ids.
   'src/passwords/policy.ts: detail',
   'src/kernel/problem.ts: detail',
-  'src/tenants/tenants.ts: fault',
-  'src/tenants/tenants.ts: detail',
+  'src/tenants/provisioning/new-tenant.ts: fault',
+  'src/tenants/provisioning/new-tenant.ts: detail',
   // What a schema finds.
   'src/http/issues.ts: told(issue)',
   'src/users/import-lines.ts: said.fault',

@@ -14,7 +14,7 @@ import { isolations } from '../provisioning/isolation.ts'
 import { jobOf } from '../provisioning/job.ts'
 import { neonWords } from '../provisioning/neon.ts'
 import { kvKey } from '../registry/registry.ts'
-import { shown, type TenantWire, wire } from '../tenants.ts'
+import { shown, type TenantWire, wire } from '../registry/tenants.ts'
 import { spread } from './lifecycle.ts'
 
 /**

@@ -11,7 +11,7 @@ import { matches, rowsOf, unchanged } from '../../kernel/wire.ts'
 import { nextRun } from '../provisioning/provisioning.ts'
 import { mustBeSecure, type TenantPatch } from '../registry/origins.ts'
 import { isWhole, kvKey, publish, type SealedEntry } from '../registry/registry.ts'
-import { shown, type TenantWire, wire } from '../tenants.ts'
+import { shown, type TenantWire, wire } from '../registry/tenants.ts'
 
 /** Starts the next attempt of a tenant that failed. One round trip to the master; `tenant:retry`. Fails with not_found, illegal_state. */
 export async function retryTenant(ctx: Ctx, id: string): Promise<{ run_id: string; tenant: TenantWire }> {
