@@ -140,7 +140,7 @@ const limited = bodyLimit({
   },
 })
 
-/** Read line by line and never held, so that its lines are limited and not all of it (src/kernel/ndjson.ts). */
+/** Read line by line and never held, so that its lines are limited and not all of it (src/users/ndjson.ts). */
 const STREAMED = '/api/v1/users/import'
 
 export const app = new OpenAPIHono<AppEnv>({ strict: false })

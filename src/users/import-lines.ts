@@ -5,10 +5,10 @@
 import { z } from '@hono/zod-openapi'
 import { faultsIn } from '../http/issues.ts'
 import { Text } from '../kernel/fields.ts'
-import { linesOf, valueIn } from '../kernel/ndjson.ts'
 import type { Fault, Language } from '../kernel/problem.ts'
 import { fromForeign } from '../passwords/foreign-hash.ts'
 import { NewUser } from './changes.ts'
+import { linesOf, valueIn } from './ndjson.ts'
 import { usernameFrom } from './username.ts'
 
 const BATCH = 200
