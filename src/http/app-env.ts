@@ -13,7 +13,7 @@ export type AppEnv = {
     hostname: string
     /** The subdomain that the host names; null on the base domain. */
     subdomain: string | null
-    /** Resolved by app.ts before any room is reached. `again` goes past all caches. */
+    /** Found by the plane before any room is reached. `again` goes past all caches. */
     realm: Realm
     again: () => Promise<Realm | null>
     /** Says that somebody is in the realm's database; null when that is known. */

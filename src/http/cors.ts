@@ -3,7 +3,9 @@
  * as somebody else. A tenant's pages are its own origin and those that an operator gave it. Access-Control-Allow-Credentials is sent to nobody:
  * cookies are for pages of the tenant's own host, to which all this does not apply.
  */
+import { createMiddleware } from 'hono/factory'
 import { Problem } from '../kernel/problem.ts'
+import type { AppEnv } from './app-env.ts'
 
 const METHODS = 'GET, HEAD, POST, PUT, PATCH, DELETE'
 const REQUEST_HEADERS = 'Authorization, Content-Type, X-Tenant, X-API-Key, X-Account, If-Match, Idempotency-Key, traceparent'
@@ -46,3 +48,9 @@ export function mustBeKnown(request: Request, origins: string[]): void {
       'Pages of this origin are not let in here. An operator can add it to the origins of the tenant.',
     )
 }
+
+/** Who is logged in or out, no page of a foreign origin decides, not even with a form, for which no browser asks first. */
+export const noForeignPage = createMiddleware<AppEnv>(async (c, next) => {
+  if (!['GET', 'HEAD'].includes(c.req.method)) mustBeKnown(c.req.raw, c.var.origins)
+  await next()
+})

@@ -1,27 +1,12 @@
 /**
- * Which tenant a request is for. Threat: a request that is read as another tenant's. The host is the URL's, never the Host header; names
- * that disagree are refused; a token's claim chooses only when nothing else does, and the key that it chooses must then verify it.
+ * Which tenant a request is for. Threat: a request that is read as another tenant's. Names that disagree are refused; a token's claim chooses
+ * only when nothing else does, and the key that it chooses must then verify it.
  */
-import type { Config } from '../../kernel/config.ts'
-import { Label } from '../../kernel/config.ts'
+import { type Config, Label } from '../../kernel/config.ts'
 import type { Realm } from '../../kernel/context.ts'
 import { Problem } from '../../kernel/problem.ts'
 import { claimed } from '../../kernel/token.ts'
 import { lookUp, type Status } from './registry.ts'
-
-const LOOPBACK = ['localhost', '127.0.0.1']
-
-/** The subdomain in a host, null for the base domain. Fails with not_found for a foreign host or a nested label. */
-export function subdomainOf(config: Config, hostname: string): string | null {
-  const base = config.BASE_URL.hostname
-  if (hostname === base || (config.ENVIRONMENT === 'local' && LOOPBACK.includes(hostname))) return null
-  const bases = config.ENVIRONMENT === 'local' ? [base, 'localhost'] : [base]
-  for (const known of bases) {
-    const name = hostname.endsWith(`.${known}`) ? hostname.slice(0, -known.length - 1) : null
-    if (name && Label.safeParse(name).success) return name
-  }
-  throw new Problem('not_found', 'This host is not one of ours.')
-}
 
 /** The tenant whose own page asks, by its Origin; null for any other page. */
 export function tenantOfPage(config: Config, origin: string | undefined): string | null {

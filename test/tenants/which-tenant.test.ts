@@ -1,9 +1,10 @@
 /** Threat: a request that is read as another tenant's. */
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
+import { subdomainOf } from '../../src/http/hostname.ts'
 import { parseSettings } from '../../src/kernel/config.ts'
 import { Problem } from '../../src/kernel/problem.ts'
-import { subdomainOf, tenantName } from '../../src/tenants/registry/resolve.ts'
+import { tenantName } from '../../src/tenants/registry/resolve.ts'
 import { inside } from '../support/inside.ts'
 import { knock } from '../support/knock.ts'
 import { ADMIN, call, login, makeTenant, operatorToken } from '../support/people.ts'
