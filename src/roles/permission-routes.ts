@@ -1,4 +1,5 @@
 import { z } from '@hono/zod-openapi'
+import { created } from '../http/answer.ts'
 import { room, route } from '../http/route.ts'
 import { Ranges } from './assignments.ts'
 import { addOverride, endOverride, listOverrides, NewOverride, Override, OverrideList } from './overrides.ts'
@@ -45,11 +46,7 @@ permissionRoutes.openapi(
     returns: { 201: Permission },
     problems: ['already_exists'],
   }),
-  async (c) => {
-    const made = await createPermission(c.var.ctx, c.req.valid('json'))
-    c.header('Location', `/api/v1/permissions/${made.id}`)
-    return c.json(made, 201)
-  },
+  async (c) => created(c, await createPermission(c.var.ctx, c.req.valid('json'))),
 )
 
 permissionRoutes.openapi(
@@ -130,9 +127,7 @@ overrideRoutes.openapi(
   }),
   async (c) => {
     const { id } = c.req.valid('param')
-    const made = await addOverride(c.var.ctx, id, c.req.valid('json'))
-    c.header('Location', `/api/v1/users/${id}/overrides`)
-    return c.json(made, 201)
+    return created(c, await addOverride(c.var.ctx, id, c.req.valid('json')), `/api/v1/users/${id}/overrides`)
   },
 )
 
