@@ -1,4 +1,5 @@
 /** The layout that docs/architecture.md describes, held: who may import what. */
+import { dirname } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { bare, filesIn, importsOf, read } from './sources.ts'
 
@@ -6,6 +7,45 @@ const files = filesIn('src')
 const edges = files.flatMap((file) => importsOf(file).map((name) => ({ file, name })))
 /** Files that speak HTTP: `routes.ts`, also `permission-routes.ts` where a room has several, and discovery. */
 const ROUTES = /\/(([a-z-]+-)?routes|discovery)\.ts$/
+/** The rooms of src, from the ground up. */
+const FLOORS = [
+  ['kernel', 'presets'],
+  ['i18n', 'passwords'],
+  ['http'],
+  ['access', 'audit', 'docs', 'purge', 'settings', 'units'],
+  ['users'],
+  ['mail', 'roles', 'sessions'],
+  ['api-keys', 'delegations', 'tenants'],
+  ['auth'],
+  ['recovery'],
+  ['app.ts'],
+  ['index.ts'],
+]
+const roomOf = (path: string) => path.split('/')[1] ?? ''
+
+/** A circle of imports, where files are taken together as `group` says; null when there is none. */
+function circleIn(group: (file: string) => string): string | null {
+  const graph = new Map<string, Set<string>>(files.map((file) => [group(file), new Set()]))
+  for (const { file, name } of edges)
+    if (files.includes(name) && group(name) !== group(file)) graph.get(group(file))?.add(group(name))
+  const done = new Set<string>()
+  const walk = (at: string, path: string[]): string | null => {
+    if (path.includes(at)) return [...path.slice(path.indexOf(at)), at].join(' -> ')
+    if (done.has(at)) return null
+    for (const next of graph.get(at) ?? []) {
+      const circle = walk(next, [...path, at])
+      if (circle) return circle
+    }
+    done.add(at)
+    return null
+  }
+  for (const at of graph.keys()) {
+    const circle = walk(at, [])
+    if (circle) return circle
+  }
+  return null
+}
+
 const broken = (rule: (edge: { file: string; name: string }) => boolean) =>
   edges.filter(rule).map(({ file, name }) => `${file} imports ${name}`)
 
@@ -59,15 +99,30 @@ describe('imports', () => {
     expect(broken(({ name }) => /^(scripts|test)\//.test(name))).toEqual([])
   })
 
-  it('of files do not run in a circle', () => {
-    const graph = new Map(files.map((file) => [file, importsOf(file).filter((name) => files.includes(name))]))
-    const circles: string[] = []
-    const walk = (file: string, path: string[]) => {
-      if (path.includes(file)) return void circles.push([...path.slice(path.indexOf(file)), file].join(' -> '))
-      for (const next of graph.get(file) ?? []) walk(next, [...path, file])
-    }
-    for (const file of files) walk(file, [])
-    expect(circles).toEqual([])
+  it('of a room are of rooms on lower floors', () => {
+    const floorOf = (path: string) => FLOORS.findIndex((rooms) => rooms.includes(roomOf(path)))
+    expect(files.filter((file) => floorOf(file) < 0 && !file.endsWith('.d.ts'))).toEqual([])
+    expect(
+      broken(({ file, name }) => name.startsWith('src/') && roomOf(name) !== roomOf(file) && floorOf(name) >= floorOf(file)),
+    ).toEqual([])
+  })
+
+  it('of folders do not run in a circle, nor do those of files', () => {
+    expect(circleIn(dirname)).toBeNull()
+    expect(circleIn((file) => file)).toBeNull()
+  })
+})
+
+describe('sizes', () => {
+  const linesOf = (file: string) => read(file).split('\n').length - 1
+
+  it('the kernel has at most 1,300 lines', () => {
+    const kernel = files.filter((file) => roomOf(file) === 'kernel')
+    expect(kernel.reduce((sum, file) => sum + linesOf(file), 0)).toBeLessThanOrEqual(1300)
+  })
+
+  it('app.ts has fewer than 150 lines, each room in one of them', () => {
+    expect(linesOf('src/app.ts')).toBeLessThan(150)
   })
 })
 

@@ -5,10 +5,10 @@ import { decrypt, encrypt } from '../../kernel/keyring.ts'
 import { newToken, systemKeyOf } from '../../kernel/token.ts'
 import { hash } from '../../passwords/hash.ts'
 import { platformPreset } from '../../presets/platform.ts'
-import { firstAdministrator, seed, systemKey } from '../../presets/seed.ts'
 import { usernameFrom } from '../../users/username.ts'
 import { firstSigningKey } from '../registry/keys.ts'
 import { type Migration, migrate } from './migrations.ts'
+import { firstAdministrator, seed, systemKey } from './seed.ts'
 
 /**
  * Makes or updates the master: roles, both schemas (the operators are users of the platform's own realm), the realm with its signing key,

@@ -1,5 +1,5 @@
 import { type SQL, sql } from 'drizzle-orm'
-import type { Preset } from './preset.ts'
+import type { Preset } from '../../presets/preset.ts'
 
 /**
  * The statements that give a fresh database its key, identity, permissions and roles. Run by the owner login; repeatable: what is there
