@@ -3,13 +3,13 @@ import { configOf } from './kernel/config.ts'
 import { useSqlUrl } from './kernel/db.ts'
 import type { Env } from './kernel/env.ts'
 import { log } from './kernel/log.ts'
-import { deliverDue } from './tenants/delivering.ts'
-import { eraseStale } from './tenants/erasure.ts'
-import { mend } from './tenants/lifecycle.ts'
-import { resumeStale } from './tenants/provisioning.ts'
-import { visitRealms } from './tenants/visiting.ts'
+import { eraseStale } from './tenants/lifecycle/erasure.ts'
+import { mend } from './tenants/lifecycle/lifecycle.ts'
+import { deliverDue } from './tenants/maintenance/delivering.ts'
+import { visitRealms } from './tenants/maintenance/visiting.ts'
+import { resumeStale } from './tenants/provisioning/provisioning.ts'
 
-export { Provisioning } from './tenants/provisioning.ts'
+export { Provisioning } from './tenants/provisioning/provisioning.ts'
 
 export default {
   fetch: app.fetch,

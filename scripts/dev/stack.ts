@@ -2,8 +2,8 @@ import { readdir, readFile } from 'node:fs/promises'
 import { createNeonClient } from '@neon/sdk'
 import { type Config, parseSettings } from '../../src/kernel/config.ts'
 import { dbError, useSqlUrl } from '../../src/kernel/db.ts'
-import { BeforeBaseline, type Migration } from '../../src/tenants/migrations.ts'
-import { setUp } from '../../src/tenants/setup.ts'
+import { BeforeBaseline, type Migration } from '../../src/tenants/provisioning/migrations.ts'
+import { setUp } from '../../src/tenants/provisioning/setup.ts'
 import { type LocalNeon, startLocalNeon } from '../local-neon/start.ts'
 
 export type Stack = { neon: LocalNeon; env: Record<string, string>; stop: () => Promise<void> }

@@ -30,7 +30,7 @@ async function check(tenant: string, { json }: { json?: boolean }): Promise<void
   const config = settings()
   // Loaded for this command only: the others need no database driver, and start faster without.
   const { dbError, useSqlUrl } = await import('../../src/kernel/db.ts')
-  const { verifyAudit } = await import('../../src/tenants/sealing.ts')
+  const { verifyAudit } = await import('../../src/tenants/maintenance/sealing.ts')
   useSqlUrl(config.NEON_SQL_URL)
   const verdict = await verifyAudit(config, tenant).catch((error: Error) => {
     // The text of a failed query holds its parameters: only the database's own words are told.

@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander'
-import { presets } from '../../src/access/presets/presets.ts'
+import { presets } from '../../src/presets/presets.ts'
 import { rucFor } from '../dev/settings.ts'
 import { ApiDocument, type Tenant } from './answers.ts'
 import { type Api, withApi } from './api.ts'

@@ -1,5 +1,5 @@
-import { LETTERS, reachOf } from '../../src/access/presets/grants.ts'
-import type { Preset, Scope } from '../../src/access/presets/preset.ts'
+import { LETTERS, reachOf } from '../../src/presets/grants.ts'
+import type { Preset, Scope } from '../../src/presets/preset.ts'
 
 /** `all`, which is most of it, has no mark. */
 const MARKS: [Scope, string][] = [
@@ -13,7 +13,7 @@ const WIDE = 9
 
 const INTRODUCTION = `# Presets: who may do what
 
-The roles that a tenant can begin with (\`role_preset\`). A preset is data, a file in \`src/access/presets\`. This page is written by
+The roles that a tenant can begin with (\`role_preset\`). A preset is data, a file in \`src/presets\`. This page is written by
 \`npm run --silent freehold -- presets --markdown > docs/presets.md\`; a test holds that it is what the data says.
 
 A cell shows what a role may, with all that it inherits: **C**reate, **R**ead, **U**pdate, **D**elete, **A**pprove, re**V**iew, e**X**port.

@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { presets } from '../../src/access/presets/presets.ts'
+import { presets } from '../../src/presets/presets.ts'
 import { markdown } from './markdown.ts'
 import type { Globals } from './options.ts'
 import { print, printJson } from './output.ts'

@@ -28,8 +28,8 @@ async function setup({ email, json }: { email: string; json?: boolean }): Promis
   const config = settings()
   // Loaded for this command only: the others need no database driver, and start faster without.
   const { dbError, useSqlUrl } = await import('../../src/kernel/db.ts')
-  const { generatePassword } = await import('../../src/kernel/password.ts')
-  const { setUp } = await import('../../src/tenants/setup.ts')
+  const { generatePassword } = await import('../../src/passwords/hash.ts')
+  const { setUp } = await import('../../src/tenants/provisioning/setup.ts')
   const { migrationsIn } = await import('../dev/stack.ts')
   useSqlUrl(config.NEON_SQL_URL)
   const migrations = { tenant: await migrationsIn('tenant'), master: await migrationsIn('master') }

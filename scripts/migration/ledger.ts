@@ -101,7 +101,7 @@ export function bundleOf(root: string): string {
   ].join('\n')
 }
 
-export const BUNDLE = 'src/tenants/bundled.ts'
+export const BUNDLE = 'src/tenants/provisioning/bundled.ts'
 const UP = '../'.repeat(BUNDLE.split('/').length - 1)
 
 export const writeBundle = (root: string) => write(join(root, BUNDLE), bundleOf(root))

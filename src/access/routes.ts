@@ -1,6 +1,6 @@
 import { z } from '@hono/zod-openapi'
+import { room, route } from '../http/route.ts'
 import { Page } from '../kernel/cursor.ts'
-import { room, route } from '../kernel/route.ts'
 import { Answers, At, check, Explained, explain, Holders, holders, Permission, Questions } from './authz.ts'
 
 /** Asking, under /api/v1. */

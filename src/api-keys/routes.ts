@@ -1,6 +1,7 @@
 import { z } from '@hono/zod-openapi'
+import { created } from '../http/answer.ts'
+import { room, route } from '../http/route.ts'
 import { Page } from '../kernel/cursor.ts'
-import { room, route } from '../kernel/route.ts'
 import { createKey, getKey, keysOf, ownKeys, patchKey, revokeKey, revokeKeyOf, rotateKey } from './api-keys.ts'
 import { ApiKey, ApiKeyList, ApiKeyPatch, MadeApiKey, NewApiKey, Rotation } from './wire.ts'
 
@@ -21,11 +22,7 @@ apiKeyRoutes.openapi(
     returns: { 201: MadeApiKey },
     problems: ['limit_reached'],
   }),
-  async (c) => {
-    const made = await createKey(c.var.ctx, c.req.valid('json'))
-    c.header('Location', `${c.req.path.replace(/\/$/, '')}/${made.id}`)
-    return c.json(made, 201)
-  },
+  async (c) => created(c, await createKey(c.var.ctx, c.req.valid('json'))),
 )
 
 apiKeyRoutes.openapi(
@@ -81,8 +78,7 @@ apiKeyRoutes.openapi(
   }),
   async (c) => {
     const made = await rotateKey(c.var.ctx, c.req.valid('param').id, c.req.valid('json'))
-    c.header('Location', c.req.path.replace(/[^/]+\/rotate\/?$/, made.id))
-    return c.json(made, 201)
+    return created(c, made, c.req.path.replace(/[^/]+\/rotate\/?$/, made.id))
   },
 )
 

@@ -1,5 +1,6 @@
 import { z } from '@hono/zod-openapi'
-import { room, route } from '../kernel/route.ts'
+import { created } from '../http/answer.ts'
+import { room, route } from '../http/route.ts'
 import {
   Activity,
   ActivityList,
@@ -41,11 +42,7 @@ activityRoutes.openapi(
     body: NewActivity,
     returns: { 201: Activity },
   }),
-  async (c) => {
-    const activity = await createActivity(c.var.ctx, c.req.valid('json'))
-    c.header('Location', `${c.req.path.replace(/\/$/, '')}/${activity.id}`)
-    return c.json(activity, 201)
-  },
+  async (c) => created(c, await createActivity(c.var.ctx, c.req.valid('json'))),
 )
 
 activityRoutes.openapi(

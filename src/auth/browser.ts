@@ -1,10 +1,10 @@
 /**
- * Logins of browsers, whose tokens are in cookies and in no answer. Threat: kernel/cookies.ts says. The access token in a cookie says who and
+ * Logins of browsers, whose tokens are in cookies and in no answer. Threat: http/cookies.ts says. The access token in a cookie says who and
  * nothing of what they may: nobody verifies it offline, and browsers drop a cookie above 4 KiB without a word.
  */
 import { z } from '@hono/zod-openapi'
+import { type Held, handing } from '../http/cookies.ts'
 import type { Ctx } from '../kernel/context.ts'
-import { type Held, handing } from '../kernel/cookies.ts'
 import { Problem } from '../kernel/problem.ts'
 import { claimed, sign, verify } from '../kernel/token.ts'
 import { type Entered, passwordOf, Tokens } from './auth.ts'

@@ -1,5 +1,5 @@
 import { z } from '@hono/zod-openapi'
-import { room, route } from '../kernel/route.ts'
+import { room, route } from '../http/route.ts'
 
 const Jwk = z.object({
   kty: z.string(),

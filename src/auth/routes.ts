@@ -1,10 +1,10 @@
 import type { Context } from 'hono'
-import { contextFor } from '../kernel/admitted.ts'
-import { type Held, makingRoom, meantBy, mustBeOwnPage, ownHost, takingBack } from '../kernel/cookies.ts'
-import type { AppEnv } from '../kernel/env.ts'
+import { contextFor } from '../http/admit.ts'
+import type { AppEnv } from '../http/app-env.ts'
+import { type Held, makingRoom, meantBy, mustBeOwnPage, ownHost, takingBack } from '../http/cookies.ts'
+import { wall } from '../http/rate-limit.ts'
+import { room, route } from '../http/route.ts'
 import { invalid, Problem } from '../kernel/problem.ts'
-import { room, route } from '../kernel/route.ts'
-import { wall } from '../kernel/wall.ts'
 import { placeOf } from '../sessions/device.ts'
 import {
   Credentials,

@@ -1,5 +1,6 @@
 import { z } from '@hono/zod-openapi'
-import { room, route } from '../kernel/route.ts'
+import { created } from '../http/answer.ts'
+import { room, route } from '../http/route.ts'
 import {
   createDelegation,
   Delegation,
@@ -44,11 +45,7 @@ delegationRoutes.openapi(
     body: NewDelegation,
     returns: { 201: Delegation },
   }),
-  async (c) => {
-    const made = await createDelegation(c.var.ctx, c.req.valid('json'))
-    c.header('Location', `/api/v1/delegations/${made.id}`)
-    return c.json(made, 201)
-  },
+  async (c) => created(c, await createDelegation(c.var.ctx, c.req.valid('json'))),
 )
 
 delegationRoutes.openapi(

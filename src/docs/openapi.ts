@@ -1,5 +1,5 @@
 import type { OpenAPIHono } from '@hono/zod-openapi'
-import type { AppEnv } from '../kernel/env.ts'
+import type { AppEnv } from '../http/app-env.ts'
 
 type Operation = { operationId?: string; tags?: string[]; summary?: string }
 
@@ -36,4 +36,27 @@ export function openApi(app: OpenAPIHono<AppEnv>, url: string) {
     }
   }
   return { ...document, tags: [...tags].map((name) => ({ name, description: DESCRIPTIONS[name.split(':')[0] ?? ''] ?? '' })) }
+}
+
+/** Describes the credentials that routes take. Once for an app: what is registered stays. */
+export function describeCredentials({ openAPIRegistry: registry }: OpenAPIHono<AppEnv>): void {
+  registry.registerComponent('securitySchemes', 'bearer', {
+    type: 'http',
+    scheme: 'bearer',
+    bearerFormat: 'JWT',
+    description: 'An access token; where a key is taken, the key does as well.',
+  })
+  registry.registerComponent('securitySchemes', 'cookie', {
+    type: 'apiKey',
+    in: 'cookie',
+    name: '__Host-fh_a_{account}',
+    description:
+      'Of a login with `cookie: true`, from pages of the same host. Where several accounts are logged in, X-Account says which.',
+  })
+  registry.registerComponent('securitySchemes', 'api_key', {
+    type: 'apiKey',
+    in: 'header',
+    name: 'X-API-Key',
+    description: 'A key, `fh_...`. Not beside Authorization.',
+  })
 }

@@ -8,6 +8,9 @@ const SECRET = 32
 const CHECKSUM = 6
 const FORM = new RegExp(`^fh_([0-9A-Za-z]{${PREFIX}})_[0-9A-Za-z]{${SECRET + CHECKSUM}}$`)
 
+/** A key that has the form: what may be shown of it, and the SHA-256 (hex) by which its database knows it. */
+export type ApiKey = { prefix: string; hash: string }
+
 /** Random characters, each as likely as any other: bytes beyond the last whole alphabet are thrown away. */
 function random(length: number): string {
   let text = ''

@@ -1,11 +1,10 @@
 import { type SQL, sql } from 'drizzle-orm'
 import type { BatchItem, BatchResponse } from 'drizzle-orm/batch'
+import type { ApiKey } from './api-key.ts'
 import type { Config } from './config.ts'
-import type { ApiKey } from './credential.ts'
 import { answered, build, connect, dbError, fixed, isWrongDatabase, translated } from './db.ts'
 import { Problem } from './problem.ts'
 import type { Bearer, SigningKey } from './token.ts'
-import { countUse } from './uses.ts'
 
 /** A party that issues tokens and owns users: a tenant, or the platform itself. Made by the registry. */
 export type Realm = {
@@ -70,9 +69,11 @@ type Parts = Pick<Ctx, 'config' | 'request' | 'need' | 'bearer' | 'key' | 'later
   again: () => Promise<Realm | null>
   /** Says that somebody is in the realm's database, beside the request; null when that is known. */
   tellAwake: () => Promise<unknown> | null
+  /** Counts one use of an API key. */
+  countUse: (ctx: Ctx, prefix: string) => void
 }
 
-export function makeCtx({ again, tellAwake, ...parts }: Parts): Ctx {
+export function makeCtx({ again, tellAwake, countUse, ...parts }: Parts): Ctx {
   const { bearer, key } = parts
   const credential = bearer
     ? { session_id: bearer.session_id, user_id: bearer.user_id, proof: bearer.proof }

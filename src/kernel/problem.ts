@@ -1,5 +1,4 @@
-import type { z } from '@hono/zod-openapi'
-import type { ContentfulStatusCode } from 'hono/utils/http-status'
+import type { z } from 'zod'
 
 /** Every way to fail: code -> status, title, and what to do about it. `/problems/{code}` shows a row of this table. */
 export const catalogue = {
@@ -45,12 +44,12 @@ export const catalogue = {
   database_unavailable: [503, 'The database does not answer', 'Try again after the seconds in Retry-After.'],
   tenant_provisioning: [503, 'The tenant is still being made', 'Try again after the seconds in Retry-After.'],
   no_capacity: [503, 'There is no room for another tenant', 'Try again later.'],
-} as const satisfies Record<string, readonly [ContentfulStatusCode, string, string]>
+} as const satisfies Record<string, readonly [number, string, string]>
 
 export type Code = keyof typeof catalogue
 export type Fault = { pointer: string; detail: string }
 
-/** A language in which a problem is told; language.ts has them. What is thrown is English, and stays so where a language does not know it. */
+/** A language in which a problem is told; i18n/language.ts has them. What is thrown is English, and stays so where a language does not know it. */
 export type Language = {
   tag: string
   title: (code: Code) => string
@@ -73,7 +72,7 @@ export class Problem extends Error {
     this.headers = { ...(catalogue[code][0] === 503 || code === 'rate_limited' ? { 'Retry-After': '2' } : {}), ...more.headers }
   }
 
-  get status(): ContentfulStatusCode {
+  get status(): number {
     return catalogue[this.code][0]
   }
 

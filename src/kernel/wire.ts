@@ -8,9 +8,6 @@ export const rfc3339 = (column: string): SQL => sql.raw(`to_char(${column} at ti
 /** The rows of a statement that was written by hand. */
 export const rowsOf = <T>(result: unknown) => (result as { rows: T[] }).rows
 
-/** The entity tag of what has changed last at a moment. */
-export const etag = ({ updated_at }: { updated_at: string }) => `"${updated_at}"`
-
 /** The tags of an If-Match (RFC 9110 section 13.1.1); null: none, or `*`. A weak one is no moment of ours, and matches nothing. */
 const tagsOf = (header: string | undefined) =>
   header === undefined || header.trim() === '*' ? null : header.split(',').map((tag) => /^\s*"(.*)"\s*$/.exec(tag)?.[1] ?? '')

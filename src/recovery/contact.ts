@@ -6,11 +6,11 @@ import { z } from '@hono/zod-openapi'
 import { sql } from 'drizzle-orm'
 import { reserved } from '../auth/auth.ts'
 import type { Ctx } from '../kernel/context.ts'
-import { digest } from '../kernel/password.ts'
 import { invalid, Problem } from '../kernel/problem.ts'
 import { newMailToken, tokenHash } from '../kernel/token.ts'
 import { rowsOf } from '../kernel/wire.ts'
 import { deliver, sealMail } from '../mail/mail.ts'
+import { digest } from '../passwords/hash.ts'
 import { Email } from '../users/fields.ts'
 
 export const EmailChange = z.object({ new_email: Email, current_password: z.string().min(1).max(1024) }).openapi('EmailChange')

@@ -1,6 +1,6 @@
 import { z } from '@hono/zod-openapi'
-import { room, route } from '../kernel/route.ts'
-import { wall } from '../kernel/wall.ts'
+import { wall } from '../http/rate-limit.ts'
+import { room, route } from '../http/route.ts'
 import { changeEmail, EmailChange, PhoneProof, sendPhoneCode, verifyPhone } from './contact.ts'
 import {
   ACCEPTED,

@@ -1,7 +1,7 @@
 import { z } from '@hono/zod-openapi'
+import { answer, created } from '../http/answer.ts'
+import { room, route } from '../http/route.ts'
 import { Page } from '../kernel/cursor.ts'
-import { room, route } from '../kernel/route.ts'
-import { etag } from '../kernel/wire.ts'
 import {
   Assignment,
   AssignmentList,
@@ -48,12 +48,7 @@ roleRoutes.openapi(
     returns: { 201: Role },
     problems: ['already_exists'],
   }),
-  async (c) => {
-    const made = await createRole(c.var.ctx, c.req.valid('json'))
-    c.header('Location', `/api/v1/roles/${made.id}`)
-    c.header('ETag', etag(made))
-    return c.json(made, 201)
-  },
+  async (c) => created(c, await createRole(c.var.ctx, c.req.valid('json'))),
 )
 
 roleRoutes.openapi(
@@ -67,11 +62,7 @@ roleRoutes.openapi(
     returns: { 200: RoleInFull },
     problems: ['not_found'],
   }),
-  async (c) => {
-    const role = await getRole(c.var.ctx, c.req.valid('param').id)
-    c.header('ETag', etag(role))
-    return c.json(role, 200)
-  },
+  async (c) => answer(c, await getRole(c.var.ctx, c.req.valid('param').id)),
 )
 
 for (const [method, summary, body] of [
@@ -90,11 +81,7 @@ for (const [method, summary, body] of [
       returns: { 200: Role },
       problems: ['not_found', 'already_exists', 'in_use', 'illegal_state', 'limit_reached', 'etag_mismatch'],
     }),
-    async (c) => {
-      const role = await changeRole(c.var.ctx, c.req.valid('param').id, c.req.valid('json'), c.req.header('If-Match'))
-      c.header('ETag', etag(role))
-      return c.json(role, 200)
-    },
+    async (c) => answer(c, await changeRole(c.var.ctx, c.req.valid('param').id, c.req.valid('json'), c.req.header('If-Match'))),
   )
 }
 
@@ -195,9 +182,7 @@ assignmentRoutes.openapi(
   }),
   async (c) => {
     const { id } = c.req.valid('param')
-    const made = await assignRole(c.var.ctx, id, c.req.valid('json'))
-    c.header('Location', `/api/v1/users/${id}/roles`)
-    return c.json(made, 201)
+    return created(c, await assignRole(c.var.ctx, id, c.req.valid('json')), `/api/v1/users/${id}/roles`)
   },
 )
 

@@ -1,7 +1,7 @@
 import { z } from '@hono/zod-openapi'
+import { room, route } from '../http/route.ts'
 import { Page } from '../kernel/cursor.ts'
 import { Problem } from '../kernel/problem.ts'
-import { room, route } from '../kernel/route.ts'
 import {
   endSession,
   endSessionsOf,

@@ -1,5 +1,5 @@
-import { room, route } from '../kernel/route.ts'
-import { etag } from '../kernel/wire.ts'
+import { answer } from '../http/answer.ts'
+import { room, route } from '../http/route.ts'
 import { getSettings, patchSettings, Settings, SettingsPatch } from './settings.ts'
 
 /** What a realm decides for itself: a tenant under /api/v1/settings, the platform for its operators under /platform/v1/settings. */
@@ -14,11 +14,7 @@ settingRoutes.openapi(
     trips: 1,
     returns: { 200: Settings },
   }),
-  async (c) => {
-    const settings = await getSettings(c.var.ctx)
-    c.header('ETag', etag(settings))
-    return c.json(settings, 200)
-  },
+  async (c) => answer(c, await getSettings(c.var.ctx)),
 )
 
 settingRoutes.openapi(
@@ -32,9 +28,5 @@ settingRoutes.openapi(
     returns: { 200: Settings },
     problems: ['etag_mismatch'],
   }),
-  async (c) => {
-    const settings = await patchSettings(c.var.ctx, c.req.valid('json'), c.req.header('If-Match'))
-    c.header('ETag', etag(settings))
-    return c.json(settings, 200)
-  },
+  async (c) => answer(c, await patchSettings(c.var.ctx, c.req.valid('json'), c.req.header('If-Match'))),
 )

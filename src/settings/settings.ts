@@ -4,11 +4,11 @@
  */
 import { z } from '@hono/zod-openapi'
 import { sql } from 'drizzle-orm'
-import { tenant } from '../access/table.ts'
 import type { Ctx } from '../kernel/context.ts'
 import { Text } from '../kernel/fields.ts'
 import { invalid } from '../kernel/problem.ts'
 import { matches, rfc3339, rowsOf, unchanged } from '../kernel/wire.ts'
+import { tenant } from './table.ts'
 
 const whole = (min: number, max: number) => z.int().min(min).max(max)
 /** A domain name, as it stands after the @. */

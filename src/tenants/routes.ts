@@ -1,27 +1,18 @@
 import { z } from '@hono/zod-openapi'
 import type { Context } from 'hono'
-import type { AppEnv } from '../kernel/env.ts'
+import { answer } from '../http/answer.ts'
+import type { AppEnv } from '../http/app-env.ts'
+import { room, route } from '../http/route.ts'
 import { log } from '../kernel/log.ts'
-import { room, route } from '../kernel/route.ts'
-import { etag } from '../kernel/wire.ts'
-import { erase, markForErasure } from './erasure.ts'
-import { changeTenant, retryTenant, setStatus, spread } from './lifecycle.ts'
-import { TenantPatch } from './origins.ts'
-import { startRun } from './provisioning.ts'
-import {
-  createTenant,
-  getProvisioning,
-  getTenant,
-  listTenants,
-  MadeTenant,
-  NewTenant,
-  Steps,
-  Tenant,
-  TenantList,
-} from './tenants.ts'
+import { erase, markForErasure } from './lifecycle/erasure.ts'
+import { changeTenant, retryTenant, setStatus, spread } from './lifecycle/lifecycle.ts'
+import { createTenant, MadeTenant, NewTenant } from './provisioning/new-tenant.ts'
+import { getProvisioning, Steps } from './provisioning/progress.ts'
+import { startRun } from './provisioning/provisioning.ts'
+import { TenantPatch } from './registry/origins.ts'
+import { getTenant, listTenants, Tenant, TenantList, TenantQuery } from './registry/tenants.ts'
 
 const Id = z.object({ id: z.uuid() })
-const Page = z.object({ limit: z.coerce.number().int().min(1).max(100).default(50), cursor: z.string().max(200).optional() })
 const Deletion = z.object({ hard: z.enum(['true', 'false']).optional(), confirm: z.string().max(63).optional() })
 const MAX_WAIT_SECONDS = 60
 
@@ -43,14 +34,14 @@ tenantRoutes.openapi(
     const { tenant, run_id } = await createTenant(c.var.ctx, c.req.valid('json'))
     log('tenant reserved', { tenant: tenant.subdomain, trace_id: c.var.trace_id, run: run_id })
     // From here on the tenant is reserved and its password is in no other answer: what fails now is gone on with by the scheduled job.
-    const answer = await startRun(c.env, run_id)
+    const made = await startRun(c.env, run_id)
       .then(() => settled(c, tenant.id))
       .catch((error) => {
         log('tenant not waited for', { tenant: tenant.subdomain, trace_id: c.var.trace_id, error: String(error) })
         return null
       })
-    c.header('Location', `/platform/v1/tenants/${tenant.id}${answer ? '' : '/provisioning'}`)
-    return answer ? c.json({ ...tenant, ...answer }, 201) : c.json(tenant, 202)
+    c.header('Location', `/platform/v1/tenants/${tenant.id}${made ? '' : '/provisioning'}`)
+    return made ? c.json({ ...tenant, ...made }, 201) : c.json(tenant, 202)
   },
 )
 
@@ -61,7 +52,7 @@ tenantRoutes.openapi(
     summary: 'Tenants, newest first',
     permission: 'tenant:read',
     trips: 1,
-    query: Page,
+    query: TenantQuery,
     returns: { 200: TenantList },
     problems: ['invalid_cursor'],
   }),
@@ -79,11 +70,7 @@ tenantRoutes.openapi(
     returns: { 200: Tenant },
     problems: ['not_found'],
   }),
-  async (c) => {
-    const tenant = await getTenant(c.var.ctx, c.req.valid('param').id)
-    c.header('ETag', etag(tenant))
-    return c.json(tenant, 200)
-  },
+  async (c) => answer(c, await getTenant(c.var.ctx, c.req.valid('param').id)),
 )
 
 tenantRoutes.openapi(
@@ -102,8 +89,7 @@ tenantRoutes.openapi(
     const { config, meter, ctx } = c.var
     const tenant = await changeTenant(ctx, c.req.valid('param').id, c.req.valid('json'), c.req.header('If-Match'))
     await spread({ env: c.env, config, meter }, tenant.id)
-    c.header('ETag', etag(tenant))
-    return c.json(tenant, 200)
+    return answer(c, tenant)
   },
 )
 

@@ -1,6 +1,6 @@
 import { z } from '@hono/zod-openapi'
-import { room, route } from '../kernel/route.ts'
-import { etag } from '../kernel/wire.ts'
+import { answer, created } from '../http/answer.ts'
+import { room, route } from '../http/route.ts'
 import {
   changeUnit,
   createUnit,
@@ -45,12 +45,7 @@ unitRoutes.openapi(
     returns: { 201: Unit },
     problems: ['already_exists'],
   }),
-  async (c) => {
-    const unit = await createUnit(c.var.ctx, c.req.valid('json'))
-    c.header('Location', `/api/v1/units/${unit.id}`)
-    c.header('ETag', etag(unit))
-    return c.json(unit, 201)
-  },
+  async (c) => created(c, await createUnit(c.var.ctx, c.req.valid('json'))),
 )
 
 unitRoutes.openapi(
@@ -64,11 +59,7 @@ unitRoutes.openapi(
     returns: { 200: Unit },
     problems: ['not_found'],
   }),
-  async (c) => {
-    const unit = await getUnit(c.var.ctx, c.req.valid('param').id)
-    c.header('ETag', etag(unit))
-    return c.json(unit, 200)
-  },
+  async (c) => answer(c, await getUnit(c.var.ctx, c.req.valid('param').id)),
 )
 
 unitRoutes.openapi(
@@ -83,11 +74,7 @@ unitRoutes.openapi(
     returns: { 200: Unit },
     problems: ['not_found', 'already_exists', 'etag_mismatch'],
   }),
-  async (c) => {
-    const unit = await replaceUnit(c.var.ctx, c.req.valid('param').id, c.req.valid('json'), c.req.header('If-Match'))
-    c.header('ETag', etag(unit))
-    return c.json(unit, 200)
-  },
+  async (c) => answer(c, await replaceUnit(c.var.ctx, c.req.valid('param').id, c.req.valid('json'), c.req.header('If-Match'))),
 )
 
 unitRoutes.openapi(
@@ -102,11 +89,7 @@ unitRoutes.openapi(
     returns: { 200: Unit },
     problems: ['not_found', 'already_exists', 'etag_mismatch'],
   }),
-  async (c) => {
-    const unit = await changeUnit(c.var.ctx, c.req.valid('param').id, c.req.valid('json'), c.req.header('If-Match'))
-    c.header('ETag', etag(unit))
-    return c.json(unit, 200)
-  },
+  async (c) => answer(c, await changeUnit(c.var.ctx, c.req.valid('param').id, c.req.valid('json'), c.req.header('If-Match'))),
 )
 
 unitRoutes.openapi(

@@ -4,15 +4,15 @@
  */
 import { z } from '@hono/zod-openapi'
 import { type SQL, sql } from 'drizzle-orm'
-import { usernameFrom } from '../access/seed.ts'
 import type { Ctx } from '../kernel/context.ts'
 import { brokenConstraint } from '../kernel/db.ts'
 import { Line, Moment, Text } from '../kernel/fields.ts'
-import { hash } from '../kernel/password.ts'
-import { faultsOf, generateFor, type Policy, weaknesses } from '../kernel/policy.ts'
 import { invalid, Problem } from '../kernel/problem.ts'
 import { matches, rowsOf, unchanged } from '../kernel/wire.ts'
+import { hash } from '../passwords/hash.ts'
+import { faultsOf, generateFor, type Policy, weaknesses } from '../passwords/policy.ts'
 import { Email, Locale, Phone, Preferences, TimeZone, Username } from './fields.ts'
+import { usernameFrom } from './username.ts'
 import { found, one, User, type UserWire } from './users.ts'
 
 /** What may be left out; null is as if it were. */

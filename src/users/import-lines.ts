@@ -3,13 +3,13 @@
  * clear, which would lie in a file and be hashed for all of them at once.
  */
 import { z } from '@hono/zod-openapi'
-import { usernameFrom } from '../access/seed.ts'
-import { faultsIn } from '../kernel/faults.ts'
+import { faultsIn } from '../http/issues.ts'
 import { Text } from '../kernel/fields.ts'
-import { fromForeign } from '../kernel/foreign-hash.ts'
-import { linesOf, valueIn } from '../kernel/ndjson.ts'
 import type { Fault, Language } from '../kernel/problem.ts'
+import { fromForeign } from '../passwords/foreign-hash.ts'
 import { NewUser } from './changes.ts'
+import { linesOf, valueIn } from './ndjson.ts'
+import { usernameFrom } from './username.ts'
 
 const BATCH = 200
 const MAX_LINE = 16 * 1024

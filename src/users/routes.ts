@@ -1,8 +1,8 @@
 import { z } from '@hono/zod-openapi'
-import { languageOf } from '../kernel/language.ts'
+import { languageOf } from '../http/accept-language.ts'
+import { answer, created } from '../http/answer.ts'
+import { room, route } from '../http/route.ts'
 import { Problem } from '../kernel/problem.ts'
-import { room, route } from '../kernel/route.ts'
-import { etag } from '../kernel/wire.ts'
 import { createUser, MadeUser, NewUser, patchUser, replaceUser, setActive, UserPatch, UserReplacement } from './changes.ts'
 import { ImportQuery, ImportReport, importUsers } from './import.ts'
 import { ImportedUser } from './import-lines.ts'
@@ -39,21 +39,12 @@ userRoutes.openapi(
     returns: { 201: MadeUser },
     problems: ['already_exists', 'limit_reached'],
   }),
-  async (c) => {
-    const user = await createUser(c.var.ctx, c.req.valid('json'))
-    c.header('Location', `${c.req.path.replace(/\/$/, '')}/${user.id}`)
-    c.header('ETag', etag(user))
-    return c.json(user, 201)
-  },
+  async (c) => created(c, await createUser(c.var.ctx, c.req.valid('json'))),
 )
 
 userRoutes.openapi(
   route({ method: 'get', path: '/me', summary: 'The caller', permission: null, trips: 1, returns: { 200: User } }),
-  async (c) => {
-    const user = await getMe(c.var.ctx)
-    c.header('ETag', etag(user))
-    return c.json(user, 200)
-  },
+  async (c) => answer(c, await getMe(c.var.ctx)),
 )
 
 // `me` is no id: it is read here, and changed under the id.
@@ -97,11 +88,7 @@ userRoutes.openapi(
     returns: { 200: User },
     problems: ['not_found'],
   }),
-  async (c) => {
-    const user = await getUser(c.var.ctx, c.req.valid('param').id)
-    c.header('ETag', etag(user))
-    return c.json(user, 200)
-  },
+  async (c) => answer(c, await getUser(c.var.ctx, c.req.valid('param').id)),
 )
 
 userRoutes.openapi(
@@ -116,11 +103,7 @@ userRoutes.openapi(
     returns: { 200: User },
     problems: ['not_found', 'already_exists', 'etag_mismatch', 'limit_reached'],
   }),
-  async (c) => {
-    const user = await replaceUser(c.var.ctx, c.req.valid('param').id, c.req.valid('json'), c.req.header('If-Match'))
-    c.header('ETag', etag(user))
-    return c.json(user, 200)
-  },
+  async (c) => answer(c, await replaceUser(c.var.ctx, c.req.valid('param').id, c.req.valid('json'), c.req.header('If-Match'))),
 )
 
 userRoutes.openapi(
@@ -135,11 +118,7 @@ userRoutes.openapi(
     returns: { 200: User },
     problems: ['not_found', 'already_exists', 'etag_mismatch', 'limit_reached'],
   }),
-  async (c) => {
-    const user = await patchUser(c.var.ctx, c.req.valid('param').id, c.req.valid('json'), c.req.header('If-Match'))
-    c.header('ETag', etag(user))
-    return c.json(user, 200)
-  },
+  async (c) => answer(c, await patchUser(c.var.ctx, c.req.valid('param').id, c.req.valid('json'), c.req.header('If-Match'))),
 )
 
 userRoutes.openapi(
@@ -174,11 +153,7 @@ for (const [verb, is_active, summary] of [
       returns: { 200: User },
       problems: ['not_found', 'illegal_state'],
     }),
-    async (c) => {
-      const user = await setActive(c.var.ctx, c.req.valid('param').id, is_active)
-      c.header('ETag', etag(user))
-      return c.json(user, 200)
-    },
+    async (c) => answer(c, await setActive(c.var.ctx, c.req.valid('param').id, is_active)),
   )
 }
 

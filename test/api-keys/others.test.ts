@@ -1,7 +1,7 @@
 /** Whose keys are seen and revoked, by whom; what is recorded; and what whoever runs SQL as the app login makes of it. */
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { sealAudit, verifyAudit } from '../../src/tenants/sealing.ts'
+import { sealAudit, verifyAudit } from '../../src/tenants/maintenance/sealing.ts'
 import type { Member } from '../roles/cast.ts'
 import { type Database, databaseOf, refusalOf, settings } from '../support/databases.ts'
 import { expectProblem } from '../support/refusal.ts'

@@ -5,8 +5,8 @@
 import { sql } from 'drizzle-orm'
 import { afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { verify } from '../../src/audit/verify.ts'
-import { sealAudit, verifyAudit } from '../../src/tenants/sealing.ts'
-import { visitRealms } from '../../src/tenants/visiting.ts'
+import { sealAudit, verifyAudit } from '../../src/tenants/maintenance/sealing.ts'
+import { visitRealms } from '../../src/tenants/maintenance/visiting.ts'
 import { type Database, databaseOf, master, refusalOf, rowsOf, settings, visitNext } from '../support/databases.ts'
 import { login, makeTenant } from '../support/people.ts'
 

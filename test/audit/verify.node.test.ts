@@ -5,7 +5,7 @@ import { startStack } from '../../scripts/dev/stack.ts'
 import { temporaryFolder } from '../../scripts/local-neon/temporary-folder.ts'
 import { parseSettings } from '../../src/kernel/config.ts'
 import { batch } from '../../src/kernel/db.ts'
-import { sealAudit } from '../../src/tenants/sealing.ts'
+import { sealAudit } from '../../src/tenants/maintenance/sealing.ts'
 import { freehold } from '../freehold/run.ts'
 
 let env: Record<string, string>

@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { digest, hash } from '../../src/kernel/password.ts'
+import { digest, hash } from '../../src/passwords/hash.ts'
 import { addPerson, type Inside, inside, type Person, takePassword } from '../support/inside.ts'
 import { ADMIN, call, login, makeTenant } from '../support/people.ts'
 import { expectDiscreet, expectProblem } from '../support/refusal.ts'

@@ -1,7 +1,7 @@
 /** Threat: what people typed, tokens that are over and mails that were sent lie about for ever; or something goes that is still needed. */
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { visitRealms } from '../../src/tenants/visiting.ts'
+import { visitRealms } from '../../src/tenants/maintenance/visiting.ts'
 import { type Database, databaseOf, refusalOf, settings, visitNext } from '../support/databases.ts'
 import { call, login, makeTenant } from '../support/people.ts'
 

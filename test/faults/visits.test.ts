@@ -1,8 +1,8 @@
 /** Threat: a job that asks every tenant's database every minute keeps every compute awake; one that asks too few leaves the audit open, and mail unsent. */
 import { sql } from 'drizzle-orm'
 import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
-import { visitRealms } from '../../src/tenants/visiting.ts'
-import { claimVisits, tellAwake } from '../../src/tenants/visits.ts'
+import { visitRealms } from '../../src/tenants/maintenance/visiting.ts'
+import { claimVisits, tellAwake } from '../../src/tenants/maintenance/visits.ts'
 import { type Database, databaseOf, master, settings, visitNext } from '../support/databases.ts'
 import { call, login, makeTenant, operatorToken } from '../support/people.ts'
 

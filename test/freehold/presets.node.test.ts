@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { expect, test } from 'vitest'
-import { presets } from '../../src/access/presets/presets.ts'
+import { presets } from '../../src/presets/presets.ts'
 import { freehold } from './run.ts'
 
 test('docs/presets.md is what `presets --markdown` prints now', async () => {

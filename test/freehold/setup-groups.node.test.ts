@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { groups } from '../../src/access/presets/groups.ts'
+import { groups } from '../../src/presets/groups.ts'
 import { freehold } from './run.ts'
 import { stranger } from './stranger.ts'
 import { tenantOfRoles } from './tenant-of-roles.ts'

@@ -9,10 +9,10 @@ import { rucFor } from '../../scripts/dev/settings.ts'
 import { type Stack, startStack } from '../../scripts/dev/stack.ts'
 import { startWorker } from '../../scripts/dev/worker.ts'
 import type { Fault } from '../../scripts/local-neon/fault.ts'
-import { reachOf } from '../../src/access/presets/grants.ts'
-import { groups } from '../../src/access/presets/groups.ts'
-import { presets } from '../../src/access/presets/presets.ts'
 import { batch } from '../../src/kernel/db.ts'
+import { reachOf } from '../../src/presets/grants.ts'
+import { groups } from '../../src/presets/groups.ts'
+import { presets } from '../../src/presets/presets.ts'
 import { ended, freehold, started } from './run.ts'
 
 const OPERATOR = { email: 'ada@freehold.test', password: 'Correct-horse-7' }

@@ -1,10 +1,10 @@
 /** Threat: a sentence that is added and never put into Spanish, or whose Spanish leaves out what the English names. */
 import { describe, expect, it } from 'vitest'
-import { SPANISH } from '../../src/kernel/language.ts'
+import { SPANISH } from '../../src/i18n/language.ts'
+import { database } from '../../src/i18n/spanish/database.ts'
+import { problems } from '../../src/i18n/spanish/problems.ts'
+import { worker } from '../../src/i18n/spanish/worker.ts'
 import { catalogue } from '../../src/kernel/problem.ts'
-import { database } from '../../src/kernel/spanish/database.ts'
-import { problems } from '../../src/kernel/spanish/problems.ts'
-import { worker } from '../../src/kernel/spanish/worker.ts'
 import { ofSql, ofTypeScript, PROBE, type Told } from './sentences.ts'
 
 const typescript = ofTypeScript()
@@ -15,17 +15,17 @@ const table: [string, string][] = [...Object.entries(worker), ...Object.entries(
 /** Sentences that a place hands on and did not write: each is written where another line of this test finds it. */
 const HANDED_ON = [
   // Hono's, in the Worker's table.
-  'src/kernel/unexpected.ts: error.message',
+  'src/http/failures.ts: error.message',
   // The database's.
   'src/kernel/db.ts: detail',
   'src/kernel/kernel.sql: said',
   // Rules of passwords, and of tax ids.
-  'src/kernel/policy.ts: detail',
+  'src/passwords/policy.ts: detail',
   'src/kernel/problem.ts: detail',
-  'src/tenants/tenants.ts: fault',
-  'src/tenants/tenants.ts: detail',
+  'src/tenants/provisioning/new-tenant.ts: fault',
+  'src/tenants/provisioning/new-tenant.ts: detail',
   // What a schema finds.
-  'src/kernel/faults.ts: told(issue)',
+  'src/http/issues.ts: told(issue)',
   'src/users/import-lines.ts: said.fault',
 ]
 /** What looks like a sentence, and is told nobody. */

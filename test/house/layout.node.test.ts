@@ -1,9 +1,51 @@
 /** The layout that docs/architecture.md describes, held: who may import what. */
+import { dirname } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { bare, filesIn, importsOf, read } from './sources.ts'
 
 const files = filesIn('src')
 const edges = files.flatMap((file) => importsOf(file).map((name) => ({ file, name })))
+/** Files that speak HTTP: `routes.ts`, also `permission-routes.ts` where a room has several, and discovery. */
+const ROUTES = /\/(([a-z-]+-)?routes|discovery)\.ts$/
+/** The rooms of src, from the ground up. */
+const FLOORS = [
+  ['kernel', 'presets'],
+  ['i18n', 'passwords'],
+  ['http'],
+  ['access', 'audit', 'docs', 'purge', 'settings', 'units'],
+  ['users'],
+  ['mail', 'roles', 'sessions'],
+  ['api-keys', 'delegations', 'tenants'],
+  ['auth'],
+  ['recovery'],
+  ['app.ts'],
+  ['index.ts'],
+]
+const roomOf = (path: string) => path.split('/')[1] ?? ''
+
+/** A circle of imports, where files are taken together as `group` says; null when there is none. */
+function circleIn(group: (file: string) => string): string | null {
+  const graph = new Map<string, Set<string>>(files.map((file) => [group(file), new Set()]))
+  for (const { file, name } of edges)
+    if (files.includes(name) && group(name) !== group(file)) graph.get(group(file))?.add(group(name))
+  const done = new Set<string>()
+  const walk = (at: string, path: string[]): string | null => {
+    if (path.includes(at)) return [...path.slice(path.indexOf(at)), at].join(' -> ')
+    if (done.has(at)) return null
+    for (const next of graph.get(at) ?? []) {
+      const circle = walk(next, [...path, at])
+      if (circle) return circle
+    }
+    done.add(at)
+    return null
+  }
+  for (const at of graph.keys()) {
+    const circle = walk(at, [])
+    if (circle) return circle
+  }
+  return null
+}
+
 const broken = (rule: (edge: { file: string; name: string }) => boolean) =>
   edges.filter(rule).map(({ file, name }) => `${file} imports ${name}`)
 
@@ -11,7 +53,7 @@ it('what is looked at is there', () => {
   expect(files.length).toBeGreaterThan(30)
   expect(edges.length).toBeGreaterThan(100)
   expect(edges).toContainEqual({ file: 'src/app.ts', name: 'src/tenants/routes.ts' })
-  expect(edges).toContainEqual({ file: 'src/tenants/neon.ts', name: '@neon/sdk' })
+  expect(edges).toContainEqual({ file: 'src/tenants/provisioning/neon.ts', name: '@neon/sdk' })
 })
 
 describe('imports', () => {
@@ -22,12 +64,11 @@ describe('imports', () => {
   })
 
   it('of routes are by app.ts alone', () => {
-    expect(broken(({ file, name }) => /\/(routes|discovery)\.ts$/.test(name) && file !== 'src/app.ts')).toEqual([])
+    expect(broken(({ file, name }) => ROUTES.test(name) && file !== 'src/app.ts')).toEqual([])
   })
 
-  it('of Hono are by routes, app.ts, docs and the kernel alone; a room’s verbs take zod from it and nothing else', () => {
-    const allowed = (file: string) =>
-      /\/(routes|discovery)\.ts$/.test(file) || file === 'src/app.ts' || /^src\/(docs|kernel)\//.test(file)
+  it('of Hono are by routes, app.ts, http and docs alone; a room’s verbs take zod from it and nothing else', () => {
+    const allowed = (file: string) => ROUTES.test(file) || file === 'src/app.ts' || /^src\/(docs|http)\//.test(file)
     expect(broken(({ file, name }) => /^hono(\/|$)/.test(name) && !allowed(file))).toEqual([])
     const zod = files.filter((file) => importsOf(file).includes('@hono/zod-openapi') && !allowed(file))
     for (const file of zod) expect(read(file).match(/import (.*) from '@hono\/zod-openapi'/)?.[1], file).toBe('{ z }')
@@ -58,16 +99,30 @@ describe('imports', () => {
     expect(broken(({ name }) => /^(scripts|test)\//.test(name))).toEqual([])
   })
 
-  it('of files in the kernel do not run in a circle', () => {
-    const graph = new Map(files.map((file) => [file, importsOf(file).filter((name) => files.includes(name))]))
-    const circles: string[] = []
-    const walk = (file: string, path: string[]) => {
-      if (path.includes(file)) return void circles.push([...path.slice(path.indexOf(file)), file].join(' -> '))
-      for (const next of graph.get(file) ?? []) walk(next, [...path, file])
-    }
-    for (const file of files.filter((name) => name.startsWith('src/kernel/'))) walk(file, [])
-    // Types run in a circle between route and context; what runs does not.
-    expect(circles.filter((circle) => !circle.includes('src/kernel/context.ts'))).toEqual([])
+  it('of a room are of rooms on lower floors', () => {
+    const floorOf = (path: string) => FLOORS.findIndex((rooms) => rooms.includes(roomOf(path)))
+    expect(files.filter((file) => floorOf(file) < 0 && !file.endsWith('.d.ts'))).toEqual([])
+    expect(
+      broken(({ file, name }) => name.startsWith('src/') && roomOf(name) !== roomOf(file) && floorOf(name) >= floorOf(file)),
+    ).toEqual([])
+  })
+
+  it('of folders do not run in a circle, nor do those of files', () => {
+    expect(circleIn(dirname)).toBeNull()
+    expect(circleIn((file) => file)).toBeNull()
+  })
+})
+
+describe('sizes', () => {
+  const linesOf = (file: string) => read(file).split('\n').length - 1
+
+  it('the kernel has at most 1,300 lines', () => {
+    const kernel = files.filter((file) => roomOf(file) === 'kernel')
+    expect(kernel.reduce((sum, file) => sum + linesOf(file), 0)).toBeLessThanOrEqual(1300)
+  })
+
+  it('app.ts has fewer than 150 lines, each room in one of them', () => {
+    expect(linesOf('src/app.ts')).toBeLessThan(150)
   })
 })
 

@@ -17,7 +17,7 @@ const PREDICATE =
   /^(must|may|cannot|is|are|has|have|had|lies|would|was|were|does|give|name|ask|there is|takes?|needs?|begins?|ends?) \S/
 
 /** Words that callers never see: of mails, of pages, of the settings of the service; there are those of Label that name a tenant. */
-const ELSEWHERE = /^src\/(mail|docs|kernel\/spanish)\//
+const ELSEWHERE = /^src\/(mail|docs|i18n\/spanish)\//
 const SETTINGS = 'src/kernel/config.ts'
 
 export function ofTypeScript(): Collected {

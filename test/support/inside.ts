@@ -6,7 +6,7 @@ import { inject, TestRunner } from 'vitest'
 import { parseSettings } from '../../src/kernel/config.ts'
 import { batch, useSqlUrl } from '../../src/kernel/db.ts'
 import { decrypt, encrypt } from '../../src/kernel/keyring.ts'
-import { digest, hash } from '../../src/kernel/password.ts'
+import { digest, hash } from '../../src/passwords/hash.ts'
 
 type Rows = Record<string, any>[]
 export type Inside = {

@@ -1,8 +1,8 @@
 /** Tenants that nobody asked for at the door: rows of the master, as a creation that got no further leaves them. */
 import { sql } from 'drizzle-orm'
 import { encrypt } from '../../src/kernel/keyring.ts'
-import { hash } from '../../src/kernel/password.ts'
-import { nextRun } from '../../src/tenants/provisioning.ts'
+import { hash } from '../../src/passwords/hash.ts'
+import { nextRun } from '../../src/tenants/provisioning/provisioning.ts'
 import { master, settings } from './databases.ts'
 import { ADMIN, newRuc } from './people.ts'
 

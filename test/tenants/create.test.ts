@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from 'vitest'
-import { tenantMigrations } from '../../src/tenants/bundled.ts'
+import { tenantMigrations } from '../../src/tenants/provisioning/bundled.ts'
 import { ADMIN, call, login, makeTenant, operatorToken, wanted } from '../support/people.ts'
 
 const STEPS = [

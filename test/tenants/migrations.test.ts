@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { tenantMigrations } from '../../src/tenants/bundled.ts'
-import { type Migration, migrate } from '../../src/tenants/migrations.ts'
+import { tenantMigrations } from '../../src/tenants/provisioning/bundled.ts'
+import { type Migration, migrate } from '../../src/tenants/provisioning/migrations.ts'
 import { type Database, databaseOf } from '../support/databases.ts'
 import { login, makeTenant } from '../support/people.ts'
 

@@ -3,7 +3,7 @@ import { env, exports } from 'cloudflare:workers'
 import { sql } from 'drizzle-orm'
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { encrypt } from '../../src/kernel/keyring.ts'
-import { type Entry, kvKey, lookUp, type SealedEntry, sealed } from '../../src/tenants/registry.ts'
+import { type Entry, kvKey, lookUp, type SealedEntry, sealed } from '../../src/tenants/registry/registry.ts'
 import { type Database, databaseOf, master, settings } from '../support/databases.ts'
 import { ADMIN, makeTenant, newRuc } from '../support/people.ts'
 

@@ -2,9 +2,9 @@
 import { env } from 'cloudflare:workers'
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { neonApi } from '../../src/tenants/neon.ts'
-import { kvKey } from '../../src/tenants/registry.ts'
-import { stepNames, steps } from '../../src/tenants/steps.ts'
+import { neonApi } from '../../src/tenants/provisioning/neon.ts'
+import { stepNames, steps } from '../../src/tenants/provisioning/steps.ts'
+import { kvKey } from '../../src/tenants/registry/registry.ts'
 import { databaseOf, master, settings } from '../support/databases.ts'
 import { call, login, makeTenant, operatorToken } from '../support/people.ts'
 

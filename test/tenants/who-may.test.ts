@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { hash } from '../../src/kernel/password.ts'
+import { hash } from '../../src/passwords/hash.ts'
 import { master } from '../support/databases.ts'
 import { call, login, makeTenant, operatorToken, wanted } from '../support/people.ts'
 

@@ -116,7 +116,7 @@ const storedOf = async (username: string) =>
     )
   ).map(({ password_hash }) => password_hash as string)
 
-/** Published vectors (test/kernel/foreign-hash.test.ts). */
+/** Published vectors (test/passwords/foreign-hash.test.ts). */
 const VECTORS = [
   ['abcdefghijklmnopqrstuvwxyz', '$2a$10$fVH8e28OQRj9tqiDXs1e1uxpsjN0c7II7YPKXua2NAKYvM6iQk7dq'],
   ['Kk4DQuMMfZL9o', '$2b$04$cVWp4XaNU8a4v1uMRum2SO026BWLIoQMD/TXg5uZV.0P.uO8m3YEm'],
@@ -654,7 +654,7 @@ describe('the door', () => {
     await one(person({ username: 'target', password_hash: HASH }))
     const [foreign = ''] = await storedOf('target')
     const recipe = foreign.slice(0, foreign.lastIndexOf('$'))
-    const { digest } = await import('../../src/kernel/password.ts')
+    const { digest } = await import('../../src/passwords/hash.ts')
     const weak = `$pbkdf2-sha256-chain$r=1,i=1$${'A'.repeat(22)}`
     const proof = await digest(PASSWORD, recipe)
     const reserve = sql`select access.login_reserve(${realm.id}, 'target') as answer`

@@ -1,5 +1,5 @@
 import pg from 'pg'
-import { hash } from '../../../src/kernel/password.ts'
+import { hash } from '../../../src/passwords/hash.ts'
 import type { Measure } from '../finding.ts'
 import { idOf, plantPeople } from '../inside/people.ts'
 import { send } from '../load.ts'

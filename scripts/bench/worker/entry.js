@@ -11,10 +11,10 @@ import worker from '../../../src/index.ts'
 import { configOf } from '../../../src/kernel/config.ts'
 import { makeCtx } from '../../../src/kernel/context.ts'
 import { batch, useSqlUrl } from '../../../src/kernel/db.ts'
-import { digest, newRecipe } from '../../../src/kernel/password.ts'
 import { sign, verify } from '../../../src/kernel/token.ts'
-import { lookUp, publish } from '../../../src/tenants/registry.ts'
-import { stepNames } from '../../../src/tenants/steps.ts'
+import { digest, newRecipe } from '../../../src/passwords/hash.ts'
+import { stepNames } from '../../../src/tenants/provisioning/steps.ts'
+import { lookUp, publish } from '../../../src/tenants/registry/registry.ts'
 
 export { Provisioning } from '../../../src/index.ts'
 
@@ -55,6 +55,7 @@ bare.get('/bench/me', async (c) => {
         key: null,
         again: async () => null,
         tellAwake: () => null,
+        countUse: () => {},
         later: () => {},
       }),
     ),

@@ -1,0 +1,59 @@
+import { createMiddleware } from 'hono/factory'
+import { configOf } from '../kernel/config.ts'
+import { useSqlUrl } from '../kernel/db.ts'
+import { log } from '../kernel/log.ts'
+import { Problem } from '../kernel/problem.ts'
+import type { AppEnv } from './app-env.ts'
+import { letRead } from './cors.ts'
+import { recordRefusal } from './refusals.ts'
+import { traceId } from './trace.ts'
+
+const HSTS = 'max-age=63072000; includeSubDomains'
+
+/** Settings, trace id, request facts; afterwards the headers of every answer, the line in the log, and the record of a refusal. */
+export const arrive = createMiddleware<AppEnv>(async (c, next) => {
+  const trace_id = traceId(c.req.header('traceparent'))
+  const url = new URL(c.req.url)
+  c.set('trace_id', trace_id)
+  c.set('hostname', url.hostname)
+  const meter = { master: 0 }
+  c.set('meter', meter)
+  const config = configOf(c.env)
+  c.set('config', config)
+  useSqlUrl(config.NEON_SQL_URL)
+  const agent = c.req.header('User-Agent')?.slice(0, 255).toWellFormed() ?? null
+  c.set('facts', {
+    address: c.req.header('CF-Connecting-IP') ?? null,
+    agent,
+    method: c.req.method,
+    path: url.pathname.slice(0, 1024),
+    trace_id,
+  })
+  const { ENVIRONMENT, BASE_URL } = config
+  const secured = ENVIRONMENT === 'production' && BASE_URL.protocol === 'https:'
+  if (secured && url.protocol === 'http:') c.res = c.redirect(c.req.url.replace('http:', 'https:'), 308)
+  else await next()
+  const ctx = c.get('ctx')
+  // Straight into the answer: c.header() would build a new one each time.
+  const { headers } = c.res
+  if (!headers.has('Cache-Control')) headers.set('Cache-Control', 'no-store')
+  // A problem varies by the language too.
+  headers.append('Vary', 'X-Tenant, Origin')
+  letRead(c.req.raw, url.pathname, c.get('origins') ?? [], headers)
+  for (const cookie of c.get('cookies') ?? []) headers.append('Set-Cookie', cookie)
+  headers.set('X-Trace-Id', trace_id)
+  headers.set('X-Content-Type-Options', 'nosniff')
+  if (secured) headers.set('Strict-Transport-Security', HSTS)
+  if (ENVIRONMENT !== 'production') headers.set('Server-Timing', `db;desc="${ctx?.trips ?? 0}", master;desc="${meter.master}"`)
+  const code = c.error instanceof Problem ? c.error.code : null
+  log('request', {
+    tenant: c.get('realm')?.subdomain ?? null,
+    trace_id,
+    method: c.req.method,
+    path: url.pathname,
+    status: c.res.status,
+    code,
+    trips: ctx?.trips ?? 0,
+  })
+  if (code && ctx) c.executionCtx.waitUntil(recordRefusal(c.env, ctx, code))
+})

@@ -1,0 +1,31 @@
+/**
+ * What a request shows of who asks. Threat: two credentials, of which each side believes another one; and secrets in addresses, which end up in
+ * logs: so exactly one is read, from headers alone. What it is worth, token.ts says of a token and the database of a key.
+ */
+import { type ApiKey, prefixOf } from '../kernel/api-key.ts'
+import { Problem } from '../kernel/problem.ts'
+import { tokenHash } from '../kernel/token.ts'
+
+export type Shown = { token: string } | { key: string }
+
+/**
+ * The one credential of a request: `Authorization: Bearer` with a token or a key, or `X-API-Key`. Fails with token_missing, token_invalid,
+ * credentials_ambiguous.
+ */
+export function shownBy(headers: Headers): Shown {
+  const [authorization, key] = [headers.get('Authorization'), headers.get('X-API-Key')?.trim()]
+  // A header that was sent twice arrives as one, with a comma.
+  if (authorization?.includes(',') || key?.includes(',') || (authorization && key)) throw new Problem('credentials_ambiguous')
+  if (key) return { key }
+  const [, scheme, token] = /^\s*(\S+)\s*(.*?)\s*$/.exec(authorization ?? '') ?? []
+  if (!scheme || !token) throw new Problem('token_missing')
+  if (scheme.toLowerCase() !== 'bearer') throw new Problem('token_invalid', 'Only Bearer tokens are understood.')
+  return token.startsWith('fh_') ? { key: token } : { token }
+}
+
+/** A key as its database is asked for it. Fails with token_invalid when it cannot be one: nobody is asked then. */
+export async function apiKey(key: string): Promise<ApiKey> {
+  const prefix = prefixOf(key)
+  if (!prefix) throw new Problem('token_invalid', 'This is no API key: a character is wrong, missing or too many.')
+  return { prefix, hash: (await tokenHash(key)).slice(2) }
+}

@@ -1,0 +1,57 @@
+/** What a request that fails is answered, whatever failed. */
+import type { OpenAPIHono } from '@hono/zod-openapi'
+import type { Context } from 'hono'
+import { HTTPException } from 'hono/http-exception'
+import { translated } from '../kernel/db.ts'
+import { log } from '../kernel/log.ts'
+import { Problem } from '../kernel/problem.ts'
+import { languageOf } from './accept-language.ts'
+import type { AppEnv } from './app-env.ts'
+
+const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE']
+
+/** Answers with the problem that was thrown, or that an error stands for. What nobody foresaw goes into the log, and into no answer. */
+export function onError(error: Error, c: Context<AppEnv>): Response {
+  const known = translated(error)
+  if (known instanceof Problem) return known.toResponse(about(c))
+  if (known instanceof HTTPException) return fromHono(known).toResponse(about(c))
+  log('failed', { tenant: c.var.realm?.subdomain ?? null, trace_id: c.var.trace_id, error: describe(error) })
+  return new Problem('internal_error').toResponse(about(c))
+}
+
+/** Answers where no route matched: 405 when another method would have, else 404. */
+export const notFound = (app: OpenAPIHono<AppEnv>) => (c: Context<AppEnv>) => {
+  const matched = METHODS.filter((method) =>
+    app.router.match(method, c.req.path)[0].some(([[, route]]) => route.method === method),
+  )
+  const problem = matched.length
+    ? new Problem('method_not_allowed', undefined, { headers: { Allow: allowed(matched) } })
+    : new Problem('not_found')
+  return problem.toResponse(about(c))
+}
+
+type Asked = { path: string; url: string; header(name: string): string | undefined }
+
+const about = (c: { var: Partial<AppEnv['Variables']>; req: Asked }) => ({
+  base: c.var.config?.BASE_URL.origin ?? new URL(c.req.url).origin,
+  path: c.req.path,
+  trace_id: c.var.trace_id ?? '',
+  language: languageOf(c.req.header('Accept-Language')),
+})
+
+/** What Hono's own code throws: malformed JSON, a content type that no validator takes. */
+function fromHono(error: HTTPException): Problem {
+  if (error.status === 415) return new Problem('unsupported_media_type')
+  return new Problem('invalid_request', undefined, { errors: [{ pointer: '#', detail: error.message }] })
+}
+
+/** An error and its causes, for the log. Statements and their parameters are left out: they may hold secrets. */
+function describe(error: unknown): string {
+  const parts: string[] = []
+  for (let e = error; e instanceof Error; e = e.cause)
+    parts.push(e.message.startsWith('Failed query') ? 'Failed query' : `${e.name}: ${e.message}`)
+  return `${parts.join(' <- ')}${error instanceof Error ? `\n${error.stack?.split('\n').slice(1, 6).join('\n')}` : ''}`
+}
+
+/** HEAD is answered wherever GET is (RFC 9110 section 9.3.2). */
+const allowed = (matched: string[]) => matched.flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method])).join(', ')

@@ -1,0 +1,24 @@
+/** Threat: somebody tries doors, and nobody sees it; or fills the audit with it. */
+import { sql } from 'drizzle-orm'
+import type { Ctx } from '../kernel/context.ts'
+import type { Env } from '../kernel/env.ts'
+import { log } from '../kernel/log.ts'
+import type { Code } from '../kernel/problem.ts'
+
+/** Refusals that are recorded in the audit of the tenant that refused. */
+const RECORDED: Code[] = ['forbidden', 'token_wrong_tenant']
+
+/** Records a refusal in the audit of the realm that refused, after the answer; one network is heard so often a minute. Never fails. */
+export async function recordRefusal(env: Env, ctx: Ctx, code: Code): Promise<void> {
+  if (!RECORDED.includes(code)) return
+  const { success } = await env.REFUSALS.limit({ key: `${ctx.realm.id}:${ctx.request.address}` })
+  if (!success) return
+  const credential = JSON.stringify(ctx.credential ?? {})
+  await ctx
+    .door(
+      sql`access.record_refusal(${ctx.realm.id}, ${credential}::jsonb, ${code}, ${ctx.need.permission}, ${JSON.stringify(ctx.request)}::jsonb)`,
+    )
+    .catch((error) =>
+      log('refusal not recorded', { tenant: ctx.realm.subdomain, trace_id: ctx.request.trace_id, error: String(error) }),
+    )
+}

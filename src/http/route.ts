@@ -1,0 +1,177 @@
+import { createRoute, OpenAPIHono, z } from '@hono/zod-openapi'
+import type { MiddlewareHandler } from 'hono'
+import { createMiddleware } from 'hono/factory'
+import { type Code, catalogue, Problem } from '../kernel/problem.ts'
+import { languageOf } from './accept-language.ts'
+import { admitted, opened } from './admit.ts'
+import type { AppEnv } from './app-env.ts'
+import { faultsIn, rootOf } from './issues.ts'
+
+/** A room of routes. Validation failures become problems; only the root app has an error handler. */
+export const room = () =>
+  new OpenAPIHono<AppEnv>({
+    strict: false,
+    defaultHook: (result, c) => {
+      if (result.success) return
+      const { issue } = languageOf(c.req.header('Accept-Language'))
+      // `data` is what was checked; the type does not say so.
+      const errors = faultsIn(rootOf(result.target), result.error.issues, (found) =>
+        issue(found, 'data' in result ? result.data : null),
+      )
+      throw new Problem('invalid_request', undefined, { errors })
+    },
+  })
+
+/** A body and an answer of lines of JSON (NDJSON), which the handler reads and writes itself: what a line of each is. */
+type Lines = { takes: z.ZodType; gives: z.ZodType }
+
+type Spec<P extends string, M extends string, B, F, Q, I, R> = {
+  method: M
+  path: P
+  summary: string
+  /** The permission that admission asks for; null: any admitted person. Left out with `open`. */
+  permission?: string | null
+  /** No admission: an anonymous door. */
+  open?: true
+  /** Only for who logged in: an API key is refused, whatever it names. */
+  by?: 'session'
+  /** Also with a password that must be changed or has expired. */
+  any_password?: true
+  /** Round trips to the realm's database that a successful answer may spend. */
+  trips: number
+  body?: B
+  /** The same door as an HTML form. */
+  form?: F
+  lines?: Lines
+  query?: Q
+  params?: I
+  returns: R
+  /** Codes that this route can answer with beside those that every route can. */
+  problems?: Code[]
+}
+
+type Json<S> = { content: { 'application/json': { schema: S } }; required: true }
+type Either<B, F> = { content: { 'application/json': { schema: B }; 'application/x-www-form-urlencoded': { schema: F } } }
+type Body<B, F> = [B] extends [z.ZodType] ? { body: [F] extends [z.ZodType] ? Either<B, F> : Json<B> } : unknown
+type Request<B, F, Q, I> = Body<B, F> &
+  ([Q] extends [z.ZodType] ? { query: Q } : unknown) &
+  ([I] extends [z.ZodType] ? { params: I } : unknown)
+type Responses<R> = {
+  [K in keyof R]: R[K] extends z.ZodType
+    ? { description: string; content: { 'application/json': { schema: R[K] } } }
+    : { description: string }
+}
+
+const ProblemDocument = z
+  .object({
+    type: z.url(),
+    title: z.string(),
+    status: z.int(),
+    detail: z.string(),
+    instance: z.string(),
+    code: z.string(),
+    trace_id: z.string(),
+    errors: z.array(z.object({ pointer: z.string(), detail: z.string() })).optional(),
+  })
+  .openapi('Problem')
+
+/**
+ * Declares a route: its permission is the one that admission asks for and the one that the document prints, its bodies are strict,
+ * its budget is printed and held by the tests.
+ */
+export function route<
+  P extends string,
+  M extends 'get' | 'post' | 'put' | 'patch' | 'delete',
+  R extends Record<number, z.ZodType | null>,
+  B = never,
+  F = never,
+  Q = never,
+  I = never,
+>(spec: Spec<P, M, B, F, Q, I, R>) {
+  const codes: Code[] = [
+    ...(spec.body || spec.lines ? BODY : []),
+    ...(spec.open ? [] : AUTHENTICATED),
+    ...EVERY,
+    ...(spec.problems ?? []),
+  ]
+  const returns = Object.entries(spec.returns).map(([status, schema]) => [
+    status,
+    schema
+      ? { description: spec.summary, content: { 'application/json': { schema } } }
+      : { description: spec.summary, ...(spec.lines && { content: { [NDJSON]: { schema: spec.lines.gives } } }) },
+  ])
+  const json = { 'application/json': { schema: strict(spec.body) } }
+  const config = {
+    method: spec.method,
+    path: spec.path,
+    summary: spec.summary,
+    'x-permission': spec.open ? undefined : (spec.permission ?? 'any'),
+    'x-round-trips': spec.trips,
+    'x-credential': spec.open ? undefined : (spec.by ?? 'any'),
+    security: spec.open ? [] : [{ bearer: [] }, { cookie: [] }, ...(spec.by === 'session' ? [] : [{ api_key: [] }])],
+    middleware: [
+      spec.open ? opened : admitted({ permission: spec.permission ?? null, any_password: spec.any_password ?? false }, spec.by),
+      ...(spec.body ? [typed(['application/json', ...(spec.form ? FORMS : [])])] : []),
+      ...(spec.lines ? [typed([NDJSON])] : []),
+    ],
+    request: {
+      ...(spec.body && {
+        body: spec.form
+          ? { content: { ...json, 'application/x-www-form-urlencoded': { schema: strict(spec.form) } } }
+          : { content: json, required: true },
+      }),
+      ...(spec.lines && { body: { content: { [NDJSON]: { schema: spec.lines.takes } }, required: true } }),
+      ...(spec.query && { query: strict(spec.query) }),
+      ...(spec.params && { params: spec.params }),
+    },
+    responses: { ...problemResponses(codes), ...Object.fromEntries(returns) },
+  }
+  // zod-openapi infers a handler's input from the literal type of the config; ours is computed above, so it is stated here.
+  const made = createRoute(config as unknown as Parameters<typeof createRoute>[0])
+  return made as unknown as {
+    method: M
+    path: P
+    middleware: MiddlewareHandler<AppEnv>
+    request: Request<B, F, Q, I>
+    responses: Responses<R>
+  }
+}
+
+const EVERY: Code[] = [
+  'tenant_required',
+  'tenant_inactive',
+  'tenant_not_found',
+  'rate_limited',
+  'internal_error',
+  'database_unavailable',
+]
+const AUTHENTICATED: Code[] = [
+  'credentials_ambiguous',
+  'token_missing',
+  'token_invalid',
+  'token_expired',
+  'token_wrong_tenant',
+  'session_ended',
+  'forbidden',
+  'user_inactive',
+]
+const BODY: Code[] = ['invalid_request', 'body_too_large', 'unsupported_media_type']
+
+function problemResponses(codes: Code[]) {
+  const content = { 'application/problem+json': { schema: ProblemDocument } }
+  const byStatus = Map.groupBy(codes, (code) => catalogue[code][0])
+  return Object.fromEntries([...byStatus].map(([status, same]) => [status, { description: same.join(', '), content }]))
+}
+
+const strict = <S>(schema: S): S => (schema instanceof z.ZodObject ? (schema.strict() as S) : schema)
+
+const NDJSON = 'application/x-ndjson'
+const FORMS = ['application/x-www-form-urlencoded', 'multipart/form-data']
+
+/** Content types that a body may have; the validators behind this one would take every `+json` too. */
+const typed = (types: string[]) =>
+  createMiddleware<AppEnv>(async (c, next) => {
+    const [essence = ''] = (c.req.header('Content-Type') ?? 'application/json').split(';')
+    if (!types.includes(essence.trim().toLowerCase())) throw new Problem('unsupported_media_type', `Send ${types[0]}.`)
+    await next()
+  })

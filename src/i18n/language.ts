@@ -1,0 +1,90 @@
+/**
+ * Problems in the caller's language. The English sentence in the code is the key, the Spanish one stands in a table; `code` never changes, and
+ * neither does what a sentence names: fields, permissions, headers. Threat: a value in a sentence that makes the finding work hard, so a sentence is
+ * bounded. The tables are made ready when the first caller wants them.
+ */
+import { z } from '@hono/zod-openapi'
+import { catalogue, type Language } from '../kernel/problem.ts'
+import { plain } from './plain.ts'
+import { database } from './spanish/database.ts'
+import { problems } from './spanish/problems.ts'
+import { worker } from './spanish/worker.ts'
+
+/** What is longer stays English. */
+const LONGEST_SENTENCE = 1000
+
+export const ENGLISH: Language = {
+  tag: 'en',
+  title: (code) => catalogue[code][1],
+  sentence: (english) => english,
+  issue: (issue, body) => plain(issue, placeIn(body, issue)),
+}
+
+export const SPANISH: Language = {
+  tag: 'es',
+  title: (code) => problems[code][0],
+  sentence: (english) => inSpanish(english) ?? english,
+  // A message of ours is in the table; any other is zod's, which has its own Spanish.
+  issue: (issue, body) =>
+    inSpanish(plain(issue, placeIn(body, issue))) ?? (issue.code === 'custom' ? issue.message : zodsSpanish(issue, body)),
+}
+
+type Pattern = { english: RegExp; spanish: string; weight: number }
+let tables: { exact: Map<string, string>; patterns: Pattern[] } | undefined
+
+/** Sentences without values, and patterns of those with values, the ones that say most of themselves first. */
+function compiled() {
+  if (tables) return tables
+  const codes = Object.keys(catalogue) as (keyof typeof catalogue)[]
+  const exact = new Map<string, string>(codes.map((code) => [catalogue[code][2], problems[code][1]]))
+  const patterns: Pattern[] = []
+  for (const [english, spanish] of [...Object.entries(worker), ...Object.entries(database)]) {
+    const parts = english.split(/\{(\w+)\}/)
+    const fixed = parts.filter((_, i) => i % 2 === 0)
+    if (parts.length === 1) exact.set(english, spanish)
+    else {
+      const source = parts.map((part, i) => (i % 2 ? `(?<${part}>[^]+?)` : part.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&')))
+      patterns.push({ english: new RegExp(`^${source.join('')}$`, 'u'), spanish, weight: fixed.join('').length })
+    }
+  }
+  tables = { exact, patterns: patterns.sort((a, b) => b.weight - a.weight) }
+  return tables
+}
+
+/** An English sentence in Spanish, with its values as they are; undefined for one that no table has. */
+function inSpanish(sentence: string): string | undefined {
+  const { exact, patterns } = compiled()
+  const known = exact.get(sentence)
+  if (known !== undefined || sentence.length > LONGEST_SENTENCE) return known
+  for (const { english, spanish } of patterns) {
+    const values = english.exec(sentence)?.groups
+    if (values)
+      return spanish.replace(/\{(\w+)(:parts)?\}/g, (_, name: string, parts?: string) => {
+        const value = values[name] ?? ''
+        return parts ? partsInSpanish(value) : value
+      })
+  }
+}
+
+/** A value that is a sentence, or a list of phrases: `assigned to ana; inherited by lead`, `active or inactive`. */
+function partsInSpanish(list: string): string {
+  if (/^\w+( or \w+)+$/.test(list)) return list.replaceAll(' or ', ' o ')
+  const phrases = list.split('; ').map((phrase) => inSpanish(phrase) ?? phrase)
+  return compiled().exact.get(list) ?? phrases.join('; ')
+}
+
+let zodsOwn: z.core.$ZodErrorMap | undefined
+
+/** What stands where an issue points: a finished issue has lost it. */
+function placeIn(body: unknown, { path }: z.core.$ZodIssue): unknown {
+  const inner = (value: unknown, key: PropertyKey) =>
+    typeof value === 'object' && value !== null && Object.hasOwn(value, key) ? Reflect.get(value, key) : undefined
+  return path.reduce<unknown>(inner, body)
+}
+
+/** An issue in zod's own Spanish, which names the type of what was sent. */
+function zodsSpanish(issue: z.core.$ZodIssue, body: unknown): string {
+  zodsOwn ??= z.locales.es().localeError
+  const said = zodsOwn({ ...issue, input: placeIn(body, issue) } as z.core.$ZodRawIssue)
+  return (typeof said === 'string' ? said : said?.message) ?? issue.message
+}

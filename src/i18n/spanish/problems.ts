@@ -1,0 +1,51 @@
+import type { Code } from '../../kernel/problem.ts'
+
+/** The catalogue of problem.ts in Spanish: code -> title, and what to do about it. A code without a row does not compile. */
+export const problems = {
+  invalid_request: ['La solicitud no es válida', 'Corrige los lugares que señala `errors`.'],
+  invalid_cursor: ['El cursor no es uno de los nuestros', 'Empieza de nuevo sin cursor.'],
+  tenant_required: ['No se indicó ningún inquilino', 'Usa el host del inquilino o la cabecera X-Tenant.'],
+  tenant_ambiguous: [
+    'Se indicaron dos inquilinos',
+    'Haz que X-Tenant y el host nombren al mismo inquilino, o envía solo uno de los dos.',
+  ],
+  credentials_ambiguous: ['Se enviaron dos credenciales', 'Envía una sola credencial.'],
+  token_missing: ['Se necesita un token', 'Envía Authorization: Bearer con un token de acceso.'],
+  token_invalid: ['El token no es válido', 'Inicia sesión de nuevo.'],
+  token_expired: ['El token ha caducado', 'Cambia el token de renovación por uno nuevo.'],
+  token_wrong_tenant: ['El token es de otro inquilino', 'Inicia sesión en este inquilino.'],
+  session_ended: ['La sesión ha terminado', 'Inicia sesión de nuevo.'],
+  refresh_invalid: ['El token de renovación no es válido', 'Inicia sesión de nuevo.'],
+  refresh_reused: [
+    'El token de renovación ya se había usado',
+    'La sesión se ha cerrado, porque otra persona podría tener el token. Inicia sesión de nuevo.',
+  ],
+  invalid_credentials: [
+    'Las credenciales no son válidas',
+    'Comprueba el identificador y la contraseña. Tras varios fallos, espera antes del siguiente intento.',
+  ],
+  forbidden: ['No está permitido', 'Pide el permiso a un administrador.'],
+  password_change_required: [
+    'Primero hay que cambiar la contraseña',
+    'Haz primero POST auth/password-change y continúa después.',
+  ],
+  user_inactive: ['El usuario no está activo', 'Consulta a un administrador.'],
+  tenant_inactive: ['El inquilino no está activo', 'Consulta al operador de este servicio.'],
+  not_found: ['Aquí no hay nada', 'Comprueba la dirección.'],
+  tenant_not_found: ['No existe ese inquilino', 'Comprueba el nombre del inquilino.'],
+  method_not_allowed: ['Esta dirección no tiene ese método', 'Mira la cabecera Allow.'],
+  subdomain_taken: ['El subdominio está ocupado', 'Elige otro.'],
+  tax_id_taken: ['El identificador fiscal está ocupado', 'Ya existe un inquilino con este identificador fiscal.'],
+  already_exists: ['Esto ya existe', 'Usa lo que ya existe.'],
+  in_use: ['Esto está en uso', 'Termina primero su uso.'],
+  limit_reached: ['Se ha alcanzado un límite', 'Aumenta el límite o haz sitio.'],
+  illegal_state: ['No es posible en este estado', 'Comprueba primero el estado.'],
+  etag_mismatch: ['Esto ha cambiado mientras tanto', 'Vuelve a leerlo.'],
+  body_too_large: ['El cuerpo es demasiado grande', 'Envía como máximo 1 MiB.'],
+  unsupported_media_type: ['No se entiende este tipo de contenido', 'Envía application/json.'],
+  rate_limited: ['Demasiadas solicitudes', 'Espera los segundos que indica Retry-After.'],
+  internal_error: ['Algo ha fallado aquí', 'Inténtalo de nuevo; si das aviso, indica el identificador de traza.'],
+  database_unavailable: ['La base de datos no responde', 'Inténtalo de nuevo tras los segundos que indica Retry-After.'],
+  tenant_provisioning: ['El inquilino todavía se está creando', 'Inténtalo de nuevo tras los segundos que indica Retry-After.'],
+  no_capacity: ['No hay sitio para otro inquilino', 'Inténtalo más tarde.'],
+} as const satisfies Record<Code, readonly [string, string]>

@@ -1,0 +1,76 @@
+/**
+ * Hashes of passwords that another system made: bcrypt ($2a$, $2b$, $2y$) and Django's pbkdf2_sha256. Threat: one that keeps a login busy for
+ * minutes; one that stays, though it is weaker than ours; a stolen one that opens a door. So what it may cost is bounded; it lasts until its
+ * person logs in; and of it is kept, as of ours (hash.ts), a recipe and the SHA-256 of a digest of 32 bytes. The recipe also holds the salt
+ * of the hash that will replace it: of many first logins at once all make the same one.
+ *
+ * The other system hashed what was typed. So a password is taken as it comes here, and not in NFC as ours are; the hash that replaces it is
+ * over NFC. Of bcrypt's three names ours is the one algorithm behind them: 72 bytes count, the rest does not.
+ */
+import { pbkdf2 } from '@noble/hashes/pbkdf2.js'
+import { sha256 } from '@noble/hashes/sha2.js'
+import { decodeBase64IgnorePadding, encodeBase64NoPadding } from '@oslojs/encoding'
+import { hashSync } from 'bcryptjs'
+
+const MIN_COST = 4
+/** About a second of CPU; each further one doubles it. */
+const MAX_COST = 14
+/** Several seconds of CPU, of the 30 that a request may spend. */
+const MAX_ITERATIONS = 2_000_000
+const MAX_SALT = 128
+
+// The last of 31 characters holds four bits; with others set no implementation ever made it.
+const BCRYPT = /^\$2[aby]\$(\d\d)\$([./A-Za-z0-9]{22})([./A-Za-z0-9]{30}[.CGKOSWaeimquy26])$/
+const DJANGO = /^pbkdf2_sha256\$([1-9]\d{0,9})\$([^$]+)\$([A-Za-z0-9+/]{43}=?)$/
+const BCRYPT_RECIPE = /^\$bcrypt\$r=(\d{1,2}),next=([A-Za-z0-9+/]{22})\$([./A-Za-z0-9]{22})$/
+const DJANGO_RECIPE = /^\$django-pbkdf2-sha256\$i=(\d{1,7}),next=([A-Za-z0-9+/]{22})\$([A-Za-z0-9+/]{2,683})$/
+
+const utf8 = (text: string) => new TextEncoder().encode(text)
+const isCost = (cost: number) => cost >= MIN_COST && cost <= MAX_COST
+const isIterations = (iterations: number) => iterations >= 1 && iterations <= MAX_ITERATIONS
+
+/** What is stored for a hash of another system, or why it is not taken over. No password is needed, and none is hashed. */
+export function fromForeign(hash: string): { stored: string } | { fault: string } {
+  const next = encodeBase64NoPadding(crypto.getRandomValues(new Uint8Array(16)))
+  const kept = (recipe: string, digest: Uint8Array) => ({ stored: `${recipe}$${encodeBase64NoPadding(sha256(digest))}` })
+  const [, cost, grain, last] = BCRYPT.exec(hash) ?? []
+  if (cost && grain && last) {
+    if (!isCost(Number(cost))) return { fault: `must have a bcrypt cost from ${MIN_COST} to ${MAX_COST}` }
+    return kept(`$bcrypt$r=${Number(cost)},next=${next}$${grain}`, sha256(utf8(last)))
+  }
+  const [, iterations, salt, base64] = DJANGO.exec(hash) ?? []
+  if (iterations && salt && base64) {
+    if (!isIterations(Number(iterations))) return { fault: `must have at most ${MAX_ITERATIONS} iterations` }
+    if (salt.length > MAX_SALT) return { fault: `must have a salt of at most ${MAX_SALT} characters` }
+    const digest = decoded(base64)
+    if (digest)
+      return kept(`$django-pbkdf2-sha256$i=${Number(iterations)},next=${next}$${encodeBase64NoPadding(utf8(salt))}`, digest)
+  }
+  return { fault: 'must be a whole hash of bcrypt ($2a$, $2b$ or $2y$) or of Django (pbkdf2_sha256$)' }
+}
+
+/** 32 bytes that are written in base64 in the one way there is, or null. */
+function decoded(base64: string): Uint8Array | null {
+  try {
+    return decodeBase64IgnorePadding(base64)
+  } catch {
+    return null
+  }
+}
+
+/** The digest of a password under the recipe of another system's hash, 32 bytes; null when the recipe is none of these. */
+export function foreignDigest(password: string, recipe: string): Uint8Array | null {
+  const [, cost, , grain] = BCRYPT_RECIPE.exec(recipe) ?? []
+  // At one go: the clock of a Worker stands still while it computes, so bcryptjs' other function would never pause either.
+  if (grain && isCost(Number(cost)))
+    return sha256(utf8(hashSync(password, `$2b$${String(cost).padStart(2, '0')}$${grain}`).slice(29)))
+  const [, iterations, , salt] = DJANGO_RECIPE.exec(recipe) ?? []
+  // Not Web Crypto, which in production refuses more than 100,000 iterations.
+  if (salt && isIterations(Number(iterations)))
+    return pbkdf2(sha256, utf8(password), decodeBase64IgnorePadding(salt), { c: Number(iterations), dkLen: 32 })
+  return null
+}
+
+/** The salt of the hash that is to replace one of another system; null when the recipe is ours. */
+export const nextSalt = (recipe: string): string | null =>
+  BCRYPT_RECIPE.exec(recipe)?.[2] ?? DJANGO_RECIPE.exec(recipe)?.[2] ?? null

@@ -1,0 +1,97 @@
+/**
+ * What a password must be (seed: LIMS; per tenant, columns of freehold.tenant). Threat: a password that is guessed before the lock closes: one of
+ * the commonest, the person's own name, or one that was theirs before. That it was not theirs before, the database decides (access.was_used).
+ */
+
+import type { Fault } from '../kernel/problem.ts'
+import commonest from './commonest.txt'
+import { digest, generatePassword } from './hash.ts'
+
+export type Policy = {
+  password_min_length: number
+  password_max_length: number
+  password_upper: boolean
+  password_lower: boolean
+  password_digit: boolean
+  password_special: boolean
+  password_unique: number
+  password_history: number
+  password_personal: boolean
+  password_common: boolean
+}
+
+/** What holds where no tenant says otherwise; as the columns' defaults. */
+export const DEFAULT_POLICY: Policy = {
+  password_min_length: 8,
+  password_max_length: 128,
+  password_upper: true,
+  password_lower: true,
+  password_digit: true,
+  password_special: true,
+  password_unique: 5,
+  password_history: 5,
+  password_personal: true,
+  password_common: true,
+}
+
+type Person = Partial<Record<'email' | 'username' | 'given_name' | 'family_name', string | null | undefined>>
+
+/** What the database says of somebody who gets another password: `former` are the recipes of those that it may not be. */
+export type Renewal = { person: Person; policy: Policy; former: string[] }
+
+let common: Set<string> | undefined
+
+/** Whether a password is one of the commonest, also with other signs at its ends. */
+function isCommon(password: string): boolean {
+  common ??= new Set(commonest.split('\n').filter((line) => line && !line.startsWith('#')))
+  const lower = password.toLowerCase()
+  return common.has(lower) || common.has(lower.replace(/^[^\p{L}\p{N}]+|[^\p{L}\p{N}]+$/gu, ''))
+}
+
+/** Every rule that a password breaks, as sentences; none when it is good. It is judged as it is hashed: in NFC. */
+export function weaknesses(written: string, person: Person, policy: Policy = DEFAULT_POLICY): string[] {
+  const password = written.normalize('NFC')
+  const personal = [person.username, person.email?.split('@')[0], person.given_name, person.family_name]
+    .flatMap((text) => text?.toLowerCase().split(/[^\p{L}\p{N}]+/u) ?? [])
+    .filter((part) => part.length >= 3)
+  const lower = password.toLowerCase()
+  const length = [...password].length
+  const rules: [boolean, string][] = [
+    [length >= policy.password_min_length, `must have at least ${policy.password_min_length} characters`],
+    [length <= policy.password_max_length, `must have at most ${policy.password_max_length} characters`],
+    [!policy.password_upper || /\p{Lu}/u.test(password), 'must have an upper case letter'],
+    [!policy.password_lower || /\p{Ll}/u.test(password), 'must have a lower case letter'],
+    [!policy.password_digit || /\p{Nd}/u.test(password), 'must have a digit'],
+    [!policy.password_special || /[^\p{L}\p{N}]/u.test(password), 'must have a character that is neither letter nor digit'],
+    [new Set(password).size >= policy.password_unique, `must have at least ${policy.password_unique} different characters`],
+    [
+      !policy.password_personal || !personal.some((part) => lower.includes(part)),
+      'must not contain a part of the name or e-mail',
+    ],
+    [!policy.password_common || !isCommon(password), 'must not be one of the commonest passwords'],
+  ]
+  return rules.filter(([kept]) => !kept).map(([, rule]) => rule)
+}
+
+/** A password for somebody, made by chance, that breaks no rule. */
+export function generateFor(person: Person, policy: Policy): string {
+  // Twice as many characters as are to be different: of 62 there are, half come up twice.
+  const length = Math.max(20, policy.password_min_length, 2 * policy.password_unique)
+  for (;;) {
+    const password = generatePassword({ length })
+    if (weaknesses(password, person, policy).length === 0) return password
+  }
+}
+
+/** The broken rules as faults of a field. */
+export const faultsOf = (field: string, rules: string[]): Fault[] => rules.map((detail) => ({ pointer: `#/${field}`, detail }))
+
+/** The digests of a new password under former recipes, for access.was_used. About 100 ms of CPU each. */
+export async function digestsUnder(password: string, recipes: string[]): Promise<Record<string, string>> {
+  const digests: Record<string, string> = {}
+  for (const recipe of recipes) digests[recipe] = await digest(password, recipe)
+  return digests
+}
+
+/** What a password that was used before is told. */
+export const USED = 'must not be one of the last passwords'

@@ -1,0 +1,55 @@
+import { sql } from 'drizzle-orm'
+import { bigint, boolean, check, integer, text, uuid } from 'drizzle-orm/pg-core'
+import { freehold, moment } from '../kernel/schema.ts'
+
+/** The one row by which a tenant's database knows whose it is, whether it is switched on, and its settings. */
+export const tenant = freehold.table(
+  'tenant',
+  {
+    one: boolean().primaryKey().default(true),
+    id: uuid().notNull(),
+    subdomain: text().notNull(),
+    is_active: boolean().notNull().default(true),
+    /** The registry's version that this row was written from; an older one never replaces a newer one. */
+    v: bigint({ mode: 'number' }).notNull().default(0),
+    max_failures: integer().notNull().default(5),
+    lock_minutes: integer().notNull().default(30),
+    idle_days: integer().notNull().default(7),
+    session_days: integer().notNull().default(30),
+    max_sessions: integer().notNull().default(5),
+    /** How long an access token lives. */
+    access_minutes: integer().notNull().default(15),
+    /** After how many days a password must be changed; 0: never. */
+    password_days: integer().notNull().default(90),
+    password_warning_days: integer().notNull().default(14),
+    password_min_length: integer().notNull().default(8),
+    password_max_length: integer().notNull().default(128),
+    password_upper: boolean().notNull().default(true),
+    password_lower: boolean().notNull().default(true),
+    password_digit: boolean().notNull().default(true),
+    password_special: boolean().notNull().default(true),
+    password_unique: integer().notNull().default(5),
+    /** A new password is none of so many before it. */
+    password_history: integer().notNull().default(5),
+    /** No part of the name or e-mail in a password; none of the commonest. */
+    password_personal: boolean().notNull().default(true),
+    password_common: boolean().notNull().default(true),
+    /** Whether strangers may register, with addresses of which domains (none named: any), and the role they get (null: the preset's). */
+    registration: boolean().notNull().default(false),
+    registration_domains: text().array().notNull().default([]),
+    registration_role: text(),
+    /** A delegation waits for somebody with delegation:approve. */
+    delegation_approval: boolean().notNull().default(false),
+    updated_at: moment().notNull().defaultNow(),
+  },
+  (t) => [
+    check('tenant_is_one', sql`${t.one}`),
+    check(
+      'tenant_settings',
+      sql`${t.max_failures} between 1 and 100 and ${t.lock_minutes} between 1 and 1440 and ${t.idle_days} between 1 and 365
+        and ${t.session_days} between 1 and 365 and ${t.max_sessions} between 1 and 1000 and ${t.access_minutes} between 5 and 10080
+        and ${t.password_days} between 0 and 3650 and ${t.password_warning_days} between 0 and 365 and ${t.password_min_length} between 8 and 64
+        and ${t.password_max_length} between 64 and 1024 and ${t.password_unique} between 1 and 32 and ${t.password_history} between 0 and 24`,
+    ),
+  ],
+)

@@ -1,9 +1,0 @@
-import tenant0 from '../../drizzle/tenant/0000_baseline.sql'
-import type { Migration } from './migrations.ts'
-
-// Written by `npm run migration`.
-/** The migrations of a tenant’s database, in order, as they are bundled into the Worker. */
-export const tenantMigrations: Migration[] = [
-  // In the order of their numbers.
-  { name: 'tenant/0000_baseline', text: tenant0 },
-]

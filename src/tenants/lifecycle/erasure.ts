@@ -1,0 +1,79 @@
+/**
+ * The end of a tenant: its database, its logins and its keys are destroyed and its row goes; what was done with it stays in the platform's
+ * audit. Threat: something of a tenant that outlives it, and an erasure that takes what is somebody else's.
+ */
+import { sql } from 'drizzle-orm'
+import type { Config } from '../../kernel/config.ts'
+import type { Ctx } from '../../kernel/context.ts'
+import { batch } from '../../kernel/db.ts'
+import type { Env } from '../../kernel/env.ts'
+import { log } from '../../kernel/log.ts'
+import { invalid, Problem } from '../../kernel/problem.ts'
+import { rowsOf } from '../../kernel/wire.ts'
+import { isolations } from '../provisioning/isolation.ts'
+import { jobOf } from '../provisioning/job.ts'
+import { neonWords } from '../provisioning/neon.ts'
+import { kvKey } from '../registry/registry.ts'
+import { shown, type TenantWire, wire } from '../registry/tenants.ts'
+import { spread } from './lifecycle.ts'
+
+/**
+ * Marks a tenant for erasure, whatever it is but one that is being made; from then on nobody finds it. `confirm` must repeat the subdomain.
+ * One round trip to the master; `tenant:delete`. Fails with not_found, invalid_request, illegal_state.
+ */
+export async function markForErasure(ctx: Ctx, id: string, confirm: string | undefined): Promise<TenantWire> {
+  const [marked, found] = await ctx.run(
+    ctx.db.execute(sql`update platform.tenants set status = 'erasing', deleted_at = coalesce(deleted_at, now())
+      where id = ${id} and subdomain = ${confirm ?? ''} and status in ('active', 'inactive', 'failed', 'deleted') returning id`),
+    ctx.db.execute(sql`select ${shown} from platform.tenants t where t.id = ${id}`),
+  )
+  const [row] = rowsOf<Record<string, unknown>>(found)
+  if (!row) throw new Problem('not_found')
+  if (rowsOf<Record<string, unknown>>(marked).length) return wire(ctx.config, row)
+  if (row.subdomain !== confirm) throw invalid('query/confirm', "must be the tenant's subdomain: erasing cannot be undone")
+  throw new Problem('illegal_state', `The tenant is ${row.status}.`)
+}
+
+/**
+ * Erases a tenant that is marked for it. Of several who try at once one does; who takes over after a failure does all of it again, because
+ * what is gone already is no failure.
+ */
+export async function erase(env: Env, config: Config, id: string): Promise<void> {
+  const [held] = await batch(config.MASTER_DATABASE_URL, [
+    sql`update platform.tenants t set erasing_until = now() + interval '3 minutes'
+        where id = ${id} and status = 'erasing' and coalesce(erasing_until, now()) <= now()
+        returning to_jsonb(t) as tenant, (select to_jsonb(h) from platform.homes h where h.id = t.home_id) as home`,
+  ])
+  const found = held?.[0] as { tenant: Parameters<typeof jobOf>[1]; home: Parameters<typeof jobOf>[2] } | undefined
+  if (!found) return
+  const job = await jobOf(config, found.tenant, found.home)
+  const about = { tenant: job.tenant.subdomain }
+  try {
+    // Switched off first, for whoever still remembers it while Neon is away.
+    await spread({ env, config, meter: { master: 0 } }, id).catch(() => undefined)
+    await env.TENANTS.delete(kvKey(job.tenant.subdomain))
+    await isolations[job.tenant.isolation]?.remove(job)
+    await batch(config.MASTER_DATABASE_URL, [
+      sql`delete from platform.provisioning_steps where tenant_id = ${id}`,
+      sql`delete from platform.provisioning_runs where tenant_id = ${id}`,
+      sql`delete from platform.signing_keys where realm_id = ${id}`,
+      sql`with gone as (delete from platform.tenants where id = ${id} and status = 'erasing' returning home_id)
+          update platform.homes h set taken = h.taken - 1 from gone where h.id = gone.home_id`,
+      // After the tenant, with which its visits go: sealing locks them in this order, too.
+      sql`delete from platform.audit_heads where realm_id = ${id}`,
+    ])
+    log('tenant erased', about)
+  } catch (error) {
+    log('tenant not erased', { ...about, error: neonWords(error) })
+    await batch(config.MASTER_DATABASE_URL, [sql`update platform.tenants set erasing_until = now() where id = ${id}`])
+  }
+}
+
+/** The scheduled half: goes on with erasures that stand still. Returns how many it tried. */
+export async function eraseStale(env: Env, config: Config): Promise<number> {
+  const [rows = []] = await batch(config.MASTER_DATABASE_URL, [
+    sql`select id from platform.tenants where status = 'erasing' and coalesce(erasing_until, now()) <= now() limit 20`,
+  ])
+  for (const { id } of rows) await erase(env, config, String(id))
+  return rows.length
+}

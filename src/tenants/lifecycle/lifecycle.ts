@@ -1,0 +1,140 @@
+import { type SQL, sql } from 'drizzle-orm'
+import type { z } from 'zod'
+import type { Config } from '../../kernel/config.ts'
+import type { Ctx } from '../../kernel/context.ts'
+import { batch } from '../../kernel/db.ts'
+import type { Env, Meter } from '../../kernel/env.ts'
+import { decrypt } from '../../kernel/keyring.ts'
+import { log } from '../../kernel/log.ts'
+import { Problem } from '../../kernel/problem.ts'
+import { matches, rowsOf, unchanged } from '../../kernel/wire.ts'
+import { nextRun } from '../provisioning/provisioning.ts'
+import { mustBeSecure, type TenantPatch } from '../registry/origins.ts'
+import { isWhole, kvKey, publish, type SealedEntry } from '../registry/registry.ts'
+import { shown, type TenantWire, wire } from '../registry/tenants.ts'
+
+/** Starts the next attempt of a tenant that failed. One round trip to the master; `tenant:retry`. Fails with not_found, illegal_state. */
+export async function retryTenant(ctx: Ctx, id: string): Promise<{ run_id: string; tenant: TenantWire }> {
+  const run_id = crypto.randomUUID()
+  const tenant = await setStatus(ctx, id, ['failed'], 'provisioning', nextRun(id, run_id, ctx.request.trace_id))
+  return { run_id, tenant }
+}
+
+/**
+ * Takes a tenant from one state to another, in the master. What the tenant's own database must learn of it is `spread`'s. One
+ * round trip. Fails with not_found, illegal_state.
+ */
+export async function setStatus(
+  ctx: Ctx,
+  id: string,
+  from: TenantWire['status'][],
+  to: TenantWire['status'],
+  then: SQL[] = [],
+): Promise<TenantWire> {
+  const [changed, found] = await ctx.run(
+    ctx.db.execute(
+      sql`update platform.tenants set status = ${to}, deleted_at = case when ${to} = 'deleted' then now() end
+          where id = ${id} and status in (${sql.join(
+            from.map((status) => sql`${status}`),
+            sql`, `,
+          )}) returning id`,
+    ),
+    ctx.db.execute(sql`select ${shown} from platform.tenants t where t.id = ${id}`),
+    ...then.map((statement) => ctx.db.execute(statement)),
+  )
+  const [row] = rowsOf<Record<string, unknown>>(found)
+  if (!row) throw new Problem('not_found')
+  if (!rowsOf<Record<string, unknown>>(changed).length)
+    throw new Problem('illegal_state', `The tenant is ${row.status}, not ${from.join(' or ')}.`)
+  return wire(ctx.config, row)
+}
+
+/**
+ * Changes a tenant's configuration; what is left out stays. The caller carries it to KV. One round trip to the master; `tenant:update`. Fails with not_found,
+ * illegal_state (it is being made or erased), etag_mismatch, invalid_request.
+ */
+export async function changeTenant(
+  ctx: Ctx,
+  id: string,
+  { config = {} }: z.infer<typeof TenantPatch>,
+  ifMatch?: string,
+): Promise<TenantWire> {
+  mustBeSecure(ctx.config, config)
+  const [changed, found] = await ctx.run(
+    ctx.db.execute(
+      sql`update platform.tenants t set config = t.config || ${JSON.stringify(config)}::jsonb
+          where t.id = ${id} and t.status not in ('provisioning', 'erasing') and ${matches('t.updated_at', ifMatch)} returning t.id`,
+    ),
+    ctx.db.execute(sql`select ${shown} from platform.tenants t where t.id = ${id}`),
+  )
+  const [row] = rowsOf<Record<string, unknown>>(found)
+  if (!row) throw new Problem('not_found')
+  const tenant = wire(ctx.config, row)
+  if (rowsOf(changed).length) return tenant
+  if (['provisioning', 'erasing'].includes(tenant.status)) throw new Problem('illegal_state', `The tenant is ${tenant.status}.`)
+  throw unchanged(tenant, ifMatch)
+}
+
+type Sources = { env: Env; config: Config; meter: Meter }
+
+/**
+ * Carries a tenant's state from the master to where it takes effect: the row in the tenant's own database, which every admission reads, and
+ * KV. Repeatable; what fails half-way has published_v behind v, and the scheduled job does it again.
+ */
+export async function spread({ env, config, meter }: Sources, tenant_id: string): Promise<void> {
+  const [rows] = await batch(config.MASTER_DATABASE_URL, [
+    sql`select status, subdomain, v, owner_url_sealed from platform.tenants where id = ${tenant_id} and status in ('active', 'inactive', 'deleted', 'erasing') and owner_url_sealed is not null`,
+  ])
+  const tenant = rows?.[0]
+  if (!tenant) return
+  const owner_url = await decrypt(config.ENCRYPTION_KEYS, tenant_id, 'owner_url', String(tenant.owner_url_sealed))
+  await batch(owner_url, [
+    sql`set local role freehold_owner`,
+    sql`update freehold.tenant set is_active = ${tenant.status === 'active'}, subdomain = ${tenant.subdomain}, v = ${tenant.v}, updated_at = now()
+        where id = ${tenant_id} and v < ${tenant.v}`,
+  ])
+  await publish({ env, config, meter }, tenant_id)
+}
+
+const PAGE = 100
+
+/** The scheduled mending: states that did not arrive, and entries of KV that are not what the master says. Returns what it mended. */
+export async function mend(env: Env, config: Config): Promise<number> {
+  const sources = { env, config, meter: { master: 0 } }
+  let mended = 0
+  let after = '00000000-0000-0000-0000-000000000000'
+  for (;;) {
+    const [rows = []] = await batch(config.MASTER_DATABASE_URL, [
+      sql`select id, subdomain, v, published_v from platform.tenants where status in ('active', 'inactive', 'deleted') and id > ${after} order by id limit ${PAGE}`,
+    ])
+    if (rows.length === 0) return mended
+    const kept = await env.TENANTS.get(
+      rows.map((row) => kvKey(String(row.subdomain))),
+      'text',
+    )
+    for (const row of rows) {
+      const about = { tenant: String(row.subdomain), v: Number(row.v) }
+      if (about.v === Number(row.published_v) && (await holds(config, kept.get(kvKey(about.tenant)) ?? '', about.v))) continue
+      try {
+        await spread(sources, String(row.id))
+        mended++
+        log('registry mended', about)
+      } catch (error) {
+        // One tenant's database that is away does not keep the others from being mended.
+        log('registry not mended', { ...about, error: error instanceof Error ? error.message : String(error) })
+      }
+    }
+    if (rows.length < PAGE) return mended
+    after = String(rows.at(-1)?.id)
+  }
+}
+
+/** True when a value of KV is an entry of ours in this version. */
+async function holds(config: Config, text: string, v: number): Promise<boolean> {
+  try {
+    const entry = JSON.parse(text) as SealedEntry
+    return entry.v === v && (await isWhole(config, entry))
+  } catch {
+    return false
+  }
+}

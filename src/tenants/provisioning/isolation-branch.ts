@@ -1,0 +1,68 @@
+import { sql } from 'drizzle-orm'
+import { batch } from '../../kernel/db.ts'
+import { tenantMigrations } from './bundled.ts'
+import { takePlace } from './hosts.ts'
+import { homeOf, type Isolation, type Job } from './job.ts'
+import { dropLogins, makeLogins, urlsAt } from './logins.ts'
+import { migrate } from './migrations.ts'
+import { createBranch, remove, renameDatabase, resetPassword } from './neon.ts'
+
+/**
+ * Isolation `branch`: a child of the home's template branch, with a compute of its own. The schema arrives by copy-on-write, so the template
+ * is migrated first, here; what the copy inherits of passwords is replaced before the tenant's logins are made.
+ */
+export const ownBranch: Isolation = {
+  place: ({ config, neon, tenant }) => takePlace(config, neon, tenant.id, 'branch'),
+
+  async create(job) {
+    const home = homeOf(job)
+    await migrate(home.owner_url, tenantMigrations)
+    const { branch_id, operations } = await createBranch(job.neon, home, branchName(job))
+    await batch(job.config.MASTER_DATABASE_URL, [
+      sql`update platform.tenants set branch_id = ${branch_id} where id = ${job.tenant.id}`,
+    ])
+    return operations
+  },
+
+  async urls(job, passwords) {
+    const copied = await neonUrl(job, databaseOf(homeOf(job).owner_url))
+    return urlsAt(copied, job.tenant, passwords)
+  },
+
+  async logins(job, urls) {
+    const at = { project_id: homeOf(job).project_id, branch_id: branchOf(job), owner_role: homeOf(job).owner_role }
+    await resetPassword(job.neon, at)
+    await renameDatabase(job.neon, at, databaseOf(homeOf(job).owner_url), job.tenant.database_name)
+    await makeLogins(await neonUrl(job, job.tenant.database_name), job.tenant.database_name, urls)
+  },
+
+  async remove(job) {
+    if (!job.tenant.home) return
+    const { project_id, owner_url } = homeOf(job)
+    // The branch is found by its name, which is the tenant's id, because the answer that told its id may have been lost.
+    const name = branchName(job)
+    const known = await job.neon.branches.list({ projectId: project_id, search: name }).all()
+    for (const { id } of known.filter((branch) => branch.name === name))
+      await remove(job.neon, { project_id, branch_id: id }, null)
+    await dropLogins(owner_url, job.tenant.id)
+  },
+}
+
+const branchName = ({ tenant }: Job) => `tenant-${tenant.id}`
+
+const databaseOf = (url: string) => decodeURIComponent(new URL(url).pathname.slice(1))
+
+function branchOf({ tenant }: Job): string {
+  if (!tenant.branch_id) throw new Error('The tenant has no branch yet.')
+  return tenant.branch_id
+}
+
+/** How the branch's API role connects, by Neon's word. */
+const neonUrl = (job: Job, database: string) =>
+  job.neon.postgres.connectionString({
+    projectId: homeOf(job).project_id,
+    branchId: branchOf(job),
+    databaseName: database,
+    roleName: homeOf(job).owner_role,
+    pooled: false,
+  })

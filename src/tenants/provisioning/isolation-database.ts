@@ -1,0 +1,57 @@
+import { sql } from 'drizzle-orm'
+import { batch, dbError } from '../../kernel/db.ts'
+import { takePlace } from './hosts.ts'
+import { homeOf, type Isolation, type Job } from './job.ts'
+import { dropLogins, makeLogins, urlsAt } from './logins.ts'
+import { createDatabase, remove } from './neon.ts'
+
+/** Isolation `database`: a database in a shared branch. The cheapest; up to 500 to a branch. */
+export const sharedDatabase: Isolation = {
+  place: ({ config, neon, tenant }) => takePlace(config, neon, tenant.id, 'database'),
+
+  async create(job) {
+    const { database_name } = job.tenant
+    // A database that is there is adopted. The home's own is there, and is nobody's.
+    if (new URL(homeOf(job).owner_url).pathname === `/${database_name}`)
+      throw new Error(`The name ${database_name} is the home's own database.`)
+    const isThere = () =>
+      batch(urlOf(job), [sql`select 1`]).then(
+        () => true,
+        (error) => dbError(error)?.code !== '3D000',
+      )
+    return createDatabase(job.neon, homeOf(job), database_name, isThere)
+  },
+
+  urls: async (job, passwords) => urlsAt(homeOf(job).owner_url, job.tenant, passwords),
+
+  logins: (job, urls) => makeLogins(homeOf(job).owner_url, job.tenant.database_name, urls),
+
+  async remove(job) {
+    if (!job.tenant.home || !(await isOurs(job))) return
+    await remove(job.neon, homeOf(job), job.tenant.database_name)
+    await dropLogins(homeOf(job).owner_url, job.tenant.id)
+  },
+}
+
+/** How the home's API role connects to the tenant's database. */
+const urlOf = (job: Job) => Object.assign(new URL(homeOf(job).owner_url), { pathname: `/${job.tenant.database_name}` }).href
+
+/** False for a database that has the name but is not this tenant's: a failed tenant may have found it there. */
+async function isOurs(job: Job): Promise<boolean> {
+  try {
+    const results = await batch(urlOf(job), [
+      sql`set local role freehold_owner`,
+      sql`select coalesce((select bool_and(t.id = ${job.tenant.id}) from freehold.tenant t), true) as ours`,
+    ])
+    return results[1]?.[0]?.ours === true
+  } catch (error) {
+    // Gone already, or never migrated: then nothing of anybody may be in it but what Postgres puts there.
+    if (dbError(error)?.code === '3D000') return true
+    if (dbError(error)?.code !== '42P01') throw error
+    const [rows] = await batch(urlOf(job), [
+      sql`select not exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace
+          where n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast', 'freehold', 'access')) as empty`,
+    ])
+    return rows?.[0]?.empty === true
+  }
+}

@@ -1,0 +1,60 @@
+/**
+ * The two logins of a tenant. Threat: tenants share a cluster, so every login could knock at every database. CONNECT is taken from PUBLIC
+ * and given to the tenant's own two logins only; they are made by SQL, because roles made through Neon's API read every database of their
+ * branch.
+ */
+import { sql } from 'drizzle-orm'
+import { batch } from '../../kernel/db.ts'
+
+/** Connection strings of a tenant's app login and owner login. */
+export type Urls = { app_url: string; owner_url: string }
+export type Passwords = { app: string; owner: string }
+
+const namesOf = (tenant_id: string) => {
+  const short = tenant_id.replaceAll('-', '').slice(0, 12)
+  return { app: `freehold_app_${short}_a`, owner: `freehold_owner_${short}` }
+}
+
+/** How a tenant's logins connect: the host of `url`, names made of the tenant's id, the tenant's database. */
+export function urlsAt(url: string, tenant: { id: string; database_name: string }, passwords: Passwords): Urls {
+  const { app, owner } = namesOf(tenant.id)
+  const as = (username: string, password: string) =>
+    Object.assign(new URL(url), { username, password, pathname: `/${tenant.database_name}` }).href
+  return { app_url: as(app, passwords.app), owner_url: as(owner, passwords.owner) }
+}
+
+/** Makes the logins as the API role of `admin_url`, who owns the database, and lets nobody else in. Repeatable. */
+export async function makeLogins(admin_url: string, database_name: string, { app_url, owner_url }: Urls): Promise<void> {
+  const app = new URL(app_url)
+  const owner = new URL(owner_url)
+  const database = sql.identifier(database_name)
+  await batch(admin_url, [
+    login(app),
+    login(owner),
+    sql`grant freehold_owner to current_user with inherit true, set true`,
+    sql`grant freehold_app to ${sql.identifier(app.username)}`,
+    sql`grant freehold_owner to ${sql.identifier(owner.username)} with inherit true, set true`,
+    sql`revoke connect, temporary on database ${database} from public`,
+    sql`grant connect on database ${database} to ${sql.identifier(app.username)}, ${sql.identifier(owner.username)}`,
+    sql`grant create on database ${database} to freehold_owner`,
+  ])
+}
+
+/** Creates a login or gives it its password. Both are ours and hold nothing to escape; checked all the same. */
+function login({ username, password }: URL) {
+  if (!/^[a-z0-9_]{1,63}$/.test(username) || !/^[A-Za-z0-9_-]{20,}$/.test(password))
+    throw new Error('Not a name or password of ours.')
+  const options = `${username} login password '${password}'`
+  return sql.raw(`do $$ begin create role ${options}; exception when duplicate_object then alter role ${options}; end $$`)
+}
+
+/** Drops the logins of a tenant whose database is gone. Repeatable. */
+export async function dropLogins(admin_url: string, tenant_id: string): Promise<void> {
+  const names = Object.values(namesOf(tenant_id))
+  await batch(admin_url, [
+    sql`drop role if exists ${sql.join(
+      names.map((name) => sql.identifier(name)),
+      sql`, `,
+    )}`,
+  ])
+}

@@ -1,0 +1,75 @@
+import { encodeHexLowerCase } from '@oslojs/encoding'
+import { sql } from 'drizzle-orm'
+import { batch, brokenConstraint } from '../../kernel/db.ts'
+
+/** One SQL file. Its statements are parted by drizzle's breakpoint comment. */
+export type Migration = { name: string; text: string }
+
+const LOCK = 20_261_122
+
+/** All of a migration as one statement: hundreds of them, each sent and answered alone, take twice as long. */
+function asOne({ name, text }: Migration): string {
+  const statements = text
+    .split('--> statement-breakpoint')
+    .map((statement) => statement.trim().replace(/;$/, ''))
+    .filter((statement) => statement.replace(/^--.*$/gm, '').trim() !== '')
+  const whole = statements.join(';\n')
+  if (/\$(migration|statements)\$/.test(whole)) throw new Error(`Migration ${name} holds a mark that is put around it.`)
+  return `do $migration$ begin execute $statements$${whole}$statements$; end $migration$`
+}
+
+/**
+ * Brings a database to the newest schema: one migration is one transaction that holds its ledger row, so it happened whole or not
+ * at all. Of two who migrate at once, the second waits, finds the row and goes on. The login must be a member of freehold_owner,
+ * to whom every object will belong. Returns the name of the newest migration. Fails, and changes nothing, on a database whose ledger
+ * does not begin where these migrations do, or holds one of them with another text.
+ */
+export async function migrate(url: string, migrations: Migration[]): Promise<string> {
+  const asOwner = sql`set local role freehold_owner`
+  const opened = await batch(url, [
+    asOwner,
+    sql`select pg_advisory_xact_lock(${LOCK})`,
+    sql`create schema if not exists freehold`,
+    sql`create schema if not exists access`,
+    sql`create table if not exists freehold.migrations (name text primary key, applied_at timestamptz not null default now(), checksum text)`,
+    sql`alter table freehold.migrations enable row level security`,
+    // A ledger of before the baseline has no checksums.
+    sql`select name, to_jsonb(m) ->> 'checksum' as checksum from freehold.migrations m`,
+  ])
+  const applied = new Map(opened.at(-1)?.map(({ name, checksum }) => [String(name), checksum]))
+  const baseline = migrations.find(({ name }) => name.endsWith('/0000_baseline'))
+  if (baseline && applied.size && !applied.has(baseline.name)) throw new BeforeBaseline(url, baseline.name)
+  for (const migration of migrations) {
+    const checksum = await checksumOf(migration)
+    if (applied.has(migration.name)) {
+      if (applied.get(migration.name) !== checksum)
+        throw new Error(
+          `Migration ${migration.name} was edited after it was applied to this database. Restore its file; a change is a migration of its own.`,
+        )
+      continue
+    }
+    await batch(url, [
+      asOwner,
+      sql`select pg_advisory_xact_lock(${LOCK})`,
+      sql`insert into freehold.migrations (name, checksum) values (${migration.name}, ${checksum})`,
+      sql.raw(asOne(migration)),
+    ]).catch((error) => {
+      if (brokenConstraint(error) !== 'migrations_pkey') throw new Error(`Migration ${migration.name} failed.`, { cause: error })
+    })
+  }
+  const newest = migrations.at(-1)
+  if (!newest) throw new Error('There is no migration.')
+  return newest.name
+}
+
+/** A database that an unreleased version made. There is no way from its schema to today's. */
+export class BeforeBaseline extends Error {
+  constructor(url: string, baseline: string) {
+    super(
+      `The database ${new URL(url).pathname.slice(1)} was made before ${baseline}, by a version that was never released: it cannot be migrated.`,
+    )
+  }
+}
+
+const checksumOf = async ({ text }: Migration) =>
+  encodeHexLowerCase(new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text))))

@@ -1,0 +1,194 @@
+import { createNeonClient, isNeonError, raw } from '@neon/sdk'
+import type { Config } from '../../kernel/config.ts'
+
+/** Neon's management API. Calls throw; what may safely be tried again is, by the client or by `patiently`, the rest by the step that called. */
+export const neonApi = (config: Config) =>
+  createNeonClient({
+    apiKey: config.NEON_API_KEY,
+    baseUrl: config.NEON_API_URL,
+    throwOnError: true,
+    waitForReadiness: false,
+    requestTimeoutMs: 20_000,
+    retries: 3,
+    wait: { pollIntervalMs: config.NEON_POLL_MS, timeoutMs: 60_000 },
+    ...(config.NEON_ORG_ID && { orgId: config.NEON_ORG_ID }),
+  })
+
+export type NeonApi = ReturnType<typeof neonApi>
+export type OperationRef = { id: string; project_id: string }
+
+/** True when Neon says that the name is taken: what was asked for is there already. */
+export const isConflict = (error: unknown) => isNeonError(error) && error.kind === 'api' && error.status === 409
+
+/** True when Neon will not give more: a limit of the plan. */
+export const isLimit = (error: unknown) => isNeonError(error) && error.kind === 'api' && /_LIMIT_EXCEEDED$/.test(error.code ?? '')
+
+/** True when an operation that was waited for failed: nothing will come of it. */
+export const hasFailed = (error: unknown) => isNeonError(error) && error.kind === 'operation'
+
+/** What Neon said, in one line, for the record of a step. */
+export function neonWords(error: unknown): string {
+  if (isNeonError(error) && error.kind === 'api') return `Neon answered ${error.status}: ${error.message}`
+  return error instanceof Error ? error.message : String(error)
+}
+
+const PATIENCE_MS = 80_000
+
+/**
+ * Makes a call that Neon says may be made again (423 while the project is busy, 429, 503) until it is taken, for as long as a step has.
+ * Each wait is drawn anew, so that many who wait for one project do not knock together; `Retry-After` is the least.
+ */
+async function patiently<T>(call: () => Promise<T>): Promise<T> {
+  for (let waited = 0; ; ) {
+    try {
+      return await call()
+    } catch (error) {
+      const busy = isNeonError(error) && 'status' in error && [423, 429, 503].includes(Number(error.status))
+      const least =
+        busy && 'response' in error ? Number((error.response as Response | undefined)?.headers.get('Retry-After') ?? 0) * 1000 : 0
+      const pause = Math.max(least || 0, 50 + drawn() * Math.min(2_000, 200 + waited))
+      if (!busy || waited + pause > PATIENCE_MS) throw error
+      await scheduler.wait(pause)
+      waited += pause
+    }
+  }
+}
+
+/** A random number from 0 to 1. */
+const drawn = () => (crypto.getRandomValues(new Uint32Array(1))[0] ?? 0) / 0xff_ff_ff_ff
+
+type At = { project_id: string; branch_id: string; owner_role: string }
+
+const refs = (operations: OperationRef[]) => operations.map(({ id, project_id }) => ({ id, project_id }))
+const ENDED = ['finished', 'skipped', 'failed', 'error', 'cancelled']
+
+/** Operations of a project that are under way, or those of one branch: what to wait for when the answer that named them was lost. */
+export async function underWay(neon: NeonApi, project_id: string, branch_id?: string): Promise<OperationRef[]> {
+  const { items } = await neon.operations.list({ projectId: project_id }).page()
+  const mine = items.filter((operation) => branch_id === undefined || operation.branch_id === branch_id)
+  return refs(mine.filter((operation) => !ENDED.includes(operation.status)))
+}
+
+/**
+ * True when a branch and its compute were made. Neon has no state for a creation that failed: the branch stays at `init`, and so does a
+ * compute that never started. To be asked when nothing is under way.
+ */
+export async function isMade(neon: NeonApi, branch: { project_id: string; id: string; current_state: string }): Promise<boolean> {
+  if (branch.current_state === 'init') return false
+  const path = { project_id: branch.project_id, branch_id: branch.id }
+  const { endpoints } = await raw.listProjectBranchEndpoints({ client: neon.client, path, throwOnError: true })
+  return endpoints.some((endpoint) => endpoint.type === 'read_write' && endpoint.current_state !== 'init')
+}
+
+/**
+ * Creates a database and returns the operations to wait for. One that is there already is adopted, because the answer of an earlier try was
+ * lost; whose it is, the seed proves. One that Neon names but that was never made (its operation failed) is asked for anew.
+ */
+export async function createDatabase(
+  neon: NeonApi,
+  at: At,
+  name: string,
+  isThere: () => Promise<boolean>,
+): Promise<OperationRef[]> {
+  const path = { project_id: at.project_id, branch_id: at.branch_id }
+  const body = { database: { name, owner_name: at.owner_role } }
+  const create = async () =>
+    refs(
+      (await patiently(() => raw.createProjectBranchDatabase({ client: neon.client, path, body, throwOnError: true })))
+        .operations,
+    )
+  try {
+    return await create()
+  } catch (error) {
+    if (!isConflict(error)) throw error
+    await waitFor(neon, await underWay(neon, at.project_id)).catch(() => undefined)
+    if (await isThere()) return []
+    const named = { ...path, database_name: name }
+    const gone = await patiently(() => raw.deleteProjectBranchDatabase({ client: neon.client, path: named, throwOnError: true }))
+    await waitFor(neon, refs(gone?.operations ?? []))
+    return create()
+  }
+}
+
+/**
+ * Creates a child branch with a compute. One of that name is adopted, because the answer of an earlier try was lost; one whose creation
+ * failed is deleted, and asked for anew.
+ */
+export async function createBranch(neon: NeonApi, { project_id, branch_id: parent_id }: At, name: string) {
+  const body = { branch: { parent_id, name }, endpoints: [{ type: 'read_write' as const }] }
+  const create = async () => {
+    const made = await patiently(() =>
+      raw.createProjectBranch({ client: neon.client, path: { project_id }, body, throwOnError: true }),
+    )
+    return { branch_id: made.branch.id, operations: refs(made.operations) }
+  }
+  try {
+    return await create()
+  } catch (error) {
+    if (!isConflict(error)) throw error
+    const known = (await neon.branches.list({ projectId: project_id, search: name }).all()).find((branch) => branch.name === name)
+    if (!known) throw error
+    const path = { project_id, branch_id: known.id }
+    await waitFor(neon, await underWay(neon, project_id, known.id)).catch(() => undefined)
+    const { branch } = await raw.getProjectBranch({ client: neon.client, path, throwOnError: true })
+    if (await isMade(neon, branch)) return { branch_id: known.id, operations: [] }
+    await remove(neon, path, null)
+    return create()
+  }
+}
+
+/** Deletes a project that holds nothing yet, because its creation failed. */
+export async function deleteProject(neon: NeonApi, project_id: string): Promise<void> {
+  await patiently(() => raw.deleteProject({ client: neon.client, path: { project_id }, throwOnError: true }))
+}
+
+/** Gives an API role of a branch a password of its own, and waits until the old one is gone. */
+export async function resetPassword(neon: NeonApi, { project_id, branch_id, owner_role }: At): Promise<void> {
+  const path = { project_id, branch_id, role_name: owner_role }
+  const { operations } = await patiently(() =>
+    raw.resetProjectBranchRolePassword({ client: neon.client, path, throwOnError: true }),
+  )
+  await waitFor(neon, refs(operations))
+}
+
+/** Renames a database, and waits until that is done. One that has the new name gets it again, because Neon shows it when the change failed, too. */
+export async function renameDatabase(neon: NeonApi, { project_id, branch_id }: At, from: string, to: string): Promise<void> {
+  const databases = await neon.postgres.databases.list({ projectId: project_id, branchId: branch_id })
+  const database_name = databases.some((database) => database.name === to) ? to : from
+  const path = { project_id, branch_id, database_name }
+  const body = { database: { name: to } }
+  const { operations } = await patiently(() =>
+    raw.updateProjectBranchDatabase({ client: neon.client, path, body, throwOnError: true }),
+  ).catch((error) => {
+    if (database_name === to && isConflict(error)) return { operations: [] }
+    throw error
+  })
+  await waitFor(neon, refs(operations))
+}
+
+/** Deletes a database, or with null the branch itself, and waits until it is gone. What is gone already is no failure. */
+export async function remove(
+  neon: NeonApi,
+  { project_id, branch_id }: Pick<At, 'project_id' | 'branch_id'>,
+  database_name: string | null,
+): Promise<void> {
+  const at = { client: neon.client, path: { project_id, branch_id }, throwOnError: true as const }
+  const call = async () =>
+    database_name === null
+      ? await raw.deleteProjectBranch(at)
+      : await raw.deleteProjectBranchDatabase({ ...at, path: { ...at.path, database_name } })
+  try {
+    const gone = await patiently(call)
+    await waitFor(neon, refs(gone?.operations ?? []))
+  } catch (error) {
+    if (!(isNeonError(error) && error.kind === 'not_found')) throw error
+  }
+}
+
+/** Waits until operations have finished, one after another. Fails when one failed, or takes more than a minute. */
+export async function waitFor(neon: NeonApi, operations: OperationRef[]): Promise<void> {
+  for (const { id, project_id } of operations) {
+    const operation = await neon.operations.get({ projectId: project_id, operationId: id })
+    await neon.operations.waitFor({ operations: [operation] })
+  }
+}

@@ -1,0 +1,110 @@
+import { z } from '@hono/zod-openapi'
+import { type SQL, sql } from 'drizzle-orm'
+import { Label } from '../../kernel/config.ts'
+import type { Ctx } from '../../kernel/context.ts'
+import { brokenConstraint } from '../../kernel/db.ts'
+import { Line } from '../../kernel/fields.ts'
+import { encrypt } from '../../kernel/keyring.ts'
+import { invalid, Problem } from '../../kernel/problem.ts'
+import { rowsOf } from '../../kernel/wire.ts'
+import { generatePassword, hash } from '../../passwords/hash.ts'
+import { weaknesses } from '../../passwords/policy.ts'
+import { presets } from '../../presets/presets.ts'
+import { Email } from '../../users/fields.ts'
+import { usernameFrom } from '../../users/username.ts'
+import { mustBeSecure, TenantConfig } from '../registry/origins.ts'
+import { shown, Tenant, wire } from '../registry/tenants.ts'
+import { isolations } from './isolation.ts'
+import { nextRun } from './provisioning.ts'
+import { taxIdFault } from './tax-id.ts'
+
+const RESERVED =
+  'www api admin platform app mail smtp imap pop ftp ns ns1 ns2 dns cdn static assets status docs help support blog auth login account accounts billing console dashboard internal root test-api'.split(
+    ' ',
+  )
+
+export const NewTenant = z
+  .object({
+    subdomain: Label.min(1).refine((name) => !RESERVED.includes(name), 'is reserved'),
+    legal_name: Line(255),
+    tax_id: z
+      .string()
+      .min(1)
+      .max(32)
+      .regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces'),
+    country: z
+      .string()
+      .regex(/^[A-Z]{2}$/, 'must be an ISO 3166-1 code of two capital letters')
+      .default('PE'),
+    admin_email: Email,
+    contact_name: Line(255).optional(),
+    plan: z
+      .string()
+      .regex(/^[a-z0-9_-]{1,50}$/, 'must be 1-50 of a-z, 0-9, _ and -')
+      .optional(),
+    environment: z.enum(['demo', 'production']).default('demo'),
+    isolation: z.enum(Object.keys(isolations) as [string, ...string[]]).default('database'),
+    role_preset: z.enum(Object.keys(presets) as [string, ...string[]]).default('minimal'),
+    admin_password: z.string().min(1).max(1024).optional(),
+    config: TenantConfig.default({}),
+  })
+  .openapi('NewTenant')
+
+export const MadeTenant = Tenant.extend({
+  initial_admin: z.object({ email: z.string(), password: z.string().optional(), must_change_password: z.boolean() }),
+}).openapi('MadeTenant')
+
+/** The name of a tenant's database: the template with the subdomain, hyphens as underscores; a longer one is cut and ends in the tenant's short id. */
+export function databaseName(template: string, subdomain: string, id: string): string {
+  const name = template.replace('{subdomain}', subdomain.replaceAll('-', '_'))
+  return name.length <= 63 ? name : `${name.slice(0, 50)}_${id.replaceAll('-', '').slice(0, 12)}`
+}
+
+/**
+ * Reserves a tenant and the run that will make it; the caller starts the run. Two round trips to the master; `tenant:create`. A password is
+ * generated when none is given, is in the answer this once, and must be changed at the first login. Fails with subdomain_taken,
+ * tax_id_taken, no_capacity, invalid_request.
+ */
+export async function createTenant(
+  ctx: Ctx,
+  wanted: z.infer<typeof NewTenant>,
+): Promise<{ tenant: z.infer<typeof MadeTenant>; run_id: string }> {
+  // Admitted first: hashing for whom the database would refuse is wasted.
+  await ctx.run()
+  const { admin_password, ...given } = wanted
+  mustBeSecure(ctx.config, given.config)
+  const fault = taxIdFault(given.country, given.tax_id)
+  if (fault) throw invalid('tax_id', fault)
+  const username = usernameFrom(given.admin_email)
+  const weak = admin_password === undefined ? [] : weaknesses(admin_password, { email: given.admin_email, username })
+  if (weak.length)
+    throw new Problem('invalid_request', undefined, { errors: weak.map((detail) => ({ pointer: '#/admin_password', detail })) })
+  const id = crypto.randomUUID()
+  const run_id = crypto.randomUUID()
+  const password = admin_password ?? generatePassword()
+  const must_change_password = admin_password === undefined
+  const admin = { email: given.admin_email, username, password_hash: await hash(password), must_change_password }
+  const sealed = await encrypt(ctx.config.ENCRYPTION_KEYS, id, 'initial_admin', JSON.stringify(admin))
+  const database_name = databaseName(ctx.config.TENANT_DB_TEMPLATE, given.subdomain, id)
+  const insert = sql`insert into platform.tenants as t (id, subdomain, legal_name, tax_id, country, region, admin_email, contact_name, plan, environment, status, isolation, role_preset, database_name, initial_admin_sealed, config)
+    select ${id}, ${given.subdomain}, ${given.legal_name}, ${given.tax_id}, ${given.country}, ${ctx.config.NEON_REGION}, ${given.admin_email}, ${given.contact_name ?? null}, ${given.plan ?? null},
+      ${given.environment}, 'provisioning', ${given.isolation}, ${given.role_preset}, ${database_name}, ${sealed}, ${JSON.stringify(given.config)}::jsonb
+    where exists (select from platform.homes h where h.kind = ${given.isolation} and h.state = 'open' and h.taken < h.capacity)
+      or not exists (select from platform.homes h where h.kind = ${given.isolation} and h.refused is not null and h.lease_until > now())
+    returning ${shown}`
+  try {
+    const [result] = await ctx.run(
+      ctx.db.execute(insert),
+      ...nextRun(id, run_id, ctx.request.trace_id).map((statement: SQL) => ctx.db.execute(statement)),
+    )
+    const [row] = rowsOf<Record<string, unknown>>(result)
+    if (!row) throw new Problem('no_capacity')
+    const initial_admin = { email: admin.email, ...(must_change_password && { password }), must_change_password }
+    return { tenant: { ...wire(ctx.config, row), initial_admin }, run_id }
+  } catch (error) {
+    const broken = brokenConstraint(error)
+    if (broken === 'tenants_subdomain') throw new Problem('subdomain_taken', `The subdomain ${given.subdomain} is taken.`)
+    if (broken === 'tenants_tax_id') throw new Problem('tax_id_taken', `A tenant with the tax id ${given.tax_id} exists already.`)
+    throw error
+  }
+}

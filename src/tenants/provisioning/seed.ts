@@ -1,0 +1,44 @@
+import { type SQL, sql } from 'drizzle-orm'
+import type { Preset } from '../../presets/preset.ts'
+
+/**
+ * The statements that give a fresh database its key, identity, permissions and roles. Run by the owner login; repeatable: what is there
+ * stays. A database that belongs to somebody else fails the last statement.
+ */
+export function seed(party: { id: string; subdomain: string }, preset: Preset): SQL[] {
+  return [
+    sql`set local role freehold_owner`,
+    sql`call access.make_secrets()`,
+    sql`insert into freehold.tenant (id, subdomain) values (${party.id}, ${party.subdomain}) on conflict do nothing`,
+    sql`select 1 / (select count(*) from freehold.tenant where id = ${party.id})::integer as is_ours`,
+    sql`insert into freehold.permissions (id, name, is_system)
+        select gen_random_uuid(), name, true from jsonb_array_elements_text(${JSON.stringify(preset.permissions)}::jsonb) as p (name) on conflict do nothing`,
+    ...preset.roles.flatMap((role) => [
+      sql`insert into freehold.roles (id, name, description, is_system, parent_id, is_admin, is_fallback, is_manageable, max_users)
+          values (gen_random_uuid(), ${role.name}, ${role.description}, true, (select id from freehold.roles where name = ${role.parent ?? null}),
+            ${role.name === preset.administrator}, ${role.name === preset.fallback}, ${role.is_manageable ?? false}, ${role.max_users ?? null}) on conflict do nothing`,
+      sql`insert into freehold.role_permissions (id, role_id, permission, scope)
+          select gen_random_uuid(), r.id, g ->> 0, g ->> 1 from freehold.roles r, jsonb_array_elements(${JSON.stringify(role.grants)}::jsonb) as g
+          where r.name = ${role.name} on conflict do nothing`,
+    ]),
+  ]
+}
+
+export type FirstAdmin = { email: string; username: string; password_hash: string; must_change_password: boolean }
+
+/** The statements that make the first administrator; repeatable. That they hold their role, a trigger sees to. */
+export function firstAdministrator(admin: FirstAdmin, preset: Preset): SQL[] {
+  return [
+    sql`set local role freehold_owner`,
+    sql`insert into freehold.users (id, username, email, must_change_password, role)
+        values (gen_random_uuid(), ${admin.username}, ${admin.email}, ${admin.must_change_password}, ${preset.administrator}) on conflict do nothing`,
+    sql`insert into freehold.passwords (id, user_id, password_hash)
+        select gen_random_uuid(), u.id, ${admin.password_hash} from freehold.users u where u.email = ${admin.email} on conflict do nothing`,
+  ]
+}
+
+/** The statements by which a database knows the key that the system shows it. */
+export const systemKey = (system_key: string): SQL[] => [
+  sql`set local role freehold_owner`,
+  sql`update access.secrets set system_hash = sha256(convert_to(${system_key}, 'UTF8'))`,
+]

@@ -1,0 +1,62 @@
+import { sql } from 'drizzle-orm'
+import type { Config } from '../../kernel/config.ts'
+import { batch } from '../../kernel/db.ts'
+import { decrypt, encrypt } from '../../kernel/keyring.ts'
+import { newToken, systemKeyOf } from '../../kernel/token.ts'
+import { hash } from '../../passwords/hash.ts'
+import { platformPreset } from '../../presets/platform.ts'
+import { usernameFrom } from '../../users/username.ts'
+import { firstSigningKey } from '../registry/keys.ts'
+import { type Migration, migrate } from './migrations.ts'
+import { firstAdministrator, seed, systemKey } from './seed.ts'
+
+/**
+ * Makes or updates the master: roles, both schemas (the operators are users of the platform's own realm), the realm with its signing key,
+ * and the first operator. Repeatable; an operator that is there keeps their password. The login of MASTER_DATABASE_URL must be able to
+ * create roles and own the database. Returns whether the operator is new.
+ */
+export async function setUp(
+  config: Pick<Config, 'MASTER_DATABASE_URL' | 'ENCRYPTION_KEYS'>,
+  migrations: { tenant: Migration[]; master: Migration[] },
+  operator: { email: string; password: string; must_change_password: boolean } | null,
+): Promise<boolean> {
+  const url = config.MASTER_DATABASE_URL
+  const database = sql.identifier(decodeURIComponent(new URL(url).pathname.slice(1)))
+  await batch(url, [
+    sql`do $$ begin create role freehold_owner nologin; exception when duplicate_object then null; end $$`,
+    sql`do $$ begin create role freehold_app nologin; exception when duplicate_object then null; end $$`,
+    sql`grant freehold_owner to current_user with inherit true, set true`,
+    sql`grant freehold_app to current_user with inherit false, set true`,
+    sql`revoke connect, temporary on database ${database} from public`,
+    sql`grant create on database ${database} to freehold_owner`,
+  ])
+  await migrate(url, [...migrations.tenant, ...migrations.master])
+  const fresh = crypto.randomUUID()
+  const [, rows] = await batch(url, [
+    sql`insert into platform.realm (id, refresh_key_sealed) values (${fresh}, ${await encrypt(config.ENCRYPTION_KEYS, fresh, 'refresh_key', newToken())}) on conflict do nothing`,
+    sql`select id, refresh_key_sealed from platform.realm`,
+  ])
+  const id = String(rows?.[0]?.id)
+  const refresh_key = await decrypt(config.ENCRYPTION_KEYS, id, 'refresh_key', String(rows?.[0]?.refresh_key_sealed)).catch(
+    () => {
+      throw new Error('ENCRYPTION_KEYS: this key ring does not open what is in the master. Use the one that it was set up with.')
+    },
+  )
+  await batch(url, [
+    ...seed({ id, subdomain: '' }, platformPreset),
+    ...systemKey(await systemKeyOf(refresh_key)),
+    sql`reset role`,
+    await firstSigningKey(config, id),
+  ])
+  if (!operator) return false
+  const email = operator.email.normalize('NFKC').trim().toLowerCase()
+  const [known] = await batch(url, [sql`select 1 from freehold.users where email = ${email}`])
+  if (known?.length) return false
+  const username = usernameFrom(email)
+  const { must_change_password } = operator
+  await batch(
+    url,
+    firstAdministrator({ email, username, password_hash: await hash(operator.password), must_change_password }, platformPreset),
+  )
+  return true
+}

@@ -1,0 +1,132 @@
+import { sql } from 'drizzle-orm'
+import { batch } from '../../kernel/db.ts'
+import type { Env } from '../../kernel/env.ts'
+import { decrypt, encrypt } from '../../kernel/keyring.ts'
+import { newToken, systemKeyOf } from '../../kernel/token.ts'
+import { presets } from '../../presets/presets.ts'
+import { firstSigningKey } from '../registry/keys.ts'
+import { ENTRY, type Entry, kvKey, sealed } from '../registry/registry.ts'
+import { tenantMigrations } from './bundled.ts'
+import { isolations } from './isolation.ts'
+import type { Job } from './job.ts'
+import { migrate } from './migrations.ts'
+import { type OperationRef, waitFor } from './neon.ts'
+import { type FirstAdmin, firstAdministrator, seed, systemKey } from './seed.ts'
+import { prove } from './verify-isolation.ts'
+
+/** What a step may leave for those after it; recorded, so never a secret. */
+export type Result = Record<string, unknown> | undefined
+type Step = (job: Job & { env: Env; results: Record<string, Result> }) => Promise<Result>
+
+/**
+ * The steps of making a tenant, in order. Each may run again after it did its work, or half of it: names are deterministic, passwords
+ * are recorded before they are used, and what is there already is adopted. `reserve` is done by the statement that inserts the tenant.
+ */
+export const steps: Record<string, Step> = {
+  reserve: async () => undefined,
+
+  place: async (job) => void (await isolationOf(job).place(job)),
+
+  database: async (job) => ({ operations: await isolationOf(job).create(job) }),
+
+  operations: async (job) => void (await waitFor(job.neon, (job.results.database?.operations ?? []) as OperationRef[])),
+
+  logins: async (job) => {
+    const { config, tenant } = job
+    const made = { app: newToken(), owner: newToken() }
+    const urls =
+      tenant.app_url && tenant.owner_url
+        ? { app_url: tenant.app_url, owner_url: tenant.owner_url }
+        : await isolationOf(job).urls(job, made)
+    const app_url = await encrypt(config.ENCRYPTION_KEYS, tenant.id, 'app_url', urls.app_url)
+    const owner_url = await encrypt(config.ENCRYPTION_KEYS, tenant.id, 'owner_url', urls.owner_url)
+    const [, kept] = await batch(config.MASTER_DATABASE_URL, [
+      sql`update platform.tenants set app_url_sealed = ${app_url}, owner_url_sealed = ${owner_url} where id = ${tenant.id} and app_url_sealed is null`,
+      sql`select app_url_sealed, owner_url_sealed from platform.tenants where id = ${tenant.id}`,
+    ])
+    // What is recorded counts, not what was drawn: another instance may have been first.
+    const open = (field: string) => decrypt(config.ENCRYPTION_KEYS, tenant.id, field, String(kept?.[0]?.[`${field}_sealed`]))
+    await isolationOf(job).logins(job, { app_url: await open('app_url'), owner_url: await open('owner_url') })
+  },
+
+  migrate: async ({ config, tenant }) => {
+    const newest = await migrate(known(tenant.owner_url), tenantMigrations)
+    await batch(config.MASTER_DATABASE_URL, [sql`update platform.tenants set schema_version = ${newest} where id = ${tenant.id}`])
+  },
+
+  seed: async ({ tenant }) => void (await batch(known(tenant.owner_url), seed(tenant, presetOf(tenant)))),
+
+  administrator: async ({ config, tenant }) => {
+    const admin = JSON.parse(known(tenant.initial_admin)) as FirstAdmin
+    await batch(known(tenant.owner_url), firstAdministrator(admin, presetOf(tenant)))
+    await batch(config.MASTER_DATABASE_URL, [
+      sql`update platform.tenants set users_counted = greatest(users_counted, 1) where id = ${tenant.id}`,
+    ])
+  },
+
+  signing_key: async ({ config, tenant }) => {
+    const refresh_key = await encrypt(config.ENCRYPTION_KEYS, tenant.id, 'refresh_key', newToken())
+    const [, , [kept] = []] = await batch(config.MASTER_DATABASE_URL, [
+      await firstSigningKey(config, tenant.id),
+      sql`update platform.tenants set refresh_key_sealed = ${refresh_key} where id = ${tenant.id} and refresh_key_sealed is null`,
+      sql`select refresh_key_sealed from platform.tenants where id = ${tenant.id}`,
+    ])
+    const opened = await decrypt(config.ENCRYPTION_KEYS, tenant.id, 'refresh_key', String(kept?.refresh_key_sealed))
+    await batch(known(tenant.owner_url), systemKey(await systemKeyOf(opened)))
+  },
+
+  prove: async ({ config, tenant }) => {
+    const [rows] = await batch(config.MASTER_DATABASE_URL, [
+      sql`select app_url_sealed, id from platform.tenants where home_id = ${tenant.home?.id} and id <> ${tenant.id} and status = 'active' limit 1`,
+    ])
+    const other =
+      rows?.[0] && (await decrypt(config.ENCRYPTION_KEYS, String(rows[0].id), 'app_url', String(rows[0].app_url_sealed)))
+    await prove(tenant.id, known(tenant.app_url), [
+      config.MASTER_DATABASE_URL,
+      known(tenant.home?.owner_url),
+      ...(other ? [other] : []),
+    ])
+  },
+
+  // KV is written before the name is handed out: elsewhere a miss would be remembered.
+  publish: async ({ env, config, tenant }) => {
+    const [rows] = await batch(config.MASTER_DATABASE_URL, [
+      sql`select ${ENTRY} as entry, nextval('platform.registry_v')::integer as v from platform.tenants t where t.id = ${tenant.id} and t.status = 'provisioning'`,
+    ])
+    // Done before, and its answer lost: the tenant may have been switched off since.
+    if (!rows?.[0]) return undefined
+    const entry = { ...(rows[0].entry as Entry), status: 'active' as const, v: Number(rows[0].v) }
+    await env.TENANTS.put(kvKey(tenant.subdomain), await sealed(config, entry))
+    return { v: entry.v }
+  },
+
+  activate: async ({ config, tenant, results }) => {
+    const v = Number(results.publish?.v)
+    await batch(config.MASTER_DATABASE_URL, [
+      sql`update platform.tenants set status = 'active', initial_admin_sealed = null, v = ${v}, published_v = ${v}, updated_at = now()
+          where id = ${tenant.id} and status = 'provisioning'`,
+      // With it, so that nobody sees an active tenant whose last step is still under way.
+      sql`update platform.provisioning_steps set state = 'done', finished_at = now() where tenant_id = ${tenant.id} and name = 'activate'`,
+    ])
+    return undefined
+  },
+}
+
+export const stepNames = Object.keys(steps)
+
+const isolationOf = ({ tenant }: Job) => {
+  const isolation = Object.hasOwn(isolations, tenant.isolation) ? isolations[tenant.isolation] : undefined
+  if (!isolation) throw new Error(`There is no isolation ${tenant.isolation}.`)
+  return isolation
+}
+
+const presetOf = (tenant: Job['tenant']) => {
+  const preset = Object.hasOwn(presets, tenant.role_preset) ? presets[tenant.role_preset] : undefined
+  if (!preset) throw new Error(`There is no preset ${tenant.role_preset}.`)
+  return preset
+}
+
+function known(value: string | null | undefined): string {
+  if (!value) throw new Error('An earlier step did not leave what this one needs.')
+  return value
+}

@@ -1,0 +1,190 @@
+/**
+ * The registry: which tenant a name means, where its database is, with which keys it signs. Threat: an old or foreign answer sends a
+ * request to the wrong database. The master is the truth and KV a copy that may be a minute old, so every entry carries a version
+ * that only grows and an older one never replaces a newer one; secrets are encrypted for their tenant and field; and the tenant's own
+ * database has the last word about whose it is and whether it is switched on (access.check_tenant).
+ */
+import { encodeHexLowerCase } from '@oslojs/encoding'
+import { sql } from 'drizzle-orm'
+import type { Config } from '../../kernel/config.ts'
+import type { Realm } from '../../kernel/context.ts'
+import { batch } from '../../kernel/db.ts'
+import type { Env, Meter } from '../../kernel/env.ts'
+import { decrypt, encrypt } from '../../kernel/keyring.ts'
+import { log } from '../../kernel/log.ts'
+import { type SigningKey, systemKeyOf } from '../../kernel/token.ts'
+
+export type Status = 'provisioning' | 'active' | 'inactive' | 'failed' | 'deleted' | 'erasing'
+
+/** What the registry knows of a tenant. `database`, `refresh_key` and private keys are encrypted. */
+export type Entry = {
+  v: number
+  tenant_id: string
+  subdomain: string
+  legal_name: string
+  /** Missing in an entry that was written before there were any. */
+  origins?: string[]
+  status: Status
+  database: string | null
+  refresh_key: string | null
+  signing_keys: { kid: string; public: SigningKey['public']; private: string; use_from: string }[]
+}
+
+/** An entry as it lies in KV under `tenant:{subdomain}`: with a seal over all of it, so that who can only write there can change nothing. */
+export type SealedEntry = Entry & { seal: string }
+
+const MEMORY_MS = 10_000
+const MISS_MS = 2_000
+const MEMORY_ENTRIES = 1_000
+const KV_CACHE_SECONDS = 60
+
+type Remembered = { at: number } & Found
+const memory = new Map<string, Remembered>()
+
+export const kvKey = (subdomain: string) => `tenant:${subdomain}`
+
+/** The URL of a tenant: the subdomain in front of BASE_URL's host. */
+export const tenantUrl = (config: Config, subdomain: string) =>
+  `${config.BASE_URL.protocol}//${subdomain}.${config.BASE_URL.host}`
+
+/** The columns of an entry, as JSON, from the master. */
+export const ENTRY = sql`jsonb_build_object('v', t.v, 'tenant_id', t.id, 'subdomain', t.subdomain, 'legal_name', t.legal_name, 'status', t.status,
+  'origins', coalesce(t.config -> 'origins', '[]'), 'database', t.app_url_sealed, 'refresh_key', t.refresh_key_sealed,
+  'signing_keys', coalesce((select jsonb_agg(jsonb_build_object('kid', k.kid, 'public', k.public_jwk, 'private', k.private_jwk_sealed, 'use_from', k.use_from) order by k.use_from)
+    from platform.signing_keys k where k.realm_id = t.id), '[]'))`
+
+type Sources = { env: Env; config: Config; meter: Meter }
+
+/**
+ * Looks a subdomain up: memory (10 s; what is not active 2 s), then KV, then the master. With `fresh` the master alone is asked. Null when there is
+ * no such tenant. A tenant that is not active has no realm.
+ */
+export async function lookUp(
+  sources: Sources,
+  subdomain: string,
+  fresh = false,
+): Promise<{ status: Status; realm: Realm | null } | null> {
+  const known = memory.get(subdomain)
+  const age = Date.now() - (known?.at ?? 0)
+  if (known && !fresh && age < (known.realm ? MEMORY_MS : MISS_MS))
+    return known.entry && { status: known.entry.status, realm: known.realm }
+  const asked = (!fresh && (await fromKv(sources, subdomain, known?.entry?.v ?? 0))) || (await fromMaster(sources, subdomain))
+  const found = newer(memory.get(subdomain), asked)
+  // A name that nobody has is not remembered: it may be given in the next moment, and is found from then on.
+  if (found.entry) remember(subdomain, { at: Date.now(), ...found })
+  else memory.delete(subdomain)
+  return found.entry && { status: found.entry.status, realm: found.realm }
+}
+
+type Found = { entry: Entry | null; realm: Realm | null }
+
+/** Of two answers the newer: another request may have learnt more while this one asked. */
+const newer = (known: Found | undefined, asked: Found): Found =>
+  known?.entry && asked.entry && known.entry.v > asked.entry.v ? { entry: known.entry, realm: known.realm } : asked
+
+/** What KV has, if it is worth anything: of this tenant, active, not older than what was seen, and its secrets open. Else the master is asked. */
+async function fromKv({ env, config }: Sources, subdomain: string, floor: number): Promise<Found | null> {
+  try {
+    const entry = await env.TENANTS.get<SealedEntry>(kvKey(subdomain), { type: 'json', cacheTtl: KV_CACHE_SECONDS })
+    if (entry?.subdomain !== subdomain || entry.status !== 'active' || entry.v < floor) return null
+    if (!(await isWhole(config, entry))) throw new Error('The seal is not over this entry.')
+    return { entry, realm: await opened(config, entry) }
+  } catch (error) {
+    log('registry entry in KV is of no use', { tenant: subdomain, error: error instanceof Error ? error.message : String(error) })
+    return null
+  }
+}
+
+async function fromMaster({ config, meter }: Sources, subdomain: string): Promise<Found> {
+  meter.master++
+  const [rows] = await batch(config.MASTER_DATABASE_URL, [
+    sql`select ${ENTRY} as entry from platform.tenants t where t.subdomain = ${subdomain} and t.deleted_at is null`,
+  ])
+  const entry = (rows?.[0]?.entry as Entry | undefined) ?? null
+  return { entry, realm: entry?.status === 'active' ? await opened(config, entry) : null }
+}
+
+function remember(name: string, value: Remembered) {
+  memory.delete(name)
+  if (memory.size >= MEMORY_ENTRIES) memory.delete(memory.keys().next().value ?? '')
+  memory.set(name, value)
+}
+
+/** The secrets of an entry, opened. */
+async function opened(config: Config, entry: Entry): Promise<Realm> {
+  const open = (field: string, sealed: string | null) => decrypt(config.ENCRYPTION_KEYS, entry.tenant_id, field, sealed ?? '')
+  const keys = entry.signing_keys.map(async (key) => ({
+    ...key,
+    use_from: new Date(key.use_from).toISOString(),
+    private: JSON.parse(await open(`signing_key:${key.kid}`, key.private)),
+  }))
+  const refresh_key = await open('refresh_key', entry.refresh_key)
+  return {
+    id: entry.tenant_id,
+    subdomain: entry.subdomain,
+    legal_name: entry.legal_name,
+    url: tenantUrl(config, entry.subdomain),
+    origins: entry.origins ?? [],
+    database_url: entry.database ? await open('app_url', entry.database) : '',
+    refresh_key,
+    system_key: await systemKeyOf(refresh_key),
+    keys: await Promise.all(keys),
+  }
+}
+
+/** The platform's own realm, whose users are the operators: from memory (10 s) or the master. */
+export async function platformRealm({ config, meter }: Omit<Sources, 'env'>, fresh = false): Promise<Realm> {
+  const known = memory.get('')
+  if (known?.realm && !fresh && Date.now() - known.at < MEMORY_MS) return known.realm
+  meter.master++
+  const [rows] = await batch(config.MASTER_DATABASE_URL, [
+    sql`select jsonb_build_object('v', 0, 'tenant_id', t.id, 'subdomain', '', 'legal_name', 'Freehold', 'status', 'active', 'database', null, 'refresh_key', t.refresh_key_sealed,
+      'signing_keys', (select jsonb_agg(jsonb_build_object('kid', k.kid, 'public', k.public_jwk, 'private', k.private_jwk_sealed, 'use_from', k.use_from))
+        from platform.signing_keys k where k.realm_id = t.id)) as entry from platform.realm t`,
+  ])
+  const entry = rows?.[0]?.entry as Entry | undefined
+  if (!entry) throw new Error('The master has no realm of the platform: run `npm run freehold -- setup`.')
+  const realm: Realm = {
+    ...(await opened(config, entry)),
+    subdomain: null,
+    url: config.BASE_URL.origin,
+    database_url: config.MASTER_DATABASE_URL,
+  }
+  remember('', { at: Date.now(), entry, realm })
+  return realm
+}
+
+const digestOf = async (entry: Entry) =>
+  encodeHexLowerCase(new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(JSON.stringify(entry)))))
+
+/** An entry with its seal, as KV is given it. */
+export async function sealed(config: Config, entry: Entry): Promise<string> {
+  const seal = await encrypt(config.ENCRYPTION_KEYS, entry.tenant_id, 'registry', await digestOf(entry))
+  return JSON.stringify({ ...entry, seal } satisfies SealedEntry)
+}
+
+/** True when the seal was made by us over exactly this entry. */
+export async function isWhole(config: Config, { seal, ...entry }: SealedEntry): Promise<boolean> {
+  const digest = await decrypt(config.ENCRYPTION_KEYS, entry.tenant_id, 'registry', seal).catch(() => null)
+  return digest === (await digestOf(entry))
+}
+
+/** Writes a tenant's entry to KV and notes in the master which version lies there. */
+export async function publish({ env, config, meter }: Sources, tenant_id: string): Promise<void> {
+  meter.master++
+  const [rows] = await batch(config.MASTER_DATABASE_URL, [
+    sql`select ${ENTRY} as entry from platform.tenants t where t.id = ${tenant_id}`,
+  ])
+  const entry = rows?.[0]?.entry as Entry | undefined
+  if (!entry) return
+  try {
+    await env.TENANTS.put(kvKey(entry.subdomain), await sealed(config, entry))
+  } catch (error) {
+    // KV takes one write a second to a key. The scheduled job writes what is missing.
+    return log('registry entry not published', { tenant: entry.subdomain, v: entry.v, error: String(error) })
+  }
+  meter.master++
+  await batch(config.MASTER_DATABASE_URL, [
+    sql`update platform.tenants set published_v = ${entry.v} where id = ${tenant_id} and published_v < ${entry.v}`,
+  ])
+}

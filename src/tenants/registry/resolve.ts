@@ -1,0 +1,53 @@
+/**
+ * Which tenant a request is for. Threat: a request that is read as another tenant's. Names that disagree are refused; a token's claim chooses
+ * only when nothing else does, and the key that it chooses must then verify it.
+ */
+import { type Config, Label } from '../../kernel/config.ts'
+import type { Realm } from '../../kernel/context.ts'
+import { Problem } from '../../kernel/problem.ts'
+import { claimed } from '../../kernel/token.ts'
+import { lookUp, type Status } from './registry.ts'
+
+/** The tenant whose own page asks, by its Origin; null for any other page. */
+export function tenantOfPage(config: Config, origin: string | undefined): string | null {
+  if (!origin || !URL.canParse(origin)) return null
+  const { hostname } = new URL(origin)
+  const name = hostname.endsWith(`.${config.BASE_URL.hostname}`) ? hostname.slice(0, -config.BASE_URL.hostname.length - 1) : null
+  return name && Label.safeParse(name).success ? name : null
+}
+
+/** The name of the tenant that a request is for: header, host, token, DEFAULT_TENANT. Fails with tenant_required, tenant_ambiguous. */
+export function tenantName(
+  config: Config,
+  host: string | null,
+  header: string | undefined,
+  authorization: string | undefined,
+): string {
+  const said = new Set((header ?? '').split(',').map((part) => part.trim().toLowerCase()))
+  if (said.size > 1) throw new Problem('tenant_ambiguous')
+  const named = [...said][0] || null
+  if (host && named && host !== named) throw new Problem('tenant_ambiguous')
+  const token = /^\s*bearer\s+(\S+)\s*$/i.exec(authorization ?? '')?.[1]
+  const claim = !host && !named && token ? claimed(token)?.tenant : null
+  const name = named ?? host ?? (typeof claim === 'string' && claim ? claim : null) ?? config.DEFAULT_TENANT
+  if (!name) throw new Problem('tenant_required')
+  if (name !== host && !Label.safeParse(name).success) throw new Problem('tenant_not_found')
+  return name
+}
+
+/** The realm of a name. Fails with tenant_not_found, tenant_inactive, tenant_provisioning. */
+export async function activeRealm(sources: Parameters<typeof lookUp>[0], name: string): Promise<Realm> {
+  const found = await lookUp(sources, name)
+  if (!found) throw new Problem('tenant_not_found', `There is no tenant ${name}.`)
+  if (found.realm) return found.realm
+  throw new Problem(refusals[found.status])
+}
+
+const refusals = {
+  provisioning: 'tenant_provisioning',
+  failed: 'tenant_provisioning',
+  inactive: 'tenant_inactive',
+  active: 'database_unavailable',
+  deleted: 'tenant_not_found',
+  erasing: 'tenant_not_found',
+} as const satisfies Record<Status, string>

@@ -1,0 +1,129 @@
+/** Vectors were computed with another implementation of PBKDF2 (Python's hashlib), one call per round. */
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import { digest, generatePassword, hash, newRecipe } from '../../src/passwords/hash.ts'
+import { weaknesses } from '../../src/passwords/policy.ts'
+
+const SALT = 'AAECAwQFBgcICQoLDA0ODw'
+const PASSWORD = 'Tr0ub4dor-and-3'
+const bytes = (text: string) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0))
+const base64 = (data: ArrayBuffer) => btoa(String.fromCharCode(...new Uint8Array(data))).replace(/=+$/, '')
+
+afterEach(() => vi.restoreAllMocks())
+
+describe('a digest', () => {
+  it.each([
+    [
+      'six rounds of 100,000',
+      PASSWORD,
+      `$pbkdf2-sha256-chain$r=6,i=100000$${SALT}`,
+      'XSz8gJzax4L2W5FF35lY6ATXi/iIDxY7gTX2tW+TrrU',
+    ],
+    [
+      'two rounds of 1,000, beyond ASCII',
+      'Ünïcödé-9',
+      `$pbkdf2-sha256-chain$r=2,i=1000$${SALT}`,
+      'Pw4CXUpOfqITwDgUlI0PK6inTc59xRPzJokl1NX8SLc',
+    ],
+    [
+      'one round, which is plain PBKDF2',
+      'password',
+      `$pbkdf2-sha256-chain$r=1,i=4096$${btoa('saltSALTsaltSALTsaltSALTsaltSALTsalt')}`,
+      'jnDAupU0snkycwpS+o057Nl6iOyCzKIgHwsrMJ8SoSs',
+    ],
+  ])('is as others compute it: %s', async (_, password, recipe, expected) =>
+    expect(await digest(password, recipe)).toBe(expected),
+  )
+
+  it('is a chain: each round takes what the one before gave, with its number behind the salt', async () => {
+    let material: BufferSource = new TextEncoder().encode(PASSWORD)
+    for (const round of [1, 2, 3]) {
+      const salt = round === 1 ? bytes(SALT) : Uint8Array.of(...bytes(SALT), round)
+      const imported = await crypto.subtle.importKey('raw', material, 'PBKDF2', false, ['deriveBits'])
+      material = await crypto.subtle.deriveBits({ name: 'PBKDF2', hash: 'SHA-256', salt, iterations: 50 }, imported, 256)
+    }
+    expect(await digest(PASSWORD, `$pbkdf2-sha256-chain$r=3,i=50$${SALT}`)).toBe(base64(material as ArrayBuffer))
+  })
+
+  it('is made by six calls of 100,000, never by one of more', async () => {
+    const calls = vi.spyOn(crypto.subtle, 'deriveBits')
+    await digest(PASSWORD, newRecipe())
+    expect(calls.mock.calls.map(([algorithm]) => (algorithm as { iterations: number }).iterations)).toEqual(
+      Array(6).fill(100_000),
+    )
+  })
+
+  it('is the same for one password in two Unicode forms', async () => {
+    const recipe = `$pbkdf2-sha256-chain$r=1,i=10$${SALT}`
+    expect(await digest('Ami\u0301-go9', recipe)).toBe(await digest('Am\u00ed-go9', recipe))
+    expect(await digest('Amí-go9', recipe)).not.toBe(await digest('Ami-go9', recipe))
+  })
+
+  it.each([
+    ['more than 100,000 in one call', `$pbkdf2-sha256-chain$r=6,i=100001$${SALT}`],
+    ['600,000 in one call', `$pbkdf2-sha256-chain$r=1,i=600000$${SALT}`],
+    ['a million', `$pbkdf2-sha256-chain$r=1,i=1000000$${SALT}`],
+    ['no iteration', `$pbkdf2-sha256-chain$r=6,i=0$${SALT}`],
+    ['no round', `$pbkdf2-sha256-chain$r=0,i=100000$${SALT}`],
+    ['more rounds than anybody needs', `$pbkdf2-sha256-chain$r=21,i=100000$${SALT}`],
+    ['a short salt', '$pbkdf2-sha256-chain$r=6,i=100000$AAECAwQFBgc'],
+    ['no salt', '$pbkdf2-sha256-chain$r=6,i=100000$'],
+    ['another scheme', `$pbkdf2-sha256$r=6,i=100000$${SALT}`],
+    ['a whole hash', `$pbkdf2-sha256-chain$r=6,i=100000$${SALT}$XSz8gJzax4L2W5FF35lY6ATXi/iIDxY7gTX2tW+TrrU`],
+    ['a line behind', `$pbkdf2-sha256-chain$r=6,i=100000$${SALT}\n`],
+    ['nothing', ''],
+  ])('is refused for a recipe with %s', async (_, recipe) => {
+    await expect(digest(PASSWORD, recipe)).rejects.toThrow('Not a recipe for a password.')
+  })
+})
+
+describe('a hash', () => {
+  it('is the recipe and the SHA-256 of the digest: what is stored opens no door', async () => {
+    const stored = await hash(PASSWORD)
+    const [, recipe = '', kept] = /^(.*)\$([^$]+)$/.exec(stored) ?? []
+    expect(recipe).toMatch(/^\$pbkdf2-sha256-chain\$r=6,i=100000\$[A-Za-z0-9+/]{22}$/)
+    const door = await digest(PASSWORD, recipe)
+    expect(kept).not.toBe(door)
+    expect(kept).toBe(base64(await crypto.subtle.digest('SHA-256', bytes(door))))
+  })
+
+  it('never has the same salt', () => expect(new Set(Array.from({ length: 100 }, newRecipe)).size).toBe(100))
+})
+
+describe('a generated password', () => {
+  it('is strong, long, and another each time', () => {
+    const made = Array.from({ length: 200 }, () => generatePassword())
+    expect(new Set(made).size).toBe(200)
+    for (const password of made) {
+      expect(password).toHaveLength(20)
+      expect(weaknesses(password, {})).toEqual([])
+    }
+  })
+
+  it('uses all of its letters, evenly', () => {
+    const counts = new Map<string, number>()
+    for (const c of Array.from({ length: 2_000 }, () => generatePassword().slice(0, 16)).join(''))
+      counts.set(c, (counts.get(c) ?? 0) + 1)
+    const expected = 32_000 / counts.size
+    expect(counts.size).toBeGreaterThan(55)
+    for (const [letter, count] of counts) expect(Math.abs(count - expected) / expected, letter).toBeLessThan(0.35)
+  })
+})
+
+describe('what Cloudflare refuses in production only', () => {
+  it('is refused here too: more than 100,000 iterations in one call', async () => {
+    const material = await crypto.subtle.importKey('raw', new TextEncoder().encode('x'), 'PBKDF2', false, [
+      'deriveBits',
+      'deriveKey',
+    ])
+    const algorithm = (iterations: number) => ({ name: 'PBKDF2', hash: 'SHA-256', salt: new Uint8Array(16), iterations })
+    const aes = { name: 'AES-GCM', length: 256 }
+    for (const iterations of [600_000, 100_001]) {
+      const error = await crypto.subtle.deriveBits(algorithm(iterations), material, 256).catch((e: Error) => e)
+      expect(error).toMatchObject({ name: 'NotSupportedError', message: expect.stringContaining('100000 are not supported') })
+      await expect(crypto.subtle.deriveKey(algorithm(iterations), material, aes, false, ['encrypt'])).rejects.toThrow(
+        'not supported',
+      )
+    }
+    expect((await crypto.subtle.deriveBits(algorithm(100_000), material, 256)).byteLength).toBe(32)
+  })
+})

@@ -1,0 +1,203 @@
+/** Threat: a request that is read as another tenant's. */
+import { sql } from 'drizzle-orm'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { subdomainOf } from '../../src/http/hostname.ts'
+import { parseSettings } from '../../src/kernel/config.ts'
+import { Problem } from '../../src/kernel/problem.ts'
+import { tenantName } from '../../src/tenants/registry/resolve.ts'
+import { inside } from '../support/inside.ts'
+import { knock } from '../support/knock.ts'
+import { ADMIN, call, login, makeTenant, operatorToken } from '../support/people.ts'
+import { expectProblem } from '../support/refusal.ts'
+
+const ME = '/api/v1/auth/me'
+let token: string
+let foreign: string
+
+beforeAll(async () => {
+  await makeTenant('here')
+  await makeTenant('there')
+  token = (await login('here')).access_token
+  foreign = (await login('there')).access_token
+})
+
+const bearer = (given: string, more: Record<string, string> = {}) => ({ headers: { Authorization: `Bearer ${given}`, ...more } })
+
+describe('a tenant is found', () => {
+  it.each<[string, string, Record<string, string>]>([
+    ['by its host', 'http://here.freehold.test', {}],
+    ['by its host in upper case', 'http://HERE.Freehold.Test', {}],
+    ['by its host with a port', 'http://here.freehold.test:8443', {}],
+    ['by its host on localhost', 'http://here.localhost:8787', {}],
+    ['by X-Tenant on the base domain', 'http://freehold.test', { 'X-Tenant': 'here' }],
+    ['by X-Tenant in upper case', 'http://freehold.test', { 'X-Tenant': 'HERE' }],
+    ['by X-Tenant with spaces around', 'http://freehold.test', { 'X-Tenant': '  here  ' }],
+    ['by X-Tenant on localhost', 'http://localhost:8787', { 'X-Tenant': 'here' }],
+    ['by X-Tenant on 127.0.0.1', 'http://127.0.0.1:8787', { 'X-Tenant': 'here' }],
+    ['by both, when they agree', 'http://here.freehold.test', { 'X-Tenant': 'Here' }],
+    ['by the host, when X-Tenant is empty', 'http://here.freehold.test', { 'X-Tenant': '' }],
+    ['by the token alone', 'http://freehold.test', {}],
+    ['whatever the Host header says', 'http://here.freehold.test', { Host: 'there.freehold.test' }],
+    [
+      'whatever forwarding headers say',
+      'http://here.freehold.test',
+      { 'X-Forwarded-Host': 'there.freehold.test', Forwarded: 'host=there.freehold.test' },
+    ],
+  ])('%s', async (_, origin, headers) => {
+    const answer = await knock(`${origin}${ME}`, bearer(token, headers))
+    expect(answer.status, answer.text).toBe(200)
+    expect(answer.body.tenant).toBe('here')
+  })
+
+  it('with a path that ends in a slash', async () => expect((await call('here', `${ME}/`, { token })).status).toBe(200))
+})
+
+describe('a request is refused', () => {
+  it.each<[string, number, string, string, Record<string, string>]>([
+    ['that names nobody', 400, 'tenant_required', 'http://freehold.test', {}],
+    [
+      'that names nobody, with a token that is none',
+      400,
+      'tenant_required',
+      'http://freehold.test',
+      { Authorization: 'Bearer a.b.c' },
+    ],
+    ['whose host and X-Tenant disagree', 400, 'tenant_ambiguous', 'http://here.freehold.test', { 'X-Tenant': 'there' }],
+    ['whose X-Tenant names two', 400, 'tenant_ambiguous', 'http://here.freehold.test', { 'X-Tenant': 'here, there' }],
+    ['whose X-Tenant nobody has', 404, 'tenant_not_found', 'http://freehold.test', { 'X-Tenant': 'nowhere' }],
+    ['whose host nobody has', 404, 'tenant_not_found', 'http://nowhere.freehold.test', {}],
+    ['whose X-Tenant is no label', 404, 'tenant_not_found', 'http://freehold.test', { 'X-Tenant': "here' or 1=1 --" }],
+    ['whose X-Tenant is a dotted name', 404, 'tenant_not_found', 'http://freehold.test', { 'X-Tenant': 'here.freehold.test' }],
+    ['whose X-Tenant is over-long', 404, 'tenant_not_found', 'http://freehold.test', { 'X-Tenant': 'a'.repeat(64) }],
+    ['on a nested label', 404, 'not_found', 'http://a.here.freehold.test', {}],
+    ['on a nested label, whatever X-Tenant says', 404, 'not_found', 'http://a.here.freehold.test', { 'X-Tenant': 'here' }],
+    ['on a label that is none', 404, 'not_found', 'http://-here.freehold.test', {}],
+    ['on a foreign host', 404, 'not_found', 'http://evil.test', { 'X-Tenant': 'here' }],
+    ['on a host that ends like ours', 404, 'not_found', 'http://evilfreehold.test', { 'X-Tenant': 'here' }],
+    ['on a host that begins like ours', 404, 'not_found', 'http://here.freehold.test.evil.test', {}],
+    ['on another address', 404, 'not_found', 'http://127.0.0.2', { 'X-Tenant': 'here' }],
+  ])('%s: %i %s', async (_, status, code, origin, headers) => {
+    expectProblem(await knock(`${origin}${ME}`, { headers }), status, code)
+    expectProblem(await knock(`${origin}/.well-known/jwks.json`, { headers }), status, code)
+  })
+
+  it('whose token is another tenant’s than the host, or X-Tenant, says', async () => {
+    expectProblem(await call('here', ME, { token: foreign }), 401, 'token_wrong_tenant')
+    expectProblem(await call('', ME, { token: foreign, tenant: 'here' }), 401, 'token_wrong_tenant')
+  })
+
+  it('whose operator’s token names no tenant', async () =>
+    expectProblem(await call('', ME, { token: await operatorToken() }), 400, 'tenant_required'))
+
+  it('for the platform on a tenant’s host, or on a foreign one', async () => {
+    const operator = await operatorToken()
+    for (const origin of [
+      'http://here.freehold.test',
+      'http://nowhere.freehold.test',
+      'http://evil.test',
+      'http://a.b.freehold.test',
+    ]) {
+      expectProblem(await knock(`${origin}/platform/v1/tenants`, bearer(operator)), 404, 'not_found')
+      expectProblem(await knock(`${origin}/platform/v1/auth/login`, { method: 'POST' }), 404, 'not_found')
+    }
+  })
+
+  it('whatever X-Tenant says, it does not lead from the platform into a tenant', async () => {
+    const answer = await call('', '/platform/v1/auth/me', { token: await operatorToken(), tenant: 'here' })
+    expect([answer.status, answer.body.tenant]).toEqual([200, null])
+    expectProblem(await call('', '/platform/v1/auth/login', { body: ADMIN, tenant: 'here' }), 401, 'invalid_credentials')
+  })
+
+  it('at once, when the tenant’s own database says that it is switched off', async () => {
+    await makeTenant('dark')
+    const { access_token, refresh_token } = await login('dark')
+    const realm = await inside('dark')
+    await realm.asOwner(sql`update freehold.tenant set is_active = false`)
+    expectProblem(await call('dark', ME, { token: access_token }), 403, 'tenant_inactive')
+    expectProblem(await call('dark', '/api/v1/auth/login', { body: ADMIN }), 403, 'tenant_inactive')
+    expectProblem(await call('dark', '/api/v1/auth/refresh', { body: { refresh_token } }), 403, 'tenant_inactive')
+    expectProblem(await call('dark', '/api/v1/auth/logout', { token: access_token, method: 'POST' }), 403, 'tenant_inactive')
+  })
+})
+
+describe('a path', () => {
+  it.each<[string, string, string]>([
+    ['GET', '/api/v1/auth/login', 'POST'],
+    ['PUT', '/api/v1/auth/login/', 'POST'],
+    ['HEAD', '/api/v1/auth/refresh-token', 'POST'],
+    ['DELETE', '/api/v1/auth/me', 'GET'],
+    ['POST', '/api/v1/auth/whoami', 'GET'],
+    ['GET', '/api/v1/auth/logout', 'POST'],
+    ['PATCH', '/api/v1/auth/password-change', 'POST'],
+    ['POST', '/.well-known/jwks.json', 'GET'],
+  ])('has no %s: %s is 405 and allows %s', async (method, path, allowed) => {
+    const answer = await knock(`http://here.freehold.test${path}`, { method })
+    expect(answer.status).toBe(405)
+    expect(answer.headers.get('Allow')?.split(/, ?/)).toContain(allowed)
+    if (method !== 'HEAD') expectProblem(answer, 405, 'method_not_allowed')
+  })
+
+  it.each([
+    '/api/v1/auth',
+    '/api/v1/auth/',
+    '/api/v1/auth/nothing',
+    '/API/v1/auth/me',
+    '/api/v1/auth/me/me',
+    '//api/v1/auth/me',
+    '/api/v1/auth/me%00',
+    '/api/v1/auth/..%2fme',
+  ])('that is none, %s, is not_found', async (path) => {
+    expectProblem(await knock(`http://here.freehold.test${path}`, bearer(token)), 404, 'not_found')
+  })
+})
+
+describe('the rule', () => {
+  const settings = {
+    BASE_URL: 'https://freehold.example',
+    MASTER_DATABASE_URL: 'postgresql://u:p@h/d',
+    ENCRYPTION_KEYS: `k1:${'A'.repeat(43)}`,
+    NEON_API_KEY: 'x',
+  }
+  const production = parseSettings({ ...settings, ENVIRONMENT: 'production' })
+  const single = parseSettings({ ...settings, DEFAULT_TENANT: 'only' })
+  const claiming = (tenant: unknown) => `Bearer e30.${btoa(JSON.stringify({ tenant })).replaceAll('=', '')}.x`
+  const result = (run: () => unknown) => {
+    try {
+      return run()
+    } catch (error) {
+      return error instanceof Problem ? error.code : error
+    }
+  }
+
+  it.each<[string, string | null]>([
+    ['freehold.example', null],
+    ['acme.freehold.example', 'acme'],
+    ['a-1.freehold.example', 'a-1'],
+    ['localhost', 'not_found'],
+    ['127.0.0.1', 'not_found'],
+    ['acme.localhost', 'not_found'],
+    ['a.b.freehold.example', 'not_found'],
+    ['.freehold.example', 'not_found'],
+    ['acme-.freehold.example', 'not_found'],
+    [`${'a'.repeat(64)}.freehold.example`, 'not_found'],
+    ['acmefreehold.example', 'not_found'],
+    ['freehold.example.evil.test', 'not_found'],
+  ])('in production reads the host %s as %s', (host, expected) =>
+    expect(result(() => subdomainOf(production, host))).toBe(expected),
+  )
+
+  it.each<[string, string | undefined, string | undefined, string]>([
+    ['freehold.example', undefined, undefined, 'only'],
+    ['freehold.example', undefined, 'Bearer opaque', 'only'],
+    ['freehold.example', undefined, claiming('acme'), 'acme'],
+    ['freehold.example', undefined, claiming(''), 'only'],
+    ['freehold.example', undefined, claiming({ a: 1 }), 'only'],
+    ['freehold.example', undefined, claiming('no label!'), 'tenant_not_found'],
+    ['freehold.example', 'acme', claiming('other'), 'acme'],
+    ['acme.freehold.example', undefined, claiming('other'), 'acme'],
+    ['acme.freehold.example', 'other', undefined, 'tenant_ambiguous'],
+    ['freehold.example', '   ', undefined, 'only'],
+  ])('with DEFAULT_TENANT reads %s, X-Tenant %s, %s as %s', (host, header, authorization, expected) =>
+    expect(result(() => tenantName(single, subdomainOf(single, host), header, authorization))).toBe(expected),
+  )
+})
