@@ -1,14 +1,13 @@
 -- Made by `npm run migration` for every tenant’s database. Do not edit it once it has landed.
 -- Tables:
---   creates table freehold.login_attempts
---   creates table freehold.login_guards
 --   creates table access.secrets
---   creates table freehold.tenant
 --   creates table freehold.api_keys
 --   creates table access.key_counters
 --   creates table freehold.audit_detail
 --   creates table freehold.audit_log
 --   creates table freehold.audit_seals
+--   creates table freehold.login_attempts
+--   creates table freehold.login_guards
 --   creates table freehold.delegation_permissions
 --   creates table freehold.delegations
 --   creates table freehold.mail_attempts
@@ -24,12 +23,13 @@
 --   creates table freehold.user_roles
 --   creates table freehold.refresh_tokens
 --   creates table freehold.sessions
+--   creates table freehold.tenant
 --   creates table freehold.units
 --   creates table freehold.passwords
 --   creates table freehold.user_periods
 --   creates table freehold.users
---   alters table freehold.login_attempts
 --   alters table freehold.api_keys
+--   alters table freehold.login_attempts
 --   alters table freehold.delegation_permissions
 --   alters table freehold.delegations
 --   alters table freehold.mail_attempts
@@ -51,28 +51,11 @@
 
 set local check_function_bodies = off;
 --> statement-breakpoint
--- How far a permission reaches, from the narrowest to the widest, so that `<`, max() and least() compare scopes. `organization` is reserved:
--- a value cannot be added to a type and used in one transaction. For variables, parameters and results only: no operator of an enum is
--- leakproof, so that a list could not use an index on such a column under row level security. Columns are text with a check.
+-- How far a permission reaches, from the narrowest to the widest, so that `<`, max() and least() compare scopes.
+-- `organization` is reserved: a value cannot be added to a type and used in one transaction. For variables,
+-- parameters and results only: no operator of an enum is leakproof, so that a list could not use an index on such a
+-- column under row level security. Columns are text with a check.
 create type access.scope as enum ('own', 'team', 'department', 'organization', 'all');
---> statement-breakpoint
-CREATE TABLE "freehold"."login_attempts" (
-  "id" uuid PRIMARY KEY NOT NULL,
-  "key" text NOT NULL,
-  "user_id" uuid,
-  "identifier" text NOT NULL,
-  "recipe" text NOT NULL,
-  "state" text NOT NULL,
-  "created_at" timestamp with time zone DEFAULT now() NOT NULL,
-  CONSTRAINT "login_attempts_state" CHECK ("freehold"."login_attempts"."state" in ('reserved', 'refused', 'succeeded', 'failed'))
-);
---> statement-breakpoint
-CREATE TABLE "freehold"."login_guards" (
-  "key" text PRIMARY KEY NOT NULL,
-  "failures" integer DEFAULT 0 NOT NULL,
-  "failed_at" timestamp with time zone,
-  "locked_until" timestamp with time zone
-);
 --> statement-breakpoint
 CREATE TABLE "access"."secrets" (
   "one" boolean PRIMARY KEY DEFAULT true NOT NULL,
@@ -80,42 +63,6 @@ CREATE TABLE "access"."secrets" (
   "outer_key" "bytea" NOT NULL,
   "system_hash" "bytea",
   CONSTRAINT "secrets_one_check" CHECK ("access"."secrets"."one")
-);
---> statement-breakpoint
-CREATE TABLE "freehold"."tenant" (
-  "one" boolean PRIMARY KEY DEFAULT true NOT NULL,
-  "id" uuid NOT NULL,
-  "subdomain" text NOT NULL,
-  "is_active" boolean DEFAULT true NOT NULL,
-  "v" bigint DEFAULT 0 NOT NULL,
-  "max_failures" integer DEFAULT 5 NOT NULL,
-  "lock_minutes" integer DEFAULT 30 NOT NULL,
-  "idle_days" integer DEFAULT 7 NOT NULL,
-  "session_days" integer DEFAULT 30 NOT NULL,
-  "max_sessions" integer DEFAULT 5 NOT NULL,
-  "access_minutes" integer DEFAULT 15 NOT NULL,
-  "password_days" integer DEFAULT 90 NOT NULL,
-  "password_warning_days" integer DEFAULT 14 NOT NULL,
-  "password_min_length" integer DEFAULT 8 NOT NULL,
-  "password_max_length" integer DEFAULT 128 NOT NULL,
-  "password_upper" boolean DEFAULT true NOT NULL,
-  "password_lower" boolean DEFAULT true NOT NULL,
-  "password_digit" boolean DEFAULT true NOT NULL,
-  "password_special" boolean DEFAULT true NOT NULL,
-  "password_unique" integer DEFAULT 5 NOT NULL,
-  "password_history" integer DEFAULT 5 NOT NULL,
-  "password_personal" boolean DEFAULT true NOT NULL,
-  "password_common" boolean DEFAULT true NOT NULL,
-  "registration" boolean DEFAULT false NOT NULL,
-  "registration_domains" text[] DEFAULT '{}' NOT NULL,
-  "registration_role" text,
-  "delegation_approval" boolean DEFAULT false NOT NULL,
-  "updated_at" timestamp with time zone DEFAULT now() NOT NULL,
-  CONSTRAINT "tenant_is_one" CHECK ("freehold"."tenant"."one"),
-  CONSTRAINT "tenant_settings" CHECK ("freehold"."tenant"."max_failures" between 1 and 100 and "freehold"."tenant"."lock_minutes" between 1 and 1440 and "freehold"."tenant"."idle_days" between 1 and 365
-        and "freehold"."tenant"."session_days" between 1 and 365 and "freehold"."tenant"."max_sessions" between 1 and 1000 and "freehold"."tenant"."access_minutes" between 5 and 10080
-        and "freehold"."tenant"."password_days" between 0 and 3650 and "freehold"."tenant"."password_warning_days" between 0 and 365 and "freehold"."tenant"."password_min_length" between 8 and 64
-        and "freehold"."tenant"."password_max_length" between 64 and 1024 and "freehold"."tenant"."password_unique" between 1 and 32 and "freehold"."tenant"."password_history" between 0 and 24)
 );
 --> statement-breakpoint
 CREATE TABLE "freehold"."api_keys" (
@@ -173,6 +120,24 @@ CREATE TABLE "freehold"."audit_seals" (
   "entries" integer NOT NULL,
   "hash" "bytea" NOT NULL,
   "sealed_at" timestamp with time zone DEFAULT now() NOT NULL
+);
+--> statement-breakpoint
+CREATE TABLE "freehold"."login_attempts" (
+  "id" uuid PRIMARY KEY NOT NULL,
+  "key" text NOT NULL,
+  "user_id" uuid,
+  "identifier" text NOT NULL,
+  "recipe" text NOT NULL,
+  "state" text NOT NULL,
+  "created_at" timestamp with time zone DEFAULT now() NOT NULL,
+  CONSTRAINT "login_attempts_state" CHECK ("freehold"."login_attempts"."state" in ('reserved', 'refused', 'succeeded', 'failed'))
+);
+--> statement-breakpoint
+CREATE TABLE "freehold"."login_guards" (
+  "key" text PRIMARY KEY NOT NULL,
+  "failures" integer DEFAULT 0 NOT NULL,
+  "failed_at" timestamp with time zone,
+  "locked_until" timestamp with time zone
 );
 --> statement-breakpoint
 CREATE TABLE "freehold"."delegation_permissions" (
@@ -359,6 +324,42 @@ CREATE TABLE "freehold"."sessions" (
   CONSTRAINT "sessions_end" CHECK (("freehold"."sessions"."ended_at" is null) = ("freehold"."sessions"."ended_because" is null))
 );
 --> statement-breakpoint
+CREATE TABLE "freehold"."tenant" (
+  "one" boolean PRIMARY KEY DEFAULT true NOT NULL,
+  "id" uuid NOT NULL,
+  "subdomain" text NOT NULL,
+  "is_active" boolean DEFAULT true NOT NULL,
+  "v" bigint DEFAULT 0 NOT NULL,
+  "max_failures" integer DEFAULT 5 NOT NULL,
+  "lock_minutes" integer DEFAULT 30 NOT NULL,
+  "idle_days" integer DEFAULT 7 NOT NULL,
+  "session_days" integer DEFAULT 30 NOT NULL,
+  "max_sessions" integer DEFAULT 5 NOT NULL,
+  "access_minutes" integer DEFAULT 15 NOT NULL,
+  "password_days" integer DEFAULT 90 NOT NULL,
+  "password_warning_days" integer DEFAULT 14 NOT NULL,
+  "password_min_length" integer DEFAULT 8 NOT NULL,
+  "password_max_length" integer DEFAULT 128 NOT NULL,
+  "password_upper" boolean DEFAULT true NOT NULL,
+  "password_lower" boolean DEFAULT true NOT NULL,
+  "password_digit" boolean DEFAULT true NOT NULL,
+  "password_special" boolean DEFAULT true NOT NULL,
+  "password_unique" integer DEFAULT 5 NOT NULL,
+  "password_history" integer DEFAULT 5 NOT NULL,
+  "password_personal" boolean DEFAULT true NOT NULL,
+  "password_common" boolean DEFAULT true NOT NULL,
+  "registration" boolean DEFAULT false NOT NULL,
+  "registration_domains" text[] DEFAULT '{}' NOT NULL,
+  "registration_role" text,
+  "delegation_approval" boolean DEFAULT false NOT NULL,
+  "updated_at" timestamp with time zone DEFAULT now() NOT NULL,
+  CONSTRAINT "tenant_is_one" CHECK ("freehold"."tenant"."one"),
+  CONSTRAINT "tenant_settings" CHECK ("freehold"."tenant"."max_failures" between 1 and 100 and "freehold"."tenant"."lock_minutes" between 1 and 1440 and "freehold"."tenant"."idle_days" between 1 and 365
+        and "freehold"."tenant"."session_days" between 1 and 365 and "freehold"."tenant"."max_sessions" between 1 and 1000 and "freehold"."tenant"."access_minutes" between 5 and 10080
+        and "freehold"."tenant"."password_days" between 0 and 3650 and "freehold"."tenant"."password_warning_days" between 0 and 365 and "freehold"."tenant"."password_min_length" between 8 and 64
+        and "freehold"."tenant"."password_max_length" between 64 and 1024 and "freehold"."tenant"."password_unique" between 1 and 32 and "freehold"."tenant"."password_history" between 0 and 24)
+);
+--> statement-breakpoint
 CREATE TABLE "freehold"."units" (
   "id" uuid PRIMARY KEY NOT NULL,
   "kind" text NOT NULL,
@@ -422,9 +423,9 @@ CREATE TABLE "freehold"."users" (
   CONSTRAINT "users_not_own_manager" CHECK ("freehold"."users"."manager_id" <> "freehold"."users"."id")
 );
 --> statement-breakpoint
-ALTER TABLE "freehold"."login_attempts" ADD CONSTRAINT "login_attempts_user_id_users_id_fk" FOREIGN KEY ("user_id") REFERENCES "freehold"."users"("id") ON DELETE no action ON UPDATE no action;
---> statement-breakpoint
 ALTER TABLE "freehold"."api_keys" ADD CONSTRAINT "api_keys_user_id_users_id_fk" FOREIGN KEY ("user_id") REFERENCES "freehold"."users"("id") ON DELETE no action ON UPDATE no action;
+--> statement-breakpoint
+ALTER TABLE "freehold"."login_attempts" ADD CONSTRAINT "login_attempts_user_id_users_id_fk" FOREIGN KEY ("user_id") REFERENCES "freehold"."users"("id") ON DELETE no action ON UPDATE no action;
 --> statement-breakpoint
 ALTER TABLE "freehold"."delegation_permissions" ADD CONSTRAINT "delegation_permissions_delegation_id_delegations_id_fk" FOREIGN KEY ("delegation_id") REFERENCES "freehold"."delegations"("id") ON DELETE no action ON UPDATE no action;
 --> statement-breakpoint
@@ -474,10 +475,6 @@ ALTER TABLE "freehold"."users" ADD CONSTRAINT "users_unit_id_units_id_fk" FOREIG
 --> statement-breakpoint
 ALTER TABLE "freehold"."users" ADD CONSTRAINT "users_manager_id_users_id_fk" FOREIGN KEY ("manager_id") REFERENCES "freehold"."users"("id") ON DELETE no action ON UPDATE no action;
 --> statement-breakpoint
-CREATE INDEX "login_attempts_key" ON "freehold"."login_attempts" USING btree ("key","state","created_at");
---> statement-breakpoint
-CREATE INDEX "login_guards_failed" ON "freehold"."login_guards" USING btree ("failed_at");
---> statement-breakpoint
 CREATE UNIQUE INDEX "api_keys_hash" ON "freehold"."api_keys" USING btree ("key_hash");
 --> statement-breakpoint
 CREATE UNIQUE INDEX "api_keys_prefix" ON "freehold"."api_keys" USING btree ("prefix");
@@ -501,6 +498,10 @@ CREATE INDEX "audit_log_resource" ON "freehold"."audit_log" USING btree ("resour
 CREATE INDEX "audit_log_unsealed" ON "freehold"."audit_log" USING btree ("xid","id") WHERE "freehold"."audit_log"."seal" is null;
 --> statement-breakpoint
 CREATE INDEX "audit_log_seal" ON "freehold"."audit_log" USING btree ("seal","xid","id") WHERE "freehold"."audit_log"."seal" is not null;
+--> statement-breakpoint
+CREATE INDEX "login_attempts_key" ON "freehold"."login_attempts" USING btree ("key","state","created_at");
+--> statement-breakpoint
+CREATE INDEX "login_guards_failed" ON "freehold"."login_guards" USING btree ("failed_at");
 --> statement-breakpoint
 CREATE INDEX "delegation_permissions_permission" ON "freehold"."delegation_permissions" USING btree ("permission");
 --> statement-breakpoint
@@ -604,13 +605,7 @@ CREATE INDEX "users_role_username" ON "freehold"."users" USING btree ("role",use
 --> statement-breakpoint
 CREATE INDEX "users_inactive_username" ON "freehold"."users" USING btree (username collate "C","id") WHERE not "freehold"."users"."is_active";
 --> statement-breakpoint
-alter table freehold.login_attempts enable row level security;
---> statement-breakpoint
-alter table freehold.login_guards enable row level security;
---> statement-breakpoint
 alter table access.secrets enable row level security;
---> statement-breakpoint
-alter table freehold.tenant enable row level security;
 --> statement-breakpoint
 alter table freehold.api_keys enable row level security;
 --> statement-breakpoint
@@ -621,6 +616,10 @@ alter table freehold.audit_detail enable row level security;
 alter table freehold.audit_log enable row level security;
 --> statement-breakpoint
 alter table freehold.audit_seals enable row level security;
+--> statement-breakpoint
+alter table freehold.login_attempts enable row level security;
+--> statement-breakpoint
+alter table freehold.login_guards enable row level security;
 --> statement-breakpoint
 alter table freehold.delegation_permissions enable row level security;
 --> statement-breakpoint
@@ -652,6 +651,8 @@ alter table freehold.refresh_tokens enable row level security;
 --> statement-breakpoint
 alter table freehold.sessions enable row level security;
 --> statement-breakpoint
+alter table freehold.tenant enable row level security;
+--> statement-breakpoint
 alter table freehold.units enable row level security;
 --> statement-breakpoint
 alter table freehold.passwords enable row level security;
@@ -675,7 +676,8 @@ begin
   return t;
 end $$;
 --> statement-breakpoint
--- The same for the system (cron, and work after an answer), which shows a key from the registry. Only the hash of that key is here.
+-- The same for the system (cron, and work after an answer), which shows a key from the registry. Only the hash of
+-- that key is here.
 create or replace function access.check_system(tenant_id uuid, system_key text) returns freehold.tenant
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -687,8 +689,9 @@ begin
   return t;
 end $$;
 --> statement-breakpoint
--- Admits a request: proves the credential, {session_id, user_id, proof} or {key}, decides the permission (null: any admitted user, scope own),
--- and signs the claims. Raises FH401 session_ended | token_invalid, FH403 user_inactive | password_change_required | forbidden, FH503.
+-- Admits a request: proves the credential, {session_id, user_id, proof} or {key}, decides the permission (null: any
+-- admitted user, scope own), and signs the claims. Raises FH401 session_ended | token_invalid, FH403 user_inactive |
+-- password_change_required | forbidden, FH503.
 create or replace function access.admit(
   tenant_id uuid,
   credential jsonb,
@@ -760,20 +763,23 @@ begin
       'owners', r.owners)
     || case when k.id is null then '{}' else jsonb_build_object('key_id', k.id, 'narrowed', k.permissions) end
   );
-  -- A request that writes touches its session last (src/kernel/context.ts): two that locked it first would wait for each other's rows.
+  -- A request that writes touches its session last (src/kernel/context.ts): two that locked it first would wait for
+  -- each other's rows.
   if request ->> 'method' = 'GET' and s.last_active_at < now() - interval '1 minute' then
     perform access.touch();
   end if;
   return query select u.id, s.id, r.scope;
 end $$;
 --> statement-breakpoint
--- What a token carries beside the id of its session. Lists and the audit show the id; it lets nobody in by itself, not even with the app login.
+-- What a token carries beside the id of its session. Lists and the audit show the id; it lets nobody in by itself,
+-- not even with the app login.
 create or replace function access.session_proof(session uuid) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select encode(access.mac('session:' || session), 'hex')
 $$;
 --> statement-breakpoint
--- The API key of a hash (hex), if it works now and from the address of the request. Raises FH401 token_invalid, FH403 forbidden.
+-- The API key of a hash (hex), if it works now and from the address of the request. Raises FH401 token_invalid, FH403
+-- forbidden.
 create or replace function access.key_named(hash text, request jsonb) returns freehold.api_keys
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -811,7 +817,8 @@ language sql volatile security definer set search_path = pg_catalog, pg_temp as 
     for no key update skip locked)
 $$;
 --> statement-breakpoint
--- Records a refusal, after the answer. It believes nothing but the request: the user is the one of the session or of the key, if these are real.
+-- Records a refusal, after the answer. It believes nothing but the request: the user is the one of the session or of
+-- the key, if these are real.
 create or replace function access.record_refusal(tenant_id uuid, credential jsonb, code text, permission text, request jsonb) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -848,8 +855,9 @@ begin
   );
 end $$;
 --> statement-breakpoint
--- Gives a database its own key, once, when it belongs to a tenant: no migration does, so that a database that is copied before holds none.
--- HMAC-SHA-256 (RFC 2104) needs sha256 alone when the two padded keys are kept, so that no extension is needed.
+-- Gives a database its own key, once, when it belongs to a tenant: no migration does, so that a database that is
+-- copied before holds none. HMAC-SHA-256 (RFC 2104) needs sha256 alone when the two padded keys are kept, so that no
+-- extension is needed.
 create or replace procedure access.make_secrets()
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -872,7 +880,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   from access.secrets s
 $$;
 --> statement-breakpoint
--- The signature of claims. It covers this backend and this transaction, so that a copied one is worth nothing elsewhere.
+-- The signature of claims. It covers this backend and this transaction, so that a copied one is worth nothing
+-- elsewhere.
 create or replace function access.seal_of(facts text) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select encode(
@@ -889,8 +898,8 @@ begin
     set_config('access.seal', access.seal_of(facts::text), true);
 end $$;
 --> statement-breakpoint
--- The claims of this transaction; null when nobody was admitted, or when the signature is not ours. A setting that was used before and is no
--- more is '' and not null.
+-- The claims of this transaction; null when nobody was admitted, or when the signature is not ours. A setting that
+-- was used before and is no more is '' and not null.
 create or replace function access.facts() returns jsonb
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -944,8 +953,9 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select array(select x::uuid from jsonb_array_elements_text(access.facts() -> 'owners') x)
 $$;
 --> statement-breakpoint
--- Whether a list is better walked in its order than put together from units. Each unit costs a page of rows, and walking costs a row for
--- each that is not reached; the two meet where the square of the number of units that are reached is the number of units.
+-- Whether a list is better walked in its order than put together from units. Each unit costs a page of rows, and
+-- walking costs a row for each that is not reached; the two meet where the square of the number of units that are
+-- reached is the number of units.
 create or replace function access.walks() returns boolean
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select access.scope() = 'all' or cardinality(access.units()) ^ 2 > (select count(*) from freehold.units)
@@ -990,7 +1000,8 @@ begin
     set_config('access.actor_seal', access.seal_of('actor:' || facts), true);
 end $$;
 --> statement-breakpoint
--- The actor for the audit: the admitted user, else the one that a public endpoint named, else nobody, which is the system.
+-- The actor for the audit: the admitted user, else the one that a public endpoint named, else nobody, which is the
+-- system.
 create or replace function access.actor() returns jsonb
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -1062,7 +1073,8 @@ begin
   return line;
 end $$;
 --> statement-breakpoint
--- The widest scope at which roles carried a permission at a moment, or null. The administrator's role carries everything there is.
+-- The widest scope at which roles carried a permission at a moment, or null. The administrator's role carries
+-- everything there is.
 create or replace function access.carried(line uuid[], permission text, moment timestamptz) returns access.scope
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -1094,7 +1106,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     and access.in_force(o.starts_at, o.ends_at, moment)
 $$;
 --> statement-breakpoint
--- The widest scope at which a user held a permission themselves at a moment (by roles and overrides, without delegations), or null.
+-- The widest scope at which a user held a permission themselves at a moment (by roles and overrides, without
+-- delegations), or null.
 create or replace function access.own_scope(person uuid, permission text, moment timestamptz) returns access.scope
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -1128,8 +1141,9 @@ create or replace function access.narrower(a access.scope, b access.scope) retur
 language sql immutable
 return case when a < b then a else b end;
 --> statement-breakpoint
--- Who holds a permission for a user at a moment, and how far: the user, and whoever delegated it to them and still holds it. A denial of the
--- user wins over what is delegated to them, too. What is delegated cannot be delegated on: only the delegator's `own_scope` counts.
+-- Who holds a permission for a user at a moment, and how far: the user, and whoever delegated it to them and still
+-- holds it. A denial of the user wins over what is delegated to them, too. What is delegated cannot be delegated on:
+-- only the delegator's `own_scope` counts.
 create or replace function access.sources(person uuid, permission text, moment timestamptz) returns table (holder uuid, scope access.scope)
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -1194,7 +1208,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   select id from tree
 $$;
 --> statement-breakpoint
--- The units that a scope reaches from where a user is. team: their unit; department: the nearest department above, and everything under it.
+-- The units that a scope reaches from where a user is. team: their unit; department: the nearest department above,
+-- and everything under it.
 create or replace function access.units_of(person uuid, scope access.scope) returns setof uuid
 language sql stable set search_path = pg_catalog, pg_temp as $$
   with recursive up (id, kind, parent_id, step) as (
@@ -1217,8 +1232,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   where p.id = person and p.unit_id is not null and units_of.scope in ('team', 'department')
 $$;
 --> statement-breakpoint
--- How far a user reaches with a permission now: the widest scope; and unless that is `all`, whose rows and which units. What is delegated
--- reaches as far as it did for the delegator, around the delegator.
+-- How far a user reaches with a permission now: the widest scope; and unless that is `all`, whose rows and which
+-- units. What is delegated reaches as far as it did for the delegator, around the delegator.
 create or replace function access.whole_reach(
   person uuid,
   permission text,
@@ -1284,8 +1299,8 @@ begin
   return coalesce(moment, now());
 end $$;
 --> statement-breakpoint
--- What a user could do at a moment, with the reasons: {user_id, at, roles, permissions}. null: the caller reaches no such user. That somebody
--- looked at another user's permissions is recorded.
+-- What a user could do at a moment, with the reasons: {user_id, at, roles, permissions}. null: the caller reaches no
+-- such user. That somebody looked at another user's permissions is recorded.
 create or replace function access.explain(person uuid, asked timestamptz) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -1372,8 +1387,8 @@ begin
     limit at_most;
 end $$;
 --> statement-breakpoint
--- Answers up to a hundred checks, {user_id?, permission | any_of | role, resource?: {owner_id?, unit_id?}}, in order with {allowed, scope, because}.
--- Any user may ask about themselves, and about others whom they reach with user:read.
+-- Answers up to a hundred checks, {user_id?, permission | any_of | role, resource?: {owner_id?, unit_id?}}, in order
+-- with {allowed, scope, because}. Any user may ask about themselves, and about others whom they reach with user:read.
 create or replace function access.ask(checks jsonb) returns jsonb
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -1381,7 +1396,8 @@ declare
   far record;
   wrong record;
   answer jsonb;
-  -- What the API key names with which a user asks about themselves. Looked up once, because a function for each grant would cost more.
+  -- What the API key names with which a user asks about themselves. Looked up once, because a function for each grant
+  -- would cost more.
   names text[] := access.narrowed(me);
 begin
   if me is null then
@@ -1421,7 +1437,8 @@ begin
       perform access.refuse('not_found', 'There is no such user.');
     end if;
   end if;
-  -- What is asked is matched by equality; and what a user holds and reaches is found out once for all that is asked about them.
+  -- What is asked is matched by equality; and what a user holds and reaches is found out once for all that is asked
+  -- about them.
   with c as materialized (
     select
       t.n,
@@ -1493,8 +1510,9 @@ begin
   return answer;
 end $$;
 --> statement-breakpoint
--- The permissions that a role carried at a moment, with what it inherited; of the `wanted` ones, or of all (null). The administrator's carries
--- everything there is. `offset 0` goes from a few roles to what they carry by the index, however many a recursion is thought to find.
+-- The permissions that a role carried at a moment, with what it inherited; of the `wanted` ones, or of all (null).
+-- The administrator's carries everything there is. `offset 0` goes from a few roles to what they carry by the index,
+-- however many a recursion is thought to find.
 create or replace function access.role_grants(role uuid, moment timestamptz, wanted text[] default null)
 returns table (permission text, scope access.scope)
 language sql stable set search_path = pg_catalog, pg_temp as $$
@@ -1625,7 +1643,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   where n.names is null or g.permission = any (n.names)
 $$;
 --> statement-breakpoint
--- The roles that a user holds at a moment, with the reason for each: assigned, inherited, or delegated by somebody who holds it.
+-- The roles that a user holds at a moment, with the reason for each: assigned, inherited, or delegated by somebody
+-- who holds it.
 create or replace function access.whole_roles(person uuid, moment timestamptz) returns table (kind text, id uuid, name text, via text)
 language sql stable set search_path = pg_catalog, pg_temp as $$
   with recursive tops (role_id, kind, source) as (
@@ -1687,7 +1706,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   from access.grants(person, moment) g
 $$;
 --> statement-breakpoint
--- The permissions that a token carries: at most a hundred, Freehold's own first. Services ask authz/check for the rest.
+-- The permissions that a token carries: at most a hundred, Freehold's own first. Services ask authz/check for the
+-- rest.
 create or replace function access.told_permissions(person uuid) returns text[]
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select coalesce(array_agg(x.name order by x.name), array[]::text[])
@@ -1742,7 +1762,8 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select access.my_roles() || jsonb_build_object('permissions', access.permissions_of(access.principal(), now()))
 $$;
 --> statement-breakpoint
--- What a role carries with all its ancestors, active or not: a user who is given a role that is inactive has it as soon as it is active.
+-- What a role carries with all its ancestors, active or not: a user who is given a role that is inactive has it as
+-- soon as it is active.
 create or replace function access.role_content(role uuid) returns table (permission text, scope access.scope)
 language sql stable set search_path = pg_catalog, pg_temp as $$
   with recursive line (id, parent_id, is_admin) as (
@@ -1779,8 +1800,8 @@ begin
   end if;
 end $$;
 --> statement-breakpoint
--- Refuses when the admitted user does not hold each permission as far as it is handed out. What counts is what they held before this
--- transaction, which may itself give or take what it is about.
+-- Refuses when the admitted user does not hold each permission as far as it is handed out. What counts is what they
+-- held before this transaction, which may itself give or take what it is about.
 create or replace function access.must_hold_whole(permissions text[], scopes access.scope[]) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -1837,8 +1858,9 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     having max(g.scope) between 'team' and 'department')
 $$;
 --> statement-breakpoint
--- Whether a user holds a permission that another one does not hold, or not as far. Of the first counts also what is delegated to them, what
--- they will hold, and what is inactive or denied for now; of the other only what their API key names, if they came with one.
+-- Whether a user holds a permission that another one does not hold, or not as far. Of the first counts also what is
+-- delegated to them, what they will hold, and what is inactive or denied for now; of the other only what their API
+-- key names, if they came with one.
 create or replace function access.holds_more(person uuid, other uuid) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select exists (
@@ -1883,8 +1905,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     where mine.scope is null or mine.scope < theirs.scope)
 $$;
 --> statement-breakpoint
--- When something that is given begins: not in the past, which stays as it was (a minute is forgiven, because clocks differ, and counts as now),
--- and before it ends. The system may say any moment.
+-- When something that is given begins: not in the past, which stays as it was (a minute is forgiven, because clocks
+-- differ, and counts as now), and before it ends. The system may say any moment.
 create or replace function access.begins(starts timestamptz, ends timestamptz) returns timestamptz
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
@@ -1933,8 +1955,8 @@ begin
   return new;
 end $$;
 --> statement-breakpoint
--- Protects a table. A transaction that was admitted for one permission writes nothing that needs another one. Without `owner`, `unit` and
--- `member` its rows are reached at scope `all` alone.
+-- Protects a table. A transaction that was admitted for one permission writes nothing that needs another one. Without
+-- `owner`, `unit` and `member` its rows are reached at scope `all` alone.
 --   resource       of its permissions: `note` for note:create, note:read, note:update and note:delete
 --   owner          the column with the user whom a row belongs to
 --   unit           the column with the unit that a row is in
@@ -1963,8 +1985,8 @@ create or replace procedure access.protect(
 )
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-  -- Each `(select ...)` is evaluated once for a statement and not for each row. `= 'all'` is inside, so that the planner takes it for as likely
-  -- as not: taken for rare, it would sort whole units to show one page of them.
+  -- Each `(select ...)` is evaluated once for a statement and not for each row. `= 'all'` is inside, so that the
+  -- planner takes it for as likely as not: taken for rare, it would sort whole units to show one page of them.
   everything text := $sql$(select access.scope() = 'all')$sql$;
   owned text := case when owner is not null then format('%I = any ((select access.owners())::uuid[])', owner) end;
   in_unit text := case when unit is not null then format('%I = any ((select access.units())::uuid[])', unit) end;
@@ -2045,8 +2067,8 @@ begin
       ) then
       perform access.refuse('not_found', 'There is no such key.');
     end if;
-    -- One at a time of one user, so that one transaction gets the last place. A rotated key and its successor live side
-    -- by side for a while, hence twice the room for a successor.
+    -- One at a time of one user, so that one transaction gets the last place. A rotated key and its successor live
+    -- side by side for a while, hence twice the room for a successor.
     perform from freehold.users u where u.id = new.user_id for no key update;
     select count(*)
     into live
@@ -2058,8 +2080,8 @@ begin
       perform access.refuse('limit_reached', 'Nobody has more than 50 keys: revoke one first.');
     end if;
   end if;
-  -- A successor names what its predecessor named, also a permission that the owner has lost since: a key never acts for
-  -- more than they hold.
+  -- A successor names what its predecessor named, also a permission that the owner has lost since: a key never acts
+  -- for more than they hold.
   if (case when tg_op = 'UPDATE' then new.permissions <> old.permissions else new.rotated_from is null end) then
     perform access.check_key(new);
     new.permissions := array(select distinct p from unnest(new.permissions) p order by 1);
@@ -2135,8 +2157,8 @@ begin
   return null;
 end $$;
 --> statement-breakpoint
--- Adds up how often keys were used: [{prefix, uses, last_used_at}]. The caller shows the system's key. The batches of a
--- writer (an isolate) come in order; one that is sent twice counts once, and is answered with false.
+-- Adds up how often keys were used: [{prefix, uses, last_used_at}]. The caller shows the system's key. The batches of
+-- a writer (an isolate) come in order; one that is sent twice counts once, and is answered with false.
 create or replace function access.count_key_uses(
   tenant_id uuid,
   system_key text,
@@ -2178,8 +2200,8 @@ begin
   return true;
 end $$;
 --> statement-breakpoint
--- Writes an entry about what a service did. Its user and its origin are those that the transaction was admitted with. Raises
--- FH403, FH400.
+-- Writes an entry about what a service did. Its user and its origin are those that the transaction was admitted with.
+-- Raises FH403, FH400.
 create or replace function access.record_own(
   activity text,
   action text,
@@ -2226,8 +2248,8 @@ begin
   return access.shown_entry(written[1]);
 end $$;
 --> statement-breakpoint
--- Whether a type of activity is one that only Freehold itself writes: the given list, and the changes of every table with audit
--- triggers.
+-- Whether a type of activity is one that only Freehold itself writes: the given list, and the changes of every table
+-- with audit triggers.
 create or replace function access.is_own_activity(activity text) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select
@@ -2284,8 +2306,8 @@ begin
   perform access.record('EXPORT', 'export', 'activity', null, null, filters);
 end $$;
 --> statement-breakpoint
--- Whether this transaction was admitted to read the audit; access.audits_all: all of it. The planner takes a boolean for
--- likely, and then walks the index that a list is sorted by.
+-- Whether this transaction was admitted to read the audit; access.audits_all: all of it. The planner takes a boolean
+-- for likely, and then walks the index that a list is sorted by.
 create or replace function access.audits() returns boolean
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select coalesce(access.permission() in ('activity:read', 'activity:export'), false)
@@ -2296,7 +2318,8 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select access.audits() and access.scope() = 'all'
 $$;
 --> statement-breakpoint
--- Puts the three audit triggers on a table. The arguments are those of access.audit; `keys` are the columns of the primary key.
+-- Puts the three audit triggers on a table. The arguments are those of access.audit; `keys` are the columns of the
+-- primary key.
 create or replace procedure access.audited(
   target regclass,
   resource text,
@@ -2324,9 +2347,9 @@ begin
   );
 end $$;
 --> statement-breakpoint
--- The audit trigger, for each statement: an entry for each changed row, of an update with the changed columns alone. Arguments:
--- the resource; secret columns, recorded as changed but without their value; columns that are noise, whose change alone makes
--- no entry; the columns of the key.
+-- The audit trigger, for each statement: an entry for each changed row, of an update with the changed columns alone.
+-- Arguments: the resource; secret columns, recorded as changed but without their value; columns that are noise, whose
+-- change alone makes no entry; the columns of the key.
 create or replace function access.audit() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -2413,11 +2436,11 @@ begin
   );
 end $$;
 --> statement-breakpoint
--- Writes the entries of one statement, in one statement, and returns their ids: the only function that knows how a detail is
--- hashed. `ids`, `befores` and `afters` run in parallel; an element of `activities` goes before `activity`.
+-- Writes the entries of one statement, in one statement, and returns their ids: the only function that knows how a
+-- detail is hashed. `ids`, `befores` and `afters` run in parallel; an element of `activities` goes before `activity`.
 --
--- A detail names the API key that was used, so that its owner can ask what a stolen one did. Without a key it hashes to what it
--- did before details had one.
+-- A detail names the API key that was used, so that its owner can ask what a stolen one did. Without a key it hashes
+-- to what it did before details had one.
 create or replace function access.enter(
   f jsonb,
   activity text,
@@ -2515,8 +2538,8 @@ return (
   from jsonb_each(doc) e
 );
 --> statement-breakpoint
--- Erases details for good, and returns how many. That somebody acted stays, and an entry for each says that its detail was
--- erased and by whom. Ids without a detail are passed over.
+-- Erases details for good, and returns how many. That somebody acted stays, and an entry for each says that its
+-- detail was erased and by whom. Ids without a detail are passed over.
 create or replace function access.erase_detail(log_ids uuid[]) returns integer
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
@@ -2560,9 +2583,9 @@ begin
   return null;
 end $$;
 --> statement-breakpoint
--- Covers the oldest entries, at most `batch`, by the next checkpoint: a hash of the hash before it and of the entries in the
--- order (xid, id). Takes only entries older than every running transaction, so that none can still come between them. Returns
--- how many; 0 also while another call is at work.
+-- Covers the oldest entries, at most `batch`, by the next checkpoint: a hash of the hash before it and of the entries
+-- in the order (xid, id). Takes only entries older than every running transaction, so that none can still come
+-- between them. Returns how many; 0 also while another call is at work.
 create or replace function access.seal_audit(batch integer) returns integer
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
@@ -2595,8 +2618,8 @@ begin
   return coalesce(sealed, 0);
 end $$;
 --> statement-breakpoint
--- An entry as it is hashed: a JSON array, so that no two entries read alike. src/audit/verify.ts repeats this on purpose: a
--- check of the chain must not rely on functions of the database that it checks.
+-- An entry as it is hashed: a JSON array, so that no two entries read alike. src/audit/verify.ts repeats this on
+-- purpose: a check of the chain must not rely on functions of the database that it checks.
 create or replace function access.sealed_form(l freehold.audit_log) returns bytea
 language sql immutable
 return convert_to(
@@ -2641,9 +2664,9 @@ begin
   );
 end $$;
 --> statement-breakpoint
--- Second half: {outcome: ok, claims} with a session and its first refresh token, or {outcome: refused, mail} or {outcome:
--- no_role}. When the user has too many sessions, the oldest end. `renewed` is a new hash of the same password, in place of one
--- that another system made.
+-- Second half: {outcome: ok, claims} with a session and its first refresh token, or {outcome: refused, mail} or
+-- {outcome: no_role}. When the user has too many sessions, the oldest end. `renewed` is a new hash of the same
+-- password, in place of one that another system made.
 create or replace function access.login_settle(
   tenant_id uuid,
   attempt uuid,
@@ -2698,8 +2721,8 @@ begin
     now() + make_interval(days => t.session_days)
   )
   returning * into s;
-  -- The user's row has been locked since the comparison, so that of many logins at once each sees the sessions of those before
-  -- it.
+  -- The user's row has been locked since the comparison, so that of many logins at once each sees the sessions of
+  -- those before it.
   update freehold.sessions x
   set ended_at = now(), ended_because = 'limit'
   where x.id in (
@@ -2718,9 +2741,10 @@ begin
   return jsonb_build_object('outcome', 'ok', 'claims', access.claims_of(u, s, t));
 end $$;
 --> statement-breakpoint
--- Second half of the first login of an imported user, whose hash another system made; answers as access.login_settle does.
--- `recipe` is ours, with the salt that was chosen at the import (`next` in the stored recipe); `renewed` is the digest under
--- it. Of several logins at once the first replaces the hash, and the others are compared with the new one.
+-- Second half of the first login of an imported user, whose hash another system made; answers as access.login_settle
+-- does. `recipe` is ours, with the salt that was chosen at the import (`next` in the stored recipe); `renewed` is the
+-- digest under it. Of several logins at once the first replaces the hash, and the others are compared with the new
+-- one.
 create or replace function access.login_renew(
   tenant_id uuid,
   attempt uuid,
@@ -2781,8 +2805,9 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   )
 $$;
 --> statement-breakpoint
--- The hash parameters and salt of a user's password. An unknown identifier, or a user without a password, gets a recipe that
--- looks like the others; its salt is derived from the identifier, because a salt that changes would give that away.
+-- The hash parameters and salt of a user's password. An unknown identifier, or a user without a password, gets a
+-- recipe that looks like the others; its salt is derived from the identifier, because a salt that changes would give
+-- that away.
 create or replace function access.recipe_of(person uuid, identifier text) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select coalesce(
@@ -2792,9 +2817,9 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   )
 $$;
 --> statement-breakpoint
--- Begins an attempt: {state: reserved, attempt, recipe}, also while the lockout is locked, when it can only fail; or {state:
--- busy} when as many attempts are under way as may fail. Locks the lockout's row, so that the attempts of one identifier are
--- decided one after another. An attempt that is not finished within 30 s has failed.
+-- Begins an attempt: {state: reserved, attempt, recipe}, also while the lockout is locked, when it can only fail; or
+-- {state: busy} when as many attempts are under way as may fail. Locks the lockout's row, so that the attempts of one
+-- identifier are decided one after another. An attempt that is not finished within 30 s has failed.
 create or replace function access.reserve(t freehold.tenant, guard text, person uuid, identifier text, recipe text) returns jsonb
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
@@ -2844,8 +2869,8 @@ begin
   return jsonb_build_object('state', 'reserved', 'attempt', attempt, 'recipe', recipe);
 end $$;
 --> statement-breakpoint
--- Finishes an attempt, once: compares the digest (32 bytes, base64 without padding) with the user's hash, counts a failure or
--- clears the lockout. Returns the user when the password was right, and leaves their row locked.
+-- Finishes an attempt, once: compares the digest (32 bytes, base64 without padding) with the user's hash, counts a
+-- failure or clears the lockout. Returns the user when the password was right, and leaves their row locked.
 create or replace function access.settle(t freehold.tenant, attempt uuid, digest text) returns freehold.users
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
@@ -2897,8 +2922,8 @@ begin
   return g;
 end $$;
 --> statement-breakpoint
--- First half of a change: {state, attempt, recipe} as of access.reserve, and {person, policy, former}, by which the Worker
--- judges a new password. Its lockout is not the one of logins, so that strangers cannot use up its attempts.
+-- First half of a change: {state, attempt, recipe} as of access.reserve, and {person, policy, former}, by which the
+-- Worker judges a new password. Its lockout is not the one of logins, so that strangers cannot use up its attempts.
 create or replace function access.password_reserve(tenant_id uuid) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -2914,8 +2939,9 @@ begin
     );
 end $$;
 --> statement-breakpoint
--- Second half: `wrong` (the current password), `used` (the new one is in the history), or `changed`. Without a new hash, when
--- the new password breaks a rule, it only finishes the attempt. `digests` are those of the new password, by recipe.
+-- Second half: `wrong` (the current password), `used` (the new one is in the history), or `changed`. Without a new
+-- hash, when the new password breaks a rule, it only finishes the attempt. `digests` are those of the new password,
+-- by recipe.
 create or replace function access.password_settle(tenant_id uuid, attempt uuid, digest text, new_hash text, digests jsonb)
 returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
@@ -2941,7 +2967,8 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select access.policy_of(t) from freehold.tenant t where access.principal() is not null
 $$;
 --> statement-breakpoint
--- Mails users whose password expires soon, once for each password; returns how many. Called by the scheduled job, as the owner.
+-- Mails users whose password expires soon, once for each password; returns how many. Called by the scheduled job, as
+-- the owner.
 create or replace function access.warn_expiring(at_most integer) returns integer
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
@@ -2975,8 +3002,9 @@ begin
   return told;
 end $$;
 --> statement-breakpoint
--- Replaces a user's password and ends their sessions, except `kept`. Voids the tokens that were sent before, for another
--- password or for another address: they may have been asked for by the one whom the account is taken back from.
+-- Replaces a user's password and ends their sessions, except `kept`. Voids the tokens that were sent before, for
+-- another password or for another address: they may have been asked for by the one whom the account is taken back
+-- from.
 create or replace function access.replace_password(person uuid, new_hash text, must_change boolean, because text, kept uuid)
 returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -3063,8 +3091,9 @@ create or replace function access.expiry_of(u freehold.users, t freehold.tenant)
 language sql stable
 return case when t.password_days > 0 then u.password_changed_at + make_interval(days => t.password_days) end;
 --> statement-breakpoint
--- {outcome: ok, claims} | {outcome: invalid | reused | inactive}. Of several requests at once the first makes the successor,
--- and the others find it. A deactivated user is told `inactive` even though the session ended with the deactivation.
+-- {outcome: ok, claims} | {outcome: invalid | reused | inactive}. Of several requests at once the first makes the
+-- successor, and the others find it. A deactivated user is told `inactive` even though the session ended with the
+-- deactivation.
 create or replace function access.refresh(tenant_id uuid, presented bytea, successor bytea, request jsonb) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -3220,7 +3249,8 @@ begin
   return new;
 end $$;
 --> statement-breakpoint
--- A delegator chooses permissions that they hold themselves at that moment: what was delegated to them does not count.
+-- A delegator chooses permissions that they hold themselves at that moment: what was delegated to them does not
+-- count.
 create or replace function access.before_delegation_permission() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
@@ -3274,7 +3304,8 @@ begin
   return new;
 end $$;
 --> statement-breakpoint
--- Whether a validity range holds at a moment: from its start on, up to its end, which is no longer in it. Without an end it holds for good.
+-- Whether a validity range holds at a moment: from its start on, up to its end, which is no longer in it. Without an
+-- end it holds for good.
 create or replace function access.in_force(starts timestamptz, ends timestamptz, moment timestamptz) returns boolean
 language sql immutable
 return starts <= moment and (ends is null or ends > moment);
@@ -3295,8 +3326,9 @@ begin
     end;
 end $$;
 --> statement-breakpoint
--- A statement trigger that lets one transaction at a time change a table. Two halves of a circle are each allowed by themselves; and the lock
--- comes before any row is locked, because two transactions would otherwise wait for each other's rows.
+-- A statement trigger that lets one transaction at a time change a table. Two halves of a circle are each allowed by
+-- themselves; and the lock comes before any row is locked, because two transactions would otherwise wait for each
+-- other's rows.
 create or replace function access.one_at_a_time() returns trigger
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
@@ -3323,7 +3355,8 @@ begin
   return changed;
 end $$;
 --> statement-breakpoint
--- Parses an address or a network for comparison. An IPv4 address that is mapped into IPv6 is IPv4. null: it is neither.
+-- Parses an address or a network for comparison. An IPv4 address that is mapped into IPv6 is IPv4. null: it is
+-- neither.
 create or replace function access.network_of(said text) returns inet
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -3339,7 +3372,8 @@ begin
   return a;
 end $$;
 --> statement-breakpoint
--- Enqueues a mail and returns its id. `person`: a user, in whose language it is written; null: a registrant, in `locale`.
+-- Enqueues a mail and returns its id. `person`: a user, in whose language it is written; null: a registrant, in
+-- `locale`.
 create or replace function access.post(
   kind text,
   person uuid,
@@ -3375,11 +3409,12 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   select coalesce(current_setting('access.posted', true), '') = 'yes'
 $$;
 --> statement-breakpoint
--- Claims up to `at_most` mails that are due on the given channels, for a minute, and begins an attempt of each. The attempt
--- counts as failed until access.settle_mails says otherwise: a mail that makes its sender crash does not hold up the others.
+-- Claims up to `at_most` mails that are due on the given channels, for a minute, and begins an attempt of each. The
+-- attempt counts as failed until access.settle_mails says otherwise: a mail that makes its sender crash does not hold
+-- up the others.
 --
--- A registrant has no name. Nor has a mail to an address that its user only claims (`email_change`): its reader must not be
--- shown a text that a stranger chose.
+-- A registrant has no name. Nor has a mail to an address that its user only claims (`email_change`): its reader must
+-- not be shown a text that a stranger chose.
 create or replace function access.claim_mails(tenant_id uuid, system_key text, at_most integer, channels jsonb) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -3438,8 +3473,8 @@ end $$;
 --   refused    for good: given up
 --   failed     attempted again, until a day or 40 attempts have passed
 --   untried    the attempt did not begin: the mail is due again as before
--- A finished attempt is not changed. One that is not the newest of its mail counts only if it was accepted: then the mail is
--- sent, even if it has been claimed again since.
+-- A finished attempt is not changed. One that is not the newest of its mail counts only if it was accepted: then the
+-- mail is sent, even if it has been claimed again since.
 create or replace function access.settle_mails(tenant_id uuid, system_key text, results jsonb) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -3508,8 +3543,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   select not exists (select from access.sweeps s where s.last_at >= now() - interval '1 day')
 $$;
 --> statement-breakpoint
--- Deletes at most so many rows of each kind: {is_done, given_up}, where `given_up` counts mails. A purge stays due until it is
--- done.
+-- Deletes at most so many rows of each kind: {is_done, given_up}, where `given_up` counts mails. A purge stays due
+-- until it is done.
 create or replace function access.sweep(at_most integer) returns jsonb
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
@@ -3559,8 +3594,8 @@ begin
     )
     returning 1
   ), forsaken as (
-    -- Mails that waited for a day, and an hour more for a last pause between attempts: those for which no transport is
-    -- configured, and those that made their sender crash.
+    -- Mails that waited for a day, and an hour more for a last pause between attempts: those for which no transport
+    -- is configured, and those that made their sender crash.
     update freehold.mails
     set state = 'dead', sealed = null, finished_at = now(), lease_until = null
     where id in (
@@ -3597,8 +3632,8 @@ begin
     )
   into given_up, most
   from (select count(*) as given_up from forsaken) x;
-  -- After the attempts: a lockout without a failure belongs to an attempt that was never finished, and goes once that attempt
-  -- is gone.
+  -- After the attempts: a lockout without a failure belongs to an attempt that was never finished, and goes once that
+  -- attempt is gone.
   with guards as (
     delete from freehold.login_guards
     where key in (
@@ -3623,8 +3658,8 @@ begin
   return jsonb_build_object('is_done', most < at_most, 'given_up', given_up);
 end $$;
 --> statement-breakpoint
--- Asks for another address, after access.password_reserve. `wrong` (the password), or `done`, also when the address is another
--- user's, so that the caller does not learn that.
+-- Asks for another address, after access.password_reserve. `wrong` (the password), or `done`, also when the address
+-- is another user's, so that the caller does not learn that.
 create or replace function access.email_change(
   tenant_id uuid,
   attempt uuid,
@@ -3683,7 +3718,8 @@ begin
   return 'sent';
 end $$;
 --> statement-breakpoint
--- Whether a code is the one that was sent to the number that the user has now. Every call is a try, of which there are five.
+-- Whether a code is the one that was sent to the number that the user has now. Every call is a try, of which there
+-- are five.
 create or replace function access.verify_phone(code text) returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -3707,15 +3743,15 @@ begin
   return true;
 end $$;
 --> statement-breakpoint
--- The stored form of a code: keyed, because a code is short enough to be guessed from a plain hash; bound to the user and the
--- number.
+-- The stored form of a code: keyed, because a code is short enough to be guessed from a plain hash; bound to the user
+-- and the number.
 create or replace function access.code_hash(u freehold.users, code text) returns bytea
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select access.mac('code:' || u.id || ':' || u.phone || ':' || code)
 $$;
 --> statement-breakpoint
--- Somebody says that they forgot their password: a token for one hour. Returns whether there is a mail to deliver, which no
--- caller outside is told.
+-- Somebody says that they forgot their password: a token for one hour. Returns whether there is a mail to deliver,
+-- which no caller outside is told.
 create or replace function access.reset_request(
   tenant_id uuid,
   system_key text,
@@ -3795,8 +3831,8 @@ begin
   );
 end $$;
 --> statement-breakpoint
--- Second half: sets the password, which the user may have to change, and mails them a link to set their own: `done` or `used`
--- (it is in the history).
+-- Second half: sets the password, which the user may have to change, and mails them a link to set their own: `done`
+-- or `used` (it is in the history).
 create or replace function access.admin_reset_settle(
   person uuid,
   new_hash text,
@@ -3837,8 +3873,9 @@ begin
   perform access.record('USER_UNLOCKED', 'update', 'user', person::text, null, null);
 end $$;
 --> statement-breakpoint
--- The user whose password the admitted administrator may set, locked: within reach, and neither themselves nor anybody who
--- holds more than they do, because an administrator who sets a password can log in as its user. Raises FH404, FH403.
+-- The user whose password the admitted administrator may set, locked: within reach, and neither themselves nor
+-- anybody who holds more than they do, because an administrator who sets a password can log in as its user. Raises
+-- FH404, FH403.
 create or replace function access.looked_after(person uuid) returns freehold.users
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
@@ -3860,8 +3897,8 @@ begin
   return u;
 end $$;
 --> statement-breakpoint
--- The active user of a valid token, or null. With `is_held` their row and their lockouts are locked, so that of several
--- requests with this token, or with others of the same user, one goes first.
+-- The active user of a valid token, or null. With `is_held` their row and their lockouts are locked, so that of
+-- several requests with this token, or with others of the same user, one goes first.
 create or replace function access.holder_of(presented bytea, token_kind text, is_held boolean) returns freehold.users
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
@@ -3931,8 +3968,8 @@ language sql volatile set search_path = pg_catalog, pg_temp as $$
   where x.key in ('login:' || person, 'change:' || person)
 $$;
 --> statement-breakpoint
--- Locks a user before a change of how they log in, against other such changes and against logins. In the order of a login, the
--- lockouts before the user: two transactions that took them in different orders would wait for each other.
+-- Locks a user before a change of how they log in, against other such changes and against logins. In the order of a
+-- login, the lockouts before the user: two transactions that took them in different orders would wait for each other.
 create or replace function access.hold(person uuid) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
@@ -3954,7 +3991,8 @@ begin
   );
 end $$;
 --> statement-breakpoint
--- Registers an address for a day. Returns whether there is a mail to deliver, which no caller outside is told. Raises FH403.
+-- Registers an address for a day. Returns whether there is a mail to deliver, which no caller outside is told. Raises
+-- FH403.
 create or replace function access.register(
   tenant_id uuid,
   system_key text,
@@ -4016,8 +4054,9 @@ begin
   return access.posted();
 end $$;
 --> statement-breakpoint
--- Spends a token that was mailed to an address. One of a user verifies their address, or replaces it by the one that they asked
--- for; one of a registration creates the user. `done`, `invalid`, or `taken`: by now another user has the address.
+-- Spends a token that was mailed to an address. One of a user verifies their address, or replaces it by the one that
+-- they asked for; one of a registration creates the user. `done`, `invalid`, or `taken`: by now another user has the
+-- address.
 create or replace function access.verify_email(
   tenant_id uuid,
   system_key text,
@@ -4104,8 +4143,8 @@ begin
   return 'done';
 end $$;
 --> statement-breakpoint
--- Mails another verification, to a user whose address is not verified, or for the newest registration that waits. Returns
--- whether there is a mail to deliver, which no caller outside is told.
+-- Mails another verification, to a user whose address is not verified, or for the newest registration that waits.
+-- Returns whether there is a mail to deliver, which no caller outside is told.
 create or replace function access.verification_resend(
   tenant_id uuid,
   system_key text,
@@ -4163,7 +4202,8 @@ language sql immutable
 return t.registration
   and (t.registration_domains = '{}' or regexp_replace(address, '^.*@', '') = any (t.registration_domains));
 --> statement-breakpoint
--- A username that nobody has: the wanted one, or else the local part of the address; with a random suffix when that is taken.
+-- A username that nobody has: the wanted one, or else the local part of the address; with a random suffix when that
+-- is taken.
 create or replace function access.free_username(wished text, address text) returns text
 language sql volatile set search_path = pg_catalog, pg_temp as $$
   with base as (
@@ -4180,8 +4220,8 @@ language sql volatile set search_path = pg_catalog, pg_temp as $$
   from base b
 $$;
 --> statement-breakpoint
--- Nobody assigns to themselves, nor what they do not hold; below scope `all` only manageable roles are given and taken;
--- a role has room for max_users.
+-- Nobody assigns to themselves, nor what they do not hold; below scope `all` only manageable roles are given and
+-- taken; a role has room for max_users.
 create or replace function access.before_user_role() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -4206,8 +4246,8 @@ begin
   -- Locked, so that one transaction gets the last place, and no role is deleted while it is given.
   select * into r from freehold.roles x where x.id = new.role_id for no key update;
   if me is not null then
-    -- role:update is asked for whatever the permission of the request is, as when a user is created with a role. A user
-    -- who is being created may be given the fallback role, which everybody gets.
+    -- role:update is asked for whatever the permission of the request is, as when a user is created with a role. A
+    -- user who is being created may be given the fallback role, which everybody gets.
     select x.scope, x.units into far from access.reach(me, 'role:update') x;
     if far.scope = 'all' or (tg_op = 'INSERT' and r.is_fallback and access.permission() = 'user:create') then
       null;
@@ -4292,7 +4332,8 @@ end $$;
 create or replace function access.before_override() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  -- Whether this change gives something to the user: a grant that begins or lasts longer, or a denial that ends sooner.
+  -- Whether this change gives something to the user: a grant that begins or lasts longer, or a denial that ends
+  -- sooner.
   gives boolean := case
     when new.effect = 'grant' then
       tg_op = 'INSERT'
@@ -4387,8 +4428,8 @@ begin
   return new;
 end $$;
 --> statement-breakpoint
--- The caller must hold what they grant to a role. Each row is checked before it is written, so that no grant gives the
--- caller what they must hold to make it; and as they held it a microsecond ago, before this transaction.
+-- The caller must hold what they grant to a role. Each row is checked before it is written, so that no grant gives
+-- the caller what they must hold to make it; and as they held it a microsecond ago, before this transaction.
 create or replace function access.before_role_permission() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -4562,8 +4603,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   limit 1
 $$;
 --> statement-breakpoint
--- Some active user must hold the administrator's role, for good, and be denied nothing: what they lack, they could hand
--- to nobody. The lock on the role makes transactions that take it away wait for each other.
+-- Some active user must hold the administrator's role, for good, and be denied nothing: what they lack, they could
+-- hand to nobody. The lock on the role makes transactions that take it away wait for each other.
 create or replace function access.keep_admin() returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
@@ -4595,7 +4636,8 @@ begin
   end if;
 end $$;
 --> statement-breakpoint
--- The logins of one user, also those that failed, newest first: of oneself, or with session:read of a user within reach.
+-- The logins of one user, also those that failed, newest first: of oneself, or with session:read of a user within
+-- reach.
 create or replace function access.login_history(
   person uuid,
   at_most integer,
@@ -4664,9 +4706,9 @@ begin
   return null;
 end $$;
 --> statement-breakpoint
--- A department stands under departments, a team under either, and nothing under itself. Callers below scope `all` move
--- nothing out of their reach, and make no department a team: the users in it would then reach all of the department
--- above.
+-- A department stands under departments, a team under either, and nothing under itself. Callers below scope `all`
+-- move nothing out of their reach, and make no department a team: the users in it would then reach all of the
+-- department above.
 create or replace function access.before_unit() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -4913,8 +4955,8 @@ begin
   return new;
 end $$;
 --> statement-breakpoint
--- Applies the rules of one user: what the caller may change, how a login is protected, the size of preferences, a role
--- that exists, managers without a circle. An address or number that changes is no longer verified.
+-- Applies the rules of one user: what the caller may change, how a login is protected, the size of preferences, a
+-- role that exists, managers without a circle. An address or number that changes is no longer verified.
 create or replace function access.before_user() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
@@ -4970,8 +5012,8 @@ end $$;
 create or replace function access.must_reach_user(was freehold.users, is_now freehold.users) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
-  -- The columns that users may change of themselves, or of a delegator for whom they act, below scope `all`. Above all
-  -- not the unit, from which the scopes team and department are measured.
+  -- The columns that users may change of themselves, or of a delegator for whom they act, below scope `all`. Above
+  -- all not the unit, from which the scopes team and department are measured.
   own text[] := '{given_name,family_name,phone,locale,timezone,preferences,description}';
   -- Columns that the database keeps itself.
   kept text[] := '{name,updated_at,email_verified,phone_verified}';
@@ -5002,8 +5044,8 @@ begin
     perform access.refuse('forbidden', 'Somebody else must change your unit: what you reach depends on it.');
   elsif access.scope() = 'all' then
     return;
-  -- One source of the permission must reach both the old and the new unit: two delegations that each reach one of them
-  -- do not add up.
+  -- One source of the permission must reach both the old and the new unit: two delegations that each reach one of
+  -- them do not add up.
   elsif is_now.unit_id is distinct from was.unit_id
     and is_now.unit_id is not null
     and not exists (
@@ -5166,6 +5208,15 @@ CREATE TRIGGER audit_update AFTER UPDATE ON freehold.roles REFERENCING OLD TABLE
 --> statement-breakpoint
 CREATE TRIGGER audit_insert AFTER INSERT ON freehold.roles REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('role', '{}', '{updated_at}', '{id}');
 --> statement-breakpoint
+create trigger keep_all_entries before delete or truncate on freehold.audit_log
+  for each statement execute function access.keep();
+--> statement-breakpoint
+-- The one change of an entry is that a checkpoint covers it, once.
+create trigger keep_entries before update on freehold.audit_log
+  for each row
+  when (old.seal is not null or new.seal is null or to_jsonb(old) - 'seal' is distinct from to_jsonb(new) - 'seal')
+  execute function access.keep();
+--> statement-breakpoint
 create trigger before_tenant before update on freehold.tenant
   for each row execute function access.before_tenant();
 --> statement-breakpoint
@@ -5198,15 +5249,6 @@ CREATE TRIGGER audit_delete AFTER DELETE ON freehold.users REFERENCING OLD TABLE
 CREATE TRIGGER audit_update AFTER UPDATE ON freehold.users REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('user', '{}', '{updated_at,name}', '{id}');
 --> statement-breakpoint
 CREATE TRIGGER audit_insert AFTER INSERT ON freehold.users REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('user', '{}', '{updated_at,name}', '{id}');
---> statement-breakpoint
-create trigger keep_all_entries before delete or truncate on freehold.audit_log
-  for each statement execute function access.keep();
---> statement-breakpoint
--- The one change of an entry is that a checkpoint covers it, once.
-create trigger keep_entries before update on freehold.audit_log
-  for each row
-  when (old.seal is not null or new.seal is null or to_jsonb(old) - 'seal' is distinct from to_jsonb(new) - 'seal')
-  execute function access.keep();
 --> statement-breakpoint
 create trigger keep_detail after delete on freehold.audit_detail
   referencing old table as gone
@@ -5343,8 +5385,8 @@ create policy change on freehold.users for update
   using ((( SELECT (access.permission() = ANY ('{user:update,user:delete}'::text[]))) AND (( SELECT (access.scope() = 'all'::access.scope)) OR (id = ANY (( SELECT access.owners() AS owners)::uuid[])) OR (unit_id = ANY (( SELECT access.units() AS units)::uuid[])))))
   with check ((( SELECT (access.scope() = 'all'::access.scope)) OR (id = ANY (( SELECT access.owners() AS owners)::uuid[])) OR (unit_id = ANY (( SELECT access.units() AS units)::uuid[]))));
 --> statement-breakpoint
--- Not access.protect: users read their own keys with any permission and those of others with a permission for keys, and
--- they write with a session alone.
+-- Not access.protect: users read their own keys with any permission and those of others with a permission for keys,
+-- and they write with a session alone.
 create policy read on freehold.api_keys for select
   using (
     user_id = (select access.principal())
@@ -5384,7 +5426,8 @@ create policy change on freehold.api_keys for update
     )
   );
 --> statement-breakpoint
--- Not access.protect: it would grant all columns, and plans depend on the form of these conditions. Functions alone write.
+-- Not access.protect: it would grant all columns, and plans depend on the form of these conditions. Functions alone
+-- write.
 create policy read on freehold.audit_log for select using (
   (select access.audits_all())
   or (
@@ -5405,8 +5448,8 @@ create policy read on freehold.audit_detail for select using (
   )
 );
 --> statement-breakpoint
--- Not access.protect: both users read a delegation with any permission, only the delegator makes one, and a decision is
--- a third user's.
+-- Not access.protect: both users read a delegation with any permission, only the delegator makes one, and a decision
+-- is a third user's.
 create policy read on freehold.delegations for select
   using (
     delegator_id = any ((select access.owners())::uuid[])
@@ -5477,8 +5520,8 @@ create policy make on freehold.users for insert
     and ((select access.scope()) = 'all' or unit_id = any ((select access.units())::uuid[]))
   );
 --> statement-breakpoint
--- Not access.protect: everybody reads and ends their own sessions, whatever permission they were admitted with; others'
--- sessions are shown only with a permission for sessions.
+-- Not access.protect: everybody reads and ends their own sessions, whatever permission they were admitted with;
+-- others' sessions are shown only with a permission for sessions.
 create policy read on freehold.sessions for select using (
   user_id = (select access.principal())
   or (
@@ -5509,8 +5552,8 @@ create policy change on freehold.sessions for update using (
   )
 );
 --> statement-breakpoint
--- Not access.protect: a unit is made under a parent that is reached, and users read the unit that they are in, whatever
--- their scope.
+-- Not access.protect: a unit is made under a parent that is reached, and users read the unit that they are in,
+-- whatever their scope.
 create policy read on freehold.units for select
   using (
     (select access.scope()) = 'all'

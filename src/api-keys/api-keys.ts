@@ -1,6 +1,6 @@
 /**
  * Keys with which programs act for a person. Threat: a key that does more than was meant, works after it should, or makes itself another. What a key
- * may name, whose keys are seen and who revokes them, triggers and policies say (drizzle/tenant/0011_api_keys.sql); only its SHA-256 is kept.
+ * may name, whose keys are seen and who revokes them, triggers and policies say (src/api-keys/api-keys.sql); only its SHA-256 is kept.
  */
 import { type SQL, sql } from 'drizzle-orm'
 import { newKey } from '../kernel/api-key.ts'

@@ -1,7 +1,7 @@
 /**
  * Login, refresh, logout, password change: for the users of a tenant and, in the platform's own realm, for operators. Threat: guessing,
  * replay, and telling strangers who exists. The Worker hashes; reserving, comparing, counting and locking are the database's
- * (drizzle/tenant/0002_doors.sql). Wrong, unknown, locked and inactive take the same two round trips, the same hash, and give the same answer.
+ * (src/auth/login.sql). Wrong, unknown, locked and inactive take the same two round trips, the same hash, and give the same answer.
  */
 import { z } from '@hono/zod-openapi'
 import { and, eq, isNull, sql } from 'drizzle-orm'

@@ -1,4 +1,4 @@
-/** The outbox of a realm, as whoever delivers sees it: what is claimed, and what came of it (drizzle/tenant/0009_mail.sql). */
+/** The outbox of a realm, as whoever delivers sees it: what is claimed, and what came of it (src/mail/mail.sql). */
 import { type SQL, sql } from 'drizzle-orm'
 import type { Realm } from '../kernel/context.ts'
 import { batch } from '../kernel/db.ts'

@@ -2,7 +2,7 @@
  * Password hashing. Threat: a stolen database. PBKDF2-HMAC-SHA-256 (RFC 8018) with 600,000 iterations (OWASP), as six chained calls
  * of 100,000, because Cloudflare refuses more than that in one call, in production only. The string says how it was made:
  * `$pbkdf2-sha256-chain$r=6,i=100000$salt$hash`, base64 without padding. All before the last `$` is the recipe. The database gives the
- * recipe, the Worker answers with the digest, and the database compares its SHA-256 with the stored hash (drizzle/tenant/0002_doors.sql):
+ * recipe, the Worker answers with the digest, and the database compares its SHA-256 with the stored hash (src/auth/login.sql):
  * a stolen hash opens no door.
  */
 import { decodeBase64IgnorePadding, encodeBase64NoPadding } from '@oslojs/encoding'

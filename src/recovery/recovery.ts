@@ -1,7 +1,7 @@
 /**
  * Getting back in: by mail, or with the help of an administrator. Threat: a stranger learns who is known here, or takes an account over; somebody
  * who looks after a few gets into the account of who may do more. What a token is good for, and whose password may be set by whom, the database
- * decides (drizzle/tenant/0010_recovery.sql); known and unknown are one answer here.
+ * decides (src/recovery/recovery.sql); known and unknown are one answer here.
  */
 import { z } from '@hono/zod-openapi'
 import { sql } from 'drizzle-orm'

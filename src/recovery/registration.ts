@@ -1,6 +1,6 @@
 /**
  * Registering, and showing that an address is one's own. Threat: a stranger finds out who is known here, registers for somebody else, or fills their
- * mailbox. Who registered is nobody until the address is shown to be theirs (drizzle/tenant/0010_recovery.sql), and every answer is the same.
+ * mailbox. Who registered is nobody until the address is shown to be theirs (src/recovery/registration.sql), and every answer is the same.
  */
 import { z } from '@hono/zod-openapi'
 import { sql } from 'drizzle-orm'

@@ -1,6 +1,6 @@
 /**
  * Where people are logged in, and where they tried to. Threat: somebody ends or watches the logins of who they do not reach; a stolen session goes
- * on because nobody saw it. Whose sessions are seen and ended, policies say (drizzle/tenant/0004, 0008).
+ * on because nobody saw it. Whose sessions are seen and ended, policies say (src/sessions/sessions.sql).
  */
 import { z } from '@hono/zod-openapi'
 import { type SQL, sql } from 'drizzle-orm'

@@ -1,4 +1,4 @@
-/** What a tenant's database refuses with (drizzle/tenant/*.sql): the English sentence, with {values} -> Spanish. `{value:parts}` is put into Spanish itself. */
+/** What a tenant's database refuses with (the .sql files of the rooms): the English sentence, with {values} -> Spanish. `{value:parts}` is put into Spanish itself. */
 export const database = {
   // People.
   'There is nobody with this id.': 'No hay nadie con este id.',
