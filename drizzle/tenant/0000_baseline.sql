@@ -215,7 +215,7 @@ CREATE TABLE "freehold"."one_time_tokens" (
 CREATE TABLE "freehold"."registrations" (
   "token_hash" "bytea" PRIMARY KEY NOT NULL,
   "email" text NOT NULL,
-  "username" text,
+  "username" text NOT NULL,
   "password_hash" text NOT NULL,
   "given_name" text,
   "family_name" text,
@@ -4103,7 +4103,7 @@ begin
       )
       values (
         gen_random_uuid(),
-        access.free_username(r.username, r.email),
+        access.free_username(r.username),
         r.email,
         true,
         r.given_name,
@@ -4202,22 +4202,13 @@ language sql immutable
 return t.registration
   and (t.registration_domains = '{}' or regexp_replace(address, '^.*@', '') = any (t.registration_domains));
 --> statement-breakpoint
--- A username that nobody has: the wanted one, or else the local part of the address; with a random suffix when that
--- is taken.
-create or replace function access.free_username(wished text, address text) returns text
+-- A username that nobody has: the wanted one, with a random suffix when that is taken.
+create or replace function access.free_username(wished text) returns text
 language sql volatile set search_path = pg_catalog, pg_temp as $$
-  with base as (
-    select coalesce(
-      wished,
-      nullif(left(ltrim(regexp_replace(split_part(address, '@', 1), '[^a-z0-9._-]', '', 'g'), '._-'), 64), ''),
-      'user'
-    ) as name
-  )
   select case
-    when not exists (select from freehold.users u where u.username = b.name) then b.name
-    else left(b.name, 58) || '-' || substr(replace(gen_random_uuid()::text, '-', ''), 1, 5)
+    when not exists (select from freehold.users u where u.username = wished) then wished
+    else left(wished, 58) || '-' || substr(replace(gen_random_uuid()::text, '-', ''), 1, 5)
   end
-  from base b
 $$;
 --> statement-breakpoint
 -- Nobody assigns to themselves, nor what they do not hold; below scope `all` only manageable roles are given and
@@ -5512,14 +5503,6 @@ create policy make on freehold.delegation_permissions for insert
     )
   );
 --> statement-breakpoint
--- Written out, because `owner` is the row's own id: a new user is nobody whom the caller acts for, so that their unit
--- alone counts.
-create policy make on freehold.users for insert
-  with check (
-    (select access.permission()) = 'user:create'
-    and ((select access.scope()) = 'all' or unit_id = any ((select access.units())::uuid[]))
-  );
---> statement-breakpoint
 -- Not access.protect: everybody reads and ends their own sessions, whatever permission they were admitted with;
 -- others' sessions are shown only with a permission for sessions.
 create policy read on freehold.sessions for select using (
@@ -5580,6 +5563,14 @@ create policy remove on freehold.units for delete
   using (
     (select access.permission()) = 'unit:delete'
     and ((select access.scope()) = 'all' or id = any ((select access.units())::uuid[]))
+  );
+--> statement-breakpoint
+-- Written out, because `owner` is the row's own id: a new user is nobody whom the caller acts for, so that their unit
+-- alone counts.
+create policy make on freehold.users for insert
+  with check (
+    (select access.permission()) = 'user:create'
+    and ((select access.scope()) = 'all' or unit_id = any ((select access.units())::uuid[]))
   );
 --> statement-breakpoint
 revoke execute
@@ -5643,7 +5634,7 @@ revoke execute
     access.forget_failures(uuid),
     access.former(uuid,freehold.tenant),
     access.former_recipes(uuid,freehold.tenant),
-    access.free_username(text,text),
+    access.free_username(text),
     access.grants(uuid,timestamp with time zone,text[]),
     access.has_role(uuid),
     access.held(),

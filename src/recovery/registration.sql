@@ -136,7 +136,7 @@ begin
       )
       values (
         gen_random_uuid(),
-        access.free_username(r.username, r.email),
+        access.free_username(r.username),
         r.email,
         true,
         r.given_name,
@@ -235,22 +235,13 @@ language sql immutable
 return t.registration
   and (t.registration_domains = '{}' or regexp_replace(address, '^.*@', '') = any (t.registration_domains));
 
--- A username that nobody has: the wanted one, or else the local part of the address; with a random suffix when that
--- is taken.
-create function access.free_username(wished text, address text) returns text
+-- A username that nobody has: the wanted one, with a random suffix when that is taken.
+create function access.free_username(wished text) returns text
 language sql volatile set search_path = pg_catalog, pg_temp as $$
-  with base as (
-    select coalesce(
-      wished,
-      nullif(left(ltrim(regexp_replace(split_part(address, '@', 1), '[^a-z0-9._-]', '', 'g'), '._-'), 64), ''),
-      'user'
-    ) as name
-  )
   select case
-    when not exists (select from freehold.users u where u.username = b.name) then b.name
-    else left(b.name, 58) || '-' || substr(replace(gen_random_uuid()::text, '-', ''), 1, 5)
+    when not exists (select from freehold.users u where u.username = wished) then wished
+    else left(wished, 58) || '-' || substr(replace(gen_random_uuid()::text, '-', ''), 1, 5)
   end
-  from base b
 $$;
 
 grant execute on function

@@ -12,6 +12,7 @@ import { deliver, sealMail } from '../mail/mail.ts'
 import { hash } from '../passwords/hash.ts'
 import { faultsOf, type Policy, weaknesses } from '../passwords/policy.ts'
 import { Email, Locale, Username } from '../users/fields.ts'
+import { usernameFrom } from '../users/username.ts'
 import { evenly, MailToken, spent } from './recovery.ts'
 
 export const Registration = z
@@ -41,10 +42,11 @@ export async function register(ctx: Ctx, { password, ...wanted }: z.infer<typeof
   const rules = weaknesses(password, wanted, policy)
   if (rules.length) throw new Problem('invalid_request', undefined, { errors: faultsOf('password', rules) })
   const token = newMailToken()
+  const { username = usernameFrom(wanted.email) } = wanted
   const [hashed, sealed] = [await hash(password), await sealMail(ctx, { token })]
   const posted = await evenly(
     ctx.door<boolean>(
-      sql`access.register(${ctx.realm.id}, ${ctx.realm.system_key}, ${await tokenHash(token)}::bytea, ${JSON.stringify(wanted)}::jsonb, ${hashed}, ${sealed}, ${JSON.stringify(ctx.request)}::jsonb)`,
+      sql`access.register(${ctx.realm.id}, ${ctx.realm.system_key}, ${await tokenHash(token)}::bytea, ${JSON.stringify({ ...wanted, username })}::jsonb, ${hashed}, ${sealed}, ${JSON.stringify(ctx.request)}::jsonb)`,
     ),
   )
   if (posted) ctx.later(deliver(ctx))

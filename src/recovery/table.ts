@@ -31,7 +31,8 @@ export const registrations = freehold.table(
   {
     token_hash: bytea().primaryKey(),
     email: text().notNull(),
-    username: text(),
+    /** The one that was wanted, or the one that follows from the address; with a suffix when somebody has it by then. */
+    username: text().notNull(),
     password_hash: text().notNull(),
     given_name: text(),
     family_name: text(),
