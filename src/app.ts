@@ -12,11 +12,11 @@ import { docsRoutes } from './docs/routes.ts'
 import type { AppEnv } from './http/app-env.ts'
 import { arrive } from './http/arrive.ts'
 import { limitBodies } from './http/body-limit.ts'
-import { noForeignPage } from './http/cors.ts'
+import { refuseForeignPages } from './http/cors.ts'
 import { notFound, onError } from './http/failures.ts'
-import { ourHost } from './http/hostname.ts'
+import { requireOwnHost } from './http/hostname.ts'
 import { plane } from './http/plane.ts'
-import { batch, translated } from './kernel/db.ts'
+import { batch, toProblem } from './kernel/db.ts'
 import { Problem } from './kernel/problem.ts'
 import { recoveryRoutes, registrationRoutes, userRecoveryRoutes } from './recovery/routes.ts'
 import { overrideRoutes, permissionRoutes } from './roles/permission-routes.ts'
@@ -31,13 +31,13 @@ import { userRoutes } from './users/routes.ts'
 export const app = new OpenAPIHono<AppEnv>({ strict: false })
 
 app.use('*', arrive)
-app.use('*', ourHost)
+app.use('*', requireOwnHost)
 app.use('*', limitBodies('/api/v1/users/import'))
 app.use('/platform/v1/*', plane(platformPlane, countUse))
 app.use('/api/v1/*', plane(tenantPlane, countUse))
 app.use('/.well-known/*', plane(tenantPlane, countUse))
-app.use('/platform/v1/auth/*', noForeignPage)
-app.use('/api/v1/auth/*', noForeignPage)
+app.use('/platform/v1/auth/*', refuseForeignPages)
+app.use('/api/v1/auth/*', refuseForeignPages)
 
 app.route('/platform/v1/auth', authRoutes)
 app.route('/platform/v1/tenants', tenantRoutes)
@@ -79,7 +79,7 @@ app.get('/readyz', async (c) => {
     throw new Problem('database_unavailable', 'The registry cache does not answer.', { cause })
   })
   await batch(c.var.config.MASTER_DATABASE_URL, [sql`select 1`]).catch((error) => {
-    throw translated(error)
+    throw toProblem(error)
   })
   return c.json({ status: 'ok' })
 })

@@ -4,9 +4,9 @@ import { useSqlUrl } from './kernel/db.ts'
 import type { Env } from './kernel/env.ts'
 import { log } from './kernel/log.ts'
 import { eraseStale } from './tenants/lifecycle/erasure.ts'
-import { mend } from './tenants/lifecycle/lifecycle.ts'
-import { deliverDue } from './tenants/maintenance/delivering.ts'
-import { visitRealms } from './tenants/maintenance/visiting.ts'
+import { reconcile } from './tenants/lifecycle/lifecycle.ts'
+import { deliverDue } from './tenants/maintenance/mail.ts'
+import { runMaintenance } from './tenants/maintenance/maintenance.ts'
 import { resumeStale } from './tenants/provisioning/provisioning.ts'
 
 export { Provisioning } from './tenants/provisioning/provisioning.ts'
@@ -17,8 +17,8 @@ export default {
   async scheduled(_controller, env) {
     const config = configOf(env)
     useSqlUrl(config.NEON_SQL_URL)
-    const visits = visitRealms(config).then(({ due }) => deliverDue(env, config, due))
-    const work = [resumeStale(env, config), eraseStale(env, config), mend(env, config), visits]
+    const visits = runMaintenance(config).then(({ due }) => deliverDue(env, config, due))
+    const work = [resumeStale(env, config), eraseStale(env, config), reconcile(env, config), visits]
     const results = await Promise.allSettled(work)
     for (const result of results) if (result.status === 'rejected') log('scheduled job failed', { error: String(result.reason) })
   },

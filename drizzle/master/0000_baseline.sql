@@ -1,17 +1,17 @@
 -- Made by `npm run migration` for the master. Do not edit it once it has landed.
 -- Tables:
 --   creates table platform.audit_heads
---   creates table platform.homes
+--   creates table platform.hosts
+--   creates table platform.maintenance
 --   creates table platform.provisioning_runs
 --   creates table platform.provisioning_steps
 --   creates table platform.realm
 --   creates table platform.signing_keys
 --   creates table platform.tenants
---   creates table platform.visits
+--   alters table platform.maintenance
 --   alters table platform.provisioning_runs
 --   alters table platform.provisioning_steps
 --   alters table platform.tenants
---   alters table platform.visits
 -- Definitions:
 --   creates 15 objects
 
@@ -29,11 +29,11 @@ CREATE TABLE "platform"."audit_heads" (
   "no" integer NOT NULL,
   "hash" text NOT NULL,
   "entries" bigint NOT NULL,
-  "sealed_at" timestamp with time zone NOT NULL,
+  "checkpointed_at" timestamp with time zone NOT NULL,
   "updated_at" timestamp with time zone DEFAULT now() NOT NULL
 );
 --> statement-breakpoint
-CREATE TABLE "platform"."homes" (
+CREATE TABLE "platform"."hosts" (
   "id" uuid PRIMARY KEY NOT NULL,
   "name" text NOT NULL,
   "kind" text NOT NULL,
@@ -42,15 +42,22 @@ CREATE TABLE "platform"."homes" (
   "project_id" text,
   "branch_id" text,
   "owner_role" text,
-  "owner_url_sealed" text,
+  "owner_url_encrypted" text,
   "capacity" integer NOT NULL,
   "taken" integer DEFAULT 0 NOT NULL,
   "refused" text,
   "lease_until" timestamp with time zone NOT NULL,
   "created_at" timestamp with time zone DEFAULT now() NOT NULL,
-  CONSTRAINT "homes_name_unique" UNIQUE("name"),
-  CONSTRAINT "homes_room" CHECK ("platform"."homes"."taken" between 0 and "platform"."homes"."capacity"),
-  CONSTRAINT "homes_open" CHECK ("platform"."homes"."state" <> 'open' or num_nulls("platform"."homes"."project_id", "platform"."homes"."branch_id", "platform"."homes"."owner_role", "platform"."homes"."owner_url_sealed") = 0)
+  CONSTRAINT "hosts_name_unique" UNIQUE("name"),
+  CONSTRAINT "hosts_room" CHECK ("platform"."hosts"."taken" between 0 and "platform"."hosts"."capacity"),
+  CONSTRAINT "hosts_open" CHECK ("platform"."hosts"."state" <> 'open' or num_nulls("platform"."hosts"."project_id", "platform"."hosts"."branch_id", "platform"."hosts"."owner_role", "platform"."hosts"."owner_url_encrypted") = 0)
+);
+--> statement-breakpoint
+CREATE TABLE "platform"."maintenance" (
+  "realm_id" uuid PRIMARY KEY NOT NULL,
+  "due_at" timestamp with time zone DEFAULT now() NOT NULL,
+  "maintained_at" timestamp with time zone DEFAULT '-infinity' NOT NULL,
+  "active_until" timestamp with time zone DEFAULT '-infinity' NOT NULL
 );
 --> statement-breakpoint
 CREATE TABLE "platform"."provisioning_runs" (
@@ -81,7 +88,7 @@ CREATE TABLE "platform"."provisioning_steps" (
 CREATE TABLE "platform"."realm" (
   "one" boolean PRIMARY KEY DEFAULT true NOT NULL,
   "id" uuid NOT NULL,
-  "refresh_key_sealed" text NOT NULL,
+  "refresh_key_encrypted" text NOT NULL,
   "created_at" timestamp with time zone DEFAULT now() NOT NULL,
   CONSTRAINT "realm_is_one" CHECK ("platform"."realm"."one")
 );
@@ -90,7 +97,7 @@ CREATE TABLE "platform"."signing_keys" (
   "kid" text PRIMARY KEY NOT NULL,
   "realm_id" uuid NOT NULL,
   "public_jwk" jsonb NOT NULL,
-  "private_jwk_sealed" text NOT NULL,
+  "private_jwk_encrypted" text NOT NULL,
   "use_from" timestamp with time zone NOT NULL,
   "created_at" timestamp with time zone DEFAULT now() NOT NULL
 );
@@ -115,12 +122,12 @@ CREATE TABLE "platform"."tenants" (
   "schema_version" text,
   "users_counted" integer DEFAULT 0 NOT NULL,
   "database_name" text NOT NULL,
-  "home_id" uuid,
+  "host_id" uuid,
   "branch_id" text,
-  "app_url_sealed" text,
-  "owner_url_sealed" text,
-  "refresh_key_sealed" text,
-  "initial_admin_sealed" text,
+  "app_url_encrypted" text,
+  "owner_url_encrypted" text,
+  "refresh_key_encrypted" text,
+  "initial_admin_encrypted" text,
   "v" bigint DEFAULT 0 NOT NULL,
   "published_v" bigint DEFAULT 0 NOT NULL,
   "created_at" timestamp with time zone DEFAULT now() NOT NULL,
@@ -131,22 +138,15 @@ CREATE TABLE "platform"."tenants" (
   CONSTRAINT "tenants_status" CHECK ("platform"."tenants"."status" in ('provisioning', 'active', 'inactive', 'failed', 'deleted', 'erasing'))
 );
 --> statement-breakpoint
-CREATE TABLE "platform"."visits" (
-  "realm_id" uuid PRIMARY KEY NOT NULL,
-  "due_at" timestamp with time zone DEFAULT now() NOT NULL,
-  "visited_at" timestamp with time zone DEFAULT '-infinity' NOT NULL,
-  "awake_until" timestamp with time zone DEFAULT '-infinity' NOT NULL
-);
+ALTER TABLE "platform"."maintenance" ADD CONSTRAINT "maintenance_realm_id_tenants_id_fk" FOREIGN KEY ("realm_id") REFERENCES "platform"."tenants"("id") ON DELETE cascade ON UPDATE no action;
 --> statement-breakpoint
 ALTER TABLE "platform"."provisioning_runs" ADD CONSTRAINT "provisioning_runs_tenant_id_tenants_id_fk" FOREIGN KEY ("tenant_id") REFERENCES "platform"."tenants"("id") ON DELETE no action ON UPDATE no action;
 --> statement-breakpoint
 ALTER TABLE "platform"."provisioning_steps" ADD CONSTRAINT "provisioning_steps_tenant_id_tenants_id_fk" FOREIGN KEY ("tenant_id") REFERENCES "platform"."tenants"("id") ON DELETE no action ON UPDATE no action;
 --> statement-breakpoint
-ALTER TABLE "platform"."tenants" ADD CONSTRAINT "tenants_home_id_homes_id_fk" FOREIGN KEY ("home_id") REFERENCES "platform"."homes"("id") ON DELETE no action ON UPDATE no action;
+ALTER TABLE "platform"."tenants" ADD CONSTRAINT "tenants_host_id_hosts_id_fk" FOREIGN KEY ("host_id") REFERENCES "platform"."hosts"("id") ON DELETE no action ON UPDATE no action;
 --> statement-breakpoint
-ALTER TABLE "platform"."visits" ADD CONSTRAINT "visits_realm_id_tenants_id_fk" FOREIGN KEY ("realm_id") REFERENCES "platform"."tenants"("id") ON DELETE cascade ON UPDATE no action;
---> statement-breakpoint
-CREATE UNIQUE INDEX "homes_one_opening" ON "platform"."homes" USING btree ("kind") WHERE "platform"."homes"."state" = 'opening';
+CREATE UNIQUE INDEX "hosts_one_opening" ON "platform"."hosts" USING btree ("kind") WHERE "platform"."hosts"."state" = 'opening';
 --> statement-breakpoint
 CREATE UNIQUE INDEX "provisioning_runs_attempt" ON "platform"."provisioning_runs" USING btree ("tenant_id","attempt");
 --> statement-breakpoint
@@ -160,13 +160,15 @@ CREATE UNIQUE INDEX "tenants_subdomain" ON "platform"."tenants" USING btree ("su
 --> statement-breakpoint
 CREATE UNIQUE INDEX "tenants_tax_id" ON "platform"."tenants" USING btree ("country","tax_id");
 --> statement-breakpoint
-CREATE UNIQUE INDEX "tenants_database" ON "platform"."tenants" USING btree ("home_id","database_name");
+CREATE UNIQUE INDEX "tenants_database" ON "platform"."tenants" USING btree ("host_id","database_name");
 --> statement-breakpoint
 CREATE INDEX "tenants_created" ON "platform"."tenants" USING btree ("created_at","id");
 --> statement-breakpoint
 alter table platform.audit_heads enable row level security;
 --> statement-breakpoint
-alter table platform.homes enable row level security;
+alter table platform.hosts enable row level security;
+--> statement-breakpoint
+alter table platform.maintenance enable row level security;
 --> statement-breakpoint
 alter table platform.provisioning_runs enable row level security;
 --> statement-breakpoint
@@ -178,13 +180,11 @@ alter table platform.signing_keys enable row level security;
 --> statement-breakpoint
 alter table platform.tenants enable row level security;
 --> statement-breakpoint
-alter table platform.visits enable row level security;
---> statement-breakpoint
 create or replace function platform.next_version() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   if tg_op = 'INSERT'
-    or new.v = old.v and platform.news(new) <> platform.news(old) then
+    or new.v = old.v and platform.published_fields(new) <> platform.published_fields(old) then
     new.v := nextval('platform.registry_v');
     new.updated_at := now();
   end if;
@@ -193,7 +193,7 @@ end $$;
 --> statement-breakpoint
 -- The part of a tenant's row whose change makes a new version. `is_active` is generated, and not yet computed where a
 -- trigger runs before the row is written.
-create or replace function platform.news(t platform.tenants) returns jsonb
+create or replace function platform.published_fields(t platform.tenants) returns jsonb
 language sql stable
 return to_jsonb(t) - '{v,published_v,updated_at,users_counted,is_active}'::text[];
 --> statement-breakpoint
@@ -208,30 +208,30 @@ begin
 end $$;
 --> statement-breakpoint
 -- Puts a tenant into the maintenance queue, because what operators do to it may be written into its own database.
-create or replace function platform.visit_soon() returns trigger
+create or replace function platform.queue_maintenance() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
-  insert into platform.visits as v (realm_id)
+  insert into platform.maintenance as v (realm_id)
   values (new.id)
   on conflict (realm_id) do update
-  set awake_until = greatest(v.awake_until, clock_timestamp() + interval '1 minute');
+  set active_until = greatest(v.active_until, clock_timestamp() + interval '1 minute');
   return null;
 end $$;
 --> statement-breakpoint
 create trigger key_version after insert or update on platform.signing_keys
   for each row execute function platform.key_version();
 --> statement-breakpoint
-create trigger visit_soon after insert or update on platform.tenants
-  for each row execute function platform.visit_soon();
+create trigger queue_maintenance after insert or update on platform.tenants
+  for each row execute function platform.queue_maintenance();
 --> statement-breakpoint
 create trigger next_version before insert or update on platform.tenants
   for each row execute function platform.next_version();
 --> statement-breakpoint
-CREATE TRIGGER audit_delete AFTER DELETE ON platform.tenants REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('tenant', '{app_url_sealed,owner_url_sealed,refresh_key_sealed,initial_admin_sealed}', '{v,published_v,updated_at,users_counted}', '{id}');
+CREATE TRIGGER audit_delete AFTER DELETE ON platform.tenants REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('tenant', '{app_url_encrypted,owner_url_encrypted,refresh_key_encrypted,initial_admin_encrypted}', '{v,published_v,updated_at,users_counted}', '{id}');
 --> statement-breakpoint
-CREATE TRIGGER audit_update AFTER UPDATE ON platform.tenants REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('tenant', '{app_url_sealed,owner_url_sealed,refresh_key_sealed,initial_admin_sealed}', '{v,published_v,updated_at,users_counted}', '{id}');
+CREATE TRIGGER audit_update AFTER UPDATE ON platform.tenants REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('tenant', '{app_url_encrypted,owner_url_encrypted,refresh_key_encrypted,initial_admin_encrypted}', '{v,published_v,updated_at,users_counted}', '{id}');
 --> statement-breakpoint
-CREATE TRIGGER audit_insert AFTER INSERT ON platform.tenants REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('tenant', '{app_url_sealed,owner_url_sealed,refresh_key_sealed,initial_admin_sealed}', '{v,published_v,updated_at,users_counted}', '{id}');
+CREATE TRIGGER audit_insert AFTER INSERT ON platform.tenants REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('tenant', '{app_url_encrypted,owner_url_encrypted,refresh_key_encrypted,initial_admin_encrypted}', '{v,published_v,updated_at,users_counted}', '{id}');
 --> statement-breakpoint
 -- Not access.protect: a request with a permission for tenants also writes the runs and steps that it starts, so that
 -- only the scope is checked here.
@@ -239,7 +239,7 @@ create policy operators on platform.tenants
   using ((select access.scope()) = 'all')
   with check ((select access.scope()) = 'all');
 --> statement-breakpoint
-create policy operators on platform.homes for select
+create policy operators on platform.hosts for select
   using ((select access.scope()) = 'all');
 --> statement-breakpoint
 create policy operators on platform.provisioning_runs
@@ -252,9 +252,9 @@ create policy operators on platform.provisioning_steps
 --> statement-breakpoint
 revoke execute
   on function platform.key_version(),
-    platform.news(platform.tenants),
     platform.next_version(),
-    platform.visit_soon()
+    platform.published_fields(platform.tenants),
+    platform.queue_maintenance()
   from public;
 --> statement-breakpoint
 grant usage
@@ -265,7 +265,7 @@ grant usage
   on sequence platform.registry_v
   to freehold_app;
 --> statement-breakpoint
-grant insert, select (id, subdomain, legal_name, tax_id, country, admin_email, contact_name, region, plan, environment, status, is_active, isolation, role_preset, limits, config, schema_version, users_counted, database_name, home_id, v, published_v, created_at, updated_at, deleted_at), update (status, config, deleted_at, erasing_until)
+grant insert, select (id, subdomain, legal_name, tax_id, country, admin_email, contact_name, region, plan, environment, status, is_active, isolation, role_preset, limits, config, schema_version, users_counted, database_name, host_id, v, published_v, created_at, updated_at, deleted_at), update (status, config, deleted_at, erasing_until)
   on platform.tenants
   to freehold_app;
 --> statement-breakpoint
@@ -275,9 +275,9 @@ grant insert, select, update
   to freehold_app;
 --> statement-breakpoint
 grant select (id, name, kind, state, capacity, taken, refused, lease_until)
-  on platform.homes
+  on platform.hosts
   to freehold_app;
 --> statement-breakpoint
 grant execute
-  on function platform.news(platform.tenants)
+  on function platform.published_fields(platform.tenants)
   to freehold_app;

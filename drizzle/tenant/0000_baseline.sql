@@ -3,16 +3,16 @@
 --   creates table access.secrets
 --   creates table freehold.api_keys
 --   creates table access.key_counters
+--   creates table freehold.audit_checkpoints
 --   creates table freehold.audit_detail
 --   creates table freehold.audit_log
---   creates table freehold.audit_seals
+--   creates table freehold.lockouts
 --   creates table freehold.login_attempts
---   creates table freehold.login_guards
 --   creates table freehold.delegation_permissions
 --   creates table freehold.delegations
 --   creates table freehold.mail_attempts
 --   creates table freehold.mails
---   creates table access.sweeps
+--   creates table access.purges
 --   creates table freehold.one_time_tokens
 --   creates table freehold.registrations
 --   creates table freehold.overrides
@@ -87,6 +87,13 @@ CREATE TABLE "access"."key_counters" (
   "counted_at" timestamp with time zone DEFAULT now() NOT NULL
 );
 --> statement-breakpoint
+CREATE TABLE "freehold"."audit_checkpoints" (
+  "no" integer PRIMARY KEY NOT NULL,
+  "entries" integer NOT NULL,
+  "hash" "bytea" NOT NULL,
+  "created_at" timestamp with time zone DEFAULT now() NOT NULL
+);
+--> statement-breakpoint
 CREATE TABLE "freehold"."audit_detail" (
   "log_id" uuid PRIMARY KEY NOT NULL,
   "salt" "bytea" NOT NULL,
@@ -112,14 +119,14 @@ CREATE TABLE "freehold"."audit_log" (
   "at" timestamp with time zone DEFAULT now() NOT NULL,
   "detail_hash" "bytea" NOT NULL,
   "xid" bigint DEFAULT pg_current_xact_id()::text::bigint NOT NULL,
-  "seal" integer
+  "checkpoint" integer
 );
 --> statement-breakpoint
-CREATE TABLE "freehold"."audit_seals" (
-  "no" integer PRIMARY KEY NOT NULL,
-  "entries" integer NOT NULL,
-  "hash" "bytea" NOT NULL,
-  "sealed_at" timestamp with time zone DEFAULT now() NOT NULL
+CREATE TABLE "freehold"."lockouts" (
+  "key" text PRIMARY KEY NOT NULL,
+  "failures" integer DEFAULT 0 NOT NULL,
+  "failed_at" timestamp with time zone,
+  "locked_until" timestamp with time zone
 );
 --> statement-breakpoint
 CREATE TABLE "freehold"."login_attempts" (
@@ -127,17 +134,10 @@ CREATE TABLE "freehold"."login_attempts" (
   "key" text NOT NULL,
   "user_id" uuid,
   "identifier" text NOT NULL,
-  "recipe" text NOT NULL,
+  "hash_parameters" text NOT NULL,
   "state" text NOT NULL,
   "created_at" timestamp with time zone DEFAULT now() NOT NULL,
-  CONSTRAINT "login_attempts_state" CHECK ("freehold"."login_attempts"."state" in ('reserved', 'refused', 'succeeded', 'failed'))
-);
---> statement-breakpoint
-CREATE TABLE "freehold"."login_guards" (
-  "key" text PRIMARY KEY NOT NULL,
-  "failures" integer DEFAULT 0 NOT NULL,
-  "failed_at" timestamp with time zone,
-  "locked_until" timestamp with time zone
+  CONSTRAINT "login_attempts_state" CHECK ("freehold"."login_attempts"."state" in ('pending', 'refused', 'succeeded', 'failed'))
 );
 --> statement-breakpoint
 CREATE TABLE "freehold"."delegation_permissions" (
@@ -182,7 +182,7 @@ CREATE TABLE "freehold"."mails" (
   "recipient" text NOT NULL,
   "locale" text NOT NULL,
   "data" jsonb DEFAULT '{}'::jsonb NOT NULL,
-  "sealed" text,
+  "secrets_encrypted" text,
   "trace_id" text,
   "state" text DEFAULT 'queued' NOT NULL,
   "attempts" integer DEFAULT 0 NOT NULL,
@@ -194,10 +194,10 @@ CREATE TABLE "freehold"."mails" (
   CONSTRAINT "mails_channel" CHECK ("freehold"."mails"."channel" in ('email', 'sms'))
 );
 --> statement-breakpoint
-CREATE TABLE "access"."sweeps" (
+CREATE TABLE "access"."purges" (
   "one" boolean PRIMARY KEY DEFAULT true NOT NULL,
   "last_at" timestamp with time zone NOT NULL,
-  CONSTRAINT "sweeps_is_one" CHECK ("access"."sweeps"."one")
+  CONSTRAINT "purges_is_one" CHECK ("access"."purges"."one")
 );
 --> statement-breakpoint
 CREATE TABLE "freehold"."one_time_tokens" (
@@ -489,19 +489,19 @@ CREATE INDEX "audit_detail_api_key" ON "freehold"."audit_detail" USING btree ("a
 --> statement-breakpoint
 CREATE INDEX "audit_log_at" ON "freehold"."audit_log" USING btree ("at","id");
 --> statement-breakpoint
-CREATE INDEX "audit_log_user" ON "freehold"."audit_log" USING btree ("user_id","at","id") WHERE "freehold"."audit_log"."seal" is not null;
+CREATE INDEX "audit_log_user" ON "freehold"."audit_log" USING btree ("user_id","at","id") WHERE "freehold"."audit_log"."checkpoint" is not null;
 --> statement-breakpoint
-CREATE INDEX "audit_log_type" ON "freehold"."audit_log" USING btree ("activity_type","at","id") WHERE "freehold"."audit_log"."seal" is not null;
+CREATE INDEX "audit_log_type" ON "freehold"."audit_log" USING btree ("activity_type","at","id") WHERE "freehold"."audit_log"."checkpoint" is not null;
 --> statement-breakpoint
-CREATE INDEX "audit_log_resource" ON "freehold"."audit_log" USING btree ("resource_type","resource_id","at","id") WHERE "freehold"."audit_log"."seal" is not null;
+CREATE INDEX "audit_log_resource" ON "freehold"."audit_log" USING btree ("resource_type","resource_id","at","id") WHERE "freehold"."audit_log"."checkpoint" is not null;
 --> statement-breakpoint
-CREATE INDEX "audit_log_unsealed" ON "freehold"."audit_log" USING btree ("xid","id") WHERE "freehold"."audit_log"."seal" is null;
+CREATE INDEX "audit_log_pending" ON "freehold"."audit_log" USING btree ("xid","id") WHERE "freehold"."audit_log"."checkpoint" is null;
 --> statement-breakpoint
-CREATE INDEX "audit_log_seal" ON "freehold"."audit_log" USING btree ("seal","xid","id") WHERE "freehold"."audit_log"."seal" is not null;
+CREATE INDEX "audit_log_checkpoint" ON "freehold"."audit_log" USING btree ("checkpoint","xid","id") WHERE "freehold"."audit_log"."checkpoint" is not null;
+--> statement-breakpoint
+CREATE INDEX "lockouts_failed" ON "freehold"."lockouts" USING btree ("failed_at");
 --> statement-breakpoint
 CREATE INDEX "login_attempts_key" ON "freehold"."login_attempts" USING btree ("key","state","created_at");
---> statement-breakpoint
-CREATE INDEX "login_guards_failed" ON "freehold"."login_guards" USING btree ("failed_at");
 --> statement-breakpoint
 CREATE INDEX "delegation_permissions_permission" ON "freehold"."delegation_permissions" USING btree ("permission");
 --> statement-breakpoint
@@ -611,15 +611,15 @@ alter table freehold.api_keys enable row level security;
 --> statement-breakpoint
 alter table access.key_counters enable row level security;
 --> statement-breakpoint
+alter table freehold.audit_checkpoints enable row level security;
+--> statement-breakpoint
 alter table freehold.audit_detail enable row level security;
 --> statement-breakpoint
 alter table freehold.audit_log enable row level security;
 --> statement-breakpoint
-alter table freehold.audit_seals enable row level security;
+alter table freehold.lockouts enable row level security;
 --> statement-breakpoint
 alter table freehold.login_attempts enable row level security;
---> statement-breakpoint
-alter table freehold.login_guards enable row level security;
 --> statement-breakpoint
 alter table freehold.delegation_permissions enable row level security;
 --> statement-breakpoint
@@ -629,7 +629,7 @@ alter table freehold.mail_attempts enable row level security;
 --> statement-breakpoint
 alter table freehold.mails enable row level security;
 --> statement-breakpoint
-alter table access.sweeps enable row level security;
+alter table access.purges enable row level security;
 --> statement-breakpoint
 alter table freehold.one_time_tokens enable row level security;
 --> statement-breakpoint
@@ -709,7 +709,7 @@ declare
 begin
   t := access.check_tenant(tenant_id);
   if credential ? 'key' then
-    k := access.key_named(credential ->> 'key', request);
+    k := access.authenticate_key(credential ->> 'key', request);
     select * into u from freehold.users x where x.id = k.user_id;
   else
     select * into s from freehold.sessions x where x.id = (credential ->> 'session_id')::uuid;
@@ -746,12 +746,12 @@ begin
         detail = format('This key does not name %s.', permission);
     end if;
     -- Whether the key names it was asked above.
-    select x.scope, x.units, x.owners into r from access.whole_reach(u.id, permission) x;
+    select x.scope, x.units, x.owners into r from access.user_effective_scope(u.id, permission) x;
     if r.scope is null then
       raise exception using errcode = 'FH403', message = 'forbidden';
     end if;
   end if;
-  perform access.seal(
+  perform access.sign_claims(
     access.request_of(request)
     || jsonb_build_object(
       'user_id', u.id,
@@ -780,7 +780,7 @@ $$;
 --> statement-breakpoint
 -- The API key of a hash (hex), if it works now and from the address of the request. Raises FH401 token_invalid, FH403
 -- forbidden.
-create or replace function access.key_named(hash text, request jsonb) returns freehold.api_keys
+create or replace function access.authenticate_key(hash text, request jsonb) returns freehold.api_keys
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   k freehold.api_keys;
@@ -842,7 +842,7 @@ begin
       and s.ended_at is null
       and credential ->> 'proof' = access.session_proof(s.id);
   end if;
-  perform access.attribute(person.id, person.username, request);
+  perform access.set_audit_actor(person.id, person.username, request);
   perform access.record(
     case code when 'token_wrong_tenant' then 'SUSPICIOUS_ACTIVITY' else 'ACCESS_REFUSED' end,
     'refuse',
@@ -882,7 +882,7 @@ $$;
 --> statement-breakpoint
 -- The signature of claims. It covers this backend and this transaction, so that a copied one is worth nothing
 -- elsewhere.
-create or replace function access.seal_of(facts text) returns text
+create or replace function access.signature_of(facts text) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select encode(
     access.mac('seal:' || facts || '|' || pg_backend_pid() || '|' || extract(epoch from transaction_timestamp())),
@@ -890,22 +890,22 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 $$;
 --> statement-breakpoint
 -- Signs the claims of this transaction. Only access.admit calls it: every policy believes what is signed here.
-create or replace function access.seal(facts jsonb) returns void
+create or replace function access.sign_claims(facts jsonb) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
   perform
-    set_config('access.facts', facts::text, true),
-    set_config('access.seal', access.seal_of(facts::text), true);
+    set_config('access.claims', facts::text, true),
+    set_config('access.signature', access.signature_of(facts::text), true);
 end $$;
 --> statement-breakpoint
 -- The claims of this transaction; null when nobody was admitted, or when the signature is not ours. A setting that
 -- was used before and is no more is '' and not null.
-create or replace function access.facts() returns jsonb
+create or replace function access.claims() returns jsonb
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  said text := nullif(current_setting('access.facts', true), '');
+  said text := nullif(current_setting('access.claims', true), '');
 begin
-  if said is null or access.seal_of(said) is distinct from current_setting('access.seal', true) then
+  if said is null or access.signature_of(said) is distinct from current_setting('access.signature', true) then
     return null;
   end if;
   return said::jsonb;
@@ -914,43 +914,43 @@ end $$;
 -- The admitted user.
 create or replace function access.principal() returns uuid
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  select (access.facts() ->> 'user_id')::uuid
+  select (access.claims() ->> 'user_id')::uuid
 $$;
 --> statement-breakpoint
 -- The session of the admitted user; null: an API key.
 create or replace function access.session() returns uuid
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  select (access.facts() ->> 'session_id')::uuid
+  select (access.claims() ->> 'session_id')::uuid
 $$;
 --> statement-breakpoint
 -- The API key that this transaction was admitted with; null: a session.
 create or replace function access.key() returns uuid
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  select (access.facts() ->> 'key_id')::uuid
+  select (access.claims() ->> 'key_id')::uuid
 $$;
 --> statement-breakpoint
 -- The permission that this transaction was admitted with. Policies that let something be written compare it.
 create or replace function access.permission() returns text
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  select access.facts() ->> 'permission'
+  select access.claims() ->> 'permission'
 $$;
 --> statement-breakpoint
 -- How far the admitted user reaches with that permission.
 create or replace function access.scope() returns access.scope
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  select (access.facts() ->> 'scope')::access.scope
+  select (access.claims() ->> 'scope')::access.scope
 $$;
 --> statement-breakpoint
 -- The units that the admitted user reaches with that permission, unless it reaches everything.
-create or replace function access.units() returns uuid[]
+create or replace function access.scope_unit_ids() returns uuid[]
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  select array(select x::uuid from jsonb_array_elements_text(access.facts() -> 'units') x)
+  select array(select x::uuid from jsonb_array_elements_text(access.claims() -> 'units') x)
 $$;
 --> statement-breakpoint
 -- The users whose rows the admitted user reaches: themselves, and those who delegated the permission to them.
-create or replace function access.owners() returns uuid[]
+create or replace function access.scope_owner_ids() returns uuid[]
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  select array(select x::uuid from jsonb_array_elements_text(access.facts() -> 'owners') x)
+  select array(select x::uuid from jsonb_array_elements_text(access.claims() -> 'owners') x)
 $$;
 --> statement-breakpoint
 -- Whether a list is better walked in its order than put together from units. Each unit costs a page of rows, and
@@ -958,20 +958,20 @@ $$;
 -- reached is the number of units.
 create or replace function access.walks() returns boolean
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  select access.scope() = 'all' or cardinality(access.units()) ^ 2 > (select count(*) from freehold.units)
+  select access.scope() = 'all' or cardinality(access.scope_unit_ids()) ^ 2 > (select count(*) from freehold.units)
 $$;
 --> statement-breakpoint
 -- The permissions of the API key with which this user was admitted; null: nothing narrows what they hold.
-create or replace function access.narrowed(person uuid) returns text[]
+create or replace function access.key_permissions(person uuid) returns text[]
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   f jsonb;
 begin
   -- During the admission, which asks most often, nothing is signed yet.
-  if coalesce(current_setting('access.facts', true), '') = '' then
+  if coalesce(current_setting('access.claims', true), '') = '' then
     return null;
   end if;
-  f := access.facts();
+  f := access.claims();
   if f ? 'narrowed' and f ->> 'user_id' = person::text then
     return array(select jsonb_array_elements_text(f -> 'narrowed'));
   end if;
@@ -990,14 +990,14 @@ return jsonb_build_object(
 );
 --> statement-breakpoint
 -- Names the actor for the audit while a public endpoint is at work. It admits nobody: no policy reads it.
-create or replace function access.attribute(person uuid, user_name text, request jsonb) returns void
+create or replace function access.set_audit_actor(person uuid, user_name text, request jsonb) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   facts text := (access.request_of(request) || jsonb_build_object('user_id', person, 'user_name', left(user_name, 255)))::text;
 begin
   perform
     set_config('access.actor', facts, true),
-    set_config('access.actor_seal', access.seal_of('actor:' || facts), true);
+    set_config('access.actor_signature', access.signature_of('actor:' || facts), true);
 end $$;
 --> statement-breakpoint
 -- The actor for the audit: the admitted user, else the one that a public endpoint named, else nobody, which is the
@@ -1008,8 +1008,8 @@ declare
   said text := nullif(current_setting('access.actor', true), '');
 begin
   return coalesce(
-    access.facts(),
-    case when access.seal_of('actor:' || said) = current_setting('access.actor_seal', true) then said::jsonb end,
+    access.claims(),
+    case when access.signature_of('actor:' || said) = current_setting('access.actor_signature', true) then said::jsonb end,
     '{}'
   );
 end $$;
@@ -1054,7 +1054,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 $$;
 --> statement-breakpoint
 -- Roles with everything that they inherited from, as far as these were active at a moment.
-create or replace function access.line_of(roles uuid[], moment timestamptz) returns uuid[]
+create or replace function access.role_ancestry(roles uuid[], moment timestamptz) returns uuid[]
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   line uuid[];
@@ -1075,7 +1075,7 @@ end $$;
 --> statement-breakpoint
 -- The widest scope at which roles carried a permission at a moment, or null. The administrator's role carries
 -- everything there is.
-create or replace function access.carried(line uuid[], permission text, moment timestamptz) returns access.scope
+create or replace function access.role_scope(line uuid[], permission text, moment timestamptz) returns access.scope
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   widest access.scope;
@@ -1083,13 +1083,13 @@ begin
   select max(rp.scope::access.scope) into widest
   from freehold.role_permissions rp
   where rp.role_id = any (line)
-    and rp.permission = carried.permission
+    and rp.permission = role_scope.permission
     and access.in_force(rp.starts_at, rp.ends_at, moment);
   if widest is distinct from 'all'
     and exists (select from freehold.roles r where r.id = any (line) and r.is_admin)
     and exists (
       select from freehold.permissions x
-      where x.name = carried.permission and access.in_force(x.created_at, x.deleted_at, moment))
+      where x.name = role_scope.permission and access.in_force(x.created_at, x.deleted_at, moment))
   then
     return 'all';
   end if;
@@ -1097,7 +1097,7 @@ begin
 end $$;
 --> statement-breakpoint
 -- The permissions that a user was denied at a moment.
-create or replace function access.denied(person uuid, moment timestamptz) returns setof text
+create or replace function access.denied_permissions(person uuid, moment timestamptz) returns setof text
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select o.permission
   from freehold.overrides o
@@ -1124,8 +1124,8 @@ begin
   end if;
   return greatest(
     granted,
-    access.carried(
-      access.line_of(
+    access.role_scope(
+      access.role_ancestry(
         array(
           select ur.role_id
           from freehold.user_roles ur
@@ -1137,14 +1137,14 @@ begin
 end $$;
 --> statement-breakpoint
 -- The narrower of two scopes; null when the second one is.
-create or replace function access.narrower(a access.scope, b access.scope) returns access.scope
+create or replace function access.narrower_scope(a access.scope, b access.scope) returns access.scope
 language sql immutable
 return case when a < b then a else b end;
 --> statement-breakpoint
 -- Who holds a permission for a user at a moment, and how far: the user, and whoever delegated it to them and still
 -- holds it. A denial of the user wins over what is delegated to them, too. What is delegated cannot be delegated on:
 -- only the delegator's `own_scope` counts.
-create or replace function access.sources(person uuid, permission text, moment timestamptz) returns table (holder uuid, scope access.scope)
+create or replace function access.grant_sources(person uuid, permission text, moment timestamptz) returns table (holder uuid, scope access.scope)
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   d record;
@@ -1152,7 +1152,7 @@ begin
   if exists (
     select from freehold.overrides o
     where o.user_id = person
-      and o.permission = sources.permission
+      and o.permission = grant_sources.permission
       and o.effect = 'deny'
       and access.in_force(o.starts_at, o.ends_at, moment))
   then
@@ -1175,16 +1175,16 @@ begin
     if d.role_id is null then
       select 'all' into scope
       from freehold.delegation_permissions p
-      where p.delegation_id = d.id and p.permission = sources.permission;
+      where p.delegation_id = d.id and p.permission = grant_sources.permission;
     else
-      scope := access.carried(access.line_of(array[d.role_id], moment), permission, moment);
+      scope := access.role_scope(access.role_ancestry(array[d.role_id], moment), permission, moment);
     end if;
     -- Most delegations are of something else; what follows costs more.
     continue when scope is null
       or not access.was_active(d.delegator_id, moment)
       or d.role_id not in (select access.roles_of(d.delegator_id, moment));
     -- null: the delegator no longer holds it.
-    scope := access.narrower(scope, access.own_scope(d.delegator_id, permission, moment));
+    scope := access.narrower_scope(scope, access.own_scope(d.delegator_id, permission, moment));
     if scope is not null then
       return next;
     end if;
@@ -1194,11 +1194,11 @@ end $$;
 -- The widest scope at which a user holds a permission at a moment, or null.
 create or replace function access.decide(person uuid, permission text, moment timestamptz) returns access.scope
 language sql stable set search_path = pg_catalog, pg_temp as $$
-  select max(s.scope) from access.sources(person, permission, moment) s
+  select max(s.scope) from access.grant_sources(person, permission, moment) s
 $$;
 --> statement-breakpoint
 -- A unit and everything under it.
-create or replace function access.under(unit uuid) returns setof uuid
+create or replace function access.units_under(unit uuid) returns setof uuid
 language sql stable set search_path = pg_catalog, pg_temp as $$
   with recursive tree (id) as (
     select unit
@@ -1210,7 +1210,7 @@ $$;
 --> statement-breakpoint
 -- The units that a scope reaches from where a user is. team: their unit; department: the nearest department above,
 -- and everything under it.
-create or replace function access.units_of(person uuid, scope access.scope) returns setof uuid
+create or replace function access.units_in_scope(person uuid, scope access.scope) returns setof uuid
 language sql stable set search_path = pg_catalog, pg_temp as $$
   with recursive up (id, kind, parent_id, step) as (
     select u.id, u.kind, u.parent_id, 0
@@ -1221,20 +1221,20 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     select u.id, u.kind, u.parent_id, up.step + 1
     from up
       join freehold.units u on u.id = up.parent_id
-    where up.kind <> 'department' and units_of.scope = 'department'
+    where up.kind <> 'department' and units_in_scope.scope = 'department'
   )
-  select access.under(x.id)
+  select access.units_under(x.id)
   from (select id from up where kind = 'department' order by step limit 1) x
-  where units_of.scope = 'department'
+  where units_in_scope.scope = 'department'
   union
   select p.unit_id
   from freehold.users p
-  where p.id = person and p.unit_id is not null and units_of.scope in ('team', 'department')
+  where p.id = person and p.unit_id is not null and units_in_scope.scope in ('team', 'department')
 $$;
 --> statement-breakpoint
 -- How far a user reaches with a permission now: the widest scope; and unless that is `all`, whose rows and which
 -- units. What is delegated reaches as far as it did for the delegator, around the delegator.
-create or replace function access.whole_reach(
+create or replace function access.user_effective_scope(
   person uuid,
   permission text,
   out scope access.scope,
@@ -1247,18 +1247,18 @@ declare
 begin
   units := '{}';
   owners := '{}';
-  for s in select x.holder, x.scope as reaches from access.sources(person, permission, now()) x loop
+  for s in select x.holder, x.scope as reaches from access.grant_sources(person, permission, now()) x loop
     scope := greatest(scope, s.reaches);
     owners := owners || s.holder;
     exit when scope = 'all';
     if s.reaches <> 'own' then
-      units := array(select unnest(units) union select access.units_of(s.holder, s.reaches));
+      units := array(select unnest(units) union select access.units_in_scope(s.holder, s.reaches));
     end if;
   end loop;
 end $$;
 --> statement-breakpoint
 -- The same, with what the API key of this transaction leaves of it.
-create or replace function access.reach(
+create or replace function access.effective_scope(
   person uuid,
   permission text,
   out scope access.scope,
@@ -1269,28 +1269,28 @@ language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   r record;
 begin
-  if permission <> all (access.narrowed(person)) then
+  if permission <> all (access.key_permissions(person)) then
     units := '{}';
     owners := '{}';
     return;
   end if;
-  r := access.whole_reach(person, permission);
+  r := access.user_effective_scope(person, permission);
   scope := r.scope;
   units := r.units;
   owners := r.owners;
 end $$;
 --> statement-breakpoint
 -- Whether the admitted user reaches another one with the permission of this transaction.
-create or replace function access.reaches(person uuid) returns boolean
+create or replace function access.can_access_user(person uuid) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select exists (
     select from freehold.users u
     where u.id = person
-      and (access.scope() = 'all' or u.id = any (access.owners()) or u.unit_id = any (access.units())))
+      and (access.scope() = 'all' or u.id = any (access.scope_owner_ids()) or u.unit_id = any (access.scope_unit_ids())))
 $$;
 --> statement-breakpoint
 -- A moment that is asked about: not in the future; null is now.
-create or replace function access.not_later(moment timestamptz) returns timestamptz
+create or replace function access.past_or_now(moment timestamptz) returns timestamptz
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
   if moment > clock_timestamp() then
@@ -1304,9 +1304,9 @@ end $$;
 create or replace function access.explain(person uuid, asked timestamptz) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  moment timestamptz := access.not_later(asked);
+  moment timestamptz := access.past_or_now(asked);
 begin
-  if access.permission() is distinct from 'user:read' or access.reaches(person) is not true then
+  if access.permission() is distinct from 'user:read' or access.can_access_user(person) is not true then
     return null;
   end if;
   if person is distinct from access.principal() then
@@ -1338,7 +1338,7 @@ create or replace function access.holders(permission text, asked timestamptz, af
 returns table (user_id uuid, username text, scope access.scope)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  moment timestamptz := access.not_later(asked);
+  moment timestamptz := access.past_or_now(asked);
 begin
   if access.permission() is distinct from 'permission:read'
     or not exists (select from freehold.permissions p where p.name = holders.permission)
@@ -1381,8 +1381,8 @@ begin
       and access.was_active(u.id, moment)
       and (
         (select access.scope()) = 'all'
-        or u.id = any ((select access.owners())::uuid[])
-        or u.unit_id = any ((select access.units())::uuid[]))
+        or u.id = any ((select access.scope_owner_ids())::uuid[])
+        or u.unit_id = any ((select access.scope_unit_ids())::uuid[]))
     order by u.id
     limit at_most;
 end $$;
@@ -1398,7 +1398,7 @@ declare
   answer jsonb;
   -- What the API key names with which a user asks about themselves. Looked up once, because a function for each grant
   -- would cost more.
-  names text[] := access.narrowed(me);
+  names text[] := access.key_permissions(me);
 begin
   if me is null then
     return null;
@@ -1423,7 +1423,7 @@ begin
     perform access.refuse('invalid_request', format('there is no %s here', wrong.name), wrong.field);
   end if;
   if exists (select from jsonb_array_elements(checks) c (x) where (c.x ->> 'user_id')::uuid <> me) then
-    select r.scope, r.units, r.owners into far from access.reach(me, 'user:read') r;
+    select r.scope, r.units, r.owners into far from access.effective_scope(me, 'user:read') r;
     if exists (
       select from jsonb_array_elements(checks) c (x)
       where (c.x ->> 'user_id')::uuid <> me
@@ -1460,7 +1460,7 @@ begin
   g as materialized (
     select p.person, y.*
     from (select w.person, array_agg(w.permission) as permissions from wanted w group by w.person) p
-      cross join lateral access.whole_grants(p.person, now(), p.permissions) y
+      cross join lateral access.user_grants(p.person, now(), p.permissions) y
     where names is null or p.person <> me or y.permission = any (names)
   ),
   m as materialized (
@@ -1471,7 +1471,7 @@ begin
   ),
   -- The units that a scope reaches, where a unit is asked about.
   f as materialized (
-    select x.holder, x.scope, array(select access.units_of(x.holder, x.scope)) as units
+    select x.holder, x.scope, array(select access.units_in_scope(x.holder, x.scope)) as units
     from (
       select distinct m.holder, m.scope
       from m
@@ -1482,7 +1482,7 @@ begin
   h as materialized (
     select p.person, y.*
     from (select distinct c.person from c where c.role is not null) p
-      cross join lateral access.whole_roles(p.person, now()) y
+      cross join lateral access.user_held_roles(p.person, now()) y
     where names is null
       or p.person <> me
       or not exists (select from access.role_grants(y.id, now()) x where x.permission <> all (names))
@@ -1587,7 +1587,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   from carried c
     join freehold.roles r on r.id = c.role_id
     join freehold.roles t on t.id = c.top
-  where c.permission not in (select access.denied(person, moment))
+  where c.permission not in (select access.denied_permissions(person, moment))
   union all
   select o.permission, o.scope::access.scope, 'override', o.id, o.permission, null
   from freehold.overrides o
@@ -1595,11 +1595,11 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     and o.effect = 'grant'
     and access.in_force(o.starts_at, o.ends_at, moment)
     and (wanted is null or o.permission in (select unnest(wanted)))
-    and o.permission not in (select access.denied(person, moment))
+    and o.permission not in (select access.denied_permissions(person, moment))
 $$;
 --> statement-breakpoint
 -- What a user holds, with what others delegated to them and hold themselves. `holder`: around whom it reaches.
-create or replace function access.whole_grants(person uuid, moment timestamptz, wanted text[] default null)
+create or replace function access.user_grants(person uuid, moment timestamptz, wanted text[] default null)
 returns table (permission text, scope access.scope, kind text, id uuid, name text, via text, holder uuid)
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select g.permission, g.scope, g.kind, g.id, g.name, g.via, person
@@ -1630,7 +1630,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     and access.in_force(d.decided_at, d.revoked_at, moment)
     and access.was_active(d.delegator_id, moment)
     and access.was_active(person, moment)
-    and c.permission not in (select access.denied(person, moment))
+    and c.permission not in (select access.denied_permissions(person, moment))
 $$;
 --> statement-breakpoint
 -- The same, with what the API key of this transaction leaves of it.
@@ -1638,14 +1638,14 @@ create or replace function access.grants(person uuid, moment timestamptz, wanted
 returns table (permission text, scope access.scope, kind text, id uuid, name text, via text, holder uuid)
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select g.*
-  from (select access.narrowed(person) as names) n
-    cross join lateral access.whole_grants(person, moment, wanted) g
+  from (select access.key_permissions(person) as names) n
+    cross join lateral access.user_grants(person, moment, wanted) g
   where n.names is null or g.permission = any (n.names)
 $$;
 --> statement-breakpoint
 -- The roles that a user holds at a moment, with the reason for each: assigned, inherited, or delegated by somebody
 -- who holds it.
-create or replace function access.whole_roles(person uuid, moment timestamptz) returns table (kind text, id uuid, name text, via text)
+create or replace function access.user_held_roles(person uuid, moment timestamptz) returns table (kind text, id uuid, name text, via text)
 language sql stable set search_path = pg_catalog, pg_temp as $$
   with recursive tops (role_id, kind, source) as (
     select ur.role_id, 'role', null
@@ -1693,8 +1693,8 @@ $$;
 create or replace function access.held_roles(person uuid, moment timestamptz) returns table (kind text, id uuid, name text, via text)
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select h.*
-  from (select access.narrowed(person) as names) n
-    cross join lateral access.whole_roles(person, moment) h
+  from (select access.key_permissions(person) as names) n
+    cross join lateral access.user_held_roles(person, moment) h
   where n.names is null
     or not exists (select from access.role_grants(h.id, moment) g where g.permission <> all (n.names))
 $$;
@@ -1708,7 +1708,7 @@ $$;
 --> statement-breakpoint
 -- The permissions that a token carries: at most a hundred, Freehold's own first. Services ask authz/check for the
 -- rest.
-create or replace function access.told_permissions(person uuid) returns text[]
+create or replace function access.token_permissions(person uuid) returns text[]
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select coalesce(array_agg(x.name order by x.name), array[]::text[])
   from (
@@ -1736,7 +1736,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 $$;
 --> statement-breakpoint
 -- The primary role of a user, if it is still held and active; else the first of those that are.
-create or replace function access.role_now(u freehold.users) returns text
+create or replace function access.active_primary_role(u freehold.users) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select r.name
   from freehold.user_roles ur
@@ -1752,7 +1752,7 @@ $$;
 create or replace function access.my_roles() returns jsonb
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select jsonb_build_object(
-    'role', (select access.role_now(u) from freehold.users u where u.id = access.principal()),
+    'role', (select access.active_primary_role(u) from freehold.users u where u.id = access.principal()),
     'roles', access.role_names(access.principal(), now()))
 $$;
 --> statement-breakpoint
@@ -1785,13 +1785,13 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 $$;
 --> statement-breakpoint
 -- Refuses when an API key does not name a permission that is about to be handed out with it.
-create or replace function access.must_name(permissions text[]) returns void
+create or replace function access.require_key_permission(permissions text[]) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   lacking text := (
     select min(p.name)
     from unnest(permissions) p (name)
-    where p.name <> all (access.narrowed(access.principal())));
+    where p.name <> all (access.key_permissions(access.principal())));
 begin
   if lacking is not null then
     perform access.refuse(
@@ -1802,7 +1802,7 @@ end $$;
 --> statement-breakpoint
 -- Refuses when the admitted user does not hold each permission as far as it is handed out. What counts is what they
 -- held before this transaction, which may itself give or take what it is about.
-create or replace function access.must_hold_whole(permissions text[], scopes access.scope[]) returns void
+create or replace function access.user_must_hold(permissions text[], scopes access.scope[]) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   me uuid := access.principal();
@@ -1832,7 +1832,7 @@ end $$;
 create or replace function access.must_hold(permissions text[], scopes access.scope[]) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
-  perform access.must_name(permissions), access.must_hold_whole(permissions, scopes);
+  perform access.require_key_permission(permissions), access.user_must_hold(permissions, scopes);
 end $$;
 --> statement-breakpoint
 -- Refuses to hand out a role that carries more than the admitted user holds.
@@ -1850,7 +1850,7 @@ begin
 end $$;
 --> statement-breakpoint
 -- Whether what a user holds reaches as far as their unit does, so that whoever moves them changes what they reach.
-create or replace function access.depends_on_place(person uuid) returns boolean
+create or replace function access.depends_on_unit(person uuid) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select exists (
     select from access.own_grants(person, now()) g
@@ -1880,7 +1880,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
         from freehold.overrides o
         where o.user_id = person and o.effect = 'grant' and (o.ends_at is null or o.ends_at > now())
         union all
-        select c.permission, access.narrower(c.scope, access.own_scope(d.delegator_id, c.permission, now()))
+        select c.permission, access.narrower_scope(c.scope, access.own_scope(d.delegator_id, c.permission, now()))
         from freehold.delegations d
           cross join lateral (
             select x.permission, x.scope from access.role_content(d.role_id) x
@@ -1897,7 +1897,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     ) theirs
       left join (
         select g.permission, max(g.scope) as scope
-        from (select access.narrowed(other) as names) n
+        from (select access.key_permissions(other) as names) n
           cross join lateral access.own_grants(other, now()) g
         where n.names is null or g.permission = any (n.names)
         group by g.permission
@@ -1936,21 +1936,21 @@ begin
 end $$;
 --> statement-breakpoint
 -- Before a permission is granted to a role or delegated: an API key must name it.
-create or replace function access.before_named() returns trigger
+create or replace function access.before_key_grants() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
   if access.key() is not null then
-    perform access.must_name(array[new.permission]);
+    perform access.require_key_permission(array[new.permission]);
   end if;
   return new;
 end $$;
 --> statement-breakpoint
 -- Before a role is delegated: an API key must name everything that it carries.
-create or replace function access.before_named_role() returns trigger
+create or replace function access.before_key_delegates_role() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
   if access.key() is not null and new.role_id is not null then
-    perform access.must_name(array(select c.permission from access.role_content(new.role_id) c));
+    perform access.require_key_permission(array(select c.permission from access.role_content(new.role_id) c));
   end if;
   return new;
 end $$;
@@ -1988,10 +1988,10 @@ declare
   -- Each `(select ...)` is evaluated once for a statement and not for each row. `= 'all'` is inside, so that the
   -- planner takes it for as likely as not: taken for rare, it would sort whole units to show one page of them.
   everything text := $sql$(select access.scope() = 'all')$sql$;
-  owned text := case when owner is not null then format('%I = any ((select access.owners())::uuid[])', owner) end;
-  in_unit text := case when unit is not null then format('%I = any ((select access.units())::uuid[])', unit) end;
+  owned text := case when owner is not null then format('%I = any ((select access.scope_owner_ids())::uuid[])', owner) end;
+  in_unit text := case when unit is not null then format('%I = any ((select access.scope_unit_ids())::uuid[])', unit) end;
   beside text := case when member is not null then
-    format('exists (select from freehold.users u where u.id = %I and u.unit_id = any ((select access.units())::uuid[]))', member) end;
+    format('exists (select from freehold.users u where u.id = %I and u.unit_id = any ((select access.scope_unit_ids())::uuid[]))', member) end;
   reached text := format('(%s)', concat_ws(' or ', everything, owned, in_unit, beside));
   written text := case when of_others then format('(%s)', concat_ws(' or ', everything, in_unit, beside)) else reached end;
 begin
@@ -2202,7 +2202,7 @@ end $$;
 --> statement-breakpoint
 -- Writes an entry about what a service did. Its user and its origin are those that the transaction was admitted with.
 -- Raises FH403, FH400.
-create or replace function access.record_own(
+create or replace function access.record_custom_activity(
   activity text,
   action text,
   resource text,
@@ -2223,7 +2223,7 @@ begin
       'must be words in capitals with _ between them, at most 64 characters',
       'activity_type'
     );
-  elsif access.is_own_activity(activity) then
+  elsif access.is_built_in_activity(activity) then
     perform access.refuse('invalid_request', format('%s is recorded by Freehold itself', activity), 'activity_type');
   elsif action is null
     or resource is null
@@ -2235,22 +2235,22 @@ begin
   then
     perform access.refuse('invalid_request', 'is more than an activity may hold', 'after');
   end if;
-  written := access.enter(
-    access.facts(),
+  written := access.write_audit(
+    access.claims(),
     activity,
-    record_own.action,
+    record_custom_activity.action,
     resource,
     risk,
-    array[record_own.resource_id],
+    array[record_custom_activity.resource_id],
     array[before],
     array[after]
   );
-  return access.shown_entry(written[1]);
+  return access.audit_entry(written[1]);
 end $$;
 --> statement-breakpoint
 -- Whether a type of activity is one that only Freehold itself writes: the given list, and the changes of every table
 -- with audit triggers.
-create or replace function access.is_own_activity(activity text) returns boolean
+create or replace function access.is_built_in_activity(activity text) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select
     activity in (
@@ -2270,7 +2270,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 $$;
 --> statement-breakpoint
 -- An entry in the form that the API shows.
-create or replace function access.shown_entry(entry uuid) returns jsonb
+create or replace function access.audit_entry(entry uuid) returns jsonb
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select jsonb_build_object(
     'id', l.id,
@@ -2306,16 +2306,16 @@ begin
   perform access.record('EXPORT', 'export', 'activity', null, null, filters);
 end $$;
 --> statement-breakpoint
--- Whether this transaction was admitted to read the audit; access.audits_all: all of it. The planner takes a boolean
+-- Whether this transaction was admitted to read the audit; access.may_read_all_audit: all of it. The planner takes a boolean
 -- for likely, and then walks the index that a list is sorted by.
-create or replace function access.audits() returns boolean
+create or replace function access.may_read_audit() returns boolean
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select coalesce(access.permission() in ('activity:read', 'activity:export'), false)
 $$;
 --> statement-breakpoint
-create or replace function access.audits_all() returns boolean
+create or replace function access.may_read_all_audit() returns boolean
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  select access.audits() and access.scope() = 'all'
+  select access.may_read_audit() and access.scope() = 'all'
 $$;
 --> statement-breakpoint
 -- Puts the three audit triggers on a table. The arguments are those of access.audit; `keys` are the columns of the
@@ -2363,7 +2363,7 @@ declare
 begin
   if tg_op = 'INSERT' then
     select
-      array_agg(case when keys = '{id}' then r.doc ->> 'id' else access.key_of(r.doc, keys) end) as ids,
+      array_agg(case when keys = '{id}' then r.doc ->> 'id' else access.row_key(r.doc, keys) end) as ids,
       null::jsonb[] as befores,
       array_agg(case when secret = '{}' then r.doc else access.masked(r.doc, secret) end) as afters,
       null::text[] as activities
@@ -2371,7 +2371,7 @@ begin
     from (select to_jsonb(n) as doc from after_rows n) r;
   elsif tg_op = 'DELETE' then
     select
-      array_agg(case when keys = '{id}' then r.doc ->> 'id' else access.key_of(r.doc, keys) end) as ids,
+      array_agg(case when keys = '{id}' then r.doc ->> 'id' else access.row_key(r.doc, keys) end) as ids,
       array_agg(case when secret = '{}' then r.doc else access.masked(r.doc, secret) end) as befores,
       null::jsonb[] as afters,
       null::text[] as activities
@@ -2395,11 +2395,11 @@ begin
         case when o.id is null or n.id is null then o.doc else d.was end as was,
         case when o.id is null or n.id is null then n.doc else d.is_now end as is_now
       from (
-        select x.doc, case when keys = '{id}' then x.doc ->> 'id' else access.key_of(x.doc, keys) end as id
+        select x.doc, case when keys = '{id}' then x.doc ->> 'id' else access.row_key(x.doc, keys) end as id
         from (select to_jsonb(b) as doc from before_rows b) x
       ) o
       full join (
-        select x.doc, case when keys = '{id}' then x.doc ->> 'id' else access.key_of(x.doc, keys) end as id
+        select x.doc, case when keys = '{id}' then x.doc ->> 'id' else access.row_key(x.doc, keys) end as id
         from (select to_jsonb(a) as doc from after_rows a) x
       ) n on n.id = o.id
       cross join lateral (
@@ -2412,7 +2412,7 @@ begin
     ) c;
   end if;
   if e.ids is not null then
-    perform access.enter(
+    perform access.write_audit(
       f, access.activity_of(resource, act), act, resource, 0, e.ids, e.befores, e.afters, e.activities
     );
   end if;
@@ -2431,7 +2431,7 @@ create or replace function access.record(
 ) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
-  perform access.enter(
+  perform access.write_audit(
     access.actor(), activity, record.action, resource, risk, array[record.resource_id], array[before], array[after]
   );
 end $$;
@@ -2441,7 +2441,7 @@ end $$;
 --
 -- A detail names the API key that was used, so that its owner can ask what a stolen one did. Without a key it hashes
 -- to what it did before details had one.
-create or replace function access.enter(
+create or replace function access.write_audit(
   f jsonb,
   activity text,
   action text,
@@ -2460,7 +2460,7 @@ begin
     select
       gen_random_uuid() as log_id,
       uuid_send(gen_random_uuid()) as salt,
-      coalesce(r.activity, enter.activity) as activity_type,
+      coalesce(r.activity, write_audit.activity) as activity_type,
       r.id,
       r.was,
       r.is_now
@@ -2473,7 +2473,7 @@ begin
       e.log_id,
       (f ->> 'user_id')::uuid,
       e.activity_type,
-      enter.action,
+      write_audit.action,
       resource,
       e.id,
       risk,
@@ -2523,7 +2523,7 @@ return case
 end;
 --> statement-breakpoint
 -- The id of a row in the audit: the values of its key, which in most tables is `id` alone.
-create or replace function access.key_of(doc jsonb, keys text[]) returns text
+create or replace function access.row_key(doc jsonb, keys text[]) returns text
 language sql immutable
 return (
   select string_agg(doc ->> k.name, '/' order by k.place)
@@ -2546,14 +2546,14 @@ declare
   there uuid[] := array(select d.log_id from freehold.audit_detail d where d.log_id = any (log_ids) for update);
 begin
   if cardinality(there) > 0 then
-    perform access.enter(access.actor(), 'AUDIT_ERASED', 'erase', 'audit_detail', 0, there::text[], null, null);
+    perform access.write_audit(access.actor(), 'AUDIT_ERASED', 'erase', 'audit_detail', 0, there::text[], null, null);
     delete from freehold.audit_detail d where d.log_id = any (there);
   end if;
   return cardinality(there);
 end $$;
 --> statement-breakpoint
 -- Refuses every change of what was written.
-create or replace function access.keep() returns trigger
+create or replace function access.refuse_change() returns trigger
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
   raise exception using errcode = 'FH403', message = 'forbidden',
@@ -2561,7 +2561,7 @@ begin
 end $$;
 --> statement-breakpoint
 -- Refuses to delete a detail without an entry of the same transaction that says so.
-create or replace function access.keep_detail() returns trigger
+create or replace function access.refuse_detail_change() returns trigger
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
   if exists (
@@ -2573,7 +2573,7 @@ begin
       where l.resource_type = 'audit_detail'
         and l.resource_id = g.log_id::text
         and l.activity_type = 'AUDIT_ERASED'
-        and l.seal is null
+        and l.checkpoint is null
         and l.xid = pg_current_xact_id()::text::bigint
     )
   ) then
@@ -2586,41 +2586,41 @@ end $$;
 -- Covers the oldest entries, at most `batch`, by the next checkpoint: a hash of the hash before it and of the entries
 -- in the order (xid, id). Takes only entries older than every running transaction, so that none can still come
 -- between them. Returns how many; 0 also while another call is at work.
-create or replace function access.seal_audit(batch integer) returns integer
+create or replace function access.checkpoint_audit(batch integer) returns integer
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
-  newest freehold.audit_seals;
-  sealed integer;
+  newest freehold.audit_checkpoints;
+  covered integer;
 begin
-  if not exists (select from freehold.audit_log l where l.seal is null)
-    or not pg_try_advisory_xact_lock(hashtext('freehold.audit_seals'))
+  if not exists (select from freehold.audit_log l where l.checkpoint is null)
+    or not pg_try_advisory_xact_lock(hashtext('freehold.audit_checkpoints'))
   then
     return 0;
   end if;
-  select * into newest from freehold.audit_seals s order by s.no desc limit 1;
+  select * into newest from freehold.audit_checkpoints s order by s.no desc limit 1;
   with taken as materialized (
-    select l.id, l.xid, access.sealed_form(l) as form
+    select l.id, l.xid, access.canonical_entry(l) as form
     from freehold.audit_log l
-    where l.seal is null and l.xid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+    where l.checkpoint is null and l.xid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
     order by l.xid, l.id
     limit batch
   ), marked as (
-    update freehold.audit_log l set seal = coalesce(newest.no, 0) + 1 from taken t where l.id = t.id
+    update freehold.audit_log l set checkpoint = coalesce(newest.no, 0) + 1 from taken t where l.id = t.id
   )
-  insert into freehold.audit_seals as s (no, entries, hash)
+  insert into freehold.audit_checkpoints as s (no, entries, hash)
   select
     coalesce(newest.no, 0) + 1,
     count(*),
     sha256(coalesce(newest.hash, '') || string_agg(t.form, '' order by t.xid, t.id))
   from taken t
   having count(*) > 0
-  returning s.entries into sealed;
-  return coalesce(sealed, 0);
+  returning s.entries into covered;
+  return coalesce(covered, 0);
 end $$;
 --> statement-breakpoint
 -- An entry as it is hashed: a JSON array, so that no two entries read alike. src/audit/verify.ts repeats this on
 -- purpose: a check of the chain must not rely on functions of the database that it checks.
-create or replace function access.sealed_form(l freehold.audit_log) returns bytea
+create or replace function access.canonical_entry(l freehold.audit_log) returns bytea
 language sql immutable
 return convert_to(
   jsonb_build_array(
@@ -2639,8 +2639,8 @@ return convert_to(
   'UTF8'
 );
 --> statement-breakpoint
--- First half: {state, attempt, recipe} or {state: busy}, the same for an unknown identifier.
-create or replace function access.login_reserve(tenant_id uuid, identifier text) returns jsonb
+-- First half: {state, attempt, hash_parameters} or {state: busy}, the same for an unknown identifier.
+create or replace function access.begin_login(tenant_id uuid, identifier text) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_tenant(tenant_id);
@@ -2652,7 +2652,7 @@ begin
   else
     select * into u from freehold.users x where x.username = identifier;
   end if;
-  return access.reserve(
+  return access.begin_attempt(
     t,
     case
       when u.id is null then 'unknown:' || encode(access.mac('guard:' || identifier), 'hex')
@@ -2660,14 +2660,14 @@ begin
     end,
     u.id,
     identifier,
-    access.recipe_of(u.id, identifier)
+    access.hash_parameters_of(u.id, identifier)
   );
 end $$;
 --> statement-breakpoint
 -- Second half: {outcome: ok, claims} with a session and its first refresh token, or {outcome: refused, mail} or
 -- {outcome: no_role}. When the user has too many sessions, the oldest end. `renewed` is a new hash of the same
 -- password, in place of one that another system made.
-create or replace function access.login_settle(
+create or replace function access.finish_login(
   tenant_id uuid,
   attempt uuid,
   digest text,
@@ -2678,7 +2678,7 @@ create or replace function access.login_settle(
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_tenant(tenant_id);
-  u freehold.users := access.settle(t, attempt, digest);
+  u freehold.users := access.finish_attempt(t, attempt, digest);
   s freehold.sessions;
   named text;
   why text;
@@ -2695,11 +2695,11 @@ begin
     from freehold.login_attempts a
     left join freehold.users x on x.id = a.user_id
     where a.id = attempt;
-    perform access.attribute(u.id, named, request);
+    perform access.set_audit_actor(u.id, named, request);
     perform access.record('LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', why), 20);
-    return jsonb_build_object('outcome', 'refused', 'mail', access.posted());
+    return jsonb_build_object('outcome', 'refused', 'mail', access.has_enqueued_mail());
   end if;
-  perform access.attribute(u.id, u.username, request);
+  perform access.set_audit_actor(u.id, u.username, request);
   if not access.has_role(u.id) then
     perform access.record(
       'LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', 'no_role'), 10
@@ -2738,18 +2738,18 @@ begin
   );
   insert into freehold.refresh_tokens (token_hash, session_id, device, expires_at)
   values (refresh_hash, s.id, s.device, s.expires_at);
-  return jsonb_build_object('outcome', 'ok', 'claims', access.claims_of(u, s, t));
+  return jsonb_build_object('outcome', 'ok', 'claims', access.token_claims(u, s, t));
 end $$;
 --> statement-breakpoint
--- Second half of the first login of an imported user, whose hash another system made; answers as access.login_settle
--- does. `recipe` is ours, with the salt that was chosen at the import (`next` in the stored recipe); `renewed` is the
+-- Second half of the first login of an imported user, whose hash another system made; answers as access.finish_login
+-- does. `hash_parameters` is ours, with the salt that was chosen at the import (`next` in the stored hash_parameters); `renewed` is the
 -- digest under it. Of several logins at once the first replaces the hash, and the others are compared with the new
 -- one.
-create or replace function access.login_renew(
+create or replace function access.finish_login_with_rehash(
   tenant_id uuid,
   attempt uuid,
   digest text,
-  recipe text,
+  hash_parameters text,
   renewed text,
   refresh_hash bytea,
   request jsonb
@@ -2762,26 +2762,26 @@ begin
   perform access.check_tenant(tenant_id);
   select * into a from freehold.login_attempts x where x.id = attempt;
   -- Locks in the order of access.settle.
-  perform from freehold.login_guards g where g.key = a.key for update;
+  perform from freehold.lockouts g where g.key = a.key for update;
   perform from freehold.users x where x.id = a.user_id for no key update;
-  is_meant := coalesce(right(recipe, 23) = '$' || substring(a.recipe from ',next=([A-Za-z0-9+/]{22})[$]'), false);
-  if is_meant and starts_with(access.current_password(a.user_id), login_renew.recipe || '$') then
-    update freehold.login_attempts x set recipe = login_renew.recipe
-    where x.id = attempt and x.state = 'reserved';
-    return access.login_settle(tenant_id, attempt, renewed, null, refresh_hash, request);
+  is_meant := coalesce(right(hash_parameters, 23) = '$' || substring(a.hash_parameters from ',next=([A-Za-z0-9+/]{22})[$]'), false);
+  if is_meant and starts_with(access.current_password(a.user_id), finish_login_with_rehash.hash_parameters || '$') then
+    update freehold.login_attempts x set hash_parameters = finish_login_with_rehash.hash_parameters
+    where x.id = attempt and x.state = 'pending';
+    return access.finish_login(tenant_id, attempt, renewed, null, refresh_hash, request);
   end if;
-  return access.login_settle(
+  return access.finish_login(
     tenant_id,
     attempt,
     digest,
-    case when is_meant then access.stored(login_renew.recipe, renewed) end,
+    case when is_meant then access.stored_hash(finish_login_with_rehash.hash_parameters, renewed) end,
     refresh_hash,
     request
   );
 end $$;
 --> statement-breakpoint
 -- Everything that the Worker needs to make an access token, and to say how old the password is.
-create or replace function access.claims_of(u freehold.users, s freehold.sessions, t freehold.tenant) returns jsonb
+create or replace function access.token_claims(u freehold.users, s freehold.sessions, t freehold.tenant) returns jsonb
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select jsonb_build_object(
     'user_id', u.id,
@@ -2789,26 +2789,26 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     'proof', access.session_proof(s.id),
     'username', u.username,
     'email', u.email,
-    'role', access.role_now(u),
+    'role', access.active_primary_role(u),
     'roles', access.role_names(u.id, now()),
-    'permissions', access.told_permissions(u.id),
+    'permissions', access.token_permissions(u.id),
     'amr', s.amr,
     'auth_time', floor(extract(epoch from s.created_at)),
     'access_minutes', t.access_minutes,
     'session_expires_at', s.expires_at,
     'must_change_password', access.must_change(u, t),
-    'password_expires_at', access.expiry_of(u, t),
+    'password_expires_at', access.password_expiry(u, t),
     'password_expires_soon', coalesce(
-      access.expiry_of(u, t) <= now() + make_interval(days => t.password_warning_days),
+      access.password_expiry(u, t) <= now() + make_interval(days => t.password_warning_days),
       false
     )
   )
 $$;
 --> statement-breakpoint
 -- The hash parameters and salt of a user's password. An unknown identifier, or a user without a password, gets a
--- recipe that looks like the others; its salt is derived from the identifier, because a salt that changes would give
+-- hash_parameters that looks like the others; its salt is derived from the identifier, because a salt that changes would give
 -- that away.
-create or replace function access.recipe_of(person uuid, identifier text) returns text
+create or replace function access.hash_parameters_of(person uuid, identifier text) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select coalesce(
     regexp_replace(access.current_password(person), '[$][^$]*$', ''),
@@ -2817,36 +2817,36 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   )
 $$;
 --> statement-breakpoint
--- Begins an attempt: {state: reserved, attempt, recipe}, also while the lockout is locked, when it can only fail; or
+-- Begins an attempt: {state: reserved, attempt, hash_parameters}, also while the lockout is locked, when it can only fail; or
 -- {state: busy} when as many attempts are under way as may fail. Locks the lockout's row, so that the attempts of one
 -- identifier are decided one after another. An attempt that is not finished within 30 s has failed.
-create or replace function access.reserve(t freehold.tenant, guard text, person uuid, identifier text, recipe text) returns jsonb
+create or replace function access.begin_attempt(t freehold.tenant, guard text, person uuid, identifier text, hash_parameters text) returns jsonb
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
-  g freehold.login_guards;
+  g freehold.lockouts;
   lost integer;
   pending integer;
   attempt uuid := gen_random_uuid();
-  state text := 'reserved';
+  state text := 'pending';
 begin
-  insert into freehold.login_guards as x (key) values (guard)
+  insert into freehold.lockouts as x (key) values (guard)
   on conflict (key) do update set key = x.key
   returning x.* into g;
   with given_up as (
     update freehold.login_attempts a set state = 'failed'
-    where a.key = guard and a.state = 'reserved' and a.created_at <= now() - interval '30 seconds'
+    where a.key = guard and a.state = 'pending' and a.created_at <= now() - interval '30 seconds'
     returning 1
   )
   select count(*) into lost from given_up;
   if lost > 0 then
-    g := access.fail(t, guard, lost);
+    g := access.count_failures(t, guard, lost);
   end if;
   -- Rows more than a day old are of no more use; later attempts delete them, a few at a time.
   delete from freehold.login_attempts a where a.key = guard and a.created_at < now() - interval '1 day';
-  delete from freehold.login_guards x
+  delete from freehold.lockouts x
   where x.key in (
     select y.key
-    from freehold.login_guards y
+    from freehold.lockouts y
     where y.key like 'unknown:%' and y.failed_at < now() - interval '1 day'
     limit 5
     for update skip locked
@@ -2855,32 +2855,32 @@ begin
     state := 'refused';
   else
     if g.locked_until is not null or g.failed_at <= now() - make_interval(mins => t.lock_minutes) then
-      update freehold.login_guards x set failures = 0, failed_at = null, locked_until = null
+      update freehold.lockouts x set failures = 0, failed_at = null, locked_until = null
       where x.key = guard
       returning x.* into g;
     end if;
-    select count(*) into pending from freehold.login_attempts a where a.key = guard and a.state = 'reserved';
+    select count(*) into pending from freehold.login_attempts a where a.key = guard and a.state = 'pending';
     if g.failures + pending >= t.max_failures then
       return jsonb_build_object('state', 'busy');
     end if;
   end if;
-  insert into freehold.login_attempts (id, key, user_id, identifier, recipe, state)
-  values (attempt, guard, person, left(identifier, 255), recipe, state);
-  return jsonb_build_object('state', 'reserved', 'attempt', attempt, 'recipe', recipe);
+  insert into freehold.login_attempts (id, key, user_id, identifier, hash_parameters, state)
+  values (attempt, guard, person, left(identifier, 255), hash_parameters, state);
+  return jsonb_build_object('state', 'pending', 'attempt', attempt, 'hash_parameters', hash_parameters);
 end $$;
 --> statement-breakpoint
 -- Finishes an attempt, once: compares the digest (32 bytes, base64 without padding) with the user's hash, counts a
 -- failure or clears the lockout. Returns the user when the password was right, and leaves their row locked.
-create or replace function access.settle(t freehold.tenant, attempt uuid, digest text) returns freehold.users
+create or replace function access.finish_attempt(t freehold.tenant, attempt uuid, digest text) returns freehold.users
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   a freehold.login_attempts;
   u freehold.users;
 begin
   select * into a from freehold.login_attempts x where x.id = attempt;
-  perform from freehold.login_guards g where g.key = a.key for update;
+  perform from freehold.lockouts g where g.key = a.key for update;
   update freehold.login_attempts x set state = 'failed'
-  where x.id = attempt and x.state = 'reserved'
+  where x.id = attempt and x.state = 'pending'
   returning x.* into a;
   if a.id is null then
     return null;
@@ -2889,23 +2889,23 @@ begin
   perform from freehold.users x where x.id = a.user_id for no key update;
   select * into u
   from freehold.users x
-  where x.id = a.user_id and x.is_active and access.current_password(x.id) = access.stored(a.recipe, digest);
+  where x.id = a.user_id and x.is_active and access.current_password(x.id) = access.stored_hash(a.hash_parameters, digest);
   if u.id is null then
-    perform access.fail(t, a.key, 1);
+    perform access.count_failures(t, a.key, 1);
     return null;
   end if;
   update freehold.login_attempts x set state = 'succeeded' where x.id = attempt;
-  update freehold.login_guards x set failures = 0, failed_at = null, locked_until = null where x.key = a.key;
+  update freehold.lockouts x set failures = 0, failed_at = null, locked_until = null where x.key = a.key;
   return u;
 end $$;
 --> statement-breakpoint
 -- Counts failures on a lockout whose row is locked. Too many of them lock it, and a mail tells the user.
-create or replace function access.fail(t freehold.tenant, guard text, times integer) returns freehold.login_guards
+create or replace function access.count_failures(t freehold.tenant, guard text, times integer) returns freehold.lockouts
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
-  g freehold.login_guards;
+  g freehold.lockouts;
 begin
-  update freehold.login_guards x
+  update freehold.lockouts x
   set failures = x.failures + times,
     failed_at = now(),
     locked_until = case
@@ -2915,39 +2915,39 @@ begin
   where x.key = guard
   returning x.* into g;
   if guard like 'login:%' and g.failures >= t.max_failures and g.failures - times < t.max_failures then
-    perform access.post('account_locked', u.id, u.email, jsonb_build_object('until', g.locked_until))
+    perform access.enqueue_mail('account_locked', u.id, u.email, jsonb_build_object('until', g.locked_until))
     from freehold.users u
     where u.id = substr(guard, 7)::uuid and u.is_active;
   end if;
   return g;
 end $$;
 --> statement-breakpoint
--- First half of a change: {state, attempt, recipe} as of access.reserve, and {person, policy, former}, by which the
+-- First half of a change: {state, attempt, hash_parameters} as of access.begin_attempt, and {person, policy, former}, by which the
 -- Worker judges a new password. Its lockout is not the one of logins, so that strangers cannot use up its attempts.
-create or replace function access.password_reserve(tenant_id uuid) returns jsonb
+create or replace function access.begin_password_change(tenant_id uuid) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_tenant(tenant_id);
   u freehold.users;
 begin
   select * into strict u from freehold.users x where x.id = access.principal();
-  return access.reserve(t, 'change:' || u.id, u.id, u.username, access.recipe_of(u.id, u.username))
+  return access.begin_attempt(t, 'change:' || u.id, u.id, u.username, access.hash_parameters_of(u.id, u.username))
     || jsonb_build_object(
-      'person', access.person_of(u),
+      'person', access.personal_details(u),
       'policy', access.policy_of(t),
-      'former', access.former_recipes(u.id, t)
+      'former', access.history_parameters(u.id, t)
     );
 end $$;
 --> statement-breakpoint
 -- Second half: `wrong` (the current password), `used` (the new one is in the history), or `changed`. Without a new
 -- hash, when the new password breaks a rule, it only finishes the attempt. `digests` are those of the new password,
--- by recipe.
-create or replace function access.password_settle(tenant_id uuid, attempt uuid, digest text, new_hash text, digests jsonb)
+-- by hash_parameters.
+create or replace function access.finish_password_change(tenant_id uuid, attempt uuid, digest text, new_hash text, digests jsonb)
 returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_tenant(tenant_id);
-  u freehold.users := access.settle(t, attempt, digest);
+  u freehold.users := access.finish_attempt(t, attempt, digest);
 begin
   if u.id is null or u.id is distinct from access.principal() then
     perform access.record('PASSWORD_CHANGE_FAILED', 'update', 'user', access.principal()::text, null, null, 20);
@@ -2956,7 +2956,7 @@ begin
     return 'used';
   elsif new_hash is not null then
     perform access.replace_password(u.id, new_hash, false, 'password_change', access.session());
-    perform access.post('password_changed', u.id, u.email);
+    perform access.enqueue_mail('password_changed', u.id, u.email);
   end if;
   return 'changed';
 end $$;
@@ -2994,7 +2994,7 @@ begin
     )
     returning p.user_id
   )
-  select count(access.post('password_expires', u.id, u.email, jsonb_build_object('expires_at', access.expiry_of(u, t))))
+  select count(access.enqueue_mail('password_expires', u.id, u.email, jsonb_build_object('expires_at', access.password_expiry(u, t))))
   into told
   from soon
   join freehold.users u on u.id = soon.user_id
@@ -3033,7 +3033,7 @@ language sql stable
 return (select jsonb_object_agg(e.key, e.value) from jsonb_each(to_jsonb(t)) e where e.key like 'password\_%');
 --> statement-breakpoint
 -- The words about a user that their password must not contain.
-create or replace function access.person_of(u freehold.users) returns jsonb
+create or replace function access.personal_details(u freehold.users) returns jsonb
 language sql stable
 return jsonb_build_object(
   'username', u.username,
@@ -3043,10 +3043,10 @@ return jsonb_build_object(
 );
 --> statement-breakpoint
 -- The recipes under which the Worker must hash a new password, to compare it with the history.
-create or replace function access.former_recipes(person uuid, t freehold.tenant) returns jsonb
+create or replace function access.history_parameters(person uuid, t freehold.tenant) returns jsonb
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select coalesce(jsonb_agg(distinct regexp_replace(p.password_hash, '[$][^$]*$', '')), '[]')
-  from access.former(person, t) p
+  from access.password_history(person, t) p
 $$;
 --> statement-breakpoint
 -- Whether a new password, given by its digests under the former recipes, is in the history.
@@ -3054,13 +3054,13 @@ create or replace function access.was_used(person uuid, t freehold.tenant, diges
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select exists (
     select
-    from access.former(person, t) p
-    join jsonb_each_text(digests) d on p.password_hash = access.stored(d.key, d.value)
+    from access.password_history(person, t) p
+    join jsonb_each_text(digests) d on p.password_hash = access.stored_hash(d.key, d.value)
   )
 $$;
 --> statement-breakpoint
 -- The password history: as many of a user's passwords as the tenant's settings say, the current one first.
-create or replace function access.former(person uuid, t freehold.tenant) returns setof freehold.passwords
+create or replace function access.password_history(person uuid, t freehold.tenant) returns setof freehold.passwords
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select p.*
   from freehold.passwords p
@@ -3075,10 +3075,10 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   select p.password_hash from freehold.passwords p where p.user_id = person and p.replaced_at is null
 $$;
 --> statement-breakpoint
--- The stored form of a digest: its recipe and a hash of it, so that a copy of the table is not enough to log in.
-create or replace function access.stored(recipe text, digest text) returns text
+-- The stored form of a digest: its hash_parameters and a hash of it, so that a copy of the table is not enough to log in.
+create or replace function access.stored_hash(hash_parameters text, digest text) returns text
 language sql immutable
-return recipe || '$' || rtrim(encode(sha256(decode(digest || '=', 'base64')), 'base64'), '=');
+return hash_parameters || '$' || rtrim(encode(sha256(decode(digest || '=', 'base64')), 'base64'), '=');
 --> statement-breakpoint
 -- Whether a user may do nothing but change their password: somebody else set it, or it has expired.
 create or replace function access.must_change(u freehold.users, t freehold.tenant) returns boolean
@@ -3087,7 +3087,7 @@ return u.must_change_password
   or (t.password_days > 0 and u.password_changed_at <= now() - make_interval(days => t.password_days));
 --> statement-breakpoint
 -- When a user's password expires; null: never.
-create or replace function access.expiry_of(u freehold.users, t freehold.tenant) returns timestamptz
+create or replace function access.password_expiry(u freehold.users, t freehold.tenant) returns timestamptz
 language sql stable
 return case when t.password_days > 0 then u.password_changed_at + make_interval(days => t.password_days) end;
 --> statement-breakpoint
@@ -3120,7 +3120,7 @@ begin
   elsif not exists (select from access.roles_of(u.id, now())) then
     return jsonb_build_object('outcome', 'inactive');
   end if;
-  perform access.attribute(u.id, u.username, request);
+  perform access.set_audit_actor(u.id, u.username, request);
   update freehold.refresh_tokens l
   set used_at = clock_timestamp(), successor_hash = successor
   where l.token_hash = presented and l.used_at is null and l.expires_at > now()
@@ -3156,7 +3156,7 @@ begin
   if s.id is null then
     return jsonb_build_object('outcome', 'invalid');
   end if;
-  return jsonb_build_object('outcome', 'ok', 'claims', access.claims_of(u, s, t));
+  return jsonb_build_object('outcome', 'ok', 'claims', access.token_claims(u, s, t));
 end $$;
 --> statement-breakpoint
 -- Finds the user who acts now for another with a permission: the delegate and, where that one is away too (has
@@ -3175,7 +3175,7 @@ begin
       select
       from freehold.users u
       where u.id = person
-        and (access.scope() = 'all' or u.id = any (access.owners()) or u.unit_id = any (access.units()))
+        and (access.scope() = 'all' or u.id = any (access.scope_owner_ids()) or u.unit_id = any (access.scope_unit_ids()))
     ) then
     return null;
   elsif not exists (
@@ -3208,7 +3208,7 @@ begin
       end
       and access.was_active(x.delegate_id, now())
       and exists (select from access.roles_of(x.delegate_id, now()))
-      and substitute.permission not in (select access.denied(x.delegate_id, now()))
+      and substitute.permission not in (select access.denied_permissions(x.delegate_id, now()))
     order by x.starts_at desc, x.created_at desc, x.id
     limit 1;
     exit when not found;
@@ -3285,7 +3285,7 @@ begin
   elsif access.permission() = 'delegation:approve' then
     if not exists (
       select
-      from access.sources(me, 'delegation:approve', now()) s
+      from access.grant_sources(me, 'delegation:approve', now()) s
       where s.holder not in (old.delegator_id, old.delegate_id)
     ) then
       perform access.refuse('forbidden', 'Who decides on a delegation is neither of the two.');
@@ -3374,12 +3374,12 @@ end $$;
 --> statement-breakpoint
 -- Enqueues a mail and returns its id. `person`: a user, in whose language it is written; null: a registrant, in
 -- `locale`.
-create or replace function access.post(
+create or replace function access.enqueue_mail(
   kind text,
   person uuid,
   recipient text,
   data jsonb default '{}',
-  sealed text default null,
+  secrets_encrypted text default null,
   locale text default null,
   channel text default 'email'
 ) returns uuid
@@ -3387,30 +3387,30 @@ language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   made uuid := gen_random_uuid();
 begin
-  insert into freehold.mails (id, kind, channel, user_id, recipient, locale, data, sealed, trace_id)
+  insert into freehold.mails (id, kind, channel, user_id, recipient, locale, data, secrets_encrypted, trace_id)
   values (
     made,
-    post.kind,
-    post.channel,
+    enqueue_mail.kind,
+    enqueue_mail.channel,
     person,
-    post.recipient,
-    coalesce((select u.locale from freehold.users u where u.id = person), post.locale, 'en'),
-    post.data,
-    post.sealed,
+    enqueue_mail.recipient,
+    coalesce((select u.locale from freehold.users u where u.id = person), enqueue_mail.locale, 'en'),
+    enqueue_mail.data,
+    enqueue_mail.secrets_encrypted,
     access.actor() ->> 'trace_id'
   );
-  perform set_config('access.posted', 'yes', true);
+  perform set_config('access.enqueued', 'yes', true);
   return made;
 end $$;
 --> statement-breakpoint
 -- Whether this transaction enqueued a mail.
-create or replace function access.posted() returns boolean
+create or replace function access.has_enqueued_mail() returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
-  select coalesce(current_setting('access.posted', true), '') = 'yes'
+  select coalesce(current_setting('access.enqueued', true), '') = 'yes'
 $$;
 --> statement-breakpoint
 -- Claims up to `at_most` mails that are due on the given channels, for a minute, and begins an attempt of each. The
--- attempt counts as failed until access.settle_mails says otherwise: a mail that makes its sender crash does not hold
+-- attempt counts as failed until access.finish_mails says otherwise: a mail that makes its sender crash does not hold
 -- up the others.
 --
 -- A registrant has no name. Nor has a mail to an address that its user only claims (`email_change`): its reader must
@@ -3435,7 +3435,7 @@ begin
     update freehold.mails m
     set attempts = m.attempts + 1,
       lease_until = now() + interval '1 minute',
-      next_at = access.mail_again(m.attempts + 1)
+      next_at = access.retry_mail_at(m.attempts + 1)
     from due
     where m.id = due.id
     returning m.*
@@ -3454,7 +3454,7 @@ begin
       'recipient', t.recipient,
       'locale', t.locale,
       'data', t.data,
-      'sealed', t.sealed,
+      'secrets_encrypted', t.secrets_encrypted,
       'trace_id', t.trace_id,
       'name', case when t.kind <> 'email_change' then coalesce(u.given_name, u.username) end,
       'timezone', u.timezone
@@ -3475,7 +3475,7 @@ end $$;
 --   untried    the attempt did not begin: the mail is due again as before
 -- A finished attempt is not changed. One that is not the newest of its mail counts only if it was accepted: then the
 -- mail is sent, even if it has been claimed again since.
-create or replace function access.settle_mails(tenant_id uuid, system_key text, results jsonb) returns jsonb
+create or replace function access.finish_mails(tenant_id uuid, system_key text, results jsonb) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   r record;
@@ -3504,7 +3504,7 @@ begin
       continue;
     elsif r.outcome = 'accepted' then
       update freehold.mails x
-      set state = 'sent', sealed = null, finished_at = now(), lease_until = null
+      set state = 'sent', secrets_encrypted = null, finished_at = now(), lease_until = null
       where x.id = m.id;
     elsif r.outcome = 'untried' then
       update freehold.mails x
@@ -3512,12 +3512,12 @@ begin
       where x.id = m.id;
     elsif r.outcome = 'refused' or m.attempts >= 40 or m.created_at <= now() - interval '1 day' then
       update freehold.mails x
-      set state = 'dead', sealed = null, finished_at = now(), lease_until = null
+      set state = 'dead', secrets_encrypted = null, finished_at = now(), lease_until = null
       where x.id = m.id;
       dead := dead || jsonb_build_array(m.id);
     else
       update freehold.mails x
-      set next_at = access.mail_again(m.attempts), lease_until = null
+      set next_at = access.retry_mail_at(m.attempts), lease_until = null
       where x.id = m.id;
     end if;
   end loop;
@@ -3525,7 +3525,7 @@ begin
 end $$;
 --> statement-breakpoint
 -- From when on the outbox has something to send on the given channels; null: it has nothing.
-create or replace function access.mail_next(channels jsonb) returns timestamptz
+create or replace function access.next_mail_at(channels jsonb) returns timestamptz
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select min(greatest(m.next_at, m.lease_until))
   from freehold.mails m
@@ -3533,19 +3533,19 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 $$;
 --> statement-breakpoint
 -- When a mail is attempted again after so many attempts: in 1, 2, 4 ... 60 minutes.
-create or replace function access.mail_again(attempts integer) returns timestamptz
+create or replace function access.retry_mail_at(attempts integer) returns timestamptz
 language sql stable
 return now() + make_interval(mins => least(60, (2 ^ least(attempts - 1, 6))::integer));
 --> statement-breakpoint
 -- Whether the last purge that came to its end is more than a day ago.
-create or replace function access.sweep_due() returns boolean
+create or replace function access.purge_due() returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
-  select not exists (select from access.sweeps s where s.last_at >= now() - interval '1 day')
+  select not exists (select from access.purges s where s.last_at >= now() - interval '1 day')
 $$;
 --> statement-breakpoint
 -- Deletes at most so many rows of each kind: {is_done, given_up}, where `given_up` counts mails. A purge stays due
 -- until it is done.
-create or replace function access.sweep(at_most integer) returns jsonb
+create or replace function access.purge(at_most integer) returns jsonb
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   most integer;
@@ -3597,7 +3597,7 @@ begin
     -- Mails that waited for a day, and an hour more for a last pause between attempts: those for which no transport
     -- is configured, and those that made their sender crash.
     update freehold.mails
-    set state = 'dead', sealed = null, finished_at = now(), lease_until = null
+    set state = 'dead', secrets_encrypted = null, finished_at = now(), lease_until = null
     where id in (
       select m.id
       from freehold.mails m
@@ -3635,10 +3635,10 @@ begin
   -- After the attempts: a lockout without a failure belongs to an attempt that was never finished, and goes once that
   -- attempt is gone.
   with guards as (
-    delete from freehold.login_guards
+    delete from freehold.lockouts
     where key in (
       select g.key
-      from freehold.login_guards g
+      from freehold.lockouts g
       where g.key like 'unknown:%'
         and (g.locked_until is null or g.locked_until < now())
         and coalesce(
@@ -3652,7 +3652,7 @@ begin
   )
   select greatest(most, count(*)) into most from guards;
   if most < at_most then
-    insert into access.sweeps (last_at) values (now())
+    insert into access.purges (last_at) values (now())
     on conflict (one) do update set last_at = excluded.last_at;
   end if;
   return jsonb_build_object('is_done', most < at_most, 'given_up', given_up);
@@ -3660,23 +3660,23 @@ end $$;
 --> statement-breakpoint
 -- Asks for another address, after access.password_reserve. `wrong` (the password), or `done`, also when the address
 -- is another user's, so that the caller does not learn that.
-create or replace function access.email_change(
+create or replace function access.request_email_change(
   tenant_id uuid,
   attempt uuid,
   digest text,
   address text,
   token_hash bytea,
-  sealed text
+  secrets_encrypted text
 ) returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_tenant(tenant_id);
-  u freehold.users := access.settle(t, attempt, digest);
+  u freehold.users := access.finish_attempt(t, attempt, digest);
 begin
   if u.id is null or u.id is distinct from access.principal() then
     return 'wrong';
   elsif not exists (select from freehold.users x where x.email = address) then
-    perform access.send_token(u, 'email', address, token_hash, 24, 'email_change', sealed);
+    perform access.send_token(u, 'email', address, token_hash, 24, 'email_change', secrets_encrypted);
   end if;
   perform access.record(
     'EMAIL_CHANGE_REQUESTED', 'update', 'user', u.id::text, null, jsonb_build_object('email', address), 20
@@ -3690,12 +3690,12 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 begin
   update freehold.one_time_tokens x set used_at = now()
   where x.user_id = new.id and x.kind in ('reset', 'email') and x.used_at is null;
-  perform access.post('email_changed', new.id, old.email, jsonb_build_object('new_email', new.email));
+  perform access.enqueue_mail('email_changed', new.id, old.email, jsonb_build_object('new_email', new.email));
   return null;
 end $$;
 --> statement-breakpoint
 -- Sends a code: `sent`, `none` (the user has no number) or `often`. It voids the code before it.
-create or replace function access.phone_code(code text, sealed text) returns text
+create or replace function access.phone_code(code text, secrets_encrypted text) returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   u freehold.users;
@@ -3703,7 +3703,7 @@ begin
   select * into u from freehold.users x where x.id = access.principal() for no key update;
   if u.phone is null then
     return 'none';
-  elsif access.asked_too_often(u.id, 'phone') then
+  elsif access.too_many_requests(u.id, 'phone') then
     return 'often';
   end if;
   update freehold.one_time_tokens x set used_at = now()
@@ -3714,7 +3714,7 @@ begin
   if not found then
     return 'often';
   end if;
-  perform access.post('phone_code', u.id, u.phone, '{}', sealed, null, 'sms');
+  perform access.enqueue_mail('phone_code', u.id, u.phone, '{}', secrets_encrypted, null, 'sms');
   return 'sent';
 end $$;
 --> statement-breakpoint
@@ -3752,12 +3752,12 @@ $$;
 --> statement-breakpoint
 -- Somebody says that they forgot their password: a token for one hour. Returns whether there is a mail to deliver,
 -- which no caller outside is told.
-create or replace function access.reset_request(
+create or replace function access.request_reset(
   tenant_id uuid,
   system_key text,
   address text,
   token_hash bytea,
-  sealed text,
+  secrets_encrypted text,
   request jsonb
 ) returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
@@ -3766,66 +3766,66 @@ declare
   u freehold.users;
 begin
   select * into u from freehold.users x where x.email = address and x.is_active for no key update;
-  perform access.attribute(u.id, u.username, request);
+  perform access.set_audit_actor(u.id, u.username, request);
   if u.id is not null then
-    perform access.send_token(u, 'reset', u.email, token_hash, 1, 'password_reset', sealed);
+    perform access.send_token(u, 'reset', u.email, token_hash, 1, 'password_reset', secrets_encrypted);
   end if;
   perform access.record('PASSWORD_RESET_REQUESTED', 'request', 'user', u.id::text, null, null, 10);
-  return access.posted();
+  return access.has_enqueued_mail();
 end $$;
 --> statement-breakpoint
 -- {person, policy, former}, by which the Worker judges the new password; null: the token is not valid.
-create or replace function access.reset_look(tenant_id uuid, presented bytea) returns jsonb
+create or replace function access.begin_reset(tenant_id uuid, presented bytea) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_tenant(tenant_id);
-  u freehold.users := access.holder_of(presented, 'reset', false);
+  u freehold.users := access.token_user(presented, 'reset', false);
 begin
   return case
     when u.id is not null then jsonb_build_object(
-      'person', access.person_of(u),
+      'person', access.personal_details(u),
       'policy', access.policy_of(t),
-      'former', access.former_recipes(u.id, t)
+      'former', access.history_parameters(u.id, t)
     )
   end;
 end $$;
 --> statement-breakpoint
 -- Sets the new password: `done`, `used` (it is in the history; the token stays valid) or `invalid` (the token).
-create or replace function access.reset_settle(tenant_id uuid, presented bytea, new_hash text, digests jsonb, request jsonb)
+create or replace function access.finish_reset(tenant_id uuid, presented bytea, new_hash text, digests jsonb, request jsonb)
 returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_tenant(tenant_id);
-  u freehold.users := access.holder_of(presented, 'reset', true);
+  u freehold.users := access.token_user(presented, 'reset', true);
 begin
   if u.id is null then
     return 'invalid';
   elsif access.was_used(u.id, t, digests) then
     return 'used';
   end if;
-  perform access.attribute(u.id, u.username, request);
+  perform access.set_audit_actor(u.id, u.username, request);
   -- This spends the token, with all others for a password.
-  perform access.recover(u, new_hash, false, 'password_reset');
+  perform access.set_recovered_password(u, new_hash, false, 'password_reset');
   -- The token was read in a mail, which proves the address that the mail went to.
   update freehold.users x set email_verified = true
   where x.id = u.id
     and not x.email_verified
     and x.email = (select k.target from freehold.one_time_tokens k where k.token_hash = presented);
-  perform access.post('password_changed', u.id, u.email);
+  perform access.enqueue_mail('password_changed', u.id, u.email);
   return 'done';
 end $$;
 --> statement-breakpoint
 -- First half of a reset by an administrator: {person, policy, former}.
-create or replace function access.admin_reset_look(person uuid) returns jsonb
+create or replace function access.begin_admin_reset(person uuid) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  u freehold.users := access.looked_after(person);
+  u freehold.users := access.user_to_reset(person);
 begin
   return (
     select jsonb_build_object(
-      'person', access.person_of(u),
+      'person', access.personal_details(u),
       'policy', access.policy_of(t),
-      'former', access.former_recipes(u.id, t)
+      'former', access.history_parameters(u.id, t)
     )
     from freehold.tenant t
   );
@@ -3833,26 +3833,26 @@ end $$;
 --> statement-breakpoint
 -- Second half: sets the password, which the user may have to change, and mails them a link to set their own: `done`
 -- or `used` (it is in the history).
-create or replace function access.admin_reset_settle(
+create or replace function access.finish_admin_reset(
   person uuid,
   new_hash text,
   digests jsonb,
   must_change boolean,
   token_hash bytea,
-  sealed text
+  secrets_encrypted text
 ) returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  u freehold.users := access.looked_after(person);
+  u freehold.users := access.user_to_reset(person);
 begin
   if (select access.was_used(u.id, t, digests) from freehold.tenant t) then
     return 'used';
   end if;
-  perform access.recover(u, new_hash, must_change, 'reset_by_administrator');
+  perform access.set_recovered_password(u, new_hash, must_change, 'reset_by_administrator');
   if u.is_active then
     insert into freehold.one_time_tokens (token_hash, kind, user_id, target, expires_at)
     values (token_hash, 'reset', u.id, u.email, now() + interval '24 hours');
-    perform access.post('password_reset_by_admin', u.id, u.email, '{}', sealed);
+    perform access.enqueue_mail('password_reset_by_admin', u.id, u.email, '{}', secrets_encrypted);
   end if;
   return 'done';
 end $$;
@@ -3861,35 +3861,35 @@ end $$;
 create or replace function access.unlock(person uuid) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
-  if access.permission() is distinct from 'user:update' or not access.reaches(person) then
+  if access.permission() is distinct from 'user:update' or not access.can_access_user(person) then
     perform access.refuse('not_found', 'There is nobody with this id.');
-  elsif person = access.principal() or (access.scope() <> 'all' and person = any (access.owners())) then
+  elsif person = access.principal() or (access.scope() <> 'all' and person = any (access.scope_owner_ids())) then
     perform access.refuse('forbidden', 'Somebody else must unlock you.');
   elsif access.holds_more(person, access.principal()) then
     -- A lockout does not slow down an attacker who can guess, unlock and guess again.
     perform access.refuse('forbidden', 'This person holds more than you do: how they log in is not yours to change.');
   end if;
-  perform access.hold(person), access.forget_failures(person);
+  perform access.lock_login(person), access.clear_failures(person);
   perform access.record('USER_UNLOCKED', 'update', 'user', person::text, null, null);
 end $$;
 --> statement-breakpoint
 -- The user whose password the admitted administrator may set, locked: within reach, and neither themselves nor
 -- anybody who holds more than they do, because an administrator who sets a password can log in as its user. Raises
 -- FH404, FH403.
-create or replace function access.looked_after(person uuid) returns freehold.users
+create or replace function access.user_to_reset(person uuid) returns freehold.users
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   u freehold.users;
 begin
-  if access.permission() = 'user:update' and access.reaches(person) then
-    perform access.hold(person);
+  if access.permission() = 'user:update' and access.can_access_user(person) then
+    perform access.lock_login(person);
     select * into u from freehold.users x where x.id = person;
   end if;
   if u.id is null then
     perform access.refuse('not_found', 'There is nobody with this id.');
   elsif u.id = access.principal() then
     perform access.refuse('forbidden', 'Your own password is changed with auth/password-change.');
-  elsif access.scope() <> 'all' and u.id = any (access.owners()) then
+  elsif access.scope() <> 'all' and u.id = any (access.scope_owner_ids()) then
     perform access.refuse('forbidden', 'Whoever lent you this permission did not lend you themselves.');
   elsif access.holds_more(u.id, access.principal()) then
     perform access.refuse('forbidden', 'This person holds more than you do: how they log in is not yours to change.');
@@ -3899,13 +3899,13 @@ end $$;
 --> statement-breakpoint
 -- The active user of a valid token, or null. With `is_held` their row and their lockouts are locked, so that of
 -- several requests with this token, or with others of the same user, one goes first.
-create or replace function access.holder_of(presented bytea, token_kind text, is_held boolean) returns freehold.users
+create or replace function access.token_user(presented bytea, token_kind text, is_held boolean) returns freehold.users
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   u freehold.users;
 begin
   if is_held then
-    perform access.hold(k.user_id)
+    perform access.lock_login(k.user_id)
     from freehold.one_time_tokens k
     where k.token_hash = presented and k.kind = token_kind and k.used_at is null;
   end if;
@@ -3928,21 +3928,21 @@ create or replace function access.send_token(
   token_hash bytea,
   hours integer,
   mail text,
-  sealed text
+  secrets_encrypted text
 ) returns boolean
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
-  if access.asked_too_often(u.id, token_kind) then
+  if access.too_many_requests(u.id, token_kind) then
     return false;
   end if;
   insert into freehold.one_time_tokens (token_hash, kind, user_id, target, expires_at)
   values (token_hash, token_kind, u.id, target, now() + make_interval(hours => hours));
-  perform access.post(mail, u.id, target, '{}', sealed);
+  perform access.enqueue_mail(mail, u.id, target, '{}', secrets_encrypted);
   return true;
 end $$;
 --> statement-breakpoint
 -- Whether a user was sent five tokens of a kind within the hour: strangers can ask for them.
-create or replace function access.asked_too_often(person uuid, token_kind text) returns boolean
+create or replace function access.too_many_requests(person uuid, token_kind text) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select count(*) >= 5
   from freehold.one_time_tokens x
@@ -3950,10 +3950,10 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 $$;
 --> statement-breakpoint
 -- Sets a password without a check of the one before it: the lockouts are cleared and all sessions end.
-create or replace function access.recover(u freehold.users, new_hash text, must_change boolean, because text) returns void
+create or replace function access.set_recovered_password(u freehold.users, new_hash text, must_change boolean, because text) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
-  perform access.forget_failures(u.id);
+  perform access.clear_failures(u.id);
   perform access.replace_password(u.id, new_hash, must_change, because, null);
   perform access.record(
     'PASSWORD_RESET', 'update', 'user', u.id::text, null, jsonb_build_object('because', because), 30
@@ -3961,19 +3961,19 @@ begin
 end $$;
 --> statement-breakpoint
 -- Clears the lockouts of a user: that of logins and that of password changes.
-create or replace function access.forget_failures(person uuid) returns void
+create or replace function access.clear_failures(person uuid) returns void
 language sql volatile set search_path = pg_catalog, pg_temp as $$
-  update freehold.login_guards x
+  update freehold.lockouts x
   set failures = 0, failed_at = null, locked_until = null
   where x.key in ('login:' || person, 'change:' || person)
 $$;
 --> statement-breakpoint
 -- Locks a user before a change of how they log in, against other such changes and against logins. In the order of a
 -- login, the lockouts before the user: two transactions that took them in different orders would wait for each other.
-create or replace function access.hold(person uuid) returns void
+create or replace function access.lock_login(person uuid) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
-  insert into freehold.login_guards as x (key) values ('change:' || person), ('login:' || person)
+  insert into freehold.lockouts as x (key) values ('change:' || person), ('login:' || person)
   on conflict (key) do update set key = x.key;
   perform from freehold.users x where x.id = person for no key update;
 end $$;
@@ -3999,7 +3999,7 @@ create or replace function access.register(
   presented bytea,
   wanted jsonb,
   new_hash text,
-  sealed text,
+  secrets_encrypted text,
   request jsonb
 ) returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
@@ -4007,11 +4007,11 @@ declare
   t freehold.tenant := access.check_system(tenant_id, system_key);
   u freehold.users;
 begin
-  if not access.lets_in(t, wanted ->> 'email') then
+  if not access.may_register(t, wanted ->> 'email') then
     raise exception using errcode = 'FH403', message = 'forbidden';
   end if;
   select * into u from freehold.users x where x.email = wanted ->> 'email' for no key update;
-  perform access.attribute(null, null, request);
+  perform access.set_audit_actor(null, null, request);
   if u.id is null then
     -- Concurrent requests for one address are counted one after another.
     perform pg_advisory_xact_lock(hashtext('register:' || (wanted ->> 'email')));
@@ -4041,17 +4041,17 @@ begin
         coalesce(wanted ->> 'locale', 'en'),
         now() + interval '24 hours'
       );
-      perform access.post('register', null, wanted ->> 'email', '{}', sealed, wanted ->> 'locale');
+      perform access.enqueue_mail('register', null, wanted ->> 'email', '{}', secrets_encrypted, wanted ->> 'locale');
     end if;
   elsif u.is_active and (
     select count(*)
     from freehold.mails m
     where m.user_id = u.id and m.kind = 'register_known' and m.created_at > now() - interval '1 hour'
   ) < 5 then
-    perform access.post('register_known', u.id, u.email);
+    perform access.enqueue_mail('register_known', u.id, u.email);
   end if;
   perform access.record('REGISTRATION_REQUESTED', 'create', 'registration', null, null, null, 5);
-  return access.posted();
+  return access.has_enqueued_mail();
 end $$;
 --> statement-breakpoint
 -- Spends a token that was mailed to an address. One of a user verifies their address, or replaces it by the one that
@@ -4062,7 +4062,7 @@ create or replace function access.verify_email(
   system_key text,
   presented bytea,
   spare_hash bytea,
-  spare_sealed text,
+  spare_encrypted text,
   request jsonb
 ) returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
@@ -4071,10 +4071,10 @@ declare
   k freehold.one_time_tokens;
   r freehold.registrations;
   broken text;
-  u freehold.users := access.holder_of(presented, 'email', true);
+  u freehold.users := access.token_user(presented, 'email', true);
 begin
   if u.id is not null then
-    perform access.attribute(u.id, u.username, request);
+    perform access.set_audit_actor(u.id, u.username, request);
     update freehold.one_time_tokens x set used_at = now() where x.token_hash = presented returning * into k;
     if u.email <> k.target then
       begin
@@ -4093,7 +4093,7 @@ begin
   update freehold.registrations x set used_at = now()
   where x.token_hash = presented and x.used_at is null and x.expires_at > now()
   returning * into r;
-  if r.token_hash is null or not access.lets_in(t, r.email) then
+  if r.token_hash is null or not access.may_register(t, r.email) then
     return 'invalid';
   end if;
   loop
@@ -4130,13 +4130,13 @@ begin
     from freehold.registrations x
     where x.email = r.email and x.password_hash <> r.password_hash and x.used_at is null and x.expires_at > now()
   ) then
-    perform access.send_token(u, 'reset', u.email, spare_hash, 1, 'password_reset', spare_sealed);
+    perform access.send_token(u, 'reset', u.email, spare_hash, 1, 'password_reset', spare_encrypted);
   else
     insert into freehold.passwords (id, user_id, password_hash, created_at)
     values (gen_random_uuid(), u.id, r.password_hash, r.created_at);
   end if;
   update freehold.registrations x set used_at = now() where x.email = r.email and x.used_at is null;
-  perform access.attribute(u.id, u.username, request);
+  perform access.set_audit_actor(u.id, u.username, request);
   perform access.record(
     'USER_REGISTERED', 'create', 'user', u.id::text, null, jsonb_build_object('email', u.email, 'role', u.role)
   );
@@ -4145,12 +4145,12 @@ end $$;
 --> statement-breakpoint
 -- Mails another verification, to a user whose address is not verified, or for the newest registration that waits.
 -- Returns whether there is a mail to deliver, which no caller outside is told.
-create or replace function access.verification_resend(
+create or replace function access.resend_verification(
   tenant_id uuid,
   system_key text,
   address text,
   token_hash bytea,
-  sealed text,
+  secrets_encrypted text,
   request jsonb
 ) returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
@@ -4159,13 +4159,13 @@ declare
   u freehold.users;
   r freehold.registrations;
 begin
-  perform access.attribute(null, null, request);
+  perform access.set_audit_actor(null, null, request);
   select * into u from freehold.users x where x.email = address and x.is_active for no key update;
   if u.id is not null then
     if not u.email_verified then
-      perform access.send_token(u, 'email', u.email, token_hash, 24, 'email_verify', sealed);
+      perform access.send_token(u, 'email', u.email, token_hash, 24, 'email_verify', secrets_encrypted);
     end if;
-    return access.posted();
+    return access.has_enqueued_mail();
   end if;
   perform pg_advisory_xact_lock(hashtext('register:' || address));
   select * into r
@@ -4173,7 +4173,7 @@ begin
   where x.email = address and x.used_at is null and x.expires_at > now()
   order by x.created_at desc
   limit 1;
-  if r.token_hash is not null and access.lets_in(t, r.email) and (
+  if r.token_hash is not null and access.may_register(t, r.email) and (
     select count(*)
     from freehold.registrations x
     where x.email = address and x.created_at > now() - interval '1 hour'
@@ -4182,7 +4182,7 @@ begin
       token_hash, email, username, password_hash, given_name, family_name, locale, expires_at
     )
     values (
-      verification_resend.token_hash,
+      resend_verification.token_hash,
       r.email,
       r.username,
       r.password_hash,
@@ -4191,13 +4191,13 @@ begin
       r.locale,
       now() + interval '24 hours'
     );
-    perform access.post('register', null, r.email, '{}', sealed, r.locale);
+    perform access.enqueue_mail('register', null, r.email, '{}', secrets_encrypted, r.locale);
   end if;
-  return access.posted();
+  return access.has_enqueued_mail();
 end $$;
 --> statement-breakpoint
 -- Whether an address may register now.
-create or replace function access.lets_in(t freehold.tenant, address text) returns boolean
+create or replace function access.may_register(t freehold.tenant, address text) returns boolean
 language sql immutable
 return t.registration
   and (t.registration_domains = '{}' or regexp_replace(address, '^.*@', '') = any (t.registration_domains));
@@ -4239,7 +4239,7 @@ begin
   if me is not null then
     -- role:update is asked for whatever the permission of the request is, as when a user is created with a role. A
     -- user who is being created may be given the fallback role, which everybody gets.
-    select x.scope, x.units into far from access.reach(me, 'role:update') x;
+    select x.scope, x.units into far from access.effective_scope(me, 'role:update') x;
     if far.scope = 'all' or (tg_op = 'INSERT' and r.is_fallback and access.permission() = 'user:create') then
       null;
     elsif far.scope is null
@@ -4641,7 +4641,7 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   left join freehold.audit_detail d on d.log_id = l.id
   where l.user_id = person
     and l.activity_type in ('LOGIN', 'LOGIN_FAILED', 'LOGOUT', 'SUSPICIOUS_ACTIVITY')
-    and (person = access.principal() or (access.permission() = 'session:read' and access.reaches(person)))
+    and (person = access.principal() or (access.permission() = 'session:read' and access.can_access_user(person)))
     and (before_at is null or (l.at, l.id) < (before_at, before_id))
   order by l.at desc, l.id desc
   limit at_most
@@ -4715,18 +4715,18 @@ begin
   if tg_op = 'UPDATE'
     and access.principal() is not null
     and not is_limited
-    and access.depends_on_place(access.principal())
+    and access.depends_on_unit(access.principal())
     and (
-      (select p.unit_id from freehold.users p where p.id = access.principal()) in (select access.under(new.id))
+      (select p.unit_id from freehold.users p where p.id = access.principal()) in (select access.units_under(new.id))
       or (
-        new.parent_id in (select access.units_of(access.principal(), 'department'))
-        and new.id not in (select access.units_of(access.principal(), 'department'))
+        new.parent_id in (select access.units_in_scope(access.principal(), 'department'))
+        and new.id not in (select access.units_in_scope(access.principal(), 'department'))
       )
     ) then
     perform access.refuse('forbidden', 'Somebody else must do this: what you reach depends on it.');
   elsif is_limited and (is_turned or (tg_op = 'UPDATE' and new.parent_id is null)) then
     perform access.refuse('forbidden', 'Somebody who reaches all units must do this.');
-  elsif is_limited and new.parent_id <> all (access.units()) and new.parent_id is not null then
+  elsif is_limited and new.parent_id <> all (access.scope_unit_ids()) and new.parent_id is not null then
     perform access.refuse('invalid_request', 'is not a unit that you reach', 'parent_id');
   elsif is_turned
     and new.kind = 'team'
@@ -4801,7 +4801,7 @@ declare
   broken text;
 begin
   -- Row level security does not apply here, because import_people runs as the owner.
-  if access.scope() <> 'all' and not coalesce((l ->> 'unit_id')::uuid = any (access.units()), false) then
+  if access.scope() <> 'all' and not coalesce((l ->> 'unit_id')::uuid = any (access.scope_unit_ids()), false) then
     perform access.refuse('forbidden', 'You make people in units that you reach, and nowhere else.', 'unit_id');
   end if;
   insert into freehold.users (id, email, username, email_verified, is_active, must_change_password, role,
@@ -4914,7 +4914,7 @@ end $$;
 --> statement-breakpoint
 -- Locks a user before anything else of theirs is locked, and before several of their rows are: transactions that lock
 -- in different orders would wait for each other.
-create or replace function access.hold_person(person uuid) returns void
+create or replace function access.lock_user(person uuid) returns void
 language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
   select
   from freehold.users x
@@ -4954,9 +4954,9 @@ begin
   new.updated_at := now();
   if access.permission() in ('user:create', 'user:update', 'user:delete') then
     if tg_op = 'UPDATE' then
-      perform access.must_reach_user(old, new);
+      perform access.check_user_change(old, new);
     else
-      perform access.must_reach_user(null, new);
+      perform access.check_user_change(null, new);
     end if;
   end if;
   if octet_length(new.preferences::text) > 8192 then
@@ -5000,7 +5000,7 @@ end $$;
 --> statement-breakpoint
 -- Refuses a change beyond the permission and scope of this transaction: of other columns, to another unit, or under
 -- another manager. `was` is null for a new user.
-create or replace function access.must_reach_user(was freehold.users, is_now freehold.users) returns void
+create or replace function access.check_user_change(was freehold.users, is_now freehold.users) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   -- The columns that users may change of themselves, or of a delegator for whom they act, below scope `all`. Above
@@ -5023,7 +5023,7 @@ begin
     if access.permission() = 'user:delete' and (is_now.is_active or not changed <@ '{is_active}') then
       perform access.refuse('forbidden', 'user:delete deactivates, and changes nothing else.');
     elsif access.scope() <> 'all'
-      and (is_now.id = any (access.owners()) or is_now.id = access.principal())
+      and (is_now.id = any (access.scope_owner_ids()) or is_now.id = access.principal())
       and not changed <@ own then
       perform access.refuse('forbidden', format('Somebody else must change %s here.',
         (select string_agg(c, ', ' order by c) from unnest(changed) c where c <> all (own))));
@@ -5031,7 +5031,7 @@ begin
   end if;
   if was.id = access.principal()
     and is_now.unit_id is distinct from was.unit_id
-    and access.depends_on_place(was.id) then
+    and access.depends_on_unit(was.id) then
     perform access.refuse('forbidden', 'Somebody else must change your unit: what you reach depends on it.');
   elsif access.scope() = 'all' then
     return;
@@ -5041,9 +5041,9 @@ begin
     and is_now.unit_id is not null
     and not exists (
       select
-      from access.sources(access.principal(), access.permission(), now()) s
-      where is_now.unit_id in (select access.units_of(s.holder, s.scope))
-        and (was.id is null or was.unit_id in (select access.units_of(s.holder, s.scope)))
+      from access.grant_sources(access.principal(), access.permission(), now()) s
+      where is_now.unit_id in (select access.units_in_scope(s.holder, s.scope))
+        and (was.id is null or was.unit_id in (select access.units_in_scope(s.holder, s.scope)))
     ) then
     perform access.refuse('invalid_request', 'is not a unit that you reach', 'unit_id');
   elsif is_now.manager_id is distinct from was.manager_id
@@ -5051,7 +5051,7 @@ begin
       select
       from freehold.users u
       where u.id = is_now.manager_id
-        and (u.id = any (access.owners()) or u.unit_id = any (access.units()))
+        and (u.id = any (access.scope_owner_ids()) or u.unit_id = any (access.scope_unit_ids()))
     )
     and is_now.manager_id is not null then
     perform access.refuse('invalid_request', 'is not a person whom you reach', 'manager_id');
@@ -5175,7 +5175,7 @@ create trigger before_role_permission before insert or update on freehold.role_p
   for each row execute function access.before_role_permission();
 --> statement-breakpoint
 create trigger before_named before insert on freehold.role_permissions
-  for each row execute function access.before_named();
+  for each row execute function access.before_key_grants();
 --> statement-breakpoint
 CREATE TRIGGER audit_delete AFTER DELETE ON freehold.role_permissions REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('role_permission', '{}', '{updated_at}', '{id}');
 --> statement-breakpoint
@@ -5200,13 +5200,13 @@ CREATE TRIGGER audit_update AFTER UPDATE ON freehold.roles REFERENCING OLD TABLE
 CREATE TRIGGER audit_insert AFTER INSERT ON freehold.roles REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('role', '{}', '{updated_at}', '{id}');
 --> statement-breakpoint
 create trigger keep_all_entries before delete or truncate on freehold.audit_log
-  for each statement execute function access.keep();
+  for each statement execute function access.refuse_change();
 --> statement-breakpoint
 -- The one change of an entry is that a checkpoint covers it, once.
 create trigger keep_entries before update on freehold.audit_log
   for each row
-  when (old.seal is not null or new.seal is null or to_jsonb(old) - 'seal' is distinct from to_jsonb(new) - 'seal')
-  execute function access.keep();
+  when (old.checkpoint is not null or new.checkpoint is null or to_jsonb(old) - 'checkpoint' is distinct from to_jsonb(new) - 'checkpoint')
+  execute function access.refuse_change();
 --> statement-breakpoint
 create trigger before_tenant before update on freehold.tenant
   for each row execute function access.before_tenant();
@@ -5243,16 +5243,16 @@ CREATE TRIGGER audit_insert AFTER INSERT ON freehold.users REFERENCING NEW TABLE
 --> statement-breakpoint
 create trigger keep_detail after delete on freehold.audit_detail
   referencing old table as gone
-  for each statement execute function access.keep_detail();
+  for each statement execute function access.refuse_detail_change();
 --> statement-breakpoint
 create trigger keep_details before update or truncate on freehold.audit_detail
-  for each statement execute function access.keep();
+  for each statement execute function access.refuse_change();
 --> statement-breakpoint
-create trigger keep_seals before update or delete or truncate on freehold.audit_seals
-  for each statement execute function access.keep();
+create trigger keep_seals before update or delete or truncate on freehold.audit_checkpoints
+  for each statement execute function access.refuse_change();
 --> statement-breakpoint
 create trigger before_named before insert on freehold.delegations
-  for each row execute function access.before_named_role();
+  for each row execute function access.before_key_delegates_role();
 --> statement-breakpoint
 create trigger before_delegation before insert on freehold.delegations
   for each row execute function access.before_delegation();
@@ -5267,7 +5267,7 @@ CREATE TRIGGER audit_update AFTER UPDATE ON freehold.delegations REFERENCING OLD
 CREATE TRIGGER audit_insert AFTER INSERT ON freehold.delegations REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('delegation', '{}', '{updated_at}', '{id}');
 --> statement-breakpoint
 create trigger before_named before insert on freehold.delegation_permissions
-  for each row execute function access.before_named();
+  for each row execute function access.before_key_grants();
 --> statement-breakpoint
 create trigger before_delegation_permission before insert on freehold.delegation_permissions
   for each row execute function access.before_delegation_permission();
@@ -5297,40 +5297,40 @@ CREATE TRIGGER audit_update AFTER UPDATE ON freehold.units REFERENCING OLD TABLE
 CREATE TRIGGER audit_insert AFTER INSERT ON freehold.units REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('unit', '{}', '{updated_at}', '{id}');
 --> statement-breakpoint
 create policy read on freehold.user_roles for select
-  using ((( SELECT (access.scope() = 'all'::access.scope)) OR (user_id = ANY (( SELECT access.owners() AS owners)::uuid[])) OR (EXISTS ( SELECT
+  using ((( SELECT (access.scope() = 'all'::access.scope)) OR (user_id = ANY (( SELECT access.scope_owner_ids() AS scope_owner_ids)::uuid[])) OR (EXISTS ( SELECT
    FROM freehold.users u
-  WHERE ((u.id = user_roles.user_id) AND (u.unit_id = ANY (( SELECT access.units() AS units)::uuid[])))))));
+  WHERE ((u.id = user_roles.user_id) AND (u.unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[])))))));
 --> statement-breakpoint
 create policy make on freehold.user_roles for insert
   with check ((( SELECT (access.permission() = ANY ('{role:update}'::text[]))) AND (( SELECT (access.scope() = 'all'::access.scope)) OR (EXISTS ( SELECT
    FROM freehold.users u
-  WHERE ((u.id = user_roles.user_id) AND (u.unit_id = ANY (( SELECT access.units() AS units)::uuid[]))))))));
+  WHERE ((u.id = user_roles.user_id) AND (u.unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[]))))))));
 --> statement-breakpoint
 create policy change on freehold.user_roles for update
   using ((( SELECT (access.permission() = ANY ('{role:update}'::text[]))) AND (( SELECT (access.scope() = 'all'::access.scope)) OR (EXISTS ( SELECT
    FROM freehold.users u
-  WHERE ((u.id = user_roles.user_id) AND (u.unit_id = ANY (( SELECT access.units() AS units)::uuid[]))))))))
+  WHERE ((u.id = user_roles.user_id) AND (u.unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[]))))))))
   with check ((( SELECT (access.scope() = 'all'::access.scope)) OR (EXISTS ( SELECT
    FROM freehold.users u
-  WHERE ((u.id = user_roles.user_id) AND (u.unit_id = ANY (( SELECT access.units() AS units)::uuid[])))))));
+  WHERE ((u.id = user_roles.user_id) AND (u.unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[])))))));
 --> statement-breakpoint
 create policy read on freehold.overrides for select
-  using ((( SELECT (access.permission() = ANY ('{user:read,permission:update}'::text[]))) AND (( SELECT (access.scope() = 'all'::access.scope)) OR (user_id = ANY (( SELECT access.owners() AS owners)::uuid[])) OR (EXISTS ( SELECT
+  using ((( SELECT (access.permission() = ANY ('{user:read,permission:update}'::text[]))) AND (( SELECT (access.scope() = 'all'::access.scope)) OR (user_id = ANY (( SELECT access.scope_owner_ids() AS scope_owner_ids)::uuid[])) OR (EXISTS ( SELECT
    FROM freehold.users u
-  WHERE ((u.id = overrides.user_id) AND (u.unit_id = ANY (( SELECT access.units() AS units)::uuid[]))))))));
+  WHERE ((u.id = overrides.user_id) AND (u.unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[]))))))));
 --> statement-breakpoint
 create policy make on freehold.overrides for insert
   with check ((( SELECT (access.permission() = ANY ('{permission:update}'::text[]))) AND (( SELECT (access.scope() = 'all'::access.scope)) OR (EXISTS ( SELECT
    FROM freehold.users u
-  WHERE ((u.id = overrides.user_id) AND (u.unit_id = ANY (( SELECT access.units() AS units)::uuid[]))))))));
+  WHERE ((u.id = overrides.user_id) AND (u.unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[]))))))));
 --> statement-breakpoint
 create policy change on freehold.overrides for update
   using ((( SELECT (access.permission() = ANY ('{permission:update}'::text[]))) AND (( SELECT (access.scope() = 'all'::access.scope)) OR (EXISTS ( SELECT
    FROM freehold.users u
-  WHERE ((u.id = overrides.user_id) AND (u.unit_id = ANY (( SELECT access.units() AS units)::uuid[]))))))))
+  WHERE ((u.id = overrides.user_id) AND (u.unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[]))))))))
   with check ((( SELECT (access.scope() = 'all'::access.scope)) OR (EXISTS ( SELECT
    FROM freehold.users u
-  WHERE ((u.id = overrides.user_id) AND (u.unit_id = ANY (( SELECT access.units() AS units)::uuid[])))))));
+  WHERE ((u.id = overrides.user_id) AND (u.unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[])))))));
 --> statement-breakpoint
 create policy read on freehold.permissions for select
   using ((( SELECT access.principal() AS principal) IS NOT NULL));
@@ -5370,11 +5370,11 @@ create policy change on freehold.tenant for update
   with check (( SELECT (access.scope() = 'all'::access.scope)));
 --> statement-breakpoint
 create policy read on freehold.users for select
-  using ((( SELECT (access.scope() = 'all'::access.scope)) OR (id = ANY (( SELECT access.owners() AS owners)::uuid[])) OR (unit_id = ANY (( SELECT access.units() AS units)::uuid[]))));
+  using ((( SELECT (access.scope() = 'all'::access.scope)) OR (id = ANY (( SELECT access.scope_owner_ids() AS scope_owner_ids)::uuid[])) OR (unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[]))));
 --> statement-breakpoint
 create policy change on freehold.users for update
-  using ((( SELECT (access.permission() = ANY ('{user:update,user:delete}'::text[]))) AND (( SELECT (access.scope() = 'all'::access.scope)) OR (id = ANY (( SELECT access.owners() AS owners)::uuid[])) OR (unit_id = ANY (( SELECT access.units() AS units)::uuid[])))))
-  with check ((( SELECT (access.scope() = 'all'::access.scope)) OR (id = ANY (( SELECT access.owners() AS owners)::uuid[])) OR (unit_id = ANY (( SELECT access.units() AS units)::uuid[]))));
+  using ((( SELECT (access.permission() = ANY ('{user:update,user:delete}'::text[]))) AND (( SELECT (access.scope() = 'all'::access.scope)) OR (id = ANY (( SELECT access.scope_owner_ids() AS scope_owner_ids)::uuid[])) OR (unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[])))))
+  with check ((( SELECT (access.scope() = 'all'::access.scope)) OR (id = ANY (( SELECT access.scope_owner_ids() AS scope_owner_ids)::uuid[])) OR (unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[]))));
 --> statement-breakpoint
 -- Not access.protect: users read their own keys with any permission and those of others with a permission for keys,
 -- and they write with a session alone.
@@ -5385,9 +5385,9 @@ create policy read on freehold.api_keys for select
       (select access.permission()) in ('api_key:read', 'api_key:delete')
       and (
         (select access.scope()) = 'all'
-        or user_id = any ((select access.owners())::uuid[])
+        or user_id = any ((select access.scope_owner_ids())::uuid[])
         or exists (
-          select from freehold.users u where u.id = user_id and u.unit_id = any ((select access.units())::uuid[])
+          select from freehold.users u where u.id = user_id and u.unit_id = any ((select access.scope_unit_ids())::uuid[])
         )
       )
     )
@@ -5408,33 +5408,45 @@ create policy change on freehold.api_keys for update
         (select access.permission()) = 'api_key:delete'
         and (
           (select access.scope()) = 'all'
-          or user_id = any ((select access.owners())::uuid[])
+          or user_id = any ((select access.scope_owner_ids())::uuid[])
           or exists (
-            select from freehold.users u where u.id = user_id and u.unit_id = any ((select access.units())::uuid[])
+            select from freehold.users u where u.id = user_id and u.unit_id = any ((select access.scope_unit_ids())::uuid[])
           )
         )
       )
     )
   );
 --> statement-breakpoint
+create policy make on freehold.delegation_permissions for insert
+  with check (
+    (select access.permission()) = 'delegation:create'
+    and exists (
+      select
+      from freehold.delegations d
+      where d.id = delegation_id
+        and d.delegator_id = (select access.principal())
+        and d.created_at = now()
+    )
+  );
+--> statement-breakpoint
 -- Not access.protect: it would grant all columns, and plans depend on the form of these conditions. Functions alone
 -- write.
 create policy read on freehold.audit_log for select using (
-  (select access.audits_all())
+  (select access.may_read_all_audit())
   or (
-    (select access.audits())
+    (select access.may_read_audit())
     and (
-      user_id = any ((select access.owners())::uuid[])
-      or user_id in (select u.id from freehold.users u where u.unit_id = any ((select access.units())::uuid[]))
+      user_id = any ((select access.scope_owner_ids())::uuid[])
+      or user_id in (select u.id from freehold.users u where u.unit_id = any ((select access.scope_unit_ids())::uuid[]))
     )
   )
 );
 --> statement-breakpoint
 -- A detail is read where its entry is.
 create policy read on freehold.audit_detail for select using (
-  (select access.audits_all())
+  (select access.may_read_all_audit())
   or (
-    (select access.audits())
+    (select access.may_read_audit())
     and exists (select from freehold.audit_log l where l.id = log_id)
   )
 );
@@ -5443,14 +5455,14 @@ create policy read on freehold.audit_detail for select using (
 -- is a third user's.
 create policy read on freehold.delegations for select
   using (
-    delegator_id = any ((select access.owners())::uuid[])
+    delegator_id = any ((select access.scope_owner_ids())::uuid[])
     or delegate_id = (select access.principal())
     or (
       (select access.permission()) like 'delegation:%'
       and (
         (select access.scope()) = 'all'
         or exists (
-          select from freehold.users u where u.id = delegator_id and u.unit_id = any ((select access.units())::uuid[])
+          select from freehold.users u where u.id = delegator_id and u.unit_id = any ((select access.scope_unit_ids())::uuid[])
         )
       )
     )
@@ -5470,7 +5482,7 @@ create policy change on freehold.delegations for update
         delegator_id = (select access.principal())
         or (select access.scope()) = 'all'
         or exists (
-          select from freehold.users u where u.id = delegator_id and u.unit_id = any ((select access.units())::uuid[])
+          select from freehold.users u where u.id = delegator_id and u.unit_id = any ((select access.scope_unit_ids())::uuid[])
         )
       )
     )
@@ -5481,7 +5493,7 @@ create policy change on freehold.delegations for update
       and (
         (select access.scope()) = 'all'
         or exists (
-          select from freehold.users u where u.id = delegator_id and u.unit_id = any ((select access.units())::uuid[])
+          select from freehold.users u where u.id = delegator_id and u.unit_id = any ((select access.scope_unit_ids())::uuid[])
         )
       )
     )
@@ -5491,18 +5503,6 @@ create policy change on freehold.delegations for update
 create policy read on freehold.delegation_permissions for select
   using (exists (select from freehold.delegations d where d.id = delegation_id));
 --> statement-breakpoint
-create policy make on freehold.delegation_permissions for insert
-  with check (
-    (select access.permission()) = 'delegation:create'
-    and exists (
-      select
-      from freehold.delegations d
-      where d.id = delegation_id
-        and d.delegator_id = (select access.principal())
-        and d.created_at = now()
-    )
-  );
---> statement-breakpoint
 -- Not access.protect: everybody reads and ends their own sessions, whatever permission they were admitted with;
 -- others' sessions are shown only with a permission for sessions.
 create policy read on freehold.sessions for select using (
@@ -5511,10 +5511,10 @@ create policy read on freehold.sessions for select using (
     (select access.permission()) like 'session:%'
     and (
       (select access.scope()) = 'all'
-      or user_id = any ((select access.owners())::uuid[])
+      or user_id = any ((select access.scope_owner_ids())::uuid[])
       or exists (
         select from freehold.users u
-        where u.id = user_id and u.unit_id = any ((select access.units())::uuid[])
+        where u.id = user_id and u.unit_id = any ((select access.scope_unit_ids())::uuid[])
       )
     )
   )
@@ -5526,10 +5526,10 @@ create policy change on freehold.sessions for update using (
     (select access.permission()) = 'session:delete'
     and (
       (select access.scope()) = 'all'
-      or user_id = any ((select access.owners())::uuid[])
+      or user_id = any ((select access.scope_owner_ids())::uuid[])
       or exists (
         select from freehold.users u
-        where u.id = user_id and u.unit_id = any ((select access.units())::uuid[])
+        where u.id = user_id and u.unit_id = any ((select access.scope_unit_ids())::uuid[])
       )
     )
   )
@@ -5540,29 +5540,29 @@ create policy change on freehold.sessions for update using (
 create policy read on freehold.units for select
   using (
     (select access.scope()) = 'all'
-    or id = any ((select access.units())::uuid[])
+    or id = any ((select access.scope_unit_ids())::uuid[])
     -- A unit that this transaction makes is not among those that were reached at its beginning.
-    or ((select access.permission()) = 'unit:create' and parent_id = any ((select access.units())::uuid[]))
+    or ((select access.permission()) = 'unit:create' and parent_id = any ((select access.scope_unit_ids())::uuid[]))
     or id = (select u.unit_id from freehold.users u where u.id = (select access.principal()))
   );
 --> statement-breakpoint
 create policy make on freehold.units for insert
   with check (
     (select access.permission()) = 'unit:create'
-    and ((select access.scope()) = 'all' or parent_id = any ((select access.units())::uuid[]))
+    and ((select access.scope()) = 'all' or parent_id = any ((select access.scope_unit_ids())::uuid[]))
   );
 --> statement-breakpoint
 create policy change on freehold.units for update
   using (
     (select access.permission()) = 'unit:update'
-    and ((select access.scope()) = 'all' or id = any ((select access.units())::uuid[]))
+    and ((select access.scope()) = 'all' or id = any ((select access.scope_unit_ids())::uuid[]))
   )
-  with check ((select access.scope()) = 'all' or id = any ((select access.units())::uuid[]));
+  with check ((select access.scope()) = 'all' or id = any ((select access.scope_unit_ids())::uuid[]));
 --> statement-breakpoint
 create policy remove on freehold.units for delete
   using (
     (select access.permission()) = 'unit:delete'
-    and ((select access.scope()) = 'all' or id = any ((select access.units())::uuid[]))
+    and ((select access.scope()) = 'all' or id = any ((select access.scope_unit_ids())::uuid[]))
   );
 --> statement-breakpoint
 -- Written out, because `owner` is the row's own id: a new user is nobody whom the caller acts for, so that their unit
@@ -5570,14 +5570,13 @@ create policy remove on freehold.units for delete
 create policy make on freehold.users for insert
   with check (
     (select access.permission()) = 'user:create'
-    and ((select access.scope()) = 'all' or unit_id = any ((select access.units())::uuid[]))
+    and ((select access.scope()) = 'all' or unit_id = any ((select access.scope_unit_ids())::uuid[]))
   );
 --> statement-breakpoint
 revoke execute
-  on function access.activity_of(text,text),
+  on function access.active_primary_role(freehold.users),
+    access.activity_of(text,text),
     access.actor(),
-    access.admin_reset_look(uuid),
-    access.admin_reset_settle(uuid,text,jsonb,boolean,bytea,text),
     access.admit(uuid,jsonb,text,jsonb,boolean),
     access.after_api_key(),
     access.after_email_change(),
@@ -5586,18 +5585,16 @@ revoke execute
     access.after_user(),
     access.after_user_role(),
     access.ask(jsonb),
-    access.asked_too_often(uuid,text),
-    access.attribute(uuid,text,jsonb),
     access.audit(),
-    access.audits(),
-    access.audits_all(),
+    access.audit_entry(uuid),
+    access.authenticate_key(text,jsonb),
     access.before_api_key(),
     access.before_delegation(),
     access.before_delegation_change(),
     access.before_delegation_permission(),
+    access.before_key_delegates_role(),
+    access.before_key_grants(),
     access.before_login_change(),
-    access.before_named(),
-    access.before_named_role(),
     access.before_override(),
     access.before_own_email(),
     access.before_permission(),
@@ -5607,149 +5604,152 @@ revoke execute
     access.before_unit(),
     access.before_user(),
     access.before_user_role(),
+    access.begin_admin_reset(uuid),
+    access.begin_attempt(freehold.tenant,text,uuid,text,text),
+    access.begin_login(uuid,text),
+    access.begin_password_change(uuid),
+    access.begin_reset(uuid,bytea),
     access.begins(timestamp with time zone,timestamp with time zone),
-    access.carried(uuid[],text,timestamp with time zone),
+    access.can_access_user(uuid),
+    access.canonical_entry(freehold.audit_log),
     access.check_key(freehold.api_keys),
     access.check_networks(text[]),
     access.check_system(uuid,text),
     access.check_tenant(uuid),
+    access.check_user_change(freehold.users,freehold.users),
+    access.checkpoint_audit(integer),
     access.claim_mails(uuid,text,integer,jsonb),
-    access.claims_of(freehold.users,freehold.sessions,freehold.tenant),
+    access.claims(),
+    access.clear_failures(uuid),
     access.code_hash(freehold.users,text),
     access.column_list(text[]),
+    access.count_failures(freehold.tenant,text,integer),
     access.count_key_uses(uuid,text,uuid,integer,jsonb),
     access.current_password(uuid),
     access.decide(uuid,text,timestamp with time zone),
-    access.denied(uuid,timestamp with time zone),
-    access.depends_on_place(uuid),
-    access.email_change(uuid,uuid,text,text,bytea,text),
+    access.denied_permissions(uuid,timestamp with time zone),
+    access.depends_on_unit(uuid),
+    access.effective_scope(uuid,text),
     access.ends(timestamp with time zone,timestamp with time zone,timestamp with time zone),
-    access.enter(jsonb,text,text,text,integer,text[],jsonb[],jsonb[],text[]),
+    access.enqueue_mail(text,uuid,text,jsonb,text,text,text),
     access.erase_detail(uuid[]),
-    access.expiry_of(freehold.users,freehold.tenant),
     access.explain(uuid,timestamp with time zone),
-    access.facts(),
-    access.fail(freehold.tenant,text,integer),
+    access.finish_admin_reset(uuid,text,jsonb,boolean,bytea,text),
+    access.finish_attempt(freehold.tenant,uuid,text),
+    access.finish_login(uuid,uuid,text,text,bytea,jsonb),
+    access.finish_login_with_rehash(uuid,uuid,text,text,text,bytea,jsonb),
+    access.finish_mails(uuid,text,jsonb),
+    access.finish_password_change(uuid,uuid,text,text,jsonb),
+    access.finish_reset(uuid,bytea,text,jsonb,jsonb),
     access.first_password(uuid,text),
-    access.forget_failures(uuid),
-    access.former(uuid,freehold.tenant),
-    access.former_recipes(uuid,freehold.tenant),
     access.free_username(text),
+    access.grant_sources(uuid,text,timestamp with time zone),
     access.grants(uuid,timestamp with time zone,text[]),
+    access.has_enqueued_mail(),
     access.has_role(uuid),
+    access.hash_parameters_of(uuid,text),
     access.held(),
     access.held_roles(uuid,timestamp with time zone),
-    access.hold(uuid),
-    access.hold_person(uuid),
-    access.holder_of(bytea,text,boolean),
+    access.history_parameters(uuid,freehold.tenant),
     access.holders(text,timestamp with time zone,uuid,integer),
     access.holds_more(uuid,uuid),
     access.import_people(jsonb,boolean),
     access.import_person(jsonb),
     access.in_force(timestamp with time zone,timestamp with time zone,timestamp with time zone),
-    access.is_own_activity(text),
-    access.keep(),
+    access.is_built_in_activity(text),
     access.keep_admin(),
-    access.keep_detail(),
     access.keep_registration_role(),
     access.key(),
-    access.key_named(text,jsonb),
-    access.key_of(jsonb,text[]),
-    access.lets_in(freehold.tenant,text),
-    access.line_of(uuid[],timestamp with time zone),
+    access.key_permissions(uuid),
+    access.lock_login(uuid),
+    access.lock_user(uuid),
     access.login_history(uuid,integer,timestamp with time zone,uuid),
-    access.login_renew(uuid,uuid,text,text,text,bytea,jsonb),
-    access.login_reserve(uuid,text),
-    access.login_settle(uuid,uuid,text,text,bytea,jsonb),
-    access.looked_after(uuid),
     access.mac(text),
-    access.mail_again(integer),
-    access.mail_next(jsonb),
     access.masked(jsonb,text[]),
+    access.may_read_all_audit(),
+    access.may_read_audit(),
+    access.may_register(freehold.tenant,text),
     access.merged(jsonb,jsonb),
     access.must_change(freehold.users,freehold.tenant),
     access.must_hold(text[],access.scope[]),
     access.must_hold_role(uuid),
-    access.must_hold_whole(text[],access.scope[]),
-    access.must_name(text[]),
-    access.must_reach_user(freehold.users,freehold.users),
     access.my_roles(),
-    access.narrowed(uuid),
-    access.narrower(access.scope,access.scope),
+    access.narrower_scope(access.scope,access.scope),
     access.network_of(text),
-    access.not_later(timestamp with time zone),
+    access.next_mail_at(jsonb),
     access.one_at_a_time(),
     access.own_grants(uuid,timestamp with time zone,text[]),
     access.own_scope(uuid,text,timestamp with time zone),
-    access.owners(),
-    access.password_reserve(uuid),
-    access.password_settle(uuid,uuid,text,text,jsonb),
+    access.password_expiry(freehold.users,freehold.tenant),
+    access.password_history(uuid,freehold.tenant),
+    access.past_or_now(timestamp with time zone),
     access.permission(),
     access.permissions_of(uuid,timestamp with time zone),
-    access.person_of(freehold.users),
+    access.personal_details(freehold.users),
     access.phone_code(text,text),
     access.policy(),
     access.policy_of(freehold.tenant),
-    access.post(text,uuid,text,jsonb,text,text,text),
-    access.posted(),
     access.primary_role(uuid),
     access.principal(),
-    access.reach(uuid,text),
-    access.reaches(uuid),
-    access.recipe_of(uuid,text),
+    access.purge(integer),
+    access.purge_due(),
     access.record(text,text,text,text,jsonb,jsonb,integer),
+    access.record_custom_activity(text,text,text,text,integer,jsonb,jsonb),
     access.record_export(jsonb),
     access.record_import(jsonb),
-    access.record_own(text,text,text,text,integer,jsonb,jsonb),
     access.record_refusal(uuid,jsonb,text,text,jsonb),
-    access.recover(freehold.users,text,boolean,text),
     access.refresh(uuid,bytea,bytea,jsonb),
     access.refuse(text,text,text),
+    access.refuse_change(),
+    access.refuse_detail_change(),
     access.register(uuid,text,bytea,jsonb,text,text,jsonb),
     access.registration_terms(uuid),
     access.replace_password(uuid,text,boolean,text,uuid),
+    access.request_email_change(uuid,uuid,text,text,bytea,text),
     access.request_of(jsonb),
-    access.reserve(freehold.tenant,text,uuid,text,text),
-    access.reset_look(uuid,bytea),
-    access.reset_request(uuid,text,text,bytea,text,jsonb),
-    access.reset_settle(uuid,bytea,text,jsonb,jsonb),
+    access.request_reset(uuid,text,text,bytea,text,jsonb),
+    access.require_key_permission(text[]),
+    access.resend_verification(uuid,text,text,bytea,text,jsonb),
+    access.retry_mail_at(integer),
+    access.role_ancestry(uuid[],timestamp with time zone),
     access.role_content(uuid),
     access.role_grants(uuid,timestamp with time zone,text[]),
     access.role_names(uuid,timestamp with time zone),
-    access.role_now(freehold.users),
+    access.role_scope(uuid[],text,timestamp with time zone),
     access.roles_of(uuid,timestamp with time zone),
+    access.row_key(jsonb,text[]),
     access.scope(),
-    access.seal(jsonb),
-    access.seal_audit(integer),
-    access.seal_of(text),
-    access.sealed_form(freehold.audit_log),
+    access.scope_owner_ids(),
+    access.scope_unit_ids(),
     access.send_token(freehold.users,text,text,bytea,integer,text,text),
     access.session(),
     access.session_proof(uuid),
-    access.settle(freehold.tenant,uuid,text),
-    access.settle_mails(uuid,text,jsonb),
-    access.shown_entry(uuid),
-    access.sources(uuid,text,timestamp with time zone),
-    access.stored(text,text),
+    access.set_audit_actor(uuid,text,jsonb),
+    access.set_recovered_password(freehold.users,text,boolean,text),
+    access.sign_claims(jsonb),
+    access.signature_of(text),
+    access.stored_hash(text,text),
     access.substitute(uuid,text),
-    access.sweep(integer),
-    access.sweep_due(),
-    access.told_permissions(uuid),
+    access.token_claims(freehold.users,freehold.sessions,freehold.tenant),
+    access.token_permissions(uuid),
+    access.token_user(bytea,text,boolean),
+    access.too_many_requests(uuid,text),
     access.touch(),
-    access.under(uuid),
-    access.units(),
-    access.units_of(uuid,access.scope),
+    access.units_in_scope(uuid,access.scope),
+    access.units_under(uuid),
     access.unlock(uuid),
-    access.verification_resend(uuid,text,text,bytea,text,jsonb),
+    access.user_effective_scope(uuid,text),
+    access.user_grants(uuid,timestamp with time zone,text[]),
+    access.user_held_roles(uuid,timestamp with time zone),
+    access.user_must_hold(text[],access.scope[]),
+    access.user_to_reset(uuid),
     access.verify_email(uuid,text,bytea,bytea,text,jsonb),
     access.verify_phone(text),
     access.walks(),
     access.warn_expiring(integer),
     access.was_active(uuid,timestamp with time zone),
     access.was_used(uuid,freehold.tenant,jsonb),
-    access.whole_grants(uuid,timestamp with time zone,text[]),
-    access.whole_reach(uuid,text),
-    access.whole_roles(uuid,timestamp with time zone)
+    access.write_audit(jsonb,text,text,text,integer,text[],jsonb[],jsonb[],text[])
   from public;
 --> statement-breakpoint
 revoke execute
@@ -5811,7 +5811,7 @@ grant insert (id, user_id, name, prefix, key_hash, permissions, addresses, rotat
   on freehold.api_keys
   to freehold_app;
 --> statement-breakpoint
-grant select (id, user_id, activity_type, action, resource_type, resource_id, risk_score, trace_id, at, seal)
+grant select (id, user_id, activity_type, action, resource_type, resource_id, risk_score, trace_id, at, checkpoint)
   on freehold.audit_log
   to freehold_app;
 --> statement-breakpoint
@@ -5820,53 +5820,53 @@ grant select (log_id, user_name, address, agent, method, path, before, after, ap
   to freehold_app;
 --> statement-breakpoint
 grant execute
-  on function access.admin_reset_look(uuid),
-    access.admin_reset_settle(uuid,text,jsonb,boolean,bytea,text),
-    access.admit(uuid,jsonb,text,jsonb,boolean),
+  on function access.admit(uuid,jsonb,text,jsonb,boolean),
     access.ask(jsonb),
-    access.audits(),
-    access.audits_all(),
+    access.begin_admin_reset(uuid),
+    access.begin_login(uuid,text),
+    access.begin_password_change(uuid),
+    access.begin_reset(uuid,bytea),
     access.claim_mails(uuid,text,integer,jsonb),
     access.count_key_uses(uuid,text,uuid,integer,jsonb),
-    access.email_change(uuid,uuid,text,text,bytea,text),
     access.explain(uuid,timestamp with time zone),
+    access.finish_admin_reset(uuid,text,jsonb,boolean,bytea,text),
+    access.finish_login(uuid,uuid,text,text,bytea,jsonb),
+    access.finish_login_with_rehash(uuid,uuid,text,text,text,bytea,jsonb),
+    access.finish_mails(uuid,text,jsonb),
+    access.finish_password_change(uuid,uuid,text,text,jsonb),
+    access.finish_reset(uuid,bytea,text,jsonb,jsonb),
     access.first_password(uuid,text),
     access.held(),
-    access.hold_person(uuid),
     access.holders(text,timestamp with time zone,uuid,integer),
     access.import_people(jsonb,boolean),
     access.key(),
+    access.lock_user(uuid),
     access.login_history(uuid,integer,timestamp with time zone,uuid),
-    access.login_renew(uuid,uuid,text,text,text,bytea,jsonb),
-    access.login_reserve(uuid,text),
-    access.login_settle(uuid,uuid,text,text,bytea,jsonb),
+    access.may_read_all_audit(),
+    access.may_read_audit(),
     access.merged(jsonb,jsonb),
     access.my_roles(),
-    access.owners(),
-    access.password_reserve(uuid),
-    access.password_settle(uuid,uuid,text,text,jsonb),
     access.permission(),
     access.phone_code(text,text),
     access.policy(),
     access.principal(),
+    access.record_custom_activity(text,text,text,text,integer,jsonb,jsonb),
     access.record_export(jsonb),
     access.record_import(jsonb),
-    access.record_own(text,text,text,text,integer,jsonb,jsonb),
     access.record_refusal(uuid,jsonb,text,text,jsonb),
     access.refresh(uuid,bytea,bytea,jsonb),
     access.register(uuid,text,bytea,jsonb,text,text,jsonb),
     access.registration_terms(uuid),
-    access.reset_look(uuid,bytea),
-    access.reset_request(uuid,text,text,bytea,text,jsonb),
-    access.reset_settle(uuid,bytea,text,jsonb,jsonb),
+    access.request_email_change(uuid,uuid,text,text,bytea,text),
+    access.request_reset(uuid,text,text,bytea,text,jsonb),
+    access.resend_verification(uuid,text,text,bytea,text,jsonb),
     access.scope(),
+    access.scope_owner_ids(),
+    access.scope_unit_ids(),
     access.session(),
-    access.settle_mails(uuid,text,jsonb),
     access.substitute(uuid,text),
     access.touch(),
-    access.units(),
     access.unlock(uuid),
-    access.verification_resend(uuid,text,text,bytea,text,jsonb),
     access.verify_email(uuid,text,bytea,bytea,text,jsonb),
     access.verify_phone(text),
     access.walks()

@@ -22,10 +22,10 @@ export async function plant(config: Config, count: number): Promise<Planted[]> {
     )
     await batch(config.MASTER_DATABASE_URL, [
       sql`insert into platform.tenants (id, subdomain, legal_name, tax_id, country, admin_email, region, environment, status, isolation, role_preset,
-            database_name, app_url_sealed, refresh_key_sealed)
+            database_name, app_url_encrypted, refresh_key_encrypted)
           select id, subdomain, subdomain, subdomain, 'PE', 'bench@freehold.test', 'bench', 'demo', 'active', 'database', 'minimal', subdomain, app_url, refresh_key
           from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as x (id uuid, subdomain text, app_url text, refresh_key text)`,
-      sql`insert into platform.signing_keys (kid, realm_id, public_jwk, private_jwk_sealed, use_from)
+      sql`insert into platform.signing_keys (kid, realm_id, public_jwk, private_jwk_encrypted, use_from)
           select kid, id, public || jsonb_build_object('kid', kid, 'alg', 'ES256', 'use', 'sig'), private, now()
           from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as x (id uuid, kid text, public jsonb, private text)`,
     ])

@@ -18,7 +18,7 @@ const HELP = `Freehold on this machine: Postgres, the local Neon, and the Worker
   --verbose     show what the Worker logs
   --help        show this
 
-Settings of the environment: BASE_URL, TENANT_DB_TEMPLATE, MASTER_DATABASE_URL, DEFAULT_TENANT, HOME_CAPACITY, ENCRYPTION_KEYS;
+Settings of the environment: BASE_URL, TENANT_DB_TEMPLATE, MASTER_DATABASE_URL, DEFAULT_TENANT, HOST_CAPACITY, ENCRYPTION_KEYS;
 SMTP_URL and MAIL_FROM to send mail instead of keeping it in the mailbox, SMS_WEBHOOK_URL and SMS_WEBHOOK_TOKEN for texts to phones.
 Ctrl-C ends everything; the data stays.
 `

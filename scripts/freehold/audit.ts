@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import type { Verdict } from '../../src/audit/verify.ts'
+import type { Verification } from '../../src/audit/verify.ts'
 import { Failure } from './failure.ts'
 import type { Globals } from './options.ts'
 import { plain, print, printJson, tell } from './output.ts'
@@ -20,8 +20,8 @@ Settings of the environment:
   MASTER_DATABASE_URL  the master database
   ENCRYPTION_KEYS      the key ring that the Worker has too
   NEON_SQL_URL         only for a local Neon: where it takes SQL over HTTP
-Recomputes the chain of seals and the hash of each detail, and compares the newest seal with the one that the master keeps. Changes nothing.
-What was recorded since the last visit may not be sealed yet (a minute or two; a day where it was written past the Worker); who can write the database can still change that unseen.`,
+Recomputes the chain of checkpoints and the hash of each detail, and compares the newest checkpoint with the one in the master. Changes nothing.
+Entries since the last maintenance run may not be under a checkpoint yet (a minute or two; a day if they were written past the Worker). A change of those by somebody who can write the database goes unnoticed.`,
     )
     .action((tenant: string, _, command: Command) => check(tenant, command.optsWithGlobals<Globals>()))
 }
@@ -30,7 +30,7 @@ async function check(tenant: string, { json }: { json?: boolean }): Promise<void
   const config = settings()
   // Loaded for this command only: the others need no database driver, and start faster without.
   const { dbError, useSqlUrl } = await import('../../src/kernel/db.ts')
-  const { verifyAudit } = await import('../../src/tenants/maintenance/sealing.ts')
+  const { verifyAudit } = await import('../../src/tenants/maintenance/checkpoints.ts')
   useSqlUrl(config.NEON_SQL_URL)
   const verdict = await verifyAudit(config, tenant).catch((error: Error) => {
     // The text of a failed query holds its parameters: only the database's own words are told.
@@ -43,10 +43,10 @@ async function check(tenant: string, { json }: { json?: boolean }): Promise<void
   process.exitCode = 1
 }
 
-function inWords({ intact, seal, entries, unsealed, erased, head, faults }: Verdict): string {
-  const rest = `(${unsealed} not sealed yet, ${erased} details erased)`
+function inWords({ intact, checkpoint, entries, pending, erased, head, faults }: Verification): string {
+  const rest = `(${pending} not under a checkpoint yet, ${erased} details erased)`
   if (!intact)
-    return `Broken: ${faults.length} ${faults.length === 1 ? 'fault' : 'faults'} up to seal ${seal}, ${entries} entries ${rest}.`
-  const kept = head ? `the master knows seal ${head.no}` : 'the master knows no seal yet'
-  return `Intact up to seal ${seal}, ${entries} entries ${rest}; ${kept}.`
+    return `Broken: ${faults.length} ${faults.length === 1 ? 'fault' : 'faults'} up to checkpoint ${checkpoint}, ${entries} entries ${rest}.`
+  const kept = head ? `the master knows checkpoint ${head.no}` : 'the master knows no checkpoint yet'
+  return `Intact up to checkpoint ${checkpoint}, ${entries} entries ${rest}; ${kept}.`
 }

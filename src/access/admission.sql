@@ -53,7 +53,7 @@ declare
 begin
   t := access.check_tenant(tenant_id);
   if credential ? 'key' then
-    k := access.key_named(credential ->> 'key', request);
+    k := access.authenticate_key(credential ->> 'key', request);
     select * into u from freehold.users x where x.id = k.user_id;
   else
     select * into s from freehold.sessions x where x.id = (credential ->> 'session_id')::uuid;
@@ -90,12 +90,12 @@ begin
         detail = format('This key does not name %s.', permission);
     end if;
     -- Whether the key names it was asked above.
-    select x.scope, x.units, x.owners into r from access.whole_reach(u.id, permission) x;
+    select x.scope, x.units, x.owners into r from access.user_effective_scope(u.id, permission) x;
     if r.scope is null then
       raise exception using errcode = 'FH403', message = 'forbidden';
     end if;
   end if;
-  perform access.seal(
+  perform access.sign_claims(
     access.request_of(request)
     || jsonb_build_object(
       'user_id', u.id,
@@ -124,7 +124,7 @@ $$;
 
 -- The API key of a hash (hex), if it works now and from the address of the request. Raises FH401 token_invalid, FH403
 -- forbidden.
-create function access.key_named(hash text, request jsonb) returns freehold.api_keys
+create function access.authenticate_key(hash text, request jsonb) returns freehold.api_keys
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   k freehold.api_keys;
@@ -186,7 +186,7 @@ begin
       and s.ended_at is null
       and credential ->> 'proof' = access.session_proof(s.id);
   end if;
-  perform access.attribute(person.id, person.username, request);
+  perform access.set_audit_actor(person.id, person.username, request);
   perform access.record(
     case code when 'token_wrong_tenant' then 'SUSPICIOUS_ACTIVITY' else 'ACCESS_REFUSED' end,
     'refuse',

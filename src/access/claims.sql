@@ -34,7 +34,7 @@ $$;
 
 -- The signature of claims. It covers this backend and this transaction, so that a copied one is worth nothing
 -- elsewhere.
-create function access.seal_of(facts text) returns text
+create function access.signature_of(facts text) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select encode(
     access.mac('seal:' || facts || '|' || pg_backend_pid() || '|' || extract(epoch from transaction_timestamp())),
@@ -42,22 +42,22 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 $$;
 
 -- Signs the claims of this transaction. Only access.admit calls it: every policy believes what is signed here.
-create function access.seal(facts jsonb) returns void
+create function access.sign_claims(facts jsonb) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
   perform
-    set_config('access.facts', facts::text, true),
-    set_config('access.seal', access.seal_of(facts::text), true);
+    set_config('access.claims', facts::text, true),
+    set_config('access.signature', access.signature_of(facts::text), true);
 end $$;
 
 -- The claims of this transaction; null when nobody was admitted, or when the signature is not ours. A setting that
 -- was used before and is no more is '' and not null.
-create function access.facts() returns jsonb
+create function access.claims() returns jsonb
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  said text := nullif(current_setting('access.facts', true), '');
+  said text := nullif(current_setting('access.claims', true), '');
 begin
-  if said is null or access.seal_of(said) is distinct from current_setting('access.seal', true) then
+  if said is null or access.signature_of(said) is distinct from current_setting('access.signature', true) then
     return null;
   end if;
   return said::jsonb;
@@ -66,43 +66,43 @@ end $$;
 -- The admitted user.
 create function access.principal() returns uuid
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  select (access.facts() ->> 'user_id')::uuid
+  select (access.claims() ->> 'user_id')::uuid
 $$;
 
 -- The session of the admitted user; null: an API key.
 create function access.session() returns uuid
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  select (access.facts() ->> 'session_id')::uuid
+  select (access.claims() ->> 'session_id')::uuid
 $$;
 
 -- The API key that this transaction was admitted with; null: a session.
 create function access.key() returns uuid
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  select (access.facts() ->> 'key_id')::uuid
+  select (access.claims() ->> 'key_id')::uuid
 $$;
 
 -- The permission that this transaction was admitted with. Policies that let something be written compare it.
 create function access.permission() returns text
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  select access.facts() ->> 'permission'
+  select access.claims() ->> 'permission'
 $$;
 
 -- How far the admitted user reaches with that permission.
 create function access.scope() returns access.scope
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  select (access.facts() ->> 'scope')::access.scope
+  select (access.claims() ->> 'scope')::access.scope
 $$;
 
 -- The units that the admitted user reaches with that permission, unless it reaches everything.
-create function access.units() returns uuid[]
+create function access.scope_unit_ids() returns uuid[]
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  select array(select x::uuid from jsonb_array_elements_text(access.facts() -> 'units') x)
+  select array(select x::uuid from jsonb_array_elements_text(access.claims() -> 'units') x)
 $$;
 
 -- The users whose rows the admitted user reaches: themselves, and those who delegated the permission to them.
-create function access.owners() returns uuid[]
+create function access.scope_owner_ids() returns uuid[]
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  select array(select x::uuid from jsonb_array_elements_text(access.facts() -> 'owners') x)
+  select array(select x::uuid from jsonb_array_elements_text(access.claims() -> 'owners') x)
 $$;
 
 -- Whether a list is better walked in its order than put together from units. Each unit costs a page of rows, and
@@ -110,20 +110,20 @@ $$;
 -- reached is the number of units.
 create function access.walks() returns boolean
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  select access.scope() = 'all' or cardinality(access.units()) ^ 2 > (select count(*) from freehold.units)
+  select access.scope() = 'all' or cardinality(access.scope_unit_ids()) ^ 2 > (select count(*) from freehold.units)
 $$;
 
 -- The permissions of the API key with which this user was admitted; null: nothing narrows what they hold.
-create function access.narrowed(person uuid) returns text[]
+create function access.key_permissions(person uuid) returns text[]
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   f jsonb;
 begin
   -- During the admission, which asks most often, nothing is signed yet.
-  if coalesce(current_setting('access.facts', true), '') = '' then
+  if coalesce(current_setting('access.claims', true), '') = '' then
     return null;
   end if;
-  f := access.facts();
+  f := access.claims();
   if f ? 'narrowed' and f ->> 'user_id' = person::text then
     return array(select jsonb_array_elements_text(f -> 'narrowed'));
   end if;
@@ -142,14 +142,14 @@ return jsonb_build_object(
 );
 
 -- Names the actor for the audit while a public endpoint is at work. It admits nobody: no policy reads it.
-create function access.attribute(person uuid, user_name text, request jsonb) returns void
+create function access.set_audit_actor(person uuid, user_name text, request jsonb) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   facts text := (access.request_of(request) || jsonb_build_object('user_id', person, 'user_name', left(user_name, 255)))::text;
 begin
   perform
     set_config('access.actor', facts, true),
-    set_config('access.actor_seal', access.seal_of('actor:' || facts), true);
+    set_config('access.actor_signature', access.signature_of('actor:' || facts), true);
 end $$;
 
 -- The actor for the audit: the admitted user, else the one that a public endpoint named, else nobody, which is the
@@ -160,8 +160,8 @@ declare
   said text := nullif(current_setting('access.actor', true), '');
 begin
   return coalesce(
-    access.facts(),
-    case when access.seal_of('actor:' || said) = current_setting('access.actor_seal', true) then said::jsonb end,
+    access.claims(),
+    case when access.signature_of('actor:' || said) = current_setting('access.actor_signature', true) then said::jsonb end,
     '{}'
   );
 end $$;
@@ -174,7 +174,7 @@ grant execute on function
   access.key(),
   access.permission(),
   access.scope(),
-  access.units(),
-  access.owners(),
+  access.scope_unit_ids(),
+  access.scope_owner_ids(),
   access.walks()
 to freehold_app;

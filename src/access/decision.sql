@@ -46,7 +46,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 $$;
 
 -- Roles with everything that they inherited from, as far as these were active at a moment.
-create function access.line_of(roles uuid[], moment timestamptz) returns uuid[]
+create function access.role_ancestry(roles uuid[], moment timestamptz) returns uuid[]
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   line uuid[];
@@ -67,7 +67,7 @@ end $$;
 
 -- The widest scope at which roles carried a permission at a moment, or null. The administrator's role carries
 -- everything there is.
-create function access.carried(line uuid[], permission text, moment timestamptz) returns access.scope
+create function access.role_scope(line uuid[], permission text, moment timestamptz) returns access.scope
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   widest access.scope;
@@ -75,13 +75,13 @@ begin
   select max(rp.scope::access.scope) into widest
   from freehold.role_permissions rp
   where rp.role_id = any (line)
-    and rp.permission = carried.permission
+    and rp.permission = role_scope.permission
     and access.in_force(rp.starts_at, rp.ends_at, moment);
   if widest is distinct from 'all'
     and exists (select from freehold.roles r where r.id = any (line) and r.is_admin)
     and exists (
       select from freehold.permissions x
-      where x.name = carried.permission and access.in_force(x.created_at, x.deleted_at, moment))
+      where x.name = role_scope.permission and access.in_force(x.created_at, x.deleted_at, moment))
   then
     return 'all';
   end if;
@@ -89,7 +89,7 @@ begin
 end $$;
 
 -- The permissions that a user was denied at a moment.
-create function access.denied(person uuid, moment timestamptz) returns setof text
+create function access.denied_permissions(person uuid, moment timestamptz) returns setof text
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select o.permission
   from freehold.overrides o
@@ -116,8 +116,8 @@ begin
   end if;
   return greatest(
     granted,
-    access.carried(
-      access.line_of(
+    access.role_scope(
+      access.role_ancestry(
         array(
           select ur.role_id
           from freehold.user_roles ur
@@ -129,14 +129,14 @@ begin
 end $$;
 
 -- The narrower of two scopes; null when the second one is.
-create function access.narrower(a access.scope, b access.scope) returns access.scope
+create function access.narrower_scope(a access.scope, b access.scope) returns access.scope
 language sql immutable
 return case when a < b then a else b end;
 
 -- Who holds a permission for a user at a moment, and how far: the user, and whoever delegated it to them and still
 -- holds it. A denial of the user wins over what is delegated to them, too. What is delegated cannot be delegated on:
 -- only the delegator's `own_scope` counts.
-create function access.sources(person uuid, permission text, moment timestamptz) returns table (holder uuid, scope access.scope)
+create function access.grant_sources(person uuid, permission text, moment timestamptz) returns table (holder uuid, scope access.scope)
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   d record;
@@ -144,7 +144,7 @@ begin
   if exists (
     select from freehold.overrides o
     where o.user_id = person
-      and o.permission = sources.permission
+      and o.permission = grant_sources.permission
       and o.effect = 'deny'
       and access.in_force(o.starts_at, o.ends_at, moment))
   then
@@ -167,16 +167,16 @@ begin
     if d.role_id is null then
       select 'all' into scope
       from freehold.delegation_permissions p
-      where p.delegation_id = d.id and p.permission = sources.permission;
+      where p.delegation_id = d.id and p.permission = grant_sources.permission;
     else
-      scope := access.carried(access.line_of(array[d.role_id], moment), permission, moment);
+      scope := access.role_scope(access.role_ancestry(array[d.role_id], moment), permission, moment);
     end if;
     -- Most delegations are of something else; what follows costs more.
     continue when scope is null
       or not access.was_active(d.delegator_id, moment)
       or d.role_id not in (select access.roles_of(d.delegator_id, moment));
     -- null: the delegator no longer holds it.
-    scope := access.narrower(scope, access.own_scope(d.delegator_id, permission, moment));
+    scope := access.narrower_scope(scope, access.own_scope(d.delegator_id, permission, moment));
     if scope is not null then
       return next;
     end if;
@@ -186,11 +186,11 @@ end $$;
 -- The widest scope at which a user holds a permission at a moment, or null.
 create function access.decide(person uuid, permission text, moment timestamptz) returns access.scope
 language sql stable set search_path = pg_catalog, pg_temp as $$
-  select max(s.scope) from access.sources(person, permission, moment) s
+  select max(s.scope) from access.grant_sources(person, permission, moment) s
 $$;
 
 -- A unit and everything under it.
-create function access.under(unit uuid) returns setof uuid
+create function access.units_under(unit uuid) returns setof uuid
 language sql stable set search_path = pg_catalog, pg_temp as $$
   with recursive tree (id) as (
     select unit
@@ -202,7 +202,7 @@ $$;
 
 -- The units that a scope reaches from where a user is. team: their unit; department: the nearest department above,
 -- and everything under it.
-create function access.units_of(person uuid, scope access.scope) returns setof uuid
+create function access.units_in_scope(person uuid, scope access.scope) returns setof uuid
 language sql stable set search_path = pg_catalog, pg_temp as $$
   with recursive up (id, kind, parent_id, step) as (
     select u.id, u.kind, u.parent_id, 0
@@ -213,20 +213,20 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     select u.id, u.kind, u.parent_id, up.step + 1
     from up
       join freehold.units u on u.id = up.parent_id
-    where up.kind <> 'department' and units_of.scope = 'department'
+    where up.kind <> 'department' and units_in_scope.scope = 'department'
   )
-  select access.under(x.id)
+  select access.units_under(x.id)
   from (select id from up where kind = 'department' order by step limit 1) x
-  where units_of.scope = 'department'
+  where units_in_scope.scope = 'department'
   union
   select p.unit_id
   from freehold.users p
-  where p.id = person and p.unit_id is not null and units_of.scope in ('team', 'department')
+  where p.id = person and p.unit_id is not null and units_in_scope.scope in ('team', 'department')
 $$;
 
 -- How far a user reaches with a permission now: the widest scope; and unless that is `all`, whose rows and which
 -- units. What is delegated reaches as far as it did for the delegator, around the delegator.
-create function access.whole_reach(
+create function access.user_effective_scope(
   person uuid,
   permission text,
   out scope access.scope,
@@ -239,18 +239,18 @@ declare
 begin
   units := '{}';
   owners := '{}';
-  for s in select x.holder, x.scope as reaches from access.sources(person, permission, now()) x loop
+  for s in select x.holder, x.scope as reaches from access.grant_sources(person, permission, now()) x loop
     scope := greatest(scope, s.reaches);
     owners := owners || s.holder;
     exit when scope = 'all';
     if s.reaches <> 'own' then
-      units := array(select unnest(units) union select access.units_of(s.holder, s.reaches));
+      units := array(select unnest(units) union select access.units_in_scope(s.holder, s.reaches));
     end if;
   end loop;
 end $$;
 
 -- The same, with what the API key of this transaction leaves of it.
-create function access.reach(
+create function access.effective_scope(
   person uuid,
   permission text,
   out scope access.scope,
@@ -261,22 +261,22 @@ language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   r record;
 begin
-  if permission <> all (access.narrowed(person)) then
+  if permission <> all (access.key_permissions(person)) then
     units := '{}';
     owners := '{}';
     return;
   end if;
-  r := access.whole_reach(person, permission);
+  r := access.user_effective_scope(person, permission);
   scope := r.scope;
   units := r.units;
   owners := r.owners;
 end $$;
 
 -- Whether the admitted user reaches another one with the permission of this transaction.
-create function access.reaches(person uuid) returns boolean
+create function access.can_access_user(person uuid) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select exists (
     select from freehold.users u
     where u.id = person
-      and (access.scope() = 'all' or u.id = any (access.owners()) or u.unit_id = any (access.units())))
+      and (access.scope() = 'all' or u.id = any (access.scope_owner_ids()) or u.unit_id = any (access.scope_unit_ids())))
 $$;

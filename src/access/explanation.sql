@@ -2,7 +2,7 @@
 -- now, or of a past moment. A caller learns about the users whom they reach, and an API key about what it names.
 
 -- A moment that is asked about: not in the future; null is now.
-create function access.not_later(moment timestamptz) returns timestamptz
+create function access.past_or_now(moment timestamptz) returns timestamptz
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
   if moment > clock_timestamp() then
@@ -16,9 +16,9 @@ end $$;
 create function access.explain(person uuid, asked timestamptz) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  moment timestamptz := access.not_later(asked);
+  moment timestamptz := access.past_or_now(asked);
 begin
-  if access.permission() is distinct from 'user:read' or access.reaches(person) is not true then
+  if access.permission() is distinct from 'user:read' or access.can_access_user(person) is not true then
     return null;
   end if;
   if person is distinct from access.principal() then
@@ -50,7 +50,7 @@ create function access.holders(permission text, asked timestamptz, after uuid, a
 returns table (user_id uuid, username text, scope access.scope)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  moment timestamptz := access.not_later(asked);
+  moment timestamptz := access.past_or_now(asked);
 begin
   if access.permission() is distinct from 'permission:read'
     or not exists (select from freehold.permissions p where p.name = holders.permission)
@@ -93,8 +93,8 @@ begin
       and access.was_active(u.id, moment)
       and (
         (select access.scope()) = 'all'
-        or u.id = any ((select access.owners())::uuid[])
-        or u.unit_id = any ((select access.units())::uuid[]))
+        or u.id = any ((select access.scope_owner_ids())::uuid[])
+        or u.unit_id = any ((select access.scope_unit_ids())::uuid[]))
     order by u.id
     limit at_most;
 end $$;
@@ -110,7 +110,7 @@ declare
   answer jsonb;
   -- What the API key names with which a user asks about themselves. Looked up once, because a function for each grant
   -- would cost more.
-  names text[] := access.narrowed(me);
+  names text[] := access.key_permissions(me);
 begin
   if me is null then
     return null;
@@ -135,7 +135,7 @@ begin
     perform access.refuse('invalid_request', format('there is no %s here', wrong.name), wrong.field);
   end if;
   if exists (select from jsonb_array_elements(checks) c (x) where (c.x ->> 'user_id')::uuid <> me) then
-    select r.scope, r.units, r.owners into far from access.reach(me, 'user:read') r;
+    select r.scope, r.units, r.owners into far from access.effective_scope(me, 'user:read') r;
     if exists (
       select from jsonb_array_elements(checks) c (x)
       where (c.x ->> 'user_id')::uuid <> me
@@ -172,7 +172,7 @@ begin
   g as materialized (
     select p.person, y.*
     from (select w.person, array_agg(w.permission) as permissions from wanted w group by w.person) p
-      cross join lateral access.whole_grants(p.person, now(), p.permissions) y
+      cross join lateral access.user_grants(p.person, now(), p.permissions) y
     where names is null or p.person <> me or y.permission = any (names)
   ),
   m as materialized (
@@ -183,7 +183,7 @@ begin
   ),
   -- The units that a scope reaches, where a unit is asked about.
   f as materialized (
-    select x.holder, x.scope, array(select access.units_of(x.holder, x.scope)) as units
+    select x.holder, x.scope, array(select access.units_in_scope(x.holder, x.scope)) as units
     from (
       select distinct m.holder, m.scope
       from m
@@ -194,7 +194,7 @@ begin
   h as materialized (
     select p.person, y.*
     from (select distinct c.person from c where c.role is not null) p
-      cross join lateral access.whole_roles(p.person, now()) y
+      cross join lateral access.user_held_roles(p.person, now()) y
     where names is null
       or p.person <> me
       or not exists (select from access.role_grants(y.id, now()) x where x.permission <> all (names))

@@ -79,7 +79,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   from carried c
     join freehold.roles r on r.id = c.role_id
     join freehold.roles t on t.id = c.top
-  where c.permission not in (select access.denied(person, moment))
+  where c.permission not in (select access.denied_permissions(person, moment))
   union all
   select o.permission, o.scope::access.scope, 'override', o.id, o.permission, null
   from freehold.overrides o
@@ -87,11 +87,11 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     and o.effect = 'grant'
     and access.in_force(o.starts_at, o.ends_at, moment)
     and (wanted is null or o.permission in (select unnest(wanted)))
-    and o.permission not in (select access.denied(person, moment))
+    and o.permission not in (select access.denied_permissions(person, moment))
 $$;
 
 -- What a user holds, with what others delegated to them and hold themselves. `holder`: around whom it reaches.
-create function access.whole_grants(person uuid, moment timestamptz, wanted text[] default null)
+create function access.user_grants(person uuid, moment timestamptz, wanted text[] default null)
 returns table (permission text, scope access.scope, kind text, id uuid, name text, via text, holder uuid)
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select g.permission, g.scope, g.kind, g.id, g.name, g.via, person
@@ -122,7 +122,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     and access.in_force(d.decided_at, d.revoked_at, moment)
     and access.was_active(d.delegator_id, moment)
     and access.was_active(person, moment)
-    and c.permission not in (select access.denied(person, moment))
+    and c.permission not in (select access.denied_permissions(person, moment))
 $$;
 
 -- The same, with what the API key of this transaction leaves of it.
@@ -130,14 +130,14 @@ create function access.grants(person uuid, moment timestamptz, wanted text[] def
 returns table (permission text, scope access.scope, kind text, id uuid, name text, via text, holder uuid)
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select g.*
-  from (select access.narrowed(person) as names) n
-    cross join lateral access.whole_grants(person, moment, wanted) g
+  from (select access.key_permissions(person) as names) n
+    cross join lateral access.user_grants(person, moment, wanted) g
   where n.names is null or g.permission = any (n.names)
 $$;
 
 -- The roles that a user holds at a moment, with the reason for each: assigned, inherited, or delegated by somebody
 -- who holds it.
-create function access.whole_roles(person uuid, moment timestamptz) returns table (kind text, id uuid, name text, via text)
+create function access.user_held_roles(person uuid, moment timestamptz) returns table (kind text, id uuid, name text, via text)
 language sql stable set search_path = pg_catalog, pg_temp as $$
   with recursive tops (role_id, kind, source) as (
     select ur.role_id, 'role', null
@@ -185,8 +185,8 @@ $$;
 create function access.held_roles(person uuid, moment timestamptz) returns table (kind text, id uuid, name text, via text)
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select h.*
-  from (select access.narrowed(person) as names) n
-    cross join lateral access.whole_roles(person, moment) h
+  from (select access.key_permissions(person) as names) n
+    cross join lateral access.user_held_roles(person, moment) h
   where n.names is null
     or not exists (select from access.role_grants(h.id, moment) g where g.permission <> all (n.names))
 $$;
@@ -200,7 +200,7 @@ $$;
 
 -- The permissions that a token carries: at most a hundred, Freehold's own first. Services ask authz/check for the
 -- rest.
-create function access.told_permissions(person uuid) returns text[]
+create function access.token_permissions(person uuid) returns text[]
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select coalesce(array_agg(x.name order by x.name), array[]::text[])
   from (
@@ -228,7 +228,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 $$;
 
 -- The primary role of a user, if it is still held and active; else the first of those that are.
-create function access.role_now(u freehold.users) returns text
+create function access.active_primary_role(u freehold.users) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select r.name
   from freehold.user_roles ur
@@ -244,7 +244,7 @@ $$;
 create function access.my_roles() returns jsonb
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select jsonb_build_object(
-    'role', (select access.role_now(u) from freehold.users u where u.id = access.principal()),
+    'role', (select access.active_primary_role(u) from freehold.users u where u.id = access.principal()),
     'roles', access.role_names(access.principal(), now()))
 $$;
 

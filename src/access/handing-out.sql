@@ -29,13 +29,13 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 $$;
 
 -- Refuses when an API key does not name a permission that is about to be handed out with it.
-create function access.must_name(permissions text[]) returns void
+create function access.require_key_permission(permissions text[]) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   lacking text := (
     select min(p.name)
     from unnest(permissions) p (name)
-    where p.name <> all (access.narrowed(access.principal())));
+    where p.name <> all (access.key_permissions(access.principal())));
 begin
   if lacking is not null then
     perform access.refuse(
@@ -46,7 +46,7 @@ end $$;
 
 -- Refuses when the admitted user does not hold each permission as far as it is handed out. What counts is what they
 -- held before this transaction, which may itself give or take what it is about.
-create function access.must_hold_whole(permissions text[], scopes access.scope[]) returns void
+create function access.user_must_hold(permissions text[], scopes access.scope[]) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   me uuid := access.principal();
@@ -76,7 +76,7 @@ end $$;
 create function access.must_hold(permissions text[], scopes access.scope[]) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
-  perform access.must_name(permissions), access.must_hold_whole(permissions, scopes);
+  perform access.require_key_permission(permissions), access.user_must_hold(permissions, scopes);
 end $$;
 
 -- Refuses to hand out a role that carries more than the admitted user holds.
@@ -94,7 +94,7 @@ begin
 end $$;
 
 -- Whether what a user holds reaches as far as their unit does, so that whoever moves them changes what they reach.
-create function access.depends_on_place(person uuid) returns boolean
+create function access.depends_on_unit(person uuid) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select exists (
     select from access.own_grants(person, now()) g
@@ -124,7 +124,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
         from freehold.overrides o
         where o.user_id = person and o.effect = 'grant' and (o.ends_at is null or o.ends_at > now())
         union all
-        select c.permission, access.narrower(c.scope, access.own_scope(d.delegator_id, c.permission, now()))
+        select c.permission, access.narrower_scope(c.scope, access.own_scope(d.delegator_id, c.permission, now()))
         from freehold.delegations d
           cross join lateral (
             select x.permission, x.scope from access.role_content(d.role_id) x
@@ -141,7 +141,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     ) theirs
       left join (
         select g.permission, max(g.scope) as scope
-        from (select access.narrowed(other) as names) n
+        from (select access.key_permissions(other) as names) n
           cross join lateral access.own_grants(other, now()) g
         where n.names is null or g.permission = any (n.names)
         group by g.permission
@@ -180,21 +180,21 @@ begin
 end $$;
 
 -- Before a permission is granted to a role or delegated: an API key must name it.
-create function access.before_named() returns trigger
+create function access.before_key_grants() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
   if access.key() is not null then
-    perform access.must_name(array[new.permission]);
+    perform access.require_key_permission(array[new.permission]);
   end if;
   return new;
 end $$;
 
 -- Before a role is delegated: an API key must name everything that it carries.
-create function access.before_named_role() returns trigger
+create function access.before_key_delegates_role() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
   if access.key() is not null and new.role_id is not null then
-    perform access.must_name(array(select c.permission from access.role_content(new.role_id) c));
+    perform access.require_key_permission(array(select c.permission from access.role_content(new.role_id) c));
   end if;
   return new;
 end $$;

@@ -34,10 +34,10 @@ declare
   -- Each `(select ...)` is evaluated once for a statement and not for each row. `= 'all'` is inside, so that the
   -- planner takes it for as likely as not: taken for rare, it would sort whole units to show one page of them.
   everything text := $sql$(select access.scope() = 'all')$sql$;
-  owned text := case when owner is not null then format('%I = any ((select access.owners())::uuid[])', owner) end;
-  in_unit text := case when unit is not null then format('%I = any ((select access.units())::uuid[])', unit) end;
+  owned text := case when owner is not null then format('%I = any ((select access.scope_owner_ids())::uuid[])', owner) end;
+  in_unit text := case when unit is not null then format('%I = any ((select access.scope_unit_ids())::uuid[])', unit) end;
   beside text := case when member is not null then
-    format('exists (select from freehold.users u where u.id = %I and u.unit_id = any ((select access.units())::uuid[]))', member) end;
+    format('exists (select from freehold.users u where u.id = %I and u.unit_id = any ((select access.scope_unit_ids())::uuid[]))', member) end;
   reached text := format('(%s)', concat_ws(' or ', everything, owned, in_unit, beside));
   written text := case when of_others then format('(%s)', concat_ws(' or ', everything, in_unit, beside)) else reached end;
 begin

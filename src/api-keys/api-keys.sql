@@ -5,7 +5,7 @@
 -- or counts uses that never were. So a key is made, changed and revoked with a session only, its hash can be written
 -- and not read, and uses are counted with the system's key.
 --
--- The admission reads a key (src/access/admission.sql), and access.narrowed says what it names. Called from outside:
+-- The admission reads a key (src/access/admission.sql), and access.key_permissions says what it names. Called from outside:
 -- access.count_key_uses.
 
 -- A key is made and changed by its owner, and revoked also by a user who looks after keys. One that is revoked stays
@@ -206,9 +206,9 @@ create policy read on freehold.api_keys for select
       (select access.permission()) in ('api_key:read', 'api_key:delete')
       and (
         (select access.scope()) = 'all'
-        or user_id = any ((select access.owners())::uuid[])
+        or user_id = any ((select access.scope_owner_ids())::uuid[])
         or exists (
-          select from freehold.users u where u.id = user_id and u.unit_id = any ((select access.units())::uuid[])
+          select from freehold.users u where u.id = user_id and u.unit_id = any ((select access.scope_unit_ids())::uuid[])
         )
       )
     )
@@ -229,9 +229,9 @@ create policy change on freehold.api_keys for update
         (select access.permission()) = 'api_key:delete'
         and (
           (select access.scope()) = 'all'
-          or user_id = any ((select access.owners())::uuid[])
+          or user_id = any ((select access.scope_owner_ids())::uuid[])
           or exists (
-            select from freehold.users u where u.id = user_id and u.unit_id = any ((select access.units())::uuid[])
+            select from freehold.users u where u.id = user_id and u.unit_id = any ((select access.scope_unit_ids())::uuid[])
           )
         )
       )

@@ -10,14 +10,14 @@ import { brokenConstraint } from '../kernel/db.ts'
 import { Problem } from '../kernel/problem.ts'
 import { tokenHash } from '../kernel/token.ts'
 import { rfc3339, rowsOf } from '../kernel/wire.ts'
-import { telling } from '../roles/wire.ts'
-import { mustBeThere, there } from '../users/reports.ts'
+import { mapConstraintErrors } from '../roles/wire.ts'
+import { exists, requireExisting } from '../users/reports.ts'
 import type { ApiKey, ApiKeyList, ApiKeyPatch, MadeApiKey, NewApiKey, Query, Rotation } from './wire.ts'
 
 const CALLER = sql`(select access.principal())`
 /** RFC 3339 writes no later year. */
 const LAST = '9999-12-31T23:59:59.999999Z'
-const shown = sql`k.id, k.name, k.prefix, k.permissions, k.addresses, k.rotated_from, ${rfc3339('k.created_at')} as created_at,
+const columns = sql`k.id, k.name, k.prefix, k.permissions, k.addresses, k.rotated_from, ${rfc3339('k.created_at')} as created_at,
   ${rfc3339('k.expires_at')} as expires_at, ${rfc3339('k.last_used_at')} as last_used_at, k.use_count::float8 as use_count`
 const own = (id: string) => sql`k.id = ${id} and k.user_id = ${CALLER} and k.revoked_at is null`
 const texts = (list: string[]) => sql`array(select jsonb_array_elements_text(${JSON.stringify(list)}::jsonb))`
@@ -32,7 +32,7 @@ export async function createKey(ctx: Ctx, { name, permissions, addresses = [], e
   const [result] = await ctx.run(
     ctx.db.execute(sql`insert into freehold.api_keys as k (id, user_id, name, prefix, key_hash, permissions, addresses, expires_at)
       values (${crypto.randomUUID()}, ${CALLER}, ${name}, ${prefix}, ${hash}::bytea, ${texts(permissions)}, ${texts(addresses)}, ${expires_at ?? null}::timestamptz)
-      returning ${shown}`),
+      returning ${columns}`),
   )
   return { ...oneOf(result), key }
 }
@@ -44,7 +44,7 @@ export async function createKey(ctx: Ctx, { name, permissions, addresses = [], e
 export async function rotateKey(ctx: Ctx, id: string, { overlap_minutes }: Rotation): Promise<MadeApiKey> {
   const { prefix, key } = newKey()
   const hash = await tokenHash(key)
-  const [seen, result] = await telling(
+  const [seen, result] = await mapConstraintErrors(
     ctx.run(
       one(ctx, id),
       ctx.db.execute(sql`with old as (
@@ -55,7 +55,7 @@ export async function rotateKey(ctx: Ctx, id: string, { overlap_minutes }: Rotat
         insert into freehold.api_keys as k (id, user_id, name, prefix, key_hash, permissions, addresses, rotated_from, expires_at)
         select ${crypto.randomUUID()}, o.user_id, o.name, ${prefix}, ${hash}::bytea, o.permissions, o.addresses, o.id,
           case when o.lifetime is not null then least(now() + o.lifetime, ${LAST}::timestamptz) end from old o
-        returning ${shown}`),
+        returning ${columns}`),
     ),
     // Of many at once all but one come here, or below.
     (error) => (brokenConstraint(error) === 'api_keys_successor' ? rotated(error) : null),
@@ -71,15 +71,15 @@ const rotated = (cause?: unknown) => new Problem('illegal_state', 'This key was 
 export const ownKeys = (ctx: Ctx, page: Query) => listed(ctx, CALLER, 'api-keys', page)
 
 /** The keys of a person, newest first. One round trip; `api_key:read`. Fails with not_found, invalid_cursor. */
-export const keysOf = (ctx: Ctx, id: string, page: Query) => listed(ctx, sql`${id}`, `api-keys:${id}`, page, there(id))
+export const keysOf = (ctx: Ctx, id: string, page: Query) => listed(ctx, sql`${id}`, `api-keys:${id}`, page, exists(id))
 
 async function listed(ctx: Ctx, person: SQL, list: string, { limit, cursor }: Query, ...before: SQL[]): Promise<ApiKeyList> {
   const [at, last] = (await readCursor(ctx.realm, list, cursor)) ?? []
   const after = at ? sql`and (k.created_at, k.id) < (${at}::timestamptz, ${last}::uuid)` : sql``
-  const page = sql`select ${shown} from freehold.api_keys k where k.user_id = ${person} and k.revoked_at is null ${after}
+  const page = sql`select ${columns} from freehold.api_keys k where k.user_id = ${person} and k.revoked_at is null ${after}
     order by k.created_at desc, k.id desc limit ${limit + 1}`
   const results = await ctx.run(...[...before, page].map((statement) => ctx.db.execute(statement)))
-  if (before.length) mustBeThere(results[0])
+  if (before.length) requireExisting(results[0])
   return paged(ctx.realm, list, rowsOf<ApiKey>(results.at(-1)), limit, (row) => [row.created_at, row.id])
 }
 
@@ -100,7 +100,7 @@ export async function patchKey(ctx: Ctx, id: string, patch: ApiKeyPatch): Promis
   ]
   if (!sets.length) return getKey(ctx, id)
   const [result] = await ctx.run(
-    ctx.db.execute(sql`update freehold.api_keys k set ${sql.join(sets, sql`, `)} where ${own(id)} returning ${shown}`),
+    ctx.db.execute(sql`update freehold.api_keys k set ${sql.join(sets, sql`, `)} where ${own(id)} returning ${columns}`),
   )
   return oneOf(result)
 }
@@ -119,7 +119,7 @@ async function revoked(ctx: Ctx, which: SQL): Promise<void> {
   if (!rowsOf(result).length) throw new Problem('not_found')
 }
 
-const one = (ctx: Ctx, id: string) => ctx.db.execute(sql`select ${shown} from freehold.api_keys k where ${own(id)}`)
+const one = (ctx: Ctx, id: string) => ctx.db.execute(sql`select ${columns} from freehold.api_keys k where ${own(id)}`)
 
 function oneOf(result: unknown): ApiKey {
   const [row] = rowsOf<ApiKey>(result)

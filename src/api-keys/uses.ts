@@ -69,8 +69,8 @@ async function flush(ctx: Ctx, tally: Tally): Promise<void> {
   if (tally.batch === batch) tally.batch = null
 }
 
-async function write({ realm, door }: Ctx, { no, counts }: Batch): Promise<void> {
+async function write({ realm, call }: Ctx, { no, counts }: Batch): Promise<void> {
   writer ??= crypto.randomUUID()
   const rows = [...counts].map(([prefix, use]) => ({ prefix, ...use, last_used_at: new Date(use.last_used_at).toISOString() }))
-  await door(sql`access.count_key_uses(${realm.id}, ${realm.system_key}, ${writer}, ${no}, ${JSON.stringify(rows)}::jsonb)`)
+  await call(sql`access.count_key_uses(${realm.id}, ${realm.system_key}, ${writer}, ${no}, ${JSON.stringify(rows)}::jsonb)`)
 }

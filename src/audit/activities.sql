@@ -1,6 +1,6 @@
 -- Activities: the audit as the API shows it. Reading it (policies), exporting it, and the entries that services write
 -- about what they did themselves.
---   access.record_own      writes an entry for a service, with activity:create
+--   access.record_custom_activity      writes an entry for a service, with activity:create
 --   access.record_export   writes that entries were exported, with activity:export
 --
 -- Threat: a service writes entries that look like ours, or that name another user; somebody who reads the audit
@@ -9,7 +9,7 @@
 
 -- Writes an entry about what a service did. Its user and its origin are those that the transaction was admitted with.
 -- Raises FH403, FH400.
-create function access.record_own(
+create function access.record_custom_activity(
   activity text,
   action text,
   resource text,
@@ -30,7 +30,7 @@ begin
       'must be words in capitals with _ between them, at most 64 characters',
       'activity_type'
     );
-  elsif access.is_own_activity(activity) then
+  elsif access.is_built_in_activity(activity) then
     perform access.refuse('invalid_request', format('%s is recorded by Freehold itself', activity), 'activity_type');
   elsif action is null
     or resource is null
@@ -42,22 +42,22 @@ begin
   then
     perform access.refuse('invalid_request', 'is more than an activity may hold', 'after');
   end if;
-  written := access.enter(
-    access.facts(),
+  written := access.write_audit(
+    access.claims(),
     activity,
-    record_own.action,
+    record_custom_activity.action,
     resource,
     risk,
-    array[record_own.resource_id],
+    array[record_custom_activity.resource_id],
     array[before],
     array[after]
   );
-  return access.shown_entry(written[1]);
+  return access.audit_entry(written[1]);
 end $$;
 
 -- Whether a type of activity is one that only Freehold itself writes: the given list, and the changes of every table
 -- with audit triggers.
-create function access.is_own_activity(activity text) returns boolean
+create function access.is_built_in_activity(activity text) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select
     activity in (
@@ -77,7 +77,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 $$;
 
 -- An entry in the form that the API shows.
-create function access.shown_entry(entry uuid) returns jsonb
+create function access.audit_entry(entry uuid) returns jsonb
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select jsonb_build_object(
     'id', l.id,
@@ -113,43 +113,43 @@ begin
   perform access.record('EXPORT', 'export', 'activity', null, null, filters);
 end $$;
 
--- Whether this transaction was admitted to read the audit; access.audits_all: all of it. The planner takes a boolean
+-- Whether this transaction was admitted to read the audit; access.may_read_all_audit: all of it. The planner takes a boolean
 -- for likely, and then walks the index that a list is sorted by.
-create function access.audits() returns boolean
+create function access.may_read_audit() returns boolean
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select coalesce(access.permission() in ('activity:read', 'activity:export'), false)
 $$;
 
-create function access.audits_all() returns boolean
+create function access.may_read_all_audit() returns boolean
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  select access.audits() and access.scope() = 'all'
+  select access.may_read_audit() and access.scope() = 'all'
 $$;
 
 -- Not access.protect: it would grant all columns, and plans depend on the form of these conditions. Functions alone
 -- write.
 create policy read on freehold.audit_log for select using (
-  (select access.audits_all())
+  (select access.may_read_all_audit())
   or (
-    (select access.audits())
+    (select access.may_read_audit())
     and (
-      user_id = any ((select access.owners())::uuid[])
-      or user_id in (select u.id from freehold.users u where u.unit_id = any ((select access.units())::uuid[]))
+      user_id = any ((select access.scope_owner_ids())::uuid[])
+      or user_id in (select u.id from freehold.users u where u.unit_id = any ((select access.scope_unit_ids())::uuid[]))
     )
   )
 );
 
 -- A detail is read where its entry is.
 create policy read on freehold.audit_detail for select using (
-  (select access.audits_all())
+  (select access.may_read_all_audit())
   or (
-    (select access.audits())
+    (select access.may_read_audit())
     and exists (select from freehold.audit_log l where l.id = log_id)
   )
 );
 
 -- Without detail_hash and salt, from which an erased detail could be guessed.
 grant select (
-  id, user_id, activity_type, action, resource_type, resource_id, risk_score, trace_id, at, seal
+  id, user_id, activity_type, action, resource_type, resource_id, risk_score, trace_id, at, checkpoint
 ) on freehold.audit_log to freehold_app;
 
 grant select (
@@ -157,8 +157,8 @@ grant select (
 ) on freehold.audit_detail to freehold_app;
 
 grant execute on function
-  access.audits(),
-  access.audits_all(),
-  access.record_own(text, text, text, text, integer, jsonb, jsonb),
+  access.may_read_audit(),
+  access.may_read_all_audit(),
+  access.record_custom_activity(text, text, text, text, integer, jsonb, jsonb),
   access.record_export(jsonb)
 to freehold_app;

@@ -2,7 +2,7 @@
 -- written.
 --   access.audited        puts audit triggers on a table: one entry for each row that a statement changes
 --   access.record         writes one entry; called by the functions of other files
---   access.enter          the only function that inserts entries; both of the above end in it
+--   access.write_audit          the only function that inserts entries; both of the above end in it
 --   access.erase_detail   for the owner login: erases personal details and leaves an entry that says so
 -- freehold.audit_log says that something was done, by whom and when; freehold.audit_detail says what exactly, under
 -- which name and from where, and can be erased. The log holds a salted hash of each detail, and checkpoints
@@ -58,7 +58,7 @@ declare
 begin
   if tg_op = 'INSERT' then
     select
-      array_agg(case when keys = '{id}' then r.doc ->> 'id' else access.key_of(r.doc, keys) end) as ids,
+      array_agg(case when keys = '{id}' then r.doc ->> 'id' else access.row_key(r.doc, keys) end) as ids,
       null::jsonb[] as befores,
       array_agg(case when secret = '{}' then r.doc else access.masked(r.doc, secret) end) as afters,
       null::text[] as activities
@@ -66,7 +66,7 @@ begin
     from (select to_jsonb(n) as doc from after_rows n) r;
   elsif tg_op = 'DELETE' then
     select
-      array_agg(case when keys = '{id}' then r.doc ->> 'id' else access.key_of(r.doc, keys) end) as ids,
+      array_agg(case when keys = '{id}' then r.doc ->> 'id' else access.row_key(r.doc, keys) end) as ids,
       array_agg(case when secret = '{}' then r.doc else access.masked(r.doc, secret) end) as befores,
       null::jsonb[] as afters,
       null::text[] as activities
@@ -90,11 +90,11 @@ begin
         case when o.id is null or n.id is null then o.doc else d.was end as was,
         case when o.id is null or n.id is null then n.doc else d.is_now end as is_now
       from (
-        select x.doc, case when keys = '{id}' then x.doc ->> 'id' else access.key_of(x.doc, keys) end as id
+        select x.doc, case when keys = '{id}' then x.doc ->> 'id' else access.row_key(x.doc, keys) end as id
         from (select to_jsonb(b) as doc from before_rows b) x
       ) o
       full join (
-        select x.doc, case when keys = '{id}' then x.doc ->> 'id' else access.key_of(x.doc, keys) end as id
+        select x.doc, case when keys = '{id}' then x.doc ->> 'id' else access.row_key(x.doc, keys) end as id
         from (select to_jsonb(a) as doc from after_rows a) x
       ) n on n.id = o.id
       cross join lateral (
@@ -107,7 +107,7 @@ begin
     ) c;
   end if;
   if e.ids is not null then
-    perform access.enter(
+    perform access.write_audit(
       f, access.activity_of(resource, act), act, resource, 0, e.ids, e.befores, e.afters, e.activities
     );
   end if;
@@ -126,7 +126,7 @@ create function access.record(
 ) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
-  perform access.enter(
+  perform access.write_audit(
     access.actor(), activity, record.action, resource, risk, array[record.resource_id], array[before], array[after]
   );
 end $$;
@@ -136,7 +136,7 @@ end $$;
 --
 -- A detail names the API key that was used, so that its owner can ask what a stolen one did. Without a key it hashes
 -- to what it did before details had one.
-create function access.enter(
+create function access.write_audit(
   f jsonb,
   activity text,
   action text,
@@ -155,7 +155,7 @@ begin
     select
       gen_random_uuid() as log_id,
       uuid_send(gen_random_uuid()) as salt,
-      coalesce(r.activity, enter.activity) as activity_type,
+      coalesce(r.activity, write_audit.activity) as activity_type,
       r.id,
       r.was,
       r.is_now
@@ -168,7 +168,7 @@ begin
       e.log_id,
       (f ->> 'user_id')::uuid,
       e.activity_type,
-      enter.action,
+      write_audit.action,
       resource,
       e.id,
       risk,
@@ -218,7 +218,7 @@ return case
 end;
 
 -- The id of a row in the audit: the values of its key, which in most tables is `id` alone.
-create function access.key_of(doc jsonb, keys text[]) returns text
+create function access.row_key(doc jsonb, keys text[]) returns text
 language sql immutable
 return (
   select string_agg(doc ->> k.name, '/' order by k.place)
@@ -241,14 +241,14 @@ declare
   there uuid[] := array(select d.log_id from freehold.audit_detail d where d.log_id = any (log_ids) for update);
 begin
   if cardinality(there) > 0 then
-    perform access.enter(access.actor(), 'AUDIT_ERASED', 'erase', 'audit_detail', 0, there::text[], null, null);
+    perform access.write_audit(access.actor(), 'AUDIT_ERASED', 'erase', 'audit_detail', 0, there::text[], null, null);
     delete from freehold.audit_detail d where d.log_id = any (there);
   end if;
   return cardinality(there);
 end $$;
 
 -- Refuses every change of what was written.
-create function access.keep() returns trigger
+create function access.refuse_change() returns trigger
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
   raise exception using errcode = 'FH403', message = 'forbidden',
@@ -256,7 +256,7 @@ begin
 end $$;
 
 -- Refuses to delete a detail without an entry of the same transaction that says so.
-create function access.keep_detail() returns trigger
+create function access.refuse_detail_change() returns trigger
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
   if exists (
@@ -268,7 +268,7 @@ begin
       where l.resource_type = 'audit_detail'
         and l.resource_id = g.log_id::text
         and l.activity_type = 'AUDIT_ERASED'
-        and l.seal is null
+        and l.checkpoint is null
         and l.xid = pg_current_xact_id()::text::bigint
     )
   ) then
@@ -281,15 +281,15 @@ end $$;
 -- The one change of an entry is that a checkpoint covers it, once.
 create trigger keep_entries before update on freehold.audit_log
   for each row
-  when (old.seal is not null or new.seal is null or to_jsonb(old) - 'seal' is distinct from to_jsonb(new) - 'seal')
-  execute function access.keep();
+  when (old.checkpoint is not null or new.checkpoint is null or to_jsonb(old) - 'checkpoint' is distinct from to_jsonb(new) - 'checkpoint')
+  execute function access.refuse_change();
 
 create trigger keep_all_entries before delete or truncate on freehold.audit_log
-  for each statement execute function access.keep();
+  for each statement execute function access.refuse_change();
 
 create trigger keep_details before update or truncate on freehold.audit_detail
-  for each statement execute function access.keep();
+  for each statement execute function access.refuse_change();
 
 create trigger keep_detail after delete on freehold.audit_detail
   referencing old table as gone
-  for each statement execute function access.keep_detail();
+  for each statement execute function access.refuse_detail_change();

@@ -4,7 +4,7 @@ import type { Ctx } from '../kernel/context.ts'
 import { Page, paged, pageOf, readCursor } from '../kernel/cursor.ts'
 import { Line, Moment } from '../kernel/fields.ts'
 import { Problem } from '../kernel/problem.ts'
-import { reached } from '../kernel/reach.ts'
+import { withinScope } from '../kernel/scope.ts'
 import { rowsOf } from '../kernel/wire.ts'
 
 /** By what activities are searched; `from` is the first moment, `to` the first that is too late. */
@@ -53,7 +53,7 @@ export type ActivityWire = z.infer<typeof Activity>
 
 export const ActivityList = pageOf(Activity).openapi('ActivityList')
 
-const shown =
+const columns =
   sql.raw(`l.id, to_char(l.at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as at, l.user_id, d.user_name, l.activity_type, l.action, l.resource_type,
   l.resource_id, l.risk_score, l.trace_id, d.address, d.agent, d.method, d.path, d.before, d.after, d.api_key_id`)
 const tables = sql.raw(
@@ -79,8 +79,8 @@ export function selectActivities(search: Search, after: string[] | null, limit: 
     after && sql`(l.at, l.id) < (${after[0]}::timestamptz, ${after[1]}::uuid)`,
   ].filter((condition) => condition instanceof Object)
   const half = (which: SQL) =>
-    reached({
-      columns: shown,
+    withinScope({
+      columns: columns,
       from: tables,
       owner: sql`l.user_id`,
       unit: sql`u.unit_id`,
@@ -89,10 +89,10 @@ export function selectActivities(search: Search, after: string[] | null, limit: 
       sorted: sql`at desc, id desc`,
       limit,
     })
-  return sql`select * from ((${half(sql`l.seal is not null`)}) union all (${half(sql`l.seal is null`)})) halves order by at desc, id desc limit ${limit}`
+  return sql`select * from ((${half(sql`l.checkpoint is not null`)}) union all (${half(sql`l.checkpoint is null`)})) halves order by at desc, id desc limit ${limit}`
 }
 
-export const placeOf = ({ at, id }: ActivityWire) => [at, id]
+export const cursorOf = ({ at, id }: ActivityWire) => [at, id]
 
 type Paging = { limit: number; cursor?: string | undefined }
 
@@ -100,7 +100,7 @@ type Paging = { limit: number; cursor?: string | undefined }
 export async function listActivities(ctx: Ctx, { limit, cursor, ...search }: Paging & Search) {
   const after = await readCursor(ctx.realm, 'activities', cursor)
   const [result] = await ctx.run(ctx.db.execute(selectActivities(search, after, limit + 1)))
-  return paged(ctx.realm, 'activities', rowsOf<ActivityWire>(result), limit, placeOf)
+  return paged(ctx.realm, 'activities', rowsOf<ActivityWire>(result), limit, cursorOf)
 }
 
 /** What one person did. One round trip; `activity:read`. Fails with invalid_cursor, and with not_found when the caller does not reach them. */
@@ -111,12 +111,12 @@ export async function listActivitiesOf(ctx: Ctx, user_id: string, { limit, curso
     ctx.db.execute(selectActivities({ ...search, user_id }, after, limit + 1)),
   )
   if (!rowsOf<ActivityWire>(person).length) throw new Problem('not_found')
-  return paged(ctx.realm, 'activities', rowsOf<ActivityWire>(result), limit, placeOf)
+  return paged(ctx.realm, 'activities', rowsOf<ActivityWire>(result), limit, cursorOf)
 }
 
 /** One activity. One round trip; `activity:read`. Fails with not_found. */
 export async function getActivity(ctx: Ctx, id: string): Promise<ActivityWire> {
-  const [result] = await ctx.run(ctx.db.execute(sql`select ${shown} from ${tables} where l.id = ${id}::uuid`))
+  const [result] = await ctx.run(ctx.db.execute(sql`select ${columns} from ${tables} where l.id = ${id}::uuid`))
   const [row] = rowsOf<ActivityWire>(result)
   if (!row) throw new Problem('not_found')
   return row

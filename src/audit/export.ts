@@ -5,7 +5,7 @@
 import { sql } from 'drizzle-orm'
 import type { Ctx } from '../kernel/context.ts'
 import { rowsOf } from '../kernel/wire.ts'
-import { Activity, type ActivityWire, placeOf, type Search, selectActivities } from './audit.ts'
+import { Activity, type ActivityWire, cursorOf, type Search, selectActivities } from './audit.ts'
 import { csvLine } from './csv.ts'
 
 const PAGE = 1_000
@@ -45,7 +45,7 @@ export async function exportActivities(ctx: Ctx, { format, ...search }: Search &
         if (text) controller.enqueue(encoder.encode(text))
         const last = rows.length === PAGE ? rows.at(-1) : undefined
         if (!last) return controller.close()
-        place = placeOf(last)
+        place = cursorOf(last)
         rows = null
         text = ''
       },

@@ -37,7 +37,7 @@ export async function createActivity(ctx: Ctx, activity: z.infer<typeof NewActiv
   const text = (state: object | undefined) => (state ? JSON.stringify(state) : null)
   const [result] = await ctx.run(
     ctx.db.execute(
-      sql`select access.record_own(${activity_type}, ${action}, ${resource_type}, ${resource_id ?? null}, ${risk_score}::integer, ${text(before)}::jsonb, ${text(after)}::jsonb) as made`,
+      sql`select access.record_custom_activity(${activity_type}, ${action}, ${resource_type}, ${resource_id ?? null}, ${risk_score}::integer, ${text(before)}::jsonb, ${text(after)}::jsonb) as made`,
     ),
   )
   const [row] = rowsOf<{ made: ActivityWire }>(result)

@@ -19,16 +19,16 @@ export const audit_log = freehold.table(
     /** The transaction that wrote it: what is older than every running one can be sealed. */
     xid: bigint({ mode: 'number' }).notNull().default(sql`pg_current_xact_id()::text::bigint`),
     /** The seal of the chain that covers it; null: none yet. */
-    seal: integer(),
+    checkpoint: integer(),
   },
   (t) => [
     index('audit_log_at').on(t.at, t.id),
     // What is searched by beside the time is indexed when it is sealed: the sealer pays for that, not who writes.
-    index('audit_log_user').on(t.user_id, t.at, t.id).where(sql`${t.seal} is not null`),
-    index('audit_log_type').on(t.activity_type, t.at, t.id).where(sql`${t.seal} is not null`),
-    index('audit_log_resource').on(t.resource_type, t.resource_id, t.at, t.id).where(sql`${t.seal} is not null`),
-    index('audit_log_unsealed').on(t.xid, t.id).where(sql`${t.seal} is null`),
-    index('audit_log_seal').on(t.seal, t.xid, t.id).where(sql`${t.seal} is not null`),
+    index('audit_log_user').on(t.user_id, t.at, t.id).where(sql`${t.checkpoint} is not null`),
+    index('audit_log_type').on(t.activity_type, t.at, t.id).where(sql`${t.checkpoint} is not null`),
+    index('audit_log_resource').on(t.resource_type, t.resource_id, t.at, t.id).where(sql`${t.checkpoint} is not null`),
+    index('audit_log_pending').on(t.xid, t.id).where(sql`${t.checkpoint} is null`),
+    index('audit_log_checkpoint').on(t.checkpoint, t.xid, t.id).where(sql`${t.checkpoint} is not null`),
   ],
 )
 
@@ -58,9 +58,9 @@ export const audit_detail = freehold.table(
 )
 
 /** The chain over the record: each seal hashes the one before it and the entries that it covers. The master keeps the newest. */
-export const audit_seals = freehold.table('audit_seals', {
+export const audit_checkpoints = freehold.table('audit_checkpoints', {
   no: integer().primaryKey(),
   entries: integer().notNull(),
   hash: bytea().notNull(),
-  sealed_at: moment().notNull().defaultNow(),
+  created_at: moment().notNull().defaultNow(),
 })

@@ -10,9 +10,9 @@ import { log } from '../kernel/log.ts'
 import { Problem } from '../kernel/problem.ts'
 import { newToken, sign, successorOf, tokenHash } from '../kernel/token.ts'
 import { deliver } from '../mail/mail.ts'
-import { digest, hash, renewalOf } from '../passwords/hash.ts'
-import { digestsUnder, faultsOf, type Renewal, USED, weaknesses } from '../passwords/policy.ts'
-import type { Place } from '../sessions/device.ts'
+import { digest, hash, rehashParameters } from '../passwords/hash.ts'
+import { digestsUnder, issuesOf, type PasswordContext, USED, weaknesses } from '../passwords/policy.ts'
+import type { Location } from '../sessions/device.ts'
 import { sessions } from '../sessions/table.ts'
 
 const Password = z.string().min(1).max(1024)
@@ -88,7 +88,7 @@ type Claims = {
 }
 /** Who has been let in, and the refresh token of their session; the access token is made in the shape that is asked for. */
 export type Entered = { claims: Claims; refresh_token: string }
-type Reservation = { state: 'reserved' | 'busy'; attempt: string; recipe: string }
+type Attempt = { state: 'pending' | 'busy'; attempt: string; hash_parameters: string }
 type Outcome =
   | { outcome: 'ok'; claims: Claims }
   | { outcome: 'refused' | 'no_role' | 'invalid' | 'reused' | 'inactive'; mail?: boolean }
@@ -97,24 +97,24 @@ type Outcome =
 const normalised = (identifier: string) => identifier.normalize('NFKC').trim().toLowerCase()
 
 /**
- * Checks a password and opens a session. Two round trips: reserve the attempt and read the recipe; compare and write. Who was moved in from
+ * Checks a password and opens a session. Two round trips: reserve the attempt and read the hash_parameters; compare and write. Who was moved in from
  * another system is hashed anew on the way. Fails with invalid_credentials (wrong, unknown, locked, inactive alike), user_inactive (right,
  * but without any role), rate_limited.
  */
-export async function login(ctx: Ctx, identifier: string, password: string, place: Place): Promise<Entered> {
+export async function login(ctx: Ctx, identifier: string, password: string, place: Location): Promise<Entered> {
   const about = { tenant: ctx.realm.subdomain, trace_id: ctx.request.trace_id }
   log('database chosen', { ...about, database: new URL(ctx.realm.database_url).pathname.slice(1) })
-  const { attempt, recipe } = await reserved(() =>
-    ctx.door<Reservation>(sql`access.login_reserve(${ctx.realm.id}, ${normalised(identifier)})`),
+  const { attempt, hash_parameters } = await beginAttempt(() =>
+    ctx.call<Attempt>(sql`access.begin_login(${ctx.realm.id}, ${normalised(identifier)})`),
   )
   const refresh_token = newToken()
-  const compared = await digest(password, recipe)
-  const renewal = renewalOf(recipe)
+  const compared = await digest(password, hash_parameters)
+  const renewal = rehashParameters(hash_parameters)
   const session = sql`${await tokenHash(refresh_token)}::bytea, ${JSON.stringify({ ...ctx.request, ...place })}::jsonb`
-  const result = await ctx.door<Outcome>(
+  const result = await ctx.call<Outcome>(
     renewal
-      ? sql`access.login_renew(${ctx.realm.id}, ${attempt}, ${compared}, ${renewal}, ${await digest(password, renewal)}, ${session})`
-      : sql`access.login_settle(${ctx.realm.id}, ${attempt}, ${compared}, ${null}, ${session})`,
+      ? sql`access.finish_login_with_rehash(${ctx.realm.id}, ${attempt}, ${compared}, ${renewal}, ${await digest(password, renewal)}, ${session})`
+      : sql`access.finish_login(${ctx.realm.id}, ${attempt}, ${compared}, ${null}, ${session})`,
   )
   log(result.outcome === 'refused' ? 'password refused' : 'password verified', about)
   // Somebody was told that their account is locked; an ordinary failure costs no look into the outbox.
@@ -129,7 +129,7 @@ export async function login(ctx: Ctx, identifier: string, password: string, plac
  * Takes a reservation; while as many tries of one person are under way as may fail, waits for one to come back, a few seconds at most.
  * The waiting is here and not in the database, where it would hold a connection.
  */
-export async function reserved<T extends Reservation>(ask: () => Promise<T>): Promise<T> {
+export async function beginAttempt<T extends Attempt>(ask: () => Promise<T>): Promise<T> {
   for (const pause of [150, 300, 500, 800, 1000, 1000, 1500, 0]) {
     const reservation = await ask()
     if (reservation.state !== 'busy') return reservation
@@ -142,7 +142,7 @@ export async function reserved<T extends Reservation>(ask: () => Promise<T>): Pr
 export async function refresh(ctx: Ctx, presented: string): Promise<Entered> {
   const successor = await successorOf(ctx.realm.refresh_key, presented)
   const [hash, next] = await Promise.all([tokenHash(presented), tokenHash(successor)])
-  const result = await ctx.door<Outcome>(
+  const result = await ctx.call<Outcome>(
     sql`access.refresh(${ctx.realm.id}, ${hash}::bytea, ${next}::bytea, ${JSON.stringify(ctx.request)}::jsonb)`,
   )
   if (result.outcome === 'ok') return { claims: result.claims, refresh_token: successor }
@@ -194,7 +194,7 @@ export async function logout(ctx: Ctx): Promise<void> {
 /** Ends all sessions of the caller, this one too. One round trip. */
 export async function logoutAll(ctx: Ctx): Promise<void> {
   await ctx.run(
-    ctx.db.execute(sql`select access.hold_person((select access.principal()))`),
+    ctx.db.execute(sql`select access.lock_user((select access.principal()))`),
     ctx.db
       .update(sessions)
       .set({ ended_at: sql`now()`, ended_because: 'logout' })
@@ -210,26 +210,26 @@ export async function changePassword(
   ctx: Ctx,
   { current_password, new_password }: z.infer<typeof PasswordChange>,
 ): Promise<void> {
-  const { attempt, recipe, person, policy, former } = await reserved(async () => {
-    const [result] = await ctx.run(ctx.db.execute(sql`select access.password_reserve(${ctx.realm.id}) as answer`))
-    return (result.rows[0] as { answer: Reservation & Renewal }).answer
+  const { attempt, hash_parameters, user, policy, history } = await beginAttempt(async () => {
+    const [result] = await ctx.run(ctx.db.execute(sql`select access.begin_password_change(${ctx.realm.id}) as answer`))
+    return (result.rows[0] as { answer: Attempt & PasswordContext }).answer
   })
-  const rules = weaknesses(new_password, person, policy)
+  const rules = weaknesses(new_password, user, policy)
   const is_same = new_password.normalize('NFC') === current_password.normalize('NFC')
   if (is_same) rules.push('must not be the current password')
-  const compared = await digest(current_password, recipe)
+  const compared = await digest(current_password, hash_parameters)
   // A new password that breaks a rule is no guess: the try is settled all the same, or it would hang as one under way.
   const renewed = rules.length ? null : await hash(new_password)
-  const digests = is_same ? {} : await digestsUnder(new_password, former)
+  const digests = is_same ? {} : await digestsUnder(new_password, history)
   const [result] = await ctx.run(
     ctx.db.execute(
-      sql`select access.password_settle(${ctx.realm.id}, ${attempt}, ${compared}, ${renewed}, ${JSON.stringify(digests)}::jsonb) as outcome`,
+      sql`select access.finish_password_change(${ctx.realm.id}, ${attempt}, ${compared}, ${renewed}, ${JSON.stringify(digests)}::jsonb) as outcome`,
     ),
   )
   const outcome = result.rows[0]?.outcome
   if (outcome === 'wrong') throw new Problem('invalid_credentials', 'The current password is not right.')
   if (outcome === 'used') rules.push(USED)
-  if (rules.length) throw new Problem('invalid_request', undefined, { errors: faultsOf('new_password', rules) })
+  if (rules.length) throw new Problem('invalid_request', undefined, { errors: issuesOf('new_password', rules) })
   ctx.later(deliver(ctx))
   log('password changed', { tenant: ctx.realm.subdomain, trace_id: ctx.request.trace_id, user: ctx.principal?.user_id ?? null })
 }

@@ -3,7 +3,7 @@
  * nothing of what they may: nobody verifies it offline, and browsers drop a cookie above 4 KiB without a word.
  */
 import { z } from '@hono/zod-openapi'
-import { type Held, handing } from '../http/cookies.ts'
+import { type AccountCookies, setAuthCookies } from '../http/cookies.ts'
 import type { Ctx } from '../kernel/context.ts'
 import { Problem } from '../kernel/problem.ts'
 import { claimed, sign, verify } from '../kernel/token.ts'
@@ -20,7 +20,7 @@ export const LoginAnswer = z.discriminatedUnion('token_type', [Tokens, CookieTok
 type Answer = z.infer<typeof CookieTokens>
 
 /** So long after new cookies other tabs need no newer ones. Access tokens live 5 minutes at least. */
-const SETTLED_SECONDS = 10
+const RECENT_SECONDS = 10
 /** What a database that does not say when a session ends gives it: the default of a tenant. */
 const SESSION_SECONDS = 30 * 86_400
 
@@ -32,7 +32,7 @@ export async function cookiesOf(ctx: Ctx, { claims, refresh_token }: Entered): P
   const token = await sign(ctx.realm, { sub: account, sid, proof, ...said }, seconds)
   const left = session_expires_at ? Math.floor((Date.parse(session_expires_at) - Date.now()) / 1000) : SESSION_SECONDS
   const answer = { token_type: 'Cookie' as const, expires_in: seconds, account, ...passwordOf(claims) }
-  return { answer, cookies: handing(account, { token, seconds }, { token: refresh_token, seconds: Math.max(0, left) }) }
+  return { answer, cookies: setAuthCookies(account, { token, seconds }, { token: refresh_token, seconds: Math.max(0, left) }) }
 }
 
 /**
@@ -40,10 +40,10 @@ export async function cookiesOf(ctx: Ctx, { claims, refresh_token }: Entered): P
  * Would every tab be given a newer refresh token, then of two answers that overtake each other the older cookie might stay: used later,
  * it would be taken for stolen. Whether the session lives is for the caller to ask. Fails as `verify` does.
  */
-export async function settled(ctx: Ctx, { account, access }: Held) {
+export async function recentCookieTokens(ctx: Ctx, { account, access }: AccountCookies) {
   const { iat = 0, exp = 0, must_change_password, ...said } = (access && claimed(access)) || {}
   const now = Math.floor(Date.now() / 1000)
-  if (!access || now - iat >= SETTLED_SECONDS || exp <= now || must_change_password !== false) return null
+  if (!access || now - iat >= RECENT_SECONDS || exp <= now || must_change_password !== false) return null
   const bearer = await verify(ctx.realm, access)
   if (bearer.user_id !== account) throw new Problem('token_invalid', 'This cookie is of another account.')
   const answer = { token_type: 'Cookie', expires_in: exp - now, account, must_change_password, ...said }

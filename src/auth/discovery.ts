@@ -32,7 +32,14 @@ const CACHE = 'public, max-age=60'
 export const discoveryRoutes = room()
 
 discoveryRoutes.openapi(
-  route({ method: 'get', path: '/jwks.json', summary: "The tenant's public keys", open: true, trips: 0, returns: { 200: Jwks } }),
+  route({
+    method: 'get',
+    path: '/jwks.json',
+    summary: "The tenant's public keys",
+    public: true,
+    trips: 0,
+    returns: { 200: Jwks },
+  }),
   (c) => {
     c.header('Cache-Control', CACHE)
     const keys = c.var.realm.keys.map(({ kid, public: { kty = '', crv = '', x = '', y = '' } }) => ({
@@ -53,7 +60,7 @@ discoveryRoutes.openapi(
     method: 'get',
     path: '/openid-configuration',
     summary: 'What this issuer offers',
-    open: true,
+    public: true,
     trips: 0,
     returns: { 200: Discovery },
   }),

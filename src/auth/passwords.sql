@@ -1,6 +1,6 @@
 -- Passwords: changing one's own, the rules for a new one, the password history, and expiry.
---   access.password_reserve   first half of a change by the admitted user, and of a change of address (src/recovery/contact.sql)
---   access.password_settle    second half: compares the current password, replaces it, ends the user's other sessions
+--   access.begin_password_change   first half of a change by the admitted user, and of a change of address (src/recovery/contact.sql)
+--   access.finish_password_change    second half: compares the current password, replaces it, ends the user's other sessions
 --   access.policy             the rules for a new password, for callers that create users
 --   access.warn_expiring      for the scheduled job: mails to users whose password expires soon
 -- Recovery, registration and imports use the helpers below. The app login reaches freehold.passwords through
@@ -10,32 +10,32 @@
 -- that was sent before the change takes the account back. So a change has a lockout of its own, a new password is
 -- compared with the history, and a change voids the tokens that were sent before it.
 
--- First half of a change: {state, attempt, recipe} as of access.reserve, and {person, policy, former}, by which the
+-- First half of a change: {state, attempt, hash_parameters} as of access.begin_attempt, and {person, policy, former}, by which the
 -- Worker judges a new password. Its lockout is not the one of logins, so that strangers cannot use up its attempts.
-create function access.password_reserve(tenant_id uuid) returns jsonb
+create function access.begin_password_change(tenant_id uuid) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_tenant(tenant_id);
   u freehold.users;
 begin
   select * into strict u from freehold.users x where x.id = access.principal();
-  return access.reserve(t, 'change:' || u.id, u.id, u.username, access.recipe_of(u.id, u.username))
+  return access.begin_attempt(t, 'change:' || u.id, u.id, u.username, access.hash_parameters_of(u.id, u.username))
     || jsonb_build_object(
-      'person', access.person_of(u),
+      'person', access.personal_details(u),
       'policy', access.policy_of(t),
-      'former', access.former_recipes(u.id, t)
+      'former', access.history_parameters(u.id, t)
     );
 end $$;
 
 -- Second half: `wrong` (the current password), `used` (the new one is in the history), or `changed`. Without a new
 -- hash, when the new password breaks a rule, it only finishes the attempt. `digests` are those of the new password,
--- by recipe.
-create function access.password_settle(tenant_id uuid, attempt uuid, digest text, new_hash text, digests jsonb)
+-- by hash_parameters.
+create function access.finish_password_change(tenant_id uuid, attempt uuid, digest text, new_hash text, digests jsonb)
 returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_tenant(tenant_id);
-  u freehold.users := access.settle(t, attempt, digest);
+  u freehold.users := access.finish_attempt(t, attempt, digest);
 begin
   if u.id is null or u.id is distinct from access.principal() then
     perform access.record('PASSWORD_CHANGE_FAILED', 'update', 'user', access.principal()::text, null, null, 20);
@@ -44,7 +44,7 @@ begin
     return 'used';
   elsif new_hash is not null then
     perform access.replace_password(u.id, new_hash, false, 'password_change', access.session());
-    perform access.post('password_changed', u.id, u.email);
+    perform access.enqueue_mail('password_changed', u.id, u.email);
   end if;
   return 'changed';
 end $$;
@@ -82,7 +82,7 @@ begin
     )
     returning p.user_id
   )
-  select count(access.post('password_expires', u.id, u.email, jsonb_build_object('expires_at', access.expiry_of(u, t))))
+  select count(access.enqueue_mail('password_expires', u.id, u.email, jsonb_build_object('expires_at', access.password_expiry(u, t))))
   into told
   from soon
   join freehold.users u on u.id = soon.user_id
@@ -121,7 +121,7 @@ language sql stable
 return (select jsonb_object_agg(e.key, e.value) from jsonb_each(to_jsonb(t)) e where e.key like 'password\_%');
 
 -- The words about a user that their password must not contain.
-create function access.person_of(u freehold.users) returns jsonb
+create function access.personal_details(u freehold.users) returns jsonb
 language sql stable
 return jsonb_build_object(
   'username', u.username,
@@ -131,10 +131,10 @@ return jsonb_build_object(
 );
 
 -- The recipes under which the Worker must hash a new password, to compare it with the history.
-create function access.former_recipes(person uuid, t freehold.tenant) returns jsonb
+create function access.history_parameters(person uuid, t freehold.tenant) returns jsonb
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select coalesce(jsonb_agg(distinct regexp_replace(p.password_hash, '[$][^$]*$', '')), '[]')
-  from access.former(person, t) p
+  from access.password_history(person, t) p
 $$;
 
 -- Whether a new password, given by its digests under the former recipes, is in the history.
@@ -142,13 +142,13 @@ create function access.was_used(person uuid, t freehold.tenant, digests jsonb) r
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select exists (
     select
-    from access.former(person, t) p
-    join jsonb_each_text(digests) d on p.password_hash = access.stored(d.key, d.value)
+    from access.password_history(person, t) p
+    join jsonb_each_text(digests) d on p.password_hash = access.stored_hash(d.key, d.value)
   )
 $$;
 
 -- The password history: as many of a user's passwords as the tenant's settings say, the current one first.
-create function access.former(person uuid, t freehold.tenant) returns setof freehold.passwords
+create function access.password_history(person uuid, t freehold.tenant) returns setof freehold.passwords
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select p.*
   from freehold.passwords p
@@ -163,10 +163,10 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   select p.password_hash from freehold.passwords p where p.user_id = person and p.replaced_at is null
 $$;
 
--- The stored form of a digest: its recipe and a hash of it, so that a copy of the table is not enough to log in.
-create function access.stored(recipe text, digest text) returns text
+-- The stored form of a digest: its hash_parameters and a hash of it, so that a copy of the table is not enough to log in.
+create function access.stored_hash(hash_parameters text, digest text) returns text
 language sql immutable
-return recipe || '$' || rtrim(encode(sha256(decode(digest || '=', 'base64')), 'base64'), '=');
+return hash_parameters || '$' || rtrim(encode(sha256(decode(digest || '=', 'base64')), 'base64'), '=');
 
 -- Whether a user may do nothing but change their password: somebody else set it, or it has expired.
 create function access.must_change(u freehold.users, t freehold.tenant) returns boolean
@@ -175,14 +175,14 @@ return u.must_change_password
   or (t.password_days > 0 and u.password_changed_at <= now() - make_interval(days => t.password_days));
 
 -- When a user's password expires; null: never.
-create function access.expiry_of(u freehold.users, t freehold.tenant) returns timestamptz
+create function access.password_expiry(u freehold.users, t freehold.tenant) returns timestamptz
 language sql stable
 return case when t.password_days > 0 then u.password_changed_at + make_interval(days => t.password_days) end;
 
 call access.audited('freehold.passwords', 'password', '{password_hash}');
 
 grant execute on function
-  access.password_reserve(uuid),
-  access.password_settle(uuid, uuid, text, text, jsonb),
+  access.begin_password_change(uuid),
+  access.finish_password_change(uuid, uuid, text, text, jsonb),
   access.policy()
 to freehold_app;

@@ -36,7 +36,7 @@ begin
   elsif not exists (select from access.roles_of(u.id, now())) then
     return jsonb_build_object('outcome', 'inactive');
   end if;
-  perform access.attribute(u.id, u.username, request);
+  perform access.set_audit_actor(u.id, u.username, request);
   update freehold.refresh_tokens l
   set used_at = clock_timestamp(), successor_hash = successor
   where l.token_hash = presented and l.used_at is null and l.expires_at > now()
@@ -72,7 +72,7 @@ begin
   if s.id is null then
     return jsonb_build_object('outcome', 'invalid');
   end if;
-  return jsonb_build_object('outcome', 'ok', 'claims', access.claims_of(u, s, t));
+  return jsonb_build_object('outcome', 'ok', 'claims', access.token_claims(u, s, t));
 end $$;
 
 grant execute on function

@@ -1,11 +1,18 @@
 import type { Context } from 'hono'
 import { contextFor } from '../http/admit.ts'
 import type { AppEnv } from '../http/app-env.ts'
-import { type Held, makingRoom, meantBy, mustBeOwnPage, ownHost, takingBack } from '../http/cookies.ts'
-import { wall } from '../http/rate-limit.ts'
+import {
+  type AccountCookies,
+  clearAuthCookies,
+  evictOldestAccount,
+  ownHost,
+  requireOwnPage,
+  selectAccount,
+} from '../http/cookies.ts'
+import { rateLimit } from '../http/rate-limit.ts'
 import { room, route } from '../http/route.ts'
 import { invalid, Problem } from '../kernel/problem.ts'
-import { placeOf } from '../sessions/device.ts'
+import { locationOf } from '../sessions/device.ts'
 import {
   Credentials,
   changePassword,
@@ -18,7 +25,7 @@ import {
   refresh,
   tokensOf,
 } from './auth.ts'
-import { cookiesOf, LoginAnswer, settled } from './browser.ts'
+import { cookiesOf, LoginAnswer, recentCookieTokens } from './browser.ts'
 import { Me, me, WhoAmI, whoAmI } from './me.ts'
 
 /** The same room serves tenants under /api/v1/auth and operators under /platform/v1/auth: each realm has its own users. */
@@ -29,7 +36,7 @@ authRoutes.openapi(
     method: 'post',
     path: '/login',
     summary: 'Log in with a password',
-    open: true,
+    public: true,
     trips: 2,
     body: Credentials,
     form: PasswordForm,
@@ -37,17 +44,17 @@ authRoutes.openapi(
     problems: ['invalid_credentials', 'user_inactive', 'forbidden'],
   }),
   async (c) => {
-    await wall(c, 'login')
+    await rateLimit(c, 'login')
     const type = c.req.header('Content-Type')
     if (!type) throw invalid('', 'is missing: username or email, and password')
     const sent = /^application\/json/i.test(type) ? c.req.valid('json') : c.req.valid('form')
     const identifier = sent.username ?? ('email' in sent ? sent.email : undefined)
     const inCookies = sent.cookie === true || sent.cookie === 'true'
     if (inCookies) mustTakeCookies(c)
-    const entered = await login(c.var.ctx, identifier ?? '', sent.password, placeOf(c.req.raw))
+    const entered = await login(c.var.ctx, identifier ?? '', sent.password, locationOf(c.req.raw))
     if (!inCookies) return c.json(await tokensOf(c.var.ctx, entered), 200)
     const { answer, cookies } = await cookiesOf(c.var.ctx, entered)
-    c.set('cookies', [...makingRoom(c.req.raw, answer.account), ...cookies])
+    c.set('cookies', [...evictOldestAccount(c.req.raw, answer.account), ...cookies])
     return c.json(answer, 200)
   },
 )
@@ -58,7 +65,7 @@ for (const path of ['/refresh-token', '/refresh']) {
       method: 'post',
       path,
       summary: 'Exchange a refresh token',
-      open: true,
+      public: true,
       trips: 1,
       body: RefreshToken,
       returns: { 200: LoginAnswer },
@@ -69,7 +76,7 @@ for (const path of ['/refresh-token', '/refresh']) {
       if (refresh_token !== undefined && c.req.header('X-Account') !== undefined)
         throw new Problem('credentials_ambiguous', 'X-Account means cookies: send either it or refresh_token.')
       if (refresh_token !== undefined) return c.json(await tokensOf(c.var.ctx, await refresh(c.var.ctx, refresh_token)), 200)
-      const held = meantBy(c.req.raw, ownHost(c.var))
+      const held = selectAccount(c.req.raw, ownHost(c.var))
       if (!held) throw invalid('refresh_token', 'is missing, and no cookie of a login is here instead')
       c.set('account', held.account)
       return c.json(await lost(c, refreshed(c, held)), 200)
@@ -92,7 +99,7 @@ for (const path of ['/password-change', '/change-password']) {
       problems: ['invalid_credentials', 'rate_limited'],
     }),
     async (c) => {
-      await wall(c, 'password-change')
+      await rateLimit(c, 'password-change')
       await changePassword(c.var.ctx, c.req.valid('json'))
       return c.body(null, 204)
     },
@@ -156,12 +163,12 @@ authRoutes.openapi(
 function mustTakeCookies(c: Context<AppEnv>): void {
   const own = ownHost(c.var)
   if (own === null) throw invalid('cookie', `is for the own host, ${c.var.realm.url}; here a login gives tokens`)
-  mustBeOwnPage(c.req.raw, own)
+  requireOwnPage(c.req.raw, own)
 }
 
 /** New cookies for the account that holds these, or, while those are new, what they say. */
-async function refreshed(c: Context<AppEnv>, held: Held) {
-  const fresh = await settled(c.var.ctx, held)
+async function refreshed(c: Context<AppEnv>, held: AccountCookies) {
+  const fresh = await recentCookieTokens(c.var.ctx, held)
   if (fresh) {
     c.set('ctx', contextFor(c, { permission: null, any_password: true }, { bearer: fresh.bearer, key: null }))
     await c.var.ctx.run()
@@ -184,5 +191,5 @@ async function lost<T>(c: Context<AppEnv>, work: Promise<T>): Promise<T> {
 
 function takeBack(c: Context<AppEnv>): void {
   const { account } = c.var
-  if (account !== undefined) c.set('cookies', takingBack(account))
+  if (account !== undefined) c.set('cookies', clearAuthCookies(account))
 }

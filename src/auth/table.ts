@@ -4,18 +4,18 @@ import { freehold, moment } from '../kernel/schema.ts'
 import { users } from '../users/table.ts'
 
 /** Failures per identifier. `key` is a user, or the keyed hash of an identifier that nobody has. */
-export const login_guards = freehold.table(
-  'login_guards',
+export const lockouts = freehold.table(
+  'lockouts',
   {
     key: text().primaryKey(),
     failures: integer().notNull().default(0),
     failed_at: moment(),
     locked_until: moment(),
   },
-  (t) => [index('login_guards_failed').on(t.failed_at)],
+  (t) => [index('lockouts_failed').on(t.failed_at)],
 )
 
-/** One try of a password: reserved before the comparison, settled after it. `recipe` is the hash without its last part. */
+/** One try of a password: reserved before the comparison, settled after it. `hash_parameters` is the hash without its last part. */
 export const login_attempts = freehold.table(
   'login_attempts',
   {
@@ -23,12 +23,12 @@ export const login_attempts = freehold.table(
     key: text().notNull(),
     user_id: uuid().references(() => users.id),
     identifier: text().notNull(),
-    recipe: text().notNull(),
-    state: text({ enum: ['reserved', 'refused', 'succeeded', 'failed'] }).notNull(),
+    hash_parameters: text().notNull(),
+    state: text({ enum: ['pending', 'refused', 'succeeded', 'failed'] }).notNull(),
     created_at: moment().notNull().defaultNow(),
   },
   (t) => [
     index('login_attempts_key').on(t.key, t.state, t.created_at),
-    check('login_attempts_state', sql`${t.state} in ('reserved', 'refused', 'succeeded', 'failed')`),
+    check('login_attempts_state', sql`${t.state} in ('pending', 'refused', 'succeeded', 'failed')`),
   ],
 )

@@ -1,6 +1,6 @@
 -- Delegations: a user lets another act for them for a time, with a role that they hold or with chosen permissions. In
 -- force once it is approved and until it is revoked, and only as far as the delegator holds it at that moment
--- (access.sources decides); nothing has to end it.
+-- (access.grant_sources decides); nothing has to end it.
 --
 -- Threat: a user delegates what they do not hold, passes on what was delegated to them, or approves a delegation from
 -- which they gain; one that was rejected or revoked comes back. So every insert and update meets the triggers below:
@@ -23,7 +23,7 @@ begin
       select
       from freehold.users u
       where u.id = person
-        and (access.scope() = 'all' or u.id = any (access.owners()) or u.unit_id = any (access.units()))
+        and (access.scope() = 'all' or u.id = any (access.scope_owner_ids()) or u.unit_id = any (access.scope_unit_ids()))
     ) then
     return null;
   elsif not exists (
@@ -56,7 +56,7 @@ begin
       end
       and access.was_active(x.delegate_id, now())
       and exists (select from access.roles_of(x.delegate_id, now()))
-      and substitute.permission not in (select access.denied(x.delegate_id, now()))
+      and substitute.permission not in (select access.denied_permissions(x.delegate_id, now()))
     order by x.starts_at desc, x.created_at desc, x.id
     limit 1;
     exit when not found;
@@ -133,7 +133,7 @@ begin
   elsif access.permission() = 'delegation:approve' then
     if not exists (
       select
-      from access.sources(me, 'delegation:approve', now()) s
+      from access.grant_sources(me, 'delegation:approve', now()) s
       where s.holder not in (old.delegator_id, old.delegate_id)
     ) then
       perform access.refuse('forbidden', 'Who decides on a delegation is neither of the two.');
@@ -156,7 +156,7 @@ create trigger before_delegation before insert on freehold.delegations
   for each row execute function access.before_delegation();
 
 create trigger before_named before insert on freehold.delegations
-  for each row execute function access.before_named_role();
+  for each row execute function access.before_key_delegates_role();
 
 create trigger before_delegation_change before update on freehold.delegations
   for each row execute function access.before_delegation_change();
@@ -165,7 +165,7 @@ create trigger before_delegation_permission before insert on freehold.delegation
   for each row execute function access.before_delegation_permission();
 
 create trigger before_named before insert on freehold.delegation_permissions
-  for each row execute function access.before_named();
+  for each row execute function access.before_key_grants();
 
 call access.audited('freehold.delegations', 'delegation');
 
@@ -177,14 +177,14 @@ call access.audited('freehold.delegation_permissions', 'delegation_permission',
 -- is a third user's.
 create policy read on freehold.delegations for select
   using (
-    delegator_id = any ((select access.owners())::uuid[])
+    delegator_id = any ((select access.scope_owner_ids())::uuid[])
     or delegate_id = (select access.principal())
     or (
       (select access.permission()) like 'delegation:%'
       and (
         (select access.scope()) = 'all'
         or exists (
-          select from freehold.users u where u.id = delegator_id and u.unit_id = any ((select access.units())::uuid[])
+          select from freehold.users u where u.id = delegator_id and u.unit_id = any ((select access.scope_unit_ids())::uuid[])
         )
       )
     )
@@ -204,7 +204,7 @@ create policy change on freehold.delegations for update
         delegator_id = (select access.principal())
         or (select access.scope()) = 'all'
         or exists (
-          select from freehold.users u where u.id = delegator_id and u.unit_id = any ((select access.units())::uuid[])
+          select from freehold.users u where u.id = delegator_id and u.unit_id = any ((select access.scope_unit_ids())::uuid[])
         )
       )
     )
@@ -215,7 +215,7 @@ create policy change on freehold.delegations for update
       and (
         (select access.scope()) = 'all'
         or exists (
-          select from freehold.users u where u.id = delegator_id and u.unit_id = any ((select access.units())::uuid[])
+          select from freehold.users u where u.id = delegator_id and u.unit_id = any ((select access.scope_unit_ids())::uuid[])
         )
       )
     )

@@ -62,12 +62,12 @@ type Wire = z.infer<typeof Delegation>
 const state = sql`case when d.revoked_at is not null then 'revoked' when d.decision = 'rejected' then 'rejected' when d.ends_at <= now() then 'ended'
   when d.decision is null then 'pending' when d.starts_at > now() then 'scheduled' else 'active' end`
 
-const shown = sql`d.id, d.delegator_id, d.delegate_id, d.role_id,
+const columns = sql`d.id, d.delegator_id, d.delegate_id, d.role_id,
   case when d.role_id is null then (select jsonb_agg(p.permission order by p.permission collate "C") from freehold.delegation_permissions p where p.delegation_id = d.id) end as permissions,
   ${rfc3339('d.starts_at')} as starts_at, ${rfc3339('d.ends_at')} as ends_at, d.reason, ${state} as state, d.decided_by,
   ${rfc3339('d.decided_at')} as decided_at, ${rfc3339('d.revoked_at')} as revoked_at, ${rfc3339('d.created_at')} as created_at`
 
-const one = (ctx: Ctx, id: string) => ctx.db.execute(sql`select ${shown} from freehold.delegations d where d.id = ${id}`)
+const one = (ctx: Ctx, id: string) => ctx.db.execute(sql`select ${columns} from freehold.delegations d where d.id = ${id}`)
 
 /**
  * The caller lets somebody act for them, with a role or some permissions, for a time. One round trip; `delegation:create`. It is pending where
@@ -103,11 +103,11 @@ export async function listDelegations(ctx: Ctx, query: z.infer<typeof Delegation
     order by d.created_at desc, d.id desc limit ${limit + 1})`
   const some = sql`(select access.scope()) <> 'all'`
   const [result] = await ctx.run(
-    ctx.db.execute(sql`select ${shown} from (
+    ctx.db.execute(sql`select ${columns} from (
         ${rows(sql`freehold.delegations d`, sql`(select access.scope()) = 'all'`)}
-        union ${rows(sql`freehold.delegations d`, sql`${some} and d.delegator_id = any ((select access.owners())::uuid[])`)}
+        union ${rows(sql`freehold.delegations d`, sql`${some} and d.delegator_id = any ((select access.scope_owner_ids())::uuid[])`)}
         union ${rows(sql`freehold.delegations d`, sql`${some} and d.delegate_id = (select access.principal())`)}
-        union ${rows(sql`freehold.users u join freehold.delegations d on d.delegator_id = u.id`, sql`${some} and u.unit_id = any ((select access.units())::uuid[])`)}
+        union ${rows(sql`freehold.users u join freehold.delegations d on d.delegator_id = u.id`, sql`${some} and u.unit_id = any ((select access.scope_unit_ids())::uuid[])`)}
       ) d order by d.created_at desc, d.id desc limit ${limit + 1}`),
   )
   return paged(ctx.realm, 'delegations', rowsOf<Wire>(result), limit, (row) => [row.created_at, row.id])

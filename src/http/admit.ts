@@ -9,19 +9,19 @@ import { makeCtx, type Need, type Realm } from '../kernel/context.ts'
 import { Problem } from '../kernel/problem.ts'
 import { type Bearer, verify } from '../kernel/token.ts'
 import type { AppEnv } from './app-env.ts'
-import { accessOf, meantBy, ownHost } from './cookies.ts'
-import { apiKey, shownBy } from './credential.ts'
+import { accessTokenOf, ownHost, selectAccount } from './cookies.ts'
+import { apiKey, readCredential } from './credential.ts'
 
-type Who = { bearer: Bearer | null; key: ApiKey | null }
-const NOBODY: Who = { bearer: null, key: null }
+type Caller = { bearer: Bearer | null; key: ApiKey | null }
+const NOBODY: Caller = { bearer: null, key: null }
 
 /** What a verb gets to know of this request, by whom and with what need. */
-export const contextFor = (c: Context<AppEnv>, need: Need, who: Who) =>
+export const contextFor = (c: Context<AppEnv>, need: Need, who: Caller) =>
   makeCtx({
     config: c.get('config'),
     realm: c.get('realm'),
-    again: c.get('again'),
-    tellAwake: c.get('tellAwake'),
+    reloadRealm: c.get('reloadRealm'),
+    reportActivity: c.get('reportActivity'),
     countUse: c.get('countUse'),
     request: c.get('facts'),
     need,
@@ -30,22 +30,22 @@ export const contextFor = (c: Context<AppEnv>, need: Need, who: Who) =>
   })
 
 /** An anonymous door. */
-export const opened = createMiddleware<AppEnv>(async (c, next) => {
+export const withoutAdmission = createMiddleware<AppEnv>(async (c, next) => {
   c.set('ctx', contextFor(c, { permission: null, any_password: false }, NOBODY))
   await next()
 })
 
 /** Who shows one credential: a token, a key, or a cookie. `by: 'session'` refuses keys. */
-export const admitted = (need: Need, by: 'session' | undefined) =>
+export const requireCredential = (need: Need, by: 'session' | undefined) =>
   createMiddleware<AppEnv>(async (c, next) => {
     c.set('ctx', contextFor(c, need, NOBODY))
-    const held = meantBy(c.req.raw, ownHost(c.var))
+    const held = selectAccount(c.req.raw, ownHost(c.var))
     if (held) c.set('account', held.account)
-    const shown = held ? { token: accessOf(held) } : shownBy(c.req.raw.headers)
+    const shown = held ? { token: accessTokenOf(held) } : readCredential(c.req.raw.headers)
     const who =
       'key' in shown
         ? { bearer: null, key: await apiKey(shown.key) }
-        : { bearer: await authenticate(c.get('realm'), c.get('again'), shown.token), key: null }
+        : { bearer: await authenticate(c.get('realm'), c.get('reloadRealm'), shown.token), key: null }
     if (held && who.bearer?.user_id !== held.account) throw new Problem('token_invalid', 'This cookie is of another account.')
     c.set('ctx', contextFor(c, need, who))
     if (who.key && by === 'session') throw new Problem('forbidden', 'This cannot be done with an API key: log in.')

@@ -15,9 +15,9 @@ export type AppEnv = {
     subdomain: string | null
     /** Found by the plane before any room is reached. `again` goes past all caches. */
     realm: Realm
-    again: () => Promise<Realm | null>
+    reloadRealm: () => Promise<Realm | null>
     /** Says that somebody is in the realm's database; null when that is known. */
-    tellAwake: () => Promise<unknown> | null
+    reportActivity: () => Promise<unknown> | null
     /** Counts one use of an API key. */
     countUse: (ctx: Ctx, prefix: string) => void
     /** Origins whose pages may call: the realm's own, then those that it was given. */

@@ -4,7 +4,7 @@ import { useSqlUrl } from '../kernel/db.ts'
 import { log } from '../kernel/log.ts'
 import { Problem } from '../kernel/problem.ts'
 import type { AppEnv } from './app-env.ts'
-import { letRead } from './cors.ts'
+import { setCorsHeaders } from './cors.ts'
 import { recordRefusal } from './refusals.ts'
 import { traceId } from './trace.ts'
 
@@ -39,7 +39,7 @@ export const arrive = createMiddleware<AppEnv>(async (c, next) => {
   if (!headers.has('Cache-Control')) headers.set('Cache-Control', 'no-store')
   // A problem varies by the language too.
   headers.append('Vary', 'X-Tenant, Origin')
-  letRead(c.req.raw, url.pathname, c.get('origins') ?? [], headers)
+  setCorsHeaders(c.req.raw, url.pathname, c.get('origins') ?? [], headers)
   for (const cookie of c.get('cookies') ?? []) headers.append('Set-Cookie', cookie)
   headers.set('X-Trace-Id', trace_id)
   headers.set('X-Content-Type-Options', 'nosniff')

@@ -20,7 +20,7 @@ export const isPreflight = ({ method, headers }: Request) =>
   method === 'OPTIONS' && headers.has('Origin') && headers.has('Access-Control-Request-Method')
 
 /** Lets a page of one of these origins read an answer, whether it is a success or a problem. Other origins are not mentioned. */
-export function letRead(request: Request, path: string, origins: string[], answer: Headers): void {
+export function setCorsHeaders(request: Request, path: string, origins: string[], answer: Headers): void {
   const origin = request.headers.get('Origin')
   const is_public = PUBLIC.test(path)
   if (!is_public && (origin === null || !origins.includes(origin))) return
@@ -30,7 +30,7 @@ export function letRead(request: Request, path: string, origins: string[], answe
 
 /** The answer to a preflight; `letRead` adds the origin. Fails with forbidden for a foreign origin, so that whoever looks for the reason finds it. */
 export function preflight(request: Request, path: string, origins: string[]): Response {
-  if (!PUBLIC.test(path)) mustBeKnown(request, origins)
+  if (!PUBLIC.test(path)) requireKnownOrigin(request, origins)
   const headers = {
     'Access-Control-Allow-Methods': METHODS,
     'Access-Control-Allow-Headers': REQUEST_HEADERS,
@@ -40,7 +40,7 @@ export function preflight(request: Request, path: string, origins: string[]): Re
 }
 
 /** Refuses what a page of a foreign origin sends; what comes from no page has no Origin. */
-export function mustBeKnown(request: Request, origins: string[]): void {
+export function requireKnownOrigin(request: Request, origins: string[]): void {
   const origin = request.headers.get('Origin')
   if (origin !== null && !origins.includes(origin))
     throw new Problem(
@@ -50,7 +50,7 @@ export function mustBeKnown(request: Request, origins: string[]): void {
 }
 
 /** Who is logged in or out, no page of a foreign origin decides, not even with a form, for which no browser asks first. */
-export const noForeignPage = createMiddleware<AppEnv>(async (c, next) => {
-  if (!['GET', 'HEAD'].includes(c.req.method)) mustBeKnown(c.req.raw, c.var.origins)
+export const refuseForeignPages = createMiddleware<AppEnv>(async (c, next) => {
+  if (!['GET', 'HEAD'].includes(c.req.method)) requireKnownOrigin(c.req.raw, c.var.origins)
   await next()
 })

@@ -6,13 +6,13 @@ import { type ApiKey, prefixOf } from '../kernel/api-key.ts'
 import { Problem } from '../kernel/problem.ts'
 import { tokenHash } from '../kernel/token.ts'
 
-export type Shown = { token: string } | { key: string }
+export type PresentedCredential = { token: string } | { key: string }
 
 /**
  * The one credential of a request: `Authorization: Bearer` with a token or a key, or `X-API-Key`. Fails with token_missing, token_invalid,
  * credentials_ambiguous.
  */
-export function shownBy(headers: Headers): Shown {
+export function readCredential(headers: Headers): PresentedCredential {
   const [authorization, key] = [headers.get('Authorization'), headers.get('X-API-Key')?.trim()]
   // A header that was sent twice arrives as one, with a comma.
   if (authorization?.includes(',') || key?.includes(',') || (authorization && key)) throw new Problem('credentials_ambiguous')

@@ -2,7 +2,7 @@
 import type { OpenAPIHono } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { HTTPException } from 'hono/http-exception'
-import { translated } from '../kernel/db.ts'
+import { toProblem } from '../kernel/db.ts'
 import { log } from '../kernel/log.ts'
 import { Problem } from '../kernel/problem.ts'
 import { languageOf } from './accept-language.ts'
@@ -12,7 +12,7 @@ const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE']
 
 /** Answers with the problem that was thrown, or that an error stands for. What nobody foresaw goes into the log, and into no answer. */
 export function onError(error: Error, c: Context<AppEnv>): Response {
-  const known = translated(error)
+  const known = toProblem(error)
   if (known instanceof Problem) return known.toResponse(about(c))
   if (known instanceof HTTPException) return fromHono(known).toResponse(about(c))
   log('failed', { tenant: c.var.realm?.subdomain ?? null, trace_id: c.var.trace_id, error: describe(error) })

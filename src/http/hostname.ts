@@ -5,7 +5,7 @@ import { Problem } from '../kernel/problem.ts'
 import type { AppEnv } from './app-env.ts'
 
 /** A host that is not ours is answered nowhere. */
-export const ourHost = createMiddleware<AppEnv>(async (c, next) => {
+export const requireOwnHost = createMiddleware<AppEnv>(async (c, next) => {
   c.set('subdomain', subdomainOf(c.get('config'), c.get('hostname')))
   await next()
 })

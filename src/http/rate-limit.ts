@@ -4,7 +4,7 @@ import { Problem } from '../kernel/problem.ts'
 import type { AppEnv } from './app-env.ts'
 
 /** The first wall before a hash: tries per tenant, route and network in a minute. Approximate in production; the lock is the database's. */
-export async function wall(c: Context<AppEnv>, door: string): Promise<void> {
+export async function rateLimit(c: Context<AppEnv>, door: string): Promise<void> {
   const { success } = await c.env.ATTEMPTS.limit({ key: `${c.var.realm.id}:${door}:${network(c.var.facts.address)}` })
   if (!success) throw new Problem('rate_limited', undefined, { headers: { 'Retry-After': '60' } })
 }

@@ -15,7 +15,7 @@ export async function recordRefusal(env: Env, ctx: Ctx, code: Code): Promise<voi
   if (!success) return
   const credential = JSON.stringify(ctx.credential ?? {})
   await ctx
-    .door(
+    .call(
       sql`access.record_refusal(${ctx.realm.id}, ${credential}::jsonb, ${code}, ${ctx.need.permission}, ${JSON.stringify(ctx.request)}::jsonb)`,
     )
     .catch((error) =>

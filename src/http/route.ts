@@ -3,9 +3,9 @@ import type { MiddlewareHandler } from 'hono'
 import { createMiddleware } from 'hono/factory'
 import { type Code, catalogue, Problem } from '../kernel/problem.ts'
 import { languageOf } from './accept-language.ts'
-import { admitted, opened } from './admit.ts'
+import { requireCredential, withoutAdmission } from './admit.ts'
 import type { AppEnv } from './app-env.ts'
-import { faultsIn, rootOf } from './issues.ts'
+import { issuesIn, rootOf } from './issues.ts'
 
 /** A room of routes. Validation failures become problems; only the root app has an error handler. */
 export const room = () =>
@@ -15,7 +15,7 @@ export const room = () =>
       if (result.success) return
       const { issue } = languageOf(c.req.header('Accept-Language'))
       // `data` is what was checked; the type does not say so.
-      const errors = faultsIn(rootOf(result.target), result.error.issues, (found) =>
+      const errors = issuesIn(rootOf(result.target), result.error.issues, (found) =>
         issue(found, 'data' in result ? result.data : null),
       )
       throw new Problem('invalid_request', undefined, { errors })
@@ -29,10 +29,10 @@ type Spec<P extends string, M extends string, B, F, Q, I, R> = {
   method: M
   path: P
   summary: string
-  /** The permission that admission asks for; null: any admitted person. Left out with `open`. */
+  /** The permission that admission asks for; null: any admitted person. Left out with `public`. */
   permission?: string | null
   /** No admission: an anonymous door. */
-  open?: true
+  public?: true
   /** Only for who logged in: an API key is refused, whatever it names. */
   by?: 'session'
   /** Also with a password that must be changed or has expired. */
@@ -90,7 +90,7 @@ export function route<
 >(spec: Spec<P, M, B, F, Q, I, R>) {
   const codes: Code[] = [
     ...(spec.body || spec.lines ? BODY : []),
-    ...(spec.open ? [] : AUTHENTICATED),
+    ...(spec.public ? [] : AUTHENTICATED),
     ...EVERY,
     ...(spec.problems ?? []),
   ]
@@ -105,12 +105,14 @@ export function route<
     method: spec.method,
     path: spec.path,
     summary: spec.summary,
-    'x-permission': spec.open ? undefined : (spec.permission ?? 'any'),
+    'x-permission': spec.public ? undefined : (spec.permission ?? 'any'),
     'x-round-trips': spec.trips,
-    'x-credential': spec.open ? undefined : (spec.by ?? 'any'),
-    security: spec.open ? [] : [{ bearer: [] }, { cookie: [] }, ...(spec.by === 'session' ? [] : [{ api_key: [] }])],
+    'x-credential': spec.public ? undefined : (spec.by ?? 'any'),
+    security: spec.public ? [] : [{ bearer: [] }, { cookie: [] }, ...(spec.by === 'session' ? [] : [{ api_key: [] }])],
     middleware: [
-      spec.open ? opened : admitted({ permission: spec.permission ?? null, any_password: spec.any_password ?? false }, spec.by),
+      spec.public
+        ? withoutAdmission
+        : requireCredential({ permission: spec.permission ?? null, any_password: spec.any_password ?? false }, spec.by),
       ...(spec.body ? [typed(['application/json', ...(spec.form ? FORMS : [])])] : []),
       ...(spec.lines ? [typed([NDJSON])] : []),
     ],

@@ -2,7 +2,7 @@ import { type SQL, sql } from 'drizzle-orm'
 import type { BatchItem, BatchResponse } from 'drizzle-orm/batch'
 import type { ApiKey } from './api-key.ts'
 import type { Config } from './config.ts'
-import { answered, build, connect, dbError, fixed, isWrongDatabase, translated } from './db.ts'
+import { build, connect, dbError, fixed, isWrongDatabase, requireJson, toProblem } from './db.ts'
 import { Problem } from './problem.ts'
 import type { Bearer, SigningKey } from './token.ts'
 
@@ -58,7 +58,7 @@ export type Ctx = {
   /** Proves, decides, acts and records: the statements after the admission, in one transaction and one round trip. */
   run<T extends readonly BatchItem<'pg'>[]>(...statements: T): Promise<BatchResponse<T>>
   /** Calls one definer function of an anonymous door, in one round trip, and gives what it returns. */
-  door<T>(call: SQL): Promise<T>
+  call<T>(call: SQL): Promise<T>
   /** Work that may be lost, after the answer. */
   later(work: Promise<unknown>): void
 }
@@ -66,14 +66,14 @@ export type Ctx = {
 type Parts = Pick<Ctx, 'config' | 'request' | 'need' | 'bearer' | 'key' | 'later'> & {
   realm: Realm
   /** Resolves the realm once more, past all caches; null when it is the same as before or gone. */
-  again: () => Promise<Realm | null>
+  reloadRealm: () => Promise<Realm | null>
   /** Says that somebody is in the realm's database, beside the request; null when that is known. */
-  tellAwake: () => Promise<unknown> | null
+  reportActivity: () => Promise<unknown> | null
   /** Counts one use of an API key. */
   countUse: (ctx: Ctx, prefix: string) => void
 }
 
-export function makeCtx({ again, tellAwake, countUse, ...parts }: Parts): Ctx {
+export function makeCtx({ reloadRealm, reportActivity, countUse, ...parts }: Parts): Ctx {
   const { bearer, key } = parts
   const credential = bearer
     ? { session_id: bearer.session_id, user_id: bearer.user_id, proof: bearer.proof }
@@ -107,7 +107,7 @@ export function makeCtx({ again, tellAwake, countUse, ...parts }: Parts): Ctx {
       ctx.principal = (admitted as { rows: Principal[] }).rows[0] ?? null
       return answers as never
     },
-    async door<T>(call: SQL) {
+    async call<T>(call: SQL) {
       const results = (await send((realm) => [...asApp(realm), build.execute(sql`select ${call} as answer`)])) as {
         rows: { answer: T }[]
       }[]
@@ -131,12 +131,12 @@ export function makeCtx({ again, tellAwake, countUse, ...parts }: Parts): Ctx {
     try {
       return await once(realm, list)
     } catch (error) {
-      const fresh = isWrongDatabase(error) ? await again() : null
+      const fresh = isWrongDatabase(error) ? await reloadRealm() : null
       // The same as before is away; a name that was given again is somebody else's, for whom nothing here was proved.
-      if (!fresh || fresh.id !== realm.id || fresh.database_url === realm.database_url) throw translated(error)
+      if (!fresh || fresh.id !== realm.id || fresh.database_url === realm.database_url) throw toProblem(error)
       realm = fresh
       return await once(realm, list).catch((second) => {
-        throw translated(second)
+        throw toProblem(second)
       })
     }
   }
@@ -144,11 +144,11 @@ export function makeCtx({ again, tellAwake, countUse, ...parts }: Parts): Ctx {
   async function once(realm: Realm, list: (realm: Realm) => BatchItem<'pg'>[]): Promise<unknown[]> {
     ctx.trips++
     try {
-      return (await answered(
+      return (await requireJson(
         connect(realm.database_url).batch(list(realm) as [BatchItem<'pg'>, ...BatchItem<'pg'>[]]),
       )) as unknown[]
     } finally {
-      const told = tellAwake()
+      const told = reportActivity()
       if (told) parts.later(told)
     }
   }

@@ -43,12 +43,12 @@ export function fixed<S extends BatchItem<'pg'>>(statement: S): S {
 export async function batch(url: string, statements: readonly SQL[]): Promise<Record<string, unknown>[][]> {
   // drizzle types a batch as a tuple of known length and gives each statement's rows its own type; ours is a list of raw statements.
   const items = statements.map((statement) => build.execute(statement))
-  const results = await answered(connect(url).batch(items as unknown as [BatchItem<'pg'>]))
+  const results = await requireJson(connect(url).batch(items as unknown as [BatchItem<'pg'>]))
   return (results as unknown as { rows: Record<string, unknown>[] }[]).map((result) => result.rows)
 }
 
 /** An answer that is not JSON (a page of something in between) is a database that does not answer. */
-export const answered = <T>(results: Promise<T>): Promise<T> =>
+export const requireJson = <T>(results: Promise<T>): Promise<T> =>
   results.catch((error) => {
     throw error instanceof SyntaxError
       ? Object.assign(new NeonDbError(`The answer is not JSON: ${error.message}`), { cause: error })
@@ -74,7 +74,7 @@ export const isWrongDatabase = (error: unknown) =>
   dbError(error)?.message === 'wrong_tenant' || dbError(error)?.code === '3D000' || refusedLogin(error)
 
 /** What the database refused in our own words: the code, the sentence, and the field that is wrong. */
-function told(e: NeonDbError): Problem {
+function fromSqlState(e: NeonDbError): Problem {
   const detail = e.detail || undefined
   return e.hint && detail
     ? new Problem(e.message as Code, undefined, { errors: [{ pointer: `#/${e.hint}`, detail }], cause: e })
@@ -82,11 +82,11 @@ function told(e: NeonDbError): Problem {
 }
 
 /** Turns what admission raises, and what a database away looks like, into problems; anything else stays as it is. */
-export function translated(error: unknown): unknown {
+export function toProblem(error: unknown): unknown {
   const e = dbError(error)
   if (!e) return error
   const code = e.code ?? ''
-  if (code.startsWith('FH') && e.message !== 'wrong_tenant') return told(e)
+  if (code.startsWith('FH') && e.message !== 'wrong_tenant') return fromSqlState(e)
   // Text, a number or a moment that no column takes, and that no schema caught.
   if (/^(22021|22P05|22P02|22007|22008|22009)$/.test(code)) return new Problem('invalid_request', undefined, { cause: error })
   const away =

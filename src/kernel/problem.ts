@@ -47,7 +47,7 @@ export const catalogue = {
 } as const satisfies Record<string, readonly [number, string, string]>
 
 export type Code = keyof typeof catalogue
-export type Fault = { pointer: string; detail: string }
+export type Issue = { pointer: string; detail: string }
 
 /** A language in which a problem is told; i18n/language.ts has them. What is thrown is English, and stays so where a language does not know it. */
 export type Language = {
@@ -62,10 +62,10 @@ export type Language = {
 /** A failure that the caller is told about, as application/problem+json (RFC 9457). Thrown, never returned. */
 export class Problem extends Error {
   readonly code: Code
-  readonly errors: Fault[] | undefined
+  readonly errors: Issue[] | undefined
   readonly headers: Record<string, string>
 
-  constructor(code: Code, detail?: string, more: { errors?: Fault[]; headers?: Record<string, string>; cause?: unknown } = {}) {
+  constructor(code: Code, detail?: string, more: { errors?: Issue[]; headers?: Record<string, string>; cause?: unknown } = {}) {
     super(detail ?? catalogue[code][2], { cause: more.cause })
     this.code = code
     this.errors = more.errors

@@ -6,9 +6,9 @@
 import type { Config } from '../kernel/config.ts'
 import { decrypt } from '../kernel/keyring.ts'
 import { log } from '../kernel/log.ts'
-import { type Claimed, claim, type Deliverer, type Outcome, settle } from './outbox.ts'
-import type { Post } from './post.ts'
+import { type Claimed, claim, type Deliverer, finish, type Outcome } from './outbox.ts'
 import { render } from './render.ts'
+import type { MailSender } from './sender.ts'
 import { type Verdict, words } from './transports/transport.ts'
 
 const AT_ONCE = 100
@@ -16,7 +16,7 @@ const AT_ONCE = 100
 export const RUN_MS = 15_000
 
 /** Delivers what is due of a realm until nothing is, `until` is over or every way is shut. Gives how many were accepted. */
-export async function deliverRealm(config: Config, realm: Deliverer, post: Post, until: number): Promise<number> {
+export async function deliverRealm(config: Config, realm: Deliverer, post: MailSender, until: number): Promise<number> {
   let sent = 0
   while (post.channels.length && Date.now() < until) {
     const mails = await claim(realm, AT_ONCE, post.channels)
@@ -29,7 +29,7 @@ export async function deliverRealm(config: Config, realm: Deliverer, post: Post,
     }
     // Given back, so that nobody waits for a lease to run out.
     if (left.length)
-      await settle(
+      await finish(
         realm,
         left.map(({ attempt, attempts }) => ({ attempt, attempts, outcome: 'untried', detail: null })),
       )
@@ -37,13 +37,16 @@ export async function deliverRealm(config: Config, realm: Deliverer, post: Post,
   return sent
 }
 
-async function deliverOne(config: Config, realm: Deliverer, post: Post, mail: Claimed): Promise<boolean> {
+async function deliverOne(config: Config, realm: Deliverer, post: MailSender, mail: Claimed): Promise<boolean> {
   const { id, attempt, attempts, kind, channel, recipient } = mail
   const about = { tenant: realm.subdomain, ...(mail.trace_id && { trace_id: mail.trace_id }), mail: id, kind, attempts }
   let secrets: Record<string, string> = {}
   let verdict: Verdict
   try {
-    secrets = mail.sealed === null ? {} : JSON.parse(await decrypt(config.ENCRYPTION_KEYS, realm.id, 'mail', mail.sealed))
+    secrets =
+      mail.secrets_encrypted === null
+        ? {}
+        : JSON.parse(await decrypt(config.ENCRYPTION_KEYS, realm.id, 'mail', mail.secrets_encrypted))
     const from = config.MAIL_FROM ?? { name: null, address: `no-reply@${config.BASE_URL.hostname}` }
     verdict = await post.send(channel, { id, from, to: recipient, ...render(realm, { ...mail, secrets }) })
   } catch (error) {
@@ -51,15 +54,15 @@ async function deliverOne(config: Config, realm: Deliverer, post: Post, mail: Cl
   }
   const outcome: Outcome = verdict.outcome === 'away' ? 'failed' : verdict.outcome
   const detail = 'detail' in verdict ? withoutSecrets(verdict.detail, [...Object.values(secrets), recipient]) : null
-  const dead = await settled(realm, { attempt, attempts, outcome, detail })
+  const dead = await finishWithRetry(realm, { attempt, attempts, outcome, detail })
   if (dead.length) log('mail given up', { ...about, detail })
   else log(outcome === 'accepted' ? 'mail sent' : 'mail not sent', { ...about, detail })
   return outcome === 'accepted'
 }
 
 /** A mail that was accepted is worth a second try to write that down. */
-const settled = (realm: Deliverer, result: Parameters<typeof settle>[1][number]) =>
-  settle(realm, [result]).catch(() => settle(realm, [result]))
+const finishWithRetry = (realm: Deliverer, result: Parameters<typeof finish>[1][number]) =>
+  finish(realm, [result]).catch(() => finish(realm, [result]))
 
 /** What a server says may repeat what it was given, and hold what no database keeps. */
 const withoutSecrets = (detail: string, secrets: string[]) =>

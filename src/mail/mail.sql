@@ -1,9 +1,9 @@
 -- The outbox: mails and text messages are enqueued by the transaction that is the reason for them, and sent after it.
---   access.post           enqueues one; called by the functions of other files
---   access.posted         whether this transaction did, so that the Worker delivers at once and not with the next scheduled run
+--   access.enqueue_mail           enqueues one; called by the functions of other files
+--   access.has_enqueued_mail         whether this transaction did, so that the Worker delivers at once and not with the next scheduled run
 --   access.claim_mails    for the sender: hands out what is due, for a minute
---   access.settle_mails   for the sender: writes down what came of each attempt
---   access.mail_next      for the scheduled job: when the outbox has something to send
+--   access.finish_mails   for the sender: writes down what came of each attempt
+--   access.next_mail_at      for the scheduled job: when the outbox has something to send
 -- A mail is attempted for a day, 1, 2, 4 ... 60 minutes apart, and is then given up (`dead`). Its secrets, encrypted
 -- by the Worker, are removed when it is sent or given up.
 --
@@ -13,12 +13,12 @@
 
 -- Enqueues a mail and returns its id. `person`: a user, in whose language it is written; null: a registrant, in
 -- `locale`.
-create function access.post(
+create function access.enqueue_mail(
   kind text,
   person uuid,
   recipient text,
   data jsonb default '{}',
-  sealed text default null,
+  secrets_encrypted text default null,
   locale text default null,
   channel text default 'email'
 ) returns uuid
@@ -26,30 +26,30 @@ language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   made uuid := gen_random_uuid();
 begin
-  insert into freehold.mails (id, kind, channel, user_id, recipient, locale, data, sealed, trace_id)
+  insert into freehold.mails (id, kind, channel, user_id, recipient, locale, data, secrets_encrypted, trace_id)
   values (
     made,
-    post.kind,
-    post.channel,
+    enqueue_mail.kind,
+    enqueue_mail.channel,
     person,
-    post.recipient,
-    coalesce((select u.locale from freehold.users u where u.id = person), post.locale, 'en'),
-    post.data,
-    post.sealed,
+    enqueue_mail.recipient,
+    coalesce((select u.locale from freehold.users u where u.id = person), enqueue_mail.locale, 'en'),
+    enqueue_mail.data,
+    enqueue_mail.secrets_encrypted,
     access.actor() ->> 'trace_id'
   );
-  perform set_config('access.posted', 'yes', true);
+  perform set_config('access.enqueued', 'yes', true);
   return made;
 end $$;
 
 -- Whether this transaction enqueued a mail.
-create function access.posted() returns boolean
+create function access.has_enqueued_mail() returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
-  select coalesce(current_setting('access.posted', true), '') = 'yes'
+  select coalesce(current_setting('access.enqueued', true), '') = 'yes'
 $$;
 
 -- Claims up to `at_most` mails that are due on the given channels, for a minute, and begins an attempt of each. The
--- attempt counts as failed until access.settle_mails says otherwise: a mail that makes its sender crash does not hold
+-- attempt counts as failed until access.finish_mails says otherwise: a mail that makes its sender crash does not hold
 -- up the others.
 --
 -- A registrant has no name. Nor has a mail to an address that its user only claims (`email_change`): its reader must
@@ -74,7 +74,7 @@ begin
     update freehold.mails m
     set attempts = m.attempts + 1,
       lease_until = now() + interval '1 minute',
-      next_at = access.mail_again(m.attempts + 1)
+      next_at = access.retry_mail_at(m.attempts + 1)
     from due
     where m.id = due.id
     returning m.*
@@ -93,7 +93,7 @@ begin
       'recipient', t.recipient,
       'locale', t.locale,
       'data', t.data,
-      'sealed', t.sealed,
+      'secrets_encrypted', t.secrets_encrypted,
       'trace_id', t.trace_id,
       'name', case when t.kind <> 'email_change' then coalesce(u.given_name, u.username) end,
       'timezone', u.timezone
@@ -114,7 +114,7 @@ end $$;
 --   untried    the attempt did not begin: the mail is due again as before
 -- A finished attempt is not changed. One that is not the newest of its mail counts only if it was accepted: then the
 -- mail is sent, even if it has been claimed again since.
-create function access.settle_mails(tenant_id uuid, system_key text, results jsonb) returns jsonb
+create function access.finish_mails(tenant_id uuid, system_key text, results jsonb) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   r record;
@@ -143,7 +143,7 @@ begin
       continue;
     elsif r.outcome = 'accepted' then
       update freehold.mails x
-      set state = 'sent', sealed = null, finished_at = now(), lease_until = null
+      set state = 'sent', secrets_encrypted = null, finished_at = now(), lease_until = null
       where x.id = m.id;
     elsif r.outcome = 'untried' then
       update freehold.mails x
@@ -151,12 +151,12 @@ begin
       where x.id = m.id;
     elsif r.outcome = 'refused' or m.attempts >= 40 or m.created_at <= now() - interval '1 day' then
       update freehold.mails x
-      set state = 'dead', sealed = null, finished_at = now(), lease_until = null
+      set state = 'dead', secrets_encrypted = null, finished_at = now(), lease_until = null
       where x.id = m.id;
       dead := dead || jsonb_build_array(m.id);
     else
       update freehold.mails x
-      set next_at = access.mail_again(m.attempts), lease_until = null
+      set next_at = access.retry_mail_at(m.attempts), lease_until = null
       where x.id = m.id;
     end if;
   end loop;
@@ -164,7 +164,7 @@ begin
 end $$;
 
 -- From when on the outbox has something to send on the given channels; null: it has nothing.
-create function access.mail_next(channels jsonb) returns timestamptz
+create function access.next_mail_at(channels jsonb) returns timestamptz
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select min(greatest(m.next_at, m.lease_until))
   from freehold.mails m
@@ -172,11 +172,11 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 $$;
 
 -- When a mail is attempted again after so many attempts: in 1, 2, 4 ... 60 minutes.
-create function access.mail_again(attempts integer) returns timestamptz
+create function access.retry_mail_at(attempts integer) returns timestamptz
 language sql stable
 return now() + make_interval(mins => least(60, (2 ^ least(attempts - 1, 6))::integer));
 
 grant execute on function
   access.claim_mails(uuid, text, integer, jsonb),
-  access.settle_mails(uuid, text, jsonb)
+  access.finish_mails(uuid, text, jsonb)
 to freehold_app;

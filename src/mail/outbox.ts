@@ -17,7 +17,7 @@ export type Claimed = {
   recipient: string
   locale: string
   data: Record<string, unknown>
-  sealed: string | null
+  secrets_encrypted: string | null
   trace_id: string | null
   name: string | null
   timezone: string | null
@@ -31,8 +31,8 @@ export const claim = (realm: Deliverer, at_most: number, channels: Channel[]) =>
   ask<Claimed[]>(realm, sql`access.claim_mails(${realm.id}, ${realm.system_key}, ${at_most}, ${JSON.stringify(channels)}::jsonb)`)
 
 /** Writes down what came of tries, and tells which mails are given up. One round trip. */
-export const settle = (realm: Deliverer, results: Result[]) =>
-  ask<string[]>(realm, sql`access.settle_mails(${realm.id}, ${realm.system_key}, ${JSON.stringify(results)}::jsonb)`)
+export const finish = (realm: Deliverer, results: Result[]) =>
+  ask<string[]>(realm, sql`access.finish_mails(${realm.id}, ${realm.system_key}, ${JSON.stringify(results)}::jsonb)`)
 
 async function ask<T>(realm: Deliverer, call: SQL): Promise<T> {
   // The platform's database is reached with a login that may do more.

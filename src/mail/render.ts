@@ -6,7 +6,7 @@
 import type { Realm } from '../kernel/context.ts'
 import { en } from './templates/en.ts'
 import { es } from './templates/es.ts'
-import { KINDS, type Kind, type Language, type Template } from './templates/template.ts'
+import { KINDS, type Kind, type Locale, type Template } from './templates/template.ts'
 
 export type Rendered = { subject: string; text: string; html: string }
 
@@ -31,7 +31,7 @@ const PAGES: Partial<Record<Kind, string>> = {
 const MOMENTS = ['until', 'expires_at']
 
 /** `es`, `es-PE` ... are Spanish, all others English. */
-export const languageOf = (locale: string): ['en' | 'es', Language] => (/^es([-_]|$)/i.test(locale) ? ['es', es] : ['en', en])
+export const languageOf = (locale: string): ['en' | 'es', Locale] => (/^es([-_]|$)/i.test(locale) ? ['es', es] : ['en', en])
 
 const isKind = (kind: string): kind is Kind => Object.hasOwn(KINDS, kind)
 

@@ -4,7 +4,7 @@ import { freehold, moment } from '../kernel/schema.ts'
 import { users } from '../users/table.ts'
 
 /**
- * The outbox: what is to be sent, written in the transaction that gave the occasion, and kept until it was accepted or given up. `sealed` holds what
+ * The outbox: what is to be sent, written in the transaction that gave the occasion, and kept until it was accepted or given up. `secrets_encrypted` holds what
  * nobody who reads the database may read, a link's token above all; it is encrypted by the Worker, and gone once the mail is sent.
  */
 export const mails = freehold.table(
@@ -21,7 +21,7 @@ export const mails = freehold.table(
     locale: text().notNull(),
     /** What the template shows and anybody may know. */
     data: jsonb().$type<Record<string, unknown>>().notNull().default({}),
-    sealed: text(),
+    secrets_encrypted: text(),
     trace_id: text(),
     state: text({ enum: ['queued', 'sent', 'dead'] })
       .notNull()

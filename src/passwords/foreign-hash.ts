@@ -1,7 +1,7 @@
 /**
  * Hashes of passwords that another system made: bcrypt ($2a$, $2b$, $2y$) and Django's pbkdf2_sha256. Threat: one that keeps a login busy for
  * minutes; one that stays, though it is weaker than ours; a stolen one that opens a door. So what it may cost is bounded; it lasts until its
- * person logs in; and of it is kept, as of ours (hash.ts), a recipe and the SHA-256 of a digest of 32 bytes. The recipe also holds the salt
+ * person logs in; and of it is kept, as of ours (hash.ts), a parameters and the SHA-256 of a digest of 32 bytes. The parameters also holds the salt
  * of the hash that will replace it: of many first logins at once all make the same one.
  *
  * The other system hashed what was typed. So a password is taken as it comes here, and not in NFC as ours are; the hash that replaces it is
@@ -22,8 +22,8 @@ const MAX_SALT = 128
 // The last of 31 characters holds four bits; with others set no implementation ever made it.
 const BCRYPT = /^\$2[aby]\$(\d\d)\$([./A-Za-z0-9]{22})([./A-Za-z0-9]{30}[.CGKOSWaeimquy26])$/
 const DJANGO = /^pbkdf2_sha256\$([1-9]\d{0,9})\$([^$]+)\$([A-Za-z0-9+/]{43}=?)$/
-const BCRYPT_RECIPE = /^\$bcrypt\$r=(\d{1,2}),next=([A-Za-z0-9+/]{22})\$([./A-Za-z0-9]{22})$/
-const DJANGO_RECIPE = /^\$django-pbkdf2-sha256\$i=(\d{1,7}),next=([A-Za-z0-9+/]{22})\$([A-Za-z0-9+/]{2,683})$/
+const BCRYPT_PARAMETERS = /^\$bcrypt\$r=(\d{1,2}),next=([A-Za-z0-9+/]{22})\$([./A-Za-z0-9]{22})$/
+const DJANGO_PARAMETERS = /^\$django-pbkdf2-sha256\$i=(\d{1,7}),next=([A-Za-z0-9+/]{22})\$([A-Za-z0-9+/]{2,683})$/
 
 const utf8 = (text: string) => new TextEncoder().encode(text)
 const isCost = (cost: number) => cost >= MIN_COST && cost <= MAX_COST
@@ -32,11 +32,11 @@ const isIterations = (iterations: number) => iterations >= 1 && iterations <= MA
 /** What is stored for a hash of another system, or why it is not taken over. No password is needed, and none is hashed. */
 export function fromForeign(hash: string): { stored: string } | { fault: string } {
   const next = encodeBase64NoPadding(crypto.getRandomValues(new Uint8Array(16)))
-  const kept = (recipe: string, digest: Uint8Array) => ({ stored: `${recipe}$${encodeBase64NoPadding(sha256(digest))}` })
-  const [, cost, grain, last] = BCRYPT.exec(hash) ?? []
-  if (cost && grain && last) {
+  const kept = (parameters: string, digest: Uint8Array) => ({ stored: `${parameters}$${encodeBase64NoPadding(sha256(digest))}` })
+  const [, cost, salt22, last] = BCRYPT.exec(hash) ?? []
+  if (cost && salt22 && last) {
     if (!isCost(Number(cost))) return { fault: `must have a bcrypt cost from ${MIN_COST} to ${MAX_COST}` }
-    return kept(`$bcrypt$r=${Number(cost)},next=${next}$${grain}`, sha256(utf8(last)))
+    return kept(`$bcrypt$r=${Number(cost)},next=${next}$${salt22}`, sha256(utf8(last)))
   }
   const [, iterations, salt, base64] = DJANGO.exec(hash) ?? []
   if (iterations && salt && base64) {
@@ -58,19 +58,19 @@ function decoded(base64: string): Uint8Array | null {
   }
 }
 
-/** The digest of a password under the recipe of another system's hash, 32 bytes; null when the recipe is none of these. */
-export function foreignDigest(password: string, recipe: string): Uint8Array | null {
-  const [, cost, , grain] = BCRYPT_RECIPE.exec(recipe) ?? []
+/** The digest of a password under the parameters of another system's hash, 32 bytes; null when the parameters is none of these. */
+export function foreignDigest(password: string, parameters: string): Uint8Array | null {
+  const [, cost, , salt22] = BCRYPT_PARAMETERS.exec(parameters) ?? []
   // At one go: the clock of a Worker stands still while it computes, so bcryptjs' other function would never pause either.
-  if (grain && isCost(Number(cost)))
-    return sha256(utf8(hashSync(password, `$2b$${String(cost).padStart(2, '0')}$${grain}`).slice(29)))
-  const [, iterations, , salt] = DJANGO_RECIPE.exec(recipe) ?? []
+  if (salt22 && isCost(Number(cost)))
+    return sha256(utf8(hashSync(password, `$2b$${String(cost).padStart(2, '0')}$${salt22}`).slice(29)))
+  const [, iterations, , salt] = DJANGO_PARAMETERS.exec(parameters) ?? []
   // Not Web Crypto, which in production refuses more than 100,000 iterations.
   if (salt && isIterations(Number(iterations)))
     return pbkdf2(sha256, utf8(password), decodeBase64IgnorePadding(salt), { c: Number(iterations), dkLen: 32 })
   return null
 }
 
-/** The salt of the hash that is to replace one of another system; null when the recipe is ours. */
-export const nextSalt = (recipe: string): string | null =>
-  BCRYPT_RECIPE.exec(recipe)?.[2] ?? DJANGO_RECIPE.exec(recipe)?.[2] ?? null
+/** The salt of the hash that is to replace one of another system; null when the parameters is ours. */
+export const nextSalt = (parameters: string): string | null =>
+  BCRYPT_PARAMETERS.exec(parameters)?.[2] ?? DJANGO_PARAMETERS.exec(parameters)?.[2] ?? null

@@ -1,8 +1,8 @@
 /**
  * Password hashing. Threat: a stolen database. PBKDF2-HMAC-SHA-256 (RFC 8018) with 600,000 iterations (OWASP), as six chained calls
  * of 100,000, because Cloudflare refuses more than that in one call, in production only. The string says how it was made:
- * `$pbkdf2-sha256-chain$r=6,i=100000$salt$hash`, base64 without padding. All before the last `$` is the recipe. The database gives the
- * recipe, the Worker answers with the digest, and the database compares its SHA-256 with the stored hash (src/auth/login.sql):
+ * `$pbkdf2-sha256-chain$r=6,i=100000$salt$hash`, base64 without padding. All before the last `$` is the parameters. The database gives the
+ * parameters, the Worker answers with the digest, and the database compares its SHA-256 with the stored hash (src/auth/login.sql):
  * a stolen hash opens no door.
  */
 import { decodeBase64IgnorePadding, encodeBase64NoPadding } from '@oslojs/encoding'
@@ -11,36 +11,36 @@ import { foreignDigest, nextSalt } from './foreign-hash.ts'
 const ROUNDS = 6
 const ITERATIONS = 100_000
 const MAX_ROUNDS = 20
-const RECIPE = /^\$pbkdf2-sha256-chain\$r=(\d{1,2}),i=(\d{1,6})\$([A-Za-z0-9+/]{22,86})$/
+const PARAMETERS = /^\$pbkdf2-sha256-chain\$r=(\d{1,2}),i=(\d{1,6})\$([A-Za-z0-9+/]{22,86})$/
 
 const freshSalt = () => encodeBase64NoPadding(crypto.getRandomValues(new Uint8Array(16)))
 
-/** A recipe with a salt of 16 bytes, a fresh one. */
-export const newRecipe = (salt = freshSalt()) => `$pbkdf2-sha256-chain$r=${ROUNDS},i=${ITERATIONS}$${salt}`
+/** A parameters with a salt of 16 bytes, a fresh one. */
+export const newHashParameters = (salt = freshSalt()) => `$pbkdf2-sha256-chain$r=${ROUNDS},i=${ITERATIONS}$${salt}`
 
-/** The recipe of the hash that replaces one of another system when its person logs in; null: the recipe is ours. */
-export function renewalOf(recipe: string): string | null {
-  const salt = nextSalt(recipe)
-  return salt && newRecipe(salt)
+/** The parameters of the hash that replaces one of another system when its person logs in; null: the parameters is ours. */
+export function rehashParameters(parameters: string): string | null {
+  const salt = nextSalt(parameters)
+  return salt && newHashParameters(salt)
 }
 
 /**
- * The digest of a password under a recipe, what the door asks for: 32 bytes in base64. About 100 ms of CPU; under the recipe of another
- * system (foreign-hash.ts) what that one asked for. Fails on a recipe that is none of these.
+ * The digest of a password under a parameters, what the door asks for: 32 bytes in base64. About 100 ms of CPU; under the parameters of another
+ * system (foreign-hash.ts) what that one asked for. Fails on a parameters that is none of these.
  */
-export async function digest(password: string, recipe: string): Promise<string> {
-  const foreign = foreignDigest(password, recipe)
+export async function digest(password: string, parameters: string): Promise<string> {
+  const foreign = foreignDigest(password, parameters)
   if (foreign) return encodeBase64NoPadding(foreign)
-  const [, r, i, salt] = RECIPE.exec(recipe) ?? []
+  const [, r, i, salt] = PARAMETERS.exec(parameters) ?? []
   const rounds = Number(r)
   const iterations = Number(i)
   if (!salt || !(rounds >= 1 && rounds <= MAX_ROUNDS) || !(iterations >= 1 && iterations <= ITERATIONS))
-    throw new Error('Not a recipe for a password.')
-  const grain = new Uint8Array(decodeBase64IgnorePadding(salt))
+    throw new Error('Not a parameters for a password.')
+  const salt22 = new Uint8Array(decodeBase64IgnorePadding(salt))
   let material = new Uint8Array(new TextEncoder().encode(password.normalize('NFC')))
   for (let round = 1; round <= rounds; round++) {
     const key = await crypto.subtle.importKey('raw', material, 'PBKDF2', false, ['deriveBits'])
-    const salted = round === 1 ? grain : Uint8Array.of(...grain, round)
+    const salted = round === 1 ? salt22 : Uint8Array.of(...salt22, round)
     material = new Uint8Array(
       await crypto.subtle.deriveBits({ name: 'PBKDF2', hash: 'SHA-256', salt: salted, iterations }, key, 256),
     )
@@ -50,9 +50,9 @@ export async function digest(password: string, recipe: string): Promise<string> 
 
 /** The whole string for a new password. */
 export async function hash(password: string): Promise<string> {
-  const recipe = newRecipe()
-  const proof = new Uint8Array(decodeBase64IgnorePadding(await digest(password, recipe)))
-  return `${recipe}$${encodeBase64NoPadding(new Uint8Array(await crypto.subtle.digest('SHA-256', proof)))}`
+  const parameters = newHashParameters()
+  const proof = new Uint8Array(decodeBase64IgnorePadding(await digest(password, parameters)))
+  return `${parameters}$${encodeBase64NoPadding(new Uint8Array(await crypto.subtle.digest('SHA-256', proof)))}`
 }
 
 const ALPHABETS = ['ABCDEFGHJKLMNPQRSTUVWXYZ', 'abcdefghijkmnopqrstuvwxyz', '23456789', '-_.!+']

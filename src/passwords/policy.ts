@@ -3,7 +3,7 @@
  * the commonest, the person's own name, or one that was theirs before. That it was not theirs before, the database decides (access.was_used).
  */
 
-import type { Fault } from '../kernel/problem.ts'
+import type { Issue } from '../kernel/problem.ts'
 import commonest from './commonest.txt'
 import { digest, generatePassword } from './hash.ts'
 
@@ -34,10 +34,10 @@ export const DEFAULT_POLICY: Policy = {
   password_common: true,
 }
 
-type Person = Partial<Record<'email' | 'username' | 'given_name' | 'family_name', string | null | undefined>>
+type PersonalDetails = Partial<Record<'email' | 'username' | 'given_name' | 'family_name', string | null | undefined>>
 
-/** What the database says of somebody who gets another password: `former` are the recipes of those that it may not be. */
-export type Renewal = { person: Person; policy: Policy; former: string[] }
+/** What the database says of somebody who gets another password: `former` are the parameters of those that it may not be. */
+export type PasswordContext = { user: PersonalDetails; policy: Policy; history: string[] }
 
 let common: Set<string> | undefined
 
@@ -49,7 +49,7 @@ function isCommon(password: string): boolean {
 }
 
 /** Every rule that a password breaks, as sentences; none when it is good. It is judged as it is hashed: in NFC. */
-export function weaknesses(written: string, person: Person, policy: Policy = DEFAULT_POLICY): string[] {
+export function weaknesses(written: string, person: PersonalDetails, policy: Policy = DEFAULT_POLICY): string[] {
   const password = written.normalize('NFC')
   const personal = [person.username, person.email?.split('@')[0], person.given_name, person.family_name]
     .flatMap((text) => text?.toLowerCase().split(/[^\p{L}\p{N}]+/u) ?? [])
@@ -74,7 +74,7 @@ export function weaknesses(written: string, person: Person, policy: Policy = DEF
 }
 
 /** A password for somebody, made by chance, that breaks no rule. */
-export function generateFor(person: Person, policy: Policy): string {
+export function generateFor(person: PersonalDetails, policy: Policy): string {
   // Twice as many characters as are to be different: of 62 there are, half come up twice.
   const length = Math.max(20, policy.password_min_length, 2 * policy.password_unique)
   for (;;) {
@@ -84,12 +84,12 @@ export function generateFor(person: Person, policy: Policy): string {
 }
 
 /** The broken rules as faults of a field. */
-export const faultsOf = (field: string, rules: string[]): Fault[] => rules.map((detail) => ({ pointer: `#/${field}`, detail }))
+export const issuesOf = (field: string, rules: string[]): Issue[] => rules.map((detail) => ({ pointer: `#/${field}`, detail }))
 
-/** The digests of a new password under former recipes, for access.was_used. About 100 ms of CPU each. */
-export async function digestsUnder(password: string, recipes: string[]): Promise<Record<string, string>> {
+/** The digests of a new password under former parameters, for access.was_used. About 100 ms of CPU each. */
+export async function digestsUnder(password: string, parameters: string[]): Promise<Record<string, string>> {
   const digests: Record<string, string> = {}
-  for (const recipe of recipes) digests[recipe] = await digest(password, recipe)
+  for (const each of parameters) digests[each] = await digest(password, each)
   return digests
 }
 

@@ -1,18 +1,18 @@
 -- The purge: rows that have outlived their purpose are deleted once a day (docs/storage.md says what is kept for how
 -- long). The audit stays, and tells what was done.
---   access.sweep_due   whether a purge is due
---   access.sweep       deletes a bounded number of rows; the scheduled job calls it, in a transaction each, until `is_done`
+--   access.purge_due   whether a purge is due
+--   access.purge       deletes a bounded number of rows; the scheduled job calls it, in a transaction each, until `is_done`
 -- Both are for the owner login.
 
 -- Whether the last purge that came to its end is more than a day ago.
-create function access.sweep_due() returns boolean
+create function access.purge_due() returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
-  select not exists (select from access.sweeps s where s.last_at >= now() - interval '1 day')
+  select not exists (select from access.purges s where s.last_at >= now() - interval '1 day')
 $$;
 
 -- Deletes at most so many rows of each kind: {is_done, given_up}, where `given_up` counts mails. A purge stays due
 -- until it is done.
-create function access.sweep(at_most integer) returns jsonb
+create function access.purge(at_most integer) returns jsonb
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   most integer;
@@ -64,7 +64,7 @@ begin
     -- Mails that waited for a day, and an hour more for a last pause between attempts: those for which no transport
     -- is configured, and those that made their sender crash.
     update freehold.mails
-    set state = 'dead', sealed = null, finished_at = now(), lease_until = null
+    set state = 'dead', secrets_encrypted = null, finished_at = now(), lease_until = null
     where id in (
       select m.id
       from freehold.mails m
@@ -102,10 +102,10 @@ begin
   -- After the attempts: a lockout without a failure belongs to an attempt that was never finished, and goes once that
   -- attempt is gone.
   with guards as (
-    delete from freehold.login_guards
+    delete from freehold.lockouts
     where key in (
       select g.key
-      from freehold.login_guards g
+      from freehold.lockouts g
       where g.key like 'unknown:%'
         and (g.locked_until is null or g.locked_until < now())
         and coalesce(
@@ -119,7 +119,7 @@ begin
   )
   select greatest(most, count(*)) into most from guards;
   if most < at_most then
-    insert into access.sweeps (last_at) values (now())
+    insert into access.purges (last_at) values (now())
     on conflict (one) do update set last_at = excluded.last_at;
   end if;
   return jsonb_build_object('is_done', most < at_most, 'given_up', given_up);

@@ -1,5 +1,5 @@
 -- Another address, and the verification of a phone number, by the admitted user.
---   access.email_change         mails a token to the new address; access.verify_email (registration.sql) spends it
+--   access.request_email_change         mails a token to the new address; access.verify_email (registration.sql) spends it
 --   access.phone_code           sends a code to the user's number
 --   access.verify_phone         takes the code
 --   access.after_email_change   after every change of an address, by whichever function (trigger in src/users/users.sql)
@@ -11,23 +11,23 @@
 
 -- Asks for another address, after access.password_reserve. `wrong` (the password), or `done`, also when the address
 -- is another user's, so that the caller does not learn that.
-create function access.email_change(
+create function access.request_email_change(
   tenant_id uuid,
   attempt uuid,
   digest text,
   address text,
   token_hash bytea,
-  sealed text
+  secrets_encrypted text
 ) returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_tenant(tenant_id);
-  u freehold.users := access.settle(t, attempt, digest);
+  u freehold.users := access.finish_attempt(t, attempt, digest);
 begin
   if u.id is null or u.id is distinct from access.principal() then
     return 'wrong';
   elsif not exists (select from freehold.users x where x.email = address) then
-    perform access.send_token(u, 'email', address, token_hash, 24, 'email_change', sealed);
+    perform access.send_token(u, 'email', address, token_hash, 24, 'email_change', secrets_encrypted);
   end if;
   perform access.record(
     'EMAIL_CHANGE_REQUESTED', 'update', 'user', u.id::text, null, jsonb_build_object('email', address), 20
@@ -41,12 +41,12 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 begin
   update freehold.one_time_tokens x set used_at = now()
   where x.user_id = new.id and x.kind in ('reset', 'email') and x.used_at is null;
-  perform access.post('email_changed', new.id, old.email, jsonb_build_object('new_email', new.email));
+  perform access.enqueue_mail('email_changed', new.id, old.email, jsonb_build_object('new_email', new.email));
   return null;
 end $$;
 
 -- Sends a code: `sent`, `none` (the user has no number) or `often`. It voids the code before it.
-create function access.phone_code(code text, sealed text) returns text
+create function access.phone_code(code text, secrets_encrypted text) returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   u freehold.users;
@@ -54,7 +54,7 @@ begin
   select * into u from freehold.users x where x.id = access.principal() for no key update;
   if u.phone is null then
     return 'none';
-  elsif access.asked_too_often(u.id, 'phone') then
+  elsif access.too_many_requests(u.id, 'phone') then
     return 'often';
   end if;
   update freehold.one_time_tokens x set used_at = now()
@@ -65,7 +65,7 @@ begin
   if not found then
     return 'often';
   end if;
-  perform access.post('phone_code', u.id, u.phone, '{}', sealed, null, 'sms');
+  perform access.enqueue_mail('phone_code', u.id, u.phone, '{}', secrets_encrypted, null, 'sms');
   return 'sent';
 end $$;
 
@@ -102,7 +102,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 $$;
 
 grant execute on function
-  access.email_change(uuid, uuid, text, text, bytea, text),
+  access.request_email_change(uuid, uuid, text, text, bytea, text),
   access.phone_code(text, text),
   access.verify_phone(text)
 to freehold_app;

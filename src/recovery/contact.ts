@@ -4,12 +4,12 @@
  */
 import { z } from '@hono/zod-openapi'
 import { sql } from 'drizzle-orm'
-import { reserved } from '../auth/auth.ts'
+import { beginAttempt } from '../auth/auth.ts'
 import type { Ctx } from '../kernel/context.ts'
 import { invalid, Problem } from '../kernel/problem.ts'
 import { newMailToken, tokenHash } from '../kernel/token.ts'
 import { rowsOf } from '../kernel/wire.ts'
-import { deliver, sealMail } from '../mail/mail.ts'
+import { deliver, encryptMailSecrets } from '../mail/mail.ts'
 import { digest } from '../passwords/hash.ts'
 import { Email } from '../users/fields.ts'
 
@@ -23,15 +23,15 @@ export const PhoneProof = z
  * Fails with invalid_credentials.
  */
 export async function changeEmail(ctx: Ctx, { new_email, current_password }: z.infer<typeof EmailChange>): Promise<void> {
-  const { attempt, recipe } = await reserved(async () => {
-    const [result] = await ctx.run(ctx.db.execute(sql`select access.password_reserve(${ctx.realm.id}) as answer`))
-    return (result.rows[0] as { answer: { state: 'reserved' | 'busy'; attempt: string; recipe: string } }).answer
+  const { attempt, hash_parameters } = await beginAttempt(async () => {
+    const [result] = await ctx.run(ctx.db.execute(sql`select access.begin_password_change(${ctx.realm.id}) as answer`))
+    return (result.rows[0] as { answer: { state: 'pending' | 'busy'; attempt: string; hash_parameters: string } }).answer
   })
   const token = newMailToken()
-  const [compared, sealed] = [await digest(current_password, recipe), await sealMail(ctx, { token })]
+  const [compared, sealed] = [await digest(current_password, hash_parameters), await encryptMailSecrets(ctx, { token })]
   const [result] = await ctx.run(
     ctx.db.execute(
-      sql`select access.email_change(${ctx.realm.id}, ${attempt}, ${compared}, ${new_email}, ${await tokenHash(token)}::bytea, ${sealed}) as outcome`,
+      sql`select access.request_email_change(${ctx.realm.id}, ${attempt}, ${compared}, ${new_email}, ${await tokenHash(token)}::bytea, ${sealed}) as outcome`,
     ),
   )
   if (result.rows[0]?.outcome !== 'done') throw new Problem('invalid_credentials', 'The current password is not right.')
@@ -41,7 +41,7 @@ export async function changeEmail(ctx: Ctx, { new_email, current_password }: z.i
 /** Sends a code to the caller's number. One round trip. Fails with illegal_state (no number), rate_limited. */
 export async function sendPhoneCode(ctx: Ctx): Promise<void> {
   const code = newCode()
-  const sealed = await sealMail(ctx, { code })
+  const sealed = await encryptMailSecrets(ctx, { code })
   const [result] = await ctx.run(ctx.db.execute(sql`select access.phone_code(${code}, ${sealed}) as outcome`))
   const [row] = rowsOf<{ outcome: string }>(result)
   if (row?.outcome === 'none') throw new Problem('illegal_state', 'You have no phone number yet: PATCH your user first.')

@@ -1,8 +1,8 @@
 -- Recovery: a new password by mail or by an administrator, and unlocking.
---   access.reset_request           public endpoint: a token by mail
---   access.reset_look              public endpoint: what the new password is judged by, for a valid token
---   access.reset_settle            public endpoint: spends the token and sets the password
---   access.admin_reset_look and access.admin_reset_settle   the two halves of a reset by an administrator
+--   access.request_reset           public endpoint: a token by mail
+--   access.begin_reset              public endpoint: what the new password is judged by, for a valid token
+--   access.finish_reset            public endpoint: spends the token and sets the password
+--   access.begin_admin_reset and access.finish_admin_reset   the two halves of a reset by an administrator
 --   access.unlock                  clears a user's lockouts
 -- Registration and verification of an address (registration.sql) and the change of an address or a number
 -- (contact.sql) use the tokens of the helpers below.
@@ -17,12 +17,12 @@
 
 -- Somebody says that they forgot their password: a token for one hour. Returns whether there is a mail to deliver,
 -- which no caller outside is told.
-create function access.reset_request(
+create function access.request_reset(
   tenant_id uuid,
   system_key text,
   address text,
   token_hash bytea,
-  sealed text,
+  secrets_encrypted text,
   request jsonb
 ) returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
@@ -31,66 +31,66 @@ declare
   u freehold.users;
 begin
   select * into u from freehold.users x where x.email = address and x.is_active for no key update;
-  perform access.attribute(u.id, u.username, request);
+  perform access.set_audit_actor(u.id, u.username, request);
   if u.id is not null then
-    perform access.send_token(u, 'reset', u.email, token_hash, 1, 'password_reset', sealed);
+    perform access.send_token(u, 'reset', u.email, token_hash, 1, 'password_reset', secrets_encrypted);
   end if;
   perform access.record('PASSWORD_RESET_REQUESTED', 'request', 'user', u.id::text, null, null, 10);
-  return access.posted();
+  return access.has_enqueued_mail();
 end $$;
 
 -- {person, policy, former}, by which the Worker judges the new password; null: the token is not valid.
-create function access.reset_look(tenant_id uuid, presented bytea) returns jsonb
+create function access.begin_reset(tenant_id uuid, presented bytea) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_tenant(tenant_id);
-  u freehold.users := access.holder_of(presented, 'reset', false);
+  u freehold.users := access.token_user(presented, 'reset', false);
 begin
   return case
     when u.id is not null then jsonb_build_object(
-      'person', access.person_of(u),
+      'person', access.personal_details(u),
       'policy', access.policy_of(t),
-      'former', access.former_recipes(u.id, t)
+      'former', access.history_parameters(u.id, t)
     )
   end;
 end $$;
 
 -- Sets the new password: `done`, `used` (it is in the history; the token stays valid) or `invalid` (the token).
-create function access.reset_settle(tenant_id uuid, presented bytea, new_hash text, digests jsonb, request jsonb)
+create function access.finish_reset(tenant_id uuid, presented bytea, new_hash text, digests jsonb, request jsonb)
 returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_tenant(tenant_id);
-  u freehold.users := access.holder_of(presented, 'reset', true);
+  u freehold.users := access.token_user(presented, 'reset', true);
 begin
   if u.id is null then
     return 'invalid';
   elsif access.was_used(u.id, t, digests) then
     return 'used';
   end if;
-  perform access.attribute(u.id, u.username, request);
+  perform access.set_audit_actor(u.id, u.username, request);
   -- This spends the token, with all others for a password.
-  perform access.recover(u, new_hash, false, 'password_reset');
+  perform access.set_recovered_password(u, new_hash, false, 'password_reset');
   -- The token was read in a mail, which proves the address that the mail went to.
   update freehold.users x set email_verified = true
   where x.id = u.id
     and not x.email_verified
     and x.email = (select k.target from freehold.one_time_tokens k where k.token_hash = presented);
-  perform access.post('password_changed', u.id, u.email);
+  perform access.enqueue_mail('password_changed', u.id, u.email);
   return 'done';
 end $$;
 
 -- First half of a reset by an administrator: {person, policy, former}.
-create function access.admin_reset_look(person uuid) returns jsonb
+create function access.begin_admin_reset(person uuid) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  u freehold.users := access.looked_after(person);
+  u freehold.users := access.user_to_reset(person);
 begin
   return (
     select jsonb_build_object(
-      'person', access.person_of(u),
+      'person', access.personal_details(u),
       'policy', access.policy_of(t),
-      'former', access.former_recipes(u.id, t)
+      'former', access.history_parameters(u.id, t)
     )
     from freehold.tenant t
   );
@@ -98,26 +98,26 @@ end $$;
 
 -- Second half: sets the password, which the user may have to change, and mails them a link to set their own: `done`
 -- or `used` (it is in the history).
-create function access.admin_reset_settle(
+create function access.finish_admin_reset(
   person uuid,
   new_hash text,
   digests jsonb,
   must_change boolean,
   token_hash bytea,
-  sealed text
+  secrets_encrypted text
 ) returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  u freehold.users := access.looked_after(person);
+  u freehold.users := access.user_to_reset(person);
 begin
   if (select access.was_used(u.id, t, digests) from freehold.tenant t) then
     return 'used';
   end if;
-  perform access.recover(u, new_hash, must_change, 'reset_by_administrator');
+  perform access.set_recovered_password(u, new_hash, must_change, 'reset_by_administrator');
   if u.is_active then
     insert into freehold.one_time_tokens (token_hash, kind, user_id, target, expires_at)
     values (token_hash, 'reset', u.id, u.email, now() + interval '24 hours');
-    perform access.post('password_reset_by_admin', u.id, u.email, '{}', sealed);
+    perform access.enqueue_mail('password_reset_by_admin', u.id, u.email, '{}', secrets_encrypted);
   end if;
   return 'done';
 end $$;
@@ -126,35 +126,35 @@ end $$;
 create function access.unlock(person uuid) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
-  if access.permission() is distinct from 'user:update' or not access.reaches(person) then
+  if access.permission() is distinct from 'user:update' or not access.can_access_user(person) then
     perform access.refuse('not_found', 'There is nobody with this id.');
-  elsif person = access.principal() or (access.scope() <> 'all' and person = any (access.owners())) then
+  elsif person = access.principal() or (access.scope() <> 'all' and person = any (access.scope_owner_ids())) then
     perform access.refuse('forbidden', 'Somebody else must unlock you.');
   elsif access.holds_more(person, access.principal()) then
     -- A lockout does not slow down an attacker who can guess, unlock and guess again.
     perform access.refuse('forbidden', 'This person holds more than you do: how they log in is not yours to change.');
   end if;
-  perform access.hold(person), access.forget_failures(person);
+  perform access.lock_login(person), access.clear_failures(person);
   perform access.record('USER_UNLOCKED', 'update', 'user', person::text, null, null);
 end $$;
 
 -- The user whose password the admitted administrator may set, locked: within reach, and neither themselves nor
 -- anybody who holds more than they do, because an administrator who sets a password can log in as its user. Raises
 -- FH404, FH403.
-create function access.looked_after(person uuid) returns freehold.users
+create function access.user_to_reset(person uuid) returns freehold.users
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   u freehold.users;
 begin
-  if access.permission() = 'user:update' and access.reaches(person) then
-    perform access.hold(person);
+  if access.permission() = 'user:update' and access.can_access_user(person) then
+    perform access.lock_login(person);
     select * into u from freehold.users x where x.id = person;
   end if;
   if u.id is null then
     perform access.refuse('not_found', 'There is nobody with this id.');
   elsif u.id = access.principal() then
     perform access.refuse('forbidden', 'Your own password is changed with auth/password-change.');
-  elsif access.scope() <> 'all' and u.id = any (access.owners()) then
+  elsif access.scope() <> 'all' and u.id = any (access.scope_owner_ids()) then
     perform access.refuse('forbidden', 'Whoever lent you this permission did not lend you themselves.');
   elsif access.holds_more(u.id, access.principal()) then
     perform access.refuse('forbidden', 'This person holds more than you do: how they log in is not yours to change.');
@@ -164,13 +164,13 @@ end $$;
 
 -- The active user of a valid token, or null. With `is_held` their row and their lockouts are locked, so that of
 -- several requests with this token, or with others of the same user, one goes first.
-create function access.holder_of(presented bytea, token_kind text, is_held boolean) returns freehold.users
+create function access.token_user(presented bytea, token_kind text, is_held boolean) returns freehold.users
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   u freehold.users;
 begin
   if is_held then
-    perform access.hold(k.user_id)
+    perform access.lock_login(k.user_id)
     from freehold.one_time_tokens k
     where k.token_hash = presented and k.kind = token_kind and k.used_at is null;
   end if;
@@ -193,21 +193,21 @@ create function access.send_token(
   token_hash bytea,
   hours integer,
   mail text,
-  sealed text
+  secrets_encrypted text
 ) returns boolean
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
-  if access.asked_too_often(u.id, token_kind) then
+  if access.too_many_requests(u.id, token_kind) then
     return false;
   end if;
   insert into freehold.one_time_tokens (token_hash, kind, user_id, target, expires_at)
   values (token_hash, token_kind, u.id, target, now() + make_interval(hours => hours));
-  perform access.post(mail, u.id, target, '{}', sealed);
+  perform access.enqueue_mail(mail, u.id, target, '{}', secrets_encrypted);
   return true;
 end $$;
 
 -- Whether a user was sent five tokens of a kind within the hour: strangers can ask for them.
-create function access.asked_too_often(person uuid, token_kind text) returns boolean
+create function access.too_many_requests(person uuid, token_kind text) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select count(*) >= 5
   from freehold.one_time_tokens x
@@ -215,10 +215,10 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 $$;
 
 -- Sets a password without a check of the one before it: the lockouts are cleared and all sessions end.
-create function access.recover(u freehold.users, new_hash text, must_change boolean, because text) returns void
+create function access.set_recovered_password(u freehold.users, new_hash text, must_change boolean, because text) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
-  perform access.forget_failures(u.id);
+  perform access.clear_failures(u.id);
   perform access.replace_password(u.id, new_hash, must_change, because, null);
   perform access.record(
     'PASSWORD_RESET', 'update', 'user', u.id::text, null, jsonb_build_object('because', because), 30
@@ -226,28 +226,28 @@ begin
 end $$;
 
 -- Clears the lockouts of a user: that of logins and that of password changes.
-create function access.forget_failures(person uuid) returns void
+create function access.clear_failures(person uuid) returns void
 language sql volatile set search_path = pg_catalog, pg_temp as $$
-  update freehold.login_guards x
+  update freehold.lockouts x
   set failures = 0, failed_at = null, locked_until = null
   where x.key in ('login:' || person, 'change:' || person)
 $$;
 
 -- Locks a user before a change of how they log in, against other such changes and against logins. In the order of a
 -- login, the lockouts before the user: two transactions that took them in different orders would wait for each other.
-create function access.hold(person uuid) returns void
+create function access.lock_login(person uuid) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
-  insert into freehold.login_guards as x (key) values ('change:' || person), ('login:' || person)
+  insert into freehold.lockouts as x (key) values ('change:' || person), ('login:' || person)
   on conflict (key) do update set key = x.key;
   perform from freehold.users x where x.id = person for no key update;
 end $$;
 
 grant execute on function
-  access.reset_request(uuid, text, text, bytea, text, jsonb),
-  access.reset_look(uuid, bytea),
-  access.reset_settle(uuid, bytea, text, jsonb, jsonb),
-  access.admin_reset_look(uuid),
-  access.admin_reset_settle(uuid, text, jsonb, boolean, bytea, text),
+  access.request_reset(uuid, text, text, bytea, text, jsonb),
+  access.begin_reset(uuid, bytea),
+  access.finish_reset(uuid, bytea, text, jsonb, jsonb),
+  access.begin_admin_reset(uuid),
+  access.finish_admin_reset(uuid, text, jsonb, boolean, bytea, text),
   access.unlock(uuid)
 to freehold_app;

@@ -10,9 +10,9 @@ import { log } from '../kernel/log.ts'
 import { invalid, Problem } from '../kernel/problem.ts'
 import { newMailToken, tokenHash } from '../kernel/token.ts'
 import { rowsOf } from '../kernel/wire.ts'
-import { deliver, sealMail } from '../mail/mail.ts'
+import { deliver, encryptMailSecrets } from '../mail/mail.ts'
 import { hash } from '../passwords/hash.ts'
-import { digestsUnder, faultsOf, generateFor, type Renewal, USED, weaknesses } from '../passwords/policy.ts'
+import { digestsUnder, generateFor, issuesOf, type PasswordContext, USED, weaknesses } from '../passwords/policy.ts'
 import { Email } from '../users/fields.ts'
 
 const Password = z.string().min(1).max(1024)
@@ -40,21 +40,21 @@ export const ResetDone = z
   .openapi('ResetDone')
 
 /** Far longer than the doors take: what they do for who is known takes a few milliseconds more, and would tell. */
-const EVEN_MS = 150
+const PADDED_MS = 150
 
 /** The work, and the answer no sooner than for anybody else. */
-export const evenly = async <T>(work: Promise<T>): Promise<T> => (await Promise.all([work, scheduler.wait(EVEN_MS)]))[0]
+export const padTiming = async <T>(work: Promise<T>): Promise<T> => (await Promise.all([work, scheduler.wait(PADDED_MS)]))[0]
 
-const SPENT = 'is unknown, used or expired; ask for a new one'
-export const spent = () => invalid('token', SPENT)
+const INVALID_TOKEN = 'is unknown, used or expired; ask for a new one'
+export const invalidToken = () => invalid('token', INVALID_TOKEN)
 
 /** Sends somebody who forgot their password a token for one hour. One round trip; the same for who is unknown here. */
 export async function requestReset(ctx: Ctx, { email }: z.infer<typeof ResetRequest>): Promise<void> {
   const token = newMailToken()
-  const sealed = await sealMail(ctx, { token })
-  const posted = await evenly(
-    ctx.door<boolean>(
-      sql`access.reset_request(${ctx.realm.id}, ${ctx.realm.system_key}, ${email}, ${await tokenHash(token)}::bytea, ${sealed}, ${JSON.stringify(ctx.request)}::jsonb)`,
+  const sealed = await encryptMailSecrets(ctx, { token })
+  const posted = await padTiming(
+    ctx.call<boolean>(
+      sql`access.request_reset(${ctx.realm.id}, ${ctx.realm.system_key}, ${email}, ${await tokenHash(token)}::bytea, ${sealed}, ${JSON.stringify(ctx.request)}::jsonb)`,
     ),
   )
   if (posted) ctx.later(deliver(ctx))
@@ -66,13 +66,13 @@ export async function requestReset(ctx: Ctx, { email }: z.infer<typeof ResetRequ
  */
 export async function confirmReset(ctx: Ctx, { token, new_password }: z.infer<typeof ResetConfirmation>): Promise<void> {
   const presented = await tokenHash(token)
-  const known = await ctx.door<Renewal | null>(sql`access.reset_look(${ctx.realm.id}, ${presented}::bytea)`)
-  if (!known) throw spent()
-  const { renewed, digests } = await judged('new_password', new_password, known)
-  const outcome = await ctx.door<string>(
-    sql`access.reset_settle(${ctx.realm.id}, ${presented}::bytea, ${renewed}, ${JSON.stringify(digests)}::jsonb, ${JSON.stringify(ctx.request)}::jsonb)`,
+  const known = await ctx.call<PasswordContext | null>(sql`access.begin_reset(${ctx.realm.id}, ${presented}::bytea)`)
+  if (!known) throw invalidToken()
+  const { renewed, digests } = await passwordIssues('new_password', new_password, known)
+  const outcome = await ctx.call<string>(
+    sql`access.finish_reset(${ctx.realm.id}, ${presented}::bytea, ${renewed}, ${JSON.stringify(digests)}::jsonb, ${JSON.stringify(ctx.request)}::jsonb)`,
   )
-  if (outcome === 'invalid') throw spent()
+  if (outcome === 'invalid') throw invalidToken()
   if (outcome === 'used') throw refused('new_password', [USED])
   ctx.later(deliver(ctx))
   log('password reset', { tenant: ctx.realm.subdomain, trace_id: ctx.request.trace_id })
@@ -88,18 +88,18 @@ export async function adminReset(
   user_id: string,
   { new_password, must_change_password }: z.infer<typeof AdminReset>,
 ): Promise<z.infer<typeof ResetDone>> {
-  const [looked] = await ctx.run(ctx.db.execute(sql`select access.admin_reset_look(${user_id}) as known`))
-  const [{ known } = {} as never] = rowsOf<{ known: Renewal }>(looked)
-  const password = new_password ?? generateFor(known.person, known.policy)
+  const [looked] = await ctx.run(ctx.db.execute(sql`select access.begin_admin_reset(${user_id}) as known`))
+  const [{ known } = {} as never] = rowsOf<{ known: PasswordContext }>(looked)
+  const password = new_password ?? generateFor(known.user, known.policy)
   // A generated one is none of those before, and costs no comparison with them.
   const { renewed, digests } = new_password
-    ? await judged('new_password', new_password, known)
+    ? await passwordIssues('new_password', new_password, known)
     : { renewed: await hash(password), digests: {} }
   const token = newMailToken()
-  const sealed = await sealMail(ctx, { token })
+  const sealed = await encryptMailSecrets(ctx, { token })
   const [settled] = await ctx.run(
     ctx.db.execute(
-      sql`select access.admin_reset_settle(${user_id}, ${renewed}, ${JSON.stringify(digests)}::jsonb, ${must_change_password}, ${await tokenHash(token)}::bytea, ${sealed}) as outcome`,
+      sql`select access.finish_admin_reset(${user_id}, ${renewed}, ${JSON.stringify(digests)}::jsonb, ${must_change_password}, ${await tokenHash(token)}::bytea, ${sealed}) as outcome`,
     ),
   )
   if (rowsOf<{ outcome: string }>(settled)[0]?.outcome === 'used') throw refused('new_password', [USED])
@@ -112,11 +112,11 @@ export async function unlock(ctx: Ctx, user_id: string): Promise<void> {
   await ctx.run(ctx.db.execute(sql`select access.unlock(${user_id})`))
 }
 
-const refused = (field: string, rules: string[]) => new Problem('invalid_request', undefined, { errors: faultsOf(field, rules) })
+const refused = (field: string, rules: string[]) => new Problem('invalid_request', undefined, { errors: issuesOf(field, rules) })
 
 /** A new password that keeps every rule, hashed; and its digests under those before it. Fails with invalid_request. */
-async function judged(field: string, password: string, { person, policy, former }: Renewal) {
-  const rules = weaknesses(password, person, policy)
+async function passwordIssues(field: string, password: string, { user, policy, history }: PasswordContext) {
+  const rules = weaknesses(password, user, policy)
   if (rules.length) throw refused(field, rules)
-  return { renewed: await hash(password), digests: await digestsUnder(password, former) }
+  return { renewed: await hash(password), digests: await digestsUnder(password, history) }
 }

@@ -2,7 +2,7 @@
 --   access.registration_terms    whether strangers may register, and what their passwords must be
 --   access.register              stores the registration and mails a token; where the address is known, mails its owner instead
 --   access.verify_email          spends the token: creates the user, or verifies or replaces the address of an existing one
---   access.verification_resend   mails another token
+--   access.resend_verification   mails another token
 -- A registration makes no user until the address is verified.
 --
 -- Threat: a stranger finds out who is known here, fills a mailbox, or registers somebody's address with a password of
@@ -32,7 +32,7 @@ create function access.register(
   presented bytea,
   wanted jsonb,
   new_hash text,
-  sealed text,
+  secrets_encrypted text,
   request jsonb
 ) returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
@@ -40,11 +40,11 @@ declare
   t freehold.tenant := access.check_system(tenant_id, system_key);
   u freehold.users;
 begin
-  if not access.lets_in(t, wanted ->> 'email') then
+  if not access.may_register(t, wanted ->> 'email') then
     raise exception using errcode = 'FH403', message = 'forbidden';
   end if;
   select * into u from freehold.users x where x.email = wanted ->> 'email' for no key update;
-  perform access.attribute(null, null, request);
+  perform access.set_audit_actor(null, null, request);
   if u.id is null then
     -- Concurrent requests for one address are counted one after another.
     perform pg_advisory_xact_lock(hashtext('register:' || (wanted ->> 'email')));
@@ -74,17 +74,17 @@ begin
         coalesce(wanted ->> 'locale', 'en'),
         now() + interval '24 hours'
       );
-      perform access.post('register', null, wanted ->> 'email', '{}', sealed, wanted ->> 'locale');
+      perform access.enqueue_mail('register', null, wanted ->> 'email', '{}', secrets_encrypted, wanted ->> 'locale');
     end if;
   elsif u.is_active and (
     select count(*)
     from freehold.mails m
     where m.user_id = u.id and m.kind = 'register_known' and m.created_at > now() - interval '1 hour'
   ) < 5 then
-    perform access.post('register_known', u.id, u.email);
+    perform access.enqueue_mail('register_known', u.id, u.email);
   end if;
   perform access.record('REGISTRATION_REQUESTED', 'create', 'registration', null, null, null, 5);
-  return access.posted();
+  return access.has_enqueued_mail();
 end $$;
 
 -- Spends a token that was mailed to an address. One of a user verifies their address, or replaces it by the one that
@@ -95,7 +95,7 @@ create function access.verify_email(
   system_key text,
   presented bytea,
   spare_hash bytea,
-  spare_sealed text,
+  spare_encrypted text,
   request jsonb
 ) returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
@@ -104,10 +104,10 @@ declare
   k freehold.one_time_tokens;
   r freehold.registrations;
   broken text;
-  u freehold.users := access.holder_of(presented, 'email', true);
+  u freehold.users := access.token_user(presented, 'email', true);
 begin
   if u.id is not null then
-    perform access.attribute(u.id, u.username, request);
+    perform access.set_audit_actor(u.id, u.username, request);
     update freehold.one_time_tokens x set used_at = now() where x.token_hash = presented returning * into k;
     if u.email <> k.target then
       begin
@@ -126,7 +126,7 @@ begin
   update freehold.registrations x set used_at = now()
   where x.token_hash = presented and x.used_at is null and x.expires_at > now()
   returning * into r;
-  if r.token_hash is null or not access.lets_in(t, r.email) then
+  if r.token_hash is null or not access.may_register(t, r.email) then
     return 'invalid';
   end if;
   loop
@@ -163,13 +163,13 @@ begin
     from freehold.registrations x
     where x.email = r.email and x.password_hash <> r.password_hash and x.used_at is null and x.expires_at > now()
   ) then
-    perform access.send_token(u, 'reset', u.email, spare_hash, 1, 'password_reset', spare_sealed);
+    perform access.send_token(u, 'reset', u.email, spare_hash, 1, 'password_reset', spare_encrypted);
   else
     insert into freehold.passwords (id, user_id, password_hash, created_at)
     values (gen_random_uuid(), u.id, r.password_hash, r.created_at);
   end if;
   update freehold.registrations x set used_at = now() where x.email = r.email and x.used_at is null;
-  perform access.attribute(u.id, u.username, request);
+  perform access.set_audit_actor(u.id, u.username, request);
   perform access.record(
     'USER_REGISTERED', 'create', 'user', u.id::text, null, jsonb_build_object('email', u.email, 'role', u.role)
   );
@@ -178,12 +178,12 @@ end $$;
 
 -- Mails another verification, to a user whose address is not verified, or for the newest registration that waits.
 -- Returns whether there is a mail to deliver, which no caller outside is told.
-create function access.verification_resend(
+create function access.resend_verification(
   tenant_id uuid,
   system_key text,
   address text,
   token_hash bytea,
-  sealed text,
+  secrets_encrypted text,
   request jsonb
 ) returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
@@ -192,13 +192,13 @@ declare
   u freehold.users;
   r freehold.registrations;
 begin
-  perform access.attribute(null, null, request);
+  perform access.set_audit_actor(null, null, request);
   select * into u from freehold.users x where x.email = address and x.is_active for no key update;
   if u.id is not null then
     if not u.email_verified then
-      perform access.send_token(u, 'email', u.email, token_hash, 24, 'email_verify', sealed);
+      perform access.send_token(u, 'email', u.email, token_hash, 24, 'email_verify', secrets_encrypted);
     end if;
-    return access.posted();
+    return access.has_enqueued_mail();
   end if;
   perform pg_advisory_xact_lock(hashtext('register:' || address));
   select * into r
@@ -206,7 +206,7 @@ begin
   where x.email = address and x.used_at is null and x.expires_at > now()
   order by x.created_at desc
   limit 1;
-  if r.token_hash is not null and access.lets_in(t, r.email) and (
+  if r.token_hash is not null and access.may_register(t, r.email) and (
     select count(*)
     from freehold.registrations x
     where x.email = address and x.created_at > now() - interval '1 hour'
@@ -215,7 +215,7 @@ begin
       token_hash, email, username, password_hash, given_name, family_name, locale, expires_at
     )
     values (
-      verification_resend.token_hash,
+      resend_verification.token_hash,
       r.email,
       r.username,
       r.password_hash,
@@ -224,13 +224,13 @@ begin
       r.locale,
       now() + interval '24 hours'
     );
-    perform access.post('register', null, r.email, '{}', sealed, r.locale);
+    perform access.enqueue_mail('register', null, r.email, '{}', secrets_encrypted, r.locale);
   end if;
-  return access.posted();
+  return access.has_enqueued_mail();
 end $$;
 
 -- Whether an address may register now.
-create function access.lets_in(t freehold.tenant, address text) returns boolean
+create function access.may_register(t freehold.tenant, address text) returns boolean
 language sql immutable
 return t.registration
   and (t.registration_domains = '{}' or regexp_replace(address, '^.*@', '') = any (t.registration_domains));
@@ -248,5 +248,5 @@ grant execute on function
   access.registration_terms(uuid),
   access.register(uuid, text, bytea, jsonb, text, text, jsonb),
   access.verify_email(uuid, text, bytea, bytea, text, jsonb),
-  access.verification_resend(uuid, text, text, bytea, text, jsonb)
+  access.resend_verification(uuid, text, text, bytea, text, jsonb)
 to freehold_app;

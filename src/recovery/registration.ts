@@ -8,12 +8,12 @@ import type { Ctx } from '../kernel/context.ts'
 import { Line } from '../kernel/fields.ts'
 import { invalid, Problem } from '../kernel/problem.ts'
 import { newMailToken, tokenHash } from '../kernel/token.ts'
-import { deliver, sealMail } from '../mail/mail.ts'
+import { deliver, encryptMailSecrets } from '../mail/mail.ts'
 import { hash } from '../passwords/hash.ts'
-import { faultsOf, type Policy, weaknesses } from '../passwords/policy.ts'
+import { issuesOf, type Policy, weaknesses } from '../passwords/policy.ts'
 import { Email, Locale, Username } from '../users/fields.ts'
 import { usernameFrom } from '../users/username.ts'
-import { evenly, MailToken, spent } from './recovery.ts'
+import { invalidToken, MailToken, padTiming } from './recovery.ts'
 
 export const Registration = z
   .object({
@@ -35,17 +35,17 @@ type Terms = { registration: boolean; domains: string[]; policy: Policy }
  * (its owner is told by mail). Fails with forbidden, invalid_request (a domain that may not, every rule that the password breaks).
  */
 export async function register(ctx: Ctx, { password, ...wanted }: z.infer<typeof Registration>): Promise<void> {
-  const { registration, domains, policy } = await ctx.door<Terms>(sql`access.registration_terms(${ctx.realm.id})`)
+  const { registration, domains, policy } = await ctx.call<Terms>(sql`access.registration_terms(${ctx.realm.id})`)
   if (!registration) throw new Problem('forbidden', 'This tenant does not let strangers register.')
   const domain = wanted.email.slice(wanted.email.lastIndexOf('@') + 1)
   if (domains.length && !domains.includes(domain)) throw invalid('email', 'is not of a domain that may register here')
   const rules = weaknesses(password, wanted, policy)
-  if (rules.length) throw new Problem('invalid_request', undefined, { errors: faultsOf('password', rules) })
+  if (rules.length) throw new Problem('invalid_request', undefined, { errors: issuesOf('password', rules) })
   const token = newMailToken()
   const { username = usernameFrom(wanted.email) } = wanted
-  const [hashed, sealed] = [await hash(password), await sealMail(ctx, { token })]
-  const posted = await evenly(
-    ctx.door<boolean>(
+  const [hashed, sealed] = [await hash(password), await encryptMailSecrets(ctx, { token })]
+  const posted = await padTiming(
+    ctx.call<boolean>(
       sql`access.register(${ctx.realm.id}, ${ctx.realm.system_key}, ${await tokenHash(token)}::bytea, ${JSON.stringify({ ...wanted, username })}::jsonb, ${hashed}, ${sealed}, ${JSON.stringify(ctx.request)}::jsonb)`,
     ),
   )
@@ -58,11 +58,11 @@ export async function register(ctx: Ctx, { password, ...wanted }: z.infer<typeof
  */
 export async function verifyEmail(ctx: Ctx, { token }: z.infer<typeof EmailProof>): Promise<void> {
   const spare = newMailToken()
-  const sealed = await sealMail(ctx, { token: spare })
-  const outcome = await ctx.door<string>(
+  const sealed = await encryptMailSecrets(ctx, { token: spare })
+  const outcome = await ctx.call<string>(
     sql`access.verify_email(${ctx.realm.id}, ${ctx.realm.system_key}, ${await tokenHash(token)}::bytea, ${await tokenHash(spare)}::bytea, ${sealed}, ${JSON.stringify(ctx.request)}::jsonb)`,
   )
-  if (outcome === 'invalid') throw spent()
+  if (outcome === 'invalid') throw invalidToken()
   if (outcome === 'taken') throw new Problem('already_exists', 'Somebody has this address by now.')
   ctx.later(deliver(ctx))
 }
@@ -70,10 +70,10 @@ export async function verifyEmail(ctx: Ctx, { token }: z.infer<typeof EmailProof
 /** Sends a verification once more. One round trip; the same for who is unknown here, or verified. */
 export async function resendVerification(ctx: Ctx, { email }: z.infer<typeof Resend>): Promise<void> {
   const token = newMailToken()
-  const sealed = await sealMail(ctx, { token })
-  const posted = await evenly(
-    ctx.door<boolean>(
-      sql`access.verification_resend(${ctx.realm.id}, ${ctx.realm.system_key}, ${email}, ${await tokenHash(token)}::bytea, ${sealed}, ${JSON.stringify(ctx.request)}::jsonb)`,
+  const sealed = await encryptMailSecrets(ctx, { token })
+  const posted = await padTiming(
+    ctx.call<boolean>(
+      sql`access.resend_verification(${ctx.realm.id}, ${ctx.realm.system_key}, ${email}, ${await tokenHash(token)}::bytea, ${sealed}, ${JSON.stringify(ctx.request)}::jsonb)`,
     ),
   )
   if (posted) ctx.later(deliver(ctx))

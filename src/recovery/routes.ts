@@ -1,5 +1,5 @@
 import { z } from '@hono/zod-openapi'
-import { wall } from '../http/rate-limit.ts'
+import { rateLimit } from '../http/rate-limit.ts'
 import { room, route } from '../http/route.ts'
 import { changeEmail, EmailChange, PhoneProof, sendPhoneCode, verifyPhone } from './contact.ts'
 import {
@@ -27,13 +27,13 @@ recoveryRoutes.openapi(
     method: 'post',
     path: '/password-reset',
     summary: 'Forgot the password: a mail with a token for one hour',
-    open: true,
+    public: true,
     trips: 1,
     body: ResetRequest,
     returns: { 202: Accepted },
   }),
   async (c) => {
-    await wall(c, 'mail')
+    await rateLimit(c, 'mail')
     await requestReset(c.var.ctx, c.req.valid('json'))
     return c.json(ACCEPTED, 202)
   },
@@ -44,13 +44,13 @@ recoveryRoutes.openapi(
     method: 'post',
     path: '/password-reset/confirm',
     summary: 'Set a new password by the token of the mail; all sessions end',
-    open: true,
+    public: true,
     trips: 2,
     body: ResetConfirmation,
     returns: { 204: null },
   }),
   async (c) => {
-    await wall(c, 'password-reset')
+    await rateLimit(c, 'password-reset')
     await confirmReset(c.var.ctx, c.req.valid('json'))
     return c.body(null, 204)
   },
@@ -78,14 +78,14 @@ recoveryRoutes.openapi(
     method: 'post',
     path: '/verify-email',
     summary: 'Show that an address is yours by the token of the mail',
-    open: true,
+    public: true,
     trips: 1,
     body: EmailProof,
     returns: { 204: null },
     problems: ['already_exists', 'limit_reached'],
   }),
   async (c) => {
-    await wall(c, 'verify')
+    await rateLimit(c, 'verify')
     await verifyEmail(c.var.ctx, c.req.valid('json'))
     return c.body(null, 204)
   },
@@ -96,13 +96,13 @@ recoveryRoutes.openapi(
     method: 'post',
     path: '/verify-email/resend',
     summary: 'Send the verification once more',
-    open: true,
+    public: true,
     trips: 1,
     body: Resend,
     returns: { 202: Accepted },
   }),
   async (c) => {
-    await wall(c, 'mail')
+    await rateLimit(c, 'mail')
     await resendVerification(c.var.ctx, c.req.valid('json'))
     return c.json(ACCEPTED, 202)
   },
@@ -121,7 +121,7 @@ recoveryRoutes.openapi(
     problems: ['invalid_credentials'],
   }),
   async (c) => {
-    await wall(c, 'password-change')
+    await rateLimit(c, 'password-change')
     await changeEmail(c.var.ctx, c.req.valid('json'))
     return c.json(ACCEPTED, 202)
   },
@@ -169,14 +169,14 @@ registrationRoutes.openapi(
     method: 'post',
     path: '/register',
     summary: 'Register by e-mail, where the tenant allows it',
-    open: true,
+    public: true,
     trips: 2,
     body: Registration,
     returns: { 202: Accepted },
     problems: ['forbidden'],
   }),
   async (c) => {
-    await wall(c, 'register')
+    await rateLimit(c, 'register')
     await register(c.var.ctx, c.req.valid('json'))
     return c.json(ACCEPTED, 202)
   },

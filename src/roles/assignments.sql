@@ -4,7 +4,7 @@
 -- hands out a role that is not meant for teams; two at once take the last place of a role; the last administrator
 -- goes. roles.sql says why these are triggers.
 --
--- Nothing here is called from outside: the verbs are inserts and updates, after access.hold_person has locked the
+-- Nothing here is called from outside: the verbs are inserts and updates, after access.lock_user has locked the
 -- user. Then the role is locked.
 
 -- Nobody assigns to themselves, nor what they do not hold; below scope `all` only manageable roles are given and
@@ -35,7 +35,7 @@ begin
   if me is not null then
     -- role:update is asked for whatever the permission of the request is, as when a user is created with a role. A
     -- user who is being created may be given the fallback role, which everybody gets.
-    select x.scope, x.units into far from access.reach(me, 'role:update') x;
+    select x.scope, x.units into far from access.effective_scope(me, 'role:update') x;
     if far.scope = 'all' or (tg_op = 'INSERT' and r.is_fallback and access.permission() = 'user:create') then
       null;
     elsif far.scope is null

@@ -6,7 +6,7 @@ import { brokenConstraint } from '../kernel/db.ts'
 import { Moment } from '../kernel/fields.ts'
 import { Problem } from '../kernel/problem.ts'
 import { rfc3339, rowsOf } from '../kernel/wire.ts'
-import { current, telling } from './wire.ts'
+import { current, mapConstraintErrors } from './wire.ts'
 
 export const NewAssignment = z
   .object({ role_id: z.uuid(), starts_at: Moment.optional(), ends_at: Moment.nullable().optional() })
@@ -38,10 +38,10 @@ export const HolderList = pageOf(Holder).openapi('RoleHolderList')
 
 type Wire = z.infer<typeof Assignment>
 
-const shown = sql`ur.id, ur.role_id, r.name as role, ${rfc3339('ur.starts_at')} as starts_at, ${rfc3339('ur.ends_at')} as ends_at`
+const columns = sql`ur.id, ur.role_id, r.name as role, ${rfc3339('ur.starts_at')} as starts_at, ${rfc3339('ur.ends_at')} as ends_at`
 
 /** The person goes first, as where they are changed or deactivated: then their role, which the triggers lock. */
-const held = (ctx: Ctx, user_id: string) => ctx.db.execute(sql`select access.hold_person(${user_id}::uuid)`)
+const held = (ctx: Ctx, user_id: string) => ctx.db.execute(sql`select access.lock_user(${user_id}::uuid)`)
 
 /**
  * Gives a person a role, from now or later, for good or until a moment. One round trip; `role:update`. Fails with not_found, forbidden (to
@@ -49,14 +49,14 @@ const held = (ctx: Ctx, user_id: string) => ctx.db.execute(sql`select access.hol
  */
 export async function assignRole(ctx: Ctx, user_id: string, wanted: z.infer<typeof NewAssignment>): Promise<Wire> {
   const id = crypto.randomUUID()
-  const [, , result] = await telling(
+  const [, , result] = await mapConstraintErrors(
     ctx.run(
       held(ctx, user_id),
       ctx.db.execute(sql`insert into freehold.user_roles (id, user_id, role_id, starts_at, ends_at)
         select ${id}, u.id, ${wanted.role_id}, coalesce(${wanted.starts_at ?? null}::timestamptz, now()), ${wanted.ends_at ?? null}::timestamptz
         from freehold.users u where u.id = ${user_id}`),
       ctx.db.execute(
-        sql`select ${shown} from freehold.user_roles ur join freehold.roles r on r.id = ur.role_id where ur.id = ${id}`,
+        sql`select ${columns} from freehold.user_roles ur join freehold.roles r on r.id = ur.role_id where ur.id = ${id}`,
       ),
     ),
     (error) =>
@@ -78,7 +78,7 @@ export async function listAssignments(
   const [at, id] = (await readCursor(ctx.realm, name, query.cursor)) ?? []
   const [people, result] = await ctx.run(
     ctx.db.execute(sql`select u.id from freehold.users u where u.id = ${user_id}`),
-    ctx.db.execute(sql`select ${shown} from freehold.user_roles ur join freehold.roles r on r.id = ur.role_id where ur.user_id = ${user_id}
+    ctx.db.execute(sql`select ${columns} from freehold.user_roles ur join freehold.roles r on r.id = ur.role_id where ur.user_id = ${user_id}
       ${all === 'true' ? sql`` : sql`and (ur.ends_at is null or ur.ends_at > now())`}
       ${at === undefined ? sql`` : sql`and (ur.starts_at, ur.id) < (${at}::timestamptz, ${id}::uuid)`}
       order by ur.starts_at desc, ur.id desc limit ${limit + 1}`),

@@ -5,7 +5,7 @@ import type { Ctx } from '../kernel/context.ts'
 import { Problem } from '../kernel/problem.ts'
 import { matches, rowsOf, unchanged } from '../kernel/wire.ts'
 import { Grants, granted, NewRole, nameTaken, type Role, roleNow } from './roles.ts'
-import { telling } from './wire.ts'
+import { mapConstraintErrors } from './wire.ts'
 
 export const RolePatch = z
   .object({
@@ -77,7 +77,7 @@ export async function deleteRole(ctx: Ctx, id: string): Promise<void> {
 type Statement = ReturnType<typeof roleNow>
 
 async function changed(ctx: Ctx, id: string, ifMatch: string | undefined, ...statements: Statement[]): Promise<Wire> {
-  const results = await telling(
+  const results = await mapConstraintErrors(
     ctx.run(lock(ctx, id, matches('r.updated_at', ifMatch)), ...statements, roleNow(ctx, id)),
     nameTaken,
   )

@@ -7,7 +7,7 @@ import { Moment } from '../kernel/fields.ts'
 import { Problem } from '../kernel/problem.ts'
 import { rfc3339, rowsOf } from '../kernel/wire.ts'
 import type { Ranges } from './assignments.ts'
-import { PermissionName, Scope, telling } from './wire.ts'
+import { mapConstraintErrors, PermissionName, Scope } from './wire.ts'
 
 export const NewOverride = z
   .object({
@@ -32,7 +32,7 @@ export const OverrideList = pageOf(Override).openapi('OverrideList')
 
 type Wire = z.infer<typeof Override>
 
-const shown = sql`o.id, o.permission, o.effect, o.scope, ${rfc3339('o.starts_at')} as starts_at, ${rfc3339('o.ends_at')} as ends_at`
+const columns = sql`o.id, o.permission, o.effect, o.scope, ${rfc3339('o.starts_at')} as starts_at, ${rfc3339('o.ends_at')} as ends_at`
 
 /**
  * Grants or denies one person a permission, whatever their roles say. One round trip; `permission:update`. Fails with not_found, forbidden (to
@@ -40,11 +40,11 @@ const shown = sql`o.id, o.permission, o.effect, o.scope, ${rfc3339('o.starts_at'
  */
 export async function addOverride(ctx: Ctx, user_id: string, wanted: z.infer<typeof NewOverride>): Promise<Wire> {
   const { permission, effect, scope, starts_at, ends_at } = wanted
-  const [result] = await telling(
+  const [result] = await mapConstraintErrors(
     ctx.run(
       ctx.db.execute(sql`insert into freehold.overrides as o (id, user_id, permission, effect, scope, starts_at, ends_at)
         select ${crypto.randomUUID()}, u.id, ${permission}, ${effect}, ${scope}, coalesce(${starts_at ?? null}::timestamptz, now()), ${ends_at ?? null}::timestamptz
-        from freehold.users u where u.id = ${user_id} returning ${shown}`),
+        from freehold.users u where u.id = ${user_id} returning ${columns}`),
     ),
     (error) => (brokenConstraint(error) === 'overrides_open' ? new Problem('already_exists', undefined, { cause: error }) : null),
   )
@@ -64,7 +64,7 @@ export async function listOverrides(
   const [at, id] = (await readCursor(ctx.realm, name, query.cursor)) ?? []
   const [people, result] = await ctx.run(
     ctx.db.execute(sql`select u.id from freehold.users u where u.id = ${user_id}`),
-    ctx.db.execute(sql`select ${shown} from freehold.overrides o where o.user_id = ${user_id}
+    ctx.db.execute(sql`select ${columns} from freehold.overrides o where o.user_id = ${user_id}
       ${all === 'true' ? sql`` : sql`and (o.ends_at is null or o.ends_at > now())`}
       ${at === undefined ? sql`` : sql`and (o.starts_at, o.id) < (${at}::timestamptz, ${id}::uuid)`}
       order by o.starts_at desc, o.id desc limit ${limit + 1}`),

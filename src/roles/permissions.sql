@@ -86,7 +86,7 @@ create trigger before_permission before update on freehold.permissions
   for each row execute function access.before_permission();
 
 create trigger before_named before insert on freehold.role_permissions
-  for each row execute function access.before_named();
+  for each row execute function access.before_key_grants();
 
 create trigger before_role_permission before insert or update on freehold.role_permissions
   for each row execute function access.before_role_permission();

@@ -31,7 +31,7 @@ export const PermissionQuery = Page.extend({
 
 type Wire = z.infer<typeof Permission>
 
-const shown = sql`p.id, p.name, split_part(p.name, ':', 1) as resource, split_part(p.name, ':', 2) as action, p.description, p.is_system,
+const columns = sql`p.id, p.name, split_part(p.name, ':', 1) as resource, split_part(p.name, ':', 2) as action, p.description, p.is_system,
   ${rfc3339('p.created_at')} as created_at`
 
 /** The permissions of the tenant by name; `search` is how a name begins. One round trip; `permission:read`. Fails with invalid_cursor. */
@@ -39,7 +39,7 @@ export async function listPermissions(ctx: Ctx, query: z.infer<typeof Permission
   const { limit, resource, action, search } = query
   const [after] = (await readCursor(ctx.realm, 'permissions', query.cursor)) ?? []
   const [result] = await ctx.run(
-    ctx.db.execute(sql`select ${shown} from freehold.permissions p where p.deleted_at is null
+    ctx.db.execute(sql`select ${columns} from freehold.permissions p where p.deleted_at is null
       ${after === undefined ? sql`` : sql`and p.name collate "C" > ${after}`}
       ${resource === undefined ? sql`` : sql`and split_part(p.name, ':', 1) = ${resource}`}
       ${action === undefined ? sql`` : sql`and split_part(p.name, ':', 2) = ${action}`}
@@ -52,7 +52,7 @@ export async function listPermissions(ctx: Ctx, query: z.infer<typeof Permission
 /** One permission. One round trip; `permission:read`. Fails with not_found. */
 export async function getPermission(ctx: Ctx, id: string): Promise<Wire> {
   const [result] = await ctx.run(
-    ctx.db.execute(sql`select ${shown} from freehold.permissions p where p.id = ${id} and p.deleted_at is null`),
+    ctx.db.execute(sql`select ${columns} from freehold.permissions p where p.id = ${id} and p.deleted_at is null`),
   )
   return oneOf(result)
 }
@@ -61,7 +61,7 @@ export async function getPermission(ctx: Ctx, id: string): Promise<Wire> {
 export async function createPermission(ctx: Ctx, { name, description }: z.infer<typeof NewPermission>): Promise<Wire> {
   const [result] = await ctx.run(
     ctx.db.execute(sql`insert into freehold.permissions as p (id, name, description) values (${crypto.randomUUID()}, ${name}, ${description ?? null})
-      on conflict (name) do update set deleted_at = null, description = excluded.description where p.deleted_at is not null returning ${shown}`),
+      on conflict (name) do update set deleted_at = null, description = excluded.description where p.deleted_at is not null returning ${columns}`),
   )
   const [made] = rowsOf<Wire>(result)
   if (!made) throw new Problem('already_exists')
@@ -72,8 +72,8 @@ export async function createPermission(ctx: Ctx, { name, description }: z.infer<
 export async function changePermission(ctx: Ctx, id: string, change: z.infer<typeof PermissionChange>): Promise<Wire> {
   const [changed, there] = await ctx.run(
     ctx.db.execute(sql`update freehold.permissions p set description = ${change.description}
-      where p.id = ${id} and p.deleted_at is null returning ${shown}`),
-    thereIs(ctx, id),
+      where p.id = ${id} and p.deleted_at is null returning ${columns}`),
+    exists(ctx, id),
   )
   if (!rowsOf(changed).length && rowsOf(there).length) throw new Problem('forbidden')
   return oneOf(changed)
@@ -85,14 +85,14 @@ export async function deletePermission(ctx: Ctx, id: string): Promise<void> {
     ctx.db.execute(
       sql`update freehold.permissions p set deleted_at = now() where p.id = ${id} and p.deleted_at is null returning p.id`,
     ),
-    thereIs(ctx, id),
+    exists(ctx, id),
   )
   if (rowsOf(deleted).length) return
   throw new Problem(rowsOf(there).length ? 'forbidden' : 'not_found')
 }
 
 /** Whether it is there to be seen: what could be seen and was not changed lies outside the caller's scope. */
-const thereIs = (ctx: Ctx, id: string) =>
+const exists = (ctx: Ctx, id: string) =>
   ctx.db.execute(sql`select p.id from freehold.permissions p where p.id = ${id} and p.deleted_at is null`)
 
 function oneOf(result: unknown): Wire {

@@ -6,7 +6,7 @@ import { brokenConstraint } from '../kernel/db.ts'
 import { Line } from '../kernel/fields.ts'
 import { Problem } from '../kernel/problem.ts'
 import { rfc3339, rowsOf } from '../kernel/wire.ts'
-import { current, PermissionName, Scope, telling } from './wire.ts'
+import { current, mapConstraintErrors, PermissionName, Scope } from './wire.ts'
 
 export const Grant = z.strictObject({ permission: PermissionName, scope: Scope })
 
@@ -62,7 +62,7 @@ export const RoleQuery = Page.extend({
 
 type Wire = z.infer<typeof Role>
 
-const shown = sql`r.id, r.name, r.description, r.is_active, r.is_system, r.is_admin, r.is_manageable, r.is_fallback, r.parent_id, r.max_users,
+const columns = sql`r.id, r.name, r.description, r.is_active, r.is_system, r.is_admin, r.is_manageable, r.is_fallback, r.parent_id, r.max_users,
   coalesce((select jsonb_agg(jsonb_build_object('permission', rp.permission, 'scope', rp.scope) order by rp.permission collate "C")
     from freehold.role_permissions rp where rp.role_id = r.id and ${current(sql`rp`)}), '[]') as permissions,
   ${rfc3339('r.created_at')} as created_at, ${rfc3339('r.updated_at')} as updated_at`
@@ -84,7 +84,7 @@ const inherited = sql`coalesce((
 
 /** Reads a role as it is now; for the end of a statement list that changed it. */
 export const roleNow = (ctx: Ctx, id: string) =>
-  ctx.db.execute(sql`select ${shown} from freehold.roles r where r.id = ${id} and r.deleted_at is null`)
+  ctx.db.execute(sql`select ${columns} from freehold.roles r where r.id = ${id} and r.deleted_at is null`)
 
 /** The grants that a caller named, as rows `g` of ids made here. */
 export const granted = (grants: z.infer<typeof Grants>): SQL =>
@@ -98,7 +98,7 @@ export async function listRoles(ctx: Ctx, query: z.infer<typeof RoleQuery>): Pro
   const { limit, is_active, manageable, search } = query
   const [after] = (await readCursor(ctx.realm, 'roles', query.cursor)) ?? []
   const [result] = await ctx.run(
-    ctx.db.execute(sql`select ${shown} from freehold.roles r where r.deleted_at is null
+    ctx.db.execute(sql`select ${columns} from freehold.roles r where r.deleted_at is null
       ${after === undefined ? sql`` : sql`and r.name collate "C" > ${after}`}
       ${is_active === undefined ? sql`` : sql`and r.is_active = ${is_active === 'true'}`}
       ${manageable === undefined ? sql`` : sql`and r.is_manageable = ${manageable === 'true'}`}
@@ -112,7 +112,7 @@ export async function listRoles(ctx: Ctx, query: z.infer<typeof RoleQuery>): Pro
 export async function getRole(ctx: Ctx, id: string): Promise<z.infer<typeof RoleInFull>> {
   const [result] = await ctx.run(
     ctx.db.execute(
-      sql`select ${shown}, ${inherited} as inherited from freehold.roles r where r.id = ${id} and r.deleted_at is null`,
+      sql`select ${columns}, ${inherited} as inherited from freehold.roles r where r.id = ${id} and r.deleted_at is null`,
     ),
   )
   const [role] = rowsOf<z.infer<typeof RoleInFull>>(result)
@@ -126,7 +126,7 @@ export async function getRole(ctx: Ctx, id: string): Promise<z.infer<typeof Role
  */
 export async function createRole(ctx: Ctx, { permissions, ...role }: z.infer<typeof NewRole>): Promise<Wire> {
   const id = crypto.randomUUID()
-  const [, , result] = await telling(
+  const [, , result] = await mapConstraintErrors(
     ctx.run(
       ctx.db.execute(sql`insert into freehold.roles (id, name, description, is_active, is_manageable, max_users, parent_id)
         values (${id}, ${role.name}, ${role.description}, ${role.is_active}, ${role.is_manageable}, ${role.max_users}, ${role.parent_id})`),

@@ -16,7 +16,7 @@ export const current = (alias: SQL) =>
   sql`(${alias}.starts_at <= now() and (${alias}.ends_at is null or ${alias}.ends_at > now()))`
 
 /** Runs a verb, and says of a constraint that its statements broke what the caller is told. */
-export async function telling<T>(work: Promise<T>, of: (error: unknown) => Problem | null): Promise<T> {
+export async function mapConstraintErrors<T>(work: Promise<T>, of: (error: unknown) => Problem | null): Promise<T> {
   return work.catch((error) => {
     throw of(error) ?? error
   })

@@ -9,9 +9,9 @@ export function deviceName(agent: string | null): string | null {
 }
 
 /** `country` is ISO 3166-1 alpha-2. */
-export type Place = { city: string | null; country: string | null }
+export type Location = { city: string | null; country: string | null }
 
 const text = (value: unknown) => (typeof value === 'string' ? value.slice(0, 120).toWellFormed() : null)
 
 /** What Cloudflare says of where a request comes from, if it says something. */
-export const placeOf = ({ cf }: Request): Place => ({ city: text(cf?.city), country: text(cf?.country) })
+export const locationOf = ({ cf }: Request): Location => ({ city: text(cf?.city), country: text(cf?.country) })

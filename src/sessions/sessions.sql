@@ -18,7 +18,7 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   left join freehold.audit_detail d on d.log_id = l.id
   where l.user_id = person
     and l.activity_type in ('LOGIN', 'LOGIN_FAILED', 'LOGOUT', 'SUSPICIOUS_ACTIVITY')
-    and (person = access.principal() or (access.permission() = 'session:read' and access.reaches(person)))
+    and (person = access.principal() or (access.permission() = 'session:read' and access.can_access_user(person)))
     and (before_at is null or (l.at, l.id) < (before_at, before_id))
   order by l.at desc, l.id desc
   limit at_most
@@ -34,10 +34,10 @@ create policy read on freehold.sessions for select using (
     (select access.permission()) like 'session:%'
     and (
       (select access.scope()) = 'all'
-      or user_id = any ((select access.owners())::uuid[])
+      or user_id = any ((select access.scope_owner_ids())::uuid[])
       or exists (
         select from freehold.users u
-        where u.id = user_id and u.unit_id = any ((select access.units())::uuid[])
+        where u.id = user_id and u.unit_id = any ((select access.scope_unit_ids())::uuid[])
       )
     )
   )
@@ -49,10 +49,10 @@ create policy change on freehold.sessions for update using (
     (select access.permission()) = 'session:delete'
     and (
       (select access.scope()) = 'all'
-      or user_id = any ((select access.owners())::uuid[])
+      or user_id = any ((select access.scope_owner_ids())::uuid[])
       or exists (
         select from freehold.users u
-        where u.id = user_id and u.unit_id = any ((select access.units())::uuid[])
+        where u.id = user_id and u.unit_id = any ((select access.scope_unit_ids())::uuid[])
       )
     )
   )

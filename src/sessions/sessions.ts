@@ -8,7 +8,7 @@ import type { Ctx } from '../kernel/context.ts'
 import { type Page, paged, pageOf, readCursor } from '../kernel/cursor.ts'
 import { Problem } from '../kernel/problem.ts'
 import { rfc3339, rowsOf } from '../kernel/wire.ts'
-import { mustBeThere, there } from '../users/reports.ts'
+import { exists, requireExisting } from '../users/reports.ts'
 import { deviceName } from './device.ts'
 
 type Query = z.infer<typeof Page>
@@ -56,7 +56,7 @@ async function listed(ctx: Ctx, person: SQL, name: string, { limit, cursor }: Qu
     where s.user_id = ${person} and s.ended_at is null and s.expires_at > now() and s.last_active_at > now() - make_interval(days => t.idle_days) ${after}
     order by s.created_at desc, s.id desc limit ${limit + 1}`
   const results = await ctx.run(...[...before, page].map((statement) => ctx.db.execute(statement)))
-  if (before.length) mustBeThere(results[0])
+  if (before.length) requireExisting(results[0])
   const rows = rowsOf<Omit<z.infer<typeof Session>, 'device_name'>>(results.at(-1)).map((row) => ({
     ...row,
     device_name: deviceName(row.device),
@@ -68,7 +68,7 @@ async function listed(ctx: Ctx, person: SQL, name: string, { limit, cursor }: Qu
 export const ownSessions = (ctx: Ctx, page: Query) => listed(ctx, CALLER, 'sessions', page)
 
 /** The live sessions of a person, newest first. One round trip; `session:read`. Fails with not_found, invalid_cursor. */
-export const sessionsOf = (ctx: Ctx, id: string, page: Query) => listed(ctx, sql`${id}`, `sessions:${id}`, page, there(id))
+export const sessionsOf = (ctx: Ctx, id: string, page: Query) => listed(ctx, sql`${id}`, `sessions:${id}`, page, exists(id))
 
 /** Ends one session, one's own or that of who is reached. One round trip; `session:delete`. Fails with not_found, also when it has ended. */
 export async function endSession(ctx: Ctx, id: string): Promise<void> {
@@ -79,11 +79,11 @@ export async function endSession(ctx: Ctx, id: string): Promise<void> {
 /** Ends all sessions of a person. One round trip; `session:delete`. Fails with not_found. */
 export async function endSessionsOf(ctx: Ctx, id: string): Promise<void> {
   const [person] = await ctx.run(
-    ctx.db.execute(there(id)),
-    ctx.db.execute(sql`select access.hold_person(${id}::uuid)`),
+    ctx.db.execute(exists(id)),
+    ctx.db.execute(sql`select access.lock_user(${id}::uuid)`),
     ctx.db.execute(ending(sql`s.user_id = ${id}`)),
   )
-  mustBeThere(person)
+  requireExisting(person)
 }
 
 const ending = (which: SQL) => sql`update freehold.sessions s
@@ -95,7 +95,7 @@ async function history(ctx: Ctx, person: SQL, name: string, { limit, cursor }: Q
   const page = sql`select h.id, h.activity_type, ${rfc3339('h.at')} as at, h.address, h.agent, h.reason
     from access.login_history(${person}, ${limit + 1}, ${at}::timestamptz, ${last}::uuid) h`
   const results = await ctx.run(...[...before, page].map((statement) => ctx.db.execute(statement)))
-  if (before.length) mustBeThere(results[0])
+  if (before.length) requireExisting(results[0])
   const rows = rowsOf<Omit<z.infer<typeof LoginEvent>, 'device_name'>>(results.at(-1)).map((row) => ({
     ...row,
     device_name: deviceName(row.agent),
@@ -107,4 +107,4 @@ async function history(ctx: Ctx, person: SQL, name: string, { limit, cursor }: Q
 export const ownHistory = (ctx: Ctx, page: Query) => history(ctx, CALLER, 'logins', page)
 
 /** The logins of a person, also those that failed, newest first. One round trip; `session:read`. Fails with not_found, invalid_cursor. */
-export const historyOf = (ctx: Ctx, id: string, page: Query) => history(ctx, sql`${id}`, `logins:${id}`, page, there(id))
+export const historyOf = (ctx: Ctx, id: string, page: Query) => history(ctx, sql`${id}`, `logins:${id}`, page, exists(id))

@@ -1,24 +1,24 @@
 /** The two planes: on the base domain the platform's own realm, everywhere else the tenant that a request names. */
-import type { Asked, Place } from '../http/plane.ts'
+import type { PlaneRequest, RealmSource } from '../http/plane.ts'
 import { Problem } from '../kernel/problem.ts'
-import { tellAwake } from './maintenance/visits.ts'
+import { reportActivity } from './maintenance/queue.ts'
 import { lookUp, platformRealm, tenantUrl } from './registry/registry.ts'
 import { activeRealm, tenantName, tenantOfPage } from './registry/resolve.ts'
 
 /** The platform's, for its operators. Fails with not_found on a tenant's host. */
-export function platformPlane({ config, meter, subdomain }: Asked): Place {
+export function platformPlane({ config, meter, subdomain }: PlaneRequest): RealmSource {
   if (subdomain) throw new Problem('not_found')
   return {
     origins: [config.BASE_URL.origin],
     has_more_origins: false,
     realm: () => platformRealm({ config, meter }),
-    again: () => platformRealm({ config, meter }, true),
-    tellAwake: () => null,
+    reloadRealm: () => platformRealm({ config, meter }, true),
+    reportActivity: () => null,
   }
 }
 
 /** A tenant's. Fails with tenant_required, tenant_ambiguous, tenant_not_found; its realm also with tenant_inactive, tenant_provisioning. */
-export function tenantPlane({ env, config, meter, headers, is_preflight, subdomain }: Asked): Place {
+export function tenantPlane({ env, config, meter, headers, is_preflight, subdomain }: PlaneRequest): RealmSource {
   const sources = { env, config, meter }
   const said = (header: string) => headers.get(header) ?? undefined
   // A preflight carries none of the headers that it asks for: on the base domain the page's own host says which tenant is meant.
@@ -29,7 +29,7 @@ export function tenantPlane({ env, config, meter, headers, is_preflight, subdoma
     origins: subdomain ? [own] : [own, config.BASE_URL.origin],
     has_more_origins: true,
     realm: () => activeRealm(sources, name),
-    again: async () => (await lookUp(sources, name, true))?.realm ?? null,
-    tellAwake: (realm) => tellAwake(config, realm.id),
+    reloadRealm: async () => (await lookUp(sources, name, true))?.realm ?? null,
+    reportActivity: (realm) => reportActivity(config, realm.id),
   }
 }

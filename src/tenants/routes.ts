@@ -5,7 +5,7 @@ import type { AppEnv } from '../http/app-env.ts'
 import { room, route } from '../http/route.ts'
 import { log } from '../kernel/log.ts'
 import { erase, markForErasure } from './lifecycle/erasure.ts'
-import { changeTenant, retryTenant, setStatus, spread } from './lifecycle/lifecycle.ts'
+import { changeTenant, propagate, retryTenant, setStatus } from './lifecycle/lifecycle.ts'
 import { createTenant, MadeTenant, NewTenant } from './provisioning/new-tenant.ts'
 import { getProvisioning, Steps } from './provisioning/progress.ts'
 import { startRun } from './provisioning/provisioning.ts'
@@ -35,7 +35,7 @@ tenantRoutes.openapi(
     log('tenant reserved', { tenant: tenant.subdomain, trace_id: c.var.trace_id, run: run_id })
     // From here on the tenant is reserved and its password is in no other answer: what fails now is gone on with by the scheduled job.
     const made = await startRun(c.env, run_id)
-      .then(() => settled(c, tenant.id))
+      .then(() => waitUntilSettled(c, tenant.id))
       .catch((error) => {
         log('tenant not waited for', { tenant: tenant.subdomain, trace_id: c.var.trace_id, error: String(error) })
         return null
@@ -88,7 +88,7 @@ tenantRoutes.openapi(
   async (c) => {
     const { config, meter, ctx } = c.var
     const tenant = await changeTenant(ctx, c.req.valid('param').id, c.req.valid('json'), c.req.header('If-Match'))
-    await spread({ env: c.env, config, meter }, tenant.id)
+    await propagate({ env: c.env, config, meter }, tenant.id)
     return answer(c, tenant)
   },
 )
@@ -149,7 +149,7 @@ tenantRoutes.openapi(
       return c.json(tenant, 202)
     }
     await setStatus(ctx, id, ['active', 'inactive'], 'deleted')
-    await spread({ env: c.env, config, meter }, id)
+    await propagate({ env: c.env, config, meter }, id)
     return c.body(null, 204)
   },
 )
@@ -172,14 +172,14 @@ for (const [verb, from, to, summary] of [
     }),
     async (c) => {
       const tenant = await setStatus(c.var.ctx, c.req.valid('param').id, [from], to)
-      await spread({ env: c.env, config: c.var.config, meter: c.var.meter }, tenant.id)
+      await propagate({ env: c.env, config: c.var.config, meter: c.var.meter }, tenant.id)
       return c.json(tenant, 200)
     },
   )
 }
 
 /** The tenant once it is active, when the caller prefers to wait (RFC 7240) and it is in time; else null. */
-async function settled(c: Context<AppEnv>, id: string): Promise<z.infer<typeof Tenant> | null> {
+async function waitUntilSettled(c: Context<AppEnv>, id: string): Promise<z.infer<typeof Tenant> | null> {
   const seconds = Math.min(
     MAX_WAIT_SECONDS,
     Number(/(?:^|[,;\s])wait\s*=\s*"?(\d{1,4})"?/i.exec(c.req.header('Prefer') ?? '')?.[1] ?? 0),

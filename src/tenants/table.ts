@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm'
 import { bigint, boolean, check, index, integer, jsonb, pgSchema, primaryKey, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core'
 import { moment } from '../kernel/schema.ts'
 
-/** The master: who the tenants are and where. Fields that end in `_sealed` are encrypted (kernel/keyring.ts). */
+/** The master: who the tenants are and where. Fields that end in `_encrypted` are encrypted (kernel/keyring.ts). */
 export const platform = pgSchema('platform')
 
 /** The platform's own realm: its operators are users of the schema `freehold` beside this one. */
@@ -11,7 +11,7 @@ export const realm = platform.table(
   {
     one: boolean().primaryKey().default(true),
     id: uuid().notNull(),
-    refresh_key_sealed: text().notNull(),
+    refresh_key_encrypted: text().notNull(),
     created_at: moment().notNull().defaultNow(),
   },
   (t) => [check('realm_is_one', sql`${t.one}`)],
@@ -19,10 +19,10 @@ export const realm = platform.table(
 
 /**
  * Where tenants are put: a branch whose databases they get (kind `database`), or a template branch whose children they get (`branch`).
- * `owner_url_sealed` connects as its API role to its own database.
+ * `owner_url_encrypted` connects as its API role to its own database.
  */
-export const homes = platform.table(
-  'homes',
+export const hosts = platform.table(
+  'hosts',
   {
     id: uuid().primaryKey(),
     name: text().notNull().unique(),
@@ -33,21 +33,21 @@ export const homes = platform.table(
     project_id: text(),
     branch_id: text(),
     owner_role: text(),
-    owner_url_sealed: text(),
+    owner_url_encrypted: text(),
     capacity: integer().notNull(),
     taken: integer().notNull().default(0),
     /** Neon's words when it would not give another: until the lease runs out nobody asks again. */
     refused: text(),
-    /** Who opens a home holds it until then. */
+    /** Who opens a host holds it until then. */
     lease_until: moment().notNull(),
     created_at: moment().notNull().defaultNow(),
   },
   (t) => [
-    uniqueIndex('homes_one_opening').on(t.kind).where(sql`${t.state} = 'opening'`),
-    check('homes_room', sql`${t.taken} between 0 and ${t.capacity}`),
+    uniqueIndex('hosts_one_opening').on(t.kind).where(sql`${t.state} = 'opening'`),
+    check('hosts_room', sql`${t.taken} between 0 and ${t.capacity}`),
     check(
-      'homes_open',
-      sql`${t.state} <> 'open' or num_nulls(${t.project_id}, ${t.branch_id}, ${t.owner_role}, ${t.owner_url_sealed}) = 0`,
+      'hosts_open',
+      sql`${t.state} <> 'open' or num_nulls(${t.project_id}, ${t.branch_id}, ${t.owner_role}, ${t.owner_url_encrypted}) = 0`,
     ),
   ],
 )
@@ -74,13 +74,13 @@ export const tenants = platform.table(
     schema_version: text(),
     users_counted: integer().notNull().default(0),
     database_name: text().notNull(),
-    home_id: uuid().references(() => homes.id),
+    host_id: uuid().references(() => hosts.id),
     /** The tenant's own branch; null where it has none. */
     branch_id: text(),
-    app_url_sealed: text(),
-    owner_url_sealed: text(),
-    refresh_key_sealed: text(),
-    initial_admin_sealed: text(),
+    app_url_encrypted: text(),
+    owner_url_encrypted: text(),
+    refresh_key_encrypted: text(),
+    initial_admin_encrypted: text(),
     v: bigint({ mode: 'number' }).notNull().default(0),
     published_v: bigint({ mode: 'number' }).notNull().default(0),
     created_at: moment().notNull().defaultNow(),
@@ -92,7 +92,7 @@ export const tenants = platform.table(
   (t) => [
     uniqueIndex('tenants_subdomain').on(t.subdomain),
     uniqueIndex('tenants_tax_id').on(t.country, t.tax_id),
-    uniqueIndex('tenants_database').on(t.home_id, t.database_name),
+    uniqueIndex('tenants_database').on(t.host_id, t.database_name),
     index('tenants_created').on(t.created_at, t.id),
     check('tenants_subdomain_form', sql`${t.subdomain} ~ '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$'`),
     check('tenants_status', sql`${t.status} in ('provisioning', 'active', 'inactive', 'failed', 'deleted', 'erasing')`),
@@ -150,7 +150,7 @@ export const signing_keys = platform.table(
     kid: text().primaryKey(),
     realm_id: uuid().notNull(),
     public_jwk: jsonb().$type<Record<string, unknown>>().notNull(),
-    private_jwk_sealed: text().notNull(),
+    private_jwk_encrypted: text().notNull(),
     use_from: moment().notNull(),
     created_at: moment().notNull().defaultNow(),
   },
@@ -164,16 +164,16 @@ export const audit_heads = platform.table('audit_heads', {
   hash: text().notNull(),
   /** Entries under all seals up to this one. */
   entries: bigint({ mode: 'number' }).notNull(),
-  sealed_at: moment().notNull(),
+  checkpointed_at: moment().notNull(),
   updated_at: moment().notNull().defaultNow(),
 })
 
 /** When a tenant's database is looked after: once it is due, and after somebody was there. */
-export const visits = platform.table('visits', {
+export const maintenance = platform.table('maintenance', {
   realm_id: uuid()
     .primaryKey()
     .references(() => tenants.id, { onDelete: 'cascade' }),
   due_at: moment().notNull().defaultNow(),
-  visited_at: moment().notNull().default(sql`'-infinity'`),
-  awake_until: moment().notNull().default(sql`'-infinity'`),
+  maintained_at: moment().notNull().default(sql`'-infinity'`),
+  active_until: moment().notNull().default(sql`'-infinity'`),
 })

@@ -1,4 +1,4 @@
--- Units: the tree of departments and teams, from which the scopes team and department are measured (access.units_of).
+-- Units: the tree of departments and teams, from which the scopes team and department are measured (access.units_in_scope).
 --
 -- Threat: a user who moves a unit, or turns its kind, changes how far the users in it reach, themselves above all;
 -- two who act at once close a circle. So the rules are a trigger, which no statement passes by, and one transaction
@@ -22,18 +22,18 @@ begin
   if tg_op = 'UPDATE'
     and access.principal() is not null
     and not is_limited
-    and access.depends_on_place(access.principal())
+    and access.depends_on_unit(access.principal())
     and (
-      (select p.unit_id from freehold.users p where p.id = access.principal()) in (select access.under(new.id))
+      (select p.unit_id from freehold.users p where p.id = access.principal()) in (select access.units_under(new.id))
       or (
-        new.parent_id in (select access.units_of(access.principal(), 'department'))
-        and new.id not in (select access.units_of(access.principal(), 'department'))
+        new.parent_id in (select access.units_in_scope(access.principal(), 'department'))
+        and new.id not in (select access.units_in_scope(access.principal(), 'department'))
       )
     ) then
     perform access.refuse('forbidden', 'Somebody else must do this: what you reach depends on it.');
   elsif is_limited and (is_turned or (tg_op = 'UPDATE' and new.parent_id is null)) then
     perform access.refuse('forbidden', 'Somebody who reaches all units must do this.');
-  elsif is_limited and new.parent_id <> all (access.units()) and new.parent_id is not null then
+  elsif is_limited and new.parent_id <> all (access.scope_unit_ids()) and new.parent_id is not null then
     perform access.refuse('invalid_request', 'is not a unit that you reach', 'parent_id');
   elsif is_turned
     and new.kind = 'team'
@@ -73,29 +73,29 @@ call access.audited('freehold.units', 'unit');
 create policy read on freehold.units for select
   using (
     (select access.scope()) = 'all'
-    or id = any ((select access.units())::uuid[])
+    or id = any ((select access.scope_unit_ids())::uuid[])
     -- A unit that this transaction makes is not among those that were reached at its beginning.
-    or ((select access.permission()) = 'unit:create' and parent_id = any ((select access.units())::uuid[]))
+    or ((select access.permission()) = 'unit:create' and parent_id = any ((select access.scope_unit_ids())::uuid[]))
     or id = (select u.unit_id from freehold.users u where u.id = (select access.principal()))
   );
 
 create policy make on freehold.units for insert
   with check (
     (select access.permission()) = 'unit:create'
-    and ((select access.scope()) = 'all' or parent_id = any ((select access.units())::uuid[]))
+    and ((select access.scope()) = 'all' or parent_id = any ((select access.scope_unit_ids())::uuid[]))
   );
 
 create policy change on freehold.units for update
   using (
     (select access.permission()) = 'unit:update'
-    and ((select access.scope()) = 'all' or id = any ((select access.units())::uuid[]))
+    and ((select access.scope()) = 'all' or id = any ((select access.scope_unit_ids())::uuid[]))
   )
-  with check ((select access.scope()) = 'all' or id = any ((select access.units())::uuid[]));
+  with check ((select access.scope()) = 'all' or id = any ((select access.scope_unit_ids())::uuid[]));
 
 create policy remove on freehold.units for delete
   using (
     (select access.permission()) = 'unit:delete'
-    and ((select access.scope()) = 'all' or id = any ((select access.units())::uuid[]))
+    and ((select access.scope()) = 'all' or id = any ((select access.scope_unit_ids())::uuid[]))
   );
 
 grant

@@ -42,16 +42,16 @@ export const UnitQuery = Page.extend({
   search: Name.optional(),
 })
 
-const shown = sql`u.id, u.kind, u.name, u.parent_id, ${rfc3339('u.created_at')} as created_at, ${rfc3339('u.updated_at')} as updated_at`
-const one = (id: string) => sql`select ${shown} from freehold.units u where u.id = ${id}`
+const columns = sql`u.id, u.kind, u.name, u.parent_id, ${rfc3339('u.created_at')} as created_at, ${rfc3339('u.updated_at')} as updated_at`
+const one = (id: string) => sql`select ${columns} from freehold.units u where u.id = ${id}`
 
-function found(result: unknown): UnitWire {
+function firstOrNotFound(result: unknown): UnitWire {
   const [unit] = rowsOf<UnitWire>(result)
   if (!unit) throw new Problem('not_found')
   return unit
 }
 
-function told(error: unknown): never {
+function mapConstraintErrors(error: unknown): never {
   const broken = brokenConstraint(error)
   if (broken === 'units_name' || broken === 'units_root_name') {
     const errors = [{ pointer: '#/name', detail: 'is taken there' }]
@@ -76,13 +76,14 @@ export async function listUnits(ctx: Ctx, query: z.infer<typeof UnitQuery>): Pro
   ]
   const where = conditions.length ? sql`where ${sql.join(conditions, sql` and `)}` : sql``
   const [result] = await ctx.run(
-    ctx.db.execute(sql`select ${shown} from freehold.units u ${where} order by u.name, u.id limit ${limit + 1}`),
+    ctx.db.execute(sql`select ${columns} from freehold.units u ${where} order by u.name, u.id limit ${limit + 1}`),
   )
   return paged(ctx.realm, 'units', rowsOf<UnitWire>(result), limit, (row) => [row.name, row.id])
 }
 
 /** One unit. One round trip; `unit:read`. Fails with not_found, also for one that the caller does not reach. */
-export const getUnit = async (ctx: Ctx, id: string): Promise<UnitWire> => found((await ctx.run(ctx.db.execute(one(id))))[0])
+export const getUnit = async (ctx: Ctx, id: string): Promise<UnitWire> =>
+  firstOrNotFound((await ctx.run(ctx.db.execute(one(id))))[0])
 
 /**
  * Makes a unit, below scope `all` under one that the caller reaches. One round trip; `unit:create`. Fails with already_exists, invalid_request
@@ -91,8 +92,8 @@ export const getUnit = async (ctx: Ctx, id: string): Promise<UnitWire> => found(
 export async function createUnit(ctx: Ctx, { kind, name, parent_id = null }: z.infer<typeof NewUnit>): Promise<UnitWire> {
   const id = crypto.randomUUID()
   const insert = sql`insert into freehold.units (id, kind, name, parent_id) values (${id}, ${kind}, ${name}, ${parent_id})`
-  const [, result] = await ctx.run(ctx.db.execute(insert), ctx.db.execute(one(id))).catch(told)
-  return found(result)
+  const [, result] = await ctx.run(ctx.db.execute(insert), ctx.db.execute(one(id))).catch(mapConstraintErrors)
+  return firstOrNotFound(result)
 }
 
 /**
@@ -103,8 +104,8 @@ export async function changeUnit(ctx: Ctx, id: string, wanted: z.infer<typeof Un
   const assignments: SQL[] = Object.entries(wanted).map(([column, value]) => sql`${sql.identifier(column)} = ${value}`)
   const update = sql`update freehold.units u set ${sql.join(assignments.length ? assignments : [sql`name = u.name`], sql`, `)}
     where u.id = ${id} and ${matches('u.updated_at', ifMatch)} returning u.id`
-  const [changed, result] = await ctx.run(ctx.db.execute(update), ctx.db.execute(one(id))).catch(told)
-  const unit = found(result)
+  const [changed, result] = await ctx.run(ctx.db.execute(update), ctx.db.execute(one(id))).catch(mapConstraintErrors)
+  const unit = firstOrNotFound(result)
   if (rowsOf(changed).length === 0) throw unchanged(unit, ifMatch)
   return unit
 }
@@ -121,5 +122,5 @@ export async function removeUnit(ctx: Ctx, id: string): Promise<void> {
     const within = broken === 'users_unit_id_units_id_fk' ? 'users' : broken === 'units_parent_id_units_id_fk' ? 'units' : null
     throw within ? new Problem('in_use', `There are ${within} in it.`, { cause: error }) : error
   })
-  if (rowsOf(removed).length === 0) throw unchanged(found(left))
+  if (rowsOf(removed).length === 0) throw unchanged(firstOrNotFound(left))
 }

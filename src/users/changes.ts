@@ -10,10 +10,10 @@ import { Line, Moment, Text } from '../kernel/fields.ts'
 import { invalid, Problem } from '../kernel/problem.ts'
 import { matches, rowsOf, unchanged } from '../kernel/wire.ts'
 import { hash } from '../passwords/hash.ts'
-import { faultsOf, generateFor, type Policy, weaknesses } from '../passwords/policy.ts'
+import { generateFor, issuesOf, type Policy, weaknesses } from '../passwords/policy.ts'
 import { Email, Locale, Phone, Preferences, TimeZone, Username } from './fields.ts'
 import { usernameFrom } from './username.ts'
-import { found, one, User, type UserWire } from './users.ts'
+import { firstOrNotFound, one, User, type UserWire } from './users.ts'
 
 /** What may be left out; null is as if it were. */
 const Optional = z
@@ -59,7 +59,7 @@ function stored(column: string, given: unknown): SQL {
 }
 
 /** Says what a change broke in words of the field that is wrong. */
-function told(error: unknown): never {
+function mapConstraintErrors(error: unknown): never {
   const taken = (field: string) => {
     const errors = [{ pointer: `#/${field}`, detail: 'is taken' }]
     return new Problem('already_exists', `Somebody has this ${field} already.`, { errors, cause: error })
@@ -84,22 +84,24 @@ export async function createUser(ctx: Ctx, wanted: z.infer<typeof NewUser>): Pro
   const person = { email, username, given_name, family_name }
   const { password = generateFor(person, policy), ...fields } = optional
   const weak = weaknesses(password, person, policy)
-  if (weak.length) throw new Problem('invalid_request', undefined, { errors: faultsOf('password', weak) })
+  if (weak.length) throw new Problem('invalid_request', undefined, { errors: issuesOf('password', weak) })
   const id = crypto.randomUUID()
   const columns = Object.keys(Optional.omit({ terminated_at: true }).shape)
   const values = columns.map((column) => stored(column, fields[column as keyof typeof fields]))
   const insert = sql`insert into freehold.users (id, email, username, must_change_password, role, ${sql.raw(columns.join(', '))})
     values (${id}, ${email}, ${username}, true, coalesce(${role ?? null}, (select r.name from freehold.roles r where r.is_fallback)), ${sql.join(values, sql`, `)})`
   const first = sql`select access.first_password(${id}, ${await hash(password)})`
-  const [, , result] = await ctx.run(ctx.db.execute(insert), ctx.db.execute(first), ctx.db.execute(one(id))).catch(told)
-  return { ...found(result), ...(wanted.password === undefined && { initial_password: password }) }
+  const [, , result] = await ctx
+    .run(ctx.db.execute(insert), ctx.db.execute(first), ctx.db.execute(one(id)))
+    .catch(mapConstraintErrors)
+  return { ...firstOrNotFound(result), ...(wanted.password === undefined && { initial_password: password }) }
 }
 
 /** One round trip: changes a person who is as they were read, and reads them again. Fails with not_found, etag_mismatch. */
 async function change(ctx: Ctx, id: string, assignments: SQL[], ifMatch?: string): Promise<UserWire> {
   const update = sql`update freehold.users u set ${sql.join(assignments, sql`, `)} where u.id = ${id} and ${matches('u.updated_at', ifMatch)} returning u.id`
-  const [changed, result] = await ctx.run(ctx.db.execute(update), ctx.db.execute(one(id))).catch(told)
-  const user = found(result)
+  const [changed, result] = await ctx.run(ctx.db.execute(update), ctx.db.execute(one(id))).catch(mapConstraintErrors)
+  const user = firstOrNotFound(result)
   if (rowsOf(changed).length === 0) throw unchanged(user, ifMatch)
   return user
 }

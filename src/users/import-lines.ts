@@ -3,9 +3,9 @@
  * clear, which would lie in a file and be hashed for all of them at once.
  */
 import { z } from '@hono/zod-openapi'
-import { faultsIn } from '../http/issues.ts'
+import { issuesIn } from '../http/issues.ts'
 import { Text } from '../kernel/fields.ts'
-import type { Fault, Language } from '../kernel/problem.ts'
+import type { Issue, Language } from '../kernel/problem.ts'
 import { fromForeign } from '../passwords/foreign-hash.ts'
 import { NewUser } from './changes.ts'
 import { linesOf, valueIn } from './ndjson.ts'
@@ -38,20 +38,20 @@ export const ImportedUser = NewUser.omit({ password: true })
   .openapi('ImportedUser')
 
 export type Person = Omit<z.output<typeof ImportedUser>, 'username'> & { username: string }
-export type Refused = { code: string; errors: Fault[] }
+export type Refused = { code: string; errors: Issue[] }
 export type Read = { line: number } & ({ person: Person } | Refused)
 /** Why reading stopped before the end. */
 export type Broken = { code: string; detail: string }
 
-const refused = (...errors: Fault[]): Refused => ({ code: 'invalid_request', errors })
+const refused = (...errors: Issue[]): Refused => ({ code: 'invalid_request', errors })
 
 /** What a line says of a person, or what is wrong with it: zod's words in this language, ours in English, which is their key. */
 function personIn(value: unknown, language: Language): { person: Person } | Refused {
   const { data, error } = ImportedUser.safeParse(value)
   if (!data) {
-    const told = (fault: Fault) =>
+    const told = (fault: Issue) =>
       fault.pointer === '#/password' ? { ...fault, detail: 'is not taken in clear: give password_hash, or neither' } : fault
-    return refused(...faultsIn('#', error.issues, (found) => language.issue(found, value)).map(told))
+    return refused(...issuesIn('#', error.issues, (found) => language.issue(found, value)).map(told))
   }
   const { roles = [], ...fields } = data
   const { email, username = usernameFrom(email), role = roles[0] } = fields

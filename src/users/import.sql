@@ -6,7 +6,7 @@
 -- Threat: a file creates more than its sender may create; one broken line stops the others; a hash of another system
 -- stays for good; an answer shows messages of the database. So every line goes through the triggers that every user
 -- goes through, in a subtransaction of its own; a failure is reported in the words of our own rules and nothing else;
--- and the first login replaces the hash (access.login_renew).
+-- and the first login replaces the hash (access.finish_login_with_rehash).
 
 -- Creates the users of some lines, in their order, each of them or not at all. Returns what access.import_person says
 -- of each line. A dry run does the same, and then undoes all of it.
@@ -56,7 +56,7 @@ declare
   broken text;
 begin
   -- Row level security does not apply here, because import_people runs as the owner.
-  if access.scope() <> 'all' and not coalesce((l ->> 'unit_id')::uuid = any (access.units()), false) then
+  if access.scope() <> 'all' and not coalesce((l ->> 'unit_id')::uuid = any (access.scope_unit_ids()), false) then
     perform access.refuse('forbidden', 'You make people in units that you reach, and nowhere else.', 'unit_id');
   end if;
   insert into freehold.users (id, email, username, email_verified, is_active, must_change_password, role,

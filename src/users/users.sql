@@ -7,7 +7,7 @@
 -- An insert or update meets, in this order: one_at_a_time (statement), then for each row before_login_change,
 -- before_own_email, before_user, then after_email_change (src/recovery/contact.sql) and after_user. Row triggers of
 -- one kind fire in the order of their names. Called from outside: access.first_password (after a user is created) and
--- access.hold_person (before anything else of a user is locked).
+-- access.lock_user (before anything else of a user is locked).
 
 -- The first password of a user that this transaction created: only then, and only once.
 create function access.first_password(person uuid, password_hash text) returns void
@@ -24,7 +24,7 @@ end $$;
 
 -- Locks a user before anything else of theirs is locked, and before several of their rows are: transactions that lock
 -- in different orders would wait for each other.
-create function access.hold_person(person uuid) returns void
+create function access.lock_user(person uuid) returns void
 language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
   select
   from freehold.users x
@@ -64,9 +64,9 @@ begin
   new.updated_at := now();
   if access.permission() in ('user:create', 'user:update', 'user:delete') then
     if tg_op = 'UPDATE' then
-      perform access.must_reach_user(old, new);
+      perform access.check_user_change(old, new);
     else
-      perform access.must_reach_user(null, new);
+      perform access.check_user_change(null, new);
     end if;
   end if;
   if octet_length(new.preferences::text) > 8192 then
@@ -110,7 +110,7 @@ end $$;
 
 -- Refuses a change beyond the permission and scope of this transaction: of other columns, to another unit, or under
 -- another manager. `was` is null for a new user.
-create function access.must_reach_user(was freehold.users, is_now freehold.users) returns void
+create function access.check_user_change(was freehold.users, is_now freehold.users) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   -- The columns that users may change of themselves, or of a delegator for whom they act, below scope `all`. Above
@@ -133,7 +133,7 @@ begin
     if access.permission() = 'user:delete' and (is_now.is_active or not changed <@ '{is_active}') then
       perform access.refuse('forbidden', 'user:delete deactivates, and changes nothing else.');
     elsif access.scope() <> 'all'
-      and (is_now.id = any (access.owners()) or is_now.id = access.principal())
+      and (is_now.id = any (access.scope_owner_ids()) or is_now.id = access.principal())
       and not changed <@ own then
       perform access.refuse('forbidden', format('Somebody else must change %s here.',
         (select string_agg(c, ', ' order by c) from unnest(changed) c where c <> all (own))));
@@ -141,7 +141,7 @@ begin
   end if;
   if was.id = access.principal()
     and is_now.unit_id is distinct from was.unit_id
-    and access.depends_on_place(was.id) then
+    and access.depends_on_unit(was.id) then
     perform access.refuse('forbidden', 'Somebody else must change your unit: what you reach depends on it.');
   elsif access.scope() = 'all' then
     return;
@@ -151,9 +151,9 @@ begin
     and is_now.unit_id is not null
     and not exists (
       select
-      from access.sources(access.principal(), access.permission(), now()) s
-      where is_now.unit_id in (select access.units_of(s.holder, s.scope))
-        and (was.id is null or was.unit_id in (select access.units_of(s.holder, s.scope)))
+      from access.grant_sources(access.principal(), access.permission(), now()) s
+      where is_now.unit_id in (select access.units_in_scope(s.holder, s.scope))
+        and (was.id is null or was.unit_id in (select access.units_in_scope(s.holder, s.scope)))
     ) then
     perform access.refuse('invalid_request', 'is not a unit that you reach', 'unit_id');
   elsif is_now.manager_id is distinct from was.manager_id
@@ -161,7 +161,7 @@ begin
       select
       from freehold.users u
       where u.id = is_now.manager_id
-        and (u.id = any (access.owners()) or u.unit_id = any (access.units()))
+        and (u.id = any (access.scope_owner_ids()) or u.unit_id = any (access.scope_unit_ids()))
     )
     and is_now.manager_id is not null then
     perform access.refuse('invalid_request', 'is not a person whom you reach', 'manager_id');
@@ -264,7 +264,7 @@ call access.protect('freehold.users', 'user',
 create policy make on freehold.users for insert
   with check (
     (select access.permission()) = 'user:create'
-    and ((select access.scope()) = 'all' or unit_id = any ((select access.units())::uuid[]))
+    and ((select access.scope()) = 'all' or unit_id = any ((select access.scope_unit_ids())::uuid[]))
   );
 
 grant insert (id, username, email, given_name, family_name, phone, role, unit_id, manager_id, designation, description,
@@ -272,5 +272,5 @@ grant insert (id, username, email, given_name, family_name, phone, role, unit_id
 
 grant execute on function
   access.first_password(uuid, text),
-  access.hold_person(uuid)
+  access.lock_user(uuid)
 to freehold_app;

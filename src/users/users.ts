@@ -8,7 +8,7 @@ import type { Ctx } from '../kernel/context.ts'
 import { Page, paged, pageOf, readCursor } from '../kernel/cursor.ts'
 import { Text } from '../kernel/fields.ts'
 import { invalid, Problem } from '../kernel/problem.ts'
-import { reached } from '../kernel/reach.ts'
+import { withinScope } from '../kernel/scope.ts'
 import { rfc3339, rowsOf } from '../kernel/wire.ts'
 
 export const User = z
@@ -60,7 +60,7 @@ const ROLE = sql`(select r.name from freehold.user_roles ur join freehold.roles 
   order by r.name = u.role desc nulls last, ur.starts_at, r.name limit 1)`
 
 /** What the wire shows of `freehold.users u`, but for the roles. */
-export const shown = sql`u.id, u.username, u.email, u.email_verified, u.given_name, u.family_name, u.phone, u.phone_verified, ${ROLE} as role, u.unit_id, u.manager_id,
+export const columns = sql`u.id, u.username, u.email, u.email_verified, u.given_name, u.family_name, u.phone, u.phone_verified, ${ROLE} as role, u.unit_id, u.manager_id,
   u.designation, u.description, u.is_active, u.must_change_password, u.locale, u.timezone, u.preferences, ${rfc3339('u.joined_at')} as joined_at,
   ${rfc3339('u.terminated_at')} as terminated_at, u.max_sessions, ${rfc3339('u.created_at')} as created_at, ${rfc3339('u.updated_at')} as updated_at`
 
@@ -71,21 +71,22 @@ export const rolesOf = (
   where ur.user_id = ${id} and r.is_active and ur.starts_at <= now() and (ur.ends_at is null or ur.ends_at > now())) as roles`
 
 /** One person, if they are reached. */
-export const one = (id: SQL | string) => sql`select ${shown}, ${rolesOf(sql`u.id`)} from freehold.users u where u.id = ${id}`
+export const one = (id: SQL | string) => sql`select ${columns}, ${rolesOf(sql`u.id`)} from freehold.users u where u.id = ${id}`
 
 /** The one person of an answer. Fails with not_found. */
-export function found(result: unknown): UserWire {
+export function firstOrNotFound(result: unknown): UserWire {
   const [user] = rowsOf<UserWire>(result)
   if (!user) throw new Problem('not_found')
   return user
 }
 
 /** One person. One round trip; `user:read`. Fails with not_found, also for whom the caller does not reach. */
-export const getUser = async (ctx: Ctx, id: string): Promise<UserWire> => found((await ctx.run(ctx.db.execute(one(id))))[0])
+export const getUser = async (ctx: Ctx, id: string): Promise<UserWire> =>
+  firstOrNotFound((await ctx.run(ctx.db.execute(one(id))))[0])
 
 /** The caller, as others see them. One round trip; no permission. */
 export const getMe = async (ctx: Ctx): Promise<UserWire> =>
-  found((await ctx.run(ctx.db.execute(one(sql`(select access.principal())`))))[0])
+  firstOrNotFound((await ctx.run(ctx.db.execute(one(sql`(select access.principal())`))))[0])
 
 /** Greater than every character of a text: where the range of a prefix ends. */
 const LAST = '\u{10FFFF}'
@@ -107,7 +108,7 @@ export function listed({ sort, search, role, unit_id, status, limit }: Omit<Quer
     ...(unit_id === undefined ? [] : [sql`u.unit_id = ${unit_id}`]),
     ...(status === undefined ? [] : [status === 'active' ? sql`u.is_active` : sql`not u.is_active`]),
   ]
-  const page = reached({
+  const page = withinScope({
     columns: sql`u.id, ${key === 'created_at' ? rfc3339('u.created_at') : sql.raw(`u.${key}`)} as key`,
     from: sql`freehold.users u`,
     owner: sql`u.id`,
@@ -119,7 +120,7 @@ export function listed({ sort, search, role, unit_id, status, limit }: Omit<Quer
     walk: true,
   })
   // Every branch gives as many as are shown: what else is known of them is read of who is shown, and of nobody else.
-  return sql`select ${shown}, u.name, ${rolesOf(sql`u.id`)} from (${page}) page join freehold.users u on u.id = page.id order by page.key collate "C" ${way}, page.id ${way}`
+  return sql`select ${columns}, u.name, ${rolesOf(sql`u.id`)} from (${page}) page join freehold.users u on u.id = page.id order by page.key collate "C" ${way}, page.id ${way}`
 }
 
 /**

@@ -191,7 +191,7 @@ describe('an admission is refused', () => {
   })
 
   it('not for a lock: strangers’ guesses end nobody’s session', async () => {
-    await there.asOwner(sql`insert into freehold.login_guards (key, failures, failed_at, locked_until) values (${`login:${cy.user_id}`}, 9, now(), now() + interval '1 hour')
+    await there.asOwner(sql`insert into freehold.lockouts (key, failures, failed_at, locked_until) values (${`login:${cy.user_id}`}, 9, now(), now() + interval '1 hour')
       on conflict (key) do update set locked_until = excluded.locked_until`)
     expect(await refused(cy)).toBe('none')
   })
@@ -210,12 +210,12 @@ describe('an anonymous door admits nobody to the rest of its transaction', () =>
     ],
     [
       'login_settle without an attempt',
-      (request) => sql`select access.login_settle(${there.id}, null, ${'A'.repeat(43)}, null, '\\x00'::bytea, ${request}::jsonb)`,
+      (request) => sql`select access.finish_login(${there.id}, null, ${'A'.repeat(43)}, null, '\\x00'::bytea, ${request}::jsonb)`,
     ],
     [
       'login_settle of an attempt at bo',
       (request) =>
-        sql`select access.login_settle(${there.id}, (access.login_reserve(${there.id}, 'bo') ->> 'attempt')::uuid, ${'A'.repeat(43)}, null, '\\x00'::bytea, ${request}::jsonb)`,
+        sql`select access.finish_login(${there.id}, (access.begin_login(${there.id}, 'bo') ->> 'attempt')::uuid, ${'A'.repeat(43)}, null, '\\x00'::bytea, ${request}::jsonb)`,
     ],
     [
       'refresh',

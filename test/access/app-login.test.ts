@@ -23,7 +23,7 @@ beforeAll(async () => {
 const HIDDEN = [
   'freehold.refresh_tokens',
   'freehold.login_attempts',
-  'freehold.login_guards',
+  'freehold.lockouts',
   'freehold.audit_log',
   'freehold.audit_detail',
   'freehold.migrations',
@@ -45,7 +45,7 @@ describe('the app login of a tenant', () => {
       'the master’s database by its name',
       () => atDatabase(mine.app_url, new URL(settings().MASTER_DATABASE_URL).pathname.slice(1)),
     ],
-    ['the home’s own database', () => atDatabase(mine.app_url, new URL(mine.home_url).pathname.slice(1))],
+    ['the host’s own database', () => atDatabase(mine.app_url, new URL(mine.host_url).pathname.slice(1))],
     ['template1', () => atDatabase(mine.app_url, 'template1')],
     ['postgres', () => atDatabase(mine.app_url, 'postgres')],
     [
@@ -67,7 +67,7 @@ describe('the app login of a tenant', () => {
     const branch = await databaseOf('confined-branch')
     const as = (login: Database, url: string) =>
       Object.assign(new URL(url), { username: new URL(login.app_url).username, password: new URL(login.app_url).password }).href
-    const elsewhere = [mine.app_url, branch.home_url, settings().MASTER_DATABASE_URL]
+    const elsewhere = [mine.app_url, branch.host_url, settings().MASTER_DATABASE_URL]
     const here = ['postgres', 'template1', 'neondb'].map((name) => atDatabase(branch.app_url, name))
     for (const url of [
       ...elsewhere.map((to) => as(branch, to)),
@@ -199,24 +199,24 @@ describe('the app login of a tenant', () => {
   })
 
   it.each([
-    "access.seal('{}')",
+    "access.sign_claims('{}')",
     "access.must_hold('{}', '{}')",
     'access.keep_admin()',
     'access.grants(gen_random_uuid(), now())',
-    "access.reach(gen_random_uuid(), 'user:read')",
-    "access.seal_of('{}')",
+    "access.effective_scope(gen_random_uuid(), 'user:read')",
+    "access.signature_of('{}')",
     "access.mac('x')",
-    'access.facts()',
+    'access.claims()',
     "access.record('A', 'a', 'r', 'i', null, null)",
     'access.check_tenant(gen_random_uuid())',
     'access.roles_of(gen_random_uuid(), now())',
     "access.decide(gen_random_uuid(), 'user:read', now())",
     'access.permissions_of(gen_random_uuid(), now())',
     'access.role_names(gen_random_uuid(), now())',
-    "access.settle(null, gen_random_uuid(), 'x')",
-    "access.reserve(null, 'x', null, 'x', 'x')",
-    "access.fail(null, 'x', 1)",
-    'access.claims_of(null, null, null)',
+    "access.finish_attempt(null, gen_random_uuid(), 'x')",
+    "access.begin_attempt(null, 'x', null, 'x', 'x')",
+    "access.count_failures(null, 'x', 1)",
+    'access.token_claims(null, null, null)',
     "access.masked('{}', '{}')",
   ])('cannot call %s', async (call) => {
     expect(await refusalOf(mine.app_url, sql.raw(`select ${call}`))).toMatch(/^42501 /)

@@ -15,7 +15,7 @@ let backend = 0
 const admitBo = (permission: string | null = 'user:read') => admit(mine, session, permission)
 
 /** What an admission left in its settings, and on which connection. */
-const copied = sql`select current_setting('access.facts') as facts, current_setting('access.seal') as seal, pg_backend_pid() as pid`
+const copied = sql`select current_setting('access.claims') as facts, current_setting('access.signature') as seal, pg_backend_pid() as pid`
 
 beforeAll(async () => {
   await makeTenant('unadmitted')
@@ -60,7 +60,7 @@ describe('without an admission', () => {
       { p: null, s: null, c: null },
     ])
     expect(await mine.asApp(sql`select access.held() as held`)).toEqual([{ held: { role: null, roles: [], permissions: [] } }])
-    expect(await refusalOf(mine.app_url, sql`select access.password_reserve(${mine.id})`)).not.toBe('none')
+    expect(await refusalOf(mine.app_url, sql`select access.begin_password_change(${mine.id})`)).not.toBe('none')
   })
 
   it('nothing is updated', async () => {
@@ -71,17 +71,17 @@ describe('without an admission', () => {
 
 describe('a forged admission shows nothing:', () => {
   const set = (is_local: boolean, said: string, sealed: string) =>
-    sql`select set_config('access.facts', ${said}, ${is_local}), set_config('access.seal', ${sealed}, ${is_local})`
+    sql`select set_config('access.claims', ${said}, ${is_local}), set_config('access.signature', ${sealed}, ${is_local})`
   const all = () => JSON.stringify({ ...JSON.parse(facts), scope: 'all' })
 
   it.each<[string, () => SQL[]]>([
-    ['facts without a seal', () => [sql`select set_config('access.facts', ${all()}, true)`]],
+    ['facts without a seal', () => [sql`select set_config('access.claims', ${all()}, true)`]],
     ['facts with an empty seal', () => [set(true, all(), '')]],
     ['facts with a seal of zeros', () => [set(true, all(), '0'.repeat(64))]],
     [
       'facts with a plain hash',
       () => [
-        sql`select set_config('access.facts', ${all()}, true), set_config('access.seal', encode(sha256(convert_to(${all()}, 'UTF8')), 'hex'), true)`,
+        sql`select set_config('access.claims', ${all()}, true), set_config('access.signature', encode(sha256(convert_to(${all()}, 'UTF8')), 'hex'), true)`,
       ],
     ],
     ['a copied seal, for the transaction', () => [set(true, facts, seal)]],
@@ -89,7 +89,7 @@ describe('a forged admission shows nothing:', () => {
     ['a copied seal with other facts', () => [set(true, all(), seal)]],
     [
       'a copied seal, set as statements',
-      () => [sql.raw(`set local access.facts = '${facts}'`), sql.raw(`set local access.seal = '${seal}'`)],
+      () => [sql.raw(`set local access.claims = '${facts}'`), sql.raw(`set local access.signature = '${seal}'`)],
     ],
     [
       'a copied seal under another search_path',
@@ -141,7 +141,7 @@ describe('a forged admission shows nothing:', () => {
     expect(
       await seen(
         admitBo(null),
-        sql`select set_config('access.facts', replace(current_setting('access.facts'), '"own"', '"all"'), true)`,
+        sql`select set_config('access.claims', replace(current_setting('access.claims'), '"own"', '"all"'), true)`,
       ),
     ).toBe(0)
   })
@@ -154,8 +154,8 @@ describe('a forged admission shows nothing:', () => {
     const { username } = new URL(mine.app_url)
     await mine
       .asApp(
-        sql.raw(`alter role ${username} set access.facts = '${all()}'`),
-        sql.raw(`alter role ${username} set access.seal = '${seal}'`),
+        sql.raw(`alter role ${username} set access.claims = '${all()}'`),
+        sql.raw(`alter role ${username} set access.signature = '${seal}'`),
       )
       .catch(() => undefined)
     for (let i = 0; i < 3; i++) expect(await seen()).toBe(0)

@@ -100,9 +100,9 @@ describe('the uses of a key', () => {
 
 describe('a batch', () => {
   const send = async (writer: string, batch: number, counts: object[]) => {
-    const [row] = await master(sql`select refresh_key_sealed from platform.tenants where id = ${database.id}`)
+    const [row] = await master(sql`select refresh_key_encrypted from platform.tenants where id = ${database.id}`)
     const secret = await systemKeyOf(
-      await decrypt(settings().ENCRYPTION_KEYS, database.id, 'refresh_key', row?.refresh_key_sealed),
+      await decrypt(settings().ENCRYPTION_KEYS, database.id, 'refresh_key', row?.refresh_key_encrypted),
     )
     const [answer] = await database.asApp(
       sql`select access.count_key_uses(${database.id}, ${secret}, ${writer}, ${batch}, ${JSON.stringify(counts)}::jsonb) as taken`,

@@ -1,7 +1,7 @@
 /** Whose keys are seen and revoked, by whom; what is recorded; and what whoever runs SQL as the app login makes of it. */
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { sealAudit, verifyAudit } from '../../src/tenants/maintenance/sealing.ts'
+import { checkpointAudit, verifyAudit } from '../../src/tenants/maintenance/checkpoints.ts'
 import type { Member } from '../roles/cast.ts'
 import { type Database, databaseOf, refusalOf, settings } from '../support/databases.ts'
 import { expectProblem } from '../support/refusal.ts'
@@ -108,7 +108,7 @@ describe('the audit', () => {
     const byHand = (await here.ask('/activities?resource_type=api_key')).body.data
     expect(byHand.every(({ api_key_id }: { api_key_id: string | null }) => api_key_id === null)).toBe(true)
     expectProblem(await here.ask('/activities?api_key_id=7'), 400, 'invalid_request')
-    await sealAudit(settings(), 'others')
+    await checkpointAudit(settings(), 'others')
     expect(await verifyAudit(settings(), 'others')).toMatchObject({ intact: true, faults: [] })
   })
 })
@@ -169,10 +169,10 @@ describe('whoever runs SQL as the app login', () => {
     'truncate freehold.api_keys',
     'select * from access.key_counters',
     'insert into access.key_counters (writer, batch) values (gen_random_uuid(), 1)',
-    "select access.whole_reach(gen_random_uuid(), 'user:read')",
-    'select access.whole_grants(gen_random_uuid(), now())',
-    "select access.key_named(repeat('0', 64), '{}')",
-    'select access.narrowed(gen_random_uuid())',
+    "select access.user_effective_scope(gen_random_uuid(), 'user:read')",
+    'select access.user_grants(gen_random_uuid(), now())',
+    "select access.authenticate_key(repeat('0', 64), '{}')",
+    'select access.key_permissions(gen_random_uuid())',
     "select access.network_of('10.0.0.1')",
   ])('may not %s', async (statement) => {
     expect(await refusalOf(database.app_url, admit(database, session, null), sql.raw(statement))).toMatch(/^42501 /)

@@ -115,14 +115,14 @@ describe('the list', () => {
 
   it('walks its indexes under row level security, in a log of 20,000', async () => {
     await cast.database.asOwner(
-      sql`select access.enter(jsonb_build_object('address', '192.0.2.' || g % 50, 'user_id', gen_random_uuid()), 'SHIFT_' || g % 50, 'begin', 'shift', 0, array_agg('s-' || g || '-' || n), null, null)
+      sql`select access.write_audit(jsonb_build_object('address', '192.0.2.' || g % 50, 'user_id', gen_random_uuid()), 'SHIFT_' || g % 50, 'begin', 'shift', 0, array_agg('s-' || g || '-' || n), null, null)
           from generate_series(1, 200) g, generate_series(1, 100) n group by g`,
     )
-    const unsealed = async () =>
-      (await cast.database.asOwner(sql`select 1 from freehold.audit_log where seal is null limit 1`)).length
+    const pending = async () =>
+      (await cast.database.asOwner(sql`select 1 from freehold.audit_log where checkpoint is null limit 1`)).length
     // What others in the cluster have open keeps it from being sealed for a moment.
-    for (let i = 0; i < 100 && (await unsealed()); i++) {
-      await cast.database.asOwner(sql`select access.seal_audit(100000)`)
+    for (let i = 0; i < 100 && (await pending()); i++) {
+      await cast.database.asOwner(sql`select access.checkpoint_audit(100000)`)
       await scheduler.wait(100)
     }
     await cast.database.asOwner(sql`analyze freehold.audit_log, freehold.audit_detail`)
@@ -234,7 +234,7 @@ describe('a service’s own activity', () => {
 
   it('cannot be written past the door, by who runs SQL as the app login', async () => {
     const bo = await credentialOf(AT)
-    const own = sql`select access.record_own('CONTRACT_SIGNED', 'sign', 'contract', null, 0, null, null)`
+    const own = sql`select access.record_custom_activity('CONTRACT_SIGNED', 'sign', 'contract', null, 0, null, null)`
     const refused = (...statements: ReturnType<typeof sql>[]) =>
       cast.database.asApp(...statements).then(
         () => 'done',
@@ -245,7 +245,7 @@ describe('a service’s own activity', () => {
     expect(
       await refused(
         admit(cast.database, bo, 'activity:create'),
-        sql`select access.record_own('LOGIN', 'sign', 'contract', null, 0, null, null)`,
+        sql`select access.record_custom_activity('LOGIN', 'sign', 'contract', null, 0, null, null)`,
       ),
     ).toMatch(/invalid_request/)
     expect(

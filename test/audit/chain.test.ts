@@ -5,16 +5,16 @@
 import { sql } from 'drizzle-orm'
 import { afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { verify } from '../../src/audit/verify.ts'
-import { sealAudit, verifyAudit } from '../../src/tenants/maintenance/sealing.ts'
-import { visitRealms } from '../../src/tenants/maintenance/visiting.ts'
-import { type Database, databaseOf, master, refusalOf, rowsOf, settings, visitNext } from '../support/databases.ts'
+import { checkpointAudit, verifyAudit } from '../../src/tenants/maintenance/checkpoints.ts'
+import { runMaintenance } from '../../src/tenants/maintenance/maintenance.ts'
+import { type Database, databaseOf, maintainNext, master, refusalOf, rowsOf, settings } from '../support/databases.ts'
 import { login, makeTenant } from '../support/people.ts'
 
 const AT = 'chained'
 let tenant: Database
 /** All of the audit as it was, to be put back after each damage. */
 const kept: Record<string, unknown> = {}
-const TABLES = ['audit_log', 'audit_detail', 'audit_seals']
+const TABLES = ['audit_log', 'audit_detail', 'audit_checkpoints']
 
 /** As who owns the tables and takes their triggers away. */
 const damage = (...statements: string[]) => {
@@ -28,19 +28,19 @@ const damage = (...statements: string[]) => {
 }
 
 const record = (what: string) => tenant.asOwner(sql`select access.record(${what}, 'do', 'thing', ${what}, null, '{"a": 1}')`)
-const seal = () => sealAudit(settings(), AT)
+const checkpoint = () => checkpointAudit(settings(), AT)
 const verdict = () => verifyAudit(settings(), AT)
 /** Seals until nothing is left: another test's transaction on the same server may be the oldest one for a moment. */
-async function sealAll(how: () => Promise<unknown> = seal) {
+async function checkpointAll(how: () => Promise<unknown> = checkpoint) {
   for (let i = 0; i < 100; i++) {
     await how()
-    if ((await verdict()).unsealed === 0) return
+    if ((await verdict()).pending === 0) return
     await scheduler.wait(30)
   }
 }
 const head = async () =>
   (await master(sql`select no, hash, entries::integer from platform.audit_heads where realm_id = ${tenant.id}`))[0]
-const kinds = async () => (await verdict()).faults.map(({ kind, seal: no }) => [kind, no])
+const kinds = async () => (await verdict()).faults.map(({ kind, checkpoint: no }) => [kind, no])
 
 beforeAll(async () => {
   await makeTenant(AT)
@@ -48,7 +48,7 @@ beforeAll(async () => {
   for (const what of ['FIRST', 'SECOND', 'THIRD', 'FOURTH']) {
     await record(what)
     await record(`${what}_TOO`)
-    await sealAll()
+    await checkpointAll()
   }
   for (const table of TABLES) {
     const [row] = await tenant.asOwner(sql.raw(`select jsonb_agg(to_jsonb(t)) as all from freehold.${table} t`))
@@ -69,66 +69,66 @@ afterEach(async () => {
 })
 
 describe('sealing', () => {
-  it('covers every entry once, and the master knows the newest seal', async () => {
+  it('covers every entry once, and the master knows the newest checkpoint', async () => {
     const found = await verdict()
-    expect(found).toMatchObject({ intact: true, unsealed: 0, erased: 0, faults: [] })
+    expect(found).toMatchObject({ intact: true, pending: 0, erased: 0, faults: [] })
     const [row] = await tenant.asOwner(
-      sql`select (select count(*)::integer from freehold.audit_log) as entries, (select max(no) from freehold.audit_seals) as seal, (select sum(entries)::integer from freehold.audit_seals) as sealed`,
+      sql`select (select count(*)::integer from freehold.audit_log) as entries, (select max(no) from freehold.audit_checkpoints) as checkpoint, (select sum(entries)::integer from freehold.audit_checkpoints) as sealed`,
     )
-    expect(row).toEqual({ entries: found.entries, seal: found.seal, sealed: found.entries })
-    expect(await head()).toMatchObject({ no: found.seal, entries: found.entries })
-    expect(found.head).toMatchObject({ no: found.seal, entries: found.entries })
+    expect(row).toEqual({ entries: found.entries, checkpoint: found.checkpoint, sealed: found.entries })
+    expect(await head()).toMatchObject({ no: found.checkpoint, entries: found.entries })
+    expect(found.head).toMatchObject({ no: found.checkpoint, entries: found.entries })
   })
 
-  it('of nothing new makes no seal and moves no head', async () => {
-    const before = [await head(), await tenant.asOwner(sql`select count(*) from freehold.audit_seals`)]
-    expect(await seal()).toBe(0)
-    expect([await head(), await tenant.asOwner(sql`select count(*) from freehold.audit_seals`)]).toEqual(before)
+  it('of nothing new makes no checkpoint and moves no head', async () => {
+    const before = [await head(), await tenant.asOwner(sql`select count(*) from freehold.audit_checkpoints`)]
+    expect(await checkpoint()).toBe(0)
+    expect([await head(), await tenant.asOwner(sql`select count(*) from freehold.audit_checkpoints`)]).toEqual(before)
   })
 
   it('leaves what a running transaction may still add to, and takes it when that has ended', async () => {
     const slow = tenant.asOwner(sql`select access.record('SLOW', 'do', 'thing', null, null, null)`, sql`select pg_sleep(1)`)
     await scheduler.wait(250)
     await record('QUICK')
-    await seal()
+    await checkpoint()
     // With it what the schedule, which other tests run, writes at that moment.
-    const open = await tenant.asOwner(sql`select activity_type from freehold.audit_log where seal is null`)
+    const open = await tenant.asOwner(sql`select activity_type from freehold.audit_log where checkpoint is null`)
     expect(open.map((row) => row.activity_type)).toContain('QUICK')
-    expect(await verdict()).toMatchObject({ intact: true, unsealed: open.length })
+    expect(await verdict()).toMatchObject({ intact: true, pending: open.length })
     await slow
-    await sealAll()
-    expect(await verdict()).toMatchObject({ intact: true, unsealed: 0 })
+    await checkpointAll()
+    expect(await verdict()).toMatchObject({ intact: true, pending: 0 })
   })
 
   it('by four at once makes one chain', async () => {
     await Promise.all(Array.from({ length: 8 }, (_, i) => record(`AT_ONCE_${i}`)))
-    await Promise.all(Array.from({ length: 4 }, seal))
-    await sealAll()
-    expect(await verdict()).toMatchObject({ intact: true, unsealed: 0 })
+    await Promise.all(Array.from({ length: 4 }, checkpoint))
+    await checkpointAll()
+    expect(await verdict()).toMatchObject({ intact: true, pending: 0 })
   })
 
   it('an older head never replaces a newer one', async () => {
     await master(sql`update platform.audit_heads set no = no + 10 where realm_id = ${tenant.id}`)
     const before = await head()
     await record('LATE')
-    await seal()
+    await checkpoint()
     expect(await head()).toEqual(before)
   })
 
   it('every minute, of every tenant and of the platform itself, though one is away', async () => {
     await makeTenant('chained-away')
     const away = await databaseOf('chained-away')
-    const [row] = await master(sql`select owner_url_sealed from platform.tenants where id = ${away.id}`)
-    await master(sql`update platform.tenants set owner_url_sealed = 'k1.AAAAAAAAAAAAAAAA.AAAA' where id = ${away.id}`)
+    const [row] = await master(sql`select owner_url_encrypted from platform.tenants where id = ${away.id}`)
+    await master(sql`update platform.tenants set owner_url_encrypted = 'k1.AAAAAAAAAAAAAAAA.AAAA' where id = ${away.id}`)
     await record('SCHEDULED')
-    await visitNext(tenant.id)
+    await maintainNext(tenant.id)
     const before = (await head())?.no
-    await sealAll(() => visitRealms(settings()))
-    await master(sql`update platform.tenants set owner_url_sealed = ${row?.owner_url_sealed} where id = ${away.id}`)
+    await checkpointAll(() => runMaintenance(settings()))
+    await master(sql`update platform.tenants set owner_url_encrypted = ${row?.owner_url_encrypted} where id = ${away.id}`)
     expect((await head())?.no).toBeGreaterThan(before)
     const platform = await verifyAudit(settings(), 'platform')
     expect(platform).toMatchObject({ intact: true, faults: [] })
-    expect(platform.seal).toBeGreaterThan(0)
+    expect(platform.checkpoint).toBeGreaterThan(0)
     expect(platform.head?.no).toBeGreaterThan(0)
   })
 })
@@ -136,7 +136,7 @@ describe('sealing', () => {
 describe('is found:', () => {
   const FIRST = "(select id from freehold.audit_log where activity_type = 'SECOND')"
   const inSeal = async () =>
-    Number((await tenant.asOwner(sql`select seal from freehold.audit_log where activity_type = 'SECOND'`))[0]?.seal)
+    Number((await tenant.asOwner(sql`select checkpoint from freehold.audit_log where activity_type = 'SECOND'`))[0]?.checkpoint)
 
   it.each([
     ['who', 'user_id = gen_random_uuid()'],
@@ -171,7 +171,9 @@ describe('is found:', () => {
   ])('a changed detail (%s), and of which row', async (change) => {
     const no = await inSeal()
     const [row] = await damage(`update freehold.audit_detail set ${change} where log_id = ${FIRST} returning log_id`)
-    expect((await verdict()).faults).toEqual([expect.objectContaining({ kind: 'changed_detail', seal: no, id: row?.log_id })])
+    expect((await verdict()).faults).toEqual([
+      expect.objectContaining({ kind: 'changed_detail', checkpoint: no, id: row?.log_id }),
+    ])
   })
 
   it('a removed row', async () => {
@@ -180,47 +182,47 @@ describe('is found:', () => {
     expect(await kinds()).toEqual([['removed', no]])
   })
 
-  it('a row taken out of its seal, to be sealed anew', async () => {
+  it('a row taken out of its checkpoint, to be sealed anew', async () => {
     const no = await inSeal()
-    await damage(`update freehold.audit_log set seal = null where id = ${FIRST}`)
-    await seal()
+    await damage(`update freehold.audit_log set checkpoint = null where id = ${FIRST}`)
+    await checkpoint()
     expect(await kinds()).toContainEqual(['removed', no])
   })
 
   it('an added row', async () => {
     const no = await inSeal()
     await damage(
-      `insert into freehold.audit_log (id, activity_type, action, resource_type, detail_hash, seal) values (gen_random_uuid(), 'X', 'x', 'x', '', ${no})`,
+      `insert into freehold.audit_log (id, activity_type, action, resource_type, detail_hash, checkpoint) values (gen_random_uuid(), 'X', 'x', 'x', '', ${no})`,
     )
     expect(await kinds()).toContainEqual(['added', no])
   })
 
-  it('a removed row whose seal was told to count one less', async () => {
+  it('a removed row whose checkpoint was told to count one less', async () => {
     const no = await inSeal()
     await damage(
       `delete from freehold.audit_log where id = ${FIRST}`,
-      `update freehold.audit_seals set entries = entries - 1 where no = ${no}`,
+      `update freehold.audit_checkpoints set entries = entries - 1 where no = ${no}`,
     )
     expect(await kinds()).toEqual([['changed', no]])
   })
 
-  it('a missing seal, with its entries or without', async () => {
+  it('a missing checkpoint, with its entries or without', async () => {
     const no = await inSeal()
-    await damage(`delete from freehold.audit_seals where no = ${no}`)
+    await damage(`delete from freehold.audit_checkpoints where no = ${no}`)
     expect(await kinds()).toEqual([['missing_seal', no]])
-    await damage(`delete from freehold.audit_log where seal = ${no}`)
+    await damage(`delete from freehold.audit_log where checkpoint = ${no}`)
     expect(await kinds()).toEqual([['missing_seal', no]])
   })
 
   it('a tail that was cut off, and it stays found when the chain is gone on with', async () => {
-    const newest = (await verdict()).seal
+    const newest = (await verdict()).checkpoint
     await damage(
-      `delete from freehold.audit_log where seal >= ${newest}`,
-      `delete from freehold.audit_seals where no >= ${newest}`,
+      `delete from freehold.audit_log where checkpoint >= ${newest}`,
+      `delete from freehold.audit_checkpoints where no >= ${newest}`,
     )
     expect(await kinds()).toEqual([['cut_off', newest]])
     await record('AFTERWARDS')
-    expect(await seal()).toBe(0)
+    expect(await checkpoint()).toBe(0)
     expect(await kinds()).toEqual([['cut_off', newest]])
   })
 
@@ -232,17 +234,17 @@ describe('is found:', () => {
   it('a chain that was made anew, from a changed row to its end and beyond', async () => {
     await damage(
       `update freehold.audit_log set user_id = gen_random_uuid() where id = ${FIRST}`,
-      'update freehold.audit_log set seal = null',
-      'delete from freehold.audit_seals',
+      'update freehold.audit_log set checkpoint = null',
+      'delete from freehold.audit_checkpoints',
     )
     for (let i = 0; i < 6; i++)
       await tenant.asOwner(
         sql`select access.record('PADDING', 'do', 'thing', null, null, null)`,
-        sql`select access.seal_audit(2)`,
+        sql`select access.checkpoint_audit(2)`,
       )
-    for (let i = 0; i < 40; i++) await tenant.asOwner(sql`select access.seal_audit(2)`)
+    for (let i = 0; i < 40; i++) await tenant.asOwner(sql`select access.checkpoint_audit(2)`)
     const newest = (await head())?.no
-    expect(await seal()).toBe(0)
+    expect(await checkpoint()).toBe(0)
     expect((await head())?.no).toBe(newest)
     expect(await kinds()).toEqual([['rewritten', newest]])
   })
@@ -262,22 +264,22 @@ describe('is accepted:', () => {
     )
     expect(erased).toEqual([{ n: 2 }])
     expect(await verdict()).toMatchObject({ intact: true, erased: 2 })
-    await seal()
+    await checkpoint()
     expect(await verdict()).toMatchObject({ intact: true, erased: 2 })
   })
 
   it('what the Worker wrote meanwhile', async () => {
     await login(AT)
-    await seal()
+    await checkpoint()
     expect(await verdict()).toMatchObject({ intact: true })
   })
 })
 
 it('verifying changes nothing, and trusts no function of the database', async () => {
   await damage(
-    "create or replace function access.sealed_form(l freehold.audit_log) returns bytea language sql immutable set search_path = pg_catalog, pg_temp as $$ select ''::bytea $$",
+    "create or replace function access.canonical_entry(l freehold.audit_log) returns bytea language sql immutable set search_path = pg_catalog, pg_temp as $$ select ''::bytea $$",
   )
   expect((await verify(tenant.owner_url, null)).intact).toBe(true)
-  expect(await refusalOf(tenant.app_url, sql`select access.seal_audit(1)`)).toMatch(/permission denied/)
+  expect(await refusalOf(tenant.app_url, sql`select access.checkpoint_audit(1)`)).toMatch(/permission denied/)
   await expect(verifyAudit(settings(), 'nobody-here')).rejects.toThrow('There is no tenant nobody-here')
 })

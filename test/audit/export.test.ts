@@ -16,7 +16,7 @@ let cast: Cast
 beforeAll(async () => {
   cast = await castOf(AT)
   await cast.database.asOwner(
-    sql`select access.enter('{"address": "192.0.2.9"}', 'SHIFT_BEGUN', 'begin', 'shift', 0, array_agg('s-' || g), null, array_agg(jsonb_build_object('n', g))) from generate_series(1, 5000) g`,
+    sql`select access.write_audit('{"address": "192.0.2.9"}', 'SHIFT_BEGUN', 'begin', 'shift', 0, array_agg('s-' || g), null, array_agg(jsonb_build_object('n', g))) from generate_series(1, 5000) g`,
   )
 })
 

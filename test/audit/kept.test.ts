@@ -18,7 +18,7 @@ describe('the owner login is refused', () => {
     "update freehold.audit_log set activity_type = 'X'",
     "update freehold.audit_log set at = at + interval '1 second'",
     "update freehold.audit_log set detail_hash = ''",
-    'update freehold.audit_log set xid = xid + 1, seal = 1',
+    'update freehold.audit_log set xid = xid + 1, checkpoint = 1',
     'delete from freehold.audit_log',
     'delete from freehold.audit_log where false',
     'truncate freehold.audit_log',
@@ -26,20 +26,20 @@ describe('the owner login is refused', () => {
     'update freehold.audit_detail set log_id = gen_random_uuid()',
     'truncate freehold.audit_detail',
     'delete from freehold.audit_detail',
-    'delete from freehold.audit_seals',
-    'update freehold.audit_seals set entries = 0',
-    'truncate freehold.audit_seals',
+    'delete from freehold.audit_checkpoints',
+    'update freehold.audit_checkpoints set entries = 0',
+    'truncate freehold.audit_checkpoints',
   ])('%s', async (statement) => expect(await refusalOf(tenant.owner_url, asOwner, sql.raw(statement))).toBe('FH403 forbidden'))
 
-  it('puts a seal on an entry once, and never takes it off', async () => {
+  it('puts a checkpoint on an entry once, and never takes it off', async () => {
     await tenant.asOwner(sql`select access.record('OLD', 'x', 'x', null, null, null)`)
-    await tenant.asOwner(sql`select access.seal_audit(1000)`)
-    expect(await refusalOf(tenant.owner_url, asOwner, sql`update freehold.audit_log set seal = 2 where seal = 1`)).toMatch(
-      /^FH403/,
-    )
-    expect(await refusalOf(tenant.owner_url, asOwner, sql`update freehold.audit_log set seal = null where seal = 1`)).toMatch(
-      /^FH403/,
-    )
+    await tenant.asOwner(sql`select access.checkpoint_audit(1000)`)
+    expect(
+      await refusalOf(tenant.owner_url, asOwner, sql`update freehold.audit_log set checkpoint = 2 where checkpoint = 1`),
+    ).toMatch(/^FH403/)
+    expect(
+      await refusalOf(tenant.owner_url, asOwner, sql`update freehold.audit_log set checkpoint = null where checkpoint = 1`),
+    ).toMatch(/^FH403/)
   })
 })
 
@@ -78,7 +78,7 @@ describe.each(['a tenant', 'the master'])('in %s', (where) => {
     )
     // What no person writes; what becomes of it is recorded by its name.
     const rest =
-      /^(login_guards|login_attempts|refresh_tokens|one_time_tokens|registrations|mails|mail_attempts|migrations|audit_.*|.*_periods)$/
+      /^(lockouts|login_attempts|refresh_tokens|one_time_tokens|registrations|mails|mail_attempts|migrations|audit_.*|.*_periods)$/
     expect(rows.filter(({ name, n }) => n !== (rest.test(name) ? 0 : 3))).toEqual([])
     expect(rows.length).toBeGreaterThan(15)
   })
@@ -96,7 +96,7 @@ describe.each(['a tenant', 'the master'])('in %s', (where) => {
   it('every column that holds a secret is masked', async () => {
     const rows = await ask(
       sql`select c.relname || '.' || a.attname as name from pg_trigger t join pg_class c on c.oid = t.tgrelid join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
-          where t.tgfoid = 'access.audit()'::regprocedure and t.tgname = 'audit_insert' and (a.attname ~ '(hash|sealed|secret|salt|token)' or format_type(a.atttypid, null) = 'bytea')
+          where t.tgfoid = 'access.audit()'::regprocedure and t.tgname = 'audit_insert' and (a.attname ~ '(hash|encrypted|secret|salt|token)' or format_type(a.atttypid, null) = 'bytea')
             and not a.attname = any (split_part(encode(t.tgargs, 'escape'), '\\000', 2)::text[])`,
     )
     expect(rows).toEqual([])

@@ -148,7 +148,7 @@ describe('no secret is in the audit', () => {
     select c.oid::regclass::text as table, a.attname as column, format_type(a.atttypid, null) as type, exists (select from pg_trigger t where t.tgrelid = c.oid and t.tgfoid = 'access.audit()'::regprocedure) as audited
     from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
     where c.relkind = 'r' and c.relnamespace in (select oid from pg_namespace where nspname in ('freehold', 'platform')) and c.relname !~ '^audit_' and a.attgenerated = ''
-      and (a.attname ~ '(_hash|_sealed|secret|salt|token)$' or a.attname = 'recipe')`
+      and (a.attname ~ '(_hash|_encrypted|secret|salt|token)$' or a.attname = 'hash_parameters')`
 
   it.each(['a tenant', 'the master'])('though each secret column of %s was given one', async (where) => {
     const ask = (...statements: ReturnType<typeof sql>[]) =>
@@ -158,7 +158,7 @@ describe('no secret is in the audit', () => {
     expect(names).toEqual(expect.arrayContaining(['freehold.passwords.password_hash', 'freehold.refresh_tokens.token_hash']))
     if (where === 'the master')
       expect(names).toEqual(
-        expect.arrayContaining(['platform.tenants.app_url_sealed', 'platform.signing_keys.private_jwk_sealed']),
+        expect.arrayContaining(['platform.tenants.app_url_encrypted', 'platform.signing_keys.private_jwk_encrypted']),
       )
     const written: string[] = []
     for (const { table, column, type, audited } of columns) {
@@ -182,7 +182,7 @@ describe('no secret is in the audit', () => {
       if (audited && after?.n > before?.n) written.push(`${table}.${column}`)
     }
     if (where === 'a tenant') expect(written).toContain('freehold.passwords.password_hash')
-    else expect(written).toContain('platform.tenants.owner_url_sealed')
+    else expect(written).toContain('platform.tenants.owner_url_encrypted')
     const [found] = await ask(
       sql`select (select count(*)::integer from freehold.audit_log l where l::text like ${`%${MARKER}%`}) + (select count(*)::integer from freehold.audit_detail d where d::text like ${`%${MARKER}%`} or d::text like '%' || encode(convert_to(${MARKER}, 'UTF8'), 'hex') || '%') as n`,
     )
@@ -210,6 +210,6 @@ it('every type that Freehold records itself is one that no service may record', 
   expect(types.length).toBeGreaterThan(10)
   const forgeable = []
   for (const { type } of types)
-    if (!(await master(sql`select access.is_own_activity(${type}) as own`))[0]?.own) forgeable.push(type)
+    if (!(await master(sql`select access.is_built_in_activity(${type}) as own`))[0]?.own) forgeable.push(type)
   expect(forgeable).toEqual([])
 })

@@ -5,7 +5,7 @@ import { startStack } from '../../scripts/dev/stack.ts'
 import { temporaryFolder } from '../../scripts/local-neon/temporary-folder.ts'
 import { parseSettings } from '../../src/kernel/config.ts'
 import { batch } from '../../src/kernel/db.ts'
-import { sealAudit } from '../../src/tenants/maintenance/sealing.ts'
+import { checkpointAudit } from '../../src/tenants/maintenance/checkpoints.ts'
 import { freehold } from '../freehold/run.ts'
 
 let env: Record<string, string>
@@ -37,18 +37,20 @@ const master = (...statements: ReturnType<typeof sql>[]) =>
 
 test('says how far the audit is intact, in words and as JSON, and ends with 0', async () => {
   expect((await verify('platform')).stdout).toMatch(
-    /^Intact up to seal 0, 0 entries \(\d+ not sealed yet, 0 details erased\); the master knows no seal yet\.\n$/,
+    /^Intact up to checkpoint 0, 0 entries \(\d+ not under a checkpoint yet, 0 details erased\); the master knows no checkpoint yet\.\n$/,
   )
-  expect(await sealAudit(parseSettings(env), 'platform')).toBe(1)
+  expect(await checkpointAudit(parseSettings(env), 'platform')).toBe(1)
   const { code, stdout, stderr } = await verify('platform')
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
-  expect(stdout).toMatch(/^Intact up to seal 1, \d+ entries \(0 not sealed yet, 0 details erased\); the master knows seal 1\.\n$/)
+  expect(stdout).toMatch(
+    /^Intact up to checkpoint 1, \d+ entries \(0 not under a checkpoint yet, 0 details erased\); the master knows checkpoint 1\.\n$/,
+  )
   const json = await verify('platform', '--json')
   expect(JSON.parse(json.stdout)).toMatchObject({
     tenant: 'platform',
     intact: true,
-    seal: 1,
-    unsealed: 0,
+    checkpoint: 1,
+    pending: 0,
     erased: 0,
     faults: [],
     head: { no: 1 },
@@ -63,12 +65,12 @@ test('tells what is wrong, and ends with 1', async () => {
   )
   const { code, stdout, stderr } = await verify('platform')
   expect(code).toBe(1)
-  expect(stdout).toMatch(/^Broken: 1 fault up to seal 1/)
-  expect(stderr).toContain('an entry under seal 1, or the seal, was changed')
+  expect(stdout).toMatch(/^Broken: 1 fault up to checkpoint 1/)
+  expect(stderr).toContain('an entry under checkpoint 1, or the checkpoint, was changed')
   const json = await verify('platform', '--json')
   expect(json.code).toBe(1)
   expect(json.stderr).toBe('')
-  expect(JSON.parse(json.stdout)).toMatchObject({ intact: false, faults: [{ kind: 'changed', seal: 1 }] })
+  expect(JSON.parse(json.stdout)).toMatchObject({ intact: false, faults: [{ kind: 'changed', checkpoint: 1 }] })
 })
 
 test('of nobody, without settings, or without a name is refused', async () => {

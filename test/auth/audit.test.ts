@@ -77,7 +77,7 @@ describe('the audit says', () => {
     for (let i = 0; i < 5; i++) expect(await why('Wrong-1')).toEqual({ reason: 'wrong_password' })
     expect(await why(PASSWORD)).toEqual({ reason: 'locked' })
     await realm.asOwner(
-      sql`update freehold.login_guards set locked_until = null, failures = 0 where key = ${`login:${person.id}`}`,
+      sql`update freehold.lockouts set locked_until = null, failures = 0 where key = ${`login:${person.id}`}`,
       sql`update freehold.users set is_active = false where id = ${person.id}`,
     )
     expect(await why(PASSWORD)).toEqual({ reason: 'inactive' })

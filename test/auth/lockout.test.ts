@@ -23,7 +23,7 @@ async function fail(times: number, ...identifiers: string[]) {
 }
 
 const guardOf = async (person: Person) =>
-  (await realm.asOwner(sql`select * from freehold.login_guards where key = ${`login:${person.id}`}`))[0]
+  (await realm.asOwner(sql`select * from freehold.lockouts where key = ${`login:${person.id}`}`))[0]
 const tries = (identifier: string) =>
   realm.asOwner(
     sql`select state, count(*)::int as n from freehold.login_attempts where identifier = ${identifier} group by state order by state`,
@@ -32,7 +32,7 @@ const tries = (identifier: string) =>
 /** As if these many tries had just failed. */
 const failed = (person: Person, failures: number) =>
   realm.asOwner(
-    sql`insert into freehold.login_guards (key, failures, failed_at, locked_until)
+    sql`insert into freehold.lockouts (key, failures, failed_at, locked_until)
       values (${`login:${person.id}`}, ${failures}, now(), case when ${failures} >= 5 then now() + interval '30 minutes' end)
       on conflict (key) do update set failures = excluded.failures, failed_at = excluded.failed_at, locked_until = excluded.locked_until`,
   )
@@ -40,7 +40,7 @@ const failed = (person: Person, failures: number) =>
 /** Lets `minutes` pass for a guard. */
 const wait = (key: string, minutes: number) =>
   realm.asOwner(
-    sql`update freehold.login_guards set locked_until = locked_until - make_interval(mins => ${minutes}), failed_at = failed_at - make_interval(mins => ${minutes}) where key = ${key}`,
+    sql`update freehold.lockouts set locked_until = locked_until - make_interval(mins => ${minutes}), failed_at = failed_at - make_interval(mins => ${minutes}) where key = ${key}`,
   )
 
 describe('five failures', () => {
@@ -72,9 +72,7 @@ describe('five failures', () => {
       { state: 'failed', n: 5 },
       { state: 'refused', n: 1 },
     ])
-    const guards = await realm.asOwner(
-      sql`select key from freehold.login_guards where key like 'unknown:%' and locked_until > now()`,
-    )
+    const guards = await realm.asOwner(sql`select key from freehold.lockouts where key like 'unknown:%' and locked_until > now()`)
     expect(guards).toHaveLength(1)
     expect(guards[0]?.key).not.toContain('noone')
   })
@@ -126,7 +124,7 @@ describe('fewer failures', () => {
     await failed(lea, 4)
     await realm.asOwner(
       sql`insert into freehold.login_attempts (id, key, user_id, identifier, recipe, state, created_at)
-        values (gen_random_uuid(), ${`login:${lea.id}`}, ${lea.id}, 'lea', '', 'reserved', now() - interval '31 seconds')`,
+        values (gen_random_uuid(), ${`login:${lea.id}`}, ${lea.id}, 'lea', '', 'pending', now() - interval '31 seconds')`,
     )
     expectProblem(await enter('lea', lea.password), 401, 'invalid_credentials')
     expect((await guardOf(lea))?.failures).toBe(5)

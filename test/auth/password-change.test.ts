@@ -96,7 +96,7 @@ describe('a change', () => {
     const [compared, renewed] = [await digest(hal.password, recipe ?? ''), await hash(NEW)]
     const slow = realm.asOwner(
       sql`select access.admit(${realm.id}, ${JSON.stringify(credential)}::jsonb, null, '{}'::jsonb, true)`,
-      sql`select access.password_settle(${realm.id}, (access.password_reserve(${realm.id}) ->> 'attempt')::uuid, ${compared}, ${renewed}, '{}'::jsonb) as changed`,
+      sql`select access.finish_password_change(${realm.id}, (access.begin_password_change(${realm.id}) ->> 'attempt')::uuid, ${compared}, ${renewed}, '{}'::jsonb) as changed`,
       sql`select pg_sleep(1)`,
     )
     await scheduler.wait(300)
@@ -121,9 +121,7 @@ describe('a change is refused', () => {
   it('after five wrong ones even with the right one; but logging in goes on, and so does everybody else', async () => {
     const kai = await someone('kai')
     const lou = await someone('lou')
-    await realm.asOwner(
-      sql`insert into freehold.login_guards (key, failures, failed_at) values (${`change:${kai.id}`}, 3, now())`,
-    )
+    await realm.asOwner(sql`insert into freehold.lockouts (key, failures, failed_at) values (${`change:${kai.id}`}, 3, now())`)
     for (let i = 0; i < 2; i++) expectProblem(await change(kai.token, 'Wrong-1', NEW), 401, 'invalid_credentials')
     expectProblem(await change(kai.token, kai.password, NEW), 401, 'invalid_credentials')
     const again = await enter('kai', kai.password)
@@ -131,7 +129,7 @@ describe('a change is refused', () => {
     expectProblem(await change(again.body.access_token, kai.password, NEW), 401, 'invalid_credentials')
     expect((await change(lou.token, lou.password, NEW)).status).toBe(204)
     await realm.asOwner(
-      sql`update freehold.login_guards set locked_until = now() - interval '1 second' where key = ${`change:${kai.id}`}`,
+      sql`update freehold.lockouts set locked_until = now() - interval '1 second' where key = ${`change:${kai.id}`}`,
     )
     expect((await change(kai.token, kai.password, NEW)).status).toBe(204)
   })

@@ -19,7 +19,7 @@ const enter = ({ username, password }: Person) => call('policy', '/api/v1/auth/l
 const change = (bearer: string, current_password: string, new_password: string) =>
   call('policy', '/api/v1/auth/password-change', { token: bearer, body: { current_password, new_password } })
 /** Lets the tries of a change be forgotten, so that one row of a table does not spend another's. */
-const forget = () => realm.asOwner(sql`delete from freehold.login_attempts`, sql`delete from freehold.login_guards`)
+const forget = () => realm.asOwner(sql`delete from freehold.login_attempts`, sql`delete from freehold.lockouts`)
 const rules = (answer: Awaited<ReturnType<typeof call>>): string[] =>
   answer.body.errors.map((fault: { detail: string }) => fault.detail)
 
@@ -75,7 +75,7 @@ describe('a new password', () => {
     const bearer = (await enter(yan)).body.access_token
     for (let i = 0; i < 6; i++) expectProblem(await change(bearer, yan.password, 'weak'), 400, 'invalid_request', `try ${i + 1}`)
     const [row] = await realm.asOwner(
-      sql`select count(*)::int as spent from freehold.login_attempts where key = ${`change:${yan.id}`} and state in ('reserved', 'failed')`,
+      sql`select count(*)::int as spent from freehold.login_attempts where key = ${`change:${yan.id}`} and state in ('pending', 'failed')`,
     )
     expect(row).toEqual({ spent: 0 })
     expect((await change(bearer, yan.password, 'Marble-Kettle-52')).status).toBe(204)

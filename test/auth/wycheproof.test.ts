@@ -66,7 +66,7 @@ async function publish(keys: Key[]): Promise<void> {
     ...(await Promise.all(
       keys.map(
         async ({ kid = '', ...key }) =>
-          sql`insert into platform.signing_keys (kid, realm_id, public_jwk, private_jwk_sealed, use_from)
+          sql`insert into platform.signing_keys (kid, realm_id, public_jwk, private_jwk_encrypted, use_from)
             values (${kid}, ${realm.id}, ${JSON.stringify({ ...key, kid })}::jsonb, ${await sealed(kid)}, now() + interval '1 day')`,
       ),
     )),

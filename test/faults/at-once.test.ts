@@ -68,10 +68,10 @@ it('ten at once are all made, and nothing is there twice', async () => {
       .filter((name) => /^freehold_once_\d$/.test(name ?? ''))
       .sort(),
   ).toEqual(names.map((name) => `freehold_${name.replace('-', '_')}`))
-  const homes = await master(
-    sql`select h.taken, (select count(*)::integer from platform.tenants t where t.home_id = h.id) as there from platform.homes h`,
+  const hosts = await master(
+    sql`select h.taken, (select count(*)::integer from platform.tenants t where t.host_id = h.id) as there from platform.hosts h`,
   )
-  for (const { taken, there } of homes) expect(taken).toBe(there)
+  for (const { taken, there } of hosts) expect(taken).toBe(there)
   const people = await Promise.all(names.slice(0, 3).map((name) => login(name)))
   expect(people.every((person) => person.token_type === 'Bearer')).toBe(true)
 }, 60_000)

@@ -60,12 +60,12 @@ async function expectAlone(withinMs: number, times = 10) {
   return served
 }
 
-/** The database under another name, as its home's API shows it. */
+/** The database under another name, as its host's API shows it. */
 async function renamed(from: string, to: string) {
-  const [home] = await master(
-    sql`select h.project_id, h.branch_id from platform.homes h join platform.tenants t on t.home_id = h.id where t.id = ${gone.id}`,
+  const [host] = await master(
+    sql`select h.project_id, h.branch_id from platform.hosts h join platform.tenants t on t.host_id = h.id where t.id = ${gone.id}`,
   )
-  await askNeon(`/projects/${home?.project_id}/branches/${home?.branch_id}/databases/${from}`, {
+  await askNeon(`/projects/${host?.project_id}/branches/${host?.branch_id}/databases/${from}`, {
     method: 'PATCH',
     body: JSON.stringify({ database: { name: to } }),
   })
@@ -85,7 +85,7 @@ describe('a tenant whose database is away is told so in time, and others feel no
 
   it('when nobody may connect to it', async () => {
     const user = new URL(gone.app_url).username
-    const change = (verb: string) => rowsOf(gone.home_url, sql.raw(verb))
+    const change = (verb: string) => rowsOf(gone.host_url, sql.raw(verb))
     await change(`revoke connect on database ${gone.name} from ${user}`)
     // Who is connected stays; a login that is switched off and on again is connected no more.
     for (const word of ['nologin', 'login']) await change(`alter role ${user} ${word}`)
@@ -99,7 +99,7 @@ describe('a tenant whose database is away is told so in time, and others feel no
 
   it('when its login’s password is another', async () => {
     const { username, password } = new URL(gone.app_url)
-    const change = (word: string) => rowsOf(gone.home_url, sql.raw(`alter role ${username} password '${word}'`))
+    const change = (word: string) => rowsOf(gone.host_url, sql.raw(`alter role ${username} password '${word}'`))
     await change('another-password-than-before-1')
     try {
       await expectAlone(3_000)

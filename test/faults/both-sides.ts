@@ -1,7 +1,7 @@
 type Row = Record<string, any>
-type Master = { homes: Row[]; tenants: Row[]; roles: Row[] }
+type Master = { hosts: Row[]; tenants: Row[]; roles: Row[] }
 
-export const HOMES = 'select * from platform.homes'
+export const HOMES = 'select * from platform.hosts'
 export const TENANTS = `select *, replace(id::text, '-', '') as short from platform.tenants`
 export const ROLES = `select rolname from pg_roles where rolname ~ '^freehold_(app|owner)_[0-9a-f]{12}'`
 
@@ -9,34 +9,34 @@ export const ROLES = `select rolname from pg_roles where rolname ~ '^freehold_(a
  * Everything that Neon has beside what the master knows, one line each. Projects by name, branches and databases by place, login roles by
  * the tenant's id in them. Two of one name, or one without the other, show as a difference of the two lists.
  */
-export async function compared(askNeon: (path: string) => Promise<any>, { homes, tenants, roles }: Master) {
+export async function compared(askNeon: (path: string) => Promise<any>, { hosts, tenants, roles }: Master) {
   const neon: string[] = []
   const known: string[] = ['project freehold-master']
   const { projects } = await askNeon('/projects?limit=400')
   for (const project of projects) neon.push(`project ${project.name}`)
-  for (const home of homes) {
-    known.push(`project ${home.name}`)
-    if (home.state !== 'open') continue
-    known.push(`project ${home.name} is ${home.project_id}`, `taken in ${home.name}: ${home.taken}`)
-    const found = projects.filter((project: Row) => project.name === home.name)
+  for (const host of hosts) {
+    known.push(`project ${host.name}`)
+    if (host.state !== 'open') continue
+    known.push(`project ${host.name} is ${host.project_id}`, `taken in ${host.name}: ${host.taken}`)
+    const found = projects.filter((project: Row) => project.name === host.name)
     neon.push(...found.map((project: Row) => `project ${project.name} is ${project.id}`))
-    const there = tenants.filter((tenant) => tenant.home_id === home.id)
-    neon.push(`taken in ${home.name}: ${there.length}`)
-    for (const branch of (await askNeon(`/projects/${home.project_id}/branches`)).branches) {
+    const there = tenants.filter((tenant) => tenant.host_id === host.id)
+    neon.push(`taken in ${host.name}: ${there.length}`)
+    for (const branch of (await askNeon(`/projects/${host.project_id}/branches`)).branches) {
       const name = branch.default ? 'main' : `${branch.name} ${branch.id}`
-      neon.push(`branch ${home.name} ${name}`)
-      for (const database of (await askNeon(`/projects/${home.project_id}/branches/${branch.id}/databases`)).databases)
-        neon.push(`database ${home.name} ${name} ${database.name}`)
+      neon.push(`branch ${host.name} ${name}`)
+      for (const database of (await askNeon(`/projects/${host.project_id}/branches/${branch.id}/databases`)).databases)
+        neon.push(`database ${host.name} ${name} ${database.name}`)
     }
-    known.push(`branch ${home.name} main`, `database ${home.name} main neondb`)
+    known.push(`branch ${host.name} main`, `database ${host.name} main neondb`)
     for (const tenant of there) {
-      const place = home.kind === 'branch' ? `tenant-${tenant.id} ${tenant.branch_id}` : 'main'
-      if (home.kind === 'branch') known.push(`branch ${home.name} ${place}`)
-      known.push(`database ${home.name} ${place} ${tenant.database_name}`)
+      const place = host.kind === 'branch' ? `tenant-${tenant.id} ${tenant.branch_id}` : 'main'
+      if (host.kind === 'branch') known.push(`branch ${host.name} ${place}`)
+      known.push(`database ${host.name} ${place} ${tenant.database_name}`)
     }
   }
   neon.push(...roles.map((role) => `role ${role.rolname}`))
-  for (const { short } of tenants.filter((tenant) => tenant.app_url_sealed))
+  for (const { short } of tenants.filter((tenant) => tenant.app_url_encrypted))
     known.push(`role freehold_app_${short.slice(0, 12)}_a`, `role freehold_owner_${short.slice(0, 12)}`)
   return { neon: neon.sort(), known: known.sort() }
 }

@@ -24,7 +24,7 @@ const show = (id: string) => call('', at(id), { token })
 const said = ({ status, body }: { status: number; body: any }) => [status, body?.code]
 
 /** What there is of a tenant: in the master, in KV, in the cluster. */
-async function traces(id: string, subdomain: string, home_url: string) {
+async function traces(id: string, subdomain: string, host_url: string) {
   const short = id.replaceAll('-', '').slice(0, 12)
   const [row] = await master(sql`select
     (select count(*)::integer from platform.tenants where id = ${id}) as tenants,
@@ -32,17 +32,17 @@ async function traces(id: string, subdomain: string, home_url: string) {
     (select count(*)::integer from platform.provisioning_runs where tenant_id = ${id}) as runs,
     (select count(*)::integer from platform.provisioning_steps where tenant_id = ${id}) as steps`)
   const [cluster] = await rowsOf(
-    home_url,
+    host_url,
     sql`select (select count(*)::integer from pg_database where datname like ${`%freehold_${subdomain.replaceAll('-', '_')}`}) as databases,
           (select count(*)::integer from pg_roles where rolname like ${`%${short}%`}) as roles`,
   )
-  const homes = await master(sql`select project_id from platform.homes where kind = 'branch' and state = 'open'`)
-  const listed = homes.map(({ project_id }) => neonApi(settings()).branches.list({ projectId: project_id, search: id }).all())
+  const hosts = await master(sql`select project_id from platform.hosts where kind = 'branch' and state = 'open'`)
+  const listed = hosts.map(({ project_id }) => neonApi(settings()).branches.list({ projectId: project_id, search: id }).all())
   const branches = (await Promise.all(listed)).flat()
   return { ...row, ...cluster, branches: branches.length, kv: await env.TENANTS.get(kvKey(subdomain)) }
 }
 const NOTHING = { tenants: 0, keys: 0, runs: 0, steps: 0, databases: 0, branches: 0, roles: 0, kv: null }
-const taken = (kind: string) => master(sql`select coalesce(sum(taken), 0)::integer as n from platform.homes where kind = ${kind}`)
+const taken = (kind: string) => master(sql`select coalesce(sum(taken), 0)::integer as n from platform.hosts where kind = ${kind}`)
 
 async function gone(id: string) {
   for (let i = 0; i < 200; i++) {
@@ -99,14 +99,14 @@ describe('an erasure', () => {
       const subdomain = `erased-${isolation}`
       const before = await taken(isolation)
       const { id } = await makeTenant(subdomain, { isolation }, token)
-      const { home_url, app_url } = await databaseOf(subdomain)
+      const { host_url, app_url } = await databaseOf(subdomain)
       const session = await login(subdomain)
       const made = { tenants: 1, keys: 1, runs: 1, roles: 2, ...(isolation === 'branch' ? { branches: 1 } : { databases: 1 }) }
-      expect(await traces(id, subdomain, home_url)).toMatchObject(made)
+      expect(await traces(id, subdomain, host_url)).toMatchObject(made)
       const answer = await remove(id, `?hard=true&confirm=${subdomain}`)
       expect([answer.status, answer.body.status]).toEqual([202, 'erasing'])
       await gone(id)
-      expect(await traces(id, subdomain, home_url)).toEqual(NOTHING)
+      expect(await traces(id, subdomain, host_url)).toEqual(NOTHING)
       expect(await refusalOf(app_url, sql`select 1`)).not.toBe('none')
       expect(await taken(isolation)).toEqual(before)
       expect([403, 404, 503]).toContain((await call(subdomain, '/api/v1/auth/me', { token: session.access_token })).status)
@@ -126,12 +126,12 @@ describe('an erasure', () => {
 
   it('gives up a tenant that failed, with all that was made of it', async () => {
     const { id } = await makeTenant('given-up', {}, token)
-    const { home_url } = await databaseOf('given-up')
+    const { host_url } = await databaseOf('given-up')
     await master(sql`update platform.tenants set status = 'failed' where id = ${id}`)
     expect(said(await remove(id))).toEqual([409, 'illegal_state'])
     expect((await remove(id, '?hard=true&confirm=given-up')).status).toBe(202)
     await gone(id)
-    expect(await traces(id, 'given-up', home_url)).toEqual(NOTHING)
+    expect(await traces(id, 'given-up', host_url)).toEqual(NOTHING)
   })
 
   it('gives up a tenant that failed before it had anything', async () => {
@@ -173,17 +173,17 @@ describe('an erasure', () => {
 
   it('leaves a database alone that has the name but is somebody else’s', async () => {
     const { id } = await makeTenant('mistaken', {}, token)
-    const { asOwner, home_url, name } = await databaseOf('mistaken')
-    const [home] = await master(
-      sql`select h.* from platform.homes h join platform.tenants t on t.home_id = h.id where t.id = ${id}`,
+    const { asOwner, host_url, name } = await databaseOf('mistaken')
+    const [host] = await master(
+      sql`select h.* from platform.hosts h join platform.tenants t on t.host_id = h.id where t.id = ${id}`,
     )
     await asOwner(sql`update freehold.tenant set id = gen_random_uuid()`)
     expect((await remove(id, '?hard=true&confirm=mistaken')).status).toBe(202)
     await gone(id)
-    expect(await traces(id, 'mistaken', home_url)).toEqual({ ...NOTHING, databases: 1, roles: 2 })
+    expect(await traces(id, 'mistaken', host_url)).toEqual({ ...NOTHING, databases: 1, roles: 2 })
     // Nobody knows it any more; others here look for what is left over.
-    await removeFromNeon(neonApi(settings()), home as never, name)
-    await dropLogins(home_url, id)
+    await removeFromNeon(neonApi(settings()), host as never, name)
+    await dropLogins(host_url, id)
   })
 })
 
@@ -199,9 +199,9 @@ it.each(['database', 'branch'])(
     const subdomain = `erased-twice-${isolation}`
     const { id } = await makeTenant(subdomain, { isolation }, token)
     const [row] = await master(
-      sql`select to_jsonb(t) as tenant, to_jsonb(h) as home from platform.tenants t join platform.homes h on h.id = t.home_id where t.id = ${id}`,
+      sql`select to_jsonb(t) as tenant, to_jsonb(h) as host from platform.tenants t join platform.hosts h on h.id = t.host_id where t.id = ${id}`,
     )
-    const job = await jobOf(settings(), row?.tenant, row?.home)
+    const job = await jobOf(settings(), row?.tenant, row?.host)
     await isolations[isolation]?.remove(job)
     await isolations[isolation]?.remove(job)
     expect((await remove(id, `?hard=true&confirm=${subdomain}`)).status).toBe(202)

@@ -71,13 +71,13 @@ describe.each(ISOLATIONS)('a tenant of isolation %s', (isolation) => {
     for (const hidden of ['freehold.passwords', 'freehold.refresh_tokens', 'freehold.audit_log', 'access.secrets'])
       expect(await refusalOf(mine.app_url, sql.raw(`select * from ${hidden}`)), hidden).toMatch(/^42501 /)
     const facts = JSON.stringify({ user_id: crypto.randomUUID(), scope: 'all', permission: 'user:read' })
-    const forged = sql`select set_config('access.facts', ${facts}, true), set_config('access.seal', repeat('0', 64), true)`
+    const forged = sql`select set_config('access.claims', ${facts}, true), set_config('access.signature', repeat('0', 64), true)`
     expect(await mine.asApp(forged, sql`select * from freehold.users`)).toEqual([])
   })
 
-  it('has two logins that enter no other database: no tenant’s of either isolation, no home’s, not the template, not the master', async () => {
+  it('has two logins that enter no other database: no tenant’s of either isolation, no host’s, not the template, not the master', async () => {
     const tenants = [...made.keys()].filter((one) => one !== name).map(databaseNamed)
-    const elsewhere = [...tenants.flatMap(({ app_url, home_url }) => [app_url, home_url]), settings().MASTER_DATABASE_URL]
+    const elsewhere = [...tenants.flatMap(({ app_url, host_url }) => [app_url, host_url]), settings().MASTER_DATABASE_URL]
     const nearby = ['postgres', 'template1', 'neondb', 'freehold_master', ...tenants.map((one) => one.name)]
     for (const own of [mine.app_url, mine.owner_url]) {
       const { username, password } = new URL(own)
@@ -163,7 +163,7 @@ describe('a tenant whose making cannot go on', () => {
     expect((await login('isolated-unknown')).token_type).toBe('Bearer')
   })
 
-  /** A project of our own, as somebody's home would be. */
+  /** A project of our own, as somebody's host would be. */
   async function openProject(name: string) {
     const { project, branch, databases, connection_uris } = await askNeon('/projects', {
       method: 'POST',
@@ -174,30 +174,30 @@ describe('a tenant whose making cannot go on', () => {
   }
   type Place = Awaited<ReturnType<typeof openProject>>
 
-  /** A tenant that has its place in a home which is there for it alone. */
+  /** A tenant that has its place in a host which is there for it alone. */
   async function placed(subdomain: string, isolation: Isolation, place: Place) {
     const id = await plantTenant(subdomain)
-    const home_id = crypto.randomUUID()
-    const sealed = await encrypt(settings().ENCRYPTION_KEYS, home_id, 'owner_url', place.owner_url)
+    const host_id = crypto.randomUUID()
+    const sealed = await encrypt(settings().ENCRYPTION_KEYS, host_id, 'owner_url', place.owner_url)
     await master(
-      sql`insert into platform.homes (id, name, kind, state, region, project_id, branch_id, owner_role, owner_url_sealed, capacity, taken, lease_until)
-          values (${home_id}, ${subdomain}, ${isolation}, 'open', ${settings().NEON_REGION}, ${place.project_id}, ${place.branch_id}, ${place.owner_role}, ${sealed}, 1, 1, now())`,
-      sql`update platform.tenants set home_id = ${home_id}, isolation = ${isolation} where id = ${id}`,
+      sql`insert into platform.hosts (id, name, kind, state, region, project_id, branch_id, owner_role, owner_url_encrypted, capacity, taken, lease_until)
+          values (${host_id}, ${subdomain}, ${isolation}, 'open', ${settings().NEON_REGION}, ${place.project_id}, ${place.branch_id}, ${place.owner_role}, ${sealed}, 1, 1, now())`,
+      sql`update platform.tenants set host_id = ${host_id}, isolation = ${isolation} where id = ${id}`,
     )
-    return { id, home_id }
+    return { id, host_id }
   }
 
-  /** A tenant whose home is lost moves to one where others of its kind are, and what is left of the lost one is deleted. */
-  async function mend(id: string, home_id: string, isolation: Isolation) {
-    const [home] = await master(sql`select name from platform.homes where id = ${home_id}`)
+  /** A tenant whose host is lost moves to one where others of its kind are, and what is left of the lost one is deleted. */
+  async function mend(id: string, host_id: string, isolation: Isolation) {
+    const [host] = await master(sql`select name from platform.hosts where id = ${host_id}`)
     const { projects } = await askNeon('/projects?limit=400')
-    for (const project of projects.filter(({ name }: { name: string }) => name === home?.name))
+    for (const project of projects.filter(({ name }: { name: string }) => name === host?.name))
       await askNeon(`/projects/${project.id}`, { method: 'DELETE' })
-    const right = sql`select t.home_id from platform.tenants t where t.subdomain = ${names(isolation)[0]}`
+    const right = sql`select t.host_id from platform.tenants t where t.subdomain = ${names(isolation)[0]}`
     await master(
-      sql`update platform.homes set taken = taken + 1 where id = (${right})`,
-      sql`update platform.tenants set home_id = (${right}) where id = ${id}`,
-      sql`delete from platform.homes where id = ${home_id}`,
+      sql`update platform.hosts set taken = taken + 1 where id = (${right})`,
+      sql`update platform.tenants set host_id = (${right}) where id = ${id}`,
+      sql`delete from platform.hosts where id = ${host_id}`,
     )
   }
 
@@ -224,16 +224,16 @@ describe('a tenant whose making cannot go on', () => {
     ],
   ]
   it.each(ISOLATIONS.flatMap((isolation) => gone.map(([what, lose]) => ({ what, isolation, lose }))))(
-    'because the $what of its home is gone (isolation $isolation), fails at its database with Neon’s words, and is made once it has another home',
+    'because the $what of its host is gone (isolation $isolation), fails at its database with Neon’s words, and is made once it has another host',
     async ({ what, isolation, lose }) => {
       const name = `isolated-no-${what}-${isolation}`
-      const { id, home_id } = await placed(name, isolation, await lose(name))
+      const { id, host_id } = await placed(name, isolation, await lose(name))
       const failed = await retried(id)
       // A branch is copied from a template that is migrated first, through SQL: there it is Neon's proxy that says no.
       const words = isolation === 'database' ? new RegExp(`${what} not found`) : /not found|authentication failed/
       expect(failed).toMatchObject({ status: 'failed', step: 'database', error: expect.stringMatching(words) })
       expect(failed.error).not.toMatch(/postgres(ql)?:|\n\s+at /)
-      await mend(id, home_id, isolation)
+      await mend(id, host_id, isolation)
       expect(await retried(id)).toMatchObject({ status: 'active', step: undefined })
       expect((await login(name)).token_type).toBe('Bearer')
     },

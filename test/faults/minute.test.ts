@@ -30,7 +30,7 @@ beforeAll(async () => {
   token = await operatorToken()
   await makeTenant(GONE, {}, token)
   await makeTenant(HERE, {}, token)
-  // A branch needs a home that is there, or it is at its place in that minute too.
+  // A branch needs a host that is there, or it is at its place in that minute too.
   await makeTenant('minute-branch', { isolation: 'branch' }, token)
   gone = await databaseOf(GONE)
   sessions = { [GONE]: (await login(GONE)).access_token, [HERE]: (await login(HERE)).access_token }
@@ -59,7 +59,7 @@ async function settled(id: string, ms: number): Promise<string> {
 describe('Neon’s API is away for a minute', () => {
   it('while tenants are made and a database is away: who has a database feels nothing, and all are made afterwards, once', async () => {
     const reserved: { id: string; subdomain: string; step: string }[] = []
-    await rowsOf(gone.home_url, sql.raw(`alter database ${gone.name} rename to minute_moved`))
+    await rowsOf(gone.host_url, sql.raw(`alter database ${gone.name} rename to minute_moved`))
     await fillHomes('database')
     await switchOn(...MADE.flatMap(({ first }) => first), NOBODY)
     const until = Date.now() + MINUTE
@@ -95,7 +95,7 @@ describe('Neon’s API is away for a minute', () => {
     expect(away.flat().length).toBeGreaterThan(100)
 
     await switchOn()
-    await rowsOf(gone.home_url, sql.raw(`alter database minute_moved rename to ${gone.name}`))
+    await rowsOf(gone.host_url, sql.raw(`alter database minute_moved rename to ${gone.name}`))
     expect((await me(GONE)).answer.status).toBe(200)
     for (const { id, subdomain } of reserved) {
       // Tries were left, or were not: then it stands as failed, and an operator goes on with it.

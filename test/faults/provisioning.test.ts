@@ -21,7 +21,7 @@ import {
 } from '../support/faults.ts'
 import { ADMIN, call, login, operatorToken, wanted } from '../support/people.ts'
 
-/** Every request that provisioning makes of Neon's API, by the isolation of the tenant that needs a home as well. */
+/** Every request that provisioning makes of Neon's API, by the isolation of the tenant that needs a host as well. */
 const OPENING = ['GET /projects$', 'POST /projects$', 'GET /branches$', 'GET /databases$']
 const CALLS: Record<Isolation, string[]> = {
   database: [...OPENING, 'POST /databases$', 'GET /operations/[^/]+$', 'GET /connection_uri$'],
@@ -107,7 +107,7 @@ afterAll(async () => {
   await introspector.dispose()
 })
 
-/** Makes a tenant that needs a new home while faults are on, and expects that all of them happened and none shows. */
+/** Makes a tenant that needs a new host while faults are on, and expects that all of them happened and none shows. */
 async function madeUnder(isolation: Isolation, ...faults: Fault[]) {
   const name = nameFor(isolation)
   await fillHomes(isolation)
@@ -256,8 +256,8 @@ describe('a fault that does not end', () => {
     '(%s) ends as failed with the step and the words, and a retry finishes it',
     async (_, isolation, one, fault, step, words) => {
       if (step === 'operations') {
-        // The home must be there: opening one asks for operations too.
-        await master(sql`update platform.homes set capacity = taken + 50 where kind = ${isolation} and state = 'open'`)
+        // The host must be there: opening one asks for operations too.
+        await master(sql`update platform.hosts set capacity = taken + 50 where kind = ${isolation} and state = 'open'`)
       }
       const name = nameFor(isolation)
       if (step !== 'operations') await fillHomes(isolation)
@@ -333,26 +333,26 @@ it('a tenant that has not failed is not retried', async () => {
   expect(await whole(name)).toMatchObject(WHOLE)
 })
 
-describe('homes', () => {
+describe('hosts', () => {
   const LIMIT = status(422, JSON.stringify({ code: 'PROJECTS_LIMIT_EXCEEDED', message: 'projects limit exceeded' }))
-  const homes = (kind: Isolation) =>
+  const hosts = (kind: Isolation) =>
     master(
-      sql`select name, state, capacity, taken, refused from platform.homes where kind = ${kind} and (taken < capacity or state <> 'open') order by created_at`,
+      sql`select name, state, capacity, taken, refused from platform.hosts where kind = ${kind} and (taken < capacity or state <> 'open') order by created_at`,
     )
-  /** One home of a kind has room, for this many. */
+  /** One host of a kind has room, for this many. */
   const room = async (kind: Isolation, places: number) => {
     await fillHomes(kind)
     await master(
-      sql`update platform.homes set capacity = taken + ${places} where id = (select id from platform.homes where kind = ${kind} and state = 'open' order by created_at desc limit 1)`,
+      sql`update platform.hosts set capacity = taken + ${places} where id = (select id from platform.hosts where kind = ${kind} and state = 'open' order by created_at desc limit 1)`,
     )
   }
 
   it.each(ISOLATIONS)('a second is opened before the first is full (%s)', async (isolation) => {
     await room(isolation, 2)
-    expect(await homes(isolation)).toHaveLength(1)
+    expect(await hosts(isolation)).toHaveLength(1)
     const { run_id } = await reserve(nameFor(isolation), isolation)
     await run(run_id)
-    const after = await homes(isolation)
+    const after = await hosts(isolation)
     expect(after).toMatchObject([{ state: 'open' }, { state: 'open', taken: 0 }])
     expect(after[0]?.capacity - after[0]?.taken).toBe(1)
   })
@@ -370,7 +370,7 @@ describe('homes', () => {
     ).toEqual([{ status: 'active', n: 6 }])
     expect(
       await master(
-        sql`select name from platform.homes h where taken > capacity or taken <> (select count(*) from platform.tenants t where t.home_id = h.id)`,
+        sql`select name from platform.hosts h where taken > capacity or taken <> (select count(*) from platform.tenants t where t.host_id = h.id)`,
       ),
     ).toEqual([])
   })
@@ -402,7 +402,7 @@ describe('homes', () => {
     expect(await whole(`faulty-branch-${n}`)).toMatchObject(WHOLE)
     // Neon gives again, and the five minutes are over.
     await switchOn()
-    await master(sql`update platform.homes set lease_until = now() where kind = 'database' and state = 'opening'`)
+    await master(sql`update platform.hosts set lease_until = now() where kind = 'database' and state = 'opening'`)
     expect((await call('', `/platform/v1/tenants/${id}/retry`, { token, method: 'POST' })).status).toBe(202)
     await ended(await newestRun(id))
     expect(await whole(name)).toMatchObject({ ...WHOLE, subdomain: name })
@@ -422,15 +422,15 @@ describe('homes', () => {
       code: 'no_capacity',
     })
     await switchOn()
-    await master(sql`update platform.homes set lease_until = now() where kind = 'database' and state = 'opening'`)
+    await master(sql`update platform.hosts set lease_until = now() where kind = 'database' and state = 'opening'`)
     const { run_id } = await reserve(nameFor('database'), 'database')
     await run(run_id)
   })
 
   it('that the master says is somewhere else is not used: the tenant fails with words, and a retry finishes it', async () => {
     await room('database', 3)
-    const [home] = await master(
-      sql`update platform.homes set project_id = 'gone-project-1' where kind = 'database' and taken < capacity returning id, name`,
+    const [host] = await master(
+      sql`update platform.hosts set project_id = 'gone-project-1' where kind = 'database' and taken < capacity returning id, name`,
     )
     const name = nameFor('database')
     const { id, run_id } = await reserve(name, 'database')
@@ -438,7 +438,7 @@ describe('homes', () => {
     const [step] = await master(sql`select error from platform.provisioning_steps where tenant_id = ${id} and state = 'failed'`)
     const { projects } = await askNeon('/projects?limit=400')
     await master(
-      sql`update platform.homes set project_id = ${projects.find((one: any) => one.name === home?.name).id} where id = ${home?.id}`,
+      sql`update platform.hosts set project_id = ${projects.find((one: any) => one.name === host?.name).id} where id = ${host?.id}`,
     )
     expect(step?.error).toMatch(/project not found/)
     expect((await call('', `/platform/v1/tenants/${id}/retry`, { token, method: 'POST' })).status).toBe(202)
@@ -478,10 +478,10 @@ describe('at once', () => {
     expect(answers.map((answer) => answer.status)).toEqual(names.map(() => 201))
     expect(await pending()).toEqual([])
     for (const name of names) expect(await whole(name)).toMatchObject({ ...WHOLE, subdomain: name })
-    const homes = await master(
-      sql`select count(distinct home_id)::integer as n from platform.tenants where subdomain in (select jsonb_array_elements_text(${JSON.stringify(names)}::jsonb))`,
+    const hosts = await master(
+      sql`select count(distinct host_id)::integer as n from platform.tenants where subdomain in (select jsonb_array_elements_text(${JSON.stringify(names)}::jsonb))`,
     )
-    expect(homes).toEqual([{ n: 1 }])
+    expect(hosts).toEqual([{ n: 1 }])
   }, 90_000)
 })
 

@@ -3,8 +3,8 @@ import { env } from 'cloudflare:workers'
 import { sql } from 'drizzle-orm'
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { encrypt } from '../../src/kernel/keyring.ts'
-import { mend, spread } from '../../src/tenants/lifecycle/lifecycle.ts'
-import { type Entry, kvKey, type SealedEntry, sealed } from '../../src/tenants/registry/registry.ts'
+import { propagate, reconcile } from '../../src/tenants/lifecycle/lifecycle.ts'
+import { type Entry, kvKey, type SignedEntry, signed } from '../../src/tenants/registry/registry.ts'
 import { type Database, databaseOf, master, settings } from '../support/databases.ts'
 import { forge, inside, publishKey } from '../support/inside.ts'
 import { type Isolate, openIsolate, type Told } from '../support/isolates.ts'
@@ -183,7 +183,7 @@ describe('a new tenant', () => {
     const making = async () => {
       const reserved = await call('', '/platform/v1/tenants', { token, body: wanted(name) })
       expect(reserved.status).toBe(202)
-      told.push('reserved')
+      told.push('pending')
       await vi.waitUntil(async () => (await call('', `/platform/v1/tenants/${reserved.body.id}`, { token })).body.is_active, {
         timeout: 15_000,
         interval: 50,
@@ -191,7 +191,7 @@ describe('a new tenant', () => {
       made = true
     }
     await Promise.all([watch(), making()])
-    const after = told.slice(told.indexOf('reserved') + 1)
+    const after = told.slice(told.indexOf('pending') + 1)
     // One that asked before the reservation may be answered after it.
     expect(after.slice(1)).toContain('tenant_provisioning')
     expect(after.slice(1)).not.toContain('tenant_not_found')
@@ -202,9 +202,9 @@ describe('an entry that points at a database which is another tenant’s by now'
   /** KV as it is late: the wrong entry was there for half a minute, a minute ago. */
   async function wronglyLate(): Promise<KVNamespace> {
     const kept = (await env.TENANTS.get(KEY)) ?? ''
-    const { seal: _, ...entry } = JSON.parse(kept) as SealedEntry
+    const { signature: _, ...entry } = JSON.parse(kept) as SignedEntry
     const database = await encrypt(settings().ENCRYPTION_KEYS, a.id, 'app_url', b.app_url)
-    await env.TENANTS.put(KEY, await sealed(settings(), { ...entry, v: entry.v - 1, database }))
+    await env.TENANTS.put(KEY, await signed(settings(), { ...entry, v: entry.v - 1, database }))
     later(30)
     await env.TENANTS.put(KEY, kept)
     later(45)
@@ -243,10 +243,10 @@ describe('an entry that points at a database which is another tenant’s by now'
   it('and that the master says too is a database that is away: 503 at every door', async () => {
     const session = await login(NAME)
     const wrong = await encrypt(settings().ENCRYPTION_KEYS, a.id, 'app_url', b.app_url)
-    const [row] = await master(sql`select app_url_sealed as right from platform.tenants where id = ${a.id}`)
+    const [row] = await master(sql`select app_url_encrypted as right from platform.tenants where id = ${a.id}`)
     const kv = await wronglyLate()
     const before = await traces()
-    await master(sql`update platform.tenants set app_url_sealed = ${wrong} where id = ${a.id}`)
+    await master(sql`update platform.tenants set app_url_encrypted = ${wrong} where id = ${a.id}`)
     try {
       for (const [door, , knock] of doors) {
         const answer = await knock(await openIsolate(kv), session)
@@ -255,8 +255,8 @@ describe('an entry that points at a database which is another tenant’s by now'
       }
       expect(said(await logIn(await openIsolate(kv), MALLORY))).toEqual([503, 'database_unavailable'])
     } finally {
-      await master(sql`update platform.tenants set app_url_sealed = ${row?.right} where id = ${a.id}`)
-      await spread({ env, config: settings(), meter: { master: 0 } }, a.id)
+      await master(sql`update platform.tenants set app_url_encrypted = ${row?.right} where id = ${a.id}`)
+      await propagate({ env, config: settings(), meter: { master: 0 } }, a.id)
     }
     expect(await traces()).toEqual(before)
   })
@@ -271,7 +271,7 @@ describe('a signing key that was added', () => {
   }
   const add = async () => {
     const added = await publishKey(NAME, '1 day')
-    await spread({ env, config: settings(), meter: { master: 0 } }, a.id)
+    await propagate({ env, config: settings(), meter: { master: 0 } }, a.id)
     return added
   }
 
@@ -324,8 +324,8 @@ describe('what is left in KV of something older', () => {
   it('that says the tenant is off does not shut it out', async () => {
     const session = await login(NAME)
     const kept = (await env.TENANTS.get(KEY)) ?? ''
-    const { seal: _, ...entry } = JSON.parse(kept) as SealedEntry
-    await env.TENANTS.put(KEY, await sealed(settings(), { ...entry, v: entry.v - 1, status: 'inactive' }))
+    const { signature: _, ...entry } = JSON.parse(kept) as SignedEntry
+    await env.TENANTS.put(KEY, await signed(settings(), { ...entry, v: entry.v - 1, status: 'inactive' }))
     later(130)
     const kv = lateKv()
     expect(await kv.get(KEY, 'json')).toMatchObject({ status: 'inactive' })
@@ -338,7 +338,7 @@ describe('what is left in KV of something older', () => {
     await turn('deactivate')
     const kv = lateKv()
     expect(await kv.get(KEY, 'json')).toMatchObject({ status: 'active' })
-    await mend({ ...env, TENANTS: kv }, settings())
+    await reconcile({ ...env, TENANTS: kv }, settings())
     expect(await env.TENANTS.get(KEY, 'json')).toMatchObject({ status: 'inactive' })
     expect(await a.asOwner(sql`select is_active from freehold.tenant`)).toEqual([{ is_active: false }])
   })
@@ -437,7 +437,7 @@ describe('without KV', () => {
     put.mockRestore()
     expect(said(await me(await openIsolate(lateKv()), session))).toEqual(off)
     expect(await env.TENANTS.get(KEY, 'json')).toMatchObject({ status: 'active' })
-    await mend(env, settings())
+    await reconcile(env, settings())
     expect(await env.TENANTS.get(KEY, 'json')).toMatchObject({ status: 'inactive' })
   })
 

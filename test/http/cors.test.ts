@@ -1,7 +1,7 @@
 /** Threat: a page of a foreign origin reads what a tenant answers, or logs its visitor in as somebody else. */
 import { env } from 'cloudflare:workers'
 import { beforeAll, describe, expect, it } from 'vitest'
-import type { SealedEntry } from '../../src/tenants/registry/registry.ts'
+import type { SignedEntry } from '../../src/tenants/registry/registry.ts'
 import { newJar, originOf } from '../support/jar.ts'
 import { knock } from '../support/knock.ts'
 import { ADMIN, call, login, makeTenant, operatorToken } from '../support/people.ts'
@@ -204,7 +204,7 @@ describe('the origins of a tenant', () => {
     const OTHER = 'http://localhost:5173'
     const changed = await patch({ origins: [OTHER] })
     expect([changed.status, changed.body.config]).toEqual([200, { origins: [OTHER] }])
-    expect((await env.TENANTS.get<SealedEntry>('tenant:shared', 'json'))?.origins).toEqual([OTHER])
+    expect((await env.TENANTS.get<SignedEntry>('tenant:shared', 'json'))?.origins).toEqual([OTHER])
     // What an isolate remembers of an active tenant, it remembers for ten seconds.
     await expect.poll(async () => (await ask(`${OWN}${LOGIN}`, GIVEN)).status, { timeout: 15_000, interval: 500 }).toBe(403)
     expect((await ask(`${OWN}${LOGIN}`, OTHER)).status).toBe(204)

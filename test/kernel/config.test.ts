@@ -28,7 +28,7 @@ describe('settings', () => {
       NEON_API_URL: 'https://console.neon.tech/api/v2',
       NEON_REGION: 'aws-us-east-1',
       TENANT_DB_TEMPLATE: 'freehold_{subdomain}',
-      HOME_CAPACITY: 400,
+      HOST_CAPACITY: 400,
     })
     expect(parseSettings(RIGHT).DEFAULT_TENANT).toBeUndefined()
   })
@@ -96,8 +96,8 @@ describe('settings', () => {
     ['NEON_SQL_URL', 'nowhere'],
     ['NEON_POLL_MS', '0'],
     ['NEON_POLL_MS', 'soon'],
-    ['HOME_CAPACITY', '501'],
-    ['HOME_CAPACITY', '1.5'],
+    ['HOST_CAPACITY', '501'],
+    ['HOST_CAPACITY', '1.5'],
   ])('whose %s is %j are refused in one sentence that names it', (name, value) => {
     expect(said({ [name]: value })).toMatch(new RegExp(`^Wrong settings: ${name} [^;]+\\.$`))
   })

@@ -10,7 +10,7 @@ import { startWorker } from '../../scripts/dev/worker.ts'
 import { temporaryFolder } from '../../scripts/local-neon/temporary-folder.ts'
 import { freePort } from '../dev/running.ts'
 import { compared, HOMES, ROLES, TENANTS } from '../faults/both-sides.ts'
-import { openDoor } from '../support/node/door.ts'
+import { openDoor } from '../support/node/route.ts'
 
 const OPERATOR = { email: 'ada@freehold.test', password: 'Correct-horse-7', must_change_password: false }
 const ADMIN = { email: 'bo@acme.test', password: 'Tr0ub4dor-and-3' }
@@ -111,7 +111,7 @@ const settled = (id: string, ms = 60_000) => until(`${id} to be settled`, ms, as
 /** Three minutes later: whoever held a lease is taken for dead, and the schedule comes round. */
 async function minutesLater() {
   await master("update platform.provisioning_runs set lease_until = now() - interval '1 second' where state = 'running'")
-  await master("update platform.homes set lease_until = now() where state = 'opening'")
+  await master("update platform.hosts set lease_until = now() where state = 'opening'")
   const answer = await fetch(`http://127.0.0.1:${port}/cdn-cgi/local/scheduled?cron=*+*+*+*+*`)
   expect(answer.status, await answer.text()).toBe(200)
 }
@@ -164,10 +164,10 @@ async function expectOnce(id: string) {
   ])
   expect([await statusOf(id), steps]).toEqual(['active', []])
   const [row] = await master(
-    `select t.database_name, t.branch_id, t.isolation, h.project_id, h.taken = (select count(*) from platform.tenants x where x.home_id = h.id) as counted,
+    `select t.database_name, t.branch_id, t.isolation, h.project_id, h.taken = (select count(*) from platform.tenants x where x.host_id = h.id) as counted,
        (select count(*)::integer from platform.signing_keys k where k.realm_id = t.id) as keys,
        (select count(*)::integer from pg_roles where rolname like 'freehold%' || left(replace(t.id::text, '-', ''), 12) || '%') as roles
-     from platform.tenants t join platform.homes h on h.id = t.home_id where t.id = $1`,
+     from platform.tenants t join platform.hosts h on h.id = t.host_id where t.id = $1`,
     [id],
   )
   expect(row).toMatchObject({ counted: true, keys: 1, roles: 2 })
@@ -254,7 +254,7 @@ describe('operations that take their time', () => {
     async (isolation) => {
       const names = Array.from({ length: 20 }, (_, i) => `slow-${isolation}-${i}`)
       await master(
-        `update platform.homes set capacity = case when taken < capacity then taken + 22 else capacity end where kind = $1`,
+        `update platform.hosts set capacity = case when taken < capacity then taken + 22 else capacity end where kind = $1`,
         [isolation],
       )
       const ids = await Promise.all(names.map((name) => create(name, isolation)))
@@ -264,7 +264,7 @@ describe('operations that take their time', () => {
         [ids],
       )
       expect(ends.filter((end) => end.status !== 'active')).toEqual([])
-      expect(await master('select count(distinct home_id)::int as n from platform.tenants where id = any ($1)', [ids])).toEqual([
+      expect(await master('select count(distinct host_id)::int as n from platform.tenants where id = any ($1)', [ids])).toEqual([
         { n: 1 },
       ])
       for (const id of ids) await expectOnce(id)
@@ -275,8 +275,8 @@ describe('operations that take their time', () => {
 })
 
 it('nothing is there twice and nothing is left over: Neon and the master hold the same', async () => {
-  const [homes, tenants, roles] = [await master(HOMES), await master(TENANTS), await master(ROLES)]
-  const sides = await compared(neon, { homes, tenants, roles })
+  const [hosts, tenants, roles] = [await master(HOMES), await master(TENANTS), await master(ROLES)]
+  const sides = await compared(neon, { hosts, tenants, roles })
   expect(sides.neon).toEqual(sides.known)
 })
 

@@ -70,9 +70,9 @@ const states = async () =>
   )
 /** What is written past the Worker, the schedule is told. */
 const visitNext = () =>
-  inDatabase(new URL(String(stack.env.MASTER_DATABASE_URL)).pathname.slice(1), 'update platform.visits set due_at = now()')
+  inDatabase(new URL(String(stack.env.MASTER_DATABASE_URL)).pathname.slice(1), 'update platform.maintenance set due_at = now()')
 const post = (count: number, box: string) =>
-  tenant(`select access.post('password_changed', null, $2 || i || '@post.test') from generate_series(1, $1::integer) i`, [
+  tenant(`select access.enqueue_mail('password_changed', null, $2 || i || '@post.test') from generate_series(1, $1::integer) i`, [
     count,
     box,
   ]).then(visitNext)

@@ -4,7 +4,7 @@ import { sql } from 'drizzle-orm'
 import { beforeAll, expect, inject, it } from 'vitest'
 import { parseSettings } from '../../src/kernel/config.ts'
 import { deliverRealm } from '../../src/mail/delivery.ts'
-import { Post } from '../../src/mail/post.ts'
+import { MailSender } from '../../src/mail/sender.ts'
 import { lookUp } from '../../src/tenants/registry/registry.ts'
 import { settings } from '../support/databases.ts'
 import { addPerson, type Inside, inside } from '../support/inside.ts'
@@ -54,9 +54,9 @@ it('what a server says of one mail is kept as far as it can be, and keeps no oth
   const found = await lookUp({ env, config: settings(), meter: { master: 0 } }, AT)
   if (!found?.realm) throw new Error('The tenant has no realm.')
   for (const to of ['odd@answers.test', 'even@answers.test'])
-    await realm.asOwner(sql`select access.post('password_changed', null, ${to})`)
+    await realm.asOwner(sql`select access.enqueue_mail('password_changed', null, ${to})`)
   const config = parseSettings({ ...given, EMAIL, MAIL_FROM: 'a@b.test' })
-  expect(await deliverRealm(config, found.realm, new Post(config), Date.now() + 10_000)).toBe(1)
+  expect(await deliverRealm(config, found.realm, new MailSender(config), Date.now() + 10_000)).toBe(1)
   const rows = await realm.asOwner(
     sql`select m.recipient, m.state, a.detail from freehold.mails m join freehold.mail_attempts a on a.mail_id = m.id where m.recipient like '%@answers.test' order by 1`,
   )

@@ -5,12 +5,12 @@ import { beforeAll, describe, expect, inject, it, vi } from 'vitest'
 import { type Config, parseSettings } from '../../src/kernel/config.ts'
 import type { Ctx, Realm } from '../../src/kernel/context.ts'
 import { deliverRealm } from '../../src/mail/delivery.ts'
-import { sealMail } from '../../src/mail/mail.ts'
-import { Post } from '../../src/mail/post.ts'
-import { deliverDue } from '../../src/tenants/maintenance/delivering.ts'
-import { visitRealms } from '../../src/tenants/maintenance/visiting.ts'
+import { encryptMailSecrets } from '../../src/mail/mail.ts'
+import { MailSender } from '../../src/mail/sender.ts'
+import { deliverDue } from '../../src/tenants/maintenance/mail.ts'
+import { runMaintenance } from '../../src/tenants/maintenance/maintenance.ts'
 import { lookUp } from '../../src/tenants/registry/registry.ts'
-import { type Database, databaseOf, refusalOf, rowsOf, settings, visitNext } from '../support/databases.ts'
+import { type Database, databaseOf, maintainNext, refusalOf, rowsOf, settings } from '../support/databases.ts'
 import { mailboxOf, mailsTo } from '../support/mails.ts'
 import { makeTenant } from '../support/people.ts'
 
@@ -31,11 +31,11 @@ const through = (port: number) => {
   return parseSettings({ ...given, SMTP_URL: `smtp://127.0.0.1:${port}`, MAIL_FROM: 'no-reply@freehold.test' })
 }
 const post = (recipient: string, kind = 'password_changed') =>
-  database.asOwner(sql`select access.post(${kind}, null, ${recipient})`)
+  database.asOwner(sql`select access.enqueue_mail(${kind}, null, ${recipient})`)
 
 async function deliver(config: Config) {
   settings()
-  const out = new Post(config)
+  const out = new MailSender(config)
   const sent = await deliverRealm(config, realm, out, Date.now() + 10_000)
   await out.close()
   return sent
@@ -78,11 +78,11 @@ describe('a mail that is told to come later', () => {
   it('is given up after a day, and its secret is gone', async () => {
     const recipient = to('busy')
     await post(recipient)
-    await change(recipient, sql`created_at = now() - interval '1 day', sealed = 'anything'`)
+    await change(recipient, sql`created_at = now() - interval '1 day', secrets_encrypted = 'anything'`)
     await deliver(through(PORTS.open))
     expect(await mailOf(recipient)).toMatchObject({ state: 'dead' })
     expect(
-      await database.asOwner(sql`select 1 from freehold.mails where recipient = ${recipient} and sealed is not null`),
+      await database.asOwner(sql`select 1 from freehold.mails where recipient = ${recipient} and secrets_encrypted is not null`),
     ).toEqual([])
   })
 })
@@ -137,9 +137,9 @@ describe('who runs it', () => {
 })
 
 describe('what only the recipient may know', () => {
-  const seal = (secrets: Record<string, string>) => sealMail({ config: settings(), realm } as Ctx, secrets)
+  const seal = (secrets: Record<string, string>) => encryptMailSecrets({ config: settings(), realm } as Ctx, secrets)
   const postSealed = async (kind: string, recipient: string, secrets: Record<string, string>, channel = 'email') =>
-    database.asOwner(sql`select access.post(${kind}, null, ${recipient}, '{}', ${await seal(secrets)}, 'es', ${channel})`)
+    database.asOwner(sql`select access.enqueue_mail(${kind}, null, ${recipient}, '{}', ${await seal(secrets)}, 'es', ${channel})`)
   const kept = async (recipient: string) =>
     JSON.stringify(
       await database.asOwner(
@@ -173,10 +173,10 @@ describe('what only the recipient may know', () => {
 
   it('opens for no other tenant', async () => {
     const recipient = to('ada')
-    const stolen = await sealMail({ config: settings(), realm: { ...realm, id: crypto.randomUUID() } } as Ctx, {
+    const stolen = await encryptMailSecrets({ config: settings(), realm: { ...realm, id: crypto.randomUUID() } } as Ctx, {
       token: 'stolen',
     })
-    await database.asOwner(sql`select access.post('password_reset', null, ${recipient}, '{}', ${stolen})`)
+    await database.asOwner(sql`select access.enqueue_mail('password_reset', null, ${recipient}, '{}', ${stolen})`)
     await deliver(settings())
     expect(await mailOf(recipient)).toMatchObject({ state: 'queued', attempts: 1 })
     expect(await mailboxOf(recipient)).toEqual([])
@@ -237,7 +237,7 @@ describe('at once', () => {
     // Whoever was lost is back, and says that it failed: it is out all the same.
     const { attempt, attempts, id } = lost?.mails[0] ?? {}
     const late = JSON.stringify([{ attempt, attempts, outcome: 'refused', detail: null }])
-    await database.asApp(sql`select access.settle_mails(${realm.id}, ${realm.system_key}, ${late}::jsonb)`)
+    await database.asApp(sql`select access.finish_mails(${realm.id}, ${realm.system_key}, ${late}::jsonb)`)
     expect(await mailOf(recipient)).toMatchObject({ state: 'sent', attempts: 2 })
     expect((await arrived(recipient))[0]?.raw).toContain(`Message-ID: <${id}@freehold.test>`)
   })
@@ -247,7 +247,7 @@ describe('the app login', () => {
   const KEYS = ['', 'x'.repeat(43)]
   it.each(KEYS)('claims and settles nothing with the key %j', async (key) => {
     const claim = sql`select access.claim_mails(${realm.id}, ${key}, 100, '["email"]')`
-    const settle = sql`select access.settle_mails(${realm.id}, ${key}, '[]')`
+    const settle = sql`select access.finish_mails(${realm.id}, ${key}, '[]')`
     expect(await refusalOf(database.app_url, claim)).toBe('FH403 forbidden')
     expect(await refusalOf(database.app_url, settle)).toBe('FH403 forbidden')
   })
@@ -266,13 +266,13 @@ describe('the app login', () => {
   it.each<[string, SQL]>([
     ['read mails', sql`select * from freehold.mails`],
     ['read tries', sql`select * from freehold.mail_attempts`],
-    ['post a mail', sql`select access.post('password_changed', null, 'mallory@example.test')`],
+    ['post a mail', sql`select access.enqueue_mail('password_changed', null, 'mallory@example.test')`],
     [
       'write one',
       sql`insert into freehold.mails (id, kind, recipient, locale) values (gen_random_uuid(), 'register', 'mallory@example.test', 'en')`,
     ],
     ['warn', sql`select access.warn_expiring(100)`],
-    ['ask when mail is due', sql`select access.mail_next('["email"]')`],
+    ['ask when mail is due', sql`select access.next_mail_at('["email"]')`],
   ])('may not %s', async (_, statement) => {
     expect(await refusalOf(database.app_url, statement)).toMatch(/^42501 permission denied/)
   })
@@ -285,12 +285,12 @@ describe('every minute', () => {
     await rowsOf(
       settings().MASTER_DATABASE_URL,
       sql`set local role freehold_owner`,
-      sql`select access.post('password_changed', null, ${operators})`,
+      sql`select access.enqueue_mail('password_changed', null, ${operators})`,
     )
     // Another test's run may have been there at this moment.
     const visited = async () => {
-      await visitNext(database.id)
-      const { due } = await visitRealms(settings())
+      await maintainNext(database.id)
+      const { due } = await runMaintenance(settings())
       return due.includes('delivered') && due
     }
     const due = await vi.waitUntil(visited, { timeout: 10_000 })
@@ -298,7 +298,7 @@ describe('every minute', () => {
     await deliverDue(env, settings(), due)
     expect(await mailsTo(mine)).toMatchObject([{ subject: 'delivered S.A.C.: your password was changed' }])
     expect(await mailsTo(operators)).toMatchObject([{ subject: 'Freehold: your password was changed' }])
-    expect((await visitRealms(settings())).due).not.toContain('delivered')
+    expect((await runMaintenance(settings())).due).not.toContain('delivered')
   })
 
   it('whose password expires soon is told, once', async () => {
@@ -308,8 +308,8 @@ describe('every minute', () => {
       sql`insert into freehold.passwords (id, user_id, password_hash, created_at) select gen_random_uuid(), id, 'x', now() - interval '80 days' from freehold.users where username = 'exp'`,
     )
     const minute = async () => {
-      await visitNext(database.id)
-      await deliverDue(env, settings(), (await visitRealms(settings())).due)
+      await maintainNext(database.id)
+      await deliverDue(env, settings(), (await runMaintenance(settings())).due)
       return (await mailboxOf(email)).length
     }
     await vi.waitUntil(minute, { timeout: 10_000 })

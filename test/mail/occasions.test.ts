@@ -70,8 +70,8 @@ describe('a password that was changed', () => {
     expect((await call('mailed', '/api/v1/auth/password-change', { token: body.access_token, body: change })).status).toBe(204)
     const [mail] = await mailsTo(email)
     expect(mail?.subject).toBe('Mailed & Sons: your password was changed')
-    expect(await realm.asOwner(sql`select state, attempts, sealed from freehold.mails where recipient = ${email}`)).toEqual([
-      { state: 'sent', attempts: 1, sealed: null },
-    ])
+    expect(
+      await realm.asOwner(sql`select state, attempts, secrets_encrypted from freehold.mails where recipient = ${email}`),
+    ).toEqual([{ state: 'sent', attempts: 1, secrets_encrypted: null }])
   })
 })

@@ -1,7 +1,7 @@
 /** The other ways out: Cloudflare's binding, the hook for phones, the mailbox; and which of them is taken. */
 import { describe, expect, inject, it } from 'vitest'
 import { parseSettings } from '../../src/kernel/config.ts'
-import { Post } from '../../src/mail/post.ts'
+import { MailSender } from '../../src/mail/sender.ts'
 import { binding } from '../../src/mail/transports/binding.ts'
 import { mailbox } from '../../src/mail/transports/mailbox.ts'
 import type { Message } from '../../src/mail/transports/transport.ts'
@@ -84,7 +84,7 @@ it('the mailbox takes mails and texts alike', async () => {
 
 describe('the way that is taken', () => {
   const { MAILBOX_URL, ...given } = inject('settings')
-  const channels = (more: object) => new Post(parseSettings({ ...given, ...more })).channels
+  const channels = (more: object) => new MailSender(parseSettings({ ...given, ...more })).channels
 
   it.each<[string, object, string[]]>([
     ['none without a setting', {}, []],
@@ -101,7 +101,7 @@ describe('the way that is taken', () => {
       EMAIL: { send: async (mail: object) => void used.push(mail) },
       MAIL_FROM: 'a@b.test',
     }
-    const post = new Post(parseSettings({ ...given, ...both }))
+    const post = new MailSender(parseSettings({ ...given, ...both }))
     expect(await post.send('email', message('ada@acme.test'))).toMatchObject({ outcome: 'away' })
     expect([used, post.channels]).toEqual([[], []])
     await post.close()

@@ -163,8 +163,8 @@ describe.concurrent('a migration', () => {
     )
     edit(
       'src/access/claims.sql',
-      "select access.facts() ->> 'permission'",
-      "select coalesce(access.facts() ->> 'permission', fallback)",
+      "select access.claims() ->> 'permission'",
+      "select coalesce(access.claims() ->> 'permission', fallback)",
     )
     edit('src/access/claims.sql', 'access.permission(),', 'access.permission(text),')
     const made = await make('permission')

@@ -11,7 +11,7 @@
  */
 import { describe, expect, it } from 'vitest'
 import { fromForeign, nextSalt } from '../../src/passwords/foreign-hash.ts'
-import { digest, renewalOf } from '../../src/passwords/hash.ts'
+import { digest, rehashParameters } from '../../src/passwords/hash.ts'
 
 const base64 = (data: ArrayBuffer) => btoa(String.fromCharCode(...new Uint8Array(data))).replace(/=+$/, '')
 const bytes = (text: string) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0))
@@ -128,10 +128,10 @@ describe('what is stored', () => {
   it('names the salt of the hash that replaces it: another for each, the same for every first login', () => {
     const many = Array.from({ length: 50 }, () => stored(hash).recipe)
     expect(new Set(many.map(nextSalt)).size).toBe(50)
-    const renewal = renewalOf(many[0] ?? '')
+    const renewal = rehashParameters(many[0] ?? '')
     expect(renewal).toBe(`$pbkdf2-sha256-chain$r=6,i=100000$${nextSalt(many[0] ?? '')}`)
-    expect(renewalOf(many[0] ?? '')).toBe(renewal)
-    expect(renewalOf(renewal ?? '')).toBeNull()
+    expect(rehashParameters(many[0] ?? '')).toBe(renewal)
+    expect(rehashParameters(renewal ?? '')).toBeNull()
   })
 
   it('takes a password as it was typed, because the other system did', async () => {

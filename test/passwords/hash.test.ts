@@ -1,6 +1,6 @@
 /** Vectors were computed with another implementation of PBKDF2 (Python's hashlib), one call per round. */
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { digest, generatePassword, hash, newRecipe } from '../../src/passwords/hash.ts'
+import { digest, generatePassword, hash, newHashParameters } from '../../src/passwords/hash.ts'
 import { weaknesses } from '../../src/passwords/policy.ts'
 
 const SALT = 'AAECAwQFBgcICQoLDA0ODw'
@@ -46,7 +46,7 @@ describe('a digest', () => {
 
   it('is made by six calls of 100,000, never by one of more', async () => {
     const calls = vi.spyOn(crypto.subtle, 'deriveBits')
-    await digest(PASSWORD, newRecipe())
+    await digest(PASSWORD, newHashParameters())
     expect(calls.mock.calls.map(([algorithm]) => (algorithm as { iterations: number }).iterations)).toEqual(
       Array(6).fill(100_000),
     )
@@ -86,7 +86,7 @@ describe('a hash', () => {
     expect(kept).toBe(base64(await crypto.subtle.digest('SHA-256', bytes(door))))
   })
 
-  it('never has the same salt', () => expect(new Set(Array.from({ length: 100 }, newRecipe)).size).toBe(100))
+  it('never has the same salt', () => expect(new Set(Array.from({ length: 100 }, newHashParameters)).size).toBe(100))
 })
 
 describe('a generated password', () => {

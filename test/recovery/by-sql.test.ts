@@ -26,12 +26,12 @@ describe('without the system’s key', () => {
   it.each<[string, () => ReturnType<typeof sql>]>([
     [
       'nobody is sent a token',
-      () => sql`select access.reset_request(${mine.id}, 'guessed', 'ruth@people.test', '\\x01'::bytea, 'x', '{}')`,
+      () => sql`select access.request_reset(${mine.id}, 'guessed', 'ruth@people.test', '\\x01'::bytea, 'x', '{}')`,
     ],
-    ['nor with none', () => sql`select access.reset_request(${mine.id}, null, 'ruth@people.test', '\\x01'::bytea, 'x', '{}')`],
+    ['nor with none', () => sql`select access.request_reset(${mine.id}, null, 'ruth@people.test', '\\x01'::bytea, 'x', '{}')`],
     [
       'nor a proof of an address',
-      () => sql`select access.verification_resend(${mine.id}, 'guessed', 'ruth@people.test', '\\x01'::bytea, 'x', '{}')`,
+      () => sql`select access.resend_verification(${mine.id}, 'guessed', 'ruth@people.test', '\\x01'::bytea, 'x', '{}')`,
     ],
     [
       'nobody registers',
@@ -48,18 +48,18 @@ describe('without the system’s key', () => {
 
 describe('with an admission for something else', () => {
   it.each<[string, string | null, () => ReturnType<typeof sql>, string]>([
-    ['what a person’s password must be', 'user:read', () => sql`select access.admin_reset_look(${ruth})`, 'FH404 not_found'],
+    ['what a person’s password must be', 'user:read', () => sql`select access.begin_admin_reset(${ruth})`, 'FH404 not_found'],
     [
       'a person’s password',
       'user:create',
-      () => sql`select access.admin_reset_settle(${ruth}, ${HASH}, '{}', false, '\\x02'::bytea, 'x')`,
+      () => sql`select access.finish_admin_reset(${ruth}, ${HASH}, '{}', false, '\\x02'::bytea, 'x')`,
       'FH404 not_found',
     ],
     ['a person’s lock', 'user:delete', () => sql`select access.unlock(${ruth})`, 'FH404 not_found'],
     [
       'one’s own password',
       'user:update',
-      () => sql`select access.admin_reset_settle(${session.user_id}, ${HASH}, '{}', false, '\\x02'::bytea, 'x')`,
+      () => sql`select access.finish_admin_reset(${session.user_id}, ${HASH}, '{}', false, '\\x02'::bytea, 'x')`,
       'FH403 forbidden',
     ],
     [
@@ -95,15 +95,15 @@ describe('with an admission for something else', () => {
 })
 
 it('without an admission the doors of the admitted are shut', async () => {
-  expect(await asApp(sql`select access.admin_reset_look(${ruth})`)).toBe('FH404 not_found')
+  expect(await asApp(sql`select access.begin_admin_reset(${ruth})`)).toBe('FH404 not_found')
   expect(await asApp(sql`select access.unlock(${ruth})`)).toBe('FH404 not_found')
   expect(await mine.asApp(sql`select access.phone_code('123456', 'x') as outcome`)).toEqual([{ outcome: 'none' }])
   expect(await mine.asApp(sql`select access.verify_phone('123456') as verified`)).toEqual([{ verified: false }])
   expect(await mine.asApp(sql`select access.policy() as policy`)).toEqual([{ policy: null }])
-  expect(await asApp(sql`select access.password_reserve(${mine.id})`)).not.toBe('none')
-  expect(await asApp(sql`select access.email_change(${mine.id}, gen_random_uuid(), 'x', 'a@b.test', '\\x03'::bytea, 'x')`)).toBe(
-    'none',
-  )
+  expect(await asApp(sql`select access.begin_password_change(${mine.id})`)).not.toBe('none')
+  expect(
+    await asApp(sql`select access.request_email_change(${mine.id}, gen_random_uuid(), 'x', 'a@b.test', '\\x03'::bytea, 'x')`),
+  ).toBe('none')
   const [row] = await mine.asOwner(sql`select count(*)::int as n from freehold.one_time_tokens`)
   expect(row?.n).toBe(0)
 })

@@ -38,15 +38,15 @@ const login = (name: string) =>
       (select string_agg(concat_ws(' ', m.roleid::regrole, m.admin_option, m.inherit_option, m.set_option), ', ' order by m.roleid::regrole::text) from pg_auth_members m where m.member = r.oid)) as line
     from pg_roles r where rolname = ${name}`
 
-/** The whole catalogue of a tenant's database; names of the tenant and of its home's API role are taken out. */
+/** The whole catalogue of a tenant's database; names of the tenant and of its host's API role are taken out. */
 export async function catalogueOf(database: Database): Promise<string[]> {
-  const [app, owner, home] = [database.app_url, database.owner_url, database.home_url].map((url) => new URL(url).username)
+  const [app, owner, host] = [database.app_url, database.owner_url, database.host_url].map((url) => new URL(url).username)
   const anonymous = (line: string) =>
     line
       .replaceAll(app ?? '', 'APP_LOGIN')
       .replaceAll(owner ?? '', 'OWNER_LOGIN')
       // The local Neon keeps all branches in one cluster: a copied role has its branch in its name.
-      .replace(new RegExp(`"?${home}(@br-[\\w-]+")?`, 'g'), 'API_ROLE')
+      .replace(new RegExp(`"?${host}(@br-[\\w-]+")?`, 'g'), 'API_ROLE')
       .replace(/⟨.*?⟩/g, (list) => list.slice(1, -1).split(', ').sort().join(', '))
   const parts = { ...PARTS, 'app login': login(app ?? ''), 'owner login': login(owner ?? '') }
   const lines: string[] = []

@@ -26,7 +26,7 @@ export async function rowsOf(url: string, ...statements: SQL[]): Promise<Rows> {
 export const master = (...statements: SQL[]) => rowsOf(settings().MASTER_DATABASE_URL, ...statements)
 
 /** What was written past the Worker is nothing that the scheduled job knows of: has it look after this tenant in its next run. */
-export const visitNext = (id: string) => master(sql`update platform.visits set due_at = now() where realm_id = ${id}`)
+export const maintainNext = (id: string) => master(sql`update platform.maintenance set due_at = now() where realm_id = ${id}`)
 
 /** How a database refuses a statement list: `SQLSTATE message`, or `none` when it does not. */
 export async function refusalOf(url: string, ...statements: SQL[]): Promise<string> {
@@ -42,7 +42,7 @@ export type Database = {
   name: string
   app_url: string
   owner_url: string
-  home_url: string
+  host_url: string
   /** What a token of this tenant carries beside the id of its session. */
   proof: (credential: object) => string | null
   /** As the login that the Worker uses. */
@@ -71,19 +71,19 @@ async function proofs(owner_url: string): Promise<Database['proof']> {
 export async function databaseOf(subdomain: string): Promise<Database> {
   const { ENCRYPTION_KEYS } = settings()
   const [found] = await master(
-    sql`select t.id, t.database_name, t.app_url_sealed, t.owner_url_sealed, h.id as home_id, h.owner_url_sealed as home_url_sealed
-        from platform.tenants t join platform.homes h on h.id = t.home_id where t.subdomain = ${subdomain}`,
+    sql`select t.id, t.database_name, t.app_url_encrypted, t.owner_url_encrypted, h.id as host_id, h.owner_url_encrypted as host_url_encrypted
+        from platform.tenants t join platform.hosts h on h.id = t.host_id where t.subdomain = ${subdomain}`,
   )
   if (!found) throw new Error(`There is no tenant ${subdomain}.`)
-  const app_url = await decrypt(ENCRYPTION_KEYS, found.id, 'app_url', found.app_url_sealed)
-  const owner_url = await decrypt(ENCRYPTION_KEYS, found.id, 'owner_url', found.owner_url_sealed)
+  const app_url = await decrypt(ENCRYPTION_KEYS, found.id, 'app_url', found.app_url_encrypted)
+  const owner_url = await decrypt(ENCRYPTION_KEYS, found.id, 'owner_url', found.owner_url_encrypted)
   return {
     id: found.id,
     name: found.database_name,
     app_url,
     proof: await proofs(owner_url),
     owner_url,
-    home_url: await decrypt(ENCRYPTION_KEYS, found.home_id, 'owner_url', found.home_url_sealed),
+    host_url: await decrypt(ENCRYPTION_KEYS, found.host_id, 'owner_url', found.host_url_encrypted),
     asApp: (...statements) => rowsOf(app_url, ...statements),
     asOwner: (...statements) => rowsOf(owner_url, sql`set local role freehold_owner`, ...statements),
   }

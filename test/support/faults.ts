@@ -50,7 +50,7 @@ export async function reserve(subdomain: string, isolation: Isolation): Promise<
   const admin = { email: ADMIN.email, username: 'bo', password_hash: await hashed, must_change_password: false }
   const sealed = await encrypt(config.ENCRYPTION_KEYS, id, 'initial_admin', JSON.stringify(admin))
   await master(
-    sql`insert into platform.tenants (id, subdomain, legal_name, tax_id, country, region, admin_email, environment, status, isolation, role_preset, database_name, initial_admin_sealed)
+    sql`insert into platform.tenants (id, subdomain, legal_name, tax_id, country, region, admin_email, environment, status, isolation, role_preset, database_name, initial_admin_encrypted)
         values (${id}, ${subdomain}, ${`${subdomain} S.A.C.`}, ${newRuc()}, 'PE', ${config.NEON_REGION}, ${ADMIN.email}, 'demo', 'provisioning', ${isolation}, 'minimal',
           ${databaseName(config.TENANT_DB_TEMPLATE, subdomain, id)}, ${sealed})`,
     ...nextRun(id, run_id, 'a'.repeat(32)),
@@ -58,13 +58,13 @@ export async function reserve(subdomain: string, isolation: Isolation): Promise<
   return { id, run_id }
 }
 
-/** No home of a kind has room: the next tenant needs another. */
+/** No host of a kind has room: the next tenant needs another. */
 export const fillHomes = (kind: Isolation) =>
-  master(sql`update platform.homes set capacity = taken where kind = ${kind} and state = 'open'`)
+  master(sql`update platform.hosts set capacity = taken where kind = ${kind} and state = 'open'`)
 
 /**
  * Starts a run and waits for its instance to end, without a request to the master that might meet a fault meant for the run. Once the
- * faults have happened, a home whose claim was answered to nobody is not waited for until its lease (a minute) has run out.
+ * faults have happened, a host whose claim was answered to nobody is not waited for until its lease (a minute) has run out.
  */
 export async function run(run_id: string): Promise<void> {
   await startRun(env, run_id)
@@ -79,7 +79,7 @@ export async function ended(run_id: string): Promise<void> {
     if (status === 'errored' || status === 'terminated') throw new Error(`The instance is ${status}.`)
     if (Date.now() > from + 2_000 && (await pending()).length === 0)
       await master(
-        sql`update platform.homes set lease_until = now() where state = 'opening' and refused is null and lease_until > now() + interval '40 seconds' and lease_until < now() + interval '58 seconds'`,
+        sql`update platform.hosts set lease_until = now() where state = 'opening' and refused is null and lease_until > now() + interval '40 seconds' and lease_until < now() + interval '58 seconds'`,
       )
   }
   throw new Error('The instance did not end within a minute.')
@@ -88,7 +88,7 @@ export async function ended(run_id: string): Promise<void> {
 /** What the master, the tenant's own database and KV say of a tenant that is whole. */
 export async function whole(subdomain: string) {
   const [found] = await master(
-    sql`select t.status, t.v, t.published_v = t.v as published, t.initial_admin_sealed is null as forgotten,
+    sql`select t.status, t.v, t.published_v = t.v as published, t.initial_admin_encrypted is null as forgotten,
           (select count(*)::integer from platform.signing_keys k where k.realm_id = t.id) as keys,
           (select count(*)::integer from platform.provisioning_steps s where s.tenant_id = t.id and s.state <> 'done') as undone,
           (select string_agg(s.name || ': ' || s.error, '; ') from platform.provisioning_steps s where s.tenant_id = t.id and s.state <> 'done') as errors
@@ -127,9 +127,9 @@ export const WHOLE = {
 
 /** What Neon and KV have beside what the master knows; of KV the names that begin with `mine`. */
 export async function bothSides(mine: string) {
-  const [homes, tenants, roles] = await Promise.all([HOMES, TENANTS, ROLES].map((text) => master(sql.raw(text))))
-  if (!homes || !tenants || !roles) throw new Error('The master says nothing.')
-  const { neon, known } = await compared(askNeon, { homes, tenants, roles })
+  const [hosts, tenants, roles] = await Promise.all([HOMES, TENANTS, ROLES].map((text) => master(sql.raw(text))))
+  if (!hosts || !tenants || !roles) throw new Error('The master says nothing.')
+  const { neon, known } = await compared(askNeon, { hosts, tenants, roles })
   const { keys } = await env.TENANTS.list({ prefix: kvKey(mine) })
   const active = tenants.filter((tenant) => tenant.status === 'active' && tenant.subdomain.startsWith(mine))
   return {

@@ -24,7 +24,7 @@ export async function inside(subdomain: string): Promise<Inside> {
   const config = parseSettings(inject('settings'))
   useSqlUrl(config.NEON_SQL_URL)
   const party = subdomain
-    ? sql`select id, owner_url_sealed from platform.tenants where subdomain = ${subdomain}`
+    ? sql`select id, owner_url_encrypted from platform.tenants where subdomain = ${subdomain}`
     : sql`select id from platform.realm`
   const [[found], [key]] = (await batch(config.MASTER_DATABASE_URL, [
     party,
@@ -33,13 +33,13 @@ export async function inside(subdomain: string): Promise<Inside> {
   if (!found || !key) throw new Error(`There is no realm "${subdomain}".`)
   const { id } = found
   const open = (field: string, sealed: string) => decrypt(config.ENCRYPTION_KEYS, id, field, sealed)
-  const url = subdomain ? await open('owner_url', found.owner_url_sealed) : config.MASTER_DATABASE_URL
+  const url = subdomain ? await open('owner_url', found.owner_url_encrypted) : config.MASTER_DATABASE_URL
   return {
     id,
     url: subdomain ? `http://${subdomain}.freehold.test` : 'http://freehold.test',
     kid: key.kid,
     publicKey: key.public_jwk,
-    privateKey: JSON.parse(await open(`signing_key:${key.kid}`, key.private_jwk_sealed)),
+    privateKey: JSON.parse(await open(`signing_key:${key.kid}`, key.private_jwk_encrypted)),
     asOwner: async (...statements) => (await batch(url, [sql`set local role freehold_owner`, ...statements])).at(-1) ?? [],
   }
 }
@@ -119,7 +119,7 @@ export async function publishKey(subdomain: string, later: string): Promise<{ ki
   const kid = crypto.randomUUID()
   const sealed = await encrypt(config.ENCRYPTION_KEYS, id, `signing_key:${kid}`, JSON.stringify(privateKey))
   await batch(config.MASTER_DATABASE_URL, [
-    sql`insert into platform.signing_keys (kid, realm_id, public_jwk, private_jwk_sealed, use_from)
+    sql`insert into platform.signing_keys (kid, realm_id, public_jwk, private_jwk_encrypted, use_from)
       values (${kid}, ${id}, ${JSON.stringify({ ...shown, kid, alg: 'ES256', use: 'sig' })}::jsonb, ${sealed}, now() + ${later}::interval)`,
   ])
   return { kid, privateKey }

@@ -13,7 +13,7 @@ export async function plantTenant(subdomain: string, status: 'provisioning' | 'f
   const admin = { email: ADMIN.email, username: 'bo', password_hash: await hash(ADMIN.password), must_change_password: false }
   const sealed = await encrypt(config.ENCRYPTION_KEYS, id, 'initial_admin', JSON.stringify(admin))
   await master(
-    sql`insert into platform.tenants (id, subdomain, legal_name, tax_id, country, region, admin_email, environment, status, isolation, role_preset, database_name, initial_admin_sealed)
+    sql`insert into platform.tenants (id, subdomain, legal_name, tax_id, country, region, admin_email, environment, status, isolation, role_preset, database_name, initial_admin_encrypted)
         values (${id}, ${subdomain}, ${`${subdomain} S.A.C.`}, ${newRuc()}, 'PE', 'aws-us-east-2', ${ADMIN.email}, 'demo', ${status}, 'database', 'minimal',
           ${`freehold_${subdomain.replaceAll('-', '_')}`}, ${sealed})`,
   )

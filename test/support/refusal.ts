@@ -4,7 +4,7 @@ type Seen = { status: number; headers: Headers; body: any }
 
 /** Hashes, recipes, statements, stacks, connection strings, names of functions and columns: never in an answer. */
 const SECRETS =
-  /pbkdf2|r=6,i=|password_hash|token_hash|_sealed|"d":|select |insert |access\.|freehold_(app|owner)|postgres(ql)?:|NeonDb|TypeError|\.(ts|js):\d+|\bat [\w.]+ \(/i
+  /pbkdf2|r=6,i=|password_hash|token_hash|_encrypted|"d":|select |insert |access\.|freehold_(app|owner)|postgres(ql)?:|NeonDb|TypeError|\.(ts|js):\d+|\bat [\w.]+ \(/i
 
 /** Nothing in the body that is not for the caller. */
 export function expectDiscreet(answer: Seen, ...more: string[]) {

@@ -7,7 +7,7 @@ import { makeTenant } from '../support/people.ts'
 
 let first: Database
 let second: Database
-let home: { project_id: string; branch_id: string; owner_role: string }
+let host: { project_id: string; branch_id: string; owner_role: string }
 
 beforeAll(async () => {
   await makeTenant('branched', { isolation: 'branch' })
@@ -15,36 +15,36 @@ beforeAll(async () => {
   first = await databaseOf('branched')
   second = await databaseOf('branched-other')
   const [row] = await master(
-    sql`select h.project_id, h.branch_id, h.owner_role from platform.homes h join platform.tenants t on t.home_id = h.id where t.id = ${first.id}`,
+    sql`select h.project_id, h.branch_id, h.owner_role from platform.hosts h join platform.tenants t on t.host_id = h.id where t.id = ${first.id}`,
   )
-  home = row as typeof home
+  host = row as typeof host
 })
 
 const branchOf = async ({ id }: Database) =>
-  (await askNeon(`/projects/${home.project_id}/branches?search=tenant-${id}`)).branches.find(
+  (await askNeon(`/projects/${host.project_id}/branches?search=tenant-${id}`)).branches.find(
     (branch: any) => branch.name === `tenant-${id}`,
   )
 /** How the API role of a tenant's branch connects, by Neon's word. */
 async function apiUrl(database: Database): Promise<string> {
   const { id } = await branchOf(database)
-  const query = new URLSearchParams({ branch_id: id, database_name: database.name, role_name: home.owner_role })
-  return (await askNeon(`/projects/${home.project_id}/connection_uri?${query}`)).uri
+  const query = new URLSearchParams({ branch_id: id, database_name: database.name, role_name: host.owner_role })
+  return (await askNeon(`/projects/${host.project_id}/connection_uri?${query}`)).uri
 }
 const withPassword = (url: string, password: string) => Object.assign(new URL(url), { password }).href
 
-it('a tenant has a child of its home’s branch, with a compute of its own', async () => {
+it('a tenant has a child of its host’s branch, with a compute of its own', async () => {
   const hosts = [first, second].map(({ app_url }) => new URL(app_url).host)
-  expect(new Set([...hosts, new URL(first.home_url).host]).size).toBe(3)
+  expect(new Set([...hosts, new URL(first.host_url).host]).size).toBe(3)
   for (const database of [first, second]) {
     const branch = await branchOf(database)
-    expect(branch).toMatchObject({ parent_id: home.branch_id, default: false })
-    const { endpoints } = await askNeon(`/projects/${home.project_id}/branches/${branch.id}/endpoints`)
+    expect(branch).toMatchObject({ parent_id: host.branch_id, default: false })
+    const { endpoints } = await askNeon(`/projects/${host.project_id}/branches/${branch.id}/endpoints`)
     expect(endpoints.map((endpoint: any) => endpoint.host)).toEqual([new URL(database.app_url).hostname])
   }
 })
 
 it('the password that the API role had in the template opens no branch, and that of a branch opens neither template nor sibling', async () => {
-  const urls = [first.home_url, await apiUrl(first), await apiUrl(second)]
+  const urls = [first.host_url, await apiUrl(first), await apiUrl(second)]
   const passwords = urls.map((url) => new URL(url).password)
   expect(new Set(passwords).size).toBe(3)
   for (const [i, url] of urls.entries())
@@ -62,5 +62,5 @@ it('what is in a branch is neither in the template nor in a sibling', async () =
   ])
   const asOwner = sql`set local role freehold_owner`
   for (const table of ['users', 'roles', 'sessions', 'tenant'])
-    expect(await rowsOf(first.home_url, asOwner, sql.raw(`select * from freehold.${table}`)), table).toEqual([])
+    expect(await rowsOf(first.host_url, asOwner, sql.raw(`select * from freehold.${table}`)), table).toEqual([])
 })

@@ -40,7 +40,7 @@ describe('the list of tenants', () => {
     const { body } = await list('?limit=100')
     const listed = body.data.find(({ id }: any) => id === ids[4])
     expect((await call('', `/platform/v1/tenants/${ids[4]}`, { token })).body).toEqual(listed)
-    expect(JSON.stringify(body)).not.toMatch(/"\w*(sealed|password|admin|_url)":|postgresql:/)
+    expect(JSON.stringify(body)).not.toMatch(/"\w*(encrypted|password|admin|_url)":|postgresql:/)
   })
 
   it('holds 50 when nobody says how many, and ends with null', async () => {

@@ -3,7 +3,7 @@ import { env, exports } from 'cloudflare:workers'
 import { sql } from 'drizzle-orm'
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { encrypt } from '../../src/kernel/keyring.ts'
-import { type Entry, kvKey, lookUp, type SealedEntry, sealed } from '../../src/tenants/registry/registry.ts'
+import { type Entry, kvKey, lookUp, type SignedEntry, signed } from '../../src/tenants/registry/registry.ts'
 import { type Database, databaseOf, master, settings } from '../support/databases.ts'
 import { ADMIN, makeTenant, newRuc } from '../support/people.ts'
 
@@ -34,11 +34,11 @@ beforeEach(async () => {
 afterEach(() => vi.useRealTimers())
 
 async function entry(name = 'copied'): Promise<Entry> {
-  const { seal: _, ...value } = (await env.TENANTS.get<SealedEntry>(kvKey(name), 'json')) as SealedEntry
+  const { signature: _, ...value } = (await env.TENANTS.get<SignedEntry>(kvKey(name), 'json')) as SignedEntry
   return value
 }
 /** Puts what the Worker itself might have written. */
-const publish = async (value: Entry) => env.TENANTS.put(kvKey('copied'), await sealed(settings(), value))
+const publish = async (value: Entry) => env.TENANTS.put(kvKey('copied'), await signed(settings(), value))
 /** Puts what somebody else wrote, under the seal of what was there. */
 const plant = async (changes: Partial<Entry>) =>
   env.TENANTS.put(kvKey('copied'), JSON.stringify({ ...JSON.parse(kept), ...changes }))
@@ -92,7 +92,7 @@ describe('a look-up asks', () => {
     expect(realm?.id).toBe(a.id)
     const value = await entry()
     const any = {
-      get: async (key: string) => JSON.parse(await sealed(settings(), { ...value, subdomain: key.slice('tenant:'.length) })),
+      get: async (key: string) => JSON.parse(await signed(settings(), { ...value, subdomain: key.slice('tenant:'.length) })),
     } as unknown as Pick<KVNamespace, 'get'>
     for (let i = 0; i < 1_000; i++) await look(`copied-many-${i}`, any)
     expect((await look('copied-many-999', any)).kv).toBe(0)
@@ -111,11 +111,11 @@ describe('what memory knows', () => {
 
   it('is not replaced by an older entry that was asked for before it and came after it', async () => {
     const value = await entry('copied-slow')
-    let arrive = (_: SealedEntry) => {}
-    const slow = { get: () => new Promise<SealedEntry>((resolve) => (arrive = resolve)) } as unknown as Pick<KVNamespace, 'get'>
+    let arrive = (_: SignedEntry) => {}
+    const slow = { get: () => new Promise<SignedEntry>((resolve) => (arrive = resolve)) } as unknown as Pick<KVNamespace, 'get'>
     const first = look('copied-slow', slow)
     await fresh('copied-slow')
-    arrive(JSON.parse(await sealed(settings(), { ...value, v: value.v - 1, legal_name: 'Old Name' })))
+    arrive(JSON.parse(await signed(settings(), { ...value, v: value.v - 1, legal_name: 'Old Name' })))
     await first
     expect((await look('copied-slow')).found?.realm?.legal_name).toBe('copied-slow S.A.C.')
   })
@@ -124,7 +124,7 @@ describe('what memory knows', () => {
     const value = await entry('copied-slow')
     await look('copied-slow')
     later(11_000)
-    await env.TENANTS.put(kvKey('copied-slow'), await sealed(settings(), { ...value, v: value.v + 1, legal_name: 'New Name' }))
+    await env.TENANTS.put(kvKey('copied-slow'), await signed(settings(), { ...value, v: value.v + 1, legal_name: 'New Name' }))
     expect(await look('copied-slow')).toMatchObject({ found: { realm: { legal_name: 'New Name' } }, master: 0 })
   })
 })
@@ -134,20 +134,20 @@ describe('an entry of KV', () => {
     const secrets = [a.app_url, new URL(a.app_url).password, new URL(a.owner_url).password]
     for (const secret of secrets) expect(kept).not.toContain(secret)
     expect(kept).not.toMatch(/postgres|"d":|password|@/)
-    const value = JSON.parse(kept) as SealedEntry
+    const value = JSON.parse(kept) as SignedEntry
     expect(Object.keys(value).sort()).toEqual([
       'database',
       'legal_name',
       'origins',
       'refresh_key',
-      'seal',
+      'signature',
       'signing_keys',
       'status',
       'subdomain',
       'tenant_id',
       'v',
     ])
-    for (const text of [value.seal, value.database, value.refresh_key, value.signing_keys[0]?.private])
+    for (const text of [value.signature, value.database, value.refresh_key, value.signing_keys[0]?.private])
       expect(text).toMatch(/^k1\.[\w-]{16}\.[\w-]+$/)
     expect(Object.keys(value.signing_keys[0]?.public ?? {}).sort()).toEqual(['alg', 'crv', 'kid', 'kty', 'use', 'x', 'y'])
   })
@@ -259,7 +259,7 @@ it('a name that is given again after its tenant went is the new tenant’s', asy
   vi.useRealTimers()
   await env.TENANTS.put(
     kvKey('copied-again'),
-    await sealed(settings(), { ...(await entry('copied-other')), subdomain: 'copied-again', v: 1, status: 'inactive' }),
+    await signed(settings(), { ...(await entry('copied-other')), subdomain: 'copied-again', v: 1, status: 'inactive' }),
   )
   await makeTenant('copied-again', { tax_id: newRuc() })
   const [row] = await master(sql`select id from platform.tenants where subdomain = 'copied-again'`)

@@ -4,17 +4,17 @@ import { env } from 'cloudflare:workers'
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it, vi } from 'vitest'
 import worker from '../../src/index.ts'
-import { kvKey, sealed } from '../../src/tenants/registry/registry.ts'
+import { kvKey, signed } from '../../src/tenants/registry/registry.ts'
 import { databaseOf, master, settings } from '../support/databases.ts'
 import { login, makeTenant, operatorToken } from '../support/people.ts'
 import { plantRun, plantTenant } from '../support/planted.ts'
 
 const KEY = kvKey('tended')
 
-/** What an entry says; its seal is another each time. */
+/** What an entry says; its signature is another each time. */
 const said = async (key = KEY) => {
-  const { seal, ...entry } = JSON.parse((await env.TENANTS.get(key)) ?? '{}')
-  expect(seal).toMatch(/^k1\./)
+  const { signature, ...entry } = JSON.parse((await env.TENANTS.get(key)) ?? '{}')
+  expect(signature).toMatch(/^k1\./)
   return entry
 }
 
@@ -141,7 +141,7 @@ describe('an entry of KV', () => {
 
   it.each([-1, +1_000])('whose version is off by %i is written again', async (by) => {
     const before = await said()
-    await env.TENANTS.put(KEY, await sealed(settings(), { ...before, v: before.v + by, legal_name: 'Another' }))
+    await env.TENANTS.put(KEY, await signed(settings(), { ...before, v: before.v + by, legal_name: 'Another' }))
     expect(await minute()).toContain(KEY)
     expect(await said()).toEqual(before)
   })
@@ -192,13 +192,13 @@ describe('an entry of KV', () => {
   )
 
   it('is mended though another tenant’s database is away', async () => {
-    const [row] = await master(sql`select id, owner_url_sealed from platform.tenants where subdomain = 'tended-stale'`)
+    const [row] = await master(sql`select id, owner_url_encrypted from platform.tenants where subdomain = 'tended-stale'`)
     await master(
-      sql`update platform.tenants set owner_url_sealed = 'k1.AAAAAAAAAAAAAAAA.AAAA', legal_name = 'Broken' where id = ${row?.id}`,
+      sql`update platform.tenants set owner_url_encrypted = 'k1.AAAAAAAAAAAAAAAA.AAAA', legal_name = 'Broken' where id = ${row?.id}`,
     )
     await Promise.all([KEY, kvKey('tended-halved')].map((key) => env.TENANTS.delete(key)))
     const written = await minute().catch(String)
-    await master(sql`update platform.tenants set owner_url_sealed = ${row?.owner_url_sealed} where id = ${row?.id}`)
+    await master(sql`update platform.tenants set owner_url_encrypted = ${row?.owner_url_encrypted} where id = ${row?.id}`)
     await minute()
     expect(written).toEqual(expect.arrayContaining([KEY, kvKey('tended-halved')]))
   })

@@ -14,9 +14,9 @@ type Job = Parameters<NonNullable<(typeof steps)[string]>>[0]
 async function jobOf(subdomain: string): Promise<Job> {
   const config = settings()
   const [row] =
-    await master(sql`select to_jsonb(t) as tenant, to_jsonb(h) as home, (select jsonb_object_agg(s.name, s.result) from platform.provisioning_steps s where s.tenant_id = t.id) as results
-    from platform.tenants t join platform.homes h on h.id = t.home_id where t.subdomain = ${subdomain}`)
-  const { app_url, owner_url, home_url } = await databaseOf(subdomain)
+    await master(sql`select to_jsonb(t) as tenant, to_jsonb(h) as host, (select jsonb_object_agg(s.name, s.result) from platform.provisioning_steps s where s.tenant_id = t.id) as results
+    from platform.tenants t join platform.hosts h on h.id = t.host_id where t.subdomain = ${subdomain}`)
+  const { app_url, owner_url, host_url } = await databaseOf(subdomain)
   const { id, isolation, role_preset, database_name, branch_id } = row?.tenant ?? {}
   const initial_admin = JSON.stringify({
     email: 'late@acme.test',
@@ -34,15 +34,15 @@ async function jobOf(subdomain: string): Promise<Job> {
     app_url,
     owner_url,
     initial_admin,
-    home: { ...row?.home, owner_url: home_url },
+    host: { ...row?.host, owner_url: host_url },
   }
   return { config, env, neon: neonApi(config), tenant, results: row?.results }
 }
 
 const standing = async (subdomain: string) => {
   const [row] =
-    await master(sql`select t.status, t.v, t.schema_version, t.home_id, t.branch_id, (select count(*)::integer from platform.signing_keys k where k.realm_id = t.id) as keys, (select h.taken - count(*)::integer from platform.tenants x where x.home_id = h.id) as untaken
-    from platform.tenants t join platform.homes h on h.id = t.home_id where t.subdomain = ${subdomain}`)
+    await master(sql`select t.status, t.v, t.schema_version, t.host_id, t.branch_id, (select count(*)::integer from platform.signing_keys k where k.realm_id = t.id) as keys, (select h.taken - count(*)::integer from platform.tenants x where x.host_id = h.id) as untaken
+    from platform.tenants t join platform.hosts h on h.id = t.host_id where t.subdomain = ${subdomain}`)
   const { app_url, owner_url, asOwner } = await databaseOf(subdomain)
   const roles = await asOwner(
     sql`select name, (select count(*)::integer from freehold.role_permissions p where p.role_id = r.id) as grants from freehold.roles r order by name`,

@@ -2,7 +2,7 @@
 import { env } from 'cloudflare:workers'
 import { sql } from 'drizzle-orm'
 import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
-import { spread } from '../../src/tenants/lifecycle/lifecycle.ts'
+import { propagate } from '../../src/tenants/lifecycle/lifecycle.ts'
 import { kvKey } from '../../src/tenants/registry/registry.ts'
 import { databaseOf, master, rowsOf, settings } from '../support/databases.ts'
 import { ADMIN, call, login, makeTenant, operatorToken, wanted } from '../support/people.ts'
@@ -114,10 +114,10 @@ describe('a tenant that is switched off', () => {
     )
     await scheduler.wait(200)
     await master(sql`update platform.tenants set status = 'inactive' where id = ${tenant.id}`)
-    const slow = spread(sources, tenant.id)
+    const slow = propagate(sources, tenant.id)
     await scheduler.wait(200)
     await master(sql`update platform.tenants set status = 'active' where id = ${tenant.id}`)
-    await spread(sources, tenant.id)
+    await propagate(sources, tenant.id)
     await Promise.all([lock, slow])
     const [there] = await asOwner(sql`select is_active from freehold.tenant`)
     await asOwner(sql`update freehold.tenant set is_active = true`)

@@ -1,7 +1,7 @@
 /** The last look before a tenant is handed out finds what it is there to find. */
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { prove } from '../../src/tenants/provisioning/verify-isolation.ts'
+import { verifyIsolation } from '../../src/tenants/provisioning/verify-isolation.ts'
 import { type Database, databaseOf, settings } from '../support/databases.ts'
 import { makeTenant, operatorToken } from '../support/people.ts'
 
@@ -11,8 +11,8 @@ describe('the proof', () => {
     await makeTenant('proven', {}, await operatorToken())
     tenant = await databaseOf('proven')
   })
-  const foreign = () => [settings().MASTER_DATABASE_URL, tenant.home_url]
-  const proof = () => prove(tenant.id, tenant.app_url, foreign())
+  const foreign = () => [settings().MASTER_DATABASE_URL, tenant.host_url]
+  const proof = () => verifyIsolation(tenant.id, tenant.app_url, foreign())
 
   it('passes for a tenant as it was made, as often as it is asked, and leaves nothing in the audit', async () => {
     const [before] = await tenant.asOwner(sql`select count(*)::integer as n from freehold.audit_log`)
@@ -28,7 +28,7 @@ describe('the proof', () => {
       'revoke create on schema freehold from freehold_app',
     ],
     [
-      'read the key of the seal',
+      'read the key that signs claims',
       'grant select on access.secrets to freehold_app',
       'revoke select on access.secrets from freehold_app',
     ],
@@ -44,8 +44,8 @@ describe('the proof', () => {
     ],
     ['sees people', 'create policy planted on freehold.users using (true)', 'drop policy planted on freehold.users'],
     [
-      'with a forged seal',
-      `create policy planted on freehold.users using (nullif(current_setting('access.facts', true), '')::jsonb ? 'user_id')`,
+      'with forged claims',
+      `create policy planted on freehold.users using (nullif(current_setting('access.claims', true), '')::jsonb ? 'user_id')`,
       'drop policy planted on freehold.users',
     ],
   ])('finds that the app login can %s (%s)', async (words, plant, undo) => {
@@ -56,12 +56,14 @@ describe('the proof', () => {
   })
 
   it('finds a database that lets the app login in', async () => {
-    await expect(prove(tenant.id, tenant.app_url, [tenant.app_url])).rejects.toThrow(`enter the database ${tenant.name}`)
+    await expect(verifyIsolation(tenant.id, tenant.app_url, [tenant.app_url])).rejects.toThrow(
+      `enter the database ${tenant.name}`,
+    )
   })
 
   it('does not take a database that it could not try for one that is closed', async () => {
     const gone = Object.assign(new URL(tenant.app_url), { pathname: '/nowhere' }).href
-    await expect(prove(tenant.id, tenant.app_url, [gone])).rejects.toThrow('could not be tried')
-    await expect(prove(tenant.id, gone, [])).rejects.toThrow('could not be tried')
+    await expect(verifyIsolation(tenant.id, tenant.app_url, [gone])).rejects.toThrow('could not be tried')
+    await expect(verifyIsolation(tenant.id, gone, [])).rejects.toThrow('could not be tried')
   })
 })

@@ -140,10 +140,10 @@ describe('the app login, admitted', () => {
   })
 
   it('cannot make of its admission a wider one', async () => {
-    for (const setting of ['access.facts', 'access.seal']) {
+    for (const setting of ['access.claims', 'access.signature']) {
       const rows = await tenant.asApp(
         admit(tenant, who.own, 'user:update'),
-        sql`select set_config(${setting}, replace(current_setting(${setting}), 'own', 'all') || case when ${setting} = 'access.seal' then 'x' else '' end, true)`,
+        sql`select set_config(${setting}, replace(current_setting(${setting}), 'own', 'all') || case when ${setting} = 'access.signature' then 'x' else '' end, true)`,
         sql`update freehold.users set description = 'y' where id = ${eve} returning id`,
       )
       expect(rows).toEqual([])

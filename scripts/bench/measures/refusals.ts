@@ -27,7 +27,7 @@ export const refusals: Measure = {
         [await hash(PASSWORD)],
       )
       await postgres.query(
-        `insert into freehold.login_guards (key, failures, failed_at, locked_until) values ('login:' || ${idOf('person', 0)}, 5, now(), now() + interval '1 day')`,
+        `insert into freehold.lockouts (key, failures, failed_at, locked_until) values ('login:' || ${idOf('person', 0)}, 5, now(), now() + interval '1 day')`,
       )
       const { rows } = await postgres.query<{ username: string }>(
         `select u.username from generate_series(0, ${tries - 1}) n join freehold.users u on u.id = ${idOf('person', 'n')} order by n`,

@@ -1,6 +1,6 @@
-import type { Language } from './template.ts'
+import type { Locale } from './template.ts'
 
-export const en: Language = {
+export const en: Locale = {
   greeting: 'Hello {name},',
   greeting_unnamed: 'Hello,',
   footer: 'Sent by {tenant}, {url}. Nobody reads answers to this mail.',

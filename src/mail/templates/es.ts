@@ -1,6 +1,6 @@
-import type { Language } from './template.ts'
+import type { Locale } from './template.ts'
 
-export const es: Language = {
+export const es: Locale = {
   greeting: 'Hola, {name}:',
   greeting_unnamed: 'Hola:',
   footer: 'Enviado por {tenant}, {url}. Nadie lee las respuestas a este correo.',

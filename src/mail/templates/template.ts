@@ -18,7 +18,7 @@ export type Kind = keyof typeof KINDS
 /** Paragraphs hold placeholders, `{tenant}`. One that is nothing but `{link}` or `{code}` is shown as a button, or large. */
 export type Template = { subject: string; paragraphs: string[]; action?: string }
 
-export type Language = {
+export type Locale = {
   greeting: string
   /** To who is nobody yet. */
   greeting_unnamed: string

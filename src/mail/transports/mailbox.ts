@@ -1,8 +1,8 @@
-import { type Message, post, type Transport } from './transport.ts'
+import { type Message, postJson, type Transport } from './transport.ts'
 
 /** The local mailbox, which `npm start` and the tests read. Takes both mails and texts to phones. */
 export const mailbox = (url: string, channel: 'email' | 'sms'): Transport => ({
   send: ({ id, from, to, subject, text, html }: Message) =>
-    post('MAILBOX_URL', new URL('/mails', url).href, {}, { id, channel, from: from.address, to, subject, text, html }),
+    postJson('MAILBOX_URL', new URL('/mails', url).href, {}, { id, channel, from: from.address, to, subject, text, html }),
   close: async () => undefined,
 })

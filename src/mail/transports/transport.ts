@@ -24,7 +24,7 @@ export type Verdict = { outcome: 'accepted' } | { outcome: 'refused' | 'failed' 
 export const words = (error: unknown) => (error instanceof Error ? error.message : String(error))
 
 /** Posts JSON; what the server says decides: 4xx is for good, but for those that mean later. */
-export async function post(setting: string, url: string, headers: Record<string, string>, body: unknown): Promise<Verdict> {
+export async function postJson(setting: string, url: string, headers: Record<string, string>, body: unknown): Promise<Verdict> {
   try {
     const answer = await fetch(url, {
       method: 'POST',

@@ -1,8 +1,8 @@
-import { post, type Transport } from './transport.ts'
+import { postJson, type Transport } from './transport.ts'
 
 /** Texts to phones: whatever listens at the URL sends `{to, text}` on. */
 export const webhook = (url: string, token: string | undefined): Transport => ({
   send: ({ id, to, text }) =>
-    post('SMS_WEBHOOK_URL', url, { ...(token && { Authorization: `Bearer ${token}` }), 'Idempotency-Key': id }, { to, text }),
+    postJson('SMS_WEBHOOK_URL', url, { ...(token && { Authorization: `Bearer ${token}` }), 'Idempotency-Key': id }, { to, text }),
   close: async () => undefined,
 })

@@ -14,8 +14,8 @@ import { isolations } from '../provisioning/isolation.ts'
 import { jobOf } from '../provisioning/job.ts'
 import { neonWords } from '../provisioning/neon.ts'
 import { kvKey } from '../registry/registry.ts'
-import { shown, type TenantWire, wire } from '../registry/tenants.ts'
-import { spread } from './lifecycle.ts'
+import { columns, type TenantWire, wire } from '../registry/tenants.ts'
+import { propagate } from './lifecycle.ts'
 
 /**
  * Marks a tenant for erasure, whatever it is but one that is being made; from then on nobody finds it. `confirm` must repeat the subdomain.
@@ -25,7 +25,7 @@ export async function markForErasure(ctx: Ctx, id: string, confirm: string | und
   const [marked, found] = await ctx.run(
     ctx.db.execute(sql`update platform.tenants set status = 'erasing', deleted_at = coalesce(deleted_at, now())
       where id = ${id} and subdomain = ${confirm ?? ''} and status in ('active', 'inactive', 'failed', 'deleted') returning id`),
-    ctx.db.execute(sql`select ${shown} from platform.tenants t where t.id = ${id}`),
+    ctx.db.execute(sql`select ${columns} from platform.tenants t where t.id = ${id}`),
   )
   const [row] = rowsOf<Record<string, unknown>>(found)
   if (!row) throw new Problem('not_found')
@@ -42,23 +42,23 @@ export async function erase(env: Env, config: Config, id: string): Promise<void>
   const [held] = await batch(config.MASTER_DATABASE_URL, [
     sql`update platform.tenants t set erasing_until = now() + interval '3 minutes'
         where id = ${id} and status = 'erasing' and coalesce(erasing_until, now()) <= now()
-        returning to_jsonb(t) as tenant, (select to_jsonb(h) from platform.homes h where h.id = t.home_id) as home`,
+        returning to_jsonb(t) as tenant, (select to_jsonb(h) from platform.hosts h where h.id = t.host_id) as host`,
   ])
-  const found = held?.[0] as { tenant: Parameters<typeof jobOf>[1]; home: Parameters<typeof jobOf>[2] } | undefined
+  const found = held?.[0] as { tenant: Parameters<typeof jobOf>[1]; host: Parameters<typeof jobOf>[2] } | undefined
   if (!found) return
-  const job = await jobOf(config, found.tenant, found.home)
+  const job = await jobOf(config, found.tenant, found.host)
   const about = { tenant: job.tenant.subdomain }
   try {
     // Switched off first, for whoever still remembers it while Neon is away.
-    await spread({ env, config, meter: { master: 0 } }, id).catch(() => undefined)
+    await propagate({ env, config, meter: { master: 0 } }, id).catch(() => undefined)
     await env.TENANTS.delete(kvKey(job.tenant.subdomain))
     await isolations[job.tenant.isolation]?.remove(job)
     await batch(config.MASTER_DATABASE_URL, [
       sql`delete from platform.provisioning_steps where tenant_id = ${id}`,
       sql`delete from platform.provisioning_runs where tenant_id = ${id}`,
       sql`delete from platform.signing_keys where realm_id = ${id}`,
-      sql`with gone as (delete from platform.tenants where id = ${id} and status = 'erasing' returning home_id)
-          update platform.homes h set taken = h.taken - 1 from gone where h.id = gone.home_id`,
+      sql`with gone as (delete from platform.tenants where id = ${id} and status = 'erasing' returning host_id)
+          update platform.hosts h set taken = h.taken - 1 from gone where h.id = gone.host_id`,
       // After the tenant, with which its visits go: sealing locks them in this order, too.
       sql`delete from platform.audit_heads where realm_id = ${id}`,
     ])

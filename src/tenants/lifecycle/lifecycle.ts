@@ -10,8 +10,8 @@ import { Problem } from '../../kernel/problem.ts'
 import { matches, rowsOf, unchanged } from '../../kernel/wire.ts'
 import { nextRun } from '../provisioning/provisioning.ts'
 import { mustBeSecure, type TenantPatch } from '../registry/origins.ts'
-import { isWhole, kvKey, publish, type SealedEntry } from '../registry/registry.ts'
-import { shown, type TenantWire, wire } from '../registry/tenants.ts'
+import { isAuthentic, kvKey, publish, type SignedEntry } from '../registry/registry.ts'
+import { columns, type TenantWire, wire } from '../registry/tenants.ts'
 
 /** Starts the next attempt of a tenant that failed. One round trip to the master; `tenant:retry`. Fails with not_found, illegal_state. */
 export async function retryTenant(ctx: Ctx, id: string): Promise<{ run_id: string; tenant: TenantWire }> {
@@ -39,7 +39,7 @@ export async function setStatus(
             sql`, `,
           )}) returning id`,
     ),
-    ctx.db.execute(sql`select ${shown} from platform.tenants t where t.id = ${id}`),
+    ctx.db.execute(sql`select ${columns} from platform.tenants t where t.id = ${id}`),
     ...then.map((statement) => ctx.db.execute(statement)),
   )
   const [row] = rowsOf<Record<string, unknown>>(found)
@@ -65,7 +65,7 @@ export async function changeTenant(
       sql`update platform.tenants t set config = t.config || ${JSON.stringify(config)}::jsonb
           where t.id = ${id} and t.status not in ('provisioning', 'erasing') and ${matches('t.updated_at', ifMatch)} returning t.id`,
     ),
-    ctx.db.execute(sql`select ${shown} from platform.tenants t where t.id = ${id}`),
+    ctx.db.execute(sql`select ${columns} from platform.tenants t where t.id = ${id}`),
   )
   const [row] = rowsOf<Record<string, unknown>>(found)
   if (!row) throw new Problem('not_found')
@@ -81,13 +81,13 @@ type Sources = { env: Env; config: Config; meter: Meter }
  * Carries a tenant's state from the master to where it takes effect: the row in the tenant's own database, which every admission reads, and
  * KV. Repeatable; what fails half-way has published_v behind v, and the scheduled job does it again.
  */
-export async function spread({ env, config, meter }: Sources, tenant_id: string): Promise<void> {
+export async function propagate({ env, config, meter }: Sources, tenant_id: string): Promise<void> {
   const [rows] = await batch(config.MASTER_DATABASE_URL, [
-    sql`select status, subdomain, v, owner_url_sealed from platform.tenants where id = ${tenant_id} and status in ('active', 'inactive', 'deleted', 'erasing') and owner_url_sealed is not null`,
+    sql`select status, subdomain, v, owner_url_encrypted from platform.tenants where id = ${tenant_id} and status in ('active', 'inactive', 'deleted', 'erasing') and owner_url_encrypted is not null`,
   ])
   const tenant = rows?.[0]
   if (!tenant) return
-  const owner_url = await decrypt(config.ENCRYPTION_KEYS, tenant_id, 'owner_url', String(tenant.owner_url_sealed))
+  const owner_url = await decrypt(config.ENCRYPTION_KEYS, tenant_id, 'owner_url', String(tenant.owner_url_encrypted))
   await batch(owner_url, [
     sql`set local role freehold_owner`,
     sql`update freehold.tenant set is_active = ${tenant.status === 'active'}, subdomain = ${tenant.subdomain}, v = ${tenant.v}, updated_at = now()
@@ -99,7 +99,7 @@ export async function spread({ env, config, meter }: Sources, tenant_id: string)
 const PAGE = 100
 
 /** The scheduled mending: states that did not arrive, and entries of KV that are not what the master says. Returns what it mended. */
-export async function mend(env: Env, config: Config): Promise<number> {
+export async function reconcile(env: Env, config: Config): Promise<number> {
   const sources = { env, config, meter: { master: 0 } }
   let mended = 0
   let after = '00000000-0000-0000-0000-000000000000'
@@ -116,7 +116,7 @@ export async function mend(env: Env, config: Config): Promise<number> {
       const about = { tenant: String(row.subdomain), v: Number(row.v) }
       if (about.v === Number(row.published_v) && (await holds(config, kept.get(kvKey(about.tenant)) ?? '', about.v))) continue
       try {
-        await spread(sources, String(row.id))
+        await propagate(sources, String(row.id))
         mended++
         log('registry mended', about)
       } catch (error) {
@@ -132,8 +132,8 @@ export async function mend(env: Env, config: Config): Promise<number> {
 /** True when a value of KV is an entry of ours in this version. */
 async function holds(config: Config, text: string, v: number): Promise<boolean> {
   try {
-    const entry = JSON.parse(text) as SealedEntry
-    return entry.v === v && (await isWhole(config, entry))
+    const entry = JSON.parse(text) as SignedEntry
+    return entry.v === v && (await isAuthentic(config, entry))
   } catch {
     return false
   }

@@ -6,70 +6,70 @@ import { deleteProject, isLimit, isMade, type NeonApi, neonWords, underWay, wait
 
 const WAIT_MS = 20_000
 const PAUSE_MS = 250
-const NAMES: Record<Kind, string> = { database: 'freehold-home-', branch: 'freehold-branches-' }
+const NAMES: Record<Kind, string> = { database: 'freehold-host-', branch: 'freehold-branches-' }
 
 export type Kind = 'database' | 'branch'
 
 /**
- * Gives a tenant a place in a home of a kind, and opens a home when none has room. One statement takes the place, so that of many the last
- * place goes to one; a home that is being opened is waited for. A tenant that has its place keeps it.
+ * Gives a tenant a place in a host of a kind, and opens a host when none has room. One statement takes the place, so that of many the last
+ * place goes to one; a host that is being opened is waited for. A tenant that has its place keeps it.
  */
-export async function takePlace(config: Config, neon: NeonApi, tenant_id: string, kind: Kind): Promise<void> {
+export async function reservePlace(config: Config, neon: NeonApi, tenant_id: string, kind: Kind): Promise<void> {
   for (let waited = 0; waited < WAIT_MS; waited += PAUSE_MS) {
     const [, placed] = await batch(config.MASTER_DATABASE_URL, [
       sql`with room as (
-            update platform.homes h set taken = h.taken + 1
-            where h.id = (select x.id from platform.homes x where x.kind = ${kind} and x.state = 'open' and x.taken < x.capacity order by x.created_at limit 1 for update)
-              and h.taken < h.capacity and exists (select from platform.tenants t where t.id = ${tenant_id} and t.home_id is null)
+            update platform.hosts h set taken = h.taken + 1
+            where h.id = (select x.id from platform.hosts x where x.kind = ${kind} and x.state = 'open' and x.taken < x.capacity order by x.created_at limit 1 for update)
+              and h.taken < h.capacity and exists (select from platform.tenants t where t.id = ${tenant_id} and t.host_id is null)
             returning h.id)
-          update platform.tenants t set home_id = room.id from room where t.id = ${tenant_id}`,
-      sql`select home_id from platform.tenants where id = ${tenant_id} and home_id is not null`,
+          update platform.tenants t set host_id = room.id from room where t.id = ${tenant_id}`,
+      sql`select host_id from platform.tenants where id = ${tenant_id} and host_id is not null`,
     ])
     if (placed?.length) return
-    if (!(await openHome(config, neon, kind))) await scheduler.wait(PAUSE_MS)
+    if (!(await openHost(config, neon, kind))) await scheduler.wait(PAUSE_MS)
   }
-  throw new Error('No home has room and none could be opened in time.')
+  throw new Error('No host has room and none could be opened in time.')
 }
 
 /** There is no room and Neon gives no more. Trying again soon does not help. */
 export class NoCapacity extends Error {}
 
-/** Opens the next home before the last one is full: when at most a tenth of a kind's places is free, or one. */
+/** Opens the next host before the last one is full: when at most a tenth of a kind's places is free, or one. */
 export async function keepSpare(config: Config, neon: NeonApi, kind: Kind): Promise<void> {
   const [rows] = await batch(config.MASTER_DATABASE_URL, [
-    sql`select coalesce(sum(capacity - taken), 0)::integer <= greatest(1, max(capacity) / 10) as scarce from platform.homes where kind = ${kind} and state = 'open'`,
+    sql`select coalesce(sum(capacity - taken), 0)::integer <= greatest(1, max(capacity) / 10) as scarce from platform.hosts where kind = ${kind} and state = 'open'`,
   ])
-  if (rows?.[0]?.scarce) await openHome(config, neon, kind, true)
+  if (rows?.[0]?.scarce) await openHost(config, neon, kind, true)
 }
 
-/** Opens the next home, unless somebody else is about it. What Neon made for a name already is adopted. */
-async function openHome(config: Config, neon: NeonApi, kind: Kind, spare = false): Promise<boolean> {
-  const capacity = kind === 'branch' ? config.HOME_BRANCHES : config.HOME_CAPACITY
+/** Opens the next host, unless somebody else is about it. What Neon made for a name already is adopted. */
+async function openHost(config: Config, neon: NeonApi, kind: Kind, spare = false): Promise<boolean> {
+  const capacity = kind === 'branch' ? config.HOST_BRANCHES : config.HOST_CAPACITY
   const [, claimed] = await batch(config.MASTER_DATABASE_URL, [
-    sql`insert into platform.homes (id, name, kind, state, region, capacity, lease_until)
+    sql`insert into platform.hosts (id, name, kind, state, region, capacity, lease_until)
         select gen_random_uuid(), ${NAMES[kind]} || (count(*) + 1), ${kind}, 'opening', ${config.NEON_REGION}, ${capacity}, now()
-        from platform.homes where kind = ${kind} having ${spare} or not bool_or(state = 'open' and taken < capacity) or count(*) = 0
+        from platform.hosts where kind = ${kind} having ${spare} or not bool_or(state = 'open' and taken < capacity) or count(*) = 0
         on conflict do nothing`,
-    sql`update platform.homes set lease_until = now() + interval '1 minute' where kind = ${kind} and state = 'opening' and lease_until <= now()
+    sql`update platform.hosts set lease_until = now() + interval '1 minute' where kind = ${kind} and state = 'opening' and lease_until <= now()
         returning id, name, region`,
   ])
-  const home = claimed?.[0] as { id: string; name: string; region: string } | undefined
-  if (!home) return false
+  const host = claimed?.[0] as { id: string; name: string; region: string } | undefined
+  if (!host) return false
   try {
-    await openClaimed(config, neon, home)
+    await openClaimed(config, neon, host)
   } catch (error) {
     const refused = isLimit(error) ? neonWords(error) : null
     await batch(config.MASTER_DATABASE_URL, [
-      sql`update platform.homes set refused = ${refused}, lease_until = case when ${refused}::text is null then now() else now() + interval '5 minutes' end
-          where id = ${home.id} and state = 'opening'`,
+      sql`update platform.hosts set refused = ${refused}, lease_until = case when ${refused}::text is null then now() else now() + interval '5 minutes' end
+          where id = ${host.id} and state = 'opening'`,
     ])
     throw refused ? new NoCapacity(refused) : error
   }
   return true
 }
 
-async function openClaimed(config: Config, neon: NeonApi, home: { id: string; name: string; region: string }): Promise<void> {
-  const { project_id, branch_id, owner_role, database } = await projectFor(neon, home)
+async function openClaimed(config: Config, neon: NeonApi, host: { id: string; name: string; region: string }): Promise<void> {
+  const { project_id, branch_id, owner_role, database } = await projectFor(neon, host)
   const owner_url = await neon.postgres.connectionString({
     projectId: project_id,
     branchId: branch_id,
@@ -77,22 +77,22 @@ async function openClaimed(config: Config, neon: NeonApi, home: { id: string; na
     roleName: owner_role,
     pooled: false,
   })
-  await prepareHome(owner_url, database)
-  const sealed = await encrypt(config.ENCRYPTION_KEYS, home.id, 'owner_url', owner_url)
+  await prepareHost(owner_url, database)
+  const sealed = await encrypt(config.ENCRYPTION_KEYS, host.id, 'owner_url', owner_url)
   await batch(config.MASTER_DATABASE_URL, [
-    sql`update platform.homes set state = 'open', project_id = ${project_id}, branch_id = ${branch_id}, owner_role = ${owner_role}, owner_url_sealed = ${sealed}, refused = null
-        where id = ${home.id} and state = 'opening'`,
+    sql`update platform.hosts set state = 'open', project_id = ${project_id}, branch_id = ${branch_id}, owner_role = ${owner_role}, owner_url_encrypted = ${sealed}, refused = null
+        where id = ${host.id} and state = 'opening'`,
   ])
 }
 
-async function projectFor(neon: NeonApi, home: { name: string; region: string }) {
-  const known = (await neon.projects.list({ search: home.name }).all()).find((project) => project.name === home.name)
+async function projectFor(neon: NeonApi, host: { name: string; region: string }) {
+  const known = (await neon.projects.list({ search: host.name }).all()).find((project) => project.name === host.name)
   const project =
     (known && (await adopted(neon, known))) ??
-    (await neon.projects.create({ name: home.name, region_id: home.region }, { waitForReadiness: true }))
+    (await neon.projects.create({ name: host.name, region_id: host.region }, { waitForReadiness: true }))
   const branch = await neon.branches.getDefault({ projectId: project.id })
   const [database] = await neon.postgres.databases.list({ projectId: project.id, branchId: branch.id })
-  if (!database) throw new Error(`The project ${home.name} has no database of its own.`)
+  if (!database) throw new Error(`The project ${host.name} has no database of its own.`)
   return { project_id: project.id, branch_id: branch.id, owner_role: database.owner_name, database: database.name }
 }
 
@@ -104,8 +104,8 @@ async function adopted<T extends { id: string }>(neon: NeonApi, project: T): Pro
   return undefined
 }
 
-/** The roles that every tenant's schema belongs to and is granted to; and nobody else's login may enter the home's own database. */
-async function prepareHome(owner_url: string, database: string): Promise<void> {
+/** The roles that every tenant's schema belongs to and is granted to; and nobody else's login may enter the host's own database. */
+async function prepareHost(owner_url: string, database: string): Promise<void> {
   await batch(owner_url, [
     sql`do $$ begin create role freehold_owner nologin; exception when duplicate_object then null; end $$`,
     sql`do $$ begin create role freehold_app nologin; exception when duplicate_object then null; end $$`,

@@ -1,23 +1,23 @@
 import { sql } from 'drizzle-orm'
 import { batch } from '../../kernel/db.ts'
 import { tenantMigrations } from './bundled.ts'
-import { takePlace } from './hosts.ts'
-import { homeOf, type Isolation, type Job } from './job.ts'
+import { reservePlace } from './hosts.ts'
+import { hostOf, type Isolation, type Job } from './job.ts'
 import { dropLogins, makeLogins, urlsAt } from './logins.ts'
 import { migrate } from './migrations.ts'
 import { createBranch, remove, renameDatabase, resetPassword } from './neon.ts'
 
 /**
- * Isolation `branch`: a child of the home's template branch, with a compute of its own. The schema arrives by copy-on-write, so the template
+ * Isolation `branch`: a child of the host's template branch, with a compute of its own. The schema arrives by copy-on-write, so the template
  * is migrated first, here; what the copy inherits of passwords is replaced before the tenant's logins are made.
  */
 export const ownBranch: Isolation = {
-  place: ({ config, neon, tenant }) => takePlace(config, neon, tenant.id, 'branch'),
+  place: ({ config, neon, tenant }) => reservePlace(config, neon, tenant.id, 'branch'),
 
   async create(job) {
-    const home = homeOf(job)
-    await migrate(home.owner_url, tenantMigrations)
-    const { branch_id, operations } = await createBranch(job.neon, home, branchName(job))
+    const host = hostOf(job)
+    await migrate(host.owner_url, tenantMigrations)
+    const { branch_id, operations } = await createBranch(job.neon, host, branchName(job))
     await batch(job.config.MASTER_DATABASE_URL, [
       sql`update platform.tenants set branch_id = ${branch_id} where id = ${job.tenant.id}`,
     ])
@@ -25,20 +25,20 @@ export const ownBranch: Isolation = {
   },
 
   async urls(job, passwords) {
-    const copied = await neonUrl(job, databaseOf(homeOf(job).owner_url))
+    const copied = await neonUrl(job, databaseOf(hostOf(job).owner_url))
     return urlsAt(copied, job.tenant, passwords)
   },
 
   async logins(job, urls) {
-    const at = { project_id: homeOf(job).project_id, branch_id: branchOf(job), owner_role: homeOf(job).owner_role }
+    const at = { project_id: hostOf(job).project_id, branch_id: branchOf(job), owner_role: hostOf(job).owner_role }
     await resetPassword(job.neon, at)
-    await renameDatabase(job.neon, at, databaseOf(homeOf(job).owner_url), job.tenant.database_name)
+    await renameDatabase(job.neon, at, databaseOf(hostOf(job).owner_url), job.tenant.database_name)
     await makeLogins(await neonUrl(job, job.tenant.database_name), job.tenant.database_name, urls)
   },
 
   async remove(job) {
-    if (!job.tenant.home) return
-    const { project_id, owner_url } = homeOf(job)
+    if (!job.tenant.host) return
+    const { project_id, owner_url } = hostOf(job)
     // The branch is found by its name, which is the tenant's id, because the answer that told its id may have been lost.
     const name = branchName(job)
     const known = await job.neon.branches.list({ projectId: project_id, search: name }).all()
@@ -60,9 +60,9 @@ function branchOf({ tenant }: Job): string {
 /** How the branch's API role connects, by Neon's word. */
 const neonUrl = (job: Job, database: string) =>
   job.neon.postgres.connectionString({
-    projectId: homeOf(job).project_id,
+    projectId: hostOf(job).project_id,
     branchId: branchOf(job),
     databaseName: database,
-    roleName: homeOf(job).owner_role,
+    roleName: hostOf(job).owner_role,
     pooled: false,
   })

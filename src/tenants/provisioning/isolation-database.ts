@@ -1,40 +1,40 @@
 import { sql } from 'drizzle-orm'
 import { batch, dbError } from '../../kernel/db.ts'
-import { takePlace } from './hosts.ts'
-import { homeOf, type Isolation, type Job } from './job.ts'
+import { reservePlace } from './hosts.ts'
+import { hostOf, type Isolation, type Job } from './job.ts'
 import { dropLogins, makeLogins, urlsAt } from './logins.ts'
 import { createDatabase, remove } from './neon.ts'
 
 /** Isolation `database`: a database in a shared branch. The cheapest; up to 500 to a branch. */
 export const sharedDatabase: Isolation = {
-  place: ({ config, neon, tenant }) => takePlace(config, neon, tenant.id, 'database'),
+  place: ({ config, neon, tenant }) => reservePlace(config, neon, tenant.id, 'database'),
 
   async create(job) {
     const { database_name } = job.tenant
-    // A database that is there is adopted. The home's own is there, and is nobody's.
-    if (new URL(homeOf(job).owner_url).pathname === `/${database_name}`)
-      throw new Error(`The name ${database_name} is the home's own database.`)
+    // A database that is there is adopted. The host's own is there, and is nobody's.
+    if (new URL(hostOf(job).owner_url).pathname === `/${database_name}`)
+      throw new Error(`The name ${database_name} is the host's own database.`)
     const isThere = () =>
       batch(urlOf(job), [sql`select 1`]).then(
         () => true,
         (error) => dbError(error)?.code !== '3D000',
       )
-    return createDatabase(job.neon, homeOf(job), database_name, isThere)
+    return createDatabase(job.neon, hostOf(job), database_name, isThere)
   },
 
-  urls: async (job, passwords) => urlsAt(homeOf(job).owner_url, job.tenant, passwords),
+  urls: async (job, passwords) => urlsAt(hostOf(job).owner_url, job.tenant, passwords),
 
-  logins: (job, urls) => makeLogins(homeOf(job).owner_url, job.tenant.database_name, urls),
+  logins: (job, urls) => makeLogins(hostOf(job).owner_url, job.tenant.database_name, urls),
 
   async remove(job) {
-    if (!job.tenant.home || !(await isOurs(job))) return
-    await remove(job.neon, homeOf(job), job.tenant.database_name)
-    await dropLogins(homeOf(job).owner_url, job.tenant.id)
+    if (!job.tenant.host || !(await isOurs(job))) return
+    await remove(job.neon, hostOf(job), job.tenant.database_name)
+    await dropLogins(hostOf(job).owner_url, job.tenant.id)
   },
 }
 
-/** How the home's API role connects to the tenant's database. */
-const urlOf = (job: Job) => Object.assign(new URL(homeOf(job).owner_url), { pathname: `/${job.tenant.database_name}` }).href
+/** How the host's API role connects to the tenant's database. */
+const urlOf = (job: Job) => Object.assign(new URL(hostOf(job).owner_url), { pathname: `/${job.tenant.database_name}` }).href
 
 /** False for a database that has the name but is not this tenant's: a failed tenant may have found it there. */
 async function isOurs(job: Job): Promise<boolean> {

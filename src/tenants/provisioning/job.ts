@@ -17,7 +17,7 @@ export type Job = {
     owner_url: string | null
     initial_admin: string | null
     branch_id: string | null
-    home: { id: string; project_id: string; branch_id: string; owner_role: string; owner_url: string } | null
+    host: { id: string; project_id: string; branch_id: string; owner_role: string; owner_url: string } | null
   }
 }
 
@@ -35,16 +35,16 @@ export type Isolation = {
   remove(job: Job): Promise<void>
 }
 
-/** The home of a tenant that has its place. */
-export function homeOf({ tenant }: Job) {
-  if (!tenant.home) throw new Error('The tenant has no home yet.')
-  return tenant.home
+/** The host of a tenant that has its place. */
+export function hostOf({ tenant }: Job) {
+  if (!tenant.host) throw new Error('The tenant has no host yet.')
+  return tenant.host
 }
 
 /** A row of the master, as JSON. */
 export type Row = Record<string, string | null>
 
-/** What a tenant's row and its home's say, opened. */
+/** What a tenant's row and its host's say, opened. */
 export async function jobOf(config: Config, t: Row, h: Row | null): Promise<Job> {
   const open = (owner: string | null | undefined, field: string, sealed: string | null | undefined) =>
     sealed && owner ? decrypt(config.ENCRYPTION_KEYS, owner, field, sealed) : null
@@ -59,15 +59,15 @@ export async function jobOf(config: Config, t: Row, h: Row | null): Promise<Job>
       role_preset: text(t.role_preset),
       database_name: text(t.database_name),
       branch_id: t.branch_id ?? null,
-      app_url: await open(t.id, 'app_url', t.app_url_sealed),
-      owner_url: await open(t.id, 'owner_url', t.owner_url_sealed),
-      initial_admin: await open(t.id, 'initial_admin', t.initial_admin_sealed),
-      home: h && {
+      app_url: await open(t.id, 'app_url', t.app_url_encrypted),
+      owner_url: await open(t.id, 'owner_url', t.owner_url_encrypted),
+      initial_admin: await open(t.id, 'initial_admin', t.initial_admin_encrypted),
+      host: h && {
         id: text(h.id),
         project_id: text(h.project_id),
         branch_id: text(h.branch_id),
         owner_role: text(h.owner_role),
-        owner_url: text(await open(h.id, 'owner_url', h.owner_url_sealed)),
+        owner_url: text(await open(h.id, 'owner_url', h.owner_url_encrypted)),
       },
     },
   }

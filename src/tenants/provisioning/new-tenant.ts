@@ -13,7 +13,7 @@ import { presets } from '../../presets/presets.ts'
 import { Email } from '../../users/fields.ts'
 import { usernameFrom } from '../../users/username.ts'
 import { mustBeSecure, TenantConfig } from '../registry/origins.ts'
-import { shown, Tenant, wire } from '../registry/tenants.ts'
+import { columns, Tenant, wire } from '../registry/tenants.ts'
 import { isolations } from './isolation.ts'
 import { nextRun } from './provisioning.ts'
 import { taxIdFault } from './tax-id.ts'
@@ -86,12 +86,12 @@ export async function createTenant(
   const admin = { email: given.admin_email, username, password_hash: await hash(password), must_change_password }
   const sealed = await encrypt(ctx.config.ENCRYPTION_KEYS, id, 'initial_admin', JSON.stringify(admin))
   const database_name = databaseName(ctx.config.TENANT_DB_TEMPLATE, given.subdomain, id)
-  const insert = sql`insert into platform.tenants as t (id, subdomain, legal_name, tax_id, country, region, admin_email, contact_name, plan, environment, status, isolation, role_preset, database_name, initial_admin_sealed, config)
+  const insert = sql`insert into platform.tenants as t (id, subdomain, legal_name, tax_id, country, region, admin_email, contact_name, plan, environment, status, isolation, role_preset, database_name, initial_admin_encrypted, config)
     select ${id}, ${given.subdomain}, ${given.legal_name}, ${given.tax_id}, ${given.country}, ${ctx.config.NEON_REGION}, ${given.admin_email}, ${given.contact_name ?? null}, ${given.plan ?? null},
       ${given.environment}, 'provisioning', ${given.isolation}, ${given.role_preset}, ${database_name}, ${sealed}, ${JSON.stringify(given.config)}::jsonb
-    where exists (select from platform.homes h where h.kind = ${given.isolation} and h.state = 'open' and h.taken < h.capacity)
-      or not exists (select from platform.homes h where h.kind = ${given.isolation} and h.refused is not null and h.lease_until > now())
-    returning ${shown}`
+    where exists (select from platform.hosts h where h.kind = ${given.isolation} and h.state = 'open' and h.taken < h.capacity)
+      or not exists (select from platform.hosts h where h.kind = ${given.isolation} and h.refused is not null and h.lease_until > now())
+    returning ${columns}`
   try {
     const [result] = await ctx.run(
       ctx.db.execute(insert),

@@ -48,7 +48,7 @@ type Begun = {
   work: (typeof steps)[string] | null
   trace_id: string
   tenant: Row
-  home: Row | null
+  host: Row | null
   results: Record<string, Result>
 }
 
@@ -57,9 +57,9 @@ const starting = (run_id: string, name: string) => [
   sql`with held as (update platform.provisioning_runs set lease_until = now() + ${LEASE} where id = ${run_id} and state = 'running' returning tenant_id, trace_id)
       update platform.provisioning_steps s set state = 'running', attempts = s.attempts + 1, started_at = coalesce(s.started_at, now()), trace_id = held.trace_id
       from held where s.tenant_id = held.tenant_id and s.name = ${name} and s.state <> 'done' returning s.tenant_id`,
-  sql`select to_jsonb(t) as tenant, to_jsonb(h) as home, r.state, r.trace_id,
+  sql`select to_jsonb(t) as tenant, to_jsonb(h) as host, r.state, r.trace_id,
         (select jsonb_object_agg(s.name, s.result) from platform.provisioning_steps s where s.tenant_id = t.id) as results
-      from platform.provisioning_runs r join platform.tenants t on t.id = r.tenant_id left join platform.homes h on h.id = t.home_id where r.id = ${run_id}`,
+      from platform.provisioning_runs r join platform.tenants t on t.id = r.tenant_id left join platform.hosts h on h.id = t.host_id where r.id = ${run_id}`,
 ]
 
 /** What the statements of `starting` answered. */
@@ -72,7 +72,7 @@ function begunBy(name: string, [held, rows]: (Record<string, unknown>[] | undefi
     work: held?.length ? work : null,
     trace_id: String(found.trace_id),
     tenant: found.tenant as Row,
-    home: found.home as Row | null,
+    host: found.host as Row | null,
     results: found.results as Record<string, Result>,
   }
 }
@@ -82,7 +82,7 @@ const begin = async (config: Config, run_id: string, name: string): Promise<Begu
 
 /** Does a step that has begun. That it is done and that the next one begins is one round trip. */
 async function runStep(env: Env, config: Config, run_id: string, begun: Begun, next: string | undefined): Promise<Begun | null> {
-  const { name, work, tenant, home, results, trace_id } = begun
+  const { name, work, tenant, host, results, trace_id } = begun
   if (!work) return null
   const record = (state: string, error: string | null, result: Result) =>
     sql`update platform.provisioning_steps set state = ${state}, error = ${error}, result = coalesce(${result ? JSON.stringify(result) : null}::jsonb, result),
@@ -90,7 +90,7 @@ async function runStep(env: Env, config: Config, run_id: string, begun: Begun, n
         where tenant_id = ${tenant.id} and name = ${name} and exists (select from platform.provisioning_runs where id = ${run_id} and state = 'running')`
   const about = { tenant: tenant.subdomain ?? null, trace_id, run: run_id, step: name }
   try {
-    const result = await work({ ...(await jobOf(config, tenant, home)), env, results })
+    const result = await work({ ...(await jobOf(config, tenant, host)), env, results })
     const [, ...started] = await batch(config.MASTER_DATABASE_URL, [
       record('done', null, result),
       ...(next ? starting(run_id, next) : []),
@@ -131,7 +131,7 @@ async function spare(config: Config, run_id: string): Promise<void> {
     sql`select t.isolation from platform.provisioning_runs r join platform.tenants t on t.id = r.tenant_id where r.id = ${run_id}`,
   ])
   await keepSpare(config, neonApi(config), rows?.[0]?.isolation as Kind).catch((error) =>
-    log('no spare home', { error: neonWords(error) }),
+    log('no spare host', { error: neonWords(error) }),
   )
 }
 

@@ -33,11 +33,11 @@ export async function setUp(
   await migrate(url, [...migrations.tenant, ...migrations.master])
   const fresh = crypto.randomUUID()
   const [, rows] = await batch(url, [
-    sql`insert into platform.realm (id, refresh_key_sealed) values (${fresh}, ${await encrypt(config.ENCRYPTION_KEYS, fresh, 'refresh_key', newToken())}) on conflict do nothing`,
-    sql`select id, refresh_key_sealed from platform.realm`,
+    sql`insert into platform.realm (id, refresh_key_encrypted) values (${fresh}, ${await encrypt(config.ENCRYPTION_KEYS, fresh, 'refresh_key', newToken())}) on conflict do nothing`,
+    sql`select id, refresh_key_encrypted from platform.realm`,
   ])
   const id = String(rows?.[0]?.id)
-  const refresh_key = await decrypt(config.ENCRYPTION_KEYS, id, 'refresh_key', String(rows?.[0]?.refresh_key_sealed)).catch(
+  const refresh_key = await decrypt(config.ENCRYPTION_KEYS, id, 'refresh_key', String(rows?.[0]?.refresh_key_encrypted)).catch(
     () => {
       throw new Error('ENCRYPTION_KEYS: this key ring does not open what is in the master. Use the one that it was set up with.')
     },

@@ -5,14 +5,14 @@ import { decrypt, encrypt } from '../../kernel/keyring.ts'
 import { newToken, systemKeyOf } from '../../kernel/token.ts'
 import { presets } from '../../presets/presets.ts'
 import { firstSigningKey } from '../registry/keys.ts'
-import { ENTRY, type Entry, kvKey, sealed } from '../registry/registry.ts'
+import { ENTRY, type Entry, kvKey, signed } from '../registry/registry.ts'
 import { tenantMigrations } from './bundled.ts'
 import { isolations } from './isolation.ts'
 import type { Job } from './job.ts'
 import { migrate } from './migrations.ts'
 import { type OperationRef, waitFor } from './neon.ts'
 import { type FirstAdmin, firstAdministrator, seed, systemKey } from './seed.ts'
-import { prove } from './verify-isolation.ts'
+import { verifyIsolation } from './verify-isolation.ts'
 
 /** What a step may leave for those after it; recorded, so never a secret. */
 export type Result = Record<string, unknown> | undefined
@@ -41,11 +41,11 @@ export const steps: Record<string, Step> = {
     const app_url = await encrypt(config.ENCRYPTION_KEYS, tenant.id, 'app_url', urls.app_url)
     const owner_url = await encrypt(config.ENCRYPTION_KEYS, tenant.id, 'owner_url', urls.owner_url)
     const [, kept] = await batch(config.MASTER_DATABASE_URL, [
-      sql`update platform.tenants set app_url_sealed = ${app_url}, owner_url_sealed = ${owner_url} where id = ${tenant.id} and app_url_sealed is null`,
-      sql`select app_url_sealed, owner_url_sealed from platform.tenants where id = ${tenant.id}`,
+      sql`update platform.tenants set app_url_encrypted = ${app_url}, owner_url_encrypted = ${owner_url} where id = ${tenant.id} and app_url_encrypted is null`,
+      sql`select app_url_encrypted, owner_url_encrypted from platform.tenants where id = ${tenant.id}`,
     ])
     // What is recorded counts, not what was drawn: another instance may have been first.
-    const open = (field: string) => decrypt(config.ENCRYPTION_KEYS, tenant.id, field, String(kept?.[0]?.[`${field}_sealed`]))
+    const open = (field: string) => decrypt(config.ENCRYPTION_KEYS, tenant.id, field, String(kept?.[0]?.[`${field}_encrypted`]))
     await isolationOf(job).logins(job, { app_url: await open('app_url'), owner_url: await open('owner_url') })
   },
 
@@ -68,22 +68,22 @@ export const steps: Record<string, Step> = {
     const refresh_key = await encrypt(config.ENCRYPTION_KEYS, tenant.id, 'refresh_key', newToken())
     const [, , [kept] = []] = await batch(config.MASTER_DATABASE_URL, [
       await firstSigningKey(config, tenant.id),
-      sql`update platform.tenants set refresh_key_sealed = ${refresh_key} where id = ${tenant.id} and refresh_key_sealed is null`,
-      sql`select refresh_key_sealed from platform.tenants where id = ${tenant.id}`,
+      sql`update platform.tenants set refresh_key_encrypted = ${refresh_key} where id = ${tenant.id} and refresh_key_encrypted is null`,
+      sql`select refresh_key_encrypted from platform.tenants where id = ${tenant.id}`,
     ])
-    const opened = await decrypt(config.ENCRYPTION_KEYS, tenant.id, 'refresh_key', String(kept?.refresh_key_sealed))
+    const opened = await decrypt(config.ENCRYPTION_KEYS, tenant.id, 'refresh_key', String(kept?.refresh_key_encrypted))
     await batch(known(tenant.owner_url), systemKey(await systemKeyOf(opened)))
   },
 
   prove: async ({ config, tenant }) => {
     const [rows] = await batch(config.MASTER_DATABASE_URL, [
-      sql`select app_url_sealed, id from platform.tenants where home_id = ${tenant.home?.id} and id <> ${tenant.id} and status = 'active' limit 1`,
+      sql`select app_url_encrypted, id from platform.tenants where host_id = ${tenant.host?.id} and id <> ${tenant.id} and status = 'active' limit 1`,
     ])
     const other =
-      rows?.[0] && (await decrypt(config.ENCRYPTION_KEYS, String(rows[0].id), 'app_url', String(rows[0].app_url_sealed)))
-    await prove(tenant.id, known(tenant.app_url), [
+      rows?.[0] && (await decrypt(config.ENCRYPTION_KEYS, String(rows[0].id), 'app_url', String(rows[0].app_url_encrypted)))
+    await verifyIsolation(tenant.id, known(tenant.app_url), [
       config.MASTER_DATABASE_URL,
-      known(tenant.home?.owner_url),
+      known(tenant.host?.owner_url),
       ...(other ? [other] : []),
     ])
   },
@@ -96,14 +96,14 @@ export const steps: Record<string, Step> = {
     // Done before, and its answer lost: the tenant may have been switched off since.
     if (!rows?.[0]) return undefined
     const entry = { ...(rows[0].entry as Entry), status: 'active' as const, v: Number(rows[0].v) }
-    await env.TENANTS.put(kvKey(tenant.subdomain), await sealed(config, entry))
+    await env.TENANTS.put(kvKey(tenant.subdomain), await signed(config, entry))
     return { v: entry.v }
   },
 
   activate: async ({ config, tenant, results }) => {
     const v = Number(results.publish?.v)
     await batch(config.MASTER_DATABASE_URL, [
-      sql`update platform.tenants set status = 'active', initial_admin_sealed = null, v = ${v}, published_v = ${v}, updated_at = now()
+      sql`update platform.tenants set status = 'active', initial_admin_encrypted = null, v = ${v}, published_v = ${v}, updated_at = now()
           where id = ${tenant.id} and status = 'provisioning'`,
       // With it, so that nobody sees an active tenant whose last step is still under way.
       sql`update platform.provisioning_steps set state = 'done', finished_at = now() where tenant_id = ${tenant.id} and name = 'activate'`,

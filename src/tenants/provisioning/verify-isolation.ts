@@ -9,7 +9,7 @@ const FORBIDDEN = {
   'create a table': 'create table public.planted (id integer)',
   'create a table in the schema': 'create table freehold.planted (id integer)',
   'create a temporary table': 'create temporary table planted (id integer)',
-  'read the key of the seal': 'select inner_key from access.secrets',
+  'read the key that signs claims': 'select inner_key from access.secrets',
   'read a password hash': 'select password_hash from freehold.passwords',
 }
 
@@ -17,24 +17,24 @@ const FORBIDDEN = {
  * Two round trips to the tenant's database and to each other. Fails with a sentence that names what should have been refused. `foreign`:
  * connection strings whose databases must refuse this login.
  */
-export async function prove(tenant_id: string, app_url: string, foreign: string[]): Promise<void> {
+export async function verifyIsolation(tenant_id: string, app_url: string, foreign: string[]): Promise<void> {
   await Promise.all([within(tenant_id, app_url), ...foreign.map((url) => mayNotEnter(app_url, url))])
 }
 
 /** In one transaction that is undone, because what is tried here is not to stand in the tenant's audit. */
 async function within(tenant_id: string, app_url: string): Promise<void> {
-  // Whoever may call a door may not be let in by what they say there.
+  // Whoever may call a public endpoint may not be let in by what they say there.
   const lie = sql`'{"scope":"all","user_id":"00000000-0000-0000-0000-000000000000","permission":"user:read"}'::jsonb`
-  const forged = sql`select set_config('access.facts', '{"user_id":"00000000-0000-0000-0000-000000000000","scope":"all"}', true), set_config('access.seal', repeat('0', 64), true)`
+  const forged = sql`select set_config('access.claims', '{"user_id":"00000000-0000-0000-0000-000000000000","scope":"all"}', true), set_config('access.signature', repeat('0', 64), true)`
   const end = await batch(app_url, [
     ...Object.entries(FORBIDDEN).map(([what, statement]) => refused(statement, what)),
     seesNobody('without an admission'),
     forged,
-    seesNobody('with a forged seal'),
+    seesNobody('with forged claims'),
     sql`select access.record_refusal(${tenant_id}, ${lie}, 'forbidden', null, ${lie})`,
-    sql`select access.login_settle(${tenant_id}, (access.login_reserve(${tenant_id}, 'proof') ->> 'attempt')::uuid, repeat('A', 43), null, '\\x00'::bytea, ${lie})`,
+    sql`select access.finish_login(${tenant_id}, (access.begin_login(${tenant_id}, 'proof') ->> 'attempt')::uuid, repeat('A', 43), null, '\\x00'::bytea, ${lie})`,
     sql`select access.refresh(${tenant_id}, '\\x00'::bytea, '\\x01'::bytea, ${lie})`,
-    seesNobody('after a door'),
+    seesNobody('after a public endpoint'),
     sql.raw(`do $$ begin raise exception using errcode = 'FH000', message = 'undone'; end $$`),
   ]).then(
     () => null,

@@ -15,7 +15,7 @@ export async function firstSigningKey(config: Pick<Config, 'ENCRYPTION_KEYS'>, r
     `signing_key:${kid}`,
     JSON.stringify(await exportJWK(privateKey)),
   )
-  return sql`insert into platform.signing_keys (kid, realm_id, public_jwk, private_jwk_sealed, use_from)
+  return sql`insert into platform.signing_keys (kid, realm_id, public_jwk, private_jwk_encrypted, use_from)
     select ${kid}, ${realm_id}, ${JSON.stringify(shown)}::jsonb, ${sealed}, now()
     where not exists (select from platform.signing_keys where realm_id = ${realm_id})`
 }

@@ -15,7 +15,7 @@ create function platform.next_version() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   if tg_op = 'INSERT'
-    or new.v = old.v and platform.news(new) <> platform.news(old) then
+    or new.v = old.v and platform.published_fields(new) <> platform.published_fields(old) then
     new.v := nextval('platform.registry_v');
     new.updated_at := now();
   end if;
@@ -24,7 +24,7 @@ end $$;
 
 -- The part of a tenant's row whose change makes a new version. `is_active` is generated, and not yet computed where a
 -- trigger runs before the row is written.
-create function platform.news(t platform.tenants) returns jsonb
+create function platform.published_fields(t platform.tenants) returns jsonb
 language sql stable
 return to_jsonb(t) - '{v,published_v,updated_at,users_counted,is_active}'::text[];
 
@@ -39,13 +39,13 @@ begin
 end $$;
 
 -- Puts a tenant into the maintenance queue, because what operators do to it may be written into its own database.
-create function platform.visit_soon() returns trigger
+create function platform.queue_maintenance() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
-  insert into platform.visits as v (realm_id)
+  insert into platform.maintenance as v (realm_id)
   values (new.id)
   on conflict (realm_id) do update
-  set awake_until = greatest(v.awake_until, clock_timestamp() + interval '1 minute');
+  set active_until = greatest(v.active_until, clock_timestamp() + interval '1 minute');
   return null;
 end $$;
 
@@ -55,11 +55,11 @@ create trigger next_version before insert or update on platform.tenants
 create trigger key_version after insert or update on platform.signing_keys
   for each row execute function platform.key_version();
 
-create trigger visit_soon after insert or update on platform.tenants
-  for each row execute function platform.visit_soon();
+create trigger queue_maintenance after insert or update on platform.tenants
+  for each row execute function platform.queue_maintenance();
 
 call access.audited('platform.tenants', 'tenant',
-  secret => '{app_url_sealed,owner_url_sealed,refresh_key_sealed,initial_admin_sealed}',
+  secret => '{app_url_encrypted,owner_url_encrypted,refresh_key_encrypted,initial_admin_encrypted}',
   noise => '{v,published_v,updated_at,users_counted}');
 
 -- Not access.protect: a request with a permission for tenants also writes the runs and steps that it starts, so that
@@ -68,7 +68,7 @@ create policy operators on platform.tenants
   using ((select access.scope()) = 'all')
   with check ((select access.scope()) = 'all');
 
-create policy operators on platform.homes for select
+create policy operators on platform.hosts for select
   using ((select access.scope()) = 'all');
 
 create policy operators on platform.provisioning_runs
@@ -82,20 +82,20 @@ create policy operators on platform.provisioning_steps
 grant usage on schema platform to freehold_app;
 
 -- The trigger of the versions runs as the login that writes.
-grant execute on function platform.news(platform.tenants) to freehold_app;
+grant execute on function platform.published_fields(platform.tenants) to freehold_app;
 
 grant usage on sequence platform.registry_v to freehold_app;
 
 -- Without the encrypted columns, and without updates of those that provisioning alone writes.
 grant
   select (id, subdomain, legal_name, tax_id, country, admin_email, contact_name, region, plan, environment, status,
-    is_active, isolation, role_preset, limits, config, schema_version, users_counted, database_name, home_id, v,
+    is_active, isolation, role_preset, limits, config, schema_version, users_counted, database_name, host_id, v,
     published_v, created_at, updated_at, deleted_at),
   insert,
   update (status, deleted_at, erasing_until, config)
 on platform.tenants to freehold_app;
 
-grant select (id, name, kind, state, capacity, taken, refused, lease_until) on platform.homes to freehold_app;
+grant select (id, name, kind, state, capacity, taken, refused, lease_until) on platform.hosts to freehold_app;
 
 grant select, insert, update on platform.provisioning_runs to freehold_app;
 

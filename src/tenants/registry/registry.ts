@@ -31,7 +31,7 @@ export type Entry = {
 }
 
 /** An entry as it lies in KV under `tenant:{subdomain}`: with a seal over all of it, so that who can only write there can change nothing. */
-export type SealedEntry = Entry & { seal: string }
+export type SignedEntry = Entry & { signature: string }
 
 const MEMORY_MS = 10_000
 const MISS_MS = 2_000
@@ -49,8 +49,8 @@ export const tenantUrl = (config: Config, subdomain: string) =>
 
 /** The columns of an entry, as JSON, from the master. */
 export const ENTRY = sql`jsonb_build_object('v', t.v, 'tenant_id', t.id, 'subdomain', t.subdomain, 'legal_name', t.legal_name, 'status', t.status,
-  'origins', coalesce(t.config -> 'origins', '[]'), 'database', t.app_url_sealed, 'refresh_key', t.refresh_key_sealed,
-  'signing_keys', coalesce((select jsonb_agg(jsonb_build_object('kid', k.kid, 'public', k.public_jwk, 'private', k.private_jwk_sealed, 'use_from', k.use_from) order by k.use_from)
+  'origins', coalesce(t.config -> 'origins', '[]'), 'database', t.app_url_encrypted, 'refresh_key', t.refresh_key_encrypted,
+  'signing_keys', coalesce((select jsonb_agg(jsonb_build_object('kid', k.kid, 'public', k.public_jwk, 'private', k.private_jwk_encrypted, 'use_from', k.use_from) order by k.use_from)
     from platform.signing_keys k where k.realm_id = t.id), '[]'))`
 
 type Sources = { env: Env; config: Config; meter: Meter }
@@ -85,10 +85,10 @@ const newer = (known: Found | undefined, asked: Found): Found =>
 /** What KV has, if it is worth anything: of this tenant, active, not older than what was seen, and its secrets open. Else the master is asked. */
 async function fromKv({ env, config }: Sources, subdomain: string, floor: number): Promise<Found | null> {
   try {
-    const entry = await env.TENANTS.get<SealedEntry>(kvKey(subdomain), { type: 'json', cacheTtl: KV_CACHE_SECONDS })
+    const entry = await env.TENANTS.get<SignedEntry>(kvKey(subdomain), { type: 'json', cacheTtl: KV_CACHE_SECONDS })
     if (entry?.subdomain !== subdomain || entry.status !== 'active' || entry.v < floor) return null
-    if (!(await isWhole(config, entry))) throw new Error('The seal is not over this entry.')
-    return { entry, realm: await opened(config, entry) }
+    if (!(await isAuthentic(config, entry))) throw new Error('The signature is not of this entry.')
+    return { entry, realm: await decrypted(config, entry) }
   } catch (error) {
     log('registry entry in KV is of no use', { tenant: subdomain, error: error instanceof Error ? error.message : String(error) })
     return null
@@ -101,7 +101,7 @@ async function fromMaster({ config, meter }: Sources, subdomain: string): Promis
     sql`select ${ENTRY} as entry from platform.tenants t where t.subdomain = ${subdomain} and t.deleted_at is null`,
   ])
   const entry = (rows?.[0]?.entry as Entry | undefined) ?? null
-  return { entry, realm: entry?.status === 'active' ? await opened(config, entry) : null }
+  return { entry, realm: entry?.status === 'active' ? await decrypted(config, entry) : null }
 }
 
 function remember(name: string, value: Remembered) {
@@ -111,7 +111,7 @@ function remember(name: string, value: Remembered) {
 }
 
 /** The secrets of an entry, opened. */
-async function opened(config: Config, entry: Entry): Promise<Realm> {
+async function decrypted(config: Config, entry: Entry): Promise<Realm> {
   const open = (field: string, sealed: string | null) => decrypt(config.ENCRYPTION_KEYS, entry.tenant_id, field, sealed ?? '')
   const keys = entry.signing_keys.map(async (key) => ({
     ...key,
@@ -138,14 +138,14 @@ export async function platformRealm({ config, meter }: Omit<Sources, 'env'>, fre
   if (known?.realm && !fresh && Date.now() - known.at < MEMORY_MS) return known.realm
   meter.master++
   const [rows] = await batch(config.MASTER_DATABASE_URL, [
-    sql`select jsonb_build_object('v', 0, 'tenant_id', t.id, 'subdomain', '', 'legal_name', 'Freehold', 'status', 'active', 'database', null, 'refresh_key', t.refresh_key_sealed,
-      'signing_keys', (select jsonb_agg(jsonb_build_object('kid', k.kid, 'public', k.public_jwk, 'private', k.private_jwk_sealed, 'use_from', k.use_from))
+    sql`select jsonb_build_object('v', 0, 'tenant_id', t.id, 'subdomain', '', 'legal_name', 'Freehold', 'status', 'active', 'database', null, 'refresh_key', t.refresh_key_encrypted,
+      'signing_keys', (select jsonb_agg(jsonb_build_object('kid', k.kid, 'public', k.public_jwk, 'private', k.private_jwk_encrypted, 'use_from', k.use_from))
         from platform.signing_keys k where k.realm_id = t.id)) as entry from platform.realm t`,
   ])
   const entry = rows?.[0]?.entry as Entry | undefined
   if (!entry) throw new Error('The master has no realm of the platform: run `npm run freehold -- setup`.')
   const realm: Realm = {
-    ...(await opened(config, entry)),
+    ...(await decrypted(config, entry)),
     subdomain: null,
     url: config.BASE_URL.origin,
     database_url: config.MASTER_DATABASE_URL,
@@ -157,15 +157,15 @@ export async function platformRealm({ config, meter }: Omit<Sources, 'env'>, fre
 const digestOf = async (entry: Entry) =>
   encodeHexLowerCase(new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(JSON.stringify(entry)))))
 
-/** An entry with its seal, as KV is given it. */
-export async function sealed(config: Config, entry: Entry): Promise<string> {
-  const seal = await encrypt(config.ENCRYPTION_KEYS, entry.tenant_id, 'registry', await digestOf(entry))
-  return JSON.stringify({ ...entry, seal } satisfies SealedEntry)
+/** An entry with its signature, as KV is given it. */
+export async function signed(config: Config, entry: Entry): Promise<string> {
+  const signature = await encrypt(config.ENCRYPTION_KEYS, entry.tenant_id, 'registry', await digestOf(entry))
+  return JSON.stringify({ ...entry, signature } satisfies SignedEntry)
 }
 
-/** True when the seal was made by us over exactly this entry. */
-export async function isWhole(config: Config, { seal, ...entry }: SealedEntry): Promise<boolean> {
-  const digest = await decrypt(config.ENCRYPTION_KEYS, entry.tenant_id, 'registry', seal).catch(() => null)
+/** True when this deployment signed exactly this entry. */
+export async function isAuthentic(config: Config, { signature, ...entry }: SignedEntry): Promise<boolean> {
+  const digest = await decrypt(config.ENCRYPTION_KEYS, entry.tenant_id, 'registry', signature).catch(() => null)
   return digest === (await digestOf(entry))
 }
 
@@ -178,7 +178,7 @@ export async function publish({ env, config, meter }: Sources, tenant_id: string
   const entry = rows?.[0]?.entry as Entry | undefined
   if (!entry) return
   try {
-    await env.TENANTS.put(kvKey(entry.subdomain), await sealed(config, entry))
+    await env.TENANTS.put(kvKey(entry.subdomain), await signed(config, entry))
   } catch (error) {
     // KV takes one write a second to a key. The scheduled job writes what is missing.
     return log('registry entry not published', { tenant: entry.subdomain, v: entry.v, error: String(error) })

@@ -1,9 +1,9 @@
 /** Threat: a job that asks every tenant's database every minute keeps every compute awake; one that asks too few leaves the audit open, and mail unsent. */
 import { sql } from 'drizzle-orm'
 import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
-import { visitRealms } from '../../src/tenants/maintenance/visiting.ts'
-import { claimVisits, tellAwake } from '../../src/tenants/maintenance/visits.ts'
-import { type Database, databaseOf, master, settings, visitNext } from '../support/databases.ts'
+import { runMaintenance } from '../../src/tenants/maintenance/maintenance.ts'
+import { claimMaintenance, reportActivity } from '../../src/tenants/maintenance/queue.ts'
+import { type Database, databaseOf, maintainNext, master, settings } from '../support/databases.ts'
 import { call, login, makeTenant, operatorToken } from '../support/people.ts'
 
 const AT = 'visited'
@@ -16,30 +16,32 @@ beforeAll(async () => {
 afterEach(async () => {
   vi.useRealTimers()
   // Other files' tenants, claimed here.
-  await master(sql`update platform.visits set due_at = now() where due_at > now() and due_at <= now() + interval '10 minutes'`)
+  await master(
+    sql`update platform.maintenance set due_at = now() where due_at > now() and due_at <= now() + interval '10 minutes'`,
+  )
 })
 
 /** As if nobody had been there since the last visit, and nothing were due. */
 const fallAsleep = () =>
   master(
-    sql`update platform.visits set due_at = now() + interval '1 day', visited_at = now() - interval '1 minute', awake_until = '-infinity' where realm_id = ${tenant.id}`,
+    sql`update platform.maintenance set due_at = now() + interval '1 day', maintained_at = now() - interval '1 minute', active_until = '-infinity' where realm_id = ${tenant.id}`,
   )
-const claim = (began: string) => claimVisits<{ id: string }>(settings(), began, sql`1 as one`)
+const claim = (began: string) => claimMaintenance<{ id: string }>(settings(), began, sql`1 as one`)
 const visit = async () =>
   (
     await master(sql`select due_at <= now() as is_due, round(extract(epoch from due_at - now()) / 60)::integer as due_in_minutes,
-      visited_at > now() - interval '30 seconds' as was_visited, awake_until > now() as is_awake from platform.visits where realm_id = ${tenant.id}`)
+      maintained_at > now() - interval '30 seconds' as was_visited, active_until > now() as is_awake from platform.maintenance where realm_id = ${tenant.id}`)
   )[0]
 /** Past the Worker, which therefore tells nobody. */
 const record = () => tenant.asOwner(sql`select access.record('QUIET', 'do', 'thing', null, null, null)`)
-const unsealed = async () =>
-  (await tenant.asOwner(sql`select count(*)::integer as n from freehold.audit_log where seal is null`))[0]?.n
+const pending = async () =>
+  (await tenant.asOwner(sql`select count(*)::integer as n from freehold.audit_log where checkpoint is null`))[0]?.n
 /** Again and again: what a transaction of another test on the same server might still see is not sealed yet. */
 const isSealed = () =>
   vi.waitUntil(
     async () => {
-      await visitRealms(settings())
-      return (await unsealed()) === 0
+      await runMaintenance(settings())
+      return (await pending()) === 0
     },
     { timeout: 10_000, interval: 50 },
   )
@@ -48,9 +50,9 @@ describe('a tenant’s database', () => {
   it('is left alone where nobody was, and looked after once somebody is', async () => {
     await fallAsleep()
     await record()
-    await visitRealms(settings())
+    await runMaintenance(settings())
     expect(await visit()).toMatchObject({ was_visited: false })
-    expect(await unsealed()).toBeGreaterThan(0)
+    expect(await pending()).toBeGreaterThan(0)
     await login(AT)
     await vi.waitUntil(async () => (await visit())?.is_awake)
     await isSealed()
@@ -59,16 +61,16 @@ describe('a tenant’s database', () => {
 
   it('is visited again until after the last moment that somebody may have been there, and then a day later', async () => {
     await fallAsleep()
-    await master(sql`update platform.visits set awake_until = now() + interval '30 seconds' where realm_id = ${tenant.id}`)
+    await master(sql`update platform.maintenance set active_until = now() + interval '30 seconds' where realm_id = ${tenant.id}`)
     await isSealed()
-    const seen = () => master(sql`select visited_at from platform.visits where realm_id = ${tenant.id}`)
+    const seen = () => master(sql`select maintained_at from platform.maintenance where realm_id = ${tenant.id}`)
     const first = await seen()
-    await visitRealms(settings())
+    await runMaintenance(settings())
     expect(await seen()).not.toEqual(first)
     expect(await visit()).toMatchObject({ due_in_minutes: 24 * 60 })
-    await master(sql`update platform.visits set awake_until = now() - interval '1 second' where realm_id = ${tenant.id}`)
+    await master(sql`update platform.maintenance set active_until = now() - interval '1 second' where realm_id = ${tenant.id}`)
     const last = await seen()
-    await visitRealms(settings())
+    await runMaintenance(settings())
     expect(await seen()).toEqual(last)
   })
 
@@ -78,8 +80,8 @@ describe('a tenant’s database', () => {
     await tenant.asOwner(
       sql`insert into freehold.mails (id, kind, recipient, locale, next_at) values (gen_random_uuid(), 'password_changed', 'later@example.test', 'en', now() + interval '5 minutes')`,
     )
-    await visitNext(tenant.id)
-    await visitRealms(settings())
+    await maintainNext(tenant.id)
+    await runMaintenance(settings())
     // Unless an entry could not be sealed for somebody else's transaction, for which it is due at once.
     expect([5, 0]).toContain((await visit())?.due_in_minutes)
     await isSealed()
@@ -92,20 +94,20 @@ describe('a tenant’s database', () => {
     await tenant.asOwner(
       sql`insert into freehold.mails (id, kind, recipient, locale, channel) values (gen_random_uuid(), 'phone_code', '+51999888777', 'en', 'sms')`,
     )
-    await visitNext(tenant.id)
+    await maintainNext(tenant.id)
     const { MAILBOX_URL: _, ...mute } = settings()
-    expect((await visitRealms(mute)).due).not.toContain(AT)
+    expect((await runMaintenance(mute)).due).not.toContain(AT)
     expect(await visit()).toMatchObject({ was_visited: true, due_in_minutes: 24 * 60 })
     await tenant.asOwner(sql`delete from freehold.mails where channel = 'sms'`)
   })
 
   it('that is away is visited again after five minutes', async () => {
-    const [row] = await master(sql`select owner_url_sealed from platform.tenants where id = ${tenant.id}`)
-    await master(sql`update platform.tenants set owner_url_sealed = 'k1.AAAAAAAAAAAAAAAA.AAAA' where id = ${tenant.id}`)
-    await visitNext(tenant.id)
-    await visitRealms(settings())
+    const [row] = await master(sql`select owner_url_encrypted from platform.tenants where id = ${tenant.id}`)
+    await master(sql`update platform.tenants set owner_url_encrypted = 'k1.AAAAAAAAAAAAAAAA.AAAA' where id = ${tenant.id}`)
+    await maintainNext(tenant.id)
+    await runMaintenance(settings())
     const after = await visit()
-    await master(sql`update platform.tenants set owner_url_sealed = ${row?.owner_url_sealed} where id = ${tenant.id}`)
+    await master(sql`update platform.tenants set owner_url_encrypted = ${row?.owner_url_encrypted} where id = ${tenant.id}`)
     expect(after).toMatchObject({ was_visited: true, due_in_minutes: 5 })
   })
 
@@ -121,7 +123,7 @@ describe('a tenant’s database', () => {
   })
 
   it('is visited ten minutes later when the run died that had claimed it', async () => {
-    await master(sql`update platform.visits set due_at = now(), awake_until = '-infinity' where realm_id = ${tenant.id}`)
+    await master(sql`update platform.maintenance set due_at = now(), active_until = '-infinity' where realm_id = ${tenant.id}`)
     const [clock] = await master(sql`select now()::text as now`)
     const claimed = []
     for (let page = await claim(clock?.now); page.length; page = await claim(clock?.now)) claimed.push(...page)
@@ -133,7 +135,7 @@ describe('a tenant’s database', () => {
 describe('visits', () => {
   it('claimed by twenty at once are claimed once', async () => {
     await master(
-      sql`update platform.visits set due_at = now() where realm_id in (select id from platform.tenants where status = 'active')`,
+      sql`update platform.maintenance set due_at = now() where realm_id in (select id from platform.tenants where status = 'active')`,
     )
     const [clock] = await master(sql`select now()::text as now`)
     const claimed = (await Promise.all(Array.from({ length: 20 }, () => claim(clock?.now)))).flat()
@@ -146,18 +148,18 @@ describe('that somebody is there', () => {
   const ID = '0d9c1a52-7c1e-4b39-9d0d-3c8f3f0b8a77'
 
   it('the master is told once a minute', async () => {
-    expect(tellAwake(settings(), ID)).not.toBeNull()
-    expect(tellAwake(settings(), ID)).toBeNull()
+    expect(reportActivity(settings(), ID)).not.toBeNull()
+    expect(reportActivity(settings(), ID)).toBeNull()
     vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 51_000 })
-    expect(tellAwake(settings(), ID)).not.toBeNull()
+    expect(reportActivity(settings(), ID)).not.toBeNull()
   })
 
   it('the master is told again ten seconds later when it was away', async () => {
     const away = { ...settings(), MASTER_DATABASE_URL: 'postgresql://nobody:nothing@away.test/nowhere' }
     const id = ID.replace('77', '78')
-    await expect(tellAwake(away, id)).resolves.toBeUndefined()
-    expect(tellAwake(settings(), id)).toBeNull()
+    await expect(reportActivity(away, id)).resolves.toBeUndefined()
+    expect(reportActivity(settings(), id)).toBeNull()
     vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 11_000 })
-    expect(tellAwake(settings(), id)).not.toBeNull()
+    expect(reportActivity(settings(), id)).not.toBeNull()
   })
 })

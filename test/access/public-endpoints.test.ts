@@ -20,8 +20,8 @@ beforeAll(async () => {
   proof = claims.proof
   const config = parseSettings(inject('settings'))
   useSqlUrl(config.NEON_SQL_URL)
-  const [rows] = await batch(config.MASTER_DATABASE_URL, [sql`select app_url_sealed from platform.tenants where id = ${id}`])
-  appUrl = await decrypt(config.ENCRYPTION_KEYS, id, 'app_url', String(rows?.[0]?.app_url_sealed))
+  const [rows] = await batch(config.MASTER_DATABASE_URL, [sql`select app_url_encrypted from platform.tenants where id = ${id}`])
+  appUrl = await decrypt(config.ENCRYPTION_KEYS, id, 'app_url', String(rows?.[0]?.app_url_encrypted))
 })
 
 /** What the app login sees and is after some statements of its own, in one transaction. */
@@ -38,7 +38,7 @@ const NOBODY = { people: 0, principal: null, session: null, scope: null }
 describe('whoever calls a door is let in by nothing that they say there', () => {
   const lies = () =>
     JSON.stringify({ scope: 'all', user_id: userId, session_id: sessionId, permission: 'user:read', user_name: 'bo' })
-  const attempt = () => sql`(access.login_reserve(${id}, 'bo') ->> 'attempt')::uuid`
+  const attempt = () => sql`(access.begin_login(${id}, 'bo') ->> 'attempt')::uuid`
 
   it('record_refusal, with a real credential and with none', async () => {
     for (const credential of ['{}', JSON.stringify({ user_id: userId, session_id: sessionId, proof })]) {
@@ -50,10 +50,10 @@ describe('whoever calls a door is let in by nothing that they say there', () => 
 
   it('a login that fails', async () => {
     expect(
-      await left(sql`select access.login_settle(${id}, ${attempt()}, ${'A'.repeat(43)}, null, '\\x0a'::bytea, ${lies()}::jsonb)`),
+      await left(sql`select access.finish_login(${id}, ${attempt()}, ${'A'.repeat(43)}, null, '\\x0a'::bytea, ${lies()}::jsonb)`),
     ).toEqual(NOBODY)
     expect(
-      await left(sql`select access.login_settle(${id}, gen_random_uuid(), 'x', null, '\\x0b'::bytea, ${lies()}::jsonb)`),
+      await left(sql`select access.finish_login(${id}, gen_random_uuid(), 'x', null, '\\x0b'::bytea, ${lies()}::jsonb)`),
     ).toEqual(NOBODY)
   })
 
@@ -62,7 +62,7 @@ describe('whoever calls a door is let in by nothing that they say there', () => 
   })
 
   it('and a settings’ seal of a door is no seal of an admission', async () => {
-    const copied = sql`select set_config('access.facts', current_setting('access.actor'), true), set_config('access.seal', current_setting('access.actor_seal'), true)`
+    const copied = sql`select set_config('access.claims', current_setting('access.actor'), true), set_config('access.signature', current_setting('access.actor_signature'), true)`
     const door = sql`select access.record_refusal(${id}, '{}', 'x', null, ${lies()}::jsonb)`
     expect(await left(door, copied)).toEqual(NOBODY)
   })

@@ -1,8 +1,8 @@
 /** Threat: what people typed, tokens that are over and mails that were sent lie about for ever; or something goes that is still needed. */
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { visitRealms } from '../../src/tenants/maintenance/visiting.ts'
-import { type Database, databaseOf, refusalOf, settings, visitNext } from '../support/databases.ts'
+import { runMaintenance } from '../../src/tenants/maintenance/maintenance.ts'
+import { type Database, databaseOf, maintainNext, refusalOf, settings } from '../support/databases.ts'
 import { call, login, makeTenant } from '../support/people.ts'
 
 const AT = 'swept'
@@ -18,7 +18,7 @@ const ANA = sql`(select id from freehold.users where username = 'bo')`
 const plant = (mark: string, age: string) =>
   tenant.asOwner(
     sql`insert into freehold.login_attempts (id, key, identifier, recipe, state, created_at) values (gen_random_uuid(), ${mark}, ${mark}, 'x', 'failed', now() - ${age}::interval)`,
-    sql`insert into freehold.login_guards (key, failures, failed_at) values (${`unknown:${mark}`}, 1, now() - ${age}::interval), (${`login:${mark}`}, 1, now() - ${age}::interval)`,
+    sql`insert into freehold.lockouts (key, failures, failed_at) values (${`unknown:${mark}`}, 1, now() - ${age}::interval), (${`login:${mark}`}, 1, now() - ${age}::interval)`,
     sql`insert into freehold.one_time_tokens (token_hash, kind, user_id, target, expires_at) values (sha256(${mark}::bytea), 'reset', ${ANA}, ${mark}, now() - ${age}::interval)`,
     sql`insert into freehold.registrations (token_hash, email, password_hash, expires_at) values (sha256(${mark}::bytea), ${mark}, 'x', now() - ${age}::interval)`,
     sql`insert into freehold.refresh_tokens (token_hash, session_id, device, expires_at) select sha256(${mark}::bytea), s.id, ${mark}, now() - ${age}::interval from freehold.sessions s limit 1`,
@@ -26,7 +26,7 @@ const plant = (mark: string, age: string) =>
 const planted = async (mark: string) => {
   const [row] = await tenant.asOwner(
     sql`select (select count(*)::integer from freehold.login_attempts where key = ${mark}) as attempts,
-      (select count(*)::integer from freehold.login_guards where key = ${`unknown:${mark}`}) as strangers, (select count(*)::integer from freehold.login_guards where key = ${`login:${mark}`}) as people,
+      (select count(*)::integer from freehold.lockouts where key = ${`unknown:${mark}`}) as strangers, (select count(*)::integer from freehold.lockouts where key = ${`login:${mark}`}) as people,
       (select count(*)::integer from freehold.one_time_tokens where target = ${mark}) as tokens, (select count(*)::integer from freehold.registrations where email = ${mark}) as registrations,
       (select count(*)::integer from freehold.refresh_tokens where device = ${mark}) as refresh_tokens`,
   )
@@ -40,12 +40,12 @@ const mail = (recipient: string, state: string, finished: string | null, age = '
 /** A guard of a stranger whose try nobody came back from, and whether that try is swept. */
 const forsaken = (mark: string, age: string | null) =>
   tenant.asOwner(
-    sql`insert into freehold.login_guards (key) values (${`unknown:forsaken-${mark}`})`,
+    sql`insert into freehold.lockouts (key) values (${`unknown:forsaken-${mark}`})`,
     sql`insert into freehold.login_attempts (id, key, identifier, recipe, state, created_at)
-      select gen_random_uuid(), ${`unknown:forsaken-${mark}`}, 'x', 'x', 'reserved', now() where ${age}::text is null`,
+      select gen_random_uuid(), ${`unknown:forsaken-${mark}`}, 'x', 'x', 'pending', now() where ${age}::text is null`,
   )
 const guards = async () =>
-  (await tenant.asOwner(sql`select key from freehold.login_guards where key like 'unknown:forsaken%'`)).map(({ key }) => key)
+  (await tenant.asOwner(sql`select key from freehold.lockouts where key like 'unknown:forsaken%'`)).map(({ key }) => key)
 const mails = async () =>
   Object.fromEntries(
     (await tenant.asOwner(sql`select recipient, state from freehold.mails where recipient like '%@sweep.test'`)).map((row) => [
@@ -53,10 +53,10 @@ const mails = async () =>
       row.state,
     ]),
   )
-const aDayLater = () => tenant.asOwner(sql`update access.sweeps set last_at = last_at - interval '25 hours'`)
+const aDayLater = () => tenant.asOwner(sql`update access.purges set last_at = last_at - interval '25 hours'`)
 const visit = async () => {
-  await visitNext(tenant.id)
-  await visitRealms(settings())
+  await maintainNext(tenant.id)
+  await runMaintenance(settings())
 }
 
 describe('what has outlived its purpose', () => {
@@ -93,7 +93,7 @@ describe('what has outlived its purpose', () => {
         select gen_random_uuid(), 'many', 'many', 'x', 'failed', now() - interval '2 days' from generate_series(1, 12000)`,
     )
     const left = async () => (await planted('many'))?.attempts
-    const [part] = await tenant.asOwner(sql`select access.sweep(20) as swept`)
+    const [part] = await tenant.asOwner(sql`select access.purge(20) as swept`)
     expect([part?.swept, await left()]).toEqual([{ is_done: false, given_up: 0 }, 11_980])
     await aDayLater()
     await visit()
@@ -101,7 +101,7 @@ describe('what has outlived its purpose', () => {
   })
 
   it('is nothing that the app login decides', async () => {
-    expect(await refusalOf(tenant.app_url, sql`select access.sweep(10)`)).toMatch(/^42501/)
-    expect(await refusalOf(tenant.app_url, sql`select * from access.sweeps`)).toMatch(/^42501/)
+    expect(await refusalOf(tenant.app_url, sql`select access.purge(10)`)).toMatch(/^42501/)
+    expect(await refusalOf(tenant.app_url, sql`select * from access.purges`)).toMatch(/^42501/)
   })
 })

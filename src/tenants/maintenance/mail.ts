@@ -6,7 +6,7 @@ import type { Config } from '../../kernel/config.ts'
 import type { Env } from '../../kernel/env.ts'
 import { log } from '../../kernel/log.ts'
 import { deliverRealm, RUN_MS } from '../../mail/delivery.ts'
-import { openPost } from '../../mail/mail.ts'
+import { openMailSender } from '../../mail/mail.ts'
 import { lookUp, platformRealm } from '../registry/registry.ts'
 
 /** The next run comes after a minute. */
@@ -17,7 +17,7 @@ const ALL_MS = 50_000
  * Never fails. Gives how many mails were accepted.
  */
 export async function deliverDue(env: Env, config: Config, names: string[]): Promise<number> {
-  const post = names.length ? openPost(config) : null
+  const post = names.length ? openMailSender(config) : null
   if (!post) return 0
   const sources = { env, config, meter: { master: 0 } }
   const until = Date.now() + ALL_MS

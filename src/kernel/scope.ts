@@ -26,15 +26,15 @@ type List = {
 }
 
 /** The rows that the admitted person reaches: all, or those of their units (each from its own index range), and what is theirs. */
-export function reached({ columns, from, owner, unit, where, order, sorted, limit, walk }: List): SQL {
+export function withinScope({ columns, from, owner, unit, where, order, sorted, limit, walk }: List): SQL {
   const rows = (condition: SQL) =>
     sql`select ${columns} from ${from} where ${condition} and ${where} order by ${order} limit ${limit}`
   const whole = walk ? sql`(select access.walks())` : sql`((select access.scope()) = 'all')`
   return sql`select * from (
       (${rows(whole)})
       union all
-      (select x.* from unnest(case when ${whole} then '{}' else (select access.units())::uuid[] end) as reach (id) cross join lateral (${rows(sql`${unit} = reach.id`)}) x)
+      (select x.* from unnest(case when ${whole} then '{}' else (select access.scope_unit_ids())::uuid[] end) as reach (id) cross join lateral (${rows(sql`${unit} = reach.id`)}) x)
       union all
-      (select x.* from unnest((select access.owners())::uuid[]) as mine (id) cross join lateral (${rows(sql`not ${whole} and ${owner} = mine.id and (${unit} is null or ${unit} <> all ((select access.units())::uuid[]))`)}) x)
+      (select x.* from unnest((select access.scope_owner_ids())::uuid[]) as mine (id) cross join lateral (${rows(sql`not ${whole} and ${owner} = mine.id and (${unit} is null or ${unit} <> all ((select access.scope_unit_ids())::uuid[]))`)}) x)
     ) page order by ${sorted} limit ${limit}`
 }

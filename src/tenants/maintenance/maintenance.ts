@@ -8,15 +8,15 @@ import type { Head } from '../../audit/verify.ts'
 import type { Config } from '../../kernel/config.ts'
 import { batch } from '../../kernel/db.ts'
 import { log } from '../../kernel/log.ts'
-import { Post } from '../../mail/post.ts'
-import { HEAD, moved, PLATFORM, type Realm, seal, urlOf } from './sealing.ts'
-import { claimVisits, settled, type Visited } from './visits.ts'
+import { MailSender } from '../../mail/sender.ts'
+import { type AuditedRealm, checkpoint, HEAD, moveHeads, PLATFORM, urlOf } from './checkpoints.ts'
+import { claimMaintenance, type MaintenanceResult, recordMaintenance } from './queue.ts'
 
 /** People of one realm who are told in one run that their password expires. */
 const MOST_WARNED = 100
 /** Rows of each kind that go in one transaction, of those that are over; and transactions of one realm in one run. */
-const MOST_SWEPT = 5_000
-const MOST_SWEEPS = 20
+const MOST_PURGED = 5_000
+const MOST_PURGES = 20
 /** An invocation of a Worker has six connections, and the other scheduled work needs some. */
 const AT_ONCE = 3
 /** After that no more realms are begun: the next run comes after a minute. */
@@ -24,54 +24,54 @@ const RUN_MS = 50_000
 /** How long a realm whose database is away is left alone, unless somebody is there. */
 const AWAY_MS = 5 * 60_000
 
-type Found = Visited & { name: string; head: Head | null; is_mail_due: boolean }
+type Found = MaintenanceResult & { name: string; head: Head | null; is_mail_due: boolean }
 type Run = { config: Config; end: number; also: SQL[] }
 
 /**
  * Visits the platform's realm and the tenants whose visit is due. One round trip to each, more where much is to be sealed or swept; two to the
  * master for each hundred. Tells how many heads moved, and the names of those whose outbox holds what is due.
  */
-export async function visitRealms(config: Config): Promise<{ moved: number; due: string[] }> {
-  const channels = JSON.stringify(new Post(config).channels)
+export async function runMaintenance(config: Config): Promise<{ moved: number; due: string[] }> {
+  const channels = JSON.stringify(new MailSender(config).channels)
   const also = [
     sql`select access.warn_expiring(${MOST_WARNED})`,
-    sql`select coalesce(m.at <= now(), false) as is_mail_due, access.sweep_due() as is_sweep_due,
-          case when m.at <= now() or exists (select from freehold.audit_log l where l.seal is null) then null else least(m.at, now() + interval '1 day') end as due_at
-        from access.mail_next(${channels}::jsonb) as m (at)`,
+    sql`select coalesce(m.at <= now(), false) as is_mail_due, access.purge_due() as is_sweep_due,
+          case when m.at <= now() or exists (select from freehold.audit_log l where l.checkpoint is null) then null else least(m.at, now() + interval '1 day') end as due_at
+        from access.next_mail_at(${channels}::jsonb) as m (at)`,
   ]
   const run = { config, end: Date.now() + RUN_MS, also }
   const [platform = []] = await batch(config.MASTER_DATABASE_URL, [PLATFORM])
   const total = { moved: 0, due: [] as string[] }
-  let page = platform as Realm[]
+  let page = platform as AuditedRealm[]
   while (page.length) {
-    const found = await visitPage(run, page)
+    const found = await maintainPage(run, page)
     total.moved += found.filter(({ head }) => head).length
     total.due.push(...found.filter(({ is_mail_due }) => is_mail_due).map(({ name }) => name))
-    page = Date.now() < run.end ? await claimVisits<Realm>(config, String(platform[0]?.now), HEAD) : []
+    page = Date.now() < run.end ? await claimMaintenance<AuditedRealm>(config, String(platform[0]?.now), HEAD) : []
   }
   return total
 }
 
-async function visitPage(run: Run, realms: Realm[]): Promise<Found[]> {
+async function maintainPage(run: Run, realms: AuditedRealm[]): Promise<Found[]> {
   const found: Found[] = []
   const queue = [...realms]
   const work = async () => {
-    for (let realm = queue.shift(); realm; realm = queue.shift()) found.push(await visit(run, realm))
+    for (let realm = queue.shift(); realm; realm = queue.shift()) found.push(await maintain(run, realm))
   }
   await Promise.all(Array.from({ length: AT_ONCE }, work))
   const heads = found.flatMap(({ realm_id, head }) => (head ? [{ realm_id, ...head }] : []))
-  await batch(run.config.MASTER_DATABASE_URL, [settled(found), moved(heads)])
+  await batch(run.config.MASTER_DATABASE_URL, [recordMaintenance(found), moveHeads(heads)])
   return found
 }
 
-async function visit({ config, end, also }: Run, realm: Realm): Promise<Found> {
+async function maintain({ config, end, also }: Run, realm: AuditedRealm): Promise<Found> {
   const { id: realm_id, name } = realm
   const nothing = { realm_id, name, head: null, is_mail_due: false }
   if (Date.now() >= end) return { ...nothing, was_begun: false, due_at: null }
   try {
     const url = await urlOf(config, realm)
-    const { head, answer } = await seal(realm, url, also)
-    const is_swept = answer.is_sweep_due !== true || (await sweep(url, name))
+    const { head, answer } = await checkpoint(realm, url, also)
+    const is_swept = answer.is_sweep_due !== true || (await purge(url, name))
     const due_at = answer.due_at && is_swept ? String(answer.due_at) : null
     return { realm_id, name, head, is_mail_due: answer.is_mail_due === true, was_begun: true, due_at }
   } catch (error) {
@@ -81,12 +81,12 @@ async function visit({ config, end, also }: Run, realm: Realm): Promise<Found> {
 }
 
 /** Takes out what is over. False: there is more of it. Never fails: what could not be swept is tried with the next visit. */
-async function sweep(url: string, tenant: string): Promise<boolean> {
+async function purge(url: string, tenant: string): Promise<boolean> {
   try {
-    for (let sweeps = 0; sweeps < MOST_SWEEPS; sweeps++) {
+    for (let sweeps = 0; sweeps < MOST_PURGES; sweeps++) {
       const [, [row] = []] = await batch(url, [
         sql`set local role freehold_owner`,
-        sql`select access.sweep(${MOST_SWEPT}) as swept`,
+        sql`select access.purge(${MOST_PURGED}) as swept`,
       ])
       const swept = row?.swept as { is_done: boolean; given_up: number } | undefined
       if (swept?.given_up) log('mail given up', { tenant, mails: swept.given_up })

@@ -7,7 +7,7 @@ import type { Message, Transport, Verdict } from './transports/transport.ts'
 import { webhook } from './transports/webhook.ts'
 
 /** The ways out of one run: one for mails, one for phones. */
-export class Post {
+export class MailSender {
   readonly #ways: Partial<Record<Channel, Transport>>
   /** Ways that turned out to lead nowhere in this run. */
   readonly #shut = new Set<Channel>()

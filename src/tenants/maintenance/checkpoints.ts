@@ -1,0 +1,97 @@
+/**
+ * Sealing: each realm's new entries of the audit under one more link of its chain (access.checkpoint_audit), and the newest link into the master.
+ * Threat: who can write a tenant's database makes its chain anew. So the master's head moves only from a seal to one that follows it: what is
+ * there under the number that the master knows must have the hash that the master knows.
+ */
+import { type SQL, sql } from 'drizzle-orm'
+import { type Head, type Verification, verify } from '../../audit/verify.ts'
+import type { Config } from '../../kernel/config.ts'
+import { batch } from '../../kernel/db.ts'
+import { decrypt } from '../../kernel/keyring.ts'
+import { log } from '../../kernel/log.ts'
+
+/** Entries under one seal at most, and seals of one realm in one run. */
+const BATCH = 5_000
+const MOST_CHECKPOINTS = 20
+
+export type AuditedRealm = { id: string; name: string; owner_url_encrypted: string | null; head: Head | null }
+
+export type Checkpointed = { head: Head | null; answer: Record<string, unknown> }
+
+export const HEAD = sql`(select jsonb_build_object('no', h.no, 'hash', h.hash, 'entries', h.entries, 'checkpointed_at', h.checkpointed_at) from platform.audit_heads h where h.realm_id = x.id) as head`
+const TENANTS = sql`select x.id, x.subdomain as name, x.owner_url_encrypted, ${HEAD} from platform.tenants x`
+/** The platform's own realm; its database is the master. */
+export const PLATFORM = sql`select x.id, 'platform' as name, null as owner_url_encrypted, ${HEAD}, now()::text as now from platform.realm x`
+
+/** Seals what is new of one realm and moves its head; `name` is a subdomain, or `platform`. How many heads moved. */
+export async function checkpointAudit(config: Config, name: string): Promise<number> {
+  const realm = await realmNamed(config, name)
+  const { head } = await checkpoint(realm, await urlOf(config, realm))
+  if (head) await batch(config.MASTER_DATABASE_URL, [moveHeads([{ realm_id: realm.id, ...head }])])
+  return head ? 1 : 0
+}
+
+/** Checks the audit of one realm, by subdomain or id; `platform` is the platform's own. Fails when there is none. */
+export async function verifyAudit(config: Config, name: string): Promise<Verification> {
+  const realm = await realmNamed(config, name)
+  return verify(await urlOf(config, realm), realm.head)
+}
+
+async function realmNamed(config: Config, name: string): Promise<AuditedRealm> {
+  const query =
+    name === 'platform'
+      ? PLATFORM
+      : sql`${TENANTS} where ${name} in (x.subdomain, x.id::text) and x.owner_url_encrypted is not null`
+  const [[realm] = []] = await batch(config.MASTER_DATABASE_URL, [query])
+  if (!realm) throw new Error(`There is no tenant ${name} with a database.`)
+  return realm as AuditedRealm
+}
+
+/** The statement for the master that moves heads; an older one replaces none. In one order, or two runs would wait for each other. */
+export const moveHeads = (heads: (Head & { realm_id: string })[]): SQL =>
+  sql`insert into platform.audit_heads as h (realm_id, no, hash, entries, checkpointed_at)
+    select * from jsonb_to_recordset(${JSON.stringify(heads)}::jsonb) as x (realm_id uuid, no integer, hash text, entries bigint, checkpointed_at timestamptz) order by x.realm_id
+    on conflict (realm_id) do update set no = excluded.no, hash = excluded.hash, entries = excluded.entries, checkpointed_at = excluded.checkpointed_at, updated_at = now()
+    where h.no < excluded.no`
+
+/**
+ * Seals what is new of a realm, and gives the new head; null when nothing is new, or when the chain does not go on from the head that the master
+ * knows, which it says. One round trip for each 5,000 entries, in which something is asked `also`; its answer is given.
+ */
+export async function checkpoint({ name, head: known }: AuditedRealm, url: string, also: SQL[] = []): Promise<Checkpointed> {
+  for (let seals = 0; ; seals++) {
+    const no = known?.no ?? 0
+    const [, [done] = [], [found] = [], ...answers] = await batch(url, [
+      sql`set local role freehold_owner`,
+      // A chain that does not go on from what the master knows is left as it is found.
+      sql`select access.checkpoint_audit(${BATCH}) as entries where ${no} = 0 or exists (select from freehold.audit_checkpoints k where k.no = ${no} and encode(k.hash, 'hex') = ${known?.hash ?? ''})`,
+      sql`select s.no, encode(s.hash, 'hex') as hash, s.created_at as checkpointed_at,
+            (select encode(k.hash, 'hex') from freehold.audit_checkpoints k where k.no = ${no}) as known,
+            (select sum(e.entries)::integer from freehold.audit_checkpoints e where e.no > ${no}) as entries
+          from freehold.audit_checkpoints s order by s.no desc limit 1`,
+      ...also,
+    ])
+    if (Number(done?.entries) === BATCH && seals < MOST_CHECKPOINTS) continue
+    const answer = answers.at(-1)?.[0] ?? {}
+    if (known && (found?.known ?? null) !== known.hash) {
+      log('audit not sealed', {
+        tenant: name,
+        seal: known.no,
+        why: 'its chain does not go on from this seal: see freehold audit verify',
+      })
+      return { head: null, answer }
+    }
+    if (!found || Number(found.no) <= no) return { head: null, answer }
+    const entries = (known?.entries ?? 0) + Number(found.entries)
+    return {
+      head: { no: Number(found.no), hash: String(found.hash), checkpointed_at: String(found.checkpointed_at), entries },
+      answer,
+    }
+  }
+}
+
+/** The connection string of who owns the realm's database. */
+export const urlOf = async (config: Config, { id, owner_url_encrypted }: AuditedRealm) =>
+  owner_url_encrypted === null
+    ? config.MASTER_DATABASE_URL
+    : decrypt(config.ENCRYPTION_KEYS, id, 'owner_url', owner_url_encrypted)
