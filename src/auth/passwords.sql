@@ -21,9 +21,9 @@ begin
   select * into strict u from freehold.users x where x.id = access.principal();
   return access.begin_attempt(t, 'change:' || u.id, u.id, u.username, access.hash_parameters_of(u.id, u.username))
     || jsonb_build_object(
-      'person', access.personal_details(u),
+      'user', access.personal_details(u),
       'policy', access.policy_of(t),
-      'former', access.history_parameters(u.id, t)
+      'history', access.history_parameters(u.id, t)
     );
 end $$;
 

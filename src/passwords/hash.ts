@@ -35,7 +35,7 @@ export async function digest(password: string, parameters: string): Promise<stri
   const rounds = Number(r)
   const iterations = Number(i)
   if (!salt || !(rounds >= 1 && rounds <= MAX_ROUNDS) || !(iterations >= 1 && iterations <= ITERATIONS))
-    throw new Error('Not a parameters for a password.')
+    throw new Error('These are no hash parameters of a password.')
   const salt22 = new Uint8Array(decodeBase64IgnorePadding(salt))
   let material = new Uint8Array(new TextEncoder().encode(password.normalize('NFC')))
   for (let round = 1; round <= rounds; round++) {

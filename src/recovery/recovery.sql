@@ -48,9 +48,9 @@ declare
 begin
   return case
     when u.id is not null then jsonb_build_object(
-      'person', access.personal_details(u),
+      'user', access.personal_details(u),
       'policy', access.policy_of(t),
-      'former', access.history_parameters(u.id, t)
+      'history', access.history_parameters(u.id, t)
     )
   end;
 end $$;
@@ -88,9 +88,9 @@ declare
 begin
   return (
     select jsonb_build_object(
-      'person', access.personal_details(u),
+      'user', access.personal_details(u),
       'policy', access.policy_of(t),
-      'former', access.history_parameters(u.id, t)
+      'history', access.history_parameters(u.id, t)
     )
     from freehold.tenant t
   );

@@ -209,9 +209,9 @@ describe('is found:', () => {
   it('a missing checkpoint, with its entries or without', async () => {
     const no = await inSeal()
     await damage(`delete from freehold.audit_checkpoints where no = ${no}`)
-    expect(await kinds()).toEqual([['missing_seal', no]])
+    expect(await kinds()).toEqual([['missing_checkpoint', no]])
     await damage(`delete from freehold.audit_log where checkpoint = ${no}`)
-    expect(await kinds()).toEqual([['missing_seal', no]])
+    expect(await kinds()).toEqual([['missing_checkpoint', no]])
   })
 
   it('a tail that was cut off, and it stays found when the chain is gone on with', async () => {

@@ -123,7 +123,7 @@ describe('fewer failures', () => {
     const lea = await addPerson(realm, 'lea')
     await failed(lea, 4)
     await realm.asOwner(
-      sql`insert into freehold.login_attempts (id, key, user_id, identifier, recipe, state, created_at)
+      sql`insert into freehold.login_attempts (id, key, user_id, identifier, hash_parameters, state, created_at)
         values (gen_random_uuid(), ${`login:${lea.id}`}, ${lea.id}, 'lea', '', 'pending', now() - interval '31 seconds')`,
     )
     expectProblem(await enter('lea', lea.password), 401, 'invalid_credentials')

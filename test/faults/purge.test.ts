@@ -17,7 +17,7 @@ const ANA = sql`(select id from freehold.users where username = 'bo')`
 /** One row of each kind that was over so long ago; its name is `mark`. */
 const plant = (mark: string, age: string) =>
   tenant.asOwner(
-    sql`insert into freehold.login_attempts (id, key, identifier, recipe, state, created_at) values (gen_random_uuid(), ${mark}, ${mark}, 'x', 'failed', now() - ${age}::interval)`,
+    sql`insert into freehold.login_attempts (id, key, identifier, hash_parameters, state, created_at) values (gen_random_uuid(), ${mark}, ${mark}, 'x', 'failed', now() - ${age}::interval)`,
     sql`insert into freehold.lockouts (key, failures, failed_at) values (${`unknown:${mark}`}, 1, now() - ${age}::interval), (${`login:${mark}`}, 1, now() - ${age}::interval)`,
     sql`insert into freehold.one_time_tokens (token_hash, kind, user_id, target, expires_at) values (sha256(${mark}::bytea), 'reset', ${ANA}, ${mark}, now() - ${age}::interval)`,
     sql`insert into freehold.registrations (token_hash, email, password_hash, expires_at) values (sha256(${mark}::bytea), ${mark}, 'x', now() - ${age}::interval)`,
@@ -41,7 +41,7 @@ const mail = (recipient: string, state: string, finished: string | null, age = '
 const forsaken = (mark: string, age: string | null) =>
   tenant.asOwner(
     sql`insert into freehold.lockouts (key) values (${`unknown:forsaken-${mark}`})`,
-    sql`insert into freehold.login_attempts (id, key, identifier, recipe, state, created_at)
+    sql`insert into freehold.login_attempts (id, key, identifier, hash_parameters, state, created_at)
       select gen_random_uuid(), ${`unknown:forsaken-${mark}`}, 'x', 'x', 'pending', now() where ${age}::text is null`,
   )
 const guards = async () =>
@@ -89,7 +89,7 @@ describe('what has outlived its purpose', () => {
 
   it('goes in parts where it is much, and all of it in the end', async () => {
     await tenant.asOwner(
-      sql`insert into freehold.login_attempts (id, key, identifier, recipe, state, created_at)
+      sql`insert into freehold.login_attempts (id, key, identifier, hash_parameters, state, created_at)
         select gen_random_uuid(), 'many', 'many', 'x', 'failed', now() - interval '2 days' from generate_series(1, 12000)`,
     )
     const left = async () => (await planted('many'))?.attempts

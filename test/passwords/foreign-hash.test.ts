@@ -189,6 +189,6 @@ describe('a recipe of another system is refused beyond the same bounds', () => {
     `$django-pbkdf2-sha256$i=0,next=${next}$c2Vhc2FsdA`,
     `$django-pbkdf2-sha256$i=1,next=${next}$`,
   ])('%s', async (recipe) => {
-    await expect(digest('pw', recipe)).rejects.toThrow('Not a recipe for a password.')
+    await expect(digest('pw', recipe)).rejects.toThrow('These are no hash parameters of a password.')
   })
 })

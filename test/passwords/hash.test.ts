@@ -72,7 +72,7 @@ describe('a digest', () => {
     ['a line behind', `$pbkdf2-sha256-chain$r=6,i=100000$${SALT}\n`],
     ['nothing', ''],
   ])('is refused for a recipe with %s', async (_, recipe) => {
-    await expect(digest(PASSWORD, recipe)).rejects.toThrow('Not a recipe for a password.')
+    await expect(digest(PASSWORD, recipe)).rejects.toThrow('These are no hash parameters of a password.')
   })
 })
 
