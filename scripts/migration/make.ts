@@ -161,14 +161,19 @@ function describe(
 ): string {
   const line = (what: string, keys: string[]) =>
     keys.length > 12 ? [`--   ${what} ${keys.length} objects`] : keys.map((key) => `--   ${what} ${key}`)
-  const altered = tables.flatMap((statement) => {
-    const [, verb = '', name = ''] = /^(create table|alter table|drop table)\s+("?\w+"?\."?\w+"?)/i.exec(statement) ?? []
-    return verb ? [`--   ${verb.toLowerCase().replace(' table', 's')} table ${name.replaceAll('"', '')}`] : []
-  })
+  const altered = new Map<string, string>()
+  for (const statement of tables) {
+    const [, verb = '', quoted = ''] = /^(create|alter|drop) table\s+("?\w+"?\."?\w+"?)/i.exec(statement) ?? []
+    const name = quoted.replaceAll('"', '')
+    // The constraints of a new table are part of its making.
+    if (verb && altered.get(name) !== 'create') altered.set(name, verb.toLowerCase())
+  }
   return [
     `-- Made by \`npm run migration\` for ${database === 'tenant' ? 'every tenant’s database' : 'the master'}. Do not edit it once it has landed.`,
     '-- Tables:',
-    ...(altered.length || notes.length ? [...new Set([...altered, ...notes.map((note) => `--   ${note}`)])] : ['--   unchanged']),
+    ...(altered.size || notes.length
+      ? [...[...altered].map(([name, verb]) => `--   ${verb}s table ${name}`), ...notes.map((note) => `--   ${note}`)]
+      : ['--   unchanged']),
     '-- Definitions:',
     ...(made.length + replaced.length + remade.length + dropped.length
       ? [...line('creates', made), ...line('replaces', replaced), ...line('drops and creates', remade), ...line('drops', dropped)]

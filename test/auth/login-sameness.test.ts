@@ -86,7 +86,8 @@ describe('one answer and one cost', () => {
       sql`select distinct hash_parameters from freehold.login_attempts where identifier in ('nobody', 'nobody-locked', 'known') order by 1`,
     )
     expect(recipes).toHaveLength(3)
-    for (const { hash_parameters } of recipes) expect(hash_parameters).toMatch(/^\$pbkdf2-sha256-chain\$r=6,i=100000\$[A-Za-z0-9+/]{22}$/)
+    for (const { hash_parameters } of recipes)
+      expect(hash_parameters).toMatch(/^\$pbkdf2-sha256-chain\$r=6,i=100000\$[A-Za-z0-9+/]{22}$/)
   })
 
   it.each([
