@@ -8,10 +8,6 @@
 --   creates table platform.realm
 --   creates table platform.signing_keys
 --   creates table platform.tenants
---   alters table platform.maintenance
---   alters table platform.provisioning_runs
---   alters table platform.provisioning_steps
---   alters table platform.tenants
 -- Definitions:
 --   creates 15 objects
 

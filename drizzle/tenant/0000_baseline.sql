@@ -28,24 +28,6 @@
 --   creates table freehold.passwords
 --   creates table freehold.user_periods
 --   creates table freehold.users
---   alters table freehold.api_keys
---   alters table freehold.login_attempts
---   alters table freehold.delegation_permissions
---   alters table freehold.delegations
---   alters table freehold.mail_attempts
---   alters table freehold.mails
---   alters table freehold.one_time_tokens
---   alters table freehold.overrides
---   alters table freehold.role_periods
---   alters table freehold.role_permissions
---   alters table freehold.roles
---   alters table freehold.user_roles
---   alters table freehold.refresh_tokens
---   alters table freehold.sessions
---   alters table freehold.units
---   alters table freehold.passwords
---   alters table freehold.user_periods
---   alters table freehold.users
 -- Definitions:
 --   creates 286 objects
 
@@ -822,7 +804,7 @@ $$;
 create or replace function access.record_refusal(tenant_id uuid, credential jsonb, code text, permission text, request jsonb) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  person freehold.users;
+  subject freehold.users;
   k freehold.api_keys;
 begin
   perform access.check_tenant(tenant_id);
@@ -832,9 +814,9 @@ begin
     where x.key_hash = decode(credential ->> 'key', 'hex')
       and x.revoked_at is null
       and (x.expires_at is null or x.expires_at > now());
-    select u.* into person from freehold.users u where u.id = k.user_id;
+    select u.* into subject from freehold.users u where u.id = k.user_id;
   else
-    select u.* into person
+    select u.* into subject
     from freehold.sessions s
       join freehold.users u on u.id = s.user_id
     where s.id = (credential ->> 'session_id')::uuid
@@ -842,7 +824,7 @@ begin
       and s.ended_at is null
       and credential ->> 'proof' = access.session_proof(s.id);
   end if;
-  perform access.set_audit_actor(person.id, person.username, request);
+  perform access.set_audit_actor(subject.id, subject.username, request);
   perform access.record(
     case code when 'token_wrong_tenant' then 'SUSPICIOUS_ACTIVITY' else 'ACCESS_REFUSED' end,
     'refuse',
@@ -962,7 +944,7 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
 $$;
 --> statement-breakpoint
 -- The permissions of the API key with which this user was admitted; null: nothing narrows what they hold.
-create or replace function access.key_permissions(person uuid) returns text[]
+create or replace function access.key_permissions(subject uuid) returns text[]
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   f jsonb;
@@ -972,7 +954,7 @@ begin
     return null;
   end if;
   f := access.claims();
-  if f ? 'narrowed' and f ->> 'user_id' = person::text then
+  if f ? 'narrowed' and f ->> 'user_id' = subject::text then
     return array(select jsonb_array_elements_text(f -> 'narrowed'));
   end if;
   return null;
@@ -990,10 +972,10 @@ return jsonb_build_object(
 );
 --> statement-breakpoint
 -- Names the actor for the audit while a public endpoint is at work. It admits nobody: no policy reads it.
-create or replace function access.set_audit_actor(person uuid, user_name text, request jsonb) returns void
+create or replace function access.set_audit_actor(subject uuid, user_name text, request jsonb) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
-  facts text := (access.request_of(request) || jsonb_build_object('user_id', person, 'user_name', left(user_name, 255)))::text;
+  facts text := (access.request_of(request) || jsonb_build_object('user_id', subject, 'user_name', left(user_name, 255)))::text;
 begin
   perform
     set_config('access.actor', facts, true),
@@ -1015,33 +997,33 @@ begin
 end $$;
 --> statement-breakpoint
 -- Whether a user was active at a moment.
-create or replace function access.was_active(person uuid, moment timestamptz) returns boolean
+create or replace function access.was_active(subject uuid, moment timestamptz) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select exists (
     select from freehold.user_periods p
-    where p.user_id = person and access.in_force(p.starts_at, p.ends_at, moment))
+    where p.user_id = subject and access.in_force(p.starts_at, p.ends_at, moment))
 $$;
 --> statement-breakpoint
 -- Whether a user holds any role now. The same as asking whether `roles_of` finds one, for less work.
-create or replace function access.has_role(person uuid) returns boolean
+create or replace function access.has_role(subject uuid) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select exists (
     select
     from freehold.user_roles ur
       join freehold.role_periods p on p.role_id = ur.role_id
-    where ur.user_id = person
+    where ur.user_id = subject
       and access.in_force(ur.starts_at, ur.ends_at, now())
       and access.in_force(p.starts_at, p.ends_at, now()))
 $$;
 --> statement-breakpoint
 -- The roles that a user held at a moment: assigned, active, and everything that these inherited from then.
-create or replace function access.roles_of(person uuid, moment timestamptz) returns setof uuid
+create or replace function access.roles_of(subject uuid, moment timestamptz) returns setof uuid
 language sql stable set search_path = pg_catalog, pg_temp as $$
   with recursive held (role_id, parent_id) as (
     select p.role_id, p.parent_id
     from freehold.user_roles ur
       join freehold.role_periods p on p.role_id = ur.role_id
-    where ur.user_id = person
+    where ur.user_id = subject
       and access.in_force(ur.starts_at, ur.ends_at, moment)
       and access.in_force(p.starts_at, p.ends_at, moment)
     union
@@ -1097,18 +1079,18 @@ begin
 end $$;
 --> statement-breakpoint
 -- The permissions that a user was denied at a moment.
-create or replace function access.denied_permissions(person uuid, moment timestamptz) returns setof text
+create or replace function access.denied_permissions(subject uuid, moment timestamptz) returns setof text
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select o.permission
   from freehold.overrides o
-  where o.user_id = person
+  where o.user_id = subject
     and o.effect = 'deny'
     and access.in_force(o.starts_at, o.ends_at, moment)
 $$;
 --> statement-breakpoint
 -- The widest scope at which a user held a permission themselves at a moment (by roles and overrides, without
 -- delegations), or null.
-create or replace function access.own_scope(person uuid, permission text, moment timestamptz) returns access.scope
+create or replace function access.own_scope(subject uuid, permission text, moment timestamptz) returns access.scope
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   is_denied boolean;
@@ -1116,7 +1098,7 @@ declare
 begin
   select bool_or(o.effect = 'deny'), max(o.scope::access.scope) into is_denied, granted
   from freehold.overrides o
-  where o.user_id = person
+  where o.user_id = subject
     and o.permission = own_scope.permission
     and access.in_force(o.starts_at, o.ends_at, moment);
   if is_denied then
@@ -1129,7 +1111,7 @@ begin
         array(
           select ur.role_id
           from freehold.user_roles ur
-          where ur.user_id = person and access.in_force(ur.starts_at, ur.ends_at, moment)),
+          where ur.user_id = subject and access.in_force(ur.starts_at, ur.ends_at, moment)),
         moment),
       permission,
       moment)
@@ -1144,29 +1126,30 @@ return case when a < b then a else b end;
 -- Who holds a permission for a user at a moment, and how far: the user, and whoever delegated it to them and still
 -- holds it. A denial of the user wins over what is delegated to them, too. What is delegated cannot be delegated on:
 -- only the delegator's `own_scope` counts.
-create or replace function access.grant_sources(person uuid, permission text, moment timestamptz) returns table (holder uuid, scope access.scope)
+create or replace function access.grant_sources(subject uuid, permission text, moment timestamptz)
+returns table (holder uuid, scope access.scope)
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   d record;
 begin
   if exists (
     select from freehold.overrides o
-    where o.user_id = person
+    where o.user_id = subject
       and o.permission = grant_sources.permission
       and o.effect = 'deny'
       and access.in_force(o.starts_at, o.ends_at, moment))
   then
     return;
   end if;
-  holder := person;
-  scope := access.own_scope(person, permission, moment);
+  holder := subject;
+  scope := access.own_scope(subject, permission, moment);
   if scope is not null then
     return next;
   end if;
   for d in
     select x.id, x.delegator_id, x.role_id
     from freehold.delegations x
-    where x.delegate_id = person
+    where x.delegate_id = subject
       and access.in_force(x.starts_at, x.ends_at, moment)
       and x.decision = 'approved'
       and access.in_force(x.decided_at, x.revoked_at, moment)
@@ -1192,9 +1175,9 @@ begin
 end $$;
 --> statement-breakpoint
 -- The widest scope at which a user holds a permission at a moment, or null.
-create or replace function access.decide(person uuid, permission text, moment timestamptz) returns access.scope
+create or replace function access.decide(subject uuid, permission text, moment timestamptz) returns access.scope
 language sql stable set search_path = pg_catalog, pg_temp as $$
-  select max(s.scope) from access.grant_sources(person, permission, moment) s
+  select max(s.scope) from access.grant_sources(subject, permission, moment) s
 $$;
 --> statement-breakpoint
 -- A unit and everything under it.
@@ -1210,13 +1193,13 @@ $$;
 --> statement-breakpoint
 -- The units that a scope reaches from where a user is. team: their unit; department: the nearest department above,
 -- and everything under it.
-create or replace function access.units_in_scope(person uuid, scope access.scope) returns setof uuid
+create or replace function access.units_in_scope(subject uuid, scope access.scope) returns setof uuid
 language sql stable set search_path = pg_catalog, pg_temp as $$
   with recursive up (id, kind, parent_id, step) as (
     select u.id, u.kind, u.parent_id, 0
     from freehold.users p
       join freehold.units u on u.id = p.unit_id
-    where p.id = person
+    where p.id = subject
     union all
     select u.id, u.kind, u.parent_id, up.step + 1
     from up
@@ -1229,13 +1212,13 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   union
   select p.unit_id
   from freehold.users p
-  where p.id = person and p.unit_id is not null and units_in_scope.scope in ('team', 'department')
+  where p.id = subject and p.unit_id is not null and units_in_scope.scope in ('team', 'department')
 $$;
 --> statement-breakpoint
 -- How far a user reaches with a permission now: the widest scope; and unless that is `all`, whose rows and which
 -- units. What is delegated reaches as far as it did for the delegator, around the delegator.
 create or replace function access.user_effective_scope(
-  person uuid,
+  subject uuid,
   permission text,
   out scope access.scope,
   out units uuid[],
@@ -1247,7 +1230,7 @@ declare
 begin
   units := '{}';
   owners := '{}';
-  for s in select x.holder, x.scope as reaches from access.grant_sources(person, permission, now()) x loop
+  for s in select x.holder, x.scope as reaches from access.grant_sources(subject, permission, now()) x loop
     scope := greatest(scope, s.reaches);
     owners := owners || s.holder;
     exit when scope = 'all';
@@ -1259,7 +1242,7 @@ end $$;
 --> statement-breakpoint
 -- The same, with what the API key of this transaction leaves of it.
 create or replace function access.effective_scope(
-  person uuid,
+  subject uuid,
   permission text,
   out scope access.scope,
   out units uuid[],
@@ -1269,23 +1252,23 @@ language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   r record;
 begin
-  if permission <> all (access.key_permissions(person)) then
+  if permission <> all (access.key_permissions(subject)) then
     units := '{}';
     owners := '{}';
     return;
   end if;
-  r := access.user_effective_scope(person, permission);
+  r := access.user_effective_scope(subject, permission);
   scope := r.scope;
   units := r.units;
   owners := r.owners;
 end $$;
 --> statement-breakpoint
 -- Whether the admitted user reaches another one with the permission of this transaction.
-create or replace function access.can_access_user(person uuid) returns boolean
+create or replace function access.can_access_user(subject uuid) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select exists (
     select from freehold.users u
-    where u.id = person
+    where u.id = subject
       and (access.scope() = 'all' or u.id = any (access.scope_owner_ids()) or u.unit_id = any (access.scope_unit_ids())))
 $$;
 --> statement-breakpoint
@@ -1301,21 +1284,21 @@ end $$;
 --> statement-breakpoint
 -- What a user could do at a moment, with the reasons: {user_id, at, roles, permissions}. null: the caller reaches no
 -- such user. That somebody looked at another user's permissions is recorded.
-create or replace function access.explain(person uuid, asked timestamptz) returns jsonb
+create or replace function access.explain(subject uuid, asked timestamptz) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   moment timestamptz := access.past_or_now(asked);
 begin
-  if access.permission() is distinct from 'user:read' or access.can_access_user(person) is not true then
+  if access.permission() is distinct from 'user:read' or access.can_access_user(subject) is not true then
     return null;
   end if;
-  if person is distinct from access.principal() then
-    perform access.record('PERMISSIONS_READ', 'read', 'user', person::text, null, jsonb_build_object('at', moment));
+  if subject is distinct from access.principal() then
+    perform access.record('PERMISSIONS_READ', 'read', 'user', subject::text, null, jsonb_build_object('at', moment));
   end if;
   return jsonb_build_object(
-    'user_id', person,
+    'user_id', subject,
     'at', to_char(moment at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-    'roles', case when access.was_active(person, moment) then to_jsonb(access.role_names(person, moment)) else '[]' end,
+    'roles', case when access.was_active(subject, moment) then to_jsonb(access.role_names(subject, moment)) else '[]' end,
     'permissions', coalesce(
       (
         select jsonb_agg(
@@ -1324,8 +1307,10 @@ begin
           select
             g.permission,
             max(g.scope) as scope,
-            jsonb_agg(distinct jsonb_build_object('kind', g.kind, 'id', g.id, 'name', g.name, 'via', g.via, 'scope', g.scope)) as because
-          from access.grants(person, moment) g
+            jsonb_agg(
+              distinct jsonb_build_object('kind', g.kind, 'id', g.id, 'name', g.name, 'via', g.via, 'scope', g.scope)
+            ) as because
+          from access.grants(subject, moment) g
           group by g.permission
         ) x
       ),
@@ -1442,7 +1427,7 @@ begin
   with c as materialized (
     select
       t.n,
-      coalesce((t.x ->> 'user_id')::uuid, me) as person,
+      coalesce((t.x ->> 'user_id')::uuid, me) as subject,
       t.x ->> 'permission' as permission,
       t.x -> 'any_of' as any_of,
       t.x ->> 'role' as role,
@@ -1452,21 +1437,21 @@ begin
     from jsonb_array_elements(checks) with ordinality as t (x, n)
   ),
   wanted as materialized (
-    select c.n, c.person, c.permission from c where c.permission is not null
+    select c.n, c.subject, c.permission from c where c.permission is not null
     union
-    select c.n, c.person, jsonb_array_elements_text(c.any_of) from c
+    select c.n, c.subject, jsonb_array_elements_text(c.any_of) from c
   ),
   -- What each user holds of what is asked.
   g as materialized (
-    select p.person, y.*
-    from (select w.person, array_agg(w.permission) as permissions from wanted w group by w.person) p
-      cross join lateral access.user_grants(p.person, now(), p.permissions) y
-    where names is null or p.person <> me or y.permission = any (names)
+    select p.subject, y.*
+    from (select w.subject, array_agg(w.permission) as permissions from wanted w group by w.subject) p
+      cross join lateral access.user_grants(p.subject, now(), p.permissions) y
+    where names is null or p.subject <> me or y.permission = any (names)
   ),
   m as materialized (
     select c.n, c.anywhere, c.owner_id, c.unit_id, g.*
     from wanted w
-      join g on g.person = w.person and g.permission = w.permission
+      join g on g.subject = w.subject and g.permission = w.permission
       join c on c.n = w.n
   ),
   -- The units that a scope reaches, where a unit is asked about.
@@ -1480,11 +1465,11 @@ begin
   ),
   -- The roles that each user holds, where a role is asked about.
   h as materialized (
-    select p.person, y.*
-    from (select distinct c.person from c where c.role is not null) p
-      cross join lateral access.user_held_roles(p.person, now()) y
+    select p.subject, y.*
+    from (select distinct c.subject from c where c.role is not null) p
+      cross join lateral access.user_held_roles(p.subject, now()) y
     where names is null
-      or p.person <> me
+      or p.subject <> me
       or not exists (select from access.role_grants(y.id, now()) x where x.permission <> all (names))
   ),
   hit as (
@@ -1495,7 +1480,7 @@ begin
     union all
     select c.n, null, jsonb_build_object('kind', h.kind, 'id', h.id, 'name', h.name, 'via', h.via)
     from c
-      join h on h.person = c.person and h.name = c.role
+      join h on h.subject = c.subject and h.name = c.role
   ),
   told as (
     select hit.n, max(hit.scope) as scope, jsonb_agg(distinct hit.why) as because
@@ -1544,14 +1529,14 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 $$;
 --> statement-breakpoint
 -- What a user holds themselves, by roles and overrides.
-create or replace function access.own_grants(person uuid, moment timestamptz, wanted text[] default null)
+create or replace function access.own_grants(subject uuid, moment timestamptz, wanted text[] default null)
 returns table (permission text, scope access.scope, kind text, id uuid, name text, via text)
 language sql stable set search_path = pg_catalog, pg_temp as $$
   with recursive held (role_id, parent_id, top) as (
     select p.role_id, p.parent_id, p.role_id
     from freehold.user_roles ur
       join freehold.role_periods p on p.role_id = ur.role_id
-    where ur.user_id = person
+    where ur.user_id = subject
       and access.in_force(ur.starts_at, ur.ends_at, moment)
       and access.in_force(p.starts_at, p.ends_at, moment)
     union
@@ -1587,24 +1572,24 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   from carried c
     join freehold.roles r on r.id = c.role_id
     join freehold.roles t on t.id = c.top
-  where c.permission not in (select access.denied_permissions(person, moment))
+  where c.permission not in (select access.denied_permissions(subject, moment))
   union all
   select o.permission, o.scope::access.scope, 'override', o.id, o.permission, null
   from freehold.overrides o
-  where o.user_id = person
+  where o.user_id = subject
     and o.effect = 'grant'
     and access.in_force(o.starts_at, o.ends_at, moment)
     and (wanted is null or o.permission in (select unnest(wanted)))
-    and o.permission not in (select access.denied_permissions(person, moment))
+    and o.permission not in (select access.denied_permissions(subject, moment))
 $$;
 --> statement-breakpoint
 -- What a user holds, with what others delegated to them and hold themselves. `holder`: around whom it reaches.
-create or replace function access.user_grants(person uuid, moment timestamptz, wanted text[] default null)
+create or replace function access.user_grants(subject uuid, moment timestamptz, wanted text[] default null)
 returns table (permission text, scope access.scope, kind text, id uuid, name text, via text, holder uuid)
 language sql stable set search_path = pg_catalog, pg_temp as $$
-  select g.permission, g.scope, g.kind, g.id, g.name, g.via, person
-  from access.own_grants(person, moment, wanted) g
-  where access.was_active(person, moment)
+  select g.permission, g.scope, g.kind, g.id, g.name, g.via, subject
+  from access.own_grants(subject, moment, wanted) g
+  where access.was_active(subject, moment)
   union all
   select c.permission, least(c.scope, o.scope), 'delegation', d.id, u.username, r.name, d.delegator_id
   from freehold.delegations d
@@ -1624,38 +1609,38 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
       from access.own_grants(d.delegator_id, moment, wanted) g
       group by g.permission
     ) o on o.permission = c.permission
-  where d.delegate_id = person
+  where d.delegate_id = subject
     and access.in_force(d.starts_at, d.ends_at, moment)
     and d.decision = 'approved'
     and access.in_force(d.decided_at, d.revoked_at, moment)
     and access.was_active(d.delegator_id, moment)
-    and access.was_active(person, moment)
-    and c.permission not in (select access.denied_permissions(person, moment))
+    and access.was_active(subject, moment)
+    and c.permission not in (select access.denied_permissions(subject, moment))
 $$;
 --> statement-breakpoint
 -- The same, with what the API key of this transaction leaves of it.
-create or replace function access.grants(person uuid, moment timestamptz, wanted text[] default null)
+create or replace function access.grants(subject uuid, moment timestamptz, wanted text[] default null)
 returns table (permission text, scope access.scope, kind text, id uuid, name text, via text, holder uuid)
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select g.*
-  from (select access.key_permissions(person) as names) n
-    cross join lateral access.user_grants(person, moment, wanted) g
+  from (select access.key_permissions(subject) as names) n
+    cross join lateral access.user_grants(subject, moment, wanted) g
   where n.names is null or g.permission = any (n.names)
 $$;
 --> statement-breakpoint
 -- The roles that a user holds at a moment, with the reason for each: assigned, inherited, or delegated by somebody
 -- who holds it.
-create or replace function access.user_held_roles(person uuid, moment timestamptz) returns table (kind text, id uuid, name text, via text)
+create or replace function access.user_held_roles(subject uuid, moment timestamptz) returns table (kind text, id uuid, name text, via text)
 language sql stable set search_path = pg_catalog, pg_temp as $$
   with recursive tops (role_id, kind, source) as (
     select ur.role_id, 'role', null
     from freehold.user_roles ur
-    where ur.user_id = person and access.in_force(ur.starts_at, ur.ends_at, moment)
+    where ur.user_id = subject and access.in_force(ur.starts_at, ur.ends_at, moment)
     union all
     select d.role_id, 'delegation', u.username
     from freehold.delegations d
       join freehold.users u on u.id = d.delegator_id
-    where d.delegate_id = person
+    where d.delegate_id = subject
       and d.role_id is not null
       and access.in_force(d.starts_at, d.ends_at, moment)
       and d.decision = 'approved'
@@ -1686,34 +1671,34 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   from line l
     join freehold.roles r on r.id = l.role_id
     join freehold.roles t on t.id = l.top
-  where access.was_active(person, moment)
+  where access.was_active(subject, moment)
 $$;
 --> statement-breakpoint
 -- The same for the admitted user: an API key holds a role when it names everything that the role carries.
-create or replace function access.held_roles(person uuid, moment timestamptz) returns table (kind text, id uuid, name text, via text)
+create or replace function access.held_roles(subject uuid, moment timestamptz) returns table (kind text, id uuid, name text, via text)
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select h.*
-  from (select access.key_permissions(person) as names) n
-    cross join lateral access.user_held_roles(person, moment) h
+  from (select access.key_permissions(subject) as names) n
+    cross join lateral access.user_held_roles(subject, moment) h
   where n.names is null
     or not exists (select from access.role_grants(h.id, moment) g where g.permission <> all (n.names))
 $$;
 --> statement-breakpoint
 -- The names of the permissions that a user holds at a moment.
-create or replace function access.permissions_of(person uuid, moment timestamptz) returns text[]
+create or replace function access.permissions_of(subject uuid, moment timestamptz) returns text[]
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select coalesce(array_agg(distinct g.permission), array[]::text[])
-  from access.grants(person, moment) g
+  from access.grants(subject, moment) g
 $$;
 --> statement-breakpoint
 -- The permissions that a token carries: at most a hundred, Freehold's own first. Services ask authz/check for the
 -- rest.
-create or replace function access.token_permissions(person uuid) returns text[]
+create or replace function access.token_permissions(subject uuid) returns text[]
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select coalesce(array_agg(x.name order by x.name), array[]::text[])
   from (
     select p as name
-    from unnest(access.permissions_of(person, now())) p
+    from unnest(access.permissions_of(subject, now())) p
     order by
       split_part(p, ':', 1) not in (
         'user', 'role', 'permission', 'session', 'api_key', 'unit', 'delegation', 'setting', 'organization', 'invitation',
@@ -1723,12 +1708,12 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 $$;
 --> statement-breakpoint
 -- The names of the roles that a user is assigned at a moment, without what these inherit from.
-create or replace function access.role_names(person uuid, moment timestamptz) returns text[]
+create or replace function access.role_names(subject uuid, moment timestamptz) returns text[]
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select coalesce(array_agg(distinct r.name), array[]::text[])
   from freehold.user_roles ur
     join freehold.roles r on r.id = ur.role_id
-  where ur.user_id = person
+  where ur.user_id = subject
     and access.in_force(ur.starts_at, ur.ends_at, moment)
     and exists (
       select from freehold.role_periods p
@@ -1850,10 +1835,10 @@ begin
 end $$;
 --> statement-breakpoint
 -- Whether what a user holds reaches as far as their unit does, so that whoever moves them changes what they reach.
-create or replace function access.depends_on_unit(person uuid) returns boolean
+create or replace function access.depends_on_unit(subject uuid) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select exists (
-    select from access.own_grants(person, now()) g
+    select from access.own_grants(subject, now()) g
     group by g.permission
     having max(g.scope) between 'team' and 'department')
 $$;
@@ -1861,7 +1846,7 @@ $$;
 -- Whether a user holds a permission that another one does not hold, or not as far. Of the first counts also what is
 -- delegated to them, what they will hold, and what is inactive or denied for now; of the other only what their API
 -- key names, if they came with one.
-create or replace function access.holds_more(person uuid, other uuid) returns boolean
+create or replace function access.holds_more(subject uuid, other uuid) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select exists (
     select
@@ -1869,16 +1854,16 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
       select g.permission, max(g.scope) as scope
       from (
         select x.permission, x.scope
-        from access.own_grants(person, now()) x
+        from access.own_grants(subject, now()) x
         union all
         select c.permission, c.scope
         from freehold.user_roles ur
           cross join lateral access.role_content(ur.role_id) c
-        where ur.user_id = person and (ur.ends_at is null or ur.ends_at > now())
+        where ur.user_id = subject and (ur.ends_at is null or ur.ends_at > now())
         union all
         select o.permission, o.scope::access.scope
         from freehold.overrides o
-        where o.user_id = person and o.effect = 'grant' and (o.ends_at is null or o.ends_at > now())
+        where o.user_id = subject and o.effect = 'grant' and (o.ends_at is null or o.ends_at > now())
         union all
         select c.permission, access.narrower_scope(c.scope, access.own_scope(d.delegator_id, c.permission, now()))
         from freehold.delegations d
@@ -1887,7 +1872,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
             union all
             select p.permission, 'all' from freehold.delegation_permissions p where p.delegation_id = d.id
           ) c
-        where d.delegate_id = person
+        where d.delegate_id = subject
           and d.ends_at > now()
           and d.revoked_at is null
           and d.decision is distinct from 'rejected'
@@ -1988,12 +1973,22 @@ declare
   -- Each `(select ...)` is evaluated once for a statement and not for each row. `= 'all'` is inside, so that the
   -- planner takes it for as likely as not: taken for rare, it would sort whole units to show one page of them.
   everything text := $sql$(select access.scope() = 'all')$sql$;
-  owned text := case when owner is not null then format('%I = any ((select access.scope_owner_ids())::uuid[])', owner) end;
-  in_unit text := case when unit is not null then format('%I = any ((select access.scope_unit_ids())::uuid[])', unit) end;
-  beside text := case when member is not null then
-    format('exists (select from freehold.users u where u.id = %I and u.unit_id = any ((select access.scope_unit_ids())::uuid[]))', member) end;
+  units text := '((select access.scope_unit_ids())::uuid[])';
+  owned text := case
+    when owner is not null then format('%I = any ((select access.scope_owner_ids())::uuid[])', owner)
+  end;
+  in_unit text := case
+    when unit is not null then format('%I = any %s', unit, units)
+  end;
+  beside text := case
+    when member is not null then
+      format('exists (select from freehold.users u where u.id = %I and u.unit_id = any %s)', member, units)
+  end;
   reached text := format('(%s)', concat_ws(' or ', everything, owned, in_unit, beside));
-  written text := case when of_others then format('(%s)', concat_ws(' or ', everything, in_unit, beside)) else reached end;
+  written text := case
+    when of_others then format('(%s)', concat_ws(' or ', everything, in_unit, beside))
+    else reached
+  end;
 begin
   execute format('alter table %s enable row level security', relation);
   execute format('grant select on %s to freehold_app', relation);
@@ -2004,13 +1999,22 @@ begin
   end);
   if inserts is distinct from '{}' then
     execute format('grant insert%s on %s to freehold_app', access.column_list(inserts), relation);
-    execute format('create policy make on %s for insert with check ((select access.permission() = any (%L::text[])) and %s)',
-      relation, array(select resource || ':' || action from unnest(inserted_with) action), written);
+    execute format(
+      'create policy make on %s for insert with check ((select access.permission() = any (%L::text[])) and %s)',
+      relation,
+      array(select resource || ':' || action from unnest(inserted_with) action),
+      written);
   end if;
   if updates is distinct from '{}' then
     execute format('grant update%s on %s to freehold_app', access.column_list(updates), relation);
-    execute format('create policy change on %s for update using ((select access.permission() = any (%L::text[])) and %s) with check %s',
-      relation, array(select resource || ':' || action from unnest(updated_with) action), written, written);
+    execute format(
+      'create policy change on %s for update
+        using ((select access.permission() = any (%L::text[])) and %s)
+        with check %s',
+      relation,
+      array(select resource || ':' || action from unnest(updated_with) action),
+      written,
+      written);
   end if;
   if deletes then
     execute format('grant delete on %s to freehold_app', relation);
@@ -2306,8 +2310,8 @@ begin
   perform access.record('EXPORT', 'export', 'activity', null, null, filters);
 end $$;
 --> statement-breakpoint
--- Whether this transaction was admitted to read the audit; access.may_read_all_audit: all of it. The planner takes a boolean
--- for likely, and then walks the index that a list is sorted by.
+-- Whether this transaction was admitted to read the audit; access.may_read_all_audit: all of it. The planner takes a
+-- boolean for likely, and then walks the index that a list is sorted by.
 create or replace function access.may_read_audit() returns boolean
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select coalesce(access.permission() in ('activity:read', 'activity:export'), false)
@@ -2742,9 +2746,9 @@ begin
 end $$;
 --> statement-breakpoint
 -- Second half of the first login of an imported user, whose hash another system made; answers as access.finish_login
--- does. `hash_parameters` is ours, with the salt that was chosen at the import (`next` in the stored hash_parameters); `renewed` is the
--- digest under it. Of several logins at once the first replaces the hash, and the others are compared with the new
--- one.
+-- does. `hash_parameters` is ours, with the salt that was chosen at the import (`next` in the stored
+-- hash_parameters); `renewed` is the digest under it. Of several logins at once the first replaces the hash, and the
+-- others are compared with the new one.
 create or replace function access.finish_login_with_rehash(
   tenant_id uuid,
   attempt uuid,
@@ -2761,10 +2765,13 @@ declare
 begin
   perform access.check_tenant(tenant_id);
   select * into a from freehold.login_attempts x where x.id = attempt;
-  -- Locks in the order of access.settle.
+  -- Locks in the order of access.finish_attempt.
   perform from freehold.lockouts g where g.key = a.key for update;
   perform from freehold.users x where x.id = a.user_id for no key update;
-  is_meant := coalesce(right(hash_parameters, 23) = '$' || substring(a.hash_parameters from ',next=([A-Za-z0-9+/]{22})[$]'), false);
+  is_meant := coalesce(
+    right(hash_parameters, 23) = '$' || substring(a.hash_parameters from ',next=([A-Za-z0-9+/]{22})[$]'),
+    false
+  );
   if is_meant and starts_with(access.current_password(a.user_id), finish_login_with_rehash.hash_parameters || '$') then
     update freehold.login_attempts x set hash_parameters = finish_login_with_rehash.hash_parameters
     where x.id = attempt and x.state = 'pending';
@@ -2806,21 +2813,27 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 $$;
 --> statement-breakpoint
 -- The hash parameters and salt of a user's password. An unknown identifier, or a user without a password, gets a
--- hash_parameters that looks like the others; its salt is derived from the identifier, because a salt that changes would give
--- that away.
-create or replace function access.hash_parameters_of(person uuid, identifier text) returns text
+-- hash_parameters that looks like the others; its salt is derived from the identifier, because a salt that changes
+-- would give that away.
+create or replace function access.hash_parameters_of(subject uuid, identifier text) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select coalesce(
-    regexp_replace(access.current_password(person), '[$][^$]*$', ''),
+    regexp_replace(access.current_password(subject), '[$][^$]*$', ''),
     '$pbkdf2-sha256-chain$r=6,i=100000$'
       || rtrim(encode(substr(access.mac('salt:' || identifier), 1, 16), 'base64'), '=')
   )
 $$;
 --> statement-breakpoint
--- Begins an attempt: {state: reserved, attempt, hash_parameters}, also while the lockout is locked, when it can only fail; or
--- {state: busy} when as many attempts are under way as may fail. Locks the lockout's row, so that the attempts of one
--- identifier are decided one after another. An attempt that is not finished within 30 s has failed.
-create or replace function access.begin_attempt(t freehold.tenant, guard text, person uuid, identifier text, hash_parameters text) returns jsonb
+-- Begins an attempt: {state: reserved, attempt, hash_parameters}, also while the lockout is locked, when it can only
+-- fail; or {state: busy} when as many attempts are under way as may fail. Locks the lockout's row, so that the
+-- attempts of one identifier are decided one after another. An attempt that is not finished within 30 s has failed.
+create or replace function access.begin_attempt(
+  t freehold.tenant,
+  guard text,
+  subject uuid,
+  identifier text,
+  hash_parameters text
+) returns jsonb
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   g freehold.lockouts;
@@ -2865,7 +2878,7 @@ begin
     end if;
   end if;
   insert into freehold.login_attempts (id, key, user_id, identifier, hash_parameters, state)
-  values (attempt, guard, person, left(identifier, 255), hash_parameters, state);
+  values (attempt, guard, subject, left(identifier, 255), hash_parameters, state);
   return jsonb_build_object('state', 'pending', 'attempt', attempt, 'hash_parameters', hash_parameters);
 end $$;
 --> statement-breakpoint
@@ -2922,8 +2935,9 @@ begin
   return g;
 end $$;
 --> statement-breakpoint
--- First half of a change: {state, attempt, hash_parameters} as of access.begin_attempt, and {person, policy, former}, by which the
--- Worker judges a new password. Its lockout is not the one of logins, so that strangers cannot use up its attempts.
+-- First half of a change: {state, attempt, hash_parameters} as of access.begin_attempt, and {user, policy, history},
+-- by which the Worker judges a new password. Its lockout is not the one of logins, so that strangers cannot use up
+-- its attempts.
 create or replace function access.begin_password_change(tenant_id uuid) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -2994,7 +3008,9 @@ begin
     )
     returning p.user_id
   )
-  select count(access.enqueue_mail('password_expires', u.id, u.email, jsonb_build_object('expires_at', access.password_expiry(u, t))))
+  select count(
+    access.enqueue_mail(
+      'password_expires', u.id, u.email, jsonb_build_object('expires_at', access.password_expiry(u, t))))
   into told
   from soon
   join freehold.users u on u.id = soon.user_id
@@ -3005,26 +3021,26 @@ end $$;
 -- Replaces a user's password and ends their sessions, except `kept`. Voids the tokens that were sent before, for
 -- another password or for another address: they may have been asked for by the one whom the account is taken back
 -- from.
-create or replace function access.replace_password(person uuid, new_hash text, must_change boolean, because text, kept uuid)
+create or replace function access.replace_password(subject uuid, new_hash text, must_change boolean, because text, kept uuid)
 returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
   update freehold.passwords p set replaced_at = clock_timestamp()
-  where p.user_id = person and p.replaced_at is null;
-  insert into freehold.passwords (id, user_id, password_hash) values (gen_random_uuid(), person, new_hash);
+  where p.user_id = subject and p.replaced_at is null;
+  insert into freehold.passwords (id, user_id, password_hash) values (gen_random_uuid(), subject, new_hash);
   update freehold.users x
   set password_changed_at = now(), must_change_password = must_change, updated_at = now()
-  where x.id = person;
+  where x.id = subject;
   -- The verification of the current address stays good.
   update freehold.one_time_tokens k set used_at = now()
   from freehold.users u
-  where u.id = person
+  where u.id = subject
     and k.user_id = u.id
     and k.used_at is null
     and (k.kind = 'reset' or (k.kind = 'email' and k.target <> u.email));
   update freehold.sessions x
   set ended_at = now(), ended_because = because
-  where x.user_id = person and x.ended_at is null and x.id is distinct from kept;
+  where x.user_id = subject and x.ended_at is null and x.id is distinct from kept;
 end $$;
 --> statement-breakpoint
 -- The rules for a new password: the settings whose name begins with `password_`.
@@ -3043,39 +3059,40 @@ return jsonb_build_object(
 );
 --> statement-breakpoint
 -- The recipes under which the Worker must hash a new password, to compare it with the history.
-create or replace function access.history_parameters(person uuid, t freehold.tenant) returns jsonb
+create or replace function access.history_parameters(subject uuid, t freehold.tenant) returns jsonb
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select coalesce(jsonb_agg(distinct regexp_replace(p.password_hash, '[$][^$]*$', '')), '[]')
-  from access.password_history(person, t) p
+  from access.password_history(subject, t) p
 $$;
 --> statement-breakpoint
 -- Whether a new password, given by its digests under the former recipes, is in the history.
-create or replace function access.was_used(person uuid, t freehold.tenant, digests jsonb) returns boolean
+create or replace function access.was_used(subject uuid, t freehold.tenant, digests jsonb) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select exists (
     select
-    from access.password_history(person, t) p
+    from access.password_history(subject, t) p
     join jsonb_each_text(digests) d on p.password_hash = access.stored_hash(d.key, d.value)
   )
 $$;
 --> statement-breakpoint
 -- The password history: as many of a user's passwords as the tenant's settings say, the current one first.
-create or replace function access.password_history(person uuid, t freehold.tenant) returns setof freehold.passwords
+create or replace function access.password_history(subject uuid, t freehold.tenant) returns setof freehold.passwords
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select p.*
   from freehold.passwords p
-  where p.user_id = person
+  where p.user_id = subject
   order by p.replaced_at desc nulls first
   limit t.password_history
 $$;
 --> statement-breakpoint
 -- The stored hash of a user's current password, or null.
-create or replace function access.current_password(person uuid) returns text
+create or replace function access.current_password(subject uuid) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
-  select p.password_hash from freehold.passwords p where p.user_id = person and p.replaced_at is null
+  select p.password_hash from freehold.passwords p where p.user_id = subject and p.replaced_at is null
 $$;
 --> statement-breakpoint
--- The stored form of a digest: its hash_parameters and a hash of it, so that a copy of the table is not enough to log in.
+-- The stored form of a digest: its hash_parameters and a hash of it, so that a copy of the table is not enough to log
+-- in.
 create or replace function access.stored_hash(hash_parameters text, digest text) returns text
 language sql immutable
 return hash_parameters || '$' || rtrim(encode(sha256(decode(digest || '=', 'base64')), 'base64'), '=');
@@ -3162,19 +3179,19 @@ end $$;
 -- Finds the user who acts now for another with a permission: the delegate and, where that one is away too (has
 -- delegated the same of what they hold themselves), the delegate of theirs, and so on; never in a circle. Returns
 -- {user_id, acting_user_id, chain}; null when the caller does not reach the user.
-create or replace function access.substitute(person uuid, permission text) returns jsonb
+create or replace function access.substitute(subject uuid, permission text) returns jsonb
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
   chain jsonb := '[]';
-  met uuid[] := array[person];
-  acting uuid := person;
+  met uuid[] := array[subject];
+  acting uuid := subject;
   d record;
 begin
   if access.permission() is distinct from 'delegation:read'
     or not exists (
       select
       from freehold.users u
-      where u.id = person
+      where u.id = subject
         and (access.scope() = 'all' or u.id = any (access.scope_owner_ids()) or u.unit_id = any (access.scope_unit_ids()))
     ) then
     return null;
@@ -3182,8 +3199,8 @@ begin
     select from freehold.permissions p where p.name = substitute.permission and p.deleted_at is null
   ) then
     perform access.refuse('invalid_request', 'is not a permission of this tenant', 'query/permission');
-  elsif not access.was_active(person, now()) or access.decide(person, permission, now()) is null then
-    return jsonb_build_object('user_id', person, 'acting_user_id', null, 'chain', chain);
+  elsif not access.was_active(subject, now()) or access.decide(subject, permission, now()) is null then
+    return jsonb_build_object('user_id', subject, 'acting_user_id', null, 'chain', chain);
   end if;
   loop
     select x.id, x.delegate_id
@@ -3216,7 +3233,7 @@ begin
     acting := d.delegate_id;
     met := met || acting;
   end loop;
-  return jsonb_build_object('user_id', person, 'acting_user_id', acting, 'chain', chain);
+  return jsonb_build_object('user_id', subject, 'acting_user_id', acting, 'chain', chain);
 end $$;
 --> statement-breakpoint
 -- A delegation is made by its delegator, to another active user, of a role that the delegator holds themselves. It is
@@ -3372,11 +3389,11 @@ begin
   return a;
 end $$;
 --> statement-breakpoint
--- Enqueues a mail and returns its id. `person`: a user, in whose language it is written; null: a registrant, in
+-- Enqueues a mail and returns its id. `subject`: a user, in whose language it is written; null: a registrant, in
 -- `locale`.
 create or replace function access.enqueue_mail(
   kind text,
-  person uuid,
+  subject uuid,
   recipient text,
   data jsonb default '{}',
   secrets_encrypted text default null,
@@ -3392,9 +3409,9 @@ begin
     made,
     enqueue_mail.kind,
     enqueue_mail.channel,
-    person,
+    subject,
     enqueue_mail.recipient,
-    coalesce((select u.locale from freehold.users u where u.id = person), enqueue_mail.locale, 'en'),
+    coalesce((select u.locale from freehold.users u where u.id = subject), enqueue_mail.locale, 'en'),
     enqueue_mail.data,
     enqueue_mail.secrets_encrypted,
     access.actor() ->> 'trace_id'
@@ -3658,7 +3675,7 @@ begin
   return jsonb_build_object('is_done', most < at_most, 'given_up', given_up);
 end $$;
 --> statement-breakpoint
--- Asks for another address, after access.password_reserve. `wrong` (the password), or `done`, also when the address
+-- Asks for another address, after access.begin_password_change. `wrong` (the password), or `done`, also when the address
 -- is another user's, so that the caller does not learn that.
 create or replace function access.request_email_change(
   tenant_id uuid,
@@ -3774,7 +3791,7 @@ begin
   return access.has_enqueued_mail();
 end $$;
 --> statement-breakpoint
--- {person, policy, former}, by which the Worker judges the new password; null: the token is not valid.
+-- {user, policy, history}, by which the Worker judges the new password; null: the token is not valid.
 create or replace function access.begin_reset(tenant_id uuid, presented bytea) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -3815,11 +3832,11 @@ begin
   return 'done';
 end $$;
 --> statement-breakpoint
--- First half of a reset by an administrator: {person, policy, former}.
-create or replace function access.begin_admin_reset(person uuid) returns jsonb
+-- First half of a reset by an administrator: {user, policy, history}.
+create or replace function access.begin_admin_reset(subject uuid) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  u freehold.users := access.user_to_reset(person);
+  u freehold.users := access.user_to_reset(subject);
 begin
   return (
     select jsonb_build_object(
@@ -3834,7 +3851,7 @@ end $$;
 -- Second half: sets the password, which the user may have to change, and mails them a link to set their own: `done`
 -- or `used` (it is in the history).
 create or replace function access.finish_admin_reset(
-  person uuid,
+  subject uuid,
   new_hash text,
   digests jsonb,
   must_change boolean,
@@ -3843,7 +3860,7 @@ create or replace function access.finish_admin_reset(
 ) returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  u freehold.users := access.user_to_reset(person);
+  u freehold.users := access.user_to_reset(subject);
 begin
   if (select access.was_used(u.id, t, digests) from freehold.tenant t) then
     return 'used';
@@ -3858,32 +3875,32 @@ begin
 end $$;
 --> statement-breakpoint
 -- Lets a locked out user log in again at once. Raises FH404, FH403.
-create or replace function access.unlock(person uuid) returns void
+create or replace function access.unlock(subject uuid) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
-  if access.permission() is distinct from 'user:update' or not access.can_access_user(person) then
+  if access.permission() is distinct from 'user:update' or not access.can_access_user(subject) then
     perform access.refuse('not_found', 'There is nobody with this id.');
-  elsif person = access.principal() or (access.scope() <> 'all' and person = any (access.scope_owner_ids())) then
+  elsif subject = access.principal() or (access.scope() <> 'all' and subject = any (access.scope_owner_ids())) then
     perform access.refuse('forbidden', 'Somebody else must unlock you.');
-  elsif access.holds_more(person, access.principal()) then
+  elsif access.holds_more(subject, access.principal()) then
     -- A lockout does not slow down an attacker who can guess, unlock and guess again.
     perform access.refuse('forbidden', 'This person holds more than you do: how they log in is not yours to change.');
   end if;
-  perform access.lock_login(person), access.clear_failures(person);
-  perform access.record('USER_UNLOCKED', 'update', 'user', person::text, null, null);
+  perform access.lock_login(subject), access.clear_failures(subject);
+  perform access.record('USER_UNLOCKED', 'update', 'user', subject::text, null, null);
 end $$;
 --> statement-breakpoint
 -- The user whose password the admitted administrator may set, locked: within reach, and neither themselves nor
 -- anybody who holds more than they do, because an administrator who sets a password can log in as its user. Raises
 -- FH404, FH403.
-create or replace function access.user_to_reset(person uuid) returns freehold.users
+create or replace function access.user_to_reset(subject uuid) returns freehold.users
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   u freehold.users;
 begin
-  if access.permission() = 'user:update' and access.can_access_user(person) then
-    perform access.lock_login(person);
-    select * into u from freehold.users x where x.id = person;
+  if access.permission() = 'user:update' and access.can_access_user(subject) then
+    perform access.lock_login(subject);
+    select * into u from freehold.users x where x.id = subject;
   end if;
   if u.id is null then
     perform access.refuse('not_found', 'There is nobody with this id.');
@@ -3942,11 +3959,11 @@ begin
 end $$;
 --> statement-breakpoint
 -- Whether a user was sent five tokens of a kind within the hour: strangers can ask for them.
-create or replace function access.too_many_requests(person uuid, token_kind text) returns boolean
+create or replace function access.too_many_requests(subject uuid, token_kind text) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select count(*) >= 5
   from freehold.one_time_tokens x
-  where x.user_id = person and x.kind = token_kind and x.created_at > now() - interval '1 hour'
+  where x.user_id = subject and x.kind = token_kind and x.created_at > now() - interval '1 hour'
 $$;
 --> statement-breakpoint
 -- Sets a password without a check of the one before it: the lockouts are cleared and all sessions end.
@@ -3961,21 +3978,21 @@ begin
 end $$;
 --> statement-breakpoint
 -- Clears the lockouts of a user: that of logins and that of password changes.
-create or replace function access.clear_failures(person uuid) returns void
+create or replace function access.clear_failures(subject uuid) returns void
 language sql volatile set search_path = pg_catalog, pg_temp as $$
   update freehold.lockouts x
   set failures = 0, failed_at = null, locked_until = null
-  where x.key in ('login:' || person, 'change:' || person)
+  where x.key in ('login:' || subject, 'change:' || subject)
 $$;
 --> statement-breakpoint
 -- Locks a user before a change of how they log in, against other such changes and against logins. In the order of a
 -- login, the lockouts before the user: two transactions that took them in different orders would wait for each other.
-create or replace function access.lock_login(person uuid) returns void
+create or replace function access.lock_login(subject uuid) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
-  insert into freehold.lockouts as x (key) values ('change:' || person), ('login:' || person)
+  insert into freehold.lockouts as x (key) values ('change:' || subject), ('login:' || subject)
   on conflict (key) do update set key = x.key;
-  perform from freehold.users x where x.id = person for no key update;
+  perform from freehold.users x where x.id = subject for no key update;
 end $$;
 --> statement-breakpoint
 -- {registration, domains, policy}.
@@ -4583,12 +4600,12 @@ begin
 end $$;
 --> statement-breakpoint
 -- The primary role of a user for whom nobody chose one: of those that they hold, the first that they were given.
-create or replace function access.primary_role(person uuid) returns text
+create or replace function access.primary_role(subject uuid) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select r.name
   from freehold.user_roles ur
     join freehold.roles r on r.id = ur.role_id
-  where ur.user_id = person
+  where ur.user_id = subject
     and access.in_force(ur.starts_at, ur.ends_at, now())
   order by ur.starts_at, r.name
   limit 1
@@ -4630,7 +4647,7 @@ end $$;
 -- The logins of one user, also those that failed, newest first: of oneself, or with session:read of a user within
 -- reach.
 create or replace function access.login_history(
-  person uuid,
+  subject uuid,
   at_most integer,
   before_at timestamptz default null,
   before_id uuid default null
@@ -4639,9 +4656,9 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select l.id, l.activity_type, l.at, d.address, d.agent, coalesce(d.after ->> 'reason', d.after ->> 'ended_because')
   from freehold.audit_log l
   left join freehold.audit_detail d on d.log_id = l.id
-  where l.user_id = person
+  where l.user_id = subject
     and l.activity_type in ('LOGIN', 'LOGIN_FAILED', 'LOGOUT', 'SUSPICIOUS_ACTIVITY')
-    and (person = access.principal() or (access.permission() = 'session:read' and access.can_access_user(person)))
+    and (subject = access.principal() or (access.permission() = 'session:read' and access.can_access_user(subject)))
     and (before_at is null or (l.at, l.id) < (before_at, before_id))
   order by l.at desc, l.id desc
   limit at_most
@@ -4753,9 +4770,9 @@ begin
   return new;
 end $$;
 --> statement-breakpoint
--- Creates the users of some lines, in their order, each of them or not at all. Returns what access.import_person says
+-- Creates the users of some lines, in their order, each of them or not at all. Returns what access.import_user says
 -- of each line. A dry run does the same, and then undoes all of it.
-create or replace function access.import_people(lines jsonb, dry_run boolean) returns jsonb
+create or replace function access.import_users(lines jsonb, dry_run boolean) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   line jsonb;
@@ -4772,7 +4789,7 @@ begin
       from jsonb_array_elements(lines) with ordinality e (value, place)
       order by e.place
     loop
-      told := told || access.import_person(line);
+      told := told || access.import_user(line);
     end loop;
     if dry_run then
       raise exception using errcode = 'FH001', message = 'undone';
@@ -4786,7 +4803,7 @@ end $$;
 -- Creates one user of a file, whose fields the Worker has checked. Returns {id, username}, or {code, errors} when a
 -- rule forbids it, and then nothing of the user is left. An error of the database that is not the line's fault is
 -- raised.
-create or replace function access.import_person(l jsonb) returns jsonb
+create or replace function access.import_user(l jsonb) returns jsonb
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   made uuid := gen_random_uuid();
@@ -4900,25 +4917,25 @@ begin
 end $$;
 --> statement-breakpoint
 -- The first password of a user that this transaction created: only then, and only once.
-create or replace function access.first_password(person uuid, password_hash text) returns void
+create or replace function access.first_password(subject uuid, password_hash text) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
   if access.permission() is distinct from 'user:create'
-    or not exists (select from freehold.users u where u.id = person and u.created_at = now())
-    or exists (select from freehold.passwords p where p.user_id = person) then
+    or not exists (select from freehold.users u where u.id = subject and u.created_at = now())
+    or exists (select from freehold.passwords p where p.user_id = subject) then
     perform access.refuse('forbidden', 'Only who makes a person gives them their first password.');
   end if;
   insert into freehold.passwords (id, user_id, password_hash)
-  values (gen_random_uuid(), person, first_password.password_hash);
+  values (gen_random_uuid(), subject, first_password.password_hash);
 end $$;
 --> statement-breakpoint
 -- Locks a user before anything else of theirs is locked, and before several of their rows are: transactions that lock
 -- in different orders would wait for each other.
-create or replace function access.lock_user(person uuid) returns void
+create or replace function access.lock_user(subject uuid) returns void
 language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
   select
   from freehold.users x
-  where x.id = person
+  where x.id = subject
     and access.principal() is not null
   for no key update
 $$;
@@ -5205,7 +5222,11 @@ create trigger keep_all_entries before delete or truncate on freehold.audit_log
 -- The one change of an entry is that a checkpoint covers it, once.
 create trigger keep_entries before update on freehold.audit_log
   for each row
-  when (old.checkpoint is not null or new.checkpoint is null or to_jsonb(old) - 'checkpoint' is distinct from to_jsonb(new) - 'checkpoint')
+  when (
+    old.checkpoint is not null
+    or new.checkpoint is null
+    or to_jsonb(old) - 'checkpoint' is distinct from to_jsonb(new) - 'checkpoint'
+  )
   execute function access.refuse_change();
 --> statement-breakpoint
 create trigger before_tenant before update on freehold.tenant
@@ -5653,8 +5674,8 @@ revoke execute
     access.history_parameters(uuid,freehold.tenant),
     access.holders(text,timestamp with time zone,uuid,integer),
     access.holds_more(uuid,uuid),
-    access.import_people(jsonb,boolean),
-    access.import_person(jsonb),
+    access.import_user(jsonb),
+    access.import_users(jsonb,boolean),
     access.in_force(timestamp with time zone,timestamp with time zone,timestamp with time zone),
     access.is_built_in_activity(text),
     access.keep_admin(),
@@ -5838,7 +5859,7 @@ grant execute
     access.first_password(uuid,text),
     access.held(),
     access.holders(text,timestamp with time zone,uuid,integer),
-    access.import_people(jsonb,boolean),
+    access.import_users(jsonb,boolean),
     access.key(),
     access.lock_user(uuid),
     access.login_history(uuid,integer,timestamp with time zone,uuid),

@@ -166,7 +166,7 @@ $$;
 create function access.record_refusal(tenant_id uuid, credential jsonb, code text, permission text, request jsonb) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  person freehold.users;
+  subject freehold.users;
   k freehold.api_keys;
 begin
   perform access.check_tenant(tenant_id);
@@ -176,9 +176,9 @@ begin
     where x.key_hash = decode(credential ->> 'key', 'hex')
       and x.revoked_at is null
       and (x.expires_at is null or x.expires_at > now());
-    select u.* into person from freehold.users u where u.id = k.user_id;
+    select u.* into subject from freehold.users u where u.id = k.user_id;
   else
-    select u.* into person
+    select u.* into subject
     from freehold.sessions s
       join freehold.users u on u.id = s.user_id
     where s.id = (credential ->> 'session_id')::uuid
@@ -186,7 +186,7 @@ begin
       and s.ended_at is null
       and credential ->> 'proof' = access.session_proof(s.id);
   end if;
-  perform access.set_audit_actor(person.id, person.username, request);
+  perform access.set_audit_actor(subject.id, subject.username, request);
   perform access.record(
     case code when 'token_wrong_tenant' then 'SUSPICIOUS_ACTIVITY' else 'ACCESS_REFUSED' end,
     'refuse',

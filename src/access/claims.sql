@@ -114,7 +114,7 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
 $$;
 
 -- The permissions of the API key with which this user was admitted; null: nothing narrows what they hold.
-create function access.key_permissions(person uuid) returns text[]
+create function access.key_permissions(subject uuid) returns text[]
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   f jsonb;
@@ -124,7 +124,7 @@ begin
     return null;
   end if;
   f := access.claims();
-  if f ? 'narrowed' and f ->> 'user_id' = person::text then
+  if f ? 'narrowed' and f ->> 'user_id' = subject::text then
     return array(select jsonb_array_elements_text(f -> 'narrowed'));
   end if;
   return null;
@@ -142,10 +142,10 @@ return jsonb_build_object(
 );
 
 -- Names the actor for the audit while a public endpoint is at work. It admits nobody: no policy reads it.
-create function access.set_audit_actor(person uuid, user_name text, request jsonb) returns void
+create function access.set_audit_actor(subject uuid, user_name text, request jsonb) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
-  facts text := (access.request_of(request) || jsonb_build_object('user_id', person, 'user_name', left(user_name, 255)))::text;
+  facts text := (access.request_of(request) || jsonb_build_object('user_id', subject, 'user_name', left(user_name, 255)))::text;
 begin
   perform
     set_config('access.actor', facts, true),

@@ -7,33 +7,33 @@
 -- whoever asks about the admitted user asks `reach`, which an API key narrows.
 
 -- Whether a user was active at a moment.
-create function access.was_active(person uuid, moment timestamptz) returns boolean
+create function access.was_active(subject uuid, moment timestamptz) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select exists (
     select from freehold.user_periods p
-    where p.user_id = person and access.in_force(p.starts_at, p.ends_at, moment))
+    where p.user_id = subject and access.in_force(p.starts_at, p.ends_at, moment))
 $$;
 
 -- Whether a user holds any role now. The same as asking whether `roles_of` finds one, for less work.
-create function access.has_role(person uuid) returns boolean
+create function access.has_role(subject uuid) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select exists (
     select
     from freehold.user_roles ur
       join freehold.role_periods p on p.role_id = ur.role_id
-    where ur.user_id = person
+    where ur.user_id = subject
       and access.in_force(ur.starts_at, ur.ends_at, now())
       and access.in_force(p.starts_at, p.ends_at, now()))
 $$;
 
 -- The roles that a user held at a moment: assigned, active, and everything that these inherited from then.
-create function access.roles_of(person uuid, moment timestamptz) returns setof uuid
+create function access.roles_of(subject uuid, moment timestamptz) returns setof uuid
 language sql stable set search_path = pg_catalog, pg_temp as $$
   with recursive held (role_id, parent_id) as (
     select p.role_id, p.parent_id
     from freehold.user_roles ur
       join freehold.role_periods p on p.role_id = ur.role_id
-    where ur.user_id = person
+    where ur.user_id = subject
       and access.in_force(ur.starts_at, ur.ends_at, moment)
       and access.in_force(p.starts_at, p.ends_at, moment)
     union
@@ -89,18 +89,18 @@ begin
 end $$;
 
 -- The permissions that a user was denied at a moment.
-create function access.denied_permissions(person uuid, moment timestamptz) returns setof text
+create function access.denied_permissions(subject uuid, moment timestamptz) returns setof text
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select o.permission
   from freehold.overrides o
-  where o.user_id = person
+  where o.user_id = subject
     and o.effect = 'deny'
     and access.in_force(o.starts_at, o.ends_at, moment)
 $$;
 
 -- The widest scope at which a user held a permission themselves at a moment (by roles and overrides, without
 -- delegations), or null.
-create function access.own_scope(person uuid, permission text, moment timestamptz) returns access.scope
+create function access.own_scope(subject uuid, permission text, moment timestamptz) returns access.scope
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   is_denied boolean;
@@ -108,7 +108,7 @@ declare
 begin
   select bool_or(o.effect = 'deny'), max(o.scope::access.scope) into is_denied, granted
   from freehold.overrides o
-  where o.user_id = person
+  where o.user_id = subject
     and o.permission = own_scope.permission
     and access.in_force(o.starts_at, o.ends_at, moment);
   if is_denied then
@@ -121,7 +121,7 @@ begin
         array(
           select ur.role_id
           from freehold.user_roles ur
-          where ur.user_id = person and access.in_force(ur.starts_at, ur.ends_at, moment)),
+          where ur.user_id = subject and access.in_force(ur.starts_at, ur.ends_at, moment)),
         moment),
       permission,
       moment)
@@ -136,29 +136,30 @@ return case when a < b then a else b end;
 -- Who holds a permission for a user at a moment, and how far: the user, and whoever delegated it to them and still
 -- holds it. A denial of the user wins over what is delegated to them, too. What is delegated cannot be delegated on:
 -- only the delegator's `own_scope` counts.
-create function access.grant_sources(person uuid, permission text, moment timestamptz) returns table (holder uuid, scope access.scope)
+create function access.grant_sources(subject uuid, permission text, moment timestamptz)
+returns table (holder uuid, scope access.scope)
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   d record;
 begin
   if exists (
     select from freehold.overrides o
-    where o.user_id = person
+    where o.user_id = subject
       and o.permission = grant_sources.permission
       and o.effect = 'deny'
       and access.in_force(o.starts_at, o.ends_at, moment))
   then
     return;
   end if;
-  holder := person;
-  scope := access.own_scope(person, permission, moment);
+  holder := subject;
+  scope := access.own_scope(subject, permission, moment);
   if scope is not null then
     return next;
   end if;
   for d in
     select x.id, x.delegator_id, x.role_id
     from freehold.delegations x
-    where x.delegate_id = person
+    where x.delegate_id = subject
       and access.in_force(x.starts_at, x.ends_at, moment)
       and x.decision = 'approved'
       and access.in_force(x.decided_at, x.revoked_at, moment)
@@ -184,9 +185,9 @@ begin
 end $$;
 
 -- The widest scope at which a user holds a permission at a moment, or null.
-create function access.decide(person uuid, permission text, moment timestamptz) returns access.scope
+create function access.decide(subject uuid, permission text, moment timestamptz) returns access.scope
 language sql stable set search_path = pg_catalog, pg_temp as $$
-  select max(s.scope) from access.grant_sources(person, permission, moment) s
+  select max(s.scope) from access.grant_sources(subject, permission, moment) s
 $$;
 
 -- A unit and everything under it.
@@ -202,13 +203,13 @@ $$;
 
 -- The units that a scope reaches from where a user is. team: their unit; department: the nearest department above,
 -- and everything under it.
-create function access.units_in_scope(person uuid, scope access.scope) returns setof uuid
+create function access.units_in_scope(subject uuid, scope access.scope) returns setof uuid
 language sql stable set search_path = pg_catalog, pg_temp as $$
   with recursive up (id, kind, parent_id, step) as (
     select u.id, u.kind, u.parent_id, 0
     from freehold.users p
       join freehold.units u on u.id = p.unit_id
-    where p.id = person
+    where p.id = subject
     union all
     select u.id, u.kind, u.parent_id, up.step + 1
     from up
@@ -221,13 +222,13 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   union
   select p.unit_id
   from freehold.users p
-  where p.id = person and p.unit_id is not null and units_in_scope.scope in ('team', 'department')
+  where p.id = subject and p.unit_id is not null and units_in_scope.scope in ('team', 'department')
 $$;
 
 -- How far a user reaches with a permission now: the widest scope; and unless that is `all`, whose rows and which
 -- units. What is delegated reaches as far as it did for the delegator, around the delegator.
 create function access.user_effective_scope(
-  person uuid,
+  subject uuid,
   permission text,
   out scope access.scope,
   out units uuid[],
@@ -239,7 +240,7 @@ declare
 begin
   units := '{}';
   owners := '{}';
-  for s in select x.holder, x.scope as reaches from access.grant_sources(person, permission, now()) x loop
+  for s in select x.holder, x.scope as reaches from access.grant_sources(subject, permission, now()) x loop
     scope := greatest(scope, s.reaches);
     owners := owners || s.holder;
     exit when scope = 'all';
@@ -251,7 +252,7 @@ end $$;
 
 -- The same, with what the API key of this transaction leaves of it.
 create function access.effective_scope(
-  person uuid,
+  subject uuid,
   permission text,
   out scope access.scope,
   out units uuid[],
@@ -261,22 +262,22 @@ language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   r record;
 begin
-  if permission <> all (access.key_permissions(person)) then
+  if permission <> all (access.key_permissions(subject)) then
     units := '{}';
     owners := '{}';
     return;
   end if;
-  r := access.user_effective_scope(person, permission);
+  r := access.user_effective_scope(subject, permission);
   scope := r.scope;
   units := r.units;
   owners := r.owners;
 end $$;
 
 -- Whether the admitted user reaches another one with the permission of this transaction.
-create function access.can_access_user(person uuid) returns boolean
+create function access.can_access_user(subject uuid) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select exists (
     select from freehold.users u
-    where u.id = person
+    where u.id = subject
       and (access.scope() = 'all' or u.id = any (access.scope_owner_ids()) or u.unit_id = any (access.scope_unit_ids())))
 $$;

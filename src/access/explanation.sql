@@ -13,21 +13,21 @@ end $$;
 
 -- What a user could do at a moment, with the reasons: {user_id, at, roles, permissions}. null: the caller reaches no
 -- such user. That somebody looked at another user's permissions is recorded.
-create function access.explain(person uuid, asked timestamptz) returns jsonb
+create function access.explain(subject uuid, asked timestamptz) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   moment timestamptz := access.past_or_now(asked);
 begin
-  if access.permission() is distinct from 'user:read' or access.can_access_user(person) is not true then
+  if access.permission() is distinct from 'user:read' or access.can_access_user(subject) is not true then
     return null;
   end if;
-  if person is distinct from access.principal() then
-    perform access.record('PERMISSIONS_READ', 'read', 'user', person::text, null, jsonb_build_object('at', moment));
+  if subject is distinct from access.principal() then
+    perform access.record('PERMISSIONS_READ', 'read', 'user', subject::text, null, jsonb_build_object('at', moment));
   end if;
   return jsonb_build_object(
-    'user_id', person,
+    'user_id', subject,
     'at', to_char(moment at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-    'roles', case when access.was_active(person, moment) then to_jsonb(access.role_names(person, moment)) else '[]' end,
+    'roles', case when access.was_active(subject, moment) then to_jsonb(access.role_names(subject, moment)) else '[]' end,
     'permissions', coalesce(
       (
         select jsonb_agg(
@@ -36,8 +36,10 @@ begin
           select
             g.permission,
             max(g.scope) as scope,
-            jsonb_agg(distinct jsonb_build_object('kind', g.kind, 'id', g.id, 'name', g.name, 'via', g.via, 'scope', g.scope)) as because
-          from access.grants(person, moment) g
+            jsonb_agg(
+              distinct jsonb_build_object('kind', g.kind, 'id', g.id, 'name', g.name, 'via', g.via, 'scope', g.scope)
+            ) as because
+          from access.grants(subject, moment) g
           group by g.permission
         ) x
       ),
@@ -154,7 +156,7 @@ begin
   with c as materialized (
     select
       t.n,
-      coalesce((t.x ->> 'user_id')::uuid, me) as person,
+      coalesce((t.x ->> 'user_id')::uuid, me) as subject,
       t.x ->> 'permission' as permission,
       t.x -> 'any_of' as any_of,
       t.x ->> 'role' as role,
@@ -164,21 +166,21 @@ begin
     from jsonb_array_elements(checks) with ordinality as t (x, n)
   ),
   wanted as materialized (
-    select c.n, c.person, c.permission from c where c.permission is not null
+    select c.n, c.subject, c.permission from c where c.permission is not null
     union
-    select c.n, c.person, jsonb_array_elements_text(c.any_of) from c
+    select c.n, c.subject, jsonb_array_elements_text(c.any_of) from c
   ),
   -- What each user holds of what is asked.
   g as materialized (
-    select p.person, y.*
-    from (select w.person, array_agg(w.permission) as permissions from wanted w group by w.person) p
-      cross join lateral access.user_grants(p.person, now(), p.permissions) y
-    where names is null or p.person <> me or y.permission = any (names)
+    select p.subject, y.*
+    from (select w.subject, array_agg(w.permission) as permissions from wanted w group by w.subject) p
+      cross join lateral access.user_grants(p.subject, now(), p.permissions) y
+    where names is null or p.subject <> me or y.permission = any (names)
   ),
   m as materialized (
     select c.n, c.anywhere, c.owner_id, c.unit_id, g.*
     from wanted w
-      join g on g.person = w.person and g.permission = w.permission
+      join g on g.subject = w.subject and g.permission = w.permission
       join c on c.n = w.n
   ),
   -- The units that a scope reaches, where a unit is asked about.
@@ -192,11 +194,11 @@ begin
   ),
   -- The roles that each user holds, where a role is asked about.
   h as materialized (
-    select p.person, y.*
-    from (select distinct c.person from c where c.role is not null) p
-      cross join lateral access.user_held_roles(p.person, now()) y
+    select p.subject, y.*
+    from (select distinct c.subject from c where c.role is not null) p
+      cross join lateral access.user_held_roles(p.subject, now()) y
     where names is null
-      or p.person <> me
+      or p.subject <> me
       or not exists (select from access.role_grants(y.id, now()) x where x.permission <> all (names))
   ),
   hit as (
@@ -207,7 +209,7 @@ begin
     union all
     select c.n, null, jsonb_build_object('kind', h.kind, 'id', h.id, 'name', h.name, 'via', h.via)
     from c
-      join h on h.person = c.person and h.name = c.role
+      join h on h.subject = c.subject and h.name = c.role
   ),
   told as (
     select hit.n, max(hit.scope) as scope, jsonb_agg(distinct hit.why) as because

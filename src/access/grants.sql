@@ -36,14 +36,14 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 $$;
 
 -- What a user holds themselves, by roles and overrides.
-create function access.own_grants(person uuid, moment timestamptz, wanted text[] default null)
+create function access.own_grants(subject uuid, moment timestamptz, wanted text[] default null)
 returns table (permission text, scope access.scope, kind text, id uuid, name text, via text)
 language sql stable set search_path = pg_catalog, pg_temp as $$
   with recursive held (role_id, parent_id, top) as (
     select p.role_id, p.parent_id, p.role_id
     from freehold.user_roles ur
       join freehold.role_periods p on p.role_id = ur.role_id
-    where ur.user_id = person
+    where ur.user_id = subject
       and access.in_force(ur.starts_at, ur.ends_at, moment)
       and access.in_force(p.starts_at, p.ends_at, moment)
     union
@@ -79,24 +79,24 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   from carried c
     join freehold.roles r on r.id = c.role_id
     join freehold.roles t on t.id = c.top
-  where c.permission not in (select access.denied_permissions(person, moment))
+  where c.permission not in (select access.denied_permissions(subject, moment))
   union all
   select o.permission, o.scope::access.scope, 'override', o.id, o.permission, null
   from freehold.overrides o
-  where o.user_id = person
+  where o.user_id = subject
     and o.effect = 'grant'
     and access.in_force(o.starts_at, o.ends_at, moment)
     and (wanted is null or o.permission in (select unnest(wanted)))
-    and o.permission not in (select access.denied_permissions(person, moment))
+    and o.permission not in (select access.denied_permissions(subject, moment))
 $$;
 
 -- What a user holds, with what others delegated to them and hold themselves. `holder`: around whom it reaches.
-create function access.user_grants(person uuid, moment timestamptz, wanted text[] default null)
+create function access.user_grants(subject uuid, moment timestamptz, wanted text[] default null)
 returns table (permission text, scope access.scope, kind text, id uuid, name text, via text, holder uuid)
 language sql stable set search_path = pg_catalog, pg_temp as $$
-  select g.permission, g.scope, g.kind, g.id, g.name, g.via, person
-  from access.own_grants(person, moment, wanted) g
-  where access.was_active(person, moment)
+  select g.permission, g.scope, g.kind, g.id, g.name, g.via, subject
+  from access.own_grants(subject, moment, wanted) g
+  where access.was_active(subject, moment)
   union all
   select c.permission, least(c.scope, o.scope), 'delegation', d.id, u.username, r.name, d.delegator_id
   from freehold.delegations d
@@ -116,38 +116,38 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
       from access.own_grants(d.delegator_id, moment, wanted) g
       group by g.permission
     ) o on o.permission = c.permission
-  where d.delegate_id = person
+  where d.delegate_id = subject
     and access.in_force(d.starts_at, d.ends_at, moment)
     and d.decision = 'approved'
     and access.in_force(d.decided_at, d.revoked_at, moment)
     and access.was_active(d.delegator_id, moment)
-    and access.was_active(person, moment)
-    and c.permission not in (select access.denied_permissions(person, moment))
+    and access.was_active(subject, moment)
+    and c.permission not in (select access.denied_permissions(subject, moment))
 $$;
 
 -- The same, with what the API key of this transaction leaves of it.
-create function access.grants(person uuid, moment timestamptz, wanted text[] default null)
+create function access.grants(subject uuid, moment timestamptz, wanted text[] default null)
 returns table (permission text, scope access.scope, kind text, id uuid, name text, via text, holder uuid)
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select g.*
-  from (select access.key_permissions(person) as names) n
-    cross join lateral access.user_grants(person, moment, wanted) g
+  from (select access.key_permissions(subject) as names) n
+    cross join lateral access.user_grants(subject, moment, wanted) g
   where n.names is null or g.permission = any (n.names)
 $$;
 
 -- The roles that a user holds at a moment, with the reason for each: assigned, inherited, or delegated by somebody
 -- who holds it.
-create function access.user_held_roles(person uuid, moment timestamptz) returns table (kind text, id uuid, name text, via text)
+create function access.user_held_roles(subject uuid, moment timestamptz) returns table (kind text, id uuid, name text, via text)
 language sql stable set search_path = pg_catalog, pg_temp as $$
   with recursive tops (role_id, kind, source) as (
     select ur.role_id, 'role', null
     from freehold.user_roles ur
-    where ur.user_id = person and access.in_force(ur.starts_at, ur.ends_at, moment)
+    where ur.user_id = subject and access.in_force(ur.starts_at, ur.ends_at, moment)
     union all
     select d.role_id, 'delegation', u.username
     from freehold.delegations d
       join freehold.users u on u.id = d.delegator_id
-    where d.delegate_id = person
+    where d.delegate_id = subject
       and d.role_id is not null
       and access.in_force(d.starts_at, d.ends_at, moment)
       and d.decision = 'approved'
@@ -178,34 +178,34 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   from line l
     join freehold.roles r on r.id = l.role_id
     join freehold.roles t on t.id = l.top
-  where access.was_active(person, moment)
+  where access.was_active(subject, moment)
 $$;
 
 -- The same for the admitted user: an API key holds a role when it names everything that the role carries.
-create function access.held_roles(person uuid, moment timestamptz) returns table (kind text, id uuid, name text, via text)
+create function access.held_roles(subject uuid, moment timestamptz) returns table (kind text, id uuid, name text, via text)
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select h.*
-  from (select access.key_permissions(person) as names) n
-    cross join lateral access.user_held_roles(person, moment) h
+  from (select access.key_permissions(subject) as names) n
+    cross join lateral access.user_held_roles(subject, moment) h
   where n.names is null
     or not exists (select from access.role_grants(h.id, moment) g where g.permission <> all (n.names))
 $$;
 
 -- The names of the permissions that a user holds at a moment.
-create function access.permissions_of(person uuid, moment timestamptz) returns text[]
+create function access.permissions_of(subject uuid, moment timestamptz) returns text[]
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select coalesce(array_agg(distinct g.permission), array[]::text[])
-  from access.grants(person, moment) g
+  from access.grants(subject, moment) g
 $$;
 
 -- The permissions that a token carries: at most a hundred, Freehold's own first. Services ask authz/check for the
 -- rest.
-create function access.token_permissions(person uuid) returns text[]
+create function access.token_permissions(subject uuid) returns text[]
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select coalesce(array_agg(x.name order by x.name), array[]::text[])
   from (
     select p as name
-    from unnest(access.permissions_of(person, now())) p
+    from unnest(access.permissions_of(subject, now())) p
     order by
       split_part(p, ':', 1) not in (
         'user', 'role', 'permission', 'session', 'api_key', 'unit', 'delegation', 'setting', 'organization', 'invitation',
@@ -215,12 +215,12 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 $$;
 
 -- The names of the roles that a user is assigned at a moment, without what these inherit from.
-create function access.role_names(person uuid, moment timestamptz) returns text[]
+create function access.role_names(subject uuid, moment timestamptz) returns text[]
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select coalesce(array_agg(distinct r.name), array[]::text[])
   from freehold.user_roles ur
     join freehold.roles r on r.id = ur.role_id
-  where ur.user_id = person
+  where ur.user_id = subject
     and access.in_force(ur.starts_at, ur.ends_at, moment)
     and exists (
       select from freehold.role_periods p

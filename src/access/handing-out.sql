@@ -94,10 +94,10 @@ begin
 end $$;
 
 -- Whether what a user holds reaches as far as their unit does, so that whoever moves them changes what they reach.
-create function access.depends_on_unit(person uuid) returns boolean
+create function access.depends_on_unit(subject uuid) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select exists (
-    select from access.own_grants(person, now()) g
+    select from access.own_grants(subject, now()) g
     group by g.permission
     having max(g.scope) between 'team' and 'department')
 $$;
@@ -105,7 +105,7 @@ $$;
 -- Whether a user holds a permission that another one does not hold, or not as far. Of the first counts also what is
 -- delegated to them, what they will hold, and what is inactive or denied for now; of the other only what their API
 -- key names, if they came with one.
-create function access.holds_more(person uuid, other uuid) returns boolean
+create function access.holds_more(subject uuid, other uuid) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select exists (
     select
@@ -113,16 +113,16 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
       select g.permission, max(g.scope) as scope
       from (
         select x.permission, x.scope
-        from access.own_grants(person, now()) x
+        from access.own_grants(subject, now()) x
         union all
         select c.permission, c.scope
         from freehold.user_roles ur
           cross join lateral access.role_content(ur.role_id) c
-        where ur.user_id = person and (ur.ends_at is null or ur.ends_at > now())
+        where ur.user_id = subject and (ur.ends_at is null or ur.ends_at > now())
         union all
         select o.permission, o.scope::access.scope
         from freehold.overrides o
-        where o.user_id = person and o.effect = 'grant' and (o.ends_at is null or o.ends_at > now())
+        where o.user_id = subject and o.effect = 'grant' and (o.ends_at is null or o.ends_at > now())
         union all
         select c.permission, access.narrower_scope(c.scope, access.own_scope(d.delegator_id, c.permission, now()))
         from freehold.delegations d
@@ -131,7 +131,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
             union all
             select p.permission, 'all' from freehold.delegation_permissions p where p.delegation_id = d.id
           ) c
-        where d.delegate_id = person
+        where d.delegate_id = subject
           and d.ends_at > now()
           and d.revoked_at is null
           and d.decision is distinct from 'rejected'

@@ -34,12 +34,22 @@ declare
   -- Each `(select ...)` is evaluated once for a statement and not for each row. `= 'all'` is inside, so that the
   -- planner takes it for as likely as not: taken for rare, it would sort whole units to show one page of them.
   everything text := $sql$(select access.scope() = 'all')$sql$;
-  owned text := case when owner is not null then format('%I = any ((select access.scope_owner_ids())::uuid[])', owner) end;
-  in_unit text := case when unit is not null then format('%I = any ((select access.scope_unit_ids())::uuid[])', unit) end;
-  beside text := case when member is not null then
-    format('exists (select from freehold.users u where u.id = %I and u.unit_id = any ((select access.scope_unit_ids())::uuid[]))', member) end;
+  units text := '((select access.scope_unit_ids())::uuid[])';
+  owned text := case
+    when owner is not null then format('%I = any ((select access.scope_owner_ids())::uuid[])', owner)
+  end;
+  in_unit text := case
+    when unit is not null then format('%I = any %s', unit, units)
+  end;
+  beside text := case
+    when member is not null then
+      format('exists (select from freehold.users u where u.id = %I and u.unit_id = any %s)', member, units)
+  end;
   reached text := format('(%s)', concat_ws(' or ', everything, owned, in_unit, beside));
-  written text := case when of_others then format('(%s)', concat_ws(' or ', everything, in_unit, beside)) else reached end;
+  written text := case
+    when of_others then format('(%s)', concat_ws(' or ', everything, in_unit, beside))
+    else reached
+  end;
 begin
   execute format('alter table %s enable row level security', relation);
   execute format('grant select on %s to freehold_app', relation);
@@ -50,13 +60,22 @@ begin
   end);
   if inserts is distinct from '{}' then
     execute format('grant insert%s on %s to freehold_app', access.column_list(inserts), relation);
-    execute format('create policy make on %s for insert with check ((select access.permission() = any (%L::text[])) and %s)',
-      relation, array(select resource || ':' || action from unnest(inserted_with) action), written);
+    execute format(
+      'create policy make on %s for insert with check ((select access.permission() = any (%L::text[])) and %s)',
+      relation,
+      array(select resource || ':' || action from unnest(inserted_with) action),
+      written);
   end if;
   if updates is distinct from '{}' then
     execute format('grant update%s on %s to freehold_app', access.column_list(updates), relation);
-    execute format('create policy change on %s for update using ((select access.permission() = any (%L::text[])) and %s) with check %s',
-      relation, array(select resource || ':' || action from unnest(updated_with) action), written, written);
+    execute format(
+      'create policy change on %s for update
+        using ((select access.permission() = any (%L::text[])) and %s)
+        with check %s',
+      relation,
+      array(select resource || ':' || action from unnest(updated_with) action),
+      written,
+      written);
   end if;
   if deletes then
     execute format('grant delete on %s to freehold_app', relation);

@@ -5,8 +5,8 @@
 -- or counts uses that never were. So a key is made, changed and revoked with a session only, its hash can be written
 -- and not read, and uses are counted with the system's key.
 --
--- The admission reads a key (src/access/admission.sql), and access.key_permissions says what it names. Called from outside:
--- access.count_key_uses.
+-- The admission reads a key (src/access/admission.sql), and access.key_permissions says what it names. Called from
+-- outside: access.count_key_uses.
 
 -- A key is made and changed by its owner, and revoked also by a user who looks after keys. One that is revoked stays
 -- revoked.

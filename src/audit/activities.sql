@@ -1,7 +1,7 @@
 -- Activities: the audit as the API shows it. Reading it (policies), exporting it, and the entries that services write
 -- about what they did themselves.
---   access.record_custom_activity      writes an entry for a service, with activity:create
---   access.record_export   writes that entries were exported, with activity:export
+--   access.record_custom_activity   writes an entry for a service, with activity:create
+--   access.record_export            writes that entries were exported, with activity:export
 --
 -- Threat: a service writes entries that look like ours, or that name another user; somebody who reads the audit
 -- guesses an erased detail from its hash. So the types of Freehold's own activities are refused, user and origin are
@@ -113,8 +113,8 @@ begin
   perform access.record('EXPORT', 'export', 'activity', null, null, filters);
 end $$;
 
--- Whether this transaction was admitted to read the audit; access.may_read_all_audit: all of it. The planner takes a boolean
--- for likely, and then walks the index that a list is sorted by.
+-- Whether this transaction was admitted to read the audit; access.may_read_all_audit: all of it. The planner takes a
+-- boolean for likely, and then walks the index that a list is sorted by.
 create function access.may_read_audit() returns boolean
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select coalesce(access.permission() in ('activity:read', 'activity:export'), false)

@@ -2,7 +2,7 @@
 -- written.
 --   access.audited        puts audit triggers on a table: one entry for each row that a statement changes
 --   access.record         writes one entry; called by the functions of other files
---   access.write_audit          the only function that inserts entries; both of the above end in it
+--   access.write_audit    the only function that inserts entries; both of the above end in it
 --   access.erase_detail   for the owner login: erases personal details and leaves an entry that says so
 -- freehold.audit_log says that something was done, by whom and when; freehold.audit_detail says what exactly, under
 -- which name and from where, and can be erased. The log holds a salted hash of each detail, and checkpoints
@@ -281,7 +281,11 @@ end $$;
 -- The one change of an entry is that a checkpoint covers it, once.
 create trigger keep_entries before update on freehold.audit_log
   for each row
-  when (old.checkpoint is not null or new.checkpoint is null or to_jsonb(old) - 'checkpoint' is distinct from to_jsonb(new) - 'checkpoint')
+  when (
+    old.checkpoint is not null
+    or new.checkpoint is null
+    or to_jsonb(old) - 'checkpoint' is distinct from to_jsonb(new) - 'checkpoint'
+  )
   execute function access.refuse_change();
 
 create trigger keep_all_entries before delete or truncate on freehold.audit_log

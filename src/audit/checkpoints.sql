@@ -1,6 +1,6 @@
 -- Checkpoints of the audit: a chain of hashes over its entries, as in transparency logs. The scheduled job calls
--- access.checkpoint_audit, as the owner, and takes the newest checkpoint to the master; src/audit/verify.ts checks the
--- chain.
+-- access.checkpoint_audit, as the owner, and takes the newest checkpoint to the master; src/audit/verify.ts checks
+-- the chain.
 --
 -- Threat: somebody who can write the database, and drop the triggers that protect entries, changes or removes one, or
 -- makes the chain anew. The first breaks the chain; the second shows, because the master keeps the newest checkpoint.

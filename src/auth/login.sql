@@ -1,16 +1,16 @@
 -- Login with a password, in two round trips. The Worker hashes; everything else happens here. Public endpoints, in
 -- this order:
---   access.begin_login   begins an attempt: its id, and the hash parameters and salt (`hash_parameters`) to hash the password with
---   access.finish_login    finishes it: compares, counts failures, opens a session
---   access.finish_login_with_rehash     finishes it where the stored hash is of another system, and replaces that hash
+--   access.begin_login                begins an attempt: its id, and the parameters with which to hash the password
+--   access.finish_login               finishes it: compares, counts failures, opens a session
+--   access.finish_login_with_rehash   the same, where another system's hash is replaced
 -- A change of password or of address compares the current password in the same way, with access.begin_attempt and
--- access.settle.
+-- access.finish_attempt.
 --
 -- Threat: a stranger guesses, many times at once; a stranger finds out who is known here; somebody who runs SQL as
 -- the app login makes themselves another user. So an attempt is reserved before a password is compared, and attempts
--- under way count as failures would; an unknown identifier gets a lockout (a row of lockouts) and a hash_parameters as a
--- known one does; the comparison is made here and the hash never leaves; and a failure is returned, not raised, so
--- that its audit entry is committed.
+-- under way count as failures would; an unknown identifier gets a row of lockouts and hash parameters
+-- as a known one does; the comparison is made here and the hash never leaves; and a failure is returned, not raised,
+-- so that its audit entry is committed.
 
 -- First half: {state, attempt, hash_parameters} or {state: busy}, the same for an unknown identifier.
 create function access.begin_login(tenant_id uuid, identifier text) returns jsonb
@@ -115,9 +115,9 @@ begin
 end $$;
 
 -- Second half of the first login of an imported user, whose hash another system made; answers as access.finish_login
--- does. `hash_parameters` is ours, with the salt that was chosen at the import (`next` in the stored hash_parameters); `renewed` is the
--- digest under it. Of several logins at once the first replaces the hash, and the others are compared with the new
--- one.
+-- does. `hash_parameters` is ours, with the salt that was chosen at the import (`next` in the stored
+-- hash_parameters); `renewed` is the digest under it. Of several logins at once the first replaces the hash, and the
+-- others are compared with the new one.
 create function access.finish_login_with_rehash(
   tenant_id uuid,
   attempt uuid,
@@ -134,10 +134,13 @@ declare
 begin
   perform access.check_tenant(tenant_id);
   select * into a from freehold.login_attempts x where x.id = attempt;
-  -- Locks in the order of access.settle.
+  -- Locks in the order of access.finish_attempt.
   perform from freehold.lockouts g where g.key = a.key for update;
   perform from freehold.users x where x.id = a.user_id for no key update;
-  is_meant := coalesce(right(hash_parameters, 23) = '$' || substring(a.hash_parameters from ',next=([A-Za-z0-9+/]{22})[$]'), false);
+  is_meant := coalesce(
+    right(hash_parameters, 23) = '$' || substring(a.hash_parameters from ',next=([A-Za-z0-9+/]{22})[$]'),
+    false
+  );
   if is_meant and starts_with(access.current_password(a.user_id), finish_login_with_rehash.hash_parameters || '$') then
     update freehold.login_attempts x set hash_parameters = finish_login_with_rehash.hash_parameters
     where x.id = attempt and x.state = 'pending';
@@ -179,21 +182,27 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 $$;
 
 -- The hash parameters and salt of a user's password. An unknown identifier, or a user without a password, gets a
--- hash_parameters that looks like the others; its salt is derived from the identifier, because a salt that changes would give
--- that away.
-create function access.hash_parameters_of(person uuid, identifier text) returns text
+-- hash_parameters that looks like the others; its salt is derived from the identifier, because a salt that changes
+-- would give that away.
+create function access.hash_parameters_of(subject uuid, identifier text) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select coalesce(
-    regexp_replace(access.current_password(person), '[$][^$]*$', ''),
+    regexp_replace(access.current_password(subject), '[$][^$]*$', ''),
     '$pbkdf2-sha256-chain$r=6,i=100000$'
       || rtrim(encode(substr(access.mac('salt:' || identifier), 1, 16), 'base64'), '=')
   )
 $$;
 
--- Begins an attempt: {state: reserved, attempt, hash_parameters}, also while the lockout is locked, when it can only fail; or
--- {state: busy} when as many attempts are under way as may fail. Locks the lockout's row, so that the attempts of one
--- identifier are decided one after another. An attempt that is not finished within 30 s has failed.
-create function access.begin_attempt(t freehold.tenant, guard text, person uuid, identifier text, hash_parameters text) returns jsonb
+-- Begins an attempt: {state: reserved, attempt, hash_parameters}, also while the lockout is locked, when it can only
+-- fail; or {state: busy} when as many attempts are under way as may fail. Locks the lockout's row, so that the
+-- attempts of one identifier are decided one after another. An attempt that is not finished within 30 s has failed.
+create function access.begin_attempt(
+  t freehold.tenant,
+  guard text,
+  subject uuid,
+  identifier text,
+  hash_parameters text
+) returns jsonb
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   g freehold.lockouts;
@@ -238,7 +247,7 @@ begin
     end if;
   end if;
   insert into freehold.login_attempts (id, key, user_id, identifier, hash_parameters, state)
-  values (attempt, guard, person, left(identifier, 255), hash_parameters, state);
+  values (attempt, guard, subject, left(identifier, 255), hash_parameters, state);
   return jsonb_build_object('state', 'pending', 'attempt', attempt, 'hash_parameters', hash_parameters);
 end $$;
 

@@ -1,8 +1,8 @@
 -- Passwords: changing one's own, the rules for a new one, the password history, and expiry.
---   access.begin_password_change   first half of a change by the admitted user, and of a change of address (src/recovery/contact.sql)
---   access.finish_password_change    second half: compares the current password, replaces it, ends the user's other sessions
---   access.policy             the rules for a new password, for callers that create users
---   access.warn_expiring      for the scheduled job: mails to users whose password expires soon
+--   access.begin_password_change    first half of a change of password or address by the admitted user
+--   access.finish_password_change   second half: compares the current password, replaces it, ends the user's other sessions
+--   access.policy                   the rules for a new password, for callers that create users
+--   access.warn_expiring            for the scheduled job: mails to users whose password expires soon
 -- Recovery, registration and imports use the helpers below. The app login reaches freehold.passwords through
 -- functions alone: the table has no policy and no grant.
 --
@@ -10,8 +10,9 @@
 -- that was sent before the change takes the account back. So a change has a lockout of its own, a new password is
 -- compared with the history, and a change voids the tokens that were sent before it.
 
--- First half of a change: {state, attempt, hash_parameters} as of access.begin_attempt, and {person, policy, former}, by which the
--- Worker judges a new password. Its lockout is not the one of logins, so that strangers cannot use up its attempts.
+-- First half of a change: {state, attempt, hash_parameters} as of access.begin_attempt, and {user, policy, history},
+-- by which the Worker judges a new password. Its lockout is not the one of logins, so that strangers cannot use up
+-- its attempts.
 create function access.begin_password_change(tenant_id uuid) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -82,7 +83,9 @@ begin
     )
     returning p.user_id
   )
-  select count(access.enqueue_mail('password_expires', u.id, u.email, jsonb_build_object('expires_at', access.password_expiry(u, t))))
+  select count(
+    access.enqueue_mail(
+      'password_expires', u.id, u.email, jsonb_build_object('expires_at', access.password_expiry(u, t))))
   into told
   from soon
   join freehold.users u on u.id = soon.user_id
@@ -93,26 +96,26 @@ end $$;
 -- Replaces a user's password and ends their sessions, except `kept`. Voids the tokens that were sent before, for
 -- another password or for another address: they may have been asked for by the one whom the account is taken back
 -- from.
-create function access.replace_password(person uuid, new_hash text, must_change boolean, because text, kept uuid)
+create function access.replace_password(subject uuid, new_hash text, must_change boolean, because text, kept uuid)
 returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
   update freehold.passwords p set replaced_at = clock_timestamp()
-  where p.user_id = person and p.replaced_at is null;
-  insert into freehold.passwords (id, user_id, password_hash) values (gen_random_uuid(), person, new_hash);
+  where p.user_id = subject and p.replaced_at is null;
+  insert into freehold.passwords (id, user_id, password_hash) values (gen_random_uuid(), subject, new_hash);
   update freehold.users x
   set password_changed_at = now(), must_change_password = must_change, updated_at = now()
-  where x.id = person;
+  where x.id = subject;
   -- The verification of the current address stays good.
   update freehold.one_time_tokens k set used_at = now()
   from freehold.users u
-  where u.id = person
+  where u.id = subject
     and k.user_id = u.id
     and k.used_at is null
     and (k.kind = 'reset' or (k.kind = 'email' and k.target <> u.email));
   update freehold.sessions x
   set ended_at = now(), ended_because = because
-  where x.user_id = person and x.ended_at is null and x.id is distinct from kept;
+  where x.user_id = subject and x.ended_at is null and x.id is distinct from kept;
 end $$;
 
 -- The rules for a new password: the settings whose name begins with `password_`.
@@ -131,39 +134,40 @@ return jsonb_build_object(
 );
 
 -- The recipes under which the Worker must hash a new password, to compare it with the history.
-create function access.history_parameters(person uuid, t freehold.tenant) returns jsonb
+create function access.history_parameters(subject uuid, t freehold.tenant) returns jsonb
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select coalesce(jsonb_agg(distinct regexp_replace(p.password_hash, '[$][^$]*$', '')), '[]')
-  from access.password_history(person, t) p
+  from access.password_history(subject, t) p
 $$;
 
 -- Whether a new password, given by its digests under the former recipes, is in the history.
-create function access.was_used(person uuid, t freehold.tenant, digests jsonb) returns boolean
+create function access.was_used(subject uuid, t freehold.tenant, digests jsonb) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select exists (
     select
-    from access.password_history(person, t) p
+    from access.password_history(subject, t) p
     join jsonb_each_text(digests) d on p.password_hash = access.stored_hash(d.key, d.value)
   )
 $$;
 
 -- The password history: as many of a user's passwords as the tenant's settings say, the current one first.
-create function access.password_history(person uuid, t freehold.tenant) returns setof freehold.passwords
+create function access.password_history(subject uuid, t freehold.tenant) returns setof freehold.passwords
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select p.*
   from freehold.passwords p
-  where p.user_id = person
+  where p.user_id = subject
   order by p.replaced_at desc nulls first
   limit t.password_history
 $$;
 
 -- The stored hash of a user's current password, or null.
-create function access.current_password(person uuid) returns text
+create function access.current_password(subject uuid) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
-  select p.password_hash from freehold.passwords p where p.user_id = person and p.replaced_at is null
+  select p.password_hash from freehold.passwords p where p.user_id = subject and p.replaced_at is null
 $$;
 
--- The stored form of a digest: its hash_parameters and a hash of it, so that a copy of the table is not enough to log in.
+-- The stored form of a digest: its hash_parameters and a hash of it, so that a copy of the table is not enough to log
+-- in.
 create function access.stored_hash(hash_parameters text, digest text) returns text
 language sql immutable
 return hash_parameters || '$' || rtrim(encode(sha256(decode(digest || '=', 'base64')), 'base64'), '=');

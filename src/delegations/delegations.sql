@@ -10,19 +10,19 @@
 -- Finds the user who acts now for another with a permission: the delegate and, where that one is away too (has
 -- delegated the same of what they hold themselves), the delegate of theirs, and so on; never in a circle. Returns
 -- {user_id, acting_user_id, chain}; null when the caller does not reach the user.
-create function access.substitute(person uuid, permission text) returns jsonb
+create function access.substitute(subject uuid, permission text) returns jsonb
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
   chain jsonb := '[]';
-  met uuid[] := array[person];
-  acting uuid := person;
+  met uuid[] := array[subject];
+  acting uuid := subject;
   d record;
 begin
   if access.permission() is distinct from 'delegation:read'
     or not exists (
       select
       from freehold.users u
-      where u.id = person
+      where u.id = subject
         and (access.scope() = 'all' or u.id = any (access.scope_owner_ids()) or u.unit_id = any (access.scope_unit_ids()))
     ) then
     return null;
@@ -30,8 +30,8 @@ begin
     select from freehold.permissions p where p.name = substitute.permission and p.deleted_at is null
   ) then
     perform access.refuse('invalid_request', 'is not a permission of this tenant', 'query/permission');
-  elsif not access.was_active(person, now()) or access.decide(person, permission, now()) is null then
-    return jsonb_build_object('user_id', person, 'acting_user_id', null, 'chain', chain);
+  elsif not access.was_active(subject, now()) or access.decide(subject, permission, now()) is null then
+    return jsonb_build_object('user_id', subject, 'acting_user_id', null, 'chain', chain);
   end if;
   loop
     select x.id, x.delegate_id
@@ -64,7 +64,7 @@ begin
     acting := d.delegate_id;
     met := met || acting;
   end loop;
-  return jsonb_build_object('user_id', person, 'acting_user_id', acting, 'chain', chain);
+  return jsonb_build_object('user_id', subject, 'acting_user_id', acting, 'chain', chain);
 end $$;
 
 -- A delegation is made by its delegator, to another active user, of a role that the delegator holds themselves. It is

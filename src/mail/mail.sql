@@ -1,9 +1,9 @@
 -- The outbox: mails and text messages are enqueued by the transaction that is the reason for them, and sent after it.
---   access.enqueue_mail           enqueues one; called by the functions of other files
---   access.has_enqueued_mail         whether this transaction did, so that the Worker delivers at once and not with the next scheduled run
---   access.claim_mails    for the sender: hands out what is due, for a minute
---   access.finish_mails   for the sender: writes down what came of each attempt
---   access.next_mail_at      for the scheduled job: when the outbox has something to send
+--   access.enqueue_mail        enqueues one; called by the functions of other files
+--   access.has_enqueued_mail   whether this transaction did, so that the Worker delivers at once
+--   access.claim_mails         for the sender: hands out what is due, for a minute
+--   access.finish_mails        for the sender: writes down what came of each attempt
+--   access.next_mail_at        for the scheduled job: when the outbox has something to send
 -- A mail is attempted for a day, 1, 2, 4 ... 60 minutes apart, and is then given up (`dead`). Its secrets, encrypted
 -- by the Worker, are removed when it is sent or given up.
 --
@@ -11,11 +11,11 @@
 -- being sent. So that login reaches neither freehold.mails nor freehold.mail_attempts, which have no policy and no
 -- grant, and the sender shows the system's key.
 
--- Enqueues a mail and returns its id. `person`: a user, in whose language it is written; null: a registrant, in
+-- Enqueues a mail and returns its id. `subject`: a user, in whose language it is written; null: a registrant, in
 -- `locale`.
 create function access.enqueue_mail(
   kind text,
-  person uuid,
+  subject uuid,
   recipient text,
   data jsonb default '{}',
   secrets_encrypted text default null,
@@ -31,9 +31,9 @@ begin
     made,
     enqueue_mail.kind,
     enqueue_mail.channel,
-    person,
+    subject,
     enqueue_mail.recipient,
-    coalesce((select u.locale from freehold.users u where u.id = person), enqueue_mail.locale, 'en'),
+    coalesce((select u.locale from freehold.users u where u.id = subject), enqueue_mail.locale, 'en'),
     enqueue_mail.data,
     enqueue_mail.secrets_encrypted,
     access.actor() ->> 'trace_id'

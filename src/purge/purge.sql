@@ -1,7 +1,7 @@
 -- The purge: rows that have outlived their purpose are deleted once a day (docs/storage.md says what is kept for how
 -- long). The audit stays, and tells what was done.
 --   access.purge_due   whether a purge is due
---   access.purge       deletes a bounded number of rows; the scheduled job calls it, in a transaction each, until `is_done`
+--   access.purge       deletes a bounded number of rows; the scheduled job calls it until `is_done`
 -- Both are for the owner login.
 
 -- Whether the last purge that came to its end is more than a day ago.

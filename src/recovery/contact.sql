@@ -1,15 +1,15 @@
 -- Another address, and the verification of a phone number, by the admitted user.
---   access.request_email_change         mails a token to the new address; access.verify_email (registration.sql) spends it
---   access.phone_code           sends a code to the user's number
---   access.verify_phone         takes the code
---   access.after_email_change   after every change of an address, by whichever function (trigger in src/users/users.sql)
+--   access.request_email_change   mails a token to the new address; access.verify_email (registration.sql) spends it
+--   access.phone_code             sends a code to the user's number
+--   access.verify_phone           takes the code
+--   access.after_email_change     after every change of an address, by whichever function (trigger in src/users/users.sql)
 --
 -- Threat: somebody who finds an open session takes the account over by its address, or claims a number of somebody
 -- else. So another address takes the current password and a mail to the new address, and the old address is told; a
 -- code is short, so that it has five tries within ten minutes, is stored keyed, and counts for one number of one
 -- user.
 
--- Asks for another address, after access.password_reserve. `wrong` (the password), or `done`, also when the address
+-- Asks for another address, after access.begin_password_change. `wrong` (the password), or `done`, also when the address
 -- is another user's, so that the caller does not learn that.
 create function access.request_email_change(
   tenant_id uuid,

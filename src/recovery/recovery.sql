@@ -1,9 +1,9 @@
 -- Recovery: a new password by mail or by an administrator, and unlocking.
---   access.request_reset           public endpoint: a token by mail
---   access.begin_reset              public endpoint: what the new password is judged by, for a valid token
---   access.finish_reset            public endpoint: spends the token and sets the password
+--   access.request_reset   public endpoint: a token by mail
+--   access.begin_reset     public endpoint: what the new password is judged by, for a valid token
+--   access.finish_reset    public endpoint: spends the token and sets the password
 --   access.begin_admin_reset and access.finish_admin_reset   the two halves of a reset by an administrator
---   access.unlock                  clears a user's lockouts
+--   access.unlock   clears a user's lockouts
 -- Registration and verification of an address (registration.sql) and the change of an address or a number
 -- (contact.sql) use the tokens of the helpers below.
 --
@@ -39,7 +39,7 @@ begin
   return access.has_enqueued_mail();
 end $$;
 
--- {person, policy, former}, by which the Worker judges the new password; null: the token is not valid.
+-- {user, policy, history}, by which the Worker judges the new password; null: the token is not valid.
 create function access.begin_reset(tenant_id uuid, presented bytea) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -80,11 +80,11 @@ begin
   return 'done';
 end $$;
 
--- First half of a reset by an administrator: {person, policy, former}.
-create function access.begin_admin_reset(person uuid) returns jsonb
+-- First half of a reset by an administrator: {user, policy, history}.
+create function access.begin_admin_reset(subject uuid) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  u freehold.users := access.user_to_reset(person);
+  u freehold.users := access.user_to_reset(subject);
 begin
   return (
     select jsonb_build_object(
@@ -99,7 +99,7 @@ end $$;
 -- Second half: sets the password, which the user may have to change, and mails them a link to set their own: `done`
 -- or `used` (it is in the history).
 create function access.finish_admin_reset(
-  person uuid,
+  subject uuid,
   new_hash text,
   digests jsonb,
   must_change boolean,
@@ -108,7 +108,7 @@ create function access.finish_admin_reset(
 ) returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  u freehold.users := access.user_to_reset(person);
+  u freehold.users := access.user_to_reset(subject);
 begin
   if (select access.was_used(u.id, t, digests) from freehold.tenant t) then
     return 'used';
@@ -123,32 +123,32 @@ begin
 end $$;
 
 -- Lets a locked out user log in again at once. Raises FH404, FH403.
-create function access.unlock(person uuid) returns void
+create function access.unlock(subject uuid) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
-  if access.permission() is distinct from 'user:update' or not access.can_access_user(person) then
+  if access.permission() is distinct from 'user:update' or not access.can_access_user(subject) then
     perform access.refuse('not_found', 'There is nobody with this id.');
-  elsif person = access.principal() or (access.scope() <> 'all' and person = any (access.scope_owner_ids())) then
+  elsif subject = access.principal() or (access.scope() <> 'all' and subject = any (access.scope_owner_ids())) then
     perform access.refuse('forbidden', 'Somebody else must unlock you.');
-  elsif access.holds_more(person, access.principal()) then
+  elsif access.holds_more(subject, access.principal()) then
     -- A lockout does not slow down an attacker who can guess, unlock and guess again.
     perform access.refuse('forbidden', 'This person holds more than you do: how they log in is not yours to change.');
   end if;
-  perform access.lock_login(person), access.clear_failures(person);
-  perform access.record('USER_UNLOCKED', 'update', 'user', person::text, null, null);
+  perform access.lock_login(subject), access.clear_failures(subject);
+  perform access.record('USER_UNLOCKED', 'update', 'user', subject::text, null, null);
 end $$;
 
 -- The user whose password the admitted administrator may set, locked: within reach, and neither themselves nor
 -- anybody who holds more than they do, because an administrator who sets a password can log in as its user. Raises
 -- FH404, FH403.
-create function access.user_to_reset(person uuid) returns freehold.users
+create function access.user_to_reset(subject uuid) returns freehold.users
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   u freehold.users;
 begin
-  if access.permission() = 'user:update' and access.can_access_user(person) then
-    perform access.lock_login(person);
-    select * into u from freehold.users x where x.id = person;
+  if access.permission() = 'user:update' and access.can_access_user(subject) then
+    perform access.lock_login(subject);
+    select * into u from freehold.users x where x.id = subject;
   end if;
   if u.id is null then
     perform access.refuse('not_found', 'There is nobody with this id.');
@@ -207,11 +207,11 @@ begin
 end $$;
 
 -- Whether a user was sent five tokens of a kind within the hour: strangers can ask for them.
-create function access.too_many_requests(person uuid, token_kind text) returns boolean
+create function access.too_many_requests(subject uuid, token_kind text) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select count(*) >= 5
   from freehold.one_time_tokens x
-  where x.user_id = person and x.kind = token_kind and x.created_at > now() - interval '1 hour'
+  where x.user_id = subject and x.kind = token_kind and x.created_at > now() - interval '1 hour'
 $$;
 
 -- Sets a password without a check of the one before it: the lockouts are cleared and all sessions end.
@@ -226,21 +226,21 @@ begin
 end $$;
 
 -- Clears the lockouts of a user: that of logins and that of password changes.
-create function access.clear_failures(person uuid) returns void
+create function access.clear_failures(subject uuid) returns void
 language sql volatile set search_path = pg_catalog, pg_temp as $$
   update freehold.lockouts x
   set failures = 0, failed_at = null, locked_until = null
-  where x.key in ('login:' || person, 'change:' || person)
+  where x.key in ('login:' || subject, 'change:' || subject)
 $$;
 
 -- Locks a user before a change of how they log in, against other such changes and against logins. In the order of a
 -- login, the lockouts before the user: two transactions that took them in different orders would wait for each other.
-create function access.lock_login(person uuid) returns void
+create function access.lock_login(subject uuid) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
-  insert into freehold.lockouts as x (key) values ('change:' || person), ('login:' || person)
+  insert into freehold.lockouts as x (key) values ('change:' || subject), ('login:' || subject)
   on conflict (key) do update set key = x.key;
-  perform from freehold.users x where x.id = person for no key update;
+  perform from freehold.users x where x.id = subject for no key update;
 end $$;
 
 grant execute on function

@@ -141,12 +141,12 @@ begin
 end $$;
 
 -- The primary role of a user for whom nobody chose one: of those that they hold, the first that they were given.
-create function access.primary_role(person uuid) returns text
+create function access.primary_role(subject uuid) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select r.name
   from freehold.user_roles ur
     join freehold.roles r on r.id = ur.role_id
-  where ur.user_id = person
+  where ur.user_id = subject
     and access.in_force(ur.starts_at, ur.ends_at, now())
   order by ur.starts_at, r.name
   limit 1

@@ -7,7 +7,7 @@
 -- The logins of one user, also those that failed, newest first: of oneself, or with session:read of a user within
 -- reach.
 create function access.login_history(
-  person uuid,
+  subject uuid,
   at_most integer,
   before_at timestamptz default null,
   before_id uuid default null
@@ -16,9 +16,9 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select l.id, l.activity_type, l.at, d.address, d.agent, coalesce(d.after ->> 'reason', d.after ->> 'ended_because')
   from freehold.audit_log l
   left join freehold.audit_detail d on d.log_id = l.id
-  where l.user_id = person
+  where l.user_id = subject
     and l.activity_type in ('LOGIN', 'LOGIN_FAILED', 'LOGOUT', 'SUSPICIOUS_ACTIVITY')
-    and (person = access.principal() or (access.permission() = 'session:read' and access.can_access_user(person)))
+    and (subject = access.principal() or (access.permission() = 'session:read' and access.can_access_user(subject)))
     and (before_at is null or (l.at, l.id) < (before_at, before_id))
   order by l.at desc, l.id desc
   limit at_most

@@ -1,4 +1,5 @@
--- Units: the tree of departments and teams, from which the scopes team and department are measured (access.units_in_scope).
+-- Units: the tree of departments and teams, from which the scopes team and department are measured
+-- (access.units_in_scope).
 --
 -- Threat: a user who moves a unit, or turns its kind, changes how far the users in it reach, themselves above all;
 -- two who act at once close a circle. So the rules are a trigger, which no statement passes by, and one transaction

@@ -1,6 +1,6 @@
 -- Import: users who are moved in from another system, with the hashes of their passwords.
 --
--- Called from outside, both with user:create: access.import_people for each batch of lines, then access.record_import
+-- Called from outside, both with user:create: access.import_users for each batch of lines, then access.record_import
 -- once.
 --
 -- Threat: a file creates more than its sender may create; one broken line stops the others; a hash of another system
@@ -8,9 +8,9 @@
 -- goes through, in a subtransaction of its own; a failure is reported in the words of our own rules and nothing else;
 -- and the first login replaces the hash (access.finish_login_with_rehash).
 
--- Creates the users of some lines, in their order, each of them or not at all. Returns what access.import_person says
+-- Creates the users of some lines, in their order, each of them or not at all. Returns what access.import_user says
 -- of each line. A dry run does the same, and then undoes all of it.
-create function access.import_people(lines jsonb, dry_run boolean) returns jsonb
+create function access.import_users(lines jsonb, dry_run boolean) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   line jsonb;
@@ -27,7 +27,7 @@ begin
       from jsonb_array_elements(lines) with ordinality e (value, place)
       order by e.place
     loop
-      told := told || access.import_person(line);
+      told := told || access.import_user(line);
     end loop;
     if dry_run then
       raise exception using errcode = 'FH001', message = 'undone';
@@ -41,7 +41,7 @@ end $$;
 -- Creates one user of a file, whose fields the Worker has checked. Returns {id, username}, or {code, errors} when a
 -- rule forbids it, and then nothing of the user is left. An error of the database that is not the line's fault is
 -- raised.
-create function access.import_person(l jsonb) returns jsonb
+create function access.import_user(l jsonb) returns jsonb
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   made uuid := gen_random_uuid();
@@ -155,6 +155,6 @@ begin
 end $$;
 
 grant execute on function
-  access.import_people(jsonb, boolean),
+  access.import_users(jsonb, boolean),
   access.record_import(jsonb)
 to freehold_app;

@@ -69,7 +69,7 @@ export async function importUsers(
     })
     const people = looked.flatMap((read) => ('person' in read ? [read.person] : []))
     const [answer] = await ctx.run(
-      ctx.db.execute(sql`select access.import_people(${JSON.stringify(people)}::jsonb, ${dry_run}) as taken`),
+      ctx.db.execute(sql`select access.import_users(${JSON.stringify(people)}::jsonb, ${dry_run}) as taken`),
     )
     const taken = rowsOf<{ taken: Taken[] }>(answer)[0]?.taken ?? []
     let text = ''

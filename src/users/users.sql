@@ -10,25 +10,25 @@
 -- access.lock_user (before anything else of a user is locked).
 
 -- The first password of a user that this transaction created: only then, and only once.
-create function access.first_password(person uuid, password_hash text) returns void
+create function access.first_password(subject uuid, password_hash text) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
   if access.permission() is distinct from 'user:create'
-    or not exists (select from freehold.users u where u.id = person and u.created_at = now())
-    or exists (select from freehold.passwords p where p.user_id = person) then
+    or not exists (select from freehold.users u where u.id = subject and u.created_at = now())
+    or exists (select from freehold.passwords p where p.user_id = subject) then
     perform access.refuse('forbidden', 'Only who makes a person gives them their first password.');
   end if;
   insert into freehold.passwords (id, user_id, password_hash)
-  values (gen_random_uuid(), person, first_password.password_hash);
+  values (gen_random_uuid(), subject, first_password.password_hash);
 end $$;
 
 -- Locks a user before anything else of theirs is locked, and before several of their rows are: transactions that lock
 -- in different orders would wait for each other.
-create function access.lock_user(person uuid) returns void
+create function access.lock_user(subject uuid) returns void
 language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
   select
   from freehold.users x
-  where x.id = person
+  where x.id = subject
     and access.principal() is not null
   for no key update
 $$;

@@ -23,7 +23,7 @@ const APP_MAY_CALL = [
   'access.first_password(uuid,text)',
   'access.held()',
   'access.holders(text,timestamp with time zone,uuid,integer)',
-  'access.import_people(jsonb,boolean)',
+  'access.import_users(jsonb,boolean)',
   'access.key()',
   'access.lock_user(uuid)',
   'access.login_history(uuid,integer,timestamp with time zone,uuid)',

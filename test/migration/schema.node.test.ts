@@ -58,6 +58,16 @@ describe('a definition', () => {
     expect(functions.filter(({ text }) => !isBound(text) && !isPinned(text)).map(({ place }) => place)).toEqual([])
   })
 
+  it('stands in a file that opens with its subject, in lines that can be read', () => {
+    const texts = filesIn('src', '.sql').map((file) => ({ file, text: read(file) }))
+    expect(texts.length).toBeGreaterThan(20)
+    expect(texts.filter(({ text }) => !text.startsWith('-- ')).map(({ file }) => file)).toEqual([])
+    const long = texts.flatMap(({ file, text }) =>
+      text.split('\n').flatMap((line, i) => (line.length > 130 ? [`${file}:${i + 1}`] : [])),
+    )
+    expect(long).toEqual([])
+  })
+
   it('can be called by nobody but its owner, unless a grant says so', () => {
     const everybody = [...both.defined.grants.keys()].filter((key) => key.endsWith(' to public'))
     expect(everybody.filter((key) => !key.includes(' on type '))).toEqual([])

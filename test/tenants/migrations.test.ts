@@ -83,6 +83,26 @@ describe('migrations', () => {
     expect(row).toEqual({ owner: 'freehold_owner' })
   })
 
+  it('that were edited after they were applied are refused by name, and nothing behind them runs', async () => {
+    const list = [planted('test/0007', 'create table freehold.edited (id uuid primary key)')]
+    await migrate(database.owner_url, list)
+    const edited = [planted('test/0007', 'create table freehold.edited (id text primary key)'), planted('test/0008', 'select 1')]
+    await expect(migrate(database.owner_url, edited)).rejects.toThrow(
+      'Migration test/0007 was edited after it was applied to this database. Restore its file; a change is a migration of its own.',
+    )
+    expect(await applied()).not.toContain('test/0008')
+    const [row] = await database.asOwner(sql`select checksum from freehold.migrations where name = 'test/0007'`)
+    expect(row?.checksum).toMatch(/^[0-9a-f]{64}$/)
+  })
+
+  it('do not touch a database that was made before their baseline', async () => {
+    const early = { name: 'early/0000_tables', text: 'select 1' }
+    const baseline = { name: 'late/0000_baseline', text: 'create table freehold.never_made (id uuid primary key)' }
+    await migrate(database.owner_url, [early])
+    await expect(migrate(database.owner_url, [baseline])).rejects.toThrow(/was made before late\/0000_baseline/)
+    expect(await there('freehold.never_made')).toBe(false)
+  })
+
   it('are not for the app login', async () => {
     await expect(migrate(database.app_url, [planted('test/0009', 'select 1')])).rejects.toThrow()
     expect(await applied()).not.toContain('test/0009')
