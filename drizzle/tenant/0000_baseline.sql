@@ -864,20 +864,20 @@ $$;
 --> statement-breakpoint
 -- The signature of claims. It covers this backend and this transaction, so that a copied one is worth nothing
 -- elsewhere.
-create or replace function access.signature_of(facts text) returns text
+create or replace function access.signature_of(claims text) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select encode(
-    access.mac('seal:' || facts || '|' || pg_backend_pid() || '|' || extract(epoch from transaction_timestamp())),
+    access.mac('claims:' || claims || '|' || pg_backend_pid() || '|' || extract(epoch from transaction_timestamp())),
     'hex')
 $$;
 --> statement-breakpoint
 -- Signs the claims of this transaction. Only access.admit calls it: every policy believes what is signed here.
-create or replace function access.sign_claims(facts jsonb) returns void
+create or replace function access.sign_claims(claims jsonb) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
   perform
-    set_config('access.claims', facts::text, true),
-    set_config('access.signature', access.signature_of(facts::text), true);
+    set_config('access.claims', claims::text, true),
+    set_config('access.signature', access.signature_of(claims::text), true);
 end $$;
 --> statement-breakpoint
 -- The claims of this transaction; null when nobody was admitted, or when the signature is not ours. A setting that
@@ -975,11 +975,11 @@ return jsonb_build_object(
 create or replace function access.set_audit_actor(subject uuid, user_name text, request jsonb) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
-  facts text := (access.request_of(request) || jsonb_build_object('user_id', subject, 'user_name', left(user_name, 255)))::text;
+  claims text := (access.request_of(request) || jsonb_build_object('user_id', subject, 'user_name', left(user_name, 255)))::text;
 begin
   perform
-    set_config('access.actor', facts, true),
-    set_config('access.actor_signature', access.signature_of('actor:' || facts), true);
+    set_config('access.actor', claims, true),
+    set_config('access.actor_signature', access.signature_of('actor:' || claims), true);
 end $$;
 --> statement-breakpoint
 -- The actor for the audit: the admitted user, else the one that a public endpoint named, else nobody, which is the
