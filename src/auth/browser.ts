@@ -45,7 +45,7 @@ export async function recentCookieTokens(ctx: Ctx, { account, access }: AccountC
   const now = Math.floor(Date.now() / 1000)
   if (!access || now - iat >= RECENT_SECONDS || exp <= now || must_change_password !== false) return null
   const bearer = await verify(ctx.realm, access)
-  if (bearer.user_id !== account) throw new Problem('token_invalid', 'This cookie is of another account.')
+  if (bearer.user_id !== account) throw new Problem('token_invalid', 'This cookie belongs to another account.')
   const answer = { token_type: 'Cookie', expires_in: exp - now, account, must_change_password, ...said }
   return { bearer, answer: CookieTokens.parse(answer) }
 }

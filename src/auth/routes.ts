@@ -176,7 +176,7 @@ async function refreshed(c: Context<AppEnv>, held: AccountCookies) {
   }
   if (held.refresh === null) throw new Problem('refresh_invalid', 'There is no refresh token in the cookies.')
   const { answer, cookies } = await cookiesOf(c.var.ctx, await refresh(c.var.ctx, held.refresh))
-  if (answer.account !== held.account) throw new Problem('refresh_invalid', 'This cookie is of another account.')
+  if (answer.account !== held.account) throw new Problem('refresh_invalid', 'This cookie belongs to another account.')
   c.set('cookies', cookies)
   return answer
 }

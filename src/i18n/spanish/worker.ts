@@ -108,29 +108,29 @@ export const worker = {
 
   // API keys.
   'This cannot be done with an API key: log in.': 'Esto no se puede hacer con una clave de API: inicia sesión.',
-  'This is no API key: a character is wrong, missing or too many.':
-    'Esto no es una clave de API: un carácter es incorrecto, falta o sobra.',
+  'The API key is malformed: a character is wrong, missing or extra.':
+    'La clave de API está mal formada: un carácter es incorrecto, falta o sobra.',
   'This key was rotated before: rotate its successor.': 'Esta clave ya fue rotada: rota su sucesora.',
   'must be an address or a network, such as 192.0.2.0/24 or 2001:db8::/32':
     'debe ser una dirección o una red, como 192.0.2.0/24 o 2001:db8::/32',
 
   // Browsers: cookies and origins.
   'POST auth/refresh-token with {} for new cookies.': 'Haz POST auth/refresh-token con {} para obtener cookies nuevas.',
-  'Pages of this origin are not let in here. An operator can add it to the origins of the tenant.':
+  'Pages of this origin are not allowed. An operator can add it to the origins of the tenant.':
     'Aquí no se admiten páginas de este origen. Un operador puede añadirlo a los orígenes del inquilino.',
   'With cookies a request must come from a page of {origin}, and it has no Origin.':
     'Con cookies, una solicitud debe venir de una página de {origin}, y esta no tiene Origin.',
   'With cookies a request must come from a page of {origin}, and it came from a page of another origin.':
     'Con cookies, una solicitud debe venir de una página de {origin}, y esta vino de una página de otro origen.',
   'The header Cookie is longer than {number} bytes.': 'La cabecera Cookie tiene más de {number} bytes.',
-  'There is no cookie of the account in X-Account. Log in.': 'No hay ninguna cookie de la cuenta de X-Account. Inicia sesión.',
+  'There is no cookie for the account in X-Account. Log in.': 'No hay ninguna cookie de la cuenta de X-Account. Inicia sesión.',
   'There is no refresh token in the cookies.': 'No hay ningún token de renovación en las cookies.',
-  'This cookie is of another account.': 'Esta cookie es de otra cuenta.',
-  'X-Account means cookies: send either it or another credential.':
-    'X-Account se refiere a las cookies: envía esa cabecera u otra credencial, no ambas.',
+  'This cookie belongs to another account.': 'Esta cookie es de otra cuenta.',
+  'X-Account selects a cookie: do not send it with another credential.':
+    'X-Account elige una cookie: no la envíes con otra credencial.',
   'X-Account means cookies: send either it or refresh_token.':
     'X-Account se refiere a las cookies: envía esa cabecera o refresh_token, no ambos.',
-  '{number} accounts are logged in: say which with the header X-Account.':
+  '{number} accounts are logged in: select one with the header X-Account.':
     'Hay {number} cuentas con sesión iniciada: indica cuál con la cabecera X-Account.',
   'is for the own host, {host}; here a login gives tokens': 'es para el host propio, {host}; aquí un inicio de sesión da tokens',
   'is missing, and no cookie of a login is here instead': 'falta, y no hay en su lugar ninguna cookie de un inicio de sesión',
