@@ -75,7 +75,7 @@ export function selectAccount(request: Request, own: string | null): AccountCook
   if (wanted !== null && !selected.length)
     throw new Problem('token_missing', 'There is no cookie for the account in X-Account. Log in.')
   if (selected.length > 1)
-    throw new Problem('credentials_ambiguous', `${selected.length} accounts are logged in: select one with the header X-Account.`)
+    throw new Problem('credentials_ambiguous', `${selected.length} accounts are logged in: choose one with the header X-Account.`)
   if (own !== null && selected[0]) requireOwnPage(request, own)
   return selected[0] ?? null
 }

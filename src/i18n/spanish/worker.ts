@@ -131,7 +131,7 @@ export const worker = {
   'X-Account selects a cookie: do not send it with another credential.':
     'X-Account elige una cookie: no la envíes con otra credencial.',
   'X-Account selects a cookie: do not send it with refresh_token.': 'X-Account elige una cookie: no la envíes con refresh_token.',
-  '{number} accounts are logged in: select one with the header X-Account.':
+  '{number} accounts are logged in: choose one with the header X-Account.':
     'Hay {number} cuentas con sesión iniciada: indica cuál con la cabecera X-Account.',
   'works only on {host}; on this host a login returns tokens':
     'solo funciona en {host}; en este host un inicio de sesión devuelve tokens',
