@@ -127,7 +127,7 @@ export const Settings = z
     const { ENVIRONMENT, MAILBOX_URL, SMTP_URL, EMAIL, MAIL_FROM, SMS_WEBHOOK_URL, SMS_WEBHOOK_TOKEN } = settings
     const wrong = (name: string, message: string) => issue.addIssue({ code: 'custom', path: [name], message })
     if (MAILBOX_URL && ENVIRONMENT === 'production')
-      wrong('MAILBOX_URL', 'is for a local start only: anyone who can reach it can read all mail; set SMTP_URL instead')
+      wrong('MAILBOX_URL', 'is for a local start only: anyone who can reach it can read all mail, so set SMTP_URL instead')
     if ((SMTP_URL || EMAIL) && !MAIL_FROM) wrong('MAIL_FROM', '')
     if (SMS_WEBHOOK_TOKEN && !SMS_WEBHOOK_URL) wrong('SMS_WEBHOOK_URL', '')
   })

@@ -32,7 +32,7 @@ export type RequestFacts = {
   trace_id: string
 }
 
-/** What a route requires of the admission. */
+/** The requirements of a route on the admission. */
 export type Need = { permission: string | null; any_password: boolean }
 
 /** `session_id` is null for a caller with an API key. */

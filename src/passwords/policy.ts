@@ -36,9 +36,7 @@ export const DEFAULT_POLICY: Policy = {
 
 type PersonalDetails = Partial<Record<'email' | 'username' | 'given_name' | 'family_name', string | null | undefined>>
 
-/**
- * What the database returns about the user of a new password: `history` has the parameters of the hashes of previous passwords.
- */
+/** The context in which a new password is checked; `history` has the parameters of the hashes of previous passwords. */
 export type PasswordContext = { user: PersonalDetails; policy: Policy; history: string[] }
 
 let common: Set<string> | undefined

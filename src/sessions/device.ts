@@ -13,5 +13,5 @@ export type Location = { city: string | null; country: string | null }
 
 const text = (value: unknown) => (typeof value === 'string' ? value.slice(0, 120).toWellFormed() : null)
 
-/** Where a request comes from, as far as Cloudflare knows. */
+/** The location of a request, as far as Cloudflare knows it. */
 export const locationOf = ({ cf }: Request): Location => ({ city: text(cf?.city), country: text(cf?.country) })
