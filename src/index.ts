@@ -13,12 +13,15 @@ export { Provisioning } from './tenants/provisioning/provisioning.ts'
 
 export default {
   fetch: app.fetch,
-  /** Every minute: takes over provisioning and erasures that stand still, mends KV where it is not what the master says, visits the tenants where somebody was (the audit is sealed there), and delivers mail. */
+  /**
+   * Every minute: resumes stalled provisioning and erasures, reconciles KV with the master, runs maintenance on active tenants
+   * (with the audit checkpoint), and delivers mail.
+   */
   async scheduled(_controller, env) {
     const config = configOf(env)
     useSqlUrl(config.NEON_SQL_URL)
-    const visits = runMaintenance(config).then(({ due }) => deliverDue(env, config, due))
-    const work = [resumeStale(env, config), eraseStale(env, config), reconcile(env, config), visits]
+    const maintenance = runMaintenance(config).then(({ due }) => deliverDue(env, config, due))
+    const work = [resumeStale(env, config), eraseStale(env, config), reconcile(env, config), maintenance]
     const results = await Promise.allSettled(work)
     for (const result of results) if (result.status === 'rejected') log('scheduled job failed', { error: String(result.reason) })
   },

@@ -12,7 +12,7 @@ const Reason = z.object({
   kind: z.enum(['role', 'inherited', 'override', 'delegation']),
   id: z.uuid(),
   name: z.string(),
-  /** Through which role it was inherited, or which role was delegated; by whom a role was delegated. */
+  /** The role that it was inherited through, or that was delegated; for a delegated role, the delegator. */
   via: z.string().nullable(),
 })
 
@@ -47,15 +47,19 @@ export const Explained = z
 export const Holders = pageOf(z.object({ user_id: z.uuid(), username: z.string(), scope: Scope })).openapi('Holders')
 
 /**
- * Answers up to a hundred questions, in order, each with its reasons. One round trip. About oneself anybody may ask, about others who reaches
- * them with user:read. Fails with invalid_request (a permission or role that is not there), not_found (a person who is not there).
+ * Answers up to 100 questions, in order, each with its reasons. One round trip. Anybody may ask about themselves; about others,
+ * user:read with a scope that covers them. Fails with invalid_request (an unknown permission or role), not_found (an unknown
+ * user).
  */
 export async function check(ctx: Ctx, { checks }: z.infer<typeof Questions>): Promise<z.infer<typeof Answers>> {
   const [result] = await ctx.run(ctx.db.execute(sql`select access.ask(${JSON.stringify(checks)}::jsonb) as results`))
   return { results: result.rows[0]?.results as z.infer<typeof Answers>['results'] }
 }
 
-/** What a person can do, or could at a past moment, with the reasons. One round trip; `user:read`. Fails with not_found, invalid_request. */
+/**
+ * The permissions of a user, now or at a past time, with the reasons. One round trip; `user:read`. Fails with not_found,
+ * invalid_request.
+ */
 export async function explain(ctx: Ctx, user_id: string, at: string | undefined): Promise<z.infer<typeof Explained>> {
   const [result] = await ctx.run(ctx.db.execute(sql`select access.explain(${user_id}, ${at ?? null}::timestamptz) as explained`))
   const explained = result.rows[0]?.explained as z.infer<typeof Explained> | null
@@ -63,7 +67,10 @@ export async function explain(ctx: Ctx, user_id: string, at: string | undefined)
   return explained
 }
 
-/** Who holds a permission, or did at a past moment, by id. One round trip; `permission:read`, whose scope says of whom it tells. */
+/**
+ * The users who hold a permission, now or at a past time, sorted by id. One round trip; `permission:read`, whose scope limits the
+ * users.
+ */
 export async function holders(
   ctx: Ctx,
   permission: string,

@@ -3,14 +3,14 @@ import { room, route } from '../http/route.ts'
 import { Page } from '../kernel/cursor.ts'
 import { Answers, At, check, Explained, explain, Holders, holders, Permission, Questions } from './authz.ts'
 
-/** Asking, under /api/v1. */
+/** Permission checks, under /api/v1. */
 export const accessRoutes = room()
 
 accessRoutes.openapi(
   route({
     method: 'post',
     path: '/authz/check',
-    summary: 'May somebody do something, and why: up to a hundred questions',
+    summary: 'Check up to 100 permissions or roles, with reasons',
     permission: null,
     trips: 1,
     body: Questions,
@@ -24,7 +24,7 @@ accessRoutes.openapi(
   route({
     method: 'get',
     path: '/users/{id}/permissions',
-    summary: 'What a person can do and why, now or at a past moment',
+    summary: 'Explain the permissions of a user, now or at a past time',
     permission: 'user:read',
     trips: 1,
     params: z.object({ id: z.uuid() }),
@@ -39,7 +39,7 @@ accessRoutes.openapi(
   route({
     method: 'get',
     path: '/permissions/{name}/holders',
-    summary: 'Who can do something, now or at a past moment',
+    summary: 'List users who hold a permission, now or at a past time',
     permission: 'permission:read',
     trips: 1,
     params: z.object({ name: Permission }),

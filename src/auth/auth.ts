@@ -1,7 +1,8 @@
 /**
- * Login, refresh, logout, password change: for the users of a tenant and, in the platform's own realm, for operators. Threat: guessing,
- * replay, and telling strangers who exists. The Worker hashes; reserving, comparing, counting and locking are the database's
- * (src/auth/login.sql). Wrong, unknown, locked and inactive take the same two round trips, the same hash, and give the same answer.
+ * Login, refresh, logout, password change: for the users of a tenant and, in the platform's own realm, for operators. Threat:
+ * guessing, replay, and revealing to strangers which accounts exist. The Worker hashes; the database begins and finishes
+ * attempts, compares, counts and locks (src/auth/login.sql). Wrong, unknown, locked and inactive take the same two round trips,
+ * the same hash, and give the same answer.
  */
 import { z } from '@hono/zod-openapi'
 import { and, eq, isNull, sql } from 'drizzle-orm'
@@ -28,7 +29,7 @@ export const Credentials = z
     username: Name.optional(),
     email: Name.optional(),
     password: Password,
-    /** For a page of the tenant's own host: tokens in cookies instead of in the answer. */
+    /** For pages of the tenant's own host: tokens in cookies instead of in the response. */
     cookie: z.boolean().optional(),
   })
   .refine((body) => (body.username === undefined) !== (body.email === undefined), {
@@ -37,7 +38,7 @@ export const Credentials = z
   })
   .openapi('Credentials')
 
-/** The OAuth 2 password form (RFC 6749 section 4.3.2). `scope` and `client_id` are accepted and mean nothing here. */
+/** The OAuth 2 password form (RFC 6749 section 4.3.2). `scope`, `client_id` and `client_secret` are accepted and ignored. */
 export const PasswordForm = z
   .object({
     grant_type: z.literal('password').optional(),
@@ -58,12 +59,12 @@ export const Tokens = z
     refresh_token: z.string(),
     must_change_password: z.boolean(),
     password_expires_at: z.iso.datetime().nullable(),
-    /** True from so many days before as the tenant's settings say (14). */
+    /** True in the last days before `password_expires_at`: as many as the tenant's settings say (14). */
     password_expires_soon: z.boolean(),
   })
   .openapi('Tokens')
 
-/** Left out by a browser that has it in a cookie. */
+/** Omitted by a browser that has it in a cookie. */
 export const RefreshToken = z.object({ refresh_token: z.string().min(1).max(512).optional() }).openapi('RefreshToken')
 
 export const PasswordChange = z.object({ current_password: Password, new_password: Password }).openapi('PasswordChange')
@@ -83,10 +84,12 @@ type Claims = {
   must_change_password: boolean
   password_expires_at: string | null
   password_expires_soon: boolean
-  /** When the session ends in any case, and the refresh token with it. Missing from a database that is a version behind. */
+  /** When the session and its refresh token expire. Missing from a database that is a version behind. */
   session_expires_at?: string
 }
-/** Who has been let in, and the refresh token of their session; the access token is made in the shape that is asked for. */
+/**
+ * A successful login: its claims and the refresh token of its session; the access token is made in the format that is asked for.
+ */
 export type Entered = { claims: Claims; refresh_token: string }
 type Attempt = { state: 'pending' | 'busy'; attempt: string; hash_parameters: string }
 type Outcome =
@@ -97,9 +100,9 @@ type Outcome =
 const normalised = (identifier: string) => identifier.normalize('NFKC').trim().toLowerCase()
 
 /**
- * Checks a password and opens a session. Two round trips: reserve the attempt and read the hash_parameters; compare and write. Who was moved in from
- * another system is hashed anew on the way. Fails with invalid_credentials (wrong, unknown, locked, inactive alike), user_inactive (right,
- * but without any role), rate_limited.
+ * Checks a password and opens a session. Two round trips: begin the attempt and read the hash parameters; compare and finish. A
+ * hash of another system is replaced on the way. Fails with invalid_credentials (wrong, unknown, locked or inactive alike),
+ * user_inactive (right, but without any role), rate_limited.
  */
 export async function login(ctx: Ctx, identifier: string, password: string, place: Location): Promise<Entered> {
   const about = { tenant: ctx.realm.subdomain, trace_id: ctx.request.trace_id }
@@ -109,15 +112,15 @@ export async function login(ctx: Ctx, identifier: string, password: string, plac
   )
   const refresh_token = newToken()
   const compared = await digest(password, hash_parameters)
-  const renewal = rehashParameters(hash_parameters)
+  const new_parameters = rehashParameters(hash_parameters)
   const session = sql`${await tokenHash(refresh_token)}::bytea, ${JSON.stringify({ ...ctx.request, ...place })}::jsonb`
   const result = await ctx.call<Outcome>(
-    renewal
-      ? sql`access.finish_login_with_rehash(${ctx.realm.id}, ${attempt}, ${compared}, ${renewal}, ${await digest(password, renewal)}, ${session})`
+    new_parameters
+      ? sql`access.finish_login_with_rehash(${ctx.realm.id}, ${attempt}, ${compared}, ${new_parameters}, ${await digest(password, new_parameters)}, ${session})`
       : sql`access.finish_login(${ctx.realm.id}, ${attempt}, ${compared}, ${null}, ${session})`,
   )
   log(result.outcome === 'refused' ? 'password refused' : 'password verified', about)
-  // Somebody was told that their account is locked; an ordinary failure costs no look into the outbox.
+  // A lockout has queued a mail to the user; an ordinary failure does not query the outbox.
   if (result.outcome === 'refused' && result.mail) ctx.later(deliver(ctx))
   if (result.outcome === 'no_role') throw new Problem('user_inactive')
   if (result.outcome !== 'ok') throw new Problem('invalid_credentials')
@@ -126,19 +129,21 @@ export async function login(ctx: Ctx, identifier: string, password: string, plac
 }
 
 /**
- * Takes a reservation; while as many tries of one person are under way as may fail, waits for one to come back, a few seconds at most.
- * The waiting is here and not in the database, where it would hold a connection.
+ * Begins an attempt. While as many attempts of one user are pending as may fail, it waits for one to finish, a few seconds at
+ * most. The wait is here and not in the database, where it would hold a connection. Fails with rate_limited.
  */
 export async function beginAttempt<T extends Attempt>(ask: () => Promise<T>): Promise<T> {
   for (const pause of [150, 300, 500, 800, 1000, 1000, 1500, 0]) {
-    const reservation = await ask()
-    if (reservation.state !== 'busy') return reservation
+    const attempt = await ask()
+    if (attempt.state !== 'busy') return attempt
     await scheduler.wait(pause)
   }
-  throw new Problem('rate_limited', 'Too many logins of this person are under way.')
+  throw new Problem('rate_limited', 'Too many logins of this user are in progress.')
 }
 
-/** Exchanges a refresh token. One round trip. Fails with refresh_invalid, refresh_reused (the session has been ended), user_inactive. */
+/**
+ * Exchanges a refresh token. One round trip. Fails with refresh_invalid, refresh_reused (the session is ended), user_inactive.
+ */
 export async function refresh(ctx: Ctx, presented: string): Promise<Entered> {
   const successor = await successorOf(ctx.realm.refresh_key, presented)
   const [hash, next] = await Promise.all([tokenHash(presented), tokenHash(successor)])
@@ -151,11 +156,11 @@ export async function refresh(ctx: Ctx, presented: string): Promise<Entered> {
   )
 }
 
-/** The tokens of who has been let in, as an answer: what services need that verify offline is in the access token. */
+/** The tokens of a login as a response. The access token carries the claims that services need which verify it offline. */
 export async function tokensOf(ctx: Ctx, { claims, refresh_token }: Entered): Promise<z.infer<typeof Tokens>> {
   const { user_id, session_id, proof, username, email, role, roles, permissions, amr, auth_time } = claims
   const expires_in = claims.access_minutes * 60
-  const said = {
+  const payload = {
     sub: user_id,
     uid: user_id,
     sid: session_id,
@@ -170,11 +175,11 @@ export async function tokensOf(ctx: Ctx, { claims, refresh_token }: Entered): Pr
     auth_time,
     amr: [amr],
   }
-  const access_token = await sign(ctx.realm, said, expires_in)
+  const access_token = await sign(ctx.realm, payload, expires_in)
   return { access_token, token_type: 'Bearer', expires_in, refresh_token, ...passwordOf(claims) }
 }
 
-/** What a login says of the password. */
+/** The password fields of a login response. */
 export const passwordOf = ({ must_change_password, password_expires_at, password_expires_soon }: Claims) => ({
   must_change_password,
   password_expires_at: password_expires_at && new Date(password_expires_at).toISOString(),
@@ -191,7 +196,7 @@ export async function logout(ctx: Ctx): Promise<void> {
   )
 }
 
-/** Ends all sessions of the caller, this one too. One round trip. */
+/** Ends all sessions of the caller, including this one. One round trip. */
 export async function logoutAll(ctx: Ctx): Promise<void> {
   await ctx.run(
     ctx.db.execute(sql`select access.lock_user((select access.principal()))`),
@@ -203,8 +208,8 @@ export async function logoutAll(ctx: Ctx): Promise<void> {
 }
 
 /**
- * Replaces the caller's password and ends their other sessions. Two round trips. Fails with invalid_credentials when the current one is
- * wrong or was tried too often, invalid_request with every rule that the new one breaks.
+ * Replaces the caller's password and ends their other sessions. Two round trips. Fails with invalid_credentials when the current
+ * password is wrong or was tried too often, invalid_request with every rule that the new one breaks.
  */
 export async function changePassword(
   ctx: Ctx,
@@ -218,7 +223,7 @@ export async function changePassword(
   const is_same = new_password.normalize('NFC') === current_password.normalize('NFC')
   if (is_same) rules.push('must not be the current password')
   const compared = await digest(current_password, hash_parameters)
-  // A new password that breaks a rule is no guess: the try is settled all the same, or it would hang as one under way.
+  // A new password that breaks a rule is no guess: the attempt is finished all the same, or it would stay pending.
   const renewed = rules.length ? null : await hash(new_password)
   const digests = is_same ? {} : await digestsUnder(new_password, history)
   const [result] = await ctx.run(

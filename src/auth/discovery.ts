@@ -28,14 +28,16 @@ const Discovery = z
 /** Well below the 180 s for which a new key is published before it is used. */
 const CACHE = 'public, max-age=60'
 
-/** What others need to verify a tenant's tokens (RFC 7517, OpenID Connect Discovery 1.0), from the registry alone. */
+/**
+ * Public keys and metadata to verify the tokens of a tenant (RFC 7517, OpenID Connect Discovery 1.0), from the registry alone.
+ */
 export const discoveryRoutes = room()
 
 discoveryRoutes.openapi(
   route({
     method: 'get',
     path: '/jwks.json',
-    summary: "The tenant's public keys",
+    summary: 'Get the public keys of the tenant',
     public: true,
     trips: 0,
     returns: { 200: Jwks },
@@ -59,7 +61,7 @@ discoveryRoutes.openapi(
   route({
     method: 'get',
     path: '/openid-configuration',
-    summary: 'What this issuer offers',
+    summary: 'Get the OpenID Connect configuration',
     public: true,
     trips: 0,
     returns: { 200: Discovery },

@@ -28,7 +28,7 @@ export const WhoAmI = z
     tenant: z.object({ id: z.uuid(), subdomain: z.string().nullable(), legal_name: z.string(), url: z.url() }),
     roles: z.array(z.string()),
     permissions: z.array(z.string()),
-    /** null of who came with an API key. */
+    /** null for a caller with an API key. */
     session: z
       .object({
         id: z.uuid(),
@@ -39,7 +39,7 @@ export const WhoAmI = z
         expires_at: z.iso.datetime(),
       })
       .nullable(),
-    /** The key that was sent; `permissions` above are those of it that its owner holds now. */
+    /** The API key that was sent; `permissions` above are those of the key that its owner holds now. */
     api_key: z.object({ id: z.uuid(), prefix: z.string(), name: z.string(), permissions: z.array(z.string()) }).nullable(),
     /** Of the token, or of the key; null: never. */
     expires_at: z.iso.datetime().nullable(),
@@ -62,19 +62,19 @@ const caller = fixed(
     .where(eq(users.id, sql`(select access.principal())`)),
 )
 
-/** The caller as a person. One round trip. */
+/** The current user. One round trip. */
 export async function me(ctx: Ctx): Promise<z.infer<typeof Me>> {
-  const [[person]] = await ctx.run(caller)
-  if (!person) throw new Error('An admitted person is not there.')
-  const { held, ...shown } = person
-  return { ...shown, ...held, tenant: ctx.realm.subdomain }
+  const [[user]] = await ctx.run(caller)
+  if (!user) throw new Error('The admitted user does not exist.')
+  const { held, ...profile } = user
+  return { ...profile, ...held, tenant: ctx.realm.subdomain }
 }
 
-/** The caller as the access decides on them: session or key, roles, permissions, tenant, and until when. One round trip. */
+/** The caller as access decisions see them: session or key, roles, permissions, tenant and expiry. One round trip. */
 export async function whoAmI(ctx: Ctx): Promise<z.infer<typeof WhoAmI>> {
   const { id, device, address, created_at, last_active_at, expires_at } = sessions
   const key = { id: api_keys.id, prefix: api_keys.prefix, name: api_keys.name, permissions: api_keys.permissions }
-  const [[found]] = await ctx.run(
+  const [[row]] = await ctx.run(
     ctx.db
       .select({
         sub: users.id,
@@ -89,11 +89,11 @@ export async function whoAmI(ctx: Ctx): Promise<z.infer<typeof WhoAmI>> {
       .leftJoin(api_keys, eq(api_keys.id, sql`(select access.key())`))
       .where(eq(users.id, sql`(select access.principal())`)),
   )
-  if (!found) throw new Error('An admitted person is not there.')
-  const { session, held, key_expires_at, ...person } = found
+  if (!row) throw new Error('The admitted user does not exist.')
+  const { session, held, key_expires_at, ...user } = row
   const { roles, permissions } = held
   return {
-    ...person,
+    ...user,
     roles,
     permissions,
     tenant: { id: ctx.realm.id, subdomain: ctx.realm.subdomain, legal_name: ctx.realm.legal_name, url: ctx.realm.url },

@@ -28,7 +28,7 @@ import {
 import { cookiesOf, LoginAnswer, recentCookieTokens } from './browser.ts'
 import { Me, me, WhoAmI, whoAmI } from './me.ts'
 
-/** The same room serves tenants under /api/v1/auth and operators under /platform/v1/auth: each realm has its own users. */
+/** Serves tenants under /api/v1/auth and operators under /platform/v1/auth: each realm has its own users. */
 export const authRoutes = room()
 
 authRoutes.openapi(
@@ -50,7 +50,7 @@ authRoutes.openapi(
     const sent = /^application\/json/i.test(type) ? c.req.valid('json') : c.req.valid('form')
     const identifier = sent.username ?? ('email' in sent ? sent.email : undefined)
     const inCookies = sent.cookie === true || sent.cookie === 'true'
-    if (inCookies) mustTakeCookies(c)
+    if (inCookies) requireCookieHost(c)
     const entered = await login(c.var.ctx, identifier ?? '', sent.password, locationOf(c.req.raw))
     if (!inCookies) return c.json(await tokensOf(c.var.ctx, entered), 200)
     const { answer, cookies } = await cookiesOf(c.var.ctx, entered)
@@ -74,12 +74,12 @@ for (const path of ['/refresh-token', '/refresh']) {
     async (c) => {
       const { refresh_token } = c.req.valid('json')
       if (refresh_token !== undefined && c.req.header('X-Account') !== undefined)
-        throw new Problem('credentials_ambiguous', 'X-Account means cookies: send either it or refresh_token.')
+        throw new Problem('credentials_ambiguous', 'X-Account selects a cookie: do not send it with refresh_token.')
       if (refresh_token !== undefined) return c.json(await tokensOf(c.var.ctx, await refresh(c.var.ctx, refresh_token)), 200)
       const held = selectAccount(c.req.raw, ownHost(c.var))
-      if (!held) throw invalid('refresh_token', 'is missing, and no cookie of a login is here instead')
+      if (!held) throw invalid('refresh_token', 'is missing, and no login cookie was sent instead')
       c.set('account', held.account)
-      return c.json(await lost(c, refreshed(c, held)), 200)
+      return c.json(await clearIfEnded(c, refreshCookies(c, held)), 200)
     },
   )
 }
@@ -89,7 +89,7 @@ for (const path of ['/password-change', '/change-password']) {
     route({
       method: 'post',
       path,
-      summary: 'Change your password',
+      summary: 'Change the password of the current user',
       permission: null,
       by: 'session',
       any_password: true,
@@ -110,7 +110,7 @@ authRoutes.openapi(
   route({
     method: 'post',
     path: '/logout',
-    summary: 'End this session',
+    summary: 'End the current session',
     permission: null,
     by: 'session',
     any_password: true,
@@ -118,8 +118,8 @@ authRoutes.openapi(
     returns: { 204: null },
   }),
   async (c) => {
-    await lost(c, logout(c.var.ctx))
-    takeBack(c)
+    await clearIfEnded(c, logout(c.var.ctx))
+    clearCookies(c)
     return c.body(null, 204)
   },
 )
@@ -128,7 +128,7 @@ authRoutes.openapi(
   route({
     method: 'post',
     path: '/logout-all',
-    summary: 'End all your sessions, this one too',
+    summary: 'End all sessions of the current user',
     permission: null,
     by: 'session',
     any_password: true,
@@ -136,14 +136,22 @@ authRoutes.openapi(
     returns: { 204: null },
   }),
   async (c) => {
-    await lost(c, logoutAll(c.var.ctx))
-    takeBack(c)
+    await clearIfEnded(c, logoutAll(c.var.ctx))
+    clearCookies(c)
     return c.body(null, 204)
   },
 )
 
 authRoutes.openapi(
-  route({ method: 'get', path: '/me', summary: 'You', permission: null, any_password: true, trips: 1, returns: { 200: Me } }),
+  route({
+    method: 'get',
+    path: '/me',
+    summary: 'Get the current user',
+    permission: null,
+    any_password: true,
+    trips: 1,
+    returns: { 200: Me },
+  }),
   async (c) => c.json(await me(c.var.ctx), 200),
 )
 
@@ -151,7 +159,7 @@ authRoutes.openapi(
   route({
     method: 'get',
     path: '/whoami',
-    summary: 'Your session or key, permissions and tenant',
+    summary: 'Get the current session or API key, its permissions and tenant',
     permission: null,
     trips: 1,
     returns: { 200: WhoAmI },
@@ -159,15 +167,18 @@ authRoutes.openapi(
   async (c) => c.json(await whoAmI(c.var.ctx), 200),
 )
 
-/** Refuses a login that wants cookies where they would not count, or for a page that is not the host's own. Fails with invalid_request, forbidden. */
-function mustTakeCookies(c: Context<AppEnv>): void {
+/**
+ * Refuses a login with cookies on a host where they do not count, or from a page of another origin. Fails with invalid_request,
+ * forbidden.
+ */
+function requireCookieHost(c: Context<AppEnv>): void {
   const own = ownHost(c.var)
-  if (own === null) throw invalid('cookie', `is for the own host, ${c.var.realm.url}; here a login gives tokens`)
+  if (own === null) throw invalid('cookie', `works only on ${c.var.realm.url}; on this host a login returns tokens`)
   requireOwnPage(c.req.raw, own)
 }
 
-/** New cookies for the account that holds these, or, while those are new, what they say. */
-async function refreshed(c: Context<AppEnv>, held: AccountCookies) {
+/** New cookies for an account; while its cookies are recent, their content without new ones. */
+async function refreshCookies(c: Context<AppEnv>, held: AccountCookies) {
   const fresh = await recentCookieTokens(c.var.ctx, held)
   if (fresh) {
     c.set('ctx', contextFor(c, { permission: null, any_password: true }, { bearer: fresh.bearer, key: null }))
@@ -176,20 +187,20 @@ async function refreshed(c: Context<AppEnv>, held: AccountCookies) {
   }
   if (held.refresh === null) throw new Problem('refresh_invalid', 'There is no refresh token in the cookies.')
   const { answer, cookies } = await cookiesOf(c.var.ctx, await refresh(c.var.ctx, held.refresh))
-  if (answer.account !== held.account) throw new Problem('refresh_invalid', 'This cookie is of another account.')
+  if (answer.account !== held.account) throw new Problem('refresh_invalid', 'This cookie belongs to another account.')
   c.set('cookies', cookies)
   return answer
 }
 
-/** The cookies of a session that turns out to have ended are taken back, those of this account and no other. */
-async function lost<T>(c: Context<AppEnv>, work: Promise<T>): Promise<T> {
+/** Deletes the cookies of this account, and no other, if its session turns out to have ended. */
+async function clearIfEnded<T>(c: Context<AppEnv>, work: Promise<T>): Promise<T> {
   return work.catch((error) => {
-    if (error instanceof Problem && error.status === 401) takeBack(c)
+    if (error instanceof Problem && error.status === 401) clearCookies(c)
     throw error
   })
 }
 
-function takeBack(c: Context<AppEnv>): void {
+function clearCookies(c: Context<AppEnv>): void {
   const { account } = c.var
   if (account !== undefined) c.set('cookies', clearAuthCookies(account))
 }

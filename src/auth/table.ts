@@ -3,7 +3,7 @@ import { check, index, integer, text, uuid } from 'drizzle-orm/pg-core'
 import { freehold, moment } from '../kernel/schema.ts'
 import { users } from '../users/table.ts'
 
-/** Failures per identifier. `key` is a user, or the keyed hash of an identifier that nobody has. */
+/** Failures per identifier. `key` is a user, or the keyed hash of an unknown identifier. */
 export const lockouts = freehold.table(
   'lockouts',
   {
@@ -15,7 +15,7 @@ export const lockouts = freehold.table(
   (t) => [index('lockouts_failed').on(t.failed_at)],
 )
 
-/** One try of a password: reserved before the comparison, settled after it. `hash_parameters` is the hash without its last part. */
+/** One password attempt: begun before the comparison, finished after it. `hash_parameters` is the hash without its last part. */
 export const login_attempts = freehold.table(
   'login_attempts',
   {

@@ -6,12 +6,14 @@ type Operation = { operationId?: string; tags?: string[]; summary?: string }
 const DESCRIPTIONS: Record<string, string> = {
   platform: 'On the base domain, for operators.',
   tenant: "On the tenant's host, or on the base domain with X-Tenant.",
-  discovery: "What others need to verify a tenant's tokens.",
+  discovery: 'Public keys and metadata to verify the tokens of a tenant.',
 }
 
 const camel = (words: string[]) => words.map((w, i) => (i === 0 ? w : w.charAt(0).toUpperCase() + w.slice(1))).join('')
 
-/** The document of all rooms: OpenAPI 3.1, each operation named after its method and path and filed under its plane and room. */
+/**
+ * The OpenAPI 3.1 document of all rooms: each operation is named after its method and path, and tagged with its plane and room.
+ */
 export function openApi(app: OpenAPIHono<AppEnv>, url: string) {
   const document = app.getOpenAPI31Document({
     openapi: '3.1.0',
@@ -38,25 +40,25 @@ export function openApi(app: OpenAPIHono<AppEnv>, url: string) {
   return { ...document, tags: [...tags].map((name) => ({ name, description: DESCRIPTIONS[name.split(':')[0] ?? ''] ?? '' })) }
 }
 
-/** Describes the credentials that routes take. Once for an app: what is registered stays. */
+/** Registers the security schemes. Once per app: registrations stay. */
 export function describeCredentials({ openAPIRegistry: registry }: OpenAPIHono<AppEnv>): void {
   registry.registerComponent('securitySchemes', 'bearer', {
     type: 'http',
     scheme: 'bearer',
     bearerFormat: 'JWT',
-    description: 'An access token; where a key is taken, the key does as well.',
+    description: 'An access token, or an API key where the operation accepts one.',
   })
   registry.registerComponent('securitySchemes', 'cookie', {
     type: 'apiKey',
     in: 'cookie',
     name: '__Host-fh_a_{account}',
     description:
-      'Of a login with `cookie: true`, from pages of the same host. Where several accounts are logged in, X-Account says which.',
+      'Set by a login with `cookie: true`, for pages of the same host. If several accounts are logged in, X-Account selects one.',
   })
   registry.registerComponent('securitySchemes', 'api_key', {
     type: 'apiKey',
     in: 'header',
     name: 'X-API-Key',
-    description: 'A key, `fh_...`. Not beside Authorization.',
+    description: 'An API key, `fh_...`. Not together with Authorization.',
   })
 }

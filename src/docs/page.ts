@@ -1,4 +1,4 @@
-/** The page that shows the API. Script and style are swagger-ui's, served by this Worker; nothing comes from elsewhere. */
+/** The API reference page. Script and style are swagger-ui's, served by this Worker; nothing is loaded from elsewhere. */
 export const page = `<!doctype html>
 <html lang="en">
   <head>

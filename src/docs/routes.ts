@@ -6,7 +6,7 @@ import { POLICY, page, start } from './page.ts'
 
 const FILES = { 'swagger-ui.css': 'text/css', 'swagger-ui-bundle.js': 'text/javascript' } as const
 
-/** The page that shows the API, and the pages that problem types point at. */
+/** The API reference page, and the pages that problem types link to. */
 export const docsRoutes = new Hono<AppEnv>({ strict: false })
   .get('/docs', (c) => c.html(page, 200, { 'Content-Security-Policy': POLICY }))
   .get('/docs/start.js', (c) => c.body(start, 200, { 'Content-Type': 'text/javascript' }))

@@ -2,7 +2,7 @@ import type { Config } from '../kernel/config.ts'
 import type { Ctx, Realm, RequestFacts } from '../kernel/context.ts'
 import type { Env, Meter } from '../kernel/env.ts'
 
-/** What Hono knows of the Worker and of a request. */
+/** The environment of Hono: the bindings of the Worker and the variables of a request. */
 export type AppEnv = {
   Bindings: Env
   Variables: {
@@ -11,18 +11,18 @@ export type AppEnv = {
     facts: RequestFacts
     meter: Meter
     hostname: string
-    /** The subdomain that the host names; null on the base domain. */
+    /** The subdomain in the host of the request; null on the base domain. */
     subdomain: string | null
-    /** Found by the plane before any room is reached. `again` goes past all caches. */
+    /** Resolved by the plane before any route runs. `reloadRealm` bypasses all caches. */
     realm: Realm
     reloadRealm: () => Promise<Realm | null>
-    /** Says that somebody is in the realm's database; null when that is known. */
+    /** Reports activity in the realm, so that maintenance includes it; null if that was reported already. */
     reportActivity: () => Promise<unknown> | null
     /** Counts one use of an API key. */
     countUse: (ctx: Ctx, prefix: string) => void
-    /** Origins whose pages may call: the realm's own, then those that it was given. */
+    /** Origins whose pages may call: the realm's own, then those configured for it. */
     origins: string[]
-    /** Who is meant by the cookies that were used; and the cookies that the answer sets, whatever it says. */
+    /** The account whose cookies were used; and the cookies that the response sets, whatever its status. */
     account?: string
     cookies?: string[]
     ctx: Ctx

@@ -10,7 +10,10 @@ import { traceId } from './trace.ts'
 
 const HSTS = 'max-age=63072000; includeSubDomains'
 
-/** Settings, trace id, request facts; afterwards the headers of every answer, the line in the log, and the record of a refusal. */
+/**
+ * Sets up settings, trace id and request facts; afterwards sets the headers of every response, logs the request and records a
+ * refusal.
+ */
 export const arrive = createMiddleware<AppEnv>(async (c, next) => {
   const trace_id = traceId(c.req.header('traceparent'))
   const url = new URL(c.req.url)
@@ -34,10 +37,10 @@ export const arrive = createMiddleware<AppEnv>(async (c, next) => {
   if (secured && url.protocol === 'http:') c.res = c.redirect(c.req.url.replace('http:', 'https:'), 308)
   else await next()
   const ctx = c.get('ctx')
-  // Straight into the answer: c.header() would build a new one each time.
+  // Set on the response itself: c.header() would build a new one each time.
   const { headers } = c.res
   if (!headers.has('Cache-Control')) headers.set('Cache-Control', 'no-store')
-  // A problem varies by the language too.
+  // A problem adds Accept-Language.
   headers.append('Vary', 'X-Tenant, Origin')
   setCorsHeaders(c.req.raw, url.pathname, c.get('origins') ?? [], headers)
   for (const cookie of c.get('cookies') ?? []) headers.append('Set-Cookie', cookie)

@@ -12,6 +12,6 @@ const limited = bodyLimit({
   },
 })
 
-/** Refuses bodies above 1 MiB, except under paths that read theirs line by line and never hold it whole (users/ndjson.ts). */
+/** Refuses bodies above 1 MiB, except on paths that read the body line by line and never hold all of it (users/ndjson.ts). */
 export const limitBodies = (...streamed: string[]) =>
   createMiddleware<AppEnv>((c, next) => (streamed.includes(c.req.path) ? next() : limited(c, next)))

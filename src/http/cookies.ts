@@ -1,35 +1,35 @@
 /**
- * Tokens that a browser keeps in cookies. Threat: a page of somebody else acts in the name of who looks at it, or a script of our own page
- * reads the tokens. So: `__Host-` (of this host alone, never a parent's or a sibling's), HttpOnly, Secure, SameSite=Strict; and because
- * sibling tenants are the same site to a browser, what comes with cookies must also come from a page of this very origin.
+ * Tokens that a browser keeps in cookies. Threat: a page of another site acts in the name of its visitor, or a script on our own
+ * page reads the tokens. So: `__Host-` (this host only, never a parent's or a sibling's), HttpOnly, Secure, SameSite=Strict; and
+ * because sibling tenants are the same site to a browser, a request with cookies must also come from a page of this very origin.
  */
 import { parse, serialize } from 'hono/utils/cookie'
 import { Problem } from '../kernel/problem.ts'
 
-/** Accounts of one host that a browser may be logged in with at once. */
+/** Accounts of one host that a browser may be logged in to at once. */
 const MAX_ACCOUNTS = 8
-/** Some ten times what eight accounts need. */
+/** About ten times what eight accounts need. */
 const MAX_HEADER = 65_536
 const NAME = /^__Host-fh_([ar])_([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/
 
-/** The cookies of one account: the id of its user, its access token and its refresh token, as far as they came. */
+/** The cookies of one account: the id of its user, its access token and its refresh token; null where the cookie was not sent. */
 export type AccountCookies = { account: string; access: string | null; refresh: string | null }
 
 type RequestHost = { subdomain: string | null; realm: { subdomain: string | null; url: string } }
 
-/** The origin of the realm, if the request came to its own host: there, and nowhere else, cookies count. */
+/** The origin of the realm if the request came to its own host, else null. Cookies count on that host only. */
 export const ownHost = ({ subdomain, realm }: RequestHost) => (subdomain === realm.subdomain ? realm.url : null)
 
 const nameOf = (kind: 'a' | 'r', account: string) => `__Host-fh_${kind}_${account}`
 
 /**
- * Nothing is lost by Strict over Lax: these cookies are for calls of the tenant's own pages, to which Strict cookies always go, and never
- * for following a link.
+ * Strict costs nothing over Lax: these cookies are for calls from the tenant's own pages, which always send Strict cookies, and
+ * never for following a link.
  */
 const cookie = (name: string, value: string, maxAge: number) =>
   serialize(name, value, { path: '/', secure: true, httpOnly: true, sameSite: 'Strict', maxAge })
 
-/** The accounts whose cookies came, those that a browser got first in front. Fails with invalid_request when there is too much of them. */
+/** The accounts whose cookies were sent, the oldest cookies first. Fails with invalid_request when the header is too long. */
 function accountsIn(request: Request): AccountCookies[] {
   const header = request.headers.get('Cookie') ?? ''
   if (header.length > MAX_HEADER) throw new Problem('invalid_request', `The header Cookie is longer than ${MAX_HEADER} bytes.`)
@@ -44,8 +44,9 @@ function accountsIn(request: Request): AccountCookies[] {
 }
 
 /**
- * Refuses what was not sent by a page of `own`, a tenant's origin. A browser names the Origin of everything that may change something, so
- * there a missing one is refused as well; a reading that it calls cross-site or same-site (a sibling tenant's) is somebody else's page.
+ * Refuses a request that no page of `own`, a tenant's origin, sent. Browsers send Origin with every request that may change
+ * something, so there a missing Origin is refused too. A read that Sec-Fetch-Site calls cross-site or same-site (a sibling
+ * tenant) came from another origin.
  */
 export function requireOwnPage(request: Request, own: string): void {
   const origin = request.headers.get('Origin')
@@ -57,46 +58,50 @@ export function requireOwnPage(request: Request, own: string): void {
 }
 
 /**
- * The account that a request means by its cookies; `own` is the origin of the realm if the request came to that host, else null. Null: no
- * cookie counts. Fails with credentials_ambiguous, token_missing (X-Account names nobody who is here), forbidden (not of our own page).
+ * Selects the account whose cookies authenticate the request; `own` is the origin of the realm if the request came to its own
+ * host, else null. Returns null when no cookie counts. Fails with credentials_ambiguous, token_missing (no cookie for X-Account),
+ * forbidden (not sent by a page of `own`).
  */
 export function selectAccount(request: Request, own: string | null): AccountCookies | null {
   const wanted = request.headers.get('X-Account')
-  // A browser sends its cookies always, so they do not contradict a token or a key that was sent on purpose: that one counts.
+  // A browser always sends its cookies, so they do not conflict with a token or a key that was sent deliberately.
   if (request.headers.has('Authorization') || request.headers.has('X-API-Key')) {
     if (wanted !== null)
-      throw new Problem('credentials_ambiguous', 'X-Account means cookies: send either it or another credential.')
+      throw new Problem('credentials_ambiguous', 'X-Account selects a cookie: do not send it with another credential.')
     return null
   }
   const held = own === null ? [] : accountsIn(request)
-  const meant = wanted === null ? held : held.filter(({ account }) => account === wanted.toLowerCase())
-  if (wanted !== null && !meant.length)
-    throw new Problem('token_missing', 'There is no cookie of the account in X-Account. Log in.')
-  if (meant.length > 1)
-    throw new Problem('credentials_ambiguous', `${meant.length} accounts are logged in: say which with the header X-Account.`)
-  if (own !== null && meant[0]) requireOwnPage(request, own)
-  return meant[0] ?? null
+  const selected = wanted === null ? held : held.filter(({ account }) => account === wanted.toLowerCase())
+  if (wanted !== null && !selected.length)
+    throw new Problem('token_missing', 'There is no cookie for the account in X-Account. Log in.')
+  if (selected.length > 1)
+    throw new Problem('credentials_ambiguous', `${selected.length} accounts are logged in: choose one with the header X-Account.`)
+  if (own !== null && selected[0]) requireOwnPage(request, own)
+  return selected[0] ?? null
 }
 
-/** The access token of an account's cookie. Fails with token_expired when only the refresh token is left: the browser drops both on time. */
+/**
+ * The access token in an account's cookies. Fails with token_expired when only the refresh token is left: browsers drop expired
+ * cookies.
+ */
 export function accessTokenOf(held: AccountCookies): string {
   if (held.access === null) throw new Problem('token_expired', 'POST auth/refresh-token with {} for new cookies.')
   return held.access
 }
 
-/** The cookies that hand an account's tokens over. */
+/** The cookies that store an account's tokens. */
 export const setAuthCookies = (
   account: string,
   access: { token: string; seconds: number },
   refresh: { token: string; seconds: number },
 ) => [cookie(nameOf('a', account), access.token, access.seconds), cookie(nameOf('r', account), refresh.token, refresh.seconds)]
 
-/** The cookies that take an account's tokens back. */
+/** The cookies that delete an account's tokens. */
 export const clearAuthCookies = (account: string) => [cookie(nameOf('a', account), '', 0), cookie(nameOf('r', account), '', 0)]
 
 /**
- * The cookies that make room for one more account. Who was not active of late goes first, then who came first: a refusal would keep people out
- * of a browser that many share.
+ * The cookies that delete accounts until one more fits: inactive accounts first, then the oldest. To refuse the login instead
+ * would lock users out of a browser that many share.
  */
 export function evictOldestAccount(request: Request, account: string): string[] {
   const others = accountsIn(request).filter((held) => held.account !== account)

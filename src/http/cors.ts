@@ -1,7 +1,7 @@
 /**
- * Which pages may call from a browser (CORS, Fetch Standard). Threat: a page of a foreign origin reads an answer, or logs its visitor in
- * as somebody else. A tenant's pages are its own origin and those that an operator gave it. Access-Control-Allow-Credentials is sent to nobody:
- * cookies are for pages of the tenant's own host, to which all this does not apply.
+ * Which pages may call from a browser (CORS, Fetch Standard). Threat: a page of a foreign origin reads an answer, or logs its
+ * visitor in as somebody else. The allowed origins are the tenant's own and those that an operator configured.
+ * Access-Control-Allow-Credentials is never sent: cookies are for pages of the tenant's own host, which need no CORS.
  */
 import { createMiddleware } from 'hono/factory'
 import { Problem } from '../kernel/problem.ts'
@@ -10,16 +10,16 @@ import type { AppEnv } from './app-env.ts'
 const METHODS = 'GET, HEAD, POST, PUT, PATCH, DELETE'
 const REQUEST_HEADERS = 'Authorization, Content-Type, X-Tenant, X-API-Key, X-Account, If-Match, Idempotency-Key, traceparent'
 const ANSWER_HEADERS = 'ETag, Location, X-Trace-Id, Retry-After, Link'
-/** How long a browser may believe a preflight: an origin that is taken away is out after this. */
+/** How long a browser may cache a preflight: a removed origin is locked out after this. */
 const MAX_AGE_SECONDS = '600'
-/** What is everybody's: public keys, discovery, the document. */
+/** Readable by any origin: public keys, discovery, the OpenAPI document. */
 const PUBLIC = /^\/(\.well-known\/|openapi\.json\/?$)/
 
-/** True for the question that a browser asks before a request. */
+/** True for a CORS preflight. */
 export const isPreflight = ({ method, headers }: Request) =>
   method === 'OPTIONS' && headers.has('Origin') && headers.has('Access-Control-Request-Method')
 
-/** Lets a page of one of these origins read an answer, whether it is a success or a problem. Other origins are not mentioned. */
+/** Lets a page of one of these origins read a response, whether success or problem. Other origins get no CORS headers. */
 export function setCorsHeaders(request: Request, path: string, origins: string[], answer: Headers): void {
   const origin = request.headers.get('Origin')
   const is_public = PUBLIC.test(path)
@@ -28,7 +28,10 @@ export function setCorsHeaders(request: Request, path: string, origins: string[]
   answer.set('Access-Control-Expose-Headers', ANSWER_HEADERS)
 }
 
-/** The answer to a preflight; `letRead` adds the origin. Fails with forbidden for a foreign origin, so that whoever looks for the reason finds it. */
+/**
+ * Answers a preflight; `setCorsHeaders` adds the origin. Fails with forbidden for a foreign origin, so that its developer sees
+ * the reason.
+ */
 export function preflight(request: Request, path: string, origins: string[]): Response {
   if (!PUBLIC.test(path)) requireKnownOrigin(request, origins)
   const headers = {
@@ -39,17 +42,14 @@ export function preflight(request: Request, path: string, origins: string[]): Re
   return new Response(null, { status: 204, headers })
 }
 
-/** Refuses what a page of a foreign origin sends; what comes from no page has no Origin. */
+/** Refuses a request from a page of a foreign origin. A request without Origin came from no page. */
 export function requireKnownOrigin(request: Request, origins: string[]): void {
   const origin = request.headers.get('Origin')
   if (origin !== null && !origins.includes(origin))
-    throw new Problem(
-      'forbidden',
-      'Pages of this origin are not let in here. An operator can add it to the origins of the tenant.',
-    )
+    throw new Problem('forbidden', 'Pages of this origin are not allowed. An operator can add it to the origins of the tenant.')
 }
 
-/** Who is logged in or out, no page of a foreign origin decides, not even with a form, for which no browser asks first. */
+/** No page of a foreign origin may log its visitor in or out, not even with a form, for which browsers send no preflight. */
 export const refuseForeignPages = createMiddleware<AppEnv>(async (c, next) => {
   if (!['GET', 'HEAD'].includes(c.req.method)) requireKnownOrigin(c.req.raw, c.var.origins)
   await next()

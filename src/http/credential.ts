@@ -1,6 +1,6 @@
 /**
- * What a request shows of who asks. Threat: two credentials, of which each side believes another one; and secrets in addresses, which end up in
- * logs: so exactly one is read, from headers alone. What it is worth, token.ts says of a token and the database of a key.
+ * Reads the credential of a request. Threat: two credentials, of which each side trusts another one; and secrets in URLs, which
+ * end up in logs. So exactly one is accepted, from headers alone. token.ts verifies tokens, the database verifies keys.
  */
 import { type ApiKey, prefixOf } from '../kernel/api-key.ts'
 import { Problem } from '../kernel/problem.ts'
@@ -9,8 +9,8 @@ import { tokenHash } from '../kernel/token.ts'
 export type PresentedCredential = { token: string } | { key: string }
 
 /**
- * The one credential of a request: `Authorization: Bearer` with a token or a key, or `X-API-Key`. Fails with token_missing, token_invalid,
- * credentials_ambiguous.
+ * The one credential of a request: `Authorization: Bearer` with a token or a key, or `X-API-Key`. Fails with token_missing,
+ * token_invalid, credentials_ambiguous.
  */
 export function readCredential(headers: Headers): PresentedCredential {
   const [authorization, key] = [headers.get('Authorization'), headers.get('X-API-Key')?.trim()]
@@ -23,9 +23,9 @@ export function readCredential(headers: Headers): PresentedCredential {
   return token.startsWith('fh_') ? { key: token } : { token }
 }
 
-/** A key as its database is asked for it. Fails with token_invalid when it cannot be one: nobody is asked then. */
+/** Parses an API key. Fails with token_invalid when it is malformed: then no database is asked. */
 export async function apiKey(key: string): Promise<ApiKey> {
   const prefix = prefixOf(key)
-  if (!prefix) throw new Problem('token_invalid', 'This is no API key: a character is wrong, missing or too many.')
+  if (!prefix) throw new Problem('token_invalid', 'The API key is malformed: a character is wrong, missing or extra.')
   return { prefix, hash: (await tokenHash(key)).slice(2) }
 }

@@ -1,4 +1,4 @@
-/** What a request that fails is answered, whatever failed. */
+/** Turns every failure into a response. */
 import type { OpenAPIHono } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { HTTPException } from 'hono/http-exception'
@@ -10,7 +10,10 @@ import type { AppEnv } from './app-env.ts'
 
 const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE']
 
-/** Answers with the problem that was thrown, or that an error stands for. What nobody foresaw goes into the log, and into no answer. */
+/**
+ * Answers with the problem that was thrown, or that the error maps to. Unexpected errors are logged, and their text is never
+ * sent.
+ */
 export function onError(error: Error, c: Context<AppEnv>): Response {
   const known = toProblem(error)
   if (known instanceof Problem) return known.toResponse(about(c))
@@ -19,7 +22,7 @@ export function onError(error: Error, c: Context<AppEnv>): Response {
   return new Problem('internal_error').toResponse(about(c))
 }
 
-/** Answers where no route matched: 405 when another method would have, else 404. */
+/** Answers a request that matches no route: 405 when another method would match, else 404. */
 export const notFound = (app: OpenAPIHono<AppEnv>) => (c: Context<AppEnv>) => {
   const matched = METHODS.filter((method) =>
     app.router.match(method, c.req.path)[0].some(([[, route]]) => route.method === method),
@@ -39,7 +42,7 @@ const about = (c: { var: Partial<AppEnv['Variables']>; req: Asked }) => ({
   language: languageOf(c.req.header('Accept-Language')),
 })
 
-/** What Hono's own code throws: malformed JSON, a content type that no validator takes. */
+/** Maps the exceptions of Hono itself: malformed JSON, a content type that no validator accepts. */
 function fromHono(error: HTTPException): Problem {
   if (error.status === 415) return new Problem('unsupported_media_type')
   return new Problem('invalid_request', undefined, { errors: [{ pointer: '#', detail: error.message }] })

@@ -1,10 +1,13 @@
-/** The host that a request came to. Threat: a host that is read as another one. It is the URL's, never the Host header. */
+/**
+ * Maps the host of a request to a subdomain. Threat: a request that is resolved to another tenant by a spoofed host. So the host
+ * is the URL's, never the Host header.
+ */
 import { createMiddleware } from 'hono/factory'
 import { type Config, Label } from '../kernel/config.ts'
 import { Problem } from '../kernel/problem.ts'
 import type { AppEnv } from './app-env.ts'
 
-/** A host that is not ours is answered nowhere. */
+/** Refuses requests to hosts outside the base domain. */
 export const requireOwnHost = createMiddleware<AppEnv>(async (c, next) => {
   c.set('subdomain', subdomainOf(c.get('config'), c.get('hostname')))
   await next()
@@ -12,7 +15,7 @@ export const requireOwnHost = createMiddleware<AppEnv>(async (c, next) => {
 
 const LOOPBACK = ['localhost', '127.0.0.1']
 
-/** The subdomain in a host, null for the base domain. Fails with not_found for a foreign host or a nested label. */
+/** The subdomain of a host, null for the base domain. Fails with not_found for a foreign host or a nested label. */
 export function subdomainOf(config: Config, hostname: string): string | null {
   const base = config.BASE_URL.hostname
   if (hostname === base || (config.ENVIRONMENT === 'local' && LOOPBACK.includes(hostname))) return null

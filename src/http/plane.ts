@@ -1,6 +1,6 @@
 /**
- * Whose a request is. Each plane finds its realm in its own way; both ways are the registry's, which is above this room, so app.ts hands them in,
- * and what counts the uses of API keys.
+ * Resolves the realm of a request. Each plane (tenant, platform) does so in its own way. The two ways, and the counter of API key
+ * uses, belong to rooms above this one, so app.ts passes them in.
  */
 import { createMiddleware } from 'hono/factory'
 import type { Config } from '../kernel/config.ts'
@@ -10,46 +10,47 @@ import type { Env, Meter } from '../kernel/env.ts'
 import type { AppEnv } from './app-env.ts'
 import { isPreflight, preflight } from './cors.ts'
 
-/** What a plane may look at. */
+/** The parts of a request that a plane may use. */
 export type PlaneRequest = {
   env: Env
   config: Config
   meter: Meter
   headers: Headers
   is_preflight: boolean
-  /** The subdomain that the host names; null on the base domain. */
+  /** The subdomain in the host of the request; null on the base domain. */
   subdomain: string | null
 }
 
-/** Where a request belongs. */
+/** The realm of a request, and how to load it. */
 export type RealmSource = {
-  /** Origins of the realm's own pages, known before the realm is: they may also read why there is none. */
+  /** Origins of the realm's own pages, known before it is loaded: they may also read why it could not be loaded. */
   origins: string[]
-  /** True where the realm may name further origins: then a preflight waits for it. */
+  /** True if the realm may have further origins: then a preflight waits for it. */
   has_more_origins: boolean
   realm: () => Promise<Realm>
-  /** The realm past all caches. */
+  /** Loads the realm again, bypassing all caches. */
   reloadRealm: () => Promise<Realm | null>
-  /** Says that somebody is in the realm's database; null when that is known. */
+  /** Reports activity in the realm, so that maintenance includes it; null if that was reported already. */
   reportActivity: (realm: Realm) => Promise<unknown> | null
 }
 
-export const plane = (placeOf: (asked: PlaneRequest) => RealmSource, countUse: (ctx: Ctx, prefix: string) => void) =>
+/** Sets the realm of a request and the origins whose pages may call. `countUse` counts one use of an API key. */
+export const plane = (sourceOf: (request: PlaneRequest) => RealmSource, countUse: (ctx: Ctx, prefix: string) => void) =>
   createMiddleware<AppEnv>(async (c, next) => {
     const { config, meter, subdomain } = c.var
     const { headers } = c.req.raw
     const is_preflight = isPreflight(c.req.raw)
-    const place = placeOf({ env: c.env, config, meter, headers, is_preflight, subdomain })
-    c.set('origins', place.origins)
-    if (is_preflight && !place.has_more_origins) return preflight(c.req.raw, c.req.path, c.var.origins)
-    const realm = await place.realm().catch((error) => {
+    const source = sourceOf({ env: c.env, config, meter, headers, is_preflight, subdomain })
+    c.set('origins', source.origins)
+    if (is_preflight && !source.has_more_origins) return preflight(c.req.raw, c.req.path, c.var.origins)
+    const realm = await source.realm().catch((error) => {
       throw toProblem(error)
     })
     c.set('realm', realm)
-    c.set('reloadRealm', place.reloadRealm)
-    c.set('reportActivity', () => place.reportActivity(realm))
+    c.set('reloadRealm', source.reloadRealm)
+    c.set('reportActivity', () => source.reportActivity(realm))
     c.set('countUse', countUse)
-    c.set('origins', [...place.origins, ...realm.origins])
+    c.set('origins', [...source.origins, ...realm.origins])
     if (is_preflight) return preflight(c.req.raw, c.req.path, c.var.origins)
     return next()
   })

@@ -1,15 +1,18 @@
-/** Threat: guessing, and hashes that are asked for to keep us busy. The wall counts what comes from one network. */
+/** Threat: guessing, and requests that keep us busy with hashing. Attempts are limited per network. */
 import type { Context } from 'hono'
 import { Problem } from '../kernel/problem.ts'
 import type { AppEnv } from './app-env.ts'
 
-/** The first wall before a hash: tries per tenant, route and network in a minute. Approximate in production; the lock is the database's. */
-export async function rateLimit(c: Context<AppEnv>, door: string): Promise<void> {
-  const { success } = await c.env.ATTEMPTS.limit({ key: `${c.var.realm.id}:${door}:${network(c.var.facts.address)}` })
+/**
+ * Limits attempts per tenant, endpoint and network in a minute, before anything is hashed. Approximate in production; the exact
+ * limit is the database's lockout. Fails with rate_limited.
+ */
+export async function rateLimit(c: Context<AppEnv>, endpoint: string): Promise<void> {
+  const { success } = await c.env.ATTEMPTS.limit({ key: `${c.var.realm.id}:${endpoint}:${network(c.var.facts.address)}` })
   if (!success) throw new Problem('rate_limited', undefined, { headers: { 'Retry-After': '60' } })
 }
 
-/** The network of an address: itself, or the /64 of an IPv6 address, because a household has all of one. */
+/** The network of an address: itself, or the /64 of an IPv6 address, because one household controls all of it. */
 function network(address: string | null): string {
   if (!address?.includes(':')) return address ?? 'unknown'
   const [head = '', tail] = address.split('::')

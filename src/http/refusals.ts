@@ -1,4 +1,4 @@
-/** Threat: somebody tries doors, and nobody sees it; or fills the audit with it. */
+/** Threat: probing that nobody notices, or that floods the audit. */
 import { sql } from 'drizzle-orm'
 import type { Ctx } from '../kernel/context.ts'
 import type { Env } from '../kernel/env.ts'
@@ -8,7 +8,7 @@ import type { Code } from '../kernel/problem.ts'
 /** Refusals that are recorded in the audit of the tenant that refused. */
 const RECORDED: Code[] = ['forbidden', 'token_wrong_tenant']
 
-/** Records a refusal in the audit of the realm that refused, after the answer; one network is heard so often a minute. Never fails. */
+/** Records a refusal in the audit of the realm that refused, after the response; rate limited per network. Never fails. */
 export async function recordRefusal(env: Env, ctx: Ctx, code: Code): Promise<void> {
   if (!RECORDED.includes(code)) return
   const { success } = await env.REFUSALS.limit({ key: `${ctx.realm.id}:${ctx.request.address}` })

@@ -7,14 +7,14 @@ import { requireCredential, withoutAdmission } from './admit.ts'
 import type { AppEnv } from './app-env.ts'
 import { issuesIn, rootOf } from './issues.ts'
 
-/** A room of routes. Validation failures become problems; only the root app has an error handler. */
+/** A router for the routes of a room. Validation failures become problems; only the root app has an error handler. */
 export const room = () =>
   new OpenAPIHono<AppEnv>({
     strict: false,
     defaultHook: (result, c) => {
       if (result.success) return
       const { issue } = languageOf(c.req.header('Accept-Language'))
-      // `data` is what was checked; the type does not say so.
+      // `data` is the input that was validated; the type does not declare it.
       const errors = issuesIn(rootOf(result.target), result.error.issues, (found) =>
         issue(found, 'data' in result ? result.data : null),
       )
@@ -22,31 +22,31 @@ export const room = () =>
     },
   })
 
-/** A body and an answer of lines of JSON (NDJSON), which the handler reads and writes itself: what a line of each is. */
+/** Bodies of JSON lines (NDJSON), which the handler reads and writes itself: the schema of one line of each. */
 type Lines = { takes: z.ZodType; gives: z.ZodType }
 
 type Spec<P extends string, M extends string, B, F, Q, I, R> = {
   method: M
   path: P
   summary: string
-  /** The permission that admission asks for; null: any admitted person. Left out with `public`. */
+  /** The permission that admission requires; null: any admitted caller. Omitted with `public`. */
   permission?: string | null
-  /** No admission: an anonymous door. */
+  /** A public endpoint: no admission. */
   public?: true
-  /** Only for who logged in: an API key is refused, whatever it names. */
+  /** Sessions only: an API key is refused, whatever permissions it has. */
   by?: 'session'
-  /** Also with a password that must be changed or has expired. */
+  /** Also allowed while the password must be changed or has expired. */
   any_password?: true
-  /** Round trips to the realm's database that a successful answer may spend. */
+  /** Round trips to the realm's database that a successful request may spend. */
   trips: number
   body?: B
-  /** The same door as an HTML form. */
+  /** The same endpoint as an HTML form. */
   form?: F
   lines?: Lines
   query?: Q
   params?: I
   returns: R
-  /** Codes that this route can answer with beside those that every route can. */
+  /** Codes that this route can answer with, besides those of every route. */
   problems?: Code[]
 }
 
@@ -76,8 +76,8 @@ const ProblemDocument = z
   .openapi('Problem')
 
 /**
- * Declares a route: its permission is the one that admission asks for and the one that the document prints, its bodies are strict,
- * its budget is printed and held by the tests.
+ * Declares a route. Admission requires the permission that the OpenAPI document prints; bodies are strict; the tests enforce the
+ * printed budget.
  */
 export function route<
   P extends string,
@@ -170,7 +170,7 @@ const strict = <S>(schema: S): S => (schema instanceof z.ZodObject ? (schema.str
 const NDJSON = 'application/x-ndjson'
 const FORMS = ['application/x-www-form-urlencoded', 'multipart/form-data']
 
-/** Content types that a body may have; the validators behind this one would take every `+json` too. */
+/** Refuses other content types of a body: the validators after this one would accept every `+json` too. */
 const typed = (types: string[]) =>
   createMiddleware<AppEnv>(async (c, next) => {
     const [essence = ''] = (c.req.header('Content-Type') ?? 'application/json').split(';')

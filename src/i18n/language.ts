@@ -1,7 +1,7 @@
 /**
- * Problems in the caller's language. The English sentence in the code is the key, the Spanish one stands in a table; `code` never changes, and
- * neither does what a sentence names: fields, permissions, headers. Threat: a value in a sentence that makes the finding work hard, so a sentence is
- * bounded. The tables are made ready when the first caller wants them.
+ * Problems in the caller's language. The English sentence in the code is the key of its Spanish translation; `code` and the names
+ * in a sentence (fields, permissions, headers) never change. Threat: a value in a sentence that makes the lookup expensive, so
+ * the length of a sentence is bounded. The tables are compiled on first use.
  */
 import { z } from '@hono/zod-openapi'
 import { catalogue, type Language } from '../kernel/problem.ts'
@@ -10,14 +10,14 @@ import { database } from './spanish/database.ts'
 import { problems } from './spanish/problems.ts'
 import { worker } from './spanish/worker.ts'
 
-/** What is longer stays English. */
+/** Longer sentences stay English. */
 const LONGEST_SENTENCE = 1000
 
 export const ENGLISH: Language = {
   tag: 'en',
   title: (code) => catalogue[code][1],
   sentence: (english) => english,
-  issue: (issue, body) => plain(issue, placeIn(body, issue)),
+  issue: (issue, body) => plain(issue, inputAt(body, issue)),
 }
 
 export const SPANISH: Language = {
@@ -26,13 +26,13 @@ export const SPANISH: Language = {
   sentence: (english) => inSpanish(english) ?? english,
   // A message of ours is in the table; any other is zod's, which has its own Spanish.
   issue: (issue, body) =>
-    inSpanish(plain(issue, placeIn(body, issue))) ?? (issue.code === 'custom' ? issue.message : zodsSpanish(issue, body)),
+    inSpanish(plain(issue, inputAt(body, issue))) ?? (issue.code === 'custom' ? issue.message : zodsSpanish(issue, body)),
 }
 
 type Pattern = { english: RegExp; spanish: string; weight: number }
 let tables: { exact: Map<string, string>; patterns: Pattern[] } | undefined
 
-/** Sentences without values, and patterns of those with values, the ones that say most of themselves first. */
+/** Sentences without values, and patterns of those with values, the most specific first. */
 function compiled() {
   if (tables) return tables
   const codes = Object.keys(catalogue) as (keyof typeof catalogue)[]
@@ -51,7 +51,7 @@ function compiled() {
   return tables
 }
 
-/** An English sentence in Spanish, with its values as they are; undefined for one that no table has. */
+/** An English sentence in Spanish, with its values unchanged; undefined if no table has it. */
 function inSpanish(sentence: string): string | undefined {
   const { exact, patterns } = compiled()
   const known = exact.get(sentence)
@@ -66,7 +66,7 @@ function inSpanish(sentence: string): string | undefined {
   }
 }
 
-/** A value that is a sentence, or a list of phrases: `assigned to ana; inherited by lead`, `active or inactive`. */
+/** A value that is itself a sentence, or a list of phrases: `assigned to ana; inherited by lead`, `active or inactive`. */
 function partsInSpanish(list: string): string {
   if (/^\w+( or \w+)+$/.test(list)) return list.replaceAll(' or ', ' o ')
   const phrases = list.split('; ').map((phrase) => inSpanish(phrase) ?? phrase)
@@ -75,16 +75,16 @@ function partsInSpanish(list: string): string {
 
 let zodsOwn: z.core.$ZodErrorMap | undefined
 
-/** What stands where an issue points: a finished issue has lost it. */
-function placeIn(body: unknown, { path }: z.core.$ZodIssue): unknown {
+/** The value that an issue points at: zod drops it from a finished issue. */
+function inputAt(body: unknown, { path }: z.core.$ZodIssue): unknown {
   const inner = (value: unknown, key: PropertyKey) =>
     typeof value === 'object' && value !== null && Object.hasOwn(value, key) ? Reflect.get(value, key) : undefined
   return path.reduce<unknown>(inner, body)
 }
 
-/** An issue in zod's own Spanish, which names the type of what was sent. */
+/** An issue in zod's own Spanish, which names the type of the input. */
 function zodsSpanish(issue: z.core.$ZodIssue, body: unknown): string {
   zodsOwn ??= z.locales.es().localeError
-  const said = zodsOwn({ ...issue, input: placeIn(body, issue) } as z.core.$ZodRawIssue)
-  return (typeof said === 'string' ? said : said?.message) ?? issue.message
+  const translated = zodsOwn({ ...issue, input: inputAt(body, issue) } as z.core.$ZodRawIssue)
+  return (typeof translated === 'string' ? translated : translated?.message) ?? issue.message
 }

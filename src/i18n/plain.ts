@@ -1,7 +1,7 @@
 import type { z } from 'zod'
 
-/** What zod says by itself, where a schema gives no words of its own. */
-const BY_ITSELF = /^(Invalid (input|option|string|UUID|ISO|URL)|Too (small|big))/
+/** The default messages of zod, for a schema that gives none of its own. */
+const DEFAULT_MESSAGE = /^(Invalid (input|option|string|UUID|ISO|URL)|Too (small|big))/
 const KINDS: Record<string, string> = {
   string: 'must be text',
   number: 'must be a number',
@@ -12,9 +12,11 @@ const KINDS: Record<string, string> = {
   record: 'must be an object',
 }
 
-/** What is wrong, in words for somebody who never heard of zod; what has words of its own keeps them. `sent`: what stands there. */
+/**
+ * Describes an issue without the terms of zod; a message of the schema's own is kept. `sent`: the value at the path of the issue.
+ */
 export function plain(issue: z.core.$ZodIssue, sent: unknown): string {
-  if (!BY_ITSELF.test(issue.message)) return issue.message
+  if (!DEFAULT_MESSAGE.test(issue.message)) return issue.message
   if (issue.code === 'invalid_type' && sent === undefined) return 'is missing'
   if (issue.code === 'invalid_type') return KINDS[issue.expected] ?? issue.message
   if (issue.code === 'invalid_value' && issue.values.length > 1) return `must be one of ${issue.values.join(', ')}`

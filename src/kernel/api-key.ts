@@ -1,6 +1,7 @@
 /**
- * The form of an API key: `fh_{8 characters}_{secret}{checksum}`, in base62. Threat: guessing, so the secret has 190 random bits; and load, so a
- * key that was mistyped or made up is known by its checksum (CRC-32 of all before it), without asking a database. The checksum guards nothing else.
+ * The format of an API key: `fh_{8 characters}_{secret}{checksum}`, in base62. Threat: guessing, so the secret has 190 random
+ * bits; and load, so the checksum (CRC-32 of everything before it) rejects a mistyped or invented key without a database query.
+ * The checksum protects nothing else.
  */
 const ALPHABET = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
 const PREFIX = 8
@@ -8,10 +9,10 @@ const SECRET = 32
 const CHECKSUM = 6
 const FORM = new RegExp(`^fh_([0-9A-Za-z]{${PREFIX}})_[0-9A-Za-z]{${SECRET + CHECKSUM}}$`)
 
-/** A key that has the form: what may be shown of it, and the SHA-256 (hex) by which its database knows it. */
+/** A well-formed key: the prefix, which may be displayed, and the SHA-256 (hex) by which its database finds it. */
 export type ApiKey = { prefix: string; hash: string }
 
-/** Random characters, each as likely as any other: bytes beyond the last whole alphabet are thrown away. */
+/** Random characters, uniformly distributed: bytes beyond the last whole alphabet are discarded. */
 function random(length: number): string {
   let text = ''
   while (text.length < length)
@@ -36,14 +37,14 @@ function checksum(text: string): string {
   return word
 }
 
-/** A new key. `prefix` is what may be shown of it later. */
+/** A new key. `prefix` is the part that may be displayed later. */
 export function newKey(): { prefix: string; key: string } {
   const prefix = random(PREFIX)
   const text = `fh_${prefix}_${random(SECRET)}`
   return { prefix, key: text + checksum(text) }
 }
 
-/** The prefix of what has the form of a key and its right checksum; null of anything else. */
+/** The prefix of a well-formed key with a correct checksum; null for anything else. */
 export function prefixOf(key: string): string | null {
   const [, prefix] = FORM.exec(key) ?? []
   return prefix && checksum(key.slice(0, -CHECKSUM)) === key.slice(-CHECKSUM) ? prefix : null

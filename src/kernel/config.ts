@@ -46,7 +46,10 @@ export type SmtpServer = {
   credentials: { username: string; password: string } | null
 }
 
-/** smtp://user:password@host:587 (with STARTTLS where the server offers it, always with a password) or smtps://user:password@host:465. */
+/**
+ * smtp://user:password@host:587 (with STARTTLS if the server offers it, which a password requires) or
+ * smtps://user:password@host:465.
+ */
 const SmtpUrl = z.string().transform((text, issue): SmtpServer => {
   const url = URL.canParse(text) ? new URL(text) : null
   const isOurs = url && /^smtps?:$/.test(url.protocol) && url.hostname && /^\/?$/.test(url.pathname) && !url.search && !url.hash
@@ -58,7 +61,7 @@ const SmtpUrl = z.string().transform((text, issue): SmtpServer => {
       return { host, port: Number(url.port) || (secure ? 465 : 587), secure, credentials: url.username ? credentials : null }
     }
   } catch {
-    // A percent sign that encodes nothing.
+    // Malformed percent-encoding: refused below.
   }
   issue.addIssue({
     code: 'custom',
@@ -78,7 +81,7 @@ const Sender = z.string().transform((text, issue) => {
   return z.NEVER
 })
 
-/** Cloudflare's e-mail binding, as far as it is used. */
+/** The part of Cloudflare's e-mail binding that is used. */
 export type EmailBinding = {
   send(message: {
     from: string | { email: string; name: string }
@@ -90,7 +93,7 @@ export type EmailBinding = {
   }): Promise<unknown>
 }
 
-/** Every setting, with its default. The names are the environment's own. */
+/** Every setting, with its default. The keys are the names of the environment variables. */
 export const Settings = z
   .object({
     ENVIRONMENT: z.enum(['local', 'production']).default('production'),
@@ -108,7 +111,7 @@ export const Settings = z
     TENANT_DB_TEMPLATE: DatabaseTemplate.default('freehold_{subdomain}'),
     DEFAULT_TENANT: Label.optional(),
     SMTP_URL: SmtpUrl.optional(),
-    /** A binding and no text: `send_email` in wrangler.toml. */
+    /** A binding, not text: `send_email` in wrangler.toml. */
     EMAIL: z
       .custom<EmailBinding>(
         (binding) => typeof binding === 'object' && binding !== null && 'send' in binding,
@@ -124,7 +127,7 @@ export const Settings = z
     const { ENVIRONMENT, MAILBOX_URL, SMTP_URL, EMAIL, MAIL_FROM, SMS_WEBHOOK_URL, SMS_WEBHOOK_TOKEN } = settings
     const wrong = (name: string, message: string) => issue.addIssue({ code: 'custom', path: [name], message })
     if (MAILBOX_URL && ENVIRONMENT === 'production')
-      wrong('MAILBOX_URL', 'is for a local start only: everybody who reaches it reads all mails, so set SMTP_URL instead')
+      wrong('MAILBOX_URL', 'is for a local start only: anyone who can reach it can read all mail, so set SMTP_URL instead')
     if ((SMTP_URL || EMAIL) && !MAIL_FROM) wrong('MAIL_FROM', '')
     if (SMS_WEBHOOK_TOKEN && !SMS_WEBHOOK_URL) wrong('SMS_WEBHOOK_URL', '')
   })
@@ -137,8 +140,8 @@ export function parseSettings(env: Record<string, unknown>): Config {
   const given = Object.fromEntries(Object.keys(Settings.shape).map((name) => [name, env[name] === '' ? undefined : env[name]]))
   const parsed = Settings.safeParse(given)
   if (parsed.success) return parsed.data
-  const faults = Map.groupBy(parsed.error.issues, (issue) => String(issue.path[0]))
-  const sentences = [...faults].map(([name, [first]]) => `${name} ${given[name] === undefined ? 'is not set' : first?.message}`)
+  const issues = Map.groupBy(parsed.error.issues, (issue) => String(issue.path[0]))
+  const sentences = [...issues].map(([name, [first]]) => `${name} ${given[name] === undefined ? 'is not set' : first?.message}`)
   throw new ConfigError(`Wrong settings: ${sentences.join('; ')}.`)
 }
 

@@ -6,7 +6,7 @@ import { build, connect, dbError, fixed, isWrongDatabase, requireJson, toProblem
 import { Problem } from './problem.ts'
 import type { Bearer, SigningKey } from './token.ts'
 
-/** A party that issues tokens and owns users: a tenant, or the platform itself. Made by the registry. */
+/** A party that issues tokens and owns users: a tenant, or the platform itself. The registry loads it. */
 export type Realm = {
   id: string
   /** null: the platform. */
@@ -14,16 +14,16 @@ export type Realm = {
   legal_name: string
   /** `iss` and `aud` of its tokens. */
   url: string
-  /** Origins beside its own whose pages may call. */
+  /** Origins, besides its own, whose pages may call. */
   origins: string[]
   database_url: string
   keys: SigningKey[]
   refresh_key: string
-  /** Shown to the realm's database when nobody is logged in and something is to be done all the same. */
+  /** Authenticates the system to the realm's database for work without a logged-in user. */
   system_key: string
 }
 
-/** What the request says of itself; sealed by the admission and written into the audit. */
+/** Facts about the HTTP request. The admission signs them into the claims, and the audit records them. */
 export type RequestFacts = {
   address: string | null
   agent: string | null
@@ -32,42 +32,45 @@ export type RequestFacts = {
   trace_id: string
 }
 
-/** What a route asks of the admission. */
+/** The requirements of a route on the admission. */
 export type Need = { permission: string | null; any_password: boolean }
 
-/** `session_id` is null of who came with an API key. */
+/** `session_id` is null for a caller with an API key. */
 export type Principal = { user_id: string; session_id: string | null; scope: 'all' | 'department' | 'team' | 'own' }
 
-/** All that a verb gets to know of its request. */
+/** Everything that the functions of a room know about their request. */
 export type Ctx = {
   readonly config: Config
   readonly realm: Realm
   readonly request: RequestFacts
   readonly need: Need
-  /** Who asks, by a token of a session; or with a key. */
+  /** The caller's verified token, or the API key; both null on a public endpoint. */
   readonly bearer: Bearer | null
   readonly key: ApiKey | null
-  /** What the admission is shown; null: nothing. */
+  /** The credential as the admission takes it; null: none. */
   readonly credential: { session_id: string; user_id: string; proof: string | null } | { key: string } | null
-  /** Who was admitted, once `run` has answered. */
+  /** The admitted caller, once `run` has returned. */
   principal: Principal | null
   /** Round trips spent on the realm's database. */
   trips: number
   /** Builds statements for `run`. */
   readonly db: typeof build
-  /** Proves, decides, acts and records: the statements after the admission, in one transaction and one round trip. */
+  /**
+   * Admits the caller and runs the statements, in one transaction and one round trip. Returns the results of the statements.
+   * Fails with token_missing, or with what the admission or a statement refuses.
+   */
   run<T extends readonly BatchItem<'pg'>[]>(...statements: T): Promise<BatchResponse<T>>
-  /** Calls one definer function of an anonymous door, in one round trip, and gives what it returns. */
+  /** Calls one security definer function of a public endpoint, in one round trip, and returns its result. */
   call<T>(call: SQL): Promise<T>
-  /** Work that may be lost, after the answer. */
+  /** Continues work after the response. It may be lost. */
   later(work: Promise<unknown>): void
 }
 
 type Parts = Pick<Ctx, 'config' | 'request' | 'need' | 'bearer' | 'key' | 'later'> & {
   realm: Realm
-  /** Resolves the realm once more, past all caches; null when it is the same as before or gone. */
+  /** Resolves the realm again, bypassing all caches; null when it is unchanged or gone. */
   reloadRealm: () => Promise<Realm | null>
-  /** Says that somebody is in the realm's database, beside the request; null when that is known. */
+  /** Reports activity in the realm, alongside the request; null if that was reported already. */
   reportActivity: () => Promise<unknown> | null
   /** Counts one use of an API key. */
   countUse: (ctx: Ctx, prefix: string) => void
@@ -96,8 +99,8 @@ export function makeCtx({ reloadRealm, reportActivity, countUse, ...parts }: Par
         ),
         ...statements,
         ...last,
-      ]).then(used, (error) => {
-        if (wasAdmitted(error)) used(null)
+      ]).then(countOnce, (error) => {
+        if (wasAdmitted(error)) countOnce(null)
         throw error
       })
       const [admitted, ...answers] = results.slice(
@@ -112,27 +115,27 @@ export function makeCtx({ reloadRealm, reportActivity, countUse, ...parts }: Par
         rows: { answer: T }[]
       }[]
       const answer = results.at(-1)?.rows[0]
-      if (!answer) throw new Error('A door gave no answer.')
+      if (!answer) throw new Error('A public endpoint returned no row.')
       return answer.answer
     },
   }
 
   let { realm } = parts
 
-  /** A request that was let in with a key is a use of it, whatever became of it. */
-  function used<T>(results: T): T {
+  /** Counts an admitted request with a key as one use of it, whatever its outcome. */
+  function countOnce<T>(results: T): T {
     if (key && !is_counted) countUse(ctx, key.prefix)
     is_counted = true
     return results
   }
 
-  /** One round trip; a database that is not this tenant's is asked for once more, past the caches, before that is a failure. */
+  /** One round trip. A database that is not this tenant's causes one retry with the realm reloaded, before the request fails. */
   async function send(list: (realm: Realm) => BatchItem<'pg'>[]): Promise<unknown[]> {
     try {
       return await once(realm, list)
     } catch (error) {
       const fresh = isWrongDatabase(error) ? await reloadRealm() : null
-      // The same as before is away; a name that was given again is somebody else's, for whom nothing here was proved.
+      // Same URL: the database is unavailable. Another id: the subdomain is now that of a tenant that never verified this caller.
       if (!fresh || fresh.id !== realm.id || fresh.database_url === realm.database_url) throw toProblem(error)
       realm = fresh
       return await once(realm, list).catch((second) => {
@@ -148,19 +151,21 @@ export function makeCtx({ reloadRealm, reportActivity, countUse, ...parts }: Par
         connect(realm.database_url).batch(list(realm) as [BatchItem<'pg'>, ...BatchItem<'pg'>[]]),
       )) as unknown[]
     } finally {
-      const told = reportActivity()
-      if (told) parts.later(told)
+      const reported = reportActivity()
+      if (reported) parts.later(reported)
     }
   }
   return ctx
 }
 
-/** Who reads is touched by the admission; who writes last, when they have all the locks that they will take. */
+/** Touches the session. Reads are touched in the admission; writes at the end, when they hold all their other locks. */
 const TOUCH = fixed(build.execute(sql`select access.touch()`))
 
-/** True of what a statement behind the admission fails with. */
+/** True for an error that a statement after the admission raised. */
 const wasAdmitted = (error: unknown) => /^(FH4(00|04|09)|2[23])/.test(dbError(error)?.code ?? '')
 
-/** The platform's database is reached with a login that may do more: there the transaction steps down before it is admitted. */
+/**
+ * The platform's database is reached with a more privileged login, so the transaction drops its privileges before the admission.
+ */
 const asApp = (realm: Realm): BatchItem<'pg'>[] =>
   realm.subdomain === null ? [build.execute(sql`set local role freehold_app`)] : []

@@ -1,6 +1,6 @@
 /**
- * Where a list goes on. Threat: a cursor that was made up asks for what no page would show, or breaks the statement; so each is sealed with
- * its realm's key, for one list in one order.
+ * Pagination cursors. Threat: a forged cursor that asks for rows that no page would return, or breaks the statement. So each
+ * carries a MAC under its realm's key, for one list in one order.
  */
 import { z } from '@hono/zod-openapi'
 import { decodeBase64urlIgnorePadding, encodeBase64urlNoPadding } from '@oslojs/encoding'
@@ -8,19 +8,19 @@ import type { Realm } from './context.ts'
 import { Problem } from './problem.ts'
 import { successorOf } from './token.ts'
 
-/** The query of every list. */
+/** The query parameters of every list. */
 export const Page = z.object({
   limit: z.coerce.number().int().min(1).max(100).default(50),
   // Two names of 255 characters are up to 1,532 bytes, and more in base64.
   cursor: z.string().max(4096).optional(),
 })
 
-/** What every list answers. */
+/** The response of every list. */
 export const pageOf = <T extends z.ZodType>(item: T) => z.object({ data: z.array(item), next_cursor: z.string().nullable() })
 
 const MAC = 22
 
-/** The cursor after a row: what the list `name` is sorted by, as text. */
+/** The cursor after a row of the list `name`; `values`: the values that the list is sorted by, as text. */
 export async function writeCursor({ refresh_key }: Realm, name: string, values: string[]): Promise<string> {
   const text = encodeBase64urlNoPadding(new TextEncoder().encode(JSON.stringify(values)))
   return `${text}.${(await successorOf(refresh_key, `cursor:${name}:${text}`)).slice(0, MAC)}`
@@ -34,7 +34,7 @@ export async function readCursor({ refresh_key }: Realm, name: string, cursor: s
   return JSON.parse(new TextDecoder().decode(decodeBase64urlIgnorePadding(text)))
 }
 
-/** A page of rows of which one more was asked for than is shown. `at` gives what a row is sorted by. */
+/** A page of `rows`, of which `limit + 1` were queried. `at` returns the values that a row is sorted by. */
 export async function paged<T>(
   realm: Realm,
   name: string,

@@ -1,18 +1,21 @@
-/** What may stand in a field of any room. Threat: text that the database cannot keep, and moments that Postgres and RFC 3339 read differently. */
+/**
+ * Field types of all rooms. Threat: text that the database cannot store, and timestamps that Postgres and RFC 3339 read
+ * differently.
+ */
 import { z } from '@hono/zod-openapi'
 
-/** Without control characters and halves of characters, neither of which a database or a line of a log takes well. */
+/** No control characters and no lone surrogates, which break databases and log lines. */
 const TEXT = /^[^\p{Cc}\p{Cs}]*$/u
 
-/** Text as it was written. */
+/** Text as written, in NFC. */
 export const Text = (max: number) =>
   z.string().normalize('NFC').min(1).max(max).regex(TEXT, 'must be text without control characters')
-/** A line of text, without blanks around it. */
+/** A line of text, trimmed, in NFC. */
 export const Line = (max: number) =>
   z.string().normalize('NFC').trim().min(1).max(max).regex(TEXT, 'must be text without control characters')
 
 /**
- * A moment as the caller writes it, with any offset; in UTC afterwards, in years that Postgres and RFC 3339 both have. One in UTC keeps its
+ * A timestamp with any offset; parsed to UTC, within the years that both Postgres and RFC 3339 have. One in UTC keeps its
  * microseconds, one with an offset its milliseconds.
  */
 export const Moment = z.iso

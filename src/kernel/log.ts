@@ -1,10 +1,7 @@
-/**
- * Writes one line of JSON: what was done, for which tenant, under which trace id. Never a secret, never a body: callers name
- * the facts one by one.
- */
+/** Writes one line of JSON: the event, its tenant and trace id. Never a secret, never a body: callers name each field. */
 export function log(
   event: string,
-  facts: { tenant?: string | null; trace_id?: string; [fact: string]: string | number | boolean | null | undefined },
+  fields: { tenant?: string | null; trace_id?: string; [field: string]: string | number | boolean | null | undefined },
 ) {
-  console.log(JSON.stringify({ at: new Date().toISOString(), event, ...facts }))
+  console.log(JSON.stringify({ at: new Date().toISOString(), event, ...fields }))
 }

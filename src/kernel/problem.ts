@@ -2,7 +2,7 @@ import type { z } from 'zod'
 
 /** Every way to fail: code -> status, title, and what to do about it. `/problems/{code}` shows a row of this table. */
 export const catalogue = {
-  invalid_request: [400, 'The request is not valid', 'Mend the places that `errors` points at.'],
+  invalid_request: [400, 'The request is not valid', 'Fix the fields listed in `errors`.'],
   invalid_cursor: [400, 'The cursor is not one of ours', 'Start again without a cursor.'],
   tenant_required: [400, 'No tenant was named', 'Use the host of the tenant, or the header X-Tenant.'],
   tenant_ambiguous: [400, 'Two tenants were named', 'Let X-Tenant and the host name the same tenant, or send one of them.'],
@@ -35,31 +35,31 @@ export const catalogue = {
   already_exists: [409, 'This exists already', 'Use the one that exists.'],
   in_use: [409, 'This is in use', 'End its use first.'],
   limit_reached: [409, 'A limit is reached', 'Raise the limit or make room.'],
-  illegal_state: [409, 'Not possible in this state', 'Look at the state first.'],
+  illegal_state: [409, 'Not possible in this state', 'Check the current state first.'],
   etag_mismatch: [412, 'This was changed meanwhile', 'Read it again.'],
   body_too_large: [413, 'The body is too large', 'Send at most 1 MiB.'],
   unsupported_media_type: [415, 'This content type is not understood', 'Send application/json.'],
   rate_limited: [429, 'Too many requests', 'Wait for the seconds in Retry-After.'],
   internal_error: [500, 'Something failed here', 'Try again; name the trace id when you report it.'],
   database_unavailable: [503, 'The database does not answer', 'Try again after the seconds in Retry-After.'],
-  tenant_provisioning: [503, 'The tenant is still being made', 'Try again after the seconds in Retry-After.'],
-  no_capacity: [503, 'There is no room for another tenant', 'Try again later.'],
+  tenant_provisioning: [503, 'The tenant is still being created', 'Try again after the seconds in Retry-After.'],
+  no_capacity: [503, 'There is no capacity for another tenant', 'Try again later.'],
 } as const satisfies Record<string, readonly [number, string, string]>
 
 export type Code = keyof typeof catalogue
 export type Issue = { pointer: string; detail: string }
 
-/** A language in which a problem is told; i18n/language.ts has them. What is thrown is English, and stays so where a language does not know it. */
+/** A language of problems (i18n/language.ts). Problems are thrown in English; a sentence without a translation stays English. */
 export type Language = {
   tag: string
   title: (code: Code) => string
-  /** A detail, or the detail of a fault. */
+  /** Translates the detail of a problem or of an issue. */
   sentence: (english: string) => string
-  /** What a schema finds wrong with a body. */
+  /** Describes an issue of a schema; `body` is the input. */
   issue: (issue: z.core.$ZodIssue, body: unknown) => string
 }
 
-/** A failure that the caller is told about, as application/problem+json (RFC 9457). Thrown, never returned. */
+/** A failure reported to the caller as application/problem+json (RFC 9457). Thrown, never returned. */
 export class Problem extends Error {
   readonly code: Code
   readonly errors: Issue[] | undefined
@@ -76,7 +76,7 @@ export class Problem extends Error {
     return catalogue[this.code][0]
   }
 
-  /** The answer, in the caller's language. A 401 carries the challenge of RFC 6750, which is ASCII and so in English. */
+  /** The response, in the caller's language. A 401 carries the challenge of RFC 6750, which is ASCII and so in English. */
   toResponse(about: { base: string; path: string; trace_id: string; language: Language }): Response {
     const [status, title] = catalogue[this.code]
     const { language } = about
@@ -88,7 +88,7 @@ export class Problem extends Error {
       instance: about.path,
       code: this.code,
       trace_id: about.trace_id,
-      ...(this.errors && { errors: this.errors.map((fault) => ({ ...fault, detail: language.sentence(fault.detail) })) }),
+      ...(this.errors && { errors: this.errors.map((issue) => ({ ...issue, detail: language.sentence(issue.detail) })) }),
     }
     const headers = new Headers({
       'Content-Type': 'application/problem+json',
@@ -107,6 +107,9 @@ export class Problem extends Error {
   }
 }
 
-/** A problem of validation: 400 `invalid_request` that points at one field of the body (RFC 6901, as a fragment), or with '' at all of it. */
+/**
+ * A validation problem: 400 `invalid_request` that points at one field of the body (RFC 6901, as a fragment), or with '' at all
+ * of it.
+ */
 export const invalid = (field: string, detail: string) =>
   new Problem('invalid_request', undefined, { errors: [{ pointer: field ? `#/${field}` : '#', detail }] })

@@ -1,12 +1,12 @@
 import { customType, pgSchema, timestamp } from 'drizzle-orm/pg-core'
 
-/** Where every table of a tenant lives. Nothing of ours is in `public`. */
+/** The schema of a tenant's tables. Nothing of ours is in `public`. */
 export const freehold = pgSchema('freehold')
 
-/** What only definer functions touch. */
+/** The schema that only security definer functions access. */
 export const access = pgSchema('access')
 
-/** A moment in UTC, microseconds in the database, a `Date` in the program, RFC 3339 on the wire. */
+/** A timestamp: in UTC with microseconds in the database, a `Date` in the program, RFC 3339 on the wire. */
 export const moment = () => timestamp({ withTimezone: true })
 
 /** Bytes: hashes, mostly. */

@@ -1,31 +1,34 @@
 /**
- * Lists under scopes. Threat: a list that forgets the scope of who asks; and one that obeys it by a function per row, which is slow. Row level
- * security holds the scope in any case; here is the same in a shape that walks indexes: one branch for each way to reach a row.
+ * Lists filtered by scope. Threat: a list that ignores the caller's scope, and one that checks it with a function per row, which
+ * is slow. Row level security enforces the scope in any case; this is the same filter in a shape that uses indexes: one branch
+ * for each way to access a row.
  */
 import { type SQL, sql } from 'drizzle-orm'
 
 type List = {
-  /** What is shown, from `from`. */
+  /** The selected columns, from `from`. */
   columns: SQL
   /** The table with its alias. */
   from: SQL
-  /** Columns that say whose a row is and in which unit. */
+  /** The columns of a row's owner and unit. */
   owner: SQL
   unit: SQL
   /** Further conditions, without any sort key that is not in an index. */
   where: SQL
-  /** In terms of `from`; its names must be among `columns`, as `sorted` calls them. */
+  /** In terms of `from`; its columns must be among `columns`, under the names that `sorted` uses. */
   order: SQL
   sorted: SQL
   limit: number
   /**
-   * Where much of the table is reached, walk its whole order and let row level security pass over the rest. For a table whose policy asks
-   * nothing but the row itself.
+   * When the scope covers much of the table, walk the whole order and let row level security filter the rows. Only for a table
+   * whose policy reads nothing but the row itself.
    */
   walk?: true
 }
 
-/** The rows that the admitted person reaches: all, or those of their units (each from its own index range), and what is theirs. */
+/**
+ * The rows in the caller's effective scope: all, or those of its units (each from its own index range) and those of its owners.
+ */
 export function withinScope({ columns, from, owner, unit, where, order, sorted, limit, walk }: List): SQL {
   const rows = (condition: SQL) =>
     sql`select ${columns} from ${from} where ${condition} and ${where} order by ${order} limit ${limit}`

@@ -1,6 +1,7 @@
 /**
- * Access tokens (JWT, RFC 7519; profile RFC 9068) and opaque tokens. Threat: forged, replayed and foreign tokens. ES256 only, a key
- * pair per tenant, `iss` and `aud` are the tenant's URL, `tid` its id. The token says who; what they may do, the database decides.
+ * Access tokens (JWT, RFC 7519; profile RFC 9068) and opaque tokens. Threat: forged, replayed and foreign tokens. ES256 only, a
+ * key pair per tenant, `iss` and `aud` are the tenant's URL, `tid` its id. A token identifies its user; the database decides on
+ * permissions.
  */
 import { decodeBase64urlIgnorePadding, encodeBase64urlNoPadding, encodeHexLowerCase } from '@oslojs/encoding'
 import { decodeJwt, errors, importJWK, type JWK, type JWTPayload, jwtVerify, SignJWT } from 'jose'
@@ -10,15 +11,18 @@ const SKEW_SECONDS = 5
 
 /** A signing key of a tenant. Keys are published first and used later, so that every JWKS cache has them. */
 export type SigningKey = { kid: string; public: JWK; private: JWK; use_from: string }
-/** Who a token says it is; `proof` shows its database that the session's id was not merely seen. */
+/** The identity in a verified token; `proof` shows the database that the caller knows more than the id of the session. */
 export type Bearer = { session_id: string; user_id: string; proof: string | null; expires_at: Date }
 type Party = { id: string; url: string; keys: SigningKey[] }
 
 const imported = new Map<string, CryptoKey>()
 
-/** Imported keys, by kid and use; at most 500, the oldest goes. A CryptoKey is plain data, not I/O, and may outlive a request. */
+/**
+ * Imported keys, by kid and use; at most 500, the oldest is dropped. A CryptoKey is plain data, not I/O, and may outlive a
+ * request.
+ */
 async function keyFor(key: SigningKey, use: 'public' | 'private'): Promise<CryptoKey> {
-  // jose imports by the algorithm it is told; what the key says of itself must not be something else.
+  // jose imports with the algorithm given to it; the parameters of the key itself must agree.
   const { kty, crv, x, y, alg = 'ES256', use: purpose = 'sig', key_ops } = key.public
   if (kty !== 'EC' || crv !== 'P-256' || alg !== 'ES256' || purpose !== 'sig' || (key_ops && !key_ops.includes('verify'))) {
     throw new errors.JWKInvalid()
@@ -32,7 +36,7 @@ async function keyFor(key: SigningKey, use: 'public' | 'private'): Promise<Crypt
   return made
 }
 
-/** Signs an access token that lives so many seconds with the newest key that is in use. */
+/** Signs an access token, valid for `seconds`, with the newest key in use. */
 export async function sign(party: Party, claims: JWTPayload & { sub: string }, seconds: number): Promise<string> {
   const now = new Date().toISOString()
   const key = party.keys.filter((k) => k.use_from <= now).sort((a, b) => (a.use_from < b.use_from ? 1 : -1))[0]
@@ -49,7 +53,7 @@ export async function sign(party: Party, claims: JWTPayload & { sub: string }, s
 type Verified = { key: SigningKey; url: string; bearer: Bearer }
 const verified = new Map<string, Verified>()
 
-/** What was verified before, if it still holds: not expired, and its key is still one of the party's. */
+/** A cached verification, if it still holds: not expired, and its key is still one of the party's. */
 function remembered(party: Party, name: string): Bearer | null {
   const known = verified.get(name)
   if (!known || known.url !== party.url || known.bearer.expires_at.getTime() <= Date.now()) return null
@@ -58,8 +62,9 @@ function remembered(party: Party, name: string): Bearer | null {
 }
 
 /**
- * Who a token says it is. Fails with token_invalid, token_expired or token_wrong_tenant. A signature that held is remembered, because
- * checking it is the dearest part of a request: at most 1,000, the oldest goes. Whether the session still lives, the database is asked.
+ * Verifies a token and returns its identity. Fails with token_invalid, token_expired or token_wrong_tenant. Valid signatures are
+ * cached, because checking one is the most expensive part of a request: at most 1,000, the oldest is dropped. The database checks
+ * whether the session is still active.
  */
 export async function verify(party: Party, token: string): Promise<Bearer> {
   const name = `${party.id}:${token}`
@@ -103,7 +108,7 @@ export async function verify(party: Party, token: string): Promise<Bearer> {
   }
 }
 
-/** The claims of a token, unverified: good for choosing the key that must then verify it, and for nothing else. */
+/** The claims of a token, unverified: only for choosing the key that must then verify it. */
 export function claimed(token: string): JWTPayload | null {
   try {
     return decodeJwt(token)
@@ -118,15 +123,15 @@ const isUuid = (value: unknown): value is string =>
 /** A new opaque token: 32 random bytes in base64url. */
 export const newToken = () => encodeBase64urlNoPadding(crypto.getRandomValues(new Uint8Array(32)))
 
-/** A token that travels in a mail: 24 random bytes in base64url, 32 characters (seed 004: at most 40). */
+/** A token sent by mail: 24 random bytes in base64url, 32 characters (seed 004: at most 40). */
 export const newMailToken = () => encodeBase64urlNoPadding(crypto.getRandomValues(new Uint8Array(24)))
 
-/** What is stored of an opaque token: its SHA-256, as Postgres writes bytea. */
+/** The stored form of an opaque token: its SHA-256, as Postgres writes bytea. */
 export async function tokenHash(token: string): Promise<string> {
   return `\\x${encodeHexLowerCase(new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(token))))}`
 }
 
-/** The one successor of a refresh token: HMAC-SHA-256 under the tenant's key, so that whoever asks twice gets the same one. */
+/** The only successor of a refresh token: HMAC-SHA-256 under the tenant's key, so that repeated requests return the same one. */
 export async function successorOf(refresh_key: string, token: string): Promise<string> {
   const raw = new Uint8Array(decodeBase64urlIgnorePadding(refresh_key))
   const key = await crypto.subtle.importKey('raw', raw, { name: 'HMAC', hash: 'SHA-256' }, false, ['sign'])
@@ -134,5 +139,8 @@ export async function successorOf(refresh_key: string, token: string): Promise<s
   return encodeBase64urlNoPadding(new Uint8Array(mac))
 }
 
-/** What the system shows a realm's database when it acts by itself (access.check_system). Never a token: those are 43 characters. */
+/**
+ * The key that authenticates the system to a realm's database (access.check_system). It is the successor of no token: those have
+ * 43 characters.
+ */
 export const systemKeyOf = (refresh_key: string) => successorOf(refresh_key, 'system')

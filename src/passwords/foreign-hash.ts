@@ -1,11 +1,12 @@
 /**
- * Hashes of passwords that another system made: bcrypt ($2a$, $2b$, $2y$) and Django's pbkdf2_sha256. Threat: one that keeps a login busy for
- * minutes; one that stays, though it is weaker than ours; a stolen one that opens a door. So what it may cost is bounded; it lasts until its
- * person logs in; and of it is kept, as of ours (hash.ts), a parameters and the SHA-256 of a digest of 32 bytes. The parameters also holds the salt
- * of the hash that will replace it: of many first logins at once all make the same one.
+ * Password hashes of another system: bcrypt ($2a$, $2b$, $2y$) and Django's pbkdf2_sha256. Threat: a hash that keeps a login busy
+ * for minutes; one that is kept although it is weaker than ours; a stolen one that lets its thief log in. So its cost is bounded;
+ * it is replaced when its user first logs in; and as with our own (hash.ts), only its parameters and the SHA-256 of a digest of
+ * 32 bytes are stored. The parameters also hold the salt of the replacing hash, so that concurrent first logins all compute the
+ * same one.
  *
- * The other system hashed what was typed. So a password is taken as it comes here, and not in NFC as ours are; the hash that replaces it is
- * over NFC. Of bcrypt's three names ours is the one algorithm behind them: 72 bytes count, the rest does not.
+ * The other system hashed the password as typed. So here a password is hashed as it was sent, and not in NFC as ours are; the
+ * replacing hash is over NFC. The three names of bcrypt stand for one algorithm: 72 bytes count, the rest does not.
  */
 import { pbkdf2 } from '@noble/hashes/pbkdf2.js'
 import { sha256 } from '@noble/hashes/sha2.js'
@@ -19,7 +20,7 @@ const MAX_COST = 14
 const MAX_ITERATIONS = 2_000_000
 const MAX_SALT = 128
 
-// The last of 31 characters holds four bits; with others set no implementation ever made it.
+// The last of the 31 characters holds four bits; no implementation sets the others.
 const BCRYPT = /^\$2[aby]\$(\d\d)\$([./A-Za-z0-9]{22})([./A-Za-z0-9]{30}[.CGKOSWaeimquy26])$/
 const DJANGO = /^pbkdf2_sha256\$([1-9]\d{0,9})\$([^$]+)\$([A-Za-z0-9+/]{43}=?)$/
 const BCRYPT_PARAMETERS = /^\$bcrypt\$r=(\d{1,2}),next=([A-Za-z0-9+/]{22})\$([./A-Za-z0-9]{22})$/
@@ -29,14 +30,16 @@ const utf8 = (text: string) => new TextEncoder().encode(text)
 const isCost = (cost: number) => cost >= MIN_COST && cost <= MAX_COST
 const isIterations = (iterations: number) => iterations >= 1 && iterations <= MAX_ITERATIONS
 
-/** What is stored for a hash of another system, or why it is not taken over. No password is needed, and none is hashed. */
+/** The stored form of another system's hash, or why it is not accepted. Needs no password, and hashes none. */
 export function fromForeign(hash: string): { stored: string } | { fault: string } {
   const next = encodeBase64NoPadding(crypto.getRandomValues(new Uint8Array(16)))
-  const kept = (parameters: string, digest: Uint8Array) => ({ stored: `${parameters}$${encodeBase64NoPadding(sha256(digest))}` })
+  const accepted = (parameters: string, digest: Uint8Array) => ({
+    stored: `${parameters}$${encodeBase64NoPadding(sha256(digest))}`,
+  })
   const [, cost, salt22, last] = BCRYPT.exec(hash) ?? []
   if (cost && salt22 && last) {
     if (!isCost(Number(cost))) return { fault: `must have a bcrypt cost from ${MIN_COST} to ${MAX_COST}` }
-    return kept(`$bcrypt$r=${Number(cost)},next=${next}$${salt22}`, sha256(utf8(last)))
+    return accepted(`$bcrypt$r=${Number(cost)},next=${next}$${salt22}`, sha256(utf8(last)))
   }
   const [, iterations, salt, base64] = DJANGO.exec(hash) ?? []
   if (iterations && salt && base64) {
@@ -44,12 +47,12 @@ export function fromForeign(hash: string): { stored: string } | { fault: string 
     if (salt.length > MAX_SALT) return { fault: `must have a salt of at most ${MAX_SALT} characters` }
     const digest = decoded(base64)
     if (digest)
-      return kept(`$django-pbkdf2-sha256$i=${Number(iterations)},next=${next}$${encodeBase64NoPadding(utf8(salt))}`, digest)
+      return accepted(`$django-pbkdf2-sha256$i=${Number(iterations)},next=${next}$${encodeBase64NoPadding(utf8(salt))}`, digest)
   }
   return { fault: 'must be a whole hash of bcrypt ($2a$, $2b$ or $2y$) or of Django (pbkdf2_sha256$)' }
 }
 
-/** 32 bytes that are written in base64 in the one way there is, or null. */
+/** The bytes of canonical base64; null for any other text. */
 function decoded(base64: string): Uint8Array | null {
   try {
     return decodeBase64IgnorePadding(base64)
@@ -58,10 +61,10 @@ function decoded(base64: string): Uint8Array | null {
   }
 }
 
-/** The digest of a password under the parameters of another system's hash, 32 bytes; null when the parameters is none of these. */
+/** The digest of a password under another system's parameters, 32 bytes; null for any other parameters. */
 export function foreignDigest(password: string, parameters: string): Uint8Array | null {
   const [, cost, , salt22] = BCRYPT_PARAMETERS.exec(parameters) ?? []
-  // At one go: the clock of a Worker stands still while it computes, so bcryptjs' other function would never pause either.
+  // Synchronous: the clock of a Worker stands still while it computes, so the asynchronous function would never yield either.
   if (salt22 && isCost(Number(cost)))
     return sha256(utf8(hashSync(password, `$2b$${String(cost).padStart(2, '0')}$${salt22}`).slice(29)))
   const [, iterations, , salt] = DJANGO_PARAMETERS.exec(parameters) ?? []
@@ -71,6 +74,6 @@ export function foreignDigest(password: string, parameters: string): Uint8Array 
   return null
 }
 
-/** The salt of the hash that is to replace one of another system; null when the parameters is ours. */
+/** The salt of the hash that replaces another system's; null for our own parameters. */
 export const nextSalt = (parameters: string): string | null =>
   BCRYPT_PARAMETERS.exec(parameters)?.[2] ?? DJANGO_PARAMETERS.exec(parameters)?.[2] ?? null

@@ -1,9 +1,9 @@
 /**
- * Password hashing. Threat: a stolen database. PBKDF2-HMAC-SHA-256 (RFC 8018) with 600,000 iterations (OWASP), as six chained calls
- * of 100,000, because Cloudflare refuses more than that in one call, in production only. The string says how it was made:
- * `$pbkdf2-sha256-chain$r=6,i=100000$salt$hash`, base64 without padding. All before the last `$` is the parameters. The database gives the
- * parameters, the Worker answers with the digest, and the database compares its SHA-256 with the stored hash (src/auth/login.sql):
- * a stolen hash opens no door.
+ * Password hashing. Threat: a stolen database. PBKDF2-HMAC-SHA-256 (RFC 8018) with 600,000 iterations (OWASP), as six chained
+ * calls of 100,000, because Cloudflare refuses more than that in one call, in production only. A hash is stored as
+ * `$pbkdf2-sha256-chain$r=6,i=100000$salt$hash`, base64 without padding. Everything before the last `$` is its parameters. The
+ * database returns the parameters, the Worker answers with the digest, and the database compares its SHA-256 with the stored hash
+ * (src/auth/login.sql): a stolen hash cannot be used to log in.
  */
 import { decodeBase64IgnorePadding, encodeBase64NoPadding } from '@oslojs/encoding'
 import { foreignDigest, nextSalt } from './foreign-hash.ts'
@@ -15,18 +15,18 @@ const PARAMETERS = /^\$pbkdf2-sha256-chain\$r=(\d{1,2}),i=(\d{1,6})\$([A-Za-z0-9
 
 const freshSalt = () => encodeBase64NoPadding(crypto.getRandomValues(new Uint8Array(16)))
 
-/** A parameters with a salt of 16 bytes, a fresh one. */
+/** Hash parameters with a salt of 16 bytes, by default a fresh one. */
 export const newHashParameters = (salt = freshSalt()) => `$pbkdf2-sha256-chain$r=${ROUNDS},i=${ITERATIONS}$${salt}`
 
-/** The parameters of the hash that replaces one of another system when its person logs in; null: the parameters is ours. */
+/** The parameters of the hash that replaces another system's when its user logs in; null for our own parameters. */
 export function rehashParameters(parameters: string): string | null {
   const salt = nextSalt(parameters)
   return salt && newHashParameters(salt)
 }
 
 /**
- * The digest of a password under a parameters, what the door asks for: 32 bytes in base64. About 100 ms of CPU; under the parameters of another
- * system (foreign-hash.ts) what that one asked for. Fails on a parameters that is none of these.
+ * The digest of a password under the given parameters: 32 bytes in base64. About 100 ms of CPU; under another system's parameters
+ * (foreign-hash.ts) as much as these cost. Fails on unknown parameters.
  */
 export async function digest(password: string, parameters: string): Promise<string> {
   const foreign = foreignDigest(password, parameters)
@@ -48,7 +48,7 @@ export async function digest(password: string, parameters: string): Promise<stri
   return encodeBase64NoPadding(material)
 }
 
-/** The whole string for a new password. */
+/** The string to store for a new password. */
 export async function hash(password: string): Promise<string> {
   const parameters = newHashParameters()
   const proof = new Uint8Array(decodeBase64IgnorePadding(await digest(password, parameters)))
@@ -57,7 +57,9 @@ export async function hash(password: string): Promise<string> {
 
 const ALPHABETS = ['ABCDEFGHJKLMNPQRSTUVWXYZ', 'abcdefghijkmnopqrstuvwxyz', '23456789', '-_.!+']
 
-/** A password for a first login: 20 characters, or as many as a policy asks for, that are easy to tell apart, of all four kinds. */
+/**
+ * A random password for a first login: 20 characters, or as many as a policy requires, without look-alikes, of all four kinds.
+ */
 export function generatePassword({ length = 20 }: { length?: number } = {}): string {
   const all = ALPHABETS.join('')
   const pick = (from: string) => {

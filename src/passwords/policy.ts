@@ -1,8 +1,8 @@
 /**
- * What a password must be (seed: LIMS; per tenant, columns of freehold.tenant). Threat: a password that is guessed before the lock closes: one of
- * the commonest, the person's own name, or one that was theirs before. That it was not theirs before, the database decides (access.was_used).
+ * The password policy (seed: LIMS; per tenant, columns of freehold.tenant). Threat: a password that is guessed before the
+ * lockout: one of the commonest, the user's own name, or a previous one. The database checks the password history
+ * (access.was_used).
  */
-
 import type { Issue } from '../kernel/problem.ts'
 import commonest from './commonest.txt'
 import { digest, generatePassword } from './hash.ts'
@@ -20,7 +20,7 @@ export type Policy = {
   password_common: boolean
 }
 
-/** What holds where no tenant says otherwise; as the columns' defaults. */
+/** The default policy, the same as the defaults of the columns. */
 export const DEFAULT_POLICY: Policy = {
   password_min_length: 8,
   password_max_length: 128,
@@ -36,22 +36,22 @@ export const DEFAULT_POLICY: Policy = {
 
 type PersonalDetails = Partial<Record<'email' | 'username' | 'given_name' | 'family_name', string | null | undefined>>
 
-/** What the database says of somebody who gets another password: `former` are the parameters of those that it may not be. */
+/** The context in which a new password is checked; `history` has the parameters of the hashes of previous passwords. */
 export type PasswordContext = { user: PersonalDetails; policy: Policy; history: string[] }
 
 let common: Set<string> | undefined
 
-/** Whether a password is one of the commonest, also with other signs at its ends. */
+/** True for one of the commonest passwords, also with other characters than letters and digits at its ends. */
 function isCommon(password: string): boolean {
   common ??= new Set(commonest.split('\n').filter((line) => line && !line.startsWith('#')))
   const lower = password.toLowerCase()
   return common.has(lower) || common.has(lower.replace(/^[^\p{L}\p{N}]+|[^\p{L}\p{N}]+$/gu, ''))
 }
 
-/** Every rule that a password breaks, as sentences; none when it is good. It is judged as it is hashed: in NFC. */
-export function weaknesses(written: string, person: PersonalDetails, policy: Policy = DEFAULT_POLICY): string[] {
+/** Every rule that a password breaks, as sentences; empty for a good one. It is checked as it is hashed: in NFC. */
+export function weaknesses(written: string, user: PersonalDetails, policy: Policy = DEFAULT_POLICY): string[] {
   const password = written.normalize('NFC')
-  const personal = [person.username, person.email?.split('@')[0], person.given_name, person.family_name]
+  const personal = [user.username, user.email?.split('@')[0], user.given_name, user.family_name]
     .flatMap((text) => text?.toLowerCase().split(/[^\p{L}\p{N}]+/u) ?? [])
     .filter((part) => part.length >= 3)
   const lower = password.toLowerCase()
@@ -73,25 +73,25 @@ export function weaknesses(written: string, person: PersonalDetails, policy: Pol
   return rules.filter(([kept]) => !kept).map(([, rule]) => rule)
 }
 
-/** A password for somebody, made by chance, that breaks no rule. */
-export function generateFor(person: PersonalDetails, policy: Policy): string {
-  // Twice as many characters as are to be different: of 62 there are, half come up twice.
+/** A random password that breaks no rule. */
+export function generateFor(user: PersonalDetails, policy: Policy): string {
+  // Twice the required number of different characters, because random characters repeat.
   const length = Math.max(20, policy.password_min_length, 2 * policy.password_unique)
   for (;;) {
     const password = generatePassword({ length })
-    if (weaknesses(password, person, policy).length === 0) return password
+    if (weaknesses(password, user, policy).length === 0) return password
   }
 }
 
-/** The broken rules as faults of a field. */
+/** The broken rules as issues of a field. */
 export const issuesOf = (field: string, rules: string[]): Issue[] => rules.map((detail) => ({ pointer: `#/${field}`, detail }))
 
-/** The digests of a new password under former parameters, for access.was_used. About 100 ms of CPU each. */
+/** The digests of a new password under the parameters of previous ones, for access.was_used. About 100 ms of CPU each. */
 export async function digestsUnder(password: string, parameters: string[]): Promise<Record<string, string>> {
   const digests: Record<string, string> = {}
   for (const each of parameters) digests[each] = await digest(password, each)
   return digests
 }
 
-/** What a password that was used before is told. */
+/** The rule that a previous password breaks. */
 export const USED = 'must not be one of the last passwords'

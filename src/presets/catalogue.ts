@@ -1,6 +1,6 @@
 import { crud } from './preset.ts'
 
-/** The resources of the LIMS seed, by what they are about. */
+/** The resources of the LIMS seed, by subject. */
 export const GROUPS = {
   core: ['user', 'role', 'permission', 'session', 'api_key'],
   documents: ['document', 'form', 'form_template', 'form_record'],
@@ -18,7 +18,7 @@ export const GROUPS = {
 export const RESOURCES = Object.values(GROUPS).flat()
 export const ACTIONS = ['create', 'read', 'update', 'delete', 'approve', 'review', 'export']
 
-/** Freehold's own, beside the seed's. */
+/** Freehold's own permissions, besides the seed's. */
 const OWN = [
   ...crud('unit', 'organization', 'invitation'),
   'setting:read',
@@ -28,5 +28,5 @@ const OWN = [
   'activity:export',
 ]
 
-/** What ships with every tenant: the seed's 44 resources x 7 actions, and Freehold's own. Tenants add theirs. */
+/** The permissions that every tenant starts with: the seed's 44 resources x 7 actions, and Freehold's own. Tenants add theirs. */
 export const catalogue = [...RESOURCES.flatMap((resource) => ACTIONS.map((action) => `${resource}:${action}`)), ...OWN]

@@ -3,7 +3,7 @@ import { grants, SELF } from './grants.ts'
 import type { Preset, PresetRole } from './preset.ts'
 
 const { core, documents, projects, competency } = GROUPS
-/** What an organization does, as against who may do it there, and by which rules. */
+/** The resources of an organization's business, as opposed to its users, permissions and workflows. */
 const BUSINESS = RESOURCES.filter((resource) => ![...core, 'workflow'].includes(resource))
 
 const EMPLOYEE: PresetRole = {
@@ -11,7 +11,7 @@ const EMPLOYEE: PresetRole = {
   description: 'Reserved for self-service: no more than what is their own',
   grants: grants(...SELF),
 }
-/** Everything but what would let a reader act as somebody else, or follow them: sessions, keys, the record of activities. */
+/** Everything except what would let a reader impersonate or monitor others: sessions, keys, activities. */
 const VIEWER: PresetRole = {
   name: 'VIEWER',
   description: 'Read-only across the entire application',
@@ -50,13 +50,13 @@ const ADMIN: PresetRole = {
   name: 'ADMIN',
   description: 'Full access: users, units and all configuration',
   parent: 'MANAGER',
-  // All but what every viewer sees already.
+  // Everything that viewers do not hold already.
   grants: catalogue
     .filter((permission) => !VIEWER.grants.some(([seen]) => seen === permission))
     .map((permission) => [permission, 'all']),
 }
 
-/** The five roles of ADR-014 (Coveris), each strictly stronger than the one before. Only an ADMIN can give anybody another role. */
+/** The five roles of ADR-014 (Coveris), each strictly stronger than the one before. Only an ADMIN can assign roles. */
 export const coveris: Preset = {
   name: 'coveris',
   permissions: catalogue,

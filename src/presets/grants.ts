@@ -1,6 +1,6 @@
 import type { Preset, PresetRole, Scope } from './preset.ts'
 
-/** How a preset writes down what a role may do: how far, which actions by their letters, on what. */
+/** Permissions as a preset writes them: the scope, the actions by their letters, the resources. */
 export type Row = [scope: Scope, letters: string, ...resources: string[]]
 type Grants = PresetRole['grants']
 export type Grant = Grants[number]
@@ -19,13 +19,13 @@ export const LETTERS: Record<string, string> = {
 const WIDENING: Scope[] = ['own', 'team', 'department', 'all']
 export const isWider = (one: Scope, other: Scope) => WIDENING.indexOf(one) > WIDENING.indexOf(other)
 
-/** What everybody may: see and mend what is their own, and end their sessions. */
+/** The permissions of every user: read and update their own data, and end their own sessions. */
 export const SELF: Row[] = [
   ['own', 'RU', 'user'],
   ['own', 'RD', 'session'],
 ]
 
-/** The grants that rows stand for. Where two of them name one permission, the wider counts. */
+/** The grants of some rows. Where two rows name the same permission, the wider scope counts. */
 export const grants = (...rows: Row[]): Grants =>
   widest(
     rows.flatMap(([scope, letters, ...on]) =>
@@ -33,7 +33,7 @@ export const grants = (...rows: Row[]): Grants =>
     ),
   )
 
-/** Each permission once, at the widest scope that is given for it. */
+/** Each permission once, at its widest scope. */
 export function widest(given: Grants): Grants {
   const held = new Map<string, Scope>()
   for (const [permission, scope] of given) {
@@ -43,7 +43,7 @@ export function widest(given: Grants): Grants {
   return [...held]
 }
 
-/** What a role of a preset may, and how far, with all that it inherits. */
+/** The permissions of a role, including inherited ones, with their scopes. */
 export function reachOf(preset: Preset, name: string): Map<string, Scope> {
   const role = preset.roles.find((other) => other.name === name)
   if (!role) throw new Error(`The preset ${preset.name} has no role ${name}.`)

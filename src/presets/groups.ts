@@ -3,12 +3,12 @@ import { grants, SELF } from './grants.ts'
 import type { Preset, PresetRole } from './preset.ts'
 
 const { documents, projects, hr, procurement, financial, crm, quality, analytics, workflow, competency } = GROUPS
-/** What people do together; the groups that they manage themselves are about this. */
+/** Resources of shared work, which the user-managed groups are about. */
 const WORK = [...documents, ...projects, ...crm, ...analytics]
 
 /**
- * Subscription groups: what an organization has bought. A plan opens resources for what is one's own; how far somebody reaches beyond is
- * said by the groups that users manage. How many people a plan allows is the organization's limit, not the group's.
+ * Subscription groups: what an organization has bought. A plan grants access to one's own resources; the user-managed groups
+ * grant wider scopes. The number of users that a plan allows is the organization's limit, not the group's.
  */
 const PLANS: PresetRole[] = [
   {
@@ -45,7 +45,7 @@ const PLANS: PresetRole[] = [
   },
 ]
 
-/** System groups: of those who host the solution. Nobody else hands them out. */
+/** System groups, for those who host the service. Nobody else can assign them. */
 const SYSTEM: PresetRole[] = [
   {
     name: 'system_support',
@@ -70,7 +70,7 @@ const SYSTEM: PresetRole[] = [
   { name: 'system_admin', description: 'System: everything', grants: catalogue.map((permission) => [permission, 'all']) },
 ]
 
-/** Groups that users manage: a manager hands them out within the team, and holds all that they give. */
+/** Groups that users manage: a manager assigns them within the team, and holds every permission that they grant. */
 const MANAGEABLE: PresetRole[] = [
   {
     name: 'group_reader',
@@ -103,7 +103,7 @@ const MANAGEABLE: PresetRole[] = [
   },
 ]
 
-/** The groups of the seed's SetupGroups: of subscriptions, of the system, and those that users manage. */
+/** The groups of the seed's SetupGroups: subscriptions, system, and those that users manage. */
 export const groups: Preset = {
   name: 'groups',
   permissions: catalogue,

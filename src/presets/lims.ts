@@ -4,7 +4,7 @@ import type { Preset } from './preset.ts'
 
 const { documents, projects, hr, procurement, financial, crm, quality, analytics, workflow, competency } = GROUPS
 
-/** What everybody who works there may: their own employment, and the procedures that they work by. */
+/** The permissions of all staff: their own employment, and the procedures that they work by. */
 const STAFF: Row[] = [
   ...SELF,
   ['own', 'R', 'employee', 'attendance', 'training', 'performance', ...competency],
@@ -17,14 +17,14 @@ const STAFF: Row[] = [
 const isSeen = (permission: string) => /:(read|export)$/.test(permission)
 
 /**
- * The ten roles of the LIMS seed. Who tests does not check, and who checks does not test: `checker` and `technician` have no common
- * ancestor. `approver` signs what it can also review; `lab_manager` leads technicians.
+ * The ten roles of the LIMS seed. Testing and checking are separate duties: `checker` and `technician` have no common ancestor.
+ * `approver` signs what it can also review; `lab_manager` leads technicians.
  */
 export const lims: Preset = {
   name: 'lims',
   permissions: catalogue,
   administrator: 'admin',
-  // The weakest of the ten: nothing of the laboratory. Who is made without a role may be an outsider, and is not let in by omission.
+  // The weakest of the ten, without access to the laboratory: a user created without a role may be an outsider.
   fallback: 'customer',
   roles: [
     { name: 'admin', description: 'Full system access', grants: catalogue.map((permission) => [permission, 'all']) },
@@ -101,7 +101,7 @@ export const lims: Preset = {
       grants: grants(
         ...STAFF,
         ['all', 'CRUDAVX', ...hr, ...competency],
-        // Invites nobody: an invitation hands out roles, and nobody hands out what they do not hold.
+        // No invitations: an invitation assigns roles, and nobody assigns permissions that they do not hold.
         ['all', 'CRU', 'unit'],
         ['all', 'RA', 'delegation'],
         ['all', 'R', 'user', 'organization'],

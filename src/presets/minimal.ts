@@ -3,8 +3,8 @@ import { grants, SELF } from './grants.ts'
 import type { Preset } from './preset.ts'
 
 /**
- * Two roles: who runs the tenant, and who is in it. The administrator holds Freehold's own administration and none of the catalogue's
- * business: an access token lists what its bearer holds.
+ * Two roles: administrator and user. The administrator holds Freehold's own administration and none of the catalogue's business
+ * permissions, because an access token lists all permissions of its bearer.
  */
 export const minimal: Preset = {
   name: 'minimal',
@@ -12,7 +12,7 @@ export const minimal: Preset = {
   administrator: 'admin',
   fallback: 'user',
   roles: [
-    { name: 'user', description: 'Sees and mends what is their own', grants: grants(...SELF) },
+    { name: 'user', description: 'Reads and updates their own data', grants: grants(...SELF) },
     {
       name: 'admin',
       description: 'Runs the tenant',

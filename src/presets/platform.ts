@@ -24,7 +24,7 @@ export const platformPreset: Preset = {
       description: 'Reads everything, changes nothing',
       grants: [...tenants, ...operators].filter((p) => /:(read|export)$/.test(p)).map((p) => [p, 'all']),
     },
-    { name: 'operator', description: 'Makes and keeps tenants', parent: 'auditor', grants: tenants.map((p) => [p, 'all']) },
+    { name: 'operator', description: 'Creates and manages tenants', parent: 'auditor', grants: tenants.map((p) => [p, 'all']) },
     { name: 'owner', description: 'Runs the platform', parent: 'operator', grants: operators.map((p) => [p, 'all']) },
   ],
 }

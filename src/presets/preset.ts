@@ -4,10 +4,10 @@ export type Scope = 'all' | 'department' | 'team' | 'own'
 export type PresetRole = {
   name: string
   description: string
-  /** The role that it inherits from; named before it. */
+  /** The role that it inherits from, which must be listed before it. */
   parent?: string
   grants: [permission: string, scope: Scope][]
-  /** May be assigned by whoever holds role:update at team scope, within their team. */
+  /** May be assigned by users with role:update at team scope, within their team. */
   is_manageable?: boolean
   /** How many may hold it at once. */
   max_users?: number
@@ -17,9 +17,9 @@ export type Preset = {
   name: string
   permissions: string[]
   roles: PresetRole[]
-  /** The role of the first administrator, which somebody must always hold. */
+  /** The role of the first administrator. At least one user must always hold it. */
   administrator: string
-  /** The role of who is made without one. */
+  /** The role of a user created without one. */
   fallback: string
 }
 

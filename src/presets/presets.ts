@@ -5,5 +5,5 @@ import { minimal } from './minimal.ts'
 import type { Preset } from './preset.ts'
 import { vigia } from './vigia.ts'
 
-/** The presets that a tenant can be made with. */
+/** The presets that a tenant can be created with. */
 export const presets: Record<string, Preset> = { minimal, lims, coveris, groups, vigia }

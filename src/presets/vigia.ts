@@ -2,12 +2,12 @@ import { ACTIONS, catalogue, GROUPS } from './catalogue.ts'
 import { grants, SELF, widest } from './grants.ts'
 import type { Preset, PresetRole } from './preset.ts'
 
-/** VIGIA's own resources, which the catalogue has not: individual case safety reports, what they are about, and for whom. */
+/** VIGIA's own resources, which are not in the catalogue: individual case safety reports, their subjects and their clients. */
 const PHARMACOVIGILANCE = ['icsr', 'icsr_product', 'icsr_event', 'product', 'client', 'surveillance_alert']
 const permissions = [...catalogue, ...PHARMACOVIGILANCE.flatMap((resource) => ACTIONS.map((action) => `${resource}:${action}`))]
 const existing = new Set(permissions)
 
-/** A module, and the resources that it stands for. */
+/** Modules, and the resources of each. */
 export const MODULES = {
   icsr: ['icsr', 'icsr_product', 'icsr_event'],
   products: ['product'],
@@ -21,13 +21,13 @@ export const MODULES = {
   settings: ['setting', 'activity'],
 }
 
-/** How much of a module: the letters of its actions. */
+/** Levels of access to a module, as the letters of its actions. */
 export const LEVELS = { read: 'R', audit: 'RX', write: 'CRU', review: 'RUV', approve: 'CRUAV', full: 'CRUDAVX' }
 
-/** The seed's JSON of a role: which modules, how much of each. */
+/** A role in the JSON of the seed: modules, and the level of each. */
 export type Modules = Partial<Record<keyof typeof MODULES, keyof typeof LEVELS>>
 
-/** The permissions that modules stand for. VIGIA knows no scope: a module is open or it is not. */
+/** The permissions of modules. VIGIA has no scopes: a module is open or it is not. */
 export function expand(modules: Modules): PresetRole['grants'] {
   const rows = Object.entries(modules) as [keyof typeof MODULES, keyof typeof LEVELS][]
   const named = rows.flatMap(([module, level]) => grants(['all', LEVELS[level], ...MODULES[module]]))
@@ -43,8 +43,8 @@ const role = (name: string, description: string, modules: Modules): PresetRole =
 })
 
 /**
- * Roles of pharmacovigilance with permissions by module, as VIGIA stores them. The seed does not name its roles: these are those of the
- * trade. `viewer` reads no case: a case is about a patient.
+ * Roles of pharmacovigilance with permissions by module, as VIGIA stores them. The seed does not name its roles; these are the
+ * usual ones of the profession. `viewer` cannot read cases: a case is about a patient.
  */
 export const vigia: Preset = {
   name: 'vigia',

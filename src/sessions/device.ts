@@ -1,7 +1,7 @@
-/** What of a login people recognise as theirs: on which device, and where. */
+/** The device and the place of a login, by which users recognise their own. */
 import Bowser from 'bowser'
 
-/** What a user agent calls itself, for people: `Chrome on Windows`; null when it does not say. */
+/** A user agent in readable form: `Chrome on Windows`; null if it does not say. */
 export function deviceName(agent: string | null): string | null {
   if (!agent) return null
   const { browser, os } = Bowser.parse(agent)
@@ -13,5 +13,5 @@ export type Location = { city: string | null; country: string | null }
 
 const text = (value: unknown) => (typeof value === 'string' ? value.slice(0, 120).toWellFormed() : null)
 
-/** What Cloudflare says of where a request comes from, if it says something. */
+/** The location of a request, as far as Cloudflare knows it. */
 export const locationOf = ({ cf }: Request): Location => ({ city: text(cf?.city), country: text(cf?.country) })

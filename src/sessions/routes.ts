@@ -15,14 +15,14 @@ import {
 
 const Id = z.object({ id: z.uuid() })
 
-/** Logins, under /sessions of either plane. */
+/** Sessions, under /sessions of either plane. */
 export const sessionRoutes = room()
 
 sessionRoutes.openapi(
   route({
     method: 'get',
     path: '/',
-    summary: 'Where you are logged in',
+    summary: 'List the sessions of the current user',
     permission: null,
     by: 'session',
     trips: 1,
@@ -37,7 +37,7 @@ sessionRoutes.openapi(
   route({
     method: 'get',
     path: '/history',
-    summary: 'Your logins, also those that failed',
+    summary: 'List the logins of the current user, including failed ones',
     permission: null,
     by: 'session',
     trips: 1,
@@ -48,7 +48,7 @@ sessionRoutes.openapi(
   async (c) => c.json(await ownHistory(c.var.ctx, c.req.valid('query')), 200),
 )
 
-// `history` is no id.
+// `history` is not an id.
 sessionRoutes.on(['POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'], '/history', () => {
   throw new Problem('method_not_allowed', undefined, { headers: { Allow: 'GET, HEAD' } })
 })
@@ -70,14 +70,14 @@ sessionRoutes.openapi(
   },
 )
 
-/** The same of others, under /users of either plane. */
+/** Sessions of other users, under the users of either plane. */
 export const userSessionRoutes = room()
 
 userSessionRoutes.openapi(
   route({
     method: 'get',
     path: '/{id}/sessions',
-    summary: 'Where a person is logged in',
+    summary: 'List the sessions of a user',
     permission: 'session:read',
     trips: 1,
     params: Id,
@@ -92,7 +92,7 @@ userSessionRoutes.openapi(
   route({
     method: 'get',
     path: '/{id}/sessions/history',
-    summary: "A person's logins, also those that failed",
+    summary: 'List the logins of a user, including failed ones',
     permission: 'session:read',
     trips: 1,
     params: Id,
@@ -107,7 +107,7 @@ userSessionRoutes.openapi(
   route({
     method: 'delete',
     path: '/{id}/sessions',
-    summary: 'End all sessions of a person',
+    summary: 'End all sessions of a user',
     permission: 'session:delete',
     trips: 1,
     params: Id,

@@ -1,6 +1,6 @@
 /**
- * Where people are logged in, and where they tried to. Threat: somebody ends or watches the logins of who they do not reach; a stolen session goes
- * on because nobody saw it. Whose sessions are seen and ended, policies say (src/sessions/sessions.sql).
+ * Sessions and login history. Threat: somebody ends or watches the sessions of users outside their scope; a stolen session goes
+ * on unnoticed. Policies decide whose sessions are visible and may be ended (src/sessions/sessions.sql).
  */
 import { z } from '@hono/zod-openapi'
 import { type SQL, sql } from 'drizzle-orm'
@@ -17,7 +17,7 @@ export const Session = z
   .object({
     id: z.uuid(),
     device: z.string().nullable().openapi({ description: 'The user agent that logged in' }),
-    device_name: z.string().nullable().openapi({ description: 'The same for people, such as Chrome on Windows' }),
+    device_name: z.string().nullable().openapi({ description: 'The device in readable form, such as Chrome on Windows' }),
     address: z.string().nullable(),
     city: z.string().nullable(),
     country: z.string().nullable().openapi({ description: 'ISO 3166-1 alpha-2' }),
@@ -47,13 +47,13 @@ export const LoginHistory = pageOf(LoginEvent).openapi('LoginHistory')
 
 const CALLER = sql`(select access.principal())`
 
-async function listed(ctx: Ctx, person: SQL, name: string, { limit, cursor }: Query, ...before: SQL[]) {
+async function listed(ctx: Ctx, user: SQL, name: string, { limit, cursor }: Query, ...before: SQL[]) {
   const [at, last] = (await readCursor(ctx.realm, name, cursor)) ?? []
   const after = at ? sql`and (s.created_at, s.id) < (${at}::timestamptz, ${last}::uuid)` : sql``
   const page = sql`select s.id, s.device, s.address, s.city, s.country, ${rfc3339('s.created_at')} as created_at, ${rfc3339('s.last_active_at')} as last_active_at,
       ${rfc3339('s.expires_at')} as expires_at, coalesce(s.id = (select access.session()), false) as is_current
     from freehold.sessions s, freehold.tenant t
-    where s.user_id = ${person} and s.ended_at is null and s.expires_at > now() and s.last_active_at > now() - make_interval(days => t.idle_days) ${after}
+    where s.user_id = ${user} and s.ended_at is null and s.expires_at > now() and s.last_active_at > now() - make_interval(days => t.idle_days) ${after}
     order by s.created_at desc, s.id desc limit ${limit + 1}`
   const results = await ctx.run(...[...before, page].map((statement) => ctx.db.execute(statement)))
   if (before.length) requireExisting(results[0])
@@ -64,36 +64,39 @@ async function listed(ctx: Ctx, person: SQL, name: string, { limit, cursor }: Qu
   return paged(ctx.realm, name, rows, limit, (row) => [row.created_at, row.id])
 }
 
-/** The caller's live sessions, newest first. One round trip. Fails with invalid_cursor. */
+/** The caller's active sessions, newest first. One round trip. Fails with invalid_cursor. */
 export const ownSessions = (ctx: Ctx, page: Query) => listed(ctx, CALLER, 'sessions', page)
 
-/** The live sessions of a person, newest first. One round trip; `session:read`. Fails with not_found, invalid_cursor. */
+/** The active sessions of a user, newest first. One round trip; `session:read`. Fails with not_found, invalid_cursor. */
 export const sessionsOf = (ctx: Ctx, id: string, page: Query) => listed(ctx, sql`${id}`, `sessions:${id}`, page, exists(id))
 
-/** Ends one session, one's own or that of who is reached. One round trip; `session:delete`. Fails with not_found, also when it has ended. */
+/**
+ * Ends a session of the caller, or of a user in their scope. One round trip; `session:delete`. Fails with not_found, also when it
+ * has ended.
+ */
 export async function endSession(ctx: Ctx, id: string): Promise<void> {
   const [ended] = await ctx.run(ctx.db.execute(ending(sql`s.id = ${id}`)))
   if (rowsOf(ended).length === 0) throw new Problem('not_found')
 }
 
-/** Ends all sessions of a person. One round trip; `session:delete`. Fails with not_found. */
+/** Ends all sessions of a user. One round trip; `session:delete`. Fails with not_found. */
 export async function endSessionsOf(ctx: Ctx, id: string): Promise<void> {
-  const [person] = await ctx.run(
+  const [user] = await ctx.run(
     ctx.db.execute(exists(id)),
     ctx.db.execute(sql`select access.lock_user(${id}::uuid)`),
     ctx.db.execute(ending(sql`s.user_id = ${id}`)),
   )
-  requireExisting(person)
+  requireExisting(user)
 }
 
 const ending = (which: SQL) => sql`update freehold.sessions s
   set ended_at = now(), ended_because = case when s.user_id = ${CALLER} then 'logout' else 'ended_by_administrator' end
   where ${which} and s.ended_at is null returning s.id`
 
-async function history(ctx: Ctx, person: SQL, name: string, { limit, cursor }: Query, ...before: SQL[]) {
+async function history(ctx: Ctx, user: SQL, name: string, { limit, cursor }: Query, ...before: SQL[]) {
   const [at = null, last = null] = (await readCursor(ctx.realm, name, cursor)) ?? []
   const page = sql`select h.id, h.activity_type, ${rfc3339('h.at')} as at, h.address, h.agent, h.reason
-    from access.login_history(${person}, ${limit + 1}, ${at}::timestamptz, ${last}::uuid) h`
+    from access.login_history(${user}, ${limit + 1}, ${at}::timestamptz, ${last}::uuid) h`
   const results = await ctx.run(...[...before, page].map((statement) => ctx.db.execute(statement)))
   if (before.length) requireExisting(results[0])
   const rows = rowsOf<Omit<z.infer<typeof LoginEvent>, 'device_name'>>(results.at(-1)).map((row) => ({
@@ -103,8 +106,11 @@ async function history(ctx: Ctx, person: SQL, name: string, { limit, cursor }: Q
   return paged(ctx.realm, name, rows, limit, (row) => [row.at, row.id])
 }
 
-/** The caller's logins, also those that failed, newest first. One round trip. Fails with invalid_cursor. */
+/** The caller's logins, including failed ones, newest first. One round trip. Fails with invalid_cursor. */
 export const ownHistory = (ctx: Ctx, page: Query) => history(ctx, CALLER, 'logins', page)
 
-/** The logins of a person, also those that failed, newest first. One round trip; `session:read`. Fails with not_found, invalid_cursor. */
+/**
+ * The logins of a user, including failed ones, newest first. One round trip; `session:read`. Fails with not_found,
+ * invalid_cursor.
+ */
 export const historyOf = (ctx: Ctx, id: string, page: Query) => history(ctx, sql`${id}`, `logins:${id}`, page, exists(id))

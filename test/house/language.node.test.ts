@@ -25,7 +25,7 @@ const HANDED_ON = [
   'src/tenants/provisioning/new-tenant.ts: fault',
   'src/tenants/provisioning/new-tenant.ts: detail',
   // What a schema finds.
-  'src/http/issues.ts: told(issue)',
+  'src/http/issues.ts: detailOf(issue)',
   'src/users/import-lines.ts: said.fault',
 ]
 /** What looks like a sentence, and is told nobody. */

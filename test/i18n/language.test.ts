@@ -82,7 +82,7 @@ describe('in Spanish as in English', () => {
     const answer = await inBoth(400, 'invalid_request', AT, '/api/v1/users', bo({ body }))
     expect(told(answer)).toEqual({
       title: 'La solicitud no es válida',
-      detail: 'Corrige los lugares que señala `errors`.',
+      detail: 'Corrige los campos que indica `errors`.',
       errors: {
         '#/email': 'debe ser texto',
         '#/username': 'debe empezar por una letra o un dígito y tener solo letras, dígitos, ".", "_" y "-"',

@@ -1,4 +1,7 @@
-/** What a tenant's database refuses with (the .sql files of the rooms): the English sentence, with {values} -> Spanish. `{value:parts}` is put into Spanish itself. */
+/**
+ * Sentences of a tenant's database (the .sql files of the rooms): English with {values} -> Spanish. `{value:parts}` is translated
+ * itself.
+ */
 export const database = {
   // People.
   'There is nobody with this id.': 'No hay nadie con este id.',

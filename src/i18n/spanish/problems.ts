@@ -1,8 +1,8 @@
 import type { Code } from '../../kernel/problem.ts'
 
-/** The catalogue of problem.ts in Spanish: code -> title, and what to do about it. A code without a row does not compile. */
+/** The catalogue of problem.ts in Spanish: code -> title and remedy. A code without a row does not compile. */
 export const problems = {
-  invalid_request: ['La solicitud no es válida', 'Corrige los lugares que señala `errors`.'],
+  invalid_request: ['La solicitud no es válida', 'Corrige los campos que indica `errors`.'],
   invalid_cursor: ['El cursor no es uno de los nuestros', 'Empieza de nuevo sin cursor.'],
   tenant_required: ['No se indicó ningún inquilino', 'Usa el host del inquilino o la cabecera X-Tenant.'],
   tenant_ambiguous: [
@@ -39,7 +39,7 @@ export const problems = {
   already_exists: ['Esto ya existe', 'Usa lo que ya existe.'],
   in_use: ['Esto está en uso', 'Termina primero su uso.'],
   limit_reached: ['Se ha alcanzado un límite', 'Aumenta el límite o haz sitio.'],
-  illegal_state: ['No es posible en este estado', 'Comprueba primero el estado.'],
+  illegal_state: ['No es posible en este estado', 'Comprueba primero el estado actual.'],
   etag_mismatch: ['Esto ha cambiado mientras tanto', 'Vuelve a leerlo.'],
   body_too_large: ['El cuerpo es demasiado grande', 'Envía como máximo 1 MiB.'],
   unsupported_media_type: ['No se entiende este tipo de contenido', 'Envía application/json.'],
@@ -47,5 +47,5 @@ export const problems = {
   internal_error: ['Algo ha fallado aquí', 'Inténtalo de nuevo; si das aviso, indica el identificador de traza.'],
   database_unavailable: ['La base de datos no responde', 'Inténtalo de nuevo tras los segundos que indica Retry-After.'],
   tenant_provisioning: ['El inquilino todavía se está creando', 'Inténtalo de nuevo tras los segundos que indica Retry-After.'],
-  no_capacity: ['No hay sitio para otro inquilino', 'Inténtalo más tarde.'],
+  no_capacity: ['No hay capacidad para otro inquilino', 'Inténtalo más tarde.'],
 } as const satisfies Record<Code, readonly [string, string]>

@@ -1,4 +1,6 @@
-/** What the Worker's own code says: the English sentence as it is thrown, with {values} -> Spanish. `{value:parts}` is put into Spanish itself. */
+/**
+ * Sentences of the Worker's own code: English as it is thrown, with {values} -> Spanish. `{value:parts}` is translated itself.
+ */
 export const worker = {
   // Any body and any field.
   'is not a field of this request': 'no es un campo de esta solicitud',
@@ -47,7 +49,7 @@ export const worker = {
   'Only Bearer tokens are understood.': 'Solo se entienden tokens Bearer.',
   'give either username or email': 'indica username o email, uno de los dos',
   'is missing: username or email, and password': 'falta: username o email, y password',
-  'Too many logins of this person are under way.': 'Hay demasiados inicios de sesión de esta persona en curso.',
+  'Too many logins of this user are in progress.': 'Hay demasiados inicios de sesión de este usuario en curso.',
   'The current password is not right.': 'La contraseña actual no es correcta.',
   'must have at least {least} characters': 'debe tener al menos {least} caracteres',
   'must have at most {most} characters': 'debe tener como máximo {most} caracteres',
@@ -74,7 +76,7 @@ export const worker = {
     'es incorrecto, ya se usó, ha caducado o se probó demasiadas veces; pide uno nuevo',
   'must be a domain name, such as example.com': 'debe ser un nombre de dominio, como example.com',
 
-  // People and units.
+  // Users and units.
   'must be an e-mail address': 'debe ser una dirección de correo electrónico',
   'must begin with a letter or digit, and have letters, digits, ".", "_" and "-" only':
     'debe empezar por una letra o un dígito y tener solo letras, dígitos, ".", "_" y "-"',
@@ -108,38 +110,38 @@ export const worker = {
 
   // API keys.
   'This cannot be done with an API key: log in.': 'Esto no se puede hacer con una clave de API: inicia sesión.',
-  'This is no API key: a character is wrong, missing or too many.':
-    'Esto no es una clave de API: un carácter es incorrecto, falta o sobra.',
+  'The API key is malformed: a character is wrong, missing or extra.':
+    'La clave de API está mal formada: un carácter es incorrecto, falta o sobra.',
   'This key was rotated before: rotate its successor.': 'Esta clave ya fue rotada: rota su sucesora.',
   'must be an address or a network, such as 192.0.2.0/24 or 2001:db8::/32':
     'debe ser una dirección o una red, como 192.0.2.0/24 o 2001:db8::/32',
 
   // Browsers: cookies and origins.
   'POST auth/refresh-token with {} for new cookies.': 'Haz POST auth/refresh-token con {} para obtener cookies nuevas.',
-  'Pages of this origin are not let in here. An operator can add it to the origins of the tenant.':
+  'Pages of this origin are not allowed. An operator can add it to the origins of the tenant.':
     'Aquí no se admiten páginas de este origen. Un operador puede añadirlo a los orígenes del inquilino.',
   'With cookies a request must come from a page of {origin}, and it has no Origin.':
     'Con cookies, una solicitud debe venir de una página de {origin}, y esta no tiene Origin.',
   'With cookies a request must come from a page of {origin}, and it came from a page of another origin.':
     'Con cookies, una solicitud debe venir de una página de {origin}, y esta vino de una página de otro origen.',
   'The header Cookie is longer than {number} bytes.': 'La cabecera Cookie tiene más de {number} bytes.',
-  'There is no cookie of the account in X-Account. Log in.': 'No hay ninguna cookie de la cuenta de X-Account. Inicia sesión.',
+  'There is no cookie for the account in X-Account. Log in.': 'No hay ninguna cookie de la cuenta de X-Account. Inicia sesión.',
   'There is no refresh token in the cookies.': 'No hay ningún token de renovación en las cookies.',
-  'This cookie is of another account.': 'Esta cookie es de otra cuenta.',
-  'X-Account means cookies: send either it or another credential.':
-    'X-Account se refiere a las cookies: envía esa cabecera u otra credencial, no ambas.',
-  'X-Account means cookies: send either it or refresh_token.':
-    'X-Account se refiere a las cookies: envía esa cabecera o refresh_token, no ambos.',
-  '{number} accounts are logged in: say which with the header X-Account.':
+  'This cookie belongs to another account.': 'Esta cookie es de otra cuenta.',
+  'X-Account selects a cookie: do not send it with another credential.':
+    'X-Account elige una cookie: no la envíes con otra credencial.',
+  'X-Account selects a cookie: do not send it with refresh_token.': 'X-Account elige una cookie: no la envíes con refresh_token.',
+  '{number} accounts are logged in: choose one with the header X-Account.':
     'Hay {number} cuentas con sesión iniciada: indica cuál con la cabecera X-Account.',
-  'is for the own host, {host}; here a login gives tokens': 'es para el host propio, {host}; aquí un inicio de sesión da tokens',
-  'is missing, and no cookie of a login is here instead': 'falta, y no hay en su lugar ninguna cookie de un inicio de sesión',
+  'works only on {host}; on this host a login returns tokens':
+    'solo funciona en {host}; en este host un inicio de sesión devuelve tokens',
+  'is missing, and no login cookie was sent instead': 'falta, y no se envió en su lugar ninguna cookie de inicio de sesión',
   'must be an origin as browsers write it, such as https://app.example.com: no path, no default port, lower case':
     'debe ser un origen como lo escriben los navegadores, como https://app.example.com: sin ruta, sin puerto por defecto, en minúsculas',
   'must be https': 'debe ser https',
   'must not name an origin twice': 'no debe nombrar un origen dos veces',
 
-  // People who are moved in.
+  // The import of users.
   'Send {type}.': 'Envía {type}.',
   'A file has at most {number} lines: send the rest as another.':
     'Un archivo tiene como máximo {number} líneas: envía el resto en otro.',
