@@ -75,4 +75,7 @@ begin
   return a;
 end $$;
 
-grant execute on function access.merged(jsonb, jsonb) to freehold_app;
+grant execute on function
+  access.in_force(timestamptz, timestamptz, timestamptz),
+  access.merged(jsonb, jsonb)
+to freehold_app;

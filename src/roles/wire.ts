@@ -12,8 +12,7 @@ export const PermissionName = z
   .regex(/^[a-z][a-z0-9_-]{0,62}:[a-z][a-z0-9_-]{0,31}$/, 'must be resource:action, in lower case')
 
 /** In force now: between `starts_at` and `ends_at`, which may be open. */
-export const current = (alias: SQL) =>
-  sql`(${alias}.starts_at <= now() and (${alias}.ends_at is null or ${alias}.ends_at > now()))`
+export const current = (alias: SQL) => sql`access.in_force(${alias}.starts_at, ${alias}.ends_at, now())`
 
 /** Runs a verb, and says of a constraint that its statements broke what the caller is told. */
 export async function mapConstraintErrors<T>(work: Promise<T>, of: (error: unknown) => Problem | null): Promise<T> {

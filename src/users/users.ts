@@ -56,7 +56,7 @@ type Query = z.infer<typeof UserQuery>
 
 /** The primary role, if it is still held and on; else the first of those that are. */
 const ROLE = sql`(select r.name from freehold.user_roles ur join freehold.roles r on r.id = ur.role_id
-  where ur.user_id = u.id and r.is_active and ur.starts_at <= now() and (ur.ends_at is null or ur.ends_at > now())
+  where ur.user_id = u.id and r.is_active and access.in_force(ur.starts_at, ur.ends_at, now())
   order by r.name = u.role desc nulls last, ur.starts_at, r.name limit 1)`
 
 /** What the wire shows of `freehold.users u`, but for the roles. */
@@ -68,7 +68,7 @@ export const columns = sql`u.id, u.username, u.email, u.email_verified, u.given_
 export const rolesOf = (
   id: SQL,
 ) => sql`(select coalesce(jsonb_agg(distinct r.name order by r.name), '[]') from freehold.user_roles ur join freehold.roles r on r.id = ur.role_id
-  where ur.user_id = ${id} and r.is_active and ur.starts_at <= now() and (ur.ends_at is null or ur.ends_at > now())) as roles`
+  where ur.user_id = ${id} and r.is_active and access.in_force(ur.starts_at, ur.ends_at, now())) as roles`
 
 /** One person, if they are reached. */
 export const one = (id: SQL | string) => sql`select ${columns}, ${rolesOf(sql`u.id`)} from freehold.users u where u.id = ${id}`

@@ -24,6 +24,7 @@ const APP_MAY_CALL = [
   'access.held()',
   'access.holders(text,timestamp with time zone,uuid,integer)',
   'access.import_users(jsonb,boolean)',
+  'access.in_force(timestamp with time zone,timestamp with time zone,timestamp with time zone)',
   'access.key()',
   'access.lock_user(uuid)',
   'access.login_history(uuid,integer,timestamp with time zone,uuid)',
