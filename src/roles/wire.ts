@@ -1,4 +1,4 @@
-/** Words that roles, permissions, overrides and delegations share on the wire. */
+/** Schemas that roles, permissions, overrides and delegations share. */
 import { z } from '@hono/zod-openapi'
 import { type SQL, sql } from 'drizzle-orm'
 import type { Problem } from '../kernel/problem.ts'
@@ -11,11 +11,11 @@ export const PermissionName = z
   .max(95)
   .regex(/^[a-z][a-z0-9_-]{0,62}:[a-z][a-z0-9_-]{0,31}$/, 'must be resource:action, in lower case')
 
-/** In force now: between `starts_at` and `ends_at`, which may be open. */
+/** In force now: from `starts_at` until `ends_at`, which may be null. */
 export const current = (alias: SQL) =>
   sql`(${alias}.starts_at <= now() and (${alias}.ends_at is null or ${alias}.ends_at > now()))`
 
-/** Runs a verb, and says of a constraint that its statements broke what the caller is told. */
+/** Awaits the work, and maps an error for which `of` returns a problem, such as a broken constraint. */
 export async function mapConstraintErrors<T>(work: Promise<T>, of: (error: unknown) => Problem | null): Promise<T> {
   return work.catch((error) => {
     throw of(error) ?? error
