@@ -89,9 +89,9 @@ export const worker = {
   'a list sorted by created_at has no search': 'una lista ordenada por created_at no admite búsqueda',
   'Somebody has this {field} already.': 'Otra persona ya tiene este {field}.',
   'is taken': 'está ocupado',
-  'is taken there': 'está ocupado allí',
-  'A unit in the same place has this name already.': 'Una unidad del mismo lugar ya tiene este nombre.',
-  'There are {within} in it.': 'Todavía contiene {within:parts}.',
+  'is taken under this parent': 'está ocupado bajo esta unidad superior',
+  'Another unit under the same parent has this name.': 'Otra unidad bajo la misma unidad superior ya tiene este nombre.',
+  'The unit still contains {within}.': 'La unidad todavía contiene {within:parts}.',
   users: 'usuarios',
   units: 'unidades',
 
