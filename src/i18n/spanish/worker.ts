@@ -63,9 +63,9 @@ export const worker = {
   'must not be less than password_min_length': 'no debe ser menor que password_min_length',
 
   // Registration and recovery.
-  'This tenant does not let strangers register.': 'Este inquilino no permite registrarse.',
-  'is not of a domain that may register here': 'no es de un dominio que pueda registrarse aquí',
-  'Somebody has this address by now.': 'Otra persona ya tiene esta dirección.',
+  'This tenant does not allow registration.': 'Este inquilino no permite registrarse.',
+  'is not in a domain that may register here': 'no es de un dominio que pueda registrarse aquí',
+  'Another user has this address now.': 'Otro usuario ya tiene esta dirección.',
   'is unknown, used or expired; ask for a new one': 'es desconocido, ya se usó o ha caducado; pide uno nuevo',
   'must be the six digits that were sent': 'deben ser los seis dígitos que se enviaron',
   'You have no phone number yet: PATCH your user first.': 'Todavía no tienes número de teléfono: añádelo antes con PATCH.',
