@@ -6,7 +6,10 @@ import { createKey, getKey, keysOf, ownKeys, patchKey, revokeKey, revokeKeyOf, r
 import { ApiKey, ApiKeyList, ApiKeyPatch, MadeApiKey, NewApiKey, Rotation } from './wire.ts'
 
 const Id = z.object({ id: z.uuid() })
-/** One's own need no permission, because a key can only narrow; and a session, because a key makes no keys. */
+/**
+ * The caller's own keys need no permission, because a key can do no more than its owner; and a session, because a key creates no
+ * keys.
+ */
 const OWN = { permission: null, by: 'session', trips: 1 } as const
 
 /** The caller's API keys, under /api-keys of either plane. */
@@ -17,7 +20,7 @@ apiKeyRoutes.openapi(
     ...OWN,
     method: 'post',
     path: '/',
-    summary: 'Make an API key; it is shown this once',
+    summary: 'Create an API key; `key` is returned only once',
     body: NewApiKey,
     returns: { 201: MadeApiKey },
     problems: ['limit_reached'],
@@ -30,7 +33,7 @@ apiKeyRoutes.openapi(
     ...OWN,
     method: 'get',
     path: '/',
-    summary: 'Your API keys',
+    summary: 'List the API keys of the current user',
     query: Page,
     returns: { 200: ApiKeyList },
     problems: ['invalid_request', 'invalid_cursor'],
@@ -43,7 +46,7 @@ apiKeyRoutes.openapi(
     ...OWN,
     method: 'get',
     path: '/{id}',
-    summary: 'One of your API keys',
+    summary: 'Get an API key of the current user',
     params: Id,
     returns: { 200: ApiKey },
     problems: ['not_found', 'invalid_request'],
@@ -56,7 +59,7 @@ apiKeyRoutes.openapi(
     ...OWN,
     method: 'patch',
     path: '/{id}',
-    summary: 'Change an API key',
+    summary: 'Update an API key',
     params: Id,
     body: ApiKeyPatch,
     returns: { 200: ApiKey },
@@ -70,7 +73,7 @@ apiKeyRoutes.openapi(
     ...OWN,
     method: 'post',
     path: '/{id}/rotate',
-    summary: 'Replace an API key; the old one works until the overlap is over',
+    summary: 'Rotate an API key; the old key expires after the overlap',
     params: Id,
     body: Rotation,
     returns: { 201: MadeApiKey },
@@ -98,14 +101,14 @@ apiKeyRoutes.openapi(
   },
 )
 
-/** The same of others, under /users and /operators. */
+/** The API keys of other users, under /users and /operators. */
 export const userApiKeyRoutes = room()
 
 userApiKeyRoutes.openapi(
   route({
     method: 'get',
     path: '/{id}/api-keys',
-    summary: "A person's API keys",
+    summary: 'List the API keys of a user',
     permission: 'api_key:read',
     trips: 1,
     params: Id,
@@ -120,7 +123,7 @@ userApiKeyRoutes.openapi(
   route({
     method: 'delete',
     path: '/{id}/api-keys/{key_id}',
-    summary: "Revoke a person's API key",
+    summary: 'Revoke an API key of a user',
     permission: 'api_key:delete',
     by: 'session',
     trips: 1,

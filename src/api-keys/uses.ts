@@ -1,7 +1,7 @@
 /**
- * How often API keys are used: counted in the isolate's memory and written about a second later, many requests at once, by the first of them, after
- * its answer. Threat: a count that is lost or counted twice. So what was taken to be written is a batch with a number, kept until the database
- * says that it has it, and the database takes each once. What an isolate loses that is killed within that second is lost.
+ * Counts the uses of API keys in the isolate's memory. The first request of a second writes the counts of all, after its
+ * response. Threat: a use is lost or counted twice. So counts are written in numbered batches, a batch is kept until the database
+ * confirms it, and the database takes each number once. An isolate that is killed within that second loses its counts.
  */
 import { sql } from 'drizzle-orm'
 import type { Ctx } from '../kernel/context.ts'
@@ -10,20 +10,20 @@ import { log } from '../kernel/log.ts'
 type Use = { uses: number; last_used_at: number }
 type Counts = Map<string, Use>
 type Batch = { no: number; counts: Counts }
-/** What a realm's keys were used for. Plain data: whoever writes it does so with the means of their own request. */
+/** The counts of a realm. Plain data, because each request writes it through its own connection. */
 type Tally = {
   /** Not yet sent to the database. */
   counts: Counts
-  /** Sent at least once; whether it arrived is not known yet. */
+  /** Sent at least once, and not confirmed yet. */
   batch: Batch | null
-  /** When somebody began to wait for what to write; 0: nobody waits. */
+  /** When a request began to collect; 0: none does. */
   collecting_since: number
 }
 
 const COLLECT_MS = 1_000
-/** Who waits for longer has been ended. */
+/** A request that collects for longer than this was killed. */
 const GONE_MS = 10_000
-const AGAIN_MS = [1_000, 3_000, 8_000]
+const RETRY_MS = [1_000, 3_000, 8_000]
 
 const wait = (ms: number) => new Promise<void>((done) => setTimeout(done, ms))
 
@@ -31,7 +31,7 @@ const tallies = new Map<string, Tally>()
 let writer: string | undefined
 let batches = 0
 
-/** Counts one use of a key. Costs the request nothing; the first of a second writes for all, after its answer. */
+/** Counts one use of a key. No round trip; the first request of a second writes for all, after its response. */
 export function countUse(ctx: Ctx, prefix: string): void {
   const { id } = ctx.realm
   const tally = tallies.get(id) ?? { counts: new Map(), batch: null, collecting_since: 0 }
@@ -44,9 +44,9 @@ export function countUse(ctx: Ctx, prefix: string): void {
 
 async function collect(ctx: Ctx, tally: Tally): Promise<void> {
   await wait(COLLECT_MS)
-  // From here on another collects, because this request will not be there for long.
+  // From here on another request collects, because this one ends soon.
   tally.collecting_since = 0
-  for (const pause of [...AGAIN_MS, 0]) {
+  for (const pause of [...RETRY_MS, 0]) {
     try {
       while (tally.batch || (tally.counts.size && !tally.collecting_since)) await flush(ctx, tally)
       if (!tally.counts.size && !tally.collecting_since && tallies.get(ctx.realm.id) === tally) tallies.delete(ctx.realm.id)
@@ -58,7 +58,7 @@ async function collect(ctx: Ctx, tally: Tally): Promise<void> {
   }
 }
 
-/** Writes a batch: first the one of which nobody knows whether it arrived. */
+/** Writes a batch; one that is not confirmed yet goes first. */
 async function flush(ctx: Ctx, tally: Tally): Promise<void> {
   if (!tally.batch) {
     tally.batch = { no: ++batches, counts: tally.counts }

@@ -1,10 +1,10 @@
-/** What API keys are on the wire. */
+/** The schemas of API keys. */
 import { z } from '@hono/zod-openapi'
 import { type Page, pageOf } from '../kernel/cursor.ts'
 import { Line, Moment } from '../kernel/fields.ts'
 import { PermissionName } from '../roles/wire.ts'
 
-/** Whether it is a network is decided by the database, which compares with it. */
+/** Only the form; the database validates the network, because it also matches addresses against it. */
 const Network = z
   .string()
   .max(49)
@@ -13,8 +13,16 @@ const Network = z
 export const NewApiKey = z
   .object({
     name: Line(100),
-    permissions: z.array(PermissionName).min(1).max(100).openapi({ description: 'What it may be used for, of what you hold' }),
-    addresses: z.array(Network).max(50).optional().openapi({ description: 'From where it works; none: from anywhere' }),
+    permissions: z
+      .array(PermissionName)
+      .min(1)
+      .max(100)
+      .openapi({ description: 'The permissions of the key. You must hold each of them.' }),
+    addresses: z
+      .array(Network)
+      .max(50)
+      .optional()
+      .openapi({ description: 'Addresses or networks (CIDR) from which the key works. Empty: any.' }),
     expires_at: Moment.nullable().optional(),
   })
   .openapi('NewApiKey')
@@ -23,13 +31,13 @@ export const ApiKeyPatch = NewApiKey.partial().openapi('ApiKeyPatch')
 
 export const Rotation = z
   .object({ overlap_minutes: z.int().min(0).max(10_080).default(60) })
-  .openapi('ApiKeyRotation', { description: 'How long the old key goes on' })
+  .openapi('ApiKeyRotation', { description: 'How long the old key keeps working' })
 
 export const ApiKey = z
   .object({
     id: z.uuid(),
     name: z.string(),
-    prefix: z.string().openapi({ description: 'The characters between fh_ and the secret' }),
+    prefix: z.string().openapi({ description: 'The characters between `fh_` and the secret' }),
     permissions: z.array(z.string()),
     addresses: z.array(z.string()),
     rotated_from: z.uuid().nullable(),
@@ -40,7 +48,7 @@ export const ApiKey = z
   })
   .openapi('ApiKey')
 
-/** With the key itself: shown this once. */
+/** An API key with its secret, which is returned only once. */
 export const MadeApiKey = ApiKey.extend({ key: z.string() }).openapi('MadeApiKey')
 export const ApiKeyList = pageOf(ApiKey).openapi('ApiKeyList')
 

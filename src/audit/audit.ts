@@ -7,8 +7,8 @@ import { Problem } from '../kernel/problem.ts'
 import { withinScope } from '../kernel/scope.ts'
 import { rowsOf } from '../kernel/wire.ts'
 
-/** By what activities are searched; `from` is the first moment, `to` the first that is too late. */
-const searched = {
+/** The filters of a search; `from` is inclusive, `to` exclusive. */
+const filters = {
   user_id: z.uuid().optional(),
   activity_type: Line(64).optional(),
   resource_type: Line(64).optional(),
@@ -19,14 +19,14 @@ const searched = {
   api_key_id: z.uuid().optional(),
   min_risk: z.coerce.number().int().min(0).max(100).optional(),
 }
-const inOrder = ({ from, to }: { from?: string | undefined; to?: string | undefined }) =>
+const isOrdered = ({ from, to }: { from?: string | undefined; to?: string | undefined }) =>
   !from || !to || Date.parse(from) <= Date.parse(to)
 const OUT_OF_ORDER = { path: ['from'], message: 'is after `to`' }
 
-export const ActivityQuery = Page.extend(searched).refine(inOrder, OUT_OF_ORDER)
-export const UserActivityQuery = Page.extend(searched).omit({ user_id: true }).refine(inOrder, OUT_OF_ORDER)
-export const ExportQuery = z.object({ ...searched, format: z.enum(['csv', 'ndjson']) }).refine(inOrder, OUT_OF_ORDER)
-export type Search = Partial<z.infer<z.ZodObject<typeof searched>>>
+export const ActivityQuery = Page.extend(filters).refine(isOrdered, OUT_OF_ORDER)
+export const UserActivityQuery = Page.extend(filters).omit({ user_id: true }).refine(isOrdered, OUT_OF_ORDER)
+export const ExportQuery = z.object({ ...filters, format: z.enum(['csv', 'ndjson']) }).refine(isOrdered, OUT_OF_ORDER)
+export type Search = Partial<z.infer<z.ZodObject<typeof filters>>>
 
 export const Activity = z
   .object({
@@ -46,7 +46,7 @@ export const Activity = z
     path: z.string().nullable(),
     before: z.record(z.string(), z.unknown()).nullable(),
     after: z.record(z.string(), z.unknown()).nullable(),
-    api_key_id: z.uuid().nullable().openapi({ description: 'The API key with which it was done' }),
+    api_key_id: z.uuid().nullable().openapi({ description: 'The API key that was used' }),
   })
   .openapi('Activity')
 export type ActivityWire = z.infer<typeof Activity>
@@ -61,8 +61,8 @@ const tables = sql.raw(
 )
 
 /**
- * Activities that the admitted person reaches, newest first, after a place in that order. In two halves: what is sealed has an index for each
- * way to search, and the last minute's, which is not sealed yet, is few.
+ * Selects the activities within the caller's scope, newest first, after a cursor. In two halves: entries under a checkpoint have
+ * an index for each filter; those of about the last minute, which have no checkpoint yet, are few.
  */
 export function selectActivities(search: Search, after: string[] | null, limit: number): SQL {
   const { user_id, activity_type, resource_type, resource_id, from, to, address, api_key_id, min_risk } = search
@@ -80,7 +80,7 @@ export function selectActivities(search: Search, after: string[] | null, limit: 
   ].filter((condition) => condition instanceof Object)
   const half = (which: SQL) =>
     withinScope({
-      columns: columns,
+      columns,
       from: tables,
       owner: sql`l.user_id`,
       unit: sql`u.unit_id`,
@@ -96,25 +96,28 @@ export const cursorOf = ({ at, id }: ActivityWire) => [at, id]
 
 type Paging = { limit: number; cursor?: string | undefined }
 
-/** Activities within the caller's scope, newest first. One round trip; `activity:read`. Fails with invalid_cursor. */
+/** Lists the activities within the caller's scope, newest first. One round trip; `activity:read`. Fails with invalid_cursor. */
 export async function listActivities(ctx: Ctx, { limit, cursor, ...search }: Paging & Search) {
   const after = await readCursor(ctx.realm, 'activities', cursor)
   const [result] = await ctx.run(ctx.db.execute(selectActivities(search, after, limit + 1)))
   return paged(ctx.realm, 'activities', rowsOf<ActivityWire>(result), limit, cursorOf)
 }
 
-/** What one person did. One round trip; `activity:read`. Fails with invalid_cursor, and with not_found when the caller does not reach them. */
+/**
+ * Lists the activities of one user. One round trip; `activity:read`. Fails with invalid_cursor, not_found (no user whom the
+ * caller can access).
+ */
 export async function listActivitiesOf(ctx: Ctx, user_id: string, { limit, cursor, ...search }: Paging & Search) {
   const after = await readCursor(ctx.realm, 'activities', cursor)
-  const [person, result] = await ctx.run(
+  const [user, result] = await ctx.run(
     ctx.db.execute(sql`select 1 from freehold.users where id = ${user_id}::uuid`),
     ctx.db.execute(selectActivities({ ...search, user_id }, after, limit + 1)),
   )
-  if (!rowsOf<ActivityWire>(person).length) throw new Problem('not_found')
+  if (!rowsOf<ActivityWire>(user).length) throw new Problem('not_found')
   return paged(ctx.realm, 'activities', rowsOf<ActivityWire>(result), limit, cursorOf)
 }
 
-/** One activity. One round trip; `activity:read`. Fails with not_found. */
+/** Gets an activity. One round trip; `activity:read`. Fails with not_found. */
 export async function getActivity(ctx: Ctx, id: string): Promise<ActivityWire> {
   const [result] = await ctx.run(ctx.db.execute(sql`select ${columns} from ${tables} where l.id = ${id}::uuid`))
   const [row] = rowsOf<ActivityWire>(result)

@@ -1,10 +1,10 @@
 /**
- * CSV as RFC 4180 has it. Threat: whoever opens an export in a spreadsheet runs what somebody wrote into a name or a user agent; so a field
- * that would be read as a formula begins with an apostrophe.
+ * CSV (RFC 4180). Threat: a spreadsheet that opens an export runs a formula that an attacker wrote into a name or a user agent.
+ * So a field that would be read as a formula is prefixed with an apostrophe.
  */
 const FORMULA = /^[=+\-@\t\r\n\uFF1D\uFF0B\uFF0D\uFF20]/
 
-/** One line, with its end. null is an empty field; what is not text is written as JSON. */
+/** One line with its line break. null is an empty field; other values that are not text are written as JSON. */
 export const csvLine = (values: readonly unknown[]): string => `${values.map(field).join(',')}\r\n`
 
 function field(value: unknown): string {

@@ -1,6 +1,7 @@
 /**
- * The audit as a file. Threat: a log that is larger than the Worker's memory, and one that ends early and looks whole. So it is read in pages,
- * each when the reader has taken the one before it, each admitted anew; and when a page fails, the answer is cut off and not closed.
+ * Exports the audit as a file. Threat: a log that is larger than the Worker's memory, and a file that ends early and looks
+ * complete. So it is read in pages, each once the client has taken the one before, each with an admission of its own; and when a
+ * page fails, the response is aborted and not closed.
  */
 import { sql } from 'drizzle-orm'
 import type { Ctx } from '../kernel/context.ts'
@@ -23,8 +24,8 @@ const formats = {
 } satisfies Record<string, Format>
 
 /**
- * Activities within the caller's scope as a stream, newest first, and an entry EXPORT that says so. One round trip before the answer begins and
- * one for each further 1,000 activities while it is read; `activity:export`.
+ * Streams the activities within the caller's scope, newest first, and records the export. One round trip before the response
+ * begins and one for each further 1,000 activities while it is read; `activity:export`.
  */
 export async function exportActivities(ctx: Ctx, { format, ...search }: Search & { format: keyof typeof formats }) {
   const { type, head, row }: Format = formats[format]

@@ -9,9 +9,9 @@ import type { ActivityWire } from './audit.ts'
 const MAX_BYTES = 16 * 1024
 const MAX_DEPTH = 32
 
-const State = z.record(z.string(), z.unknown()).refine(isPlain, 'must be text without NUL, nested at most 32 deep')
+const State = z.record(z.string(), z.unknown()).refine(isStorable, 'must be text without NUL, nested at most 32 deep')
 
-/** What a service records of itself. Who, when and from where is not for it to say. */
+/** An activity that a service records. User, time and address are those of the request. */
 export const NewActivity = z
   .object({
     activity_type: z
@@ -28,8 +28,8 @@ export const NewActivity = z
   .openapi('NewActivity')
 
 /**
- * Records what a service did itself, as the caller and from where the caller is. One round trip; `activity:create`. Fails with
- * invalid_request, also when the type is one that Freehold records itself.
+ * Records an activity of a service, with the user and address of the request. One round trip; `activity:create`. Fails with
+ * invalid_request, also for a type that only Freehold records.
  */
 export async function createActivity(ctx: Ctx, activity: z.infer<typeof NewActivity>): Promise<ActivityWire> {
   const { activity_type, action, resource_type, resource_id, risk_score, before, after } = activity
@@ -41,13 +41,13 @@ export async function createActivity(ctx: Ctx, activity: z.infer<typeof NewActiv
     ),
   )
   const [row] = rowsOf<{ made: ActivityWire }>(result)
-  if (!row) throw new Error('An activity was not recorded.')
+  if (!row) throw new Error('The activity was not recorded.')
   return row.made
 }
 
-/** True for what a column of type jsonb can hold. */
-function isPlain(value: unknown, depth = 0): boolean {
+/** True for a value that jsonb can hold and that is nested at most MAX_DEPTH deep. */
+function isStorable(value: unknown, depth = 0): boolean {
   if (typeof value === 'string') return value.isWellFormed() && !value.includes('\0')
   if (typeof value !== 'object' || value === null) return true
-  return depth < MAX_DEPTH && Object.entries(value).every(([key, part]) => isPlain(key) && isPlain(part, depth + 1))
+  return depth < MAX_DEPTH && Object.entries(value).every(([key, part]) => isStorable(key) && isStorable(part, depth + 1))
 }

@@ -22,7 +22,7 @@ activityRoutes.openapi(
   route({
     method: 'get',
     path: '/',
-    summary: 'What was done, newest first',
+    summary: 'List activities, newest first',
     permission: 'activity:read',
     trips: 1,
     query: ActivityQuery,
@@ -36,7 +36,7 @@ activityRoutes.openapi(
   route({
     method: 'post',
     path: '/',
-    summary: 'Record what a service did itself',
+    summary: 'Record an activity of a service',
     permission: 'activity:create',
     trips: 1,
     body: NewActivity,
@@ -49,7 +49,7 @@ activityRoutes.openapi(
   route({
     method: 'get',
     path: '/export',
-    summary: 'What was done as CSV or NDJSON, streamed: 1 round trip, and 1 more for each 1,000 activities while it is read',
+    summary: 'Export activities as CSV or NDJSON, streamed: 1 round trip, and 1 more for each 1,000 activities while it is read',
     permission: 'activity:export',
     trips: 1,
     query: ExportQuery,
@@ -66,7 +66,7 @@ activityRoutes.openapi(
   route({
     method: 'get',
     path: '/{id}',
-    summary: 'One activity',
+    summary: 'Get an activity',
     permission: 'activity:read',
     trips: 1,
     params: Id,
@@ -76,14 +76,14 @@ activityRoutes.openapi(
   async (c) => c.json(await getActivity(c.var.ctx, c.req.valid('param').id), 200),
 )
 
-/** Under /users, beside the room of that name. */
+/** The activities of one user, under /users. */
 export const userActivityRoutes = room()
 
 userActivityRoutes.openapi(
   route({
     method: 'get',
     path: '/{id}/activities',
-    summary: 'What a person did, newest first',
+    summary: 'List the activities of a user, newest first',
     permission: 'activity:read',
     trips: 1,
     params: Id,

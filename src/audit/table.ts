@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm'
 import { bigint, index, integer, jsonb, text, uuid } from 'drizzle-orm/pg-core'
 import { bytea, freehold, moment } from '../kernel/schema.ts'
 
-/** That someone acted. Append-only; stays when the person is erased. */
+/** The audit log. Append-only; an entry stays when the details of its user are erased. */
 export const audit_log = freehold.table(
   'audit_log',
   {
@@ -16,14 +16,14 @@ export const audit_log = freehold.table(
     trace_id: text(),
     at: moment().notNull().defaultNow(),
     detail_hash: bytea().notNull(),
-    /** The transaction that wrote it: what is older than every running one can be sealed. */
+    /** The transaction that wrote it: a checkpoint covers entries older than every running transaction. */
     xid: bigint({ mode: 'number' }).notNull().default(sql`pg_current_xact_id()::text::bigint`),
-    /** The seal of the chain that covers it; null: none yet. */
+    /** The checkpoint that covers it; null: none yet. */
     checkpoint: integer(),
   },
   (t) => [
     index('audit_log_at').on(t.at, t.id),
-    // What is searched by beside the time is indexed when it is sealed: the sealer pays for that, not who writes.
+    // The filters besides the time are indexed at the checkpoint, so that the scheduled job pays for it and not the writer.
     index('audit_log_user').on(t.user_id, t.at, t.id).where(sql`${t.checkpoint} is not null`),
     index('audit_log_type').on(t.activity_type, t.at, t.id).where(sql`${t.checkpoint} is not null`),
     index('audit_log_resource').on(t.resource_type, t.resource_id, t.at, t.id).where(sql`${t.checkpoint} is not null`),
@@ -33,8 +33,9 @@ export const audit_log = freehold.table(
 )
 
 /**
- * Who, from where, and what exactly changed: beside the record, so that it can be erased without breaking it. No foreign key: both rows are
- * written by one statement and neither is ever changed, so that a check per row would only cost the writer.
+ * The personal details of an entry: who, from where, and what exactly changed. Separate from the log, so that they can be erased
+ * without breaking its chain. No foreign key: one statement writes both rows and neither is changed, so a check per row would
+ * only cost the writer.
  */
 export const audit_detail = freehold.table(
   'audit_detail',
@@ -48,7 +49,7 @@ export const audit_detail = freehold.table(
     path: text(),
     before: jsonb(),
     after: jsonb(),
-    /** The API key that was shown. No foreign key, as above. */
+    /** The API key of the request. No foreign key, as above. */
     api_key_id: uuid(),
   },
   (t) => [
@@ -57,7 +58,9 @@ export const audit_detail = freehold.table(
   ],
 )
 
-/** The chain over the record: each seal hashes the one before it and the entries that it covers. The master keeps the newest. */
+/**
+ * The chain over the log: each checkpoint hashes the one before it and the entries that it covers. The master keeps the newest.
+ */
 export const audit_checkpoints = freehold.table('audit_checkpoints', {
   no: integer().primaryKey(),
   entries: integer().notNull(),

@@ -1,7 +1,8 @@
 /**
- * Whether an audit is as it was written. Threat: who can write the database changes a row, removes one, cuts off the end, or replaces the whole
- * chain. So what is asked here is read from the tables, with the form of an entry and the hash of a detail stated again, and no function of the
- * database that is checked is asked; and the newest checkpoint is compared with the one that the master keeps.
+ * Verifies that an audit is as it was written. Threat: an attacker who can write to the database changes a row, removes one, cuts
+ * off the end, or replaces the whole chain. So the check reads the tables alone, computes the form of an entry and the hash of a
+ * detail itself, and calls no function of the database that it checks; and it compares the newest checkpoint with the one that
+ * the master keeps.
  */
 import { type SQL, sql } from 'drizzle-orm'
 import { batch } from '../kernel/db.ts'
@@ -12,12 +13,12 @@ export type Head = { no: number; hash: string; entries: number; checkpointed_at:
 export type Discrepancy = {
   kind: 'changed' | 'removed' | 'added' | 'changed_detail' | 'removed_detail' | 'missing_checkpoint' | 'cut_off' | 'rewritten'
   checkpoint: number | null
-  /** The activity, where it can be told. */
+  /** The activity, where it is known. */
   id: string | null
   said: string
 }
 
-/** `entries` are sealed ones; `erased` are details that an entry says were erased. */
+/** `entries` counts those under a checkpoint, `pending` the others, `erased` the details that an entry says were erased. */
 export type Verification = {
   intact: boolean
   checkpoint: number
@@ -38,12 +39,12 @@ const DETAIL_HASH =
   sql.raw(`pg_catalog.sha256(d.salt || pg_catalog.convert_to((pg_catalog.jsonb_build_object('user_name', d.user_name, 'address', d.address, 'agent', d.agent,
   'method', d.method, 'path', d.path, 'before', d.before, 'after', d.after)
   || case when d.api_key_id is null then '{}' else pg_catalog.jsonb_build_object('api_key_id', d.api_key_id) end)::text, 'UTF8'))`)
-/** Twice, because what is sealed and what is not are found in different ways. */
-const saysErased = (sealed: string) =>
-  `exists (select from freehold.audit_log e where e.resource_type = 'audit_detail' and e.resource_id = l.id::text and e.activity_type = 'AUDIT_ERASED' and e.checkpoint is ${sealed})`
-const ERASED = sql.raw(`(${saysErased('not null')} or ${saysErased('null')})`)
+/** Used twice, because entries with and without a checkpoint are found by different indexes. */
+const erasedBy = (checkpoint: string) =>
+  `exists (select from freehold.audit_log e where e.resource_type = 'audit_detail' and e.resource_id = l.id::text and e.activity_type = 'AUDIT_ERASED' and e.checkpoint is ${checkpoint})`
+const ERASED = sql.raw(`(${erasedBy('not null')} or ${erasedBy('null')})`)
 
-/** Seals after a number, each with what its entries hash to on top of the hash before it. */
+/** The next checkpoints after a number, each with the hash recomputed from its entries and the hash before it. */
 const chainAfter = (no: number) => sql`
   select s.no, s.entries, pg_catalog.encode(s.hash, 'hex') as hash, x.found,
     pg_catalog.encode(pg_catalog.sha256(coalesce((select p.hash from freehold.audit_checkpoints p where p.no = s.no - 1), '') || x.forms), 'hex') as made
@@ -53,32 +54,32 @@ const chainAfter = (no: number) => sql`
       from freehold.audit_log l where l.checkpoint = s.no
     ) x order by s.no`
 
-/** Entries whose detail is not what it was, or not there without an entry that says so. */
+/** Entries whose detail was changed, or is missing without an entry that says it was erased. */
 const detailsWhere = (which: SQL) => sql`
   select l.id, l.checkpoint, d.log_id is null as gone from freehold.audit_log l left join freehold.audit_detail d on d.log_id = l.id
   where ${which} and (${DETAIL_HASH} is distinct from l.detail_hash) and not (d.log_id is null and ${ERASED}) order by l.xid, l.id limit ${MOST_FAULTS}`
 
-/** Details that are not there, as an entry says. */
+/** The number of missing details that an entry says were erased. */
 const erasedWhere = (which: SQL) => sql`
   select count(*)::integer as n from freehold.audit_log l left join freehold.audit_detail d on d.log_id = l.id where ${which} and d.log_id is null and ${ERASED}`
 
-/** What is under no checkpoint yet, and what is under checkpoints after the newest one that was read and that are not there either. */
+/** The number of entries under no checkpoint, and under checkpoints after `no` that are missing. */
 const beyond = (no: number) => sql`
   select (select count(*)::integer from freehold.audit_log l where l.checkpoint is null) as pending,
     (select pg_catalog.jsonb_object_agg(o.checkpoint, o.n) from (
       select l.checkpoint, count(*) as n from freehold.audit_log l where l.checkpoint > ${no} and not exists (select from freehold.audit_checkpoints s where s.no = l.checkpoint) group by l.checkpoint) o) as orphans`
 
-const LOOKING = [sql`set transaction isolation level repeatable read, read only`, sql`set local role freehold_owner`]
+const READ_ONLY = [sql`set transaction isolation level repeatable read, read only`, sql`set local role freehold_owner`]
 
 /**
- * Recomputes the chain and each detail's hash, and compares with the head in the master. Reads as the owner of the database behind `url`, in
- * pages of 20 checkpoints, one round trip each, and changes nothing. At most a few hundred faults are told.
+ * Recomputes the chain and each detail's hash, and compares with the head in the master. Reads as the owner of the database
+ * behind `url`, in pages of 20 checkpoints, one round trip each, and changes nothing. Reports at most a few hundred faults.
  */
 export async function verify(url: string, head: Head | null): Promise<Verification> {
   const faults: Discrepancy[] = []
-  const tell = (kind: Discrepancy['kind'], checkpoint: number | null, said: string, id: string | null = null) =>
+  const report = (kind: Discrepancy['kind'], checkpoint: number | null, said: string, id: string | null = null) =>
     faults.push({ kind, checkpoint, id, said })
-  const ask = async (...queries: SQL[]) => (await batch(url, [...LOOKING, ...queries])).slice(LOOKING.length)
+  const ask = async (...queries: SQL[]) => (await batch(url, [...READ_ONLY, ...queries])).slice(READ_ONLY.length)
   let no = 0
   let entries = 0
   let erased = 0
@@ -89,48 +90,47 @@ export async function verify(url: string, head: Head | null): Promise<Verificati
     erased += Number(gone?.n)
     for (const row of checkpoints) {
       const checkpoint = { no: Number(row.no), entries: Number(row.entries), found: Number(row.found) }
-      if (checkpoint.no > no + 1) tell('missing_checkpoint', no + 1, between('checkpoint', no + 1, checkpoint.no - 1))
+      if (checkpoint.no > no + 1) report('missing_checkpoint', no + 1, between('checkpoint', no + 1, checkpoint.no - 1))
       const lost = checkpoint.entries - checkpoint.found
       if (lost > 0)
-        tell(
+        report(
           'removed',
           checkpoint.no,
-          `${lost} of the ${checkpoint.entries} entries under checkpoint ${checkpoint.no} are not there`,
+          `${lost} of the ${checkpoint.entries} entries under checkpoint ${checkpoint.no} are missing`,
         )
-      else if (lost < 0)
-        tell('added', checkpoint.no, `${-lost} entries are under checkpoint ${checkpoint.no} that it does not cover`)
+      else if (lost < 0) report('added', checkpoint.no, `${-lost} entries were added under checkpoint ${checkpoint.no}`)
       else if (row.hash !== row.made && checkpoint.no === no + 1)
-        tell('changed', checkpoint.no, `an entry under checkpoint ${checkpoint.no}, or the checkpoint, was changed`)
+        report('changed', checkpoint.no, `an entry under checkpoint ${checkpoint.no}, or the checkpoint, was changed`)
       if (checkpoint.no === head?.no) atHead = String(row.hash)
       entries += checkpoint.found
       no = checkpoint.no
     }
-    tellDetails(details)
+    reportDetails(details)
     if (checkpoints.length < CHECKPOINTS_AT_ONCE) break
   }
   const last = sql`l.checkpoint is null`
   const [rest = [], [gone] = [], [sums = {}] = []] = await ask(detailsWhere(last), erasedWhere(last), beyond(no))
   erased += Number(gone?.n)
-  tellDetails(rest)
+  reportDetails(rest)
   for (const [checkpoint, n] of Object.entries((sums.orphans ?? {}) as Record<string, number>))
-    tell('missing_checkpoint', Number(checkpoint), `checkpoint ${checkpoint} is missing, and ${n} entries are under it`)
+    report('missing_checkpoint', Number(checkpoint), `checkpoint ${checkpoint} is missing, with ${n} entries under it`)
   if (head && head.no > no)
-    tell('cut_off', no + 1, `the end was cut off: the master knows checkpoint ${head.no}, the newest here is ${no}`)
+    report('cut_off', no + 1, `the end was cut off: the master knows checkpoint ${head.no}, the newest here is ${no}`)
   else if (head && atHead !== null && atHead !== head.hash)
-    tell('rewritten', head.no, `checkpoint ${head.no} is not the one that the master knows: the chain was made anew`)
+    report('rewritten', head.no, `checkpoint ${head.no} differs from the one that the master knows: the chain was rewritten`)
   return { intact: faults.length === 0, checkpoint: no, entries, pending: Number(sums.pending), erased, head, faults }
 
-  function tellDetails(rows: Record<string, unknown>[]) {
+  function reportDetails(rows: Record<string, unknown>[]) {
     for (const row of rows) {
       const checkpoint = row.checkpoint === null ? null : Number(row.checkpoint)
       if (row.gone)
-        tell(
+        report(
           'removed_detail',
           checkpoint,
-          `the detail of ${row.id} is not there, and no entry says that it was erased`,
+          `the detail of ${row.id} is missing, and no entry says that it was erased`,
           String(row.id),
         )
-      else tell('changed_detail', checkpoint, `the detail of ${row.id}, or its hash, was changed`, String(row.id))
+      else report('changed_detail', checkpoint, `the detail of ${row.id}, or its hash, was changed`, String(row.id))
     }
   }
 }

@@ -70,8 +70,9 @@ const columns = sql`d.id, d.delegator_id, d.delegate_id, d.role_id,
 const one = (ctx: Ctx, id: string) => ctx.db.execute(sql`select ${columns} from freehold.delegations d where d.id = ${id}`)
 
 /**
- * The caller lets somebody act for them, with a role or some permissions, for a time. One round trip; `delegation:create`. It is pending where
- * the tenant wants delegations approved. Fails with forbidden (what the caller does not hold themselves), invalid_request.
+ * Delegates a role or some permissions of the caller to another user for a time. The delegation is pending where the tenant
+ * requires approval. One round trip; `delegation:create`. Fails with forbidden (a role or permission that the caller does not
+ * hold themselves), invalid_request.
  */
 export async function createDelegation(ctx: Ctx, wanted: z.infer<typeof NewDelegation>): Promise<Wire> {
   const id = crypto.randomUUID()
@@ -88,14 +89,14 @@ export async function createDelegation(ctx: Ctx, wanted: z.infer<typeof NewDeleg
 }
 
 /**
- * Delegations, newest first: the caller's own, as either of the two, and those that they reach. One round trip; `delegation:read`. Fails with
- * invalid_cursor.
+ * Lists delegations, newest first: those in which the caller is delegator or delegate, and those within their scope. One round
+ * trip; `delegation:read`. Fails with invalid_cursor.
  */
 export async function listDelegations(ctx: Ctx, query: z.infer<typeof DelegationQuery>): Promise<z.infer<typeof DelegationList>> {
   const { limit, delegator_id, delegate_id } = query
   const [at, id] = (await readCursor(ctx.realm, 'delegations', query.cursor)) ?? []
-  // One branch for each way to reach a row, so that each is found by its own index.
-  const rows = (from: SQL, reached: SQL) => sql`(select d.* from ${from} where ${reached}
+  // One branch for each way in which a row is in scope, so that each uses its own index.
+  const rows = (from: SQL, inScope: SQL) => sql`(select d.* from ${from} where ${inScope}
     ${delegator_id === undefined ? sql`` : sql`and d.delegator_id = ${delegator_id}`}
     ${delegate_id === undefined ? sql`` : sql`and d.delegate_id = ${delegate_id}`}
     ${query.state === undefined ? sql`` : sql`and ${state} = ${query.state}`}
@@ -113,20 +114,23 @@ export async function listDelegations(ctx: Ctx, query: z.infer<typeof Delegation
   return paged(ctx.realm, 'delegations', rowsOf<Wire>(result), limit, (row) => [row.created_at, row.id])
 }
 
-/** One delegation. One round trip; `delegation:read`. Fails with not_found. */
+/** Gets a delegation. One round trip; `delegation:read`. Fails with not_found. */
 export async function getDelegation(ctx: Ctx, id: string): Promise<Wire> {
   const [result] = await ctx.run(one(ctx, id))
   return oneOf(result)
 }
 
 /**
- * Approves or rejects a delegation that is pending. One round trip; `delegation:approve`. Fails with not_found, forbidden (who is one of the
- * two), illegal_state (it was decided, or is over).
+ * Approves or rejects a pending delegation. One round trip; `delegation:approve`. Fails with not_found, forbidden (the caller is
+ * the delegator or the delegate), illegal_state (it was decided, or is over).
  */
 export const decideDelegation = (ctx: Ctx, id: string, decision: 'approved' | 'rejected') =>
   changed(ctx, id, sql`decision = ${decision}, decided_at = now(), decided_by = (select access.principal())`)
 
-/** Takes a delegation back. One round trip; `delegation:update`. Fails with not_found, forbidden (who is not the delegator), illegal_state (it is over). */
+/**
+ * Revokes a delegation. One round trip; `delegation:update`. Fails with not_found, forbidden (the caller is not the delegator),
+ * illegal_state (it is over).
+ */
 export const revokeDelegation = (ctx: Ctx, id: string) => changed(ctx, id, sql`revoked_at = now()`)
 
 async function changed(ctx: Ctx, id: string, sets: SQL): Promise<Wire> {
@@ -135,14 +139,14 @@ async function changed(ctx: Ctx, id: string, sets: SQL): Promise<Wire> {
     one(ctx, id),
   )
   const delegation = oneOf(result)
-  // Seen but not changed: it is not theirs to change.
+  // The caller can read it but may not change it.
   if (!rowsOf(changes).length) throw new Problem('forbidden')
   return delegation
 }
 
 /**
- * Who acts now for a person (the caller, when nobody is named) with a permission, along the delegations in force. One round trip;
- * `delegation:read`. Fails with not_found (nobody whom the caller reaches), invalid_request (no such permission).
+ * Finds the user who acts now for a user (default: the caller) with a permission, along the delegations in force. One round trip;
+ * `delegation:read`. Fails with not_found (no user whom the caller can access), invalid_request (no such permission).
  */
 export async function substitute(ctx: Ctx, query: z.infer<typeof SubstituteQuery>): Promise<z.infer<typeof Substitute>> {
   const [result] = await ctx.run(

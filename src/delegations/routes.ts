@@ -18,14 +18,14 @@ import {
 
 const Id = z.object({ id: z.uuid() })
 
-/** Acting for one another, under /api/v1/delegations. */
+/** Delegations, under /api/v1/delegations. */
 export const delegationRoutes = room()
 
 delegationRoutes.openapi(
   route({
     method: 'get',
     path: '/',
-    summary: 'Delegations, newest first',
+    summary: 'List delegations, newest first',
     permission: 'delegation:read',
     trips: 1,
     query: DelegationQuery,
@@ -39,7 +39,7 @@ delegationRoutes.openapi(
   route({
     method: 'post',
     path: '/',
-    summary: 'Let somebody act for you',
+    summary: 'Create a delegation',
     permission: 'delegation:create',
     trips: 1,
     body: NewDelegation,
@@ -52,7 +52,7 @@ delegationRoutes.openapi(
   route({
     method: 'get',
     path: '/substitute',
-    summary: 'Who acts now for a person with a permission',
+    summary: 'Find the user who acts for a user with a permission now',
     permission: 'delegation:read',
     trips: 1,
     query: SubstituteQuery,
@@ -66,7 +66,7 @@ delegationRoutes.openapi(
   route({
     method: 'get',
     path: '/{id}',
-    summary: 'One delegation',
+    summary: 'Get a delegation',
     permission: 'delegation:read',
     trips: 1,
     params: Id,
@@ -99,7 +99,7 @@ delegationRoutes.openapi(
   route({
     method: 'post',
     path: '/{id}/revoke',
-    summary: 'Take a delegation back',
+    summary: 'Revoke a delegation',
     permission: 'delegation:update',
     trips: 1,
     params: Id,

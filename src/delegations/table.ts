@@ -5,8 +5,8 @@ import { permissions, roles } from '../roles/table.ts'
 import { users } from '../users/table.ts'
 
 /**
- * What one person lets another do for a time: a role that they hold, or chosen permissions. In force from `starts_at` to `ends_at` once it is
- * approved and until it is revoked, and only as far as the delegator holds it at that moment; nothing has to end it.
+ * A role or chosen permissions that one user delegates to another for a time. In force from `starts_at` to `ends_at` once
+ * approved and until revoked, and only as far as the delegator holds them at that moment; no job has to end it.
  */
 export const delegations = freehold.table(
   'delegations',
@@ -43,7 +43,7 @@ export const delegations = freehold.table(
   ],
 )
 
-/** The chosen permissions of a delegation that is not of a role. */
+/** The chosen permissions of a delegation without a role. */
 export const delegation_permissions = freehold.table(
   'delegation_permissions',
   {

@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm'
 import { boolean, check } from 'drizzle-orm/pg-core'
 import { access, moment } from '../kernel/schema.ts'
 
-/** When what has outlived its purpose was last purged to the end. One row, from the first time on. */
+/** When the last complete purge ended. One row, or none before the first purge. */
 export const purges = access.table(
   'purges',
   {

@@ -1,6 +1,7 @@
 /**
- * Another address, and a number of one's own. Threat: who found an open session takes the account over by its address, or says that a number is
- * theirs. So a new address asks for the password and is shown to be theirs; a code is short, and has five tries in ten minutes.
+ * Changing the e-mail address, and verifying the phone number. Threat: an attacker at an open session takes the account over by
+ * its address, or claims a number of somebody else. So a new address needs the current password and is verified by mail; a code
+ * is short, and has five tries in ten minutes.
  */
 import { z } from '@hono/zod-openapi'
 import { sql } from 'drizzle-orm'
@@ -19,8 +20,8 @@ export const PhoneProof = z
   .openapi('PhoneProof')
 
 /**
- * Asks for another address: it changes once the token that is mailed there comes back. Two round trips; the same for an address that somebody has.
- * Fails with invalid_credentials.
+ * Requests a new address: it replaces the old one once the token that is mailed to it is confirmed. Two round trips; the answer
+ * is the same for an address that another user has. Fails with invalid_credentials.
  */
 export async function changeEmail(ctx: Ctx, { new_email, current_password }: z.infer<typeof EmailChange>): Promise<void> {
   const { attempt, hash_parameters } = await beginAttempt(async () => {
@@ -28,21 +29,21 @@ export async function changeEmail(ctx: Ctx, { new_email, current_password }: z.i
     return (result.rows[0] as { answer: { state: 'pending' | 'busy'; attempt: string; hash_parameters: string } }).answer
   })
   const token = newMailToken()
-  const [compared, sealed] = [await digest(current_password, hash_parameters), await encryptMailSecrets(ctx, { token })]
+  const [compared, encrypted] = [await digest(current_password, hash_parameters), await encryptMailSecrets(ctx, { token })]
   const [result] = await ctx.run(
     ctx.db.execute(
-      sql`select access.request_email_change(${ctx.realm.id}, ${attempt}, ${compared}, ${new_email}, ${await tokenHash(token)}::bytea, ${sealed}) as outcome`,
+      sql`select access.request_email_change(${ctx.realm.id}, ${attempt}, ${compared}, ${new_email}, ${await tokenHash(token)}::bytea, ${encrypted}) as outcome`,
     ),
   )
   if (result.rows[0]?.outcome !== 'done') throw new Problem('invalid_credentials', 'The current password is not right.')
   ctx.later(deliver(ctx))
 }
 
-/** Sends a code to the caller's number. One round trip. Fails with illegal_state (no number), rate_limited. */
+/** Sends a code to the caller's phone number. One round trip. Fails with illegal_state (no number), rate_limited. */
 export async function sendPhoneCode(ctx: Ctx): Promise<void> {
   const code = newCode()
-  const sealed = await encryptMailSecrets(ctx, { code })
-  const [result] = await ctx.run(ctx.db.execute(sql`select access.phone_code(${code}, ${sealed}) as outcome`))
+  const encrypted = await encryptMailSecrets(ctx, { code })
+  const [result] = await ctx.run(ctx.db.execute(sql`select access.phone_code(${code}, ${encrypted}) as outcome`))
   const [row] = rowsOf<{ outcome: string }>(result)
   if (row?.outcome === 'none') throw new Problem('illegal_state', 'You have no phone number yet: PATCH your user first.')
   if (row?.outcome !== 'sent')
@@ -50,14 +51,17 @@ export async function sendPhoneCode(ctx: Ctx): Promise<void> {
   ctx.later(deliver(ctx))
 }
 
-/** Shows that the caller has their number. One round trip. Fails with invalid_request: the code is wrong, used or expired, or was tried five times. */
+/**
+ * Verifies the caller's phone number. One round trip. Fails with invalid_request (the code is wrong, used or expired, or was
+ * tried five times).
+ */
 export async function verifyPhone(ctx: Ctx, { code }: z.infer<typeof PhoneProof>): Promise<void> {
   const [result] = await ctx.run(ctx.db.execute(sql`select access.verify_phone(${code}) as verified`))
   if (rowsOf<{ verified: boolean }>(result)[0]?.verified !== true)
     throw invalid('code', 'is wrong, used or expired, or was tried too often; ask for a new one')
 }
 
-/** Six digits, each as likely as any other. */
+/** Six digits, uniformly distributed. */
 function newCode(): string {
   for (;;) {
     const [drawn = 0] = crypto.getRandomValues(new Uint32Array(1))

@@ -19,14 +19,14 @@ import { EmailProof, Registration, Resend, register, resendVerification, verifyE
 
 const Id = z.object({ id: z.uuid() })
 
-/** Getting back in, under /auth of either plane. */
+/** Password reset and verification, under /auth of either plane. */
 export const recoveryRoutes = room()
 
 recoveryRoutes.openapi(
   route({
     method: 'post',
     path: '/password-reset',
-    summary: 'Forgot the password: a mail with a token for one hour',
+    summary: 'Request a password reset; mails a token that is valid for one hour',
     public: true,
     trips: 1,
     body: ResetRequest,
@@ -43,7 +43,7 @@ recoveryRoutes.openapi(
   route({
     method: 'post',
     path: '/password-reset/confirm',
-    summary: 'Set a new password by the token of the mail; all sessions end',
+    summary: 'Set a new password with the token from the mail; ends all sessions',
     public: true,
     trips: 2,
     body: ResetConfirmation,
@@ -60,7 +60,7 @@ recoveryRoutes.openapi(
   route({
     method: 'post',
     path: '/reset-password',
-    summary: "Set somebody's password, the one given or a generated one; they are mailed",
+    summary: 'Set the password of a user, given or generated, and mail them a reset link',
     permission: 'user:update',
     trips: 2,
     body: AdminResetOf,
@@ -77,7 +77,7 @@ recoveryRoutes.openapi(
   route({
     method: 'post',
     path: '/verify-email',
-    summary: 'Show that an address is yours by the token of the mail',
+    summary: 'Verify an e-mail address with the token from the mail',
     public: true,
     trips: 1,
     body: EmailProof,
@@ -95,7 +95,7 @@ recoveryRoutes.openapi(
   route({
     method: 'post',
     path: '/verify-email/resend',
-    summary: 'Send the verification once more',
+    summary: 'Resend the verification mail',
     public: true,
     trips: 1,
     body: Resend,
@@ -112,7 +112,7 @@ recoveryRoutes.openapi(
   route({
     method: 'post',
     path: '/email-change',
-    summary: 'Ask for another e-mail address: it changes once it is shown to be yours',
+    summary: 'Request a change of the e-mail address; it takes effect once the new address is verified',
     permission: null,
     by: 'session',
     trips: 2,
@@ -131,7 +131,7 @@ recoveryRoutes.openapi(
   route({
     method: 'post',
     path: '/phone-verification',
-    summary: 'Send a code to your phone number',
+    summary: 'Send a verification code to the phone number of the current user',
     permission: null,
     by: 'session',
     trips: 1,
@@ -148,7 +148,7 @@ recoveryRoutes.openapi(
   route({
     method: 'post',
     path: '/verify-phone',
-    summary: 'Show that your phone number is yours by the code',
+    summary: 'Verify the phone number of the current user with the code',
     permission: null,
     by: 'session',
     trips: 1,
@@ -161,7 +161,7 @@ recoveryRoutes.openapi(
   },
 )
 
-/** Registering, under /auth of a tenant. The platform lets nobody register. */
+/** Registration, under /auth of a tenant. The platform has none. */
 export const registrationRoutes = room()
 
 registrationRoutes.openapi(
@@ -182,14 +182,14 @@ registrationRoutes.openapi(
   },
 )
 
-/** What an administrator does for somebody, under /users and /operators. */
+/** Recovery by an administrator, under /users and /operators. */
 export const userRecoveryRoutes = room()
 
 userRecoveryRoutes.openapi(
   route({
     method: 'post',
     path: '/{id}/reset-password',
-    summary: "Set a person's password, the one given or a generated one; they are mailed",
+    summary: 'Set the password of a user, given or generated, and mail them a reset link',
     permission: 'user:update',
     trips: 2,
     params: Id,
@@ -204,7 +204,7 @@ userRecoveryRoutes.openapi(
   route({
     method: 'post',
     path: '/{id}/unlock',
-    summary: 'Let a person who is locked out try again at once',
+    summary: 'Unlock a user',
     permission: 'user:update',
     trips: 1,
     params: Id,

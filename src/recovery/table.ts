@@ -3,7 +3,7 @@ import { check, index, integer, text, uuid } from 'drizzle-orm/pg-core'
 import { bytea, freehold, moment } from '../kernel/schema.ts'
 import { users } from '../users/table.ts'
 
-/** What was sent to prove that somebody holds an address, or may set a new password. Only hashes are stored; each works once. */
+/** Tokens and codes that verify an address or a number, or allow a password reset. Only hashes are stored; each works once. */
 export const one_time_tokens = freehold.table(
   'one_time_tokens',
   {
@@ -25,13 +25,16 @@ export const one_time_tokens = freehold.table(
   ],
 )
 
-/** Who registered and has not shown yet that the address is theirs: nobody until then. */
+/** Registrations. No user exists until the address is verified. */
 export const registrations = freehold.table(
   'registrations',
   {
     token_hash: bytea().primaryKey(),
     email: text().notNull(),
-    /** The one that was wanted, or the one that follows from the address; with a suffix when somebody has it by then. */
+    /**
+     * The requested username, or the one derived from the address; it gets a suffix if it is taken by the time of the
+     * verification.
+     */
     username: text().notNull(),
     password_hash: text().notNull(),
     given_name: text(),

@@ -21,7 +21,7 @@ export const Assignment = z
   })
   .openapi('Assignment')
 export const AssignmentList = pageOf(Assignment).openapi('AssignmentList')
-/** The query of what has a range: now and later, or all that ever was. */
+/** The query of a list of validity ranges: the current and scheduled ones, or with `all` also those that have ended. */
 export const Ranges = Page.extend({ all: z.enum(['true', 'false']).optional() })
 
 export const Holder = z
@@ -40,18 +40,19 @@ type Wire = z.infer<typeof Assignment>
 
 const columns = sql`ur.id, ur.role_id, r.name as role, ${rfc3339('ur.starts_at')} as starts_at, ${rfc3339('ur.ends_at')} as ends_at`
 
-/** The person goes first, as where they are changed or deactivated: then their role, which the triggers lock. */
-const held = (ctx: Ctx, user_id: string) => ctx.db.execute(sql`select access.lock_user(${user_id}::uuid)`)
+/** Locks the user before the triggers lock the role: the same order as where a user is changed or deactivated. */
+const lockUser = (ctx: Ctx, user_id: string) => ctx.db.execute(sql`select access.lock_user(${user_id}::uuid)`)
 
 /**
- * Gives a person a role, from now or later, for good or until a moment. One round trip; `role:update`. Fails with not_found, forbidden (to
- * oneself, what one does not hold, or within a team a role that is not manageable), already_exists, limit_reached, invalid_request.
+ * Assigns a role to a user from `starts_at` (default: now) to `ends_at` (default: no end). One round trip; `role:update`. Fails
+ * with not_found, forbidden (to the caller themselves, a role that carries more than the caller holds, or below scope `all` a
+ * role that is not manageable), already_exists, limit_reached, invalid_request.
  */
 export async function assignRole(ctx: Ctx, user_id: string, wanted: z.infer<typeof NewAssignment>): Promise<Wire> {
   const id = crypto.randomUUID()
   const [, , result] = await mapConstraintErrors(
     ctx.run(
-      held(ctx, user_id),
+      lockUser(ctx, user_id),
       ctx.db.execute(sql`insert into freehold.user_roles (id, user_id, role_id, starts_at, ends_at)
         select ${id}, u.id, ${wanted.role_id}, coalesce(${wanted.starts_at ?? null}::timestamptz, now()), ${wanted.ends_at ?? null}::timestamptz
         from freehold.users u where u.id = ${user_id}`),
@@ -67,7 +68,10 @@ export async function assignRole(ctx: Ctx, user_id: string, wanted: z.infer<type
   return made
 }
 
-/** The roles of a person, newest first: those of now and later, with `all` also those that have ended. One round trip; `user:read`. */
+/**
+ * The assignments of a user, newest first: current and scheduled ones, with `all` also those that have ended. One round trip;
+ * `user:read`.
+ */
 export async function listAssignments(
   ctx: Ctx,
   user_id: string,
@@ -76,25 +80,25 @@ export async function listAssignments(
   const { limit, all } = query
   const name = `assignments:${user_id}:${all ?? ''}`
   const [at, id] = (await readCursor(ctx.realm, name, query.cursor)) ?? []
-  const [people, result] = await ctx.run(
+  const [users, result] = await ctx.run(
     ctx.db.execute(sql`select u.id from freehold.users u where u.id = ${user_id}`),
     ctx.db.execute(sql`select ${columns} from freehold.user_roles ur join freehold.roles r on r.id = ur.role_id where ur.user_id = ${user_id}
       ${all === 'true' ? sql`` : sql`and (ur.ends_at is null or ur.ends_at > now())`}
       ${at === undefined ? sql`` : sql`and (ur.starts_at, ur.id) < (${at}::timestamptz, ${id}::uuid)`}
       order by ur.starts_at desc, ur.id desc limit ${limit + 1}`),
   )
-  if (!rowsOf(people).length) throw new Problem('not_found')
+  if (!rowsOf(users).length) throw new Problem('not_found')
   return paged(ctx.realm, name, rowsOf<Wire>(result), limit, (row) => [row.starts_at, row.id])
 }
 
 /**
- * Takes a role from a person now; what was to begin later does not. One round trip; `role:update`. Fails with not_found, forbidden,
- * illegal_state (the last administrator).
+ * Ends the assignment of a role to a user now; a scheduled one never begins. One round trip; `role:update`. Fails with not_found,
+ * forbidden, illegal_state (the last administrator).
  */
 export async function endAssignment(ctx: Ctx, user_id: string, role_id: string): Promise<void> {
   const open = sql`ur.user_id = ${user_id} and ur.role_id = ${role_id} and (ur.ends_at is null or ur.ends_at > now())`
   const [, ended, left] = await ctx.run(
-    held(ctx, user_id),
+    lockUser(ctx, user_id),
     ctx.db.execute(sql`update freehold.user_roles ur set ends_at = greatest(now(), ur.starts_at) where ${open} returning ur.id`),
     ctx.db.execute(sql`select ur.id from freehold.user_roles ur where ${open}`),
   )
@@ -102,7 +106,10 @@ export async function endAssignment(ctx: Ctx, user_id: string, role_id: string):
   throw new Problem(rowsOf(left).length ? 'forbidden' : 'not_found')
 }
 
-/** Who holds a role now, by username, as far as the caller reaches. One round trip; `user:read`. Fails with not_found, invalid_cursor. */
+/**
+ * The users the caller can access who hold a role now, by username. One round trip; `user:read`. Fails with not_found,
+ * invalid_cursor.
+ */
 export async function listHolders(ctx: Ctx, role_id: string, query: z.infer<typeof Page>): Promise<z.infer<typeof HolderList>> {
   const name = `holders:${role_id}`
   const [username, id] = (await readCursor(ctx.realm, name, query.cursor)) ?? []

@@ -1,4 +1,4 @@
-/** What is done to a role that is there. The role's row is locked first, so that two who change it come one after the other. */
+/** Changing and deleting a role. The role's row is locked first, which serializes concurrent changes. */
 import { z } from '@hono/zod-openapi'
 import { type SQL, sql } from 'drizzle-orm'
 import type { Ctx } from '../kernel/context.ts'
@@ -23,9 +23,10 @@ export const MoreGrants = z.object({ permissions: Grants.min(1) }).openapi('More
 type Wire = z.infer<typeof Role>
 
 /**
- * Changes the fields that are given; `permissions` replaces those that the role carries: a grant that stays keeps its row, one whose scope
- * changes ends and begins anew. One round trip; `role:update`. Fails with not_found, forbidden, already_exists (its name), in_use (name and
- * parent of a system role), illegal_state (permissions of the administrator), limit_reached, etag_mismatch, invalid_request.
+ * Changes the given fields; `permissions` replaces the grants of the role: an unchanged grant keeps its row, one with another
+ * scope ends and a new one begins. One round trip; `role:update`. Fails with not_found, forbidden, already_exists (the name),
+ * in_use (name and parent of a system role), illegal_state (permissions of the administrator), limit_reached, etag_mismatch,
+ * invalid_request.
  */
 export async function changeRole(ctx: Ctx, id: string, change: z.infer<typeof RolePatch>, ifMatch?: string): Promise<Wire> {
   const as_read = matches('r.updated_at', ifMatch)
@@ -37,41 +38,51 @@ export async function changeRole(ctx: Ctx, id: string, change: z.infer<typeof Ro
     id,
     ifMatch,
     ...(permissions ? [end(ctx, id, without(permissions), as_read), begin(ctx, id, permissions, as_read)] : []),
-    // Last, because whoever switches a role on is judged by what it carries then. Also without a field, so that its time of change is right.
+    // Last: activating a role is checked against the permissions that it then carries. Also without fields, so that updated_at
+    // changes.
     ctx.db.execute(
       sql`update freehold.roles r set ${sql.join(sets.length ? sets : [sql`name = r.name`], sql`, `)} where r.id = ${id} and r.deleted_at is null and ${as_read}`,
     ),
   )
 }
 
-/** Adds permissions to a role; one that it carries at another scope ends, and begins at this one. One round trip; `role:update`. Fails as changeRole. */
+/**
+ * Adds permissions to a role; a grant of the same permission at another scope is replaced. One round trip; `role:update`. Fails
+ * as changeRole.
+ */
 export async function addGrants(ctx: Ctx, id: string, { permissions }: z.infer<typeof MoreGrants>): Promise<Wire> {
   const other = sql`exists (select from ${granted(permissions)} where g.permission = rp.permission and g.scope <> rp.scope)`
   return changed(ctx, id, undefined, end(ctx, id, other), begin(ctx, id, permissions), touch(ctx, id))
 }
 
-/** Takes a permission from a role. One round trip; `role:update`. Fails with not_found (also when the role does not carry it), illegal_state. */
+/**
+ * Removes a permission from a role. One round trip; `role:update`. Fails with not_found (also when the role does not carry it),
+ * illegal_state.
+ */
 export async function endGrant(ctx: Ctx, id: string, permission: string): Promise<void> {
-  const [locked, ended, , there] = await ctx.run(
+  const [locked, ended, , visible] = await ctx.run(
     lock(ctx, id),
     end(ctx, id, sql`rp.permission = ${permission}`),
     touch(ctx, id),
     roleNow(ctx, id),
   )
-  if (rowsOf(there).length && !rowsOf(locked).length) throw new Problem('forbidden')
+  if (rowsOf(visible).length && !rowsOf(locked).length) throw new Problem('forbidden')
   if (!rowsOf(ended).length) throw new Problem('not_found')
 }
 
-/** Deletes a role that nobody holds, inherits from or was delegated. One round trip; `role:delete`. Fails with not_found, in_use (and says where). */
+/**
+ * Deletes a role that is not assigned, inherited or delegated. One round trip; `role:delete`. Fails with not_found, in_use (says
+ * where).
+ */
 export async function deleteRole(ctx: Ctx, id: string): Promise<void> {
-  const [deleted, there] = await ctx.run(
+  const [deleted, visible] = await ctx.run(
     ctx.db.execute(
       sql`update freehold.roles r set deleted_at = now() where r.id = ${id} and r.deleted_at is null returning r.id`,
     ),
     roleNow(ctx, id),
   )
   if (rowsOf(deleted).length) return
-  throw new Problem(rowsOf(there).length ? 'forbidden' : 'not_found')
+  throw new Problem(rowsOf(visible).length ? 'forbidden' : 'not_found')
 }
 
 type Statement = ReturnType<typeof roleNow>
@@ -92,7 +103,7 @@ const lock = (ctx: Ctx, id: string, as_read = sql`true`) =>
     sql`select r.id from freehold.roles r where r.id = ${id} and r.deleted_at is null and ${as_read} for no key update`,
   )
 
-/** A change of permissions is a change of the role, for those who look at when it was changed. */
+/** Sets updated_at, because a change of its permissions is a change of the role. */
 const touch = (ctx: Ctx, id: string) =>
   ctx.db.execute(sql`update freehold.roles r set name = r.name where r.id = ${id} and r.deleted_at is null`)
 

@@ -35,8 +35,8 @@ type Wire = z.infer<typeof Override>
 const columns = sql`o.id, o.permission, o.effect, o.scope, ${rfc3339('o.starts_at')} as starts_at, ${rfc3339('o.ends_at')} as ends_at`
 
 /**
- * Grants or denies one person a permission, whatever their roles say. One round trip; `permission:update`. Fails with not_found, forbidden (to
- * oneself, or what one does not hold), already_exists, invalid_request.
+ * Grants or denies one user a permission, whatever their roles carry. One round trip; `permission:update`. Fails with not_found,
+ * forbidden (to the caller themselves, or a permission that the caller does not hold), already_exists, invalid_request.
  */
 export async function addOverride(ctx: Ctx, user_id: string, wanted: z.infer<typeof NewOverride>): Promise<Wire> {
   const { permission, effect, scope, starts_at, ends_at } = wanted
@@ -53,7 +53,10 @@ export async function addOverride(ctx: Ctx, user_id: string, wanted: z.infer<typ
   return made
 }
 
-/** The overrides of a person, newest first: those of now and later, with `all` also those that have ended. One round trip; `user:read`. */
+/**
+ * The overrides of a user, newest first: current and scheduled ones, with `all` also those that have ended. One round trip;
+ * `user:read`.
+ */
 export async function listOverrides(
   ctx: Ctx,
   user_id: string,
@@ -62,18 +65,18 @@ export async function listOverrides(
   const { limit, all } = query
   const name = `overrides:${user_id}:${all ?? ''}`
   const [at, id] = (await readCursor(ctx.realm, name, query.cursor)) ?? []
-  const [people, result] = await ctx.run(
+  const [users, result] = await ctx.run(
     ctx.db.execute(sql`select u.id from freehold.users u where u.id = ${user_id}`),
     ctx.db.execute(sql`select ${columns} from freehold.overrides o where o.user_id = ${user_id}
       ${all === 'true' ? sql`` : sql`and (o.ends_at is null or o.ends_at > now())`}
       ${at === undefined ? sql`` : sql`and (o.starts_at, o.id) < (${at}::timestamptz, ${id}::uuid)`}
       order by o.starts_at desc, o.id desc limit ${limit + 1}`),
   )
-  if (!rowsOf(people).length) throw new Problem('not_found')
+  if (!rowsOf(users).length) throw new Problem('not_found')
   return paged(ctx.realm, name, rowsOf<Wire>(result), limit, (row) => [row.starts_at, row.id])
 }
 
-/** Ends an override now, or before it begins. One round trip; `permission:update`. Fails with not_found, forbidden. */
+/** Ends an override now; a scheduled one never begins. One round trip; `permission:update`. Fails with not_found, forbidden. */
 export async function endOverride(ctx: Ctx, user_id: string, id: string): Promise<void> {
   const open = sql`o.id = ${id} and o.user_id = ${user_id} and (o.ends_at is null or o.ends_at > now())`
   const [ended, left] = await ctx.run(

@@ -18,14 +18,14 @@ import {
 
 const Id = z.object({ id: z.uuid() })
 
-/** What can be asked for, under /api/v1/permissions. */
+/** Permissions, under /api/v1/permissions. */
 export const permissionRoutes = room()
 
 permissionRoutes.openapi(
   route({
     method: 'get',
     path: '/',
-    summary: 'Permissions, by name',
+    summary: 'List permissions, by name; `search` is a prefix match on the name',
     permission: 'permission:read',
     trips: 1,
     query: PermissionQuery,
@@ -39,7 +39,7 @@ permissionRoutes.openapi(
   route({
     method: 'post',
     path: '/',
-    summary: 'Add a permission',
+    summary: 'Create a permission',
     permission: 'permission:create',
     trips: 1,
     body: NewPermission,
@@ -53,7 +53,7 @@ permissionRoutes.openapi(
   route({
     method: 'get',
     path: '/{id}',
-    summary: 'One permission',
+    summary: 'Get a permission',
     permission: 'permission:read',
     trips: 1,
     params: Id,
@@ -67,7 +67,7 @@ permissionRoutes.openapi(
   route({
     method: 'put',
     path: '/{id}',
-    summary: 'Describe a permission',
+    summary: 'Update the description of a permission',
     permission: 'permission:update',
     trips: 1,
     params: Id,
@@ -82,7 +82,7 @@ permissionRoutes.openapi(
   route({
     method: 'delete',
     path: '/{id}',
-    summary: 'Delete a permission that nothing uses',
+    summary: 'Delete an unused permission',
     permission: 'permission:delete',
     trips: 1,
     params: Id,
@@ -95,14 +95,14 @@ permissionRoutes.openapi(
   },
 )
 
-/** What one person may or may not, whatever their roles say, under /api/v1/users. */
+/** Overrides: permissions that one user is granted or denied whatever their roles carry, under /api/v1/users. */
 export const overrideRoutes = room()
 
 overrideRoutes.openapi(
   route({
     method: 'get',
     path: '/{id}/overrides',
-    summary: 'What a person is granted or denied beside their roles',
+    summary: 'List the overrides of a user, current and scheduled; with `all=true` also those that have ended',
     permission: 'user:read',
     trips: 1,
     params: Id,
@@ -117,7 +117,7 @@ overrideRoutes.openapi(
   route({
     method: 'post',
     path: '/{id}/overrides',
-    summary: 'Grant or deny a person a permission',
+    summary: 'Grant or deny a user a permission',
     permission: 'permission:update',
     trips: 1,
     params: Id,
@@ -135,7 +135,7 @@ overrideRoutes.openapi(
   route({
     method: 'delete',
     path: '/{id}/overrides/{override_id}',
-    summary: 'End a grant or a denial',
+    summary: 'End an override',
     permission: 'permission:update',
     trips: 1,
     params: Id.extend({ override_id: z.uuid() }),

@@ -34,7 +34,10 @@ type Wire = z.infer<typeof Permission>
 const columns = sql`p.id, p.name, split_part(p.name, ':', 1) as resource, split_part(p.name, ':', 2) as action, p.description, p.is_system,
   ${rfc3339('p.created_at')} as created_at`
 
-/** The permissions of the tenant by name; `search` is how a name begins. One round trip; `permission:read`. Fails with invalid_cursor. */
+/**
+ * Lists the tenant's permissions by name. `search` is a prefix match on the name. One round trip; `permission:read`. Fails with
+ * invalid_cursor.
+ */
 export async function listPermissions(ctx: Ctx, query: z.infer<typeof PermissionQuery>): Promise<z.infer<typeof PermissionList>> {
   const { limit, resource, action, search } = query
   const [after] = (await readCursor(ctx.realm, 'permissions', query.cursor)) ?? []
@@ -49,7 +52,7 @@ export async function listPermissions(ctx: Ctx, query: z.infer<typeof Permission
   return paged(ctx.realm, 'permissions', rowsOf<Wire>(result), limit, (row) => [row.name])
 }
 
-/** One permission. One round trip; `permission:read`. Fails with not_found. */
+/** Gets a permission. One round trip; `permission:read`. Fails with not_found. */
 export async function getPermission(ctx: Ctx, id: string): Promise<Wire> {
   const [result] = await ctx.run(
     ctx.db.execute(sql`select ${columns} from freehold.permissions p where p.id = ${id} and p.deleted_at is null`),
@@ -57,7 +60,7 @@ export async function getPermission(ctx: Ctx, id: string): Promise<Wire> {
   return oneOf(result)
 }
 
-/** Adds a permission, or brings back one that was deleted. One round trip; `permission:create`. Fails with already_exists. */
+/** Creates a permission, or restores one that was deleted. One round trip; `permission:create`. Fails with already_exists. */
 export async function createPermission(ctx: Ctx, { name, description }: z.infer<typeof NewPermission>): Promise<Wire> {
   const [result] = await ctx.run(
     ctx.db.execute(sql`insert into freehold.permissions as p (id, name, description) values (${crypto.randomUUID()}, ${name}, ${description ?? null})
@@ -68,30 +71,32 @@ export async function createPermission(ctx: Ctx, { name, description }: z.infer<
   return made
 }
 
-/** Describes a permission anew; its name is what it is. One round trip; `permission:update`. Fails with not_found. */
+/** Changes the description of a permission; the name never changes. One round trip; `permission:update`. Fails with not_found. */
 export async function changePermission(ctx: Ctx, id: string, change: z.infer<typeof PermissionChange>): Promise<Wire> {
-  const [changed, there] = await ctx.run(
+  const [changed, visible] = await ctx.run(
     ctx.db.execute(sql`update freehold.permissions p set description = ${change.description}
       where p.id = ${id} and p.deleted_at is null returning ${columns}`),
     exists(ctx, id),
   )
-  if (!rowsOf(changed).length && rowsOf(there).length) throw new Problem('forbidden')
+  if (!rowsOf(changed).length && rowsOf(visible).length) throw new Problem('forbidden')
   return oneOf(changed)
 }
 
-/** Deletes a permission that nothing uses. One round trip; `permission:delete`. Fails with not_found, in_use (and says where). */
+/** Deletes an unused permission. One round trip; `permission:delete`. Fails with not_found, in_use (says where). */
 export async function deletePermission(ctx: Ctx, id: string): Promise<void> {
-  const [deleted, there] = await ctx.run(
+  const [deleted, visible] = await ctx.run(
     ctx.db.execute(
       sql`update freehold.permissions p set deleted_at = now() where p.id = ${id} and p.deleted_at is null returning p.id`,
     ),
     exists(ctx, id),
   )
   if (rowsOf(deleted).length) return
-  throw new Problem(rowsOf(there).length ? 'forbidden' : 'not_found')
+  throw new Problem(rowsOf(visible).length ? 'forbidden' : 'not_found')
 }
 
-/** Whether it is there to be seen: what could be seen and was not changed lies outside the caller's scope. */
+/**
+ * Whether the caller can read it: a row that they can read and that no write changed is outside their scope, so 403 and not 404.
+ */
 const exists = (ctx: Ctx, id: string) =>
   ctx.db.execute(sql`select p.id from freehold.permissions p where p.id = ${id} and p.deleted_at is null`)
 

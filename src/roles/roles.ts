@@ -67,7 +67,7 @@ const columns = sql`r.id, r.name, r.description, r.is_active, r.is_system, r.is_
     from freehold.role_permissions rp where rp.role_id = r.id and ${current(sql`rp`)}), '[]') as permissions,
   ${rfc3339('r.created_at')} as created_at, ${rfc3339('r.updated_at')} as updated_at`
 
-/** What an active role gets from those above it, as far up as these are active; the nearest first. */
+/** The grants that an active role inherits: up to the first ancestor that is inactive, the nearest first. */
 const inherited = sql`coalesce((
   with recursive up (id, parent_id, name, is_admin, step) as (
     select x.id, x.parent_id, x.name, x.is_admin, 1 from freehold.roles x where x.id = r.parent_id and x.is_active
@@ -82,18 +82,21 @@ const inherited = sql`coalesce((
   select jsonb_agg(jsonb_build_object('permission', c.permission, 'scope', c.scope, 'from', c.name) order by c.permission collate "C", c.step) from carried c
 ), '[]')`
 
-/** Reads a role as it is now; for the end of a statement list that changed it. */
+/** Reads a role again, as the last statement of a change. */
 export const roleNow = (ctx: Ctx, id: string) =>
   ctx.db.execute(sql`select ${columns} from freehold.roles r where r.id = ${id} and r.deleted_at is null`)
 
-/** The grants that a caller named, as rows `g` of ids made here. */
+/** The given grants as rows `g`, each with a new id. */
 export const granted = (grants: z.infer<typeof Grants>): SQL =>
   sql`jsonb_to_recordset(${JSON.stringify(grants.map((grant) => ({ id: crypto.randomUUID(), ...grant })))}::jsonb) as g (id uuid, permission text, scope text)`
 
 export const nameTaken = (error: unknown) =>
   brokenConstraint(error) === 'roles_name' ? new Problem('already_exists', 'Another role has this name.', { cause: error }) : null
 
-/** The roles by name; `search` is how a name begins, in any case. One round trip; `role:read`. Fails with invalid_cursor. */
+/**
+ * Lists roles by name. `search` is a case-insensitive prefix match on the name. One round trip; `role:read`. Fails with
+ * invalid_cursor.
+ */
 export async function listRoles(ctx: Ctx, query: z.infer<typeof RoleQuery>): Promise<z.infer<typeof RoleList>> {
   const { limit, is_active, manageable, search } = query
   const [after] = (await readCursor(ctx.realm, 'roles', query.cursor)) ?? []
@@ -108,7 +111,7 @@ export async function listRoles(ctx: Ctx, query: z.infer<typeof RoleQuery>): Pro
   return paged(ctx.realm, 'roles', rowsOf<Wire>(result), limit, (row) => [row.name])
 }
 
-/** One role with what it inherits and from which role. One round trip; `role:read`. Fails with not_found. */
+/** Gets a role with the permissions that it inherits, and from which role. One round trip; `role:read`. Fails with not_found. */
 export async function getRole(ctx: Ctx, id: string): Promise<z.infer<typeof RoleInFull>> {
   const [result] = await ctx.run(
     ctx.db.execute(
@@ -121,8 +124,8 @@ export async function getRole(ctx: Ctx, id: string): Promise<z.infer<typeof Role
 }
 
 /**
- * Makes a role with its permissions. One round trip; `role:create`. Fails with already_exists (its name), forbidden (what the caller does not
- * hold), invalid_request (a permission or a parent that is not there).
+ * Creates a role with its permissions. One round trip; `role:create`. Fails with already_exists (the name), forbidden (a
+ * permission that the caller does not hold), invalid_request (no such permission or parent).
  */
 export async function createRole(ctx: Ctx, { permissions, ...role }: z.infer<typeof NewRole>): Promise<Wire> {
   const id = crypto.randomUUID()
@@ -136,7 +139,7 @@ export async function createRole(ctx: Ctx, { permissions, ...role }: z.infer<typ
     ),
     nameTaken,
   )
-  const [made] = rowsOf<Wire>(result)
-  if (!made) throw new Error('A role that was made is not there.')
-  return made
+  const [created] = rowsOf<Wire>(result)
+  if (!created) throw new Error('The created role cannot be read.')
+  return created
 }

@@ -20,14 +20,14 @@ import { PermissionName } from './wire.ts'
 const Id = z.object({ id: z.uuid() })
 const OfUser = Id.extend({ role_id: z.uuid() })
 
-/** Roles and what they carry, under /api/v1/roles. */
+/** Roles and their permissions, under /api/v1/roles. */
 export const roleRoutes = room()
 
 roleRoutes.openapi(
   route({
     method: 'get',
     path: '/',
-    summary: 'Roles, by name',
+    summary: 'List roles, by name; `search` is a prefix match on the name',
     permission: 'role:read',
     trips: 1,
     query: RoleQuery,
@@ -41,7 +41,7 @@ roleRoutes.openapi(
   route({
     method: 'post',
     path: '/',
-    summary: 'Make a role',
+    summary: 'Create a role',
     permission: 'role:create',
     trips: 1,
     body: NewRole,
@@ -55,7 +55,7 @@ roleRoutes.openapi(
   route({
     method: 'get',
     path: '/{id}',
-    summary: 'One role, with what it inherits',
+    summary: 'Get a role with its inherited permissions',
     permission: 'role:read',
     trips: 1,
     params: Id,
@@ -66,8 +66,8 @@ roleRoutes.openapi(
 )
 
 for (const [method, summary, body] of [
-  ['put', 'Replace a role, with what it carries (If-Match holds it to what was read)', NewRole],
-  ['patch', 'Change a role (If-Match holds it to what was read)', RolePatch],
+  ['put', 'Replace a role and its permissions; `If-Match` prevents lost updates', NewRole],
+  ['patch', 'Update a role; `If-Match` prevents lost updates', RolePatch],
 ] as const) {
   roleRoutes.openapi(
     route({
@@ -89,7 +89,7 @@ roleRoutes.openapi(
   route({
     method: 'delete',
     path: '/{id}',
-    summary: 'Delete a role that nothing uses',
+    summary: 'Delete an unused role',
     permission: 'role:delete',
     trips: 1,
     params: Id,
@@ -121,7 +121,7 @@ roleRoutes.openapi(
   route({
     method: 'delete',
     path: '/{id}/permissions/{permission}',
-    summary: 'Take a permission from a role',
+    summary: 'Remove a permission from a role',
     permission: 'role:update',
     trips: 1,
     params: Id.extend({ permission: PermissionName }),
@@ -139,7 +139,7 @@ roleRoutes.openapi(
   route({
     method: 'get',
     path: '/{id}/users',
-    summary: 'Who holds a role now',
+    summary: 'List the users who hold a role now',
     permission: 'user:read',
     trips: 1,
     params: Id,
@@ -150,14 +150,14 @@ roleRoutes.openapi(
   async (c) => c.json(await listHolders(c.var.ctx, c.req.valid('param').id, c.req.valid('query')), 200),
 )
 
-/** Who holds which role, under /api/v1/users. */
+/** Assignments of roles to users, under /api/v1/users. */
 export const assignmentRoutes = room()
 
 assignmentRoutes.openapi(
   route({
     method: 'get',
     path: '/{id}/roles',
-    summary: 'The roles of a person, now and later; with all=true also those that have ended',
+    summary: 'List the roles of a user, current and scheduled; with `all=true` also those that have ended',
     permission: 'user:read',
     trips: 1,
     params: Id,
@@ -172,7 +172,7 @@ assignmentRoutes.openapi(
   route({
     method: 'post',
     path: '/{id}/roles',
-    summary: 'Give a person a role',
+    summary: 'Assign a role to a user',
     permission: 'role:update',
     trips: 1,
     params: Id,
@@ -190,7 +190,7 @@ assignmentRoutes.openapi(
   route({
     method: 'delete',
     path: '/{id}/roles/{role_id}',
-    summary: 'Take a role from a person',
+    summary: 'Remove a role from a user',
     permission: 'role:update',
     trips: 1,
     params: OfUser,

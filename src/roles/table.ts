@@ -3,7 +3,7 @@ import { type AnyPgColumn, boolean, check, index, integer, text, uniqueIndex, uu
 import { freehold, moment } from '../kernel/schema.ts'
 import { users } from '../users/table.ts'
 
-/** What can be asked for: `resource:action`. */
+/** Permissions: `resource:action`. */
 export const permissions = freehold.table(
   'permissions',
   {
@@ -26,18 +26,18 @@ export const roles = freehold.table(
     description: text(),
     is_active: boolean().notNull().default(true),
     is_system: boolean().notNull().default(false),
-    /** The administrator: carries every permission there is, and somebody must hold it. */
+    /** The administrator's role: carries every permission, and some user must hold it. */
     is_admin: boolean().notNull().default(false),
-    /** May be assigned within a team by whoever holds role:update there. */
+    /** Callers with role:update below scope `all` may assign it. */
     is_manageable: boolean().notNull().default(false),
-    /** The role of who is made without one. */
+    /** The role of a user who is created without one. */
     is_fallback: boolean().notNull().default(false),
-    /** How many may hold it at once; null: any number. */
+    /** The limit of concurrent holders; null: none. */
     max_users: integer(),
     parent_id: uuid().references((): AnyPgColumn => roles.id),
     created_at: moment().notNull().defaultNow(),
     updated_at: moment().notNull().defaultNow(),
-    /** A role that was held stays, because the past names it. */
+    /** Marked, never deleted: past assignments name it. */
     deleted_at: moment(),
   },
   (t) => [
@@ -51,7 +51,7 @@ export const roles = freehold.table(
   ],
 )
 
-/** Which role carries which permission, how far, and when. Grants end; they are not deleted. */
+/** Which role carries which permission, at which scope, and when. Grants end; they are not deleted. */
 export const role_permissions = freehold.table(
   'role_permissions',
   {
@@ -75,7 +75,7 @@ export const role_permissions = freehold.table(
   ],
 )
 
-/** Who holds which role, and when. Grants end; they are not deleted. */
+/** Which user holds which role, and when. Assignments end; they are not deleted. */
 export const user_roles = freehold.table(
   'user_roles',
   {
@@ -97,7 +97,10 @@ export const user_roles = freehold.table(
   ],
 )
 
-/** When a role was active, and what it inherited from then: a row is open while it is. Kept by a trigger, so that the past can be asked. */
+/**
+ * When a role was active, and under which parent: the last row is open while it is. Kept by a trigger, so that past decisions can
+ * be explained.
+ */
 export const role_periods = freehold.table(
   'role_periods',
   {
@@ -117,7 +120,10 @@ export const role_periods = freehold.table(
   ],
 )
 
-/** What one person may or may not, whatever their roles say (the seed's custom_permissions). A denial wins over everything. */
+/**
+ * Permissions that one user is granted or denied whatever their roles carry (the seed's custom_permissions). A denial always
+ * wins.
+ */
 export const overrides = freehold.table(
   'overrides',
   {
@@ -129,7 +135,7 @@ export const overrides = freehold.table(
       .notNull()
       .references(() => permissions.name),
     effect: text({ enum: ['grant', 'deny'] }).notNull(),
-    /** How far a grant reaches; a denial always reaches all. */
+    /** The scope of a grant; a denial always applies at scope `all`. */
     scope: text({ enum: ['all', 'department', 'team', 'own'] }).notNull(),
     starts_at: moment().notNull().defaultNow(),
     ends_at: moment(),

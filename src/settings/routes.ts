@@ -2,14 +2,14 @@ import { answer } from '../http/answer.ts'
 import { room, route } from '../http/route.ts'
 import { getSettings, patchSettings, Settings, SettingsPatch } from './settings.ts'
 
-/** What a realm decides for itself: a tenant under /api/v1/settings, the platform for its operators under /platform/v1/settings. */
+/** The settings of a realm: a tenant's under /api/v1/settings, the platform's under /platform/v1/settings. */
 export const settingRoutes = room()
 
 settingRoutes.openapi(
   route({
     method: 'get',
     path: '/',
-    summary: 'How passwords must be, how long logins last, who may register',
+    summary: 'Get the settings: password policy, session lifetimes, registration',
     permission: 'setting:read',
     trips: 1,
     returns: { 200: Settings },
@@ -21,7 +21,7 @@ settingRoutes.openapi(
   route({
     method: 'patch',
     path: '/',
-    summary: 'Change settings (JSON merge patch; If-Match holds it to what was read)',
+    summary: 'Update the settings (JSON merge patch); `If-Match` prevents lost updates',
     permission: 'setting:update',
     trips: 1,
     body: SettingsPatch,

@@ -1,6 +1,7 @@
 /**
- * What a tenant decides for itself: how passwords must be, how long logins last, who may register. Threat: a setting by which the door stands open,
- * or by which strangers get a role that who set it does not hold. How far each may go, a constraint says (tenant_settings); the role, a trigger.
+ * The settings of a tenant: password policy, session lifetimes, registration. Threat: a setting that disables a protection, or
+ * that gives strangers a role which the caller does not hold. A constraint bounds each setting (tenant_settings); a trigger
+ * checks the role.
  */
 import { z } from '@hono/zod-openapi'
 import { sql } from 'drizzle-orm'
@@ -11,7 +12,7 @@ import { matches, rfc3339, rowsOf, unchanged } from '../kernel/wire.ts'
 import { tenant } from './table.ts'
 
 const whole = (min: number, max: number) => z.int().min(min).max(max)
-/** A domain name, as it stands after the @. */
+/** The domain of an e-mail address. */
 const Domain = z
   .string()
   .trim()
@@ -26,22 +27,26 @@ const Editable = z.object({
   password_lower: z.boolean(),
   password_digit: z.boolean(),
   password_special: z.boolean(),
-  password_unique: whole(1, 32).openapi({ description: 'How many different characters' }),
-  password_history: whole(0, 24).openapi({ description: 'None of so many passwords before' }),
-  password_personal: z.boolean().openapi({ description: 'No part of the name or e-mail' }),
-  password_common: z.boolean().openapi({ description: 'None of the commonest' }),
-  password_days: whole(0, 3650).openapi({ description: 'Days until it must be changed; 0: never' }),
-  password_warning_days: whole(0, 365).openapi({ description: 'Days before, from which on the person is told' }),
-  max_failures: whole(1, 100).openapi({ description: 'Wrong passwords until the login is locked' }),
-  lock_minutes: whole(1, 1440),
-  access_minutes: whole(5, 10_080).openapi({ description: 'How long an access token lives' }),
-  idle_days: whole(1, 365).openapi({ description: 'Days without a request after which a session has ended' }),
+  password_unique: whole(1, 32).openapi({ description: 'Minimum number of different characters' }),
+  password_history: whole(0, 24).openapi({ description: 'Number of previous passwords that cannot be reused' }),
+  password_personal: z.boolean().openapi({ description: 'Reject passwords that contain a part of the name or e-mail' }),
+  password_common: z.boolean().openapi({ description: 'Reject the commonest passwords' }),
+  password_days: whole(0, 3650).openapi({ description: 'Days until a password must be changed. 0: never.' }),
+  password_warning_days: whole(0, 365).openapi({
+    description: 'Days before the expiry of a password from which the user is warned',
+  }),
+  max_failures: whole(1, 100).openapi({ description: 'Wrong passwords until the login is locked out' }),
+  lock_minutes: whole(1, 1440).openapi({ description: 'Minutes that a lockout lasts' }),
+  access_minutes: whole(5, 10_080).openapi({ description: 'Lifetime of an access token in minutes' }),
+  idle_days: whole(1, 365).openapi({ description: 'Days without a request after which a session ends' }),
   session_days: whole(1, 365).openapi({ description: 'Days after which a session ends in any case' }),
-  max_sessions: whole(1, 1000).openapi({ description: 'Sessions of one person at once; the oldest goes' }),
-  registration: z.boolean().openapi({ description: 'Whether strangers may register' }),
-  registration_domains: z.array(Domain).max(100).openapi({ description: 'With addresses of these domains; none: of any' }),
-  registration_role: Text(64).nullable().openapi({ description: "The role that they get; null: the tenant's fallback" }),
-  delegation_approval: z.boolean().openapi({ description: 'Whether a delegation waits for somebody who approves it' }),
+  max_sessions: whole(1, 1000).openapi({ description: 'Concurrent sessions of one user. A further login ends the oldest.' }),
+  registration: z.boolean().openapi({ description: 'Allow self-registration' }),
+  registration_domains: z.array(Domain).max(100).openapi({ description: 'E-mail domains that may register. Empty: any.' }),
+  registration_role: Text(64)
+    .nullable()
+    .openapi({ description: "Role of users who register. null: the tenant's fallback role." }),
+  delegation_approval: z.boolean().openapi({ description: 'Require approval of delegations' }),
 })
 export const Settings = Editable.extend({ updated_at: z.iso.datetime() }).openapi('Settings')
 /** A JSON merge patch (RFC 7396). */
@@ -53,16 +58,16 @@ const one = sql`select ${sql.raw(columns.join(', '))}, ${rfc3339('updated_at')} 
 
 function read(result: unknown): Settings {
   const [settings] = rowsOf<Settings>(result)
-  if (!settings) throw new Error('An admitted person sees no settings.')
+  if (!settings) throw new Error('The settings of the realm cannot be read.')
   return settings
 }
 
-/** The tenant's settings. One round trip; `setting:read`. */
+/** Gets the tenant's settings. One round trip; `setting:read`. */
 export const getSettings = async (ctx: Ctx): Promise<Settings> => read((await ctx.run(ctx.db.execute(one)))[0])
 
 /**
- * Changes what is named. One round trip; `setting:update` at scope `all`. Fails with etag_mismatch, invalid_request (also for a role that is none),
- * forbidden (a door for strangers to a role that the caller does not hold).
+ * Changes the given settings. One round trip; `setting:update` at scope `all`. Fails with etag_mismatch, invalid_request (also
+ * for a role that does not exist), forbidden (registration with a role that carries more than the caller holds).
  */
 export async function patchSettings(ctx: Ctx, patch: z.infer<typeof SettingsPatch>, ifMatch?: string): Promise<Settings> {
   const { password_min_length: min, password_max_length: max } = patch

@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm'
 import { bigint, boolean, check, integer, text, uuid } from 'drizzle-orm/pg-core'
 import { freehold, moment } from '../kernel/schema.ts'
 
-/** The one row by which a tenant's database knows whose it is, whether it is switched on, and its settings. */
+/** The one row of a tenant's database that identifies the tenant, says whether it is active, and holds its settings. */
 export const tenant = freehold.table(
   'tenant',
   {
@@ -17,7 +17,7 @@ export const tenant = freehold.table(
     idle_days: integer().notNull().default(7),
     session_days: integer().notNull().default(30),
     max_sessions: integer().notNull().default(5),
-    /** How long an access token lives. */
+    /** The lifetime of an access token. */
     access_minutes: integer().notNull().default(15),
     /** After how many days a password must be changed; 0: never. */
     password_days: integer().notNull().default(90),
@@ -29,16 +29,19 @@ export const tenant = freehold.table(
     password_digit: boolean().notNull().default(true),
     password_special: boolean().notNull().default(true),
     password_unique: integer().notNull().default(5),
-    /** A new password is none of so many before it. */
+    /** How many previous passwords cannot be reused. */
     password_history: integer().notNull().default(5),
-    /** No part of the name or e-mail in a password; none of the commonest. */
+    /** Reject passwords that contain a part of the name or e-mail, and the commonest ones. */
     password_personal: boolean().notNull().default(true),
     password_common: boolean().notNull().default(true),
-    /** Whether strangers may register, with addresses of which domains (none named: any), and the role they get (null: the preset's). */
+    /**
+     * Self-registration: whether it is allowed, for which e-mail domains (empty: any), and with which role (null: the fallback
+     * role).
+     */
     registration: boolean().notNull().default(false),
     registration_domains: text().array().notNull().default([]),
     registration_role: text(),
-    /** A delegation waits for somebody with delegation:approve. */
+    /** A delegation must be approved by a user with delegation:approve. */
     delegation_approval: boolean().notNull().default(false),
     updated_at: moment().notNull().defaultNow(),
   },

@@ -24,7 +24,7 @@ unitRoutes.openapi(
   route({
     method: 'get',
     path: '/',
-    summary: 'Units by name',
+    summary: 'List units the caller can access, by name; `search` is a prefix match on the name',
     permission: 'unit:read',
     trips: 1,
     query: UnitQuery,
@@ -38,7 +38,7 @@ unitRoutes.openapi(
   route({
     method: 'post',
     path: '/',
-    summary: 'Make a unit',
+    summary: 'Create a unit',
     permission: 'unit:create',
     trips: 1,
     body: NewUnit,
@@ -52,7 +52,7 @@ unitRoutes.openapi(
   route({
     method: 'get',
     path: '/{id}',
-    summary: 'One unit',
+    summary: 'Get a unit',
     permission: 'unit:read',
     trips: 1,
     params: Id,
@@ -81,7 +81,7 @@ unitRoutes.openapi(
   route({
     method: 'patch',
     path: '/{id}',
-    summary: 'Change a unit (JSON merge patch; If-Match holds it to what was read)',
+    summary: 'Update a unit (JSON merge patch); `If-Match` prevents lost updates',
     permission: 'unit:update',
     trips: 1,
     params: Id,
@@ -96,7 +96,7 @@ unitRoutes.openapi(
   route({
     method: 'delete',
     path: '/{id}',
-    summary: 'Remove a unit that is empty',
+    summary: 'Delete an empty unit',
     permission: 'unit:delete',
     trips: 1,
     params: Id,

@@ -2,7 +2,10 @@ import { sql } from 'drizzle-orm'
 import { type AnyPgColumn, check, index, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core'
 import { freehold, moment } from '../kernel/schema.ts'
 
-/** The tree of departments and teams. `team` scope is the same unit, `department` the nearest department above and all under it. */
+/**
+ * The tree of departments and teams. Scope `team` is the same unit; scope `department` the nearest department above it, with its
+ * subtree.
+ */
 export const units = freehold.table(
   'units',
   {

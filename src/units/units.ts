@@ -1,6 +1,7 @@
 /**
- * The tree of departments and teams. Threat: whoever can move a unit, or turn its kind, changes how far those in it reach; two who act at once
- * make a circle. Both are the database's to refuse (access.before_unit), as is what a scope lets be seen.
+ * The tree of departments and teams. Threat: a user who moves a unit, or changes its kind, widens the scope of the users in it;
+ * two concurrent moves close a circle. The database refuses both (access.before_unit), and its policies limit what a scope can
+ * read.
  */
 import { z } from '@hono/zod-openapi'
 import { type SQL, sql } from 'drizzle-orm'
@@ -35,7 +36,7 @@ export const NewUnit = z
   .openapi('NewUnit')
 export const UnitPatch = NewUnit.partial().openapi('UnitPatch')
 export const UnitList = pageOf(Unit).openapi('UnitList')
-/** `parent_id=null`: those at the top. */
+/** `parent_id=null` selects the units without a parent. */
 export const UnitQuery = Page.extend({
   parent_id: z.union([z.uuid(), z.literal('null')]).optional(),
   kind: Unit.shape.kind.optional(),
@@ -54,16 +55,16 @@ function firstOrNotFound(result: unknown): UnitWire {
 function mapConstraintErrors(error: unknown): never {
   const broken = brokenConstraint(error)
   if (broken === 'units_name' || broken === 'units_root_name') {
-    const errors = [{ pointer: '#/name', detail: 'is taken there' }]
-    throw new Problem('already_exists', 'A unit in the same place has this name already.', { errors, cause: error })
+    const errors = [{ pointer: '#/name', detail: 'is taken under this parent' }]
+    throw new Problem('already_exists', 'Another unit under the same parent has this name.', { errors, cause: error })
   }
   if (broken === 'units_parent_id_units_id_fk') throw invalid('parent_id', 'is not a unit that you reach')
   throw error
 }
 
 /**
- * Units by name, those that the caller reaches and their own. One round trip; `unit:read`. `search` is the beginning of a name, in any case
- * of letters. Fails with invalid_cursor.
+ * Lists the units that the caller can access, and their own unit, by name. `search` is a case-insensitive prefix match on the
+ * name. One round trip; `unit:read`. Fails with invalid_cursor.
  */
 export async function listUnits(ctx: Ctx, query: z.infer<typeof UnitQuery>): Promise<z.infer<typeof UnitList>> {
   const { limit, cursor, parent_id, kind, search } = query
@@ -81,13 +82,14 @@ export async function listUnits(ctx: Ctx, query: z.infer<typeof UnitQuery>): Pro
   return paged(ctx.realm, 'units', rowsOf<UnitWire>(result), limit, (row) => [row.name, row.id])
 }
 
-/** One unit. One round trip; `unit:read`. Fails with not_found, also for one that the caller does not reach. */
+/** Gets a unit. One round trip; `unit:read`. Fails with not_found, also for a unit that the caller cannot access. */
 export const getUnit = async (ctx: Ctx, id: string): Promise<UnitWire> =>
   firstOrNotFound((await ctx.run(ctx.db.execute(one(id))))[0])
 
 /**
- * Makes a unit, below scope `all` under one that the caller reaches. One round trip; `unit:create`. Fails with already_exists, invalid_request
- * (a parent that is not there, out of reach, or a team for a department), forbidden (at the top).
+ * Creates a unit. Callers below scope `all` create it under a unit that they can access. One round trip; `unit:create`. Fails
+ * with already_exists, invalid_request (no such parent, or one that the caller cannot access, or a department under a team),
+ * forbidden (no parent, below scope `all`).
  */
 export async function createUnit(ctx: Ctx, { kind, name, parent_id = null }: z.infer<typeof NewUnit>): Promise<UnitWire> {
   const id = crypto.randomUUID()
@@ -97,8 +99,9 @@ export async function createUnit(ctx: Ctx, { kind, name, parent_id = null }: z.i
 }
 
 /**
- * Changes what is named. One round trip; `unit:update`. Fails with not_found, etag_mismatch, already_exists, invalid_request (a circle, a
- * department under a team, a parent out of reach), forbidden (another kind, or to the top, below scope `all`).
+ * Changes the given fields. One round trip; `unit:update`. Fails with not_found, etag_mismatch, already_exists, invalid_request
+ * (a circle, a department under a team, a parent that the caller cannot access), forbidden (changing the kind, or removing the
+ * parent, below scope `all`).
  */
 export async function changeUnit(ctx: Ctx, id: string, wanted: z.infer<typeof UnitPatch>, ifMatch?: string): Promise<UnitWire> {
   const assignments: SQL[] = Object.entries(wanted).map(([column, value]) => sql`${sql.identifier(column)} = ${value}`)
@@ -110,17 +113,20 @@ export async function changeUnit(ctx: Ctx, id: string, wanted: z.infer<typeof Un
   return unit
 }
 
-/** Replaces a unit; without a parent it stands at the top. One round trip; `unit:update`. Fails as changeUnit does. */
+/** Replaces a unit; without `parent_id` it becomes a root. One round trip; `unit:update`. Fails as changeUnit does. */
 export const replaceUnit = (ctx: Ctx, id: string, { kind, name, parent_id = null }: z.infer<typeof NewUnit>, ifMatch?: string) =>
   changeUnit(ctx, id, { kind, name, parent_id }, ifMatch)
 
-/** Removes a unit that is empty. One round trip; `unit:delete`. Fails with not_found, in_use naming what is in it, forbidden (seen, not reached). */
+/**
+ * Deletes an empty unit. One round trip; `unit:delete`. Fails with not_found, in_use (says whether users or units are in it),
+ * forbidden (the caller can read the unit but it is not within their scope).
+ */
 export async function removeUnit(ctx: Ctx, id: string): Promise<void> {
   const remove = sql`delete from freehold.units u where u.id = ${id} returning u.id`
   const [removed, left] = await ctx.run(ctx.db.execute(remove), ctx.db.execute(one(id))).catch((error: unknown) => {
     const broken = brokenConstraint(error)
     const within = broken === 'users_unit_id_units_id_fk' ? 'users' : broken === 'units_parent_id_units_id_fk' ? 'units' : null
-    throw within ? new Problem('in_use', `There are ${within} in it.`, { cause: error }) : error
+    throw within ? new Problem('in_use', `The unit still contains ${within}.`, { cause: error }) : error
   })
   if (rowsOf(removed).length === 0) throw unchanged(firstOrNotFound(left))
 }

@@ -1,6 +1,7 @@
 /**
- * Making and changing people. Threat: somebody who changes more of a person than they may, or reaches further by it. What a permission and its
- * scope let be changed, where people may be moved, and that superiors do not run in a circle, the database decides (access.before_user).
+ * Creating and changing users. Threat: a caller changes more of a user than they may, or widens their own scope by it. The
+ * database decides which columns a permission and its scope cover, to which units users may be moved, and that managers form no
+ * circle (access.before_user).
  */
 import { z } from '@hono/zod-openapi'
 import { type SQL, sql } from 'drizzle-orm'
@@ -15,7 +16,7 @@ import { Email, Locale, Phone, Preferences, TimeZone, Username } from './fields.
 import { usernameFrom } from './username.ts'
 import { firstOrNotFound, one, User, type UserWire } from './users.ts'
 
-/** What may be left out; null is as if it were. */
+/** The optional fields; null means the same as absent. */
 const Optional = z
   .object({
     given_name: Line(255).nullable(),
@@ -45,24 +46,24 @@ export const NewUser = Optional.omit({ terminated_at: true })
   })
   .openapi('NewUser')
 export const MadeUser = User.extend({ initial_password: z.string().optional() }).openapi('MadeUser')
-/** All that can be edited: what is left out becomes null, or what it is for a new person. */
+/** Every editable field: one that is absent becomes null, or the default of a new user. */
 export const UserReplacement = Optional.extend({ email: Email, username: Username, role: Role }).openapi('UserReplacement')
 /** A JSON merge patch (RFC 7396). */
 export const UserPatch = Optional.extend({ email: Email, username: Username, role: Role }).partial().openapi('UserPatch')
 
 const DEFAULTS: Partial<Record<string, unknown>> = { locale: 'en', timezone: 'UTC', preferences: {} }
 
-/** The value of a column as a statement takes it: absent and null are the column's default. */
+/** The value of a column as a statement takes it: an absent value and null become the column's default. */
 function stored(column: string, given: unknown): SQL {
   const value = given ?? DEFAULTS[column] ?? null
   return sql`${column === 'preferences' ? JSON.stringify(value) : value}`
 }
 
-/** Says what a change broke in words of the field that is wrong. */
+/** Maps a broken constraint to a problem that names the field. */
 function mapConstraintErrors(error: unknown): never {
   const taken = (field: string) => {
     const errors = [{ pointer: `#/${field}`, detail: 'is taken' }]
-    return new Problem('already_exists', `Somebody has this ${field} already.`, { errors, cause: error })
+    return new Problem('already_exists', `Another user has this ${field}.`, { errors, cause: error })
   }
   const broken = brokenConstraint(error)
   if (broken === 'users_email' || broken === 'users_username') throw taken(broken.slice('users_'.length))
@@ -72,9 +73,10 @@ function mapConstraintErrors(error: unknown): never {
 }
 
 /**
- * Makes a person with a first password, which they must change. Two round trips, because a hash comes between; `user:create`, below scope `all` in units that the caller
- * reaches. Without a password one is generated and is in the answer this once. Fails with already_exists naming the field, invalid_request
- * (also for a unit or manager out of reach), forbidden (a role that the caller may not hand out), limit_reached.
+ * Creates a user with a first password, which they must change. Two round trips, because the password is hashed between them;
+ * `user:create`, below scope `all` only in units that the caller can access. Without a password one is generated and returned
+ * only once. Fails with already_exists (names the field), invalid_request (also a unit or manager that the caller cannot access),
+ * forbidden (a role that the caller may not assign), limit_reached.
  */
 export async function createUser(ctx: Ctx, wanted: z.infer<typeof NewUser>): Promise<z.infer<typeof MadeUser>> {
   const [asked] = await ctx.run(ctx.db.execute(sql`select access.policy() as policy`))
@@ -97,7 +99,7 @@ export async function createUser(ctx: Ctx, wanted: z.infer<typeof NewUser>): Pro
   return { ...firstOrNotFound(result), ...(wanted.password === undefined && { initial_password: password }) }
 }
 
-/** One round trip: changes a person who is as they were read, and reads them again. Fails with not_found, etag_mismatch. */
+/** Changes a user if `If-Match` still holds, and reads them again. One round trip. Fails with not_found, etag_mismatch. */
 async function change(ctx: Ctx, id: string, assignments: SQL[], ifMatch?: string): Promise<UserWire> {
   const update = sql`update freehold.users u set ${sql.join(assignments, sql`, `)} where u.id = ${id} and ${matches('u.updated_at', ifMatch)} returning u.id`
   const [changed, result] = await ctx.run(ctx.db.execute(update), ctx.db.execute(one(id))).catch(mapConstraintErrors)
@@ -108,7 +110,7 @@ async function change(ctx: Ctx, id: string, assignments: SQL[], ifMatch?: string
 
 const set = (column: string, value: SQL) => sql`${sql.identifier(column)} = ${value}`
 
-/** Replaces all that can be edited. One round trip; `user:update`. Fails as patchUser does. */
+/** Replaces every editable field. One round trip; `user:update`. Fails as patchUser does. */
 export async function replaceUser(
   ctx: Ctx,
   id: string,
@@ -121,8 +123,9 @@ export async function replaceUser(
 }
 
 /**
- * Changes what is named, preferences key by key. One round trip; `user:update`. Fails with not_found, etag_mismatch, already_exists,
- * invalid_request, forbidden (a role, a unit or a superior of their own, by who reaches no further; moving somebody out of reach).
+ * Changes the given fields; preferences are merged key by key. One round trip; `user:update`. Fails with not_found,
+ * etag_mismatch, already_exists, invalid_request, forbidden (below scope `all` callers change only the profile fields of
+ * themselves, and move no user out of their scope).
  */
 export async function patchUser(ctx: Ctx, id: string, patch: z.infer<typeof UserPatch>, ifMatch?: string): Promise<UserWire> {
   const assignments = Object.entries(patch).map(([column, value]) =>
@@ -134,8 +137,8 @@ export async function patchUser(ctx: Ctx, id: string, patch: z.infer<typeof User
 }
 
 /**
- * Switches a person on or off; off ends their sessions. One round trip; `user:update`, or `user:delete` for off. Again is no failure. Fails
- * with not_found, illegal_state (oneself, or the last who is administrator), forbidden.
+ * Reactivates a user, or deactivates them, which ends their sessions. Idempotent. One round trip; `user:update`, or `user:delete`
+ * to deactivate. Fails with not_found, illegal_state (the caller themselves, or the last administrator), forbidden.
  */
 export const setActive = (ctx: Ctx, id: string, is_active: boolean): Promise<UserWire> =>
   change(ctx, id, [sql`is_active = ${is_active}`])

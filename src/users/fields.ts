@@ -1,9 +1,9 @@
-/** What may stand in a field of a person. Threat: text that two people write alike and the database keeps apart. */
+/** The fields of a user. Threat: two values that look the same and that the database takes for different ones. */
 import { z } from '@hono/zod-openapi'
 
 /**
- * As they are stored and as a login compares them: NFKC (what looks alike by its width or form is one), without blanks around, lower case. An
- * address is of ASCII then; a username is of one of the alphabets whose letters look alike, and of nothing that is not seen.
+ * Normalised for storage and for the comparison at login: NFKC, trimmed, lower case. The address must then be ASCII; a username
+ * must not mix the scripts whose letters look alike, nor contain invisible characters.
  */
 export const Email = z.string().normalize('NFKC').trim().toLowerCase().max(255).email('must be an e-mail address')
 const ALIKE = [/\p{Script=Latin}/u, /\p{Script=Cyrillic}/u, /\p{Script=Greek}/u]
@@ -18,8 +18,8 @@ export const Username = z
     /^[\p{L}\p{N}][\p{L}\p{M}\p{N}._-]*$/u,
     'must begin with a letter or digit, and have letters, digits, ".", "_" and "-" only',
   )
-  // Among letters and marks too: fillers, variation selectors.
-  .refine((name) => !/\p{Default_Ignorable_Code_Point}/u.test(name), 'must not have characters that nobody sees')
+  // \p{L} and \p{M} contain invisible characters too: fillers, variation selectors.
+  .refine((name) => !/\p{Default_Ignorable_Code_Point}/u.test(name), 'must not contain invisible characters')
   .refine((name) => ALIKE.filter((script) => script.test(name)).length <= 1, 'must not mix Latin, Cyrillic and Greek letters')
 
 const accepted = (take: () => unknown) => {
@@ -31,7 +31,7 @@ const accepted = (take: () => unknown) => {
   }
 }
 
-/** A number as people write it; codes are sent there. */
+/** A phone number in free notation; verification codes are sent to it. */
 export const Phone = z
   .string()
   .normalize('NFKC')
@@ -58,14 +58,14 @@ export const TimeZone = z
 
 const MAX_DEPTH = 16
 
-/** True for what jsonb can hold, and not so deep that walking it is work. */
-function isKept(value: unknown, depth = 0): boolean {
+/** True for a value that jsonb can hold and that is nested at most MAX_DEPTH deep. */
+function isStorable(value: unknown, depth = 0): boolean {
   if (typeof value === 'string') return value.isWellFormed() && !value.includes('\0')
   if (typeof value !== 'object' || value === null) return true
-  return depth < MAX_DEPTH && Object.entries(value).every(([key, inner]) => isKept(key) && isKept(inner, depth + 1))
+  return depth < MAX_DEPTH && Object.entries(value).every(([key, inner]) => isStorable(key) && isStorable(inner, depth + 1))
 }
 
-/** A person's own settings of frontends; how large they may be, the database says. */
+/** Settings that frontends keep for a user. The database limits their size. */
 export const Preferences = z
   .record(z.string(), z.unknown())
-  .refine((doc) => isKept(doc), `must be JSON at most ${MAX_DEPTH} deep, of whole characters`)
+  .refine((doc) => isStorable(doc), `must be JSON nested at most ${MAX_DEPTH} deep, without NUL or lone surrogates`)

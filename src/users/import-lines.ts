@@ -1,6 +1,6 @@
 /**
- * The lines of a file of people, read and checked before the database sees them. Threat: a broken line that stops the others, and a password in
- * clear, which would lie in a file and be hashed for all of them at once.
+ * Parses and validates the lines of an import before they go to the database. Threat: a broken line that stops the others; a
+ * password in plain text, which would lie in a file and cost a hash for each line.
  */
 import { z } from '@hono/zod-openapi'
 import { issuesIn } from '../http/issues.ts'
@@ -25,7 +25,10 @@ const ForeignHash = z
     return z.NEVER
   })
 
-/** One person. Roles beside the primary one; a hash of bcrypt or of Django's pbkdf2_sha256, or none until they reset their password. */
+/**
+ * A user of an import. `roles` are those besides the primary one; `password_hash` is bcrypt or Django's pbkdf2_sha256. A user
+ * without one has to reset their password.
+ */
 export const ImportedUser = NewUser.omit({ password: true })
   .extend({
     roles: z.array(Text(64)).max(50).optional(),
@@ -40,25 +43,27 @@ export const ImportedUser = NewUser.omit({ password: true })
 export type Person = Omit<z.output<typeof ImportedUser>, 'username'> & { username: string }
 export type Refused = { code: string; errors: Issue[] }
 export type Read = { line: number } & ({ person: Person } | Refused)
-/** Why reading stopped before the end. */
+/** Why reading stopped before the end of the body. */
 export type Broken = { code: string; detail: string }
 
 const refused = (...errors: Issue[]): Refused => ({ code: 'invalid_request', errors })
 
-/** What a line says of a person, or what is wrong with it: zod's words in this language, ours in English, which is their key. */
+/** The user on a line, or its issues: those of zod in the caller's language, ours in English, which the report translates. */
 function personIn(value: unknown, language: Language): { person: Person } | Refused {
   const { data, error } = ImportedUser.safeParse(value)
   if (!data) {
-    const told = (fault: Issue) =>
-      fault.pointer === '#/password' ? { ...fault, detail: 'is not taken in clear: give password_hash, or neither' } : fault
-    return refused(...issuesIn('#', error.issues, (found) => language.issue(found, value)).map(told))
+    const explained = (issue: Issue) =>
+      issue.pointer === '#/password'
+        ? { ...issue, detail: 'is not accepted in plain text: send password_hash or neither' }
+        : issue
+    return refused(...issuesIn('#', error.issues, (found) => language.issue(found, value)).map(explained))
   }
   const { roles = [], ...fields } = data
   const { email, username = usernameFrom(email), role = roles[0] } = fields
   return { person: { ...fields, username, roles, ...(role !== undefined && { role }) } }
 }
 
-/** The lines of a body that are not blank, read, in batches; returns why it ended before its end, if it did. */
+/** The lines of a body that are not blank, parsed, 200 at a time. Returns why reading stopped before the end, if it did. */
 export async function* batchesOf(
   body: ReadableStream<Uint8Array>,
   language: Language,
@@ -70,7 +75,7 @@ export async function* batchesOf(
     for await (const bytes of linesOf(body, MAX_LINE)) {
       line++
       if (line > MAX_LINES) {
-        broken = { code: 'invalid_request', detail: `A file has at most ${MAX_LINES} lines: send the rest as another.` }
+        broken = { code: 'invalid_request', detail: `A file has at most ${MAX_LINES} lines: send the rest in another file.` }
         break
       }
       const said = valueIn(bytes, MAX_LINE)
@@ -84,7 +89,7 @@ export async function* batchesOf(
       batch = []
     }
   } catch {
-    broken = { code: 'invalid_request', detail: `The body broke off after line ${line}: send the file again.` }
+    broken = { code: 'invalid_request', detail: `The body was cut off after line ${line}: send the file again.` }
   }
   if (batch.length) yield batch
   return broken

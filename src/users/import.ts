@@ -1,7 +1,7 @@
 /**
- * Moving people in from another system. Threat: a file that is larger than the Worker's memory, and a run that ends half-way and looks whole. So
- * lines are taken 200 at a time, each batch admitted anew; each line has its own answer; and the last one says whether all were looked at.
- * Nothing is hashed here.
+ * Importing users from another system. Threat: a file that is larger than the Worker's memory, and a run that ends half-way and
+ * looks complete. So lines are imported 200 at a time, each batch with an admission of its own; each line has its own result; and
+ * the summary says whether all lines were processed. Nothing is hashed here.
  */
 import { z } from '@hono/zod-openapi'
 import { sql } from 'drizzle-orm'
@@ -13,8 +13,8 @@ import { type Broken, batchesOf, type Person, type Read, type Refused } from './
 
 export const ImportQuery = z.object({ dry_run: z.enum(['true', 'false']).default('false') })
 
-const Faults = z.array(z.object({ pointer: z.string(), detail: z.string() }))
-/** What is told of a line, and at the end of all of them. */
+const Issues = z.array(z.object({ pointer: z.string(), detail: z.string() }))
+/** The result of one line; the last object is the summary. */
 export const ImportReport = z
   .union([
     z.object({
@@ -23,7 +23,7 @@ export const ImportReport = z
       id: z.uuid().optional(),
       username: z.string().optional(),
       code: z.string().optional(),
-      errors: Faults.optional(),
+      errors: Issues.optional(),
     }),
     z.object({
       summary: z.literal(true),
@@ -31,7 +31,7 @@ export const ImportReport = z
       lines: z.int(),
       created: z.int(),
       failed: z.int(),
-      /** False: not all lines were looked at. `code` and `detail` say why. */
+      /** False: not all lines were processed. `code` and `detail` say why. */
       complete: z.boolean(),
       code: z.string().optional(),
       detail: z.string().optional(),
@@ -42,9 +42,10 @@ export const ImportReport = z
 type Taken = { id: string; username: string } | Refused
 
 /**
- * Makes a person of each line, or says why not, as a stream of lines of its own; `dry_run`: as if. One round trip before the answer begins, one
- * for each further 200 lines, and one to record it. `user:create`; below scope `all` in units that the caller reaches. Before the answer begins
- * it fails as every route does. Who is there already is told as taken, so that the same file can be sent again. What is told is in the language.
+ * Creates a user from each line, and returns a stream with a result per line, in the caller's language; with `dry_run` nothing is
+ * created. One round trip before the response begins, one for each further 200 lines, and one to record the import.
+ * `user:create`; below scope `all` only in units that the caller can access. Until the response begins it fails as every route
+ * does. Existing users are reported as duplicates, so that the same file can be sent again.
  */
 export async function importUsers(
   ctx: Ctx,
@@ -55,7 +56,7 @@ export async function importUsers(
   const counts = { lines: 0, created: 0, failed: 0 }
   const seen = { email: new Set<string>(), username: new Set<string>() }
 
-  /** In a dry run nobody is there afterwards: who was in a batch before this one is remembered here. */
+  /** A dry run leaves no rows behind, so duplicates across its batches are found here. */
   const repeated = (person: Person): Refused | null => {
     const fields = (['email', 'username'] as const).filter((field) => seen[field].has(person[field]))
     const errors = fields.map((field) => ({ pointer: `#/${field}`, detail: 'is taken' }))
@@ -63,23 +64,23 @@ export async function importUsers(
   }
 
   const take = async (batch: Read[]): Promise<string> => {
-    const looked = batch.map((read): Read => {
+    const checked = batch.map((read): Read => {
       const again = 'person' in read && repeated(read.person)
       return again ? { line: read.line, ...again } : read
     })
-    const people = looked.flatMap((read) => ('person' in read ? [read.person] : []))
+    const people = checked.flatMap((read) => ('person' in read ? [read.person] : []))
     const [answer] = await ctx.run(
       ctx.db.execute(sql`select access.import_users(${JSON.stringify(people)}::jsonb, ${dry_run}) as taken`),
     )
     const taken = rowsOf<{ taken: Taken[] }>(answer)[0]?.taken ?? []
     let text = ''
-    for (const read of looked) {
+    for (const read of checked) {
       const result: Taken | undefined = 'person' in read ? taken.shift() : read
-      if (!result) throw new Error('The database said less than it was asked.')
+      if (!result) throw new Error('The database returned fewer results than it was sent lines.')
       counts.lines++
       if ('errors' in result) {
         counts.failed++
-        const errors = result.errors.map((fault) => ({ ...fault, detail: language.sentence(fault.detail) }))
+        const errors = result.errors.map((issue) => ({ ...issue, detail: language.sentence(issue.detail) }))
         text += `${JSON.stringify({ line: read.line, status: 'failed', code: result.code, errors })}\n`
         continue
       }
@@ -88,25 +89,25 @@ export async function importUsers(
         seen.email.add(read.person.email)
         seen.username.add(read.person.username)
       }
-      const told = dry_run ? { status: 'would_create' } : { status: 'created', id: result.id }
-      text += `${JSON.stringify({ line: read.line, ...told, username: result.username })}\n`
+      const outcome = dry_run ? { status: 'would_create' } : { status: 'created', id: result.id }
+      text += `${JSON.stringify({ line: read.line, ...outcome, username: result.username })}\n`
     }
     return text
   }
 
   const batches = batchesOf(body, language)
   let next = await batches.next()
-  // Also when there is nothing in it: whoever asks is admitted, or told otherwise, before the answer begins.
+  // Also for an empty body: the caller is admitted or refused before the response begins.
   let text = await take(next.done ? [] : next.value)
 
-  let isHeard = true
+  let isConnected = true
   const encoder = new TextEncoder()
   const rest = async (controller: ReadableStreamDefaultController<Uint8Array>) => {
-    const tell = (said: string) => isHeard && said && controller.enqueue(encoder.encode(said))
+    const write = (lines: string) => isConnected && lines && controller.enqueue(encoder.encode(lines))
     let broken: Broken | undefined
     try {
-      while (!next.done && isHeard) {
-        tell(text)
+      while (!next.done && isConnected) {
+        write(text)
         next = await batches.next()
         text = next.done ? '' : await take(next.value)
       }
@@ -116,25 +117,26 @@ export async function importUsers(
     }
     if (!dry_run)
       await ctx.run(ctx.db.execute(sql`select access.record_import(${JSON.stringify(counts)}::jsonb)`)).catch(brokenBy)
-    log('users imported', { ...about(ctx), dry_run, ...counts, complete: isHeard && !broken })
+    log('users imported', { ...about(ctx), dry_run, ...counts, complete: isConnected && !broken })
     const why = broken && { ...broken, detail: language.sentence(broken.detail) }
-    tell(`${JSON.stringify({ summary: true, dry_run, ...counts, complete: !broken, ...why })}\n`)
-    if (isHeard) controller.close()
+    write(`${JSON.stringify({ summary: true, dry_run, ...counts, complete: !broken, ...why })}\n`)
+    if (isConnected) controller.close()
   }
 
-  /** Why a batch was not taken. It may have been, and its answer lost: that is what sending the file again is for. */
+  /** Why a batch failed. It may have been committed and its answer lost: sending the file again shows that. */
   const brokenBy = (error: unknown): Broken => {
     const { code, message: detail } =
       error instanceof Problem ? error : { code: 'internal_error', message: catalogue.internal_error[2] }
     log('import broken off', { ...about(ctx), code, error: error instanceof Error ? error.name : null })
-    return { code, detail: `${detail} Of the lines after the last one here nothing is known: send the file again.` }
+    return { code, detail: `${detail} The result of the lines after the last one reported is unknown: send the file again.` }
   }
 
   return new ReadableStream<Uint8Array>({
-    // Not when the reader asks for more: who reads nothing before all is sent would wait for ever. What is told of 100,000 lines is small.
+    // Not in `pull`: a client that reads nothing before it has sent everything would wait for ever. The report on 100,000 lines
+    // is small.
     start: (controller) => ctx.later(rest(controller)),
     cancel: () => {
-      isHeard = false
+      isConnected = false
     },
   })
 }

@@ -1,16 +1,18 @@
 /**
- * Lines of JSON (NDJSON) as they arrive. Threat: a body or a line without an end, which fills the memory. So a line is held as far as it may
- * be long, and of what is longer nothing is.
+ * Reads lines of JSON (NDJSON) as they arrive. Threat: a body or a line without an end, which fills the memory. So at most `max`
+ * bytes of a line are kept, and a longer line is dropped.
  */
 
-/** A line as bytes, without its end; `null`: longer than it may be. */
+/** A line as bytes, without its line break; `null`: it is too long. */
 export type Line = Uint8Array | null
 
 const LF = 10
 const CR = 13
 const BOM = [0xef, 0xbb, 0xbf]
 
-/** The lines of a body, in their order, each of at most so many bytes. The last one may lack its end. Fails as the body does. */
+/**
+ * The lines of a body in order, each of at most `max` bytes. The last one may lack its line break. Throws what the body throws.
+ */
 export async function* linesOf(body: ReadableStream<Uint8Array>, max: number): AsyncGenerator<Line, void> {
   const held = new Uint8Array(max + 1)
   let size = 0
@@ -39,7 +41,7 @@ export async function* linesOf(body: ReadableStream<Uint8Array>, max: number): A
   if (size > 0) yield line()
 }
 
-/** What a line says: a value, or in a word what is wrong with it; null when it is blank. */
+/** The JSON value of a line, or why it has none; null for a blank line. */
 export function valueIn(line: Line, max: number): { value: unknown } | { fault: string } | null {
   if (!line) return { fault: `is longer than ${max} bytes` }
   let text: string
@@ -52,6 +54,6 @@ export function valueIn(line: Line, max: number): { value: unknown } | { fault: 
   try {
     return { value: JSON.parse(text) }
   } catch {
-    return { fault: 'is not JSON, or not all of it' }
+    return { fault: 'is not valid JSON' }
   }
 }

@@ -1,4 +1,4 @@
-/** Who reports to a person. */
+/** The users who report to a manager. */
 import { z } from '@hono/zod-openapi'
 import { type SQL, sql } from 'drizzle-orm'
 import type { Ctx } from '../kernel/context.ts'
@@ -7,24 +7,24 @@ import { Problem } from '../kernel/problem.ts'
 import { rowsOf } from '../kernel/wire.ts'
 import { columns, rolesOf, User } from './users.ts'
 
-/** `depth` is 1 for who reports to the person directly. */
+/** `depth` is 1 for direct reports. */
 export const Report = User.extend({ depth: z.int() }).openapi('Report')
 export const ReportList = pageOf(Report).openapi('ReportList')
 export const ReportQuery = Page.extend({ deep: z.enum(['true', 'false']).default('false') })
 
-/** Fails with not_found unless the person is reached: an empty list must not look like somebody who is not there. */
+/** Fails with not_found unless the caller can access the user: an empty list must not hide that. */
 export const requireExisting = (result: unknown) => {
   if (rowsOf(result).length === 0) throw new Problem('not_found')
 }
 export const exists = (id: string) => sql`select u.id from freehold.users u where u.id = ${id}`
 
-/** The statement of a page: one row more than is shown. `after` is the last row of the page before. */
+/** The statement of a page, with one row more than `limit`. `after` is the last row of the page before. */
 export function reported(id: string, deep: boolean, limit: number, after: string[] | null): SQL {
   const [depth = '0', username = '', last = ''] = after ?? []
   const beyond = after
     ? sql`where (t.depth, t.username collate "C", t.id) > (${depth}::integer, ${username}::text, ${last}::uuid)`
     : sql``
-  // The tree holds what it is sorted by and nothing else; the rest is read of who is shown.
+  // The tree holds only the sort key; the other columns are read for the rows of the page alone.
   return sql`with recursive tree (id, username, depth) as (
       select u.id, u.username, 1 from freehold.users u where u.manager_id = ${id}
       union all
@@ -37,8 +37,8 @@ export function reported(id: string, deep: boolean, limit: number, after: string
 }
 
 /**
- * Who has this person for a manager; `deep`: and who has those, level by level, through people whom the caller reaches. One round trip;
- * `user:read`. Fails with not_found, invalid_cursor.
+ * The direct reports of a user; with `deep` also theirs, level by level, through users whom the caller can access. One round
+ * trip; `user:read`. Fails with not_found, invalid_cursor.
  */
 export async function reports(
   ctx: Ctx,
@@ -47,8 +47,8 @@ export async function reports(
 ): Promise<z.infer<typeof ReportList>> {
   const name = `reports:${id}:${deep}`
   const after = await readCursor(ctx.realm, name, cursor)
-  const [person, result] = await ctx.run(ctx.db.execute(exists(id)), ctx.db.execute(reported(id, deep === 'true', limit, after)))
-  requireExisting(person)
+  const [user, result] = await ctx.run(ctx.db.execute(exists(id)), ctx.db.execute(reported(id, deep === 'true', limit, after)))
+  requireExisting(user)
   const rows = rowsOf<z.infer<typeof Report>>(result)
   return paged(ctx.realm, name, rows, limit, (row) => [String(row.depth), row.username, row.id])
 }

@@ -11,14 +11,14 @@ import { getMe, getUser, listUsers, User, UserList, UserQuery } from './users.ts
 
 const Id = z.object({ id: z.uuid() })
 
-/** The people of a realm: of a tenant under /api/v1/users, operators under /platform/v1/operators. */
+/** The users of a realm: a tenant's under /api/v1/users, operators under /platform/v1/operators. */
 export const userRoutes = room()
 
 userRoutes.openapi(
   route({
     method: 'get',
     path: '/',
-    summary: 'People whom the caller reaches; search is the beginning of what the list is sorted by',
+    summary: 'List users the caller can access; `search` is a prefix match on the sort field',
     permission: 'user:read',
     trips: 1,
     query: UserQuery,
@@ -32,7 +32,7 @@ userRoutes.openapi(
   route({
     method: 'post',
     path: '/',
-    summary: 'Make a person',
+    summary: 'Create a user',
     permission: 'user:create',
     trips: 2,
     body: NewUser,
@@ -43,11 +43,11 @@ userRoutes.openapi(
 )
 
 userRoutes.openapi(
-  route({ method: 'get', path: '/me', summary: 'The caller', permission: null, trips: 1, returns: { 200: User } }),
+  route({ method: 'get', path: '/me', summary: 'Get the current user', permission: null, trips: 1, returns: { 200: User } }),
   async (c) => answer(c, await getMe(c.var.ctx)),
 )
 
-// `me` is no id: it is read here, and changed under the id.
+// `me` is not an id: the current user is read here, and changed under their id.
 userRoutes.on(['POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'], '/me', () => {
   throw new Problem('method_not_allowed', undefined, { headers: { Allow: 'GET, HEAD' } })
 })
@@ -56,7 +56,7 @@ userRoutes.openapi(
   route({
     method: 'post',
     path: '/import',
-    summary: 'Move people in, one JSON object in each line: 2 round trips for up to 200 lines, and 1 more for each further 200',
+    summary: 'Import users, one JSON object per line: 2 round trips for up to 200 lines, and 1 more for each further 200',
     permission: 'user:create',
     trips: 2,
     lines: { takes: ImportedUser, gives: ImportReport },
@@ -72,7 +72,7 @@ userRoutes.openapi(
   },
 )
 
-// Nor is `import` one.
+// `import` is not an id either.
 userRoutes.on(['GET', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'], '/import', () => {
   throw new Problem('method_not_allowed', undefined, { headers: { Allow: 'POST' } })
 })
@@ -81,7 +81,7 @@ userRoutes.openapi(
   route({
     method: 'get',
     path: '/{id}',
-    summary: 'One person',
+    summary: 'Get a user',
     permission: 'user:read',
     trips: 1,
     params: Id,
@@ -95,7 +95,7 @@ userRoutes.openapi(
   route({
     method: 'put',
     path: '/{id}',
-    summary: 'Replace all that can be edited of a person',
+    summary: 'Replace a user',
     permission: 'user:update',
     trips: 1,
     params: Id,
@@ -110,7 +110,7 @@ userRoutes.openapi(
   route({
     method: 'patch',
     path: '/{id}',
-    summary: 'Change a person (JSON merge patch; If-Match holds it to what was read)',
+    summary: 'Update a user (JSON merge patch); `If-Match` prevents lost updates',
     permission: 'user:update',
     trips: 1,
     params: Id,
@@ -125,7 +125,7 @@ userRoutes.openapi(
   route({
     method: 'delete',
     path: '/{id}',
-    summary: 'Deactivate a person: their sessions end, what they did stays',
+    summary: 'Deactivate a user and end their sessions; the user and their history stay',
     permission: 'user:delete',
     trips: 1,
     params: Id,
@@ -139,8 +139,8 @@ userRoutes.openapi(
 )
 
 for (const [verb, is_active, summary] of [
-  ['deactivate', false, 'Deactivate a person: their sessions end'],
-  ['reactivate', true, 'Let a person in again'],
+  ['deactivate', false, 'Deactivate a user and end their sessions'],
+  ['reactivate', true, 'Reactivate a user'],
 ] as const) {
   userRoutes.openapi(
     route({
@@ -161,7 +161,7 @@ userRoutes.openapi(
   route({
     method: 'get',
     path: '/{id}/reports',
-    summary: 'Who has this person for a manager; deep=true: the whole tree',
+    summary: 'List the direct reports of a user, or with `deep=true` the whole tree below them',
     permission: 'user:read',
     trips: 1,
     params: Id,

@@ -3,7 +3,7 @@ import { type AnyPgColumn, boolean, check, index, integer, jsonb, text, uniqueIn
 import { freehold, moment } from '../kernel/schema.ts'
 import { units } from '../units/table.ts'
 
-/** People of a tenant. `id` is the `sub` of their tokens and never changes; e-mail and username are stored normalised. */
+/** The users of a realm. `id` is the `sub` of their tokens and never changes; e-mail and username are stored normalised. */
 export const users = freehold.table(
   'users',
   {
@@ -15,11 +15,11 @@ export const users = freehold.table(
     must_change_password: boolean().notNull().default(false),
     given_name: text(),
     family_name: text(),
-    /** What lists sort and search a person's name by. */
+    /** The sort and search key of lists by name. */
     name: text().notNull().generatedAlwaysAs(sql`lower(trim(coalesce(family_name, '') || ' ' || coalesce(given_name, '')))`),
     phone: text(),
     phone_verified: boolean().notNull().default(false),
-    /** The name of the primary role; null when the person holds none. What is held is in user_roles. */
+    /** The name of the primary role; null when the user holds no role. user_roles has all that they hold. */
     role: text(),
     unit_id: uuid().references(() => units.id),
     manager_id: uuid().references((): AnyPgColumn => users.id),
@@ -28,7 +28,7 @@ export const users = freehold.table(
     is_active: boolean().notNull().default(true),
     locale: text().notNull().default('en'),
     timezone: text().notNull().default('UTC'),
-    /** How many sessions at once; null: as the tenant says. */
+    /** The limit of concurrent sessions; null: the tenant's setting. */
     max_sessions: integer(),
     preferences: jsonb().$type<Record<string, unknown>>().notNull().default({}),
     joined_at: moment(),
@@ -41,7 +41,7 @@ export const users = freehold.table(
     uniqueIndex('users_email').on(t.email),
     index('users_role').on(t.role),
     index('users_manager').on(t.manager_id),
-    // Lists: one index for each order, alone and within a unit. `collate "C"`, so that a prefix is a range.
+    // Lists: one index for each order, alone and within a unit. `collate "C"` makes a prefix match a range.
     index('users_by_username').on(sql`username collate "C"`, t.id),
     index('users_by_email').on(sql`email collate "C"`, t.id),
     index('users_by_name').on(sql`name collate "C"`, t.id),
@@ -65,8 +65,8 @@ export const users = freehold.table(
 )
 
 /**
- * Passwords, the current one and those before it (a grant of access: replaced, not overwritten). Apart from `users`, so that the app login
- * can be let see every column there and none here.
+ * Passwords: the current one and the history (replaced, not overwritten). Separate from `users`, so that the app login can read
+ * every column there and none here.
  */
 export const passwords = freehold.table(
   'passwords',
@@ -78,7 +78,7 @@ export const passwords = freehold.table(
     password_hash: text().notNull(),
     created_at: moment().notNull().defaultNow(),
     replaced_at: moment(),
-    /** When the person was told that it will expire. */
+    /** When the user was warned that it will expire. */
     warned_at: moment(),
   },
   (t) => [
@@ -88,7 +88,7 @@ export const passwords = freehold.table(
   ],
 )
 
-/** When a person was active: a row is open while they are. Kept by a trigger, so that the past can be asked. */
+/** When a user was active: the last row is open while they are. Kept by a trigger, so that past decisions can be explained. */
 export const user_periods = freehold.table(
   'user_periods',
   {

@@ -1,6 +1,6 @@
 /**
- * People: what the wire shows of them, and reading them. Threat: a list that shows people whom the caller does not reach. Row level security
- * holds the scope; `reached` lets the same statement walk an index at every scope.
+ * Users: their form on the wire, and reading them. Threat: a list shows users whom the caller cannot access. Row level security
+ * enforces the scope; `withinScope` lets the same statement walk an index at every scope.
  */
 import { z } from '@hono/zod-openapi'
 import { type SQL, sql } from 'drizzle-orm'
@@ -54,56 +54,58 @@ export const UserQuery = Page.extend({
 })
 type Query = z.infer<typeof UserQuery>
 
-/** The primary role, if it is still held and on; else the first of those that are. */
+/** The primary role, if it is assigned now and active; else the first role that is. */
 const ROLE = sql`(select r.name from freehold.user_roles ur join freehold.roles r on r.id = ur.role_id
   where ur.user_id = u.id and r.is_active and access.in_force(ur.starts_at, ur.ends_at, now())
   order by r.name = u.role desc nulls last, ur.starts_at, r.name limit 1)`
 
-/** What the wire shows of `freehold.users u`, but for the roles. */
+/** The columns of `freehold.users u` that are returned, without `roles`. */
 export const columns = sql`u.id, u.username, u.email, u.email_verified, u.given_name, u.family_name, u.phone, u.phone_verified, ${ROLE} as role, u.unit_id, u.manager_id,
   u.designation, u.description, u.is_active, u.must_change_password, u.locale, u.timezone, u.preferences, ${rfc3339('u.joined_at')} as joined_at,
   ${rfc3339('u.terminated_at')} as terminated_at, u.max_sessions, ${rfc3339('u.created_at')} as created_at, ${rfc3339('u.updated_at')} as updated_at`
 
-/** The names of the roles that are assigned now to the person whose id is given. */
+/** The names of the active roles that are assigned to a user now. */
 export const rolesOf = (
   id: SQL,
 ) => sql`(select coalesce(jsonb_agg(distinct r.name order by r.name), '[]') from freehold.user_roles ur join freehold.roles r on r.id = ur.role_id
   where ur.user_id = ${id} and r.is_active and access.in_force(ur.starts_at, ur.ends_at, now())) as roles`
 
-/** One person, if they are reached. */
+/** One user, if the caller can access them. */
 export const one = (id: SQL | string) => sql`select ${columns}, ${rolesOf(sql`u.id`)} from freehold.users u where u.id = ${id}`
 
-/** The one person of an answer. Fails with not_found. */
+/** The one user of a result. Fails with not_found. */
 export function firstOrNotFound(result: unknown): UserWire {
   const [user] = rowsOf<UserWire>(result)
   if (!user) throw new Problem('not_found')
   return user
 }
 
-/** One person. One round trip; `user:read`. Fails with not_found, also for whom the caller does not reach. */
+/** Gets a user. One round trip; `user:read`. Fails with not_found, also for a user whom the caller cannot access. */
 export const getUser = async (ctx: Ctx, id: string): Promise<UserWire> =>
   firstOrNotFound((await ctx.run(ctx.db.execute(one(id))))[0])
 
-/** The caller, as others see them. One round trip; no permission. */
+/** Gets the current user. One round trip; no permission. */
 export const getMe = async (ctx: Ctx): Promise<UserWire> =>
   firstOrNotFound((await ctx.run(ctx.db.execute(one(sql`(select access.principal())`))))[0])
 
-/** Greater than every character of a text: where the range of a prefix ends. */
-const LAST = '\u{10FFFF}'
+/** The greatest code point: the end of the range that a prefix matches. */
+const MAX_CODE_POINT = '\u{10FFFF}'
 
-/** The statement of a page: one row more than is shown, each with what it is sorted by. `after` is the last row of the page before. */
+/**
+ * The statement of a page, with one row more than `limit`, each with its sort key. `after` is the last row of the page before.
+ */
 export function listed({ sort, search, role, unit_id, status, limit }: Omit<Query, 'cursor'>, after: string[] | null): SQL {
   const key = sort.replace('-', '') as 'username' | 'email' | 'name' | 'created_at'
-  const [way, beyond] = sort.startsWith('-') ? [sql.raw('desc'), sql.raw('<')] : [sql.raw('asc'), sql.raw('>')]
+  const [direction, beyond] = sort.startsWith('-') ? [sql.raw('desc'), sql.raw('<')] : [sql.raw('asc'), sql.raw('>')]
   const column = sql.raw(key === 'created_at' ? 'u.created_at' : `u.${key} collate "C"`)
   const [value = '', id = ''] = after ?? []
-  // A person's name is folded by the database, the others before they are stored; a search is folded likewise.
+  // The database folds names to lower case, the Worker the other keys; a search is folded the same way.
   const prefix = key === 'name' ? sql`lower(${search}::text)` : sql`${search?.normalize('NFKC').toLowerCase()}::text`
   const conditions = [
     ...(after
       ? [sql`(${column}, u.id) ${beyond} (${value}::${sql.raw(key === 'created_at' ? 'timestamptz' : 'text')}, ${id}::uuid)`]
       : []),
-    ...(search === undefined ? [] : [sql`${column} >= ${prefix} and ${column} < ${prefix} || ${LAST}`]),
+    ...(search === undefined ? [] : [sql`${column} >= ${prefix} and ${column} < ${prefix} || ${MAX_CODE_POINT}`]),
     ...(role === undefined ? [] : [sql`u.role = ${role}`]),
     ...(unit_id === undefined ? [] : [sql`u.unit_id = ${unit_id}`]),
     ...(status === undefined ? [] : [status === 'active' ? sql`u.is_active` : sql`not u.is_active`]),
@@ -114,23 +116,23 @@ export function listed({ sort, search, role, unit_id, status, limit }: Omit<Quer
     owner: sql`u.id`,
     unit: sql`u.unit_id`,
     where: conditions.length ? sql.join(conditions, sql` and `) : sql`true`,
-    order: sql`${column} ${way}, u.id ${way}`,
-    sorted: sql`page.key collate "C" ${way}, page.id ${way}`,
+    order: sql`${column} ${direction}, u.id ${direction}`,
+    sorted: sql`page.key collate "C" ${direction}, page.id ${direction}`,
     limit: limit + 1,
     walk: true,
   })
-  // Every branch gives as many as are shown: what else is known of them is read of who is shown, and of nobody else.
-  return sql`select ${columns}, u.name, ${rolesOf(sql`u.id`)} from (${page}) page join freehold.users u on u.id = page.id order by page.key collate "C" ${way}, page.id ${way}`
+  // Every branch yields up to a whole page, so the other columns are read for the rows of the page alone.
+  return sql`select ${columns}, u.name, ${rolesOf(sql`u.id`)} from (${page}) page join freehold.users u on u.id = page.id order by page.key collate "C" ${direction}, page.id ${direction}`
 }
 
 /**
- * A page of the people whom the caller reaches. One round trip; `user:read`. `search` is the beginning of what the list is sorted by, in any
- * case of letters. Fails with invalid_request for a search in a list by time, invalid_cursor.
+ * Lists users the caller can access. `search` is a case-insensitive prefix match on the sort field. One round trip; `user:read`.
+ * Fails with invalid_request (a search in a list sorted by time), invalid_cursor.
  */
 export async function listUsers(ctx: Ctx, { cursor, ...query }: Query): Promise<z.infer<typeof UserList>> {
   const { sort, search, limit } = query
   if (search !== undefined && sort.endsWith('created_at'))
-    throw invalid('query/search', 'a list sorted by created_at has no search')
+    throw invalid('query/search', 'cannot be combined with a sort by created_at')
   const after = await readCursor(ctx.realm, `users:${sort}`, cursor)
   const [result] = await ctx.run(ctx.db.execute(listed(query, after)))
   const rows = rowsOf<UserWire & { name: string }>(result)

@@ -26,11 +26,11 @@ describe('a sentence', () => {
     expect(SPANISH.sentence('The permission a:b is in use: the roles x, y; overrides of ana.')).toBe(
       'El permiso a:b está en uso: los roles x, y; excepciones de ana.',
     )
-    expect(SPANISH.sentence('There are users in it.')).toBe('Todavía contiene usuarios.')
+    expect(SPANISH.sentence('The unit still contains users.')).toBe('La unidad todavía contiene usuarios.')
     const again = 'Try again; name the trace id when you report it.'
-    expect(SPANISH.sentence(`${again} Of the lines after the last one here nothing is known: send the file again.`)).toMatch(
-      /^Inténtalo de nuevo; si das aviso.* De las líneas/,
-    )
+    expect(
+      SPANISH.sentence(`${again} The result of the lines after the last one reported is unknown: send the file again.`),
+    ).toMatch(/^Inténtalo de nuevo; si das aviso.* Se desconoce el resultado/)
   })
 
   it('goes into the pattern that says most of it', () => {

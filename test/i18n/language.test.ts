@@ -162,7 +162,7 @@ describe('in Spanish as in English', () => {
       '/api/v1/users',
       bo({ body: { email: 'ana@people.test', username: 'other' } }),
     )
-    expect(told(mail)).toMatchObject({ detail: 'Otra persona ya tiene este email.', errors: { '#/email': 'está ocupado' } })
+    expect(told(mail)).toMatchObject({ detail: 'Otro usuario ya tiene este email.', errors: { '#/email': 'está ocupado' } })
     const again = { token: await operatorToken(), body: wanted(AT, { tax_id: newRuc() }) }
     const taken = await inBoth(409, 'subdomain_taken', '', '/platform/v1/tenants', again)
     expect(told(taken).detail).toBe('El subdominio idioma está ocupado.')

@@ -265,8 +265,8 @@ describe('a file', () => {
       'está ocupado',
       'nobody no es un rol de este inquilino',
       'debe ser texto',
-      'no se acepta en claro: indica password_hash, o ninguno de los dos',
-      'no es JSON, o no del todo',
+      'no se acepta en texto plano: envía password_hash o ninguno de los dos',
+      'no es JSON válido',
     ])
     expect(answer.summary.detail).toBe('Un archivo tiene como máximo 100000 líneas: envía el resto en otro.')
   })
@@ -286,7 +286,7 @@ describe('a file', () => {
     expect(answer.rows).toHaveLength(249)
     expect(answer.rows.every(({ status }) => status === 'created')).toBe(true)
     expect(answer.summary).toMatchObject({ lines: 249, created: 249, complete: false, code: 'invalid_request' })
-    expect(answer.summary.detail).toContain('broke off after line 249')
+    expect(answer.summary.detail).toContain('was cut off after line 249')
     // And it is sent again.
     expect((await move(lines)).summary).toMatchObject({ created: 1, failed: 249, complete: true })
   })

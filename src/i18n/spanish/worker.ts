@@ -65,9 +65,9 @@ export const worker = {
   'must not be less than password_min_length': 'no debe ser menor que password_min_length',
 
   // Registration and recovery.
-  'This tenant does not let strangers register.': 'Este inquilino no permite registrarse.',
-  'is not of a domain that may register here': 'no es de un dominio que pueda registrarse aquí',
-  'Somebody has this address by now.': 'Otra persona ya tiene esta dirección.',
+  'This tenant does not allow registration.': 'Este inquilino no permite registrarse.',
+  'is not in a domain that may register here': 'no es de un dominio que pueda registrarse aquí',
+  'Another user has this address now.': 'Otro usuario ya tiene esta dirección.',
   'is unknown, used or expired; ask for a new one': 'es desconocido, ya se usó o ha caducado; pide uno nuevo',
   'must be the six digits that were sent': 'deben ser los seis dígitos que se enviaron',
   'You have no phone number yet: PATCH your user first.': 'Todavía no tienes número de teléfono: añádelo antes con PATCH.',
@@ -80,20 +80,20 @@ export const worker = {
   'must be an e-mail address': 'debe ser una dirección de correo electrónico',
   'must begin with a letter or digit, and have letters, digits, ".", "_" and "-" only':
     'debe empezar por una letra o un dígito y tener solo letras, dígitos, ".", "_" y "-"',
-  'must not have characters that nobody sees': 'no debe tener caracteres que nadie ve',
+  'must not contain invisible characters': 'no debe contener caracteres invisibles',
   'must not mix Latin, Cyrillic and Greek letters': 'no debe mezclar letras latinas, cirílicas y griegas',
   'must be a phone number: digits, and "+", blanks, "(", ")", ".", "/" or "-" between them':
     'debe ser un número de teléfono: cifras y, entre ellas, "+", espacios, "(", ")", ".", "/" o "-"',
   'must be a language tag (BCP 47)': 'debe ser una etiqueta de idioma (BCP 47)',
   'must be the name of a time zone (IANA)': 'debe ser el nombre de una zona horaria (IANA)',
-  'must be JSON at most {depth} deep, of whole characters':
-    'debe ser JSON de {depth} niveles como máximo y de caracteres completos',
-  'a list sorted by created_at has no search': 'una lista ordenada por created_at no admite búsqueda',
-  'Somebody has this {field} already.': 'Otra persona ya tiene este {field}.',
+  'must be JSON nested at most {depth} deep, without NUL or lone surrogates':
+    'debe ser JSON de {depth} niveles como máximo, sin NUL ni sustitutos sueltos',
+  'cannot be combined with a sort by created_at': 'no se puede combinar con el orden por created_at',
+  'Another user has this {field}.': 'Otro usuario ya tiene este {field}.',
   'is taken': 'está ocupado',
-  'is taken there': 'está ocupado allí',
-  'A unit in the same place has this name already.': 'Una unidad del mismo lugar ya tiene este nombre.',
-  'There are {within} in it.': 'Todavía contiene {within:parts}.',
+  'is taken under this parent': 'está ocupado bajo esta unidad superior',
+  'Another unit under the same parent has this name.': 'Otra unidad bajo la misma unidad superior ya tiene este nombre.',
+  'The unit still contains {within}.': 'La unidad todavía contiene {within:parts}.',
   users: 'usuarios',
   units: 'unidades',
 
@@ -143,16 +143,17 @@ export const worker = {
 
   // The import of users.
   'Send {type}.': 'Envía {type}.',
-  'A file has at most {number} lines: send the rest as another.':
+  'A file has at most {number} lines: send the rest in another file.':
     'Un archivo tiene como máximo {number} líneas: envía el resto en otro.',
-  'The body broke off after line {line}: send the file again.':
+  'The body was cut off after line {line}: send the file again.':
     'El cuerpo se interrumpió tras la línea {line}: envía el archivo de nuevo.',
-  '{why} Of the lines after the last one here nothing is known: send the file again.':
-    '{why:parts} De las líneas posteriores a la última de aquí no se sabe nada: envía el archivo de nuevo.',
+  '{why} The result of the lines after the last one reported is unknown: send the file again.':
+    '{why:parts} Se desconoce el resultado de las líneas posteriores a la última indicada: envía el archivo de nuevo.',
   'is longer than {number} bytes': 'tiene más de {number} bytes',
   'is not UTF-8': 'no es UTF-8',
-  'is not JSON, or not all of it': 'no es JSON, o no del todo',
-  'is not taken in clear: give password_hash, or neither': 'no se acepta en claro: indica password_hash, o ninguno de los dos',
+  'is not valid JSON': 'no es JSON válido',
+  'is not accepted in plain text: send password_hash or neither':
+    'no se acepta en texto plano: envía password_hash o ninguno de los dos',
   'must be a whole hash of bcrypt ($2a$, $2b$ or $2y$) or of Django (pbkdf2_sha256$)':
     'debe ser un hash completo de bcrypt ($2a$, $2b$ o $2y$) o de Django (pbkdf2_sha256$)',
   'must have a bcrypt cost from {least} to {most}': 'debe tener un coste de bcrypt de {least} a {most}',
