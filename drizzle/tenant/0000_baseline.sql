@@ -725,7 +725,7 @@ begin
       raise exception using
         errcode = 'FH403',
         message = 'forbidden',
-        detail = format('This key does not name %s.', permission);
+        detail = format('This API key does not include %s.', permission);
     end if;
     -- Whether the key names it was asked above.
     select x.scope, x.units, x.owners into r from access.user_effective_scope(u.id, permission) x;
@@ -1781,7 +1781,7 @@ begin
   if lacking is not null then
     perform access.refuse(
       'forbidden',
-      format('This key does not name %s, so nothing can be handed out with it that carries that.', lacking));
+      format('This API key does not include %s, so it cannot grant it.', lacking));
   end if;
 end $$;
 --> statement-breakpoint
@@ -1809,7 +1809,7 @@ begin
   if found then
     perform access.refuse(
       'forbidden',
-      format('You do not hold %s at scope %s yourself, so you cannot hand it out.', lacking.permission, lacking.scope));
+      format('You do not hold %s at scope %s, so you cannot grant it.', lacking.permission, lacking.scope));
   end if;
 end $$;
 --> statement-breakpoint
@@ -1915,7 +1915,7 @@ begin
     perform access.refuse('illegal_state', 'This has ended.');
   end if;
   if becomes is null then
-    perform access.refuse('invalid_request', 'must be a moment', 'ends_at');
+    perform access.refuse('invalid_request', 'must be a timestamp', 'ends_at');
   end if;
   return greatest(becomes, now(), starts);
 end $$;
@@ -2048,12 +2048,12 @@ begin
       new.revoked_at := now();
       return new;
     elsif me <> new.user_id then
-      perform access.refuse('forbidden', 'Somebody else''s key can be revoked, and not changed.');
+      perform access.refuse('forbidden', 'Another user''s key can be revoked, but not changed.');
     elsif old.expires_at <= now() then
       perform access.refuse('illegal_state', 'This key has expired.');
     elsif coalesce(new.expires_at, 'infinity') > old.expires_at
       and exists (select from freehold.api_keys s where s.rotated_from = old.id) then
-      perform access.refuse('illegal_state', 'This key was rotated, and works no longer than it was said to.');
+      perform access.refuse('illegal_state', 'This key was rotated: its expiry cannot be extended.');
     elsif new.expires_at is distinct from old.expires_at and new.expires_at < now() then
       perform access.refuse('invalid_request', 'must lie in the future', 'expires_at');
     end if;
@@ -2081,7 +2081,7 @@ begin
       and k.revoked_at is null
       and (k.expires_at is null or k.expires_at > now());
     if live >= (case when new.rotated_from is null then 50 else 100 end) then
-      perform access.refuse('limit_reached', 'Nobody has more than 50 keys: revoke one first.');
+      perform access.refuse('limit_reached', 'A user can have at most 50 API keys: revoke one first.');
     end if;
   end if;
   -- A successor names what its predecessor named, also a permission that the owner has lost since: a key never acts
@@ -2122,7 +2122,7 @@ begin
   limit 1;
   if found then
     perform access.refuse('forbidden',
-      format('You do not hold %s yourself, so a key of yours cannot name it.', wrong.name));
+      format('You do not hold %s, so your API key cannot include it.', wrong.name));
   end if;
 end $$;
 --> statement-breakpoint
@@ -2220,7 +2220,7 @@ declare
   written uuid[];
 begin
   if access.permission() is distinct from 'activity:create' then
-    perform access.refuse('forbidden', 'Only who holds activity:create records an activity.');
+    perform access.refuse('forbidden', 'Recording an activity needs activity:create.');
   elsif activity !~ '^[A-Z][A-Z0-9]*(_[A-Z0-9]+)*$' or length(activity) > 64 then
     perform access.refuse(
       'invalid_request',
@@ -2237,7 +2237,7 @@ begin
     or length(resource_id) > 255
     or coalesce(length(before::text), 0) + coalesce(length(after::text), 0) > 32768
   then
-    perform access.refuse('invalid_request', 'is more than an activity may hold', 'after');
+    perform access.refuse('invalid_request', 'is larger than an activity may be', 'after');
   end if;
   written := access.write_audit(
     access.claims(),
@@ -2305,7 +2305,7 @@ create or replace function access.record_export(filters jsonb) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
   if access.permission() is distinct from 'activity:export' then
-    perform access.refuse('forbidden', 'Only who holds activity:export exports activities.');
+    perform access.refuse('forbidden', 'Exporting activities needs activity:export.');
   end if;
   perform access.record('EXPORT', 'export', 'activity', null, null, filters);
 end $$;
@@ -3249,7 +3249,7 @@ begin
     perform access.refuse('invalid_request', 'is not an active user of this tenant', 'delegate_id');
   elsif new.role_id is not null and not new.role_id in (select access.roles_of(new.delegator_id, now())) then
     if exists (select from freehold.roles r where r.id = new.role_id and r.deleted_at is null) then
-      perform access.refuse('forbidden', 'You do not hold this role yourself, so you cannot delegate it.');
+      perform access.refuse('forbidden', 'You do not hold this role, so you cannot delegate it.');
     end if;
     perform access.refuse('invalid_request', 'is not a role of this tenant', 'role_id');
   end if;
@@ -3283,7 +3283,7 @@ begin
       now()
     ) is null then
     perform access.refuse('forbidden',
-      format('You do not hold %s yourself, so you cannot delegate it.', new.permission));
+      format('You do not hold %s, so you cannot delegate it.', new.permission));
   end if;
   return new;
 end $$;
@@ -3298,14 +3298,14 @@ begin
   if me is null then
     return new;
   elsif old.revoked_at is not null or old.decision = 'rejected' or old.ends_at <= now() then
-    perform access.refuse('illegal_state', 'This delegation is over.');
+    perform access.refuse('illegal_state', 'This delegation has ended.');
   elsif access.permission() = 'delegation:approve' then
     if not exists (
       select
       from access.grant_sources(me, 'delegation:approve', now()) s
       where s.holder not in (old.delegator_id, old.delegate_id)
     ) then
-      perform access.refuse('forbidden', 'Who decides on a delegation is neither of the two.');
+      perform access.refuse('forbidden', 'Neither the delegator nor the delegate can decide on a delegation.');
     elsif old.decision is not null then
       perform access.refuse('illegal_state', 'This delegation is not pending.');
     end if;
@@ -3879,12 +3879,12 @@ create or replace function access.unlock(subject uuid) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
   if access.permission() is distinct from 'user:update' or not access.can_access_user(subject) then
-    perform access.refuse('not_found', 'There is nobody with this id.');
+    perform access.refuse('not_found', 'There is no user with this id.');
   elsif subject = access.principal() or (access.scope() <> 'all' and subject = any (access.scope_owner_ids())) then
-    perform access.refuse('forbidden', 'Somebody else must unlock you.');
+    perform access.refuse('forbidden', 'You cannot unlock yourself.');
   elsif access.holds_more(subject, access.principal()) then
     -- A lockout does not slow down an attacker who can guess, unlock and guess again.
-    perform access.refuse('forbidden', 'This person holds more than you do: how they log in is not yours to change.');
+    perform access.refuse('forbidden', 'This user holds more permissions than you: you cannot change how they log in.');
   end if;
   perform access.lock_login(subject), access.clear_failures(subject);
   perform access.record('USER_UNLOCKED', 'update', 'user', subject::text, null, null);
@@ -3903,13 +3903,13 @@ begin
     select * into u from freehold.users x where x.id = subject;
   end if;
   if u.id is null then
-    perform access.refuse('not_found', 'There is nobody with this id.');
+    perform access.refuse('not_found', 'There is no user with this id.');
   elsif u.id = access.principal() then
-    perform access.refuse('forbidden', 'Your own password is changed with auth/password-change.');
+    perform access.refuse('forbidden', 'Change your own password with auth/password-change.');
   elsif access.scope() <> 'all' and u.id = any (access.scope_owner_ids()) then
-    perform access.refuse('forbidden', 'Whoever lent you this permission did not lend you themselves.');
+    perform access.refuse('forbidden', 'A delegated permission cannot be used on its delegator.');
   elsif access.holds_more(u.id, access.principal()) then
-    perform access.refuse('forbidden', 'This person holds more than you do: how they log in is not yours to change.');
+    perform access.refuse('forbidden', 'This user holds more permissions than you: you cannot change how they log in.');
   end if;
   return u;
 end $$;
@@ -4261,7 +4261,7 @@ begin
       null;
     elsif far.scope is null
       or not exists (select from freehold.users u where u.id = new.user_id and u.unit_id = any (far.units)) then
-      perform access.refuse('forbidden', 'Giving and taking roles needs role:update.');
+      perform access.refuse('forbidden', 'Assigning and removing roles needs role:update.');
     elsif r.id is not null and not (r.is_manageable or r.is_fallback) then
       perform access.refuse('forbidden', format('The role %s cannot be managed within a team.', r.name));
     end if;
@@ -4272,7 +4272,7 @@ begin
   if r.id is null or r.deleted_at is not null then
     perform access.refuse('invalid_request', 'is not a role of this tenant', 'role_id');
   elsif me = new.user_id then
-    perform access.refuse('forbidden', 'Nobody assigns a role to themselves.');
+    perform access.refuse('forbidden', 'You cannot assign a role to yourself.');
   elsif tg_op = 'INSERT'
     and exists (
       select
@@ -4281,7 +4281,7 @@ begin
         and ur.role_id = r.id
         and ur.ends_at is null
     ) then
-    perform access.refuse('already_exists', format('They are given the role %s for good already.', r.name));
+    perform access.refuse('already_exists', format('The user already has the role %s without an end.', r.name));
   end if;
   perform access.must_hold_role(r.id);
   if r.max_users is not null then
@@ -4292,7 +4292,7 @@ begin
       and ur.user_id <> new.user_id
       and (ur.ends_at is null or ur.ends_at > now());
     if holders >= r.max_users then
-      perform access.refuse('limit_reached', format('The role %s has room for %s.', r.name, r.max_users));
+      perform access.refuse('limit_reached', format('The role %s can be held by at most %s users.', r.name, r.max_users));
     end if;
   end if;
   return new;
@@ -4353,7 +4353,7 @@ declare
   end;
 begin
   if access.principal() = new.user_id then
-    perform access.refuse('forbidden', 'Nobody overrides their own permissions.');
+    perform access.refuse('forbidden', 'You cannot override your own permissions.');
   -- `for share`, because deleting the permission is an update of its row.
   elsif tg_op = 'INSERT'
     and not exists (
@@ -4447,7 +4447,7 @@ begin
   if tg_op = 'UPDATE' then
     if me is not null and exists (select from freehold.roles r where r.id = new.role_id and r.is_admin) then
       perform access.refuse('illegal_state',
-        'The administrator carries everything: nothing can be taken from this role.');
+        'The administrator role carries every permission: none can be removed from it.');
     end if;
     new.ends_at := access.ends(old.starts_at, old.ends_at, new.ends_at);
     return new;
@@ -4462,7 +4462,7 @@ begin
     held := access.own_scope(me, new.permission, now() - interval '1 microsecond');
     if held is null or held < new.scope::access.scope then
       perform access.refuse('forbidden',
-        format('You do not hold %s at scope %s yourself, so you cannot hand it out.', new.permission, new.scope));
+        format('You do not hold %s at scope %s, so you cannot grant it.', new.permission, new.scope));
     end if;
   end if;
   return new;
@@ -4551,7 +4551,7 @@ begin
       where ur.role_id = old.id
         and (ur.ends_at is null or ur.ends_at > now())
     ) then
-    perform access.refuse('limit_reached', format('More than %s hold the role %s.', new.max_users, old.name));
+    perform access.refuse('limit_reached', format('More than %s users hold the role %s.', new.max_users, old.name));
   end if;
   if tg_op = 'UPDATE' and old.is_system and new.name <> old.name then
     perform access.refuse('in_use', format('The role %s belongs to the system and keeps its name.', old.name));
@@ -4640,7 +4640,7 @@ begin
       )
     ) then
     perform access.refuse('illegal_state',
-      format('Somebody must hold the role %s: give it to another person first.', r.name));
+      format('Somebody must hold the role %s: assign it to another user first.', r.name));
   end if;
 end $$;
 --> statement-breakpoint
@@ -4705,7 +4705,7 @@ begin
   if new.deleted_at is not null
     and exists (select from freehold.tenant t where t.registration_role = old.name) then
     perform access.refuse('in_use',
-      format('The role %s is the one of who registers: name another in the settings first.', old.name));
+      format('The role %s is given to users who register: choose another in the settings first.', old.name));
   end if;
   update freehold.tenant t
   set registration_role = new.name
@@ -4740,15 +4740,15 @@ begin
         and new.id not in (select access.units_in_scope(access.principal(), 'department'))
       )
     ) then
-    perform access.refuse('forbidden', 'Somebody else must do this: what you reach depends on it.');
+    perform access.refuse('forbidden', 'You cannot do this: the scope of your permissions depends on it.');
   elsif is_limited and (is_turned or (tg_op = 'UPDATE' and new.parent_id is null)) then
-    perform access.refuse('forbidden', 'Somebody who reaches all units must do this.');
+    perform access.refuse('forbidden', 'This needs access to all units.');
   elsif is_limited and new.parent_id <> all (access.scope_unit_ids()) and new.parent_id is not null then
-    perform access.refuse('invalid_request', 'is not a unit that you reach', 'parent_id');
+    perform access.refuse('invalid_request', 'is not a unit that you can access', 'parent_id');
   elsif is_turned
     and new.kind = 'team'
     and exists (select from freehold.units u where u.parent_id = new.id and u.kind = 'department') then
-    perform access.refuse('invalid_request', 'has departments under it, which stand under departments only', 'kind');
+    perform access.refuse('invalid_request', 'contains departments, which can only be under departments', 'kind');
   elsif new.kind = 'department'
     and exists (select from freehold.units u where u.id = new.parent_id and u.kind = 'team') then
     perform access.refuse('invalid_request', 'would put a department under a team',
@@ -4779,7 +4779,7 @@ declare
   told jsonb[] := '{}';
 begin
   if access.permission() is distinct from 'user:create' then
-    perform access.refuse('forbidden', 'Only who makes people moves them in.');
+    perform access.refuse('forbidden', 'Importing users needs user:create.');
   end if;
   -- One import after another: two that name the same users in different orders would wait for each other.
   perform pg_advisory_xact_lock(hashtext('access.import_people'));
@@ -4819,7 +4819,7 @@ declare
 begin
   -- Row level security does not apply here, because import_people runs as the owner.
   if access.scope() <> 'all' and not coalesce((l ->> 'unit_id')::uuid = any (access.scope_unit_ids()), false) then
-    perform access.refuse('forbidden', 'You make people in units that you reach, and nowhere else.', 'unit_id');
+    perform access.refuse('forbidden', 'You can only create users in units that you can access.', 'unit_id');
   end if;
   insert into freehold.users (id, email, username, email_verified, is_active, must_change_password, role,
     given_name, family_name, phone, unit_id, manager_id, designation, description,
@@ -4888,10 +4888,10 @@ exception when others then
         or (f.name = 'username' and exists (select from freehold.users u where u.username = l ->> 'username'))
     ));
   elsif broken = 'users_unit_id_units_id_fk' then
-    select 'invalid_request', 'is not a unit that you reach', 'unit_id'
+    select 'invalid_request', 'is not a unit that you can access', 'unit_id'
     into said, explained, field;
   elsif broken = 'users_manager_id_users_id_fk' then
-    select 'invalid_request', 'is not a person whom you reach', 'manager_id'
+    select 'invalid_request', 'is not a user whom you can access', 'manager_id'
     into said, explained, field;
   elsif state ~ '^2[23]' then
     select 'invalid_request', 'holds a value that cannot be kept', null
@@ -4911,7 +4911,7 @@ create or replace function access.record_import(counts jsonb) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
   if access.permission() is distinct from 'user:create' then
-    perform access.refuse('forbidden', 'Only who makes people moves them in.');
+    perform access.refuse('forbidden', 'Importing users needs user:create.');
   end if;
   perform access.record('USERS_IMPORTED', 'import', 'user', null, null, counts);
 end $$;
@@ -4923,7 +4923,7 @@ begin
   if access.permission() is distinct from 'user:create'
     or not exists (select from freehold.users u where u.id = subject and u.created_at = now())
     or exists (select from freehold.passwords p where p.user_id = subject) then
-    perform access.refuse('forbidden', 'Only who makes a person gives them their first password.');
+    perform access.refuse('forbidden', 'A first password can only be set while the user is created.');
   end if;
   insert into freehold.passwords (id, user_id, password_hash)
   values (gen_random_uuid(), subject, first_password.password_hash);
@@ -4947,7 +4947,7 @@ begin
   if (new.email, new.username) is distinct from (old.email, old.username)
     and access.key() is not null
     and access.principal() = new.id then
-    perform access.refuse('forbidden', 'How you log in is changed with a session, not with a key.');
+    perform access.refuse('forbidden', 'How you log in can be changed with a session only, not with an API key.');
   end if;
   return new;
 end $$;
@@ -4958,7 +4958,7 @@ create or replace function access.before_own_email() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
   if access.principal() = new.id then
-    perform access.refuse('forbidden', 'Your own address is changed with auth/email-change.');
+    perform access.refuse('forbidden', 'Change your own address with auth/email-change.');
   end if;
   return new;
 end $$;
@@ -4984,7 +4984,7 @@ begin
     and (new.email, new.username) is distinct from (old.email, old.username)
     and access.principal() <> new.id
     and access.holds_more(new.id, access.principal()) then
-    perform access.refuse('forbidden', 'This person holds more than you do: how they log in is not yours to change.');
+    perform access.refuse('forbidden', 'This user holds more permissions than you: you cannot change how they log in.');
   end if;
   if tg_op = 'UPDATE' then
     new.email_verified := new.email_verified and new.email = old.email;
@@ -5009,7 +5009,7 @@ begin
       )
       select from up where up.id = new.id
     ) then
-      perform access.refuse('invalid_request', 'would make a person their own superior', 'manager_id');
+      perform access.refuse('invalid_request', 'would make a user their own manager', 'manager_id');
     end if;
   end if;
   return new;
@@ -5029,7 +5029,7 @@ declare
 begin
   if was.id is not null then
     if access.principal() = is_now.id and not is_now.is_active and was.is_active then
-      perform access.refuse('illegal_state', 'Nobody deactivates themselves.');
+      perform access.refuse('illegal_state', 'You cannot deactivate yourself.');
     end if;
     select array_agg(n.key)
     into changed
@@ -5038,18 +5038,18 @@ begin
     where n.value <> o.value
       and n.key <> all (kept);
     if access.permission() = 'user:delete' and (is_now.is_active or not changed <@ '{is_active}') then
-      perform access.refuse('forbidden', 'user:delete deactivates, and changes nothing else.');
+      perform access.refuse('forbidden', 'user:delete deactivates a user and changes nothing else.');
     elsif access.scope() <> 'all'
       and (is_now.id = any (access.scope_owner_ids()) or is_now.id = access.principal())
       and not changed <@ own then
-      perform access.refuse('forbidden', format('Somebody else must change %s here.',
+      perform access.refuse('forbidden', format('Another user must change %s here.',
         (select string_agg(c, ', ' order by c) from unnest(changed) c where c <> all (own))));
     end if;
   end if;
   if was.id = access.principal()
     and is_now.unit_id is distinct from was.unit_id
     and access.depends_on_unit(was.id) then
-    perform access.refuse('forbidden', 'Somebody else must change your unit: what you reach depends on it.');
+    perform access.refuse('forbidden', 'You cannot change your own unit: the scope of your permissions depends on it.');
   elsif access.scope() = 'all' then
     return;
   -- One source of the permission must reach both the old and the new unit: two delegations that each reach one of
@@ -5062,7 +5062,7 @@ begin
       where is_now.unit_id in (select access.units_in_scope(s.holder, s.scope))
         and (was.id is null or was.unit_id in (select access.units_in_scope(s.holder, s.scope)))
     ) then
-    perform access.refuse('invalid_request', 'is not a unit that you reach', 'unit_id');
+    perform access.refuse('invalid_request', 'is not a unit that you can access', 'unit_id');
   elsif is_now.manager_id is distinct from was.manager_id
     and not exists (
       select
@@ -5071,7 +5071,7 @@ begin
         and (u.id = any (access.scope_owner_ids()) or u.unit_id = any (access.scope_unit_ids()))
     )
     and is_now.manager_id is not null then
-    perform access.refuse('invalid_request', 'is not a person whom you reach', 'manager_id');
+    perform access.refuse('invalid_request', 'is not a user whom you can access', 'manager_id');
   end if;
 end $$;
 --> statement-breakpoint

@@ -87,7 +87,7 @@ begin
       raise exception using
         errcode = 'FH403',
         message = 'forbidden',
-        detail = format('This key does not name %s.', permission);
+        detail = format('This API key does not include %s.', permission);
     end if;
     -- Whether the key names it was asked above.
     select x.scope, x.units, x.owners into r from access.user_effective_scope(u.id, permission) x;

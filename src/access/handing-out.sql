@@ -40,7 +40,7 @@ begin
   if lacking is not null then
     perform access.refuse(
       'forbidden',
-      format('This key does not name %s, so nothing can be handed out with it that carries that.', lacking));
+      format('This API key does not include %s, so it cannot grant it.', lacking));
   end if;
 end $$;
 
@@ -68,7 +68,7 @@ begin
   if found then
     perform access.refuse(
       'forbidden',
-      format('You do not hold %s at scope %s yourself, so you cannot hand it out.', lacking.permission, lacking.scope));
+      format('You do not hold %s at scope %s, so you cannot grant it.', lacking.permission, lacking.scope));
   end if;
 end $$;
 
@@ -174,7 +174,7 @@ begin
     perform access.refuse('illegal_state', 'This has ended.');
   end if;
   if becomes is null then
-    perform access.refuse('invalid_request', 'must be a moment', 'ends_at');
+    perform access.refuse('invalid_request', 'must be a timestamp', 'ends_at');
   end if;
   return greatest(becomes, now(), starts);
 end $$;

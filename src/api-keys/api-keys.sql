@@ -28,12 +28,12 @@ begin
       new.revoked_at := now();
       return new;
     elsif me <> new.user_id then
-      perform access.refuse('forbidden', 'Somebody else''s key can be revoked, and not changed.');
+      perform access.refuse('forbidden', 'Another user''s key can be revoked, but not changed.');
     elsif old.expires_at <= now() then
       perform access.refuse('illegal_state', 'This key has expired.');
     elsif coalesce(new.expires_at, 'infinity') > old.expires_at
       and exists (select from freehold.api_keys s where s.rotated_from = old.id) then
-      perform access.refuse('illegal_state', 'This key was rotated, and works no longer than it was said to.');
+      perform access.refuse('illegal_state', 'This key was rotated: its expiry cannot be extended.');
     elsif new.expires_at is distinct from old.expires_at and new.expires_at < now() then
       perform access.refuse('invalid_request', 'must lie in the future', 'expires_at');
     end if;
@@ -61,7 +61,7 @@ begin
       and k.revoked_at is null
       and (k.expires_at is null or k.expires_at > now());
     if live >= (case when new.rotated_from is null then 50 else 100 end) then
-      perform access.refuse('limit_reached', 'Nobody has more than 50 keys: revoke one first.');
+      perform access.refuse('limit_reached', 'A user can have at most 50 API keys: revoke one first.');
     end if;
   end if;
   -- A successor names what its predecessor named, also a permission that the owner has lost since: a key never acts
@@ -102,7 +102,7 @@ begin
   limit 1;
   if found then
     perform access.refuse('forbidden',
-      format('You do not hold %s yourself, so a key of yours cannot name it.', wrong.name));
+      format('You do not hold %s, so your API key cannot include it.', wrong.name));
   end if;
 end $$;
 

@@ -23,7 +23,7 @@ declare
   written uuid[];
 begin
   if access.permission() is distinct from 'activity:create' then
-    perform access.refuse('forbidden', 'Only who holds activity:create records an activity.');
+    perform access.refuse('forbidden', 'Recording an activity needs activity:create.');
   elsif activity !~ '^[A-Z][A-Z0-9]*(_[A-Z0-9]+)*$' or length(activity) > 64 then
     perform access.refuse(
       'invalid_request',
@@ -40,7 +40,7 @@ begin
     or length(resource_id) > 255
     or coalesce(length(before::text), 0) + coalesce(length(after::text), 0) > 32768
   then
-    perform access.refuse('invalid_request', 'is more than an activity may hold', 'after');
+    perform access.refuse('invalid_request', 'is larger than an activity may be', 'after');
   end if;
   written := access.write_audit(
     access.claims(),
@@ -108,7 +108,7 @@ create function access.record_export(filters jsonb) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
   if access.permission() is distinct from 'activity:export' then
-    perform access.refuse('forbidden', 'Only who holds activity:export exports activities.');
+    perform access.refuse('forbidden', 'Exporting activities needs activity:export.');
   end if;
   perform access.record('EXPORT', 'export', 'activity', null, null, filters);
 end $$;

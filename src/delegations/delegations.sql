@@ -80,7 +80,7 @@ begin
     perform access.refuse('invalid_request', 'is not an active user of this tenant', 'delegate_id');
   elsif new.role_id is not null and not new.role_id in (select access.roles_of(new.delegator_id, now())) then
     if exists (select from freehold.roles r where r.id = new.role_id and r.deleted_at is null) then
-      perform access.refuse('forbidden', 'You do not hold this role yourself, so you cannot delegate it.');
+      perform access.refuse('forbidden', 'You do not hold this role, so you cannot delegate it.');
     end if;
     perform access.refuse('invalid_request', 'is not a role of this tenant', 'role_id');
   end if;
@@ -114,7 +114,7 @@ begin
       now()
     ) is null then
     perform access.refuse('forbidden',
-      format('You do not hold %s yourself, so you cannot delegate it.', new.permission));
+      format('You do not hold %s, so you cannot delegate it.', new.permission));
   end if;
   return new;
 end $$;
@@ -129,14 +129,14 @@ begin
   if me is null then
     return new;
   elsif old.revoked_at is not null or old.decision = 'rejected' or old.ends_at <= now() then
-    perform access.refuse('illegal_state', 'This delegation is over.');
+    perform access.refuse('illegal_state', 'This delegation has ended.');
   elsif access.permission() = 'delegation:approve' then
     if not exists (
       select
       from access.grant_sources(me, 'delegation:approve', now()) s
       where s.holder not in (old.delegator_id, old.delegate_id)
     ) then
-      perform access.refuse('forbidden', 'Who decides on a delegation is neither of the two.');
+      perform access.refuse('forbidden', 'Neither the delegator nor the delegate can decide on a delegation.');
     elsif old.decision is not null then
       perform access.refuse('illegal_state', 'This delegation is not pending.');
     end if;

@@ -19,7 +19,7 @@ export const Line = (max: number) =>
  * microseconds, one with an offset its milliseconds.
  */
 export const Moment = z.iso
-  .datetime({ offset: true, error: 'must be a moment as in RFC 3339' })
+  .datetime({ offset: true, error: 'must be a timestamp as in RFC 3339' })
   .refine((written) => /^(?!0000)\d{4}-/.test(utc(written)), 'must lie in the years 1 to 9999')
   .transform((written) => (/^[^.]*(\.\d{1,6})?Z$/.test(written) ? written : utc(written)))
 

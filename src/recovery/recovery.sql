@@ -127,12 +127,12 @@ create function access.unlock(subject uuid) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
   if access.permission() is distinct from 'user:update' or not access.can_access_user(subject) then
-    perform access.refuse('not_found', 'There is nobody with this id.');
+    perform access.refuse('not_found', 'There is no user with this id.');
   elsif subject = access.principal() or (access.scope() <> 'all' and subject = any (access.scope_owner_ids())) then
-    perform access.refuse('forbidden', 'Somebody else must unlock you.');
+    perform access.refuse('forbidden', 'You cannot unlock yourself.');
   elsif access.holds_more(subject, access.principal()) then
     -- A lockout does not slow down an attacker who can guess, unlock and guess again.
-    perform access.refuse('forbidden', 'This person holds more than you do: how they log in is not yours to change.');
+    perform access.refuse('forbidden', 'This user holds more permissions than you: you cannot change how they log in.');
   end if;
   perform access.lock_login(subject), access.clear_failures(subject);
   perform access.record('USER_UNLOCKED', 'update', 'user', subject::text, null, null);
@@ -151,13 +151,13 @@ begin
     select * into u from freehold.users x where x.id = subject;
   end if;
   if u.id is null then
-    perform access.refuse('not_found', 'There is nobody with this id.');
+    perform access.refuse('not_found', 'There is no user with this id.');
   elsif u.id = access.principal() then
-    perform access.refuse('forbidden', 'Your own password is changed with auth/password-change.');
+    perform access.refuse('forbidden', 'Change your own password with auth/password-change.');
   elsif access.scope() <> 'all' and u.id = any (access.scope_owner_ids()) then
-    perform access.refuse('forbidden', 'Whoever lent you this permission did not lend you themselves.');
+    perform access.refuse('forbidden', 'A delegated permission cannot be used on its delegator.');
   elsif access.holds_more(u.id, access.principal()) then
-    perform access.refuse('forbidden', 'This person holds more than you do: how they log in is not yours to change.');
+    perform access.refuse('forbidden', 'This user holds more permissions than you: you cannot change how they log in.');
   end if;
   return u;
 end $$;

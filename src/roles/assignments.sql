@@ -40,7 +40,7 @@ begin
       null;
     elsif far.scope is null
       or not exists (select from freehold.users u where u.id = new.user_id and u.unit_id = any (far.units)) then
-      perform access.refuse('forbidden', 'Giving and taking roles needs role:update.');
+      perform access.refuse('forbidden', 'Assigning and removing roles needs role:update.');
     elsif r.id is not null and not (r.is_manageable or r.is_fallback) then
       perform access.refuse('forbidden', format('The role %s cannot be managed within a team.', r.name));
     end if;
@@ -51,7 +51,7 @@ begin
   if r.id is null or r.deleted_at is not null then
     perform access.refuse('invalid_request', 'is not a role of this tenant', 'role_id');
   elsif me = new.user_id then
-    perform access.refuse('forbidden', 'Nobody assigns a role to themselves.');
+    perform access.refuse('forbidden', 'You cannot assign a role to yourself.');
   elsif tg_op = 'INSERT'
     and exists (
       select
@@ -60,7 +60,7 @@ begin
         and ur.role_id = r.id
         and ur.ends_at is null
     ) then
-    perform access.refuse('already_exists', format('They are given the role %s for good already.', r.name));
+    perform access.refuse('already_exists', format('The user already has the role %s without an end.', r.name));
   end if;
   perform access.must_hold_role(r.id);
   if r.max_users is not null then
@@ -71,7 +71,7 @@ begin
       and ur.user_id <> new.user_id
       and (ur.ends_at is null or ur.ends_at > now());
     if holders >= r.max_users then
-      perform access.refuse('limit_reached', format('The role %s has room for %s.', r.name, r.max_users));
+      perform access.refuse('limit_reached', format('The role %s can be held by at most %s users.', r.name, r.max_users));
     end if;
   end if;
   return new;

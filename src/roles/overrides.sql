@@ -22,7 +22,7 @@ declare
   end;
 begin
   if access.principal() = new.user_id then
-    perform access.refuse('forbidden', 'Nobody overrides their own permissions.');
+    perform access.refuse('forbidden', 'You cannot override your own permissions.');
   -- `for share`, because deleting the permission is an update of its row.
   elsif tg_op = 'INSERT'
     and not exists (

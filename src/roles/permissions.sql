@@ -61,7 +61,7 @@ begin
   if tg_op = 'UPDATE' then
     if me is not null and exists (select from freehold.roles r where r.id = new.role_id and r.is_admin) then
       perform access.refuse('illegal_state',
-        'The administrator carries everything: nothing can be taken from this role.');
+        'The administrator role carries every permission: none can be removed from it.');
     end if;
     new.ends_at := access.ends(old.starts_at, old.ends_at, new.ends_at);
     return new;
@@ -76,7 +76,7 @@ begin
     held := access.own_scope(me, new.permission, now() - interval '1 microsecond');
     if held is null or held < new.scope::access.scope then
       perform access.refuse('forbidden',
-        format('You do not hold %s at scope %s yourself, so you cannot hand it out.', new.permission, new.scope));
+        format('You do not hold %s at scope %s, so you cannot grant it.', new.permission, new.scope));
     end if;
   end if;
   return new;

@@ -92,7 +92,7 @@ begin
       where ur.role_id = old.id
         and (ur.ends_at is null or ur.ends_at > now())
     ) then
-    perform access.refuse('limit_reached', format('More than %s hold the role %s.', new.max_users, old.name));
+    perform access.refuse('limit_reached', format('More than %s users hold the role %s.', new.max_users, old.name));
   end if;
   if tg_op = 'UPDATE' and old.is_system and new.name <> old.name then
     perform access.refuse('in_use', format('The role %s belongs to the system and keeps its name.', old.name));
@@ -181,7 +181,7 @@ begin
       )
     ) then
     perform access.refuse('illegal_state',
-      format('Somebody must hold the role %s: give it to another person first.', r.name));
+      format('Somebody must hold the role %s: assign it to another user first.', r.name));
   end if;
 end $$;
 

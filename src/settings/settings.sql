@@ -45,7 +45,7 @@ begin
   if new.deleted_at is not null
     and exists (select from freehold.tenant t where t.registration_role = old.name) then
     perform access.refuse('in_use',
-      format('The role %s is the one of who registers: name another in the settings first.', old.name));
+      format('The role %s is given to users who register: choose another in the settings first.', old.name));
   end if;
   update freehold.tenant t
   set registration_role = new.name

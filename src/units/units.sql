@@ -31,15 +31,15 @@ begin
         and new.id not in (select access.units_in_scope(access.principal(), 'department'))
       )
     ) then
-    perform access.refuse('forbidden', 'Somebody else must do this: what you reach depends on it.');
+    perform access.refuse('forbidden', 'You cannot do this: the scope of your permissions depends on it.');
   elsif is_limited and (is_turned or (tg_op = 'UPDATE' and new.parent_id is null)) then
-    perform access.refuse('forbidden', 'Somebody who reaches all units must do this.');
+    perform access.refuse('forbidden', 'This needs access to all units.');
   elsif is_limited and new.parent_id <> all (access.scope_unit_ids()) and new.parent_id is not null then
-    perform access.refuse('invalid_request', 'is not a unit that you reach', 'parent_id');
+    perform access.refuse('invalid_request', 'is not a unit that you can access', 'parent_id');
   elsif is_turned
     and new.kind = 'team'
     and exists (select from freehold.units u where u.parent_id = new.id and u.kind = 'department') then
-    perform access.refuse('invalid_request', 'has departments under it, which stand under departments only', 'kind');
+    perform access.refuse('invalid_request', 'contains departments, which can only be under departments', 'kind');
   elsif new.kind = 'department'
     and exists (select from freehold.units u where u.id = new.parent_id and u.kind = 'team') then
     perform access.refuse('invalid_request', 'would put a department under a team',

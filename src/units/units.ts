@@ -58,7 +58,7 @@ function mapConstraintErrors(error: unknown): never {
     const errors = [{ pointer: '#/name', detail: 'is taken under this parent' }]
     throw new Problem('already_exists', 'Another unit under the same parent has this name.', { errors, cause: error })
   }
-  if (broken === 'units_parent_id_units_id_fk') throw invalid('parent_id', 'is not a unit that you reach')
+  if (broken === 'units_parent_id_units_id_fk') throw invalid('parent_id', 'is not a unit that you can access')
   throw error
 }
 

@@ -67,8 +67,8 @@ function mapConstraintErrors(error: unknown): never {
   }
   const broken = brokenConstraint(error)
   if (broken === 'users_email' || broken === 'users_username') throw taken(broken.slice('users_'.length))
-  if (broken === 'users_unit_id_units_id_fk') throw invalid('unit_id', 'is not a unit that you reach')
-  if (broken === 'users_manager_id_users_id_fk') throw invalid('manager_id', 'is not a person whom you reach')
+  if (broken === 'users_unit_id_units_id_fk') throw invalid('unit_id', 'is not a unit that you can access')
+  if (broken === 'users_manager_id_users_id_fk') throw invalid('manager_id', 'is not a user whom you can access')
   throw error
 }
 

@@ -17,7 +17,7 @@ declare
   told jsonb[] := '{}';
 begin
   if access.permission() is distinct from 'user:create' then
-    perform access.refuse('forbidden', 'Only who makes people moves them in.');
+    perform access.refuse('forbidden', 'Importing users needs user:create.');
   end if;
   -- One import after another: two that name the same users in different orders would wait for each other.
   perform pg_advisory_xact_lock(hashtext('access.import_people'));
@@ -57,7 +57,7 @@ declare
 begin
   -- Row level security does not apply here, because import_people runs as the owner.
   if access.scope() <> 'all' and not coalesce((l ->> 'unit_id')::uuid = any (access.scope_unit_ids()), false) then
-    perform access.refuse('forbidden', 'You make people in units that you reach, and nowhere else.', 'unit_id');
+    perform access.refuse('forbidden', 'You can only create users in units that you can access.', 'unit_id');
   end if;
   insert into freehold.users (id, email, username, email_verified, is_active, must_change_password, role,
     given_name, family_name, phone, unit_id, manager_id, designation, description,
@@ -126,10 +126,10 @@ exception when others then
         or (f.name = 'username' and exists (select from freehold.users u where u.username = l ->> 'username'))
     ));
   elsif broken = 'users_unit_id_units_id_fk' then
-    select 'invalid_request', 'is not a unit that you reach', 'unit_id'
+    select 'invalid_request', 'is not a unit that you can access', 'unit_id'
     into said, explained, field;
   elsif broken = 'users_manager_id_users_id_fk' then
-    select 'invalid_request', 'is not a person whom you reach', 'manager_id'
+    select 'invalid_request', 'is not a user whom you can access', 'manager_id'
     into said, explained, field;
   elsif state ~ '^2[23]' then
     select 'invalid_request', 'holds a value that cannot be kept', null
@@ -149,7 +149,7 @@ create function access.record_import(counts jsonb) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
   if access.permission() is distinct from 'user:create' then
-    perform access.refuse('forbidden', 'Only who makes people moves them in.');
+    perform access.refuse('forbidden', 'Importing users needs user:create.');
   end if;
   perform access.record('USERS_IMPORTED', 'import', 'user', null, null, counts);
 end $$;

@@ -16,7 +16,7 @@ begin
   if access.permission() is distinct from 'user:create'
     or not exists (select from freehold.users u where u.id = subject and u.created_at = now())
     or exists (select from freehold.passwords p where p.user_id = subject) then
-    perform access.refuse('forbidden', 'Only who makes a person gives them their first password.');
+    perform access.refuse('forbidden', 'A first password can only be set while the user is created.');
   end if;
   insert into freehold.passwords (id, user_id, password_hash)
   values (gen_random_uuid(), subject, first_password.password_hash);
@@ -40,7 +40,7 @@ begin
   if (new.email, new.username) is distinct from (old.email, old.username)
     and access.key() is not null
     and access.principal() = new.id then
-    perform access.refuse('forbidden', 'How you log in is changed with a session, not with a key.');
+    perform access.refuse('forbidden', 'How you log in can be changed with a session only, not with an API key.');
   end if;
   return new;
 end $$;
@@ -51,7 +51,7 @@ create function access.before_own_email() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
   if access.principal() = new.id then
-    perform access.refuse('forbidden', 'Your own address is changed with auth/email-change.');
+    perform access.refuse('forbidden', 'Change your own address with auth/email-change.');
   end if;
   return new;
 end $$;
@@ -77,7 +77,7 @@ begin
     and (new.email, new.username) is distinct from (old.email, old.username)
     and access.principal() <> new.id
     and access.holds_more(new.id, access.principal()) then
-    perform access.refuse('forbidden', 'This person holds more than you do: how they log in is not yours to change.');
+    perform access.refuse('forbidden', 'This user holds more permissions than you: you cannot change how they log in.');
   end if;
   if tg_op = 'UPDATE' then
     new.email_verified := new.email_verified and new.email = old.email;
@@ -102,7 +102,7 @@ begin
       )
       select from up where up.id = new.id
     ) then
-      perform access.refuse('invalid_request', 'would make a person their own superior', 'manager_id');
+      perform access.refuse('invalid_request', 'would make a user their own manager', 'manager_id');
     end if;
   end if;
   return new;
@@ -122,7 +122,7 @@ declare
 begin
   if was.id is not null then
     if access.principal() = is_now.id and not is_now.is_active and was.is_active then
-      perform access.refuse('illegal_state', 'Nobody deactivates themselves.');
+      perform access.refuse('illegal_state', 'You cannot deactivate yourself.');
     end if;
     select array_agg(n.key)
     into changed
@@ -131,18 +131,18 @@ begin
     where n.value <> o.value
       and n.key <> all (kept);
     if access.permission() = 'user:delete' and (is_now.is_active or not changed <@ '{is_active}') then
-      perform access.refuse('forbidden', 'user:delete deactivates, and changes nothing else.');
+      perform access.refuse('forbidden', 'user:delete deactivates a user and changes nothing else.');
     elsif access.scope() <> 'all'
       and (is_now.id = any (access.scope_owner_ids()) or is_now.id = access.principal())
       and not changed <@ own then
-      perform access.refuse('forbidden', format('Somebody else must change %s here.',
+      perform access.refuse('forbidden', format('Another user must change %s here.',
         (select string_agg(c, ', ' order by c) from unnest(changed) c where c <> all (own))));
     end if;
   end if;
   if was.id = access.principal()
     and is_now.unit_id is distinct from was.unit_id
     and access.depends_on_unit(was.id) then
-    perform access.refuse('forbidden', 'Somebody else must change your unit: what you reach depends on it.');
+    perform access.refuse('forbidden', 'You cannot change your own unit: the scope of your permissions depends on it.');
   elsif access.scope() = 'all' then
     return;
   -- One source of the permission must reach both the old and the new unit: two delegations that each reach one of
@@ -155,7 +155,7 @@ begin
       where is_now.unit_id in (select access.units_in_scope(s.holder, s.scope))
         and (was.id is null or was.unit_id in (select access.units_in_scope(s.holder, s.scope)))
     ) then
-    perform access.refuse('invalid_request', 'is not a unit that you reach', 'unit_id');
+    perform access.refuse('invalid_request', 'is not a unit that you can access', 'unit_id');
   elsif is_now.manager_id is distinct from was.manager_id
     and not exists (
       select
@@ -164,7 +164,7 @@ begin
         and (u.id = any (access.scope_owner_ids()) or u.unit_id = any (access.scope_unit_ids()))
     )
     and is_now.manager_id is not null then
-    perform access.refuse('invalid_request', 'is not a person whom you reach', 'manager_id');
+    perform access.refuse('invalid_request', 'is not a user whom you can access', 'manager_id');
   end if;
 end $$;
 

@@ -96,7 +96,7 @@ describe('of all routes that the document names', () => {
       const key = await here.made([...new Set([...named, ...others])].slice(0, 100))
       for (const route of same) {
         const { status, body } = await knock(route, key)
-        if (status !== 403 || body.detail !== `This key does not name ${permission}.`)
+        if (status !== 403 || body.detail !== `This API key does not include ${permission}.`)
           wrong.push(`${route.method} ${route.path}: ${status} ${JSON.stringify(body)}`)
       }
       await here.ask(`/api-keys/${key.id}`, { method: 'DELETE' })

@@ -103,7 +103,7 @@ describe('npm start', () => {
       '"effect":"deny"',
       'by ada',
       '"api_key":{',
-      'This key does not name unit:read.',
+      'This API key does not include unit:read.',
       'token_wrong_tenant',
       'session_ended',
     ]) {

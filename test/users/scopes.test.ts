@@ -137,7 +137,7 @@ describe('at its scope', () => {
       const answer = await at(`/${people.cy.id}`, 'team', { method: 'PATCH', body: { manager_id: manager } })
       expect(answer.status).toBe(status)
       if (status === 400)
-        expect(answer.body.errors).toEqual([{ pointer: '#/manager_id', detail: 'is not a person whom you reach' }])
+        expect(answer.body.errors).toEqual([{ pointer: '#/manager_id', detail: 'is not a user whom you can access' }])
     }
   })
 })

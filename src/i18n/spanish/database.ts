@@ -4,40 +4,41 @@
  */
 export const database = {
   // People.
-  'There is nobody with this id.': 'No hay nadie con este id.',
+  'There is no user with this id.': 'No hay nadie con este id.',
   'There is no such user.': 'No existe ese usuario.',
-  'Your own password is changed with auth/password-change.': 'Tu propia contraseña se cambia con auth/password-change.',
-  'Your own address is changed with auth/email-change.': 'Tu propia dirección se cambia con auth/email-change.',
-  'Whoever lent you this permission did not lend you themselves.': 'Quien te prestó este permiso no se prestó a sí mismo.',
-  'This person holds more than you do: how they log in is not yours to change.':
-    'Esta persona tiene más permisos que tú: no te corresponde cambiar cómo inicia sesión.',
-  'Somebody else must unlock you.': 'Otra persona debe desbloquearte.',
-  'Nobody deactivates themselves.': 'Nadie se desactiva a sí mismo.',
-  'user:delete deactivates, and changes nothing else.': 'user:delete desactiva y no cambia nada más.',
-  'Somebody else must change {fields} here.': 'Otra persona debe cambiar {fields} aquí.',
-  'Somebody else must change your unit: what you reach depends on it.':
-    'Otra persona debe cambiar tu unidad: tu alcance depende de ella.',
-  'is not a unit that you reach': 'no es una unidad a tu alcance',
-  'is not a person whom you reach': 'no es una persona a tu alcance',
+  'Change your own password with auth/password-change.': 'Cambia tu propia contraseña con auth/password-change.',
+  'Change your own address with auth/email-change.': 'Cambia tu propia dirección con auth/email-change.',
+  'A delegated permission cannot be used on its delegator.': 'Un permiso delegado no se puede usar sobre quien lo delegó.',
+  'This user holds more permissions than you: you cannot change how they log in.':
+    'Este usuario tiene más permisos que tú: no puedes cambiar cómo inicia sesión.',
+  'You cannot unlock yourself.': 'No puedes desbloquearte a ti mismo.',
+  'You cannot deactivate yourself.': 'No puedes desactivarte a ti mismo.',
+  'user:delete deactivates a user and changes nothing else.': 'user:delete desactiva a un usuario y no cambia nada más.',
+  'Another user must change {fields} here.': 'Otro usuario debe cambiar {fields} aquí.',
+  'You cannot change your own unit: the scope of your permissions depends on it.':
+    'No puedes cambiar tu propia unidad: de ella depende el alcance de tus permisos.',
+  'is not a unit that you can access': 'no es una unidad a la que tengas acceso',
+  'is not a user whom you can access': 'no es un usuario al que tengas acceso',
   'must be at most 8 KiB': 'debe tener como máximo 8 KiB',
   '{role} is not a role of this tenant': '{role} no es un rol de este inquilino',
-  'would make a person their own superior': 'haría de una persona su propio superior',
-  'Only who makes a person gives them their first password.': 'Solo quien crea a una persona le da su primera contraseña.',
+  'would make a user their own manager': 'haría de un usuario su propio superior',
+  'A first password can only be set while the user is created.':
+    'Una primera contraseña solo se puede fijar al crear el usuario.',
 
-  'Only who makes people moves them in.': 'Solo quien crea personas puede importarlas.',
-  'You make people in units that you reach, and nowhere else.': 'Creas personas en unidades a tu alcance y en ningún otro sitio.',
+  'Importing users needs user:create.': 'Para importar usuarios se necesita user:create.',
+  'You can only create users in units that you can access.': 'Solo puedes crear usuarios en unidades a las que tengas acceso.',
 
   // Roles and who has them.
-  'You do not hold {permission} at scope {scope} yourself, so you cannot hand it out.':
+  'You do not hold {permission} at scope {scope}, so you cannot grant it.':
     'No tienes {permission} con alcance {scope}, así que no puedes darlo.',
-  'Somebody must hold the role {role}: give it to another person first.':
-    'Alguien debe tener el rol {role}: dáselo antes a otra persona.',
+  'Somebody must hold the role {role}: assign it to another user first.':
+    'Alguien debe tener el rol {role}: asígnalo antes a otro usuario.',
   'There is no such role.': 'No existe ese rol.',
   'The role {role} belongs to the system and keeps its parent.': 'El rol {role} es del sistema y conserva su rol superior.',
   'The role {role} belongs to the system and keeps its name.': 'El rol {role} es del sistema y conserva su nombre.',
   'The role {role} belongs to the system.': 'El rol {role} es del sistema.',
-  'The role {role} is the one of who registers: name another in the settings first.':
-    'El rol {role} es el de quienes se registran: indica antes otro en la configuración.',
+  'The role {role} is given to users who register: choose another in the settings first.':
+    'El rol {role} se da a quienes se registran: elige antes otro en la configuración.',
   'is not a role of this tenant': 'no es un rol de este inquilino',
   'would make a role inherit from itself': 'haría que un rol heredara de sí mismo',
   'Deleting a role needs role:delete.': 'Para borrar un rol se necesita role:delete.',
@@ -45,14 +46,14 @@ export const database = {
   'assigned to {people}': 'asignado a {people}',
   'inherited by {roles}': 'heredado por {roles}',
   'delegated by {people}': 'delegado por {people}',
-  'More than {number} hold the role {role}.': 'Más de {number} tienen el rol {role}.',
-  'The administrator carries everything: nothing can be taken from this role.':
-    'El administrador lo tiene todo: a este rol no se le puede quitar nada.',
-  'Giving and taking roles needs role:update.': 'Para dar y quitar roles se necesita role:update.',
+  'More than {number} users hold the role {role}.': 'Más de {number} usuarios tienen el rol {role}.',
+  'The administrator role carries every permission: none can be removed from it.':
+    'El rol de administrador tiene todos los permisos: no se le puede quitar ninguno.',
+  'Assigning and removing roles needs role:update.': 'Para asignar y quitar roles se necesita role:update.',
   'The role {role} cannot be managed within a team.': 'El rol {role} no se puede gestionar dentro de un equipo.',
-  'Nobody assigns a role to themselves.': 'Nadie se asigna un rol a sí mismo.',
-  'They are given the role {role} for good already.': 'Ya tienen el rol {role} de forma indefinida.',
-  'The role {role} has room for {number}.': 'En el rol {role} caben {number}.',
+  'You cannot assign a role to yourself.': 'No puedes asignarte un rol a ti mismo.',
+  'The user already has the role {role} without an end.': 'El usuario ya tiene el rol {role} sin fecha de fin.',
+  'The role {role} can be held by at most {number} users.': 'El rol {role} lo pueden tener como máximo {number} usuarios.',
 
   // Permissions and exceptions from them.
   '{permission} is not a permission of this tenant': '{permission} no es un permiso de este inquilino',
@@ -65,26 +66,28 @@ export const database = {
   'the roles {roles}': 'los roles {roles}',
   'overrides of {people}': 'excepciones de {people}',
   'delegations of {people}': 'delegaciones de {people}',
-  'Nobody overrides their own permissions.': 'Nadie hace excepciones a sus propios permisos.',
+  'You cannot override your own permissions.': 'No puedes hacer excepciones a tus propios permisos.',
 
   // What is given for a time.
   'lies in the past': 'está en el pasado',
   'lies in the future': 'está en el futuro',
   'must be after the start, and in the future': 'debe ser posterior al inicio y estar en el futuro',
-  'must be a moment': 'debe ser un momento',
+  'must be a timestamp': 'debe ser una marca de tiempo',
   'This has ended.': 'Esto ha terminado.',
   'is the delegator': 'es quien delega',
   'is not an active user of this tenant': 'no es un usuario activo de este inquilino',
-  'You do not hold this role yourself, so you cannot delegate it.': 'No tienes este rol, así que no puedes delegarlo.',
-  'You do not hold {permission} yourself, so you cannot delegate it.': 'No tienes {permission}, así que no puedes delegarlo.',
-  'This delegation is over.': 'Esta delegación ha terminado.',
+  'You do not hold this role, so you cannot delegate it.': 'No tienes este rol, así que no puedes delegarlo.',
+  'You do not hold {permission}, so you cannot delegate it.': 'No tienes {permission}, así que no puedes delegarlo.',
+  'This delegation has ended.': 'Esta delegación ha terminado.',
   'This delegation is not pending.': 'Esta delegación no está pendiente.',
-  'Who decides on a delegation is neither of the two.': 'Quien decide sobre una delegación no es ninguno de los dos.',
+  'Neither the delegator nor the delegate can decide on a delegation.':
+    'Ni quien delega ni el delegado pueden decidir sobre una delegación.',
 
   // Units.
-  'Somebody else must do this: what you reach depends on it.': 'Otra persona debe hacerlo: tu alcance depende de ello.',
-  'Somebody who reaches all units must do this.': 'Debe hacerlo alguien con alcance sobre todas las unidades.',
-  'has departments under it, which stand under departments only': 'tiene debajo departamentos, que solo van bajo departamentos',
+  'You cannot do this: the scope of your permissions depends on it.':
+    'No puedes hacerlo: de ello depende el alcance de tus permisos.',
+  'This needs access to all units.': 'Para esto se necesita acceso a todas las unidades.',
+  'contains departments, which can only be under departments': 'contiene departamentos, que solo pueden estar bajo departamentos',
   'would put a department under a team': 'pondría un departamento bajo un equipo',
   'would put a unit under itself': 'pondría una unidad bajo sí misma',
 
@@ -92,30 +95,30 @@ export const database = {
   'There is no such key.': 'No existe esa clave.',
   'There is no such key here, or it was revoked.': 'Aquí no existe esa clave, o fue revocada.',
   'This key has expired.': 'Esta clave ha caducado.',
-  'This key was rotated, and works no longer than it was said to.':
-    'Esta clave fue rotada y no funciona más tiempo del indicado.',
-  'This key does not name {permission}.': 'Esta clave no incluye {permission}.',
-  'This key does not name {permission}, so nothing can be handed out with it that carries that.':
-    'Esta clave no incluye {permission}, así que con ella no se puede dar nada que lo contenga.',
+  'This key was rotated: its expiry cannot be extended.': 'Esta clave fue rotada: su caducidad no se puede ampliar.',
+  'This API key does not include {permission}.': 'Esta clave de API no incluye {permission}.',
+  'This API key does not include {permission}, so it cannot grant it.':
+    'Esta clave de API no incluye {permission}, así que no puede concederlo.',
   'This key does not work from {address}.': 'Esta clave no funciona desde {address:parts}.',
   'an unknown address': 'una dirección desconocida',
-  'How you log in is changed with a session, not with a key.':
-    'Tu forma de iniciar sesión se cambia con una sesión, no con una clave.',
-  'You do not hold {permission} yourself, so a key of yours cannot name it.':
-    'No tienes {permission}, así que una clave tuya no puede incluirlo.',
+  'How you log in can be changed with a session only, not with an API key.':
+    'Tu forma de iniciar sesión solo se cambia con una sesión, no con una clave de API.',
+  'You do not hold {permission}, so your API key cannot include it.':
+    'No tienes {permission}, así que tu clave de API no puede incluirlo.',
   'has bits beyond its mask: the network is {network}': 'tiene bits más allá de su máscara: la red es {network}',
-  "Somebody else's key can be revoked, and not changed.": 'La clave de otra persona se puede revocar, pero no cambiar.',
-  'Nobody has more than 50 keys: revoke one first.': 'Nadie tiene más de 50 claves: revoca antes una.',
+  "Another user's key can be revoked, but not changed.": 'La clave de otro usuario se puede revocar, pero no cambiar.',
+  'A user can have at most 50 API keys: revoke one first.':
+    'Un usuario puede tener como máximo 50 claves de API: revoca antes una.',
   'must lie in the future': 'debe estar en el futuro',
 
   // The audit.
   '{operation} of freehold.{table}: the audit is append-only.': '{operation} en freehold.{table}: a la auditoría solo se añade.',
   'DELETE of freehold.audit_detail: a detail is erased by access.erase_detail alone.':
     'DELETE en freehold.audit_detail: un detalle solo se borra con access.erase_detail.',
-  'Only who holds activity:create records an activity.': 'Solo quien tiene activity:create registra una actividad.',
-  'Only who holds activity:export exports activities.': 'Solo quien tiene activity:export exporta actividades.',
+  'Recording an activity needs activity:create.': 'Para registrar una actividad se necesita activity:create.',
+  'Exporting activities needs activity:export.': 'Para exportar actividades se necesita activity:export.',
   'must be words in capitals with _ between them, at most 64 characters':
     'deben ser palabras en mayúsculas separadas por _, de 64 caracteres como máximo',
   '{activity} is recorded by Freehold itself': 'Freehold mismo registra {activity}',
-  'is more than an activity may hold': 'es más de lo que cabe en una actividad',
+  'is larger than an activity may be': 'es mayor de lo que puede ser una actividad',
 } as const

@@ -21,7 +21,7 @@ export const worker = {
   'Malformed JSON in request body': 'El cuerpo de la solicitud no es JSON bien formado',
   'Malformed FormData request. {reason}': 'El formulario no está bien formado. {reason}',
   'must be text without control characters': 'debe ser texto sin caracteres de control',
-  'must be a moment as in RFC 3339': 'debe ser un momento como en RFC 3339',
+  'must be a timestamp as in RFC 3339': 'debe ser un momento como en RFC 3339',
   'must lie in the years 1 to 9999': 'debe estar entre los años 1 y 9999',
   'must be at most 16 KiB': 'debe tener como máximo 16 KiB',
 
