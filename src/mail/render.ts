@@ -14,7 +14,7 @@ type Wanted = {
   kind: string
   channel: 'email' | 'sms'
   locale: string
-  /** Of the person; null for who is nobody yet. */
+  /** Of the user; null for a registrant. */
   name: string | null
   timezone: string | null
   data: Record<string, unknown>
@@ -86,7 +86,7 @@ const oneLine = (value: unknown) => String(value ?? '').replace(/[\p{Cc}\p{Zl}\p
 const ENTITIES: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' }
 const escaping = (text: string) => text.replace(/[&<>"']/g, (character) => ENTITIES[character] ?? '')
 
-/** A moment as people of the language write it, in the person's own time zone. */
+/** A timestamp as the language writes it, in the user's time zone. */
 function moment(value: unknown, code: string, timezone: string | null): string {
   const at = new Date(String(value))
   if (Number.isNaN(at.getTime())) return String(value)

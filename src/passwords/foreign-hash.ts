@@ -36,10 +36,10 @@ export function fromForeign(hash: string): { stored: string } | { fault: string 
   const accepted = (parameters: string, digest: Uint8Array) => ({
     stored: `${parameters}$${encodeBase64NoPadding(sha256(digest))}`,
   })
-  const [, cost, salt22, last] = BCRYPT.exec(hash) ?? []
-  if (cost && salt22 && last) {
+  const [, cost, bcryptSalt, last] = BCRYPT.exec(hash) ?? []
+  if (cost && bcryptSalt && last) {
     if (!isCost(Number(cost))) return { fault: `must have a bcrypt cost from ${MIN_COST} to ${MAX_COST}` }
-    return accepted(`$bcrypt$r=${Number(cost)},next=${next}$${salt22}`, sha256(utf8(last)))
+    return accepted(`$bcrypt$r=${Number(cost)},next=${next}$${bcryptSalt}`, sha256(utf8(last)))
   }
   const [, iterations, salt, base64] = DJANGO.exec(hash) ?? []
   if (iterations && salt && base64) {
@@ -63,10 +63,10 @@ function decoded(base64: string): Uint8Array | null {
 
 /** The digest of a password under another system's parameters, 32 bytes; null for any other parameters. */
 export function foreignDigest(password: string, parameters: string): Uint8Array | null {
-  const [, cost, , salt22] = BCRYPT_PARAMETERS.exec(parameters) ?? []
+  const [, cost, , bcryptSalt] = BCRYPT_PARAMETERS.exec(parameters) ?? []
   // Synchronous: the clock of a Worker stands still while it computes, so the asynchronous function would never yield either.
-  if (salt22 && isCost(Number(cost)))
-    return sha256(utf8(hashSync(password, `$2b$${String(cost).padStart(2, '0')}$${salt22}`).slice(29)))
+  if (bcryptSalt && isCost(Number(cost)))
+    return sha256(utf8(hashSync(password, `$2b$${String(cost).padStart(2, '0')}$${bcryptSalt}`).slice(29)))
   const [, iterations, , salt] = DJANGO_PARAMETERS.exec(parameters) ?? []
   // Not Web Crypto, which in production refuses more than 100,000 iterations.
   if (salt && isIterations(Number(iterations)))

@@ -36,11 +36,11 @@ export async function digest(password: string, parameters: string): Promise<stri
   const iterations = Number(i)
   if (!salt || !(rounds >= 1 && rounds <= MAX_ROUNDS) || !(iterations >= 1 && iterations <= ITERATIONS))
     throw new Error('These are no hash parameters of a password.')
-  const salt22 = new Uint8Array(decodeBase64IgnorePadding(salt))
+  const bytes = new Uint8Array(decodeBase64IgnorePadding(salt))
   let material = new Uint8Array(new TextEncoder().encode(password.normalize('NFC')))
   for (let round = 1; round <= rounds; round++) {
     const key = await crypto.subtle.importKey('raw', material, 'PBKDF2', false, ['deriveBits'])
-    const salted = round === 1 ? salt22 : Uint8Array.of(...salt22, round)
+    const salted = round === 1 ? bytes : Uint8Array.of(...bytes, round)
     material = new Uint8Array(
       await crypto.subtle.deriveBits({ name: 'PBKDF2', hash: 'SHA-256', salt: salted, iterations }, key, 256),
     )

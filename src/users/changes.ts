@@ -83,9 +83,9 @@ export async function createUser(ctx: Ctx, wanted: z.infer<typeof NewUser>): Pro
   const [{ policy } = {} as never] = rowsOf<{ policy: Policy }>(asked)
   const { email, username = usernameFrom(email), role, ...optional } = wanted
   const { given_name = null, family_name = null } = optional
-  const person = { email, username, given_name, family_name }
-  const { password = generateFor(person, policy), ...fields } = optional
-  const weak = weaknesses(password, person, policy)
+  const user = { email, username, given_name, family_name }
+  const { password = generateFor(user, policy), ...fields } = optional
+  const weak = weaknesses(password, user, policy)
   if (weak.length) throw new Problem('invalid_request', undefined, { errors: issuesOf('password', weak) })
   const id = crypto.randomUUID()
   const columns = Object.keys(Optional.omit({ terminated_at: true }).shape)

@@ -40,16 +40,16 @@ export const ImportedUser = NewUser.omit({ password: true })
   .strict()
   .openapi('ImportedUser')
 
-export type Person = Omit<z.output<typeof ImportedUser>, 'username'> & { username: string }
+export type ImportLine = Omit<z.output<typeof ImportedUser>, 'username'> & { username: string }
 export type Refused = { code: string; errors: Issue[] }
-export type Read = { line: number } & ({ person: Person } | Refused)
+export type Read = { line: number } & ({ user: ImportLine } | Refused)
 /** Why reading stopped before the end of the body. */
 export type Broken = { code: string; detail: string }
 
 const refused = (...errors: Issue[]): Refused => ({ code: 'invalid_request', errors })
 
 /** The user on a line, or its issues: those of zod in the caller's language, ours in English, which the report translates. */
-function personIn(value: unknown, language: Language): { person: Person } | Refused {
+function lineIn(value: unknown, language: Language): { user: ImportLine } | Refused {
   const { data, error } = ImportedUser.safeParse(value)
   if (!data) {
     const explained = (issue: Issue) =>
@@ -60,7 +60,7 @@ function personIn(value: unknown, language: Language): { person: Person } | Refu
   }
   const { roles = [], ...fields } = data
   const { email, username = usernameFrom(email), role = roles[0] } = fields
-  return { person: { ...fields, username, roles, ...(role !== undefined && { role }) } }
+  return { user: { ...fields, username, roles, ...(role !== undefined && { role }) } }
 }
 
 /** The lines of a body that are not blank, parsed, 200 at a time. Returns why reading stopped before the end, if it did. */
@@ -82,7 +82,7 @@ export async function* batchesOf(
       if (said)
         batch.push({
           line,
-          ...('fault' in said ? refused({ pointer: '#', detail: said.fault }) : personIn(said.value, language)),
+          ...('fault' in said ? refused({ pointer: '#', detail: said.fault }) : lineIn(said.value, language)),
         })
       if (batch.length < BATCH) continue
       yield batch

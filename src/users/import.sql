@@ -57,7 +57,7 @@ declare
 begin
   -- Row level security does not apply here, because import_people runs as the owner.
   if access.scope() <> 'all' and not coalesce((l ->> 'unit_id')::uuid = any (access.scope_unit_ids()), false) then
-    perform access.refuse('forbidden', 'You can only create users in units that you can access.', 'unit_id');
+    perform access.refuse('forbidden', 'You can only create users in units that are within your scope.', 'unit_id');
   end if;
   insert into freehold.users (id, email, username, email_verified, is_active, must_change_password, role,
     given_name, family_name, phone, unit_id, manager_id, designation, description,

@@ -9,7 +9,7 @@ import type { Ctx } from '../kernel/context.ts'
 import { log } from '../kernel/log.ts'
 import { catalogue, type Language, Problem } from '../kernel/problem.ts'
 import { rowsOf } from '../kernel/wire.ts'
-import { type Broken, batchesOf, type Person, type Read, type Refused } from './import-lines.ts'
+import { type Broken, batchesOf, type ImportLine, type Read, type Refused } from './import-lines.ts'
 
 export const ImportQuery = z.object({ dry_run: z.enum(['true', 'false']).default('false') })
 
@@ -57,25 +57,25 @@ export async function importUsers(
   const seen = { email: new Set<string>(), username: new Set<string>() }
 
   /** A dry run leaves no rows behind, so duplicates across its batches are found here. */
-  const repeated = (person: Person): Refused | null => {
-    const fields = (['email', 'username'] as const).filter((field) => seen[field].has(person[field]))
+  const repeated = (user: ImportLine): Refused | null => {
+    const fields = (['email', 'username'] as const).filter((field) => seen[field].has(user[field]))
     const errors = fields.map((field) => ({ pointer: `#/${field}`, detail: 'is taken' }))
     return errors.length ? { code: 'already_exists', errors } : null
   }
 
   const take = async (batch: Read[]): Promise<string> => {
     const checked = batch.map((read): Read => {
-      const again = 'person' in read && repeated(read.person)
+      const again = 'user' in read && repeated(read.user)
       return again ? { line: read.line, ...again } : read
     })
-    const people = checked.flatMap((read) => ('person' in read ? [read.person] : []))
+    const users = checked.flatMap((read) => ('user' in read ? [read.user] : []))
     const [answer] = await ctx.run(
-      ctx.db.execute(sql`select access.import_users(${JSON.stringify(people)}::jsonb, ${dry_run}) as taken`),
+      ctx.db.execute(sql`select access.import_users(${JSON.stringify(users)}::jsonb, ${dry_run}) as taken`),
     )
     const taken = rowsOf<{ taken: Taken[] }>(answer)[0]?.taken ?? []
     let text = ''
     for (const read of checked) {
-      const result: Taken | undefined = 'person' in read ? taken.shift() : read
+      const result: Taken | undefined = 'user' in read ? taken.shift() : read
       if (!result) throw new Error('The database returned fewer results than it was sent lines.')
       counts.lines++
       if ('errors' in result) {
@@ -85,9 +85,9 @@ export async function importUsers(
         continue
       }
       counts.created++
-      if (dry_run && 'person' in read) {
-        seen.email.add(read.person.email)
-        seen.username.add(read.person.username)
+      if (dry_run && 'user' in read) {
+        seen.email.add(read.user.email)
+        seen.username.add(read.user.username)
       }
       const outcome = dry_run ? { status: 'would_create' } : { status: 'created', id: result.id }
       text += `${JSON.stringify({ line: read.line, ...outcome, username: result.username })}\n`

@@ -128,7 +128,7 @@ describe('in Spanish as in English', () => {
     expect(told(none)).toMatchObject({ title: 'No está permitido', detail: 'Pide el permiso a un administrador.' })
     const body = { role_id: await here.role('spare') }
     const own = await inBoth(403, 'forbidden', AT, `/api/v1/users/${here.bo.id}/roles`, bo({ body }))
-    expect(told(own).detail).toBe('Nadie se asigna un rol a sí mismo.')
+    expect(told(own).detail).toBe('No puedes asignarte un rol a ti mismo.')
   })
 
   it('404: an address, a thing, a tenant by its name', async () => {

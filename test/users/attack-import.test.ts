@@ -87,7 +87,7 @@ it('by a key moves in nobody with a role that carries what the key does not name
   expect(rows.map(({ status }) => status)).toEqual(['created', 'failed', 'failed', 'failed', 'failed'])
   for (const { code, errors } of rows.slice(1)) {
     expect(code).toBe('forbidden')
-    expect(errors?.[0]?.detail).toMatch(/^This key does not name /)
+    expect(errors?.[0]?.detail).toMatch(/^This API key does not include /)
   }
   expect((await move([{ email: 'f@key.test', roles: ['mighty'] }]))[0]?.status, 'by its owner').toBe('created')
   const alone = await here.made(['user:create'])

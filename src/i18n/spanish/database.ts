@@ -26,7 +26,8 @@ export const database = {
     'Una primera contraseña solo se puede fijar al crear el usuario.',
 
   'Importing users needs user:create.': 'Para importar usuarios se necesita user:create.',
-  'You can only create users in units that you can access.': 'Solo puedes crear usuarios en unidades a las que tengas acceso.',
+  'You can only create users in units that are within your scope.':
+    'Solo puedes crear usuarios en unidades dentro de tu alcance.',
 
   // Roles and who has them.
   'You do not hold {permission} at scope {scope}, so you cannot grant it.':
