@@ -6,7 +6,10 @@ export interface Fault {
     path: string
   }
   times: number
-  /** `drop_before` loses the request, `drop_after` carries it out and loses the answer; `fail_operation` takes it, and fails an operation of it. */
+  /**
+   * `drop_before` loses the request, `drop_after` carries it out and loses the answer; `fail_operation` takes it, and fails an
+   * operation of it.
+   */
   kind: 'status' | 'drop_before' | 'drop_after' | 'delay' | 'fail_operation'
   status?: number
   body?: string
