@@ -38,7 +38,7 @@ export const audit: Measure = {
         numbers.map((number) => ({ number, name: `role ${number}`, parent: null })),
       )
       await analyze(postgres)
-      stage.say(`${people.toLocaleString('en')} people are planted.`)
+      stage.say(`${people.toLocaleString('en')} users are planted.`)
       return [await sideBySide(postgres, writers, stage.quick), ...(await inOneStatement(postgres, writers, stage.quick))]
     } finally {
       for (const client of [...writers, postgres]) await client.end()

@@ -44,7 +44,7 @@ export const authorization: Measure = {
     } finally {
       await postgres.end()
     }
-    stage.say(`${PEOPLE.toLocaleString('en')} people and what they may do are planted.`)
+    stage.say(`${PEOPLE.toLocaleString('en')} users and their grants are planted.`)
     const questions = JSON.stringify(checks(reference))
     const ask = sql`select access.ask(${questions}::jsonb)`
     useSqlUrl(stage.stack.neon.sqlUrl)

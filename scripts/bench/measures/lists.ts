@@ -34,7 +34,7 @@ export const lists: Measure = {
       await plantPeople(postgres, PEOPLE)
       await plantReaders(postgres)
       await analyze(postgres)
-      stage.say(`${PEOPLE.toLocaleString('en')} people are planted.`)
+      stage.say(`${PEOPLE.toLocaleString('en')} users are planted.`)
       const pages: Page[] = []
       for (const asker of ASKERS) pages.push(...(await pagesOf(asker, inside, postgres, app)))
       const things = Object.fromEntries(pages.map((page) => [page.label, () => asked(page, inside, app)]))
