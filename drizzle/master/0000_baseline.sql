@@ -203,7 +203,7 @@ begin
   return null;
 end $$;
 --> statement-breakpoint
--- Puts a tenant into the maintenance queue, because what operators do to it may be written into its own database.
+-- Puts a tenant into the maintenance queue, because a change by an operator may have written to its own database.
 create or replace function platform.queue_maintenance() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin

@@ -3389,8 +3389,8 @@ begin
   return a;
 end $$;
 --> statement-breakpoint
--- Enqueues a mail and returns its id. `subject`: a user, in whose language it is written; null: a registrant, in
--- `locale`.
+-- Enqueues a mail and returns its id. `subject` is the recipient's user id, whose locale applies; null for a
+-- registrant, to whom `locale` applies.
 create or replace function access.enqueue_mail(
   kind text,
   subject uuid,
@@ -3430,8 +3430,8 @@ $$;
 -- attempt counts as failed until access.finish_mails says otherwise: a mail that makes its sender crash does not hold
 -- up the others.
 --
--- A registrant has no name. Nor has a mail to an address that its user only claims (`email_change`): its reader must
--- not be shown a text that a stranger chose.
+-- `name` is null for a registrant, and for a mail to an address that is not verified yet (`email_change`): its reader
+-- must not see a text that a stranger chose.
 create or replace function access.claim_mails(tenant_id uuid, system_key text, at_most integer, channels jsonb) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -3487,11 +3487,11 @@ end $$;
 --> statement-breakpoint
 -- Finishes attempts: [{attempt, attempts, outcome, detail}]. Returns the ids of the mails that are given up.
 --   accepted   sent
---   refused    for good: given up
+--   refused    permanently: given up
 --   failed     attempted again, until a day or 40 attempts have passed
 --   untried    the attempt did not begin: the mail is due again as before
--- A finished attempt is not changed. One that is not the newest of its mail counts only if it was accepted: then the
--- mail is sent, even if it has been claimed again since.
+-- A finished attempt does not change. An attempt that is not the newest of its mail counts only if it was accepted: then
+-- the mail is sent, even if it has been claimed again since.
 create or replace function access.finish_mails(tenant_id uuid, system_key text, results jsonb) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -3541,7 +3541,7 @@ begin
   return dead;
 end $$;
 --> statement-breakpoint
--- From when on the outbox has something to send on the given channels; null: it has nothing.
+-- When the next mail of the outbox is due on the given channels; null: there is none.
 create or replace function access.next_mail_at(channels jsonb) returns timestamptz
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select min(greatest(m.next_at, m.lease_until))

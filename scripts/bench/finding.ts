@@ -4,16 +4,19 @@ import type { Stage } from './stage.ts'
 
 export type Unit = 'ms' | 'µs' | 'x' | 'MB' | 'rows'
 
-/** What a measure found. `value` is what the goal is about; `parts` are what it was computed from, and what it consists of. */
+/**
+ * The result of a measure. `value` is compared with the goal; `parts` are the measurements that it was computed from, and its
+ * components.
+ */
 export type Finding = {
   title: string
   value: Spread
   unit: Unit
-  /** `value` is to be at most this; null where nothing was promised. */
+  /** The maximum of `value`; null without a goal. */
   goal: number | null
   parts: { label: string; value: Spread; unit: Unit }[]
   note: string
-  /** Where the CPU goes, of what has a goal for it. */
+  /** Where the CPU time goes, for goals on CPU. */
   profile?: Share[]
 }
 

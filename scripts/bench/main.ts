@@ -45,7 +45,7 @@ async function main(): Promise<void> {
     for (const stop of stops.splice(0).reverse()) await stop().catch((error) => say(String(error)))
   }
   const opening = openStage({ quick: values.quick, say, onStop: (stop) => stops.push(stop) })
-  // What is just being started is ended once it runs: before, nobody knows how.
+  // A stage that is still opening is closed once it is open.
   const interrupted = () => opening.then(end, end).then(() => process.exit(1))
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(name, () => void interrupted())
   try {

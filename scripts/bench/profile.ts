@@ -12,8 +12,8 @@ type CpuProfile = { nodes: { id: number; callFrame: Frame }[]; samples: number[]
 const WARM = 400
 
 /**
- * Where the CPU of one kind of request goes: in which package, and which file of ours. In a workerd of its own, because one that is
- * being watched is slower.
+ * Where the CPU time of one kind of request goes, by package and by file of ours. In a separate workerd, because profiling slows
+ * it down.
  */
 export async function profileOf(stage: Stage, target: Target, requests: number): Promise<Share[]> {
   const legible = join(stage.outdir, '../legible')
@@ -64,7 +64,7 @@ async function inspect(inspector: URL | null) {
   return Object.assign(call, { close })
 }
 
-/** Time that is a function's own, summed over the module that it stands in. */
+/** The functions' own times, summed by module. */
 function shares(profile: CpuProfile, source: string): Share[] {
   const modules = modulesOf(source)
   const names = new Map(profile.nodes.map(({ id, callFrame }) => [id, whereIs(callFrame, modules)]))

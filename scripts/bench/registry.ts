@@ -11,7 +11,7 @@ export type Planted = { id: string; subdomain: string }
 
 const AT_ONCE = 500
 
-/** Writes tenants into the master that have no database, but secrets and a key as real ones have. */
+/** Writes tenants into the master, without databases but with secrets and a key as real ones have. */
 export async function plant(config: Config, count: number): Promise<Planted[]> {
   const pair = await generateKeyPair('ES256', { extractable: true })
   const keys = { public: await exportJWK(pair.publicKey), private: JSON.stringify(await exportJWK(pair.privateKey)) }

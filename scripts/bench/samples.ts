@@ -1,4 +1,4 @@
-/** What repeated measurements say: the middle one, and the range that holds the middle half of them. */
+/** A summary of repeated measurements: the median, and the range of the middle half. */
 export type Spread = { median: number; low: number; high: number; n: number }
 
 export function spread(values: number[]): Spread {
@@ -12,8 +12,8 @@ export function spread(values: number[]): Spread {
 }
 
 /**
- * Measures several things in turns, A B A B, so that what disturbs the machine disturbs all of them alike. The order turns round from
- * one round to the next. Gives the values of each, by name, in the order of the rounds.
+ * Measures several things in turns, A B B A, so that a disturbance of the machine affects all of them alike. Returns the values
+ * of each, by name, in the order of the rounds.
  */
 export async function inTurns<K extends string>(
   rounds: number,

@@ -19,7 +19,7 @@ const TENANT = 'acme'
 /** One Worker of the stage: its port, its settings, and a target in it. */
 export type Site = { port: number; config: Config; at(subdomain: string | null, path: string, more?: Partial<Target>): Target }
 
-/** Everything that a measure needs: the stack, workerd, and a tenant with somebody logged in. */
+/** Everything that a measure needs: the stack, workerd, and a tenant with a logged-in user. */
 export type Stage = {
   quick: boolean
   say: (line: string) => void
@@ -31,14 +31,14 @@ export type Stage = {
   /** Another Worker in the same workerd, with a master of its own. */
   small: Site
   tenant: { id: string; subdomain: string; database_url: string; credentials: typeof ADMIN }
-  /** Logs in, tells the bare routes, and gives the token. A token lives a quarter of an hour. */
+  /** Logs in, passes the token to the bare routes, and returns it. A token lives 15 minutes. */
   signIn(): Promise<string>
   operatorToken(): Promise<string>
-  /** Makes a tenant through the platform's door and waits until it is active. */
+  /** Creates a tenant through the platform API and waits until it is active. */
   makeTenant(subdomain: string, token: string): Promise<string>
 }
 
-/** Builds the stage. What was started is handed to `onStop` as soon as it runs, so that an interruption ends it too. */
+/** Builds the stage. Whatever it starts is registered with `onStop` at once, so that an interruption ends it too. */
 export async function openStage(options: {
   quick: boolean
   say: (line: string) => void
@@ -47,7 +47,7 @@ export async function openStage(options: {
   const { quick, say, onStop } = options
   const folder = await temporaryFolder('freehold-bench')
   onStop(folder.remove)
-  // Postgres' own handler of a signal may end this program before the stops are through.
+  // Postgres' own signal handler may end this program before all stops have run.
   process.once('exit', () => rmSync(folder.path, { recursive: true, force: true }))
   const outdir = join(folder.path, 'bundle')
   await mkdir(outdir)

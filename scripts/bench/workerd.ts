@@ -10,18 +10,18 @@ const TICK_MS = 10
 const PAGE_BYTES = 4096
 const QUIET = { WRANGLER_SEND_METRICS: 'false', WRANGLER_HIDE_BANNER: 'true', DO_NOT_TRACK: '1', NO_COLOR: '1', FORCE_COLOR: '0' }
 
-/** A workerd process that answers at one port for each Worker in it, and what it has spent so far. */
+/** A workerd process with one port for each Worker in it, and the CPU and memory that it has used. */
 export type Workerd = {
   /** Port of each Worker, by its name. */
   ports: Record<string, number>
-  /** Where a debugger finds it, if it was asked for. */
+  /** The address of the debugger, if requested. */
   inspector: URL | null
   cpuMs(): Promise<number>
   residentMb(): Promise<number>
   stop(): Promise<void>
 }
 
-/** Bundles the measured Worker into a folder: as a deployment does, or legible, for a profile that is to name what it saw. */
+/** Bundles the measured Worker into a folder: as a deployment does, or unminified, for a profile with names. */
 export async function bundle(outdir: string, legible = false): Promise<void> {
   const wrangler = join(ROOT, 'node_modules/wrangler/bin/wrangler.js')
   const args = [wrangler, 'deploy', ENTRY, '--dry-run', '--env=', '--outdir', outdir, ...(legible ? ['--no-minify'] : [])]
@@ -36,7 +36,10 @@ export async function bundle(outdir: string, legible = false): Promise<void> {
   if (code !== 0) throw new Error(`The Worker could not be bundled:\n${words.join('')}`)
 }
 
-/** Runs the bundle in workerd, once for each set of settings, each with a KV of its own. Requests reach the Worker with no proxy in front. */
+/**
+ * Runs the bundle in workerd, once for each set of settings, each with a KV of its own. Requests reach the Worker with no proxy
+ * in front.
+ */
 export async function startWorkerd(
   outdir: string,
   workers: Record<string, Record<string, string>>,

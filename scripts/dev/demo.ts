@@ -2,7 +2,7 @@ import { rucFor } from './settings.ts'
 
 type Login = { email: string; password: string }
 
-/** The tenant `demo`, made as every other: the first operator asks for it through the API. One that is there stays as it is. */
+/** Creates the tenant `demo` through the API, as the first operator. An existing one stays as it is. */
 export async function demoTenant(options: {
   port: number
   url: string
@@ -25,7 +25,7 @@ export async function demoTenant(options: {
   if (login.status !== 200 && login.body.code !== 'invalid_credentials')
     throw new Error(`The first operator cannot log in: ${JSON.stringify(login.body)}`)
   if (login.status !== 200) {
-    say('The first operator has another password by now; the tenant demo is left as it is.')
+    say('The password of the first operator was changed; the tenant demo stays as it is.')
     return tenant
   }
   const made = await post(
@@ -34,7 +34,7 @@ export async function demoTenant(options: {
     { Authorization: `Bearer ${login.body.access_token}`, Prefer: 'wait=30' },
   )
   if (made.status !== 201 && made.body.code !== 'subdomain_taken')
-    throw new Error(`The tenant demo could not be made: ${JSON.stringify(made.body)}`)
-  if (made.status === 201) say('The tenant demo is made.')
+    throw new Error(`The tenant demo could not be created: ${JSON.stringify(made.body)}`)
+  if (made.status === 201) say('The tenant demo is created.')
   return tenant
 }

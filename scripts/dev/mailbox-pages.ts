@@ -1,4 +1,4 @@
-/** One mail or text to a phone, as the mailbox keeps and tells it. `id` is the same each time that it is sent. */
+/** One mail or text to a phone, as the mailbox keeps and returns it. `id` is the same for each attempt to send it. */
 export type Mail = {
   no: number
   at: string
@@ -32,7 +32,7 @@ export const mailsPage = (mails: Mail[], to: string) =>
         ({ no, at, to, subject }) =>
           `<tr><td>${escaped(at.slice(0, 19).replace('T', ' '))}</td><td>${escaped(to)}</td><td><a href="/mails/${no}">${escaped(subject)}</a></td></tr>`,
       )
-      .join('')}</table>${mails.length ? '' : '<p>Nothing yet. What is sent while this runs is shown here.</p>'}`,
+      .join('')}</table>${mails.length ? '' : '<p>Nothing yet. Mails that are sent while this runs are shown here.</p>'}`,
   )
 
 /** One mail. Its HTML is in a frame without scripts, forms or an origin. */

@@ -1,7 +1,7 @@
 /**
- * The local mailbox: what the Worker would send lies here, on a page for people and as JSON for tests. Threat: what a mail holds is anybody's,
- * and a web page that is open beside it must not read it: so all is escaped, HTML is shown in a frame that may do nothing, and only this
- * machine's own names are answered.
+ * The local mailbox: it keeps what the Worker would send, as pages and as JSON for tests. Threat: a mail may contain anything,
+ * and another web page in the browser must not read it. So everything is escaped, HTML is shown in a frame without permissions,
+ * and only requests to this machine's own names are answered.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -11,7 +11,7 @@ export type Mailbox = { url: string; stop: () => Promise<void> }
 
 const MAX_BODY = 1024 * 1024
 
-/** Starts a mailbox on this machine. It keeps the last 500 in memory, and forgets them with its process. */
+/** Starts a mailbox on this machine. It keeps the last 500 mails, in memory only. */
 export async function startMailbox(options: { port?: number; keep?: number } = {}): Promise<Mailbox> {
   const { port = 0, keep = 500 } = options
   /** The newest first. */

@@ -11,15 +11,15 @@ const HELP = `Freehold on this machine: Postgres, the local Neon, and the Worker
 
   npm start -- [options]
 
-  --port N      of the Worker; 8787 is the default
-  --data DIR    where everything is kept; .freehold is the default
-  --fresh       forget what is in the data folder first
+  --port N      port of the Worker; default: 8787
+  --data DIR    the data folder; default: .freehold
+  --fresh       delete the contents of the data folder first
   --json        print one line of JSON on stdout when ready, everything else on stderr
-  --verbose     show what the Worker logs
+  --verbose     show the Worker's log
   --help        show this
 
-Settings of the environment: BASE_URL, TENANT_DB_TEMPLATE, MASTER_DATABASE_URL, DEFAULT_TENANT, HOST_CAPACITY, ENCRYPTION_KEYS;
-SMTP_URL and MAIL_FROM to send mail instead of keeping it in the mailbox, SMS_WEBHOOK_URL and SMS_WEBHOOK_TOKEN for texts to phones.
+Settings of the environment: BASE_URL, TENANT_DB_TEMPLATE, MASTER_DATABASE_URL, DEFAULT_TENANT, HOST_CAPACITY, HOST_BRANCHES,
+ENCRYPTION_KEYS; SMTP_URL and MAIL_FROM to send mail instead of keeping it in the mailbox, SMS_WEBHOOK_URL and SMS_WEBHOOK_TOKEN for texts to phones.
 Ctrl-C ends everything; the data stays.
 `
 
@@ -43,7 +43,7 @@ async function main(): Promise<void> {
   const say = (line: string) => process.stderr.write(`${line}\n`)
   const dataDir = resolve(values.data)
   const given = givenSettings(process.env)
-  // Wrong settings are told before anything is started or forgotten.
+  // Wrong settings are reported before anything is started or deleted.
   checkSettings({ BASE_URL: `http://localhost:${port}`, ENCRYPTION_KEYS: `k1:${'A'.repeat(43)}`, ...given })
   await endOrphan(dataDir, port)
   await checkPort(port)
@@ -85,12 +85,12 @@ async function main(): Promise<void> {
     })
     say('The Worker answers.')
     const schedule = () => fetch(`http://127.0.0.1:${port}/cdn-cgi/local/scheduled?cron=*+*+*+*+*`).catch(() => undefined)
-    // Locally no cron fires by itself. The first run goes on with what the last stop interrupted.
+    // Locally no cron fires by itself. The first run continues what the last stop interrupted.
     await schedule()
     setInterval(schedule, SCHEDULE_MS).unref()
     const url = new URL(settings.BASE_URL).origin
     const tenant = await demoTenant({ port, url, operator: kept.operator, admin: kept.tenant, say })
-    const facts = {
+    const summary = {
       url,
       platform: kept.operator,
       tenant,
@@ -98,14 +98,14 @@ async function main(): Promise<void> {
       postgres_url: stack.neon.postgresUrl,
       mailbox_url: mailbox.url,
     }
-    process.stdout.write(values.json ? `${JSON.stringify(facts)}\n` : forPeople(facts))
+    process.stdout.write(values.json ? `${JSON.stringify(summary)}\n` : asText(summary))
   } catch (error) {
     if (!ending) say(error instanceof Error ? error.message : String(error))
     await end(1)
   }
 }
 
-type Facts = {
+type Summary = {
   url: string
   platform: { email: string; password: string }
   tenant: { subdomain: string; url: string; email: string; password: string }
@@ -114,7 +114,7 @@ type Facts = {
   mailbox_url: Mailbox['url']
 }
 
-const forPeople = ({ url, platform, tenant, neon, postgres_url, mailbox_url }: Facts) => `
+const asText = ({ url, platform, tenant, neon, postgres_url, mailbox_url }: Summary) => `
 Freehold is ready.
 
   Platform    ${url}

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 
-/** What a data folder remembers between two starts. */
+/** The contents of credentials.json, kept between two starts. */
 export type Kept = {
   encryption_keys: string
   operator: { email: string; password: string }
@@ -12,7 +12,7 @@ export type Kept = {
 
 const password = () => `${randomBytes(12).toString('base64url')}-Aa7!`
 
-/** Reads what the folder remembers, or makes it. Fails with one sentence when the folder cannot be written. */
+/** Reads credentials.json of the folder, or creates it. Fails with one sentence when the folder cannot be written. */
 export async function keptIn(dataDir: string): Promise<Kept> {
   const file = join(dataDir, 'credentials.json')
   try {
@@ -34,7 +34,7 @@ export async function keptIn(dataDir: string): Promise<Kept> {
   return kept
 }
 
-/** Forgets what a data folder holds. Fails for a folder that is not one of ours: it might be anything. */
+/** Deletes a data folder. Fails for a folder that was not made by npm start: it might hold anything. */
 export async function forget(dataDir: string): Promise<void> {
   const held: string[] = await readdir(dataDir).catch(() => [])
   if (held.length && !held.includes('credentials.json')) {
@@ -45,7 +45,7 @@ export async function forget(dataDir: string): Promise<void> {
   await rm(dataDir, { recursive: true, force: true })
 }
 
-/** As `mkdir -p`. Not Node's own `recursive`, which never comes back where the kernel answers ENOENT for a folder that exists (/proc). */
+/** As `mkdir -p`. Node's own `recursive` never returns where the kernel answers ENOENT for an existing folder (/proc). */
 async function makeFolder(path: string): Promise<void> {
   if (!existsSync(dirname(path))) await makeFolder(dirname(path))
   await mkdir(path, { mode: 0o700 }).catch((error: NodeJS.ErrnoException) => {
@@ -53,7 +53,7 @@ async function makeFolder(path: string): Promise<void> {
   })
 }
 
-/** A RUC for a name, with its right check digit, so that each made-up tenant has its own. */
+/** A RUC with a valid check digit, derived from a name, so that each made-up tenant has its own. */
 export function rucFor(name: string): string {
   const digits = [2, 0, ...[...createHash('sha256').update(name).digest().subarray(0, 8)].map((byte) => byte % 10)]
   const sum = [5, 4, 3, 2, 7, 6, 5, 4, 3, 2].reduce((total, weight, i) => total + weight * (digits[i] ?? 0), 0)

@@ -25,7 +25,7 @@ const NAMES = [
   'SMS_WEBHOOK_TOKEN',
 ] as const
 
-/** The settings that the environment gives for a local start; one that is given but empty counts as missing. */
+/** The settings of a local start that are set in the environment; an empty one counts as missing. */
 export const givenSettings = (env: NodeJS.ProcessEnv) =>
   Object.fromEntries(NAMES.filter((name) => env[name] !== undefined).map((name) => [name, env[name] ?? '']))
 
@@ -33,7 +33,9 @@ export const givenSettings = (env: NodeJS.ProcessEnv) =>
 export const checkSettings = (given: Record<string, string>): Config =>
   parseSettings({ ENVIRONMENT: 'local', NEON_API_KEY: 'local', MASTER_DATABASE_URL: PLACEHOLDER, ...given })
 
-/** Starts Postgres and the local Neon, makes or updates the master there, and gives the settings of a Worker that uses them. */
+/**
+ * Starts Postgres and the local Neon, creates or updates the master there, and returns the settings of a Worker that uses them.
+ */
 export async function startStack(options: {
   dataDir: string
   given: Record<string, string>
@@ -96,7 +98,7 @@ async function ownMaster(neon: LocalNeon): Promise<string> {
   })
 }
 
-/** The migrations of a schema, in order, as the files in drizzle/ have them. */
+/** The migrations of a database, in order, from the files in drizzle/. */
 export async function migrationsIn(schema: 'tenant' | 'master'): Promise<Migration[]> {
   const folder = new URL(`../../drizzle/${schema}/`, import.meta.url)
   const files = (await readdir(folder)).filter((file) => file.endsWith('.sql')).sort()

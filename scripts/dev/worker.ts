@@ -33,8 +33,8 @@ export async function checkPort(port: number): Promise<void> {
 }
 
 /**
- * Ends the Worker of a start that was killed and could not end it itself: it would hold the port. Fails when that start is alive, because
- * then the folder is in use.
+ * Stops the Worker of a start that was killed: it would hold the port. Fails when that start is alive, because then the folder is
+ * in use.
  */
 export async function endOrphan(dataDir: string, port: number): Promise<void> {
   const known = await readFile(join(dataDir, 'worker.pid'), 'utf8').catch(() => null)
@@ -44,7 +44,7 @@ export async function endOrphan(dataDir: string, port: number): Promise<void> {
     throw new Error(`The data folder ${dataDir} is in use by process ${parent}. Choose another with --data.`)
   if (await runs(group, dataDir)) {
     signal(group, 'SIGKILL')
-    // The kernel closes what it held a moment later.
+    // The kernel closes its port a moment later.
     for (
       let tries = 0;
       tries < 40 &&
@@ -61,7 +61,9 @@ export async function endOrphan(dataDir: string, port: number): Promise<void> {
 
 const runs = async (pid: number, word: string) => (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).includes(word)
 
-/** Runs the Worker in workerd through wrangler, with these settings; its state lies in the data folder. Resolves when it answers. */
+/**
+ * Runs the Worker in workerd through wrangler, with these settings; its state is in the data folder. Resolves when it answers.
+ */
 export async function startWorker(options: {
   dataDir: string
   port: number
@@ -117,7 +119,7 @@ export async function startWorker(options: {
 
 async function answers(child: ChildProcess, port: number): Promise<void> {
   for (const until = Date.now() + READY_MS; Date.now() < until; await pause(50)) {
-    if (child.exitCode !== null) throw new Error('The Worker did not start; its last words are above.')
+    if (child.exitCode !== null) throw new Error('The Worker did not start; its last output is above.')
     const answer = await fetch(`http://127.0.0.1:${port}/healthz`).catch(() => null)
     if (answer?.ok) return
   }
@@ -138,6 +140,6 @@ function signal(group: number, name: NodeJS.Signals) {
   try {
     process.kill(-group, name)
   } catch {
-    // Nobody of the group is left.
+    // The group has ended.
   }
 }

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 
-/** What the CLI reads of the API's answers. Whatever else they hold is kept, for --json. */
+/** The fields that the CLI reads from the API's answers. Other fields are kept, for --json. */
 export const Tenant = z.looseObject({
   id: z.string(),
   subdomain: z.string(),
@@ -50,5 +50,5 @@ export type Role = z.infer<typeof Role>
 
 export const RoleList = z.object({ data: z.array(Role), next_cursor: z.string().nullable() })
 
-/** What the document of the API says of the server. */
+/** The servers in the OpenAPI document. */
 export const ApiDocument = z.looseObject({ servers: z.array(z.object({ url: z.url() })).min(1) })

@@ -6,23 +6,26 @@ import { type More, type Plane, send, sendLines, shaped } from './wire.ts'
 
 const Tokens = z.object({ access_token: z.string(), must_change_password: z.boolean() })
 
-/** The API of one plane, as somebody. Paths are those under /platform/v1, or under /api/v1. */
+/** The API of one plane, as one user. Paths are those under /platform/v1, or under /api/v1. */
 export type Api = {
   call<S extends z.ZodType>(shape: S, method: 'GET' | 'POST' | 'DELETE', path: string, more?: More): Promise<z.infer<S>>
-  /** Sends lines of JSON, and gives the lines of the answer as they come. */
+  /** Sends lines of JSON and yields the lines of the answer as they arrive. */
   lines<S extends z.ZodType>(shape: S, path: string, body: ReadableStream<Uint8Array>): AsyncGenerator<z.infer<S>, void>
 }
 
-/** Does some work as an operator of the platform. */
+/** Runs `work` as an operator of the platform. */
 export const withApi = async <T>({ url, data }: Globals, work: (api: Api) => Promise<T>): Promise<T> =>
-  asSomebody({ url, base: `${url}/platform/v1` }, await credentialsFor(url, data), work)
+  asUser({ url, base: `${url}/platform/v1` }, await credentialsFor(url, data), work)
 
-/** Does some work as a user of a tenant. */
+/** Runs `work` as a user of a tenant. */
 export const withTenant = async <T>({ url }: Globals, tenant: string, work: (api: Api) => Promise<T>): Promise<T> =>
-  asSomebody({ url, base: `${url}/api/v1`, headers: { 'X-Tenant': tenant } }, tenantCredentials(), work)
+  asUser({ url, base: `${url}/api/v1`, headers: { 'X-Tenant': tenant } }, tenantCredentials(), work)
 
-/** Logs in at the first call, and ends that session afterwards: a person has few, and each new one would push out one that they use. */
-async function asSomebody<T>(plane: Plane, credentials: Credentials, work: (api: Api) => Promise<T>): Promise<T> {
+/**
+ * Logs in at the first call and ends that session afterwards: the number of sessions per user is limited, and a new one ends the
+ * oldest.
+ */
+async function asUser<T>(plane: Plane, credentials: Credentials, work: (api: Api) => Promise<T>): Promise<T> {
   let session: string | null = null
   const token = async () => {
     if ('token' in credentials) return credentials.token
@@ -50,7 +53,7 @@ async function asSomebody<T>(plane: Plane, credentials: Credentials, work: (api:
 async function logIn(plane: Plane, { email, password, from }: Exclude<Credentials, { token: string }>): Promise<string> {
   const answer = await send(plane, 'POST', '/auth/login', { body: { email, password }, token: null }).catch((error) => {
     if (!(error instanceof ApiProblem) || error.problem.code !== 'invalid_credentials') throw error
-    throw new ApiProblem(error.status, error.problem, [`E-mail and password are those of ${from}.`])
+    throw new ApiProblem(error.status, error.problem, [`E-mail and password come from ${from}.`])
   })
   const { access_token, must_change_password } = shaped(plane, Tokens, answer)
   if (must_change_password)

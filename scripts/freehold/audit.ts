@@ -5,23 +5,24 @@ import type { Globals } from './options.ts'
 import { plain, print, printJson, tell } from './output.ts'
 import { settings } from './setup.ts'
 
-/** The commands on what was recorded. */
+/** The commands on the audit log. */
 export function addAudit(program: Command): void {
-  const audit = program.command('audit').description('check what was recorded')
+  const audit = program.command('audit').description('check the audit log')
 
   audit
     .command('verify')
-    .description('whether the audit of a tenant is as it was written; ends with 1 when it is not')
-    .argument('<tenant>', 'its id or its subdomain; "platform" is the platform\'s own')
+    .description('verify that the audit log of a tenant is unchanged; exits with 1 if it is not')
+    .argument('<tenant>', 'its id or subdomain; "platform" for the platform\'s own')
     .addHelpText(
       'after',
       `
 Settings of the environment:
   MASTER_DATABASE_URL  the master database
-  ENCRYPTION_KEYS      the key ring that the Worker has too
-  NEON_SQL_URL         only for a local Neon: where it takes SQL over HTTP
+  ENCRYPTION_KEYS      the key ring of the Worker
+  NEON_SQL_URL         only for a local Neon: its URL for SQL over HTTP
 Recomputes the chain of checkpoints and the hash of each detail, and compares the newest checkpoint with the one in the master. Changes nothing.
-Entries since the last maintenance run may not be under a checkpoint yet (a minute or two; a day if they were written past the Worker). A change of those by somebody who can write the database goes unnoticed.`,
+Entries since the last maintenance run may not be under a checkpoint yet (a minute or two; up to a day if they were not written by the Worker).
+A change to them by somebody who can write the database goes unnoticed.`,
     )
     .action((tenant: string, _, command: Command) => check(tenant, command.optsWithGlobals<Globals>()))
 }
@@ -33,7 +34,7 @@ async function check(tenant: string, { json }: { json?: boolean }): Promise<void
   const { verifyAudit } = await import('../../src/tenants/maintenance/checkpoints.ts')
   useSqlUrl(config.NEON_SQL_URL)
   const verdict = await verifyAudit(config, tenant).catch((error: Error) => {
-    // The text of a failed query holds its parameters: only the database's own words are told.
+    // The message of a failed query contains its parameters; only the database's own message is shown.
     throw new Failure(dbError(error)?.message ?? plain(error.message))
   })
   if (json) printJson({ tenant, ...verdict })

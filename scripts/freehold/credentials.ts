@@ -3,33 +3,33 @@ import { join } from 'node:path'
 import { z } from 'zod'
 import { Failure } from './failure.ts'
 
-/** How the CLI shows who it is. `from` says where a password was found, for whoever must mend it. */
+/** The credentials of the CLI. `from` is where the password was found, for error messages. */
 export type Credentials = { token: string } | { email: string; password: string; from: string }
 
-/** For the help of every group that calls the API. */
+/** Help text of the commands that call the platform API. */
 export const CREDENTIAL_SETTINGS = `
 Settings of the environment:
-  FREEHOLD_URL                      address of the platform; --url goes before it
+  FREEHOLD_URL                      address of the platform; --url overrides it
   FREEHOLD_TOKEN                    an operator's access token, or
   FREEHOLD_EMAIL, FREEHOLD_PASSWORD an operator's e-mail and password
-Without them, and with a loopback address, the operator of a local \`npm start\` (see --data).`
+Without them, at a loopback address: the operator of a local \`npm start\` (see --data).`
 
-/** For the help of what is done in a tenant. */
+/** Help text of the commands that work inside a tenant. */
 export const TENANT_CREDENTIAL_SETTINGS = `
 Settings of the environment:
-  FREEHOLD_URL                        address of the platform; --url goes before it
+  FREEHOLD_URL                        address of the platform; --url overrides it
   FREEHOLD_TENANT_TOKEN               an access token of a user of the tenant, or
   FREEHOLD_TENANT_EMAIL, FREEHOLD_TENANT_PASSWORD
                                       that user's e-mail and password`
 
 const Kept = z.object({ operator: z.object({ email: z.string(), password: z.string() }) })
 
-/** The credentials of the environment; for a platform on this machine also those that `npm start` keeps. */
+/** The credentials in the environment, or for a platform on this machine those that `npm start` keeps. */
 export async function credentialsFor(url: string, dataDir: string): Promise<Credentials> {
   const given = ofEnvironment('FREEHOLD')
   if (given) return given
   const needed = 'Set FREEHOLD_TOKEN, or FREEHOLD_EMAIL and FREEHOLD_PASSWORD'
-  // Never sent elsewhere: another machine has other operators, and would learn the password of this one's.
+  // Never sent to another machine: it would learn the password of this machine's operator.
   if (!isLoopback(new URL(url).hostname)) throw new Failure(`${needed}.`)
   const file = join(dataDir, 'credentials.json')
   const text = await readFile(file, 'utf8').catch(() => null)
@@ -40,7 +40,7 @@ export async function credentialsFor(url: string, dataDir: string): Promise<Cred
   return { ...kept.data.operator, from: file }
 }
 
-/** The credentials of a user of a tenant: of the environment alone. */
+/** The credentials of a user of a tenant, from the environment only. */
 export function tenantCredentials(): Credentials {
   const given = ofEnvironment('FREEHOLD_TENANT')
   if (!given) throw new Failure('Set FREEHOLD_TENANT_TOKEN, or FREEHOLD_TENANT_EMAIL and FREEHOLD_TENANT_PASSWORD.')
@@ -56,7 +56,7 @@ function ofEnvironment(prefix: string): Credentials | null {
   }
   const both = `${prefix}_EMAIL and ${prefix}_PASSWORD`
   if (email && password) return { email, password, from: both }
-  if (email || password) throw new Failure(`${both} belong together: one of them is not set.`)
+  if (email || password) throw new Failure(`${both} belong together: only one of them is set.`)
   return null
 }
 

@@ -11,23 +11,26 @@ import { print, printJson } from './output.ts'
 import { tenantNamed } from './registry.ts'
 import { pairs } from './table.ts'
 
-/** The organization and the superuser of the seed's SetupDevUsers. Its password, `string`, breaks every policy: one is generated. */
+/**
+ * The organization and the superuser of the seed's SetupDevUsers. The seed's password, `string`, fails every policy, so one is
+ * generated.
+ */
 const DEV = { subdomain: 'dev', legal_name: 'Admin Organization', admin_email: 'user@example.com', environment: 'demo' }
 const WAIT_SECONDS = 120
 
 type Options = Globals & { rolePreset: string }
 
-/** The command that makes what a developer begins with. */
+/** The command that creates a tenant for development. */
 export function addDevUsers(program: Command): void {
   program
     .command('setup-dev-users')
-    .description(`make the demo tenant "${DEV.subdomain}" with the administrator ${DEV.admin_email}; never in production`)
-    .addOption(new Option('--role-preset <name>', 'the roles it begins with').choices(Object.keys(presets)).default('groups'))
+    .description(`create the demo tenant "${DEV.subdomain}" with the administrator ${DEV.admin_email}; never in production`)
+    .addOption(new Option('--role-preset <name>', 'the preset of its roles').choices(Object.keys(presets)).default('groups'))
     .addHelpText(
       'after',
       `
-Refuses unless the platform runs on this machine, by the address that it is called at and by what it says of itself.
-The password is generated and shown once. A tenant that is there stays as it is.
+Refuses unless the platform runs on this machine, judged by its address and by what its API document says.
+The password is generated and shown only once. An existing tenant stays as it is.
 ${CREDENTIAL_SETTINGS}`,
     )
     .action((_, command: Command) => {
@@ -38,12 +41,12 @@ ${CREDENTIAL_SETTINGS}`,
 
 async function setUpDevUsers(api: Api, { json, rolePreset }: Options): Promise<void> {
   const known = await tenantNamed(api, DEV.subdomain)
-  if (known) return there(known, json)
+  if (known) return showExisting(known, json)
   const wanted = { ...DEV, tax_id: rucFor(DEV.subdomain), role_preset: rolePreset }
   await create(api, wanted, { wait: WAIT_SECONDS, ...(json && { json }) })
 }
 
-function there(tenant: Tenant, json: boolean | undefined): void {
+function showExisting(tenant: Tenant, json: boolean | undefined): void {
   const { subdomain, environment, status, url, admin_email } = tenant
   if (environment !== DEV.environment) throw new Failure(`Refused: the tenant ${subdomain} is one of ${environment}.`)
   const facts = pairs([
@@ -56,14 +59,14 @@ function there(tenant: Tenant, json: boolean | undefined): void {
 }
 
 /**
- * Threat: an operator's shell that points at production, or a tunnel to it, which has a loopback address too. So the server is asked as
- * well: one in production sends no Server-Timing, and its document names the address that it is known by. Before anybody logs in.
+ * Threat: an operator's shell that points at production, or at a tunnel to it, which has a loopback address too. So the server is
+ * asked as well, before the login: one in production sends no Server-Timing, and its OpenAPI document names its public address.
  */
 async function refuseProduction(url: string): Promise<void> {
   if (!isLoopback(new URL(url).hostname)) throw new Failure(`Refused: ${url} is not on this machine, and may be production.`)
   const answer = await fetch(`${url}/openapi.json`, { redirect: 'manual', signal: AbortSignal.timeout(30_000) }).catch(() => null)
   const document = ApiDocument.safeParse(await answer?.json().catch(() => null))
-  // Whoever is not there, or is not Freehold, is told so by the first call.
+  // If the server is unreachable or not Freehold, the first call fails with the reason.
   if (!document.success) return
   const own = document.data.servers.map((server) => server.url)
   if (!answer?.headers.has('Server-Timing')) throw new Failure(`Refused: the server at ${url} runs in production.`)

@@ -13,18 +13,18 @@ const PAGE = 100
 
 type Outcome = { name: string; outcome: 'made' | 'extended' | 'kept'; permissions_added: number }
 
-/** The command that brings the roles of a preset into a tenant that exists. */
+/** The command that sets up the roles of a preset in an existing tenant. */
 export function addGroups(program: Command): void {
   program
     .command('setup-groups')
-    .description('set up the roles of a preset in a tenant; may be run again')
+    .description('set up the roles of a preset in a tenant; can be run again')
     .argument('<tenant>', 'its subdomain', subdomain)
-    .addOption(new Option('--preset <name>', 'whose roles').choices(Object.keys(presets)).default('groups'))
+    .addOption(new Option('--preset <name>', 'the preset').choices(Object.keys(presets)).default('groups'))
     .addHelpText(
       'after',
       `
-What is there stays: a role that exists gets the permissions that it lacks, and keeps what it has, also at another scope.
-Nobody can hand out what they do not hold: it takes a user who holds what the preset gives.
+An existing role gets the permissions that it lacks and keeps those that it has, also at another scope.
+Nobody can hand out permissions that they do not hold: the user must hold all permissions of the preset.
 ${TENANT_CREDENTIAL_SETTINGS}`,
     )
     .action((tenant: string, _, command: Command) => {
@@ -37,14 +37,14 @@ ${TENANT_CREDENTIAL_SETTINGS}`,
 async function setUpGroups(api: Api, tenant: string, preset: Preset, { json }: { json?: boolean }): Promise<void> {
   const known = await rolesOf(api)
   const outcomes: Outcome[] = []
-  // In order: a role is named after its parent.
+  // In order: a role comes after its parent.
   for (const wanted of preset.roles) outcomes.push(await setUpGroup(api, known, wanted))
   if (json) return printJson({ tenant, preset: preset.name, roles: outcomes })
   const rows = outcomes.map(({ name, outcome, permissions_added }) => [name, outcome, String(permissions_added)])
   print(table(['ROLE', 'OUTCOME', 'PERMISSIONS ADDED'], rows))
 }
 
-/** Makes a role, or adds what it lacks. */
+/** Creates a role, or adds the permissions that it lacks. */
 async function setUpGroup(api: Api, known: Map<string, Role>, wanted: PresetRole): Promise<Outcome> {
   const { name, description, parent, grants, is_manageable, max_users } = wanted
   const permissions = grants.map(([permission, scope]) => ({ permission, scope }))

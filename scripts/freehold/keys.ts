@@ -9,13 +9,13 @@ export function addKeys(program: Command): void {
 
   keys
     .command('new')
-    .description('a fresh value for the setting ENCRYPTION_KEYS')
-    .option('--id <id>', 'the name of the key, which every secret carries: 1-16 of a-z and 0-9', keyId, 'k1')
+    .description('generate a value for the setting ENCRYPTION_KEYS')
+    .option('--id <id>', 'the id of the key, stored with every secret: 1-16 of a-z and 0-9', keyId, 'k1')
     .addHelpText(
       'after',
       `
-ENCRYPTION_KEYS is a list, parted by commas: the first key encrypts, all decrypt. To rotate, put a new key with an id of its own
-before the others. Whoever loses a key loses what it encrypted.`,
+ENCRYPTION_KEYS is a comma-separated list: the first key encrypts, all decrypt. To rotate, put a new key with another id before the
+others. Without a key, what it encrypted cannot be recovered.`,
     )
     .action((_, command: Command) => {
       const { json, id } = command.optsWithGlobals<Globals & { id: string }>()

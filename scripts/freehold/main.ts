@@ -17,16 +17,16 @@ const WRONG_USAGE = 2
 const HELP = `
 Settings of the environment: FREEHOLD_URL, FREEHOLD_TOKEN or FREEHOLD_EMAIL and FREEHOLD_PASSWORD, FREEHOLD_ADMIN_PASSWORD,
 FREEHOLD_TENANT_TOKEN or FREEHOLD_TENANT_EMAIL and FREEHOLD_TENANT_PASSWORD,
-MASTER_DATABASE_URL, ENCRYPTION_KEYS, NEON_SQL_URL, NO_COLOR. The help of each command says which it reads.
-Ends with 0 when all is well, 1 when it failed, 2 when it was called wrongly.`
+MASTER_DATABASE_URL, ENCRYPTION_KEYS, NEON_SQL_URL, NO_COLOR. The help of each command lists those it reads.
+Exit status: 0 on success, 1 on failure, 2 for wrong usage.`
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
 
-// A reader that has seen enough (`| head`) is no failure.
+// A closed pipe (`| head`) is not a failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1))
 
 const program = new Command('freehold')
-  .description('Freehold, from a terminal: for its operators')
+  .description('The admin CLI of Freehold, for its operators')
   .version(version)
   .addHelpText('after', HELP)
   .configureHelp({ showGlobalOptions: true })

@@ -11,15 +11,15 @@ export type Watching = { json?: boolean; wait: number | false }
 
 const INTERRUPTED = 130
 
-/** Makes a tenant and shows how it comes along; at the end its address and first administrator. */
+/** Creates a tenant and shows its progress; at the end its address and first administrator. */
 export async function create(api: Api, wanted: Record<string, string | undefined>, watching: Watching): Promise<void> {
-  // From here on an interrupt ends the watching, not the program: the password is in this answer and in no later one.
+  // From here on an interrupt stops only the waiting, not the program: the password is in this answer and in no later one.
   const interrupt = interrupted()
   const { initial_admin, ...made } = await api.call(MadeTenant, 'POST', '/tenants', { body: wanted })
   await watch(api, made, initial_admin, watching, interrupt)
 }
 
-/** Goes on with a tenant that failed, and shows how it comes along. */
+/** Retries a failed tenant and shows its progress. */
 export async function retry(api: Api, tenant: Tenant, watching: Watching): Promise<void> {
   const interrupt = interrupted()
   await watch(api, await api.call(Tenant, 'POST', `/tenants/${tenant.id}/retry`), null, watching, interrupt)
@@ -55,10 +55,10 @@ function summary(tenant: Tenant, admin: z.infer<typeof InitialAdmin> | null): st
   const password: [string, string][] = admin
     ? [
         ['admin', admin.email],
-        ['password', admin.password ?? 'as FREEHOLD_ADMIN_PASSWORD has it'],
+        ['password', admin.password ?? 'the value of FREEHOLD_ADMIN_PASSWORD'],
       ]
     : []
   const lines = [`Tenant ${subdomain}`, '', pairs([['status', status], ['url', url], ['id', id], ...password])]
-  if (admin?.password) lines.push('', 'The password is shown this once. It must be changed at the first login.')
+  if (admin?.password) lines.push('', 'The password is shown only once. It must be changed at the first login.')
   return lines.join('\n')
 }

@@ -4,13 +4,13 @@ export type Globals = { url: string; json?: boolean; data: string }
 
 const DEFAULT_URL = 'http://localhost:8787'
 
-/** The options that every command takes, before or after its name. */
+/** The options of every command, before or after its name. */
 export function addGlobals(program: Command): void {
   program
     .addOption(
       new Option('--url <url>', 'address of the platform').env('FREEHOLD_URL').default(DEFAULT_URL).argParser(platformUrl),
     )
-    .option('--json', 'one JSON document on stdout and nothing else there; of a failure, its problem document')
+    .option('--json', 'print one JSON document on stdout and nothing else; for a failure, its problem document')
     .option('--data <dir>', 'where a local `npm start` keeps credentials.json', '.freehold')
 }
 
@@ -22,7 +22,7 @@ export const whole = (min: number, max: number) => (text: string) => {
   return number
 }
 
-/** The address as it is given, without a slash at the end. An empty one counts as missing. */
+/** The address without a trailing slash. An empty one counts as missing. */
 function platformUrl(text: string): string {
   if (text === '') return DEFAULT_URL
   const url = URL.canParse(text) ? new URL(text) : null

@@ -5,12 +5,12 @@ import type { Globals } from './options.ts'
 import { print, printJson } from './output.ts'
 import { table } from './table.ts'
 
-/** The command that shows the roles that tenants can begin with. It needs no server. */
+/** The command that lists the presets. It needs no server. */
 export function addPresets(program: Command): void {
   program
     .command('presets')
-    .description('the sets of roles that a tenant can begin with')
-    .option('--markdown', 'tables of role x resource, as docs/presets.md has them')
+    .description('list the sets of roles that a tenant can start with')
+    .option('--markdown', 'print tables of role x resource, as in docs/presets.md')
     .action((_, command: Command) => {
       const options = command.optsWithGlobals<Globals & { markdown?: boolean }>()
       const all = Object.values(presets)

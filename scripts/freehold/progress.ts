@@ -8,12 +8,12 @@ type Screen = Pick<WriteStream, 'write'> & Partial<Pick<WriteStream, 'isTTY' | '
 const STYLES: Record<Step['state'], Style> = { pending: 'dim', running: 'yellow', done: 'green', failed: 'red' }
 
 /**
- * Shows how far a tenant is, each time it is given the steps: on a terminal a list that is drawn again in its place, else one line for each
- * step that has finished.
+ * Shows the provisioning steps of a tenant each time it is called with them: on a terminal as a list that is redrawn in place,
+ * otherwise one line for each step that has finished.
  */
 export function progressOn(screen: Screen): (steps: Step[]) => void {
   const since = new Map<string, number>()
-  const told = new Set<string>()
+  const printed = new Set<string>()
   let drawn = 0
 
   const line = (step: Step) => {
@@ -25,7 +25,7 @@ export function progressOn(screen: Screen): (steps: Step[]) => void {
 
   return (steps) => {
     for (const { name, state } of steps) if (state === 'running' && !since.has(name)) since.set(name, Date.now())
-    // A list that is longer than the terminal is high could not be drawn again in its place.
+    // A list longer than the terminal's height cannot be redrawn in place.
     const live = screen.isTTY && (screen.rows ?? 0) > steps.length
     if (live) {
       if (drawn) redraw(screen as WriteStream, drawn)
@@ -34,14 +34,17 @@ export function progressOn(screen: Screen): (steps: Step[]) => void {
       return
     }
     for (const step of steps) {
-      if (told.has(step.name) || (step.state !== 'done' && step.state !== 'failed')) continue
-      told.add(step.name)
+      if (printed.has(step.name) || (step.state !== 'done' && step.state !== 'failed')) continue
+      printed.add(step.name)
       screen.write(`${line(step)}\n`)
     }
   }
 }
 
-/** How long a step took, by the server's clock; one that runs, since it was first seen, by ours: the two may differ. */
+/**
+ * How long a step took, by the server's clock. For a running step: the time since it was first seen, by the local clock, which
+ * may differ.
+ */
 function seconds({ name, started_at, finished_at }: Step, since: Map<string, number>): string {
   const first = since.get(name)
   const ms = finished_at && started_at ? Date.parse(finished_at) - Date.parse(started_at) : first && Date.now() - first

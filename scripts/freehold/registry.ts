@@ -6,7 +6,7 @@ import { plain } from './output.ts'
 const PAGE = 100
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 
-/** Tenants, newest first, up to a limit; the cursor where the next one would begin. */
+/** Tenants, newest first, up to a limit, and the cursor of the next page. */
 export async function listTenants(api: Api, limit: number): Promise<{ data: Tenant[]; next_cursor: string | null }> {
   const data: Tenant[] = []
   let next_cursor: string | null = null
@@ -25,7 +25,7 @@ export async function findTenant(api: Api, name: string): Promise<Tenant> {
   return found
 }
 
-/** The tenant of a subdomain, or null. The API knows ids alone, so it is looked for in the list. */
+/** The tenant with a subdomain, or null. The API has no lookup by subdomain, so the list is searched. */
 export async function tenantNamed(api: Api, subdomain: string): Promise<Tenant | null> {
   for await (const page of pages(api, Number.POSITIVE_INFINITY)) {
     const found = page.data.find((tenant) => tenant.subdomain === subdomain.toLowerCase())

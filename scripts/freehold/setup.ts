@@ -6,20 +6,20 @@ import type { Globals } from './options.ts'
 import { print, printJson } from './output.ts'
 import { pairs } from './table.ts'
 
-/** The command that makes the platform itself. */
+/** The command that sets up the platform itself. */
 export function addSetup(program: Command): void {
   program
     .command('setup')
-    .description('make or update the master database, and the first operator; may be run again')
-    .requiredOption('--email <address>', 'of the first operator', emailAddress)
+    .description('create or update the master database and the first operator; can be run again')
+    .requiredOption('--email <address>', 'e-mail address of the first operator', emailAddress)
     .addHelpText(
       'after',
       `
 Settings of the environment:
   MASTER_DATABASE_URL  the master database; its login must own it, and be able to create roles
-  ENCRYPTION_KEYS      the key ring that the Worker has too; see: freehold keys new
-  NEON_SQL_URL         only for a local Neon: where it takes SQL over HTTP
-The operator's password is generated, shown once, and must be changed at the first login. An operator who is there keeps theirs.`,
+  ENCRYPTION_KEYS      the key ring of the Worker; see: freehold keys new
+  NEON_SQL_URL         only for a local Neon: its URL for SQL over HTTP
+The operator's password is generated, shown only once, and must be changed at the first login. An existing operator keeps theirs.`,
     )
     .action((_, command: Command) => setup(command.optsWithGlobals<Globals & { email: string }>()))
 }
@@ -35,7 +35,7 @@ async function setup({ email, json }: { email: string; json?: boolean }): Promis
   const migrations = { tenant: await migrationsIn('tenant'), master: await migrationsIn('master') }
   const password = generatePassword()
   const is_new = await setUp(config, migrations, { email, password, must_change_password: true }).catch((error: Error) => {
-    // The text of a failed query holds its parameters, which may be secrets: only the database's own words are told.
+    // The message of a failed query contains its parameters, which may be secrets; only the database's own message is shown.
     const words = [error.message.startsWith('Failed query') ? '' : error.message, dbError(error)?.message ?? '']
     throw new Failure(`MASTER_DATABASE_URL: the master database cannot be set up: ${[...new Set(words)].join(' ').trim()}`)
   })
@@ -48,10 +48,12 @@ async function setup({ email, json }: { email: string; json?: boolean }): Promis
       ['password', password],
     ]),
   )
-  print('\nThe password is shown this once. It must be changed at the first login, with POST /platform/v1/auth/password-change.')
+  print('\nThe password is shown only once. It must be changed at the first login, with POST /platform/v1/auth/password-change.')
 }
 
-/** The settings of the environment that a command on the databases needs. The two that the Worker needs beside them are stood in for. */
+/**
+ * The settings that a command on the databases needs, from the environment. The two others that are required get placeholders.
+ */
 export function settings() {
   const { MASTER_DATABASE_URL, ENCRYPTION_KEYS, NEON_SQL_URL } = process.env
   const others = { BASE_URL: 'http://localhost', NEON_API_KEY: 'unused' }

@@ -8,14 +8,14 @@ import { printJson, tell } from './output.ts'
 import { findTenant } from './registry.ts'
 
 const VERBS = {
-  activate: ['switch a tenant on', 'is switched on'],
-  deactivate: ['switch a tenant off, at once and everywhere', 'is switched off'],
-  restore: ['bring back a tenant that was deleted', 'is back'],
+  activate: ['activate a tenant', 'is active'],
+  deactivate: ['deactivate a tenant, effective immediately', 'is inactive'],
+  restore: ['restore a deleted tenant', 'is restored'],
 } as const
 const PAUSE_MS = 500
 const PATIENCE_MS = 120_000
 
-/** The commands that take a tenant from one state to another. */
+/** The commands that change the status of a tenant. */
 export function addSwitching(tenants: Command): void {
   for (const [verb, [description, done]] of Object.entries(VERBS))
     tenants
@@ -36,8 +36,8 @@ export function addSwitching(tenants: Command): void {
     .command('delete')
     .description('delete a tenant; it can be restored, unless --hard is given')
     .argument('<tenant>', 'its id or its subdomain')
-    .option('--hard', 'erase it for good: its database, its logins, its keys; also gives up one that failed')
-    .option('--confirm <subdomain>', 'with --hard: the subdomain once more')
+    .option('--hard', 'erase it permanently: its database, logins and keys; also for a tenant that failed')
+    .option('--confirm <subdomain>', 'with --hard: repeat the subdomain')
     .action((name: string, _, command: Command) => {
       const options = command.optsWithGlobals<Globals & { hard?: boolean; confirm?: string }>()
       return withApi(options, (api) => remove(api, name, options))
@@ -50,21 +50,21 @@ async function remove(api: Api, name: string, options: Globals & { hard?: boolea
     throw new Failure(`Erasing cannot be undone: repeat the subdomain with --confirm ${tenant.subdomain}.`)
   const query = options.hard ? `?hard=true&confirm=${tenant.subdomain}` : ''
   await api.call(z.unknown(), 'DELETE', `/tenants/${tenant.id}${query}`)
-  if (options.hard) await untilGone(api, tenant)
+  if (options.hard) await untilErased(api, tenant)
   if (options.json) printJson({ id: tenant.id, subdomain: tenant.subdomain, status: options.hard ? 'erased' : 'deleted' })
-  else tell(options.hard ? `${tenant.subdomain} is erased.` : `${tenant.subdomain} is deleted; "restore" brings it back.`)
+  else tell(options.hard ? `${tenant.subdomain} is erased.` : `${tenant.subdomain} is deleted; "restore" undoes it.`)
 }
 
-async function untilGone(api: Api, { id, subdomain }: Tenant): Promise<void> {
+async function untilErased(api: Api, { id, subdomain }: Tenant): Promise<void> {
   const until = Date.now() + PATIENCE_MS
   tell(`Erasing ${subdomain} ...`)
-  while (await isThere(api, id)) {
-    if (Date.now() > until) throw new Failure(`${subdomain} is still being erased; the scheduled job goes on with it.`)
+  while (await exists(api, id)) {
+    if (Date.now() > until) throw new Failure(`${subdomain} is still being erased; the scheduled job continues.`)
     await new Promise((done) => setTimeout(done, PAUSE_MS))
   }
 }
 
-const isThere = (api: Api, id: string) =>
+const exists = (api: Api, id: string) =>
   api.call(Tenant, 'GET', `/tenants/${id}`).then(
     () => true,
     (error) => {

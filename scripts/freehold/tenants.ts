@@ -13,7 +13,7 @@ import { pairs, table } from './table.ts'
 const MAX_LIST = 100_000
 const MAX_WAIT_SECONDS = 3600
 const ADMIN_SETTING = `
-FREEHOLD_ADMIN_PASSWORD is the first administrator's password. Without it one is generated, and shown this once.`
+FREEHOLD_ADMIN_PASSWORD is the first administrator's password. Without it one is generated and shown only once.`
 
 type Wanted = {
   legalName: string
@@ -31,13 +31,13 @@ type Wanted = {
 export function addTenants(program: Command): void {
   const tenants = program
     .command('tenants')
-    .description('list, show and make tenants, switch them on and off, delete them')
+    .description('list, show, create, activate, deactivate and delete tenants')
     .addHelpText('afterAll', CREDENTIAL_SETTINGS)
 
   tenants
     .command('list')
-    .description('tenants, newest first')
-    .option('--limit <n>', 'how many at most', whole(1, MAX_LIST), 100)
+    .description('list tenants, newest first')
+    .option('--limit <n>', 'the maximum number of tenants', whole(1, MAX_LIST), 100)
     .action((_, command: Command) => {
       const options = command.optsWithGlobals<Globals & { limit: number }>()
       return withApi(options, (api) => list(api, options))
@@ -45,7 +45,7 @@ export function addTenants(program: Command): void {
 
   tenants
     .command('show')
-    .description('one tenant')
+    .description('show a tenant')
     .argument('<tenant>', 'its id or its subdomain')
     .action((name: string, _, command: Command) => {
       const options = command.optsWithGlobals<Globals>()
@@ -54,17 +54,17 @@ export function addTenants(program: Command): void {
 
   const making = tenants
     .command('create')
-    .description('make a tenant: its database, its first administrator, its keys')
+    .description('create a tenant: its database, first administrator and keys')
     .argument('<subdomain>', 'a DNS label in lower case')
-    .requiredOption('--legal-name <name>', 'of the organization')
-    .requiredOption('--tax-id <id>', 'in Peru the RUC')
-    .requiredOption('--admin-email <address>', 'of the first administrator')
-    .option('--country <code>', 'two capital letters; the server takes PE when left out')
-    .option('--contact-name <name>', 'whom to talk to')
-    .option('--plan <name>', 'what the tenant has bought')
-    .option('--environment <name>', 'demo or production; the server takes demo when left out')
-    .option('--isolation <name>', 'how far its database is apart; the server takes database when left out')
-    .option('--role-preset <name>', 'the roles it begins with; the server takes minimal when left out')
+    .requiredOption('--legal-name <name>', 'legal name of the organization')
+    .requiredOption('--tax-id <id>', 'tax id of the organization; in Peru the RUC')
+    .requiredOption('--admin-email <address>', 'e-mail address of the first administrator')
+    .option('--country <code>', 'two capital letters; default: PE')
+    .option('--contact-name <name>', 'contact person')
+    .option('--plan <name>', 'the plan of the tenant')
+    .option('--environment <name>', 'demo or production; default: demo')
+    .option('--isolation <name>', 'database (in a shared branch) or branch (of its own); default: database')
+    .option('--role-preset <name>', 'the preset of its roles; default: minimal')
     .addHelpText('after', ADMIN_SETTING)
     .action((subdomain: string, _, command: Command) => {
       const options = command.optsWithGlobals<Globals & Watching & Wanted>()
@@ -73,7 +73,7 @@ export function addTenants(program: Command): void {
 
   const again = tenants
     .command('retry')
-    .description('go on with a tenant that failed')
+    .description('retry a tenant that failed')
     .argument('<tenant>', 'its id or its subdomain')
     .action((name: string, _, command: Command) => {
       const options = command.optsWithGlobals<Globals & Watching>()
@@ -83,8 +83,8 @@ export function addTenants(program: Command): void {
   addSwitching(tenants)
   for (const command of [making, again])
     command
-      .option('--wait <seconds>', 'how long to watch until it is active', whole(1, MAX_WAIT_SECONDS), 120)
-      .option('--no-wait', 'do not watch')
+      .option('--wait <seconds>', 'how long to wait until it is active', whole(1, MAX_WAIT_SECONDS), 120)
+      .option('--no-wait', 'do not wait')
 }
 
 async function list(api: Api, { json, limit }: { json?: boolean; limit: number }): Promise<void> {
@@ -128,7 +128,7 @@ const lines = (t: Tenant): [string, string][] => [
 /** An instant of the wire (RFC 3339, UTC) to the minute. */
 const minute = (instant: string) => instant.slice(0, 16).replace('T', ' ')
 
-/** The fields of the wire. The password comes by the environment: options can be read by every user of the machine. */
+/** The request body. The password comes from the environment: every user of the machine can read options. */
 const newTenant = (subdomain: string, given: Wanted) => ({
   subdomain,
   legal_name: given.legalName,

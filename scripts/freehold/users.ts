@@ -9,8 +9,8 @@ import { Failure } from './failure.ts'
 import type { Globals } from './options.ts'
 import { plain, print, printJson, tell } from './output.ts'
 
-const Fault = z.object({ pointer: z.string(), detail: z.string() })
-const Line = z.object({ line: z.int(), status: z.string(), code: z.string().optional(), errors: z.array(Fault).default([]) })
+const Issue = z.object({ pointer: z.string(), detail: z.string() })
+const Line = z.object({ line: z.int(), status: z.string(), code: z.string().optional(), errors: z.array(Issue).default([]) })
 const Summary = z.object({
   summary: z.literal(true),
   dry_run: z.boolean(),
@@ -23,29 +23,29 @@ const Summary = z.object({
 })
 const Report = z.union([Summary, Line])
 
-/** How many lines go by without a word. */
-const QUIET = 1_000
+/** Progress is shown every so many lines. */
+const PROGRESS_LINES = 1_000
 
-/** The commands on the people of a tenant. */
+/** The commands on the users of a tenant. */
 export function addUsers(program: Command): void {
-  const users = program.command('users').description('the people of a tenant')
+  const users = program.command('users').description('the users of a tenant')
 
   users
     .command('import')
-    .description('move people in from another system; ends with 1 when a line failed or not all were looked at')
+    .description('import users from another system; exits with 1 when a line failed or was not processed')
     .argument('<tenant>', 'its subdomain')
     .argument('<file>', 'one JSON object in each line: email, username, given_name, role, password_hash and so on')
-    .option('--dry-run', 'say what would become of each line, and make nobody')
+    .option('--dry-run', 'report the result of each line without creating users')
     .addHelpText(
       'after',
-      `${TENANT_CREDENTIAL_SETTINGS}\nHashes may be of bcrypt or Django's pbkdf2_sha256. The same file can be sent again.`,
+      `${TENANT_CREDENTIAL_SETTINGS}\nPassword hashes: bcrypt or Django's pbkdf2_sha256. The same file can be sent again: existing users are reported as duplicates.`,
     )
     .action((tenant: string, file: string, { dryRun = false }: { dryRun?: boolean }, command: Command) =>
-      move(tenant, file, dryRun, command.optsWithGlobals<Globals>()),
+      importUsers(tenant, file, dryRun, command.optsWithGlobals<Globals>()),
     )
 }
 
-async function move(tenant: string, file: string, dryRun: boolean, globals: Globals): Promise<void> {
+async function importUsers(tenant: string, file: string, dryRun: boolean, globals: Globals): Promise<void> {
   const found = await stat(file).catch(() => null)
   if (!found?.isFile()) throw new Failure(`${file} is not a file that can be read.`)
   const failures: z.infer<typeof Line>[] = []
@@ -58,17 +58,17 @@ async function move(tenant: string, file: string, dryRun: boolean, globals: Glob
         summary = said
         continue
       }
-      if (++seen % QUIET === 0) tell(`${seen} lines, ${failures.length} failed`)
+      if (++seen % PROGRESS_LINES === 0) tell(`${seen} lines, ${failures.length} failed`)
       if (said.status !== 'failed') continue
       failures.push(said)
       if (!globals.json)
         tell(`line ${said.line}: ${said.errors.map(({ pointer, detail }) => plain(`${pointer} ${detail}`)).join('; ')}`)
     }
   })
-  if (!summary) throw new Failure('The answer broke off. Send the file again: who is there already is told as taken.')
+  if (!summary) throw new Failure('The answer broke off. Send the file again: existing users are reported as duplicates.')
   const { lines, created, failed, complete, detail = '' } = summary
   if (globals.json) printJson({ ...summary, failures })
-  else print(`${lines} lines: ${created} ${dryRun ? 'would be made' : 'made'}, ${failed} failed.`)
-  if (!complete) tell(plain(`Not all of the file was looked at. ${detail}`))
+  else print(`${lines} lines: ${created} ${dryRun ? 'would be created' : 'created'}, ${failed} failed.`)
+  if (!complete) tell(plain(`Not all of the file was processed. ${detail}`))
   if (!complete || failed > 0) process.exitCode = 1
 }

@@ -2,13 +2,13 @@ import type { z } from 'zod'
 import { ApiProblem, Failure, ProblemDocument, Unreachable } from './failure.ts'
 
 const TIMEOUT_MS = 30_000
-const MEND = 'name the right address with --url or FREEHOLD_URL.'
+const HINT = 'name the right address with --url or FREEHOLD_URL.'
 
-/** One plane of a Freehold: where its paths begin, and what each request to it carries. */
+/** One plane of a Freehold: its base URL and the headers of each request to it. */
 export type Plane = { url: string; base: string; headers?: Record<string, string> }
 export type More = { body?: unknown; signal?: AbortSignal }
 
-/** One request. Fails with what the API answered when it refused, or with why there is no answer. */
+/** Sends one request. Fails with ApiProblem when the API refuses, with Unreachable when there is no answer. */
 export async function send(
   { url, base, headers: own }: Plane,
   method: string,
@@ -22,7 +22,7 @@ export async function send(
     ...(token && { Authorization: `Bearer ${token}` }),
   }
   const sent = body === undefined ? {} : { body: JSON.stringify(body) }
-  // A redirect is not followed: it would carry the password to a place that nobody named.
+  // A redirect is not followed: it would send the password to another server.
   const limit = AbortSignal.timeout(TIMEOUT_MS)
   const request = {
     method,
@@ -34,23 +34,25 @@ export async function send(
   const { response, text } = await fetch(`${base}${path}`, request)
     .then(async (response) => ({ response, text: await response.text() }))
     .catch((error) => {
-      throw new Unreachable(`Freehold does not answer at ${url} (${reason(error)}): ${MEND}`)
+      throw new Unreachable(`Freehold does not answer at ${url} (${reason(error)}): ${HINT}`)
     })
   if (response.ok) return text === '' ? null : json(text)
   throw refusal(url, response, text)
 }
 
-/** What an answer that is no success says. */
+/** The failure that an unsuccessful answer means. */
 function refusal(url: string, response: Response, text: string): Failure {
   const problem = ProblemDocument.safeParse(json(text))
   if (problem.success) return new ApiProblem(response.status, problem.data)
   const location = response.headers.get('Location')
   return new Failure(
-    `${url} answers ${response.status}${location ? ` (go to ${location})` : ''}, and not as Freehold does: ${MEND}`,
+    `${url} answers ${response.status}${location ? ` (go to ${location})` : ''}, and not as Freehold does: ${HINT}`,
   )
 }
 
-/** Sends lines of JSON as they are read, and gives those of the answer as they come. Takes as long as it takes. Fails as `send` does. */
+/**
+ * Sends lines of JSON as they are read and yields those of the answer as they arrive, without a timeout. Fails as `send` does.
+ */
 export async function* sendLines(
   { url, base, headers: own }: Plane,
   path: string,
@@ -65,7 +67,7 @@ export async function* sendLines(
   }
   const request = { method: 'POST', headers, body, duplex: 'half', redirect: 'manual' } as const
   const lost = (error: Parameters<typeof reason>[0]): never => {
-    throw new Unreachable(`Freehold does not answer at ${url} (${reason(error)}): ${MEND}`)
+    throw new Unreachable(`Freehold does not answer at ${url} (${reason(error)}): ${HINT}`)
   }
   const response = await fetch(`${base}${path}`, request).catch(lost)
   if (!response.ok || !response.body) throw refusal(url, response, await response.text().catch(lost))
@@ -81,10 +83,10 @@ export async function* sendLines(
   }
 }
 
-/** An answer, checked for what is read of it. */
+/** An answer, checked against the fields that are read from it. */
 export function shaped<S extends z.ZodType>({ url }: Plane, shape: S, answer: unknown): z.infer<S> {
   const parsed = shape.safeParse(answer)
-  if (!parsed.success) throw new Failure(`${url} answers, but not as Freehold does: ${MEND}`)
+  if (!parsed.success) throw new Failure(`${url} answers, but not as Freehold does: ${HINT}`)
   return parsed.data
 }
 

@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http'
 
-/** A request as both halves of the local Neon see it. */
+/** A request to the management API or to /sql. */
 export interface Asked {
   method: string
   path: string
@@ -10,7 +10,7 @@ export interface Asked {
   body(limit: number): Promise<string>
   /** Aborts when the client goes away before it has its answer. */
   signal: AbortSignal
-  /** Which operation of this request is to fail, on purpose. */
+  /** The operation of this request that is to fail on purpose. */
   fails?: { action?: string }
 }
 
@@ -18,7 +18,7 @@ export interface Answer {
   status: number
   headers?: Record<string, string>
   body?: string
-  /** Done once the answer is on its way. */
+  /** Runs once the answer is sent. */
   after?: () => void
 }
 

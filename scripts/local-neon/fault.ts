@@ -6,12 +6,15 @@ export interface Fault {
     path: string
   }
   times: number
-  /** `drop_before` loses the request, `drop_after` carries it out and loses the answer; `fail_operation` takes it, and fails an operation of it. */
+  /**
+   * `drop_before` loses the request, `drop_after` executes it and loses the answer; `fail_operation` accepts it and fails one
+   * of its operations.
+   */
   kind: 'status' | 'drop_before' | 'drop_after' | 'delay' | 'fail_operation'
   status?: number
   body?: string
   headers?: Record<string, string>
   ms?: number
-  /** Of the operation that fails; the first one of the request when it is missing. */
+  /** The action of the operation that fails; without it the first one of the request. */
   action?: string
 }

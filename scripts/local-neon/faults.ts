@@ -4,7 +4,7 @@ import type { Fault } from './fault.ts'
 
 export interface Faults {
   set(faults: Fault[]): void
-  /** Those that have not been used up. */
+  /** The faults that are not used up. */
   list(): Fault[]
   around(asked: Asked, handler: (asked: Asked) => Promise<Answer>): Promise<Answer>
 }
@@ -12,7 +12,7 @@ export interface Faults {
 const LOST: Answer = { status: 0 }
 const OWN_PATH = '/faults'
 
-/** Holds the faults that are switched on. */
+/** Holds the active faults. */
 export function openFaults(initial: Fault[] = []): Faults {
   let open = initial.map((fault) => ({ ...fault }))
 
@@ -53,7 +53,7 @@ export function openFaults(initial: Fault[] = []): Faults {
   }
 }
 
-/** `GET /faults` shows what is switched on, `PUT /faults` replaces it. */
+/** `GET /faults` returns the active faults, `PUT /faults` replaces them. */
 export async function answerFaults(asked: Asked, faults: Faults): Promise<Answer> {
   const headers = { 'content-type': 'application/json' }
   if (asked.method === 'PUT') {

@@ -4,7 +4,7 @@ import type { Faults } from './faults.ts'
 
 export type Handler = (asked: Asked) => Promise<Answer>
 
-/** Clients keep connections; a server that closes them first makes their next request fail now and then. */
+/** Longer than clients keep idle connections: if the server closes one first, the client's next request may fail. */
 const KEEP_ALIVE_MS = 120_000
 
 /** Serves on 127.0.0.1; 0 takes a free port. */

@@ -5,14 +5,14 @@ const HELP = `Neon's management API and SQL over HTTP, on this machine, in front
 
   node scripts/local-neon/main.ts --data DIR [options]
 
-  --data DIR           where everything is kept; made when it does not exist
-  --port N             of the HTTP server; 0, the default, takes a free one
-  --postgres-port N    of Postgres; 0, the default, takes a free one
-  --operation-ms N     how long each operation takes; 20 is the default
-  --verbose            show what Postgres says
+  --data DIR           the data folder; created if it does not exist
+  --port N             port of the HTTP server; default: 0, a free one
+  --postgres-port N    port of Postgres; default: 0, a free one
+  --operation-ms N     how long each operation takes; default: 20
+  --verbose            show the log of Postgres
   --help               show this
 
-When it is ready it prints one line of JSON: {"api_url","api_key","sql_url","postgres_url"}. Ctrl-C ends it; the data stays.
+When ready it prints one line of JSON: {"api_url","api_key","sql_url","postgres_url"}. Ctrl-C ends it; the data stays.
 `
 
 function readOptions() {

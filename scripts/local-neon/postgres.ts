@@ -10,7 +10,7 @@ import { prepareRoles } from './cluster/roles.ts'
 import { runAs } from './cluster/run-as.ts'
 
 export interface PostgresOptions {
-  /** Where the cluster lives; made when it does not exist. */
+  /** The folder of the cluster; created if it does not exist. */
   dataDir: string
   /** 0, the default, takes a free port. */
   port?: number
@@ -28,7 +28,7 @@ export interface Postgres {
 
 const STOP_MS = 5_000
 
-/** Starts a real Postgres on 127.0.0.1 that keeps its data in `dataDir`. It ends when this process does. */
+/** Starts a real Postgres on 127.0.0.1 with its data in `dataDir`. It ends with this process. */
 export async function startPostgres({ dataDir, port = 0, durable = true, log = () => {} }: PostgresOptions): Promise<Postgres> {
   const home = resolve(dataDir)
   await makeFolder(home).catch((error: NodeJS.ErrnoException) => {
@@ -57,7 +57,7 @@ export async function startPostgres({ dataDir, port = 0, durable = true, log = (
   }
 }
 
-/** Node's own `recursive` never returns where the system claims that an existing parent is missing, as below /proc. */
+/** As `mkdir -p`. Node's own `recursive` never returns where the kernel answers ENOENT for an existing folder (/proc). */
 async function makeFolder(path: string): Promise<void> {
   if (await isFolder(path)) return
   if (!(await isFolder(dirname(path)))) await makeFolder(dirname(path))
@@ -70,7 +70,7 @@ const isFolder = (path: string) =>
     () => false,
   )
 
-/** Laptop settings: nothing that was committed is lost when Postgres crashes, the last moments may be when the machine does. */
+/** Settings for a laptop: commits survive a crash of Postgres, but the last moments may be lost when the machine crashes. */
 function settings(durable: boolean) {
   const chosen: Record<string, string> = {
     listen_addresses: '127.0.0.1',
@@ -82,7 +82,7 @@ function settings(durable: boolean) {
     password_encryption: 'scram-sha-256',
     log_min_messages: 'log',
     log_checkpoints: 'off',
-    // Copying a database is most of what making one costs; the kernel does it faster than Postgres.
+    // Copying the template is most of the cost of creating a database; the kernel copies faster than Postgres.
     ...(process.platform === 'linux' ? { file_copy_method: 'clone' } : {}),
     ...(durable ? {} : { fsync: 'off', full_page_writes: 'off', synchronous_commit: 'off' }),
   }

@@ -28,11 +28,11 @@ import { SHARE_ROLES, shareRoles } from './work/roles.ts'
 import { openSync } from './work/sync.ts'
 
 export interface LocalNeonOptions {
-  /** Where everything is kept; made when it does not exist. */
+  /** The data folder; created if it does not exist. */
   dataDir: string
-  /** Of the HTTP server; 0, the default, takes a free port. */
+  /** Port of the HTTP server; 0, the default, takes a free one. */
   port?: number
-  /** Of Postgres; 0, the default, takes a free port. */
+  /** Port of Postgres; 0, the default, takes a free one. */
   postgresPort?: number
   /** Replaces the key that was generated when the folder was made. */
   apiKey?: string

@@ -6,7 +6,7 @@ const MEMORY = '/dev/shm'
 const ROOM_BYTES = 2 * 1024 ** 3
 
 /**
- * A folder for a cluster that nobody will miss, and how to remove it. In memory where there is plenty: databases are copied many
+ * A folder for a disposable cluster, and the function that removes it. In memory if there is enough: databases are copied many
  * times faster there.
  */
 export async function temporaryFolder(name: string): Promise<{ path: string; remove: () => Promise<void> }> {

@@ -1,6 +1,6 @@
 /**
- * What a database is made of, as its catalogue says: each object by a name, in a form that is the same for two databases when the object
- * is. Two databases are alike when their catalogues are; the order of columns is not looked at.
+ * Reads the catalogue of a database: each object by a key, in a form that is equal in two databases if the object is. Two
+ * databases are equal if their catalogues are; the order of columns is ignored.
  */
 import type { Client } from 'pg'
 
@@ -20,24 +20,27 @@ export type Entry = {
   kind: Kind
   /** `function access.admit`, `policy read on freehold.users`, `column freehold.users.email`. */
   key: string
-  /** All of it that counts. */
+  /** Everything that two objects are compared by. */
   form: string
-  /** Functions: names, types and defaults of the parameters, and the result. What differs here cannot be replaced in place. */
+  /**
+   * Functions: names, types and defaults of the parameters, and the result. A function whose signature changes cannot be replaced
+   * in place.
+   */
   signature: string
-  /** The statements that make it and remove it; '' where drizzle-kit makes them. */
+  /** The statements that create and drop it; '' where drizzle-kit writes them. */
   create: string
   drop: string
-  /** The keys of what must go before this goes. */
+  /** The keys of the objects that must be dropped first. */
   dependents: string[]
 }
 
-/** One privilege of somebody who is not the owner, as `execute on function access.admit(...) to freehold_app`. */
+/** One privilege of a role other than the owner, as `execute on function access.admit(...) to freehold_app`. */
 export type Grant = { privilege: string; column: string | null; object: string; grantee: string }
 
 export type Catalogue = { entries: Map<string, Entry>; grants: Map<string, Grant> }
 
 const OURS = `(select oid from pg_namespace where nspname in ('freehold', 'access', 'platform'))`
-// The ledger belongs to the migrator, which makes it before the first migration.
+// Without the ledger, which the migrator creates before the first migration.
 const TABLES = `(select oid from pg_class where relnamespace in ${OURS} and relkind = 'r' and oid <> coalesce(to_regclass('freehold.migrations'), 0))`
 
 const QUERIES: string[] = [
@@ -82,7 +85,7 @@ const QUERIES: string[] = [
     from pg_policy where polrelid in ${TABLES}`,
 ]
 
-/** Which function (or type) is used by what, where Postgres knows it: policies, triggers, defaults, and bodies that are bound. */
+/** The dependents of functions that Postgres records: policies, triggers, defaults, and SQL-standard bodies. */
 const DEPENDENTS = `
   select concat(case p.prokind when 'p' then 'procedure ' else 'function ' end, p.pronamespace::regnamespace, '.', p.proname) as used,
     case d.classid
@@ -110,7 +113,7 @@ const GRANTS = `
 
 /** Reads the catalogue of the database that a client is connected to. Takes about 50 ms. */
 export async function readCatalogue(client: Client): Promise<Catalogue> {
-  // Names are written in full wherever nothing is on the path.
+  // With an empty path Postgres writes all names with their schema.
   await client.query(`set search_path = ''`)
   const entries = new Map<string, Entry>()
   for (const query of QUERIES)
@@ -125,7 +128,7 @@ export async function readCatalogue(client: Client): Promise<Catalogue> {
 export const keyOf = ({ privilege, column, object, grantee }: Grant) =>
   `grant ${privilege}${column ? ` (${column})` : ''} on ${object} to ${grantee}`
 
-/** What one database has and the other lacks or has otherwise, by key, in order; nothing when they are alike. */
+/** The sorted keys of objects and grants that two catalogues do not share; empty when they are equal. */
 export function differences(one: Catalogue, other: Catalogue): string[] {
   const keys = new Set([...one.entries.keys(), ...other.entries.keys()])
   const changed = [...keys].filter((key) => one.entries.get(key)?.form !== other.entries.get(key)?.form)

@@ -1,4 +1,7 @@
-/** What changes in the tables: renames that were said, losses that were agreed to, and what stays for a release longer. */
+/**
+ * Changes of tables: explicit renames (--rename), accepted losses of data (--lose), and retired objects that stay for one more
+ * release.
+ */
 import { Failure } from '../freehold/failure.ts'
 import { type Column, type Snapshot, statementsBetween } from './tables.ts'
 
@@ -6,16 +9,19 @@ export type Wishes = { rename: string[]; lose: string[] }
 
 export type TableChange = {
   statements: string[]
-  /** The tables as they are afterwards: with what is retired. */
+  /** The tables afterwards, including what is retired. */
   snapshot: Snapshot
   retires: string[]
   notes: string[]
 }
 
-/** Types that hold every value of another one. */
+/** Changes of type that lose no value. */
 const WIDER = new Set(['integer > bigint', 'smallint > integer', 'smallint > bigint', 'varchar > text', 'json > jsonb'])
 
-/** The statements from the tables as the migrations left them to those of every table.ts. `due`: what the migration before retired. */
+/**
+ * The statements that turn the tables of the migrations into those of every table.ts. `due`: what the previous migration retired,
+ * to be dropped now.
+ */
 export async function changeTables(before: Snapshot, after: Snapshot, wishes: Wishes, due: string[]): Promise<TableChange> {
   const notes: string[] = []
   const renamed = structuredClone(before)
@@ -39,7 +45,7 @@ export async function changeTables(before: Snapshot, after: Snapshot, wishes: Wi
     throw new Failure(`--lose ${name}: nothing of that name would be lost.`)
   const kept = structuredClone(after)
   const beside = retires.flatMap((key) => keep(key, renamed, kept, true))
-  // What is dropped goes last and by itself: drizzle-kit asks whether what is new is what is gone under another name, and there is nobody to ask.
+  // Drops come last and on their own: given both additions and removals, drizzle-kit asks interactively whether they are renames.
   const wide = structuredClone(kept)
   for (const key of dropped) keep(key, renamed, wide, false)
   refuseUnfillable(renamed, wide)
@@ -47,7 +53,7 @@ export async function changeTables(before: Snapshot, after: Snapshot, wishes: Wi
   const drops = await statementsBetween(wide, kept)
   for (const key of retires) {
     const column = columnOf(renamed, key)
-    // The release that comes writes nothing there.
+    // The new release does not write this column.
     if (column?.notNull && column.default === undefined && !column.generated)
       changes.push(`alter table ${tableOf(key)} alter column "${column.name}" drop not null`)
   }
@@ -91,8 +97,8 @@ const narrowed = (before: Snapshot, after: Snapshot): string[] =>
   )
 
 /**
- * Keeps a table or a column of one snapshot in another that lacks it; with the indexes and foreign keys of the column, on which a release that
- * still reads it relies. Returns the names of those.
+ * Copies a table or a column into a snapshot that lacks it, with the column's indexes and foreign keys, on which the previous
+ * release relies. Returns the keys of those indexes and foreign keys.
  */
 function keep(key: string, before: Snapshot, after: Snapshot, is_used: boolean): string[] {
   const name = tableOf(key)
@@ -117,7 +123,7 @@ function keep(key: string, before: Snapshot, after: Snapshot, is_used: boolean):
   ]
 }
 
-/** A column that must have a value and has no default cannot be given to rows that exist. */
+/** Fails on a new column that is not null and has no default: existing rows could not get it. */
 function refuseUnfillable(before: Snapshot, after: Snapshot) {
   for (const [name, table] of Object.entries(after.tables))
     for (const column of Object.values(table.columns)) {
@@ -129,7 +135,7 @@ function refuseUnfillable(before: Snapshot, after: Snapshot) {
     }
 }
 
-/** Renames a table or a column in a snapshot, everywhere that it is named. Returns the statement. */
+/** Renames a table or a column in a snapshot, wherever it is named. Returns the statement. */
 function rename(snapshot: Snapshot, after: Snapshot, wish: string, notes: string[]): string {
   const [, path = '', name = ''] = /^([\w.]+)=(\w+)$/.exec(wish) ?? []
   const [schema, table, column] = path.split('.')

@@ -1,6 +1,7 @@
 /**
- * The definitions of the database beside its tables: types, functions, triggers, policies and grants, each written once, in `src/<room>/*.sql`.
- * The schema of what is defined says which database it belongs to: `platform` is the master's, everything else every tenant's.
+ * The definitions of the database beside its tables: types, functions, triggers, policies and grants, each written once, in
+ * `src/<room>/*.sql`. The schema decides which database an object belongs to: `platform` is the master's, everything else is in
+ * every tenant's.
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -12,7 +13,7 @@ type Kind = 'type' | 'sequence' | 'function' | 'call' | 'trigger' | 'policy' | '
 
 export type Definition = {
   kind: Kind
-  /** What it is called in the catalogue, as `function access.admit` or `policy read on freehold.users`; of calls and grants their text. */
+  /** Its key in the catalogue, as `function access.admit` or `policy read on freehold.users`; for calls and grants their text. */
   key: string
   /** The statement, without its comment and its semicolon. */
   text: string
@@ -32,7 +33,10 @@ const FORMS: [Kind, RegExp, (match: string[]) => string][] = [
   ['grant', /^grant\s/, ([text]) => String(text)],
 ]
 
-/** All definitions below a folder's `src`, in the order of their files. Fails, naming the place, on what is none and on what stands twice. */
+/**
+ * All definitions below a folder's `src`, in the order of their files. Fails with the place of a statement that is no definition
+ * or a duplicate.
+ */
 export function readDefinitions(root: string): Definition[] {
   const files = readdirSync(join(root, 'src'), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile() && entry.name.endsWith('.sql'))
@@ -63,7 +67,7 @@ function define(text: string, comment: string, place: string): Definition {
   )
 }
 
-/** By the first name that says where it belongs: the function's own, or the table of a trigger, a policy, a call or a grant. */
+/** Decided by the first qualified name: the function's own, or the table of a trigger, a policy, a call or a grant. */
 const databaseOf = (text: string): Database =>
   /^create (?:or replace )?(?:function|procedure|type|sequence) platform\.|^call access\.\w+\s*\(\s*'platform\.|^create (?:trigger|policy)[\s\S]*? on platform\.|^grant\s[\s\S]*?\bon (?:schema |sequence |function )?\(?platform\b/.test(
     text,
@@ -74,8 +78,8 @@ const databaseOf = (text: string): Database =>
 const isBound = ({ text }: Definition) => /\breturn\b|\bbegin\s+atomic\b/i.test(text) && !/\bas\s+\$/i.test(text)
 
 /**
- * Functions and procedures in an order in which they can be created: a body that is bound when it is created (SQL-standard) comes after
- * what it calls. A body in a string names things that are looked up when it runs.
+ * Sorts functions and procedures so that they can be created in order: an SQL-standard body is bound at creation, so it comes
+ * after the functions that it calls. Names in a string body are resolved when it runs.
  */
 export function inOrder(functions: Definition[]): Definition[] {
   const byName = new Map(functions.map((definition) => [definition.key.split(' ')[1], definition]))

@@ -1,30 +1,33 @@
-/** The statements that make of a database, as all migrations left it, what the definitions say: everything but tables, which are drizzle-kit's. */
+/**
+ * The statements that bring a database from the state of all migrations to the definitions: everything but tables, which
+ * drizzle-kit handles.
+ */
 import { Failure } from '../freehold/failure.ts'
 import { type Catalogue, type Entry, type Grant, keyOf } from './catalogue.ts'
 import { type Definition, inOrder } from './definitions.ts'
 
 export type Plan = {
-  /** Before the tables change: what goes, dependents first. */
+  /** To run before the tables change: drops, dependents first. */
   drops: string[]
-  /** What tables may name. */
+  /** Types and sequences, which tables may use. */
   types: string[]
-  /** After the tables changed, in the order in which it can be made. */
+  /** To run after the tables changed, in an order that works. */
   creates: string[]
-  /** What the definitions lack and this migration leaves: the release before uses it. */
+  /** Objects without a definition that this migration keeps, because the previous release uses them. */
   retires: string[]
-  /** For the head of the file. */
+  /** For the comment at the top of the file. */
   notes: { made: string[]; replaced: string[]; remade: string[]; dropped: string[] }
 }
 
-/** What is here is made by this module; the rest by drizzle-kit. */
+/** The kinds that this module handles; drizzle-kit handles the others. */
 const KINDS = ['type', 'sequence', 'function', 'procedure', 'trigger', 'policy']
 const isOurs = ({ key }: Entry) => KINDS.includes(key.split(' ')[0] ?? '')
 const isRoutine = (key: string) => /^(function|procedure) /.test(key)
-/** Dropped in this order, made in the other. */
+/** The order of drops; creation is in the reverse order. */
 const RANK = ['policy', 'trigger', 'procedure', 'function', 'sequence', 'type']
 const rank = (key: string) => RANK.indexOf(key.split(' ')[0] ?? '')
 
-/** Plans the way from `before` to `after`. `due` are the keys that the migration before this one retired. */
+/** Plans the statements from `before` to `after`. `due`: the keys that the previous migration retired, to be dropped now. */
 export function plan(before: Catalogue, after: Catalogue, definitions: Definition[], due: string[]): Plan {
   const entries = (catalogue: Catalogue) => [...catalogue.entries.values()].filter(isOurs)
   const sources = new Map(definitions.map((definition) => [definition.key, definition]))
@@ -81,7 +84,7 @@ export function plan(before: Catalogue, after: Catalogue, definitions: Definitio
   }
 }
 
-/** What must go with some objects, because it depends on them, and so on. */
+/** The given objects and everything that depends on them, transitively. */
 function withDependents(keys: string[], catalogue: Catalogue): string[] {
   const found = new Set<string>()
   const visit = (key: string) => {
@@ -93,7 +96,10 @@ function withDependents(keys: string[], catalogue: Catalogue): string[] {
   return [...found]
 }
 
-/** A type takes new values and loses none, and no statement of the same migration can use them. */
+/**
+ * The statements that add values to an enum. Fails when values are removed, renamed or reordered. The same migration cannot use
+ * new values.
+ */
 function addedValues(before: Entry | undefined, after: Entry): string[] {
   const values = (entry: Entry | undefined) => (entry?.form.split(' | ')[1] ?? '').split(', ')
   const [old, now] = [values(before), values(after)]
@@ -104,7 +110,10 @@ function addedValues(before: Entry | undefined, after: Entry): string[] {
   )
 }
 
-/** The grants and revocations that are missing once everything else is made, those of many objects in one statement. Revoked is at once. */
+/**
+ * The missing grants and the revocations, once everything else exists; many objects in one statement. Revocations are not delayed
+ * by a release.
+ */
 export function grantsBetween(before: Catalogue, after: Catalogue): string[] {
   const missing = (one: Catalogue, other: Catalogue) =>
     [...other.grants.values()].filter((grant) => !one.grants.has(keyOf(grant)))
@@ -122,7 +131,7 @@ function grouped(grants: Grant[], verb: string, preposition: string): string[] {
     list.set(privilege, [...(list.get(privilege) ?? []), ...(column ? [column] : [])])
     privileges.set(target, list)
   }
-  // One statement for all functions that somebody may call; a table has its own.
+  // One statement for all objects with the same privileges.
   const merged = new Map<string, string[]>()
   for (const [target, list] of privileges) {
     const [kind = '', name = '', grantee = ''] = target.split('\n')

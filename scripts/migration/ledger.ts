@@ -1,4 +1,7 @@
-/** The migrations as files: drizzle/{tenant,master}/NNNN_name.sql, in the journal, with the snapshot of the tables after the newest. */
+/**
+ * The migrations as files: drizzle/{tenant,master}/NNNN_name.sql, in the journal, with the snapshot of the tables after the
+ * newest.
+ */
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { Failure } from '../freehold/failure.ts'
@@ -13,7 +16,7 @@ type Journal = {
   entries: { idx: number; version: string; when: number; tag: string; breakpoints: boolean }[]
 }
 
-/** What the release before still uses and the definitions have no more: the next migration drops it. */
+/** Objects that the previous release still uses and that have no definition any more: the next migration drops them. */
 export type Retired = { objects: string[] }
 
 const folderOf = (root: string, database: Database) => join(root, 'drizzle', database)
@@ -61,7 +64,7 @@ export const readRetired = (root: string, database: Database) =>
 /** The tables after the newest migration. */
 export const readSnapshot = (root: string, database: Database) => readJson<Snapshot>(root, meta(database, 'snapshot.json'), EMPTY)
 
-/** Writes a migration and what belongs to it; the journal, which makes it count, last. Returns its path. */
+/** Writes a migration and its metadata; the journal last, which makes the migration part of the ledger. Returns its path. */
 export function writeMigration(
   root: string,
   database: Database,
@@ -79,7 +82,7 @@ export function writeMigration(
   return path
 }
 
-/** The TypeScript that bundles the migrations into the Worker, which cannot look for files. */
+/** The TypeScript module that bundles the migrations into the Worker, which cannot read files. */
 export function bundleOf(root: string): string {
   const lists = (['tenant'] as const).map((database) => {
     const tags = readMigrations(root, database).map(({ name }) => name)
@@ -108,7 +111,7 @@ export const writeBundle = (root: string) => write(join(root, BUNDLE), bundleOf(
 
 const writeJson = (root: string, path: string, value: unknown) => write(join(root, path), `${JSON.stringify(value, null, 2)}\n`)
 
-/** Whole or not at all. */
+/** Writes a file atomically. */
 function write(path: string, text: string) {
   mkdirSync(dirname(path), { recursive: true })
   writeFileSync(`${path}.new`, text)

@@ -5,15 +5,15 @@ import { temporaryFolder } from '../local-neon/temporary-folder.ts'
 import { makeMigration } from './make.ts'
 
 const HELP = `
-Reads every src/**/table.ts and src/**/*.sql, finds out what they make otherwise than the migrations in drizzle/, and writes the next migration
-of each database that changes. The file says at its top what it does. A function, trigger or policy that is gone stays for one release and is
-dropped by the migration after it, because the release before runs on this schema during a deploy and after a rollback.
+Compares what every src/**/table.ts and src/**/*.sql make with what the migrations in drizzle/ make, and writes the next migration of each
+database that changes. The comment at the top of the file lists its changes. Objects that are removed from the definitions stay for one
+release and are dropped by the next migration, because the previous release runs on this schema during a deploy and after a rollback.
 
   npm run migration -- add_notes
   npm run migration -- shorter_names --rename freehold.users.given_name=first_name
   npm run migration -- no_notes --lose freehold.notes
 
-Ends with 0 when it wrote a migration, 1 when it did not, 2 when it was called wrongly.`
+Exit status: 0 when it wrote a migration, 1 when it did not, 2 for wrong usage.`
 
 const collect = (value: string, list: string[]) => [...list, value]
 
@@ -22,18 +22,18 @@ const program = new Command('npm run migration --')
   .argument('<name>', 'lower-case words with _ between them, such as add_notes')
   .option(
     '--rename <old=new>',
-    'a table or column has another name: schema.table=name or schema.table.column=name; may be given again',
+    'renames a table or column: schema.table=name or schema.table.column=name; can be repeated',
     collect,
     [],
   )
   .option(
     '--lose <name>',
-    'a table or column goes, or its type changes, with data in it: schema.table or schema.table.column; may be given again',
+    'accepts that the data of a table or column is lost: schema.table or schema.table.column; can be repeated',
     collect,
     [],
   )
-  .option('--same-release', 'goes out with the migration before it: what that one keeps is kept')
-  .option('--postgres <url>', 'a superuser’s connection string of a running Postgres; default: one is started for the moment')
+  .option('--same-release', 'ships in the same release as the previous migration: what that one retired is not dropped yet')
+  .option('--postgres <url>', 'connection string of a superuser of a running Postgres; default: a temporary one is started')
   .addHelpText('after', HELP)
   .exitOverride()
   .action(async (name: string, options: { rename: string[]; lose: string[]; sameRelease?: true; postgres?: string }) => {

@@ -1,4 +1,4 @@
-/** Makes the next migration of each database from the difference between what the migrations made and what tables and definitions say. */
+/** Makes the next migration of each database from the difference between the migrations and the tables and definitions. */
 import type { Client } from 'pg'
 import { Failure } from '../freehold/failure.ts'
 import { type Catalogue, differences, readCatalogue } from './catalogue.ts'
@@ -12,16 +12,16 @@ import { type Snapshot, snapshotOf } from './tables.ts'
 export type Options = Wishes & {
   root: string
   name: string
-  /** A superuser's connection string of a Postgres that may be given databases for a moment. */
+  /** A superuser's connection string of a Postgres in which temporary databases may be created. */
   url: string
-  /** This migration goes out together with the one before it, so that what that one retired is still in use. */
+  /** This migration ships in the same release as the previous one, so that what that one retired is still in use. */
   same_release: boolean
   tell: (line: string) => void
 }
 
 type Made = { database: Database; text: string; snapshot: Snapshot; retired: Retired }
 
-/** Returns the paths of what was written. Fails with a sentence, and then nothing was. */
+/** Returns the paths of the migrations that it wrote. When it fails, with one sentence, nothing was written. */
 export async function makeMigration(options: Options): Promise<string[]> {
   const { root, name, url, tell } = options
   if (!/^[a-z][a-z0-9_]{0,39}$/.test(name))
@@ -54,13 +54,13 @@ export async function makeMigration(options: Options): Promise<string[]> {
   }
 }
 
-/** What the databases that do not change have retired stays so. */
+/** The retired objects of the databases that do not change. */
 const others = (root: string, made: Made[]) =>
   (['tenant', 'master'] as const)
     .filter((database) => !made.some((one) => one.database === database))
     .map((database) => ({ retired: readRetired(root, database) }))
 
-/** Whether a difference is one that is known: a retired object, or what belongs to a retired table or column. */
+/** Whether a difference is expected: a retired object, or part of a retired table or column. */
 export const isRetired = (key: string, retired: string[]): boolean =>
   retired.some((object) => {
     const [kind, name = ''] = object.split(' ')
@@ -78,7 +78,7 @@ const only = ({ entries, grants }: Catalogue, database: Database): Catalogue => 
   grants: new Map([...grants].filter(([key]) => isOf(database)(key))),
 })
 
-/** One database's migration, applied to the database that all migrations made; null when there is nothing to do. */
+/** Makes one database's migration and applies it to the scratch database of all migrations; null when nothing changes. */
 async function makeOne(
   client: Client,
   all: Catalogue,
@@ -116,7 +116,7 @@ async function makeOne(
       .filter((key) => !retired.includes(key) && !/^(index|constraint) /.test(key))
       .map((key) => markRetired(key, before)),
   ]
-  // Names in bodies are looked up when they run, and some of them are made later in this migration.
+  // Names in bodies are resolved when they run, and some of them are created later in this migration.
   const run = (list: string[]) =>
     inTransaction(client, async () => {
       await client.query('set local check_function_bodies = off')
@@ -145,13 +145,13 @@ async function makeOne(
   }
 }
 
-/** So that an operator who finds it in a database knows why it is there. */
+/** The comment that tells an operator why the object is still in the database. */
 const markRetired = (key: string, { entries }: Catalogue) =>
   `comment on ${key.startsWith('column ') ? key : entries.get(key)?.drop.replace(/^drop /, '')} is 'Retired: the release before uses it, the next migration drops it.'`
 
 const losable = (retired: string[]) => retired.filter((key) => /^(table|column) /.test(key)).map((key) => key.split(' ')[1] ?? '')
 
-/** What a migration does, for who reads it before it runs. */
+/** The comment at the top of a migration: what it changes. */
 function describe(
   database: Database,
   notes: string[],

@@ -1,4 +1,4 @@
-/** Databases that live as long as a comparison: one that all migrations made, one that is made of the tables and definitions as they stand. */
+/** Temporary databases for a comparison: one from all migrations, one from the current tables and definitions. */
 import { Client, DatabaseError } from 'pg'
 import { Failure } from '../freehold/failure.ts'
 import { type Catalogue, readCatalogue } from './catalogue.ts'
@@ -11,7 +11,7 @@ export type Scratch = { client: Client; remove: () => Promise<void> }
 
 let made = 0
 
-/** Makes an empty database with the two schemas and roles that a migration finds. `url` is a superuser's. */
+/** Creates an empty database with the schemas and roles that a migration expects. `url` is a superuser's. */
 export async function scratch(url: string): Promise<Scratch> {
   const name = `freehold_scratch_${process.pid}_${++made}`
   const server = new Client({ connectionString: url })
@@ -45,7 +45,10 @@ export async function applyMigrations(client: Client, root: string): Promise<voi
       })
 }
 
-/** Makes everything as the tables and definitions below `root` say, of both databases: a master holds a tenant's schema beside its own. */
+/**
+ * Creates everything in the tables and definitions below `root`, for both databases: a master has a tenant's schema beside its
+ * own.
+ */
 export async function applyDefinitions(client: Client, root: string): Promise<Definition[]> {
   const definitions = readDefinitions(root)
   for (const database of ['tenant', 'master'] as const) {
@@ -76,7 +79,7 @@ export async function applyDefinitions(client: Client, root: string): Promise<De
   return definitions
 }
 
-// What nobody has to remember, because forgetting it would open a table or a function to everybody.
+// Applied to every table and function, because forgetting it once would open one to everybody.
 const SECURE_TABLES = `do $$ declare t regclass; begin
   for t in select c.oid from pg_class c where c.relkind = 'r' and c.relnamespace::regnamespace::text in ('freehold', 'access', 'platform') and c.oid <> 'freehold.migrations'::regclass
   loop execute format('alter table %s enable row level security', t); end loop; end $$`
@@ -91,7 +94,7 @@ async function runAll(client: Client, definitions: Definition[]) {
     })
 }
 
-/** Bodies in strings are looked at only now, when everything that they may name is there. */
+/** Checks string bodies, once everything that they may name exists. */
 async function checkBodies(client: Client, definitions: Definition[]) {
   for (const { text, place } of definitions.filter(({ kind }) => kind === 'function'))
     await client.query(text.replace(/^create (or replace )?/, 'create or replace ')).catch((error) => {
@@ -119,7 +122,7 @@ export async function inTransaction(client: Client, work: () => Promise<void>): 
   }
 }
 
-/** Both sides of the comparison: what the migrations made, and what the definitions make. */
+/** The catalogues of both sides: of the migrations, and of the tables and definitions. */
 export async function compare(url: string, root: string): Promise<{ migrated: Catalogue; defined: Catalogue }> {
   const [one, other] = [await scratch(url), await scratch(url)]
   try {

@@ -1,4 +1,4 @@
-/** Splits SQL into its statements, without a server: what stands in quotes, in comments or in a body does not end one. */
+/** Splits SQL into statements without a server: a semicolon in quotes, in a comment or in a body does not end one. */
 
 export type Statement = {
   /** The statement without the comments before it, and without its semicolon. */
@@ -12,7 +12,7 @@ export type Statement = {
 const TOKEN =
   /--[^\n]*|\/\*[\s\S]*?\*\/|'(?:[^']|'')*'|"(?:[^"]|"")*"|\$(\w*)\$[\s\S]*?\$\1\$|\bbegin\s+atomic\b|\bcase\b|\bend\b|;|[\s\S]/giy
 
-/** The statements of a file, in order. A block comment that is followed by an empty line belongs to the file and to no statement. */
+/** The statements of a file, in order. A comment that is followed by an empty line belongs to the file, not to a statement. */
 export function splitStatements(source: string): Statement[] {
   const statements: Statement[] = []
   let start = 0

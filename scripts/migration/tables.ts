@@ -1,4 +1,4 @@
-/** The tables as every table.ts below src declares them, by drizzle-kit: its snapshots, and the statements from one to another. */
+/** The tables of every table.ts below src, through drizzle-kit: snapshots, and the statements between two of them. */
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -16,23 +16,23 @@ export type Table = {
   compositePrimaryKeys: Record<string, { columns: string[] }>
   uniqueConstraints: Record<string, { columns: string[] }>
 }
-/** What drizzle-kit keeps of tables, as far as it is looked into here. */
+/** A snapshot of drizzle-kit, as far as it is used here. */
 export type Snapshot = { id: string; tables: Record<string, Table> }
 
-/** The files that declare tables, by glob, so that a new room's is among them without anybody listing it. */
+/** The files that declare tables, found by name, so that a new room's need not be listed. */
 export const tableFiles = (root: string): string[] =>
   readdirSync(join(root, 'src'), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile() && entry.name === 'table.ts')
     .map((entry) => join(entry.parentPath, entry.name))
     .sort()
 
-/** What a database's tables are now. `previous` is the id of the snapshot before. */
+/** The current tables of a database. `previous` is the id of the previous snapshot. */
 export async function snapshotOf(root: string, database: Database, previous?: string): Promise<Snapshot> {
   const modules = await Promise.all(tableFiles(root).map((file) => import(pathToFileURL(file).href)))
   const exported = modules.flatMap((module) => Object.entries(module as Record<string, unknown>))
   const isOf = (schema: string | undefined) => (schema === 'platform') === (database === 'master')
   const ours = exported.filter(([, value]) =>
-    // The migrator makes the two schemas that every database has.
+    // The migrator creates the two schemas that every database has.
     isPgSchema(value)
       ? value.schemaName === 'platform' && database === 'master'
       : value instanceof PgTable && isOf(getTableConfig(value).schema),
@@ -42,7 +42,10 @@ export async function snapshotOf(root: string, database: Database, previous?: st
 
 export const EMPTY = generateDrizzleJson({}) as unknown as Snapshot
 
-/** The statements that make one snapshot of another that lacks nothing of it: drizzle-kit asks about what is gone, and there is nobody to ask. */
+/**
+ * The statements from one snapshot to another. `after` must not both add and lack things: drizzle-kit would ask interactively
+ * about renames.
+ */
 export const statementsBetween = async (before: Snapshot, after: Snapshot): Promise<string[]> =>
   (await generateMigration(...([before, after] as unknown as Parameters<typeof generateMigration>))).map((statement) =>
     statement.trim().replace(/;$/, '').replace(/\t/g, '  '),

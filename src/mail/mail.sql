@@ -1,18 +1,19 @@
 -- The outbox: mails and text messages are enqueued by the transaction that is the reason for them, and sent after it.
 --   access.enqueue_mail        enqueues one; called by the functions of other files
---   access.has_enqueued_mail   whether this transaction did, so that the Worker delivers at once
---   access.claim_mails         for the sender: hands out what is due, for a minute
---   access.finish_mails        for the sender: writes down what came of each attempt
+--   access.has_enqueued_mail   whether this transaction did, so that the Worker delivers at once and not with the
+--                              next scheduled run
+--   access.claim_mails         for the sender: claims due mails, for a minute
+--   access.finish_mails        for the sender: records the outcome of each attempt
 --   access.next_mail_at        for the scheduled job: when the outbox has something to send
 -- A mail is attempted for a day, 1, 2, 4 ... 60 minutes apart, and is then given up (`dead`). Its secrets, encrypted
 -- by the Worker, are removed when it is sent or given up.
 --
--- Threat: somebody who runs SQL as the app login reads who is written to, sends what they like, or keeps a mail from
--- being sent. So that login reaches neither freehold.mails nor freehold.mail_attempts, which have no policy and no
--- grant, and the sender shows the system's key.
+-- Threat: somebody who runs SQL as the app login reads recipients, sends arbitrary mails, or keeps a mail from being
+-- sent. So that login can access neither freehold.mails nor freehold.mail_attempts, which have no policy and no grant,
+-- and the sender must pass the system key.
 
--- Enqueues a mail and returns its id. `subject`: a user, in whose language it is written; null: a registrant, in
--- `locale`.
+-- Enqueues a mail and returns its id. `subject` is the recipient's user id, whose locale applies; null for a
+-- registrant, to whom `locale` applies.
 create function access.enqueue_mail(
   kind text,
   subject uuid,
@@ -52,8 +53,8 @@ $$;
 -- attempt counts as failed until access.finish_mails says otherwise: a mail that makes its sender crash does not hold
 -- up the others.
 --
--- A registrant has no name. Nor has a mail to an address that its user only claims (`email_change`): its reader must
--- not be shown a text that a stranger chose.
+-- `name` is null for a registrant, and for a mail to an address that is not verified yet (`email_change`): its reader
+-- must not see a text that a stranger chose.
 create function access.claim_mails(tenant_id uuid, system_key text, at_most integer, channels jsonb) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -109,11 +110,11 @@ end $$;
 
 -- Finishes attempts: [{attempt, attempts, outcome, detail}]. Returns the ids of the mails that are given up.
 --   accepted   sent
---   refused    for good: given up
+--   refused    permanently: given up
 --   failed     attempted again, until a day or 40 attempts have passed
 --   untried    the attempt did not begin: the mail is due again as before
--- A finished attempt is not changed. One that is not the newest of its mail counts only if it was accepted: then the
--- mail is sent, even if it has been claimed again since.
+-- A finished attempt does not change. An attempt that is not the newest of its mail counts only if it was accepted: then
+-- the mail is sent, even if it has been claimed again since.
 create function access.finish_mails(tenant_id uuid, system_key text, results jsonb) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -163,7 +164,7 @@ begin
   return dead;
 end $$;
 
--- From when on the outbox has something to send on the given channels; null: it has nothing.
+-- When the next mail of the outbox is due on the given channels; null: there is none.
 create function access.next_mail_at(channels jsonb) returns timestamptz
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select min(greatest(m.next_at, m.lease_until))

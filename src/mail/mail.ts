@@ -1,6 +1,6 @@
 /**
- * What the rooms do with mail: they post it in the database, in the transaction that gives the occasion (access.enqueue_mail), with what only the
- * recipient may know secrets_encrypted here; and have it delivered after the answer. What is not delivered then, the scheduled job delivers.
+ * How rooms send mail: the transaction that is the reason for a mail enqueues it (access.enqueue_mail), with the recipient's
+ * secrets encrypted here; after the answer it is delivered. The scheduled job delivers the rest.
  */
 import type { Config } from '../kernel/config.ts'
 import type { Ctx } from '../kernel/context.ts'
@@ -10,21 +10,24 @@ import { deliverRealm, RUN_MS } from './delivery.ts'
 import { MailSender } from './sender.ts'
 import { words } from './transports/transport.ts'
 
-/** What goes into `mails.secrets_encrypted`: a link's token, a code. Opens for this realm's mail alone. */
+/** Encrypts a link's token or a code for `mails.secrets_encrypted`, bound to this realm and to mail. */
 export const encryptMailSecrets = (ctx: Ctx, secrets: Record<string, string>): Promise<string> =>
   encrypt(ctx.config.ENCRYPTION_KEYS, ctx.realm.id, 'mail', JSON.stringify(secrets))
 
-/** Delivers what is due of the realm, after the answer: `ctx.later(deliver(ctx))`. Never fails; what it could not do, the scheduled job does. */
+/**
+ * Delivers the due mails of the realm after the answer: `ctx.later(deliver(ctx))`. Never fails; the scheduled job delivers the
+ * rest.
+ */
 export async function deliver(ctx: Ctx): Promise<void> {
   // The answer first.
   await scheduler.wait(0)
   try {
-    const post = openMailSender(ctx.config)
-    if (!post) return
+    const sender = openMailSender(ctx.config)
+    if (!sender) return
     try {
-      await deliverRealm(ctx.config, ctx.realm, post, Date.now() + RUN_MS)
+      await deliverRealm(ctx.config, ctx.realm, sender, Date.now() + RUN_MS)
     } finally {
-      await post.close()
+      await sender.close()
     }
   } catch (error) {
     log('mail not delivered', { tenant: ctx.realm.subdomain, trace_id: ctx.request.trace_id, error: words(error) })
@@ -33,11 +36,11 @@ export async function deliver(ctx: Ctx): Promise<void> {
 
 let warned = false
 
-/** The ways out, or null when there is none: then mails wait, which is told once. */
+/** The mail sender, or null when no transport is configured: then mails stay queued, which is logged once per isolate. */
 export function openMailSender(config: Config): MailSender | null {
-  const post = new MailSender(config)
-  if (post.channels.length) return post
-  if (!warned) log('mail waits: no way out is set', { set: 'SMTP_URL, or the binding EMAIL; and MAIL_FROM' })
+  const sender = new MailSender(config)
+  if (sender.channels.length) return sender
+  if (!warned) log('no mail transport is configured; mail stays queued', { set: 'SMTP_URL, or the binding EMAIL; and MAIL_FROM' })
   warned = true
   return null
 }

@@ -1,7 +1,7 @@
 /**
- * A mail in words. Threat: names that people and tenants chose are markup, headers or links in what others are sent. So every value is escaped
- * in HTML, line breaks are gone from each, and a link is made of the realm's own URL alone; its token stands in the fragment, which no server
- * on the way is told.
+ * Renders a mail. Threat: names that users and tenants chose become markup, headers or links in a mail to somebody else. So every
+ * value is escaped in HTML and loses its line breaks, and a link is built from the realm's own URL alone; its token is in the
+ * fragment, which browsers send to no server.
  */
 import type { Realm } from '../kernel/context.ts'
 import { en } from './templates/en.ts'
@@ -14,7 +14,7 @@ type Wanted = {
   kind: string
   channel: 'email' | 'sms'
   locale: string
-  /** Of the user; null for a registrant. */
+  /** The user's name; null for a registrant. */
   name: string | null
   timezone: string | null
   data: Record<string, unknown>
@@ -30,12 +30,15 @@ const PAGES: Partial<Record<Kind, string>> = {
 }
 const MOMENTS = ['until', 'expires_at']
 
-/** `es`, `es-PE` ... are Spanish, all others English. */
+/** `es`, `es-PE` ... are Spanish, all other locales English. */
 export const languageOf = (locale: string): ['en' | 'es', Locale] => (/^es([-_]|$)/i.test(locale) ? ['es', es] : ['en', en])
 
 const isKind = (kind: string): kind is Kind => Object.hasOwn(KINDS, kind)
 
-/** Subject, text and HTML of a mail of the realm. Fails for a kind that there is no template for, or when something that it shows is missing. */
+/**
+ * Subject, text and HTML of a mail of the realm. Fails for a kind without a template, or when a value that the template needs is
+ * missing.
+ */
 export function render(realm: Pick<Realm, 'legal_name' | 'url'>, wanted: Wanted): Rendered {
   const { kind, channel, locale, name, timezone, data, secrets } = wanted
   if (!isKind(kind)) throw new Error(`There is no template for mails of the kind ${kind}.`)
@@ -74,7 +77,10 @@ function html(code: string, parts: string[], footer: string, template: Template,
   return `<!doctype html><html lang="${code}"><head><meta charset="utf-8"><title>${filled(template.subject, escaped)}</title></head><body style="margin:0;padding:24px;font-family:Arial,Helvetica,sans-serif;font-size:16px;line-height:1.5;color:#222222"><div style="max-width:560px;margin:0 auto">${body.join('')}<p style="margin-top:32px;font-size:13px;color:#555555">${filled(footer, escaped)}</p></div></body></html>`
 }
 
-/** One pass, so that a value which looks like a placeholder stays what it is. A name that ends with a full stop ends a sentence too. */
+/**
+ * Fills placeholders in one pass, so that a value that looks like one is not filled again. A full stop after a value that ends in
+ * one is dropped.
+ */
 const filled = (text: string, values: Record<string, unknown>) =>
   text.replace(/\{(\w+)\}(\.?)/g, (_, key: string, stop: string) => {
     const value = oneLine(values[key])
@@ -86,7 +92,7 @@ const oneLine = (value: unknown) => String(value ?? '').replace(/[\p{Cc}\p{Zl}\p
 const ENTITIES: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' }
 const escaping = (text: string) => text.replace(/[&<>"']/g, (character) => ENTITIES[character] ?? '')
 
-/** A timestamp as the language writes it, in the user's time zone. */
+/** A moment in the format of the language, in the user's own time zone. */
 function moment(value: unknown, code: string, timezone: string | null): string {
   const at = new Date(String(value))
   if (Number.isNaN(at.getTime())) return String(value)

@@ -4,14 +4,15 @@ import { freehold, moment } from '../kernel/schema.ts'
 import { users } from '../users/table.ts'
 
 /**
- * The outbox: what is to be sent, written in the transaction that gave the occasion, and kept until it was accepted or given up. `secrets_encrypted` holds what
- * nobody who reads the database may read, a link's token above all; it is encrypted by the Worker, and gone once the mail is sent.
+ * The outbox: mails to send, written by the transaction that is the reason for them. `secrets_encrypted` holds values that nobody
+ * who reads the database may learn, such as a link's token; the Worker encrypts them, and they are removed when the mail is sent
+ * or given up.
  */
 export const mails = freehold.table(
   'mails',
   {
     id: uuid().primaryKey(),
-    /** Which template. */
+    /** The template. */
     kind: text().notNull(),
     channel: text({ enum: ['email', 'sms'] })
       .notNull()
@@ -19,7 +20,7 @@ export const mails = freehold.table(
     user_id: uuid().references(() => users.id),
     recipient: text().notNull(),
     locale: text().notNull(),
-    /** What the template shows and anybody may know. */
+    /** The template's values that are not secret. */
     data: jsonb().$type<Record<string, unknown>>().notNull().default({}),
     secrets_encrypted: text(),
     trace_id: text(),
@@ -28,7 +29,7 @@ export const mails = freehold.table(
       .default('queued'),
     attempts: integer().notNull().default(0),
     next_at: moment().notNull().defaultNow(),
-    /** Who sends it holds it until then. */
+    /** The lease of the sender that claimed it. */
     lease_until: moment(),
     created_at: moment().notNull().defaultNow(),
     finished_at: moment(),
@@ -41,7 +42,7 @@ export const mails = freehold.table(
   ],
 )
 
-/** One try to send a mail, and what came of it. */
+/** One attempt to send a mail, and its outcome. */
 export const mail_attempts = freehold.table(
   'mail_attempts',
   {
@@ -51,7 +52,7 @@ export const mail_attempts = freehold.table(
       .references(() => mails.id),
     started_at: moment().notNull().defaultNow(),
     finished_at: moment(),
-    /** null while it is under way, or when whoever tried was lost. */
+    /** null while it is under way, or when the sender died. */
     outcome: text({ enum: ['accepted', 'refused', 'failed'] }),
     detail: text(),
   },

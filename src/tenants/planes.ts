@@ -1,11 +1,11 @@
-/** The two planes: on the base domain the platform's own realm, everywhere else the tenant that a request names. */
+/** The two planes: the platform's own realm on the base domain, a tenant's realm everywhere else. */
 import type { PlaneRequest, RealmSource } from '../http/plane.ts'
 import { Problem } from '../kernel/problem.ts'
 import { reportActivity } from './maintenance/queue.ts'
 import { lookUp, platformRealm, tenantUrl } from './registry/registry.ts'
 import { activeRealm, tenantName, tenantOfPage } from './registry/resolve.ts'
 
-/** The platform's, for its operators. Fails with not_found on a tenant's host. */
+/** The platform plane, for operators. Fails with not_found on a tenant's host. */
 export function platformPlane({ config, meter, subdomain }: PlaneRequest): RealmSource {
   if (subdomain) throw new Problem('not_found')
   return {
@@ -17,11 +17,14 @@ export function platformPlane({ config, meter, subdomain }: PlaneRequest): Realm
   }
 }
 
-/** A tenant's. Fails with tenant_required, tenant_ambiguous, tenant_not_found; its realm also with tenant_inactive, tenant_provisioning. */
+/**
+ * The tenant plane. Fails with tenant_required, tenant_ambiguous, tenant_not_found; its realm also with tenant_inactive,
+ * tenant_provisioning.
+ */
 export function tenantPlane({ env, config, meter, headers, is_preflight, subdomain }: PlaneRequest): RealmSource {
   const sources = { env, config, meter }
   const said = (header: string) => headers.get(header) ?? undefined
-  // A preflight carries none of the headers that it asks for: on the base domain the page's own host says which tenant is meant.
+  // A preflight has none of the headers that it announces: on the base domain the Origin of a tenant's own page names the tenant.
   const host = subdomain ?? (is_preflight ? tenantOfPage(config, said('Origin')) : null)
   const name = tenantName(config, host, said('X-Tenant'), said('Authorization'))
   const own = tenantUrl(config, name)

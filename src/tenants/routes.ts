@@ -23,7 +23,7 @@ tenantRoutes.openapi(
   route({
     method: 'post',
     path: '/',
-    summary: 'Make a tenant',
+    summary: 'Create a tenant',
     permission: 'tenant:create',
     trips: 2,
     body: NewTenant,
@@ -33,9 +33,10 @@ tenantRoutes.openapi(
   async (c) => {
     const { tenant, run_id } = await createTenant(c.var.ctx, c.req.valid('json'))
     log('tenant reserved', { tenant: tenant.subdomain, trace_id: c.var.trace_id, run: run_id })
-    // From here on the tenant is reserved and its password is in no other answer: what fails now is gone on with by the scheduled job.
+    // The tenant is reserved and its password is in no other answer, so nothing may fail from here on: the scheduled job resumes
+    // the run.
     const made = await startRun(c.env, run_id)
-      .then(() => waitUntilSettled(c, tenant.id))
+      .then(() => waitUntilActive(c, tenant.id))
       .catch((error) => {
         log('tenant not waited for', { tenant: tenant.subdomain, trace_id: c.var.trace_id, error: String(error) })
         return null
@@ -49,7 +50,7 @@ tenantRoutes.openapi(
   route({
     method: 'get',
     path: '/',
-    summary: 'Tenants, newest first',
+    summary: 'List tenants, newest first',
     permission: 'tenant:read',
     trips: 1,
     query: TenantQuery,
@@ -63,7 +64,7 @@ tenantRoutes.openapi(
   route({
     method: 'get',
     path: '/{id}',
-    summary: 'One tenant',
+    summary: 'Get a tenant',
     permission: 'tenant:read',
     trips: 1,
     params: Id,
@@ -77,7 +78,7 @@ tenantRoutes.openapi(
   route({
     method: 'patch',
     path: '/{id}',
-    summary: 'Change the configuration of a tenant (If-Match holds it to what was read)',
+    summary: 'Update the configuration of a tenant. `If-Match` makes the update conditional.',
     permission: 'tenant:update',
     trips: 1,
     params: Id,
@@ -97,7 +98,7 @@ tenantRoutes.openapi(
   route({
     method: 'get',
     path: '/{id}/provisioning',
-    summary: 'How far the making of a tenant is',
+    summary: 'Get the provisioning progress of a tenant',
     permission: 'tenant:read',
     trips: 1,
     params: Id,
@@ -111,7 +112,7 @@ tenantRoutes.openapi(
   route({
     method: 'post',
     path: '/{id}/retry',
-    summary: 'Go on with a tenant that failed',
+    summary: 'Retry provisioning of a failed tenant',
     permission: 'tenant:retry',
     trips: 1,
     params: Id,
@@ -131,7 +132,7 @@ tenantRoutes.openapi(
   route({
     method: 'delete',
     path: '/{id}',
-    summary: 'Delete a tenant: to be restored, or with hard=true and its subdomain in confirm for good',
+    summary: 'Delete a tenant. It can be restored, unless `hard=true` with its subdomain in `confirm` erases it permanently.',
     permission: 'tenant:delete',
     trips: 1,
     params: Id,
@@ -155,9 +156,9 @@ tenantRoutes.openapi(
 )
 
 for (const [verb, from, to, summary] of [
-  ['activate', 'inactive', 'active', 'Switch a tenant on'],
-  ['deactivate', 'active', 'inactive', 'Switch a tenant off, at once and everywhere'],
-  ['restore', 'deleted', 'active', 'Bring back a tenant that was deleted'],
+  ['activate', 'inactive', 'active', 'Activate a tenant'],
+  ['deactivate', 'active', 'inactive', 'Deactivate a tenant, effective immediately'],
+  ['restore', 'deleted', 'active', 'Restore a deleted tenant'],
 ] as const) {
   tenantRoutes.openapi(
     route({
@@ -178,14 +179,14 @@ for (const [verb, from, to, summary] of [
   )
 }
 
-/** The tenant once it is active, when the caller prefers to wait (RFC 7240) and it is in time; else null. */
-async function waitUntilSettled(c: Context<AppEnv>, id: string): Promise<z.infer<typeof Tenant> | null> {
+/** The tenant, if it becomes active within the time that the caller prefers to wait (RFC 7240), at most 60 s; otherwise null. */
+async function waitUntilActive(c: Context<AppEnv>, id: string): Promise<z.infer<typeof Tenant> | null> {
   const seconds = Math.min(
     MAX_WAIT_SECONDS,
     Number(/(?:^|[,;\s])wait\s*=\s*"?(\d{1,4})"?/i.exec(c.req.header('Prefer') ?? '')?.[1] ?? 0),
   )
   for (let waited = 0; waited < seconds * 1000; ) {
-    // Often at first, then ever more seldom: each look asks the master.
+    // Often at first, then less often: each poll is a round trip to the master.
     const pause = Math.min(1_000, 20 + waited / 8)
     await scheduler.wait(pause)
     waited += pause

@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm'
 import { bigint, boolean, check, index, integer, jsonb, pgSchema, primaryKey, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core'
 import { moment } from '../kernel/schema.ts'
 
-/** The master: who the tenants are and where. Fields that end in `_encrypted` are encrypted (kernel/keyring.ts). */
+/** The master: the tenants and where their databases are. Columns that end in `_encrypted` are encrypted (kernel/keyring.ts). */
 export const platform = pgSchema('platform')
 
 /** The platform's own realm: its operators are users of the schema `freehold` beside this one. */
@@ -18,15 +18,15 @@ export const realm = platform.table(
 )
 
 /**
- * Where tenants are put: a branch whose databases they get (kind `database`), or a template branch whose children they get (`branch`).
- * `owner_url_encrypted` connects as its API role to its own database.
+ * The hosts that tenants are placed on: a branch that holds their databases (kind `database`), or a template branch whose
+ * children they get (`branch`). `owner_url_encrypted` connects as its API role to its own database.
  */
 export const hosts = platform.table(
   'hosts',
   {
     id: uuid().primaryKey(),
     name: text().notNull().unique(),
-    /** Which isolation finds room here. */
+    /** The isolation of the tenants that are placed here. */
     kind: text({ enum: ['database', 'branch'] }).notNull(),
     state: text({ enum: ['opening', 'open'] }).notNull(),
     region: text().notNull(),
@@ -36,9 +36,9 @@ export const hosts = platform.table(
     owner_url_encrypted: text(),
     capacity: integer().notNull(),
     taken: integer().notNull().default(0),
-    /** Neon's words when it would not give another: until the lease runs out nobody asks again. */
+    /** Neon's message when it refused to create the host; nobody tries again before the lease expires. */
     refused: text(),
-    /** Who opens a host holds it until then. */
+    /** The lease of the run that opens this host. */
     lease_until: moment().notNull(),
     created_at: moment().notNull().defaultNow(),
   },
@@ -86,7 +86,7 @@ export const tenants = platform.table(
     created_at: moment().notNull().defaultNow(),
     updated_at: moment().notNull().defaultNow(),
     deleted_at: moment(),
-    /** Who erases a tenant holds it until then. */
+    /** The lease of the run that erases this tenant. */
     erasing_until: moment(),
   },
   (t) => [
@@ -99,7 +99,10 @@ export const tenants = platform.table(
   ],
 )
 
-/** One attempt to make a tenant. Who holds the lease works; a lease that ran out may be taken over by the next attempt. */
+/**
+ * One attempt to provision a tenant. It works only while it holds its lease; once the lease expires the next attempt may take
+ * over.
+ */
 export const provisioning_runs = platform.table(
   'provisioning_runs',
   {
@@ -137,13 +140,13 @@ export const provisioning_steps = platform.table(
     finished_at: moment(),
     error: text(),
     trace_id: text(),
-    /** What the next steps need of this one; never a secret. */
+    /** What later steps need from this one; never a secret. */
     result: jsonb().$type<Record<string, unknown>>(),
   },
   (t) => [primaryKey({ columns: [t.tenant_id, t.name] })],
 )
 
-/** Key pairs for tokens, of tenants and of the platform. Published at once, used from `use_from` on. */
+/** Key pairs that sign tokens, of tenants and of the platform. Published at once, used from `use_from` on. */
 export const signing_keys = platform.table(
   'signing_keys',
   {
@@ -157,18 +160,18 @@ export const signing_keys = platform.table(
   (t) => [index('signing_keys_realm').on(t.realm_id)],
 )
 
-/** The newest seal of each realm's audit, out of reach of who can write that realm's database. Stays when a tenant is erased. */
+/** The newest audit checkpoint of each realm, where nobody who can write that realm's database can change it. */
 export const audit_heads = platform.table('audit_heads', {
   realm_id: uuid().primaryKey(),
   no: integer().notNull(),
   hash: text().notNull(),
-  /** Entries under all seals up to this one. */
+  /** Entries under all checkpoints up to this one. */
   entries: bigint({ mode: 'number' }).notNull(),
   checkpointed_at: moment().notNull(),
   updated_at: moment().notNull().defaultNow(),
 })
 
-/** When a tenant's database is looked after: once it is due, and after somebody was there. */
+/** The maintenance queue. A tenant's database is maintained when it is due, and after it was active. */
 export const maintenance = platform.table('maintenance', {
   realm_id: uuid()
     .primaryKey()

@@ -144,7 +144,7 @@ describe('tenants create, when things go wrong,', () => {
     const [late, cut] = await Promise.all([ada(...creation('late', '--wait', '1')), ended(child)])
     expect(late).toMatchObject({
       code: 1,
-      stderr: expect.stringContaining('Not ready after 1 s. The tenant late is still being made'),
+      stderr: expect.stringContaining('Not ready after 1 s. The tenant late is still being created'),
     })
     expect(cut).toMatchObject({ code: 130, stderr: expect.stringContaining('Interrupted.') })
     expect(passwordIn(late.stdout)).toHaveLength(20)
@@ -307,9 +307,9 @@ describe('switching and deleting', () => {
 
   test('a tenant goes off and on, is deleted and restored, and erased only when its name is repeated', async () => {
     await ada(...creation('switchable'))
-    expect(await ada('tenants', 'deactivate', 'switchable')).toMatchObject({ code: 0, stderr: 'switchable is switched off.\n' })
+    expect(await ada('tenants', 'deactivate', 'switchable')).toMatchObject({ code: 0, stderr: 'switchable is inactive.\n' })
     expect(await status('switchable')).toBe('inactive')
-    expect(await ada('tenants', 'activate', 'switchable')).toMatchObject({ code: 0, stderr: 'switchable is switched on.\n' })
+    expect(await ada('tenants', 'activate', 'switchable')).toMatchObject({ code: 0, stderr: 'switchable is active.\n' })
     expect((await ada('tenants', 'delete', 'switchable')).stderr).toMatch(/^switchable is deleted/)
     expect(await status('switchable')).toBe('deleted')
     expect((await ada('tenants', 'activate', 'switchable')).stderr).toContain('The tenant is deleted, not inactive.')

@@ -54,14 +54,14 @@ describe('users import', () => {
   test('streams a file and its answer, tells how far it is, and ends well', async () => {
     asked.length = 0
     const { code, stdout, stderr } = await stranger(api(), (url) => ran(url))
-    expect({ code, stdout }).toEqual({ code: 0, stdout: `${LINES} lines: ${LINES} made, 0 failed.\n` })
+    expect({ code, stdout }).toEqual({ code: 0, stdout: `${LINES} lines: ${LINES} created, 0 failed.\n` })
     expect(stderr.split('\n')).toContain('1000 lines, 0 failed')
     expect(asked).toEqual(['POST /api/v1/users/import?dry_run=false application/x-ndjson acme'])
   })
 
   test('tells each line that failed, without what would steer a terminal, and ends with 1', async () => {
     const { code, stdout, stderr } = await stranger(api({ failed: [7, 2000] }), (url) => ran(url, ['--dry-run']))
-    expect({ code, stdout }).toEqual({ code: 1, stdout: `${LINES} lines: ${LINES - 2} would be made, 2 failed.\n` })
+    expect({ code, stdout }).toEqual({ code: 1, stdout: `${LINES} lines: ${LINES - 2} would be created, 2 failed.\n` })
     expect(stderr).toContain('line 7: #/role no role\n')
     expect(stderr).toContain('line 2000: #/role no role\n')
     expect(asked.at(-1)).toContain('dry_run=true')
@@ -76,7 +76,7 @@ describe('users import', () => {
   test('ends with 1 when not all was looked at, and when the answer broke off', async () => {
     const half = await stranger(api({ complete: false }), (url) => ran(url))
     expect(half.code).toBe(1)
-    expect(half.stderr).toContain('Not all of the file was looked at. Too many.')
+    expect(half.stderr).toContain('Not all of the file was processed. Too many.')
     const cut = await stranger(api({ cut: 500 }), (url) => ran(url))
     expect(cut.code).toBe(1)
     expect(cut.stderr).toContain('error:')

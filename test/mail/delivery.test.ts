@@ -128,7 +128,7 @@ describe('who runs it', () => {
     const spy = vi.spyOn(console, 'log').mockImplementation((line: unknown) => void lines.push(String(line)))
     for (let i = 0; i < 2; i++) expect(await deliverDue(env, parseSettings(given), ['delivered'])).toBe(0)
     spy.mockRestore()
-    expect(lines.filter((line) => line.includes('mail waits')).map((line) => JSON.parse(line).set)).toEqual([
+    expect(lines.filter((line) => line.includes('no mail transport is configured')).map((line) => JSON.parse(line).set)).toEqual([
       'SMTP_URL, or the binding EMAIL; and MAIL_FROM',
     ])
     expect(await mailOf(recipient)).toMatchObject({ state: 'queued', attempts: 0 })

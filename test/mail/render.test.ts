@@ -103,7 +103,7 @@ describe('what people and tenants chose', () => {
 })
 
 it('a text to a phone is the code and no letter', () => {
-  expect(render(REALM, wanted('phone_code')).text).toBe('123456 is your code for Acme S.A.C. Give it to nobody.')
+  expect(render(REALM, wanted('phone_code')).text).toBe('123456 is your code for Acme S.A.C. Do not share it with anybody.')
 })
 
 it('a moment is in the person’s own time, and in UTC when theirs is none', () => {

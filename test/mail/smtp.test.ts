@@ -106,7 +106,7 @@ describe('a mail that is not accepted', () => {
     'is refused when its recipient is no address: %j',
     async (recipient) => {
       expect(await sent(at(PORTS.open), message(recipient))).toMatchObject([
-        { outcome: 'refused', detail: 'The recipient is no address.' },
+        { outcome: 'refused', detail: 'The recipient is not an address.' },
       ])
       expect(await taken('mallory@example.test')).toEqual([])
     },
@@ -123,18 +123,18 @@ describe('a server that does not do its part', () => {
   ])('%s: told in seconds, as the server’s fault, in words that name the setting', async (_, server, expected) => {
     const from = Date.now()
     const [verdict] = await sent(server(), message(to('ada')))
-    expect(verdict).toMatchObject({ outcome: 'away', detail: expect.stringMatching(expected) })
+    expect(verdict).toMatchObject({ outcome: 'unavailable', detail: expect.stringMatching(expected) })
     expect(Date.now() - from).toBeLessThan(15_000)
   })
 
   it('is not told a password in clear, unless it is on this machine', async () => {
     const elsewhere = { ...at(PORTS.open, LOGIN), host: '127.1' }
     expect(await sent(elsewhere, message(to('ada')))).toMatchObject([
-      { outcome: 'away', detail: expect.stringContaining('offers no STARTTLS') },
+      { outcome: 'unavailable', detail: expect.stringContaining('offers no STARTTLS') },
     ])
   })
 
   it('that cuts the line in the middle of a mail is away', async () => {
-    expect(await sent(at(PORTS.open), message(to('hangup')))).toMatchObject([{ outcome: 'away' }])
+    expect(await sent(at(PORTS.open), message(to('hangup')))).toMatchObject([{ outcome: 'unavailable' }])
   })
 })

@@ -31,8 +31,8 @@ describe('Cloudflare’s binding', () => {
 
   it.each([
     ['E_RECIPIENT_SUPPRESSED', 'refused'],
-    ['E_DAILY_LIMIT_EXCEEDED', 'away'],
-    ['E_SENDER_NOT_VERIFIED', 'away'],
+    ['E_DAILY_LIMIT_EXCEEDED', 'unavailable'],
+    ['E_SENDER_NOT_VERIFIED', 'unavailable'],
     ['E_DELIVERY_FAILED', 'failed'],
     ['E_VALIDATION_ERROR', 'failed'],
   ])('that says %s: %s', async (code, outcome) => {
@@ -57,9 +57,9 @@ describe('the hook for phones', () => {
   it.each([
     [400, 'refused'],
     [422, 'refused'],
-    [401, 'away'],
-    [404, 'away'],
-    [302, 'away'],
+    [401, 'unavailable'],
+    [404, 'unavailable'],
+    [302, 'unavailable'],
     [429, 'failed'],
     [500, 'failed'],
   ])('that answers %i: %s', async (status, outcome) => {
@@ -71,7 +71,7 @@ describe('the hook for phones', () => {
 
   it('that is not there is away', async () => {
     const verdict = await webhook(`http://127.0.0.1:${away}/`, undefined).send(message('+51987654321'))
-    expect(verdict).toMatchObject({ outcome: 'away', detail: expect.stringMatching(/^SMS_WEBHOOK_URL does not answer/) })
+    expect(verdict).toMatchObject({ outcome: 'unavailable', detail: expect.stringMatching(/^SMS_WEBHOOK_URL does not answer/) })
   })
 })
 
@@ -102,7 +102,7 @@ describe('the way that is taken', () => {
       MAIL_FROM: 'a@b.test',
     }
     const post = new MailSender(parseSettings({ ...given, ...both }))
-    expect(await post.send('email', message('ada@acme.test'))).toMatchObject({ outcome: 'away' })
+    expect(await post.send('email', message('ada@acme.test'))).toMatchObject({ outcome: 'unavailable' })
     expect([used, post.channels]).toEqual([[], []])
     await post.close()
   })

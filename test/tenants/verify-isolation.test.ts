@@ -38,11 +38,11 @@ describe('the proof', () => {
       'revoke select on freehold.passwords from freehold_app',
     ],
     [
-      'sees people',
+      'sees users',
       'alter table freehold.users disable row level security',
       'alter table freehold.users enable row level security',
     ],
-    ['sees people', 'create policy planted on freehold.users using (true)', 'drop policy planted on freehold.users'],
+    ['sees users', 'create policy planted on freehold.users using (true)', 'drop policy planted on freehold.users'],
     [
       'with forged claims',
       `create policy planted on freehold.users using (nullif(current_setting('access.claims', true), '')::jsonb ? 'user_id')`,
@@ -57,13 +57,13 @@ describe('the proof', () => {
 
   it('finds a database that lets the app login in', async () => {
     await expect(verifyIsolation(tenant.id, tenant.app_url, [tenant.app_url])).rejects.toThrow(
-      `enter the database ${tenant.name}`,
+      `connect to the database ${tenant.name}`,
     )
   })
 
   it('does not take a database that it could not try for one that is closed', async () => {
     const gone = Object.assign(new URL(tenant.app_url), { pathname: '/nowhere' }).href
-    await expect(verifyIsolation(tenant.id, tenant.app_url, [gone])).rejects.toThrow('could not be tried')
-    await expect(verifyIsolation(tenant.id, gone, [])).rejects.toThrow('could not be tried')
+    await expect(verifyIsolation(tenant.id, tenant.app_url, [gone])).rejects.toThrow('could not be checked')
+    await expect(verifyIsolation(tenant.id, gone, [])).rejects.toThrow('could not be checked')
   })
 })

@@ -1,7 +1,7 @@
 import type { Client } from 'pg'
 import { idOf, planting, plantRoles } from './people.ts'
 
-/** Roles in chains, what they carry, overrides and delegations: as a large tenant has them. */
+/** Chains of roles with their permissions, overrides and delegations, as in a large tenant. */
 
 const CHAINS = 10
 const DEPTH = 5
@@ -13,21 +13,24 @@ const SCOPES = `(array['own', 'team', 'department', 'all'])`
 export const roleAt = (chain: number, level: number) => chain * DEPTH + level
 /** A planted permission by its number. */
 export const permission = (number: number) => `bench-${number % PERMISSIONS}:read`
-/** A permission that the role at a level of a chain carries itself. */
+/** A permission that the role at a level of a chain has itself, not by inheritance. */
 export const carriedBy = (chain: number, level: number, which: number) => permission((chain + level) * EACH + which)
 
-/** Who asks: holds two roles of several levels, some overrides, and what two others delegated. */
+/** The asking user: holds two roles of several levels, some overrides, and delegations of two others. */
 export const ASKER = 1
-/** Somebody to whom nobody delegated anything; their chain is the first of the asker's. */
+/** A user without delegations, whose chain is the asker's first. */
 export const PLAIN = 11
 const [DELEGATES_ROLE, DELEGATES_PERMISSIONS] = [2, 3]
-/** The chains that the asker's roles are in, and that of the role that is delegated to them. */
+/** The chains of the asker's roles, and of the role that is delegated to them. */
 export const HELD = [1, 4]
 export const DELEGATED = 7
 export const DENIED = carriedBy(1, 0, 59)
 export const OVERRIDDEN = permission(599)
 
-/** 50 roles five deep, 60 permissions each; everybody holds one or two; every hundredth has an override, every two-hundredth a delegation. */
+/**
+ * 50 roles five deep, 60 permissions each; every user holds one or two; every hundredth has an override, every two-hundredth a
+ * delegation.
+ */
 export async function plantGrants(postgres: Client, people: number): Promise<void> {
   const roles = Array.from({ length: CHAINS * DEPTH }, (_, number) => ({
     number,

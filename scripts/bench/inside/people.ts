@@ -1,8 +1,8 @@
 import type { Client } from 'pg'
 
 /**
- * People, planted by SQL with the triggers off, which would take minutes: the ranges that triggers keep are written here, as they would.
- * Whatever is planted has an id that is made of its number, so that a measure can name it.
+ * Users, planted by SQL with the triggers off, because triggers would take minutes; the ranges that triggers maintain are written
+ * here. Each planted row has an id derived from its number, so that a measure can name it.
  */
 
 /** The id of the `number`th thing of a kind, as an expression of SQL. */
@@ -24,7 +24,10 @@ export async function planting(postgres: Client, statements: string[]): Promise<
   }
 }
 
-/** Writes units, people 0 to `count` - 1 evenly spread over them (person n is in unit n modulo 200), all of whom hold the role `user`. */
+/**
+ * Writes units and users 0 to `count` - 1, evenly spread over the units (user n is in unit n modulo 200); all hold the role
+ * `user`.
+ */
 export async function plantPeople(postgres: Client, count: number): Promise<void> {
   const numbers = `generate_series(0, ${count - 1}) n`
   await planting(postgres, [
@@ -32,7 +35,7 @@ export async function plantPeople(postgres: Client, count: number): Promise<void
      select ${idOf('unit', 'n')}, case when n <= ${DEPARTMENTS} then 'department' else 'team' end, 'unit ' || n,
        case when n between 1 and ${DEPARTMENTS} then ${idOf('unit', 0)} when n > ${DEPARTMENTS} then ${idOf('unit', `(1 + n % ${DEPARTMENTS})`)} end
      from generate_series(0, ${UNITS - 1}) n`,
-    // Names in no order: what is next to each other in an index is not so in the table.
+    // Names in no order: neighbours in an index are not neighbours in the table.
     `insert into freehold.users (id, username, email, given_name, family_name, role, unit_id)
      select ${idOf('person', 'n')}, left(md5(n::text), 8) || '-' || n, left(md5('mail ' || n), 8) || '-' || n || '@people.test',
        left(md5('given ' || n), 6), left(md5('family ' || n), 8), 'user', ${idOf('unit', `(n % ${UNITS})`)} from ${numbers}`,
@@ -55,7 +58,7 @@ export const plantRoles = (postgres: Client, roles: { number: number; name: stri
     }),
   )
 
-/** A session of a person, as the credential that the admission takes. */
+/** A session of a user, as the credential that the admission takes. */
 export async function plantSession(postgres: Client, person: string): Promise<string> {
   const { rows } = await postgres.query<{ credential: string }>(
     `insert into freehold.sessions (id, user_id, expires_at) values (gen_random_uuid(), ${person}, now() + interval '1 day')
@@ -64,5 +67,5 @@ export async function plantSession(postgres: Client, person: string): Promise<st
   return rows[0]?.credential ?? ''
 }
 
-/** What a measure needs planned well: the statistics of what was planted. */
-export const settle = (postgres: Client) => postgres.query('vacuum analyze')
+/** Updates the statistics of the planted rows, so that queries are planned well. */
+export const analyze = (postgres: Client) => postgres.query('vacuum analyze')

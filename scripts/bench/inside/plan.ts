@@ -4,7 +4,7 @@ import type { Client } from 'pg'
 
 const dialect = new PgDialect()
 
-/** A node of a plan as Postgres tells it; what happened in it is an average over its loops. */
+/** A node of a plan of EXPLAIN (ANALYZE); its numbers are averages over its loops. */
 type Node = {
   'Relation Name'?: string
   'Actual Rows'?: number
@@ -14,7 +14,7 @@ type Node = {
   Plans?: Node[]
 }
 
-/** What a statement took in the database, how many rows it gave, and how many rows of a table it touched for them. */
+/** The times of a statement, the rows that it returned, and the rows of a table that it read for them. */
 export type Explained = { planning: number; execution: number; shown: number; read: number }
 
 /** Runs a statement that was built elsewhere. */
@@ -23,7 +23,7 @@ export const run = async <T extends object>(client: Client, statement: SQL): Pro
   return (await client.query<T>(sql, params)).rows
 }
 
-/** Runs a statement and tells what Postgres says of it; `table` is the one whose rows are counted. */
+/** Explains a statement; `table` is the one whose rows are counted. */
 export async function explain(client: Client, statement: SQL, table: string): Promise<Explained> {
   const { sql, params } = dialect.sqlToQuery(statement)
   const { rows } = await client.query<{ 'QUERY PLAN': [{ Plan: Node; 'Planning Time': number; 'Execution Time': number }] }>(

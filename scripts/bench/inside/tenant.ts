@@ -6,16 +6,16 @@ import type { Stage } from '../stage.ts'
 
 type Login = 'app' | 'owner' | 'superuser'
 
-/** A tenant from inside: what a measure plants people into, so that it disturbs no other measure. */
+/** A tenant with direct access to its database: a measure plants users into its own one, so that it disturbs no other measure. */
 export type Inside = {
   id: string
   /** The app login's connection string, for SQL over HTTP. */
   app_url: string
-  /** A connection to Postgres itself. Who asks for one ends it. */
+  /** A direct connection to Postgres. The caller ends it. */
   connect(as: Login): Promise<Client>
 }
 
-/** Makes a tenant through the platform's door and opens it from inside. */
+/** Creates a tenant through the platform API and opens its database. */
 export async function makeInside(stage: Stage, subdomain: string): Promise<Inside> {
   const id = await stage.makeTenant(subdomain, await stage.operatorToken())
   const { ENCRYPTION_KEYS, MASTER_DATABASE_URL } = stage.main.config

@@ -1,6 +1,6 @@
 import type { Client } from 'pg'
 import type { Finding, Measure } from '../finding.ts'
-import { idOf, plantPeople, plantRoles, settle } from '../inside/people.ts'
+import { analyze, idOf, plantPeople, plantRoles } from '../inside/people.ts'
 import { makeInside } from '../inside/tenant.ts'
 import { inTurns, ratios, spread } from '../samples.ts'
 
@@ -8,7 +8,9 @@ const WRITERS = 16
 const ROWS = 1_000
 const AUDITS = ['audit_insert', 'audit_update', 'audit_delete']
 
-/** What one statement writes a thousand of; `spare` is a role that no writer gives. Sessions have no rules of their own: all that is dear is the audit. */
+/**
+ * The statements that write a thousand rows; `spare` is a role that no writer assigns. Sessions have no triggers but the audit's.
+ */
 const BATCHES = {
   user_roles: (spare: number) =>
     `insert into freehold.user_roles (id, user_id, role_id) select gen_random_uuid(), ${idOf('person', 'n')}, ${idOf('role', spare)} from generate_series(1, ${ROWS}) n`,
@@ -18,7 +20,7 @@ const BATCHES = {
     `insert into freehold.sessions (id, user_id, expires_at) select gen_random_uuid(), ${idOf('person', 'n')}, now() + interval '1 day' from generate_series(1, ${ROWS}) n`,
 }
 
-/** What the audit's triggers cost those who write, alone and side by side, against the same tables without them. */
+/** What the audit's triggers cost writers, alone and concurrently, against the same tables without them. */
 export const audit: Measure = {
   name: 'audit',
   async run(stage) {
@@ -35,8 +37,8 @@ export const audit: Measure = {
         postgres,
         numbers.map((number) => ({ number, name: `role ${number}`, parent: null })),
       )
-      await settle(postgres)
-      stage.say(`${people.toLocaleString('en')} people are planted.`)
+      await analyze(postgres)
+      stage.say(`${people.toLocaleString('en')} users are planted.`)
       return [await sideBySide(postgres, writers, stage.quick), ...(await inOneStatement(postgres, writers, stage.quick))]
     } finally {
       for (const client of [...writers, postgres]) await client.end()
@@ -50,10 +52,10 @@ async function switchAudit(postgres: Client, table: string, on: boolean): Promis
   await postgres.query(`alter table freehold.${table} ${actions.join(', ')}`)
 }
 
-/** How much more sixteen writers write than one does, without the triggers and with them: what all must wait for would show here. */
+/** How much more sixteen writers write than one, without the triggers and with them: a lock that they share would show here. */
 async function sideBySide(postgres: Client, writers: Client[], quick: boolean): Promise<Finding> {
   const next = writers.map(() => 0)
-  /** Rows in a second: each writer gives its role to people who do not have it, a transaction for each. */
+  /** Rows per second: each writer assigns its role to users who do not have it, in a transaction each. */
   const throughput = (width: number, each: number, on: boolean) => async () => {
     await switchAudit(postgres, 'user_roles', on)
     const started = performance.now()

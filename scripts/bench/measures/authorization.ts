@@ -14,7 +14,7 @@ import {
   plantGrants,
   roleAt,
 } from '../inside/grants.ts'
-import { idOf, plantPeople, plantSession, settle } from '../inside/people.ts'
+import { analyze, idOf, plantPeople, plantSession } from '../inside/people.ts'
 import { makeInside } from '../inside/tenant.ts'
 import { differences, inTurns, spread } from '../samples.ts'
 
@@ -40,11 +40,11 @@ export const authorization: Measure = {
         `select ${idOf('person', ASKER)}::text as person, ${idOf('unit', ASKER)}::text as unit`,
       )
       Object.assign(reference, rows[0])
-      await settle(postgres)
+      await analyze(postgres)
     } finally {
       await postgres.end()
     }
-    stage.say(`${PEOPLE.toLocaleString('en')} people and what they may do are planted.`)
+    stage.say(`${PEOPLE.toLocaleString('en')} users and their grants are planted.`)
     const questions = JSON.stringify(checks(reference))
     const ask = sql`select access.ask(${questions}::jsonb)`
     useSqlUrl(stage.stack.neon.sqlUrl)
@@ -113,7 +113,7 @@ function checks({ person, unit }: { person: string; unit: string }): object[] {
     ...ten((n) => ({ permission: carriedBy(OTHER, n % 5, 20 + n) })),
     ...ten((n) => ({ permission: carriedBy(DELEGATED, n % 5, n) })),
     ...ten((n) => ({ permission: n % 2 ? DENIED : OVERRIDDEN })),
-    // The sixty of level 0 of the first chain are carried by no role that the asker holds.
+    // No role of the asker has the sixty permissions of level 0 of the first chain.
     ...ten((n) => ({ permission: permission(n) })),
     ...ten((n) => ({ any_of: [permission(n), permission(n + 10), carriedBy(OTHER, 2, n)] })),
     ...ten((n) => ({ role: `role ${roleAt(n, n % 5)}` })),

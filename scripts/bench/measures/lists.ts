@@ -3,7 +3,7 @@ import type { Client } from 'pg'
 import { listed } from '../../../src/users/users.ts'
 import type { Finding, Measure } from '../finding.ts'
 import { admit } from '../inside/admit.ts'
-import { idOf, planting, plantPeople, plantRoles, plantSession, settle, UNITS } from '../inside/people.ts'
+import { analyze, idOf, planting, plantPeople, plantRoles, plantSession, UNITS } from '../inside/people.ts'
 import { type Explained, explain, run } from '../inside/plan.ts'
 import { type Inside, makeInside } from '../inside/tenant.ts'
 import { inTurns, type Spread, spread } from '../samples.ts'
@@ -12,7 +12,7 @@ const PEOPLE = 100_000
 const LIMIT = 50
 const TEAM = 20
 
-/** Who asks: a person by their number, and how far they reach. */
+/** The asking users, by number, and their scope. */
 const ASKERS = [
   { label: 'all', scope: 'all', person: TEAM },
   { label: `department, all ${UNITS} units`, scope: 'department', person: 0 },
@@ -33,8 +33,8 @@ export const lists: Measure = {
     try {
       await plantPeople(postgres, PEOPLE)
       await plantReaders(postgres)
-      await settle(postgres)
-      stage.say(`${PEOPLE.toLocaleString('en')} people are planted.`)
+      await analyze(postgres)
+      stage.say(`${PEOPLE.toLocaleString('en')} users are planted.`)
       const pages: Page[] = []
       for (const asker of ASKERS) pages.push(...(await pagesOf(asker, inside, postgres, app)))
       const things = Object.fromEntries(pages.map((page) => [page.label, () => asked(page, inside, app)]))
@@ -49,7 +49,7 @@ export const lists: Measure = {
   },
 }
 
-/** A role for each asker, with nothing but `user:read` as far as they reach. */
+/** A role for each asker, with only `user:read` at their scope. */
 async function plantReaders(postgres: Client): Promise<void> {
   await plantRoles(
     postgres,
@@ -64,7 +64,7 @@ async function plantReaders(postgres: Client): Promise<void> {
   )
 }
 
-/** The first page, the last one, and the first of a search. Where the last one begins, the list in the other direction says. */
+/** The first page, the last one, and the first of a search. The list in reverse order gives the start of the last page. */
 async function pagesOf(
   { label, person }: (typeof ASKERS)[number],
   inside: Inside,
@@ -92,7 +92,7 @@ async function asked({ statement, credential, plans }: Page, inside: Inside, app
   return explained.execution
 }
 
-/** Does something in a transaction that somebody was admitted to. */
+/** Runs `work` in a transaction that begins with an admission. */
 async function admitted<T>({ id }: Inside, app: Client, credential: string, work: () => Promise<T>): Promise<T> {
   await app.query('begin')
   try {

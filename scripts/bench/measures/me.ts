@@ -15,7 +15,7 @@ export const me: Measure = {
       (count: number, path: string, headers: Record<string, string> = {}) =>
       () =>
         cpuEach(stage, count, WIDTH, main.at(tenant.subdomain, path, { headers }))
-    // The two of the goal are neighbours in time; what lies between them is measured apart.
+    // The two requests of the goal are measured next to each other in time; the components between them are measured separately.
     const ends = { select: cpu(300, '/bench/select'), me: cpu(300, '/api/v1/auth/me', { Authorization }) }
     const between = {
       bare: cpu(800, '/bench/bare'),

@@ -9,8 +9,8 @@ import { plantedTenants } from './planted.ts'
 const MARKS = 5
 
 /**
- * Resident memory of a workerd while it is asked for the keys of many tenants, very often. First it answers a bare route as often: what
- * a workerd grows by itself until its heap is warm is not ours.
+ * Resident memory of a workerd that serves the keys of many tenants, very often. First it answers a bare route as often: the
+ * growth of a workerd until its heap is warm is not counted.
  */
 export const memory: Measure = {
   name: 'memory',

@@ -64,7 +64,7 @@ async function time(work: () => Promise<unknown>): Promise<number> {
   return performance.now() - started
 }
 
-/** A copy of the stage's tenant, whose connections are ended for it: a database that is in use is not copied. */
+/** A copy of the stage's tenant, whose connections are ended first: Postgres does not copy a database in use. */
 async function makeTemplate(postgres: Client): Promise<void> {
   const { rows } = await postgres.query<{ datname: string }>(
     `select datname from pg_database where datname like '%freehold\\_acme'`,

@@ -7,10 +7,13 @@ import { inTurns, spread } from '../samples.ts'
 
 const SUBDOMAIN = 'refusals'
 const PASSWORD = 'Marble-Kettle-52'
-/** Two tries of each person, far from the lock. */
+/** Two attempts for each user, well below the lockout. */
 const TRIES_OF_ONE = 2
 
-/** Whether the time of a refused login tells who is known here: an unknown identifier, a wrong password, the right one of somebody who is locked. */
+/**
+ * Whether the time of a refused login reveals known users: an unknown identifier, a wrong password, the right password of a
+ * locked user.
+ */
 export const refusals: Measure = {
   name: 'refusals',
   async run(stage) {

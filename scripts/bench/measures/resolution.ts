@@ -48,7 +48,7 @@ export const resolution: Measure = {
   },
 }
 
-/** Milliseconds of one resolution: a few tenants by chance, after the Worker forgot all it knew. */
+/** Milliseconds of one resolution: a few random tenants, after the Worker's memory was emptied. */
 const cold = (site: Site, tenants: Planted[]) => async () => {
   await ask(site.at(null, '/bench/forget', { method: 'POST' }))
   const chosen = shuffled(tenants).slice(0, ASKED)

@@ -6,7 +6,7 @@ import { inTurns, spread } from '../samples.ts'
 const TIMES = 20
 const REQUESTS = 100
 
-/** The verification of an access token alone: a route that verifies many times, less one that verifies never. */
+/** The verification of an access token alone: a route that verifies many times, minus one that does not verify. */
 export const verify: Measure = {
   name: 'verify',
   async run(stage) {

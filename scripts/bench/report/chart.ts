@@ -10,7 +10,10 @@ const STYLE = `text { font: 13px system-ui, sans-serif; fill: #1f2328 } .quiet {
 @media (prefers-color-scheme: dark) { text { fill: #e6edf3 } .quiet { fill: #9198a1 } .goal { stroke: #9198a1 }
 .met { fill: #4fb58f } .missed { fill: #f08a4b } .whole { fill: #2a313a } .half { stroke: #e6edf3 } }`
 
-/** A bar for each finding that has a goal, as a share of that goal; the line across the bar is the middle half of the measurements. */
+/**
+ * A bar for each finding that has a goal, as a share of that goal; the line across the bar is the middle half of the
+ * measurements.
+ */
 export function chart(findings: Finding[]): string {
   const bars = findings.flatMap((finding) => (finding.goal === null ? [] : [{ finding, goal: finding.goal }]))
   const widest = Math.max(1.25, ...bars.map(({ finding, goal }) => finding.value.high / goal)) * 1.02

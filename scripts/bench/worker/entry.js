@@ -1,6 +1,6 @@
 /**
- * The Worker that is measured: the real one, and beside it bare routes that do only what a part of it does. JavaScript, because its
- * types are the Workers' and those of the programs around it are Node's. Never deployed.
+ * The measured Worker: the real one, and beside it bare routes that do only a part of its work. JavaScript, because it needs the
+ * types of Workers and the programs around it those of Node. Never deployed.
  */
 import { WorkflowEntrypoint } from 'cloudflare:workers'
 import { neon } from '@neondatabase/serverless'
@@ -62,7 +62,7 @@ bare.get('/bench/me', async (c) => {
   )
 })
 
-/** Verifies the one token often, or each time one that was never seen. */
+/** Verifies the same token many times, or each time a new one. */
 bare.get('/bench/verify', async (c) => {
   const { realm, token } = subject
   const fresh = c.req.query('fresh') ? subject.fresh : null
@@ -70,7 +70,7 @@ bare.get('/bench/verify', async (c) => {
   return c.json({ status: 'ok', left: fresh?.length })
 })
 
-/** Signs tokens that nobody has seen yet. */
+/** Signs tokens that were never verified before. */
 bare.post('/bench/tokens', async (c) => {
   const { bearer, realm } = { ...subject, bearer: subject.bearer ?? (await verify(subject.realm, subject.token)) }
   const signed = (n) => sign(realm, { sub: bearer.user_id, sid: bearer.session_id, jti: String(n) }, 900)
@@ -113,7 +113,7 @@ bare.post('/bench/publish', async (c) => {
 let forward = 0
 const now = Date.now
 
-/** Puts this isolate's clock forward, so that all that the registry remembers is too old. */
+/** Advances this isolate's clock, so that everything in the registry's memory is stale. */
 bare.post('/bench/forget', (c) => {
   forward += 60_000
   Date.now = () => now() + forward

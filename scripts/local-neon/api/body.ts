@@ -2,7 +2,7 @@ import { ApiError } from './error.ts'
 
 type Json = Record<string, unknown>
 
-// What a body may hold. Fields that nobody knows are ignored, as Neon does.
+// Readers of request bodies. Unknown fields are ignored, as Neon does.
 
 /** The object under `name`; an empty one when it may be missing. */
 export function object(body: Json, name: string, required = true): Json {

@@ -30,7 +30,7 @@ export function listBranches(call: Call): [number, unknown] {
   ]
 }
 
-/** How many branches the list would show. */
+/** The number of branches in the list. */
 export function countBranches(call: Call): [number, unknown] {
   return [200, { count: matching(call, findProject(call)).length }]
 }

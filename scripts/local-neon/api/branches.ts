@@ -96,7 +96,9 @@ async function createBranch(call: Call): Promise<[number, unknown]> {
   ]
 }
 
-/** A child of a protected branch does not get the passwords of its parent. Roles made by SQL are the same in every branch here. */
+/**
+ * A child of a protected branch does not get the passwords of its parent. Roles made by SQL are the same in every branch here.
+ */
 function inheritRole(role: Role, parent: Branch, branch: Branch, taken: Set<string>): Role {
   const { live_password: _live, copy_of: _copy, ...rest } = role
   const inherited = { ...rest, branch_id: branch.id }
@@ -110,7 +112,7 @@ function inheritDatabase(database: Database, branch: Branch, taken: Set<string>)
   return { ...database, id: newDatabaseId(), branch_id: branch.id, real_name: real, live: false, copy_of: database.real_name }
 }
 
-/** Neon answers them only when there is no doubt which role and database are meant. */
+/** Connection strings; Neon returns them only when role and database are unambiguous. */
 function connections([endpoint]: Endpoint[], roles: Role[], databases: Database[]) {
   const [role, database] = [roles[0], databases[0]]
   if (!endpoint || !role || !database || roles.length > 1 || databases.length > 1) return {}

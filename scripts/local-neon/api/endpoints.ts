@@ -55,7 +55,7 @@ async function createEndpoint(call: Call): Promise<[number, unknown]> {
   const project = findProject(call)
   const wanted = body.object(call.body, 'endpoint')
   const branch = findBranch(call, body.string(wanted, 'branch_id', 60))
-  // Neon itself answers this, in these words.
+  // Neon's own message.
   if (wanted.settings && !('pg_settings' in body.object(wanted, 'settings'))) throw new ApiError(400, 'settings must not be nil')
   const name = body.optionalString(wanted, 'name', 64)
   const endpoint = { ...newEndpoint(branch, wanted), ...(name === undefined ? {} : { name }) }

@@ -1,4 +1,4 @@
-/** A failure in the words of Neon's management API. */
+/** A failure as Neon's management API reports it. */
 export class ApiError extends Error {
   readonly status: number
   readonly code: string

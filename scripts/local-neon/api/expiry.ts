@@ -5,7 +5,7 @@ const MAX_DAYS = 30
 const DAY_MS = 86_400_000
 const ZONED = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)$/
 
-/** When a branch is to expire, if the body says so: in the future, but not in the far one. */
+/** When a branch expires, if the body says so. Fails unless that is in the near future. */
 export function readExpiry(body: Record<string, unknown>): string | undefined {
   const text = optionalString(body, 'expires_at', 40)
   if (text === undefined) return undefined

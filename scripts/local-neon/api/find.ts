@@ -2,7 +2,7 @@ import { type Branch, type Database, type Endpoint, inBranch, type Project, type
 import { notFound } from './error.ts'
 import type { Call } from './router.ts'
 
-// Looks up what a path names. What is being deleted is gone for the caller.
+// Look-ups of what a path names. Things that are being deleted count as missing.
 
 export function findProject({ store, params }: Pick<Call, 'store' | 'params'>): Project {
   const project = store.get('project', params.project ?? '')
@@ -36,7 +36,7 @@ export function findRole({ store }: Pick<Call, 'store'>, branch: Branch, name: s
   return role
 }
 
-/** The branch that answers when none is named. */
+/** The default branch of a project. */
 export function defaultBranch({ store }: Pick<Call, 'store'>, project: Project): Branch {
   const branch = store.all('branch').find((one) => one.project_id === project.id && one.default)
   if (!branch) throw notFound('branch')

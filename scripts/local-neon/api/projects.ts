@@ -21,7 +21,7 @@ import {
 
 const RETENTION_SECONDS = 86_400
 const MAX_RETENTION_SECONDS = 2_592_000
-/** What runs here, whatever version the body asks for. */
+/** The version that runs here, whatever the body asks for. */
 const PG_VERSION = 18
 
 export const projectRoutes: Routes = {
@@ -173,7 +173,7 @@ async function updateProject(call: Call): Promise<[number, unknown]> {
   return [200, { project: showProject(changed), operations: [] }]
 }
 
-/** Answers when everything of the project is gone from the cluster; until then a record says what is left to remove. */
+/** Answers when everything of the project is removed from the cluster; until then a record lists what is left. */
 async function deleteProject(call: Call): Promise<[number, unknown]> {
   const { store, work, pool } = call
   const project = findProject(call)

@@ -25,7 +25,7 @@ export type Routes = Record<string, Handle>
 
 const MAX_BODY_BYTES = 1_048_576
 
-/** The management API: who may call, which handler answers, and how failures look. */
+/** The management API: authentication, routing, and the form of failures. */
 export function router(routes: Routes, context: ApiContext, apiKey: string) {
   const table = Object.entries(routes).map(([route, handle]) => {
     const [method = '', path = ''] = route.split(' ')

@@ -1,6 +1,6 @@
 import type { Call } from './router.ts'
 
-/** Names that the cluster has or is about to get. To be called before the check that decides, since it waits for the cluster. */
+/** The names that the cluster has or is about to get. Call it before the check that uses them: it waits for the cluster. */
 export async function takenNames({ admin, store }: Pick<Call, 'admin' | 'store'>) {
   const { databases, roles } = await admin.names()
   return {

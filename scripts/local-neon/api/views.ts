@@ -1,6 +1,6 @@
 import type { Branch, Database, Endpoint, Operation, Project, Role } from '../state/records.ts'
 
-// Records as the wire shows them. What a laptop does not measure is zero.
+// Records as the API returns them. What is not measured here is zero.
 
 const REGION = 'aws-us-east-2'
 const PLATFORM = 'aws'

@@ -3,18 +3,18 @@ import { Client, escapeIdentifier, Pool } from 'pg'
 const STATE = 'local_neon'
 
 export interface Admin {
-  /** Connections to the database that holds our own state. */
+  /** Connections to the database of the local Neon's own state. */
   pool: Pool
   /** Runs one or more statements as the superuser. */
   run(sql: string): Promise<void>
-  /** The same in a certain database, on a connection that is gone afterwards. */
+  /** The same in a given database, on a connection that is closed afterwards. */
   runIn(database: string, sql: string): Promise<void>
   /** Every database and role name that the cluster has. */
   names(): Promise<{ databases: string[]; roles: string[] }>
   stop(): Promise<void>
 }
 
-/** The superuser's connections. Makes the state's own database when it is missing. */
+/** Opens the superuser's connections. Creates the state database if it is missing. */
 export async function openAdmin(url: string): Promise<Admin> {
   await ensureStateDatabase(url)
   const { hostname: host, port, username: user, password } = new URL(url)

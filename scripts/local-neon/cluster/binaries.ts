@@ -26,7 +26,7 @@ async function makeExecutable(file: string) {
   if ((mode & 0o111) === 0) await chmod(file, mode | 0o755)
 }
 
-/** npm packs no symbolic links; the package's own script makes them, unless scripts were switched off when it was installed. */
+/** npm packages have no symbolic links; the package's install script makes them, unless scripts were disabled. */
 async function linkLibraries(root: string) {
   const list = await readFile(join(root, 'native', 'pg-symlinks.json'), 'utf8').catch(() => '[]')
   const links: { source: string; target: string }[] = JSON.parse(list)

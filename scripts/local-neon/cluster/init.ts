@@ -16,12 +16,12 @@ interface Init {
   log: Log
 }
 
-/** Makes the cluster unless it exists, and returns the superuser's password. */
+/** Creates the cluster unless it exists, and returns the superuser's password. */
 export async function initCluster({ home, cluster, initdb, user, log }: Init): Promise<string> {
   const passwordFile = join(home, 'cloud_admin.password')
   if (await exists(join(cluster, 'PG_VERSION'))) return (await readFile(passwordFile, 'utf8')).trim()
 
-  // An initdb that was interrupted must not look like a cluster, so it works beside the final place.
+  // An interrupted initdb must not look like a cluster, so it runs in a folder beside the final one.
   const draft = `${cluster}.new`
   const password = randomBytes(18).toString('base64url')
   try {

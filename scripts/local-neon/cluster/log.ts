@@ -1,2 +1,2 @@
-/** Takes one line of what Postgres says, or of what is done to it. */
+/** Takes one line of the log: from Postgres, or about an action on it. */
 export type Log = (line: string) => void

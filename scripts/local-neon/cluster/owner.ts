@@ -11,7 +11,7 @@ import type { Log } from './log.ts'
 const run = promisify(execFile)
 const PATIENCE_MS = 5_000
 
-/** Claims the folder for this process. Fails when another living process has it. Returns how to give it back. */
+/** Claims the folder for this process. Fails when another running process owns it. Returns the function that releases it. */
 export async function claimFolder(home: string): Promise<() => Promise<void>> {
   const file = join(home, 'owner')
   const [pid = '', started = ''] = (await readFile(file, 'utf8').catch(() => '')).split(' ')
@@ -37,7 +37,7 @@ export async function stopOrphan(cluster: string, log: Log): Promise<void> {
   }
 }
 
-/** A process that has ended but was not yet buried has no command, so it does not count. */
+/** Whether a process is the Postgres of this cluster. A zombie has no command line, so it does not count. */
 async function serves(pid: number, cluster: string) {
   if (!alive(pid)) return false
   const command = await commandOf(pid)

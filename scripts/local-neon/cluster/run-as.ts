@@ -10,13 +10,13 @@ export interface User {
   ids: { uid?: number; gid?: number }
   /** The command that runs `command` as this user. */
   wrap(command: string[]): string[]
-  /** Hands a file over to this user. */
+  /** Changes the owner of a file to this user. */
   own(path: string): Promise<void>
 }
 
 /**
- * Who Postgres runs as. It refuses root, so root becomes `nobody`, keeping the one capability that lets it reach a folder inside
- * a private home; where that is not possible, the `postgres` or `nobody` user of the machine.
+ * The user that Postgres runs as. It refuses root, so root becomes `nobody` and keeps one capability, to access a folder inside a
+ * private home; where that is not possible, the `postgres` or `nobody` user of the machine.
  */
 export async function runAs(): Promise<User> {
   if (process.getuid?.() !== 0) return { ids: {}, wrap: await dieWithParent(), own: async () => undefined }
@@ -36,7 +36,7 @@ export async function runAs(): Promise<User> {
   return { ids, wrap: (command) => command, own: (path) => chown(path, ids.uid, ids.gid) }
 }
 
-/** The kernel stops Postgres even when its parent is killed with a signal that nobody can handle. */
+/** Lets the kernel stop Postgres when its parent dies, even by SIGKILL. */
 async function dieWithParent() {
   const prefix = ['setpriv', '--pdeathsig=INT']
   const possible = await works(prefix)

@@ -9,7 +9,7 @@ export interface Target {
   password: string
 }
 
-/** Reads the `Neon-Connection-String` header, refusing in the order in which Neon does. */
+/** Reads the `Neon-Connection-String` header. Checks in the same order as Neon. */
 export function readTarget(header: string | string[] | undefined): Target {
   if (typeof header !== 'string') throw new Refusal('invalid header: neon-connection-string')
   const url = parse(header)

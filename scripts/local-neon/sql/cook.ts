@@ -4,7 +4,7 @@ const BOOL = 16
 const NUMBERS = new Set([21, 23, 700, 701])
 const JSONS = new Set([114, 3802])
 
-/** The element type of each array type that Postgres brings along. */
+/** The element type of each built-in array type. */
 const ELEMENTS = new Map(
   Object.entries({
     1000: 16,
@@ -55,10 +55,10 @@ const ELEMENTS = new Map(
   }).map(([array, element]) => [Number(array), element]),
 )
 
-/** Types made by users, whose nature only the catalogue knows. */
+/** User-defined types, which only the catalogue describes. */
 export const isUnknown = (type: number) => type >= 16_384
 
-/** One value of a row. What JSON cannot hold exactly stays text. */
+/** One value of a row as JSON. Values that JSON cannot represent exactly stay text. */
 export function cook(value: string | null, type: number, elements: Map<number, number>): unknown {
   if (value === null) return null
   if (type === BOOL) return value === 't'

@@ -2,7 +2,7 @@ import type { Sync } from '../work/sync.ts'
 import { NAME, readName } from './names.ts'
 import type { Pool } from './pool.ts'
 
-// Statements that make or end roles and databases concern more than the session that runs them.
+// Statements that create or drop roles and databases concern more than the session that runs them.
 
 const ROLES = /\b(?:create|alter|drop)\s+(?:role|user|group)\b/i
 const DATABASES = /\b(?:create|alter|drop)\s+database\b/i
@@ -13,13 +13,13 @@ const NEEDED_ALONE = [
 ]
 
 export interface Ddl {
-  /** What the statements need to have to themselves. */
+  /** The databases that nobody else may be connected to. */
   databases: string[]
   changesDatabases: boolean
   changesRoles: boolean
 }
 
-/** Reads off the statements what they do to the cluster; nothing, for nearly all. */
+/** Reads from statements what they do to the cluster; undefined for nearly all. */
 export function readDdl(queries: { text: string }[]): Ddl | undefined {
   const about = queries.filter(({ text }) => DATABASES.test(text))
   const changesRoles = queries.some(({ text }) => ROLES.test(text))
@@ -31,7 +31,7 @@ function alone(text: string) {
   return NEEDED_ALONE.flatMap((pattern) => [...text.matchAll(pattern)].map(([, name = '']) => readName(name)))
 }
 
-/** Frees the databases that the statements need, and takes notice of what they made. */
+/** Frees the databases that the statements need, and records what they created. */
 export async function aroundDdl<T>(
   ddl: Ddl,
   { database, branch }: { database: string; branch: string },
@@ -39,7 +39,7 @@ export async function aroundDdl<T>(
   run: () => Promise<T>,
 ): Promise<T> {
   const others = ddl.databases.filter((name) => name !== database)
-  // The session that runs the statement may be in the database that it copies, but alone.
+  // The session that runs the statement may be connected to the database that it copies, but only it.
   if (others.length < ddl.databases.length) await pool.closeDatabase(database)
   try {
     return await (others.length > 0 ? pool.hold([...new Set(others)], run) : run())

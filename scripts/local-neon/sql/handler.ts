@@ -71,7 +71,9 @@ interface Job {
   maxBytes: number
 }
 
-/** Runs the request on a session, which goes back to the pool: after the answer was sent, so that nobody waits for the clean-up. */
+/**
+ * Runs the request on a session. The session returns to the pool after the answer is sent, so that nobody waits for the clean-up.
+ */
 async function answerOn(session: Session, asked: Asked, { payload, transaction, pool, maxBytes }: Job): Promise<Answer> {
   if (asked.signal.aborted) {
     pool.release(session, true)
@@ -92,7 +94,7 @@ async function answerOn(session: Session, asked: Asked, { payload, transaction, 
     const headers = 'single' in payload ? {} : transaction.echo
     return { status: 200, headers, body, after: () => pool.release(session, !asked.signal.aborted) }
   } catch (error) {
-    // A transaction that failed is rolled back like any other; of a single query that failed less is known.
+    // A failed transaction is rolled back, so its session is clean; after a failed single query that is not certain.
     pool.release(session, 'batch' in payload && isPostgresError(error) && error.severity === 'ERROR' && !asked.signal.aborted)
     throw error
   } finally {

@@ -9,8 +9,8 @@ const COMMON = ['postgres', 'template0', 'template1']
 const OURS = ['cloud_admin', 'neon_superuser']
 
 /**
- * Who this is in the cluster, and which database is meant. An endpoint that does not exist answers like a wrong password: whether
- * it exists is not told to strangers.
+ * The cluster's role and database of a connection string. An unknown endpoint is answered like a wrong password, so that its
+ * existence is not revealed.
  */
 export function findLogin(store: Store, { endpoint: id, database: name, user, password }: Target): Login & { branch: string } {
   const endpoint = store.get('endpoint', id)
@@ -34,7 +34,7 @@ function same(known: string | undefined, given: string) {
   return known !== undefined && one.length === other.length && timingSafeEqual(one, other)
 }
 
-/** A role that the API made in another branch; here nobody has that name. */
+/** A role that the API created in another branch; on this one the name does not exist. */
 function isForeign(store: Store, user: string) {
   return store.all('role').some((role) => role.made_by === 'api' && role.real_name === user)
 }
@@ -48,7 +48,7 @@ function noDatabase(name: string) {
   })
 }
 
-/** What a failed connection attempt is to the caller, in the caller's names. */
+/** The failure of a connection as the caller sees it, in the caller's names. */
 export function connectFailure(error: unknown, { user, database }: Target, login: Login): Error {
   if (!isPostgresError(error)) return new Refusal("Couldn't connect to compute node", 500)
   if (error.code === '28P01') return wrongPassword(user)

@@ -2,7 +2,7 @@ import { escapeIdentifier } from 'pg'
 import { inBranch } from '../state/records.ts'
 import type { Store } from '../state/store.ts'
 
-// A statement says a database's name as its branch has it. The cluster holds all branches and may have it under another.
+// A statement uses the name of a database in its branch. The cluster holds all branches and may use another name.
 
 /** The pattern of an identifier in SQL, quoted or not. */
 export const NAME = String.raw`("(?:[^"]|"")+"|[\p{L}_][\p{L}\p{N}_$]*)`

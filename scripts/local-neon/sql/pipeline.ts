@@ -2,7 +2,7 @@ import type { Connection, Submittable } from 'pg'
 
 export interface Statement {
   text: string
-  /** As Postgres reads them; null is NULL. */
+  /** In Postgres' text format; null is NULL. */
   values: (string | null)[]
 }
 
@@ -28,7 +28,7 @@ interface Message {
   length: number
 }
 
-/** What node-postgres calls as the answer arrives. Its own query class sends one statement at a time and hides the tag. */
+/** The callbacks of node-postgres. Its own query class sends one statement at a time and hides the command tag. */
 interface Pipeline extends Submittable {
   handleRowDescription(message: Message & { fields: Field[] }): void
   handleDataRow(message: Message & { fields: (string | null)[] }): void

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Connections } from '../work/connections.ts'
 import { openSession, RESET, type Session } from './session.ts'
 
-/** Who connects to what, in the cluster's names. */
+/** Role and database of a connection, in the cluster's names. */
 export interface Login {
   endpoint: string
   database: string
@@ -12,19 +12,19 @@ export interface Login {
 }
 
 export interface Pool extends Connections {
-  /** A connection that nobody else uses; waits for one when the limits are reached. */
+  /** An exclusive connection; waits for one when the limits are reached. */
   acquire(login: Login): Promise<Session>
-  /** Takes a connection back. One that is not clean is closed. */
+  /** Returns a connection. One that is not clean is closed. */
   release(session: Session, clean: boolean): void
   closeDatabase(database: string): Promise<void>
   stop(): Promise<void>
 }
 
 const PER_LOGIN = 20
-/** The cluster allows 300, some of which are ours or a developer's. */
+/** The cluster allows 300 connections; some are needed by the local Neon itself or by a developer. */
 const IN_ALL = 240
 const IDLE_MS = 5 * 60_000
-/** A password that was changed behind our back opens nothing for longer than this. */
+/** The longest time for which a connection outlives a change of its password that went unnoticed. */
 const LIFETIME_MS = 10 * 60_000
 const PATIENCE_MS = 1_000
 
@@ -60,7 +60,7 @@ export function openPool(port: number): Pool {
     if (all.delete(session)) admit()
   }
 
-  /** Lets those go on that now can. */
+  /** Serves the waiting requests that can be served now. */
   function admit() {
     for (let place = 0; place < waiting.length; ) {
       if (waiting[place]?.()) waiting.splice(place, 1)
@@ -76,7 +76,7 @@ export function openPool(port: number): Pool {
     return best
   }
 
-  /** True when one more may be opened. Otherwise closes what has been idle for the longest, which will make room. */
+  /** True when one more may be opened. Otherwise closes the connection that has been idle longest, to make room. */
   function hasRoom(login: Login) {
     const mine = [...all.values()].filter((kept) => isSameUser(kept.login, login))
     const openingMine = [...opening.keys()].filter((other) => isSameUser(other, login))
@@ -146,7 +146,7 @@ export function openPool(port: number): Pool {
     admit()
   }
 
-  /** Closes those that nobody is using; the others follow as soon as they are free. */
+  /** Closes idle connections; those in use are closed when they become free. */
   function doom(which: (login: Login) => boolean) {
     const chosen = [...all.values()].filter((kept) => which(kept.login))
     for (const kept of chosen) {
@@ -161,7 +161,7 @@ export function openPool(port: number): Pool {
     await Promise.all(free.map((kept) => kept.session.closed))
   }
 
-  /** Resolves when connections are gone; those in use are waited for no longer than `patienceMs`. */
+  /** Resolves when connections are closed; those in use get at most `patienceMs` to finish. */
   async function leave(chosen: Kept[], patienceMs: number) {
     const gone = (kept: Kept[]) => Promise.all(kept.map((one) => one.session.closed))
     const enough = new AbortController()
@@ -180,7 +180,7 @@ export function openPool(port: number): Pool {
       const { promise: over, resolve: finish } = Promise.withResolvers<void>()
       for (const name of databases) held.set(name, over)
       try {
-        // Who was let in a moment ago and is not there yet counts as well.
+        // Connections that are still being opened count as well.
         await Promise.allSettled([...opening].flatMap(([login, coming]) => (isMeant(login) ? [coming] : [])))
         await leave(doom(isMeant), patienceMs)
         return await change()

@@ -8,7 +8,7 @@ export class Refusal extends Error {
   }
 }
 
-/** Postgres refused the connection, for a reason that Neon does not blame on the caller. */
+/** Postgres refused the connection, for a reason that Neon reports as a server error. */
 export class ConnectFailure extends Error {
   override readonly cause: unknown
 
@@ -36,7 +36,7 @@ const KEYS = [
   'routine',
 ] as const
 
-/** The body of a failure: the same 17 keys, whoever failed. */
+/** The body of a failure: always the same 17 keys. */
 export function describe(error: unknown, message = error instanceof Error ? error.message : String(error)) {
   const failure = error as Partial<Record<(typeof KEYS)[number] | 'code', string>>
   const isPostgres = isPostgresError(error)
@@ -44,7 +44,7 @@ export function describe(error: unknown, message = error instanceof Error ? erro
   return { message, code: '', ...Object.fromEntries(details), ...(isPostgres ? { code: failure.code } : { severity: '' }) }
 }
 
-/** True for what Postgres itself said, as opposed to the network or us. */
+/** True for an error from Postgres itself, not from the network or this program. */
 export function isPostgresError(error: unknown): error is Error & { code: string; severity: string } {
   return error instanceof Error && 'severity' in error && typeof error.severity === 'string' && 'code' in error
 }

@@ -10,7 +10,7 @@ export interface Shape {
   elements: Map<number, number>
 }
 
-/** A result as the wire shows it. */
+/** A result as the API returns it. */
 export function showResult({ fields, rows, tag }: Result, { raw, arrayMode, elements }: Shape) {
   const shaped = rows.map((row) => {
     const values = raw ? row : row.map((value, place) => cook(value, fields[place]?.dataTypeID ?? 0, elements))

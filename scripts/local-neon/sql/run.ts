@@ -8,7 +8,7 @@ import { begin, mustGoAlone, type Transaction } from './transaction.ts'
 export interface Output {
   /** Every value as the text that Postgres sent. */
   raw: boolean
-  /** Rows as lists, for queries that do not say. */
+  /** Rows as lists, for queries that do not specify it. */
   arrayMode: boolean
   maxBytes: number
 }
@@ -33,14 +33,14 @@ async function show(session: Session, results: Result[], queries: Query[], { raw
   return results.map((result, place) => showResult(result, { raw, arrayMode: queries[place]?.arrayMode ?? arrayMode, elements }))
 }
 
-/** JSON takes more room than what Postgres sent, which was measured as it came in. */
+/** Checks the limit again: JSON takes more room than what Postgres sent. */
 function write(body: unknown, { maxBytes }: Output) {
   const text = JSON.stringify(body)
   if (text.length > maxBytes) throw new ResponseTooLarge()
   return text
 }
 
-/** Which types of the results are arrays, and of what, among those that users made. */
+/** The element types of the user-defined array types in the results. */
 async function elementTypes(session: Session, results: Result[]) {
   const unknown = new Set(results.flatMap(({ fields }) => fields.map((field) => field.dataTypeID)).filter(isUnknown))
   if (unknown.size === 0) return new Map<number, number>()

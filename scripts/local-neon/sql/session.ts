@@ -22,14 +22,14 @@ export interface SessionOptions {
   onEnd: (session: Session) => void
 }
 
-/** What Neon's proxy resets, so that nothing of a session survives a request. */
+/** The statements by which Neon's proxy resets a session, so that nothing survives a request. */
 export const RESET = `
   ROLLBACK; CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; DEALLOCATE ALL; UNLISTEN *;
   SELECT pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES`
 
 const CONNECT_MS = 20_000
 
-/** Connects over TCP, so that Postgres itself judges the password. */
+/** Connects over TCP, so that Postgres itself checks the password. */
 export async function openSession({ port, database, user, password, onEnd }: SessionOptions): Promise<Session> {
   const client = new Client({ host: '127.0.0.1', port, database, user, password, connectionTimeoutMillis: CONNECT_MS })
   let over = false
@@ -39,7 +39,7 @@ export async function openSession({ port, database, user, password, onEnd }: Ses
       done()
     })
   })
-  // A connection that is lost while idle is reported here; the pool learns of it by its end.
+  // A connection that is lost while idle reports here; the pool notices by `closed`.
   client.on('error', () => undefined)
   await client.connect()
   const { processID, secretKey } = client as Client & { processID: number; secretKey: number }

@@ -38,5 +38,8 @@ export function begin({ isolation, readOnly, deferrable }: Transaction): string 
 
 const CONTROL = /^(?:\s|--[^\n]*(?:\n|$)|\/\*[\s\S]*?\*\/)*(?:begin|start|commit|end|abort|rollback|prepare)\b/i
 
-/** A statement that ends the transaction changes what a failure after it undoes, so those after it must not be on their way yet. */
+/**
+ * Whether a statement starts or ends a transaction: it changes what a later failure undoes, so the statements after it must wait
+ * for it.
+ */
 export const mustGoAlone = ({ text }: { text: string }) => CONTROL.test(text)

@@ -1,4 +1,4 @@
-// What the local Neon remembers. A record is what the wire shows and, apart from it, what only we need to know.
+// The state of the local Neon. A record has the fields that the API returns, and those that only this program needs.
 
 export interface Project {
   id: string
@@ -71,11 +71,11 @@ export interface Role {
   name: string
   /** Its name in the cluster, which all branches share. */
   real_name: string
-  /** Roles made by SQL keep their password to themselves. */
+  /** The password of a role made by SQL is not known here. */
   made_by: 'api' | 'sql'
   no_login: boolean
   password?: string
-  /** What opens a connection now; differs from `password` while an operation runs. */
+  /** The password that works now; differs from `password` while an operation runs. */
   live_password?: string
   deleting: boolean
   /** The role in the cluster whose memberships, settings and objects it takes over when its branch is built. */
@@ -101,7 +101,7 @@ export interface Operation {
   effects: Effect[]
 }
 
-/** What an operation does in the end. Kept with the operation, so that a restart can finish it: each can be repeated. */
+/** The effect of an operation. Stored with it, so that a restart can finish it: each effect can be repeated. */
 export type Effect =
   | { do: 'fail' }
   | { do: 'build_branch' | 'remove_branch'; branch_id: string }
@@ -132,5 +132,5 @@ export type Kind = keyof Records
 /** The key of something that has a name inside a branch. */
 export const inBranch = (branchId: string, name: string) => `${branchId}/${name}`
 
-/** Now, as the wire writes it. */
+/** Now, in the API's format. */
 export const now = () => `${new Date().toISOString().slice(0, 19)}Z`

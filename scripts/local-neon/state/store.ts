@@ -25,7 +25,7 @@ const KEYS: { [K in Kind]: (record: Records[K]) => string } = {
 }
 
 /**
- * Everything is held in memory, so that a check and the change that it allows cannot be separated by another request, and written
+ * Holds all records in memory, so that no other request comes between a check and the change that it allows, and writes them
  * through to the cluster's own database.
  */
 export async function openStore(admin: Pool): Promise<Store> {
@@ -75,7 +75,7 @@ export async function openStore(admin: Pool): Promise<Store> {
   }
 }
 
-/** A Postgres that crashed is back in a moment. Until then nothing goes on, rather than what was promised being forgotten. */
+/** Retries until Postgres is back after a crash: nothing continues before a promised change is saved. */
 async function save(admin: Pool, changes: string) {
   for (const from = Date.now(); ; await sleep(PAUSE_MS)) {
     try {

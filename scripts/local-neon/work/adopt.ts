@@ -6,12 +6,12 @@ import type { Admin } from '../cluster/admin.ts'
 
 type Heirs = Map<string, string>
 
-/** Gives each heir the memberships, members and settings of the role that it stands for. */
+/** Gives each heir the memberships, members and settings of the role that it replaces. */
 async function memberships(admin: Admin, heirs: Heirs): Promise<void> {
   await admin.run(withHeirs(heirs, MEMBERSHIPS))
 }
 
-/** Makes the copy `to` say about the heirs what its original says about the roles that they stand for. */
+/** Replaces the parent's roles by the heirs in the copy `to`: owners and grants. */
 async function database(admin: Admin, { from, to, heirs }: { from: string; to: string; heirs: Heirs }): Promise<void> {
   await admin.runIn(to, withHeirs(heirs, INSIDE))
   await admin.run(withHeirs(heirs, outside(from, to)))
@@ -102,7 +102,7 @@ const INSIDE = `
   $$;
   drop function pg_temp.heirs_of(aclitem[])`
 
-/** What the cluster keeps about a database beside it, and a copy therefore lacks: owner, who may connect, settings. */
+/** What the cluster stores about a database outside it, so that a copy lacks it: owner, CONNECT privileges, settings. */
 function outside(from: string, to: string) {
   const copy = escapeIdentifier(to)
   return `

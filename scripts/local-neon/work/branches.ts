@@ -7,7 +7,7 @@ import { createDatabase } from './databases.ts'
 import { databasesOf, endpointsOf, rolesOf } from './lookup.ts'
 import { createRole } from './roles.ts'
 
-/** Makes the roles and databases that the branch's records name: empty ones, or copies of what its parent had. */
+/** Creates the roles and databases of the branch's records: empty ones, or copies of the parent's. */
 export async function buildBranch(context: Context, branchId: string): Promise<void> {
   const { store, admin } = context
   const branch = store.get('branch', branchId)
@@ -28,14 +28,14 @@ async function copyDatabase(context: Context, database: Database, heirs: Map<str
   const { store, admin } = context
   const { real_name, copy_of } = database
   if (database.live || copy_of === undefined) return
-  // A copy that was interrupted is not to be trusted.
+  // An interrupted copy may be incomplete.
   await admin.run(`drop database if exists ${escapeIdentifier(real_name)} with (force)`)
   await copyOf(context, copy_of, real_name)
   await adopt.database(admin, { from: copy_of, to: real_name, heirs })
   store.put('database', { ...database, live: true, updated_at: now() })
 }
 
-/** Drops everything of a branch, and forgets it. */
+/** Drops everything of a branch, then its records. */
 export async function removeBranch(context: Context, branchId: string): Promise<void> {
   const { store } = context
   const branch = store.get('branch', branchId)
@@ -66,8 +66,8 @@ export async function dropAll({ admin, pool }: Context, databases: string[], rol
 }
 
 /**
- * What the role granted, and was granted on things that all databases share, has to go first. A role that still owns something in
- * a database that nobody told us about stays, but opens nothing any more.
+ * Grants by the role, and to it on shared objects, are revoked first. A role that still owns something in an unknown database is
+ * kept, but can no longer log in.
  */
 const disposeOf = (role: string) => `
   do $$

@@ -1,4 +1,4 @@
-/** Connections to the cluster that stay open between requests. Work closes those that stand in the way of a change. */
+/** Connections to the cluster that stay open between requests. Operations close those that block a change. */
 export interface Connections {
   /**
    * Runs `change` while no request gets a connection to these databases: requests wait until it ends. Idle connections are closed

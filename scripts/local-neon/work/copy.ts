@@ -3,8 +3,8 @@ import { escapeIdentifier } from 'pg'
 import type { Admin } from '../cluster/admin.ts'
 import type { Context } from './context.ts'
 
-// Postgres copies a database only while nobody is connected to it; on Neon a branch is made whoever is connected to its parent. So
-// the original is closed for the moment that a copy takes: who comes by `/sql` waits, who is there may finish.
+// Postgres copies a database only while nobody is connected to it; Neon creates a branch whoever is connected to its parent. So
+// the original is closed during the copy: new requests to `/sql` wait, running ones may finish.
 
 /** How long a statement that runs in the original may take. */
 const PATIENCE_MS = 10_000
@@ -15,7 +15,7 @@ const PAUSE_MS = 20
 /** Postgres may have crashed, and take its time to recover. */
 const REOPEN_MS = 30_000
 
-/** Makes the database `to` as a copy of `from`. Of several copies of one database each waits for the one before. */
+/** Creates the database `to` as a copy of `from`. Copies of one database wait for each other. */
 export async function copyOf({ admin, pool }: Context, from: string, to: string): Promise<void> {
   const copy = `create database ${escapeIdentifier(to)} template ${escapeIdentifier(from)} strategy file_copy`
   await pool.hold(
@@ -25,7 +25,7 @@ export async function copyOf({ admin, pool }: Context, from: string, to: string)
   )
 }
 
-/** Opens databases that a copy has closed when it was interrupted. */
+/** Opens the databases that an interrupted copy left closed. */
 export async function reopenOriginals({ admin, store }: Context): Promise<void> {
   const originals = store.all('database').flatMap((one) => (one.copy_of === undefined || one.live ? [] : [one.copy_of]))
   const { rows } = await admin.pool.query<{ name: string }>(CLOSED, [originals])
@@ -37,7 +37,7 @@ const CLOSED = 'select datname as name from pg_database where not datallowconn a
 const allowConnections = (admin: Admin, name: string, allowed: boolean) =>
   admin.run(`alter database ${escapeIdentifier(name)} allow_connections ${allowed}`)
 
-/** The pool keeps `/sql` out; this keeps out who connects to Postgres itself. */
+/** Closes a database to direct connections; the pool holds back `/sql`. */
 async function whileClosed(admin: Admin, name: string, change: () => Promise<void>) {
   try {
     await allowConnections(admin, name, false)
@@ -59,7 +59,7 @@ async function reopen(admin: Admin, name: string) {
   }
 }
 
-/** The pool's connections are gone by now; others may have come beside it. */
+/** The pool's connections are closed by now; there may be direct ones. */
 async function untilNobodyIsThere(admin: Admin, name: string, change: () => Promise<void>) {
   for (let left = TRIES; ; left -= 1) {
     await emptied(admin, name)
@@ -72,7 +72,7 @@ async function untilNobodyIsThere(admin: Admin, name: string, change: () => Prom
   }
 }
 
-/** Ends connections as they become idle, and all that are left when patience ends. */
+/** Ends connections as they become idle, and all others after PATIENCE_MS. */
 async function emptied(admin: Admin, name: string) {
   for (const from = Date.now(); ; await sleep(PAUSE_MS)) {
     const { rows } = await admin.pool.query<{ there: number }>(THERE, [name])

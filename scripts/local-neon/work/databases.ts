@@ -18,7 +18,7 @@ export async function createDatabase({ store, admin }: Context, branchId: string
   store.put('database', { ...database, live: true, updated_at: now() })
 }
 
-/** Gives the database its new owner. Its new name is a matter of the record alone: the cluster's name stays. */
+/** Changes the owner of the database. A new name is only in its record: the name in the cluster stays. */
 export async function changeDatabase({ store, admin }: Context, branchId: string, name: string): Promise<void> {
   const database = store.get('database', inBranch(branchId, name))
   if (!database) return

@@ -4,7 +4,7 @@ import type { Context } from './context.ts'
 import { changeDatabase, createDatabase, dropDatabase } from './databases.ts'
 import { createRole, dropRole, setPassword } from './roles.ts'
 
-/** Does in the cluster what the record of an operation promised. */
+/** Applies the effect of an operation to the cluster. */
 export async function apply(effect: Effect, context: Context): Promise<void> {
   switch (effect.do) {
     case 'fail':

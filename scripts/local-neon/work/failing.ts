@@ -1,6 +1,6 @@
 import type { Work } from './operations.ts'
 
-/** Work whose operations of an action, or the first of each chain, fail when they are carried out: nothing of them is done. */
+/** Work whose operations of one action, or the first of each chain, fail without any effect. */
 export const failing = (work: Work, action?: string): Work => ({
   ...work,
   start: (projectId, steps) =>

@@ -62,7 +62,7 @@ export function openWork(context: Context, { operationMs, log }: WorkOptions): W
     }
   }
 
-  /** Who sees that the last operation is over may change the project at once, so the lock goes in the same moment. */
+  /** A client that sees the last operation finish may change the project at once, so the lock is released at the same moment. */
   async function runChain(projectId: string, chain: Operation[]) {
     const [first] = chain
     if (first) update(first, { status: 'running' })

@@ -19,7 +19,7 @@ export async function createRole({ store, admin }: Context, branchId: string, na
   store.put('role', live(role))
 }
 
-/** Makes the password that the API shows the one that works, and ends what the old one opened. */
+/** Sets the password that the API already returns, and ends connections that used the old one. */
 export async function setPassword({ store, admin, pool }: Context, branchId: string, name: string): Promise<void> {
   const role = store.get('role', inBranch(branchId, name))
   if (!role) return
@@ -52,7 +52,7 @@ const unless = (code: string) => (error: Error & { code?: string }) => {
 
 /**
  * On Neon each branch has its own roles; here a role made by SQL is one for all. Each API role may therefore manage all of them,
- * as it could on Neon, but gets nothing of what they own. Only some of either kind when they are named.
+ * as it could on Neon, but gets no access to what they own. With arguments: only the named roles of either kind.
  */
 export async function shareRoles(
   { store, admin }: Pick<Context, 'store' | 'admin'>,

@@ -5,16 +5,17 @@ import type { Context } from './context.ts'
 import { rolesOf } from './lookup.ts'
 import { shareRoles } from './roles.ts'
 
-// SQL makes databases and roles too. Neon's API shows them a little later; here at once, in the branch through which they were made.
+// SQL creates databases and roles too. Neon's API lists them a little later; here at once, in the branch through which they were
+// created.
 
 export interface Sync {
-  /** Takes notice of databases that SQL made, renamed or dropped. */
+  /** Records databases that SQL created, renamed or dropped. */
   databases(branchId: string): Promise<void>
-  /** Takes notice of roles that SQL made, changed or dropped: what an old password opened is closed. */
+  /** Records roles that SQL created, changed or dropped; closes connections that used an old password. */
   roles(branchId: string): Promise<void>
 }
 
-/** Looks at the roles as they are, so that the first change is seen as one. */
+/** Reads the current roles, so that the first change is recognised. */
 export async function openSync(context: Context): Promise<Sync> {
   const { store, admin, pool } = context
   let seen = secrets(await rolesIn(admin))

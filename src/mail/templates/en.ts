@@ -3,33 +3,33 @@ import type { Locale } from './template.ts'
 export const en: Locale = {
   greeting: 'Hello {name},',
   greeting_unnamed: 'Hello,',
-  footer: 'Sent by {tenant}, {url}. Nobody reads answers to this mail.',
+  footer: 'Sent by {tenant}, {url}. Replies to this mail are not read.',
   mails: {
     account_locked: {
       subject: '{tenant}: your account is locked',
       paragraphs: [
-        'Somebody tried to log in to your account at {tenant} with a wrong password too often. Nobody can log in to it until {until}.',
-        'If that was you, wait until then, or ask for a new password on the login page: that unlocks the account. If it was not you, nobody got in, and there is nothing that you must do.',
+        'Somebody tried to log in to your account at {tenant} with a wrong password too many times. The account is locked until {until}.',
+        'If that was you, wait until then, or reset your password on the login page, which unlocks the account. If it was not you, nobody got in, and you do not have to do anything.',
       ],
     },
     password_changed: {
       subject: '{tenant}: your password was changed',
       paragraphs: [
-        'The password of your account at {tenant} was changed, and your other sessions were ended.',
-        'If that was not you, ask for a new password on the login page at once, and tell your administrator.',
+        'The password of your account at {tenant} was changed, and you were logged out everywhere else.',
+        'If that was not you, reset your password on the login page at once, and tell your administrator.',
       ],
     },
     password_expires: {
       subject: '{tenant}: your password expires soon',
       paragraphs: [
         'The password of your account at {tenant} expires on {expires_at}.',
-        'Change it before then. Afterwards you are asked for a new one before you can do anything else.',
+        'Change it before then. After that you must choose a new one before you can do anything else.',
       ],
     },
     password_reset: {
       subject: '{tenant}: choose a new password',
       paragraphs: [
-        'Somebody, hopefully you, asked for a new password for your account at {tenant}. Choose it here within an hour:',
+        'Somebody, hopefully you, asked to reset the password of your account at {tenant}. Choose a new one here within an hour:',
         '{link}',
         'If that was not you, do nothing: your password stays as it is.',
       ],
@@ -38,7 +38,7 @@ export const en: Locale = {
     password_reset_by_admin: {
       subject: '{tenant}: your password was reset',
       paragraphs: [
-        'An administrator of {tenant} reset the password of your account. Choose your own here:',
+        'An administrator of {tenant} reset the password of your account. Choose a new one here:',
         '{link}',
         'If you do not know why, ask your administrator.',
       ],
@@ -49,15 +49,15 @@ export const en: Locale = {
       paragraphs: [
         'Somebody, hopefully you, registered at {tenant} with this address. Confirm that it is yours:',
         '{link}',
-        'If that was not you, do nothing: no account is opened.',
+        'If that was not you, do nothing: no account is created.',
       ],
       action: 'Confirm my address',
     },
     register_known: {
-      subject: '{tenant}: you have an account already',
+      subject: '{tenant}: you already have an account',
       paragraphs: [
-        'Somebody, hopefully you, tried to register at {tenant} with this address, which has an account already.',
-        'If that was you, log in at {url}, or ask for a new password there. If it was not you, there is nothing that you must do.',
+        'Somebody, hopefully you, tried to register at {tenant} with this address, which already has an account.',
+        'If that was you, log in at {url}, or reset your password there. If it was not you, you do not have to do anything.',
       ],
     },
     email_verify: {
@@ -68,22 +68,22 @@ export const en: Locale = {
     email_change: {
       subject: '{tenant}: confirm your new address',
       paragraphs: [
-        'This is to be the new address of your account at {tenant}. It is changed when you confirm it:',
+        'Confirm this as the new address of your account at {tenant}. It changes only when you confirm it:',
         '{link}',
-        'If you did not ask for that, do nothing: this address is not used.',
+        'If you did not ask for this, do nothing: the address does not change.',
       ],
       action: 'Confirm my new address',
     },
     email_changed: {
       subject: '{tenant}: your address was changed',
       paragraphs: [
-        'The address of your account at {tenant} is {new_email} from now on. This is the last mail to the old one.',
+        'The address of your account at {tenant} is now {new_email}. This is the last mail to the old one.',
         'If that was not you, tell your administrator at once.',
       ],
     },
     phone_code: {
       subject: '{tenant}: your code',
-      paragraphs: ['{code} is your code for {tenant}. Give it to nobody.'],
+      paragraphs: ['{code} is your code for {tenant}. Do not share it with anybody.'],
     },
   },
 }

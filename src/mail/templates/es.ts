@@ -3,33 +3,33 @@ import type { Locale } from './template.ts'
 export const es: Locale = {
   greeting: 'Hola, {name}:',
   greeting_unnamed: 'Hola:',
-  footer: 'Enviado por {tenant}, {url}. Nadie lee las respuestas a este correo.',
+  footer: 'Enviado por {tenant}, {url}. Las respuestas a este correo no se leen.',
   mails: {
     account_locked: {
       subject: '{tenant}: tu cuenta está bloqueada',
       paragraphs: [
-        'Alguien intentó entrar en tu cuenta de {tenant} con una contraseña equivocada demasiadas veces. Nadie puede entrar en ella hasta el {until}.',
-        'Si fuiste tú, espera hasta entonces o pide una contraseña nueva en la página de acceso: eso desbloquea la cuenta. Si no fuiste tú, nadie ha entrado y no tienes que hacer nada.',
+        'Alguien intentó entrar en tu cuenta de {tenant} con una contraseña equivocada demasiadas veces. La cuenta está bloqueada hasta el {until}.',
+        'Si fuiste tú, espera hasta entonces o restablece tu contraseña en la página de acceso, lo que desbloquea la cuenta. Si no fuiste tú, nadie ha entrado y no tienes que hacer nada.',
       ],
     },
     password_changed: {
       subject: '{tenant}: tu contraseña ha cambiado',
       paragraphs: [
-        'La contraseña de tu cuenta de {tenant} ha cambiado y tus demás sesiones se han cerrado.',
-        'Si no fuiste tú, pide una contraseña nueva en la página de acceso de inmediato y avisa a tu administrador.',
+        'La contraseña de tu cuenta de {tenant} ha cambiado y se han cerrado tus demás sesiones.',
+        'Si no fuiste tú, restablece tu contraseña de inmediato en la página de acceso y avisa a tu administrador.',
       ],
     },
     password_expires: {
       subject: '{tenant}: tu contraseña caduca pronto',
       paragraphs: [
         'La contraseña de tu cuenta de {tenant} caduca el {expires_at}.',
-        'Cámbiala antes. Después se te pedirá una nueva antes de poder hacer cualquier otra cosa.',
+        'Cámbiala antes. Después tendrás que elegir una nueva antes de poder hacer cualquier otra cosa.',
       ],
     },
     password_reset: {
       subject: '{tenant}: elige una contraseña nueva',
       paragraphs: [
-        'Alguien, esperamos que tú, pidió una contraseña nueva para tu cuenta de {tenant}. Elígela aquí antes de una hora:',
+        'Alguien, esperamos que tú, pidió restablecer la contraseña de tu cuenta de {tenant}. Elige una nueva aquí antes de una hora:',
         '{link}',
         'Si no fuiste tú, no hagas nada: tu contraseña sigue igual.',
       ],
@@ -38,7 +38,7 @@ export const es: Locale = {
     password_reset_by_admin: {
       subject: '{tenant}: tu contraseña fue restablecida',
       paragraphs: [
-        'Un administrador de {tenant} restableció la contraseña de tu cuenta. Elige la tuya aquí:',
+        'Un administrador de {tenant} restableció la contraseña de tu cuenta. Elige una nueva aquí:',
         '{link}',
         'Si no sabes por qué, pregunta a tu administrador.',
       ],
@@ -49,7 +49,7 @@ export const es: Locale = {
       paragraphs: [
         'Alguien, esperamos que tú, se registró en {tenant} con esta dirección. Confirma que es tuya:',
         '{link}',
-        'Si no fuiste tú, no hagas nada: no se abre ninguna cuenta.',
+        'Si no fuiste tú, no hagas nada: no se crea ninguna cuenta.',
       ],
       action: 'Confirmar mi dirección',
     },
@@ -57,7 +57,7 @@ export const es: Locale = {
       subject: '{tenant}: ya tienes una cuenta',
       paragraphs: [
         'Alguien, esperamos que tú, intentó registrarse en {tenant} con esta dirección, que ya tiene una cuenta.',
-        'Si fuiste tú, entra en {url} o pide allí una contraseña nueva. Si no fuiste tú, no tienes que hacer nada.',
+        'Si fuiste tú, entra en {url} o restablece allí tu contraseña. Si no fuiste tú, no tienes que hacer nada.',
       ],
     },
     email_verify: {
@@ -68,9 +68,9 @@ export const es: Locale = {
     email_change: {
       subject: '{tenant}: confirma tu dirección nueva',
       paragraphs: [
-        'Esta será la dirección nueva de tu cuenta de {tenant}. Cambia en cuanto la confirmes:',
+        'Confirma que esta es la dirección nueva de tu cuenta de {tenant}. Solo cambia cuando la confirmes:',
         '{link}',
-        'Si no lo pediste, no hagas nada: esta dirección no se usa.',
+        'Si no lo pediste, no hagas nada: la dirección no cambia.',
       ],
       action: 'Confirmar mi dirección nueva',
     },
@@ -83,7 +83,7 @@ export const es: Locale = {
     },
     phone_code: {
       subject: '{tenant}: tu código',
-      paragraphs: ['{code} es tu código para {tenant}. No se lo des a nadie.'],
+      paragraphs: ['{code} es tu código para {tenant}. No lo compartas con nadie.'],
     },
   },
 }

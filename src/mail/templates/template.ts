@@ -1,4 +1,4 @@
-/** Every mail that there is, and what its template may show beside `tenant`, `name` and `url`. */
+/** Every kind of mail, and the values of its template beside `tenant`, `name` and `url`. */
 export const KINDS = {
   account_locked: ['until'],
   password_changed: [],
@@ -15,12 +15,12 @@ export const KINDS = {
 
 export type Kind = keyof typeof KINDS
 
-/** Paragraphs hold placeholders, `{tenant}`. One that is nothing but `{link}` or `{code}` is shown as a button, or large. */
+/** Paragraphs have placeholders such as `{tenant}`. A paragraph that is only `{link}` is shown as a button. */
 export type Template = { subject: string; paragraphs: string[]; action?: string }
 
 export type Locale = {
   greeting: string
-  /** To who is nobody yet. */
+  /** For a recipient without a name, such as a registrant. */
   greeting_unnamed: string
   footer: string
   mails: Record<Kind, Template>

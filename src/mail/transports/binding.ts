@@ -1,12 +1,12 @@
 import type { EmailBinding } from '../../kernel/config.ts'
 import { type Transport, words } from './transport.ts'
 
-/** Codes of Cloudflare Email Service that are about the recipient or the message, and will be the same tomorrow. */
-const FOR_GOOD = ['E_RECIPIENT_SUPPRESSED', 'E_CONTENT_TOO_LARGE']
-/** Those that are about the account or the sender, and so about all mails. */
-const FOR_ALL = ['E_SENDER_NOT_VERIFIED', 'E_SENDER_DOMAIN_NOT_AVAILABLE', 'E_RATE_LIMIT_EXCEEDED', 'E_DAILY_LIMIT_EXCEEDED']
+/** Codes of Cloudflare Email Service about the recipient or the message: permanent for this mail. */
+const PERMANENT = ['E_RECIPIENT_SUPPRESSED', 'E_CONTENT_TOO_LARGE']
+/** Codes about the account or the sender: no mail can be sent. */
+const UNAVAILABLE = ['E_SENDER_NOT_VERIFIED', 'E_SENDER_DOMAIN_NOT_AVAILABLE', 'E_RATE_LIMIT_EXCEEDED', 'E_DAILY_LIMIT_EXCEEDED']
 
-/** Cloudflare's e-mail binding. It sets the Message-ID itself, so the mail's own id travels in a header of ours. */
+/** Cloudflare's e-mail binding. It sets the Message-ID itself, so the mail's own id is sent in a header of ours. */
 export const binding = (email: EmailBinding): Transport => ({
   async send({ id, from, to, subject, text, html }) {
     try {
@@ -15,7 +15,7 @@ export const binding = (email: EmailBinding): Transport => ({
       return { outcome: 'accepted' }
     } catch (error) {
       const code = error instanceof Error && 'code' in error ? String(error.code) : ''
-      const outcome = FOR_GOOD.includes(code) ? 'refused' : FOR_ALL.includes(code) ? 'away' : 'failed'
+      const outcome = PERMANENT.includes(code) ? 'refused' : UNAVAILABLE.includes(code) ? 'unavailable' : 'failed'
       return { outcome, detail: `EMAIL: ${code} ${words(error)}` }
     }
   },

@@ -1,9 +1,12 @@
-/** A message as it travels (RFC 5322, RFC 2045, RFC 2047): text and HTML, both in base64, whose lines neither begin with a dot nor are too long. */
+/**
+ * A message as sent (RFC 5322, RFC 2045, RFC 2047): text and HTML, both in base64, so that no line begins with a dot or is too
+ * long.
+ */
 import type { Address, Message } from './transport.ts'
 
 const utf8 = new TextEncoder()
 
-/** The whole message, lines ended by CRLF, without the dot that ends it in SMTP. */
+/** The whole message with CRLF line ends, without the final dot of SMTP. */
 export function compose({ id, from, to, subject, text, html }: Message): string {
   const boundary = `=_${id}`
   const part = (type: string, content: string) => [
@@ -30,14 +33,17 @@ export function compose({ id, from, to, subject, text, html }: Message): string 
   ].join('\r\n')
 }
 
-/** The same for each sending of a mail. */
+/** Stable across the attempts of a mail. */
 export const messageId = (id: string, { address }: Address) => `<${id}@${domainOf(address)}>`
 
 export const domainOf = (address: string) => address.slice(address.lastIndexOf('@') + 1)
 
 const sender = ({ name, address }: Address) => (name === null ? address : `${encoded(name)} <${address}>`)
 
-/** Words in lines of at most 76 characters (RFC 2047 section 2), none of which splits a character. Also what is ASCII: then nothing in it is a header. */
+/**
+ * Encoded words in lines of at most 76 characters (RFC 2047 section 2), without splitting a character. ASCII is encoded too, so
+ * that no value can be a header.
+ */
 function encoded(text: string): string {
   const words: string[] = []
   let word = ''

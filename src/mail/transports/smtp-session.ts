@@ -1,22 +1,22 @@
 /**
- * One conversation with an SMTP server (RFC 5321) over a socket of the platform. Threat: somebody on the way reads passwords and links, or keeps
- * the server from offering TLS; so nothing is said without TLS but to this machine. And a server that goes silent or away must cost a run
- * seconds, not the isolate: each answer is waited for so long, and a stream that ended is an end.
+ * An SMTP session (RFC 5321) over a Workers socket. Threat: somebody on the network reads passwords and links, or suppresses the
+ * server's offer of TLS; so nothing is sent without TLS, except to this machine. A server that goes silent or closes must cost a
+ * run seconds, not the isolate: every answer has a timeout, and the end of the stream ends the session.
  */
 import { connect } from 'cloudflare:sockets'
 import type { SmtpServer } from '../../kernel/config.ts'
 
-/** For each part of the conversation, so that with a run's own time a mail is settled within the minute for which it is held. */
+/** Timeouts of each part of the session. With RUN_MS they add up to less than the minute for which a mail is leased. */
 const OPENING_MS = 12_000
 const ENVELOPE_MS = 10_000
-/** From the end of the data on the server is busy, and to give up would be to send twice. */
+/** Longer: after the end of the data the server is busy, and giving up means sending the mail twice. */
 const MESSAGE_MS = 20_000
 const MAX_REPLY = 64 * 1024
 const LOOPBACK = ['localhost', '127.0.0.1', '::1']
 
 export type Reply = { code: number; text: string }
 
-/** The server is away, silent, or does not let us in: the conversation is over. */
+/** The server is unreachable, silent, or refuses the login: the session is over. */
 export class Lost extends Error {}
 
 export class SmtpSession {
@@ -26,18 +26,18 @@ export class SmtpSession {
   #heard = ''
   readonly #decoder = new TextDecoder()
   #offers: string[] = []
-  /** When the part of the conversation that is under way must be over. */
+  /** The deadline of the current part of the session. */
   #until = Date.now() + OPENING_MS
 
   private constructor(socket: Socket) {
     this.#socket = socket
     this.#reader = socket.readable.getReader()
     this.#writer = socket.writable.getWriter()
-    // Whoever waits for an answer hears of it; nobody waits for this.
+    // The pending read or write fails as well; this promise is not awaited.
     socket.closed.catch(() => undefined)
   }
 
-  /** Connects, with TLS, and logs in. Fails with Lost, in words that name SMTP_URL. */
+  /** Connects with TLS and logs in. Fails with Lost, whose message names SMTP_URL. */
   static async open({ host, port, secure, credentials }: SmtpServer, domain: string): Promise<SmtpSession> {
     let session: SmtpSession | undefined
     try {
@@ -55,30 +55,30 @@ export class SmtpSession {
     }
   }
 
-  /** Whether the server said in its greeting that it knows an extension. */
+  /** Whether the server offered an extension in its answer to EHLO. */
   offers = (keyword: string) => this.#offers.some((line) => line.split(' ')[0] === keyword)
 
-  /** Begins a mail. */
+  /** Begins a mail: sets the deadline of its envelope. */
   begin() {
     this.#until = Date.now() + ENVELOPE_MS
   }
 
-  /** Says one line and waits for the answer. Fails with Lost. */
+  /** Sends one line and waits for the answer. Fails with Lost. */
   async say(line: string): Promise<Reply> {
-    // Whatever it holds, it is one line.
+    // A line break in a value would be a second command.
     if (/[\r\n\0]/.test(line)) throw new Error('A line of SMTP holds a line break.')
     await this.#write(`${line}\r\n`)
     return this.#reply()
   }
 
-  /** Says a whole message, none of whose lines begins with a dot. */
+  /** Sends a whole message, none of whose lines may begin with a dot. */
   async sayMessage(message: string): Promise<Reply> {
     this.#until = Date.now() + MESSAGE_MS
     await this.#write(`${message}.\r\n`)
     return this.#reply()
   }
 
-  /** Ends it, without waiting. */
+  /** Ends the session without waiting. */
   close() {
     this.#write('QUIT\r\n')
       .catch(() => undefined)
@@ -144,7 +144,7 @@ export class SmtpSession {
     }
   }
 
-  /** The promise, or Lost when that takes too long or fails. */
+  /** Awaits a promise until the deadline. Fails with Lost when it fails or is late. */
   async #within<T>(promise: Promise<T>): Promise<T> {
     let timer: ReturnType<typeof setTimeout> | null = null
     const silence = new Promise<never>((_, fail) => {

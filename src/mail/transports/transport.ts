@@ -1,14 +1,14 @@
-/** A way out. It is opened for one run and closed with it: what it holds belongs to one invocation. */
+/** A transport. It is opened for one run and closed with it, because its socket belongs to one invocation. */
 export type Transport = {
-  /** Never fails. `away`: nothing more can be sent this way in this run; the mail itself is not to blame. */
+  /** Never fails. `unavailable`: this transport can send nothing more in this run; the mail itself is not the cause. */
   send(message: Message): Promise<Verdict>
   close(): Promise<void>
 }
 
 export type Message = {
-  /** The same each time that the mail is sent, so that a mail that came twice is recognisable. */
+  /** The same for each attempt, so that a duplicate is recognisable. */
   id: string
-  /** Where it is to go out by mail, from whom; else as text alone. */
+  /** The sender; used by mail only. */
   from: Address
   to: string
   subject: string
@@ -18,12 +18,12 @@ export type Message = {
 
 export type Address = { name: string | null; address: string }
 
-export type Verdict = { outcome: 'accepted' } | { outcome: 'refused' | 'failed' | 'away'; detail: string }
+export type Verdict = { outcome: 'accepted' } | { outcome: 'refused' | 'failed' | 'unavailable'; detail: string }
 
-/** What went wrong, in words that may be kept. */
+/** The message of an error. */
 export const words = (error: unknown) => (error instanceof Error ? error.message : String(error))
 
-/** Posts JSON; what the server says decides: 4xx is for good, but for those that mean later. */
+/** Posts JSON. 4xx is permanent, except 408, 425 and 429; 401, 403, 404 and redirects mean that the setting is wrong. */
 export async function postJson(setting: string, url: string, headers: Record<string, string>, body: unknown): Promise<Verdict> {
   try {
     const answer = await fetch(url, {
@@ -36,9 +36,9 @@ export async function postJson(setting: string, url: string, headers: Record<str
     const said = (await answer.text()).slice(0, 200)
     if (answer.ok) return { outcome: 'accepted' }
     const detail = `${setting} answered ${answer.status}: ${said}`
-    if ([401, 403, 404].includes(answer.status) || answer.status < 400) return { outcome: 'away', detail }
+    if ([401, 403, 404].includes(answer.status) || answer.status < 400) return { outcome: 'unavailable', detail }
     return { outcome: answer.status < 500 && ![408, 425, 429].includes(answer.status) ? 'refused' : 'failed', detail }
   } catch (error) {
-    return { outcome: 'away', detail: `${setting} does not answer: ${words(error)}` }
+    return { outcome: 'unavailable', detail: `${setting} does not answer: ${words(error)}` }
   }
 }

@@ -1,6 +1,6 @@
 /**
- * The end of a tenant: its database, its logins and its keys are destroyed and its row goes; what was done with it stays in the platform's
- * audit. Threat: something of a tenant that outlives it, and an erasure that takes what is somebody else's.
+ * Erasing a tenant destroys its database, logins and keys and deletes its row; the platform's audit of it stays.
+ * Threat: data or credentials that outlive the tenant, and an erasure that destroys another tenant's database.
  */
 import { sql } from 'drizzle-orm'
 import type { Config } from '../../kernel/config.ts'
@@ -18,8 +18,8 @@ import { columns, type TenantWire, wire } from '../registry/tenants.ts'
 import { propagate } from './lifecycle.ts'
 
 /**
- * Marks a tenant for erasure, whatever it is but one that is being made; from then on nobody finds it. `confirm` must repeat the subdomain.
- * One round trip to the master; `tenant:delete`. Fails with not_found, invalid_request, illegal_state.
+ * Marks a tenant for erasure, in any status but `provisioning`; from then on no request finds it. `confirm` must repeat the
+ * subdomain. One round trip to the master; `tenant:delete`. Fails with not_found, invalid_request, illegal_state.
  */
 export async function markForErasure(ctx: Ctx, id: string, confirm: string | undefined): Promise<TenantWire> {
   const [marked, found] = await ctx.run(
@@ -35,8 +35,8 @@ export async function markForErasure(ctx: Ctx, id: string, confirm: string | und
 }
 
 /**
- * Erases a tenant that is marked for it. Of several who try at once one does; who takes over after a failure does all of it again, because
- * what is gone already is no failure.
+ * Erases a tenant that is marked for erasure. A lease of three minutes keeps concurrent callers out. After a failure the next
+ * caller repeats all steps: deleting something that no longer exists is not an error.
  */
 export async function erase(env: Env, config: Config, id: string): Promise<void> {
   const [held] = await batch(config.MASTER_DATABASE_URL, [
@@ -49,7 +49,7 @@ export async function erase(env: Env, config: Config, id: string): Promise<void>
   const job = await jobOf(config, found.tenant, found.host)
   const about = { tenant: job.tenant.subdomain }
   try {
-    // Switched off first, for whoever still remembers it while Neon is away.
+    // Deactivated first: an isolate may still have the tenant in memory, and Neon may be unavailable.
     await propagate({ env, config, meter: { master: 0 } }, id).catch(() => undefined)
     await env.TENANTS.delete(kvKey(job.tenant.subdomain))
     await isolations[job.tenant.isolation]?.remove(job)
@@ -59,7 +59,7 @@ export async function erase(env: Env, config: Config, id: string): Promise<void>
       sql`delete from platform.signing_keys where realm_id = ${id}`,
       sql`with gone as (delete from platform.tenants where id = ${id} and status = 'erasing' returning host_id)
           update platform.hosts h set taken = h.taken - 1 from gone where h.id = gone.host_id`,
-      // After the tenant, with which its visits go: sealing locks them in this order, too.
+      // After the tenant, whose maintenance row is deleted with it: creating checkpoints locks the two in the same order.
       sql`delete from platform.audit_heads where realm_id = ${id}`,
     ])
     log('tenant erased', about)
@@ -69,7 +69,7 @@ export async function erase(env: Env, config: Config, id: string): Promise<void>
   }
 }
 
-/** The scheduled half: goes on with erasures that stand still. Returns how many it tried. */
+/** For the scheduled job: resumes erasures that stalled. Returns how many it tried. */
 export async function eraseStale(env: Env, config: Config): Promise<number> {
   const [rows = []] = await batch(config.MASTER_DATABASE_URL, [
     sql`select id from platform.tenants where status = 'erasing' and coalesce(erasing_until, now()) <= now() limit 20`,

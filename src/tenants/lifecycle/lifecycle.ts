@@ -13,7 +13,10 @@ import { mustBeSecure, type TenantPatch } from '../registry/origins.ts'
 import { isAuthentic, kvKey, publish, type SignedEntry } from '../registry/registry.ts'
 import { columns, type TenantWire, wire } from '../registry/tenants.ts'
 
-/** Starts the next attempt of a tenant that failed. One round trip to the master; `tenant:retry`. Fails with not_found, illegal_state. */
+/**
+ * Starts the next attempt of a tenant that failed. One round trip to the master; `tenant:retry`. Fails with not_found,
+ * illegal_state.
+ */
 export async function retryTenant(ctx: Ctx, id: string): Promise<{ run_id: string; tenant: TenantWire }> {
   const run_id = crypto.randomUUID()
   const tenant = await setStatus(ctx, id, ['failed'], 'provisioning', nextRun(id, run_id, ctx.request.trace_id))
@@ -21,8 +24,8 @@ export async function retryTenant(ctx: Ctx, id: string): Promise<{ run_id: strin
 }
 
 /**
- * Takes a tenant from one state to another, in the master. What the tenant's own database must learn of it is `spread`'s. One
- * round trip. Fails with not_found, illegal_state.
+ * Changes a tenant's status in the master; `propagate` then writes it to the tenant's own database and to KV. One round trip.
+ * Fails with not_found, illegal_state.
  */
 export async function setStatus(
   ctx: Ctx,
@@ -50,8 +53,9 @@ export async function setStatus(
 }
 
 /**
- * Changes a tenant's configuration; what is left out stays. The caller carries it to KV. One round trip to the master; `tenant:update`. Fails with not_found,
- * illegal_state (it is being made or erased), etag_mismatch, invalid_request.
+ * Changes a tenant's configuration; fields that are left out stay. The caller propagates the change. One round trip to the
+ * master; `tenant:update`. Fails with not_found, illegal_state (the tenant is being created or erased), etag_mismatch,
+ * invalid_request.
  */
 export async function changeTenant(
   ctx: Ctx,
@@ -78,8 +82,8 @@ export async function changeTenant(
 type Sources = { env: Env; config: Config; meter: Meter }
 
 /**
- * Carries a tenant's state from the master to where it takes effect: the row in the tenant's own database, which every admission reads, and
- * KV. Repeatable; what fails half-way has published_v behind v, and the scheduled job does it again.
+ * Writes a tenant's state from the master to where it takes effect: the row in the tenant's own database, which every admission
+ * reads, and KV. Repeatable: after a failure published_v is less than v, and the scheduled job propagates again.
  */
 export async function propagate({ env, config, meter }: Sources, tenant_id: string): Promise<void> {
   const [rows] = await batch(config.MASTER_DATABASE_URL, [
@@ -98,39 +102,39 @@ export async function propagate({ env, config, meter }: Sources, tenant_id: stri
 
 const PAGE = 100
 
-/** The scheduled mending: states that did not arrive, and entries of KV that are not what the master says. Returns what it mended. */
+/** For the scheduled job: propagates tenants whose state or KV entry differs from the master. Returns how many it reconciled. */
 export async function reconcile(env: Env, config: Config): Promise<number> {
   const sources = { env, config, meter: { master: 0 } }
-  let mended = 0
+  let reconciled = 0
   let after = '00000000-0000-0000-0000-000000000000'
   for (;;) {
     const [rows = []] = await batch(config.MASTER_DATABASE_URL, [
       sql`select id, subdomain, v, published_v from platform.tenants where status in ('active', 'inactive', 'deleted') and id > ${after} order by id limit ${PAGE}`,
     ])
-    if (rows.length === 0) return mended
+    if (rows.length === 0) return reconciled
     const kept = await env.TENANTS.get(
       rows.map((row) => kvKey(String(row.subdomain))),
       'text',
     )
     for (const row of rows) {
       const about = { tenant: String(row.subdomain), v: Number(row.v) }
-      if (about.v === Number(row.published_v) && (await holds(config, kept.get(kvKey(about.tenant)) ?? '', about.v))) continue
+      if (about.v === Number(row.published_v) && (await isCurrent(config, kept.get(kvKey(about.tenant)) ?? '', about.v))) continue
       try {
         await propagate(sources, String(row.id))
-        mended++
-        log('registry mended', about)
+        reconciled++
+        log('tenant reconciled', about)
       } catch (error) {
-        // One tenant's database that is away does not keep the others from being mended.
-        log('registry not mended', { ...about, error: error instanceof Error ? error.message : String(error) })
+        // One unavailable database must not keep the other tenants from being reconciled.
+        log('tenant not reconciled', { ...about, error: error instanceof Error ? error.message : String(error) })
       }
     }
-    if (rows.length < PAGE) return mended
+    if (rows.length < PAGE) return reconciled
     after = String(rows.at(-1)?.id)
   }
 }
 
-/** True when a value of KV is an entry of ours in this version. */
-async function holds(config: Config, text: string, v: number): Promise<boolean> {
+/** True when a value of KV is an authentic entry of this version. */
+async function isCurrent(config: Config, text: string, v: number): Promise<boolean> {
   try {
     const entry = JSON.parse(text) as SignedEntry
     return entry.v === v && (await isAuthentic(config, entry))

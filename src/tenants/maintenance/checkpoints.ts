@@ -1,7 +1,7 @@
 /**
- * Sealing: each realm's new entries of the audit under one more link of its chain (access.checkpoint_audit), and the newest link into the master.
- * Threat: who can write a tenant's database makes its chain anew. So the master's head moves only from a seal to one that follows it: what is
- * there under the number that the master knows must have the hash that the master knows.
+ * Checkpoints: access.checkpoint_audit puts a realm's new audit entries under the next link of its hash chain; the newest link
+ * (the head) is kept in the master. Threat: somebody who can write a tenant's database rebuilds its whole chain. So the head in
+ * the master moves only if the realm's chain still contains the checkpoint that the master knows, with the same hash.
  */
 import { type SQL, sql } from 'drizzle-orm'
 import { type Head, type Verification, verify } from '../../audit/verify.ts'
@@ -10,7 +10,7 @@ import { batch } from '../../kernel/db.ts'
 import { decrypt } from '../../kernel/keyring.ts'
 import { log } from '../../kernel/log.ts'
 
-/** Entries under one seal at most, and seals of one realm in one run. */
+/** Most entries under one checkpoint, and most checkpoints of one realm in one run. */
 const BATCH = 5_000
 const MOST_CHECKPOINTS = 20
 
@@ -23,7 +23,10 @@ const TENANTS = sql`select x.id, x.subdomain as name, x.owner_url_encrypted, ${H
 /** The platform's own realm; its database is the master. */
 export const PLATFORM = sql`select x.id, 'platform' as name, null as owner_url_encrypted, ${HEAD}, now()::text as now from platform.realm x`
 
-/** Seals what is new of one realm and moves its head; `name` is a subdomain, or `platform`. How many heads moved. */
+/**
+ * Creates checkpoints for a realm's new entries and moves its head; `name` is a subdomain, or `platform`. Returns how many heads
+ * moved (0 or 1).
+ */
 export async function checkpointAudit(config: Config, name: string): Promise<number> {
   const realm = await realmNamed(config, name)
   const { head } = await checkpoint(realm, await urlOf(config, realm))
@@ -31,7 +34,7 @@ export async function checkpointAudit(config: Config, name: string): Promise<num
   return head ? 1 : 0
 }
 
-/** Checks the audit of one realm, by subdomain or id; `platform` is the platform's own. Fails when there is none. */
+/** Verifies the audit of one realm, by subdomain or id; `platform` is the platform's own. Fails when there is no such realm. */
 export async function verifyAudit(config: Config, name: string): Promise<Verification> {
   const realm = await realmNamed(config, name)
   return verify(await urlOf(config, realm), realm.head)
@@ -47,7 +50,7 @@ async function realmNamed(config: Config, name: string): Promise<AuditedRealm> {
   return realm as AuditedRealm
 }
 
-/** The statement for the master that moves heads; an older one replaces none. In one order, or two runs would wait for each other. */
+/** The statement for the master that moves heads, never backwards. Rows are locked in one order, or two runs could deadlock. */
 export const moveHeads = (heads: (Head & { realm_id: string })[]): SQL =>
   sql`insert into platform.audit_heads as h (realm_id, no, hash, entries, checkpointed_at)
     select * from jsonb_to_recordset(${JSON.stringify(heads)}::jsonb) as x (realm_id uuid, no integer, hash text, entries bigint, checkpointed_at timestamptz) order by x.realm_id
@@ -55,15 +58,16 @@ export const moveHeads = (heads: (Head & { realm_id: string })[]): SQL =>
     where h.no < excluded.no`
 
 /**
- * Seals what is new of a realm, and gives the new head; null when nothing is new, or when the chain does not go on from the head that the master
- * knows, which it says. One round trip for each 5,000 entries, in which something is asked `also`; its answer is given.
+ * Creates checkpoints for a realm's new entries. `head` is the new head; null when there is no new entry, or when the chain does
+ * not continue from the head that the master knows, which is logged. One round trip for each 5,000 entries; the statements of
+ * `also` run in the same transaction, and `answer` is the first row of the last one.
  */
 export async function checkpoint({ name, head: known }: AuditedRealm, url: string, also: SQL[] = []): Promise<Checkpointed> {
-  for (let seals = 0; ; seals++) {
+  for (let created = 0; ; created++) {
     const no = known?.no ?? 0
     const [, [done] = [], [found] = [], ...answers] = await batch(url, [
       sql`set local role freehold_owner`,
-      // A chain that does not go on from what the master knows is left as it is found.
+      // A chain that does not continue from the master's head is left as it is, as evidence.
       sql`select access.checkpoint_audit(${BATCH}) as entries where ${no} = 0 or exists (select from freehold.audit_checkpoints k where k.no = ${no} and encode(k.hash, 'hex') = ${known?.hash ?? ''})`,
       sql`select s.no, encode(s.hash, 'hex') as hash, s.created_at as checkpointed_at,
             (select encode(k.hash, 'hex') from freehold.audit_checkpoints k where k.no = ${no}) as known,
@@ -71,13 +75,13 @@ export async function checkpoint({ name, head: known }: AuditedRealm, url: strin
           from freehold.audit_checkpoints s order by s.no desc limit 1`,
       ...also,
     ])
-    if (Number(done?.entries) === BATCH && seals < MOST_CHECKPOINTS) continue
+    if (Number(done?.entries) === BATCH && created < MOST_CHECKPOINTS) continue
     const answer = answers.at(-1)?.[0] ?? {}
     if (known && (found?.known ?? null) !== known.hash) {
-      log('audit not sealed', {
+      log('audit checkpoint refused', {
         tenant: name,
-        seal: known.no,
-        why: 'its chain does not go on from this seal: see freehold audit verify',
+        checkpoint: known.no,
+        why: 'the chain does not continue from this checkpoint: see freehold audit verify',
       })
       return { head: null, answer }
     }
@@ -90,7 +94,7 @@ export async function checkpoint({ name, head: known }: AuditedRealm, url: strin
   }
 }
 
-/** The connection string of who owns the realm's database. */
+/** The connection string of the owner login of a realm's database. */
 export const urlOf = async (config: Config, { id, owner_url_encrypted }: AuditedRealm) =>
   owner_url_encrypted === null
     ? config.MASTER_DATABASE_URL

@@ -1,7 +1,8 @@
 /**
- * The scheduled visits: of each realm the audit is sealed, whose password expires soon is told, and once a day what is over is swept out. Threat:
- * one realm whose database is away, or in which there is much to do, keeps all others from being visited. So three are visited at once, a failure
- * is the realm's own, and what a run does not come to is the first of the next.
+ * Scheduled maintenance of each realm: create audit checkpoints, warn users whose password expires soon, and once a day purge
+ * expired rows. Threat: one realm with an unavailable database or much to do keeps all others from their maintenance. So three
+ * realms are maintained at once, a failure ends only that realm's turn, and realms that a run does not reach come first in the
+ * next.
  */
 import { type SQL, sql } from 'drizzle-orm'
 import type { Head } from '../../audit/verify.ts'
@@ -12,30 +13,30 @@ import { MailSender } from '../../mail/sender.ts'
 import { type AuditedRealm, checkpoint, HEAD, moveHeads, PLATFORM, urlOf } from './checkpoints.ts'
 import { claimMaintenance, type MaintenanceResult, recordMaintenance } from './queue.ts'
 
-/** People of one realm who are told in one run that their password expires. */
+/** Users of one realm who are warned in one run that their password expires. */
 const MOST_WARNED = 100
-/** Rows of each kind that go in one transaction, of those that are over; and transactions of one realm in one run. */
+/** Most rows of each kind that are purged in one transaction, and most such transactions of one realm in one run. */
 const MOST_PURGED = 5_000
 const MOST_PURGES = 20
 /** An invocation of a Worker has six connections, and the other scheduled work needs some. */
 const AT_ONCE = 3
-/** After that no more realms are begun: the next run comes after a minute. */
+/** After that no further realm is started: the next run comes after a minute. */
 const RUN_MS = 50_000
-/** How long a realm whose database is away is left alone, unless somebody is there. */
-const AWAY_MS = 5 * 60_000
+/** How long a realm whose database is unavailable is left alone, unless it is active. */
+const UNAVAILABLE_MS = 5 * 60_000
 
 type Found = MaintenanceResult & { name: string; head: Head | null; is_mail_due: boolean }
 type Run = { config: Config; end: number; also: SQL[] }
 
 /**
- * Visits the platform's realm and the tenants whose visit is due. One round trip to each, more where much is to be sealed or swept; two to the
- * master for each hundred. Tells how many heads moved, and the names of those whose outbox holds what is due.
+ * Maintains the platform's realm and the tenants that are due. One round trip to each, more where much is to be checkpointed or
+ * purged; two to the master for each hundred. Returns how many audit heads moved, and the names of the realms that have mail due.
  */
 export async function runMaintenance(config: Config): Promise<{ moved: number; due: string[] }> {
   const channels = JSON.stringify(new MailSender(config).channels)
   const also = [
     sql`select access.warn_expiring(${MOST_WARNED})`,
-    sql`select coalesce(m.at <= now(), false) as is_mail_due, access.purge_due() as is_sweep_due,
+    sql`select coalesce(m.at <= now(), false) as is_mail_due, access.purge_due() as is_purge_due,
           case when m.at <= now() or exists (select from freehold.audit_log l where l.checkpoint is null) then null else least(m.at, now() + interval '1 day') end as due_at
         from access.next_mail_at(${channels}::jsonb) as m (at)`,
   ]
@@ -71,30 +72,30 @@ async function maintain({ config, end, also }: Run, realm: AuditedRealm): Promis
   try {
     const url = await urlOf(config, realm)
     const { head, answer } = await checkpoint(realm, url, also)
-    const is_swept = answer.is_sweep_due !== true || (await purge(url, name))
-    const due_at = answer.due_at && is_swept ? String(answer.due_at) : null
+    const is_purged = answer.is_purge_due !== true || (await purge(url, name))
+    const due_at = answer.due_at && is_purged ? String(answer.due_at) : null
     return { realm_id, name, head, is_mail_due: answer.is_mail_due === true, was_begun: true, due_at }
   } catch (error) {
-    log('not visited', { tenant: name, error: error instanceof Error ? error.message : String(error) })
-    return { ...nothing, was_begun: true, due_at: new Date(Date.now() + AWAY_MS).toISOString() }
+    log('maintenance failed', { tenant: name, error: error instanceof Error ? error.message : String(error) })
+    return { ...nothing, was_begun: true, due_at: new Date(Date.now() + UNAVAILABLE_MS).toISOString() }
   }
 }
 
-/** Takes out what is over. False: there is more of it. Never fails: what could not be swept is tried with the next visit. */
+/** Purges expired rows. False: there are more. Never fails: after an error the next maintenance tries again. */
 async function purge(url: string, tenant: string): Promise<boolean> {
   try {
-    for (let sweeps = 0; sweeps < MOST_PURGES; sweeps++) {
+    for (let purges = 0; purges < MOST_PURGES; purges++) {
       const [, [row] = []] = await batch(url, [
         sql`set local role freehold_owner`,
-        sql`select access.purge(${MOST_PURGED}) as swept`,
+        sql`select access.purge(${MOST_PURGED}) as purged`,
       ])
-      const swept = row?.swept as { is_done: boolean; given_up: number } | undefined
-      if (swept?.given_up) log('mail given up', { tenant, mails: swept.given_up })
-      if (swept?.is_done) return true
+      const purged = row?.purged as { is_done: boolean; given_up: number } | undefined
+      if (purged?.given_up) log('mail given up', { tenant, mails: purged.given_up })
+      if (purged?.is_done) return true
     }
     return false
   } catch (error) {
-    log('not swept', { tenant, error: error instanceof Error ? error.message : String(error) })
+    log('purge failed', { tenant, error: error instanceof Error ? error.message : String(error) })
     return true
   }
 }

@@ -1,44 +1,47 @@
 /**
- * Which tenants' databases the scheduled job looks after. Threat: a job that asks all of them every minute keeps every compute awake, and ends at
- * the limits of an invocation before it has asked the last. So a tenant is visited after somebody was there, when a visit said that something
- * will be due, and once a day; who waited longest comes first.
+ * The maintenance queue: which tenants' databases the scheduled job works on. Threat: a job that queries all of them every minute
+ * keeps every compute awake, and hits the limits of an invocation before it reaches the last. So a tenant is maintained after it
+ * was active, when its last maintenance said that something will be due, and once a day; the one that waited longest comes first.
  */
 import { type SQL, sql } from 'drizzle-orm'
 import type { Config } from '../../kernel/config.ts'
 import { batch } from '../../kernel/db.ts'
 import { log } from '../../kernel/log.ts'
 
-/** How long one word to the master stands for all that follow it; a little less than it stands there. */
+/** How long after one report an isolate makes no other; a little less than the minute for which the master counts it. */
 const REPORTED_MS = 50_000
-/** How long a master that was not reached is left alone. */
-const AGAIN_MS = 10_000
+/** How long after a failed report the next one is made. */
+const RETRY_MS = 10_000
 const MOST_REPORTED = 10_000
 const PAGE = 100
 
-/** `was_begun`: false of what was claimed and not come to; `due_at`: null: at once. */
+/** `was_begun`: false for a realm that was claimed and not reached; `due_at`: null means at once. */
 export type MaintenanceResult = { realm_id: string; was_begun: boolean; due_at: string | null }
 
-/** Tenants of which the master was told that somebody is there, and until when that is enough. Per isolate. */
+/** Tenants whose activity was reported, and until when no other report is needed. Per isolate. */
 const reported = new Map<string, number>()
 
-/** Tells the master that somebody is in this tenant's database: one round trip a minute, which no request waits for. Never fails; a master that is away is told by a later request. */
+/**
+ * Reports to the master that a tenant's database is active: one round trip a minute, which no request waits for. Never fails; a
+ * later request reports again if the master was unavailable.
+ */
 export function reportActivity(config: Config, realm_id: string): Promise<unknown> | null {
   if ((reported.get(realm_id) ?? 0) > Date.now()) return null
   if (reported.size >= MOST_REPORTED) reported.clear()
   reported.set(realm_id, Date.now() + REPORTED_MS)
-  const awake = sql`update platform.maintenance set active_until = greatest(active_until, clock_timestamp() + interval '1 minute') where realm_id = ${realm_id}`
-  return batch(config.MASTER_DATABASE_URL, [awake]).catch((error) => {
-    reported.set(realm_id, Date.now() + AGAIN_MS)
-    log('master not told who is awake', { tenant: realm_id, error: error instanceof Error ? error.message : String(error) })
+  const report = sql`update platform.maintenance set active_until = greatest(active_until, clock_timestamp() + interval '1 minute') where realm_id = ${realm_id}`
+  return batch(config.MASTER_DATABASE_URL, [report]).catch((error) => {
+    reported.set(realm_id, Date.now() + RETRY_MS)
+    log('activity not reported', { tenant: realm_id, error: error instanceof Error ? error.message : String(error) })
   })
 }
 
 /**
- * Takes up to 100 active tenants that are due and were not visited since `began`, a moment of the master's; `shown` is asked of each beside what
- * leads to its database. A run that dies has its tenants
- * visited ten minutes later. One round trip to the master.
+ * Claims up to 100 active tenants that are due and were not maintained since `began`, by the master's clock; `columns` are
+ * selected of each beside its id, name and connection string. Tenants of a run that dies are due again after ten minutes. One
+ * round trip to the master.
  */
-export async function claimMaintenance<T>(config: Config, began: string, shown: SQL): Promise<T[]> {
+export async function claimMaintenance<T>(config: Config, began: string, columns: SQL): Promise<T[]> {
   const [claimed = []] = await batch(config.MASTER_DATABASE_URL, [
     sql`update platform.maintenance v set maintained_at = clock_timestamp(), due_at = now() + interval '10 minutes'
       from platform.tenants x where x.id = v.realm_id and v.realm_id in (
@@ -46,13 +49,15 @@ export async function claimMaintenance<T>(config: Config, began: string, shown: 
         where (y.due_at <= now() or y.active_until >= y.maintained_at) and y.maintained_at < ${began}::timestamptz
           and t.status = 'active' and t.owner_url_encrypted is not null
         order by y.maintained_at limit ${PAGE} for update of y skip locked)
-      returning x.id, x.subdomain as name, x.owner_url_encrypted, ${shown}`,
+      returning x.id, x.subdomain as name, x.owner_url_encrypted, ${columns}`,
   ])
   return claimed as T[]
 }
 
-/** The statement for the master that notes when tenants are due again; who was there meanwhile is visited before. In one order, as heads are moved. */
-export const recordMaintenance = (visits: MaintenanceResult[]): SQL =>
+/**
+ * The statement for the master that records when tenants are due again. Rows are locked in one order, as when heads are moved.
+ */
+export const recordMaintenance = (results: MaintenanceResult[]): SQL =>
   sql`update platform.maintenance v set due_at = coalesce(x.due_at, now()), maintained_at = case when x.was_begun then v.maintained_at else '-infinity' end
-    from (select y.realm_id, y.was_begun, y.due_at from jsonb_to_recordset(${JSON.stringify(visits)}::jsonb) as y (realm_id uuid, was_begun boolean, due_at timestamptz)
+    from (select y.realm_id, y.was_begun, y.due_at from jsonb_to_recordset(${JSON.stringify(results)}::jsonb) as y (realm_id uuid, was_begun boolean, due_at timestamptz)
       join platform.maintenance z on z.realm_id = y.realm_id order by y.realm_id for update of z) x where v.realm_id = x.realm_id`

@@ -11,8 +11,9 @@ const NAMES: Record<Kind, string> = { database: 'freehold-host-', branch: 'freeh
 export type Kind = 'database' | 'branch'
 
 /**
- * Gives a tenant a place in a host of a kind, and opens a host when none has room. One statement takes the place, so that of many the last
- * place goes to one; a host that is being opened is waited for. A tenant that has its place keeps it.
+ * Places a tenant on a host of a kind, and opens a host when none has room. One statement takes the place, so that concurrent
+ * callers never share the last one; a host that is being opened is waited for, up to 20 s. A tenant that has a place keeps it.
+ * Fails with NoCapacity.
  */
 export async function reservePlace(config: Config, neon: NeonApi, tenant_id: string, kind: Kind): Promise<void> {
   for (let waited = 0; waited < WAIT_MS; waited += PAUSE_MS) {
@@ -31,10 +32,10 @@ export async function reservePlace(config: Config, neon: NeonApi, tenant_id: str
   throw new Error('No host has room and none could be opened in time.')
 }
 
-/** There is no room and Neon gives no more. Trying again soon does not help. */
+/** No host has room, and Neon refuses to create another (a limit of the plan). Retrying soon does not help. */
 export class NoCapacity extends Error {}
 
-/** Opens the next host before the last one is full: when at most a tenth of a kind's places is free, or one. */
+/** Opens the next host before the last one is full: when at most a tenth of a kind's places is free, or at most one place. */
 export async function keepSpare(config: Config, neon: NeonApi, kind: Kind): Promise<void> {
   const [rows] = await batch(config.MASTER_DATABASE_URL, [
     sql`select coalesce(sum(capacity - taken), 0)::integer <= greatest(1, max(capacity) / 10) as scarce from platform.hosts where kind = ${kind} and state = 'open'`,
@@ -42,7 +43,10 @@ export async function keepSpare(config: Config, neon: NeonApi, kind: Kind): Prom
   if (rows?.[0]?.scarce) await openHost(config, neon, kind, true)
 }
 
-/** Opens the next host, unless somebody else is about it. What Neon made for a name already is adopted. */
+/**
+ * Opens the next host. False: none is needed, or another run holds the lease on it. A project that Neon already has under its
+ * name is adopted.
+ */
 async function openHost(config: Config, neon: NeonApi, kind: Kind, spare = false): Promise<boolean> {
   const capacity = kind === 'branch' ? config.HOST_BRANCHES : config.HOST_CAPACITY
   const [, claimed] = await batch(config.MASTER_DATABASE_URL, [
@@ -78,9 +82,9 @@ async function openClaimed(config: Config, neon: NeonApi, host: { id: string; na
     pooled: false,
   })
   await prepareHost(owner_url, database)
-  const sealed = await encrypt(config.ENCRYPTION_KEYS, host.id, 'owner_url', owner_url)
+  const owner_url_encrypted = await encrypt(config.ENCRYPTION_KEYS, host.id, 'owner_url', owner_url)
   await batch(config.MASTER_DATABASE_URL, [
-    sql`update platform.hosts set state = 'open', project_id = ${project_id}, branch_id = ${branch_id}, owner_role = ${owner_role}, owner_url_encrypted = ${sealed}, refused = null
+    sql`update platform.hosts set state = 'open', project_id = ${project_id}, branch_id = ${branch_id}, owner_role = ${owner_role}, owner_url_encrypted = ${owner_url_encrypted}, refused = null
         where id = ${host.id} and state = 'opening'`,
   ])
 }
@@ -96,7 +100,9 @@ async function projectFor(neon: NeonApi, host: { name: string; region: string })
   return { project_id: project.id, branch_id: branch.id, owner_role: database.owner_name, database: database.name }
 }
 
-/** A project that is there already, once its operations have ended. One whose creation failed holds nothing, and makes way for another. */
+/**
+ * An existing project, once its operations have ended. Undefined when its creation had failed: it holds nothing and is deleted.
+ */
 async function adopted<T extends { id: string }>(neon: NeonApi, project: T): Promise<T | undefined> {
   await waitFor(neon, await underWay(neon, project.id)).catch(() => undefined)
   if (await isMade(neon, await neon.branches.getDefault({ projectId: project.id }))) return project
@@ -104,7 +110,7 @@ async function adopted<T extends { id: string }>(neon: NeonApi, project: T): Pro
   return undefined
 }
 
-/** The roles that every tenant's schema belongs to and is granted to; and nobody else's login may enter the host's own database. */
+/** Creates the roles that own and use every tenant's schema, and closes the host's own database to other logins. */
 async function prepareHost(owner_url: string, database: string): Promise<void> {
   await batch(owner_url, [
     sql`do $$ begin create role freehold_owner nologin; exception when duplicate_object then null; end $$`,

@@ -8,8 +8,8 @@ import { migrate } from './migrations.ts'
 import { createBranch, remove, renameDatabase, resetPassword } from './neon.ts'
 
 /**
- * Isolation `branch`: a child of the host's template branch, with a compute of its own. The schema arrives by copy-on-write, so the template
- * is migrated first, here; what the copy inherits of passwords is replaced before the tenant's logins are made.
+ * Isolation `branch`: a child of the host's template branch, with a compute of its own. The schema arrives by copy-on-write, so
+ * the template is migrated first, here; the passwords that the copy inherits are replaced before the tenant's logins are created.
  */
 export const ownBranch: Isolation = {
   place: ({ config, neon, tenant }) => reservePlace(config, neon, tenant.id, 'branch'),
@@ -39,7 +39,8 @@ export const ownBranch: Isolation = {
   async remove(job) {
     if (!job.tenant.host) return
     const { project_id, owner_url } = hostOf(job)
-    // The branch is found by its name, which is the tenant's id, because the answer that told its id may have been lost.
+    // The branch is looked up by its name, which contains the tenant's id: the answer with the branch's own id may have been
+    // lost.
     const name = branchName(job)
     const known = await job.neon.branches.list({ projectId: project_id, search: name }).all()
     for (const { id } of known.filter((branch) => branch.name === name))
@@ -57,7 +58,7 @@ function branchOf({ tenant }: Job): string {
   return tenant.branch_id
 }
 
-/** How the branch's API role connects, by Neon's word. */
+/** The connection string of the branch's API role, from Neon. */
 const neonUrl = (job: Job, database: string) =>
   job.neon.postgres.connectionString({
     projectId: hostOf(job).project_id,

@@ -11,15 +11,15 @@ export const sharedDatabase: Isolation = {
 
   async create(job) {
     const { database_name } = job.tenant
-    // A database that is there is adopted. The host's own is there, and is nobody's.
+    // An existing database is adopted, but never the host's own, which belongs to no tenant.
     if (new URL(hostOf(job).owner_url).pathname === `/${database_name}`)
       throw new Error(`The name ${database_name} is the host's own database.`)
-    const isThere = () =>
+    const exists = () =>
       batch(urlOf(job), [sql`select 1`]).then(
         () => true,
         (error) => dbError(error)?.code !== '3D000',
       )
-    return createDatabase(job.neon, hostOf(job), database_name, isThere)
+    return createDatabase(job.neon, hostOf(job), database_name, exists)
   },
 
   urls: async (job, passwords) => urlsAt(hostOf(job).owner_url, job.tenant, passwords),
@@ -33,10 +33,12 @@ export const sharedDatabase: Isolation = {
   },
 }
 
-/** How the host's API role connects to the tenant's database. */
+/** The connection string of the host's API role to the tenant's database. */
 const urlOf = (job: Job) => Object.assign(new URL(hostOf(job).owner_url), { pathname: `/${job.tenant.database_name}` }).href
 
-/** False for a database that has the name but is not this tenant's: a failed tenant may have found it there. */
+/**
+ * False for a database that has the name but is not this tenant's: provisioning fails on one, and it must survive the erasure.
+ */
 async function isOurs(job: Job): Promise<boolean> {
   try {
     const results = await batch(urlOf(job), [
@@ -45,7 +47,7 @@ async function isOurs(job: Job): Promise<boolean> {
     ])
     return results[1]?.[0]?.ours === true
   } catch (error) {
-    // Gone already, or never migrated: then nothing of anybody may be in it but what Postgres puts there.
+    // Deleted already, or never migrated: then it must be empty but for what Postgres itself creates.
     if (dbError(error)?.code === '3D000') return true
     if (dbError(error)?.code !== '42P01') throw error
     const [rows] = await batch(urlOf(job), [

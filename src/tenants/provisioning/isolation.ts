@@ -2,5 +2,5 @@ import { ownBranch } from './isolation-branch.ts'
 import { sharedDatabase } from './isolation-database.ts'
 import type { Isolation } from './job.ts'
 
-/** The isolations there are, by name. */
+/** All isolations, by name. */
 export const isolations: Record<string, Isolation> = { database: sharedDatabase, branch: ownBranch }

@@ -3,7 +3,7 @@ import { decrypt } from '../../kernel/keyring.ts'
 import type { Passwords, Urls } from './logins.ts'
 import { type NeonApi, neonApi, type OperationRef } from './neon.ts'
 
-/** What the steps of provisioning know of the tenant that they make. URLs are opened; null until their step has run. */
+/** The tenant that provisioning works on, with what its steps need. URLs are decrypted; null until their step has run. */
 export type Job = {
   config: Config
   neon: NeonApi
@@ -21,17 +21,17 @@ export type Job = {
   }
 }
 
-/** One way to give a tenant a database of its own. Every part may be called again after it did its work. */
+/** One way to give a tenant its own database. Every method may be called again after it succeeded. */
 export type Isolation = {
-  /** Finds where the database is to be. */
+  /** Reserves a place on a host. */
   place(job: Job): Promise<void>
-  /** Asks Neon for it; what to wait for. */
+  /** Asks Neon to create the database; returns the operations to wait for. */
   create(job: Job): Promise<OperationRef[]>
-  /** How the tenant's two logins will connect, with these passwords. Makes nothing. */
+  /** The connection strings that the tenant's two logins will have with these passwords. Creates nothing. */
   urls(job: Job, passwords: Passwords): Promise<Urls>
-  /** Makes the two logins, and lets nobody else in. */
+  /** Creates the two logins, and closes the database to all others. */
   logins(job: Job, urls: Urls): Promise<void>
-  /** Takes away what was made, as far as it was made. */
+  /** Removes whatever of it exists. */
   remove(job: Job): Promise<void>
 }
 
@@ -44,10 +44,10 @@ export function hostOf({ tenant }: Job) {
 /** A row of the master, as JSON. */
 export type Row = Record<string, string | null>
 
-/** What a tenant's row and its host's say, opened. */
+/** The job of a tenant, from its row and its host's, with the secrets decrypted. */
 export async function jobOf(config: Config, t: Row, h: Row | null): Promise<Job> {
-  const open = (owner: string | null | undefined, field: string, sealed: string | null | undefined) =>
-    sealed && owner ? decrypt(config.ENCRYPTION_KEYS, owner, field, sealed) : null
+  const open = (owner: string | null | undefined, field: string, secret: string | null | undefined) =>
+    secret && owner ? decrypt(config.ENCRYPTION_KEYS, owner, field, secret) : null
   const text = (value: string | null | undefined) => String(value ?? '')
   return {
     config,

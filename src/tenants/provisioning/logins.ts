@@ -1,7 +1,7 @@
 /**
- * The two logins of a tenant. Threat: tenants share a cluster, so every login could knock at every database. CONNECT is taken from PUBLIC
- * and given to the tenant's own two logins only; they are made by SQL, because roles made through Neon's API read every database of their
- * branch.
+ * The two logins of a tenant. Threat: tenants share a cluster, so every login could connect to every database. CONNECT is revoked
+ * from PUBLIC and granted to the tenant's own two logins only; they are created by SQL, because roles created through Neon's API
+ * can read every database of their branch.
  */
 import { sql } from 'drizzle-orm'
 import { batch } from '../../kernel/db.ts'
@@ -15,7 +15,7 @@ const namesOf = (tenant_id: string) => {
   return { app: `freehold_app_${short}_a`, owner: `freehold_owner_${short}` }
 }
 
-/** How a tenant's logins connect: the host of `url`, names made of the tenant's id, the tenant's database. */
+/** The connection strings of a tenant's logins: the host of `url`, names derived from the tenant's id, the tenant's database. */
 export function urlsAt(url: string, tenant: { id: string; database_name: string }, passwords: Passwords): Urls {
   const { app, owner } = namesOf(tenant.id)
   const as = (username: string, password: string) =>
@@ -23,7 +23,9 @@ export function urlsAt(url: string, tenant: { id: string; database_name: string 
   return { app_url: as(app, passwords.app), owner_url: as(owner, passwords.owner) }
 }
 
-/** Makes the logins as the API role of `admin_url`, who owns the database, and lets nobody else in. Repeatable. */
+/**
+ * Creates the logins as the API role of `admin_url`, which owns the database, and closes the database to all others. Repeatable.
+ */
 export async function makeLogins(admin_url: string, database_name: string, { app_url, owner_url }: Urls): Promise<void> {
   const app = new URL(app_url)
   const owner = new URL(owner_url)
@@ -40,15 +42,17 @@ export async function makeLogins(admin_url: string, database_name: string, { app
   ])
 }
 
-/** Creates a login or gives it its password. Both are ours and hold nothing to escape; checked all the same. */
+/**
+ * Creates a login, or sets the password of an existing one. Both values are generated and need no escaping; checked all the same.
+ */
 function login({ username, password }: URL) {
   if (!/^[a-z0-9_]{1,63}$/.test(username) || !/^[A-Za-z0-9_-]{20,}$/.test(password))
-    throw new Error('Not a name or password of ours.')
+    throw new Error('This is not a generated login name or password.')
   const options = `${username} login password '${password}'`
   return sql.raw(`do $$ begin create role ${options}; exception when duplicate_object then alter role ${options}; end $$`)
 }
 
-/** Drops the logins of a tenant whose database is gone. Repeatable. */
+/** Drops the logins of a tenant whose database was deleted. Repeatable. */
 export async function dropLogins(admin_url: string, tenant_id: string): Promise<void> {
   const names = Object.values(namesOf(tenant_id))
   await batch(admin_url, [

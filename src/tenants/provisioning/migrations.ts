@@ -2,27 +2,28 @@ import { encodeHexLowerCase } from '@oslojs/encoding'
 import { sql } from 'drizzle-orm'
 import { batch, brokenConstraint } from '../../kernel/db.ts'
 
-/** One SQL file. Its statements are parted by drizzle's breakpoint comment. */
+/** One SQL file. Its statements are separated by drizzle's breakpoint comment. */
 export type Migration = { name: string; text: string }
 
 const LOCK = 20_261_122
 
-/** All of a migration as one statement: hundreds of them, each sent and answered alone, take twice as long. */
+/** A migration as one statement: hundreds of statements that are sent one by one take twice as long. */
 function asOne({ name, text }: Migration): string {
   const statements = text
     .split('--> statement-breakpoint')
     .map((statement) => statement.trim().replace(/;$/, ''))
     .filter((statement) => statement.replace(/^--.*$/gm, '').trim() !== '')
   const whole = statements.join(';\n')
-  if (/\$(migration|statements)\$/.test(whole)) throw new Error(`Migration ${name} holds a mark that is put around it.`)
+  if (/\$(migration|statements)\$/.test(whole))
+    throw new Error(`Migration ${name} contains a dollar quote that the migrator puts around it.`)
   return `do $migration$ begin execute $statements$${whole}$statements$; end $migration$`
 }
 
 /**
- * Brings a database to the newest schema: one migration is one transaction that holds its ledger row, so it happened whole or not
- * at all. Of two who migrate at once, the second waits, finds the row and goes on. The login must be a member of freehold_owner,
- * to whom every object will belong. Returns the name of the newest migration. Fails, and changes nothing, on a database whose ledger
- * does not begin where these migrations do, or holds one of them with another text.
+ * Migrates a database to the newest schema. Each migration is one transaction together with its ledger row, so it is applied
+ * completely or not at all. Of two concurrent callers the second waits, finds the row and skips it. The login must be a member of
+ * freehold_owner, which will own every object. Returns the name of the newest migration. Fails, and changes nothing, if the
+ * ledger lacks the baseline or has another checksum for one of these migrations.
  */
 export async function migrate(url: string, migrations: Migration[]): Promise<string> {
   const asOwner = sql`set local role freehold_owner`
@@ -33,7 +34,7 @@ export async function migrate(url: string, migrations: Migration[]): Promise<str
     sql`create schema if not exists access`,
     sql`create table if not exists freehold.migrations (name text primary key, applied_at timestamptz not null default now(), checksum text)`,
     sql`alter table freehold.migrations enable row level security`,
-    // A ledger of before the baseline has no checksums.
+    // A ledger from before the baseline has no checksums.
     sql`select name, to_jsonb(m) ->> 'checksum' as checksum from freehold.migrations m`,
   ])
   const applied = new Map(opened.at(-1)?.map(({ name, checksum }) => [String(name), checksum]))
@@ -62,7 +63,7 @@ export async function migrate(url: string, migrations: Migration[]): Promise<str
   return newest.name
 }
 
-/** A database that an unreleased version made. There is no way from its schema to today's. */
+/** The database was created by an unreleased version; no migration leads from its schema to the current one. */
 export class BeforeBaseline extends Error {
   constructor(url: string, baseline: string) {
     super(

@@ -1,7 +1,10 @@
 import { createNeonClient, isNeonError, raw } from '@neon/sdk'
 import type { Config } from '../../kernel/config.ts'
 
-/** Neon's management API. Calls throw; what may safely be tried again is, by the client or by `patiently`, the rest by the step that called. */
+/**
+ * Neon's management API. Calls throw; safe calls are retried by the client or by `withRetry`, the others by the step that made
+ * them.
+ */
 export const neonApi = (config: Config) =>
   createNeonClient({
     apiKey: config.NEON_API_KEY,
@@ -17,16 +20,16 @@ export const neonApi = (config: Config) =>
 export type NeonApi = ReturnType<typeof neonApi>
 export type OperationRef = { id: string; project_id: string }
 
-/** True when Neon says that the name is taken: what was asked for is there already. */
+/** True when Neon says that the name is taken: the resource exists already. */
 export const isConflict = (error: unknown) => isNeonError(error) && error.kind === 'api' && error.status === 409
 
-/** True when Neon will not give more: a limit of the plan. */
+/** True when Neon refuses because a limit of the plan is reached. */
 export const isLimit = (error: unknown) => isNeonError(error) && error.kind === 'api' && /_LIMIT_EXCEEDED$/.test(error.code ?? '')
 
-/** True when an operation that was waited for failed: nothing will come of it. */
+/** True when an operation that was waited for failed; waiting longer does not help. */
 export const hasFailed = (error: unknown) => isNeonError(error) && error.kind === 'operation'
 
-/** What Neon said, in one line, for the record of a step. */
+/** Neon's error in one line, for the record of a step. */
 export function neonWords(error: unknown): string {
   if (isNeonError(error) && error.kind === 'api') return `Neon answered ${error.status}: ${error.message}`
   return error instanceof Error ? error.message : String(error)
@@ -35,10 +38,10 @@ export function neonWords(error: unknown): string {
 const PATIENCE_MS = 80_000
 
 /**
- * Makes a call that Neon says may be made again (423 while the project is busy, 429, 503) until it is taken, for as long as a step has.
- * Each wait is drawn anew, so that many who wait for one project do not knock together; `Retry-After` is the least.
+ * Makes a call and retries while Neon answers 423 (the project is busy), 429 or 503, for up to 80 s. Each pause is random, so
+ * that many who wait for one project do not retry at the same moment; `Retry-After` is its minimum.
  */
-async function patiently<T>(call: () => Promise<T>): Promise<T> {
+async function withRetry<T>(call: () => Promise<T>): Promise<T> {
   for (let waited = 0; ; ) {
     try {
       return await call()
@@ -46,7 +49,7 @@ async function patiently<T>(call: () => Promise<T>): Promise<T> {
       const busy = isNeonError(error) && 'status' in error && [423, 429, 503].includes(Number(error.status))
       const least =
         busy && 'response' in error ? Number((error.response as Response | undefined)?.headers.get('Retry-After') ?? 0) * 1000 : 0
-      const pause = Math.max(least || 0, 50 + drawn() * Math.min(2_000, 200 + waited))
+      const pause = Math.max(least || 0, 50 + random() * Math.min(2_000, 200 + waited))
       if (!busy || waited + pause > PATIENCE_MS) throw error
       await scheduler.wait(pause)
       waited += pause
@@ -55,14 +58,14 @@ async function patiently<T>(call: () => Promise<T>): Promise<T> {
 }
 
 /** A random number from 0 to 1. */
-const drawn = () => (crypto.getRandomValues(new Uint32Array(1))[0] ?? 0) / 0xff_ff_ff_ff
+const random = () => (crypto.getRandomValues(new Uint32Array(1))[0] ?? 0) / 0xff_ff_ff_ff
 
 type At = { project_id: string; branch_id: string; owner_role: string }
 
 const refs = (operations: OperationRef[]) => operations.map(({ id, project_id }) => ({ id, project_id }))
 const ENDED = ['finished', 'skipped', 'failed', 'error', 'cancelled']
 
-/** Operations of a project that are under way, or those of one branch: what to wait for when the answer that named them was lost. */
+/** Running operations of a project, or of one branch: what to wait for when the answer that named them was lost. */
 export async function underWay(neon: NeonApi, project_id: string, branch_id?: string): Promise<OperationRef[]> {
   const { items } = await neon.operations.list({ projectId: project_id }).page()
   const mine = items.filter((operation) => branch_id === undefined || operation.branch_id === branch_id)
@@ -70,8 +73,8 @@ export async function underWay(neon: NeonApi, project_id: string, branch_id?: st
 }
 
 /**
- * True when a branch and its compute were made. Neon has no state for a creation that failed: the branch stays at `init`, and so does a
- * compute that never started. To be asked when nothing is under way.
+ * True when a branch and its compute were created. Neon has no state for a failed creation: the branch stays at `init`, and so
+ * does a compute that never started. Meaningful only while no operation runs.
  */
 export async function isMade(neon: NeonApi, branch: { project_id: string; id: string; current_state: string }): Promise<boolean> {
   if (branch.current_state === 'init') return false
@@ -81,20 +84,21 @@ export async function isMade(neon: NeonApi, branch: { project_id: string; id: st
 }
 
 /**
- * Creates a database and returns the operations to wait for. One that is there already is adopted, because the answer of an earlier try was
- * lost; whose it is, the seed proves. One that Neon names but that was never made (its operation failed) is asked for anew.
+ * Creates a database and returns the operations to wait for. An existing one is adopted, because the answer to an earlier attempt
+ * may have been lost; the seed fails if it belongs to another tenant. One that Neon lists but never created (its operation
+ * failed) is deleted and created again.
  */
 export async function createDatabase(
   neon: NeonApi,
   at: At,
   name: string,
-  isThere: () => Promise<boolean>,
+  exists: () => Promise<boolean>,
 ): Promise<OperationRef[]> {
   const path = { project_id: at.project_id, branch_id: at.branch_id }
   const body = { database: { name, owner_name: at.owner_role } }
   const create = async () =>
     refs(
-      (await patiently(() => raw.createProjectBranchDatabase({ client: neon.client, path, body, throwOnError: true })))
+      (await withRetry(() => raw.createProjectBranchDatabase({ client: neon.client, path, body, throwOnError: true })))
         .operations,
     )
   try {
@@ -102,22 +106,22 @@ export async function createDatabase(
   } catch (error) {
     if (!isConflict(error)) throw error
     await waitFor(neon, await underWay(neon, at.project_id)).catch(() => undefined)
-    if (await isThere()) return []
+    if (await exists()) return []
     const named = { ...path, database_name: name }
-    const gone = await patiently(() => raw.deleteProjectBranchDatabase({ client: neon.client, path: named, throwOnError: true }))
+    const gone = await withRetry(() => raw.deleteProjectBranchDatabase({ client: neon.client, path: named, throwOnError: true }))
     await waitFor(neon, refs(gone?.operations ?? []))
     return create()
   }
 }
 
 /**
- * Creates a child branch with a compute. One of that name is adopted, because the answer of an earlier try was lost; one whose creation
- * failed is deleted, and asked for anew.
+ * Creates a child branch with a compute. An existing branch of that name is adopted, because the answer to an earlier attempt may
+ * have been lost; one whose creation failed is deleted and created again.
  */
 export async function createBranch(neon: NeonApi, { project_id, branch_id: parent_id }: At, name: string) {
   const body = { branch: { parent_id, name }, endpoints: [{ type: 'read_write' as const }] }
   const create = async () => {
-    const made = await patiently(() =>
+    const made = await withRetry(() =>
       raw.createProjectBranch({ client: neon.client, path: { project_id }, body, throwOnError: true }),
     )
     return { branch_id: made.branch.id, operations: refs(made.operations) }
@@ -139,25 +143,28 @@ export async function createBranch(neon: NeonApi, { project_id, branch_id: paren
 
 /** Deletes a project that holds nothing yet, because its creation failed. */
 export async function deleteProject(neon: NeonApi, project_id: string): Promise<void> {
-  await patiently(() => raw.deleteProject({ client: neon.client, path: { project_id }, throwOnError: true }))
+  await withRetry(() => raw.deleteProject({ client: neon.client, path: { project_id }, throwOnError: true }))
 }
 
-/** Gives an API role of a branch a password of its own, and waits until the old one is gone. */
+/** Resets the password of an API role on a branch, and waits until the old one is invalid. */
 export async function resetPassword(neon: NeonApi, { project_id, branch_id, owner_role }: At): Promise<void> {
   const path = { project_id, branch_id, role_name: owner_role }
-  const { operations } = await patiently(() =>
+  const { operations } = await withRetry(() =>
     raw.resetProjectBranchRolePassword({ client: neon.client, path, throwOnError: true }),
   )
   await waitFor(neon, refs(operations))
 }
 
-/** Renames a database, and waits until that is done. One that has the new name gets it again, because Neon shows it when the change failed, too. */
+/**
+ * Renames a database and waits for it. A database that Neon lists by the new name is renamed again: the operation behind it may
+ * have failed.
+ */
 export async function renameDatabase(neon: NeonApi, { project_id, branch_id }: At, from: string, to: string): Promise<void> {
   const databases = await neon.postgres.databases.list({ projectId: project_id, branchId: branch_id })
   const database_name = databases.some((database) => database.name === to) ? to : from
   const path = { project_id, branch_id, database_name }
   const body = { database: { name: to } }
-  const { operations } = await patiently(() =>
+  const { operations } = await withRetry(() =>
     raw.updateProjectBranchDatabase({ client: neon.client, path, body, throwOnError: true }),
   ).catch((error) => {
     if (database_name === to && isConflict(error)) return { operations: [] }
@@ -166,7 +173,7 @@ export async function renameDatabase(neon: NeonApi, { project_id, branch_id }: A
   await waitFor(neon, refs(operations))
 }
 
-/** Deletes a database, or with null the branch itself, and waits until it is gone. What is gone already is no failure. */
+/** Deletes a database, or with null the branch itself, and waits until it is deleted. Not an error when it does not exist. */
 export async function remove(
   neon: NeonApi,
   { project_id, branch_id }: Pick<At, 'project_id' | 'branch_id'>,
@@ -178,7 +185,7 @@ export async function remove(
       ? await raw.deleteProjectBranch(at)
       : await raw.deleteProjectBranchDatabase({ ...at, path: { ...at.path, database_name } })
   try {
-    const gone = await patiently(call)
+    const gone = await withRetry(call)
     await waitFor(neon, refs(gone?.operations ?? []))
   } catch (error) {
     if (!(isNeonError(error) && error.kind === 'not_found')) throw error

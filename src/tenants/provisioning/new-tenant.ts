@@ -54,22 +54,25 @@ export const MadeTenant = Tenant.extend({
   initial_admin: z.object({ email: z.string(), password: z.string().optional(), must_change_password: z.boolean() }),
 }).openapi('MadeTenant')
 
-/** The name of a tenant's database: the template with the subdomain, hyphens as underscores; a longer one is cut and ends in the tenant's short id. */
+/**
+ * The name of a tenant's database: the template with the subdomain, hyphens as underscores. Beyond 63 characters it is cut and
+ * ends in the tenant's short id.
+ */
 export function databaseName(template: string, subdomain: string, id: string): string {
   const name = template.replace('{subdomain}', subdomain.replaceAll('-', '_'))
   return name.length <= 63 ? name : `${name.slice(0, 50)}_${id.replaceAll('-', '').slice(0, 12)}`
 }
 
 /**
- * Reserves a tenant and the run that will make it; the caller starts the run. Two round trips to the master; `tenant:create`. A password is
- * generated when none is given, is in the answer this once, and must be changed at the first login. Fails with subdomain_taken,
- * tax_id_taken, no_capacity, invalid_request.
+ * Reserves a tenant and the run that will provision it; the caller starts the run. Two round trips to the master;
+ * `tenant:create`. Without `admin_password` a password is generated, returned only in this answer, and must be changed at the
+ * first login. Fails with subdomain_taken, tax_id_taken, no_capacity, invalid_request.
  */
 export async function createTenant(
   ctx: Ctx,
   wanted: z.infer<typeof NewTenant>,
 ): Promise<{ tenant: z.infer<typeof MadeTenant>; run_id: string }> {
-  // Admitted first: hashing for whom the database would refuse is wasted.
+  // Admitted first: no hash is computed for a caller whom the database refuses.
   await ctx.run()
   const { admin_password, ...given } = wanted
   mustBeSecure(ctx.config, given.config)
@@ -84,11 +87,11 @@ export async function createTenant(
   const password = admin_password ?? generatePassword()
   const must_change_password = admin_password === undefined
   const admin = { email: given.admin_email, username, password_hash: await hash(password), must_change_password }
-  const sealed = await encrypt(ctx.config.ENCRYPTION_KEYS, id, 'initial_admin', JSON.stringify(admin))
+  const encrypted = await encrypt(ctx.config.ENCRYPTION_KEYS, id, 'initial_admin', JSON.stringify(admin))
   const database_name = databaseName(ctx.config.TENANT_DB_TEMPLATE, given.subdomain, id)
   const insert = sql`insert into platform.tenants as t (id, subdomain, legal_name, tax_id, country, region, admin_email, contact_name, plan, environment, status, isolation, role_preset, database_name, initial_admin_encrypted, config)
     select ${id}, ${given.subdomain}, ${given.legal_name}, ${given.tax_id}, ${given.country}, ${ctx.config.NEON_REGION}, ${given.admin_email}, ${given.contact_name ?? null}, ${given.plan ?? null},
-      ${given.environment}, 'provisioning', ${given.isolation}, ${given.role_preset}, ${database_name}, ${sealed}, ${JSON.stringify(given.config)}::jsonb
+      ${given.environment}, 'provisioning', ${given.isolation}, ${given.role_preset}, ${database_name}, ${encrypted}, ${JSON.stringify(given.config)}::jsonb
     where exists (select from platform.hosts h where h.kind = ${given.isolation} and h.state = 'open' and h.taken < h.capacity)
       or not exists (select from platform.hosts h where h.kind = ${given.isolation} and h.refused is not null and h.lease_until > now())
     returning ${columns}`

@@ -18,7 +18,7 @@ export const Step = z
 
 export const Steps = z.object({ data: z.array(Step), next_cursor: z.null(), status: Tenant.shape.status }).openapi('Provisioning')
 
-/** How far the making of a tenant is. One round trip to the master; `tenant:read`. */
+/** The provisioning steps of a tenant and their states. One round trip to the master; `tenant:read`. */
 export async function getProvisioning(ctx: Ctx, id: string): Promise<z.infer<typeof Steps>> {
   const [result, tenant] = await ctx.run(
     ctx.db.execute(sql`select s.name, s.state, s.attempts, s.error, ${rfc3339('s.started_at')} as started_at, ${rfc3339('s.finished_at')} as finished_at

@@ -14,8 +14,8 @@ const TRIES = 8
 const LEASE = sql`interval '3 minutes'`
 
 /**
- * Makes one tenant: one instance per attempt, its steps in order. The master is the truth, not the instance: each step is recorded there
- * before it is tried, and works only while its run holds the lease.
+ * Provisions one tenant: one Workflow instance per attempt, its steps in order. The master is authoritative, not the instance:
+ * each step is recorded there before it runs, and runs only while its attempt holds the lease.
  */
 export class Provisioning extends WorkflowEntrypoint<Env, { run_id: string }> {
   override async run(event: Readonly<WorkflowEvent<{ run_id: string }>>, step: WorkflowStep) {
@@ -24,7 +24,7 @@ export class Provisioning extends WorkflowEntrypoint<Env, { run_id: string }> {
     useSqlUrl(config.NEON_SQL_URL)
     const retries = { limit: TRIES - 1, delay: 400, backoff: 'exponential' as const }
     try {
-      // Lives as long as this instance does; a step that finds nothing here starts itself.
+      // Kept in memory only: a step that finds null here, after a restart, begins itself.
       let begun: Begun | null = null
       for (const [i, name] of stepNames.entries()) {
         await step.do(name, { retries, timeout: '2 minutes' }, async () => {
@@ -36,13 +36,13 @@ export class Provisioning extends WorkflowEntrypoint<Env, { run_id: string }> {
       await step.do('finish', { retries, timeout: '1 minute' }, () => finish(config, run_id, 'done'))
       await step.do('spare', { retries: { limit: 0, delay: 0 }, timeout: '2 minutes' }, () => spare(config, run_id))
     } catch {
-      // What went wrong is in the step's row, in Neon's words.
+      // The step's row has the error.
       await step.do('give up', { retries, timeout: '1 minute' }, () => finish(config, run_id, 'failed'))
     }
   }
 }
 
-/** A step that is recorded as running, and what its work needs to know. `work` is null when it was done before. */
+/** A step that is recorded as running, and what its work needs. `work` is null when it was done before. */
 type Begun = {
   name: string
   work: (typeof steps)[string] | null
@@ -62,7 +62,7 @@ const starting = (run_id: string, name: string) => [
       from platform.provisioning_runs r join platform.tenants t on t.id = r.tenant_id left join platform.hosts h on h.id = t.host_id where r.id = ${run_id}`,
 ]
 
-/** What the statements of `starting` answered. */
+/** The step that the statements of `starting` began. Fails when the run has ended. */
 function begunBy(name: string, [held, rows]: (Record<string, unknown>[] | undefined)[]): Begun {
   const work = steps[name]
   const found = rows?.[0]
@@ -80,7 +80,7 @@ function begunBy(name: string, [held, rows]: (Record<string, unknown>[] | undefi
 const begin = async (config: Config, run_id: string, name: string): Promise<Begun> =>
   begunBy(name, await batch(config.MASTER_DATABASE_URL, starting(run_id, name)))
 
-/** Does a step that has begun. That it is done and that the next one begins is one round trip. */
+/** Does a step that has begun. One round trip records that it is done and begins the next one. */
 async function runStep(env: Env, config: Config, run_id: string, begun: Begun, next: string | undefined): Promise<Begun | null> {
   const { name, work, tenant, host, results, trace_id } = begun
   if (!work) return null
@@ -101,20 +101,20 @@ async function runStep(env: Env, config: Config, run_id: string, begun: Begun, n
     const words = reason(error)
     log('provisioning step failed', { ...about, error: words })
     await batch(config.MASTER_DATABASE_URL, [record('running', words, undefined)])
-    // What failed for good would fail again at each try: the next run asks for it anew.
-    const forGood = error instanceof NoCapacity || (name === 'operations' && hasFailed(error))
-    throw forGood ? new NonRetryableError(words) : new Error(words)
+    // A permanent failure would repeat at each try; only the next run can ask for the database again.
+    const isPermanent = error instanceof NoCapacity || (name === 'operations' && hasFailed(error))
+    throw isPermanent ? new NonRetryableError(words) : new Error(words)
   }
 }
 
-/** Why a step failed: its own words and those of what caused them. */
+/** Why a step failed: its error and that error's cause. */
 function reason(error: unknown): string {
   const words = neonWords(error)
   const cause = error instanceof Error && error.cause ? `: ${neonWords(error.cause)}` : ''
   return `${words}${cause}`.slice(0, 1000)
 }
 
-/** Ends a run. When the operations failed, the database is asked for again: the same ones would fail for ever. */
+/** Ends a run. When Neon's operations failed, the step `database` is reset too: the next run must ask for new operations. */
 async function finish(config: Config, run_id: string, state: 'done' | 'failed'): Promise<void> {
   await batch(config.MASTER_DATABASE_URL, [
     sql`with ended as (update platform.provisioning_runs set state = ${state}, finished_at = now() where id = ${run_id} and state = 'running' returning tenant_id),
@@ -125,7 +125,7 @@ async function finish(config: Config, run_id: string, state: 'done' | 'failed'):
   ])
 }
 
-/** The tenant is there; what follows is for the next one, and may fail without harm. */
+/** Opens a spare host for the next tenant. A failure is logged and does no harm: this tenant is ready. */
 async function spare(config: Config, run_id: string): Promise<void> {
   const [rows] = await batch(config.MASTER_DATABASE_URL, [
     sql`select t.isolation from platform.provisioning_runs r join platform.tenants t on t.id = r.tenant_id where r.id = ${run_id}`,
@@ -135,7 +135,10 @@ async function spare(config: Config, run_id: string): Promise<void> {
   )
 }
 
-/** The statements that start the next attempt of a tenant that is being made: a run, if none runs, and the steps that are not done yet. */
+/**
+ * The statements that start the next attempt to provision a tenant: a run, if none is running, and the steps that are not done
+ * yet.
+ */
 export const nextRun = (tenant_id: string, run_id: string, trace_id: string) => [
   sql`insert into platform.provisioning_runs (id, tenant_id, attempt, state, lease_until, trace_id)
       select ${run_id}, ${tenant_id}, count(*) + 1, 'running', now() + ${LEASE}, ${trace_id} from platform.provisioning_runs where tenant_id = ${tenant_id}
@@ -147,14 +150,17 @@ export const nextRun = (tenant_id: string, run_id: string, trace_id: string) => 
       on conflict (tenant_id, name) do update set state = 'pending', error = null, started_at = null, finished_at = null where platform.provisioning_steps.state = 'failed'`,
 ]
 
-/** Hands a run to its Workflow instance. One that is there already goes on. */
+/** Starts the Workflow instance of a run. An existing one continues. */
 export async function startRun(env: Env, run_id: string): Promise<void> {
   await env.PROVISIONING.create({ id: `prov-${run_id}`, params: { run_id } }).catch((error) => {
     if (!String(error).includes('already_exists')) throw error
   })
 }
 
-/** Takes over runs whose lease ran out (a killed instance, a lost start): ends them and starts the next attempt where they stopped. */
+/**
+ * Takes over runs whose lease expired (a killed instance, a lost start): ends them and starts the next attempt where they
+ * stopped.
+ */
 export async function resumeStale(env: Env, config: Config): Promise<number> {
   const [, orphans = []] = await batch(config.MASTER_DATABASE_URL, [
     sql`update platform.provisioning_runs set state = 'superseded', finished_at = now() where state = 'running' and lease_until < now()`,

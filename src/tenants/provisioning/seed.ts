@@ -2,8 +2,8 @@ import { type SQL, sql } from 'drizzle-orm'
 import type { Preset } from '../../presets/preset.ts'
 
 /**
- * The statements that give a fresh database its key, identity, permissions and roles. Run by the owner login; repeatable: what is there
- * stays. A database that belongs to somebody else fails the last statement.
+ * The statements that give a new database its keys, identity, permissions and roles. Run by the owner login; repeatable: existing
+ * rows stay. They fail on a database that belongs to another tenant.
  */
 export function seed(party: { id: string; subdomain: string }, preset: Preset): SQL[] {
   return [
@@ -26,7 +26,7 @@ export function seed(party: { id: string; subdomain: string }, preset: Preset): 
 
 export type FirstAdmin = { email: string; username: string; password_hash: string; must_change_password: boolean }
 
-/** The statements that make the first administrator; repeatable. That they hold their role, a trigger sees to. */
+/** The statements that create the first administrator; repeatable. A trigger assigns the role. */
 export function firstAdministrator(admin: FirstAdmin, preset: Preset): SQL[] {
   return [
     sql`set local role freehold_owner`,
@@ -37,7 +37,7 @@ export function firstAdministrator(admin: FirstAdmin, preset: Preset): SQL[] {
   ]
 }
 
-/** The statements by which a database knows the key that the system shows it. */
+/** The statements that store the hash of the system key, by which a database recognises the system. */
 export const systemKey = (system_key: string): SQL[] => [
   sql`set local role freehold_owner`,
   sql`update access.secrets set system_hash = sha256(convert_to(${system_key}, 'UTF8'))`,

@@ -11,9 +11,9 @@ import { type Migration, migrate } from './migrations.ts'
 import { firstAdministrator, seed, systemKey } from './seed.ts'
 
 /**
- * Makes or updates the master: roles, both schemas (the operators are users of the platform's own realm), the realm with its signing key,
- * and the first operator. Repeatable; an operator that is there keeps their password. The login of MASTER_DATABASE_URL must be able to
- * create roles and own the database. Returns whether the operator is new.
+ * Creates or updates the master: roles, both schemas (operators are users of the platform's own realm), the realm with its
+ * signing key, and the first operator. Repeatable; an existing operator keeps their password. The login of MASTER_DATABASE_URL
+ * must own the database and be able to create roles. Returns whether the operator is new.
  */
 export async function setUp(
   config: Pick<Config, 'MASTER_DATABASE_URL' | 'ENCRYPTION_KEYS'>,
@@ -39,7 +39,9 @@ export async function setUp(
   const id = String(rows?.[0]?.id)
   const refresh_key = await decrypt(config.ENCRYPTION_KEYS, id, 'refresh_key', String(rows?.[0]?.refresh_key_encrypted)).catch(
     () => {
-      throw new Error('ENCRYPTION_KEYS: this key ring does not open what is in the master. Use the one that it was set up with.')
+      throw new Error(
+        'ENCRYPTION_KEYS: this key ring cannot decrypt what the master holds. Use the one that the master was set up with.',
+      )
     },
   )
   await batch(url, [

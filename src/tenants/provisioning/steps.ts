@@ -14,13 +14,14 @@ import { type OperationRef, waitFor } from './neon.ts'
 import { type FirstAdmin, firstAdministrator, seed, systemKey } from './seed.ts'
 import { verifyIsolation } from './verify-isolation.ts'
 
-/** What a step may leave for those after it; recorded, so never a secret. */
+/** What a step returns for later steps; recorded in the master, so never a secret. */
 export type Result = Record<string, unknown> | undefined
 type Step = (job: Job & { env: Env; results: Record<string, Result> }) => Promise<Result>
 
 /**
- * The steps of making a tenant, in order. Each may run again after it did its work, or half of it: names are deterministic, passwords
- * are recorded before they are used, and what is there already is adopted. `reserve` is done by the statement that inserts the tenant.
+ * The provisioning steps, in order. Each may run again after it succeeded or stopped half-way: names are deterministic, passwords
+ * are recorded before they are used, and existing resources are adopted. `reserve` is done by the statement that inserts the
+ * tenant.
  */
 export const steps: Record<string, Step> = {
   reserve: async () => undefined,
@@ -44,7 +45,7 @@ export const steps: Record<string, Step> = {
       sql`update platform.tenants set app_url_encrypted = ${app_url}, owner_url_encrypted = ${owner_url} where id = ${tenant.id} and app_url_encrypted is null`,
       sql`select app_url_encrypted, owner_url_encrypted from platform.tenants where id = ${tenant.id}`,
     ])
-    // What is recorded counts, not what was drawn: another instance may have been first.
+    // The recorded passwords count, not those generated here: another instance may have been first.
     const open = (field: string) => decrypt(config.ENCRYPTION_KEYS, tenant.id, field, String(kept?.[0]?.[`${field}_encrypted`]))
     await isolationOf(job).logins(job, { app_url: await open('app_url'), owner_url: await open('owner_url') })
   },
@@ -88,12 +89,12 @@ export const steps: Record<string, Step> = {
     ])
   },
 
-  // KV is written before the name is handed out: elsewhere a miss would be remembered.
+  // KV is written before the tenant becomes active: other locations would cache a miss.
   publish: async ({ env, config, tenant }) => {
     const [rows] = await batch(config.MASTER_DATABASE_URL, [
       sql`select ${ENTRY} as entry, nextval('platform.registry_v')::integer as v from platform.tenants t where t.id = ${tenant.id} and t.status = 'provisioning'`,
     ])
-    // Done before, and its answer lost: the tenant may have been switched off since.
+    // Already done, but the answer was lost: the tenant may have been deactivated since.
     if (!rows?.[0]) return undefined
     const entry = { ...(rows[0].entry as Entry), status: 'active' as const, v: Number(rows[0].v) }
     await env.TENANTS.put(kvKey(tenant.subdomain), await signed(config, entry))
@@ -105,7 +106,7 @@ export const steps: Record<string, Step> = {
     await batch(config.MASTER_DATABASE_URL, [
       sql`update platform.tenants set status = 'active', initial_admin_encrypted = null, v = ${v}, published_v = ${v}, updated_at = now()
           where id = ${tenant.id} and status = 'provisioning'`,
-      // With it, so that nobody sees an active tenant whose last step is still under way.
+      // In the same transaction, so that nobody sees an active tenant whose last step is still running.
       sql`update platform.provisioning_steps set state = 'done', finished_at = now() where tenant_id = ${tenant.id} and name = 'activate'`,
     ])
     return undefined

@@ -1,6 +1,6 @@
 /**
- * The last look before a tenant is handed out: as its app login, everything that must fail is tried. Threat: a grant too many, in our
- * provisioning or in the cluster, that nobody would notice because everything works.
+ * The last check before a tenant becomes active: its app login tries everything that must fail. Threat: a grant too many, in
+ * provisioning or in the cluster, that nobody notices because everything works.
  */
 import { type SQL, sql } from 'drizzle-orm'
 import { batch, dbError, refusedLogin } from '../../kernel/db.ts'
@@ -14,16 +14,16 @@ const FORBIDDEN = {
 }
 
 /**
- * Two round trips to the tenant's database and to each other. Fails with a sentence that names what should have been refused. `foreign`:
- * connection strings whose databases must refuse this login.
+ * Two round trips to the tenant's database and to each other. Fails with a sentence that names what should have been refused.
+ * `foreign`: connection strings whose databases must refuse this login.
  */
 export async function verifyIsolation(tenant_id: string, app_url: string, foreign: string[]): Promise<void> {
   await Promise.all([within(tenant_id, app_url), ...foreign.map((url) => mayNotEnter(app_url, url))])
 }
 
-/** In one transaction that is undone, because what is tried here is not to stand in the tenant's audit. */
+/** Tries it in one transaction that is rolled back, so that nothing of it is in the tenant's audit. */
 async function within(tenant_id: string, app_url: string): Promise<void> {
-  // Whoever may call a public endpoint may not be let in by what they say there.
+  // The arguments of a public endpoint must not admit its caller.
   const lie = sql`'{"scope":"all","user_id":"00000000-0000-0000-0000-000000000000","permission":"user:read"}'::jsonb`
   const forged = sql`select set_config('access.claims', '{"user_id":"00000000-0000-0000-0000-000000000000","scope":"all"}', true), set_config('access.signature', repeat('0', 64), true)`
   const end = await batch(app_url, [
@@ -42,10 +42,10 @@ async function within(tenant_id: string, app_url: string): Promise<void> {
   )
   const code = dbError(end)?.code
   if (code === 'FH001') throw new Error(dbError(end)?.message)
-  if (code !== 'FH000') throw new Error('What the app login can do could not be tried.', { cause: end })
+  if (code !== 'FH000') throw new Error('The privileges of the app login could not be checked.', { cause: end })
 }
 
-/** Raises FH001 unless the statement is refused for want of a privilege. */
+/** Raises FH001 unless the statement is refused with insufficient_privilege. */
 const refused = (statement: string, what: string): SQL =>
   sql.raw(`do $$ begin
     execute '${statement}';
@@ -55,7 +55,7 @@ const refused = (statement: string, what: string): SQL =>
 const seesNobody = (when: string): SQL =>
   sql.raw(`do $$ begin
     if exists (select from freehold.users) then
-      raise exception using errcode = 'FH001', message = 'The app login sees people ${when}.';
+      raise exception using errcode = 'FH001', message = 'The app login sees users ${when}.';
     end if; end $$`)
 
 async function mayNotEnter(app_url: string, url: string): Promise<void> {
@@ -66,7 +66,7 @@ async function mayNotEnter(app_url: string, url: string): Promise<void> {
     () => null,
     (e: unknown) => e,
   )
-  if (!error) throw new Error(`The app login can enter the database ${name}.`)
+  if (!error) throw new Error(`The app login can connect to the database ${name}.`)
   if (!refusedLogin(error))
-    throw new Error(`Whether the app login can enter the database ${name} could not be tried.`, { cause: error })
+    throw new Error(`Whether the app login can connect to the database ${name} could not be checked.`, { cause: error })
 }

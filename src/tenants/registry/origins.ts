@@ -1,6 +1,6 @@
 /**
- * The origins whose pages may call a tenant beside its own (http/cors.ts). Threat: an origin that is written loosely lets in who was not
- * meant. So each is a whole origin, exactly as a browser writes it: scheme, host, port; no pattern, no path.
+ * The origins, beside a tenant's own, whose pages may call it (http/cors.ts). Threat: a loosely written origin admits pages that
+ * nobody meant. So each is a whole origin, exactly as a browser writes it: scheme, host, port; no pattern, no path.
  */
 import { z } from '@hono/zod-openapi'
 import type { Config } from '../../kernel/config.ts'
@@ -8,7 +8,7 @@ import { Problem } from '../../kernel/problem.ts'
 
 const LOOPBACK = /^(localhost|[a-z0-9-]+\.localhost|127\.0\.0\.1|\[::1\])$/
 
-/** A URL may have a star in its host, an origin of a page not. */
+/** A URL may have `*` in its host; the origin of a page may not. */
 const WRITTEN = /^https?:\/\/([a-z0-9.-]+|\[[0-9a-f:]+\])(:\d+)?$/
 
 const Origin = z
@@ -18,7 +18,7 @@ const Origin = z
     message: 'must be an origin as browsers write it, such as https://app.example.com: no path, no default port, lower case',
   })
 
-/** What operators decide of a tenant beyond its plan. */
+/** The configuration of a tenant, which operators set. */
 export const TenantConfig = z
   .strictObject({
     origins: z
@@ -26,13 +26,13 @@ export const TenantConfig = z
       .max(20)
       .refine((origins) => new Set(origins).size === origins.length, 'must not name an origin twice')
       .optional()
-      .openapi({ description: 'Origins beside its own whose pages may call this tenant, such as https://app.example.com' }),
+      .openapi({ description: 'Origins, beside the tenant’s own, whose pages may call it, such as https://app.example.com' }),
   })
   .openapi('TenantConfig')
 
 export const TenantPatch = z.object({ config: TenantConfig.optional() }).openapi('TenantPatch')
 
-/** Refuses origins that nobody vouches for: without TLS, but those of this machine outside production. */
+/** Refuses origins without TLS; outside production loopback addresses are allowed. Fails with invalid_request. */
 export function mustBeSecure({ ENVIRONMENT }: Config, { origins = [] }: z.infer<typeof TenantConfig>): void {
   const is_fine = (origin: string) =>
     origin.startsWith('https:') || (ENVIRONMENT !== 'production' && LOOPBACK.test(new URL(origin).hostname))

@@ -3,7 +3,7 @@
 -- Threat: an older entry replaces a newer one, in KV or in an isolate, and a request goes to a database that is not
 -- the tenant's any more; an operator reads secrets of a tenant, or writes what provisioning alone writes. So every
 -- change takes a version that only grows, and the grants below name columns. Operators are admitted as the users of a
--- tenant are; provisioning and scheduled jobs run as the owner, whom no policy binds. Nothing here is called from
+-- tenant are; provisioning and scheduled jobs run as the owner, to whom no policy applies. Nothing here is called from
 -- outside: all of it is triggers.
 
 -- The registry's versions: one sequence, which only grows. A change of a tenant takes the next version after it holds
@@ -38,7 +38,7 @@ begin
   return null;
 end $$;
 
--- Puts a tenant into the maintenance queue, because what operators do to it may be written into its own database.
+-- Puts a tenant into the maintenance queue, because a change by an operator may have written to its own database.
 create function platform.queue_maintenance() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin

@@ -1,8 +1,8 @@
 /**
- * The registry: which tenant a name means, where its database is, with which keys it signs. Threat: an old or foreign answer sends a
- * request to the wrong database. The master is the truth and KV a copy that may be a minute old, so every entry carries a version
- * that only grows and an older one never replaces a newer one; secrets are encrypted for their tenant and field; and the tenant's own
- * database has the last word about whose it is and whether it is switched on (access.check_tenant).
+ * The registry maps a subdomain to its tenant, database and signing keys. Threat: a stale or foreign entry sends a request to the
+ * wrong database. The master is authoritative and KV a copy that may be a minute old, so every entry has a version that only
+ * grows and an older one never replaces a newer one; secrets are encrypted for their tenant and field; and the tenant's own
+ * database checks last whose it is and whether it is active (access.check_tenant).
  */
 import { encodeHexLowerCase } from '@oslojs/encoding'
 import { sql } from 'drizzle-orm'
@@ -16,13 +16,13 @@ import { type SigningKey, systemKeyOf } from '../../kernel/token.ts'
 
 export type Status = 'provisioning' | 'active' | 'inactive' | 'failed' | 'deleted' | 'erasing'
 
-/** What the registry knows of a tenant. `database`, `refresh_key` and private keys are encrypted. */
+/** A tenant in the registry. `database`, `refresh_key` and private keys are encrypted. */
 export type Entry = {
   v: number
   tenant_id: string
   subdomain: string
   legal_name: string
-  /** Missing in an entry that was written before there were any. */
+  /** Missing in entries that an earlier release wrote. */
   origins?: string[]
   status: Status
   database: string | null
@@ -30,7 +30,7 @@ export type Entry = {
   signing_keys: { kid: string; public: SigningKey['public']; private: string; use_from: string }[]
 }
 
-/** An entry as it lies in KV under `tenant:{subdomain}`: with a seal over all of it, so that who can only write there can change nothing. */
+/** An entry as stored in KV under `tenant:{subdomain}`: signed as a whole, so that write access to KV alone changes nothing. */
 export type SignedEntry = Entry & { signature: string }
 
 const MEMORY_MS = 10_000
@@ -56,8 +56,8 @@ export const ENTRY = sql`jsonb_build_object('v', t.v, 'tenant_id', t.id, 'subdom
 type Sources = { env: Env; config: Config; meter: Meter }
 
 /**
- * Looks a subdomain up: memory (10 s; what is not active 2 s), then KV, then the master. With `fresh` the master alone is asked. Null when there is
- * no such tenant. A tenant that is not active has no realm.
+ * Looks a subdomain up in memory (10 s; 2 s if not active), then in KV, then in the master; with `fresh` in the master alone.
+ * Null when there is no such tenant. A tenant that is not active has no realm.
  */
 export async function lookUp(
   sources: Sources,
@@ -70,7 +70,7 @@ export async function lookUp(
     return known.entry && { status: known.entry.status, realm: known.realm }
   const asked = (!fresh && (await fromKv(sources, subdomain, known?.entry?.v ?? 0))) || (await fromMaster(sources, subdomain))
   const found = newer(memory.get(subdomain), asked)
-  // A name that nobody has is not remembered: it may be given in the next moment, and is found from then on.
+  // A miss is not cached: the tenant may be created in the next moment and must then be found.
   if (found.entry) remember(subdomain, { at: Date.now(), ...found })
   else memory.delete(subdomain)
   return found.entry && { status: found.entry.status, realm: found.realm }
@@ -78,11 +78,11 @@ export async function lookUp(
 
 type Found = { entry: Entry | null; realm: Realm | null }
 
-/** Of two answers the newer: another request may have learnt more while this one asked. */
+/** The newer of two answers: another request may have stored a newer one meanwhile. */
 const newer = (known: Found | undefined, asked: Found): Found =>
   known?.entry && asked.entry && known.entry.v > asked.entry.v ? { entry: known.entry, realm: known.realm } : asked
 
-/** What KV has, if it is worth anything: of this tenant, active, not older than what was seen, and its secrets open. Else the master is asked. */
+/** The entry in KV, if it is usable: of this tenant, active, not older than the known version, authentic. Otherwise null. */
 async function fromKv({ env, config }: Sources, subdomain: string, floor: number): Promise<Found | null> {
   try {
     const entry = await env.TENANTS.get<SignedEntry>(kvKey(subdomain), { type: 'json', cacheTtl: KV_CACHE_SECONDS })
@@ -90,7 +90,10 @@ async function fromKv({ env, config }: Sources, subdomain: string, floor: number
     if (!(await isAuthentic(config, entry))) throw new Error('The signature is not of this entry.')
     return { entry, realm: await decrypted(config, entry) }
   } catch (error) {
-    log('registry entry in KV is of no use', { tenant: subdomain, error: error instanceof Error ? error.message : String(error) })
+    log('registry entry in KV is not usable', {
+      tenant: subdomain,
+      error: error instanceof Error ? error.message : String(error),
+    })
     return null
   }
 }
@@ -110,9 +113,9 @@ function remember(name: string, value: Remembered) {
   memory.set(name, value)
 }
 
-/** The secrets of an entry, opened. */
+/** The realm of an entry, with its secrets decrypted. */
 async function decrypted(config: Config, entry: Entry): Promise<Realm> {
-  const open = (field: string, sealed: string | null) => decrypt(config.ENCRYPTION_KEYS, entry.tenant_id, field, sealed ?? '')
+  const open = (field: string, secret: string | null) => decrypt(config.ENCRYPTION_KEYS, entry.tenant_id, field, secret ?? '')
   const keys = entry.signing_keys.map(async (key) => ({
     ...key,
     use_from: new Date(key.use_from).toISOString(),
@@ -157,7 +160,7 @@ export async function platformRealm({ config, meter }: Omit<Sources, 'env'>, fre
 const digestOf = async (entry: Entry) =>
   encodeHexLowerCase(new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(JSON.stringify(entry)))))
 
-/** An entry with its signature, as KV is given it. */
+/** An entry with its signature, as text for KV. */
 export async function signed(config: Config, entry: Entry): Promise<string> {
   const signature = await encrypt(config.ENCRYPTION_KEYS, entry.tenant_id, 'registry', await digestOf(entry))
   return JSON.stringify({ ...entry, signature } satisfies SignedEntry)
@@ -169,7 +172,7 @@ export async function isAuthentic(config: Config, { signature, ...entry }: Signe
   return digest === (await digestOf(entry))
 }
 
-/** Writes a tenant's entry to KV and notes in the master which version lies there. */
+/** Writes a tenant's entry to KV and records in the master which version KV has. Two round trips to the master. */
 export async function publish({ env, config, meter }: Sources, tenant_id: string): Promise<void> {
   meter.master++
   const [rows] = await batch(config.MASTER_DATABASE_URL, [
@@ -180,7 +183,7 @@ export async function publish({ env, config, meter }: Sources, tenant_id: string
   try {
     await env.TENANTS.put(kvKey(entry.subdomain), await signed(config, entry))
   } catch (error) {
-    // KV takes one write a second to a key. The scheduled job writes what is missing.
+    // KV accepts one write a second to a key. The scheduled job writes the entry later.
     return log('registry entry not published', { tenant: entry.subdomain, v: entry.v, error: String(error) })
   }
   meter.master++

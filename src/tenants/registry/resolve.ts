@@ -1,6 +1,6 @@
 /**
- * Which tenant a request is for. Threat: a request that is read as another tenant's. Names that disagree are refused; a token's claim chooses
- * only when nothing else does, and the key that it chooses must then verify it.
+ * Which tenant a request is for. Threat: a request that is attributed to another tenant. Names that disagree are refused; a
+ * token's claim is used only when nothing else names a tenant, and that tenant's keys must then verify the token.
  */
 import { type Config, Label } from '../../kernel/config.ts'
 import type { Realm } from '../../kernel/context.ts'
@@ -8,7 +8,7 @@ import { Problem } from '../../kernel/problem.ts'
 import { claimed } from '../../kernel/token.ts'
 import { lookUp, type Status } from './registry.ts'
 
-/** The tenant whose own page asks, by its Origin; null for any other page. */
+/** The tenant whose own page sent the request, by its Origin; null for any other page. */
 export function tenantOfPage(config: Config, origin: string | undefined): string | null {
   if (!origin || !URL.canParse(origin)) return null
   const { hostname } = new URL(origin)
@@ -16,7 +16,10 @@ export function tenantOfPage(config: Config, origin: string | undefined): string
   return name && Label.safeParse(name).success ? name : null
 }
 
-/** The name of the tenant that a request is for: header, host, token, DEFAULT_TENANT. Fails with tenant_required, tenant_ambiguous. */
+/**
+ * The name of the tenant that a request is for: header, host, token, DEFAULT_TENANT. Fails with tenant_required,
+ * tenant_ambiguous.
+ */
 export function tenantName(
   config: Config,
   host: string | null,

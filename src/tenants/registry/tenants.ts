@@ -1,4 +1,4 @@
-/** Tenants as operators see them: the columns that the wire shows, one tenant, and the list. */
+/** Tenants as the platform API returns them: the columns, one tenant, and the list. */
 import { z } from '@hono/zod-openapi'
 import { sql } from 'drizzle-orm'
 import type { Config } from '../../kernel/config.ts'
@@ -38,17 +38,17 @@ export const Tenant = z
   .openapi('Tenant')
 
 export const TenantList = pageOf(Tenant).openapi('TenantList')
-/** A cursor here is two short values and its seal. */
+/** A cursor here is two short values and its signature. */
 export const TenantQuery = Page.extend({ cursor: z.string().max(200).optional() })
 export type TenantWire = z.infer<typeof Tenant>
 
-/** The columns of a tenant as the wire shows them, from `platform.tenants t`. */
+/** The columns of a tenant as the API returns them, from `platform.tenants t`. */
 export const columns = sql`t.id, t.subdomain, t.legal_name, t.tax_id, t.country, t.region, t.admin_email, t.contact_name, t.plan, t.environment,
   t.environment = 'demo' as is_demo, t.status, t.is_active, t.isolation, t.role_preset, t.database_name, t.limits,
   coalesce((t.limits ->> 'max_users')::integer <= t.users_counted, false) as user_limit_reached, t.config, t.schema_version,
   ${rfc3339('t.created_at')} as created_at, ${rfc3339('t.updated_at')} as updated_at, ${rfc3339('t.deleted_at')} as deleted_at`
 
-/** A row of `shown` with what is computed from the settings. */
+/** A row of `columns` with its URL, which comes from the settings. */
 export const wire = (config: Config, row: Record<string, unknown>) =>
   ({ ...row, url: tenantUrl(config, String(row.subdomain)) }) as TenantWire
 
