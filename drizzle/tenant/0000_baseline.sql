@@ -1482,7 +1482,7 @@ begin
     from c
       join h on h.subject = c.subject and h.name = c.role
   ),
-  told as (
+  answered as (
     select hit.n, max(hit.scope) as scope, jsonb_agg(distinct hit.why) as because
     from hit
     group by hit.n
@@ -1491,7 +1491,7 @@ begin
     jsonb_build_object('allowed', t.n is not null, 'scope', t.scope, 'because', coalesce(t.because, '[]')) order by c.n)
   into answer
   from c
-    left join told t on t.n = c.n;
+    left join answered t on t.n = c.n;
   return answer;
 end $$;
 --> statement-breakpoint
@@ -2986,7 +2986,7 @@ $$;
 create or replace function access.warn_expiring(at_most integer) returns integer
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
-  told integer;
+  warned integer;
 begin
   with soon as (
     update freehold.passwords p set warned_at = now()
@@ -3011,11 +3011,11 @@ begin
   select count(
     access.enqueue_mail(
       'password_expires', u.id, u.email, jsonb_build_object('expires_at', access.password_expiry(u, t))))
-  into told
+  into warned
   from soon
   join freehold.users u on u.id = soon.user_id
   cross join freehold.tenant t;
-  return told;
+  return warned;
 end $$;
 --> statement-breakpoint
 -- Replaces a user's password and ends their sessions, except `kept`. Voids the tokens that were sent before, for
@@ -4776,7 +4776,7 @@ create or replace function access.import_users(lines jsonb, dry_run boolean) ret
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   line jsonb;
-  told jsonb[] := '{}';
+  results jsonb[] := '{}';
 begin
   if access.permission() is distinct from 'user:create' then
     perform access.refuse('forbidden', 'Importing users needs user:create.');
@@ -4789,7 +4789,7 @@ begin
       from jsonb_array_elements(lines) with ordinality e (value, place)
       order by e.place
     loop
-      told := told || access.import_user(line);
+      results := results || access.import_user(line);
     end loop;
     if dry_run then
       raise exception using errcode = 'FH001', message = 'undone';
@@ -4797,7 +4797,7 @@ begin
   exception when sqlstate 'FH001' then
     null;
   end;
-  return to_jsonb(told);
+  return to_jsonb(results);
 end $$;
 --> statement-breakpoint
 -- Creates one user of a file, whose fields the Worker has checked. Returns {id, username}, or {code, errors} when a

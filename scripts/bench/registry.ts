@@ -44,14 +44,14 @@ export async function publish(site: Site, tenants: Planted[]): Promise<void> {
 async function row(config: Config, number: number, keys: { public: object; private: string }) {
   const id = crypto.randomUUID()
   const kid = newToken().slice(0, 16)
-  const sealed = (field: string, text: string) => encrypt(config.ENCRYPTION_KEYS, id, field, text)
+  const encrypted = (field: string, text: string) => encrypt(config.ENCRYPTION_KEYS, id, field, text)
   return {
     id,
     kid,
     subdomain: `planted-${number}`,
-    app_url: await sealed('app_url', `postgresql://planted:${newToken()}@db.freehold.test/planted_${number}`),
-    refresh_key: await sealed('refresh_key', newToken()),
+    app_url: await encrypted('app_url', `postgresql://planted:${newToken()}@db.freehold.test/planted_${number}`),
+    refresh_key: await encrypted('refresh_key', newToken()),
     public: keys.public,
-    private: await sealed(`signing_key:${kid}`, keys.private),
+    private: await encrypted(`signing_key:${kid}`, keys.private),
   }
 }

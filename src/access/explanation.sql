@@ -211,7 +211,7 @@ begin
     from c
       join h on h.subject = c.subject and h.name = c.role
   ),
-  told as (
+  answered as (
     select hit.n, max(hit.scope) as scope, jsonb_agg(distinct hit.why) as because
     from hit
     group by hit.n
@@ -220,7 +220,7 @@ begin
     jsonb_build_object('allowed', t.n is not null, 'scope', t.scope, 'because', coalesce(t.because, '[]')) order by c.n)
   into answer
   from c
-    left join told t on t.n = c.n;
+    left join answered t on t.n = c.n;
   return answer;
 end $$;
 

@@ -61,7 +61,7 @@ $$;
 create function access.warn_expiring(at_most integer) returns integer
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
-  told integer;
+  warned integer;
 begin
   with soon as (
     update freehold.passwords p set warned_at = now()
@@ -86,11 +86,11 @@ begin
   select count(
     access.enqueue_mail(
       'password_expires', u.id, u.email, jsonb_build_object('expires_at', access.password_expiry(u, t))))
-  into told
+  into warned
   from soon
   join freehold.users u on u.id = soon.user_id
   cross join freehold.tenant t;
-  return told;
+  return warned;
 end $$;
 
 -- Replaces a user's password and ends their sessions, except `kept`. Voids the tokens that were sent before, for

@@ -14,7 +14,7 @@ create function access.import_users(lines jsonb, dry_run boolean) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   line jsonb;
-  told jsonb[] := '{}';
+  results jsonb[] := '{}';
 begin
   if access.permission() is distinct from 'user:create' then
     perform access.refuse('forbidden', 'Importing users needs user:create.');
@@ -27,7 +27,7 @@ begin
       from jsonb_array_elements(lines) with ordinality e (value, place)
       order by e.place
     loop
-      told := told || access.import_user(line);
+      results := results || access.import_user(line);
     end loop;
     if dry_run then
       raise exception using errcode = 'FH001', message = 'undone';
@@ -35,7 +35,7 @@ begin
   exception when sqlstate 'FH001' then
     null;
   end;
-  return to_jsonb(told);
+  return to_jsonb(results);
 end $$;
 
 -- Creates one user of a file, whose fields the Worker has checked. Returns {id, username}, or {code, errors} when a
