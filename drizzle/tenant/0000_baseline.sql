@@ -1628,62 +1628,6 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   where n.names is null or g.permission = any (n.names)
 $$;
 --> statement-breakpoint
--- The roles that a user holds at a moment, with the reason for each: assigned, inherited, or delegated by somebody
--- who holds it.
-create or replace function access.user_held_roles(subject uuid, moment timestamptz) returns table (kind text, id uuid, name text, via text)
-language sql stable set search_path = pg_catalog, pg_temp as $$
-  with recursive tops (role_id, kind, source) as (
-    select ur.role_id, 'role', null
-    from freehold.user_roles ur
-    where ur.user_id = subject and access.in_force(ur.starts_at, ur.ends_at, moment)
-    union all
-    select d.role_id, 'delegation', u.username
-    from freehold.delegations d
-      join freehold.users u on u.id = d.delegator_id
-    where d.delegate_id = subject
-      and d.role_id is not null
-      and access.in_force(d.starts_at, d.ends_at, moment)
-      and d.decision = 'approved'
-      and access.in_force(d.decided_at, d.revoked_at, moment)
-      and access.was_active(d.delegator_id, moment)
-      and d.role_id in (select access.roles_of(d.delegator_id, moment))
-  ),
-  line (role_id, parent_id, kind, source, top) as (
-    select p.role_id, p.parent_id, t.kind, t.source, p.role_id
-    from tops t
-      join freehold.role_periods p on p.role_id = t.role_id
-    where access.in_force(p.starts_at, p.ends_at, moment)
-    union
-    select p.role_id, p.parent_id, l.kind, l.source, l.top
-    from line l
-      join freehold.role_periods p on p.role_id = l.parent_id
-    where access.in_force(p.starts_at, p.ends_at, moment)
-  )
-  select
-    case
-      when l.kind = 'delegation' then 'delegation'
-      when l.role_id <> l.top then 'inherited'
-      else 'role'
-    end,
-    l.role_id,
-    r.name,
-    coalesce(l.source, case when l.role_id <> l.top then t.name end)
-  from line l
-    join freehold.roles r on r.id = l.role_id
-    join freehold.roles t on t.id = l.top
-  where access.was_active(subject, moment)
-$$;
---> statement-breakpoint
--- The same for the admitted user: an API key holds a role when it names everything that the role carries.
-create or replace function access.held_roles(subject uuid, moment timestamptz) returns table (kind text, id uuid, name text, via text)
-language sql stable set search_path = pg_catalog, pg_temp as $$
-  select h.*
-  from (select access.key_permissions(subject) as names) n
-    cross join lateral access.user_held_roles(subject, moment) h
-  where n.names is null
-    or not exists (select from access.role_grants(h.id, moment) g where g.permission <> all (n.names))
-$$;
---> statement-breakpoint
 -- The names of the permissions that a user holds at a moment.
 create or replace function access.permissions_of(subject uuid, moment timestamptz) returns text[]
 language sql stable set search_path = pg_catalog, pg_temp as $$
@@ -1705,40 +1649,6 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
         'activity', 'tenant'),
       p
     limit 100) x
-$$;
---> statement-breakpoint
--- The names of the roles that a user is assigned at a moment, without what these inherit from.
-create or replace function access.role_names(subject uuid, moment timestamptz) returns text[]
-language sql stable set search_path = pg_catalog, pg_temp as $$
-  select coalesce(array_agg(distinct r.name), array[]::text[])
-  from freehold.user_roles ur
-    join freehold.roles r on r.id = ur.role_id
-  where ur.user_id = subject
-    and access.in_force(ur.starts_at, ur.ends_at, moment)
-    and exists (
-      select from freehold.role_periods p
-      where p.role_id = r.id and access.in_force(p.starts_at, p.ends_at, moment))
-$$;
---> statement-breakpoint
--- The primary role of a user, if it is still held and active; else the first of those that are.
-create or replace function access.active_primary_role(u freehold.users) returns text
-language sql stable set search_path = pg_catalog, pg_temp as $$
-  select r.name
-  from freehold.user_roles ur
-    join freehold.roles r on r.id = ur.role_id
-  where ur.user_id = u.id
-    and r.is_active
-    and access.in_force(ur.starts_at, ur.ends_at, now())
-  order by r.name = u.role desc nulls last, ur.starts_at, r.name
-  limit 1
-$$;
---> statement-breakpoint
--- The roles of the admitted user now: {role, roles}. Without what they carry, which takes longer to find out.
-create or replace function access.my_roles() returns jsonb
-language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  select jsonb_build_object(
-    'role', (select access.active_primary_role(u) from freehold.users u where u.id = access.principal()),
-    'roles', access.role_names(access.principal(), now()))
 $$;
 --> statement-breakpoint
 -- What the admitted user holds now: {role, roles, permissions}.
@@ -2027,6 +1937,96 @@ end $$;
 create or replace function access.column_list(columns text[]) returns text
 language sql immutable
 return (select ' (' || string_agg(quote_ident(name), ', ' order by name) || ')' from unnest(columns) name);
+--> statement-breakpoint
+-- The roles that a user holds at a moment, with the reason for each: assigned, inherited, or delegated by somebody
+-- who holds it.
+create or replace function access.user_held_roles(subject uuid, moment timestamptz) returns table (kind text, id uuid, name text, via text)
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  with recursive tops (role_id, kind, source) as (
+    select ur.role_id, 'role', null
+    from freehold.user_roles ur
+    where ur.user_id = subject and access.in_force(ur.starts_at, ur.ends_at, moment)
+    union all
+    select d.role_id, 'delegation', u.username
+    from freehold.delegations d
+      join freehold.users u on u.id = d.delegator_id
+    where d.delegate_id = subject
+      and d.role_id is not null
+      and access.in_force(d.starts_at, d.ends_at, moment)
+      and d.decision = 'approved'
+      and access.in_force(d.decided_at, d.revoked_at, moment)
+      and access.was_active(d.delegator_id, moment)
+      and d.role_id in (select access.roles_of(d.delegator_id, moment))
+  ),
+  line (role_id, parent_id, kind, source, top) as (
+    select p.role_id, p.parent_id, t.kind, t.source, p.role_id
+    from tops t
+      join freehold.role_periods p on p.role_id = t.role_id
+    where access.in_force(p.starts_at, p.ends_at, moment)
+    union
+    select p.role_id, p.parent_id, l.kind, l.source, l.top
+    from line l
+      join freehold.role_periods p on p.role_id = l.parent_id
+    where access.in_force(p.starts_at, p.ends_at, moment)
+  )
+  select
+    case
+      when l.kind = 'delegation' then 'delegation'
+      when l.role_id <> l.top then 'inherited'
+      else 'role'
+    end,
+    l.role_id,
+    r.name,
+    coalesce(l.source, case when l.role_id <> l.top then t.name end)
+  from line l
+    join freehold.roles r on r.id = l.role_id
+    join freehold.roles t on t.id = l.top
+  where access.was_active(subject, moment)
+$$;
+--> statement-breakpoint
+-- The same for the admitted user: an API key holds a role when it names everything that the role carries.
+create or replace function access.held_roles(subject uuid, moment timestamptz) returns table (kind text, id uuid, name text, via text)
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select h.*
+  from (select access.key_permissions(subject) as names) n
+    cross join lateral access.user_held_roles(subject, moment) h
+  where n.names is null
+    or not exists (select from access.role_grants(h.id, moment) g where g.permission <> all (n.names))
+$$;
+--> statement-breakpoint
+-- The names of the roles that a user is assigned at a moment, without what these inherit from.
+create or replace function access.role_names(subject uuid, moment timestamptz) returns text[]
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select coalesce(array_agg(distinct r.name), array[]::text[])
+  from freehold.user_roles ur
+    join freehold.roles r on r.id = ur.role_id
+  where ur.user_id = subject
+    and access.in_force(ur.starts_at, ur.ends_at, moment)
+    and exists (
+      select from freehold.role_periods p
+      where p.role_id = r.id and access.in_force(p.starts_at, p.ends_at, moment))
+$$;
+--> statement-breakpoint
+-- The primary role of a user, if it is still held and active; else the first of those that are.
+create or replace function access.active_primary_role(u freehold.users) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select r.name
+  from freehold.user_roles ur
+    join freehold.roles r on r.id = ur.role_id
+  where ur.user_id = u.id
+    and r.is_active
+    and access.in_force(ur.starts_at, ur.ends_at, now())
+  order by r.name = u.role desc nulls last, ur.starts_at, r.name
+  limit 1
+$$;
+--> statement-breakpoint
+-- The roles of the admitted user now: {role, roles}. Without what they carry, which takes longer to find out.
+create or replace function access.my_roles() returns jsonb
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+  select jsonb_build_object(
+    'role', (select access.active_primary_role(u) from freehold.users u where u.id = access.principal()),
+    'roles', access.role_names(access.principal(), now()))
+$$;
 --> statement-breakpoint
 -- A key is made and changed by its owner, and revoked also by a user who looks after keys. One that is revoked stays
 -- revoked.
@@ -2322,6 +2322,51 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select access.may_read_audit() and access.scope() = 'all'
 $$;
 --> statement-breakpoint
+-- Erases details for good, and returns how many. That somebody acted stays, and an entry for each says that its
+-- detail was erased and by whom. Ids without a detail are passed over.
+create or replace function access.erase_detail(log_ids uuid[]) returns integer
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  there uuid[] := array(select d.log_id from freehold.audit_detail d where d.log_id = any (log_ids) for update);
+begin
+  if cardinality(there) > 0 then
+    perform access.write_audit(access.actor(), 'AUDIT_ERASED', 'erase', 'audit_detail', 0, there::text[], null, null);
+    delete from freehold.audit_detail d where d.log_id = any (there);
+  end if;
+  return cardinality(there);
+end $$;
+--> statement-breakpoint
+-- Refuses every change of what was written.
+create or replace function access.refuse_change() returns trigger
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  raise exception using errcode = 'FH403', message = 'forbidden',
+    detail = format('%s of freehold.%s: the audit is append-only.', tg_op, tg_table_name);
+end $$;
+--> statement-breakpoint
+-- Refuses to delete a detail without an entry of the same transaction that says so.
+create or replace function access.refuse_detail_change() returns trigger
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  if exists (
+    select
+    from gone g
+    where not exists (
+      select
+      from freehold.audit_log l
+      where l.resource_type = 'audit_detail'
+        and l.resource_id = g.log_id::text
+        and l.activity_type = 'AUDIT_ERASED'
+        and l.checkpoint is null
+        and l.xid = pg_current_xact_id()::text::bigint
+    )
+  ) then
+    raise exception using errcode = 'FH403', message = 'forbidden',
+      detail = 'DELETE of freehold.audit_detail: a detail is erased by access.erase_detail alone.';
+  end if;
+  return null;
+end $$;
+--> statement-breakpoint
 -- Puts the three audit triggers on a table. The arguments are those of access.audit; `keys` are the columns of the
 -- primary key.
 create or replace procedure access.audited(
@@ -2542,51 +2587,6 @@ return (
   from jsonb_each(doc) e
 );
 --> statement-breakpoint
--- Erases details for good, and returns how many. That somebody acted stays, and an entry for each says that its
--- detail was erased and by whom. Ids without a detail are passed over.
-create or replace function access.erase_detail(log_ids uuid[]) returns integer
-language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-declare
-  there uuid[] := array(select d.log_id from freehold.audit_detail d where d.log_id = any (log_ids) for update);
-begin
-  if cardinality(there) > 0 then
-    perform access.write_audit(access.actor(), 'AUDIT_ERASED', 'erase', 'audit_detail', 0, there::text[], null, null);
-    delete from freehold.audit_detail d where d.log_id = any (there);
-  end if;
-  return cardinality(there);
-end $$;
---> statement-breakpoint
--- Refuses every change of what was written.
-create or replace function access.refuse_change() returns trigger
-language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-begin
-  raise exception using errcode = 'FH403', message = 'forbidden',
-    detail = format('%s of freehold.%s: the audit is append-only.', tg_op, tg_table_name);
-end $$;
---> statement-breakpoint
--- Refuses to delete a detail without an entry of the same transaction that says so.
-create or replace function access.refuse_detail_change() returns trigger
-language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-begin
-  if exists (
-    select
-    from gone g
-    where not exists (
-      select
-      from freehold.audit_log l
-      where l.resource_type = 'audit_detail'
-        and l.resource_id = g.log_id::text
-        and l.activity_type = 'AUDIT_ERASED'
-        and l.checkpoint is null
-        and l.xid = pg_current_xact_id()::text::bigint
-    )
-  ) then
-    raise exception using errcode = 'FH403', message = 'forbidden',
-      detail = 'DELETE of freehold.audit_detail: a detail is erased by access.erase_detail alone.';
-  end if;
-  return null;
-end $$;
---> statement-breakpoint
 -- Covers the oldest entries, at most `batch`, by the next checkpoint: a hash of the hash before it and of the entries
 -- in the order (xid, id). Takes only entries older than every running transaction, so that none can still come
 -- between them. Returns how many; 0 also while another call is at work.
@@ -2642,6 +2642,129 @@ return convert_to(
   )::text,
   'UTF8'
 );
+--> statement-breakpoint
+-- The hash parameters and salt of a user's password. An unknown identifier, or a user without a password, gets a
+-- hash_parameters that looks like the others; its salt is derived from the identifier, because a salt that changes
+-- would give that away.
+create or replace function access.hash_parameters_of(subject uuid, identifier text) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select coalesce(
+    regexp_replace(access.current_password(subject), '[$][^$]*$', ''),
+    '$pbkdf2-sha256-chain$r=6,i=100000$'
+      || rtrim(encode(substr(access.mac('salt:' || identifier), 1, 16), 'base64'), '=')
+  )
+$$;
+--> statement-breakpoint
+-- Begins an attempt: {state: reserved, attempt, hash_parameters}, also while the lockout is locked, when it can only
+-- fail; or {state: busy} when as many attempts are under way as may fail. Locks the lockout's row, so that the
+-- attempts of one identifier are decided one after another. An attempt that is not finished within 30 s has failed.
+create or replace function access.begin_attempt(
+  t freehold.tenant,
+  guard text,
+  subject uuid,
+  identifier text,
+  hash_parameters text
+) returns jsonb
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  g freehold.lockouts;
+  lost integer;
+  pending integer;
+  attempt uuid := gen_random_uuid();
+  state text := 'pending';
+begin
+  insert into freehold.lockouts as x (key) values (guard)
+  on conflict (key) do update set key = x.key
+  returning x.* into g;
+  with given_up as (
+    update freehold.login_attempts a set state = 'failed'
+    where a.key = guard and a.state = 'pending' and a.created_at <= now() - interval '30 seconds'
+    returning 1
+  )
+  select count(*) into lost from given_up;
+  if lost > 0 then
+    g := access.count_failures(t, guard, lost);
+  end if;
+  -- Rows more than a day old are of no more use; later attempts delete them, a few at a time.
+  delete from freehold.login_attempts a where a.key = guard and a.created_at < now() - interval '1 day';
+  delete from freehold.lockouts x
+  where x.key in (
+    select y.key
+    from freehold.lockouts y
+    where y.key like 'unknown:%' and y.failed_at < now() - interval '1 day'
+    limit 5
+    for update skip locked
+  );
+  if g.locked_until > now() then
+    state := 'refused';
+  else
+    if g.locked_until is not null or g.failed_at <= now() - make_interval(mins => t.lock_minutes) then
+      update freehold.lockouts x set failures = 0, failed_at = null, locked_until = null
+      where x.key = guard
+      returning x.* into g;
+    end if;
+    select count(*) into pending from freehold.login_attempts a where a.key = guard and a.state = 'pending';
+    if g.failures + pending >= t.max_failures then
+      return jsonb_build_object('state', 'busy');
+    end if;
+  end if;
+  insert into freehold.login_attempts (id, key, user_id, identifier, hash_parameters, state)
+  values (attempt, guard, subject, left(identifier, 255), hash_parameters, state);
+  return jsonb_build_object('state', 'pending', 'attempt', attempt, 'hash_parameters', hash_parameters);
+end $$;
+--> statement-breakpoint
+-- Finishes an attempt, once: compares the digest (32 bytes, base64 without padding) with the user's hash, counts a
+-- failure or clears the lockout. Returns the user when the password was right, and leaves their row locked.
+create or replace function access.finish_attempt(t freehold.tenant, attempt uuid, digest text) returns freehold.users
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  a freehold.login_attempts;
+  u freehold.users;
+begin
+  select * into a from freehold.login_attempts x where x.id = attempt;
+  perform from freehold.lockouts g where g.key = a.key for update;
+  update freehold.login_attempts x set state = 'failed'
+  where x.id = attempt and x.state = 'pending'
+  returning x.* into a;
+  if a.id is null then
+    return null;
+  end if;
+  -- A concurrent change of this user's password goes first or waits: the comparison below sees the hash that it left.
+  perform from freehold.users x where x.id = a.user_id for no key update;
+  select * into u
+  from freehold.users x
+  where x.id = a.user_id and x.is_active and access.current_password(x.id) = access.stored_hash(a.hash_parameters, digest);
+  if u.id is null then
+    perform access.count_failures(t, a.key, 1);
+    return null;
+  end if;
+  update freehold.login_attempts x set state = 'succeeded' where x.id = attempt;
+  update freehold.lockouts x set failures = 0, failed_at = null, locked_until = null where x.key = a.key;
+  return u;
+end $$;
+--> statement-breakpoint
+-- Counts failures on a lockout whose row is locked. Too many of them lock it, and a mail tells the user.
+create or replace function access.count_failures(t freehold.tenant, guard text, times integer) returns freehold.lockouts
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  g freehold.lockouts;
+begin
+  update freehold.lockouts x
+  set failures = x.failures + times,
+    failed_at = now(),
+    locked_until = case
+      when x.failures + times >= t.max_failures then now() + make_interval(mins => t.lock_minutes)
+      else x.locked_until
+    end
+  where x.key = guard
+  returning x.* into g;
+  if guard like 'login:%' and g.failures >= t.max_failures and g.failures - times < t.max_failures then
+    perform access.enqueue_mail('account_locked', u.id, u.email, jsonb_build_object('until', g.locked_until))
+    from freehold.users u
+    where u.id = substr(guard, 7)::uuid and u.is_active;
+  end if;
+  return g;
+end $$;
 --> statement-breakpoint
 -- First half: {state, attempt, hash_parameters} or {state: busy}, the same for an unknown identifier.
 create or replace function access.begin_login(tenant_id uuid, identifier text) returns jsonb
@@ -2811,129 +2934,6 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     )
   )
 $$;
---> statement-breakpoint
--- The hash parameters and salt of a user's password. An unknown identifier, or a user without a password, gets a
--- hash_parameters that looks like the others; its salt is derived from the identifier, because a salt that changes
--- would give that away.
-create or replace function access.hash_parameters_of(subject uuid, identifier text) returns text
-language sql stable set search_path = pg_catalog, pg_temp as $$
-  select coalesce(
-    regexp_replace(access.current_password(subject), '[$][^$]*$', ''),
-    '$pbkdf2-sha256-chain$r=6,i=100000$'
-      || rtrim(encode(substr(access.mac('salt:' || identifier), 1, 16), 'base64'), '=')
-  )
-$$;
---> statement-breakpoint
--- Begins an attempt: {state: reserved, attempt, hash_parameters}, also while the lockout is locked, when it can only
--- fail; or {state: busy} when as many attempts are under way as may fail. Locks the lockout's row, so that the
--- attempts of one identifier are decided one after another. An attempt that is not finished within 30 s has failed.
-create or replace function access.begin_attempt(
-  t freehold.tenant,
-  guard text,
-  subject uuid,
-  identifier text,
-  hash_parameters text
-) returns jsonb
-language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-declare
-  g freehold.lockouts;
-  lost integer;
-  pending integer;
-  attempt uuid := gen_random_uuid();
-  state text := 'pending';
-begin
-  insert into freehold.lockouts as x (key) values (guard)
-  on conflict (key) do update set key = x.key
-  returning x.* into g;
-  with given_up as (
-    update freehold.login_attempts a set state = 'failed'
-    where a.key = guard and a.state = 'pending' and a.created_at <= now() - interval '30 seconds'
-    returning 1
-  )
-  select count(*) into lost from given_up;
-  if lost > 0 then
-    g := access.count_failures(t, guard, lost);
-  end if;
-  -- Rows more than a day old are of no more use; later attempts delete them, a few at a time.
-  delete from freehold.login_attempts a where a.key = guard and a.created_at < now() - interval '1 day';
-  delete from freehold.lockouts x
-  where x.key in (
-    select y.key
-    from freehold.lockouts y
-    where y.key like 'unknown:%' and y.failed_at < now() - interval '1 day'
-    limit 5
-    for update skip locked
-  );
-  if g.locked_until > now() then
-    state := 'refused';
-  else
-    if g.locked_until is not null or g.failed_at <= now() - make_interval(mins => t.lock_minutes) then
-      update freehold.lockouts x set failures = 0, failed_at = null, locked_until = null
-      where x.key = guard
-      returning x.* into g;
-    end if;
-    select count(*) into pending from freehold.login_attempts a where a.key = guard and a.state = 'pending';
-    if g.failures + pending >= t.max_failures then
-      return jsonb_build_object('state', 'busy');
-    end if;
-  end if;
-  insert into freehold.login_attempts (id, key, user_id, identifier, hash_parameters, state)
-  values (attempt, guard, subject, left(identifier, 255), hash_parameters, state);
-  return jsonb_build_object('state', 'pending', 'attempt', attempt, 'hash_parameters', hash_parameters);
-end $$;
---> statement-breakpoint
--- Finishes an attempt, once: compares the digest (32 bytes, base64 without padding) with the user's hash, counts a
--- failure or clears the lockout. Returns the user when the password was right, and leaves their row locked.
-create or replace function access.finish_attempt(t freehold.tenant, attempt uuid, digest text) returns freehold.users
-language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-declare
-  a freehold.login_attempts;
-  u freehold.users;
-begin
-  select * into a from freehold.login_attempts x where x.id = attempt;
-  perform from freehold.lockouts g where g.key = a.key for update;
-  update freehold.login_attempts x set state = 'failed'
-  where x.id = attempt and x.state = 'pending'
-  returning x.* into a;
-  if a.id is null then
-    return null;
-  end if;
-  -- A concurrent change of this user's password goes first or waits: the comparison below sees the hash that it left.
-  perform from freehold.users x where x.id = a.user_id for no key update;
-  select * into u
-  from freehold.users x
-  where x.id = a.user_id and x.is_active and access.current_password(x.id) = access.stored_hash(a.hash_parameters, digest);
-  if u.id is null then
-    perform access.count_failures(t, a.key, 1);
-    return null;
-  end if;
-  update freehold.login_attempts x set state = 'succeeded' where x.id = attempt;
-  update freehold.lockouts x set failures = 0, failed_at = null, locked_until = null where x.key = a.key;
-  return u;
-end $$;
---> statement-breakpoint
--- Counts failures on a lockout whose row is locked. Too many of them lock it, and a mail tells the user.
-create or replace function access.count_failures(t freehold.tenant, guard text, times integer) returns freehold.lockouts
-language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-declare
-  g freehold.lockouts;
-begin
-  update freehold.lockouts x
-  set failures = x.failures + times,
-    failed_at = now(),
-    locked_until = case
-      when x.failures + times >= t.max_failures then now() + make_interval(mins => t.lock_minutes)
-      else x.locked_until
-    end
-  where x.key = guard
-  returning x.* into g;
-  if guard like 'login:%' and g.failures >= t.max_failures and g.failures - times < t.max_failures then
-    perform access.enqueue_mail('account_locked', u.id, u.email, jsonb_build_object('until', g.locked_until))
-    from freehold.users u
-    where u.id = substr(guard, 7)::uuid and u.is_active;
-  end if;
-  return g;
-end $$;
 --> statement-breakpoint
 -- First half of a change: {state, attempt, hash_parameters} as of access.begin_attempt, and {user, policy, history},
 -- by which the Worker judges a new password. Its lockout is not the one of logins, so that strangers cannot use up
@@ -3914,58 +3914,6 @@ begin
   return u;
 end $$;
 --> statement-breakpoint
--- The active user of a valid token, or null. With `is_held` their row and their lockouts are locked, so that of
--- several requests with this token, or with others of the same user, one goes first.
-create or replace function access.token_user(presented bytea, token_kind text, is_held boolean) returns freehold.users
-language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-declare
-  u freehold.users;
-begin
-  if is_held then
-    perform access.lock_login(k.user_id)
-    from freehold.one_time_tokens k
-    where k.token_hash = presented and k.kind = token_kind and k.used_at is null;
-  end if;
-  select x.* into u
-  from freehold.users x
-  join freehold.one_time_tokens k on k.user_id = x.id
-  where k.token_hash = presented
-    and k.kind = token_kind
-    and k.used_at is null
-    and k.expires_at > now()
-    and x.is_active;
-  return u;
-end $$;
---> statement-breakpoint
--- Makes a token for a user whose row is locked, and enqueues the mail with it. False: too many were asked for.
-create or replace function access.send_token(
-  u freehold.users,
-  token_kind text,
-  target text,
-  token_hash bytea,
-  hours integer,
-  mail text,
-  secrets_encrypted text
-) returns boolean
-language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-begin
-  if access.too_many_requests(u.id, token_kind) then
-    return false;
-  end if;
-  insert into freehold.one_time_tokens (token_hash, kind, user_id, target, expires_at)
-  values (token_hash, token_kind, u.id, target, now() + make_interval(hours => hours));
-  perform access.enqueue_mail(mail, u.id, target, '{}', secrets_encrypted);
-  return true;
-end $$;
---> statement-breakpoint
--- Whether a user was sent five tokens of a kind within the hour: strangers can ask for them.
-create or replace function access.too_many_requests(subject uuid, token_kind text) returns boolean
-language sql stable set search_path = pg_catalog, pg_temp as $$
-  select count(*) >= 5
-  from freehold.one_time_tokens x
-  where x.user_id = subject and x.kind = token_kind and x.created_at > now() - interval '1 hour'
-$$;
---> statement-breakpoint
 -- Sets a password without a check of the one before it: the lockouts are cleared and all sessions end.
 create or replace function access.set_recovered_password(u freehold.users, new_hash text, must_change boolean, because text) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -3975,24 +3923,6 @@ begin
   perform access.record(
     'PASSWORD_RESET', 'update', 'user', u.id::text, null, jsonb_build_object('because', because), 30
   );
-end $$;
---> statement-breakpoint
--- Clears the lockouts of a user: that of logins and that of password changes.
-create or replace function access.clear_failures(subject uuid) returns void
-language sql volatile set search_path = pg_catalog, pg_temp as $$
-  update freehold.lockouts x
-  set failures = 0, failed_at = null, locked_until = null
-  where x.key in ('login:' || subject, 'change:' || subject)
-$$;
---> statement-breakpoint
--- Locks a user before a change of how they log in, against other such changes and against logins. In the order of a
--- login, the lockouts before the user: two transactions that took them in different orders would wait for each other.
-create or replace function access.lock_login(subject uuid) returns void
-language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-begin
-  insert into freehold.lockouts as x (key) values ('change:' || subject), ('login:' || subject)
-  on conflict (key) do update set key = x.key;
-  perform from freehold.users x where x.id = subject for no key update;
 end $$;
 --> statement-breakpoint
 -- {registration, domains, policy}.
@@ -4126,10 +4056,7 @@ begin
         r.given_name,
         r.family_name,
         r.locale,
-        coalesce(
-          t.registration_role,
-          (select x.name from freehold.roles x where x.is_fallback and x.deleted_at is null)
-        ),
+        coalesce(t.registration_role, (select x.name from freehold.roles x where x.is_fallback and x.deleted_at is null)),
         r.created_at
       )
       returning * into u;
@@ -4226,6 +4153,76 @@ language sql volatile set search_path = pg_catalog, pg_temp as $$
     when not exists (select from freehold.users u where u.username = wished) then wished
     else left(wished, 58) || '-' || substr(replace(gen_random_uuid()::text, '-', ''), 1, 5)
   end
+$$;
+--> statement-breakpoint
+-- The active user of a valid token, or null. With `is_held` their row and their lockouts are locked, so that of
+-- several requests with this token, or with others of the same user, one goes first.
+create or replace function access.token_user(presented bytea, token_kind text, is_held boolean) returns freehold.users
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  u freehold.users;
+begin
+  if is_held then
+    perform access.lock_login(k.user_id)
+    from freehold.one_time_tokens k
+    where k.token_hash = presented and k.kind = token_kind and k.used_at is null;
+  end if;
+  select x.* into u
+  from freehold.users x
+  join freehold.one_time_tokens k on k.user_id = x.id
+  where k.token_hash = presented
+    and k.kind = token_kind
+    and k.used_at is null
+    and k.expires_at > now()
+    and x.is_active;
+  return u;
+end $$;
+--> statement-breakpoint
+-- Makes a token for a user whose row is locked, and enqueues the mail with it. False: too many were asked for.
+create or replace function access.send_token(
+  u freehold.users,
+  token_kind text,
+  target text,
+  token_hash bytea,
+  hours integer,
+  mail text,
+  secrets_encrypted text
+) returns boolean
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  if access.too_many_requests(u.id, token_kind) then
+    return false;
+  end if;
+  insert into freehold.one_time_tokens (token_hash, kind, user_id, target, expires_at)
+  values (token_hash, token_kind, u.id, target, now() + make_interval(hours => hours));
+  perform access.enqueue_mail(mail, u.id, target, '{}', secrets_encrypted);
+  return true;
+end $$;
+--> statement-breakpoint
+-- Whether a user was sent five tokens of a kind within the hour: strangers can ask for them.
+create or replace function access.too_many_requests(subject uuid, token_kind text) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select count(*) >= 5
+  from freehold.one_time_tokens x
+  where x.user_id = subject and x.kind = token_kind and x.created_at > now() - interval '1 hour'
+$$;
+--> statement-breakpoint
+-- Locks a user before a change of how they log in, against other such changes and against logins. In the order of a
+-- login, the lockouts before the user: two transactions that took them in different orders would wait for each other.
+create or replace function access.lock_login(subject uuid) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  insert into freehold.lockouts as x (key) values ('change:' || subject), ('login:' || subject)
+  on conflict (key) do update set key = x.key;
+  perform from freehold.users x where x.id = subject for no key update;
+end $$;
+--> statement-breakpoint
+-- Clears the lockouts of a user: that of logins and that of password changes.
+create or replace function access.clear_failures(subject uuid) returns void
+language sql volatile set search_path = pg_catalog, pg_temp as $$
+  update freehold.lockouts x
+  set failures = 0, failed_at = null, locked_until = null
+  where x.key in ('login:' || subject, 'change:' || subject)
 $$;
 --> statement-breakpoint
 -- Nobody assigns to themselves, nor what they do not hold; below scope `all` only manageable roles are given and
@@ -5247,14 +5244,14 @@ create trigger after_email_change after update of email on freehold.users
 create trigger before_user before insert or update on freehold.users
   for each row execute function access.before_user();
 --> statement-breakpoint
+create trigger one_at_a_time before update of manager_id on freehold.users
+  for each statement execute function access.one_at_a_time();
+--> statement-breakpoint
 create trigger before_own_email before update of email on freehold.users
   for each row when (old.email <> new.email) execute function access.before_own_email();
 --> statement-breakpoint
 create trigger before_login_change before update of email, username on freehold.users
   for each row execute function access.before_login_change();
---> statement-breakpoint
-create trigger one_at_a_time before update of manager_id on freehold.users
-  for each statement execute function access.one_at_a_time();
 --> statement-breakpoint
 CREATE TRIGGER audit_delete AFTER DELETE ON freehold.users REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('user', '{}', '{updated_at,name}', '{id}');
 --> statement-breakpoint

@@ -3,15 +3,14 @@
 --   access.audited        puts audit triggers on a table: one entry for each row that a statement changes
 --   access.record         writes one entry; called by the functions of other files
 --   access.write_audit    the only function that inserts entries; both of the above end in it
---   access.erase_detail   for the owner login: erases personal details and leaves an entry that says so
 -- freehold.audit_log says that something was done, by whom and when; freehold.audit_detail says what exactly, under
 -- which name and from where, and can be erased. The log holds a salted hash of each detail, and checkpoints
--- (checkpoints.sql) chain the log. activities.sql is about reading the audit and about entries that services write.
+-- (checkpoints.sql) chain the log. append-only.sql keeps entries as they are. activities.sql is about reading them
+-- and about entries that services write.
 --
--- Threat: somebody changes or removes an entry; an erasure cannot be told from tampering. So triggers refuse every
--- change of an entry, also to the owner login, which would have to drop them first; and then the chain, whose newest
--- checkpoint the master keeps, no longer fits. Until its checkpoint, about a minute, an entry is protected by the
--- triggers alone. Writers share no lock: the chain is made later, by one process.
+-- Threat: a change that leaves no entry. So entries are written by triggers, in the transaction of the change.
+-- Writers share no lock: the chain is made later, by one process. Until its checkpoint, about a minute, an entry is
+-- protected by the triggers of append-only.sql alone.
 
 -- Puts the three audit triggers on a table. The arguments are those of access.audit; `keys` are the columns of the
 -- primary key.
@@ -232,68 +231,3 @@ return (
   select jsonb_object_agg(e.key, case when e.key = any (secret) and e.value <> 'null' then '"***"' else e.value end)
   from jsonb_each(doc) e
 );
-
--- Erases details for good, and returns how many. That somebody acted stays, and an entry for each says that its
--- detail was erased and by whom. Ids without a detail are passed over.
-create function access.erase_detail(log_ids uuid[]) returns integer
-language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-declare
-  there uuid[] := array(select d.log_id from freehold.audit_detail d where d.log_id = any (log_ids) for update);
-begin
-  if cardinality(there) > 0 then
-    perform access.write_audit(access.actor(), 'AUDIT_ERASED', 'erase', 'audit_detail', 0, there::text[], null, null);
-    delete from freehold.audit_detail d where d.log_id = any (there);
-  end if;
-  return cardinality(there);
-end $$;
-
--- Refuses every change of what was written.
-create function access.refuse_change() returns trigger
-language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-begin
-  raise exception using errcode = 'FH403', message = 'forbidden',
-    detail = format('%s of freehold.%s: the audit is append-only.', tg_op, tg_table_name);
-end $$;
-
--- Refuses to delete a detail without an entry of the same transaction that says so.
-create function access.refuse_detail_change() returns trigger
-language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-begin
-  if exists (
-    select
-    from gone g
-    where not exists (
-      select
-      from freehold.audit_log l
-      where l.resource_type = 'audit_detail'
-        and l.resource_id = g.log_id::text
-        and l.activity_type = 'AUDIT_ERASED'
-        and l.checkpoint is null
-        and l.xid = pg_current_xact_id()::text::bigint
-    )
-  ) then
-    raise exception using errcode = 'FH403', message = 'forbidden',
-      detail = 'DELETE of freehold.audit_detail: a detail is erased by access.erase_detail alone.';
-  end if;
-  return null;
-end $$;
-
--- The one change of an entry is that a checkpoint covers it, once.
-create trigger keep_entries before update on freehold.audit_log
-  for each row
-  when (
-    old.checkpoint is not null
-    or new.checkpoint is null
-    or to_jsonb(old) - 'checkpoint' is distinct from to_jsonb(new) - 'checkpoint'
-  )
-  execute function access.refuse_change();
-
-create trigger keep_all_entries before delete or truncate on freehold.audit_log
-  for each statement execute function access.refuse_change();
-
-create trigger keep_details before update or truncate on freehold.audit_detail
-  for each statement execute function access.refuse_change();
-
-create trigger keep_detail after delete on freehold.audit_detail
-  referencing old table as gone
-  for each statement execute function access.refuse_detail_change();

@@ -142,10 +142,7 @@ begin
         r.given_name,
         r.family_name,
         r.locale,
-        coalesce(
-          t.registration_role,
-          (select x.name from freehold.roles x where x.is_fallback and x.deleted_at is null)
-        ),
+        coalesce(t.registration_role, (select x.name from freehold.roles x where x.is_fallback and x.deleted_at is null)),
         r.created_at
       )
       returning * into u;

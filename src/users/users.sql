@@ -5,56 +5,8 @@
 -- triggers, which no statement passes by.
 --
 -- An insert or update meets, in this order: one_at_a_time (statement), then for each row before_login_change,
--- before_own_email, before_user, then after_email_change (src/recovery/contact.sql) and after_user. Row triggers of
--- one kind fire in the order of their names. Called from outside: access.first_password (after a user is created) and
--- access.lock_user (before anything else of a user is locked).
-
--- The first password of a user that this transaction created: only then, and only once.
-create function access.first_password(subject uuid, password_hash text) returns void
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
-begin
-  if access.permission() is distinct from 'user:create'
-    or not exists (select from freehold.users u where u.id = subject and u.created_at = now())
-    or exists (select from freehold.passwords p where p.user_id = subject) then
-    perform access.refuse('forbidden', 'A first password can only be set while the user is created.');
-  end if;
-  insert into freehold.passwords (id, user_id, password_hash)
-  values (gen_random_uuid(), subject, first_password.password_hash);
-end $$;
-
--- Locks a user before anything else of theirs is locked, and before several of their rows are: transactions that lock
--- in different orders would wait for each other.
-create function access.lock_user(subject uuid) returns void
-language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
-  select
-  from freehold.users x
-  where x.id = subject
-    and access.principal() is not null
-  for no key update
-$$;
-
--- A caller who can change how a user logs in can soon log in as them, and is then not limited by an API key any more.
-create function access.before_login_change() returns trigger
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
-begin
-  if (new.email, new.username) is distinct from (old.email, old.username)
-    and access.key() is not null
-    and access.principal() = new.id then
-    perform access.refuse('forbidden', 'How you log in can be changed with a session only, not with an API key.');
-  end if;
-  return new;
-end $$;
-
--- Users change their own address through an endpoint that asks for the password, whatever their scope: an attacker at
--- an open session does not know it.
-create function access.before_own_email() returns trigger
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
-begin
-  if access.principal() = new.id then
-    perform access.refuse('forbidden', 'Change your own address with auth/email-change.');
-  end if;
-  return new;
-end $$;
+-- before_own_email (login-details.sql), before_user, then after_email_change (src/recovery/contact.sql) and
+-- after_user. Row triggers of one kind fire in the order of their names.
 
 -- Applies the rules of one user: what the caller may change, how a login is protected, the size of preferences, a
 -- role that exists, managers without a circle. An address or number that changes is no longer verified.
@@ -231,12 +183,6 @@ end $$;
 create trigger one_at_a_time before update of manager_id on freehold.users
   for each statement execute function access.one_at_a_time();
 
-create trigger before_login_change before update of email, username on freehold.users
-  for each row execute function access.before_login_change();
-
-create trigger before_own_email before update of email on freehold.users
-  for each row when (old.email <> new.email) execute function access.before_own_email();
-
 create trigger before_user before insert or update on freehold.users
   for each row execute function access.before_user();
 
@@ -269,8 +215,3 @@ create policy make on freehold.users for insert
 
 grant insert (id, username, email, given_name, family_name, phone, role, unit_id, manager_id, designation, description,
   locale, timezone, preferences, joined_at, must_change_password, max_sessions) on freehold.users to freehold_app;
-
-grant execute on function
-  access.first_password(uuid, text),
-  access.lock_user(uuid)
-to freehold_app;

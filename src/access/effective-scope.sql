@@ -1,0 +1,95 @@
+-- The effective scope: a decision (decision.sql) with its place, that is with the units and the owners whose rows it
+-- reaches. access.admit asks user_effective_scope; whoever asks about the admitted user asks effective_scope, which
+-- an API key narrows.
+
+-- A unit and everything under it.
+create function access.units_under(unit uuid) returns setof uuid
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  with recursive tree (id) as (
+    select unit
+    union
+    select u.id from tree t join freehold.units u on u.parent_id = t.id
+  )
+  select id from tree
+$$;
+
+-- The units that a scope reaches from where a user is. team: their unit; department: the nearest department above,
+-- and everything under it.
+create function access.units_in_scope(subject uuid, scope access.scope) returns setof uuid
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  with recursive up (id, kind, parent_id, step) as (
+    select u.id, u.kind, u.parent_id, 0
+    from freehold.users p
+      join freehold.units u on u.id = p.unit_id
+    where p.id = subject
+    union all
+    select u.id, u.kind, u.parent_id, up.step + 1
+    from up
+      join freehold.units u on u.id = up.parent_id
+    where up.kind <> 'department' and units_in_scope.scope = 'department'
+  )
+  select access.units_under(x.id)
+  from (select id from up where kind = 'department' order by step limit 1) x
+  where units_in_scope.scope = 'department'
+  union
+  select p.unit_id
+  from freehold.users p
+  where p.id = subject and p.unit_id is not null and units_in_scope.scope in ('team', 'department')
+$$;
+
+-- How far a user reaches with a permission now: the widest scope; and unless that is `all`, whose rows and which
+-- units. What is delegated reaches as far as it did for the delegator, around the delegator.
+create function access.user_effective_scope(
+  subject uuid,
+  permission text,
+  out scope access.scope,
+  out units uuid[],
+  out owners uuid[]
+)
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  s record;
+begin
+  units := '{}';
+  owners := '{}';
+  for s in select x.holder, x.scope as reaches from access.grant_sources(subject, permission, now()) x loop
+    scope := greatest(scope, s.reaches);
+    owners := owners || s.holder;
+    exit when scope = 'all';
+    if s.reaches <> 'own' then
+      units := array(select unnest(units) union select access.units_in_scope(s.holder, s.reaches));
+    end if;
+  end loop;
+end $$;
+
+-- The same, with what the API key of this transaction leaves of it.
+create function access.effective_scope(
+  subject uuid,
+  permission text,
+  out scope access.scope,
+  out units uuid[],
+  out owners uuid[]
+)
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  r record;
+begin
+  if permission <> all (access.key_permissions(subject)) then
+    units := '{}';
+    owners := '{}';
+    return;
+  end if;
+  r := access.user_effective_scope(subject, permission);
+  scope := r.scope;
+  units := r.units;
+  owners := r.owners;
+end $$;
+
+-- Whether the admitted user reaches another one with the permission of this transaction.
+create function access.can_access_user(subject uuid) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select exists (
+    select from freehold.users u
+    where u.id = subject
+      and (access.scope() = 'all' or u.id = any (access.scope_owner_ids()) or u.unit_id = any (access.scope_unit_ids())))
+$$;

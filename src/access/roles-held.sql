@@ -1,0 +1,95 @@
+-- The roles that a user holds: with the reason for each, by name, and the primary one.
+
+-- The roles that a user holds at a moment, with the reason for each: assigned, inherited, or delegated by somebody
+-- who holds it.
+create function access.user_held_roles(subject uuid, moment timestamptz) returns table (kind text, id uuid, name text, via text)
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  with recursive tops (role_id, kind, source) as (
+    select ur.role_id, 'role', null
+    from freehold.user_roles ur
+    where ur.user_id = subject and access.in_force(ur.starts_at, ur.ends_at, moment)
+    union all
+    select d.role_id, 'delegation', u.username
+    from freehold.delegations d
+      join freehold.users u on u.id = d.delegator_id
+    where d.delegate_id = subject
+      and d.role_id is not null
+      and access.in_force(d.starts_at, d.ends_at, moment)
+      and d.decision = 'approved'
+      and access.in_force(d.decided_at, d.revoked_at, moment)
+      and access.was_active(d.delegator_id, moment)
+      and d.role_id in (select access.roles_of(d.delegator_id, moment))
+  ),
+  line (role_id, parent_id, kind, source, top) as (
+    select p.role_id, p.parent_id, t.kind, t.source, p.role_id
+    from tops t
+      join freehold.role_periods p on p.role_id = t.role_id
+    where access.in_force(p.starts_at, p.ends_at, moment)
+    union
+    select p.role_id, p.parent_id, l.kind, l.source, l.top
+    from line l
+      join freehold.role_periods p on p.role_id = l.parent_id
+    where access.in_force(p.starts_at, p.ends_at, moment)
+  )
+  select
+    case
+      when l.kind = 'delegation' then 'delegation'
+      when l.role_id <> l.top then 'inherited'
+      else 'role'
+    end,
+    l.role_id,
+    r.name,
+    coalesce(l.source, case when l.role_id <> l.top then t.name end)
+  from line l
+    join freehold.roles r on r.id = l.role_id
+    join freehold.roles t on t.id = l.top
+  where access.was_active(subject, moment)
+$$;
+
+-- The same for the admitted user: an API key holds a role when it names everything that the role carries.
+create function access.held_roles(subject uuid, moment timestamptz) returns table (kind text, id uuid, name text, via text)
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select h.*
+  from (select access.key_permissions(subject) as names) n
+    cross join lateral access.user_held_roles(subject, moment) h
+  where n.names is null
+    or not exists (select from access.role_grants(h.id, moment) g where g.permission <> all (n.names))
+$$;
+
+-- The names of the roles that a user is assigned at a moment, without what these inherit from.
+create function access.role_names(subject uuid, moment timestamptz) returns text[]
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select coalesce(array_agg(distinct r.name), array[]::text[])
+  from freehold.user_roles ur
+    join freehold.roles r on r.id = ur.role_id
+  where ur.user_id = subject
+    and access.in_force(ur.starts_at, ur.ends_at, moment)
+    and exists (
+      select from freehold.role_periods p
+      where p.role_id = r.id and access.in_force(p.starts_at, p.ends_at, moment))
+$$;
+
+-- The primary role of a user, if it is still held and active; else the first of those that are.
+create function access.active_primary_role(u freehold.users) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select r.name
+  from freehold.user_roles ur
+    join freehold.roles r on r.id = ur.role_id
+  where ur.user_id = u.id
+    and r.is_active
+    and access.in_force(ur.starts_at, ur.ends_at, now())
+  order by r.name = u.role desc nulls last, ur.starts_at, r.name
+  limit 1
+$$;
+
+-- The roles of the admitted user now: {role, roles}. Without what they carry, which takes longer to find out.
+create function access.my_roles() returns jsonb
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+  select jsonb_build_object(
+    'role', (select access.active_primary_role(u) from freehold.users u where u.id = access.principal()),
+    'roles', access.role_names(access.principal(), now()))
+$$;
+
+grant execute on function
+  access.my_roles()
+to freehold_app;

@@ -1,0 +1,75 @@
+-- One-time tokens that are mailed, and the locks under which they are spent.
+--
+-- Threat: a token is spent twice, or while a login or another change of the same user is under way; a stranger fills
+-- a mailbox. So whoever spends one locks the lockouts of the user and then the user, in the order of a login, because
+-- two that took them in different orders would wait for each other; and nobody is sent more than five in an hour.
+
+-- The active user of a valid token, or null. With `is_held` their row and their lockouts are locked, so that of
+-- several requests with this token, or with others of the same user, one goes first.
+create function access.token_user(presented bytea, token_kind text, is_held boolean) returns freehold.users
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  u freehold.users;
+begin
+  if is_held then
+    perform access.lock_login(k.user_id)
+    from freehold.one_time_tokens k
+    where k.token_hash = presented and k.kind = token_kind and k.used_at is null;
+  end if;
+  select x.* into u
+  from freehold.users x
+  join freehold.one_time_tokens k on k.user_id = x.id
+  where k.token_hash = presented
+    and k.kind = token_kind
+    and k.used_at is null
+    and k.expires_at > now()
+    and x.is_active;
+  return u;
+end $$;
+
+-- Makes a token for a user whose row is locked, and enqueues the mail with it. False: too many were asked for.
+create function access.send_token(
+  u freehold.users,
+  token_kind text,
+  target text,
+  token_hash bytea,
+  hours integer,
+  mail text,
+  secrets_encrypted text
+) returns boolean
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  if access.too_many_requests(u.id, token_kind) then
+    return false;
+  end if;
+  insert into freehold.one_time_tokens (token_hash, kind, user_id, target, expires_at)
+  values (token_hash, token_kind, u.id, target, now() + make_interval(hours => hours));
+  perform access.enqueue_mail(mail, u.id, target, '{}', secrets_encrypted);
+  return true;
+end $$;
+
+-- Whether a user was sent five tokens of a kind within the hour: strangers can ask for them.
+create function access.too_many_requests(subject uuid, token_kind text) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select count(*) >= 5
+  from freehold.one_time_tokens x
+  where x.user_id = subject and x.kind = token_kind and x.created_at > now() - interval '1 hour'
+$$;
+
+-- Locks a user before a change of how they log in, against other such changes and against logins. In the order of a
+-- login, the lockouts before the user: two transactions that took them in different orders would wait for each other.
+create function access.lock_login(subject uuid) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  insert into freehold.lockouts as x (key) values ('change:' || subject), ('login:' || subject)
+  on conflict (key) do update set key = x.key;
+  perform from freehold.users x where x.id = subject for no key update;
+end $$;
+
+-- Clears the lockouts of a user: that of logins and that of password changes.
+create function access.clear_failures(subject uuid) returns void
+language sql volatile set search_path = pg_catalog, pg_temp as $$
+  update freehold.lockouts x
+  set failures = 0, failed_at = null, locked_until = null
+  where x.key in ('login:' || subject, 'change:' || subject)
+$$;
