@@ -78,7 +78,7 @@ tenantRoutes.openapi(
   route({
     method: 'patch',
     path: '/{id}',
-    summary: 'Update the configuration of a tenant. `If-Match` makes the update conditional.',
+    summary: 'Update the configuration of a tenant; `If-Match` makes the update conditional',
     permission: 'tenant:update',
     trips: 1,
     params: Id,
@@ -132,7 +132,7 @@ tenantRoutes.openapi(
   route({
     method: 'delete',
     path: '/{id}',
-    summary: 'Delete a tenant. It can be restored, unless `hard=true` with its subdomain in `confirm` erases it permanently.',
+    summary: 'Delete a tenant, which can be restored; `hard=true` with its subdomain in `confirm` erases it permanently',
     permission: 'tenant:delete',
     trips: 1,
     params: Id,
