@@ -20,7 +20,7 @@ begin
     perform access.refuse('forbidden', 'Importing users needs user:create.');
   end if;
   -- One import after another: two that name the same users in different orders would wait for each other.
-  perform pg_advisory_xact_lock(hashtext('access.import_people'));
+  perform pg_advisory_xact_lock(hashtext('access.import_users'));
   begin
     for line in
       select e.value
@@ -55,7 +55,7 @@ declare
   field text;
   broken text;
 begin
-  -- Row level security does not apply here, because import_people runs as the owner.
+  -- Row level security does not apply here, because import_users runs as the owner.
   if access.scope() <> 'all' and not coalesce((l ->> 'unit_id')::uuid = any (access.scope_unit_ids()), false) then
     perform access.refuse('forbidden', 'You can only create users in units that are within your scope.', 'unit_id');
   end if;
