@@ -187,7 +187,7 @@ describe.each<[string, () => (...statements: ReturnType<typeof sql>[]) => Promis
     expect(
       names(
         await ask(
-          sql`select relname as name from pg_class where relnamespace in ${schemas} and relkind = 'r' and has_table_privilege('freehold_app', oid, 'delete')`,
+          sql`select relname as name from pg_class where relnamespace in ${schemas} and relkind = 'r' and has_table_privilege('freehold_app', oid, 'delete') order by 1`,
         ),
       ),
     ).toEqual(['units'])
