@@ -59,7 +59,7 @@ const QUERIES: string[] = [
       format('alter table %s add constraint %I %s', conrelid::regclass, conname, pg_get_constraintdef(oid)) as "create",
       format('alter table %s drop constraint %I', conrelid::regclass, conname) as "drop"
     from pg_constraint where conrelid in ${TABLES} and contype <> 'n'`,
-  `select 'index' as kind, 'index ' || indexrelid::regclass as key, pg_get_indexdef(indexrelid) as form, pg_get_indexdef(indexrelid) as "create", 'drop index ' || indexrelid::regclass as "drop"
+  `select 'index' as kind, format('index %s on %s', indexrelid::regclass, indrelid::regclass) as key, pg_get_indexdef(indexrelid) as form, pg_get_indexdef(indexrelid) as "create", 'drop index ' || indexrelid::regclass as "drop"
     from pg_index where indrelid in ${TABLES}`,
   `select 'type' as kind, 'type ' || t.oid::regtype as key, concat_ws(' | ', typowner::regrole, (select string_agg(e.enumlabel, ', ' order by e.enumsortorder) from pg_enum e where e.enumtypid = t.oid)) as form,
       '' as "create", 'drop type ' || t.oid::regtype as "drop"

@@ -65,7 +65,7 @@ export async function changeTables(before: Snapshot, after: Snapshot, wishes: Wi
     statements: [...statements, ...changes, ...drops],
     snapshot: kept,
     retires: [...retires, ...beside],
-    notes: [...notes, ...dropped.map((key) => `drops ${key}`)],
+    notes: [...notes, ...dropped.filter((key) => key.startsWith('column ')).map((key) => `drops ${key}`)],
   }
 }
 
@@ -107,7 +107,7 @@ function keep(key: string, before: Snapshot, after: Snapshot, is_used: boolean):
   if (!old) return []
   if (!now || !column) {
     after.tables[name] = structuredClone(old)
-    return Object.keys(old.indexes).map((index) => `index ${name.split('.')[0]}.${index}`)
+    return []
   }
   now.columns[column.name] = structuredClone(column)
   const indexes = Object.entries(old.indexes).filter(([, { columns }]) =>
@@ -118,7 +118,7 @@ function keep(key: string, before: Snapshot, after: Snapshot, is_used: boolean):
   for (const [index, definition] of indexes) now.indexes[index] = structuredClone(definition)
   for (const [constraint, definition] of keys) now.foreignKeys[constraint] = structuredClone(definition)
   return [
-    ...indexes.map(([index]) => `index ${name.split('.')[0]}.${index}`),
+    ...indexes.map(([index]) => `index ${name.split('.')[0]}.${index} on ${name}`),
     ...keys.map(([constraint]) => `constraint ${constraint} on ${name}`),
   ]
 }

@@ -242,6 +242,27 @@ describe.concurrent('a migration', () => {
     expect((await make('no_notes', '--lose', 'freehold.nothing')).error).toContain('freehold.notes: it is')
   })
 
+  it('keeps a table that goes, with its policies and triggers, for one release, and then drops all of it', async () => {
+    const { addNotes, make, path, edit } = project()
+    addNotes()
+    await make('add_notes')
+    rmSync(path('src/notes'), { recursive: true })
+    const kept = await make('no_notes', '--lose', 'freehold.notes')
+    expect(kept.error).toBe('')
+    expect(statements(kept.sql).filter((statement) => !statement.startsWith('comment on '))).toEqual([])
+    edit('src/users/table.ts', '    phone: text(),', '    nickname: text(),\n    phone: text(),')
+    const dropped = await make('nickname')
+    expect(dropped.error).toBe('')
+    expect(statements(dropped.sql)).toEqual(
+      expect.arrayContaining([
+        'drop policy read on freehold.notes;',
+        'drop function access.note_title(text,integer);',
+        'DROP TABLE "freehold"."notes" CASCADE;',
+      ]),
+    )
+    expect(await make('again')).toMatchObject({ code: 1, error: expect.stringContaining('Nothing changed') })
+  })
+
   it('renames a column when it is told so', async () => {
     const { addNotes, make, edit } = project()
     addNotes()
