@@ -12,7 +12,7 @@ import { configOf } from '../../../src/kernel/config.ts'
 import { makeCtx } from '../../../src/kernel/context.ts'
 import { batch, useSqlUrl } from '../../../src/kernel/db.ts'
 import { sign, verify } from '../../../src/kernel/token.ts'
-import { digest, newRecipe } from '../../../src/passwords/hash.ts'
+import { digest, newHashParameters } from '../../../src/passwords/hash.ts'
 import { stepNames } from '../../../src/tenants/provisioning/steps.ts'
 import { lookUp, publish } from '../../../src/tenants/registry/registry.ts'
 
@@ -53,8 +53,8 @@ bare.get('/bench/me', async (c) => {
         need,
         bearer,
         key: null,
-        again: async () => null,
-        tellAwake: () => null,
+        reloadRealm: async () => null,
+        reportActivity: () => null,
         countUse: () => {},
         later: () => {},
       }),
@@ -80,7 +80,7 @@ bare.post('/bench/tokens', async (c) => {
 
 bare.post('/bench/hash', async (c) => {
   const { password } = await c.req.json()
-  return c.json({ digest: await digest(password, newRecipe()) })
+  return c.json({ digest: await digest(password, newHashParameters()) })
 })
 
 bare.post('/bench/subject', async (c) => {
