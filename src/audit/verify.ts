@@ -75,7 +75,7 @@ const READ_ONLY = [sql`set transaction isolation level repeatable read, read onl
  * Recomputes the chain and each detail's hash, and compares with the head in the master. Reads as the owner of the database
  * behind `url`, in pages of 20 checkpoints, one round trip each, and changes nothing. Reports at most a few hundred faults.
  */
-export async function verify(url: string, head: Head | null): Promise<Verification> {
+export async function verifyChain(url: string, head: Head | null): Promise<Verification> {
   const faults: Discrepancy[] = []
   const report = (kind: Discrepancy['kind'], checkpoint: number | null, said: string, id: string | null = null) =>
     faults.push({ kind, checkpoint, id, said })

@@ -1,7 +1,7 @@
 import { Hono } from 'hono'
 import type { AppEnv } from '../http/app-env.ts'
 import { SPANISH } from '../i18n/language.ts'
-import { type Code, catalogue, Problem } from '../kernel/problem.ts'
+import { type Code, Problem, problemCatalogue } from '../kernel/problem.ts'
 import { POLICY, page, start } from './page.ts'
 
 const FILES = { 'swagger-ui.css': 'text/css', 'swagger-ui-bundle.js': 'text/javascript' } as const
@@ -18,8 +18,8 @@ export const docsRoutes = new Hono<AppEnv>({ strict: false })
   })
   .get('/problems/:code', (c) => {
     const code = c.req.param('code')
-    if (!Object.hasOwn(catalogue, code)) throw new Problem('not_found')
-    const [status, title, remedy] = catalogue[code as Code]
+    if (!Object.hasOwn(problemCatalogue, code)) throw new Problem('not_found')
+    const [status, title, remedy] = problemCatalogue[code as Code]
     const es = { title: SPANISH.title(code as Code), remedy: SPANISH.sentence(remedy) }
     return c.json({ code, status, title, remedy, es })
   })

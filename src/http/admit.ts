@@ -4,7 +4,7 @@
  */
 import type { Context } from 'hono'
 import { createMiddleware } from 'hono/factory'
-import type { ApiKey } from '../kernel/api-key.ts'
+import type { ApiKeyCredential } from '../kernel/api-key.ts'
 import { makeCtx, type Need, type Realm } from '../kernel/context.ts'
 import { Problem } from '../kernel/problem.ts'
 import { type Bearer, verify } from '../kernel/token.ts'
@@ -12,7 +12,7 @@ import type { AppEnv } from './app-env.ts'
 import { accessTokenOf, ownHost, selectAccount } from './cookies.ts'
 import { apiKey, readCredential } from './credential.ts'
 
-type Caller = { bearer: Bearer | null; key: ApiKey | null }
+type Caller = { bearer: Bearer | null; key: ApiKeyCredential | null }
 const NOBODY: Caller = { bearer: null, key: null }
 
 /** The context of this request: the caller, and what the route requires. */

@@ -2,7 +2,7 @@
  * Reads the credential of a request. Threat: two credentials, of which each side trusts another one; and secrets in URLs, which
  * end up in logs. So exactly one is accepted, from headers alone. token.ts verifies tokens, the database verifies keys.
  */
-import { type ApiKey, prefixOf } from '../kernel/api-key.ts'
+import { type ApiKeyCredential, prefixOf } from '../kernel/api-key.ts'
 import { Problem } from '../kernel/problem.ts'
 import { tokenHash } from '../kernel/token.ts'
 
@@ -24,7 +24,7 @@ export function readCredential(headers: Headers): PresentedCredential {
 }
 
 /** Parses an API key. Fails with token_invalid when it is malformed: then no database is asked. */
-export async function apiKey(key: string): Promise<ApiKey> {
+export async function apiKey(key: string): Promise<ApiKeyCredential> {
   const prefix = prefixOf(key)
   if (!prefix) throw new Problem('token_invalid', 'The API key is malformed: a character is wrong, missing or extra.')
   return { prefix, hash: (await tokenHash(key)).slice(2) }

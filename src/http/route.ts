@@ -1,7 +1,7 @@
 import { createRoute, OpenAPIHono, z } from '@hono/zod-openapi'
 import type { MiddlewareHandler } from 'hono'
 import { createMiddleware } from 'hono/factory'
-import { type Code, catalogue, Problem } from '../kernel/problem.ts'
+import { type Code, Problem, problemCatalogue } from '../kernel/problem.ts'
 import { languageOf } from './accept-language.ts'
 import { requireCredential, withoutAdmission } from './admit.ts'
 import type { AppEnv } from './app-env.ts'
@@ -161,7 +161,7 @@ const BODY: Code[] = ['invalid_request', 'body_too_large', 'unsupported_media_ty
 
 function problemResponses(codes: Code[]) {
   const content = { 'application/problem+json': { schema: ProblemDocument } }
-  const byStatus = Map.groupBy(codes, (code) => catalogue[code][0])
+  const byStatus = Map.groupBy(codes, (code) => problemCatalogue[code][0])
   return Object.fromEntries([...byStatus].map(([status, same]) => [status, { description: same.join(', '), content }]))
 }
 

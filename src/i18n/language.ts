@@ -4,7 +4,7 @@
  * the length of a sentence is bounded. The tables are compiled on first use.
  */
 import { z } from '@hono/zod-openapi'
-import { catalogue, type Language } from '../kernel/problem.ts'
+import { type Language, problemCatalogue } from '../kernel/problem.ts'
 import { plain } from './plain.ts'
 import { database } from './spanish/database.ts'
 import { problems } from './spanish/problems.ts'
@@ -15,7 +15,7 @@ const LONGEST_SENTENCE = 1000
 
 export const ENGLISH: Language = {
   tag: 'en',
-  title: (code) => catalogue[code][1],
+  title: (code) => problemCatalogue[code][1],
   sentence: (english) => english,
   issue: (issue, body) => plain(issue, inputAt(body, issue)),
 }
@@ -35,8 +35,8 @@ let tables: { exact: Map<string, string>; patterns: Pattern[] } | undefined
 /** Sentences without values, and patterns of those with values, the most specific first. */
 function compiled() {
   if (tables) return tables
-  const codes = Object.keys(catalogue) as (keyof typeof catalogue)[]
-  const exact = new Map<string, string>(codes.map((code) => [catalogue[code][2], problems[code][1]]))
+  const codes = Object.keys(problemCatalogue) as (keyof typeof problemCatalogue)[]
+  const exact = new Map<string, string>(codes.map((code) => [problemCatalogue[code][2], problems[code][1]]))
   const patterns: Pattern[] = []
   for (const [english, spanish] of [...Object.entries(worker), ...Object.entries(database)]) {
     const parts = english.split(/\{(\w+)\}/)

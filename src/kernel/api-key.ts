@@ -10,7 +10,7 @@ const CHECKSUM = 6
 const FORM = new RegExp(`^fh_([0-9A-Za-z]{${PREFIX}})_[0-9A-Za-z]{${SECRET + CHECKSUM}}$`)
 
 /** A well-formed key: the prefix, which may be displayed, and the SHA-256 (hex) by which its database finds it. */
-export type ApiKey = { prefix: string; hash: string }
+export type ApiKeyCredential = { prefix: string; hash: string }
 
 /** Random characters, uniformly distributed: bytes beyond the last whole alphabet are discarded. */
 function random(length: number): string {

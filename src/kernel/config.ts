@@ -94,7 +94,7 @@ export type EmailBinding = {
 }
 
 /** Every setting, with its default. The keys are the names of the environment variables. */
-export const Settings = z
+export const EnvironmentSettings = z
   .object({
     ENVIRONMENT: z.enum(['local', 'production']).default('production'),
     BASE_URL: BaseUrl,
@@ -131,14 +131,16 @@ export const Settings = z
     if ((SMTP_URL || EMAIL) && !MAIL_FROM) wrong('MAIL_FROM', '')
     if (SMS_WEBHOOK_TOKEN && !SMS_WEBHOOK_URL) wrong('SMS_WEBHOOK_URL', '')
   })
-export type Config = z.infer<typeof Settings>
+export type Config = z.infer<typeof EnvironmentSettings>
 
 export class ConfigError extends Error {}
 
 /** Parses the settings. An empty string counts as missing. Fails with a ConfigError that names every setting that is wrong. */
 export function parseSettings(env: Record<string, unknown>): Config {
-  const given = Object.fromEntries(Object.keys(Settings.shape).map((name) => [name, env[name] === '' ? undefined : env[name]]))
-  const parsed = Settings.safeParse(given)
+  const given = Object.fromEntries(
+    Object.keys(EnvironmentSettings.shape).map((name) => [name, env[name] === '' ? undefined : env[name]]),
+  )
+  const parsed = EnvironmentSettings.safeParse(given)
   if (parsed.success) return parsed.data
   const issues = Map.groupBy(parsed.error.issues, (issue) => String(issue.path[0]))
   const sentences = [...issues].map(([name, [first]]) => `${name} ${given[name] === undefined ? 'is not set' : first?.message}`)

@@ -1,6 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm'
 import type { BatchItem, BatchResponse } from 'drizzle-orm/batch'
-import type { ApiKey } from './api-key.ts'
+import type { ApiKeyCredential } from './api-key.ts'
 import type { Config } from './config.ts'
 import { build, connect, dbError, fixed, isWrongDatabase, requireJson, toProblem } from './db.ts'
 import { Problem } from './problem.ts'
@@ -46,7 +46,7 @@ export type Ctx = {
   readonly need: Need
   /** The caller's verified token, or the API key; both null on a public endpoint. */
   readonly bearer: Bearer | null
-  readonly key: ApiKey | null
+  readonly key: ApiKeyCredential | null
   /** The credential as the admission takes it; null: none. */
   readonly credential: { session_id: string; user_id: string; proof: string | null } | { key: string } | null
   /** The admitted caller, once `run` has returned. */

@@ -1,7 +1,7 @@
 import type { z } from 'zod'
 
 /** Every way to fail: code -> status, title, and what to do about it. `/problems/{code}` shows a row of this table. */
-export const catalogue = {
+export const problemCatalogue = {
   invalid_request: [400, 'The request is not valid', 'Fix the fields listed in `errors`.'],
   invalid_cursor: [400, 'The cursor is not one of ours', 'Start again without a cursor.'],
   tenant_required: [400, 'No tenant was named', 'Use the host of the tenant, or the header X-Tenant.'],
@@ -46,7 +46,7 @@ export const catalogue = {
   no_capacity: [503, 'There is no capacity for another tenant', 'Try again later.'],
 } as const satisfies Record<string, readonly [number, string, string]>
 
-export type Code = keyof typeof catalogue
+export type Code = keyof typeof problemCatalogue
 export type Issue = { pointer: string; detail: string }
 
 /** A language of problems (i18n/language.ts). Problems are thrown in English; a sentence without a translation stays English. */
@@ -66,19 +66,22 @@ export class Problem extends Error {
   readonly headers: Record<string, string>
 
   constructor(code: Code, detail?: string, more: { errors?: Issue[]; headers?: Record<string, string>; cause?: unknown } = {}) {
-    super(detail ?? catalogue[code][2], { cause: more.cause })
+    super(detail ?? problemCatalogue[code][2], { cause: more.cause })
     this.code = code
     this.errors = more.errors
-    this.headers = { ...(catalogue[code][0] === 503 || code === 'rate_limited' ? { 'Retry-After': '2' } : {}), ...more.headers }
+    this.headers = {
+      ...(problemCatalogue[code][0] === 503 || code === 'rate_limited' ? { 'Retry-After': '2' } : {}),
+      ...more.headers,
+    }
   }
 
   get status(): number {
-    return catalogue[this.code][0]
+    return problemCatalogue[this.code][0]
   }
 
   /** The response, in the caller's language. A 401 carries the challenge of RFC 6750, which is ASCII and so in English. */
   toResponse(about: { base: string; path: string; trace_id: string; language: Language }): Response {
-    const [status, title] = catalogue[this.code]
+    const [status, title] = problemCatalogue[this.code]
     const { language } = about
     const body = {
       type: `${about.base}/problems/${this.code}`,

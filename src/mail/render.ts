@@ -6,7 +6,7 @@
 import type { Realm } from '../kernel/context.ts'
 import { en } from './templates/en.ts'
 import { es } from './templates/es.ts'
-import { KINDS, type Kind, type Locale, type Template } from './templates/template.ts'
+import { KINDS, type MailKind, type MailLanguage, type Template } from './templates/template.ts'
 
 export type Rendered = { subject: string; text: string; html: string }
 
@@ -21,7 +21,7 @@ type Wanted = {
   secrets: Record<string, string>
 }
 
-const PAGES: Partial<Record<Kind, string>> = {
+const PAGES: Partial<Record<MailKind, string>> = {
   password_reset: '/reset-password',
   password_reset_by_admin: '/reset-password',
   register: '/verify-email',
@@ -31,9 +31,10 @@ const PAGES: Partial<Record<Kind, string>> = {
 const MOMENTS = ['until', 'expires_at']
 
 /** `es`, `es-PE` ... are Spanish, all other locales English. */
-export const languageOf = (locale: string): ['en' | 'es', Locale] => (/^es([-_]|$)/i.test(locale) ? ['es', es] : ['en', en])
+export const mailLanguageOf = (locale: string): ['en' | 'es', MailLanguage] =>
+  /^es([-_]|$)/i.test(locale) ? ['es', es] : ['en', en]
 
-const isKind = (kind: string): kind is Kind => Object.hasOwn(KINDS, kind)
+const isKind = (kind: string): kind is MailKind => Object.hasOwn(KINDS, kind)
 
 /**
  * Subject, text and HTML of a mail of the realm. Fails for a kind without a template, or when a value that the template needs is
@@ -42,7 +43,7 @@ const isKind = (kind: string): kind is Kind => Object.hasOwn(KINDS, kind)
 export function render(realm: Pick<Realm, 'legal_name' | 'url'>, wanted: Wanted): Rendered {
   const { kind, channel, locale, name, timezone, data, secrets } = wanted
   if (!isKind(kind)) throw new Error(`There is no template for mails of the kind ${kind}.`)
-  const [code, language] = languageOf(locale)
+  const [code, language] = mailLanguageOf(locale)
   const template = language.mails[kind]
   const { token } = secrets
   const values: Record<string, unknown> = {

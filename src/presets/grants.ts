@@ -1,9 +1,9 @@
 import type { Preset, PresetRole, Scope } from './preset.ts'
 
 /** Permissions as a preset writes them: the scope, the actions by their letters, the resources. */
-export type Row = [scope: Scope, letters: string, ...resources: string[]]
+export type GrantRow = [scope: Scope, letters: string, ...resources: string[]]
 type Grants = PresetRole['grants']
-export type Grant = Grants[number]
+export type PresetGrant = Grants[number]
 
 /** The letters of the actions, also in docs/presets.md. */
 export const LETTERS: Record<string, string> = {
@@ -20,16 +20,16 @@ const WIDENING: Scope[] = ['own', 'team', 'department', 'all']
 export const isWider = (one: Scope, other: Scope) => WIDENING.indexOf(one) > WIDENING.indexOf(other)
 
 /** The permissions of every user: read and update their own data, and end their own sessions. */
-export const SELF: Row[] = [
+export const SELF: GrantRow[] = [
   ['own', 'RU', 'user'],
   ['own', 'RD', 'session'],
 ]
 
 /** The grants of some rows. Where two rows name the same permission, the wider scope counts. */
-export const grants = (...rows: Row[]): Grants =>
+export const grants = (...rows: GrantRow[]): Grants =>
   widest(
     rows.flatMap(([scope, letters, ...on]) =>
-      on.flatMap((r) => [...letters].map((l): Grant => [`${r}:${LETTERS[l] ?? l}`, scope])),
+      on.flatMap((r) => [...letters].map((l): PresetGrant => [`${r}:${LETTERS[l] ?? l}`, scope])),
     ),
   )
 

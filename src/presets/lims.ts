@@ -1,11 +1,11 @@
 import { catalogue, GROUPS } from './catalogue.ts'
-import { type Grant, grants, type Row, SELF, widest } from './grants.ts'
+import { type GrantRow, grants, type PresetGrant, SELF, widest } from './grants.ts'
 import type { Preset } from './preset.ts'
 
 const { documents, projects, hr, procurement, financial, crm, quality, analytics, workflow, competency } = GROUPS
 
 /** The permissions of all staff: their own employment, and the procedures that they work by. */
-const STAFF: Row[] = [
+const STAFF: GrantRow[] = [
   ...SELF,
   ['own', 'R', 'employee', 'attendance', 'training', 'performance', ...competency],
   ['own', 'CRU', 'leave', 'expense'],
@@ -88,7 +88,7 @@ export const lims: Preset = {
     {
       name: 'auditor',
       description: 'Read-only audit access with export',
-      grants: widest([...grants(...SELF), ...catalogue.filter(isSeen).map((permission): Grant => [permission, 'all'])]),
+      grants: widest([...grants(...SELF), ...catalogue.filter(isSeen).map((permission): PresetGrant => [permission, 'all'])]),
     },
     {
       name: 'customer',

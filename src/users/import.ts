@@ -7,7 +7,7 @@ import { z } from '@hono/zod-openapi'
 import { sql } from 'drizzle-orm'
 import type { Ctx } from '../kernel/context.ts'
 import { log } from '../kernel/log.ts'
-import { catalogue, type Language, Problem } from '../kernel/problem.ts'
+import { type Language, Problem, problemCatalogue } from '../kernel/problem.ts'
 import { rowsOf } from '../kernel/wire.ts'
 import { type Broken, batchesOf, type ImportLine, type Read, type Refused } from './import-lines.ts'
 
@@ -126,7 +126,7 @@ export async function importUsers(
   /** Why a batch failed. It may have been committed and its answer lost: sending the file again shows that. */
   const brokenBy = (error: unknown): Broken => {
     const { code, message: detail } =
-      error instanceof Problem ? error : { code: 'internal_error', message: catalogue.internal_error[2] }
+      error instanceof Problem ? error : { code: 'internal_error', message: problemCatalogue.internal_error[2] }
     log('import broken off', { ...about(ctx), code, error: error instanceof Error ? error.name : null })
     return { code, detail: `${detail} The result of the lines after the last one reported is unknown: send the file again.` }
   }

@@ -4,7 +4,7 @@
  */
 
 /** A line as bytes, without its line break; `null`: it is too long. */
-export type Line = Uint8Array | null
+export type NdjsonLine = Uint8Array | null
 
 const LF = 10
 const CR = 13
@@ -13,7 +13,7 @@ const BOM = [0xef, 0xbb, 0xbf]
 /**
  * The lines of a body in order, each of at most `max` bytes. The last one may lack its line break. Throws what the body throws.
  */
-export async function* linesOf(body: ReadableStream<Uint8Array>, max: number): AsyncGenerator<Line, void> {
+export async function* linesOf(body: ReadableStream<Uint8Array>, max: number): AsyncGenerator<NdjsonLine, void> {
   const held = new Uint8Array(max + 1)
   let size = 0
   let isFirst = true
@@ -21,7 +21,7 @@ export async function* linesOf(body: ReadableStream<Uint8Array>, max: number): A
     held.set(part.subarray(0, Math.max(0, held.length - size)), size)
     size = Math.min(held.length, size + part.length)
   }
-  const line = (): Line => {
+  const line = (): NdjsonLine => {
     const from = isFirst && BOM.every((byte, i) => held[i] === byte) ? BOM.length : 0
     const to = size > 0 && held[size - 1] === CR ? size - 1 : size
     const taken = size > max ? null : held.slice(Math.min(from, to), to)
@@ -42,7 +42,7 @@ export async function* linesOf(body: ReadableStream<Uint8Array>, max: number): A
 }
 
 /** The JSON value of a line, or why it has none; null for a blank line. */
-export function valueIn(line: Line, max: number): { value: unknown } | { fault: string } | null {
+export function valueIn(line: NdjsonLine, max: number): { value: unknown } | { fault: string } | null {
   if (!line) return { fault: `is longer than ${max} bytes` }
   let text: string
   try {

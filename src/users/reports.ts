@@ -5,7 +5,7 @@ import type { Ctx } from '../kernel/context.ts'
 import { Page, paged, pageOf, readCursor } from '../kernel/cursor.ts'
 import { Problem } from '../kernel/problem.ts'
 import { rowsOf } from '../kernel/wire.ts'
-import { columns, rolesOf, User } from './users.ts'
+import { rolesOf, User, userColumns } from './users.ts'
 
 /** `depth` is 1 for direct reports. */
 export const Report = User.extend({ depth: z.int() }).openapi('Report')
@@ -30,7 +30,7 @@ export function reported(id: string, deep: boolean, limit: number, after: string
       union all
       select u.id, u.username, t.depth + 1 from tree t join freehold.users u on u.manager_id = t.id where ${deep}
     ) cycle id set is_round using path
-    select ${columns}, ${rolesOf(sql`u.id`)}, page.depth
+    select ${userColumns}, ${rolesOf(sql`u.id`)}, page.depth
     from (select t.id, t.depth from tree t ${beyond} order by t.depth, t.username collate "C", t.id limit ${limit + 1}) page
       join freehold.users u on u.id = page.id
     order by page.depth, u.username collate "C", u.id`

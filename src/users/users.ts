@@ -60,7 +60,7 @@ const ROLE = sql`(select r.name from freehold.user_roles ur join freehold.roles 
   order by r.name = u.role desc nulls last, ur.starts_at, r.name limit 1)`
 
 /** The columns of `freehold.users u` that are returned, without `roles`. */
-export const columns = sql`u.id, u.username, u.email, u.email_verified, u.given_name, u.family_name, u.phone, u.phone_verified, ${ROLE} as role, u.unit_id, u.manager_id,
+export const userColumns = sql`u.id, u.username, u.email, u.email_verified, u.given_name, u.family_name, u.phone, u.phone_verified, ${ROLE} as role, u.unit_id, u.manager_id,
   u.designation, u.description, u.is_active, u.must_change_password, u.locale, u.timezone, u.preferences, ${rfc3339('u.joined_at')} as joined_at,
   ${rfc3339('u.terminated_at')} as terminated_at, u.max_sessions, ${rfc3339('u.created_at')} as created_at, ${rfc3339('u.updated_at')} as updated_at`
 
@@ -71,7 +71,8 @@ export const rolesOf = (
   where ur.user_id = ${id} and r.is_active and access.in_force(ur.starts_at, ur.ends_at, now())) as roles`
 
 /** One user, if the caller can access them. */
-export const one = (id: SQL | string) => sql`select ${columns}, ${rolesOf(sql`u.id`)} from freehold.users u where u.id = ${id}`
+export const one = (id: SQL | string) =>
+  sql`select ${userColumns}, ${rolesOf(sql`u.id`)} from freehold.users u where u.id = ${id}`
 
 /** The one user of a result. Fails with not_found. */
 export function firstOrNotFound(result: unknown): UserWire {
@@ -122,7 +123,7 @@ export function listed({ sort, search, role, unit_id, status, limit }: Omit<Quer
     walk: true,
   })
   // Every branch yields up to a whole page, so the other columns are read for the rows of the page alone.
-  return sql`select ${columns}, u.name, ${rolesOf(sql`u.id`)} from (${page}) page join freehold.users u on u.id = page.id order by page.key collate "C" ${direction}, page.id ${direction}`
+  return sql`select ${userColumns}, u.name, ${rolesOf(sql`u.id`)} from (${page}) page join freehold.users u on u.id = page.id order by page.key collate "C" ${direction}, page.id ${direction}`
 }
 
 /**

@@ -4,7 +4,7 @@
  */
 import { sql } from 'drizzle-orm'
 import { afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { verify } from '../../src/audit/verify.ts'
+import { verifyChain } from '../../src/audit/verify.ts'
 import { checkpointAudit, verifyAudit } from '../../src/tenants/maintenance/checkpoints.ts'
 import { runMaintenance } from '../../src/tenants/maintenance/maintenance.ts'
 import { type Database, databaseOf, maintainNext, master, refusalOf, rowsOf, settings } from '../support/databases.ts'
@@ -279,7 +279,7 @@ it('verifying changes nothing, and trusts no function of the database', async ()
   await damage(
     "create or replace function access.canonical_entry(l freehold.audit_log) returns bytea language sql immutable set search_path = pg_catalog, pg_temp as $$ select ''::bytea $$",
   )
-  expect((await verify(tenant.owner_url, null)).intact).toBe(true)
+  expect((await verifyChain(tenant.owner_url, null)).intact).toBe(true)
   expect(await refusalOf(tenant.app_url, sql`select access.checkpoint_audit(1)`)).toMatch(/permission denied/)
   await expect(verifyAudit(settings(), 'nobody-here')).rejects.toThrow('There is no tenant nobody-here')
 })

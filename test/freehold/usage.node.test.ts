@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
 import type { Step } from '../../scripts/freehold/answers.ts'
 import { progressOn } from '../../scripts/freehold/progress.ts'
-import { Settings } from '../../src/kernel/config.ts'
+import { EnvironmentSettings } from '../../src/kernel/config.ts'
 import { decrypt, encrypt } from '../../src/kernel/keyring.ts'
 import { freehold } from './run.ts'
 import { stranger } from './stranger.ts'
@@ -190,7 +190,7 @@ describe('keys new', () => {
     const { code, stdout, stderr } = await freehold(['keys', 'new'])
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     expect(stdout).toMatch(/^k1:[A-Za-z0-9_-]{43}\n$/)
-    const ring = Settings.shape.ENCRYPTION_KEYS.parse(stdout.trim())
+    const ring = EnvironmentSettings.shape.ENCRYPTION_KEYS.parse(stdout.trim())
     expect(await decrypt(ring, 'owner', 'field', await encrypt(ring, 'owner', 'field', 'secret'))).toBe('secret')
   })
 

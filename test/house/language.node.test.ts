@@ -4,7 +4,7 @@ import { SPANISH } from '../../src/i18n/language.ts'
 import { database } from '../../src/i18n/spanish/database.ts'
 import { problems } from '../../src/i18n/spanish/problems.ts'
 import { worker } from '../../src/i18n/spanish/worker.ts'
-import { catalogue } from '../../src/kernel/problem.ts'
+import { problemCatalogue } from '../../src/kernel/problem.ts'
 import { ofSql, ofTypeScript, PROBE, type Told } from './sentences.ts'
 
 const typescript = ofTypeScript()
@@ -98,14 +98,14 @@ describe('the tables', () => {
     const ends = (text: string) => text.endsWith('.')
     const all = [
       ...table,
-      ...Object.entries(problems).map(([code, [, remedy]]) => [catalogue[code as 'forbidden'][2], remedy] as const),
+      ...Object.entries(problems).map(([code, [, remedy]]) => [problemCatalogue[code as 'forbidden'][2], remedy] as const),
     ]
     expect(all.filter(([english, spanish]) => ends(english) !== ends(spanish))).toEqual([])
   })
 
   it('have a title and a remedy of their own for each code', () => {
-    for (const [code, [, title, remedy]] of Object.entries(catalogue) as [
-      keyof typeof catalogue,
+    for (const [code, [, title, remedy]] of Object.entries(problemCatalogue) as [
+      keyof typeof problemCatalogue,
       readonly [number, string, string],
     ][]) {
       expect(SPANISH.title(code), code).not.toBe(title)

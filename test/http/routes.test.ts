@@ -1,7 +1,7 @@
 /** What every route must be, asked of the app itself: no list of routes to keep. */
 import { describe, expect, it } from 'vitest'
 import { app } from '../../src/app.ts'
-import { catalogue } from '../../src/kernel/problem.ts'
+import { problemCatalogue } from '../../src/kernel/problem.ts'
 import { call } from '../support/people.ts'
 
 type Operation = {
@@ -79,7 +79,7 @@ describe('routes', () => {
       for (const [status, { description }] of Object.entries(operation.responses)) {
         if (Number(status) < 400) continue
         for (const code of description.split(', '))
-          expect(catalogue[code as keyof typeof catalogue]?.[0], `${name} ${code}`).toBe(Number(status))
+          expect(problemCatalogue[code as keyof typeof problemCatalogue]?.[0], `${name} ${code}`).toBe(Number(status))
       }
   })
 

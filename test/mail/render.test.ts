@@ -1,14 +1,14 @@
 /** What mails say: in both languages, with nothing in them that is not meant. */
 import { describe, expect, it } from 'vitest'
-import { languageOf, render } from '../../src/mail/render.ts'
+import { mailLanguageOf, render } from '../../src/mail/render.ts'
 import { en } from '../../src/mail/templates/en.ts'
 import { es } from '../../src/mail/templates/es.ts'
-import { KINDS, type Kind } from '../../src/mail/templates/template.ts'
+import { KINDS, type MailKind } from '../../src/mail/templates/template.ts'
 
-const kinds = Object.keys(KINDS) as Kind[]
+const kinds = Object.keys(KINDS) as MailKind[]
 const placeholders = (text: string) => [...text.matchAll(/\{(\w+)\}/g)].map(([, name]) => name).sort()
 const REALM = { legal_name: 'Acme S.A.C.', url: 'https://acme.example.com' }
-const wanted = (kind: Kind, more: object = {}) => ({
+const wanted = (kind: MailKind, more: object = {}) => ({
   kind,
   channel: kind === 'phone_code' ? ('sms' as const) : ('email' as const),
   locale: 'en',
@@ -59,11 +59,11 @@ it.each<[string, string]>([
   ['fr', 'en'],
   ['', 'en'],
 ])('a locale %j reads %s', (locale, language) => {
-  expect(languageOf(locale)[0]).toBe(language)
+  expect(mailLanguageOf(locale)[0]).toBe(language)
 })
 
 describe('a link', () => {
-  it.each<[Kind, string]>([
+  it.each<[MailKind, string]>([
     ['password_reset', '/reset-password'],
     ['password_reset_by_admin', '/reset-password'],
     ['register', '/verify-email'],
@@ -81,7 +81,7 @@ describe('a link', () => {
 
 describe('what people and tenants chose', () => {
   const EVIL = '<img src=x onerror=alert(1)>"\'&amp;{link}{until}\r\nBcc: mallory@example.test'
-  const evil = (kind: Kind) =>
+  const evil = (kind: MailKind) =>
     render(
       { ...REALM, legal_name: EVIL },
       wanted(kind, {

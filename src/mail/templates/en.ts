@@ -1,6 +1,6 @@
-import type { Locale } from './template.ts'
+import type { MailLanguage } from './template.ts'
 
-export const en: Locale = {
+export const en: MailLanguage = {
   greeting: 'Hello {name},',
   greeting_unnamed: 'Hello,',
   footer: 'Sent by {tenant}, {url}. Replies to this mail are not read.',

@@ -1,6 +1,6 @@
-import type { Locale } from './template.ts'
+import type { MailLanguage } from './template.ts'
 
-export const es: Locale = {
+export const es: MailLanguage = {
   greeting: 'Hola, {name}:',
   greeting_unnamed: 'Hola:',
   footer: 'Enviado por {tenant}, {url}. Las respuestas a este correo no se leen.',

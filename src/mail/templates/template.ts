@@ -13,15 +13,15 @@ export const KINDS = {
   phone_code: ['code'],
 } as const satisfies Record<string, readonly string[]>
 
-export type Kind = keyof typeof KINDS
+export type MailKind = keyof typeof KINDS
 
 /** Paragraphs have placeholders such as `{tenant}`. A paragraph that is only `{link}` is shown as a button. */
 export type Template = { subject: string; paragraphs: string[]; action?: string }
 
-export type Locale = {
+export type MailLanguage = {
   greeting: string
   /** For a recipient without a name, such as a registrant. */
   greeting_unnamed: string
   footer: string
-  mails: Record<Kind, Template>
+  mails: Record<MailKind, Template>
 }

@@ -14,7 +14,7 @@ import { isolations } from '../provisioning/isolation.ts'
 import { jobOf } from '../provisioning/job.ts'
 import { neonWords } from '../provisioning/neon.ts'
 import { kvKey } from '../registry/registry.ts'
-import { columns, type TenantWire, wire } from '../registry/tenants.ts'
+import { type TenantWire, tenantColumns, wire } from '../registry/tenants.ts'
 import { propagate } from './lifecycle.ts'
 
 /**
@@ -25,7 +25,7 @@ export async function markForErasure(ctx: Ctx, id: string, confirm: string | und
   const [marked, found] = await ctx.run(
     ctx.db.execute(sql`update platform.tenants set status = 'erasing', deleted_at = coalesce(deleted_at, now())
       where id = ${id} and subdomain = ${confirm ?? ''} and status in ('active', 'inactive', 'failed', 'deleted') returning id`),
-    ctx.db.execute(sql`select ${columns} from platform.tenants t where t.id = ${id}`),
+    ctx.db.execute(sql`select ${tenantColumns} from platform.tenants t where t.id = ${id}`),
   )
   const [row] = rowsOf<Record<string, unknown>>(found)
   if (!row) throw new Problem('not_found')

@@ -11,7 +11,7 @@ import { matches, rowsOf, unchanged } from '../../kernel/wire.ts'
 import { nextRun } from '../provisioning/provisioning.ts'
 import { mustBeSecure, type TenantPatch } from '../registry/origins.ts'
 import { isAuthentic, kvKey, publish, type SignedEntry } from '../registry/registry.ts'
-import { columns, type TenantWire, wire } from '../registry/tenants.ts'
+import { type TenantWire, tenantColumns, wire } from '../registry/tenants.ts'
 
 /**
  * Starts the next attempt of a tenant that failed. One round trip to the master; `tenant:retry`. Fails with not_found,
@@ -42,7 +42,7 @@ export async function setStatus(
             sql`, `,
           )}) returning id`,
     ),
-    ctx.db.execute(sql`select ${columns} from platform.tenants t where t.id = ${id}`),
+    ctx.db.execute(sql`select ${tenantColumns} from platform.tenants t where t.id = ${id}`),
     ...then.map((statement) => ctx.db.execute(statement)),
   )
   const [row] = rowsOf<Record<string, unknown>>(found)
@@ -69,7 +69,7 @@ export async function changeTenant(
       sql`update platform.tenants t set config = t.config || ${JSON.stringify(config)}::jsonb
           where t.id = ${id} and t.status not in ('provisioning', 'erasing') and ${matches('t.updated_at', ifMatch)} returning t.id`,
     ),
-    ctx.db.execute(sql`select ${columns} from platform.tenants t where t.id = ${id}`),
+    ctx.db.execute(sql`select ${tenantColumns} from platform.tenants t where t.id = ${id}`),
   )
   const [row] = rowsOf<Record<string, unknown>>(found)
   if (!row) throw new Problem('not_found')

@@ -4,7 +4,7 @@
  * the master moves only if the realm's chain still contains the checkpoint that the master knows, with the same hash.
  */
 import { type SQL, sql } from 'drizzle-orm'
-import { type Head, type Verification, verify } from '../../audit/verify.ts'
+import { type Head, type Verification, verifyChain } from '../../audit/verify.ts'
 import type { Config } from '../../kernel/config.ts'
 import { batch } from '../../kernel/db.ts'
 import { decrypt } from '../../kernel/keyring.ts'
@@ -37,7 +37,7 @@ export async function checkpointAudit(config: Config, name: string): Promise<num
 /** Verifies the audit of one realm, by subdomain or id; `platform` is the platform's own. Fails when there is no such realm. */
 export async function verifyAudit(config: Config, name: string): Promise<Verification> {
   const realm = await realmNamed(config, name)
-  return verify(await urlOf(config, realm), realm.head)
+  return verifyChain(await urlOf(config, realm), realm.head)
 }
 
 async function realmNamed(config: Config, name: string): Promise<AuditedRealm> {

@@ -6,16 +6,16 @@ import { deleteProject, isLimit, isMade, type NeonApi, neonWords, underWay, wait
 
 const WAIT_MS = 20_000
 const PAUSE_MS = 250
-const NAMES: Record<Kind, string> = { database: 'freehold-host-', branch: 'freehold-branches-' }
+const NAMES: Record<HostKind, string> = { database: 'freehold-host-', branch: 'freehold-branches-' }
 
-export type Kind = 'database' | 'branch'
+export type HostKind = 'database' | 'branch'
 
 /**
  * Places a tenant on a host of a kind, and opens a host when none has room. One statement takes the place, so that concurrent
  * callers never share the last one; a host that is being opened is waited for, up to 20 s. A tenant that has a place keeps it.
  * Fails with NoCapacity.
  */
-export async function reservePlace(config: Config, neon: NeonApi, tenant_id: string, kind: Kind): Promise<void> {
+export async function reservePlace(config: Config, neon: NeonApi, tenant_id: string, kind: HostKind): Promise<void> {
   for (let waited = 0; waited < WAIT_MS; waited += PAUSE_MS) {
     const [, placed] = await batch(config.MASTER_DATABASE_URL, [
       sql`with room as (
@@ -36,7 +36,7 @@ export async function reservePlace(config: Config, neon: NeonApi, tenant_id: str
 export class NoCapacity extends Error {}
 
 /** Opens the next host before the last one is full: when at most a tenth of a kind's places is free, or at most one place. */
-export async function keepSpare(config: Config, neon: NeonApi, kind: Kind): Promise<void> {
+export async function keepSpare(config: Config, neon: NeonApi, kind: HostKind): Promise<void> {
   const [rows] = await batch(config.MASTER_DATABASE_URL, [
     sql`select coalesce(sum(capacity - taken), 0)::integer <= greatest(1, max(capacity) / 10) as scarce from platform.hosts where kind = ${kind} and state = 'open'`,
   ])
@@ -47,7 +47,7 @@ export async function keepSpare(config: Config, neon: NeonApi, kind: Kind): Prom
  * Opens the next host. False: none is needed, or another run holds the lease on it. A project that Neon already has under its
  * name is adopted.
  */
-async function openHost(config: Config, neon: NeonApi, kind: Kind, spare = false): Promise<boolean> {
+async function openHost(config: Config, neon: NeonApi, kind: HostKind, spare = false): Promise<boolean> {
   const capacity = kind === 'branch' ? config.HOST_BRANCHES : config.HOST_CAPACITY
   const [, claimed] = await batch(config.MASTER_DATABASE_URL, [
     sql`insert into platform.hosts (id, name, kind, state, region, capacity, lease_until)

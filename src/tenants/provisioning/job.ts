@@ -42,10 +42,10 @@ export function hostOf({ tenant }: Job) {
 }
 
 /** A row of the master, as JSON. */
-export type Row = Record<string, string | null>
+export type MasterRow = Record<string, string | null>
 
 /** The job of a tenant, from its row and its host's, with the secrets decrypted. */
-export async function jobOf(config: Config, t: Row, h: Row | null): Promise<Job> {
+export async function jobOf(config: Config, t: MasterRow, h: MasterRow | null): Promise<Job> {
   const open = (owner: string | null | undefined, field: string, secret: string | null | undefined) =>
     secret && owner ? decrypt(config.ENCRYPTION_KEYS, owner, field, secret) : null
   const text = (value: string | null | undefined) => String(value ?? '')

@@ -13,7 +13,7 @@ import { presets } from '../../presets/presets.ts'
 import { Email } from '../../users/fields.ts'
 import { usernameFrom } from '../../users/username.ts'
 import { mustBeSecure, TenantConfig } from '../registry/origins.ts'
-import { columns, Tenant, wire } from '../registry/tenants.ts'
+import { Tenant, tenantColumns, wire } from '../registry/tenants.ts'
 import { isolations } from './isolation.ts'
 import { nextRun } from './provisioning.ts'
 import { taxIdFault } from './tax-id.ts'
@@ -94,7 +94,7 @@ export async function createTenant(
       ${given.environment}, 'provisioning', ${given.isolation}, ${given.role_preset}, ${database_name}, ${encrypted}, ${JSON.stringify(given.config)}::jsonb
     where exists (select from platform.hosts h where h.kind = ${given.isolation} and h.state = 'open' and h.taken < h.capacity)
       or not exists (select from platform.hosts h where h.kind = ${given.isolation} and h.refused is not null and h.lease_until > now())
-    returning ${columns}`
+    returning ${tenantColumns}`
   try {
     const [result] = await ctx.run(
       ctx.db.execute(insert),

@@ -5,8 +5,8 @@ import { type Config, configOf } from '../../kernel/config.ts'
 import { batch, useSqlUrl } from '../../kernel/db.ts'
 import type { Env } from '../../kernel/env.ts'
 import { log } from '../../kernel/log.ts'
-import { type Kind, keepSpare, NoCapacity } from './hosts.ts'
-import { jobOf, type Row } from './job.ts'
+import { type HostKind, keepSpare, NoCapacity } from './hosts.ts'
+import { jobOf, type MasterRow } from './job.ts'
 import { hasFailed, neonApi, neonWords } from './neon.ts'
 import { type Result, stepNames, steps } from './steps.ts'
 
@@ -47,8 +47,8 @@ type Begun = {
   name: string
   work: (typeof steps)[string] | null
   trace_id: string
-  tenant: Row
-  host: Row | null
+  tenant: MasterRow
+  host: MasterRow | null
   results: Record<string, Result>
 }
 
@@ -71,8 +71,8 @@ function begunBy(name: string, [held, rows]: (Record<string, unknown>[] | undefi
     name,
     work: held?.length ? work : null,
     trace_id: String(found.trace_id),
-    tenant: found.tenant as Row,
-    host: found.host as Row | null,
+    tenant: found.tenant as MasterRow,
+    host: found.host as MasterRow | null,
     results: found.results as Record<string, Result>,
   }
 }
@@ -130,7 +130,7 @@ async function spare(config: Config, run_id: string): Promise<void> {
   const [rows] = await batch(config.MASTER_DATABASE_URL, [
     sql`select t.isolation from platform.provisioning_runs r join platform.tenants t on t.id = r.tenant_id where r.id = ${run_id}`,
   ])
-  await keepSpare(config, neonApi(config), rows?.[0]?.isolation as Kind).catch((error) =>
+  await keepSpare(config, neonApi(config), rows?.[0]?.isolation as HostKind).catch((error) =>
     log('no spare host', { error: neonWords(error) }),
   )
 }

@@ -43,7 +43,7 @@ export const TenantQuery = Page.extend({ cursor: z.string().max(200).optional() 
 export type TenantWire = z.infer<typeof Tenant>
 
 /** The columns of a tenant as the API returns them, from `platform.tenants t`. */
-export const columns = sql`t.id, t.subdomain, t.legal_name, t.tax_id, t.country, t.region, t.admin_email, t.contact_name, t.plan, t.environment,
+export const tenantColumns = sql`t.id, t.subdomain, t.legal_name, t.tax_id, t.country, t.region, t.admin_email, t.contact_name, t.plan, t.environment,
   t.environment = 'demo' as is_demo, t.status, t.is_active, t.isolation, t.role_preset, t.database_name, t.limits,
   coalesce((t.limits ->> 'max_users')::integer <= t.users_counted, false) as user_limit_reached, t.config, t.schema_version,
   ${rfc3339('t.created_at')} as created_at, ${rfc3339('t.updated_at')} as updated_at, ${rfc3339('t.deleted_at')} as deleted_at`
@@ -54,7 +54,7 @@ export const wire = (config: Config, row: Record<string, unknown>) =>
 
 /** One tenant. One round trip to the master; `tenant:read`. */
 export async function getTenant(ctx: Ctx, id: string): Promise<TenantWire> {
-  const [result] = await ctx.run(ctx.db.execute(sql`select ${columns} from platform.tenants t where t.id = ${id}`))
+  const [result] = await ctx.run(ctx.db.execute(sql`select ${tenantColumns} from platform.tenants t where t.id = ${id}`))
   const [row] = rowsOf<Record<string, unknown>>(result)
   if (!row) throw new Problem('not_found')
   return wire(ctx.config, row)
@@ -64,7 +64,7 @@ export async function getTenant(ctx: Ctx, id: string): Promise<TenantWire> {
 export async function listTenants(ctx: Ctx, { limit, cursor }: z.infer<typeof TenantQuery>): Promise<z.infer<typeof TenantList>> {
   const [at, id] = (await readCursor(ctx.realm, 'tenants', cursor)) ?? []
   const [result] = await ctx.run(
-    ctx.db.execute(sql`select ${columns} from platform.tenants t
+    ctx.db.execute(sql`select ${tenantColumns} from platform.tenants t
       ${at === undefined ? sql`` : sql`where (t.created_at, t.id) < (${at}::timestamptz, ${id}::uuid)`}
       order by t.created_at desc, t.id desc limit ${limit + 1}`),
   )
