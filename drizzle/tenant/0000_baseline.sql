@@ -5188,7 +5188,7 @@ CREATE TRIGGER audit_insert AFTER INSERT ON freehold.permissions REFERENCING NEW
 create trigger before_role_permission before insert or update on freehold.role_permissions
   for each row execute function access.before_role_permission();
 --> statement-breakpoint
-create trigger before_named before insert on freehold.role_permissions
+create trigger before_key_grants before insert on freehold.role_permissions
   for each row execute function access.before_key_grants();
 --> statement-breakpoint
 CREATE TRIGGER audit_delete AFTER DELETE ON freehold.role_permissions REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('role_permission', '{}', '{updated_at}', '{id}');
@@ -5269,7 +5269,7 @@ create trigger keep_details before update or truncate on freehold.audit_detail
 create trigger keep_seals before update or delete or truncate on freehold.audit_checkpoints
   for each statement execute function access.refuse_change();
 --> statement-breakpoint
-create trigger before_named before insert on freehold.delegations
+create trigger before_key_delegates_role before insert on freehold.delegations
   for each row execute function access.before_key_delegates_role();
 --> statement-breakpoint
 create trigger before_delegation before insert on freehold.delegations
@@ -5284,7 +5284,7 @@ CREATE TRIGGER audit_update AFTER UPDATE ON freehold.delegations REFERENCING OLD
 --> statement-breakpoint
 CREATE TRIGGER audit_insert AFTER INSERT ON freehold.delegations REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('delegation', '{}', '{updated_at}', '{id}');
 --> statement-breakpoint
-create trigger before_named before insert on freehold.delegation_permissions
+create trigger before_key_grants before insert on freehold.delegation_permissions
   for each row execute function access.before_key_grants();
 --> statement-breakpoint
 create trigger before_delegation_permission before insert on freehold.delegation_permissions

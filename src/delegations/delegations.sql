@@ -4,7 +4,7 @@
 --
 -- Threat: a user delegates what they do not hold, passes on what was delegated to them, or approves a delegation from
 -- which they gain; one that was rejected or revoked comes back. So every insert and update meets the triggers below:
--- the rules, then what an API key names (before_named). Called from outside: access.substitute, and nothing else; the
+-- the rules, then what an API key names (before_key_grants). Called from outside: access.substitute, and nothing else; the
 -- verbs are inserts and updates.
 
 -- Finds the user who acts now for another with a permission: the delegate and, where that one is away too (has
@@ -155,7 +155,7 @@ end $$;
 create trigger before_delegation before insert on freehold.delegations
   for each row execute function access.before_delegation();
 
-create trigger before_named before insert on freehold.delegations
+create trigger before_key_delegates_role before insert on freehold.delegations
   for each row execute function access.before_key_delegates_role();
 
 create trigger before_delegation_change before update on freehold.delegations
@@ -164,7 +164,7 @@ create trigger before_delegation_change before update on freehold.delegations
 create trigger before_delegation_permission before insert on freehold.delegation_permissions
   for each row execute function access.before_delegation_permission();
 
-create trigger before_named before insert on freehold.delegation_permissions
+create trigger before_key_grants before insert on freehold.delegation_permissions
   for each row execute function access.before_key_grants();
 
 call access.audited('freehold.delegations', 'delegation');

@@ -3,7 +3,7 @@
 -- Threat: a user grants a role, which may be their own, what they do not hold, or further than they hold it; a
 -- permission is deleted while it decides something; it is granted in the same moment in which it is deleted. A
 -- permission is never deleted, only marked, and a grant ends. Nothing here is called from outside: the verbs are
--- inserts and updates. Grants meet before_named (what an API key names) before before_role_permission.
+-- inserts and updates. Grants meet before_key_grants (what an API key names) before before_role_permission.
 
 -- A permission is deleted with permission:delete, when it does not belong to the system and nobody is given it now or
 -- later.
@@ -85,7 +85,7 @@ end $$;
 create trigger before_permission before update on freehold.permissions
   for each row execute function access.before_permission();
 
-create trigger before_named before insert on freehold.role_permissions
+create trigger before_key_grants before insert on freehold.role_permissions
   for each row execute function access.before_key_grants();
 
 create trigger before_role_permission before insert or update on freehold.role_permissions
