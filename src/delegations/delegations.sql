@@ -4,8 +4,8 @@
 --
 -- Threat: a user delegates what they do not hold, passes on what was delegated to them, or approves a delegation from
 -- which they gain; one that was rejected or revoked comes back. So every insert and update meets the triggers below:
--- the rules, then what an API key names (before_key_grants). Called from outside: access.substitute, and nothing else; the
--- verbs are inserts and updates.
+-- the rules, then what an API key names (before_key_grants). Called from outside: access.substitute, and nothing
+-- else; the verbs are inserts and updates.
 
 -- Finds the user who acts now for another with a permission: the delegate and, where that one is away too (has
 -- delegated the same of what they hold themselves), the delegate of theirs, and so on; never in a circle. Returns
