@@ -197,7 +197,7 @@ CREATE TABLE "freehold"."one_time_tokens" (
 CREATE TABLE "freehold"."registrations" (
   "token_hash" "bytea" PRIMARY KEY NOT NULL,
   "email" text NOT NULL,
-  "username" text NOT NULL,
+  "username" text,
   "password_hash" text NOT NULL,
   "given_name" text,
   "family_name" text,

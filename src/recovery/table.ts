@@ -35,7 +35,7 @@ export const registrations = freehold.table(
      * The requested username, or the one derived from the address; it gets a suffix if it is taken by the time of the
      * verification.
      */
-    username: text().notNull(),
+    username: text(),
     password_hash: text().notNull(),
     given_name: text(),
     family_name: text(),
