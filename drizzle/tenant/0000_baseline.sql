@@ -743,7 +743,7 @@ begin
       'permission', permission,
       'units', r.units,
       'owners', r.owners)
-    || case when k.id is null then '{}' else jsonb_build_object('key_id', k.id, 'narrowed', k.permissions) end
+    || case when k.id is null then '{}' else jsonb_build_object('key_id', k.id, 'key_permissions', k.permissions) end
   );
   -- A request that writes touches its session last (src/kernel/context.ts): two that locked it first would wait for
   -- each other's rows.
@@ -935,9 +935,9 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select array(select x::uuid from jsonb_array_elements_text(access.claims() -> 'owners') x)
 $$;
 --> statement-breakpoint
--- Whether a list is better walked in its order than put together from units. Each unit costs a page of rows, and
--- walking costs a row for each that is not reached; the two meet where the square of the number of units that are
--- reached is the number of units.
+-- Whether a list is read faster in its sort order, skipping rows out of scope, than unit by unit. Reading by unit
+-- costs a page of rows for each unit in scope; skipping costs a row for each row out of scope. With n of N units in
+-- scope they cost the same where n * n = N.
 create or replace function access.walks() returns boolean
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select access.scope() = 'all' or cardinality(access.scope_unit_ids()) ^ 2 > (select count(*) from freehold.units)
@@ -954,8 +954,8 @@ begin
     return null;
   end if;
   f := access.claims();
-  if f ? 'narrowed' and f ->> 'user_id' = subject::text then
-    return array(select jsonb_array_elements_text(f -> 'narrowed'));
+  if f ? 'key_permissions' and f ->> 'user_id' = subject::text then
+    return array(select jsonb_array_elements_text(f -> 'key_permissions'));
   end if;
   return null;
 end $$;
@@ -1215,8 +1215,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   where p.id = subject and p.unit_id is not null and units_in_scope.scope in ('team', 'department')
 $$;
 --> statement-breakpoint
--- How far a user reaches with a permission now: the widest scope; and unless that is `all`, whose rows and which
--- units. What is delegated reaches as far as it did for the delegator, around the delegator.
+-- The effective scope of a permission now: the widest scope and, unless that is `all`, the owners and units in it. A
+-- delegated permission reaches the delegator's rows and units, not the delegate's.
 create or replace function access.user_effective_scope(
   subject uuid,
   permission text,
@@ -1744,7 +1744,8 @@ begin
   perform access.must_hold(needed.permissions, needed.scopes);
 end $$;
 --> statement-breakpoint
--- Whether what a user holds reaches as far as their unit does, so that whoever moves them changes what they reach.
+-- Whether a user holds a permission at scope `team` or `department`, so that moving them changes what they can
+-- access.
 create or replace function access.depends_on_unit(subject uuid) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select exists (
@@ -1753,9 +1754,9 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     having max(g.scope) between 'team' and 'department')
 $$;
 --> statement-breakpoint
--- Whether a user holds a permission that another one does not hold, or not as far. Of the first counts also what is
--- delegated to them, what they will hold, and what is inactive or denied for now; of the other only what their API
--- key names, if they came with one.
+-- Whether a user (`subject`) holds a permission that another user does not hold, or holds at a narrower scope. The
+-- subject's permissions include delegated, future, inactive and denied ones; the other's are limited to what their
+-- API key names, if they were admitted with one.
 create or replace function access.holds_more(subject uuid, other uuid) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select exists (
@@ -1800,8 +1801,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     where mine.scope is null or mine.scope < theirs.scope)
 $$;
 --> statement-breakpoint
--- When something that is given begins: not in the past, which stays as it was (a minute is forgiven, because clocks
--- differ, and counts as now), and before it ends. The system may say any moment.
+-- The start of a new grant. It must not be in the past, because history must not change; up to a minute ago counts as
+-- now, because clocks differ. It must be before the end. The system may use any time.
 create or replace function access.begins(starts timestamptz, ends timestamptz) returns timestamptz
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
@@ -1815,7 +1816,7 @@ begin
   return greatest(starts, now());
 end $$;
 --> statement-breakpoint
--- When something that was given ends: not before now, and not before it began. What has ended stays so.
+-- The end of a grant: not before now, and not before its start. A grant that has ended stays ended.
 create or replace function access.ends(starts timestamptz, was timestamptz, becomes timestamptz) returns timestamptz
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
@@ -2643,8 +2644,8 @@ return convert_to(
   'UTF8'
 );
 --> statement-breakpoint
--- The hash parameters and salt of a user's password. An unknown identifier, or a user without a password, gets a
--- hash_parameters that looks like the others; its salt is derived from the identifier, because a salt that changes
+-- The hash parameters and salt of a user's password. An unknown identifier, or a user without a password, gets
+-- parameters that look like the others'; their salt is derived from the identifier, because a salt that changes
 -- would give that away.
 create or replace function access.hash_parameters_of(subject uuid, identifier text) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
@@ -2655,8 +2656,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   )
 $$;
 --> statement-breakpoint
--- Begins an attempt: {state: reserved, attempt, hash_parameters}, also while the lockout is locked, when it can only
--- fail; or {state: busy} when as many attempts are under way as may fail. Locks the lockout's row, so that the
+-- Begins an attempt: {state: pending, attempt, hash_parameters}, also during a lockout, when it can only fail; or
+-- {state: busy} when as many attempts are under way as may fail. Locks the lockout's row, so that the
 -- attempts of one identifier are decided one after another. An attempt that is not finished within 30 s has failed.
 create or replace function access.begin_attempt(
   t freehold.tenant,
@@ -2955,7 +2956,7 @@ end $$;
 --> statement-breakpoint
 -- Second half: `wrong` (the current password), `used` (the new one is in the history), or `changed`. Without a new
 -- hash, when the new password breaks a rule, it only finishes the attempt. `digests` are those of the new password,
--- by hash_parameters.
+-- by hash parameters.
 create or replace function access.finish_password_change(tenant_id uuid, attempt uuid, digest text, new_hash text, digests jsonb)
 returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
@@ -3058,14 +3059,14 @@ return jsonb_build_object(
   'family_name', u.family_name
 );
 --> statement-breakpoint
--- The recipes under which the Worker must hash a new password, to compare it with the history.
+-- The hash parameters of the password history, with which the Worker hashes a new password to compare it.
 create or replace function access.history_parameters(subject uuid, t freehold.tenant) returns jsonb
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select coalesce(jsonb_agg(distinct regexp_replace(p.password_hash, '[$][^$]*$', '')), '[]')
   from access.password_history(subject, t) p
 $$;
 --> statement-breakpoint
--- Whether a new password, given by its digests under the former recipes, is in the history.
+-- Whether a new password, given by its digests under those hash parameters, is in the history.
 create or replace function access.was_used(subject uuid, t freehold.tenant, digests jsonb) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select exists (
@@ -3490,8 +3491,8 @@ end $$;
 --   refused    permanently: given up
 --   failed     attempted again, until a day or 40 attempts have passed
 --   untried    the attempt did not begin: the mail is due again as before
--- A finished attempt does not change. An attempt that is not the newest of its mail counts only if it was accepted: then
--- the mail is sent, even if it has been claimed again since.
+-- A finished attempt does not change. An attempt that is not the newest of its mail counts only if it was accepted:
+-- then the mail is sent, even if it has been claimed again since.
 create or replace function access.finish_mails(tenant_id uuid, system_key text, results jsonb) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -3675,8 +3676,8 @@ begin
   return jsonb_build_object('is_done', most < at_most, 'given_up', given_up);
 end $$;
 --> statement-breakpoint
--- Asks for another address, after access.begin_password_change. `wrong` (the password), or `done`, also when the address
--- is another user's, so that the caller does not learn that.
+-- Asks for another address, after access.begin_password_change. `wrong` (the password), or `done`, also when the
+-- address is another user's, so that the caller does not learn that.
 create or replace function access.request_email_change(
   tenant_id uuid,
   attempt uuid,
@@ -5266,7 +5267,7 @@ create trigger keep_detail after delete on freehold.audit_detail
 create trigger keep_details before update or truncate on freehold.audit_detail
   for each statement execute function access.refuse_change();
 --> statement-breakpoint
-create trigger keep_seals before update or delete or truncate on freehold.audit_checkpoints
+create trigger keep_checkpoints before update or delete or truncate on freehold.audit_checkpoints
   for each statement execute function access.refuse_change();
 --> statement-breakpoint
 create trigger before_key_delegates_role before insert on freehold.delegations

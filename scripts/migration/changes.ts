@@ -5,9 +5,16 @@
 import { Failure } from '../freehold/failure.ts'
 import { type Column, type Snapshot, statementsBetween } from './tables.ts'
 
-export type Wishes = { rename: string[]; lose: string[] }
+export type Wishes = {
+  rename: string[]
+  lose: string[]
+  /** Columns of which every row has a value, so that they can become not null. */
+  filled: string[]
+}
 
 export type TableChange = {
+  /** To run before anything else, so that everything else knows the new names. */
+  renames: string[]
   statements: string[]
   /** The tables afterwards, including what is retired. */
   snapshot: Snapshot
@@ -25,7 +32,7 @@ const WIDER = new Set(['integer > bigint', 'smallint > integer', 'smallint > big
 export async function changeTables(before: Snapshot, after: Snapshot, wishes: Wishes, due: string[]): Promise<TableChange> {
   const notes: string[] = []
   const renamed = structuredClone(before)
-  const statements = wishes.rename.map((wish) => rename(renamed, after, wish, notes))
+  const renames = wishes.rename.map((wish) => rename(renamed, after, wish, notes))
   const gone = missing(renamed, after)
   const dropped = gone.filter((key) => due.includes(key))
   const retires = gone.filter((key) => !dropped.includes(key))
@@ -48,7 +55,7 @@ export async function changeTables(before: Snapshot, after: Snapshot, wishes: Wi
   // Drops come last and on their own: given both additions and removals, drizzle-kit asks interactively whether they are renames.
   const wide = structuredClone(kept)
   for (const key of dropped) keep(key, renamed, wide, false)
-  refuseUnfillable(renamed, wide)
+  refuseUnfillable(renamed, wide, wishes.filled)
   const changes = await statementsBetween(renamed, wide)
   const drops = await statementsBetween(wide, kept)
   for (const key of retires) {
@@ -62,7 +69,8 @@ export async function changeTables(before: Snapshot, after: Snapshot, wishes: Wi
     if (column && column.default === undefined) column.notNull = false
   }
   return {
-    statements: [...statements, ...changes, ...drops],
+    renames,
+    statements: [...changes, ...drops],
     snapshot: kept,
     retires: [...retires, ...beside],
     notes: [...notes, ...dropped.filter((key) => key.startsWith('column ')).map((key) => `drops ${key}`)],
@@ -123,15 +131,22 @@ function keep(key: string, before: Snapshot, after: Snapshot, is_used: boolean):
   ]
 }
 
-/** Fails on a new column that is not null and has no default: existing rows could not get it. */
-function refuseUnfillable(before: Snapshot, after: Snapshot) {
+/** Fails on a column that becomes not null where rows exist that may lack a value. */
+function refuseUnfillable(before: Snapshot, after: Snapshot, filled: string[]) {
   for (const [name, table] of Object.entries(after.tables))
     for (const column of Object.values(table.columns)) {
       const old = before.tables[name]
-      if (!old || old.columns[column.name] || !column.notNull || column.default !== undefined || column.generated) continue
-      throw new Failure(
-        `${name}.${column.name} must have a value and has no default, so rows that exist cannot get it. Give it a default, or let it be null.`,
-      )
+      const known = old?.columns[column.name]
+      const path = `${name}.${column.name}`
+      if (!old || !column.notNull || known?.notNull || column.generated) continue
+      if (!known && column.default === undefined)
+        throw new Failure(
+          `${path} must have a value and has no default, so rows that exist cannot get it. Give it a default, or let it be null.`,
+        )
+      if (known && !filled.includes(path))
+        throw new Failure(
+          `${path} becomes not null, and rows that exist may lack a value. Fill it first; when every tenant has, pass --filled ${path}.`,
+        )
     }
 }
 

@@ -54,8 +54,17 @@ export function readDefinitions(root: string): Definition[] {
     if (other) throw new Failure(`${place}: ${key} has a definition at ${other} already. Keep one: overloads are not used here.`)
     places.set(key, place)
   }
+  for (const { key, text, place } of definitions) {
+    const code = text.replace(/--[^\n]*/g, '')
+    for (const [name] of code.matchAll(/(?<![\w.])(?:access|platform)\.\w+(?=\s*\()/g))
+      if (!places.has(`function ${name}`) && !places.has(`procedure ${name}`) && !isTableOf(code, name))
+        throw new Failure(`${place}: ${key.split('\n')[0]?.slice(0, 80)} calls ${name}, which no file defines.`)
+  }
   return definitions
 }
+
+/** `insert into access.purges (...)` and `grant ... on platform.tenants` are not calls. */
+const isTableOf = (code: string, name: string) => new RegExp(`\\b(?:into|on|from|join|update)\\s+${name}\\s*\\(`).test(code)
 
 function define(text: string, comment: string, place: string): Definition {
   for (const [kind, form, key] of FORMS) {

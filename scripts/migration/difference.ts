@@ -39,19 +39,9 @@ export function plan(before: Catalogue, after: Catalogue, definitions: Definitio
   const types = changed
     .filter(({ kind }) => kind === 'type')
     .flatMap((entry) => addedValues(before.entries.get(entry.key), entry))
-  const remade = withDependents(
-    changed.filter((entry) => !inPlace.includes(entry) && entry.kind !== 'type').map(({ key }) => key),
-    before,
-  )
-  const going = [
-    ...new Set([
-      ...withDependents(
-        dropped.map(({ key }) => key),
-        before,
-      ),
-      ...remade,
-    ]),
-  ]
+  const rebuilt = changed.filter((entry) => !inPlace.includes(entry) && entry.kind !== 'type').map(({ key }) => key)
+  const remade = withDependents(rebuilt, before)
+  const going = withDependents([...dropped.map(({ key }) => key), ...rebuilt], before)
   const unknown = going.find((key) => !before.entries.has(key))
   if (unknown)
     throw new Failure(`${unknown} depends on what changes and cannot be made anew by itself. Change its table.ts first.`)
@@ -71,7 +61,7 @@ export function plan(before: Catalogue, after: Catalogue, definitions: Definitio
   const of = (...kinds: string[]) => [...wanted].filter((key) => kinds.includes(key.split(' ')[0] ?? ''))
   const routines = inOrder(definitions.filter(({ key, kind }) => kind === 'function' && wanted.has(key))).map(({ key }) => key)
   return {
-    drops: going.sort((one, other) => rank(one) - rank(other)).map((key) => before.entries.get(key)?.drop ?? ''),
+    drops: going.map((key) => before.entries.get(key)?.drop ?? ''),
     types: [...types, ...of('type', 'sequence').map(create)],
     creates: [...routines, ...of('trigger', 'policy')].map(create),
     retires: gone.filter((entry) => !dropped.includes(entry)).map(({ key }) => key),
@@ -84,15 +74,16 @@ export function plan(before: Catalogue, after: Catalogue, definitions: Definitio
   }
 }
 
-/** The given objects and everything that depends on them, transitively. */
+/** The given objects and everything that depends on them, in an order in which they can be dropped: dependents first. */
 function withDependents(keys: string[], catalogue: Catalogue): string[] {
   const found = new Set<string>()
-  const visit = (key: string) => {
-    if (found.has(key)) return
+  const visit = (key: string, waiting: string[]) => {
+    if (found.has(key) || waiting.includes(key)) return
+    for (const dependent of catalogue.entries.get(key)?.dependents ?? []) visit(dependent, [...waiting, key])
     found.add(key)
-    for (const dependent of catalogue.entries.get(key)?.dependents ?? []) visit(dependent)
   }
-  for (const key of keys) visit(key)
+  // Policies and triggers depend on functions whose bodies are strings, which Postgres does not know.
+  for (const key of [...keys].sort((one, other) => rank(one) - rank(other))) visit(key, [])
   return [...found]
 }
 
@@ -106,18 +97,55 @@ function addedValues(before: Entry | undefined, after: Entry): string[] {
   if (old.join() !== now.filter((value) => old.includes(value)).join())
     throw new Failure(`${after.key} cannot lose, rename or reorder values. Make a type with another name.`)
   return now.flatMap((value, i) =>
-    old.includes(value) ? [] : [`alter ${after.key} add value '${value}' ${i ? `after '${now[i - 1]}'` : `before '${now[1]}'`}`],
+    old.includes(value)
+      ? []
+      : [`alter ${after.key} add value ${literal(value)} ${i ? `after ${literal(now[i - 1])}` : `before ${literal(old[0])}`}`],
   )
 }
 
+const literal = (text = '') => `'${text.replaceAll("'", "''")}'`
+
 /**
- * The missing grants and the revocations, once everything else exists; many objects in one statement. Revocations are not delayed
- * by a release.
+ * The statements for indexes and constraints that drizzle-kit does not know of: the key of a table that was renamed, and the indexes of a
+ * generated column that it makes anew.
+ */
+export function repairsOf(now: Catalogue, after: Catalogue, isKept: (key: string) => boolean): string[] {
+  const of = (catalogue: Catalogue) =>
+    [...catalogue.entries.values()].filter(({ kind }) => kind === 'index' || kind === 'constraint')
+  const tableOf = ({ key }: Entry) => key.split(' on ')[1]
+  const ownerOf = ({ key }: Entry) => key.replace(/^index \w+\./, 'constraint ')
+  // The index of a constraint comes and goes with it.
+  const isOwn = (entry: Entry, catalogue: Catalogue) => entry.kind === 'constraint' || !catalogue.entries.has(ownerOf(entry))
+  const extra = of(now).filter(
+    (entry) => after.entries.get(entry.key)?.form !== entry.form && isOwn(entry, now) && !isKept(entry.key),
+  )
+  const lacking = of(after).filter((entry) => now.entries.get(entry.key)?.form !== entry.form && isOwn(entry, after))
+  const renames = new Map<Entry, Entry>()
+  for (const entry of lacking.filter(({ kind }) => kind === 'constraint')) {
+    const same = extra.find(
+      (other) => other.form === entry.form && tableOf(other) === tableOf(entry) && ![...renames.values()].includes(other),
+    )
+    if (same) renames.set(entry, same)
+  }
+  const nameOf = ({ key }: Entry) => key.split(' ')[1] ?? ''
+  return [
+    ...[...renames].map(([to, from]) => `alter table ${tableOf(to)} rename constraint ${nameOf(from)} to ${nameOf(to)}`),
+    ...extra.filter((entry) => ![...renames.values()].includes(entry)).map(({ drop }) => drop),
+    ...lacking.filter((entry) => !renames.has(entry)).map(({ create }) => create),
+  ]
+}
+
+/**
+ * The missing grants and the revocations, once everything else exists; many objects in one statement. What is revoked of an object that
+ * stays is revoked at once; what is retired, a column too, keeps its grants for as long as it is kept.
  */
 export function grantsBetween(before: Catalogue, after: Catalogue): string[] {
   const missing = (one: Catalogue, other: Catalogue) =>
     [...other.grants.values()].filter((grant) => !one.grants.has(keyOf(grant)))
-  const there = ({ object }: Grant) => [...after.grants.values()].some((grant) => grant.object === object) || known.has(object)
+  const there = ({ object, column }: Grant) =>
+    column
+      ? after.entries.has(`column ${object}.${column}`)
+      : [...after.grants.values()].some((grant) => grant.object === object) || known.has(object)
   const known = new Set([...after.entries.values()].map(({ drop }) => drop.replace(/^drop (table )?/, '')))
   return [...grouped(missing(after, before).filter(there), 'revoke', 'from'), ...grouped(missing(before, after), 'grant', 'to')]
 }

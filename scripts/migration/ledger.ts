@@ -55,14 +55,23 @@ function readJson<T>(root: string, path: string, otherwise: T): T {
 
 const meta = (database: Database, file: string) => `drizzle/${database}/meta/${file}`
 
-const readJournal = (root: string, database: Database) =>
-  readJson<Journal>(root, meta(database, '_journal.json'), { version: '7', dialect: 'postgresql', entries: [] })
+function readJournal(root: string, database: Database): Journal {
+  const journal = readJson<Journal>(root, meta(database, '_journal.json'), { version: '7', dialect: 'postgresql', entries: [] })
+  if (!Array.isArray(journal?.entries))
+    throw new Failure(`${meta(database, '_journal.json')} is not a journal. Restore it with git and run this again.`)
+  return journal
+}
 
 export const readRetired = (root: string, database: Database) =>
   readJson<Retired>(root, meta(database, 'retired.json'), { objects: [] })
 
 /** The tables after the newest migration. */
-export const readSnapshot = (root: string, database: Database) => readJson<Snapshot>(root, meta(database, 'snapshot.json'), EMPTY)
+export function readSnapshot(root: string, database: Database): Snapshot {
+  const snapshot = readJson<Snapshot>(root, meta(database, 'snapshot.json'), EMPTY)
+  if (!snapshot?.tables || (snapshot === EMPTY && readJournal(root, database).entries.length))
+    throw new Failure(`${meta(database, 'snapshot.json')} is missing or no snapshot. Restore it with git and run this again.`)
+  return snapshot
+}
 
 /** Writes a migration and its metadata; the journal last, which makes the migration part of the ledger. Returns its path. */
 export function writeMigration(

@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import { Command, CommanderError } from 'commander'
 import { Failure } from '../freehold/failure.ts'
 import { startPostgres } from '../local-neon/postgres.ts'
@@ -10,10 +12,12 @@ database that changes. The comment at the top of the file lists its changes. Obj
 release and are dropped by the next migration, because the previous release runs on this schema during a deploy and after a rollback.
 
   npm run migration -- add_notes
-  npm run migration -- shorter_names --rename freehold.users.given_name=first_name
+  npm run migration -- job_titles --rename freehold.users.designation=job_title
   npm run migration -- no_notes --lose freehold.notes
 
 Exit status: 0 when it wrote a migration, 1 when it did not, 2 for wrong usage.`
+
+type Chosen = { rename: string[]; lose: string[]; filled: string[]; sameRelease?: true; postgres?: string }
 
 const collect = (value: string, list: string[]) => [...list, value]
 
@@ -32,17 +36,25 @@ const program = new Command('npm run migration --')
     collect,
     [],
   )
+  .option(
+    '--filled <name>',
+    'says that every row has a value in a column that becomes not null: schema.table.column; can be repeated',
+    collect,
+    [],
+  )
   .option('--same-release', 'ships in the same release as the previous migration: what that one retired is not dropped yet')
   .option('--postgres <url>', 'connection string of a superuser of a running Postgres; default: a temporary one is started')
   .addHelpText('after', HELP)
   .exitOverride()
-  .action(async (name: string, options: { rename: string[]; lose: string[]; sameRelease?: true; postgres?: string }) => {
+  .action(async (name: string, options: Chosen) => {
+    const root = process.cwd()
+    if (!existsSync(join(root, 'src'))) throw new Failure(`There is no src in ${root}. Run this in the folder of the project.`)
     const tell = (line: string) => process.stderr.write(`${line}\n`)
     const server = options.postgres ? { url: options.postgres, stop: async () => {} } : await temporaryServer(tell)
     try {
-      const { rename, lose } = options
+      const { rename, lose, filled } = options
       const same_release = options.sameRelease ?? false
-      const paths = await makeMigration({ root: process.cwd(), name, url: server.url, rename, lose, same_release, tell })
+      const paths = await makeMigration({ root, name, url: server.url, rename, lose, filled, same_release, tell })
       for (const path of paths) process.stdout.write(`${path}\n`)
     } finally {
       await server.stop()

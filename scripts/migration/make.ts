@@ -4,7 +4,7 @@ import { Failure } from '../freehold/failure.ts'
 import { type Catalogue, differences, readCatalogue } from './catalogue.ts'
 import { changeTables, type Wishes } from './changes.ts'
 import type { Database, Definition } from './definitions.ts'
-import { grantsBetween, plan } from './difference.ts'
+import { grantsBetween, plan, repairsOf } from './difference.ts'
 import { type Retired, readMigrations, readRetired, readSnapshot, writeBundle, writeMigration } from './ledger.ts'
 import { applyDefinitions, applyMigrations, inTransaction, scratch } from './scratch.ts'
 import { type Snapshot, snapshotOf } from './tables.ts'
@@ -69,10 +69,12 @@ export const isRetired = (key: string, retired: string[]): boolean =>
     if (kind === 'table')
       return key.startsWith(`column ${name}.`) || key.endsWith(` on ${name}`) || key.includes(` on ${name} to `)
     if (kind === 'column') return key.startsWith('grant ') && key.includes(`(${column}) on ${table} to `)
-    return key.startsWith('grant ') && key.includes(` on ${object}(`)
+    return key.startsWith('grant ') && (key.includes(` on ${object}(`) || key.includes(` on ${object} to `))
   })
 
-const isOf = (database: Database) => (key: string) => /\bplatform(\.| |$)/.test(key) === (database === 'master')
+/** By the schema of the object, or of the table that it is on; not by any other name that reads `platform`. */
+const isOf = (database: Database) => (key: string) =>
+  /(?:^|\s)(?:platform\.\w|schema platform\b)/.test(key) === (database === 'master')
 const only = ({ entries, grants }: Catalogue, database: Database): Catalogue => ({
   entries: new Map([...entries].filter(([key]) => isOf(database)(key))),
   grants: new Map([...grants].filter(([key]) => isOf(database)(key))),
@@ -87,24 +89,41 @@ async function makeOne(
   options: Options,
 ): Promise<Made | null> {
   const { root, same_release } = options
-  const before = only(await readCatalogue(client), database)
   const after = only(all, database)
   const retired = readRetired(root, database).objects
   const due = same_release ? [] : retired
   const snapshot = readSnapshot(root, database)
-  const wishes = { rename: options.rename.filter(isOf(database)), lose: options.lose.filter(isOf(database)) }
+  const wishes = {
+    rename: options.rename.filter(isOf(database)),
+    lose: options.lose.filter(isOf(database)),
+    filled: options.filled.filter(isOf(database)),
+  }
   const tables = await changeTables(
     snapshot,
     await snapshotOf(root, database, snapshot.id),
     { ...wishes, lose: [...wishes.lose, ...(same_release ? losable(retired) : [])] },
     due,
   )
+  // Names in bodies are resolved when they run, and some of them are created later in this migration.
+  const run = (list: string[]) =>
+    inTransaction(client, async () => {
+      await client.query('set local check_function_bodies = off')
+      for (const statement of list)
+        await client.query(statement).catch((error) => {
+          throw new Failure(`The migration would fail: ${error.message}${HINTS[error.code] ?? ''}\n${statement}`)
+        })
+    })
+  await run(tables.renames)
+  const before = only(await readCatalogue(client), database)
   const own = definitions.filter((definition) => definition.database === database)
   const objects = plan(before, after, own, due)
   const fresh = Object.keys(tables.snapshot.tables).filter((name) => !snapshot.tables[name])
   const renamed = wishes.rename.map((wish) => `${wish.split('.')[0]}.${wish.split('=')[1]}`)
   const secured = fresh.filter((name) => !renamed.includes(name)).map((name) => `alter table ${name} enable row level security`)
   const isSchema = (statement: string) => statement.startsWith('CREATE SCHEMA')
+  // An object that was retired and has a definition again.
+  const revived = retired.filter((key) => after.entries.has(key))
+  const retires = [...tables.retires, ...objects.retires]
   const statements = [
     ...objects.drops,
     ...tables.statements.filter(isSchema),
@@ -112,42 +131,45 @@ async function makeOne(
     ...tables.statements.filter((statement) => !isSchema(statement)),
     ...secured,
     ...objects.creates,
-    ...[...tables.retires, ...objects.retires]
-      .filter((key) => !retired.includes(key) && !/^(index|constraint) /.test(key))
-      .map((key) => markRetired(key, before)),
+    ...retires
+      .filter((key) => !retired.includes(key))
+      .flatMap((key) => commentOn(key, before, "'Retired: the release before uses it, the next migration drops it.'")),
+    ...revived.flatMap((key) => commentOn(key, before, 'null')),
   ]
-  // Names in bodies are resolved when they run, and some of them are created later in this migration.
-  const run = (list: string[]) =>
-    inTransaction(client, async () => {
-      await client.query('set local check_function_bodies = off')
-      for (const statement of list)
-        await client.query(statement).catch((error) => {
-          throw new Failure(`The migration would fail: ${error.message}\n${statement}`)
-        })
-    })
   await run(statements)
+  const kept = [...retires, ...(same_release ? retired : [])].filter((key) => !revived.includes(key))
+  const repairs = repairsOf(only(await readCatalogue(client), database), after, (key) => isRetired(key, kept))
+  await run(repairs)
   const grants = grantsBetween(only(await readCatalogue(client), database), after)
   await run(grants)
-  if (!statements.length && !grants.length) return null
-  const head = describe(database, tables.notes, tables.statements, objects.notes, [...tables.retires, ...objects.retires])
-  const whole = objects.creates.length
-    ? ['set local check_function_bodies = off', ...statements, ...grants]
-    : [...statements, ...grants]
+  const all_statements = [...tables.renames, ...statements, ...repairs, ...grants]
+  if (!all_statements.length) return null
+  const taken = all_statements.find((statement) => /\$(migration|statements)\$/.test(statement))
+  if (taken)
+    throw new Failure(`A body is quoted with $migration$ or $statements$, which the migrator needs:\n${taken.slice(0, 200)}`)
+  const head = describe(database, tables.notes, [...tables.renames, ...tables.statements, ...repairs], objects.notes, retires)
+  const whole = objects.creates.length ? ['set local check_function_bodies = off', ...all_statements] : all_statements
   return {
     database,
-    text: `${head}\n\n${whole.map((statement) => `${statement};`).join('\n--> statement-breakpoint\n')}\n`,
+    text: `${head}\n\n${whole.map(ended).join('\n--> statement-breakpoint\n')}\n`,
     snapshot: tables.snapshot,
-    retired: {
-      objects: [...tables.retires, ...objects.retires, ...(same_release ? retired : [])].filter(
-        (key, i, list) => list.indexOf(key) === i,
-      ),
-    },
+    retired: { objects: [...new Set(kept)] },
   }
 }
 
-/** The comment that tells an operator why the object is still in the database. */
-const markRetired = (key: string, { entries }: Catalogue) =>
-  `comment on ${key.startsWith('column ') ? key : entries.get(key)?.drop.replace(/^drop /, '')} is 'Retired: the release before uses it, the next migration drops it.'`
+/** A comment on an object in the database, which tells an operator why it is still there. Indexes and constraints go with their column. */
+const commentOn = (key: string, { entries }: Catalogue, text: string): string[] =>
+  /^(index|constraint) /.test(key)
+    ? []
+    : [`comment on ${key.startsWith('column ') ? key : entries.get(key)?.drop.replace(/^drop /, '')} is ${text}`]
+
+/** A statement with its semicolon, which a comment at its end must not hide. */
+const ended = (statement: string) => `${statement}${/--[^\n]*$/.test(statement) ? '\n' : ''};`
+
+/** What to do about errors of Postgres that say too little. */
+const HINTS: Record<string, string> = {
+  '55P04': ' A new value of a type can be used from the next migration on: make two.',
+}
 
 const losable = (retired: string[]) => retired.filter((key) => /^(table|column) /.test(key)).map((key) => key.split(' ')[1] ?? '')
 

@@ -10,7 +10,7 @@ export type Statement = {
 }
 
 const TOKEN =
-  /--[^\n]*|\/\*[\s\S]*?\*\/|'(?:[^']|'')*'|"(?:[^"]|"")*"|\$(\w*)\$[\s\S]*?\$\1\$|\bbegin\s+atomic\b|\bcase\b|\bend\b|;|[\s\S]/giy
+  /--[^\n]*|\/\*[\s\S]*?\*\/|\be'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|\$(\w*)\$[\s\S]*?\$\1\$|\bbegin\s+atomic\b|\bcase\b|\bend\b|;|[\s\S]/giy
 
 /** The statements of a file, in order. A comment that is followed by an empty line belongs to the file, not to a statement. */
 export function splitStatements(source: string): Statement[] {

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { generateDrizzleJson, generateMigration } from 'drizzle-kit/api'
 import { getTableConfig, isPgSchema, PgTable } from 'drizzle-orm/pg-core'
+import { Failure } from '../freehold/failure.ts'
 import type { Database } from './definitions.ts'
 
 export type Column = { name: string; type: string; notNull: boolean; default?: unknown; generated?: unknown }
@@ -28,7 +29,13 @@ export const tableFiles = (root: string): string[] =>
 
 /** The current tables of a database. `previous` is the id of the previous snapshot. */
 export async function snapshotOf(root: string, database: Database, previous?: string): Promise<Snapshot> {
-  const modules = await Promise.all(tableFiles(root).map((file) => import(pathToFileURL(file).href)))
+  const modules = await Promise.all(
+    tableFiles(root).map((file) =>
+      import(pathToFileURL(file).href).catch((error: Error) => {
+        throw new Failure(`${file.slice(root.length + 1)} cannot be loaded: ${error.message}`)
+      }),
+    ),
+  )
   const exported = modules.flatMap((module) => Object.entries(module as Record<string, unknown>))
   const isOf = (schema: string | undefined) => (schema === 'platform') === (database === 'master')
   const ours = exported.filter(([, value]) =>

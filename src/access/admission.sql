@@ -105,7 +105,7 @@ begin
       'permission', permission,
       'units', r.units,
       'owners', r.owners)
-    || case when k.id is null then '{}' else jsonb_build_object('key_id', k.id, 'narrowed', k.permissions) end
+    || case when k.id is null then '{}' else jsonb_build_object('key_id', k.id, 'key_permissions', k.permissions) end
   );
   -- A request that writes touches its session last (src/kernel/context.ts): two that locked it first would wait for
   -- each other's rows.

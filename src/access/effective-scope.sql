@@ -37,8 +37,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   where p.id = subject and p.unit_id is not null and units_in_scope.scope in ('team', 'department')
 $$;
 
--- How far a user reaches with a permission now: the widest scope; and unless that is `all`, whose rows and which
--- units. What is delegated reaches as far as it did for the delegator, around the delegator.
+-- The effective scope of a permission now: the widest scope and, unless that is `all`, the owners and units in it. A
+-- delegated permission reaches the delegator's rows and units, not the delegate's.
 create function access.user_effective_scope(
   subject uuid,
   permission text,

@@ -93,7 +93,8 @@ begin
   perform access.must_hold(needed.permissions, needed.scopes);
 end $$;
 
--- Whether what a user holds reaches as far as their unit does, so that whoever moves them changes what they reach.
+-- Whether a user holds a permission at scope `team` or `department`, so that moving them changes what they can
+-- access.
 create function access.depends_on_unit(subject uuid) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select exists (
@@ -102,9 +103,9 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     having max(g.scope) between 'team' and 'department')
 $$;
 
--- Whether a user holds a permission that another one does not hold, or not as far. Of the first counts also what is
--- delegated to them, what they will hold, and what is inactive or denied for now; of the other only what their API
--- key names, if they came with one.
+-- Whether a user (`subject`) holds a permission that another user does not hold, or holds at a narrower scope. The
+-- subject's permissions include delegated, future, inactive and denied ones; the other's are limited to what their
+-- API key names, if they were admitted with one.
 create function access.holds_more(subject uuid, other uuid) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select exists (
@@ -149,8 +150,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     where mine.scope is null or mine.scope < theirs.scope)
 $$;
 
--- When something that is given begins: not in the past, which stays as it was (a minute is forgiven, because clocks
--- differ, and counts as now), and before it ends. The system may say any moment.
+-- The start of a new grant. It must not be in the past, because history must not change; up to a minute ago counts as
+-- now, because clocks differ. It must be before the end. The system may use any time.
 create function access.begins(starts timestamptz, ends timestamptz) returns timestamptz
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
@@ -164,7 +165,7 @@ begin
   return greatest(starts, now());
 end $$;
 
--- When something that was given ends: not before now, and not before it began. What has ended stays so.
+-- The end of a grant: not before now, and not before its start. A grant that has ended stays ended.
 create function access.ends(starts timestamptz, was timestamptz, becomes timestamptz) returns timestamptz
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin

@@ -61,5 +61,5 @@ return convert_to(
   'UTF8'
 );
 
-create trigger keep_seals before update or delete or truncate on freehold.audit_checkpoints
+create trigger keep_checkpoints before update or delete or truncate on freehold.audit_checkpoints
   for each statement execute function access.refuse_change();

@@ -5,8 +5,8 @@
 -- attempts under way count as failures would, and those of one lockout are decided one after another. An unknown
 -- identifier has a row of lockouts and hash parameters as a known one does. Nobody but definer functions calls these.
 
--- The hash parameters and salt of a user's password. An unknown identifier, or a user without a password, gets a
--- hash_parameters that looks like the others; its salt is derived from the identifier, because a salt that changes
+-- The hash parameters and salt of a user's password. An unknown identifier, or a user without a password, gets
+-- parameters that look like the others'; their salt is derived from the identifier, because a salt that changes
 -- would give that away.
 create function access.hash_parameters_of(subject uuid, identifier text) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
@@ -17,8 +17,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   )
 $$;
 
--- Begins an attempt: {state: reserved, attempt, hash_parameters}, also while the lockout is locked, when it can only
--- fail; or {state: busy} when as many attempts are under way as may fail. Locks the lockout's row, so that the
+-- Begins an attempt: {state: pending, attempt, hash_parameters}, also during a lockout, when it can only fail; or
+-- {state: busy} when as many attempts are under way as may fail. Locks the lockout's row, so that the
 -- attempts of one identifier are decided one after another. An attempt that is not finished within 30 s has failed.
 create function access.begin_attempt(
   t freehold.tenant,

@@ -30,7 +30,7 @@ end $$;
 
 -- Second half: `wrong` (the current password), `used` (the new one is in the history), or `changed`. Without a new
 -- hash, when the new password breaks a rule, it only finishes the attempt. `digests` are those of the new password,
--- by hash_parameters.
+-- by hash parameters.
 create function access.finish_password_change(tenant_id uuid, attempt uuid, digest text, new_hash text, digests jsonb)
 returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
@@ -133,14 +133,14 @@ return jsonb_build_object(
   'family_name', u.family_name
 );
 
--- The recipes under which the Worker must hash a new password, to compare it with the history.
+-- The hash parameters of the password history, with which the Worker hashes a new password to compare it.
 create function access.history_parameters(subject uuid, t freehold.tenant) returns jsonb
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select coalesce(jsonb_agg(distinct regexp_replace(p.password_hash, '[$][^$]*$', '')), '[]')
   from access.password_history(subject, t) p
 $$;
 
--- Whether a new password, given by its digests under the former recipes, is in the history.
+-- Whether a new password, given by its digests under those hash parameters, is in the history.
 create function access.was_used(subject uuid, t freehold.tenant, digests jsonb) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select exists (

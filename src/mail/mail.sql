@@ -9,8 +9,8 @@
 -- by the Worker, are removed when it is sent or given up.
 --
 -- Threat: somebody who runs SQL as the app login reads recipients, sends arbitrary mails, or keeps a mail from being
--- sent. So that login can access neither freehold.mails nor freehold.mail_attempts, which have no policy and no grant,
--- and the sender must pass the system key.
+-- sent. So that login can access neither freehold.mails nor freehold.mail_attempts, which have no policy and no
+-- grant, and the sender must pass the system key.
 
 -- Enqueues a mail and returns its id. `subject` is the recipient's user id, whose locale applies; null for a
 -- registrant, to whom `locale` applies.
@@ -113,8 +113,8 @@ end $$;
 --   refused    permanently: given up
 --   failed     attempted again, until a day or 40 attempts have passed
 --   untried    the attempt did not begin: the mail is due again as before
--- A finished attempt does not change. An attempt that is not the newest of its mail counts only if it was accepted: then
--- the mail is sent, even if it has been claimed again since.
+-- A finished attempt does not change. An attempt that is not the newest of its mail counts only if it was accepted:
+-- then the mail is sent, even if it has been claimed again since.
 create function access.finish_mails(tenant_id uuid, system_key text, results jsonb) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare

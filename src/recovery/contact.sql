@@ -9,8 +9,8 @@
 -- code is short, so that it has five tries within ten minutes, is stored keyed, and counts for one number of one
 -- user.
 
--- Asks for another address, after access.begin_password_change. `wrong` (the password), or `done`, also when the address
--- is another user's, so that the caller does not learn that.
+-- Asks for another address, after access.begin_password_change. `wrong` (the password), or `done`, also when the
+-- address is another user's, so that the caller does not learn that.
 create function access.request_email_change(
   tenant_id uuid,
   attempt uuid,

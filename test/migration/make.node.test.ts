@@ -263,6 +263,85 @@ describe.concurrent('a migration', () => {
     expect(await make('again')).toMatchObject({ code: 1, error: expect.stringContaining('Nothing changed') })
   })
 
+  it('asks anew for what came back meanwhile, and keeps its grants while it is retired', async () => {
+    const { addNotes, make, edit, path } = project()
+    addNotes()
+    await make('add_notes')
+    edit('src/notes/table.ts', '  colour: text(),\n', '')
+    expect((await make('no_colour', '--lose', 'freehold.notes.colour')).error).toBe('')
+    edit('src/notes/table.ts', '  created_at:', '  colour: text(),\n  created_at:')
+    const back = await make('colour_is_back')
+    expect(back.error).toBe('')
+    expect(statements(back.sql)).toEqual(['comment on column freehold.notes.colour is null;'])
+    expect(JSON.parse(readFileSync(path('drizzle/tenant/meta/retired.json'), 'utf8'))).toEqual({ objects: [] })
+    edit('src/notes/table.ts', '  colour: text(),\n', '')
+    expect(await make('again')).toMatchObject({
+      code: 1,
+      fresh: [],
+      error: expect.stringContaining('--lose freehold.notes.colour'),
+    })
+    // With grants of its own a column keeps them for as long as it is kept.
+    edit('src/notes/notes.sql', "resource => 'note');", "resource => 'note', updates => '{title}');")
+    edit('src/notes/table.ts', '  created_at:', '  colour: text(),\n  created_at:')
+    edit('src/notes/notes.sql', "updates => '{title}'", "updates => '{title,colour}'")
+    expect((await make('narrow')).error).toBe('')
+    edit('src/notes/table.ts', '  colour: text(),\n', '')
+    edit('src/notes/notes.sql', "updates => '{title,colour}'", "updates => '{title}'")
+    const gone = await make('no_colour', '--lose', 'freehold.notes.colour')
+    expect(gone.error).toBe('')
+    expect(gone.sql).not.toMatch(/revoke/)
+  })
+
+  it('renames a table with its triggers, policies and keys, and asks before a column becomes not null', async () => {
+    const { addNotes, make, edit, path } = project()
+    addNotes()
+    await make('add_notes')
+    edit('src/notes/table.ts', "freehold.table('notes'", "freehold.table('memos'")
+    writeFileSync(
+      path('src/notes/notes.sql'),
+      readFileSync(path('src/notes/notes.sql'), 'utf8').replaceAll('freehold.notes', 'freehold.memos'),
+    )
+    const renamed = await make('memos', '--rename', 'freehold.notes=memos')
+    expect(renamed.error).toBe('')
+    expect(statements(renamed.sql)).toEqual([
+      'alter table freehold.notes rename to memos;',
+      'alter table freehold.memos rename constraint notes_pkey to memos_pkey;',
+    ])
+    edit('src/notes/table.ts', 'colour: text()', 'colour: text().notNull()')
+    expect(await make('colour')).toMatchObject({
+      code: 1,
+      error: expect.stringMatching(/colour becomes not null.*--filled freehold\.memos\.colour/),
+    })
+    expect((await make('colour', '--filled', 'freehold.memos.colour')).error).toBe('')
+  })
+
+  it('is not made of a function that calls one which is gone, and drops callers before what they call', async () => {
+    const { addNotes, make, edit } = project()
+    addNotes()
+    edit(
+      'src/notes/notes.sql',
+      'create function access.before_note',
+      'create function access.note_short(title text) returns text\nlanguage sql immutable\nreturn access.note_title(title, 10) -- short\n;\n\ncreate function access.before_note',
+    )
+    expect((await make('add_notes')).error).toBe('')
+    edit('src/notes/notes.sql', /create function access\.note_title[\s\S]*?length\);/, '')
+    expect(await make('gone')).toMatchObject({
+      code: 1,
+      fresh: [],
+      error: expect.stringMatching(/calls access\.note_title, which no file defines\.$/),
+    })
+    edit('src/notes/notes.sql', /create function access\.note_short[\s\S]*?short\n;/, '')
+    edit('src/notes/notes.sql', 'access.note_title(new.title, 100)', 'left(new.title, 100)')
+    expect((await make('gone')).error).toBe('')
+    edit('src/notes/notes.sql', 'left(new.title, 100)', 'left(new.title, 90)')
+    const dropped = await make('shorter')
+    expect(dropped.error).toBe('')
+    expect(statements(dropped.sql).filter((statement) => statement.startsWith('drop'))).toEqual([
+      'drop function access.note_short(text);',
+      'drop function access.note_title(text,integer);',
+    ])
+  })
+
   it('renames a column when it is told so', async () => {
     const { addNotes, make, edit } = project()
     addNotes()
@@ -304,7 +383,7 @@ describe.concurrent('a migration', () => {
   })
 
   it('is not made on top of a journal that is not what the files are', async () => {
-    const { make, edit, path, files } = project()
+    const { make, path, files } = project()
     writeFileSync(path('drizzle/tenant/0001_stray.sql'), 'select 1;')
     expect(await make('more')).toMatchObject({
       code: 1,
@@ -312,7 +391,11 @@ describe.concurrent('a migration', () => {
       error: expect.stringMatching(/do not name the same migrations .*: 0001_stray\. Restore both with git/),
     })
     rmSync(path('drizzle/tenant/0001_stray.sql'))
-    edit('drizzle/master/meta/_journal.json', '{', '<<<<<<< HEAD\n{')
+    writeFileSync(path('drizzle/master/meta/_journal.json'), '{}')
+    expect((await make('more')).error).toBe(
+      'drizzle/master/meta/_journal.json is not a journal. Restore it with git and run this again.',
+    )
+    writeFileSync(path('drizzle/master/meta/_journal.json'), '<<<<<<< HEAD\n{')
     const before = files()
     expect(await make('more')).toMatchObject({
       code: 1,

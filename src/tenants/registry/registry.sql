@@ -3,8 +3,8 @@
 -- Threat: an older entry replaces a newer one, in KV or in an isolate, and a request goes to a database that is not
 -- the tenant's any more; an operator reads secrets of a tenant, or writes what provisioning alone writes. So every
 -- change takes a version that only grows, and the grants below name columns. Operators are admitted as the users of a
--- tenant are; provisioning and scheduled jobs run as the owner, to whom no policy applies. Nothing here is called from
--- outside: all of it is triggers.
+-- tenant are; provisioning and scheduled jobs run as the owner, to whom no policy applies. Nothing here is called
+-- from outside: all of it is triggers.
 
 -- The registry's versions: one sequence, which only grows. A change of a tenant takes the next version after it holds
 -- the row's lock, so that of two versions of one tenant the later is the greater. A statement that sets a version
