@@ -17,6 +17,9 @@ release and are dropped by the next migration, because the previous release runs
 
 Exit status: 0 when it wrote a migration, 1 when it did not, 2 for wrong usage.`
 
+// A reader that has seen enough (`| head`) is no failure.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1))
+
 type Chosen = { rename: string[]; lose: string[]; filled: string[]; sameRelease?: true; postgres?: string }
 
 const collect = (value: string, list: string[]) => [...list, value]
