@@ -5,7 +5,9 @@ import { type Catalogue, differences, readCatalogue } from './catalogue.ts'
 import { changeTables, type Wishes } from './changes.ts'
 import type { Database, Definition } from './definitions.ts'
 import { grantsBetween, plan, repairsOf } from './difference.ts'
+import { headOf } from './head.ts'
 import { type Retired, readMigrations, readRetired, readSnapshot, writeBundle, writeMigration } from './ledger.ts'
+import { commentOn, isRetired, lostWith } from './retired.ts'
 import { applyDefinitions, applyMigrations, inTransaction, scratch } from './scratch.ts'
 import { type Snapshot, snapshotOf } from './tables.ts'
 
@@ -60,18 +62,6 @@ const others = (root: string, made: Made[]) =>
     .filter((database) => !made.some((one) => one.database === database))
     .map((database) => ({ retired: readRetired(root, database) }))
 
-/** Whether a difference is expected: a retired object, or part of a retired table or column. */
-export const isRetired = (key: string, retired: string[]): boolean =>
-  retired.some((object) => {
-    const [kind, name = ''] = object.split(' ')
-    const [, table, column] = /^(\w+\.\w+)(?:\.(\w+))?$/.exec(name) ?? []
-    if (key === object) return true
-    if (kind === 'table')
-      return key.startsWith(`column ${name}.`) || key.endsWith(` on ${name}`) || key.includes(` on ${name} to `)
-    if (kind === 'column') return key.startsWith('grant ') && key.includes(`(${column}) on ${table} to `)
-    return key.startsWith('grant ') && (key.includes(` on ${object}(`) || key.includes(` on ${object} to `))
-  })
-
 /** By the schema of the object, or of the table that it is on; not by any other name that reads `platform`. */
 const isOf = (database: Database) => (key: string) =>
   /(?:^|\s)(?:platform\.\w|schema platform\b)/.test(key) === (database === 'master')
@@ -101,7 +91,7 @@ async function makeOne(
   const tables = await changeTables(
     snapshot,
     await snapshotOf(root, database, snapshot.id),
-    { ...wishes, lose: [...wishes.lose, ...(same_release ? losable(retired) : [])] },
+    { ...wishes, lose: [...wishes.lose, ...(same_release ? lostWith(retired) : [])] },
     due,
   )
   // Names in bodies are resolved when they run, and some of them are created later in this migration.
@@ -142,13 +132,13 @@ async function makeOne(
   await run(repairs)
   const grants = grantsBetween(only(await readCatalogue(client), database), after)
   await run(grants)
-  const all_statements = [...tables.renames, ...statements, ...repairs, ...grants]
-  if (!all_statements.length) return null
-  const taken = all_statements.find((statement) => /\$(migration|statements)\$/.test(statement))
+  const everything = [...tables.renames, ...statements, ...repairs, ...grants]
+  if (!everything.length) return null
+  const taken = everything.find((statement) => /\$(migration|statements)\$/.test(statement))
   if (taken)
     throw new Failure(`A body is quoted with $migration$ or $statements$, which the migrator needs:\n${taken.slice(0, 200)}`)
-  const head = describe(database, tables.notes, [...tables.renames, ...tables.statements, ...repairs], objects.notes, retires)
-  const whole = objects.creates.length ? ['set local check_function_bodies = off', ...all_statements] : all_statements
+  const head = headOf(database, tables.notes, [...tables.renames, ...tables.statements, ...repairs], objects.notes, retires)
+  const whole = objects.creates.length ? ['set local check_function_bodies = off', ...everything] : everything
   return {
     database,
     text: `${head}\n\n${whole.map(ended).join('\n--> statement-breakpoint\n')}\n`,
@@ -157,51 +147,10 @@ async function makeOne(
   }
 }
 
-/** A comment on an object in the database, which tells an operator why it is still there. Indexes and constraints go with their column. */
-const commentOn = (key: string, { entries }: Catalogue, text: string): string[] =>
-  /^(index|constraint) /.test(key)
-    ? []
-    : [`comment on ${key.startsWith('column ') ? key : entries.get(key)?.drop.replace(/^drop /, '')} is ${text}`]
-
 /** A statement with its semicolon, which a comment at its end must not hide. */
 const ended = (statement: string) => `${statement}${/--[^\n]*$/.test(statement) ? '\n' : ''};`
 
 /** What to do about errors of Postgres that say too little. */
 const HINTS: Record<string, string> = {
   '55P04': ' A new value of a type can be used from the next migration on: make two.',
-}
-
-const losable = (retired: string[]) => retired.filter((key) => /^(table|column) /.test(key)).map((key) => key.split(' ')[1] ?? '')
-
-/** The comment at the top of a migration: what it changes. */
-function describe(
-  database: Database,
-  notes: string[],
-  tables: string[],
-  { made, replaced, remade, dropped }: { made: string[]; replaced: string[]; remade: string[]; dropped: string[] },
-  retires: string[],
-): string {
-  const line = (what: string, keys: string[]) =>
-    keys.length > 12 ? [`--   ${what} ${keys.length} objects`] : keys.map((key) => `--   ${what} ${key}`)
-  const altered = new Map<string, string>()
-  for (const statement of tables) {
-    const [, verb = '', quoted = ''] = /^(create|alter|drop) table\s+("?\w+"?\."?\w+"?)/i.exec(statement) ?? []
-    const name = quoted.replaceAll('"', '')
-    // The constraints of a new table are part of its making.
-    if (verb && altered.get(name) !== 'create') altered.set(name, verb.toLowerCase())
-  }
-  return [
-    `-- Made by \`npm run migration\` for ${database === 'tenant' ? 'every tenant’s database' : 'the master'}. Do not edit it once it has landed.`,
-    '-- Tables:',
-    ...(altered.size || notes.length
-      ? [...[...altered].map(([name, verb]) => `--   ${verb}s table ${name}`), ...notes.map((note) => `--   ${note}`)]
-      : ['--   unchanged']),
-    '-- Definitions:',
-    ...(made.length + replaced.length + remade.length + dropped.length
-      ? [...line('creates', made), ...line('replaces', replaced), ...line('drops and creates', remade), ...line('drops', dropped)]
-      : ['--   unchanged']),
-    ...(retires.length
-      ? ['-- Kept for the release before this one, and dropped by the next migration:', ...line('keeps', retires)]
-      : []),
-  ].join('\n')
 }
