@@ -43,6 +43,9 @@ const OURS = `(select oid from pg_namespace where nspname in ('freehold', 'acces
 // Without the ledger, which the migrator creates before the first migration.
 const TABLES = `(select oid from pg_class where relnamespace in ${OURS} and relkind = 'r' and oid <> coalesce(to_regclass('freehold.migrations'), 0))`
 
+/** Enumerations, and composite types that are no table's. */
+const TYPES = `(select t.oid from pg_type t left join pg_class c on c.oid = t.typrelid where t.typnamespace in ${OURS} and (t.typtype = 'e' or c.relkind = 'c'))`
+
 const QUERIES: string[] = [
   `select 'schema' as kind, 'schema ' || nspname as key, nspowner::regrole::text as form, 'create schema ' || nspname as "create" from pg_namespace where oid in ${OURS}`,
   `select 'relation' as kind, concat(case relkind when 'S' then 'sequence ' else 'table ' end, oid::regclass) as key,
@@ -61,9 +64,10 @@ const QUERIES: string[] = [
     from pg_constraint where conrelid in ${TABLES} and contype <> 'n'`,
   `select 'index' as kind, format('index %s on %s', indexrelid::regclass, indrelid::regclass) as key, pg_get_indexdef(indexrelid) as form, pg_get_indexdef(indexrelid) as "create", 'drop index ' || indexrelid::regclass as "drop"
     from pg_index where indrelid in ${TABLES}`,
-  `select 'type' as kind, 'type ' || t.oid::regtype as key, concat_ws(' | ', typowner::regrole, (select string_agg(e.enumlabel, ', ' order by e.enumsortorder) from pg_enum e where e.enumtypid = t.oid)) as form,
+  `select 'type' as kind, 'type ' || t.oid::regtype as key, concat_ws(' | ', typowner::regrole, (select string_agg(e.enumlabel, ', ' order by e.enumsortorder) from pg_enum e where e.enumtypid = t.oid),
+        (select string_agg(concat_ws(' ', a.attname, format_type(a.atttypid, a.atttypmod)), ', ' order by a.attnum) from pg_attribute a where a.attrelid = t.typrelid)) as form,
       '' as "create", 'drop type ' || t.oid::regtype as "drop"
-    from pg_type t where typnamespace in ${OURS} and typtype = 'e'`,
+    from pg_type t where oid in ${TYPES}`,
   `select case prokind when 'p' then 'procedure' else 'function' end as kind,
       concat(case prokind when 'p' then 'procedure ' else 'function ' end, pronamespace::regnamespace, '.', proname,
         case when count(*) over (partition by pronamespace, proname) > 1 then format('(%s)', pg_get_function_identity_arguments(oid)) end) as key,
@@ -108,7 +112,7 @@ const GRANTS = `
     union all
     select format('%s %s', case prokind when 'p' then 'procedure' else 'function' end, oid::regprocedure), null, proowner, coalesce(proacl, acldefault('f', proowner)) from pg_proc where pronamespace in ${OURS}
     union all
-    select format('type %s', oid::regtype), null, typowner, coalesce(typacl, acldefault('T', typowner)) from pg_type where typnamespace in ${OURS} and typtype = 'e'
+    select format('type %s', oid::regtype), null, typowner, coalesce(typacl, acldefault('T', typowner)) from pg_type where oid in ${TYPES}
   ) o cross join lateral aclexplode(o.acl) a where a.grantee <> o.owner`
 
 /** Reads the catalogue of the database that a client is connected to. Takes about 50 ms. */

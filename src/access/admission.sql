@@ -34,24 +34,29 @@ begin
 end $$;
 
 -- Admits a request: proves the credential, {session_id, user_id, proof} or {key}, decides the permission (null: any
--- admitted user, scope own), and signs the claims. Raises FH401 session_ended | token_invalid, FH403 user_inactive |
--- password_change_required | forbidden, FH503.
+-- admitted user, scope own), and signs the claims: every policy believes what is signed here. Returns {user_id,
+-- session_id, scope}. Raises FH401 session_ended | token_invalid, FH403 user_inactive | password_change_required |
+-- forbidden, FH503.
+--
+-- Every request pays for this, so that what is signed is written once and nothing is read twice.
 create function access.admit(
   tenant_id uuid,
   credential jsonb,
   permission text,
   request jsonb,
   any_password boolean default false
-) returns table (user_id uuid, session_id uuid, scope access.scope)
+) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  t freehold.tenant;
+  t freehold.tenant := access.check_tenant(tenant_id);
+  secret access.secrets;
   s freehold.sessions;
   k freehold.api_keys;
   u freehold.users;
   r record;
+  said text;
 begin
-  t := access.check_tenant(tenant_id);
+  select * into secret from access.secrets;
   if credential ? 'key' then
     k := access.authenticate_key(credential ->> 'key', request);
     select * into u from freehold.users x where x.id = k.user_id;
@@ -59,7 +64,7 @@ begin
     select * into s from freehold.sessions x where x.id = (credential ->> 'session_id')::uuid;
     if s.id is null
       or s.user_id is distinct from (credential ->> 'user_id')::uuid
-      or credential ->> 'proof' is distinct from access.session_proof(s.id)
+      or credential ->> 'proof' is distinct from access.proof_of(secret, s.id)
     then
       raise exception using errcode = 'FH401', message = 'session_ended';
     end if;
@@ -75,51 +80,55 @@ begin
     raise exception using errcode = 'FH401', message = 'session_ended';
   elsif not access.has_role(u.id) then
     raise exception using errcode = 'FH403', message = 'user_inactive';
-  end if;
   -- A service does not stop because its owner's password has expired.
-  if k.id is null and not any_password and access.must_change(u, t) then
+  elsif k.id is null and not any_password and access.must_change(u, t) then
     raise exception using errcode = 'FH403', message = 'password_change_required';
   end if;
   if permission is null then
     select 'own'::access.scope as scope, '{}'::uuid[] as units, array[u.id] as owners into r;
+  elsif permission <> all (k.permissions) then
+    raise exception using
+      errcode = 'FH403',
+      message = 'forbidden',
+      detail = format('This API key does not include %s.', permission);
   else
-    if permission <> all (k.permissions) then
-      raise exception using
-        errcode = 'FH403',
-        message = 'forbidden',
-        detail = format('This API key does not include %s.', permission);
-    end if;
-    -- Whether the key names it was asked above.
-    select x.scope, x.units, x.owners into r from access.user_effective_scope(u.id, permission) x;
+    r := access.user_effective_scope(u.id, permission);
     if r.scope is null then
       raise exception using errcode = 'FH403', message = 'forbidden';
     end if;
   end if;
-  perform access.sign_claims(
-    access.request_of(request)
-    || jsonb_build_object(
-      'user_id', u.id,
-      'user_name', u.username,
-      'session_id', s.id,
-      'scope', r.scope,
-      'permission', permission,
-      'units', r.units,
-      'owners', r.owners)
-    || case when k.id is null then '{}' else jsonb_build_object('key_id', k.id, 'key_permissions', k.permissions) end
-  );
+  said := jsonb_build_object(
+    'user_id', u.id,
+    'user_name', u.username,
+    'session_id', s.id,
+    'scope', r.scope,
+    'permission', permission,
+    'units', r.units::text,
+    'owners', r.owners::text,
+    'key_id', k.id,
+    'key_permissions', k.permissions::text,
+    'request', request)::text;
+  perform
+    set_config('access.claims', said, true),
+    set_config('access.signature', encode(access.hmac(secret, access.bound('claims:' || said)), 'hex'), true);
   -- A request that writes touches its session last (src/kernel/context.ts): two that locked it first would wait for
   -- each other's rows.
-  if request ->> 'method' = 'GET' and s.last_active_at < now() - interval '1 minute' then
+  if s.last_active_at < now() - interval '1 minute' and request ->> 'method' = 'GET' then
     perform access.touch();
   end if;
-  return query select u.id, s.id, r.scope;
+  return jsonb_build_object('user_id', u.id, 'session_id', s.id, 'scope', r.scope);
 end $$;
 
 -- What a token carries beside the id of its session. Lists and the audit show the id; it lets nobody in by itself,
 -- not even with the app login.
+create function access.proof_of(secret access.secrets, session uuid) returns text
+language sql stable
+return encode(access.hmac(secret, 'session:' || session), 'hex');
+
+-- The same under this database's keys.
 create function access.session_proof(session uuid) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
-  select encode(access.mac('session:' || session), 'hex')
+  select access.proof_of(s, session) from access.secrets s
 $$;
 
 -- The API key of a hash (hex), if it works now and from the address of the request. Raises FH401 token_invalid, FH403

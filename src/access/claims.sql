@@ -25,85 +25,74 @@ begin
   insert into access.secrets (inner_key, outer_key) values (i, o) on conflict do nothing;
 end $$;
 
--- HMAC-SHA-256 of a message under the database's key.
+-- HMAC-SHA-256 of a message under a database's padded keys. A query that calls it holds it inline.
+create function access.hmac(k access.secrets, message text) returns bytea
+language sql stable
+return sha256(k.outer_key || sha256(k.inner_key || convert_to(message, 'UTF8')));
+
+-- The same under this database's keys.
 create function access.mac(message text) returns bytea
-language sql stable set search_path = pg_catalog, pg_temp as $$
-  select sha256(s.outer_key || sha256(s.inner_key || convert_to(message, 'UTF8')))
-  from access.secrets s
-$$;
-
--- The signature of claims. It covers this backend and this transaction, so that a copied one is worth nothing
--- elsewhere.
-create function access.signature_of(claims text) returns text
-language sql stable set search_path = pg_catalog, pg_temp as $$
-  select encode(
-    access.mac('claims:' || claims || '|' || pg_backend_pid() || '|' || extract(epoch from transaction_timestamp())),
-    'hex')
-$$;
-
--- Signs the claims of this transaction. Only access.admit calls it: every policy believes what is signed here.
-create function access.sign_claims(claims jsonb) returns void
-language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  k access.secrets;
 begin
-  perform
-    set_config('access.claims', claims::text, true),
-    set_config('access.signature', access.signature_of(claims::text), true);
+  select * into k from access.secrets;
+  return access.hmac(k, message);
 end $$;
+
+-- What a signature of claims covers: them, this backend and this transaction, so that a copied one is worth nothing
+-- elsewhere.
+create function access.bound(claims text) returns text
+language sql stable
+return claims || '|' || pg_backend_pid() || '|' || extract(epoch from transaction_timestamp());
 
 -- The claims of this transaction; null when nobody was admitted, or when the signature is not ours. A setting that
 -- was used before and is no more is '' and not null.
 create function access.claims() returns jsonb
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  said text := nullif(current_setting('access.claims', true), '');
+  said text := current_setting('access.claims', true);
 begin
-  if said is null or access.signature_of(said) is distinct from current_setting('access.signature', true) then
-    return null;
+  if said <> '' and encode(access.mac(access.bound('claims:' || said)), 'hex') = current_setting('access.signature', true) then
+    return said::jsonb;
   end if;
-  return said::jsonb;
+  return null;
 end $$;
 
 -- The admitted user.
 create function access.principal() returns uuid
-language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  select (access.claims() ->> 'user_id')::uuid
-$$;
+language sql stable
+return (access.claims() ->> 'user_id')::uuid;
 
 -- The session of the admitted user; null: an API key.
 create function access.session() returns uuid
-language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  select (access.claims() ->> 'session_id')::uuid
-$$;
+language sql stable
+return (access.claims() ->> 'session_id')::uuid;
 
 -- The API key that this transaction was admitted with; null: a session.
 create function access.key() returns uuid
-language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  select (access.claims() ->> 'key_id')::uuid
-$$;
+language sql stable
+return (access.claims() ->> 'key_id')::uuid;
 
 -- The permission that this transaction was admitted with. Policies that let something be written compare it.
 create function access.permission() returns text
-language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  select access.claims() ->> 'permission'
-$$;
+language sql stable
+return access.claims() ->> 'permission';
 
 -- How far the admitted user reaches with that permission.
 create function access.scope() returns access.scope
-language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  select (access.claims() ->> 'scope')::access.scope
-$$;
+language sql stable
+return (access.claims() ->> 'scope')::access.scope;
 
 -- The units that the admitted user reaches with that permission, unless it reaches everything.
 create function access.scope_unit_ids() returns uuid[]
-language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  select array(select x::uuid from jsonb_array_elements_text(access.claims() -> 'units') x)
-$$;
+language sql stable
+return coalesce((access.claims() ->> 'units')::uuid[], '{}');
 
 -- The users whose rows the admitted user reaches: themselves, and those who delegated the permission to them.
 create function access.scope_owner_ids() returns uuid[]
-language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  select array(select x::uuid from jsonb_array_elements_text(access.claims() -> 'owners') x)
-$$;
+language sql stable
+return coalesce((access.claims() ->> 'owners')::uuid[], '{}');
 
 -- Whether a list is read faster in its sort order, skipping rows out of scope, than unit by unit. Reading by unit
 -- costs a page of rows for each unit in scope; skipping costs a row for each row out of scope. With n of N units in
@@ -117,15 +106,10 @@ $$;
 create function access.key_permissions(subject uuid) returns text[]
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
-  f jsonb;
+  f jsonb := access.claims();
 begin
-  -- During the admission, which asks most often, nothing is signed yet.
-  if coalesce(current_setting('access.claims', true), '') = '' then
-    return null;
-  end if;
-  f := access.claims();
-  if f ? 'key_permissions' and f ->> 'user_id' = subject::text then
-    return array(select jsonb_array_elements_text(f -> 'key_permissions'));
+  if f ->> 'user_id' = subject::text then
+    return (f ->> 'key_permissions')::text[];
   end if;
   return null;
 end $$;
@@ -145,30 +129,35 @@ return jsonb_build_object(
 create function access.set_audit_actor(subject uuid, user_name text, request jsonb) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
-  claims text := (access.request_of(request) || jsonb_build_object('user_id', subject, 'user_name', left(user_name, 255)))::text;
+  said text := jsonb_build_object('user_id', subject, 'user_name', left(user_name, 255), 'request', request)::text;
 begin
   perform
-    set_config('access.actor', claims, true),
-    set_config('access.actor_signature', access.signature_of('actor:' || claims), true);
+    set_config('access.actor', said, true),
+    set_config('access.actor_signature', encode(access.mac(access.bound('actor:' || said)), 'hex'), true);
 end $$;
 
--- The actor for the audit: the admitted user, else the one that a public endpoint named, else nobody, which is the
--- system.
+-- The actor for the audit, and what the request says of itself: the admitted user, else the one that a public
+-- endpoint named, else nobody, which is the system.
 create function access.actor() returns jsonb
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
-  said text := nullif(current_setting('access.actor', true), '');
+  f jsonb := access.claims();
+  said text := current_setting('access.actor', true);
 begin
-  return coalesce(
-    access.claims(),
-    case when access.signature_of('actor:' || said) = current_setting('access.actor_signature', true) then said::jsonb end,
-    '{}'
-  );
+  if f is null
+    and said <> ''
+    and encode(access.mac(access.bound('actor:' || said)), 'hex') = current_setting('access.actor_signature', true)
+  then
+    f := said::jsonb;
+  end if;
+  return coalesce(f - 'request' || access.request_of(f -> 'request'), '{}');
 end $$;
 
 grant usage on schema freehold, access to freehold_app;
 
+-- What the functions above read; it holds what this transaction's login was told or said itself.
 grant execute on function
+  access.claims(),
   access.principal(),
   access.session(),
   access.key(),

@@ -45,47 +45,157 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   select role_id from held
 $$;
 
--- Roles with everything that they inherited from, as far as these were active at a moment.
-create function access.role_ancestry(roles uuid[], moment timestamptz) returns uuid[]
-language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+-- Why a user held a permission themselves at a moment, by overrides and roles and without delegations; null: they were
+-- denied it. One statement, because each costs more than what it reads; and its plan is kept, because Postgres would
+-- rather plan it anew on every call.
+create function access.own_reasons(subject uuid, permission text, moment timestamptz) returns access.reason[]
+language plpgsql stable set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
 declare
-  line uuid[];
-  upper uuid[];
+  is_denied boolean;
+  why access.reason[];
 begin
-  select array_agg(p.role_id), array_agg(p.parent_id) filter (where p.parent_id is not null) into line, upper
-  from freehold.role_periods p
-  where p.role_id = any (roles) and access.in_force(p.starts_at, p.ends_at, moment);
-  while upper is not null loop
-    select line || array_agg(p.role_id), array_agg(p.parent_id) filter (where p.parent_id is not null) into line, upper
-    from freehold.role_periods p
-    where p.role_id = any (upper)
-      and p.role_id <> all (line)
-      and access.in_force(p.starts_at, p.ends_at, moment);
-  end loop;
-  return line;
+  with recursive line (role_id, parent_id, top) as (
+    select p.role_id, p.parent_id, p.role_id
+    from freehold.user_roles ur
+      join freehold.role_periods p on p.role_id = ur.role_id
+    where ur.user_id = subject
+      and access.in_force(ur.starts_at, ur.ends_at, moment)
+      and access.in_force(p.starts_at, p.ends_at, moment)
+    union
+    select p.role_id, p.parent_id, l.top
+    from line l
+      join freehold.role_periods p on p.role_id = l.parent_id
+    where access.in_force(p.starts_at, p.ends_at, moment)
+  )
+  select
+    bool_or(g.effect = 'deny'),
+    array_agg(row(g.scope, g.kind, g.id, g.name, g.via, subject)::access.reason)
+  into is_denied, why
+  from (
+    select o.effect, o.scope, 'override' as kind, o.id, o.permission as name, null as via
+    from freehold.overrides o
+    where o.user_id = subject
+      and o.permission = own_reasons.permission
+      and access.in_force(o.starts_at, o.ends_at, moment)
+    union all
+    select
+      'grant',
+      c.scope,
+      case when l.role_id = l.top then 'role' else 'inherited' end,
+      l.role_id,
+      (select r.name from freehold.roles r where r.id = l.role_id),
+      case when l.role_id <> l.top then (select r.name from freehold.roles r where r.id = l.top) end
+    from line l
+      cross join lateral (
+        select x.scope
+        from freehold.role_permissions x
+        where x.role_id = l.role_id
+          and x.permission = own_reasons.permission
+          and access.in_force(x.starts_at, x.ends_at, moment)
+        union all
+        select 'all'
+        where l.role_id = (select r.id from freehold.roles r where r.is_admin)
+          and exists (
+            select from freehold.permissions x
+            where x.name = own_reasons.permission and access.in_force(x.created_at, x.deleted_at, moment))
+        offset 0
+      ) c
+  ) g;
+  return case when is_denied then null else coalesce(why, '{}') end;
 end $$;
 
--- The widest scope at which roles carried a permission at a moment, or null. The administrator's role carries
--- everything there is.
-create function access.role_scope(line uuid[], permission text, moment timestamptz) returns access.scope
+-- The widest scope at which a user held a permission themselves at a moment, or null.
+create function access.own_scope(subject uuid, permission text, moment timestamptz) returns access.scope
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select max(r.scope) from unnest(access.own_reasons(subject, permission, moment)) r
+$$;
+
+-- Why a user holds a permission at a moment, by themselves or because somebody delegated it to them and still holds
+-- it. A denial of the user wins over what is delegated to them, too. What is delegated cannot be delegated on: only
+-- what the delegator holds themselves counts.
+create function access.reasons(subject uuid, permission text, moment timestamptz) returns access.reason[]
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
-  widest access.scope;
+  why access.reason[] := access.own_reasons(subject, permission, moment);
+  d record;
+  reach access.scope;
 begin
-  select max(rp.scope::access.scope) into widest
-  from freehold.role_permissions rp
-  where rp.role_id = any (line)
-    and rp.permission = role_scope.permission
-    and access.in_force(rp.starts_at, rp.ends_at, moment);
-  if widest is distinct from 'all'
-    and exists (select from freehold.roles r where r.id = any (line) and r.is_admin)
-    and exists (
-      select from freehold.permissions x
-      where x.name = role_scope.permission and access.in_force(x.created_at, x.deleted_at, moment))
+  if why is null then
+    return '{}';
+  elsif not exists (
+    select from freehold.delegations x
+    where x.delegate_id = subject and access.in_force(x.starts_at, x.ends_at, moment))
   then
-    return 'all';
+    return why;
   end if;
-  return widest;
+  for d in
+    select x.id, x.delegator_id, x.role_id
+    from freehold.delegations x
+    where x.delegate_id = subject
+      and access.in_force(x.starts_at, x.ends_at, moment)
+      and x.decision = 'approved'
+      and access.in_force(x.decided_at, x.revoked_at, moment)
+  loop
+    if d.role_id is null then
+      select 'all' into reach
+      from freehold.delegation_permissions p
+      where p.delegation_id = d.id and p.permission = reasons.permission;
+    else
+      select max(g.scope) into reach from access.role_grants(d.role_id, moment, array[permission]) g;
+    end if;
+    -- Most delegations are of something else; what follows costs more.
+    continue when reach is null
+      or not access.was_active(d.delegator_id, moment)
+      or d.role_id not in (select access.roles_of(d.delegator_id, moment));
+    -- null: the delegator no longer holds it.
+    reach := access.narrower_scope(reach, access.own_scope(d.delegator_id, permission, moment));
+    if reach is not null then
+      why := why
+        || row(
+          reach,
+          'delegation',
+          d.id,
+          (select u.username from freehold.users u where u.id = d.delegator_id),
+          (select r.name from freehold.roles r where r.id = d.role_id),
+          d.delegator_id)::access.reason;
+    end if;
+  end loop;
+  return why;
+end $$;
+
+-- The widest scope at which a user holds a permission at a moment, or null.
+create function access.decide(subject uuid, permission text, moment timestamptz) returns access.scope
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select max(r.scope) from unnest(access.reasons(subject, permission, moment)) r
+$$;
+
+-- Whether a user plainly reaches everything with a permission now: a role of theirs carries it so itself, and no
+-- override says anything of it. Administrators do, whose requests would otherwise pay for looking at all the rest.
+create function access.reaches_all(subject uuid, permission text) returns boolean
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+  return exists (
+      select
+      from freehold.user_roles ur
+        join freehold.role_periods p on p.role_id = ur.role_id
+        join freehold.roles r on r.id = ur.role_id
+      where ur.user_id = subject
+        and access.in_force(ur.starts_at, ur.ends_at, now())
+        and access.in_force(p.starts_at, p.ends_at, now())
+        and case
+          when r.is_admin then exists (
+            select from freehold.permissions x
+            where x.name = reaches_all.permission and access.in_force(x.created_at, x.deleted_at, now()))
+          else exists (
+            select from freehold.role_permissions x
+            where x.role_id = ur.role_id
+              and x.permission = reaches_all.permission
+              and x.scope = 'all'
+              and access.in_force(x.starts_at, x.ends_at, now()))
+        end)
+    and not exists (
+      select from freehold.overrides o
+      where o.user_id = subject and o.permission = reaches_all.permission);
 end $$;
 
 -- The permissions that a user was denied at a moment.
@@ -98,94 +208,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     and access.in_force(o.starts_at, o.ends_at, moment)
 $$;
 
--- The widest scope at which a user held a permission themselves at a moment (by roles and overrides, without
--- delegations), or null.
-create function access.own_scope(subject uuid, permission text, moment timestamptz) returns access.scope
-language plpgsql stable set search_path = pg_catalog, pg_temp as $$
-declare
-  is_denied boolean;
-  granted access.scope;
-begin
-  select bool_or(o.effect = 'deny'), max(o.scope::access.scope) into is_denied, granted
-  from freehold.overrides o
-  where o.user_id = subject
-    and o.permission = own_scope.permission
-    and access.in_force(o.starts_at, o.ends_at, moment);
-  if is_denied then
-    return null;
-  end if;
-  return greatest(
-    granted,
-    access.role_scope(
-      access.role_ancestry(
-        array(
-          select ur.role_id
-          from freehold.user_roles ur
-          where ur.user_id = subject and access.in_force(ur.starts_at, ur.ends_at, moment)),
-        moment),
-      permission,
-      moment)
-  );
-end $$;
-
 -- The narrower of two scopes; null when the second one is.
 create function access.narrower_scope(a access.scope, b access.scope) returns access.scope
 language sql immutable
 return case when a < b then a else b end;
 
--- Who holds a permission for a user at a moment, and how far: the user, and whoever delegated it to them and still
--- holds it. A denial of the user wins over what is delegated to them, too. What is delegated cannot be delegated on:
--- only the delegator's `own_scope` counts.
-create function access.grant_sources(subject uuid, permission text, moment timestamptz)
-returns table (holder uuid, scope access.scope)
-language plpgsql stable set search_path = pg_catalog, pg_temp as $$
-declare
-  d record;
-begin
-  if exists (
-    select from freehold.overrides o
-    where o.user_id = subject
-      and o.permission = grant_sources.permission
-      and o.effect = 'deny'
-      and access.in_force(o.starts_at, o.ends_at, moment))
-  then
-    return;
-  end if;
-  holder := subject;
-  scope := access.own_scope(subject, permission, moment);
-  if scope is not null then
-    return next;
-  end if;
-  for d in
-    select x.id, x.delegator_id, x.role_id
-    from freehold.delegations x
-    where x.delegate_id = subject
-      and access.in_force(x.starts_at, x.ends_at, moment)
-      and x.decision = 'approved'
-      and access.in_force(x.decided_at, x.revoked_at, moment)
-  loop
-    holder := d.delegator_id;
-    if d.role_id is null then
-      select 'all' into scope
-      from freehold.delegation_permissions p
-      where p.delegation_id = d.id and p.permission = grant_sources.permission;
-    else
-      scope := access.role_scope(access.role_ancestry(array[d.role_id], moment), permission, moment);
-    end if;
-    -- Most delegations are of something else; what follows costs more.
-    continue when scope is null
-      or not access.was_active(d.delegator_id, moment)
-      or d.role_id not in (select access.roles_of(d.delegator_id, moment));
-    -- null: the delegator no longer holds it.
-    scope := access.narrower_scope(scope, access.own_scope(d.delegator_id, permission, moment));
-    if scope is not null then
-      return next;
-    end if;
-  end loop;
-end $$;
-
--- The widest scope at which a user holds a permission at a moment, or null.
-create function access.decide(subject uuid, permission text, moment timestamptz) returns access.scope
-language sql stable set search_path = pg_catalog, pg_temp as $$
-  select max(s.scope) from access.grant_sources(subject, permission, moment) s
-$$;

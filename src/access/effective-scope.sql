@@ -52,12 +52,20 @@ declare
 begin
   units := '{}';
   owners := '{}';
-  for s in select x.holder, x.scope as reaches from access.grant_sources(subject, permission, now()) x loop
-    scope := greatest(scope, s.reaches);
+  if access.reaches_all(subject, permission) then
+    scope := 'all';
+    owners := array[subject];
+    return;
+  end if;
+  for s in
+    select r.holder, max(r.scope) as reach
+    from unnest(access.reasons(subject, permission, now())) r
+    group by r.holder
+  loop
+    scope := greatest(scope, s.reach);
     owners := owners || s.holder;
-    exit when scope = 'all';
-    if s.reaches <> 'own' then
-      units := array(select unnest(units) union select access.units_in_scope(s.holder, s.reaches));
+    if s.reach in ('team', 'department') then
+      units := array(select unnest(units) union select access.units_in_scope(s.holder, s.reach));
     end if;
   end loop;
 end $$;

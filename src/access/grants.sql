@@ -135,35 +135,79 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   where n.names is null or g.permission = any (n.names)
 $$;
 
--- The names of the permissions that a user holds at a moment.
+-- The names of the permissions that a user holds at a moment, sorted, as far as the API key of this transaction goes:
+-- those of access.grants. Every login and every refresh needs them, and no reasons.
 create function access.permissions_of(subject uuid, moment timestamptz) returns text[]
-language sql stable set search_path = pg_catalog, pg_temp as $$
-  select coalesce(array_agg(distinct g.permission), array[]::text[])
-  from access.grants(subject, moment) g
-$$;
+language plpgsql stable set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+declare
+  named text[] := access.key_permissions(subject);
+  held text[];
+begin
+  with recursive line (role_id, parent_id) as (
+    select p.role_id, p.parent_id
+    from freehold.user_roles ur
+      join freehold.role_periods p on p.role_id = ur.role_id
+    where ur.user_id = subject
+      and access.in_force(ur.starts_at, ur.ends_at, moment)
+      and access.in_force(p.starts_at, p.ends_at, moment)
+    union
+    select p.role_id, p.parent_id
+    from line l
+      join freehold.role_periods p on p.role_id = l.parent_id
+    where access.in_force(p.starts_at, p.ends_at, moment)
+  )
+  select array_agg(n.name order by n.name) into held
+  from (
+    select x.permission as name
+    from line l
+      cross join lateral (
+        select y.permission
+        from freehold.role_permissions y
+        where y.role_id = l.role_id and access.in_force(y.starts_at, y.ends_at, moment)
+        offset 0) x
+    union
+    select x.name
+    from freehold.permissions x
+    where access.in_force(x.created_at, x.deleted_at, moment)
+      and exists (select from line l join freehold.roles r on r.id = l.role_id where r.is_admin)
+    union
+    select o.permission
+    from freehold.overrides o
+    where o.user_id = subject and o.effect = 'grant' and access.in_force(o.starts_at, o.ends_at, moment)
+    union
+    select g.permission
+    from access.user_grants(subject, moment) g
+    where g.kind = 'delegation'
+      and exists (
+        select from freehold.delegations d
+        where d.delegate_id = subject and access.in_force(d.starts_at, d.ends_at, moment))
+  ) n
+  where access.was_active(subject, moment)
+    and n.name not in (select access.denied_permissions(subject, moment))
+    and (named is null or n.name = any (named));
+  return coalesce(held, '{}');
+end $$;
 
 -- The permissions that a token carries: at most a hundred, Freehold's own first. Services ask authz/check for the
 -- rest.
 create function access.token_permissions(subject uuid) returns text[]
-language sql stable set search_path = pg_catalog, pg_temp as $$
-  select coalesce(array_agg(x.name order by x.name), array[]::text[])
-  from (
-    select p as name
-    from unnest(access.permissions_of(subject, now())) p
-    order by
-      split_part(p, ':', 1) not in (
-        'user', 'role', 'permission', 'session', 'api_key', 'unit', 'delegation', 'setting', 'organization', 'invitation',
-        'activity', 'tenant'),
-      p
-    limit 100) x
-$$;
-
--- What the admitted user holds now: {role, roles, permissions}.
-create function access.held() returns jsonb
-language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  select access.my_roles() || jsonb_build_object('permissions', access.permissions_of(access.principal(), now()))
-$$;
-
-grant execute on function
-  access.held()
-to freehold_app;
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  held text[] := access.permissions_of(subject, now());
+begin
+  if cardinality(held) <= 100 then
+    return held;
+  end if;
+  return array(
+    select x.name
+    from (
+      select p as name
+      from unnest(held) p
+      order by
+        split_part(p, ':', 1) not in (
+          'user', 'role', 'permission', 'session', 'api_key', 'unit', 'delegation', 'setting', 'organization', 'invitation',
+          'activity', 'tenant'),
+        p
+      limit 100) x
+    order by x.name);
+end $$;

@@ -69,27 +69,19 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
       where p.role_id = r.id and access.in_force(p.starts_at, p.ends_at, moment))
 $$;
 
--- The primary role of a user, if it is still held and active; else the first of those that are.
-create function access.active_primary_role(u freehold.users) returns text
-language sql stable set search_path = pg_catalog, pg_temp as $$
-  select r.name
+-- The roles that a user is assigned now, by name, and the primary one of them: `users.role` if it is held and active,
+-- else the first of those that are.
+create function access.roles_now(u freehold.users, out role text, out roles text[])
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+  select
+    (array_agg(r.name order by r.name = u.role desc nulls last, ur.starts_at, r.name))[1],
+    coalesce(array_agg(distinct r.name), '{}')
+  into role, roles
   from freehold.user_roles ur
+    join freehold.role_periods p on p.role_id = ur.role_id
     join freehold.roles r on r.id = ur.role_id
   where ur.user_id = u.id
-    and r.is_active
     and access.in_force(ur.starts_at, ur.ends_at, now())
-  order by r.name = u.role desc nulls last, ur.starts_at, r.name
-  limit 1
-$$;
-
--- The roles of the admitted user now: {role, roles}. Without what they carry, which takes longer to find out.
-create function access.my_roles() returns jsonb
-language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  select jsonb_build_object(
-    'role', (select access.active_primary_role(u) from freehold.users u where u.id = access.principal()),
-    'roles', access.role_names(access.principal(), now()))
-$$;
-
-grant execute on function
-  access.my_roles()
-to freehold_app;
+    and access.in_force(p.starts_at, p.ends_at, now());
+end $$;

@@ -43,7 +43,7 @@ begin
     perform access.refuse('invalid_request', 'is larger than an activity may be', 'after');
   end if;
   written := access.write_audit(
-    access.claims(),
+    access.actor(),
     activity,
     record_custom_activity.action,
     resource,

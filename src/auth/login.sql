@@ -155,28 +155,28 @@ end $$;
 
 -- Everything that the Worker needs to make an access token, and to say how old the password is.
 create function access.token_claims(u freehold.users, s freehold.sessions, t freehold.tenant) returns jsonb
-language sql stable set search_path = pg_catalog, pg_temp as $$
-  select jsonb_build_object(
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  h record := access.roles_now(u);
+  expiry timestamptz := access.password_expiry(u, t);
+begin
+  return jsonb_build_object(
     'user_id', u.id,
     'session_id', s.id,
     'proof', access.session_proof(s.id),
     'username', u.username,
     'email', u.email,
-    'role', access.active_primary_role(u),
-    'roles', access.role_names(u.id, now()),
+    'role', h.role,
+    'roles', h.roles,
     'permissions', access.token_permissions(u.id),
     'amr', s.amr,
     'auth_time', floor(extract(epoch from s.created_at)),
     'access_minutes', t.access_minutes,
     'session_expires_at', s.expires_at,
     'must_change_password', access.must_change(u, t),
-    'password_expires_at', access.password_expiry(u, t),
-    'password_expires_soon', coalesce(
-      access.password_expiry(u, t) <= now() + make_interval(days => t.password_warning_days),
-      false
-    )
-  )
-$$;
+    'password_expires_at', expiry,
+    'password_expires_soon', coalesce(expiry <= now() + make_interval(days => t.password_warning_days), false));
+end $$;
 
 grant execute on function
   access.begin_login(uuid, text),

@@ -1,10 +1,7 @@
 import { z } from '@hono/zod-openapi'
-import { eq, sql } from 'drizzle-orm'
-import { api_keys } from '../api-keys/table.ts'
+import { sql } from 'drizzle-orm'
 import type { Ctx } from '../kernel/context.ts'
 import { build, fixed } from '../kernel/db.ts'
-import { sessions } from '../sessions/table.ts'
-import { users } from '../users/table.ts'
 
 export const Me = z
   .object({
@@ -46,63 +43,37 @@ export const WhoAmI = z
   })
   .openapi('WhoAmI')
 
-const caller = fixed(
-  build
-    .select({
-      sub: users.id,
-      username: users.username,
-      email: users.email,
-      email_verified: users.email_verified,
-      given_name: users.given_name,
-      family_name: users.family_name,
-      held: sql<{ role: string | null; roles: string[] }>`access.my_roles()`,
-      is_active: users.is_active,
-    })
-    .from(users)
-    .where(eq(users.id, sql`(select access.principal())`)),
-)
+const inUtc = (at: string) => new Date(at).toISOString()
+
+const ME = fixed(build.execute(sql`select access.me() as me`))
+const WHO_AM_I = fixed(build.execute(sql`select access.who_am_i() as caller`))
 
 /** The current user. One round trip. */
 export async function me(ctx: Ctx): Promise<z.infer<typeof Me>> {
-  const [[user]] = await ctx.run(caller)
-  if (!user) throw new Error('The admitted user does not exist.')
-  const { held, ...profile } = user
-  return { ...profile, ...held, tenant: ctx.realm.subdomain }
+  const [result] = await ctx.run(ME)
+  const profile = result.rows[0]?.me as Omit<z.infer<typeof Me>, 'tenant'> | null
+  if (!profile) throw new Error('The admitted user does not exist.')
+  return { ...profile, tenant: ctx.realm.subdomain }
 }
 
 /** The caller as access decisions see them: session or key, roles, permissions, tenant and expiry. One round trip. */
 export async function whoAmI(ctx: Ctx): Promise<z.infer<typeof WhoAmI>> {
-  const { id, device, address, created_at, last_active_at, expires_at } = sessions
-  const key = { id: api_keys.id, prefix: api_keys.prefix, name: api_keys.name, permissions: api_keys.permissions }
-  const [[row]] = await ctx.run(
-    ctx.db
-      .select({
-        sub: users.id,
-        username: users.username,
-        held: sql<{ roles: string[]; permissions: string[] }>`access.held()`,
-        session: { id, device, address, created_at, last_active_at, expires_at },
-        api_key: key,
-        key_expires_at: api_keys.expires_at,
-      })
-      .from(users)
-      .leftJoin(sessions, eq(sessions.id, sql`(select access.session())`))
-      .leftJoin(api_keys, eq(api_keys.id, sql`(select access.key())`))
-      .where(eq(users.id, sql`(select access.principal())`)),
-  )
-  if (!row) throw new Error('The admitted user does not exist.')
-  const { session, held, key_expires_at, ...user } = row
-  const { roles, permissions } = held
+  const [result] = await ctx.run(WHO_AM_I)
+  const caller = result.rows[0]?.caller as
+    | (Omit<z.infer<typeof WhoAmI>, 'tenant' | 'expires_at'> & { key_expires_at: string | null })
+    | null
+  if (!caller) throw new Error('The admitted user does not exist.')
+  const { session, key_expires_at, ...user } = caller
+  const { id, subdomain, legal_name, url } = ctx.realm
   return {
     ...user,
-    roles,
-    permissions,
-    tenant: { id: ctx.realm.id, subdomain: ctx.realm.subdomain, legal_name: ctx.realm.legal_name, url: ctx.realm.url },
+    tenant: { id, subdomain, legal_name, url },
     session: session && {
       ...session,
-      created_at: session.created_at.toISOString(),
-      last_active_at: session.last_active_at.toISOString(),
-      expires_at: session.expires_at.toISOString(),
+      created_at: inUtc(session.created_at),
+      last_active_at: inUtc(session.last_active_at),
+      expires_at: inUtc(session.expires_at),
     },
-    expires_at: (ctx.bearer?.expires_at ?? key_expires_at)?.toISOString() ?? null,
+    expires_at: ctx.bearer?.expires_at.toISOString() ?? (key_expires_at && inUtc(key_expires_at)),
   }
 }

@@ -33,7 +33,7 @@ begin
     or s.last_active_at <= now() - make_interval(days => t.idle_days)
   then
     return jsonb_build_object('outcome', 'invalid');
-  elsif not exists (select from access.roles_of(u.id, now())) then
+  elsif not access.has_role(u.id) then
     return jsonb_build_object('outcome', 'inactive');
   end if;
   perform access.set_audit_actor(u.id, u.username, request);

@@ -1,6 +1,6 @@
 -- Delegations: a user lets another act for them for a time, with a role that they hold or with chosen permissions. In
 -- force once it is approved and until it is revoked, and only as far as the delegator holds it at that moment
--- (access.grant_sources decides); nothing has to end it.
+-- (access.reasons decides); nothing has to end it.
 --
 -- Threat: a user delegates what they do not hold, passes on what was delegated to them, or approves a delegation from
 -- which they gain; one that was rejected or revoked comes back. So every insert and update meets the triggers below:
@@ -133,7 +133,7 @@ begin
   elsif access.permission() = 'delegation:approve' then
     if not exists (
       select
-      from access.grant_sources(me, 'delegation:approve', now()) s
+      from unnest(access.reasons(me, 'delegation:approve', now())) s
       where s.holder not in (old.delegator_id, old.delegate_id)
     ) then
       perform access.refuse('forbidden', 'Neither the delegator nor the delegate can decide on a delegation.');

@@ -95,7 +95,7 @@ export function makeCtx({ reloadRealm, reportActivity, countUse, ...parts }: Par
       const results = await send((realm) => [
         ...asApp(realm),
         build.execute(
-          sql`select * from access.admit(${realm.id}, ${JSON.stringify(credential)}::jsonb, ${permission}, ${JSON.stringify(parts.request)}::jsonb, ${any_password})`,
+          sql`select access.admit(${realm.id}, ${JSON.stringify(credential)}::jsonb, ${permission}, ${JSON.stringify(parts.request)}::jsonb, ${any_password}) as principal`,
         ),
         ...statements,
         ...last,
@@ -107,7 +107,7 @@ export function makeCtx({ reloadRealm, reportActivity, countUse, ...parts }: Par
         results.length - last.length - statements.length - 1,
         results.length - last.length,
       )
-      ctx.principal = (admitted as { rows: Principal[] }).rows[0] ?? null
+      ctx.principal = (admitted as { rows: { principal: Principal }[] }).rows[0]?.principal ?? null
       return answers as never
     },
     async call<T>(call: SQL) {

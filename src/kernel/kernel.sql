@@ -1,11 +1,16 @@
--- What every other file of definitions uses: the type of scopes, validity ranges, refusals, and small helpers.
--- Nothing here knows a table.
+-- What every other file of definitions uses: the types of scopes and of reasons, validity ranges, refusals, and small
+-- helpers. Nothing here knows a table.
 
 -- How far a permission reaches, from the narrowest to the widest, so that `<`, max() and least() compare scopes.
 -- `organization` is reserved: a value cannot be added to a type and used in one transaction. For variables,
 -- parameters and results only: no operator of an enum is leakproof, so that a list could not use an index on such a
 -- column under row level security. Columns are text with a check.
 create type access.scope as enum ('own', 'team', 'department', 'organization', 'all');
+
+-- Why somebody holds a permission, and how far: by a role, by a role that this one inherits from (`via`: the one that
+-- is held), by an override, or by a delegation (`name`: the delegator; `via`: the role that is delegated). The scope
+-- reaches around the `holder`.
+create type access.reason as (scope access.scope, kind text, id uuid, name text, via text, holder uuid);
 
 -- Whether a validity range holds at a moment: from its start on, up to its end, which is no longer in it. Without an
 -- end it holds for good.

@@ -103,7 +103,7 @@ begin
     and is_now.unit_id is not null
     and not exists (
       select
-      from access.grant_sources(access.principal(), access.permission(), now()) s
+      from unnest(access.reasons(access.principal(), access.permission(), now())) s
       where is_now.unit_id in (select access.units_in_scope(s.holder, s.scope))
         and (was.id is null or was.unit_id in (select access.units_in_scope(s.holder, s.scope)))
     ) then

@@ -199,14 +199,13 @@ describe('the app login of a tenant', () => {
   })
 
   it.each([
-    "access.sign_claims('{}')",
+    "access.bound('{}')",
     "access.must_hold('{}', '{}')",
     'access.keep_admin()',
     'access.grants(gen_random_uuid(), now())',
     "access.effective_scope(gen_random_uuid(), 'user:read')",
-    "access.signature_of('{}')",
+    "access.own_reasons(gen_random_uuid(), 'user:read', now())",
     "access.mac('x')",
-    'access.claims()',
     "access.record('A', 'a', 'r', 'i', null, null)",
     'access.check_tenant(gen_random_uuid())',
     'access.roles_of(gen_random_uuid(), now())',

@@ -12,6 +12,7 @@ const APP_MAY_CALL = [
   'access.begin_password_change(uuid)',
   'access.begin_reset(uuid,bytea)',
   'access.claim_mails(uuid,text,integer,jsonb)',
+  'access.claims()',
   'access.count_key_uses(uuid,text,uuid,integer,jsonb)',
   'access.explain(uuid,timestamp with time zone)',
   'access.finish_admin_reset(uuid,text,jsonb,boolean,bytea,text)',
@@ -30,6 +31,7 @@ const APP_MAY_CALL = [
   'access.login_history(uuid,integer,timestamp with time zone,uuid)',
   'access.may_read_all_audit()',
   'access.may_read_audit()',
+  'access.me()',
   'access.merged(jsonb,jsonb)',
   'access.my_roles()',
   'access.permission()',
@@ -56,6 +58,7 @@ const APP_MAY_CALL = [
   'access.verify_email(uuid,text,bytea,bytea,text,jsonb)',
   'access.verify_phone(text)',
   'access.walks()',
+  'access.who_am_i()',
 ]
 const APP_MAY_READ = [
   ...[

@@ -59,7 +59,9 @@ describe('without an admission', () => {
     expect(await mine.asApp(sql`select access.principal() as p, access.session() as s, access.scope() as c`)).toEqual([
       { p: null, s: null, c: null },
     ])
-    expect(await mine.asApp(sql`select access.held() as held`)).toEqual([{ held: { role: null, roles: [], permissions: [] } }])
+    expect(await mine.asApp(sql`select access.claims(), access.me(), access.who_am_i()`)).toEqual([
+      { claims: null, me: null, who_am_i: null },
+    ])
     expect(await refusalOf(mine.app_url, sql`select access.begin_password_change(${mine.id})`)).not.toBe('none')
   })
 

@@ -21,4 +21,4 @@ export const admit = (
   request: object = FACTS,
   any_password = false,
 ): SQL =>
-  sql`select * from access.admit(${database.id}, ${JSON.stringify({ proof: database.proof(credential), ...credential })}::jsonb, ${permission}, ${JSON.stringify(request)}::jsonb, ${any_password})`
+  sql`select x.* from jsonb_to_record(access.admit(${database.id}, ${JSON.stringify({ proof: database.proof(credential), ...credential })}::jsonb, ${permission}, ${JSON.stringify(request)}::jsonb, ${any_password})) as x (user_id uuid, session_id uuid, scope text)`

@@ -4,4 +4,4 @@ const FACTS = JSON.stringify({ address: null, agent: 'bench/1', method: 'GET', p
 
 /** The statement that every request begins with. */
 export const admit = (tenant_id: string, credential: string, permission: string | null): SQL =>
-  sql`select * from access.admit(${tenant_id}, ${credential}::jsonb, ${permission}, ${FACTS}::jsonb, true)`
+  sql`select access.admit(${tenant_id}, ${credential}::jsonb, ${permission}, ${FACTS}::jsonb, true)`

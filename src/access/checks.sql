@@ -1,0 +1,202 @@
+-- Answers to checks, as services ask them: whether somebody may do something now, how far, and why. access.ask is
+-- called from outside. A caller learns about the users whom they reach, and an API key about what it names.
+
+-- Refuses checks about users whom the caller does not reach with user:read.
+create function access.check_asked_users(me uuid, checks jsonb) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  far record := access.effective_scope(me, 'user:read');
+begin
+  if exists (
+    select from jsonb_array_elements(checks) c (x)
+    where (c.x ->> 'user_id')::uuid <> me
+      and not exists (
+        select from freehold.users u
+        where u.id = (c.x ->> 'user_id')::uuid
+          and (
+            far.scope = 'all'
+            or (far.scope is not null and (u.id = any (far.owners) or u.unit_id = any (far.units))))))
+  then
+    perform access.refuse('not_found', 'There is no such user.');
+  end if;
+end $$;
+
+-- Refuses checks that name a permission or a role that does not exist.
+create function access.check_asked_names(checks jsonb) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  wrong record;
+begin
+  select format('checks/%s/%s', c.n - 1, p.field) as field, p.name into wrong
+  from jsonb_array_elements(checks) with ordinality as c (x, n)
+    cross join lateral (
+      select 'permission' as field, c.x ->> 'permission' as name
+      union all
+      select 'any_of', jsonb_array_elements_text(c.x -> 'any_of')
+      union all
+      select 'role', c.x ->> 'role'
+    ) p
+  where p.name is not null
+    and case p.field
+      when 'role' then not exists (select from freehold.roles r where r.name = p.name and r.deleted_at is null)
+      else not exists (select from freehold.permissions x where x.name = p.name and x.deleted_at is null)
+    end
+  order by c.n
+  limit 1;
+  if found then
+    perform access.refuse('invalid_request', format('there is no %s here', wrong.name), wrong.field);
+  end if;
+end $$;
+
+-- Answers one check about a user for permissions; `names` is what an API key leaves of these; null: everything.
+create function access.answer(subject uuid, asked jsonb, names text[]) returns jsonb
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  there jsonb := nullif(asked -> 'resource', 'null');
+  permissions text[] := array[asked ->> 'permission'];
+  permission text;
+  r access.reason;
+  widest access.scope;
+  because jsonb[] := '{}';
+begin
+  if asked ? 'any_of' then
+    permissions := array(select jsonb_array_elements_text(asked -> 'any_of'));
+  end if;
+  foreach permission in array permissions loop
+    continue when permission <> all (names);
+    foreach r in array access.reasons(subject, permission, now()) loop
+      if there is null
+        or r.scope = 'all'
+        or r.holder = (there ->> 'owner_id')::uuid
+        or (there ->> 'unit_id')::uuid in (select access.units_in_scope(r.holder, r.scope))
+      then
+        widest := greatest(widest, r.scope);
+        because := because || jsonb_build_object('kind', r.kind, 'id', r.id, 'name', r.name, 'via', r.via);
+      end if;
+    end loop;
+  end loop;
+  if cardinality(because) > 1 then
+    because := array(select distinct x from unnest(because) x order by x);
+  end if;
+  return jsonb_build_object('allowed', widest is not null, 'scope', widest, 'because', to_jsonb(because));
+end $$;
+
+-- Answers up to a hundred checks, {user_id?, permission | any_of | role, resource?: {owner_id?, unit_id?}}, in order
+-- with {allowed, scope, because}. Any user may ask about themselves, and about others whom they reach with user:read.
+create function access.ask(checks jsonb) returns jsonb
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  f jsonb := access.claims();
+  me uuid := f ->> 'user_id';
+  -- What the API key names with which a user asks about themselves.
+  names text[] := f ->> 'key_permissions';
+  answers jsonb := '[]';
+  subject uuid;
+begin
+  if me is null then
+    return null;
+  elsif checks @? '$[*].user_id' then
+    perform access.check_asked_users(me, checks);
+  end if;
+  -- The statement that answers a hundred costs as much for one.
+  if jsonb_array_length(checks) > 3 or checks @? '$[*].role' then
+    perform access.check_asked_names(checks);
+    return access.answer_many(me, checks, names);
+  end if;
+  for n in 0 .. jsonb_array_length(checks) - 1 loop
+    subject := coalesce((checks -> n ->> 'user_id')::uuid, me);
+    answers := answers || access.answer(
+      subject,
+      checks -> n,
+      case when subject = me then names when not access.was_active(subject, now()) then '{}' end);
+  end loop;
+  -- What somebody holds exists.
+  if answers @? '$[*] ? (@.allowed == false)' or checks @? '$[*].any_of' then
+    perform access.check_asked_names(checks);
+  end if;
+  return answers;
+end $$;
+
+-- The same, for any number of checks and for roles, in one statement; its plan is kept, because it takes longer to make
+-- than to run.
+create function access.answer_many(me uuid, checks jsonb, names text[]) returns jsonb
+language plpgsql stable set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+declare
+  answer jsonb;
+begin
+  -- What is asked is matched by equality; and what a user holds and reaches is found out once for all that is asked
+  -- about them.
+  with c as materialized (
+    select
+      t.n,
+      coalesce((t.x ->> 'user_id')::uuid, me) as subject,
+      t.x ->> 'permission' as permission,
+      t.x -> 'any_of' as any_of,
+      t.x ->> 'role' as role,
+      nullif(t.x -> 'resource', 'null') is null as anywhere,
+      (t.x -> 'resource' ->> 'owner_id')::uuid as owner_id,
+      (t.x -> 'resource' ->> 'unit_id')::uuid as unit_id
+    from jsonb_array_elements(checks) with ordinality as t (x, n)
+  ),
+  wanted as materialized (
+    select c.n, c.subject, c.permission from c where c.permission is not null
+    union
+    select c.n, c.subject, jsonb_array_elements_text(c.any_of) from c
+  ),
+  -- What each user holds of what is asked.
+  g as materialized (
+    select p.subject, y.*
+    from (select w.subject, array_agg(w.permission) as permissions from wanted w group by w.subject) p
+      cross join lateral access.user_grants(p.subject, now(), p.permissions) y
+    where names is null or p.subject <> me or y.permission = any (names)
+  ),
+  m as materialized (
+    select c.n, c.anywhere, c.owner_id, c.unit_id, g.*
+    from wanted w
+      join g on g.subject = w.subject and g.permission = w.permission
+      join c on c.n = w.n
+  ),
+  -- The units that a scope reaches, where a unit is asked about.
+  f as materialized (
+    select x.holder, x.scope, array(select access.units_in_scope(x.holder, x.scope)) as units
+    from (
+      select distinct m.holder, m.scope
+      from m
+      where m.unit_id is not null and m.scope in ('team', 'department')
+    ) x
+  ),
+  -- The roles that each user holds, where a role is asked about.
+  h as materialized (
+    select p.subject, y.*
+    from (select distinct c.subject from c where c.role is not null) p
+      cross join lateral access.user_held_roles(p.subject, now()) y
+    where names is null
+      or p.subject <> me
+      or not exists (select from access.role_grants(y.id, now()) x where x.permission <> all (names))
+  ),
+  hit as (
+    select m.n, m.scope, jsonb_build_object('kind', m.kind, 'id', m.id, 'name', m.name, 'via', m.via) as why
+    from m
+      left join f on f.holder = m.holder and f.scope = m.scope
+    where m.anywhere or m.scope = 'all' or m.owner_id = m.holder or m.unit_id = any (f.units)
+    union all
+    select c.n, null, jsonb_build_object('kind', h.kind, 'id', h.id, 'name', h.name, 'via', h.via)
+    from c
+      join h on h.subject = c.subject and h.name = c.role
+  ),
+  answered as (
+    select hit.n, max(hit.scope) as scope, jsonb_agg(distinct hit.why) as because
+    from hit
+    group by hit.n
+  )
+  select jsonb_agg(
+    jsonb_build_object('allowed', t.n is not null, 'scope', t.scope, 'because', coalesce(t.because, '[]')) order by c.n)
+  into answer
+  from c
+    left join answered t on t.n = c.n;
+  return answer;
+end $$;
+
+grant execute on function
+  access.ask(jsonb)
+to freehold_app;
