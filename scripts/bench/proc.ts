@@ -1,0 +1,59 @@
+import { readdir, readFile } from 'node:fs/promises'
+
+/** What the kernel says about processes. Linux only: a bench on another machine refuses to start. */
+
+const TICK_MS = 10
+const PAGE_BYTES = 4096
+
+/** The fields of /proc/<pid>/stat, from the third on: the name before them may hold anything. Empty when there is no such process. */
+async function statOf(pid: number): Promise<string[]> {
+  const text = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '')
+  return text.slice(text.lastIndexOf(')') + 2).split(' ')
+}
+
+const field = (stat: string[], number: number) => Number(stat[number - 3] ?? 0)
+
+/** CPU of a process with all of its threads, in ticks of 10 ms. */
+export async function cpuMs(pid: number): Promise<number> {
+  const stat = await statOf(pid)
+  return (field(stat, 14) + field(stat, 15)) * TICK_MS
+}
+
+export const residentMb = async (pid: number) => (field(await statOf(pid), 24) * PAGE_BYTES) / 2 ** 20
+
+export const parentOf = async (pid: number) => field(await statOf(pid), 4)
+
+/** The processes that a process started and that have not ended; only those of a name, if one is given. */
+export async function childrenOf(parent: number, name?: string): Promise<number[]> {
+  const ids = (await readdir('/proc')).filter((entry) => /^\d+$/.test(entry))
+  const stats = await Promise.all(ids.map((id) => readFile(`/proc/${id}/stat`, 'utf8').catch(() => '')))
+  return ids
+    .filter((_, i) => {
+      const [, called, started] = /^\d+ \((.*)\) \S (\d+)/s.exec(stats[i] ?? '') ?? []
+      return Number(started) === parent && (name === undefined || called === name)
+    })
+    .map(Number)
+}
+
+/**
+ * CPU of a process of a single thread and of all its children, in milliseconds: of those that run, in nanoseconds where the kernel
+ * counts them; of those that ended, in ticks.
+ */
+export async function familyCpuMs(parent: number): Promise<number> {
+  for (;;) {
+    const before = await endedMs(parent)
+    const running = await Promise.all([parent, ...(await childrenOf(parent))].map(threadMs))
+    // A child that ended in between was counted twice, or not at all.
+    if ((await endedMs(parent)) === before) return running.reduce((sum, ms) => sum + ms, before)
+  }
+}
+
+async function endedMs(pid: number): Promise<number> {
+  const stat = await statOf(pid)
+  return (field(stat, 16) + field(stat, 17)) * TICK_MS
+}
+
+async function threadMs(pid: number): Promise<number> {
+  const counted = await readFile(`/proc/${pid}/schedstat`, 'utf8').catch(() => null)
+  return counted === null ? cpuMs(pid) : Number(counted.split(' ')[0]) / 1e6
+}
