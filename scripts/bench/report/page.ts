@@ -4,7 +4,8 @@ import type { Circumstances } from './circumstances.ts'
 const HOW = `\`npm run bench\` wrote this page. It bundles the Worker as a deployment does, beside bare routes that do only a part of what it does,
 and runs it in workerd with nothing in front, against the embedded Postgres and the local Neon. What is compared is measured in turns
 (A B B A ...) after a warm-up, so that a busy machine disturbs both alike; the median of the rounds is shown, with the range that holds
-the middle half of them. CPU is that of the workerd process as the kernel counts it; a latency is wall time in the program that asks.
+the middle half of them. CPU is that of the workerd process as the kernel counts it, or that of Postgres, which is all processes of its
+cluster; a latency is wall time in the program that asks.
 Connections are kept open. Postgres does not wait for the disk, and what the local Neon is asked to do takes no time of its own. The
 people of a large tenant are planted by SQL, with the triggers off.
 
