@@ -1,9 +1,16 @@
+import { existsSync } from 'node:fs'
 import { readdir, readFile } from 'node:fs/promises'
 
-/** What the kernel says about processes. Linux only: a bench on another machine refuses to start. */
+/** What the kernel says about processes, in /proc. */
 
 const TICK_MS = 10
 const PAGE_BYTES = 4096
+
+/** Fails where there is no /proc, as outside Linux: better no number than a wrong one. */
+export function requireProc(folder = '/proc'): void {
+  if (!existsSync(`${folder}/self/stat`))
+    throw new Error('The bench reads CPU and memory from /proc, which this machine does not have.')
+}
 
 /** The fields of /proc/<pid>/stat, from the third on: the name before them may hold anything. Empty when there is no such process. */
 async function statOf(pid: number): Promise<string[]> {
