@@ -28,6 +28,12 @@ export async function cpuMs(pid: number): Promise<number> {
 
 export const residentMb = async (pid: number) => (field(await statOf(pid), 24) * PAGE_BYTES) / 2 ** 20
 
+/** What of it is mapped from files. */
+export async function programMb(pid: number): Promise<number> {
+  const [, kb] = /^RssFile:\s+(\d+)/m.exec(await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '')) ?? []
+  return Number(kb ?? 0) / 1024
+}
+
 export const parentOf = async (pid: number) => field(await statOf(pid), 4)
 
 /** The processes that a process started and that have not ended; only those of a name, if one is given. */

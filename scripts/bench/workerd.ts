@@ -1,9 +1,9 @@
 import { spawn } from 'node:child_process'
-import { readdir, readFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { convertV4MiniflareOptions, Miniflare } from 'miniflare'
-import { childrenOf, cpuMs, residentMb } from './proc.ts'
+import { childrenOf, cpuMs, programMb, residentMb } from './proc.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const ENTRY = join(ROOT, 'scripts/bench/worker/entry.js')
@@ -17,10 +17,12 @@ export type Workerd = {
   inspector: URL | null
   cpuMs(): Promise<number>
   residentMb(): Promise<number>
+  /** The part of it that is mapped from files: workerd itself. */
+  programMb(): Promise<number>
   stop(): Promise<void>
 }
 
-/** Bundles the measured Worker into a folder: as a deployment does, or unminified, for a profile with names. */
+/** Bundles the measured Worker into a folder: as a deployment does, or unminified. */
 export async function bundle(outdir: string, legible = false): Promise<void> {
   const wrangler = join(ROOT, 'node_modules/wrangler/bin/wrangler.js')
   const args = [wrangler, 'deploy', ENTRY, '--dry-run', '--env=', '--outdir', outdir, ...(legible ? ['--no-minify'] : [])]
@@ -33,6 +35,13 @@ export async function bundle(outdir: string, legible = false): Promise<void> {
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => words.push(chunk.toString()))
   const code = await new Promise((done) => child.once('close', done))
   if (code !== 0) throw new Error(`The Worker could not be bundled:\n${words.join('')}`)
+}
+
+/** The bundle beside another one, unminified, so that functions and variables have their names. Made once. */
+export async function legibleBundle(outdir: string): Promise<string> {
+  const folder = join(outdir, '../legible')
+  if (await mkdir(folder, { recursive: true })) await bundle(folder, true)
+  return folder
 }
 
 /**
@@ -85,6 +94,7 @@ export async function startWorkerd(
       inspector: inspected ? await miniflare.getInspectorURL() : null,
       cpuMs: () => cpuMs(pid),
       residentMb: () => residentMb(pid),
+      programMb: () => programMb(pid),
       stop: () => miniflare.dispose(),
     }
   } catch (error) {
