@@ -45,7 +45,7 @@ export function verdictOf(finding: Pick<Finding, 'goal' | 'value'>): Verdict | n
   return finding.value.median <= finding.goal ? 'met' : 'missed'
 }
 
-const DIGITS: Record<Unit, number> = { ms: 2, µs: 0, x: 2, MB: 0, rows: 1 }
+const DIGITS: Record<Unit, number> = { ms: 2, µs: 0, x: 2, MB: 1, rows: 1 }
 
 export const shown = (number: number, unit: Unit) => `${number.toFixed(DIGITS[unit])}${unit === 'x' ? 'x' : ` ${unit}`}`
 
