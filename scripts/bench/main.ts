@@ -17,7 +17,7 @@ const HELP = `What the Worker costs, against the least that the same work could 
 
   npm run bench -- [options]
 
-  --quick        less of everything: some two minutes, and coarser
+  --quick        less of everything: some three minutes, and coarser
   --only NAME    one measure: ${measures.map(({ name }) => name).join(', ')}; may be given again
   --help         show this
 

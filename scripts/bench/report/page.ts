@@ -12,8 +12,8 @@ people of a large tenant are planted by SQL, with the triggers off.
 Numbers of one machine say little about another; ratios say more. A goal that is missed fails nothing. Where the middle half is wider
 than ${WIDEST * 100} % of the median, or of the goal where that is larger, the machine was too busy to tell, and no median is shown.
 
-    npm run bench                       all of it, some minutes; writes this page, its chart and bench.json
-    npm run bench -- --quick            less of everything, some two minutes, writes nothing
+    npm run bench                       all of it, a quarter of an hour; writes this page, its chart and bench.json
+    npm run bench -- --quick            less of everything, some three minutes, writes nothing
     npm run bench -- --only provisioning`
 
 /** The report as a page of the documentation. */
