@@ -23,9 +23,29 @@ export type Finding = {
 /** A measure, by the name that --only takes. */
 export type Measure = { name: string; run: (stage: Stage) => Promise<Finding[]> }
 
-export const isMet = ({ goal, value }: Finding) => (goal === null ? null : value.median <= goal)
+export const BUSY = 'too busy to tell'
+export type Verdict = 'met' | 'missed' | typeof BUSY
 
-const DIGITS: Record<Unit, number> = { ms: 2, µs: 0, x: 2, MB: 0, rows: 1 }
+/**
+ * The widest middle half of measurements that still tell something, as a share of their median; of the goal where that is larger,
+ * because a share of next to nothing says nothing. Runs on a machine with nothing else to do stay below it, most of them below a
+ * quarter; beside a few busy programs, waiting times exceed it.
+ */
+export const WIDEST = 0.5
+
+/** Whether the measurements of a finding are so far apart that their median says nothing. */
+export const isBusy = ({ goal, value: { median, low, high } }: Pick<Finding, 'goal' | 'value'>) =>
+  // Written so that what is not a number is busy.
+  !(high - low <= WIDEST * Math.max(Math.abs(median), goal ?? 0))
+
+/** What a finding says about its goal; null where it has none. */
+export function verdictOf(finding: Pick<Finding, 'goal' | 'value'>): Verdict | null {
+  if (isBusy(finding)) return BUSY
+  if (finding.goal === null) return null
+  return finding.value.median <= finding.goal ? 'met' : 'missed'
+}
+
+const DIGITS: Record<Unit, number> = { ms: 2, µs: 0, x: 2, MB: 1, rows: 1 }
 
 export const shown = (number: number, unit: Unit) => `${number.toFixed(DIGITS[unit])}${unit === 'x' ? 'x' : ` ${unit}`}`
 
@@ -33,5 +53,5 @@ export const shown = (number: number, unit: Unit) => `${number.toFixed(DIGITS[un
 export const range = ({ low, high, n }: Spread, unit: Unit) =>
   n > 1 ? `${low.toFixed(DIGITS[unit])} - ${high.toFixed(DIGITS[unit])}` : ''
 
-export const verdict = (finding: Finding) =>
-  ({ true: 'met', false: 'MISSED', null: '' })[String(isMet(finding)) as 'true' | 'false' | 'null']
+/** The median of a finding as text, or that the machine was too busy. */
+export const shownMedian = (finding: Finding) => (isBusy(finding) ? BUSY : shown(finding.value.median, finding.unit))

@@ -6,6 +6,7 @@ export type Target = {
   path: string
   method?: string
   headers?: Record<string, string>
+  /** Sent as JSON; text is sent as it is, with a type among the headers. */
   body?: unknown
 }
 export type Reply = { status: number; text: string; ms: number }
@@ -14,7 +15,7 @@ const agent = new Agent({ keepAlive: true, maxSockets: 64 })
 
 /** Sends one request over a kept connection. */
 export function send({ port, host, path, method, headers, body }: Target): Promise<Reply> {
-  const text = body === undefined ? undefined : JSON.stringify(body)
+  const text = body === undefined || typeof body === 'string' ? body : JSON.stringify(body)
   const typed =
     text === undefined ? {} : { 'Content-Type': 'application/json', 'Content-Length': String(Buffer.byteLength(text)) }
   const started = performance.now()

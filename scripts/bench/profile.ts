@@ -1,8 +1,10 @@
-import { mkdir, readFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { inspect } from './inspector.ts'
 import { ask, load, type Target } from './load.ts'
+import { modulesOf } from './modules.ts'
 import type { Stage } from './stage.ts'
-import { bundle, startWorkerd } from './workerd.ts'
+import { legibleBundle, startWorkerd } from './workerd.ts'
 
 export type Share = { where: string; percent: number }
 
@@ -16,52 +18,23 @@ const WARM = 400
  * it down.
  */
 export async function profileOf(stage: Stage, target: Target, requests: number): Promise<Share[]> {
-  const legible = join(stage.outdir, '../legible')
-  await mkdir(legible, { recursive: true })
-  await bundle(legible, true)
+  const legible = await legibleBundle(stage.outdir)
   const workerd = await startWorkerd(legible, { main: stage.stack.env }, true)
   try {
     const at = { ...target, port: workerd.ports.main ?? 0 }
     await ask({ ...at, path: '/bench/subject', body: { subdomain: stage.tenant.subdomain, token: await stage.signIn() } })
     await load(WARM, 8, () => at)
-    const call = await inspect(workerd.inspector)
-    await call('Profiler.enable')
-    await call('Profiler.setSamplingInterval', { interval: 200 })
-    await call('Profiler.start')
+    const inspector = await inspect(workerd.inspector)
+    await inspector.call('Profiler.enable')
+    await inspector.call('Profiler.setSamplingInterval', { interval: 200 })
+    await inspector.call('Profiler.start')
     await load(requests, 8, () => at)
-    const { profile } = (await call('Profiler.stop')) as { profile: CpuProfile }
-    await call.close()
+    const { profile } = await inspector.call<{ profile: CpuProfile }>('Profiler.stop')
+    await inspector.close()
     return shares(profile, await readFile(join(legible, 'entry.js'), 'utf8'))
   } finally {
     await workerd.stop()
   }
-}
-
-/** A connection that speaks the debugger's protocol with the first Worker that the inspector offers. */
-async function inspect(inspector: URL | null) {
-  const offered = (await (await fetch(`http://${inspector?.host}/json`)).json()) as { webSocketDebuggerUrl: string }[]
-  const socket = new WebSocket(offered[0]?.webSocketDebuggerUrl ?? '')
-  await new Promise((done, fail) => {
-    socket.addEventListener('open', done, { once: true })
-    socket.addEventListener('error', () => fail(new Error('workerd cannot be inspected.')), { once: true })
-  })
-  const waiting = new Map<number, (result: unknown) => void>()
-  socket.addEventListener('message', ({ data }) => {
-    const { id, result } = JSON.parse(String(data)) as { id?: number; result?: unknown }
-    if (id !== undefined) waiting.get(id)?.(result)
-  })
-  let last = 0
-  const call = (method: string, params: object = {}) =>
-    new Promise<unknown>((done) => {
-      waiting.set(++last, done)
-      socket.send(JSON.stringify({ id: last, method, params }))
-    })
-  const close = () =>
-    new Promise<void>((done) => {
-      socket.addEventListener('close', () => done(), { once: true })
-      socket.close()
-    })
-  return Object.assign(call, { close })
 }
 
 /** The functions' own times, summed by module. */
@@ -83,14 +56,4 @@ function shares(profile: CpuProfile, source: string): Share[] {
 function whereIs({ functionName, url, lineNumber }: Frame, modules: string[]): string {
   if (!url) return functionName.startsWith('(') ? functionName : `native ${functionName}`
   return modules[lineNumber] ?? url
-}
-
-/** The module of each line of a bundle, from the comments that esbuild puts before each: a package's name, or a file of ours. */
-function modulesOf(source: string): string[] {
-  let module = 'the bundle itself'
-  return source.split('\n').map((line) => {
-    const [, path] = /^\/\/ (\S+\.(?:[cm]?[jt]s|sql))$/.exec(line) ?? []
-    if (path) module = /.*node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(path)?.[1] ?? path.replace(/^(\.\.\/)*/, '')
-    return module
-  })
 }

@@ -1,13 +1,12 @@
 import { spawn } from 'node:child_process'
-import { readdir, readFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { convertV4MiniflareOptions, Miniflare } from 'miniflare'
+import { childrenOf, cpuMs, programMb, residentMb } from './proc.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const ENTRY = join(ROOT, 'scripts/bench/worker/entry.js')
-const TICK_MS = 10
-const PAGE_BYTES = 4096
 const QUIET = { WRANGLER_SEND_METRICS: 'false', WRANGLER_HIDE_BANNER: 'true', DO_NOT_TRACK: '1', NO_COLOR: '1', FORCE_COLOR: '0' }
 
 /** A workerd process with one port for each Worker in it, and the CPU and memory that it has used. */
@@ -18,10 +17,12 @@ export type Workerd = {
   inspector: URL | null
   cpuMs(): Promise<number>
   residentMb(): Promise<number>
+  /** The part of it that is mapped from files: workerd itself. */
+  programMb(): Promise<number>
   stop(): Promise<void>
 }
 
-/** Bundles the measured Worker into a folder: as a deployment does, or unminified, for a profile with names. */
+/** Bundles the measured Worker into a folder: as a deployment does, or unminified. */
 export async function bundle(outdir: string, legible = false): Promise<void> {
   const wrangler = join(ROOT, 'node_modules/wrangler/bin/wrangler.js')
   const args = [wrangler, 'deploy', ENTRY, '--dry-run', '--env=', '--outdir', outdir, ...(legible ? ['--no-minify'] : [])]
@@ -36,6 +37,13 @@ export async function bundle(outdir: string, legible = false): Promise<void> {
   if (code !== 0) throw new Error(`The Worker could not be bundled:\n${words.join('')}`)
 }
 
+/** The bundle beside another one, unminified, so that functions and variables have their names. Made once. */
+export async function legibleBundle(outdir: string): Promise<string> {
+  const folder = join(outdir, '../legible')
+  if (await mkdir(folder, { recursive: true })) await bundle(folder, true)
+  return folder
+}
+
 /**
  * Runs the bundle in workerd, once for each set of settings, each with a KV of its own. Requests reach the Worker with no proxy
  * in front.
@@ -45,7 +53,7 @@ export async function startWorkerd(
   workers: Record<string, Record<string, string>>,
   inspected = false,
 ): Promise<Workerd> {
-  const before = await children()
+  const before = await childrenOf(process.pid, 'workerd')
   const texts = (await readdir(outdir)).filter((file) => /\.(sql|txt)$/.test(file))
   const modules = [
     { type: 'ESModule' as const, path: join(outdir, 'entry.js') },
@@ -79,17 +87,14 @@ export async function startWorkerd(
     await miniflare.ready
     const ports: Record<string, number> = {}
     for (const name of Object.keys(workers)) ports[name] = Number((await miniflare.unsafeGetDirectURL(name)).port)
-    const [pid] = (await children()).filter((child) => !before.includes(child))
+    const [pid] = (await childrenOf(process.pid, 'workerd')).filter((child) => !before.includes(child))
     if (!pid) throw new Error('No workerd was found under this process.')
-    const stat = async () => (await readFile(`/proc/${pid}/stat`, 'utf8')).replace(/^.*\) /s, '').split(' ')
     return {
       ports,
       inspector: inspected ? await miniflare.getInspectorURL() : null,
-      cpuMs: async () => {
-        const fields = await stat()
-        return (Number(fields[11]) + Number(fields[12])) * TICK_MS
-      },
-      residentMb: async () => (Number((await stat())[21]) * PAGE_BYTES) / 2 ** 20,
+      cpuMs: () => cpuMs(pid),
+      residentMb: () => residentMb(pid),
+      programMb: () => programMb(pid),
       stop: () => miniflare.dispose(),
     }
   } catch (error) {
@@ -101,15 +106,3 @@ export async function startWorkerd(
 /** The version of an installed package. */
 export const versionOf = async (name: string): Promise<string> =>
   JSON.parse(await readFile(join(ROOT, 'node_modules', name, 'package.json'), 'utf8')).version
-
-/** Ids of the workerd processes that this process started. */
-async function children(): Promise<number[]> {
-  const ids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name))
-  const stats = await Promise.all(ids.map((id) => readFile(`/proc/${id}/stat`, 'utf8').catch(() => '')))
-  return ids
-    .filter((_, i) => {
-      const [, name, parent] = /^\d+ \((.*)\) \S (\d+)/s.exec(stats[i] ?? '') ?? []
-      return name === 'workerd' && Number(parent) === process.pid
-    })
-    .map(Number)
-}

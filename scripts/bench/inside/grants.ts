@@ -20,9 +20,14 @@ export const carriedBy = (chain: number, level: number, which: number) => permis
 export const ASKER = 1
 /** A user without delegations, whose chain is the asker's first. */
 export const PLAIN = 11
+/** Users as PLAIN is: with the roles `user` and that of the asker's first chain, and no override or delegation. */
+export const plainPeople = (count: number) =>
+  Array.from({ length: 2 * count }, (_, n) => PLAIN + n * CHAINS)
+    .filter((n) => n % 3 && n % 200 !== 1)
+    .slice(0, count)
 const [DELEGATES_ROLE, DELEGATES_PERMISSIONS] = [2, 3]
 /** The chains of the asker's roles, and of the role that is delegated to them. */
-export const HELD = [1, 4]
+export const [CHAIN, OTHER] = [1, 4]
 export const DELEGATED = 7
 export const DENIED = carriedBy(1, 0, 59)
 export const OVERRIDDEN = permission(599)
@@ -38,7 +43,6 @@ export async function plantGrants(postgres: Client, people: number): Promise<voi
     parent: number % DEPTH < DEPTH - 1 ? number + 1 : null,
   }))
   await plantRoles(postgres, roles)
-  const [own, other] = HELD.map((chain) => roleAt(chain, 0))
   const assigned = `insert into freehold.user_roles (id, user_id, role_id) select gen_random_uuid(), ${idOf('person', 'n')},`
   const within = `starts_at, ends_at, decision, decided_at`
   const now = `now() - interval '1 day', now() + interval '1 day', 'approved', now() - interval '1 day'`
@@ -50,8 +54,8 @@ export async function plantGrants(postgres: Client, people: number): Promise<voi
      from generate_series(0, ${CHAINS * DEPTH - 1}) r, generate_series(0, ${EACH - 1}) n`,
     `${assigned} ${idOf('role', `(n % ${CHAINS}) * ${DEPTH}`)} from generate_series(${ASKER + 1}, ${people - 1}) n`,
     `${assigned} ${idOf('role', `((n + 3) % ${CHAINS}) * ${DEPTH} + 2`)} from generate_series(${ASKER + 1}, ${people - 1}) n where n % 3 = 0`,
-    `${assigned} ${idOf('role', own ?? 0)} from generate_series(${ASKER}, ${ASKER}) n`,
-    `${assigned} ${idOf('role', other ?? 0)} from generate_series(${ASKER}, ${ASKER}) n`,
+    `${assigned} ${idOf('role', roleAt(CHAIN, 0))} from generate_series(${ASKER}, ${ASKER}) n`,
+    `${assigned} ${idOf('role', roleAt(OTHER, 0))} from generate_series(${ASKER}, ${ASKER}) n`,
     `insert into freehold.overrides (id, user_id, permission, effect, scope)
      select gen_random_uuid(), ${idOf('person', 'n')}, 'bench-' || n % ${PERMISSIONS} || ':read', case when n % 200 = 0 then 'deny' else 'grant' end, 'team'
      from generate_series(100, ${people - 1}, 100) n`,

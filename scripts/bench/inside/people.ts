@@ -5,8 +5,9 @@ import type { Client } from 'pg'
  * here. Each planted row has an id derived from its number, so that a measure can name it.
  */
 
-/** The id of the `number`th thing of a kind, as an expression of SQL. */
-export const idOf = (kind: string, number: string | number) => `md5('${kind} ' || ${number})::uuid`
+/** The id of the `number`th thing of a kind, as an expression of SQL: a random UUID by its form, as the API demands. */
+export const idOf = (kind: string, number: string | number) =>
+  `overlay(overlay(md5('${kind} ' || ${number}) placing '4' from 13) placing '8' from 17)::uuid`
 
 /** Units: a department with 19 departments under it, over which 180 teams are spread. */
 export const UNITS = 200
@@ -65,6 +66,17 @@ export async function plantSession(postgres: Client, person: string): Promise<st
      returning jsonb_build_object('session_id', id, 'user_id', user_id, 'proof', access.session_proof(id))::text as credential`,
   )
   return rows[0]?.credential ?? ''
+}
+
+/** Gives users a password, the same to all, and returns their usernames, in order. */
+export async function plantPasswords(postgres: Client, people: number[], password_hash: string): Promise<string[]> {
+  const { rows } = await postgres.query<{ username: string }>(
+    `with person as (select u.id, u.username, n from unnest($2::int[]) n join freehold.users u on u.id = ${idOf('person', 'n')}),
+       given as (insert into freehold.passwords (id, user_id, password_hash) select gen_random_uuid(), id, $1 from person)
+     select username from person order by n`,
+    [password_hash, people],
+  )
+  return rows.map(({ username }) => username)
 }
 
 /** Updates the statistics of the planted rows, so that queries are planned well. */

@@ -2,25 +2,14 @@ import { type SQL, sql } from 'drizzle-orm'
 import { batch, useSqlUrl } from '../../../src/kernel/db.ts'
 import type { Measure } from '../finding.ts'
 import { admit } from '../inside/admit.ts'
-import {
-  ASKER,
-  carriedBy,
-  DELEGATED,
-  DENIED,
-  HELD,
-  OVERRIDDEN,
-  PLAIN,
-  permission,
-  plantGrants,
-  roleAt,
-} from '../inside/grants.ts'
+import { ASKER, CHAIN, carriedBy, DELEGATED, PLAIN, plantGrants } from '../inside/grants.ts'
 import { analyze, idOf, plantPeople, plantSession } from '../inside/people.ts'
+import { hundredChecks } from '../inside/questions.ts'
 import { makeInside } from '../inside/tenant.ts'
 import { differences, inTurns, spread } from '../samples.ts'
 
 const PEOPLE = 20_000
 const CALLS = 5
-const [CHAIN = 0, OTHER = 0] = HELD
 
 /** The admission and the questions of services in a tenant with many people, roles and grants, against `select 1`. */
 export const authorization: Measure = {
@@ -45,7 +34,7 @@ export const authorization: Measure = {
       await postgres.end()
     }
     stage.say(`${PEOPLE.toLocaleString('en')} users and their grants are planted.`)
-    const questions = JSON.stringify(checks(reference))
+    const questions = JSON.stringify(hundredChecks(reference))
     const ask = sql`select access.ask(${questions}::jsonb)`
     useSqlUrl(stage.stack.neon.sqlUrl)
     const took = (...statements: SQL[]) => {
@@ -102,22 +91,4 @@ export const authorization: Measure = {
       },
     ]
   },
-}
-
-/** A hundred questions about the asker. */
-function checks({ person, unit }: { person: string; unit: string }): object[] {
-  const ten = <T>(make: (n: number) => T) => Array.from({ length: 10 }, (_, n) => make(n))
-  return [
-    ...ten((n) => ({ permission: carriedBy(CHAIN, 0, n) })),
-    ...ten((n) => ({ permission: carriedBy(CHAIN, n % 5, 10 + n) })),
-    ...ten((n) => ({ permission: carriedBy(OTHER, n % 5, 20 + n) })),
-    ...ten((n) => ({ permission: carriedBy(DELEGATED, n % 5, n) })),
-    ...ten((n) => ({ permission: n % 2 ? DENIED : OVERRIDDEN })),
-    // No role of the asker has the sixty permissions of level 0 of the first chain.
-    ...ten((n) => ({ permission: permission(n) })),
-    ...ten((n) => ({ any_of: [permission(n), permission(n + 10), carriedBy(OTHER, 2, n)] })),
-    ...ten((n) => ({ role: `role ${roleAt(n, n % 5)}` })),
-    ...ten((n) => ({ permission: carriedBy(CHAIN, 1, n), resource: { owner_id: person } })),
-    ...ten((n) => ({ permission: carriedBy(CHAIN, 2, n), resource: { unit_id: unit } })),
-  ]
 }

@@ -6,6 +6,7 @@ import { lists } from './lists.ts'
 import { login } from './login.ts'
 import { me } from './me.ts'
 import { memory } from './memory.ts'
+import { postgres } from './postgres.ts'
 import { provisioning } from './provisioning.ts'
 import { refusals } from './refusals.ts'
 import { resolution } from './resolution.ts'
@@ -17,6 +18,7 @@ export const measures: Measure[] = [
   verify,
   admission,
   authorization,
+  postgres,
   lists,
   audit,
   login,

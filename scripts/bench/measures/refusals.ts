@@ -1,7 +1,7 @@
 import pg from 'pg'
 import { hash } from '../../../src/passwords/hash.ts'
 import type { Measure } from '../finding.ts'
-import { idOf, plantPeople } from '../inside/people.ts'
+import { idOf, plantPasswords, plantPeople } from '../inside/people.ts'
 import { send } from '../load.ts'
 import { inTurns, spread } from '../samples.ts'
 
@@ -25,17 +25,11 @@ export const refusals: Measure = {
     await postgres.connect()
     try {
       await plantPeople(postgres, tries)
-      await postgres.query(
-        `insert into freehold.passwords (id, user_id, password_hash) select gen_random_uuid(), u.id, $1 from freehold.users u where u.username like '%-%'`,
-        [await hash(PASSWORD)],
-      )
+      const people = Array.from({ length: tries }, (_, n) => n)
+      const names = await plantPasswords(postgres, people, await hash(PASSWORD))
       await postgres.query(
         `insert into freehold.lockouts (key, failures, failed_at, locked_until) values ('login:' || ${idOf('person', 0)}, 5, now(), now() + interval '1 day')`,
       )
-      const { rows } = await postgres.query<{ username: string }>(
-        `select u.username from generate_series(0, ${tries - 1}) n join freehold.users u on u.id = ${idOf('person', 'n')} order by n`,
-      )
-      const names = rows.map(({ username }) => username)
       let asked = 0
       const refused = (username: () => string, password: string) => async () => {
         const answer = await send(stage.main.at(SUBDOMAIN, '/api/v1/auth/login', { body: { username: username(), password } }))

@@ -1,4 +1,4 @@
-import { type Finding, isMet, shown } from '../finding.ts'
+import { BUSY, type Finding, shown, shownMedian, verdictOf } from '../finding.ts'
 
 const WIDTH = 760
 const LEFT = 20
@@ -12,22 +12,25 @@ const STYLE = `text { font: 13px system-ui, sans-serif; fill: #1f2328 } .quiet {
 
 /**
  * A bar for each finding that has a goal, as a share of that goal; the line across the bar is the middle half of the
- * measurements.
+ * measurements. No bar where these do not tell.
  */
 export function chart(findings: Finding[]): string {
   const bars = findings.flatMap((finding) => (finding.goal === null ? [] : [{ finding, goal: finding.goal }]))
-  const widest = Math.max(1.25, ...bars.map(({ finding, goal }) => finding.value.high / goal)) * 1.02
+  const told = bars.filter(({ finding }) => verdictOf(finding) !== BUSY)
+  const widest = Math.max(1.25, ...told.map(({ finding, goal }) => finding.value.high / goal)) * 1.02
   const x = (share: number) => (LEFT + (Math.max(0, share) / widest) * SPAN).toFixed(1)
   const height = TOP + bars.length * ROW + 8
   const rows = bars.map(({ finding, goal }, i) => {
     const { value, title, unit } = finding
+    const verdict = verdictOf(finding)
     const y = TOP + i * ROW
     const wide = (Number(x(value.median / goal)) - LEFT).toFixed(1)
-    return `<text x="${LEFT}" y="${y + 13}">${escaped(title)}</text>
-<text class="quiet" x="${WIDTH - LEFT}" y="${y + 13}" text-anchor="end">${shown(value.median, unit)} of ${shown(goal, unit)}</text>
-<rect class="whole" x="${LEFT}" y="${y + 20}" width="${SPAN}" height="14" rx="2"/>
-<rect class="${isMet(finding) ? 'met' : 'missed'}" x="${LEFT}" y="${y + 20}" width="${wide}" height="14" rx="2"/>
+    const measured = `
+<rect class="${verdict}" x="${LEFT}" y="${y + 20}" width="${wide}" height="14" rx="2"/>
 <line class="half" x1="${x(value.low / goal)}" x2="${x(value.high / goal)}" y1="${y + 27}" y2="${y + 27}"/>`
+    return `<text x="${LEFT}" y="${y + 13}">${escaped(title)}</text>
+<text class="quiet" x="${WIDTH - LEFT}" y="${y + 13}" text-anchor="end">${verdict === BUSY ? BUSY : `${shownMedian(finding)} of ${shown(goal, unit)}`}</text>
+<rect class="whole" x="${LEFT}" y="${y + 20}" width="${SPAN}" height="14" rx="2"/>${verdict === BUSY ? '' : measured}`
   })
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" role="img" aria-label="Measurements as shares of their goals">
 <style>${STYLE}</style>

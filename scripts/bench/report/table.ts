@@ -1,4 +1,9 @@
-import { type Finding, range, shown, verdict } from '../finding.ts'
+import { type Finding, range, shown, shownMedian, type Verdict, verdictOf } from '../finding.ts'
+
+const MARKS = new Map<Verdict | null, string>([
+  ['met', 'met'],
+  ['missed', 'MISSED'],
+])
 
 /** The findings as text for a terminal. */
 export function table(findings: Finding[]): string {
@@ -7,10 +12,10 @@ export function table(findings: Finding[]): string {
     ...findings.flatMap((finding) => [
       [
         finding.title,
-        shown(finding.value.median, finding.unit),
+        shownMedian(finding),
         range(finding.value, finding.unit),
         finding.goal === null ? '' : `<= ${shown(finding.goal, finding.unit)}`,
-        verdict(finding),
+        MARKS.get(verdictOf(finding)) ?? '',
       ],
       ...finding.parts.map(({ label, value, unit }) => [`  ${label}`, shown(value.median, unit), range(value, unit), '', '']),
     ]),
