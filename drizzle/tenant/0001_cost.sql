@@ -2,8 +2,8 @@
 -- Tables:
 --   unchanged
 -- Definitions:
---   creates 14 objects
---   replaces 24 objects
+--   creates 15 objects
+--   replaces 28 objects
 --   drops and creates function access.admit
 -- Kept for the release before this one, and dropped by the next migration:
 --   keeps function access.active_primary_role
@@ -126,6 +126,202 @@ create or replace function access.session_proof(session uuid) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select access.proof_of(s, session) from access.secrets s
 $$;
+--> statement-breakpoint
+-- Refuses checks about users whom the caller does not reach with user:read.
+create or replace function access.check_asked_users(me uuid, checks jsonb) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  far record := access.effective_scope(me, 'user:read');
+begin
+  if exists (
+    select from jsonb_array_elements(checks) c (x)
+    where (c.x ->> 'user_id')::uuid <> me
+      and not exists (
+        select from freehold.users u
+        where u.id = (c.x ->> 'user_id')::uuid
+          and (
+            far.scope = 'all'
+            or (far.scope is not null and (u.id = any (far.owners) or u.unit_id = any (far.units))))))
+  then
+    perform access.refuse('not_found', 'There is no such user.');
+  end if;
+end $$;
+--> statement-breakpoint
+-- Refuses checks that name a permission or a role that does not exist.
+create or replace function access.check_asked_names(checks jsonb) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  wrong record;
+begin
+  select format('checks/%s/%s', c.n - 1, p.field) as field, p.name into wrong
+  from jsonb_array_elements(checks) with ordinality as c (x, n)
+    cross join lateral (
+      select 'permission' as field, c.x ->> 'permission' as name
+      union all
+      select 'any_of', jsonb_array_elements_text(c.x -> 'any_of')
+      union all
+      select 'role', c.x ->> 'role'
+    ) p
+  where p.name is not null
+    and case p.field
+      when 'role' then not exists (select from freehold.roles r where r.name = p.name and r.deleted_at is null)
+      else not exists (select from freehold.permissions x where x.name = p.name and x.deleted_at is null)
+    end
+  order by c.n
+  limit 1;
+  if found then
+    perform access.refuse('invalid_request', format('there is no %s here', wrong.name), wrong.field);
+  end if;
+end $$;
+--> statement-breakpoint
+-- Answers one check about a user for permissions; `names` is what an API key leaves of these; null: everything.
+create or replace function access.answer(subject uuid, asked jsonb, names text[]) returns jsonb
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  there jsonb := nullif(asked -> 'resource', 'null');
+  permissions text[] := array[asked ->> 'permission'];
+  permission text;
+  r access.reason;
+  widest access.scope;
+  because jsonb[] := '{}';
+begin
+  if asked ? 'any_of' then
+    permissions := array(select jsonb_array_elements_text(asked -> 'any_of'));
+  end if;
+  foreach permission in array permissions loop
+    continue when permission <> all (names);
+    foreach r in array access.reasons(subject, permission, now()) loop
+      if there is null
+        or r.scope = 'all'
+        or r.holder = (there ->> 'owner_id')::uuid
+        or (there ->> 'unit_id')::uuid in (select access.units_in_scope(r.holder, r.scope))
+      then
+        widest := greatest(widest, r.scope);
+        because := because || jsonb_build_object('kind', r.kind, 'id', r.id, 'name', r.name, 'via', r.via);
+      end if;
+    end loop;
+  end loop;
+  if cardinality(because) > 1 then
+    because := array(select distinct x from unnest(because) x order by x);
+  end if;
+  return jsonb_build_object('allowed', widest is not null, 'scope', widest, 'because', to_jsonb(because));
+end $$;
+--> statement-breakpoint
+-- Answers up to a hundred checks, {user_id?, permission | any_of | role, resource?: {owner_id?, unit_id?}}, in order
+-- with {allowed, scope, because}. Any user may ask about themselves, and about others whom they reach with user:read.
+create or replace function access.ask(checks jsonb) returns jsonb
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  f jsonb := access.claims();
+  me uuid := f ->> 'user_id';
+  -- What the API key names with which a user asks about themselves.
+  names text[] := f ->> 'key_permissions';
+  answers jsonb := '[]';
+  subject uuid;
+begin
+  if me is null then
+    return null;
+  elsif checks @? '$[*].user_id' then
+    perform access.check_asked_users(me, checks);
+  end if;
+  -- The statement that answers a hundred costs as much for one.
+  if jsonb_array_length(checks) > 3 or checks @? '$[*].role' then
+    perform access.check_asked_names(checks);
+    return access.answer_many(me, checks, names);
+  end if;
+  for n in 0 .. jsonb_array_length(checks) - 1 loop
+    subject := coalesce((checks -> n ->> 'user_id')::uuid, me);
+    answers := answers || access.answer(
+      subject,
+      checks -> n,
+      case when subject = me then names when not access.was_active(subject, now()) then '{}' end);
+  end loop;
+  -- What somebody holds exists.
+  if answers @? '$[*] ? (@.allowed == false)' or checks @? '$[*].any_of' then
+    perform access.check_asked_names(checks);
+  end if;
+  return answers;
+end $$;
+--> statement-breakpoint
+-- The same, for any number of checks and for roles, in one statement; its plan is kept, because it takes longer to make
+-- than to run.
+create or replace function access.answer_many(me uuid, checks jsonb, names text[]) returns jsonb
+language plpgsql stable set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+declare
+  answer jsonb;
+begin
+  -- What is asked is matched by equality; and what a user holds and reaches is found out once for all that is asked
+  -- about them.
+  with c as materialized (
+    select
+      t.n,
+      coalesce((t.x ->> 'user_id')::uuid, me) as subject,
+      t.x ->> 'permission' as permission,
+      t.x -> 'any_of' as any_of,
+      t.x ->> 'role' as role,
+      nullif(t.x -> 'resource', 'null') is null as anywhere,
+      (t.x -> 'resource' ->> 'owner_id')::uuid as owner_id,
+      (t.x -> 'resource' ->> 'unit_id')::uuid as unit_id
+    from jsonb_array_elements(checks) with ordinality as t (x, n)
+  ),
+  wanted as materialized (
+    select c.n, c.subject, c.permission from c where c.permission is not null
+    union
+    select c.n, c.subject, jsonb_array_elements_text(c.any_of) from c
+  ),
+  -- What each user holds of what is asked.
+  g as materialized (
+    select p.subject, y.*
+    from (select w.subject, array_agg(w.permission) as permissions from wanted w group by w.subject) p
+      cross join lateral access.user_grants(p.subject, now(), p.permissions) y
+    where names is null or p.subject <> me or y.permission = any (names)
+  ),
+  m as materialized (
+    select c.n, c.anywhere, c.owner_id, c.unit_id, g.*
+    from wanted w
+      join g on g.subject = w.subject and g.permission = w.permission
+      join c on c.n = w.n
+  ),
+  -- The units that a scope reaches, where a unit is asked about.
+  f as materialized (
+    select x.holder, x.scope, array(select access.units_in_scope(x.holder, x.scope)) as units
+    from (
+      select distinct m.holder, m.scope
+      from m
+      where m.unit_id is not null and m.scope in ('team', 'department')
+    ) x
+  ),
+  -- The roles that each user holds, where a role is asked about.
+  h as materialized (
+    select p.subject, y.*
+    from (select distinct c.subject from c where c.role is not null) p
+      cross join lateral access.user_held_roles(p.subject, now()) y
+    where names is null
+      or p.subject <> me
+      or not exists (select from access.role_grants(y.id, now()) x where x.permission <> all (names))
+  ),
+  hit as (
+    select m.n, m.scope, jsonb_build_object('kind', m.kind, 'id', m.id, 'name', m.name, 'via', m.via) as why
+    from m
+      left join f on f.holder = m.holder and f.scope = m.scope
+    where m.anywhere or m.scope = 'all' or m.owner_id = m.holder or m.unit_id = any (f.units)
+    union all
+    select c.n, null, jsonb_build_object('kind', h.kind, 'id', h.id, 'name', h.name, 'via', h.via)
+    from c
+      join h on h.subject = c.subject and h.name = c.role
+  ),
+  answered as (
+    select hit.n, max(hit.scope) as scope, jsonb_agg(distinct hit.why) as because
+    from hit
+    group by hit.n
+  )
+  select jsonb_agg(
+    jsonb_build_object('allowed', t.n is not null, 'scope', t.scope, 'because', coalesce(t.because, '[]')) order by c.n)
+  into answer
+  from c
+    left join answered t on t.n = c.n;
+  return answer;
+end $$;
 --> statement-breakpoint
 -- The same under this database's keys.
 create or replace function access.mac(message text) returns bytea
@@ -417,202 +613,6 @@ begin
   end loop;
 end $$;
 --> statement-breakpoint
--- Refuses checks about users whom the caller does not reach with user:read.
-create or replace function access.check_asked_users(me uuid, checks jsonb) returns void
-language plpgsql stable set search_path = pg_catalog, pg_temp as $$
-declare
-  far record := access.effective_scope(me, 'user:read');
-begin
-  if exists (
-    select from jsonb_array_elements(checks) c (x)
-    where (c.x ->> 'user_id')::uuid <> me
-      and not exists (
-        select from freehold.users u
-        where u.id = (c.x ->> 'user_id')::uuid
-          and (
-            far.scope = 'all'
-            or (far.scope is not null and (u.id = any (far.owners) or u.unit_id = any (far.units))))))
-  then
-    perform access.refuse('not_found', 'There is no such user.');
-  end if;
-end $$;
---> statement-breakpoint
--- Refuses checks that name a permission or a role that does not exist.
-create or replace function access.check_asked_names(checks jsonb) returns void
-language plpgsql stable set search_path = pg_catalog, pg_temp as $$
-declare
-  wrong record;
-begin
-  select format('checks/%s/%s', c.n - 1, p.field) as field, p.name into wrong
-  from jsonb_array_elements(checks) with ordinality as c (x, n)
-    cross join lateral (
-      select 'permission' as field, c.x ->> 'permission' as name
-      union all
-      select 'any_of', jsonb_array_elements_text(c.x -> 'any_of')
-      union all
-      select 'role', c.x ->> 'role'
-    ) p
-  where p.name is not null
-    and case p.field
-      when 'role' then not exists (select from freehold.roles r where r.name = p.name and r.deleted_at is null)
-      else not exists (select from freehold.permissions x where x.name = p.name and x.deleted_at is null)
-    end
-  order by c.n
-  limit 1;
-  if found then
-    perform access.refuse('invalid_request', format('there is no %s here', wrong.name), wrong.field);
-  end if;
-end $$;
---> statement-breakpoint
--- Answers one check about a user for permissions; `names` is what an API key leaves of these; null: everything.
-create or replace function access.answer(subject uuid, asked jsonb, names text[]) returns jsonb
-language plpgsql stable set search_path = pg_catalog, pg_temp as $$
-declare
-  there jsonb := nullif(asked -> 'resource', 'null');
-  permissions text[] := array[asked ->> 'permission'];
-  permission text;
-  r access.reason;
-  widest access.scope;
-  because jsonb[] := '{}';
-begin
-  if asked ? 'any_of' then
-    permissions := array(select jsonb_array_elements_text(asked -> 'any_of'));
-  end if;
-  foreach permission in array permissions loop
-    continue when permission <> all (names);
-    foreach r in array access.reasons(subject, permission, now()) loop
-      if there is null
-        or r.scope = 'all'
-        or r.holder = (there ->> 'owner_id')::uuid
-        or (there ->> 'unit_id')::uuid in (select access.units_in_scope(r.holder, r.scope))
-      then
-        widest := greatest(widest, r.scope);
-        because := because || jsonb_build_object('kind', r.kind, 'id', r.id, 'name', r.name, 'via', r.via);
-      end if;
-    end loop;
-  end loop;
-  if cardinality(because) > 1 then
-    because := array(select distinct x from unnest(because) x order by x);
-  end if;
-  return jsonb_build_object('allowed', widest is not null, 'scope', widest, 'because', to_jsonb(because));
-end $$;
---> statement-breakpoint
--- Answers up to a hundred checks, {user_id?, permission | any_of | role, resource?: {owner_id?, unit_id?}}, in order
--- with {allowed, scope, because}. Any user may ask about themselves, and about others whom they reach with user:read.
-create or replace function access.ask(checks jsonb) returns jsonb
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
-declare
-  f jsonb := access.claims();
-  me uuid := f ->> 'user_id';
-  -- What the API key names with which a user asks about themselves.
-  names text[] := f ->> 'key_permissions';
-  answers jsonb := '[]';
-  subject uuid;
-begin
-  if me is null then
-    return null;
-  elsif checks @? '$[*].user_id' then
-    perform access.check_asked_users(me, checks);
-  end if;
-  -- The statement that answers a hundred costs as much for one.
-  if jsonb_array_length(checks) > 3 or checks @? '$[*].role' then
-    perform access.check_asked_names(checks);
-    return access.answer_many(me, checks, names);
-  end if;
-  for n in 0 .. jsonb_array_length(checks) - 1 loop
-    subject := coalesce((checks -> n ->> 'user_id')::uuid, me);
-    answers := answers || access.answer(
-      subject,
-      checks -> n,
-      case when subject = me then names when not access.was_active(subject, now()) then '{}' end);
-  end loop;
-  -- What somebody holds exists.
-  if answers @? '$[*] ? (@.allowed == false)' or checks @? '$[*].any_of' then
-    perform access.check_asked_names(checks);
-  end if;
-  return answers;
-end $$;
---> statement-breakpoint
--- The same, for any number of checks and for roles, in one statement; its plan is kept, because it takes longer to make
--- than to run.
-create or replace function access.answer_many(me uuid, checks jsonb, names text[]) returns jsonb
-language plpgsql stable set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
-declare
-  answer jsonb;
-begin
-  -- What is asked is matched by equality; and what a user holds and reaches is found out once for all that is asked
-  -- about them.
-  with c as materialized (
-    select
-      t.n,
-      coalesce((t.x ->> 'user_id')::uuid, me) as subject,
-      t.x ->> 'permission' as permission,
-      t.x -> 'any_of' as any_of,
-      t.x ->> 'role' as role,
-      nullif(t.x -> 'resource', 'null') is null as anywhere,
-      (t.x -> 'resource' ->> 'owner_id')::uuid as owner_id,
-      (t.x -> 'resource' ->> 'unit_id')::uuid as unit_id
-    from jsonb_array_elements(checks) with ordinality as t (x, n)
-  ),
-  wanted as materialized (
-    select c.n, c.subject, c.permission from c where c.permission is not null
-    union
-    select c.n, c.subject, jsonb_array_elements_text(c.any_of) from c
-  ),
-  -- What each user holds of what is asked.
-  g as materialized (
-    select p.subject, y.*
-    from (select w.subject, array_agg(w.permission) as permissions from wanted w group by w.subject) p
-      cross join lateral access.user_grants(p.subject, now(), p.permissions) y
-    where names is null or p.subject <> me or y.permission = any (names)
-  ),
-  m as materialized (
-    select c.n, c.anywhere, c.owner_id, c.unit_id, g.*
-    from wanted w
-      join g on g.subject = w.subject and g.permission = w.permission
-      join c on c.n = w.n
-  ),
-  -- The units that a scope reaches, where a unit is asked about.
-  f as materialized (
-    select x.holder, x.scope, array(select access.units_in_scope(x.holder, x.scope)) as units
-    from (
-      select distinct m.holder, m.scope
-      from m
-      where m.unit_id is not null and m.scope in ('team', 'department')
-    ) x
-  ),
-  -- The roles that each user holds, where a role is asked about.
-  h as materialized (
-    select p.subject, y.*
-    from (select distinct c.subject from c where c.role is not null) p
-      cross join lateral access.user_held_roles(p.subject, now()) y
-    where names is null
-      or p.subject <> me
-      or not exists (select from access.role_grants(y.id, now()) x where x.permission <> all (names))
-  ),
-  hit as (
-    select m.n, m.scope, jsonb_build_object('kind', m.kind, 'id', m.id, 'name', m.name, 'via', m.via) as why
-    from m
-      left join f on f.holder = m.holder and f.scope = m.scope
-    where m.anywhere or m.scope = 'all' or m.owner_id = m.holder or m.unit_id = any (f.units)
-    union all
-    select c.n, null, jsonb_build_object('kind', h.kind, 'id', h.id, 'name', h.name, 'via', h.via)
-    from c
-      join h on h.subject = c.subject and h.name = c.role
-  ),
-  answered as (
-    select hit.n, max(hit.scope) as scope, jsonb_agg(distinct hit.why) as because
-    from hit
-    group by hit.n
-  )
-  select jsonb_agg(
-    jsonb_build_object('allowed', t.n is not null, 'scope', t.scope, 'because', coalesce(t.because, '[]')) order by c.n)
-  into answer
-  from c
-    left join answered t on t.n = c.n;
-  return answer;
-end $$;
---> statement-breakpoint
 -- The names of the permissions that a user holds at a moment, sorted, as far as the API key of this transaction goes:
 -- those of access.grants. Every login and every refresh needs them, and no reasons.
 create or replace function access.permissions_of(subject uuid, moment timestamptz) returns text[]
@@ -755,6 +755,256 @@ begin
   return access.audit_entry(written[1]);
 end $$;
 --> statement-breakpoint
+-- The audit trigger, for each statement: an entry for each changed row, of an update with the changed columns alone.
+-- Arguments: the resource; secret columns, recorded as changed but without their value; columns that are noise, whose
+-- change alone makes no entry; the columns of the key.
+create or replace function access.audit() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  resource text := tg_argv[0];
+  secret text[] := tg_argv[1]::text[];
+  noise text[] := tg_argv[2]::text[];
+  keys text[] := coalesce(tg_argv[3], '{id}')::text[];
+  act text := case tg_op when 'INSERT' then 'create' when 'UPDATE' then 'update' else 'delete' end;
+  f jsonb;
+  e record;
+begin
+  -- An update that changes nothing but noise is frequent: that a session was active. It makes no entry, and should not
+  -- pay for one.
+  if tg_op = 'UPDATE' then
+    if not exists (
+      select to_jsonb(a) - noise from after_rows a
+      except all
+      select to_jsonb(b) - noise from before_rows b)
+    then
+      return null;
+    end if;
+  end if;
+  f := access.actor();
+  if tg_op = 'INSERT' then
+    select
+      array_agg(case when keys = '{id}' then r.doc ->> 'id' else access.row_key(r.doc, keys) end) as ids,
+      null::jsonb[] as befores,
+      array_agg(case when secret = '{}' then r.doc else access.masked(r.doc, secret) end) as afters,
+      null::text[] as activities
+    into e
+    from (select to_jsonb(n) as doc from after_rows n) r;
+  elsif tg_op = 'DELETE' then
+    select
+      array_agg(case when keys = '{id}' then r.doc ->> 'id' else access.row_key(r.doc, keys) end) as ids,
+      array_agg(case when secret = '{}' then r.doc else access.masked(r.doc, secret) end) as befores,
+      null::jsonb[] as afters,
+      null::text[] as activities
+    into e
+    from (select to_jsonb(o) as doc from before_rows o) r;
+  else
+    -- A row whose key changed has no partner: its old and its new version are two entries, each with all columns.
+    select
+      array_agg(c.id) as ids,
+      array_agg(case when secret = '{}' then c.was else access.masked(c.was, secret) end) as befores,
+      array_agg(case when secret = '{}' then c.is_now else access.masked(c.is_now, secret) end) as afters,
+      array_agg(case
+        when resource = 'session' and c.is_now ->> 'ended_because' = 'logout' then 'LOGOUT'
+        when resource = 'user' and c.is_now ? 'password_changed_at' then 'PASSWORD_CHANGE'
+        when resource = 'user' and c.id = f ->> 'user_id' then 'PROFILE_UPDATE'
+      end) as activities
+    into e
+    from (
+      select
+        coalesce(n.id, o.id) as id,
+        case when o.id is null or n.id is null then o.doc else d.was end as was,
+        case when o.id is null or n.id is null then n.doc else d.is_now end as is_now
+      from (
+        select x.doc, case when keys = '{id}' then x.doc ->> 'id' else access.row_key(x.doc, keys) end as id
+        from (select to_jsonb(b) as doc from before_rows b) x
+      ) o
+      full join (
+        select x.doc, case when keys = '{id}' then x.doc ->> 'id' else access.row_key(x.doc, keys) end as id
+        from (select to_jsonb(a) as doc from after_rows a) x
+      ) n on n.id = o.id
+      cross join lateral (
+        select jsonb_object_agg(b.key, b.value) as was, jsonb_object_agg(b.key, a.value) as is_now
+        from jsonb_each(o.doc) b
+        join jsonb_each(n.doc) a on a.key = b.key
+        where a.value is distinct from b.value and not b.key = any (noise)
+      ) d
+      where d.was is not null or o.id is null or n.id is null
+    ) c;
+  end if;
+  if e.ids is not null then
+    perform access.write_audit(
+      f, access.activity_of(resource, act), act, resource, 0, e.ids, e.befores, e.afters, e.activities
+    );
+  end if;
+  return null;
+end $$;
+--> statement-breakpoint
+-- Begins an attempt: {state: pending, attempt, hash_parameters}, also during a lockout, when it can only fail; or
+-- {state: busy} when as many attempts are under way as may fail. Locks the lockout's row, so that the
+-- attempts of one identifier are decided one after another. An attempt that is not finished within 30 s has failed.
+create or replace function access.begin_attempt(
+  t freehold.tenant,
+  guard text,
+  subject uuid,
+  identifier text,
+  hash_parameters text
+) returns jsonb
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  g freehold.lockouts;
+  open record;
+  attempt uuid := gen_random_uuid();
+  state text := 'pending';
+begin
+  insert into freehold.lockouts as x (key) values (guard)
+  on conflict (key) do update set key = x.key
+  returning x.* into g;
+  select
+    count(*) filter (where a.created_at > now() - interval '30 seconds') as pending,
+    count(*) filter (where a.created_at <= now() - interval '30 seconds') as lost
+  into open
+  from freehold.login_attempts a
+  where a.key = guard and a.state = 'pending';
+  if open.lost > 0 then
+    update freehold.login_attempts a set state = 'failed'
+    where a.key = guard and a.state = 'pending' and a.created_at <= now() - interval '30 seconds';
+    g := access.count_failures(t, guard, open.lost::integer);
+  end if;
+  if g.locked_until > now() then
+    state := 'refused';
+  else
+    if g.locked_until is not null or g.failed_at <= now() - make_interval(mins => t.lock_minutes) then
+      g := access.clear_lockout(g);
+    end if;
+    if g.failures + open.pending >= t.max_failures then
+      return jsonb_build_object('state', 'busy');
+    end if;
+  end if;
+  insert into freehold.login_attempts (id, key, user_id, identifier, hash_parameters, state)
+  values (attempt, guard, subject, left(identifier, 255), hash_parameters, state);
+  return jsonb_build_object('state', 'pending', 'attempt', attempt, 'hash_parameters', hash_parameters);
+end $$;
+--> statement-breakpoint
+-- Finishes an attempt, once: compares the digest (32 bytes, base64 without padding) with the user's hash, counts a
+-- failure or clears the lockout. Returns the user when the password was right, and leaves their row locked.
+create or replace function access.finish_attempt(t freehold.tenant, attempt uuid, digest text) returns freehold.users
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  a freehold.login_attempts;
+  g freehold.lockouts;
+  u freehold.users;
+  is_right boolean;
+begin
+  select * into a from freehold.login_attempts x where x.id = attempt;
+  -- Of two that finish this attempt, the second waits here.
+  select * into g from freehold.lockouts x where x.key = a.key for update;
+  -- A concurrent change of this user's password goes first or waits: the comparison below sees the hash that it left.
+  select * into u from freehold.users x where x.id = a.user_id for no key update;
+  is_right := coalesce(u.is_active and access.current_password(u.id) = access.stored_hash(a.hash_parameters, digest), false);
+  update freehold.login_attempts x set state = case when is_right then 'succeeded' else 'failed' end
+  where x.id = attempt and x.state = 'pending'
+  returning x.* into a;
+  if a.id is null then
+    return null;
+  elsif not is_right then
+    perform access.count_failures(t, a.key, 1);
+    return null;
+  end if;
+  perform access.clear_lockout(g);
+  return u;
+end $$;
+--> statement-breakpoint
+-- Clears a lockout whose row is locked. Most have nothing to clear.
+create or replace function access.clear_lockout(g freehold.lockouts) returns freehold.lockouts
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  if g.failures > 0 or g.failed_at is not null or g.locked_until is not null then
+    update freehold.lockouts x set failures = 0, failed_at = null, locked_until = null
+    where x.key = g.key
+    returning x.* into g;
+  end if;
+  return g;
+end $$;
+--> statement-breakpoint
+-- Second half: {outcome: ok, claims} with a session and its first refresh token, or {outcome: refused, mail} or
+-- {outcome: no_role}. When the user has too many sessions, the oldest end. `renewed` is a new hash of the same
+-- password, in place of one that another system made.
+create or replace function access.finish_login(
+  tenant_id uuid,
+  attempt uuid,
+  digest text,
+  renewed text,
+  refresh_hash bytea,
+  request jsonb
+) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_tenant(tenant_id);
+  u freehold.users := access.finish_attempt(t, attempt, digest);
+  s freehold.sessions;
+  surplus uuid[];
+  named text;
+  why text;
+begin
+  if u.id is null then
+    select a.identifier, a.user_id,
+      case
+        when a.user_id is null then 'unknown'
+        when a.state = 'refused' then 'locked'
+        when not x.is_active then 'inactive'
+        else 'wrong_password'
+      end
+    into named, u.id, why
+    from freehold.login_attempts a
+    left join freehold.users x on x.id = a.user_id
+    where a.id = attempt;
+    perform access.set_audit_actor(u.id, named, request);
+    perform access.record('LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', why), 20);
+    return jsonb_build_object('outcome', 'refused', 'mail', access.has_enqueued_mail());
+  end if;
+  perform access.set_audit_actor(u.id, u.username, request);
+  if not access.has_role(u.id) then
+    perform access.record(
+      'LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', 'no_role'), 10
+    );
+    return jsonb_build_object('outcome', 'no_role');
+  end if;
+  if renewed is not null then
+    update freehold.passwords p set password_hash = renewed
+    where p.user_id = u.id and p.replaced_at is null;
+  end if;
+  insert into freehold.sessions (id, user_id, device, address, city, country, expires_at)
+  values (
+    gen_random_uuid(),
+    u.id,
+    left(request ->> 'agent', 255),
+    left(request ->> 'address', 64),
+    left(request ->> 'city', 120),
+    left(request ->> 'country', 2),
+    now() + make_interval(days => t.session_days)
+  )
+  returning * into s;
+  -- The user's row has been locked since the comparison, so that of many logins at once each sees the sessions of
+  -- those before it.
+  surplus := array(
+    select y.id
+    from freehold.sessions y
+    where y.user_id = u.id
+      and y.id <> s.id
+      and y.ended_at is null
+      and y.expires_at > now()
+      and y.last_active_at > now() - make_interval(days => t.idle_days)
+    order by y.created_at desc, y.id
+    offset coalesce(u.max_sessions, t.max_sessions) - 1
+  );
+  if surplus <> '{}' then
+    update freehold.sessions x set ended_at = now(), ended_because = 'limit' where x.id = any (surplus);
+  end if;
+  insert into freehold.refresh_tokens (token_hash, session_id, device, expires_at)
+  values (refresh_hash, s.id, s.device, s.expires_at);
+  return jsonb_build_object('outcome', 'ok', 'claims', access.token_claims(u, s, t));
+end $$;
+--> statement-breakpoint
 -- Everything that the Worker needs to make an access token, and to say how old the password is.
 create or replace function access.token_claims(u freehold.users, s freehold.sessions, t freehold.tenant) returns jsonb
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
@@ -865,7 +1115,6 @@ begin
   elsif not access.has_role(u.id) then
     return jsonb_build_object('outcome', 'inactive');
   end if;
-  perform access.set_audit_actor(u.id, u.username, request);
   update freehold.refresh_tokens l
   set used_at = clock_timestamp(), successor_hash = successor
   where l.token_hash = presented and l.used_at is null and l.expires_at > now()
@@ -884,6 +1133,7 @@ begin
       or r.used_at < clock_timestamp() - interval '10 seconds'
       or next_link.device is distinct from request ->> 'agent'
     then
+      perform access.set_audit_actor(u.id, u.username, request);
       update freehold.sessions x
       set ended_at = now(), ended_because = 'refresh_reused'
       where x.id = s.id and x.ended_at is null;
@@ -1020,6 +1270,7 @@ revoke execute
     access.bound(text),
     access.check_asked_names(jsonb),
     access.check_asked_users(uuid,jsonb),
+    access.clear_lockout(freehold.lockouts),
     access.hmac(access.secrets,text),
     access.me(),
     access.own_reasons(uuid,text,timestamp with time zone),

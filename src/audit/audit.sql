@@ -52,9 +52,21 @@ declare
   noise text[] := tg_argv[2]::text[];
   keys text[] := coalesce(tg_argv[3], '{id}')::text[];
   act text := case tg_op when 'INSERT' then 'create' when 'UPDATE' then 'update' else 'delete' end;
-  f jsonb := access.actor();
+  f jsonb;
   e record;
 begin
+  -- An update that changes nothing but noise is frequent: that a session was active. It makes no entry, and should not
+  -- pay for one.
+  if tg_op = 'UPDATE' then
+    if not exists (
+      select to_jsonb(a) - noise from after_rows a
+      except all
+      select to_jsonb(b) - noise from before_rows b)
+    then
+      return null;
+    end if;
+  end if;
+  f := access.actor();
   if tg_op = 'INSERT' then
     select
       array_agg(case when keys = '{id}' then r.doc ->> 'id' else access.row_key(r.doc, keys) end) as ids,

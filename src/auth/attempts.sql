@@ -30,43 +30,31 @@ create function access.begin_attempt(
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   g freehold.lockouts;
-  lost integer;
-  pending integer;
+  open record;
   attempt uuid := gen_random_uuid();
   state text := 'pending';
 begin
   insert into freehold.lockouts as x (key) values (guard)
   on conflict (key) do update set key = x.key
   returning x.* into g;
-  with given_up as (
+  select
+    count(*) filter (where a.created_at > now() - interval '30 seconds') as pending,
+    count(*) filter (where a.created_at <= now() - interval '30 seconds') as lost
+  into open
+  from freehold.login_attempts a
+  where a.key = guard and a.state = 'pending';
+  if open.lost > 0 then
     update freehold.login_attempts a set state = 'failed'
-    where a.key = guard and a.state = 'pending' and a.created_at <= now() - interval '30 seconds'
-    returning 1
-  )
-  select count(*) into lost from given_up;
-  if lost > 0 then
-    g := access.count_failures(t, guard, lost);
+    where a.key = guard and a.state = 'pending' and a.created_at <= now() - interval '30 seconds';
+    g := access.count_failures(t, guard, open.lost::integer);
   end if;
-  -- Rows more than a day old are of no more use; later attempts delete them, a few at a time.
-  delete from freehold.login_attempts a where a.key = guard and a.created_at < now() - interval '1 day';
-  delete from freehold.lockouts x
-  where x.key in (
-    select y.key
-    from freehold.lockouts y
-    where y.key like 'unknown:%' and y.failed_at < now() - interval '1 day'
-    limit 5
-    for update skip locked
-  );
   if g.locked_until > now() then
     state := 'refused';
   else
     if g.locked_until is not null or g.failed_at <= now() - make_interval(mins => t.lock_minutes) then
-      update freehold.lockouts x set failures = 0, failed_at = null, locked_until = null
-      where x.key = guard
-      returning x.* into g;
+      g := access.clear_lockout(g);
     end if;
-    select count(*) into pending from freehold.login_attempts a where a.key = guard and a.state = 'pending';
-    if g.failures + pending >= t.max_failures then
+    if g.failures + open.pending >= t.max_failures then
       return jsonb_build_object('state', 'busy');
     end if;
   end if;
@@ -81,28 +69,41 @@ create function access.finish_attempt(t freehold.tenant, attempt uuid, digest te
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   a freehold.login_attempts;
+  g freehold.lockouts;
   u freehold.users;
+  is_right boolean;
 begin
   select * into a from freehold.login_attempts x where x.id = attempt;
-  perform from freehold.lockouts g where g.key = a.key for update;
-  update freehold.login_attempts x set state = 'failed'
+  -- Of two that finish this attempt, the second waits here.
+  select * into g from freehold.lockouts x where x.key = a.key for update;
+  -- A concurrent change of this user's password goes first or waits: the comparison below sees the hash that it left.
+  select * into u from freehold.users x where x.id = a.user_id for no key update;
+  is_right := coalesce(
+    case when u.is_active then access.current_password(u.id) = access.stored_hash(a.hash_parameters, digest) end,
+    false);
+  update freehold.login_attempts x set state = case when is_right then 'succeeded' else 'failed' end
   where x.id = attempt and x.state = 'pending'
   returning x.* into a;
   if a.id is null then
     return null;
-  end if;
-  -- A concurrent change of this user's password goes first or waits: the comparison below sees the hash that it left.
-  perform from freehold.users x where x.id = a.user_id for no key update;
-  select * into u
-  from freehold.users x
-  where x.id = a.user_id and x.is_active and access.current_password(x.id) = access.stored_hash(a.hash_parameters, digest);
-  if u.id is null then
+  elsif not is_right then
     perform access.count_failures(t, a.key, 1);
     return null;
   end if;
-  update freehold.login_attempts x set state = 'succeeded' where x.id = attempt;
-  update freehold.lockouts x set failures = 0, failed_at = null, locked_until = null where x.key = a.key;
+  perform access.clear_lockout(g);
   return u;
+end $$;
+
+-- Clears a lockout whose row is locked. Most have nothing to clear.
+create function access.clear_lockout(g freehold.lockouts) returns freehold.lockouts
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  if g.failures > 0 or g.failed_at is not null or g.locked_until is not null then
+    update freehold.lockouts x set failures = 0, failed_at = null, locked_until = null
+    where x.key = g.key
+    returning x.* into g;
+  end if;
+  return g;
 end $$;
 
 -- Counts failures on a lockout whose row is locked. Too many of them lock it, and a mail tells the user.

@@ -50,6 +50,7 @@ declare
   t freehold.tenant := access.check_tenant(tenant_id);
   u freehold.users := access.finish_attempt(t, attempt, digest);
   s freehold.sessions;
+  surplus uuid[];
   named text;
   why text;
 begin
@@ -93,9 +94,7 @@ begin
   returning * into s;
   -- The user's row has been locked since the comparison, so that of many logins at once each sees the sessions of
   -- those before it.
-  update freehold.sessions x
-  set ended_at = now(), ended_because = 'limit'
-  where x.id in (
+  surplus := array(
     select y.id
     from freehold.sessions y
     where y.user_id = u.id
@@ -106,6 +105,9 @@ begin
     order by y.created_at desc, y.id
     offset coalesce(u.max_sessions, t.max_sessions) - 1
   );
+  if surplus <> '{}' then
+    update freehold.sessions x set ended_at = now(), ended_because = 'limit' where x.id = any (surplus);
+  end if;
   insert into freehold.refresh_tokens (token_hash, session_id, device, expires_at)
   values (refresh_hash, s.id, s.device, s.expires_at);
   return jsonb_build_object('outcome', 'ok', 'claims', access.token_claims(u, s, t));

@@ -36,7 +36,6 @@ begin
   elsif not access.has_role(u.id) then
     return jsonb_build_object('outcome', 'inactive');
   end if;
-  perform access.set_audit_actor(u.id, u.username, request);
   update freehold.refresh_tokens l
   set used_at = clock_timestamp(), successor_hash = successor
   where l.token_hash = presented and l.used_at is null and l.expires_at > now()
@@ -55,6 +54,7 @@ begin
       or r.used_at < clock_timestamp() - interval '10 seconds'
       or next_link.device is distinct from request ->> 'agent'
     then
+      perform access.set_audit_actor(u.id, u.username, request);
       update freehold.sessions x
       set ended_at = now(), ended_because = 'refresh_reused'
       where x.id = s.id and x.ended_at is null;
