@@ -5,14 +5,13 @@ const HOW = `\`npm run bench\` wrote this page. It bundles the Worker as a deplo
 and runs it in workerd with nothing in front, against the embedded Postgres and the local Neon. What is compared is measured in turns
 (A B B A ...) after a warm-up, so that a busy machine disturbs both alike; the median of the rounds is shown, with the range that holds
 the middle half of them. CPU is that of the workerd process as the kernel counts it, or that of Postgres, which is all processes of its
-cluster; a latency is wall time in the program that asks.
-Connections are kept open. Postgres does not wait for the disk, and what the local Neon is asked to do takes no time of its own. The
-people of a large tenant are planted by SQL, with the triggers off.
+cluster; a latency is wall time in the program that asks. Connections are kept open. Postgres does not wait for the disk, and what the
+local Neon is asked to do takes no time of its own. The people of a large tenant are planted by SQL, with the triggers off.
 
 Numbers of one machine say little about another; ratios say more. A goal that is missed fails nothing. Where the middle half is wider
 than ${WIDEST * 100} % of the median, or of the goal where that is larger, the machine was too busy to tell, and no median is shown.
 
-    npm run bench                       all of it, a quarter of an hour; writes this page, its chart and bench.json
+    npm run bench                       all of it, some ten minutes; writes this page, its chart and bench.json
     npm run bench -- --quick            less of everything, some three minutes, writes nothing
     npm run bench -- --only provisioning`
 
