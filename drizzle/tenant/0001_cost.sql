@@ -3,7 +3,7 @@
 --   unchanged
 -- Definitions:
 --   creates 15 objects
---   replaces 28 objects
+--   replaces 29 objects
 --   drops and creates function access.admit
 -- Kept for the release before this one, and dropped by the next migration:
 --   keeps function access.active_primary_role
@@ -619,8 +619,13 @@ create or replace function access.permissions_of(subject uuid, moment timestampt
 language plpgsql stable set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
 declare
   named text[] := access.key_permissions(subject);
-  held text[];
+  denied text[] := array(select access.denied_permissions(subject, moment));
+  delegated text[] := '{}';
+  held record;
 begin
+  if not access.was_active(subject, moment) then
+    return '{}';
+  end if;
   with recursive line (role_id, parent_id) as (
     select p.role_id, p.parent_id
     from freehold.user_roles ur
@@ -634,36 +639,39 @@ begin
       join freehold.role_periods p on p.role_id = l.parent_id
     where access.in_force(p.starts_at, p.ends_at, moment)
   )
-  select array_agg(n.name order by n.name) into held
-  from (
-    select x.permission as name
-    from line l
-      cross join lateral (
-        select y.permission
-        from freehold.role_permissions y
-        where y.role_id = l.role_id and access.in_force(y.starts_at, y.ends_at, moment)
-        offset 0) x
-    union
-    select x.name
-    from freehold.permissions x
-    where access.in_force(x.created_at, x.deleted_at, moment)
-      and exists (select from line l join freehold.roles r on r.id = l.role_id where r.is_admin)
-    union
-    select o.permission
-    from freehold.overrides o
-    where o.user_id = subject and o.effect = 'grant' and access.in_force(o.starts_at, o.ends_at, moment)
-    union
-    select g.permission
-    from access.user_grants(subject, moment) g
-    where g.kind = 'delegation'
-      and exists (
-        select from freehold.delegations d
-        where d.delegate_id = subject and access.in_force(d.starts_at, d.ends_at, moment))
-  ) n
-  where access.was_active(subject, moment)
-    and n.name not in (select access.denied_permissions(subject, moment))
-    and (named is null or n.name = any (named));
-  return coalesce(held, '{}');
+  select array_agg(l.role_id) as line, bool_or(r.is_admin) as everything into held
+  from line l
+    join freehold.roles r on r.id = l.role_id;
+  if held.everything then
+    return array(
+      select x.name
+      from freehold.permissions x
+      where access.in_force(x.created_at, x.deleted_at, moment)
+        and x.name <> all (denied)
+        and (named is null or x.name = any (named))
+      order by x.name);
+  end if;
+  if exists (
+    select from freehold.delegations d
+    where d.delegate_id = subject and access.in_force(d.starts_at, d.ends_at, moment))
+  then
+    delegated := array(select g.permission from access.user_grants(subject, moment) g where g.kind = 'delegation');
+  end if;
+  return array(
+    select n.name
+    from (
+      select x.permission as name
+      from freehold.role_permissions x
+      where x.role_id = any (held.line) and access.in_force(x.starts_at, x.ends_at, moment)
+      union
+      select o.permission
+      from freehold.overrides o
+      where o.user_id = subject and o.effect = 'grant' and access.in_force(o.starts_at, o.ends_at, moment)
+      union
+      select unnest(delegated)
+    ) n
+    where n.name <> all (denied) and (named is null or n.name = any (named))
+    order by n.name);
 end $$;
 --> statement-breakpoint
 -- The permissions that a token carries: at most a hundred, Freehold's own first. Services ask authz/check for the
@@ -679,13 +687,12 @@ begin
   return array(
     select x.name
     from (
-      select p as name
-      from unnest(held) p
+      select p.name
+      from unnest(held) with ordinality p (name, place)
       order by
-        split_part(p, ':', 1) not in (
-          'user', 'role', 'permission', 'session', 'api_key', 'unit', 'delegation', 'setting', 'organization', 'invitation',
-          'activity', 'tenant'),
-        p
+        split_part(p.name, ':', 1) <> all ('{user,role,permission,session,api_key,unit,delegation,setting,organization,
+          invitation,activity,tenant}'),
+        p.place
       limit 100) x
     order by x.name);
 end $$;
@@ -759,7 +766,7 @@ end $$;
 -- Arguments: the resource; secret columns, recorded as changed but without their value; columns that are noise, whose
 -- change alone makes no entry; the columns of the key.
 create or replace function access.audit() returns trigger
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
 declare
   resource text := tg_argv[0];
   secret text[] := tg_argv[1]::text[];
@@ -839,6 +846,82 @@ begin
   return null;
 end $$;
 --> statement-breakpoint
+-- Writes the entries of one statement, in one statement, and returns their ids: the only function that knows how a
+-- detail is hashed. `ids`, `befores` and `afters` run in parallel; an element of `activities` goes before `activity`.
+--
+-- A detail names the API key that was used, so that its owner can ask what a stolen one did. Without a key it hashes
+-- to what it did before details had one.
+create or replace function access.write_audit(
+  f jsonb,
+  activity text,
+  action text,
+  resource text,
+  risk integer,
+  ids text[],
+  befores jsonb[],
+  afters jsonb[],
+  activities text[] default null
+) returns uuid[]
+language plpgsql volatile set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+declare
+  written uuid[];
+begin
+  with entry as materialized (
+    select
+      gen_random_uuid() as log_id,
+      uuid_send(gen_random_uuid()) as salt,
+      coalesce(r.activity, write_audit.activity) as activity_type,
+      r.id,
+      r.was,
+      r.is_now
+    from unnest(ids, befores, afters, activities) as r (id, was, is_now, activity)
+  ), logged as (
+    insert into freehold.audit_log (
+      id, user_id, activity_type, action, resource_type, resource_id, risk_score, trace_id, detail_hash
+    )
+    select
+      e.log_id,
+      (f ->> 'user_id')::uuid,
+      e.activity_type,
+      write_audit.action,
+      resource,
+      e.id,
+      risk,
+      f ->> 'trace_id',
+      sha256(e.salt || convert_to((
+        jsonb_build_object(
+          'user_name', f -> 'user_name',
+          'address', f -> 'address',
+          'agent', f -> 'agent',
+          'method', f -> 'method',
+          'path', f -> 'path',
+          'before', e.was,
+          'after', e.is_now
+        )
+        || case when f ->> 'key_id' is null then '{}' else jsonb_build_object('api_key_id', f -> 'key_id') end
+      )::text, 'UTF8'))
+    from entry e
+  ), detailed as (
+    insert into freehold.audit_detail (
+      log_id, salt, user_name, address, agent, method, path, before, after, api_key_id
+    )
+    select
+      e.log_id,
+      e.salt,
+      f ->> 'user_name',
+      f ->> 'address',
+      f ->> 'agent',
+      f ->> 'method',
+      f ->> 'path',
+      e.was,
+      e.is_now,
+      (f ->> 'key_id')::uuid
+    from entry e
+  )
+  select array_agg(e.log_id) into written from entry e;
+  return written;
+end $$;
+--> statement-breakpoint
 -- Begins an attempt: {state: pending, attempt, hash_parameters}, also during a lockout, when it can only fail; or
 -- {state: busy} when as many attempts are under way as may fail. Locks the lockout's row, so that the
 -- attempts of one identifier are decided one after another. An attempt that is not finished within 30 s has failed.
@@ -849,7 +932,7 @@ create or replace function access.begin_attempt(
   identifier text,
   hash_parameters text
 ) returns jsonb
-language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
 declare
   g freehold.lockouts;
   open record;
@@ -900,7 +983,9 @@ begin
   select * into g from freehold.lockouts x where x.key = a.key for update;
   -- A concurrent change of this user's password goes first or waits: the comparison below sees the hash that it left.
   select * into u from freehold.users x where x.id = a.user_id for no key update;
-  is_right := coalesce(u.is_active and access.current_password(u.id) = access.stored_hash(a.hash_parameters, digest), false);
+  is_right := coalesce(
+    case when u.is_active then access.current_password(u.id) = access.stored_hash(a.hash_parameters, digest) end,
+    false);
   update freehold.login_attempts x set state = case when is_right then 'succeeded' else 'failed' end
   where x.id = attempt and x.state = 'pending'
   returning x.* into a;
@@ -937,7 +1022,7 @@ create or replace function access.finish_login(
   refresh_hash bytea,
   request jsonb
 ) returns jsonb
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_tenant(tenant_id);
   u freehold.users := access.finish_attempt(t, attempt, digest);
@@ -1090,7 +1175,7 @@ end $$;
 -- successor, and the others find it. A deactivated user is told `inactive` even though the session ended with the
 -- deactivation.
 create or replace function access.refresh(tenant_id uuid, presented bytea, successor bytea, request jsonb) returns jsonb
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_tenant(tenant_id);
   r freehold.refresh_tokens;

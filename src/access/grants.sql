@@ -141,8 +141,13 @@ create function access.permissions_of(subject uuid, moment timestamptz) returns 
 language plpgsql stable set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
 declare
   named text[] := access.key_permissions(subject);
-  held text[];
+  denied text[] := array(select access.denied_permissions(subject, moment));
+  delegated text[] := '{}';
+  held record;
 begin
+  if not access.was_active(subject, moment) then
+    return '{}';
+  end if;
   with recursive line (role_id, parent_id) as (
     select p.role_id, p.parent_id
     from freehold.user_roles ur
@@ -156,36 +161,39 @@ begin
       join freehold.role_periods p on p.role_id = l.parent_id
     where access.in_force(p.starts_at, p.ends_at, moment)
   )
-  select array_agg(n.name order by n.name) into held
-  from (
-    select x.permission as name
-    from line l
-      cross join lateral (
-        select y.permission
-        from freehold.role_permissions y
-        where y.role_id = l.role_id and access.in_force(y.starts_at, y.ends_at, moment)
-        offset 0) x
-    union
-    select x.name
-    from freehold.permissions x
-    where access.in_force(x.created_at, x.deleted_at, moment)
-      and exists (select from line l join freehold.roles r on r.id = l.role_id where r.is_admin)
-    union
-    select o.permission
-    from freehold.overrides o
-    where o.user_id = subject and o.effect = 'grant' and access.in_force(o.starts_at, o.ends_at, moment)
-    union
-    select g.permission
-    from access.user_grants(subject, moment) g
-    where g.kind = 'delegation'
-      and exists (
-        select from freehold.delegations d
-        where d.delegate_id = subject and access.in_force(d.starts_at, d.ends_at, moment))
-  ) n
-  where access.was_active(subject, moment)
-    and n.name not in (select access.denied_permissions(subject, moment))
-    and (named is null or n.name = any (named));
-  return coalesce(held, '{}');
+  select array_agg(l.role_id) as line, bool_or(r.is_admin) as everything into held
+  from line l
+    join freehold.roles r on r.id = l.role_id;
+  if held.everything then
+    return array(
+      select x.name
+      from freehold.permissions x
+      where access.in_force(x.created_at, x.deleted_at, moment)
+        and x.name <> all (denied)
+        and (named is null or x.name = any (named))
+      order by x.name);
+  end if;
+  if exists (
+    select from freehold.delegations d
+    where d.delegate_id = subject and access.in_force(d.starts_at, d.ends_at, moment))
+  then
+    delegated := array(select g.permission from access.user_grants(subject, moment) g where g.kind = 'delegation');
+  end if;
+  return array(
+    select n.name
+    from (
+      select x.permission as name
+      from freehold.role_permissions x
+      where x.role_id = any (held.line) and access.in_force(x.starts_at, x.ends_at, moment)
+      union
+      select o.permission
+      from freehold.overrides o
+      where o.user_id = subject and o.effect = 'grant' and access.in_force(o.starts_at, o.ends_at, moment)
+      union
+      select unnest(delegated)
+    ) n
+    where n.name <> all (denied) and (named is null or n.name = any (named))
+    order by n.name);
 end $$;
 
 -- The permissions that a token carries: at most a hundred, Freehold's own first. Services ask authz/check for the
@@ -201,13 +209,12 @@ begin
   return array(
     select x.name
     from (
-      select p as name
-      from unnest(held) p
+      select p.name
+      from unnest(held) with ordinality p (name, place)
       order by
-        split_part(p, ':', 1) not in (
-          'user', 'role', 'permission', 'session', 'api_key', 'unit', 'delegation', 'setting', 'organization', 'invitation',
-          'activity', 'tenant'),
-        p
+        split_part(p.name, ':', 1) <> all ('{user,role,permission,session,api_key,unit,delegation,setting,organization,
+          invitation,activity,tenant}'),
+        p.place
       limit 100) x
     order by x.name);
 end $$;

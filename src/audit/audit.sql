@@ -45,7 +45,7 @@ end $$;
 -- Arguments: the resource; secret columns, recorded as changed but without their value; columns that are noise, whose
 -- change alone makes no entry; the columns of the key.
 create function access.audit() returns trigger
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
 declare
   resource text := tg_argv[0];
   secret text[] := tg_argv[1]::text[];
@@ -158,7 +158,7 @@ create function access.write_audit(
   afters jsonb[],
   activities text[] default null
 ) returns uuid[]
-language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
 declare
   written uuid[];
 begin

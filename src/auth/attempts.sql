@@ -27,7 +27,7 @@ create function access.begin_attempt(
   identifier text,
   hash_parameters text
 ) returns jsonb
-language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
 declare
   g freehold.lockouts;
   open record;

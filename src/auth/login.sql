@@ -45,7 +45,7 @@ create function access.finish_login(
   refresh_hash bytea,
   request jsonb
 ) returns jsonb
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_tenant(tenant_id);
   u freehold.users := access.finish_attempt(t, attempt, digest);

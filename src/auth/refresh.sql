@@ -11,7 +11,7 @@
 -- successor, and the others find it. A deactivated user is told `inactive` even though the session ended with the
 -- deactivation.
 create function access.refresh(tenant_id uuid, presented bytea, successor bytea, request jsonb) returns jsonb
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_tenant(tenant_id);
   r freehold.refresh_tokens;
