@@ -2,7 +2,7 @@ import { type SQL, sql } from 'drizzle-orm'
 import type { BatchItem, BatchResponse } from 'drizzle-orm/batch'
 import type { ApiKeyCredential } from './api-key.ts'
 import type { Config } from './config.ts'
-import { build, connect, dbError, fixed, isWrongDatabase, requireJson, toProblem } from './db.ts'
+import { build, connect, dbError, fixed, isWrongDatabase, prepared, requireJson, toProblem } from './db.ts'
 import { Problem } from './problem.ts'
 import type { Bearer, SigningKey } from './token.ts'
 
@@ -91,12 +91,11 @@ export function makeCtx({ reloadRealm, reportActivity, countUse, ...parts }: Par
     async run(...statements) {
       if (!credential) throw new Problem('token_missing')
       const { permission, any_password } = parts.need
+      const [proof, request] = [JSON.stringify(credential), JSON.stringify(parts.request)]
       const last = key || parts.request.method === 'GET' ? [] : [TOUCH]
       const results = await send((realm) => [
         ...asApp(realm),
-        build.execute(
-          sql`select access.admit(${realm.id}, ${JSON.stringify(credential)}::jsonb, ${permission}, ${JSON.stringify(parts.request)}::jsonb, ${any_password}) as principal`,
-        ),
+        ADMIT({ tenant: realm.id, credential: proof, permission, request, any_password }),
         ...statements,
         ...last,
       ]).then(countOnce, (error) => {
@@ -157,6 +156,13 @@ export function makeCtx({ reloadRealm, reportActivity, countUse, ...parts }: Par
   }
   return ctx
 }
+
+const { placeholder } = sql
+const ADMIT = prepared(
+  build.execute(
+    sql`select access.admit(${placeholder('tenant')}, ${placeholder('credential')}::jsonb, ${placeholder('permission')}, ${placeholder('request')}::jsonb, ${placeholder('any_password')}) as principal`,
+  ),
+)
 
 /** Touches the session. Reads are touched in the admission; writes at the end, when they hold all their other locks. */
 const TOUCH = fixed(build.execute(sql`select access.touch()`))

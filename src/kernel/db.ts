@@ -1,5 +1,5 @@
 import { NeonDbError, neon, neonConfig } from '@neondatabase/serverless'
-import type { SQL } from 'drizzle-orm'
+import { fillPlaceholders, type SQL } from 'drizzle-orm'
 import type { BatchItem } from 'drizzle-orm/batch'
 import { drizzle, type NeonHttpDatabase } from 'drizzle-orm/neon-http'
 import { type Code, Problem } from './problem.ts'
@@ -32,12 +32,33 @@ export function connect(url: string): NeonHttpDatabase {
 /** Builds statements; the code that sends them chooses the database. */
 export const build = drizzle.mock()
 
-/** A statement that never varies, built once instead of for each request. */
-export function fixed<S extends BatchItem<'pg'>>(statement: S): S {
-  // drizzle's batch calls this method, which its types do not declare.
-  const prepared = (statement as unknown as { _prepare(): unknown })._prepare()
-  return { _prepare: () => prepared } as unknown as S
+/**
+ * A statement that is built once instead of for each request. The function that is returned fills its `sql.placeholder`s: one
+ * for each, by name.
+ */
+export function prepared<S extends BatchItem<'pg'>>(statement: S): (values: Record<string, unknown>) => S {
+  // drizzle's batch calls these methods, which its types do not declare.
+  const made = (statement as unknown as { _prepare(): Prepared })._prepare()
+  const { sql: text, params } = made.getQuery()
+  return (values) => {
+    const query = { sql: text, params: fillPlaceholders(params, values) }
+    const filled: Prepared = {
+      getQuery: () => query,
+      isResponseInArrayMode: () => made.isResponseInArrayMode(),
+      mapResult: (result, isFromBatch) => made.mapResult(result, isFromBatch),
+    }
+    return { _prepare: () => filled } as unknown as S
+  }
 }
+
+type Prepared = {
+  getQuery(): { sql: string; params: unknown[] }
+  isResponseInArrayMode(): boolean
+  mapResult(result: unknown, isFromBatch: boolean): unknown
+}
+
+/** A statement that never varies, built once. */
+export const fixed = <S extends BatchItem<'pg'>>(statement: S): S => prepared(statement)({})
 
 /** Runs statements as one transaction, in one round trip, and returns the rows of each. */
 export async function batch(url: string, statements: readonly SQL[]): Promise<Record<string, unknown>[][]> {

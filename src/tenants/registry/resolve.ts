@@ -16,6 +16,12 @@ export function tenantOfPage(config: Config, origin: string | undefined): string
   return name && Label.safeParse(name).success ? name : null
 }
 
+/** The tenant that a bearer token claims, unverified. */
+function tenantOfToken(authorization: string | undefined): unknown {
+  const token = /^\s*bearer\s+(\S+)\s*$/i.exec(authorization ?? '')?.[1]
+  return token ? claimed(token)?.tenant : null
+}
+
 /**
  * The name of the tenant that a request is for: header, host, token, DEFAULT_TENANT. Fails with tenant_required,
  * tenant_ambiguous.
@@ -30,8 +36,7 @@ export function tenantName(
   if (said.size > 1) throw new Problem('tenant_ambiguous')
   const named = [...said][0] || null
   if (host && named && host !== named) throw new Problem('tenant_ambiguous')
-  const token = /^\s*bearer\s+(\S+)\s*$/i.exec(authorization ?? '')?.[1]
-  const claim = !host && !named && token ? claimed(token)?.tenant : null
+  const claim = host || named ? null : tenantOfToken(authorization)
   const name = named ?? host ?? (typeof claim === 'string' && claim ? claim : null) ?? config.DEFAULT_TENANT
   if (!name) throw new Problem('tenant_required')
   if (name !== host && !Label.safeParse(name).success) throw new Problem('tenant_not_found')
