@@ -39,7 +39,7 @@ export const withoutAdmission = createMiddleware<AppEnv>(async (c, next) => {
 export const requireCredential = (need: Need, by: 'session' | undefined) =>
   createMiddleware<AppEnv>(async (c, next) => {
     c.set('ctx', contextFor(c, need, NOBODY))
-    const held = selectAccount(c.req.raw, ownHost(c.var))
+    const held = selectAccount(c.req.raw, ownHost({ subdomain: c.get('subdomain'), realm: c.get('realm') }))
     if (held) c.set('account', held.account)
     const presented = held ? { token: accessTokenOf(held) } : readCredential(c.req.raw.headers)
     const caller =

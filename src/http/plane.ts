@@ -37,12 +37,13 @@ export type RealmSource = {
 /** Sets the realm of a request and the origins whose pages may call. `countUse` counts one use of an API key. */
 export const plane = (sourceOf: (request: PlaneRequest) => RealmSource, countUse: (ctx: Ctx, prefix: string) => void) =>
   createMiddleware<AppEnv>(async (c, next) => {
-    const { config, meter, subdomain } = c.var
+    // c.get and not c.var, which copies all variables.
+    const [config, meter, subdomain] = [c.get('config'), c.get('meter'), c.get('subdomain')]
     const { headers } = c.req.raw
     const is_preflight = isPreflight(c.req.raw)
     const source = sourceOf({ env: c.env, config, meter, headers, is_preflight, subdomain })
     c.set('origins', source.origins)
-    if (is_preflight && !source.has_more_origins) return preflight(c.req.raw, c.req.path, c.var.origins)
+    if (is_preflight && !source.has_more_origins) return preflight(c.req.raw, c.req.path, source.origins)
     const realm = await source.realm().catch((error) => {
       throw toProblem(error)
     })
@@ -50,7 +51,8 @@ export const plane = (sourceOf: (request: PlaneRequest) => RealmSource, countUse
     c.set('reloadRealm', source.reloadRealm)
     c.set('reportActivity', () => source.reportActivity(realm))
     c.set('countUse', countUse)
-    c.set('origins', [...source.origins, ...realm.origins])
-    if (is_preflight) return preflight(c.req.raw, c.req.path, c.var.origins)
+    const origins = [...source.origins, ...realm.origins]
+    c.set('origins', origins)
+    if (is_preflight) return preflight(c.req.raw, c.req.path, origins)
     return next()
   })
