@@ -228,16 +228,17 @@ it('what somebody could do at any moment, by roles, inheritance, overrides and d
   const asked = questions.map(({ person, permission, at }) => [person, permission, String(at)])
   const answers = await tenant.asOwner(
     sql`select q.n, case when access.was_active(q.person, q.at) then access.decide(q.person, q.permission, q.at) end as decided,
-          (select max(g.scope) from access.grants(q.person, q.at) g where g.permission = q.permission) as explained
+          (select max(g.scope) from access.grants(q.person, q.at) g where g.permission = q.permission) as explained,
+          q.permission = any (access.permissions_of(q.person, q.at)) as named
         from (select n, (x ->> 0)::uuid as person, x ->> 1 as permission, timestamptz 'epoch' + (x ->> 2)::bigint * interval '1 microsecond' as at
           from jsonb_array_elements(${JSON.stringify(asked)}::jsonb) with ordinality as t (x, n)) q order by q.n`,
   )
   const wrong = questions.flatMap((question, i) => {
     const should = expected(question.person, question.permission, question.at)
-    const { decided, explained } = answers[i] ?? {}
-    return decided === should && explained === should
+    const { decided, explained, named } = answers[i] ?? {}
+    return decided === should && explained === should && named === (should !== null)
       ? []
-      : [{ ...question, at: String(question.at), should, decided, explained }]
+      : [{ ...question, at: String(question.at), should, decided, explained, named }]
   })
   expect(wrong.slice(0, 3)).toEqual([])
   const told = questions.map(({ person, permission, at }) => expected(person, permission, at))
@@ -245,3 +246,29 @@ it('what somebody could do at any moment, by roles, inheritance, overrides and d
   for (const scope of [...WIDTH, null])
     expect(told.filter((t) => t === scope).length, String(scope)).toBeGreaterThan(QUESTIONS / 100)
 }, 60_000)
+
+it('a check is answered by itself as among a hundred, and the admission decides the same', async () => {
+  const checks = Array.from({ length: 100 }, () => ({
+    user_id: one(people),
+    ...(random(3) ? { permission: one(PERMISSIONS) } : { any_of: [one(PERMISSIONS), one(PERMISSIONS)] }),
+    ...(random(3) ? {} : { resource: { owner_id: one(people) } }),
+  }))
+  const [row] = await tenant.asOwner(
+    sql`select access.answer_many(null, ${JSON.stringify(checks)}::jsonb, null) as together,
+      jsonb_agg(access.answer(
+        (x ->> 'user_id')::uuid, x, case when not access.was_active((x ->> 'user_id')::uuid, now()) then '{}'::text[] end) order by n) as alone
+      from jsonb_array_elements(${JSON.stringify(checks)}::jsonb) with ordinality t (x, n)`,
+  )
+  const alone = (row?.alone ?? []) as { allowed: boolean }[]
+  expect(alone).toEqual(row?.together)
+  const allowed = alone.filter((answer) => answer.allowed)
+  expect(allowed.length).toBeGreaterThan(5)
+  expect(allowed.length).toBeLessThan(95)
+  const [differing] = await tenant.asOwner(
+    sql`select jsonb_agg(jsonb_build_array(p.id, n.name)) as pairs
+      from freehold.users p cross join freehold.permissions n
+      where access.was_active(p.id, now())
+        and (access.user_effective_scope(p.id, n.name)).scope is distinct from access.decide(p.id, n.name, now())`,
+  )
+  expect(differing?.pairs).toBeNull()
+})
