@@ -74,3 +74,23 @@ export async function plantGrants(postgres: Client, people: number): Promise<voi
      select ${idOf('delegation', 1)}, 'bench-' || ${DELEGATES_PERMISSIONS * EACH} + n || ':read' from generate_series(0, 4) n`,
   ])
 }
+
+const [ORDINARY, ORDINARY_PARENT] = [CHAINS * DEPTH, CHAINS * DEPTH + 1]
+/** A permission that ordinary people hold by inheritance. */
+export const ORDINARY_PERMISSION = permission(30)
+
+/** Makes planted people ordinary: a role with twenty permissions, which inherits twenty more, in place of five roles with 300. */
+export async function makeOrdinary(postgres: Client, people: number[]): Promise<void> {
+  await plantRoles(postgres, [
+    { number: ORDINARY_PARENT, name: 'ordinary parent', parent: null },
+    { number: ORDINARY, name: 'ordinary', parent: ORDINARY_PARENT },
+  ])
+  const ids = `array[${people.map((n) => idOf('person', n))}]`
+  await planting(postgres, [
+    `insert into freehold.role_permissions (id, role_id, permission, scope)
+     select gen_random_uuid(), case when n < 20 then ${idOf('role', ORDINARY)} else ${idOf('role', ORDINARY_PARENT)} end, 'bench-' || n || ':read', ${SCOPES}[1 + n % 4]
+     from generate_series(0, 39) n`,
+    `insert into freehold.role_permissions (id, role_id, permission, scope) values (gen_random_uuid(), ${idOf('role', ORDINARY)}, 'user:read', 'department')`,
+    `update freehold.user_roles set role_id = ${idOf('role', ORDINARY)} where user_id = any (${ids}) and role_id = ${idOf('role', roleAt(CHAIN, 0))}`,
+  ])
+}

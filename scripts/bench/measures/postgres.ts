@@ -1,8 +1,10 @@
 import type { Client } from 'pg'
+import { claimed } from '../../../src/kernel/token.ts'
 import { hash } from '../../../src/passwords/hash.ts'
 import type { Finding, Measure } from '../finding.ts'
-import { CHAIN, carriedBy, plainPeople, plantGrants, roleAt } from '../inside/grants.ts'
-import { analyze, idOf, planting, plantPasswords, plantPeople } from '../inside/people.ts'
+import { floorParams, plantFloors } from '../inside/floors.ts'
+import { CHAIN, carriedBy, makeOrdinary, ORDINARY_PERMISSION, plainPeople, plantGrants } from '../inside/grants.ts'
+import { analyze, idOf, plantPasswords, plantPeople } from '../inside/people.ts'
 import { hundredChecks } from '../inside/questions.ts'
 import { makeInside } from '../inside/tenant.ts'
 import { ask, load, type Target } from '../load.ts'
@@ -33,8 +35,8 @@ export const postgres: Measure = {
     const superuser = await inside.connect('superuser')
     try {
       const rounds = stage.quick ? 5 : 24
-      const works = await worksOf(stage, await plant(superuser, LINES * (1 + WARM + rounds)))
-      stage.say(`${PEOPLE.toLocaleString('en')} users are planted, ${LINES} of them are logged in.`)
+      const works = await worksOf(stage, await plant(superuser, LINES * (3 + WARM + rounds)))
+      stage.say(`${PEOPLE.toLocaleString('en')} users are planted, ${3 * LINES} of them are logged in.`)
       const { rows } = await superuser.query<{ pid: number }>('select pg_backend_pid() as pid')
       const postmaster = await parentOf(rows[0]?.pid ?? 0)
       const workerd: Record<string, number[]> = {}
@@ -58,7 +60,22 @@ export const postgres: Measure = {
   },
 }
 
-const NAMES = ['bare', 'me', 'administrator', 'check', 'hundred', 'key', 'list', 'refresh', 'login'] as const
+const NAMES = [
+  'bare',
+  'nothing',
+  'reads',
+  'writes',
+  'me',
+  'administrator',
+  'check',
+  'richCheck',
+  'hundred',
+  'key',
+  'list',
+  'refresh',
+  'richRefresh',
+  'login',
+] as const
 type Name = (typeof NAMES)[number]
 
 /** Plants the people, of whom `count` have a password, and returns their usernames, and a person and a unit to ask about. */
@@ -66,13 +83,12 @@ async function plant(superuser: Client, count: number) {
   const people = plainPeople(count)
   await plantPeople(superuser, PEOPLE)
   await plantGrants(superuser, PEOPLE)
-  await planting(superuser, [
-    `insert into freehold.role_permissions (id, role_id, permission, scope) values (gen_random_uuid(), ${idOf('role', roleAt(CHAIN, 0))}, 'user:read', 'department')`,
-  ])
+  await makeOrdinary(superuser, people.slice(LINES))
   const usernames = await plantPasswords(superuser, people, await hash(PASSWORD))
   const { rows } = await superuser.query<{ person: string; unit: string }>(
     `select ${idOf('person', people[0] ?? 0)} as person, ${idOf('unit', people[0] ?? 0)} as unit`,
   )
+  await plantFloors(superuser)
   await analyze(superuser)
   // Or it writes the planted pages while something is measured.
   await superuser.query('checkpoint')
@@ -84,8 +100,10 @@ async function worksOf(stage: Stage, { usernames, reference }: Awaited<ReturnTyp
   const { main, tenant } = stage
   const at = (path: string, more?: Partial<Target>) => main.at(SUBDOMAIN, `/api/v1${path}`, more)
   const entering = (username = '') => at('/auth/login', { body: { username, password: PASSWORD } })
-  const lines = await Promise.all(usernames.splice(0, LINES).map((username) => ask<Tokens>(entering(username))))
-  const bearers = lines.map(({ access_token }) => ({ Authorization: `Bearer ${access_token}` }))
+  const enter = () => Promise.all(usernames.splice(0, LINES).map((username) => ask<Tokens>(entering(username))))
+  const [richLines, lines, spare] = [await enter(), await enter(), await enter()]
+  const bearersOf = (some: Tokens[]) => some.map(({ access_token }) => ({ Authorization: `Bearer ${access_token}` }))
+  const [rich, bearers] = [bearersOf(richLines), bearersOf(lines)]
   const wanted = { name: 'bench', permissions: ['user:read'] }
   const keys = await Promise.all(
     bearers.map(async (headers) => ({
@@ -95,15 +113,20 @@ async function worksOf(stage: Stage, { usernames, reference }: Awaited<ReturnTyp
   const administrator = [{ Authorization: `Bearer ${await stage.signIn()}` }]
   await ask(main.at(SUBDOMAIN, '/bench/subject', { body: { subdomain: SUBDOMAIN, token: lines[0]?.access_token } }))
 
+  const ids = spare.map(({ access_token }) => String(claimed(access_token)?.sid))
+  const floor = (name: string, session = ids[0]) =>
+    main.at(SUBDOMAIN, '/bench/statement', {
+      body: { text: `select bench.${name}($1, $2, $3, $4)`, params: floorParams(session) },
+    })
   const loaded = (count: number, target: (i: number) => Target): Work => ({ count, run: () => load(count, LINES, target) })
   const asked = (count: number, path: string, { as = bearers as Record<string, string>[], body = undefined as unknown } = {}) =>
     loaded(count, (i) => at(path, { headers: as[i % as.length] ?? {}, body }))
   /** Each session walks its own chain, because a token is exchanged once. */
-  const exchanged = (times: number): Work => ({
+  const exchanged = (times: number, some: Tokens[]): Work => ({
     count: LINES * times,
     run: () =>
       Promise.all(
-        lines.map(async (line) => {
+        some.map(async (line) => {
           for (let i = 0; i < times; i++)
             Object.assign(line, await ask<Tokens>(at('/auth/refresh-token', { body: { refresh_token: line.refresh_token } })))
         }),
@@ -113,11 +136,16 @@ async function worksOf(stage: Stage, { usernames, reference }: Awaited<ReturnTyp
     bare: loaded(240, () => main.at(SUBDOMAIN, '/bench/drizzle')),
     me: asked(240, '/auth/me'),
     administrator: loaded(240, () => main.at(tenant.subdomain, '/api/v1/auth/me', { headers: administrator[0] ?? {} })),
-    check: asked(240, '/authz/check', { body: { checks: [{ permission: carriedBy(CHAIN, 4, 0) }] } }),
-    hundred: asked(48, '/authz/check', { body: { checks: hundredChecks(reference) } }),
+    check: asked(240, '/authz/check', { body: { checks: [{ permission: ORDINARY_PERMISSION }] } }),
+    richCheck: asked(240, '/authz/check', { as: rich, body: { checks: [{ permission: carriedBy(CHAIN, 4, 0) }] } }),
+    hundred: asked(48, '/authz/check', { as: rich, body: { checks: hundredChecks(reference) } }),
     key: asked(240, '/auth/me', { as: keys }),
     list: asked(96, '/users?limit=50'),
-    refresh: exchanged(8),
+    refresh: exchanged(8, lines),
+    richRefresh: exchanged(4, richLines),
+    nothing: loaded(240, () => floor('nothing')),
+    reads: loaded(240, (i) => floor('reads', ids[i % ids.length])),
+    writes: loaded(120, (i) => floor('writes', ids[i % ids.length])),
     login: loaded(LINES, () => entering(usernames.pop())),
   }
 }
@@ -141,22 +169,34 @@ function findings(took: Record<Name, number[]>, workerd: (name: Name) => Spread)
     'me',
     'GET /auth/me',
     2.5,
-    `CPU of all processes of the cluster for each request, over ${LINES} connections, and beside it that of workerd. Among it is what the local Neon, as Neon's proxy does, sends after each request to reset the connection. Who asks has two roles, one of them five deep, in a tenant with ${PEOPLE.toLocaleString('en')} people and 50 roles; the bare batch is a transaction with one \`select 1\` in the same database, sent by drizzle.`,
+    `CPU of all processes of the cluster for each request, over ${LINES} connections, and beside it that of workerd. Among it is what the local Neon, as Neon's proxy does, sends after each request to reset the connection. Who asks has a role with twenty permissions, which inherits twenty more, in a tenant with ${PEOPLE.toLocaleString('en')} people and 52 roles; the bare batch is a transaction with one \`select 1\` in the same database, sent by drizzle.`,
   )
+  const beside = (name: Name, label: string): Finding['parts'] => [
+    { label, value: spread(took[name]), unit: 'ms' },
+    { label: 'the same / a bare batch', value: ratios(took[name], took.bare), unit: 'x' },
+  ]
   me.parts.push(
-    { label: 'GET /auth/me, the administrator of a small tenant', value: spread(took.administrator), unit: 'ms' },
-    { label: 'the same / a bare batch', value: ratios(took.administrator, took.bare), unit: 'x' },
+    ...beside('nothing', "the floor: a function with the admission's parameters that does nothing"),
+    ...beside('reads', 'the floor: and reads the tenant, its key, the session and the user, by their keys'),
+    ...beside('administrator', 'GET /auth/me, the administrator of a small tenant'),
+  )
+  const check = multiple('check', 'One check', 3, 'POST /authz/check about oneself: a permission that is inherited.')
+  check.parts.push(...beside('richCheck', 'One check of somebody whose role inherits through four others'))
+  const refresh = multiple('refresh', 'A refresh', 4, 'Each session exchanges the tokens of its own chain.')
+  refresh.parts.push(
+    ...beside('writes', 'the floor: its three writes alone'),
+    ...beside('richRefresh', 'A refresh of somebody with 300 permissions, of which a token carries a hundred'),
   )
   return [
     me,
-    multiple('check', 'One check', 3, 'POST /authz/check about oneself: a permission that is inherited through five roles.'),
+    check,
     multiple(
       'key',
       'GET /auth/me with an API key',
       3,
       'The key holds one permission; what is written for its counted uses is in it.',
     ),
-    multiple('refresh', 'A refresh', 4, 'Each session exchanges the tokens of its own chain.'),
+    refresh,
     multiple('login', 'A login', 8, 'Each of another person, who has not logged in before: nobody waits for the row of another.'),
     multiple(
       'list',

@@ -37,6 +37,15 @@ bare.get('/bench/select', async (c) => c.json(await neon(subject.realm.database_
 
 bare.get('/bench/drizzle', async (c) => c.json(await batch(subject.realm.database_url, [sql`select 1`])))
 
+/** One statement of the measure's own, sent as the others are. */
+bare.post('/bench/statement', async (c) => {
+  const { text, params } = await c.req.json()
+  const given = params.map((value) => sql`${value}`)
+  const [before, ...after] = text.split(/\$\d+/)
+  const statement = sql.join([sql.raw(before), ...after.flatMap((part, i) => [given[i], sql.raw(part)])])
+  return c.json(await batch(subject.realm.database_url, [statement]))
+})
+
 bare.get('/bench/me', async (c) => {
   const config = configOf(c.env)
   const { realm, token } = subject

@@ -1,0 +1,54 @@
+import type { Client } from 'pg'
+
+/**
+ * Functions that do only a part of what a request needs: the least that it can cost. They take what the admission takes, and the
+ * app login may call them in the database of the measure.
+ */
+
+const made = (name: string, body: string) =>
+  `create function bench.${name}(tenant uuid, credential jsonb, permission text, request jsonb) returns jsonb
+   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$ ${body} $$`
+
+const FLOORS = [
+  'create schema bench authorization freehold_owner',
+  'grant usage on schema bench to freehold_app',
+  'set role freehold_owner',
+  made('nothing', `begin return '{}'; end`),
+  // What an admission cannot do without: the tenant, its key, the session and its user, by their keys.
+  made(
+    'reads',
+    `declare r record; begin
+      select u.id, t.idle_days, k.inner_key, s.ended_at into r
+      from freehold.tenant t cross join access.secrets k
+        join freehold.sessions s on s.id = (credential ->> 'session_id')::uuid
+        join freehold.users u on u.id = s.user_id;
+      return jsonb_build_object('user_id', r.id); end`,
+  ),
+  // What a refresh cannot do without: a token is used, its successor is kept, the session was active.
+  made(
+    'writes',
+    `declare used bytea; begin
+      update freehold.refresh_tokens l set used_at = now(), successor_hash = sha256(l.token_hash)
+      where l.session_id = (credential ->> 'session_id')::uuid and l.used_at is null
+      returning l.token_hash into used;
+      insert into freehold.refresh_tokens (token_hash, session_id, expires_at)
+      values (sha256(used), (credential ->> 'session_id')::uuid, now() + interval '1 day');
+      update freehold.sessions s set last_active_at = now() where s.id = (credential ->> 'session_id')::uuid;
+      return '{}'; end`,
+  ),
+  'grant execute on all functions in schema bench to freehold_app',
+  'reset role',
+]
+
+/** Makes the functions. */
+export async function plantFloors(superuser: Client): Promise<void> {
+  for (const statement of FLOORS) await superuser.query(statement)
+}
+
+/** What they are called with, as text. */
+export const floorParams = (session: string | undefined) => [
+  crypto.randomUUID(),
+  JSON.stringify({ session_id: session, user_id: crypto.randomUUID(), proof: '0'.repeat(64) }),
+  null,
+  JSON.stringify({ address: null, agent: 'bench/1', method: 'GET', path: '/api/v1/auth/me', trace_id: '0'.repeat(32) }),
+]
