@@ -7,6 +7,7 @@ import { parseSettings } from '../../src/kernel/config.ts'
 import { batch } from '../../src/kernel/db.ts'
 import { checkpointAudit } from '../../src/tenants/maintenance/checkpoints.ts'
 import { freehold } from '../freehold/run.ts'
+import { LOW_COST } from '../support/cost.ts'
 
 let env: Record<string, string>
 let stops: (() => Promise<unknown>)[] = []
@@ -15,7 +16,7 @@ beforeAll(async () => {
   const folder = await temporaryFolder('freehold-verify')
   const stack = await startStack({
     dataDir: folder.path,
-    given: { BASE_URL: 'http://freehold.test', ENCRYPTION_KEYS: `k1:${'Zm9vYmFy'.repeat(5)}Zm8` },
+    given: { ...LOW_COST, BASE_URL: 'http://freehold.test', ENCRYPTION_KEYS: `k1:${'Zm9vYmFy'.repeat(5)}Zm8` },
     operator: { email: 'ada@freehold.test', password: 'Correct-horse-7', must_change_password: false },
     durable: false,
     operationMs: 0,

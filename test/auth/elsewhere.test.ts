@@ -77,7 +77,7 @@ describe('the wall in front of a login', () => {
 })
 
 describe('in production', () => {
-  const settings = { ENVIRONMENT: 'production', MAILBOX_URL: '', BASE_URL: 'https://freehold.test' }
+  const settings = { ENVIRONMENT: 'production', PASSWORD_HASH_ITERATIONS: '', MAILBOX_URL: '', BASE_URL: 'https://freehold.test' }
 
   it('http is sent to https, whole, and nothing is answered on the way', async () => {
     const answer = await knockElsewhere(settings, 'http://elsewhere.freehold.test/api/v1/auth/me?a=b', {

@@ -157,6 +157,7 @@ describe('a start that cannot work ends with one sentence that names why, and 1'
     ['a key ring that is none', { ENCRYPTION_KEYS: 'short' }, [], /ENCRYPTION_KEYS/],
     ['a data folder that cannot be written', {}, ['--data', '/proc/freehold'], /\/proc\/freehold.*--data/],
     ['a folder to forget that is not ours', {}, ['--fresh', '--data', ROOT], /--fresh/],
+    ['a cost of hashing that is nothing', { PASSWORD_HASH_ITERATIONS: '0' }, [], /PASSWORD_HASH_ITERATIONS/],
     ['a port that is none', {}, ['--port', 'x'], /--port x/],
     ['an option that is unknown', {}, ['--nothing'], /--nothing/],
   ]

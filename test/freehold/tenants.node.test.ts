@@ -13,6 +13,7 @@ import { batch } from '../../src/kernel/db.ts'
 import { reachOf } from '../../src/presets/grants.ts'
 import { groups } from '../../src/presets/groups.ts'
 import { presets } from '../../src/presets/presets.ts'
+import { LOW_COST } from '../support/cost.ts'
 import { ended, freehold, started } from './run.ts'
 
 const OPERATOR = { email: 'ada@freehold.test', password: 'Correct-horse-7' }
@@ -30,7 +31,7 @@ beforeAll(async () => {
   stops = [() => rm(dataDir, { recursive: true, force: true })]
   const port = await freePort()
   url = `http://localhost:${port}`
-  const given = { BASE_URL: url, ENCRYPTION_KEYS: `k1:${'Zm9vYmFy'.repeat(5)}Zm8` }
+  const given = { ...LOW_COST, BASE_URL: url, ENCRYPTION_KEYS: `k1:${'Zm9vYmFy'.repeat(5)}Zm8` }
   const quiet = { dataDir, log: () => {} }
   stack = await startStack({
     ...quiet,

@@ -37,7 +37,7 @@ describe('help', () => {
     ['tenants show', api],
     ['tenants create', [...api, '--legal-name', '--tax-id', '--admin-email', '--wait', '--no-wait', 'FREEHOLD_ADMIN_PASSWORD']],
     ['tenants retry', [...api, '--wait']],
-    ['setup', ['--email', 'MASTER_DATABASE_URL', 'ENCRYPTION_KEYS', 'NEON_SQL_URL']],
+    ['setup', ['--email', 'MASTER_DATABASE_URL', 'ENCRYPTION_KEYS', 'PASSWORD_HASH_ITERATIONS', 'NEON_SQL_URL']],
     ['setup-groups', [...tenant, '--preset', '"minimal"', '"vigia"', 'Nobody can hand out']],
     ['setup-dev-users', [...api, '--role-preset', 'user@example.com', 'Refuses']],
     ['presets', ['--markdown', '--json']],

@@ -11,6 +11,7 @@ import { rucFor } from '../../scripts/dev/settings.ts'
 import { startStack } from '../../scripts/dev/stack.ts'
 import { startWorker } from '../../scripts/dev/worker.ts'
 import { freePort } from '../dev/running.ts'
+import { LOW_COST } from '../support/cost.ts'
 import { expectDiscreet, expectProblem, pointers } from '../support/refusal.ts'
 
 const OPERATOR = { email: 'ada@freehold.test', password: 'Correct-horse-7' }
@@ -79,7 +80,7 @@ beforeAll(async () => {
   const dataDir = await mkdtemp(join(tmpdir(), 'freehold-routes-'))
   stops = [() => rm(dataDir, { recursive: true, force: true })]
   port = await freePort()
-  const given = { BASE_URL: `http://localhost:${port}`, ENCRYPTION_KEYS: `k1:${'Zm9vYmFy'.repeat(5)}Zm8` }
+  const given = { ...LOW_COST, BASE_URL: `http://localhost:${port}`, ENCRYPTION_KEYS: `k1:${'Zm9vYmFy'.repeat(5)}Zm8` }
   const quiet = { dataDir, log: () => {} }
   const operator = { ...OPERATOR, must_change_password: false }
   const stack = await startStack({ ...quiet, given, operator, durable: false, operationMs: 0 })

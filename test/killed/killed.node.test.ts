@@ -10,6 +10,7 @@ import { startWorker } from '../../scripts/dev/worker.ts'
 import { temporaryFolder } from '../../scripts/local-neon/temporary-folder.ts'
 import { freePort } from '../dev/running.ts'
 import { compared, HOMES, ROLES, TENANTS } from '../faults/both-sides.ts'
+import { LOW_COST } from '../support/cost.ts'
 import { openDoor } from '../support/node/route.ts'
 
 const OPERATOR = { email: 'ada@freehold.test', password: 'Correct-horse-7', must_change_password: false }
@@ -39,7 +40,7 @@ let worker: { stop: () => Promise<void> } | undefined
 let port: number
 let token: string
 
-const given = () => ({ BASE_URL: `http://localhost:${port}`, ENCRYPTION_KEYS: `k1:${'Zm9vYmFy'.repeat(5)}Zm8` })
+const given = () => ({ ...LOW_COST, BASE_URL: `http://localhost:${port}`, ENCRYPTION_KEYS: `k1:${'Zm9vYmFy'.repeat(5)}Zm8` })
 const options = () => ({
   dataDir: folder.path,
   given: given(),

@@ -11,6 +11,7 @@ import { type Stack, startStack } from '../../scripts/dev/stack.ts'
 import { startWorker } from '../../scripts/dev/worker.ts'
 import { temporaryFolder } from '../../scripts/local-neon/temporary-folder.ts'
 import { freePort } from '../dev/running.ts'
+import { LOW_COST } from '../support/cost.ts'
 import { POST_LOGIN, smtpServer } from '../support/node/post-office.ts'
 
 const PEM = fileURLToPath(new URL('../support/node/localhost.pem', import.meta.url))
@@ -92,7 +93,7 @@ beforeAll(async () => {
   folder = await temporaryFolder('freehold-mail')
   port = await freePort()
   mailPort = await freePort()
-  const given = { BASE_URL: `http://localhost:${port}`, ENCRYPTION_KEYS: `k1:${'Zm9vYmFy'.repeat(5)}Zm8` }
+  const given = { ...LOW_COST, BASE_URL: `http://localhost:${port}`, ENCRYPTION_KEYS: `k1:${'Zm9vYmFy'.repeat(5)}Zm8` }
   stack = await startStack({ dataDir: folder.path, given, operator: OPERATOR, durable: true, operationMs: 0, log: () => {} })
   await wake()
   const { email, password } = OPERATOR

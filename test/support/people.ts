@@ -1,5 +1,7 @@
-import { exports } from 'cloudflare:workers'
+import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test'
+import { env, exports } from 'cloudflare:workers'
 import { expect, inject } from 'vitest'
+import { app } from '../../src/app.ts'
 import { holdToSchema } from './schema.ts'
 
 /** One answer, read. `trips` and `master` are what Server-Timing says of the round trips. */
@@ -12,6 +14,8 @@ type Ask = {
   form?: Record<string, string>
   raw?: string
   method?: string
+  /** Settings of the Worker, in place of those of the stack. */
+  settings?: Record<string, string>
 }
 
 const BASE = 'freehold.test'
@@ -31,9 +35,8 @@ export async function call(at: string, path: string, ask: Ask = {}): Promise<Ans
   }
   const method = ask.method ?? (body === undefined ? 'GET' : 'POST')
   const url = `http://${at ? `${at}.` : ''}${BASE}${path}`
-  const response = await exports.default.fetch(
-    new Request(url, { method, headers, ...(body !== undefined && { body }), redirect: 'manual' }),
-  )
+  const request = new Request(url, { method, headers, ...(body !== undefined && { body }), redirect: 'manual' })
+  const response = ask.settings ? await withSettings(ask.settings, request) : await exports.default.fetch(request)
   const text = await response.text()
   const isJson = /json/.test(response.headers.get('Content-Type') ?? '')
   const spent = (name: string) =>
@@ -49,6 +52,14 @@ export async function call(at: string, path: string, ask: Ask = {}): Promise<Ans
   if (response.ok) await holdToBudget(method, path, answer)
   else expect(response.headers.get('Content-Type'), `${method} ${path}: ${text}`).toBe('application/problem+json')
   return answer
+}
+
+/** What the Worker would answer if it had been started with other settings. */
+async function withSettings(settings: Record<string, string>, request: Request): Promise<Response> {
+  const context = createExecutionContext()
+  const response = await app.fetch(request, { ...env, ...settings }, context)
+  await waitOnExecutionContext(context)
+  return response
 }
 
 let budgets: [RegExp, string, number][] | undefined

@@ -124,7 +124,7 @@ const VECTORS = [
   ['lètmein', 'pbkdf2_sha256$20000$seasalt$oBSd886ysm3AqYun62DOdin8YcfbU1z9cksZSuLP9r0='],
 ] as const
 const [, [PASSWORD, HASH]] = VECTORS
-const OURS = /^\$pbkdf2-sha256-chain\$r=6,i=100000\$/
+const OURS = /^\$pbkdf2-sha256-chain\$r=1,i=1000\$/
 
 describe('a file', () => {
   it('of 1,000 lines, ten of them broken, makes 990 people and says of each line what became of it', async () => {

@@ -27,7 +27,7 @@ export const refusals: Measure = {
       await plantPeople(postgres, tries)
       await postgres.query(
         `insert into freehold.passwords (id, user_id, password_hash) select gen_random_uuid(), u.id, $1 from freehold.users u where u.username like '%-%'`,
-        [await hash(PASSWORD)],
+        [await hash(PASSWORD, 600_000)],
       )
       await postgres.query(
         `insert into freehold.lockouts (key, failures, failed_at, locked_until) values ('login:' || ${idOf('person', 0)}, 5, now(), now() + interval '1 day')`,
