@@ -3,8 +3,9 @@ import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { REAL_ITERATIONS } from '../support/cost.ts'
 import { addPerson, type Inside, inside, takePassword } from '../support/inside.ts'
-import { type Answer, call, makeTenant } from '../support/people.ts'
+import { type Answer, call } from '../support/people.ts'
 import { expectProblem } from '../support/refusal.ts'
+import { copyTenant } from '../support/tenants.ts'
 
 const RIGHT = 'Violet-Anchor-38'
 const WRONG = 'Violet-Anchor-39'
@@ -13,7 +14,7 @@ let derivations = 0
 let realm: Inside
 
 beforeAll(async () => {
-  await makeTenant('sameness')
+  await copyTenant('sameness')
   realm = await inside('sameness')
   for (const username of ['known', 'locked', 'gone', 'keyless'])
     await addPerson(realm, username, { password: RIGHT, fullCost: true })

@@ -13,8 +13,9 @@ import { lookUp } from '../../src/tenants/registry/registry.ts'
 import { master, settings } from '../support/databases.ts'
 import { forge, type Inside, inside } from '../support/inside.ts'
 import { type Heard, knock } from '../support/knock.ts'
-import { login, makeTenant } from '../support/people.ts'
+import { login } from '../support/people.ts'
 import { expectProblem } from '../support/refusal.ts'
+import { copyTenant } from '../support/tenants.ts'
 
 declare global {
   interface ImportMeta {
@@ -48,7 +49,7 @@ const shown = <K>(group: Group<K>) => (group.public ?? group.private) as K
 
 beforeAll(async () => {
   if (!signatures && !keySets) return
-  await makeTenant('vectors')
+  await copyTenant('vectors')
   await login('vectors')
   realm = await inside('vectors')
   const [session] = await realm.asOwner(sql`select user_id as sub, id as sid from freehold.sessions`)

@@ -6,6 +6,8 @@ import { newJar, originOf } from '../support/jar.ts'
 import { knock } from '../support/knock.ts'
 import { ADMIN, call, login, makeTenant, operatorToken } from '../support/people.ts'
 import { expectProblem, pointers } from '../support/refusal.ts'
+import { tokenOf } from '../support/sessions.ts'
+import { copyTenant } from '../support/tenants.ts'
 
 const GIVEN = 'https://app.acme.test'
 const OWN = originOf('shared')
@@ -18,7 +20,7 @@ let tenant: any
 beforeAll(async () => {
   operator = await operatorToken()
   tenant = await makeTenant('shared', { config: { origins: [GIVEN] } }, operator)
-  await makeTenant('unshared', {}, operator)
+  await copyTenant('unshared')
 })
 
 const ask = (url: string, origin: string, more: Record<string, string> = {}) =>
@@ -94,7 +96,7 @@ describe('a preflight', () => {
 
 describe('an answer', () => {
   const read = async (headers: Record<string, string>, at = 'shared', path = ME) => {
-    const { access_token: token } = await login('shared')
+    const token = await tokenOf('shared')
     return call(at, path, { token, headers })
   }
   it.each([
@@ -118,7 +120,7 @@ describe('an answer', () => {
         expect([answer.status, allowed(answer)]).toEqual([status, Origin])
       }
     }
-    await makeTenant('shared-off', {}, operator).then(({ id }) =>
+    await copyTenant('shared-off').then(({ id }) =>
       call('', `/platform/v1/tenants/${id}/deactivate`, { method: 'POST', token: operator }),
     )
     const Origin = originOf('shared-off')

@@ -11,6 +11,8 @@ import { REAL_ITERATIONS } from './cost.ts'
 type Rows = Record<string, any>[]
 export type Inside = {
   id: string
+  /** '' is the platform. */
+  subdomain: string
   url: string
   kid: string
   publicKey: JWK
@@ -36,6 +38,7 @@ export async function inside(subdomain: string): Promise<Inside> {
   const url = subdomain ? await open('owner_url', found.owner_url_encrypted) : config.MASTER_DATABASE_URL
   return {
     id,
+    subdomain,
     url: subdomain ? `http://${subdomain}.freehold.test` : 'http://freehold.test',
     kid: key.kid,
     publicKey: key.public_jwk,

@@ -1,8 +1,9 @@
 import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test'
 import { env, exports } from 'cloudflare:workers'
-import { expect, inject } from 'vitest'
+import { expect } from 'vitest'
 import { app } from '../../src/app.ts'
 import { holdToSchema } from './schema.ts'
+import { tokenOf } from './sessions.ts'
 
 /** One answer, read. `trips` and `master` are what Server-Timing says of the round trips. */
 export type Answer = { status: number; body: any; headers: Headers; trips: number; master: number }
@@ -82,13 +83,8 @@ async function holdToBudget(method: string, path: string, answer: Answer) {
     expect(answer.trips, `${method} ${path} may spend ${budget[2]} round trips`).toBeLessThanOrEqual(budget[2])
 }
 
-/** Logs the first operator in. */
-export async function operatorToken(): Promise<string> {
-  const { email, password } = inject('operator')
-  const answer = await call('', '/platform/v1/auth/login', { body: { email, password } })
-  expect(answer.status, JSON.stringify(answer.body)).toBe(200)
-  return answer.body.access_token
-}
+/** A token of the first operator. */
+export const operatorToken = () => tokenOf('', 'ada')
 
 let made = 0
 
@@ -122,7 +118,7 @@ export async function makeTenant(subdomain: string, more: Record<string, unknown
   return answer.body
 }
 
-/** Logs bo, the administrator of a test tenant, in. */
+/** Logs bo, the administrator of a test tenant, in, through the door. */
 export async function login(subdomain: string, more: Partial<Ask> = {}): Promise<any> {
   const answer = await call(subdomain, '/api/v1/auth/login', { body: ADMIN, ...more })
   expect(answer.status, JSON.stringify(answer.body)).toBe(200)
