@@ -132,20 +132,6 @@ describe('npm start', () => {
   })
 })
 
-describe('a start that was killed', () => {
-  it('leaves nothing that the next start cannot clear away', async () => {
-    const args = ['--json', '--data', join(folder, 'killed'), '--port', String(await freePort())]
-    const first = start(args)
-    await ready(first)
-    first.child.kill('SIGKILL')
-    await first.ended
-    const second = start(args)
-    const answer = await ask(`${(await ready(second)).url}/readyz`)
-    second.child.kill('SIGTERM')
-    expect({ status: answer.status, code: (await second.ended).code }).toEqual({ status: 200, code: 0 })
-  })
-})
-
 describe('a start that cannot work ends with one sentence that names why, and 1', () => {
   const cases: [string, Record<string, string>, string[], RegExp][] = [
     ['a base URL with a path', { BASE_URL: 'http://localhost/x' }, [], /BASE_URL/],
