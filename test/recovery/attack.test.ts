@@ -2,6 +2,7 @@
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { type Inside, inside } from '../support/inside.ts'
+import { knock } from '../support/knock.ts'
 import { mailsTo } from '../support/mails.ts'
 import { call } from '../support/people.ts'
 import { expectProblem, pointers } from '../support/refusal.ts'
@@ -25,6 +26,13 @@ type Member = Awaited<ReturnType<typeof addMember>>
 const post = (path: string, body: unknown, token?: string) => call(AT, `/api/v1${path}`, { token, body })
 const verify = (token: string) => post('/auth/verify-email', { token })
 const confirm = (token: string, new_password = NEW) => post('/auth/password-reset/confirm', { token, new_password })
+/** A login that waits for others of the same person, which costs more round trips than `call` lets pass. */
+const enterAtOnce = (username: string, password: string) =>
+  knock(`http://${AT}.freehold.test/api/v1/auth/login`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify({ username, password }),
+  })
 const resetToken = async (email: string) => {
   await post('/auth/password-reset', { email })
   return secretOf(realm, 'password_reset', email)
@@ -111,9 +119,7 @@ describe('at once', () => {
     const who = await addMember(realm, 'eli')
     const answers = await Promise.all(
       Array.from({ length: 24 }, (_, i) =>
-        i % 3
-          ? post('/auth/login', { username: 'eli', password: who.password })
-          : post(`/users/${who.id}/reset-password`, {}, admin),
+        i % 3 ? enterAtOnce('eli', who.password) : post(`/users/${who.id}/reset-password`, {}, admin),
       ),
     )
     expect(answers.map(({ status }) => status).filter((status) => ![200, 401, 429].includes(status))).toEqual([])
@@ -126,7 +132,7 @@ describe('at once', () => {
     const answers = await Promise.all([
       confirm(token),
       post('/auth/password-change', { current_password: who.password, new_password: 'Copper-Window-17' }, who.token),
-      ...Array.from({ length: 6 }, () => post('/auth/login', { username: 'fox', password: 'Wrong-1' })),
+      ...Array.from({ length: 6 }, () => enterAtOnce('fox', 'Wrong-1')),
     ])
     expect(answers.map(({ status }) => status).filter((status) => status >= 500)).toEqual([])
     const [row] = await realm.asOwner(
