@@ -159,6 +159,7 @@ describe.skipIf(!signatures)(`JSON Web Signatures of Wycheproof${signatures ? ''
     ['r and s exchanged', (r, s) => pair(s, r)],
     ['half of it', (r) => bytes(r, 32)],
     ['DER', (r, s) => Uint8Array.of(0x30, der(r).length + der(s).length, ...der(r), ...der(s))],
+    ['its own base64url, with padding', (r, s) => `${encodeBase64urlNoPadding(pair(r, s))}==`],
     ['standard base64 with padding', (r, s) => btoa(String.fromCharCode(...pair(r, s)))],
     ...[0n, 1n, N - 1n, N].flatMap((r) =>
       [0n, 1n, N - 1n, N].map((s): [string, () => Uint8Array] => [`r ${r}, s ${s}`, () => pair(r, s)]),
