@@ -2,14 +2,13 @@
  * Threat: a door that somebody forgot to close. Every route that the document names, and the few that it does not, from outside the
  * Worker: what may not come in, in which words it is refused, and that no refusal tells more than it should.
  */
-import { mkdtemp, rm } from 'node:fs/promises'
 import { Agent, request } from 'node:http'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { rucFor } from '../../scripts/dev/settings.ts'
 import { startStack } from '../../scripts/dev/stack.ts'
 import { LOW_COST } from '../support/cost.ts'
+import { folderWithCluster } from '../support/node/cluster.ts'
 import { startInWorkerd } from '../support/node/workerd.ts'
 import { expectDiscreet, expectProblem, pointers } from '../support/refusal.ts'
 
@@ -76,8 +75,8 @@ const agent = new Agent({ keepAlive: true })
 let asked = 0
 
 beforeAll(async () => {
-  const dataDir = await mkdtemp(join(tmpdir(), 'freehold-routes-'))
-  stops = [() => rm(dataDir, { recursive: true, force: true })]
+  const { path: dataDir, remove } = await folderWithCluster('freehold-routes')
+  stops = [remove]
   const given = { ...LOW_COST, BASE_URL: 'http://localhost', ENCRYPTION_KEYS: `k1:${'Zm9vYmFy'.repeat(5)}Zm8` }
   const quiet = { dataDir, log: () => {} }
   const operator = { ...OPERATOR, must_change_password: false }
