@@ -16,10 +16,10 @@ export function addSetup(program: Command): void {
       'after',
       `
 Settings of the environment:
-  MASTER_DATABASE_URL  the master database; its login must own it, and be able to create roles
-  ENCRYPTION_KEYS      the key ring of the Worker; see: freehold keys new
-  PASSWORD_HASH_ITERATIONS  the same as the Worker's, if it has one
-  NEON_SQL_URL         only for a local Neon: its URL for SQL over HTTP
+  MASTER_DATABASE_URL       the master database; its login must own it, and be able to create roles
+  ENCRYPTION_KEYS           the key ring of the Worker; see: freehold keys new
+  PASSWORD_HASH_ITERATIONS  as the Worker has it, if it has it
+  NEON_SQL_URL              only for a local Neon: its URL for SQL over HTTP
 The operator's password is generated, shown only once, and must be changed at the first login. An existing operator keeps theirs.`,
     )
     .action((_, command: Command) => setup(command.optsWithGlobals<Globals & { email: string }>()))

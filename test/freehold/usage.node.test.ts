@@ -210,6 +210,18 @@ test('setup names every setting that is missing', async () => {
   })
 })
 
+test('setup does not hash the first password at a cost that production refuses', async () => {
+  const MASTER_DATABASE_URL = 'postgresql://user:password@localhost/master'
+  const settings = { MASTER_DATABASE_URL, ENCRYPTION_KEYS: `k1:${'A'.repeat(43)}`, PASSWORD_HASH_ITERATIONS: '599999' }
+  const { code, stderr } = await freehold(['setup', '--email', 'ada@freehold.test'], settings)
+  expect({ code, stderr }).toEqual({
+    code: 1,
+    stderr: expect.stringMatching(
+      /^error: Wrong settings: PASSWORD_HASH_ITERATIONS must be at least 600000 in production[^\n]+\n$/,
+    ),
+  })
+})
+
 describe('progress', () => {
   const step = (name: string, state: Step['state'], more: Partial<Step> = {}): Step => ({
     name,
