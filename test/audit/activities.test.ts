@@ -28,7 +28,8 @@ describe('the list', () => {
     const answer = await get('?limit=100')
     expect([answer.status, answer.trips]).toEqual([200, 1])
     const { data } = answer.body
-    expect(data[0]).toMatchObject({
+    // The scheduled job, which other files start, may have told the tenant its version since: nobody did that.
+    expect(data.find(({ user_name }: any) => user_name !== null)).toMatchObject({
       activity_type: 'LOGIN',
       action: 'create',
       resource_type: 'session',
