@@ -1,4 +1,5 @@
 import tenant0 from '../../../drizzle/tenant/0000_baseline.sql'
+import tenant1 from '../../../drizzle/tenant/0001_hash_cost.sql'
 import type { Migration } from './migrations.ts'
 
 // Written by `npm run migration`.
@@ -6,4 +7,5 @@ import type { Migration } from './migrations.ts'
 export const tenantMigrations: Migration[] = [
   // In the order of their numbers.
   { name: 'tenant/0000_baseline', text: tenant0 },
+  { name: 'tenant/0001_hash_cost', text: tenant1 },
 ]
