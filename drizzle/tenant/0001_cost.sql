@@ -5,6 +5,8 @@
 --   creates 15 objects
 --   replaces 29 objects
 --   drops and creates function access.admit
+--   drops and creates function access.begin_login
+--   drops and creates function access.hash_parameters_of
 -- Kept for the release before this one, and dropped by the next migration:
 --   keeps function access.active_primary_role
 --   keeps function access.grant_sources
@@ -18,6 +20,10 @@
 set local check_function_bodies = off;
 --> statement-breakpoint
 drop function access.admit(uuid,jsonb,text,jsonb,boolean);
+--> statement-breakpoint
+drop function access.begin_login(uuid,text);
+--> statement-breakpoint
+drop function access.hash_parameters_of(uuid,text);
 --> statement-breakpoint
 -- Why somebody holds a permission, and how far: by a role, by a role that this one inherits from (`via`: the one that
 -- is held), by an override, or by a delegation (`name`: the delegator; `via`: the role that is delegated). The scope
@@ -922,6 +928,18 @@ begin
   return written;
 end $$;
 --> statement-breakpoint
+-- The hash parameters and salt of a user's password. An unknown identifier, or a user without a password, gets
+-- parameters that look like the others', of the given cost; their salt is derived from the identifier, because a salt
+-- that changes would give that away.
+create or replace function access.hash_parameters_of(subject uuid, identifier text, cost text default 'r=6,i=100000') returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select coalesce(
+    regexp_replace(access.current_password(subject), '[$][^$]*$', ''),
+    '$pbkdf2-sha256-chain$' || cost || '$'
+      || rtrim(encode(substr(access.mac('salt:' || identifier), 1, 16), 'base64'), '=')
+  )
+$$;
+--> statement-breakpoint
 -- Begins an attempt: {state: pending, attempt, hash_parameters}, also during a lockout, when it can only fail; or
 -- {state: busy} when as many attempts are under way as may fail. Locks the lockout's row, so that the
 -- attempts of one identifier are decided one after another. An attempt that is not finished within 30 s has failed.
@@ -1009,6 +1027,35 @@ begin
     returning x.* into g;
   end if;
   return g;
+end $$;
+--> statement-breakpoint
+-- First half: {state, attempt, hash_parameters} or {state: busy}, the same for an unknown identifier. `cost` is the
+-- one of new passwords, as hash parameters name it; an unknown identifier gets parameters of that cost.
+create or replace function access.begin_login(tenant_id uuid, identifier text, cost text default 'r=6,i=100000') returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_tenant(tenant_id);
+  u freehold.users;
+begin
+  if (cost ~ '^r=[0-9]{1,2},i=[0-9]{1,6}$') is not true then
+    raise exception 'This is no cost of a hash.' using errcode = 'invalid_parameter_value';
+  end if;
+  identifier := left(identifier, 255);
+  if strpos(identifier, '@') > 0 then
+    select * into u from freehold.users x where x.email = identifier;
+  else
+    select * into u from freehold.users x where x.username = identifier;
+  end if;
+  return access.begin_attempt(
+    t,
+    case
+      when u.id is null then 'unknown:' || encode(access.mac('guard:' || identifier), 'hex')
+      else 'login:' || u.id
+    end,
+    u.id,
+    identifier,
+    access.hash_parameters_of(u.id, identifier, cost)
+  );
 end $$;
 --> statement-breakpoint
 -- Second half: {outcome: ok, claims} with a session and its first refresh token, or {outcome: refused, mail} or
@@ -1352,10 +1399,12 @@ revoke execute
   on function access.admit(uuid,jsonb,text,jsonb,boolean),
     access.answer(uuid,jsonb,text[]),
     access.answer_many(uuid,jsonb,text[]),
+    access.begin_login(uuid,text,text),
     access.bound(text),
     access.check_asked_names(jsonb),
     access.check_asked_users(uuid,jsonb),
     access.clear_lockout(freehold.lockouts),
+    access.hash_parameters_of(uuid,text,text),
     access.hmac(access.secrets,text),
     access.me(),
     access.own_reasons(uuid,text,timestamp with time zone),
@@ -1368,6 +1417,7 @@ revoke execute
 --> statement-breakpoint
 grant execute
   on function access.admit(uuid,jsonb,text,jsonb,boolean),
+    access.begin_login(uuid,text,text),
     access.claims(),
     access.me(),
     access.who_am_i()

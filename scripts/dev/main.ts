@@ -3,8 +3,7 @@ import { parseArgs } from 'node:util'
 import { ConfigError } from '../../src/kernel/config.ts'
 import { demoTenant } from './demo.ts'
 import { type Mailbox, startMailbox } from './mailbox.ts'
-import { forget, keptIn } from './settings.ts'
-import { checkSettings, givenSettings, startStack } from './stack.ts'
+import { checkSettings, forget, givenSettings, keptIn } from './settings.ts'
 import { checkPort, endOrphan, startWorker } from './worker.ts'
 
 const HELP = `Freehold on this machine: Postgres, the local Neon, and the Worker, with a first operator and a tenant "demo".
@@ -19,7 +18,7 @@ const HELP = `Freehold on this machine: Postgres, the local Neon, and the Worker
   --help        show this
 
 Settings of the environment: BASE_URL, TENANT_DB_TEMPLATE, MASTER_DATABASE_URL, DEFAULT_TENANT, HOST_CAPACITY, HOST_BRANCHES,
-ENCRYPTION_KEYS; SMTP_URL and MAIL_FROM to send mail instead of keeping it in the mailbox, SMS_WEBHOOK_URL and SMS_WEBHOOK_TOKEN for texts to phones.
+ENCRYPTION_KEYS, PASSWORD_HASH_ITERATIONS; SMTP_URL and MAIL_FROM to send mail instead of keeping it in the mailbox, SMS_WEBHOOK_URL and SMS_WEBHOOK_TOKEN for texts to phones.
 Ctrl-C ends everything; the data stays.
 `
 
@@ -69,6 +68,8 @@ async function main(): Promise<void> {
       ...(!given.SMTP_URL && { MAILBOX_URL: mailbox.url }),
       ...given,
     }
+    // Loaded when all settings are right: a wrong one is told at once.
+    const { startStack } = await import('./stack.ts')
     const stack = await startStack({
       dataDir,
       given: settings,

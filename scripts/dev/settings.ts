@@ -2,6 +2,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { type Config, parseSettings } from '../../src/kernel/config.ts'
 
 /** The contents of credentials.json, kept between two starts. */
 export type Kept = {
@@ -9,6 +10,31 @@ export type Kept = {
   operator: { email: string; password: string }
   tenant: { email: string; password: string }
 }
+
+const PLACEHOLDER = 'postgresql://user:password@host/database'
+const NAMES = [
+  'BASE_URL',
+  'TENANT_DB_TEMPLATE',
+  'MASTER_DATABASE_URL',
+  'DEFAULT_TENANT',
+  'ENCRYPTION_KEYS',
+  'HOST_CAPACITY',
+  'HOST_BRANCHES',
+  'PASSWORD_HASH_ITERATIONS',
+  'NEON_POLL_MS',
+  'SMTP_URL',
+  'MAIL_FROM',
+  'SMS_WEBHOOK_URL',
+  'SMS_WEBHOOK_TOKEN',
+] as const
+
+/** The settings of a local start that are set in the environment; an empty one counts as missing. */
+export const givenSettings = (env: NodeJS.ProcessEnv) =>
+  Object.fromEntries(NAMES.filter((name) => env[name] !== undefined).map((name) => [name, env[name] ?? '']))
+
+/** Checks the settings before anything is started. Fails with one sentence that names what is wrong. */
+export const checkSettings = (given: Record<string, string>): Config =>
+  parseSettings({ ENVIRONMENT: 'local', NEON_API_KEY: 'local', MASTER_DATABASE_URL: PLACEHOLDER, ...given })
 
 const password = () => `${randomBytes(12).toString('base64url')}-Aa7!`
 

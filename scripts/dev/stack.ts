@@ -1,6 +1,6 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { createNeonClient } from '@neon/sdk'
-import { type Config, parseSettings } from '../../src/kernel/config.ts'
+import { parseSettings } from '../../src/kernel/config.ts'
 import { dbError, useSqlUrl } from '../../src/kernel/db.ts'
 import { BeforeBaseline, type Migration } from '../../src/tenants/provisioning/migrations.ts'
 import { setUp } from '../../src/tenants/provisioning/setup.ts'
@@ -8,30 +8,6 @@ import { type LocalNeon, startLocalNeon } from '../local-neon/start.ts'
 
 export type Stack = { neon: LocalNeon; env: Record<string, string>; stop: () => Promise<void> }
 type Operator = { email: string; password: string; must_change_password: boolean }
-
-const PLACEHOLDER = 'postgresql://user:password@host/database'
-const NAMES = [
-  'BASE_URL',
-  'TENANT_DB_TEMPLATE',
-  'MASTER_DATABASE_URL',
-  'DEFAULT_TENANT',
-  'ENCRYPTION_KEYS',
-  'HOST_CAPACITY',
-  'HOST_BRANCHES',
-  'NEON_POLL_MS',
-  'SMTP_URL',
-  'MAIL_FROM',
-  'SMS_WEBHOOK_URL',
-  'SMS_WEBHOOK_TOKEN',
-] as const
-
-/** The settings of a local start that are set in the environment; an empty one counts as missing. */
-export const givenSettings = (env: NodeJS.ProcessEnv) =>
-  Object.fromEntries(NAMES.filter((name) => env[name] !== undefined).map((name) => [name, env[name] ?? '']))
-
-/** Checks the settings before anything is started. Fails with one sentence that names what is wrong. */
-export const checkSettings = (given: Record<string, string>): Config =>
-  parseSettings({ ENVIRONMENT: 'local', NEON_API_KEY: 'local', MASTER_DATABASE_URL: PLACEHOLDER, ...given })
 
 /**
  * Starts Postgres and the local Neon, creates or updates the master there, and returns the settings of a Worker that uses them.

@@ -16,9 +16,10 @@ export function addSetup(program: Command): void {
       'after',
       `
 Settings of the environment:
-  MASTER_DATABASE_URL  the master database; its login must own it, and be able to create roles
-  ENCRYPTION_KEYS      the key ring of the Worker; see: freehold keys new
-  NEON_SQL_URL         only for a local Neon: its URL for SQL over HTTP
+  MASTER_DATABASE_URL       the master database; its login must own it, and be able to create roles
+  ENCRYPTION_KEYS           the key ring of the Worker; see: freehold keys new
+  PASSWORD_HASH_ITERATIONS  as the Worker has it, if it has it
+  NEON_SQL_URL              only for a local Neon: its URL for SQL over HTTP
 The operator's password is generated, shown only once, and must be changed at the first login. An existing operator keeps theirs.`,
     )
     .action((_, command: Command) => setup(command.optsWithGlobals<Globals & { email: string }>()))
@@ -55,10 +56,10 @@ async function setup({ email, json }: { email: string; json?: boolean }): Promis
  * The settings that a command on the databases needs, from the environment. The two others that are required get placeholders.
  */
 export function settings() {
-  const { MASTER_DATABASE_URL, ENCRYPTION_KEYS, NEON_SQL_URL } = process.env
+  const { MASTER_DATABASE_URL, ENCRYPTION_KEYS, NEON_SQL_URL, PASSWORD_HASH_ITERATIONS } = process.env
   const others = { BASE_URL: 'http://localhost', NEON_API_KEY: 'unused' }
   try {
-    return parseSettings({ ...others, MASTER_DATABASE_URL, ENCRYPTION_KEYS, NEON_SQL_URL })
+    return parseSettings({ ...others, MASTER_DATABASE_URL, ENCRYPTION_KEYS, NEON_SQL_URL, PASSWORD_HASH_ITERATIONS })
   } catch (error) {
     throw error instanceof ConfigError ? new Failure(error.message) : error
   }

@@ -11,7 +11,7 @@ import { log } from '../kernel/log.ts'
 import { Problem } from '../kernel/problem.ts'
 import { newToken, sign, successorOf, tokenHash } from '../kernel/token.ts'
 import { deliver } from '../mail/mail.ts'
-import { digest, hash, rehashParameters } from '../passwords/hash.ts'
+import { digest, hash, hashCost, missingIterations, newHashParameters, rehashParameters } from '../passwords/hash.ts'
 import { digestsUnder, issuesOf, type PasswordContext, USED, weaknesses } from '../passwords/policy.ts'
 import type { Location } from '../sessions/device.ts'
 import { sessions } from '../sessions/table.ts'
@@ -106,13 +106,17 @@ const normalised = (identifier: string) => identifier.normalize('NFKC').trim().t
  */
 export async function login(ctx: Ctx, identifier: string, password: string, place: Location): Promise<Entered> {
   const about = { tenant: ctx.realm.subdomain, trace_id: ctx.request.trace_id }
+  const iterations = ctx.config.PASSWORD_HASH_ITERATIONS
   log('database chosen', { ...about, database: new URL(ctx.realm.database_url).pathname.slice(1) })
   const { attempt, hash_parameters } = await beginAttempt(() =>
-    ctx.call<Attempt>(sql`access.begin_login(${ctx.realm.id}, ${normalised(identifier)})`),
+    ctx.call<Attempt>(sql`access.begin_login(${ctx.realm.id}, ${normalised(identifier)}, ${hashCost(iterations)})`),
   )
   const refresh_token = newToken()
   const compared = await digest(password, hash_parameters)
-  const new_parameters = rehashParameters(hash_parameters)
+  // Unknown identifiers cost what a new hash does. A cheaper login would tell that its user exists, and since when.
+  const missing = missingIterations(hash_parameters, iterations)
+  if (missing) await digest(password, newHashParameters(missing))
+  const new_parameters = rehashParameters(hash_parameters, iterations)
   const session = sql`${await tokenHash(refresh_token)}::bytea, ${JSON.stringify({ ...ctx.request, ...place })}::jsonb`
   const result = await ctx.call<Outcome>(
     new_parameters
@@ -224,7 +228,7 @@ export async function changePassword(
   if (is_same) rules.push('must not be the current password')
   const compared = await digest(current_password, hash_parameters)
   // A new password that breaks a rule is no guess: the attempt is finished all the same, or it would stay pending.
-  const renewed = rules.length ? null : await hash(new_password)
+  const renewed = rules.length ? null : await hash(new_password, ctx.config.PASSWORD_HASH_ITERATIONS)
   const digests = is_same ? {} : await digestsUnder(new_password, history)
   const [result] = await ctx.run(
     ctx.db.execute(

@@ -93,6 +93,9 @@ export type EmailBinding = {
   }): Promise<unknown>
 }
 
+/** OWASP's minimum for PBKDF2-HMAC-SHA-256. Production accepts no less. */
+const LEAST_ITERATIONS = 600_000
+
 /** Every setting, with its default. The keys are the names of the environment variables. */
 export const EnvironmentSettings = z
   .object({
@@ -108,6 +111,7 @@ export const EnvironmentSettings = z
     NEON_POLL_MS: z.coerce.number().int().min(1).max(60_000).default(500),
     HOST_BRANCHES: z.coerce.number().int().min(1).max(5000).default(8),
     HOST_CAPACITY: z.coerce.number().int().min(1).max(500).default(400),
+    PASSWORD_HASH_ITERATIONS: z.coerce.number().int().min(1).max(2_000_000).default(LEAST_ITERATIONS),
     TENANT_DB_TEMPLATE: DatabaseTemplate.default('freehold_{subdomain}'),
     DEFAULT_TENANT: Label.optional(),
     SMTP_URL: SmtpUrl.optional(),
@@ -125,9 +129,15 @@ export const EnvironmentSettings = z
   })
   .superRefine((settings, issue) => {
     const { ENVIRONMENT, MAILBOX_URL, SMTP_URL, EMAIL, MAIL_FROM, SMS_WEBHOOK_URL, SMS_WEBHOOK_TOKEN } = settings
+    const { PASSWORD_HASH_ITERATIONS } = settings
     const wrong = (name: string, message: string) => issue.addIssue({ code: 'custom', path: [name], message })
     if (MAILBOX_URL && ENVIRONMENT === 'production')
       wrong('MAILBOX_URL', 'is for a local start only: anyone who can reach it can read all mail, so set SMTP_URL instead')
+    if (PASSWORD_HASH_ITERATIONS < LEAST_ITERATIONS && ENVIRONMENT === 'production')
+      wrong(
+        'PASSWORD_HASH_ITERATIONS',
+        `must be at least ${LEAST_ITERATIONS} in production, because less makes stolen hashes cheap to guess: raise it, or remove it`,
+      )
     if ((SMTP_URL || EMAIL) && !MAIL_FROM) wrong('MAIL_FROM', '')
     if (SMS_WEBHOOK_TOKEN && !SMS_WEBHOOK_URL) wrong('SMS_WEBHOOK_URL', '')
   })

@@ -50,6 +50,9 @@ export async function sign(party: Party, claims: JWTPayload & { sub: string }, s
     .sign(await keyFor(key, 'private'))
 }
 
+/** The compact form of a signed token. jose also takes signatures with padding, which would give one token several spellings. */
+const COMPACT = /^[\w-]+\.[\w-]+\.[\w-]+$/
+
 type Verified = { key: SigningKey; url: string; bearer: Bearer }
 const verified = new Map<string, Verified>()
 
@@ -72,6 +75,7 @@ export async function verify(party: Party, token: string): Promise<Bearer> {
   if (known) return known
   let used: SigningKey | undefined
   try {
+    if (!COMPACT.test(token)) throw new errors.JWSInvalid()
     const { payload } = await jwtVerify(
       token,
       async ({ kid }) => {

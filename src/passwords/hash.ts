@@ -1,6 +1,6 @@
 /**
- * Password hashing. Threat: a stolen database. PBKDF2-HMAC-SHA-256 (RFC 8018) with 600,000 iterations (OWASP), as six chained
- * calls of 100,000, because Cloudflare refuses more than that in one call, in production only. A hash is stored as
+ * Password hashing. Threat: a stolen database. PBKDF2-HMAC-SHA-256 (RFC 8018) with as many iterations as PASSWORD_HASH_ITERATIONS
+ * says (600,000, OWASP), in chained calls of at most 100,000 each: Cloudflare refuses more in one call, in production only. A hash is stored as
  * `$pbkdf2-sha256-chain$r=6,i=100000$salt$hash`, base64 without padding. Everything before the last `$` is its parameters. The
  * database returns the parameters, the Worker answers with the digest, and the database compares its SHA-256 with the stored hash
  * (src/auth/login.sql): a stolen hash cannot be used to log in.
@@ -8,24 +8,40 @@
 import { decodeBase64IgnorePadding, encodeBase64NoPadding } from '@oslojs/encoding'
 import { foreignDigest, nextSalt } from './foreign-hash.ts'
 
-const ROUNDS = 6
-const ITERATIONS = 100_000
+/** In one call. */
+const MAX_ITERATIONS = 100_000
 const MAX_ROUNDS = 20
 const PARAMETERS = /^\$pbkdf2-sha256-chain\$r=(\d{1,2}),i=(\d{1,6})\$([A-Za-z0-9+/]{22,86})$/
 
 const freshSalt = () => encodeBase64NoPadding(crypto.getRandomValues(new Uint8Array(16)))
 
+/** The part of hash parameters that says what a hash costs: `r=6,i=100000` for 600,000 iterations. */
+export function hashCost(iterations: number): string {
+  const rounds = Math.ceil(iterations / MAX_ITERATIONS)
+  return `r=${rounds},i=${Math.ceil(iterations / rounds)}`
+}
+
 /** Hash parameters with a salt of 16 bytes, by default a fresh one. */
-export const newHashParameters = (salt = freshSalt()) => `$pbkdf2-sha256-chain$r=${ROUNDS},i=${ITERATIONS}$${salt}`
+export const newHashParameters = (iterations: number, salt = freshSalt()) =>
+  `$pbkdf2-sha256-chain$${hashCost(iterations)}$${salt}`
+
+/**
+ * How many iterations a hash of ours lacks to cost what a new one does, because it was made before the setting was raised. 0 for
+ * another system's hash, which is replaced at its user's login.
+ */
+export function missingIterations(parameters: string, iterations: number): number {
+  const [, rounds, each] = PARAMETERS.exec(parameters) ?? []
+  return rounds ? Math.max(0, iterations - Number(rounds) * Number(each)) : 0
+}
 
 /** The parameters of the hash that replaces another system's when its user logs in; null for our own parameters. */
-export function rehashParameters(parameters: string): string | null {
+export function rehashParameters(parameters: string, iterations: number): string | null {
   const salt = nextSalt(parameters)
-  return salt && newHashParameters(salt)
+  return salt && newHashParameters(iterations, salt)
 }
 
 /**
- * The digest of a password under the given parameters: 32 bytes in base64. About 100 ms of CPU; under another system's parameters
+ * The digest of a password under the given parameters: 32 bytes in base64. About 100 ms of CPU for 600,000 iterations; under another system's parameters
  * (foreign-hash.ts) as much as these cost. Fails on unknown parameters.
  */
 export async function digest(password: string, parameters: string): Promise<string> {
@@ -34,7 +50,7 @@ export async function digest(password: string, parameters: string): Promise<stri
   const [, r, i, salt] = PARAMETERS.exec(parameters) ?? []
   const rounds = Number(r)
   const iterations = Number(i)
-  if (!salt || !(rounds >= 1 && rounds <= MAX_ROUNDS) || !(iterations >= 1 && iterations <= ITERATIONS))
+  if (!salt || !(rounds >= 1 && rounds <= MAX_ROUNDS) || !(iterations >= 1 && iterations <= MAX_ITERATIONS))
     throw new Error('These are no hash parameters of a password.')
   const bytes = new Uint8Array(decodeBase64IgnorePadding(salt))
   let material = new Uint8Array(new TextEncoder().encode(password.normalize('NFC')))
@@ -49,8 +65,8 @@ export async function digest(password: string, parameters: string): Promise<stri
 }
 
 /** The string to store for a new password. */
-export async function hash(password: string): Promise<string> {
-  const parameters = newHashParameters()
+export async function hash(password: string, iterations: number): Promise<string> {
+  const parameters = newHashParameters(iterations)
   const proof = new Uint8Array(decodeBase64IgnorePadding(await digest(password, parameters)))
   return `${parameters}$${encodeBase64NoPadding(new Uint8Array(await crypto.subtle.digest('SHA-256', proof)))}`
 }

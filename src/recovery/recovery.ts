@@ -68,7 +68,7 @@ export async function confirmReset(ctx: Ctx, { token, new_password }: z.infer<ty
   const presented = await tokenHash(token)
   const known = await ctx.call<PasswordContext | null>(sql`access.begin_reset(${ctx.realm.id}, ${presented}::bytea)`)
   if (!known) throw invalidToken()
-  const { renewed, digests } = await hashChecked('new_password', new_password, known)
+  const { renewed, digests } = await hashChecked(ctx, 'new_password', new_password, known)
   const outcome = await ctx.call<string>(
     sql`access.finish_reset(${ctx.realm.id}, ${presented}::bytea, ${renewed}, ${JSON.stringify(digests)}::jsonb, ${JSON.stringify(ctx.request)}::jsonb)`,
   )
@@ -93,8 +93,8 @@ export async function adminReset(
   const password = new_password ?? generateFor(known.user, known.policy)
   // A generated password is not in the history, so it is not compared with it.
   const { renewed, digests } = new_password
-    ? await hashChecked('new_password', new_password, known)
-    : { renewed: await hash(password), digests: {} }
+    ? await hashChecked(ctx, 'new_password', new_password, known)
+    : { renewed: await hash(password, ctx.config.PASSWORD_HASH_ITERATIONS), digests: {} }
   const token = newMailToken()
   const encrypted = await encryptMailSecrets(ctx, { token })
   const [finished] = await ctx.run(
@@ -115,8 +115,9 @@ export async function unlock(ctx: Ctx, user_id: string): Promise<void> {
 const refused = (field: string, rules: string[]) => new Problem('invalid_request', undefined, { errors: issuesOf(field, rules) })
 
 /** Checks a new password and hashes it; `digests` are for the comparison with the history. Fails with invalid_request. */
-async function hashChecked(field: string, password: string, { user, policy, history }: PasswordContext) {
+async function hashChecked(ctx: Ctx, field: string, password: string, { user, policy, history }: PasswordContext) {
   const rules = weaknesses(password, user, policy)
   if (rules.length) throw refused(field, rules)
-  return { renewed: await hash(password), digests: await digestsUnder(password, history) }
+  const renewed = await hash(password, ctx.config.PASSWORD_HASH_ITERATIONS)
+  return { renewed, digests: await digestsUnder(password, history) }
 }

@@ -45,7 +45,8 @@ export async function register(ctx: Ctx, { password, ...wanted }: z.infer<typeof
   if (rules.length) throw new Problem('invalid_request', undefined, { errors: issuesOf('password', rules) })
   const token = newMailToken()
   const { username = usernameFrom(wanted.email) } = wanted
-  const [hashed, encrypted] = [await hash(password), await encryptMailSecrets(ctx, { token })]
+  const hashed = await hash(password, ctx.config.PASSWORD_HASH_ITERATIONS)
+  const encrypted = await encryptMailSecrets(ctx, { token })
   const hasMail = await padTiming(
     ctx.call<boolean>(
       sql`access.register(${ctx.realm.id}, ${ctx.realm.system_key}, ${await tokenHash(token)}::bytea, ${JSON.stringify({ ...wanted, username })}::jsonb, ${hashed}, ${encrypted}, ${JSON.stringify(ctx.request)}::jsonb)`,

@@ -92,7 +92,7 @@ export async function createUser(ctx: Ctx, wanted: z.infer<typeof NewUser>): Pro
   const values = columns.map((column) => stored(column, fields[column as keyof typeof fields]))
   const insert = sql`insert into freehold.users (id, email, username, must_change_password, role, ${sql.raw(columns.join(', '))})
     values (${id}, ${email}, ${username}, true, coalesce(${role ?? null}, (select r.name from freehold.roles r where r.is_fallback)), ${sql.join(values, sql`, `)})`
-  const first = sql`select access.first_password(${id}, ${await hash(password)})`
+  const first = sql`select access.first_password(${id}, ${await hash(password, ctx.config.PASSWORD_HASH_ITERATIONS)})`
   const [, , result] = await ctx
     .run(ctx.db.execute(insert), ctx.db.execute(first), ctx.db.execute(one(id)))
     .catch(mapConstraintErrors)

@@ -1,8 +1,8 @@
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { type Database, databaseOf, refusalOf } from '../support/databases.ts'
-import { makeTenant } from '../support/people.ts'
 import { admit, type Credential, credentialOf, FACTS } from '../support/sessions.ts'
+import { copyTenant } from '../support/tenants.ts'
 
 const UNKNOWN = '0d9c1a52-7c1e-4b39-9d0d-3c8f3f0b8a11'
 let there: Database
@@ -27,8 +27,8 @@ async function person(username: string, role: string | null): Promise<Credential
 }
 
 beforeAll(async () => {
-  await makeTenant('admitted')
-  await makeTenant('admitted-other')
+  await copyTenant('admitted')
+  await copyTenant('admitted-other')
   there = await databaseOf('admitted')
   other = await databaseOf('admitted-other')
   bo = await credentialOf('admitted')

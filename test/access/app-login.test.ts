@@ -4,6 +4,7 @@ import { beforeAll, describe, expect, it } from 'vitest'
 import { atDatabase, type Database, databaseOf, refusalOf, settings } from '../support/databases.ts'
 import { makeTenant } from '../support/people.ts'
 import { admit, type Credential, credentialOf } from '../support/sessions.ts'
+import { copyTenant } from '../support/tenants.ts'
 
 let mine: Database
 let other: Database
@@ -13,8 +14,8 @@ let session: Credential
 const admitBo = () => admit(mine, session, 'user:read')
 
 beforeAll(async () => {
-  await makeTenant('confined')
-  await makeTenant('confined-other')
+  await copyTenant('confined')
+  await copyTenant('confined-other')
   mine = await databaseOf('confined')
   other = await databaseOf('confined-other')
   session = await credentialOf('confined')

@@ -2,15 +2,16 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { type Database, databaseOf, type Rows } from '../support/databases.ts'
-import { call, login, makeTenant } from '../support/people.ts'
-import { admit, type Credential, credentialOf, FACTS } from '../support/sessions.ts'
+import { call } from '../support/people.ts'
+import { admit, type Credential, credentialOf, FACTS, plantSession } from '../support/sessions.ts'
+import { copyTenant } from '../support/tenants.ts'
 
 let tenant: Database
 let bo: Credential
 const ids: Record<string, string> = {}
 
 beforeAll(async () => {
-  await makeTenant('recorded-rows')
+  await copyTenant('recorded-rows')
   tenant = await databaseOf('recorded-rows')
   bo = await credentialOf('recorded-rows')
   for (const name of ['ana', 'bea', 'cleo']) {
@@ -163,7 +164,7 @@ describe('an entry', () => {
   })
 
   it('never holds a password, its hash, a token or a salt of one', async () => {
-    const session = await login('recorded-rows')
+    const session = await plantSession('recorded-rows')
     await call('recorded-rows', '/api/v1/auth/refresh-token', { body: { refresh_token: session.refresh_token } })
     const body = { current_password: 'Tr0ub4dor-and-3', new_password: 'Violet-Anchor-38' }
     expect((await call('recorded-rows', '/api/v1/auth/password-change', { token: session.access_token, body })).status).toBe(204)

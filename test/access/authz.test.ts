@@ -2,7 +2,9 @@
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { addPerson, type Inside, inside } from '../support/inside.ts'
-import { call, login, makeTenant } from '../support/people.ts'
+import { call } from '../support/people.ts'
+import { tokenOf } from '../support/sessions.ts'
+import { copyTenant } from '../support/tenants.ts'
 
 let realm: Inside
 let bo: string
@@ -12,15 +14,15 @@ let outsider: string
 
 async function member(username: string, roles = ['user']) {
   const person = await addPerson(realm, username, { roles })
-  const { access_token } = await login('asked', { body: { username, password: person.password } })
+  const access_token = await tokenOf('asked', username)
   return { id: person.id, token: access_token as string }
 }
 
 beforeAll(async () => {
-  await makeTenant('asked')
-  await makeTenant('asked-elsewhere')
+  await copyTenant('asked')
+  await copyTenant('asked-elsewhere')
   realm = await inside('asked')
-  bo = (await login('asked')).access_token
+  bo = await tokenOf('asked')
   await realm.asOwner(
     sql`insert into freehold.permissions (id, name) values (gen_random_uuid(), 'memo:read'), (gen_random_uuid(), 'memo:burn'), (gen_random_uuid(), 'memo:write')`,
     sql`insert into freehold.roles (id, name) values ('0192f3d0-0000-7000-8000-0000000000a1', 'reader')`,
@@ -33,7 +35,7 @@ beforeAll(async () => {
   cy = await member('cy', ['writer', 'user'])
   dee = await member('dee')
   await realm.asOwner(sql`update freehold.users set unit_id = '0192f3d0-0000-7000-8000-0000000000b2' where username = 'cy'`)
-  outsider = (await login('asked-elsewhere')).access_token
+  outsider = await tokenOf('asked-elsewhere')
 })
 
 const ask = async (token: string, ...checks: object[]) => call('asked', '/api/v1/authz/check', { token, body: { checks } })

@@ -2,11 +2,11 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { type Database, databaseOf } from '../support/databases.ts'
-import { makeTenant } from '../support/people.ts'
+import { copyTenant } from '../support/tenants.ts'
 
 let tenant: Database
 beforeAll(async () => {
-  await makeTenant('decided')
+  await copyTenant('decided')
   tenant = await databaseOf('decided')
   await tenant.asOwner(
     sql`insert into freehold.permissions (id, name) select gen_random_uuid(), n from unnest(array['memo:read', 'memo:write', 'memo:burn']) n`,

@@ -2,8 +2,8 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { type Database, databaseOf, refusalOf } from '../support/databases.ts'
-import { makeTenant } from '../support/people.ts'
 import { admit, type Credential, credentialOf } from '../support/sessions.ts'
+import { copyTenant } from '../support/tenants.ts'
 
 let mine: Database
 let session: Credential
@@ -18,7 +18,7 @@ const admitBo = (permission: string | null = 'user:read') => admit(mine, session
 const copied = sql`select current_setting('access.claims') as facts, current_setting('access.signature') as seal, pg_backend_pid() as pid`
 
 beforeAll(async () => {
-  await makeTenant('unadmitted')
+  await copyTenant('unadmitted')
   mine = await databaseOf('unadmitted')
   session = await credentialOf('unadmitted')
   ;[{ facts, seal, pid: backend }] = (await mine.asApp(admitBo(), copied)) as [any]

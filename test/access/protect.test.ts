@@ -2,7 +2,7 @@
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { type Database, databaseOf, refusalOf } from '../support/databases.ts'
-import { makeTenant } from '../support/people.ts'
+import { copyTenant } from '../support/tenants.ts'
 
 const UNITS = { lab: crypto.randomUUID(), office: crypto.randomUUID() }
 const PEOPLE = { ada: crypto.randomUUID(), bo: crypto.randomUUID(), cy: crypto.randomUUID() }
@@ -13,7 +13,7 @@ const credentials: Record<string, { session_id: string; user_id: string; proof: 
 
 /** ada holds every permission of notes at scope all, bo at team in the lab, cy at own in the office. */
 beforeAll(async () => {
-  await makeTenant('protected')
+  await copyTenant('protected')
   tenant = await databaseOf('protected')
   await tenant.asOwner(
     sql`create table freehold.notes (id text primary key, owner_id uuid, unit_id uuid, title text)`,

@@ -3,7 +3,8 @@ import { beforeAll, describe, expect, inject, it } from 'vitest'
 import { parseSettings } from '../../src/kernel/config.ts'
 import { batch, useSqlUrl } from '../../src/kernel/db.ts'
 import { decrypt } from '../../src/kernel/keyring.ts'
-import { login, makeTenant } from '../support/people.ts'
+import { tokenOf } from '../support/sessions.ts'
+import { copyTenant } from '../support/tenants.ts'
 
 let id: string
 let appUrl: string
@@ -12,9 +13,9 @@ let userId: string
 let proof: string
 
 beforeAll(async () => {
-  id = (await makeTenant('doors')).id
-  const [, body] = (await login('doors')).access_token.split('.')
-  const claims = JSON.parse(atob(body.replaceAll('-', '+').replaceAll('_', '/')))
+  id = (await copyTenant('doors')).id
+  const [, body] = (await tokenOf('doors')).split('.')
+  const claims = JSON.parse(atob(String(body).replaceAll('-', '+').replaceAll('_', '/')))
   sessionId = claims.sid
   userId = claims.sub
   proof = claims.proof

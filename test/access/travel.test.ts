@@ -5,7 +5,7 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { beforeAll, expect, it } from 'vitest'
 import { type Database, databaseOf } from '../support/databases.ts'
-import { makeTenant } from '../support/people.ts'
+import { copyTenant } from '../support/tenants.ts'
 
 const WIDTH = ['own', 'team', 'department', 'all']
 const PEOPLE = 8
@@ -202,7 +202,7 @@ const changes: Record<string, () => Promise<void>> = {
 }
 
 beforeAll(async () => {
-  await makeTenant('travelled')
+  await copyTenant('travelled')
   tenant = await databaseOf('travelled')
   const at = await change(
     ...PERMISSIONS.map((name) => sql`insert into freehold.permissions (id, name) values (gen_random_uuid(), ${name})`),

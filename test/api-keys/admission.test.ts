@@ -3,8 +3,10 @@ import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import type { Member } from '../roles/cast.ts'
 import { knock } from '../support/knock.ts'
-import { call, login, makeTenant } from '../support/people.ts'
+import { call } from '../support/people.ts'
 import { expectProblem } from '../support/refusal.ts'
+import { tokenOf } from '../support/sessions.ts'
+import { copyTenant } from '../support/tenants.ts'
 import { type KeyCast, keyCast, type Made } from './cast.ts'
 
 let here: KeyCast
@@ -83,7 +85,7 @@ describe('a key', () => {
   })
 
   it('of another tenant, or of nobody, is refused', async () => {
-    await makeTenant('by-key-other')
+    await copyTenant('by-key-other')
     expectProblem(await call('by-key-other', '/api/v1/units', { token: robot.key }), 401, 'token_invalid')
     expectProblem(await call('', '/platform/v1/tenants', { token: robot.key }), 401, 'token_invalid')
     const lost = await here.made(['unit:read'])
@@ -161,7 +163,7 @@ describe('what happens to its owner is felt by the next request', () => {
       sql`update freehold.sessions set ended_at = now(), ended_because = 'logout' where user_id = ${hal.user_id}`,
     )
     expectProblem(await here.ask('/units', { token: hal.token }), 401, 'session_ended')
-    const { access_token } = await login('by-key', { body: { username: 'hal', password: hal.password } })
+    const access_token = await tokenOf('by-key', 'hal')
     expectProblem(await here.ask('/units', { token: access_token }), 403, 'password_change_required')
     expect((await units(hal.key)).status).toBe(200)
   })

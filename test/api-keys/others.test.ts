@@ -118,7 +118,7 @@ describe('whoever runs SQL as the app login', () => {
   let session: Credential
   beforeAll(async () => {
     database = await databaseOf('others')
-    session = await credentialOf('others', { body: { username: 'near', password: near.password } })
+    session = await credentialOf('others', 'near')
   })
 
   const hash = (key: string) => sql`encode(sha256(convert_to(${key}, 'UTF8')), 'hex')`
@@ -187,7 +187,7 @@ describe('whoever runs SQL as the app login', () => {
       sql`update freehold.api_keys set permissions = '{unit:read,unit:create}' where id = ${which} returning 1 as one`
     expect(await database.asApp(byKey(keys.near.key), change(keys.near.id))).toEqual([])
     expect(await database.asApp(admit(database, session, null), change(keys.far.id))).toEqual([])
-    const leading = await credentialOf('others', { body: { username: 'lead', password: lead.password } })
+    const leading = await credentialOf('others', 'lead')
     expect(await refusalOf(database.app_url, admit(database, leading, 'api_key:delete'), change(keys.near.id))).toMatch(/^FH403 /)
   })
 

@@ -2,9 +2,10 @@
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { type Search, selectActivities } from '../../src/audit/audit.ts'
-import { call, login, makeTenant } from '../support/people.ts'
+import { call } from '../support/people.ts'
 import { expectProblem, pointers } from '../support/refusal.ts'
-import { admit, credentialOf } from '../support/sessions.ts'
+import { admit, credentialOf, tokenOf } from '../support/sessions.ts'
+import { copyTenant } from '../support/tenants.ts'
 import { type Cast, castOf, every } from './people.ts'
 
 const AT = 'activities'
@@ -14,8 +15,8 @@ let mallory: string
 
 beforeAll(async () => {
   cast = await castOf(AT)
-  await makeTenant(`${AT}-other`)
-  mallory = (await login(`${AT}-other`)).access_token
+  await copyTenant(`${AT}-other`)
+  mallory = await tokenOf(`${AT}-other`)
 })
 
 const get = (query: string, token = cast.tokens.bo) => call(AT, `${PATH}${query}`, { token })
@@ -27,7 +28,8 @@ describe('the list', () => {
     const answer = await get('?limit=100')
     expect([answer.status, answer.trips]).toEqual([200, 1])
     const { data } = answer.body
-    expect(data[0]).toMatchObject({
+    // The scheduled job, which other files start, may have told the tenant its version since: nobody did that.
+    expect(data.find(({ user_name }: any) => user_name !== null)).toMatchObject({
       activity_type: 'LOGIN',
       action: 'create',
       resource_type: 'session',

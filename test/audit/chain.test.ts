@@ -8,7 +8,8 @@ import { verifyChain } from '../../src/audit/verify.ts'
 import { checkpointAudit, verifyAudit } from '../../src/tenants/maintenance/checkpoints.ts'
 import { runMaintenance } from '../../src/tenants/maintenance/maintenance.ts'
 import { type Database, databaseOf, maintainNext, master, refusalOf, rowsOf, settings } from '../support/databases.ts'
-import { login, makeTenant } from '../support/people.ts'
+import { login } from '../support/people.ts'
+import { copyTenant } from '../support/tenants.ts'
 
 const AT = 'chained'
 let tenant: Database
@@ -43,7 +44,7 @@ const head = async () =>
 const kinds = async () => (await verdict()).faults.map(({ kind, checkpoint: no }) => [kind, no])
 
 beforeAll(async () => {
-  await makeTenant(AT)
+  await copyTenant(AT)
   tenant = await databaseOf(AT)
   for (const what of ['FIRST', 'SECOND', 'THIRD', 'FOURTH']) {
     await record(what)
@@ -116,7 +117,7 @@ describe('sealing', () => {
   })
 
   it('every minute, of every tenant and of the platform itself, though one is away', async () => {
-    await makeTenant('chained-away')
+    await copyTenant('chained-away')
     const away = await databaseOf('chained-away')
     const [row] = await master(sql`select owner_url_encrypted from platform.tenants where id = ${away.id}`)
     await master(sql`update platform.tenants set owner_url_encrypted = 'k1.AAAAAAAAAAAAAAAA.AAAA' where id = ${away.id}`)

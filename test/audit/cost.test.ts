@@ -2,14 +2,14 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { type Database, databaseOf, rowsOf } from '../support/databases.ts'
-import { makeTenant } from '../support/people.ts'
+import { copyTenant } from '../support/tenants.ts'
 
 const AT = 'costed'
 const TRIES = 7
 let tenant: Database
 
 beforeAll(async () => {
-  await makeTenant(AT)
+  await copyTenant(AT)
   tenant = await databaseOf(AT)
 })
 

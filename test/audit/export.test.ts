@@ -5,8 +5,9 @@ import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { app } from '../../src/app.ts'
 import { csvLine } from '../../src/audit/csv.ts'
-import { call, login } from '../support/people.ts'
+import { call } from '../support/people.ts'
 import { expectProblem } from '../support/refusal.ts'
+import { tokenOf } from '../support/sessions.ts'
 import { type Cast, castOf, every } from './people.ts'
 
 const AT = 'exported'
@@ -75,7 +76,7 @@ describe('an export', () => {
   })
 
   it('is streamed: a page is read when the reader has taken the one before, each admitted anew', async () => {
-    const { access_token } = await login(AT)
+    const access_token = await tokenOf(AT)
     const answer = await asked('format=ndjson&activity_type=SHIFT_BEGUN', access_token)
     const reader = (answer.body as ReadableStream<Uint8Array>).getReader()
     const lines = async () => new TextDecoder().decode((await reader.read()).value).split('\n').length - 1

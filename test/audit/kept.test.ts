@@ -2,12 +2,12 @@
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { type Database, databaseOf, master, refusalOf } from '../support/databases.ts'
-import { makeTenant } from '../support/people.ts'
+import { copyTenant } from '../support/tenants.ts'
 
 const AT = 'kept-record'
 let tenant: Database
 beforeAll(async () => {
-  await makeTenant(AT)
+  await copyTenant(AT)
   tenant = await databaseOf(AT)
 })
 const asOwner = sql`set local role freehold_owner`

@@ -2,7 +2,9 @@
 import { sql } from 'drizzle-orm'
 import { type Database, databaseOf } from '../support/databases.ts'
 import { addPerson, type Inside, inside, type Person } from '../support/inside.ts'
-import { call, login, makeTenant } from '../support/people.ts'
+import { call, login } from '../support/people.ts'
+import { tokenOf } from '../support/sessions.ts'
+import { copyTenant } from '../support/tenants.ts'
 
 export type Cast = {
   database: Database
@@ -12,7 +14,7 @@ export type Cast = {
 }
 
 export async function castOf(subdomain: string): Promise<Cast> {
-  await makeTenant(subdomain)
+  await copyTenant(subdomain)
   const [database, realm] = [await databaseOf(subdomain), await inside(subdomain)]
   // What is asked in between logs bo in again and again.
   await realm.asOwner(sql`update freehold.tenant set max_sessions = 1000`)
@@ -31,13 +33,12 @@ export async function castOf(subdomain: string): Promise<Cast> {
     sql`insert into freehold.units (id, kind, name) values (gen_random_uuid(), 'team', 'Harbour')`,
     sql`update freehold.users set unit_id = (select id from freehold.units where name = 'Harbour') where username in ('cy', 'dee')`,
   )
-  const token = async (username: string, password: string) =>
-    (await login(subdomain, { body: { username, password } })).access_token as string
   const tokens = {
-    bo: (await login(subdomain)).access_token as string,
-    cy: await token('cy', people.cy.password),
-    dee: await token('dee', people.dee.password),
-    eve: await token('eve', people.eve.password),
+    bo: await tokenOf(realm),
+    cy: await tokenOf(realm, 'cy'),
+    dee: await tokenOf(realm, 'dee'),
+    // The last entry of the audit is that of a login at the door.
+    eve: (await login(subdomain, { body: { username: 'eve', password: people.eve.password } })).access_token as string,
   }
   return { database, realm, people, tokens }
 }

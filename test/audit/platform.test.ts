@@ -2,8 +2,9 @@
 import { exports } from 'cloudflare:workers'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { addPerson, inside, type Person } from '../support/inside.ts'
-import { call, login, makeTenant, operatorToken } from '../support/people.ts'
+import { call, makeTenant, operatorToken } from '../support/people.ts'
 import { expectProblem } from '../support/refusal.ts'
+import { tokenOf } from '../support/sessions.ts'
 
 const PATH = '/platform/v1/audit'
 let owner: string
@@ -55,7 +56,7 @@ describe('the platform’s audit', () => {
   })
 
   it('is nothing that a tenant’s token or host opens', async () => {
-    const { access_token } = await login('platform-record')
+    const access_token = await tokenOf('platform-record')
     expect((await call('', PATH, { token: access_token })).status).toBe(401)
     expectProblem(await call('platform-record', PATH, { token: owner }), 404, 'not_found')
     expectProblem(await call('', PATH), 401, 'token_missing')

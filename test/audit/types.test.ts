@@ -3,8 +3,9 @@ import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { master } from '../support/databases.ts'
 import { forge } from '../support/inside.ts'
-import { call, login, makeTenant } from '../support/people.ts'
-import { admit, credentialOf } from '../support/sessions.ts'
+import { call } from '../support/people.ts'
+import { admit, credentialOf, tokenOf } from '../support/sessions.ts'
+import { copyTenant } from '../support/tenants.ts'
 import { type Cast, castOf, every } from './people.ts'
 
 const AT = 'typed-acts'
@@ -13,8 +14,8 @@ let foreign: string
 
 beforeAll(async () => {
   cast = await castOf(AT)
-  await makeTenant(`${AT}-too`)
-  foreign = (await login(`${AT}-too`)).access_token
+  await copyTenant(`${AT}-too`)
+  foreign = await tokenOf(`${AT}-too`)
 })
 
 /** The types that an act leaves in the list; waits a little for what is recorded after the answer. */

@@ -2,20 +2,21 @@
 import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { startStack } from '../../scripts/dev/stack.ts'
-import { temporaryFolder } from '../../scripts/local-neon/temporary-folder.ts'
 import { parseSettings } from '../../src/kernel/config.ts'
 import { batch } from '../../src/kernel/db.ts'
 import { checkpointAudit } from '../../src/tenants/maintenance/checkpoints.ts'
 import { freehold } from '../freehold/run.ts'
+import { LOW_COST } from '../support/cost.ts'
+import { folderWithCluster } from '../support/node/cluster.ts'
 
 let env: Record<string, string>
 let stops: (() => Promise<unknown>)[] = []
 
 beforeAll(async () => {
-  const folder = await temporaryFolder('freehold-verify')
+  const folder = await folderWithCluster('freehold-verify')
   const stack = await startStack({
     dataDir: folder.path,
-    given: { BASE_URL: 'http://freehold.test', ENCRYPTION_KEYS: `k1:${'Zm9vYmFy'.repeat(5)}Zm8` },
+    given: { ...LOW_COST, BASE_URL: 'http://freehold.test', ENCRYPTION_KEYS: `k1:${'Zm9vYmFy'.repeat(5)}Zm8` },
     operator: { email: 'ada@freehold.test', password: 'Correct-horse-7', must_change_password: false },
     durable: false,
     operationMs: 0,

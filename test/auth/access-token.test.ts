@@ -2,8 +2,9 @@ import { createLocalJWKSet, decodeJwt, decodeProtectedHeader, jwtVerify } from '
 import { beforeAll, describe, expect, it } from 'vitest'
 import { forge, type Inside, inside, publishKey } from '../support/inside.ts'
 import { knock } from '../support/knock.ts'
-import { ADMIN, type Answer, call, login, makeTenant } from '../support/people.ts'
+import { ADMIN, type Answer, call, login } from '../support/people.ts'
 import { expectDiscreet } from '../support/refusal.ts'
+import { copyTenant } from '../support/tenants.ts'
 
 const URL_OF_ALPHA = 'http://alpha-tokens.freehold.test'
 let alpha: Inside
@@ -11,8 +12,8 @@ let beta: Inside
 let entered: Answer
 
 beforeAll(async () => {
-  await makeTenant('alpha-tokens')
-  await makeTenant('beta-tokens')
+  await copyTenant('alpha-tokens')
+  await copyTenant('beta-tokens')
   alpha = await inside('alpha-tokens')
   beta = await inside('beta-tokens')
   entered = await call('alpha-tokens', '/api/v1/auth/login', { body: ADMIN })

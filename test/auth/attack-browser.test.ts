@@ -3,7 +3,8 @@ import { exports } from 'cloudflare:workers'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { newJar, originOf } from '../support/jar.ts'
 import { knock } from '../support/knock.ts'
-import { ADMIN, call, makeTenant, operatorToken } from '../support/people.ts'
+import { ADMIN, call } from '../support/people.ts'
+import { copyTenant } from '../support/tenants.ts'
 
 const AT = 'csrf'
 let routes: { method: string; path: string; isOpen: boolean; type: string }[]
@@ -12,9 +13,8 @@ let account: string
 const before: Record<string, number> = {}
 
 beforeAll(async () => {
-  const token = await operatorToken()
-  await makeTenant(AT, {}, token)
-  await makeTenant(`${AT}-evil`, {}, token)
+  await copyTenant(AT)
+  await copyTenant(`${AT}-evil`)
   const jar = newJar(AT)
   const answer = await jar.ask('/api/v1/auth/login', { body: { username: 'bo', password: ADMIN.password, cookie: true } })
   expect(answer.status).toBe(200)

@@ -1,7 +1,8 @@
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { addPerson, type Inside, inside, type Person } from '../support/inside.ts'
-import { call, login, makeTenant } from '../support/people.ts'
+import { call, login } from '../support/people.ts'
+import { copyTenant } from '../support/tenants.ts'
 
 /** Passwords with a marker, which must not be found anywhere in the database afterwards. */
 const MARKER = 'Zq7Marker'
@@ -13,8 +14,8 @@ let realm: Inside
 let cy: Person
 
 beforeAll(async () => {
-  await makeTenant('recorded')
-  await makeTenant('recorded-too')
+  await copyTenant('recorded')
+  await copyTenant('recorded-too')
   realm = await inside('recorded')
   cy = await addPerson(realm, 'cy', { password: PASSWORD })
 })

@@ -4,8 +4,9 @@ import { beforeAll, describe, expect, inject, it } from 'vitest'
 import { addPerson, forge, type Inside, inside, type Person } from '../support/inside.ts'
 import { type Jar, nameOf, newJar, originOf, readCookie } from '../support/jar.ts'
 import { knock } from '../support/knock.ts'
-import { ADMIN, type Answer, call, login, makeTenant, operatorToken } from '../support/people.ts'
+import { ADMIN, type Answer, call, login } from '../support/people.ts'
 import { expectDiscreet, expectProblem, pointers } from '../support/refusal.ts'
+import { copyTenant } from '../support/tenants.ts'
 
 const PASSWORD = 'Violet-Anchor-38'
 let realm: Inside
@@ -13,9 +14,8 @@ let cy: Person
 let dana: Person
 
 beforeAll(async () => {
-  const token = await operatorToken()
-  await makeTenant('jar', {}, token)
-  await makeTenant('jarless', {}, token)
+  await copyTenant('jar')
+  await copyTenant('jarless')
   realm = await inside('jar')
   cy = await addPerson(realm, 'cy')
   dana = await addPerson(realm, 'dana')

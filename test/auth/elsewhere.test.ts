@@ -3,16 +3,18 @@ import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { knockElsewhere } from '../support/elsewhere.ts'
 import { type Inside, inside } from '../support/inside.ts'
-import { ADMIN, login, makeTenant } from '../support/people.ts'
+import { ADMIN } from '../support/people.ts'
 import { expectProblem } from '../support/refusal.ts'
+import { tokenOf } from '../support/sessions.ts'
+import { copyTenant } from '../support/tenants.ts'
 
 let realm: Inside
 let token: string
 
 beforeAll(async () => {
-  await makeTenant('elsewhere')
+  await copyTenant('elsewhere')
   realm = await inside('elsewhere')
-  token = (await login('elsewhere')).access_token
+  token = await tokenOf('elsewhere')
 })
 
 const entering = (address?: string, body: unknown = ADMIN) => ({
@@ -77,7 +79,7 @@ describe('the wall in front of a login', () => {
 })
 
 describe('in production', () => {
-  const settings = { ENVIRONMENT: 'production', MAILBOX_URL: '', BASE_URL: 'https://freehold.test' }
+  const settings = { ENVIRONMENT: 'production', PASSWORD_HASH_ITERATIONS: '', MAILBOX_URL: '', BASE_URL: 'https://freehold.test' }
 
   it('http is sent to https, whole, and nothing is answered on the way', async () => {
     const answer = await knockElsewhere(settings, 'http://elsewhere.freehold.test/api/v1/auth/me?a=b', {

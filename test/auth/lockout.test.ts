@@ -3,14 +3,15 @@ import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { addPerson, type Inside, inside, type Person } from '../support/inside.ts'
 import { knock } from '../support/knock.ts'
-import { call, makeTenant } from '../support/people.ts'
+import { call } from '../support/people.ts'
 import { expectProblem } from '../support/refusal.ts'
+import { copyTenant } from '../support/tenants.ts'
 
 const MINUTES = 60_000
 let realm: Inside
 
 beforeAll(async () => {
-  await makeTenant('lockout')
+  await copyTenant('lockout')
   realm = await inside('lockout')
 })
 

@@ -1,7 +1,8 @@
 import { afterEach, beforeAll, expect, it, vi } from 'vitest'
-import { ADMIN, call, login, makeTenant } from '../support/people.ts'
+import { ADMIN, call, login } from '../support/people.ts'
+import { copyTenant } from '../support/tenants.ts'
 
-beforeAll(() => makeTenant('logged'))
+beforeAll(() => copyTenant('logged'))
 afterEach(() => vi.restoreAllMocks())
 
 /** The lines that a piece of work logs. */

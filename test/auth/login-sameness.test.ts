@@ -1,9 +1,11 @@
 /** Threat: a stranger learns from the answer, its cost or its headers who exists, who is locked, who left. */
 import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { REAL_ITERATIONS } from '../support/cost.ts'
 import { addPerson, type Inside, inside, takePassword } from '../support/inside.ts'
-import { type Answer, call, makeTenant } from '../support/people.ts'
+import { type Answer, call } from '../support/people.ts'
 import { expectProblem } from '../support/refusal.ts'
+import { copyTenant } from '../support/tenants.ts'
 
 const RIGHT = 'Violet-Anchor-38'
 const WRONG = 'Violet-Anchor-39'
@@ -12,7 +14,7 @@ let derivations = 0
 let realm: Inside
 
 beforeAll(async () => {
-  await makeTenant('sameness')
+  await copyTenant('sameness')
   realm = await inside('sameness')
   for (const username of ['known', 'locked', 'gone', 'keyless'])
     await addPerson(realm, username, { password: RIGHT, fullCost: true })
@@ -38,9 +40,17 @@ afterAll(() => {
   Object.defineProperty(crypto.subtle, 'deriveBits', { configurable: true, value: real })
 })
 
-async function tried(username: string, password: string): Promise<{ answer: Answer; derived: number }> {
+/** At the cost of production, unless another is set. */
+async function tried(
+  username: string,
+  password: string,
+  iterations = REAL_ITERATIONS,
+): Promise<{ answer: Answer; derived: number }> {
   const before = derivations
-  const answer = await call('sameness', '/api/v1/auth/login', { body: { username, password } })
+  const answer = await call('sameness', '/api/v1/auth/login', {
+    body: { username, password },
+    settings: { PASSWORD_HASH_ITERATIONS: String(iterations) },
+  })
   return { answer, derived: derivations - before }
 }
 
@@ -103,6 +113,29 @@ describe('one answer and one cost', () => {
       sql`select count(*)::int as open from freehold.sessions s join freehold.users u on u.id = s.user_id where u.username = ${username}`,
     )
     expect(row).toEqual({ open: 0 })
+  })
+
+  it('who was hashed at a lower cost than new passwords still costs what nobody does', async () => {
+    for (const [iterations, calls] of [
+      [1_200_000, 12],
+      [650_000, 7],
+    ] as const) {
+      const [known, nobody] = [await tried('known', WRONG, iterations), await tried('nobody-else', WRONG, iterations)]
+      expect([known.derived, nobody.derived]).toEqual([calls, calls])
+      expect(face(known.answer)).toEqual(face(nobody.answer))
+    }
+    const recipes = await realm.asOwner(
+      sql`select hash_parameters from freehold.login_attempts where identifier = 'nobody-else' order by created_at`,
+    )
+    expect(recipes.map(({ hash_parameters }) => hash_parameters.split('$')[2])).toEqual(['r=12,i=100000', 'r=7,i=92858'])
+  })
+
+  it('a cost that is none is refused by the database, and the release before, which names none, is served', async () => {
+    const begin = (cost: string) => sql`select access.begin_login(${realm.id}, 'nobody', ${cost}) as begun`
+    for (const cost of ['', 'r=6', 'r=6,i=100000$', 'r=600,i=1', 'x'])
+      await expect(realm.asOwner(begin(cost)), cost).rejects.toMatchObject({ code: '22023' })
+    const [row] = await realm.asOwner(sql`select access.begin_login(${realm.id}, 'nobody') as begun`)
+    expect(row?.begun.hash_parameters).toContain('$r=6,i=100000$')
   })
 
   it('a right password costs what a wrong one does', async () => {

@@ -2,8 +2,9 @@ import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { addPerson, type Inside, inside } from '../support/inside.ts'
 import { type Heard, knock } from '../support/knock.ts'
-import { call, makeTenant } from '../support/people.ts'
+import { call } from '../support/people.ts'
 import { expectDiscreet, expectProblem, pointers } from '../support/refusal.ts'
+import { copyTenant } from '../support/tenants.ts'
 
 const PASSWORD = 'Violet-Anchor-38'
 const DOOR = 'http://doorway.freehold.test/api/v1/auth/login'
@@ -13,7 +14,7 @@ const FORM_TYPE = 'application/x-www-form-urlencoded'
 let realm: Inside
 
 beforeAll(async () => {
-  await makeTenant('doorway')
+  await copyTenant('doorway')
   realm = await inside('doorway')
   await addPerson(realm, 'dana', { password: PASSWORD })
 })

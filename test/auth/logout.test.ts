@@ -1,13 +1,14 @@
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { addPerson, type Inside, inside } from '../support/inside.ts'
-import { call, login, makeTenant } from '../support/people.ts'
+import { call, login } from '../support/people.ts'
 import { expectProblem } from '../support/refusal.ts'
+import { copyTenant } from '../support/tenants.ts'
 
 let realm: Inside
 
 beforeAll(async () => {
-  await makeTenant('leaving')
+  await copyTenant('leaving')
   realm = await inside('leaving')
   for (const username of ['cy', 'dee']) await addPerson(realm, username)
 })

@@ -2,8 +2,9 @@ import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { addPerson, type Inside, inside, type Person } from '../support/inside.ts'
 import { knock } from '../support/knock.ts'
-import { type Answer, call, login, makeTenant } from '../support/people.ts'
+import { type Answer, call, login } from '../support/people.ts'
 import { expectDiscreet, expectProblem } from '../support/refusal.ts'
+import { copyTenant } from '../support/tenants.ts'
 
 const RFC_3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z$/
 let realm: Inside
@@ -12,7 +13,7 @@ let entered: Answer
 let token: string
 
 beforeAll(async () => {
-  await makeTenant('mirror', { legal_name: 'Mirror & Sons S.A.C.' })
+  await copyTenant('mirror', { legal_name: 'Mirror & Sons S.A.C.' })
   realm = await inside('mirror')
   cy = await addPerson(realm, 'cy')
   entered = await call('mirror', '/api/v1/auth/login', {

@@ -3,8 +3,9 @@ import { sql } from 'drizzle-orm'
 import { decodeJwt } from 'jose'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { addPerson, forge, type Inside, inside, type Person } from '../support/inside.ts'
-import { ADMIN, type Answer, call, login, makeTenant } from '../support/people.ts'
+import { ADMIN, type Answer, call, login } from '../support/people.ts'
 import { expectDiscreet, expectProblem } from '../support/refusal.ts'
+import { copyTenant } from '../support/tenants.ts'
 
 const NEW = 'Marble-Kettle-52'
 let platform: Inside
@@ -116,7 +117,7 @@ describe('an operator', () => {
   })
 
   it('is not a user of a tenant, nor the other way round', async () => {
-    await makeTenant('commons')
+    await copyTenant('commons')
     const credentials = { email: opal.email, password: opal.password }
     expectProblem(await call('commons', '/api/v1/auth/login', { body: credentials }), 401, 'invalid_credentials')
     expectProblem(await enter(ADMIN), 401, 'invalid_credentials')

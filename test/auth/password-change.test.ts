@@ -93,7 +93,7 @@ describe('a change', () => {
       sql`select s.id as session_id, s.user_id, access.session_proof(s.id) as proof, regexp_replace(p.password_hash, '[$][^$]*$', '') as recipe from freehold.sessions s join freehold.users u on u.id = s.user_id join freehold.passwords p on p.user_id = u.id and p.replaced_at is null where u.username = 'hal'`,
     )
     const { recipe, ...credential } = row as Record<string, string>
-    const [compared, renewed] = [await digest(hal.password, recipe ?? ''), await hash(NEW)]
+    const [compared, renewed] = [await digest(hal.password, recipe ?? ''), await hash(NEW, 1000)]
     const slow = realm.asOwner(
       sql`select access.admit(${realm.id}, ${JSON.stringify(credential)}::jsonb, null, '{}'::jsonb, true)`,
       sql`select access.finish_password_change(${realm.id}, (access.begin_password_change(${realm.id}) ->> 'attempt')::uuid, ${compared}, ${renewed}, '{}'::jsonb) as changed`,

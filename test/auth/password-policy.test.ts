@@ -1,15 +1,16 @@
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { addPerson, type Inside, inside, type Person } from '../support/inside.ts'
-import { call, makeTenant } from '../support/people.ts'
+import { call } from '../support/people.ts'
 import { expectDiscreet, expectProblem, pointers } from '../support/refusal.ts'
+import { copyTenant } from '../support/tenants.ts'
 
 let realm: Inside
 let dee: Person
 let token: string
 
 beforeAll(async () => {
-  await makeTenant('policy')
+  await copyTenant('policy')
   realm = await inside('policy')
   dee = await addPerson(realm, 'dee-marlow')
   token = (await enter(dee)).body.access_token

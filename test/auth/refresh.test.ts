@@ -2,14 +2,15 @@
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, inject, it } from 'vitest'
 import { addPerson, type Inside, inside } from '../support/inside.ts'
-import { call, login, makeTenant } from '../support/people.ts'
+import { call, login } from '../support/people.ts'
 import { expectDiscreet, expectProblem, pointers } from '../support/refusal.ts'
+import { copyTenant } from '../support/tenants.ts'
 
 let realm: Inside
 
 beforeAll(async () => {
-  await makeTenant('chain')
-  await makeTenant('unchained')
+  await copyTenant('chain')
+  await copyTenant('unchained')
   realm = await inside('chain')
   await addPerson(realm, 'cy')
 })

@@ -5,8 +5,10 @@ import { CompactEncrypt, decodeJwt, exportJWK, generateKeyPair, importJWK, type 
 import { beforeAll, describe, expect, it } from 'vitest'
 import { addPerson, forge, type Inside, inside } from '../support/inside.ts'
 import { knock } from '../support/knock.ts'
-import { call, login, makeTenant, operatorToken } from '../support/people.ts'
+import { call, operatorToken } from '../support/people.ts'
 import { expectProblem } from '../support/refusal.ts'
+import { tokenOf } from '../support/sessions.ts'
+import { copyTenant } from '../support/tenants.ts'
 
 const ME = 'http://forged.freehold.test/api/v1/auth/me'
 const now = () => Math.floor(Date.now() / 1000)
@@ -22,12 +24,12 @@ let cy: { sub: string; sid: string }
 let own: { public: JWK; private: JWK }
 
 beforeAll(async () => {
-  await makeTenant('forged')
-  await makeTenant('forgers')
+  await copyTenant('forged')
+  await copyTenant('forgers')
   realm = await inside('forged')
   other = await inside('forgers')
-  real = (await login('forged')).access_token
-  foreign = (await login('forgers')).access_token
+  real = await tokenOf('forged')
+  foreign = await tokenOf('forgers')
   const person = await addPerson(realm, 'cy')
   await call('forged', '/api/v1/auth/login', { body: { username: 'cy', password: person.password } })
   const sessions = await realm.asOwner(sql`select user_id as sub, id as sid from freehold.sessions order by created_at`)

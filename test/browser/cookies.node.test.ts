@@ -10,8 +10,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { rucFor } from '../../scripts/dev/settings.ts'
 import { type Stack, startStack } from '../../scripts/dev/stack.ts'
 import { startWorker } from '../../scripts/dev/worker.ts'
-import { temporaryFolder } from '../../scripts/local-neon/temporary-folder.ts'
 import { freePort } from '../dev/running.ts'
+import { LOW_COST } from '../support/cost.ts'
 import {
   fetchIn,
   hasChromium,
@@ -22,6 +22,7 @@ import {
   submitIn,
   watchCookies,
 } from '../support/node/chromium.ts'
+import { folderWithCluster } from '../support/node/cluster.ts'
 
 const OPERATOR = { email: 'ada@freehold.test', password: 'Correct-horse-7' }
 const BO = { email: 'bo@acme.test', password: 'Tr0ub4dor-and-3' }
@@ -41,10 +42,10 @@ if (!hasChromium) console.warn('Chromium is not tried: there is no binary for th
 
 beforeAll(async () => {
   if (!hasChromium) return
-  const made = await temporaryFolder('freehold-browser')
+  const made = await folderWithCluster('freehold-browser')
   folder = made.path
   stops.unshift(made.remove)
-  const given = { BASE_URL: 'http://localhost', ENCRYPTION_KEYS: `k1:${'Zm9vYmFy'.repeat(5)}Zm8` }
+  const given = { ...LOW_COST, BASE_URL: 'http://localhost', ENCRYPTION_KEYS: `k1:${'Zm9vYmFy'.repeat(5)}Zm8` }
   const operator = { ...OPERATOR, must_change_password: false }
   stack = await startStack({ dataDir: folder, given, operator, durable: false, operationMs: 0, log: () => {} })
   stops.unshift(stack.stop)

@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { createServer } from 'node:net'
 import { fileURLToPath } from 'node:url'
+import { LOW_COST } from '../support/cost.ts'
 
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 
@@ -14,7 +15,7 @@ export function start(args: string[], env: Record<string, string> = {}): Running
   const { BASE_URL: _, ...rest } = process.env
   const child = spawn(process.execPath, ['scripts/dev/main.ts', ...args], {
     cwd: ROOT,
-    env: { ...rest, ...env },
+    env: { ...rest, ...LOW_COST, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   let out = ''

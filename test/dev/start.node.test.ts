@@ -132,20 +132,6 @@ describe('npm start', () => {
   })
 })
 
-describe('a start that was killed', () => {
-  it('leaves nothing that the next start cannot clear away', async () => {
-    const args = ['--json', '--data', join(folder, 'killed'), '--port', String(await freePort())]
-    const first = start(args)
-    await ready(first)
-    first.child.kill('SIGKILL')
-    await first.ended
-    const second = start(args)
-    const answer = await ask(`${(await ready(second)).url}/readyz`)
-    second.child.kill('SIGTERM')
-    expect({ status: answer.status, code: (await second.ended).code }).toEqual({ status: 200, code: 0 })
-  })
-})
-
 describe('a start that cannot work ends with one sentence that names why, and 1', () => {
   const cases: [string, Record<string, string>, string[], RegExp][] = [
     ['a base URL with a path', { BASE_URL: 'http://localhost/x' }, [], /BASE_URL/],
@@ -157,6 +143,7 @@ describe('a start that cannot work ends with one sentence that names why, and 1'
     ['a key ring that is none', { ENCRYPTION_KEYS: 'short' }, [], /ENCRYPTION_KEYS/],
     ['a data folder that cannot be written', {}, ['--data', '/proc/freehold'], /\/proc\/freehold.*--data/],
     ['a folder to forget that is not ours', {}, ['--fresh', '--data', ROOT], /--fresh/],
+    ['a cost of hashing that is nothing', { PASSWORD_HASH_ITERATIONS: '0' }, [], /PASSWORD_HASH_ITERATIONS/],
     ['a port that is none', {}, ['--port', 'x'], /--port x/],
     ['an option that is unknown', {}, ['--nothing'], /--nothing/],
   ]

@@ -6,12 +6,15 @@ const MAIN = fileURLToPath(new URL('../../scripts/freehold/main.ts', import.meta
 
 export type Ran = { code: number | null; stdout: string; stderr: string }
 
-/** Runs the CLI as a program of its own, with nothing in its environment but what is given. */
+/** What programs have in their environment before it is anybody's setting. */
+const { PATH = '', NODE_COMPILE_CACHE = '' } = process.env
+
+/** Runs the CLI as a program of its own, with no settings in its environment but what is given. */
 export const freehold = (args: string[], env: Record<string, string> = {}): Promise<Ran> => ended(started(args, env))
 
 /** Starts the CLI. */
 export const started = (args: string[], env: Record<string, string> = {}) =>
-  spawn(process.execPath, [MAIN, ...args], { cwd: tmpdir(), env: { PATH: process.env.PATH ?? '', ...env } })
+  spawn(process.execPath, [MAIN, ...args], { cwd: tmpdir(), env: { PATH, NODE_COMPILE_CACHE, ...env } })
 
 /** How a CLI that was started ends. */
 export async function ended(child: ChildProcessWithoutNullStreams): Promise<Ran> {

@@ -1,6 +1,5 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { sql } from 'drizzle-orm'
@@ -13,6 +12,8 @@ import { batch } from '../../src/kernel/db.ts'
 import { reachOf } from '../../src/presets/grants.ts'
 import { groups } from '../../src/presets/groups.ts'
 import { presets } from '../../src/presets/presets.ts'
+import { LOW_COST } from '../support/cost.ts'
+import { folderWithCluster } from '../support/node/cluster.ts'
 import { ended, freehold, started } from './run.ts'
 
 const OPERATOR = { email: 'ada@freehold.test', password: 'Correct-horse-7' }
@@ -26,11 +27,12 @@ let stack: Stack
 let stops: (() => Promise<void>)[] = []
 
 beforeAll(async () => {
-  dataDir = await mkdtemp(join(tmpdir(), 'freehold-cli-'))
-  stops = [() => rm(dataDir, { recursive: true, force: true })]
+  const folder = await folderWithCluster('freehold-cli')
+  dataDir = folder.path
+  stops = [folder.remove]
   const port = await freePort()
   url = `http://localhost:${port}`
-  const given = { BASE_URL: url, ENCRYPTION_KEYS: `k1:${'Zm9vYmFy'.repeat(5)}Zm8` }
+  const given = { ...LOW_COST, BASE_URL: url, ENCRYPTION_KEYS: `k1:${'Zm9vYmFy'.repeat(5)}Zm8` }
   const quiet = { dataDir, log: () => {} }
   stack = await startStack({
     ...quiet,

@@ -37,7 +37,7 @@ describe('help', () => {
     ['tenants show', api],
     ['tenants create', [...api, '--legal-name', '--tax-id', '--admin-email', '--wait', '--no-wait', 'FREEHOLD_ADMIN_PASSWORD']],
     ['tenants retry', [...api, '--wait']],
-    ['setup', ['--email', 'MASTER_DATABASE_URL', 'ENCRYPTION_KEYS', 'NEON_SQL_URL']],
+    ['setup', ['--email', 'MASTER_DATABASE_URL', 'ENCRYPTION_KEYS', 'PASSWORD_HASH_ITERATIONS', 'NEON_SQL_URL']],
     ['setup-groups', [...tenant, '--preset', '"minimal"', '"vigia"', 'Nobody can hand out']],
     ['setup-dev-users', [...api, '--role-preset', 'user@example.com', 'Refuses']],
     ['presets', ['--markdown', '--json']],
@@ -207,6 +207,18 @@ test('setup names every setting that is missing', async () => {
   expect({ code, stderr }).toEqual({
     code: 1,
     stderr: 'error: Wrong settings: MASTER_DATABASE_URL is not set; ENCRYPTION_KEYS is not set.\n',
+  })
+})
+
+test('setup does not hash the first password at a cost that production refuses', async () => {
+  const MASTER_DATABASE_URL = 'postgresql://user:password@localhost/master'
+  const settings = { MASTER_DATABASE_URL, ENCRYPTION_KEYS: `k1:${'A'.repeat(43)}`, PASSWORD_HASH_ITERATIONS: '599999' }
+  const { code, stderr } = await freehold(['setup', '--email', 'ada@freehold.test'], settings)
+  expect({ code, stderr }).toEqual({
+    code: 1,
+    stderr: expect.stringMatching(
+      /^error: Wrong settings: PASSWORD_HASH_ITERATIONS must be at least 600000 in production[^\n]+\n$/,
+    ),
   })
 })
 

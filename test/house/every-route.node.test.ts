@@ -2,15 +2,14 @@
  * Threat: a door that somebody forgot to close. Every route that the document names, and the few that it does not, from outside the
  * Worker: what may not come in, in which words it is refused, and that no refusal tells more than it should.
  */
-import { mkdtemp, rm } from 'node:fs/promises'
 import { Agent, request } from 'node:http'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { rucFor } from '../../scripts/dev/settings.ts'
 import { startStack } from '../../scripts/dev/stack.ts'
-import { startWorker } from '../../scripts/dev/worker.ts'
-import { freePort } from '../dev/running.ts'
+import { LOW_COST } from '../support/cost.ts'
+import { folderWithCluster } from '../support/node/cluster.ts'
+import { startInWorkerd } from '../support/node/workerd.ts'
 import { expectDiscreet, expectProblem, pointers } from '../support/refusal.ts'
 
 const OPERATOR = { email: 'ada@freehold.test', password: 'Correct-horse-7' }
@@ -76,15 +75,16 @@ const agent = new Agent({ keepAlive: true })
 let asked = 0
 
 beforeAll(async () => {
-  const dataDir = await mkdtemp(join(tmpdir(), 'freehold-routes-'))
-  stops = [() => rm(dataDir, { recursive: true, force: true })]
-  port = await freePort()
-  const given = { BASE_URL: `http://localhost:${port}`, ENCRYPTION_KEYS: `k1:${'Zm9vYmFy'.repeat(5)}Zm8` }
+  const { path: dataDir, remove } = await folderWithCluster('freehold-routes')
+  stops = [remove]
+  const given = { ...LOW_COST, BASE_URL: 'http://localhost', ENCRYPTION_KEYS: `k1:${'Zm9vYmFy'.repeat(5)}Zm8` }
   const quiet = { dataDir, log: () => {} }
   const operator = { ...OPERATOR, must_change_password: false }
   const stack = await startStack({ ...quiet, given, operator, durable: false, operationMs: 0 })
   stops.unshift(stack.stop)
-  stops.unshift((await startWorker({ ...quiet, port, env: stack.env })).stop)
+  const worker = await startInWorkerd(join(dataDir, 'bundle'), stack.env)
+  stops.unshift(worker.stop)
+  port = worker.port
   const { MASTER_DATABASE_URL = '', ENCRYPTION_KEYS = '', NEON_API_KEY = '' } = stack.env
   secrets = [new URL(MASTER_DATABASE_URL).password, ENCRYPTION_KEYS.slice(3), NEON_API_KEY].filter((secret) => secret.length > 7)
   tokens.operator = await tokenOf('/platform/v1/auth/login', 'localhost', OPERATOR)
@@ -120,7 +120,7 @@ function send(sent: Sent): Promise<Answer> {
   const framing = chunked ? { 'Transfer-Encoding': 'chunked' } : length
   return new Promise((done, fail) => {
     const asking = request(
-      { host: '127.0.0.1', port, method, path, agent, headers: { Host: `${host}:${port}`, ...framing, ...headers } },
+      { host: '127.0.0.1', port, method, path, agent, headers: { Host: host, ...framing, ...headers } },
       (response) => {
         const parts: Buffer[] = []
         response.on('data', (part) => parts.push(part))

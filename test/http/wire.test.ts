@@ -2,7 +2,9 @@ import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it, vi } from 'vitest'
 import { type Inside, inside } from '../support/inside.ts'
 import { knock } from '../support/knock.ts'
-import { ADMIN, login, makeTenant } from '../support/people.ts'
+import { ADMIN } from '../support/people.ts'
+import { tokenOf } from '../support/sessions.ts'
+import { copyTenant } from '../support/tenants.ts'
 
 const HOST = 'http://wired.freehold.test'
 const TRACE = '4bf92f3577b34da6a3ce929d0e0e4736'
@@ -10,9 +12,9 @@ let realm: Inside
 let token: string
 
 beforeAll(async () => {
-  await makeTenant('wired')
+  await copyTenant('wired')
   realm = await inside('wired')
-  token = (await login('wired')).access_token
+  token = await tokenOf('wired')
 })
 
 type Row = [name: string, status: number, url: string, init?: () => RequestInit]

@@ -29,6 +29,7 @@ describe('settings', () => {
       NEON_REGION: 'aws-us-east-1',
       TENANT_DB_TEMPLATE: 'freehold_{subdomain}',
       HOST_CAPACITY: 400,
+      PASSWORD_HASH_ITERATIONS: 600_000,
     })
     expect(parseSettings(RIGHT).DEFAULT_TENANT).toBeUndefined()
   })
@@ -98,6 +99,10 @@ describe('settings', () => {
     ['NEON_POLL_MS', 'soon'],
     ['HOST_CAPACITY', '501'],
     ['HOST_CAPACITY', '1.5'],
+    ['PASSWORD_HASH_ITERATIONS', '599999'],
+    ['PASSWORD_HASH_ITERATIONS', '2000001'],
+    ['PASSWORD_HASH_ITERATIONS', '600000.5'],
+    ['PASSWORD_HASH_ITERATIONS', 'many'],
   ])('whose %s is %j are refused in one sentence that names it', (name, value) => {
     expect(said({ [name]: value })).toMatch(new RegExp(`^Wrong settings: ${name} [^;]+\\.$`))
   })
@@ -136,6 +141,24 @@ describe('settings', () => {
   })
   it('do not take two keys of one name: what the second closed would never open', () => {
     expect(said({ ENCRYPTION_KEYS: `k1:${KEY},k1:${'B'.repeat(42)}E` })).toMatch(/^Wrong settings: ENCRYPTION_KEYS /)
+  })
+})
+
+describe('the cost of a hash', () => {
+  const cost = (PASSWORD_HASH_ITERATIONS: string, ENVIRONMENT: string) => said({ PASSWORD_HASH_ITERATIONS, ENVIRONMENT })
+
+  it('below the floor is refused in production, by name, with what to do', () => {
+    expect(cost('599999', 'production')).toBe(
+      'Wrong settings: PASSWORD_HASH_ITERATIONS must be at least 600000 in production, because less makes stolen hashes cheap to guess: raise it, or remove it.',
+    )
+    expect(said({ PASSWORD_HASH_ITERATIONS: '1000' })).toContain('PASSWORD_HASH_ITERATIONS must be at least 600000')
+    for (const enough of ['600000', '2000000']) expect(cost(enough, 'production')).toBe('')
+  })
+
+  it('may be low locally, but not nothing', () => {
+    expect(parseSettings({ ...RIGHT, ENVIRONMENT: 'local', PASSWORD_HASH_ITERATIONS: '1' }).PASSWORD_HASH_ITERATIONS).toBe(1)
+    for (const nothing of ['0', '-1', '1.5', '2000001'])
+      expect(cost(nothing, 'local')).toMatch(/^Wrong settings: PASSWORD_HASH_ITERATIONS [^;]+\.$/)
   })
 })
 

@@ -7,8 +7,9 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { rucFor } from '../../scripts/dev/settings.ts'
 import { type Stack, startStack } from '../../scripts/dev/stack.ts'
 import { startWorker } from '../../scripts/dev/worker.ts'
-import { temporaryFolder } from '../../scripts/local-neon/temporary-folder.ts'
 import { freePort } from '../dev/running.ts'
+import { LOW_COST } from '../support/cost.ts'
+import { folderWithCluster } from '../support/node/cluster.ts'
 
 const OPERATOR = { email: 'ada@freehold.test', password: 'Correct-horse-7', must_change_password: false }
 const ADMIN = { email: 'bo@acme.test', password: 'Tr0ub4dor-and-3' }
@@ -51,8 +52,8 @@ const made = async (permissions: string[]) => {
 const shown = async (id: string) => (await ask(portOf(1), `/api/v1/api-keys/${id}`, { token })).body
 
 beforeAll(async () => {
-  folder = await temporaryFolder('freehold-key-counts')
-  const given = { BASE_URL: 'http://localhost:8787', ENCRYPTION_KEYS: `k1:${'Zm9vYmFy'.repeat(5)}Zm8` }
+  folder = await folderWithCluster('freehold-key-counts')
+  const given = { ...LOW_COST, BASE_URL: 'http://localhost:8787', ENCRYPTION_KEYS: `k1:${'Zm9vYmFy'.repeat(5)}Zm8` }
   stack = await startStack({ dataDir: folder.path, given, operator: OPERATOR, durable: false, operationMs: 0, log: () => {} })
   ports = [await freePort(), await freePort()]
   const started = ports.map(async (port, i) => {

@@ -7,9 +7,10 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { rucFor } from '../../scripts/dev/settings.ts'
 import { type Stack, startStack } from '../../scripts/dev/stack.ts'
 import { startWorker } from '../../scripts/dev/worker.ts'
-import { temporaryFolder } from '../../scripts/local-neon/temporary-folder.ts'
 import { freePort } from '../dev/running.ts'
 import { compared, HOMES, ROLES, TENANTS } from '../faults/both-sides.ts'
+import { LOW_COST } from '../support/cost.ts'
+import { folderWithCluster } from '../support/node/cluster.ts'
 import { openDoor } from '../support/node/route.ts'
 
 const OPERATOR = { email: 'ada@freehold.test', password: 'Correct-horse-7', must_change_password: false }
@@ -39,7 +40,7 @@ let worker: { stop: () => Promise<void> } | undefined
 let port: number
 let token: string
 
-const given = () => ({ BASE_URL: `http://localhost:${port}`, ENCRYPTION_KEYS: `k1:${'Zm9vYmFy'.repeat(5)}Zm8` })
+const given = () => ({ ...LOW_COST, BASE_URL: `http://localhost:${port}`, ENCRYPTION_KEYS: `k1:${'Zm9vYmFy'.repeat(5)}Zm8` })
 const options = () => ({
   dataDir: folder.path,
   given: given(),
@@ -180,7 +181,7 @@ async function expectOnce(id: string) {
 }
 
 beforeAll(async () => {
-  folder = await temporaryFolder('freehold-killed')
+  folder = await folderWithCluster('freehold-killed')
   port = await freePort()
   stack = await startStack(options())
   door = await openDoor(Number(new URL(stack.neon.sqlUrl).port))

@@ -9,8 +9,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { rucFor } from '../../scripts/dev/settings.ts'
 import { type Stack, startStack } from '../../scripts/dev/stack.ts'
 import { startWorker } from '../../scripts/dev/worker.ts'
-import { temporaryFolder } from '../../scripts/local-neon/temporary-folder.ts'
 import { freePort } from '../dev/running.ts'
+import { LOW_COST } from '../support/cost.ts'
+import { folderWithCluster } from '../support/node/cluster.ts'
 import { POST_LOGIN, smtpServer } from '../support/node/post-office.ts'
 
 const PEM = fileURLToPath(new URL('../support/node/localhost.pem', import.meta.url))
@@ -89,10 +90,10 @@ const close = () => new Promise<void>((done) => office.server.close(() => done()
 beforeAll(async () => {
   // Read by the runtime that is started below: a server with this certificate is believed to be localhost.
   process.env.NODE_EXTRA_CA_CERTS = PEM
-  folder = await temporaryFolder('freehold-mail')
+  folder = await folderWithCluster('freehold-mail')
   port = await freePort()
   mailPort = await freePort()
-  const given = { BASE_URL: `http://localhost:${port}`, ENCRYPTION_KEYS: `k1:${'Zm9vYmFy'.repeat(5)}Zm8` }
+  const given = { ...LOW_COST, BASE_URL: `http://localhost:${port}`, ENCRYPTION_KEYS: `k1:${'Zm9vYmFy'.repeat(5)}Zm8` }
   stack = await startStack({ dataDir: folder.path, given, operator: OPERATOR, durable: true, operationMs: 0, log: () => {} })
   await wake()
   const { email, password } = OPERATOR

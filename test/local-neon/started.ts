@@ -1,7 +1,7 @@
 import { neon, neonConfig } from '@neondatabase/serverless'
 import { beforeAll, expect } from 'vitest'
 import { type LocalNeonOptions, startLocalNeon } from '../../scripts/local-neon/start.ts'
-import { temporaryFolder } from '../../scripts/local-neon/temporary-folder.ts'
+import { folderWithCluster } from '../support/node/cluster.ts'
 
 // The document says what a body is, and `call` holds every body against it
 type Body = any
@@ -28,7 +28,7 @@ export function started(options: Partial<LocalNeonOptions> = {}) {
     neonConfig.fetchEndpoint = () => state.sqlUrl
   }
   beforeAll(async () => {
-    const { path, remove } = await temporaryFolder('local-neon')
+    const { path, remove } = await folderWithCluster('local-neon')
     state.dataDir = path
     await start()
     return async () => {

@@ -9,20 +9,22 @@ import { lookUp } from '../../src/tenants/registry/registry.ts'
 import { settings } from '../support/databases.ts'
 import { addPerson, type Inside, inside } from '../support/inside.ts'
 import { mailsTo } from '../support/mails.ts'
-import { call, login, makeTenant } from '../support/people.ts'
+import { call } from '../support/people.ts'
+import { tokenOf } from '../support/sessions.ts'
+import { copyTenant } from '../support/tenants.ts'
 
 const AT = 'mail-attack'
 const BAIT = 'your account was robbed, call +1 555 0100 or see https://evil.test/now'
 let realm: Inside
 beforeAll(async () => {
-  await makeTenant(AT)
+  await copyTenant(AT)
   realm = await inside(AT)
 })
 
 it('who wants another address has nothing of theirs sent to it, because it may be a stranger’s', async () => {
   const mallory = await addPerson(realm, 'mallory')
   await realm.asOwner(sql`update freehold.users set given_name = ${BAIT}, family_name = ${BAIT} where id = ${mallory.id}`)
-  const { access_token: token } = await login(AT, { body: { username: 'mallory', password: mallory.password } })
+  const token = await tokenOf(AT, 'mallory')
   const body = { new_email: 'victim@elsewhere.test', current_password: mallory.password }
   expect((await call(AT, '/api/v1/auth/email-change', { token, body })).status).toBe(202)
   const [mail] = await mailsTo('victim@elsewhere.test')

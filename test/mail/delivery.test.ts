@@ -12,14 +12,14 @@ import { runMaintenance } from '../../src/tenants/maintenance/maintenance.ts'
 import { lookUp } from '../../src/tenants/registry/registry.ts'
 import { type Database, databaseOf, maintainNext, refusalOf, rowsOf, settings } from '../support/databases.ts'
 import { mailboxOf, mailsTo } from '../support/mails.ts'
-import { makeTenant } from '../support/people.ts'
+import { copyTenant } from '../support/tenants.ts'
 
 const PORTS = inject('post_office')
 let realm: Realm
 let database: Database
 
 beforeAll(async () => {
-  await makeTenant('delivered')
+  await copyTenant('delivered')
   database = await databaseOf('delivered')
   const found = await lookUp({ env, config: settings(), meter: { master: 0 } }, 'delivered')
   if (!found?.realm) throw new Error('The tenant has no realm.')
@@ -253,7 +253,7 @@ describe('the app login', () => {
   })
 
   it('does nothing with the key of another tenant, or as another tenant', async () => {
-    await makeTenant('delivered-not')
+    await copyTenant('delivered-not')
     const other = (await lookUp({ env, config: settings(), meter: { master: 0 } }, 'delivered-not'))?.realm
     expect(
       await refusalOf(database.app_url, sql`select access.claim_mails(${realm.id}, ${other?.system_key}, 1, '["email"]')`),

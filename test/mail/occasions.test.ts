@@ -4,13 +4,14 @@ import { beforeAll, describe, expect, it } from 'vitest'
 import { addPerson, type Inside, inside } from '../support/inside.ts'
 import { knock } from '../support/knock.ts'
 import { mailboxOf, mailsTo } from '../support/mails.ts'
-import { call, makeTenant } from '../support/people.ts'
+import { call } from '../support/people.ts'
+import { copyTenant } from '../support/tenants.ts'
 
 const DOOR = 'http://mailed.freehold.test/api/v1/auth/login'
 let realm: Inside
 
 beforeAll(async () => {
-  await makeTenant('mailed', { legal_name: 'Mailed & Sons' })
+  await copyTenant('mailed', { legal_name: 'Mailed & Sons' })
   realm = await inside('mailed')
 })
 

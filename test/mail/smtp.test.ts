@@ -1,6 +1,6 @@
 /** Mail over SMTP, to a real server: what arrives, and what becomes of a mail that does not. */
 import PostalMime from 'postal-mime'
-import { describe, expect, inject, it } from 'vitest'
+import { describe, expect, inject, it, onTestFinished, vi } from 'vitest'
 import type { SmtpServer } from '../../src/kernel/config.ts'
 import { smtp } from '../../src/mail/transports/smtp.ts'
 import type { Message } from '../../src/mail/transports/transport.ts'
@@ -117,7 +117,6 @@ describe('a server that does not do its part', () => {
   it.each<[string, () => SmtpServer, RegExp]>([
     ['nobody listens', () => at(PORTS.away), /^SMTP_URL: /],
     ['it hangs up', () => at(PORTS.closing), /^SMTP_URL: the server closed the connection$/],
-    ['it never speaks', () => at(PORTS.silent), /^SMTP_URL: the server does not answer$/],
     ['it wants a password and none is set', () => at(PORTS.guarded), /^MAIL_FROM: the server says 530|^SMTP_URL: .*530/],
     ['the password is wrong', () => at(PORTS.guarded, { username: 'post', password: 'wrong' }), /^SMTP_URL: the server says 535/],
   ])('%s: told in seconds, as the server’s fault, in words that name the setting', async (_, server, expected) => {
@@ -125,6 +124,18 @@ describe('a server that does not do its part', () => {
     const [verdict] = await sent(server(), message(to('ada')))
     expect(verdict).toMatchObject({ outcome: 'unavailable', detail: expect.stringMatching(expected) })
     expect(Date.now() - from).toBeLessThan(15_000)
+  })
+
+  it('it never speaks: told in seconds, as the server’s fault, in words that name the setting', async () => {
+    // It opens at a time when all but a second of its patience is over.
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() - 11_000 })
+    onTestFinished(() => void vi.useRealTimers())
+    const verdicts = sent(at(PORTS.silent), message(to('ada')))
+    vi.useRealTimers()
+    const from = Date.now()
+    expect(await verdicts).toEqual([{ outcome: 'unavailable', detail: 'SMTP_URL: the server does not answer' }])
+    expect(Date.now() - from).toBeGreaterThan(500)
+    expect(Date.now() - from).toBeLessThan(10_000)
   })
 
   it('is not told a password in clear, unless it is on this machine', async () => {

@@ -16,6 +16,10 @@ afterAll(async () => {
   await server.stop()
 })
 
+/** The number of the first migration that a copy of the project makes. */
+const landed = readdirSync(join(ROOT, 'drizzle/tenant')).filter((file) => file.endsWith('.sql'))
+const NEXT = String(landed.length).padStart(4, '0')
+
 const NOTES_TABLE = `import { check, index, text, uuid } from 'drizzle-orm/pg-core'
 import { sql } from 'drizzle-orm'
 import { freehold, moment } from '../kernel/schema.ts'
@@ -107,7 +111,7 @@ describe.concurrent('a migration', () => {
     const { addNotes, make } = project()
     addNotes()
     const made = await make('add_notes')
-    expect(made).toMatchObject({ code: 0, fresh: ['drizzle/tenant/0001_add_notes.sql'] })
+    expect(made).toMatchObject({ code: 0, fresh: [`drizzle/tenant/${NEXT}_add_notes.sql`] })
     expect(made.sql).toMatch(
       /^-- Made by `npm run migration` .*\n-- Tables:\n-- {3}creates table freehold\.notes\n-- Definitions:\n/,
     )
@@ -169,7 +173,7 @@ describe.concurrent('a migration', () => {
     edit('src/access/claims.sql', 'access.permission(),', 'access.permission(text),')
     const made = await make('permission')
     expect(made.error).toBe('')
-    expect(made.fresh).toEqual(['drizzle/tenant/0001_permission.sql'])
+    expect(made.fresh).toEqual([`drizzle/tenant/${NEXT}_permission.sql`])
     const all = statements(made.sql)
     const dropped = all.filter((statement) => statement.startsWith('drop policy')).length
     expect(dropped).toBeGreaterThan(5)

@@ -1,6 +1,6 @@
 /** Vectors were computed with another implementation of PBKDF2 (Python's hashlib), one call per round. */
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { digest, generatePassword, hash, newHashParameters } from '../../src/passwords/hash.ts'
+import { digest, generatePassword, hash, hashCost, missingIterations, newHashParameters } from '../../src/passwords/hash.ts'
 import { weaknesses } from '../../src/passwords/policy.ts'
 
 const SALT = 'AAECAwQFBgcICQoLDA0ODw'
@@ -46,7 +46,7 @@ describe('a digest', () => {
 
   it('is made by six calls of 100,000, never by one of more', async () => {
     const calls = vi.spyOn(crypto.subtle, 'deriveBits')
-    await digest(PASSWORD, newHashParameters())
+    await digest(PASSWORD, newHashParameters(600_000))
     expect(calls.mock.calls.map(([algorithm]) => (algorithm as { iterations: number }).iterations)).toEqual(
       Array(6).fill(100_000),
     )
@@ -78,7 +78,7 @@ describe('a digest', () => {
 
 describe('a hash', () => {
   it('is the recipe and the SHA-256 of the digest: what is stored opens no door', async () => {
-    const stored = await hash(PASSWORD)
+    const stored = await hash(PASSWORD, 600_000)
     const [, recipe = '', kept] = /^(.*)\$([^$]+)$/.exec(stored) ?? []
     expect(recipe).toMatch(/^\$pbkdf2-sha256-chain\$r=6,i=100000\$[A-Za-z0-9+/]{22}$/)
     const door = await digest(PASSWORD, recipe)
@@ -86,7 +86,34 @@ describe('a hash', () => {
     expect(kept).toBe(base64(await crypto.subtle.digest('SHA-256', bytes(door))))
   })
 
-  it('never has the same salt', () => expect(new Set(Array.from({ length: 100 }, newHashParameters)).size).toBe(100))
+  it('never has the same salt', () =>
+    expect(new Set(Array.from({ length: 100 }, () => newHashParameters(600_000))).size).toBe(100))
+})
+
+describe('the cost of a hash', () => {
+  it.each([
+    [1, 'r=1,i=1'],
+    [1_000, 'r=1,i=1000'],
+    [100_000, 'r=1,i=100000'],
+    [100_001, 'r=2,i=50001'],
+    [600_000, 'r=6,i=100000'],
+    [650_000, 'r=7,i=92858'],
+    [2_000_000, 'r=20,i=100000'],
+  ])('of %i iterations is %s: as few calls as Cloudflare lets, and not one iteration less', (iterations, cost) =>
+    expect(hashCost(iterations)).toBe(cost),
+  )
+
+  it('is what a hash has, from the least to the most that a setting may say', async () => {
+    for (const iterations of [1, 100_001, 2_000_000])
+      expect(await hash(PASSWORD, iterations)).toContain(`$${hashCost(iterations)}$`)
+  })
+
+  it('of an older hash is filled up to that of a new one, of another system’s it is not', () => {
+    const missing = (parameters: string) => missingIterations(parameters, 600_000)
+    expect(missing(newHashParameters(450_000))).toBe(150_000)
+    for (const enough of [newHashParameters(600_000), newHashParameters(2_000_000), '$2b$04$cVWp4XaNU8a4v1uMRum2SO', ''])
+      expect(missing(enough), enough).toBe(0)
+  })
 })
 
 describe('a generated password', () => {

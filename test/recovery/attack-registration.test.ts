@@ -2,9 +2,11 @@
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { type Inside, inside } from '../support/inside.ts'
-import { call, login, makeTenant } from '../support/people.ts'
+import { call } from '../support/people.ts'
 import { expectProblem } from '../support/refusal.ts'
 import { secretOf } from '../support/secrets.ts'
+import { tokenOf } from '../support/sessions.ts'
+import { copyTenant } from '../support/tenants.ts'
 import { addMember, addRole } from '../users/cast.ts'
 
 const AT = 'wide-gate'
@@ -13,9 +15,9 @@ let realm: Inside
 let admin: string
 
 beforeAll(async () => {
-  await makeTenant(AT)
+  await copyTenant(AT)
   realm = await inside(AT)
-  admin = (await login(AT)).access_token
+  admin = await tokenOf(AT)
 })
 const patch = (body: object, token = admin) => call(AT, '/api/v1/settings', { token, method: 'PATCH', body })
 const register = (email: string, more: object = {}) =>
@@ -38,14 +40,14 @@ describe('the role of strangers', () => {
   })
 
   it('is not handed to other strangers by who does not hold it', async () => {
-    const keeper = await addMember(AT, realm, 'keeper', { roles: ['doorkeeper'] })
+    const keeper = await addMember(realm, 'keeper', { roles: ['doorkeeper'] })
     expectProblem(await patch({ registration_domains: [] }, keeper.token), 403, 'forbidden')
     expectProblem(await patch({ registration_domains: ['corp.test', 'evil.test'] }, keeper.token), 403, 'forbidden')
     expect((await patch({ lock_minutes: 29 }, keeper.token)).status).toBe(200)
   })
 
   it('is the role that was named, whatever it and others are called later', async () => {
-    const namer = await addMember(AT, realm, 'namer', { roles: ['namer'] })
+    const namer = await addMember(realm, 'namer', { roles: ['namer'] })
     const rows = await realm.asOwner(sql`select id, name from freehold.roles where name in ('staff', 'power')`)
     const id = (name: string) => rows.find((row) => row.name === name)?.id
     const rename = (role: string, name: string) =>
@@ -60,7 +62,7 @@ describe('the role of strangers', () => {
   })
 
   it('is not deleted while strangers get it', async () => {
-    const namer = (await login(AT, { body: { username: 'namer', password: 'Violet-Anchor-38' } })).access_token
+    const namer = await tokenOf(AT, 'namer')
     await realm.asOwner(sql`insert into freehold.roles (id, name) values (gen_random_uuid(), 'passing')`)
     const [role] = await realm.asOwner(sql`select id from freehold.roles where name = 'passing'`)
     expect((await patch({ registration_role: 'passing' })).status).toBe(200)

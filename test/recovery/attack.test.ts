@@ -2,10 +2,13 @@
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { type Inside, inside } from '../support/inside.ts'
+import { knock } from '../support/knock.ts'
 import { mailsTo } from '../support/mails.ts'
-import { call, login, makeTenant } from '../support/people.ts'
+import { call } from '../support/people.ts'
 import { expectProblem, pointers } from '../support/refusal.ts'
 import { secretOf } from '../support/secrets.ts'
+import { tokenOf } from '../support/sessions.ts'
+import { copyTenant } from '../support/tenants.ts'
 import { addMember } from '../users/cast.ts'
 
 const AT = 'besieged'
@@ -14,15 +17,22 @@ let realm: Inside
 let admin: string
 
 beforeAll(async () => {
-  await makeTenant(AT)
+  await copyTenant(AT)
   realm = await inside(AT)
-  admin = (await login(AT)).access_token
+  admin = await tokenOf(AT)
 })
 
 type Member = Awaited<ReturnType<typeof addMember>>
 const post = (path: string, body: unknown, token?: string) => call(AT, `/api/v1${path}`, { token, body })
 const verify = (token: string) => post('/auth/verify-email', { token })
 const confirm = (token: string, new_password = NEW) => post('/auth/password-reset/confirm', { token, new_password })
+/** A login that waits for others of the same person, which costs more round trips than `call` lets pass. */
+const enterAtOnce = (username: string, password: string) =>
+  knock(`http://${AT}.freehold.test/api/v1/auth/login`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify({ username, password }),
+  })
 const resetToken = async (email: string) => {
   await post('/auth/password-reset', { email })
   return secretOf(realm, 'password_reset', email)
@@ -43,7 +53,7 @@ describe('who takes their account back', () => {
     ['resets it', async (who) => confirm(await resetToken(who.email))],
     ['has it reset', (who) => post(`/users/${who.id}/reset-password`, { new_password: NEW }, admin)],
   ])('and %s: the address that a thief asked for is not theirs afterwards', async (how, act) => {
-    const who = await addMember(AT, realm, `victim-${how.length}`)
+    const who = await addMember(realm, `victim-${how.length}`)
     const thief = await emailToken(who, `thief-${how.length}@elsewhere.test`)
     expect((await act(who)).status).toBeLessThan(300)
     expect(pointers(await verify(thief))).toEqual(['#/token'])
@@ -51,7 +61,7 @@ describe('who takes their account back', () => {
   })
 
   it('and changes their password: what was sent to reset it is worth nothing', async () => {
-    const who = await addMember(AT, realm, 'ana')
+    const who = await addMember(realm, 'ana')
     const thief = await resetToken(who.email)
     expect((await post('/auth/password-change', { current_password: who.password, new_password: NEW }, who.token)).status).toBe(
       204,
@@ -60,7 +70,7 @@ describe('who takes their account back', () => {
   })
 
   it('by an administrator who gives them another address: what was sent to the old one, or asked for before, is worth nothing', async () => {
-    const who = await addMember(AT, realm, 'ben')
+    const who = await addMember(realm, 'ben')
     const [reset, email] = [await resetToken(who.email), await emailToken(who, 'ben-thief@elsewhere.test')]
     const answer = await call(AT, `/api/v1/users/${who.id}`, { token: admin, method: 'PATCH', body: { email: 'ben@safe.test' } })
     expect(answer.status).toBe(200)
@@ -70,7 +80,7 @@ describe('who takes their account back', () => {
   })
 
   it('keeps the proof of the address that they have', async () => {
-    const who = await addMember(AT, realm, 'cid')
+    const who = await addMember(realm, 'cid')
     await post('/auth/verify-email/resend', { email: who.email })
     const proof = await secretOf(realm, 'email_verify', who.email)
     expect((await post('/auth/password-change', { current_password: who.password, new_password: NEW }, who.token)).status).toBe(
@@ -87,14 +97,14 @@ describe('who found an open session of an administrator', () => {
     expectProblem(await call(AT, `/api/v1/users/${me.id}`, { token: admin, method, body }), 403, 'forbidden')
     const same = { email: me.email, username: me.username, role: me.role, given_name: 'Bo' }
     expect((await call(AT, `/api/v1/users/${me.id}`, { token: admin, method, body: same })).status).toBe(200)
-    expect((await login(AT)).access_token).toBeTruthy()
+    expect(await tokenOf(AT)).toBeTruthy()
   })
 })
 
 describe('at once', () => {
   it('five tokens of one person: one sets the password, and nobody waits for nobody', async () => {
     for (let round = 0; round < 4; round++) {
-      const who = await addMember(AT, realm, `dee-${round}`)
+      const who = await addMember(realm, `dee-${round}`)
       await Promise.all(Array.from({ length: 5 }, () => post('/auth/password-reset', { email: who.email })))
       const mails = await realm.asOwner(sql`select id from freehold.mails where recipient = ${who.email}`)
       expect(mails).toHaveLength(5)
@@ -106,25 +116,23 @@ describe('at once', () => {
   }, 60_000)
 
   it('resets by an administrator and logins of the same person: each is decided', async () => {
-    const who = await addMember(AT, realm, 'eli')
+    const who = await addMember(realm, 'eli')
     const answers = await Promise.all(
       Array.from({ length: 24 }, (_, i) =>
-        i % 3
-          ? post('/auth/login', { username: 'eli', password: who.password })
-          : post(`/users/${who.id}/reset-password`, {}, admin),
+        i % 3 ? enterAtOnce('eli', who.password) : post(`/users/${who.id}/reset-password`, {}, admin),
       ),
     )
     expect(answers.map(({ status }) => status).filter((status) => ![200, 401, 429].includes(status))).toEqual([])
   }, 60_000)
 
   it('a reset by mail, a change and failing logins of one person: each is decided', async () => {
-    const who = await addMember(AT, realm, 'fox')
+    const who = await addMember(realm, 'fox')
     const token = await resetToken(who.email)
     await post('/auth/login', { username: 'fox', password: 'Wrong-1' })
     const answers = await Promise.all([
       confirm(token),
       post('/auth/password-change', { current_password: who.password, new_password: 'Copper-Window-17' }, who.token),
-      ...Array.from({ length: 6 }, () => post('/auth/login', { username: 'fox', password: 'Wrong-1' })),
+      ...Array.from({ length: 6 }, () => enterAtOnce('fox', 'Wrong-1')),
     ])
     expect(answers.map(({ status }) => status).filter((status) => status >= 500)).toEqual([])
     const [row] = await realm.asOwner(
@@ -135,7 +143,7 @@ describe('at once', () => {
 })
 
 it('what somebody calls themselves is not read at an address that they only say is theirs', async () => {
-  const who = await addMember(AT, realm, 'gil')
+  const who = await addMember(realm, 'gil')
   await realm.asOwner(sql`update freehold.users set given_name = 'Win at evil.test' where id = ${who.id}`)
   await emailToken(who, 'stranger@elsewhere.test')
   const [mail] = await mailsTo('stranger@elsewhere.test')

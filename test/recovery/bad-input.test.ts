@@ -2,8 +2,10 @@
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { addPerson, type Inside, inside } from '../support/inside.ts'
-import { call, login, makeTenant, operatorToken } from '../support/people.ts'
+import { call, operatorToken } from '../support/people.ts'
 import { expectDiscreet, expectProblem, pointers } from '../support/refusal.ts'
+import { tokenOf } from '../support/sessions.ts'
+import { copyTenant } from '../support/tenants.ts'
 import { addMember, addRole } from '../users/cast.ts'
 
 const AT = 'sieve'
@@ -12,11 +14,11 @@ let admin: string
 let ruth: Awaited<ReturnType<typeof addMember>>
 
 beforeAll(async () => {
-  await Promise.all([makeTenant(AT), makeTenant('sieve-off')])
+  await Promise.all([copyTenant(AT), copyTenant('sieve-off')])
   realm = await inside(AT)
-  admin = (await login(AT)).access_token
+  admin = await tokenOf(AT)
   await call(AT, '/api/v1/settings', { token: admin, method: 'PATCH', body: { registration: true } })
-  ruth = await addMember(AT, realm, 'ruth')
+  ruth = await addMember(realm, 'ruth')
 })
 
 const LONG = 'x'.repeat(2000)
@@ -98,7 +100,7 @@ describe('a tenant that is switched off', () => {
 
 describe('who must change their password', () => {
   it('comes through none of the doors of the admitted, but to that change', async () => {
-    const who = await addMember(AT, realm, 'must')
+    const who = await addMember(realm, 'must')
     await realm.asOwner(sql`update freehold.users set must_change_password = true where id = ${who.id}`)
     const at = (path: string, method: string, body?: unknown) => call(AT, `/api/v1${path}`, { token: who.token, method, body })
     for (const answer of [

@@ -2,9 +2,11 @@
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { addPerson, type Inside, inside } from '../support/inside.ts'
-import { call, login, makeTenant, operatorToken } from '../support/people.ts'
+import { call, operatorToken } from '../support/people.ts'
 import { expectProblem, pointers } from '../support/refusal.ts'
 import { secretOf, sentTo } from '../support/secrets.ts'
+import { tokenOf } from '../support/sessions.ts'
+import { copyTenant } from '../support/tenants.ts'
 import { addMember, addRole, addUnit } from '../users/cast.ts'
 
 const AT = 'helpdesk'
@@ -15,13 +17,13 @@ let water: string
 let lead: Awaited<ReturnType<typeof addMember>>
 
 beforeAll(async () => {
-  await Promise.all([makeTenant(AT), makeTenant('helpdesk-next')])
+  await Promise.all([copyTenant(AT), copyTenant('helpdesk-next')])
   realm = await inside(AT)
-  admin = (await login(AT)).access_token
+  admin = await tokenOf(AT)
   soil = await addUnit(realm, 'team', 'soil')
   water = await addUnit(realm, 'team', 'water')
   await addRole(realm, 'lead', ['user:read', 'user:update', 'session:read', 'session:delete'], 'team')
-  lead = await addMember(AT, realm, 'lea', { roles: ['lead', 'user'], unit_id: soil })
+  lead = await addMember(realm, 'lea', { roles: ['lead', 'user'], unit_id: soil })
 })
 
 const reset = (id: string, body: unknown, token = admin) => call(AT, `/api/v1/users/${id}/reset-password`, { token, body })
@@ -29,7 +31,7 @@ const enter = (username: string, password: string) => call(AT, '/api/v1/auth/log
 
 describe('a reset', () => {
   it('with a password that is given: it must be changed, all sessions end, the person is mailed a link, and it is recorded', async () => {
-    const moe = await addMember(AT, realm, 'moe')
+    const moe = await addMember(realm, 'moe')
     const answer = await reset(moe.id, { new_password: 'Copper-Window-17' })
     expect([answer.status, answer.body]).toEqual([200, { user_id: moe.id, must_change_password: true }])
     expectProblem(await call(AT, '/api/v1/auth/me', { token: moe.token }), 401, 'session_ended')
@@ -46,7 +48,7 @@ describe('a reset', () => {
   })
 
   it('without one: it is generated, good for the policy, and shown this once; the link of the mail sets the person’s own', async () => {
-    const nan = await addMember(AT, realm, 'nan')
+    const nan = await addMember(realm, 'nan')
     const { body, status } = await reset(nan.id, {})
     expect(status).toBe(200)
     expect(body.initial_password).toMatch(/^.{20,}$/)
@@ -58,14 +60,14 @@ describe('a reset', () => {
   })
 
   it('works by auth/reset-password too, and need not be changed when it says so', async () => {
-    const oli = await addMember(AT, realm, 'oli')
+    const oli = await addMember(realm, 'oli')
     const body = { user_id: oli.id, new_password: 'Copper-Window-17', must_change_password: false }
     expect((await call(AT, '/api/v1/auth/reset-password', { token: admin, body })).status).toBe(200)
     expect((await enter('oli', 'Copper-Window-17')).body.must_change_password).toBe(false)
   })
 
   it('names every rule that the password breaks, and changes nothing then', async () => {
-    const pat = await addMember(AT, realm, 'pat')
+    const pat = await addMember(realm, 'pat')
     const answer = await reset(pat.id, { new_password: 'pat' })
     expectProblem(answer, 400, 'invalid_request')
     expect(pointers(answer).length).toBeGreaterThan(3)
@@ -74,7 +76,7 @@ describe('a reset', () => {
   })
 
   it('opens the lock', async () => {
-    const quo = await addMember(AT, realm, 'quo')
+    const quo = await addMember(realm, 'quo')
     for (let i = 0; i < 5; i++) await enter('quo', 'Wrong-1')
     await reset(quo.id, { new_password: 'Copper-Window-17' })
     expect((await enter('quo', 'Copper-Window-17')).status).toBe(200)
@@ -83,14 +85,14 @@ describe('a reset', () => {
   it('is not for oneself: who found an open session must not need the password', async () => {
     const [bo] = await realm.asOwner(sql`select id from freehold.users where username = 'bo'`)
     expectProblem(await reset(bo?.id, {}), 403, 'forbidden')
-    const rex = await addMember(AT, realm, 'rex')
+    const rex = await addMember(realm, 'rex')
     expectProblem(await reset(rex.id, {}, rex.token), 403, 'forbidden')
   })
 
   it('by who leads a team reaches the team, and nobody who holds more', async () => {
-    const sue = await addMember(AT, realm, 'sue', { unit_id: soil })
-    const far = await addMember(AT, realm, 'tom', { unit_id: water })
-    const boss = await addMember(AT, realm, 'una', { roles: ['admin'], unit_id: soil })
+    const sue = await addMember(realm, 'sue', { unit_id: soil })
+    const far = await addMember(realm, 'tom', { unit_id: water })
+    const boss = await addMember(realm, 'una', { roles: ['admin'], unit_id: soil })
     expect((await reset(sue.id, {}, lead.token)).status).toBe(200)
     expectProblem(await reset(far.id, {}, lead.token), 404, 'not_found')
     expectProblem(await reset(boss.id, {}, lead.token), 403, 'forbidden')
@@ -107,10 +109,10 @@ describe('a reset', () => {
   })
 
   it('is refused without a token, with another tenant’s, and without the permission', async () => {
-    const wes = await addMember(AT, realm, 'wes')
+    const wes = await addMember(realm, 'wes')
     await addRole(realm, 'reader', ['user:read'], 'all')
-    const reader = await addMember(AT, realm, 'xia', { roles: ['reader'] })
-    const mallory = (await login('helpdesk-next')).access_token
+    const reader = await addMember(realm, 'xia', { roles: ['reader'] })
+    const mallory = await tokenOf('helpdesk-next')
     const path = `/api/v1/users/${wes.id}`
     for (const [door, body] of [
       ['reset-password', {}],
@@ -129,7 +131,7 @@ describe('unlocking', () => {
   const unlock = (id: string, token = admin) => call(AT, `/api/v1/users/${id}/unlock`, { method: 'POST', token })
 
   it('lets somebody in at once, and is recorded', async () => {
-    const yan = await addMember(AT, realm, 'yan')
+    const yan = await addMember(realm, 'yan')
     for (let i = 0; i < 5; i++) await enter('yan', 'Wrong-1')
     expectProblem(await enter('yan', yan.password), 401, 'invalid_credentials')
     expect((await unlock(yan.id)).status).toBe(204)
@@ -141,11 +143,11 @@ describe('unlocking', () => {
   })
 
   it('reaches as far as the permission, and not oneself', async () => {
-    const zed = await addMember(AT, realm, 'zed', { unit_id: water })
+    const zed = await addMember(realm, 'zed', { unit_id: water })
     expectProblem(await unlock(zed.id, lead.token), 404, 'not_found')
     expectProblem(await unlock(lead.id, lead.token), 403, 'forbidden')
     expectProblem(await unlock(crypto.randomUUID()), 404, 'not_found')
-    const chief = await addMember(AT, realm, 'zoe', { roles: ['admin'], unit_id: soil })
+    const chief = await addMember(realm, 'zoe', { roles: ['admin'], unit_id: soil })
     expectProblem(await unlock(chief.id, lead.token), 403, 'forbidden')
   })
 })

@@ -2,8 +2,9 @@
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { type Database, databaseOf, refusalOf } from '../support/databases.ts'
-import { call, login, makeTenant } from '../support/people.ts'
-import { admit, type Credential, credentialOf } from '../support/sessions.ts'
+import { call } from '../support/people.ts'
+import { admit, type Credential, credentialOf, tokenOf } from '../support/sessions.ts'
+import { copyTenant } from '../support/tenants.ts'
 
 const AT = 'by-the-cellar'
 let mine: Database
@@ -14,10 +15,10 @@ const HASH = sql`'$pbkdf2-sha256-chain$r=1,i=600$cXVpY2stdGVzdC1zYWx0LTE$x'`
 const asApp = (...statements: ReturnType<typeof sql>[]) => refusalOf(mine.app_url, ...statements)
 
 beforeAll(async () => {
-  await makeTenant(AT)
+  await copyTenant(AT)
   mine = await databaseOf(AT)
   session = await credentialOf(AT)
-  const { access_token: token } = await login(AT)
+  const token = await tokenOf(AT)
   await call(AT, '/api/v1/settings', { token, method: 'PATCH', body: { registration: true } })
   ruth = (await call(AT, '/api/v1/users', { token, body: { email: 'ruth@people.test' } })).body.id
 })

@@ -2,15 +2,17 @@
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { type Inside, inside } from '../support/inside.ts'
-import { call, login, makeTenant } from '../support/people.ts'
+import { call } from '../support/people.ts'
 import { expectProblem, pointers } from '../support/refusal.ts'
 import { secretOf, sentTo } from '../support/secrets.ts'
+import { tokenOf } from '../support/sessions.ts'
+import { copyTenant } from '../support/tenants.ts'
 import { addMember } from '../users/cast.ts'
 
 const AT = 'new-address'
 let realm: Inside
 beforeAll(async () => {
-  await Promise.all([makeTenant(AT), makeTenant('new-address-next')])
+  await Promise.all([copyTenant(AT), copyTenant('new-address-next')])
   realm = await inside(AT)
 })
 
@@ -22,7 +24,7 @@ const me = async (who: Member) => (await call(AT, '/api/v1/users/me', { token: w
 
 describe('another address', () => {
   it('counts once it is shown to be one’s own, and the old one is told', async () => {
-    const ama = await addMember(AT, realm, 'ama')
+    const ama = await addMember(realm, 'ama')
     const answer = await change(ama, 'Ama@New.test')
     expect([answer.status, answer.body]).toEqual([202, { status: 'accepted' }])
     expect((await me(ama)).email).toBe(ama.email)
@@ -32,7 +34,7 @@ describe('another address', () => {
   })
 
   it('asks for the password; five wrong ones close this door for a while, and nobody’s login', async () => {
-    const ben = await addMember(AT, realm, 'ben')
+    const ben = await addMember(realm, 'ben')
     for (let i = 0; i < 5; i++) expectProblem(await change(ben, 'ben@new.test', 'Wrong-1'), 401, 'invalid_credentials')
     expectProblem(await change(ben, 'ben@new.test'), 401, 'invalid_credentials')
     expect(await sentTo(realm, 'ben@new.test')).toEqual([])
@@ -40,13 +42,13 @@ describe('another address', () => {
   })
 
   it('that somebody has is answered the same, and nothing is sent there', async () => {
-    const [cid, dee] = [await addMember(AT, realm, 'cid'), await addMember(AT, realm, 'dee')]
+    const [cid, dee] = [await addMember(realm, 'cid'), await addMember(realm, 'dee')]
     expect((await change(cid, dee.email)).body).toEqual({ status: 'accepted' })
     expect(await sentTo(realm, dee.email)).toEqual([])
   })
 
   it('that two ask for goes to the first who shows it; the other is told so', async () => {
-    const [eli, fox] = [await addMember(AT, realm, 'eli'), await addMember(AT, realm, 'fox')]
+    const [eli, fox] = [await addMember(realm, 'eli'), await addMember(realm, 'fox')]
     await change(eli, 'shared@new.test')
     const first = await secretOf(realm, 'email_change', 'shared@new.test')
     await change(fox, 'shared@new.test')
@@ -57,7 +59,7 @@ describe('another address', () => {
   })
 
   it('makes what was sent to the old one worthless', async () => {
-    const gab = await addMember(AT, realm, 'gab')
+    const gab = await addMember(realm, 'gab')
     await call(AT, '/api/v1/auth/password-reset', { body: { email: gab.email } })
     const reset = await secretOf(realm, 'password_reset', gab.email)
     await change(gab, 'gab@new.test')
@@ -69,8 +71,8 @@ describe('another address', () => {
   })
 
   it('that an administrator sets is told to the old one too', async () => {
-    const hue = await addMember(AT, realm, 'hue')
-    const token = (await login(AT)).access_token
+    const hue = await addMember(realm, 'hue')
+    const token = await tokenOf(AT)
     const answer = await call(AT, `/api/v1/users/${hue.id}`, { token, method: 'PATCH', body: { email: 'hue@new.test' } })
     expect([answer.status, answer.body.email_verified]).toEqual([200, false])
     expect(await sentTo(realm, hue.email)).toEqual(['email_changed'])
@@ -82,7 +84,7 @@ describe('another address', () => {
     ['no password', { new_email: 'a@b.test' }, '#/current_password'],
     ['a field too many', { new_email: 'a@b.test', current_password: 'y', user_id: 'z' }, '#/user_id'],
   ])('with %s is told where', async (_, body, pointer) => {
-    const ivy = await addMember(AT, realm, `ivy-${crypto.randomUUID().slice(0, 8)}`)
+    const ivy = await addMember(realm, `ivy-${crypto.randomUUID().slice(0, 8)}`)
     const answer = await call(AT, '/api/v1/auth/email-change', { token: ivy.token, body })
     expectProblem(answer, 400, 'invalid_request')
     expect(pointers(answer)).toEqual([pointer])
@@ -90,7 +92,7 @@ describe('another address', () => {
 
   it('is refused without a token and with another tenant’s', async () => {
     const body = { new_email: 'a@b.test', current_password: 'y' }
-    const mallory = (await login('new-address-next')).access_token
+    const mallory = await tokenOf('new-address-next')
     expectProblem(await call(AT, '/api/v1/auth/email-change', { body }), 401, 'token_missing')
     expectProblem(await call(AT, '/api/v1/auth/email-change', { body, token: mallory }), 401, 'token_wrong_tenant')
   })
@@ -98,7 +100,7 @@ describe('another address', () => {
 
 describe('one’s own address', () => {
   it('is verified by the mail that is sent on request, and no more is sent then', async () => {
-    const jil = await addMember(AT, realm, 'jil')
+    const jil = await addMember(realm, 'jil')
     const resend = () => call(AT, '/api/v1/auth/verify-email/resend', { body: { email: jil.email } })
     await resend()
     expect((await verify(await secretOf(realm, 'email_verify', jil.email))).status).toBe(204)
@@ -113,7 +115,7 @@ describe('a phone number', () => {
   const send = (who: Member) => call(AT, '/api/v1/auth/phone-verification', { token: who.token, method: 'POST' })
   const prove = (who: Member, code: unknown) => call(AT, '/api/v1/auth/verify-phone', { token: who.token, body: { code } })
   const withPhone = async (name: string, phone: string) => {
-    const member = await addMember(AT, realm, name)
+    const member = await addMember(realm, name)
     await realm.asOwner(sql`update freehold.users set phone = ${phone} where id = ${member.id}`)
     return member
   }
@@ -161,7 +163,7 @@ describe('a phone number', () => {
   })
 
   it('is needed; and a code is six digits of ten minutes', async () => {
-    const oda = await addMember(AT, realm, 'oda')
+    const oda = await addMember(realm, 'oda')
     expectProblem(await send(oda), 409, 'illegal_state')
     for (const code of ['123456', '12345', '1234567', 'abcdef', '١٢٣٤٥٦', 123456, ''])
       expect(pointers(await prove(oda, code))).toEqual(['#/code'])

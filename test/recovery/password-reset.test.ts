@@ -2,9 +2,10 @@
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { addPerson, type Inside, inside, type Person } from '../support/inside.ts'
-import { call, makeTenant } from '../support/people.ts'
+import { call } from '../support/people.ts'
 import { expectDiscreet, expectProblem, pointers } from '../support/refusal.ts'
 import { secretOf, sentTo } from '../support/secrets.ts'
+import { copyTenant } from '../support/tenants.ts'
 
 const AT = 'lost-key'
 const NEW = 'Marble-Kettle-52'
@@ -12,7 +13,7 @@ let realm: Inside
 let other: Inside
 
 beforeAll(async () => {
-  await Promise.all([makeTenant(AT), makeTenant('lost-key-next')])
+  await Promise.all([copyTenant(AT), copyTenant('lost-key-next')])
   realm = await inside(AT)
   other = await inside('lost-key-next')
 })

@@ -2,9 +2,11 @@
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { addPerson, type Inside, inside } from '../support/inside.ts'
-import { call, login, makeTenant } from '../support/people.ts'
+import { call } from '../support/people.ts'
 import { expectDiscreet, expectProblem, pointers } from '../support/refusal.ts'
 import { secretOf, sentTo } from '../support/secrets.ts'
+import { tokenOf } from '../support/sessions.ts'
+import { copyTenant } from '../support/tenants.ts'
 
 const AT = 'open-door'
 const PASSWORD = 'Marble-Kettle-52'
@@ -12,9 +14,9 @@ let realm: Inside
 let admin: string
 
 beforeAll(async () => {
-  await Promise.all([makeTenant(AT), makeTenant('open-door-next')])
+  await Promise.all([copyTenant(AT), copyTenant('open-door-next')])
   realm = await inside(AT)
-  admin = (await login(AT)).access_token
+  admin = await tokenOf(AT)
 })
 
 const set = async (patch: object) => {

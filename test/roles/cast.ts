@@ -2,7 +2,9 @@
 import { sql } from 'drizzle-orm'
 import { expect } from 'vitest'
 import { addPerson, type Inside, inside, type Person } from '../support/inside.ts'
-import { type Answer, call, login, makeTenant } from '../support/people.ts'
+import { type Answer, call } from '../support/people.ts'
+import { tokenOf } from '../support/sessions.ts'
+import { copyTenant } from '../support/tenants.ts'
 
 export type Member = Person & { token: string }
 type Ask = { token?: string | undefined; body?: unknown; method?: string; headers?: Record<string, string> }
@@ -29,9 +31,9 @@ export type Cast = {
 export const grants = (held: Record<string, string>) => Object.entries(held).map(([permission, scope]) => ({ permission, scope }))
 
 export async function cast(subdomain: string): Promise<Cast> {
-  await makeTenant(subdomain)
+  await copyTenant(subdomain)
   const realm = await inside(subdomain)
-  const token = (await login(subdomain)).access_token
+  const token = await tokenOf(subdomain)
   const [bo] = await realm.asOwner(sql`select id from freehold.users where username = 'bo'`)
   const ask: Cast['ask'] = (path, { token: other = token, ...more } = {}) =>
     call(subdomain, `/api/v1${path}`, { ...more, ...(other && { token: other }) })
@@ -49,8 +51,7 @@ export async function cast(subdomain: string): Promise<Cast> {
       if (can) await role(`of ${username}`, can, own)
       const person = await addPerson(realm, username, { roles: can ? [...roles, `of ${username}`] : roles })
       if (unit) await realm.asOwner(sql`update freehold.users set unit_id = ${unit} where id = ${person.id}`)
-      const entered = await login(subdomain, { body: { username, password: person.password } })
-      return { ...person, token: entered.access_token }
+      return { ...person, token: await tokenOf(realm, username) }
     },
     roleId: async (name) =>
       (await realm.asOwner(sql`select id from freehold.roles where name = ${name} and deleted_at is null`))[0]?.id,

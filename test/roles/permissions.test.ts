@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest'
-import { login, makeTenant } from '../support/people.ts'
 import { expectProblem, pointers } from '../support/refusal.ts'
+import { tokenOf } from '../support/sessions.ts'
+import { copyTenant } from '../support/tenants.ts'
 import { type Cast, cast, type Member } from './cast.ts'
 
 let here: Cast
@@ -171,9 +172,9 @@ describe('who may', () => {
       expectProblem(await here.ask(path, { ...more, token: '' }), 401, 'token_missing', path)
       expectProblem(await here.ask(path, { ...more, token: cy.token }), 403, 'forbidden', path)
     }
-    await makeTenant('perms-elsewhere')
-    const mallory = await login('perms-elsewhere')
-    expectProblem(await here.ask(`/permissions/${id}`, { token: mallory.access_token }), 401, 'token_wrong_tenant')
+    await copyTenant('perms-elsewhere')
+    const mallory = await tokenOf('perms-elsewhere')
+    expectProblem(await here.ask(`/permissions/${id}`, { token: mallory }), 401, 'token_wrong_tenant')
   })
 
   it('with permission:update at less than all sees a permission and may not change it', async () => {

@@ -2,8 +2,10 @@
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { type Inside, inside } from '../support/inside.ts'
-import { call, login, makeTenant } from '../support/people.ts'
+import { call, login } from '../support/people.ts'
 import { expectProblem } from '../support/refusal.ts'
+import { tokenOf } from '../support/sessions.ts'
+import { copyTenant } from '../support/tenants.ts'
 import { addMember, addRole, addUnit } from '../users/cast.ts'
 
 const AT = 'turnstile'
@@ -11,9 +13,9 @@ let realm: Inside
 let admin: string
 
 beforeAll(async () => {
-  await makeTenant(AT)
+  await copyTenant(AT)
   realm = await inside(AT)
-  admin = (await login(AT)).access_token
+  admin = await tokenOf(AT)
 })
 const enter = (username: string, password = 'Violet-Anchor-38') => login(AT, { body: { username, password } })
 const refresh = (refresh_token: string) => call(AT, '/api/v1/auth/refresh-token', { body: { refresh_token } })
@@ -30,7 +32,7 @@ describe('what has ended', () => {
     ['by an administrator', ({ id }) => call(AT, `/api/v1/users/${id}/sessions`, { token: admin, method: 'DELETE' })],
     ['by a reset', ({ id }) => call(AT, `/api/v1/users/${id}/reset-password`, { token: admin, body: {} })],
   ])('%s is not refreshed, nor with what it was refreshed to', async (how, end) => {
-    const who = await addMember(AT, realm, `cid-${how.length}`)
+    const who = await addMember(realm, `cid-${how.length}`)
     const first = await enter(who.username)
     const second = (await refresh(first.refresh_token)).body
     await end(who)
@@ -43,7 +45,7 @@ describe('max_sessions', () => {
   it('of oneself is not for who reaches no further, and is a whole number from 1 to 1000', async () => {
     const soil = await addUnit(realm, 'team', 'soil')
     await addRole(realm, 'lead', ['user:read', 'user:update'], 'team')
-    const lead = await addMember(AT, realm, 'eli', { roles: ['lead'], unit_id: soil })
+    const lead = await addMember(realm, 'eli', { roles: ['lead'], unit_id: soil })
     const patch = (id: string, body: unknown, token = admin) => call(AT, `/api/v1/users/${id}`, { token, method: 'PATCH', body })
     expectProblem(await patch(lead.id, { max_sessions: 1000 }, lead.token), 403, 'forbidden')
     for (const max_sessions of [0, -1, 1.5, 1001, '5', true, []])

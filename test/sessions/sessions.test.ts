@@ -3,8 +3,10 @@ import { exports } from 'cloudflare:workers'
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { addPerson, type Inside, inside, type Person } from '../support/inside.ts'
-import { call, login, makeTenant, operatorToken } from '../support/people.ts'
+import { call, operatorToken } from '../support/people.ts'
 import { expectProblem, pointers } from '../support/refusal.ts'
+import { tokenOf } from '../support/sessions.ts'
+import { copyTenant } from '../support/tenants.ts'
 import { addMember, addRole, addUnit } from '../users/cast.ts'
 
 const AT = 'where-am-i'
@@ -13,9 +15,9 @@ let realm: Inside
 let admin: string
 
 beforeAll(async () => {
-  await Promise.all([makeTenant(AT), makeTenant('where-am-i-next')])
+  await Promise.all([copyTenant(AT), copyTenant('where-am-i-next')])
   realm = await inside(AT)
-  admin = (await login(AT)).access_token
+  admin = await tokenOf(AT)
 })
 
 const enter = ({ username, password }: Pick<Person, 'username' | 'password'>, agent = 'cy/1.0') =>
@@ -184,9 +186,9 @@ describe('the sessions of others', () => {
   it('are seen and ended by who may, as far as they may', async () => {
     const [soil, water] = [await addUnit(realm, 'team', 'soil'), await addUnit(realm, 'team', 'water')]
     await addRole(realm, 'guard', ['session:read', 'session:delete', 'user:read'], 'team')
-    const guard = await addMember(AT, realm, 'kim', { roles: ['guard'], unit_id: soil })
-    const near = await addMember(AT, realm, 'lou', { unit_id: soil })
-    const far = await addMember(AT, realm, 'max', { unit_id: water })
+    const guard = await addMember(realm, 'kim', { roles: ['guard'], unit_id: soil })
+    const near = await addMember(realm, 'lou', { unit_id: soil })
+    const far = await addMember(realm, 'max', { unit_id: water })
     expect(ids(await get(`/users/${near.id}/sessions`, guard.token))).toEqual([idOf(near.token)])
     expectProblem(await get(`/users/${far.id}/sessions`, guard.token), 404, 'not_found')
     expectProblem(await remove(`/sessions/${idOf(far.token)}`, guard.token), 404, 'not_found')
@@ -200,8 +202,8 @@ describe('the sessions of others', () => {
   })
 
   it('are nobody’s business without the permission, a token, or of another tenant', async () => {
-    const [ned, oda] = [await addMember(AT, realm, 'ned'), await addMember(AT, realm, 'oda')]
-    const mallory = (await login('where-am-i-next')).access_token
+    const [ned, oda] = [await addMember(realm, 'ned'), await addMember(realm, 'oda')]
+    const mallory = await tokenOf('where-am-i-next')
     for (const [method, path] of [
       ['GET', `/users/${oda.id}/sessions`],
       ['GET', `/users/${oda.id}/sessions/history`],
@@ -241,7 +243,7 @@ describe('the history of logins', () => {
   })
 
   it('of one is not that of another', async () => {
-    const [qia, ria] = [await addMember(AT, realm, 'qia'), await addMember(AT, realm, 'ria')]
+    const [qia, ria] = [await addMember(realm, 'qia'), await addMember(realm, 'ria')]
     expect((await get('/sessions/history', qia.token)).body.data).toHaveLength(1)
     expectProblem(await get(`/users/${ria.id}/sessions/history`, qia.token), 404, 'not_found')
   })

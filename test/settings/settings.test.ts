@@ -2,8 +2,10 @@
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { addPerson, type Inside, inside } from '../support/inside.ts'
-import { call, login, makeTenant, operatorToken } from '../support/people.ts'
+import { call, operatorToken } from '../support/people.ts'
 import { expectProblem, pointers } from '../support/refusal.ts'
+import { tokenOf } from '../support/sessions.ts'
+import { copyTenant } from '../support/tenants.ts'
 import { addMember, addRole } from '../users/cast.ts'
 
 const AT = 'house-rules'
@@ -11,9 +13,9 @@ let realm: Inside
 let admin: string
 
 beforeAll(async () => {
-  await Promise.all([makeTenant(AT), makeTenant('house-rules-next')])
+  await Promise.all([copyTenant(AT), copyTenant('house-rules-next')])
   realm = await inside(AT)
-  admin = (await login(AT)).access_token
+  admin = await tokenOf(AT)
 })
 
 const patch = (body: unknown, more: object = {}) => call(AT, '/api/v1/settings', { token: admin, method: 'PATCH', body, ...more })
@@ -97,10 +99,10 @@ describe('the settings', () => {
   )
 
   it('are read and changed by who may, here, and by nobody else', async () => {
-    const cy = await addMember(AT, realm, 'cy')
+    const cy = await addMember(realm, 'cy')
     await addRole(realm, 'caretaker', ['setting:read'], 'all')
-    const caretaker = await addMember(AT, realm, 'dee', { roles: ['caretaker'] })
-    const mallory = (await login('house-rules-next')).access_token
+    const caretaker = await addMember(realm, 'dee', { roles: ['caretaker'] })
+    const mallory = await tokenOf('house-rules-next')
     expectProblem(await call(AT, '/api/v1/settings'), 401, 'token_missing')
     expectProblem(await get(mallory), 401, 'token_wrong_tenant')
     expectProblem(await get(cy.token), 403, 'forbidden')
@@ -110,7 +112,7 @@ describe('the settings', () => {
 
   it('name no role for strangers that who names it does not hold', async () => {
     await addRole(realm, 'registrar', ['setting:read', 'setting:update'], 'all')
-    const registrar = await addMember(AT, realm, 'eli', { roles: ['registrar'] })
+    const registrar = await addMember(realm, 'eli', { roles: ['registrar'] })
     const answer = await patch({ registration: true, registration_role: 'admin' }, { token: registrar.token })
     expectProblem(answer, 403, 'forbidden')
     expect((await get()).body).toMatchObject({ registration: false, registration_role: null })
@@ -128,7 +130,7 @@ describe('the settings', () => {
 
 describe('a password', () => {
   it('is held to every rule that the tenant sets, and to none that it lifts, at once', async () => {
-    const fay = await addMember(AT, realm, 'fay')
+    const fay = await addMember(realm, 'fay')
     await set({ password_min_length: 12, password_unique: 9 })
     const short = await change(fay.token, fay.password, 'Ab-3xyz')
     expect(short.body.errors.map(({ detail }: { detail: string }) => detail)).toEqual([
@@ -141,7 +143,7 @@ describe('a password', () => {
   })
 
   it('is judged as it is hashed: an accent that is written apart is no character more, nor a special one', async () => {
-    const pam = await addMember(AT, realm, 'pam')
+    const pam = await addMember(realm, 'pam')
     const { errors } = (await change(pam.token, pam.password, 'Áéíó1'.normalize('NFD'))).body
     expect(errors.map(({ detail }: { detail: string }) => detail)).toEqual([
       'must have at least 8 characters',
@@ -150,7 +152,7 @@ describe('a password', () => {
   })
 
   it('is none of the commonest, however it is written, unless the tenant allows it', async () => {
-    const gus = await addMember(AT, realm, 'gus')
+    const gus = await addMember(realm, 'gus')
     for (const common of ['P@ssw0rd', 'Password1!', '!Trustno1!', 'QWERTY123!'])
       expect(
         (await change(gus.token, gus.password, common)).body.errors?.map((e: { detail: string }) => e.detail),
@@ -162,7 +164,7 @@ describe('a password', () => {
   })
 
   it('has no part of the name, unless the tenant allows it', async () => {
-    const hugo = await addMember(AT, realm, 'hugo')
+    const hugo = await addMember(realm, 'hugo')
     expectProblem(await change(hugo.token, hugo.password, 'Hugo-Kettle-52'), 400, 'invalid_request')
     await set({ password_personal: false })
     expect((await change(hugo.token, hugo.password, 'Hugo-Kettle-52')).status).toBe(204)
@@ -170,7 +172,7 @@ describe('a password', () => {
   })
 
   it('is none of the last five, and may be the sixth again', async () => {
-    const ira = await addMember(AT, realm, 'ira')
+    const ira = await addMember(realm, 'ira')
     const past = [ira.password, 'Marble-Kettle-1', 'Marble-Kettle-2', 'Marble-Kettle-3', 'Marble-Kettle-4']
     for (let i = 1; i < past.length; i++) expect((await change(ira.token, past[i - 1] ?? '', past[i] ?? '')).status).toBe(204)
     const current = past.at(-1) ?? ''
@@ -184,7 +186,7 @@ describe('a password', () => {
   }, 60_000)
 
   it('may come back where the tenant remembers none', async () => {
-    const jo = await addMember(AT, realm, 'jo')
+    const jo = await addMember(realm, 'jo')
     await set({ password_history: 0 })
     expect((await change(jo.token, jo.password, 'Marble-Kettle-1')).status).toBe(204)
     expect((await change(jo.token, 'Marble-Kettle-1', jo.password)).status).toBe(204)

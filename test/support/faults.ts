@@ -46,7 +46,7 @@ let hashed: Promise<string> | undefined
 export async function reserve(subdomain: string, isolation: Isolation): Promise<{ id: string; run_id: string }> {
   const config = settings()
   const [id, run_id] = [crypto.randomUUID(), crypto.randomUUID()]
-  hashed ??= hash(ADMIN.password)
+  hashed ??= hash(ADMIN.password, config.PASSWORD_HASH_ITERATIONS)
   const admin = { email: ADMIN.email, username: 'bo', password_hash: await hashed, must_change_password: false }
   const sealed = await encrypt(config.ENCRYPTION_KEYS, id, 'initial_admin', JSON.stringify(admin))
   await master(

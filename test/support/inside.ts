@@ -1,16 +1,18 @@
 /** A realm from inside: its database as its owner, its signing key. For what HTTP cannot show, and for what must not pass. */
-import { decodeBase64IgnorePadding, encodeBase64NoPadding } from '@oslojs/encoding'
 import { type SQL, sql } from 'drizzle-orm'
 import { exportJWK, generateKeyPair, importJWK, type JWK, type JWTPayload, SignJWT } from 'jose'
 import { inject, TestRunner } from 'vitest'
 import { parseSettings } from '../../src/kernel/config.ts'
 import { batch, useSqlUrl } from '../../src/kernel/db.ts'
 import { decrypt, encrypt } from '../../src/kernel/keyring.ts'
-import { digest, hash } from '../../src/passwords/hash.ts'
+import { hash } from '../../src/passwords/hash.ts'
+import { REAL_ITERATIONS } from './cost.ts'
 
 type Rows = Record<string, any>[]
 export type Inside = {
   id: string
+  /** '' is the platform. */
+  subdomain: string
   url: string
   kid: string
   publicKey: JWK
@@ -36,6 +38,7 @@ export async function inside(subdomain: string): Promise<Inside> {
   const url = subdomain ? await open('owner_url', found.owner_url_encrypted) : config.MASTER_DATABASE_URL
   return {
     id,
+    subdomain,
     url: subdomain ? `http://${subdomain}.freehold.test` : 'http://freehold.test',
     kid: key.kid,
     publicKey: key.public_jwk,
@@ -46,21 +49,14 @@ export async function inside(subdomain: string): Promise<Inside> {
 
 export type Person = { id: string; username: string; email: string; password: string }
 
-/** A recipe that costs a thousandth, so that tests which are not about the cost do not wait for it. */
-const QUICK = '$pbkdf2-sha256-chain$r=1,i=600$cXVpY2stdGVzdC1zYWx0LTE'
-
-async function quickHash(password: string): Promise<string> {
-  const proof = new Uint8Array(decodeBase64IgnorePadding(await digest(password, QUICK)))
-  return `${QUICK}$${encodeBase64NoPadding(new Uint8Array(await crypto.subtle.digest('SHA-256', proof)))}`
-}
-
 type Described = { roles?: string[]; password?: string; fullCost?: boolean }
 
 /** Adds a person straight to the database; `roles` are names of roles that exist. Their logins are cheap, but with `fullCost`. */
 export async function addPerson(realm: Inside, username: string, described: Described = {}): Promise<Person> {
   const { roles = ['user'], password = 'Violet-Anchor-38', fullCost = false } = described
   const email = `${username}@people.test`
-  const password_hash = await (fullCost ? hash : quickHash)(password)
+  const iterations = fullCost ? REAL_ITERATIONS : parseSettings(inject('settings')).PASSWORD_HASH_ITERATIONS
+  const password_hash = await hash(password, iterations)
   // Whom the first try of a test added makes room for the second.
   const is_again = (TestRunner.getCurrentTest()?.result?.retryCount ?? 0) > 0
   const [row] = await realm.asOwner(

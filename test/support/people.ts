@@ -1,6 +1,9 @@
-import { exports } from 'cloudflare:workers'
-import { expect, inject } from 'vitest'
+import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test'
+import { env, exports } from 'cloudflare:workers'
+import { expect } from 'vitest'
+import { app } from '../../src/app.ts'
 import { holdToSchema } from './schema.ts'
+import { tokenOf } from './sessions.ts'
 
 /** One answer, read. `trips` and `master` are what Server-Timing says of the round trips. */
 export type Answer = { status: number; body: any; headers: Headers; trips: number; master: number }
@@ -12,6 +15,8 @@ type Ask = {
   form?: Record<string, string>
   raw?: string
   method?: string
+  /** Settings of the Worker, in place of those of the stack. */
+  settings?: Record<string, string>
 }
 
 const BASE = 'freehold.test'
@@ -31,9 +36,8 @@ export async function call(at: string, path: string, ask: Ask = {}): Promise<Ans
   }
   const method = ask.method ?? (body === undefined ? 'GET' : 'POST')
   const url = `http://${at ? `${at}.` : ''}${BASE}${path}`
-  const response = await exports.default.fetch(
-    new Request(url, { method, headers, ...(body !== undefined && { body }), redirect: 'manual' }),
-  )
+  const request = new Request(url, { method, headers, ...(body !== undefined && { body }), redirect: 'manual' })
+  const response = ask.settings ? await withSettings(ask.settings, request) : await exports.default.fetch(request)
   const text = await response.text()
   const isJson = /json/.test(response.headers.get('Content-Type') ?? '')
   const spent = (name: string) =>
@@ -49,6 +53,14 @@ export async function call(at: string, path: string, ask: Ask = {}): Promise<Ans
   if (response.ok) await holdToBudget(method, path, answer)
   else expect(response.headers.get('Content-Type'), `${method} ${path}: ${text}`).toBe('application/problem+json')
   return answer
+}
+
+/** What the Worker would answer if it had been started with other settings. */
+async function withSettings(settings: Record<string, string>, request: Request): Promise<Response> {
+  const context = createExecutionContext()
+  const response = await app.fetch(request, { ...env, ...settings }, context)
+  await waitOnExecutionContext(context)
+  return response
 }
 
 let budgets: [RegExp, string, number][] | undefined
@@ -71,13 +83,8 @@ async function holdToBudget(method: string, path: string, answer: Answer) {
     expect(answer.trips, `${method} ${path} may spend ${budget[2]} round trips`).toBeLessThanOrEqual(budget[2])
 }
 
-/** Logs the first operator in. */
-export async function operatorToken(): Promise<string> {
-  const { email, password } = inject('operator')
-  const answer = await call('', '/platform/v1/auth/login', { body: { email, password } })
-  expect(answer.status, JSON.stringify(answer.body)).toBe(200)
-  return answer.body.access_token
-}
+/** A token of the first operator. */
+export const operatorToken = () => tokenOf('', 'ada')
 
 let made = 0
 
@@ -111,7 +118,7 @@ export async function makeTenant(subdomain: string, more: Record<string, unknown
   return answer.body
 }
 
-/** Logs bo, the administrator of a test tenant, in. */
+/** Logs bo, the administrator of a test tenant, in, through the door. */
 export async function login(subdomain: string, more: Partial<Ask> = {}): Promise<any> {
   const answer = await call(subdomain, '/api/v1/auth/login', { body: ADMIN, ...more })
   expect(answer.status, JSON.stringify(answer.body)).toBe(200)

@@ -10,7 +10,12 @@ import { ADMIN, newRuc } from './people.ts'
 export async function plantTenant(subdomain: string, status: 'provisioning' | 'failed' = 'failed'): Promise<string> {
   const config = settings()
   const id = crypto.randomUUID()
-  const admin = { email: ADMIN.email, username: 'bo', password_hash: await hash(ADMIN.password), must_change_password: false }
+  const admin = {
+    email: ADMIN.email,
+    username: 'bo',
+    password_hash: await hash(ADMIN.password, config.PASSWORD_HASH_ITERATIONS),
+    must_change_password: false,
+  }
   const sealed = await encrypt(config.ENCRYPTION_KEYS, id, 'initial_admin', JSON.stringify(admin))
   await master(
     sql`insert into platform.tenants (id, subdomain, legal_name, tax_id, country, region, admin_email, environment, status, isolation, role_preset, database_name, initial_admin_encrypted)

@@ -1,14 +1,15 @@
 import { exports } from 'cloudflare:workers'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { call, makeTenant, newRuc, operatorToken, wanted } from '../support/people.ts'
+import { call, newRuc, operatorToken, wanted } from '../support/people.ts'
 import { plantTenant } from '../support/planted.ts'
+import { copyTenant } from '../support/tenants.ts'
 
 let token: string
 let taken: any
 
 beforeAll(async () => {
   token = await operatorToken()
-  taken = await makeTenant('wrong-taken', {}, token)
+  taken = await copyTenant('wrong-taken')
   await plantTenant('wrong-half-made')
 })
 

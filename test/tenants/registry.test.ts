@@ -6,6 +6,7 @@ import { encrypt } from '../../src/kernel/keyring.ts'
 import { type Entry, kvKey, lookUp, type SignedEntry, signed } from '../../src/tenants/registry/registry.ts'
 import { type Database, databaseOf, master, settings } from '../support/databases.ts'
 import { ADMIN, makeTenant, newRuc } from '../support/people.ts'
+import { copyTenant } from '../support/tenants.ts'
 
 const MALLORY = 'mallory@other.test'
 const HOUR = 3_600_000
@@ -15,9 +16,9 @@ let kept: string
 let now = Date.now()
 
 beforeAll(async () => {
-  await makeTenant('copied')
-  await makeTenant('copied-other', { admin_email: MALLORY })
-  await makeTenant('copied-slow')
+  await copyTenant('copied')
+  await copyTenant('copied-other', { admin_email: MALLORY })
+  await copyTenant('copied-slow')
   a = await databaseOf('copied')
   b = await databaseOf('copied-other')
   kept = (await env.TENANTS.get(kvKey('copied'))) ?? ''

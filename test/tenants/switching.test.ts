@@ -5,8 +5,9 @@ import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { propagate } from '../../src/tenants/lifecycle/lifecycle.ts'
 import { kvKey } from '../../src/tenants/registry/registry.ts'
 import { databaseOf, master, rowsOf, settings } from '../support/databases.ts'
-import { ADMIN, call, login, makeTenant, operatorToken, wanted } from '../support/people.ts'
+import { ADMIN, call, login, operatorToken, wanted } from '../support/people.ts'
 import { plantRun, plantTenant } from '../support/planted.ts'
+import { copyTenant } from '../support/tenants.ts'
 
 let token: string
 let tenant: any
@@ -14,7 +15,7 @@ let session: any
 
 beforeAll(async () => {
   token = await operatorToken()
-  tenant = await makeTenant('switched', {}, token)
+  tenant = await copyTenant('switched')
   session = await login('switched')
 })
 afterEach(() => vi.useRealTimers())
@@ -165,7 +166,7 @@ describe('a tenant that is not there yet', () => {
 
   it('is found within two seconds of being made, though it was asked for before', async () => {
     expect((await call('switched-late', '/api/v1/auth/login', { body: ADMIN })).status).toBe(404)
-    await makeTenant('switched-late', {}, token)
+    await copyTenant('switched-late')
     await vi.waitUntil(async () => (await call('switched-late', '/.well-known/jwks.json')).status === 200, {
       timeout: 2_000,
       interval: 100,

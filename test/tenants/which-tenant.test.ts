@@ -7,18 +7,20 @@ import { Problem } from '../../src/kernel/problem.ts'
 import { tenantName } from '../../src/tenants/registry/resolve.ts'
 import { inside } from '../support/inside.ts'
 import { knock } from '../support/knock.ts'
-import { ADMIN, call, login, makeTenant, operatorToken } from '../support/people.ts'
+import { ADMIN, call, login, operatorToken } from '../support/people.ts'
 import { expectProblem } from '../support/refusal.ts'
+import { tokenOf } from '../support/sessions.ts'
+import { copyTenant } from '../support/tenants.ts'
 
 const ME = '/api/v1/auth/me'
 let token: string
 let foreign: string
 
 beforeAll(async () => {
-  await makeTenant('here')
-  await makeTenant('there')
-  token = (await login('here')).access_token
-  foreign = (await login('there')).access_token
+  await copyTenant('here')
+  await copyTenant('there')
+  token = await tokenOf('here')
+  foreign = await tokenOf('there')
 })
 
 const bearer = (given: string, more: Record<string, string> = {}) => ({ headers: { Authorization: `Bearer ${given}`, ...more } })
@@ -109,7 +111,7 @@ describe('a request is refused', () => {
   })
 
   it('at once, when the tenant’s own database says that it is switched off', async () => {
-    await makeTenant('dark')
+    await copyTenant('dark')
     const { access_token, refresh_token } = await login('dark')
     const realm = await inside('dark')
     await realm.asOwner(sql`update freehold.tenant set is_active = false`)

@@ -1,8 +1,9 @@
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { hash } from '../../src/passwords/hash.ts'
-import { master } from '../support/databases.ts'
-import { call, login, makeTenant, operatorToken, wanted } from '../support/people.ts'
+import { master, settings } from '../support/databases.ts'
+import { call, makeTenant, operatorToken, wanted } from '../support/people.ts'
+import { tokenOf } from '../support/sessions.ts'
 
 const UNKNOWN = '0d9c1a52-7c1e-4b39-9d0d-3c8f3f0b8a11'
 const AUDITOR = { email: 'audrey@freehold.test', password: 'Quiet-Ledger-52' }
@@ -12,8 +13,8 @@ let foreign: string
 
 beforeAll(async () => {
   tenant = await makeTenant('permitted')
-  foreign = (await login('permitted')).access_token
-  const password_hash = await hash(AUDITOR.password)
+  foreign = await tokenOf('permitted')
+  const password_hash = await hash(AUDITOR.password, settings().PASSWORD_HASH_ITERATIONS)
   const [column] = await master(
     sql`select 1 from information_schema.columns where table_schema = 'freehold' and table_name = 'users' and column_name = 'password_hash'`,
   )

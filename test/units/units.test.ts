@@ -1,8 +1,10 @@
 /** The tree of departments and teams, and how far a scope lets somebody see and change it. */
 import { beforeAll, describe, expect, it } from 'vitest'
 import { type Inside, inside } from '../support/inside.ts'
-import { call, login, makeTenant } from '../support/people.ts'
+import { call } from '../support/people.ts'
 import { expectProblem, pointers } from '../support/refusal.ts'
+import { tokenOf } from '../support/sessions.ts'
+import { copyTenant } from '../support/tenants.ts'
 import { addMember, addRole, addUnit, type Scope } from '../users/cast.ts'
 
 const AT = 'united'
@@ -15,10 +17,10 @@ const id: Record<string, string> = {}
 
 /** Head > Lab > (Water > Wells, Soil); Sales. Everybody is in Water. */
 beforeAll(async () => {
-  await makeTenant(AT)
-  await makeTenant('united-next')
+  await copyTenant(AT)
+  await copyTenant('united-next')
   realm = await inside(AT)
-  token = (await login(AT)).access_token
+  token = await tokenOf(AT)
   id.Head = await addUnit(realm, 'department', 'Head')
   id.Lab = await addUnit(realm, 'department', 'Lab', id.Head)
   id.Water = await addUnit(realm, 'team', 'Water', id.Lab)
@@ -27,7 +29,7 @@ beforeAll(async () => {
   id.Sales = await addUnit(realm, 'department', 'Sales')
   for (const scope of SCOPES) {
     await addRole(realm, `units-${scope}`, PERMISSIONS, scope)
-    who[scope] = await addMember(AT, realm, `units-${scope}`, { roles: [`units-${scope}`], unit_id: id.Water })
+    who[scope] = await addMember(realm, `units-${scope}`, { roles: [`units-${scope}`], unit_id: id.Water })
   }
 })
 
@@ -114,7 +116,7 @@ describe('a unit', () => {
     expectProblem(lab, 409, 'in_use')
     expect(lab.body.detail).toContain('units')
     const leaf = (await post({ kind: 'team', name: 'Leaf', parent_id: id.Sales })).body.id
-    await addMember(AT, realm, 'leaf', { unit_id: leaf })
+    await addMember(realm, 'leaf', { unit_id: leaf })
     const answer = await at(`/${leaf}`, { method: 'DELETE' })
     expectProblem(answer, 409, 'in_use')
     expect(answer.body.detail).toContain('users')
@@ -254,9 +256,9 @@ describe('who may not', () => {
     async (method, path, body) => {
       const ask = { method, ...(body && { body }) }
       expectProblem(await call(AT, `/api/v1/units${path}`, ask), 401, 'token_missing')
-      const mallory = (await login('united-next')).access_token
+      const mallory = await tokenOf('united-next')
       expectProblem(await at(path, ask, mallory), 401, 'token_wrong_tenant')
-      const dee = await addMember(AT, realm, `dee-${method}${path.length}`.toLowerCase())
+      const dee = await addMember(realm, `dee-${method}${path.length}`.toLowerCase())
       expectProblem(await at(path, ask, dee.token), 403, 'forbidden')
     },
   )

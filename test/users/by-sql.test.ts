@@ -3,8 +3,8 @@ import { type SQL, sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { type Database, databaseOf, refusalOf } from '../support/databases.ts'
 import { type Inside, inside } from '../support/inside.ts'
-import { makeTenant } from '../support/people.ts'
 import { admit, type Credential, credentialOf } from '../support/sessions.ts'
+import { copyTenant } from '../support/tenants.ts'
 import { addMember, addRole, addUnit, type Scope } from './cast.ts'
 
 const AT = 'by-sql'
@@ -15,7 +15,7 @@ const units = { lab: '', water: '', sales: '' }
 let eve: string
 
 beforeAll(async () => {
-  await makeTenant(AT)
+  await copyTenant(AT)
   tenant = await databaseOf(AT)
   realm = await inside(AT)
   units.lab = await addUnit(realm, 'department', 'Lab')
@@ -23,10 +23,10 @@ beforeAll(async () => {
   units.sales = await addUnit(realm, 'department', 'Sales')
   for (const scope of ['own', 'team', 'department', 'all'] as const) {
     await addRole(realm, `sql-${scope}`, ['user:read', 'user:create', 'user:update', 'user:delete', 'unit:update'], scope)
-    const person = await addMember(AT, realm, `sql-${scope}`, { roles: [`sql-${scope}`], unit_id: units.water })
-    who[scope] = await credentialOf(AT, { body: { username: person.username, password: person.password } })
+    const person = await addMember(realm, `sql-${scope}`, { roles: [`sql-${scope}`], unit_id: units.water })
+    who[scope] = await credentialOf(AT, person.username)
   }
-  eve = (await addMember(AT, realm, 'eve', { unit_id: units.sales })).id
+  eve = (await addMember(realm, 'eve', { unit_id: units.sales })).id
 })
 
 const refusal = (scope: Scope, permission: string, statement: SQL) =>

@@ -1,7 +1,7 @@
 /** Roles of a given reach, units, and people in them, for what a scope lets somebody do. */
 import { sql } from 'drizzle-orm'
 import { addPerson, type Inside, type Person } from '../support/inside.ts'
-import { login } from '../support/people.ts'
+import { tokenOf } from '../support/sessions.ts'
 
 export type Scope = 'all' | 'department' | 'team' | 'own'
 
@@ -24,13 +24,11 @@ type Placed = { roles?: string[]; unit_id?: string | null; manager_id?: string |
 
 /** Somebody in a unit, under a manager, logged in. */
 export async function addMember(
-  subdomain: string,
   realm: Inside,
   username: string,
   { roles = ['user'], unit_id = null, manager_id = null }: Placed = {},
 ): Promise<Person & { token: string }> {
   const person = await addPerson(realm, username, { roles })
   await realm.asOwner(sql`update freehold.users set unit_id = ${unit_id}, manager_id = ${manager_id} where id = ${person.id}`)
-  const { access_token } = await login(subdomain, { body: { username, password: person.password } })
-  return { ...person, token: access_token }
+  return { ...person, token: await tokenOf(realm, username) }
 }

@@ -2,8 +2,10 @@
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { addPerson, type Inside, inside } from '../support/inside.ts'
-import { call, login, makeTenant } from '../support/people.ts'
+import { call, login } from '../support/people.ts'
 import { expectProblem, pointers } from '../support/refusal.ts'
+import { tokenOf } from '../support/sessions.ts'
+import { copyTenant } from '../support/tenants.ts'
 import { addUnit } from './cast.ts'
 
 const AT = 'listing'
@@ -23,9 +25,9 @@ const PEOPLE: [string, string | null, string | null][] = [
 ]
 
 beforeAll(async () => {
-  await makeTenant(AT)
+  await copyTenant(AT)
   realm = await inside(AT)
-  token = (await login(AT)).access_token
+  token = await tokenOf(AT)
   unit = await addUnit(realm, 'team', 'Water')
   for (const [username, given, family] of PEOPLE) {
     await addPerson(realm, username)
@@ -151,11 +153,11 @@ describe('a list is refused', () => {
   )
 
   it('for a cursor of another order, another list, another tenant, or with one character changed', async () => {
-    await makeTenant('listing-next')
+    await copyTenant('listing-next')
     const { next_cursor } = (await list('limit=1')).body
     expectProblem(await list(`sort=email&cursor=${next_cursor}`), 400, 'invalid_cursor')
     expectProblem(await call(AT, `/api/v1/units?cursor=${next_cursor}`, { token }), 400, 'invalid_cursor')
-    const next = (await login('listing-next')).access_token
+    const next = await tokenOf('listing-next')
     expectProblem(await call('listing-next', `/api/v1/users?cursor=${next_cursor}`, { token: next }), 400, 'invalid_cursor')
     for (let i = 0; i < next_cursor.length; i += 9) {
       const changed = `${next_cursor.slice(0, i)}${next_cursor[i] === 'x' ? 'y' : 'x'}${next_cursor.slice(i + 1)}`
@@ -167,7 +169,7 @@ describe('a list is refused', () => {
 describe('the sessions of a person', () => {
   it('are those that live, newest first, and say which is the caller’s', async () => {
     const bo = (await call(AT, '/api/v1/users/me', { token })).body
-    const ended = (await login(AT)).access_token
+    const ended = await tokenOf(AT)
     await call(AT, '/api/v1/auth/logout', { token: ended, method: 'POST' })
     const other = (await login(AT, { headers: { 'User-Agent': 'phone/2' } })).access_token
     const { body } = await call(AT, `/api/v1/users/${bo.id}/sessions`, { token })

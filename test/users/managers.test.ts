@@ -1,8 +1,10 @@
 /** Who reports to whom: a tree, whoever acts at once. */
 import { beforeAll, describe, expect, it } from 'vitest'
 import { type Inside, inside } from '../support/inside.ts'
-import { call, login, makeTenant } from '../support/people.ts'
+import { call } from '../support/people.ts'
 import { expectProblem, pointers } from '../support/refusal.ts'
+import { tokenOf } from '../support/sessions.ts'
+import { copyTenant } from '../support/tenants.ts'
 import { addMember } from './cast.ts'
 
 const AT = 'managed'
@@ -11,9 +13,9 @@ let token: string
 const id: Record<string, string> = {}
 
 beforeAll(async () => {
-  await makeTenant(AT)
+  await copyTenant(AT)
   realm = await inside(AT)
-  token = (await login(AT)).access_token
+  token = await tokenOf(AT)
   const tree: [string, string | null][] = [
     ['ada', null],
     ['cy', 'ada'],
@@ -25,7 +27,7 @@ beforeAll(async () => {
     ['dee-2', null],
   ]
   for (const [name, manager] of tree)
-    id[name] = (await addMember(AT, realm, name, { manager_id: manager && (id[manager] ?? null) })).id
+    id[name] = (await addMember(realm, name, { manager_id: manager && (id[manager] ?? null) })).id
 })
 
 const reports = (name: string, query = '') => call(AT, `/api/v1/users/${id[name]}/reports${query}`, { token })

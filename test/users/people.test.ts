@@ -3,8 +3,10 @@ import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { type Inside, inside } from '../support/inside.ts'
 import { knock } from '../support/knock.ts'
-import { call, login, makeTenant } from '../support/people.ts'
+import { call, login } from '../support/people.ts'
 import { expectProblem, pointers } from '../support/refusal.ts'
+import { tokenOf } from '../support/sessions.ts'
+import { copyTenant } from '../support/tenants.ts'
 import { addMember, addRole, addUnit } from './cast.ts'
 
 const AT = 'people'
@@ -14,10 +16,10 @@ let bo: any
 let unit: string
 
 beforeAll(async () => {
-  await makeTenant(AT)
-  await makeTenant('people-next')
+  await copyTenant(AT)
+  await copyTenant('people-next')
   realm = await inside(AT)
-  token = (await login(AT)).access_token
+  token = await tokenOf(AT)
   bo = (await call(AT, '/api/v1/users/me', { token })).body
   unit = await addUnit(realm, 'department', 'Laboratory')
 })
@@ -159,7 +161,7 @@ describe('somebody new', () => {
 
 describe('one person', () => {
   it('reads themselves as others read them, without any permission', async () => {
-    const cy = await addMember(AT, realm, 'cy')
+    const cy = await addMember(realm, 'cy')
     await realm.asOwner(
       sql`insert into freehold.overrides (id, user_id, permission, effect, scope) values (gen_random_uuid(), ${cy.id}, 'user:read', 'deny', 'all')`,
     )
@@ -180,8 +182,7 @@ describe('one person', () => {
   })
 
   it('of another tenant, or of nobody, is not found behind any door', async () => {
-    const elsewhere = (await call('people-next', '/api/v1/users/me', { token: (await login('people-next')).access_token })).body
-      .id
+    const elsewhere = (await call('people-next', '/api/v1/users/me', { token: await tokenOf('people-next') })).body.id
     for (const id of [elsewhere, crypto.randomUUID()]) {
       expectProblem(await get(id), 404, 'not_found')
       expectProblem(await at(id, 'PATCH', { given_name: 'X' }), 404, 'not_found')
@@ -266,7 +267,7 @@ describe('a change', () => {
 
   it('of the role takes the one before it away, and gives nobody more than the one who changes it holds', async () => {
     await addRole(realm, 'gives-roles', ['user:update', 'user:create'], 'all')
-    const dee = await addMember(AT, realm, 'giver', { roles: ['gives-roles'] })
+    const dee = await addMember(realm, 'giver', { roles: ['gives-roles'] })
     const user = await made()
     expect((await at(user.id, 'PATCH', { role: 'gives-roles' })).body).toMatchObject({
       role: 'gives-roles',
@@ -324,7 +325,7 @@ describe('a change', () => {
 
 describe('a deactivation', () => {
   it('ends their sessions and lets them in no more, until it is taken back', async () => {
-    const eve = await addMember(AT, realm, 'eve')
+    const eve = await addMember(realm, 'eve')
     const answer = await at(`${eve.id}/deactivate`, 'POST')
     expect(answer.body).toMatchObject({ id: eve.id, is_active: false, terminated_at: null })
     expectProblem(await call(AT, '/api/v1/users/me', { token: eve.token }), 403, 'user_inactive')
@@ -354,7 +355,7 @@ describe('a deactivation', () => {
     ] as const)
       expectProblem(await at(path, method), 409, 'illegal_state')
     await addRole(realm, 'switches-off', ['user:delete', 'user:update'], 'all')
-    const cy = await addMember(AT, realm, 'switcher', { roles: ['switches-off'] })
+    const cy = await addMember(realm, 'switcher', { roles: ['switches-off'] })
     const others = await realm.asOwner(
       sql`select u.id from freehold.users u where u.role = 'admin' and u.is_active and u.id <> ${bo.id}`,
     )
@@ -364,8 +365,8 @@ describe('a deactivation', () => {
   it('of each other, by the two last administrators at once, leaves one', async () => {
     for (let round = 0; round < 3; round++) {
       const name = `ada-${round}`
-      const ada = await addMember(AT, realm, name, { roles: ['admin'] })
-      const bo_token = (await login(AT)).access_token
+      const ada = await addMember(realm, name, { roles: ['admin'] })
+      const bo_token = await tokenOf(AT)
       const answers = await Promise.all([
         at(ada.id, 'DELETE', undefined, {}, bo_token),
         at(bo.id, 'DELETE', undefined, {}, ada.token),
@@ -379,7 +380,7 @@ describe('a deactivation', () => {
       await realm.asOwner(sql`update freehold.users set is_active = true where id = ${bo.id} and not is_active`)
       await realm.asOwner(sql`update freehold.users set is_active = false where id = ${ada.id} and is_active`)
     }
-    token = (await login(AT)).access_token
+    token = await tokenOf(AT)
   })
 })
 

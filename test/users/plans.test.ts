@@ -5,8 +5,8 @@ import { reported } from '../../src/users/reports.ts'
 import { listed, UserQuery } from '../../src/users/users.ts'
 import { type Database, databaseOf, type Rows } from '../support/databases.ts'
 import { inside } from '../support/inside.ts'
-import { makeTenant } from '../support/people.ts'
 import { admit, type Credential, credentialOf } from '../support/sessions.ts'
+import { copyTenant } from '../support/tenants.ts'
 import { addMember, addRole, type Scope } from './cast.ts'
 
 const SCOPES: Scope[] = ['all', 'department', 'team', 'own']
@@ -16,7 +16,7 @@ let tenant: Database
 
 /** 20,000 people in 4 departments of 10 teams; user 1 to 4 are looked at. */
 beforeAll(async () => {
-  await makeTenant('crowded')
+  await copyTenant('crowded')
   tenant = await databaseOf('crowded')
   const realm = await inside('crowded')
   for (const scope of SCOPES) await addRole(realm, `reads-${scope}`, ['user:read'], scope)
@@ -40,11 +40,11 @@ beforeAll(async () => {
   )
   const [team] = await tenant.asOwner(sql`select id from freehold.units where name = 't0'`)
   for (const scope of SCOPES) {
-    const { username, password } = await addMember('crowded', realm, `reader-${scope}`, {
+    const { username } = await addMember(realm, `reader-${scope}`, {
       roles: [`reads-${scope}`],
       unit_id: team?.id,
     })
-    who[scope] = await credentialOf('crowded', { body: { username, password } })
+    who[scope] = await credentialOf('crowded', username)
   }
 }, 120_000)
 

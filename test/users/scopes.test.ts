@@ -2,8 +2,10 @@
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { type Inside, inside } from '../support/inside.ts'
-import { call, login, makeTenant } from '../support/people.ts'
+import { call } from '../support/people.ts'
 import { expectProblem, pointers } from '../support/refusal.ts'
+import { tokenOf } from '../support/sessions.ts'
+import { copyTenant } from '../support/tenants.ts'
 import { addMember, addRole, addUnit, type Scope } from './cast.ts'
 
 const AT = 'reaching'
@@ -18,7 +20,7 @@ const people = {} as Record<'cy' | 'cy-2' | 'dee' | 'eve', Member>
 const units = {} as Record<'lab' | 'water' | 'soil' | 'sales' | 'shop', string>
 
 beforeAll(async () => {
-  await makeTenant(AT)
+  await copyTenant(AT)
   realm = await inside(AT)
   units.lab = await addUnit(realm, 'department', 'Lab')
   units.water = await addUnit(realm, 'team', 'Water', units.lab)
@@ -27,12 +29,12 @@ beforeAll(async () => {
   units.shop = await addUnit(realm, 'team', 'Shop', units.sales)
   for (const scope of SCOPES) {
     await addRole(realm, `has-${scope}`, PERMISSIONS, scope)
-    who[scope] = await addMember(AT, realm, `has-${scope}`, { roles: [`has-${scope}`], unit_id: units.water })
+    who[scope] = await addMember(realm, `has-${scope}`, { roles: [`has-${scope}`], unit_id: units.water })
   }
-  people.cy = await addMember(AT, realm, 'cy', { unit_id: units.water, manager_id: who.team.id })
-  people.dee = await addMember(AT, realm, 'dee', { unit_id: units.soil, manager_id: who.team.id })
-  people.eve = await addMember(AT, realm, 'eve', { unit_id: units.shop, manager_id: who.team.id })
-  people['cy-2'] = await addMember(AT, realm, 'cy-2')
+  people.cy = await addMember(realm, 'cy', { unit_id: units.water, manager_id: who.team.id })
+  people.dee = await addMember(realm, 'dee', { unit_id: units.soil, manager_id: who.team.id })
+  people.eve = await addMember(realm, 'eve', { unit_id: units.shop, manager_id: who.team.id })
+  people['cy-2'] = await addMember(realm, 'cy-2')
 })
 
 const REACHED: Record<Scope, (keyof typeof people)[]> = {
@@ -202,8 +204,7 @@ describe('whoever acts for another', () => {
         values (${delegation}, ${who.team.id}, ${people['cy-2'].id}, now() - interval '1 hour', now() + interval '1 day', 'approved', now() - interval '1 hour')`,
       sql`insert into freehold.delegation_permissions (delegation_id, permission) select ${delegation}, p from unnest(array['user:read', 'user:update', 'user:delete']) p`,
     )
-    const { username, password } = people['cy-2']
-    const token = (await login(AT, { body: { username, password } })).access_token
+    const token = await tokenOf(AT, people['cy-2'].username)
     const as = (path: string, ask: object = {}) => call(AT, `/api/v1/users${path}`, { token, ...ask })
     const list = await as('?limit=100')
     expect(list.status, JSON.stringify(list.body)).toBe(200)
@@ -220,8 +221,8 @@ describe('whoever acts for another', () => {
 describe('who may not', () => {
   let mallory: string
   beforeAll(async () => {
-    await makeTenant('reaching-next')
-    mallory = (await login('reaching-next')).access_token
+    await copyTenant('reaching-next')
+    mallory = await tokenOf('reaching-next')
   })
 
   const id = crypto.randomUUID()
@@ -247,7 +248,7 @@ describe('who may not', () => {
       if (path === '/me') return
       const username = `nobody-${method}-${path.split('/').at(-1)?.slice(0, 8) || 'all'}`.toLowerCase()
       await addRole(realm, username, [], 'own')
-      const nobody = await addMember(AT, realm, username, { roles: [username] })
+      const nobody = await addMember(realm, username, { roles: [username] })
       expectProblem(await call(AT, `/api/v1/users${path}`, { token: nobody.token, ...ask }), 403, 'forbidden')
     },
   )
@@ -255,14 +256,14 @@ describe('who may not', () => {
 
 describe('how somebody logs in', () => {
   it('is not changed by who holds less than they do, even at scope all; by who holds as much, it is', async () => {
-    const strong = await addMember(AT, realm, 'strong', { roles: ['admin'] })
+    const strong = await addMember(realm, 'strong', { roles: ['admin'] })
     for (const body of [{ email: 'taken-over@people.test' }, { username: 'taken-over' }]) {
       const answer = await at(`/${strong.id}`, 'all', { method: 'PATCH', body })
       expect([answer.status, answer.body.code]).toEqual([403, 'forbidden'])
     }
     expect((await at(`/${strong.id}`, 'all', { method: 'PATCH', body: { designation: 'Head' } })).status).toBe(200)
     expect((await at(`/${people.cy.id}`, 'all', { method: 'PATCH', body: { email: 'cy-moved@people.test' } })).status).toBe(200)
-    const bo = (await login(AT)).access_token
+    const bo = await tokenOf(AT)
     const answer = await call(AT, `/api/v1/users/${strong.id}`, {
       token: bo,
       method: 'PATCH',

@@ -147,7 +147,7 @@ async function plantLogins(stage: Stage): Promise<string[]> {
   try {
     await plantPeople(postgres, LOGINS)
     const people = Array.from({ length: LOGINS }, (_, n) => n)
-    return await plantPasswords(postgres, people, await hash(PASSWORD))
+    return await plantPasswords(postgres, people, await hash(PASSWORD, 600_000))
   } finally {
     await postgres.end()
   }

@@ -84,7 +84,7 @@ async function plant(superuser: Client, count: number) {
   await plantPeople(superuser, PEOPLE)
   await plantGrants(superuser, PEOPLE)
   await makeOrdinary(superuser, people.slice(LINES))
-  const usernames = await plantPasswords(superuser, people, await hash(PASSWORD))
+  const usernames = await plantPasswords(superuser, people, await hash(PASSWORD, 600_000))
   const { rows } = await superuser.query<{ person: string; unit: string }>(
     `select ${idOf('person', people[0] ?? 0)} as person, ${idOf('unit', people[0] ?? 0)} as unit`,
   )

@@ -26,7 +26,7 @@ export const refusals: Measure = {
     try {
       await plantPeople(postgres, tries)
       const people = Array.from({ length: tries }, (_, n) => n)
-      const names = await plantPasswords(postgres, people, await hash(PASSWORD))
+      const names = await plantPasswords(postgres, people, await hash(PASSWORD, 600_000))
       await postgres.query(
         `insert into freehold.lockouts (key, failures, failed_at, locked_until) values ('login:' || ${idOf('person', 0)}, 5, now(), now() + interval '1 day')`,
       )

@@ -89,7 +89,7 @@ bare.post('/bench/tokens', async (c) => {
 
 bare.post('/bench/hash', async (c) => {
   const { password } = await c.req.json()
-  return c.json({ digest: await digest(password, newHashParameters()) })
+  return c.json({ digest: await digest(password, newHashParameters(configOf(c.env).PASSWORD_HASH_ITERATIONS)) })
 })
 
 bare.post('/bench/subject', async (c) => {

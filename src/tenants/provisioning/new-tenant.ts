@@ -86,7 +86,8 @@ export async function createTenant(
   const run_id = crypto.randomUUID()
   const password = admin_password ?? generatePassword()
   const must_change_password = admin_password === undefined
-  const admin = { email: given.admin_email, username, password_hash: await hash(password), must_change_password }
+  const password_hash = await hash(password, ctx.config.PASSWORD_HASH_ITERATIONS)
+  const admin = { email: given.admin_email, username, password_hash, must_change_password }
   const encrypted = await encrypt(ctx.config.ENCRYPTION_KEYS, id, 'initial_admin', JSON.stringify(admin))
   const database_name = databaseName(ctx.config.TENANT_DB_TEMPLATE, given.subdomain, id)
   const insert = sql`insert into platform.tenants as t (id, subdomain, legal_name, tax_id, country, region, admin_email, contact_name, plan, environment, status, isolation, role_preset, database_name, initial_admin_encrypted, config)

@@ -16,7 +16,7 @@ import { firstAdministrator, seed, systemKey } from './seed.ts'
  * must own the database and be able to create roles. Returns whether the operator is new.
  */
 export async function setUp(
-  config: Pick<Config, 'MASTER_DATABASE_URL' | 'ENCRYPTION_KEYS'>,
+  config: Pick<Config, 'MASTER_DATABASE_URL' | 'ENCRYPTION_KEYS' | 'PASSWORD_HASH_ITERATIONS'>,
   migrations: { tenant: Migration[]; master: Migration[] },
   operator: { email: string; password: string; must_change_password: boolean } | null,
 ): Promise<boolean> {
@@ -55,10 +55,8 @@ export async function setUp(
   const [known] = await batch(url, [sql`select 1 from freehold.users where email = ${email}`])
   if (known?.length) return false
   const username = usernameFrom(email)
-  const { must_change_password } = operator
-  await batch(
-    url,
-    firstAdministrator({ email, username, password_hash: await hash(operator.password), must_change_password }, platformPreset),
-  )
+  const { password, must_change_password } = operator
+  const password_hash = await hash(password, config.PASSWORD_HASH_ITERATIONS)
+  await batch(url, firstAdministrator({ email, username, password_hash, must_change_password }, platformPreset))
   return true
 }

@@ -2,17 +2,23 @@ import { sql } from 'drizzle-orm'
 import type { TestProject } from 'vitest/node'
 import { startMailbox } from '../../../scripts/dev/mailbox.ts'
 import { startStack } from '../../../scripts/dev/stack.ts'
-import { temporaryFolder } from '../../../scripts/local-neon/temporary-folder.ts'
 import { batch } from '../../../src/kernel/db.ts'
+import { LOW_COST } from '../cost.ts'
+import { folderWithCluster } from './cluster.ts'
 import { startPostOffice } from './post-office.ts'
 
 /** Real Postgres, the local Neon and a mailbox for all tests of the Worker, in a folder of their own; operations take no time. */
 export default async function setup(project: TestProject) {
-  const folder = await temporaryFolder('freehold-test')
+  const folder = await folderWithCluster('freehold-test')
   const operator = { email: 'ada@freehold.test', password: 'Correct-horse-7' }
   // Many files share it, and each looks for its own people's mail.
   const mailbox = await startMailbox({ keep: 5_000 })
-  const given = { MAILBOX_URL: mailbox.url, BASE_URL: 'http://freehold.test', ENCRYPTION_KEYS: `k1:${'Zm9vYmFy'.repeat(5)}Zm8` }
+  const given = {
+    ...LOW_COST,
+    MAILBOX_URL: mailbox.url,
+    BASE_URL: 'http://freehold.test',
+    ENCRYPTION_KEYS: `k1:${'Zm9vYmFy'.repeat(5)}Zm8`,
+  }
   const stack = await startStack({
     dataDir: folder.path,
     given,
