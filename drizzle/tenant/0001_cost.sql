@@ -351,9 +351,13 @@ create or replace function access.claims() returns jsonb
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
   said text := current_setting('access.claims', true);
+  k access.secrets;
 begin
-  if said <> '' and encode(access.mac(access.bound('claims:' || said)), 'hex') = current_setting('access.signature', true) then
-    return said::jsonb;
+  if said <> '' then
+    select * into k from access.secrets;
+    if encode(access.hmac(k, access.bound('claims:' || said)), 'hex') = current_setting('access.signature', true) then
+      return said::jsonb;
+    end if;
   end if;
   return null;
 end $$;
@@ -701,23 +705,6 @@ begin
         p.place
       limit 100) x
     order by x.name);
-end $$;
---> statement-breakpoint
--- The roles that a user is assigned now, by name, and the primary one of them: `users.role` if it is held and active,
--- else the first of those that are.
-create or replace function access.roles_now(u freehold.users, out role text, out roles text[])
-language plpgsql stable set search_path = pg_catalog, pg_temp as $$
-begin
-  select
-    (array_agg(r.name order by r.name = u.role desc nulls last, ur.starts_at, r.name))[1],
-    coalesce(array_agg(distinct r.name), '{}')
-  into role, roles
-  from freehold.user_roles ur
-    join freehold.role_periods p on p.role_id = ur.role_id
-    join freehold.roles r on r.id = ur.role_id
-  where ur.user_id = u.id
-    and access.in_force(ur.starts_at, ur.ends_at, now())
-    and access.in_force(p.starts_at, p.ends_at, now());
 end $$;
 --> statement-breakpoint
 -- Writes an entry about what a service did. Its user and its origin are those that the transaction was admitted with.
@@ -1141,7 +1128,7 @@ end $$;
 create or replace function access.token_claims(u freehold.users, s freehold.sessions, t freehold.tenant) returns jsonb
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
-  h record := access.roles_now(u);
+  shown jsonb := access.profile(u.id);
   expiry timestamptz := access.password_expiry(u, t);
 begin
   return jsonb_build_object(
@@ -1150,8 +1137,8 @@ begin
     'proof', access.session_proof(s.id),
     'username', u.username,
     'email', u.email,
-    'role', h.role,
-    'roles', h.roles,
+    'role', shown -> 'role',
+    'roles', shown -> 'roles',
     'permissions', access.token_permissions(u.id),
     'amr', s.amr,
     'auth_time', floor(extract(epoch from s.created_at)),
@@ -1162,25 +1149,42 @@ begin
     'password_expires_soon', coalesce(expiry <= now() + make_interval(days => t.password_warning_days), false));
 end $$;
 --> statement-breakpoint
+-- A user as clients show them, with the roles that they are assigned now. `role` is the primary one, `users.role`, if it
+-- is held and active, else the first of those that are. One statement, because me is what is asked most.
+create or replace function access.profile(subject uuid) returns jsonb
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+  return (
+    select jsonb_build_object(
+      'sub', u.id,
+      'username', u.username,
+      'email', u.email,
+      'email_verified', u.email_verified,
+      'given_name', u.given_name,
+      'family_name', u.family_name,
+      'role', h.role,
+      'roles', h.roles,
+      'is_active', u.is_active)
+    from freehold.users u
+      cross join lateral (
+        select
+          (array_agg(r.name order by r.name = u.role desc nulls last, ur.starts_at, r.name))[1] as role,
+          coalesce(array_agg(distinct r.name), '{}') as roles
+        from freehold.user_roles ur
+          join freehold.role_periods p on p.role_id = ur.role_id
+          join freehold.roles r on r.id = ur.role_id
+        where ur.user_id = u.id
+          and access.in_force(ur.starts_at, ur.ends_at, now())
+          and access.in_force(p.starts_at, p.ends_at, now())
+      ) h
+    where u.id = subject);
+end $$;
+--> statement-breakpoint
 -- The profile of the admitted user; null: nobody was admitted.
 create or replace function access.me() returns jsonb
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
-declare
-  u freehold.users;
-  h record;
 begin
-  select * into u from freehold.users x where x.id = access.principal();
-  h := access.roles_now(u);
-  return case when u.id is not null then jsonb_build_object(
-    'sub', u.id,
-    'username', u.username,
-    'email', u.email,
-    'email_verified', u.email_verified,
-    'given_name', u.given_name,
-    'family_name', u.family_name,
-    'role', h.role,
-    'roles', h.roles,
-    'is_active', u.is_active) end;
+  return access.profile((access.claims() ->> 'user_id')::uuid);
 end $$;
 --> statement-breakpoint
 -- The caller as decisions see them: {sub, username, roles, permissions, session, api_key, key_expires_at}. One of
@@ -1189,20 +1193,17 @@ create or replace function access.who_am_i() returns jsonb
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
   f jsonb := access.claims();
-  u freehold.users;
+  u jsonb := access.profile((f ->> 'user_id')::uuid);
   s freehold.sessions;
   k freehold.api_keys;
-  h record;
 begin
-  select * into u from freehold.users x where x.id = (f ->> 'user_id')::uuid;
   select * into s from freehold.sessions x where x.id = (f ->> 'session_id')::uuid;
   select * into k from freehold.api_keys x where x.id = (f ->> 'key_id')::uuid;
-  h := access.roles_now(u);
-  return case when u.id is not null then jsonb_build_object(
-    'sub', u.id,
-    'username', u.username,
-    'roles', h.roles,
-    'permissions', access.permissions_of(u.id, now()),
+  return case when u is not null then jsonb_build_object(
+    'sub', u -> 'sub',
+    'username', u -> 'username',
+    'roles', u -> 'roles',
+    'permissions', access.permissions_of((u ->> 'sub')::uuid, now()),
     'session', case when s.id is not null then jsonb_build_object(
       'id', s.id,
       'device', s.device,
@@ -1408,10 +1409,10 @@ revoke execute
     access.hmac(access.secrets,text),
     access.me(),
     access.own_reasons(uuid,text,timestamp with time zone),
+    access.profile(uuid),
     access.proof_of(access.secrets,uuid),
     access.reaches_all(uuid,text),
     access.reasons(uuid,text,timestamp with time zone),
-    access.roles_now(freehold.users),
     access.who_am_i()
   from public;
 --> statement-breakpoint

@@ -52,9 +52,13 @@ create function access.claims() returns jsonb
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
   said text := current_setting('access.claims', true);
+  k access.secrets;
 begin
-  if said <> '' and encode(access.mac(access.bound('claims:' || said)), 'hex') = current_setting('access.signature', true) then
-    return said::jsonb;
+  if said <> '' then
+    select * into k from access.secrets;
+    if encode(access.hmac(k, access.bound('claims:' || said)), 'hex') = current_setting('access.signature', true) then
+      return said::jsonb;
+    end if;
   end if;
   return null;
 end $$;

@@ -68,20 +68,3 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
       select from freehold.role_periods p
       where p.role_id = r.id and access.in_force(p.starts_at, p.ends_at, moment))
 $$;
-
--- The roles that a user is assigned now, by name, and the primary one of them: `users.role` if it is held and active,
--- else the first of those that are.
-create function access.roles_now(u freehold.users, out role text, out roles text[])
-language plpgsql stable set search_path = pg_catalog, pg_temp as $$
-begin
-  select
-    (array_agg(r.name order by r.name = u.role desc nulls last, ur.starts_at, r.name))[1],
-    coalesce(array_agg(distinct r.name), '{}')
-  into role, roles
-  from freehold.user_roles ur
-    join freehold.role_periods p on p.role_id = ur.role_id
-    join freehold.roles r on r.id = ur.role_id
-  where ur.user_id = u.id
-    and access.in_force(ur.starts_at, ur.ends_at, now())
-    and access.in_force(p.starts_at, p.ends_at, now());
-end $$;

@@ -163,7 +163,7 @@ end $$;
 create function access.token_claims(u freehold.users, s freehold.sessions, t freehold.tenant) returns jsonb
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
-  h record := access.roles_now(u);
+  shown jsonb := access.profile(u.id);
   expiry timestamptz := access.password_expiry(u, t);
 begin
   return jsonb_build_object(
@@ -172,8 +172,8 @@ begin
     'proof', access.session_proof(s.id),
     'username', u.username,
     'email', u.email,
-    'role', h.role,
-    'roles', h.roles,
+    'role', shown -> 'role',
+    'roles', shown -> 'roles',
     'permissions', access.token_permissions(u.id),
     'amr', s.amr,
     'auth_time', floor(extract(epoch from s.created_at)),

@@ -1,25 +1,42 @@
 -- Who the admitted user is: access.me, and access.who_am_i with what they may do. Functions and no queries of the
 -- Worker, because Postgres takes longer to plan a query under row level security than to answer this.
 
+-- A user as clients show them, with the roles that they are assigned now. `role` is the primary one, `users.role`, if it
+-- is held and active, else the first of those that are. One statement, because me is what is asked most.
+create function access.profile(subject uuid) returns jsonb
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+  return (
+    select jsonb_build_object(
+      'sub', u.id,
+      'username', u.username,
+      'email', u.email,
+      'email_verified', u.email_verified,
+      'given_name', u.given_name,
+      'family_name', u.family_name,
+      'role', h.role,
+      'roles', h.roles,
+      'is_active', u.is_active)
+    from freehold.users u
+      cross join lateral (
+        select
+          (array_agg(r.name order by r.name = u.role desc nulls last, ur.starts_at, r.name))[1] as role,
+          coalesce(array_agg(distinct r.name), '{}') as roles
+        from freehold.user_roles ur
+          join freehold.role_periods p on p.role_id = ur.role_id
+          join freehold.roles r on r.id = ur.role_id
+        where ur.user_id = u.id
+          and access.in_force(ur.starts_at, ur.ends_at, now())
+          and access.in_force(p.starts_at, p.ends_at, now())
+      ) h
+    where u.id = subject);
+end $$;
+
 -- The profile of the admitted user; null: nobody was admitted.
 create function access.me() returns jsonb
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
-declare
-  u freehold.users;
-  h record;
 begin
-  select * into u from freehold.users x where x.id = access.principal();
-  h := access.roles_now(u);
-  return case when u.id is not null then jsonb_build_object(
-    'sub', u.id,
-    'username', u.username,
-    'email', u.email,
-    'email_verified', u.email_verified,
-    'given_name', u.given_name,
-    'family_name', u.family_name,
-    'role', h.role,
-    'roles', h.roles,
-    'is_active', u.is_active) end;
+  return access.profile((access.claims() ->> 'user_id')::uuid);
 end $$;
 
 -- The caller as decisions see them: {sub, username, roles, permissions, session, api_key, key_expires_at}. One of
@@ -28,20 +45,17 @@ create function access.who_am_i() returns jsonb
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
   f jsonb := access.claims();
-  u freehold.users;
+  u jsonb := access.profile((f ->> 'user_id')::uuid);
   s freehold.sessions;
   k freehold.api_keys;
-  h record;
 begin
-  select * into u from freehold.users x where x.id = (f ->> 'user_id')::uuid;
   select * into s from freehold.sessions x where x.id = (f ->> 'session_id')::uuid;
   select * into k from freehold.api_keys x where x.id = (f ->> 'key_id')::uuid;
-  h := access.roles_now(u);
-  return case when u.id is not null then jsonb_build_object(
-    'sub', u.id,
-    'username', u.username,
-    'roles', h.roles,
-    'permissions', access.permissions_of(u.id, now()),
+  return case when u is not null then jsonb_build_object(
+    'sub', u -> 'sub',
+    'username', u -> 'username',
+    'roles', u -> 'roles',
+    'permissions', access.permissions_of((u ->> 'sub')::uuid, now()),
     'session', case when s.id is not null then jsonb_build_object(
       'id', s.id,
       'device', s.device,

@@ -26,7 +26,7 @@ export function tenantPlane({ env, config, meter, headers, is_preflight, subdoma
   const said = (header: string) => headers.get(header) ?? undefined
   // A preflight has none of the headers that it announces: on the base domain the Origin of a tenant's own page names the tenant.
   const host = subdomain ?? (is_preflight ? tenantOfPage(config, said('Origin')) : null)
-  const name = tenantName(config, host, said('X-Tenant'), said('Authorization'))
+  const name = tenantName(config, host, said('X-Tenant'), () => said('Authorization'))
   const own = tenantUrl(config, name)
   return {
     origins: subdomain ? [own] : [own, config.BASE_URL.origin],

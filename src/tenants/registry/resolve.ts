@@ -30,13 +30,13 @@ export function tenantName(
   config: Config,
   host: string | null,
   header: string | undefined,
-  authorization: string | undefined,
+  authorization: () => string | undefined,
 ): string {
   const said = new Set((header ?? '').split(',').map((part) => part.trim().toLowerCase()))
   if (said.size > 1) throw new Problem('tenant_ambiguous')
   const named = [...said][0] || null
   if (host && named && host !== named) throw new Problem('tenant_ambiguous')
-  const claim = host || named ? null : tenantOfToken(authorization)
+  const claim = host || named ? null : tenantOfToken(authorization())
   const name = named ?? host ?? (typeof claim === 'string' && claim ? claim : null) ?? config.DEFAULT_TENANT
   if (!name) throw new Problem('tenant_required')
   if (name !== host && !Label.safeParse(name).success) throw new Problem('tenant_not_found')
