@@ -34,9 +34,13 @@ declare
   attempt uuid := gen_random_uuid();
   state text := 'pending';
 begin
-  insert into freehold.lockouts as x (key) values (guard)
-  on conflict (key) do update set key = x.key
-  returning x.* into g;
+  -- Whoever logged in before has a row: locking it leaves no dead one behind, as an upsert would for each login.
+  select * into g from freehold.lockouts x where x.key = guard for update;
+  if not found then
+    insert into freehold.lockouts as x (key) values (guard)
+    on conflict (key) do update set key = x.key
+    returning x.* into g;
+  end if;
   select
     count(*) filter (where a.created_at > now() - interval '30 seconds') as pending,
     count(*) filter (where a.created_at <= now() - interval '30 seconds') as lost

@@ -36,6 +36,17 @@ const FLOORS = [
       update freehold.sessions s set last_active_at = now() where s.id = (credential ->> 'session_id')::uuid;
       return '{}'; end`,
   ),
+  // What a login cannot do without: an attempt begins and ends, a session opens with its audit entry and its first token.
+  made(
+    'enters',
+    `declare u uuid := (credential ->> 'user_id')::uuid; a uuid := gen_random_uuid(); s uuid := gen_random_uuid(); begin
+      perform from freehold.lockouts g where g.key = 'login:' || u for update;
+      insert into freehold.login_attempts (id, key, user_id, identifier, hash_parameters, state) values (a, 'login:' || u, u, 'bench', 'bench', 'pending');
+      update freehold.login_attempts x set state = 'succeeded' where x.id = a;
+      insert into freehold.sessions (id, user_id, expires_at) values (s, u, now() + interval '1 day');
+      insert into freehold.refresh_tokens (token_hash, session_id, expires_at) values (uuid_send(s), s, now() + interval '1 day');
+      return '{}'; end`,
+  ),
   'grant execute on all functions in schema bench to freehold_app',
   'reset role',
 ]
@@ -46,9 +57,9 @@ export async function plantFloors(superuser: Client): Promise<void> {
 }
 
 /** What they are called with, as text. */
-export const floorParams = (session: string | undefined) => [
+export const floorParams = ({ session_id, user_id }: { session_id: string; user_id: string }) => [
   crypto.randomUUID(),
-  JSON.stringify({ session_id: session, user_id: crypto.randomUUID(), proof: '0'.repeat(64) }),
+  JSON.stringify({ session_id, user_id, proof: '0'.repeat(64) }),
   null,
   JSON.stringify({ address: null, agent: 'bench/1', method: 'GET', path: '/api/v1/auth/me', trace_id: '0'.repeat(32) }),
 ]
