@@ -5,12 +5,11 @@
 --   creates 15 objects
 --   replaces 29 objects
 --   drops and creates function access.admit
---   drops and creates function access.begin_login
---   drops and creates function access.hash_parameters_of
 -- Kept for the release before this one, and dropped by the next migration:
 --   keeps function access.active_primary_role
 --   keeps function access.grant_sources
 --   keeps function access.held
+--   keeps function access.held_roles
 --   keeps function access.my_roles
 --   keeps function access.role_ancestry
 --   keeps function access.role_scope
@@ -20,10 +19,6 @@
 set local check_function_bodies = off;
 --> statement-breakpoint
 drop function access.admit(uuid,jsonb,text,jsonb,boolean);
---> statement-breakpoint
-drop function access.begin_login(uuid,text);
---> statement-breakpoint
-drop function access.hash_parameters_of(uuid,text);
 --> statement-breakpoint
 -- Why somebody holds a permission, and how far: by a role, by a role that this one inherits from (`via`: the one that
 -- is held), by an override, or by a delegation (`name`: the delegator; `via`: the role that is delegated). The scope
@@ -180,32 +175,26 @@ begin
   end if;
 end $$;
 --> statement-breakpoint
--- Answers one check about a user for permissions; `names` is what an API key leaves of these; null: everything.
+-- Answers one check about a user for one permission. `names`: what an API key leaves of what the user holds; null:
+-- everything.
 create or replace function access.answer(subject uuid, asked jsonb, names text[]) returns jsonb
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   there jsonb := nullif(asked -> 'resource', 'null');
-  permissions text[] := array[asked ->> 'permission'];
-  permission text;
   r access.reason;
   widest access.scope;
   because jsonb[] := '{}';
 begin
-  if asked ? 'any_of' then
-    permissions := array(select jsonb_array_elements_text(asked -> 'any_of'));
-  end if;
-  foreach permission in array permissions loop
-    continue when permission <> all (names);
-    foreach r in array access.reasons(subject, permission, now()) loop
-      if there is null
-        or r.scope = 'all'
-        or r.holder = (there ->> 'owner_id')::uuid
-        or (there ->> 'unit_id')::uuid in (select access.units_in_scope(r.holder, r.scope))
-      then
-        widest := greatest(widest, r.scope);
-        because := because || jsonb_build_object('kind', r.kind, 'id', r.id, 'name', r.name, 'via', r.via);
-      end if;
-    end loop;
+  foreach r in array access.reasons(subject, asked ->> 'permission', now()) loop
+    continue when asked ->> 'permission' <> all (names);
+    if there is null
+      or r.scope = 'all'
+      or r.holder = (there ->> 'owner_id')::uuid
+      or (there ? 'unit_id' and (there ->> 'unit_id')::uuid in (select access.units_in_scope(r.holder, r.scope)))
+    then
+      widest := greatest(widest, r.scope);
+      because := because || jsonb_build_object('kind', r.kind, 'id', r.id, 'name', r.name, 'via', r.via);
+    end if;
   end loop;
   if cardinality(because) > 1 then
     because := array(select distinct x from unnest(because) x order by x);
@@ -230,8 +219,8 @@ begin
   elsif checks @? '$[*].user_id' then
     perform access.check_asked_users(me, checks);
   end if;
-  -- The statement that answers a hundred costs as much for one.
-  if jsonb_array_length(checks) > 3 or checks @? '$[*].role' then
+  -- The statement that answers a hundred costs as much for one; and one by one a long `any_of` would cost too much.
+  if jsonb_array_length(checks) > 3 or checks @? '$[*].role' or checks @? '$[*].any_of' then
     perform access.check_asked_names(checks);
     return access.answer_many(me, checks, names);
   end if;
@@ -242,8 +231,8 @@ begin
       checks -> n,
       case when subject = me then names when not access.was_active(subject, now()) then '{}' end);
   end loop;
-  -- What somebody holds exists.
-  if answers @? '$[*] ? (@.allowed == false)' or checks @? '$[*].any_of' then
+  -- What somebody holds exists: access.before_permission lets nothing be deleted that is in use.
+  if answers @? '$[*] ? (@.allowed == false)' then
     perform access.check_asked_names(checks);
   end if;
   return answers;
@@ -538,7 +527,7 @@ begin
     -- Most delegations are of something else; what follows costs more.
     continue when reach is null
       or not access.was_active(d.delegator_id, moment)
-      or d.role_id not in (select access.roles_of(d.delegator_id, moment));
+      or (d.role_id is not null and d.role_id not in (select access.roles_of(d.delegator_id, moment)));
     -- null: the delegator no longer holds it.
     reach := access.narrower_scope(reach, access.own_scope(d.delegator_id, permission, moment));
     if reach is not null then
@@ -601,6 +590,7 @@ create or replace function access.user_effective_scope(
 )
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
+  why access.reason[];
   s record;
 begin
   units := '{}';
@@ -610,11 +600,9 @@ begin
     owners := array[subject];
     return;
   end if;
-  for s in
-    select r.holder, max(r.scope) as reach
-    from unnest(access.reasons(subject, permission, now())) r
-    group by r.holder
-  loop
+  -- By itself: within the query it would be called once more, to estimate its rows.
+  why := access.reasons(subject, permission, now());
+  for s in select r.holder, max(r.scope) as reach from unnest(why) r group by r.holder loop
     scope := greatest(scope, s.reach);
     owners := owners || s.holder;
     if s.reach in ('team', 'department') then
@@ -915,18 +903,6 @@ begin
   return written;
 end $$;
 --> statement-breakpoint
--- The hash parameters and salt of a user's password. An unknown identifier, or a user without a password, gets
--- parameters that look like the others', of the given cost; their salt is derived from the identifier, because a salt
--- that changes would give that away.
-create or replace function access.hash_parameters_of(subject uuid, identifier text, cost text default 'r=6,i=100000') returns text
-language sql stable set search_path = pg_catalog, pg_temp as $$
-  select coalesce(
-    regexp_replace(access.current_password(subject), '[$][^$]*$', ''),
-    '$pbkdf2-sha256-chain$' || cost || '$'
-      || rtrim(encode(substr(access.mac('salt:' || identifier), 1, 16), 'base64'), '=')
-  )
-$$;
---> statement-breakpoint
 -- Begins an attempt: {state: pending, attempt, hash_parameters}, also during a lockout, when it can only fail; or
 -- {state: busy} when as many attempts are under way as may fail. Locks the lockout's row, so that the
 -- attempts of one identifier are decided one after another. An attempt that is not finished within 30 s has failed.
@@ -1018,35 +994,6 @@ begin
     returning x.* into g;
   end if;
   return g;
-end $$;
---> statement-breakpoint
--- First half: {state, attempt, hash_parameters} or {state: busy}, the same for an unknown identifier. `cost` is the
--- one of new passwords, as hash parameters name it; an unknown identifier gets parameters of that cost.
-create or replace function access.begin_login(tenant_id uuid, identifier text, cost text default 'r=6,i=100000') returns jsonb
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
-declare
-  t freehold.tenant := access.check_tenant(tenant_id);
-  u freehold.users;
-begin
-  if (cost ~ '^r=[0-9]{1,2},i=[0-9]{1,6}$') is not true then
-    raise exception 'This is no cost of a hash.' using errcode = 'invalid_parameter_value';
-  end if;
-  identifier := left(identifier, 255);
-  if strpos(identifier, '@') > 0 then
-    select * into u from freehold.users x where x.email = identifier;
-  else
-    select * into u from freehold.users x where x.username = identifier;
-  end if;
-  return access.begin_attempt(
-    t,
-    case
-      when u.id is null then 'unknown:' || encode(access.mac('guard:' || identifier), 'hex')
-      else 'login:' || u.id
-    end,
-    u.id,
-    identifier,
-    access.hash_parameters_of(u.id, identifier, cost)
-  );
 end $$;
 --> statement-breakpoint
 -- Second half: {outcome: ok, claims} with a session and its first refresh token, or {outcome: refused, mail} or
@@ -1390,6 +1337,8 @@ comment on function access.grant_sources(uuid,text,timestamp with time zone) is 
 --> statement-breakpoint
 comment on function access.held() is 'Retired: the release before uses it, the next migration drops it.';
 --> statement-breakpoint
+comment on function access.held_roles(uuid,timestamp with time zone) is 'Retired: the release before uses it, the next migration drops it.';
+--> statement-breakpoint
 comment on function access.my_roles() is 'Retired: the release before uses it, the next migration drops it.';
 --> statement-breakpoint
 comment on function access.role_ancestry(uuid[],timestamp with time zone) is 'Retired: the release before uses it, the next migration drops it.';
@@ -1404,12 +1353,10 @@ revoke execute
   on function access.admit(uuid,jsonb,text,jsonb,boolean),
     access.answer(uuid,jsonb,text[]),
     access.answer_many(uuid,jsonb,text[]),
-    access.begin_login(uuid,text,text),
     access.bound(text),
     access.check_asked_names(jsonb),
     access.check_asked_users(uuid,jsonb),
     access.clear_lockout(freehold.lockouts),
-    access.hash_parameters_of(uuid,text,text),
     access.hmac(access.secrets,text),
     access.me(),
     access.own_reasons(uuid,text,timestamp with time zone),
@@ -1422,7 +1369,6 @@ revoke execute
 --> statement-breakpoint
 grant execute
   on function access.admit(uuid,jsonb,text,jsonb,boolean),
-    access.begin_login(uuid,text,text),
     access.claims(),
     access.me(),
     access.who_am_i()

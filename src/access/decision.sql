@@ -146,7 +146,7 @@ begin
     -- Most delegations are of something else; what follows costs more.
     continue when reach is null
       or not access.was_active(d.delegator_id, moment)
-      or d.role_id not in (select access.roles_of(d.delegator_id, moment));
+      or (d.role_id is not null and d.role_id not in (select access.roles_of(d.delegator_id, moment)));
     -- null: the delegator no longer holds it.
     reach := access.narrower_scope(reach, access.own_scope(d.delegator_id, permission, moment));
     if reach is not null then

@@ -48,6 +48,7 @@ create function access.user_effective_scope(
 )
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
+  why access.reason[];
   s record;
 begin
   units := '{}';
@@ -57,11 +58,9 @@ begin
     owners := array[subject];
     return;
   end if;
-  for s in
-    select r.holder, max(r.scope) as reach
-    from unnest(access.reasons(subject, permission, now())) r
-    group by r.holder
-  loop
+  -- By itself: within the query it would be called once more, to estimate its rows.
+  why := access.reasons(subject, permission, now());
+  for s in select r.holder, max(r.scope) as reach from unnest(why) r group by r.holder loop
     scope := greatest(scope, s.reach);
     owners := owners || s.holder;
     if s.reach in ('team', 'department') then

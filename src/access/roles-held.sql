@@ -46,16 +46,6 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   where access.was_active(subject, moment)
 $$;
 
--- The same for the admitted user: an API key holds a role when it names everything that the role carries.
-create function access.held_roles(subject uuid, moment timestamptz) returns table (kind text, id uuid, name text, via text)
-language sql stable set search_path = pg_catalog, pg_temp as $$
-  select h.*
-  from (select access.key_permissions(subject) as names) n
-    cross join lateral access.user_held_roles(subject, moment) h
-  where n.names is null
-    or not exists (select from access.role_grants(h.id, moment) g where g.permission <> all (n.names))
-$$;
-
 -- The names of the roles that a user is assigned at a moment, without what these inherit from.
 create function access.role_names(subject uuid, moment timestamptz) returns text[]
 language sql stable set search_path = pg_catalog, pg_temp as $$

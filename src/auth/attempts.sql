@@ -6,13 +6,13 @@
 -- identifier has a row of lockouts and hash parameters as a known one does. Nobody but definer functions calls these.
 
 -- The hash parameters and salt of a user's password. An unknown identifier, or a user without a password, gets
--- parameters that look like the others', of the given cost; their salt is derived from the identifier, because a salt
--- that changes would give that away.
-create function access.hash_parameters_of(subject uuid, identifier text, cost text default 'r=6,i=100000') returns text
+-- parameters that look like the others'; their salt is derived from the identifier, because a salt that changes
+-- would give that away. Where new hashes cost more, the Worker fills both up (src/auth/auth.ts).
+create function access.hash_parameters_of(subject uuid, identifier text) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select coalesce(
     regexp_replace(access.current_password(subject), '[$][^$]*$', ''),
-    '$pbkdf2-sha256-chain$' || cost || '$'
+    '$pbkdf2-sha256-chain$r=6,i=100000$'
       || rtrim(encode(substr(access.mac('salt:' || identifier), 1, 16), 'base64'), '=')
   )
 $$;

@@ -11,7 +11,7 @@ import { log } from '../kernel/log.ts'
 import { Problem } from '../kernel/problem.ts'
 import { newToken, sign, successorOf, tokenHash } from '../kernel/token.ts'
 import { deliver } from '../mail/mail.ts'
-import { digest, hash, hashCost, missingIterations, newHashParameters, rehashParameters } from '../passwords/hash.ts'
+import { digest, hash, missingIterations, newHashParameters, rehashParameters } from '../passwords/hash.ts'
 import { digestsUnder, issuesOf, type PasswordContext, USED, weaknesses } from '../passwords/policy.ts'
 import type { Location } from '../sessions/device.ts'
 import { sessions } from '../sessions/table.ts'
@@ -109,11 +109,12 @@ export async function login(ctx: Ctx, identifier: string, password: string, plac
   const iterations = ctx.config.PASSWORD_HASH_ITERATIONS
   log('database chosen', { ...about, database: new URL(ctx.realm.database_url).pathname.slice(1) })
   const { attempt, hash_parameters } = await beginAttempt(() =>
-    ctx.call<Attempt>(sql`access.begin_login(${ctx.realm.id}, ${normalised(identifier)}, ${hashCost(iterations)})`),
+    ctx.call<Attempt>(sql`access.begin_login(${ctx.realm.id}, ${normalised(identifier)})`),
   )
   const refresh_token = newToken()
   const compared = await digest(password, hash_parameters)
-  // Unknown identifiers cost what a new hash does. A cheaper login would tell that its user exists, and since when.
+  // Unknown identifiers, whose parameters are those of 600,000 iterations, and older hashes are filled up to what a new hash costs: a
+  // cheaper login would tell who exists, and since when.
   const missing = missingIterations(hash_parameters, iterations)
   if (missing) await digest(password, newHashParameters(missing))
   const new_parameters = rehashParameters(hash_parameters, iterations)

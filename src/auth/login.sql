@@ -9,17 +9,13 @@
 -- another user. So known and unknown identifiers are treated alike; the comparison is made here and the hash never
 -- leaves; and a failure is returned, not raised, so that its audit entry is committed.
 
--- First half: {state, attempt, hash_parameters} or {state: busy}, the same for an unknown identifier. `cost` is the
--- one of new passwords, as hash parameters name it; an unknown identifier gets parameters of that cost.
-create function access.begin_login(tenant_id uuid, identifier text, cost text default 'r=6,i=100000') returns jsonb
+-- First half: {state, attempt, hash_parameters} or {state: busy}, the same for an unknown identifier.
+create function access.begin_login(tenant_id uuid, identifier text) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_tenant(tenant_id);
   u freehold.users;
 begin
-  if (cost ~ '^r=[0-9]{1,2},i=[0-9]{1,6}$') is not true then
-    raise exception 'This is no cost of a hash.' using errcode = 'invalid_parameter_value';
-  end if;
   identifier := left(identifier, 255);
   if strpos(identifier, '@') > 0 then
     select * into u from freehold.users x where x.email = identifier;
@@ -34,7 +30,7 @@ begin
     end,
     u.id,
     identifier,
-    access.hash_parameters_of(u.id, identifier, cost)
+    access.hash_parameters_of(u.id, identifier)
   );
 end $$;
 
@@ -185,7 +181,7 @@ begin
 end $$;
 
 grant execute on function
-  access.begin_login(uuid, text, text),
+  access.begin_login(uuid, text),
   access.finish_login(uuid, uuid, text, text, bytea, jsonb),
   access.finish_login_with_rehash(uuid, uuid, text, text, text, bytea, jsonb)
 to freehold_app;

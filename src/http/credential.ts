@@ -17,9 +17,9 @@ export function readCredential(headers: Headers): PresentedCredential {
   // A header that was sent twice arrives as one, with a comma.
   if (authorization?.includes(',') || key?.includes(',') || (authorization && key)) throw new Problem('credentials_ambiguous')
   if (key) return { key }
-  // Without a pattern: a token has a thousand characters, and this is done for every request.
+  // No pattern goes over the token: it has a thousand characters, and this is done for every request.
   const said = authorization?.trim() ?? ''
-  const end = said.indexOf(' ')
+  const end = said.search(/\s/)
   const [scheme, token] = end < 0 ? [said, ''] : [said.slice(0, end), said.slice(end + 1).trimStart()]
   if (!scheme || !token) throw new Problem('token_missing')
   if (scheme.toLowerCase() !== 'bearer') throw new Problem('token_invalid', 'Only Bearer tokens are understood.')

@@ -111,6 +111,7 @@ export const EnvironmentSettings = z
     NEON_POLL_MS: z.coerce.number().int().min(1).max(60_000).default(500),
     HOST_BRANCHES: z.coerce.number().int().min(1).max(5000).default(8),
     HOST_CAPACITY: z.coerce.number().int().min(1).max(500).default(400),
+    /** Never lowered in production: users with a dearer hash than an unknown identifier's would be known by the time of a login. */
     PASSWORD_HASH_ITERATIONS: z.coerce.number().int().min(1).max(2_000_000).default(LEAST_ITERATIONS),
     TENANT_DB_TEMPLATE: DatabaseTemplate.default('freehold_{subdomain}'),
     DEFAULT_TENANT: Label.optional(),

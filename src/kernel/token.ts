@@ -51,7 +51,7 @@ export async function sign(party: Party, claims: JWTPayload & { sub: string }, s
 }
 
 /** The compact form of a signed token. jose also takes signatures with padding, which would give one token several spellings. */
-const COMPACT = /^[\w-]+\.[\w-]+\.[\w-]+$/
+const COMPACT = /^[\w-]+\.[\w-]+\.[\w-]{85}[AQgw]$/
 
 type Verified = { key: SigningKey; url: string; bearer: Bearer }
 const verified = new Map<string, Verified>()

@@ -15,15 +15,11 @@ const PARAMETERS = /^\$pbkdf2-sha256-chain\$r=(\d{1,2}),i=(\d{1,6})\$([A-Za-z0-9
 
 const freshSalt = () => encodeBase64NoPadding(crypto.getRandomValues(new Uint8Array(16)))
 
-/** The part of hash parameters that says what a hash costs: `r=6,i=100000` for 600,000 iterations. */
-export function hashCost(iterations: number): string {
+/** Hash parameters with a salt of 16 bytes, by default a fresh one: `r` calls of `i` iterations each. */
+export function newHashParameters(iterations: number, salt = freshSalt()): string {
   const rounds = Math.ceil(iterations / MAX_ITERATIONS)
-  return `r=${rounds},i=${Math.ceil(iterations / rounds)}`
+  return `$pbkdf2-sha256-chain$r=${rounds},i=${Math.ceil(iterations / rounds)}$${salt}`
 }
-
-/** Hash parameters with a salt of 16 bytes, by default a fresh one. */
-export const newHashParameters = (iterations: number, salt = freshSalt()) =>
-  `$pbkdf2-sha256-chain$${hashCost(iterations)}$${salt}`
 
 /**
  * How many iterations a hash of ours lacks to cost what a new one does, because it was made before the setting was raised. 0 for

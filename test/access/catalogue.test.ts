@@ -8,7 +8,7 @@ const APP_MAY_CALL = [
   'access.admit(uuid,jsonb,text,jsonb,boolean)',
   'access.ask(jsonb)',
   'access.begin_admin_reset(uuid)',
-  'access.begin_login(uuid,text,text)',
+  'access.begin_login(uuid,text)',
   'access.begin_password_change(uuid)',
   'access.begin_reset(uuid,bytea)',
   'access.claim_mails(uuid,text,integer,jsonb)',

@@ -250,7 +250,7 @@ it('what somebody could do at any moment, by roles, inheritance, overrides and d
 it('a check is answered by itself as among a hundred, and the admission decides the same', async () => {
   const checks = Array.from({ length: 100 }, () => ({
     user_id: one(people),
-    ...(random(3) ? { permission: one(PERMISSIONS) } : { any_of: [one(PERMISSIONS), one(PERMISSIONS)] }),
+    permission: one(PERMISSIONS),
     ...(random(3) ? {} : { resource: { owner_id: one(people) } }),
   }))
   const [row] = await tenant.asOwner(
@@ -271,4 +271,23 @@ it('a check is answered by itself as among a hundred, and the admission decides 
         and (access.user_effective_scope(p.id, n.name)).scope is distinct from access.decide(p.id, n.name, now())`,
   )
   expect(differing?.pairs).toBeNull()
+})
+
+it('what somebody without a role holds by an override is delegated as far as they hold it', async () => {
+  const [ann, dan] = [crypto.randomUUID(), crypto.randomUUID()]
+  const [delegation, permission] = [crypto.randomUUID(), PERMISSIONS[0]]
+  await change(
+    sql`insert into freehold.users (id, username, email) values (${ann}, 'ann', 'ann@people.test'), (${dan}, 'dan', 'dan@people.test')`,
+    sql`insert into freehold.overrides (id, user_id, permission, effect, scope) values (gen_random_uuid(), ${ann}, ${permission}, 'grant', 'team')`,
+    sql`insert into freehold.delegations (id, delegator_id, delegate_id, starts_at, ends_at, decision, decided_at)
+      values (${delegation}, ${ann}, ${dan}, now(), now() + interval '1 hour', 'approved', now())`,
+    sql`insert into freehold.delegation_permissions (delegation_id, permission) values (${delegation}, ${permission})`,
+  )
+  const [row] = await tenant.asOwner(
+    sql`select access.decide(${dan}, ${permission}, now()) as decided, access.permissions_of(${dan}, now()) as named,
+      (access.answer(${dan}, ${JSON.stringify({ permission })}::jsonb, null)) as alone,
+      access.answer_many(${dan}, ${JSON.stringify([{ permission }])}::jsonb, null) -> 0 as together`,
+  )
+  expect(row).toMatchObject({ decided: 'team', named: [permission], alone: { allowed: true, scope: 'team' } })
+  expect(row?.alone).toEqual(row?.together)
 })

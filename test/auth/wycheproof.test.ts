@@ -160,6 +160,10 @@ describe.skipIf(!signatures)(`JSON Web Signatures of Wycheproof${signatures ? ''
     ['half of it', (r) => bytes(r, 32)],
     ['DER', (r, s) => Uint8Array.of(0x30, der(r).length + der(s).length, ...der(r), ...der(s))],
     ['its own base64url, with padding', (r, s) => `${encodeBase64urlNoPadding(pair(r, s))}==`],
+    [
+      'its own base64url, with a bit behind the last byte',
+      (r, s) => encodeBase64urlNoPadding(pair(r, s)).replace(/.$/, (last) => String.fromCharCode(last.charCodeAt(0) + 1)),
+    ],
     ['standard base64 with padding', (r, s) => btoa(String.fromCharCode(...pair(r, s)))],
     ...[0n, 1n, N - 1n, N].flatMap((r) =>
       [0n, 1n, N - 1n, N].map((s): [string, () => Uint8Array] => [`r ${r}, s ${s}`, () => pair(r, s)]),
