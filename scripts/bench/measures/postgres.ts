@@ -176,7 +176,7 @@ function findings(took: Record<Name, number[]>, workerd: (name: Name) => Spread)
     'me',
     'GET /auth/me',
     2.5,
-    `CPU of all processes of the cluster for each request, over ${LINES} connections, and beside it that of workerd. Among it is what the local Neon, as Neon's proxy does, sends after each request to reset the connection. Who asks has a role with twenty permissions, which inherits twenty more, in a tenant with ${PEOPLE.toLocaleString('en')} people and 52 roles; the bare batch is a transaction with one \`select 1\` in the same database, sent by drizzle.`,
+    `CPU of all processes of the cluster for each request, over ${LINES} connections, and beside it that of workerd. Among it is what the local Neon, as Neon's proxy does, sends after each request to reset the connection. Who asks has a role with twenty permissions, which inherits twenty more, in a tenant with ${PEOPLE.toLocaleString('en')} people and 52 roles; the bare batch is a transaction with one \`select 1\` in the same database, sent by drizzle. A floor is a function that does only what it is named for, called with the admission's parameters in the same database: no request can cost less than its floor, and none meets a goal below it. [Decision 21](decisions/0021-what-a-request-costs-postgres.md) says where the rest goes.`,
   )
   const beside = (name: Name, label: string): Finding['parts'] => [
     { label, value: spread(took[name]), unit: 'ms' },
