@@ -3,7 +3,7 @@
 --   unchanged
 -- Definitions:
 --   creates 15 objects
---   replaces 29 objects
+--   replaces 30 objects
 --   drops and creates function access.admit
 -- Kept for the release before this one, and dropped by the next migration:
 --   keeps function access.active_primary_role
@@ -105,8 +105,11 @@ begin
     set_config('access.signature', encode(access.hmac(secret, access.bound('claims:' || said)), 'hex'), true);
   -- A request that writes touches its session last (src/kernel/context.ts): two that locked it first would wait for
   -- each other's rows.
-  if s.last_active_at < now() - interval '1 minute' and request ->> 'method' = 'GET' then
-    perform access.touch();
+  if s.last_active_at < now() - interval '1 minute' then
+    perform set_config('access.touch', 'due', true);
+    if request ->> 'method' = 'GET' then
+      perform access.touch();
+    end if;
   end if;
   return jsonb_build_object('user_id', u.id, 'session_id', s.id, 'scope', r.scope);
 end $$;
@@ -127,6 +130,22 @@ create or replace function access.session_proof(session uuid) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select access.proof_of(s, session) from access.secrets s
 $$;
+--> statement-breakpoint
+-- Notes that the session was active, at most once a minute, and waits for nobody. Whether it is due the admission has
+-- seen; whoever sets that themselves has their own session noted.
+create or replace function access.touch() returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if current_setting('access.touch', true) = 'due' then
+    update freehold.sessions s
+    set last_active_at = now()
+    where s.id = (
+      select x.id
+      from freehold.sessions x
+      where x.id = access.session() and x.last_active_at < now() - interval '1 minute'
+      for no key update skip locked);
+  end if;
+end $$;
 --> statement-breakpoint
 -- Refuses checks about users whom the caller does not reach with user:read.
 create or replace function access.check_asked_users(me uuid, checks jsonb) returns void
@@ -1139,9 +1158,9 @@ begin
 end $$;
 --> statement-breakpoint
 -- The caller as decisions see them: {sub, username, roles, permissions, session, api_key, key_expires_at}. One of
--- session and api_key is null.
+-- session and api_key is null. Volatile, so that it sees what the admission has noted in the same statement.
 create or replace function access.who_am_i() returns jsonb
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   f jsonb := access.claims();
   u jsonb := access.profile((f ->> 'user_id')::uuid);

@@ -113,8 +113,11 @@ begin
     set_config('access.signature', encode(access.hmac(secret, access.bound('claims:' || said)), 'hex'), true);
   -- A request that writes touches its session last (src/kernel/context.ts): two that locked it first would wait for
   -- each other's rows.
-  if s.last_active_at < now() - interval '1 minute' and request ->> 'method' = 'GET' then
-    perform access.touch();
+  if s.last_active_at < now() - interval '1 minute' then
+    perform set_config('access.touch', 'due', true);
+    if request ->> 'method' = 'GET' then
+      perform access.touch();
+    end if;
   end if;
   return jsonb_build_object('user_id', u.id, 'session_id', s.id, 'scope', r.scope);
 end $$;
@@ -158,17 +161,21 @@ begin
   return k;
 end $$;
 
--- Notes that the session was active, at most once a minute, and waits for nobody.
+-- Notes that the session was active, at most once a minute, and waits for nobody. Whether it is due the admission has
+-- seen; whoever sets that themselves has their own session noted.
 create function access.touch() returns void
-language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
-  update freehold.sessions s
-  set last_active_at = now()
-  where s.id = (
-    select x.id
-    from freehold.sessions x
-    where x.id = access.session() and x.last_active_at < now() - interval '1 minute'
-    for no key update skip locked)
-$$;
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if current_setting('access.touch', true) = 'due' then
+    update freehold.sessions s
+    set last_active_at = now()
+    where s.id = (
+      select x.id
+      from freehold.sessions x
+      where x.id = access.session() and x.last_active_at < now() - interval '1 minute'
+      for no key update skip locked);
+  end if;
+end $$;
 
 -- Records a refusal, after the answer. It believes nothing but the request: the user is the one of the session or of
 -- the key, if these are real.

@@ -1,6 +1,6 @@
 import { z } from '@hono/zod-openapi'
 import { sql } from 'drizzle-orm'
-import type { Ctx } from '../kernel/context.ts'
+import { type Ctx, question } from '../kernel/context.ts'
 import { paged, pageOf, readCursor } from '../kernel/cursor.ts'
 import { Line, Moment } from '../kernel/fields.ts'
 import { Problem } from '../kernel/problem.ts'
@@ -46,14 +46,15 @@ export const Explained = z
 
 export const Holders = pageOf(z.object({ user_id: z.uuid(), username: z.string(), scope: Scope })).openapi('Holders')
 
+const CHECK = question(sql`access.ask(${sql.placeholder('checks')}::jsonb)`)
+
 /**
  * Answers up to 100 questions, in order, each with its reasons. One round trip. Anybody may ask about themselves; about others,
  * user:read with a scope that covers them. Fails with invalid_request (an unknown permission or role), not_found (an unknown
  * user).
  */
 export async function check(ctx: Ctx, { checks }: z.infer<typeof Questions>): Promise<z.infer<typeof Answers>> {
-  const [result] = await ctx.run(ctx.db.execute(sql`select access.ask(${JSON.stringify(checks)}::jsonb) as results`))
-  return { results: result.rows[0]?.results as z.infer<typeof Answers>['results'] }
+  return { results: await ctx.ask<z.infer<typeof Answers>['results']>(CHECK, { checks: JSON.stringify(checks) }) }
 }
 
 /**

@@ -40,9 +40,9 @@ begin
 end $$;
 
 -- The caller as decisions see them: {sub, username, roles, permissions, session, api_key, key_expires_at}. One of
--- session and api_key is null.
+-- session and api_key is null. Volatile, so that it sees what the admission has noted in the same statement.
 create function access.who_am_i() returns jsonb
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   f jsonb := access.claims();
   u jsonb := access.profile((f ->> 'user_id')::uuid);

@@ -1,7 +1,6 @@
 import { z } from '@hono/zod-openapi'
 import { sql } from 'drizzle-orm'
-import type { Ctx } from '../kernel/context.ts'
-import { build, fixed } from '../kernel/db.ts'
+import { type Ctx, question } from '../kernel/context.ts'
 
 export const Me = z
   .object({
@@ -43,25 +42,22 @@ export const WhoAmI = z
   })
   .openapi('WhoAmI')
 
+type Caller = Omit<z.infer<typeof WhoAmI>, 'tenant' | 'expires_at'> & { key_expires_at: string | null }
 const inUtc = (at: string) => new Date(at).toISOString()
 
-const ME = fixed(build.execute(sql`select access.me() as me`))
-const WHO_AM_I = fixed(build.execute(sql`select access.who_am_i() as caller`))
+const ME = question(sql`access.me()`)
+const WHO_AM_I = question(sql`access.who_am_i()`)
 
 /** The current user. One round trip. */
 export async function me(ctx: Ctx): Promise<z.infer<typeof Me>> {
-  const [result] = await ctx.run(ME)
-  const profile = result.rows[0]?.me as Omit<z.infer<typeof Me>, 'tenant'> | null
+  const profile = await ctx.ask<Omit<z.infer<typeof Me>, 'tenant'> | null>(ME)
   if (!profile) throw new Error('The admitted user does not exist.')
   return { ...profile, tenant: ctx.realm.subdomain }
 }
 
 /** The caller as access decisions see them: session or key, roles, permissions, tenant and expiry. One round trip. */
 export async function whoAmI(ctx: Ctx): Promise<z.infer<typeof WhoAmI>> {
-  const [result] = await ctx.run(WHO_AM_I)
-  const caller = result.rows[0]?.caller as
-    | (Omit<z.infer<typeof WhoAmI>, 'tenant' | 'expires_at'> & { key_expires_at: string | null })
-    | null
+  const caller = await ctx.ask<Caller | null>(WHO_AM_I)
   if (!caller) throw new Error('The admitted user does not exist.')
   const { session, key_expires_at, ...user } = caller
   const { id, subdomain, legal_name, url } = ctx.realm

@@ -60,6 +60,11 @@ export type Ctx = {
    * Fails with token_missing, or with what the admission or a statement refuses.
    */
   run<T extends readonly BatchItem<'pg'>[]>(...statements: T): Promise<BatchResponse<T>>
+  /**
+   * Admits the caller and calls one security definer function, made by `question`, in the statement that admits: what is asked most
+   * pays for one statement and not for two. Returns its result. Fails as `run` does.
+   */
+  ask<T>(question: Question, values?: Record<string, unknown>): Promise<T>
   /** Calls one security definer function of a public endpoint, in one round trip, and returns its result. */
   call<T>(call: SQL): Promise<T>
   /** Continues work after the response. It may be lost. */
@@ -89,28 +94,15 @@ export function makeCtx({ reloadRealm, reportActivity, countUse, ...parts }: Par
     trips: 0,
     db: build,
     async run(...statements) {
-      if (!credential) throw new Problem('token_missing')
-      const { permission, any_password } = parts.need
-      const [proof, request] = [JSON.stringify(credential), JSON.stringify(parts.request)]
-      const last = key || parts.request.method === 'GET' ? [] : [TOUCH]
-      const results = await send((realm) => [
-        ...asApp(realm),
-        ADMIT({ tenant: realm.id, credential: proof, permission, request, any_password }),
-        ...statements,
-        ...last,
-      ]).then(countOnce, (error) => {
-        if (wasAdmitted(error)) countOnce(null)
-        throw error
-      })
-      const [admitted, ...answers] = results.slice(
-        results.length - last.length - statements.length - 1,
-        results.length - last.length,
-      )
-      ctx.principal = (admitted as { rows: { principal: Principal }[] }).rows[0]?.principal ?? null
+      const [, ...answers] = await link.admitted(ADMIT, {}, statements)
       return answers as never
     },
+    async ask<T>(question: Question, values: Record<string, unknown> = {}) {
+      const [asked] = await link.admitted(question, values, [])
+      return (asked as { rows: { answer: T }[] }).rows[0]?.answer as T
+    },
     async call<T>(call: SQL) {
-      const results = (await send((realm) => [...asApp(realm), build.execute(sql`select ${call} as answer`)])) as {
+      const results = (await link.send((realm) => [...asApp(realm), build.execute(sql`select ${call} as answer`)])) as {
         rows: { answer: T }[]
       }[]
       const answer = results.at(-1)?.rows[0]
@@ -121,48 +113,81 @@ export function makeCtx({ reloadRealm, reportActivity, countUse, ...parts }: Par
 
   let { realm } = parts
 
-  /** Counts an admitted request with a key as one use of it, whatever its outcome. */
-  function countOnce<T>(results: T): T {
-    if (key && !is_counted) countUse(ctx, key.prefix)
-    is_counted = true
-    return results
-  }
+  // Methods, because esbuild names a function again each time that it is made.
+  const link = {
+    /** Runs the statement that admits, what comes after it, and what every request ends with. Returns the results of the first two. */
+    async admitted(admission: Question, values: Record<string, unknown>, after: readonly BatchItem<'pg'>[]) {
+      if (!credential) throw new Problem('token_missing')
+      const { permission, any_password } = parts.need
+      const given = {
+        ...values,
+        permission,
+        any_password,
+        credential: JSON.stringify(credential),
+        request: JSON.stringify(parts.request),
+      }
+      const last = key || parts.request.method === 'GET' ? [] : [TOUCH]
+      const results = await link
+        .send((realm) => [...asApp(realm), admission({ ...given, tenant: realm.id }), ...after, ...last])
+        .then(link.countOnce, (error) => {
+          if (wasAdmitted(error)) link.countOnce(null)
+          throw error
+        })
+      const own = results.slice(results.length - last.length - after.length - 1, results.length - last.length)
+      ctx.principal = (own[0] as { rows: { principal: Principal }[] }).rows[0]?.principal ?? null
+      return own
+    },
 
-  /** One round trip. A database that is not this tenant's causes one retry with the realm reloaded, before the request fails. */
-  async function send(list: (realm: Realm) => BatchItem<'pg'>[]): Promise<unknown[]> {
-    try {
-      return await once(realm, list)
-    } catch (error) {
-      const fresh = isWrongDatabase(error) ? await reloadRealm() : null
-      // Same URL: the database is unavailable. Another id: the subdomain is now that of a tenant that never verified this caller.
-      if (!fresh || fresh.id !== realm.id || fresh.database_url === realm.database_url) throw toProblem(error)
-      realm = fresh
-      return await once(realm, list).catch((second) => {
-        throw toProblem(second)
-      })
-    }
-  }
+    /** Counts an admitted request with a key as one use of it, whatever its outcome. */
+    countOnce<T>(results: T): T {
+      if (key && !is_counted) countUse(ctx, key.prefix)
+      is_counted = true
+      return results
+    },
 
-  async function once(realm: Realm, list: (realm: Realm) => BatchItem<'pg'>[]): Promise<unknown[]> {
-    ctx.trips++
-    try {
-      return (await requireJson(
-        connect(realm.database_url).batch(list(realm) as [BatchItem<'pg'>, ...BatchItem<'pg'>[]]),
-      )) as unknown[]
-    } finally {
-      const reported = reportActivity()
-      if (reported) parts.later(reported)
-    }
+    /** One round trip. A database that is not this tenant's causes one retry with the realm reloaded, before the request fails. */
+    async send(list: (realm: Realm) => BatchItem<'pg'>[]): Promise<unknown[]> {
+      try {
+        return await link.once(realm, list)
+      } catch (error) {
+        const fresh = isWrongDatabase(error) ? await reloadRealm() : null
+        // Same URL: the database is unavailable. Another id: the subdomain is now that of a tenant that never verified this caller.
+        if (!fresh || fresh.id !== realm.id || fresh.database_url === realm.database_url) throw toProblem(error)
+        realm = fresh
+        return await link.once(realm, list).catch((second) => {
+          throw toProblem(second)
+        })
+      }
+    },
+
+    async once(realm: Realm, list: (realm: Realm) => BatchItem<'pg'>[]): Promise<unknown[]> {
+      ctx.trips++
+      try {
+        return (await requireJson(
+          connect(realm.database_url).batch(list(realm) as [BatchItem<'pg'>, ...BatchItem<'pg'>[]]),
+        )) as unknown[]
+      } finally {
+        const reported = reportActivity()
+        if (reported) parts.later(reported)
+      }
+    },
   }
   return ctx
 }
 
 const { placeholder } = sql
-const ADMIT = prepared(
-  build.execute(
-    sql`select access.admit(${placeholder('tenant')}, ${placeholder('credential')}::jsonb, ${placeholder('permission')}, ${placeholder('request')}::jsonb, ${placeholder('any_password')}) as principal`,
-  ),
-)
+const ADMISSION = sql`access.admit(${placeholder('tenant')}, ${placeholder('credential')}::jsonb, ${placeholder('permission')}, ${placeholder('request')}::jsonb, ${placeholder('any_password')})`
+const ADMIT: Question = prepared(build.execute(sql`select ${ADMISSION} as principal`))
+
+/** A statement that admits, by what its placeholders stand for. */
+export type Question = (values: Record<string, unknown>) => BatchItem<'pg'>
+
+/**
+ * A call of a security definer function for `ctx.ask`, built once; its own values are `sql.placeholder`s. `offset 0` keeps Postgres
+ * from merging the two queries: the caller is admitted, then the function runs.
+ */
+export const question = (call: SQL): Question =>
+  prepared(build.execute(sql`select a.principal, ${call} as answer from (select ${ADMISSION} as principal offset 0) a`))
 
 /** Touches the session. Reads are touched in the admission; writes at the end, when they hold all their other locks. */
 const TOUCH = fixed(build.execute(sql`select access.touch()`))
