@@ -4,6 +4,7 @@
 export const worker = {
   // Any body and any field.
   'is not a field of this request': 'no es un campo de esta solicitud',
+  'and {count} more': 'y {count} más',
   'is missing': 'falta',
   'must not be empty': 'no debe estar vacío',
   'must be text': 'debe ser texto',
