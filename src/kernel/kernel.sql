@@ -44,23 +44,27 @@ begin
   return null;
 end $$;
 
--- Applies a JSON merge patch (RFC 7396) to a document.
+-- Applies a JSON merge patch (RFC 7396) to a document. In one aggregate, because a document that grows key by key is
+-- copied for each: 20,000 keys took 15 seconds.
 create function access.merged(doc jsonb, patch jsonb) returns jsonb
 language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
 declare
-  changed jsonb := case when jsonb_typeof(doc) = 'object' then doc else '{}' end;
-  r record;
+  base jsonb := case when jsonb_typeof(doc) = 'object' then doc else '{}' end;
 begin
   if jsonb_typeof(patch) <> 'object' then
     return patch;
   end if;
-  for r in select e.key, e.value from jsonb_each(patch) e loop
-    changed := case
-      when r.value = 'null' then changed - r.key
-      else changed || jsonb_build_object(r.key, access.merged(changed -> r.key, r.value))
-    end;
-  end loop;
-  return changed;
+  return (
+    select coalesce(jsonb_object_agg(x.key, x.value), '{}')
+    from (
+      select d.key, d.value
+      from jsonb_each(base) d
+      where not patch ? d.key
+      union all
+      select p.key, case when jsonb_typeof(p.value) = 'object' then access.merged(base -> p.key, p.value) else p.value end
+      from jsonb_each(patch) p
+      where p.value <> 'null'
+    ) x);
 end $$;
 
 -- Parses an address or a network for comparison. An IPv4 address that is mapped into IPv6 is IPv4. null: it is

@@ -65,7 +65,16 @@ function isStorable(value: unknown, depth = 0): boolean {
   return depth < MAX_DEPTH && Object.entries(value).every(([key, inner]) => isStorable(key) && isStorable(inner, depth + 1))
 }
 
-/** Settings that frontends keep for a user. The database limits their size. */
+const MAX_PATCH = 16_384
+
+/**
+ * Settings that frontends keep for a user, or a change of them. The database limits what is stored to 8 KiB; a change that is larger
+ * than all that it could add and take away does not reach it.
+ */
 export const Preferences = z
   .record(z.string(), z.unknown())
+  .refine((doc) => new TextEncoder().encode(JSON.stringify(doc)).length <= MAX_PATCH, {
+    error: 'must be at most 16 KiB',
+    abort: true,
+  })
   .refine((doc) => isStorable(doc), `must be JSON nested at most ${MAX_DEPTH} deep, without NUL or lone surrogates`)

@@ -218,6 +218,20 @@ describe('a change', () => {
     expect(await merged(null)).toEqual({})
   })
 
+  it('of twenty thousand preferences does not reach the database, which merges as many in no time', async () => {
+    const { id } = await made({})
+    const many = Object.fromEntries(Array.from({ length: 20_000 }, (_, n) => [`k${n}`, n]))
+    const answer = await at(id, 'PATCH', { preferences: many })
+    expectProblem(answer, 400, 'invalid_request')
+    expect(answer.trips).toBe(0)
+    // It took 15 s when the document was copied for each key.
+    const [row] = await realm.asOwner(
+      sql`set local statement_timeout = '5s'`,
+      sql`select access.merged(${JSON.stringify(many)}::jsonb, ${JSON.stringify(many)}::jsonb) = ${JSON.stringify(many)}::jsonb as same`,
+    )
+    expect(row?.same).toBe(true)
+  })
+
   it('by PUT replaces everything that can be edited', async () => {
     const user = await made({
       given_name: 'Dee',
