@@ -2,7 +2,8 @@
 -- (src/auth/login.sql), and they are ended, never deleted.
 --
 -- Threat: a user sees or ends the sessions of somebody out of their reach. Policies decide that for the Worker's own
--- statements; access.login_history, which reads the audit past its policies, asks the same itself.
+-- statements; access.login_history, which reads the audit past its policies, asks the same itself. Somebody who runs SQL
+-- as the app login opens an ended session again: so what has ended stays as it ended.
 
 -- The logins of one user, also those that failed, newest first: of oneself, or with session:read of a user within
 -- reach.
@@ -23,6 +24,18 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   order by l.at desc, l.id desc
   limit at_most
 $$;
+
+-- When and why a session ended does not change.
+create function access.keep_session_end() returns trigger
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  new.ended_at := old.ended_at;
+  new.ended_because := old.ended_because;
+  return new;
+end $$;
+
+create trigger keep_session_end before update of ended_at, ended_because on freehold.sessions
+  for each row when (old.ended_at is not null) execute function access.keep_session_end();
 
 call access.audited('freehold.sessions', 'session', '{}', '{last_active_at}');
 

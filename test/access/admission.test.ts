@@ -64,6 +64,27 @@ describe('an admission', () => {
     ])
   })
 
+  it('lets nobody open a session again that has ended, nor say otherwise when and why it did', async () => {
+    const stolen = await session(cy.user_id)
+    await there.asOwner(
+      sql`update freehold.sessions set ended_at = '2026-01-01', ended_because = 'stolen' where id = ${stolen.session_id}`,
+    )
+    for (const change of [
+      sql`ended_at = null, ended_because = null`,
+      sql`ended_at = now(), ended_because = 'logout'`,
+      sql`ended_at = null, ended_because = null, expires_at = 'infinity', last_active_at = now()`,
+    ])
+      await there
+        .asApp(admit(there, cy, null), sql`update freehold.sessions set ${change} where id = ${stolen.session_id}`)
+        .catch(() => undefined)
+    expect(
+      await there.asOwner(
+        sql`select ended_at = '2026-01-01' as at, ended_because from freehold.sessions where id = ${stolen.session_id}`,
+      ),
+    ).toEqual([{ at: true, ended_because: 'stolen' }])
+    expect(await refused(stolen)).toBe('FH401 session_ended')
+  })
+
   it('lets a person end their own sessions and nobody else’s', async () => {
     const second = await session(cy.user_id)
     const end = sql`update freehold.sessions set ended_at = now(), ended_because = 'planted' where id <> ${cy.session_id}`

@@ -1,5 +1,6 @@
 import tenant0 from '../../../drizzle/tenant/0000_baseline.sql'
 import tenant1 from '../../../drizzle/tenant/0001_cost.sql'
+import tenant2 from '../../../drizzle/tenant/0002_attacks.sql'
 import type { Migration } from './migrations.ts'
 
 // Written by `npm run migration`.
@@ -8,4 +9,5 @@ export const tenantMigrations: Migration[] = [
   // In the order of their numbers.
   { name: 'tenant/0000_baseline', text: tenant0 },
   { name: 'tenant/0001_cost', text: tenant1 },
+  { name: 'tenant/0002_attacks', text: tenant2 },
 ]
