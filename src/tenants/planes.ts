@@ -21,12 +21,13 @@ export function platformPlane({ config, meter, subdomain }: PlaneRequest): Realm
  * The tenant plane. Fails with tenant_required, tenant_ambiguous, tenant_not_found; its realm also with tenant_inactive,
  * tenant_provisioning.
  */
-export function tenantPlane({ env, config, meter, headers, is_preflight, subdomain }: PlaneRequest): RealmSource {
+export function tenantPlane(request: PlaneRequest, may_token_name = true): RealmSource {
+  const { env, config, meter, headers, is_preflight, subdomain } = request
   const sources = { env, config, meter }
   const said = (header: string) => headers.get(header) ?? undefined
   // A preflight has none of the headers that it announces: on the base domain the Origin of a tenant's own page names the tenant.
   const host = subdomain ?? (is_preflight ? tenantOfPage(config, said('Origin')) : null)
-  const name = tenantName(config, host, said('X-Tenant'), () => said('Authorization'))
+  const name = tenantName(config, host, said('X-Tenant'), () => (may_token_name ? said('Authorization') : undefined))
   const own = tenantUrl(config, name)
   return {
     origins: subdomain ? [own] : [own, config.BASE_URL.origin],
@@ -36,3 +37,9 @@ export function tenantPlane({ env, config, meter, headers, is_preflight, subdoma
     reportActivity: (realm) => reportActivity(config, realm.id),
   }
 }
+
+/**
+ * The same for discovery and keys, which caches keep for everybody: no token names the tenant there, because nobody verifies it and
+ * the answer would be kept for who sent none.
+ */
+export const discoveryPlane = (request: PlaneRequest): RealmSource => tenantPlane(request, false)

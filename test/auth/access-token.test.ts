@@ -3,7 +3,7 @@ import { beforeAll, describe, expect, it } from 'vitest'
 import { forge, type Inside, inside, publishKey } from '../support/inside.ts'
 import { knock } from '../support/knock.ts'
 import { ADMIN, type Answer, call, login } from '../support/people.ts'
-import { expectDiscreet } from '../support/refusal.ts'
+import { expectDiscreet, expectProblem } from '../support/refusal.ts'
 import { copyTenant } from '../support/tenants.ts'
 
 const URL_OF_ALPHA = 'http://alpha-tokens.freehold.test'
@@ -106,6 +106,16 @@ describe('the published keys', () => {
   it('are found on the base domain too, with X-Tenant', async () => {
     const answer = await call('', '/.well-known/jwks.json', { tenant: 'beta-tokens' })
     expect(answer.body.keys.map((key: { kid: string }) => key.kid)).toEqual([beta.kid])
+  })
+
+  it('are not those of a tenant that a token alone names: a cache would keep them for everybody', async () => {
+    const { access_token } = await login('beta-tokens')
+    const unsigned = ['{"alg":"none"}', '{"tenant":"beta-tokens"}', ''].map((part) => btoa(part).replaceAll('=', '')).join('.')
+    for (const token of [unsigned, access_token])
+      for (const path of ['jwks.json', 'openid-configuration']) {
+        const headers = { Authorization: `Bearer ${token}` }
+        expectProblem(await knock(`http://freehold.test/.well-known/${path}`, { headers }), 400, 'tenant_required')
+      }
   })
 
   it('are not given for a token’s sake: the private part never leaves, whoever asks', async () => {
