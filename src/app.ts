@@ -1,5 +1,6 @@
 import { OpenAPIHono } from '@hono/zod-openapi'
 import { sql } from 'drizzle-orm'
+import { etag } from 'hono/etag'
 import { accessRoutes } from './access/routes.ts'
 import { apiKeyRoutes, userApiKeyRoutes } from './api-keys/routes.ts'
 import { countUse } from './api-keys/uses.ts'
@@ -7,7 +8,7 @@ import { activityRoutes, userActivityRoutes } from './audit/routes.ts'
 import { discoveryRoutes } from './auth/discovery.ts'
 import { authRoutes } from './auth/routes.ts'
 import { delegationRoutes } from './delegations/routes.ts'
-import { describeCredentials, openApi } from './docs/openapi.ts'
+import { describeCredentials, openApiText } from './docs/openapi.ts'
 import { docsRoutes } from './docs/routes.ts'
 import type { AppEnv } from './http/app-env.ts'
 import { arrive } from './http/arrive.ts'
@@ -85,7 +86,12 @@ app.get('/readyz', async (c) => {
 })
 
 describeCredentials(app)
-app.get('/openapi.json', (c) => c.json(openApi(app, c.var.config.BASE_URL.origin)))
+app.get('/openapi.json', etag(), (c) =>
+  c.body(openApiText(app, c.var.config.BASE_URL.origin), 200, {
+    'Content-Type': 'application/json',
+    'Cache-Control': 'no-cache',
+  }),
+)
 
 app.notFound(notFound(app))
 app.onError(onError)

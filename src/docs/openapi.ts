@@ -14,7 +14,7 @@ const camel = (words: string[]) => words.map((w, i) => (i === 0 ? w : w.charAt(0
 /**
  * The OpenAPI 3.1 document of all rooms: each operation is named after its method and path, and tagged with its plane and room.
  */
-export function openApi(app: OpenAPIHono<AppEnv>, url: string) {
+function openApi(app: OpenAPIHono<AppEnv>, url: string) {
   const document = app.getOpenAPI31Document({
     openapi: '3.1.0',
     info: {
@@ -38,6 +38,14 @@ export function openApi(app: OpenAPIHono<AppEnv>, url: string) {
     }
   }
   return { ...document, tags: [...tags].map((name) => ({ name, description: DESCRIPTIONS[name.split(':')[0] ?? ''] ?? '' })) }
+}
+
+let made: { url: string; text: string } | undefined
+
+/** The document as JSON, made once per isolate: it takes 50 ms of CPU, and whoever asks is anonymous. */
+export function openApiText(app: OpenAPIHono<AppEnv>, url: string): string {
+  if (made?.url !== url) made = { url, text: JSON.stringify(openApi(app, url)) }
+  return made.text
 }
 
 /** Registers the security schemes. Once per app: registrations stay. */

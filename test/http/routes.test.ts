@@ -1,7 +1,8 @@
 /** What every route must be, asked of the app itself: no list of routes to keep. */
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { app } from '../../src/app.ts'
 import { problemCatalogue } from '../../src/kernel/problem.ts'
+import { knock } from '../support/knock.ts'
 import { call } from '../support/people.ts'
 
 type Operation = {
@@ -89,5 +90,28 @@ describe('routes', () => {
         const body = schema.$ref ? document.components.schemas[schema.$ref.split('/').at(-1) ?? ''] : schema
         expect(body?.additionalProperties, name).toBe(false)
       }
+  })
+})
+
+describe('the document', () => {
+  it('is not sent again to who has it: the cache of a client asks with its ETag', async () => {
+    const first = await knock('http://freehold.test/openapi.json')
+    const etag = first.headers.get('ETag') ?? ''
+    expect([first.status, first.headers.get('Cache-Control')]).toEqual([200, 'no-cache'])
+    expect(etag).toMatch(/^"[0-9a-f]+"$/)
+    const again = await knock('http://freehold.test/openapi.json', { headers: { 'If-None-Match': etag } })
+    expect([again.status, again.text, again.headers.get('ETag')]).toEqual([304, '', etag])
+    const other = await knock('http://freehold.test/openapi.json', { headers: { 'If-None-Match': '"other"' } })
+    expect([other.status, other.text]).toEqual([200, first.text])
+  })
+
+  it('is made once per isolate, however many ask', async () => {
+    await knock('http://freehold.test/openapi.json')
+    const stringify = vi.spyOn(JSON, 'stringify')
+    const answers = await Promise.all(Array.from({ length: 20 }, () => knock('http://freehold.test/openapi.json')))
+    const made = stringify.mock.calls.filter(([value]) => typeof value === 'object' && value !== null && 'openapi' in value)
+    stringify.mockRestore()
+    expect(answers.every(({ status }) => status === 200)).toBe(true)
+    expect(made).toEqual([])
   })
 })

@@ -72,8 +72,9 @@ describe('an answer', () => {
       expect(answer.headers.get('Vary')?.split(/, ?/)).toEqual(expect.arrayContaining(['X-Tenant', 'Origin']))
       expect(answer.headers.get('X-Content-Type-Options')).toBe('nosniff')
       expect(answer.headers.get('Set-Cookie')).toBeNull()
-      const cacheable = name === 'the keys'
-      expect(answer.headers.get('Cache-Control')).toBe(cacheable ? 'public, max-age=60' : 'no-store')
+      // The document is kept, and asked about with its ETag.
+      const cached = { 'the keys': 'public, max-age=60', 'the document': 'no-cache' }[name] ?? 'no-store'
+      expect(answer.headers.get('Cache-Control')).toBe(cached)
       if (status >= 400 && asked.method !== 'HEAD') expect(answer.body).toMatchObject({ status, trace_id: TRACE })
       if (asked.method === 'HEAD' || status === 204) expect(answer.text).toBe('')
     },
