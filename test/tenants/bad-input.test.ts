@@ -43,6 +43,13 @@ describe('a creation is refused', () => {
     ['whose subdomain is in upper case', { subdomain: 'Acme' }, '#/subdomain'],
     ['whose subdomain is reserved', { subdomain: 'www' }, '#/subdomain'],
     ['whose subdomain is reserved for us', { subdomain: 'platform' }, '#/subdomain'],
+    ...'mta-sts autodiscover wpad oauth sso security postmaster localhost ns1 ns12 xn--pple-43d xn--a ab--c'
+      .split(' ')
+      .map((subdomain): [string, Record<string, unknown>, string] => [
+        `whose subdomain is ${subdomain}`,
+        { subdomain },
+        '#/subdomain',
+      ]),
     ['whose legal name is missing', { legal_name: undefined }, '#/legal_name'],
     ['whose legal name is blank', { legal_name: ' \u2003 ' }, '#/legal_name'],
     ['whose legal name has 256 characters', { legal_name: 'x'.repeat(256) }, '#/legal_name'],

@@ -16,16 +16,12 @@ import { mustBeSecure, TenantConfig } from '../registry/origins.ts'
 import { Tenant, tenantColumns, wire } from '../registry/tenants.ts'
 import { isolations } from './isolation.ts'
 import { nextRun } from './provisioning.ts'
+import { isReserved } from './reserved.ts'
 import { taxIdFault } from './tax-id.ts'
-
-const RESERVED =
-  'www api admin platform app mail smtp imap pop ftp ns ns1 ns2 dns cdn static assets status docs help support blog auth login account accounts billing console dashboard internal root test-api'.split(
-    ' ',
-  )
 
 export const NewTenant = z
   .object({
-    subdomain: Label.min(1).refine((name) => !RESERVED.includes(name), 'is reserved'),
+    subdomain: Label.min(1).refine((name) => !isReserved(name), 'is reserved'),
     legal_name: Line(255),
     tax_id: z
       .string()
