@@ -167,8 +167,8 @@ describe.concurrent('a migration', () => {
     )
     edit(
       'src/access/claims.sql',
-      "select access.claims() ->> 'permission'",
-      "select coalesce(access.claims() ->> 'permission', fallback)",
+      "return access.claims() ->> 'permission'",
+      "return coalesce(access.claims() ->> 'permission', fallback)",
     )
     edit('src/access/claims.sql', 'access.permission(),', 'access.permission(text),')
     const made = await make('permission')
