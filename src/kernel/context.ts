@@ -49,7 +49,7 @@ export type Ctx = {
   readonly key: ApiKeyCredential | null
   /** The credential as the admission takes it; null: none. */
   readonly credential: { session_id: string; user_id: string; proof: string | null } | { key: string } | null
-  /** The admitted caller, once `run` has returned. */
+  /** The admitted caller, once `run` or `ask` has returned. */
   principal: Principal | null
   /** Round trips spent on the realm's database. */
   trips: number
