@@ -13,24 +13,30 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   select id from tree
 $$;
 
--- The units that a scope reaches from where a user is. team: their unit; department: the nearest department above,
--- and everything under it.
-create function access.units_in_scope(subject uuid, scope access.scope) returns setof uuid
+-- The units that the scope `department` reaches from a unit: the nearest department above, and everything under it.
+create function access.department_of(unit uuid) returns setof uuid
 language sql stable set search_path = pg_catalog, pg_temp as $$
   with recursive up (id, kind, parent_id, step) as (
     select u.id, u.kind, u.parent_id, 0
-    from freehold.users p
-      join freehold.units u on u.id = p.unit_id
-    where p.id = subject
+    from freehold.units u
+    where u.id = unit
     union all
     select u.id, u.kind, u.parent_id, up.step + 1
     from up
       join freehold.units u on u.id = up.parent_id
-    where up.kind <> 'department' and units_in_scope.scope = 'department'
+    where up.kind <> 'department'
   )
   select access.units_under(x.id)
   from (select id from up where kind = 'department' order by step limit 1) x
-  where units_in_scope.scope = 'department'
+$$;
+
+-- The units that a scope reaches from where a user is. team: their unit; department: the nearest department above,
+-- and everything under it.
+create function access.units_in_scope(subject uuid, scope access.scope) returns setof uuid
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select access.department_of(p.unit_id)
+  from freehold.users p
+  where p.id = subject and units_in_scope.scope = 'department'
   union
   select p.unit_id
   from freehold.users p

@@ -210,11 +210,9 @@ begin
     select x.name
     from (
       select p.name
-      from unnest(held) with ordinality p (name, place)
-      order by
-        split_part(p.name, ':', 1) <> all ('{user,role,permission,session,api_key,unit,delegation,setting,organization,
-          invitation,activity,tenant}'),
-        p.place
+      from unnest(held) with ordinality h (name, place)
+        join freehold.permissions p on p.name = h.name
+      order by not p.is_administrative, h.place
       limit 100) x
     order by x.name);
 end $$;

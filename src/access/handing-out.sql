@@ -1,10 +1,10 @@
--- Handing out: nobody gives what they do not hold, nor further than they hold it, nor, with an API key, what the key
--- does not name.
+-- Handing out: nobody gives what they do not hold, nor further or elsewhere than they hold it, nor, with an API key,
+-- what the key does not name.
 --
 -- Threat: a user who may assign roles or grant permissions makes themselves or somebody else more powerful than they
 -- are. The triggers of roles, assignments, overrides, delegations and settings call these functions before a row is
 -- written, so that nobody holds by a grant what they must hold to make it. Without an admission it is the system that
--- acts, which may give everything.
+-- acts, which may give everything. How a place is compared with another is in lacking.sql.
 
 -- What a role carries with all its ancestors, active or not: a user who is given a role that is inactive has it as
 -- soon as it is active.
@@ -44,43 +44,43 @@ begin
   end if;
 end $$;
 
--- Refuses when the admitted user does not hold each permission as far as it is handed out. What counts is what they
--- held before this transaction, which may itself give or take what it is about.
-create function access.user_must_hold(permissions text[], scopes access.scope[]) returns void
+-- Refuses when the admitted user does not hold each permission as far as it is handed out, there where the
+-- `receivers` are; without receivers the names of the scopes are compared.
+create function access.user_must_hold(permissions text[], scopes access.scope[], receivers uuid[]) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
-  me uuid := access.principal();
-  lacking record;
+  lacks access.placed;
 begin
-  if me is null then
+  if access.principal() is null then
     return;
   end if;
-  select n.permission, n.scope into lacking
-  from unnest(permissions, scopes) as n (permission, scope)
-    left join (
-      select g.permission, max(g.scope) as scope
-      from access.own_grants(me, now() - interval '1 microsecond', permissions) g
-      group by g.permission
-    ) o on o.permission = n.permission
-  where o.scope is null or o.scope < n.scope
-  order by n.permission
-  limit 1;
-  if found then
+  lacks := access.lacking(
+    array(
+      select row(n.permission, n.scope, case when n.scope in ('team', 'department') then r.id end)::access.placed
+      from unnest(permissions, scopes) as n (permission, scope)
+        left join access.one_of_each_unit(receivers) r (id) on true),
+    false);
+  if lacks.holder is not null then
     perform access.refuse(
       'forbidden',
-      format('You do not hold %s at scope %s, so you cannot grant it.', lacking.permission, lacking.scope));
+      format('You do not hold %s in all units that it would reach at scope %s, so you cannot grant it.',
+        lacks.permission, lacks.scope));
+  elsif lacks.permission is not null then
+    perform access.refuse(
+      'forbidden',
+      format('You do not hold %s at scope %s, so you cannot grant it.', lacks.permission, lacks.scope));
   end if;
 end $$;
 
 -- The same, also for what the API key of this transaction names.
-create function access.must_hold(permissions text[], scopes access.scope[]) returns void
+create function access.must_hold(permissions text[], scopes access.scope[], receivers uuid[]) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
-  perform access.require_key_permission(permissions), access.user_must_hold(permissions, scopes);
+  perform access.require_key_permission(permissions), access.user_must_hold(permissions, scopes, receivers);
 end $$;
 
 -- Refuses to hand out a role that carries more than the admitted user holds.
-create function access.must_hold_role(role uuid) returns void
+create function access.must_hold_role(role uuid, receivers uuid[]) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   needed record;
@@ -90,7 +90,7 @@ begin
   end if;
   select array_agg(g.permission) as permissions, array_agg(g.scope) as scopes into needed
   from access.role_content(role) g;
-  perform access.must_hold(needed.permissions, needed.scopes);
+  perform access.must_hold(needed.permissions, needed.scopes, receivers);
 end $$;
 
 -- Whether a user holds a permission at scope `team` or `department`, so that moving them changes what they can
@@ -101,53 +101,6 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     select from access.own_grants(subject, now()) g
     group by g.permission
     having max(g.scope) between 'team' and 'department')
-$$;
-
--- Whether a user (`subject`) holds a permission that another user does not hold, or holds at a narrower scope. The
--- subject's permissions include delegated, future, inactive and denied ones; the other's are limited to what their
--- API key names, if they were admitted with one.
-create function access.holds_more(subject uuid, other uuid) returns boolean
-language sql stable set search_path = pg_catalog, pg_temp as $$
-  select exists (
-    select
-    from (
-      select g.permission, max(g.scope) as scope
-      from (
-        select x.permission, x.scope
-        from access.own_grants(subject, now()) x
-        union all
-        select c.permission, c.scope
-        from freehold.user_roles ur
-          cross join lateral access.role_content(ur.role_id) c
-        where ur.user_id = subject and (ur.ends_at is null or ur.ends_at > now())
-        union all
-        select o.permission, o.scope::access.scope
-        from freehold.overrides o
-        where o.user_id = subject and o.effect = 'grant' and (o.ends_at is null or o.ends_at > now())
-        union all
-        select c.permission, access.narrower_scope(c.scope, access.own_scope(d.delegator_id, c.permission, now()))
-        from freehold.delegations d
-          cross join lateral (
-            select x.permission, x.scope from access.role_content(d.role_id) x
-            union all
-            select p.permission, 'all' from freehold.delegation_permissions p where p.delegation_id = d.id
-          ) c
-        where d.delegate_id = subject
-          and d.ends_at > now()
-          and d.revoked_at is null
-          and d.decision is distinct from 'rejected'
-      ) g
-      where g.scope is not null
-      group by g.permission
-    ) theirs
-      left join (
-        select g.permission, max(g.scope) as scope
-        from (select access.key_permissions(other) as names) n
-          cross join lateral access.own_grants(other, now()) g
-        where n.names is null or g.permission = any (n.names)
-        group by g.permission
-      ) mine on mine.permission = theirs.permission
-    where mine.scope is null or mine.scope < theirs.scope)
 $$;
 
 -- The start of a new grant. It must not be in the past, because history must not change; up to a minute ago counts as

@@ -23,6 +23,7 @@ begin
     if old.revoked_at is not null then
       perform access.refuse('not_found', 'There is no such key.');
     elsif new.revoked_at is not null then
+      perform access.require_power_of(array[old.user_id]);
       -- Nothing else changes with it.
       new := old;
       new.revoked_at := now();
@@ -245,6 +246,4 @@ grant
   update (name, permissions, addresses, expires_at, revoked_at)
 on freehold.api_keys to freehold_app;
 
-grant execute on function
-  access.count_key_uses(uuid, text, uuid, integer, jsonb)
-to freehold_app;
+grant execute on function access.count_key_uses(uuid, text, uuid, integer, jsonb) to freehold_app;

@@ -144,6 +144,7 @@ begin
     new.decided_by := me;
     new.revoked_at := null;
   else
+    perform access.require_power_of(array[old.delegator_id, old.delegate_id]) where me <> old.delegator_id;
     new.decision := old.decision;
     new.decided_at := old.decided_at;
     new.decided_by := old.decided_by;
@@ -245,6 +246,4 @@ on freehold.delegations to freehold_app;
 
 grant select, insert on freehold.delegation_permissions to freehold_app;
 
-grant execute on function
-  access.substitute(uuid, text)
-to freehold_app;
+grant execute on function access.substitute(uuid, text) to freehold_app;

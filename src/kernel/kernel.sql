@@ -12,6 +12,9 @@ create type access.scope as enum ('own', 'team', 'department', 'organization', '
 -- reaches around the `holder`.
 create type access.reason as (scope access.scope, kind text, id uuid, name text, via text, holder uuid);
 
+-- A permission as it reaches from a place: around the `holder`. Without one the scope alone says how far.
+create type access.placed as (permission text, scope access.scope, holder uuid);
+
 -- Whether a validity range holds at a moment: from its start on, up to its end, which is no longer in it. Without an
 -- end it holds for good.
 create function access.in_force(starts timestamptz, ends timestamptz, moment timestamptz) returns boolean

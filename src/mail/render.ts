@@ -24,6 +24,7 @@ type Wanted = {
 const PAGES: Partial<Record<MailKind, string>> = {
   password_reset: '/reset-password',
   password_reset_by_admin: '/reset-password',
+  password_reset_link: '/reset-password',
   register: '/verify-email',
   email_verify: '/verify-email',
   email_change: '/verify-email',

@@ -86,6 +86,7 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 declare
   u freehold.users := access.user_to_reset(subject);
 begin
+  perform access.require_all_of(subject);
   return (
     select jsonb_build_object(
       'user', access.personal_details(u),
@@ -110,6 +111,7 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 declare
   u freehold.users := access.user_to_reset(subject);
 begin
+  perform access.require_all_of(subject);
   if (select access.was_used(u.id, t, digests) from freehold.tenant t) then
     return 'used';
   end if;
@@ -130,17 +132,29 @@ begin
     perform access.refuse('not_found', 'There is no user with this id.');
   elsif subject = access.principal() or (access.scope() <> 'all' and subject = any (access.scope_owner_ids())) then
     perform access.refuse('forbidden', 'You cannot unlock yourself.');
-  elsif access.holds_more(subject, access.principal()) then
-    -- A lockout does not slow down an attacker who can guess, unlock and guess again.
-    perform access.refuse('forbidden', 'This user holds more permissions than you: you cannot change how they log in.');
   end if;
+  -- A lockout does not slow down an attacker who can guess, unlock and guess again.
+  perform access.require_all_of(subject);
   perform access.lock_login(subject), access.clear_failures(subject);
   perform access.record('USER_UNLOCKED', 'update', 'user', subject::text, null, null);
 end $$;
 
--- The user whose password the admitted administrator may set, locked: within reach, and neither themselves nor
--- anybody who holds more than they do, because an administrator who sets a password can log in as its user. Raises
--- FH404, FH403.
+-- A reset that only mails the user a link to set a new password: the caller learns nothing and nothing ends, so that
+-- it is open to those who hold less than the user. Returns {user_id, must_change_password}.
+create function access.mail_reset_link(subject uuid, token_hash bytea, secrets_encrypted text) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  u freehold.users := access.user_to_reset(subject);
+begin
+  if u.is_active then
+    perform access.send_token(u, 'reset', u.email, token_hash, 24, 'password_reset_link', secrets_encrypted);
+  end if;
+  perform access.record('PASSWORD_RESET_REQUESTED', 'request', 'user', u.id::text, null, null, 10);
+  return jsonb_build_object('user_id', u.id, 'must_change_password', u.must_change_password);
+end $$;
+
+-- The user whose password the admitted administrator resets, locked: within reach, and not themselves. Raises FH404,
+-- FH403.
 create function access.user_to_reset(subject uuid) returns freehold.users
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
@@ -156,8 +170,6 @@ begin
     perform access.refuse('forbidden', 'Change your own password with auth/password-change.');
   elsif access.scope() <> 'all' and u.id = any (access.scope_owner_ids()) then
     perform access.refuse('forbidden', 'A delegated permission cannot be used on its delegator.');
-  elsif access.holds_more(u.id, access.principal()) then
-    perform access.refuse('forbidden', 'This user holds more permissions than you: you cannot change how they log in.');
   end if;
   return u;
 end $$;
@@ -179,5 +191,6 @@ grant execute on function
   access.finish_reset(uuid, bytea, text, jsonb, jsonb),
   access.begin_admin_reset(uuid),
   access.finish_admin_reset(uuid, text, jsonb, boolean, bytea, text),
+  access.mail_reset_link(uuid, bytea, text),
   access.unlock(uuid)
 to freehold_app;

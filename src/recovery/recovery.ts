@@ -27,7 +27,14 @@ export const MailToken = z.string().min(1).max(512)
 export const ResetRequest = z.object({ email: Email }).openapi('ResetRequest')
 export const ResetConfirmation = z.object({ token: MailToken, new_password: Password }).openapi('ResetConfirmation')
 export const AdminReset = z
-  .object({ new_password: Password.optional(), must_change_password: z.boolean().default(true) })
+  .object({
+    new_password: Password.optional(),
+    must_change_password: z.boolean().default(true),
+    link_only: z
+      .boolean()
+      .default(false)
+      .openapi({ description: 'Mails the user a link to set a new password, and changes nothing else' }),
+  })
   .openapi('AdminReset')
 export const AdminResetOf = AdminReset.extend({ user_id: z.uuid() }).openapi('AdminResetOf')
 export const ResetDone = z
@@ -81,13 +88,16 @@ export async function confirmReset(ctx: Ctx, { token, new_password }: z.infer<ty
 /**
  * Sets the password of a user, to the given one or to a generated one that is returned only once; ends their sessions, clears
  * their lockouts, and mails them a link to set their own. Two round trips; `user:update`. Fails with not_found, invalid_request
- * (every rule that the password breaks), forbidden (the caller themselves, or a user who holds more than the caller).
+ * (every rule that the password breaks), forbidden (the caller themselves, or a user who holds more than the caller). With
+ * `link_only` it only mails the link, in one round trip.
  */
 export async function adminReset(
   ctx: Ctx,
   user_id: string,
-  { new_password, must_change_password }: z.infer<typeof AdminReset>,
+  { new_password, must_change_password, link_only }: z.infer<typeof AdminReset>,
 ): Promise<z.infer<typeof ResetDone>> {
+  if (link_only && new_password !== undefined) throw invalid('new_password', 'cannot be given with link_only')
+  if (link_only) return mailResetLink(ctx, user_id)
   const [begun] = await ctx.run(ctx.db.execute(sql`select access.begin_admin_reset(${user_id}) as known`))
   const [{ known } = {} as never] = rowsOf<{ known: PasswordContext }>(begun)
   const password = new_password ?? generateFor(known.user, known.policy)
@@ -105,6 +115,21 @@ export async function adminReset(
   if (rowsOf<{ outcome: string }>(finished)[0]?.outcome === 'used') throw refused('new_password', [USED])
   ctx.later(deliver(ctx))
   return { user_id, must_change_password, ...(new_password === undefined && { initial_password: password }) }
+}
+
+/**
+ * Mails a user a link to set a new password; their password and sessions stay until they do. One round trip; `user:update`, also
+ * for a user who holds more than the caller, because the caller learns nothing. Fails with not_found, forbidden (the caller
+ * themselves).
+ */
+async function mailResetLink(ctx: Ctx, user_id: string): Promise<z.infer<typeof ResetDone>> {
+  const token = newMailToken()
+  const encrypted = await encryptMailSecrets(ctx, { token })
+  const [mailed] = await ctx.run(
+    ctx.db.execute(sql`select access.mail_reset_link(${user_id}, ${await tokenHash(token)}::bytea, ${encrypted}) as done`),
+  )
+  ctx.later(deliver(ctx))
+  return rowsOf<{ done: z.infer<typeof ResetDone> }>(mailed)[0]?.done ?? Promise.reject(new Problem('not_found'))
 }
 
 /** Clears the lockouts of a user. One round trip; `user:update`. Fails with not_found, forbidden (the caller themselves). */

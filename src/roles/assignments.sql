@@ -46,6 +46,7 @@ begin
     end if;
   end if;
   if not gives then
+    perform access.require_power_of(array[new.user_id]);
     return new;
   end if;
   if r.id is null or r.deleted_at is not null then
@@ -62,7 +63,7 @@ begin
     ) then
     perform access.refuse('already_exists', format('The user already has the role %s without an end.', r.name));
   end if;
-  perform access.must_hold_role(r.id);
+  perform access.must_hold_role(r.id, array[new.user_id]);
   if r.max_users is not null then
     select count(distinct ur.user_id)
     into holders

@@ -45,7 +45,10 @@ begin
     -- at scope `all` lifts one.
     perform access.must_hold(
       array[new.permission],
-      array[case when new.effect = 'grant' then new.scope else 'all' end]::access.scope[]);
+      array[case when new.effect = 'grant' then new.scope else 'all' end]::access.scope[],
+      array[new.user_id]);
+  else
+    perform access.require_power_of(array[new.user_id]);
   end if;
   return new;
 end $$;

@@ -56,7 +56,6 @@ create function access.before_role_permission() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   me uuid := access.principal();
-  held access.scope;
 begin
   if tg_op = 'UPDATE' then
     if me is not null and exists (select from freehold.roles r where r.id = new.role_id and r.is_admin) then
@@ -64,6 +63,7 @@ begin
         'The administrator role carries every permission: none can be removed from it.');
     end if;
     new.ends_at := access.ends(old.starts_at, old.ends_at, new.ends_at);
+    perform access.require_power_of(access.holders_of(new.role_id));
     return new;
   -- `for share`, because deleting the permission is an update of its row.
   elsif not exists (
@@ -72,12 +72,13 @@ begin
     perform access.refuse('invalid_request',
       format('%s is not a permission of this tenant', new.permission), 'permissions');
   end if;
-  if me is not null then
-    held := access.own_scope(me, new.permission, now() - interval '1 microsecond');
-    if held is null or held < new.scope::access.scope then
-      perform access.refuse('forbidden',
-        format('You do not hold %s at scope %s, so you cannot grant it.', new.permission, new.scope));
-    end if;
+  -- Who holds it everywhere holds it wherever the role is held: most do, and a role may get hundreds of grants.
+  if me is not null
+    and access.own_scope(me, new.permission, now() - interval '1 microsecond') is distinct from 'all' then
+    perform access.user_must_hold(
+      array[new.permission],
+      array[new.scope]::access.scope[],
+      access.holders_of(new.role_id));
   end if;
   return new;
 end $$;

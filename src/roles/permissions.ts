@@ -17,6 +17,7 @@ export const Permission = z
     action: z.string(),
     description: z.string().nullable(),
     is_system: z.boolean(),
+    is_administrative: z.boolean().openapi({ description: 'Whether it gives power over other users' }),
     created_at: z.iso.datetime(),
   })
   .openapi('Permission')
@@ -31,7 +32,7 @@ export const PermissionQuery = Page.extend({
 
 type Wire = z.infer<typeof Permission>
 
-const columns = sql`p.id, p.name, split_part(p.name, ':', 1) as resource, split_part(p.name, ':', 2) as action, p.description, p.is_system,
+const columns = sql`p.id, p.name, split_part(p.name, ':', 1) as resource, split_part(p.name, ':', 2) as action, p.description, p.is_system, p.is_administrative,
   ${rfc3339('p.created_at')} as created_at`
 
 /**

@@ -97,6 +97,14 @@ begin
   if tg_op = 'UPDATE' and old.is_system and new.name <> old.name then
     perform access.refuse('in_use', format('The role %s belongs to the system and keeps its name.', old.name));
   end if;
+  -- Everybody who holds the role would lose what it carries, or what it inherits.
+  if tg_op = 'UPDATE'
+    and (
+      (old.is_active and not new.is_active)
+      or (old.parent_id is not null and new.parent_id is distinct from old.parent_id)
+    ) then
+    perform access.require_power_of(access.holders_of(old.id));
+  end if;
   return new;
 end $$;
 
@@ -106,9 +114,9 @@ create function access.after_role() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
   if tg_op = 'UPDATE' and new.is_active and not old.is_active then
-    perform access.must_hold_role(new.id);
+    perform access.must_hold_role(new.id, access.holders_of(new.id));
   elsif new.parent_id is not null and (tg_op = 'INSERT' or new.parent_id is distinct from old.parent_id) then
-    perform access.must_hold_role(new.parent_id);
+    perform access.must_hold_role(new.parent_id, access.holders_of(new.id));
   end if;
   if tg_op = 'INSERT' or (new.is_active, new.parent_id) is distinct from (old.is_active, old.parent_id) then
     update freehold.role_periods p

@@ -11,6 +11,12 @@ export const permissions = freehold.table(
     name: text().notNull().unique(),
     description: text(),
     is_system: boolean().notNull().default(false),
+    /** Gives power over other users: what over-others.sql compares, and what a token names first. */
+    is_administrative: boolean()
+      .notNull()
+      .generatedAlwaysAs(
+        sql`split_part(name, ':', 1) in ('user', 'role', 'permission', 'session', 'api_key', 'setting', 'unit', 'delegation', 'organization', 'invitation', 'activity', 'tenant')`,
+      ),
     created_at: moment().notNull().defaultNow(),
     deleted_at: moment(),
   },

@@ -1,9 +1,10 @@
 -- Sessions: who sees and ends them, and the history of logins (access.login_history). A login makes them
 -- (src/auth/login.sql), and they are ended, never deleted.
 --
--- Threat: a user sees or ends the sessions of somebody out of their reach. Policies decide that for the Worker's own
--- statements; access.login_history, which reads the audit past its policies, asks the same itself. Somebody who runs SQL
--- as the app login opens an ended session again: so what has ended stays as it ended.
+-- Threat: a user sees or ends the sessions of somebody out of their reach, or ends those of somebody who holds more.
+-- Policies decide the first for the Worker's own statements; access.login_history, which reads the audit past its
+-- policies, asks the same itself. Somebody who runs SQL as the app login opens an ended session again: so what has
+-- ended stays as it ended.
 
 -- The logins of one user, also those that failed, newest first: of oneself, or with session:read of a user within
 -- reach.
@@ -25,6 +26,14 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   limit at_most
 $$;
 
+-- Who ends a session of somebody else needs that user's power over others.
+create function access.before_session_end() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform access.require_power_of(array[new.user_id]);
+  return new;
+end $$;
+
 -- When and why a session ended does not change.
 create function access.keep_session_end() returns trigger
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -33,6 +42,9 @@ begin
   new.ended_because := old.ended_because;
   return new;
 end $$;
+
+create trigger before_session_end before update of ended_at on freehold.sessions
+  for each row when (old.ended_at is null and new.ended_at is not null) execute function access.before_session_end();
 
 create trigger keep_session_end before update of ended_at, ended_because on freehold.sessions
   for each row when (old.ended_at is not null) execute function access.keep_session_end();

@@ -32,7 +32,7 @@ begin
       perform access.refuse('invalid_request',
         format('%s is not a role of this tenant', new.registration_role), 'registration_role');
     end if;
-    perform access.must_hold_role(given);
+    perform access.must_hold_role(given, '{}');
   end if;
   return new;
 end $$;

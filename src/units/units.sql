@@ -1,7 +1,8 @@
 -- Units: the tree of departments and teams, from which the scopes team and department are measured
 -- (access.units_in_scope).
 --
--- Threat: a user who moves a unit, or turns its kind, changes how far the users in it reach, themselves above all;
+-- Threat: a user who moves a unit, or turns its kind, changes how far the users in it reach, themselves above all, and
+-- takes it from the heads of its department;
 -- two who act at once close a circle. So the rules are a trigger, which no statement passes by, and one transaction
 -- at a time changes the tree. Nothing here is called from outside: the verbs are inserts, updates and deletes.
 
@@ -58,7 +59,18 @@ begin
   ) then
     perform access.refuse('invalid_request', 'would put a unit under itself', 'parent_id');
   end if;
+  if tg_op = 'UPDATE' then
+    perform access.require_power_in(new.id);
+  end if;
   return new;
+end $$;
+
+-- The department that a unit was moved into is measured when it is there.
+create function access.after_unit() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform access.require_power_in(new.id);
+  return null;
 end $$;
 
 create trigger one_at_a_time before insert or update of kind, parent_id on freehold.units
@@ -66,6 +78,10 @@ create trigger one_at_a_time before insert or update of kind, parent_id on freeh
 
 create trigger before_unit before insert or update on freehold.units
   for each row execute function access.before_unit();
+
+create trigger after_unit after update of kind, parent_id on freehold.units
+  for each row when ((old.kind, old.parent_id) is distinct from (new.kind, new.parent_id))
+  execute function access.after_unit();
 
 call access.audited('freehold.units', 'unit');
 

@@ -26,10 +26,8 @@ begin
   end if;
   -- A caller who can change how a user logs in can soon log in as them.
   if tg_op = 'UPDATE'
-    and (new.email, new.username) is distinct from (old.email, old.username)
-    and access.principal() <> new.id
-    and access.holds_more(new.id, access.principal()) then
-    perform access.refuse('forbidden', 'This user holds more permissions than you: you cannot change how they log in.');
+    and (new.email, new.username) is distinct from (old.email, old.username) then
+    perform access.require_all_of(new.id);
   end if;
   if tg_op = 'UPDATE' then
     new.email_verified := new.email_verified and new.email = old.email;
@@ -91,6 +89,10 @@ begin
         (select string_agg(c, ', ' order by c) from unnest(changed) c where c <> all (own))));
     end if;
   end if;
+  if was.id is not null
+    and changed && '{is_active,role,unit_id,manager_id,terminated_at,max_sessions}' then
+    perform access.require_power_of(array[was.id]);
+  end if;
   if was.id = access.principal()
     and is_now.unit_id is distinct from was.unit_id
     and access.depends_on_unit(was.id) then
@@ -125,6 +127,10 @@ end $$;
 create function access.after_user() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
+  -- What the user holds is measured from the new unit now: moving a user gives nobody power that the mover lacks there.
+  if tg_op = 'UPDATE' and new.unit_id is distinct from old.unit_id then
+    perform access.require_power_of(array[new.id]);
+  end if;
   if tg_op = 'INSERT' or new.is_active <> old.is_active then
     if new.is_active then
       insert into freehold.user_periods (id, user_id, starts_at)

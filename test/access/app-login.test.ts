@@ -201,7 +201,11 @@ describe('the app login of a tenant', () => {
 
   it.each([
     "access.bound('{}')",
-    "access.must_hold('{}', '{}')",
+    "access.must_hold('{}', '{}', '{}')",
+    "access.lacking('{}', false)",
+    "access.potential_grants('{}')",
+    'access.require_all_of(gen_random_uuid())',
+    "access.require_power_of('{}')",
     'access.keep_admin()',
     'access.grants(gen_random_uuid(), now())',
     "access.effective_scope(gen_random_uuid(), 'user:read')",

@@ -4,6 +4,7 @@
  */
 import { type SQL, sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
+import { catalogue } from '../../src/presets/catalogue.ts'
 import { type Cast, cast, type Member } from '../roles/cast.ts'
 import { type Database, databaseOf, refusalOf } from '../support/databases.ts'
 import { admit } from '../support/sessions.ts'
@@ -80,7 +81,7 @@ describe('a denial', () => {
   })
 
   it('of anything leaves an administrator who can hand on what they are', async () => {
-    const zed = await here.member('zed', { can: { 'permission:update': 'all', 'user:read': 'all' } })
+    const zed = await here.member('zed', { can: Object.fromEntries(catalogue.map((name) => [name, 'all'])) })
     const denied = await by(zed, `/users/${here.bo.id}/overrides`, { permission: 'kpi:review', effect: 'deny' })
     const given = await says(here.ask(`/users/${cy.id}/roles`, { body: { role_id: admin, ends_at: FAR } }))
     // Mended before it is judged: who is denied one permission can lift it neither themselves nor through anybody else.

@@ -27,6 +27,7 @@ describe('a permission', () => {
       action: 'fire',
       description: 'Lights the kiln',
       is_system: false,
+      is_administrative: false,
       created_at: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/),
     })
     const read = await here.ask(`/permissions/${made.body.id}`)

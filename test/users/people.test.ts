@@ -1,6 +1,7 @@
 /** Making, reading and changing a person, by somebody who reaches all of them. */
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
+import { catalogue } from '../../src/presets/catalogue.ts'
 import { type Inside, inside } from '../support/inside.ts'
 import { knock } from '../support/knock.ts'
 import { call, login } from '../support/people.ts'
@@ -368,7 +369,7 @@ describe('a deactivation', () => {
       [`${bo.id}/deactivate`, 'POST'],
     ] as const)
       expectProblem(await at(path, method), 409, 'illegal_state')
-    await addRole(realm, 'switches-off', ['user:delete', 'user:update'], 'all')
+    await addRole(realm, 'switches-off', catalogue, 'all')
     const cy = await addMember(realm, 'switcher', { roles: ['switches-off'] })
     const others = await realm.asOwner(
       sql`select u.id from freehold.users u where u.role = 'admin' and u.is_active and u.id <> ${bo.id}`,

@@ -11,6 +11,10 @@ export const database = {
   'A delegated permission cannot be used on its delegator.': 'Un permiso delegado no se puede usar sobre quien lo delegó.',
   'This user holds more permissions than you: you cannot change how they log in.':
     'Este usuario tiene más permisos que tú: no puedes cambiar cómo inicia sesión.',
+  'This changes a user with administrative permissions that you do not hold as far as they do.':
+    'Esto cambia a un usuario con permisos de administración que tú no tienes con el mismo alcance.',
+  'This changes a user with administrative permissions that you or this API key do not hold as far as they do.':
+    'Esto cambia a un usuario con permisos de administración que tú o esta clave de API no tenéis con el mismo alcance.',
   'You cannot unlock yourself.': 'No puedes desbloquearte a ti mismo.',
   'You cannot deactivate yourself.': 'No puedes desactivarte a ti mismo.',
   'user:delete deactivates a user and changes nothing else.': 'user:delete desactiva a un usuario y no cambia nada más.',
@@ -32,6 +36,8 @@ export const database = {
   // Roles and who has them.
   'You do not hold {permission} at scope {scope}, so you cannot grant it.':
     'No tienes {permission} con alcance {scope}, así que no puedes darlo.',
+  'You do not hold {permission} in all units that it would reach at scope {scope}, so you cannot grant it.':
+    'No tienes {permission} en todas las unidades a las que llegaría con alcance {scope}, así que no puedes darlo.',
   'Somebody must hold the role {role}: assign it to another user first.':
     'Alguien debe tener el rol {role}: asígnalo antes a otro usuario.',
   'There is no such role.': 'No existe ese rol.',

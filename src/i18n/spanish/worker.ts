@@ -70,6 +70,7 @@ export const worker = {
   'is not in a domain that may register here': 'no es de un dominio que pueda registrarse aquí',
   'Another user has this address now.': 'Otro usuario ya tiene esta dirección.',
   'is unknown, used or expired; ask for a new one': 'es desconocido, ya se usó o ha caducado; pide uno nuevo',
+  'cannot be given with link_only': 'no se puede dar junto con link_only',
   'must be the six digits that were sent': 'deben ser los seis dígitos que se enviaron',
   'You have no phone number yet: PATCH your user first.': 'Todavía no tienes número de teléfono: añádelo antes con PATCH.',
   'At most five codes are sent in an hour.': 'Se envían como máximo cinco códigos por hora.',

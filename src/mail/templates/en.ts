@@ -44,6 +44,15 @@ export const en: MailLanguage = {
       ],
       action: 'Choose your password',
     },
+    password_reset_link: {
+      subject: '{tenant}: choose a new password',
+      paragraphs: [
+        'An administrator of {tenant} asks you to choose a new password for your account. Do it here within a day:',
+        '{link}',
+        'Until then your password stays as it is. If you do not know why, ask your administrator.',
+      ],
+      action: 'Choose a new password',
+    },
     register: {
       subject: '{tenant}: confirm your address',
       paragraphs: [

@@ -44,6 +44,15 @@ export const es: MailLanguage = {
       ],
       action: 'Elegir mi contraseña',
     },
+    password_reset_link: {
+      subject: '{tenant}: elige una contraseña nueva',
+      paragraphs: [
+        'Un administrador de {tenant} te pide que elijas una contraseña nueva para tu cuenta. Hazlo aquí antes de un día:',
+        '{link}',
+        'Hasta entonces tu contraseña sigue igual. Si no sabes por qué, pregunta a tu administrador.',
+      ],
+      action: 'Elegir una contraseña nueva',
+    },
     register: {
       subject: '{tenant}: confirma tu dirección',
       paragraphs: [

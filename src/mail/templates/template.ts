@@ -5,6 +5,7 @@ export const KINDS = {
   password_expires: ['expires_at'],
   password_reset: ['link'],
   password_reset_by_admin: ['link'],
+  password_reset_link: ['link'],
   register: ['link'],
   register_known: [],
   email_verify: ['link'],
