@@ -12,7 +12,6 @@ import { describeCredentials, openApiText } from './docs/openapi.ts'
 import { docsRoutes } from './docs/routes.ts'
 import type { AppEnv } from './http/app-env.ts'
 import { arrive } from './http/arrive.ts'
-import { limitBodies } from './http/body-limit.ts'
 import { refuseForeignPages } from './http/cors.ts'
 import { notFound, onError } from './http/failures.ts'
 import { requireOwnHost } from './http/hostname.ts'
@@ -33,7 +32,6 @@ export const app = new OpenAPIHono<AppEnv>({ strict: false })
 
 app.use('*', arrive)
 app.use('*', requireOwnHost)
-app.use('*', limitBodies('/api/v1/users/import'))
 app.use('/platform/v1/*', plane(platformPlane, countUse))
 app.use('/api/v1/*', plane(tenantPlane, countUse))
 app.use('/.well-known/*', plane(discoveryPlane, countUse))

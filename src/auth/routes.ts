@@ -9,7 +9,6 @@ import {
   requireOwnPage,
   selectAccount,
 } from '../http/cookies.ts'
-import { rateLimit } from '../http/rate-limit.ts'
 import { room, route } from '../http/route.ts'
 import { invalid, Problem } from '../kernel/problem.ts'
 import { locationOf } from '../sessions/device.ts'
@@ -38,13 +37,13 @@ authRoutes.openapi(
     summary: 'Log in with a password',
     public: true,
     trips: 2,
+    attempts: 'login',
     body: Credentials,
     form: PasswordForm,
     returns: { 200: LoginAnswer },
     problems: ['invalid_credentials', 'user_inactive', 'forbidden'],
   }),
   async (c) => {
-    await rateLimit(c, 'login')
     const type = c.req.header('Content-Type')
     if (!type) throw invalid('', 'is missing: username or email, and password')
     const sent = /^application\/json/i.test(type) ? c.req.valid('json') : c.req.valid('form')
@@ -94,12 +93,12 @@ for (const path of ['/password-change', '/change-password']) {
       by: 'session',
       any_password: true,
       trips: 2,
+      attempts: 'password-change',
       body: PasswordChange,
       returns: { 204: null },
       problems: ['invalid_credentials', 'rate_limited'],
     }),
     async (c) => {
-      await rateLimit(c, 'password-change')
       await changePassword(c.var.ctx, c.req.valid('json'))
       return c.body(null, 204)
     },

@@ -5,7 +5,9 @@ import { type Code, Problem, problemCatalogue } from '../kernel/problem.ts'
 import { languageOf } from './accept-language.ts'
 import { requireCredential, withoutAdmission } from './admit.ts'
 import type { AppEnv } from './app-env.ts'
+import { limitBody } from './body-limit.ts'
 import { issuesIn, rootOf } from './issues.ts'
+import { limitAttempts } from './rate-limit.ts'
 
 /** A router for the routes of a room. Validation failures become problems; only the root app has an error handler. */
 export const room = () =>
@@ -39,6 +41,8 @@ type Spec<P extends string, M extends string, B, F, Q, I, R> = {
   any_password?: true
   /** Round trips to the realm's database that a successful request may spend. */
   trips: number
+  /** Counts attempts per network under this name, before the body is read. */
+  attempts?: string
   body?: B
   /** The same endpoint as an HTML form. */
   form?: F
@@ -76,7 +80,7 @@ const ProblemDocument = z
   .openapi('Problem')
 
 /**
- * Declares a route. Admission requires the permission that the OpenAPI document prints; bodies are strict; the tests enforce the
+ * Declares a route. What needs no body comes first: the credential, the rate limit, the content type, the size. Admission requires the permission that the OpenAPI document prints; bodies are strict; the tests enforce the
  * printed budget.
  */
 export function route<
@@ -113,7 +117,8 @@ export function route<
       spec.public
         ? withoutAdmission
         : requireCredential({ permission: spec.permission ?? null, any_password: spec.any_password ?? false }, spec.by),
-      ...(spec.body ? [typed(['application/json', ...(spec.form ? FORMS : [])])] : []),
+      ...(spec.attempts === undefined ? [] : [limitAttempts(spec.attempts)]),
+      ...(spec.body ? [typed(['application/json', ...(spec.form ? FORMS : [])]), limitBody] : []),
       ...(spec.lines ? [typed([NDJSON])] : []),
     ],
     request: {
@@ -170,9 +175,14 @@ const strict = <S>(schema: S): S => (schema instanceof z.ZodObject ? (schema.str
 const NDJSON = 'application/x-ndjson'
 const FORMS = ['application/x-www-form-urlencoded', 'multipart/form-data']
 
-/** Refuses other content types of a body: the validators after this one would accept every `+json` too. */
+/**
+ * Refuses other content types of a body, which the validators after this one would accept (every `+json`), and encoded bodies,
+ * which they would read as they are.
+ */
 const typed = (types: string[]) =>
   createMiddleware<AppEnv>(async (c, next) => {
+    const coding = c.req.header('Content-Encoding')?.trim().toLowerCase() || 'identity'
+    if (coding !== 'identity') throw new Problem('unsupported_media_type', 'Send the body without Content-Encoding.')
     const [essence = ''] = (c.req.header('Content-Type') ?? 'application/json').split(';')
     if (!types.includes(essence.trim().toLowerCase())) throw new Problem('unsupported_media_type', `Send ${types[0]}.`)
     await next()

@@ -1,5 +1,4 @@
 import { z } from '@hono/zod-openapi'
-import { rateLimit } from '../http/rate-limit.ts'
 import { room, route } from '../http/route.ts'
 import { changeEmail, EmailChange, PhoneProof, sendPhoneCode, verifyPhone } from './contact.ts'
 import {
@@ -29,11 +28,11 @@ recoveryRoutes.openapi(
     summary: 'Request a password reset; mails a token that is valid for one hour',
     public: true,
     trips: 1,
+    attempts: 'mail',
     body: ResetRequest,
     returns: { 202: Accepted },
   }),
   async (c) => {
-    await rateLimit(c, 'mail')
     await requestReset(c.var.ctx, c.req.valid('json'))
     return c.json(ACCEPTED, 202)
   },
@@ -46,11 +45,11 @@ recoveryRoutes.openapi(
     summary: 'Set a new password with the token from the mail; ends all sessions',
     public: true,
     trips: 2,
+    attempts: 'password-reset',
     body: ResetConfirmation,
     returns: { 204: null },
   }),
   async (c) => {
-    await rateLimit(c, 'password-reset')
     await confirmReset(c.var.ctx, c.req.valid('json'))
     return c.body(null, 204)
   },
@@ -80,12 +79,12 @@ recoveryRoutes.openapi(
     summary: 'Verify an e-mail address with the token from the mail',
     public: true,
     trips: 1,
+    attempts: 'verify',
     body: EmailProof,
     returns: { 204: null },
     problems: ['already_exists', 'limit_reached'],
   }),
   async (c) => {
-    await rateLimit(c, 'verify')
     await verifyEmail(c.var.ctx, c.req.valid('json'))
     return c.body(null, 204)
   },
@@ -98,11 +97,11 @@ recoveryRoutes.openapi(
     summary: 'Resend the verification mail',
     public: true,
     trips: 1,
+    attempts: 'mail',
     body: Resend,
     returns: { 202: Accepted },
   }),
   async (c) => {
-    await rateLimit(c, 'mail')
     await resendVerification(c.var.ctx, c.req.valid('json'))
     return c.json(ACCEPTED, 202)
   },
@@ -116,12 +115,12 @@ recoveryRoutes.openapi(
     permission: null,
     by: 'session',
     trips: 2,
+    attempts: 'password-change',
     body: EmailChange,
     returns: { 202: Accepted },
     problems: ['invalid_credentials'],
   }),
   async (c) => {
-    await rateLimit(c, 'password-change')
     await changeEmail(c.var.ctx, c.req.valid('json'))
     return c.json(ACCEPTED, 202)
   },
@@ -171,12 +170,12 @@ registrationRoutes.openapi(
     summary: 'Register by e-mail, where the tenant allows it',
     public: true,
     trips: 2,
+    attempts: 'register',
     body: Registration,
     returns: { 202: Accepted },
     problems: ['forbidden'],
   }),
   async (c) => {
-    await rateLimit(c, 'register')
     await register(c.var.ctx, c.req.valid('json'))
     return c.json(ACCEPTED, 202)
   },

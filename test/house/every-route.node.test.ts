@@ -304,22 +304,27 @@ describe('whoever comes', () => {
 describe('what they send', () => {
   const typed = (type: string, body: string) => ({ headers: { 'Content-Type': type }, body })
 
-  test('may not be larger than 1 MiB, said or found out', async () => {
-    const large = Buffer.alloc(MIB + 1, 'x')
-    const writing = doors.filter((door) => door.method !== 'GET' && !takesLines(door))
+  test('may not be larger than 1 MiB, or 16 KiB under /auth, said or found out; who asks is told first if they may not', async () => {
+    const largeFor = ({ path }: Door) => Buffer.alloc((/^\/(api|platform)\/v1\/auth\//.test(path) ? MIB / 64 : MIB) + 1, 'x')
     await hold([
-      ...writing.map((door) => ({
-        about: `${door.about} with a length`,
-        ask: () => at(door, { token: 'garbage', body: large }),
-        status: 413,
-        code: 'body_too_large',
-      })),
-      ...withBody().map((door) => ({
-        about: `${door.about} in chunks`,
-        ask: () => at(door, { body: large, chunked: true }),
-        status: 413,
-        code: 'body_too_large',
-      })),
+      ...[false, true].flatMap((chunked) =>
+        withBody().map((door) => ({
+          about: `${door.about} ${chunked ? 'in chunks' : 'with a length'}`,
+          ask: () => at(door, { body: largeFor(door), chunked }),
+          status: 413,
+          code: 'body_too_large',
+        })),
+      ),
+      ...[false, true].flatMap((chunked) =>
+        guarded()
+          .filter((door) => typesOf(door).length)
+          .map((door) => ({
+            about: `${door.about} ${chunked ? 'in chunks' : 'with a length'} and garbage for a token`,
+            ask: () => at(door, { token: 'a.b.c', body: largeFor(door), chunked }),
+            status: 401,
+            code: 'token_invalid',
+          })),
+      ),
     ])
   })
 

@@ -24,6 +24,8 @@ export const worker = {
   'must be text without control characters': 'debe ser texto sin caracteres de control',
   'must be a timestamp as in RFC 3339': 'debe ser un momento como en RFC 3339',
   'must lie in the years 1 to 9999': 'debe estar entre los años 1 y 9999',
+  'Send at most 16 KiB.': 'Envía como máximo 16 KiB.',
+  'Send the body without Content-Encoding.': 'Envía el cuerpo sin Content-Encoding.',
   'must be at most 16 KiB': 'debe tener como máximo 16 KiB',
 
   // Tenants.
