@@ -23,7 +23,7 @@ import { overrideRoutes, permissionRoutes } from './roles/permission-routes.ts'
 import { assignmentRoutes, roleRoutes } from './roles/routes.ts'
 import { sessionRoutes, userSessionRoutes } from './sessions/routes.ts'
 import { settingRoutes } from './settings/routes.ts'
-import { discoveryPlane, platformPlane, tenantPlane } from './tenants/planes.ts'
+import { platformPlane, tenantPlane } from './tenants/planes.ts'
 import { tenantRoutes } from './tenants/routes.ts'
 import { unitRoutes } from './units/routes.ts'
 import { userRoutes } from './users/routes.ts'
@@ -34,7 +34,7 @@ app.use('*', arrive)
 app.use('*', requireOwnHost)
 app.use('/platform/v1/*', plane(platformPlane, countUse))
 app.use('/api/v1/*', plane(tenantPlane, countUse))
-app.use('/.well-known/*', plane(discoveryPlane, countUse))
+app.use('/.well-known/*', plane(tenantPlane, countUse))
 app.use('/platform/v1/auth/*', refuseForeignPages)
 app.use('/api/v1/auth/*', refuseForeignPages)
 

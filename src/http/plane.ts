@@ -3,10 +3,12 @@
  * uses, belong to rooms above this one, so app.ts passes them in.
  */
 import { createMiddleware } from 'hono/factory'
+import { matchedRoutes } from 'hono/route'
 import type { Config } from '../kernel/config.ts'
 import type { Ctx, Realm } from '../kernel/context.ts'
 import { toProblem } from '../kernel/db.ts'
 import type { Env, Meter } from '../kernel/env.ts'
+import { withoutAdmission } from './admit.ts'
 import type { AppEnv } from './app-env.ts'
 import { isPreflight, preflight } from './cors.ts'
 
@@ -17,6 +19,8 @@ export type PlaneRequest = {
   meter: Meter
   headers: Headers
   is_preflight: boolean
+  /** The route takes no credential, so nothing verifies one that is sent. */
+  is_public: boolean
   /** The subdomain in the host of the request; null on the base domain. */
   subdomain: string | null
 }
@@ -41,7 +45,8 @@ export const plane = (sourceOf: (request: PlaneRequest) => RealmSource, countUse
     const [config, meter, subdomain] = [c.get('config'), c.get('meter'), c.get('subdomain')]
     const { headers } = c.req.raw
     const is_preflight = isPreflight(c.req.raw)
-    const source = sourceOf({ env: c.env, config, meter, headers, is_preflight, subdomain })
+    const is_public = matchedRoutes(c).some(({ handler }) => handler === withoutAdmission)
+    const source = sourceOf({ env: c.env, config, meter, headers, is_preflight, is_public, subdomain })
     c.set('origins', source.origins)
     if (is_preflight && !source.has_more_origins) return preflight(c.req.raw, c.req.path, source.origins)
     const realm = await source.realm().catch((error) => {

@@ -19,15 +19,16 @@ export function platformPlane({ config, meter, subdomain }: PlaneRequest): Realm
 
 /**
  * The tenant plane. Fails with tenant_required, tenant_ambiguous, tenant_not_found; its realm also with tenant_inactive,
- * tenant_provisioning.
+ * tenant_provisioning. No token names the tenant of a public route: nothing verifies it there, and caches keep some of the answers
+ * for everybody.
  */
-export function tenantPlane(request: PlaneRequest, may_token_name = true): RealmSource {
-  const { env, config, meter, headers, is_preflight, subdomain } = request
+export function tenantPlane(request: PlaneRequest): RealmSource {
+  const { env, config, meter, headers, is_preflight, is_public, subdomain } = request
   const sources = { env, config, meter }
   const said = (header: string) => headers.get(header) ?? undefined
   // A preflight has none of the headers that it announces: on the base domain the Origin of a tenant's own page names the tenant.
   const host = subdomain ?? (is_preflight ? tenantOfPage(config, said('Origin')) : null)
-  const name = tenantName(config, host, said('X-Tenant'), () => (may_token_name ? said('Authorization') : undefined))
+  const name = tenantName(config, host, said('X-Tenant'), () => (is_public ? undefined : said('Authorization')))
   const own = tenantUrl(config, name)
   return {
     origins: subdomain ? [own] : [own, config.BASE_URL.origin],
@@ -37,9 +38,3 @@ export function tenantPlane(request: PlaneRequest, may_token_name = true): Realm
     reportActivity: (realm) => reportActivity(config, realm.id),
   }
 }
-
-/**
- * The same for discovery and keys, which caches keep for everybody: no token names the tenant there, because nobody verifies it and
- * the answer would be kept for who sent none.
- */
-export const discoveryPlane = (request: PlaneRequest): RealmSource => tenantPlane(request, false)
