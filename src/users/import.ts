@@ -1,7 +1,8 @@
 /**
- * Importing users from another system. Threat: a file that is larger than the Worker's memory, and a run that ends half-way and
- * looks complete. So lines are imported 200 at a time, each batch with an admission of its own; each line has its own result; and
- * the summary says whether all lines were processed. Nothing is hashed here.
+ * Importing users from another system. Threat: a file, or a report on it, that is larger than the Worker's memory, and a run that
+ * ends half-way and looks complete. So lines are imported 200 at a time, each batch with an admission of its own and only once
+ * the report on the one before was read; each line has its own result; and the summary says whether all lines were processed.
+ * Nothing is hashed here.
  */
 import { z } from '@hono/zod-openapi'
 import { sql } from 'drizzle-orm'
@@ -43,9 +44,9 @@ type Taken = { id: string; username: string } | Refused
 
 /**
  * Creates a user from each line, and returns a stream with a result per line, in the caller's language; with `dry_run` nothing is
- * created. One round trip before the response begins, one for each further 200 lines, and one to record the import.
- * `user:create`; below scope `all` only in units that the caller can access. Until the response begins it fails as every route
- * does. Existing users are reported as duplicates, so that the same file can be sent again.
+ * created. One round trip before anything is read, one for each 200 lines, and one to record the import. `user:create`; below
+ * scope `all` only in units that the caller can access. Until the response begins it fails as every route does. Existing users
+ * are reported as duplicates, so that the same file can be sent again.
  */
 export async function importUsers(
   ctx: Ctx,
@@ -95,34 +96,6 @@ export async function importUsers(
     return text
   }
 
-  const batches = batchesOf(body, language)
-  let next = await batches.next()
-  // Also for an empty body: the caller is admitted or refused before the response begins.
-  let text = await take(next.done ? [] : next.value)
-
-  let isConnected = true
-  const encoder = new TextEncoder()
-  const rest = async (controller: ReadableStreamDefaultController<Uint8Array>) => {
-    const write = (lines: string) => isConnected && lines && controller.enqueue(encoder.encode(lines))
-    let broken: Broken | undefined
-    try {
-      while (!next.done && isConnected) {
-        write(text)
-        next = await batches.next()
-        text = next.done ? '' : await take(next.value)
-      }
-      if (next.done) broken = next.value ?? undefined
-    } catch (error) {
-      broken = brokenBy(error)
-    }
-    if (!dry_run)
-      await ctx.run(ctx.db.execute(sql`select access.record_import(${JSON.stringify(counts)}::jsonb)`)).catch(brokenBy)
-    log('users imported', { ...about(ctx), dry_run, ...counts, complete: isConnected && !broken })
-    const why = broken && { ...broken, detail: language.sentence(broken.detail) }
-    write(`${JSON.stringify({ summary: true, dry_run, ...counts, complete: !broken, ...why })}\n`)
-    if (isConnected) controller.close()
-  }
-
   /** Why a batch failed. It may have been committed and its answer lost: sending the file again shows that. */
   const brokenBy = (error: unknown): Broken => {
     const { code, message: detail } =
@@ -131,14 +104,54 @@ export async function importUsers(
     return { code, detail: `${detail} The result of the lines after the last one reported is unknown: send the file again.` }
   }
 
-  return new ReadableStream<Uint8Array>({
-    // Not in `pull`: a client that reads nothing before it has sent everything would wait for ever. The report on 100,000 lines
-    // is small.
-    start: (controller) => ctx.later(rest(controller)),
-    cancel: () => {
-      isConnected = false
+  const record = async (complete: boolean) => {
+    if (!dry_run)
+      await ctx.run(ctx.db.execute(sql`select access.record_import(${JSON.stringify(counts)}::jsonb)`)).catch(brokenBy)
+    log('users imported', { ...about(ctx), dry_run, ...counts, complete })
+  }
+
+  const encoder = new TextEncoder()
+  /** The report, a batch at a time. What was imported is recorded in any case, also when the caller stops reading. */
+  async function* report(): AsyncGenerator<Uint8Array, void> {
+    // The response ends when the caller has gone; the record is still to be written then.
+    const { promise: recorded, resolve } = Promise.withResolvers<void>()
+    ctx.later(recorded)
+    let isWhole = false
+    let broken: Broken | undefined
+    try {
+      const batches = batchesOf(body, language)
+      for (let next = await batches.next(); ; next = await batches.next()) {
+        broken = next.done ? next.value : undefined
+        if (next.done) break
+        yield encoder.encode(await take(next.value))
+      }
+      isWhole = !broken
+    } catch (error) {
+      broken = brokenBy(error)
+    } finally {
+      await record(isWhole).finally(resolve)
+    }
+    const why = broken && { ...broken, detail: language.sentence(broken.detail) }
+    yield encoder.encode(`${JSON.stringify({ summary: true, dry_run, ...counts, complete: !broken, ...why })}\n`)
+  }
+
+  // Before anything of the body is read: only the database knows whether an API key works.
+  await ctx.run()
+  // Each batch waits until the one before it was read, so a caller who reads slowly or not at all fills no memory.
+  const parts = report()
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        const { done, value } = await parts.next()
+        if (done) controller.close()
+        else controller.enqueue(value)
+      },
+      async cancel() {
+        await parts.return()
+      },
     },
-  })
+    { highWaterMark: 0 },
+  )
 }
 
 const about = (ctx: Ctx) => ({ tenant: ctx.realm.subdomain, trace_id: ctx.request.trace_id })

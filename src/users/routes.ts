@@ -56,9 +56,10 @@ userRoutes.openapi(
   route({
     method: 'post',
     path: '/import',
-    summary: 'Import users, one JSON object per line: 2 round trips for up to 200 lines, and 1 more for each further 200',
+    summary:
+      'Import users, one JSON object per line; read the report while you send. 3 round trips for up to 200 lines, and 1 more for each further 200',
     permission: 'user:create',
-    trips: 2,
+    trips: 3,
     lines: { takes: ImportedUser, gives: ImportReport },
     query: ImportQuery,
     returns: { 200: null },
