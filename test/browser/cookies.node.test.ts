@@ -107,7 +107,7 @@ describe.skipIf(!hasChromium).each([
     beta = `http://${two}.${base}:${port}`
     const { access_token: token } = await ask('/platform/v1/auth/login', { body: OPERATOR })
     for (const subdomain of names) {
-      const config = { origins: [`http://given.localhost:${foreign}`] }
+      const config = { origins: [`http://localhost:${foreign}`] }
       const admin = { admin_email: BO.email, admin_password: BO.password }
       const wanted = { subdomain, legal_name: subdomain, tax_id: rucFor(subdomain), ...admin, config }
       await ask('/platform/v1/tenants', { token, body: wanted })
@@ -213,7 +213,7 @@ describe.skipIf(!hasChromium).each([
     'the platform under another name': () => openPage(context, `http://127.0.0.1:${port}/healthz`),
     'another host': () => elsewhere('127.0.0.1'),
     'this host, at another port': () => elsewhere(new URL(acme).hostname),
-    'a page that was given': () => elsewhere('given.localhost'),
+    'a page that was given': () => elsewhere('localhost'),
   }
 
   it.each(Object.entries(strangers))('%s can neither log in, refresh nor log out with cookies', async (name, open) => {
@@ -302,7 +302,7 @@ describe.skipIf(!hasChromium).each([
     const headers = { Authorization: `Bearer ${token}` }
     const own = await fetchIn(await pageOf(acme), `http://${base}:${port}${ME}`, { headers: { ...headers, 'X-Tenant': one } })
     expect(said(own)).toEqual([200, undefined])
-    const page = await elsewhere('given.localhost')
+    const page = await elsewhere('localhost')
     const given = await fetchIn(page, `${acme}${ME}`, { headers })
     expect(said(given)).toEqual([200, undefined])
     expect('headers' in given && given.headers['x-trace-id']).toMatch(/^[0-9a-f]{32}$/)

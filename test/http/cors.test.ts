@@ -4,7 +4,7 @@ import { beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import type { SignedEntry } from '../../src/tenants/registry/registry.ts'
 import { newJar, originOf } from '../support/jar.ts'
 import { knock } from '../support/knock.ts'
-import { ADMIN, call, login, makeTenant, operatorToken } from '../support/people.ts'
+import { ADMIN, call, login, makeTenant, operatorToken, wanted } from '../support/people.ts'
 import { expectProblem, pointers } from '../support/refusal.ts'
 import { tokenOf } from '../support/sessions.ts'
 import { copyTenant } from '../support/tenants.ts'
@@ -233,10 +233,39 @@ describe('the origins of a tenant', () => {
     ['that is a number', [7], ['#/config/origins/0']],
     ['named twice', [GIVEN, GIVEN], ['#/config/origins']],
     ['one too many', Array.from({ length: 21 }, (_, i) => `https://a${i}.test`), ['#/config/origins']],
+    ['that is a sibling’s host', ['https://unshared.freehold.test'], ['#/config/origins/0']],
+    ['that is a sibling’s host with another port', [GIVEN, 'https://unshared.freehold.test:8443'], ['#/config/origins/1']],
+    ['that is a sibling’s host on localhost', ['http://unshared.localhost:8787'], ['#/config/origins/0']],
+    ['that is a sibling’s host with a dot at its end', ['https://unshared.freehold.test.'], ['#/config/origins/0']],
+    ['that a later tenant may have', ['https://later.freehold.test'], ['#/config/origins/0']],
+    ['below its own host', ['https://app.shared.freehold.test'], ['#/config/origins/0']],
   ])('may not have one %s', async (_, origins, places) => {
     const answer = await patch({ origins })
     expectProblem(answer, 400, 'invalid_request')
     expect(pointers(answer)).toEqual(places)
+  })
+
+  it('may have one of its own host, with another scheme or port', async () => {
+    const own = ['https://shared.freehold.test', 'https://shared.freehold.test:8443', 'http://shared.localhost:5173']
+    expect((await patch({ origins: own })).body.config).toEqual({ origins: own })
+    await patch({ origins: [GIVEN] })
+  })
+
+  it('may not have one of another tenant when it is made, either', async () => {
+    const body = wanted('sharer', {
+      config: { origins: [GIVEN, 'https://unshared.freehold.test', 'https://sharer.freehold.test'] },
+    })
+    const answer = await call('', '/platform/v1/tenants', { token: operator, body })
+    expectProblem(answer, 400, 'invalid_request')
+    expect(pointers(answer)).toEqual(['#/config/origins/1'])
+  })
+
+  it('twenty at once leave none of another tenant', async () => {
+    const answers = await Promise.all(
+      Array.from({ length: 20 }, (_, n) => patch({ origins: [n % 2 ? GIVEN : 'https://unshared.freehold.test'] })),
+    )
+    expect(answers.map(({ status }) => status)).toEqual(answers.map((_, n) => (n % 2 ? 200 : 400)))
+    expect((await call('', `/platform/v1/tenants/${tenant.id}`, { token: operator })).body.config).toEqual({ origins: [GIVEN] })
   })
 
   it('stay as they are when the request is not as it must be', async () => {

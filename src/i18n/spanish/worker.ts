@@ -34,6 +34,8 @@ export const worker = {
   'The registry cache does not answer.': 'La caché del registro no responde.',
   'must be a DNS label in lower case: a-z, 0-9 and hyphens, no hyphen at either end':
     'debe ser una etiqueta DNS en minúsculas: a-z, 0-9 y guiones, sin guion en los extremos',
+  "lies under the domain of this service, where other names than the tenant's own belong to others":
+    'está bajo el dominio de este servicio, donde los nombres distintos del propio del inquilino son de otros',
   'is reserved': 'está reservado',
   'must be printable ASCII without spaces': 'debe ser ASCII imprimible sin espacios',
   'must be an ISO 3166-1 code of two capital letters': 'debe ser un código ISO 3166-1 de dos letras mayúsculas',

@@ -9,7 +9,7 @@ import { log } from '../../kernel/log.ts'
 import { Problem } from '../../kernel/problem.ts'
 import { matches, rowsOf, unchanged } from '../../kernel/wire.ts'
 import { nextRun } from '../provisioning/provisioning.ts'
-import { mustBeSecure, type TenantPatch } from '../registry/origins.ts'
+import { mustBeOwn, mustBeSecure, namesIn, type TenantPatch } from '../registry/origins.ts'
 import { isAuthentic, kvKey, publish, type SignedEntry } from '../registry/registry.ts'
 import { type TenantWire, tenantColumns, wire } from '../registry/tenants.ts'
 
@@ -64,10 +64,11 @@ export async function changeTenant(
   ifMatch?: string,
 ): Promise<TenantWire> {
   mustBeSecure(ctx.config, config)
+  const names = JSON.stringify(namesIn(ctx.config, config))
   const [changed, found] = await ctx.run(
     ctx.db.execute(
       sql`update platform.tenants t set config = t.config || ${JSON.stringify(config)}::jsonb
-          where t.id = ${id} and t.status not in ('provisioning', 'erasing') and ${matches('t.updated_at', ifMatch)} returning t.id`,
+          where t.id = ${id} and t.subdomain = all (array(select jsonb_array_elements_text(${names}::jsonb))) and t.status not in ('provisioning', 'erasing') and ${matches('t.updated_at', ifMatch)} returning t.id`,
     ),
     ctx.db.execute(sql`select ${tenantColumns} from platform.tenants t where t.id = ${id}`),
   )
@@ -76,6 +77,7 @@ export async function changeTenant(
   const tenant = wire(ctx.config, row)
   if (rowsOf(changed).length) return tenant
   if (['provisioning', 'erasing'].includes(tenant.status)) throw new Problem('illegal_state', `The tenant is ${tenant.status}.`)
+  mustBeOwn(ctx.config, config, tenant.subdomain)
   throw unchanged(tenant, ifMatch)
 }
 

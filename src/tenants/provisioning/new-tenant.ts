@@ -12,7 +12,7 @@ import { weaknesses } from '../../passwords/policy.ts'
 import { presets } from '../../presets/presets.ts'
 import { Email } from '../../users/fields.ts'
 import { usernameFrom } from '../../users/username.ts'
-import { mustBeSecure, TenantConfig } from '../registry/origins.ts'
+import { mustBeOwn, mustBeSecure, TenantConfig } from '../registry/origins.ts'
 import { Tenant, tenantColumns, wire } from '../registry/tenants.ts'
 import { isolations } from './isolation.ts'
 import { nextRun } from './provisioning.ts'
@@ -72,6 +72,7 @@ export async function createTenant(
   await ctx.run()
   const { admin_password, ...given } = wanted
   mustBeSecure(ctx.config, given.config)
+  mustBeOwn(ctx.config, given.config, given.subdomain)
   const fault = taxIdFault(given.country, given.tax_id)
   if (fault) throw invalid('tax_id', fault)
   const username = usernameFrom(given.admin_email)

@@ -1,6 +1,8 @@
 /**
  * The origins, beside a tenant's own, whose pages may call it (http/cors.ts). Threat: a loosely written origin admits pages that
- * nobody meant. So each is a whole origin, exactly as a browser writes it: scheme, host, port; no pattern, no path.
+ * nobody meant. So each is a whole origin, exactly as a browser writes it: scheme, host, port; no pattern, no path. And the pages of
+ * one tenant must not call another, so no name under the base domain counts but the tenant's own: all others are, or may become,
+ * those of other tenants.
  */
 import { z } from '@hono/zod-openapi'
 import type { Config } from '../../kernel/config.ts'
@@ -32,12 +34,34 @@ export const TenantConfig = z
 
 export const TenantPatch = z.object({ config: TenantConfig.optional() }).openapi('TenantPatch')
 
-/** Refuses origins without TLS; outside production loopback addresses are allowed. Fails with invalid_request. */
+/**
+ * Refuses origins without TLS; outside production loopback addresses are allowed. Fails with invalid_request.
+ */
 export function mustBeSecure({ ENVIRONMENT }: Config, { origins = [] }: z.infer<typeof TenantConfig>): void {
   const is_fine = (origin: string) =>
     origin.startsWith('https:') || (ENVIRONMENT !== 'production' && LOOPBACK.test(new URL(origin).hostname))
-  const errors = origins.flatMap((origin, i) =>
-    is_fine(origin) ? [] : [{ pointer: `#/config/origins/${i}`, detail: 'must be https' }],
-  )
+  refuse(origins, (origin) => !is_fine(origin), 'must be https')
+}
+
+/** The names under the base domain in these origins, whatever scheme and port: `acme` for `https://acme.example.com:8443`. */
+export const namesIn = (config: Config, { origins = [] }: z.infer<typeof TenantConfig>): string[] =>
+  origins.flatMap((origin) => nameUnderBase(config, origin) ?? [])
+
+/** Refuses origins under the base domain that are not the tenant's own. Fails with invalid_request. */
+export function mustBeOwn(config: Config, { origins = [] }: z.infer<typeof TenantConfig>, subdomain: string): void {
+  const is_foreign = (origin: string) => (nameUnderBase(config, origin) ?? subdomain) !== subdomain
+  refuse(origins, is_foreign, "lies under the domain of this service, where other names than the tenant's own belong to others")
+}
+
+/** As requireOwnHost reads hosts: outside production `localhost` is a base domain, too. */
+function nameUnderBase({ ENVIRONMENT, BASE_URL }: Config, origin: string): string | null {
+  const host = new URL(origin).hostname.replace(/\.$/, '')
+  const bases = ENVIRONMENT === 'local' ? [BASE_URL.hostname, 'localhost'] : [BASE_URL.hostname]
+  const base = bases.find((known) => host.endsWith(`.${known}`))
+  return base === undefined ? null : host.slice(0, -base.length - 1)
+}
+
+function refuse(origins: string[], is_wrong: (origin: string) => boolean, detail: string): void {
+  const errors = origins.flatMap((origin, i) => (is_wrong(origin) ? [{ pointer: `#/config/origins/${i}`, detail }] : []))
   if (errors.length) throw new Problem('invalid_request', undefined, { errors })
 }
