@@ -1,8 +1,11 @@
 import { z } from 'zod'
 import { type Credentials, credentialsFor, tenantCredentials } from './credentials.ts'
 import { ApiProblem, Failure } from './failure.ts'
-import type { Globals } from './options.ts'
+import { type Globals, requireEncryption } from './options.ts'
 import { type More, type Plane, send, sendLines, shaped } from './wire.ts'
+
+/** Where the address of the platform comes from. */
+const SETTING = '--url or FREEHOLD_URL'
 
 const Tokens = z.object({ access_token: z.string(), must_change_password: z.boolean() })
 
@@ -14,12 +17,18 @@ export type Api = {
 }
 
 /** Runs `work` as an operator of the platform. */
-export const withApi = async <T>({ url, data }: Globals, work: (api: Api) => Promise<T>): Promise<T> =>
-  asUser({ url, base: `${url}/platform/v1` }, await credentialsFor(url, data), work)
+export async function withApi<T>(globals: Globals, work: (api: Api) => Promise<T>): Promise<T> {
+  requireEncryption(globals.url, SETTING, globals)
+  const { url, data } = globals
+  return asUser({ url, base: `${url}/platform/v1` }, await credentialsFor(url, data), work)
+}
 
 /** Runs `work` as a user of a tenant. */
-export const withTenant = async <T>({ url }: Globals, tenant: string, work: (api: Api) => Promise<T>): Promise<T> =>
-  asUser({ url, base: `${url}/api/v1`, headers: { 'X-Tenant': tenant } }, tenantCredentials(), work)
+export async function withTenant<T>(globals: Globals, tenant: string, work: (api: Api) => Promise<T>): Promise<T> {
+  requireEncryption(globals.url, SETTING, globals)
+  const { url } = globals
+  return asUser({ url, base: `${url}/api/v1`, headers: { 'X-Tenant': tenant } }, tenantCredentials(), work)
+}
 
 /**
  * Logs in at the first call and ends that session afterwards: the number of sessions per user is limited, and a new one ends the

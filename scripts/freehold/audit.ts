@@ -19,7 +19,7 @@ export function addAudit(program: Command): void {
 Settings of the environment:
   MASTER_DATABASE_URL  the master database
   ENCRYPTION_KEYS      the key ring of the Worker
-  NEON_SQL_URL         only for a local Neon: its URL for SQL over HTTP
+  NEON_SQL_URL         only for a local Neon: its URL for SQL over HTTP; https://, unless it is this machine or with --insecure
 Recomputes the chain of checkpoints and the hash of each detail, and compares the newest checkpoint with the one in the master. Changes nothing.
 Entries since the last maintenance run may not be under a checkpoint yet (a minute or two; up to a day if they were not written by the Worker).
 A change to them by somebody who can write the database goes unnoticed.`,
@@ -27,8 +27,8 @@ A change to them by somebody who can write the database goes unnoticed.`,
     .action((tenant: string, _, command: Command) => check(tenant, command.optsWithGlobals<Globals>()))
 }
 
-async function check(tenant: string, { json }: { json?: boolean }): Promise<void> {
-  const config = settings()
+async function check(tenant: string, globals: Globals): Promise<void> {
+  const config = settings(globals)
   // Loaded for this command only: the others need no database driver, and start faster without.
   const { dbError, useSqlUrl } = await import('../../src/kernel/db.ts')
   const { verifyAudit } = await import('../../src/tenants/maintenance/checkpoints.ts')
@@ -37,10 +37,10 @@ async function check(tenant: string, { json }: { json?: boolean }): Promise<void
     // The message of a failed query contains its parameters; only the database's own message is shown.
     throw new Failure(dbError(error)?.message ?? plain(error.message))
   })
-  if (json) printJson({ tenant, ...verdict })
+  if (globals.json) printJson({ tenant, ...verdict })
   else print(inWords(verdict))
   if (verdict.intact) return
-  if (!json) for (const { said } of verdict.faults) tell(`  ${said}`)
+  if (!globals.json) for (const { said } of verdict.faults) tell(`  ${said}`)
   process.exitCode = 1
 }
 

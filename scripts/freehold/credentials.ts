@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { Failure } from './failure.ts'
+import { isLoopback } from './options.ts'
 
 /** The credentials of the CLI. `from` is where the password was found, for error messages. */
 export type Credentials = { token: string } | { email: string; password: string; from: string }
@@ -9,7 +10,7 @@ export type Credentials = { token: string } | { email: string; password: string;
 /** Help text of the commands that call the platform API. */
 export const CREDENTIAL_SETTINGS = `
 Settings of the environment:
-  FREEHOLD_URL                      address of the platform; --url overrides it
+  FREEHOLD_URL                      address of the platform; --url overrides it; https://, unless it is this machine or with --insecure
   FREEHOLD_TOKEN                    an operator's access token, or
   FREEHOLD_EMAIL, FREEHOLD_PASSWORD an operator's e-mail and password
 Without them, at a loopback address: the operator of a local \`npm start\` (see --data).`
@@ -17,7 +18,7 @@ Without them, at a loopback address: the operator of a local \`npm start\` (see 
 /** Help text of the commands that work inside a tenant. */
 export const TENANT_CREDENTIAL_SETTINGS = `
 Settings of the environment:
-  FREEHOLD_URL                        address of the platform; --url overrides it
+  FREEHOLD_URL                        address of the platform; --url overrides it; https://, unless it is this machine or with --insecure
   FREEHOLD_TENANT_TOKEN               an access token of a user of the tenant, or
   FREEHOLD_TENANT_EMAIL, FREEHOLD_TENANT_PASSWORD
                                       that user's e-mail and password`
@@ -59,9 +60,6 @@ function ofEnvironment(prefix: string): Credentials | null {
   if (email || password) throw new Failure(`${both} belong together: only one of them is set.`)
   return null
 }
-
-/** Whether a host is this machine. */
-export const isLoopback = (hostname: string) => /^(localhost|.+\.localhost|127(\.\d+){3}|\[::1\])$/.test(hostname)
 
 function parsed(text: string): unknown {
   try {

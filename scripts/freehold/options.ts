@@ -1,6 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
+import { Failure } from './failure.ts'
 
-export type Globals = { url: string; json?: boolean; data: string }
+export type Globals = { url: string; insecure?: boolean; json?: boolean; data: string }
 
 const DEFAULT_URL = 'http://localhost:8787'
 
@@ -10,6 +11,7 @@ export function addGlobals(program: Command): void {
     .addOption(
       new Option('--url <url>', 'address of the platform').env('FREEHOLD_URL').default(DEFAULT_URL).argParser(platformUrl),
     )
+    .option('--insecure', 'allow http:// to a host that is not this machine, where the network can read passwords and tokens')
     .option('--json', 'print one JSON document on stdout and nothing else; for a failure, its problem document')
     .option('--data <dir>', 'where a local `npm start` keeps credentials.json', '.freehold')
 }
@@ -29,4 +31,19 @@ function platformUrl(text: string): string {
   if (!url || !/^https?:$/.test(url.protocol) || url.username || url.password || url.search || url.hash)
     throw new InvalidArgumentError('It must be an http(s) address without credentials, query or fragment.')
   return url.href.replace(/\/+$/, '')
+}
+
+/** Whether a host is this machine. */
+export const isLoopback = (hostname: string) => /^(localhost|.+\.localhost|127(\.\d+){3}|\[::1\])$/.test(hostname)
+
+/**
+ * Refuses an address to which secrets would travel without encryption, unless --insecure is given; `setting` says where the address
+ * comes from. Called where an address is used: commands that send nothing need none.
+ */
+export function requireEncryption(url: string, setting: string, { insecure = false }: Pick<Globals, 'insecure'>): void {
+  const { protocol, hostname } = new URL(url)
+  if (protocol === 'https:' || isLoopback(hostname) || insecure) return
+  throw new Failure(
+    `${setting}: ${url} is not encrypted, so the network could read passwords and tokens. Name an https:// address, or allow this one with --insecure.`,
+  )
 }

@@ -2,7 +2,7 @@ import { type Command, InvalidArgumentError } from 'commander'
 import { z } from 'zod'
 import { ConfigError, parseSettings } from '../../src/kernel/config.ts'
 import { Failure } from './failure.ts'
-import type { Globals } from './options.ts'
+import { type Globals, requireEncryption } from './options.ts'
 import { print, printJson } from './output.ts'
 import { pairs } from './table.ts'
 
@@ -19,14 +19,15 @@ Settings of the environment:
   MASTER_DATABASE_URL       the master database; its login must own it, and be able to create roles
   ENCRYPTION_KEYS           the key ring of the Worker; see: freehold keys new
   PASSWORD_HASH_ITERATIONS  as the Worker has it, if it has it
-  NEON_SQL_URL              only for a local Neon: its URL for SQL over HTTP
+  NEON_SQL_URL              only for a local Neon: its URL for SQL over HTTP; https://, unless it is this machine or with --insecure
 The operator's password is generated, shown only once, and must be changed at the first login. An existing operator keeps theirs.`,
     )
     .action((_, command: Command) => setup(command.optsWithGlobals<Globals & { email: string }>()))
 }
 
-async function setup({ email, json }: { email: string; json?: boolean }): Promise<void> {
-  const config = settings()
+async function setup(options: Globals & { email: string }): Promise<void> {
+  const { email, json } = options
+  const config = settings(options)
   // Loaded for this command only: the others need no database driver, and start faster without.
   const { dbError, useSqlUrl } = await import('../../src/kernel/db.ts')
   const { generatePassword } = await import('../../src/passwords/hash.ts')
@@ -54,12 +55,15 @@ async function setup({ email, json }: { email: string; json?: boolean }): Promis
 
 /**
  * The settings that a command on the databases needs, from the environment. The two others that are required get placeholders.
+ * Fails with Failure, also for a NEON_SQL_URL to which passwords of databases would travel without encryption.
  */
-export function settings() {
+export function settings(options: Pick<Globals, 'insecure'>) {
   const { MASTER_DATABASE_URL, ENCRYPTION_KEYS, NEON_SQL_URL, PASSWORD_HASH_ITERATIONS } = process.env
   const others = { BASE_URL: 'http://localhost', NEON_API_KEY: 'unused' }
   try {
-    return parseSettings({ ...others, MASTER_DATABASE_URL, ENCRYPTION_KEYS, NEON_SQL_URL, PASSWORD_HASH_ITERATIONS })
+    const config = parseSettings({ ...others, MASTER_DATABASE_URL, ENCRYPTION_KEYS, NEON_SQL_URL, PASSWORD_HASH_ITERATIONS })
+    if (config.NEON_SQL_URL) requireEncryption(config.NEON_SQL_URL, 'NEON_SQL_URL', options)
+    return config
   } catch (error) {
     throw error instanceof ConfigError ? new Failure(error.message) : error
   }

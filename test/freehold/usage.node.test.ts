@@ -13,7 +13,7 @@ import { stranger } from './stranger.ts'
 const ADA = { FREEHOLD_EMAIL: 'ada@freehold.test', FREEHOLD_PASSWORD: 'Correct-horse-7' }
 
 describe('help', () => {
-  const api = ['--url', '--json', '--data', 'FREEHOLD_URL', 'FREEHOLD_TOKEN', 'FREEHOLD_EMAIL', 'FREEHOLD_PASSWORD']
+  const api = ['--url', '--insecure', '--json', '--data', 'FREEHOLD_URL', 'FREEHOLD_TOKEN', 'FREEHOLD_EMAIL', 'FREEHOLD_PASSWORD']
   const tenant = ['--url', '--json', 'FREEHOLD_URL', 'FREEHOLD_TENANT_TOKEN', 'FREEHOLD_TENANT_EMAIL', 'FREEHOLD_TENANT_PASSWORD']
   test.for<[string, string[]]>([
     [
@@ -89,6 +89,52 @@ describe('a wrong call', () => {
       stdout: '',
       stderr: expect.stringContaining('Usage: freehold tenants'),
     })
+  })
+})
+
+describe('an address without encryption', () => {
+  // Reserved for documentation (RFC 5737): nobody answers there.
+  const FAR = 'http://192.0.2.1:8787'
+  const BO = { FREEHOLD_TENANT_EMAIL: 'bo@acme.test', FREEHOLD_TENANT_PASSWORD: 'Tr0ub4dor-and-3' }
+  const NAMED = ['http://freehold.example', 'http://localhost.evil.test', 'http://127.0.0.1.evil.test', 'http://[2001:db8::1]']
+  const refusal = (setting: string, url: string) =>
+    `error: ${setting}: ${url} is not encrypted, so the network could read passwords and tokens. Name an https:// address, or allow this one with --insecure.\n`
+  const DATABASE = {
+    MASTER_DATABASE_URL: 'postgresql://u:p@h/d',
+    ENCRYPTION_KEYS: `k1:${'A'.repeat(43)}`,
+    NEON_SQL_URL: `${FAR}/sql`,
+  }
+
+  test.for<[string, string[], Record<string, string>, string, string]>([
+    ['of an option', ['tenants', 'list', '--url', FAR], ADA, '--url or FREEHOLD_URL', FAR],
+    ['of the environment', ['tenants', 'list'], { ...ADA, FREEHOLD_URL: FAR }, '--url or FREEHOLD_URL', FAR],
+    ...NAMED.map((url): [string, string[], Record<string, string>, string, string] => [
+      `as ${url}`,
+      ['tenants', 'list', '--url', url],
+      ADA,
+      '--url or FREEHOLD_URL',
+      url,
+    ]),
+    ['for users of a tenant', ['setup-groups', 'acme', '--url', FAR], BO, '--url or FREEHOLD_URL', FAR],
+    ['of the databases, at a set-up', ['setup', '--email', 'ada@freehold.test'], DATABASE, 'NEON_SQL_URL', `${FAR}/sql`],
+    ['of the databases, at a verification', ['audit', 'verify', 'acme'], DATABASE, 'NEON_SQL_URL', `${FAR}/sql`],
+  ])('%s is refused before anything is sent', async ([, args, env, setting, url]) => {
+    expect(await freehold(args, env)).toEqual({ code: 1, stdout: '', stderr: refusal(setting, url) })
+  })
+
+  test('is asked with --insecure, before or after the command', async () => {
+    for (const args of [
+      ['--insecure', 'tenants', 'list'],
+      ['tenants', 'list', '--insecure'],
+    ]) {
+      // A name that never resolves (RFC 6761).
+      const { code, stderr } = await freehold(args, { ...ADA, FREEHOLD_URL: 'http://freehold.invalid' })
+      expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining('does not answer at http://freehold.invalid') })
+    }
+  })
+
+  test('stops no command that sends nothing there', async () => {
+    expect(await freehold(['keys', 'new'], { FREEHOLD_URL: FAR })).toMatchObject({ code: 0, stderr: '' })
   })
 })
 
@@ -174,7 +220,7 @@ describe('credentials', () => {
     const data = await mkdtemp(join(tmpdir(), 'freehold-cli-'))
     try {
       await writeFile(join(data, 'credentials.json'), JSON.stringify({ operator: { email: 'a@b.test', password: 'x' } }))
-      const { code, stderr } = await freehold(['tenants', 'list', '--data', data, '--url', 'http://localhost.example.invalid'])
+      const { code, stderr } = await freehold(['tenants', 'list', '--data', data, '--url', 'https://localhost.example.invalid'])
       expect({ code, stderr }).toEqual({
         code: 1,
         stderr: 'error: Set FREEHOLD_TOKEN, or FREEHOLD_EMAIL and FREEHOLD_PASSWORD.\n',
