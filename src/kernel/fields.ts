@@ -1,18 +1,24 @@
 /**
- * Field types of all rooms. Threat: text that the database cannot store, and timestamps that Postgres and RFC 3339 read
- * differently.
+ * Field types of all rooms. Threat: text that the database cannot store, timestamps that Postgres and RFC 3339 read differently,
+ * and text of a mebibyte that is normalised, where it grows to eighteen times its length, before it is found to be too long.
  */
 import { z } from '@hono/zod-openapi'
 
 /** No control characters and no lone surrogates, which break databases and log lines. */
 const TEXT = /^[^\p{Cc}\p{Cs}]*$/u
 
+/**
+ * Text that will be normalised and then have at most `max` characters. Nothing further is done to a text that is four times as
+ * long: normalising makes three characters into one at most.
+ */
+export const written = (max: number) => z.string().max(4 * max, { error: `must have at most ${max} characters`, abort: true })
+
 /** Text as written, in NFC. */
 export const Text = (max: number) =>
-  z.string().normalize('NFC').min(1).max(max).regex(TEXT, 'must be text without control characters')
+  written(max).normalize('NFC').min(1).max(max).regex(TEXT, 'must be text without control characters')
 /** A line of text, trimmed, in NFC. */
 export const Line = (max: number) =>
-  z.string().normalize('NFC').trim().min(1).max(max).regex(TEXT, 'must be text without control characters')
+  written(max).normalize('NFC').trim().min(1).max(max).regex(TEXT, 'must be text without control characters')
 
 /**
  * A timestamp with any offset; parsed to UTC, within the years that both Postgres and RFC 3339 have. One in UTC keeps its

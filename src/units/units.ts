@@ -8,6 +8,7 @@ import { type SQL, sql } from 'drizzle-orm'
 import type { Ctx } from '../kernel/context.ts'
 import { Page, paged, pageOf, readCursor } from '../kernel/cursor.ts'
 import { brokenConstraint } from '../kernel/db.ts'
+import { Line } from '../kernel/fields.ts'
 import { invalid, Problem } from '../kernel/problem.ts'
 import { matches, rfc3339, rowsOf, unchanged } from '../kernel/wire.ts'
 
@@ -23,13 +24,7 @@ export const Unit = z
   .openapi('Unit')
 type UnitWire = z.infer<typeof Unit>
 
-const Name = z
-  .string()
-  .normalize('NFC')
-  .trim()
-  .min(1)
-  .max(120)
-  .regex(/^[^\p{Cc}\p{Cs}]*$/u, 'must be text without control characters')
+const Name = Line(120)
 
 export const NewUnit = z
   .object({ kind: Unit.shape.kind, name: Name, parent_id: z.uuid().nullable().optional() })

@@ -1,14 +1,14 @@
 /** The fields of a user. Threat: two values that look the same and that the database takes for different ones. */
 import { z } from '@hono/zod-openapi'
+import { written } from '../kernel/fields.ts'
 
 /**
  * Normalised for storage and for the comparison at login: NFKC, trimmed, lower case. The address must then be ASCII; a username
  * must not mix the scripts whose letters look alike, nor contain invisible characters.
  */
-export const Email = z.string().normalize('NFKC').trim().toLowerCase().max(255).email('must be an e-mail address')
+export const Email = written(255).normalize('NFKC').trim().toLowerCase().max(255).email('must be an e-mail address')
 const ALIKE = [/\p{Script=Latin}/u, /\p{Script=Cyrillic}/u, /\p{Script=Greek}/u]
-export const Username = z
-  .string()
+export const Username = written(64)
   .normalize('NFKC')
   .trim()
   .toLowerCase()
@@ -32,8 +32,7 @@ const accepted = (take: () => unknown) => {
 }
 
 /** A phone number in free notation; verification codes are sent to it. */
-export const Phone = z
-  .string()
+export const Phone = written(32)
   .normalize('NFKC')
   .trim()
   .max(32)
