@@ -2,7 +2,7 @@ import type { Share } from './profile.ts'
 import type { Spread } from './samples.ts'
 import type { Stage } from './stage.ts'
 
-export type Unit = 'ms' | 'µs' | 'x' | 'MB' | 'rows'
+export type Unit = 'ms' | 'µs' | 'x' | 'MB' | 'KiB' | 'rows'
 
 /**
  * The result of a measure. `value` is compared with the goal; `parts` are the measurements that it was computed from, and its
@@ -45,7 +45,7 @@ export function verdictOf(finding: Pick<Finding, 'goal' | 'value'>): Verdict | n
   return finding.value.median <= finding.goal ? 'met' : 'missed'
 }
 
-const DIGITS: Record<Unit, number> = { ms: 2, µs: 0, x: 2, MB: 1, rows: 1 }
+const DIGITS: Record<Unit, number> = { ms: 2, µs: 0, x: 2, MB: 1, KiB: 1, rows: 1 }
 
 export const shown = (number: number, unit: Unit) => `${number.toFixed(DIGITS[unit])}${unit === 'x' ? 'x' : ` ${unit}`}`
 

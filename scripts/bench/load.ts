@@ -8,16 +8,18 @@ export type Target = {
   headers?: Record<string, string>
   /** Sent as JSON; text is sent as it is, with a type among the headers. */
   body?: unknown
+  /** Without Content-Length. */
+  chunked?: boolean
 }
 export type Reply = { status: number; text: string; ms: number }
 
 const agent = new Agent({ keepAlive: true, maxSockets: 64 })
 
 /** Sends one request over a kept connection. */
-export function send({ port, host, path, method, headers, body }: Target): Promise<Reply> {
+export function send({ port, host, path, method, headers, body, chunked = false }: Target): Promise<Reply> {
   const text = body === undefined || typeof body === 'string' ? body : JSON.stringify(body)
-  const typed =
-    text === undefined ? {} : { 'Content-Type': 'application/json', 'Content-Length': String(Buffer.byteLength(text)) }
+  const framing = chunked ? { 'Transfer-Encoding': 'chunked' } : { 'Content-Length': String(Buffer.byteLength(text ?? '')) }
+  const typed = text === undefined ? {} : { 'Content-Type': 'application/json', ...framing }
   const started = performance.now()
   return new Promise((done, fail) => {
     const asked = request(

@@ -2,6 +2,7 @@ import type { Measure } from '../finding.ts'
 import { admission } from './admission.ts'
 import { audit } from './audit.ts'
 import { authorization } from './authorization.ts'
+import { bodies } from './bodies.ts'
 import { lists } from './lists.ts'
 import { login } from './login.ts'
 import { me } from './me.ts'
@@ -23,6 +24,7 @@ export const measures: Measure[] = [
   audit,
   login,
   refusals,
+  bodies,
   provisioning,
   resolution,
   memory,
