@@ -1,7 +1,8 @@
 /**
- * Renders a mail. Threat: names that users and tenants chose become markup, headers or links in a mail to somebody else. So every
- * value is escaped in HTML and loses its line breaks, and a link is built from the realm's own URL alone; its token is in the
- * fragment, which browsers send to no server.
+ * Renders a mail. Threat: names that users and tenants chose become markup, headers, links or the message itself in a mail to
+ * somebody else. So every value is escaped in HTML and loses its line breaks; what somebody chose has no URL that a mail client
+ * would make a link, and nobody is greeted by what is not a name. A link is built from the realm's own URL alone; its token is in
+ * the fragment, which browsers send to no server.
  */
 import type { Realm } from '../kernel/context.ts'
 import { en } from './templates/en.ts'
@@ -30,6 +31,9 @@ const PAGES: Partial<Record<MailKind, string>> = {
   email_change: '/verify-email',
 }
 const MOMENTS = ['until', 'expires_at']
+/** Values that are validated addresses: a recipient must see exactly which. */
+const ADDRESSES = ['new_email']
+const LONGEST_NAME = 60
 
 /** `es`, `es-PE` ... are Spanish, all other locales English. */
 export const mailLanguageOf = (locale: string): ['en' | 'es', MailLanguage] =>
@@ -47,19 +51,18 @@ export function render(realm: Pick<Realm, 'legal_name' | 'url'>, wanted: Wanted)
   const [code, language] = mailLanguageOf(locale)
   const template = language.mails[kind]
   const { token } = secrets
+  const greeted = name !== null && isName(name)
   const values: Record<string, unknown> = {
-    tenant: realm.legal_name,
+    tenant: withoutUrls(realm.legal_name),
     url: realm.url,
-    name,
-    ...Object.fromEntries(
-      Object.entries(data).map(([key, value]) => [key, MOMENTS.includes(key) ? moment(value, code, timezone) : value]),
-    ),
+    ...(greeted && { name: withoutUrls(name) }),
+    ...Object.fromEntries(Object.entries(data).map(([key, value]) => [key, shown(key, value, code, timezone)])),
     ...(secrets.code !== undefined && { code: secrets.code }),
     ...(token !== undefined && { link: `${realm.url}${PAGES[kind]}#token=${encodeURIComponent(token)}` }),
   }
   for (const needed of KINDS[kind])
     if (typeof values[needed] !== 'string') throw new Error(`A mail of the kind ${kind} lacks its ${needed}.`)
-  const greeting = name === null ? language.greeting_unnamed : language.greeting
+  const greeting = greeted ? language.greeting : language.greeting_unnamed
   return {
     subject: filled(template.subject, values),
     text: (channel === 'sms' ? template.paragraphs : [greeting, ...template.paragraphs, language.footer])
@@ -88,6 +91,27 @@ const filled = (text: string, values: Record<string, unknown>) =>
     const value = oneLine(values[key])
     return value.endsWith('.') ? value : value + stop
   })
+
+/** Whether a user is greeted by this name: a short one, without what makes a link. */
+function isName(name: string): boolean {
+  const seen = visible(name)
+  return [...seen].length <= LONGEST_NAME && !/:\/\/|@|www\./i.test(seen)
+}
+
+/** A text that somebody chose, as it is read: letters in their usual form, nothing invisible between them. */
+const visible = (text: string) => text.normalize('NFKC').replace(/[\p{Cf}\p{Default_Ignorable_Code_Point}]/gu, '')
+
+/** Breaks up what a mail client would make a link: `://`, and dots between the labels of a domain name. `S.A.C.` has none. */
+const withoutUrls = (text: string) =>
+  visible(text)
+    .replaceAll('://', ': //')
+    .replace(/(?<=[\p{L}\p{N}_-])[.\u3002](?=\p{L}[\p{L}\p{N}-])/gu, '. ')
+
+/** A value of the template that is not secret, as it is printed. */
+function shown(key: string, value: unknown, code: string, timezone: string | null): unknown {
+  if (MOMENTS.includes(key)) return moment(value, code, timezone)
+  return typeof value === 'string' && !ADDRESSES.includes(key) ? withoutUrls(value) : value
+}
 
 const oneLine = (value: unknown) => String(value ?? '').replace(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, ' ')
 

@@ -102,6 +102,75 @@ describe('what people and tenants chose', () => {
   })
 })
 
+describe('a greeting', () => {
+  const greeted = (name: string, locale = 'en') => {
+    const { text, html } = render(REALM, wanted('password_changed', { name, locale }))
+    return { first: text.split('\n')[0], html }
+  }
+
+  it.each<string>([
+    'https://evil.example/parcel',
+    'Dear customer, your parcel waits at HTTPS://evil.example',
+    'write to win@evil.example',
+    'see www.evil.example',
+    'see WWW.evil.example',
+    'see ｗｗｗ．evil.example',
+    'see w\u200bww.evil.example',
+    'win＠evil.example',
+    'https:\u2060//evil.example',
+    'x'.repeat(61),
+  ])('has no name that is a message: %j', (name) => {
+    for (const [locale, plain] of [
+      ['en', 'Hello,'],
+      ['es', 'Hola:'],
+    ] as const) {
+      const { first, html } = greeted(name, locale)
+      expect(first).toBe(plain)
+      expect(html).not.toMatch(/evil|xxx/)
+    }
+  })
+
+  it.each(['Ada', "Ana Lucía O'Neill-Pérez", 'J. R. R. Tolkien', '山田 太郎', 'x'.repeat(60)])('has the name %j', (name) => {
+    expect(greeted(name).first).toBe(`Hello ${name},`)
+  })
+})
+
+describe('a text that somebody chose', () => {
+  const LINK = /:\/\/|[\p{L}\p{N}_-][.。]\p{L}[\p{L}\p{N}-]/u
+
+  it.each(kinds)('has no URL that a mail client makes a link of in %s: not a name, nor the tenant’s, nor a value', (kind) => {
+    for (const chosen of ['evil.test', 'Win at evil.test/now', 'evil。test', 'ev\u200bil.te\u00adst', 'evil．test']) {
+      const realm = { legal_name: `${chosen} https://evil.test`, url: 'https://acme-example' }
+      const data = {
+        until: '2026-03-04T05:06:07Z',
+        expires_at: '2026-03-04T05:06:07Z',
+        new_email: 'new@acme-test',
+        reason: chosen,
+      }
+      const { subject, text, html } = render(realm, wanted(kind, { name: chosen, data }))
+      const page = html.replace(/<[^>]*>/g, ' ')
+      for (const part of [subject, text, page])
+        expect(
+          part
+            .normalize('NFKC')
+            .replaceAll('https://acme-example', '')
+            .replace(/\p{Cf}/gu, ''),
+          part,
+        ).not.toMatch(LINK)
+    }
+  })
+
+  it('is otherwise as it was', () => {
+    const { text } = render(REALM, wanted('password_changed', { name: 'J.R. Ruiz' }))
+    expect(text).toContain('Hello J.R. Ruiz,')
+    expect(text).toContain('Acme S.A.C.')
+  })
+
+  it('that is an address is printed whole: the old one is told which is the new one', () => {
+    expect(render(REALM, wanted('email_changed')).text).toContain('new@acme.test')
+  })
+})
+
 it('a text to a phone is the code and no letter', () => {
   expect(render(REALM, wanted('phone_code')).text).toBe('123456 is your code for Acme S.A.C. Do not share it with anybody.')
 })
