@@ -56,8 +56,9 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select access.policy_of(t) from freehold.tenant t where access.principal() is not null
 $$;
 
--- Mails users whose password expires soon, once for each password; returns how many. Called by the scheduled job, as
--- the owner.
+-- Mails users whose password expires soon, once for each password and as many as the day has room for; returns how
+-- many. Called by the scheduled job, as the owner. The users are locked before the first mail is counted: who changes an
+-- address locks the user first, too.
 create function access.warn_expiring(at_most integer) returns integer
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
@@ -78,8 +79,9 @@ begin
         and x.created_at <= now()
           - make_interval(days => t.password_days - least(t.password_warning_days, t.password_days))
       order by x.created_at
-      limit at_most
+      limit least(at_most, access.warnings_left())
       for update of x skip locked
+      for key share of u skip locked
     )
     returning p.user_id
   )

@@ -20,14 +20,16 @@ const AT_ONCE = 100
 export const RUN_MS = 15_000
 
 /**
- * Delivers the due mails of a realm until there are none, `until` has passed, or no transport is available. Returns how many were
- * accepted.
+ * Delivers the due mails of a realm until there are none, `until` has passed, or no transport is available; those that were
+ * dropped are logged. Returns how many were accepted.
  */
 export async function deliverRealm(config: Config, realm: Deliverer, sender: MailSender, until: number): Promise<number> {
   let sent = 0
   while (sender.channels.length && Date.now() < until) {
-    const mails = await claim(realm, AT_ONCE, sender.channels)
-    if (!mails.length) break
+    const { mails, dropped } = await claim(realm, AT_ONCE, sender.channels)
+    for (const { id, kind, channel, limit, trace_id } of dropped)
+      log('mail dropped', { tenant: realm.subdomain, ...(trace_id && { trace_id }), mail: id, kind, channel, limit })
+    if (!mails.length && !dropped.length) break
     const leased_until = Math.min(until, Date.now() + RUN_MS)
     const left: Claimed[] = []
     for (const mail of mails) {

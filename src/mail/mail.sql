@@ -6,14 +6,14 @@
 --   access.finish_mails        for the sender: records the outcome of each attempt
 --   access.next_mail_at        for the scheduled job: when the outbox has something to send
 -- A mail is attempted for a day, 1, 2, 4 ... 60 minutes apart, and is then given up (`dead`). Its secrets, encrypted
--- by the Worker, are removed when it is sent or given up.
+-- by the Worker, are removed when it is sent or given up. A mail beyond a limit (limits.sql) is dropped at once.
 --
 -- Threat: somebody who runs SQL as the app login reads recipients, sends arbitrary mails, or keeps a mail from being
 -- sent. So that login can access neither freehold.mails nor freehold.mail_attempts, which have no policy and no
 -- grant, and the sender must pass the system key.
 
--- Enqueues a mail and returns its id. `subject` is the recipient's user id, whose locale applies; null for a
--- registrant, to whom `locale` applies.
+-- Enqueues a mail and returns its id; null: it is beyond a limit, and dropped. `subject` is the recipient's user id,
+-- whose locale applies; null for a registrant, to whom `locale` applies.
 create function access.enqueue_mail(
   kind text,
   subject uuid,
@@ -25,11 +25,12 @@ create function access.enqueue_mail(
 ) returns uuid
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
-  made uuid := gen_random_uuid();
+  made freehold.mails;
+  reached text;
 begin
   insert into freehold.mails (id, kind, channel, user_id, recipient, locale, data, secrets_encrypted, trace_id)
   values (
-    made,
+    gen_random_uuid(),
     enqueue_mail.kind,
     enqueue_mail.channel,
     subject,
@@ -38,12 +39,20 @@ begin
     enqueue_mail.data,
     enqueue_mail.secrets_encrypted,
     access.actor() ->> 'trace_id'
-  );
+  )
+  returning * into made;
   perform set_config('access.enqueued', 'yes', true);
-  return made;
+  reached := access.limit_reached(made);
+  if reached is not null then
+    delete from freehold.mails m where m.id = made.id;
+    insert into access.dropped_mails (id, kind, channel, reached, trace_id)
+    values (made.id, made.kind, made.channel, reached, made.trace_id);
+    return null;
+  end if;
+  return made.id;
 end $$;
 
--- Whether this transaction enqueued a mail.
+-- Whether this transaction enqueued a mail, or dropped one: the Worker sends what is due and logs what was dropped.
 create function access.has_enqueued_mail() returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select coalesce(current_setting('access.enqueued', true), '') = 'yes'

@@ -1,4 +1,4 @@
-/** The outbox of a realm for the sender: claim mails, finish attempts (src/mail/mail.sql). */
+/** The outbox of a realm for the sender: claim mails, finish attempts (src/mail/mail.sql, src/mail/limits.sql). */
 import { type SQL, sql } from 'drizzle-orm'
 import type { Realm } from '../kernel/context.ts'
 import { batch } from '../kernel/db.ts'
@@ -23,20 +23,36 @@ export type Claimed = {
   timezone: string | null
 }
 
+/** A mail beyond a limit: which setting it is beyond. */
+export type Dropped = Pick<Claimed, 'id' | 'kind' | 'channel' | 'trace_id'> & { limit: string }
+
 export type Outcome = 'accepted' | 'refused' | 'failed' | 'untried'
 type Result = Pick<Claimed, 'attempt' | 'attempts'> & { outcome: Outcome; detail: string | null }
 
-/** Claims up to `at_most` due mails, for a minute. One round trip. */
-export const claim = (realm: Deliverer, at_most: number, channels: Channel[]) =>
-  ask<Claimed[]>(realm, sql`access.claim_mails(${realm.id}, ${realm.system_key}, ${at_most}, ${JSON.stringify(channels)}::jsonb)`)
+/** Claims up to `at_most` due mails, for a minute, and takes as many that were dropped. One round trip. */
+export async function claim(
+  realm: Deliverer,
+  at_most: number,
+  channels: Channel[],
+): Promise<{ mails: Claimed[]; dropped: Dropped[] }> {
+  const [dropped, mails] = await ask(
+    realm,
+    sql`access.take_dropped_mails(${realm.id}, ${realm.system_key}, ${at_most})`,
+    sql`access.claim_mails(${realm.id}, ${realm.system_key}, ${at_most}, ${JSON.stringify(channels)}::jsonb)`,
+  )
+  return { mails: mails as Claimed[], dropped: dropped as Dropped[] }
+}
 
 /** Finishes attempts; returns the ids of the mails that are given up. One round trip. */
-export const finish = (realm: Deliverer, results: Result[]) =>
-  ask<string[]>(realm, sql`access.finish_mails(${realm.id}, ${realm.system_key}, ${JSON.stringify(results)}::jsonb)`)
+export async function finish(realm: Deliverer, results: Result[]): Promise<string[]> {
+  const [dead] = await ask(realm, sql`access.finish_mails(${realm.id}, ${realm.system_key}, ${JSON.stringify(results)}::jsonb)`)
+  return dead as string[]
+}
 
-async function ask<T>(realm: Deliverer, call: SQL): Promise<T> {
+/** Calls functions of the realm's database in one transaction, and returns their answers. */
+async function ask(realm: Deliverer, ...calls: SQL[]): Promise<unknown[]> {
   // The master's login has more privileges than the app role.
   const down = realm.subdomain === null ? [sql`set local role freehold_app`] : []
-  const rows = (await batch(realm.database_url, [...down, sql`select ${call} as answer`])).at(-1)
-  return rows?.[0]?.answer as T
+  const results = await batch(realm.database_url, [...down, ...calls.map((call) => sql`select ${call} as answer`)])
+  return results.slice(down.length).map((rows) => rows[0]?.answer)
 }

@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm'
-import { check, index, integer, jsonb, text, uuid } from 'drizzle-orm/pg-core'
-import { freehold, moment } from '../kernel/schema.ts'
+import { boolean, check, date, index, integer, jsonb, text, uuid } from 'drizzle-orm/pg-core'
+import { access, freehold, moment } from '../kernel/schema.ts'
 import { users } from '../users/table.ts'
 
 /**
@@ -37,6 +37,11 @@ export const mails = freehold.table(
   (t) => [
     index('mails_due').on(t.next_at).where(sql`${t.state} = 'queued'`),
     index('mails_user').on(t.user_id, t.created_at),
+    // The expression of access.recipient_key.
+    index('mails_recipient').on(
+      sql`(case when channel = 'sms' then regexp_replace(recipient, '[^0-9]', '', 'g') else recipient end)`,
+      t.created_at,
+    ),
     check('mails_state', sql`${t.state} in ('queued', 'sent', 'dead') and (${t.state} = 'queued') = (${t.finished_at} is null)`),
     check('mails_channel', sql`${t.channel} in ('email', 'sms')`),
   ],
@@ -58,3 +63,26 @@ export const mail_attempts = freehold.table(
   },
   (t) => [index('mail_attempts_mail').on(t.mail_id, t.started_at)],
 )
+
+/** How many mails the tenant sent on its latest day (UTC), counted apart: those that strangers can cause, and all others. */
+export const mail_counter = access.table(
+  'mail_counter',
+  {
+    one: boolean().primaryKey().default(true),
+    day: date().notNull(),
+    by_strangers: integer().notNull(),
+    by_others: integer().notNull(),
+  },
+  (t) => [check('mail_counter_is_one', sql`${t.one}`)],
+)
+
+/** Mails that were dropped because of a limit, without their recipients, until the Worker has logged them. */
+export const dropped_mails = access.table('dropped_mails', {
+  id: uuid().primaryKey(),
+  kind: text().notNull(),
+  channel: text().notNull(),
+  /** The setting that limits them. */
+  reached: text().notNull(),
+  trace_id: text(),
+  created_at: moment().notNull().defaultNow(),
+})

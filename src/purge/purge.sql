@@ -81,6 +81,17 @@ begin
     where m.finished_at < now() - interval '90 days'
     limit at_most
     for update skip locked
+  ), dropped as (
+    -- The next delivery logs them; without a transport there is none.
+    delete from access.dropped_mails
+    where id in (
+      select m.id
+      from access.dropped_mails m
+      where m.created_at < now() - interval '1 day'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
   ), tried as (
     delete from freehold.mail_attempts a using old where a.mail_id = old.id
   ), finished as (
@@ -95,6 +106,7 @@ begin
       (select count(*) from tokens),
       (select count(*) from registered),
       (select count(*) from refreshed),
+      (select count(*) from dropped),
       (select count(*) from finished)
     )
   into given_up, most

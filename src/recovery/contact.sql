@@ -1,5 +1,5 @@
 -- Another address, and the verification of a phone number, by the admitted user.
---   access.request_email_change   mails a token to the new address; access.verify_email (registration.sql) spends it
+--   access.request_email_change   mails a token to the new address, which access.finish_verification spends
 --   access.phone_code             sends a code to the user's number
 --   access.verify_phone           takes the code
 --   access.after_email_change     after every change of an address, by whichever function (trigger in src/users/users.sql)
@@ -45,7 +45,8 @@ begin
   return null;
 end $$;
 
--- Sends a code: `sent`, `none` (the user has no number) or `often`. It voids the code before it.
+-- Sends a code: `sent`, `none` (the user has no number), or `often` (the user, or the number, was sent as many as the
+-- tenant allows: src/mail/limits.sql). A code that is sent voids the one before it.
 create function access.phone_code(code text, secrets_encrypted text) returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -54,18 +55,16 @@ begin
   select * into u from freehold.users x where x.id = access.principal() for no key update;
   if u.phone is null then
     return 'none';
-  elsif access.too_many_requests(u.id, 'phone') then
+  elsif access.enqueue_mail('phone_code', u.id, u.phone, '{}', secrets_encrypted, null, 'sms') is null then
     return 'often';
   end if;
   update freehold.one_time_tokens x set used_at = now()
   where x.user_id = u.id and x.kind = 'phone' and x.used_at is null;
-  insert into freehold.one_time_tokens (token_hash, kind, user_id, target, expires_at)
+  -- The same code can be drawn again.
+  insert into freehold.one_time_tokens as x (token_hash, kind, user_id, target, expires_at)
   values (access.code_hash(u, code), 'phone', u.id, u.phone, now() + interval '10 minutes')
-  on conflict do nothing;
-  if not found then
-    return 'often';
-  end if;
-  perform access.enqueue_mail('phone_code', u.id, u.phone, '{}', secrets_encrypted, null, 'sms');
+  on conflict (token_hash) do update
+  set tries = 0, created_at = now(), expires_at = excluded.expires_at, used_at = null;
   return 'sent';
 end $$;
 

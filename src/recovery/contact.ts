@@ -47,7 +47,7 @@ export async function sendPhoneCode(ctx: Ctx): Promise<void> {
   const [row] = rowsOf<{ outcome: string }>(result)
   if (row?.outcome === 'none') throw new Problem('illegal_state', 'You have no phone number yet: PATCH your user first.')
   if (row?.outcome !== 'sent')
-    throw new Problem('rate_limited', 'At most five codes are sent in an hour.', { headers: { 'Retry-After': '600' } })
+    throw new Problem('rate_limited', 'Too many codes were sent within the hour.', { headers: { 'Retry-After': '600' } })
   ctx.later(deliver(ctx))
 }
 

@@ -4,16 +4,16 @@
 --   access.finish_reset    public endpoint: spends the token and sets the password
 --   access.begin_admin_reset and access.finish_admin_reset   the two halves of a reset by an administrator
 --   access.unlock   clears a user's lockouts
--- Registration and verification of an address (registration.sql) and the change of an address or a number
--- (contact.sql) use the tokens of the helpers below.
+-- Registration (registration.sql), the verification of an address (verification.sql) and the change of an address or a
+-- number (contact.sql) use the same tokens (tokens.sql).
 --
 -- Threat: a stranger learns who is known here, fills a mailbox, or takes an account over with a token that was seen,
 -- guessed, used or meant for something else; an administrator of a few users gets into the account of one who may do
 -- more; somebody who runs SQL as the app login makes a token for another user. So the public endpoints answer the
 -- same for known and unknown; only hashes of tokens are stored, and spending one locks its user first; nobody is sent
--- more than a few mails an hour; and where a stranger is sent a token, the Worker shows the system's key. The app
--- login reaches freehold.one_time_tokens and freehold.registrations through functions alone: the tables have no
--- policy and no grant.
+-- more than a few mails an hour (src/mail/limits.sql); and where a stranger is sent a token, the Worker shows the
+-- system's key. The app login reaches freehold.one_time_tokens and freehold.registrations through functions alone: the
+-- tables have no policy and no grant.
 
 -- Somebody says that they forgot their password: a token for one hour. Returns whether there is a mail to deliver,
 -- which no caller outside is told.
@@ -35,6 +35,7 @@ begin
   if u.id is not null then
     perform access.send_token(u, 'reset', u.email, token_hash, 1, 'password_reset', secrets_encrypted);
   end if;
+  perform access.wait_as_if_mailed();
   perform access.record('PASSWORD_RESET_REQUESTED', 'request', 'user', u.id::text, null, null, 10);
   return access.has_enqueued_mail();
 end $$;
@@ -117,9 +118,7 @@ begin
   end if;
   perform access.set_recovered_password(u, new_hash, must_change, 'reset_by_administrator');
   if u.is_active then
-    insert into freehold.one_time_tokens (token_hash, kind, user_id, target, expires_at)
-    values (token_hash, 'reset', u.id, u.email, now() + interval '24 hours');
-    perform access.enqueue_mail('password_reset_by_admin', u.id, u.email, '{}', secrets_encrypted);
+    perform access.send_token(u, 'reset', u.email, token_hash, 24, 'password_reset_by_admin', secrets_encrypted);
   end if;
   return 'done';
 end $$;

@@ -1,8 +1,9 @@
 -- One-time tokens that are mailed, and the locks under which they are spent.
 --
--- Threat: a token is spent twice, or while a login or another change of the same user is under way; a stranger fills
--- a mailbox. So whoever spends one locks the lockouts of the user and then the user, in the order of a login, because
--- two that took them in different orders would wait for each other; and nobody is sent more than five in an hour.
+-- Threat: a token is spent twice, or while a login or another change of the same user is under way; a stranger fills a
+-- table with tokens. So whoever spends one locks the lockouts of the user and then the user, in the order of a login,
+-- because two that took them in different orders would wait for each other; and a token whose mail is dropped
+-- (src/mail/limits.sql) is not stored.
 
 -- The active user of a valid token, or null. With `is_held` their row and their lockouts are locked, so that of
 -- several requests with this token, or with others of the same user, one goes first.
@@ -27,7 +28,7 @@ begin
   return u;
 end $$;
 
--- Makes a token for a user whose row is locked, and enqueues the mail with it. False: too many were asked for.
+-- Enqueues a mail with a token for a user whose row is locked, and stores the token, unless the mail is dropped.
 create function access.send_token(
   u freehold.users,
   token_kind text,
@@ -36,25 +37,14 @@ create function access.send_token(
   hours integer,
   mail text,
   secrets_encrypted text
-) returns boolean
+) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
-  if access.too_many_requests(u.id, token_kind) then
-    return false;
+  if access.enqueue_mail(mail, u.id, target, '{}', secrets_encrypted) is not null then
+    insert into freehold.one_time_tokens (token_hash, kind, user_id, target, expires_at)
+    values (token_hash, token_kind, u.id, target, now() + make_interval(hours => hours));
   end if;
-  insert into freehold.one_time_tokens (token_hash, kind, user_id, target, expires_at)
-  values (token_hash, token_kind, u.id, target, now() + make_interval(hours => hours));
-  perform access.enqueue_mail(mail, u.id, target, '{}', secrets_encrypted);
-  return true;
 end $$;
-
--- Whether a user was sent five tokens of a kind within the hour: strangers can ask for them.
-create function access.too_many_requests(subject uuid, token_kind text) returns boolean
-language sql stable set search_path = pg_catalog, pg_temp as $$
-  select count(*) >= 5
-  from freehold.one_time_tokens x
-  where x.user_id = subject and x.kind = token_kind and x.created_at > now() - interval '1 hour'
-$$;
 
 -- Locks a user before a change of how they log in, against other such changes and against logins. In the order of a
 -- login, the lockouts before the user: two transactions that took them in different orders would wait for each other.

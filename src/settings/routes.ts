@@ -9,7 +9,7 @@ settingRoutes.openapi(
   route({
     method: 'get',
     path: '/',
-    summary: 'Get the settings: password policy, session lifetimes, registration',
+    summary: 'Get the settings: password policy, session lifetimes, registration, mail limits',
     permission: 'setting:read',
     trips: 1,
     returns: { 200: Settings },

@@ -1,6 +1,6 @@
 /**
- * The settings of a tenant: password policy, session lifetimes, registration. Threat: a setting that disables a protection, or
- * that gives strangers a role which the caller does not hold. A constraint bounds each setting (tenant_settings); a trigger
+ * The settings of a tenant: password policy, session lifetimes, registration, mail limits. Threat: a setting that disables a
+ * protection, or that gives strangers a role which the caller does not hold. A constraint bounds each setting (tenant_settings); a trigger
  * checks the role.
  */
 import { z } from '@hono/zod-openapi'
@@ -47,6 +47,12 @@ const Editable = z.object({
     .nullable()
     .openapi({ description: "Role of users who register. null: the tenant's fallback role." }),
   delegation_approval: z.boolean().openapi({ description: 'Require approval of delegations' }),
+  mail_per_recipient_hour: whole(1, 20).openapi({
+    description: 'Mails or texts to one recipient within an hour; those that anybody can cause without a login are counted apart',
+  }),
+  mail_per_day: whole(1, 50_000).openapi({
+    description: 'Mails and texts of the tenant in a day (UTC), of which a quarter is kept for those that take a login',
+  }),
 })
 export const Settings = Editable.extend({ updated_at: z.iso.datetime() }).openapi('Settings')
 /** A JSON merge patch (RFC 7396). */

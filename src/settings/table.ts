@@ -43,6 +43,9 @@ export const tenant = freehold.table(
     registration_role: text(),
     /** A delegation must be approved by a user with delegation:approve. */
     delegation_approval: boolean().notNull().default(false),
+    /** How many mails and texts one recipient is sent within an hour, and the tenant sends within a day (src/mail/limits.sql). */
+    mail_per_recipient_hour: integer().notNull().default(5),
+    mail_per_day: integer().notNull().default(2000),
     updated_at: moment().notNull().defaultNow(),
   },
   (t) => [
@@ -52,7 +55,8 @@ export const tenant = freehold.table(
       sql`${t.max_failures} between 1 and 100 and ${t.lock_minutes} between 1 and 1440 and ${t.idle_days} between 1 and 365
         and ${t.session_days} between 1 and 365 and ${t.max_sessions} between 1 and 1000 and ${t.access_minutes} between 5 and 10080
         and ${t.password_days} between 0 and 3650 and ${t.password_warning_days} between 0 and 365 and ${t.password_min_length} between 8 and 64
-        and ${t.password_max_length} between 64 and 1024 and ${t.password_unique} between 1 and 32 and ${t.password_history} between 0 and 24`,
+        and ${t.password_max_length} between 64 and 1024 and ${t.password_unique} between 1 and 32 and ${t.password_history} between 0 and 24
+        and ${t.mail_per_recipient_hour} between 1 and 20 and ${t.mail_per_day} between 1 and 50000`,
     ),
   ],
 )

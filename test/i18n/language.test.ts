@@ -183,7 +183,7 @@ describe('in Spanish as in English', () => {
     const answer = await inBoth(429, 'rate_limited', AT, '/api/v1/auth/phone-verification', send)
     expect(told(answer)).toMatchObject({
       title: 'Demasiadas solicitudes',
-      detail: 'Se envían como máximo cinco códigos por hora.',
+      detail: 'Se enviaron demasiados códigos en la última hora.',
     })
   })
 })

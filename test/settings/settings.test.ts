@@ -48,6 +48,8 @@ describe('the settings', () => {
       registration_domains: [],
       registration_role: null,
       delegation_approval: false,
+      mail_per_recipient_hour: 5,
+      mail_per_day: 2000,
     })
   })
 
@@ -79,6 +81,10 @@ describe('the settings', () => {
     ['idle_days', null],
     ['session_days', 366],
     ['max_sessions', 0],
+    ['mail_per_recipient_hour', 0],
+    ['mail_per_recipient_hour', 21],
+    ['mail_per_day', 0],
+    ['mail_per_day', 50_001],
     ['registration', 1],
     ['registration_domains', 'people.test'],
     ['registration_role', 'nobody'],

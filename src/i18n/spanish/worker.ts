@@ -77,7 +77,11 @@ export const worker = {
   'cannot be given with link_only': 'no se puede dar junto con link_only',
   'must be the six digits that were sent': 'deben ser los seis dígitos que se enviaron',
   'You have no phone number yet: PATCH your user first.': 'Todavía no tienes número de teléfono: añádelo antes con PATCH.',
-  'At most five codes are sent in an hour.': 'Se envían como máximo cinco códigos por hora.',
+  'Too many codes were sent within the hour.': 'Se enviaron demasiados códigos en la última hora.',
+  'must be the secret that the registration was answered with': 'debe ser el secreto que devolvió el registro',
+  'give either registration_secret or new_password': 'indica registration_secret o new_password, uno de los dos',
+  'must be left out: this token is for the address of a user, who has a password':
+    'debe omitirse: este token es de la dirección de un usuario, que ya tiene contraseña',
   'is wrong, used or expired, or was tried too often; ask for a new one':
     'es incorrecto, ya se usó, ha caducado o se probó demasiadas veces; pide uno nuevo',
   'must be a domain name, such as example.com': 'debe ser un nombre de dominio, como example.com',
