@@ -39,6 +39,11 @@ export const problemCatalogue = {
   etag_mismatch: [412, 'This was changed meanwhile', 'Read it again.'],
   body_too_large: [413, 'The body is too large', 'Send at most 1 MiB.'],
   unsupported_media_type: [415, 'This content type is not understood', 'Send application/json.'],
+  password_required: [
+    422,
+    'A password is needed',
+    'Send the token again: with the registration_secret that auth/register answered, or with a new_password.',
+  ],
   rate_limited: [429, 'Too many requests', 'Wait for the seconds in Retry-After.'],
   internal_error: [500, 'Something failed here', 'Try again; name the trace id when you report it.'],
   database_unavailable: [503, 'The database does not answer', 'Try again after the seconds in Retry-After.'],

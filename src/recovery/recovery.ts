@@ -15,9 +15,9 @@ import { hash } from '../passwords/hash.ts'
 import { digestsUnder, generateFor, issuesOf, type PasswordContext, USED, weaknesses } from '../passwords/policy.ts'
 import { Email } from '../users/fields.ts'
 
-const Password = z.string().min(1).max(1024)
+export const Password = z.string().min(1).max(1024)
 
-/** The only answer of the public endpoints that may send a mail. */
+/** The answer of the public endpoints that may send a mail, except registration's. */
 export const Accepted = z.object({ status: z.literal('accepted') }).openapi('Accepted')
 export const ACCEPTED = { status: 'accepted' } as const
 

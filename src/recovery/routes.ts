@@ -14,7 +14,7 @@ import {
   requestReset,
   unlock,
 } from './recovery.ts'
-import { EmailProof, Registration, Resend, register, resendVerification, verifyEmail } from './registration.ts'
+import { EmailProof, Registered, Registration, Resend, register, resendVerification, verifyEmail } from './registration.ts'
 
 const Id = z.object({ id: z.uuid() })
 
@@ -76,13 +76,13 @@ recoveryRoutes.openapi(
   route({
     method: 'post',
     path: '/verify-email',
-    summary: 'Verify an e-mail address with the token from the mail',
+    summary: "Verify an e-mail address with the token from the mail; a registration's needs its secret, or a new password",
     public: true,
-    trips: 1,
+    trips: 2,
     attempts: 'verify',
     body: EmailProof,
     returns: { 204: null },
-    problems: ['already_exists', 'limit_reached'],
+    problems: ['already_exists', 'limit_reached', 'password_required'],
   }),
   async (c) => {
     await verifyEmail(c.var.ctx, c.req.valid('json'))
@@ -167,17 +167,16 @@ registrationRoutes.openapi(
   route({
     method: 'post',
     path: '/register',
-    summary: 'Register by e-mail, where the tenant allows it',
+    summary: 'Register by e-mail, where the tenant allows it; returns the secret that verify-email takes',
     public: true,
     trips: 2,
     attempts: 'register',
     body: Registration,
-    returns: { 202: Accepted },
+    returns: { 202: Registered },
     problems: ['forbidden'],
   }),
   async (c) => {
-    await register(c.var.ctx, c.req.valid('json'))
-    return c.json(ACCEPTED, 202)
+    return c.json(await register(c.var.ctx, c.req.valid('json')), 202)
   },
 )
 

@@ -1,5 +1,5 @@
 import { sql } from 'drizzle-orm'
-import { check, index, integer, text, uuid } from 'drizzle-orm/pg-core'
+import { boolean, check, index, integer, text, uuid } from 'drizzle-orm/pg-core'
 import { bytea, freehold, moment } from '../kernel/schema.ts'
 import { users } from '../users/table.ts'
 
@@ -25,21 +25,28 @@ export const one_time_tokens = freehold.table(
   ],
 )
 
-/** Registrations. No user exists until the address is verified. */
+/**
+ * Registrations, and the tokens that were mailed to their addresses. No user exists until the address is verified. Each
+ * registration has a token, and each resend adds a row that has nothing else.
+ */
 export const registrations = freehold.table(
   'registrations',
   {
     token_hash: bytea().primaryKey(),
     email: text().notNull(),
+    /** The hash of what the registration was answered with; null for a resend. Whoever knows it gave the password. */
+    secret_hash: bytea(),
     /**
      * The requested username, or the one derived from the address; it gets a suffix if it is taken by the time of the
      * verification.
      */
     username: text(),
-    password_hash: text().notNull(),
+    password_hash: text(),
     given_name: text(),
     family_name: text(),
     locale: text().notNull().default('en'),
+    /** Whether the token was mailed. Of those that were not, the newest ten of an address are kept. */
+    is_mailed: boolean().notNull().default(true),
     created_at: moment().notNull().defaultNow(),
     expires_at: moment().notNull(),
     used_at: moment(),

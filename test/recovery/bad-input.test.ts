@@ -27,6 +27,9 @@ const OPEN: Record<string, Record<string, unknown>> = {
   '/password-reset': { email: 'ruth@people.test' },
   '/password-reset/confirm': { token: 'x', new_password: 'Marble-Kettle-52' },
   '/verify-email': { token: 'x' },
+  // A body has one of the two.
+  '/verify-email?secret': { token: 'x', registration_secret: 'x' },
+  '/verify-email?password': { token: 'x', new_password: 'Marble-Kettle-52' },
   '/verify-email/resend': { email: 'ruth@people.test' },
   '/register': {
     email: 'sue@people.test',

@@ -36,7 +36,12 @@ describe('without the system’s key', () => {
     ],
     [
       'nobody registers',
-      () => sql`select access.register(${mine.id}, 'guessed', '\\x01'::bytea, '{"email":"sue@people.test"}', ${HASH}, 'x', '{}')`,
+      () =>
+        sql`select access.start_registration(${mine.id}, 'guessed', '\\x01'::bytea, '\\x02'::bytea, '{"email":"sue@people.test"}', ${HASH}, 'x', '{}')`,
+    ],
+    [
+      'nobody verifies an address',
+      () => sql`select access.finish_verification(${mine.id}, 'guessed', '\\x01'::bytea, null, ${HASH}, 'sue', '{}')`,
     ],
   ])('%s', async (_, statement) => {
     expect(await asApp(statement())).toBe('FH403 forbidden')

@@ -43,6 +43,10 @@ export const problems = {
   etag_mismatch: ['Esto ha cambiado mientras tanto', 'Vuelve a leerlo.'],
   body_too_large: ['El cuerpo es demasiado grande', 'Envía como máximo 1 MiB.'],
   unsupported_media_type: ['No se entiende este tipo de contenido', 'Envía application/json.'],
+  password_required: [
+    'Se necesita una contraseña',
+    'Envía de nuevo el token: con el registration_secret que devolvió auth/register, o con una new_password.',
+  ],
   rate_limited: ['Demasiadas solicitudes', 'Espera los segundos que indica Retry-After.'],
   internal_error: ['Algo ha fallado aquí', 'Inténtalo de nuevo; si das aviso, indica el identificador de traza.'],
   database_unavailable: ['La base de datos no responde', 'Inténtalo de nuevo tras los segundos que indica Retry-After.'],
