@@ -80,8 +80,8 @@ const ProblemDocument = z
   .openapi('Problem')
 
 /**
- * Declares a route. What needs no body comes first: the credential, the rate limit, the content type, the size. Admission requires the permission that the OpenAPI document prints; bodies are strict; the tests enforce the
- * printed budget.
+ * Declares a route. What needs no body comes first: the credential, the rate limit, the content type, the size. Admission requires
+ * the permission that the OpenAPI document prints; bodies are strict; the tests enforce the printed budget.
  */
 export function route<
   P extends string,

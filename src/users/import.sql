@@ -1,7 +1,6 @@
 -- Import: users who are moved in from another system, with the hashes of their passwords.
 --
--- Called from outside, both with user:create: access.import_users for each batch of lines, then access.record_import
--- once.
+-- Called from outside, with user:create: access.import_batch, for each batch of lines.
 --
 -- Threat: a file creates more than its sender may create; one broken line stops the others; a hash of another system
 -- stays for good; an answer shows messages of the database. So every line goes through the triggers that every user
@@ -9,8 +8,9 @@
 -- and the first login replaces the hash (access.finish_login_with_rehash).
 
 -- Creates the users of some lines, in their order, each of them or not at all. Returns what access.import_user says
--- of each line. A dry run does the same, and then undoes all of it.
-create function access.import_users(lines jsonb, dry_run boolean) returns jsonb
+-- of each line. A dry run does the same, and then undoes all of it. The batch is recorded with how many lines were
+-- imported and how many not; `refused` of them the Worker did not pass on.
+create function access.import_batch(lines jsonb, refused integer, dry_run boolean) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   line jsonb;
@@ -35,6 +35,14 @@ begin
   exception when sqlstate 'FH001' then
     null;
   end;
+  if not dry_run then
+    perform access.record('USERS_IMPORTED', 'import', 'user', null, null, (
+      select jsonb_build_object(
+        'lines', refused + count(*),
+        'created', count(*) filter (where r ? 'id'),
+        'failed', refused + count(*) filter (where not r ? 'id'))
+      from unnest(results) r));
+  end if;
   return to_jsonb(results);
 end $$;
 
@@ -55,7 +63,7 @@ declare
   field text;
   broken text;
 begin
-  -- Row level security does not apply here, because import_users runs as the owner.
+  -- Row level security does not apply here, because import_batch runs as the owner.
   if access.scope() <> 'all' and not coalesce((l ->> 'unit_id')::uuid = any (access.scope_unit_ids()), false) then
     perform access.refuse('forbidden', 'You can only create users in units that are within your scope.', 'unit_id');
   end if;
@@ -144,17 +152,4 @@ exception when others then
     jsonb_build_object('pointer', '#' || coalesce('/' || field, ''), 'detail', explained)));
 end $$;
 
--- Records that users were imported, and how many.
-create function access.record_import(counts jsonb) returns void
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
-begin
-  if access.permission() is distinct from 'user:create' then
-    perform access.refuse('forbidden', 'Importing users needs user:create.');
-  end if;
-  perform access.record('USERS_IMPORTED', 'import', 'user', null, null, counts);
-end $$;
-
-grant execute on function
-  access.import_users(jsonb, boolean),
-  access.record_import(jsonb)
-to freehold_app;
+grant execute on function access.import_batch(jsonb, integer, boolean) to freehold_app;

@@ -1,7 +1,7 @@
 /**
  * Importing users from another system. Threat: a file, or a report on it, that is larger than the Worker's memory, and a run that
- * ends half-way and looks complete. So lines are imported 200 at a time, each batch with an admission of its own and only once
- * the report on the one before was read; each line has its own result; and the summary says whether all lines were processed.
+ * ends half-way and looks complete. So lines are imported 200 at a time, each batch with an admission and a record of its own, and
+ * only once the report on the one before was read; each line has its own result; and the summary says whether all lines were processed.
  * Nothing is hashed here.
  */
 import { z } from '@hono/zod-openapi'
@@ -44,7 +44,7 @@ type Taken = { id: string; username: string } | Refused
 
 /**
  * Creates a user from each line, and returns a stream with a result per line, in the caller's language; with `dry_run` nothing is
- * created. One round trip before anything is read, one for each 200 lines, and one to record the import. `user:create`; below
+ * created. One round trip before anything is read, and one for each 200 lines, which records them, too. `user:create`; below
  * scope `all` only in units that the caller can access. Until the response begins it fails as every route does. Existing users
  * are reported as duplicates, so that the same file can be sent again.
  */
@@ -71,7 +71,9 @@ export async function importUsers(
     })
     const users = checked.flatMap((read) => ('user' in read ? [read.user] : []))
     const [answer] = await ctx.run(
-      ctx.db.execute(sql`select access.import_users(${JSON.stringify(users)}::jsonb, ${dry_run}) as taken`),
+      ctx.db.execute(
+        sql`select access.import_batch(${JSON.stringify(users)}::jsonb, ${checked.length - users.length}, ${dry_run}) as taken`,
+      ),
     )
     const taken = rowsOf<{ taken: Taken[] }>(answer)[0]?.taken ?? []
     let text = ''
@@ -104,33 +106,19 @@ export async function importUsers(
     return { code, detail: `${detail} The result of the lines after the last one reported is unknown: send the file again.` }
   }
 
-  const record = async (complete: boolean) => {
-    if (!dry_run)
-      await ctx.run(ctx.db.execute(sql`select access.record_import(${JSON.stringify(counts)}::jsonb)`)).catch(brokenBy)
-    log('users imported', { ...about(ctx), dry_run, ...counts, complete })
-  }
-
   const encoder = new TextEncoder()
-  /** The report, a batch at a time. What was imported is recorded in any case, also when the caller stops reading. */
+  /** The report, a batch at a time. */
   async function* report(): AsyncGenerator<Uint8Array, void> {
-    // The response ends when the caller has gone; the record is still to be written then.
-    const { promise: recorded, resolve } = Promise.withResolvers<void>()
-    ctx.later(recorded)
-    let isWhole = false
     let broken: Broken | undefined
     try {
       const batches = batchesOf(body, language)
-      for (let next = await batches.next(); ; next = await batches.next()) {
-        broken = next.done ? next.value : undefined
-        if (next.done) break
-        yield encoder.encode(await take(next.value))
-      }
-      isWhole = !broken
+      let next = await batches.next()
+      for (; !next.done; next = await batches.next()) yield encoder.encode(await take(next.value))
+      broken = next.value
     } catch (error) {
       broken = brokenBy(error)
-    } finally {
-      await record(isWhole).finally(resolve)
     }
+    log('users imported', { ...about(ctx), dry_run, ...counts, complete: !broken })
     const why = broken && { ...broken, detail: language.sentence(broken.detail) }
     yield encoder.encode(`${JSON.stringify({ summary: true, dry_run, ...counts, complete: !broken, ...why })}\n`)
   }

@@ -25,6 +25,7 @@ const APP_MAY_CALL = [
   'access.finish_verification(uuid,text,bytea,bytea,text,text,jsonb)',
   'access.first_password(uuid,text)',
   'access.holders(text,timestamp with time zone,uuid,integer)',
+  'access.import_batch(jsonb,integer,boolean)',
   'access.import_users(jsonb,boolean)',
   'access.in_force(timestamp with time zone,timestamp with time zone,timestamp with time zone)',
   'access.key()',

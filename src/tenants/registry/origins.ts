@@ -6,7 +6,7 @@
  */
 import { z } from '@hono/zod-openapi'
 import type { Config } from '../../kernel/config.ts'
-import { Problem } from '../../kernel/problem.ts'
+import { type Issue, Problem } from '../../kernel/problem.ts'
 
 const LOOPBACK = /^(localhost|[a-z0-9-]+\.localhost|127\.0\.0\.1|\[::1\])$/
 
@@ -40,7 +40,7 @@ export const TenantPatch = z.object({ config: TenantConfig.optional() }).openapi
 export function mustBeSecure({ ENVIRONMENT }: Config, { origins = [] }: z.infer<typeof TenantConfig>): void {
   const is_fine = (origin: string) =>
     origin.startsWith('https:') || (ENVIRONMENT !== 'production' && LOOPBACK.test(new URL(origin).hostname))
-  refuse(origins, (origin) => !is_fine(origin), 'must be https')
+  refuse(origins.flatMap((origin, i) => (is_fine(origin) ? [] : [{ pointer: at(i), detail: 'must be https' }])))
 }
 
 /** The names under the base domain in these origins, whatever scheme and port: `acme` for `https://acme.example.com:8443`. */
@@ -50,7 +50,8 @@ export const namesIn = (config: Config, { origins = [] }: z.infer<typeof TenantC
 /** Refuses origins under the base domain that are not the tenant's own. Fails with invalid_request. */
 export function mustBeOwn(config: Config, { origins = [] }: z.infer<typeof TenantConfig>, subdomain: string): void {
   const is_foreign = (origin: string) => (nameUnderBase(config, origin) ?? subdomain) !== subdomain
-  refuse(origins, is_foreign, "lies under the domain of this service, where other names than the tenant's own belong to others")
+  const detail = "lies under the domain of this service, where other names than the tenant's own belong to others"
+  refuse(origins.flatMap((origin, i) => (is_foreign(origin) ? [{ pointer: at(i), detail }] : [])))
 }
 
 /** As requireOwnHost reads hosts: outside production `localhost` is a base domain, too. */
@@ -61,7 +62,8 @@ function nameUnderBase({ ENVIRONMENT, BASE_URL }: Config, origin: string): strin
   return base === undefined ? null : host.slice(0, -base.length - 1)
 }
 
-function refuse(origins: string[], is_wrong: (origin: string) => boolean, detail: string): void {
-  const errors = origins.flatMap((origin, i) => (is_wrong(origin) ? [{ pointer: `#/config/origins/${i}`, detail }] : []))
+const at = (i: number) => `#/config/origins/${i}`
+
+function refuse(errors: Issue[]): void {
   if (errors.length) throw new Problem('invalid_request', undefined, { errors })
 }

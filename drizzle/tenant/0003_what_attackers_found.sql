@@ -1,11 +1,16 @@
 -- Made by `npm run migration` for every tenant’s database. Do not edit it once it has landed.
 -- Tables:
+--   creates table access.dropped_mails
+--   creates table access.mail_counter
+--   alters table freehold.tenant
+--   alters table freehold.registrations
 --   alters table freehold.permissions
 -- Definitions:
---   creates 14 objects
---   replaces 18 objects
+--   creates 27 objects
+--   replaces 25 objects
 --   drops and creates function access.must_hold
 --   drops and creates function access.must_hold_role
+--   drops and creates function access.send_token
 --   drops and creates function access.user_must_hold
 --   drops function access.active_primary_role
 --   drops function access.grant_sources
@@ -18,6 +23,11 @@
 --   drops function access.signature_of
 -- Kept for the release before this one, and dropped by the next migration:
 --   keeps function access.holds_more
+--   keeps function access.import_users
+--   keeps function access.record_import
+--   keeps function access.register
+--   keeps function access.too_many_requests
+--   keeps function access.verify_email
 
 set local check_function_bodies = off;
 --> statement-breakpoint
@@ -43,12 +53,55 @@ drop function access.must_hold(text[],access.scope[]);
 --> statement-breakpoint
 drop function access.must_hold_role(uuid);
 --> statement-breakpoint
+drop function access.send_token(freehold.users,text,text,bytea,integer,text,text);
+--> statement-breakpoint
 drop function access.user_must_hold(text[],access.scope[]);
 --> statement-breakpoint
 -- A permission as it reaches from a place: around the `holder`. Without one the scope alone says how far.
 create type access.placed as (permission text, scope access.scope, holder uuid);
 --> statement-breakpoint
+CREATE TABLE "access"."dropped_mails" (
+  "id" uuid PRIMARY KEY NOT NULL,
+  "kind" text NOT NULL,
+  "channel" text NOT NULL,
+  "reached" text NOT NULL,
+  "trace_id" text,
+  "created_at" timestamp with time zone DEFAULT now() NOT NULL
+);
+--> statement-breakpoint
+CREATE TABLE "access"."mail_counter" (
+  "one" boolean PRIMARY KEY DEFAULT true NOT NULL,
+  "day" date NOT NULL,
+  "by_strangers" integer NOT NULL,
+  "by_others" integer NOT NULL,
+  CONSTRAINT "mail_counter_is_one" CHECK ("access"."mail_counter"."one")
+);
+--> statement-breakpoint
+ALTER TABLE "freehold"."tenant" DROP CONSTRAINT "tenant_settings";
+--> statement-breakpoint
+ALTER TABLE "freehold"."registrations" ALTER COLUMN "password_hash" DROP NOT NULL;
+--> statement-breakpoint
+ALTER TABLE "freehold"."registrations" ADD COLUMN "secret_hash" "bytea";
+--> statement-breakpoint
+ALTER TABLE "freehold"."registrations" ADD COLUMN "is_mailed" boolean DEFAULT true NOT NULL;
+--> statement-breakpoint
 ALTER TABLE "freehold"."permissions" ADD COLUMN "is_administrative" boolean GENERATED ALWAYS AS (split_part(name, ':', 1) in ('user', 'role', 'permission', 'session', 'api_key', 'setting', 'unit', 'delegation', 'organization', 'invitation', 'activity', 'tenant')) STORED NOT NULL;
+--> statement-breakpoint
+ALTER TABLE "freehold"."tenant" ADD COLUMN "mail_per_recipient_hour" integer DEFAULT 5 NOT NULL;
+--> statement-breakpoint
+ALTER TABLE "freehold"."tenant" ADD COLUMN "mail_per_day" integer DEFAULT 2000 NOT NULL;
+--> statement-breakpoint
+CREATE INDEX "mails_recipient" ON "freehold"."mails" USING btree ((case when channel = 'sms' then regexp_replace(recipient, '[^0-9]', '', 'g') else recipient end),"created_at");
+--> statement-breakpoint
+ALTER TABLE "freehold"."tenant" ADD CONSTRAINT "tenant_settings" CHECK ("freehold"."tenant"."max_failures" between 1 and 100 and "freehold"."tenant"."lock_minutes" between 1 and 1440 and "freehold"."tenant"."idle_days" between 1 and 365
+        and "freehold"."tenant"."session_days" between 1 and 365 and "freehold"."tenant"."max_sessions" between 1 and 1000 and "freehold"."tenant"."access_minutes" between 5 and 10080
+        and "freehold"."tenant"."password_days" between 0 and 3650 and "freehold"."tenant"."password_warning_days" between 0 and 365 and "freehold"."tenant"."password_min_length" between 8 and 64
+        and "freehold"."tenant"."password_max_length" between 64 and 1024 and "freehold"."tenant"."password_unique" between 1 and 32 and "freehold"."tenant"."password_history" between 0 and 24
+        and "freehold"."tenant"."mail_per_recipient_hour" between 1 and 20 and "freehold"."tenant"."mail_per_day" between 1 and 50000);
+--> statement-breakpoint
+alter table access.dropped_mails enable row level security;
+--> statement-breakpoint
+alter table access.mail_counter enable row level security;
 --> statement-breakpoint
 -- The units that the scope `department` reaches from a unit: the nearest department above, and everything under it.
 create or replace function access.department_of(unit uuid) returns setof uuid
@@ -423,6 +476,45 @@ begin
   return new;
 end $$;
 --> statement-breakpoint
+-- Mails users whose password expires soon, once for each password and as many as the day has room for; returns how
+-- many. Called by the scheduled job, as the owner. The users are locked before the first mail is counted: who changes an
+-- address locks the user first, too.
+create or replace function access.warn_expiring(at_most integer) returns integer
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  warned integer;
+begin
+  with soon as (
+    update freehold.passwords p set warned_at = now()
+    from freehold.tenant t
+    where p.id in (
+      select x.id
+      from freehold.passwords x
+      join freehold.users u on u.id = x.user_id
+      where x.replaced_at is null
+        and x.warned_at is null
+        and u.is_active
+        and not u.must_change_password
+        and t.password_days > 0
+        and x.created_at <= now()
+          - make_interval(days => t.password_days - least(t.password_warning_days, t.password_days))
+      order by x.created_at
+      limit least(at_most, access.warnings_left())
+      for update of x skip locked
+      for key share of u skip locked
+    )
+    returning p.user_id
+  )
+  select count(
+    access.enqueue_mail(
+      'password_expires', u.id, u.email, jsonb_build_object('expires_at', access.password_expiry(u, t))))
+  into warned
+  from soon
+  join freehold.users u on u.id = soon.user_id
+  cross join freehold.tenant t;
+  return warned;
+end $$;
+--> statement-breakpoint
 -- A delegation is decided once, by a third user whose permission to do so does not come from one of the two, and is
 -- revoked once. One that is over stays over.
 create or replace function access.before_delegation_change() returns trigger
@@ -455,6 +547,337 @@ begin
     new.revoked_at := now();
   end if;
   return new;
+end $$;
+--> statement-breakpoint
+-- Whether anybody can cause a mail of this kind for anybody: it takes an address and no login.
+create or replace function access.is_strangers_mail(kind text) returns boolean
+language sql immutable
+return kind in ('register', 'register_known', 'email_verify', 'password_reset', 'account_locked');
+--> statement-breakpoint
+-- Counts a mail that was just inserted: null, or the setting whose limit it is beyond. The day's row stays locked until
+-- the transaction ends, so that those who enqueue are counted one after another. Nothing is locked after it: the mail is
+-- inserted before, which locks its user.
+create or replace function access.limit_reached(made freehold.mails) returns text
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant;
+  is_strangers boolean := access.is_strangers_mail(made.kind);
+  strangers integer := case when is_strangers then 1 else 0 end;
+  most integer;
+begin
+  select * into strict t from freehold.tenant;
+  insert into access.mail_counter as c (day, by_strangers, by_others)
+  values ((now() at time zone 'UTC')::date, strangers, 1 - strangers)
+  on conflict (one) do update
+  set day = greatest(c.day, excluded.day),
+    by_strangers = excluded.by_strangers + case when c.day < excluded.day then 0 else c.by_strangers end,
+    by_others = excluded.by_others + case when c.day < excluded.day then 0 else c.by_others end
+  where c.day < excluded.day
+    or (
+      c.by_strangers + c.by_others < t.mail_per_day
+      and (not is_strangers or c.by_strangers < access.strangers_share(t))
+    );
+  if not found then
+    return 'mail_per_day';
+  end if;
+  most := case
+    when is_strangers and made.kind not in ('register', 'password_reset') then greatest(1, t.mail_per_recipient_hour - 1)
+    else t.mail_per_recipient_hour
+  end;
+  -- A mail that is dropped does not count for the day.
+  update access.mail_counter c
+  set by_strangers = c.by_strangers - strangers, by_others = c.by_others - (1 - strangers)
+  where (
+    select count(*)
+    from freehold.mails m
+    where access.recipient_key(m.channel, m.recipient) = access.recipient_key(made.channel, made.recipient)
+      and m.created_at > now() - interval '1 hour'
+      and access.is_strangers_mail(m.kind) = is_strangers
+  ) > most or (
+    made.kind in ('email_change', 'phone_code')
+    and (
+      select count(*)
+      from freehold.mails m
+      where m.user_id = made.user_id
+        and m.kind = made.kind
+        and m.created_at > now() - interval '1 hour'
+      ) > t.mail_per_recipient_hour
+  );
+  return case when found then 'mail_per_recipient_hour' end;
+end $$;
+--> statement-breakpoint
+-- Under what a recipient is counted: an address is stored normalised; a number is the same however it is written. The
+-- index mails_recipient is on this expression.
+create or replace function access.recipient_key(channel text, recipient text) returns text
+language sql immutable
+return case when channel = 'sms' then regexp_replace(recipient, '[^0-9]', '', 'g') else recipient end;
+--> statement-breakpoint
+-- How many of a day's mails strangers can cause.
+create or replace function access.strangers_share(t freehold.tenant) returns integer
+language sql immutable
+return ceil(t.mail_per_day * 0.75)::integer;
+--> statement-breakpoint
+-- Waits as whoever enqueues a mail does, for the day's row: while many are enqueued, an address that is mailed nothing
+-- must not be answered sooner than one that is.
+create or replace function access.wait_as_if_mailed() returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  perform from access.mail_counter for no key update;
+end $$;
+--> statement-breakpoint
+-- How many warnings the scheduled job may send today: they leave a quarter of the day's mails to people, too.
+create or replace function access.warnings_left() returns integer
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select greatest(0, access.strangers_share(t) - coalesce(
+    (
+      select c.by_strangers + c.by_others
+      from access.mail_counter c
+      where c.day >= (now() at time zone 'UTC')::date
+    ),
+    0))
+  from freehold.tenant t
+$$;
+--> statement-breakpoint
+-- Takes up to `at_most` mails that were dropped: [{id, kind, channel, limit, trace_id}]. The line that the Worker logs of
+-- each is what stays, so that strangers fill no table.
+create or replace function access.take_dropped_mails(tenant_id uuid, system_key text, at_most integer) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  taken jsonb;
+begin
+  perform access.check_system(tenant_id, system_key);
+  with dropped as (
+    delete from access.dropped_mails
+    where id in (
+      select m.id
+      from access.dropped_mails m
+      limit at_most
+      for update skip locked
+    )
+    returning *
+  )
+  select jsonb_agg(
+    jsonb_build_object('id', d.id, 'kind', d.kind, 'channel', d.channel, 'limit', d.reached, 'trace_id', d.trace_id)
+    order by d.created_at, d.id
+  )
+  into taken
+  from dropped d;
+  return coalesce(taken, '[]');
+end $$;
+--> statement-breakpoint
+-- Enqueues a mail and returns its id; null: it is beyond a limit, and dropped. `subject` is the recipient's user id,
+-- whose locale applies; null for a registrant, to whom `locale` applies.
+create or replace function access.enqueue_mail(
+  kind text,
+  subject uuid,
+  recipient text,
+  data jsonb default '{}',
+  secrets_encrypted text default null,
+  locale text default null,
+  channel text default 'email'
+) returns uuid
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  made freehold.mails;
+  reached text;
+begin
+  insert into freehold.mails (id, kind, channel, user_id, recipient, locale, data, secrets_encrypted, trace_id)
+  values (
+    gen_random_uuid(),
+    enqueue_mail.kind,
+    enqueue_mail.channel,
+    subject,
+    enqueue_mail.recipient,
+    coalesce((select u.locale from freehold.users u where u.id = subject), enqueue_mail.locale, 'en'),
+    enqueue_mail.data,
+    enqueue_mail.secrets_encrypted,
+    access.actor() ->> 'trace_id'
+  )
+  returning * into made;
+  perform set_config('access.enqueued', 'yes', true);
+  reached := access.limit_reached(made);
+  if reached is not null then
+    delete from freehold.mails m where m.id = made.id;
+    insert into access.dropped_mails (id, kind, channel, reached, trace_id)
+    values (made.id, made.kind, made.channel, reached, made.trace_id);
+    return null;
+  end if;
+  return made.id;
+end $$;
+--> statement-breakpoint
+-- Deletes at most so many rows of each kind: {is_done, given_up}, where `given_up` counts mails. A purge stays due
+-- until it is done.
+create or replace function access.purge(at_most integer) returns jsonb
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  most integer;
+  given_up integer;
+begin
+  with attempts as (
+    -- Kept briefly, because users type passwords where an identifier goes.
+    delete from freehold.login_attempts
+    where id in (
+      select a.id
+      from freehold.login_attempts a
+      where a.created_at < now() - interval '1 day'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
+  ), tokens as (
+    delete from freehold.one_time_tokens
+    where token_hash in (
+      select k.token_hash
+      from freehold.one_time_tokens k
+      where k.expires_at < now() - interval '1 day'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
+  ), registered as (
+    delete from freehold.registrations
+    where token_hash in (
+      select r.token_hash
+      from freehold.registrations r
+      where r.expires_at < now() - interval '1 day'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
+  ), refreshed as (
+    -- All tokens of a session expire together: a used one reveals a theft as long as its session can live.
+    delete from freehold.refresh_tokens
+    where token_hash in (
+      select l.token_hash
+      from freehold.refresh_tokens l
+      where l.expires_at < now() - interval '1 day'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
+  ), forsaken as (
+    -- Mails that waited for a day, and an hour more for a last pause between attempts: those for which no transport
+    -- is configured, and those that made their sender crash.
+    update freehold.mails
+    set state = 'dead', secrets_encrypted = null, finished_at = now(), lease_until = null
+    where id in (
+      select m.id
+      from freehold.mails m
+      where m.state = 'queued'
+        and m.created_at < now() - interval '25 hours'
+        and (m.lease_until is null or m.lease_until < now())
+      limit at_most
+      for update skip locked
+    )
+    returning 1
+  ), old as materialized (
+    select m.id
+    from freehold.mails m
+    where m.finished_at < now() - interval '90 days'
+    limit at_most
+    for update skip locked
+  ), dropped as (
+    -- The next delivery logs them; without a transport there is none.
+    delete from access.dropped_mails
+    where id in (
+      select m.id
+      from access.dropped_mails m
+      where m.created_at < now() - interval '1 day'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
+  ), tried as (
+    delete from freehold.mail_attempts a using old where a.mail_id = old.id
+  ), finished as (
+    delete from freehold.mails m using old where m.id = old.id
+    returning 1
+  )
+  select
+    x.given_up,
+    greatest(
+      x.given_up,
+      (select count(*) from attempts),
+      (select count(*) from tokens),
+      (select count(*) from registered),
+      (select count(*) from refreshed),
+      (select count(*) from dropped),
+      (select count(*) from finished)
+    )
+  into given_up, most
+  from (select count(*) as given_up from forsaken) x;
+  -- After the attempts: a lockout without a failure belongs to an attempt that was never finished, and goes once that
+  -- attempt is gone.
+  with guards as (
+    delete from freehold.lockouts
+    where key in (
+      select g.key
+      from freehold.lockouts g
+      where g.key like 'unknown:%'
+        and (g.locked_until is null or g.locked_until < now())
+        and coalesce(
+          g.failed_at < now() - interval '1 day',
+          not exists (select from freehold.login_attempts a where a.key = g.key)
+        )
+      limit at_most
+      for update skip locked
+    )
+    returning 1
+  )
+  select greatest(most, count(*)) into most from guards;
+  if most < at_most then
+    insert into access.purges (last_at) values (now())
+    on conflict (one) do update set last_at = excluded.last_at;
+  end if;
+  return jsonb_build_object('is_done', most < at_most, 'given_up', given_up);
+end $$;
+--> statement-breakpoint
+-- Sends a code: `sent`, `none` (the user has no number), or `often` (the user, or the number, was sent as many as the
+-- tenant allows: src/mail/limits.sql). A code that is sent voids the one before it.
+create or replace function access.phone_code(code text, secrets_encrypted text) returns text
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  u freehold.users;
+begin
+  select * into u from freehold.users x where x.id = access.principal() for no key update;
+  if u.phone is null then
+    return 'none';
+  elsif access.enqueue_mail('phone_code', u.id, u.phone, '{}', secrets_encrypted, null, 'sms') is null then
+    return 'often';
+  end if;
+  update freehold.one_time_tokens x set used_at = now()
+  where x.user_id = u.id and x.kind = 'phone' and x.used_at is null;
+  -- The same code can be drawn again.
+  insert into freehold.one_time_tokens as x (token_hash, kind, user_id, target, expires_at)
+  values (access.code_hash(u, code), 'phone', u.id, u.phone, now() + interval '10 minutes')
+  on conflict (token_hash) do update
+  set tries = 0, created_at = now(), expires_at = excluded.expires_at, used_at = null;
+  return 'sent';
+end $$;
+--> statement-breakpoint
+-- Somebody says that they forgot their password: a token for one hour. Returns whether there is a mail to deliver,
+-- which no caller outside is told.
+create or replace function access.request_reset(
+  tenant_id uuid,
+  system_key text,
+  address text,
+  token_hash bytea,
+  secrets_encrypted text,
+  request jsonb
+) returns boolean
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  u freehold.users;
+begin
+  select * into u from freehold.users x where x.email = address and x.is_active for no key update;
+  perform access.set_audit_actor(u.id, u.username, request);
+  if u.id is not null then
+    perform access.send_token(u, 'reset', u.email, token_hash, 1, 'password_reset', secrets_encrypted);
+  end if;
+  perform access.wait_as_if_mailed();
+  perform access.record('PASSWORD_RESET_REQUESTED', 'request', 'user', u.id::text, null, null, 10);
+  return access.has_enqueued_mail();
 end $$;
 --> statement-breakpoint
 -- First half of a reset by an administrator: {user, policy, history}.
@@ -494,9 +917,7 @@ begin
   end if;
   perform access.set_recovered_password(u, new_hash, must_change, 'reset_by_administrator');
   if u.is_active then
-    insert into freehold.one_time_tokens (token_hash, kind, user_id, target, expires_at)
-    values (token_hash, 'reset', u.id, u.email, now() + interval '24 hours');
-    perform access.enqueue_mail('password_reset_by_admin', u.id, u.email, '{}', secrets_encrypted);
+    perform access.send_token(u, 'reset', u.email, token_hash, 24, 'password_reset_by_admin', secrets_encrypted);
   end if;
   return 'done';
 end $$;
@@ -548,6 +969,269 @@ begin
   elsif access.scope() <> 'all' and u.id = any (access.scope_owner_ids()) then
     perform access.refuse('forbidden', 'A delegated permission cannot be used on its delegator.');
   end if;
+  return u;
+end $$;
+--> statement-breakpoint
+-- Registers an address for a day. Returns whether there is a mail to deliver, which no caller outside is told. Raises
+-- FH403.
+create or replace function access.start_registration(
+  tenant_id uuid,
+  system_key text,
+  presented bytea,
+  secret_hash bytea,
+  wanted jsonb,
+  new_hash text,
+  secrets_encrypted text,
+  request jsonb
+) returns boolean
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  u freehold.users;
+  address text := wanted ->> 'email';
+begin
+  if not access.may_register(t, address) then
+    raise exception using errcode = 'FH403', message = 'forbidden';
+  end if;
+  select * into u from freehold.users x where x.email = address for no key update;
+  perform access.set_audit_actor(null, null, request);
+  if u.id is null then
+    -- Concurrent requests for one address go one after another.
+    perform pg_advisory_xact_lock(hashtext('register:' || address));
+    delete from freehold.registrations x
+    where x.token_hash in (
+      select y.token_hash
+      from freehold.registrations y
+      where y.expires_at < now() - interval '1 day'
+      limit 5
+      for update skip locked
+    );
+    insert into freehold.registrations (
+      token_hash, email, secret_hash, username, password_hash, given_name, family_name, locale, is_mailed, expires_at
+    )
+    values (
+      presented,
+      address,
+      start_registration.secret_hash,
+      wanted ->> 'username',
+      new_hash,
+      wanted ->> 'given_name',
+      wanted ->> 'family_name',
+      coalesce(wanted ->> 'locale', 'en'),
+      access.enqueue_mail('register', null, address, '{}', secrets_encrypted, wanted ->> 'locale') is not null,
+      now() + interval '24 hours'
+    );
+    delete from freehold.registrations x
+    where x.token_hash in (
+      select y.token_hash
+      from freehold.registrations y
+      where y.email = address and not y.is_mailed
+      order by y.created_at desc, y.token_hash
+      offset 10
+    );
+  elsif u.is_active then
+    perform access.enqueue_mail('register_known', u.id, u.email);
+  end if;
+  perform access.wait_as_if_mailed();
+  perform access.record('REGISTRATION_REQUESTED', 'create', 'registration', null, null, null, 5);
+  return access.has_enqueued_mail();
+end $$;
+--> statement-breakpoint
+-- Mails another verification, to a user whose address is not verified, or to an address for which a registration waits:
+-- a token alone, with nobody's password. Returns whether there is a mail to deliver, which no caller outside is told.
+create or replace function access.resend_verification(
+  tenant_id uuid,
+  system_key text,
+  address text,
+  token_hash bytea,
+  secrets_encrypted text,
+  request jsonb
+) returns boolean
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  u freehold.users;
+  r freehold.registrations;
+begin
+  perform access.set_audit_actor(null, null, request);
+  select * into u from freehold.users x where x.email = address and x.is_active for no key update;
+  if u.id is not null then
+    if not u.email_verified then
+      perform access.send_token(u, 'email', u.email, token_hash, 24, 'email_verify', secrets_encrypted);
+    end if;
+    perform access.wait_as_if_mailed();
+    return access.has_enqueued_mail();
+  end if;
+  perform pg_advisory_xact_lock(hashtext('register:' || address));
+  select * into r
+  from freehold.registrations x
+  where x.email = address and x.password_hash is not null and x.used_at is null and x.expires_at > now()
+  order by x.created_at desc
+  limit 1;
+  if r.token_hash is not null
+    and access.may_register(t, address)
+    and access.enqueue_mail('register', null, address, '{}', secrets_encrypted, r.locale) is not null then
+    insert into freehold.registrations (token_hash, email, locale, expires_at)
+    values (resend_verification.token_hash, address, r.locale, now() + interval '24 hours');
+  end if;
+  perform access.wait_as_if_mailed();
+  return access.has_enqueued_mail();
+end $$;
+--> statement-breakpoint
+-- Enqueues a mail with a token for a user whose row is locked, and stores the token, unless the mail is dropped.
+create or replace function access.send_token(
+  u freehold.users,
+  token_kind text,
+  target text,
+  token_hash bytea,
+  hours integer,
+  mail text,
+  secrets_encrypted text
+) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  if access.enqueue_mail(mail, u.id, target, '{}', secrets_encrypted) is not null then
+    insert into freehold.one_time_tokens (token_hash, kind, user_id, target, expires_at)
+    values (token_hash, token_kind, u.id, target, now() + make_interval(hours => hours));
+  end if;
+end $$;
+--> statement-breakpoint
+-- {email, is_user, policy}, by which the Worker judges a new password; null: the token is not valid. `is_user`: the token
+-- is for the address of a user, who has a password.
+create or replace function access.begin_verification(tenant_id uuid, presented bytea) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_tenant(tenant_id);
+  u freehold.users := access.token_user(presented, 'email', false);
+  r freehold.registrations := access.valid_registration(t, presented);
+begin
+  return case
+    when u.id is not null or r.token_hash is not null then jsonb_build_object(
+      'email', coalesce(u.email, r.email),
+      'is_user', u.id is not null,
+      'policy', access.policy_of(t)
+    )
+  end;
+end $$;
+--> statement-breakpoint
+-- Spends a token that was mailed to an address. One of a user verifies their address, or replaces it by the one that
+-- they asked for. One of a registration creates the user, with the password of the registration that `secret_hash`
+-- belongs to, or else with `new_hash` and the name that the address gives. `done`; `invalid` (the token);
+-- `password_required`: neither is there, and the token stays valid; `taken`: by now another user has the address.
+create or replace function access.finish_verification(
+  tenant_id uuid,
+  system_key text,
+  presented bytea,
+  secret_hash bytea,
+  new_hash text,
+  new_username text,
+  request jsonb
+) returns text
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  k freehold.one_time_tokens;
+  r freehold.registrations;
+  said freehold.registrations;
+  u freehold.users := access.token_user(presented, 'email', true);
+begin
+  if u.id is not null then
+    perform access.set_audit_actor(u.id, u.username, request);
+    update freehold.one_time_tokens x set used_at = now() where x.token_hash = presented returning * into k;
+    if u.email <> k.target then
+      begin
+        update freehold.users x set email = k.target where x.id = u.id;
+      exception when unique_violation then
+        return 'taken';
+      end;
+    end if;
+    update freehold.users x set email_verified = true where x.id = u.id;
+    return 'done';
+  end if;
+  -- Of several tokens of one address that are shown at once, one goes first.
+  perform pg_advisory_xact_lock(hashtext('register:' || x.email))
+  from freehold.registrations x
+  where x.token_hash = presented;
+  r := access.valid_registration(t, presented);
+  if r.token_hash is null then
+    return 'invalid';
+  elsif new_hash is null then
+    select * into said
+    from freehold.registrations x
+    where x.email = r.email
+      and x.secret_hash = finish_verification.secret_hash
+      and x.used_at is null
+      and x.expires_at > now();
+    if said.token_hash is null then
+      return 'password_required';
+    end if;
+  end if;
+  update freehold.registrations x set used_at = now() where x.email = r.email and x.used_at is null;
+  said.email := r.email;
+  said.username := coalesce(said.username, new_username);
+  said.password_hash := coalesce(new_hash, said.password_hash);
+  u := access.registered_user(t, said);
+  if u.id is null then
+    return 'taken';
+  end if;
+  perform access.set_audit_actor(u.id, u.username, request);
+  perform access.record(
+    'USER_REGISTERED', 'create', 'user', u.id::text, null,
+    jsonb_build_object(
+      'email', u.email,
+      'role', u.role,
+      'password', case when new_hash is null then 'registration' else 'verification' end
+    )
+  );
+  return 'done';
+end $$;
+--> statement-breakpoint
+-- The row of a registration's token that can be spent now, or null.
+create or replace function access.valid_registration(t freehold.tenant, presented bytea) returns freehold.registrations
+language sql volatile set search_path = pg_catalog, pg_temp as $$
+  select x.*
+  from freehold.registrations x
+  where x.token_hash = presented
+    and x.used_at is null
+    and x.expires_at > now()
+    and access.may_register(t, x.email)
+$$;
+--> statement-breakpoint
+-- Creates the user of a registration, with its password; null: another user has the address.
+create or replace function access.registered_user(t freehold.tenant, said freehold.registrations) returns freehold.users
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  broken text;
+  u freehold.users;
+begin
+  loop
+    begin
+      insert into freehold.users (
+        id, username, email, email_verified, given_name, family_name, locale, role, password_changed_at
+      )
+      values (
+        gen_random_uuid(),
+        access.free_username(said.username),
+        said.email,
+        true,
+        said.given_name,
+        said.family_name,
+        coalesce(said.locale, 'en'),
+        coalesce(t.registration_role, (select x.name from freehold.roles x where x.is_fallback and x.deleted_at is null)),
+        coalesce(said.created_at, now())
+      )
+      returning * into u;
+      exit;
+    exception when unique_violation then
+      -- A concurrent transaction took the username: the next round finds it taken and makes another.
+      get stacked diagnostics broken = constraint_name;
+      if broken <> 'users_username' then
+        return null;
+      end if;
+    end;
+  end loop;
+  insert into freehold.passwords (id, user_id, password_hash, created_at)
+  values (gen_random_uuid(), u.id, said.password_hash, u.password_changed_at);
   return u;
 end $$;
 --> statement-breakpoint
@@ -950,6 +1634,151 @@ begin
   return null;
 end $$;
 --> statement-breakpoint
+-- Creates the users of some lines, in their order, each of them or not at all. Returns what access.import_user says
+-- of each line. A dry run does the same, and then undoes all of it. The batch is recorded with how many lines were
+-- imported and how many not; `refused` of them the Worker did not pass on.
+create or replace function access.import_batch(lines jsonb, refused integer, dry_run boolean) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  line jsonb;
+  results jsonb[] := '{}';
+begin
+  if access.permission() is distinct from 'user:create' then
+    perform access.refuse('forbidden', 'Importing users needs user:create.');
+  end if;
+  -- One import after another: two that name the same users in different orders would wait for each other.
+  perform pg_advisory_xact_lock(hashtext('access.import_users'));
+  begin
+    for line in
+      select e.value
+      from jsonb_array_elements(lines) with ordinality e (value, place)
+      order by e.place
+    loop
+      results := results || access.import_user(line);
+    end loop;
+    if dry_run then
+      raise exception using errcode = 'FH001', message = 'undone';
+    end if;
+  exception when sqlstate 'FH001' then
+    null;
+  end;
+  if not dry_run then
+    perform access.record('USERS_IMPORTED', 'import', 'user', null, null, (
+      select jsonb_build_object(
+        'lines', refused + count(*),
+        'created', count(*) filter (where r ? 'id'),
+        'failed', refused + count(*) filter (where not r ? 'id'))
+      from unnest(results) r));
+  end if;
+  return to_jsonb(results);
+end $$;
+--> statement-breakpoint
+-- Creates one user of a file, whose fields the Worker has checked. Returns {id, username}, or {code, errors} when a
+-- rule forbids it, and then nothing of the user is left. An error of the database that is not the line's fault is
+-- raised.
+create or replace function access.import_user(l jsonb) returns jsonb
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  made uuid := gen_random_uuid();
+  named text;
+  given uuid;
+  -- The field that a refusal is about when it names none.
+  about text := 'role';
+  state text;
+  said text;
+  explained text;
+  field text;
+  broken text;
+begin
+  -- Row level security does not apply here, because import_batch runs as the owner.
+  if access.scope() <> 'all' and not coalesce((l ->> 'unit_id')::uuid = any (access.scope_unit_ids()), false) then
+    perform access.refuse('forbidden', 'You can only create users in units that are within your scope.', 'unit_id');
+  end if;
+  insert into freehold.users (id, email, username, email_verified, is_active, must_change_password, role,
+    given_name, family_name, phone, unit_id, manager_id, designation, description,
+    locale, timezone, preferences, joined_at, max_sessions)
+  values (
+    made,
+    l ->> 'email',
+    l ->> 'username',
+    coalesce((l ->> 'email_verified')::boolean, false),
+    coalesce((l ->> 'is_active')::boolean, true),
+    coalesce((l ->> 'must_change_password')::boolean, false),
+    coalesce(l ->> 'role', (select r.name from freehold.roles r where r.is_fallback)),
+    l ->> 'given_name',
+    l ->> 'family_name',
+    l ->> 'phone',
+    (l ->> 'unit_id')::uuid,
+    (l ->> 'manager_id')::uuid,
+    l ->> 'designation',
+    l ->> 'description',
+    coalesce(l ->> 'locale', 'en'),
+    coalesce(l ->> 'timezone', 'UTC'),
+    coalesce(nullif(l -> 'preferences', 'null'), '{}'),
+    (l ->> 'joined_at')::timestamptz,
+    (l ->> 'max_sessions')::integer
+  );
+  -- A user without a hash has no password, and logs in after a reset.
+  if l ->> 'password_hash' is not null then
+    insert into freehold.passwords (id, user_id, password_hash)
+    values (gen_random_uuid(), made, l ->> 'password_hash');
+  end if;
+  about := 'roles';
+  for named in
+    select distinct x.name
+    from jsonb_array_elements_text(coalesce(nullif(l -> 'roles', 'null'), '[]')) x (name)
+    order by x.name
+  loop
+    select r.id into given from freehold.roles r where r.name = named and r.deleted_at is null;
+    if given is null then
+      perform access.refuse('invalid_request', format('%s is not a role of this tenant', named), 'roles');
+    elsif not exists (select from freehold.user_roles ur where ur.user_id = made and ur.role_id = given) then
+      insert into freehold.user_roles (id, user_id, role_id)
+      values (gen_random_uuid(), made, given);
+    end if;
+  end loop;
+  return jsonb_build_object('id', made, 'username', l -> 'username');
+exception when others then
+  get stacked diagnostics
+    state = returned_sqlstate,
+    said = message_text,
+    explained = pg_exception_detail,
+    field = pg_exception_hint,
+    broken = constraint_name;
+  if state in ('FH400', 'FH403', 'FH404', 'FH409') then
+    field := coalesce(nullif(field, ''), case said when 'forbidden' then about end);
+    -- Of a line that names no primary role, the first of its roles is the primary one.
+    if field = 'role' and l -> 'roles' ? (l ->> 'role') then
+      field := 'roles';
+    end if;
+  elsif broken in ('users_email', 'users_username') then
+    -- The constraint names one field that is taken. Both are reported when both are.
+    return jsonb_build_object('code', 'already_exists', 'errors', (
+      select jsonb_agg(jsonb_build_object('pointer', '#/' || f.name, 'detail', 'is taken') order by f.name)
+      from (values ('email'), ('username')) f (name)
+      where f.name = substr(broken, 7)
+        or (f.name = 'email' and exists (select from freehold.users u where u.email = l ->> 'email'))
+        or (f.name = 'username' and exists (select from freehold.users u where u.username = l ->> 'username'))
+    ));
+  elsif broken = 'users_unit_id_units_id_fk' then
+    select 'invalid_request', 'is not a unit that you can access', 'unit_id'
+    into said, explained, field;
+  elsif broken = 'users_manager_id_users_id_fk' then
+    select 'invalid_request', 'is not a user whom you can access', 'manager_id'
+    into said, explained, field;
+  elsif state ~ '^2[23]' then
+    select 'invalid_request', 'holds a value that cannot be kept', null
+    into said, explained, field;
+  elsif state in ('40001', '40P01') then
+    select 'illegal_state', 'met another change at the same moment; send this line again', null
+    into said, explained, field;
+  else
+    raise;
+  end if;
+  return jsonb_build_object('code', said, 'errors', jsonb_build_array(
+    jsonb_build_object('pointer', '#' || coalesce('/' || field, ''), 'detail', explained)));
+end $$;
+--> statement-breakpoint
 -- Applies the rules of one user: what the caller may change, how a login is protected, the size of preferences, a
 -- role that exists, managers without a circle. An address or number that changes is no longer verified.
 create or replace function access.before_user() returns trigger
@@ -1137,23 +1966,56 @@ create trigger after_unit after update of kind, parent_id on freehold.units
 --> statement-breakpoint
 comment on function access.holds_more(uuid,uuid) is 'Retired: the release before uses it, the next migration drops it.';
 --> statement-breakpoint
+comment on function access.import_users(jsonb,boolean) is 'Retired: the release before uses it, the next migration drops it.';
+--> statement-breakpoint
+comment on function access.record_import(jsonb) is 'Retired: the release before uses it, the next migration drops it.';
+--> statement-breakpoint
+comment on function access.register(uuid,text,bytea,jsonb,text,text,jsonb) is 'Retired: the release before uses it, the next migration drops it.';
+--> statement-breakpoint
+comment on function access.too_many_requests(uuid,text) is 'Retired: the release before uses it, the next migration drops it.';
+--> statement-breakpoint
+comment on function access.verify_email(uuid,text,bytea,bytea,text,jsonb) is 'Retired: the release before uses it, the next migration drops it.';
+--> statement-breakpoint
 revoke execute
   on function access.after_unit(),
     access.before_session_end(),
+    access.begin_verification(uuid,bytea),
     access.department_of(uuid),
+    access.finish_verification(uuid,text,bytea,bytea,text,text,jsonb),
     access.holders_of(uuid),
+    access.import_batch(jsonb,integer,boolean),
+    access.is_strangers_mail(text),
     access.lacking(access.placed[],boolean),
+    access.limit_reached(freehold.mails),
     access.mail_reset_link(uuid,bytea,text),
     access.must_hold(text[],access.scope[],uuid[]),
     access.must_hold_role(uuid,uuid[]),
     access.one_of_each_unit(uuid[]),
     access.potential_grants(uuid[]),
+    access.recipient_key(text,text),
+    access.registered_user(freehold.tenant,freehold.registrations),
     access.require_all_of(uuid),
     access.require_power_in(uuid),
     access.require_power_of(uuid[],access.scope),
-    access.user_must_hold(text[],access.scope[],uuid[])
+    access.send_token(freehold.users,text,text,bytea,integer,text,text),
+    access.start_registration(uuid,text,bytea,bytea,jsonb,text,text,jsonb),
+    access.strangers_share(freehold.tenant),
+    access.take_dropped_mails(uuid,text,integer),
+    access.user_must_hold(text[],access.scope[],uuid[]),
+    access.valid_registration(freehold.tenant,bytea),
+    access.wait_as_if_mailed(),
+    access.warnings_left()
   from public;
 --> statement-breakpoint
+grant update (mail_per_recipient_hour, mail_per_day)
+  on freehold.tenant
+  to freehold_app;
+--> statement-breakpoint
 grant execute
-  on function access.mail_reset_link(uuid,bytea,text)
+  on function access.begin_verification(uuid,bytea),
+    access.finish_verification(uuid,text,bytea,bytea,text,text,jsonb),
+    access.import_batch(jsonb,integer,boolean),
+    access.mail_reset_link(uuid,bytea,text),
+    access.start_registration(uuid,text,bytea,bytea,jsonb,text,text,jsonb),
+    access.take_dropped_mails(uuid,text,integer)
   to freehold_app;
