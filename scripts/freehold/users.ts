@@ -10,7 +10,13 @@ import type { Globals } from './options.ts'
 import { plain, print, printJson, tell } from './output.ts'
 
 const Issue = z.object({ pointer: z.string(), detail: z.string() })
-const Line = z.object({ line: z.int(), status: z.string(), code: z.string().optional(), errors: z.array(Issue).default([]) })
+const Line = z.object({
+  line: z.int(),
+  status: z.string(),
+  code: z.string().optional(),
+  errors: z.array(Issue).default([]),
+  warnings: z.array(Issue).default([]),
+})
 const Summary = z.object({
   summary: z.literal(true),
   dry_run: z.boolean(),
@@ -38,7 +44,7 @@ export function addUsers(program: Command): void {
     .option('--dry-run', 'report the result of each line without creating users')
     .addHelpText(
       'after',
-      `${TENANT_CREDENTIAL_SETTINGS}\nPassword hashes: bcrypt or Django's pbkdf2_sha256. The same file can be sent again: existing users are reported as duplicates.`,
+      `${TENANT_CREDENTIAL_SETTINGS}\nPassword hashes: bcrypt or Django's pbkdf2_sha256. A user whose hash costs too much (bcrypt above 14, PBKDF2 above 1,500,000 iterations) is created without a password, and their line says so. The same file can be sent again: existing users are reported as duplicates.`,
     )
     .action((tenant: string, file: string, { dryRun = false }: { dryRun?: boolean }, command: Command) =>
       importUsers(tenant, file, dryRun, command.optsWithGlobals<Globals>()),
@@ -49,6 +55,7 @@ async function importUsers(tenant: string, file: string, dryRun: boolean, global
   const found = await stat(file).catch(() => null)
   if (!found?.isFile()) throw new Failure(`${file} is not a file that can be read.`)
   const failures: z.infer<typeof Line>[] = []
+  const warned: z.infer<typeof Line>[] = []
   let summary: z.infer<typeof Summary> | undefined
   let seen = 0
   await withTenant(globals, tenant, async (api) => {
@@ -59,15 +66,18 @@ async function importUsers(tenant: string, file: string, dryRun: boolean, global
         continue
       }
       if (++seen % PROGRESS_LINES === 0) tell(`${seen} lines, ${failures.length} failed`)
-      if (said.status !== 'failed') continue
-      failures.push(said)
+      if (said.status === 'failed') failures.push(said)
+      else if (said.warnings.length) warned.push(said)
+      else continue
       if (!globals.json)
-        tell(`line ${said.line}: ${said.errors.map(({ pointer, detail }) => plain(`${pointer} ${detail}`)).join('; ')}`)
+        tell(
+          `line ${said.line}: ${[...said.errors, ...said.warnings].map(({ pointer, detail }) => plain(`${pointer} ${detail}`)).join('; ')}`,
+        )
     }
   })
   if (!summary) throw new Failure('The answer broke off. Send the file again: existing users are reported as duplicates.')
   const { lines, created, failed, complete, detail = '' } = summary
-  if (globals.json) printJson({ ...summary, failures })
+  if (globals.json) printJson({ ...summary, failures, warned })
   else print(`${lines} lines: ${created} ${dryRun ? 'would be created' : 'created'}, ${failed} failed.`)
   if (!complete) tell(plain(`Not all of the file was processed. ${detail}`))
   if (!complete || failed > 0) process.exitCode = 1

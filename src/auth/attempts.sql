@@ -3,7 +3,8 @@
 --
 -- Threat: a hundred guesses at once are a hundred guesses. So an attempt is counted before its password is compared,
 -- attempts under way count as failures would, and those of one lockout are decided one after another. An unknown
--- identifier has a row of lockouts and hash parameters as a known one does. Nobody but definer functions calls these.
+-- identifier has a row of lockouts and hash parameters as a known one does. And a hash of another system costs seconds:
+-- so it is computed only for an attempt that can succeed, and for few of them. Nobody but definer functions calls these.
 
 -- The hash parameters and salt of a user's password. An unknown identifier, or a user without a password, gets
 -- parameters that look like the others'; their salt is derived from the identifier, because a salt that changes
@@ -17,9 +18,30 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   )
 $$;
 
--- Begins an attempt: {state: pending, attempt, hash_parameters}, also during a lockout, when it can only fail; or
--- {state: busy} when as many attempts are under way as may fail. Locks the lockout's row, so that the
--- attempts of one identifier are decided one after another. An attempt that is not finished within 30 s has failed.
+-- Whether these are hash parameters, or a hash, of another system: they hold the salt of the hash that replaces it.
+create function access.is_foreign(hash_parameters text) returns boolean
+language sql immutable
+return strpos(hash_parameters, ',next=') > 0;
+
+-- How many seconds from now another foreign hash may be computed for this tenant, of which there are ten in any minute;
+-- null: now. Deferred attempts computed none.
+create function access.foreign_wait() returns integer
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select ceil(extract(epoch from a.created_at + interval '1 minute' - now()))::integer
+  from freehold.login_attempts a
+  where access.is_foreign(a.hash_parameters)
+    and a.state <> 'deferred'
+    and a.created_at > now() - interval '1 minute'
+  order by a.created_at desc
+  offset 9
+  limit 1
+$$;
+
+-- Begins an attempt: {state: pending, attempt, hash_parameters, retry_after}, also during a lockout and where too many
+-- foreign hashes were computed, when it can only fail and costs what that of an unknown identifier costs; or {state:
+-- busy} when as many attempts are under way as may fail. `retry_after` is access.foreign_wait() for everybody, so that a
+-- failure in such a minute is answered alike whoever is meant. Locks the lockout's row, so that the attempts of one
+-- identifier are decided one after another. An attempt that is not finished within 30 s has failed.
 create function access.begin_attempt(
   t freehold.tenant,
   guard text,
@@ -33,6 +55,7 @@ declare
   open record;
   attempt uuid := gen_random_uuid();
   state text := 'pending';
+  retry_after integer;
 begin
   -- Whoever logged in before has a row: locking it leaves no dead one behind, as an upsert would for each login.
   select * into g from freehold.lockouts x where x.key = guard for update;
@@ -61,14 +84,31 @@ begin
     if g.failures + open.pending >= t.max_failures then
       return jsonb_build_object('state', 'busy');
     end if;
+    if access.is_foreign(hash_parameters) then
+      -- One after another, so that of many at once each sees those before it.
+      perform pg_advisory_xact_lock(hashtext('access.foreign_wait'));
+    end if;
+  end if;
+  retry_after := access.foreign_wait();
+  if state = 'pending' and retry_after is not null and access.is_foreign(hash_parameters) then
+    state := 'deferred';
+  end if;
+  if state <> 'pending' then
+    hash_parameters := access.hash_parameters_of(null, identifier);
   end if;
   insert into freehold.login_attempts (id, key, user_id, identifier, hash_parameters, state)
   values (attempt, guard, subject, left(identifier, 255), hash_parameters, state);
-  return jsonb_build_object('state', 'pending', 'attempt', attempt, 'hash_parameters', hash_parameters);
+  return jsonb_build_object(
+    'state', 'pending',
+    'attempt', attempt,
+    'hash_parameters', hash_parameters,
+    'retry_after', retry_after
+  );
 end $$;
 
 -- Finishes an attempt, once: compares the digest (32 bytes, base64 without padding) with the user's hash, counts a
--- failure or clears the lockout. Returns the user when the password was right, and leaves their row locked.
+-- failure or clears the lockout. Returns the user when the password was right, and leaves their row locked. Without a
+-- digest nothing is compared, and so nothing counted: the Worker was busy with other foreign hashes.
 create function access.finish_attempt(t freehold.tenant, attempt uuid, digest text) returns freehold.users
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
@@ -85,10 +125,11 @@ begin
   is_right := coalesce(
     case when u.is_active then access.current_password(u.id) = access.stored_hash(a.hash_parameters, digest) end,
     false);
-  update freehold.login_attempts x set state = case when is_right then 'succeeded' else 'failed' end
+  update freehold.login_attempts x
+  set state = case when digest is null then 'deferred' when is_right then 'succeeded' else 'failed' end
   where x.id = attempt and x.state = 'pending'
   returning x.* into a;
-  if a.id is null then
+  if a.id is null or a.state = 'deferred' then
     return null;
   elsif not is_right then
     perform access.count_failures(t, a.key, 1);

@@ -11,10 +11,11 @@ import { log } from '../kernel/log.ts'
 import { Problem } from '../kernel/problem.ts'
 import { newToken, sign, successorOf, tokenHash } from '../kernel/token.ts'
 import { deliver } from '../mail/mail.ts'
-import { digest, hash, missingIterations, newHashParameters, rehashParameters } from '../passwords/hash.ts'
+import { attemptedDigest, digest, hash, missingIterations, newHashParameters, rehashParameters } from '../passwords/hash.ts'
 import { digestsUnder, issuesOf, type PasswordContext, USED, weaknesses } from '../passwords/policy.ts'
 import type { Location } from '../sessions/device.ts'
 import { sessions } from '../sessions/table.ts'
+import { type Attempt, beginAttempt, overload } from './attempt.ts'
 
 const Password = z.string().min(1).max(1024)
 const Name = z
@@ -91,7 +92,6 @@ type Claims = {
  * A successful login: its claims and the refresh token of its session; the access token is made in the format that is asked for.
  */
 export type Entered = { claims: Claims; refresh_token: string }
-type Attempt = { state: 'pending' | 'busy'; attempt: string; hash_parameters: string }
 type Outcome =
   | { outcome: 'ok'; claims: Claims }
   | { outcome: 'refused' | 'no_role' | 'invalid' | 'reused' | 'inactive'; mail?: boolean }
@@ -102,22 +102,21 @@ const normalised = (identifier: string) => identifier.normalize('NFKC').trim().t
 /**
  * Checks a password and opens a session. Two round trips: begin the attempt and read the hash parameters; compare and finish. A
  * hash of another system is replaced on the way. Fails with invalid_credentials (wrong, unknown, locked or inactive alike),
- * user_inactive (right, but without any role), rate_limited.
+ * user_inactive (right, but without any role), rate_limited (too many of one user at once, or too many hashes of other systems).
  */
 export async function login(ctx: Ctx, identifier: string, password: string, place: Location): Promise<Entered> {
   const about = { tenant: ctx.realm.subdomain, trace_id: ctx.request.trace_id }
   const iterations = ctx.config.PASSWORD_HASH_ITERATIONS
   log('database chosen', { ...about, database: new URL(ctx.realm.database_url).pathname.slice(1) })
-  const { attempt, hash_parameters } = await beginAttempt(() =>
-    ctx.call<Attempt>(sql`access.begin_login(${ctx.realm.id}, ${normalised(identifier)})`),
-  )
+  const begun = await beginAttempt(() => ctx.call<Attempt>(sql`access.begin_login(${ctx.realm.id}, ${normalised(identifier)})`))
+  const { attempt, hash_parameters } = begun
   const refresh_token = newToken()
-  const compared = await digest(password, hash_parameters)
+  const compared = await attemptedDigest(password, hash_parameters)
   // Unknown identifiers, whose parameters are those of 600,000 iterations, and older hashes are filled up to what a new hash costs: a
   // cheaper login would tell who exists, and since when.
   const missing = missingIterations(hash_parameters, iterations)
   if (missing) await digest(password, newHashParameters(missing))
-  const new_parameters = rehashParameters(hash_parameters, iterations)
+  const new_parameters = compared && rehashParameters(hash_parameters, iterations)
   const session = sql`${await tokenHash(refresh_token)}::bytea, ${JSON.stringify({ ...ctx.request, ...place })}::jsonb`
   const result = await ctx.call<Outcome>(
     new_parameters
@@ -128,22 +127,9 @@ export async function login(ctx: Ctx, identifier: string, password: string, plac
   // A lockout has queued a mail to the user; an ordinary failure does not query the outbox.
   if (result.outcome === 'refused' && result.mail) ctx.later(deliver(ctx))
   if (result.outcome === 'no_role') throw new Problem('user_inactive')
-  if (result.outcome !== 'ok') throw new Problem('invalid_credentials')
+  if (result.outcome !== 'ok') throw overload(begun, compared) ?? new Problem('invalid_credentials')
   log('logged in', { ...about, user: result.claims.user_id })
   return { claims: result.claims, refresh_token }
-}
-
-/**
- * Begins an attempt. While as many attempts of one user are pending as may fail, it waits for one to finish, a few seconds at
- * most. The wait is here and not in the database, where it would hold a connection. Fails with rate_limited.
- */
-export async function beginAttempt<T extends Attempt>(ask: () => Promise<T>): Promise<T> {
-  for (const pause of [150, 300, 500, 800, 1000, 1000, 1500, 0]) {
-    const attempt = await ask()
-    if (attempt.state !== 'busy') return attempt
-    await scheduler.wait(pause)
-  }
-  throw new Problem('rate_limited', 'Too many logins of this user are in progress.')
 }
 
 /**
@@ -214,20 +200,21 @@ export async function logoutAll(ctx: Ctx): Promise<void> {
 
 /**
  * Replaces the caller's password and ends their other sessions. Two round trips. Fails with invalid_credentials when the current
- * password is wrong or was tried too often, invalid_request with every rule that the new one breaks.
+ * password is wrong or was tried too often, rate_limited as a login does, invalid_request with every rule that the new one breaks.
  */
 export async function changePassword(
   ctx: Ctx,
   { current_password, new_password }: z.infer<typeof PasswordChange>,
 ): Promise<void> {
-  const { attempt, hash_parameters, user, policy, history } = await beginAttempt(async () => {
+  const begun = await beginAttempt(async () => {
     const [result] = await ctx.run(ctx.db.execute(sql`select access.begin_password_change(${ctx.realm.id}) as answer`))
     return (result.rows[0] as { answer: Attempt & PasswordContext }).answer
   })
+  const { attempt, hash_parameters, user, policy, history } = begun
   const rules = weaknesses(new_password, user, policy)
   const is_same = new_password.normalize('NFC') === current_password.normalize('NFC')
   if (is_same) rules.push('must not be the current password')
-  const compared = await digest(current_password, hash_parameters)
+  const compared = await attemptedDigest(current_password, hash_parameters)
   // A new password that breaks a rule is no guess: the attempt is finished all the same, or it would stay pending.
   const renewed = rules.length ? null : await hash(new_password, ctx.config.PASSWORD_HASH_ITERATIONS)
   const digests = is_same ? {} : await digestsUnder(new_password, history)
@@ -237,7 +224,8 @@ export async function changePassword(
     ),
   )
   const outcome = result.rows[0]?.outcome
-  if (outcome === 'wrong') throw new Problem('invalid_credentials', 'The current password is not right.')
+  if (outcome === 'wrong')
+    throw overload(begun, compared) ?? new Problem('invalid_credentials', 'The current password is not right.')
   if (outcome === 'used') rules.push(USED)
   if (rules.length) throw new Problem('invalid_request', undefined, { errors: issuesOf('new_password', rules) })
   ctx.later(deliver(ctx))

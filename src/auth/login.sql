@@ -9,7 +9,8 @@
 -- another user. So known and unknown identifiers are treated alike; the comparison is made here and the hash never
 -- leaves; and a failure is returned, not raised, so that its audit entry is committed.
 
--- First half: {state, attempt, hash_parameters} or {state: busy}, the same for an unknown identifier.
+-- First half: what access.begin_attempt returns, the same for an unknown identifier. A user who is not active costs no
+-- hash of another system.
 create function access.begin_login(tenant_id uuid, identifier text) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -30,7 +31,7 @@ begin
     end,
     u.id,
     identifier,
-    access.hash_parameters_of(u.id, identifier)
+    access.hash_parameters_of(case when u.is_active then u.id end, identifier)
   );
 end $$;
 
@@ -59,6 +60,7 @@ begin
       case
         when a.user_id is null then 'unknown'
         when a.state = 'refused' then 'locked'
+        when a.state = 'deferred' then 'rate_limited'
         when not x.is_active then 'inactive'
         else 'wrong_password'
       end

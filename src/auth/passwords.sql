@@ -10,7 +10,7 @@
 -- that was sent before the change takes the account back. So a change has a lockout of its own, a new password is
 -- compared with the history, and a change voids the tokens that were sent before it.
 
--- First half of a change: {state, attempt, hash_parameters} as of access.begin_attempt, and {user, policy, history},
+-- First half of a change: what access.begin_attempt returns, and {user, policy, history},
 -- by which the Worker judges a new password. Its lockout is not the one of logins, so that strangers cannot use up
 -- its attempts.
 create function access.begin_password_change(tenant_id uuid) returns jsonb
@@ -135,11 +135,13 @@ return jsonb_build_object(
   'family_name', u.family_name
 );
 
--- The hash parameters of the password history, with which the Worker hashes a new password to compare it.
+-- The hash parameters of the password history, with which the Worker hashes a new password to compare it. Not those of
+-- another system, which cost seconds, outside of any attempt.
 create function access.history_parameters(subject uuid, t freehold.tenant) returns jsonb
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select coalesce(jsonb_agg(distinct regexp_replace(p.password_hash, '[$][^$]*$', '')), '[]')
   from access.password_history(subject, t) p
+  where not access.is_foreign(p.password_hash)
 $$;
 
 -- Whether a new password, given by its digests under those hash parameters, is in the history.

@@ -15,7 +15,10 @@ export const lockouts = freehold.table(
   (t) => [index('lockouts_failed').on(t.failed_at)],
 )
 
-/** One password attempt: begun before the comparison, finished after it. `hash_parameters` is the hash without its last part. */
+/**
+ * One password attempt: begun before the comparison, finished after it. `hash_parameters` is the hash without its last part.
+ * `refused`: the lockout was locked; `deferred`: too many hashes of other systems were being computed. Neither was compared.
+ */
 export const login_attempts = freehold.table(
   'login_attempts',
   {
@@ -24,11 +27,15 @@ export const login_attempts = freehold.table(
     user_id: uuid().references(() => users.id),
     identifier: text().notNull(),
     hash_parameters: text().notNull(),
-    state: text({ enum: ['pending', 'refused', 'succeeded', 'failed'] }).notNull(),
+    state: text({ enum: ['pending', 'refused', 'deferred', 'succeeded', 'failed'] }).notNull(),
     created_at: moment().notNull().defaultNow(),
   },
   (t) => [
     index('login_attempts_key').on(t.key, t.state, t.created_at),
-    check('login_attempts_state', sql`${t.state} in ('pending', 'refused', 'succeeded', 'failed')`),
+    // Those with hashes of other systems: access.foreign_wait.
+    index('login_attempts_foreign')
+      .on(t.created_at)
+      .where(sql`strpos(${t.hash_parameters}, ',next=') > 0 and ${t.state} <> 'deferred'`),
+    check('login_attempts_state', sql`${t.state} in ('pending', 'refused', 'deferred', 'succeeded', 'failed')`),
   ],
 )

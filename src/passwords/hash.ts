@@ -6,7 +6,7 @@
  * (src/auth/login.sql): a stolen hash cannot be used to log in.
  */
 import { decodeBase64IgnorePadding, encodeBase64NoPadding } from '@oslojs/encoding'
-import { foreignDigest, nextSalt } from './foreign-hash.ts'
+import { foreignDigest, isForeign, nextSalt } from './foreign-hash.ts'
 
 /** In one call. */
 const MAX_ITERATIONS = 100_000
@@ -37,12 +37,20 @@ export function rehashParameters(parameters: string, iterations: number): string
 }
 
 /**
- * The digest of a password under the given parameters: 32 bytes in base64. About 100 ms of CPU for 600,000 iterations; under another system's parameters
- * (foreign-hash.ts) as much as these cost. Fails on unknown parameters.
+ * What an attempt at a password is compared by: as `digest`, and also under another system's parameters. null: too many of those
+ * were being computed. Nothing but an attempt is worth what they cost.
+ */
+export async function attemptedDigest(password: string, parameters: string): Promise<string | null> {
+  if (!isForeign(parameters)) return digest(password, parameters)
+  const foreign = await foreignDigest(password, parameters)
+  return foreign && encodeBase64NoPadding(foreign)
+}
+
+/**
+ * The digest of a password under parameters of our own: 32 bytes in base64. About 100 ms of CPU for 600,000 iterations. Fails on
+ * any other parameters.
  */
 export async function digest(password: string, parameters: string): Promise<string> {
-  const foreign = foreignDigest(password, parameters)
-  if (foreign) return encodeBase64NoPadding(foreign)
   const [, r, i, salt] = PARAMETERS.exec(parameters) ?? []
   const rounds = Number(r)
   const iterations = Number(i)

@@ -5,13 +5,13 @@
  */
 import { z } from '@hono/zod-openapi'
 import { sql } from 'drizzle-orm'
-import { beginAttempt } from '../auth/auth.ts'
+import { type Attempt, beginAttempt, overload } from '../auth/attempt.ts'
 import type { Ctx } from '../kernel/context.ts'
 import { invalid, Problem } from '../kernel/problem.ts'
 import { newMailToken, tokenHash } from '../kernel/token.ts'
 import { rowsOf } from '../kernel/wire.ts'
 import { deliver, encryptMailSecrets } from '../mail/mail.ts'
-import { digest } from '../passwords/hash.ts'
+import { attemptedDigest } from '../passwords/hash.ts'
 import { Email } from '../users/fields.ts'
 
 export const EmailChange = z.object({ new_email: Email, current_password: z.string().min(1).max(1024) }).openapi('EmailChange')
@@ -21,21 +21,23 @@ export const PhoneProof = z
 
 /**
  * Requests a new address: it replaces the old one once the token that is mailed to it is confirmed. Two round trips; the answer
- * is the same for an address that another user has. Fails with invalid_credentials.
+ * is the same for an address that another user has. Fails with invalid_credentials, rate_limited.
  */
 export async function changeEmail(ctx: Ctx, { new_email, current_password }: z.infer<typeof EmailChange>): Promise<void> {
-  const { attempt, hash_parameters } = await beginAttempt(async () => {
+  const begun = await beginAttempt(async () => {
     const [result] = await ctx.run(ctx.db.execute(sql`select access.begin_password_change(${ctx.realm.id}) as answer`))
-    return (result.rows[0] as { answer: { state: 'pending' | 'busy'; attempt: string; hash_parameters: string } }).answer
+    return (result.rows[0] as { answer: Attempt }).answer
   })
   const token = newMailToken()
-  const [compared, encrypted] = [await digest(current_password, hash_parameters), await encryptMailSecrets(ctx, { token })]
+  const compared = await attemptedDigest(current_password, begun.hash_parameters)
+  const encrypted = await encryptMailSecrets(ctx, { token })
   const [result] = await ctx.run(
     ctx.db.execute(
-      sql`select access.request_email_change(${ctx.realm.id}, ${attempt}, ${compared}, ${new_email}, ${await tokenHash(token)}::bytea, ${encrypted}) as outcome`,
+      sql`select access.request_email_change(${ctx.realm.id}, ${begun.attempt}, ${compared}, ${new_email}, ${await tokenHash(token)}::bytea, ${encrypted}) as outcome`,
     ),
   )
-  if (result.rows[0]?.outcome !== 'done') throw new Problem('invalid_credentials', 'The current password is not right.')
+  if (result.rows[0]?.outcome !== 'done')
+    throw overload(begun, compared) ?? new Problem('invalid_credentials', 'The current password is not right.')
   ctx.later(deliver(ctx))
 }
 

@@ -20,14 +20,14 @@ const ForeignHash = z
   .max(512)
   .transform((hash, check) => {
     const taken = fromForeign(hash)
-    if ('stored' in taken) return taken.stored
+    if (!('fault' in taken)) return taken
     check.addIssue({ code: 'custom', message: taken.fault })
     return z.NEVER
   })
 
 /**
  * A user of an import. `roles` are those besides the primary one; `password_hash` is bcrypt or Django's pbkdf2_sha256. A user
- * without one has to reset their password.
+ * without one, or with one that costs too much, has to reset their password. `email_verified: true` takes user:approve.
  */
 export const ImportedUser = NewUser.omit({ password: true })
   .extend({
@@ -40,16 +40,21 @@ export const ImportedUser = NewUser.omit({ password: true })
   .strict()
   .openapi('ImportedUser')
 
-export type ImportLine = Omit<z.output<typeof ImportedUser>, 'username'> & { username: string }
+export type ImportLine = Omit<z.output<typeof ImportedUser>, 'username' | 'password_hash'> & {
+  username: string
+  password_hash?: string
+}
 export type Refused = { code: string; errors: Issue[] }
-export type Read = { line: number } & ({ user: ImportLine } | Refused)
+/** A user, and what of the line was left out. */
+type Accepted = { user: ImportLine; warnings: Issue[] }
+export type Read = { line: number } & (Accepted | Refused)
 /** Why reading stopped before the end of the body. */
 export type Broken = { code: string; detail: string }
 
 const refused = (...errors: Issue[]): Refused => ({ code: 'invalid_request', errors })
 
 /** The user on a line, or its issues: those of zod in the caller's language, ours in English, which the report translates. */
-function lineIn(value: unknown, language: Language): { user: ImportLine } | Refused {
+function lineIn(value: unknown, language: Language): Accepted | Refused {
   const { data, error } = ImportedUser.safeParse(value)
   if (!data) {
     const explained = (issue: Issue) =>
@@ -58,9 +63,18 @@ function lineIn(value: unknown, language: Language): { user: ImportLine } | Refu
         : issue
     return refused(...issuesIn('#', error.issues, (found) => language.issue(found, value)).map(explained))
   }
-  const { roles = [], ...fields } = data
+  const { roles = [], password_hash, ...fields } = data
   const { email, username = usernameFrom(email), role = roles[0] } = fields
-  return { user: { ...fields, username, roles, ...(role !== undefined && { role }) } }
+  return {
+    user: {
+      ...fields,
+      username,
+      roles,
+      ...(role !== undefined && { role }),
+      ...(password_hash && 'stored' in password_hash && { password_hash: password_hash.stored }),
+    },
+    warnings: password_hash && 'excess' in password_hash ? [{ pointer: '#/password_hash', detail: password_hash.excess }] : [],
+  }
 }
 
 /** The lines of a body that are not blank, parsed, 200 at a time. Returns why reading stopped before the end, if it did. */

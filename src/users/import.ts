@@ -8,7 +8,7 @@ import { z } from '@hono/zod-openapi'
 import { sql } from 'drizzle-orm'
 import type { Ctx } from '../kernel/context.ts'
 import { log } from '../kernel/log.ts'
-import { type Language, Problem, problemCatalogue } from '../kernel/problem.ts'
+import { type Issue, type Language, Problem, problemCatalogue } from '../kernel/problem.ts'
 import { rowsOf } from '../kernel/wire.ts'
 import { type Broken, batchesOf, type ImportLine, type Read, type Refused } from './import-lines.ts'
 
@@ -25,6 +25,8 @@ export const ImportReport = z
       username: z.string().optional(),
       code: z.string().optional(),
       errors: Issues.optional(),
+      /** What of the line was left out, of a user who is created all the same. */
+      warnings: Issues.optional(),
     }),
     z.object({
       summary: z.literal(true),
@@ -46,7 +48,8 @@ type Taken = { id: string; username: string } | Refused
  * Creates a user from each line, and returns a stream with a result per line, in the caller's language; with `dry_run` nothing is
  * created. One round trip before anything is read, and one for each 200 lines, which records them, too. `user:create`; below
  * scope `all` only in units that the caller can access. Until the response begins it fails as every route does. Existing users
- * are reported as duplicates, so that the same file can be sent again.
+ * are reported as duplicates, so that the same file can be sent again. `email_verified: true` takes `user:approve`. A hash that
+ * would cost too much is left out, and a warning on its line says so.
  */
 export async function importUsers(
   ctx: Ctx,
@@ -63,6 +66,8 @@ export async function importUsers(
     const errors = fields.map((field) => ({ pointer: `#/${field}`, detail: 'is taken' }))
     return errors.length ? { code: 'already_exists', errors } : null
   }
+
+  const translated = (issues: Issue[]) => issues.map((issue) => ({ ...issue, detail: language.sentence(issue.detail) }))
 
   const take = async (batch: Read[]): Promise<string> => {
     const checked = batch.map((read): Read => {
@@ -83,7 +88,7 @@ export async function importUsers(
       counts.lines++
       if ('errors' in result) {
         counts.failed++
-        const errors = result.errors.map((issue) => ({ ...issue, detail: language.sentence(issue.detail) }))
+        const errors = translated(result.errors)
         text += `${JSON.stringify({ line: read.line, status: 'failed', code: result.code, errors })}\n`
         continue
       }
@@ -93,7 +98,8 @@ export async function importUsers(
         seen.username.add(read.user.username)
       }
       const outcome = dry_run ? { status: 'would_create' } : { status: 'created', id: result.id }
-      text += `${JSON.stringify({ line: read.line, ...outcome, username: result.username })}\n`
+      const warnings = 'user' in read && read.warnings.length ? { warnings: translated(read.warnings) } : {}
+      text += `${JSON.stringify({ line: read.line, ...outcome, username: result.username, ...warnings })}\n`
     }
     return text
   }

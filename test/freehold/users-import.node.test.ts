@@ -21,11 +21,12 @@ beforeAll(async () => {
 })
 afterAll(() => rm(folder, { recursive: true, force: true }))
 
-type End = { failed?: number[]; cut?: number; complete?: boolean }
+type End = { failed?: number[]; warned?: number[]; cut?: number; complete?: boolean }
+const WARNING = { pointer: '#/password_hash', detail: 'has a bcrypt cost above 14' }
 const asked: string[] = []
 /** Answers each line as it comes, so that a client that reads only afterwards would wait for ever. */
 const api =
-  ({ failed = [], cut, complete = true }: End = {}): RequestListener =>
+  ({ failed = [], warned = [], cut, complete = true }: End = {}): RequestListener =>
   async (request: IncomingMessage, response: ServerResponse) => {
     asked.push(`${request.method} ${request.url} ${request.headers['content-type']} ${request.headers['x-tenant']}`)
     const lines = createInterface({ input: request })
@@ -38,7 +39,7 @@ const api =
       const { email } = JSON.parse(line)
       const told = failed.includes(n)
         ? { status: 'failed', code: 'invalid_request', errors: [{ pointer: '#/role', detail: '\u001b[31mno role' }] }
-        : { status: 'created', id: crypto.randomUUID(), username: email }
+        : { status: 'created', id: crypto.randomUUID(), username: email, ...(warned.includes(n) && { warnings: [WARNING] }) }
       if (!response.write(`${JSON.stringify({ line: n, ...told })}\n`)) await new Promise((done) => response.once('drain', done))
       if (n === cut) return void response.destroy()
     }
@@ -65,6 +66,14 @@ describe('users import', () => {
     expect(stderr).toContain('line 7: #/role no role\n')
     expect(stderr).toContain('line 2000: #/role no role\n')
     expect(asked.at(-1)).toContain('dry_run=true')
+  })
+
+  test('tells which users were created without something of their line, and does not fail for it', async () => {
+    const { code, stderr } = await stranger(api({ warned: [7] }), (url) => ran(url))
+    expect(code).toBe(0)
+    expect(stderr.split('\n')).toContain('line 7: #/password_hash has a bcrypt cost above 14')
+    const said = await stranger(api({ warned: [7] }), (url) => ran(url, ['--json']))
+    expect(JSON.parse(said.stdout)).toMatchObject({ failures: [], warned: [{ line: 7, warnings: [WARNING] }] })
   })
 
   test('with --json prints one document, with all that failed', async () => {

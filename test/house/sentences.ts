@@ -61,7 +61,7 @@ function collect(file: string, text: string, program: Node, part: Node, all: Col
       const value = (name: string) => node.properties.find((property: Node) => property.key?.name === name)?.value
       const isSchema = /^z\./.test(text.slice(value('detail')?.start ?? 0, value('detail')?.end ?? 0))
       if (value('pointer') && !isSchema) take(value('detail'))
-      for (const name of ['message', 'error', 'fault', 'detail']) if (isText(value(name))) take(value(name))
+      for (const name of ['message', 'error', 'fault', 'excess', 'detail']) if (isText(value(name))) take(value(name))
     }
     if ((type === 'Literal' || type === 'TemplateLiteral') && textsOf(node, program).some((said) => PREDICATE.test(said)))
       take(node)

@@ -11,20 +11,20 @@
  */
 import { describe, expect, it } from 'vitest'
 import { fromForeign, nextSalt } from '../../src/passwords/foreign-hash.ts'
-import { digest, rehashParameters } from '../../src/passwords/hash.ts'
+import { attemptedDigest, digest, rehashParameters } from '../../src/passwords/hash.ts'
 
 const base64 = (data: ArrayBuffer) => btoa(String.fromCharCode(...new Uint8Array(data))).replace(/=+$/, '')
 const bytes = (text: string) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0))
 
 function stored(hash: string): { stored: string; recipe: string } {
   const taken = fromForeign(hash)
-  if (!('stored' in taken)) throw new Error(`${hash} ${taken.fault}`)
+  if (!('stored' in taken)) throw new Error(`${hash} ${JSON.stringify(taken)}`)
   return { stored: taken.stored, recipe: taken.stored.slice(0, taken.stored.lastIndexOf('$')) }
 }
 /** Whether a password opens what was stored of a hash, as the database finds out. */
 async function opens(hash: string, password: string) {
   const kept = stored(hash)
-  const proof = base64(await crypto.subtle.digest('SHA-256', bytes(await digest(password, kept.recipe))))
+  const proof = base64(await crypto.subtle.digest('SHA-256', bytes((await attemptedDigest(password, kept.recipe)) ?? '')))
   return `${kept.recipe}$${proof}` === kept.stored
 }
 
@@ -117,7 +117,7 @@ describe('what is stored', () => {
     const kept = stored(hash)
     expect(kept.stored).toMatch(/^\$bcrypt\$r=4,next=[A-Za-z0-9+/]{22}\$cVWp4XaNU8a4v1uMRum2SO\$[A-Za-z0-9+/]{43}$/)
     expect(kept.stored).not.toContain(hash.slice(29))
-    expect(kept.stored.endsWith(await digest(password, kept.recipe))).toBe(false)
+    expect(kept.stored.endsWith(String(await attemptedDigest(password, kept.recipe)))).toBe(false)
     const [, , django = ''] = DJANGO[0] ?? []
     expect(stored(django).stored).toMatch(
       /^\$django-pbkdf2-sha256\$i=10000,next=[A-Za-z0-9+/]{22}\$c2Vhc2FsdA\$[A-Za-z0-9+/]{43}$/,
@@ -146,9 +146,8 @@ describe('a hash is refused', () => {
   const digest43 = 'FQCNpiZpTb0zub+HBsH6TOwyRxJ19FwvjbweatNmK/Y'
   const WHOLE = 'must be a whole hash of bcrypt ($2a$, $2b$ or $2y$) or of Django (pbkdf2_sha256$)'
   it.each([
-    ['bcrypt of cost 3', `$2b$03$${tail}`, 'must have a bcrypt cost from 4 to 14'],
-    ['bcrypt of cost 15', `$2b$15$${tail}`, 'must have a bcrypt cost from 4 to 14'],
-    ['bcrypt of cost 31', `$2b$31$${tail}`, 'must have a bcrypt cost from 4 to 14'],
+    ['bcrypt of cost 3', `$2b$03$${tail}`, 'must have a bcrypt cost of at least 4'],
+    ['bcrypt of cost 32, which there is not', `$2b$32$${tail}`, WHOLE],
     ['bcrypt with the sign error', `$2x$05$${tail}`, WHOLE],
     ['bcrypt without a letter', `$2$05$${tail}`, WHOLE],
     ['bcrypt of an unknown letter', `$2c$05$${tail}`, WHOLE],
@@ -159,7 +158,8 @@ describe('a hash is refused', () => {
     ['bcrypt with a sign of no alphabet', `$2b$05$${tail.replace('l', '!')}`, WHOLE],
     ['bcrypt that nobody made: bits behind its end', `$2b$05$${tail.slice(0, -1)}j`, WHOLE],
     ['Django with no iteration', `pbkdf2_sha256$0$s$${digest43}=`, WHOLE],
-    ['Django with 2,000,001 iterations', `pbkdf2_sha256$2000001$s$${digest43}=`, 'must have at most 2000000 iterations'],
+    ['Django with one iteration', `pbkdf2_sha256$1$s$${digest43}=`, 'must have at least 1000 iterations'],
+    ['Django with 999 iterations', `pbkdf2_sha256$999$s$${digest43}=`, 'must have at least 1000 iterations'],
     ['Django with negative iterations', `pbkdf2_sha256$-1$s$${digest43}=`, WHOLE],
     ['Django without a salt', `pbkdf2_sha256$1000$$${digest43}=`, WHOLE],
     [
@@ -178,17 +178,45 @@ describe('a hash is refused', () => {
   ])('%s', (_, hash, fault) => expect(fromForeign(hash)).toEqual({ fault }))
 })
 
-describe('a recipe of another system is refused beyond the same bounds', () => {
+describe('a hash that costs too much is none that is stored, and none that is refused', () => {
+  const tail = 'abcdefghijklmnopqrstuu5s2v8.iXieOjg/.AySBTTZIIVFJeBui'
+  const django = (iterations: number) => `pbkdf2_sha256$${iterations}$s$FQCNpiZpTb0zub+HBsH6TOwyRxJ19FwvjbweatNmK/Y=`
+  it.each([
+    [`$2b$15$${tail}`, 'has a bcrypt cost above 14'],
+    [`$2y$31$${tail}`, 'has a bcrypt cost above 14'],
+    [django(1_500_001), 'has more than 1500000 iterations'],
+    [django(9_999_999_999), 'has more than 1500000 iterations'],
+  ])('%s', (hash, why) =>
+    expect(fromForeign(hash)).toEqual({ excess: `${why}, so it is not stored: the user has no password until they reset it` }),
+  )
+
+  it.each([`$2b$04$${tail}`, `$2b$14$${tail}`, django(1000), django(1_500_000)])('and %s is stored', (hash) =>
+    expect(fromForeign(hash)).toHaveProperty('stored'),
+  )
+})
+
+describe('a recipe of another system is refused beyond the bounds that imports have ever had', () => {
   const next = 'AAECAwQFBgcICQoLDA0ODw'
   it.each([
     `$bcrypt$r=3,next=${next}$abcdefghijklmnopqrstuu`,
     `$bcrypt$r=15,next=${next}$abcdefghijklmnopqrstuu`,
-    `$bcrypt$r=5$abcdefghijklmnopqrstuu`,
-    `$bcrypt$r=5,next=${next}$abc`,
     `$django-pbkdf2-sha256$i=2000001,next=${next}$c2Vhc2FsdA`,
     `$django-pbkdf2-sha256$i=0,next=${next}$c2Vhc2FsdA`,
-    `$django-pbkdf2-sha256$i=1,next=${next}$`,
   ])('%s', async (recipe) => {
+    await expect(attemptedDigest('pw', recipe)).rejects.toThrow('These are no hash parameters of another system.')
+    await expect(digest('pw', recipe)).rejects.toThrow('These are no hash parameters of a password.')
+  })
+
+  it.each([`$bcrypt$r=5$abcdefghijklmnopqrstuu`, `$bcrypt$r=5,next=${next}$abc`, `$django-pbkdf2-sha256$i=1,next=${next}$`])(
+    '%s, which is none',
+    async (recipe) => {
+      await expect(attemptedDigest('pw', recipe)).rejects.toThrow('These are no hash parameters of a password.')
+    },
+  )
+
+  it('is computed for an attempt and for nothing else', async () => {
+    const recipe = `$django-pbkdf2-sha256$i=1,next=${next}$c2Vhc2FsdA`
+    expect(await attemptedDigest('pw', recipe)).toMatch(/^[A-Za-z0-9+/]{43}$/)
     await expect(digest('pw', recipe)).rejects.toThrow('These are no hash parameters of a password.')
   })
 })

@@ -55,6 +55,8 @@ export const worker = {
   'give either username or email': 'indica username o email, uno de los dos',
   'is missing: username or email, and password': 'falta: username o email, y password',
   'Too many logins of this user are in progress.': 'Hay demasiados inicios de sesión de este usuario en curso.',
+  'The credentials are not valid, or too many imported users log in at once.':
+    'Las credenciales no son válidas, o demasiados usuarios importados inician sesión a la vez.',
   'The current password is not right.': 'La contraseña actual no es correcta.',
   'must have at least {least} characters': 'debe tener al menos {least} caracteres',
   'must have at most {most} characters': 'debe tener como máximo {most} caracteres',
@@ -166,7 +168,11 @@ export const worker = {
     'no se acepta en texto plano: envía password_hash o ninguno de los dos',
   'must be a whole hash of bcrypt ($2a$, $2b$ or $2y$) or of Django (pbkdf2_sha256$)':
     'debe ser un hash completo de bcrypt ($2a$, $2b$ o $2y$) o de Django (pbkdf2_sha256$)',
-  'must have a bcrypt cost from {least} to {most}': 'debe tener un coste de bcrypt de {least} a {most}',
+  'must have a bcrypt cost of at least {least}': 'debe tener un coste de bcrypt de al menos {least}',
+  'must have at least {least} iterations': 'debe tener al menos {least} iteraciones',
+  'has a bcrypt cost above {most}, so it is not stored: the user has no password until they reset it':
+    'tiene un coste de bcrypt superior a {most}, así que no se guarda: el usuario no tiene contraseña hasta que la restablezca',
+  'has more than {most} iterations, so it is not stored: the user has no password until they reset it':
+    'tiene más de {most} iteraciones, así que no se guarda: el usuario no tiene contraseña hasta que la restablezca',
   'must have a salt of at most {most} characters': 'debe tener una sal de {most} caracteres como máximo',
-  'must have at most {most} iterations': 'debe tener como máximo {most} iteraciones',
 } as const
