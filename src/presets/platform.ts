@@ -3,6 +3,7 @@ import { crud, type Preset } from './preset.ts'
 const tenants = [...crud('tenant'), 'tenant:retry']
 const operators = [
   ...crud('user', 'role', 'api_key'),
+  'user:approve',
   'session:read',
   'session:delete',
   'activity:read',

@@ -2,10 +2,11 @@
 --
 -- Called from outside, with user:create: access.import_batch, for each batch of lines.
 --
--- Threat: a file creates more than its sender may create; one broken line stops the others; a hash of another system
--- stays for good; an answer shows messages of the database. So every line goes through the triggers that every user
--- goes through, in a subtransaction of its own; a failure is reported in the words of our own rules and nothing else;
--- and the first login replaces the hash (access.finish_login_with_rehash).
+-- Threat: a file creates more than its sender may create; an address counts as verified that nobody verified; one
+-- broken line stops the others; a hash of another system stays for good; an answer shows messages of the database. So
+-- every line goes through the triggers that every user goes through, in a subtransaction of its own; a verified address
+-- takes user:approve; a failure is reported in the words of our own rules and nothing else; and the first login replaces
+-- the hash (access.finish_login_with_rehash).
 
 -- Creates the users of some lines, in their order, each of them or not at all. Returns what access.import_user says
 -- of each line. A dry run does the same, and then undoes all of it. The batch is recorded with how many lines were
@@ -66,6 +67,8 @@ begin
   -- Row level security does not apply here, because import_batch runs as the owner.
   if access.scope() <> 'all' and not coalesce((l ->> 'unit_id')::uuid = any (access.scope_unit_ids()), false) then
     perform access.refuse('forbidden', 'You can only create users in units that are within your scope.', 'unit_id');
+  elsif (l ->> 'email_verified')::boolean and not access.may_vouch((l ->> 'unit_id')::uuid) then
+    perform access.refuse('forbidden', 'An address counts as verified with user:approve only.', 'email_verified');
   end if;
   insert into freehold.users (id, email, username, email_verified, is_active, must_change_password, role,
     given_name, family_name, phone, unit_id, manager_id, designation, description,
@@ -150,6 +153,15 @@ exception when others then
   end if;
   return jsonb_build_object('code', said, 'errors', jsonb_build_array(
     jsonb_build_object('pointer', '#' || coalesce('/' || field, ''), 'detail', explained)));
+end $$;
+
+-- Whether the admitted user may say of a new user of a unit that their address is verified.
+create function access.may_vouch(unit uuid) returns boolean
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  s record := access.effective_scope(access.principal(), 'user:approve');
+begin
+  return coalesce(s.scope = 'all' or unit = any (s.units), false);
 end $$;
 
 grant execute on function access.import_batch(jsonb, integer, boolean) to freehold_app;

@@ -30,6 +30,7 @@ export const database = {
     'Una primera contraseña solo se puede fijar al crear el usuario.',
 
   'Importing users needs user:create.': 'Para importar usuarios se necesita user:create.',
+  'An address counts as verified with user:approve only.': 'Una dirección solo cuenta como verificada con user:approve.',
   'You can only create users in units that are within your scope.':
     'Solo puedes crear usuarios en unidades dentro de tu alcance.',
 
