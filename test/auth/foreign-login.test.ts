@@ -2,7 +2,6 @@
  * Logins of imported users, whose hashes another system made. Threat: such a hash costs seconds, so that a stranger who sends wrong
  * passwords keeps everybody else waiting; and what is done against that tells who was imported.
  */
-import { exports } from 'cloudflare:workers'
 import { sql } from 'drizzle-orm'
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { fromForeign } from '../../src/passwords/foreign-hash.ts'
@@ -214,32 +213,8 @@ describe('changes of a password and of an address', () => {
   })
 })
 
-describe('while an isolate computes them', () => {
-  it('another tenant is answered meanwhile', async () => {
-    // 100,000 iterations are 24 slices. A request takes its turn a few times; foreign-login.node.test.ts has the Worker as deployed.
-    const key = await crypto.subtle.importKey('raw', new TextEncoder().encode('pw'), 'PBKDF2', false, ['deriveBits'])
-    const bits = await crypto.subtle.deriveBits(
-      { name: 'PBKDF2', hash: 'SHA-256', salt: new TextEncoder().encode('salt'), iterations: 100_000 },
-      key,
-      256,
-    )
-    await imported('slow', `pbkdf2_sha256$100000$salt$${btoa(String.fromCharCode(...new Uint8Array(bits)))}`)
-    let answered = 0
-    let is_over = false
-    const login = together([['slow', 'pw']]).finally(() => {
-      is_over = true
-    })
-    while (!is_over) {
-      const response = await exports.default.fetch(`http://${AT}-next.freehold.test/healthz`)
-      expect(response.status).toBe(200)
-      await response.text()
-      answered++
-      await scheduler.wait(1)
-    }
-    expect((await login)[0]?.status).toBe(200)
-    expect(answered).toBeGreaterThanOrEqual(3)
-  })
-
+/** That others are answered meanwhile: foreign-login.node.test.ts. */
+describe('while an isolate computes two of them', () => {
   it('who finds it busy for too long is told to come again, and not counted as a failure', async () => {
     const { inSlices } = await import('../../src/passwords/slices.ts')
     const person = await imported('patient')
