@@ -2,12 +2,13 @@
 -- Tables:
 --   creates table access.dropped_mails
 --   creates table access.mail_counter
+--   alters table freehold.login_attempts
 --   alters table freehold.tenant
 --   alters table freehold.registrations
 --   alters table freehold.permissions
 -- Definitions:
---   creates 27 objects
---   replaces 25 objects
+--   creates 32 objects
+--   replaces 30 objects
 --   drops and creates function access.must_hold
 --   drops and creates function access.must_hold_role
 --   drops and creates function access.send_token
@@ -77,6 +78,8 @@ CREATE TABLE "access"."mail_counter" (
   CONSTRAINT "mail_counter_is_one" CHECK ("access"."mail_counter"."one")
 );
 --> statement-breakpoint
+ALTER TABLE "freehold"."login_attempts" DROP CONSTRAINT "login_attempts_state";
+--> statement-breakpoint
 ALTER TABLE "freehold"."tenant" DROP CONSTRAINT "tenant_settings";
 --> statement-breakpoint
 ALTER TABLE "freehold"."registrations" ALTER COLUMN "password_hash" DROP NOT NULL;
@@ -91,7 +94,11 @@ ALTER TABLE "freehold"."tenant" ADD COLUMN "mail_per_recipient_hour" integer DEF
 --> statement-breakpoint
 ALTER TABLE "freehold"."tenant" ADD COLUMN "mail_per_day" integer DEFAULT 2000 NOT NULL;
 --> statement-breakpoint
+CREATE INDEX "login_attempts_foreign" ON "freehold"."login_attempts" USING btree ("created_at") WHERE strpos("freehold"."login_attempts"."hash_parameters", ',next=') > 0 and "freehold"."login_attempts"."state" <> 'deferred';
+--> statement-breakpoint
 CREATE INDEX "mails_recipient" ON "freehold"."mails" USING btree ((case when channel = 'sms' then regexp_replace(recipient, '[^0-9]', '', 'g') else recipient end),"created_at");
+--> statement-breakpoint
+ALTER TABLE "freehold"."login_attempts" ADD CONSTRAINT "login_attempts_state" CHECK ("freehold"."login_attempts"."state" in ('pending', 'refused', 'deferred', 'succeeded', 'failed'));
 --> statement-breakpoint
 ALTER TABLE "freehold"."tenant" ADD CONSTRAINT "tenant_settings" CHECK ("freehold"."tenant"."max_failures" between 1 and 100 and "freehold"."tenant"."lock_minutes" between 1 and 1440 and "freehold"."tenant"."idle_days" between 1 and 365
         and "freehold"."tenant"."session_days" between 1 and 365 and "freehold"."tenant"."max_sessions" between 1 and 1000 and "freehold"."tenant"."access_minutes" between 5 and 10080
@@ -169,7 +176,7 @@ begin
       select row(n.permission, n.scope, case when n.scope in ('team', 'department') then r.id end)::access.placed
       from unnest(permissions, scopes) as n (permission, scope)
         left join access.one_of_each_unit(receivers) r (id) on true),
-    false);
+    null);
   if lacks.holder is not null then
     perform access.refuse(
       'forbidden',
@@ -203,40 +210,84 @@ begin
   perform access.must_hold(needed.permissions, needed.scopes, receivers);
 end $$;
 --> statement-breakpoint
--- The first of the permissions in `needed` that the admitted user does not hold as far; null: they hold all of them.
--- What counts is what they held before this transaction, as far as their API key goes; what was delegated to them
--- counts when `with_delegated`. A permission is held as far as another at scope `all`, or when it reaches each unit
--- that the other reaches around its `holder`, and the holder; without a holder when its scope is as wide.
-create or replace function access.lacking(needed access.placed[], with_delegated boolean) returns access.placed
-language plpgsql stable set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+-- The permissions that the admitted user holds at scope `all`, as far as their API key goes and as they held them
+-- before this transaction; with what was delegated to them by others than `subjects`, unless that is null.
+create or replace function access.held_everywhere(subjects uuid[]) returns text[]
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   me uuid := access.principal();
-  named text[] := access.key_permissions(me);
   before timestamptz := now() - interval '1 microsecond';
-  wanted text[] := array(select distinct n.permission from unnest(needed) n);
+begin
+  -- Administrators ask most often, and hold so much that looking at all of it takes milliseconds.
+  if access.key() is null
+    and exists (
+      select
+      from freehold.user_roles ur
+        join freehold.roles r on r.id = ur.role_id and r.is_admin
+        join freehold.role_periods p on p.role_id = r.id
+      where ur.user_id = me
+        and access.in_force(ur.starts_at, ur.ends_at, before)
+        and access.in_force(p.starts_at, p.ends_at, before))
+    and not exists (select from freehold.overrides o where o.user_id = me)
+  then
+    return array(select p.name from freehold.permissions p);
+  end if;
+  return array(
+    select distinct h.permission
+    from access.held_where(null, subjects) h
+    where h.scope = 'all');
+end $$;
+--> statement-breakpoint
+-- What the admitted user holds, and around whom, as far as their API key goes and as they held it before this
+-- transaction: of the `wanted` permissions, or of all (null); with what was delegated to them by others than
+-- `subjects`, unless that is null. What somebody delegated does not count against themselves.
+create or replace function access.held_where(wanted text[], subjects uuid[]) returns setof access.placed
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select distinct h.permission, h.scope, h.holder
+  from (
+    select g.permission, g.scope, access.principal() as holder
+    from access.own_grants(access.principal(), now() - interval '1 microsecond', wanted) g
+    union all
+    select g.permission, g.scope, g.holder
+    from access.user_grants(access.principal(), now() - interval '1 microsecond', wanted) g
+    where subjects is not null and g.kind = 'delegation' and g.holder <> all (subjects)
+  ) h
+    cross join (select access.key_permissions(access.principal()) as names) k
+  where k.names is null or h.permission = any (k.names)
+$$;
+--> statement-breakpoint
+-- The first of the permissions in `needed` that the admitted user does not hold as far; null: they hold all of them. A
+-- permission is held as far as another at scope `all`, or when it reaches each unit that the other reaches around its
+-- `holder`, and the holder; without a holder when its scope is as wide. `subjects` as above.
+create or replace function access.lacking(needed access.placed[], subjects uuid[]) returns access.placed
+language plpgsql stable set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+declare
   mine access.placed[];
   remaining access.placed[];
   lacks access.placed;
 begin
-  if me is null or cardinality(wanted) = 0 then
+  if access.principal() is null or cardinality(needed) = 0 then
     return null;
   end if;
   mine := array(
-    select distinct row(g.permission, g.scope, me)::access.placed
-    from access.own_grants(me, before, wanted) g
-    where named is null or g.permission = any (named));
-  if with_delegated then
-    mine := mine || array(
-      select distinct row(g.permission, g.scope, g.holder)::access.placed
-      from access.user_grants(me, before, wanted) g
-      where g.kind = 'delegation' and (named is null or g.permission = any (named)));
-  end if;
+    select h::access.placed
+    from access.held_where(array(select distinct n.permission from unnest(needed) n), subjects) h);
   remaining := array(
     select distinct n::access.placed
     from unnest(needed) n
     where n.permission not in (select m.permission from unnest(mine) m where m.scope = 'all'));
   if cardinality(remaining) = 0 then
     return null;
+  end if;
+  -- Who holds none of it anywhere is told so before places are measured.
+  select n.permission, n.scope, n.holder
+  into lacks
+  from unnest(remaining) n
+  where n.scope = 'all' or n.permission not in (select m.permission from unnest(mine) m)
+  order by n.permission, n.scope
+  limit 1;
+  if found then
+    return lacks;
   end if;
   with places as materialized (
     select p.holder, p.scope, u.unit_id, array(select access.units_in_scope(p.holder, p.scope)) as units
@@ -261,14 +312,12 @@ begin
   select n.permission, n.scope, n.holder
   into lacks
   from unnest(remaining) n
-    left join reach r on r.permission = n.permission
+    join reach r on r.permission = n.permission
     left join places p on p.holder = n.holder and p.scope = n.scope
-  where r.permission is null
-    or n.scope = 'all'
-    or case
-      when n.holder is null then r.scope < n.scope
-      else not (p.units <@ r.units and (n.holder = any (r.owners) or coalesce(p.unit_id = any (r.units), false)))
-    end
+  where case
+    when n.holder is null then r.scope < n.scope
+    else not (p.units <@ r.units and (n.holder = any (r.owners) or coalesce(p.unit_id = any (r.units), false)))
+  end
   order by n.permission, n.scope
   limit 1;
   return lacks;
@@ -284,19 +333,12 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   order by u.unit_id, u.id
 $$;
 --> statement-breakpoint
--- What users hold, or will: by roles, active or not, by grants, denied or not, and by delegations that are not over.
--- Each permission as it reaches around its holder; without a holder: around the user, who is in no unit, or at scope
--- `own` or `all`.
-create or replace function access.potential_grants(subjects uuid[]) returns setof access.placed
-language sql stable set search_path = pg_catalog, pg_temp as $$
-  with held as materialized (
-    select ur.role_id, u.unit_id, (array_agg(u.id))[1] as holder
-    from freehold.user_roles ur
-      join freehold.users u on u.id = ur.user_id
-    where ur.user_id = any (subjects) and (ur.ends_at is null or ur.ends_at > now())
-    group by ur.role_id, u.unit_id
-  ),
-  delegated as materialized (
+-- What users hold, or will, of the `wanted` permissions: by roles, active or not, by grants, denied or not, and by
+-- delegations that are not over, as far as their delegators hold it, or will. Each permission as it reaches around its
+-- holder; without a holder: around the user, who is in no unit, or at scope `own` or `all`.
+create or replace function access.potential_grants(subjects uuid[], wanted text[]) returns setof access.placed
+language sql stable set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+  with delegated as materialized (
     select distinct d.delegator_id, d.role_id, case when d.role_id is null then d.id end as delegation_id
     from freehold.delegations d
     where d.delegate_id = any (subjects)
@@ -304,21 +346,54 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
       and d.revoked_at is null
       and d.decision is distinct from 'rejected'
   ),
+  -- Of the subjects one for each unit and role; the delegators each for themselves.
+  held as materialized (
+    select ur.role_id, u.unit_id, (array_agg(u.id))[1] as holder, null::uuid as delegator_id
+    from freehold.user_roles ur
+      join freehold.users u on u.id = ur.user_id
+    where ur.user_id = any (subjects) and (ur.ends_at is null or ur.ends_at > now())
+    group by ur.role_id, u.unit_id
+    union all
+    select ur.role_id, null, null, ur.user_id
+    from freehold.user_roles ur
+    where ur.user_id in (select d.delegator_id from delegated d) and (ur.ends_at is null or ur.ends_at > now())
+  ),
   content as materialized (
     select r.role_id, c.permission, max(c.scope) as scope
     from (select h.role_id from held h union select d.role_id from delegated d where d.role_id is not null) r
       cross join lateral access.role_content(r.role_id) c
+    where c.permission in (select unnest(wanted))
     group by r.role_id, c.permission
+  ),
+  granted as materialized (
+    select o.user_id, o.permission, o.scope::access.scope as scope
+    from freehold.overrides o
+    where (o.user_id = any (subjects) or o.user_id in (select d.delegator_id from delegated d))
+      and o.effect = 'grant'
+      and (o.ends_at is null or o.ends_at > now())
+      and o.permission in (select unnest(wanted))
+  ),
+  of_delegator as materialized (
+    select x.delegator_id, x.permission, max(x.scope) as scope
+    from (
+      select h.delegator_id, c.permission, c.scope
+      from held h
+        join content c on c.role_id = h.role_id
+      where h.delegator_id is not null
+      union all
+      select g.user_id, g.permission, g.scope from granted g
+    ) x
+    group by x.delegator_id, x.permission
   )
   select c.permission, c.scope, case when c.scope in ('team', 'department') and h.unit_id is not null then h.holder end
   from held h
     join content c on c.role_id = h.role_id
+  where h.delegator_id is null
   union
-  select o.permission, o.scope::access.scope,
-    case when o.scope in ('team', 'department') and u.unit_id is not null then u.id end
-  from freehold.overrides o
-    join freehold.users u on u.id = o.user_id
-  where o.user_id = any (subjects) and o.effect = 'grant' and (o.ends_at is null or o.ends_at > now())
+  select g.permission, g.scope, case when g.scope in ('team', 'department') and u.unit_id is not null then u.id end
+  from granted g
+    join freehold.users u on u.id = g.user_id
+  where u.id = any (subjects)
   union
   select c.permission, least(c.scope, g.scope), case when least(c.scope, g.scope) <> 'all' then d.delegator_id end
   from delegated d
@@ -327,11 +402,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
       union all
       select p.permission, 'all' from freehold.delegation_permissions p where p.delegation_id = d.delegation_id
     ) c
-    join lateral (
-      select x.permission, max(x.scope) as scope
-      from access.own_grants(d.delegator_id, now()) x
-      group by x.permission
-    ) g on g.permission = c.permission
+    join of_delegator g on g.delegator_id = d.delegator_id and g.permission = c.permission
 $$;
 --> statement-breakpoint
 -- Refuses when the admitted user does not hold everything that another one holds. What was delegated to the admitted
@@ -339,12 +410,16 @@ $$;
 create or replace function access.require_all_of(subject uuid) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
+  everywhere text[] := access.held_everywhere(null);
+  wanted text[] := array(select p.name from freehold.permissions p where p.name <> all (everywhere));
   lacks access.placed;
 begin
-  if access.principal() is null or access.principal() = subject then
+  if access.principal() is null or access.principal() = subject or cardinality(wanted) = 0 then
     return;
   end if;
-  lacks := access.lacking(array(select g::access.placed from access.potential_grants(array[subject]) g), false);
+  lacks := access.lacking(
+    array(select g::access.placed from access.potential_grants(array[subject], wanted) g),
+    null);
   if lacks.permission is not null then
     perform access.refuse('forbidden',
       'This user holds more permissions than you: you cannot change how they log in.');
@@ -357,18 +432,25 @@ create or replace function access.require_power_of(subjects uuid[], measured acc
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   others uuid[] := array_remove(subjects, access.principal());
+  everywhere text[];
+  wanted text[];
   lacks access.placed;
 begin
   if access.principal() is null or coalesce(cardinality(others), 0) = 0 then
     return;
   end if;
+  -- First by itself: in the query it would be called for each permission.
+  everywhere := access.held_everywhere(others);
+  wanted := array(select p.name from freehold.permissions p where p.is_administrative and p.name <> all (everywhere));
+  if cardinality(wanted) = 0 then
+    return;
+  end if;
   lacks := access.lacking(
     array(
       select g::access.placed
-      from access.potential_grants(others) g
-        join freehold.permissions p on p.name = g.permission and p.is_administrative
+      from access.potential_grants(others, wanted) g
       where g.scope > 'own' and (measured is null or g.scope = measured)),
-    true);
+    others);
   if lacks.permission is not null and access.key() is null then
     perform access.refuse('forbidden',
       'This changes a user with administrative permissions that you do not hold as far as they do.');
@@ -377,15 +459,6 @@ begin
       'This changes a user with administrative permissions that you or this API key do not hold as far as they do.');
   end if;
 end $$;
---> statement-breakpoint
--- Refuses when somebody in the department of a unit has power over that department that the admitted user does not
--- have: who moves the unit takes from them, or gives to them, what is in it.
-create or replace function access.require_power_in(unit uuid) returns void
-language sql stable set search_path = pg_catalog, pg_temp as $$
-  select access.require_power_of(array_agg(u.id), 'department')
-  from freehold.users u
-  where u.unit_id in (select access.department_of(unit))
-$$;
 --> statement-breakpoint
 -- Everybody who holds a role, now or later, also through a role that inherits from it or by a delegation.
 create or replace function access.holders_of(role uuid) returns uuid[]
@@ -476,6 +549,233 @@ begin
   return new;
 end $$;
 --> statement-breakpoint
+-- Whether these are hash parameters, or a hash, of another system: they hold the salt of the hash that replaces it.
+create or replace function access.is_foreign(hash_parameters text) returns boolean
+language sql immutable
+return strpos(hash_parameters, ',next=') > 0;
+--> statement-breakpoint
+-- How many seconds from now another foreign hash may be computed for this tenant, of which there are ten in any minute;
+-- null: now. Deferred attempts computed none.
+create or replace function access.foreign_wait() returns integer
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select ceil(extract(epoch from a.created_at + interval '1 minute' - now()))::integer
+  from freehold.login_attempts a
+  where access.is_foreign(a.hash_parameters)
+    and a.state <> 'deferred'
+    and a.created_at > now() - interval '1 minute'
+  order by a.created_at desc
+  offset 9
+  limit 1
+$$;
+--> statement-breakpoint
+-- Begins an attempt: {state: pending, attempt, hash_parameters, retry_after}, also during a lockout and where too many
+-- foreign hashes were computed, when it can only fail and costs what that of an unknown identifier costs; or {state:
+-- busy} when as many attempts are under way as may fail. `retry_after` is access.foreign_wait() for everybody, so that a
+-- failure in such a minute is answered alike whoever is meant. Locks the lockout's row, so that the attempts of one
+-- identifier are decided one after another. An attempt that is not finished within 30 s has failed.
+create or replace function access.begin_attempt(
+  t freehold.tenant,
+  guard text,
+  subject uuid,
+  identifier text,
+  hash_parameters text
+) returns jsonb
+language plpgsql volatile set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+declare
+  g freehold.lockouts;
+  open record;
+  attempt uuid := gen_random_uuid();
+  state text := 'pending';
+  retry_after integer;
+begin
+  -- Whoever logged in before has a row: locking it leaves no dead one behind, as an upsert would for each login.
+  select * into g from freehold.lockouts x where x.key = guard for update;
+  if not found then
+    insert into freehold.lockouts as x (key) values (guard)
+    on conflict (key) do update set key = x.key
+    returning x.* into g;
+  end if;
+  select
+    count(*) filter (where a.created_at > now() - interval '30 seconds') as pending,
+    count(*) filter (where a.created_at <= now() - interval '30 seconds') as lost
+  into open
+  from freehold.login_attempts a
+  where a.key = guard and a.state = 'pending';
+  if open.lost > 0 then
+    update freehold.login_attempts a set state = 'failed'
+    where a.key = guard and a.state = 'pending' and a.created_at <= now() - interval '30 seconds';
+    g := access.count_failures(t, guard, open.lost::integer);
+  end if;
+  if g.locked_until > now() then
+    state := 'refused';
+  else
+    if g.locked_until is not null or g.failed_at <= now() - make_interval(mins => t.lock_minutes) then
+      g := access.clear_lockout(g);
+    end if;
+    if g.failures + open.pending >= t.max_failures then
+      return jsonb_build_object('state', 'busy');
+    end if;
+    if access.is_foreign(hash_parameters) then
+      -- One after another, so that of many at once each sees those before it.
+      perform pg_advisory_xact_lock(hashtext('access.foreign_wait'));
+    end if;
+  end if;
+  retry_after := access.foreign_wait();
+  if state = 'pending' and retry_after is not null and access.is_foreign(hash_parameters) then
+    state := 'deferred';
+  end if;
+  if state <> 'pending' then
+    hash_parameters := access.hash_parameters_of(null, identifier);
+  end if;
+  insert into freehold.login_attempts (id, key, user_id, identifier, hash_parameters, state)
+  values (attempt, guard, subject, left(identifier, 255), hash_parameters, state);
+  return jsonb_build_object(
+    'state', 'pending',
+    'attempt', attempt,
+    'hash_parameters', hash_parameters,
+    'retry_after', retry_after
+  );
+end $$;
+--> statement-breakpoint
+-- Finishes an attempt, once: compares the digest (32 bytes, base64 without padding) with the user's hash, counts a
+-- failure or clears the lockout. Returns the user when the password was right, and leaves their row locked. Without a
+-- digest nothing is compared, and so nothing counted: the Worker was busy with other foreign hashes.
+create or replace function access.finish_attempt(t freehold.tenant, attempt uuid, digest text) returns freehold.users
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  a freehold.login_attempts;
+  g freehold.lockouts;
+  u freehold.users;
+  is_right boolean;
+begin
+  select * into a from freehold.login_attempts x where x.id = attempt;
+  -- Of two that finish this attempt, the second waits here.
+  select * into g from freehold.lockouts x where x.key = a.key for update;
+  -- A concurrent change of this user's password goes first or waits: the comparison below sees the hash that it left.
+  select * into u from freehold.users x where x.id = a.user_id for no key update;
+  is_right := coalesce(
+    case when u.is_active then access.current_password(u.id) = access.stored_hash(a.hash_parameters, digest) end,
+    false);
+  update freehold.login_attempts x
+  set state = case when digest is null then 'deferred' when is_right then 'succeeded' else 'failed' end
+  where x.id = attempt and x.state = 'pending'
+  returning x.* into a;
+  if a.id is null or a.state = 'deferred' then
+    return null;
+  elsif not is_right then
+    perform access.count_failures(t, a.key, 1);
+    return null;
+  end if;
+  perform access.clear_lockout(g);
+  return u;
+end $$;
+--> statement-breakpoint
+-- First half: what access.begin_attempt returns, the same for an unknown identifier. A user who is not active costs no
+-- hash of another system.
+create or replace function access.begin_login(tenant_id uuid, identifier text) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_tenant(tenant_id);
+  u freehold.users;
+begin
+  identifier := left(identifier, 255);
+  if strpos(identifier, '@') > 0 then
+    select * into u from freehold.users x where x.email = identifier;
+  else
+    select * into u from freehold.users x where x.username = identifier;
+  end if;
+  return access.begin_attempt(
+    t,
+    case
+      when u.id is null then 'unknown:' || encode(access.mac('guard:' || identifier), 'hex')
+      else 'login:' || u.id
+    end,
+    u.id,
+    identifier,
+    access.hash_parameters_of(case when u.is_active then u.id end, identifier)
+  );
+end $$;
+--> statement-breakpoint
+-- Second half: {outcome: ok, claims} with a session and its first refresh token, or {outcome: refused, mail} or
+-- {outcome: no_role}. When the user has too many sessions, the oldest end. `renewed` is a new hash of the same
+-- password, in place of one that another system made.
+create or replace function access.finish_login(
+  tenant_id uuid,
+  attempt uuid,
+  digest text,
+  renewed text,
+  refresh_hash bytea,
+  request jsonb
+) returns jsonb
+language plpgsql volatile security definer set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_tenant(tenant_id);
+  u freehold.users := access.finish_attempt(t, attempt, digest);
+  s freehold.sessions;
+  surplus uuid[];
+  named text;
+  why text;
+begin
+  if u.id is null then
+    select a.identifier, a.user_id,
+      case
+        when a.user_id is null then 'unknown'
+        when a.state = 'refused' then 'locked'
+        when a.state = 'deferred' then 'rate_limited'
+        when not x.is_active then 'inactive'
+        else 'wrong_password'
+      end
+    into named, u.id, why
+    from freehold.login_attempts a
+    left join freehold.users x on x.id = a.user_id
+    where a.id = attempt;
+    perform access.set_audit_actor(u.id, named, request);
+    perform access.record('LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', why), 20);
+    return jsonb_build_object('outcome', 'refused', 'mail', access.has_enqueued_mail());
+  end if;
+  perform access.set_audit_actor(u.id, u.username, request);
+  if not access.has_role(u.id) then
+    perform access.record(
+      'LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', 'no_role'), 10
+    );
+    return jsonb_build_object('outcome', 'no_role');
+  end if;
+  if renewed is not null then
+    update freehold.passwords p set password_hash = renewed
+    where p.user_id = u.id and p.replaced_at is null;
+  end if;
+  insert into freehold.sessions (id, user_id, device, address, city, country, expires_at)
+  values (
+    gen_random_uuid(),
+    u.id,
+    left(request ->> 'agent', 255),
+    left(request ->> 'address', 64),
+    left(request ->> 'city', 120),
+    left(request ->> 'country', 2),
+    now() + make_interval(days => t.session_days)
+  )
+  returning * into s;
+  -- The user's row has been locked since the comparison, so that of many logins at once each sees the sessions of
+  -- those before it.
+  surplus := array(
+    select y.id
+    from freehold.sessions y
+    where y.user_id = u.id
+      and y.id <> s.id
+      and y.ended_at is null
+      and y.expires_at > now()
+      and y.last_active_at > now() - make_interval(days => t.idle_days)
+    order by y.created_at desc, y.id
+    offset coalesce(u.max_sessions, t.max_sessions) - 1
+  );
+  if surplus <> '{}' then
+    update freehold.sessions x set ended_at = now(), ended_because = 'limit' where x.id = any (surplus);
+  end if;
+  insert into freehold.refresh_tokens (token_hash, session_id, device, expires_at)
+  values (refresh_hash, s.id, s.device, s.expires_at);
+  return jsonb_build_object('outcome', 'ok', 'claims', access.token_claims(u, s, t));
+end $$;
+--> statement-breakpoint
 -- Mails users whose password expires soon, once for each password and as many as the day has room for; returns how
 -- many. Called by the scheduled job, as the owner. The users are locked before the first mail is counted: who changes an
 -- address locks the user first, too.
@@ -514,6 +814,15 @@ begin
   cross join freehold.tenant t;
   return warned;
 end $$;
+--> statement-breakpoint
+-- The hash parameters of the password history, with which the Worker hashes a new password to compare it. Not those of
+-- another system, which cost seconds, outside of any attempt.
+create or replace function access.history_parameters(subject uuid, t freehold.tenant) returns jsonb
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select coalesce(jsonb_agg(distinct regexp_replace(p.password_hash, '[$][^$]*$', '')), '[]')
+  from access.password_history(subject, t) p
+  where not access.is_foreign(p.password_hash)
+$$;
 --> statement-breakpoint
 -- A delegation is decided once, by a third user whose permission to do so does not come from one of the two, and is
 -- revoked once. One that is over stays over.
@@ -1260,6 +1569,8 @@ begin
   end if;
   -- Locked, so that one transaction gets the last place, and no role is deleted while it is given.
   select * into r from freehold.roles x where x.id = new.role_id for no key update;
+  -- What it inherits stays the same meanwhile (before_role).
+  perform pg_advisory_xact_lock_shared(hashtext('freehold.roles.parent_id'));
   if me is not null then
     -- role:update is asked for whatever the permission of the request is, as when a user is created with a role. A
     -- user who is being created may be given the fallback role, which everybody gets.
@@ -1367,7 +1678,13 @@ begin
         'The administrator role carries every permission: none can be removed from it.');
     end if;
     new.ends_at := access.ends(old.starts_at, old.ends_at, new.ends_at);
-    perform access.require_power_of(access.holders_of(new.role_id));
+    -- For the first permission that this transaction takes out of the role: those that are left are among what its
+    -- holders have.
+    if not exists (
+      select from freehold.role_permissions rp where rp.role_id = new.role_id and rp.ends_at = now()
+    ) then
+      perform access.require_power_of(access.holders_of(new.role_id));
+    end if;
     return new;
   -- `for share`, because deleting the permission is an update of its row.
   elsif not exists (
@@ -1376,6 +1693,9 @@ begin
     perform access.refuse('invalid_request',
       format('%s is not a permission of this tenant', new.permission), 'permissions');
   end if;
+  -- The holders of the role do not become others meanwhile (before_role). Not shared, because the same transaction may
+  -- then change the parent.
+  perform pg_advisory_xact_lock(hashtext('freehold.roles.parent_id'));
   -- Who holds it everywhere holds it wherever the role is held: most do, and a role may get hundreds of grants.
   if me is not null
     and access.own_scope(me, new.permission, now() - interval '1 microsecond') is distinct from 'all' then
@@ -1475,10 +1795,12 @@ begin
   if tg_op = 'UPDATE' and old.is_system and new.name <> old.name then
     perform access.refuse('in_use', format('The role %s belongs to the system and keeps its name.', old.name));
   end if;
-  -- Everybody who holds the role would lose what it carries, or what it inherits.
+  -- Everybody who holds the role would lose what it carries, what it inherits, or the name by which services ask.
   if tg_op = 'UPDATE'
     and (
       (old.is_active and not new.is_active)
+      or new.name <> old.name
+      or new.max_users is distinct from old.max_users
       or (old.parent_id is not null and new.parent_id is distinct from old.parent_id)
     ) then
     perform access.require_power_of(access.holders_of(old.id));
@@ -1526,11 +1848,14 @@ begin
   return null;
 end $$;
 --> statement-breakpoint
--- Who ends a session of somebody else needs that user's power over others.
+-- Who ends sessions of somebody else needs that user's power over others. That is asked for the first of a user's
+-- sessions that this transaction ends.
 create or replace function access.before_session_end() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
-  perform access.require_power_of(array[new.user_id]);
+  if not exists (select from freehold.sessions s where s.user_id = new.user_id and s.ended_at = now()) then
+    perform access.require_power_of(array[new.user_id]);
+  end if;
   return new;
 end $$;
 --> statement-breakpoint
@@ -1621,18 +1946,59 @@ begin
     perform access.refuse('invalid_request', 'would put a unit under itself', 'parent_id');
   end if;
   if tg_op = 'UPDATE' then
-    perform access.require_power_in(new.id);
+    perform access.require_power_of(access.users_measured_anew(old, new), 'department');
   end if;
   return new;
 end $$;
 --> statement-breakpoint
--- The department that a unit was moved into is measured when it is there.
+-- What departments reach is measured once more when the unit is in its new place.
 create or replace function access.after_unit() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
-  perform access.require_power_in(new.id);
+  perform access.require_power_of(access.users_measured_anew(old, new), 'department');
   return null;
 end $$;
+--> statement-breakpoint
+-- The users whose scope `department` reaches other units once a unit is moved, or its kind turned: those of the
+-- departments above that lose or gain it, and those in it who get another department.
+create or replace function access.users_measured_anew(was freehold.units, is_now freehold.units) returns uuid[]
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  with recursive up (id, kind, parent_id, step, side) as (
+    select u.id, u.kind, u.parent_id, 0, s.side
+    from (values ('was', was.parent_id), ('is_now', is_now.parent_id)) s (side, id)
+      join freehold.units u on u.id = s.id
+    union all
+    select u.id, u.kind, u.parent_id, x.step + 1, x.side
+    from up x
+      join freehold.units u on u.id = x.parent_id
+  ),
+  above as (
+    select x.id
+    from up x
+    where x.kind = 'department'
+    group by x.id
+    having count(*) = 1
+  ),
+  inside as (
+    select was.id
+    where case when was.kind = 'department' then was.id
+        else (select x.id from up x where x.side = 'was' and x.kind = 'department' order by x.step limit 1) end
+      is distinct from case when is_now.kind = 'department' then is_now.id
+        else (select x.id from up x where x.side = 'is_now' and x.kind = 'department' order by x.step limit 1) end
+  ),
+  -- Downwards as far as no other department begins.
+  area (id) as (
+    select id from above
+    union
+    select id from inside
+    union
+    select u.id
+    from area a
+      join freehold.units u on u.parent_id = a.id
+    where u.kind <> 'department' and (u.id <> was.id or exists (select from inside))
+  )
+  select array(select u.id from freehold.users u where u.unit_id in (select a.id from area a))
+$$;
 --> statement-breakpoint
 -- Creates the users of some lines, in their order, each of them or not at all. Returns what access.import_user says
 -- of each line. A dry run does the same, and then undoes all of it. The batch is recorded with how many lines were
@@ -1693,6 +2059,8 @@ begin
   -- Row level security does not apply here, because import_batch runs as the owner.
   if access.scope() <> 'all' and not coalesce((l ->> 'unit_id')::uuid = any (access.scope_unit_ids()), false) then
     perform access.refuse('forbidden', 'You can only create users in units that are within your scope.', 'unit_id');
+  elsif (l ->> 'email_verified')::boolean and not access.may_vouch((l ->> 'unit_id')::uuid) then
+    perform access.refuse('forbidden', 'An address counts as verified with user:approve only.', 'email_verified');
   end if;
   insert into freehold.users (id, email, username, email_verified, is_active, must_change_password, role,
     given_name, family_name, phone, unit_id, manager_id, designation, description,
@@ -1777,6 +2145,15 @@ exception when others then
   end if;
   return jsonb_build_object('code', said, 'errors', jsonb_build_array(
     jsonb_build_object('pointer', '#' || coalesce('/' || field, ''), 'detail', explained)));
+end $$;
+--> statement-breakpoint
+-- Whether the admitted user may say of a new user of a unit that their address is verified.
+create or replace function access.may_vouch(unit uuid) returns boolean
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  s record := access.effective_scope(access.principal(), 'user:approve');
+begin
+  return coalesce(s.scope = 'all' or unit = any (s.units), false);
 end $$;
 --> statement-breakpoint
 -- Applies the rules of one user: what the caller may change, how a login is protected, the size of preferences, a
@@ -1982,26 +2359,31 @@ revoke execute
     access.begin_verification(uuid,bytea),
     access.department_of(uuid),
     access.finish_verification(uuid,text,bytea,bytea,text,text,jsonb),
+    access.foreign_wait(),
+    access.held_everywhere(uuid[]),
+    access.held_where(text[],uuid[]),
     access.holders_of(uuid),
     access.import_batch(jsonb,integer,boolean),
+    access.is_foreign(text),
     access.is_strangers_mail(text),
-    access.lacking(access.placed[],boolean),
+    access.lacking(access.placed[],uuid[]),
     access.limit_reached(freehold.mails),
     access.mail_reset_link(uuid,bytea,text),
+    access.may_vouch(uuid),
     access.must_hold(text[],access.scope[],uuid[]),
     access.must_hold_role(uuid,uuid[]),
     access.one_of_each_unit(uuid[]),
-    access.potential_grants(uuid[]),
+    access.potential_grants(uuid[],text[]),
     access.recipient_key(text,text),
     access.registered_user(freehold.tenant,freehold.registrations),
     access.require_all_of(uuid),
-    access.require_power_in(uuid),
     access.require_power_of(uuid[],access.scope),
     access.send_token(freehold.users,text,text,bytea,integer,text,text),
     access.start_registration(uuid,text,bytea,bytea,jsonb,text,text,jsonb),
     access.strangers_share(freehold.tenant),
     access.take_dropped_mails(uuid,text,integer),
     access.user_must_hold(text[],access.scope[],uuid[]),
+    access.users_measured_anew(freehold.units,freehold.units),
     access.valid_registration(freehold.tenant,bytea),
     access.wait_as_if_mailed(),
     access.warnings_left()

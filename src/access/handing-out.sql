@@ -59,7 +59,7 @@ begin
       select row(n.permission, n.scope, case when n.scope in ('team', 'department') then r.id end)::access.placed
       from unnest(permissions, scopes) as n (permission, scope)
         left join access.one_of_each_unit(receivers) r (id) on true),
-    false);
+    null);
   if lacks.holder is not null then
     perform access.refuse(
       'forbidden',

@@ -1,7 +1,6 @@
 -- Two rules over other users, called by the triggers and functions of every verb that they are about.
 --   access.require_all_of     becoming somebody needs everything that they hold
 --   access.require_power_of   standing over somebody needs the power over others that they hold
---   access.require_power_in   the same for whoever's department a unit is moved out of or into
 --
 -- Threat: a user who may change others takes over an administrator's account, switches it off or on, ends its
 -- sessions, moves it, or takes a role, or a permission out of a role, from it. Who holds less never touches who holds
@@ -13,19 +12,12 @@
 -- power over others is every administrative permission (freehold.permissions.is_administrative) that they hold wider
 -- than `own`. Both rules compare with the place where a permission is held (lacking.sql).
 
--- What users hold, or will: by roles, active or not, by grants, denied or not, and by delegations that are not over.
--- Each permission as it reaches around its holder; without a holder: around the user, who is in no unit, or at scope
--- `own` or `all`.
-create function access.potential_grants(subjects uuid[]) returns setof access.placed
-language sql stable set search_path = pg_catalog, pg_temp as $$
-  with held as materialized (
-    select ur.role_id, u.unit_id, (array_agg(u.id))[1] as holder
-    from freehold.user_roles ur
-      join freehold.users u on u.id = ur.user_id
-    where ur.user_id = any (subjects) and (ur.ends_at is null or ur.ends_at > now())
-    group by ur.role_id, u.unit_id
-  ),
-  delegated as materialized (
+-- What users hold, or will, of the `wanted` permissions: by roles, active or not, by grants, denied or not, and by
+-- delegations that are not over, as far as their delegators hold it, or will. Each permission as it reaches around its
+-- holder; without a holder: around the user, who is in no unit, or at scope `own` or `all`.
+create function access.potential_grants(subjects uuid[], wanted text[]) returns setof access.placed
+language sql stable set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+  with delegated as materialized (
     select distinct d.delegator_id, d.role_id, case when d.role_id is null then d.id end as delegation_id
     from freehold.delegations d
     where d.delegate_id = any (subjects)
@@ -33,21 +25,54 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
       and d.revoked_at is null
       and d.decision is distinct from 'rejected'
   ),
+  -- Of the subjects one for each unit and role; the delegators each for themselves.
+  held as materialized (
+    select ur.role_id, u.unit_id, (array_agg(u.id))[1] as holder, null::uuid as delegator_id
+    from freehold.user_roles ur
+      join freehold.users u on u.id = ur.user_id
+    where ur.user_id = any (subjects) and (ur.ends_at is null or ur.ends_at > now())
+    group by ur.role_id, u.unit_id
+    union all
+    select ur.role_id, null, null, ur.user_id
+    from freehold.user_roles ur
+    where ur.user_id in (select d.delegator_id from delegated d) and (ur.ends_at is null or ur.ends_at > now())
+  ),
   content as materialized (
     select r.role_id, c.permission, max(c.scope) as scope
     from (select h.role_id from held h union select d.role_id from delegated d where d.role_id is not null) r
       cross join lateral access.role_content(r.role_id) c
+    where c.permission in (select unnest(wanted))
     group by r.role_id, c.permission
+  ),
+  granted as materialized (
+    select o.user_id, o.permission, o.scope::access.scope as scope
+    from freehold.overrides o
+    where (o.user_id = any (subjects) or o.user_id in (select d.delegator_id from delegated d))
+      and o.effect = 'grant'
+      and (o.ends_at is null or o.ends_at > now())
+      and o.permission in (select unnest(wanted))
+  ),
+  of_delegator as materialized (
+    select x.delegator_id, x.permission, max(x.scope) as scope
+    from (
+      select h.delegator_id, c.permission, c.scope
+      from held h
+        join content c on c.role_id = h.role_id
+      where h.delegator_id is not null
+      union all
+      select g.user_id, g.permission, g.scope from granted g
+    ) x
+    group by x.delegator_id, x.permission
   )
   select c.permission, c.scope, case when c.scope in ('team', 'department') and h.unit_id is not null then h.holder end
   from held h
     join content c on c.role_id = h.role_id
+  where h.delegator_id is null
   union
-  select o.permission, o.scope::access.scope,
-    case when o.scope in ('team', 'department') and u.unit_id is not null then u.id end
-  from freehold.overrides o
-    join freehold.users u on u.id = o.user_id
-  where o.user_id = any (subjects) and o.effect = 'grant' and (o.ends_at is null or o.ends_at > now())
+  select g.permission, g.scope, case when g.scope in ('team', 'department') and u.unit_id is not null then u.id end
+  from granted g
+    join freehold.users u on u.id = g.user_id
+  where u.id = any (subjects)
   union
   select c.permission, least(c.scope, g.scope), case when least(c.scope, g.scope) <> 'all' then d.delegator_id end
   from delegated d
@@ -56,11 +81,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
       union all
       select p.permission, 'all' from freehold.delegation_permissions p where p.delegation_id = d.delegation_id
     ) c
-    join lateral (
-      select x.permission, max(x.scope) as scope
-      from access.own_grants(d.delegator_id, now()) x
-      group by x.permission
-    ) g on g.permission = c.permission
+    join of_delegator g on g.delegator_id = d.delegator_id and g.permission = c.permission
 $$;
 
 -- Refuses when the admitted user does not hold everything that another one holds. What was delegated to the admitted
@@ -68,12 +89,16 @@ $$;
 create function access.require_all_of(subject uuid) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
+  everywhere text[] := access.held_everywhere(null);
+  wanted text[] := array(select p.name from freehold.permissions p where p.name <> all (everywhere));
   lacks access.placed;
 begin
-  if access.principal() is null or access.principal() = subject then
+  if access.principal() is null or access.principal() = subject or cardinality(wanted) = 0 then
     return;
   end if;
-  lacks := access.lacking(array(select g::access.placed from access.potential_grants(array[subject]) g), false);
+  lacks := access.lacking(
+    array(select g::access.placed from access.potential_grants(array[subject], wanted) g),
+    null);
   if lacks.permission is not null then
     perform access.refuse('forbidden',
       'This user holds more permissions than you: you cannot change how they log in.');
@@ -86,18 +111,25 @@ create function access.require_power_of(subjects uuid[], measured access.scope d
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   others uuid[] := array_remove(subjects, access.principal());
+  everywhere text[];
+  wanted text[];
   lacks access.placed;
 begin
   if access.principal() is null or coalesce(cardinality(others), 0) = 0 then
     return;
   end if;
+  -- First by itself: in the query it would be called for each permission.
+  everywhere := access.held_everywhere(others);
+  wanted := array(select p.name from freehold.permissions p where p.is_administrative and p.name <> all (everywhere));
+  if cardinality(wanted) = 0 then
+    return;
+  end if;
   lacks := access.lacking(
     array(
       select g::access.placed
-      from access.potential_grants(others) g
-        join freehold.permissions p on p.name = g.permission and p.is_administrative
+      from access.potential_grants(others, wanted) g
       where g.scope > 'own' and (measured is null or g.scope = measured)),
-    true);
+    others);
   if lacks.permission is not null and access.key() is null then
     perform access.refuse('forbidden',
       'This changes a user with administrative permissions that you do not hold as far as they do.');
@@ -106,15 +138,6 @@ begin
       'This changes a user with administrative permissions that you or this API key do not hold as far as they do.');
   end if;
 end $$;
-
--- Refuses when somebody in the department of a unit has power over that department that the admitted user does not
--- have: who moves the unit takes from them, or gives to them, what is in it.
-create function access.require_power_in(unit uuid) returns void
-language sql stable set search_path = pg_catalog, pg_temp as $$
-  select access.require_power_of(array_agg(u.id), 'department')
-  from freehold.users u
-  where u.unit_id in (select access.department_of(unit))
-$$;
 
 -- Everybody who holds a role, now or later, also through a role that inherits from it or by a delegation.
 create function access.holders_of(role uuid) returns uuid[]

@@ -49,7 +49,7 @@ const PLANS: PresetRole[] = [
 const SYSTEM: PresetRole[] = [
   {
     name: 'system_support',
-    description: 'System: helps users, and ends sessions that were stolen',
+    description: 'System: helps users, and ends stolen sessions of those without power over others',
     grants: grants(
       ...SELF,
       ['all', 'CRUD', 'support_ticket'],

@@ -32,6 +32,8 @@ begin
   end if;
   -- Locked, so that one transaction gets the last place, and no role is deleted while it is given.
   select * into r from freehold.roles x where x.id = new.role_id for no key update;
+  -- What it inherits stays the same meanwhile (before_role).
+  perform pg_advisory_xact_lock_shared(hashtext('freehold.roles.parent_id'));
   if me is not null then
     -- role:update is asked for whatever the permission of the request is, as when a user is created with a role. A
     -- user who is being created may be given the fallback role, which everybody gets.

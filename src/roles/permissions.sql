@@ -63,7 +63,13 @@ begin
         'The administrator role carries every permission: none can be removed from it.');
     end if;
     new.ends_at := access.ends(old.starts_at, old.ends_at, new.ends_at);
-    perform access.require_power_of(access.holders_of(new.role_id));
+    -- For the first permission that this transaction takes out of the role: those that are left are among what its
+    -- holders have.
+    if not exists (
+      select from freehold.role_permissions rp where rp.role_id = new.role_id and rp.ends_at = now()
+    ) then
+      perform access.require_power_of(access.holders_of(new.role_id));
+    end if;
     return new;
   -- `for share`, because deleting the permission is an update of its row.
   elsif not exists (
@@ -72,6 +78,9 @@ begin
     perform access.refuse('invalid_request',
       format('%s is not a permission of this tenant', new.permission), 'permissions');
   end if;
+  -- The holders of the role do not become others meanwhile (before_role). Not shared, because the same transaction may
+  -- then change the parent.
+  perform pg_advisory_xact_lock(hashtext('freehold.roles.parent_id'));
   -- Who holds it everywhere holds it wherever the role is held: most do, and a role may get hundreds of grants.
   if me is not null
     and access.own_scope(me, new.permission, now() - interval '1 microsecond') is distinct from 'all' then

@@ -97,10 +97,12 @@ begin
   if tg_op = 'UPDATE' and old.is_system and new.name <> old.name then
     perform access.refuse('in_use', format('The role %s belongs to the system and keeps its name.', old.name));
   end if;
-  -- Everybody who holds the role would lose what it carries, or what it inherits.
+  -- Everybody who holds the role would lose what it carries, what it inherits, or the name by which services ask.
   if tg_op = 'UPDATE'
     and (
       (old.is_active and not new.is_active)
+      or new.name <> old.name
+      or new.max_users is distinct from old.max_users
       or (old.parent_id is not null and new.parent_id is distinct from old.parent_id)
     ) then
     perform access.require_power_of(access.holders_of(old.id));

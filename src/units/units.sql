@@ -60,18 +60,59 @@ begin
     perform access.refuse('invalid_request', 'would put a unit under itself', 'parent_id');
   end if;
   if tg_op = 'UPDATE' then
-    perform access.require_power_in(new.id);
+    perform access.require_power_of(access.users_measured_anew(old, new), 'department');
   end if;
   return new;
 end $$;
 
--- The department that a unit was moved into is measured when it is there.
+-- What departments reach is measured once more when the unit is in its new place.
 create function access.after_unit() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
-  perform access.require_power_in(new.id);
+  perform access.require_power_of(access.users_measured_anew(old, new), 'department');
   return null;
 end $$;
+
+-- The users whose scope `department` reaches other units once a unit is moved, or its kind turned: those of the
+-- departments above that lose or gain it, and those in it who get another department.
+create function access.users_measured_anew(was freehold.units, is_now freehold.units) returns uuid[]
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  with recursive up (id, kind, parent_id, step, side) as (
+    select u.id, u.kind, u.parent_id, 0, s.side
+    from (values ('was', was.parent_id), ('is_now', is_now.parent_id)) s (side, id)
+      join freehold.units u on u.id = s.id
+    union all
+    select u.id, u.kind, u.parent_id, x.step + 1, x.side
+    from up x
+      join freehold.units u on u.id = x.parent_id
+  ),
+  above as (
+    select x.id
+    from up x
+    where x.kind = 'department'
+    group by x.id
+    having count(*) = 1
+  ),
+  inside as (
+    select was.id
+    where case when was.kind = 'department' then was.id
+        else (select x.id from up x where x.side = 'was' and x.kind = 'department' order by x.step limit 1) end
+      is distinct from case when is_now.kind = 'department' then is_now.id
+        else (select x.id from up x where x.side = 'is_now' and x.kind = 'department' order by x.step limit 1) end
+  ),
+  -- Downwards as far as no other department begins.
+  area (id) as (
+    select id from above
+    union
+    select id from inside
+    union
+    select u.id
+    from area a
+      join freehold.units u on u.parent_id = a.id
+    where u.kind <> 'department' and (u.id <> was.id or exists (select from inside))
+  )
+  select array(select u.id from freehold.users u where u.unit_id in (select a.id from area a))
+$$;
 
 create trigger one_at_a_time before insert or update of kind, parent_id on freehold.units
   for each statement execute function access.one_at_a_time();

@@ -202,8 +202,9 @@ describe('the app login of a tenant', () => {
   it.each([
     "access.bound('{}')",
     "access.must_hold('{}', '{}', '{}')",
-    "access.lacking('{}', false)",
-    "access.potential_grants('{}')",
+    "access.lacking('{}', null)",
+    'access.held_everywhere(null)',
+    "access.potential_grants('{}', '{}')",
     'access.require_all_of(gen_random_uuid())',
     "access.require_power_of('{}')",
     'access.keep_admin()',

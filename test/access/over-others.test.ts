@@ -142,6 +142,8 @@ describe('who holds less', () => {
     const asked: [string, string, unknown?][] = [
       [`/roles/${chiefs}/permissions/kpi:read`, 'DELETE'],
       [`/roles/${chiefs}`, 'PATCH', { is_active: false }],
+      [`/roles/${chiefs}`, 'PATCH', { name: 'nobodies' }],
+      [`/roles/${chiefs}`, 'PATCH', { max_users: 5 }],
       [`/roles/${chiefs}`, 'PATCH', { permissions: grants({ 'kpi:read': 'all' }) }],
     ]
     for (const [path, method, body] of asked) expectProblem(await by(lead, path, method, body), 403, 'forbidden', method)
@@ -160,12 +162,12 @@ describe('who holds less', () => {
       expectProblem(await by(lead, path, 'PATCH', body), 403, 'forbidden', JSON.stringify(body))
   })
 
-  it('changes a role that nobody holds who holds more, its name whoever holds it', async () => {
+  it('changes a role that nobody holds who holds more, and describes any', async () => {
     const role = await here.role('drivers', { 'equipment:read': 'all' })
     await here.member('driver', { roles: ['user', 'drivers'] })
     expect((await by(lead, `/roles/${role}/permissions/equipment:read`, 'DELETE')).status).toBe(204)
     expect((await by(lead, `/roles/${role}`, 'PATCH', { is_active: false })).status).toBe(200)
-    expect((await by(lead, `/roles/${chiefs}`, 'PATCH', { name: 'chiefs', description: 'of everything' })).status).toBe(200)
+    expect((await by(lead, `/roles/${chiefs}`, 'PATCH', { description: 'of everything' })).status).toBe(200)
   })
 
   it('counts what somebody will hold, holds by an inactive role, or was denied', async () => {
@@ -293,23 +295,109 @@ describe('places', () => {
 })
 
 describe('a unit', () => {
+  const department = (name: string, parent?: string) => here.unit(name, parent, 'department')
+  const head = (name: string, unit: string) => here.member(name, { can: at(['user:read', 'user:update'], 'department'), unit })
+  const move = (who: { token: string }, unit: string, parent_id: string | null) =>
+    by(who, `/units/${unit}`, 'PATCH', { parent_id })
+  const refused = async (answer: Promise<Answer>, what: string) => expectProblem(await answer, 403, 'forbidden', what)
+  let planner: Member
+
+  beforeAll(async () => {
+    planner = await here.member('planner', { can: at(['unit:read', 'unit:update'], 'all') })
+  })
+
   it('is not moved out of a department, nor into one, whose head has power that the mover lacks', async () => {
-    const [north, south] = [await here.unit('north', undefined, 'department'), await here.unit('south', undefined, 'department')]
+    const [north, south] = [await department('north'), await department('south')]
     const crew = await here.unit('crew', north)
-    await here.member('head-north', { can: at(['user:read', 'user:update'], 'department'), unit: north })
-    const planner = await here.member('planner', { can: at(['unit:read', 'unit:update'], 'all') })
-    const move = (who: { token: string }, parent_id: string | null) => by(who, `/units/${crew}`, 'PATCH', { parent_id })
-    expectProblem(await move(planner, south), 403, 'forbidden', 'out')
-    expect((await move(chief, south)).status).toBe(200)
-    expectProblem(await move(planner, north), 403, 'forbidden', 'in')
+    await head('head-north', north)
+    await refused(move(planner, crew, south), 'out')
+    expect((await move(chief, crew, south)).status).toBe(200)
+    await refused(move(planner, crew, north), 'in')
     // Nobody heads the south.
-    expect((await move(planner, null)).status).toBe(200)
+    expect((await move(planner, crew, null)).status).toBe(200)
+  })
+
+  it('counts for the heads of all departments above, and not for those beside or below', async () => {
+    const outer = await department('outer')
+    const inner = await department('inner', outer)
+    const [deep, flat] = [await here.unit('deep', inner), await here.unit('flat', outer)]
+    const puppet = await head('puppet', outer)
+    await refused(move(planner, deep, null), 'a team out of both')
+    await refused(move(planner, inner, null), 'the inner department out of the outer one')
+    const foreign = await department('foreign')
+    await refused(move(planner, foreign, outer), 'a foreign department into the outer one')
+    const other = await department('other')
+    await head('head-inner', inner)
+    await here.realm.asOwner(sql`update freehold.users set unit_id = null where id = ${puppet.id}`)
+    expect((await move(planner, flat, other)).status, 'from beside the inner department').toBe(200)
+    expect((await move(planner, inner, other)).status, 'the inner department, whose head keeps it').toBe(200)
+  })
+
+  it('takes with it the power of those in it: turned into a department, or moved under another', async () => {
+    const [east, west] = [await department('east'), await department('west')]
+    const group = await here.unit('group', east)
+    await head('deputy-east', group)
+    await refused(move(planner, group, west), 'to another department')
+    await refused(by(planner, `/units/${group}`, 'PATCH', { kind: 'department' }), 'a department of its own')
+    const sibling = await here.unit('sibling', east)
+    expect((await move(planner, group, sibling)).status, 'within the same department').toBe(200)
   })
 })
 
 const HEAD_OF_B = () => at(['session:read', 'session:delete', 'delegation:create'], 'team')
 
+describe('what was delegated', () => {
+  const until = '2090-01-01T00:00:00Z'
+  const delegate = async (from: Member, to: Member, permissions: string[]) =>
+    expect((await by(from, '/delegations', 'POST', { delegate_id: to.id, permissions, ends_at: until })).status).toBe(201)
+  const lent = async (name: string) => {
+    const lender = await here.member(`lender-${name}`, {
+      can: { 'kpi:approve': 'all', 'setting:update': 'all', 'delegation:create': 'own' },
+    })
+    const borrower = await here.member(`borrower-${name}`)
+    await delegate(lender, borrower, ['kpi:approve', 'setting:update'])
+    return { lender, borrower }
+  }
+  const both = async ({ id }: Member, when: string) => {
+    expectProblem(await by(lead, `/users/${id}/reset-password`, 'POST', {}), 403, 'forbidden', when)
+    expectProblem(await by(lead, `/users/${id}/deactivate`), 403, 'forbidden', when)
+  }
+
+  it('counts while the delegator is denied it', async () => {
+    const { lender, borrower } = await lent('denied')
+    for (const permission of ['kpi:approve', 'setting:update'])
+      await here.ask(`/users/${lender.id}/overrides`, { body: { effect: 'deny', permission } })
+    await both(borrower, 'denied')
+  })
+
+  it('counts while the role of the delegator is inactive', async () => {
+    const { borrower } = await lent('inactive')
+    const role = await here.roleId('of lender-inactive')
+    expect((await here.ask(`/roles/${role}`, { method: 'PATCH', body: { is_active: false } })).status).toBe(200)
+    await both(borrower, 'inactive')
+  })
+
+  it('counts when the delegator gets it again later', async () => {
+    const { lender, borrower } = await lent('later')
+    const role = await here.roleId('of lender-later')
+    expect((await here.ask(`/users/${lender.id}/roles/${role}`, { method: 'DELETE' })).status).toBe(204)
+    await here.ask(`/users/${lender.id}/roles`, { body: { role_id: role, starts_at: '2089-01-01T00:00:00Z' } })
+    await both(borrower, 'later')
+  })
+})
+
 describe('a delegation', () => {
+  it('does not let its delegate keep the delegator from ending it', async () => {
+    const boss = await here.member('lending-chief', { roles: ['chiefs', 'user'] })
+    const deputy = await here.member('borrowing-deputy')
+    const body = { delegate_id: deputy.id, role_id: chiefs, ends_at: '2090-01-01T00:00:00Z' }
+    const made = await by(boss, '/delegations', 'POST', body)
+    const deny = { effect: 'deny', permission: 'delegation:update' }
+    expectProblem(await by(deputy, `/users/${boss.id}/overrides`, 'POST', deny), 403, 'forbidden')
+    expectProblem(await by(deputy, `/users/${boss.id}/deactivate`), 403, 'forbidden')
+    expect((await by(boss, `/delegations/${made.body.id}/revoke`)).status).toBe(200)
+  })
+
   it('of who holds more, or to them, is revoked by its delegator and by nobody who holds less', async () => {
     const clerk = await here.member('clerk', { can: at(['user:read', 'delegation:read', 'delegation:update'], 'all') })
     const friend = await here.member('friend')
