@@ -49,7 +49,7 @@ export const Holders = pageOf(z.object({ user_id: z.uuid(), username: z.string()
 const CHECK = question(sql`access.ask(${sql.placeholder('checks')}::jsonb)`)
 
 /**
- * Answers up to 100 questions, in order, each with its reasons. One round trip. Anybody may ask about themselves; about others,
+ * Answers up to 100 questions, in order, each with at most 50 reasons. One round trip. Anybody may ask about themselves; about others,
  * user:read with a scope that covers them. Fails with invalid_request (an unknown permission or role), not_found (an unknown
  * user).
  */
@@ -58,7 +58,7 @@ export async function check(ctx: Ctx, { checks }: z.infer<typeof Questions>): Pr
 }
 
 /**
- * The permissions of a user, now or at a past time, with the reasons. One round trip; `user:read`. Fails with not_found,
+ * The permissions of a user, now or at a past time, each with at most 50 reasons. One round trip; `user:read`. Fails with not_found,
  * invalid_request.
  */
 export async function explain(ctx: Ctx, user_id: string, at: string | undefined): Promise<z.infer<typeof Explained>> {

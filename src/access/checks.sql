@@ -48,8 +48,8 @@ begin
   end if;
 end $$;
 
--- Answers one check about a user for one permission. `names`: what an API key leaves of what the user holds; null:
--- everything.
+-- Answers one check about a user for one permission, with at most 50 reasons. `names`: what an API key leaves of what
+-- the user holds; null: everything.
 create function access.answer(subject uuid, asked jsonb, names text[]) returns jsonb
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -70,7 +70,7 @@ begin
     end if;
   end loop;
   if cardinality(because) > 1 then
-    because := array(select distinct x from unnest(because) x order by x);
+    because := array(select distinct x from unnest(because) x order by x limit 50);
   end if;
   return jsonb_build_object('allowed', widest is not null, 'scope', widest, 'because', to_jsonb(because));
 end $$;
@@ -169,19 +169,30 @@ begin
       or not exists (select from access.role_grants(y.id, now()) x where x.permission <> all (names))
   ),
   hit as (
-    select m.n, m.scope, jsonb_build_object('kind', m.kind, 'id', m.id, 'name', m.name, 'via', m.via) as why
+    select m.n, m.scope, m.kind, m.id, m.name, m.via
     from m
       left join f on f.holder = m.holder and f.scope = m.scope
     where m.anywhere or m.scope = 'all' or m.owner_id = m.holder or m.unit_id = any (f.units)
     union all
-    select c.n, null, jsonb_build_object('kind', h.kind, 'id', h.id, 'name', h.name, 'via', h.via)
+    select c.n, null, h.kind, h.id, h.name, h.via
     from c
       join h on h.subject = c.subject and h.name = c.role
   ),
+  -- Each reason once, before anything is made of it: of an `any_of` there may be thousands.
+  because as (
+    select x.n, max(x.scope) as scope, x.kind, x.id, x.name, x.via,
+      row_number() over (partition by x.n order by x.id, x.via nulls first, x.kind) as place
+    from hit x
+    group by x.n, x.kind, x.id, x.name, x.via
+  ),
   answered as (
-    select hit.n, max(hit.scope) as scope, jsonb_agg(distinct hit.why) as because
-    from hit
-    group by hit.n
+    select
+      b.n,
+      max(b.scope) as scope,
+      jsonb_agg(jsonb_build_object('kind', b.kind, 'id', b.id, 'name', b.name, 'via', b.via) order by b.place)
+        filter (where b.place <= 50) as because
+    from because b
+    group by b.n
   )
   select jsonb_agg(
     jsonb_build_object('allowed', t.n is not null, 'scope', t.scope, 'because', coalesce(t.because, '[]')) order by c.n)

@@ -117,8 +117,6 @@ create function access.reasons(subject uuid, permission text, moment timestamptz
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   why access.reason[] := access.own_reasons(subject, permission, moment);
-  d record;
-  reach access.scope;
 begin
   if why is null then
     return '{}';
@@ -128,39 +126,11 @@ begin
   then
     return why;
   end if;
-  for d in
-    select x.id, x.delegator_id, x.role_id
-    from freehold.delegations x
-    where x.delegate_id = subject
-      and access.in_force(x.starts_at, x.ends_at, moment)
-      and x.decision = 'approved'
-      and access.in_force(x.decided_at, x.revoked_at, moment)
-  loop
-    if d.role_id is null then
-      select 'all' into reach
-      from freehold.delegation_permissions p
-      where p.delegation_id = d.id and p.permission = reasons.permission;
-    else
-      select max(g.scope) into reach from access.role_grants(d.role_id, moment, array[permission]) g;
-    end if;
-    -- Most delegations are of something else; what follows costs more.
-    continue when reach is null
-      or not access.was_active(d.delegator_id, moment)
-      or (d.role_id is not null and d.role_id not in (select access.roles_of(d.delegator_id, moment)));
-    -- null: the delegator no longer holds it.
-    reach := access.narrower_scope(reach, access.own_scope(d.delegator_id, permission, moment));
-    if reach is not null then
-      why := why
-        || row(
-          reach,
-          'delegation',
-          d.id,
-          (select u.username from freehold.users u where u.id = d.delegator_id),
-          (select r.name from freehold.roles r where r.id = d.role_id),
-          d.delegator_id)::access.reason;
-    end if;
-  end loop;
-  return why;
+  return why || array(
+    select row(g.scope, 'delegation', g.id, u.username, r.name, g.holder)::access.reason
+    from access.delegated(subject, moment, array[permission]) g
+      join freehold.users u on u.id = g.holder
+      left join freehold.roles r on r.id = g.role_id);
 end $$;
 
 -- The widest scope at which a user holds a permission at a moment, or null.

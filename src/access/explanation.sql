@@ -11,8 +11,8 @@ begin
   return coalesce(moment, now());
 end $$;
 
--- What a user could do at a moment, with the reasons: {user_id, at, roles, permissions}. null: the caller reaches no
--- such user. That somebody looked at another user's permissions is recorded.
+-- What a user could do at a moment, with at most 50 reasons for each permission, the widest first: {user_id, at, roles,
+-- permissions}. null: the caller reaches no such user. That somebody looked at another user's permissions is recorded.
 create function access.explain(subject uuid, asked timestamptz) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -37,9 +37,14 @@ begin
             g.permission,
             max(g.scope) as scope,
             jsonb_agg(
-              distinct jsonb_build_object('kind', g.kind, 'id', g.id, 'name', g.name, 'via', g.via, 'scope', g.scope)
-            ) as because
-          from access.grants(subject, moment) g
+              jsonb_build_object('kind', g.kind, 'id', g.id, 'name', g.name, 'via', g.via, 'scope', g.scope)
+              order by g.place
+            ) filter (where g.place <= 50) as because
+          from (
+            select y.permission, y.scope, y.kind, y.id, y.name, y.via,
+              row_number() over (partition by y.permission order by y.scope desc, y.id, y.via) as place
+            from (select distinct z.permission, z.scope, z.kind, z.id, z.name, z.via from access.grants(subject, moment) z) y
+          ) g
           group by g.permission
         ) x
       ),
@@ -86,6 +91,11 @@ begin
       select d.delegate_id
       from freehold.delegations d
       where access.in_force(d.starts_at, d.ends_at, moment)
+        and (
+          d.role_id in (select c.role_id from carrying c)
+          or d.role_id is null and exists (
+            select from freehold.delegation_permissions p
+            where p.delegation_id = d.id and p.permission = holders.permission))
     )
     select u.id, u.username, d.scope
     from (select x.id from candidates x where after is null or x.id > after order by x.id) c

@@ -98,31 +98,12 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   from access.own_grants(subject, moment, wanted) g
   where access.was_active(subject, moment)
   union all
-  select c.permission, least(c.scope, o.scope), 'delegation', d.id, u.username, r.name, d.delegator_id
-  from freehold.delegations d
-    join freehold.users u on u.id = d.delegator_id
-    left join freehold.roles r on r.id = d.role_id
-    cross join lateral (
-      select g.permission, g.scope
-      from access.role_grants(d.role_id, moment, wanted) g
-      where d.role_id in (select access.roles_of(d.delegator_id, moment))
-      union all
-      select p.permission, 'all'
-      from freehold.delegation_permissions p
-      where p.delegation_id = d.id and (wanted is null or p.permission in (select unnest(wanted)))
-    ) c
-    join lateral (
-      select g.permission, max(g.scope) as scope
-      from access.own_grants(d.delegator_id, moment, wanted) g
-      group by g.permission
-    ) o on o.permission = c.permission
-  where d.delegate_id = subject
-    and access.in_force(d.starts_at, d.ends_at, moment)
-    and d.decision = 'approved'
-    and access.in_force(d.decided_at, d.revoked_at, moment)
-    and access.was_active(d.delegator_id, moment)
-    and access.was_active(subject, moment)
-    and c.permission not in (select access.denied_permissions(subject, moment))
+  select g.permission, g.scope, 'delegation', g.id, u.username, r.name, g.holder
+  from access.delegated(subject, moment, wanted) g
+    join freehold.users u on u.id = g.holder
+    left join freehold.roles r on r.id = g.role_id
+  where access.was_active(subject, moment)
+    and g.permission not in (select access.denied_permissions(subject, moment))
 $$;
 
 -- The same, with what the API key of this transaction leaves of it.
@@ -177,7 +158,7 @@ begin
     select from freehold.delegations d
     where d.delegate_id = subject and access.in_force(d.starts_at, d.ends_at, moment))
   then
-    delegated := array(select g.permission from access.user_grants(subject, moment) g where g.kind = 'delegation');
+    delegated := array(select distinct g.permission from access.delegated(subject, moment) g);
   end if;
   return array(
     select n.name

@@ -10,15 +10,9 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     where ur.user_id = subject and access.in_force(ur.starts_at, ur.ends_at, moment)
     union all
     select d.role_id, 'delegation', u.username
-    from freehold.delegations d
+    from access.delegations_to(subject, moment) d
       join freehold.users u on u.id = d.delegator_id
-    where d.delegate_id = subject
-      and d.role_id is not null
-      and access.in_force(d.starts_at, d.ends_at, moment)
-      and d.decision = 'approved'
-      and access.in_force(d.decided_at, d.revoked_at, moment)
-      and access.was_active(d.delegator_id, moment)
-      and d.role_id in (select access.roles_of(d.delegator_id, moment))
+    where d.role_id is not null
   ),
   line (role_id, parent_id, kind, source, top) as (
     select p.role_id, p.parent_id, t.kind, t.source, p.role_id

@@ -1,0 +1,145 @@
+-- What others delegated to a user and still hold themselves, for all delegations at once.
+--
+-- Threat: everybody may delegate to anybody, and the delegate is not asked. With a decision for each delegation, some
+-- thousands of them made every login of their delegate take seconds. So each delegator and role is looked at once,
+-- however often it was delegated, and one statement finds what all delegators hold. How many delegations there may be,
+-- access.before_delegation bounds.
+
+-- The delegations that count for a delegate at a moment: approved, in force, of a delegator who was active and held
+-- the role that is delegated; of several of one delegator for one role, the oldest. `offset 0`, here and below, goes
+-- from a few users and roles to what they hold by the index, however many a recursion is thought to find.
+create function access.delegations_to(subject uuid, moment timestamptz)
+returns table (id uuid, delegator_id uuid, role_id uuid)
+language plpgsql stable rows 10 set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+begin
+  return query
+    with recursive d as materialized (
+      select distinct on (x.delegator_id, coalesce(x.role_id, x.id)) x.id, x.delegator_id, x.role_id
+      from freehold.delegations x
+      where x.delegate_id = subject
+        and access.in_force(x.starts_at, x.ends_at, moment)
+        and x.decision = 'approved'
+        and access.in_force(x.decided_at, x.revoked_at, moment)
+      order by x.delegator_id, coalesce(x.role_id, x.id), x.starts_at, x.id
+    ),
+    active as materialized (
+      select w.id, w.has_role
+      from (select y.delegator_id as id, bool_or(y.role_id is not null) as has_role from d y group by y.delegator_id) w
+        cross join lateral (
+          select from freehold.user_periods p
+          where p.user_id = w.id and access.in_force(p.starts_at, p.ends_at, moment)
+          offset 0) p
+    ),
+    held (user_id, role_id, parent_id) as (
+      select a.id, p.role_id, p.parent_id
+      from active a
+        cross join lateral (
+          select ur.role_id
+          from freehold.user_roles ur
+          where ur.user_id = a.id and access.in_force(ur.starts_at, ur.ends_at, moment)
+          offset 0) ur
+        join freehold.role_periods p on p.role_id = ur.role_id
+      where a.has_role and access.in_force(p.starts_at, p.ends_at, moment)
+      union
+      select h.user_id, p.role_id, p.parent_id
+      from held h
+        join freehold.role_periods p on p.role_id = h.parent_id
+      where access.in_force(p.starts_at, p.ends_at, moment)
+    )
+    select d.id, d.delegator_id, d.role_id
+    from d
+      join active a on a.id = d.delegator_id
+    where d.role_id is null
+      or (d.delegator_id, d.role_id) in (select h.user_id, h.role_id from held h);
+end $$;
+
+-- What these delegate, as far as their delegators held it themselves at that moment; of the `wanted` permissions, or
+-- of all (null). A role is held with everything that it carries, but for what its delegator is denied. What the
+-- delegate is denied is left to the caller.
+create function access.delegated(subject uuid, moment timestamptz, wanted text[] default null)
+returns table (permission text, scope access.scope, id uuid, holder uuid, role_id uuid)
+language plpgsql stable rows 10 set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+begin
+  return query
+    with recursive d as materialized (
+      select x.id, x.delegator_id, x.role_id from access.delegations_to(subject, moment) x
+    ),
+    overridden as materialized (
+      select w.delegator_id, o.permission, o.effect, o.scope
+      from (select distinct x.delegator_id from d x) w
+        cross join lateral (
+          select y.permission, y.effect, y.scope::access.scope
+          from freehold.overrides y
+          where y.user_id = w.delegator_id and access.in_force(y.starts_at, y.ends_at, moment)
+          offset 0) o
+    ),
+    -- What the delegated roles carry.
+    content as materialized (
+      select r.role_id, g.permission, max(g.scope) as scope
+      from (select distinct x.role_id from d x where x.role_id is not null) r
+        cross join lateral access.role_grants(r.role_id, moment, wanted) g
+      group by r.role_id, g.permission
+    ),
+    -- The permissions that were delegated by name, and what their delegators hold of them.
+    chosen as materialized (
+      select distinct on (x.delegator_id, p.permission) x.id, x.delegator_id, p.permission
+      from d x
+        cross join lateral (
+          select y.permission from freehold.delegation_permissions y where y.delegation_id = x.id offset 0) p
+      where x.role_id is null and (wanted is null or p.permission = any (wanted))
+      order by x.delegator_id, p.permission, x.id
+    ),
+    held (user_id, role_id, parent_id) as (
+      select w.delegator_id, p.role_id, p.parent_id
+      from (select distinct c.delegator_id from chosen c) w
+        cross join lateral (
+          select ur.role_id
+          from freehold.user_roles ur
+          where ur.user_id = w.delegator_id and access.in_force(ur.starts_at, ur.ends_at, moment)
+          offset 0) ur
+        join freehold.role_periods p on p.role_id = ur.role_id
+      where access.in_force(p.starts_at, p.ends_at, moment)
+      union
+      select h.user_id, p.role_id, p.parent_id
+      from held h
+        join freehold.role_periods p on p.role_id = h.parent_id
+      where access.in_force(p.starts_at, p.ends_at, moment)
+    ),
+    carried as materialized (
+      select r.role_id, c.permission, c.scope
+      from (select distinct h.role_id from held h) r
+        cross join lateral (
+          select y.permission, y.scope::access.scope
+          from freehold.role_permissions y
+          where y.role_id = r.role_id and access.in_force(y.starts_at, y.ends_at, moment)
+          union all
+          select y.name, 'all'
+          from freehold.permissions y
+          where access.in_force(y.created_at, y.deleted_at, moment)
+            and r.role_id = (select z.id from freehold.roles z where z.is_admin)
+          offset 0) c
+      where wanted is null or c.permission = any (wanted)
+    ),
+    own (delegator_id, permission, scope) as (
+      select h.user_id, k.permission, k.scope
+      from held h
+        join carried k on k.role_id = h.role_id
+      union all
+      select o.delegator_id, o.permission, o.scope from overridden o where o.effect = 'grant'
+    ),
+    found (permission, scope, id, holder, role_id) as (
+      select c.permission, c.scope, x.id, x.delegator_id, x.role_id
+      from d x
+        join content c on c.role_id = x.role_id
+      union all
+      select c.permission, max(o.scope), c.id, c.delegator_id, null
+      from chosen c
+        join own o on o.delegator_id = c.delegator_id and o.permission = c.permission
+      group by c.permission, c.id, c.delegator_id
+    )
+    select f.permission, f.scope, f.id, f.holder, f.role_id
+    from found f
+    where not exists (
+      select from overridden o
+      where o.delegator_id = f.holder and o.permission = f.permission and o.effect = 'deny');
+end $$;
