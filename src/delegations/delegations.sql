@@ -2,10 +2,9 @@
 -- force once it is approved and until it is revoked, and only as far as the delegator holds it at that moment
 -- (access.reasons decides); nothing has to end it.
 --
--- Threat: a user delegates what they do not hold, passes on what was delegated to them, or approves a delegation from
--- which they gain; one that was rejected or revoked comes back. So every insert and update meets the triggers below:
--- the rules, then what an API key names (before_key_grants). Called from outside: access.substitute, and nothing
--- else; the verbs are inserts and updates.
+-- Threat: a user passes on what was delegated to them, or approves a delegation from which they gain; one that was
+-- rejected or revoked comes back. So every update meets the trigger below, and every insert those of making.sql.
+-- Called from outside: access.substitute, and nothing else; the verbs are inserts and updates.
 
 -- Finds the user who acts now for another with a permission: the delegate and, where that one is away too (has
 -- delegated the same of what they hold themselves), the delegate of theirs, and so on; never in a circle. Returns
@@ -67,58 +66,6 @@ begin
   return jsonb_build_object('user_id', subject, 'acting_user_id', acting, 'chain', chain);
 end $$;
 
--- A delegation is made by its delegator, to another active user, of a role that the delegator holds themselves. It is
--- approved at once unless the tenant wants each to be decided. The delegate and the role are locked, so that neither
--- goes meanwhile.
-create function access.before_delegation() returns trigger
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
-begin
-  new.starts_at := access.begins(new.starts_at, new.ends_at);
-  if new.delegate_id = new.delegator_id then
-    perform access.refuse('invalid_request', 'is the delegator', 'delegate_id');
-  elsif not exists (select from freehold.users u where u.id = new.delegate_id and u.is_active for share) then
-    perform access.refuse('invalid_request', 'is not an active user of this tenant', 'delegate_id');
-  elsif new.role_id is not null and not new.role_id in (select access.roles_of(new.delegator_id, now())) then
-    if exists (select from freehold.roles r where r.id = new.role_id and r.deleted_at is null) then
-      perform access.refuse('forbidden', 'You do not hold this role, so you cannot delegate it.');
-    end if;
-    perform access.refuse('invalid_request', 'is not a role of this tenant', 'role_id');
-  end if;
-  if new.role_id is not null then
-    perform from freehold.roles r where r.id = new.role_id and r.deleted_at is null for share;
-    if not found then
-      perform access.refuse('invalid_request', 'is not a role of this tenant', 'role_id');
-    end if;
-  end if;
-  if not (select t.delegation_approval from freehold.tenant t) and new.decision is null then
-    new.decision := 'approved';
-    new.decided_at := now();
-  end if;
-  return new;
-end $$;
-
--- A delegator chooses permissions that they hold themselves at that moment: what was delegated to them does not
--- count.
-create function access.before_delegation_permission() returns trigger
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
-begin
-  -- `for share`, because deleting the permission is an update of its row.
-  if not exists (
-    select from freehold.permissions p where p.name = new.permission and p.deleted_at is null for share
-  ) then
-    perform access.refuse('invalid_request',
-      format('%s is not a permission of this tenant', new.permission), 'permissions');
-  elsif access.own_scope(
-      (select d.delegator_id from freehold.delegations d where d.id = new.delegation_id),
-      new.permission,
-      now()
-    ) is null then
-    perform access.refuse('forbidden',
-      format('You do not hold %s, so you cannot delegate it.', new.permission));
-  end if;
-  return new;
-end $$;
-
 -- A delegation is decided once, by a third user whose permission to do so does not come from one of the two, and is
 -- revoked once. One that is over stays over.
 create function access.before_delegation_change() returns trigger
@@ -153,20 +100,8 @@ begin
   return new;
 end $$;
 
-create trigger before_delegation before insert on freehold.delegations
-  for each row execute function access.before_delegation();
-
-create trigger before_key_delegates_role before insert on freehold.delegations
-  for each row execute function access.before_key_delegates_role();
-
 create trigger before_delegation_change before update on freehold.delegations
   for each row execute function access.before_delegation_change();
-
-create trigger before_delegation_permission before insert on freehold.delegation_permissions
-  for each row execute function access.before_delegation_permission();
-
-create trigger before_key_grants before insert on freehold.delegation_permissions
-  for each row execute function access.before_key_grants();
 
 call access.audited('freehold.delegations', 'delegation');
 

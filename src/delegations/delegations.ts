@@ -72,7 +72,8 @@ const one = (ctx: Ctx, id: string) => ctx.db.execute(sql`select ${columns} from 
 /**
  * Delegates a role or some permissions of the caller to another user for a time. The delegation is pending where the tenant
  * requires approval. One round trip; `delegation:create`. Fails with forbidden (a role or permission that the caller does not
- * hold themselves), invalid_request.
+ * hold themselves), already_exists (the caller delegated it to that user for some of the time already), limit_reached (the
+ * caller's delegations, or the delegators of that user), invalid_request.
  */
 export async function createDelegation(ctx: Ctx, wanted: z.infer<typeof NewDelegation>): Promise<Wire> {
   const id = crypto.randomUUID()

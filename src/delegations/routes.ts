@@ -44,6 +44,7 @@ delegationRoutes.openapi(
     trips: 1,
     body: NewDelegation,
     returns: { 201: Delegation },
+    problems: ['already_exists', 'limit_reached'],
   }),
   async (c) => created(c, await createDelegation(c.var.ctx, c.req.valid('json'))),
 )

@@ -66,5 +66,6 @@ call access.protect('freehold.tenant', 'setting',
   updates => '{max_failures,lock_minutes,idle_days,session_days,max_sessions,access_minutes,
     password_days,password_warning_days,password_min_length,password_max_length,password_upper,password_lower,
     password_digit,password_special,password_unique,password_history,password_personal,password_common,
-    registration,registration_domains,registration_role,delegation_approval,mail_per_recipient_hour,mail_per_day}',
+    registration,registration_domains,registration_role,delegation_approval,max_delegations,
+    mail_per_recipient_hour,mail_per_day}',
   deletes => false);

@@ -53,6 +53,7 @@ const Editable = z.object({
   mail_per_day: whole(1, 50_000).openapi({
     description: 'Mails and texts of the tenant in a day (UTC), of which a quarter is kept for those that take a login',
   }),
+  max_delegations: whole(1, 200).openapi({ description: 'Delegations of one delegator that have not ended' }),
 })
 export const Settings = Editable.extend({ updated_at: z.iso.datetime() }).openapi('Settings')
 /** A JSON merge patch (RFC 7396). */

@@ -46,6 +46,8 @@ export const tenant = freehold.table(
     /** How many mails and texts one recipient is sent within an hour, and the tenant sends within a day (src/mail/limits.sql). */
     mail_per_recipient_hour: integer().notNull().default(5),
     mail_per_day: integer().notNull().default(2000),
+    /** How many delegations that have not ended a user can have as their delegator. */
+    max_delegations: integer().notNull().default(50),
     updated_at: moment().notNull().defaultNow(),
   },
   (t) => [
@@ -56,7 +58,7 @@ export const tenant = freehold.table(
         and ${t.session_days} between 1 and 365 and ${t.max_sessions} between 1 and 1000 and ${t.access_minutes} between 5 and 10080
         and ${t.password_days} between 0 and 3650 and ${t.password_warning_days} between 0 and 365 and ${t.password_min_length} between 8 and 64
         and ${t.password_max_length} between 64 and 1024 and ${t.password_unique} between 1 and 32 and ${t.password_history} between 0 and 24
-        and ${t.mail_per_recipient_hour} between 1 and 20 and ${t.mail_per_day} between 1 and 50000`,
+        and ${t.max_delegations} between 1 and 200 and ${t.mail_per_recipient_hour} between 1 and 20 and ${t.mail_per_day} between 1 and 50000`,
     ),
   ],
 )

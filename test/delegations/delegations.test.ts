@@ -140,6 +140,7 @@ describe('where the tenant wants delegations approved', () => {
     const { id } = (await lend(cy, { delegate_id: dee.id, permissions: ['role:read'] })).body
     const both = await Promise.all([act('approve', id, eve), act('reject', id)])
     expect(both.map(({ status }) => status).sort()).toEqual([200, 409])
+    await act('revoke', id, cy)
   })
 
   it('the delegator cannot approve by a statement of their own', async () => {
@@ -178,10 +179,11 @@ describe('the list of delegations', () => {
   })
 
   it('is newest first, in pages, by state and by the two', async () => {
-    const kim = await here.member('kim', { can: { ...SELF, 'kpi:read': 'own' } })
+    const names = ['kpi:read', 'kpi:create', 'kpi:update', 'kpi:delete', 'report:read']
+    const kim = await here.member('kim', { can: { ...SELF, ...Object.fromEntries(names.map((name) => [name, 'own'])) } })
     const made: string[] = []
-    for (let i = 0; i < 5; i++)
-      made.unshift((await lend(kim, { delegate_id: i < 3 ? dee.id : eve.id, permissions: ['kpi:read'] })).body.id)
+    for (const [i, name] of names.entries())
+      made.unshift((await lend(kim, { delegate_id: i < 3 ? dee.id : eve.id, permissions: [name] })).body.id)
     await act('revoke', made[0] ?? '', kim)
     const ask = (query: string, token = kim.token) => here.ask(`/delegations?${query}`, { token })
     expect(ids(await ask(''))).toEqual(made)
@@ -232,7 +234,7 @@ describe('bad input is refused', () => {
   })
 
   it('of what one does not hold, and of who has no token or no permission', async () => {
-    expectProblem(await lend(cy, { delegate_id: dee.id, permissions: ['role:read', 'role:update'] }), 403, 'forbidden')
+    expectProblem(await lend(cy, { delegate_id: eve.id, permissions: ['permission:read', 'role:update'] }), 403, 'forbidden')
     expectProblem(await lend(cy, { delegate_id: dee.id, role_id: await here.roleId('admin') }), 403, 'forbidden')
     const id = crypto.randomUUID()
     const ola = await here.member('ola')

@@ -50,6 +50,7 @@ describe('the settings', () => {
       delegation_approval: false,
       mail_per_recipient_hour: 5,
       mail_per_day: 2000,
+      max_delegations: 50,
     })
   })
 
