@@ -108,7 +108,9 @@ export async function login(ctx: Ctx, identifier: string, password: string, plac
   const about = { tenant: ctx.realm.subdomain, trace_id: ctx.request.trace_id }
   const iterations = ctx.config.PASSWORD_HASH_ITERATIONS
   log('database chosen', { ...about, database: new URL(ctx.realm.database_url).pathname.slice(1) })
-  const begun = await beginAttempt(() => ctx.call<Attempt>(sql`access.begin_login(${ctx.realm.id}, ${normalised(identifier)})`))
+  const begun = await beginAttempt(() =>
+    ctx.call<Attempt>(sql`access.begin_login(${ctx.realm.id}, ${ctx.realm.system_key}, ${normalised(identifier)})`),
+  )
   const { attempt, hash_parameters } = begun
   const refresh_token = newToken()
   const compared = await attemptedDigest(password, hash_parameters)
@@ -120,8 +122,8 @@ export async function login(ctx: Ctx, identifier: string, password: string, plac
   const session = sql`${await tokenHash(refresh_token)}::bytea, ${JSON.stringify({ ...ctx.request, ...place })}::jsonb`
   const result = await ctx.call<Outcome>(
     new_parameters
-      ? sql`access.finish_login_with_rehash(${ctx.realm.id}, ${attempt}, ${compared}, ${new_parameters}, ${await digest(password, new_parameters)}, ${session})`
-      : sql`access.finish_login(${ctx.realm.id}, ${attempt}, ${compared}, ${null}, ${session})`,
+      ? sql`access.finish_login_with_rehash(${ctx.realm.id}, ${ctx.realm.system_key}, ${attempt}, ${compared}, ${new_parameters}, ${await digest(password, new_parameters)}, ${session})`
+      : sql`access.finish_login(${ctx.realm.id}, ${ctx.realm.system_key}, ${attempt}, ${compared}, ${null}, ${session})`,
   )
   log(result.outcome === 'refused' ? 'password refused' : 'password verified', about)
   // A lockout has queued a mail to the user; an ordinary failure does not query the outbox.
@@ -139,7 +141,7 @@ export async function refresh(ctx: Ctx, presented: string): Promise<Entered> {
   const successor = await successorOf(ctx.realm.refresh_key, presented)
   const [hash, next] = await Promise.all([tokenHash(presented), tokenHash(successor)])
   const result = await ctx.call<Outcome>(
-    sql`access.refresh(${ctx.realm.id}, ${hash}::bytea, ${next}::bytea, ${JSON.stringify(ctx.request)}::jsonb)`,
+    sql`access.refresh(${ctx.realm.id}, ${ctx.realm.system_key}, ${hash}::bytea, ${next}::bytea, ${JSON.stringify(ctx.request)}::jsonb)`,
   )
   if (result.outcome === 'ok') return { claims: result.claims, refresh_token: successor }
   throw new Problem(
@@ -207,7 +209,9 @@ export async function changePassword(
   { current_password, new_password }: z.infer<typeof PasswordChange>,
 ): Promise<void> {
   const begun = await beginAttempt(async () => {
-    const [result] = await ctx.run(ctx.db.execute(sql`select access.begin_password_change(${ctx.realm.id}) as answer`))
+    const [result] = await ctx.run(
+      ctx.db.execute(sql`select access.begin_password_change(${ctx.realm.id}, ${ctx.realm.system_key}) as answer`),
+    )
     return (result.rows[0] as { answer: Attempt & PasswordContext }).answer
   })
   const { attempt, hash_parameters, user, policy, history } = begun
@@ -220,7 +224,7 @@ export async function changePassword(
   const digests = is_same ? {} : await digestsUnder(new_password, history)
   const [result] = await ctx.run(
     ctx.db.execute(
-      sql`select access.finish_password_change(${ctx.realm.id}, ${attempt}, ${compared}, ${renewed}, ${JSON.stringify(digests)}::jsonb) as outcome`,
+      sql`select access.finish_password_change(${ctx.realm.id}, ${ctx.realm.system_key}, ${attempt}, ${compared}, ${renewed}, ${JSON.stringify(digests)}::jsonb) as outcome`,
     ),
   )
   const outcome = result.rows[0]?.outcome

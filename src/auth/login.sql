@@ -6,15 +6,16 @@
 -- attempts.sql holds the two halves of an attempt, which changes of a password or an address share.
 --
 -- Threat: a stranger guesses, or finds out who is known here; somebody who runs SQL as the app login makes themselves
--- another user. So known and unknown identifiers are treated alike; the comparison is made here and the hash never
--- leaves; and a failure is returned, not raised, so that its audit entry is committed.
+-- another user, or guesses in a transaction that they roll back, so that no attempt is counted. So known and unknown
+-- identifiers are treated alike; the comparison is made here and the hash never leaves; a failure is returned, not
+-- raised, so that its audit entry is committed; and the caller shows the system's key, which the app login lacks.
 
 -- First half: what access.begin_attempt returns, the same for an unknown identifier. A user who is not active costs no
 -- hash of another system.
-create function access.begin_login(tenant_id uuid, identifier text) returns jsonb
+create function access.begin_login(tenant_id uuid, system_key text, identifier text) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  t freehold.tenant := access.check_tenant(tenant_id);
+  t freehold.tenant := access.check_system(tenant_id, system_key);
   u freehold.users;
 begin
   identifier := left(identifier, 255);
@@ -40,6 +41,7 @@ end $$;
 -- password, in place of one that another system made.
 create function access.finish_login(
   tenant_id uuid,
+  system_key text,
   attempt uuid,
   digest text,
   renewed text,
@@ -48,7 +50,7 @@ create function access.finish_login(
 ) returns jsonb
 language plpgsql volatile security definer set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
 declare
-  t freehold.tenant := access.check_tenant(tenant_id);
+  t freehold.tenant := access.check_system(tenant_id, system_key);
   u freehold.users := access.finish_attempt(t, attempt, digest);
   s freehold.sessions;
   surplus uuid[];
@@ -121,6 +123,7 @@ end $$;
 -- others are compared with the new one.
 create function access.finish_login_with_rehash(
   tenant_id uuid,
+  system_key text,
   attempt uuid,
   digest text,
   hash_parameters text,
@@ -133,7 +136,7 @@ declare
   a freehold.login_attempts;
   is_meant boolean;
 begin
-  perform access.check_tenant(tenant_id);
+  perform access.check_system(tenant_id, system_key);
   select * into a from freehold.login_attempts x where x.id = attempt;
   -- Locks in the order of access.finish_attempt.
   perform from freehold.lockouts g where g.key = a.key for update;
@@ -145,10 +148,11 @@ begin
   if is_meant and starts_with(access.current_password(a.user_id), finish_login_with_rehash.hash_parameters || '$') then
     update freehold.login_attempts x set hash_parameters = finish_login_with_rehash.hash_parameters
     where x.id = attempt and x.state = 'pending';
-    return access.finish_login(tenant_id, attempt, renewed, null, refresh_hash, request);
+    return access.finish_login(tenant_id, system_key, attempt, renewed, null, refresh_hash, request);
   end if;
   return access.finish_login(
     tenant_id,
+    system_key,
     attempt,
     digest,
     case when is_meant then access.stored_hash(finish_login_with_rehash.hash_parameters, renewed) end,
@@ -183,7 +187,7 @@ begin
 end $$;
 
 grant execute on function
-  access.begin_login(uuid, text),
-  access.finish_login(uuid, uuid, text, text, bytea, jsonb),
-  access.finish_login_with_rehash(uuid, uuid, text, text, text, bytea, jsonb)
+  access.begin_login(uuid, text, text),
+  access.finish_login(uuid, text, uuid, text, text, bytea, jsonb),
+  access.finish_login_with_rehash(uuid, text, uuid, text, text, text, bytea, jsonb)
 to freehold_app;

@@ -6,17 +6,18 @@
 -- Recovery, registration and imports use the helpers below. The app login reaches freehold.passwords through
 -- functions alone: the table has no policy and no grant.
 --
--- Threat: a stolen session is used to guess the current password; a strong password is followed by an old one; a mail
--- that was sent before the change takes the account back. So a change has a lockout of its own, a new password is
--- compared with the history, and a change voids the tokens that were sent before it.
+-- Threat: a stolen session is used to guess the current password, as the app login also in transactions that are rolled
+-- back; a strong password is followed by an old one; a mail that was sent before the change takes the account back. So a
+-- change has a lockout of its own and takes the system's key, a new password is compared with the history, and a change
+-- voids the tokens that were sent before it.
 
 -- First half of a change: what access.begin_attempt returns, and {user, policy, history},
 -- by which the Worker judges a new password. Its lockout is not the one of logins, so that strangers cannot use up
 -- its attempts.
-create function access.begin_password_change(tenant_id uuid) returns jsonb
+create function access.begin_password_change(tenant_id uuid, system_key text) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  t freehold.tenant := access.check_tenant(tenant_id);
+  t freehold.tenant := access.check_system(tenant_id, system_key);
   u freehold.users;
 begin
   select * into strict u from freehold.users x where x.id = access.principal();
@@ -31,11 +32,17 @@ end $$;
 -- Second half: `wrong` (the current password), `used` (the new one is in the history), or `changed`. Without a new
 -- hash, when the new password breaks a rule, it only finishes the attempt. `digests` are those of the new password,
 -- by hash parameters.
-create function access.finish_password_change(tenant_id uuid, attempt uuid, digest text, new_hash text, digests jsonb)
-returns text
+create function access.finish_password_change(
+  tenant_id uuid,
+  system_key text,
+  attempt uuid,
+  digest text,
+  new_hash text,
+  digests jsonb
+) returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  t freehold.tenant := access.check_tenant(tenant_id);
+  t freehold.tenant := access.check_system(tenant_id, system_key);
   u freehold.users := access.finish_attempt(t, attempt, digest);
 begin
   if u.id is null or u.id is distinct from access.principal() then
@@ -190,7 +197,7 @@ return case when t.password_days > 0 then u.password_changed_at + make_interval(
 call access.audited('freehold.passwords', 'password', '{password_hash}');
 
 grant execute on function
-  access.begin_password_change(uuid),
-  access.finish_password_change(uuid, uuid, text, text, jsonb),
+  access.begin_password_change(uuid, text),
+  access.finish_password_change(uuid, text, uuid, text, text, jsonb),
   access.policy()
 to freehold_app;

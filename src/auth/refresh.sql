@@ -5,15 +5,17 @@
 -- the two who hold the token stole it. A client that sends one request twice is no thief: the Worker derives the
 -- successor from the token, so that both requests ask for the same one, and both get it within 10 s, from the device
 -- that used the token, as long as the successor is unused. A replay is returned, not raised, so that the end of the
--- session and its audit entry are committed.
+-- session and its audit entry are committed; and the caller shows the system's key, because somebody who runs SQL as the
+-- app login could use a stolen token in a transaction that they roll back, and leave it unused for its owner.
 
 -- {outcome: ok, claims} | {outcome: invalid | reused | inactive}. Of several requests at once the first makes the
 -- successor, and the others find it. A deactivated user is told `inactive` even though the session ended with the
 -- deactivation.
-create function access.refresh(tenant_id uuid, presented bytea, successor bytea, request jsonb) returns jsonb
+create function access.refresh(tenant_id uuid, system_key text, presented bytea, successor bytea, request jsonb)
+returns jsonb
 language plpgsql volatile security definer set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
 declare
-  t freehold.tenant := access.check_tenant(tenant_id);
+  t freehold.tenant := access.check_system(tenant_id, system_key);
   r freehold.refresh_tokens;
   next_link freehold.refresh_tokens;
   s freehold.sessions;
@@ -76,5 +78,5 @@ begin
 end $$;
 
 grant execute on function
-  access.refresh(uuid, bytea, bytea, jsonb)
+  access.refresh(uuid, text, bytea, bytea, jsonb)
 to freehold_app;

@@ -7,12 +7,14 @@
 -- Threat: somebody who finds an open session takes the account over by its address, or claims a number of somebody
 -- else. So another address takes the current password and a mail to the new address, and the old address is told; a
 -- code is short, so that it has five tries within ten minutes, is stored keyed, and counts for one number of one
--- user.
+-- user. All of these take the system's key: somebody who runs SQL as the app login could choose the code themselves, or
+-- try all of them in transactions that they roll back.
 
 -- Asks for another address, after access.begin_password_change. `wrong` (the password), or `done`, also when the
 -- address is another user's, so that the caller does not learn that.
 create function access.request_email_change(
   tenant_id uuid,
+  system_key text,
   attempt uuid,
   digest text,
   address text,
@@ -21,7 +23,7 @@ create function access.request_email_change(
 ) returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  t freehold.tenant := access.check_tenant(tenant_id);
+  t freehold.tenant := access.check_system(tenant_id, system_key);
   u freehold.users := access.finish_attempt(t, attempt, digest);
 begin
   if u.id is null or u.id is distinct from access.principal() then
@@ -47,11 +49,12 @@ end $$;
 
 -- Sends a code: `sent`, `none` (the user has no number), or `often` (the user, or the number, was sent as many as the
 -- tenant allows: src/mail/limits.sql). A code that is sent voids the one before it.
-create function access.phone_code(code text, secrets_encrypted text) returns text
+create function access.phone_code(tenant_id uuid, system_key text, code text, secrets_encrypted text) returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   u freehold.users;
 begin
+  perform access.check_system(tenant_id, system_key);
   select * into u from freehold.users x where x.id = access.principal() for no key update;
   if u.phone is null then
     return 'none';
@@ -70,12 +73,13 @@ end $$;
 
 -- Whether a code is the one that was sent to the number that the user has now. Every call is a try, of which there
 -- are five.
-create function access.verify_phone(code text) returns boolean
+create function access.verify_phone(tenant_id uuid, system_key text, code text) returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   u freehold.users;
   k freehold.one_time_tokens;
 begin
+  perform access.check_system(tenant_id, system_key);
   select * into u from freehold.users x where x.id = access.principal() for no key update;
   update freehold.one_time_tokens x set tries = x.tries + 1
   where x.user_id = u.id
@@ -101,7 +105,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 $$;
 
 grant execute on function
-  access.request_email_change(uuid, uuid, text, text, bytea, text),
-  access.phone_code(text, text),
-  access.verify_phone(text)
+  access.request_email_change(uuid, text, uuid, text, text, bytea, text),
+  access.phone_code(uuid, text, text, text),
+  access.verify_phone(uuid, text, text)
 to freehold_app;

@@ -25,7 +25,9 @@ export const PhoneProof = z
  */
 export async function changeEmail(ctx: Ctx, { new_email, current_password }: z.infer<typeof EmailChange>): Promise<void> {
   const begun = await beginAttempt(async () => {
-    const [result] = await ctx.run(ctx.db.execute(sql`select access.begin_password_change(${ctx.realm.id}) as answer`))
+    const [result] = await ctx.run(
+      ctx.db.execute(sql`select access.begin_password_change(${ctx.realm.id}, ${ctx.realm.system_key}) as answer`),
+    )
     return (result.rows[0] as { answer: Attempt }).answer
   })
   const token = newMailToken()
@@ -33,7 +35,7 @@ export async function changeEmail(ctx: Ctx, { new_email, current_password }: z.i
   const encrypted = await encryptMailSecrets(ctx, { token })
   const [result] = await ctx.run(
     ctx.db.execute(
-      sql`select access.request_email_change(${ctx.realm.id}, ${begun.attempt}, ${compared}, ${new_email}, ${await tokenHash(token)}::bytea, ${encrypted}) as outcome`,
+      sql`select access.request_email_change(${ctx.realm.id}, ${ctx.realm.system_key}, ${begun.attempt}, ${compared}, ${new_email}, ${await tokenHash(token)}::bytea, ${encrypted}) as outcome`,
     ),
   )
   if (result.rows[0]?.outcome !== 'done')
@@ -45,7 +47,9 @@ export async function changeEmail(ctx: Ctx, { new_email, current_password }: z.i
 export async function sendPhoneCode(ctx: Ctx): Promise<void> {
   const code = newCode()
   const encrypted = await encryptMailSecrets(ctx, { code })
-  const [result] = await ctx.run(ctx.db.execute(sql`select access.phone_code(${code}, ${encrypted}) as outcome`))
+  const [result] = await ctx.run(
+    ctx.db.execute(sql`select access.phone_code(${ctx.realm.id}, ${ctx.realm.system_key}, ${code}, ${encrypted}) as outcome`),
+  )
   const [row] = rowsOf<{ outcome: string }>(result)
   if (row?.outcome === 'none') throw new Problem('illegal_state', 'You have no phone number yet: PATCH your user first.')
   if (row?.outcome !== 'sent')
@@ -58,7 +62,9 @@ export async function sendPhoneCode(ctx: Ctx): Promise<void> {
  * tried five times).
  */
 export async function verifyPhone(ctx: Ctx, { code }: z.infer<typeof PhoneProof>): Promise<void> {
-  const [result] = await ctx.run(ctx.db.execute(sql`select access.verify_phone(${code}) as verified`))
+  const [result] = await ctx.run(
+    ctx.db.execute(sql`select access.verify_phone(${ctx.realm.id}, ${ctx.realm.system_key}, ${code}) as verified`),
+  )
   if (rowsOf<{ verified: boolean }>(result)[0]?.verified !== true)
     throw invalid('code', 'is wrong, used or expired, or was tried too often; ask for a new one')
 }

@@ -9,9 +9,10 @@
 --
 -- Threat: a stranger learns who is known here, fills a mailbox, or takes an account over with a token that was seen,
 -- guessed, used or meant for something else; an administrator of a few users gets into the account of one who may do
--- more; somebody who runs SQL as the app login makes a token for another user. So the public endpoints answer the
--- same for known and unknown; only hashes of tokens are stored, and spending one locks its user first; nobody is sent
--- more than a few mails an hour (src/mail/limits.sql); and where a stranger is sent a token, the Worker shows the
+-- more; somebody who runs SQL as the app login makes a token for another user, or finds out a password by asking, in
+-- transactions that they roll back, whether it was used before. So the public endpoints answer the same for known and
+-- unknown; only hashes of tokens are stored, and spending one locks its user first; nobody is sent more than a few mails
+-- an hour (src/mail/limits.sql); and where a stranger is sent a token or a password is compared, the Worker shows the
 -- system's key. The app login reaches freehold.one_time_tokens and freehold.registrations through functions alone: the
 -- tables have no policy and no grant.
 
@@ -41,10 +42,10 @@ begin
 end $$;
 
 -- {user, policy, history}, by which the Worker judges the new password; null: the token is not valid.
-create function access.begin_reset(tenant_id uuid, presented bytea) returns jsonb
+create function access.begin_reset(tenant_id uuid, system_key text, presented bytea) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  t freehold.tenant := access.check_tenant(tenant_id);
+  t freehold.tenant := access.check_system(tenant_id, system_key);
   u freehold.users := access.token_user(presented, 'reset', false);
 begin
   return case
@@ -57,11 +58,17 @@ begin
 end $$;
 
 -- Sets the new password: `done`, `used` (it is in the history; the token stays valid) or `invalid` (the token).
-create function access.finish_reset(tenant_id uuid, presented bytea, new_hash text, digests jsonb, request jsonb)
-returns text
+create function access.finish_reset(
+  tenant_id uuid,
+  system_key text,
+  presented bytea,
+  new_hash text,
+  digests jsonb,
+  request jsonb
+) returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  t freehold.tenant := access.check_tenant(tenant_id);
+  t freehold.tenant := access.check_system(tenant_id, system_key);
   u freehold.users := access.token_user(presented, 'reset', true);
 begin
   if u.id is null then
@@ -101,6 +108,8 @@ end $$;
 -- Second half: sets the password, which the user may have to change, and mails them a link to set their own: `done`
 -- or `used` (it is in the history).
 create function access.finish_admin_reset(
+  tenant_id uuid,
+  system_key text,
   subject uuid,
   new_hash text,
   digests jsonb,
@@ -110,10 +119,11 @@ create function access.finish_admin_reset(
 ) returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
   u freehold.users := access.user_to_reset(subject);
 begin
   perform access.require_all_of(subject);
-  if (select access.was_used(u.id, t, digests) from freehold.tenant t) then
+  if access.was_used(u.id, t, digests) then
     return 'used';
   end if;
   perform access.set_recovered_password(u, new_hash, must_change, 'reset_by_administrator');
@@ -186,10 +196,10 @@ end $$;
 
 grant execute on function
   access.request_reset(uuid, text, text, bytea, text, jsonb),
-  access.begin_reset(uuid, bytea),
-  access.finish_reset(uuid, bytea, text, jsonb, jsonb),
+  access.begin_reset(uuid, text, bytea),
+  access.finish_reset(uuid, text, bytea, text, jsonb, jsonb),
   access.begin_admin_reset(uuid),
-  access.finish_admin_reset(uuid, text, jsonb, boolean, bytea, text),
+  access.finish_admin_reset(uuid, text, uuid, text, jsonb, boolean, bytea, text),
   access.mail_reset_link(uuid, bytea, text),
   access.unlock(uuid)
 to freehold_app;

@@ -73,11 +73,13 @@ export async function requestReset(ctx: Ctx, { email }: z.infer<typeof ResetRequ
  */
 export async function confirmReset(ctx: Ctx, { token, new_password }: z.infer<typeof ResetConfirmation>): Promise<void> {
   const presented = await tokenHash(token)
-  const known = await ctx.call<PasswordContext | null>(sql`access.begin_reset(${ctx.realm.id}, ${presented}::bytea)`)
+  const known = await ctx.call<PasswordContext | null>(
+    sql`access.begin_reset(${ctx.realm.id}, ${ctx.realm.system_key}, ${presented}::bytea)`,
+  )
   if (!known) throw invalidToken()
   const { renewed, digests } = await hashChecked(ctx, 'new_password', new_password, known)
   const outcome = await ctx.call<string>(
-    sql`access.finish_reset(${ctx.realm.id}, ${presented}::bytea, ${renewed}, ${JSON.stringify(digests)}::jsonb, ${JSON.stringify(ctx.request)}::jsonb)`,
+    sql`access.finish_reset(${ctx.realm.id}, ${ctx.realm.system_key}, ${presented}::bytea, ${renewed}, ${JSON.stringify(digests)}::jsonb, ${JSON.stringify(ctx.request)}::jsonb)`,
   )
   if (outcome === 'invalid') throw invalidToken()
   if (outcome === 'used') throw refused('new_password', [USED])
@@ -109,7 +111,7 @@ export async function adminReset(
   const encrypted = await encryptMailSecrets(ctx, { token })
   const [finished] = await ctx.run(
     ctx.db.execute(
-      sql`select access.finish_admin_reset(${user_id}, ${renewed}, ${JSON.stringify(digests)}::jsonb, ${must_change_password}, ${await tokenHash(token)}::bytea, ${encrypted}) as outcome`,
+      sql`select access.finish_admin_reset(${ctx.realm.id}, ${ctx.realm.system_key}, ${user_id}, ${renewed}, ${JSON.stringify(digests)}::jsonb, ${must_change_password}, ${await tokenHash(token)}::bytea, ${encrypted}) as outcome`,
     ),
   )
   if (rowsOf<{ outcome: string }>(finished)[0]?.outcome === 'used') throw refused('new_password', [USED])

@@ -231,16 +231,18 @@ describe('an anonymous door admits nobody to the rest of its transaction', () =>
     ],
     [
       'login_settle without an attempt',
-      (request) => sql`select access.finish_login(${there.id}, null, ${'A'.repeat(43)}, null, '\\x00'::bytea, ${request}::jsonb)`,
+      (request) =>
+        sql`select access.finish_login(${there.id}, ${there.system_key}, null, ${'A'.repeat(43)}, null, '\\x00'::bytea, ${request}::jsonb)`,
     ],
     [
       'login_settle of an attempt at bo',
       (request) =>
-        sql`select access.finish_login(${there.id}, (access.begin_login(${there.id}, 'bo') ->> 'attempt')::uuid, ${'A'.repeat(43)}, null, '\\x00'::bytea, ${request}::jsonb)`,
+        sql`select access.finish_login(${there.id}, ${there.system_key}, (access.begin_login(${there.id}, ${there.system_key}, 'bo') ->> 'attempt')::uuid, ${'A'.repeat(43)}, null, '\\x00'::bytea, ${request}::jsonb)`,
     ],
     [
       'refresh',
-      (request) => sql`select access.refresh(${there.id}, (select sha256('presented')), sha256('successor'), ${request}::jsonb)`,
+      (request) =>
+        sql`select access.refresh(${there.id}, ${there.system_key}, (select sha256('presented')), sha256('successor'), ${request}::jsonb)`,
     ],
   ]
   const said = sql`select access.principal() as user_id, access.session() as session_id, access.scope() as scope,

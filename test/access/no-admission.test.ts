@@ -62,7 +62,9 @@ describe('without an admission', () => {
     expect(await mine.asApp(sql`select access.claims(), access.me(), access.who_am_i()`)).toEqual([
       { claims: null, me: null, who_am_i: null },
     ])
-    expect(await refusalOf(mine.app_url, sql`select access.begin_password_change(${mine.id})`)).not.toBe('none')
+    expect(await refusalOf(mine.app_url, sql`select access.begin_password_change(${mine.id}, ${mine.system_key})`)).not.toBe(
+      'none',
+    )
   })
 
   it('nothing is updated', async () => {

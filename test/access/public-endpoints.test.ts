@@ -1,8 +1,6 @@
 import { sql } from 'drizzle-orm'
-import { beforeAll, describe, expect, inject, it } from 'vitest'
-import { parseSettings } from '../../src/kernel/config.ts'
-import { batch, useSqlUrl } from '../../src/kernel/db.ts'
-import { decrypt } from '../../src/kernel/keyring.ts'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { databaseOf, rowsOf } from '../support/databases.ts'
 import { tokenOf } from '../support/sessions.ts'
 import { copyTenant } from '../support/tenants.ts'
 
@@ -11,6 +9,7 @@ let appUrl: string
 let sessionId: string
 let userId: string
 let proof: string
+let key: string
 
 beforeAll(async () => {
   id = (await copyTenant('doors')).id
@@ -19,19 +18,19 @@ beforeAll(async () => {
   sessionId = claims.sid
   userId = claims.sub
   proof = claims.proof
-  const config = parseSettings(inject('settings'))
-  useSqlUrl(config.NEON_SQL_URL)
-  const [rows] = await batch(config.MASTER_DATABASE_URL, [sql`select app_url_encrypted from platform.tenants where id = ${id}`])
-  appUrl = await decrypt(config.ENCRYPTION_KEYS, id, 'app_url', String(rows?.[0]?.app_url_encrypted))
+  const database = await databaseOf('doors')
+  appUrl = database.app_url
+  key = database.system_key
 })
 
 /** What the app login sees and is after some statements of its own, in one transaction. */
 async function left(...statements: ReturnType<typeof sql>[]) {
-  const results = await batch(appUrl, [
+  const [row] = await rowsOf(
+    appUrl,
     ...statements,
     sql`select (select count(*)::int from freehold.users) as people, access.principal() as principal, access.session() as session, access.scope() as scope`,
-  ])
-  return results.at(-1)?.[0]
+  )
+  return row
 }
 
 const NOBODY = { people: 0, principal: null, session: null, scope: null }
@@ -39,7 +38,7 @@ const NOBODY = { people: 0, principal: null, session: null, scope: null }
 describe('whoever calls a door is let in by nothing that they say there', () => {
   const lies = () =>
     JSON.stringify({ scope: 'all', user_id: userId, session_id: sessionId, permission: 'user:read', user_name: 'bo' })
-  const attempt = () => sql`(access.begin_login(${id}, 'bo') ->> 'attempt')::uuid`
+  const attempt = () => sql`(access.begin_login(${id}, ${key}, 'bo') ->> 'attempt')::uuid`
 
   it('record_refusal, with a real credential and with none', async () => {
     for (const credential of ['{}', JSON.stringify({ user_id: userId, session_id: sessionId, proof })]) {
@@ -51,15 +50,19 @@ describe('whoever calls a door is let in by nothing that they say there', () => 
 
   it('a login that fails', async () => {
     expect(
-      await left(sql`select access.finish_login(${id}, ${attempt()}, ${'A'.repeat(43)}, null, '\\x0a'::bytea, ${lies()}::jsonb)`),
+      await left(
+        sql`select access.finish_login(${id}, ${key}, ${attempt()}, ${'A'.repeat(43)}, null, '\\x0a'::bytea, ${lies()}::jsonb)`,
+      ),
     ).toEqual(NOBODY)
     expect(
-      await left(sql`select access.finish_login(${id}, gen_random_uuid(), 'x', null, '\\x0b'::bytea, ${lies()}::jsonb)`),
+      await left(sql`select access.finish_login(${id}, ${key}, gen_random_uuid(), 'x', null, '\\x0b'::bytea, ${lies()}::jsonb)`),
     ).toEqual(NOBODY)
   })
 
   it('a refresh with a token that is none', async () => {
-    expect(await left(sql`select access.refresh(${id}, '\\x0c'::bytea, '\\x0d'::bytea, ${lies()}::jsonb)`)).toEqual(NOBODY)
+    expect(await left(sql`select access.refresh(${id}, ${key}, '\\x0c'::bytea, '\\x0d'::bytea, ${lies()}::jsonb)`)).toEqual(
+      NOBODY,
+    )
   })
 
   it('and a settings’ seal of a door is no seal of an admission', async () => {

@@ -96,7 +96,7 @@ describe('a change', () => {
     const [compared, renewed] = [await digest(hal.password, recipe ?? ''), await hash(NEW, 1000)]
     const slow = realm.asOwner(
       sql`select access.admit(${realm.id}, ${JSON.stringify(credential)}::jsonb, null, '{}'::jsonb, true)`,
-      sql`select access.finish_password_change(${realm.id}, (access.begin_password_change(${realm.id}) ->> 'attempt')::uuid, ${compared}, ${renewed}, '{}'::jsonb) as changed`,
+      sql`select access.finish_password_change(${realm.id}, ${realm.system_key}, (access.begin_password_change(${realm.id}, ${realm.system_key}) ->> 'attempt')::uuid, ${compared}, ${renewed}, '{}'::jsonb) as changed`,
       sql`select pg_sleep(1)`,
     )
     await scheduler.wait(300)

@@ -58,14 +58,16 @@ describe('with an admission for something else', () => {
     [
       'a person’s password',
       'user:create',
-      () => sql`select access.finish_admin_reset(${ruth}, ${HASH}, '{}', false, '\\x02'::bytea, 'x')`,
+      () =>
+        sql`select access.finish_admin_reset(${mine.id}, ${mine.system_key}, ${ruth}, ${HASH}, '{}', false, '\\x02'::bytea, 'x')`,
       'FH404 not_found',
     ],
     ['a person’s lock', 'user:delete', () => sql`select access.unlock(${ruth})`, 'FH404 not_found'],
     [
       'one’s own password',
       'user:update',
-      () => sql`select access.finish_admin_reset(${session.user_id}, ${HASH}, '{}', false, '\\x02'::bytea, 'x')`,
+      () =>
+        sql`select access.finish_admin_reset(${mine.id}, ${mine.system_key}, ${session.user_id}, ${HASH}, '{}', false, '\\x02'::bytea, 'x')`,
       'FH403 forbidden',
     ],
     [
@@ -103,12 +105,18 @@ describe('with an admission for something else', () => {
 it('without an admission the doors of the admitted are shut', async () => {
   expect(await asApp(sql`select access.begin_admin_reset(${ruth})`)).toBe('FH404 not_found')
   expect(await asApp(sql`select access.unlock(${ruth})`)).toBe('FH404 not_found')
-  expect(await mine.asApp(sql`select access.phone_code('123456', 'x') as outcome`)).toEqual([{ outcome: 'none' }])
-  expect(await mine.asApp(sql`select access.verify_phone('123456') as verified`)).toEqual([{ verified: false }])
+  expect(await mine.asApp(sql`select access.phone_code(${mine.id}, ${mine.system_key}, '123456', 'x') as outcome`)).toEqual([
+    { outcome: 'none' },
+  ])
+  expect(await mine.asApp(sql`select access.verify_phone(${mine.id}, ${mine.system_key}, '123456') as verified`)).toEqual([
+    { verified: false },
+  ])
   expect(await mine.asApp(sql`select access.policy() as policy`)).toEqual([{ policy: null }])
-  expect(await asApp(sql`select access.begin_password_change(${mine.id})`)).not.toBe('none')
+  expect(await asApp(sql`select access.begin_password_change(${mine.id}, ${mine.system_key})`)).not.toBe('none')
   expect(
-    await asApp(sql`select access.request_email_change(${mine.id}, gen_random_uuid(), 'x', 'a@b.test', '\\x03'::bytea, 'x')`),
+    await asApp(
+      sql`select access.request_email_change(${mine.id}, ${mine.system_key}, gen_random_uuid(), 'x', 'a@b.test', '\\x03'::bytea, 'x')`,
+    ),
   ).toBe('none')
   const [row] = await mine.asOwner(sql`select count(*)::int as n from freehold.one_time_tokens`)
   expect(row?.n).toBe(0)

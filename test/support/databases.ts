@@ -6,6 +6,7 @@ import { inject } from 'vitest'
 import { parseSettings } from '../../src/kernel/config.ts'
 import { batch, dbError, useSqlUrl } from '../../src/kernel/db.ts'
 import { decrypt } from '../../src/kernel/keyring.ts'
+import { systemKeyOf } from '../../src/kernel/token.ts'
 
 export type Rows = Record<string, any>[]
 
@@ -43,6 +44,8 @@ export type Database = {
   app_url: string
   owner_url: string
   host_url: string
+  /** By which the database knows the Worker. */
+  system_key: string
   /** What a token of this tenant carries beside the id of its session. */
   proof: (credential: object) => string | null
   /** As the login that the Worker uses. */
@@ -71,7 +74,7 @@ async function proofs(owner_url: string): Promise<Database['proof']> {
 export async function databaseOf(subdomain: string): Promise<Database> {
   const { ENCRYPTION_KEYS } = settings()
   const [found] = await master(
-    sql`select t.id, t.database_name, t.app_url_encrypted, t.owner_url_encrypted, h.id as host_id, h.owner_url_encrypted as host_url_encrypted
+    sql`select t.id, t.database_name, t.app_url_encrypted, t.owner_url_encrypted, t.refresh_key_encrypted, h.id as host_id, h.owner_url_encrypted as host_url_encrypted
         from platform.tenants t join platform.hosts h on h.id = t.host_id where t.subdomain = ${subdomain}`,
   )
   if (!found) throw new Error(`There is no tenant ${subdomain}.`)
@@ -83,6 +86,7 @@ export async function databaseOf(subdomain: string): Promise<Database> {
     app_url,
     proof: await proofs(owner_url),
     owner_url,
+    system_key: await systemKeyOf(await decrypt(ENCRYPTION_KEYS, found.id, 'refresh_key', found.refresh_key_encrypted)),
     host_url: await decrypt(ENCRYPTION_KEYS, found.host_id, 'owner_url', found.host_url_encrypted),
     asApp: (...statements) => rowsOf(app_url, ...statements),
     asOwner: (...statements) => rowsOf(owner_url, sql`set local role freehold_owner`, ...statements),

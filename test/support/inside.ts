@@ -5,6 +5,7 @@ import { inject, TestRunner } from 'vitest'
 import { parseSettings } from '../../src/kernel/config.ts'
 import { batch, useSqlUrl } from '../../src/kernel/db.ts'
 import { decrypt, encrypt } from '../../src/kernel/keyring.ts'
+import { systemKeyOf } from '../../src/kernel/token.ts'
 import { hash } from '../../src/passwords/hash.ts'
 import { REAL_ITERATIONS } from './cost.ts'
 
@@ -14,6 +15,8 @@ export type Inside = {
   /** '' is the platform. */
   subdomain: string
   url: string
+  /** By which the database knows the Worker. */
+  system_key: string
   kid: string
   publicKey: JWK
   privateKey: JWK
@@ -26,8 +29,8 @@ export async function inside(subdomain: string): Promise<Inside> {
   const config = parseSettings(inject('settings'))
   useSqlUrl(config.NEON_SQL_URL)
   const party = subdomain
-    ? sql`select id, owner_url_encrypted from platform.tenants where subdomain = ${subdomain}`
-    : sql`select id from platform.realm`
+    ? sql`select id, owner_url_encrypted, refresh_key_encrypted from platform.tenants where subdomain = ${subdomain}`
+    : sql`select id, refresh_key_encrypted from platform.realm`
   const [[found], [key]] = (await batch(config.MASTER_DATABASE_URL, [
     party,
     sql`select * from platform.signing_keys where realm_id = (select id from (${party}) p) order by use_from limit 1`,
@@ -40,6 +43,7 @@ export async function inside(subdomain: string): Promise<Inside> {
     id,
     subdomain,
     url: subdomain ? `http://${subdomain}.freehold.test` : 'http://freehold.test',
+    system_key: await systemKeyOf(await open('refresh_key', found.refresh_key_encrypted)),
     kid: key.kid,
     publicKey: key.public_jwk,
     privateKey: JSON.parse(await open(`signing_key:${key.kid}`, key.private_jwk_encrypted)),

@@ -753,10 +753,10 @@ describe('the door', () => {
     const { attemptedDigest, digest } = await import('../../src/passwords/hash.ts')
     const weak = `$pbkdf2-sha256-chain$r=1,i=1$${'A'.repeat(22)}`
     const proof = await attemptedDigest(PASSWORD, recipe)
-    const reserve = sql`select access.begin_login(${realm.id}, 'target') as answer`
+    const reserve = sql`select access.begin_login(${realm.id}, ${realm.system_key}, 'target') as answer`
     const [reserved] = await realm.asOwner(reserve)
     const [settled] = await realm.asOwner(
-      sql`select access.finish_login_with_rehash(${realm.id}, ${reserved?.answer.attempt}, ${proof}, ${weak}, ${await digest(PASSWORD, weak)}, sha256('x'), '{}') as answer`,
+      sql`select access.finish_login_with_rehash(${realm.id}, ${realm.system_key}, ${reserved?.answer.attempt}, ${proof}, ${weak}, ${await digest(PASSWORD, weak)}, sha256('x'), '{}') as answer`,
     )
     expect(settled?.answer.outcome).toBe('ok')
     expect(await storedOf('target')).toEqual([foreign])

@@ -32,9 +32,12 @@ async function within(tenant_id: string, app_url: string): Promise<void> {
     forged,
     seesNobody('with forged claims'),
     sql`select access.record_refusal(${tenant_id}, ${lie}, 'forbidden', null, ${lie})`,
-    sql`select access.finish_login(${tenant_id}, (access.begin_login(${tenant_id}, 'proof') ->> 'attempt')::uuid, repeat('A', 43), null, '\\x00'::bytea, ${lie})`,
-    sql`select access.refresh(${tenant_id}, '\\x00'::bytea, '\\x01'::bytea, ${lie})`,
     seesNobody('after a public endpoint'),
+    refused(
+      `select access.begin_login(''${tenant_id}'', null, ''proof'')`,
+      'begin a login without the key of the system',
+      'FH403',
+    ),
     sql.raw(`do $$ begin raise exception using errcode = 'FH000', message = 'undone'; end $$`),
   ]).then(
     () => null,
@@ -45,12 +48,12 @@ async function within(tenant_id: string, app_url: string): Promise<void> {
   if (code !== 'FH000') throw new Error('The privileges of the app login could not be checked.', { cause: end })
 }
 
-/** Raises FH001 unless the statement is refused with insufficient_privilege. */
-const refused = (statement: string, what: string): SQL =>
+/** Raises FH001 unless the statement is refused with this SQLSTATE: insufficient_privilege, or one of ours. */
+const refused = (statement: string, what: string, state = '42501'): SQL =>
   sql.raw(`do $$ begin
     execute '${statement}';
     raise exception using errcode = 'FH001', message = 'The app login can ${what}.';
-  exception when insufficient_privilege then null; end $$`)
+  exception when sqlstate '${state}' then null; end $$`)
 
 const seesNobody = (when: string): SQL =>
   sql.raw(`do $$ begin
