@@ -5,7 +5,7 @@
  * the master keeps.
  */
 import { type SQL, sql } from 'drizzle-orm'
-import { batch } from '../kernel/db.ts'
+import { batch, unhurried } from '../kernel/db.ts'
 
 /** The newest checkpoint that the master knows of. */
 export type Head = { no: number; hash: string; entries: number; checkpointed_at: string }
@@ -69,7 +69,7 @@ const beyond = (no: number) => sql`
     (select pg_catalog.jsonb_object_agg(o.checkpoint, o.n) from (
       select l.checkpoint, count(*) as n from freehold.audit_log l where l.checkpoint > ${no} and not exists (select from freehold.audit_checkpoints s where s.no = l.checkpoint) group by l.checkpoint) o) as orphans`
 
-const READ_ONLY = [sql`set transaction isolation level repeatable read, read only`, sql`set local role freehold_owner`]
+const READ_ONLY = [sql`set transaction isolation level repeatable read, read only`, unhurried, sql`set local role freehold_owner`]
 
 /**
  * Recomputes the chain and each detail's hash, and compares with the head in the master. Reads as the owner of the database

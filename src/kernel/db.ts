@@ -1,5 +1,5 @@
 import { NeonDbError, neon, neonConfig } from '@neondatabase/serverless'
-import { fillPlaceholders, type SQL } from 'drizzle-orm'
+import { fillPlaceholders, type SQL, sql } from 'drizzle-orm'
 import type { BatchItem } from 'drizzle-orm/batch'
 import { drizzle, type NeonHttpDatabase } from 'drizzle-orm/neon-http'
 import { type Code, Problem } from './problem.ts'
@@ -68,6 +68,9 @@ export async function batch(url: string, statements: readonly SQL[]): Promise<Re
   return (results as unknown as { rows: Record<string, unknown>[] }[]).map((result) => result.rows)
 }
 
+/** Gives the rest of the transaction five minutes, where the login's own limits are meant for requests. */
+export const unhurried = sql`select set_config(s.name, '5min', true) from pg_settings s where s.name in ('statement_timeout', 'transaction_timeout')`
+
 /** Treats a response that is not JSON (an error page of a proxy) as a database that does not answer. */
 export const requireJson = <T>(results: Promise<T>): Promise<T> =>
   results.catch((error) => {
@@ -108,6 +111,9 @@ export function toProblem(error: unknown): unknown {
   if (!e) return error
   const code = e.code ?? ''
   if (code.startsWith('FH') && e.message !== 'wrong_tenant') return fromSqlState(e)
+  // A statement or transaction that its login's limits ended (src/tenants/provisioning/logins.ts).
+  if (/^(57014|25P0[34])$/.test(code))
+    return new Problem('database_unavailable', 'The database took too long and was stopped.', { cause: error })
   // Text, a number or a timestamp that no column accepts, and that no schema caught.
   if (/^(22021|22P05|22P02|22007|22008|22009)$/.test(code)) return new Problem('invalid_request', undefined, { cause: error })
   const isUnavailable =

@@ -31,6 +31,7 @@ export const worker = {
   // Tenants.
   'This host is not one of ours.': 'Este host no es uno de los nuestros.',
   'There is no tenant {name}.': 'No existe el inquilino {name}.',
+  'The database took too long and was stopped.': 'La base de datos tardó demasiado y se detuvo.',
   'The registry cache does not answer.': 'La caché del registro no responde.',
   'must be a DNS label in lower case: a-z, 0-9 and hyphens, no hyphen at either end':
     'debe ser una etiqueta DNS en minúsculas: a-z, 0-9 y guiones, sin guion en los extremos',

@@ -6,7 +6,7 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { type Head, type Verification, verifyChain } from '../../audit/verify.ts'
 import type { Config } from '../../kernel/config.ts'
-import { batch } from '../../kernel/db.ts'
+import { batch, unhurried } from '../../kernel/db.ts'
 import { decrypt } from '../../kernel/keyring.ts'
 import { log } from '../../kernel/log.ts'
 
@@ -65,7 +65,8 @@ export const moveHeads = (heads: (Head & { realm_id: string })[]): SQL =>
 export async function checkpoint({ name, head: known }: AuditedRealm, url: string, also: SQL[] = []): Promise<Checkpointed> {
   for (let created = 0; ; created++) {
     const no = known?.no ?? 0
-    const [, [done] = [], [found] = [], ...answers] = await batch(url, [
+    const [, , [done] = [], [found] = [], ...answers] = await batch(url, [
+      unhurried,
       sql`set local role freehold_owner`,
       // A chain that does not continue from the master's head is left as it is, as evidence.
       sql`select access.checkpoint_audit(${BATCH}) as entries where ${no} = 0 or exists (select from freehold.audit_checkpoints k where k.no = ${no} and encode(k.hash, 'hex') = ${known?.hash ?? ''})`,

@@ -7,7 +7,7 @@
 import { type SQL, sql } from 'drizzle-orm'
 import type { Head } from '../../audit/verify.ts'
 import type { Config } from '../../kernel/config.ts'
-import { batch } from '../../kernel/db.ts'
+import { batch, unhurried } from '../../kernel/db.ts'
 import { log } from '../../kernel/log.ts'
 import { MailSender } from '../../mail/sender.ts'
 import { type AuditedRealm, checkpoint, HEAD, moveHeads, PLATFORM, urlOf } from './checkpoints.ts'
@@ -85,7 +85,8 @@ async function maintain({ config, end, also }: Run, realm: AuditedRealm): Promis
 async function purge(url: string, tenant: string): Promise<boolean> {
   try {
     for (let purges = 0; purges < MOST_PURGES; purges++) {
-      const [, [row] = []] = await batch(url, [
+      const [, , [row] = []] = await batch(url, [
+        unhurried,
         sql`set local role freehold_owner`,
         sql`select access.purge(${MOST_PURGED}) as purged`,
       ])

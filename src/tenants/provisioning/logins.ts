@@ -1,14 +1,30 @@
 /**
- * The two logins of a tenant. Threat: tenants share a cluster, so every login could connect to every database. CONNECT is revoked
- * from PUBLIC and granted to the tenant's own two logins only; they are created by SQL, because roles created through Neon's API
- * can read every database of their branch.
+ * The two logins of a tenant. Threat: tenants share a cluster, so every login could connect to every database; and one tenant's
+ * requests could use up the connections and the compute of all. CONNECT is revoked from PUBLIC and granted to the tenant's own two
+ * logins only; they are created by SQL, because roles created through Neon's API can read every database of their branch. The app
+ * login has 40 connections, and limits of time, which guard against our own mistakes: whoever holds a login can lift its settings.
  */
-import { sql } from 'drizzle-orm'
+import { type SQL, sql } from 'drizzle-orm'
 import { batch } from '../../kernel/db.ts'
 
 /** Connection strings of a tenant's app login and owner login. */
 export type Urls = { app_url: string; owner_url: string }
 export type Passwords = { app: string; owner: string }
+
+/** Connections of one app login at a time. One more is refused, and the request answered with 503. */
+const CONNECTIONS = 40
+/** For statements of requests. Those that may take longer set their own (`unhurried` in kernel/db.ts). */
+const TIMEOUTS = { statement_timeout: '15s', transaction_timeout: '20s', idle_in_transaction_session_timeout: '10s' }
+
+/**
+ * The statement that sets the limits of time for a role, or for the current one in the current database. `transaction_timeout` is
+ * of Postgres 17 and later.
+ */
+export const limitTime = (role?: string): SQL =>
+  sql.raw(`do $$ declare s record; begin
+    for s in select x.key, x.value from jsonb_each_text('${JSON.stringify(TIMEOUTS)}') x join pg_settings p on p.name = x.key loop
+      execute ${role ? `format('alter role ${role} set %I = %L'` : `format('alter role current_user in database %I set %I = %L', current_database()`}, s.key, s.value);
+    end loop; end $$`)
 
 const namesOf = (tenant_id: string) => {
   const short = tenant_id.replaceAll('-', '').slice(0, 12)
@@ -31,7 +47,8 @@ export async function makeLogins(admin_url: string, database_name: string, { app
   const owner = new URL(owner_url)
   const database = sql.identifier(database_name)
   await batch(admin_url, [
-    login(app),
+    login(app, ` connection limit ${CONNECTIONS}`),
+    limitTime(app.username),
     login(owner),
     sql`grant freehold_owner to current_user with inherit true, set true`,
     sql`grant freehold_app to ${sql.identifier(app.username)}`,
@@ -45,10 +62,10 @@ export async function makeLogins(admin_url: string, database_name: string, { app
 /**
  * Creates a login, or sets the password of an existing one. Both values are generated and need no escaping; checked all the same.
  */
-function login({ username, password }: URL) {
+function login({ username, password }: URL, limit = '') {
   if (!/^[a-z0-9_]{1,63}$/.test(username) || !/^[A-Za-z0-9_-]{20,}$/.test(password))
     throw new Error('This is not a generated login name or password.')
-  const options = `${username} login password '${password}'`
+  const options = `${username} login password '${password}'${limit}`
   return sql.raw(`do $$ begin create role ${options}; exception when duplicate_object then alter role ${options}; end $$`)
 }
 

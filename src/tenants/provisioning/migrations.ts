@@ -1,6 +1,6 @@
 import { encodeHexLowerCase } from '@oslojs/encoding'
 import { sql } from 'drizzle-orm'
-import { batch, brokenConstraint } from '../../kernel/db.ts'
+import { batch, brokenConstraint, unhurried } from '../../kernel/db.ts'
 
 /** One SQL file. Its statements are separated by drizzle's breakpoint comment. */
 export type Migration = { name: string; text: string }
@@ -28,6 +28,7 @@ function asOne({ name, text }: Migration): string {
 export async function migrate(url: string, migrations: Migration[]): Promise<string> {
   const asOwner = sql`set local role freehold_owner`
   const opened = await batch(url, [
+    unhurried,
     asOwner,
     sql`select pg_advisory_xact_lock(${LOCK})`,
     sql`create schema if not exists freehold`,
@@ -50,6 +51,7 @@ export async function migrate(url: string, migrations: Migration[]): Promise<str
       continue
     }
     await batch(url, [
+      unhurried,
       asOwner,
       sql`select pg_advisory_xact_lock(${LOCK})`,
       sql`insert into freehold.migrations (name, checksum) values (${migration.name}, ${checksum})`,

@@ -7,6 +7,7 @@ import { hash } from '../../passwords/hash.ts'
 import { platformPreset } from '../../presets/platform.ts'
 import { usernameFrom } from '../../users/username.ts'
 import { firstSigningKey } from '../registry/keys.ts'
+import { limitTime } from './logins.ts'
 import { type Migration, migrate } from './migrations.ts'
 import { firstAdministrator, seed, systemKey } from './seed.ts'
 
@@ -29,6 +30,7 @@ export async function setUp(
     sql`grant freehold_app to current_user with inherit false, set true`,
     sql`revoke connect, temporary on database ${database} from public`,
     sql`grant create on database ${database} to freehold_owner`,
+    limitTime(),
   ])
   await migrate(url, [...migrations.tenant, ...migrations.master])
   const fresh = crypto.randomUUID()
