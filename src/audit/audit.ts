@@ -88,6 +88,7 @@ export function selectActivities(search: Search, after: string[] | null, limit: 
       order: sql`l.at desc, l.id desc`,
       sorted: sql`at desc, id desc`,
       limit,
+      walk: true,
     })
   return sql`select * from ((${half(sql`l.checkpoint is not null`)}) union all (${half(sql`l.checkpoint is null`)})) halves order by at desc, id desc limit ${limit}`
 }

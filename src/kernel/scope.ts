@@ -21,7 +21,7 @@ type List = {
   limit: number
   /**
    * When the scope covers much of the table, walk the whole order and let row level security filter the rows. Only for a table
-   * whose policy reads nothing but the row itself.
+   * whose policy reads nothing but the row itself, and what is found out once for a statement.
    */
   walk?: true
 }
