@@ -63,7 +63,7 @@ begin
     if there is null
       or r.scope = 'all'
       or r.holder = (there ->> 'owner_id')::uuid
-      or (there ? 'unit_id' and (there ->> 'unit_id')::uuid in (select access.units_in_scope(r.holder, r.scope)))
+      or (there ? 'unit_id' and access.reaches_unit(r.holder, r.scope, (there ->> 'unit_id')::uuid))
     then
       widest := greatest(widest, r.scope);
       because := because || jsonb_build_object('kind', r.kind, 'id', r.id, 'name', r.name, 'via', r.via);
@@ -140,24 +140,36 @@ begin
   -- What each user holds of what is asked.
   g as materialized (
     select p.subject, y.*
-    from (select w.subject, array_agg(w.permission) as permissions from wanted w group by w.subject) p
+    from (select w.subject, array_agg(distinct w.permission) as permissions from wanted w group by w.subject) p
       cross join lateral access.user_grants(p.subject, now(), p.permissions) y
     where names is null or p.subject <> me or y.permission = any (names)
   ),
-  m as materialized (
-    select c.n, c.anywhere, c.owner_id, c.unit_id, g.*
-    from wanted w
-      join g on g.subject = w.subject and g.permission = w.permission
-      join c on c.n = w.n
+  -- Of reasons for one permission fifty are told at most, so that no more are matched with what is asked: fifty of
+  -- all, and where a resource is asked about, fifty of those that reach equally far around the same user.
+  r as materialized (
+    select
+      g.*,
+      max(g.scope) over (partition by g.subject, g.permission) as widest,
+      row_number() over (partition by g.subject, g.permission order by g.id, g.via nulls first, g.kind) as place,
+      row_number() over (
+        partition by g.subject, g.permission, g.holder, g.scope order by g.id, g.via nulls first, g.kind) as place_near
+    from g
   ),
-  -- The units that a scope reaches, where a unit is asked about.
+  -- Where the holders are, and the units that are asked about with what is above them.
+  home as materialized (
+    select u.id as holder, u.unit_id, access.department_over(u.unit_id) as department_id
+    from (select distinct g.holder from g where g.scope in ('team', 'department')) x
+      join freehold.users u on u.id = x.holder and u.unit_id is not null
+  ),
   f as materialized (
-    select x.holder, x.scope, array(select access.units_in_scope(x.holder, x.scope)) as units
-    from (
-      select distinct m.holder, m.scope
-      from m
-      where m.unit_id is not null and m.scope in ('team', 'department')
-    ) x
+    select h.holder, s.scope, h.unit_id
+    from home h
+      cross join unnest(array['team', 'department']::access.scope[]) s (scope)
+    union
+    select h.holder, 'department', x.unit_id
+    from (select distinct c.unit_id from c where c.unit_id is not null) x
+      cross join lateral access.units_over(x.unit_id) o (id)
+      join home h on h.department_id = o.id
   ),
   -- The roles that each user holds, where a role is asked about.
   h as materialized (
@@ -169,10 +181,17 @@ begin
       or not exists (select from access.role_grants(y.id, now()) x where x.permission <> all (names))
   ),
   hit as (
-    select m.n, m.scope, m.kind, m.id, m.name, m.via
-    from m
-      left join f on f.holder = m.holder and f.scope = m.scope
-    where m.anywhere or m.scope = 'all' or m.owner_id = m.holder or m.unit_id = any (f.units)
+    select w.n, r.widest as scope, r.kind, r.id, r.name, r.via
+    from wanted w
+      join c on c.n = w.n and c.anywhere
+      join r on r.subject = w.subject and r.permission = w.permission and r.place <= 50
+    union all
+    select w.n, r.scope, r.kind, r.id, r.name, r.via
+    from wanted w
+      join c on c.n = w.n and not c.anywhere
+      join r on r.subject = w.subject and r.permission = w.permission and r.place_near <= 50
+      left join f on f.holder = r.holder and f.scope = r.scope and f.unit_id = c.unit_id
+    where r.scope = 'all' or c.owner_id = r.holder or f.unit_id is not null
     union all
     select c.n, null, h.kind, h.id, h.name, h.via
     from c

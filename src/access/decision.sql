@@ -127,10 +127,8 @@ begin
     return why;
   end if;
   return why || array(
-    select row(g.scope, 'delegation', g.id, u.username, r.name, g.holder)::access.reason
-    from access.delegated(subject, moment, array[permission]) g
-      join freehold.users u on u.id = g.holder
-      left join freehold.roles r on r.id = g.role_id);
+    select row(g.scope, 'delegation', g.id, g.name, g.via, g.holder)::access.reason
+    from access.delegated(subject, moment, array[permission]) g);
 end $$;
 
 -- The widest scope at which a user holds a permission at a moment, or null.

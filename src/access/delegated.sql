@@ -54,15 +54,18 @@ begin
 end $$;
 
 -- What these delegate, as far as their delegators held it themselves at that moment; of the `wanted` permissions, or
--- of all (null). A role is held with everything that it carries, but for what its delegator is denied. What the
--- delegate is denied is left to the caller.
+-- of all (null). `name`: the delegator; `via`: the role. A role is held with everything that it carries, but for what
+-- its delegator is denied. What the delegate is denied is left to the caller.
 create function access.delegated(subject uuid, moment timestamptz, wanted text[] default null)
-returns table (permission text, scope access.scope, id uuid, holder uuid, role_id uuid)
+returns table (permission text, scope access.scope, id uuid, name text, via text, holder uuid)
 language plpgsql stable rows 10 set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
 begin
   return query
     with recursive d as materialized (
-      select x.id, x.delegator_id, x.role_id from access.delegations_to(subject, moment) x
+      select x.id, x.delegator_id, x.role_id, u.username as name, r.name as via
+      from access.delegations_to(subject, moment) x
+        join freehold.users u on u.id = x.delegator_id
+        left join freehold.roles r on r.id = x.role_id
     ),
     overridden as materialized (
       select w.delegator_id, o.permission, o.effect, o.scope
@@ -82,7 +85,7 @@ begin
     ),
     -- The permissions that were delegated by name, and what their delegators hold of them.
     chosen as materialized (
-      select distinct on (x.delegator_id, p.permission) x.id, x.delegator_id, p.permission
+      select distinct on (x.delegator_id, p.permission) x.id, x.delegator_id, x.name, p.permission
       from d x
         cross join lateral (
           select y.permission from freehold.delegation_permissions y where y.delegation_id = x.id offset 0) p
@@ -127,17 +130,17 @@ begin
       union all
       select o.delegator_id, o.permission, o.scope from overridden o where o.effect = 'grant'
     ),
-    found (permission, scope, id, holder, role_id) as (
-      select c.permission, c.scope, x.id, x.delegator_id, x.role_id
+    found (permission, scope, id, name, via, holder) as (
+      select c.permission, c.scope, x.id, x.name, x.via, x.delegator_id
       from d x
         join content c on c.role_id = x.role_id
       union all
-      select c.permission, max(o.scope), c.id, c.delegator_id, null
+      select c.permission, max(o.scope), c.id, c.name, null, c.delegator_id
       from chosen c
         join own o on o.delegator_id = c.delegator_id and o.permission = c.permission
-      group by c.permission, c.id, c.delegator_id
+      group by c.permission, c.id, c.name, c.delegator_id
     )
-    select f.permission, f.scope, f.id, f.holder, f.role_id
+    select f.permission, f.scope, f.id, f.name, f.via, f.holder
     from found f
     where not exists (
       select from overridden o

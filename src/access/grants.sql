@@ -98,20 +98,18 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   from access.own_grants(subject, moment, wanted) g
   where access.was_active(subject, moment)
   union all
-  select g.permission, g.scope, 'delegation', g.id, u.username, r.name, g.holder
+  select g.permission, g.scope, 'delegation', g.id, g.name, g.via, g.holder
   from access.delegated(subject, moment, wanted) g
-    join freehold.users u on u.id = g.holder
-    left join freehold.roles r on r.id = g.role_id
   where access.was_active(subject, moment)
     and g.permission not in (select access.denied_permissions(subject, moment))
 $$;
 
--- The same, with what the API key of this transaction leaves of it.
+-- The same, with what the API key of this transaction leaves of it. `offset 0` asks for that once and not for each row.
 create function access.grants(subject uuid, moment timestamptz, wanted text[] default null)
 returns table (permission text, scope access.scope, kind text, id uuid, name text, via text, holder uuid)
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select g.*
-  from (select access.key_permissions(subject) as names) n
+  from (select access.key_permissions(subject) as names offset 0) n
     cross join lateral access.user_grants(subject, moment, wanted) g
   where n.names is null or g.permission = any (n.names)
 $$;

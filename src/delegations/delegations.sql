@@ -59,6 +59,10 @@ begin
     order by x.starts_at desc, x.created_at desc, x.id
     limit 1;
     exit when not found;
+    -- A line of thousands would take seconds.
+    if cardinality(met) > 50 then
+      perform access.refuse('limit_reached', 'More than 50 users act for each other in a line here: ask for one of them.');
+    end if;
     chain := chain || jsonb_build_object('delegation_id', d.id, 'from', acting, 'to', d.delegate_id);
     acting := d.delegate_id;
     met := met || acting;

@@ -11,7 +11,7 @@ language sql stable
 return d.ends_at > now() and d.revoked_at is null and d.decision is distinct from 'rejected';
 
 -- Bounds what a new delegation adds to the decisions about its delegate: at most one at a time of one delegator for one
--- role, as many of one delegator as the tenant's settings say, and 100 delegators of one delegate. Both users are
+-- role, as many of one delegator as the tenant's settings say, and 50 delegators of one delegate. Both users are
 -- locked, in one order, so that delegations of either are counted one after another.
 create function access.bound_delegations(new_one freehold.delegations) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -44,9 +44,9 @@ begin
     select count(distinct d.delegator_id)
     from freehold.delegations d
     where d.delegate_id = new_one.delegate_id and d.delegator_id <> new_one.delegator_id and access.is_live(d)
-  ) >= 100 then
+  ) >= 50 then
     perform access.refuse('limit_reached',
-      'At most 100 users can delegate to one user at a time: delegate to another user.');
+      'At most 50 users can delegate to one user at a time: delegate to another user.');
   end if;
 end $$;
 

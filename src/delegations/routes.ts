@@ -58,7 +58,7 @@ delegationRoutes.openapi(
     trips: 1,
     query: SubstituteQuery,
     returns: { 200: Substitute },
-    problems: ['not_found'],
+    problems: ['not_found', 'limit_reached'],
   }),
   async (c) => c.json(await substitute(c.var.ctx, c.req.valid('query')), 200),
 )

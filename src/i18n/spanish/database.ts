@@ -88,10 +88,12 @@ export const database = {
     'Ya has delegado este rol a este usuario por parte de ese tiempo: revoca antes esa delegación.',
   'You have delegated {permission} to this user for some of this time already: revoke that delegation first.':
     'Ya has delegado {permission} a este usuario por parte de ese tiempo: revoca antes esa delegación.',
+  'More than 50 users act for each other in a line here: ask for one of them.':
+    'Más de 50 usuarios actúan aquí unos por otros en cadena: pregunta por uno de ellos.',
   'A user can have at most {number} delegations that have not ended: revoke one first.':
     'Un usuario puede tener como máximo {number} delegaciones que no hayan terminado: revoca antes una.',
-  'At most 100 users can delegate to one user at a time: delegate to another user.':
-    'Como máximo 100 usuarios pueden delegar a la vez en un usuario: delega en otro.',
+  'At most 50 users can delegate to one user at a time: delegate to another user.':
+    'Como máximo 50 usuarios pueden delegar a la vez en un usuario: delega en otro.',
   'You do not hold this role, so you cannot delegate it.': 'No tienes este rol, así que no puedes delegarlo.',
   'You do not hold {permission}, so you cannot delegate it.': 'No tienes {permission}, así que no puedes delegarlo.',
   'This delegation has ended.': 'Esta delegación ha terminado.',
