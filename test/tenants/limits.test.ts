@@ -60,17 +60,17 @@ describe('the app login of a tenant', () => {
   })
 
   it('that has no connection left is answered with 503, and served when there is one', async () => {
-    await copyTenant('crowded')
-    const tenant = await databaseOf('crowded')
-    const token = await tokenOf('crowded')
+    await copyTenant('unconnected')
+    const tenant = await databaseOf('unconnected')
+    const token = await tokenOf('unconnected')
     const limit = (most: number) =>
       rowsOf(tenant.host_url, sql`alter role ${sql.identifier(nameOf(tenant))} connection limit ${sql.raw(String(most))}`)
     await limit(0)
-    const answer = await call('crowded', '/api/v1/auth/me', { token })
+    const answer = await call('unconnected', '/api/v1/auth/me', { token })
     expectProblem(answer, 503, 'database_unavailable')
     expect(answer.headers.get('Retry-After')).toBe('2')
     await limit(40)
-    expect((await call('crowded', '/api/v1/auth/me', { token })).status).toBe(200)
+    expect((await call('unconnected', '/api/v1/auth/me', { token })).status).toBe(200)
   })
 })
 
