@@ -55,6 +55,19 @@ describe('the proof', () => {
     await proof()
   })
 
+  it('finds that a login needs no key of the system', async () => {
+    const [keyed] = await tenant.asOwner(
+      sql`select pg_get_functiondef('access.check_system(uuid, text)'::regprocedure) as source`,
+    )
+    await tenant.asOwner(
+      sql.raw(`create or replace function access.check_system(tenant_id uuid, system_key text) returns freehold.tenant
+        language sql stable set search_path = pg_catalog, pg_temp as 'select access.check_tenant(tenant_id)'`),
+    )
+    await expect(proof()).rejects.toThrow('log in without the key of the system')
+    await tenant.asOwner(sql.raw(keyed?.source))
+    await proof()
+  })
+
   it('finds a database that lets the app login in', async () => {
     await expect(verifyIsolation(tenant.id, tenant.app_url, [tenant.app_url])).rejects.toThrow(
       `connect to the database ${tenant.name}`,

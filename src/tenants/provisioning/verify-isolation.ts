@@ -27,17 +27,13 @@ async function within(tenant_id: string, app_url: string): Promise<void> {
   const lie = sql`'{"scope":"all","user_id":"00000000-0000-0000-0000-000000000000","permission":"user:read"}'::jsonb`
   const forged = sql`select set_config('access.claims', '{"user_id":"00000000-0000-0000-0000-000000000000","scope":"all"}', true), set_config('access.signature', repeat('0', 64), true)`
   const end = await batch(app_url, [
-    ...Object.entries(FORBIDDEN).map(([what, statement]) => refused(statement, what)),
+    ...Object.entries(FORBIDDEN).map(([what, statement]) => mustRefuse(statement, what)),
     seesNobody('without an admission'),
     forged,
     seesNobody('with forged claims'),
     sql`select access.record_refusal(${tenant_id}, ${lie}, 'forbidden', null, ${lie})`,
     seesNobody('after a public endpoint'),
-    refused(
-      `select access.begin_login(''${tenant_id}'', null, ''proof'')`,
-      'begin a login without the key of the system',
-      'FH403',
-    ),
+    mustRefuse(`select access.begin_login(''${tenant_id}'', null, ''proof'')`, 'log in without the key of the system', 'FH403'),
     sql.raw(`do $$ begin raise exception using errcode = 'FH000', message = 'undone'; end $$`),
   ]).then(
     () => null,
@@ -49,7 +45,7 @@ async function within(tenant_id: string, app_url: string): Promise<void> {
 }
 
 /** Raises FH001 unless the statement is refused with this SQLSTATE: insufficient_privilege, or one of ours. */
-const refused = (statement: string, what: string, state = '42501'): SQL =>
+const mustRefuse = (statement: string, what: string, state = '42501'): SQL =>
   sql.raw(`do $$ begin
     execute '${statement}';
     raise exception using errcode = 'FH001', message = 'The app login can ${what}.';
