@@ -7,12 +7,9 @@
 --   alters table freehold.registrations
 --   alters table freehold.permissions
 -- Definitions:
---   creates 32 objects
---   replaces 30 objects
---   drops and creates function access.must_hold
---   drops and creates function access.must_hold_role
---   drops and creates function access.send_token
---   drops and creates function access.user_must_hold
+--   creates 38 objects
+--   replaces 40 objects
+--   drops and creates 16 objects
 --   drops function access.active_primary_role
 --   drops function access.grant_sources
 --   drops function access.held
@@ -50,13 +47,37 @@ drop function access.sign_claims(jsonb);
 --> statement-breakpoint
 drop function access.signature_of(text);
 --> statement-breakpoint
+drop function access.begin_login(uuid,text);
+--> statement-breakpoint
+drop function access.begin_password_change(uuid);
+--> statement-breakpoint
+drop function access.begin_reset(uuid,bytea);
+--> statement-breakpoint
+drop function access.finish_admin_reset(uuid,text,jsonb,boolean,bytea,text);
+--> statement-breakpoint
+drop function access.finish_login(uuid,uuid,text,text,bytea,jsonb);
+--> statement-breakpoint
+drop function access.finish_login_with_rehash(uuid,uuid,text,text,text,bytea,jsonb);
+--> statement-breakpoint
+drop function access.finish_password_change(uuid,uuid,text,text,jsonb);
+--> statement-breakpoint
+drop function access.finish_reset(uuid,bytea,text,jsonb,jsonb);
+--> statement-breakpoint
 drop function access.must_hold(text[],access.scope[]);
 --> statement-breakpoint
 drop function access.must_hold_role(uuid);
 --> statement-breakpoint
+drop function access.phone_code(text,text);
+--> statement-breakpoint
+drop function access.refresh(uuid,bytea,bytea,jsonb);
+--> statement-breakpoint
+drop function access.request_email_change(uuid,uuid,text,text,bytea,text);
+--> statement-breakpoint
 drop function access.send_token(freehold.users,text,text,bytea,integer,text,text);
 --> statement-breakpoint
 drop function access.user_must_hold(text[],access.scope[]);
+--> statement-breakpoint
+drop function access.verify_phone(text);
 --> statement-breakpoint
 -- A permission as it reaches from a place: around the `holder`. Without one the scope alone says how far.
 create type access.placed as (permission text, scope access.scope, holder uuid);
@@ -94,6 +115,8 @@ ALTER TABLE "freehold"."tenant" ADD COLUMN "mail_per_recipient_hour" integer DEF
 --> statement-breakpoint
 ALTER TABLE "freehold"."tenant" ADD COLUMN "mail_per_day" integer DEFAULT 2000 NOT NULL;
 --> statement-breakpoint
+ALTER TABLE "freehold"."tenant" ADD COLUMN "max_delegations" integer DEFAULT 50 NOT NULL;
+--> statement-breakpoint
 CREATE INDEX "login_attempts_foreign" ON "freehold"."login_attempts" USING btree ("created_at") WHERE strpos("freehold"."login_attempts"."hash_parameters", ',next=') > 0 and "freehold"."login_attempts"."state" <> 'deferred';
 --> statement-breakpoint
 CREATE INDEX "mails_recipient" ON "freehold"."mails" USING btree ((case when channel = 'sms' then regexp_replace(recipient, '[^0-9]', '', 'g') else recipient end),"created_at");
@@ -104,34 +127,328 @@ ALTER TABLE "freehold"."tenant" ADD CONSTRAINT "tenant_settings" CHECK ("freehol
         and "freehold"."tenant"."session_days" between 1 and 365 and "freehold"."tenant"."max_sessions" between 1 and 1000 and "freehold"."tenant"."access_minutes" between 5 and 10080
         and "freehold"."tenant"."password_days" between 0 and 3650 and "freehold"."tenant"."password_warning_days" between 0 and 365 and "freehold"."tenant"."password_min_length" between 8 and 64
         and "freehold"."tenant"."password_max_length" between 64 and 1024 and "freehold"."tenant"."password_unique" between 1 and 32 and "freehold"."tenant"."password_history" between 0 and 24
-        and "freehold"."tenant"."mail_per_recipient_hour" between 1 and 20 and "freehold"."tenant"."mail_per_day" between 1 and 50000);
+        and "freehold"."tenant"."max_delegations" between 1 and 200 and "freehold"."tenant"."mail_per_recipient_hour" between 1 and 20 and "freehold"."tenant"."mail_per_day" between 1 and 50000);
 --> statement-breakpoint
 alter table access.dropped_mails enable row level security;
 --> statement-breakpoint
 alter table access.mail_counter enable row level security;
 --> statement-breakpoint
--- The units that the scope `department` reaches from a unit: the nearest department above, and everything under it.
-create or replace function access.department_of(unit uuid) returns setof uuid
-language sql stable set search_path = pg_catalog, pg_temp as $$
-  with recursive up (id, kind, parent_id, step) as (
-    select u.id, u.kind, u.parent_id, 0
-    from freehold.units u
-    where u.id = unit
+-- Answers one check about a user for one permission, with at most 50 reasons. `names`: what an API key leaves of what
+-- the user holds; null: everything.
+create or replace function access.answer(subject uuid, asked jsonb, names text[]) returns jsonb
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  there jsonb := nullif(asked -> 'resource', 'null');
+  r access.reason;
+  widest access.scope;
+  because jsonb[] := '{}';
+begin
+  foreach r in array access.reasons(subject, asked ->> 'permission', now()) loop
+    continue when asked ->> 'permission' <> all (names);
+    if there is null
+      or r.scope = 'all'
+      or r.holder = (there ->> 'owner_id')::uuid
+      or (there ? 'unit_id' and access.reaches_unit(r.holder, r.scope, (there ->> 'unit_id')::uuid))
+    then
+      widest := greatest(widest, r.scope);
+      because := because || jsonb_build_object('kind', r.kind, 'id', r.id, 'name', r.name, 'via', r.via);
+    end if;
+  end loop;
+  if cardinality(because) > 1 then
+    because := array(select distinct x from unnest(because) x order by x limit 50);
+  end if;
+  return jsonb_build_object('allowed', widest is not null, 'scope', widest, 'because', to_jsonb(because));
+end $$;
+--> statement-breakpoint
+-- The same, for any number of checks and for roles, in one statement; its plan is kept, because it takes longer to make
+-- than to run.
+create or replace function access.answer_many(me uuid, checks jsonb, names text[]) returns jsonb
+language plpgsql stable set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+declare
+  answer jsonb;
+begin
+  -- What is asked is matched by equality; and what a user holds and reaches is found out once for all that is asked
+  -- about them.
+  with c as materialized (
+    select
+      t.n,
+      coalesce((t.x ->> 'user_id')::uuid, me) as subject,
+      t.x ->> 'permission' as permission,
+      t.x -> 'any_of' as any_of,
+      t.x ->> 'role' as role,
+      nullif(t.x -> 'resource', 'null') is null as anywhere,
+      (t.x -> 'resource' ->> 'owner_id')::uuid as owner_id,
+      (t.x -> 'resource' ->> 'unit_id')::uuid as unit_id
+    from jsonb_array_elements(checks) with ordinality as t (x, n)
+  ),
+  wanted as materialized (
+    select c.n, c.subject, c.permission from c where c.permission is not null
+    union
+    select c.n, c.subject, jsonb_array_elements_text(c.any_of) from c
+  ),
+  -- What each user holds of what is asked.
+  g as materialized (
+    select p.subject, y.*
+    from (select w.subject, array_agg(distinct w.permission) as permissions from wanted w group by w.subject) p
+      cross join lateral access.user_grants(p.subject, now(), p.permissions) y
+    where names is null or p.subject <> me or y.permission = any (names)
+  ),
+  -- Of reasons for one permission fifty are told at most, so that no more are matched with what is asked: fifty of
+  -- all, and where a resource is asked about, fifty of those that reach equally far around the same user.
+  r as materialized (
+    select
+      g.*,
+      max(g.scope) over (partition by g.subject, g.permission) as widest,
+      row_number() over (partition by g.subject, g.permission order by g.id, g.via nulls first, g.kind) as place,
+      row_number() over (
+        partition by g.subject, g.permission, g.holder, g.scope order by g.id, g.via nulls first, g.kind) as place_near
+    from g
+  ),
+  -- Where the holders are, and the units that are asked about with what is above them.
+  home as materialized (
+    select u.id as holder, u.unit_id, access.department_over(u.unit_id) as department_id
+    from (select distinct g.holder from g where g.scope in ('team', 'department')) x
+      join freehold.users u on u.id = x.holder and u.unit_id is not null
+  ),
+  f as materialized (
+    select h.holder, s.scope, h.unit_id
+    from home h
+      cross join unnest(array['team', 'department']::access.scope[]) s (scope)
+    union
+    select h.holder, 'department', x.unit_id
+    from (select distinct c.unit_id from c where c.unit_id is not null) x
+      cross join lateral access.units_over(x.unit_id) o (id)
+      join home h on h.department_id = o.id
+  ),
+  -- The roles that each user holds, where a role is asked about.
+  h as materialized (
+    select p.subject, y.*
+    from (select distinct c.subject from c where c.role is not null) p
+      cross join lateral access.user_held_roles(p.subject, now()) y
+    where names is null
+      or p.subject <> me
+      or not exists (select from access.role_grants(y.id, now()) x where x.permission <> all (names))
+  ),
+  hit as (
+    select w.n, r.widest as scope, r.kind, r.id, r.name, r.via
+    from wanted w
+      join c on c.n = w.n and c.anywhere
+      join r on r.subject = w.subject and r.permission = w.permission and r.place <= 50
     union all
-    select u.id, u.kind, u.parent_id, up.step + 1
-    from up
-      join freehold.units u on u.id = up.parent_id
-    where up.kind <> 'department'
+    select w.n, r.scope, r.kind, r.id, r.name, r.via
+    from wanted w
+      join c on c.n = w.n and not c.anywhere
+      join r on r.subject = w.subject and r.permission = w.permission and r.place_near <= 50
+      left join f on f.holder = r.holder and f.scope = r.scope and f.unit_id = c.unit_id
+    where r.scope = 'all' or c.owner_id = r.holder or f.unit_id is not null
+    union all
+    select c.n, null, h.kind, h.id, h.name, h.via
+    from c
+      join h on h.subject = c.subject and h.name = c.role
+  ),
+  -- Each reason once, before anything is made of it: of an `any_of` there may be thousands.
+  because as (
+    select x.n, max(x.scope) as scope, x.kind, x.id, x.name, x.via,
+      row_number() over (partition by x.n order by x.id, x.via nulls first, x.kind) as place
+    from hit x
+    group by x.n, x.kind, x.id, x.name, x.via
+  ),
+  answered as (
+    select
+      b.n,
+      max(b.scope) as scope,
+      jsonb_agg(jsonb_build_object('kind', b.kind, 'id', b.id, 'name', b.name, 'via', b.via) order by b.place)
+        filter (where b.place <= 50) as because
+    from because b
+    group by b.n
   )
-  select access.units_under(x.id)
-  from (select id from up where kind = 'department' order by step limit 1) x
+  select jsonb_agg(
+    jsonb_build_object('allowed', t.n is not null, 'scope', t.scope, 'because', coalesce(t.because, '[]')) order by c.n)
+  into answer
+  from c
+    left join answered t on t.n = c.n;
+  return answer;
+end $$;
+--> statement-breakpoint
+-- Why a user holds a permission at a moment, by themselves or because somebody delegated it to them and still holds
+-- it. A denial of the user wins over what is delegated to them, too. What is delegated cannot be delegated on: only
+-- what the delegator holds themselves counts.
+create or replace function access.reasons(subject uuid, permission text, moment timestamptz) returns access.reason[]
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  why access.reason[] := access.own_reasons(subject, permission, moment);
+begin
+  if why is null then
+    return '{}';
+  elsif not exists (
+    select from freehold.delegations x
+    where x.delegate_id = subject and access.in_force(x.starts_at, x.ends_at, moment))
+  then
+    return why;
+  end if;
+  return why || array(
+    select row(g.scope, 'delegation', g.id, g.name, g.via, g.holder)::access.reason
+    from access.delegated(subject, moment, array[permission]) g);
+end $$;
+--> statement-breakpoint
+-- The delegations that count for a delegate at a moment: approved, in force, of a delegator who was active and held
+-- the role that is delegated; of several of one delegator for one role, the oldest. `offset 0`, here and below, goes
+-- from a few users and roles to what they hold by the index, however many a recursion is thought to find.
+create or replace function access.delegations_to(subject uuid, moment timestamptz)
+returns table (id uuid, delegator_id uuid, role_id uuid)
+language plpgsql stable rows 10 set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+begin
+  return query
+    with recursive d as materialized (
+      select distinct on (x.delegator_id, coalesce(x.role_id, x.id)) x.id, x.delegator_id, x.role_id
+      from freehold.delegations x
+      where x.delegate_id = subject
+        and access.in_force(x.starts_at, x.ends_at, moment)
+        and x.decision = 'approved'
+        and access.in_force(x.decided_at, x.revoked_at, moment)
+      order by x.delegator_id, coalesce(x.role_id, x.id), x.starts_at, x.id
+    ),
+    active as materialized (
+      select w.id, w.has_role
+      from (select y.delegator_id as id, bool_or(y.role_id is not null) as has_role from d y group by y.delegator_id) w
+        cross join lateral (
+          select from freehold.user_periods p
+          where p.user_id = w.id and access.in_force(p.starts_at, p.ends_at, moment)
+          offset 0) p
+    ),
+    held (user_id, role_id, parent_id) as (
+      select a.id, p.role_id, p.parent_id
+      from active a
+        cross join lateral (
+          select ur.role_id
+          from freehold.user_roles ur
+          where ur.user_id = a.id and access.in_force(ur.starts_at, ur.ends_at, moment)
+          offset 0) ur
+        join freehold.role_periods p on p.role_id = ur.role_id
+      where a.has_role and access.in_force(p.starts_at, p.ends_at, moment)
+      union
+      select h.user_id, p.role_id, p.parent_id
+      from held h
+        join freehold.role_periods p on p.role_id = h.parent_id
+      where access.in_force(p.starts_at, p.ends_at, moment)
+    )
+    select d.id, d.delegator_id, d.role_id
+    from d
+      join active a on a.id = d.delegator_id
+    where d.role_id is null
+      or (d.delegator_id, d.role_id) in (select h.user_id, h.role_id from held h);
+end $$;
+--> statement-breakpoint
+-- What these delegate, as far as their delegators held it themselves at that moment; of the `wanted` permissions, or
+-- of all (null). `name`: the delegator; `via`: the role. A role is held with everything that it carries, but for what
+-- its delegator is denied. What the delegate is denied is left to the caller.
+create or replace function access.delegated(subject uuid, moment timestamptz, wanted text[] default null)
+returns table (permission text, scope access.scope, id uuid, name text, via text, holder uuid)
+language plpgsql stable rows 10 set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+begin
+  return query
+    with recursive d as materialized (
+      select x.id, x.delegator_id, x.role_id, u.username as name, r.name as via
+      from access.delegations_to(subject, moment) x
+        join freehold.users u on u.id = x.delegator_id
+        left join freehold.roles r on r.id = x.role_id
+    ),
+    overridden as materialized (
+      select w.delegator_id, o.permission, o.effect, o.scope
+      from (select distinct x.delegator_id from d x) w
+        cross join lateral (
+          select y.permission, y.effect, y.scope::access.scope
+          from freehold.overrides y
+          where y.user_id = w.delegator_id and access.in_force(y.starts_at, y.ends_at, moment)
+          offset 0) o
+    ),
+    -- What the delegated roles carry.
+    content as materialized (
+      select r.role_id, g.permission, max(g.scope) as scope
+      from (select distinct x.role_id from d x where x.role_id is not null) r
+        cross join lateral access.role_grants(r.role_id, moment, wanted) g
+      group by r.role_id, g.permission
+    ),
+    -- The permissions that were delegated by name, and what their delegators hold of them.
+    chosen as materialized (
+      select distinct on (x.delegator_id, p.permission) x.id, x.delegator_id, x.name, p.permission
+      from d x
+        cross join lateral (
+          select y.permission from freehold.delegation_permissions y where y.delegation_id = x.id offset 0) p
+      where x.role_id is null and (wanted is null or p.permission = any (wanted))
+      order by x.delegator_id, p.permission, x.id
+    ),
+    held (user_id, role_id, parent_id) as (
+      select w.delegator_id, p.role_id, p.parent_id
+      from (select distinct c.delegator_id from chosen c) w
+        cross join lateral (
+          select ur.role_id
+          from freehold.user_roles ur
+          where ur.user_id = w.delegator_id and access.in_force(ur.starts_at, ur.ends_at, moment)
+          offset 0) ur
+        join freehold.role_periods p on p.role_id = ur.role_id
+      where access.in_force(p.starts_at, p.ends_at, moment)
+      union
+      select h.user_id, p.role_id, p.parent_id
+      from held h
+        join freehold.role_periods p on p.role_id = h.parent_id
+      where access.in_force(p.starts_at, p.ends_at, moment)
+    ),
+    carried as materialized (
+      select r.role_id, c.permission, c.scope
+      from (select distinct h.role_id from held h) r
+        cross join lateral (
+          select y.permission, y.scope::access.scope
+          from freehold.role_permissions y
+          where y.role_id = r.role_id and access.in_force(y.starts_at, y.ends_at, moment)
+          union all
+          select y.name, 'all'
+          from freehold.permissions y
+          where access.in_force(y.created_at, y.deleted_at, moment)
+            and r.role_id = (select z.id from freehold.roles z where z.is_admin)
+          offset 0) c
+      where wanted is null or c.permission = any (wanted)
+    ),
+    own (delegator_id, permission, scope) as (
+      select h.user_id, k.permission, k.scope
+      from held h
+        join carried k on k.role_id = h.role_id
+      union all
+      select o.delegator_id, o.permission, o.scope from overridden o where o.effect = 'grant'
+    ),
+    found (permission, scope, id, name, via, holder) as (
+      select c.permission, c.scope, x.id, x.name, x.via, x.delegator_id
+      from d x
+        join content c on c.role_id = x.role_id
+      union all
+      select c.permission, max(o.scope), c.id, c.name, null, c.delegator_id
+      from chosen c
+        join own o on o.delegator_id = c.delegator_id and o.permission = c.permission
+      group by c.permission, c.id, c.name, c.delegator_id
+    )
+    select f.permission, f.scope, f.id, f.name, f.via, f.holder
+    from found f
+    where not exists (
+      select from overridden o
+      where o.delegator_id = f.holder and o.permission = f.permission and o.effect = 'deny');
+end $$;
+--> statement-breakpoint
+-- A unit and everything under it.
+create or replace function access.units_under(unit uuid) returns setof uuid
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  with recursive tree (id) as (
+    select unit where unit is not null
+    union
+    select u.id from tree t join freehold.units u on u.parent_id = t.id
+  )
+  select id from tree
 $$;
 --> statement-breakpoint
 -- The units that a scope reaches from where a user is. team: their unit; department: the nearest department above,
 -- and everything under it.
 create or replace function access.units_in_scope(subject uuid, scope access.scope) returns setof uuid
 language sql stable set search_path = pg_catalog, pg_temp as $$
-  select access.department_of(p.unit_id)
+  select access.units_under(access.department_over(p.unit_id))
   from freehold.users p
   where p.id = subject and units_in_scope.scope = 'department'
   union
@@ -139,6 +456,233 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   from freehold.users p
   where p.id = subject and p.unit_id is not null and units_in_scope.scope in ('team', 'department')
 $$;
+--> statement-breakpoint
+-- The effective scope of a permission now: the widest scope and, unless that is `all`, the owners and units in it. A
+-- delegated permission reaches the delegator's rows and units, not the delegate's.
+create or replace function access.user_effective_scope(
+  subject uuid,
+  permission text,
+  out scope access.scope,
+  out units uuid[],
+  out owners uuid[]
+)
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  why access.reason[];
+begin
+  units := '{}';
+  owners := '{}';
+  if access.reaches_all(subject, permission) then
+    scope := 'all';
+    owners := array[subject];
+    return;
+  end if;
+  -- By itself: within the query it would be called once more, to estimate its rows.
+  why := access.reasons(subject, permission, now());
+  select max(r.scope), coalesce(array_agg(distinct r.holder), '{}') into scope, owners from unnest(why) r;
+  if exists (select from unnest(why) r where r.scope in ('team', 'department')) then
+    -- Once for each department, however many delegators are in it.
+    units := array(
+      select u.unit_id
+      from unnest(why) r
+        join freehold.users u on u.id = r.holder
+      where r.scope in ('team', 'department') and u.unit_id is not null
+      union
+      select access.units_under(d.id)
+      from (
+        select distinct access.department_over(u.unit_id) as id
+        from unnest(why) r
+          join freehold.users u on u.id = r.holder
+        where r.scope = 'department'
+      ) d
+      where d.id is not null);
+  end if;
+end $$;
+--> statement-breakpoint
+-- What a user could do at a moment, with at most 50 reasons for each permission, the widest first: {user_id, at, roles,
+-- permissions}. null: the caller reaches no such user. That somebody looked at another user's permissions is recorded.
+create or replace function access.explain(subject uuid, asked timestamptz) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  moment timestamptz := access.past_or_now(asked);
+begin
+  if access.permission() is distinct from 'user:read' or access.can_access_user(subject) is not true then
+    return null;
+  end if;
+  if subject is distinct from access.principal() then
+    perform access.record('PERMISSIONS_READ', 'read', 'user', subject::text, null, jsonb_build_object('at', moment));
+  end if;
+  return jsonb_build_object(
+    'user_id', subject,
+    'at', to_char(moment at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+    'roles', case when access.was_active(subject, moment) then to_jsonb(access.role_names(subject, moment)) else '[]' end,
+    'permissions', coalesce(
+      (
+        select jsonb_agg(
+          jsonb_build_object('permission', x.permission, 'scope', x.scope, 'because', x.because) order by x.permission)
+        from (
+          select
+            g.permission,
+            max(g.scope) as scope,
+            jsonb_agg(
+              jsonb_build_object('kind', g.kind, 'id', g.id, 'name', g.name, 'via', g.via, 'scope', g.scope)
+              order by g.place
+            ) filter (where g.place <= 50) as because
+          from (
+            select y.permission, y.scope, y.kind, y.id, y.name, y.via,
+              row_number() over (partition by y.permission order by y.scope desc, y.id, y.via) as place
+            from (select distinct z.permission, z.scope, z.kind, z.id, z.name, z.via from access.grants(subject, moment) z) y
+          ) g
+          group by g.permission
+        ) x
+      ),
+      '[]')
+  );
+end $$;
+--> statement-breakpoint
+-- Who could do something at a moment, among those whom the caller reaches; ordered by id, after one of them.
+create or replace function access.holders(permission text, asked timestamptz, after uuid, at_most integer)
+returns table (user_id uuid, username text, scope access.scope)
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  moment timestamptz := access.past_or_now(asked);
+begin
+  if access.permission() is distinct from 'permission:read'
+    or not exists (select from freehold.permissions p where p.name = holders.permission)
+  then
+    perform access.refuse('not_found', 'There is no such permission.');
+  end if;
+  return query
+    with recursive carrying (role_id) as (
+      select rp.role_id
+      from freehold.role_permissions rp
+      where rp.permission = holders.permission and access.in_force(rp.starts_at, rp.ends_at, moment)
+      union
+      select r.id from freehold.roles r where r.is_admin
+      union
+      select p.role_id
+      from carrying c
+        join freehold.role_periods p on p.parent_id = c.role_id and access.in_force(p.starts_at, p.ends_at, moment)
+    ),
+    candidates (id) as (
+      select ur.user_id
+      from carrying c
+        join freehold.user_roles ur on ur.role_id = c.role_id
+      where access.in_force(ur.starts_at, ur.ends_at, moment)
+      union
+      select o.user_id
+      from freehold.overrides o
+      where o.permission = holders.permission
+        and o.effect = 'grant'
+        and access.in_force(o.starts_at, o.ends_at, moment)
+      union
+      select d.delegate_id
+      from freehold.delegations d
+      where access.in_force(d.starts_at, d.ends_at, moment)
+        and (
+          d.role_id in (select c.role_id from carrying c)
+          or d.role_id is null and exists (
+            select from freehold.delegation_permissions p
+            where p.delegation_id = d.id and p.permission = holders.permission))
+    )
+    select u.id, u.username, d.scope
+    from (select x.id from candidates x where after is null or x.id > after order by x.id) c
+      join freehold.users u on u.id = c.id
+      cross join lateral (select access.decide(u.id, holders.permission, moment) as scope) d
+    where d.scope is not null
+      and access.was_active(u.id, moment)
+      and (
+        (select access.scope()) = 'all'
+        or u.id = any ((select access.scope_owner_ids())::uuid[])
+        or u.unit_id = any ((select access.scope_unit_ids())::uuid[]))
+    order by u.id
+    limit at_most;
+end $$;
+--> statement-breakpoint
+-- What a user holds, with what others delegated to them and hold themselves. `holder`: around whom it reaches.
+create or replace function access.user_grants(subject uuid, moment timestamptz, wanted text[] default null)
+returns table (permission text, scope access.scope, kind text, id uuid, name text, via text, holder uuid)
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select g.permission, g.scope, g.kind, g.id, g.name, g.via, subject
+  from access.own_grants(subject, moment, wanted) g
+  where access.was_active(subject, moment)
+  union all
+  select g.permission, g.scope, 'delegation', g.id, g.name, g.via, g.holder
+  from access.delegated(subject, moment, wanted) g
+  where access.was_active(subject, moment)
+    and g.permission not in (select access.denied_permissions(subject, moment))
+$$;
+--> statement-breakpoint
+-- The same, with what the API key of this transaction leaves of it. `offset 0` asks for that once and not for each row.
+create or replace function access.grants(subject uuid, moment timestamptz, wanted text[] default null)
+returns table (permission text, scope access.scope, kind text, id uuid, name text, via text, holder uuid)
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select g.*
+  from (select access.key_permissions(subject) as names offset 0) n
+    cross join lateral access.user_grants(subject, moment, wanted) g
+  where n.names is null or g.permission = any (n.names)
+$$;
+--> statement-breakpoint
+-- The names of the permissions that a user holds at a moment, sorted, as far as the API key of this transaction goes:
+-- those of access.grants. Every login and every refresh needs them, and no reasons.
+create or replace function access.permissions_of(subject uuid, moment timestamptz) returns text[]
+language plpgsql stable set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+declare
+  named text[] := access.key_permissions(subject);
+  denied text[] := array(select access.denied_permissions(subject, moment));
+  delegated text[] := '{}';
+  held record;
+begin
+  if not access.was_active(subject, moment) then
+    return '{}';
+  end if;
+  with recursive line (role_id, parent_id) as (
+    select p.role_id, p.parent_id
+    from freehold.user_roles ur
+      join freehold.role_periods p on p.role_id = ur.role_id
+    where ur.user_id = subject
+      and access.in_force(ur.starts_at, ur.ends_at, moment)
+      and access.in_force(p.starts_at, p.ends_at, moment)
+    union
+    select p.role_id, p.parent_id
+    from line l
+      join freehold.role_periods p on p.role_id = l.parent_id
+    where access.in_force(p.starts_at, p.ends_at, moment)
+  )
+  select array_agg(l.role_id) as line, bool_or(r.is_admin) as everything into held
+  from line l
+    join freehold.roles r on r.id = l.role_id;
+  if held.everything then
+    return array(
+      select x.name
+      from freehold.permissions x
+      where access.in_force(x.created_at, x.deleted_at, moment)
+        and x.name <> all (denied)
+        and (named is null or x.name = any (named))
+      order by x.name);
+  end if;
+  if exists (
+    select from freehold.delegations d
+    where d.delegate_id = subject and access.in_force(d.starts_at, d.ends_at, moment))
+  then
+    delegated := array(select distinct g.permission from access.delegated(subject, moment) g);
+  end if;
+  return array(
+    select n.name
+    from (
+      select x.permission as name
+      from freehold.role_permissions x
+      where x.role_id = any (held.line) and access.in_force(x.starts_at, x.ends_at, moment)
+      union
+      select o.permission
+      from freehold.overrides o
+      where o.user_id = subject and o.effect = 'grant' and access.in_force(o.starts_at, o.ends_at, moment)
+      union
+      select unnest(delegated)
+    ) n
+    where n.name <> all (denied) and (named is null or n.name = any (named))
+    order by n.name);
+end $$;
 --> statement-breakpoint
 -- The permissions that a token carries: at most a hundred, Freehold's own first. Services ask authz/check for the
 -- rest.
@@ -480,6 +1024,83 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     where d.ends_at > now() and d.revoked_at is null and d.decision is distinct from 'rejected')
 $$;
 --> statement-breakpoint
+-- The roles that a user holds at a moment, with the reason for each: assigned, inherited, or delegated by somebody
+-- who holds it.
+create or replace function access.user_held_roles(subject uuid, moment timestamptz) returns table (kind text, id uuid, name text, via text)
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  with recursive tops (role_id, kind, source) as (
+    select ur.role_id, 'role', null
+    from freehold.user_roles ur
+    where ur.user_id = subject and access.in_force(ur.starts_at, ur.ends_at, moment)
+    union all
+    select d.role_id, 'delegation', u.username
+    from access.delegations_to(subject, moment) d
+      join freehold.users u on u.id = d.delegator_id
+    where d.role_id is not null
+  ),
+  line (role_id, parent_id, kind, source, top) as (
+    select p.role_id, p.parent_id, t.kind, t.source, p.role_id
+    from tops t
+      join freehold.role_periods p on p.role_id = t.role_id
+    where access.in_force(p.starts_at, p.ends_at, moment)
+    union
+    select p.role_id, p.parent_id, l.kind, l.source, l.top
+    from line l
+      join freehold.role_periods p on p.role_id = l.parent_id
+    where access.in_force(p.starts_at, p.ends_at, moment)
+  )
+  select
+    case
+      when l.kind = 'delegation' then 'delegation'
+      when l.role_id <> l.top then 'inherited'
+      else 'role'
+    end,
+    l.role_id,
+    r.name,
+    coalesce(l.source, case when l.role_id <> l.top then t.name end)
+  from line l
+    join freehold.roles r on r.id = l.role_id
+    join freehold.roles t on t.id = l.top
+  where access.was_active(subject, moment)
+$$;
+--> statement-breakpoint
+-- A unit and everything above it.
+create or replace function access.units_over(unit uuid) returns setof uuid
+language sql stable rows 5 set search_path = pg_catalog, pg_temp as $$
+  with recursive up (id, parent_id) as (
+    select u.id, u.parent_id from freehold.units u where u.id = unit
+    union
+    select u.id, u.parent_id from up join freehold.units u on u.id = up.parent_id
+  )
+  select id from up
+$$;
+--> statement-breakpoint
+-- The nearest department above a unit, or the unit itself if it is one.
+create or replace function access.department_over(unit uuid) returns uuid
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  with recursive up (id, kind, parent_id, step) as (
+    select u.id, u.kind, u.parent_id, 0 from freehold.units u where u.id = unit
+    union all
+    select u.id, u.kind, u.parent_id, up.step + 1
+    from up
+      join freehold.units u on u.id = up.parent_id
+    where up.kind <> 'department'
+  )
+  select id from up where kind = 'department' order by step limit 1
+$$;
+--> statement-breakpoint
+-- Whether a scope around a user reaches a unit.
+create or replace function access.reaches_unit(holder uuid, scope access.scope, unit uuid) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select exists (
+    select
+    from freehold.users u
+    where u.id = holder
+      and (
+        (reaches_unit.scope in ('team', 'department') and u.unit_id = unit)
+        or (reaches_unit.scope = 'department' and access.department_over(u.unit_id) in (select access.units_over(unit)))))
+$$;
+--> statement-breakpoint
 -- A key is made and changed by its owner, and revoked also by a user who looks after keys. One that is revoked stays
 -- revoked.
 create or replace function access.before_api_key() returns trigger
@@ -672,10 +1293,10 @@ end $$;
 --> statement-breakpoint
 -- First half: what access.begin_attempt returns, the same for an unknown identifier. A user who is not active costs no
 -- hash of another system.
-create or replace function access.begin_login(tenant_id uuid, identifier text) returns jsonb
+create or replace function access.begin_login(tenant_id uuid, system_key text, identifier text) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  t freehold.tenant := access.check_tenant(tenant_id);
+  t freehold.tenant := access.check_system(tenant_id, system_key);
   u freehold.users;
 begin
   identifier := left(identifier, 255);
@@ -701,6 +1322,7 @@ end $$;
 -- password, in place of one that another system made.
 create or replace function access.finish_login(
   tenant_id uuid,
+  system_key text,
   attempt uuid,
   digest text,
   renewed text,
@@ -709,7 +1331,7 @@ create or replace function access.finish_login(
 ) returns jsonb
 language plpgsql volatile security definer set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
 declare
-  t freehold.tenant := access.check_tenant(tenant_id);
+  t freehold.tenant := access.check_system(tenant_id, system_key);
   u freehold.users := access.finish_attempt(t, attempt, digest);
   s freehold.sessions;
   surplus uuid[];
@@ -776,6 +1398,96 @@ begin
   return jsonb_build_object('outcome', 'ok', 'claims', access.token_claims(u, s, t));
 end $$;
 --> statement-breakpoint
+-- Second half of the first login of an imported user, whose hash another system made; answers as access.finish_login
+-- does. `hash_parameters` is ours, with the salt that was chosen at the import (`next` in the stored
+-- hash_parameters); `renewed` is the digest under it. Of several logins at once the first replaces the hash, and the
+-- others are compared with the new one.
+create or replace function access.finish_login_with_rehash(
+  tenant_id uuid,
+  system_key text,
+  attempt uuid,
+  digest text,
+  hash_parameters text,
+  renewed text,
+  refresh_hash bytea,
+  request jsonb
+) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  a freehold.login_attempts;
+  is_meant boolean;
+begin
+  perform access.check_system(tenant_id, system_key);
+  select * into a from freehold.login_attempts x where x.id = attempt;
+  -- Locks in the order of access.finish_attempt.
+  perform from freehold.lockouts g where g.key = a.key for update;
+  perform from freehold.users x where x.id = a.user_id for no key update;
+  is_meant := coalesce(
+    right(hash_parameters, 23) = '$' || substring(a.hash_parameters from ',next=([A-Za-z0-9+/]{22})[$]'),
+    false
+  );
+  if is_meant and starts_with(access.current_password(a.user_id), finish_login_with_rehash.hash_parameters || '$') then
+    update freehold.login_attempts x set hash_parameters = finish_login_with_rehash.hash_parameters
+    where x.id = attempt and x.state = 'pending';
+    return access.finish_login(tenant_id, system_key, attempt, renewed, null, refresh_hash, request);
+  end if;
+  return access.finish_login(
+    tenant_id,
+    system_key,
+    attempt,
+    digest,
+    case when is_meant then access.stored_hash(finish_login_with_rehash.hash_parameters, renewed) end,
+    refresh_hash,
+    request
+  );
+end $$;
+--> statement-breakpoint
+-- First half of a change: what access.begin_attempt returns, and {user, policy, history},
+-- by which the Worker judges a new password. Its lockout is not the one of logins, so that strangers cannot use up
+-- its attempts.
+create or replace function access.begin_password_change(tenant_id uuid, system_key text) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  u freehold.users;
+begin
+  select * into strict u from freehold.users x where x.id = access.principal();
+  return access.begin_attempt(t, 'change:' || u.id, u.id, u.username, access.hash_parameters_of(u.id, u.username))
+    || jsonb_build_object(
+      'user', access.personal_details(u),
+      'policy', access.policy_of(t),
+      'history', access.history_parameters(u.id, t)
+    );
+end $$;
+--> statement-breakpoint
+-- Second half: `wrong` (the current password), `used` (the new one is in the history), or `changed`. Without a new
+-- hash, when the new password breaks a rule, it only finishes the attempt. `digests` are those of the new password,
+-- by hash parameters.
+create or replace function access.finish_password_change(
+  tenant_id uuid,
+  system_key text,
+  attempt uuid,
+  digest text,
+  new_hash text,
+  digests jsonb
+) returns text
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  u freehold.users := access.finish_attempt(t, attempt, digest);
+begin
+  if u.id is null or u.id is distinct from access.principal() then
+    perform access.record('PASSWORD_CHANGE_FAILED', 'update', 'user', access.principal()::text, null, null, 20);
+    return 'wrong';
+  elsif access.was_used(u.id, t, digests) then
+    return 'used';
+  elsif new_hash is not null then
+    perform access.replace_password(u.id, new_hash, false, 'password_change', access.session());
+    perform access.enqueue_mail('password_changed', u.id, u.email);
+  end if;
+  return 'changed';
+end $$;
+--> statement-breakpoint
 -- Mails users whose password expires soon, once for each password and as many as the day has room for; returns how
 -- many. Called by the scheduled job, as the owner. The users are locked before the first mail is counted: who changes an
 -- address locks the user first, too.
@@ -824,6 +1536,139 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   where not access.is_foreign(p.password_hash)
 $$;
 --> statement-breakpoint
+-- {outcome: ok, claims} | {outcome: invalid | reused | inactive}. Of several requests at once the first makes the
+-- successor, and the others find it. A deactivated user is told `inactive` even though the session ended with the
+-- deactivation.
+create or replace function access.refresh(tenant_id uuid, system_key text, presented bytea, successor bytea, request jsonb)
+returns jsonb
+language plpgsql volatile security definer set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  r freehold.refresh_tokens;
+  next_link freehold.refresh_tokens;
+  s freehold.sessions;
+  u freehold.users;
+begin
+  select x.* into s
+  from freehold.refresh_tokens l
+  join freehold.sessions x on x.id = l.session_id
+  where l.token_hash = presented;
+  select * into u from freehold.users x where x.id = s.user_id;
+  if s.id is null then
+    return jsonb_build_object('outcome', 'invalid');
+  elsif not u.is_active then
+    return jsonb_build_object('outcome', 'inactive');
+  elsif s.ended_at is not null
+    or s.expires_at <= now()
+    or s.last_active_at <= now() - make_interval(days => t.idle_days)
+  then
+    return jsonb_build_object('outcome', 'invalid');
+  elsif not access.has_role(u.id) then
+    return jsonb_build_object('outcome', 'inactive');
+  end if;
+  update freehold.refresh_tokens l
+  set used_at = clock_timestamp(), successor_hash = successor
+  where l.token_hash = presented and l.used_at is null and l.expires_at > now()
+  returning l.* into r;
+  if r.token_hash is not null then
+    insert into freehold.refresh_tokens (token_hash, session_id, device, expires_at)
+    values (successor, s.id, request ->> 'agent', s.expires_at);
+  else
+    select * into r from freehold.refresh_tokens l where l.token_hash = presented;
+    if r.used_at is null then
+      return jsonb_build_object('outcome', 'invalid');
+    end if;
+    select * into next_link from freehold.refresh_tokens l where l.token_hash = r.successor_hash;
+    if r.successor_hash <> successor
+      or next_link.used_at is not null
+      or r.used_at < clock_timestamp() - interval '10 seconds'
+      or next_link.device is distinct from request ->> 'agent'
+    then
+      perform access.set_audit_actor(u.id, u.username, request);
+      update freehold.sessions x
+      set ended_at = now(), ended_because = 'refresh_reused'
+      where x.id = s.id and x.ended_at is null;
+      perform access.record(
+        'SUSPICIOUS_ACTIVITY', 'refresh', 'session', s.id::text,
+        null, jsonb_build_object('reason', 'refresh_reused'), 80
+      );
+      return jsonb_build_object('outcome', 'reused');
+    end if;
+  end if;
+  -- The session may have ended while this waited for the token's row.
+  update freehold.sessions x set last_active_at = now()
+  where x.id = s.id and x.ended_at is null
+  returning x.* into s;
+  if s.id is null then
+    return jsonb_build_object('outcome', 'invalid');
+  end if;
+  return jsonb_build_object('outcome', 'ok', 'claims', access.token_claims(u, s, t));
+end $$;
+--> statement-breakpoint
+-- Finds the user who acts now for another with a permission: the delegate and, where that one is away too (has
+-- delegated the same of what they hold themselves), the delegate of theirs, and so on; never in a circle. Returns
+-- {user_id, acting_user_id, chain}; null when the caller does not reach the user.
+create or replace function access.substitute(subject uuid, permission text) returns jsonb
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  chain jsonb := '[]';
+  met uuid[] := array[subject];
+  acting uuid := subject;
+  d record;
+begin
+  if access.permission() is distinct from 'delegation:read'
+    or not exists (
+      select
+      from freehold.users u
+      where u.id = subject
+        and (access.scope() = 'all' or u.id = any (access.scope_owner_ids()) or u.unit_id = any (access.scope_unit_ids()))
+    ) then
+    return null;
+  elsif not exists (
+    select from freehold.permissions p where p.name = substitute.permission and p.deleted_at is null
+  ) then
+    perform access.refuse('invalid_request', 'is not a permission of this tenant', 'query/permission');
+  elsif not access.was_active(subject, now()) or access.decide(subject, permission, now()) is null then
+    return jsonb_build_object('user_id', subject, 'acting_user_id', null, 'chain', chain);
+  end if;
+  loop
+    select x.id, x.delegate_id
+    into d
+    from freehold.delegations x
+    where x.delegator_id = acting
+      and access.in_force(x.starts_at, x.ends_at, now())
+      and x.decision = 'approved'
+      and x.revoked_at is null
+      and x.delegate_id <> all (met)
+      and access.own_scope(acting, permission, now()) is not null
+      and case
+        when x.role_id is null then exists (
+          select
+          from freehold.delegation_permissions p
+          where p.delegation_id = x.id
+            and p.permission = substitute.permission
+        )
+        else
+          x.role_id in (select access.roles_of(acting, now()))
+          and exists (select from access.role_grants(x.role_id, now()) g where g.permission = substitute.permission)
+      end
+      and access.was_active(x.delegate_id, now())
+      and exists (select from access.roles_of(x.delegate_id, now()))
+      and substitute.permission not in (select access.denied_permissions(x.delegate_id, now()))
+    order by x.starts_at desc, x.created_at desc, x.id
+    limit 1;
+    exit when not found;
+    -- A line of thousands would take seconds.
+    if cardinality(met) > 50 then
+      perform access.refuse('limit_reached', 'More than 50 users act for each other in a line here: ask for one of them.');
+    end if;
+    chain := chain || jsonb_build_object('delegation_id', d.id, 'from', acting, 'to', d.delegate_id);
+    acting := d.delegate_id;
+    met := met || acting;
+  end loop;
+  return jsonb_build_object('user_id', subject, 'acting_user_id', acting, 'chain', chain);
+end $$;
+--> statement-breakpoint
 -- A delegation is decided once, by a third user whose permission to do so does not come from one of the two, and is
 -- revoked once. One that is over stays over.
 create or replace function access.before_delegation_change() returns trigger
@@ -854,6 +1699,118 @@ begin
     new.decided_at := old.decided_at;
     new.decided_by := old.decided_by;
     new.revoked_at := now();
+  end if;
+  return new;
+end $$;
+--> statement-breakpoint
+-- Whether a delegation may still count: it is pending or approved, and has not ended.
+create or replace function access.is_live(d freehold.delegations) returns boolean
+language sql stable
+return d.ends_at > now() and d.revoked_at is null and d.decision is distinct from 'rejected';
+--> statement-breakpoint
+-- Bounds what a new delegation adds to the decisions about its delegate: at most one at a time of one delegator for one
+-- role, as many of one delegator as the tenant's settings say, and 50 delegators of one delegate. Both users are
+-- locked, in one order, so that delegations of either are counted one after another.
+create or replace function access.bound_delegations(new_one freehold.delegations) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  most integer := (select t.max_delegations from freehold.tenant t);
+begin
+  perform pg_advisory_xact_lock(k.key)
+  from (
+    select hashtextextended('delegations:' || x.id, 0) as key
+    from unnest(array[new_one.delegator_id, new_one.delegate_id]) x (id)
+    order by 1) k;
+  if exists (
+    select
+    from freehold.delegations d
+    where d.delegator_id = new_one.delegator_id
+      and d.delegate_id = new_one.delegate_id
+      and d.role_id = new_one.role_id
+      and access.is_live(d)
+      and d.starts_at < new_one.ends_at
+      and d.ends_at > new_one.starts_at)
+  then
+    perform access.refuse('already_exists',
+      'You have delegated this role to this user for some of this time already: revoke that delegation first.');
+  elsif (
+    select count(*) from freehold.delegations d where d.delegator_id = new_one.delegator_id and access.is_live(d)
+  ) >= most then
+    perform access.refuse('limit_reached',
+      format('A user can have at most %s delegations that have not ended: revoke one first.', most));
+  elsif (
+    select count(distinct d.delegator_id)
+    from freehold.delegations d
+    where d.delegate_id = new_one.delegate_id and d.delegator_id <> new_one.delegator_id and access.is_live(d)
+  ) >= 50 then
+    perform access.refuse('limit_reached',
+      'At most 50 users can delegate to one user at a time: delegate to another user.');
+  end if;
+end $$;
+--> statement-breakpoint
+-- A delegation is made by its delegator, to another active user, of a role that the delegator holds themselves. It is
+-- approved at once unless the tenant wants each to be decided. The delegate and the role are locked, so that neither
+-- goes meanwhile.
+create or replace function access.before_delegation() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  new.starts_at := access.begins(new.starts_at, new.ends_at);
+  if new.delegate_id = new.delegator_id then
+    perform access.refuse('invalid_request', 'is the delegator', 'delegate_id');
+  elsif not exists (select from freehold.users u where u.id = new.delegate_id and u.is_active for share) then
+    perform access.refuse('invalid_request', 'is not an active user of this tenant', 'delegate_id');
+  elsif new.role_id is not null and not new.role_id in (select access.roles_of(new.delegator_id, now())) then
+    if exists (select from freehold.roles r where r.id = new.role_id and r.deleted_at is null) then
+      perform access.refuse('forbidden', 'You do not hold this role, so you cannot delegate it.');
+    end if;
+    perform access.refuse('invalid_request', 'is not a role of this tenant', 'role_id');
+  end if;
+  if new.role_id is not null then
+    perform from freehold.roles r where r.id = new.role_id and r.deleted_at is null for share;
+    if not found then
+      perform access.refuse('invalid_request', 'is not a role of this tenant', 'role_id');
+    end if;
+  end if;
+  if not (select t.delegation_approval from freehold.tenant t) and new.decision is null then
+    new.decision := 'approved';
+    new.decided_at := now();
+  end if;
+  perform access.bound_delegations(new);
+  return new;
+end $$;
+--> statement-breakpoint
+-- A delegator chooses permissions that they hold themselves at that moment: what was delegated to them does not
+-- count.
+create or replace function access.before_delegation_permission() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  mine freehold.delegations;
+begin
+  select * into mine from freehold.delegations d where d.id = new.delegation_id;
+  -- `for share`, because deleting the permission is an update of its row.
+  if not exists (
+    select from freehold.permissions p where p.name = new.permission and p.deleted_at is null for share
+  ) then
+    perform access.refuse('invalid_request',
+      format('%s is not a permission of this tenant', new.permission), 'permissions');
+  elsif access.own_scope(mine.delegator_id, new.permission, now()) is null then
+    perform access.refuse('forbidden',
+      format('You do not hold %s, so you cannot delegate it.', new.permission));
+  elsif exists (
+    select
+    from freehold.delegations d
+      join freehold.delegation_permissions p on p.delegation_id = d.id
+    where d.delegator_id = mine.delegator_id
+      and d.delegate_id = mine.delegate_id
+      and d.id <> mine.id
+      and p.permission = new.permission
+      and access.is_live(d)
+      and d.starts_at < mine.ends_at
+      and d.ends_at > mine.starts_at)
+  then
+    perform access.refuse('already_exists',
+      format('You have delegated %s to this user for some of this time already: revoke that delegation first.',
+        new.permission));
   end if;
   return new;
 end $$;
@@ -1141,13 +2098,41 @@ begin
   return jsonb_build_object('is_done', most < at_most, 'given_up', given_up);
 end $$;
 --> statement-breakpoint
+-- Asks for another address, after access.begin_password_change. `wrong` (the password), or `done`, also when the
+-- address is another user's, so that the caller does not learn that.
+create or replace function access.request_email_change(
+  tenant_id uuid,
+  system_key text,
+  attempt uuid,
+  digest text,
+  address text,
+  token_hash bytea,
+  secrets_encrypted text
+) returns text
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  u freehold.users := access.finish_attempt(t, attempt, digest);
+begin
+  if u.id is null or u.id is distinct from access.principal() then
+    return 'wrong';
+  elsif not exists (select from freehold.users x where x.email = address) then
+    perform access.send_token(u, 'email', address, token_hash, 24, 'email_change', secrets_encrypted);
+  end if;
+  perform access.record(
+    'EMAIL_CHANGE_REQUESTED', 'update', 'user', u.id::text, null, jsonb_build_object('email', address), 20
+  );
+  return 'done';
+end $$;
+--> statement-breakpoint
 -- Sends a code: `sent`, `none` (the user has no number), or `often` (the user, or the number, was sent as many as the
 -- tenant allows: src/mail/limits.sql). A code that is sent voids the one before it.
-create or replace function access.phone_code(code text, secrets_encrypted text) returns text
+create or replace function access.phone_code(tenant_id uuid, system_key text, code text, secrets_encrypted text) returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   u freehold.users;
 begin
+  perform access.check_system(tenant_id, system_key);
   select * into u from freehold.users x where x.id = access.principal() for no key update;
   if u.phone is null then
     return 'none';
@@ -1162,6 +2147,32 @@ begin
   on conflict (token_hash) do update
   set tries = 0, created_at = now(), expires_at = excluded.expires_at, used_at = null;
   return 'sent';
+end $$;
+--> statement-breakpoint
+-- Whether a code is the one that was sent to the number that the user has now. Every call is a try, of which there
+-- are five.
+create or replace function access.verify_phone(tenant_id uuid, system_key text, code text) returns boolean
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  u freehold.users;
+  k freehold.one_time_tokens;
+begin
+  perform access.check_system(tenant_id, system_key);
+  select * into u from freehold.users x where x.id = access.principal() for no key update;
+  update freehold.one_time_tokens x set tries = x.tries + 1
+  where x.user_id = u.id
+    and x.kind = 'phone'
+    and x.used_at is null
+    and x.expires_at > now()
+    and x.target = u.phone
+    and x.tries < 5
+  returning * into k;
+  if k.token_hash is null or k.token_hash <> access.code_hash(u, code) then
+    return false;
+  end if;
+  update freehold.one_time_tokens x set used_at = now() where x.token_hash = k.token_hash;
+  update freehold.users x set phone_verified = true where x.id = u.id and x.phone = k.target;
+  return true;
 end $$;
 --> statement-breakpoint
 -- Somebody says that they forgot their password: a token for one hour. Returns whether there is a mail to deliver,
@@ -1189,6 +2200,53 @@ begin
   return access.has_enqueued_mail();
 end $$;
 --> statement-breakpoint
+-- {user, policy, history}, by which the Worker judges the new password; null: the token is not valid.
+create or replace function access.begin_reset(tenant_id uuid, system_key text, presented bytea) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  u freehold.users := access.token_user(presented, 'reset', false);
+begin
+  return case
+    when u.id is not null then jsonb_build_object(
+      'user', access.personal_details(u),
+      'policy', access.policy_of(t),
+      'history', access.history_parameters(u.id, t)
+    )
+  end;
+end $$;
+--> statement-breakpoint
+-- Sets the new password: `done`, `used` (it is in the history; the token stays valid) or `invalid` (the token).
+create or replace function access.finish_reset(
+  tenant_id uuid,
+  system_key text,
+  presented bytea,
+  new_hash text,
+  digests jsonb,
+  request jsonb
+) returns text
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  u freehold.users := access.token_user(presented, 'reset', true);
+begin
+  if u.id is null then
+    return 'invalid';
+  elsif access.was_used(u.id, t, digests) then
+    return 'used';
+  end if;
+  perform access.set_audit_actor(u.id, u.username, request);
+  -- This spends the token, with all others for a password.
+  perform access.set_recovered_password(u, new_hash, false, 'password_reset');
+  -- The token was read in a mail, which proves the address that the mail went to.
+  update freehold.users x set email_verified = true
+  where x.id = u.id
+    and not x.email_verified
+    and x.email = (select k.target from freehold.one_time_tokens k where k.token_hash = presented);
+  perform access.enqueue_mail('password_changed', u.id, u.email);
+  return 'done';
+end $$;
+--> statement-breakpoint
 -- First half of a reset by an administrator: {user, policy, history}.
 create or replace function access.begin_admin_reset(subject uuid) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
@@ -1209,6 +2267,8 @@ end $$;
 -- Second half: sets the password, which the user may have to change, and mails them a link to set their own: `done`
 -- or `used` (it is in the history).
 create or replace function access.finish_admin_reset(
+  tenant_id uuid,
+  system_key text,
   subject uuid,
   new_hash text,
   digests jsonb,
@@ -1218,10 +2278,11 @@ create or replace function access.finish_admin_reset(
 ) returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
   u freehold.users := access.user_to_reset(subject);
 begin
   perform access.require_all_of(subject);
-  if (select access.was_used(u.id, t, digests) from freehold.tenant t) then
+  if access.was_used(u.id, t, digests) then
     return 'used';
   end if;
   perform access.set_recovered_password(u, new_hash, must_change, 'reset_by_administrator');
@@ -1407,10 +2468,10 @@ end $$;
 --> statement-breakpoint
 -- {email, is_user, policy}, by which the Worker judges a new password; null: the token is not valid. `is_user`: the token
 -- is for the address of a user, who has a password.
-create or replace function access.begin_verification(tenant_id uuid, presented bytea) returns jsonb
+create or replace function access.begin_verification(tenant_id uuid, system_key text, presented bytea) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  t freehold.tenant := access.check_tenant(tenant_id);
+  t freehold.tenant := access.check_system(tenant_id, system_key);
   u freehold.users := access.token_user(presented, 'email', false);
   r freehold.registrations := access.valid_registration(t, presented);
 begin
@@ -2356,8 +3417,19 @@ comment on function access.verify_email(uuid,text,bytea,bytea,text,jsonb) is 'Re
 revoke execute
   on function access.after_unit(),
     access.before_session_end(),
-    access.begin_verification(uuid,bytea),
-    access.department_of(uuid),
+    access.begin_login(uuid,text,text),
+    access.begin_password_change(uuid,text),
+    access.begin_reset(uuid,text,bytea),
+    access.begin_verification(uuid,text,bytea),
+    access.bound_delegations(freehold.delegations),
+    access.delegated(uuid,timestamp with time zone,text[]),
+    access.delegations_to(uuid,timestamp with time zone),
+    access.department_over(uuid),
+    access.finish_admin_reset(uuid,text,uuid,text,jsonb,boolean,bytea,text),
+    access.finish_login(uuid,text,uuid,text,text,bytea,jsonb),
+    access.finish_login_with_rehash(uuid,text,uuid,text,text,text,bytea,jsonb),
+    access.finish_password_change(uuid,text,uuid,text,text,jsonb),
+    access.finish_reset(uuid,text,bytea,text,jsonb,jsonb),
     access.finish_verification(uuid,text,bytea,bytea,text,text,jsonb),
     access.foreign_wait(),
     access.held_everywhere(uuid[]),
@@ -2365,6 +3437,7 @@ revoke execute
     access.holders_of(uuid),
     access.import_batch(jsonb,integer,boolean),
     access.is_foreign(text),
+    access.is_live(freehold.delegations),
     access.is_strangers_mail(text),
     access.lacking(access.placed[],uuid[]),
     access.limit_reached(freehold.mails),
@@ -2373,31 +3446,49 @@ revoke execute
     access.must_hold(text[],access.scope[],uuid[]),
     access.must_hold_role(uuid,uuid[]),
     access.one_of_each_unit(uuid[]),
+    access.phone_code(uuid,text,text,text),
     access.potential_grants(uuid[],text[]),
+    access.reaches_unit(uuid,access.scope,uuid),
     access.recipient_key(text,text),
+    access.refresh(uuid,text,bytea,bytea,jsonb),
     access.registered_user(freehold.tenant,freehold.registrations),
+    access.request_email_change(uuid,text,uuid,text,text,bytea,text),
     access.require_all_of(uuid),
     access.require_power_of(uuid[],access.scope),
     access.send_token(freehold.users,text,text,bytea,integer,text,text),
     access.start_registration(uuid,text,bytea,bytea,jsonb,text,text,jsonb),
     access.strangers_share(freehold.tenant),
     access.take_dropped_mails(uuid,text,integer),
+    access.units_over(uuid),
     access.user_must_hold(text[],access.scope[],uuid[]),
     access.users_measured_anew(freehold.units,freehold.units),
     access.valid_registration(freehold.tenant,bytea),
+    access.verify_phone(uuid,text,text),
     access.wait_as_if_mailed(),
     access.warnings_left()
   from public;
 --> statement-breakpoint
-grant update (mail_per_recipient_hour, mail_per_day)
+grant update (mail_per_recipient_hour, mail_per_day, max_delegations)
   on freehold.tenant
   to freehold_app;
 --> statement-breakpoint
 grant execute
-  on function access.begin_verification(uuid,bytea),
+  on function access.begin_login(uuid,text,text),
+    access.begin_password_change(uuid,text),
+    access.begin_reset(uuid,text,bytea),
+    access.begin_verification(uuid,text,bytea),
+    access.finish_admin_reset(uuid,text,uuid,text,jsonb,boolean,bytea,text),
+    access.finish_login(uuid,text,uuid,text,text,bytea,jsonb),
+    access.finish_login_with_rehash(uuid,text,uuid,text,text,text,bytea,jsonb),
+    access.finish_password_change(uuid,text,uuid,text,text,jsonb),
+    access.finish_reset(uuid,text,bytea,text,jsonb,jsonb),
     access.finish_verification(uuid,text,bytea,bytea,text,text,jsonb),
     access.import_batch(jsonb,integer,boolean),
     access.mail_reset_link(uuid,bytea,text),
+    access.phone_code(uuid,text,text,text),
+    access.refresh(uuid,text,bytea,bytea,jsonb),
+    access.request_email_change(uuid,text,uuid,text,text,bytea,text),
     access.start_registration(uuid,text,bytea,bytea,jsonb,text,text,jsonb),
-    access.take_dropped_mails(uuid,text,integer)
+    access.take_dropped_mails(uuid,text,integer),
+    access.verify_phone(uuid,text,text)
   to freehold_app;

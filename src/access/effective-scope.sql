@@ -6,35 +6,18 @@
 create function access.units_under(unit uuid) returns setof uuid
 language sql stable set search_path = pg_catalog, pg_temp as $$
   with recursive tree (id) as (
-    select unit
+    select unit where unit is not null
     union
     select u.id from tree t join freehold.units u on u.parent_id = t.id
   )
   select id from tree
 $$;
 
--- The units that the scope `department` reaches from a unit: the nearest department above, and everything under it.
-create function access.department_of(unit uuid) returns setof uuid
-language sql stable set search_path = pg_catalog, pg_temp as $$
-  with recursive up (id, kind, parent_id, step) as (
-    select u.id, u.kind, u.parent_id, 0
-    from freehold.units u
-    where u.id = unit
-    union all
-    select u.id, u.kind, u.parent_id, up.step + 1
-    from up
-      join freehold.units u on u.id = up.parent_id
-    where up.kind <> 'department'
-  )
-  select access.units_under(x.id)
-  from (select id from up where kind = 'department' order by step limit 1) x
-$$;
-
 -- The units that a scope reaches from where a user is. team: their unit; department: the nearest department above,
 -- and everything under it.
 create function access.units_in_scope(subject uuid, scope access.scope) returns setof uuid
 language sql stable set search_path = pg_catalog, pg_temp as $$
-  select access.department_of(p.unit_id)
+  select access.units_under(access.department_over(p.unit_id))
   from freehold.users p
   where p.id = subject and units_in_scope.scope = 'department'
   union
@@ -55,7 +38,6 @@ create function access.user_effective_scope(
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   why access.reason[];
-  s record;
 begin
   units := '{}';
   owners := '{}';
@@ -66,13 +48,24 @@ begin
   end if;
   -- By itself: within the query it would be called once more, to estimate its rows.
   why := access.reasons(subject, permission, now());
-  for s in select r.holder, max(r.scope) as reach from unnest(why) r group by r.holder loop
-    scope := greatest(scope, s.reach);
-    owners := owners || s.holder;
-    if s.reach in ('team', 'department') then
-      units := array(select unnest(units) union select access.units_in_scope(s.holder, s.reach));
-    end if;
-  end loop;
+  select max(r.scope), coalesce(array_agg(distinct r.holder), '{}') into scope, owners from unnest(why) r;
+  if exists (select from unnest(why) r where r.scope in ('team', 'department')) then
+    -- Once for each department, however many delegators are in it.
+    units := array(
+      select u.unit_id
+      from unnest(why) r
+        join freehold.users u on u.id = r.holder
+      where r.scope in ('team', 'department') and u.unit_id is not null
+      union
+      select access.units_under(d.id)
+      from (
+        select distinct access.department_over(u.unit_id) as id
+        from unnest(why) r
+          join freehold.users u on u.id = r.holder
+        where r.scope = 'department'
+      ) d
+      where d.id is not null);
+  end if;
 end $$;
 
 -- The same, with what the API key of this transaction leaves of it.

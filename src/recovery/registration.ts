@@ -106,7 +106,9 @@ export async function verifyEmail(ctx: Ctx, proof: z.infer<typeof EmailProof>): 
 /** The hash of a password that the reader of the mail chose, and the username that their address gives; null without one. */
 async function chosen(ctx: Ctx, presented: string, new_password: string | undefined) {
   if (new_password === undefined) return { hashed: null, username: null }
-  const known = await ctx.call<Verification | null>(sql`access.begin_verification(${ctx.realm.id}, ${presented}::bytea)`)
+  const known = await ctx.call<Verification | null>(
+    sql`access.begin_verification(${ctx.realm.id}, ${ctx.realm.system_key}, ${presented}::bytea)`,
+  )
   if (!known) throw invalidToken()
   if (known.is_user)
     throw invalid('new_password', 'must be left out: this token is for the address of a user, who has a password')

@@ -10,10 +10,10 @@
 
 -- {email, is_user, policy}, by which the Worker judges a new password; null: the token is not valid. `is_user`: the token
 -- is for the address of a user, who has a password.
-create function access.begin_verification(tenant_id uuid, presented bytea) returns jsonb
+create function access.begin_verification(tenant_id uuid, system_key text, presented bytea) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  t freehold.tenant := access.check_tenant(tenant_id);
+  t freehold.tenant := access.check_system(tenant_id, system_key);
   u freehold.users := access.token_user(presented, 'email', false);
   r freehold.registrations := access.valid_registration(t, presented);
 begin
@@ -157,6 +157,6 @@ language sql volatile set search_path = pg_catalog, pg_temp as $$
 $$;
 
 grant execute on function
-  access.begin_verification(uuid, bytea),
+  access.begin_verification(uuid, text, bytea),
   access.finish_verification(uuid, text, bytea, bytea, text, text, jsonb)
 to freehold_app;

@@ -11,7 +11,7 @@ const APP_MAY_CALL = [
   'access.begin_login(uuid,text,text)',
   'access.begin_password_change(uuid,text)',
   'access.begin_reset(uuid,text,bytea)',
-  'access.begin_verification(uuid,bytea)',
+  'access.begin_verification(uuid,text,bytea)',
   'access.claim_mails(uuid,text,integer,jsonb)',
   'access.claims()',
   'access.count_key_uses(uuid,text,uuid,integer,jsonb)',

@@ -35,7 +35,7 @@ describe('the role of strangers', () => {
     await addRole(realm, 'staff', ['user:update', 'user:read'], 'all')
     await addRole(realm, 'power', ['user:update', 'user:delete', 'unit:create'], 'all')
     await addRole(realm, 'doorkeeper', ['setting:read', 'setting:update'], 'all')
-    await addRole(realm, 'namer', ['role:read', 'role:update', 'role:delete'], 'all')
+    await addRole(realm, 'namer', ['role:read', 'role:update', 'role:delete', 'user:update', 'user:read'], 'all')
     expect((await patch({ registration: true, registration_domains: ['corp.test'], registration_role: 'staff' })).status).toBe(
       200,
     )
