@@ -2,7 +2,7 @@ import { z } from '@hono/zod-openapi'
 import { type SQL, sql } from 'drizzle-orm'
 import type { Ctx } from '../kernel/context.ts'
 import { Page, paged, pageOf, readCursor } from '../kernel/cursor.ts'
-import { Line, Moment } from '../kernel/fields.ts'
+import { Line, Moment, Whole } from '../kernel/fields.ts'
 import { Problem } from '../kernel/problem.ts'
 import { withinScope } from '../kernel/scope.ts'
 import { rowsOf } from '../kernel/wire.ts'
@@ -17,7 +17,7 @@ const filters = {
   to: Moment.optional(),
   address: Line(64).optional(),
   api_key_id: z.uuid().optional(),
-  min_risk: z.coerce.number().int().min(0).max(100).optional(),
+  min_risk: Whole(0, 100).optional(),
 }
 const isOrdered = ({ from, to }: { from?: string | undefined; to?: string | undefined }) =>
   !from || !to || Date.parse(from) <= Date.parse(to)

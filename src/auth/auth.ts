@@ -39,16 +39,19 @@ export const Credentials = z
   })
   .openapi('Credentials')
 
-/** The OAuth 2 password form (RFC 6749 section 4.3.2). `scope`, `client_id` and `client_secret` are accepted and ignored. */
+/**
+ * The OAuth 2 password form (RFC 6749 section 4.3.2). `scope`, `client_id` and `client_secret` are accepted and ignored; unknown
+ * parameters are ignored, and empty ones are as if left out (section 3.2).
+ */
 export const PasswordForm = z
   .object({
-    grant_type: z.literal('password').optional(),
+    grant_type: z.enum(['password', '']).optional(),
     username: Name,
     password: Password,
     scope: z.string().max(1024).optional(),
     client_id: z.string().max(255).optional(),
     client_secret: z.string().max(255).optional(),
-    cookie: z.enum(['true', 'false']).optional(),
+    cookie: z.enum(['true', 'false', '']).optional(),
   })
   .openapi('PasswordForm')
 

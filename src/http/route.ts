@@ -1,11 +1,10 @@
 import { createRoute, OpenAPIHono, z } from '@hono/zod-openapi'
 import type { MiddlewareHandler } from 'hono'
-import { createMiddleware } from 'hono/factory'
 import { type Code, Problem, problemCatalogue } from '../kernel/problem.ts'
 import { languageOf } from './accept-language.ts'
 import { requireCredential, withoutAdmission } from './admit.ts'
 import type { AppEnv } from './app-env.ts'
-import { limitBody } from './body-limit.ts'
+import { checkQuery, FORMS, JSON_TYPE, PATCH_TYPE, strictBody, typed } from './body.ts'
 import { issuesIn, rootOf } from './issues.ts'
 import { limitAttempts } from './rate-limit.ts'
 
@@ -118,13 +117,16 @@ export function route<
         ? withoutAdmission
         : requireCredential({ permission: spec.permission ?? null, any_password: spec.any_password ?? false }, spec.by),
       ...(spec.attempts === undefined ? [] : [limitAttempts(spec.attempts)]),
-      ...(spec.body ? [typed(['application/json', ...(spec.form ? FORMS : [])]), limitBody] : []),
+      ...(spec.query ? [checkQuery] : []),
+      ...(spec.body
+        ? strictBody([JSON_TYPE, ...(spec.form ? FORMS : []), ...(spec.method === 'patch' ? [PATCH_TYPE] : [])])
+        : []),
       ...(spec.lines ? [typed([NDJSON])] : []),
     ],
     request: {
       ...(spec.body && {
         body: spec.form
-          ? { content: { ...json, 'application/x-www-form-urlencoded': { schema: strict(spec.form) } } }
+          ? { content: { ...json, 'application/x-www-form-urlencoded': { schema: spec.form } } }
           : { content: json, required: true },
       }),
       ...(spec.lines && { body: { content: { [NDJSON]: { schema: spec.lines.takes } }, required: true } }),
@@ -173,17 +175,3 @@ function problemResponses(codes: Code[]) {
 const strict = <S>(schema: S): S => (schema instanceof z.ZodObject ? (schema.strict() as S) : schema)
 
 const NDJSON = 'application/x-ndjson'
-const FORMS = ['application/x-www-form-urlencoded', 'multipart/form-data']
-
-/**
- * Refuses other content types of a body, which the validators after this one would accept (every `+json`), and encoded bodies,
- * which they would read as they are.
- */
-const typed = (types: string[]) =>
-  createMiddleware<AppEnv>(async (c, next) => {
-    const coding = c.req.header('Content-Encoding')?.trim().toLowerCase() || 'identity'
-    if (coding !== 'identity') throw new Problem('unsupported_media_type', 'Send the body without Content-Encoding.')
-    const [essence = ''] = (c.req.header('Content-Type') ?? 'application/json').split(';')
-    if (!types.includes(essence.trim().toLowerCase())) throw new Problem('unsupported_media_type', `Send ${types[0]}.`)
-    await next()
-  })

@@ -5,12 +5,13 @@
 import { z } from '@hono/zod-openapi'
 import { decodeBase64urlIgnorePadding, encodeBase64urlNoPadding } from '@oslojs/encoding'
 import type { Realm } from './context.ts'
+import { Whole } from './fields.ts'
 import { Problem } from './problem.ts'
 import { successorOf } from './token.ts'
 
 /** The query parameters of every list. */
 export const Page = z.object({
-  limit: z.coerce.number().int().min(1).max(100).default(50),
+  limit: Whole(1, 100).default(50),
   // Two names of 255 characters are up to 1,532 bytes, and more in base64.
   cursor: z.string().max(4096).optional(),
 })

@@ -33,3 +33,11 @@ function utc(written: string): string {
   const at = new Date(written)
   return Number.isNaN(at.getTime()) ? '' : at.toISOString()
 }
+
+/** A whole number in a query, in plain digits: `0x5` and `1e2` are none. */
+export const Whole = (min: number, max: number) =>
+  z
+    .string()
+    .regex(/^\d{1,6}$/, 'must be a whole number in digits')
+    .transform(Number)
+    .pipe(z.int().min(min).max(max))

@@ -96,7 +96,7 @@ export async function* batchesOf(
       if (said)
         batch.push({
           line,
-          ...('fault' in said ? refused({ pointer: '#', detail: said.fault }) : lineIn(said.value, language)),
+          ...('faults' in said ? refused(...said.faults) : lineIn(said.value, language)),
         })
       if (batch.length < BATCH) continue
       yield batch

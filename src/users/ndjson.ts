@@ -2,6 +2,8 @@
  * Reads lines of JSON (NDJSON) as they arrive. Threat: a body or a line without an end, which fills the memory. So at most `max`
  * bytes of a line are kept, and a longer line is dropped.
  */
+import { jsonOf, textOf } from '../kernel/json.ts'
+import { type Issue, Problem } from '../kernel/problem.ts'
 
 /** A line as bytes, without its line break; `null`: it is too long. */
 export type NdjsonLine = Uint8Array | null
@@ -42,18 +44,13 @@ export async function* linesOf(body: ReadableStream<Uint8Array>, max: number): A
 }
 
 /** The JSON value of a line, or why it has none; null for a blank line. */
-export function valueIn(line: NdjsonLine, max: number): { value: unknown } | { fault: string } | null {
-  if (!line) return { fault: `is longer than ${max} bytes` }
-  let text: string
+export function valueIn(line: NdjsonLine, max: number): { value: unknown } | { faults: Issue[] } | null {
+  if (!line) return { faults: [{ pointer: '#', detail: `is longer than ${max} bytes` }] }
   try {
-    text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(line)
-  } catch {
-    return { fault: 'is not UTF-8' }
-  }
-  if (/^[ \t\r]*$/.test(text)) return null
-  try {
-    return { value: JSON.parse(text) }
-  } catch {
-    return { fault: 'is not valid JSON' }
+    const text = textOf(line)
+    return /^[ \t\r]*$/.test(text) ? null : { value: jsonOf(text) }
+  } catch (error) {
+    if (error instanceof Problem && error.errors) return { faults: error.errors }
+    throw error
   }
 }

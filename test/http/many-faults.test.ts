@@ -13,16 +13,16 @@ const size = ({ body }: { body: unknown }) => JSON.stringify(body).length
 const LOGIN = '/api/v1/auth/login'
 
 describe('a body of nothing but faults', () => {
-  it.each([
-    ['JSON', { raw: wrong(FEW) }, {}],
-    ['a form', { raw: keys(FEW).join('=&') }, { 'Content-Type': 'application/x-www-form-urlencoded' }],
-  ])('as %s is told the first twenty and how many more there are, in little', async (_, body, headers) => {
-    const answer = await call('faulty', LOGIN, { ...body, headers, method: 'POST' })
-    expect([answer.status, answer.body.code]).toEqual([400, 'invalid_request'])
-    expect(answer.body.errors).toHaveLength(21)
-    expect(answer.body.errors.at(-1)).toEqual({ pointer: '#', detail: expect.stringMatching(/^and \d+ more$/) })
-    expect(size(answer)).toBeLessThan(8_192)
-  })
+  it.each([['JSON', { raw: wrong(FEW) }, {}]])(
+    'as %s is told the first twenty and how many more there are, in little',
+    async (_, body, headers) => {
+      const answer = await call('faulty', LOGIN, { ...body, headers, method: 'POST' })
+      expect([answer.status, answer.body.code]).toEqual([400, 'invalid_request'])
+      expect(answer.body.errors).toHaveLength(21)
+      expect(answer.body.errors.at(-1)).toEqual({ pointer: '#', detail: expect.stringMatching(/^and \d+ more$/) })
+      expect(size(answer)).toBeLessThan(8_192)
+    },
+  )
 
   it('is told in Spanish, too', async () => {
     const headers = { 'Accept-Language': 'es' }

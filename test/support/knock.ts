@@ -6,6 +6,6 @@ export type Heard = { status: number; headers: Headers; text: string; body: any 
 export async function knock(url: string, init: RequestInit = {}): Promise<Heard> {
   const response = await exports.default.fetch(new Request(url, { redirect: 'manual', ...init }))
   const text = await response.text()
-  const isJson = /json/.test(response.headers.get('Content-Type') ?? '') && text
+  const isJson = /[/+]json/.test(response.headers.get('Content-Type') ?? '') && text
   return { status: response.status, headers: response.headers, text, body: isJson ? JSON.parse(text) : text }
 }

@@ -3,6 +3,7 @@ import { admission } from './admission.ts'
 import { audit } from './audit.ts'
 import { authorization } from './authorization.ts'
 import { bodies } from './bodies.ts'
+import { json } from './json.ts'
 import { lists } from './lists.ts'
 import { login } from './login.ts'
 import { me } from './me.ts'
@@ -25,6 +26,7 @@ export const measures: Measure[] = [
   login,
   refusals,
   bodies,
+  json,
   provisioning,
   resolution,
   memory,

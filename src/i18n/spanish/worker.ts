@@ -24,6 +24,15 @@ export const worker = {
   'must be text without control characters': 'debe ser texto sin caracteres de control',
   'must be a timestamp as in RFC 3339': 'debe ser un momento como en RFC 3339',
   'must lie in the years 1 to 9999': 'debe estar entre los años 1 y 9999',
+  'is not UTF-8': 'no es UTF-8',
+  'is there twice': 'está dos veces',
+  'is not a name that can be used': 'no es un nombre que se pueda usar',
+  'holds half of a surrogate pair': 'contiene medio par sustituto',
+  'is a number that cannot be kept exactly: send it as a string':
+    'es un número que no se puede guardar con exactitud: envíalo como texto',
+  'is nested too deeply': 'está anidado demasiado profundamente',
+  'Send UTF-8.': 'Envía UTF-8.',
+  'must be a whole number in digits': 'debe ser un número entero en cifras',
   'Send at most 16 KiB.': 'Envía como máximo 16 KiB.',
   'Send the body without Content-Encoding.': 'Envía el cuerpo sin Content-Encoding.',
   'must be at most 16 KiB': 'debe tener como máximo 16 KiB',
@@ -163,7 +172,6 @@ export const worker = {
   '{why} The result of the lines after the last one reported is unknown: send the file again.':
     '{why:parts} Se desconoce el resultado de las líneas posteriores a la última indicada: envía el archivo de nuevo.',
   'is longer than {number} bytes': 'tiene más de {number} bytes',
-  'is not UTF-8': 'no es UTF-8',
   'is not valid JSON': 'no es JSON válido',
   'is not accepted in plain text: send password_hash or neither':
     'no se acepta en texto plano: envía password_hash o ninguno de los dos',
