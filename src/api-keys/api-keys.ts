@@ -4,6 +4,7 @@
  * (src/api-keys/api-keys.sql); only its SHA-256 is stored.
  */
 import { type SQL, sql } from 'drizzle-orm'
+import { create } from '../idempotency/idempotency.ts'
 import { newKey } from '../kernel/api-key.ts'
 import type { Ctx } from '../kernel/context.ts'
 import { paged, readCursor } from '../kernel/cursor.ts'
@@ -30,12 +31,14 @@ const texts = (list: string[]) => sql`array(select jsonb_array_elements_text(${J
 export async function createKey(ctx: Ctx, { name, permissions, addresses = [], expires_at }: NewApiKey): Promise<MadeApiKey> {
   const { prefix, key } = newKey()
   const hash = await tokenHash(key)
-  const [result] = await ctx.run(
-    ctx.db.execute(sql`insert into freehold.api_keys as k (id, user_id, name, prefix, key_hash, permissions, addresses, expires_at)
+  const [made] = await create<MadeApiKey>(ctx, {
+    made: sql`made as (insert into freehold.api_keys as k (id, user_id, name, prefix, key_hash, permissions, addresses, expires_at)
       values (${crypto.randomUUID()}, ${CALLER}, ${name}, ${prefix}, ${hash}::bytea, ${texts(permissions)}, ${texts(addresses)}, ${expires_at ?? null}::timestamptz)
-      returning ${columns}`),
-  )
-  return { ...oneOf(result), key }
+      returning ${columns})`,
+    secrets: { key },
+  })
+  if (!made) throw new Problem('not_found')
+  return made
 }
 
 /**
@@ -45,25 +48,25 @@ export async function createKey(ctx: Ctx, { name, permissions, addresses = [], e
 export async function rotateKey(ctx: Ctx, id: string, { overlap_minutes }: Rotation): Promise<MadeApiKey> {
   const { prefix, key } = newKey()
   const hash = await tokenHash(key)
-  const [seen, result] = await mapConstraintErrors(
-    ctx.run(
-      one(ctx, id),
-      ctx.db.execute(sql`with old as (
+  const [made, seen] = await mapConstraintErrors(
+    create<MadeApiKey>(ctx, {
+      before: [one(id)],
+      made: sql`old as (
           update freehold.api_keys k set expires_at = least(k.expires_at, now() + make_interval(mins => ${overlap_minutes}))
           from freehold.api_keys was where ${own(id)} and was.id = k.id and not exists (select from freehold.api_keys s where s.rotated_from = k.id)
           returning k.id, k.user_id, k.name, k.permissions, k.addresses, was.expires_at - was.created_at as lifetime
-        )
-        insert into freehold.api_keys as k (id, user_id, name, prefix, key_hash, permissions, addresses, rotated_from, expires_at)
+        ), made as (insert into freehold.api_keys as k (id, user_id, name, prefix, key_hash, permissions, addresses, rotated_from, expires_at)
         select ${crypto.randomUUID()}, o.user_id, o.name, ${prefix}, ${hash}::bytea, o.permissions, o.addresses, o.id,
           case when o.lifetime is not null then least(now() + o.lifetime, ${MAX_TIMESTAMP}::timestamptz) end from old o
-        returning ${columns}`),
-    ),
+        returning ${columns})`,
+      secrets: { key },
+    }),
     // Of concurrent rotations one succeeds; the others end here, or below.
     (error) => (brokenConstraint(error) === 'api_keys_successor' ? rotated(error) : null),
   )
+  if (made) return made
   oneOf(seen)
-  if (!rowsOf(result).length) throw rotated()
-  return { ...oneOf(result), key }
+  throw rotated()
 }
 
 const rotated = (cause?: unknown) => new Problem('illegal_state', 'This key was rotated before: rotate its successor.', { cause })
@@ -89,7 +92,7 @@ async function listed(ctx: Ctx, owner: SQL, list: string, { limit, cursor }: Que
 
 /** Gets a key of the caller. One round trip. Fails with not_found. */
 export async function getKey(ctx: Ctx, id: string): Promise<ApiKey> {
-  const [result] = await ctx.run(one(ctx, id))
+  const [result] = await ctx.run(ctx.db.execute(one(id)))
   return oneOf(result)
 }
 
@@ -126,7 +129,7 @@ async function revoked(ctx: Ctx, which: SQL): Promise<void> {
   if (!rowsOf(result).length) throw new Problem('not_found')
 }
 
-const one = (ctx: Ctx, id: string) => ctx.db.execute(sql`select ${columns} from freehold.api_keys k where ${own(id)}`)
+const one = (id: string) => sql`select ${columns} from freehold.api_keys k where ${own(id)}`
 
 function oneOf(result: unknown): ApiKey {
   const [row] = rowsOf<ApiKey>(result)

@@ -48,8 +48,13 @@ export const ApiKey = z
   })
   .openapi('ApiKey')
 
-/** An API key with its secret, which is returned only once. */
-export const MadeApiKey = ApiKey.extend({ key: z.string() }).openapi('MadeApiKey')
+/** An API key with its secret, which is returned only once; a repeated request gets it for 10 minutes. */
+export const MadeApiKey = ApiKey.extend({
+  key: z
+    .string()
+    .optional()
+    .openapi({ description: 'Only absent when a request is repeated with its Idempotency-Key after more than 10 minutes' }),
+}).openapi('MadeApiKey')
 export const ApiKeyList = pageOf(ApiKey).openapi('ApiKeyList')
 
 export type NewApiKey = z.infer<typeof NewApiKey>

@@ -1,9 +1,9 @@
 import { z } from '@hono/zod-openapi'
 import { sql } from 'drizzle-orm'
+import { create } from '../idempotency/idempotency.ts'
 import type { Ctx } from '../kernel/context.ts'
 import { Line } from '../kernel/fields.ts'
 import { invalid } from '../kernel/problem.ts'
-import { rowsOf } from '../kernel/wire.ts'
 import type { ActivityWire } from './audit.ts'
 
 const MAX_BYTES = 16 * 1024
@@ -35,14 +35,11 @@ export async function createActivity(ctx: Ctx, activity: z.infer<typeof NewActiv
   const { activity_type, action, resource_type, resource_id, risk_score, before, after } = activity
   if (new TextEncoder().encode(JSON.stringify(activity)).length > MAX_BYTES) throw invalid('', 'must be at most 16 KiB')
   const text = (state: object | undefined) => (state ? JSON.stringify(state) : null)
-  const [result] = await ctx.run(
-    ctx.db.execute(
-      sql`select access.record_custom_activity(${activity_type}, ${action}, ${resource_type}, ${resource_id ?? null}, ${risk_score}::integer, ${text(before)}::jsonb, ${text(after)}::jsonb) as made`,
-    ),
-  )
-  const [row] = rowsOf<{ made: ActivityWire }>(result)
+  const [row] = await create<{ activity: ActivityWire }>(ctx, {
+    made: sql`made as (select access.record_custom_activity(${activity_type}, ${action}, ${resource_type}, ${resource_id ?? null}, ${risk_score}::integer, ${text(before)}::jsonb, ${text(after)}::jsonb) as activity)`,
+  })
   if (!row) throw new Error('The activity was not recorded.')
-  return row.made
+  return row.activity
 }
 
 /** True for a value that jsonb can hold and that is nested at most MAX_DEPTH deep. */

@@ -1,5 +1,6 @@
 import { z } from '@hono/zod-openapi'
 import { type SQL, sql } from 'drizzle-orm'
+import { create } from '../idempotency/idempotency.ts'
 import type { Ctx } from '../kernel/context.ts'
 import { Page, paged, pageOf, readCursor } from '../kernel/cursor.ts'
 import { Line, Moment } from '../kernel/fields.ts'
@@ -67,7 +68,7 @@ const columns = sql`d.id, d.delegator_id, d.delegate_id, d.role_id,
   ${rfc3339('d.starts_at')} as starts_at, ${rfc3339('d.ends_at')} as ends_at, d.reason, ${state} as state, d.decided_by,
   ${rfc3339('d.decided_at')} as decided_at, ${rfc3339('d.revoked_at')} as revoked_at, ${rfc3339('d.created_at')} as created_at`
 
-const one = (ctx: Ctx, id: string) => ctx.db.execute(sql`select ${columns} from freehold.delegations d where d.id = ${id}`)
+const one = (id: string) => sql`select ${columns} from freehold.delegations d where d.id = ${id}`
 
 /**
  * Delegates a role or some permissions of the caller to another user for a time. The delegation is pending where the tenant
@@ -79,14 +80,17 @@ export async function createDelegation(ctx: Ctx, wanted: z.infer<typeof NewDeleg
   const id = crypto.randomUUID()
   const { delegate_id, role_id, permissions, starts_at, ends_at, reason } = wanted
   const names = JSON.stringify([...new Set(permissions)])
-  const [, , result] = await ctx.run(
-    ctx.db.execute(sql`insert into freehold.delegations (id, delegator_id, delegate_id, role_id, starts_at, ends_at, reason)
-      values (${id}, (select access.principal()), ${delegate_id}, ${role_id ?? null}::uuid, coalesce(${starts_at ?? null}::timestamptz, now()), ${ends_at}::timestamptz, ${reason ?? null})`),
-    ctx.db.execute(sql`insert into freehold.delegation_permissions (delegation_id, permission)
-      select ${id}::uuid, p.name from jsonb_array_elements_text(${names}::jsonb) as p (name)`),
-    one(ctx, id),
-  )
-  return oneOf(result)
+  const [made] = await create<Wire>(ctx, {
+    before: [
+      sql`insert into freehold.delegations (id, delegator_id, delegate_id, role_id, starts_at, ends_at, reason)
+      values (${id}, (select access.principal()), ${delegate_id}, ${role_id ?? null}::uuid, coalesce(${starts_at ?? null}::timestamptz, now()), ${ends_at}::timestamptz, ${reason ?? null})`,
+      sql`insert into freehold.delegation_permissions (delegation_id, permission)
+      select ${id}::uuid, p.name from jsonb_array_elements_text(${names}::jsonb) as p (name)`,
+    ],
+    made: sql`made as (${one(id)})`,
+  })
+  if (!made) throw new Problem('not_found')
+  return made
 }
 
 /**
@@ -117,7 +121,7 @@ export async function listDelegations(ctx: Ctx, query: z.infer<typeof Delegation
 
 /** Gets a delegation. One round trip; `delegation:read`. Fails with not_found. */
 export async function getDelegation(ctx: Ctx, id: string): Promise<Wire> {
-  const [result] = await ctx.run(one(ctx, id))
+  const [result] = await ctx.run(ctx.db.execute(one(id)))
   return oneOf(result)
 }
 
@@ -137,7 +141,7 @@ export const revokeDelegation = (ctx: Ctx, id: string) => changed(ctx, id, sql`r
 async function changed(ctx: Ctx, id: string, sets: SQL): Promise<Wire> {
   const [changes, result] = await ctx.run(
     ctx.db.execute(sql`update freehold.delegations d set ${sets} where d.id = ${id} returning d.id`),
-    one(ctx, id),
+    ctx.db.execute(one(id)),
   )
   const delegation = oneOf(result)
   // The caller can read it but may not change it.

@@ -5,6 +5,7 @@ import { languageOf } from './accept-language.ts'
 import { requireCredential, withoutAdmission } from './admit.ts'
 import type { AppEnv } from './app-env.ts'
 import { checkQuery, FORMS, JSON_TYPE, PATCH_TYPE, strictBody, typed } from './body.ts'
+import { IdempotencyHeader, once, REPLAYED } from './idempotency.ts'
 import { issuesIn, rootOf } from './issues.ts'
 import { limitAttempts } from './rate-limit.ts'
 
@@ -91,16 +92,23 @@ export function route<
   Q = never,
   I = never,
 >(spec: Spec<P, M, B, F, Q, I, R>) {
-  const codes: Code[] = [
+  // A POST that creates. Those under auth/ and imports answer with other statuses: they ignore the header.
+  const creates = spec.method === 'post' && 201 in spec.returns
+  const codes = new Set<Code>([
+    ...(creates ? IDEMPOTENT : []),
     ...(spec.body || spec.lines ? BODY : []),
     ...(spec.public ? [] : AUTHENTICATED),
     ...EVERY,
     ...(spec.problems ?? []),
-  ]
+  ])
   const returns = Object.entries(spec.returns).map(([status, schema]) => [
     status,
     schema
-      ? { description: spec.summary, content: { 'application/json': { schema } } }
+      ? {
+          description: spec.summary,
+          content: { 'application/json': { schema } },
+          ...(creates && { headers: REPLAYED }),
+        }
       : { description: spec.summary, ...(spec.lines && { content: { [NDJSON]: { schema: spec.lines.gives } } }) },
   ])
   const json = { 'application/json': { schema: strict(spec.body) } }
@@ -122,6 +130,7 @@ export function route<
         ? strictBody([JSON_TYPE, ...(spec.form ? FORMS : []), ...(spec.method === 'patch' ? [PATCH_TYPE] : [])])
         : []),
       ...(spec.lines ? [typed([NDJSON])] : []),
+      ...(creates ? [once] : []),
     ],
     request: {
       ...(spec.body && {
@@ -132,6 +141,7 @@ export function route<
       ...(spec.lines && { body: { content: { [NDJSON]: { schema: spec.lines.takes } }, required: true } }),
       ...(spec.query && { query: strict(spec.query) }),
       ...(spec.params && { params: spec.params }),
+      ...(creates && { headers: IdempotencyHeader }),
     },
     responses: { ...problemResponses(codes), ...Object.fromEntries(returns) },
   }
@@ -164,9 +174,10 @@ const AUTHENTICATED: Code[] = [
   'forbidden',
   'user_inactive',
 ]
+const IDEMPOTENT: Code[] = ['invalid_request', 'idempotency_mismatch', 'illegal_state']
 const BODY: Code[] = ['invalid_request', 'body_too_large', 'unsupported_media_type']
 
-function problemResponses(codes: Code[]) {
+function problemResponses(codes: Iterable<Code>) {
   const content = { 'application/problem+json': { schema: ProblemDocument } }
   const byStatus = Map.groupBy(codes, (code) => problemCatalogue[code][0])
   return Object.fromEntries([...byStatus].map(([status, same]) => [status, { description: same.join(', '), content }]))

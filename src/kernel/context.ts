@@ -38,6 +38,15 @@ export type Need = { permission: string | null; any_password: boolean }
 /** `session_id` is null for a caller with an API key. */
 export type Principal = { user_id: string; session_id: string | null; scope: 'all' | 'department' | 'team' | 'own' }
 
+/** A request that creates something and may be repeated: its route, and the SHA-256 of its Idempotency-Key and of what it asks for. */
+export type Idempotency = {
+  readonly route: string
+  readonly key_hash: string
+  readonly request_hash: string
+  /** True once it turns out that the request was answered before. */
+  is_replayed: boolean
+}
+
 /** Everything that the functions of a room know about their request. */
 export type Ctx = {
   readonly config: Config
@@ -51,6 +60,8 @@ export type Ctx = {
   readonly credential: { session_id: string; user_id: string; proof: string | null } | { key: string } | null
   /** The admitted caller, once `run` or `ask` has returned. */
   principal: Principal | null
+  /** null: the request has no Idempotency-Key, or its route takes none. */
+  idempotency: Idempotency | null
   /** Round trips spent on the realm's database. */
   trips: number
   /** Builds statements for `run`. */
@@ -91,6 +102,7 @@ export function makeCtx({ reloadRealm, reportActivity, countUse, ...parts }: Par
     ...parts,
     credential,
     principal: null,
+    idempotency: null,
     trips: 0,
     db: build,
     async run(...statements) {
@@ -192,8 +204,8 @@ export const question = (call: SQL): Question =>
 /** Touches the session. Reads are touched in the admission; writes at the end, when they hold all their other locks. */
 const TOUCH = fixed(build.execute(sql`select access.touch()`))
 
-/** True for an error that a statement after the admission raised. */
-const wasAdmitted = (error: unknown) => /^(FH4(00|04|09)|2[23])/.test(dbError(error)?.code ?? '')
+/** True for an error that a statement after the admission raised; FR200 is no failure (src/idempotency). */
+const wasAdmitted = (error: unknown) => /^(FH4(00|04|09|22)|FR200|2[23])/.test(dbError(error)?.code ?? '')
 
 /**
  * The platform's database is reached with a more privileged login, so the transaction drops its privileges before the admission.

@@ -33,6 +33,7 @@ begin
       when 'forbidden' then 'FH403'
       when 'not_found' then 'FH404'
       when 'invalid_request' then 'FH400'
+      when 'idempotency_mismatch' then 'FH422'
       else 'FH409'
     end;
 end $$;

@@ -39,6 +39,7 @@ export const problemCatalogue = {
   etag_mismatch: [412, 'This was changed meanwhile', 'Read it again.'],
   body_too_large: [413, 'The body is too large', 'Send at most 1 MiB.'],
   unsupported_media_type: [415, 'This content type is not understood', 'Send application/json.'],
+  idempotency_mismatch: [422, 'The Idempotency-Key belongs to another request', 'Send the same request again, or a new key.'],
   password_required: [
     422,
     'A password is needed',

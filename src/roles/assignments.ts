@@ -1,5 +1,6 @@
 import { z } from '@hono/zod-openapi'
 import { sql } from 'drizzle-orm'
+import { create } from '../idempotency/idempotency.ts'
 import type { Ctx } from '../kernel/context.ts'
 import { Page, paged, pageOf, readCursor } from '../kernel/cursor.ts'
 import { brokenConstraint } from '../kernel/db.ts'
@@ -41,7 +42,7 @@ type Wire = z.infer<typeof Assignment>
 const columns = sql`ur.id, ur.role_id, r.name as role, ${rfc3339('ur.starts_at')} as starts_at, ${rfc3339('ur.ends_at')} as ends_at`
 
 /** Locks the user before the triggers lock the role: the same order as where a user is changed or deactivated. */
-const lockUser = (ctx: Ctx, user_id: string) => ctx.db.execute(sql`select access.lock_user(${user_id}::uuid)`)
+const lockUser = (user_id: string) => sql`select access.lock_user(${user_id}::uuid)`
 
 /**
  * Assigns a role to a user from `starts_at` (default: now) to `ends_at` (default: no end). One round trip; `role:update`. Fails
@@ -50,20 +51,19 @@ const lockUser = (ctx: Ctx, user_id: string) => ctx.db.execute(sql`select access
  */
 export async function assignRole(ctx: Ctx, user_id: string, wanted: z.infer<typeof NewAssignment>): Promise<Wire> {
   const id = crypto.randomUUID()
-  const [, , result] = await mapConstraintErrors(
-    ctx.run(
-      lockUser(ctx, user_id),
-      ctx.db.execute(sql`insert into freehold.user_roles (id, user_id, role_id, starts_at, ends_at)
+  const [made] = await mapConstraintErrors(
+    create<Wire>(ctx, {
+      before: [
+        lockUser(user_id),
+        sql`insert into freehold.user_roles (id, user_id, role_id, starts_at, ends_at)
         select ${id}, u.id, ${wanted.role_id}, coalesce(${wanted.starts_at ?? null}::timestamptz, now()), ${wanted.ends_at ?? null}::timestamptz
-        from freehold.users u where u.id = ${user_id}`),
-      ctx.db.execute(
-        sql`select ${columns} from freehold.user_roles ur join freehold.roles r on r.id = ur.role_id where ur.id = ${id}`,
-      ),
-    ),
+        from freehold.users u where u.id = ${user_id}`,
+      ],
+      made: sql`made as (select ${columns} from freehold.user_roles ur join freehold.roles r on r.id = ur.role_id where ur.id = ${id})`,
+    }),
     (error) =>
       brokenConstraint(error) === 'user_roles_open' ? new Problem('already_exists', undefined, { cause: error }) : null,
   )
-  const [made] = rowsOf<Wire>(result)
   if (!made) throw new Problem('not_found')
   return made
 }
@@ -98,7 +98,7 @@ export async function listAssignments(
 export async function endAssignment(ctx: Ctx, user_id: string, role_id: string): Promise<void> {
   const open = sql`ur.user_id = ${user_id} and ur.role_id = ${role_id} and (ur.ends_at is null or ur.ends_at > now())`
   const [, ended, left] = await ctx.run(
-    lockUser(ctx, user_id),
+    ctx.db.execute(lockUser(user_id)),
     ctx.db.execute(sql`update freehold.user_roles ur set ends_at = greatest(now(), ur.starts_at) where ${open} returning ur.id`),
     ctx.db.execute(sql`select ur.id from freehold.user_roles ur where ${open}`),
   )

@@ -1,5 +1,6 @@
 import { z } from '@hono/zod-openapi'
 import { sql } from 'drizzle-orm'
+import { create } from '../idempotency/idempotency.ts'
 import type { Ctx } from '../kernel/context.ts'
 import { paged, pageOf, readCursor } from '../kernel/cursor.ts'
 import { brokenConstraint } from '../kernel/db.ts'
@@ -40,15 +41,14 @@ const columns = sql`o.id, o.permission, o.effect, o.scope, ${rfc3339('o.starts_a
  */
 export async function addOverride(ctx: Ctx, user_id: string, wanted: z.infer<typeof NewOverride>): Promise<Wire> {
   const { permission, effect, scope, starts_at, ends_at } = wanted
-  const [result] = await mapConstraintErrors(
-    ctx.run(
-      ctx.db.execute(sql`insert into freehold.overrides as o (id, user_id, permission, effect, scope, starts_at, ends_at)
+  const [made] = await mapConstraintErrors(
+    create<Wire>(ctx, {
+      made: sql`made as (insert into freehold.overrides as o (id, user_id, permission, effect, scope, starts_at, ends_at)
         select ${crypto.randomUUID()}, u.id, ${permission}, ${effect}, ${scope}, coalesce(${starts_at ?? null}::timestamptz, now()), ${ends_at ?? null}::timestamptz
-        from freehold.users u where u.id = ${user_id} returning ${columns}`),
-    ),
+        from freehold.users u where u.id = ${user_id} returning ${columns})`,
+    }),
     (error) => (brokenConstraint(error) === 'overrides_open' ? new Problem('already_exists', undefined, { cause: error }) : null),
   )
-  const [made] = rowsOf<Wire>(result)
   if (!made) throw new Problem('not_found')
   return made
 }

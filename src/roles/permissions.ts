@@ -1,5 +1,6 @@
 import { z } from '@hono/zod-openapi'
 import { sql } from 'drizzle-orm'
+import { create } from '../idempotency/idempotency.ts'
 import type { Ctx } from '../kernel/context.ts'
 import { Page, paged, pageOf, readCursor } from '../kernel/cursor.ts'
 import { Line } from '../kernel/fields.ts'
@@ -63,11 +64,10 @@ export async function getPermission(ctx: Ctx, id: string): Promise<Wire> {
 
 /** Creates a permission, or restores one that was deleted. One round trip; `permission:create`. Fails with already_exists. */
 export async function createPermission(ctx: Ctx, { name, description }: z.infer<typeof NewPermission>): Promise<Wire> {
-  const [result] = await ctx.run(
-    ctx.db.execute(sql`insert into freehold.permissions as p (id, name, description) values (${crypto.randomUUID()}, ${name}, ${description ?? null})
-      on conflict (name) do update set deleted_at = null, description = excluded.description where p.deleted_at is not null returning ${columns}`),
-  )
-  const [made] = rowsOf<Wire>(result)
+  const [made] = await create<Wire>(ctx, {
+    made: sql`made as (insert into freehold.permissions as p (id, name, description) values (${crypto.randomUUID()}, ${name}, ${description ?? null})
+      on conflict (name) do update set deleted_at = null, description = excluded.description where p.deleted_at is not null returning ${columns})`,
+  })
   if (!made) throw new Problem('already_exists')
   return made
 }

@@ -1,5 +1,6 @@
 import { z } from '@hono/zod-openapi'
 import { type SQL, sql } from 'drizzle-orm'
+import { create } from '../idempotency/idempotency.ts'
 import type { Ctx } from '../kernel/context.ts'
 import { Page, paged, pageOf, readCursor } from '../kernel/cursor.ts'
 import { brokenConstraint } from '../kernel/db.ts'
@@ -82,9 +83,10 @@ const inherited = sql`coalesce((
   select jsonb_agg(jsonb_build_object('permission', c.permission, 'scope', c.scope, 'from', c.name) order by c.permission collate "C", c.step) from carried c
 ), '[]')`
 
+const one = (id: string) => sql`select ${columns} from freehold.roles r where r.id = ${id} and r.deleted_at is null`
+
 /** Reads a role again, as the last statement of a change. */
-export const roleNow = (ctx: Ctx, id: string) =>
-  ctx.db.execute(sql`select ${columns} from freehold.roles r where r.id = ${id} and r.deleted_at is null`)
+export const roleNow = (ctx: Ctx, id: string) => ctx.db.execute(one(id))
 
 /** The given grants as rows `g`, each with a new id. */
 export const granted = (grants: z.infer<typeof Grants>): SQL =>
@@ -129,17 +131,18 @@ export async function getRole(ctx: Ctx, id: string): Promise<z.infer<typeof Role
  */
 export async function createRole(ctx: Ctx, { permissions, ...role }: z.infer<typeof NewRole>): Promise<Wire> {
   const id = crypto.randomUUID()
-  const [, , result] = await mapConstraintErrors(
-    ctx.run(
-      ctx.db.execute(sql`insert into freehold.roles (id, name, description, is_active, is_manageable, max_users, parent_id)
-        values (${id}, ${role.name}, ${role.description}, ${role.is_active}, ${role.is_manageable}, ${role.max_users}, ${role.parent_id})`),
-      ctx.db.execute(sql`insert into freehold.role_permissions (id, role_id, permission, scope)
-        select g.id, ${id}::uuid, g.permission, g.scope from ${granted(permissions)}`),
-      roleNow(ctx, id),
-    ),
+  const [created] = await mapConstraintErrors(
+    create<Wire>(ctx, {
+      before: [
+        sql`insert into freehold.roles (id, name, description, is_active, is_manageable, max_users, parent_id)
+        values (${id}, ${role.name}, ${role.description}, ${role.is_active}, ${role.is_manageable}, ${role.max_users}, ${role.parent_id})`,
+        sql`insert into freehold.role_permissions (id, role_id, permission, scope)
+        select g.id, ${id}::uuid, g.permission, g.scope from ${granted(permissions)}`,
+      ],
+      made: sql`made as (${one(id)})`,
+    }),
     nameTaken,
   )
-  const [created] = rowsOf<Wire>(result)
   if (!created) throw new Error('The created role cannot be read.')
   return created
 }

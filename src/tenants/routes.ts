@@ -32,10 +32,10 @@ tenantRoutes.openapi(
   }),
   async (c) => {
     const { tenant, run_id } = await createTenant(c.var.ctx, c.req.valid('json'))
-    log('tenant reserved', { tenant: tenant.subdomain, trace_id: c.var.trace_id, run: run_id })
+    if (run_id) log('tenant reserved', { tenant: tenant.subdomain, trace_id: c.var.trace_id, run: run_id })
     // The tenant is reserved and its password is in no other answer, so nothing may fail from here on: the scheduled job resumes
     // the run.
-    const made = await startRun(c.env, run_id)
+    const made = await Promise.resolve(run_id && startRun(c.env, run_id))
       .then(() => waitUntilActive(c, tenant.id))
       .catch((error) => {
         log('tenant not waited for', { tenant: tenant.subdomain, trace_id: c.var.trace_id, error: String(error) })

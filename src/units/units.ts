@@ -5,6 +5,7 @@
  */
 import { z } from '@hono/zod-openapi'
 import { type SQL, sql } from 'drizzle-orm'
+import { create } from '../idempotency/idempotency.ts'
 import type { Ctx } from '../kernel/context.ts'
 import { Page, paged, pageOf, readCursor } from '../kernel/cursor.ts'
 import { brokenConstraint } from '../kernel/db.ts'
@@ -89,8 +90,9 @@ export const getUnit = async (ctx: Ctx, id: string): Promise<UnitWire> =>
 export async function createUnit(ctx: Ctx, { kind, name, parent_id = null }: z.infer<typeof NewUnit>): Promise<UnitWire> {
   const id = crypto.randomUUID()
   const insert = sql`insert into freehold.units (id, kind, name, parent_id) values (${id}, ${kind}, ${name}, ${parent_id})`
-  const [, result] = await ctx.run(ctx.db.execute(insert), ctx.db.execute(one(id))).catch(mapConstraintErrors)
-  return firstOrNotFound(result)
+  const [unit] = await create<UnitWire>(ctx, { before: [insert], made: sql`made as (${one(id)})` }).catch(mapConstraintErrors)
+  if (!unit) throw new Problem('not_found')
+  return unit
 }
 
 /**

@@ -5,6 +5,7 @@
  */
 import { z } from '@hono/zod-openapi'
 import { type SQL, sql } from 'drizzle-orm'
+import { create, createdBefore } from '../idempotency/idempotency.ts'
 import type { Ctx } from '../kernel/context.ts'
 import { brokenConstraint } from '../kernel/db.ts'
 import { Line, Moment, Text } from '../kernel/fields.ts'
@@ -79,7 +80,9 @@ function mapConstraintErrors(error: unknown): never {
  * forbidden (a role that the caller may not assign), limit_reached.
  */
 export async function createUser(ctx: Ctx, wanted: z.infer<typeof NewUser>): Promise<z.infer<typeof MadeUser>> {
-  const [asked] = await ctx.run(ctx.db.execute(sql`select access.policy() as policy`))
+  type Made = z.infer<typeof MadeUser>
+  const [known, asked] = await createdBefore<Made>(ctx, sql`select access.policy() as policy`)
+  if (known) return known
   const [{ policy } = {} as never] = rowsOf<{ policy: Policy }>(asked)
   const { email, username = usernameFrom(email), role, ...optional } = wanted
   const { given_name = null, family_name = null } = optional
@@ -93,10 +96,13 @@ export async function createUser(ctx: Ctx, wanted: z.infer<typeof NewUser>): Pro
   const insert = sql`insert into freehold.users (id, email, username, must_change_password, role, ${sql.raw(columns.join(', '))})
     values (${id}, ${email}, ${username}, true, coalesce(${role ?? null}, (select r.name from freehold.roles r where r.is_fallback)), ${sql.join(values, sql`, `)})`
   const first = sql`select access.first_password(${id}, ${await hash(password, ctx.config.PASSWORD_HASH_ITERATIONS)})`
-  const [, , result] = await ctx
-    .run(ctx.db.execute(insert), ctx.db.execute(first), ctx.db.execute(one(id)))
-    .catch(mapConstraintErrors)
-  return { ...firstOrNotFound(result), ...(wanted.password === undefined && { initial_password: password }) }
+  const [made] = await create<Made>(ctx, {
+    before: [insert, first],
+    made: sql`made as (${one(id)})`,
+    ...(wanted.password === undefined && { secrets: { initial_password: password } }),
+  }).catch(mapConstraintErrors)
+  if (!made) throw new Problem('not_found')
+  return made
 }
 
 /** Changes a user if `If-Match` still holds, and reads them again. One round trip. Fails with not_found, etag_mismatch. */

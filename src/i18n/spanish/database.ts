@@ -109,6 +109,12 @@ export const database = {
   'would put a department under a team': 'pondría un departamento bajo un equipo',
   'would put a unit under itself': 'pondría una unidad bajo sí misma',
 
+  // Idempotency keys.
+  'This Idempotency-Key was sent with another request before: use a new one.':
+    'Esta Idempotency-Key ya se envió con otra solicitud: usa una nueva.',
+  'A request with this Idempotency-Key is being answered: repeat it in a moment.':
+    'Se está respondiendo a una solicitud con esta Idempotency-Key: repítela en un momento.',
+
   // API keys.
   'There is no such key.': 'No existe esa clave.',
   'There is no such key here, or it was revoked.': 'Aquí no existe esa clave, o fue revocada.',

@@ -43,6 +43,10 @@ export const problems = {
   etag_mismatch: ['Esto ha cambiado mientras tanto', 'Vuelve a leerlo.'],
   body_too_large: ['El cuerpo es demasiado grande', 'Envía como máximo 1 MiB.'],
   unsupported_media_type: ['No se entiende este tipo de contenido', 'Envía application/json.'],
+  idempotency_mismatch: [
+    'La Idempotency-Key pertenece a otra solicitud',
+    'Envía otra vez la misma solicitud, o una clave nueva.',
+  ],
   password_required: [
     'Se necesita una contraseña',
     'Envía de nuevo el token: con el registration_secret que devolvió auth/register, o con una new_password.',

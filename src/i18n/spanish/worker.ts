@@ -47,6 +47,8 @@ export const worker = {
   "lies under the domain of this service, where other names than the tenant's own belong to others":
     'está bajo el dominio de este servicio, donde los nombres distintos del propio del inquilino son de otros',
   'is reserved': 'está reservado',
+  'must be 1-255 visible ASCII characters, with or without quotes':
+    'debe tener de 1 a 255 caracteres ASCII visibles, con comillas o sin ellas',
   'must be printable ASCII without spaces': 'debe ser ASCII imprimible sin espacios',
   'must be an ISO 3166-1 code of two capital letters': 'debe ser un código ISO 3166-1 de dos letras mayúsculas',
   'must be 1-50 of a-z, 0-9, _ and -': 'debe tener de 1 a 50 caracteres de a-z, 0-9, _ y -',

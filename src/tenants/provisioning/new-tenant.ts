@@ -1,12 +1,12 @@
 import { z } from '@hono/zod-openapi'
-import { type SQL, sql } from 'drizzle-orm'
+import { sql } from 'drizzle-orm'
+import { create, createdBefore } from '../../idempotency/idempotency.ts'
 import { Label } from '../../kernel/config.ts'
 import type { Ctx } from '../../kernel/context.ts'
 import { brokenConstraint } from '../../kernel/db.ts'
 import { Line } from '../../kernel/fields.ts'
 import { encrypt } from '../../kernel/keyring.ts'
 import { invalid, Problem } from '../../kernel/problem.ts'
-import { rowsOf } from '../../kernel/wire.ts'
 import { generatePassword, hash } from '../../passwords/hash.ts'
 import { weaknesses } from '../../passwords/policy.ts'
 import { presets } from '../../presets/presets.ts'
@@ -59,17 +59,27 @@ export function databaseName(template: string, subdomain: string, id: string): s
   return name.length <= 63 ? name : `${name.slice(0, 50)}_${id.replaceAll('-', '').slice(0, 12)}`
 }
 
+/** The row of a tenant, and the generated password of its administrator. */
+type Made = Record<string, unknown> & { password?: string }
+
+function withAdmin(ctx: Ctx, { admin_email, admin_password }: z.infer<typeof NewTenant>, { password, ...row }: Made) {
+  const must_change_password = admin_password === undefined
+  const initial_admin = { email: admin_email, ...(password !== undefined && { password }), must_change_password }
+  return { ...wire(ctx.config, row), initial_admin }
+}
+
 /**
- * Reserves a tenant and the run that will provision it; the caller starts the run. Two round trips to the master;
+ * Reserves a tenant and the run that will provision it; the caller starts the run (null: a repeated request has none). Two round trips to the master;
  * `tenant:create`. Without `admin_password` a password is generated, returned only in this answer, and must be changed at the
  * first login. Fails with subdomain_taken, tax_id_taken, no_capacity, invalid_request.
  */
 export async function createTenant(
   ctx: Ctx,
   wanted: z.infer<typeof NewTenant>,
-): Promise<{ tenant: z.infer<typeof MadeTenant>; run_id: string }> {
+): Promise<{ tenant: z.infer<typeof MadeTenant>; run_id: string | null }> {
   // Admitted first: no hash is computed for a caller whom the database refuses.
-  await ctx.run()
+  const [known] = await createdBefore<Made>(ctx)
+  if (known) return { tenant: withAdmin(ctx, wanted, known), run_id: null }
   const { admin_password, ...given } = wanted
   mustBeSecure(ctx.config, given.config)
   mustBeOwn(ctx.config, given.config, given.subdomain)
@@ -91,17 +101,15 @@ export async function createTenant(
     select ${id}, ${given.subdomain}, ${given.legal_name}, ${given.tax_id}, ${given.country}, ${ctx.config.NEON_REGION}, ${given.admin_email}, ${given.contact_name ?? null}, ${given.plan ?? null},
       ${given.environment}, 'provisioning', ${given.isolation}, ${given.role_preset}, ${database_name}, ${encrypted}, ${JSON.stringify(given.config)}::jsonb
     where exists (select from platform.hosts h where h.kind = ${given.isolation} and h.state = 'open' and h.taken < h.capacity)
-      or not exists (select from platform.hosts h where h.kind = ${given.isolation} and h.refused is not null and h.lease_until > now())
-    returning ${tenantColumns}`
+      or not exists (select from platform.hosts h where h.kind = ${given.isolation} and h.refused is not null and h.lease_until > now())`
   try {
-    const [result] = await ctx.run(
-      ctx.db.execute(insert),
-      ...nextRun(id, run_id, ctx.request.trace_id).map((statement: SQL) => ctx.db.execute(statement)),
-    )
-    const [row] = rowsOf<Record<string, unknown>>(result)
-    if (!row) throw new Problem('no_capacity')
-    const initial_admin = { email: admin.email, ...(must_change_password && { password }), must_change_password }
-    return { tenant: { ...wire(ctx.config, row), initial_admin }, run_id }
+    const [made] = await create<Made>(ctx, {
+      before: [insert, ...nextRun(id, run_id, ctx.request.trace_id)],
+      made: sql`made as (select ${tenantColumns} from platform.tenants t where t.id = ${id})`,
+      ...(must_change_password && { secrets: { password } }),
+    })
+    if (!made) throw new Problem('no_capacity')
+    return { tenant: withAdmin(ctx, wanted, made), run_id: ctx.idempotency?.is_replayed ? null : run_id }
   } catch (error) {
     const broken = brokenConstraint(error)
     if (broken === 'tenants_subdomain') throw new Problem('subdomain_taken', `The subdomain ${given.subdomain} is taken.`)
