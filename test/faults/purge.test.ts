@@ -22,6 +22,7 @@ const plant = (mark: string, age: string) =>
     sql`insert into freehold.one_time_tokens (token_hash, kind, user_id, target, expires_at) values (sha256(${mark}::bytea), 'reset', ${ANA}, ${mark}, now() - ${age}::interval)`,
     sql`insert into freehold.registrations (token_hash, email, password_hash, expires_at) values (sha256(${mark}::bytea), ${mark}, 'x', now() - ${age}::interval)`,
     sql`insert into access.dropped_mails (id, kind, channel, reached, trace_id, created_at) values (gen_random_uuid(), 'register', 'email', 'mail_per_day', ${mark}, now() - ${age}::interval)`,
+    sql`insert into access.kept_answers (id, user_id, request_hash, resource, created_at) values (sha256(${mark}::bytea), ${ANA}, 'x', '{}', now() - ${age}::interval)`,
     sql`insert into freehold.refresh_tokens (token_hash, session_id, device, expires_at) select sha256(${mark}::bytea), s.id, ${mark}, now() - ${age}::interval from freehold.sessions s limit 1`,
   )
 const planted = async (mark: string) => {
@@ -30,6 +31,7 @@ const planted = async (mark: string) => {
       (select count(*)::integer from freehold.lockouts where key = ${`unknown:${mark}`}) as strangers, (select count(*)::integer from freehold.lockouts where key = ${`login:${mark}`}) as people,
       (select count(*)::integer from freehold.one_time_tokens where target = ${mark}) as tokens, (select count(*)::integer from freehold.registrations where email = ${mark}) as registrations,
       (select count(*)::integer from access.dropped_mails where trace_id = ${mark}) as dropped_mails,
+      (select count(*)::integer from access.kept_answers where id = sha256(${mark}::bytea)) as kept_answers,
       (select count(*)::integer from freehold.refresh_tokens where device = ${mark}) as refresh_tokens`,
   )
   return row
@@ -74,14 +76,32 @@ describe('what has outlived its purpose', () => {
     await mail('lost@sweep.test', 'queued', null, '26 hours')
     await forsaken('over', '1 hour')
     await forsaken('under-way', null)
-    const all = { attempts: 1, strangers: 1, people: 1, tokens: 1, registrations: 1, dropped_mails: 1, refresh_tokens: 1 }
+    const all = {
+      attempts: 1,
+      strangers: 1,
+      people: 1,
+      tokens: 1,
+      registrations: 1,
+      dropped_mails: 1,
+      kept_answers: 1,
+      refresh_tokens: 1,
+    }
     await visit()
     expect(await planted('over')).toEqual(all)
 
     await aDayLater()
     await visit()
     // How often a person failed is kept with the person.
-    const none = { attempts: 0, strangers: 0, people: 1, tokens: 0, registrations: 0, dropped_mails: 0, refresh_tokens: 0 }
+    const none = {
+      attempts: 0,
+      strangers: 0,
+      people: 1,
+      tokens: 0,
+      registrations: 0,
+      dropped_mails: 0,
+      kept_answers: 0,
+      refresh_tokens: 0,
+    }
     expect([await planted('over'), await planted('young')]).toEqual([none, all])
     expect(await mails()).toEqual({ 'young@sweep.test': 'sent', 'waits@sweep.test': 'queued', 'lost@sweep.test': 'dead' })
     expect(await guards()).toEqual(['unknown:forsaken-under-way'])
