@@ -105,7 +105,9 @@ describe('an answer', () => {
   ])('%s may be read, headers too, and never with credentials', async (_, Origin) => {
     for (const answer of [await read({ Origin }), await read({ Origin, 'X-Tenant': 'shared' }, '')]) {
       expect([answer.status, allowed(answer)]).toEqual([200, Origin])
-      expect(answer.headers.get('Access-Control-Expose-Headers')).toBe('ETag, Location, X-Trace-Id, Retry-After, Link')
+      expect(answer.headers.get('Access-Control-Expose-Headers')).toBe(
+        'ETag, Location, X-Trace-Id, Retry-After, Link, Idempotency-Replayed',
+      )
       expect(answer.headers.get('Access-Control-Allow-Credentials')).toBeNull()
     }
   })
