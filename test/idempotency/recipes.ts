@@ -1,0 +1,128 @@
+/** How to ask each route that creates, with new names each time. */
+import { expect } from 'vitest'
+import { addPerson, inside } from '../support/inside.ts'
+import { call, newRuc } from '../support/people.ts'
+import { plantSession, tokenOf } from '../support/sessions.ts'
+import { copyTenant } from '../support/tenants.ts'
+
+export const AT = 'once'
+
+/** A request that a route answers with 201 or 202, another one, and one that is refused by the database or before it. */
+export type Recipe = { path: string; body: object; other: object; bad: object; secret?: (body: any) => unknown }
+
+let numbered = 0
+const newName = () => `n${++numbered}${crypto.randomUUID().slice(0, 6)}`
+
+export type Here = { people: string[]; tenantToken: string; operatorToken: string }
+
+export async function prepare(): Promise<Here> {
+  await copyTenant(AT)
+  const realm = await inside(AT)
+  const people = []
+  for (const name of ['ana', 'eve', 'ida']) people.push((await addPerson(realm, name)).id)
+  const [tenantToken, operatorToken] = [await tokenOf(AT), await tokenOf('', 'ada')]
+  return { people, tenantToken, operatorToken }
+}
+
+const keyOf = (body: any) => body.key
+
+/** A recipe for each route of the document; a route without one fails the tests. */
+export function recipes({ people, tenantToken, operatorToken }: Here): Record<string, () => Promise<Recipe>> {
+  const made = async (at: string, token: string, path: string, body: object) => {
+    const answer = await call(at, path, { token, body })
+    expect(answer.status, JSON.stringify(answer.body)).toBe(201)
+    return answer.body
+  }
+  const person = async () => (await addPerson(await inside(AT), newName())).id
+  const keys = (prefix: string, at: string, token: string, permission: string): Record<string, () => Promise<Recipe>> => {
+    const named = () => ({ name: newName(), permissions: [permission] })
+    return {
+      [`${prefix}/api-keys`]: async () => ({
+        path: `${prefix}/api-keys`,
+        body: named(),
+        other: named(),
+        bad: { name: 'x', permissions: ['nothing:known'] },
+        secret: keyOf,
+      }),
+      [`${prefix}/api-keys/{id}/rotate`]: async () => ({
+        path: `${prefix}/api-keys/${(await made(at, token, `${prefix}/api-keys`, named())).id}/rotate`,
+        body: { overlap_minutes: 5 },
+        other: { overlap_minutes: 6 },
+        bad: { overlap_minutes: -1 },
+        secret: keyOf,
+      }),
+    }
+  }
+  const users = (path: string) => async () => ({
+    path,
+    body: { email: `${newName()}@people.test` },
+    other: { email: `${newName()}@people.test` },
+    bad: { email: `${newName()}@people.test`, manager_id: crypto.randomUUID() },
+    secret: (body: any) => body.initial_password,
+  })
+  const activities = (path: string) => async () => ({
+    path,
+    body: { activity_type: 'REPORT_SENT', action: 'send', resource_type: 'report', resource_id: newName() },
+    other: { activity_type: 'REPORT_SENT', action: 'send', resource_type: 'report', resource_id: newName() },
+    bad: { activity_type: 'LOGIN', action: 'send', resource_type: 'report' },
+  })
+  const tenant = () => ({ subdomain: newName(), legal_name: 'x', tax_id: newRuc(), admin_email: 'bo@acme.test' })
+  return {
+    ...keys('/api/v1', AT, tenantToken, 'unit:read'),
+    ...keys('/platform/v1', '', operatorToken, 'tenant:read'),
+    '/api/v1/users': users('/api/v1/users'),
+    '/platform/v1/operators': users('/platform/v1/operators'),
+    '/api/v1/activities': activities('/api/v1/activities'),
+    '/platform/v1/audit': activities('/platform/v1/audit'),
+    '/api/v1/units': async () => ({
+      path: '/api/v1/units',
+      body: { kind: 'team', name: newName() },
+      other: { kind: 'team', name: newName() },
+      bad: { kind: 'team', name: newName(), parent_id: crypto.randomUUID() },
+    }),
+    '/api/v1/permissions': async () => ({
+      path: '/api/v1/permissions',
+      body: { name: `${newName()}:read` },
+      other: { name: `${newName()}:read` },
+      bad: { name: 'unit:read' },
+    }),
+    '/api/v1/roles': async () => ({
+      path: '/api/v1/roles',
+      body: { name: newName(), permissions: [{ permission: 'unit:read', scope: 'all' }] },
+      other: { name: newName() },
+      bad: { name: newName(), permissions: [{ permission: 'nothing:known', scope: 'all' }] },
+    }),
+    '/api/v1/users/{id}/roles': async () => {
+      const role = async () => (await made(AT, tenantToken, '/api/v1/roles', { name: newName() })).id
+      return {
+        path: `/api/v1/users/${await person()}/roles`,
+        body: { role_id: await role() },
+        other: { role_id: await role() },
+        bad: { role_id: crypto.randomUUID() },
+      }
+    },
+    '/api/v1/users/{id}/overrides': async () => ({
+      path: `/api/v1/users/${await person()}/overrides`,
+      body: { permission: 'unit:read', effect: 'deny' },
+      other: { permission: 'user:read', effect: 'deny' },
+      bad: { permission: 'nothing:known', effect: 'deny' },
+    }),
+    '/api/v1/delegations': async () => ({
+      path: '/api/v1/delegations',
+      body: { delegate_id: people[0], permissions: ['unit:read'], ends_at: '2999-01-01T00:00:00Z', reason: newName() },
+      other: { delegate_id: people[1], permissions: ['unit:read'], ends_at: '2999-01-01T00:00:00Z' },
+      bad: { delegate_id: crypto.randomUUID(), permissions: ['unit:read'], ends_at: '2999-01-01T00:00:00Z' },
+    }),
+    '/platform/v1/tenants': async () => ({
+      path: '/platform/v1/tenants',
+      body: tenant(),
+      other: tenant(),
+      bad: { ...tenant(), tax_id: '1' },
+      secret: (body: any) => body.initial_admin?.password,
+    }),
+  }
+}
+
+/** Another session of the same user. */
+export const otherSession = async (template: string) =>
+  (await plantSession(template.startsWith('/platform/') ? '' : AT, template.startsWith('/platform/') ? 'ada' : 'bo')).access_token
