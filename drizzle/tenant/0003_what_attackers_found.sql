@@ -1,5 +1,6 @@
 -- Made by `npm run migration` for every tenant’s database. Do not edit it once it has landed.
 -- Tables:
+--   creates table access.kept_answers
 --   creates table access.dropped_mails
 --   creates table access.mail_counter
 --   alters table freehold.login_attempts
@@ -7,8 +8,8 @@
 --   alters table freehold.registrations
 --   alters table freehold.permissions
 -- Definitions:
---   creates 38 objects
---   replaces 40 objects
+--   creates 42 objects
+--   replaces 41 objects
 --   drops and creates 16 objects
 --   drops function access.active_primary_role
 --   drops function access.grant_sources
@@ -82,6 +83,15 @@ drop function access.verify_phone(text);
 -- A permission as it reaches from a place: around the `holder`. Without one the scope alone says how far.
 create type access.placed as (permission text, scope access.scope, holder uuid);
 --> statement-breakpoint
+CREATE TABLE "access"."kept_answers" (
+  "id" "bytea" PRIMARY KEY NOT NULL,
+  "user_id" uuid NOT NULL,
+  "request_hash" "bytea" NOT NULL,
+  "resource" json NOT NULL,
+  "secrets_encrypted" text,
+  "created_at" timestamp with time zone DEFAULT now() NOT NULL
+);
+--> statement-breakpoint
 CREATE TABLE "access"."dropped_mails" (
   "id" uuid PRIMARY KEY NOT NULL,
   "kind" text NOT NULL,
@@ -117,6 +127,8 @@ ALTER TABLE "freehold"."tenant" ADD COLUMN "mail_per_day" integer DEFAULT 2000 N
 --> statement-breakpoint
 ALTER TABLE "freehold"."tenant" ADD COLUMN "max_delegations" integer DEFAULT 50 NOT NULL;
 --> statement-breakpoint
+CREATE INDEX "kept_answers_created" ON "access"."kept_answers" USING btree ("created_at");
+--> statement-breakpoint
 CREATE INDEX "login_attempts_foreign" ON "freehold"."login_attempts" USING btree ("created_at") WHERE strpos("freehold"."login_attempts"."hash_parameters", ',next=') > 0 and "freehold"."login_attempts"."state" <> 'deferred';
 --> statement-breakpoint
 CREATE INDEX "mails_recipient" ON "freehold"."mails" USING btree ((case when channel = 'sms' then regexp_replace(recipient, '[^0-9]', '', 'g') else recipient end),"created_at");
@@ -128,6 +140,8 @@ ALTER TABLE "freehold"."tenant" ADD CONSTRAINT "tenant_settings" CHECK ("freehol
         and "freehold"."tenant"."password_days" between 0 and 3650 and "freehold"."tenant"."password_warning_days" between 0 and 365 and "freehold"."tenant"."password_min_length" between 8 and 64
         and "freehold"."tenant"."password_max_length" between 64 and 1024 and "freehold"."tenant"."password_unique" between 1 and 32 and "freehold"."tenant"."password_history" between 0 and 24
         and "freehold"."tenant"."max_delegations" between 1 and 200 and "freehold"."tenant"."mail_per_recipient_hour" between 1 and 20 and "freehold"."tenant"."mail_per_day" between 1 and 50000);
+--> statement-breakpoint
+alter table access.kept_answers enable row level security;
 --> statement-breakpoint
 alter table access.dropped_mails enable row level security;
 --> statement-breakpoint
@@ -1815,6 +1829,88 @@ begin
   return new;
 end $$;
 --> statement-breakpoint
+-- The name of an answer: for one credential, route and key. null: nobody was admitted.
+create or replace function access.answer_id(route text, key_hash bytea) returns bytea
+language sql stable
+return sha256(convert_to(coalesce(access.session(), access.key()) || ' ' || route, 'UTF8') || key_hash);
+--> statement-breakpoint
+-- The answer that was kept for this request: {principal, resource, secrets_encrypted}; null: none. Raises FH422 when
+-- the key was sent with another request.
+create or replace function access.kept_answer(route text, key_hash bytea, request_hash bytea) returns json
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  k access.kept_answers;
+begin
+  select * into k
+  from access.kept_answers x
+  where x.id = access.answer_id(route, key_hash) and x.created_at > now() - interval '24 hours';
+  if k.id is null then
+    return null;
+  elsif k.request_hash <> kept_answer.request_hash then
+    perform access.refuse('idempotency_mismatch', 'This Idempotency-Key was sent with another request before: use a new one.');
+  end if;
+  return json_build_object(
+    'principal', json_build_object('user_id', access.principal(), 'session_id', access.session(), 'scope', access.scope()),
+    'resource', k.resource,
+    'secrets_encrypted', case when k.created_at > now() - interval '10 minutes' then k.secrets_encrypted end);
+end $$;
+--> statement-breakpoint
+-- Ends the transaction with FR200 when the request was answered before: the statements after this one, which create,
+-- were sent together with it. The answer is in the error's field `table`, because `detail` is written to the
+-- server's log. The lock is held until a twin of this request has committed, so that its answer is seen from then on,
+-- or has rolled back, which a client may learn a moment earlier: hence the short wait, after which it is refused.
+create or replace function access.begin_once(route text, key_hash bytea, request_hash bytea) returns void
+language plpgsql volatile security definer set lock_timeout = '250ms' set search_path = pg_catalog, pg_temp as $$
+declare
+  kept json;
+begin
+  begin
+    perform pg_advisory_xact_lock(hashtextextended('once:' || encode(access.answer_id(route, key_hash), 'hex'), 0));
+  exception when lock_not_available then
+    perform access.refuse('illegal_state', 'A request with this Idempotency-Key is being answered: repeat it in a moment.');
+  end;
+  kept := access.kept_answer(route, key_hash, request_hash);
+  if kept is not null then
+    raise exception using errcode = 'FR200', message = 'answered_before', table = kept::text;
+  end if;
+end $$;
+--> statement-breakpoint
+-- Keeps the answer in the transaction that created the resource, and returns the resource. One that is older than 24
+-- hours, and was not purged yet, is replaced.
+create or replace function access.keep_answer(route text, key_hash bytea, request_hash bytea, resource json, secrets text) returns json
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  insert into access.kept_answers as k (id, user_id, request_hash, resource, secrets_encrypted)
+  values (access.answer_id(route, key_hash), access.principal(), request_hash, resource, secrets)
+  on conflict (id) do update set
+    request_hash = excluded.request_hash,
+    resource = excluded.resource,
+    secrets_encrypted = excluded.secrets_encrypted,
+    created_at = excluded.created_at
+  where k.created_at <= now() - interval '24 hours';
+  if not found then
+    perform access.refuse('illegal_state', 'A request with this Idempotency-Key is being answered: repeat it in a moment.');
+  end if;
+  return resource;
+end $$;
+--> statement-breakpoint
+-- Refuses the request in words for the caller: a code, a sentence, and the field that is wrong.
+create or replace function access.refuse(code text, said text, field text default null) returns void
+language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
+begin
+  raise exception using
+    message = code,
+    detail = said,
+    hint = coalesce(field, ''),
+    errcode = case code
+      when 'forbidden' then 'FH403'
+      when 'not_found' then 'FH404'
+      when 'invalid_request' then 'FH400'
+      when 'idempotency_mismatch' then 'FH422'
+      else 'FH409'
+    end;
+end $$;
+--> statement-breakpoint
 -- Whether anybody can cause a mail of this kind for anybody: it takes an address and no login.
 create or replace function access.is_strangers_mail(kind text) returns boolean
 language sql immutable
@@ -2053,6 +2149,16 @@ begin
       for update skip locked
     )
     returning 1
+  ), answered as (
+    delete from access.kept_answers
+    where id in (
+      select k.id
+      from access.kept_answers k
+      where k.created_at < now() - interval '24 hours'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
   ), tried as (
     delete from freehold.mail_attempts a using old where a.mail_id = old.id
   ), finished as (
@@ -2068,6 +2174,7 @@ begin
       (select count(*) from registered),
       (select count(*) from refreshed),
       (select count(*) from dropped),
+      (select count(*) from answered),
       (select count(*) from finished)
     )
   into given_up, most
@@ -3416,8 +3523,10 @@ comment on function access.verify_email(uuid,text,bytea,bytea,text,jsonb) is 'Re
 --> statement-breakpoint
 revoke execute
   on function access.after_unit(),
+    access.answer_id(text,bytea),
     access.before_session_end(),
     access.begin_login(uuid,text,text),
+    access.begin_once(text,bytea,bytea),
     access.begin_password_change(uuid,text),
     access.begin_reset(uuid,text,bytea),
     access.begin_verification(uuid,text,bytea),
@@ -3439,6 +3548,8 @@ revoke execute
     access.is_foreign(text),
     access.is_live(freehold.delegations),
     access.is_strangers_mail(text),
+    access.keep_answer(text,bytea,bytea,json,text),
+    access.kept_answer(text,bytea,bytea),
     access.lacking(access.placed[],uuid[]),
     access.limit_reached(freehold.mails),
     access.mail_reset_link(uuid,bytea,text),
@@ -3474,6 +3585,7 @@ grant update (mail_per_recipient_hour, mail_per_day, max_delegations)
 --> statement-breakpoint
 grant execute
   on function access.begin_login(uuid,text,text),
+    access.begin_once(text,bytea,bytea),
     access.begin_password_change(uuid,text),
     access.begin_reset(uuid,text,bytea),
     access.begin_verification(uuid,text,bytea),
@@ -3484,6 +3596,8 @@ grant execute
     access.finish_reset(uuid,text,bytea,text,jsonb,jsonb),
     access.finish_verification(uuid,text,bytea,bytea,text,text,jsonb),
     access.import_batch(jsonb,integer,boolean),
+    access.keep_answer(text,bytea,bytea,json,text),
+    access.kept_answer(text,bytea,bytea),
     access.mail_reset_link(uuid,bytea,text),
     access.phone_code(uuid,text,text,text),
     access.refresh(uuid,text,bytea,bytea,jsonb),
