@@ -97,7 +97,7 @@ type Claims = {
 export type Entered = { claims: Claims; refresh_token: string }
 type Outcome =
   | { outcome: 'ok'; claims: Claims }
-  | { outcome: 'refused' | 'no_role' | 'invalid' | 'reused' | 'inactive'; mail?: boolean }
+  | { outcome: 'refused' | 'no_role' | 'invalid' | 'reused' | 'inactive'; mail?: boolean; is_known?: boolean }
 
 /** Identifiers are compared as they are stored: NFKC, lower case, trimmed. */
 const normalised = (identifier: string) => identifier.normalize('NFKC').trim().toLowerCase()
@@ -128,6 +128,9 @@ export async function login(ctx: Ctx, identifier: string, password: string, plac
       ? sql`access.finish_login_with_rehash(${ctx.realm.id}, ${ctx.realm.system_key}, ${attempt}, ${compared}, ${new_parameters}, ${await digest(password, new_parameters)}, ${session})`
       : sql`access.finish_login(${ctx.realm.id}, ${ctx.realm.system_key}, ${attempt}, ${compared}, ${null}, ${session})`,
   )
+  // Only logged: the answer, and the time that it takes, are the same. Missing from a database that is a version behind.
+  const found = result.outcome === 'refused' ? result.is_known : true
+  log('user looked up', { ...about, found: found ?? null })
   log(result.outcome === 'refused' ? 'password refused' : 'password verified', about)
   // A lockout has queued a mail to the user; an ordinary failure does not query the outbox.
   if (result.outcome === 'refused' && result.mail) ctx.later(deliver(ctx))

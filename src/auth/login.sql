@@ -36,8 +36,8 @@ begin
   );
 end $$;
 
--- Second half: {outcome: ok, claims} with a session and its first refresh token, or {outcome: refused, mail} or
--- {outcome: no_role}. When the user has too many sessions, the oldest end. `renewed` is a new hash of the same
+-- Second half: {outcome: ok, claims} with a session and its first refresh token, or {outcome: refused, mail, is_known}
+-- or {outcome: no_role}. `is_known`, whether there is such a user, is for the Worker's log alone. When the user has too many sessions, the oldest end. `renewed` is a new hash of the same
 -- password, in place of one that another system made.
 create function access.finish_login(
   tenant_id uuid,
@@ -72,7 +72,9 @@ begin
     where a.id = attempt;
     perform access.set_audit_actor(u.id, named, request);
     perform access.record('LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', why), 20);
-    return jsonb_build_object('outcome', 'refused', 'mail', access.has_enqueued_mail());
+    return jsonb_build_object(
+      'outcome', 'refused', 'mail', access.has_enqueued_mail(), 'is_known', u.id is not null
+    );
   end if;
   perform access.set_audit_actor(u.id, u.username, request);
   if not access.has_role(u.id) then

@@ -17,18 +17,34 @@ async function lines(work: () => Promise<unknown>): Promise<string[]> {
 const TRACE = '0123456789abcdef0123456789abcdef'
 const headers = { traceparent: `00-${TRACE}-0123456789abcdef-01` }
 
-it('a login is told as lines of JSON: which database, that the password was right, that somebody is in, and the request', async () => {
+it('a login is told as lines of JSON: which database, that the user was found, that the password was right, that somebody is in, and the request', async () => {
   const written = await lines(() => call('logged', '/api/v1/auth/login', { body: ADMIN, headers }))
   const told = written.map((line) => JSON.parse(line))
-  expect(told.map(({ event }) => event)).toEqual(['database chosen', 'password verified', 'logged in', 'request'])
+  expect(told.map(({ event }) => event)).toEqual([
+    'database chosen',
+    'user looked up',
+    'password verified',
+    'logged in',
+    'request',
+  ])
+  expect(told[1].found).toBe(true)
   for (const line of told) expect(line).toMatchObject({ tenant: 'logged', trace_id: TRACE })
 })
 
-it('a wrong password is told as refused', async () => {
-  const written = await lines(() =>
-    call('logged', '/api/v1/auth/login', { body: { ...ADMIN, password: 'Not-the-one-1' }, headers }),
-  )
-  expect(written.map((line) => JSON.parse(line).event)).toEqual(['database chosen', 'password refused', 'request'])
+it('a wrong password is told as refused, and whether there is such a user, without the name', async () => {
+  const nobody = 'nobody-of-that-name@acme.test'
+  for (const [email, found] of [
+    [ADMIN.email, true],
+    [nobody, false],
+  ] as const) {
+    const written = await lines(() =>
+      call('logged', '/api/v1/auth/login', { body: { email, password: 'Not-the-one-1' }, headers }),
+    )
+    const told = written.map((line) => JSON.parse(line))
+    expect(told.map(({ event }) => event)).toEqual(['database chosen', 'user looked up', 'password refused', 'request'])
+    expect(told[1]).toEqual({ at: expect.any(String), event: 'user looked up', tenant: 'logged', trace_id: TRACE, found })
+    for (const line of written) expect(line).not.toContain(email)
+  }
 })
 
 it('no line holds a password, a token, a hash or a connection string', async () => {
