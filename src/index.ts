@@ -1,4 +1,5 @@
 import { app } from './app.ts'
+import { newTraceId } from './http/trace.ts'
 import { configOf } from './kernel/config.ts'
 import { useSqlUrl } from './kernel/db.ts'
 import type { Env } from './kernel/env.ts'
@@ -15,14 +16,16 @@ export default {
   fetch: app.fetch,
   /**
    * Every minute: resumes stalled provisioning and erasures, reconciles KV with the master, runs maintenance on active tenants
-   * (with the audit checkpoint), and delivers mail.
+   * (with the audit checkpoint), and delivers mail. Logs and audit have it under one trace id.
    */
   async scheduled(_controller, env) {
     const config = configOf(env)
     useSqlUrl(config.NEON_SQL_URL)
-    const maintenance = runMaintenance(config).then(({ due }) => deliverDue(env, config, due))
-    const work = [resumeStale(env, config), eraseStale(env, config), reconcile(env, config), maintenance]
+    const trace_id = newTraceId()
+    const maintenance = runMaintenance(config, trace_id).then(({ due }) => deliverDue(env, config, due))
+    const work = [resumeStale(env, config), eraseStale(env, config, trace_id), reconcile(env, config, trace_id), maintenance]
     const results = await Promise.allSettled(work)
-    for (const result of results) if (result.status === 'rejected') log('scheduled job failed', { error: String(result.reason) })
+    for (const result of results)
+      if (result.status === 'rejected') log('scheduled job failed', { trace_id, error: String(result.reason) })
   },
 } satisfies ExportedHandler<Env>

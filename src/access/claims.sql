@@ -141,7 +141,8 @@ begin
 end $$;
 
 -- The actor for the audit, and what the request says of itself: the admitted user, else the one that a public
--- endpoint named, else nobody, which is the system.
+-- endpoint named, else nobody, which is the system. Of the system the trace id of its run is known, if it was set
+-- (src/kernel/db.ts); nobody signs it, as it decides nothing.
 create function access.actor() returns jsonb
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -154,7 +155,10 @@ begin
   then
     f := said::jsonb;
   end if;
-  return coalesce(f - 'request' || access.request_of(f -> 'request'), '{}');
+  return coalesce(
+    f - 'request' || access.request_of(f -> 'request'),
+    jsonb_strip_nulls(jsonb_build_object('trace_id', left(nullif(current_setting('access.trace_id', true), ''), 64)))
+  );
 end $$;
 
 grant usage on schema freehold, access to freehold_app;

@@ -60,12 +60,21 @@ type Prepared = {
 /** A statement that never varies, built once. */
 export const fixed = <S extends BatchItem<'pg'>>(statement: S): S => prepared(statement)({})
 
-/** Runs statements as one transaction, in one round trip, and returns the rows of each. */
-export async function batch(url: string, statements: readonly SQL[]): Promise<Record<string, unknown>[][]> {
+/**
+ * Runs statements as one transaction, in one round trip, and returns the rows of each. What the system changes is in the audit
+ * under `trace_id`, that of the run.
+ */
+export async function batch(
+  url: string,
+  statements: readonly SQL[],
+  trace_id: string | null = null,
+): Promise<Record<string, unknown>[][]> {
+  const all = trace_id === null ? statements : [sql`select set_config('access.trace_id', ${trace_id}, true)`, ...statements]
   // drizzle types a batch as a tuple of known length with a row type per statement; ours is a list of raw statements.
-  const items = statements.map((statement) => build.execute(statement))
+  const items = all.map((statement) => build.execute(statement))
   const results = await requireJson(connect(url).batch(items as unknown as [BatchItem<'pg'>]))
-  return (results as unknown as { rows: Record<string, unknown>[] }[]).map((result) => result.rows)
+  const rows = (results as unknown as { rows: Record<string, unknown>[] }[]).map((result) => result.rows)
+  return rows.slice(all.length - statements.length)
 }
 
 /** Gives the rest of the transaction five minutes, where the login's own limits are meant for requests. */

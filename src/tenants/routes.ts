@@ -87,9 +87,9 @@ tenantRoutes.openapi(
     problems: ['not_found', 'illegal_state', 'etag_mismatch'],
   }),
   async (c) => {
-    const { config, meter, ctx } = c.var
+    const { config, meter, ctx, trace_id } = c.var
     const tenant = await changeTenant(ctx, c.req.valid('param').id, c.req.valid('json'), c.req.header('If-Match'))
-    await propagate({ env: c.env, config, meter }, tenant.id)
+    await propagate({ env: c.env, config, meter, trace_id }, tenant.id)
     return answer(c, tenant)
   },
 )
@@ -143,14 +143,14 @@ tenantRoutes.openapi(
   async (c) => {
     const { id } = c.req.valid('param')
     const { hard, confirm } = c.req.valid('query')
-    const { ctx, config, meter } = c.var
+    const { ctx, config, meter, trace_id } = c.var
     if (hard === 'true') {
       const tenant = await markForErasure(ctx, id, confirm)
-      c.executionCtx.waitUntil(erase(c.env, config, id))
+      c.executionCtx.waitUntil(erase(c.env, config, id, trace_id))
       return c.json(tenant, 202)
     }
     await setStatus(ctx, id, ['active', 'inactive'], 'deleted')
-    await propagate({ env: c.env, config, meter }, id)
+    await propagate({ env: c.env, config, meter, trace_id }, id)
     return c.body(null, 204)
   },
 )
@@ -172,8 +172,9 @@ for (const [verb, from, to, summary] of [
       problems: ['not_found', 'illegal_state'],
     }),
     async (c) => {
-      const tenant = await setStatus(c.var.ctx, c.req.valid('param').id, [from], to)
-      await propagate({ env: c.env, config: c.var.config, meter: c.var.meter }, tenant.id)
+      const { ctx, config, meter, trace_id } = c.var
+      const tenant = await setStatus(ctx, c.req.valid('param').id, [from], to)
+      await propagate({ env: c.env, config, meter, trace_id }, tenant.id)
       return c.json(tenant, 200)
     },
   )

@@ -159,7 +159,7 @@ describe('an erasure', () => {
     const codes = answers.map(({ status }) => status)
     expect(codes.filter((status) => status === 202)).toHaveLength(1)
     expect(codes.filter((status) => ![202, 404, 409].includes(status))).toEqual([])
-    await Promise.all(Array.from({ length: 4 }, () => erase(env as never, settings(), id)))
+    await Promise.all(Array.from({ length: 4 }, () => erase(env as never, settings(), id, crypto.randomUUID())))
     await gone(id)
     expect((await taken('database'))[0]?.n).toBe((before[0]?.n ?? 0) - 1)
   })
@@ -201,7 +201,7 @@ it.each(['database', 'branch'])(
     const [row] = await master(
       sql`select to_jsonb(t) as tenant, to_jsonb(h) as host from platform.tenants t join platform.hosts h on h.id = t.host_id where t.id = ${id}`,
     )
-    const job = await jobOf(settings(), row?.tenant, row?.host)
+    const job = await jobOf(settings(), row?.tenant, row?.host, crypto.randomUUID())
     await isolations[isolation]?.remove(job)
     await isolations[isolation]?.remove(job)
     expect((await remove(id, `?hard=true&confirm=${subdomain}`)).status).toBe(202)

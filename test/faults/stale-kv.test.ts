@@ -256,7 +256,7 @@ describe('an entry that points at a database which is another tenant’s by now'
       expect(said(await logIn(await openIsolate(kv), MALLORY))).toEqual([503, 'database_unavailable'])
     } finally {
       await master(sql`update platform.tenants set app_url_encrypted = ${row?.right} where id = ${a.id}`)
-      await propagate({ env, config: settings(), meter: { master: 0 } }, a.id)
+      await propagate({ env, config: settings(), meter: { master: 0 }, trace_id: crypto.randomUUID() }, a.id)
     }
     expect(await traces()).toEqual(before)
   })
@@ -271,7 +271,7 @@ describe('a signing key that was added', () => {
   }
   const add = async () => {
     const added = await publishKey(NAME, '1 day')
-    await propagate({ env, config: settings(), meter: { master: 0 } }, a.id)
+    await propagate({ env, config: settings(), meter: { master: 0 }, trace_id: crypto.randomUUID() }, a.id)
     return added
   }
 

@@ -15,6 +15,9 @@ import { type Result, steps } from '../../src/tenants/provisioning/steps.ts'
 import { atDatabase, master, settings } from './databases.ts'
 import { ADMIN, newRuc } from './people.ts'
 
+/** Under which the audit has what is made here. */
+const TRACE = '00000000000000000000000000000001'
+
 /** The database that is copied, on the first host. It holds the schema and no rows: no tenant, no keys. */
 const TEMPLATE = 'copied_by_tests'
 
@@ -79,5 +82,5 @@ async function job(id: string) {
   const [row] = await master(
     sql`select to_jsonb(t) as tenant, to_jsonb(h) as host from platform.tenants t left join platform.hosts h on h.id = t.host_id where t.id = ${id}`,
   )
-  return jobOf(settings(), row?.tenant as MasterRow, row?.host as MasterRow | null)
+  return jobOf(settings(), row?.tenant as MasterRow, row?.host as MasterRow | null, TRACE)
 }

@@ -36,7 +36,7 @@ async function jobOf(subdomain: string): Promise<Job> {
     initial_admin,
     host: { ...row?.host, owner_url: host_url },
   }
-  return { config, env, neon: neonApi(config), tenant, results: row?.results }
+  return { config, env, neon: neonApi(config), trace_id: crypto.randomUUID(), tenant, results: row?.results }
 }
 
 const standing = async (subdomain: string) => {

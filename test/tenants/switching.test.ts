@@ -106,7 +106,7 @@ describe('a tenant that is switched off', () => {
 
   it('stands everywhere as the last word was, when two words cross', async () => {
     const { owner_url, asOwner } = await databaseOf('switched')
-    const sources = { env, config: settings(), meter: { master: 0 } }
+    const sources = { env, config: settings(), meter: { master: 0 }, trace_id: crypto.randomUUID() }
     const lock = rowsOf(
       owner_url,
       sql`set local role freehold_owner`,

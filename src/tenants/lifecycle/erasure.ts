@@ -3,6 +3,7 @@
  * Threat: data or credentials that outlive the tenant, and an erasure that destroys another tenant's database.
  */
 import { sql } from 'drizzle-orm'
+import { newTraceId } from '../../http/trace.ts'
 import type { Config } from '../../kernel/config.ts'
 import type { Ctx } from '../../kernel/context.ts'
 import { batch } from '../../kernel/db.ts'
@@ -36,9 +37,10 @@ export async function markForErasure(ctx: Ctx, id: string, confirm: string | und
 
 /**
  * Erases a tenant that is marked for erasure. A lease of three minutes keeps concurrent callers out. After a failure the next
- * caller repeats all steps: deleting something that no longer exists is not an error.
+ * caller repeats all steps: deleting something that no longer exists is not an error. The audit has it under the trace id of the
+ * request or run.
  */
-export async function erase(env: Env, config: Config, id: string): Promise<void> {
+export async function erase(env: Env, config: Config, id: string, trace_id: string): Promise<void> {
   const [held] = await batch(config.MASTER_DATABASE_URL, [
     sql`update platform.tenants t set erasing_until = now() + interval '3 minutes'
         where id = ${id} and status = 'erasing' and coalesce(erasing_until, now()) <= now()
@@ -46,14 +48,14 @@ export async function erase(env: Env, config: Config, id: string): Promise<void>
   ])
   const found = held?.[0] as { tenant: Parameters<typeof jobOf>[1]; host: Parameters<typeof jobOf>[2] } | undefined
   if (!found) return
-  const job = await jobOf(config, found.tenant, found.host)
-  const about = { tenant: job.tenant.subdomain }
+  const job = await jobOf(config, found.tenant, found.host, trace_id)
+  const about = { tenant: job.tenant.subdomain, trace_id }
   try {
     // Deactivated first: an isolate may still have the tenant in memory, and Neon may be unavailable.
-    await propagate({ env, config, meter: { master: 0 } }, id).catch(() => undefined)
+    await propagate({ env, config, meter: { master: 0 }, trace_id }, id).catch(() => undefined)
     await env.TENANTS.delete(kvKey(job.tenant.subdomain))
     await isolations[job.tenant.isolation]?.remove(job)
-    await batch(config.MASTER_DATABASE_URL, [
+    const deletions = [
       sql`delete from platform.provisioning_steps where tenant_id = ${id}`,
       sql`delete from platform.provisioning_runs where tenant_id = ${id}`,
       sql`delete from platform.signing_keys where realm_id = ${id}`,
@@ -61,7 +63,8 @@ export async function erase(env: Env, config: Config, id: string): Promise<void>
           update platform.hosts h set taken = h.taken - 1 from gone where h.id = gone.host_id`,
       // After the tenant, whose maintenance row is deleted with it: creating checkpoints locks the two in the same order.
       sql`delete from platform.audit_heads where realm_id = ${id}`,
-    ])
+    ]
+    await batch(config.MASTER_DATABASE_URL, deletions, trace_id)
     log('tenant erased', about)
   } catch (error) {
     log('tenant not erased', { ...about, error: neonWords(error) })
@@ -70,10 +73,10 @@ export async function erase(env: Env, config: Config, id: string): Promise<void>
 }
 
 /** For the scheduled job: resumes erasures that stalled. Returns how many it tried. */
-export async function eraseStale(env: Env, config: Config): Promise<number> {
+export async function eraseStale(env: Env, config: Config, trace_id = newTraceId()): Promise<number> {
   const [rows = []] = await batch(config.MASTER_DATABASE_URL, [
     sql`select id from platform.tenants where status = 'erasing' and coalesce(erasing_until, now()) <= now() limit 20`,
   ])
-  for (const { id } of rows) await erase(env, config, String(id))
+  for (const { id } of rows) await erase(env, config, String(id), trace_id)
   return rows.length
 }

@@ -1,5 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm'
 import type { z } from 'zod'
+import { newTraceId } from '../../http/trace.ts'
 import type { Config } from '../../kernel/config.ts'
 import type { Ctx } from '../../kernel/context.ts'
 import { batch } from '../../kernel/db.ts'
@@ -81,32 +82,33 @@ export async function changeTenant(
   throw unchanged(tenant, ifMatch)
 }
 
-type Sources = { env: Env; config: Config; meter: Meter }
+type Sources = { env: Env; config: Config; meter: Meter; trace_id: string }
 
 /**
  * Writes a tenant's state from the master to where it takes effect: the row in the tenant's own database, which every admission
- * reads, and KV. Repeatable: after a failure published_v is less than v, and the scheduled job propagates again.
+ * reads and whose audit notes it under the trace id of the request or run, and KV. Repeatable: after a failure published_v is less than v, and the scheduled job propagates again.
  */
-export async function propagate({ env, config, meter }: Sources, tenant_id: string): Promise<void> {
+export async function propagate({ env, config, meter, trace_id }: Sources, tenant_id: string): Promise<void> {
   const [rows] = await batch(config.MASTER_DATABASE_URL, [
     sql`select status, subdomain, v, owner_url_encrypted from platform.tenants where id = ${tenant_id} and status in ('active', 'inactive', 'deleted', 'erasing') and owner_url_encrypted is not null`,
   ])
   const tenant = rows?.[0]
   if (!tenant) return
   const owner_url = await decrypt(config.ENCRYPTION_KEYS, tenant_id, 'owner_url', String(tenant.owner_url_encrypted))
-  await batch(owner_url, [
+  const statements = [
     sql`set local role freehold_owner`,
     sql`update freehold.tenant set is_active = ${tenant.status === 'active'}, subdomain = ${tenant.subdomain}, v = ${tenant.v}, updated_at = now()
         where id = ${tenant_id} and v < ${tenant.v}`,
-  ])
+  ]
+  await batch(owner_url, statements, trace_id)
   await publish({ env, config, meter }, tenant_id)
 }
 
 const PAGE = 100
 
 /** For the scheduled job: propagates tenants whose state or KV entry differs from the master. Returns how many it reconciled. */
-export async function reconcile(env: Env, config: Config): Promise<number> {
-  const sources = { env, config, meter: { master: 0 } }
+export async function reconcile(env: Env, config: Config, trace_id = newTraceId()): Promise<number> {
+  const sources = { env, config, meter: { master: 0 }, trace_id }
   let reconciled = 0
   let after = '00000000-0000-0000-0000-000000000000'
   for (;;) {
@@ -119,7 +121,7 @@ export async function reconcile(env: Env, config: Config): Promise<number> {
       'text',
     )
     for (const row of rows) {
-      const about = { tenant: String(row.subdomain), v: Number(row.v) }
+      const about = { tenant: String(row.subdomain), trace_id, v: Number(row.v) }
       if (about.v === Number(row.published_v) && (await isCurrent(config, kept.get(kvKey(about.tenant)) ?? '', about.v))) continue
       try {
         await propagate(sources, String(row.id))

@@ -5,6 +5,7 @@
  */
 import { type SQL, sql } from 'drizzle-orm'
 import { type Head, type Verification, verifyChain } from '../../audit/verify.ts'
+import { newTraceId } from '../../http/trace.ts'
 import type { Config } from '../../kernel/config.ts'
 import { batch, unhurried } from '../../kernel/db.ts'
 import { decrypt } from '../../kernel/keyring.ts'
@@ -19,17 +20,17 @@ export type AuditedRealm = { id: string; name: string; owner_url_encrypted: stri
 export type Checkpointed = { head: Head | null; answer: Record<string, unknown> }
 
 export const HEAD = sql`(select jsonb_build_object('no', h.no, 'hash', h.hash, 'entries', h.entries, 'checkpointed_at', h.checkpointed_at) from platform.audit_heads h where h.realm_id = x.id) as head`
-const TENANTS = sql`select x.id, x.subdomain as name, x.owner_url_encrypted, ${HEAD} from platform.tenants x`
+const TENANTS = sql`select x.id, x.subdomain as name, x.owner_url_encrypted, x.created_at::text as created_at, ${HEAD} from platform.tenants x`
 /** The platform's own realm; its database is the master. */
-export const PLATFORM = sql`select x.id, 'platform' as name, null as owner_url_encrypted, ${HEAD}, now()::text as now from platform.realm x`
+export const PLATFORM = sql`select x.id, 'platform' as name, null as owner_url_encrypted, x.created_at::text as created_at, ${HEAD}, now()::text as now from platform.realm x`
 
 /**
  * Creates checkpoints for a realm's new entries and moves its head; `name` is a subdomain, or `platform`. Returns how many heads
  * moved (0 or 1).
  */
-export async function checkpointAudit(config: Config, name: string): Promise<number> {
+export async function checkpointAudit(config: Config, name: string, trace_id = newTraceId()): Promise<number> {
   const realm = await realmNamed(config, name)
-  const { head } = await checkpoint(realm, await urlOf(config, realm))
+  const { head } = await checkpoint(realm, await urlOf(config, realm), trace_id)
   if (head) await batch(config.MASTER_DATABASE_URL, [moveHeads([{ realm_id: realm.id, ...head }])])
   return head ? 1 : 0
 }
@@ -37,17 +38,17 @@ export async function checkpointAudit(config: Config, name: string): Promise<num
 /** Verifies the audit of one realm, by subdomain or id; `platform` is the platform's own. Fails when there is no such realm. */
 export async function verifyAudit(config: Config, name: string): Promise<Verification> {
   const realm = await realmNamed(config, name)
-  return verifyChain(await urlOf(config, realm), realm.head)
+  return verifyChain(await urlOf(config, realm), realm.head, realm.created_at)
 }
 
-async function realmNamed(config: Config, name: string): Promise<AuditedRealm> {
+async function realmNamed(config: Config, name: string): Promise<AuditedRealm & { created_at: string }> {
   const query =
     name === 'platform'
       ? PLATFORM
       : sql`${TENANTS} where ${name} in (x.subdomain, x.id::text) and x.owner_url_encrypted is not null`
   const [[realm] = []] = await batch(config.MASTER_DATABASE_URL, [query])
   if (!realm) throw new Error(`There is no tenant ${name} with a database.`)
-  return realm as AuditedRealm
+  return realm as AuditedRealm & { created_at: string }
 }
 
 /** The statement for the master that moves heads, never backwards. Rows are locked in one order, or two runs could deadlock. */
@@ -59,13 +60,18 @@ export const moveHeads = (heads: (Head & { realm_id: string })[]): SQL =>
 
 /**
  * Creates checkpoints for a realm's new entries. `head` is the new head; null when there is no new entry, or when the chain does
- * not continue from the head that the master knows, which is logged. One round trip for each 5,000 entries; the statements of
+ * not continue from the head that the master knows, which is logged under the trace id of the run. One round trip for each 5,000 entries; the statements of
  * `also` run in the same transaction, and `answer` is the first row of the last one.
  */
-export async function checkpoint({ name, head: known }: AuditedRealm, url: string, also: SQL[] = []): Promise<Checkpointed> {
+export async function checkpoint(
+  { name, head: known }: AuditedRealm,
+  url: string,
+  trace_id: string,
+  also: SQL[] = [],
+): Promise<Checkpointed> {
   for (let created = 0; ; created++) {
     const no = known?.no ?? 0
-    const [, , [done] = [], [found] = [], ...answers] = await batch(url, [
+    const statements = [
       unhurried,
       sql`set local role freehold_owner`,
       // A chain that does not continue from the master's head is left as it is, as evidence.
@@ -75,12 +81,14 @@ export async function checkpoint({ name, head: known }: AuditedRealm, url: strin
             (select sum(e.entries)::integer from freehold.audit_checkpoints e where e.no > ${no}) as entries
           from freehold.audit_checkpoints s order by s.no desc limit 1`,
       ...also,
-    ])
+    ]
+    const [, [done] = [], [found] = [], ...answers] = await batch(url, statements, trace_id)
     if (Number(done?.entries) === BATCH && created < MOST_CHECKPOINTS) continue
     const answer = answers.at(-1)?.[0] ?? {}
     if (known && (found?.known ?? null) !== known.hash) {
       log('audit checkpoint refused', {
         tenant: name,
+        trace_id,
         checkpoint: known.no,
         why: 'the chain does not continue from this checkpoint: see freehold audit verify',
       })

@@ -6,6 +6,7 @@
  */
 import { type SQL, sql } from 'drizzle-orm'
 import type { Head } from '../../audit/verify.ts'
+import { newTraceId } from '../../http/trace.ts'
 import type { Config } from '../../kernel/config.ts'
 import { batch, unhurried } from '../../kernel/db.ts'
 import { log } from '../../kernel/log.ts'
@@ -26,13 +27,13 @@ const RUN_MS = 50_000
 const UNAVAILABLE_MS = 5 * 60_000
 
 type Found = MaintenanceResult & { name: string; head: Head | null; is_mail_due: boolean }
-type Run = { config: Config; end: number; also: SQL[] }
+type Run = { config: Config; trace_id: string; end: number; also: SQL[] }
 
 /**
  * Maintains the platform's realm and the tenants that are due. One round trip to each, more where much is to be checkpointed or
  * purged; two to the master for each hundred. Returns how many audit heads moved, and the names of the realms that have mail due.
  */
-export async function runMaintenance(config: Config): Promise<{ moved: number; due: string[] }> {
+export async function runMaintenance(config: Config, trace_id = newTraceId()): Promise<{ moved: number; due: string[] }> {
   const channels = JSON.stringify(new MailSender(config).channels)
   const also = [
     sql`select access.warn_expiring(${MOST_WARNED})`,
@@ -40,7 +41,7 @@ export async function runMaintenance(config: Config): Promise<{ moved: number; d
           case when m.at <= now() or exists (select from freehold.audit_log l where l.checkpoint is null) then null else least(m.at, now() + interval '1 day') end as due_at
         from access.next_mail_at(${channels}::jsonb) as m (at)`,
   ]
-  const run = { config, end: Date.now() + RUN_MS, also }
+  const run = { config, trace_id, end: Date.now() + RUN_MS, also }
   const [platform = []] = await batch(config.MASTER_DATABASE_URL, [PLATFORM])
   const total = { moved: 0, due: [] as string[] }
   let page = platform as AuditedRealm[]
@@ -65,38 +66,39 @@ async function maintainPage(run: Run, realms: AuditedRealm[]): Promise<Found[]> 
   return found
 }
 
-async function maintain({ config, end, also }: Run, realm: AuditedRealm): Promise<Found> {
+async function maintain({ config, trace_id, end, also }: Run, realm: AuditedRealm): Promise<Found> {
   const { id: realm_id, name } = realm
   const nothing = { realm_id, name, head: null, is_mail_due: false }
   if (Date.now() >= end) return { ...nothing, was_begun: false, due_at: null }
   try {
     const url = await urlOf(config, realm)
-    const { head, answer } = await checkpoint(realm, url, also)
-    const is_purged = answer.is_purge_due !== true || (await purge(url, name))
+    const { head, answer } = await checkpoint(realm, url, trace_id, also)
+    const is_purged = answer.is_purge_due !== true || (await purge(url, name, trace_id))
     const due_at = answer.due_at && is_purged ? String(answer.due_at) : null
     return { realm_id, name, head, is_mail_due: answer.is_mail_due === true, was_begun: true, due_at }
   } catch (error) {
-    log('maintenance failed', { tenant: name, error: error instanceof Error ? error.message : String(error) })
+    log('maintenance failed', { tenant: name, trace_id, error: error instanceof Error ? error.message : String(error) })
     return { ...nothing, was_begun: true, due_at: new Date(Date.now() + UNAVAILABLE_MS).toISOString() }
   }
 }
 
 /** Purges expired rows. False: there are more. Never fails: after an error the next maintenance tries again. */
-async function purge(url: string, tenant: string): Promise<boolean> {
+async function purge(url: string, tenant: string, trace_id: string): Promise<boolean> {
   try {
     for (let purges = 0; purges < MOST_PURGES; purges++) {
-      const [, , [row] = []] = await batch(url, [
+      const statements = [
         unhurried,
         sql`set local role freehold_owner`,
         sql`select access.purge(${MOST_PURGED}) as purged`,
-      ])
+      ]
+      const [, , [row] = []] = await batch(url, statements, trace_id)
       const purged = row?.purged as { is_done: boolean; given_up: number } | undefined
-      if (purged?.given_up) log('mail given up', { tenant, mails: purged.given_up })
+      if (purged?.given_up) log('mail given up', { tenant, trace_id, mails: purged.given_up })
       if (purged?.is_done) return true
     }
     return false
   } catch (error) {
-    log('purge failed', { tenant, error: error instanceof Error ? error.message : String(error) })
+    log('purge failed', { tenant, trace_id, error: error instanceof Error ? error.message : String(error) })
     return true
   }
 }

@@ -10,22 +10,26 @@ const NAMES: Record<HostKind, string> = { database: 'freehold-host-', branch: 'f
 
 export type HostKind = 'database' | 'branch'
 
+/** What places a tenant: its job. */
+type Placed = { config: Config; neon: NeonApi; tenant: { id: string }; trace_id: string }
+
 /**
  * Places a tenant on a host of a kind, and opens a host when none has room. One statement takes the place, so that concurrent
  * callers never share the last one; a host that is being opened is waited for, up to 20 s. A tenant that has a place keeps it.
  * Fails with NoCapacity.
  */
-export async function reservePlace(config: Config, neon: NeonApi, tenant_id: string, kind: HostKind): Promise<void> {
+export async function reservePlace({ config, neon, tenant, trace_id }: Placed, kind: HostKind): Promise<void> {
   for (let waited = 0; waited < WAIT_MS; waited += PAUSE_MS) {
-    const [, placed] = await batch(config.MASTER_DATABASE_URL, [
+    const statements = [
       sql`with room as (
             update platform.hosts h set taken = h.taken + 1
             where h.id = (select x.id from platform.hosts x where x.kind = ${kind} and x.state = 'open' and x.taken < x.capacity order by x.created_at limit 1 for update)
-              and h.taken < h.capacity and exists (select from platform.tenants t where t.id = ${tenant_id} and t.host_id is null)
+              and h.taken < h.capacity and exists (select from platform.tenants t where t.id = ${tenant.id} and t.host_id is null)
             returning h.id)
-          update platform.tenants t set host_id = room.id from room where t.id = ${tenant_id}`,
-      sql`select host_id from platform.tenants where id = ${tenant_id} and host_id is not null`,
-    ])
+          update platform.tenants t set host_id = room.id from room where t.id = ${tenant.id}`,
+      sql`select host_id from platform.tenants where id = ${tenant.id} and host_id is not null`,
+    ]
+    const [, placed] = await batch(config.MASTER_DATABASE_URL, statements, trace_id)
     if (placed?.length) return
     if (!(await openHost(config, neon, kind))) await scheduler.wait(PAUSE_MS)
   }

@@ -12,15 +12,17 @@ import { createBranch, remove, renameDatabase, resetPassword } from './neon.ts'
  * the template is migrated first, here; the passwords that the copy inherits are replaced before the tenant's logins are created.
  */
 export const ownBranch: Isolation = {
-  place: ({ config, neon, tenant }) => reservePlace(config, neon, tenant.id, 'branch'),
+  place: (job) => reservePlace(job, 'branch'),
 
   async create(job) {
     const host = hostOf(job)
-    await migrate(host.owner_url, tenantMigrations)
+    await migrate(host.owner_url, tenantMigrations, job.trace_id)
     const { branch_id, operations } = await createBranch(job.neon, host, branchName(job))
-    await batch(job.config.MASTER_DATABASE_URL, [
-      sql`update platform.tenants set branch_id = ${branch_id} where id = ${job.tenant.id}`,
-    ])
+    await batch(
+      job.config.MASTER_DATABASE_URL,
+      [sql`update platform.tenants set branch_id = ${branch_id} where id = ${job.tenant.id}`],
+      job.trace_id,
+    )
     return operations
   },
 

@@ -7,7 +7,7 @@ import { createDatabase, remove } from './neon.ts'
 
 /** Isolation `database`: a database in a shared branch. The cheapest; up to 500 to a branch. */
 export const sharedDatabase: Isolation = {
-  place: ({ config, neon, tenant }) => reservePlace(config, neon, tenant.id, 'database'),
+  place: (job) => reservePlace(job, 'database'),
 
   async create(job) {
     const { database_name } = job.tenant

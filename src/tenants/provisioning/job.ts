@@ -7,6 +7,8 @@ import { type NeonApi, neonApi, type OperationRef } from './neon.ts'
 export type Job = {
   config: Config
   neon: NeonApi
+  /** That of the run. */
+  trace_id: string
   tenant: {
     id: string
     subdomain: string
@@ -45,13 +47,14 @@ export function hostOf({ tenant }: Job) {
 export type MasterRow = Record<string, string | null>
 
 /** The job of a tenant, from its row and its host's, with the secrets decrypted. */
-export async function jobOf(config: Config, t: MasterRow, h: MasterRow | null): Promise<Job> {
+export async function jobOf(config: Config, t: MasterRow, h: MasterRow | null, trace_id: string): Promise<Job> {
   const open = (owner: string | null | undefined, field: string, secret: string | null | undefined) =>
     secret && owner ? decrypt(config.ENCRYPTION_KEYS, owner, field, secret) : null
   const text = (value: string | null | undefined) => String(value ?? '')
   return {
     config,
     neon: neonApi(config),
+    trace_id,
     tenant: {
       id: text(t.id),
       subdomain: text(t.subdomain),

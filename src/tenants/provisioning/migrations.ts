@@ -22,10 +22,10 @@ function asOne({ name, text }: Migration): string {
 /**
  * Migrates a database to the newest schema. Each migration is one transaction together with its ledger row, so it is applied
  * completely or not at all. Of two concurrent callers the second waits, finds the row and skips it. The login must be a member of
- * freehold_owner, which will own every object. Returns the name of the newest migration. Fails, and changes nothing, if the
+ * freehold_owner, which will own every object. What a migration changes is in the audit under `trace_id`. Returns the name of the newest migration. Fails, and changes nothing, if the
  * ledger lacks the baseline or has another checksum for one of these migrations.
  */
-export async function migrate(url: string, migrations: Migration[]): Promise<string> {
+export async function migrate(url: string, migrations: Migration[], trace_id: string | null = null): Promise<string> {
   const asOwner = sql`set local role freehold_owner`
   const opened = await batch(url, [
     unhurried,
@@ -50,13 +50,14 @@ export async function migrate(url: string, migrations: Migration[]): Promise<str
         )
       continue
     }
-    await batch(url, [
+    const statements = [
       unhurried,
       asOwner,
       sql`select pg_advisory_xact_lock(${LOCK})`,
       sql`insert into freehold.migrations (name, checksum) values (${migration.name}, ${checksum})`,
       sql.raw(asOne(migration)),
-    ]).catch((error) => {
+    ]
+    await batch(url, statements, trace_id).catch((error) => {
       if (brokenConstraint(error) !== 'migrations_pkey') throw new Error(`Migration ${migration.name} failed.`, { cause: error })
     })
   }

@@ -90,7 +90,7 @@ async function runStep(env: Env, config: Config, run_id: string, begun: Begun, n
         where tenant_id = ${tenant.id} and name = ${name} and exists (select from platform.provisioning_runs where id = ${run_id} and state = 'running')`
   const about = { tenant: tenant.subdomain ?? null, trace_id, run: run_id, step: name }
   try {
-    const result = await work({ ...(await jobOf(config, tenant, host)), env, results })
+    const result = await work({ ...(await jobOf(config, tenant, host, trace_id)), env, results })
     const [, ...started] = await batch(config.MASTER_DATABASE_URL, [
       record('done', null, result),
       ...(next ? starting(run_id, next) : []),
@@ -117,6 +117,7 @@ function reason(error: unknown): string {
 /** Ends a run. When Neon's operations failed, the step `database` is reset too: the next run must ask for new operations. */
 async function finish(config: Config, run_id: string, state: 'done' | 'failed'): Promise<void> {
   await batch(config.MASTER_DATABASE_URL, [
+    sql`select set_config('access.trace_id', r.trace_id, true) from platform.provisioning_runs r where r.id = ${run_id} and r.trace_id is not null`,
     sql`with ended as (update platform.provisioning_runs set state = ${state}, finished_at = now() where id = ${run_id} and state = 'running' returning tenant_id),
           stopped as (update platform.provisioning_steps s set state = case s.state when 'running' then 'failed' else 'pending' end, finished_at = now() from ended
             where ${state} = 'failed' and s.tenant_id = ended.tenant_id and (s.state = 'running' or s.name = 'database' and exists (

@@ -1,4 +1,5 @@
 import { sql } from 'drizzle-orm'
+import { newTraceId } from '../../http/trace.ts'
 import type { Config } from '../../kernel/config.ts'
 import { batch } from '../../kernel/db.ts'
 import { decrypt, encrypt } from '../../kernel/keyring.ts'
@@ -14,7 +15,7 @@ import { firstAdministrator, seed, systemKey } from './seed.ts'
 /**
  * Creates or updates the master: roles, both schemas (operators are users of the platform's own realm), the realm with its
  * signing key, and the first operator. Repeatable; an existing operator keeps their password. The login of MASTER_DATABASE_URL
- * must own the database and be able to create roles. Returns whether the operator is new.
+ * must own the database and be able to create roles. One trace id is in the audit for all of it. Returns whether the operator is new.
  */
 export async function setUp(
   config: Pick<Config, 'MASTER_DATABASE_URL' | 'ENCRYPTION_KEYS' | 'PASSWORD_HASH_ITERATIONS'>,
@@ -22,6 +23,7 @@ export async function setUp(
   operator: { email: string; password: string; must_change_password: boolean } | null,
 ): Promise<boolean> {
   const url = config.MASTER_DATABASE_URL
+  const trace_id = newTraceId()
   const database = sql.identifier(decodeURIComponent(new URL(url).pathname.slice(1)))
   await batch(url, [
     sql`do $$ begin create role freehold_owner nologin; exception when duplicate_object then null; end $$`,
@@ -32,7 +34,7 @@ export async function setUp(
     sql`grant create on database ${database} to freehold_owner`,
     limitTime(),
   ])
-  await migrate(url, [...migrations.tenant, ...migrations.master])
+  await migrate(url, [...migrations.tenant, ...migrations.master], trace_id)
   const fresh = crypto.randomUUID()
   const [, rows] = await batch(url, [
     sql`insert into platform.realm (id, refresh_key_encrypted) values (${fresh}, ${await encrypt(config.ENCRYPTION_KEYS, fresh, 'refresh_key', newToken())}) on conflict do nothing`,
@@ -46,12 +48,13 @@ export async function setUp(
       )
     },
   )
-  await batch(url, [
+  const seeds = [
     ...seed({ id, subdomain: '' }, platformPreset),
     ...systemKey(await systemKeyOf(refresh_key)),
     sql`reset role`,
     await firstSigningKey(config, id),
-  ])
+  ]
+  await batch(url, seeds, trace_id)
   if (!operator) return false
   const email = operator.email.normalize('NFKC').trim().toLowerCase()
   const [known] = await batch(url, [sql`select 1 from freehold.users where email = ${email}`])
@@ -59,6 +62,6 @@ export async function setUp(
   const username = usernameFrom(email)
   const { password, must_change_password } = operator
   const password_hash = await hash(password, config.PASSWORD_HASH_ITERATIONS)
-  await batch(url, firstAdministrator({ email, username, password_hash, must_change_password }, platformPreset))
+  await batch(url, firstAdministrator({ email, username, password_hash, must_change_password }, platformPreset), trace_id)
   return true
 }

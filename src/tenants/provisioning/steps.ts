@@ -33,7 +33,7 @@ export const steps: Record<string, Step> = {
   operations: async (job) => void (await waitFor(job.neon, (job.results.database?.operations ?? []) as OperationRef[])),
 
   logins: async (job) => {
-    const { config, tenant } = job
+    const { config, tenant, trace_id } = job
     const made = { app: newToken(), owner: newToken() }
     const urls =
       tenant.app_url && tenant.owner_url
@@ -41,39 +41,42 @@ export const steps: Record<string, Step> = {
         : await isolationOf(job).urls(job, made)
     const app_url = await encrypt(config.ENCRYPTION_KEYS, tenant.id, 'app_url', urls.app_url)
     const owner_url = await encrypt(config.ENCRYPTION_KEYS, tenant.id, 'owner_url', urls.owner_url)
-    const [, kept] = await batch(config.MASTER_DATABASE_URL, [
+    const record = [
       sql`update platform.tenants set app_url_encrypted = ${app_url}, owner_url_encrypted = ${owner_url} where id = ${tenant.id} and app_url_encrypted is null`,
       sql`select app_url_encrypted, owner_url_encrypted from platform.tenants where id = ${tenant.id}`,
-    ])
+    ]
+    const [, kept] = await batch(config.MASTER_DATABASE_URL, record, trace_id)
     // The recorded passwords count, not those generated here: another instance may have been first.
     const open = (field: string) => decrypt(config.ENCRYPTION_KEYS, tenant.id, field, String(kept?.[0]?.[`${field}_encrypted`]))
     await isolationOf(job).logins(job, { app_url: await open('app_url'), owner_url: await open('owner_url') })
   },
 
-  migrate: async ({ config, tenant }) => {
-    const newest = await migrate(known(tenant.owner_url), tenantMigrations)
-    await batch(config.MASTER_DATABASE_URL, [sql`update platform.tenants set schema_version = ${newest} where id = ${tenant.id}`])
+  migrate: async ({ config, tenant, trace_id }) => {
+    const newest = await migrate(known(tenant.owner_url), tenantMigrations, trace_id)
+    const record = [sql`update platform.tenants set schema_version = ${newest} where id = ${tenant.id}`]
+    await batch(config.MASTER_DATABASE_URL, record, trace_id)
   },
 
-  seed: async ({ tenant }) => void (await batch(known(tenant.owner_url), seed(tenant, presetOf(tenant)))),
+  seed: async ({ tenant, trace_id }) => void (await batch(known(tenant.owner_url), seed(tenant, presetOf(tenant)), trace_id)),
 
-  administrator: async ({ config, tenant }) => {
+  administrator: async ({ config, tenant, trace_id }) => {
     const admin = JSON.parse(known(tenant.initial_admin)) as FirstAdmin
-    await batch(known(tenant.owner_url), firstAdministrator(admin, presetOf(tenant)))
+    await batch(known(tenant.owner_url), firstAdministrator(admin, presetOf(tenant)), trace_id)
     await batch(config.MASTER_DATABASE_URL, [
       sql`update platform.tenants set users_counted = greatest(users_counted, 1) where id = ${tenant.id}`,
     ])
   },
 
-  signing_key: async ({ config, tenant }) => {
+  signing_key: async ({ config, tenant, trace_id }) => {
     const refresh_key = await encrypt(config.ENCRYPTION_KEYS, tenant.id, 'refresh_key', newToken())
-    const [, , [kept] = []] = await batch(config.MASTER_DATABASE_URL, [
+    const record = [
       await firstSigningKey(config, tenant.id),
       sql`update platform.tenants set refresh_key_encrypted = ${refresh_key} where id = ${tenant.id} and refresh_key_encrypted is null`,
       sql`select refresh_key_encrypted from platform.tenants where id = ${tenant.id}`,
-    ])
+    ]
+    const [, , [kept] = []] = await batch(config.MASTER_DATABASE_URL, record, trace_id)
     const opened = await decrypt(config.ENCRYPTION_KEYS, tenant.id, 'refresh_key', String(kept?.refresh_key_encrypted))
-    await batch(known(tenant.owner_url), systemKey(await systemKeyOf(opened)))
+    await batch(known(tenant.owner_url), systemKey(await systemKeyOf(opened)), trace_id)
   },
 
   prove: async ({ config, tenant }) => {
@@ -101,14 +104,15 @@ export const steps: Record<string, Step> = {
     return { v: entry.v }
   },
 
-  activate: async ({ config, tenant, results }) => {
+  activate: async ({ config, tenant, results, trace_id }) => {
     const v = Number(results.publish?.v)
-    await batch(config.MASTER_DATABASE_URL, [
+    const record = [
       sql`update platform.tenants set status = 'active', initial_admin_encrypted = null, v = ${v}, published_v = ${v}, updated_at = now()
           where id = ${tenant.id} and status = 'provisioning'`,
       // In the same transaction, so that nobody sees an active tenant whose last step is still running.
       sql`update platform.provisioning_steps set state = 'done', finished_at = now() where tenant_id = ${tenant.id} and name = 'activate'`,
-    ])
+    ]
+    await batch(config.MASTER_DATABASE_URL, record, trace_id)
     return undefined
   },
 }
