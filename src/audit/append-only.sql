@@ -1,8 +1,11 @@
 -- The audit is append-only: triggers refuse every change of an entry, also to the owner login, which would have to
--- drop them first. An entry takes its checkpoint once (checkpoints.sql), and a detail is erased by
--- access.erase_detail alone, which leaves an entry that says so.
+-- drop them first. An entry is written by access.write_audit alone, of the moment at which it is written; it takes its
+-- checkpoint once (checkpoints.sql), and a detail is erased by access.erase_detail alone, which leaves an entry that
+-- says so.
 --
--- Threat: somebody changes or removes an entry; an erasure cannot be told from tampering.
+-- Threat: somebody changes, removes or invents an entry; an erasure cannot be told from tampering. Whoever owns the
+-- tables can drop these triggers, and can call access.write_audit with an actor of their choice. What they write is
+-- dated when they wrote it: src/audit/verify.ts reports an entry that is dated otherwise.
 
 -- Erases details for good, and returns how many. That somebody acted stays, and an entry for each says that its
 -- detail was erased and by whom. Ids without a detail are passed over.
@@ -48,6 +51,22 @@ begin
   end if;
   return null;
 end $$;
+
+-- access.write_audit alone sets `access.writer`. A minute, because the clock of a machine may be set back.
+create trigger written_now before insert on freehold.audit_log
+  for each row
+  when (
+    current_setting('access.writer', true) is distinct from 'audit'
+    or new.at not between clock_timestamp() - interval '1 minute' and clock_timestamp() + interval '1 minute'
+    or new.xid <> pg_current_xact_id()::text::bigint
+    or new.checkpoint is not null
+  )
+  execute function access.refuse_change();
+
+create trigger written_with_entry before insert on freehold.audit_detail
+  for each row
+  when (current_setting('access.writer', true) is distinct from 'audit')
+  execute function access.refuse_change();
 
 -- The one change of an entry is that a checkpoint covers it, once.
 create trigger keep_entries before update on freehold.audit_log

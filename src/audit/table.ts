@@ -14,7 +14,8 @@ export const audit_log = freehold.table(
     resource_id: text(),
     risk_score: integer().notNull().default(0),
     trace_id: text(),
-    at: moment().notNull().defaultNow(),
+    /** When it was written: not when its transaction began, which may be long before. */
+    at: moment().notNull().default(sql`clock_timestamp()`),
     detail_hash: bytea().notNull(),
     /** The transaction that wrote it: a checkpoint covers entries older than every running transaction. */
     xid: bigint({ mode: 'number' }).notNull().default(sql`pg_current_xact_id()::text::bigint`),
@@ -27,6 +28,8 @@ export const audit_log = freehold.table(
     index('audit_log_user').on(t.user_id, t.at, t.id).where(sql`${t.checkpoint} is not null`),
     index('audit_log_type').on(t.activity_type, t.at, t.id).where(sql`${t.checkpoint} is not null`),
     index('audit_log_resource').on(t.resource_type, t.resource_id, t.at, t.id).where(sql`${t.checkpoint} is not null`),
+    index('audit_log_action').on(t.action, t.at, t.id).where(sql`${t.checkpoint} is not null`),
+    index('audit_log_trace').on(t.trace_id, t.at, t.id).where(sql`${t.checkpoint} is not null`),
     index('audit_log_pending').on(t.xid, t.id).where(sql`${t.checkpoint} is null`),
     index('audit_log_checkpoint').on(t.checkpoint, t.xid, t.id).where(sql`${t.checkpoint} is not null`),
   ],
@@ -59,11 +62,16 @@ export const audit_detail = freehold.table(
 )
 
 /**
- * The chain over the log: each checkpoint hashes the one before it and the entries that it covers. The master keeps the newest.
+ * The chain over the log: each checkpoint hashes the one before it, its own columns and the entries that it covers. The master keeps
+ * the newest. Checkpoints of before `next_xid` existed hash the one before them and their entries alone.
  */
 export const audit_checkpoints = freehold.table('audit_checkpoints', {
   no: integer().primaryKey(),
   entries: integer().notNull(),
+  /** No entry under a later checkpoint is of an older transaction. */
+  oldest_xid: bigint({ mode: 'number' }),
+  /** No transaction with this id, or a greater one, had begun to write at `created_at`. */
+  next_xid: bigint({ mode: 'number' }),
   hash: bytea().notNull(),
   created_at: moment().notNull().defaultNow(),
 })

@@ -1,8 +1,8 @@
 /**
- * Verifies that an audit is as it was written. Threat: an attacker who can write to the database changes a row, removes one, cuts
- * off the end, or replaces the whole chain. So the check reads the tables alone, computes the form of an entry and the hash of a
- * detail itself, and calls no function of the database that it checks; and it compares the newest checkpoint with the one that
- * the master keeps.
+ * Verifies that an audit is as it was written. Threat: an attacker who can write to the database changes a row, removes one, adds
+ * one of long ago, cuts off the end, or replaces the whole chain. So the check reads the tables alone, computes the form of an
+ * entry and the hash of a detail itself, and calls no function of the database that it checks; it compares the date of an entry
+ * with the checkpoints around it, and the newest checkpoint with the one that the master keeps.
  */
 import { type SQL, sql } from 'drizzle-orm'
 import { batch, unhurried } from '../kernel/db.ts'
@@ -11,7 +11,16 @@ import { batch, unhurried } from '../kernel/db.ts'
 export type Head = { no: number; hash: string; entries: number; checkpointed_at: string }
 
 export type Discrepancy = {
-  kind: 'changed' | 'removed' | 'added' | 'changed_detail' | 'removed_detail' | 'missing_checkpoint' | 'cut_off' | 'rewritten'
+  kind:
+    | 'changed'
+    | 'removed'
+    | 'added'
+    | 'forged'
+    | 'changed_detail'
+    | 'removed_detail'
+    | 'missing_checkpoint'
+    | 'cut_off'
+    | 'rewritten'
   checkpoint: number | null
   /** The activity, where it is known. */
   id: string | null
@@ -30,11 +39,19 @@ export type Verification = {
 }
 
 const CHECKPOINTS_AT_ONCE = 20
+/** Greater than the number of any checkpoint. */
+const NONE = 2_147_483_647
+/** How far clocks may differ: those of the machines between which a database moves. */
+const SKEW = sql.raw(`interval '1 minute'`)
 const MOST_FAULTS = 100
 
 const FORM =
   sql.raw(`pg_catalog.jsonb_build_array(l.xid, l.id, l.user_id, l.activity_type, l.action, l.resource_type, l.resource_id, l.risk_score, l.trace_id,
   (extract(epoch from l.at) * 1000000)::bigint, pg_catalog.encode(l.detail_hash, 'hex'))::text`)
+/** What a checkpoint hashes of itself; nothing, where it is older than the column `next_xid`. */
+const CHECKPOINT_FORM =
+  sql.raw(`case when s.next_xid is null then '' else pg_catalog.convert_to(pg_catalog.jsonb_build_array(s.no, s.entries, s.oldest_xid, s.next_xid,
+  (extract(epoch from s.created_at) * 1000000)::bigint)::text, 'UTF8') end`)
 const DETAIL_HASH =
   sql.raw(`pg_catalog.sha256(d.salt || pg_catalog.convert_to((pg_catalog.jsonb_build_object('user_name', d.user_name, 'address', d.address, 'agent', d.agent,
   'method', d.method, 'path', d.path, 'before', d.before, 'after', d.after)
@@ -47,7 +64,9 @@ const ERASED = sql.raw(`(${erasedBy('not null')} or ${erasedBy('null')})`)
 /** The next checkpoints after a number, each with the hash recomputed from its entries and the hash before it. */
 const chainAfter = (no: number) => sql`
   select s.no, s.entries, pg_catalog.encode(s.hash, 'hex') as hash, x.found,
-    pg_catalog.encode(pg_catalog.sha256(coalesce((select p.hash from freehold.audit_checkpoints p where p.no = s.no - 1), '') || x.forms), 'hex') as made
+    pg_catalog.encode(pg_catalog.sha256(coalesce((select p.hash from freehold.audit_checkpoints p where p.no = s.no - 1), '') || ${CHECKPOINT_FORM} || x.forms), 'hex') as made,
+    (select s.next_xid is null and p.next_xid is not null or s.created_at < p.created_at - ${SKEW} or s.created_at > pg_catalog.clock_timestamp() + ${SKEW}
+      from (select pg_catalog.max(q.next_xid) as next_xid, pg_catalog.max(q.created_at) as created_at from freehold.audit_checkpoints q where q.no = s.no - 1) p) as forged
   from (select * from freehold.audit_checkpoints a where a.no > ${no} order by a.no limit ${CHECKPOINTS_AT_ONCE}) s
     cross join lateral (
       select count(*)::integer as found, coalesce(pg_catalog.string_agg(pg_catalog.convert_to(${FORM}, 'UTF8'), '' order by l.xid, l.id), '') as forms
@@ -58,6 +77,21 @@ const chainAfter = (no: number) => sql`
 const detailsWhere = (which: SQL) => sql`
   select l.id, l.checkpoint, d.log_id is null as gone from freehold.audit_log l left join freehold.audit_detail d on d.log_id = l.id
   where ${which} and (${DETAIL_HASH} is distinct from l.detail_hash) and not (d.log_id is null and ${ERASED}) order by l.xid, l.id limit ${MOST_FAULTS}`
+
+/**
+ * Entries that are dated before a checkpoint that was made before their transaction had an id, before `since`, or after their own
+ * checkpoint; and those of a transaction that does not belong between the checkpoints around them.
+ */
+const forgedWhere = (which: SQL, since: string | null) => sql`
+  select l.id, l.checkpoint, l.at::text as at from freehold.audit_log l
+    left join freehold.audit_checkpoints s on s.no = l.checkpoint
+    left join lateral (select q.oldest_xid from freehold.audit_checkpoints q where q.no < coalesce(s.no, ${NONE}) order by q.no desc limit 1) p on true
+    left join lateral (
+      select k.created_at from freehold.audit_checkpoints k where k.no < coalesce(s.no, ${NONE}) and k.next_xid <= l.xid order by k.no desc limit 1
+    ) before on p.oldest_xid is not null
+  where ${which} and (l.checkpoint is null or s.next_xid is not null)
+    and (l.at < greatest(before.created_at, ${since}::timestamptz) - ${SKEW} or l.at > coalesce(s.created_at, pg_catalog.clock_timestamp()) + ${SKEW} or l.xid < p.oldest_xid or l.xid >= s.next_xid)
+  order by l.xid, l.id limit ${MOST_FAULTS}`
 
 /** The number of missing details that an entry says were erased. */
 const erasedWhere = (which: SQL) => sql`
@@ -72,10 +106,11 @@ const beyond = (no: number) => sql`
 const READ_ONLY = [sql`set transaction isolation level repeatable read, read only`, unhurried, sql`set local role freehold_owner`]
 
 /**
- * Recomputes the chain and each detail's hash, and compares with the head in the master. Reads as the owner of the database
+ * Recomputes the chain and each detail's hash, and compares with the head in the master. No entry is older than `since`, when the
+ * master made the realm. Reads as the owner of the database
  * behind `url`, in pages of 20 checkpoints, one round trip each, and changes nothing. Reports at most a few hundred faults.
  */
-export async function verifyChain(url: string, head: Head | null): Promise<Verification> {
+export async function verifyChain(url: string, head: Head | null, since: string | null = null): Promise<Verification> {
   const faults: Discrepancy[] = []
   const report = (kind: Discrepancy['kind'], checkpoint: number | null, said: string, id: string | null = null) =>
     faults.push({ kind, checkpoint, id, said })
@@ -86,7 +121,12 @@ export async function verifyChain(url: string, head: Head | null): Promise<Verif
   let atHead: string | null = null
   for (;;) {
     const covered = sql`l.checkpoint > ${no} and l.checkpoint <= (select max(p.no) from (select a.no from freehold.audit_checkpoints a where a.no > ${no} order by a.no limit ${CHECKPOINTS_AT_ONCE}) p)`
-    const [checkpoints = [], details = [], [gone] = []] = await ask(chainAfter(no), detailsWhere(covered), erasedWhere(covered))
+    const [checkpoints = [], details = [], [gone] = [], forged = []] = await ask(
+      chainAfter(no),
+      detailsWhere(covered),
+      erasedWhere(covered),
+      forgedWhere(covered, since),
+    )
     erased += Number(gone?.n)
     for (const row of checkpoints) {
       const checkpoint = { no: Number(row.no), entries: Number(row.entries), found: Number(row.found) }
@@ -101,17 +141,30 @@ export async function verifyChain(url: string, head: Head | null): Promise<Verif
       else if (lost < 0) report('added', checkpoint.no, `${-lost} entries were added under checkpoint ${checkpoint.no}`)
       else if (row.hash !== row.made && checkpoint.no === no + 1)
         report('changed', checkpoint.no, `an entry under checkpoint ${checkpoint.no}, or the checkpoint, was changed`)
+      if (row.forged)
+        report(
+          'forged',
+          checkpoint.no,
+          `checkpoint ${checkpoint.no} is not dated between the one before it and now, or has no date`,
+        )
       if (checkpoint.no === head?.no) atHead = String(row.hash)
       entries += checkpoint.found
       no = checkpoint.no
     }
     reportDetails(details)
+    reportForged(forged)
     if (checkpoints.length < CHECKPOINTS_AT_ONCE) break
   }
   const last = sql`l.checkpoint is null`
-  const [rest = [], [gone] = [], [sums = {}] = []] = await ask(detailsWhere(last), erasedWhere(last), beyond(no))
+  const [rest = [], [gone] = [], forged = [], [sums = {}] = []] = await ask(
+    detailsWhere(last),
+    erasedWhere(last),
+    forgedWhere(last, since),
+    beyond(no),
+  )
   erased += Number(gone?.n)
   reportDetails(rest)
+  reportForged(forged)
   for (const [checkpoint, n] of Object.entries((sums.orphans ?? {}) as Record<string, number>))
     report('missing_checkpoint', Number(checkpoint), `checkpoint ${checkpoint} is missing, with ${n} entries under it`)
   if (head && head.no > no)
@@ -119,6 +172,16 @@ export async function verifyChain(url: string, head: Head | null): Promise<Verif
   else if (head && atHead !== null && atHead !== head.hash)
     report('rewritten', head.no, `checkpoint ${head.no} differs from the one that the master knows: the chain was rewritten`)
   return { intact: faults.length === 0, checkpoint: no, entries, pending: Number(sums.pending), erased, head, faults }
+
+  function reportForged(rows: Record<string, unknown>[]) {
+    for (const { id, at, checkpoint } of rows)
+      report(
+        'forged',
+        checkpoint === null ? null : Number(checkpoint),
+        `the entry ${id} is dated ${at}, but was not written then: its transaction does not lie there between the checkpoints`,
+        String(id),
+      )
+  }
 
   function reportDetails(rows: Record<string, unknown>[]) {
     for (const row of rows) {

@@ -198,6 +198,67 @@ describe('is found:', () => {
     expect(await kinds()).toContainEqual(['added', no])
   })
 
+  describe('a row of a time that is over', () => {
+    const plant = (columns: string, values: string) =>
+      damage(
+        `insert into freehold.audit_log (id, activity_type, action, resource_type, detail_hash${columns}) values (gen_random_uuid(), 'LOGIN', 'create', 'session', ''${values})`,
+      )
+    const forged = async () => (await verdict()).faults.filter(({ kind }) => kind === 'forged')
+
+    it.each([
+      ['dated 2020', ', at', ", '2020-01-01'"],
+      ['dated an hour ago', ', at', ", now() - interval '1 hour'"],
+      ['dated tomorrow', ', at', ", now() + interval '1 day'"],
+      [
+        'of a transaction of then',
+        ', at, xid',
+        ', (select at from freehold.audit_log where checkpoint = 2 limit 1), (select xid from freehold.audit_log where checkpoint = 2 limit 1)',
+      ],
+    ])('%s, before it is sealed and after', async (_, columns, values) => {
+      await plant(columns, values)
+      const [row] = await tenant.asOwner(sql`select id from freehold.audit_log where detail_hash = ''`)
+      expect(await forged()).toEqual([expect.objectContaining({ id: row?.id, checkpoint: null })])
+      await tenant.asOwner(sql`select access.checkpoint_audit(1000)`)
+      expect(await forged()).toEqual([expect.objectContaining({ id: row?.id, checkpoint: (await verdict()).checkpoint })])
+    })
+
+    it('of the first minute of a tenant, when there is no checkpoint yet', async () => {
+      await copyTenant('chained-new')
+      const fresh = await databaseOf('chained-new')
+      await rowsOf(
+        fresh.owner_url,
+        sql`set local role freehold_owner`,
+        sql`alter table freehold.audit_log disable trigger user`,
+        sql`insert into freehold.audit_log (id, activity_type, action, resource_type, detail_hash, at) values (gen_random_uuid(), 'LOGIN', 'create', 'session', '', '2020-01-01')`,
+        sql`alter table freehold.audit_log enable trigger user`,
+      )
+      const { faults } = await verifyAudit(settings(), 'chained-new')
+      expect(faults.map(({ kind }) => kind)).toContain('forged')
+    })
+
+    it('under a checkpoint that was made by hand, dated to fit', async () => {
+      const no = (await verdict()).checkpoint + 1
+      await plant(', at, checkpoint', `, '2020-01-01', ${no}`)
+      await damage(
+        `with s as (select ${no} as no, 1 as entries, p.oldest_xid, p.next_xid + 10 as next_xid, timestamptz '2020-01-02' as created_at, p.hash from freehold.audit_checkpoints p where p.no = ${no - 1})
+         insert into freehold.audit_checkpoints (no, entries, oldest_xid, next_xid, created_at, hash)
+         select s.no, s.entries, s.oldest_xid, s.next_xid, s.created_at, sha256(s.hash || access.canonical_checkpoint((s.no, s.entries, null, s.created_at, s.oldest_xid, s.next_xid)) || access.canonical_entry(l))
+         from s, freehold.audit_log l where l.checkpoint = ${no}`,
+      )
+      expect(await kinds()).toContainEqual(['forged', no])
+      expect(await kinds()).not.toContainEqual(['changed', no])
+    })
+
+    it.each([
+      ['created_at', "created_at - interval '2 hours'"],
+      ['next_xid', 'next_xid - 1'],
+      ['oldest_xid', 'null'],
+    ])('and a checkpoint whose %s was changed, to make room', async (column, value) => {
+      await damage(`update freehold.audit_checkpoints set ${column} = ${value} where no = 2`)
+      expect(await kinds()).toContainEqual(['changed', 2])
+    })
+  })
+
   it('a removed row whose checkpoint was told to count one less', async () => {
     const no = await inSeal()
     await damage(

@@ -29,7 +29,45 @@ describe('the owner login is refused', () => {
     'delete from freehold.audit_checkpoints',
     'update freehold.audit_checkpoints set entries = 0',
     'truncate freehold.audit_checkpoints',
+    "insert into freehold.audit_log (id, activity_type, action, resource_type, detail_hash) values (gen_random_uuid(), 'LOGIN', 'create', 'session', '')",
+    "insert into freehold.audit_detail (log_id, salt) select id, '' from freehold.audit_log limit 1",
   ])('%s', async (statement) => expect(await refusalOf(tenant.owner_url, asOwner, sql.raw(statement))).toBe('FH403 forbidden'))
+
+  it.each([
+    ['of long ago', 'at', "'2020-01-01'"],
+    ['of tomorrow', 'at', "now() + interval '1 day'"],
+    ['of another transaction', 'xid', '3'],
+    ['under a checkpoint', 'checkpoint', '1'],
+  ])('an entry %s, also where it names itself the audit', async (_, column, value) => {
+    const insert = (more: string, values: string) =>
+      refusalOf(
+        tenant.owner_url,
+        asOwner,
+        sql`select set_config('access.writer', 'audit', true)`,
+        sql.raw(
+          `insert into freehold.audit_log (id, activity_type, action, resource_type, detail_hash${more}) values (gen_random_uuid(), 'X', 'x', 'x', ''${values})`,
+        ),
+        sql.raw(`do $$ begin raise exception using errcode = 'FH000', message = 'undone'; end $$`),
+      )
+    expect(await insert('', '')).toBe('FH000 undone')
+    expect(await insert(`, ${column}`, `, ${value}`)).toBe('FH403 forbidden')
+  })
+
+  it('twenty entries of 2020 at once, beside twenty who are at work', async () => {
+    const plant = () =>
+      refusalOf(
+        tenant.owner_url,
+        asOwner,
+        sql`insert into freehold.audit_log (id, activity_type, action, resource_type, detail_hash, at) values (gen_random_uuid(), 'PLANTED', 'x', 'x', '', '2020-01-01')`,
+      )
+    const work = () => tenant.asOwner(sql`select access.record('WORK', 'x', 'x', null, null, null)`)
+    const all = await Promise.all(Array.from({ length: 20 }, () => [plant(), work()]).flat())
+    expect(all.filter((_, i) => i % 2 === 0)).toEqual(Array.from({ length: 20 }, () => 'FH403 forbidden'))
+    const [row] = await tenant.asOwner(
+      sql`select count(*) filter (where activity_type = 'PLANTED')::integer as planted, count(*) filter (where activity_type = 'WORK')::integer as work from freehold.audit_log`,
+    )
+    expect(row).toEqual({ planted: 0, work: 20 })
+  })
 
   it('puts a checkpoint on an entry once, and never takes it off', async () => {
     await tenant.asOwner(sql`select access.record('OLD', 'x', 'x', null, null, null)`)
@@ -41,6 +79,15 @@ describe('the owner login is refused', () => {
       await refusalOf(tenant.owner_url, asOwner, sql`update freehold.audit_log set checkpoint = null where checkpoint = 1`),
     ).toMatch(/^FH403/)
   })
+})
+
+it('an entry is dated when it was written, and not when its transaction began', async () => {
+  const [row] = await tenant.asOwner(
+    sql`select pg_sleep(0.2)`,
+    sql`select access.record('LATE', 'x', 'x', null, null, null)`,
+    sql`select extract(epoch from at - now())::float as late from freehold.audit_log where activity_type = 'LATE'`,
+  )
+  expect(row?.late).toBeGreaterThanOrEqual(0.2)
 })
 
 describe('erasing details', () => {
