@@ -4,7 +4,7 @@ import { etag } from 'hono/etag'
 import { accessRoutes } from './access/routes.ts'
 import { apiKeyRoutes, userApiKeyRoutes } from './api-keys/routes.ts'
 import { countUse } from './api-keys/uses.ts'
-import { activityRoutes, userActivityRoutes } from './audit/routes.ts'
+import { activityRoutes, checkpointRoutes, userActivityRoutes } from './audit/routes.ts'
 import { discoveryRoutes } from './auth/discovery.ts'
 import { authRoutes } from './auth/routes.ts'
 import { delegationRoutes } from './delegations/routes.ts'
@@ -47,6 +47,7 @@ app.route('/platform/v1/operators', userRoutes)
 app.route('/platform/v1/operators', userSessionRoutes)
 app.route('/platform/v1/operators', userRecoveryRoutes)
 app.route('/platform/v1/operators', userActivityRoutes)
+app.route('/platform/v1/audit', checkpointRoutes)
 app.route('/platform/v1/audit', activityRoutes)
 app.route('/platform/v1/settings', settingRoutes)
 app.route('/platform/v1/api-keys', apiKeyRoutes)
@@ -62,6 +63,7 @@ app.route('/api/v1/users', userRecoveryRoutes)
 app.route('/api/v1/users', userRoutes)
 app.route('/api/v1/units', unitRoutes)
 app.route('/api/v1/activities', activityRoutes)
+app.route('/api/v1/audit', checkpointRoutes)
 app.route('/api/v1/users', userActivityRoutes)
 app.route('/.well-known', discoveryRoutes)
 app.route('/api/v1', accessRoutes)

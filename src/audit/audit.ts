@@ -11,12 +11,14 @@ import { rowsOf } from '../kernel/wire.ts'
 const filters = {
   user_id: z.uuid().optional(),
   activity_type: Line(64).optional(),
+  action: Line(64).optional(),
   resource_type: Line(64).optional(),
   resource_id: Line(255).optional(),
   from: Moment.optional(),
   to: Moment.optional(),
   address: Line(64).optional(),
   api_key_id: z.uuid().optional(),
+  trace_id: Line(64).optional(),
   min_risk: Whole(0, 100).optional(),
 }
 const isOrdered = ({ from, to }: { from?: string | undefined; to?: string | undefined }) =>
@@ -53,7 +55,7 @@ export type ActivityWire = z.infer<typeof Activity>
 
 export const ActivityList = pageOf(Activity).openapi('ActivityList')
 
-const columns =
+const shown =
   sql.raw(`l.id, to_char(l.at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as at, l.user_id, d.user_name, l.activity_type, l.action, l.resource_type,
   l.resource_id, l.risk_score, l.trace_id, d.address, d.agent, d.method, d.path, d.before, d.after, d.api_key_id`)
 const tables = sql.raw(
@@ -64,17 +66,19 @@ const tables = sql.raw(
  * Selects the activities within the caller's scope, newest first, after a cursor. In two halves: entries under a checkpoint have
  * an index for each filter; those of about the last minute, which have no checkpoint yet, are few.
  */
-export function selectActivities(search: Search, after: string[] | null, limit: number): SQL {
-  const { user_id, activity_type, resource_type, resource_id, from, to, address, api_key_id, min_risk } = search
+export function selectActivities(search: Search, after: string[] | null, limit: number, columns = shown): SQL {
+  const { user_id, activity_type, action, resource_type, resource_id, from, to, address, api_key_id, trace_id, min_risk } = search
   const conditions = [
     user_id && sql`l.user_id = ${user_id}::uuid`,
     activity_type && sql`l.activity_type = ${activity_type}`,
+    action && sql`l.action = ${action}`,
     resource_type && sql`l.resource_type = ${resource_type}`,
     resource_id && sql`l.resource_id = ${resource_id}`,
     from && sql`l.at >= ${from}::timestamptz`,
     to && sql`l.at < ${to}::timestamptz`,
     address && sql`d.address = ${address}`,
     api_key_id && sql`d.api_key_id = ${api_key_id}::uuid`,
+    trace_id && sql`l.trace_id = ${trace_id}`,
     min_risk !== undefined && sql`l.risk_score >= ${min_risk}`,
     after && sql`(l.at, l.id) < (${after[0]}::timestamptz, ${after[1]}::uuid)`,
   ].filter((condition) => condition instanceof Object)
@@ -93,7 +97,7 @@ export function selectActivities(search: Search, after: string[] | null, limit: 
   return sql`select * from ((${half(sql`l.checkpoint is not null`)}) union all (${half(sql`l.checkpoint is null`)})) halves order by at desc, id desc limit ${limit}`
 }
 
-export const cursorOf = ({ at, id }: ActivityWire) => [at, id]
+export const cursorOf = ({ at, id }: Pick<ActivityWire, 'at' | 'id'>) => [at, id]
 
 type Paging = { limit: number; cursor?: string | undefined }
 
@@ -120,7 +124,7 @@ export async function listActivitiesOf(ctx: Ctx, user_id: string, { limit, curso
 
 /** Gets an activity. One round trip; `activity:read`. Fails with not_found. */
 export async function getActivity(ctx: Ctx, id: string): Promise<ActivityWire> {
-  const [result] = await ctx.run(ctx.db.execute(sql`select ${columns} from ${tables} where l.id = ${id}::uuid`))
+  const [result] = await ctx.run(ctx.db.execute(sql`select ${shown} from ${tables} where l.id = ${id}::uuid`))
   const [row] = rowsOf<ActivityWire>(result)
   if (!row) throw new Problem('not_found')
   return row

@@ -2,6 +2,9 @@
  * Exports the audit as a file. Threat: a log that is larger than the Worker's memory, and a file that ends early and looks
  * complete. So it is read in pages, each once the client has taken the one before, each with an admission of its own; and when a
  * page fails, the response is aborted and not closed.
+ *
+ * Each row has what its hashes are made of, so that whoever has the file and the checkpoints can verify it
+ * (scripts/freehold/audit-file.ts).
  */
 import { sql } from 'drizzle-orm'
 import type { Ctx } from '../kernel/context.ts'
@@ -10,9 +13,23 @@ import { Activity, type ActivityWire, cursorOf, type Search, selectActivities } 
 import { csvLine } from './csv.ts'
 
 const PAGE = 1_000
-const COLUMNS = Object.keys(Activity.shape) as (keyof ActivityWire)[]
+/** `before` and `after` are the text of the database, whose numbers are hashed as they are written there. */
+type Exported = Omit<ActivityWire, 'before' | 'after'> & { before: string | null; after: string | null } & Proof
+/** null: no checkpoint yet, and no detail any more. */
+type Proof = { xid: number; checkpoint: number | null; detail_hash: string; salt: string | null }
 
-type Format = { type: string; head: string; row: (activity: ActivityWire) => string }
+const PROOF = ['xid', 'checkpoint', 'detail_hash', 'salt'] satisfies (keyof Proof)[]
+const COLUMNS = [...(Object.keys(Activity.shape) as (keyof Exported)[]), ...PROOF]
+const columns =
+  sql.raw(`l.id, to_char(l.at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as at, l.user_id, d.user_name, l.activity_type, l.action, l.resource_type,
+  l.resource_id, l.risk_score, l.trace_id, d.address, d.agent, d.method, d.path, d.before::text as before, d.after::text as after, d.api_key_id,
+  l.xid, l.checkpoint, encode(l.detail_hash, 'hex') as detail_hash, encode(d.salt, 'hex') as salt`)
+
+type Format = { type: string; head: string; row: (activity: Exported) => string }
+
+/** A line of JSON in which `before` and `after` are what the database wrote. */
+const line = ({ before, after, ...row }: Exported) =>
+  `${JSON.stringify({ ...row, xid: Number(row.xid) }).slice(0, -1)},"before":${before},"after":${after}}\n`
 
 const formats = {
   csv: {
@@ -20,7 +37,7 @@ const formats = {
     head: csvLine(COLUMNS),
     row: (activity) => csvLine(COLUMNS.map((name) => activity[name])),
   },
-  ndjson: { type: 'application/x-ndjson', head: '', row: (activity) => `${JSON.stringify(activity)}\n` },
+  ndjson: { type: 'application/x-ndjson', head: '', row: line },
 } satisfies Record<string, Format>
 
 /**
@@ -29,19 +46,19 @@ const formats = {
  */
 export async function exportActivities(ctx: Ctx, { format, ...search }: Search & { format: keyof typeof formats }) {
   const { type, head, row }: Format = formats[format]
-  const page = (after: string[] | null) => ctx.db.execute(selectActivities(search, after, PAGE))
+  const page = (after: string[] | null) => ctx.db.execute(selectActivities(search, after, PAGE, columns))
   const [first] = await ctx.run(
     page(null),
     ctx.db.execute(sql`select access.record_export(${JSON.stringify({ ...search, format })}::jsonb)`),
   )
-  let rows: ActivityWire[] | null = rowsOf<ActivityWire>(first)
+  let rows: Exported[] | null = rowsOf<Exported>(first)
   let place: string[] | null = null
   let text = head
   const encoder = new TextEncoder()
   const body = new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
-        rows ??= rowsOf<ActivityWire>((await ctx.run(page(place)))[0])
+        rows ??= rowsOf<Exported>((await ctx.run(page(place)))[0])
         for (const activity of rows) text += row(activity)
         if (text) controller.enqueue(encoder.encode(text))
         const last = rows.length === PAGE ? rows.at(-1) : undefined

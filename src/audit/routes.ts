@@ -1,6 +1,7 @@
 import { z } from '@hono/zod-openapi'
 import { created } from '../http/answer.ts'
 import { room, route } from '../http/route.ts'
+import { Page } from '../kernel/cursor.ts'
 import {
   Activity,
   ActivityList,
@@ -11,6 +12,7 @@ import {
   listActivitiesOf,
   UserActivityQuery,
 } from './audit.ts'
+import { CheckpointList, listCheckpoints } from './checkpoints.ts'
 import { exportActivities } from './export.ts'
 import { createActivity, NewActivity } from './own.ts'
 
@@ -49,7 +51,8 @@ activityRoutes.openapi(
   route({
     method: 'get',
     path: '/export',
-    summary: 'Export activities as CSV or NDJSON, streamed: 1 round trip, and 1 more for each 1,000 activities while it is read',
+    summary:
+      'Export activities with their hashes as CSV or NDJSON, streamed: 1 round trip, and 1 more for each 1,000 activities while it is read',
     permission: 'activity:export',
     trips: 1,
     query: ExportQuery,
@@ -74,6 +77,23 @@ activityRoutes.openapi(
     problems: ['invalid_request', 'not_found'],
   }),
   async (c) => c.json(await getActivity(c.var.ctx, c.req.valid('param').id), 200),
+)
+
+/** The checkpoints of the audit. Before `activityRoutes`, where both are under one path. */
+export const checkpointRoutes = room()
+
+checkpointRoutes.openapi(
+  route({
+    method: 'get',
+    path: '/checkpoints',
+    summary: 'List the checkpoints of the audit, newest first',
+    permission: 'activity:read',
+    trips: 1,
+    query: Page,
+    returns: { 200: CheckpointList },
+    problems: ['invalid_request', 'invalid_cursor'],
+  }),
+  async (c) => c.json(await listCheckpoints(c.var.ctx, c.req.valid('query')), 200),
 )
 
 /** The activities of one user, under /users. */

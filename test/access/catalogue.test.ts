@@ -70,6 +70,7 @@ const APP_MAY_CALL = [
 const APP_MAY_READ = [
   ...[
     'api_keys',
+    'audit_checkpoints',
     'audit_detail',
     'audit_log',
     'delegation_permissions',

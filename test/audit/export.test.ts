@@ -12,6 +12,8 @@ import { type Cast, castOf, every } from './people.ts'
 
 const AT = 'exported'
 const PATH = '/api/v1/activities'
+/** What the hashes of an activity are made of besides the activity. */
+const PROOF = ['xid', 'checkpoint', 'detail_hash', 'salt']
 let cast: Cast
 
 beforeAll(async () => {
@@ -61,7 +63,8 @@ describe('an export', () => {
     const order = rows.map(({ at, id }) => `${at} ${id}`)
     expect(order).toEqual([...order].sort().reverse())
     const [first] = (await every(AT, `${PATH}?resource_id=${rows[0].resource_id}`, cast.tokens.bo)) as any[]
-    expect(rows[0]).toEqual(first)
+    expect(rows[0]).toMatchObject(first)
+    expect(Object.keys(rows[0]).sort()).toEqual([...Object.keys(first), ...PROOF].sort())
   })
 
   it('of 5,000 activities is complete, as CSV', async () => {
@@ -69,9 +72,9 @@ describe('an export', () => {
     expect(answer.headers.get('Content-Type')).toMatch(/^text\/csv/)
     const [head, ...rows] = parsed(answer.text)
     expect(head?.join()).toBe(
-      'id,at,user_id,user_name,activity_type,action,resource_type,resource_id,risk_score,trace_id,address,agent,method,path,before,after,api_key_id',
+      'id,at,user_id,user_name,activity_type,action,resource_type,resource_id,risk_score,trace_id,address,agent,method,path,before,after,api_key_id,xid,checkpoint,detail_hash,salt',
     )
-    expect(rows.every((row) => row.length === 17)).toBe(true)
+    expect(rows.every((row) => row.length === 21)).toBe(true)
     expect(new Set(rows.map((row) => JSON.parse(row[15] ?? '').n)).size).toBe(5000)
   })
 

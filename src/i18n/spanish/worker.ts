@@ -36,6 +36,8 @@ export const worker = {
   'Send at most 16 KiB.': 'Envía como máximo 16 KiB.',
   'Send the body without Content-Encoding.': 'Envía el cuerpo sin Content-Encoding.',
   'must be at most 16 KiB': 'debe tener como máximo 16 KiB',
+  'Checkpoints cover all activities: activity:read at scope all is needed.':
+    'Los puntos de control cubren todas las actividades: se necesita activity:read con alcance all.',
 
   // Tenants.
   'This host is not one of ours.': 'Este host no es uno de los nuestros.',

@@ -82,7 +82,7 @@ export async function checkpoint(
           from freehold.audit_checkpoints s order by s.no desc limit 1`,
       ...also,
     ]
-    const [, [done] = [], [found] = [], ...answers] = await batch(url, statements, trace_id)
+    const [, , [done] = [], [found] = [], ...answers] = await batch(url, statements, trace_id)
     if (Number(done?.entries) === BATCH && created < MOST_CHECKPOINTS) continue
     const answer = answers.at(-1)?.[0] ?? {}
     if (known && (found?.known ?? null) !== known.hash) {
