@@ -1,9 +1,17 @@
+import { createReadStream } from 'node:fs'
+import { readFile } from 'node:fs/promises'
 import type { Command } from 'commander'
+import { z } from 'zod'
 import type { Verification } from '../../src/audit/verify.ts'
+import { withApi, withTenant } from './api.ts'
+import { type FileVerification, verifyFile } from './audit-file.ts'
+import { TENANT_CREDENTIAL_SETTINGS } from './credentials.ts'
 import { Failure } from './failure.ts'
 import type { Globals } from './options.ts'
 import { plain, print, printJson, tell } from './output.ts'
-import { settings } from './setup.ts'
+import { localSettings } from './setup.ts'
+
+type FromFile = { from?: string; heads?: string[]; filtered?: boolean }
 
 /** The commands on the audit log. */
 export function addAudit(program: Command): void {
@@ -11,24 +19,122 @@ export function addAudit(program: Command): void {
 
   audit
     .command('verify')
-    .description('verify that the audit log of a tenant is unchanged; exits with 1 if it is not')
-    .argument('<tenant>', 'its id or subdomain; "platform" for the platform\'s own')
+    .description('verify that the audit log of a tenant, or an export of it, is unchanged; exits with 1 if it is not')
+    .argument('[tenant]', 'its id or subdomain; "platform" for the platform\'s own')
+    .option('--from <file>', 'verify an export (format=ndjson) instead, without any account; "-" for stdin')
+    .option(
+      '--heads <files...>',
+      'with --from: the checkpoints, as GET /api/v1/audit/checkpoints or `freehold audit checkpoints` gives them',
+    )
+    .option(
+      '--filtered',
+      'with --from: the export was made with filters, or by somebody who does not reach everything; entries may be missing',
+    )
     .addHelpText(
       'after',
       `
-Settings of the environment:
+Settings of the environment, for a tenant:
   MASTER_DATABASE_URL  the master database
   ENCRYPTION_KEYS      the key ring of the Worker
   NEON_SQL_URL         only for a local Neon: its URL for SQL over HTTP; https://, unless it is this machine or with --insecure
+Without them: those of a local \`npm start\` that runs (see --data).
+
 Recomputes the chain of checkpoints and the hash of each detail, and compares the newest checkpoint with the one in the master. Changes nothing.
+Reports entries that were changed, removed or added, and those that are dated before or after the checkpoints around them.
 Entries since the last maintenance run may not be under a checkpoint yet (a minute or two; up to a day if they were not written by the Worker).
-A change to them by somebody who can write the database goes unnoticed.`,
+A change to them by somebody who can write the database goes unnoticed.
+
+With --from: fetch the checkpoints first, then the export, so that the export has every entry under them. Give checkpoints that were kept from
+earlier, too: whoever can write the database can make the whole chain anew, with new checkpoints. A filtered export cannot prove that nothing is missing.`,
     )
-    .action((tenant: string, _, command: Command) => check(tenant, command.optsWithGlobals<Globals>()))
+    .action((tenant: string | undefined, { from, heads, filtered }: FromFile, command: Command) => {
+      const globals = command.optsWithGlobals<Globals>()
+      if (from === undefined) {
+        if (tenant === undefined || heads || filtered)
+          command.error('error: give a tenant, or --from with --heads (and --filtered)')
+        return check(tenant, globals)
+      }
+      if (tenant !== undefined || !heads) command.error('error: --from needs --heads, and no tenant')
+      return checkFile(from, heads, filtered === true, globals)
+    })
+
+  audit
+    .command('checkpoints')
+    .description('print all checkpoints of the audit log of a tenant, to keep and to verify exports with')
+    .argument('<tenant>', 'its subdomain; "platform" for the platform\'s own')
+    .addHelpText('after', TENANT_CREDENTIAL_SETTINGS)
+    .action((tenant: string, _, command: Command) => checkpoints(tenant, command.optsWithGlobals<Globals>()))
+}
+
+const Page = z.object({ data: z.array(z.looseObject({ no: z.int() })), next_cursor: z.string().nullable() })
+
+/** Prints one document, with or without --json: it is for a file. */
+async function checkpoints(tenant: string, globals: Globals): Promise<void> {
+  const data: unknown[] = []
+  const path = `/audit/checkpoints?limit=100`
+  const work: Parameters<typeof withApi<void>>[1] = async (api) => {
+    for (let cursor: string | null = ''; cursor !== null; ) {
+      const page: z.infer<typeof Page> = await api.call(
+        Page,
+        'GET',
+        cursor ? `${path}&cursor=${encodeURIComponent(cursor)}` : path,
+      )
+      data.push(...page.data)
+      cursor = page.next_cursor
+    }
+  }
+  await (tenant === 'platform' ? withApi(globals, work) : withTenant(globals, tenant, work))
+  printJson({ data, next_cursor: null })
+}
+
+/** Verifies an export, as a file or on stdin. */
+async function checkFile(from: string, heads: string[], is_filtered: boolean, { json }: Globals): Promise<void> {
+  const unreadable = (file: string) => () => {
+    throw new Failure(`${file} is not a file that can be read.`)
+  }
+  const files = await Promise.all(
+    heads.map(async (name) => ({ name, text: await readFile(name, 'utf8').catch(unreadable(name)) })),
+  )
+  const source = from === '-' ? process.stdin : createReadStream(from)
+  const verdict = await verifyFile(linesOf(source.setEncoding('utf8')), files, is_filtered).catch((error) => {
+    throw error instanceof Failure ? error : unreadable(from)()
+  })
+  if (json) printJson({ from, ...verdict })
+  else print(ofFile(verdict, is_filtered))
+  if (verdict.intact) return
+  if (!json) {
+    for (const { said } of verdict.faults) tell(`  ${said}`)
+    if (verdict.faults.every(({ kind }) => kind === 'removed' || kind === 'cut_off' || kind === 'removed_detail'))
+      tell('  If the export was made with filters, or by somebody who does not reach everything, use --filtered.')
+  }
+  process.exitCode = 1
+}
+
+/** The lines of a stream of text. Node's readline would also break a line at U+2028, which JSON may contain. */
+async function* linesOf(stream: AsyncIterable<string>): AsyncGenerator<string, void> {
+  let rest = ''
+  for await (const text of stream) {
+    const lines = (rest + text).split('\n')
+    rest = lines.pop() ?? ''
+    yield* lines
+  }
+  yield rest
+}
+
+function ofFile(
+  { intact, faults, checkpoints, proven_checkpoints, entries, proven, pending, unproven, erased }: FileVerification,
+  is_filtered: boolean,
+) {
+  const counts = `${proven_checkpoints} of ${checkpoints} checkpoints and ${proven} of ${entries} entries are proven (${pending} not under a given checkpoint yet, ${unproven} not proven, ${erased} details erased)`
+  if (!intact) return `Broken: ${faults.length} ${faults.length === 1 ? 'fault' : 'faults'}; ${counts}.`
+  if (is_filtered)
+    return `No fault in what the filtered export holds: ${counts}. It cannot prove that nothing is missing, nor the entries whose checkpoint is not whole.`
+  const rest = unproven ? ' Not proven are entries whose checkpoint, or the one before it, was not given.' : ''
+  return `Intact: ${counts}.${rest}`
 }
 
 async function check(tenant: string, globals: Globals): Promise<void> {
-  const config = settings(globals)
+  const config = await localSettings(globals)
   // Loaded for this command only: the others need no database driver, and start faster without.
   const { dbError, useSqlUrl } = await import('../../src/kernel/db.ts')
   const { verifyAudit } = await import('../../src/tenants/maintenance/checkpoints.ts')

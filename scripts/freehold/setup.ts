@@ -1,3 +1,5 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { type Command, InvalidArgumentError } from 'commander'
 import { z } from 'zod'
 import { ConfigError, parseSettings } from '../../src/kernel/config.ts'
@@ -57,8 +59,8 @@ async function setup(options: Globals & { email: string }): Promise<void> {
  * The settings that a command on the databases needs, from the environment. The two others that are required get placeholders.
  * Fails with Failure, also for a NEON_SQL_URL to which passwords of databases would travel without encryption.
  */
-export function settings(options: Pick<Globals, 'insecure'>) {
-  const { MASTER_DATABASE_URL, ENCRYPTION_KEYS, NEON_SQL_URL, PASSWORD_HASH_ITERATIONS } = process.env
+export function settings(options: Pick<Globals, 'insecure'>, given: NodeJS.ProcessEnv = process.env) {
+  const { MASTER_DATABASE_URL, ENCRYPTION_KEYS, NEON_SQL_URL, PASSWORD_HASH_ITERATIONS } = given
   const others = { BASE_URL: 'http://localhost', NEON_API_KEY: 'unused' }
   try {
     const config = parseSettings({ ...others, MASTER_DATABASE_URL, ENCRYPTION_KEYS, NEON_SQL_URL, PASSWORD_HASH_ITERATIONS })
@@ -67,6 +69,22 @@ export function settings(options: Pick<Globals, 'insecure'>) {
   } catch (error) {
     throw error instanceof ConfigError ? new Failure(error.message) : error
   }
+}
+
+/**
+ * The same, where the environment has neither of the two: those of the `npm start` whose data folder --data names. Only for commands
+ * that change nothing.
+ */
+export async function localSettings(options: Globals) {
+  const { MASTER_DATABASE_URL, ENCRYPTION_KEYS } = process.env
+  if (MASTER_DATABASE_URL || ENCRYPTION_KEYS) return settings(options)
+  const file = join(options.data, 'worker.env')
+  const text = await readFile(file, 'utf8').catch(() => null)
+  if (text === null)
+    throw new Failure(
+      `Set MASTER_DATABASE_URL and ENCRYPTION_KEYS, or name the data folder of a running \`npm start\` with --data (${file} cannot be read).`,
+    )
+  return settings(options, Object.fromEntries([...text.matchAll(/^([A-Z_]+)="(.*)"$/gm)].map(([, name, value]) => [name, value])))
 }
 
 function emailAddress(text: string): string {
