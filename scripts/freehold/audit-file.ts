@@ -3,7 +3,7 @@
  * removes or invents entries, also those of before the export was made. Whoever kept the checkpoints sees it: each is a hash of the
  * one before it and of its entries, which are all in a whole export. An entry of which the checkpoint is not whole proves nothing.
  *
- * Repeats what src/audit/checkpoints.sql and src/audit/audit.sql hash; test/audit/export-verify.test.ts holds the two together.
+ * Repeats what src/audit/checkpoints.sql and src/audit/audit.sql hash; test/dev/audit.node.test.ts holds the two together.
  */
 import { createHash } from 'node:crypto'
 import { z } from 'zod'

@@ -84,7 +84,9 @@ export async function localSettings(options: Globals) {
     throw new Failure(
       `Set MASTER_DATABASE_URL and ENCRYPTION_KEYS, or name the data folder of a running \`npm start\` with --data (${file} cannot be read).`,
     )
-  return settings(options, Object.fromEntries([...text.matchAll(/^([A-Z_]+)="(.*)"$/gm)].map(([, name, value]) => [name, value])))
+  const of = (name: string) => new RegExp(`^${name}="(.*)"$`, 'm').exec(text)?.[1]
+  const names = ['MASTER_DATABASE_URL', 'ENCRYPTION_KEYS', 'NEON_SQL_URL']
+  return settings(options, Object.fromEntries(names.map((name) => [name, of(name)])))
 }
 
 function emailAddress(text: string): string {

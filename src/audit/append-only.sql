@@ -52,7 +52,7 @@ begin
   return null;
 end $$;
 
--- access.write_audit alone sets `access.writer`. A minute, because the clock of a machine may be set back.
+-- access.write_audit alone sets that setting. A minute, because the clock of a machine may be set back.
 create trigger written_now before insert on freehold.audit_log
   for each row
   when (
