@@ -25,8 +25,7 @@ const HIDDEN = [
   'freehold.refresh_tokens',
   'freehold.login_attempts',
   'freehold.lockouts',
-  'freehold.audit_log',
-  'freehold.audit_detail',
+  'freehold.passwords',
   'freehold.migrations',
   'access.secrets',
 ]
@@ -112,7 +111,7 @@ describe('the app login of a tenant', () => {
     'alter function access.scope() rename to planted',
     'create or replace function access.scope() returns text language sql as $$ select $1 $$',
     'create trigger planted before update on freehold.sessions for each row execute function access.audit()',
-    'grant select on freehold.audit_log to freehold_app',
+    'grant select on freehold.passwords to freehold_app',
     'truncate freehold.sessions',
     'set role freehold_owner',
     'set session authorization freehold_owner',
