@@ -37,8 +37,8 @@ begin
 end $$;
 
 -- Second half: {outcome: ok, claims} with a session and its first refresh token, or {outcome: refused, mail, is_known}
--- or {outcome: no_role}. `is_known`, whether there is such a user, is for the Worker's log alone. When the user has too many sessions, the oldest end. `renewed` is a new hash of the same
--- password, in place of one that another system made.
+-- or {outcome: no_role}. `is_known`, whether there is such a user, is for the Worker's log alone. When the user has too
+-- many sessions, the oldest end. `renewed` is a new hash of the same password, in place of one that another system made.
 create function access.finish_login(
   tenant_id uuid,
   system_key text,
