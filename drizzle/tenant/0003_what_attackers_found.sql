@@ -5,11 +5,13 @@
 --   creates table access.mail_counter
 --   alters table freehold.login_attempts
 --   alters table freehold.tenant
+--   alters table freehold.audit_log
 --   alters table freehold.registrations
+--   alters table freehold.audit_checkpoints
 --   alters table freehold.permissions
 -- Definitions:
---   creates 42 objects
---   replaces 41 objects
+--   creates 46 objects
+--   replaces 44 objects
 --   drops and creates 16 objects
 --   drops function access.active_primary_role
 --   drops function access.grant_sources
@@ -113,7 +115,13 @@ ALTER TABLE "freehold"."login_attempts" DROP CONSTRAINT "login_attempts_state";
 --> statement-breakpoint
 ALTER TABLE "freehold"."tenant" DROP CONSTRAINT "tenant_settings";
 --> statement-breakpoint
+ALTER TABLE "freehold"."audit_log" ALTER COLUMN "at" SET DEFAULT clock_timestamp();
+--> statement-breakpoint
 ALTER TABLE "freehold"."registrations" ALTER COLUMN "password_hash" DROP NOT NULL;
+--> statement-breakpoint
+ALTER TABLE "freehold"."audit_checkpoints" ADD COLUMN "oldest_xid" bigint;
+--> statement-breakpoint
+ALTER TABLE "freehold"."audit_checkpoints" ADD COLUMN "next_xid" bigint;
 --> statement-breakpoint
 ALTER TABLE "freehold"."registrations" ADD COLUMN "secret_hash" "bytea";
 --> statement-breakpoint
@@ -128,6 +136,10 @@ ALTER TABLE "freehold"."tenant" ADD COLUMN "mail_per_day" integer DEFAULT 2000 N
 ALTER TABLE "freehold"."tenant" ADD COLUMN "max_delegations" integer DEFAULT 50 NOT NULL;
 --> statement-breakpoint
 CREATE INDEX "kept_answers_created" ON "access"."kept_answers" USING btree ("created_at");
+--> statement-breakpoint
+CREATE INDEX "audit_log_action" ON "freehold"."audit_log" USING btree ("action","at","id") WHERE "freehold"."audit_log"."checkpoint" is not null;
+--> statement-breakpoint
+CREATE INDEX "audit_log_trace" ON "freehold"."audit_log" USING btree ("trace_id","at","id") WHERE "freehold"."audit_log"."checkpoint" is not null;
 --> statement-breakpoint
 CREATE INDEX "login_attempts_foreign" ON "freehold"."login_attempts" USING btree ("created_at") WHERE strpos("freehold"."login_attempts"."hash_parameters", ',next=') > 0 and "freehold"."login_attempts"."state" <> 'deferred';
 --> statement-breakpoint
@@ -282,6 +294,27 @@ begin
   from c
     left join answered t on t.n = c.n;
   return answer;
+end $$;
+--> statement-breakpoint
+-- The actor for the audit, and what the request says of itself: the admitted user, else the one that a public
+-- endpoint named, else nobody, which is the system. Of the system the trace id of its run is known, if it was set
+-- (src/kernel/db.ts); nobody signs it, as it decides nothing.
+create or replace function access.actor() returns jsonb
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  f jsonb := access.claims();
+  said text := current_setting('access.actor', true);
+begin
+  if f is null
+    and said <> ''
+    and encode(access.mac(access.bound('actor:' || said)), 'hex') = current_setting('access.actor_signature', true)
+  then
+    f := said::jsonb;
+  end if;
+  return coalesce(
+    f - 'request' || access.request_of(f -> 'request'),
+    jsonb_strip_nulls(jsonb_build_object('trace_id', left(nullif(current_setting('access.trace_id', true), ''), 64)))
+  );
 end $$;
 --> statement-breakpoint
 -- Why a user holds a permission at a moment, by themselves or because somebody delegated it to them and still holds
@@ -1184,6 +1217,141 @@ begin
   return new;
 end $$;
 --> statement-breakpoint
+-- Writes the entries of one statement, in one statement, and returns their ids: the only function that knows how a
+-- detail is hashed. `ids`, `befores` and `afters` run in parallel; an element of `activities` goes before `activity`.
+--
+-- A detail names the API key that was used, so that its owner can ask what a stolen one did. Without a key it hashes
+-- to what it did before details had one.
+create or replace function access.write_audit(
+  f jsonb,
+  activity text,
+  action text,
+  resource text,
+  risk integer,
+  ids text[],
+  befores jsonb[],
+  afters jsonb[],
+  activities text[] default null
+) returns uuid[]
+language plpgsql volatile set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+declare
+  written uuid[];
+begin
+  -- The tables take entries from nobody else (append-only.sql).
+  perform set_config('access.writer', 'audit', true);
+  with entry as materialized (
+    select
+      gen_random_uuid() as log_id,
+      uuid_send(gen_random_uuid()) as salt,
+      coalesce(r.activity, write_audit.activity) as activity_type,
+      r.id,
+      r.was,
+      r.is_now
+    from unnest(ids, befores, afters, activities) as r (id, was, is_now, activity)
+  ), logged as (
+    insert into freehold.audit_log (
+      id, user_id, activity_type, action, resource_type, resource_id, risk_score, trace_id, detail_hash
+    )
+    select
+      e.log_id,
+      (f ->> 'user_id')::uuid,
+      e.activity_type,
+      write_audit.action,
+      resource,
+      e.id,
+      risk,
+      f ->> 'trace_id',
+      sha256(e.salt || convert_to((
+        jsonb_build_object(
+          'user_name', f -> 'user_name',
+          'address', f -> 'address',
+          'agent', f -> 'agent',
+          'method', f -> 'method',
+          'path', f -> 'path',
+          'before', e.was,
+          'after', e.is_now
+        )
+        || case when f ->> 'key_id' is null then '{}' else jsonb_build_object('api_key_id', f -> 'key_id') end
+      )::text, 'UTF8'))
+    from entry e
+  ), detailed as (
+    insert into freehold.audit_detail (
+      log_id, salt, user_name, address, agent, method, path, before, after, api_key_id
+    )
+    select
+      e.log_id,
+      e.salt,
+      f ->> 'user_name',
+      f ->> 'address',
+      f ->> 'agent',
+      f ->> 'method',
+      f ->> 'path',
+      e.was,
+      e.is_now,
+      (f ->> 'key_id')::uuid
+    from entry e
+  )
+  select array_agg(e.log_id) into written from entry e;
+  perform set_config('access.writer', '', true);
+  return written;
+end $$;
+--> statement-breakpoint
+-- Covers the oldest entries, at most `batch`, by the next checkpoint: a hash of the hash before it, of the checkpoint's
+-- own columns and of the entries in the order (xid, id). Takes only entries older than every running transaction, so
+-- that none can still come between them. Returns how many; 0 also while another call is at work.
+create or replace function access.checkpoint_audit(batch integer) returns integer
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  newest freehold.audit_checkpoints;
+  made freehold.audit_checkpoints;
+begin
+  if not exists (select from freehold.audit_log l where l.checkpoint is null)
+    or not pg_try_advisory_xact_lock(hashtext('freehold.audit_checkpoints'))
+  then
+    return 0;
+  end if;
+  select * into newest from freehold.audit_checkpoints s order by s.no desc limit 1;
+  made.no := coalesce(newest.no, 0) + 1;
+  -- Before the snapshot of the statement below: what began to write after that is not older than this moment.
+  made.created_at := clock_timestamp();
+  with taken as materialized (
+    select l.id, l.xid, access.canonical_entry(l) as form
+    from freehold.audit_log l
+    where l.checkpoint is null and l.xid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+    order by l.xid, l.id
+    limit batch
+  ), marked as (
+    update freehold.audit_log l set checkpoint = made.no from taken t where l.id = t.id
+  )
+  select
+    count(*),
+    case when count(*) < batch then pg_snapshot_xmin(pg_current_snapshot())::text::bigint else max(t.xid) end,
+    pg_snapshot_xmax(pg_current_snapshot())::text::bigint,
+    string_agg(t.form, '' order by t.xid, t.id)
+  into made.entries, made.oldest_xid, made.next_xid, made.hash
+  from taken t;
+  if made.entries > 0 then
+    made.hash := sha256(coalesce(newest.hash, '') || access.canonical_checkpoint(made) || made.hash);
+    insert into freehold.audit_checkpoints select made.*;
+  end if;
+  return made.entries;
+end $$;
+--> statement-breakpoint
+-- The columns of a checkpoint as they are hashed. src/audit/verify.ts repeats this, and the form of an entry, on
+-- purpose: a check of the chain must not rely on functions of the database that it checks.
+create or replace function access.canonical_checkpoint(s freehold.audit_checkpoints) returns bytea
+language sql immutable
+return convert_to(
+  jsonb_build_array(
+    s.no,
+    s.entries,
+    s.oldest_xid,
+    s.next_xid,
+    (extract(epoch from s.created_at) * 1000000)::bigint
+  )::text,
+  'UTF8'
+);
+--> statement-breakpoint
 -- Whether these are hash parameters, or a hash, of another system: they hold the salt of the hash that replaces it.
 create or replace function access.is_foreign(hash_parameters text) returns boolean
 language sql immutable
@@ -1331,9 +1499,9 @@ begin
   );
 end $$;
 --> statement-breakpoint
--- Second half: {outcome: ok, claims} with a session and its first refresh token, or {outcome: refused, mail} or
--- {outcome: no_role}. When the user has too many sessions, the oldest end. `renewed` is a new hash of the same
--- password, in place of one that another system made.
+-- Second half: {outcome: ok, claims} with a session and its first refresh token, or {outcome: refused, mail, is_known}
+-- or {outcome: no_role}. `is_known`, whether there is such a user, is for the Worker's log alone. When the user has too
+-- many sessions, the oldest end. `renewed` is a new hash of the same password, in place of one that another system made.
 create or replace function access.finish_login(
   tenant_id uuid,
   system_key text,
@@ -1367,7 +1535,9 @@ begin
     where a.id = attempt;
     perform access.set_audit_actor(u.id, named, request);
     perform access.record('LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', why), 20);
-    return jsonb_build_object('outcome', 'refused', 'mail', access.has_enqueued_mail());
+    return jsonb_build_object(
+      'outcome', 'refused', 'mail', access.has_enqueued_mail(), 'is_known', u.id is not null
+    );
   end if;
   perform access.set_audit_actor(u.id, u.username, request);
   if not access.has_role(u.id) then
@@ -3502,12 +3672,31 @@ begin
   return null;
 end $$;
 --> statement-breakpoint
+-- access.write_audit alone sets that setting. A minute, because the clock of a machine may be set back.
+create trigger written_now before insert on freehold.audit_log
+  for each row
+  when (
+    current_setting('access.writer', true) is distinct from 'audit'
+    or new.at not between clock_timestamp() - interval '1 minute' and clock_timestamp() + interval '1 minute'
+    or new.xid <> pg_current_xact_id()::text::bigint
+    or new.checkpoint is not null
+  )
+  execute function access.refuse_change();
+--> statement-breakpoint
+create trigger written_with_entry before insert on freehold.audit_detail
+  for each row
+  when (current_setting('access.writer', true) is distinct from 'audit')
+  execute function access.refuse_change();
+--> statement-breakpoint
 create trigger before_session_end before update of ended_at on freehold.sessions
   for each row when (old.ended_at is null and new.ended_at is not null) execute function access.before_session_end();
 --> statement-breakpoint
 create trigger after_unit after update of kind, parent_id on freehold.units
   for each row when ((old.kind, old.parent_id) is distinct from (new.kind, new.parent_id))
   execute function access.after_unit();
+--> statement-breakpoint
+-- Whoever reads all of the audit reads its checkpoints, to verify an export.
+create policy read on freehold.audit_checkpoints for select using ((select access.may_read_all_audit()));
 --> statement-breakpoint
 comment on function access.holds_more(uuid,uuid) is 'Retired: the release before uses it, the next migration drops it.';
 --> statement-breakpoint
@@ -3521,6 +3710,14 @@ comment on function access.too_many_requests(uuid,text) is 'Retired: the release
 --> statement-breakpoint
 comment on function access.verify_email(uuid,text,bytea,bytea,text,jsonb) is 'Retired: the release before uses it, the next migration drops it.';
 --> statement-breakpoint
+revoke select (id, user_id, activity_type, action, resource_type, resource_id, risk_score, trace_id, at, checkpoint)
+  on freehold.audit_log
+  from freehold_app;
+--> statement-breakpoint
+revoke select (log_id, user_name, address, agent, method, path, before, after, api_key_id)
+  on freehold.audit_detail
+  from freehold_app;
+--> statement-breakpoint
 revoke execute
   on function access.after_unit(),
     access.answer_id(text,bytea),
@@ -3531,6 +3728,7 @@ revoke execute
     access.begin_reset(uuid,text,bytea),
     access.begin_verification(uuid,text,bytea),
     access.bound_delegations(freehold.delegations),
+    access.canonical_checkpoint(freehold.audit_checkpoints),
     access.delegated(uuid,timestamp with time zone,text[]),
     access.delegations_to(uuid,timestamp with time zone),
     access.department_over(uuid),
@@ -3578,6 +3776,12 @@ revoke execute
     access.wait_as_if_mailed(),
     access.warnings_left()
   from public;
+--> statement-breakpoint
+grant select
+  on freehold.audit_checkpoints,
+    freehold.audit_detail,
+    freehold.audit_log
+  to freehold_app;
 --> statement-breakpoint
 grant update (mail_per_recipient_hour, mail_per_day, max_delegations)
   on freehold.tenant

@@ -86,11 +86,7 @@ async function maintain({ config, trace_id, end, also }: Run, realm: AuditedReal
 async function purge(url: string, tenant: string, trace_id: string): Promise<boolean> {
   try {
     for (let purges = 0; purges < MOST_PURGES; purges++) {
-      const statements = [
-        unhurried,
-        sql`set local role freehold_owner`,
-        sql`select access.purge(${MOST_PURGED}) as purged`,
-      ]
+      const statements = [unhurried, sql`set local role freehold_owner`, sql`select access.purge(${MOST_PURGED}) as purged`]
       const [, , [row] = []] = await batch(url, statements, trace_id)
       const purged = row?.purged as { is_done: boolean; given_up: number } | undefined
       if (purged?.given_up) log('mail given up', { tenant, trace_id, mails: purged.given_up })
