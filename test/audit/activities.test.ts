@@ -254,7 +254,7 @@ describe('a service’s own activity', () => {
     [{ action: 'a\u0000' }, '#/action'],
     [{ after: { text: 'a\u0000' } }, '#/after'],
     [{ after: { 'a\u0000': 1 } }, '#/after'],
-    [{ before: { text: '\ud800' } }, '#/before'],
+    [{ before: { text: '\ud800' } }, '#/before/text'],
     [{ before: { deep: JSON.parse('['.repeat(40) + ']'.repeat(40)) } }, '#/before'],
     [{ after: { text: 'x'.repeat(17_000) } }, '#'],
     [{ before: { text: 'ñ'.repeat(4_200) }, after: { text: 'ñ'.repeat(4_200) } }, '#'],

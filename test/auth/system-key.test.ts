@@ -39,15 +39,15 @@ const KEYED = [
   'verify_phone',
 ]
 
-const AT = 'keyed'
+const AT = 'system-keyed'
 let mine: Database
 let other: Database
 let ann: Person
 beforeAll(async () => {
   await copyTenant(AT)
-  await copyTenant('keyed-too')
+  await copyTenant('system-keyed-too')
   mine = await databaseOf(AT)
-  other = await databaseOf('keyed-too')
+  other = await databaseOf('system-keyed-too')
   ann = await addPerson(await inside(AT), 'ann')
 })
 

@@ -72,9 +72,10 @@ const recipeOf = (path: string): Promise<Recipe> => {
   return recipe()
 }
 
-/** It was answered as a request of its own. A key is rotated once: its second rotation is refused as one. */
+/** It was answered as a request of its own. A second rotation of a key, or the same delegation again, is refused as one. */
 function expectNew(path: string, answer: Answer) {
   if (path.endsWith('/rotate')) return expect(answer.body.detail).toContain('was rotated before')
+  if (path.endsWith('/delegations') && answer.status === 409) return expect(answer.body.detail).toContain('You have delegated')
   expect(isMade(answer), JSON.stringify(answer.body)).toBe(true)
   expect(replayed(answer)).toBeNull()
 }

@@ -27,7 +27,7 @@ export async function prepare(): Promise<Here> {
 const keyOf = (body: any) => body.key
 
 /** A recipe for each route of the document; a route without one fails the tests. */
-export function recipes({ people, tenantToken, operatorToken }: Here): Record<string, () => Promise<Recipe>> {
+export function recipes({ tenantToken, operatorToken }: Here): Record<string, () => Promise<Recipe>> {
   const made = async (at: string, token: string, path: string, body: object) => {
     const answer = await call(at, path, { token, body })
     expect(answer.status, JSON.stringify(answer.body)).toBe(201)
@@ -109,8 +109,8 @@ export function recipes({ people, tenantToken, operatorToken }: Here): Record<st
     }),
     '/api/v1/delegations': async () => ({
       path: '/api/v1/delegations',
-      body: { delegate_id: people[0], permissions: ['unit:read'], ends_at: '2999-01-01T00:00:00Z', reason: newName() },
-      other: { delegate_id: people[1], permissions: ['unit:read'], ends_at: '2999-01-01T00:00:00Z' },
+      body: { delegate_id: await person(), permissions: ['unit:read'], ends_at: '2999-01-01T00:00:00Z', reason: newName() },
+      other: { delegate_id: await person(), permissions: ['unit:read'], ends_at: '2999-01-01T00:00:00Z' },
       bad: { delegate_id: crypto.randomUUID(), permissions: ['unit:read'], ends_at: '2999-01-01T00:00:00Z' },
     }),
     '/platform/v1/tenants': async () => ({
