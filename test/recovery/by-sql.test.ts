@@ -20,7 +20,10 @@ beforeAll(async () => {
   session = await credentialOf(AT)
   const token = await tokenOf(AT)
   await call(AT, '/api/v1/settings', { token, method: 'PATCH', body: { registration: true } })
-  ruth = (await call(AT, '/api/v1/users', { token, body: { email: 'ruth@people.test' } })).body.id
+  const made = (await call(AT, '/api/v1/users', { token, body: { email: 'ruth@people.test' } })).body
+  ruth = made.id
+  const body = { email: made.email, password: made.initial_password }
+  expect((await call(AT, '/api/v1/auth/login', { body })).status).toBe(200)
 })
 
 describe('without the system’s key', () => {
@@ -94,11 +97,14 @@ describe('with an admission for something else', () => {
 
   it('nobody’s logins are read, no setting changes, no session ends', async () => {
     const history = sql`select * from access.login_history(${ruth}, 10)`
+    expect(await mine.asApp(history)).toEqual([])
     expect(await mine.asApp(admit(mine, session, 'user:read'), history)).toEqual([])
+    expect(await mine.asApp(admit(mine, session, 'session:read'), history)).toMatchObject([{ activity_type: 'LOGIN' }])
     const set = sql`update freehold.tenant set registration_role = 'admin' returning id`
     expect(await mine.asApp(admit(mine, session, 'setting:read'), set)).toEqual([])
     const end = sql`update freehold.sessions set ended_at = now(), ended_because = 'x' where user_id = ${ruth} returning id`
     expect(await mine.asApp(admit(mine, session, 'session:read'), end)).toEqual([])
+    expect(await mine.asApp(admit(mine, session, 'session:delete'), end)).toHaveLength(1)
   })
 })
 
