@@ -10,7 +10,7 @@ import { MailSender } from '../../src/mail/sender.ts'
 import { deliverDue } from '../../src/tenants/maintenance/mail.ts'
 import { runMaintenance } from '../../src/tenants/maintenance/maintenance.ts'
 import { lookUp } from '../../src/tenants/registry/registry.ts'
-import { type Database, databaseOf, maintainNext, refusalOf, rowsOf, settings } from '../support/databases.ts'
+import { type Database, databaseOf, maintainLater, maintainNext, refusalOf, rowsOf, settings } from '../support/databases.ts'
 import { mailboxOf, mailsTo } from '../support/mails.ts'
 import { copyTenant } from '../support/tenants.ts'
 
@@ -21,6 +21,7 @@ let database: Database
 beforeAll(async () => {
   await copyTenant('delivered')
   database = await databaseOf('delivered')
+  await maintainLater(database.id)
   const found = await lookUp({ env, config: settings(), meter: { master: 0 } }, 'delivered')
   if (!found?.realm) throw new Error('The tenant has no realm.')
   realm = found.realm
@@ -240,6 +241,90 @@ describe('at once', () => {
     await database.asApp(sql`select access.finish_mails(${realm.id}, ${realm.system_key}, ${late}::jsonb)`)
     expect(await mailOf(recipient)).toMatchObject({ state: 'sent', attempts: 2 })
     expect((await arrived(recipient))[0]?.raw).toContain(`Message-ID: <${id}@freehold.test>`)
+  })
+})
+
+describe('an answer that comes late, of an attempt that is not the newest any more', () => {
+  const claimed = async () => {
+    const [row] = await database.asApp(
+      sql`select access.claim_mails(${realm.id}, ${realm.system_key}, 100, '["email"]') as mails`,
+    )
+    expect(row?.mails).toHaveLength(1)
+    return row?.mails[0] as { attempt: string; attempts: number }
+  }
+  const finished = ({ attempt, attempts }: { attempt: string; attempts: number }, outcome: string) => {
+    const results = JSON.stringify([{ attempt, attempts, outcome, detail: null }])
+    return database.asApp(sql`select access.finish_mails(${realm.id}, ${realm.system_key}, ${results}::jsonb) as dead`)
+  }
+  /** Everything of a mail that decides when it is sent, to the microsecond. */
+  const whole = async (recipient: string) =>
+    (
+      await database.asOwner(
+        sql`select state, attempts, next_at::text, lease_until::text, secrets_encrypted from freehold.mails where recipient = ${recipient}`,
+      )
+    )[0]
+  /** A mail whose first sender was lost for a minute. */
+  const lost = async (recipient: string) => {
+    await post(recipient)
+    await change(recipient, sql`secrets_encrypted = 'anything'`)
+    const first = await claimed()
+    await change(recipient, sql`lease_until = now(), next_at = now()`)
+    return first
+  }
+
+  it.each(['refused', 'failed', 'untried'])('and is %s, changes nothing of a mail that another holds', async (outcome) => {
+    const recipient = to('ada')
+    const first = await lost(recipient)
+    const second = await claimed()
+    const held = await whole(recipient)
+    expect(held).toMatchObject({ state: 'queued', attempts: 2, lease_until: expect.any(String), secrets_encrypted: 'anything' })
+    expect(await finished(first, outcome)).toEqual([{ dead: [] }])
+    expect(await whole(recipient)).toEqual(held)
+    await finished(second, 'accepted')
+    expect(await whole(recipient)).toMatchObject({ state: 'sent', attempts: 2 })
+  })
+
+  it.each(['refused', 'failed', 'untried'])('and is %s, changes nothing of a mail that is queued again', async (outcome) => {
+    const recipient = to('ada')
+    const first = await lost(recipient)
+    await finished(await claimed(), 'failed')
+    await change(recipient, sql`next_at = now() + interval '7 minutes'`)
+    const queued = await whole(recipient)
+    expect(queued).toMatchObject({ state: 'queued', attempts: 2, lease_until: null, secrets_encrypted: 'anything' })
+    expect(await finished(first, outcome)).toEqual([{ dead: [] }])
+    expect(await whole(recipient)).toEqual(queued)
+    await change(recipient, sql`state = 'dead', finished_at = now()`)
+  })
+})
+
+describe('a mail that a server took', () => {
+  it.each<[string, (real: () => Promise<Response>) => Promise<Response>]>([
+    ['does not hear of it at first', async () => Promise.reject(new TypeError('Network connection lost.'))],
+    [
+      'hears of it and its answer is lost',
+      async (real) => {
+        await real()
+        throw new TypeError('Network connection lost.')
+      },
+    ],
+  ])('is sent once and on record, though the database %s', async (_, broken) => {
+    const recipients = [to('ada'), to('ada')]
+    for (const recipient of recipients) await post(recipient)
+    const real = globalThis.fetch
+    let failures = 0
+    const spy = vi.spyOn(globalThis, 'fetch').mockImplementation(async (...given) => {
+      const isFirst = failures === 0 && String(given[1]?.body).includes('access.finish_mails')
+      if (!isFirst) return real(...given)
+      failures++
+      return broken(() => real(...given))
+    })
+    expect(await deliver(through(PORTS.open)).finally(() => spy.mockRestore())).toBe(2)
+    expect(failures).toBe(1)
+    for (const recipient of recipients) {
+      expect(await mailOf(recipient)).toMatchObject({ state: 'sent', attempts: 1, tries: [{ outcome: 'accepted' }] })
+      expect(await arrived(recipient)).toHaveLength(1)
+    }
+    expect(await deliver(through(PORTS.open))).toBe(0)
   })
 })
 

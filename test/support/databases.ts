@@ -29,6 +29,12 @@ export const master = (...statements: SQL[]) => rowsOf(settings().MASTER_DATABAS
 /** What was written past the Worker is nothing that the scheduled job knows of: has it look after this tenant in its next run. */
 export const maintainNext = (id: string) => master(sql`update platform.maintenance set due_at = now() where realm_id = ${id}`)
 
+/** A run of the scheduled job that another test starts must not take what this test has queued: it passes this tenant by for an hour. */
+export const maintainLater = (id: string) =>
+  master(
+    sql`update platform.maintenance set due_at = now() + interval '1 hour', maintained_at = now(), active_until = now() - interval '1 second' where realm_id = ${id}`,
+  )
+
 /** How a database refuses a statement list: `SQLSTATE message`, or `none` when it does not. */
 export async function refusalOf(url: string, ...statements: SQL[]): Promise<string> {
   settings()
