@@ -5,6 +5,7 @@ import { atDatabase, type Database, databaseOf, refusalOf, settings } from '../s
 import { makeTenant } from '../support/people.ts'
 import { admit, type Credential, credentialOf } from '../support/sessions.ts'
 import { copyTenant } from '../support/tenants.ts'
+import { leaveRows, readable } from './rows.ts'
 
 let mine: Database
 let other: Database
@@ -18,6 +19,7 @@ beforeAll(async () => {
   await copyTenant('confined-other')
   mine = await databaseOf('confined')
   other = await databaseOf('confined-other')
+  await leaveRows(mine)
   session = await credentialOf('confined')
 })
 
@@ -179,9 +181,15 @@ describe('the app login of a tenant', () => {
     'update freehold.user_roles set ends_at = now()',
     'update freehold.role_permissions set ends_at = now()',
     "update freehold.roles set name = 'planted'",
+    'update freehold.overrides set ends_at = now()',
+    "update freehold.api_keys set name = 'planted'",
+    "update freehold.permissions set description = 'planted'",
+    "update freehold.units set name = 'planted'",
     'update freehold.delegations set revoked_at = now()',
     'delete from freehold.units',
   ])('changes nothing when it was admitted for something else: %s', async (statement) => {
+    const [, table = ''] = /freehold\.(\w+)/.exec(statement) ?? []
+    expect((await readable(mine))[table], 'something that could change').toBeGreaterThan(0)
     expect(await mine.asApp(admitBo(), sql.raw(`${statement} returning 1 as one`))).toEqual([])
     expect(await mine.asApp(sql.raw(`${statement} returning 1 as one`))).toEqual([])
   })

@@ -4,6 +4,7 @@ import { beforeAll, describe, expect, it } from 'vitest'
 import { type Database, databaseOf, refusalOf } from '../support/databases.ts'
 import { admit, type Credential, credentialOf } from '../support/sessions.ts'
 import { copyTenant } from '../support/tenants.ts'
+import { leaveRows, readable } from './rows.ts'
 
 let mine: Database
 let session: Credential
@@ -20,11 +21,27 @@ const copied = sql`select current_setting('access.claims') as facts, current_set
 beforeAll(async () => {
   await copyTenant('unadmitted')
   mine = await databaseOf('unadmitted')
+  await leaveRows(mine)
   session = await credentialOf('unadmitted')
   ;[{ facts, seal, pid: backend }] = (await mine.asApp(admitBo(), copied)) as [any]
 })
 
-const TABLES = ['users', 'roles', 'permissions', 'role_permissions', 'user_roles', 'sessions', 'tenant']
+const TABLES = [
+  'api_keys',
+  'audit_detail',
+  'audit_log',
+  'delegation_permissions',
+  'delegations',
+  'overrides',
+  'permissions',
+  'role_permissions',
+  'roles',
+  'sessions',
+  'tenant',
+  'units',
+  'user_roles',
+  'users',
+]
 /** What the app login sees of every table that it may read, after `statements`, in the same transaction. */
 async function seen(...statements: SQL[]): Promise<number> {
   const count = sql.join(
@@ -34,6 +51,12 @@ async function seen(...statements: SQL[]): Promise<number> {
   const [row] = await mine.asApp(...statements, sql`select ${count} as n`)
   return row?.n
 }
+
+it('the tables that follow are all that the app login may read, and none is empty', async () => {
+  const rows = await readable(mine)
+  expect(Object.keys(rows).sort()).toEqual(TABLES)
+  expect(Object.entries(rows).filter(([, n]) => n === 0)).toEqual([])
+})
 
 describe('without an admission', () => {
   it.each(TABLES)('no row of %s is there', async (table) => {
@@ -45,6 +68,7 @@ describe('without an admission', () => {
       sql`select format('%I.%I', schemaname, tablename) as name from pg_tables where schemaname in ('freehold', 'access')`,
     )
     const closed = ['42501', '0']
+    expect(tables.length).toBeGreaterThan(TABLES.length)
     for (const { name } of tables) {
       const count = sql.raw(`select count(*)::text as n from ${name}`)
       const outcome = await mine.asApp(count).then(
@@ -68,6 +92,7 @@ describe('without an admission', () => {
   })
 
   it('nothing is updated', async () => {
+    expect(await mine.asOwner(sql`select 1 as one from freehold.sessions`)).toEqual([{ one: 1 }])
     await mine.asApp(sql`update freehold.sessions set ended_at = now(), ended_because = 'planted'`)
     expect(await mine.asOwner(sql`select 1 from freehold.sessions where ended_at is not null`)).toEqual([])
   })
@@ -125,6 +150,17 @@ describe('a forged admission shows nothing:', () => {
       if (row?.pid === admission?.pid) met++
     }
     expect(met).toBeGreaterThan(0)
+  })
+
+  it('a seal copied to another connection: what it covers but the time is not the same on two', async () => {
+    const covered = sql`select pg_backend_pid() as pid, replace(access.bound('x'), extract(epoch from transaction_timestamp())::text, '') as covered`
+    const seals = new Map<number, Set<string>>()
+    for (let i = 0; i < 20 && seals.size < 2; i++)
+      for (const [row] of await Promise.all(Array.from({ length: 8 }, () => mine.asOwner(covered))))
+        seals.set(row?.pid, (seals.get(row?.pid) ?? new Set()).add(row?.covered))
+    expect(seals.size).toBeGreaterThan(1)
+    for (const [pid, texts] of seals) expect([...texts], `connection ${pid}`).toHaveLength(1)
+    expect(new Set([...seals.values()].flatMap((texts) => [...texts])).size).toBe(seals.size)
   })
 
   it('a seal with another transaction’s time or connection in it', async () => {

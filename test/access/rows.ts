@@ -1,0 +1,27 @@
+import { sql } from 'drizzle-orm'
+import type { Database } from '../support/databases.ts'
+
+/** Leaves something in every table that the app login may read: that it sees nothing there says something only then. */
+export const leaveRows = ({ asOwner }: Database) =>
+  asOwner(
+    sql`insert into freehold.units (id, kind, name) values (gen_random_uuid(), 'team', 'left')`,
+    sql`insert into freehold.users (id, username, email, role, unit_id)
+        select gen_random_uuid(), 'left', 'left@people.test', 'user', u.id from freehold.units u where u.name = 'left'`,
+    sql`insert into freehold.overrides (id, user_id, permission, effect, scope)
+        select gen_random_uuid(), u.id, 'user:read', 'grant', 'own' from freehold.users u where u.username = 'left'`,
+    sql`insert into freehold.delegations (id, delegator_id, delegate_id, starts_at, ends_at)
+        select gen_random_uuid(), a.id, b.id, now(), now() + interval '1 day' from freehold.users a, freehold.users b where a.username = 'bo' and b.username = 'left'`,
+    sql`insert into freehold.delegation_permissions (delegation_id, permission) select d.id, 'user:read' from freehold.delegations d`,
+    sql`insert into freehold.api_keys (id, user_id, name, prefix, key_hash, permissions)
+        select gen_random_uuid(), u.id, 'left', 'leftleft', '\\x01', '{user:read}' from freehold.users u where u.username = 'left'`,
+  )
+
+/** How many rows each table has that the app login may read, or some columns of it. */
+export async function readable({ asOwner }: Database): Promise<Record<string, number>> {
+  const tables = await asOwner(
+    sql`select c.relname as name from pg_class c where c.relnamespace = 'freehold'::regnamespace and c.relkind = 'r' and has_any_column_privilege('freehold_app', c.oid, 'select') order by 1`,
+  )
+  const counts = tables.map(({ name }) => sql.raw(`'${name}', (select count(*)::integer from freehold.${name})`))
+  const [row] = await asOwner(sql`select jsonb_build_object(${sql.join(counts, sql`, `)}) as counts`)
+  return row?.counts
+}
