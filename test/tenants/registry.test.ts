@@ -44,6 +44,11 @@ const publish = async (value: Entry) => env.TENANTS.put(kvKey('copied'), await s
 const plant = async (changes: Partial<Entry>) =>
   env.TENANTS.put(kvKey('copied'), JSON.stringify({ ...JSON.parse(kept), ...changes }))
 const fresh = (name = 'copied') => lookUp({ env, config: settings(), meter: { master: 0 } }, name, true)
+/** What memory holds is right, and too old to be used. */
+const outOfDate = () => {
+  now += HOUR
+  vi.setSystemTime(now)
+}
 const later = (ms: number) => vi.setSystemTime(Date.now() + ms)
 
 /** Looks a name up, and says what it took: reads of KV, round trips to the master. */
@@ -154,19 +159,25 @@ describe('an entry of KV', () => {
   })
 
   it.each(['database', 'refresh_key'] as const)(
-    'with another tenant’s %s does not open, and shows nothing of theirs',
+    'with another tenant’s %s does not open, under its seal or not, and shows nothing of theirs',
     async (field) => {
-      await plant({ [field]: (await entry('copied-other'))[field] })
-      const shown = JSON.stringify([await look().catch(String), await logIn(MALLORY)])
-      expect(shown).not.toContain(b.app_url)
-      expect(shown).not.toContain('access_token')
+      const theirs = { [field]: (await entry('copied-other'))[field] }
+      for (const put of [() => plant(theirs), async () => publish({ ...(await entry()), ...theirs })]) {
+        await put()
+        expect(await look()).toMatchObject({ found: { realm: { id: a.id, database_url: a.app_url } }, kv: 1, master: 1 })
+        expect((await logIn(MALLORY)).body.code).toBe('invalid_credentials')
+        outOfDate()
+      }
     },
   )
 
-  it('with its own ciphertexts exchanged does not open', async () => {
+  it('with its own ciphertexts exchanged does not open, though its seal is right', async () => {
+    const right = (await look()).found?.realm
+    outOfDate()
     const value = await entry()
-    await plant({ database: value.refresh_key, refresh_key: value.database })
-    expect(JSON.stringify(await look().catch(String))).not.toContain(`"refresh_key":"${a.app_url}`)
+    await publish({ ...value, database: value.refresh_key, refresh_key: value.database })
+    const { database_url, refresh_key } = right ?? {}
+    expect(await look()).toMatchObject({ found: { realm: { database_url, refresh_key } }, kv: 1, master: 1 })
   })
 
   it('that points at another’s database, rightly encrypted, ends in the right one', async () => {
@@ -210,10 +221,14 @@ describe('an entry of KV', () => {
     expect((await logIn(ADMIN.email)).status).toBe(200)
   })
 
-  it.each(['database', 'refresh_key'] as const)('whose %s does not open is read from the master', async (field) => {
-    await plant({ [field]: 'k9.AAAAAAAAAAAAAAAA.AAAA' })
-    expect((await logIn(ADMIN.email)).status).toBe(200)
-  })
+  it.each(['database', 'refresh_key'] as const)(
+    'whose %s does not open is read from the master, though its seal is right',
+    async (field) => {
+      await publish({ ...(await entry()), [field]: 'k9.AAAAAAAAAAAAAAAA.AAAA' })
+      expect(await look()).toMatchObject({ found: { status: 'active', realm: { id: a.id } }, kv: 1, master: 1 })
+      expect((await logIn(ADMIN.email)).status).toBe(200)
+    },
+  )
 
   it('that is another tenant’s, whole, does not make this host theirs', async () => {
     await env.TENANTS.put(kvKey('copied'), (await env.TENANTS.get(kvKey('copied-other'))) ?? '')

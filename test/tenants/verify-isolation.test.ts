@@ -68,6 +68,22 @@ describe('the proof', () => {
     await proof()
   })
 
+  it.each(['record_refusal', 'begin_login', 'finish_login', 'refresh'])(
+    'finds that access.%s leaves its caller admitted',
+    async (name) => {
+      const definition = sql`select pg_get_functiondef(oid) as text from pg_proc where pronamespace = 'access'::regnamespace and proname = ${name}`
+      const [{ text }] = (await tenant.asOwner(definition)) as [{ text: string }]
+      const admission = `perform set_config('access.claims', made.said, true), set_config('access.signature', encode(access.mac(access.bound('claims:' || made.said)), 'hex'), true)
+      from (select jsonb_build_object('user_id', gen_random_uuid(), 'permission', 'user:read', 'scope', 'all')::text as said) made`
+      const planted = text.replace(/\nbegin\n/, () => `\nbegin\n  ${admission};\n`)
+      expect(planted).not.toBe(text)
+      await tenant.asOwner(sql.raw(planted))
+      const found = expect(proof()).rejects.toThrow('sees users after a public endpoint')
+      await found.finally(() => tenant.asOwner(sql.raw(text)))
+      await proof()
+    },
+  )
+
   it('finds a database that lets the app login in', async () => {
     await expect(verifyIsolation(tenant.id, tenant.app_url, [tenant.app_url])).rejects.toThrow(
       `connect to the database ${tenant.name}`,
