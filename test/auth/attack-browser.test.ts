@@ -32,6 +32,7 @@ beforeAll(async () => {
       })),
     )
   before.users = await peopleNow()
+  expect(before.users).toBeGreaterThan(0)
 })
 
 const peopleNow = async () => {
@@ -74,7 +75,9 @@ describe('with somebody’s cookies', () => {
 
   it('nothing is read by a page of another origin, nor by one that the browser says is of another site', async () => {
     const wrong: string[] = []
-    for (const { method, path } of routes.filter((route) => route.method === 'GET' && !route.isOpen))
+    const reading = routes.filter(({ method, isOpen }) => method === 'GET' && !isOpen)
+    expect(reading.length).toBeGreaterThan(20)
+    for (const { method, path } of reading)
       for (const headers of [
         { Origin: 'http://csrf-evil.freehold.test' },
         { 'Sec-Fetch-Site': 'same-site' },

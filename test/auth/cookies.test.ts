@@ -89,6 +89,7 @@ describe('a login with cookie: true', () => {
 
   it('fits into what a browser keeps, however much the person may', async () => {
     const answer = await newJar('jar').ask(LOGIN, { body: { ...ADMIN, cookie: true } })
+    expect(answer.headers.getSetCookie()).toHaveLength(2)
     for (const line of answer.headers.getSetCookie()) expect(line.length).toBeLessThan(1_500)
   })
 
@@ -361,6 +362,7 @@ describe('a refresh by cookie', () => {
     const answer = await jar.ask(REFRESH, { body: {}, only: 'r' })
     expect([answer.status, answer.trips]).toEqual([200, 1])
     expect(answer.body).toMatchObject({ token_type: 'Cookie', account: cy.id, expires_in: 900 })
+    expect([...before.keys()].sort()).toEqual([nameOf('a', cy.id), nameOf('r', cy.id)])
     expect([...jar.kept.keys()].sort()).toEqual([...before.keys()].sort())
     for (const [name, value] of jar.kept) expect(value).not.toBe(before.get(name))
     expectDiscreet(answer, ...jar.kept.values())
