@@ -6,10 +6,11 @@ import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { catalogue } from '../../src/presets/catalogue.ts'
 import { type Cast, cast, grants, type Member } from '../roles/cast.ts'
+import { databaseOf, refusalOf } from '../support/databases.ts'
 import { type Answer, call } from '../support/people.ts'
 import { expectProblem } from '../support/refusal.ts'
 import { secretOf, sentTo } from '../support/secrets.ts'
-import { tokenOf } from '../support/sessions.ts'
+import { admit, credentialOf, tokenOf } from '../support/sessions.ts'
 
 const AT = 'over-others'
 /** What a team lead may do with people and roles, and with no settings, units, keys or records. */
@@ -109,6 +110,21 @@ describe('who holds less', () => {
     const before = await stateOf(chief.id)
     expectProblem(await verb(lead, chief), 403, 'forbidden')
     expect(await stateOf(chief.id)).toEqual(before)
+  })
+
+  it.each(BECOMING)('cannot %s of who holds more documents and no power over others either', async (_, verb) => {
+    const before = await stateOf(tech.id)
+    expectProblem(await verb(lead, tech), 403, 'forbidden')
+    expect(await stateOf(tech.id)).toEqual(before)
+  })
+
+  it('cannot reset the password of who holds more by statements of their own: each half refuses by itself', async () => {
+    const database = await databaseOf(AT)
+    const credential = await credentialOf(AT, 'lead')
+    const begin = sql`select access.begin_admin_reset(${tech.id})`
+    const finish = sql`select access.finish_admin_reset(${tech.id}, 'x', '{}', false, '\\x02'::bytea, 'x')`
+    for (const half of [begin, finish])
+      expect(await refusalOf(database.app_url, admit(database, credential, 'user:update'), half)).toBe('FH403 forbidden')
   })
 
   it.each(STANDING)('cannot %s of who holds more by twenty requests at once either', async (_, verb) => {
