@@ -1,5 +1,5 @@
 import { sql } from 'drizzle-orm'
-import { beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Cast, cast, type Member } from '../roles/cast.ts'
 import { databaseOf } from '../support/databases.ts'
 import { expectProblem, pointers } from '../support/refusal.ts'
@@ -83,7 +83,9 @@ describe('a delegation', () => {
     await act('revoke', role.id, cy)
   })
 
-  it('begins when it says, and ends by itself', async () => {
+  it('begins when it says, and ends by itself, also beside one that is in force', async () => {
+    const other = (await lend(cy, { delegate_id: dee.id, permissions: ['permission:read'] })).body
+    expect(other.state).toBe('active')
     const { body } = await lend(cy, { delegate_id: dee.id, permissions: ['role:read'], starts_at: '2998-01-01T00:00:00Z' })
     expect([body.state, await roles(dee)]).toEqual(['scheduled', 403])
     const at = (starts: string, ends: string) =>
@@ -100,8 +102,10 @@ describe('a delegation', () => {
 })
 
 describe('where the tenant wants delegations approved', () => {
+  beforeAll(() => approval(true))
+  afterAll(() => approval(false))
+
   it('one counts from its approval, by a third person', async () => {
-    await approval(true)
     const { body } = await lend(cy, { delegate_id: dee.id, permissions: ['role:read'] })
     expect([body.state, body.decided_at, await roles(dee)]).toEqual(['pending', null, 403])
     const approved = await act('approve', body.id, eve)
@@ -152,7 +156,6 @@ describe('where the tenant wants delegations approved', () => {
       sql`update freehold.delegations set decision = 'approved', decided_at = now() where id = ${id}`,
     )
     expect((await here.ask(`/delegations/${id}`)).body).toMatchObject({ state: 'revoked', decided_at: null })
-    await approval(false)
   })
 })
 
