@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import { cloudflareTest } from '@cloudflare/vitest-plugin'
 import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config'
+import { planted } from './planted/plant.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 
@@ -14,6 +15,7 @@ const inNode = (name: string, include: string[], exclude: string[]): TestProject
 /** Tests that run in workerd beside the Worker, in front of real Postgres and a local Neon of their own. */
 const inWorker = (name: string, include: string[], exclude: string[]): TestProjectInlineConfiguration => ({
   plugins: [
+    ...planted(process.env.PLANTED_FAULT),
     cloudflareTest(({ inject }) => ({
       remoteBindings: false,
       wrangler: { configPath: `${root}wrangler.toml` },
@@ -45,6 +47,7 @@ const SLOW = [
   'test/freehold/tenants.node.test.ts',
   'test/audit/verify.node.test.ts',
   'test/migration/make.node.test.ts',
+  'test/planted/planted.node.test.ts',
 ]
 
 /** As in production, where an isolate serves many tenants one after another; and half the time is not spent on starting them. */
