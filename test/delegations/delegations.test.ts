@@ -83,6 +83,19 @@ describe('a delegation', () => {
     await act('revoke', role.id, cy)
   })
 
+  it('lets its delegate set no password of the delegator, nor unlock them, who hold the same', async () => {
+    const can = { ...SELF, 'user:update': 'own' }
+    const [ana, bob] = [await here.member('ana', { can }), await here.member('bob', { can })]
+    expect((await lend(ana, { delegate_id: bob.id, permissions: ['user:update'] })).status).toBe(201)
+    for (const [path, body] of [
+      ['reset-password', {}],
+      ['reset-password', { link_only: true }],
+      ['unlock', undefined],
+    ] as const)
+      expectProblem(await here.ask(`/users/${ana.id}/${path}`, { method: 'POST', token: bob.token, body }), 403, 'forbidden')
+    expect((await here.ask('/auth/me', { token: ana.token })).status).toBe(200)
+  })
+
   it('begins when it says, and ends by itself, also beside one that is in force', async () => {
     const other = (await lend(cy, { delegate_id: dee.id, permissions: ['permission:read'] })).body
     expect(other.state).toBe('active')
