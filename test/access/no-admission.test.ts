@@ -28,6 +28,7 @@ beforeAll(async () => {
 
 const TABLES = [
   'api_keys',
+  'audit_checkpoints',
   'audit_detail',
   'audit_log',
   'delegation_permissions',

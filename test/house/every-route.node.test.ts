@@ -443,13 +443,6 @@ describe('what they send', () => {
               code: 'invalid_request',
               pointer: `#/${name}`,
             })),
-            {
-              about: `${door.about} form with a surprise`,
-              ask: () => at(door, typed(form, words({ surprise: '1' }))),
-              status: 400,
-              code: 'invalid_request',
-              pointer: '#/surprise',
-            },
           ]
         }),
     )

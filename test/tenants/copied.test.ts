@@ -61,5 +61,5 @@ it('the master and KV hold of it what they hold of the other', async () => {
 })
 
 it('it passes the proof that provisioning ends with', async () => {
-  await verifyIsolation(copied.id, copied.app_url, [settings().MASTER_DATABASE_URL, copied.host_url, made.app_url])
+  await verifyIsolation(copied, [settings().MASTER_DATABASE_URL, copied.host_url, made.app_url])
 })

@@ -12,7 +12,7 @@ describe('the proof', () => {
     tenant = await databaseOf('proven')
   })
   const foreign = () => [settings().MASTER_DATABASE_URL, tenant.host_url]
-  const proof = () => verifyIsolation(tenant.id, tenant.app_url, foreign())
+  const proof = () => verifyIsolation(tenant, foreign())
 
   it('passes for a tenant as it was made, as often as it is asked, and leaves nothing in the audit', async () => {
     const [before] = await tenant.asOwner(sql`select count(*)::integer as n from freehold.audit_log`)
@@ -85,14 +85,12 @@ describe('the proof', () => {
   )
 
   it('finds a database that lets the app login in', async () => {
-    await expect(verifyIsolation(tenant.id, tenant.app_url, [tenant.app_url])).rejects.toThrow(
-      `connect to the database ${tenant.name}`,
-    )
+    await expect(verifyIsolation(tenant, [tenant.app_url])).rejects.toThrow(`connect to the database ${tenant.name}`)
   })
 
   it('does not take a database that it could not try for one that is closed', async () => {
     const gone = Object.assign(new URL(tenant.app_url), { pathname: '/nowhere' }).href
-    await expect(verifyIsolation(tenant.id, tenant.app_url, [gone])).rejects.toThrow('could not be checked')
-    await expect(verifyIsolation(tenant.id, gone, [])).rejects.toThrow('could not be checked')
+    await expect(verifyIsolation(tenant, [gone])).rejects.toThrow('could not be checked')
+    await expect(verifyIsolation({ ...tenant, app_url: gone }, [])).rejects.toThrow('could not be checked')
   })
 })

@@ -80,16 +80,15 @@ export const steps: Record<string, Step> = {
   },
 
   prove: async ({ config, tenant }) => {
-    const [rows] = await batch(config.MASTER_DATABASE_URL, [
+    const [rows, [own] = []] = await batch(config.MASTER_DATABASE_URL, [
       sql`select app_url_encrypted, id from platform.tenants where host_id = ${tenant.host?.id} and id <> ${tenant.id} and status = 'active' limit 1`,
+      sql`select refresh_key_encrypted from platform.tenants where id = ${tenant.id}`,
     ])
+    const refresh_key = await decrypt(config.ENCRYPTION_KEYS, tenant.id, 'refresh_key', String(own?.refresh_key_encrypted))
+    const proven = { id: tenant.id, app_url: known(tenant.app_url), system_key: await systemKeyOf(refresh_key) }
     const other =
       rows?.[0] && (await decrypt(config.ENCRYPTION_KEYS, String(rows[0].id), 'app_url', String(rows[0].app_url_encrypted)))
-    await verifyIsolation(tenant.id, known(tenant.app_url), [
-      config.MASTER_DATABASE_URL,
-      known(tenant.host?.owner_url),
-      ...(other ? [other] : []),
-    ])
+    await verifyIsolation(proven, [config.MASTER_DATABASE_URL, known(tenant.host?.owner_url), ...(other ? [other] : [])])
   },
 
   // KV is written before the tenant becomes active: other locations would cache a miss.

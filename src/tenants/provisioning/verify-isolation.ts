@@ -17,12 +17,14 @@ const FORBIDDEN = {
  * Two round trips to the tenant's database and to each other. Fails with a sentence that names what should have been refused.
  * `foreign`: connection strings whose databases must refuse this login.
  */
-export async function verifyIsolation(tenant_id: string, app_url: string, foreign: string[]): Promise<void> {
-  await Promise.all([within(tenant_id, app_url), ...foreign.map((url) => mayNotEnter(app_url, url))])
+export async function verifyIsolation(tenant: Proven, foreign: string[]): Promise<void> {
+  await Promise.all([within(tenant), ...foreign.map((url) => mayNotEnter(tenant.app_url, url))])
 }
 
+type Proven = { id: string; app_url: string; system_key: string }
+
 /** Tries it in one transaction that is rolled back, so that nothing of it is in the tenant's audit. */
-async function within(tenant_id: string, app_url: string): Promise<void> {
+async function within({ id, app_url, system_key }: Proven): Promise<void> {
   // The arguments of a public endpoint must not admit its caller.
   const lie = sql`'{"scope":"all","user_id":"00000000-0000-0000-0000-000000000000","permission":"user:read"}'::jsonb`
   const forged = sql`select set_config('access.claims', '{"user_id":"00000000-0000-0000-0000-000000000000","scope":"all"}', true), set_config('access.signature', repeat('0', 64), true)`
@@ -31,9 +33,11 @@ async function within(tenant_id: string, app_url: string): Promise<void> {
     seesNobody('without an admission'),
     forged,
     seesNobody('with forged claims'),
-    sql`select access.record_refusal(${tenant_id}, ${lie}, 'forbidden', null, ${lie})`,
+    sql`select access.record_refusal(${id}, ${lie}, 'forbidden', null, ${lie})`,
+    sql`select access.finish_login(${id}, ${system_key}, (access.begin_login(${id}, ${system_key}, 'proof') ->> 'attempt')::uuid, repeat('A', 43), null, '\\x00'::bytea, ${lie})`,
+    sql`select access.refresh(${id}, ${system_key}, '\\x00'::bytea, '\\x01'::bytea, ${lie})`,
     seesNobody('after a public endpoint'),
-    mustRefuse(`select access.begin_login(''${tenant_id}'', null, ''proof'')`, 'log in without the key of the system', 'FH403'),
+    mustRefuse(`select access.begin_login(''${id}'', null, ''proof'')`, 'log in without the key of the system', 'FH403'),
     sql.raw(`do $$ begin raise exception using errcode = 'FH000', message = 'undone'; end $$`),
   ]).then(
     () => null,
