@@ -50,10 +50,19 @@ const SLOW = [
   'test/planted/planted.node.test.ts',
 ]
 
+/** What asks the Worker from outside, about everything that it answers. */
+const OUTSIDE = ['test/house/every-route.node.test.ts']
+
 /** As in production, where an isolate serves many tenants one after another; and half the time is not spent on starting them. */
 const inOneIsolate = ({ test, ...project }: TestProjectInlineConfiguration): TestProjectInlineConfiguration => ({
   ...project,
   test: { ...test, isolate: false },
+})
+
+/** From outside once more, behind a proxy that compresses answers and weakens their tags. */
+const behindCompression = ({ test, ...project }: TestProjectInlineConfiguration): TestProjectInlineConfiguration => ({
+  ...project,
+  test: { ...test, env: { BEHIND_COMPRESSION: 'true' } },
 })
 
 export default defineConfig({
@@ -68,6 +77,7 @@ export default defineConfig({
       inOneIsolate(inWorker('worker', ['test/**/*.test.ts'], ['test/**/*.node.test.ts', 'test/faults/**'])),
       oneByOne(inWorker('faults', ['test/faults/**/*.test.ts'], [])),
       oneByOne(inNode('slow', SLOW, [])),
+      behindCompression(inNode('compressed', OUTSIDE, [])),
     ],
   },
 })

@@ -20,7 +20,12 @@ export function created<T extends { id: string; updated_at?: string }>(
   return c.json(resource, 201)
 }
 
-/** The entity tag (RFC 9110 section 8.8.3) is the time of the last change; `matches` in kernel/wire.ts compares it. */
+/**
+ * The entity tag (RFC 9110 section 8.8.3) is the time of the last change; `matches` in kernel/wire.ts compares it. `no-transform`
+ * goes with it, because a proxy that compresses weakens the tag (decision 28).
+ */
 function tag(c: Context<AppEnv>, { updated_at }: { updated_at?: string }) {
-  if (updated_at !== undefined) c.header('ETag', `"${updated_at}"`)
+  if (updated_at === undefined) return
+  c.header('ETag', `"${updated_at}"`)
+  c.header('Cache-Control', 'no-store, no-transform')
 }

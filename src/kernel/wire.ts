@@ -8,9 +8,14 @@ export const rfc3339 = (column: string): SQL => sql.raw(`to_char(${column} at ti
 /** The rows of a raw SQL statement. */
 export const rowsOf = <T>(result: unknown) => (result as { rows: T[] }).rows
 
-/** The tags of an If-Match (RFC 9110 section 13.1.1); null: none, or `*`. A weak tag is never ours, and matches nothing. */
+/**
+ * The tags of an If-Match (RFC 9110 section 13.1.1); null: none, or `*`. Unlike there, the weak form of a tag counts as the tag: a
+ * proxy that compresses weakens every tag, and ours name a version of the row, not the bytes of an answer (decision 28).
+ */
 const tagsOf = (header: string | undefined) =>
-  header === undefined || header.trim() === '*' ? null : header.split(',').map((tag) => /^\s*"(.*)"\s*$/.exec(tag)?.[1] ?? '')
+  header === undefined || header.trim() === '*'
+    ? null
+    : header.split(',').map((tag) => /^\s*(?:W\/)?"(.*)"\s*$/.exec(tag)?.[1] ?? '')
 
 /** The condition of an update under If-Match: the row is unchanged since it was read. */
 export function matches(column: string, header: string | undefined): SQL {

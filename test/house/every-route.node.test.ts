@@ -4,11 +4,13 @@
  */
 import { Agent, request } from 'node:http'
 import { join } from 'node:path'
+import { gunzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { rucFor } from '../../scripts/dev/settings.ts'
 import { startStack } from '../../scripts/dev/stack.ts'
 import { LOW_COST } from '../support/cost.ts'
 import { folderWithCluster } from '../support/node/cluster.ts'
+import { startCompressing } from '../support/node/compressing.ts'
 import { startInWorkerd } from '../support/node/workerd.ts'
 import { expectDiscreet, expectProblem, pointers } from '../support/refusal.ts'
 
@@ -16,6 +18,8 @@ const OPERATOR = { email: 'ada@freehold.test', password: 'Correct-horse-7' }
 const ADMIN = { email: 'bo@acme.test', password: 'Tr0ub4dor-and-3' }
 const AT_ONCE = 8
 const MIB = 1024 * 1024
+/** The project `compressed` runs this file once behind a proxy that compresses, as Cloudflare does. */
+const ACCEPTING: Record<string, string> = process.env.BEHIND_COMPRESSION ? { 'Accept-Encoding': 'gzip' } : {}
 const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD', 'OPTIONS']
 /** Doors that the document does not name; all of them are read only. */
 const UNWRITTEN = [
@@ -85,6 +89,11 @@ beforeAll(async () => {
   const worker = await startInWorkerd(join(dataDir, 'bundle'), stack.env)
   stops.unshift(worker.stop)
   port = worker.port
+  if (process.env.BEHIND_COMPRESSION) {
+    const proxy = await startCompressing(worker.port)
+    stops.unshift(proxy.stop)
+    port = proxy.port
+  }
   const { MASTER_DATABASE_URL = '', ENCRYPTION_KEYS = '', NEON_API_KEY = '' } = stack.env
   secrets = [new URL(MASTER_DATABASE_URL).password, ENCRYPTION_KEYS.slice(3), NEON_API_KEY].filter((secret) => secret.length > 7)
   tokens.operator = await tokenOf('/platform/v1/auth/login', 'localhost', OPERATOR)
@@ -120,13 +129,14 @@ function send(sent: Sent): Promise<Answer> {
   const framing = chunked ? { 'Transfer-Encoding': 'chunked' } : length
   return new Promise((done, fail) => {
     const asking = request(
-      { host: '127.0.0.1', port, method, path, agent, headers: { Host: host, ...framing, ...headers } },
+      { host: '127.0.0.1', port, method, path, agent, headers: { Host: host, ...ACCEPTING, ...framing, ...headers } },
       (response) => {
         const parts: Buffer[] = []
         response.on('data', (part) => parts.push(part))
         response.on('error', fail)
         response.on('end', () => {
-          const text = Buffer.concat(parts).toString()
+          const sent = Buffer.concat(parts)
+          const text = (response.headers['content-encoding'] === 'gzip' ? gunzipSync(sent) : sent).toString()
           const seen = new Headers(
             Object.entries(response.headers).map(([name, value]): [string, string] => [name, String(value)]),
           )

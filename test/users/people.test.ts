@@ -262,7 +262,7 @@ describe('a change', () => {
     const { id } = await made()
     const tag = (await get(id)).headers.get('ETag') ?? ''
     expect((await at(id, 'PATCH', { given_name: 'One' }, { 'If-Match': `"other", ${tag}` })).status).toBe(200)
-    for (const stale of [tag, `W/${tag}`, '"x"', 'x', ''])
+    for (const stale of [tag, `W/${tag}`, '"x"', 'W/"x"', 'x', ''])
       expectProblem(await at(id, 'PATCH', { given_name: 'Two' }, { 'If-Match': stale || '""' }), 412, 'etag_mismatch')
     expectProblem(
       await at(id, 'PUT', { ...newcomer(), username: 'x-y', role: 'user' }, { 'If-Match': tag }),
@@ -271,6 +271,15 @@ describe('a change', () => {
     )
     expect((await get(id)).body.given_name).toBe('One')
     expect((await at(id, 'PATCH', { given_name: 'Three' }, { 'If-Match': '*' })).status).toBe(200)
+  })
+
+  it('under If-Match takes the weak form of a tag, which compression makes of it, for the tag', async () => {
+    const { id } = await made()
+    const read = await get(id)
+    expect(read.headers.get('Cache-Control')).toBe('no-store, no-transform')
+    const weak = { 'If-Match': `W/"other", W/${read.headers.get('ETag')}` }
+    expect((await at(id, 'PATCH', { given_name: 'One' }, weak)).status).toBe(200)
+    expectProblem(await at(id, 'PATCH', { given_name: 'Two' }, weak), 412, 'etag_mismatch')
   })
 
   it('under one If-Match happens once when five ask at once', async () => {
