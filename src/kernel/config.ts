@@ -116,12 +116,9 @@ export const EnvironmentSettings = z
     TENANT_DB_TEMPLATE: DatabaseTemplate.default('freehold_{subdomain}'),
     DEFAULT_TENANT: Label.optional(),
     SMTP_URL: SmtpUrl.optional(),
-    /** A binding, not text: `send_email` in wrangler.toml. */
+    /** A binding, not text: `send_email` in wrangler.toml. That it has `send` shows when it is used. */
     EMAIL: z
-      .custom<EmailBinding>(
-        (binding) => typeof binding === 'object' && binding !== null && 'send' in binding,
-        'must be a send_email binding',
-      )
+      .custom<EmailBinding>((binding) => typeof binding === 'object' && binding !== null, 'must be a send_email binding')
       .optional(),
     MAIL_FROM: Sender.optional(),
     SMS_WEBHOOK_URL: z.url({ protocol: /^https?$/, message: 'must be an http(s) URL' }).optional(),

@@ -1,12 +1,13 @@
 /** The other ways out: Cloudflare's binding, the hook for phones, the mailbox; and which of them is taken. */
 import { describe, expect, inject, it } from 'vitest'
-import { parseSettings } from '../../src/kernel/config.ts'
+import { type EmailBinding, parseSettings } from '../../src/kernel/config.ts'
 import { MailSender } from '../../src/mail/sender.ts'
 import { binding } from '../../src/mail/transports/binding.ts'
 import { mailbox } from '../../src/mail/transports/mailbox.ts'
 import type { Message } from '../../src/mail/transports/transport.ts'
 import { webhook } from '../../src/mail/transports/webhook.ts'
 import { mailboxOf } from '../support/mails.ts'
+import { call } from '../support/people.ts'
 
 const { told, away } = inject('post_office')
 const message = (to: string): Message => ({
@@ -34,10 +35,27 @@ describe('Cloudflare’s binding', () => {
     ['E_DAILY_LIMIT_EXCEEDED', 'unavailable'],
     ['E_SENDER_NOT_VERIFIED', 'unavailable'],
     ['E_DELIVERY_FAILED', 'failed'],
-    ['E_VALIDATION_ERROR', 'failed'],
+    ['E_VALIDATION_ERROR', 'refused'],
+    ['E_RECIPIENT_NOT_ALLOWED', 'refused'],
+    ['E_HEADER_NOT_ALLOWED', 'refused'],
+    ['E_HEADER_VALUE_INVALID', 'refused'],
+    ['E_SOMETHING_NEW', 'failed'],
   ])('that says %s: %s', async (code, outcome) => {
     const email = binding({ send: () => Promise.reject(Object.assign(new Error('No.'), { code })) })
     expect(await email.send(message('ada@acme.test'))).toEqual({ outcome, detail: `EMAIL: ${code} No.` })
+  })
+})
+
+describe('a binding without send', () => {
+  it('is said in one sentence where a mail is sent', async () => {
+    const detail = 'EMAIL has no send(): declare it under send_email in wrangler.toml.'
+    const sent = await binding({} as EmailBinding).send(message('ada@acme.test'))
+    expect(sent).toEqual({ outcome: 'unavailable', detail })
+  })
+
+  it('fails no request', async () => {
+    const settings = { EMAIL: {}, MAIL_FROM: 'a@b.test' } as unknown as Record<string, string>
+    expect((await call('', '/healthz', { settings })).status).toBe(200)
   })
 })
 
