@@ -24,6 +24,7 @@ import { assignmentRoutes, roleRoutes } from './roles/routes.ts'
 import { sessionRoutes, userSessionRoutes } from './sessions/routes.ts'
 import { settingRoutes } from './settings/routes.ts'
 import { platformPlane, tenantPlane } from './tenants/planes.ts'
+import { requireNeonSettings } from './tenants/provisioning/neon.ts'
 import { tenantRoutes } from './tenants/routes.ts'
 import { unitRoutes } from './units/routes.ts'
 import { userRoutes } from './users/routes.ts'
@@ -82,6 +83,7 @@ app.get('/readyz', async (c) => {
   await batch(c.var.config.MASTER_DATABASE_URL, [sql`select 1`]).catch((error) => {
     throw toProblem(error)
   })
+  await requireNeonSettings(c.var.config)
   return c.json({ status: 'ok' })
 })
 

@@ -69,6 +69,7 @@ export async function startWorkerd(
         modulesRoot: outdir,
         modules,
         compatibilityDate: '2026-08-04',
+        compatibilityFlags: ['global_fetch_strictly_public'],
         bindings,
         kvNamespaces: { TENANTS: `tenants-${name}` },
         ratelimits: {

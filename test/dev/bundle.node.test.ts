@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, describe, expect, it } from 'vitest'
+import { unstable_getMiniflareWorkerOptions as optionsOf } from 'wrangler'
 import { ROOT } from './running.ts'
 
 const outdir = mkdtempSync(join(tmpdir(), 'freehold-bundle-'))
@@ -23,4 +24,12 @@ describe('the bundle', () => {
     expect(Number(kib)).toBeLessThanOrEqual(500)
     for (const binding of ['TENANTS', 'PROVISIONING', 'ATTEMPTS', 'REFUSALS', 'ASSETS']) expect(said).toContain(`env.${binding}`)
   })
+
+  it.each([undefined, 'production'])(
+    'reaches hosts of its own zone by the public way in environment "%s", as SMS_WEBHOOK_URL needs',
+    (environment) => {
+      const { workerOptions } = optionsOf(join(ROOT, 'wrangler.toml'), environment)
+      expect(workerOptions.compatibilityFlags).toContain('global_fetch_strictly_public')
+    },
+  )
 })

@@ -22,7 +22,7 @@ describe('who may call', () => {
   })
 
   test('the key can be checked and the regions asked for', async () => {
-    expect((await call('GET', '/auth')).body.auth_method).toBe('api_key_user')
+    expect((await call('GET', '/auth')).body.auth_method).toBe('api_key_org')
     expect((await call('GET', '/regions')).body.regions).toHaveLength(1)
   })
 })
@@ -296,5 +296,26 @@ describe('connection strings', () => {
     )
     expect((await call('GET', `${path}/connection_uri?database_name=neondb`)).status).toBe(400)
     expect((await call('GET', `${path}/connection_uri?database_name=neondb&role_name=nobody`)).status).toBe(404)
+  })
+})
+
+describe('the personal key', () => {
+  const personal = () => ({ apiKey: `${state.apiKey}personal` })
+  const words = 'org_id is required, you can find it on your organization settings page'
+
+  test('lists and creates projects only where the organization is named', async () => {
+    for (const reply of [
+      await call('GET', '/projects', undefined, personal()),
+      await call('POST', '/projects', { project: {} }, personal()),
+    ])
+      expect(reply).toMatchObject({ status: 400, body: { message: words } })
+    const org_id = 'org-quiet-art-12345678'
+    expect((await call('POST', '/projects', { project: { org_id } }, personal())).body.project).toMatchObject({ org_id })
+    expect((await call('GET', `/projects?org_id=${org_id}`, undefined, personal())).body.projects).toHaveLength(1)
+  })
+
+  test('says what it is, as the key of an organization does', async () => {
+    expect((await call('GET', '/auth', undefined, personal())).body.auth_method).toBe('api_key_user')
+    expect((await call('GET', '/auth')).body.auth_method).toBe('api_key_org')
   })
 })

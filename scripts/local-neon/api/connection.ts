@@ -6,7 +6,7 @@ import { connectionUri, OWNER, poolerHost, REGION_ID } from './views.ts'
 
 export const accountRoutes: Routes = {
   'GET /projects/:project/connection_uri': showUri,
-  'GET /auth': () => [200, { account_id: OWNER, auth_method: 'api_key_user' }],
+  'GET /auth': ({ isPersonal }) => [200, { account_id: OWNER, auth_method: isPersonal ? 'api_key_user' : 'api_key_org' }],
   'GET /regions': () => [
     200,
     { regions: [{ region_id: REGION_ID, name: 'AWS US East 2 (Ohio)', default: true, geo_lat: '39.96', geo_long: '-83' }] },

@@ -5,7 +5,7 @@ import * as body from './body.ts'
 import { newEndpoint } from './endpoints.ts'
 import { findProject } from './find.ts'
 import { page } from './page.ts'
-import type { Call, Routes } from './router.ts'
+import { type Call, type Routes, requireOrganization } from './router.ts'
 import { takenNames } from './taken.ts'
 import {
   REGION_ID,
@@ -44,6 +44,7 @@ async function createProject(call: Call): Promise<[number, unknown]> {
   const name = body.optionalString(wanted, 'name', 256) ?? id
   const branchName = body.optionalString(first, 'name', 256) ?? 'main'
   const orgId = body.optionalString(wanted, 'org_id', 60)
+  requireOrganization(call, orgId)
   const taken = await takenNames(call)
 
   const project: Project = {
@@ -126,9 +127,11 @@ async function createProject(call: Call): Promise<[number, unknown]> {
   ]
 }
 
-function listProjects({ store, query }: Call): [number, unknown] {
+function listProjects(call: Call): [number, unknown] {
+  const { store, query } = call
   const search = query.get('search')?.toLowerCase()
   const orgId = query.get('org_id')
+  requireOrganization(call, orgId)
   const found = store
     .all('project')
     .reverse()

@@ -16,6 +16,8 @@ export interface Call extends ApiContext {
   params: Record<string, string>
   query: URLSearchParams
   body: Record<string, unknown>
+  /** True for the personal key: it belongs to no organization. */
+  isPersonal: boolean
 }
 
 export type Handle = (call: Call) => Promise<[status: number, body?: unknown]> | [status: number, body?: unknown]
@@ -33,13 +35,15 @@ export function router(routes: Routes, context: ApiContext, apiKey: string) {
   })
 
   async function find(asked: Asked, path: string): Promise<[number, unknown?]> {
-    if (!allowed(asked.headers.authorization, apiKey))
+    const isPersonal = allowed(asked.headers.authorization, personalKeyOf(apiKey))
+    if (!isPersonal && !allowed(asked.headers.authorization, apiKey))
       throw new ApiError(401, 'authentication failed: the API key is missing or not valid')
     const found = table.find(({ method, pattern }) => method === asked.method && pattern.test(path))
     if (!found) throw new ApiError(404, `this local Neon does not answer ${asked.method} ${path}`)
     const params = Object.entries(found.pattern.exec(path)?.groups ?? {}).map(([name, value]) => [name, decode(value)])
     const work = asked.fails ? failing(context.work, asked.fails.action) : context.work
-    return found.handle({ ...context, work, params: Object.fromEntries(params), query: asked.query, body: await readBody(asked) })
+    const { query } = asked
+    return found.handle({ ...context, work, params: Object.fromEntries(params), query, body: await readBody(asked), isPersonal })
   }
 
   return async (asked: Asked, path: string): Promise<Answer> => {
@@ -55,6 +59,14 @@ export function router(routes: Routes, context: ApiContext, apiKey: string) {
       return { status, headers, body: JSON.stringify({ request_id: requestId, code, message }) }
     }
   }
+}
+
+/** The account's personal key, beside the organization's. */
+export const personalKeyOf = (apiKey: string) => `${apiKey}personal`
+
+/** A personal key names the organization in each request that lists or creates projects. */
+export function requireOrganization({ isPersonal }: Call, org_id: string | null | undefined) {
+  if (isPersonal && !org_id) throw new ApiError(400, 'org_id is required, you can find it on your organization settings page')
 }
 
 function allowed(authorization: string | undefined, apiKey: string) {

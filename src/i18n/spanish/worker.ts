@@ -43,6 +43,9 @@ export const worker = {
   'This host is not one of ours.': 'Este host no es uno de los nuestros.',
   'There is no tenant {name}.': 'No existe el inquilino {name}.',
   'The database took too long and was stopped.': 'La base de datos tardó demasiado y se detuvo.',
+  'NEON_API_KEY is a personal key, which needs NEON_ORG_ID: set the id of the organization.':
+    'NEON_API_KEY es una clave personal, que necesita NEON_ORG_ID: configura el id de la organización.',
+  'Neon does not accept NEON_API_KEY: set a key that is valid.': 'Neon no acepta NEON_API_KEY: configura una clave válida.',
   'The registry cache does not answer.': 'La caché del registro no responde.',
   'must be a DNS label in lower case: a-z, 0-9 and hyphens, no hyphen at either end':
     'debe ser una etiqueta DNS en minúsculas: a-z, 0-9 y guiones, sin guion en los extremos',

@@ -1,11 +1,12 @@
 import { createNeonClient, isNeonError, raw } from '@neon/sdk'
 import type { Config } from '../../kernel/config.ts'
+import { Problem } from '../../kernel/problem.ts'
 
 /**
  * Neon's management API. Calls throw; safe calls are retried by the client or by `withRetry`, the others by the step that made
  * them.
  */
-export const neonApi = (config: Config) =>
+export const neonApi = (config: Config, more: { requestTimeoutMs?: number; retries?: number } = {}) =>
   createNeonClient({
     apiKey: config.NEON_API_KEY,
     baseUrl: config.NEON_API_URL,
@@ -15,6 +16,7 @@ export const neonApi = (config: Config) =>
     retries: 3,
     wait: { pollIntervalMs: config.NEON_POLL_MS, timeoutMs: 60_000 },
     ...(config.NEON_ORG_ID && { orgId: config.NEON_ORG_ID }),
+    ...more,
   })
 
 export type NeonApi = ReturnType<typeof neonApi>
@@ -29,8 +31,37 @@ export const isLimit = (error: unknown) => isNeonError(error) && error.kind === 
 /** True when an operation that was waited for failed; waiting longer does not help. */
 export const hasFailed = (error: unknown) => isNeonError(error) && error.kind === 'operation'
 
+/** The setting because of which Neon refuses every call, and what to do; null: that is not the reason. */
+function wrongSetting(error: unknown): string | null {
+  if (!isNeonError(error) || !('status' in error)) return null
+  if (error.status === 400 && /\borg_id is required/.test(error.message))
+    return 'NEON_API_KEY is a personal key, which needs NEON_ORG_ID: set the id of the organization.'
+  return error.status === 401 ? 'Neon does not accept NEON_API_KEY: set a key that is valid.' : null
+}
+
+let accepted: Config | undefined
+
+/**
+ * Fails with no_capacity when Neon refuses NEON_API_KEY or misses NEON_ORG_ID, without which no tenant can be created. An isolate
+ * asks until it was accepted once. A Neon that does not answer is no reason: tenants that exist do not need it.
+ */
+export async function requireNeonSettings(config: Config): Promise<void> {
+  if (accepted === config) return
+  const { client } = neonApi(config, { requestTimeoutMs: 5_000, retries: 0 })
+  const query = { limit: 1, ...(config.NEON_ORG_ID && { org_id: config.NEON_ORG_ID }) }
+  try {
+    await raw.listProjects({ client, query, throwOnError: true })
+    accepted = config
+  } catch (error) {
+    const words = wrongSetting(error)
+    if (words) throw new Problem('no_capacity', words, { cause: error })
+  }
+}
+
 /** Neon's error in one line, for the record of a step. */
 export function neonWords(error: unknown): string {
+  const setting = wrongSetting(error)
+  if (setting) return setting
   if (isNeonError(error) && error.kind === 'api') return `Neon answered ${error.status}: ${error.message}`
   return error instanceof Error ? error.message : String(error)
 }

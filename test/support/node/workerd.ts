@@ -29,7 +29,9 @@ export async function startInWorkerd(outdir: string, env: Record<string, string>
   const { bindings, ratelimits, ...options } = optionsOf(join(ROOT, 'wrangler.toml')).workerOptions as Options
   const limiters = Object.entries(ratelimits).map(([name, limiter]) => [name, { ...limiter, simple: PLENTY }])
   const worker = {
-    ...Object.fromEntries(['compatibilityDate', 'kvNamespaces', 'workflows', 'assets'].map((name) => [name, options[name]])),
+    ...Object.fromEntries(
+      ['compatibilityDate', 'compatibilityFlags', 'kvNamespaces', 'workflows', 'assets'].map((name) => [name, options[name]]),
+    ),
     name: NAME,
     modulesRoot: outdir,
     modules: [
