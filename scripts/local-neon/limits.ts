@@ -1,4 +1,4 @@
-/** What a plan allows. */
+/** What a plan allows, and what Neon's proxy takes (the defaults of its code). */
 export interface Limits {
   branchesPerProject: number
   databasesPerBranch: number
@@ -9,6 +9,6 @@ export interface Limits {
 export const LIMITS: Limits = {
   branchesPerProject: 5_000,
   databasesPerBranch: 500,
-  requestBytes: 64 * 1_048_576,
-  responseBytes: 64 * 1_048_576,
+  requestBytes: 10 * 1_048_576,
+  responseBytes: 10 * 1_048_576,
 }

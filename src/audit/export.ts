@@ -12,7 +12,8 @@ import { rowsOf } from '../kernel/wire.ts'
 import { Activity, type ActivityWire, cursorOf, type Search, selectActivities } from './audit.ts'
 import { csvLine } from './csv.ts'
 
-const PAGE = 1_000
+/** What a page holds at most: Neon refuses an answer above 10 MiB, and the wire doubles quotes and backslashes. */
+const PAGE = { rows: 1_000, bytes: 2 * 1024 * 1024 }
 /** `before` and `after` are the text of the database, whose numbers are hashed as they are written there. */
 type Exported = Omit<ActivityWire, 'before' | 'after'> & { before: string | null; after: string | null } & Proof
 /** null: no checkpoint yet, and no detail any more. */
@@ -41,28 +42,41 @@ const formats = {
 } satisfies Record<string, Format>
 
 /**
+ * The next page: as many activities as the bytes allow, and always one. `found` counts those that the rows alone would allow, so
+ * that a page that the bytes ended is known from the last one.
+ */
+const selectPage = (search: Search, after: string[] | null) =>
+  sql`select sized.* from (
+    select found.*, count(*) over ()::integer as found,
+      sum(octet_length(found::text)) over (order by found.at desc, found.id desc) - octet_length(found::text) as bytes_before
+    from (${selectActivities(search, after, PAGE.rows, columns)}) found) sized
+  where bytes_before < ${PAGE.bytes} order by at desc, id desc`
+
+type Paged = Exported & { found: number; bytes_before: string }
+
+/**
  * Streams the activities within the caller's scope, newest first, and records the export. One round trip before the response
- * begins and one for each further 1,000 activities while it is read; `activity:export`.
+ * begins and one for each further page, of 1,000 activities or 2 MiB, while it is read; `activity:export`.
  */
 export async function exportActivities(ctx: Ctx, { format, ...search }: Search & { format: keyof typeof formats }) {
   const { type, head, row }: Format = formats[format]
-  const page = (after: string[] | null) => ctx.db.execute(selectActivities(search, after, PAGE, columns))
+  const page = (after: string[] | null) => ctx.db.execute(selectPage(search, after))
   const [first] = await ctx.run(
     page(null),
     ctx.db.execute(sql`select access.record_export(${JSON.stringify({ ...search, format })}::jsonb)`),
   )
-  let rows: Exported[] | null = rowsOf<Exported>(first)
+  let rows: Paged[] | null = rowsOf<Paged>(first)
   let place: string[] | null = null
   let text = head
   const encoder = new TextEncoder()
   const body = new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
-        rows ??= rowsOf<Exported>((await ctx.run(page(place)))[0])
-        for (const activity of rows) text += row(activity)
+        rows ??= rowsOf<Paged>((await ctx.run(page(place)))[0])
+        for (const { found: _, bytes_before: __, ...activity } of rows) text += row(activity)
         if (text) controller.enqueue(encoder.encode(text))
-        const last = rows.length === PAGE ? rows.at(-1) : undefined
-        if (!last) return controller.close()
+        const last = rows.at(-1)
+        if (!last || (rows.length === last.found && last.found < PAGE.rows)) return controller.close()
         place = cursorOf(last)
         rows = null
         text = ''

@@ -52,7 +52,7 @@ activityRoutes.openapi(
     method: 'get',
     path: '/export',
     summary:
-      'Export activities with their hashes as CSV or NDJSON, streamed: 1 round trip, and 1 more for each 1,000 activities while it is read',
+      'Export activities with their hashes as CSV or NDJSON, streamed: 1 round trip, and 1 more for each page of 1,000 activities or 2 MiB while it is read',
     permission: 'activity:export',
     trips: 1,
     query: ExportQuery,

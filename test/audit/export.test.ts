@@ -67,6 +67,22 @@ describe('an export', () => {
     expect(Object.keys(rows[0]).sort()).toEqual([...Object.keys(first), ...PROOF].sort())
   })
 
+  it('of large activities is read in pages that Neon answers: each within 10 MiB', async () => {
+    // A service records up to 16 KiB at a time, half of it quotes here, which the wire doubles.
+    const state = (n: string) => sql.raw(`jsonb_build_object('n', ${n}, 'text', repeat('"', 7500))`)
+    await cast.database.asOwner(
+      sql`select access.write_audit('{"address": "192.0.2.9"}', 'BULK_BEGUN', 'begin', 'shift', 0, array_agg('b-' || g), null, array_agg(${state('g')})) from generate_series(1, 1100) g`,
+    )
+    const answer = await get('format=ndjson&activity_type=BULK_BEGUN')
+    expect(answer.status).toBe(200)
+    const rows = answer.text
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line))
+    expect(rows.map(({ after }) => after.n).sort((a, b) => a - b)).toEqual(Array.from({ length: 1100 }, (_, i) => i + 1))
+    expect(Object.keys(rows[0]).at(-1)).toBe('api_key_id')
+  })
+
   it('of 5,000 activities is complete, as CSV', async () => {
     const answer = await get('format=csv&activity_type=SHIFT_BEGUN')
     expect(answer.headers.get('Content-Type')).toMatch(/^text\/csv/)
