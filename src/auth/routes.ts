@@ -66,6 +66,7 @@ for (const path of ['/refresh-token', '/refresh']) {
       summary: 'Exchange a refresh token',
       public: true,
       trips: 1,
+      failures: 'refresh',
       body: RefreshToken,
       returns: { 200: LoginAnswer },
       problems: ['refresh_invalid', 'refresh_reused', 'user_inactive', 'session_ended', 'forbidden'],

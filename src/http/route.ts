@@ -7,7 +7,7 @@ import type { AppEnv } from './app-env.ts'
 import { checkQuery, FORMS, JSON_TYPE, PATCH_TYPE, strictBody, typed } from './body.ts'
 import { IdempotencyHeader, once, REPLAYED } from './idempotency.ts'
 import { issuesIn, rootOf } from './issues.ts'
-import { limitAttempts } from './rate-limit.ts'
+import { limitAttempts, limitFailures } from './rate-limit.ts'
 
 /** A router for the routes of a room. Validation failures become problems; only the root app has an error handler. */
 export const room = () =>
@@ -41,8 +41,10 @@ type Spec<P extends string, M extends string, B, F, Q, I, R> = {
   any_password?: true
   /** Round trips to the realm's database that a successful request may spend. */
   trips: number
-  /** Counts attempts per network under this name, before the body is read. */
+  /** Limits attempts per network, before the body is read: all of them, and failed ones under this name. */
   attempts?: string
+  /** Limits failed attempts per network under this name, and no others: what succeeds costs little. */
+  failures?: string
   body?: B
   /** The same endpoint as an HTML form. */
   form?: F
@@ -92,6 +94,7 @@ export function route<
   Q = never,
   I = never,
 >(spec: Spec<P, M, B, F, Q, I, R>) {
+  const failures = spec.attempts ?? spec.failures
   // A POST that creates. Those under auth/ and imports answer with other statuses: they ignore the header.
   const creates = spec.method === 'post' && 201 in spec.returns
   const codes = new Set<Code>([
@@ -124,7 +127,8 @@ export function route<
       spec.public
         ? withoutAdmission
         : requireCredential({ permission: spec.permission ?? null, any_password: spec.any_password ?? false }, spec.by),
-      ...(spec.attempts === undefined ? [] : [limitAttempts(spec.attempts)]),
+      ...(spec.attempts === undefined ? [] : [limitAttempts]),
+      ...(failures === undefined ? [] : [limitFailures(failures)]),
       ...(spec.query ? [checkQuery] : []),
       ...(spec.body
         ? strictBody([JSON_TYPE, ...(spec.form ? FORMS : []), ...(spec.method === 'patch' ? [PATCH_TYPE] : [])])

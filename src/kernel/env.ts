@@ -2,6 +2,7 @@
 export interface Env extends Record<string, unknown> {
   TENANTS: KVNamespace
   ATTEMPTS: RateLimit
+  FAILURES: RateLimit
   REFUSALS: RateLimit
   PROVISIONING: Workflow<{ run_id: string }>
   ASSETS: Fetcher

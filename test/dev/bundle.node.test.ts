@@ -22,7 +22,8 @@ describe('the bundle', () => {
     const [, kib] = /gzip: ([\d.]+) KiB/.exec(said) ?? []
     expect(Number(kib)).toBeGreaterThan(10)
     expect(Number(kib)).toBeLessThanOrEqual(500)
-    for (const binding of ['TENANTS', 'PROVISIONING', 'ATTEMPTS', 'REFUSALS', 'ASSETS']) expect(said).toContain(`env.${binding}`)
+    for (const binding of ['TENANTS', 'PROVISIONING', 'ATTEMPTS', 'FAILURES', 'REFUSALS', 'ASSETS'])
+      expect(said).toContain(`env.${binding}`)
   })
 
   it.each([undefined, 'production'])(
@@ -32,4 +33,10 @@ describe('the bundle', () => {
       expect(workerOptions.compatibilityFlags).toContain('global_fetch_strictly_public')
     },
   )
+
+  it('limits 10,000 and more a minute locally, where scripts rely on it', () => {
+    const limits = Object.values(optionsOf(join(ROOT, 'wrangler.toml')).workerOptions.ratelimits ?? {})
+    expect(limits.length).toBe(3)
+    for (const { simple } of limits) expect(simple).toEqual({ limit: 10_000, period: 60 })
+  })
 })

@@ -1,0 +1,136 @@
+/**
+ * Threat: an office behind one address that cannot log in, and a network that guesses as fast as it likes. Asked with the limits of
+ * production: the counters here count as Cloudflare's do, and no minute passes.
+ */
+import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test'
+import { env } from 'cloudflare:workers'
+import { beforeAll, describe, expect, it, vi } from 'vitest'
+import { app } from '../../src/app.ts'
+import { addPerson, type Inside, inside } from '../support/inside.ts'
+import { ADMIN } from '../support/people.ts'
+import { copyTenant } from '../support/tenants.ts'
+
+const files = import.meta.glob<string>('../../wrangler.toml', { eager: true, import: 'default', query: '?raw' })
+const [, production = ''] = Object.values(files)[0]?.split('[env.production]') ?? []
+const limitOf = (name: string) => Number(new RegExp(`"${name}".*limit = (\\d+)`).exec(production)?.[1])
+
+/** A counter of the binding: it counts up, says whether the limit is passed, and nothing else. */
+function counter(name: string) {
+  const counts = new Map<string, number>()
+  const limit = async ({ key = '' }) => {
+    counts.set(key, (counts.get(key) ?? 0) + 1)
+    return { success: (counts.get(key) ?? 0) <= limitOf(name) }
+  }
+  return { limit }
+}
+
+const LIMITERS = { ATTEMPTS: counter('ATTEMPTS'), FAILURES: counter('FAILURES') }
+const AT = 'limited'
+const DOWN = '/api/v1/auth/'
+let realm: Inside
+let next = 0
+/** An address that nobody has used. */
+const newAddress = () => `198.51.${next >> 8}.${next++ & 255}`
+
+beforeAll(async () => {
+  await copyTenant(AT)
+  await copyTenant('limited-next')
+  realm = await inside(AT)
+})
+
+async function ask(address: string, path: string, body: object, at = AT) {
+  const sent = new Request(`http://${at}.freehold.test${DOWN}${path}`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json', 'CF-Connecting-IP': address },
+    body: JSON.stringify(body),
+  })
+  const context = createExecutionContext()
+  const answer = await app.fetch(sent, { ...env, ...LIMITERS }, context)
+  await waitOnExecutionContext(context)
+  const text = await answer.text()
+  return { status: answer.status, body: text ? JSON.parse(text) : null, headers: answer.headers, read: sent.bodyUsed }
+}
+
+/** Answers to many requests, a few at a time. */
+async function many<T>(count: number, one: (i: number) => Promise<T>): Promise<T[]> {
+  const answers: T[] = []
+  for (let i = 0; i < count; i += 5)
+    answers.push(...(await Promise.all(Array.from({ length: Math.min(5, count - i) }, (_, j) => one(i + j)))))
+  return answers
+}
+
+let guesses = 0
+const GUESSES: Record<string, () => [path: string, body: object, status: number]> = {
+  login: () => ['login', { email: `nobody-${guesses++}@acme.test`, password: 'Violet-Anchor-38' }, 401],
+  'password-reset': () => [
+    'password-reset/confirm',
+    { token: `x-${guesses++}`.padEnd(43, 'x'), new_password: 'Violet-Anchor-38' },
+    400,
+  ],
+  verify: () => ['verify-email', { token: `x-${guesses++}`.padEnd(43, 'x') }, 400],
+  refresh: () => ['refresh-token', { refresh_token: `x-${guesses++}`.padEnd(43, 'x') }, 401],
+}
+
+/** Fails so often that the network is refused: the answer that the limit refuses to count is the last that is given. */
+async function exhaust(address: string, name: string) {
+  const answers = await many(limitOf('FAILURES') + 1, async () => {
+    const [path, body, status] = GUESSES[name]?.() ?? ['', {}, 0]
+    return [(await ask(address, path, body)).status, status]
+  })
+  for (const [got, wanted] of answers) expect(got).toBe(wanted)
+}
+
+describe('an office behind one address', () => {
+  it('logs in: 40 people within a minute', async () => {
+    await many(40, (i) => addPerson(realm, `office-${i}`))
+    const address = newAddress()
+    const answers = await many(40, (i) => ask(address, 'login', { username: `office-${i}`, password: 'Violet-Anchor-38' }))
+    expect(answers.map(({ status }) => status)).toEqual(Array(40).fill(200))
+  })
+})
+
+describe('a network', () => {
+  it('makes 600 attempts a minute and no more, in all tenants and at all routes together, and IPv6 counts by /64', async () => {
+    const of = (i: number) => `2001:db8:7:1::${i.toString(16)}`
+    const some = await many(limitOf('ATTEMPTS'), (i) =>
+      ask(of(i), i % 2 ? 'password-reset' : 'verify-email/resend', { email: 'x@acme.test' }, i % 3 ? AT : 'limited-next'),
+    )
+    expect(some.map(({ status }) => status)).toEqual(Array(600).fill(202))
+    const refused = await ask(of(7), 'login', ADMIN)
+    expect(refused).toMatchObject({ status: 429, body: { code: 'rate_limited' }, read: false })
+    expect(refused.headers.get('Retry-After')).toBe('60')
+    expect((await ask('2001:db8:7:2::1', 'login', ADMIN)).status).toBe(200)
+  })
+
+  it.each(Object.keys(GUESSES))('that fails 60 times a minute (%s) is refused before its body is read', async (name) => {
+    const address = newAddress()
+    await exhaust(address, name)
+    const [path, body] = name === 'login' ? ['login', ADMIN] : (GUESSES[name]?.() ?? ['', {}])
+    const refused = await Promise.all(Array.from({ length: 20 }, () => ask(address, path, body)))
+    for (const answer of refused) expect(answer).toMatchObject({ status: 429, body: { code: 'rate_limited' }, read: false })
+    const seconds = Number(refused[0]?.headers.get('Retry-After'))
+    expect(seconds).toBeGreaterThan(0)
+    expect(seconds).toBeLessThanOrEqual(60)
+  })
+
+  it('that is refused is refused at that route of that tenant alone, and for a minute', async () => {
+    const address = newAddress()
+    await exhaust(address, 'login')
+    expect((await ask(address, 'login', ADMIN)).status).toBe(429)
+    expect((await ask(newAddress(), 'login', ADMIN)).status).toBe(200)
+    expect((await ask(address, 'login', ADMIN, 'limited-next')).status).toBe(200)
+    expect((await ask(address, 'password-reset', { email: 'x@acme.test' })).status).toBe(202)
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 61_000 })
+    try {
+      expect((await ask(address, 'login', ADMIN)).status).toBe(200)
+    } finally {
+      vi.useRealTimers()
+    }
+  })
+
+  it('that sends what is no password and no token has not failed', async () => {
+    const address = newAddress()
+    await many(limitOf('FAILURES') + 5, () => ask(address, 'login', { username: 'bo' }))
+    expect((await ask(address, 'login', ADMIN)).status).toBe(200)
+  })
+})
