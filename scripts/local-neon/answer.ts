@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
+import type { Fault } from './fault.ts'
 
 /** A request to the management API or to /sql. */
 export interface Asked {
@@ -12,6 +13,8 @@ export interface Asked {
   signal: AbortSignal
   /** The operation of this request that is to fail on purpose. */
   fails?: { action?: string }
+  /** What is to go wrong on purpose with the change of roles that this request makes; asked for once, when it does. */
+  roleFault?: () => Fault | undefined
 }
 
 export interface Answer {

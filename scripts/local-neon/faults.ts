@@ -16,10 +16,13 @@ const OWN_PATH = '/faults'
 export function openFaults(initial: Fault[] = []): Faults {
   let open = initial.map((fault) => ({ ...fault }))
 
-  function next(asked: Asked) {
+  function next(asked: Asked, ofRoles: boolean) {
     const fault = open.find(
-      ({ match, times }) =>
-        times > 0 && (match.method ?? asked.method) === asked.method && new RegExp(match.path).test(asked.path),
+      ({ match, times, kind }) =>
+        times > 0 &&
+        ROLE_KINDS.includes(kind) === ofRoles &&
+        (match.method ?? asked.method) === asked.method &&
+        new RegExp(match.path).test(asked.path),
     )
     if (fault) fault.times -= 1
     return fault
@@ -31,23 +34,24 @@ export function openFaults(initial: Fault[] = []): Faults {
     },
     list: () => open.filter(({ times }) => times > 0),
     async around(asked, handler) {
-      const fault = asked.path === OWN_PATH ? undefined : next(asked)
+      const fault = asked.path === OWN_PATH ? undefined : next(asked, false)
+      const roleFault = () => next(asked, true)
       switch (fault?.kind) {
         case 'status':
           return { status: fault.status ?? 500, headers: fault.headers ?? {}, body: fault.body ?? '' }
         case 'drop_before':
           return LOST
         case 'drop_after': {
-          const { after } = await handler(asked)
+          const { after } = await handler({ ...asked, roleFault })
           return after ? { ...LOST, after } : LOST
         }
         case 'delay':
           await sleep(fault.ms ?? 0)
-          return handler(asked)
+          return handler({ ...asked, roleFault })
         case 'fail_operation':
           return handler({ ...asked, fails: fault.action === undefined ? {} : { action: fault.action } })
-        case undefined:
-          return handler(asked)
+        default:
+          return handler({ ...asked, roleFault })
       }
     },
   }
@@ -65,7 +69,8 @@ export async function answerFaults(asked: Asked, faults: Faults): Promise<Answer
 }
 
 const MAX_BYTES = 1_048_576
-const KINDS = ['status', 'drop_before', 'drop_after', 'delay', 'fail_operation']
+const ROLE_KINDS = ['refuse_roles', 'bring_back_roles']
+const KINDS = ['status', 'drop_before', 'drop_after', 'delay', 'fail_operation', ...ROLE_KINDS]
 
 function readFaults(text: string): Fault[] | undefined {
   try {

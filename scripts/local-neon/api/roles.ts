@@ -1,3 +1,4 @@
+import { tooManyRoles } from '../limits.ts'
 import { newPassword, realName } from '../state/names.ts'
 import { type Branch, type Effect, inBranch, now, type Role } from '../state/records.ts'
 import { databasesOf, endpointsOf, rolesOf } from '../work/lookup.ts'
@@ -23,7 +24,7 @@ export const roleRoutes: Routes = {
 }
 
 async function createRole(call: Call): Promise<[number, unknown]> {
-  const { store, work } = call
+  const { store, work, limits } = call
   const wanted = body.object(call.body, 'role')
   const name = body.roleName(body.string(wanted, 'name', 63))
   const noLogin = body.boolean(wanted, 'no_login', false)
@@ -32,6 +33,8 @@ async function createRole(call: Call): Promise<[number, unknown]> {
   const branch = findBranch(call)
   work.assertFree(branch.project_id)
   if (store.get('role', inBranch(branch.id, name))) throw new ApiError(409, `role already exists; role_name:"${name}"`)
+  if (rolesOf(store, branch.id).length >= limits.rolesPerBranch)
+    throw new ApiError(422, tooManyRoles(limits), 'ROLES_LIMIT_EXCEEDED')
   const role: Role = {
     branch_id: branch.id,
     name,

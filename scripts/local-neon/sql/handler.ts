@@ -2,8 +2,10 @@ import { randomUUID } from 'node:crypto'
 import { type Answer, type Asked, TooLarge } from '../answer.ts'
 import type { Limits } from '../limits.ts'
 import type { Store } from '../state/store.ts'
+import type { Context } from '../work/context.ts'
 import type { Sync } from '../work/sync.ts'
 import { readTarget } from './connection-string.ts'
+import { CommitLost, forwarding } from './control-plane.ts'
 import { aroundDdl, readDdl } from './ddl.ts'
 import { connectFailure, findLogin } from './login.ts'
 import { inClusterNames } from './names.ts'
@@ -11,12 +13,13 @@ import { ResponseTooLarge } from './pipeline.ts'
 import type { Pool } from './pool.ts'
 import { ConnectFailure, describe, isPostgresError, Refusal } from './refusal.ts'
 import { type Payload, readPayload } from './request.ts'
-import { runBatch, runSingle } from './run.ts'
+import { type BeforeCommit, runBatch, runSingle } from './run.ts'
 import type { Session } from './session.ts'
 import { readTransaction, type Transaction } from './transaction.ts'
 
 export interface SqlContext {
   store: Store
+  admin: Context['admin']
   pool: Pool
   sync: Sync
   limits: Limits
@@ -43,6 +46,7 @@ export function sqlHandler(context: SqlContext) {
       const { headers: more, ...answer } = await answerSql(asked, context)
       return { ...answer, headers: { ...json, ...more } }
     } catch (error) {
+      if (error instanceof CommitLost) return { status: 0 }
       const { status, message } = judge(error, context.limits)
       const cause = error instanceof ConnectFailure ? error.cause : error
       return { status, headers: json, body: JSON.stringify(describe(cause, message)) }
@@ -59,8 +63,11 @@ async function answerSql(asked: Asked, context: SqlContext): Promise<Answer> {
   const session = await pool.acquire(login).catch((error) => {
     throw connectFailure(error, target, login)
   })
-  const answer = () => answerOn(session, asked, { payload, transaction, pool, maxBytes: limits.responseBytes })
-  const ddl = readDdl('single' in payload ? [payload.single] : payload.batch)
+  const queries = 'single' in payload ? [payload.single] : payload.batch
+  const ddl = readDdl(queries)
+  const change = { context, branch: login.branch, limits, texts: queries.map(({ text }) => text) }
+  const before = ddl?.changesRoles ? await forwarding({ ...change, fault: asked.roleFault?.() }) : undefined
+  const answer = () => answerOn(session, asked, { payload, transaction, pool, maxBytes: limits.responseBytes, before })
   return ddl ? aroundDdl(ddl, login, context, answer) : answer()
 }
 
@@ -69,12 +76,13 @@ interface Job {
   transaction: Transaction
   pool: Pool
   maxBytes: number
+  before: BeforeCommit
 }
 
 /**
  * Runs the request on a session. The session returns to the pool after the answer is sent, so that nobody waits for the clean-up.
  */
-async function answerOn(session: Session, asked: Asked, { payload, transaction, pool, maxBytes }: Job): Promise<Answer> {
+async function answerOn(session: Session, asked: Asked, { payload, transaction, pool, maxBytes, before }: Job): Promise<Answer> {
   if (asked.signal.aborted) {
     pool.release(session, true)
     throw new Refusal('Query cancelled, connection was terminated')
@@ -89,8 +97,8 @@ async function answerOn(session: Session, asked: Asked, { payload, transaction, 
   try {
     const body =
       'single' in payload
-        ? await runSingle(session, payload.single, shape)
-        : await runBatch(session, payload.batch, transaction, shape)
+        ? await runSingle(session, payload.single, shape, before)
+        : await runBatch(session, payload.batch, { transaction, output: shape, before })
     const headers = 'single' in payload ? {} : transaction.echo
     return { status: 200, headers, body, after: () => pool.release(session, !asked.signal.aborted) }
   } catch (error) {

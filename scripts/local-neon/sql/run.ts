@@ -13,18 +13,34 @@ export interface Output {
   maxBytes: number
 }
 
+/** What happens before a transaction commits; when it fails, the transaction is not committed. */
+export type BeforeCommit = ((session: Session) => Promise<void>) | undefined
+
 /** Runs one query and returns the body that answers it. */
-export async function runSingle(session: Session, query: Query, output: Output): Promise<string> {
-  const [result] = await show(session, await session.execute([query], output.maxBytes), [query], output)
+export async function runSingle(session: Session, query: Query, output: Output, before: BeforeCommit): Promise<string> {
+  if (before) await session.run('begin')
+  const results = await session.execute([query], output.maxBytes)
+  await before?.(session)
+  if (before) await session.run('commit')
+  const [result] = await show(session, results, [query], output)
   return write(result, output)
 }
 
 /** Runs the queries in one transaction: in one round trip, unless one of them ends or starts transactions itself. */
-export async function runBatch(session: Session, queries: Query[], transaction: Transaction, output: Output): Promise<string> {
-  const statements = [{ text: begin(transaction), values: [] }, ...queries, { text: 'COMMIT', values: [] }]
-  const groups = queries.some(mustGoAlone) ? statements.map((statement) => [statement]) : [statements]
+export async function runBatch(
+  session: Session,
+  queries: Query[],
+  { transaction, output, before }: { transaction: Transaction; output: Output; before: BeforeCommit },
+): Promise<string> {
+  const work = [{ text: begin(transaction), values: [] }, ...queries]
+  const commit = { text: 'COMMIT', values: [] }
+  const isAlone = queries.some(mustGoAlone)
+  const groups = isAlone ? [...work, commit].map((statement) => [statement]) : before ? [work, [commit]] : [[...work, commit]]
   const results: Result[] = []
-  for (const group of groups) results.push(...(await session.execute(group, output.maxBytes)))
+  for (const group of groups) {
+    if (!isAlone && group[0] === commit) await before?.(session)
+    results.push(...(await session.execute(group, output.maxBytes)))
+  }
   return write({ results: await show(session, results.slice(1, -1), queries, output) }, output)
 }
 

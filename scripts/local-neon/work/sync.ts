@@ -56,7 +56,8 @@ export async function openSync(context: Context): Promise<Sync> {
         const role = { branch_id: branchId, name, real_name: name, made_by: 'sql' as const, no_login: !login }
         store.put('role', { ...role, deleting: false, ...stamps() })
       }
-      const made = rows.filter(({ name }) => !before.has(name)).map(({ name }) => name)
+      // A role that the API dropped and SQL made again has another oid.
+      const made = rows.filter(({ name, oid }) => !before.get(name)?.startsWith(`${oid} `)).map(({ name }) => name)
       if (made.length > 0) await shareRoles(context, { made })
       await store.saved()
     },
@@ -66,6 +67,7 @@ export async function openSync(context: Context): Promise<Sync> {
 const stamps = () => ({ created_at: now(), updated_at: now() })
 
 interface FoundRole {
+  oid: string
   name: string
   login: boolean
   secret: string | null
@@ -73,12 +75,12 @@ interface FoundRole {
 
 const rolesIn = async (admin: Admin) => (await admin.pool.query<FoundRole>(ROLES)).rows
 
-const secrets = (roles: FoundRole[]) => new Map(roles.map(({ name, login, secret }) => [name, `${login} ${secret}`]))
+const secrets = (roles: FoundRole[]) => new Map(roles.map(({ oid, name, login, secret }) => [name, `${oid} ${login} ${secret}`]))
 
 const DATABASES = `
   select datname as name, pg_get_userbyid(datdba) as owner from pg_database
   where datname <> all ('{local_neon,postgres,template0,template1}')`
 
 const ROLES = `
-  select rolname as name, rolcanlogin as login, rolpassword as secret from pg_authid
+  select oid::text, rolname as name, rolcanlogin as login, rolpassword as secret from pg_authid
   where oid >= 16384 and rolname <> 'neon_superuser'`
