@@ -96,6 +96,12 @@ export type EmailBinding = {
 /** OWASP's minimum for PBKDF2-HMAC-SHA-256. Production accepts no less. */
 const LEAST_ITERATIONS = 600_000
 
+/**
+ * Tenants on a host: Neon allows 500 roles in a branch. Each tenant has two; left are 20, for ours, Neon's own, and the third login
+ * that a rotation makes, of which at most 10 may be there at once.
+ */
+export const MOST_TENANTS = 240
+
 /** Every setting, with its default. The keys are the names of the environment variables. */
 export const EnvironmentSettings = z
   .object({
@@ -110,7 +116,7 @@ export const EnvironmentSettings = z
     NEON_ORG_ID: z.string().optional(),
     NEON_POLL_MS: z.coerce.number().int().min(1).max(60_000).default(500),
     HOST_BRANCHES: z.coerce.number().int().min(1).max(5000).default(8),
-    HOST_CAPACITY: z.coerce.number().int().min(1).max(500).default(400),
+    HOST_CAPACITY: z.coerce.number().int().min(1).max(MOST_TENANTS).default(200),
     /** Never lowered in production: users with a dearer hash than an unknown identifier's would be known by the time of a login. */
     PASSWORD_HASH_ITERATIONS: z.coerce.number().int().min(1).max(2_000_000).default(LEAST_ITERATIONS),
     TENANT_DB_TEMPLATE: DatabaseTemplate.default('freehold_{subdomain}'),

@@ -36,7 +36,8 @@ export async function compared(askNeon: (path: string) => Promise<any>, { hosts,
     }
   }
   neon.push(...roles.map((role) => `role ${role.rolname}`))
-  for (const { short } of tenants.filter((tenant) => tenant.app_url_encrypted))
+  // In a shared branch they are made when a tenant gets its place.
+  for (const { short } of tenants.filter((one) => one.app_url_encrypted || (one.isolation === 'database' && one.host_id)))
     known.push(`role freehold_app_${short.slice(0, 12)}_a`, `role freehold_owner_${short.slice(0, 12)}`)
   return { neon: neon.sort(), known: known.sort() }
 }

@@ -4,6 +4,7 @@ import { sql } from 'drizzle-orm'
 import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { erase, eraseStale } from '../../src/tenants/lifecycle/erasure.ts'
 import { isolations } from '../../src/tenants/provisioning/isolation.ts'
+import type { Host } from '../../src/tenants/provisioning/job.ts'
 import { jobOf } from '../../src/tenants/provisioning/job.ts'
 import { dropLogins } from '../../src/tenants/provisioning/logins.ts'
 import { neonApi, remove as removeFromNeon } from '../../src/tenants/provisioning/neon.ts'
@@ -183,7 +184,7 @@ describe('an erasure', () => {
     expect(await traces(id, 'mistaken', host_url)).toEqual({ ...NOTHING, databases: 1, roles: 2 })
     // Nobody knows it any more; others here look for what is left over.
     await removeFromNeon(neonApi(settings()), host as never, name)
-    await dropLogins(host_url, id)
+    await dropLogins({ neon: neonApi(settings()), ...(host as Host), url: host_url }, id)
   })
 })
 

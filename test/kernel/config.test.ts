@@ -28,7 +28,7 @@ describe('settings', () => {
       NEON_API_URL: 'https://console.neon.tech/api/v2',
       NEON_REGION: 'aws-us-east-1',
       TENANT_DB_TEMPLATE: 'freehold_{subdomain}',
-      HOST_CAPACITY: 400,
+      HOST_CAPACITY: 200,
       PASSWORD_HASH_ITERATIONS: 600_000,
     })
     expect(parseSettings(RIGHT).DEFAULT_TENANT).toBeUndefined()
@@ -97,7 +97,7 @@ describe('settings', () => {
     ['NEON_SQL_URL', 'nowhere'],
     ['NEON_POLL_MS', '0'],
     ['NEON_POLL_MS', 'soon'],
-    ['HOST_CAPACITY', '501'],
+    ['HOST_CAPACITY', '241'],
     ['HOST_CAPACITY', '1.5'],
     ['PASSWORD_HASH_ITERATIONS', '599999'],
     ['PASSWORD_HASH_ITERATIONS', '2000001'],

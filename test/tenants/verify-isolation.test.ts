@@ -2,7 +2,7 @@
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { verifyIsolation } from '../../src/tenants/provisioning/verify-isolation.ts'
-import { type Database, databaseOf, settings } from '../support/databases.ts'
+import { type Database, databaseOf, rowsOf, settings } from '../support/databases.ts'
 import { makeTenant, operatorToken } from '../support/people.ts'
 
 describe('the proof', () => {
@@ -88,9 +88,37 @@ describe('the proof', () => {
     await expect(verifyIsolation(tenant, [tenant.app_url])).rejects.toThrow(`connect to the database ${tenant.name}`)
   })
 
+  it.each([
+    ['owner', 'createdb', 'nocreatedb'],
+    ['owner', 'bypassrls', 'nobypassrls'],
+    ['app', 'createrole', 'nocreaterole'],
+  ] as const)('finds that the %s login has an attribute: %s', async (login, plant, undo) => {
+    const { username } = new URL(tenant[`${login}_url`])
+    await rowsOf(tenant.host_url, sql.raw(`alter role ${username} ${plant}`))
+    await expect(proof()).rejects.toThrow(`The ${login} login has privileges of others: ${username}.`)
+    await rowsOf(tenant.host_url, sql.raw(`alter role ${username} ${undo}`))
+    await proof()
+  })
+
+  it('finds that a login is in a role that is not its own', async () => {
+    const { username } = new URL(tenant.app_url)
+    await rowsOf(tenant.host_url, sql.raw(`grant freehold_owner to ${username}`))
+    await expect(proof()).rejects.toThrow('The app login has privileges of others: freehold_owner.')
+    await rowsOf(tenant.host_url, sql.raw(`revoke freehold_owner from ${username}`))
+    await proof()
+  })
+
   it('does not take a database that it could not try for one that is closed', async () => {
     const gone = Object.assign(new URL(tenant.app_url), { pathname: '/nowhere' }).href
     await expect(verifyIsolation(tenant, [gone])).rejects.toThrow('could not be checked')
     await expect(verifyIsolation({ ...tenant, app_url: gone }, [])).rejects.toThrow('could not be checked')
+  })
+
+  it('finds a database that lets the owner login in', async () => {
+    const { username } = new URL(tenant.owner_url)
+    const database = new URL(tenant.host_url).pathname.slice(1)
+    await rowsOf(tenant.host_url, sql.raw(`grant connect on database ${database} to ${username}`))
+    await expect(proof()).rejects.toThrow(`The owner login can connect to the database ${database}.`)
+    await rowsOf(tenant.host_url, sql.raw(`revoke connect on database ${database} from ${username}`))
   })
 })

@@ -1,8 +1,11 @@
 import { sql } from 'drizzle-orm'
-import type { Config } from '../../kernel/config.ts'
+import { type Config, MOST_TENANTS } from '../../kernel/config.ts'
 import { batch } from '../../kernel/db.ts'
 import { encrypt } from '../../kernel/keyring.ts'
+import { log } from '../../kernel/log.ts'
+import { type Host, type MasterRow, openHost } from './job.ts'
 import { deleteProject, isLimit, isMade, type NeonApi, neonWords, underWay, waitFor } from './neon.ts'
+import { type Cluster, GROUPS, makeRoles } from './roles.ts'
 
 const WAIT_MS = 20_000
 const PAUSE_MS = 250
@@ -13,27 +16,43 @@ export type HostKind = 'database' | 'branch'
 /** What places a tenant: its job. */
 type Placed = { config: Config; neon: NeonApi; tenant: { id: string }; trace_id: string }
 
+/** How many places of a host count: hosts that were opened when more were believed possible have the bound of today, too. */
+const capacityOf = (kind: HostKind, host: string) =>
+  sql.raw(kind === 'database' ? `least(${host}.capacity, ${MOST_TENANTS})` : `${host}.capacity`)
+
 /**
  * Places a tenant on a host of a kind, and opens a host when none has room. One statement takes the place, so that concurrent
  * callers never share the last one; a host that is being opened is waited for, up to 20 s. A tenant that has a place keeps it.
- * Fails with NoCapacity.
+ * Returns the host. Fails with NoCapacity.
  */
-export async function reservePlace({ config, neon, tenant, trace_id }: Placed, kind: HostKind): Promise<void> {
+export async function reservePlace({ config, neon, tenant, trace_id }: Placed, kind: HostKind): Promise<Host> {
   for (let waited = 0; waited < WAIT_MS; waited += PAUSE_MS) {
     const statements = [
       sql`with room as (
             update platform.hosts h set taken = h.taken + 1
-            where h.id = (select x.id from platform.hosts x where x.kind = ${kind} and x.state = 'open' and x.taken < x.capacity order by x.created_at limit 1 for update)
-              and h.taken < h.capacity and exists (select from platform.tenants t where t.id = ${tenant.id} and t.host_id is null)
+            where h.id = (select x.id from platform.hosts x where x.kind = ${kind} and x.state = 'open' and x.taken < ${capacityOf(kind, 'x')} order by x.created_at limit 1 for update)
+              and h.taken < ${capacityOf(kind, 'h')} and exists (select from platform.tenants t where t.id = ${tenant.id} and t.host_id is null)
             returning h.id)
           update platform.tenants t set host_id = room.id from room where t.id = ${tenant.id}`,
-      sql`select host_id from platform.tenants where id = ${tenant.id} and host_id is not null`,
+      sql`select to_jsonb(h) as host from platform.hosts h join platform.tenants t on t.host_id = h.id where t.id = ${tenant.id}`,
     ]
     const [, placed] = await batch(config.MASTER_DATABASE_URL, statements, trace_id)
-    if (placed?.length) return
-    if (!(await openHost(config, neon, kind))) await scheduler.wait(PAUSE_MS)
+    if (placed?.[0]) return openHost(config, placed[0].host as MasterRow)
+    if (!(await openNext(config, neon, kind))) await scheduler.wait(PAUSE_MS)
   }
   throw new Error('No host has room and none could be opened in time.')
+}
+
+/**
+ * Takes the place of a tenant on a host back, and closes the host at what it holds: Neon let it have no further roles. It has room
+ * again when a tenant is erased there.
+ */
+export async function closeHost(config: Config, host_id: string, tenant_id: string): Promise<void> {
+  log('a host has no room for roles', { host: host_id })
+  await batch(config.MASTER_DATABASE_URL, [
+    sql`with left_host as (update platform.tenants set host_id = null where id = ${tenant_id} and host_id = ${host_id} returning id)
+        update platform.hosts set taken = taken - 1, capacity = taken - 1 where id = ${host_id} and exists (select from left_host)`,
+  ])
 }
 
 /** No host has room, and Neon refuses to create another (a limit of the plan). Retrying soon does not help. */
@@ -42,21 +61,21 @@ export class NoCapacity extends Error {}
 /** Opens the next host before the last one is full: when at most a tenth of a kind's places is free, or at most one place. */
 export async function keepSpare(config: Config, neon: NeonApi, kind: HostKind): Promise<void> {
   const [rows] = await batch(config.MASTER_DATABASE_URL, [
-    sql`select coalesce(sum(capacity - taken), 0)::integer <= greatest(1, max(capacity) / 10) as scarce from platform.hosts where kind = ${kind} and state = 'open'`,
+    sql`select coalesce(sum(greatest(0, ${capacityOf(kind, 'h')} - taken)), 0)::integer <= greatest(1, max(capacity) / 10) as scarce from platform.hosts h where kind = ${kind} and state = 'open'`,
   ])
-  if (rows?.[0]?.scarce) await openHost(config, neon, kind, true)
+  if (rows?.[0]?.scarce) await openNext(config, neon, kind, true)
 }
 
 /**
  * Opens the next host. False: none is needed, or another run holds the lease on it. A project that Neon already has under its
  * name is adopted.
  */
-async function openHost(config: Config, neon: NeonApi, kind: HostKind, spare = false): Promise<boolean> {
+async function openNext(config: Config, neon: NeonApi, kind: HostKind, spare = false): Promise<boolean> {
   const capacity = kind === 'branch' ? config.HOST_BRANCHES : config.HOST_CAPACITY
   const [, claimed] = await batch(config.MASTER_DATABASE_URL, [
     sql`insert into platform.hosts (id, name, kind, state, region, capacity, lease_until)
         select gen_random_uuid(), ${NAMES[kind]} || (count(*) + 1), ${kind}, 'opening', ${config.NEON_REGION}, ${capacity}, now()
-        from platform.hosts where kind = ${kind} having ${spare} or not bool_or(state = 'open' and taken < capacity) or count(*) = 0
+        from platform.hosts h where kind = ${kind} having ${spare} or not bool_or(state = 'open' and taken < ${capacityOf(kind, 'h')}) or count(*) = 0
         on conflict do nothing`,
     sql`update platform.hosts set lease_until = now() + interval '1 minute' where kind = ${kind} and state = 'opening' and lease_until <= now()
         returning id, name, region`,
@@ -85,7 +104,7 @@ async function openClaimed(config: Config, neon: NeonApi, host: { id: string; na
     roleName: owner_role,
     pooled: false,
   })
-  await prepareHost(owner_url, database)
+  await prepareHost({ neon, project_id, branch_id, url: owner_url }, database)
   const owner_url_encrypted = await encrypt(config.ENCRYPTION_KEYS, host.id, 'owner_url', owner_url)
   await batch(config.MASTER_DATABASE_URL, [
     sql`update platform.hosts set state = 'open', project_id = ${project_id}, branch_id = ${branch_id}, owner_role = ${owner_role}, owner_url_encrypted = ${owner_url_encrypted}, refused = null
@@ -115,10 +134,9 @@ async function adopted<T extends { id: string }>(neon: NeonApi, project: T): Pro
 }
 
 /** Creates the roles that own and use every tenant's schema, and closes the host's own database to other logins. */
-async function prepareHost(owner_url: string, database: string): Promise<void> {
-  await batch(owner_url, [
-    sql`do $$ begin create role freehold_owner nologin; exception when duplicate_object then null; end $$`,
-    sql`do $$ begin create role freehold_app nologin; exception when duplicate_object then null; end $$`,
+async function prepareHost(at: Cluster, database: string): Promise<void> {
+  await makeRoles(at, GROUPS)
+  await batch(at.url, [
     sql`grant freehold_owner to current_user with inherit true, set true`,
     sql`grant create on database ${sql.identifier(database)} to freehold_owner`,
     sql`revoke connect, temporary on database ${sql.identifier(database)} from public`,

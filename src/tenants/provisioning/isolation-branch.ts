@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm'
 import { batch } from '../../kernel/db.ts'
 import { tenantMigrations } from './bundled.ts'
 import { reservePlace } from './hosts.ts'
-import { hostOf, type Isolation, type Job } from './job.ts'
+import { clusterOf, hostOf, type Isolation, type Job } from './job.ts'
 import { dropLogins, makeLogins, urlsAt } from './logins.ts'
 import { migrate } from './migrations.ts'
 import { createBranch, remove, renameDatabase, resetPassword } from './neon.ts'
@@ -12,7 +12,7 @@ import { createBranch, remove, renameDatabase, resetPassword } from './neon.ts'
  * the template is migrated first, here; the passwords that the copy inherits are replaced before the tenant's logins are created.
  */
 export const ownBranch: Isolation = {
-  place: (job) => reservePlace(job, 'branch'),
+  place: async (job) => void (await reservePlace(job, 'branch')),
 
   async create(job) {
     const host = hostOf(job)
@@ -35,19 +35,20 @@ export const ownBranch: Isolation = {
     const at = { project_id: hostOf(job).project_id, branch_id: branchOf(job), owner_role: hostOf(job).owner_role }
     await resetPassword(job.neon, at)
     await renameDatabase(job.neon, at, databaseOf(hostOf(job).owner_url), job.tenant.database_name)
-    await makeLogins(await neonUrl(job, job.tenant.database_name), job.tenant.database_name, urls)
+    const url = await neonUrl(job, job.tenant.database_name)
+    await makeLogins({ neon: job.neon, ...at, url }, job.tenant.database_name, urls)
   },
 
   async remove(job) {
     if (!job.tenant.host) return
-    const { project_id, owner_url } = hostOf(job)
+    const { project_id } = hostOf(job)
     // The branch is looked up by its name, which contains the tenant's id: the answer with the branch's own id may have been
     // lost.
     const name = branchName(job)
     const known = await job.neon.branches.list({ projectId: project_id, search: name }).all()
     for (const { id } of known.filter((branch) => branch.name === name))
       await remove(job.neon, { project_id, branch_id: id }, null)
-    await dropLogins(owner_url, job.tenant.id)
+    await dropLogins(clusterOf(job.neon, hostOf(job)), job.tenant.id)
   },
 }
 

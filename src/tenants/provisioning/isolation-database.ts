@@ -1,13 +1,29 @@
 import { sql } from 'drizzle-orm'
-import { batch, dbError } from '../../kernel/db.ts'
-import { reservePlace } from './hosts.ts'
-import { hostOf, type Isolation, type Job } from './job.ts'
-import { dropLogins, makeLogins, urlsAt } from './logins.ts'
+import { batch, dbError, refusedLogin } from '../../kernel/db.ts'
+import { closeHost, reservePlace } from './hosts.ts'
+import { clusterOf, hostOf, type Isolation, type Job } from './job.ts'
+import { dropLogins, makeLogins, reserveLogins, urlsAt } from './logins.ts'
 import { createDatabase, remove } from './neon.ts'
+import { ClusterFull } from './roles.ts'
 
-/** Isolation `database`: a database in a shared branch. The cheapest; up to 500 to a branch. */
+const HOSTS_TRIED = 3
+
+/** Isolation `database`: a database in a shared branch. The cheapest; up to 240 to a branch, because each has two roles. */
 export const sharedDatabase: Isolation = {
-  place: (job) => reservePlace(job, 'database'),
+  async place(job) {
+    const { config, neon, tenant } = job
+    for (let tries = 1; ; tries++) {
+      const host = await reservePlace(job, 'database')
+      try {
+        return await reserveLogins(clusterOf(neon, host), tenant.id)
+      } catch (error) {
+        // The branch may be gone: the next step says so in Neon's words.
+        if (refusedLogin(error)) return
+        if (!(error instanceof ClusterFull) || tries === HOSTS_TRIED) throw error
+        await closeHost(config, host.id, tenant.id)
+      }
+    }
+  },
 
   async create(job) {
     const { database_name } = job.tenant
@@ -24,12 +40,12 @@ export const sharedDatabase: Isolation = {
 
   urls: async (job, passwords) => urlsAt(hostOf(job).owner_url, job.tenant, passwords),
 
-  logins: (job, urls) => makeLogins(hostOf(job).owner_url, job.tenant.database_name, urls),
+  logins: (job, urls) => makeLogins(clusterOf(job.neon, hostOf(job)), job.tenant.database_name, urls),
 
   async remove(job) {
     if (!job.tenant.host || !(await isOurs(job))) return
     await remove(job.neon, hostOf(job), job.tenant.database_name)
-    await dropLogins(hostOf(job).owner_url, job.tenant.id)
+    await dropLogins(clusterOf(job.neon, hostOf(job)), job.tenant.id)
   },
 }
 

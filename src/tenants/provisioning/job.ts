@@ -2,6 +2,7 @@ import type { Config } from '../../kernel/config.ts'
 import { decrypt } from '../../kernel/keyring.ts'
 import type { Passwords, Urls } from './logins.ts'
 import { type NeonApi, neonApi, type OperationRef } from './neon.ts'
+import type { Cluster } from './roles.ts'
 
 /** The tenant that provisioning works on, with what its steps need. URLs are decrypted; null until their step has run. */
 export type Job = {
@@ -19,9 +20,11 @@ export type Job = {
     owner_url: string | null
     initial_admin: string | null
     branch_id: string | null
-    host: { id: string; project_id: string; branch_id: string; owner_role: string; owner_url: string } | null
+    host: Host | null
   }
 }
+
+export type Host = { id: string; project_id: string; branch_id: string; owner_role: string; owner_url: string }
 
 /** One way to give a tenant its own database. Every method may be called again after it succeeded. */
 export type Isolation = {
@@ -43,14 +46,36 @@ export function hostOf({ tenant }: Job) {
   return tenant.host
 }
 
+/** The host's own database. */
+export const clusterOf = (neon: NeonApi, { project_id, branch_id, owner_url: url }: Host): Cluster => ({
+  neon,
+  project_id,
+  branch_id,
+  url,
+})
+
 /** A row of the master, as JSON. */
 export type MasterRow = Record<string, string | null>
+
+const text = (value: string | null | undefined) => String(value ?? '')
+
+/** A host, from its row, with its secret decrypted. */
+export async function openHost(config: Config, h: MasterRow): Promise<Host> {
+  const { id, project_id, branch_id, owner_role, owner_url_encrypted: secret } = h
+  const owner_url = secret && id ? await decrypt(config.ENCRYPTION_KEYS, id, 'owner_url', secret) : null
+  return {
+    id: text(id),
+    project_id: text(project_id),
+    branch_id: text(branch_id),
+    owner_role: text(owner_role),
+    owner_url: text(owner_url),
+  }
+}
 
 /** The job of a tenant, from its row and its host's, with the secrets decrypted. */
 export async function jobOf(config: Config, t: MasterRow, h: MasterRow | null, trace_id: string): Promise<Job> {
   const open = (owner: string | null | undefined, field: string, secret: string | null | undefined) =>
     secret && owner ? decrypt(config.ENCRYPTION_KEYS, owner, field, secret) : null
-  const text = (value: string | null | undefined) => String(value ?? '')
   return {
     config,
     neon: neonApi(config),
@@ -65,13 +90,7 @@ export async function jobOf(config: Config, t: MasterRow, h: MasterRow | null, t
       app_url: await open(t.id, 'app_url', t.app_url_encrypted),
       owner_url: await open(t.id, 'owner_url', t.owner_url_encrypted),
       initial_admin: await open(t.id, 'initial_admin', t.initial_admin_encrypted),
-      host: h && {
-        id: text(h.id),
-        project_id: text(h.project_id),
-        branch_id: text(h.branch_id),
-        owner_role: text(h.owner_role),
-        owner_url: text(await open(h.id, 'owner_url', h.owner_url_encrypted)),
-      },
+      host: h && (await openHost(config, h)),
     },
   }
 }

@@ -5,7 +5,7 @@
  * login has 40 connections, and limits of time, which guard against our own mistakes: whoever holds a login can lift its settings.
  */
 import { type SQL, sql } from 'drizzle-orm'
-import { batch } from '../../kernel/db.ts'
+import { type Cluster, changeRoles, dropRoles, makeRole, makeRoles, removeStrange } from './roles.ts'
 
 /** Connection strings of a tenant's app login and owner login. */
 export type Urls = { app_url: string; owner_url: string }
@@ -39,14 +39,27 @@ export function urlsAt(url: string, tenant: { id: string; database_name: string 
   return { app_url: as(app, passwords.app), owner_url: as(owner, passwords.owner) }
 }
 
+/** The roles of a tenant, and what each may be a member of. */
+const rolesOf = (app: string, owner: string) => ({ [app]: ['freehold_app'], [owner]: ['freehold_owner'] })
+
 /**
- * Creates the logins as the API role of `admin_url`, which owns the database, and closes the database to all others. Repeatable.
+ * Creates the two roles before there is anything that they could log in to, so that a branch without room for them is known before
+ * the database is made. Repeatable. Fails with ClusterFull.
  */
-export async function makeLogins(admin_url: string, database_name: string, { app_url, owner_url }: Urls): Promise<void> {
+export function reserveLogins(at: Cluster, tenant_id: string): Promise<void> {
+  const { app, owner } = namesOf(tenant_id)
+  return makeRoles(at, rolesOf(app, owner))
+}
+
+/**
+ * Creates the logins as the API role of the cluster, which owns the database, and closes the database to all others. Repeatable.
+ */
+export async function makeLogins(at: Cluster, database_name: string, { app_url, owner_url }: Urls): Promise<void> {
   const app = new URL(app_url)
   const owner = new URL(owner_url)
   const database = sql.identifier(database_name)
-  await batch(admin_url, [
+  await removeStrange(at, rolesOf(app.username, owner.username))
+  await changeRoles(at, [
     login(app, ` connection limit ${CONNECTIONS}`),
     limitTime(app.username),
     login(owner),
@@ -65,17 +78,12 @@ export async function makeLogins(admin_url: string, database_name: string, { app
 function login({ username, password }: URL, limit = '') {
   if (!/^[a-z0-9_]{1,63}$/.test(username) || !/^[A-Za-z0-9_-]{20,}$/.test(password))
     throw new Error('This is not a generated login name or password.')
-  const options = `${username} login password '${password}'${limit}`
-  return sql.raw(`do $$ begin create role ${options}; exception when duplicate_object then alter role ${options}; end $$`)
+  const options = `login password '${password}'${limit}`
+  return makeRole(username, options, options)
 }
 
 /** Drops the logins of a tenant whose database was deleted. Repeatable. */
-export async function dropLogins(admin_url: string, tenant_id: string): Promise<void> {
-  const names = Object.values(namesOf(tenant_id))
-  await batch(admin_url, [
-    sql`drop role if exists ${sql.join(
-      names.map((name) => sql.identifier(name)),
-      sql`, `,
-    )}`,
-  ])
+export function dropLogins(at: Cluster, tenant_id: string): Promise<void> {
+  const { app, owner } = namesOf(tenant_id)
+  return dropRoles(at, rolesOf(app, owner))
 }

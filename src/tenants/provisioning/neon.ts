@@ -31,12 +31,19 @@ export const isLimit = (error: unknown) => isNeonError(error) && error.kind === 
 /** True when an operation that was waited for failed; waiting longer does not help. */
 export const hasFailed = (error: unknown) => isNeonError(error) && error.kind === 'operation'
 
-/** The setting because of which Neon refuses every call, and what to do; null: that is not the reason. */
-function wrongSetting(error: unknown): string | null {
+/** Says which setting makes Neon refuse every call, and what to do; null: that is not the reason. */
+function wrongSetting(error: unknown): Problem | null {
   if (!isNeonError(error) || !('status' in error)) return null
   if (error.status === 400 && /\borg_id is required/.test(error.message))
-    return 'NEON_API_KEY is a personal key, which needs NEON_ORG_ID: set the id of the organization.'
-  return error.status === 401 ? 'Neon does not accept NEON_API_KEY: set a key that is valid.' : null
+    return new Problem(
+      'no_capacity',
+      'NEON_API_KEY is a personal key, which needs NEON_ORG_ID: set the id of the organization.',
+      {
+        cause: error,
+      },
+    )
+  if (error.status !== 401) return null
+  return new Problem('no_capacity', 'Neon does not accept NEON_API_KEY: set a key that is valid.', { cause: error })
 }
 
 let accepted: Config | undefined
@@ -53,15 +60,15 @@ export async function requireNeonSettings(config: Config): Promise<void> {
     await raw.listProjects({ client, query, throwOnError: true })
     accepted = config
   } catch (error) {
-    const words = wrongSetting(error)
-    if (words) throw new Problem('no_capacity', words, { cause: error })
+    const problem = wrongSetting(error)
+    if (problem) throw problem
   }
 }
 
 /** Neon's error in one line, for the record of a step. */
 export function neonWords(error: unknown): string {
   const setting = wrongSetting(error)
-  if (setting) return setting
+  if (setting) return setting.message
   if (isNeonError(error) && error.kind === 'api') return `Neon answered ${error.status}: ${error.message}`
   return error instanceof Error ? error.message : String(error)
 }
@@ -69,17 +76,19 @@ export function neonWords(error: unknown): string {
 const PATIENCE_MS = 80_000
 
 /**
- * Makes a call and retries while Neon answers 423 (the project is busy), 429 or 503, for up to 80 s. Each pause is random, so
+ * Makes a call and retries while Neon answers 423 (the project is busy), 429 or 503, or `isBusy` says so, for up to 80 s. Each pause is random, so
  * that many who wait for one project do not retry at the same moment; `Retry-After` is its minimum.
  */
-async function withRetry<T>(call: () => Promise<T>): Promise<T> {
+export async function withRetry<T>(call: () => Promise<T>, isBusy = (_: unknown) => false): Promise<T> {
   for (let waited = 0; ; ) {
     try {
       return await call()
     } catch (error) {
-      const busy = isNeonError(error) && 'status' in error && [423, 429, 503].includes(Number(error.status))
+      const busy = isBusy(error) || (isNeonError(error) && 'status' in error && [423, 429, 503].includes(Number(error.status)))
       const least =
-        busy && 'response' in error ? Number((error.response as Response | undefined)?.headers.get('Retry-After') ?? 0) * 1000 : 0
+        isNeonError(error) && 'response' in error
+          ? Number((error.response as Response | undefined)?.headers.get('Retry-After') ?? 0) * 1000
+          : 0
       const pause = Math.max(least || 0, 50 + random() * Math.min(2_000, 200 + waited))
       if (!busy || waited + pause > PATIENCE_MS) throw error
       await scheduler.wait(pause)

@@ -10,6 +10,7 @@ import { usernameFrom } from '../../users/username.ts'
 import { firstSigningKey } from '../registry/keys.ts'
 import { limitTime } from './logins.ts'
 import { type Migration, migrate } from './migrations.ts'
+import { GROUPS, makeRole, requireOrdinary } from './roles.ts'
 import { firstAdministrator, seed, systemKey } from './seed.ts'
 
 /**
@@ -25,9 +26,9 @@ export async function setUp(
   const url = config.MASTER_DATABASE_URL
   const trace_id = newTraceId()
   const database = sql.identifier(decodeURIComponent(new URL(url).pathname.slice(1)))
+  await requireOrdinary(url, GROUPS)
   await batch(url, [
-    sql`do $$ begin create role freehold_owner nologin; exception when duplicate_object then null; end $$`,
-    sql`do $$ begin create role freehold_app nologin; exception when duplicate_object then null; end $$`,
+    ...Object.keys(GROUPS).map((name) => makeRole(name)),
     sql`grant freehold_owner to current_user with inherit true, set true`,
     sql`grant freehold_app to current_user with inherit false, set true`,
     sql`revoke connect, temporary on database ${database} from public`,

@@ -85,7 +85,8 @@ export const steps: Record<string, Step> = {
       sql`select refresh_key_encrypted from platform.tenants where id = ${tenant.id}`,
     ])
     const refresh_key = await decrypt(config.ENCRYPTION_KEYS, tenant.id, 'refresh_key', String(own?.refresh_key_encrypted))
-    const proven = { id: tenant.id, app_url: known(tenant.app_url), system_key: await systemKeyOf(refresh_key) }
+    const urls = { app_url: known(tenant.app_url), owner_url: known(tenant.owner_url) }
+    const proven = { id: tenant.id, ...urls, system_key: await systemKeyOf(refresh_key) }
     const other =
       rows?.[0] && (await decrypt(config.ENCRYPTION_KEYS, String(rows[0].id), 'app_url', String(rows[0].app_url_encrypted)))
     await verifyIsolation(proven, [config.MASTER_DATABASE_URL, known(tenant.host?.owner_url), ...(other ? [other] : [])])
