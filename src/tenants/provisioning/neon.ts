@@ -91,7 +91,7 @@ export async function withRetry<T>(call: () => Promise<T>, isBusy = (_: unknown)
           : 0
       const pause = Math.max(least || 0, 50 + random() * Math.min(2_000, 200 + waited))
       if (!busy || waited + pause > PATIENCE_MS) throw error
-      await scheduler.wait(pause)
+      await new Promise((done) => setTimeout(done, pause))
       waited += pause
     }
   }
