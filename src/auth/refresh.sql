@@ -3,8 +3,9 @@
 --
 -- Threat: a thief replays a token, before or after its owner uses it. The second use ends the session, because one of
 -- the two who hold the token stole it. A client that sends one request twice is no thief: the Worker derives the
--- successor from the token, so that both requests ask for the same one, and both get it within 10 s, from the device
--- that used the token, as long as the successor is unused. A replay is returned, not raised, so that the end of the
+-- successor from the token, so that both requests ask for the same one, and both get it within 60 s, from the device
+-- that used the token, as long as the successor is unused: an answer may be lost, and the client that tries again after
+-- its timeout holds nothing else. A replay is returned, not raised, so that the end of the
 -- session and its audit entry are committed; and the caller shows the system's key, because somebody who runs SQL as the
 -- app login could use a stolen token in a transaction that they roll back, and leave it unused for its owner.
 
@@ -53,7 +54,7 @@ begin
     select * into next_link from freehold.refresh_tokens l where l.token_hash = r.successor_hash;
     if r.successor_hash <> successor
       or next_link.used_at is not null
-      or r.used_at < clock_timestamp() - interval '10 seconds'
+      or r.used_at < clock_timestamp() - interval '60 seconds'
       or next_link.device is distinct from request ->> 'agent'
     then
       perform access.set_audit_actor(u.id, u.username, request);
