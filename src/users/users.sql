@@ -122,8 +122,9 @@ begin
   end if;
 end $$;
 
--- Keeps the periods in which a user was active, ends the sessions of a user who is deactivated, and keeps the primary
--- role assigned: a new primary role replaces the one before it.
+-- Keeps the periods in which a user was active, ends the sessions and one-time tokens of a user who is deactivated, and
+-- keeps the primary role assigned: a new primary role replaces the one before it. API keys work only for an active user
+-- and stay as they are (docs/decisions/0015-api-keys.md).
 create function access.after_user() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
@@ -144,6 +145,11 @@ begin
       set ended_at = now(), ended_because = 'deactivated'
       where s.user_id = new.id
         and s.ended_at is null;
+      -- What was mailed to them before does not become valid again when they are reactivated.
+      update freehold.one_time_tokens k
+      set used_at = now()
+      where k.user_id = new.id
+        and k.used_at is null;
       perform access.keep_admin();
     end if;
   end if;
