@@ -3,17 +3,26 @@ import { sql } from 'drizzle-orm'
 import { type Ctx, question } from '../kernel/context.ts'
 import { paged, pageOf, readCursor } from '../kernel/cursor.ts'
 import { Line, Moment } from '../kernel/fields.ts'
-import { Problem } from '../kernel/problem.ts'
+import { type Language, Problem } from '../kernel/problem.ts'
 
 const Scope = z.enum(['all', 'department', 'team', 'own'])
 export const Permission = z.string().regex(/^[a-z][a-z0-9_-]{0,62}:[a-z][a-z0-9_-]{0,31}$/, 'must be resource:action')
 
 const Reason = z.object({
   kind: z.enum(['role', 'inherited', 'override', 'delegation']),
+  effect: z.enum(['grant', 'deny']),
   id: z.uuid(),
   name: z.string(),
   /** The role that it was inherited through, or that was delegated; for a delegated role, the delegator. */
   via: z.string().nullable(),
+})
+
+const Because = Reason.extend({
+  kind: z.enum([...Reason.shape.kind.options, 'not_held', 'out_of_scope', 'inactive', 'api_key']).openapi({
+    description:
+      'Why not: an `override` that denies it; `not_held`; `out_of_scope`: held, but not as far as the resource; `inactive`: the user; `api_key`: the key of this request does not name it',
+  }),
+  id: z.uuid().nullable().openapi({ description: 'Of the role, override, delegation or API key; null for the other kinds' }),
 })
 
 const Question = z
@@ -30,9 +39,17 @@ const Question = z
   })
 
 export const Questions = z.object({ checks: z.array(Question).min(1).max(100) }).openapi('Questions')
-export const Answers = z
-  .object({ results: z.array(z.object({ allowed: z.boolean(), scope: Scope.nullable(), because: z.array(Reason) })) })
-  .openapi('Answers')
+
+const Answer = z.object({
+  allowed: z.boolean(),
+  scope: Scope.nullable(),
+  because: z.array(Because),
+  error: z
+    .object({ code: z.enum(['not_found', 'invalid_request']), detail: z.string(), pointer: z.string() })
+    .optional()
+    .openapi({ description: 'What of the check has no answer; the other permissions of an `any_of` are decided' }),
+})
+export const Answers = z.object({ results: z.array(Answer) }).openapi('Answers')
 
 export const At = z.object({ at: Moment.optional() })
 export const Explained = z
@@ -41,6 +58,7 @@ export const Explained = z
     at: z.iso.datetime(),
     roles: z.array(z.string()),
     permissions: z.array(z.object({ permission: z.string(), scope: Scope, because: z.array(Reason.extend({ scope: Scope })) })),
+    denials: z.array(z.object({ permission: z.string(), because: z.array(Reason) })),
   })
   .openapi('HeldPermissions')
 
@@ -48,17 +66,43 @@ export const Holders = pageOf(z.object({ user_id: z.uuid(), username: z.string()
 
 const CHECK = question(sql`access.ask(${sql.placeholder('checks')}::jsonb)`)
 
+/** An answer as the database gives it: what has no answer is named, and described here. */
+type Answered = Omit<z.infer<typeof Answer>, 'error'> & {
+  error?: { code: 'not_found'; field: 'user_id' } | { code: 'invalid_request'; field: string; names: string[] }
+}
+
+/** How many names a sentence lists: a longer one would not be translated (src/i18n/language.ts). */
+const LISTED = 10
+
 /**
  * Answers up to 100 questions, in order, each with at most 50 reasons. One round trip. Anybody may ask about themselves; about others,
- * user:read with a scope that covers them. Fails with invalid_request (an unknown permission or role), not_found (an unknown
- * user).
+ * user:read with a scope that covers them. A question about an unknown user, permission or role has an `error` in its place, and the
+ * others are answered.
  */
-export async function check(ctx: Ctx, { checks }: z.infer<typeof Questions>): Promise<z.infer<typeof Answers>> {
-  return { results: await ctx.ask<z.infer<typeof Answers>['results']>(CHECK, { checks: JSON.stringify(checks) }) }
+export async function check(
+  ctx: Ctx,
+  { checks }: z.infer<typeof Questions>,
+  language: Language,
+): Promise<z.infer<typeof Answers>> {
+  const answers = await ctx.ask<Answered[]>(CHECK, { checks: JSON.stringify(checks) })
+  const translated = (error: Unanswered) => ({ ...error, detail: language.sentence(error.detail) })
+  return {
+    results: answers.map(({ error, ...answer }, i) => ({ ...answer, ...(error && { error: translated(unanswered(error, i)) }) })),
+  }
+}
+
+type Unanswered = NonNullable<z.infer<typeof Answer>['error']>
+
+/** What of the check number `i` has no answer, in English. */
+function unanswered(error: NonNullable<Answered['error']>, i: number): Unanswered {
+  const pointer = `#/checks/${i}/${error.field}`
+  if (error.code === 'not_found') return { code: error.code, detail: 'There is no such user.', pointer }
+  const names = [...error.names.slice(0, LISTED), ...(error.names.length > LISTED ? ['...'] : [])].join(', ')
+  return { code: error.code, detail: `there is no ${names} here`, pointer }
 }
 
 /**
- * The permissions of a user, now or at a past time, each with at most 50 reasons. One round trip; `user:read`. Fails with not_found,
+ * The permissions of a user and what they are denied, now or at a past time, each with at most 50 reasons. One round trip; `user:read`. Fails with not_found,
  * invalid_request.
  */
 export async function explain(ctx: Ctx, user_id: string, at: string | undefined): Promise<z.infer<typeof Explained>> {

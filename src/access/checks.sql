@@ -1,54 +1,29 @@
 -- Answers to checks, as services ask them: whether somebody may do something now, how far, and why. access.ask is
 -- called from outside. A caller learns about the users whom they reach, and an API key about what it names.
 
--- Refuses checks about users whom the caller does not reach with user:read.
-create function access.check_asked_users(me uuid, checks jsonb) returns void
+-- The checks, with null for each user whom the caller does not reach with user:read.
+create function access.without_strangers(me uuid, checks jsonb) returns jsonb
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   far record := access.effective_scope(me, 'user:read');
 begin
-  if exists (
-    select from jsonb_array_elements(checks) c (x)
-    where (c.x ->> 'user_id')::uuid <> me
-      and not exists (
-        select from freehold.users u
-        where u.id = (c.x ->> 'user_id')::uuid
-          and (
-            far.scope = 'all'
-            or (far.scope is not null and (u.id = any (far.owners) or u.unit_id = any (far.units))))))
-  then
-    perform access.refuse('not_found', 'There is no such user.');
-  end if;
+  return (
+    select jsonb_agg(
+      case
+        when not c.x ? 'user_id' or u.id is not null then c.x
+        else c.x || '{"user_id": null}'
+      end
+      order by c.n)
+    from jsonb_array_elements(checks) with ordinality as c (x, n)
+      left join freehold.users u on u.id = (c.x ->> 'user_id')::uuid
+        and (
+          u.id = me
+          or far.scope = 'all'
+          or (far.scope is not null and (u.id = any (far.owners) or u.unit_id = any (far.units)))));
 end $$;
 
--- Refuses checks that name a permission or a role that does not exist.
-create function access.check_asked_names(checks jsonb) returns void
-language plpgsql stable set search_path = pg_catalog, pg_temp as $$
-declare
-  wrong record;
-begin
-  select format('checks/%s/%s', c.n - 1, p.field) as field, p.name into wrong
-  from jsonb_array_elements(checks) with ordinality as c (x, n)
-    cross join lateral (
-      select 'permission' as field, c.x ->> 'permission' as name
-      union all
-      select 'any_of', jsonb_array_elements_text(c.x -> 'any_of')
-      union all
-      select 'role', c.x ->> 'role'
-    ) p
-  where p.name is not null
-    and case p.field
-      when 'role' then not exists (select from freehold.roles r where r.name = p.name and r.deleted_at is null)
-      else not exists (select from freehold.permissions x where x.name = p.name and x.deleted_at is null)
-    end
-  order by c.n
-  limit 1;
-  if found then
-    perform access.refuse('invalid_request', format('there is no %s here', wrong.name), wrong.field);
-  end if;
-end $$;
-
--- Answers one check about a user for one permission, with at most 50 reasons. `names`: what an API key leaves of what
+-- Answers one check about a user for one permission, with at most 50 reasons: those for it, or that what the user holds
+-- does not reach the resource. access.why_not adds the other reasons against it. `names`: what an API key leaves of what
 -- the user holds; null: everything.
 create function access.answer(subject uuid, asked jsonb, names text[]) returns jsonb
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
@@ -57,18 +32,23 @@ declare
   r access.reason;
   widest access.scope;
   because jsonb[] := '{}';
+  is_held boolean := false;
 begin
   foreach r in array access.reasons(subject, asked ->> 'permission', now()) loop
     continue when asked ->> 'permission' <> all (names);
+    is_held := true;
     if there is null
       or r.scope = 'all'
       or r.holder = (there ->> 'owner_id')::uuid
       or (there ? 'unit_id' and access.reaches_unit(r.holder, r.scope, (there ->> 'unit_id')::uuid))
     then
       widest := greatest(widest, r.scope);
-      because := because || jsonb_build_object('kind', r.kind, 'id', r.id, 'name', r.name, 'via', r.via);
+      because := because || access.reason_for(r.kind, r.id, r.name, r.via);
     end if;
   end loop;
+  if is_held and widest is null then
+    because := array[access.reason_against('out_of_scope', null, asked ->> 'permission')];
+  end if;
   if cardinality(because) > 1 then
     because := array(select distinct x from unnest(because) x order by x limit 50);
   end if;
@@ -76,7 +56,8 @@ begin
 end $$;
 
 -- Answers up to a hundred checks, {user_id?, permission | any_of | role, resource?: {owner_id?, unit_id?}}, in order
--- with {allowed, scope, because}. Any user may ask about themselves, and about others whom they reach with user:read.
+-- with {allowed, scope, because, error?}. Any user may ask about themselves, and about others whom they reach with
+-- user:read.
 create function access.ask(checks jsonb) returns jsonb
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -84,34 +65,36 @@ declare
   me uuid := f ->> 'user_id';
   -- What the API key names with which a user asks about themselves.
   names text[] := f ->> 'key_permissions';
+  asked jsonb := checks;
   answers jsonb := '[]';
   subject uuid;
 begin
   if me is null then
     return null;
   elsif checks @? '$[*].user_id' then
-    perform access.check_asked_users(me, checks);
+    asked := access.without_strangers(me, checks);
   end if;
   -- The statement that answers a hundred costs as much for one; and one by one a long `any_of` would cost too much.
-  if jsonb_array_length(checks) > 3 or checks @? '$[*].role' or checks @? '$[*].any_of' then
-    perform access.check_asked_names(checks);
-    return access.answer_many(me, checks, names);
+  if jsonb_array_length(asked) > 3 or asked @? '$[*].role' or asked @? '$[*].any_of' then
+    answers := access.answer_many(me, asked, names);
+  else
+    for n in 0 .. jsonb_array_length(asked) - 1 loop
+      subject := case when asked -> n ? 'user_id' then (asked -> n ->> 'user_id')::uuid else me end;
+      answers := answers || access.answer(
+        subject,
+        asked -> n,
+        case when subject = me then names when not access.was_active(subject, now()) then '{}' end);
+    end loop;
   end if;
-  for n in 0 .. jsonb_array_length(checks) - 1 loop
-    subject := coalesce((checks -> n ->> 'user_id')::uuid, me);
-    answers := answers || access.answer(
-      subject,
-      checks -> n,
-      case when subject = me then names when not access.was_active(subject, now()) then '{}' end);
-  end loop;
-  -- What somebody holds exists: access.before_permission lets nothing be deleted that is in use.
-  if answers @? '$[*] ? (@.allowed == false)' then
-    perform access.check_asked_names(checks);
+  -- What somebody holds exists: access.before_permission lets nothing be deleted that is in use. Of an `any_of`, the
+  -- rest may not exist.
+  if answers @? '$[*] ? (@.allowed == false)' or asked @? '$[*].any_of' then
+    return access.why_not(me, asked, answers, names);
   end if;
   return answers;
 end $$;
 
--- The same, for any number of checks and for roles, in one statement; its plan is kept, because it takes longer to make
+-- The answers to any number of checks, roles too, in one statement; its plan is kept, because it takes longer to make
 -- than to run.
 create function access.answer_many(me uuid, checks jsonb, names text[]) returns jsonb
 language plpgsql stable set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
@@ -123,7 +106,7 @@ begin
   with c as materialized (
     select
       t.n,
-      coalesce((t.x ->> 'user_id')::uuid, me) as subject,
+      case when t.x ? 'user_id' then (t.x ->> 'user_id')::uuid else me end as subject,
       t.x ->> 'permission' as permission,
       t.x -> 'any_of' as any_of,
       t.x ->> 'role' as role,
@@ -208,16 +191,28 @@ begin
     select
       b.n,
       max(b.scope) as scope,
-      jsonb_agg(jsonb_build_object('kind', b.kind, 'id', b.id, 'name', b.name, 'via', b.via) order by b.place)
-        filter (where b.place <= 50) as because
+      jsonb_agg(access.reason_for(b.kind, b.id, b.name, b.via) order by b.place) filter (where b.place <= 50) as because
     from because b
     group by b.n
+  ),
+  -- What is held and does not reach the resource.
+  short as (
+    select w.n, jsonb_agg(access.reason_against('out_of_scope', null, w.permission) order by w.permission) as because
+    from wanted w
+      join (select distinct g.subject, g.permission from g) held on held.subject = w.subject and held.permission = w.permission
+    where w.n not in (select x.n from answered x)
+    group by w.n
   )
   select jsonb_agg(
-    jsonb_build_object('allowed', t.n is not null, 'scope', t.scope, 'because', coalesce(t.because, '[]')) order by c.n)
+    jsonb_build_object(
+      'allowed', t.n is not null,
+      'scope', t.scope,
+      'because', coalesce(t.because, s.because, '[]'))
+    order by c.n)
   into answer
   from c
-    left join answered t on t.n = c.n;
+    left join answered t on t.n = c.n
+    left join short s on s.n = c.n;
   return answer;
 end $$;
 

@@ -11,12 +11,14 @@ begin
   return coalesce(moment, now());
 end $$;
 
--- What a user could do at a moment, with at most 50 reasons for each permission, the widest first: {user_id, at, roles,
--- permissions}. null: the caller reaches no such user. That somebody looked at another user's permissions is recorded.
+-- What a user could do at a moment, with at most 50 reasons for each permission, the widest first, and what they were
+-- denied: {user_id, at, roles, permissions, denials}. null: the caller reaches no such user. That somebody looked at
+-- another user's permissions is recorded.
 create function access.explain(subject uuid, asked timestamptz) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   moment timestamptz := access.past_or_now(asked);
+  names text[] := access.key_permissions(subject);
 begin
   if access.permission() is distinct from 'user:read' or access.can_access_user(subject) is not true then
     return null;
@@ -37,8 +39,7 @@ begin
             g.permission,
             max(g.scope) as scope,
             jsonb_agg(
-              jsonb_build_object('kind', g.kind, 'id', g.id, 'name', g.name, 'via', g.via, 'scope', g.scope)
-              order by g.place
+              access.reason_for(g.kind, g.id, g.name, g.via) || jsonb_build_object('scope', g.scope) order by g.place
             ) filter (where g.place <= 50) as because
           from (
             select y.permission, y.scope, y.kind, y.id, y.name, y.via,
@@ -46,6 +47,20 @@ begin
             from (select distinct z.permission, z.scope, z.kind, z.id, z.name, z.via from access.grants(subject, moment) z) y
           ) g
           group by g.permission
+        ) x
+      ),
+      '[]'),
+    'denials', coalesce(
+      (
+        select jsonb_agg(jsonb_build_object('permission', x.permission, 'because', x.because) order by x.permission)
+        from (
+          select o.permission, jsonb_agg(access.reason_against('override', o.id, o.permission) order by o.id) as because
+          from freehold.overrides o
+          where o.user_id = subject
+            and o.effect = 'deny'
+            and access.in_force(o.starts_at, o.ends_at, moment)
+            and (names is null or o.permission = any (names))
+          group by o.permission
         ) x
       ),
       '[]')

@@ -1,4 +1,5 @@
 import { z } from '@hono/zod-openapi'
+import { languageOf } from '../http/accept-language.ts'
 import { room, route } from '../http/route.ts'
 import { Page } from '../kernel/cursor.ts'
 import { Answers, At, check, Explained, explain, Holders, holders, Permission, Questions } from './authz.ts'
@@ -15,9 +16,8 @@ accessRoutes.openapi(
     trips: 1,
     body: Questions,
     returns: { 200: Answers },
-    problems: ['not_found'],
   }),
-  async (c) => c.json(await check(c.var.ctx, c.req.valid('json')), 200),
+  async (c) => c.json(await check(c.var.ctx, c.req.valid('json'), languageOf(c.req.header('Accept-Language'))), 200),
 )
 
 accessRoutes.openapi(

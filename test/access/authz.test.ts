@@ -50,9 +50,17 @@ describe('a question', () => {
     expect(
       await results(cy.token, { permission: 'memo:write' }, { permission: 'memo:read' }, { permission: 'memo:burn' }),
     ).toEqual([
-      { allowed: true, scope: 'own', because: [{ kind: 'role', id: expect.any(String), name: 'writer', via: null }] },
-      { allowed: true, scope: 'team', because: [{ kind: 'inherited', id: expect.any(String), name: 'reader', via: 'writer' }] },
-      { allowed: false, scope: null, because: [] },
+      {
+        allowed: true,
+        scope: 'own',
+        because: [{ kind: 'role', effect: 'grant', id: expect.any(String), name: 'writer', via: null }],
+      },
+      {
+        allowed: true,
+        scope: 'team',
+        because: [{ kind: 'inherited', effect: 'grant', id: expect.any(String), name: 'reader', via: 'writer' }],
+      },
+      { allowed: false, scope: null, because: [{ kind: 'not_held', effect: 'deny', id: null, name: 'memo:burn', via: null }] },
     ])
   })
 
@@ -66,7 +74,10 @@ describe('a question', () => {
       { role: 'admin' },
     )
     expect(answers.map(({ allowed }: any) => allowed)).toEqual([true, false, true, true, false])
-    expect(answers[3].because).toEqual([{ kind: 'inherited', id: expect.any(String), name: 'reader', via: 'writer' }])
+    expect(answers[3].because).toEqual([
+      { kind: 'inherited', effect: 'grant', id: expect.any(String), name: 'reader', via: 'writer' },
+    ])
+    expect(answers[4].because).toEqual([{ kind: 'not_held', effect: 'deny', id: null, name: 'admin', via: null }])
   })
 
   it('about a resource is answered by the scope: own, the same unit, all', async () => {
@@ -83,10 +94,10 @@ describe('a question', () => {
 
   it('about another is answered to who reaches them, and to nobody else', async () => {
     expect((await results(bo, { user_id: cy.id, permission: 'memo:write' }))[0]).toMatchObject({ allowed: true, scope: 'own' })
-    for (const user_id of [cy.id, crypto.randomUUID()]) {
-      const answer = await ask(dee.token, { user_id, permission: 'memo:write' })
-      expect([answer.status, answer.body.code]).toEqual([404, 'not_found'])
-    }
+    for (const user_id of [cy.id, crypto.randomUUID()])
+      expect(await results(dee.token, { user_id, permission: 'memo:write' })).toMatchObject([
+        { allowed: false, because: [], error: { code: 'not_found' } },
+      ])
   })
 
   it('comes a hundred at a time and no more, in order, in one round trip', async () => {
@@ -99,9 +110,6 @@ describe('a question', () => {
   })
 
   it.each([
-    [[{ permission: 'memo:fly' }], '#/checks/0/permission'],
-    [[{ permission: 'memo:read' }, { any_of: ['memo:read', 'memo:fly'] }], '#/checks/1/any_of'],
-    [[{ role: 'nobody' }], '#/checks/0/role'],
     [[{}], '#/checks/0/permission'],
     [[{ permission: 'memo:read', role: 'reader' }], '#/checks/0/permission'],
     [[{ permission: 'memo' }], '#/checks/0/permission'],
@@ -136,7 +144,7 @@ describe('what somebody holds', () => {
     )
     const burning = (answer: any) => answer.body.permissions.find(({ permission }: any) => permission === 'memo:burn')
     const now = await held(bo, eve.id)
-    expect(burning(now)).toMatchObject({ scope: 'department', because: [{ kind: 'override' }] })
+    expect(burning(now)).toMatchObject({ scope: 'department', because: [{ kind: 'override', effect: 'grant' }] })
     expect(now.trips).toBe(1)
     expect(burning(await held(bo, eve.id, `?at=${before?.at}`))).toBeUndefined()
     const past = await held(bo, eve.id, '?at=2001-01-01T00:00:00Z')

@@ -247,7 +247,16 @@ it('what somebody could do at any moment, by roles, inheritance, overrides and d
     expect(told.filter((t) => t === scope).length, String(scope)).toBeGreaterThan(QUESTIONS / 100)
 }, 60_000)
 
-it('a check is answered by itself as among a hundred, and the admission decides the same', async () => {
+it('a check is answered by itself as among a hundred, with the reason that the changes give, and the admission decides the same', async () => {
+  // Of all that changed before, little is left that denies something to somebody active.
+  for (const row of model.active.filter(({ to }) => to === null && random(2))) {
+    const [id, permission] = [crypto.randomUUID(), one(PERMISSIONS)]
+    const at = await change(
+      sql`insert into freehold.overrides (id, user_id, permission, effect, scope) values (${id}, ${row.person}, ${permission}, 'deny', 'all')`,
+    )
+    if (at !== null)
+      model.overrides.push({ id, person: row.person, permission, effect: 'deny', scope: 'all', from: at, to: null })
+  }
   const checks = Array.from({ length: 100 }, () => ({
     user_id: one(people),
     permission: one(PERMISSIONS),
@@ -259,11 +268,27 @@ it('a check is answered by itself as among a hundred, and the admission decides 
         (x ->> 'user_id')::uuid, x, case when not access.was_active((x ->> 'user_id')::uuid, now()) then '{}'::text[] end) order by n) as alone
       from jsonb_array_elements(${JSON.stringify(checks)}::jsonb) with ordinality t (x, n)`,
   )
-  const alone = (row?.alone ?? []) as { allowed: boolean }[]
+  const alone = (row?.alone ?? []) as { allowed: boolean; because: { kind: string }[] }[]
   expect(alone).toEqual(row?.together)
   const allowed = alone.filter((answer) => answer.allowed)
   expect(allowed.length).toBeGreaterThan(5)
   expect(allowed.length).toBeLessThan(95)
+  const [why] = await tenant.asOwner(
+    sql`select access.why_not(null, ${JSON.stringify(checks)}::jsonb, ${JSON.stringify(alone)}::jsonb, null) as told, (extract(epoch from now()) * 1000000)::bigint::text as at`,
+  )
+  const at = BigInt(why?.at)
+  const against = ({ user_id, permission }: (typeof checks)[number]) => {
+    if (!model.active.some((a) => a.person === user_id && holds(a, at))) return 'inactive'
+    if (overridden(user_id, permission, 'deny', at).length) return 'override'
+    return expected(user_id, permission, at) ? 'out_of_scope' : 'not_held'
+  }
+  const told = (why?.told ?? []) as typeof alone
+  const reasons = told.map(({ allowed: yes, because }) =>
+    yes ? 'allowed' : [...new Set(because.map(({ kind }) => kind))].join(),
+  )
+  expect(reasons).toEqual(checks.map((check, i) => (alone[i]?.allowed ? 'allowed' : against(check))))
+  // The checks are not all of one kind.
+  expect(reasons).toEqual(expect.arrayContaining(['allowed', 'inactive', 'override', 'out_of_scope']))
   const [differing] = await tenant.asOwner(
     sql`select jsonb_agg(jsonb_build_array(p.id, n.name)) as pairs
       from freehold.users p cross join freehold.permissions n
