@@ -13,7 +13,7 @@ import { Problem } from '../kernel/problem.ts'
 import { tokenHash } from '../kernel/token.ts'
 import { rfc3339, rowsOf } from '../kernel/wire.ts'
 import { mapConstraintErrors } from '../roles/wire.ts'
-import { exists, requireExisting } from '../users/reports.ts'
+import { exists, requireExisting, requireReach } from '../users/reports.ts'
 import type { ApiKey, ApiKeyList, ApiKeyPatch, MadeApiKey, NewApiKey, Query, Rotation } from './wire.ts'
 
 const CALLER = sql`(select access.principal())`
@@ -78,7 +78,8 @@ export const ownKeys = (ctx: Ctx, page: Query) => listed(ctx, CALLER, 'api-keys'
  * Lists the keys of a user that are not revoked, newest first. One round trip; `api_key:read`. Fails with not_found,
  * invalid_cursor.
  */
-export const keysOf = (ctx: Ctx, id: string, page: Query) => listed(ctx, sql`${id}`, `api-keys:${id}`, page, exists(id))
+export const keysOf = (ctx: Ctx, id: string, page: Query) =>
+  listed(ctx, sql`${id}`, `api-keys:${id}`, page, requireReach(id), exists(id))
 
 async function listed(ctx: Ctx, owner: SQL, list: string, { limit, cursor }: Query, ...before: SQL[]): Promise<ApiKeyList> {
   const [at, last] = (await readCursor(ctx.realm, list, cursor)) ?? []
@@ -86,7 +87,7 @@ async function listed(ctx: Ctx, owner: SQL, list: string, { limit, cursor }: Que
   const page = sql`select ${columns} from freehold.api_keys k where k.user_id = ${owner} and k.revoked_at is null ${after}
     order by k.created_at desc, k.id desc limit ${limit + 1}`
   const results = await ctx.run(...[...before, page].map((statement) => ctx.db.execute(statement)))
-  if (before.length) requireExisting(results[0])
+  if (before.length) requireExisting(results[before.length - 1])
   return paged(ctx.realm, list, rowsOf<ApiKey>(results.at(-1)), limit, (row) => [row.created_at, row.id])
 }
 
@@ -118,15 +119,18 @@ export async function patchKey(ctx: Ctx, id: string, patch: ApiKeyPatch): Promis
 /** Revokes a key of the caller, for good. One round trip. Fails with not_found, also when it is already revoked. */
 export const revokeKey = (ctx: Ctx, id: string) => revoked(ctx, own(id))
 
-/** Revokes a key of a user. One round trip; `api_key:delete`. Fails with not_found. */
+/** Revokes a key of a user. One round trip; `api_key:delete`. Fails with not_found, forbidden (a key that the caller can only read). */
 export const revokeKeyOf = (ctx: Ctx, user_id: string, id: string) =>
-  revoked(ctx, sql`k.id = ${id} and k.user_id = ${user_id} and k.revoked_at is null`)
-
-async function revoked(ctx: Ctx, which: SQL): Promise<void> {
-  const [result] = await ctx.run(
-    ctx.db.execute(sql`update freehold.api_keys k set revoked_at = now() where ${which} returning k.id`),
+  revoked(
+    ctx,
+    sql`k.id = ${id} and k.user_id = ${user_id} and k.revoked_at is null`,
+    sql`select access.require_reach('api_key', ${id}::uuid, ${user_id}::uuid)`,
   )
-  if (!rowsOf(result).length) throw new Problem('not_found')
+
+async function revoked(ctx: Ctx, which: SQL, ...before: SQL[]): Promise<void> {
+  const revoking = sql`update freehold.api_keys k set revoked_at = now() where ${which} returning k.id`
+  const results = await ctx.run(...[...before, revoking].map((statement) => ctx.db.execute(statement)))
+  if (!rowsOf(results.at(-1)).length) throw new Problem('not_found')
 }
 
 const one = (id: string) => sql`select ${columns} from freehold.api_keys k where ${own(id)}`

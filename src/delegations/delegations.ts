@@ -139,7 +139,8 @@ export const decideDelegation = (ctx: Ctx, id: string, decision: 'approved' | 'r
 export const revokeDelegation = (ctx: Ctx, id: string) => changed(ctx, id, sql`revoked_at = now()`)
 
 async function changed(ctx: Ctx, id: string, sets: SQL): Promise<Wire> {
-  const [changes, result] = await ctx.run(
+  const [, changes, result] = await ctx.run(
+    ctx.db.execute(sql`select access.require_reach('delegation', ${id}::uuid)`),
     ctx.db.execute(sql`update freehold.delegations d set ${sets} where d.id = ${id} returning d.id`),
     ctx.db.execute(one(id)),
   )

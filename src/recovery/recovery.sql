@@ -137,6 +137,7 @@ end $$;
 create function access.unlock(subject uuid) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
+  perform access.require_reach('user', subject);
   if access.permission() is distinct from 'user:update' or not access.can_access_user(subject) then
     perform access.refuse('not_found', 'There is no user with this id.');
   elsif subject = access.principal() or (access.scope() <> 'all' and subject = any (access.scope_owner_ids())) then
@@ -169,6 +170,7 @@ language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   u freehold.users;
 begin
+  perform access.require_reach('user', subject);
   if access.permission() = 'user:update' and access.can_access_user(subject) then
     perform access.lock_login(subject);
     select * into u from freehold.users x where x.id = subject;

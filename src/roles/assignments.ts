@@ -7,6 +7,7 @@ import { brokenConstraint } from '../kernel/db.ts'
 import { Moment } from '../kernel/fields.ts'
 import { Problem } from '../kernel/problem.ts'
 import { rfc3339, rowsOf } from '../kernel/wire.ts'
+import { requireReach } from '../users/reports.ts'
 import { current, mapConstraintErrors } from './wire.ts'
 
 export const NewAssignment = z
@@ -46,7 +47,7 @@ const lockUser = (user_id: string) => sql`select access.lock_user(${user_id}::uu
 
 /**
  * Assigns a role to a user from `starts_at` (default: now) to `ends_at` (default: no end). One round trip; `role:update`. Fails
- * with not_found, forbidden (to the caller themselves, a role that carries more than the caller holds, or below scope `all` a
+ * with not_found, forbidden (a user whom the caller can only read; to the caller themselves, a role that carries more than the caller holds, or below scope `all` a
  * role that is not manageable), already_exists, limit_reached, invalid_request.
  */
 export async function assignRole(ctx: Ctx, user_id: string, wanted: z.infer<typeof NewAssignment>): Promise<Wire> {
@@ -54,6 +55,7 @@ export async function assignRole(ctx: Ctx, user_id: string, wanted: z.infer<type
   const [made] = await mapConstraintErrors(
     create<Wire>(ctx, {
       before: [
+        requireReach(user_id),
         lockUser(user_id),
         sql`insert into freehold.user_roles (id, user_id, role_id, starts_at, ends_at)
         select ${id}, u.id, ${wanted.role_id}, coalesce(${wanted.starts_at ?? null}::timestamptz, now()), ${wanted.ends_at ?? null}::timestamptz
@@ -97,13 +99,12 @@ export async function listAssignments(
  */
 export async function endAssignment(ctx: Ctx, user_id: string, role_id: string): Promise<void> {
   const open = sql`ur.user_id = ${user_id} and ur.role_id = ${role_id} and (ur.ends_at is null or ur.ends_at > now())`
-  const [, ended, left] = await ctx.run(
+  const [, , ended] = await ctx.run(
+    ctx.db.execute(sql`select access.require_reach('assignment', ${role_id}::uuid, ${user_id}::uuid)`),
     ctx.db.execute(lockUser(user_id)),
     ctx.db.execute(sql`update freehold.user_roles ur set ends_at = greatest(now(), ur.starts_at) where ${open} returning ur.id`),
-    ctx.db.execute(sql`select ur.id from freehold.user_roles ur where ${open}`),
   )
-  if (rowsOf(ended).length) return
-  throw new Problem(rowsOf(left).length ? 'forbidden' : 'not_found')
+  if (!rowsOf(ended).length) throw new Problem('not_found')
 }
 
 /**

@@ -60,13 +60,12 @@ export async function addGrants(ctx: Ctx, id: string, { permissions }: z.infer<t
  * illegal_state.
  */
 export async function endGrant(ctx: Ctx, id: string, permission: string): Promise<void> {
-  const [locked, ended, , visible] = await ctx.run(
+  const [, , ended] = await ctx.run(
+    reach(ctx, id),
     lock(ctx, id),
     end(ctx, id, sql`rp.permission = ${permission}`),
     touch(ctx, id),
-    roleNow(ctx, id),
   )
-  if (rowsOf(visible).length && !rowsOf(locked).length) throw new Problem('forbidden')
   if (!rowsOf(ended).length) throw new Problem('not_found')
 }
 
@@ -75,28 +74,30 @@ export async function endGrant(ctx: Ctx, id: string, permission: string): Promis
  * where).
  */
 export async function deleteRole(ctx: Ctx, id: string): Promise<void> {
-  const [deleted, visible] = await ctx.run(
+  const [, deleted] = await ctx.run(
+    reach(ctx, id),
     ctx.db.execute(
       sql`update freehold.roles r set deleted_at = now() where r.id = ${id} and r.deleted_at is null returning r.id`,
     ),
-    roleNow(ctx, id),
   )
-  if (rowsOf(deleted).length) return
-  throw new Problem(rowsOf(visible).length ? 'forbidden' : 'not_found')
+  if (!rowsOf(deleted).length) throw new Problem('not_found')
 }
 
 type Statement = ReturnType<typeof roleNow>
 
 async function changed(ctx: Ctx, id: string, ifMatch: string | undefined, ...statements: Statement[]): Promise<Wire> {
   const results = await mapConstraintErrors(
-    ctx.run(lock(ctx, id, matches('r.updated_at', ifMatch)), ...statements, roleNow(ctx, id)),
+    ctx.run(reach(ctx, id), lock(ctx, id, matches('r.updated_at', ifMatch)), ...statements, roleNow(ctx, id)),
     nameTaken,
   )
   const [role] = rowsOf<Wire>(results.at(-1))
   if (!role) throw new Problem('not_found')
-  if (!rowsOf(results[0]).length) throw unchanged(role, ifMatch)
+  if (!rowsOf(results[1]).length) throw unchanged(role, ifMatch)
   return role
 }
+
+/** Refuses a role that the caller can only read. */
+const reach = (ctx: Ctx, id: string) => ctx.db.execute(sql`select access.require_reach('role', ${id}::uuid)`)
 
 const lock = (ctx: Ctx, id: string, as_read = sql`true`) =>
   ctx.db.execute(

@@ -7,6 +7,7 @@ import { brokenConstraint } from '../kernel/db.ts'
 import { Moment } from '../kernel/fields.ts'
 import { Problem } from '../kernel/problem.ts'
 import { rfc3339, rowsOf } from '../kernel/wire.ts'
+import { requireReach } from '../users/reports.ts'
 import type { Ranges } from './assignments.ts'
 import { mapConstraintErrors, PermissionName, Scope } from './wire.ts'
 
@@ -43,6 +44,7 @@ export async function addOverride(ctx: Ctx, user_id: string, wanted: z.infer<typ
   const { permission, effect, scope, starts_at, ends_at } = wanted
   const [made] = await mapConstraintErrors(
     create<Wire>(ctx, {
+      before: [requireReach(user_id)],
       made: sql`made as (insert into freehold.overrides as o (id, user_id, permission, effect, scope, starts_at, ends_at)
         select ${crypto.randomUUID()}, u.id, ${permission}, ${effect}, ${scope}, coalesce(${starts_at ?? null}::timestamptz, now()), ${ends_at ?? null}::timestamptz
         from freehold.users u where u.id = ${user_id} returning ${columns})`,
@@ -79,10 +81,9 @@ export async function listOverrides(
 /** Ends an override now; a scheduled one never begins. One round trip; `permission:update`. Fails with not_found, forbidden. */
 export async function endOverride(ctx: Ctx, user_id: string, id: string): Promise<void> {
   const open = sql`o.id = ${id} and o.user_id = ${user_id} and (o.ends_at is null or o.ends_at > now())`
-  const [ended, left] = await ctx.run(
+  const [, ended] = await ctx.run(
+    ctx.db.execute(sql`select access.require_reach('override', ${id}::uuid, ${user_id}::uuid)`),
     ctx.db.execute(sql`update freehold.overrides o set ends_at = greatest(now(), o.starts_at) where ${open} returning o.id`),
-    ctx.db.execute(sql`select o.id from freehold.overrides o where ${open}`),
   )
-  if (rowsOf(ended).length) return
-  throw new Problem(rowsOf(left).length ? 'forbidden' : 'not_found')
+  if (!rowsOf(ended).length) throw new Problem('not_found')
 }

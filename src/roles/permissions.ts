@@ -74,32 +74,27 @@ export async function createPermission(ctx: Ctx, { name, description }: z.infer<
 
 /** Changes the description of a permission; the name never changes. One round trip; `permission:update`. Fails with not_found. */
 export async function changePermission(ctx: Ctx, id: string, change: z.infer<typeof PermissionChange>): Promise<Wire> {
-  const [changed, visible] = await ctx.run(
+  const [, changed] = await ctx.run(
+    reach(ctx, id),
     ctx.db.execute(sql`update freehold.permissions p set description = ${change.description}
       where p.id = ${id} and p.deleted_at is null returning ${columns}`),
-    exists(ctx, id),
   )
-  if (!rowsOf(changed).length && rowsOf(visible).length) throw new Problem('forbidden')
   return oneOf(changed)
 }
 
 /** Deletes an unused permission. One round trip; `permission:delete`. Fails with not_found, in_use (says where). */
 export async function deletePermission(ctx: Ctx, id: string): Promise<void> {
-  const [deleted, visible] = await ctx.run(
+  const [, deleted] = await ctx.run(
+    reach(ctx, id),
     ctx.db.execute(
       sql`update freehold.permissions p set deleted_at = now() where p.id = ${id} and p.deleted_at is null returning p.id`,
     ),
-    exists(ctx, id),
   )
-  if (rowsOf(deleted).length) return
-  throw new Problem(rowsOf(visible).length ? 'forbidden' : 'not_found')
+  if (!rowsOf(deleted).length) throw new Problem('not_found')
 }
 
-/**
- * Whether the caller can read it: a row that they can read and that no write changed is outside their scope, so 403 and not 404.
- */
-const exists = (ctx: Ctx, id: string) =>
-  ctx.db.execute(sql`select p.id from freehold.permissions p where p.id = ${id} and p.deleted_at is null`)
+/** Refuses a permission that the caller can only read. */
+const reach = (ctx: Ctx, id: string) => ctx.db.execute(sql`select access.require_reach('permission', ${id}::uuid)`)
 
 function oneOf(result: unknown): Wire {
   const [row] = rowsOf<Wire>(result)

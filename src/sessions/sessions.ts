@@ -8,7 +8,7 @@ import type { Ctx } from '../kernel/context.ts'
 import { type Page, paged, pageOf, readCursor } from '../kernel/cursor.ts'
 import { Problem } from '../kernel/problem.ts'
 import { rfc3339, rowsOf } from '../kernel/wire.ts'
-import { exists, requireExisting } from '../users/reports.ts'
+import { exists, requireExisting, requireReach } from '../users/reports.ts'
 import { deviceName } from './device.ts'
 
 type Query = z.infer<typeof Page>
@@ -56,7 +56,7 @@ async function listed(ctx: Ctx, user: SQL, name: string, { limit, cursor }: Quer
     where s.user_id = ${user} and s.ended_at is null and s.expires_at > now() and s.last_active_at > now() - make_interval(days => t.idle_days) ${after}
     order by s.created_at desc, s.id desc limit ${limit + 1}`
   const results = await ctx.run(...[...before, page].map((statement) => ctx.db.execute(statement)))
-  if (before.length) requireExisting(results[0])
+  if (before.length) requireExisting(results[before.length - 1])
   const rows = rowsOf<Omit<z.infer<typeof Session>, 'device_name'>>(results.at(-1)).map((row) => ({
     ...row,
     device_name: deviceName(row.device),
@@ -68,20 +68,25 @@ async function listed(ctx: Ctx, user: SQL, name: string, { limit, cursor }: Quer
 export const ownSessions = (ctx: Ctx, page: Query) => listed(ctx, CALLER, 'sessions', page)
 
 /** The active sessions of a user, newest first. One round trip; `session:read`. Fails with not_found, invalid_cursor. */
-export const sessionsOf = (ctx: Ctx, id: string, page: Query) => listed(ctx, sql`${id}`, `sessions:${id}`, page, exists(id))
+export const sessionsOf = (ctx: Ctx, id: string, page: Query) =>
+  listed(ctx, sql`${id}`, `sessions:${id}`, page, requireReach(id), exists(id))
 
 /**
  * Ends a session of the caller, or of a user in their scope. One round trip; `session:delete`. Fails with not_found, also when it
- * has ended.
+ * has ended; forbidden (one that the caller can only read).
  */
 export async function endSession(ctx: Ctx, id: string): Promise<void> {
-  const [ended] = await ctx.run(ctx.db.execute(ending(sql`s.id = ${id}`)))
+  const [, ended] = await ctx.run(
+    ctx.db.execute(sql`select access.require_reach('session', ${id}::uuid)`),
+    ctx.db.execute(ending(sql`s.id = ${id}`)),
+  )
   if (rowsOf(ended).length === 0) throw new Problem('not_found')
 }
 
-/** Ends all sessions of a user. One round trip; `session:delete`. Fails with not_found. */
+/** Ends all sessions of a user. One round trip; `session:delete`. Fails with not_found, forbidden (a user whom the caller can only read). */
 export async function endSessionsOf(ctx: Ctx, id: string): Promise<void> {
-  const [user] = await ctx.run(
+  const [, user] = await ctx.run(
+    ctx.db.execute(requireReach(id)),
     ctx.db.execute(exists(id)),
     ctx.db.execute(sql`select access.lock_user(${id}::uuid)`),
     ctx.db.execute(ending(sql`s.user_id = ${id}`)),
@@ -98,7 +103,7 @@ async function history(ctx: Ctx, user: SQL, name: string, { limit, cursor }: Que
   const page = sql`select h.id, h.activity_type, ${rfc3339('h.at')} as at, h.address, h.agent, h.reason
     from access.login_history(${user}, ${limit + 1}, ${at}::timestamptz, ${last}::uuid) h`
   const results = await ctx.run(...[...before, page].map((statement) => ctx.db.execute(statement)))
-  if (before.length) requireExisting(results[0])
+  if (before.length) requireExisting(results[before.length - 1])
   const rows = rowsOf<Omit<z.infer<typeof LoginEvent>, 'device_name'>>(results.at(-1)).map((row) => ({
     ...row,
     device_name: deviceName(row.agent),
@@ -113,4 +118,5 @@ export const ownHistory = (ctx: Ctx, page: Query) => history(ctx, CALLER, 'login
  * The logins of a user, including failed ones, newest first. One round trip; `session:read`. Fails with not_found,
  * invalid_cursor.
  */
-export const historyOf = (ctx: Ctx, id: string, page: Query) => history(ctx, sql`${id}`, `logins:${id}`, page, exists(id))
+export const historyOf = (ctx: Ctx, id: string, page: Query) =>
+  history(ctx, sql`${id}`, `logins:${id}`, page, requireReach(id), exists(id))

@@ -41,6 +41,8 @@ export const UnitQuery = Page.extend({
 
 const columns = sql`u.id, u.kind, u.name, u.parent_id, ${rfc3339('u.created_at')} as created_at, ${rfc3339('u.updated_at')} as updated_at`
 const one = (id: string) => sql`select ${columns} from freehold.units u where u.id = ${id}`
+/** Refuses a unit that the caller can only read. */
+const reach = (id: string) => sql`select access.require_reach('unit', ${id}::uuid)`
 
 function firstOrNotFound(result: unknown): UnitWire {
   const [unit] = rowsOf<UnitWire>(result)
@@ -104,7 +106,9 @@ export async function changeUnit(ctx: Ctx, id: string, wanted: z.infer<typeof Un
   const assignments: SQL[] = Object.entries(wanted).map(([column, value]) => sql`${sql.identifier(column)} = ${value}`)
   const update = sql`update freehold.units u set ${sql.join(assignments.length ? assignments : [sql`name = u.name`], sql`, `)}
     where u.id = ${id} and ${matches('u.updated_at', ifMatch)} returning u.id`
-  const [changed, result] = await ctx.run(ctx.db.execute(update), ctx.db.execute(one(id))).catch(mapConstraintErrors)
+  const [, changed, result] = await ctx
+    .run(ctx.db.execute(reach(id)), ctx.db.execute(update), ctx.db.execute(one(id)))
+    .catch(mapConstraintErrors)
   const unit = firstOrNotFound(result)
   if (rowsOf(changed).length === 0) throw unchanged(unit, ifMatch)
   return unit
@@ -120,10 +124,10 @@ export const replaceUnit = (ctx: Ctx, id: string, { kind, name, parent_id = null
  */
 export async function removeUnit(ctx: Ctx, id: string): Promise<void> {
   const remove = sql`delete from freehold.units u where u.id = ${id} returning u.id`
-  const [removed, left] = await ctx.run(ctx.db.execute(remove), ctx.db.execute(one(id))).catch((error: unknown) => {
+  const [, removed] = await ctx.run(ctx.db.execute(reach(id)), ctx.db.execute(remove)).catch((error: unknown) => {
     const broken = brokenConstraint(error)
     const within = broken === 'users_unit_id_units_id_fk' ? 'users' : broken === 'units_parent_id_units_id_fk' ? 'units' : null
     throw within ? new Problem('in_use', `The unit still contains ${within}.`, { cause: error }) : error
   })
-  if (rowsOf(removed).length === 0) throw unchanged(firstOrNotFound(left))
+  if (rowsOf(removed).length === 0) throw new Problem('not_found')
 }

@@ -105,10 +105,13 @@ export async function createUser(ctx: Ctx, wanted: z.infer<typeof NewUser>): Pro
   return made
 }
 
-/** Changes a user if `If-Match` still holds, and reads them again. One round trip. Fails with not_found, etag_mismatch. */
+/** Changes a user if `If-Match` still holds, and reads them again. One round trip. Fails with not_found, forbidden, etag_mismatch. */
 async function change(ctx: Ctx, id: string, assignments: SQL[], ifMatch?: string): Promise<UserWire> {
   const update = sql`update freehold.users u set ${sql.join(assignments, sql`, `)} where u.id = ${id} and ${matches('u.updated_at', ifMatch)} returning u.id`
-  const [changed, result] = await ctx.run(ctx.db.execute(update), ctx.db.execute(one(id))).catch(mapConstraintErrors)
+  const reach = sql`select access.require_reach('user', ${id}::uuid)`
+  const [, changed, result] = await ctx
+    .run(ctx.db.execute(reach), ctx.db.execute(update), ctx.db.execute(one(id)))
+    .catch(mapConstraintErrors)
   const user = firstOrNotFound(result)
   if (rowsOf(changed).length === 0) throw unchanged(user, ifMatch)
   return user
@@ -130,8 +133,8 @@ export async function replaceUser(
 
 /**
  * Changes the given fields; preferences are merged key by key. One round trip; `user:update`. Fails with not_found,
- * etag_mismatch, already_exists, invalid_request, forbidden (below scope `all` callers change only the profile fields of
- * themselves, and move no user out of their scope).
+ * etag_mismatch, already_exists, invalid_request, forbidden (a user whom the caller can only read; below scope `all` callers
+ * change only the profile fields of themselves, and move no user out of their scope).
  */
 export async function patchUser(ctx: Ctx, id: string, patch: z.infer<typeof UserPatch>, ifMatch?: string): Promise<UserWire> {
   const assignments = Object.entries(patch).map(([column, value]) =>

@@ -16,6 +16,8 @@ export const ReportQuery = Page.extend({ deep: z.enum(['true', 'false']).default
 export const requireExisting = (result: unknown) => {
   if (rowsOf(result).length === 0) throw new Problem('not_found')
 }
+/** Refuses a user whom the caller can read, but not with the permission of this request. */
+export const requireReach = (id: string) => sql`select access.require_reach('user', ${id}::uuid)`
 export const exists = (id: string) => sql`select u.id from freehold.users u where u.id = ${id}`
 
 /** The statement of a page, with one row more than `limit`. `after` is the last row of the page before. */

@@ -52,6 +52,7 @@ const APP_MAY_CALL = [
   'access.registration_terms(uuid)',
   'access.request_email_change(uuid,text,uuid,text,text,bytea,text)',
   'access.request_reset(uuid,text,text,bytea,text,jsonb)',
+  'access.require_reach(text,uuid,uuid)',
   'access.resend_verification(uuid,text,text,bytea,text,jsonb)',
   'access.scope()',
   'access.scope_owner_ids()',

@@ -179,7 +179,9 @@ describe('who may', () => {
   })
 
   it('with permission:update at less than all sees a permission and may not change it', async () => {
-    const dee = await here.member('dee', { can: { 'permission:update': 'team', 'permission:delete': 'own' } })
+    const dee = await here.member('dee', {
+      can: { 'permission:read': 'own', 'permission:update': 'team', 'permission:delete': 'own' },
+    })
     const { id } = await add(fresh())
     const put = await here.ask(`/permissions/${id}`, { token: dee.token, method: 'PUT', body: { description: 'x' } })
     expectProblem(put, 403, 'forbidden')

@@ -454,7 +454,7 @@ describe('bad input is refused', () => {
         expectProblem(await here.ask(path.replace('ID', crypto.randomUUID()), more), 404, 'not_found', path)
     }
     // Seen, but not within how far role:update reaches.
-    const near = await here.member('near', { can: { 'role:update': 'team', 'role:delete': 'team' } })
+    const near = await here.member('near', { can: { 'role:read': 'own', 'role:update': 'team', 'role:delete': 'team' } })
     for (const [path, more] of tries.filter(([, { method }]) => method))
       expectProblem(await here.ask(path.replace('ID', id), { ...more, token: near.token }), 403, 'forbidden', path)
   })

@@ -237,7 +237,7 @@ describe('at its scope', () => {
 
   it('own, one’s own unit is seen, and nothing is changed', async () => {
     expectProblem(await patch(id.Water, { name: 'X' }, who.own.token), 403, 'forbidden')
-    expectProblem(await patch(id.Water, { name: 'X' }, who.own.token, { 'If-Match': '"x"' }), 412, 'etag_mismatch')
+    expectProblem(await patch(id.Water, { name: 'X' }, who.own.token, { 'If-Match': '"x"' }), 403, 'forbidden')
     expectProblem(await at(`/${id.Water}`, { method: 'DELETE' }, who.own.token), 403, 'forbidden')
     expectProblem(await at(`/${id.Wells}`, { method: 'DELETE' }, who.own.token), 404, 'not_found')
   })

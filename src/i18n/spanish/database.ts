@@ -5,6 +5,7 @@
 export const database = {
   // People.
   'There is no user with this id.': 'No hay nadie con este id.',
+  'You can read this, but your {permission} does not reach it.': 'Puedes leer esto, pero tu {permission} no lo alcanza.',
   'There is no such user.': 'No existe ese usuario.',
   'Change your own password with auth/password-change.': 'Cambia tu propia contraseña con auth/password-change.',
   'Change your own address with auth/email-change.': 'Cambia tu propia dirección con auth/email-change.',
