@@ -50,7 +50,6 @@ export const users = freehold.table(
     index('users_unit_email').on(t.unit_id, sql`email collate "C"`, t.id),
     index('users_unit_name').on(t.unit_id, sql`name collate "C"`, t.id),
     index('users_unit_created').on(t.unit_id, t.created_at, t.id),
-    index('users_role_username').on(t.role, sql`username collate "C"`, t.id),
     index('users_inactive_username').on(sql`username collate "C"`, t.id).where(sql`not ${t.is_active}`),
     check('users_username_form', sql`length(${t.username}) between 1 and 64 and strpos(${t.username}, '@') = 0`),
     check('users_email_form', sql`length(${t.email}) between 3 and 255 and strpos(${t.email}, '@') > 1`),

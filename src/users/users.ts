@@ -89,6 +89,13 @@ export const getUser = async (ctx: Ctx, id: string): Promise<UserWire> =>
 export const getMe = async (ctx: Ctx): Promise<UserWire> =>
   firstOrNotFound((await ctx.run(ctx.db.execute(one(sql`(select access.principal())`))))[0])
 
+/** With more holders than this, a role is looked for while the list is walked; with fewer, its holders are sorted. */
+const FEW_HOLDERS = 1_000
+
+/** The assignments, as `from` and `where`, by which users hold a role now: the same as under `/roles/{id}/users`. */
+const held = (role: string) => sql`freehold.user_roles ur join freehold.roles r on r.id = ur.role_id
+  where r.name = ${role} and r.deleted_at is null and access.in_force(ur.starts_at, ur.ends_at, now())`
+
 /** The greatest code point: the end of the range that a prefix matches. */
 const MAX_CODE_POINT = '\u{10FFFF}'
 
@@ -107,27 +114,43 @@ export function listed({ sort, search, role, unit_id, status, limit }: Omit<Quer
       ? [sql`(${column}, u.id) ${beyond} (${value}::${sql.raw(key === 'created_at' ? 'timestamptz' : 'text')}, ${id}::uuid)`]
       : []),
     ...(search === undefined ? [] : [sql`${column} >= ${prefix} and ${column} < ${prefix} || ${MAX_CODE_POINT}`]),
-    ...(role === undefined ? [] : [sql`u.role = ${role}`]),
     ...(unit_id === undefined ? [] : [sql`u.unit_id = ${unit_id}`]),
     ...(status === undefined ? [] : [status === 'active' ? sql`u.is_active` : sql`not u.is_active`]),
   ]
-  const page = withinScope({
-    columns: sql`u.id, ${key === 'created_at' ? rfc3339('u.created_at') : sql.raw(`u.${key}`)} as key`,
-    from: sql`freehold.users u`,
-    owner: sql`u.id`,
-    unit: sql`u.unit_id`,
-    where: conditions.length ? sql.join(conditions, sql` and `) : sql`true`,
-    order: sql`${column} ${direction}, u.id ${direction}`,
-    sorted: sql`page.key collate "C" ${direction}, page.id ${direction}`,
-    limit: limit + 1,
-    walk: true,
-  })
+  const sorted = sql`page.key collate "C" ${direction}, page.id ${direction}`
+  const pageWhere = (all: SQL[]) =>
+    withinScope({
+      columns: sql`u.id, ${key === 'created_at' ? rfc3339('u.created_at') : sql.raw(`u.${key}`)} as key`,
+      from: sql`freehold.users u`,
+      owner: sql`u.id`,
+      unit: sql`u.unit_id`,
+      where: all.length ? sql.join(all, sql` and `) : sql`true`,
+      order: sql`${column} ${direction}, u.id ${direction}`,
+      sorted,
+      limit: limit + 1,
+      walk: true,
+    })
+  // The planner does not know how many hold a role that it is given by name, so both ways are written out, and how many hold it
+  // decides which one runs. `offset 0` keeps the second one from becoming a join, which would read every holder.
+  const [holders, page] =
+    role === undefined
+      ? [sql``, pageWhere(conditions)]
+      : [
+          sql`with any_of as materialized (select ur.user_id from ${held(role)} limit ${FEW_HOLDERS + 1}),
+            few as materialized (select case when count(*) <= ${FEW_HOLDERS} then coalesce(array_agg(any_of.user_id), '{}') end as ids from any_of)`,
+          sql`select * from (
+              (${pageWhere([sql`u.id = any ((select few.ids from few)::uuid[])`, ...conditions])})
+              union all
+              (${pageWhere([sql`(select few.ids is null from few) and exists (select from ${held(role)} and ur.user_id = u.id offset 0)`, ...conditions])})
+            ) page order by ${sorted} limit ${limit + 1}`,
+        ]
   // Every branch yields up to a whole page, so the other columns are read for the rows of the page alone.
-  return sql`select ${userColumns}, u.name, ${rolesOf(sql`u.id`)} from (${page}) page join freehold.users u on u.id = page.id order by page.key collate "C" ${direction}, page.id ${direction}`
+  return sql`${holders} select ${userColumns}, u.name, ${rolesOf(sql`u.id`)} from (${page}) page join freehold.users u on u.id = page.id order by ${sorted}`
 }
 
 /**
- * Lists users the caller can access. `search` is a case-insensitive prefix match on the sort field. One round trip; `user:read`.
+ * Lists users the caller can access. `role` finds who holds that role now, as any of theirs; `search` is a case-insensitive prefix
+ * match on the sort field. One round trip; `user:read`.
  * Fails with invalid_request (a search in a list sorted by time), invalid_cursor.
  */
 export async function listUsers(ctx: Ctx, { cursor, ...query }: Query): Promise<z.infer<typeof UserList>> {

@@ -6,7 +6,7 @@ import { call, login } from '../support/people.ts'
 import { expectProblem, pointers } from '../support/refusal.ts'
 import { tokenOf } from '../support/sessions.ts'
 import { copyTenant } from '../support/tenants.ts'
-import { addUnit } from './cast.ts'
+import { addRole, addUnit } from './cast.ts'
 
 const AT = 'listing'
 let realm: Inside
@@ -109,6 +109,44 @@ describe('people', () => {
     expect(await shown('status=inactive')).toEqual(['eve'])
     expect(await shown(`status=active&unit_id=${unit}&role=user&search=d`)).toEqual(['dee'])
     expect(await shown('status=active')).toEqual(EVERYBODY.filter((name) => name !== 'eve'))
+  })
+})
+
+describe('a role', () => {
+  const HOLDERS: [string, string[], string | null][] = [
+    ['first', ['auditor'], null],
+    ['second', ['user', 'auditor'], null],
+    ['stopped', ['auditor', 'user'], "now() - interval '1 microsecond'"],
+    ['ended', ['user', 'auditor'], "now() - interval '1 hour'"],
+    ['ends', ['user', 'auditor'], "now() + interval '1 hour'"],
+    ['switched-off', ['user', 'auditor'], null],
+  ]
+
+  it('finds who holds it now, as any of their roles: those whom the role itself lists, whose end has not come', async () => {
+    await addRole(realm, 'auditor', [], 'own')
+    for (const [username, roles, end] of HOLDERS) {
+      await addPerson(realm, username, { roles })
+      // Time passes over an end without any statement: nothing tells the user's row.
+      await realm.asOwner(
+        sql`alter table freehold.user_roles disable trigger user`,
+        sql`update freehold.user_roles ur set starts_at = now() - interval '1 day', ends_at = ${sql.raw(end ?? 'null')} from freehold.users u, freehold.roles r
+          where u.id = ur.user_id and r.id = ur.role_id and u.username = ${username} and r.name = 'auditor'`,
+        sql`alter table freehold.user_roles enable trigger user`,
+      )
+    }
+    await realm.asOwner(sql`update freehold.users set is_active = false where username = 'switched-off'`)
+    const [role] = await realm.asOwner(sql`select id from freehold.roles where name = 'auditor'`)
+    const holding = ['ends', 'first', 'second', 'switched-off']
+    expect(await shown('role=auditor')).toEqual(holding)
+    const holders = await call(AT, `/api/v1/roles/${role?.id}/users`, { token })
+    expect(holders.body.data.map(({ username }: any) => username)).toEqual(holding)
+    expect(await shown('role=auditor&status=active&sort=-username')).toEqual(['second', 'first', 'ends'])
+    expect((await list('role=auditor&limit=3')).body.next_cursor).not.toBeNull()
+    const [{ still } = {} as any] = await realm.asOwner(sql`select role as still from freehold.users where username = 'stopped'`)
+    expect(still).toBe('auditor')
+    await realm.asOwner(sql`delete from freehold.user_roles ur using freehold.users u, freehold.roles r
+      where u.id = ur.user_id and r.id = ur.role_id and r.name = 'auditor'`)
+    expect(await shown('role=auditor')).toEqual([])
   })
 })
 

@@ -33,6 +33,8 @@ beforeAll(async () => {
     sql`update freehold.users u set manager_id = m.id from freehold.users m
       where u.username like 'p_____' and m.username = 'p' || to_char((substr(u.username, 2)::integer - 1) / 10, 'FM00000') and u.username <> 'p00000'`,
     sql`insert into freehold.user_roles (id, user_id, role_id) select gen_random_uuid(), u.id, r.id from freehold.users u join freehold.roles r on r.name = u.role where u.username like 'p_____'`,
+    sql`insert into freehold.roles (id, name) values (gen_random_uuid(), 'second'), (gen_random_uuid(), 'third')`,
+    sql`insert into freehold.user_roles (id, user_id, role_id) select gen_random_uuid(), u.id, r.id from freehold.users u join freehold.roles r on r.name = 'second' where u.username like 'p__1_7'`,
     ...tables.map((table) => sql`alter table ${table} enable trigger user`),
     sql`analyze freehold.users`,
     sql`analyze freehold.units`,
@@ -81,7 +83,7 @@ async function explained(scope: Scope, statement: SQL) {
 /** The place of the last page but a few rows: the cursor before it. */
 async function nearTheEnd(scope: Scope, sort: string): Promise<string[]> {
   const back = sort.startsWith('-') ? sort.slice(1) : `-${sort}`
-  const { rows } = await pageOf(scope, { sort: back, limit: 20 })
+  const { rows } = await pageOf(scope, { sort: back, limit: '20' })
   const last = rows.at(-1) ?? {}
   return [String(last[sort.replace('-', '')]), String(last.id)]
 }
@@ -110,6 +112,8 @@ describe('a page of twenty thousand people', () => {
   it.each(
     ['username', '-username', 'email', 'name', 'created_at'].flatMap((sort) => [
       { sort, role: 'admin' },
+      { sort, role: 'user' },
+      { sort, role: 'second' },
       { sort, status: 'inactive' },
     ]),
   )('of those with %j is found by what they have in common', async (query) => {
