@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Command, InvalidArgumentError } from 'commander'
-import { z } from 'zod'
 import { ConfigError, parseSettings } from '../../src/kernel/config.ts'
+import { Email } from '../../src/names/addresses.ts'
 import { Failure } from './failure.ts'
 import { type Globals, requireEncryption } from './options.ts'
 import { print, printJson } from './output.ts'
@@ -90,7 +90,7 @@ export async function localSettings(options: Globals) {
 }
 
 function emailAddress(text: string): string {
-  const parsed = z.email().max(255).safeParse(text)
+  const parsed = Email.safeParse(text)
   if (!parsed.success) throw new InvalidArgumentError('It must be an e-mail address.')
   return parsed.data
 }

@@ -11,8 +11,8 @@ import { invalid, Problem } from '../kernel/problem.ts'
 import { newMailToken, tokenHash } from '../kernel/token.ts'
 import { rowsOf } from '../kernel/wire.ts'
 import { deliver, encryptMailSecrets } from '../mail/mail.ts'
+import { Email } from '../names/addresses.ts'
 import { attemptedDigest } from '../passwords/hash.ts'
-import { Email } from '../users/fields.ts'
 
 export const EmailChange = z.object({ new_email: Email, current_password: z.string().min(1).max(1024) }).openapi('EmailChange')
 export const PhoneProof = z

@@ -11,9 +11,9 @@ import { invalid, Problem } from '../kernel/problem.ts'
 import { newMailToken, tokenHash } from '../kernel/token.ts'
 import { rowsOf } from '../kernel/wire.ts'
 import { deliver, encryptMailSecrets } from '../mail/mail.ts'
+import { Email } from '../names/addresses.ts'
 import { hash } from '../passwords/hash.ts'
 import { digestsUnder, generateFor, issuesOf, type PasswordContext, USED, weaknesses } from '../passwords/policy.ts'
-import { Email } from '../users/fields.ts'
 
 export const Password = z.string().min(1).max(1024)
 

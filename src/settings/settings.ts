@@ -9,17 +9,10 @@ import type { Ctx } from '../kernel/context.ts'
 import { Text } from '../kernel/fields.ts'
 import { invalid } from '../kernel/problem.ts'
 import { matches, rfc3339, rowsOf, unchanged } from '../kernel/wire.ts'
+import { Domain } from '../names/addresses.ts'
 import { tenant } from './table.ts'
 
 const whole = (min: number, max: number) => z.int().min(min).max(max)
-/** The domain of an e-mail address. */
-const Domain = z
-  .string()
-  .trim()
-  .toLowerCase()
-  .max(253)
-  .regex(/^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}$/, 'must be a domain name, such as example.com')
-
 const Editable = z.object({
   password_min_length: whole(8, 64),
   password_max_length: whole(64, 1024),

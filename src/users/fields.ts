@@ -2,12 +2,11 @@
 import { z } from '@hono/zod-openapi'
 import { written } from '../kernel/fields.ts'
 
-/**
- * Normalised for storage and for the comparison at login: NFKC, trimmed, lower case. The address must then be ASCII; a username
- * must not mix the scripts whose letters look alike, nor contain invisible characters.
- */
-export const Email = written(255).normalize('NFKC').trim().toLowerCase().max(255).email('must be an e-mail address')
 const ALIKE = [/\p{Script=Latin}/u, /\p{Script=Cyrillic}/u, /\p{Script=Greek}/u]
+/**
+ * Normalised for storage and for the comparison at login: NFKC, trimmed, lower case. It must not mix the scripts whose letters look
+ * alike, nor contain invisible characters.
+ */
 export const Username = written(64)
   .normalize('NFKC')
   .trim()

@@ -1,7 +1,8 @@
 /** Threat: text of 1 MiB that is normalised, and grows, before anybody looks at its length. */
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { Line, Text } from '../../src/kernel/fields.ts'
-import { Email, Phone, Username } from '../../src/users/fields.ts'
+import { Email } from '../../src/names/addresses.ts'
+import { Phone, Username } from '../../src/users/fields.ts'
 
 /** Eighteen characters in NFKC. */
 const GROWS = 'ﷺ'

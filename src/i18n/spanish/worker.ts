@@ -103,10 +103,14 @@ export const worker = {
     'debe omitirse: este token es de la dirección de un usuario, que ya tiene contraseña',
   'is wrong, used or expired, or was tried too often; ask for a new one':
     'es incorrecto, ya se usó, ha caducado o se probó demasiadas veces; pide uno nuevo',
+  'must be in ASCII: send the punycode form (xn--...)': 'debe estar en ASCII: envía la forma punycode (xn--...)',
   'must be a domain name, such as example.com': 'debe ser un nombre de dominio, como example.com',
 
   // Users and units.
   'must be an e-mail address': 'debe ser una dirección de correo electrónico',
+  'must have its domain in ASCII: send the punycode form (xn--...)':
+    'debe tener el dominio en ASCII: envía la forma punycode (xn--...)',
+  'must have only ASCII characters before the @': 'debe tener solo caracteres ASCII antes de la @',
   'must begin with a letter or digit, and have letters, digits, ".", "_" and "-" only':
     'debe empezar por una letra o un dígito y tener solo letras, dígitos, ".", "_" y "-"',
   'must not contain invisible characters': 'no debe contener caracteres invisibles',
