@@ -28,7 +28,7 @@ export const Email = written(255)
   .normalize('NFKC')
   .trim()
   .toLowerCase()
-  .max(255)
+  .max(255, { abort: true })
   .superRefine((address, check) => {
     const message = fault(address)
     if (message) check.addIssue({ code: 'custom', message })

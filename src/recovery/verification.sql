@@ -116,45 +116,33 @@ declare
   broken text;
   u freehold.users;
 begin
-  loop
-    begin
-      insert into freehold.users (
-        id, username, email, email_verified, given_name, family_name, locale, role, password_changed_at
-      )
-      values (
-        gen_random_uuid(),
-        access.free_username(said.username),
-        said.email,
-        true,
-        said.given_name,
-        said.family_name,
-        coalesce(said.locale, 'en'),
-        coalesce(t.registration_role, (select x.name from freehold.roles x where x.is_fallback and x.deleted_at is null)),
-        coalesce(said.created_at, now())
-      )
-      returning * into u;
-      exit;
-    exception when unique_violation then
-      -- A concurrent transaction took the username: the next round finds it taken and makes another.
-      get stacked diagnostics broken = constraint_name;
-      if broken <> 'users_username' then
-        return null;
-      end if;
-    end;
-  end loop;
+  begin
+    insert into freehold.users (
+      id, username, email, email_verified, given_name, family_name, locale, role, password_changed_at
+    )
+    values (
+      gen_random_uuid(),
+      access.free_username(said.username, said.email),
+      said.email,
+      true,
+      said.given_name,
+      said.family_name,
+      coalesce(said.locale, 'en'),
+      coalesce(t.registration_role, (select x.name from freehold.roles x where x.is_fallback and x.deleted_at is null)),
+      coalesce(said.created_at, now())
+    )
+    returning * into u;
+  exception when unique_violation then
+    get stacked diagnostics broken = constraint_name;
+    if broken <> 'users_email' then
+      raise;
+    end if;
+    return null;
+  end;
   insert into freehold.passwords (id, user_id, password_hash, created_at)
   values (gen_random_uuid(), u.id, said.password_hash, u.password_changed_at);
   return u;
 end $$;
-
--- A username that nobody has: the wanted one, with a random suffix when that is taken.
-create function access.free_username(wished text) returns text
-language sql volatile set search_path = pg_catalog, pg_temp as $$
-  select case
-    when not exists (select from freehold.users u where u.username = wished) then wished
-    else left(wished, 58) || '-' || substr(replace(gen_random_uuid()::text, '-', ''), 1, 5)
-  end
-$$;
 
 grant execute on function
   access.begin_verification(uuid, text, bytea),

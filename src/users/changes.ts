@@ -85,9 +85,10 @@ export async function createUser(ctx: Ctx, wanted: z.infer<typeof NewUser>): Pro
   const [known, asked] = await createdBefore<Made>(ctx, sql`select access.policy() as policy`)
   if (known) return known
   const [{ policy } = {} as never] = rowsOf<{ policy: Policy }>(asked)
-  const { email, username = usernameFrom(email), role, ...optional } = wanted
+  const { email, role, username, ...optional } = wanted
+  const wished = usernameFrom(email)
   const { given_name = null, family_name = null } = optional
-  const user = { email, username, given_name, family_name }
+  const user = { email, username: username ?? wished, given_name, family_name }
   const { password = generateFor(user, policy), ...fields } = optional
   const weak = weaknesses(password, user, policy)
   if (weak.length) throw new Problem('invalid_request', undefined, { errors: issuesOf('password', weak) })
@@ -95,7 +96,7 @@ export async function createUser(ctx: Ctx, wanted: z.infer<typeof NewUser>): Pro
   const columns = Object.keys(Optional.omit({ terminated_at: true }).shape)
   const values = columns.map((column) => stored(column, fields[column as keyof typeof fields]))
   const insert = sql`insert into freehold.users (id, email, username, must_change_password, role, ${sql.raw(columns.join(', '))})
-    values (${id}, ${email}, ${username}, true, coalesce(${role ?? null}, (select r.name from freehold.roles r where r.is_fallback)), ${sql.join(values, sql`, `)})`
+    values (${id}, ${email}, ${username ?? sql`access.new_username(${wished}, ${email})`}, true, coalesce(${role ?? null}, (select r.name from freehold.roles r where r.is_fallback)), ${sql.join(values, sql`, `)})`
   const first = sql`select access.first_password(${id}, ${await hash(password, ctx.config.PASSWORD_HASH_ITERATIONS)})`
   const [made] = await create<Made>(ctx, {
     before: [insert, first],
