@@ -73,12 +73,20 @@ begin
     where ur.role_id = r.id
       and ur.user_id <> new.user_id
       and (ur.ends_at is null or ur.ends_at > now());
-    if holders >= r.max_users then
+    if holders + access.places_taken(r.id) >= r.max_users then
       perform access.refuse('limit_reached', format('The role %s can be held by at most %s users.', r.name, r.max_users));
     end if;
   end if;
   return new;
 end $$;
+
+-- How many places in a role earlier parts of a dry run would have taken (src/users/import.sql). Whoever sets that
+-- themselves has less room.
+create function access.places_taken(role uuid) returns integer
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select greatest(coalesce(
+    (nullif(current_setting('access.earlier_places', true), '')::jsonb ->> role::text)::integer, 0), 0)
+$$;
 
 -- The first role that a user holds becomes their primary one. When an assignment ends, somebody must still hold the
 -- administrator's role, and the primary role must be one that the user holds.

@@ -40,10 +40,8 @@ export const ImportedUser = NewUser.omit({ password: true })
   .strict()
   .openapi('ImportedUser')
 
-export type ImportLine = Omit<z.output<typeof ImportedUser>, 'username' | 'password_hash'> & {
-  username: string
-  password_hash?: string
-}
+/** `wished`: what the username is made of when the line has none. */
+export type ImportLine = Omit<z.output<typeof ImportedUser>, 'password_hash'> & { wished: string; password_hash?: string }
 export type Refused = { code: string; errors: Issue[] }
 /** A user, and what of the line was left out. */
 type Accepted = { user: ImportLine; warnings: Issue[] }
@@ -64,11 +62,11 @@ function lineIn(value: unknown, language: Language): Accepted | Refused {
     return refused(...issuesIn('#', error.issues, (found) => language.issue(found, value)).map(explained))
   }
   const { roles = [], password_hash, ...fields } = data
-  const { email, username = usernameFrom(email), role = roles[0] } = fields
+  const { role = roles[0] } = fields
   return {
     user: {
       ...fields,
-      username,
+      wished: usernameFrom(fields.email),
       roles,
       ...(role !== undefined && { role }),
       ...(password_hash && 'stored' in password_hash && { password_hash: password_hash.stored }),

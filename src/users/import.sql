@@ -9,13 +9,15 @@
 -- the hash (access.finish_login_with_rehash).
 
 -- Creates the users of some lines, in their order, each of them or not at all. Returns what access.import_user says
--- of each line. A dry run does the same, and then undoes all of it. The batch is recorded with how many lines were
--- imported and how many not; `refused` of them the Worker did not pass on.
-create function access.import_batch(lines jsonb, refused integer, dry_run boolean) returns jsonb
+-- of each line. The batch is recorded with how many lines were imported and how many not; `refused` of them the Worker
+-- did not pass on. With `earlier` it is one of a dry run, which does the same and then undoes all of it: {names, places},
+-- what the batches before this one would have taken: usernames, and by the id of a role how many places in it.
+create function access.import_batch(lines jsonb, refused integer, earlier jsonb) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   line jsonb;
   results jsonb[] := '{}';
+  names text[] := array(select jsonb_array_elements_text(earlier -> 'names'));
 begin
   if access.permission() is distinct from 'user:create' then
     perform access.refuse('forbidden', 'Importing users needs user:create.');
@@ -23,20 +25,22 @@ begin
   -- One import after another: two that name the same users in different orders would wait for each other.
   perform pg_advisory_xact_lock(hashtext('access.import_users'));
   begin
+    -- Read by access.places_taken.
+    perform set_config('access.earlier_places', coalesce(earlier ->> 'places', ''), true);
     for line in
       select e.value
       from jsonb_array_elements(lines) with ordinality e (value, place)
       order by e.place
     loop
-      results := results || access.import_user(line);
+      results := results || access.import_user(line, names);
     end loop;
-    if dry_run then
+    if earlier is not null then
       raise exception using errcode = 'FH001', message = 'undone';
     end if;
   exception when sqlstate 'FH001' then
     null;
   end;
-  if not dry_run then
+  if earlier is null then
     perform access.record('USERS_IMPORTED', 'import', 'user', null, null, (
       select jsonb_build_object(
         'lines', refused + count(*),
@@ -47,13 +51,15 @@ begin
   return to_jsonb(results);
 end $$;
 
--- Creates one user of a file, whose fields the Worker has checked. Returns {id, username}, or {code, errors} when a
--- rule forbids it, and then nothing of the user is left. An error of the database that is not the line's fault is
+-- Creates one user of a file, whose fields the Worker has checked; a username that is made up is none of `names`.
+-- Returns {id, username, roles}, of the roles those with a limit of holders; or {code, errors} when a rule forbids it,
+-- and then nothing of the user is left. An error of the database that is not the line's fault is
 -- raised.
-create function access.import_user(l jsonb) returns jsonb
+create function access.import_user(l jsonb, names text[]) returns jsonb
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   made uuid := gen_random_uuid();
+  chosen text := coalesce(l ->> 'username', access.free_username(l ->> 'wished', l ->> 'email', names));
   named text;
   given uuid;
   -- The field that a refusal is about when it names none.
@@ -76,7 +82,7 @@ begin
   values (
     made,
     l ->> 'email',
-    l ->> 'username',
+    chosen,
     coalesce((l ->> 'email_verified')::boolean, false),
     coalesce((l ->> 'is_active')::boolean, true),
     coalesce((l ->> 'must_change_password')::boolean, false),
@@ -113,7 +119,11 @@ begin
       values (gen_random_uuid(), made, given);
     end if;
   end loop;
-  return jsonb_build_object('id', made, 'username', l -> 'username');
+  return jsonb_build_object('id', made, 'username', chosen, 'roles', (
+    select coalesce(jsonb_agg(distinct r.id), '[]')
+    from freehold.user_roles ur
+      join freehold.roles r on r.id = ur.role_id
+    where ur.user_id = made and r.max_users is not null));
 exception when others then
   get stacked diagnostics
     state = returned_sqlstate,
@@ -164,4 +174,4 @@ begin
   return coalesce(s.scope = 'all' or unit = any (s.units), false);
 end $$;
 
-grant execute on function access.import_batch(jsonb, integer, boolean) to freehold_app;
+grant execute on function access.import_batch(jsonb, integer, jsonb) to freehold_app;

@@ -42,7 +42,8 @@ export const ImportReport = z
   ])
   .openapi('ImportReport')
 
-type Taken = { id: string; username: string } | Refused
+/** `roles`: the ids of those roles of the user that have room for so many only. */
+type Taken = { id: string; username: string; roles: string[] } | Refused
 
 /**
  * Creates a user from each line, and returns a stream with a result per line, in the caller's language; with `dry_run` nothing is
@@ -58,11 +59,12 @@ export async function importUsers(
   language: Language,
 ): Promise<ReadableStream<Uint8Array>> {
   const counts = { lines: 0, created: 0, failed: 0 }
+  // A dry run leaves no rows behind, so what its batches would have taken is kept here: addresses, names, and places in roles.
   const seen = { email: new Set<string>(), username: new Set<string>() }
+  const places: Record<string, number> = {}
 
-  /** A dry run leaves no rows behind, so duplicates across its batches are found here. */
   const repeated = (user: ImportLine): Refused | null => {
-    const fields = (['email', 'username'] as const).filter((field) => seen[field].has(user[field]))
+    const fields = (['email', 'username'] as const).filter((field) => seen[field].has(user[field] ?? ''))
     const errors = fields.map((field) => ({ pointer: `#/${field}`, detail: 'is taken' }))
     return errors.length ? { code: 'already_exists', errors } : null
   }
@@ -75,9 +77,11 @@ export async function importUsers(
       return again ? { line: read.line, ...again } : read
     })
     const users = checked.flatMap((read) => ('user' in read ? [read.user] : []))
+    const names = users.map(({ wished }) => wished).filter((name) => seen.username.has(name))
+    const earlier = dry_run ? JSON.stringify({ names, places }) : null
     const [answer] = await ctx.run(
       ctx.db.execute(
-        sql`select access.import_batch(${JSON.stringify(users)}::jsonb, ${checked.length - users.length}, ${dry_run}) as taken`,
+        sql`select access.import_batch(${JSON.stringify(users)}::jsonb, ${checked.length - users.length}, ${earlier}::jsonb) as taken`,
       ),
     )
     const taken = rowsOf<{ taken: Taken[] }>(answer)[0]?.taken ?? []
@@ -95,7 +99,8 @@ export async function importUsers(
       counts.created++
       if (dry_run && 'user' in read) {
         seen.email.add(read.user.email)
-        seen.username.add(read.user.username)
+        seen.username.add(result.username)
+        for (const role of result.roles) places[role] = (places[role] ?? 0) + 1
       }
       const outcome = dry_run ? { status: 'would_create' } : { status: 'created', id: result.id }
       const warnings = 'user' in read && read.warnings.length ? { warnings: translated(read.warnings) } : {}
