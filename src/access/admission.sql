@@ -71,7 +71,7 @@ begin
     select * into u from freehold.users x where x.id = s.user_id;
   end if;
   -- Before the session, which ended with it: a user who was deactivated is told so.
-  if not u.is_active then
+  if not access.is_present(u) then
     raise exception using errcode = 'FH403', message = 'user_inactive';
   elsif s.ended_at is not null
     or s.expires_at <= now()

@@ -123,7 +123,7 @@ begin
   -- A concurrent change of this user's password goes first or waits: the comparison below sees the hash that it left.
   select * into u from freehold.users x where x.id = a.user_id for no key update;
   is_right := coalesce(
-    case when u.is_active then access.current_password(u.id) = access.stored_hash(a.hash_parameters, digest) end,
+    case when access.is_present(u) then access.current_password(u.id) = access.stored_hash(a.hash_parameters, digest) end,
     false);
   update freehold.login_attempts x
   set state = case when digest is null then 'deferred' when is_right then 'succeeded' else 'failed' end
@@ -169,7 +169,7 @@ begin
   if guard like 'login:%' and g.failures >= t.max_failures and g.failures - times < t.max_failures then
     perform access.enqueue_mail('account_locked', u.id, u.email, jsonb_build_object('until', g.locked_until))
     from freehold.users u
-    where u.id = substr(guard, 7)::uuid and u.is_active;
+    where u.id = substr(guard, 7)::uuid and access.is_present(u);
   end if;
   return g;
 end $$;

@@ -32,7 +32,7 @@ begin
     end,
     u.id,
     identifier,
-    access.hash_parameters_of(case when u.is_active then u.id end, identifier)
+    access.hash_parameters_of(case when access.is_present(u) then u.id end, identifier)
   );
 end $$;
 
@@ -63,7 +63,7 @@ begin
         when a.user_id is null then 'unknown'
         when a.state = 'refused' then 'locked'
         when a.state = 'deferred' then 'rate_limited'
-        when not x.is_active then 'inactive'
+        when not access.is_present(x) then 'inactive'
         else 'wrong_password'
       end
     into named, u.id, why

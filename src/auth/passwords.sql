@@ -80,7 +80,7 @@ begin
       join freehold.users u on u.id = x.user_id
       where x.replaced_at is null
         and x.warned_at is null
-        and u.is_active
+        and access.is_present(u)
         and not u.must_change_password
         and t.password_days > 0
         and x.created_at <= now()

@@ -29,7 +29,7 @@ begin
   select * into u from freehold.users x where x.id = s.user_id;
   if s.id is null then
     return jsonb_build_object('outcome', 'invalid');
-  elsif not u.is_active then
+  elsif not access.is_present(u) then
     return jsonb_build_object('outcome', 'inactive');
   elsif s.ended_at is not null
     or s.expires_at <= now()

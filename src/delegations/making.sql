@@ -59,7 +59,7 @@ begin
   new.starts_at := access.begins(new.starts_at, new.ends_at);
   if new.delegate_id = new.delegator_id then
     perform access.refuse('invalid_request', 'is the delegator', 'delegate_id');
-  elsif not exists (select from freehold.users u where u.id = new.delegate_id and u.is_active for share) then
+  elsif not exists (select from freehold.users u where u.id = new.delegate_id and access.is_present(u) for share) then
     perform access.refuse('invalid_request', 'is not an active user of this tenant', 'delegate_id');
   elsif new.role_id is not null and not new.role_id in (select access.roles_of(new.delegator_id, now())) then
     if exists (select from freehold.roles r where r.id = new.role_id and r.deleted_at is null) then

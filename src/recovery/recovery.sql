@@ -31,7 +31,7 @@ declare
   t freehold.tenant := access.check_system(tenant_id, system_key);
   u freehold.users;
 begin
-  select * into u from freehold.users x where x.email = address and x.is_active for no key update;
+  select * into u from freehold.users x where x.email = address and access.is_present(x) for no key update;
   perform access.set_audit_actor(u.id, u.username, request);
   if u.id is not null then
     perform access.send_token(u, 'reset', u.email, token_hash, 1, 'password_reset', secrets_encrypted);
@@ -127,7 +127,7 @@ begin
     return 'used';
   end if;
   perform access.set_recovered_password(u, new_hash, must_change, 'reset_by_administrator');
-  if u.is_active then
+  if access.is_present(u) then
     perform access.send_token(u, 'reset', u.email, token_hash, 24, 'password_reset_by_admin', secrets_encrypted);
   end if;
   return 'done';
@@ -156,7 +156,7 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 declare
   u freehold.users := access.user_to_reset(subject);
 begin
-  if u.is_active then
+  if access.is_present(u) then
     perform access.send_token(u, 'reset', u.email, token_hash, 24, 'password_reset_link', secrets_encrypted);
   end if;
   perform access.record('PASSWORD_RESET_REQUESTED', 'request', 'user', u.id::text, null, null, 10);

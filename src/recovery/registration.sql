@@ -83,7 +83,7 @@ begin
       order by y.created_at desc, y.token_hash
       offset 10
     );
-  elsif u.is_active then
+  elsif access.is_present(u) then
     perform access.enqueue_mail('register_known', u.id, u.email);
   end if;
   perform access.wait_as_if_mailed();
@@ -108,7 +108,7 @@ declare
   r freehold.registrations;
 begin
   perform access.set_audit_actor(null, null, request);
-  select * into u from freehold.users x where x.email = address and x.is_active for no key update;
+  select * into u from freehold.users x where x.email = address and access.is_present(x) for no key update;
   if u.id is not null then
     if not u.email_verified then
       perform access.send_token(u, 'email', u.email, token_hash, 24, 'email_verify', secrets_encrypted);

@@ -24,7 +24,7 @@ begin
     and k.kind = token_kind
     and k.used_at is null
     and k.expires_at > now()
-    and x.is_active;
+    and access.is_present(x);
   return u;
 end $$;
 

@@ -179,6 +179,7 @@ begin
           join freehold.users u on u.id = ur.user_id
         where ur.role_id = r.id
           and u.is_active
+          and u.terminated_at is null
           and ur.starts_at <= now()
           and ur.ends_at is null
           and not exists (

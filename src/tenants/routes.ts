@@ -3,6 +3,7 @@ import type { Context } from 'hono'
 import { answer } from '../http/answer.ts'
 import type { AppEnv } from '../http/app-env.ts'
 import { room, route } from '../http/route.ts'
+import type { Ctx } from '../kernel/context.ts'
 import { log } from '../kernel/log.ts'
 import { erase, markForErasure } from './lifecycle/erasure.ts'
 import { changeTenant, propagate, retryTenant, setStatus } from './lifecycle/lifecycle.ts'
@@ -31,12 +32,13 @@ tenantRoutes.openapi(
     problems: ['subdomain_taken', 'tax_id_taken', 'no_capacity'],
   }),
   async (c) => {
+    const until = Date.now() + secondsToWait(c) * 1000
     const { tenant, run_id } = await createTenant(c.var.ctx, c.req.valid('json'))
     if (run_id) log('tenant reserved', { tenant: tenant.subdomain, trace_id: c.var.trace_id, run: run_id })
     // The tenant is reserved and its password is in no other answer, so nothing may fail from here on: the scheduled job resumes
     // the run.
     const made = await Promise.resolve(run_id && startRun(c.env, run_id))
-      .then(() => waitUntilActive(c, tenant.id))
+      .then(() => waitUntilActive(c.var.ctx, tenant.id, until))
       .catch((error) => {
         log('tenant not waited for', { tenant: tenant.subdomain, trace_id: c.var.trace_id, error: String(error) })
         return null
@@ -180,18 +182,17 @@ for (const [verb, from, to, summary] of [
   )
 }
 
-/** The tenant, if it becomes active within the time that the caller prefers to wait (RFC 7240), at most 60 s; otherwise null. */
-async function waitUntilActive(c: Context<AppEnv>, id: string): Promise<z.infer<typeof Tenant> | null> {
-  const seconds = Math.min(
-    MAX_WAIT_SECONDS,
-    Number(/(?:^|[,;\s])wait\s*=\s*"?(\d{1,4})"?/i.exec(c.req.header('Prefer') ?? '')?.[1] ?? 0),
-  )
-  for (let waited = 0; waited < seconds * 1000; ) {
-    // Often at first, then less often: each poll is a round trip to the master.
-    const pause = Math.min(1_000, 20 + waited / 8)
-    await scheduler.wait(pause)
-    waited += pause
-    const tenant = await getTenant(c.var.ctx, id)
+/** How long the caller prefers to wait for the answer (RFC 7240), at most 60 s. */
+const secondsToWait = (c: Context<AppEnv>) =>
+  Math.min(MAX_WAIT_SECONDS, Number(/(?:^|[,;\s])wait\s*=\s*"?(\d{1,4})"?/i.exec(c.req.header('Prefer') ?? '')?.[1] ?? 0))
+
+/** The tenant, if it becomes active until then; otherwise null, at most one look at the master later. */
+async function waitUntilActive(ctx: Ctx, id: string, until: number): Promise<z.infer<typeof Tenant> | null> {
+  // Often at first, then less often: each look is a round trip to the master.
+  for (let pause = 20, left = until - Date.now(); left > 0; left = until - Date.now()) {
+    await scheduler.wait(Math.min(pause, left))
+    pause = Math.min(1_000, pause * 1.125)
+    const tenant = await getTenant(ctx, id)
     if (tenant.status === 'active') return tenant
     if (tenant.status === 'failed') return null
   }

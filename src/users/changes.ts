@@ -148,8 +148,12 @@ export async function patchUser(ctx: Ctx, id: string, patch: z.infer<typeof User
 }
 
 /**
- * Reactivates a user, or deactivates them, which ends their sessions. Idempotent. One round trip; `user:update`, or `user:delete`
+ * Reactivates a user, or deactivates them, which ends their sessions. `terminated_at` says when they went. Idempotent. One round trip; `user:update`, or `user:delete`
  * to deactivate. Fails with not_found, illegal_state (the caller themselves, or the last administrator), forbidden.
  */
 export const setActive = (ctx: Ctx, id: string, is_active: boolean): Promise<UserWire> =>
-  change(ctx, id, [sql`is_active = ${is_active}`])
+  change(ctx, id, [
+    sql`is_active = ${is_active}`,
+    // Of somebody whose last day has come, and whom the scheduled job has not deactivated yet.
+    ...(is_active ? [sql`terminated_at = case when u.terminated_at > now() then u.terminated_at end`] : []),
+  ])

@@ -51,6 +51,8 @@ export const users = freehold.table(
     index('users_unit_name').on(t.unit_id, sql`name collate "C"`, t.id),
     index('users_unit_created').on(t.unit_id, t.created_at, t.id),
     index('users_inactive_username').on(sql`username collate "C"`, t.id).where(sql`not ${t.is_active}`),
+    // Who leaves next: for the scheduled job.
+    index('users_terminated').on(t.terminated_at).where(sql`${t.is_active} and ${t.terminated_at} is not null`),
     check('users_username_form', sql`length(${t.username}) between 1 and 64 and strpos(${t.username}, '@') = 0`),
     check('users_email_form', sql`length(${t.email}) between 3 and 255 and strpos(${t.email}, '@') > 1`),
     check('users_names_form', sql`length(${t.given_name}) <= 255 and length(${t.family_name}) <= 255`),

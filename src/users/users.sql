@@ -4,9 +4,10 @@
 -- further, take over the login of a user who holds more, or deactivate the last administrator. So the rules are
 -- triggers, which no statement passes by.
 --
--- An insert or update meets, in this order: one_at_a_time (statement), then for each row before_login_change,
--- before_own_email (login-details.sql), before_user, then after_email_change (src/recovery/contact.sql) and
--- after_user. Row triggers of one kind fire in the order of their names.
+-- An insert or update meets, in this order: one_at_a_time (statement), then for each row before_coming_or_going
+-- (leaving.sql), before_login_change, before_own_email (login-details.sql), before_user, then after_coming_or_going,
+-- after_email_change (src/recovery/contact.sql) and after_user. Row triggers of one kind fire in the order of their
+-- names.
 
 -- Applies the rules of one user: what the caller may change, how a login is protected, the size of preferences, a
 -- role that exists, managers without a circle. An address or number that changes is no longer verified.
@@ -84,7 +85,7 @@ begin
       join jsonb_each(to_jsonb(was)) o on o.key = n.key
     where n.value <> o.value
       and n.key <> all (kept);
-    if access.permission() = 'user:delete' and (is_now.is_active or not changed <@ '{is_active}') then
+    if access.permission() = 'user:delete' and (is_now.is_active or not changed <@ '{is_active,terminated_at}') then
       perform access.refuse('forbidden', 'user:delete deactivates a user and changes nothing else.');
     elsif access.scope() <> 'all'
       and (is_now.id = any (access.scope_owner_ids()) or is_now.id = access.principal())
@@ -126,36 +127,13 @@ begin
   end if;
 end $$;
 
--- Keeps the periods in which a user was active, ends the sessions and one-time tokens of a user who is deactivated, and
--- keeps the primary role assigned: a new primary role replaces the one before it. API keys work only for an active user
--- and stay as they are (docs/decisions/0015-api-keys.md).
+-- A user who is moved gives nobody power, and the primary role stays assigned: a new one replaces the one before it.
 create function access.after_user() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
   -- What the user holds is measured from the new unit now: moving a user gives nobody power that the mover lacks there.
   if tg_op = 'UPDATE' and new.unit_id is distinct from old.unit_id then
     perform access.require_power_of(array[new.id]);
-  end if;
-  if tg_op = 'INSERT' or new.is_active <> old.is_active then
-    if new.is_active then
-      insert into freehold.user_periods (id, user_id, starts_at)
-      values (gen_random_uuid(), new.id, now());
-    else
-      update freehold.user_periods p
-      set ends_at = greatest(now(), p.starts_at)
-      where p.user_id = new.id
-        and p.ends_at is null;
-      update freehold.sessions s
-      set ended_at = now(), ended_because = 'deactivated'
-      where s.user_id = new.id
-        and s.ended_at is null;
-      -- What was mailed to them before does not become valid again when they are reactivated.
-      update freehold.one_time_tokens k
-      set used_at = now()
-      where k.user_id = new.id
-        and k.used_at is null;
-      perform access.keep_admin();
-    end if;
   end if;
   if new.role is not null
     and (tg_op = 'INSERT' or new.role is distinct from old.role)

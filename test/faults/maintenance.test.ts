@@ -101,6 +101,37 @@ describe('a tenant’s database', () => {
     await tenant.asOwner(sql`delete from freehold.mails where channel = 'sms'`)
   })
 
+  it('is visited when somebody leaves, whom that deactivates, and tells how many are left', async () => {
+    const leave = (at: string) => [
+      sql`alter table freehold.users disable trigger user`,
+      sql`update freehold.users set terminated_at = ${at} where username like 'leaves-%'`,
+      sql`alter table freehold.users enable trigger user`,
+    ]
+    const limited = async () => {
+      const token = await operatorToken()
+      return (await call('', `/platform/v1/tenants/${tenant.id}`, { token })).body.user_limit_reached
+    }
+    await master(sql`update platform.tenants set limits = '{"max_users": 3}' where id = ${tenant.id}`)
+    await tenant.asOwner(
+      sql`insert into freehold.users (id, username, email, role)
+        select gen_random_uuid(), 'leaves-' || n, 'leaves-' || n || '@acme.test', 'user' from generate_series(1, 2) n`,
+      ...leave(new Date(Date.now() + 300_000).toISOString()),
+    )
+    await isSealed()
+    await fallAsleep()
+    await maintainNext(tenant.id)
+    await runMaintenance(settings())
+    expect([5, 4, 0]).toContain((await visit())?.due_in_minutes)
+    expect(await limited()).toBe(true)
+    await tenant.asOwner(...leave(new Date(Date.now() - 1000).toISOString()))
+    await maintainNext(tenant.id)
+    await runMaintenance(settings())
+    const left = await tenant.asOwner(sql`select is_active from freehold.users where username like 'leaves-%'`)
+    expect(left).toEqual([{ is_active: false }, { is_active: false }])
+    expect(await limited()).toBe(false)
+    await master(sql`update platform.tenants set limits = '{}' where id = ${tenant.id}`)
+  })
+
   it('that is away is visited again after five minutes', async () => {
     const [row] = await master(sql`select owner_url_encrypted from platform.tenants where id = ${tenant.id}`)
     await master(sql`update platform.tenants set owner_url_encrypted = 'k1.AAAAAAAAAAAAAAAA.AAAA' where id = ${tenant.id}`)

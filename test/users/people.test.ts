@@ -351,7 +351,7 @@ describe('a deactivation', () => {
   it('ends their sessions and lets them in no more, until it is taken back', async () => {
     const eve = await addMember(realm, 'eve')
     const answer = await at(`${eve.id}/deactivate`, 'POST')
-    expect(answer.body).toMatchObject({ id: eve.id, is_active: false, terminated_at: null })
+    expect(answer.body).toMatchObject({ id: eve.id, is_active: false, terminated_at: answer.body.updated_at })
     expectProblem(await call(AT, '/api/v1/users/me', { token: eve.token }), 403, 'user_inactive')
     const sessions = await realm.asOwner(sql`select ended_because from freehold.sessions where user_id = ${eve.id}`)
     expect(sessions).toEqual([{ ended_because: 'deactivated' }])

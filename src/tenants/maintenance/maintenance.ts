@@ -1,6 +1,6 @@
 /**
- * Scheduled maintenance of each realm: create audit checkpoints, warn users whose password expires soon, and once a day purge
- * expired rows. Threat: one realm with an unavailable database or much to do keeps all others from their maintenance. So three
+ * Scheduled maintenance of each realm: create audit checkpoints, warn users whose password expires soon, deactivate those whose last
+ * day has come, count the active ones, and once a day purge expired rows. Threat: one realm with an unavailable database or much to do keeps all others from their maintenance. So three
  * realms are maintained at once, a failure ends only that realm's turn, and realms that a run does not reach come first in the
  * next.
  */
@@ -12,10 +12,12 @@ import { batch, unhurried } from '../../kernel/db.ts'
 import { log } from '../../kernel/log.ts'
 import { MailSender } from '../../mail/sender.ts'
 import { type AuditedRealm, checkpoint, HEAD, moveHeads, PLATFORM, urlOf } from './checkpoints.ts'
-import { claimMaintenance, type MaintenanceResult, recordMaintenance } from './queue.ts'
+import { claimMaintenance, type MaintenanceResult, recordMaintenance, recordUsers } from './queue.ts'
 
 /** Users of one realm who are warned in one run that their password expires. */
 const MOST_WARNED = 100
+/** Users of one realm who are deactivated in one run. */
+const MOST_DEACTIVATED = 100
 /** Most rows of each kind that are purged in one transaction, and most such transactions of one realm in one run. */
 const MOST_PURGED = 5_000
 const MOST_PURGES = 20
@@ -37,8 +39,12 @@ export async function runMaintenance(config: Config, trace_id = newTraceId()): P
   const channels = JSON.stringify(new MailSender(config).channels)
   const also = [
     sql`select access.warn_expiring(${MOST_WARNED})`,
+    sql`select access.deactivate_terminated(${MOST_DEACTIVATED})`,
+    // The active users as all but the others, both of which an index counts.
     sql`select coalesce(m.at <= now(), false) as is_mail_due, access.purge_due() as is_purge_due,
-          case when m.at <= now() or exists (select from freehold.audit_log l where l.checkpoint is null) then null else least(m.at, now() + interval '1 day') end as due_at
+          case when m.at <= now() or exists (select from freehold.audit_log l where l.checkpoint is null) then null
+            else least(m.at, (select min(u.terminated_at) from freehold.users u where u.is_active), now() + interval '1 day') end as due_at,
+          ((select count(*) from freehold.users) - (select count(*) from freehold.users u where not u.is_active))::integer as users_counted
         from access.next_mail_at(${channels}::jsonb) as m (at)`,
   ]
   const run = { config, trace_id, end: Date.now() + RUN_MS, also }
@@ -62,20 +68,22 @@ async function maintainPage(run: Run, realms: AuditedRealm[]): Promise<Found[]> 
   }
   await Promise.all(Array.from({ length: AT_ONCE }, work))
   const heads = found.flatMap(({ realm_id, head }) => (head ? [{ realm_id, ...head }] : []))
-  await batch(run.config.MASTER_DATABASE_URL, [recordMaintenance(found), moveHeads(heads)])
+  // The tenants before their places in the queue: that is the order in which a change of a tenant locks them.
+  await batch(run.config.MASTER_DATABASE_URL, [recordUsers(found), recordMaintenance(found), moveHeads(heads)])
   return found
 }
 
 async function maintain({ config, trace_id, end, also }: Run, realm: AuditedRealm): Promise<Found> {
   const { id: realm_id, name } = realm
-  const nothing = { realm_id, name, head: null, is_mail_due: false }
+  const nothing = { realm_id, name, head: null, is_mail_due: false, users_counted: null }
   if (Date.now() >= end) return { ...nothing, was_begun: false, due_at: null }
   try {
     const url = await urlOf(config, realm)
     const { head, answer } = await checkpoint(realm, url, trace_id, also)
     const is_purged = answer.is_purge_due !== true || (await purge(url, name, trace_id))
     const due_at = answer.due_at && is_purged ? String(answer.due_at) : null
-    return { realm_id, name, head, is_mail_due: answer.is_mail_due === true, was_begun: true, due_at }
+    const users_counted = Number(answer.users_counted)
+    return { realm_id, name, head, is_mail_due: answer.is_mail_due === true, was_begun: true, due_at, users_counted }
   } catch (error) {
     log('maintenance failed', { tenant: name, trace_id, error: error instanceof Error ? error.message : String(error) })
     return { ...nothing, was_begun: true, due_at: new Date(Date.now() + UNAVAILABLE_MS).toISOString() }

@@ -15,8 +15,11 @@ const RETRY_MS = 10_000
 const MOST_REPORTED = 10_000
 const PAGE = 100
 
-/** `was_begun`: false for a realm that was claimed and not reached; `due_at`: null means at once. */
-export type MaintenanceResult = { realm_id: string; was_begun: boolean; due_at: string | null }
+/**
+ * `was_begun`: false for a realm that was claimed and not reached; `due_at`: null means at once; `users_counted`: its active users,
+ * null when they were not counted.
+ */
+export type MaintenanceResult = { realm_id: string; was_begun: boolean; due_at: string | null; users_counted: number | null }
 
 /** Tenants whose activity was reported, and until when no other report is needed. Per isolate. */
 const reported = new Map<string, number>()
@@ -61,3 +64,9 @@ export const recordMaintenance = (results: MaintenanceResult[]): SQL =>
   sql`update platform.maintenance v set due_at = coalesce(x.due_at, now()), maintained_at = case when x.was_begun then v.maintained_at else '-infinity' end
     from (select y.realm_id, y.was_begun, y.due_at from jsonb_to_recordset(${JSON.stringify(results)}::jsonb) as y (realm_id uuid, was_begun boolean, due_at timestamptz)
       join platform.maintenance z on z.realm_id = y.realm_id order by y.realm_id for update of z) x where v.realm_id = x.realm_id`
+
+/** The statement for the master that records how many active users the tenants have, where that changed. */
+export const recordUsers = (results: MaintenanceResult[]): SQL =>
+  sql`update platform.tenants t set users_counted = x.users_counted
+    from (select y.realm_id, y.users_counted from jsonb_to_recordset(${JSON.stringify(results)}::jsonb) as y (realm_id uuid, users_counted integer)
+      join platform.tenants z on z.id = y.realm_id and z.users_counted <> y.users_counted order by y.realm_id for no key update of z) x where t.id = x.realm_id`

@@ -1,0 +1,104 @@
+-- When users come and go. `is_active` says whether they are here, `joined_at` and `terminated_at` since when and until
+-- when; a date that has yet to come is kept as well as one that has passed.
+--   access.is_present              asked by whatever lets a user in
+--   access.deactivate_terminated   for the scheduled job
+--
+-- Threat: somebody who has left goes on working, because the date on which they leave is a note that nobody reads. So
+-- whatever lets somebody in reads it, the decision about them ends with it (freehold.user_periods), and the scheduled
+-- job deactivates them. The last administrator cannot be given one, or nobody could let anybody in again.
+
+-- Whether a user may be let in now: active, and not past the date on which they leave.
+create function access.is_present(u freehold.users) returns boolean
+language sql stable
+return u.is_active and coalesce(u.terminated_at > now(), true);
+
+-- Keeps the dates. A past date on which a user leaves deactivates them.
+create function access.before_coming_or_going() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  was_active boolean := tg_op = 'UPDATE' and old.is_active;
+begin
+  if new.terminated_at <= now() and (tg_op = 'INSERT' or was_active) then
+    new.is_active := false;
+  end if;
+  if new.is_active and not was_active then
+    new.joined_at := coalesce(new.joined_at, now());
+    new.terminated_at := case when new.terminated_at > now() then new.terminated_at end;
+  elsif was_active and not new.is_active then
+    -- user:delete chooses no date.
+    new.terminated_at := case
+      when access.permission() = 'user:delete' then now()
+      else least(new.terminated_at, now())
+    end;
+  end if;
+  return new;
+end $$;
+
+-- Keeps the periods in which a user was active, of which the last one ends where they leave, and ends the sessions of a
+-- user who is deactivated.
+create function access.after_coming_or_going() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if tg_op = 'INSERT' or new.is_active <> old.is_active then
+    if new.is_active then
+      insert into freehold.user_periods (id, user_id, starts_at, ends_at)
+      values (gen_random_uuid(), new.id, now(), new.terminated_at);
+    else
+      update freehold.user_periods p
+      set ends_at = greatest(now(), p.starts_at)
+      where p.user_id = new.id
+        and (p.ends_at is null or p.ends_at > now());
+      update freehold.sessions s
+      set ended_at = now(), ended_because = 'deactivated'
+      where s.user_id = new.id
+        and s.ended_at is null;
+      -- What was mailed to them before does not become valid again when they are reactivated. API keys work only for an
+      -- active user and stay as they are (docs/decisions/0015-api-keys.md).
+      update freehold.one_time_tokens k
+      set used_at = now()
+      where k.user_id = new.id
+        and k.used_at is null;
+      perform access.keep_admin();
+    end if;
+  elsif new.is_active and new.terminated_at is distinct from old.terminated_at then
+    update freehold.user_periods p
+    set ends_at = new.terminated_at
+    where p.user_id = new.id
+      and (p.ends_at is null or p.ends_at > now());
+    -- The date had passed, and nobody had deactivated the user yet.
+    if not found then
+      insert into freehold.user_periods (id, user_id, starts_at, ends_at)
+      values (gen_random_uuid(), new.id, now(), new.terminated_at);
+    end if;
+    perform access.keep_admin();
+  end if;
+  return null;
+end $$;
+
+-- Deactivates users whose last day has come, for the scheduled job. The only administrator stays, without the date.
+create function access.deactivate_terminated(at_most integer) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  subject uuid;
+begin
+  for subject in
+    select u.id
+    from freehold.users u
+    where u.is_active and u.terminated_at <= now()
+    order by u.terminated_at
+    limit at_most
+    for no key update skip locked
+  loop
+    begin
+      update freehold.users u set is_active = false where u.id = subject;
+    exception when sqlstate 'FH409' then
+      update freehold.users u set terminated_at = null where u.id = subject;
+    end;
+  end loop;
+end $$;
+
+create trigger before_coming_or_going before insert or update of is_active, terminated_at on freehold.users
+  for each row execute function access.before_coming_or_going();
+
+create trigger after_coming_or_going after insert or update of is_active, terminated_at on freehold.users
+  for each row execute function access.after_coming_or_going();
