@@ -10,9 +10,9 @@
 --   alters table freehold.audit_checkpoints
 --   alters table freehold.permissions
 -- Definitions:
---   creates 46 objects
---   replaces 44 objects
---   drops and creates 16 objects
+--   creates 61 objects
+--   replaces 48 objects
+--   drops and creates 18 objects
 --   drops function access.active_primary_role
 --   drops function access.grant_sources
 --   drops function access.held
@@ -23,6 +23,8 @@
 --   drops function access.sign_claims
 --   drops function access.signature_of
 -- Kept for the release before this one, and dropped by the next migration:
+--   keeps function access.check_asked_names
+--   keeps function access.check_asked_users
 --   keeps function access.holds_more
 --   keeps function access.import_users
 --   keeps function access.record_import
@@ -65,6 +67,10 @@ drop function access.finish_login_with_rehash(uuid,uuid,text,text,text,bytea,jso
 drop function access.finish_password_change(uuid,uuid,text,text,jsonb);
 --> statement-breakpoint
 drop function access.finish_reset(uuid,bytea,text,jsonb,jsonb);
+--> statement-breakpoint
+drop function access.free_username(text);
+--> statement-breakpoint
+drop function access.import_user(jsonb);
 --> statement-breakpoint
 drop function access.must_hold(text[],access.scope[]);
 --> statement-breakpoint
@@ -115,6 +121,8 @@ ALTER TABLE "freehold"."login_attempts" DROP CONSTRAINT "login_attempts_state";
 --> statement-breakpoint
 ALTER TABLE "freehold"."tenant" DROP CONSTRAINT "tenant_settings";
 --> statement-breakpoint
+DROP INDEX "freehold"."users_role_username";
+--> statement-breakpoint
 ALTER TABLE "freehold"."audit_log" ALTER COLUMN "at" SET DEFAULT clock_timestamp();
 --> statement-breakpoint
 ALTER TABLE "freehold"."registrations" ALTER COLUMN "password_hash" DROP NOT NULL;
@@ -145,6 +153,8 @@ CREATE INDEX "login_attempts_foreign" ON "freehold"."login_attempts" USING btree
 --> statement-breakpoint
 CREATE INDEX "mails_recipient" ON "freehold"."mails" USING btree ((case when channel = 'sms' then regexp_replace(recipient, '[^0-9]', '', 'g') else recipient end),"created_at");
 --> statement-breakpoint
+CREATE INDEX "users_terminated" ON "freehold"."users" USING btree ("terminated_at") WHERE "freehold"."users"."is_active" and "freehold"."users"."terminated_at" is not null;
+--> statement-breakpoint
 ALTER TABLE "freehold"."login_attempts" ADD CONSTRAINT "login_attempts_state" CHECK ("freehold"."login_attempts"."state" in ('pending', 'refused', 'deferred', 'succeeded', 'failed'));
 --> statement-breakpoint
 ALTER TABLE "freehold"."tenant" ADD CONSTRAINT "tenant_settings" CHECK ("freehold"."tenant"."max_failures" between 1 and 100 and "freehold"."tenant"."lock_minutes" between 1 and 1440 and "freehold"."tenant"."idle_days" between 1 and 365
@@ -159,7 +169,118 @@ alter table access.dropped_mails enable row level security;
 --> statement-breakpoint
 alter table access.mail_counter enable row level security;
 --> statement-breakpoint
--- Answers one check about a user for one permission, with at most 50 reasons. `names`: what an API key leaves of what
+-- Admits a request: proves the credential, {session_id, user_id, proof} or {key}, decides the permission (null: any
+-- admitted user, scope own), and signs the claims: every policy believes what is signed here. Returns {user_id,
+-- session_id, scope}. Raises FH401 session_ended | token_invalid, FH403 user_inactive | password_change_required |
+-- forbidden, FH503.
+--
+-- Every request pays for this, so that what is signed is written once and nothing is read twice.
+create or replace function access.admit(
+  tenant_id uuid,
+  credential jsonb,
+  permission text,
+  request jsonb,
+  any_password boolean default false
+) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_tenant(tenant_id);
+  secret access.secrets;
+  s freehold.sessions;
+  k freehold.api_keys;
+  u freehold.users;
+  r record;
+  said text;
+begin
+  select * into secret from access.secrets;
+  if credential ? 'key' then
+    k := access.authenticate_key(credential ->> 'key', request);
+    select * into u from freehold.users x where x.id = k.user_id;
+  else
+    select * into s from freehold.sessions x where x.id = (credential ->> 'session_id')::uuid;
+    if s.id is null
+      or s.user_id is distinct from (credential ->> 'user_id')::uuid
+      or credential ->> 'proof' is distinct from access.proof_of(secret, s.id)
+    then
+      raise exception using errcode = 'FH401', message = 'session_ended';
+    end if;
+    select * into u from freehold.users x where x.id = s.user_id;
+  end if;
+  -- Before the session, which ended with it: a user who was deactivated is told so.
+  if not access.is_present(u) then
+    raise exception using errcode = 'FH403', message = 'user_inactive';
+  elsif s.ended_at is not null
+    or s.expires_at <= now()
+    or s.last_active_at <= now() - make_interval(days => t.idle_days)
+  then
+    raise exception using errcode = 'FH401', message = 'session_ended';
+  elsif not access.has_role(u.id) then
+    raise exception using errcode = 'FH403', message = 'user_inactive';
+  -- A service does not stop because its owner's password has expired.
+  elsif k.id is null and not any_password and access.must_change(u, t) then
+    raise exception using errcode = 'FH403', message = 'password_change_required';
+  end if;
+  if permission is null then
+    select 'own'::access.scope as scope, '{}'::uuid[] as units, array[u.id] as owners into r;
+  elsif permission <> all (k.permissions) then
+    raise exception using
+      errcode = 'FH403',
+      message = 'forbidden',
+      detail = format('This API key does not include %s.', permission);
+  else
+    r := access.user_effective_scope(u.id, permission);
+    if r.scope is null then
+      raise exception using errcode = 'FH403', message = 'forbidden';
+    end if;
+  end if;
+  said := jsonb_build_object(
+    'user_id', u.id,
+    'user_name', u.username,
+    'session_id', s.id,
+    'scope', r.scope,
+    'permission', permission,
+    'units', r.units::text,
+    'owners', r.owners::text,
+    'key_id', k.id,
+    'key_permissions', k.permissions::text,
+    'request', request)::text;
+  perform
+    set_config('access.claims', said, true),
+    set_config('access.signature', encode(access.hmac(secret, access.bound('claims:' || said)), 'hex'), true);
+  -- A request that writes touches its session last (src/kernel/context.ts): two that locked it first would wait for
+  -- each other's rows.
+  if s.last_active_at < now() - interval '1 minute' then
+    perform set_config('access.touch', 'due', true);
+    if request ->> 'method' = 'GET' then
+      perform access.touch();
+    end if;
+  end if;
+  return jsonb_build_object('user_id', u.id, 'session_id', s.id, 'scope', r.scope);
+end $$;
+--> statement-breakpoint
+-- The checks, with null for each user whom the caller does not reach with user:read.
+create or replace function access.without_strangers(me uuid, checks jsonb) returns jsonb
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  far record := access.effective_scope(me, 'user:read');
+begin
+  return (
+    select jsonb_agg(
+      case
+        when not c.x ? 'user_id' or u.id is not null then c.x
+        else c.x || '{"user_id": null}'
+      end
+      order by c.n)
+    from jsonb_array_elements(checks) with ordinality as c (x, n)
+      left join freehold.users u on u.id = (c.x ->> 'user_id')::uuid
+        and (
+          u.id = me
+          or far.scope = 'all'
+          or (far.scope is not null and (u.id = any (far.owners) or u.unit_id = any (far.units)))));
+end $$;
+--> statement-breakpoint
+-- Answers one check about a user for one permission, with at most 50 reasons: those for it, or that what the user holds
+-- does not reach the resource. access.why_not adds the other reasons against it. `names`: what an API key leaves of what
 -- the user holds; null: everything.
 create or replace function access.answer(subject uuid, asked jsonb, names text[]) returns jsonb
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
@@ -168,25 +289,69 @@ declare
   r access.reason;
   widest access.scope;
   because jsonb[] := '{}';
+  is_held boolean := false;
 begin
   foreach r in array access.reasons(subject, asked ->> 'permission', now()) loop
     continue when asked ->> 'permission' <> all (names);
+    is_held := true;
     if there is null
       or r.scope = 'all'
       or r.holder = (there ->> 'owner_id')::uuid
       or (there ? 'unit_id' and access.reaches_unit(r.holder, r.scope, (there ->> 'unit_id')::uuid))
     then
       widest := greatest(widest, r.scope);
-      because := because || jsonb_build_object('kind', r.kind, 'id', r.id, 'name', r.name, 'via', r.via);
+      because := because || access.reason_for(r.kind, r.id, r.name, r.via);
     end if;
   end loop;
+  if is_held and widest is null then
+    because := array[access.reason_against('out_of_scope', null, asked ->> 'permission')];
+  end if;
   if cardinality(because) > 1 then
     because := array(select distinct x from unnest(because) x order by x limit 50);
   end if;
   return jsonb_build_object('allowed', widest is not null, 'scope', widest, 'because', to_jsonb(because));
 end $$;
 --> statement-breakpoint
--- The same, for any number of checks and for roles, in one statement; its plan is kept, because it takes longer to make
+-- Answers up to a hundred checks, {user_id?, permission | any_of | role, resource?: {owner_id?, unit_id?}}, in order
+-- with {allowed, scope, because, error?}. Any user may ask about themselves, and about others whom they reach with
+-- user:read.
+create or replace function access.ask(checks jsonb) returns jsonb
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  f jsonb := access.claims();
+  me uuid := f ->> 'user_id';
+  -- What the API key names with which a user asks about themselves.
+  names text[] := f ->> 'key_permissions';
+  asked jsonb := checks;
+  answers jsonb := '[]';
+  subject uuid;
+begin
+  if me is null then
+    return null;
+  elsif checks @? '$[*].user_id' then
+    asked := access.without_strangers(me, checks);
+  end if;
+  -- The statement that answers a hundred costs as much for one; and one by one a long `any_of` would cost too much.
+  if jsonb_array_length(asked) > 3 or asked @? '$[*].role' or asked @? '$[*].any_of' then
+    answers := access.answer_many(me, asked, names);
+  else
+    for n in 0 .. jsonb_array_length(asked) - 1 loop
+      subject := case when asked -> n ? 'user_id' then (asked -> n ->> 'user_id')::uuid else me end;
+      answers := answers || access.answer(
+        subject,
+        asked -> n,
+        case when subject = me then names when not access.was_active(subject, now()) then '{}' end);
+    end loop;
+  end if;
+  -- What somebody holds exists: access.before_permission lets nothing be deleted that is in use. Of an `any_of`, the
+  -- rest may not exist.
+  if answers @? '$[*] ? (@.allowed == false)' or asked @? '$[*].any_of' then
+    return access.why_not(me, asked, answers, names);
+  end if;
+  return answers;
+end $$;
+--> statement-breakpoint
+-- The answers to any number of checks, roles too, in one statement; its plan is kept, because it takes longer to make
 -- than to run.
 create or replace function access.answer_many(me uuid, checks jsonb, names text[]) returns jsonb
 language plpgsql stable set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
@@ -198,7 +363,7 @@ begin
   with c as materialized (
     select
       t.n,
-      coalesce((t.x ->> 'user_id')::uuid, me) as subject,
+      case when t.x ? 'user_id' then (t.x ->> 'user_id')::uuid else me end as subject,
       t.x ->> 'permission' as permission,
       t.x -> 'any_of' as any_of,
       t.x ->> 'role' as role,
@@ -283,16 +448,28 @@ begin
     select
       b.n,
       max(b.scope) as scope,
-      jsonb_agg(jsonb_build_object('kind', b.kind, 'id', b.id, 'name', b.name, 'via', b.via) order by b.place)
-        filter (where b.place <= 50) as because
+      jsonb_agg(access.reason_for(b.kind, b.id, b.name, b.via) order by b.place) filter (where b.place <= 50) as because
     from because b
     group by b.n
+  ),
+  -- What is held and does not reach the resource.
+  short as (
+    select w.n, jsonb_agg(access.reason_against('out_of_scope', null, w.permission) order by w.permission) as because
+    from wanted w
+      join (select distinct g.subject, g.permission from g) held on held.subject = w.subject and held.permission = w.permission
+    where w.n not in (select x.n from answered x)
+    group by w.n
   )
   select jsonb_agg(
-    jsonb_build_object('allowed', t.n is not null, 'scope', t.scope, 'because', coalesce(t.because, '[]')) order by c.n)
+    jsonb_build_object(
+      'allowed', t.n is not null,
+      'scope', t.scope,
+      'because', coalesce(t.because, s.because, '[]'))
+    order by c.n)
   into answer
   from c
-    left join answered t on t.n = c.n;
+    left join answered t on t.n = c.n
+    left join short s on s.n = c.n;
   return answer;
 end $$;
 --> statement-breakpoint
@@ -546,12 +723,14 @@ begin
   end if;
 end $$;
 --> statement-breakpoint
--- What a user could do at a moment, with at most 50 reasons for each permission, the widest first: {user_id, at, roles,
--- permissions}. null: the caller reaches no such user. That somebody looked at another user's permissions is recorded.
+-- What a user could do at a moment, with at most 50 reasons for each permission, the widest first, and what they were
+-- denied: {user_id, at, roles, permissions, denials}. null: the caller reaches no such user. That somebody looked at
+-- another user's permissions is recorded.
 create or replace function access.explain(subject uuid, asked timestamptz) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   moment timestamptz := access.past_or_now(asked);
+  names text[] := access.key_permissions(subject);
 begin
   if access.permission() is distinct from 'user:read' or access.can_access_user(subject) is not true then
     return null;
@@ -572,8 +751,7 @@ begin
             g.permission,
             max(g.scope) as scope,
             jsonb_agg(
-              jsonb_build_object('kind', g.kind, 'id', g.id, 'name', g.name, 'via', g.via, 'scope', g.scope)
-              order by g.place
+              access.reason_for(g.kind, g.id, g.name, g.via) || jsonb_build_object('scope', g.scope) order by g.place
             ) filter (where g.place <= 50) as because
           from (
             select y.permission, y.scope, y.kind, y.id, y.name, y.via,
@@ -581,6 +759,20 @@ begin
             from (select distinct z.permission, z.scope, z.kind, z.id, z.name, z.via from access.grants(subject, moment) z) y
           ) g
           group by g.permission
+        ) x
+      ),
+      '[]'),
+    'denials', coalesce(
+      (
+        select jsonb_agg(jsonb_build_object('permission', x.permission, 'because', x.because) order by x.permission)
+        from (
+          select o.permission, jsonb_agg(access.reason_against('override', o.id, o.permission) order by o.id) as because
+          from freehold.overrides o
+          where o.user_id = subject
+            and o.effect = 'deny'
+            and access.in_force(o.starts_at, o.ends_at, moment)
+            and (names is null or o.permission = any (names))
+          group by o.permission
         ) x
       ),
       '[]')
@@ -1071,6 +1263,73 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     where d.ends_at > now() and d.revoked_at is null and d.decision is distinct from 'rejected')
 $$;
 --> statement-breakpoint
+-- Refuses with `forbidden` what the caller can read and the permission of this transaction does not reach. What they
+-- cannot read is left to the verb, which finds nothing. `subject`: whose override, assignment (`thing`: the role) or API
+-- key it is. Called in the first statement after the admission.
+create or replace function access.require_reach(resource text, thing uuid, subject uuid default null) returns void
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  me uuid := access.principal();
+  far record;
+  owner uuid;
+  unit uuid;
+begin
+  if me is null or access.scope() = 'all' then
+    return;
+  elsif resource in ('role', 'permission') then
+    -- They are nobody's: whoever reads one reads all of them, and they are changed at scope `all` alone.
+    if not exists (
+      select from freehold.roles r where r.id = thing and r.deleted_at is null and resource = 'role'
+      union all
+      select from freehold.permissions p where p.id = thing and p.deleted_at is null and resource = 'permission'
+    ) then
+      return;
+    end if;
+  elsif resource = 'unit' then
+    select x.id into unit from freehold.units x where x.id = thing;
+  else
+    select u.id, u.unit_id
+    into owner, unit
+    from freehold.users u
+    where u.id = case resource
+      when 'user' then thing
+      when 'session' then (select s.user_id from freehold.sessions s where s.id = thing and s.ended_at is null)
+      when 'delegation' then (select d.delegator_id from freehold.delegations d where d.id = thing and d.delegate_id <> me)
+      when 'api_key' then (
+        select k.user_id from freehold.api_keys k
+        where k.id = thing and k.user_id = subject and k.revoked_at is null)
+      when 'override' then (
+        select o.user_id from freehold.overrides o
+        where o.id = thing and o.user_id = subject and (o.ends_at is null or o.ends_at > now()))
+      when 'assignment' then (
+        select ur.user_id from freehold.user_roles ur
+        where ur.role_id = thing and ur.user_id = subject and (ur.ends_at is null or ur.ends_at > now())
+        limit 1)
+    end;
+  end if;
+  if owner is null and unit is null and resource not in ('role', 'permission') then
+    return;
+  elsif unit = any (access.scope_unit_ids())
+    -- Overrides and assignments are written of others alone.
+    or (owner = any (access.scope_owner_ids()) and resource not in ('override', 'assignment'))
+    or (owner = me and resource = 'session') then
+    return;
+  end if;
+  far := access.effective_scope(me, case when resource in ('override', 'assignment') then 'user' else resource end || ':read');
+  if far.scope = 'all'
+    or owner = me
+    or owner = any (far.owners)
+    or unit = any (far.units)
+    or (far.scope is not null and resource in ('role', 'permission'))
+    -- Everybody reads the unit that they are in.
+    or (resource = 'unit' and unit = (select u.unit_id from freehold.users u where u.id = me)) then
+    perform access.refuse('forbidden', format('You can read this, but your %s does not reach it.', access.permission()));
+  elsif resource in ('role', 'permission') then
+    -- In the words that a verb has for one that does not exist.
+    raise exception using errcode = 'FH404', message = 'not_found';
+  end if;
+end $$;
+--> statement-breakpoint
 -- The roles that a user holds at a moment, with the reason for each: assigned, inherited, or delegated by somebody
 -- who holds it.
 create or replace function access.user_held_roles(subject uuid, moment timestamptz) returns table (kind text, id uuid, name text, via text)
@@ -1147,6 +1406,122 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
         (reaches_unit.scope in ('team', 'department') and u.unit_id = unit)
         or (reaches_unit.scope = 'department' and access.department_over(u.unit_id) in (select access.units_over(unit)))))
 $$;
+--> statement-breakpoint
+-- Why something is held: {kind: role | inherited | override | delegation, effect: grant, id, name, via}.
+create or replace function access.reason_for(kind text, id uuid, name text, via text) returns jsonb
+language sql stable
+return jsonb_build_object('kind', kind, 'effect', 'grant', 'id', id, 'name', name, 'via', via);
+--> statement-breakpoint
+-- Why it is not: {kind, effect: deny, id, name, via}. `name`: the permission or role that was asked about.
+create or replace function access.reason_against(kind text, id uuid, name text) returns jsonb
+language sql stable
+return jsonb_build_object('kind', kind, 'effect', 'deny', 'id', id, 'name', name, 'via', null);
+--> statement-breakpoint
+-- Adds to answers why nothing was found for what they refuse, with at most 50 reasons: api_key (it does not name it),
+-- inactive (the user), override (`id`: the denial), not_held. And `error` to those without an answer, or with one to a
+-- part: {code: not_found, field} for a user (whose id is null here), {code: invalid_request, field, names}.
+create or replace function access.why_not(me uuid, checks jsonb, answers jsonb, names text[]) returns jsonb
+language plpgsql stable set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+declare
+  told jsonb;
+begin
+  with c as materialized (
+    select
+      a.n,
+      a.x as answer,
+      a.x ->> 'allowed' = 'false' as is_refused,
+      q.x as asked,
+      case when q.x ? 'user_id' then (q.x ->> 'user_id')::uuid else me end as subject
+    from jsonb_array_elements(answers) with ordinality as a (x, n)
+      join jsonb_array_elements(checks) with ordinality as q (x, n) on q.n = a.n
+  ),
+  said as materialized (
+    select c.n, c.subject, c.is_refused, p.field, p.name, r.id as role_id, coalesce(x.id, r.id) is not null as exists,
+      min(p.place) as place
+    from c
+      cross join lateral (
+        select 'permission' as field, c.asked ->> 'permission' as name, 1::bigint as place
+        union all
+        select 'any_of', y.name, y.place
+        from jsonb_array_elements_text(c.asked -> 'any_of') with ordinality as y (name, place)
+        union all
+        select 'role', c.asked ->> 'role', 1
+      ) p
+      left join freehold.permissions x on x.name = p.name and x.deleted_at is null and p.field <> 'role'
+      left join freehold.roles r on r.name = p.name and r.deleted_at is null and p.field = 'role'
+    where p.name is not null and c.subject is not null
+    group by c.n, c.subject, c.is_refused, p.field, p.name, r.id, x.id
+  ),
+  who as materialized (
+    select x.subject, access.was_active(x.subject, now()) as is_active
+    from (select distinct s.subject from said s where s.is_refused) x
+  ),
+  -- The roles that carry more than the API key names.
+  beyond as materialized (
+    select x.role_id
+    from (select distinct s.role_id from said s where s.role_id is not null and s.subject = me and names is not null) x
+    where exists (select from access.role_grants(x.role_id, now()) g where g.permission <> all (names))
+  ),
+  denied as materialized (
+    select o.user_id, o.permission, o.id
+    from who w
+      join freehold.overrides o on o.user_id = w.subject
+    where o.effect = 'deny' and access.in_force(o.starts_at, o.ends_at, now())
+  ),
+  why as (
+    select s.n, s.name, s.place, k.kind, case k.kind when 'override' then d.id when 'api_key' then access.key() end as id
+    from said s
+      join who w on w.subject = s.subject
+      left join denied d on d.user_id = s.subject and d.permission = s.name and s.field <> 'role'
+      cross join lateral (
+        select case
+          when s.subject = me and (s.role_id in (select b.role_id from beyond b) or (s.role_id is null and s.name <> all (names)))
+            then 'api_key'
+          when not w.is_active then 'inactive'
+          when d.id is not null then 'override'
+          else 'not_held'
+        end as kind
+      ) k
+    where s.is_refused
+      and s.exists
+      -- What is held elsewhere has its reason already.
+      and (s.n, s.name) not in (
+        select c.n, b.x ->> 'name'
+        from c
+          cross join lateral jsonb_array_elements(c.answer -> 'because') as b (x)
+        where c.is_refused)
+    group by s.n, s.name, s.place, k.kind, 5
+  ),
+  reasons as (
+    select y.n, jsonb_agg(access.reason_against(y.kind, y.id, y.name) order by y.place, y.id) as because
+    from why y
+    group by y.n
+  ),
+  errors as (
+    select c.n, jsonb_build_object('code', 'not_found', 'field', 'user_id') as error
+    from c
+    where c.subject is null
+    union all
+    select s.n, jsonb_build_object(
+      'code', 'invalid_request',
+      'field', s.field,
+      'names', jsonb_agg(s.name order by s.place))
+    from said s
+    where not s.exists
+    group by s.n, s.field
+  )
+  select jsonb_agg(
+    c.answer
+      || jsonb_build_object('because', jsonb_path_query_array(
+        (c.answer -> 'because') || coalesce(r.because, '[]'), '$[0 to 49]'))
+      || case when e.error is null then '{}' else jsonb_build_object('error', e.error) end
+    order by c.n)
+  into told
+  from c
+    left join reasons r on r.n = c.n
+    left join errors e on e.n = c.n;
+  return told;
+end $$;
 --> statement-breakpoint
 -- A key is made and changed by its owner, and revoked also by a user who looks after keys. One that is revoked stays
 -- revoked.
@@ -1457,7 +1832,7 @@ begin
   -- A concurrent change of this user's password goes first or waits: the comparison below sees the hash that it left.
   select * into u from freehold.users x where x.id = a.user_id for no key update;
   is_right := coalesce(
-    case when u.is_active then access.current_password(u.id) = access.stored_hash(a.hash_parameters, digest) end,
+    case when access.is_present(u) then access.current_password(u.id) = access.stored_hash(a.hash_parameters, digest) end,
     false);
   update freehold.login_attempts x
   set state = case when digest is null then 'deferred' when is_right then 'succeeded' else 'failed' end
@@ -1471,6 +1846,29 @@ begin
   end if;
   perform access.clear_lockout(g);
   return u;
+end $$;
+--> statement-breakpoint
+-- Counts failures on a lockout whose row is locked. Too many of them lock it, and a mail tells the user.
+create or replace function access.count_failures(t freehold.tenant, guard text, times integer) returns freehold.lockouts
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  g freehold.lockouts;
+begin
+  update freehold.lockouts x
+  set failures = x.failures + times,
+    failed_at = now(),
+    locked_until = case
+      when x.failures + times >= t.max_failures then now() + make_interval(mins => t.lock_minutes)
+      else x.locked_until
+    end
+  where x.key = guard
+  returning x.* into g;
+  if guard like 'login:%' and g.failures >= t.max_failures and g.failures - times < t.max_failures then
+    perform access.enqueue_mail('account_locked', u.id, u.email, jsonb_build_object('until', g.locked_until))
+    from freehold.users u
+    where u.id = substr(guard, 7)::uuid and access.is_present(u);
+  end if;
+  return g;
 end $$;
 --> statement-breakpoint
 -- First half: what access.begin_attempt returns, the same for an unknown identifier. A user who is not active costs no
@@ -1495,7 +1893,7 @@ begin
     end,
     u.id,
     identifier,
-    access.hash_parameters_of(case when u.is_active then u.id end, identifier)
+    access.hash_parameters_of(case when access.is_present(u) then u.id end, identifier)
   );
 end $$;
 --> statement-breakpoint
@@ -1526,7 +1924,7 @@ begin
         when a.user_id is null then 'unknown'
         when a.state = 'refused' then 'locked'
         when a.state = 'deferred' then 'rate_limited'
-        when not x.is_active then 'inactive'
+        when not access.is_present(x) then 'inactive'
         else 'wrong_password'
       end
     into named, u.id, why
@@ -1689,7 +2087,7 @@ begin
       join freehold.users u on u.id = x.user_id
       where x.replaced_at is null
         and x.warned_at is null
-        and u.is_active
+        and access.is_present(u)
         and not u.must_change_password
         and t.password_days > 0
         and x.created_at <= now()
@@ -1740,7 +2138,7 @@ begin
   select * into u from freehold.users x where x.id = s.user_id;
   if s.id is null then
     return jsonb_build_object('outcome', 'invalid');
-  elsif not u.is_active then
+  elsif not access.is_present(u) then
     return jsonb_build_object('outcome', 'inactive');
   elsif s.ended_at is not null
     or s.expires_at <= now()
@@ -1765,7 +2163,7 @@ begin
     select * into next_link from freehold.refresh_tokens l where l.token_hash = r.successor_hash;
     if r.successor_hash <> successor
       or next_link.used_at is not null
-      or r.used_at < clock_timestamp() - interval '10 seconds'
+      or r.used_at < clock_timestamp() - interval '60 seconds'
       or next_link.device is distinct from request ->> 'agent'
     then
       perform access.set_audit_actor(u.id, u.username, request);
@@ -1941,7 +2339,7 @@ begin
   new.starts_at := access.begins(new.starts_at, new.ends_at);
   if new.delegate_id = new.delegator_id then
     perform access.refuse('invalid_request', 'is the delegator', 'delegate_id');
-  elsif not exists (select from freehold.users u where u.id = new.delegate_id and u.is_active for share) then
+  elsif not exists (select from freehold.users u where u.id = new.delegate_id and access.is_present(u) for share) then
     perform access.refuse('invalid_request', 'is not an active user of this tenant', 'delegate_id');
   elsif new.role_id is not null and not new.role_id in (select access.roles_of(new.delegator_id, now())) then
     if exists (select from freehold.roles r where r.id = new.role_id and r.deleted_at is null) then
@@ -2467,7 +2865,7 @@ declare
   t freehold.tenant := access.check_system(tenant_id, system_key);
   u freehold.users;
 begin
-  select * into u from freehold.users x where x.email = address and x.is_active for no key update;
+  select * into u from freehold.users x where x.email = address and access.is_present(x) for no key update;
   perform access.set_audit_actor(u.id, u.username, request);
   if u.id is not null then
     perform access.send_token(u, 'reset', u.email, token_hash, 1, 'password_reset', secrets_encrypted);
@@ -2563,7 +2961,7 @@ begin
     return 'used';
   end if;
   perform access.set_recovered_password(u, new_hash, must_change, 'reset_by_administrator');
-  if u.is_active then
+  if access.is_present(u) then
     perform access.send_token(u, 'reset', u.email, token_hash, 24, 'password_reset_by_admin', secrets_encrypted);
   end if;
   return 'done';
@@ -2573,6 +2971,7 @@ end $$;
 create or replace function access.unlock(subject uuid) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
+  perform access.require_reach('user', subject);
   if access.permission() is distinct from 'user:update' or not access.can_access_user(subject) then
     perform access.refuse('not_found', 'There is no user with this id.');
   elsif subject = access.principal() or (access.scope() <> 'all' and subject = any (access.scope_owner_ids())) then
@@ -2591,7 +2990,7 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 declare
   u freehold.users := access.user_to_reset(subject);
 begin
-  if u.is_active then
+  if access.is_present(u) then
     perform access.send_token(u, 'reset', u.email, token_hash, 24, 'password_reset_link', secrets_encrypted);
   end if;
   perform access.record('PASSWORD_RESET_REQUESTED', 'request', 'user', u.id::text, null, null, 10);
@@ -2605,6 +3004,7 @@ language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   u freehold.users;
 begin
+  perform access.require_reach('user', subject);
   if access.permission() = 'user:update' and access.can_access_user(subject) then
     perform access.lock_login(subject);
     select * into u from freehold.users x where x.id = subject;
@@ -2676,7 +3076,7 @@ begin
       order by y.created_at desc, y.token_hash
       offset 10
     );
-  elsif u.is_active then
+  elsif access.is_present(u) then
     perform access.enqueue_mail('register_known', u.id, u.email);
   end if;
   perform access.wait_as_if_mailed();
@@ -2701,7 +3101,7 @@ declare
   r freehold.registrations;
 begin
   perform access.set_audit_actor(null, null, request);
-  select * into u from freehold.users x where x.email = address and x.is_active for no key update;
+  select * into u from freehold.users x where x.email = address and access.is_present(x) for no key update;
   if u.id is not null then
     if not u.email_verified then
       perform access.send_token(u, 'email', u.email, token_hash, 24, 'email_verify', secrets_encrypted);
@@ -2723,6 +3123,29 @@ begin
   end if;
   perform access.wait_as_if_mailed();
   return access.has_enqueued_mail();
+end $$;
+--> statement-breakpoint
+-- The active user of a valid token, or null. With `is_held` their row and their lockouts are locked, so that of
+-- several requests with this token, or with others of the same user, one goes first.
+create or replace function access.token_user(presented bytea, token_kind text, is_held boolean) returns freehold.users
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  u freehold.users;
+begin
+  if is_held then
+    perform access.lock_login(k.user_id)
+    from freehold.one_time_tokens k
+    where k.token_hash = presented and k.kind = token_kind and k.used_at is null;
+  end if;
+  select x.* into u
+  from freehold.users x
+  join freehold.one_time_tokens k on k.user_id = x.id
+  where k.token_hash = presented
+    and k.kind = token_kind
+    and k.used_at is null
+    and k.expires_at > now()
+    and access.is_present(x);
+  return u;
 end $$;
 --> statement-breakpoint
 -- Enqueues a mail with a token for a user whose row is locked, and stores the token, unless the mail is dropped.
@@ -2851,32 +3274,29 @@ declare
   broken text;
   u freehold.users;
 begin
-  loop
-    begin
-      insert into freehold.users (
-        id, username, email, email_verified, given_name, family_name, locale, role, password_changed_at
-      )
-      values (
-        gen_random_uuid(),
-        access.free_username(said.username),
-        said.email,
-        true,
-        said.given_name,
-        said.family_name,
-        coalesce(said.locale, 'en'),
-        coalesce(t.registration_role, (select x.name from freehold.roles x where x.is_fallback and x.deleted_at is null)),
-        coalesce(said.created_at, now())
-      )
-      returning * into u;
-      exit;
-    exception when unique_violation then
-      -- A concurrent transaction took the username: the next round finds it taken and makes another.
-      get stacked diagnostics broken = constraint_name;
-      if broken <> 'users_username' then
-        return null;
-      end if;
-    end;
-  end loop;
+  begin
+    insert into freehold.users (
+      id, username, email, email_verified, given_name, family_name, locale, role, password_changed_at
+    )
+    values (
+      gen_random_uuid(),
+      access.free_username(said.username, said.email),
+      said.email,
+      true,
+      said.given_name,
+      said.family_name,
+      coalesce(said.locale, 'en'),
+      coalesce(t.registration_role, (select x.name from freehold.roles x where x.is_fallback and x.deleted_at is null)),
+      coalesce(said.created_at, now())
+    )
+    returning * into u;
+  exception when unique_violation then
+    get stacked diagnostics broken = constraint_name;
+    if broken <> 'users_email' then
+      raise;
+    end if;
+    return null;
+  end;
   insert into freehold.passwords (id, user_id, password_hash, created_at)
   values (gen_random_uuid(), u.id, said.password_hash, u.password_changed_at);
   return u;
@@ -2948,12 +3368,20 @@ begin
     where ur.role_id = r.id
       and ur.user_id <> new.user_id
       and (ur.ends_at is null or ur.ends_at > now());
-    if holders >= r.max_users then
+    if holders + access.places_taken(r.id) >= r.max_users then
       perform access.refuse('limit_reached', format('The role %s can be held by at most %s users.', r.name, r.max_users));
     end if;
   end if;
   return new;
 end $$;
+--> statement-breakpoint
+-- How many places in a role earlier parts of a dry run would have taken (src/users/import.sql). Whoever sets that
+-- themselves has less room.
+create or replace function access.places_taken(role uuid) returns integer
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select greatest(coalesce(
+    (nullif(current_setting('access.earlier_places', true), '')::jsonb ->> role::text)::integer, 0), 0)
+$$;
 --> statement-breakpoint
 -- Nobody overrides their own permissions, nor gives what they do not hold.
 create or replace function access.before_override() returns trigger
@@ -3186,6 +3614,40 @@ begin
   return null;
 end $$;
 --> statement-breakpoint
+-- Some active user must hold the administrator's role, for good, and be denied nothing: what they lack, they could
+-- hand to nobody. The lock on the role makes transactions that take it away wait for each other.
+create or replace function access.keep_admin() returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  r freehold.roles;
+begin
+  select * into r from freehold.roles x where x.is_admin for no key update;
+  if r.id is not null
+    and not (
+      r.is_active
+      and exists (
+        select
+        from freehold.user_roles ur
+          join freehold.users u on u.id = ur.user_id
+        where ur.role_id = r.id
+          and u.is_active
+          and u.terminated_at is null
+          and ur.starts_at <= now()
+          and ur.ends_at is null
+          and not exists (
+            select
+            from freehold.overrides o
+            where o.user_id = u.id
+              and o.effect = 'deny'
+              and (o.ends_at is null or o.ends_at > now())
+          )
+      )
+    ) then
+    perform access.refuse('illegal_state',
+      format('Somebody must hold the role %s: assign it to another user first.', r.name));
+  end if;
+end $$;
+--> statement-breakpoint
 -- Who ends sessions of somebody else needs that user's power over others. That is asked for the first of a user's
 -- sessions that this transaction ends.
 create or replace function access.before_session_end() returns trigger
@@ -3339,13 +3801,15 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 $$;
 --> statement-breakpoint
 -- Creates the users of some lines, in their order, each of them or not at all. Returns what access.import_user says
--- of each line. A dry run does the same, and then undoes all of it. The batch is recorded with how many lines were
--- imported and how many not; `refused` of them the Worker did not pass on.
-create or replace function access.import_batch(lines jsonb, refused integer, dry_run boolean) returns jsonb
+-- of each line. The batch is recorded with how many lines were imported and how many not; `refused` of them the Worker
+-- did not pass on. With `earlier` it is one of a dry run, which does the same and then undoes all of it: {names, places},
+-- what the batches before this one would have taken: usernames, and by the id of a role how many places in it.
+create or replace function access.import_batch(lines jsonb, refused integer, earlier jsonb) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   line jsonb;
   results jsonb[] := '{}';
+  names text[] := array(select jsonb_array_elements_text(earlier -> 'names'));
 begin
   if access.permission() is distinct from 'user:create' then
     perform access.refuse('forbidden', 'Importing users needs user:create.');
@@ -3353,20 +3817,22 @@ begin
   -- One import after another: two that name the same users in different orders would wait for each other.
   perform pg_advisory_xact_lock(hashtext('access.import_users'));
   begin
+    -- Read by access.places_taken.
+    perform set_config('access.earlier_places', coalesce(earlier ->> 'places', ''), true);
     for line in
       select e.value
       from jsonb_array_elements(lines) with ordinality e (value, place)
       order by e.place
     loop
-      results := results || access.import_user(line);
+      results := results || access.import_user(line, names);
     end loop;
-    if dry_run then
+    if earlier is not null then
       raise exception using errcode = 'FH001', message = 'undone';
     end if;
   exception when sqlstate 'FH001' then
     null;
   end;
-  if not dry_run then
+  if earlier is null then
     perform access.record('USERS_IMPORTED', 'import', 'user', null, null, (
       select jsonb_build_object(
         'lines', refused + count(*),
@@ -3377,13 +3843,15 @@ begin
   return to_jsonb(results);
 end $$;
 --> statement-breakpoint
--- Creates one user of a file, whose fields the Worker has checked. Returns {id, username}, or {code, errors} when a
--- rule forbids it, and then nothing of the user is left. An error of the database that is not the line's fault is
+-- Creates one user of a file, whose fields the Worker has checked; a username that is made up is none of `names`.
+-- Returns {id, username, roles}, of the roles those with a limit of holders; or {code, errors} when a rule forbids it,
+-- and then nothing of the user is left. An error of the database that is not the line's fault is
 -- raised.
-create or replace function access.import_user(l jsonb) returns jsonb
+create or replace function access.import_user(l jsonb, names text[]) returns jsonb
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   made uuid := gen_random_uuid();
+  chosen text := coalesce(l ->> 'username', access.free_username(l ->> 'wished', l ->> 'email', names));
   named text;
   given uuid;
   -- The field that a refusal is about when it names none.
@@ -3406,7 +3874,7 @@ begin
   values (
     made,
     l ->> 'email',
-    l ->> 'username',
+    chosen,
     coalesce((l ->> 'email_verified')::boolean, false),
     coalesce((l ->> 'is_active')::boolean, true),
     coalesce((l ->> 'must_change_password')::boolean, false),
@@ -3443,7 +3911,11 @@ begin
       values (gen_random_uuid(), made, given);
     end if;
   end loop;
-  return jsonb_build_object('id', made, 'username', l -> 'username');
+  return jsonb_build_object('id', made, 'username', chosen, 'roles', (
+    select coalesce(jsonb_agg(distinct r.id), '[]')
+    from freehold.user_roles ur
+      join freehold.roles r on r.id = ur.role_id
+    where ur.user_id = made and r.max_users is not null));
 exception when others then
   get stacked diagnostics
     state = returned_sqlstate,
@@ -3494,6 +3966,140 @@ begin
   return coalesce(s.scope = 'all' or unit = any (s.units), false);
 end $$;
 --> statement-breakpoint
+-- Whether a user may be let in now: active, and not past the date on which they leave.
+create or replace function access.is_present(u freehold.users) returns boolean
+language sql stable
+return u.is_active and coalesce(u.terminated_at > now(), true);
+--> statement-breakpoint
+-- Keeps the dates. A past date on which a user leaves deactivates them.
+create or replace function access.before_coming_or_going() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  was_active boolean := tg_op = 'UPDATE' and old.is_active;
+begin
+  if new.terminated_at <= now() and (tg_op = 'INSERT' or was_active) then
+    new.is_active := false;
+  end if;
+  if new.is_active and not was_active then
+    new.joined_at := coalesce(new.joined_at, now());
+    new.terminated_at := case when new.terminated_at > now() then new.terminated_at end;
+  elsif was_active and not new.is_active then
+    -- user:delete chooses no date.
+    new.terminated_at := case
+      when access.permission() = 'user:delete' then now()
+      else least(new.terminated_at, now())
+    end;
+  end if;
+  return new;
+end $$;
+--> statement-breakpoint
+-- Keeps the periods in which a user was active, of which the last one ends where they leave, and ends the sessions of a
+-- user who is deactivated.
+create or replace function access.after_coming_or_going() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if tg_op = 'INSERT' or new.is_active <> old.is_active then
+    if new.is_active then
+      insert into freehold.user_periods (id, user_id, starts_at, ends_at)
+      values (gen_random_uuid(), new.id, now(), new.terminated_at);
+    else
+      update freehold.user_periods p
+      set ends_at = greatest(now(), p.starts_at)
+      where p.user_id = new.id
+        and (p.ends_at is null or p.ends_at > now());
+      update freehold.sessions s
+      set ended_at = now(), ended_because = 'deactivated'
+      where s.user_id = new.id
+        and s.ended_at is null;
+      -- What was mailed to them before does not become valid again when they are reactivated. API keys work only for an
+      -- active user and stay as they are (docs/decisions/0015-api-keys.md).
+      update freehold.one_time_tokens k
+      set used_at = now()
+      where k.user_id = new.id
+        and k.used_at is null;
+      perform access.keep_admin();
+    end if;
+  elsif new.is_active and new.terminated_at is distinct from old.terminated_at then
+    update freehold.user_periods p
+    set ends_at = new.terminated_at
+    where p.user_id = new.id
+      and (p.ends_at is null or p.ends_at > now());
+    -- The date had passed, and nobody had deactivated the user yet.
+    if not found then
+      insert into freehold.user_periods (id, user_id, starts_at, ends_at)
+      values (gen_random_uuid(), new.id, now(), new.terminated_at);
+    end if;
+    perform access.keep_admin();
+  end if;
+  return null;
+end $$;
+--> statement-breakpoint
+-- Deactivates users whose last day has come, for the scheduled job. The only administrator stays, without the date.
+create or replace function access.deactivate_terminated(at_most integer) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  subject uuid;
+begin
+  for subject in
+    select u.id
+    from freehold.users u
+    where u.is_active and u.terminated_at <= now()
+    order by u.terminated_at
+    limit at_most
+    for no key update skip locked
+  loop
+    begin
+      update freehold.users u set is_active = false where u.id = subject;
+    exception when sqlstate 'FH409' then
+      update freehold.users u set terminated_at = null where u.id = subject;
+    end;
+  end loop;
+end $$;
+--> statement-breakpoint
+-- The username for an address: the wished one, unless somebody has it, is taking it, it is reserved, or one of `others`;
+-- then the wished one with a suffix, which is the same whenever it is asked for.
+create or replace function access.free_username(wished text, address text, others text[] default '{}') returns text
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  candidate text := wished;
+  tries integer := 0;
+begin
+  loop
+    -- In a statement of its own, so that the next one sees what was committed before this one got the lock.
+    if candidate <> all (others)
+      and not access.is_reserved_username(candidate)
+      and access.lock_username(candidate) then
+      if not exists (select from freehold.users u where u.username = candidate) then
+        return candidate;
+      end if;
+    end if;
+    tries := tries + 1;
+    candidate := left(wished, 58) || '-' || left(md5(address || tries), 5);
+  end loop;
+end $$;
+--> statement-breakpoint
+-- The same for a request that creates a user.
+create or replace function access.new_username(wished text, address text) returns text
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if access.permission() is distinct from 'user:create' then
+    perform access.refuse('forbidden', 'A username is made up only for a new user.');
+  end if;
+  return access.free_username(wished, address);
+end $$;
+--> statement-breakpoint
+-- Locks a username until the end of the transaction; false: another transaction is about to take it.
+create or replace function access.lock_username(name text) returns boolean
+language sql volatile set search_path = pg_catalog, pg_temp as $$
+  select pg_try_advisory_xact_lock(hashtextextended('freehold.users.username:' || name, 0))
+$$;
+--> statement-breakpoint
+-- Names by which people take somebody for one who runs the place. Who may choose a username may choose one of these.
+create or replace function access.is_reserved_username(name text) returns boolean
+language sql immutable
+return name = any ('{admin,administrator,root,superuser,superadmin,sysadmin,system,operator,owner,moderator,support,
+  security,helpdesk,postmaster,hostmaster,webmaster,noreply,no-reply}'::text[]);
+--> statement-breakpoint
 -- Applies the rules of one user: what the caller may change, how a login is protected, the size of preferences, a
 -- role that exists, managers without a circle. An address or number that changes is no longer verified.
 create or replace function access.before_user() returns trigger
@@ -3506,6 +4112,10 @@ begin
     else
       perform access.check_user_change(null, new);
     end if;
+  end if;
+  -- For those who make up a name at the same moment (usernames.sql). Who chose this one meets the unique index instead.
+  if tg_op = 'INSERT' or new.username <> old.username then
+    perform access.lock_username(new.username);
   end if;
   if octet_length(new.preferences::text) > 8192 then
     perform access.refuse('invalid_request', 'must be at most 8 KiB', 'preferences');
@@ -3566,7 +4176,7 @@ begin
       join jsonb_each(to_jsonb(was)) o on o.key = n.key
     where n.value <> o.value
       and n.key <> all (kept);
-    if access.permission() = 'user:delete' and (is_now.is_active or not changed <@ '{is_active}') then
+    if access.permission() = 'user:delete' and (is_now.is_active or not changed <@ '{is_active,terminated_at}') then
       perform access.refuse('forbidden', 'user:delete deactivates a user and changes nothing else.');
     elsif access.scope() <> 'all'
       and (is_now.id = any (access.scope_owner_ids()) or is_now.id = access.principal())
@@ -3608,30 +4218,13 @@ begin
   end if;
 end $$;
 --> statement-breakpoint
--- Keeps the periods in which a user was active, ends the sessions of a user who is deactivated, and keeps the primary
--- role assigned: a new primary role replaces the one before it.
+-- A user who is moved gives nobody power, and the primary role stays assigned: a new one replaces the one before it.
 create or replace function access.after_user() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
   -- What the user holds is measured from the new unit now: moving a user gives nobody power that the mover lacks there.
   if tg_op = 'UPDATE' and new.unit_id is distinct from old.unit_id then
     perform access.require_power_of(array[new.id]);
-  end if;
-  if tg_op = 'INSERT' or new.is_active <> old.is_active then
-    if new.is_active then
-      insert into freehold.user_periods (id, user_id, starts_at)
-      values (gen_random_uuid(), new.id, now());
-    else
-      update freehold.user_periods p
-      set ends_at = greatest(now(), p.starts_at)
-      where p.user_id = new.id
-        and p.ends_at is null;
-      update freehold.sessions s
-      set ended_at = now(), ended_because = 'deactivated'
-      where s.user_id = new.id
-        and s.ended_at is null;
-      perform access.keep_admin();
-    end if;
   end if;
   if new.role is not null
     and (tg_op = 'INSERT' or new.role is distinct from old.role)
@@ -3672,6 +4265,12 @@ begin
   return null;
 end $$;
 --> statement-breakpoint
+create trigger before_coming_or_going before insert or update of is_active, terminated_at on freehold.users
+  for each row execute function access.before_coming_or_going();
+--> statement-breakpoint
+create trigger after_coming_or_going after insert or update of is_active, terminated_at on freehold.users
+  for each row execute function access.after_coming_or_going();
+--> statement-breakpoint
 -- access.write_audit alone sets that setting. A minute, because the clock of a machine may be set back.
 create trigger written_now before insert on freehold.audit_log
   for each row
@@ -3698,6 +4297,10 @@ create trigger after_unit after update of kind, parent_id on freehold.units
 -- Whoever reads all of the audit reads its checkpoints, to verify an export.
 create policy read on freehold.audit_checkpoints for select using ((select access.may_read_all_audit()));
 --> statement-breakpoint
+comment on function access.check_asked_names(jsonb) is 'Retired: the release before uses it, the next migration drops it.';
+--> statement-breakpoint
+comment on function access.check_asked_users(uuid,jsonb) is 'Retired: the release before uses it, the next migration drops it.';
+--> statement-breakpoint
 comment on function access.holds_more(uuid,uuid) is 'Retired: the release before uses it, the next migration drops it.';
 --> statement-breakpoint
 comment on function access.import_users(jsonb,boolean) is 'Retired: the release before uses it, the next migration drops it.';
@@ -3719,8 +4322,10 @@ revoke select (log_id, user_name, address, agent, method, path, before, after, a
   from freehold_app;
 --> statement-breakpoint
 revoke execute
-  on function access.after_unit(),
+  on function access.after_coming_or_going(),
+    access.after_unit(),
     access.answer_id(text,bytea),
+    access.before_coming_or_going(),
     access.before_session_end(),
     access.begin_login(uuid,text,text),
     access.begin_once(text,bytea,bytea),
@@ -3729,6 +4334,7 @@ revoke execute
     access.begin_verification(uuid,text,bytea),
     access.bound_delegations(freehold.delegations),
     access.canonical_checkpoint(freehold.audit_checkpoints),
+    access.deactivate_terminated(integer),
     access.delegated(uuid,timestamp with time zone,text[]),
     access.delegations_to(uuid,timestamp with time zone),
     access.department_over(uuid),
@@ -3739,31 +4345,41 @@ revoke execute
     access.finish_reset(uuid,text,bytea,text,jsonb,jsonb),
     access.finish_verification(uuid,text,bytea,bytea,text,text,jsonb),
     access.foreign_wait(),
+    access.free_username(text,text,text[]),
     access.held_everywhere(uuid[]),
     access.held_where(text[],uuid[]),
     access.holders_of(uuid),
-    access.import_batch(jsonb,integer,boolean),
+    access.import_batch(jsonb,integer,jsonb),
+    access.import_user(jsonb,text[]),
     access.is_foreign(text),
     access.is_live(freehold.delegations),
+    access.is_present(freehold.users),
+    access.is_reserved_username(text),
     access.is_strangers_mail(text),
     access.keep_answer(text,bytea,bytea,json,text),
     access.kept_answer(text,bytea,bytea),
     access.lacking(access.placed[],uuid[]),
     access.limit_reached(freehold.mails),
+    access.lock_username(text),
     access.mail_reset_link(uuid,bytea,text),
     access.may_vouch(uuid),
     access.must_hold(text[],access.scope[],uuid[]),
     access.must_hold_role(uuid,uuid[]),
+    access.new_username(text,text),
     access.one_of_each_unit(uuid[]),
     access.phone_code(uuid,text,text,text),
+    access.places_taken(uuid),
     access.potential_grants(uuid[],text[]),
     access.reaches_unit(uuid,access.scope,uuid),
+    access.reason_against(text,uuid,text),
+    access.reason_for(text,uuid,text,text),
     access.recipient_key(text,text),
     access.refresh(uuid,text,bytea,bytea,jsonb),
     access.registered_user(freehold.tenant,freehold.registrations),
     access.request_email_change(uuid,text,uuid,text,text,bytea,text),
     access.require_all_of(uuid),
     access.require_power_of(uuid[],access.scope),
+    access.require_reach(text,uuid,uuid),
     access.send_token(freehold.users,text,text,bytea,integer,text,text),
     access.start_registration(uuid,text,bytea,bytea,jsonb,text,text,jsonb),
     access.strangers_share(freehold.tenant),
@@ -3774,7 +4390,9 @@ revoke execute
     access.valid_registration(freehold.tenant,bytea),
     access.verify_phone(uuid,text,text),
     access.wait_as_if_mailed(),
-    access.warnings_left()
+    access.warnings_left(),
+    access.why_not(uuid,jsonb,jsonb,text[]),
+    access.without_strangers(uuid,jsonb)
   from public;
 --> statement-breakpoint
 grant select
@@ -3799,13 +4417,15 @@ grant execute
     access.finish_password_change(uuid,text,uuid,text,text,jsonb),
     access.finish_reset(uuid,text,bytea,text,jsonb,jsonb),
     access.finish_verification(uuid,text,bytea,bytea,text,text,jsonb),
-    access.import_batch(jsonb,integer,boolean),
+    access.import_batch(jsonb,integer,jsonb),
     access.keep_answer(text,bytea,bytea,json,text),
     access.kept_answer(text,bytea,bytea),
     access.mail_reset_link(uuid,bytea,text),
+    access.new_username(text,text),
     access.phone_code(uuid,text,text,text),
     access.refresh(uuid,text,bytea,bytea,jsonb),
     access.request_email_change(uuid,text,uuid,text,text,bytea,text),
+    access.require_reach(text,uuid,uuid),
     access.start_registration(uuid,text,bytea,bytea,jsonb,text,text,jsonb),
     access.take_dropped_mails(uuid,text,integer),
     access.verify_phone(uuid,text,text)
