@@ -164,6 +164,8 @@ const EVERY: Code[] = [
   'tenant_required',
   'tenant_inactive',
   'tenant_not_found',
+  'tenant_provisioning',
+  'tenant_unavailable',
   'rate_limited',
   'internal_error',
   'database_unavailable',

@@ -84,7 +84,7 @@ export type Ctx = {
 
 type Parts = Pick<Ctx, 'config' | 'request' | 'need' | 'bearer' | 'key' | 'later'> & {
   realm: Realm
-  /** Resolves the realm again, bypassing all caches; null when it is unchanged or gone. */
+  /** Resolves the realm again, bypassing all caches. Fails when it is gone or not active; null when the registry does not answer. */
   reloadRealm: () => Promise<Realm | null>
   /** Reports activity in the realm, alongside the request; null if that was reported already. */
   reportActivity: () => Promise<unknown> | null

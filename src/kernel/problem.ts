@@ -49,6 +49,7 @@ export const problemCatalogue = {
   internal_error: [500, 'Something failed here', 'Try again; name the trace id when you report it.'],
   database_unavailable: [503, 'The database does not answer', 'Try again after the seconds in Retry-After.'],
   tenant_provisioning: [503, 'The tenant is still being created', 'Try again after the seconds in Retry-After.'],
+  tenant_unavailable: [503, 'The tenant could not be created', 'Ask the operator of this service.'],
   no_capacity: [503, 'There is no capacity for another tenant', 'Try again later.'],
 } as const satisfies Record<string, readonly [number, string, string]>
 

@@ -2,7 +2,7 @@
 import type { PlaneRequest, RealmSource } from '../http/plane.ts'
 import { Problem } from '../kernel/problem.ts'
 import { reportActivity } from './maintenance/queue.ts'
-import { lookUp, platformRealm, tenantUrl } from './registry/registry.ts'
+import { platformRealm, tenantUrl } from './registry/registry.ts'
 import { activeRealm, tenantName, tenantOfPage } from './registry/resolve.ts'
 
 /** The platform plane, for operators. Fails with not_found on a tenant's host. */
@@ -19,8 +19,8 @@ export function platformPlane({ config, meter, subdomain }: PlaneRequest): Realm
 
 /**
  * The tenant plane. Fails with tenant_required, tenant_ambiguous, tenant_not_found; its realm also with tenant_inactive,
- * tenant_provisioning. No token names the tenant of a public route: nothing verifies it there, and caches keep some of the answers
- * for everybody.
+ * tenant_provisioning, tenant_unavailable. No token names the tenant of a public route: nothing verifies it there, and caches keep
+ * some of the answers for everybody.
  */
 export function tenantPlane(request: PlaneRequest): RealmSource {
   const { env, config, meter, headers, is_preflight, is_public, subdomain } = request
@@ -34,7 +34,11 @@ export function tenantPlane(request: PlaneRequest): RealmSource {
     origins: subdomain ? [own] : [own, config.BASE_URL.origin],
     has_more_origins: true,
     realm: () => activeRealm(sources, name),
-    reloadRealm: async () => (await lookUp(sources, name, true))?.realm ?? null,
+    reloadRealm: () =>
+      activeRealm(sources, name, true).catch((error: unknown) => {
+        if (error instanceof Problem) throw error
+        return null
+      }),
     reportActivity: (realm) => reportActivity(config, realm.id),
   }
 }

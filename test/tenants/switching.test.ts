@@ -150,8 +150,16 @@ describe('a tenant that is not there yet', () => {
 
   it('failed, and goes on when it is retried', async () => {
     const id = await plantTenant('switched-failed')
-    const before = await call('switched-failed', '/api/v1/auth/login', { body: ADMIN })
-    expect(before.status).toBe(503)
+    for (const path of ['/api/v1/auth/me', '/.well-known/jwks.json']) {
+      const before = await call('switched-failed', path, { headers: { 'Accept-Language': 'es' } })
+      expect([before.status, before.body.code, before.body.title]).toEqual([
+        503,
+        'tenant_unavailable',
+        'El inquilino no se pudo crear',
+      ])
+      expect(Number(before.headers.get('Retry-After'))).toBeGreaterThan(60)
+    }
+    expect((await call('', '/problems/tenant_unavailable')).status).toBe(200)
     const answer = await turn('retry', id)
     expect([answer.status, answer.body.status, answer.headers.get('Location')]).toEqual([
       202,

@@ -43,17 +43,22 @@ export function tenantName(
   return name
 }
 
-/** The realm of a name. Fails with tenant_not_found, tenant_inactive, tenant_provisioning. */
-export async function activeRealm(sources: Parameters<typeof lookUp>[0], name: string): Promise<Realm> {
-  const found = await lookUp(sources, name)
+/**
+ * The realm of a name; with `fresh` past all caches. Fails with tenant_not_found, tenant_inactive, tenant_provisioning,
+ * tenant_unavailable.
+ */
+export async function activeRealm(sources: Parameters<typeof lookUp>[0], name: string, fresh = false): Promise<Realm> {
+  const found = await lookUp(sources, name, fresh)
   if (!found) throw new Problem('tenant_not_found', `There is no tenant ${name}.`)
   if (found.realm) return found.realm
-  throw new Problem(refusals[found.status])
+  // A failed tenant waits for its operator, not for some seconds.
+  const headers = found.status === 'failed' ? { 'Retry-After': '300' } : {}
+  throw new Problem(refusals[found.status], undefined, { headers })
 }
 
 const refusals = {
   provisioning: 'tenant_provisioning',
-  failed: 'tenant_provisioning',
+  failed: 'tenant_unavailable',
   inactive: 'tenant_inactive',
   active: 'database_unavailable',
   deleted: 'tenant_not_found',
