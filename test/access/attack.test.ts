@@ -97,9 +97,9 @@ describe('nobody widens their own reach', () => {
     const can = { 'user:update': 'all', 'user:read': 'all', 'session:read': 'team' }
     const hr = await here.member('hr', { can, unit: low })
     const chief = await here.member('chief', { unit: high })
-    expect((await by(hr, `/users/${chief.id}/sessions`)).status).toBe(404)
+    expect((await by(hr, `/users/${chief.id}/sessions`)).status).toBe(403)
     const moved = await says(by(hr, `/users/${hr.id}`, { unit_id: high }, 'PATCH'))
-    expect([moved, (await by(hr, `/users/${chief.id}/sessions`)).status]).toEqual([[403, 'forbidden'], 404])
+    expect([moved, (await by(hr, `/users/${chief.id}/sessions`)).status]).toEqual([[403, 'forbidden'], 403])
   })
 
   it('by putting another department under their own, also who reaches all units', async () => {
