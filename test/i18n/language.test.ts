@@ -104,7 +104,7 @@ describe('in Spanish as in English', () => {
     })
     expect(told(await inBoth(400, 'invalid_request', AT, '/api/v1/roles', bo({ body: {} }))).errors?.['#/name']).toBe('falta')
     const query = await inBoth(400, 'invalid_request', AT, '/api/v1/users?limit=many', bo())
-    expect(told(query).errors).toEqual({ '#/query/limit': 'debe ser un número' })
+    expect(told(query).errors).toEqual({ '#/query/limit': 'debe ser un número entero en cifras' })
     const broken = await inBoth(400, 'invalid_request', AT, '/api/v1/auth/login', { raw: '{' })
     expect(told(broken).errors).toEqual({ '#': 'El cuerpo de la solicitud no es JSON bien formado' })
   })

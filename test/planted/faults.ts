@@ -182,8 +182,8 @@ export const FAULTS: Fault[] = [
   {
     name: 'attempts have no limit',
     file: 'src/http/rate-limit.ts',
-    text: "if (!success) throw new Problem('rate_limited'",
-    becomes: "if (success === null) throw new Problem('rate_limited'",
+    text: 'if (!success) throw tooMany(PERIOD_MS)',
+    becomes: 'if (success === null) throw tooMany(PERIOD_MS)',
     noticed: ['test/http/before-bodies.test.ts', 'of a request beyond a rate limit'],
   },
   {

@@ -145,7 +145,7 @@ describe('somebody new', () => {
     ['whose preferences have more than 8 KiB', { preferences: { a: 'x'.repeat(8192) } }, '#/preferences'],
     ['whose preferences are too deep', { preferences: JSON.parse(`${'{"a":'.repeat(17)}1${'}'.repeat(17)}`) }, '#/preferences'],
     ['whose preferences hold a NUL', { preferences: { a: ['\0'] } }, '#/preferences'],
-    ['whose preferences hold half a character', { preferences: { '\ud800': 1 } }, '#/preferences'],
+    ['whose preferences hold half a character', { preferences: { '\ud800': 1 } }, '#/preferences/\ufffd'],
     ['who joined on no day', { joined_at: '2026-02-30T00:00:00Z' }, '#/joined_at'],
     ['who joined in the year 0', { joined_at: '0000-01-01T00:00:00Z' }, '#/joined_at'],
     ['who joined after the year 9999', { joined_at: '9999-12-31T23:59:59-23:00' }, '#/joined_at'],

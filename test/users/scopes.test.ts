@@ -169,7 +169,7 @@ describe('oneself', () => {
         ['email', () => 'somebody-else@acme.test'],
         ['designation', () => 'Queen'],
         ['joined_at', () => '2026-01-01T00:00:00Z'],
-        ['terminated_at', () => '2026-01-01T00:00:00Z'],
+        ['terminated_at', () => '2090-01-01T00:00:00Z'],
       ].map(([field, value]) => [scope, field as string, value as () => unknown] as const),
     ),
   )('at scope %s keeps their %s', async (scope, field, value) => {
@@ -184,7 +184,8 @@ describe('oneself', () => {
 
   it('at scope own is replaced when what is not theirs stays', async () => {
     const { id, email, username } = who.own
-    const body = { email, username, role: 'has-own', unit_id: units.water, given_name: 'New' }
+    const { joined_at } = (await at(`/${id}`, 'own')).body
+    const body = { email, username, role: 'has-own', unit_id: units.water, joined_at, given_name: 'New' }
     expect((await at(`/${id}`, 'own', { method: 'PUT', body })).body).toMatchObject(body)
   })
 
