@@ -12,12 +12,20 @@ create function access.is_present(u freehold.users) returns boolean
 language sql stable
 return u.is_active and coalesce(u.terminated_at > now(), true);
 
--- Keeps the dates. A past date on which a user leaves deactivates them.
+-- Keeps the dates: neither is lost by a replacement that does not know it. A past date on which a user leaves
+-- deactivates them.
 create function access.before_coming_or_going() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   was_active boolean := tg_op = 'UPDATE' and old.is_active;
 begin
+  -- Whoever may not change their own date is told that instead (access.check_user_change).
+  if was_active and not new.is_active and access.principal() = new.id then
+    perform access.refuse('illegal_state', 'You cannot deactivate yourself.');
+  end if;
+  if tg_op = 'UPDATE' then
+    new.joined_at := coalesce(new.joined_at, old.joined_at);
+  end if;
   if new.terminated_at <= now() and (tg_op = 'INSERT' or was_active) then
     new.is_active := false;
   end if;
@@ -30,6 +38,8 @@ begin
       when access.permission() = 'user:delete' then now()
       else least(new.terminated_at, now())
     end;
+  elsif tg_op = 'UPDATE' and not new.is_active then
+    new.terminated_at := coalesce(new.terminated_at, old.terminated_at);
   end if;
   return new;
 end $$;
@@ -97,7 +107,7 @@ begin
   end loop;
 end $$;
 
-create trigger before_coming_or_going before insert or update of is_active, terminated_at on freehold.users
+create trigger before_coming_or_going before insert or update of is_active, joined_at, terminated_at on freehold.users
   for each row execute function access.before_coming_or_going();
 
 create trigger after_coming_or_going after insert or update of is_active, terminated_at on freehold.users

@@ -76,9 +76,6 @@ declare
   changed text[];
 begin
   if was.id is not null then
-    if access.principal() = is_now.id and not is_now.is_active and was.is_active then
-      perform access.refuse('illegal_state', 'You cannot deactivate yourself.');
-    end if;
     select array_agg(n.key)
     into changed
     from jsonb_each(to_jsonb(is_now)) n
@@ -92,6 +89,8 @@ begin
       and not changed <@ own then
       perform access.refuse('forbidden', format('Another user must change %s here.',
         (select string_agg(c, ', ' order by c) from unnest(changed) c where c <> all (own))));
+    elsif access.principal() = is_now.id and not is_now.is_active and was.is_active then
+      perform access.refuse('illegal_state', 'You cannot deactivate yourself.');
     end if;
   end if;
   if was.id is not null

@@ -55,6 +55,15 @@ describe('somebody', () => {
     expect((await at(`/${id}/reactivate`, 'POST')).body).toMatchObject({ is_active: true, joined_at, terminated_at: null })
   })
 
+  it('keeps both dates when they are replaced by somebody who knows neither', async () => {
+    const { id, username, email } = await addPerson(realm, 'replaced')
+    const { joined_at } = (await at(`/${id}`)).body
+    const whole = { username, email, role: 'user' }
+    expect((await at(`/${id}`, 'PUT', whole)).body).toMatchObject({ joined_at, terminated_at: null })
+    const { terminated_at } = (await at(`/${id}/deactivate`, 'POST')).body
+    expect((await at(`/${id}`, 'PUT', whole)).body).toMatchObject({ is_active: false, joined_at, terminated_at })
+  })
+
   it('who gets a past date is deactivated by it: their next request is refused', async () => {
     const gone = await addMember(realm, 'gone')
     expect((await at(`/${gone.id}`, 'PATCH', { terminated_at: YESTERDAY })).body.is_active).toBe(false)
