@@ -106,7 +106,7 @@ describe('in Spanish as in English', () => {
     const query = await inBoth(400, 'invalid_request', AT, '/api/v1/users?limit=many', bo())
     expect(told(query).errors).toEqual({ '#/query/limit': 'debe ser un número entero en cifras' })
     const broken = await inBoth(400, 'invalid_request', AT, '/api/v1/auth/login', { raw: '{' })
-    expect(told(broken).errors).toEqual({ '#': 'El cuerpo de la solicitud no es JSON bien formado' })
+    expect(told(broken).errors).toEqual({ '#': 'no es JSON válido' })
   })
 
   it('400: every rule that a password breaks', async () => {
