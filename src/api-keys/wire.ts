@@ -1,7 +1,8 @@
 /** The schemas of API keys. */
 import { z } from '@hono/zod-openapi'
 import { type Page, pageOf } from '../kernel/cursor.ts'
-import { Line, Moment } from '../kernel/fields.ts'
+import { Moment } from '../kernel/fields.ts'
+import { Name } from '../names/names.ts'
 import { PermissionName } from '../roles/wire.ts'
 
 /** Only the form; the database validates the network, because it also matches addresses against it. */
@@ -12,7 +13,7 @@ const Network = z
 
 export const NewApiKey = z
   .object({
-    name: Line(100),
+    name: Name(100),
     permissions: z
       .array(PermissionName)
       .min(1)

@@ -7,11 +7,11 @@
 import { z } from '@hono/zod-openapi'
 import { sql } from 'drizzle-orm'
 import type { Ctx } from '../kernel/context.ts'
-import { Line } from '../kernel/fields.ts'
 import { invalid, Problem } from '../kernel/problem.ts'
 import { newMailToken, newToken, tokenHash } from '../kernel/token.ts'
 import { deliver, encryptMailSecrets } from '../mail/mail.ts'
 import { Email } from '../names/addresses.ts'
+import { Name } from '../names/names.ts'
 import { hash } from '../passwords/hash.ts'
 import { issuesOf, type Policy, weaknesses } from '../passwords/policy.ts'
 import { Locale, Username } from '../users/fields.ts'
@@ -23,8 +23,8 @@ export const Registration = z
     email: Email,
     password: Password,
     username: Username.optional(),
-    given_name: Line(255).optional(),
-    family_name: Line(255).optional(),
+    given_name: Name(255).optional(),
+    family_name: Name(255).optional(),
     locale: Locale.optional(),
   })
   .openapi('Registration')

@@ -7,6 +7,7 @@ import { brokenConstraint } from '../kernel/db.ts'
 import { Line } from '../kernel/fields.ts'
 import { Problem } from '../kernel/problem.ts'
 import { rfc3339, rowsOf } from '../kernel/wire.ts'
+import { PlainName } from '../names/names.ts'
 import { current, mapConstraintErrors, PermissionName, Scope } from './wire.ts'
 
 export const Grant = z.strictObject({ permission: PermissionName, scope: Scope })
@@ -24,7 +25,7 @@ export const Grants = z
 
 export const NewRole = z
   .object({
-    name: Line(64),
+    name: PlainName(64),
     description: Line(255).nullable().default(null),
     parent_id: z.uuid().nullable().default(null),
     max_users: z.int().min(1).max(2_147_483_647).nullable().default(null),
@@ -93,7 +94,12 @@ export const granted = (grants: z.infer<typeof Grants>): SQL =>
   sql`jsonb_to_recordset(${JSON.stringify(grants.map((grant) => ({ id: crypto.randomUUID(), ...grant })))}::jsonb) as g (id uuid, permission text, scope text)`
 
 export const nameTaken = (error: unknown) =>
-  brokenConstraint(error) === 'roles_name' ? new Problem('already_exists', 'Another role has this name.', { cause: error }) : null
+  brokenConstraint(error) === 'roles_name'
+    ? new Problem('already_exists', 'Another role has this name.', {
+        errors: [{ pointer: '#/name', detail: 'is taken' }],
+        cause: error,
+      })
+    : null
 
 /**
  * Lists roles by name. `search` is a case-insensitive prefix match on the name. One round trip; `role:read`. Fails with

@@ -12,6 +12,7 @@ import { brokenConstraint } from '../kernel/db.ts'
 import { Line } from '../kernel/fields.ts'
 import { invalid, Problem } from '../kernel/problem.ts'
 import { matches, rfc3339, rowsOf, unchanged } from '../kernel/wire.ts'
+import { PlainName } from '../names/names.ts'
 
 export const Unit = z
   .object({
@@ -25,7 +26,7 @@ export const Unit = z
   .openapi('Unit')
 type UnitWire = z.infer<typeof Unit>
 
-const Name = Line(120)
+const Name = PlainName(120)
 
 export const NewUnit = z
   .object({ kind: Unit.shape.kind, name: Name, parent_id: z.uuid().nullable().optional() })
@@ -36,7 +37,7 @@ export const UnitList = pageOf(Unit).openapi('UnitList')
 export const UnitQuery = Page.extend({
   parent_id: z.union([z.uuid(), z.literal('null')]).optional(),
   kind: Unit.shape.kind.optional(),
-  search: Name.optional(),
+  search: Line(120).optional(),
 })
 
 const columns = sql`u.id, u.kind, u.name, u.parent_id, ${rfc3339('u.created_at')} as created_at, ${rfc3339('u.updated_at')} as updated_at`

@@ -8,10 +8,11 @@ import { type SQL, sql } from 'drizzle-orm'
 import { create, createdBefore } from '../idempotency/idempotency.ts'
 import type { Ctx } from '../kernel/context.ts'
 import { brokenConstraint } from '../kernel/db.ts'
-import { Line, Moment, Text } from '../kernel/fields.ts'
+import { Moment, Text } from '../kernel/fields.ts'
 import { invalid, Problem } from '../kernel/problem.ts'
 import { matches, rowsOf, unchanged } from '../kernel/wire.ts'
 import { Email } from '../names/addresses.ts'
+import { Name } from '../names/names.ts'
 import { hash } from '../passwords/hash.ts'
 import { generateFor, issuesOf, type Policy, weaknesses } from '../passwords/policy.ts'
 import { Locale, Phone, Preferences, TimeZone, Username } from './fields.ts'
@@ -21,12 +22,12 @@ import { firstOrNotFound, one, User, type UserWire } from './users.ts'
 /** The optional fields; null means the same as absent. */
 const Optional = z
   .object({
-    given_name: Line(255).nullable(),
-    family_name: Line(255).nullable(),
+    given_name: Name(255).nullable(),
+    family_name: Name(255).nullable(),
     phone: Phone.nullable(),
     unit_id: z.uuid().nullable(),
     manager_id: z.uuid().nullable(),
-    designation: Line(120).nullable(),
+    designation: Name(120).nullable(),
     description: Text(140).nullable(),
     locale: Locale.nullable(),
     timezone: TimeZone.nullable(),

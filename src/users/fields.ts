@@ -1,8 +1,8 @@
 /** The fields of a user. Threat: two values that look the same and that the database takes for different ones. */
 import { z } from '@hono/zod-openapi'
 import { written } from '../kernel/fields.ts'
+import { unmixed, visible } from '../names/names.ts'
 
-const ALIKE = [/\p{Script=Latin}/u, /\p{Script=Cyrillic}/u, /\p{Script=Greek}/u]
 /**
  * Normalised for storage and for the comparison at login: NFKC, trimmed, lower case. It must not mix the scripts whose letters look
  * alike, nor contain invisible characters.
@@ -18,8 +18,8 @@ export const Username = written(64)
     'must begin with a letter or digit, and have letters, digits, ".", "_" and "-" only',
   )
   // \p{L} and \p{M} contain invisible characters too: fillers, variation selectors.
-  .refine((name) => !/\p{Default_Ignorable_Code_Point}/u.test(name), 'must not contain invisible characters')
-  .refine((name) => ALIKE.filter((script) => script.test(name)).length <= 1, 'must not mix Latin, Cyrillic and Greek letters')
+  .superRefine(visible)
+  .superRefine(unmixed)
 
 const accepted = (take: () => unknown) => {
   try {

@@ -36,6 +36,7 @@ export const database = {
     'Solo puedes crear usuarios en unidades dentro de tu alcance.',
 
   // Roles and who has them.
+  'looks the same as the name of the role {role}': 'se ve igual que el nombre del rol {role}',
   'You do not hold {permission} at scope {scope}, so you cannot grant it.':
     'No tienes {permission} con alcance {scope}, así que no puedes darlo.',
   'You do not hold {permission} in all units that it would reach at scope {scope}, so you cannot grant it.':

@@ -114,6 +114,9 @@ export const worker = {
   'must begin with a letter or digit, and have letters, digits, ".", "_" and "-" only':
     'debe empezar por una letra o un dígito y tener solo letras, dígitos, ".", "_" y "-"',
   'must not contain invisible characters': 'no debe contener caracteres invisibles',
+  'must have a letter, digit or sign': 'debe tener una letra, una cifra o un signo',
+  'must not mix Latin, Cyrillic and Greek letters in a word':
+    'no debe mezclar letras latinas, cirílicas y griegas en una palabra',
   'must not mix Latin, Cyrillic and Greek letters': 'no debe mezclar letras latinas, cirílicas y griegas',
   'must be a phone number: digits, and "+", blanks, "(", ")", ".", "/" or "-" between them':
     'debe ser un número de teléfono: cifras y, entre ellas, "+", espacios, "(", ")", ".", "/" o "-"',

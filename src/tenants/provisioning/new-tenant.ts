@@ -4,10 +4,10 @@ import { create, createdBefore } from '../../idempotency/idempotency.ts'
 import { Label } from '../../kernel/config.ts'
 import type { Ctx } from '../../kernel/context.ts'
 import { brokenConstraint } from '../../kernel/db.ts'
-import { Line } from '../../kernel/fields.ts'
 import { encrypt } from '../../kernel/keyring.ts'
 import { invalid, Problem } from '../../kernel/problem.ts'
 import { Email } from '../../names/addresses.ts'
+import { Name } from '../../names/names.ts'
 import { generatePassword, hash } from '../../passwords/hash.ts'
 import { weaknesses } from '../../passwords/policy.ts'
 import { presets } from '../../presets/presets.ts'
@@ -22,7 +22,7 @@ import { taxIdFault } from './tax-id.ts'
 export const NewTenant = z
   .object({
     subdomain: Label.min(1).refine((name) => !isReserved(name), 'is reserved'),
-    legal_name: Line(255),
+    legal_name: Name(255),
     tax_id: z
       .string()
       .min(1)
@@ -33,7 +33,7 @@ export const NewTenant = z
       .regex(/^[A-Z]{2}$/, 'must be an ISO 3166-1 code of two capital letters')
       .default('PE'),
     admin_email: Email,
-    contact_name: Line(255).optional(),
+    contact_name: Name(255).optional(),
     plan: z
       .string()
       .regex(/^[a-z0-9_-]{1,50}$/, 'must be 1-50 of a-z, 0-9, _ and -')
