@@ -33,6 +33,7 @@ export const Email = written(255)
     const message = fault(address)
     if (message) check.addIssue({ code: 'custom', message })
   })
+  .openapi({ format: 'email' })
 
 /** The domain of an e-mail address, in the form in which addresses have it. */
 export const Domain = z

@@ -2,7 +2,6 @@
  * Names that people read to decide: whom they give something, what they give, in which unit. Threat: a name that shows as nothing,
  * or as another one, and so gets what was meant for that. The database compares names of roles by how they look (names.sql).
  */
-import type { z } from '@hono/zod-openapi'
 import { Line } from '../kernel/fields.ts'
 
 // Zero-width characters, controls of the direction, fillers, variation selectors; the empty Braille cell; separators of lines.
@@ -13,14 +12,17 @@ const ALIKE = [/\p{Script=Latin}/u, /\p{Script=Cyrillic}/u, /\p{Script=Greek}/u]
 /** Whether a text mixes scripts whose letters look alike. */
 const mixes = (text: string) => ALIKE.filter((script) => script.test(text)).length > 1
 
+/** Where a check of a schema says what is wrong. */
+type Check = { addIssue(issue: { code: 'custom'; message: string }): void }
+
 /** For a text that is not empty: every character can be seen, and there is one. */
-export const visible = (text: string, check: z.RefinementCtx) => {
+export const visible = (text: string, check: Check) => {
   if (INVISIBLE.test(text)) check.addIssue({ code: 'custom', message: 'must not contain invisible characters' })
   else if (text !== '' && !VISIBLE.test(text)) check.addIssue({ code: 'custom', message: 'must have a letter, digit or sign' })
 }
 
 /** For a name of one word, such as a username. */
-export const unmixed = (name: string, check: z.RefinementCtx) => {
+export const unmixed = (name: string, check: Check) => {
   if (mixes(name)) check.addIssue({ code: 'custom', message: 'must not mix Latin, Cyrillic and Greek letters' })
 }
 

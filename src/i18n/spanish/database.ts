@@ -30,12 +30,14 @@ export const database = {
   'A first password can only be set while the user is created.':
     'Una primera contraseña solo se puede fijar al crear el usuario.',
 
+  'A username is made up only for a new user.': 'Solo se inventa un nombre de usuario para un usuario nuevo.',
   'Importing users needs user:create.': 'Para importar usuarios se necesita user:create.',
   'An address counts as verified with user:approve only.': 'Una dirección solo cuenta como verificada con user:approve.',
   'You can only create users in units that are within your scope.':
     'Solo puedes crear usuarios en unidades dentro de tu alcance.',
 
   // Roles and who has them.
+  '{role} is not active': '{role} no está activo',
   'looks the same as the name of the role {role}': 'se ve igual que el nombre del rol {role}',
   'You do not hold {permission} at scope {scope}, so you cannot grant it.':
     'No tienes {permission} con alcance {scope}, así que no puedes darlo.',
