@@ -39,11 +39,15 @@ const RESET = 'the user has no password until they reset it'
 
 const utf8 = (text: string) => new TextEncoder().encode(text)
 
-/** `fault`: the hash is refused. `excess`: it is a hash, and costs too much to be computed here. */
-export type ForeignHash = { stored: string } | { fault: string } | { excess: string }
+/**
+ * `fault`: the hash is refused. `excess`: it is a hash, and costs too much to be computed here. `unusable`: no password has it, as
+ * Django writes of users who have none.
+ */
+export type ForeignHash = { stored: string } | { fault: string } | { excess: string } | { unusable: true }
 
 /** The stored form of another system's hash, or why there is none. Needs no password, and hashes none. */
 export function fromForeign(hash: string): ForeignHash {
+  if (hash.startsWith('!')) return { unusable: true }
   const next = encodeBase64NoPadding(crypto.getRandomValues(new Uint8Array(16)))
   const accepted = (parameters: string, digest: Uint8Array) => ({
     stored: `${parameters}$${encodeBase64NoPadding(sha256(digest))}`,

@@ -203,7 +203,7 @@ create trigger after_role after insert or update on freehold.roles
   for each row execute function access.after_role();
 
 -- Defined in src/settings/settings.sql.
-create trigger keep_registration_role after update of name, deleted_at on freehold.roles
+create trigger keep_registration_role after update of name, is_active, deleted_at on freehold.roles
   for each row execute function access.keep_registration_role();
 
 call access.audited('freehold.roles', 'role');

@@ -9,7 +9,7 @@
 create function access.before_tenant() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  given uuid;
+  given freehold.roles;
 begin
   new.updated_at := now();
   if access.permission() = 'setting:update'
@@ -21,29 +21,38 @@ begin
       )
       or (new.registration_role is not null and new.registration_role is distinct from old.registration_role)
     ) then
-    -- Locked, so that the role is not deleted meanwhile.
-    select r.id
+    -- Locked, so that the role is not deleted or switched off meanwhile.
+    select r.*
     into given
     from freehold.roles r
     where r.deleted_at is null
       and case when new.registration_role is null then r.is_fallback else r.name = new.registration_role end
     for share;
-    if given is null and new.registration_role is not null then
+    if given.id is null and new.registration_role is not null then
       perform access.refuse('invalid_request',
         format('%s is not a role of this tenant', new.registration_role), 'registration_role');
     end if;
-    perform access.must_hold_role(given, '{}');
+    if not given.is_active then
+      perform access.refuse('invalid_request', format('%s is not active', given.name), 'registration_role');
+    end if;
+    perform access.must_hold_role(given.id, '{}');
   end if;
   return new;
 end $$;
 
--- The role of registration stays the one that was named: a user who may rename roles must not hand another one to
--- strangers by giving it that name. A trigger of freehold.roles.
+-- The role of registration stays the one that was named, and works: a user who may rename roles must not hand another
+-- one to strangers by giving it that name, and whoever gets one that is switched off cannot log in. A trigger of
+-- freehold.roles.
 create function access.keep_registration_role() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
-  if new.deleted_at is not null
-    and exists (select from freehold.tenant t where t.registration_role = old.name) then
+  if (new.deleted_at is not null or (old.is_active and not new.is_active))
+    and exists (
+      select
+      from freehold.tenant t
+      where t.registration_role = old.name
+        or (t.registration and t.registration_role is null and new.is_fallback)
+    ) then
     perform access.refuse('in_use',
       format('The role %s is given to users who register: choose another in the settings first.', old.name));
   end if;

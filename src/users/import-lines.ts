@@ -26,17 +26,20 @@ const ForeignHash = z
   })
 
 /**
- * A user of an import. `roles` are those besides the primary one; `password_hash` is bcrypt or Django's pbkdf2_sha256. A user
- * without one, or with one that costs too much, has to reset their password. `email_verified: true` takes user:approve.
+ * A user of an import, where null is as if left out: other systems write whole rows. `roles` are those besides the primary one;
+ * `password_hash` is bcrypt or Django's pbkdf2_sha256. A user without one, with one that costs too much or one that no password has
+ * (Django's `!`), has to reset their password. `email_verified: true` takes user:approve.
  */
-export const ImportedUser = NewUser.omit({ password: true })
-  .extend({
-    roles: z.array(Text(64)).max(50).optional(),
-    password_hash: ForeignHash.optional(),
-    email_verified: z.boolean().optional(),
-    is_active: z.boolean().optional(),
-    must_change_password: z.boolean().optional(),
-  })
+export const ImportedUser = NewUser.extend({
+  username: NewUser.shape.username.nullable(),
+  password: z.null().optional(),
+  role: NewUser.shape.role.nullable(),
+  roles: z.array(Text(64)).max(50).nullish(),
+  password_hash: ForeignHash.nullish(),
+  email_verified: z.boolean().nullish(),
+  is_active: z.boolean().nullish(),
+  must_change_password: z.boolean().nullish(),
+})
   .strict()
   .openapi('ImportedUser')
 
@@ -61,14 +64,15 @@ function lineIn(value: unknown, language: Language): Accepted | Refused {
         : issue
     return refused(...issuesIn('#', error.issues, (found) => language.issue(found, value)).map(explained))
   }
-  const { roles = [], password_hash, ...fields } = data
-  const { role = roles[0] } = fields
+  const { password_hash, ...fields } = data
+  const roles = fields.roles ?? []
+  const role = fields.role ?? roles[0]
   return {
     user: {
       ...fields,
       wished: usernameFrom(fields.email),
       roles,
-      ...(role !== undefined && { role }),
+      ...(role && { role }),
       ...(password_hash && 'stored' in password_hash && { password_hash: password_hash.stored }),
     },
     warnings: password_hash && 'excess' in password_hash ? [{ pointer: '#/password_hash', detail: password_hash.excess }] : [],

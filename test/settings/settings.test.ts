@@ -117,6 +117,39 @@ describe('the settings', () => {
     expectProblem(await patch({ lock_minutes: 1 }, { token: caretaker.token }), 403, 'forbidden')
   })
 
+  it('keep the role of those who register switched on, named or the fallback, while it is theirs', async () => {
+    await addRole(realm, 'newcomer', [], 'own')
+    const id = async (name: string) => (await realm.asOwner(sql`select id from freehold.roles where name = ${name}`))[0]?.id
+    const turn = async (name: string, is_active: boolean) =>
+      call(AT, `/api/v1/roles/${await id(name)}`, { token: admin, method: 'PATCH', body: { is_active } })
+    expect((await patch({ registration: true, registration_role: 'newcomer' })).status).toBe(200)
+    expectProblem(await turn('newcomer', false), 409, 'in_use')
+    expect((await patch({ registration_role: null })).status).toBe(200)
+    expectProblem(await turn('user', false), 409, 'in_use')
+    expect((await turn('newcomer', false)).status).toBe(200)
+    const off = await patch({ registration_role: 'newcomer' })
+    expectProblem(off, 400, 'invalid_request')
+    expect(pointers(off)).toEqual(['#/registration_role'])
+    expect((await patch({ registration: false })).status).toBe(200)
+  })
+
+  it('name the role of those who register, or switch it off, but not both at once', async () => {
+    await addRole(realm, 'either', [], 'own')
+    const [role] = await realm.asOwner(sql`select id from freehold.roles where name = 'either'`)
+    for (let round = 0; round < 10; round++) {
+      await Promise.all([
+        patch({ registration_role: 'either' }),
+        call(AT, `/api/v1/roles/${role?.id}`, { token: admin, method: 'PATCH', body: { is_active: false } }),
+      ])
+      const [after] = await realm.asOwner(
+        sql`select r.is_active, t.registration_role from freehold.roles r, freehold.tenant t where r.id = ${role?.id}`,
+      )
+      expect(after?.is_active || after?.registration_role === null).toBe(true)
+      await patch({ registration_role: null })
+      await realm.asOwner(sql`update freehold.roles set is_active = true where id = ${role?.id}`)
+    }
+  })
+
   it('name no role for strangers that who names it does not hold', async () => {
     await addRole(realm, 'registrar', ['setting:read', 'setting:update'], 'all')
     const registrar = await addMember(realm, 'eli', { roles: ['registrar'] })
