@@ -10,9 +10,9 @@
 --   alters table freehold.audit_checkpoints
 --   alters table freehold.permissions
 -- Definitions:
---   creates 61 objects
---   replaces 48 objects
---   drops and creates 18 objects
+--   creates 64 objects
+--   replaces 49 objects
+--   drops and creates 19 objects
 --   drops function access.active_primary_role
 --   drops function access.grant_sources
 --   drops function access.held
@@ -33,6 +33,8 @@
 --   keeps function access.verify_email
 
 set local check_function_bodies = off;
+--> statement-breakpoint
+drop trigger keep_registration_role on freehold.roles;
 --> statement-breakpoint
 drop function access.active_primary_role(freehold.users);
 --> statement-breakpoint
@@ -3383,6 +3385,40 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     (nullif(current_setting('access.earlier_places', true), '')::jsonb ->> role::text)::integer, 0), 0)
 $$;
 --> statement-breakpoint
+-- How a name looks: in lower case, and in Latin letters where others look like them. Two names with the same look are
+-- one name to whoever reads them.
+create or replace function access.look_of(name text) returns text
+language sql immutable set search_path = pg_catalog, pg_temp as $$
+  select translate(
+    lower(normalize(name, NFKC)),
+    'АВЕКМНОРСТУХІЈЅавекмнорстухіјѕһԁԛԝӏѵүαβεζηικμνορτυχωγıɡɑ',
+    'abekmhopctyxijsabekmhopctyxijshdqwlvyabeznikmvoptyxwyiga')
+$$;
+--> statement-breakpoint
+create or replace function access.before_role_name() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  other text;
+begin
+  if tg_op = 'UPDATE' and new.name = old.name then
+    return new;
+  end if;
+  -- One at a time: of two that look the same each would be allowed by itself.
+  perform pg_advisory_xact_lock(hashtext('freehold.roles.name'));
+  select r.name
+  into other
+  from freehold.roles r
+  where access.look_of(r.name) = access.look_of(new.name)
+    and r.name <> new.name
+    and r.id <> new.id
+    and r.deleted_at is null
+  limit 1;
+  if other is not null then
+    perform access.refuse('already_exists', format('looks the same as the name of the role %s', other), 'name');
+  end if;
+  return new;
+end $$;
+--> statement-breakpoint
 -- Nobody overrides their own permissions, nor gives what they do not hold.
 create or replace function access.before_override() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
@@ -3664,7 +3700,7 @@ end $$;
 create or replace function access.before_tenant() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  given uuid;
+  given freehold.roles;
 begin
   new.updated_at := now();
   if access.permission() = 'setting:update'
@@ -3676,20 +3712,46 @@ begin
       )
       or (new.registration_role is not null and new.registration_role is distinct from old.registration_role)
     ) then
-    -- Locked, so that the role is not deleted meanwhile.
-    select r.id
+    -- Locked, so that the role is not deleted or switched off meanwhile.
+    select r.*
     into given
     from freehold.roles r
     where r.deleted_at is null
       and case when new.registration_role is null then r.is_fallback else r.name = new.registration_role end
     for share;
-    if given is null and new.registration_role is not null then
+    if given.id is null and new.registration_role is not null then
       perform access.refuse('invalid_request',
         format('%s is not a role of this tenant', new.registration_role), 'registration_role');
     end if;
-    perform access.must_hold_role(given, '{}');
+    if not given.is_active then
+      perform access.refuse('invalid_request', format('%s is not active', given.name), 'registration_role');
+    end if;
+    perform access.must_hold_role(given.id, '{}');
   end if;
   return new;
+end $$;
+--> statement-breakpoint
+-- The role of registration stays the one that was named, and works: a user who may rename roles must not hand another
+-- one to strangers by giving it that name, and whoever gets one that is switched off cannot log in. A trigger of
+-- freehold.roles.
+create or replace function access.keep_registration_role() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if (new.deleted_at is not null or (old.is_active and not new.is_active))
+    and exists (
+      select
+      from freehold.tenant t
+      where t.registration_role = old.name
+        or (t.registration and t.registration_role is null and new.is_fallback)
+    ) then
+    perform access.refuse('in_use',
+      format('The role %s is given to users who register: choose another in the settings first.', old.name));
+  end if;
+  update freehold.tenant t
+  set registration_role = new.name
+  where t.registration_role = old.name
+    and new.name <> old.name;
+  return null;
 end $$;
 --> statement-breakpoint
 -- A department stands under departments, a team under either, and nothing under itself. Callers below scope `all`
@@ -3971,12 +4033,20 @@ create or replace function access.is_present(u freehold.users) returns boolean
 language sql stable
 return u.is_active and coalesce(u.terminated_at > now(), true);
 --> statement-breakpoint
--- Keeps the dates. A past date on which a user leaves deactivates them.
+-- Keeps the dates: neither is lost by a replacement that does not know it. A past date on which a user leaves
+-- deactivates them.
 create or replace function access.before_coming_or_going() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   was_active boolean := tg_op = 'UPDATE' and old.is_active;
 begin
+  -- Whoever may not change their own date is told that instead (access.check_user_change).
+  if was_active and not new.is_active and access.principal() = new.id then
+    perform access.refuse('illegal_state', 'You cannot deactivate yourself.');
+  end if;
+  if tg_op = 'UPDATE' then
+    new.joined_at := coalesce(new.joined_at, old.joined_at);
+  end if;
   if new.terminated_at <= now() and (tg_op = 'INSERT' or was_active) then
     new.is_active := false;
   end if;
@@ -3989,6 +4059,8 @@ begin
       when access.permission() = 'user:delete' then now()
       else least(new.terminated_at, now())
     end;
+  elsif tg_op = 'UPDATE' and not new.is_active then
+    new.terminated_at := coalesce(new.terminated_at, old.terminated_at);
   end if;
   return new;
 end $$;
@@ -4167,9 +4239,6 @@ declare
   changed text[];
 begin
   if was.id is not null then
-    if access.principal() = is_now.id and not is_now.is_active and was.is_active then
-      perform access.refuse('illegal_state', 'You cannot deactivate yourself.');
-    end if;
     select array_agg(n.key)
     into changed
     from jsonb_each(to_jsonb(is_now)) n
@@ -4183,6 +4252,8 @@ begin
       and not changed <@ own then
       perform access.refuse('forbidden', format('Another user must change %s here.',
         (select string_agg(c, ', ' order by c) from unnest(changed) c where c <> all (own))));
+    elsif access.principal() = is_now.id and not is_now.is_active and was.is_active then
+      perform access.refuse('illegal_state', 'You cannot deactivate yourself.');
     end if;
   end if;
   if was.id is not null
@@ -4265,11 +4336,14 @@ begin
   return null;
 end $$;
 --> statement-breakpoint
-create trigger before_coming_or_going before insert or update of is_active, terminated_at on freehold.users
-  for each row execute function access.before_coming_or_going();
+create trigger before_role_name before insert or update of name on freehold.roles
+  for each row execute function access.before_role_name();
 --> statement-breakpoint
 create trigger after_coming_or_going after insert or update of is_active, terminated_at on freehold.users
   for each row execute function access.after_coming_or_going();
+--> statement-breakpoint
+create trigger before_coming_or_going before insert or update of is_active, joined_at, terminated_at on freehold.users
+  for each row execute function access.before_coming_or_going();
 --> statement-breakpoint
 -- access.write_audit alone sets that setting. A minute, because the clock of a machine may be set back.
 create trigger written_now before insert on freehold.audit_log
@@ -4296,6 +4370,10 @@ create trigger after_unit after update of kind, parent_id on freehold.units
 --> statement-breakpoint
 -- Whoever reads all of the audit reads its checkpoints, to verify an export.
 create policy read on freehold.audit_checkpoints for select using ((select access.may_read_all_audit()));
+--> statement-breakpoint
+-- Defined in src/settings/settings.sql.
+create trigger keep_registration_role after update of name, is_active, deleted_at on freehold.roles
+  for each row execute function access.keep_registration_role();
 --> statement-breakpoint
 comment on function access.check_asked_names(jsonb) is 'Retired: the release before uses it, the next migration drops it.';
 --> statement-breakpoint
@@ -4326,6 +4404,7 @@ revoke execute
     access.after_unit(),
     access.answer_id(text,bytea),
     access.before_coming_or_going(),
+    access.before_role_name(),
     access.before_session_end(),
     access.begin_login(uuid,text,text),
     access.begin_once(text,bytea,bytea),
@@ -4361,6 +4440,7 @@ revoke execute
     access.lacking(access.placed[],uuid[]),
     access.limit_reached(freehold.mails),
     access.lock_username(text),
+    access.look_of(text),
     access.mail_reset_link(uuid,bytea,text),
     access.may_vouch(uuid),
     access.must_hold(text[],access.scope[],uuid[]),
