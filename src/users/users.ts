@@ -131,13 +131,13 @@ export function listed({ sort, search, role, unit_id, status, limit }: Omit<Quer
       walk: true,
     })
   // The planner does not know how many hold a role that it is given by name, so both ways are written out, and how many hold it
-  // decides which one runs. `offset 0` keeps the second one from becoming a join, which would read every holder.
+  // decides which one runs. It is not counted for a caller of a few units, whose lists are short. `offset 0` keeps the second one from becoming a join, which would read every holder.
   const [holders, page] =
     role === undefined
       ? [sql``, pageWhere(conditions)]
       : [
-          sql`with any_of as materialized (select ur.user_id from ${held(role)} limit ${FEW_HOLDERS + 1}),
-            few as materialized (select case when count(*) <= ${FEW_HOLDERS} then coalesce(array_agg(any_of.user_id), '{}') end as ids from any_of)`,
+          sql`with any_of as materialized (select ur.user_id from ${held(role)} and (select access.walks()) limit ${FEW_HOLDERS + 1}),
+            few as materialized (select case when (select access.walks()) and count(*) <= ${FEW_HOLDERS} then coalesce(array_agg(any_of.user_id), '{}') end as ids from any_of)`,
           sql`select * from (
               (${pageWhere([sql`u.id = any ((select few.ids from few)::uuid[])`, ...conditions])})
               union all

@@ -122,6 +122,19 @@ describe('a page of twenty thousand people', () => {
     expect(ways, JSON.stringify(plan)).not.toContain('Seq Scan')
     expect(read, JSON.stringify(plan)).toBeLessThanOrEqual(20 * rows.length)
   })
+  it.each(SCOPES.flatMap((scope) => ['admin', 'user', 'second', 'nobody'].map((role) => [scope, role] as const)))(
+    'at scope %s of those with role %s reads their assignments and no more people than it must',
+    async (scope, role) => {
+      for (const sort of ['username', '-email', 'created_at']) {
+        const { ways, read, rows, plan } = await pageOf(scope, { sort, role })
+        expect(ways, JSON.stringify(plan)).not.toContain('Seq Scan')
+        // Below scope `all` row level security looks at the user of each assignment; a team has 500 people.
+        const most = { all: 20 * Math.max(rows.length, 1), department: 12_000, team: 2_000, own: 100 }
+        expect(read, JSON.stringify(plan)).toBeLessThanOrEqual(most[scope])
+      }
+    },
+  )
+
   it('of who reports to one of them is found by the manager, and reads the tree below and no more', async () => {
     for (const [name, deep, below] of [
       ['p00001', false, 10],
