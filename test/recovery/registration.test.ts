@@ -85,6 +85,18 @@ describe('where it is allowed', () => {
     expect((await call(AT, '/api/v1/users/me', { token: access_token })).body.username).toMatch(/^cat-[0-9a-f]{5}$/)
   })
 
+  it('a stranger is not called as one who runs the place, whether they ask for it or their address does', async () => {
+    for (const [email, more] of [
+      ['stranger@elsewhere.test', { username: 'admin' }],
+      ['root@elsewhere.test', {}],
+    ] as const) {
+      expect((await registered(email, more)).status).toBe(204)
+      const { access_token } = (await enter(email)).body
+      const { username } = (await call(AT, '/api/v1/users/me', { token: access_token })).body
+      expect(username).toMatch(/^(admin|root)-[0-9a-f]{5}$/)
+    }
+  })
+
   it('a token works once, of twenty at once; another of the same address is worth nothing then', async () => {
     const email = 'dan@people.test'
     await register(email)
