@@ -4166,7 +4166,8 @@ language sql volatile set search_path = pg_catalog, pg_temp as $$
   select pg_try_advisory_xact_lock(hashtextextended('freehold.users.username:' || name, 0))
 $$;
 --> statement-breakpoint
--- Names by which people take somebody for one who runs the place. Who may choose a username may choose one of these.
+-- Names by which people take somebody for one who runs the place. Who creates or changes a user may choose one of these;
+-- a stranger who registers may not.
 create or replace function access.is_reserved_username(name text) returns boolean
 language sql immutable
 return name = any ('{admin,administrator,root,superuser,superadmin,sysadmin,system,operator,owner,moderator,support,
