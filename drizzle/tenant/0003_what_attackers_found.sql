@@ -10,9 +10,9 @@
 --   alters table freehold.audit_checkpoints
 --   alters table freehold.permissions
 -- Definitions:
---   creates 64 objects
+--   creates 67 objects
 --   replaces 49 objects
---   drops and creates 19 objects
+--   drops and creates 20 objects
 --   drops function access.active_primary_role
 --   drops function access.grant_sources
 --   drops function access.held
@@ -80,6 +80,8 @@ drop function access.must_hold_role(uuid);
 --> statement-breakpoint
 drop function access.phone_code(text,text);
 --> statement-breakpoint
+drop function access.record_refusal(uuid,jsonb,text,text,jsonb);
+--> statement-breakpoint
 drop function access.refresh(uuid,bytea,bytea,jsonb);
 --> statement-breakpoint
 drop function access.request_email_change(uuid,uuid,text,text,bytea,text);
@@ -116,6 +118,7 @@ CREATE TABLE "access"."mail_counter" (
   "day" date NOT NULL,
   "by_strangers" integer NOT NULL,
   "by_others" integer NOT NULL,
+  "notices" integer DEFAULT 0 NOT NULL,
   CONSTRAINT "mail_counter_is_one" CHECK ("access"."mail_counter"."one")
 );
 --> statement-breakpoint
@@ -258,6 +261,51 @@ begin
     end if;
   end if;
   return jsonb_build_object('user_id', u.id, 'session_id', s.id, 'scope', r.scope);
+end $$;
+--> statement-breakpoint
+-- Records a refusal, after the answer. It believes nothing but the request: the user is the one of the session or of
+-- the key, if these are real. It takes the system's key, or somebody with the app login could fill the audit.
+create or replace function access.record_refusal(
+  tenant_id uuid,
+  system_key text,
+  credential jsonb,
+  code text,
+  permission text,
+  request jsonb
+) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  subject freehold.users;
+  k freehold.api_keys;
+begin
+  perform access.check_system(tenant_id, system_key);
+  if credential ? 'key' then
+    select x.* into k
+    from freehold.api_keys x
+    where x.key_hash = decode(credential ->> 'key', 'hex')
+      and x.revoked_at is null
+      and (x.expires_at is null or x.expires_at > now());
+    select u.* into subject from freehold.users u where u.id = k.user_id;
+  else
+    select u.* into subject
+    from freehold.sessions s
+      join freehold.users u on u.id = s.user_id
+    where s.id = (credential ->> 'session_id')::uuid
+      and u.id = (credential ->> 'user_id')::uuid
+      and s.ended_at is null
+      and credential ->> 'proof' = access.session_proof(s.id);
+  end if;
+  perform access.set_audit_actor(subject.id, subject.username, request);
+  perform access.record(
+    case code when 'token_wrong_tenant' then 'SUSPICIOUS_ACTIVITY' else 'ACCESS_REFUSED' end,
+    'refuse',
+    'request',
+    null,
+    null,
+    jsonb_build_object('code', left(code, 64), 'permission', left(permission, 128))
+      || case when k.id is null then '{}' else jsonb_build_object('api_key_id', k.id) end,
+    case code when 'token_wrong_tenant' then 50 else 10 end
+  );
 end $$;
 --> statement-breakpoint
 -- The checks, with null for each user whom the caller does not reach with user:read.
@@ -1594,6 +1642,12 @@ begin
   return new;
 end $$;
 --> statement-breakpoint
+-- A state as it is kept: one of more than 128 KiB would be in every page that holds its entry, and Neon answers no more
+-- than 10 MiB.
+create or replace function access.kept_state(state jsonb) returns jsonb
+language sql stable
+return case when pg_column_size(state) > 131072 then jsonb_build_object('too_large', true) else state end;
+--> statement-breakpoint
 -- Writes the entries of one statement, in one statement, and returns their ids: the only function that knows how a
 -- detail is hashed. `ids`, `befores` and `afters` run in parallel; an element of `activities` goes before `activity`.
 --
@@ -1622,8 +1676,8 @@ begin
       uuid_send(gen_random_uuid()) as salt,
       coalesce(r.activity, write_audit.activity) as activity_type,
       r.id,
-      r.was,
-      r.is_now
+      access.kept_state(r.was) as was,
+      access.kept_state(r.is_now) as is_now
     from unnest(ids, befores, afters, activities) as r (id, was, is_now, activity)
   ), logged as (
     insert into freehold.audit_log (
@@ -2498,12 +2552,24 @@ declare
   most integer;
 begin
   select * into strict t from freehold.tenant;
+  if access.is_first_notice(made) then
+    insert into access.mail_counter as c (day, by_strangers, by_others, notices)
+    values ((now() at time zone 'UTC')::date, 0, 0, 1)
+    on conflict (one) do update
+    set day = greatest(c.day, excluded.day),
+      by_strangers = case when c.day < excluded.day then 0 else c.by_strangers end,
+      by_others = case when c.day < excluded.day then 0 else c.by_others end,
+      notices = 1 + case when c.day < excluded.day then 0 else c.notices end
+    where c.day < excluded.day or c.notices < t.mail_per_day;
+    return case when not found then 'mail_per_day' end;
+  end if;
   insert into access.mail_counter as c (day, by_strangers, by_others)
   values ((now() at time zone 'UTC')::date, strangers, 1 - strangers)
   on conflict (one) do update
   set day = greatest(c.day, excluded.day),
     by_strangers = excluded.by_strangers + case when c.day < excluded.day then 0 else c.by_strangers end,
-    by_others = excluded.by_others + case when c.day < excluded.day then 0 else c.by_others end
+    by_others = excluded.by_others + case when c.day < excluded.day then 0 else c.by_others end,
+    notices = case when c.day < excluded.day then 0 else c.notices end
   where c.day < excluded.day
     or (
       c.by_strangers + c.by_others < t.mail_per_day
@@ -2526,7 +2592,7 @@ begin
       and m.created_at > now() - interval '1 hour'
       and access.is_strangers_mail(m.kind) = is_strangers
   ) > most or (
-    made.kind in ('email_change', 'phone_code')
+    made.kind = 'phone_code'
     and (
       select count(*)
       from freehold.mails m
@@ -2538,11 +2604,28 @@ begin
   return case when found then 'mail_per_recipient_hour' end;
 end $$;
 --> statement-breakpoint
--- Under what a recipient is counted: an address is stored normalised; a number is the same however it is written. The
--- index mails_recipient is on this expression.
+-- Whether a mail tells somebody that their password or address was changed, for the first time within an hour: whoever
+-- changes it could use the other limits up before, so that nobody is told. Such mails have a day's limit of their own.
+create or replace function access.is_first_notice(made freehold.mails) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select made.kind in ('email_changed', 'password_changed')
+    and not exists (
+      select
+      from freehold.mails m
+      where m.kind = made.kind
+        and m.id <> made.id
+        and access.recipient_key(m.channel, m.recipient) = access.recipient_key(made.channel, made.recipient)
+        and m.created_at > now() - interval '1 hour')
+$$;
+--> statement-breakpoint
+-- Under what a recipient is counted: an address is stored normalised, and what follows a + in it reaches the same mailbox;
+-- a number is the same however it is written. The index mails_recipient is on this expression.
 create or replace function access.recipient_key(channel text, recipient text) returns text
 language sql immutable
-return case when channel = 'sms' then regexp_replace(recipient, '[^0-9]', '', 'g') else recipient end;
+return case
+  when channel = 'sms' then regexp_replace(regexp_replace(recipient, '[^0-9]', '', 'g'), '^00', '')
+  else regexp_replace(recipient, '[+][^@]*@', '@')
+end;
 --> statement-breakpoint
 -- How many of a day's mails strangers can cause.
 create or replace function access.strangers_share(t freehold.tenant) returns integer
@@ -2793,7 +2876,15 @@ declare
 begin
   if u.id is null or u.id is distinct from access.principal() then
     return 'wrong';
-  elsif not exists (select from freehold.users x where x.email = address) then
+  elsif exists (select from freehold.users x where x.email = address)
+    -- Counted whether a mail goes out or not, so that what is left does not tell which addresses are known.
+    or (
+      select count(*)
+      from freehold.audit_log l
+      where l.user_id = u.id and l.activity_type = 'EMAIL_CHANGE_REQUESTED' and l.at > now() - interval '1 hour'
+    ) >= t.mail_per_recipient_hour then
+    perform access.wait_as_if_mailed();
+  else
     perform access.send_token(u, 'email', address, token_hash, 24, 'email_change', secrets_encrypted);
   end if;
   perform access.record(
@@ -2987,9 +3078,16 @@ end $$;
 --> statement-breakpoint
 -- A reset that only mails the user a link to set a new password: the caller learns nothing and nothing ends, so that
 -- it is open to those who hold less than the user. Returns {user_id, must_change_password}.
-create or replace function access.mail_reset_link(subject uuid, token_hash bytea, secrets_encrypted text) returns jsonb
+create or replace function access.mail_reset_link(
+  tenant_id uuid,
+  system_key text,
+  subject uuid,
+  token_hash bytea,
+  secrets_encrypted text
+) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
   u freehold.users := access.user_to_reset(subject);
 begin
   if access.is_present(u) then
@@ -3189,6 +3287,8 @@ end $$;
 -- Spends a token that was mailed to an address. One of a user verifies their address, or replaces it by the one that
 -- they asked for. One of a registration creates the user, with the password of the registration that `secret_hash`
 -- belongs to, or else with `new_hash` and the name that the address gives. `done`; `invalid` (the token);
+-- `not_a_registration`: the token is for the address of a user, so that whoever registered must not spend it, because
+-- that user may be somebody else who asked for this address; the token stays valid.
 -- `password_required`: neither is there, and the token stays valid; `taken`: by now another user has the address.
 create or replace function access.finish_verification(
   tenant_id uuid,
@@ -3207,7 +3307,9 @@ declare
   said freehold.registrations;
   u freehold.users := access.token_user(presented, 'email', true);
 begin
-  if u.id is not null then
+  if u.id is not null and secret_hash is not null then
+    return 'not_a_registration';
+  elsif u.id is not null then
     perform access.set_audit_actor(u.id, u.username, request);
     update freehold.one_time_tokens x set used_at = now() where x.token_hash = presented returning * into k;
     if u.email <> k.target then
@@ -3390,9 +3492,9 @@ $$;
 create or replace function access.look_of(name text) returns text
 language sql immutable set search_path = pg_catalog, pg_temp as $$
   select translate(
-    lower(normalize(name, NFKC)),
-    'АВЕКМНОРСТУХІЈЅавекмнорстухіјѕһԁԛԝӏѵүαβεζηικμνορτυχωγıɡɑ',
-    'abekmhopctyxijsabekmhopctyxijshdqwlvyabeznikmvoptyxwyiga')
+    regexp_replace(lower(normalize(name, NFKC)), '\s+', ' ', 'g'),
+    'АВЕКМНОРСТУХІЈЅавекмнорстухіјѕһԁԛԝӏѵүαβεζηικμνορτυχωγıɡɑɪᴀ‐‑‒–—―−˗',
+    'abekmhopctyxijsabekmhopctyxijshdqwlvyabeznikmvoptyxwyigaia--------')
 $$;
 --> statement-breakpoint
 create or replace function access.before_role_name() returns trigger
@@ -3932,7 +4034,7 @@ begin
   end if;
   insert into freehold.users (id, email, username, email_verified, is_active, must_change_password, role,
     given_name, family_name, phone, unit_id, manager_id, designation, description,
-    locale, timezone, preferences, joined_at, max_sessions)
+    locale, timezone, preferences, joined_at, terminated_at, max_sessions)
   values (
     made,
     l ->> 'email',
@@ -3952,6 +4054,7 @@ begin
     coalesce(l ->> 'timezone', 'UTC'),
     coalesce(nullif(l -> 'preferences', 'null'), '{}'),
     (l ->> 'joined_at')::timestamptz,
+    (l ->> 'terminated_at')::timestamptz,
     (l ->> 'max_sessions')::integer
   );
   -- A user without a hash has no password, and logs in after a reset.
@@ -4044,9 +4147,6 @@ begin
   if was_active and not new.is_active and access.principal() = new.id then
     perform access.refuse('illegal_state', 'You cannot deactivate yourself.');
   end if;
-  if tg_op = 'UPDATE' then
-    new.joined_at := coalesce(new.joined_at, old.joined_at);
-  end if;
   if new.terminated_at <= now() and (tg_op = 'INSERT' or was_active) then
     new.is_active := false;
   end if;
@@ -4079,17 +4179,7 @@ begin
       set ends_at = greatest(now(), p.starts_at)
       where p.user_id = new.id
         and (p.ends_at is null or p.ends_at > now());
-      update freehold.sessions s
-      set ended_at = now(), ended_because = 'deactivated'
-      where s.user_id = new.id
-        and s.ended_at is null;
-      -- What was mailed to them before does not become valid again when they are reactivated. API keys work only for an
-      -- active user and stay as they are (docs/decisions/0015-api-keys.md).
-      update freehold.one_time_tokens k
-      set used_at = now()
-      where k.user_id = new.id
-        and k.used_at is null;
-      perform access.keep_admin();
+      perform access.end_what_lets_in(new.id), access.keep_admin();
     end if;
   elsif new.is_active and new.terminated_at is distinct from old.terminated_at then
     update freehold.user_periods p
@@ -4100,10 +4190,26 @@ begin
     if not found then
       insert into freehold.user_periods (id, user_id, starts_at, ends_at)
       values (gen_random_uuid(), new.id, now(), new.terminated_at);
+      perform access.end_what_lets_in(new.id);
     end if;
     perform access.keep_admin();
   end if;
   return null;
+end $$;
+--> statement-breakpoint
+-- Ends the sessions of somebody who has left, and what was mailed to them: neither becomes valid again when they come
+-- back. API keys work only for an active user and stay as they are (docs/decisions/0015-api-keys.md).
+create or replace function access.end_what_lets_in(subject uuid) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  update freehold.sessions s
+  set ended_at = now(), ended_because = 'deactivated'
+  where s.user_id = subject
+    and s.ended_at is null;
+  update freehold.one_time_tokens k
+  set used_at = now()
+  where k.user_id = subject
+    and k.used_at is null;
 end $$;
 --> statement-breakpoint
 -- Deactivates users whose last day has come, for the scheduled job. The only administrator stays, without the date.
@@ -4256,6 +4362,10 @@ begin
     elsif access.principal() = is_now.id and not is_now.is_active and was.is_active then
       perform access.refuse('illegal_state', 'You cannot deactivate yourself.');
     end if;
+  end if;
+  -- Whoever is to leave does not choose to stay.
+  if was.id = access.principal() and 'terminated_at' = any (changed) then
+    perform access.refuse('forbidden', format('Another user must change %s here.', 'terminated_at'));
   end if;
   if was.id is not null
     and changed && '{is_active,role,unit_id,manager_id,terminated_at,max_sessions}' then
@@ -4418,6 +4528,7 @@ revoke execute
     access.delegated(uuid,timestamp with time zone,text[]),
     access.delegations_to(uuid,timestamp with time zone),
     access.department_over(uuid),
+    access.end_what_lets_in(uuid),
     access.finish_admin_reset(uuid,text,uuid,text,jsonb,boolean,bytea,text),
     access.finish_login(uuid,text,uuid,text,text,bytea,jsonb),
     access.finish_login_with_rehash(uuid,text,uuid,text,text,text,bytea,jsonb),
@@ -4431,6 +4542,7 @@ revoke execute
     access.holders_of(uuid),
     access.import_batch(jsonb,integer,jsonb),
     access.import_user(jsonb,text[]),
+    access.is_first_notice(freehold.mails),
     access.is_foreign(text),
     access.is_live(freehold.delegations),
     access.is_present(freehold.users),
@@ -4438,11 +4550,12 @@ revoke execute
     access.is_strangers_mail(text),
     access.keep_answer(text,bytea,bytea,json,text),
     access.kept_answer(text,bytea,bytea),
+    access.kept_state(jsonb),
     access.lacking(access.placed[],uuid[]),
     access.limit_reached(freehold.mails),
     access.lock_username(text),
     access.look_of(text),
-    access.mail_reset_link(uuid,bytea,text),
+    access.mail_reset_link(uuid,text,uuid,bytea,text),
     access.may_vouch(uuid),
     access.must_hold(text[],access.scope[],uuid[]),
     access.must_hold_role(uuid,uuid[]),
@@ -4455,6 +4568,7 @@ revoke execute
     access.reason_against(text,uuid,text),
     access.reason_for(text,uuid,text,text),
     access.recipient_key(text,text),
+    access.record_refusal(uuid,text,jsonb,text,text,jsonb),
     access.refresh(uuid,text,bytea,bytea,jsonb),
     access.registered_user(freehold.tenant,freehold.registrations),
     access.request_email_change(uuid,text,uuid,text,text,bytea,text),
@@ -4501,9 +4615,10 @@ grant execute
     access.import_batch(jsonb,integer,jsonb),
     access.keep_answer(text,bytea,bytea,json,text),
     access.kept_answer(text,bytea,bytea),
-    access.mail_reset_link(uuid,bytea,text),
+    access.mail_reset_link(uuid,text,uuid,bytea,text),
     access.new_username(text,text),
     access.phone_code(uuid,text,text,text),
+    access.record_refusal(uuid,text,jsonb,text,text,jsonb),
     access.refresh(uuid,text,bytea,bytea,jsonb),
     access.request_email_change(uuid,text,uuid,text,text,bytea,text),
     access.require_reach(text,uuid,uuid),

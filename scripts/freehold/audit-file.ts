@@ -85,8 +85,15 @@ export async function verifyFile(
   for await (const line of lines) {
     if (line === '') continue
     const row = rowOf(line, ++count.entries)
-    if (row.activity_type === 'AUDIT_ERASED' && row.resource_type === 'audit_detail') erasures.add(String(row.resource_id))
-    if (row.salt === null) gone.push(row)
+    // An erasure that no checkpoint proves excuses nothing.
+    if (row.activity_type === 'AUDIT_ERASED' && row.resource_type === 'audit_detail' && row.checkpoint !== null)
+      erasures.add(String(row.resource_id))
+    if (row.salt === null && !hasDetail(row)) gone.push(row)
+    // A detail without its salt is there to pass unseen.
+    else if (row.salt === null)
+      faults.push(
+        fault('changed_detail', row.checkpoint, `the detail of ${row.id} has no salt, so it is not the recorded one`, row.id),
+      )
     else if (detailHash(row) !== row.detail_hash)
       faults.push(fault('changed_detail', row.checkpoint, `the detail of ${row.id}, or its hash, was changed`, row.id))
     if (isForged(row, known, newest))
@@ -192,6 +199,9 @@ const entryForm = (row: Row): string => {
   const text = [id, user_id, activity_type, action, resource_type, resource_id].map(jsonbText)
   return `[${[xid, ...text, risk_score, jsonbText(trace_id), micros(at), jsonbText(detail_hash)].join(', ')}]`
 }
+
+const hasDetail = ({ user_name, address, agent, method, path, before, after, api_key_id }: Row) =>
+  [user_name, address, agent, method, path, before, after, api_key_id].some((value) => value !== null)
 
 function detailHash({ user_name, address, agent, method, path, before, after, api_key_id, salt }: Row): string {
   const detail = { user_name, address, agent, method, path, before, after, ...(api_key_id && { api_key_id }) }

@@ -178,14 +178,21 @@ begin
 end $$;
 
 -- Records a refusal, after the answer. It believes nothing but the request: the user is the one of the session or of
--- the key, if these are real.
-create function access.record_refusal(tenant_id uuid, credential jsonb, code text, permission text, request jsonb) returns void
+-- the key, if these are real. It takes the system's key, or somebody with the app login could fill the audit.
+create function access.record_refusal(
+  tenant_id uuid,
+  system_key text,
+  credential jsonb,
+  code text,
+  permission text,
+  request jsonb
+) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   subject freehold.users;
   k freehold.api_keys;
 begin
-  perform access.check_tenant(tenant_id);
+  perform access.check_system(tenant_id, system_key);
   if credential ? 'key' then
     select x.* into k
     from freehold.api_keys x
@@ -209,7 +216,7 @@ begin
     'request',
     null,
     null,
-    jsonb_build_object('code', code, 'permission', permission)
+    jsonb_build_object('code', left(code, 64), 'permission', left(permission, 128))
       || case when k.id is null then '{}' else jsonb_build_object('api_key_id', k.id) end,
     case code when 'token_wrong_tenant' then 50 else 10 end
   );
@@ -218,5 +225,5 @@ end $$;
 grant execute on function
   access.admit(uuid, jsonb, text, jsonb, boolean),
   access.touch(),
-  access.record_refusal(uuid, jsonb, text, text, jsonb)
+  access.record_refusal(uuid, text, jsonb, text, text, jsonb)
 to freehold_app;

@@ -7,6 +7,12 @@
 -- tables can drop these triggers, and can call access.write_audit with an actor of their choice. What they write is
 -- dated when they wrote it: src/audit/verify.ts reports an entry that is dated otherwise.
 
+-- A state as it is kept: one of more than 128 KiB would be in every page that holds its entry, and Neon answers no more
+-- than 10 MiB.
+create function access.kept_state(state jsonb) returns jsonb
+language sql stable
+return case when pg_column_size(state) > 131072 then jsonb_build_object('too_large', true) else state end;
+
 -- Erases details for good, and returns how many. That somebody acted stays, and an entry for each says that its
 -- detail was erased and by whom. Ids without a detail are passed over.
 create function access.erase_detail(log_ids uuid[]) returns integer

@@ -170,8 +170,8 @@ begin
       uuid_send(gen_random_uuid()) as salt,
       coalesce(r.activity, write_audit.activity) as activity_type,
       r.id,
-      r.was,
-      r.is_now
+      access.kept_state(r.was) as was,
+      access.kept_state(r.is_now) as is_now
     from unnest(ids, befores, afters, activities) as r (id, was, is_now, activity)
   ), logged as (
     insert into freehold.audit_log (

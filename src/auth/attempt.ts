@@ -35,5 +35,8 @@ export function overload({ retry_after }: Attempt, compared: string | null): Pro
   const seconds = compared === null ? BUSY_SECONDS : retry_after
   if (!seconds) return null
   const headers = { 'Retry-After': String(seconds) }
-  return new Problem('rate_limited', 'The credentials are not valid, or too many imported users log in at once.', { headers })
+  return new Problem('rate_limited', 'The credentials are not valid, or too many imported users log in at once.', {
+    headers,
+    is_guess: true,
+  })
 }

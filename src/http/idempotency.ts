@@ -5,7 +5,7 @@
 import { z } from '@hono/zod-openapi'
 import { createMiddleware } from 'hono/factory'
 import { routePath } from 'hono/route'
-import { tokenHash } from '../kernel/token.ts'
+import { successorOf, tokenHash } from '../kernel/token.ts'
 import type { AppEnv } from './app-env.ts'
 
 const HEADER = 'Idempotency-Key'
@@ -33,11 +33,13 @@ export const REPLAYED = {
 export const once = createMiddleware<AppEnv>(async (c, next) => {
   const said = c.req.header(HEADER)
   if (said === undefined) return next()
+  const { realm } = c.var
   const params = JSON.stringify(c.req.param()).toLowerCase()
   const idempotency = {
     route: `${c.req.method} ${routePath(c)}`,
     key_hash: await tokenHash(said.replace(/^"(.*)"$/, '$1')),
-    request_hash: await tokenHash(`${params}\n${await c.req.text()}`),
+    // Keyed, because a body may hold a password, which its plain hash would let somebody guess.
+    request_hash: await tokenHash(await successorOf(realm.refresh_key, `idempotency:${params}\n${await c.req.text()}`)),
     is_replayed: false,
   }
   c.get('ctx').idempotency = idempotency

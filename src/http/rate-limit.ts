@@ -34,7 +34,7 @@ export const limitFailures = (name: string) =>
     if (left > 0) throw tooMany(left)
     refused.delete(key)
     await next()
-    if (!isWrong(c.error)) return
+    if (!(c.error instanceof Problem && c.error.is_guess)) return
     const { success } = await c.env.FAILURES.limit({ key })
     if (success) return
     if (refused.size >= MOST_REFUSED) refused.delete(refused.keys().next().value ?? '')
@@ -43,13 +43,6 @@ export const limitFailures = (name: string) =>
 
 const tooMany = (ms: number) =>
   new Problem('rate_limited', undefined, { headers: { 'Retry-After': String(Math.ceil(ms / 1000)) } })
-
-/** True for the refusal of a password or of a token that somebody could have guessed. */
-const isWrong = (error: Error | undefined) =>
-  error instanceof Problem &&
-  (error.code === 'invalid_credentials' ||
-    error.code === 'refresh_invalid' ||
-    (error.errors ?? []).some(({ pointer }) => pointer === '#/token'))
 
 /** The network of an address: itself, or the /64 of an IPv6 address, because one household controls all of it. */
 function network(address: string | null): string {

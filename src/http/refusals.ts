@@ -16,7 +16,7 @@ export async function recordRefusal(env: Env, ctx: Ctx, code: Code): Promise<voi
   const credential = JSON.stringify(ctx.credential ?? {})
   await ctx
     .call(
-      sql`access.record_refusal(${ctx.realm.id}, ${credential}::jsonb, ${code}, ${ctx.need.permission}, ${JSON.stringify(ctx.request)}::jsonb)`,
+      sql`access.record_refusal(${ctx.realm.id}, ${ctx.realm.system_key}, ${credential}::jsonb, ${code}, ${ctx.need.permission}, ${JSON.stringify(ctx.request)}::jsonb)`,
     )
     .catch((error) =>
       log('refusal not recorded', { tenant: ctx.realm.subdomain, trace_id: ctx.request.trace_id, error: String(error) }),

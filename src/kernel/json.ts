@@ -121,6 +121,8 @@ const pointerTo = (open: Open[]) =>
     .map(({ names, name, index }) => (names ? name.slice(0, 200).replaceAll('~', '~0').replaceAll('/', '~1') : index))
     .join('/')
     .slice(0, 200)
+    // A cut escape is none (RFC 6901).
+    .replace(/~$/, '')
     .toWellFormed()
 
 /** Whether a number is what its digits say. Up to fifteen always are, and an exponent takes two characters. */
@@ -135,6 +137,8 @@ function isExact(text: string, from: number, to: number): boolean {
 function decimal(text: string): string {
   const [, whole = '', fraction = '', exponent = '0'] = /^-?(\d+)(?:\.(\d+))?(?:e([+-]?\d+))?$/i.exec(text) ?? []
   const digits = (whole + fraction).replace(/^0+/, '')
-  const kept = digits.replace(/0+$/, '')
-  return kept === '' ? '0' : `${kept}e${Number(exponent) - fraction.length + digits.length - kept.length}`
+  // Not by a pattern, which would try each row of zeros anew.
+  let end = digits.length
+  while (digits.charCodeAt(end - 1) === ZERO) end--
+  return end === 0 ? '0' : `${digits.slice(0, end)}e${Number(exponent) - fraction.length + digits.length - end}`
 }

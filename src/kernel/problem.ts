@@ -71,10 +71,17 @@ export class Problem extends Error {
   readonly code: Code
   readonly errors: Issue[] | undefined
   readonly headers: Record<string, string>
+  /** The refusal of a password or a token that somebody could have guessed: such are limited (http/rate-limit.ts). */
+  readonly is_guess: boolean
 
-  constructor(code: Code, detail?: string, more: { errors?: Issue[]; headers?: Record<string, string>; cause?: unknown } = {}) {
+  constructor(
+    code: Code,
+    detail?: string,
+    more: { errors?: Issue[]; headers?: Record<string, string>; cause?: unknown; is_guess?: boolean } = {},
+  ) {
     super(detail ?? problemCatalogue[code][2], { cause: more.cause })
     this.code = code
+    this.is_guess = more.is_guess ?? (code === 'invalid_credentials' || code === 'refresh_invalid')
     this.errors = more.errors
     this.headers = {
       ...(problemCatalogue[code][0] === 503 || code === 'rate_limited' ? { 'Retry-After': '2' } : {}),

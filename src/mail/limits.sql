@@ -12,7 +12,8 @@
 -- that strangers can cause are counted apart from those that take a login. Of a recipient's, each of the two has the
 -- whole limit; of the day's, strangers get three quarters. Of the mails that strangers can cause for one recipient the
 -- last is kept for one with a link that leads in: notices do not use up what a person needs to recover their account.
--- What a user has sent to an address or a number that they name is counted by that user, too.
+-- What a user has sent to an address or a number that they name is counted by that user, too. The first notice of a
+-- changed password or address within an hour always goes.
 
 -- Whether anybody can cause a mail of this kind for anybody: it takes an address and no login.
 create function access.is_strangers_mail(kind text) returns boolean
@@ -31,12 +32,24 @@ declare
   most integer;
 begin
   select * into strict t from freehold.tenant;
+  if access.is_first_notice(made) then
+    insert into access.mail_counter as c (day, by_strangers, by_others, notices)
+    values ((now() at time zone 'UTC')::date, 0, 0, 1)
+    on conflict (one) do update
+    set day = greatest(c.day, excluded.day),
+      by_strangers = case when c.day < excluded.day then 0 else c.by_strangers end,
+      by_others = case when c.day < excluded.day then 0 else c.by_others end,
+      notices = 1 + case when c.day < excluded.day then 0 else c.notices end
+    where c.day < excluded.day or c.notices < t.mail_per_day;
+    return case when not found then 'mail_per_day' end;
+  end if;
   insert into access.mail_counter as c (day, by_strangers, by_others)
   values ((now() at time zone 'UTC')::date, strangers, 1 - strangers)
   on conflict (one) do update
   set day = greatest(c.day, excluded.day),
     by_strangers = excluded.by_strangers + case when c.day < excluded.day then 0 else c.by_strangers end,
-    by_others = excluded.by_others + case when c.day < excluded.day then 0 else c.by_others end
+    by_others = excluded.by_others + case when c.day < excluded.day then 0 else c.by_others end,
+    notices = case when c.day < excluded.day then 0 else c.notices end
   where c.day < excluded.day
     or (
       c.by_strangers + c.by_others < t.mail_per_day
@@ -59,7 +72,7 @@ begin
       and m.created_at > now() - interval '1 hour'
       and access.is_strangers_mail(m.kind) = is_strangers
   ) > most or (
-    made.kind in ('email_change', 'phone_code')
+    made.kind = 'phone_code'
     and (
       select count(*)
       from freehold.mails m
@@ -71,11 +84,28 @@ begin
   return case when found then 'mail_per_recipient_hour' end;
 end $$;
 
--- Under what a recipient is counted: an address is stored normalised; a number is the same however it is written. The
--- index mails_recipient is on this expression.
+-- Whether a mail tells somebody that their password or address was changed, for the first time within an hour: whoever
+-- changes it could use the other limits up before, so that nobody is told. Such mails have a day's limit of their own.
+create function access.is_first_notice(made freehold.mails) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select made.kind in ('email_changed', 'password_changed')
+    and not exists (
+      select
+      from freehold.mails m
+      where m.kind = made.kind
+        and m.id <> made.id
+        and access.recipient_key(m.channel, m.recipient) = access.recipient_key(made.channel, made.recipient)
+        and m.created_at > now() - interval '1 hour')
+$$;
+
+-- Under what a recipient is counted: an address is stored normalised, and what follows a + in it reaches the same mailbox;
+-- a number is the same however it is written. The index mails_recipient is on this expression.
 create function access.recipient_key(channel text, recipient text) returns text
 language sql immutable
-return case when channel = 'sms' then regexp_replace(recipient, '[^0-9]', '', 'g') else recipient end;
+return case
+  when channel = 'sms' then regexp_replace(regexp_replace(recipient, '[^0-9]', '', 'g'), '^00', '')
+  else regexp_replace(recipient, '[+][^@]*@', '@')
+end;
 
 -- How many of a day's mails strangers can cause.
 create function access.strangers_share(t freehold.tenant) returns integer

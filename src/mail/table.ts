@@ -72,6 +72,8 @@ export const mail_counter = access.table(
     day: date().notNull(),
     by_strangers: integer().notNull(),
     by_others: integer().notNull(),
+    /** What tells people of a change of their password or address, which no other mail may crowd out. */
+    notices: integer().notNull().default(0),
   },
   (t) => [check('mail_counter_is_one', sql`${t.one}`)],
 )

@@ -15,6 +15,11 @@ const mixes = (text: string) => ALIKE.filter((script) => script.test(text)).leng
 /** Where a check of a schema says what is wrong. */
 type Check = { addIssue(issue: { code: 'custom'; message: string }): void }
 
+/** Joiners in scripts whose spelling needs them, as in Persian: between two letters. */
+const LETTER =
+  '[\\p{M}\\p{Script=Arabic}\\p{Script=Syriac}\\p{Script=Devanagari}\\p{Script=Bengali}\\p{Script=Gurmukhi}\\p{Script=Gujarati}\\p{Script=Oriya}\\p{Script=Tamil}\\p{Script=Telugu}\\p{Script=Kannada}\\p{Script=Malayalam}\\p{Script=Sinhala}]'
+const SPELT = new RegExp(`(?<=${LETTER})[\\u200c\\u200d](?=${LETTER})`, 'gu')
+
 /** For a text that is not empty: every character can be seen, and there is one. */
 export const visible = (text: string, check: Check) => {
   if (INVISIBLE.test(text)) check.addIssue({ code: 'custom', message: 'must not contain invisible characters' })
@@ -27,16 +32,21 @@ export const unmixed = (name: string, check: Check) => {
 }
 
 /** A name on a line, trimmed, in NFC: of a person, a tenant, an API key. */
-export const Name = (max: number) => Line(max).superRefine(visible)
+export const Name = (max: number) => Line(max).superRefine((name, check) => visible(name.replace(SPELT, ''), check))
 
-/** The same for what rights are tied to, roles and units: no word of it mixes scripts whose letters look alike. */
+/**
+ * The name of what rights are tied to, roles and units: every character of it can be seen, and no word mixes scripts whose letters
+ * look alike.
+ */
 export const PlainName = (max: number) =>
-  Name(max).superRefine((name, check) => {
-    if (
-      name
-        .normalize('NFKC')
-        .split(/[^\p{L}\p{M}]+/u)
-        .some(mixes)
-    )
-      check.addIssue({ code: 'custom', message: 'must not mix Latin, Cyrillic and Greek letters in a word' })
-  })
+  Line(max)
+    .superRefine(visible)
+    .superRefine((name, check) => {
+      if (
+        name
+          .normalize('NFKC')
+          .split(/[^\p{L}\p{M}]+/u)
+          .some(mixes)
+      )
+        check.addIssue({ code: 'custom', message: 'must not mix Latin, Cyrillic and Greek letters in a word' })
+    })

@@ -28,7 +28,15 @@ declare
 begin
   if u.id is null or u.id is distinct from access.principal() then
     return 'wrong';
-  elsif not exists (select from freehold.users x where x.email = address) then
+  elsif exists (select from freehold.users x where x.email = address)
+    -- Counted whether a mail goes out or not, so that what is left does not tell which addresses are known.
+    or (
+      select count(*)
+      from freehold.audit_log l
+      where l.user_id = u.id and l.activity_type = 'EMAIL_CHANGE_REQUESTED' and l.at > now() - interval '1 hour'
+    ) >= t.mail_per_recipient_hour then
+    perform access.wait_as_if_mailed();
+  else
     perform access.send_token(u, 'email', address, token_hash, 24, 'email_change', secrets_encrypted);
   end if;
   perform access.record(

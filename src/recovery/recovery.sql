@@ -151,9 +151,16 @@ end $$;
 
 -- A reset that only mails the user a link to set a new password: the caller learns nothing and nothing ends, so that
 -- it is open to those who hold less than the user. Returns {user_id, must_change_password}.
-create function access.mail_reset_link(subject uuid, token_hash bytea, secrets_encrypted text) returns jsonb
+create function access.mail_reset_link(
+  tenant_id uuid,
+  system_key text,
+  subject uuid,
+  token_hash bytea,
+  secrets_encrypted text
+) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
   u freehold.users := access.user_to_reset(subject);
 begin
   if access.is_present(u) then
@@ -202,6 +209,6 @@ grant execute on function
   access.finish_reset(uuid, text, bytea, text, jsonb, jsonb),
   access.begin_admin_reset(uuid),
   access.finish_admin_reset(uuid, text, uuid, text, jsonb, boolean, bytea, text),
-  access.mail_reset_link(uuid, bytea, text),
+  access.mail_reset_link(uuid, text, uuid, bytea, text),
   access.unlock(uuid)
 to freehold_app;

@@ -53,7 +53,8 @@ const PADDED_MS = 150
 export const padTiming = async <T>(work: Promise<T>): Promise<T> => (await Promise.all([work, scheduler.wait(PADDED_MS)]))[0]
 
 const INVALID_TOKEN = 'is unknown, used or expired; ask for a new one'
-export const invalidToken = () => invalid('token', INVALID_TOKEN)
+export const invalidToken = () =>
+  new Problem('invalid_request', undefined, { errors: [{ pointer: '#/token', detail: INVALID_TOKEN }], is_guess: true })
 
 /** Mails a token for a password reset, valid for one hour. One round trip; the answer is the same for an unknown address. */
 export async function requestReset(ctx: Ctx, { email }: z.infer<typeof ResetRequest>): Promise<void> {
@@ -128,7 +129,9 @@ async function mailResetLink(ctx: Ctx, user_id: string): Promise<z.infer<typeof 
   const token = newMailToken()
   const encrypted = await encryptMailSecrets(ctx, { token })
   const [mailed] = await ctx.run(
-    ctx.db.execute(sql`select access.mail_reset_link(${user_id}, ${await tokenHash(token)}::bytea, ${encrypted}) as done`),
+    ctx.db.execute(
+      sql`select access.mail_reset_link(${ctx.realm.id}, ${ctx.realm.system_key}, ${user_id}, ${await tokenHash(token)}::bytea, ${encrypted}) as done`,
+    ),
   )
   ctx.later(deliver(ctx))
   return rowsOf<{ done: z.infer<typeof ResetDone> }>(mailed)[0]?.done ?? Promise.reject(new Problem('not_found'))

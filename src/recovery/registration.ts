@@ -99,6 +99,8 @@ export async function verifyEmail(ctx: Ctx, proof: z.infer<typeof EmailProof>): 
     sql`access.finish_verification(${ctx.realm.id}, ${ctx.realm.system_key}, ${presented}::bytea, ${secret}::bytea, ${hashed}, ${username}, ${JSON.stringify(ctx.request)}::jsonb)`,
   )
   if (outcome === 'invalid') throw invalidToken()
+  if (outcome === 'not_a_registration')
+    throw invalid('registration_secret', 'must be left out: this token is for the address of a user, not for a registration')
   if (outcome === 'password_required') throw new Problem('password_required')
   if (outcome === 'taken') throw new Problem('already_exists', 'Another user has this address now.')
   ctx.later(deliver(ctx))

@@ -29,6 +29,8 @@ end $$;
 -- Spends a token that was mailed to an address. One of a user verifies their address, or replaces it by the one that
 -- they asked for. One of a registration creates the user, with the password of the registration that `secret_hash`
 -- belongs to, or else with `new_hash` and the name that the address gives. `done`; `invalid` (the token);
+-- `not_a_registration`: the token is for the address of a user, so that whoever registered must not spend it, because
+-- that user may be somebody else who asked for this address; the token stays valid.
 -- `password_required`: neither is there, and the token stays valid; `taken`: by now another user has the address.
 create function access.finish_verification(
   tenant_id uuid,
@@ -47,7 +49,9 @@ declare
   said freehold.registrations;
   u freehold.users := access.token_user(presented, 'email', true);
 begin
-  if u.id is not null then
+  if u.id is not null and secret_hash is not null then
+    return 'not_a_registration';
+  elsif u.id is not null then
     perform access.set_audit_actor(u.id, u.username, request);
     update freehold.one_time_tokens x set used_at = now() where x.token_hash = presented returning * into k;
     if u.email <> k.target then

@@ -9,9 +9,9 @@
 create function access.look_of(name text) returns text
 language sql immutable set search_path = pg_catalog, pg_temp as $$
   select translate(
-    lower(normalize(name, NFKC)),
-    'АВЕКМНОРСТУХІЈЅавекмнорстухіјѕһԁԛԝӏѵүαβεζηικμνορτυχωγıɡɑ',
-    'abekmhopctyxijsabekmhopctyxijshdqwlvyabeznikmvoptyxwyiga')
+    regexp_replace(lower(normalize(name, NFKC)), '\s+', ' ', 'g'),
+    'АВЕКМНОРСТУХІЈЅавекмнорстухіјѕһԁԛԝӏѵүαβεζηικμνορτυχωγıɡɑɪᴀ‐‑‒–—―−˗',
+    'abekmhopctyxijsabekmhopctyxijshdqwlvyabeznikmvoptyxwyigaia--------')
 $$;
 
 create function access.before_role_name() returns trigger

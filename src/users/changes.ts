@@ -49,7 +49,7 @@ export const NewUser = Optional.omit({ terminated_at: true })
   })
   .openapi('NewUser')
 export const MadeUser = User.extend({ initial_password: z.string().optional() }).openapi('MadeUser')
-/** Every editable field: one that is absent becomes null, or the default of a new user. */
+/** Every editable field: one that is absent becomes null, or the default of a new user; absent dates stay as they are. */
 export const UserReplacement = Optional.extend({ email: Email, username: Username, role: Role }).openapi('UserReplacement')
 /** A JSON merge patch (RFC 7396). */
 export const UserPatch = Optional.extend({ email: Email, username: Username, role: Role }).partial().openapi('UserPatch')
@@ -129,7 +129,9 @@ export async function replaceUser(
   wanted: z.infer<typeof UserReplacement>,
   ifMatch?: string,
 ): Promise<UserWire> {
-  const columns = Object.keys(UserReplacement.shape) as (keyof typeof wanted)[]
+  // The dates say when somebody came and goes: who does not name them does not know them.
+  const is_kept = (column: keyof typeof wanted) => /^(joined|terminated)_at$/.test(column) && wanted[column] === undefined
+  const columns = (Object.keys(UserReplacement.shape) as (keyof typeof wanted)[]).filter((column) => !is_kept(column))
   const assignments = columns.map((column) => set(column, stored(column, wanted[column])))
   return change(ctx, id, assignments, ifMatch)
 }

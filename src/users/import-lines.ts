@@ -4,7 +4,7 @@
  */
 import { z } from '@hono/zod-openapi'
 import { issuesIn } from '../http/issues.ts'
-import { Text } from '../kernel/fields.ts'
+import { Moment, Text } from '../kernel/fields.ts'
 import type { Issue, Language } from '../kernel/problem.ts'
 import { fromForeign } from '../passwords/foreign-hash.ts'
 import { NewUser } from './changes.ts'
@@ -37,6 +37,7 @@ export const ImportedUser = NewUser.extend({
   roles: z.array(Text(64)).max(50).nullish(),
   password_hash: ForeignHash.nullish(),
   email_verified: z.boolean().nullish(),
+  terminated_at: Moment.nullish(),
   is_active: z.boolean().nullish(),
   must_change_password: z.boolean().nullish(),
 })

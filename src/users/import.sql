@@ -78,7 +78,7 @@ begin
   end if;
   insert into freehold.users (id, email, username, email_verified, is_active, must_change_password, role,
     given_name, family_name, phone, unit_id, manager_id, designation, description,
-    locale, timezone, preferences, joined_at, max_sessions)
+    locale, timezone, preferences, joined_at, terminated_at, max_sessions)
   values (
     made,
     l ->> 'email',
@@ -98,6 +98,7 @@ begin
     coalesce(l ->> 'timezone', 'UTC'),
     coalesce(nullif(l -> 'preferences', 'null'), '{}'),
     (l ->> 'joined_at')::timestamptz,
+    (l ->> 'terminated_at')::timestamptz,
     (l ->> 'max_sessions')::integer
   );
   -- A user without a hash has no password, and logs in after a reset.

@@ -23,9 +23,6 @@ begin
   if was_active and not new.is_active and access.principal() = new.id then
     perform access.refuse('illegal_state', 'You cannot deactivate yourself.');
   end if;
-  if tg_op = 'UPDATE' then
-    new.joined_at := coalesce(new.joined_at, old.joined_at);
-  end if;
   if new.terminated_at <= now() and (tg_op = 'INSERT' or was_active) then
     new.is_active := false;
   end if;
@@ -58,17 +55,7 @@ begin
       set ends_at = greatest(now(), p.starts_at)
       where p.user_id = new.id
         and (p.ends_at is null or p.ends_at > now());
-      update freehold.sessions s
-      set ended_at = now(), ended_because = 'deactivated'
-      where s.user_id = new.id
-        and s.ended_at is null;
-      -- What was mailed to them before does not become valid again when they are reactivated. API keys work only for an
-      -- active user and stay as they are (docs/decisions/0015-api-keys.md).
-      update freehold.one_time_tokens k
-      set used_at = now()
-      where k.user_id = new.id
-        and k.used_at is null;
-      perform access.keep_admin();
+      perform access.end_what_lets_in(new.id), access.keep_admin();
     end if;
   elsif new.is_active and new.terminated_at is distinct from old.terminated_at then
     update freehold.user_periods p
@@ -79,10 +66,26 @@ begin
     if not found then
       insert into freehold.user_periods (id, user_id, starts_at, ends_at)
       values (gen_random_uuid(), new.id, now(), new.terminated_at);
+      perform access.end_what_lets_in(new.id);
     end if;
     perform access.keep_admin();
   end if;
   return null;
+end $$;
+
+-- Ends the sessions of somebody who has left, and what was mailed to them: neither becomes valid again when they come
+-- back. API keys work only for an active user and stay as they are (docs/decisions/0015-api-keys.md).
+create function access.end_what_lets_in(subject uuid) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  update freehold.sessions s
+  set ended_at = now(), ended_because = 'deactivated'
+  where s.user_id = subject
+    and s.ended_at is null;
+  update freehold.one_time_tokens k
+  set used_at = now()
+  where k.user_id = subject
+    and k.used_at is null;
 end $$;
 
 -- Deactivates users whose last day has come, for the scheduled job. The only administrator stays, without the date.

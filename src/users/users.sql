@@ -93,6 +93,10 @@ begin
       perform access.refuse('illegal_state', 'You cannot deactivate yourself.');
     end if;
   end if;
+  -- Whoever is to leave does not choose to stay.
+  if was.id = access.principal() and 'terminated_at' = any (changed) then
+    perform access.refuse('forbidden', format('Another user must change %s here.', 'terminated_at'));
+  end if;
   if was.id is not null
     and changed && '{is_active,role,unit_id,manager_id,terminated_at,max_sessions}' then
     perform access.require_power_of(array[was.id]);

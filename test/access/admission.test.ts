@@ -222,12 +222,13 @@ describe('an anonymous door admits nobody to the rest of its transaction', () =>
   const doors: [string, (request: string) => ReturnType<typeof sql>][] = [
     [
       'record_refusal',
-      (request) => sql`select access.record_refusal(${there.id}, '{}'::jsonb, 'forbidden', null, ${request}::jsonb)`,
+      (request) =>
+        sql`select access.record_refusal(${there.id}, ${there.system_key}, '{}'::jsonb, 'forbidden', null, ${request}::jsonb)`,
     ],
     [
       'record_refusal with a real session',
       (request) =>
-        sql`select access.record_refusal(${there.id}, ${JSON.stringify(bo)}::jsonb, 'forbidden', null, ${request}::jsonb)`,
+        sql`select access.record_refusal(${there.id}, ${there.system_key}, ${JSON.stringify(bo)}::jsonb, 'forbidden', null, ${request}::jsonb)`,
     ],
     [
       'login_settle without an attempt',

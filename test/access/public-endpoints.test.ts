@@ -42,9 +42,9 @@ describe('whoever calls a door is let in by nothing that they say there', () => 
 
   it('record_refusal, with a real credential and with none', async () => {
     for (const credential of ['{}', JSON.stringify({ user_id: userId, session_id: sessionId, proof })]) {
-      expect(await left(sql`select access.record_refusal(${id}, ${credential}::jsonb, 'x', null, ${lies()}::jsonb)`)).toEqual(
-        NOBODY,
-      )
+      expect(
+        await left(sql`select access.record_refusal(${id}, ${key}, ${credential}::jsonb, 'x', null, ${lies()}::jsonb)`),
+      ).toEqual(NOBODY)
     }
   })
 
@@ -67,7 +67,7 @@ describe('whoever calls a door is let in by nothing that they say there', () => 
 
   it('and a settings’ seal of a door is no seal of an admission', async () => {
     const copied = sql`select set_config('access.claims', current_setting('access.actor'), true), set_config('access.signature', current_setting('access.actor_signature'), true)`
-    const door = sql`select access.record_refusal(${id}, '{}', 'x', null, ${lies()}::jsonb)`
+    const door = sql`select access.record_refusal(${id}, ${key}, '{}', 'x', null, ${lies()}::jsonb)`
     expect(await left(door, copied)).toEqual(NOBODY)
   })
 

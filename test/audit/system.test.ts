@@ -100,7 +100,7 @@ it('the app login cannot put a trace id of the system on what a user or a strang
   const request = JSON.stringify({ trace_id: 'of-the-request' })
   await own.asApp(
     sql`select set_config('access.trace_id', 'of-the-system', true)`,
-    sql`select access.record_refusal(${own.id}, '{}'::jsonb, 'forbidden', null, ${request}::jsonb)`,
+    sql`select access.record_refusal(${own.id}, ${own.system_key}, '{}'::jsonb, 'forbidden', null, ${request}::jsonb)`,
   )
   const rows = await own.asOwner(sql`select trace_id from freehold.audit_log where activity_type = 'ACCESS_REFUSED'`)
   expect(rows).toEqual([{ trace_id: 'of-the-request' }])

@@ -27,7 +27,9 @@ const KEYED = [
   'finish_password_change',
   'finish_reset',
   'finish_verification',
+  'mail_reset_link',
   'phone_code',
+  'record_refusal',
   'refresh',
   'register',
   'request_email_change',
@@ -66,7 +68,7 @@ describe('the functions that take the key of the system', () => {
       sql`select p.proname as name from pg_proc p where p.pronamespace = 'access'::regnamespace
           and has_function_privilege('freehold_app', p.oid, 'execute')
           and (p.proargnames @> '{system_key}'
-            or p.prosrc ~ '(begin_attempt|finish_attempt|was_used|code_hash|token_user|current_password)[(]|freehold[.](refresh_tokens|one_time_tokens|registrations)')
+            or p.prosrc ~ '(begin_attempt|finish_attempt|was_used|code_hash|token_user|current_password|send_token)[(]|freehold[.](refresh_tokens|one_time_tokens|registrations)')
           order by 1`,
     )
     expect(rows.map(({ name }) => name)).toEqual(KEYED)

@@ -297,7 +297,7 @@ describe('a fault that does not end', () => {
     const { name, id } = await failing('database', { match: on('POST /databases$'), times: 1_000, ...REFUSED })
     const knock = () => call(name, '/api/v1/auth/login', { body: ADMIN })
     const early = await knock()
-    expect(early.body).toMatchObject({ status: 503, code: 'tenant_provisioning' })
+    expect(early.body).toMatchObject({ status: 503, code: 'tenant_unavailable' })
     await switchOn()
     expect((await call('', `/platform/v1/tenants/${id}/retry`, { token, method: 'POST' })).status).toBe(202)
     await ended(await newestRun(id))

@@ -91,6 +91,42 @@ describe('a recipient', () => {
     ])
   })
 
+  it('is told of a changed address whatever was sent to them before', async () => {
+    const who = await addMember(realm, 'told')
+    for (let i = 0; i < 6; i++) await post(`/users/${who.id}/reset-password`, {}, admin)
+    const changed = await call(AT, `/api/v1/users/${who.id}`, {
+      token: admin,
+      method: 'PATCH',
+      body: { email: 'elsewhere@evil.example' },
+    })
+    expect(changed.status).toBe(200)
+    expect(await sentTo(realm, who.email)).toEqual([...Array(5).fill('password_reset_by_admin'), 'email_changed'])
+  })
+
+  it('is one mailbox: what follows a + in an address, and how a number is written, make no other of it', async () => {
+    for (let i = 0; i < 8; i++) await post('/auth/register', { email: `box+${i}@people.test`, password: 'Copper-Window-17' })
+    const [row] = await realm.asOwner(sql`select count(*)::int as n from freehold.mails where recipient like 'box+%@people.test'`)
+    expect(row?.n).toBe(5)
+    const keys = await realm.asOwner(
+      sql`select distinct access.recipient_key('sms', n) as key from unnest('{+51977000111,0051977000111,51 977-000-111}'::text[]) n`,
+    )
+    expect(keys).toEqual([{ key: '51977000111' }])
+  })
+
+  it('of address changes is counted for known addresses too, so that what is left tells nothing of them', async () => {
+    const known = await addPerson(realm, 'known-one')
+    for (const [name, asked] of [
+      ['asks-known', known.email],
+      ['asks-unknown', 'nobody-here@people.test'],
+    ] as const) {
+      const who = await addMember(realm, name)
+      const change = (new_email: string) => post('/auth/email-change', { new_email, current_password: who.password }, who.token)
+      for (let i = 0; i < 5; i++) await change(asked)
+      await change(`${name}-mine@people.test`)
+      expect(await sentTo(realm, `${name}-mine@people.test`), name).toEqual([])
+    }
+  })
+
   it('gets a reset whatever else a stranger had sent to them before', async () => {
     const who = await addPerson(realm, 'bea')
     for (let i = 0; i < 6; i++) await post('/auth/register', { email: who.email, password: 'Copper-Window-17' })
@@ -199,9 +235,23 @@ describe('a dropped mail', () => {
   })
 })
 
+it('a day that is full still tells people that their password was changed, the first time within an hour', async () => {
+  const full = 'throttled-full'
+  await copyTenant(full)
+  const there = await inside(full)
+  const who = await addMember(there, 'last-of-day')
+  await there.asOwner(
+    sql`insert into access.mail_counter (day, by_strangers, by_others) values ((now() at time zone 'UTC')::date, 1500, 500)
+      on conflict (one) do update set day = excluded.day, by_strangers = 1500, by_others = 500`,
+  )
+  const change = { current_password: who.password, new_password: 'Marble-Kettle-52' }
+  expect((await post('/auth/password-change', change, who.token, full)).status).toBe(204)
+  expect(await sentTo(there, who.email)).toEqual(['password_changed'])
+})
+
 it('an address that nobody has waits as one that is mailed does, while another mail is counted', async () => {
   const { email } = await addPerson(realm, 'guy')
-  await realm.asOwner(sql`select access.enqueue_mail('password_changed', null, 'first@people.test')`)
+  await realm.asOwner(sql`select access.enqueue_mail('password_expires', null, 'first@people.test')`)
   const done: string[] = []
   const then = (what: string) => () => void done.push(what)
   const held = realm.asOwner(sql`select from access.mail_counter for update`, sql`select pg_sleep(2)`).then(then('counted'))

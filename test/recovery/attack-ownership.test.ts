@@ -156,3 +156,19 @@ describe('twenty at once', () => {
     expect(row).toEqual({ users: 1, passwords: 1 })
   })
 })
+
+describe('a user who asks for an address that somebody else is registering', () => {
+  it('does not get it: the token of their mail is refused with the secret of a registration, and stays valid', async () => {
+    const email = 'wanted@corp.example'
+    const secret = await register(email)
+    const mallory = await addMember(realm, 'mallory-of-mails')
+    const asked = await post('/email-change', { new_email: email, current_password: mallory.password }, mallory.token)
+    expect(asked.status).toBeLessThan(300)
+    const token = await secretOf(realm, 'email_change', email)
+    const refused = await verify(token, { registration_secret: secret })
+    expectProblem(refused, 400, 'invalid_request')
+    expect(pointers(refused)).toEqual(['#/registration_secret'])
+    expect((await verify(await newest(email), { registration_secret: secret })).status).toBe(204)
+    expect([await entersWith(email, OWN), await entersWith(email, mallory.password)]).toEqual([true, false])
+  })
+})

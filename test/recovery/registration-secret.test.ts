@@ -104,12 +104,14 @@ describe('the secret of a registration', () => {
     expect((await verify(second ?? '', { new_password: CHOSEN })).status).toBe(204)
   })
 
-  it('is not needed for the address of a user, and a new password is not taken there', async () => {
+  it('is not taken for the address of a user, and neither is a new password', async () => {
     const who = await addMember(realm, 'fay')
     await resend(who.email)
     const token = await secretOf(realm, 'email_verify', who.email)
     expect(pointers(await verify(token, { new_password: CHOSEN }))).toEqual(['#/new_password'])
-    expect((await verify(token, { registration_secret: await register('gil@corp.example') })).status).toBe(204)
+    const registration_secret = await register('gil@corp.example')
+    expect(pointers(await verify(token, { registration_secret }))).toEqual(['#/registration_secret'])
+    expect((await verify(token)).status).toBe(204)
     expect(await entersWith(who.email, who.password)).toBe(true)
   })
 })

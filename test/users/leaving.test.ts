@@ -60,6 +60,10 @@ describe('somebody', () => {
     const { joined_at } = (await at(`/${id}`)).body
     const whole = { username, email, role: 'user' }
     expect((await at(`/${id}`, 'PUT', whole)).body).toMatchObject({ joined_at, terminated_at: null })
+    await at(`/${id}`, 'PATCH', { terminated_at: '2090-01-01T00:00:00Z' })
+    const replaced = (await at(`/${id}`, 'PUT', whole)).body
+    expect([replaced.is_active, Date.parse(replaced.terminated_at)]).toEqual([true, Date.parse('2090-01-01T00:00:00Z')])
+    expect((await at(`/${id}`, 'PUT', { ...whole, terminated_at: null })).body.terminated_at).toBeNull()
     const { terminated_at } = (await at(`/${id}/deactivate`, 'POST')).body
     expect((await at(`/${id}`, 'PUT', whole)).body).toMatchObject({ is_active: false, joined_at, terminated_at })
   })
@@ -76,8 +80,7 @@ describe('somebody', () => {
   it('cannot deactivate themselves by a date', async () => {
     const [bo] = await realm.asOwner(sql`select id from freehold.users where username = 'bo'`)
     expectProblem(await at(`/${bo?.id}`, 'PATCH', { terminated_at: YESTERDAY }), 409, 'illegal_state')
-    // Nor leave later, as the only administrator.
-    expectProblem(await at(`/${bo?.id}`, 'PATCH', { terminated_at: TOMORROW }), 409, 'illegal_state')
+    expectProblem(await at(`/${bo?.id}`, 'PATCH', { terminated_at: TOMORROW }), 403, 'forbidden')
     expect(await stored(bo?.id)).toMatchObject({ is_active: true, terminated_at: null })
   })
 })
@@ -131,6 +134,32 @@ describe('a date that comes', () => {
       )
       expect(open).toEqual([{ ends_at: null }])
     }
+  })
+
+  it.each([
+    ['a reactivation', (id: string) => at(`/${id}/reactivate`, 'POST')],
+    ['no date any more', (id: string) => at(`/${id}`, 'PATCH', { terminated_at: null })],
+    ['a later date', (id: string) => at(`/${id}`, 'PATCH', { terminated_at: TOMORROW })],
+  ])('that has passed ends sessions for good: %s brings back none', async (how, back) => {
+    const person = await addMember(realm, `back-${how.length}`)
+    const { refresh_token } = await plantSession(AT, person.username)
+    await at(`/${person.id}`, 'PATCH', { terminated_at: TOMORROW })
+    await passes(person.id)
+    expect((await back(person.id)).body.is_active).toBe(true)
+    expectProblem(await call(AT, '/api/v1/users/me', { token: person.token }), 401, 'session_ended')
+    expectProblem(await call(AT, '/api/v1/auth/refresh', { body: { refresh_token } }), 401, 'refresh_invalid')
+  })
+
+  it('is not one’s own to take away, whatever one may change of others', async () => {
+    await addRole(realm, 'personnel', ['user:read', 'user:update'], 'all')
+    const hr = await addMember(realm, 'hr', { roles: ['personnel', 'user'] })
+    await at(`/${hr.id}`, 'PATCH', { terminated_at: TOMORROW })
+    const own = (method: string, body: object) => call(AT, `/api/v1/users/${hr.id}`, { token: hr.token, method, body })
+    expectProblem(await own('PATCH', { terminated_at: null }), 403, 'forbidden')
+    expectProblem(await own('PATCH', { terminated_at: '2090-01-01T00:00:00Z' }), 403, 'forbidden')
+    const whole = { username: 'hr', email: hr.email, role: 'personnel' }
+    expect((await own('PUT', whole)).status).toBe(200)
+    expect(Date.parse((await at(`/${hr.id}`)).body.terminated_at)).toBe(Date.parse(TOMORROW))
   })
 
   it('leaves the only administrator who had one before that was refused, without the date', async () => {

@@ -24,6 +24,8 @@ export const worker = {
   'must be text without control characters': 'debe ser texto sin caracteres de control',
   'must be a timestamp as in RFC 3339': 'debe ser un momento como en RFC 3339',
   'must lie in the years 1 to 9999': 'debe estar entre los años 1 y 9999',
+  'must be left out: this token is for the address of a user, not for a registration':
+    'debe omitirse: este token es para la dirección de un usuario, no para un registro',
   'is not UTF-8': 'no es UTF-8',
   'is there twice': 'está dos veces',
   'is not a name that can be used': 'no es un nombre que se pueda usar',

@@ -67,7 +67,7 @@ async function within({ id, app_url, system_key }: Proven): Promise<void> {
     seesNobody('without an admission'),
     forged,
     seesNobody('with forged claims'),
-    sql`select access.record_refusal(${id}, ${lie}, 'forbidden', null, ${lie})`,
+    sql`select access.record_refusal(${id}, ${system_key}, ${lie}, 'forbidden', null, ${lie})`,
     sql`select access.finish_login(${id}, ${system_key}, (access.begin_login(${id}, ${system_key}, 'proof') ->> 'attempt')::uuid, repeat('A', 43), null, '\\x00'::bytea, ${lie})`,
     sql`select access.refresh(${id}, ${system_key}, '\\x00'::bytea, '\\x01'::bytea, ${lie})`,
     seesNobody('after a public endpoint'),
