@@ -66,9 +66,9 @@ describe.each(ISOLATIONS)('a tenant of isolation %s', (isolation) => {
 
   it('shows its app login nobody without an admission', async () => {
     await login(name)
-    for (const table of ['users', 'sessions', 'user_roles', 'tenant'])
+    for (const table of ['users', 'sessions', 'user_roles', 'tenant', 'audit_log', 'audit_detail'])
       expect(await mine.asApp(sql.raw(`select * from freehold.${table}`)), table).toEqual([])
-    for (const hidden of ['freehold.passwords', 'freehold.refresh_tokens', 'freehold.audit_log', 'access.secrets'])
+    for (const hidden of ['freehold.passwords', 'freehold.refresh_tokens', 'access.secrets'])
       expect(await refusalOf(mine.app_url, sql.raw(`select * from ${hidden}`)), hidden).toMatch(/^42501 /)
     const facts = JSON.stringify({ user_id: crypto.randomUUID(), scope: 'all', permission: 'user:read' })
     const forged = sql`select set_config('access.claims', ${facts}, true), set_config('access.signature', repeat('0', 64), true)`
