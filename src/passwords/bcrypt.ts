@@ -22,7 +22,8 @@ const WORDS = SUBKEYS + 4 * 256
  * password the first 72 bytes count.
  */
 export async function bcrypt(password: string, cost: number, salt: string, endSlice: EndSlice): Promise<string> {
-  const key = cycled(new TextEncoder().encode(`${password}\0`))
+  // The key is cyclic: with its NUL a password would be the same as twice itself, with one between them.
+  const key = cycled(new TextEncoder().encode(`${password.replaceAll('\0', '\u{10ffff}')}\0`))
   const last = OWN.charAt(OWN.indexOf(salt.charAt(21)) & 0b110000)
   const salted = cycled(decodeBase64IgnorePadding(translate(salt.slice(0, 21) + last, OWN, STANDARD)))
   const cipher = (await initialWords(endSlice)).slice()

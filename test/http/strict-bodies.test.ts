@@ -231,6 +231,11 @@ describe('the password form (RFC 6749 section 3.2)', () => {
     expect(heard.status, heard.text).toBe(200)
   })
 
+  it.each(['; charset=utf-8', ' ; charset="UTF-8"', ';'])('is taken with %j behind its content type', async (more) => {
+    const known = new URLSearchParams({ username: 'ann', password: ann.password })
+    expect((await login(`${known}`, `${FORM}${more}`)).status).toBe(200)
+  })
+
   it('refuses a parameter that is there twice', async () => {
     const known = new URLSearchParams({ username: 'ann', password: ann.password })
     expect((await login(`${known}&username=bo`)).status).toBe(400)

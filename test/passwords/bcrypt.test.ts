@@ -30,3 +30,8 @@ it('ends a slice after every 128 rounds, by whatever clock', async () => {
   }
   expect([await count(6), await count(7), await count(10)]).toEqual([0, 1, 8])
 })
+
+it('takes no password for twice itself, with the byte between them that ends it', async () => {
+  const [salt, once] = ['abcdefghijklmnopqrstuu', 'Copper-Window-17']
+  expect(await bcrypt(`${once}\0${once}`, 4, salt, endSlice)).not.toBe(await bcrypt(once, 4, salt, endSlice))
+})
