@@ -24,6 +24,10 @@ const Editable = z.object({
   password_history: whole(0, 24).openapi({ description: 'Number of previous passwords that cannot be reused' }),
   password_personal: z.boolean().openapi({ description: 'Reject passwords that contain a part of the name or e-mail' }),
   password_common: z.boolean().openapi({ description: 'Reject the commonest passwords' }),
+  password_breached: z.boolean().openapi({ description: 'Reject passwords that a public list of breached passwords holds' }),
+  first_password_hours: whole(1, 720).openapi({
+    description: 'Hours in which a password that somebody else chose must be used for the first time',
+  }),
   password_days: whole(0, 3650).openapi({ description: 'Days until a password must be changed. 0: never.' }),
   password_warning_days: whole(0, 365).openapi({
     description: 'Days before the expiry of a password from which the user is warned',
@@ -32,8 +36,18 @@ const Editable = z.object({
   lock_minutes: whole(1, 1440).openapi({ description: 'Minutes that a lockout lasts' }),
   access_minutes: whole(5, 10_080).openapi({ description: 'Lifetime of an access token in minutes' }),
   idle_days: whole(1, 365).openapi({ description: 'Days without a request after which a session ends' }),
+  idle_minutes: whole(15, 525_600)
+    .nullable()
+    .openapi({
+      description: 'Minutes without a request after which a session ends, in place of idle_days. null: idle_days counts.',
+    }),
   session_days: whole(1, 365).openapi({ description: 'Days after which a session ends in any case' }),
   max_sessions: whole(1, 1000).openapi({ description: 'Concurrent sessions of one user. A further login ends the oldest.' }),
+  reset_link_minutes: whole(15, 1440).openapi({ description: 'Minutes that a mailed link for a new password works' }),
+  api_key_days: whole(0, 3650).openapi({
+    description: 'Days until an API key expires that is created without expires_at. 0: never.',
+  }),
+  password_grant: z.boolean().openapi({ description: 'Offer the OAuth 2 password grant' }),
   registration: z.boolean().openapi({ description: 'Allow self-registration' }),
   registration_domains: z.array(Domain).max(100).openapi({ description: 'E-mail domains that may register. Empty: any.' }),
   registration_role: Text(64)

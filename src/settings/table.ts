@@ -15,6 +15,8 @@ export const tenant = freehold.table(
     max_failures: integer().notNull().default(5),
     lock_minutes: integer().notNull().default(30),
     idle_days: integer().notNull().default(7),
+    /** Takes the place of idle_days where it is set. */
+    idle_minutes: integer(),
     session_days: integer().notNull().default(30),
     max_sessions: integer().notNull().default(5),
     /** The lifetime of an access token. */
@@ -34,6 +36,16 @@ export const tenant = freehold.table(
     /** Reject passwords that contain a part of the name or e-mail, and the commonest ones. */
     password_personal: boolean().notNull().default(true),
     password_common: boolean().notNull().default(true),
+    /** Ask a public list of breached passwords for a new one. */
+    password_breached: boolean().notNull().default(false),
+    /** How long a password that somebody else chose lets its user log in the first time. */
+    first_password_hours: integer().notNull().default(72),
+    /** How long a mailed link for a new password works. */
+    reset_link_minutes: integer().notNull().default(60),
+    /** How long an API key lives that is made without an end; 0: until it is revoked. */
+    api_key_days: integer().notNull().default(365),
+    /** Whether the OAuth 2 password grant is offered. */
+    password_grant: boolean().notNull().default(false),
     /**
      * Self-registration: whether it is allowed, for which e-mail domains (empty: any), and with which role (null: the fallback
      * role).
@@ -58,6 +70,8 @@ export const tenant = freehold.table(
         and ${t.session_days} between 1 and 365 and ${t.max_sessions} between 1 and 1000 and ${t.access_minutes} between 5 and 10080
         and ${t.password_days} between 0 and 3650 and ${t.password_warning_days} between 0 and 365 and ${t.password_min_length} between 8 and 64
         and ${t.password_max_length} between 64 and 1024 and ${t.password_unique} between 1 and 32 and ${t.password_history} between 0 and 24
+        and ${t.idle_minutes} between 15 and 525600 and ${t.first_password_hours} between 1 and 720
+        and ${t.reset_link_minutes} between 15 and 1440 and ${t.api_key_days} between 0 and 3650
         and ${t.max_delegations} between 1 and 200 and ${t.mail_per_recipient_hour} between 1 and 20 and ${t.mail_per_day} between 1 and 50000`,
     ),
   ],

@@ -2,6 +2,7 @@ import tenant0 from '../../../drizzle/tenant/0000_baseline.sql'
 import tenant1 from '../../../drizzle/tenant/0001_cost.sql'
 import tenant2 from '../../../drizzle/tenant/0002_attacks.sql'
 import tenant3 from '../../../drizzle/tenant/0003_what_attackers_found.sql'
+import tenant4 from '../../../drizzle/tenant/0004_asvs.sql'
 import type { Migration } from './migrations.ts'
 
 // Written by `npm run migration`.
@@ -12,4 +13,5 @@ export const tenantMigrations: Migration[] = [
   { name: 'tenant/0001_cost', text: tenant1 },
   { name: 'tenant/0002_attacks', text: tenant2 },
   { name: 'tenant/0003_what_attackers_found', text: tenant3 },
+  { name: 'tenant/0004_asvs', text: tenant4 },
 ]
