@@ -36,11 +36,9 @@ const Editable = z.object({
   lock_minutes: whole(1, 1440).openapi({ description: 'Minutes that a lockout lasts' }),
   access_minutes: whole(5, 10_080).openapi({ description: 'Lifetime of an access token in minutes' }),
   idle_days: whole(1, 365).openapi({ description: 'Days without a request after which a session ends' }),
-  idle_minutes: whole(15, 525_600)
-    .nullable()
-    .openapi({
-      description: 'Minutes without a request after which a session ends, in place of idle_days. null: idle_days counts.',
-    }),
+  idle_minutes: whole(15, 525_600).nullable().openapi({
+    description: 'Minutes without a request after which a session ends, in place of idle_days. null: idle_days counts.',
+  }),
   session_days: whole(1, 365).openapi({ description: 'Days after which a session ends in any case' }),
   max_sessions: whole(1, 1000).openapi({ description: 'Concurrent sessions of one user. A further login ends the oldest.' }),
   reset_link_minutes: whole(15, 1440).openapi({ description: 'Minutes that a mailed link for a new password works' }),
