@@ -190,6 +190,22 @@ describe('a list is refused', () => {
     expectProblem(await list(`cursor=${cursor}`), 400, 'invalid_cursor'),
   )
 
+  it('and no cursor tells the address or the id of the person at whom a page ends', async () => {
+    for (const sort of ['email', 'username', 'name']) {
+      const { data, next_cursor } = (await list(`sort=${sort}&limit=1`)).body
+      const read = next_cursor
+        .split('.')
+        .slice(1)
+        .map((part: string) => atob(part.replaceAll('-', '+').replaceAll('_', '/')))
+        .join(' ')
+      const [{ id, email }] = data
+      for (const known of [id, email]) {
+        expect(next_cursor).not.toContain(known)
+        expect(read).not.toContain(known)
+      }
+    }
+  })
+
   it('for a cursor of another order, another list, another tenant, or with one character changed', async () => {
     await copyTenant('listing-next')
     const { next_cursor } = (await list('limit=1')).body
