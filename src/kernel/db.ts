@@ -11,8 +11,16 @@ export function useSqlUrl(url: string | undefined) {
   if (url) neonConfig.fetchEndpoint = url
 }
 
-// The timeout is set per request: clients are reused.
-neonConfig.fetchFunction = (url: string, init: RequestInit) => fetch(url, { ...init, signal: AbortSignal.timeout(TIMEOUT_MS) })
+/**
+ * Asks a database. A redirect is not followed, because it would take the connection string, which is in a header, to another host.
+ * The timeout is set per request: clients are reused.
+ */
+neonConfig.fetchFunction = async (url: string, init: RequestInit) => {
+  const answer = await fetch(url, { ...init, redirect: 'manual', signal: AbortSignal.timeout(TIMEOUT_MS) })
+  if (answer.status < 300 || answer.status > 399) return answer
+  await answer.body?.cancel()
+  throw new Error(`it answers ${answer.status}, and redirects are not followed`)
+}
 
 const clients = new Map<string, NeonHttpDatabase>()
 

@@ -5,6 +5,8 @@ declare module 'vitest' {
     settings: Record<string, string>
     operator: { email: string; password: string }
     postgres_url: string
+    /** Where the server is that sends everybody on (node/crossroads.ts). */
+    crossroads: { at: string }
     /** Ports of this machine, and where the SMTP server tells what it took. */
     post_office: { open: number; guarded: number; silent: number; closing: number; away: number; told: string }
   }

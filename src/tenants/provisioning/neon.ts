@@ -10,6 +10,8 @@ export const neonApi = (config: Config, more: { requestTimeoutMs?: number; retri
   createNeonClient({
     apiKey: config.NEON_API_KEY,
     baseUrl: config.NEON_API_URL,
+    // A redirect would take the API key to another host.
+    fetch: (input, init) => fetch(input, { ...init, redirect: 'manual' }),
     throwOnError: true,
     waitForReadiness: false,
     requestTimeoutMs: 20_000,

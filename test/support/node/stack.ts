@@ -5,6 +5,7 @@ import { startStack } from '../../../scripts/dev/stack.ts'
 import { batch } from '../../../src/kernel/db.ts'
 import { LOW_COST } from '../cost.ts'
 import { folderWithCluster } from './cluster.ts'
+import { startCrossroads } from './crossroads.ts'
 import { startPostOffice } from './post-office.ts'
 
 /** Real Postgres, the local Neon and a mailbox for all tests of the Worker, in a folder of their own; operations take no time. */
@@ -33,11 +34,14 @@ export default async function setup(project: TestProject) {
   project.provide('operator', operator)
   const { stop: closePostOffice, ...postOffice } = await startPostOffice()
   project.provide('post_office', postOffice)
+  const { stop: closeCrossroads, ...crossroads } = await startCrossroads()
+  project.provide('crossroads', crossroads)
   project.provide('postgres_url', stack.neon.postgresUrl)
   return async () => {
     await stack.stop()
     await mailbox.stop()
     await closePostOffice()
+    await closeCrossroads()
     await folder.remove()
   }
 }
