@@ -61,11 +61,20 @@ async function setup(options: Globals & { email: string }): Promise<void> {
  */
 export function settings(options: Pick<Globals, 'insecure'>, given: NodeJS.ProcessEnv = process.env) {
   const { MASTER_DATABASE_URL, ENCRYPTION_KEYS, NEON_SQL_URL, PASSWORD_HASH_ITERATIONS } = given
-  const others = { BASE_URL: 'http://localhost', NEON_API_KEY: 'unused' }
+  const asked = {
+    BASE_URL: 'https://localhost',
+    NEON_API_KEY: 'unused',
+    MASTER_DATABASE_URL,
+    ENCRYPTION_KEYS,
+    PASSWORD_HASH_ITERATIONS,
+  }
   try {
-    const config = parseSettings({ ...others, MASTER_DATABASE_URL, ENCRYPTION_KEYS, NEON_SQL_URL, PASSWORD_HASH_ITERATIONS })
-    if (config.NEON_SQL_URL) requireEncryption(config.NEON_SQL_URL, 'NEON_SQL_URL', options)
-    return config
+    const config = parseSettings(asked)
+    if (!NEON_SQL_URL) return config
+    // A Neon on this machine may be asked over http; the Worker takes such a URL locally alone.
+    const local = parseSettings({ ...asked, ENVIRONMENT: 'local', NEON_SQL_URL })
+    requireEncryption(NEON_SQL_URL, 'NEON_SQL_URL', options)
+    return { ...config, NEON_SQL_URL: local.NEON_SQL_URL }
   } catch (error) {
     throw error instanceof ConfigError ? new Failure(error.message) : error
   }

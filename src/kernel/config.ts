@@ -102,6 +102,13 @@ const LEAST_ITERATIONS = 600_000
  */
 export const MOST_TENANTS = 240
 
+/** URLs to which secrets are sent, or at which they arrive. */
+const HTTPS = ['BASE_URL', 'NEON_API_URL', 'NEON_SQL_URL', 'SMS_WEBHOOK_URL'] as const
+const PLAIN = 'must begin with https:// in production, because over http the network reads passwords, tokens and keys'
+const GUESSABLE = 'has a key of 32 equal bytes, which anybody guesses: make keys with `npm run freehold -- keys new`'
+const MAILBOX = 'is for a local start only: anyone who can reach it can read all mail, so set SMTP_URL instead'
+const CHEAP = `must be at least ${LEAST_ITERATIONS} in production, because less makes stolen hashes cheap to guess: raise it, or remove it`
+
 /** Every setting, with its default. The keys are the names of the environment variables. */
 export const EnvironmentSettings = z
   .object({
@@ -121,6 +128,11 @@ export const EnvironmentSettings = z
     PASSWORD_HASH_ITERATIONS: z.coerce.number().int().min(1).max(2_000_000).default(LEAST_ITERATIONS),
     TENANT_DB_TEMPLATE: DatabaseTemplate.default('freehold_{subdomain}'),
     DEFAULT_TENANT: Label.optional(),
+    /** The header in which a proxy in front that ends TLS says how the client came: https or http. It replaces one that the client sent. */
+    FORWARDED_PROTO_HEADER: z
+      .string()
+      .regex(/^[A-Za-z0-9-]+$/, 'must be the name of a header')
+      .optional(),
     SMTP_URL: SmtpUrl.optional(),
     /** A binding, not text: `send_email` in wrangler.toml. That it has `send` shows when it is used. */
     EMAIL: z
@@ -131,20 +143,27 @@ export const EnvironmentSettings = z
     SMS_WEBHOOK_TOKEN: z.string().min(1).optional(),
     MAILBOX_URL: z.url({ protocol: /^http$/, message: 'must be the http URL of a local mailbox' }).optional(),
   })
-  .superRefine((settings, issue) => {
-    const { ENVIRONMENT, MAILBOX_URL, SMTP_URL, EMAIL, MAIL_FROM, SMS_WEBHOOK_URL, SMS_WEBHOOK_TOKEN } = settings
-    const { PASSWORD_HASH_ITERATIONS } = settings
-    const wrong = (name: string, message: string) => issue.addIssue({ code: 'custom', path: [name], message })
-    if (MAILBOX_URL && ENVIRONMENT === 'production')
-      wrong('MAILBOX_URL', 'is for a local start only: anyone who can reach it can read all mail, so set SMTP_URL instead')
-    if (PASSWORD_HASH_ITERATIONS < LEAST_ITERATIONS && ENVIRONMENT === 'production')
-      wrong(
-        'PASSWORD_HASH_ITERATIONS',
-        `must be at least ${LEAST_ITERATIONS} in production, because less makes stolen hashes cheap to guess: raise it, or remove it`,
-      )
-    if ((SMTP_URL || EMAIL) && !MAIL_FROM) wrong('MAIL_FROM', '')
-    if (SMS_WEBHOOK_TOKEN && !SMS_WEBHOOK_URL) wrong('SMS_WEBHOOK_URL', '')
-  })
+  .superRefine(
+    (settings, issue) => {
+      const { ENVIRONMENT, MAILBOX_URL, SMTP_URL, EMAIL, MAIL_FROM, SMS_WEBHOOK_URL, SMS_WEBHOOK_TOKEN } = settings
+      const { PASSWORD_HASH_ITERATIONS, ENCRYPTION_KEYS } = settings
+      const refused = new Set(issue.issues.map(({ path }) => path?.[0]))
+      const wrong = (name: keyof typeof settings, is_wrong: unknown, message = '') => {
+        if (is_wrong && !refused.has(name)) issue.addIssue({ code: 'custom', path: [name], message })
+      }
+      if (ENVIRONMENT === 'production') {
+        for (const name of HTTPS) wrong(name, settings[name] && !/^https:/i.test(String(settings[name]).trim()), PLAIN)
+        const is_guessable = ({ key }: { key: Uint8Array }) => key.every((byte) => byte === key[0])
+        wrong('ENCRYPTION_KEYS', !refused.has('ENCRYPTION_KEYS') && ENCRYPTION_KEYS.some(is_guessable), GUESSABLE)
+        wrong('MAILBOX_URL', MAILBOX_URL, MAILBOX)
+        wrong('PASSWORD_HASH_ITERATIONS', PASSWORD_HASH_ITERATIONS < LEAST_ITERATIONS, CHEAP)
+      }
+      if (!refused.size) wrong('MAIL_FROM', (SMTP_URL || EMAIL) && !MAIL_FROM)
+      if (!refused.size) wrong('SMS_WEBHOOK_URL', SMS_WEBHOOK_TOKEN && !SMS_WEBHOOK_URL)
+    },
+    // Also when a setting alone is wrong, so that all that is wrong is named at once.
+    { when: () => true },
+  )
 export type Config = z.infer<typeof EnvironmentSettings>
 
 export class ConfigError extends Error {}

@@ -1,7 +1,7 @@
 /** What shows only with other settings: the wall in front of the hashing, production, a single tenant, a master that is away. */
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { knockElsewhere } from '../support/elsewhere.ts'
+import { knockElsewhere, PRODUCTION } from '../support/elsewhere.ts'
 import { type Inside, inside } from '../support/inside.ts'
 import { ADMIN } from '../support/people.ts'
 import { expectProblem } from '../support/refusal.ts'
@@ -72,32 +72,9 @@ describe('the wall in front of a login', () => {
 })
 
 describe('in production', () => {
-  const settings = { ENVIRONMENT: 'production', PASSWORD_HASH_ITERATIONS: '', MAILBOX_URL: '', BASE_URL: 'https://freehold.test' }
-
-  it('http is sent to https, whole, and nothing is answered on the way', async () => {
-    const answer = await knockElsewhere(settings, 'http://elsewhere.freehold.test/api/v1/auth/me?a=b', {
-      headers: { Authorization: `Bearer ${token}` },
-    })
-    expect([answer.status, answer.headers.get('Location')]).toEqual([308, 'https://elsewhere.freehold.test/api/v1/auth/me?a=b'])
-    expect(answer.text).toBe('')
-  })
-
-  it('that redirect carries a trace id and is not kept, as every answer', async () => {
-    const answer = await knockElsewhere(settings, 'http://elsewhere.freehold.test/api/v1/auth/me')
-    expect(answer.headers.get('X-Trace-Id')).toMatch(/^[0-9a-f]{32}$/)
-    expect(answer.headers.get('Cache-Control')).toBe('no-store')
-  })
-
-  it('says HSTS, and nothing of round trips', async () => {
-    const answer = await knockElsewhere(settings, 'https://freehold.test/healthz')
-    expect(answer.status).toBe(200)
-    expect(answer.headers.get('Strict-Transport-Security')).toMatch(/^max-age=\d{8}/)
-    expect(answer.headers.get('Server-Timing')).toBeNull()
-  })
-
   it.each(['https://elsewhere.localhost', 'https://localhost', 'https://127.0.0.1'])('%s is a foreign host', async (origin) =>
     expectProblem(
-      await knockElsewhere(settings, `${origin}/api/v1/auth/me`, { headers: { 'X-Tenant': 'elsewhere' } }),
+      await knockElsewhere(PRODUCTION, `${origin}/api/v1/auth/me`, { headers: { 'X-Tenant': 'elsewhere' } }),
       404,
       'not_found',
     ),

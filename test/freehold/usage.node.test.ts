@@ -101,7 +101,7 @@ describe('an address without encryption', () => {
     `error: ${setting}: ${url} is not encrypted, so the network could read passwords and tokens. Name an https:// address, or allow this one with --insecure.\n`
   const DATABASE = {
     MASTER_DATABASE_URL: 'postgresql://u:p@h/d',
-    ENCRYPTION_KEYS: `k1:${'A'.repeat(43)}`,
+    ENCRYPTION_KEYS: `k1:${'Zm9vYmFy'.repeat(5)}Zm8`,
     NEON_SQL_URL: `${FAR}/sql`,
   }
 
@@ -258,7 +258,7 @@ test('setup names every setting that is missing', async () => {
 
 test('setup does not hash the first password at a cost that production refuses', async () => {
   const MASTER_DATABASE_URL = 'postgresql://user:password@localhost/master'
-  const settings = { MASTER_DATABASE_URL, ENCRYPTION_KEYS: `k1:${'A'.repeat(43)}`, PASSWORD_HASH_ITERATIONS: '599999' }
+  const settings = { MASTER_DATABASE_URL, ENCRYPTION_KEYS: `k1:${'Zm9vYmFy'.repeat(5)}Zm8`, PASSWORD_HASH_ITERATIONS: '599999' }
   const { code, stderr } = await freehold(['setup', '--email', 'ada@freehold.test'], settings)
   expect({ code, stderr }).toEqual({
     code: 1,

@@ -1,8 +1,8 @@
-import { decodeBase64urlIgnorePadding } from '@oslojs/encoding'
+import { decodeBase64urlIgnorePadding, encodeBase64urlNoPadding } from '@oslojs/encoding'
 import { describe, expect, it } from 'vitest'
 import { ConfigError, configOf, parseSettings } from '../../src/kernel/config.ts'
 
-const KEY = 'A'.repeat(43)
+const KEY = `${'Zm9vYmFy'.repeat(5)}Zm8`
 const RIGHT = {
   BASE_URL: 'https://example.com',
   MASTER_DATABASE_URL: 'postgresql://user:password@host/database',
@@ -95,6 +95,7 @@ describe('settings', () => {
     ['ENVIRONMENT', 'staging'],
     ['NEON_API_URL', 'console'],
     ['NEON_SQL_URL', 'nowhere'],
+    ['FORWARDED_PROTO_HEADER', 'X-Forwarded-Proto: https'],
     ['NEON_POLL_MS', '0'],
     ['NEON_POLL_MS', 'soon'],
     ['HOST_CAPACITY', '241'],
@@ -117,7 +118,7 @@ describe('settings', () => {
     expect(said(secrets)).not.toMatch(/hunter2|S3cret/)
   })
 
-  it.each(['https://example.com', 'https://example.com/', 'http://localhost:8787', 'https://id.example.co.uk:8443'])(
+  it.each(['https://example.com', 'https://example.com/', 'https://localhost:8787', 'https://id.example.co.uk:8443'])(
     'take %s as a base',
     (BASE_URL) => {
       expect(parseSettings({ ...RIGHT, BASE_URL }).BASE_URL.origin).toBe(new URL(BASE_URL).origin)
@@ -125,7 +126,7 @@ describe('settings', () => {
   )
 
   it('take a ring of several keys, in their order', () => {
-    const ring = parseSettings({ ...RIGHT, ENCRYPTION_KEYS: ` k2:${'_'.repeat(42)}8 , k1:${KEY}` }).ENCRYPTION_KEYS
+    const ring = parseSettings({ ...RIGHT, ENCRYPTION_KEYS: ` k2:-${'_'.repeat(41)}8 , k1:${KEY}` }).ENCRYPTION_KEYS
     expect(ring.map(({ id }) => id)).toEqual(['k2', 'k1'])
     expect(ring.map(({ key }) => key.length)).toEqual([32, 32])
     expect(ring[1]?.key).toEqual(decodeBase64urlIgnorePadding(KEY))
@@ -141,6 +142,50 @@ describe('settings', () => {
   })
   it('do not take two keys of one name: what the second closed would never open', () => {
     expect(said({ ENCRYPTION_KEYS: `k1:${KEY},k1:${'B'.repeat(42)}E` })).toMatch(/^Wrong settings: ENCRYPTION_KEYS /)
+  })
+})
+
+describe('in production', () => {
+  const HTTP = {
+    BASE_URL: 'http://example.com',
+    NEON_API_URL: 'http://console.neon.tech/api/v2',
+    NEON_SQL_URL: 'http://db.example.com/sql',
+    SMS_WEBHOOK_URL: 'http://sms.example.com',
+  }
+  const locally = (more: object) => said({ ENVIRONMENT: 'local', ...more })
+
+  it.each(Object.entries(HTTP))('%s %s is refused by name, with the reason, and taken locally', (name, url) => {
+    const sentence = 'must begin with https:// in production, because over http the network reads passwords, tokens and keys'
+    expect(said({ [name]: url })).toBe(`Wrong settings: ${name} ${sentence}.`)
+    expect(locally({ [name]: url })).toBe('')
+    expect(said({ [name]: url.replace('http', 'https') })).toBe('')
+  })
+
+  it.each(['ftp://db.example.com/sql', 'ws://db.example.com', 'httpsx://db.example.com'])('nor is %s taken for https', (url) =>
+    expect(said({ NEON_SQL_URL: url })).toMatch(/^Wrong settings: NEON_SQL_URL must begin with https:/),
+  )
+
+  it.each([
+    ['zeros', 'A'.repeat(43)],
+    ['ones', `${'_'.repeat(42)}8`],
+    ['one letter', encodeBase64urlNoPadding(new Uint8Array(32).fill(120))],
+  ])('a key of %s is refused by name, first or last of the ring, and taken locally', (_, guessable) => {
+    for (const ring of [`k1:${guessable}`, `k1:${guessable},k2:${KEY}`, `k2:${KEY},k1:${guessable}`]) {
+      const message = said({ ENCRYPTION_KEYS: ring })
+      expect(message).toBe(
+        'Wrong settings: ENCRYPTION_KEYS has a key of 32 equal bytes, which anybody guesses: make keys with `npm run freehold -- keys new`.',
+      )
+      expect(locally({ ENCRYPTION_KEYS: ring })).toBe('')
+    }
+  })
+
+  it('all that is refused is named at once, and beside what is wrong anywhere', () => {
+    const mailbox = { MAILBOX_URL: 'http://127.0.0.1:1', PASSWORD_HASH_ITERATIONS: '1' }
+    const message = said({ ...HTTP, ...mailbox, ENCRYPTION_KEYS: `k1:${'A'.repeat(43)}`, NEON_API_KEY: '', HOST_CAPACITY: '0' })
+    const names = [...Object.keys(HTTP), ...Object.keys(mailbox), 'ENCRYPTION_KEYS', 'NEON_API_KEY', 'HOST_CAPACITY']
+    const named = message.slice('Wrong settings: '.length).split('; ')
+    expect(named.map((sentence) => sentence.split(' ')[0]).sort()).toEqual(names.sort())
+    expect(said({ BASE_URL: 'http:', ENCRYPTION_KEYS: 'x' })).toMatch(/BASE_URL must be an .*; ENCRYPTION_KEYS must be id:key/)
   })
 })
 

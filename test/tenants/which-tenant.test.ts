@@ -157,7 +157,7 @@ describe('the rule', () => {
   const settings = {
     BASE_URL: 'https://freehold.example',
     MASTER_DATABASE_URL: 'postgresql://u:p@h/d',
-    ENCRYPTION_KEYS: `k1:${'A'.repeat(43)}`,
+    ENCRYPTION_KEYS: `k1:${'Zm9vYmFy'.repeat(5)}Zm8`,
     NEON_API_KEY: 'x',
   }
   const production = parseSettings({ ...settings, ENVIRONMENT: 'production' })
