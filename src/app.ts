@@ -16,6 +16,7 @@ import { refuseForeignPages } from './http/cors.ts'
 import { notFound, onError } from './http/failures.ts'
 import { requireOwnHost } from './http/hostname.ts'
 import { plane } from './http/plane.ts'
+import { requireHttps } from './http/transport.ts'
 import { batch, toProblem } from './kernel/db.ts'
 import { Problem } from './kernel/problem.ts'
 import { recoveryRoutes, registrationRoutes, userRecoveryRoutes } from './recovery/routes.ts'
@@ -32,6 +33,7 @@ import { userRoutes } from './users/routes.ts'
 export const app = new OpenAPIHono<AppEnv>({ strict: false })
 
 app.use('*', arrive)
+app.use('*', requireHttps)
 app.use('*', requireOwnHost)
 app.use('/platform/v1/*', plane(platformPlane, countUse))
 app.use('/api/v1/*', plane(tenantPlane, countUse))

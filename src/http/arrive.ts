@@ -7,6 +7,7 @@ import type { AppEnv } from './app-env.ts'
 import { setCorsHeaders } from './cors.ts'
 import { recordRefusal } from './refusals.ts'
 import { traceId } from './trace.ts'
+import { isEncrypted } from './transport.ts'
 
 const HSTS = 'max-age=63072000; includeSubDomains'
 
@@ -32,10 +33,8 @@ export const arrive = createMiddleware<AppEnv>(async (c, next) => {
     path: url.pathname.slice(0, 1024),
     trace_id,
   })
-  const { ENVIRONMENT, BASE_URL } = config
-  const secured = ENVIRONMENT === 'production' && BASE_URL.protocol === 'https:'
-  if (secured && url.protocol === 'http:') c.res = c.redirect(c.req.url.replace('http:', 'https:'), 308)
-  else await next()
+  await next()
+  const in_production = config.ENVIRONMENT === 'production'
   const ctx = c.get('ctx')
   // Set on the response itself: c.header() would build a new one each time.
   const { headers } = c.res
@@ -46,8 +45,9 @@ export const arrive = createMiddleware<AppEnv>(async (c, next) => {
   for (const cookie of c.get('cookies') ?? []) headers.append('Set-Cookie', cookie)
   headers.set('X-Trace-Id', trace_id)
   headers.set('X-Content-Type-Options', 'nosniff')
-  if (secured) headers.set('Strict-Transport-Security', HSTS)
-  if (ENVIRONMENT !== 'production') headers.set('Server-Timing', `db;desc="${ctx?.trips ?? 0}", master;desc="${meter.master}"`)
+  // Over http nobody heeds it (RFC 6797 section 8.1).
+  if (in_production && isEncrypted(c.req.raw, config)) headers.set('Strict-Transport-Security', HSTS)
+  if (!in_production) headers.set('Server-Timing', `db;desc="${ctx?.trips ?? 0}", master;desc="${meter.master}"`)
   const code = c.error instanceof Problem ? c.error.code : null
   log('request', {
     tenant: c.get('realm')?.subdomain ?? null,

@@ -161,6 +161,7 @@ export function route<
 }
 
 const EVERY: Code[] = [
+  'https_required',
   'tenant_required',
   'tenant_inactive',
   'tenant_not_found',

@@ -24,6 +24,11 @@ export const problemCatalogue = {
     'Check identifier and password. After several failures wait before the next try.',
   ],
   forbidden: [403, 'Not permitted', 'Ask an administrator for the permission.'],
+  https_required: [
+    403,
+    'HTTPS is required',
+    'Use https. Others may have read this request: change the password, or end the session or key, that it carried.',
+  ],
   password_change_required: [403, 'The password must be changed first', 'POST auth/password-change first, then go on.'],
   user_inactive: [403, 'The user is not active', 'Ask an administrator.'],
   tenant_inactive: [403, 'The tenant is not active', 'Ask the operator of this service.'],

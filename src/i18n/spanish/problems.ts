@@ -25,6 +25,10 @@ export const problems = {
     'Comprueba el identificador y la contraseña. Tras varios fallos, espera antes del siguiente intento.',
   ],
   forbidden: ['No está permitido', 'Pide el permiso a un administrador.'],
+  https_required: [
+    'Se requiere HTTPS',
+    'Usa https. Otros pueden haber leído esta solicitud: cambia la contraseña, o termina la sesión o la clave, que llevaba.',
+  ],
   password_change_required: [
     'Primero hay que cambiar la contraseña',
     'Haz primero POST auth/password-change y continúa después.',

@@ -35,6 +35,8 @@ export const worker = {
   'is nested too deeply': 'está anidado demasiado profundamente',
   'Send UTF-8.': 'Envía UTF-8.',
   'must be a whole number in digits': 'debe ser un número entero en cifras',
+  'Use TLS 1.2 or later. Others may have read this request: change the password, or end the session or key, that it carried.':
+    'Usa TLS 1.2 o posterior. Otros pueden haber leído esta solicitud: cambia la contraseña, o termina la sesión o la clave, que llevaba.',
   'Send at most 16 KiB.': 'Envía como máximo 16 KiB.',
   'Send the body without Content-Encoding.': 'Envía el cuerpo sin Content-Encoding.',
   'must be at most 16 KiB': 'debe tener como máximo 16 KiB',
