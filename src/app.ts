@@ -14,6 +14,7 @@ import type { AppEnv } from './http/app-env.ts'
 import { arrive } from './http/arrive.ts'
 import { refuseForeignPages } from './http/cors.ts'
 import { notFound, onError } from './http/failures.ts'
+import { setHeaders } from './http/headers.ts'
 import { requireOwnHost } from './http/hostname.ts'
 import { plane } from './http/plane.ts'
 import { requireHttps } from './http/transport.ts'
@@ -32,6 +33,7 @@ import { userRoutes } from './users/routes.ts'
 
 export const app = new OpenAPIHono<AppEnv>({ strict: false })
 
+app.use('*', setHeaders)
 app.use('*', arrive)
 app.use('*', requireHttps)
 app.use('*', requireOwnHost)

@@ -4,12 +4,15 @@ import { SPANISH } from '../i18n/language.ts'
 import { type Code, Problem, problemCatalogue } from '../kernel/problem.ts'
 import { POLICY, page, start } from './page.ts'
 
-const FILES = { 'swagger-ui.css': 'text/css', 'swagger-ui-bundle.js': 'text/javascript' } as const
+const FILES = {
+  'swagger-ui.css': 'text/css; charset=utf-8',
+  'swagger-ui-bundle.js': 'text/javascript; charset=utf-8',
+} as const
 
 /** The API reference page, and the pages that problem types link to. */
 export const docsRoutes = new Hono<AppEnv>({ strict: false })
   .get('/docs', (c) => c.html(page, 200, { 'Content-Security-Policy': POLICY }))
-  .get('/docs/start.js', (c) => c.body(start, 200, { 'Content-Type': 'text/javascript' }))
+  .get('/docs/start.js', (c) => c.body(start, 200, { 'Content-Type': FILES['swagger-ui-bundle.js'] }))
   .get('/docs/:file{swagger-ui.css|swagger-ui-bundle.js}', async (c) => {
     const file = c.req.param('file') as keyof typeof FILES
     const found = await c.env.ASSETS.fetch(new URL(`/${file}`, c.req.url))

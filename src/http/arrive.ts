@@ -38,13 +38,11 @@ export const arrive = createMiddleware<AppEnv>(async (c, next) => {
   const ctx = c.get('ctx')
   // Set on the response itself: c.header() would build a new one each time.
   const { headers } = c.res
-  if (!headers.has('Cache-Control')) headers.set('Cache-Control', 'no-store')
   // A problem adds Accept-Language.
   headers.append('Vary', 'X-Tenant, Origin')
   setCorsHeaders(c.req.raw, url.pathname, c.get('origins') ?? [], headers)
   for (const cookie of c.get('cookies') ?? []) headers.append('Set-Cookie', cookie)
   headers.set('X-Trace-Id', trace_id)
-  headers.set('X-Content-Type-Options', 'nosniff')
   // Over http nobody heeds it (RFC 6797 section 8.1).
   if (in_production && isEncrypted(c.req.raw, config)) headers.set('Strict-Transport-Security', HSTS)
   if (!in_production) headers.set('Server-Timing', `db;desc="${ctx?.trips ?? 0}", master;desc="${meter.master}"`)

@@ -128,6 +128,7 @@ describe('a page by plain http', () => {
       const answer = await knockElsewhere(PRODUCTION, `http://${HOST}${path}`, { method })
       expect([answer.status, answer.headers.get('Location'), answer.text]).toEqual([308, `https://${HOST}${path}`, ''])
       expect(answer.headers.get('Cache-Control')).toBe('no-store')
+      expect(answer.headers.get('Referrer-Policy')).toBe('same-origin')
     }
   })
 
