@@ -14,6 +14,7 @@ import { freePort } from '../dev/running.ts'
 import { LOW_COST } from '../support/cost.ts'
 import {
   fetchIn,
+  framed,
   hasChromium,
   openPage,
   type Seen,
@@ -172,7 +173,7 @@ describe.skipIf(!hasChromium).each([
       { method: 'DELETE', credentials: 'include' },
     ]
     for (const init of tries) expect(said(await fetchIn(page, `${acme}${ME}`, init)), JSON.stringify(init)).toBe('failed')
-    expect(bodyOf(await fetchIn(page, `${acme}${ME}`, { mode: 'no-cors', credentials: 'include' }))).toBe('')
+    expect(said(await fetchIn(page, `${acme}${ME}`, { mode: 'no-cors', credentials: 'include' }))).toBe('failed')
     const own = sent.filter(({ cookies }) => cookies !== '')
     // A browser takes *.localhost for different sites. Tenants of one domain are the same site to it, and there it does send them: what keeps
     // them apart is that the Worker refuses what is not of its own page, here an opaque answer whose cookies did nothing.
@@ -190,7 +191,14 @@ describe.skipIf(!hasChromium).each([
     const page = await pageOf(beta)
     const statuses: number[] = []
     page.on('response', (answer) => answer.url() === `${acme}${ME}` && void statuses.push(answer.status()))
-    await fetchIn(page, `${acme}${ME}`, { mode: 'no-cors', credentials: 'include' })
+    // Of an answer that a browser keeps from its page by Cross-Origin-Resource-Policy, only the status is seen, and not by the page.
+    const session = await page.createCDPSession()
+    await session.send('Network.enable')
+    const withheld: number[] = []
+    session.on('Network.responseReceivedExtraInfo', ({ statusCode }) => void withheld.push(statusCode))
+    const refusal = base === 'localhost' ? 401 : 403
+    expect(said(await fetchIn(page, `${acme}${ME}`, { mode: 'no-cors', credentials: 'include' }))).toBe('failed')
+    expect(withheld).toEqual([refusal])
     await page.evaluate(
       (src: string) =>
         new Promise((done) => {
@@ -203,8 +211,8 @@ describe.skipIf(!hasChromium).each([
       page.waitForNavigation(),
       page.evaluate((to: string) => location.assign(to), `${acme}${ME}`),
     ])
-    expect(seen?.status()).toBe(base === 'localhost' ? 401 : 403)
-    expect(statuses).toEqual(Array(3).fill(base === 'localhost' ? 401 : 403))
+    expect(seen?.status()).toBe(refusal)
+    expect(statuses).toEqual([refusal, refusal])
   })
 
   /** Pages of others: another tenant, other hosts, and this very host at another port, which is the same site and shares its cookies. */
@@ -253,9 +261,13 @@ describe.skipIf(!hasChromium).each([
     expect(await whoIs(own)).toBe(BO.email)
   })
 
-  it('a page of the tenant’s own may log in with a plain form', async () => {
-    const page = await pageOf(acme)
-    expect(await submitIn(page, `${acme}${LOGIN}`, { username: BO.email, password: BO.password, cookie: 'true' })).toBe(200)
+  it('a page of the tenant’s own may log in with a plain form, and an answer that is none may not', async () => {
+    const none = await pageOf(acme)
+    const login = { username: BO.email, password: BO.password, cookie: 'true' }
+    // Referrer-Policy: no-referrer makes it a page without an origin.
+    expect(await submitIn(none, `${acme}${LOGIN}`, login)).toBe(403)
+    const page = await openPage(context, `${acme}/docs`)
+    expect(await submitIn(page, `${acme}${LOGIN}`, login)).toBe(200)
     expect(await whoIs(page)).toBe(BO.email)
   })
 
@@ -295,6 +307,29 @@ describe.skipIf(!hasChromium).each([
     expect(said(await fetchIn(page, ME))).toEqual([401, 'session_ended'])
     expect(said(await fetchIn(page, REFRESH, jsonOf({})))).toEqual([401, 'session_ended'])
     expect(await kept()).toBe(0)
+  })
+
+  it('an answer that is opened as a page runs nothing, and is shown in no frame; /docs asks its own host alone', async () => {
+    const heeding = (url: string) => openPage(context, url, true)
+    const answer = await heeding(`${acme}/healthz`)
+    expect(said(await fetchIn(answer, '/healthz'))).toBe('failed')
+    expect(said(await fetchIn(answer, `${beta}/.well-known/jwks.json`))).toBe('failed')
+    const docs = await heeding(`${acme}/docs`)
+    expect(said(await fetchIn(docs, '/healthz'))).toEqual([200, undefined])
+    expect(said(await fetchIn(docs, `${beta}/.well-known/jwks.json`))).toBe('failed')
+    const framing = await elsewhere('127.0.0.1')
+    for (const path of ['/docs', '/healthz'])
+      expect(await framed(framing, `${acme}${path}`), path).toBe('chrome-error://chromewebdata/')
+  })
+
+  it('scripts of any origin read the keys by CORS, and no page embeds them without', async () => {
+    for (const host of ['127.0.0.1', new URL(acme).hostname]) {
+      const page = await elsewhere(host)
+      const keys = await fetchIn(page, `${acme}/.well-known/jwks.json`)
+      expect(said(keys)).toEqual([200, undefined])
+      expect('headers' in keys && keys.headers['cross-origin-resource-policy']).not.toBe('cross-origin')
+      expect(said(await fetchIn(page, `${acme}/.well-known/jwks.json`, { mode: 'no-cors' })), host).toBe('failed')
+    }
   })
 
   it('with tokens, pages of the tenant and those that it was given may call, and other pages may not', async () => {

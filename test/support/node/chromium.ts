@@ -23,9 +23,13 @@ export const startChromium = async (): Promise<Browser> =>
 
 export type Seen = { status: number; body: any; headers: Record<string, string> } | { failed: string }
 
-/** Opens a page of an origin, in a tab of its own. */
-export async function openPage(context: BrowserContext, url: string): Promise<Page> {
+/**
+ * Opens a page of an origin, in a tab of its own. What its Content-Security-Policy keeps scripts from is left to a test of its own: here
+ * they ask whatever they like, as those of an attacker would.
+ */
+export async function openPage(context: BrowserContext, url: string, heeding_policy = false): Promise<Page> {
   const page = await context.newPage()
+  await page.setBypassCSP(!heeding_policy)
   await page.goto(url)
   return page
 }
@@ -46,6 +50,19 @@ export const fetchIn = (page: Page, url: string, init: RequestInit = {}): Promis
     url,
     JSON.stringify(init),
   )
+
+/** The address of what a page shows in a frame, as the browser sees it: one of its own where it may not be shown. */
+export async function framed(page: Page, url: string): Promise<string | undefined> {
+  const frame = await page.evaluateHandle(
+    (src: string) =>
+      new Promise<HTMLIFrameElement>((done) => {
+        const made = Object.assign(document.createElement('iframe'), { src, onload: () => done(made) })
+        document.documentElement.append(made)
+      }),
+    url,
+  )
+  return (await frame.asElement()?.contentFrame())?.url()
+}
 
 /** Sends an HTML form from the page, which then shows the answer; gives its status. */
 export async function submitIn(page: Page, action: string, fields: Record<string, string>, enctype = ''): Promise<number> {
