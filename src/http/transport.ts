@@ -1,6 +1,6 @@
 /**
- * How a request came. Threat: somebody on the way reads a password, a token or a key. A redirect would not undo that, and hide it:
- * the client goes on to send everything twice. So calls are refused, in words that say what to do, before anything of them is read.
+ * How a request came. Threat: somebody on the way reads a password, a token or a key. A redirect would not undo that, and would
+ * hide it: the client goes on to send everything twice. So calls are refused, in words that say what to do, before anything of them is read.
  */
 import { createMiddleware } from 'hono/factory'
 import type { Config } from '../kernel/config.ts'
