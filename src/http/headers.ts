@@ -8,7 +8,7 @@ import { isPage } from './transport.ts'
 
 const HEADERS = {
   'Cache-Control': 'no-store',
-  'Content-Security-Policy': "default-src 'none'; frame-ancestors 'none'",
+  'Content-Security-Policy': "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
   // Scripts of other origins still read by CORS what they may: browsers check this header for no-cors requests alone (Fetch Standard).
   'Cross-Origin-Resource-Policy': 'same-origin',
   'X-Content-Type-Options': 'nosniff',

@@ -1,7 +1,7 @@
 /** The headers that keep browsers from what an answer is not for. */
 type Answered = { headers: Headers }
 
-const API = "default-src 'none'; frame-ancestors 'none'"
+const API = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 const PAGE = /^\/((docs|problems)(\/|$)|$)/
 
 /** What an answer lacks of them, or has otherwise; `more` are those that a route declares for itself. */
