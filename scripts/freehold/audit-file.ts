@@ -85,9 +85,7 @@ export async function verifyFile(
   for await (const line of lines) {
     if (line === '') continue
     const row = rowOf(line, ++count.entries)
-    // An erasure that no checkpoint proves excuses nothing.
-    if (row.activity_type === 'AUDIT_ERASED' && row.resource_type === 'audit_detail' && row.checkpoint !== null)
-      erasures.add(String(row.resource_id))
+    for (const id of erasedBy(row)) erasures.add(id)
     if (row.salt === null && !hasDetail(row)) gone.push(row)
     // A detail without its salt is there to pass unseen.
     else if (row.salt === null)
@@ -156,6 +154,17 @@ export async function verifyFile(
     count.unproven += entries.length
     faults.push(fault('changed', no, `an entry under checkpoint ${no}, or the checkpoint, was changed`))
   }
+}
+
+/**
+ * The entries whose details an entry says were erased: those that its own detail names, or in earlier releases the one that its
+ * resource_id is. An erasure that no checkpoint proves, or whose detail is not as it was written, excuses nothing.
+ */
+function erasedBy(row: Row): string[] {
+  if (row.activity_type !== 'AUDIT_ERASED' || row.resource_type !== 'audit_detail' || row.checkpoint === null) return []
+  const ids = row.after?.ids
+  if (!Array.isArray(ids)) return [String(row.resource_id)]
+  return detailHash(row) === row.detail_hash ? ids.map(String) : []
 }
 
 function isForged(row: Row, known: Map<number, Checkpoint>, newest: number): boolean {

@@ -13,15 +13,38 @@ create function access.kept_state(state jsonb) returns jsonb
 language sql stable
 return case when pg_column_size(state) > 131072 then jsonb_build_object('too_large', true) else state end;
 
--- Erases details for good, and returns how many. That somebody acted stays, and an entry for each says that its
--- detail was erased and by whom. Ids without a detail are passed over.
+-- Erases details for good, and returns how many. That somebody acted stays, and an entry says which details were erased
+-- and by whom: for each 1,000 one, whose own detail names them in `ids` and whose resource_id says between which moments
+-- they were written, so that src/audit/verify.ts finds it. Ids without a detail are passed over, and entries that say
+-- this: what proves an erasure is not erased. Entries of earlier releases are about one detail, their resource_id.
 create function access.erase_detail(log_ids uuid[]) returns integer
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
-  there uuid[] := array(select d.log_id from freehold.audit_detail d where d.log_id = any (log_ids) for update);
+  there uuid[] := array(
+    select d.log_id
+    from freehold.audit_detail d
+    join freehold.audit_log l on l.id = d.log_id
+    where d.log_id = any (log_ids) and l.activity_type <> 'AUDIT_ERASED'
+    for update of d
+  );
+  e record;
 begin
   if cardinality(there) > 0 then
-    perform access.write_audit(access.actor(), 'AUDIT_ERASED', 'erase', 'audit_detail', 0, there::text[], null, null);
+    select array_agg(s.span order by s.part) as spans, array_agg(s.named order by s.part) as named into e
+    from (
+      select
+        p.part,
+        to_char(min(p.at) at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || '/'
+          || to_char(max(p.at) at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as span,
+        jsonb_build_object('ids', jsonb_agg(p.id order by p.at, p.id)) as named
+      from (
+        select l.id, l.at, (row_number() over (order by l.at, l.id) - 1) / 1000 as part
+        from freehold.audit_log l
+        where l.id = any (there)
+      ) p
+      group by p.part
+    ) s;
+    perform access.write_audit(access.actor(), 'AUDIT_ERASED', 'erase', 'audit_detail', 0, e.spans, null, e.named);
     delete from freehold.audit_detail d where d.log_id = any (there);
   end if;
   return cardinality(there);
@@ -35,19 +58,18 @@ begin
     detail = format('%s of freehold.%s: the audit is append-only.', tg_op, tg_table_name);
 end $$;
 
--- Refuses to delete a detail without an entry of the same transaction that says so.
+-- Refuses to delete a detail without an entry of the same transaction that names it.
 create function access.refuse_detail_change() returns trigger
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
   if exists (
     select
     from gone g
-    where not exists (
-      select
+    where g.log_id::text not in (
+      select jsonb_array_elements_text(d.after -> 'ids')
       from freehold.audit_log l
-      where l.resource_type = 'audit_detail'
-        and l.resource_id = g.log_id::text
-        and l.activity_type = 'AUDIT_ERASED'
+      join freehold.audit_detail d on d.log_id = l.id
+      where l.activity_type = 'AUDIT_ERASED'
         and l.checkpoint is null
         and l.xid = pg_current_xact_id()::text::bigint
     )

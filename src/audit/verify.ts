@@ -56,10 +56,28 @@ const DETAIL_HASH =
   sql.raw(`pg_catalog.sha256(d.salt || pg_catalog.convert_to((pg_catalog.jsonb_build_object('user_name', d.user_name, 'address', d.address, 'agent', d.agent,
   'method', d.method, 'path', d.path, 'before', d.before, 'after', d.after)
   || case when d.api_key_id is null then '{}' else pg_catalog.jsonb_build_object('api_key_id', d.api_key_id) end)::text, 'UTF8'))`)
-/** Used twice, because entries with and without a checkpoint are found by different indexes. */
+const MICROS = `'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'`
+/** Each used twice, because entries with and without a checkpoint are found by different indexes. */
 const erasedBy = (checkpoint: string) =>
   `exists (select from freehold.audit_log e where e.resource_type = 'audit_detail' and e.resource_id = l.id::text and e.activity_type = 'AUDIT_ERASED' and e.checkpoint is ${checkpoint})`
-const ERASED = sql.raw(`(${erasedBy('not null')} or ${erasedBy('null')})`)
+const namedBy = (checkpoint: string) =>
+  sql.raw(`select d.after -> 'ids' as ids from freehold.audit_log e join freehold.audit_detail d on d.log_id = e.id, span s
+    where e.resource_type = 'audit_detail' and e.activity_type = 'AUDIT_ERASED' and e.checkpoint is ${checkpoint}
+      and pg_catalog.split_part(e.resource_id, '/', 1) collate "C" <= s.until and pg_catalog.split_part(e.resource_id, '/', 2) collate "C" >= s.since
+      and pg_catalog.jsonb_typeof(d.after -> 'ids') = 'array' and `)
+/**
+ * The details that entries say were erased, where these entries' own details are as they were written: of the entries that erased
+ * something of between the first and the last missing one.
+ */
+const namedIn = (which: SQL) => sql`
+  span as materialized (
+    select pg_catalog.to_char(min(l.at) at time zone 'utc', ${sql.raw(MICROS)}) as since, pg_catalog.to_char(max(l.at) at time zone 'utc', ${sql.raw(MICROS)}) as until
+    from freehold.audit_log l left join freehold.audit_detail d on d.log_id = l.id where ${which} and d.log_id is null),
+  named as materialized (
+    select pg_catalog.jsonb_array_elements_text(x.ids) as id from (
+      ${namedBy('not null')} ${DETAIL_HASH} = e.detail_hash union all ${namedBy('null')} ${DETAIL_HASH} = e.detail_hash) x)`
+/** Entries of earlier releases are about one detail each. */
+const ERASED = sql.raw(`(l.id::text in (select n.id from named n) or ${erasedBy('not null')} or ${erasedBy('null')})`)
 
 /** The next checkpoints after a number, each with the hash recomputed from its entries and the hash before it. */
 const chainAfter = (no: number) => sql`
@@ -74,7 +92,7 @@ const chainAfter = (no: number) => sql`
     ) x order by s.no`
 
 /** Entries whose detail was changed, or is missing without an entry that says it was erased. */
-const detailsWhere = (which: SQL) => sql`
+const detailsWhere = (which: SQL) => sql`with ${namedIn(which)}
   select l.id, l.checkpoint, d.log_id is null as gone from freehold.audit_log l left join freehold.audit_detail d on d.log_id = l.id
   where ${which} and (${DETAIL_HASH} is distinct from l.detail_hash) and not (d.log_id is null and ${ERASED}) order by l.xid, l.id limit ${MOST_FAULTS}`
 
@@ -94,7 +112,7 @@ const forgedWhere = (which: SQL, since: string | null) => sql`
   order by l.xid, l.id limit ${MOST_FAULTS}`
 
 /** The number of missing details that an entry says were erased. */
-const erasedWhere = (which: SQL) => sql`
+const erasedWhere = (which: SQL) => sql`with ${namedIn(which)}
   select count(*)::integer as n from freehold.audit_log l left join freehold.audit_detail d on d.log_id = l.id where ${which} and d.log_id is null and ${ERASED}`
 
 /** The number of entries under no checkpoint, and under checkpoints after `no` that are missing. */

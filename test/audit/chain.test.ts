@@ -338,6 +338,16 @@ describe('is accepted:', () => {
     expect(await verdict()).toMatchObject({ intact: true, erased: 2 })
   })
 
+  it('a detail that an entry of an earlier release says was erased: one entry for each, by its id', async () => {
+    await damage(
+      `select access.record('AUDIT_ERASED', 'erase', 'audit_detail', (select id::text from freehold.audit_log where activity_type = 'SECOND'), null, null)`,
+      `delete from freehold.audit_detail d using freehold.audit_log l where l.id = d.log_id and l.activity_type = 'SECOND'`,
+    )
+    expect(await verdict()).toMatchObject({ intact: true, erased: 1 })
+    await checkpoint()
+    expect(await verdict()).toMatchObject({ intact: true, erased: 1 })
+  })
+
   it('what the Worker wrote meanwhile', async () => {
     await login(AT)
     await checkpoint()

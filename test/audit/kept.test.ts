@@ -91,24 +91,46 @@ it('an entry is dated when it was written, and not when its transaction began', 
 })
 
 describe('erasing details', () => {
-  it('leaves the entry, and an entry for each that says so', async () => {
-    const rows = await tenant.asOwner(sql`select id from freehold.audit_log order by at limit 2`)
+  it('leaves the entry, and an entry that names each and says between which moments they were written', async () => {
+    const rows = await tenant.asOwner(
+      sql`select id, to_char(at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as at from freehold.audit_log order by at, id limit 2`,
+    )
     const ids = rows.map(({ id }) => id)
     const list = sql`array(select jsonb_array_elements_text(${JSON.stringify(ids)}::jsonb)::uuid)`
     expect(await tenant.asOwner(sql`select access.erase_detail(${list} || gen_random_uuid()) as n`)).toEqual([{ n: 2 }])
     expect(await tenant.asOwner(sql`select 1 from freehold.audit_detail where log_id = any (${list})`)).toEqual([])
     expect(await tenant.asOwner(sql`select 1 from freehold.audit_log where id = any (${list})`)).toHaveLength(2)
     const said = await tenant.asOwner(
-      sql`select l.resource_id, l.action, l.resource_type, d.before from freehold.audit_log l join freehold.audit_detail d on d.log_id = l.id where l.activity_type = 'AUDIT_ERASED'`,
+      sql`select l.resource_id, l.action, l.resource_type, d.before, d.after from freehold.audit_log l join freehold.audit_detail d on d.log_id = l.id where l.activity_type = 'AUDIT_ERASED'`,
     )
-    expect(said.map(({ resource_id }) => resource_id).sort()).toEqual([...ids].sort())
-    expect(said[0]).toMatchObject({ action: 'erase', resource_type: 'audit_detail', before: null })
+    const span = `${rows[0]?.at}/${rows[1]?.at}`
+    expect(said).toEqual([{ action: 'erase', resource_type: 'audit_detail', resource_id: span, before: null, after: { ids } }])
     expect(await tenant.asOwner(sql`select access.erase_detail(${list}) as n`)).toEqual([{ n: 0 }])
   })
 
+  it('never takes what proves an erasure', async () => {
+    const erasures = sql`array(select id from freehold.audit_log where activity_type = 'AUDIT_ERASED')`
+    expect(await tenant.asOwner(sql`select access.erase_detail(${erasures}) as n`)).toEqual([{ n: 0 }])
+    expect(await tenant.asOwner(sql`select 1 from freehold.audit_detail where log_id = any (${erasures})`)).toHaveLength(1)
+  })
+
+  it('names a thousand in an entry, and twenty erasures at once erase each detail once', async () => {
+    await tenant.asOwner(sql`select access.record('MANY', 'x', 'x', null, null, null) from generate_series(1, 2300)`)
+    const erase = sql`select access.erase_detail(array(select id from freehold.audit_log where activity_type = 'MANY')) as n`
+    const counts = (await Promise.all(Array.from({ length: 20 }, () => tenant.asOwner(erase)))).map(([row]) => row?.n)
+    expect(counts.sort((a, b) => b - a)).toEqual([2300, ...Array(19).fill(0)])
+    const named = await tenant.asOwner(
+      sql`select jsonb_array_length(d.after -> 'ids') as n from freehold.audit_log l join freehold.audit_detail d on d.log_id = l.id where l.activity_type = 'AUDIT_ERASED' order by l.at`,
+    )
+    expect(named.map(({ n }) => n)).toEqual([2, 1000, 1000, 300])
+  })
+
   it('is not done by who only says so, in another transaction', async () => {
-    const [row] = await tenant.asOwner(sql`select log_id from freehold.audit_detail limit 1`)
-    await tenant.asOwner(sql`select access.record('AUDIT_ERASED', 'erase', 'audit_detail', ${row?.log_id}, null, null)`)
+    const [row] = await tenant.asOwner(
+      sql`select d.log_id from freehold.audit_detail d join freehold.audit_log l on l.id = d.log_id where l.activity_type <> 'AUDIT_ERASED' limit 1`,
+    )
+    const ids = JSON.stringify({ ids: [row?.log_id] })
+    await tenant.asOwner(sql`select access.record('AUDIT_ERASED', 'erase', 'audit_detail', ${row?.log_id}, null, ${ids}::jsonb)`)
     expect(
       await refusalOf(tenant.owner_url, asOwner, sql`delete from freehold.audit_detail where log_id = ${row?.log_id}`),
     ).toMatch(/^FH403/)
