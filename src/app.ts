@@ -18,7 +18,8 @@ import { setHeaders } from './http/headers.ts'
 import { requireOwnHost } from './http/hostname.ts'
 import { plane } from './http/plane.ts'
 import { requireHttps } from './http/transport.ts'
-import { batch, toProblem } from './kernel/db.ts'
+import { ready } from './http/ready.ts'
+import { batch } from './kernel/db.ts'
 import { Problem } from './kernel/problem.ts'
 import { recoveryRoutes, registrationRoutes, userRecoveryRoutes } from './recovery/routes.ts'
 import { overrideRoutes, permissionRoutes } from './roles/permission-routes.ts'
@@ -80,16 +81,16 @@ app.route('/api/v1/delegations', delegationRoutes)
 app.route('/', docsRoutes)
 
 app.get('/healthz', (c) => c.json({ status: 'ok' }))
-app.get('/readyz', async (c) => {
-  await c.env.TENANTS.get('readyz').catch((cause) => {
-    throw new Problem('database_unavailable', 'The registry cache does not answer.', { cause })
-  })
-  await batch(c.var.config.MASTER_DATABASE_URL, [sql`select 1`]).catch((error) => {
-    throw toProblem(error)
-  })
-  await requireNeonSettings(c.var.config)
-  return c.json({ status: 'ok' })
-})
+app.get(
+  '/readyz',
+  ready(async (c) => {
+    await c.env.TENANTS.get('readyz').catch((cause) => {
+      throw new Problem('database_unavailable', 'The registry cache does not answer.', { cause })
+    })
+    await batch(c.get('config').MASTER_DATABASE_URL, [sql`select 1`])
+    await requireNeonSettings(c.get('config'))
+  }),
+)
 
 describeCredentials(app)
 app.get('/openapi.json', etag(), (c) =>

@@ -76,6 +76,7 @@ export async function startWorkerd(
           ATTEMPTS: { namespace_id: `${name}-1`, simple: { limit: 1_000_000, period: 60 } },
           FAILURES: { namespace_id: `${name}-3`, simple: { limit: 1_000_000, period: 60 } },
           REFUSALS: { namespace_id: `${name}-2`, simple: { limit: 1_000_000, period: 60 } },
+          PRINCIPALS: { namespace_id: `${name}-4`, simple: { limit: 1_000_000, period: 60 } },
         },
         workflows: {
           PROVISIONING: { name: `provisioning-${name}`, className: 'Provisioning' },

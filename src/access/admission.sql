@@ -134,8 +134,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   select access.proof_of(s, session) from access.secrets s
 $$;
 
--- The API key of a hash (hex), if it works now and from the address of the request. Raises FH401 token_invalid, FH403
--- forbidden.
+-- The API key of a hash (hex), if it works now and from the address of the request. Raises FH401 or FH40G token_invalid,
+-- FH403 forbidden.
 create function access.authenticate_key(hash text, request jsonb) returns freehold.api_keys
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -145,8 +145,9 @@ declare
 begin
   select * into k from freehold.api_keys x where x.key_hash = decode(hash, 'hex');
   if k.id is null or k.revoked_at is not null then
+    -- A key that was never one of ours is a guess, which the Worker limits.
     raise exception using
-      errcode = 'FH401',
+      errcode = case when k.id is null then 'FH40G' else 'FH401' end,
       message = 'token_invalid',
       detail = 'There is no such key here, or it was revoked.';
   elsif k.expires_at <= now() then

@@ -11,9 +11,10 @@ import { type Bearer, verify } from '../kernel/token.ts'
 import type { AppEnv } from './app-env.ts'
 import { accessTokenOf, ownHost, selectAccount } from './cookies.ts'
 import { apiKey, readCredential } from './credential.ts'
+import { failuresOf, limitPrincipal } from './rate-limit.ts'
 
 type Caller = { bearer: Bearer | null; key: ApiKeyCredential | null }
-const NOBODY: Caller = { bearer: null, key: null }
+export const NOBODY: Caller = { bearer: null, key: null }
 
 /** The context of this request: the caller, and what the route requires. */
 export const contextFor = (c: Context<AppEnv>, need: Need, caller: Caller) =>
@@ -35,7 +36,17 @@ export const withoutAdmission = createMiddleware<AppEnv>(async (c, next) => {
   await next()
 })
 
-/** Requires one credential: a token, a key, or a cookie. `by: 'session'` refuses keys. */
+/**
+ * Keys that their database admitted in this isolate, by realm and hash; at most 1,000. Where somebody in their network invents keys,
+ * these go on. Whether one still works the database decides.
+ */
+const admitted = new Set<string>()
+const MOST_ADMITTED = 1_000
+
+/**
+ * Requires one credential: a token, a key, or a cookie. `by: 'session'` refuses keys. Limits what its user or key asks, and how often
+ * a network shows one that nobody has: all before the body is read.
+ */
 export const requireCredential = (need: Need, by: 'session' | undefined) =>
   createMiddleware<AppEnv>(async (c, next) => {
     c.set('ctx', contextFor(c, need, NOBODY))
@@ -45,12 +56,18 @@ export const requireCredential = (need: Need, by: 'session' | undefined) =>
     const caller =
       'key' in presented
         ? { bearer: null, key: await apiKey(presented.key) }
-        : { bearer: await authenticate(c.get('realm'), c.get('reloadRealm'), presented.token), key: null }
+        : { bearer: await authenticate(c, presented.token), key: null }
     if (held && caller.bearer?.user_id !== held.account)
       throw new Problem('token_invalid', 'This cookie belongs to another account.')
     c.set('ctx', contextFor(c, need, caller))
+    const failures = caller.key && failuresOf(c, 'key')
+    const name = `${c.get('realm').id}:${caller.key?.hash}`
+    if (!admitted.has(name)) failures?.refuse()
+    await limitPrincipal(c, caller)
     if (caller.key && by === 'session') throw new Problem('forbidden', 'This cannot be done with an API key: log in.')
     await next()
+    await failures?.count(c.error)
+    if (failures && c.get('ctx').principal) remember(name)
     // Fail closed: a handler that never asked the database must not succeed.
     if (c.res.ok && !c.get('ctx').principal) throw new Error(`${c.req.method} ${c.req.path} answered without an admission.`)
   })
@@ -58,7 +75,24 @@ export const requireCredential = (need: Need, by: 'session' | undefined) =>
 /** When each realm was last reloaded for an unknown key id: at most every 10 s, so that garbage tokens do not load the master. */
 const reloaded = new Map<string, number>()
 
-async function authenticate(realm: Realm, reloadRealm: () => Promise<Realm | null>, token: string): Promise<Bearer> {
+/**
+ * The identity in a token. One that is not valid counts as a failure of its network, and beyond the limit is refused as such; those
+ * that are valid go on, because to tell them costs no round trip. Fails as `verify` does, and with rate_limited.
+ */
+async function authenticate(c: Context<AppEnv>, token: string): Promise<Bearer> {
+  try {
+    return await verifyReloaded(c.get('realm'), c.get('reloadRealm'), token)
+  } catch (error) {
+    if (error instanceof Problem && error.is_guess) {
+      const failures = failuresOf(c, 'token')
+      failures.refuse()
+      await failures.count(error)
+    }
+    throw error
+  }
+}
+
+async function verifyReloaded(realm: Realm, reloadRealm: () => Promise<Realm | null>, token: string): Promise<Bearer> {
   try {
     return await verify(realm, token)
   } catch (error) {
@@ -74,4 +108,10 @@ async function authenticate(realm: Realm, reloadRealm: () => Promise<Realm | nul
     if (!fresh) throw error
     return verify(fresh, token)
   }
+}
+
+function remember(name: string): void {
+  if (admitted.has(name)) return
+  if (admitted.size >= MOST_ADMITTED) admitted.delete(admitted.values().next().value ?? '')
+  admitted.add(name)
 }

@@ -11,6 +11,7 @@ import type { Env, Meter } from '../kernel/env.ts'
 import { withoutAdmission } from './admit.ts'
 import type { AppEnv } from './app-env.ts'
 import { isPreflight, preflight } from './cors.ts'
+import { failuresOf } from './rate-limit.ts'
 
 /** The parts of a request that a plane may use. */
 export type PlaneRequest = {
@@ -23,6 +24,8 @@ export type PlaneRequest = {
   is_public: boolean
   /** The subdomain in the host of the request; null on the base domain. */
   subdomain: string | null
+  /** Fails with rate_limited when the network of the request asked for too many tenants that nobody has. */
+  limitUnknown: () => void
 }
 
 /** The realm of a request, and how to load it. */
@@ -46,11 +49,15 @@ export const plane = (sourceOf: (request: PlaneRequest) => RealmSource, countUse
     const { headers } = c.req.raw
     const is_preflight = isPreflight(c.req.raw)
     const is_public = matchedRoutes(c).some(({ handler }) => handler === withoutAdmission)
-    const source = sourceOf({ env: c.env, config, meter, headers, is_preflight, is_public, subdomain })
+    const unknown = failuresOf(c, 'tenant')
+    const limitUnknown = () => unknown.refuse()
+    const source = sourceOf({ env: c.env, config, meter, headers, is_preflight, is_public, subdomain, limitUnknown })
     c.set('origins', source.origins)
     if (is_preflight && !source.has_more_origins) return preflight(c.req.raw, c.req.path, source.origins)
-    const realm = await source.realm().catch((error) => {
-      throw toProblem(error)
+    const realm = await source.realm().catch(async (error) => {
+      const problem = toProblem(error)
+      await unknown.count(problem)
+      throw problem
     })
     c.set('realm', realm)
     c.set('reloadRealm', source.reloadRealm)

@@ -1,9 +1,12 @@
 /**
- * Threat: guessing, and requests that keep us busy with parsing and hashing. Per network, because guesses at one identifier are
- * counted exactly by its database (auth/attempts.sql). Limits of successes would lock out an office behind one address, so these
- * are wide; what fails is counted apart (decision 29).
+ * Threat: guessing, and requests that keep us busy with parsing, hashing and queries. Guesses at one identifier are counted exactly
+ * by its database (auth/attempts.sql). Here attempts and failures are limited per network, and what is authenticated per user or API
+ * key. Limits of successes would lock out an office behind one address, so those are wide; what fails is counted apart
+ * (decisions 29 and 34).
  */
+import type { Context } from 'hono'
 import { createMiddleware } from 'hono/factory'
+import type { Ctx } from '../kernel/context.ts'
 import { Problem } from '../kernel/problem.ts'
 import type { AppEnv } from './app-env.ts'
 
@@ -29,23 +32,44 @@ export const limitAttempts = createMiddleware<AppEnv>(async (c, next) => {
  */
 export const limitFailures = (name: string) =>
   createMiddleware<AppEnv>(async (c, next) => {
-    const key = `${c.var.realm.id}:${name}:${network(c.var.facts.address)}`
-    const left = (refused.get(key) ?? 0) - Date.now()
-    if (left > 0) throw tooMany(left)
-    refused.delete(key)
+    const failures = failuresOf(c, name)
+    failures.refuse()
     await next()
-    if (!(c.error instanceof Problem && c.error.is_guess)) return
-    const { success } = await c.env.FAILURES.limit({ key })
-    if (success) return
-    if (refused.size >= MOST_REFUSED) refused.delete(refused.keys().next().value ?? '')
-    refused.set(key, Date.now() + PERIOD_MS)
+    await failures.count(c.error)
   })
+
+/** Limits what one user, or one API key, asks of a realm, on both planes. Approximate in production. Fails with rate_limited. */
+export async function limitPrincipal(c: Context<AppEnv>, { bearer, key }: Pick<Ctx, 'bearer' | 'key'>): Promise<void> {
+  const { success } = await c.env.PRINCIPALS.limit({ key: `${c.get('realm').id}:${bearer ? bearer.user_id : key?.hash}` })
+  if (!success) throw tooMany(PERIOD_MS)
+}
+
+/** The failures of the network of a request, of one kind: in its realm, or where none was found in all. */
+export function failuresOf(c: Context<AppEnv>, name: string) {
+  const key = `${c.get('realm')?.id ?? ''}:${name}:${network(c.get('facts').address)}`
+  return {
+    /** Fails with rate_limited while this isolate refuses the network. */
+    refuse(): void {
+      const left = (refused.get(key) ?? 0) - Date.now()
+      if (left > 0) throw tooMany(left)
+      refused.delete(key)
+    },
+    /** Counts a failure, if it is one. From the one beyond the limit on the network is refused for a minute. */
+    async count(error: unknown): Promise<void> {
+      if (!(error instanceof Problem && error.is_guess)) return
+      const { success } = await c.env.FAILURES.limit({ key })
+      if (success) return
+      if (refused.size >= MOST_REFUSED) refused.delete(refused.keys().next().value ?? '')
+      refused.set(key, Date.now() + PERIOD_MS)
+    },
+  }
+}
 
 const tooMany = (ms: number) =>
   new Problem('rate_limited', undefined, { headers: { 'Retry-After': String(Math.ceil(ms / 1000)) } })
 
 /** The network of an address: itself, or the /64 of an IPv6 address, because one household controls all of it. */
-function network(address: string | null): string {
+export function network(address: string | null): string {
   if (!address?.includes(':')) return address ?? 'unknown'
   const [head = '', tail] = address.split('::')
   const left = head.split(':').filter(Boolean)

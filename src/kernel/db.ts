@@ -114,12 +114,12 @@ export const refusedLogin = (error: unknown) =>
 export const isWrongDatabase = (error: unknown) =>
   dbError(error)?.message === 'wrong_tenant' || dbError(error)?.code === '3D000' || refusedLogin(error)
 
-/** Maps an error that our own SQL raised: the code, the sentence, and the field at fault. */
+/** Maps an error that our own SQL raised: the code, the sentence, and the field at fault. FH40G is the refusal of a guess. */
 function fromSqlState(e: NeonDbError): Problem {
   const detail = e.detail || undefined
   return e.hint && detail
     ? new Problem(e.message as Code, undefined, { errors: [{ pointer: `#/${e.hint}`, detail }], cause: e })
-    : new Problem(e.message as Code, detail, { cause: e })
+    : new Problem(e.message as Code, detail, { cause: e, ...(e.code === 'FH40G' && { is_guess: true }) })
 }
 
 /** Maps refusals of the admission and an unavailable database to problems; returns any other error unchanged. */

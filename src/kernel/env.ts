@@ -4,6 +4,7 @@ export interface Env extends Record<string, unknown> {
   ATTEMPTS: RateLimit
   FAILURES: RateLimit
   REFUSALS: RateLimit
+  PRINCIPALS: RateLimit
   PROVISIONING: Workflow<{ run_id: string }>
   ASSETS: Fetcher
 }

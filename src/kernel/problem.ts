@@ -76,7 +76,7 @@ export class Problem extends Error {
   readonly code: Code
   readonly errors: Issue[] | undefined
   readonly headers: Record<string, string>
-  /** The refusal of a password or a token that somebody could have guessed: such are limited (http/rate-limit.ts). */
+  /** The refusal of what somebody could have guessed, a password, token, key or tenant: such are limited (http/rate-limit.ts). */
   readonly is_guess: boolean
 
   constructor(

@@ -53,6 +53,16 @@ export async function sign(party: Party, claims: JWTPayload & { sub: string }, s
 /** The compact form of a signed token. jose also takes signatures with padding, which would give one token several spellings. */
 const COMPACT = /^[\w-]+\.[\w-]+\.[\w-]{85}[AQgw]$/
 
+/** What nobody gets who sends a token that one of our keys signed. */
+const FORGED = [
+  errors.JWSInvalid,
+  errors.JWTInvalid,
+  errors.JWSSignatureVerificationFailed,
+  errors.JWKSNoMatchingKey,
+  errors.JOSEAlgNotAllowed,
+  errors.JOSENotSupported,
+]
+
 type Verified = { key: SigningKey; url: string; bearer: Bearer }
 const verified = new Map<string, Verified>()
 
@@ -108,7 +118,7 @@ export async function verify(party: Party, token: string): Promise<Bearer> {
     if (typeof tid === 'string' && tid !== party.id) throw new Problem('token_wrong_tenant')
     if (error instanceof errors.JWTExpired) throw new Problem('token_expired')
     if (error instanceof Problem) throw error
-    throw new Problem('token_invalid', undefined, { cause: error })
+    throw new Problem('token_invalid', undefined, { cause: error, is_guess: FORGED.some((kind) => error instanceof kind) })
   }
 }
 

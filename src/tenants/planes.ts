@@ -19,12 +19,12 @@ export function platformPlane({ config, meter, subdomain }: PlaneRequest): Realm
 
 /**
  * The tenant plane. Fails with tenant_required, tenant_ambiguous, tenant_not_found; its realm also with tenant_inactive,
- * tenant_provisioning, tenant_unavailable. No token names the tenant of a public route: nothing verifies it there, and caches keep
+ * tenant_provisioning, tenant_unavailable, rate_limited. No token names the tenant of a public route: nothing verifies it there, and caches keep
  * some of the answers for everybody.
  */
 export function tenantPlane(request: PlaneRequest): RealmSource {
-  const { env, config, meter, headers, is_preflight, is_public, subdomain } = request
-  const sources = { env, config, meter }
+  const { env, config, meter, headers, is_preflight, is_public, subdomain, limitUnknown } = request
+  const sources = { env, config, meter, limitUnknown }
   const said = (header: string) => headers.get(header) ?? undefined
   // A preflight has none of the headers that it announces: on the base domain the Origin of a tenant's own page names the tenant.
   const host = subdomain ?? (is_preflight ? tenantOfPage(config, said('Origin')) : null)

@@ -211,6 +211,6 @@ describe('whoever runs SQL as the app login', () => {
         sql`select * from access.admit(${database.id}, ${JSON.stringify(credential)}::jsonb, null, '{}'::jsonb)`,
       )
     for (const key of ['', '00', '0'.repeat(64), null, keys.near.key.slice(12)]) expect(await admitted({ key })).not.toBe('none')
-    expect(await admitted({ ...session, proof: database.proof(session), key: '0'.repeat(64) })).toMatch(/^FH401 /)
+    expect(await admitted({ ...session, proof: database.proof(session), key: '0'.repeat(64) })).toMatch(/^FH40[1G] /)
   })
 })

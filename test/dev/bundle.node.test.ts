@@ -22,7 +22,7 @@ describe('the bundle', () => {
     const [, kib] = /gzip: ([\d.]+) KiB/.exec(said) ?? []
     expect(Number(kib)).toBeGreaterThan(10)
     expect(Number(kib)).toBeLessThanOrEqual(500)
-    for (const binding of ['TENANTS', 'PROVISIONING', 'ATTEMPTS', 'FAILURES', 'REFUSALS', 'ASSETS'])
+    for (const binding of ['TENANTS', 'PROVISIONING', 'ATTEMPTS', 'FAILURES', 'REFUSALS', 'PRINCIPALS', 'ASSETS'])
       expect(said).toContain(`env.${binding}`)
   })
 
@@ -35,8 +35,10 @@ describe('the bundle', () => {
   )
 
   it('limits 10,000 and more a minute locally, where scripts rely on it', () => {
-    const limits = Object.values(optionsOf(join(ROOT, 'wrangler.toml')).workerOptions.ratelimits ?? {})
-    expect(limits.length).toBe(3)
-    for (const { simple } of limits) expect(simple).toEqual({ limit: 10_000, period: 60 })
+    const { ratelimits = {} } = optionsOf(join(ROOT, 'wrangler.toml')).workerOptions
+    const { PRINCIPALS, ...limits } = ratelimits as Record<string, { simple: object }>
+    expect(PRINCIPALS?.simple).toEqual({ limit: 100_000, period: 60 })
+    expect(Object.keys(limits)).toHaveLength(3)
+    for (const { simple } of Object.values(limits)) expect(simple).toEqual({ limit: 10_000, period: 60 })
   })
 })

@@ -16,6 +16,8 @@ const table: [string, string][] = [...Object.entries(worker), ...Object.entries(
 const HANDED_ON = [
   // Hono's, in the Worker's table.
   'src/http/failures.ts: error.message',
+  // What a question before this one was refused with.
+  'src/http/ready.ts: mine.refused.detail',
   // The database's.
   'src/kernel/db.ts: detail',
   'src/kernel/kernel.sql: said',

@@ -2,35 +2,16 @@
  * Threat: an office behind one address that cannot log in, and a network that guesses as fast as it likes. Asked with the limits of
  * production: the counters here count as Cloudflare's do, and no minute passes.
  */
-import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test'
-import { env } from 'cloudflare:workers'
 import { beforeAll, describe, expect, it, vi } from 'vitest'
-import { app } from '../../src/app.ts'
 import { addPerson, type Inside, inside } from '../support/inside.ts'
+import { askWith, limiters, limitOf, many, newAddress } from '../support/limiters.ts'
 import { ADMIN } from '../support/people.ts'
 import { copyTenant } from '../support/tenants.ts'
 
-const files = import.meta.glob<string>('../../wrangler.toml', { eager: true, import: 'default', query: '?raw' })
-const [, production = ''] = Object.values(files)[0]?.split('[env.production]') ?? []
-const limitOf = (name: string) => Number(new RegExp(`"${name}".*limit = (\\d+)`).exec(production)?.[1])
-
-/** A counter of the binding: it counts up, says whether the limit is passed, and nothing else. */
-function counter(name: string) {
-  const counts = new Map<string, number>()
-  const limit = async ({ key = '' }) => {
-    counts.set(key, (counts.get(key) ?? 0) + 1)
-    return { success: (counts.get(key) ?? 0) <= limitOf(name) }
-  }
-  return { limit }
-}
-
-const LIMITERS = { ATTEMPTS: counter('ATTEMPTS'), FAILURES: counter('FAILURES') }
+const LIMITERS = limiters()
 const AT = 'limited'
 const DOWN = '/api/v1/auth/'
 let realm: Inside
-let next = 0
-/** An address that nobody has used. */
-const newAddress = () => `198.51.${next >> 8}.${next++ & 255}`
 
 beforeAll(async () => {
   await copyTenant(AT)
@@ -38,26 +19,12 @@ beforeAll(async () => {
   realm = await inside(AT)
 })
 
-async function ask(address: string, path: string, body: object, at = AT) {
-  const sent = new Request(`http://${at}.freehold.test${DOWN}${path}`, {
+const ask = (address: string, path: string, body: object, at = AT) =>
+  askWith(LIMITERS, `http://${at}.freehold.test${DOWN}${path}`, {
     method: 'POST',
     headers: { 'Content-Type': 'application/json', 'CF-Connecting-IP': address },
     body: JSON.stringify(body),
   })
-  const context = createExecutionContext()
-  const answer = await app.fetch(sent, { ...env, ...LIMITERS }, context)
-  await waitOnExecutionContext(context)
-  const text = await answer.text()
-  return { status: answer.status, body: text ? JSON.parse(text) : null, headers: answer.headers, read: sent.bodyUsed }
-}
-
-/** Answers to many requests, a few at a time. */
-async function many<T>(count: number, one: (i: number) => Promise<T>): Promise<T[]> {
-  const answers: T[] = []
-  for (let i = 0; i < count; i += 5)
-    answers.push(...(await Promise.all(Array.from({ length: Math.min(5, count - i) }, (_, j) => one(i + j)))))
-  return answers
-}
 
 let guesses = 0
 const GUESSES: Record<string, () => [path: string, body: object, status: number]> = {

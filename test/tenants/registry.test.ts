@@ -3,7 +3,7 @@ import { env, exports } from 'cloudflare:workers'
 import { sql } from 'drizzle-orm'
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { encrypt } from '../../src/kernel/keyring.ts'
-import { type Entry, kvKey, lookUp, type SignedEntry, signed } from '../../src/tenants/registry/registry.ts'
+import { type Entry, forgetUnknown, kvKey, lookUp, type SignedEntry, signed } from '../../src/tenants/registry/registry.ts'
 import { type Database, databaseOf, master, settings } from '../support/databases.ts'
 import { ADMIN, makeTenant, newRuc } from '../support/people.ts'
 import { copyTenant } from '../support/tenants.ts'
@@ -89,8 +89,40 @@ describe('a look-up asks', () => {
     expect((await knock('/.well-known/jwks.json')).status).toBe(200)
   })
 
-  it('each time about a name that nobody has: it may be given in the next moment', async () => {
-    for (let i = 0; i < 2; i++) expect(await look('copied-nobody')).toEqual({ found: null, kv: 1, master: 1 })
+  it('once in two seconds about a name that nobody has, and at once when it was given here', async () => {
+    const missed = { found: null, kv: 1, master: 1 }
+    expect(await look('copied-nobody')).toEqual(missed)
+    for (let i = 0; i < 20; i++) expect(await look('copied-nobody')).toEqual({ found: null, kv: 0, master: 0 })
+    later(1_900)
+    expect((await look('copied-nobody')).master).toBe(0)
+    later(200)
+    expect(await look('copied-nobody')).toEqual(missed)
+    forgetUnknown('copied-nobody')
+    expect(await look('copied-nobody')).toEqual(missed)
+  })
+
+  it('again about a name that was given here while it was asked for', async () => {
+    let arrive = (_: null) => {}
+    const slow = { get: () => new Promise<null>((resolve) => (arrive = resolve)) } as unknown as Pick<KVNamespace, 'get'>
+    const first = look('copied-meanwhile', slow)
+    const asked = vi.spyOn(globalThis, 'fetch').mockImplementationOnce(async (...given) => {
+      const answer = await fetch(...given)
+      forgetUnknown('copied-meanwhile')
+      return answer
+    })
+    arrive(null)
+    expect((await first).found).toBe(null)
+    expect(asked).toHaveBeenCalled()
+    asked.mockRestore()
+    expect((await look('copied-meanwhile')).master).toBe(1)
+  })
+
+  it('memory about names that exist, however many nobody has', async () => {
+    expect((await look()).kv).toBe(1)
+    const none = { get: async () => null } as unknown as Pick<KVNamespace, 'get'>
+    for (let i = 0; i < 1_050; i += 50)
+      await Promise.all(Array.from({ length: 50 }, (_, j) => look(`copied-none-${i + j}`, none)))
+    expect(await look()).toMatchObject({ found: { realm: { id: a.id } }, kv: 0, master: 0 })
   })
 
   it('about at most a thousand names from memory', async () => {

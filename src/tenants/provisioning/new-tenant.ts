@@ -13,6 +13,7 @@ import { weaknesses } from '../../passwords/policy.ts'
 import { presets } from '../../presets/presets.ts'
 import { usernameFrom } from '../../users/username.ts'
 import { mustBeOwn, mustBeSecure, TenantConfig } from '../registry/origins.ts'
+import { forgetUnknown } from '../registry/registry.ts'
 import { Tenant, tenantColumns, wire } from '../registry/tenants.ts'
 import { isolations } from './isolation.ts'
 import { nextRun } from './provisioning.ts'
@@ -109,6 +110,7 @@ export async function createTenant(
       ...(must_change_password && { secrets: { password } }),
     })
     if (!made) throw new Problem('no_capacity')
+    forgetUnknown(given.subdomain)
     return { tenant: withAdmin(ctx, wanted, made), run_id: ctx.idempotency?.is_replayed ? null : run_id }
   } catch (error) {
     const broken = brokenConstraint(error)

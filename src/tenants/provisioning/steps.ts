@@ -5,7 +5,7 @@ import { decrypt, encrypt } from '../../kernel/keyring.ts'
 import { newToken, systemKeyOf } from '../../kernel/token.ts'
 import { presets } from '../../presets/presets.ts'
 import { firstSigningKey } from '../registry/keys.ts'
-import { ENTRY, type Entry, kvKey, signed } from '../registry/registry.ts'
+import { ENTRY, type Entry, forgetUnknown, kvKey, signed } from '../registry/registry.ts'
 import { tenantMigrations } from './bundled.ts'
 import { isolations } from './isolation.ts'
 import type { Job } from './job.ts'
@@ -101,6 +101,7 @@ export const steps: Record<string, Step> = {
     if (!rows?.[0]) return undefined
     const entry = { ...(rows[0].entry as Entry), status: 'active' as const, v: Number(rows[0].v) }
     await env.TENANTS.put(kvKey(tenant.subdomain), await signed(config, entry))
+    forgetUnknown(tenant.subdomain)
     return { v: entry.v }
   },
 

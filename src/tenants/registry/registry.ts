@@ -38,8 +38,13 @@ const MISS_MS = 2_000
 const MEMORY_ENTRIES = 1_000
 const KV_CACHE_SECONDS = 60
 
+const MOST_UNKNOWN = 10_000
+
 type Remembered = { at: number } & Found
 const memory = new Map<string, Remembered>()
+/** Names that the master did not know, and when. Apart from the others, which invented names would push out. */
+const unknown = new Map<string, number>()
+let given = 0
 
 export const kvKey = (subdomain: string) => `tenant:${subdomain}`
 
@@ -54,13 +59,21 @@ export const ENTRY = sql`jsonb_build_object('v', t.v, 'tenant_id', t.id, 'subdom
     from platform.signing_keys k where k.realm_id = t.id), '[]'))`
 
 type Sources = { env: Env; config: Config; meter: Meter }
+/** `limitUnknown` may fail before the master is asked for a name that nobody is known to have. */
+type Asking = Sources & { limitUnknown?: () => void }
+
+/** Says that a tenant was given this name, or has it again: a look-up that found nobody no longer counts. */
+export function forgetUnknown(subdomain: string): void {
+  unknown.delete(subdomain)
+  given++
+}
 
 /**
- * Looks a subdomain up in memory (10 s; 2 s if not active), then in KV, then in the master; with `fresh` in the master alone.
- * Null when there is no such tenant. A tenant that is not active has no realm.
+ * Looks a subdomain up in memory (10 s; 2 s if not active or unknown), then in KV, then in the master; with `fresh` in the master
+ * alone. Null when there is no such tenant. A tenant that is not active has no realm.
  */
 export async function lookUp(
-  sources: Sources,
+  sources: Asking,
   subdomain: string,
   fresh = false,
 ): Promise<{ status: Status; realm: Realm | null } | null> {
@@ -68,11 +81,15 @@ export async function lookUp(
   const age = Date.now() - (known?.at ?? 0)
   if (known && !fresh && age < (known.realm ? MEMORY_MS : MISS_MS))
     return known.entry && { status: known.entry.status, realm: known.realm }
-  const asked = (!fresh && (await fromKv(sources, subdomain, known?.entry?.v ?? 0))) || (await fromMaster(sources, subdomain))
-  const found = newer(memory.get(subdomain), asked)
-  // A miss is not cached: the tenant may be created in the next moment and must then be found.
+  const missed = Date.now() - (unknown.get(subdomain) ?? 0)
+  const is_unknown = !fresh && missed >= 0 && missed < MISS_MS
+  const kept = fresh || is_unknown ? null : await fromKv(sources, subdomain, known?.entry?.v ?? 0)
+  if (!fresh && !kept && !known) sources.limitUnknown?.()
+  if (is_unknown) return null
+  const before = given
+  const found = newer(memory.get(subdomain), kept ?? (await fromMaster(sources, subdomain)))
   if (found.entry) remember(subdomain, { at: Date.now(), ...found })
-  else memory.delete(subdomain)
+  else forget(subdomain, before)
   return found.entry && { status: found.entry.status, realm: found.realm }
 }
 
@@ -105,6 +122,15 @@ async function fromMaster({ config, meter }: Sources, subdomain: string): Promis
   ])
   const entry = (rows?.[0]?.entry as Entry | undefined) ?? null
   return { entry, realm: entry?.status === 'active' ? await decrypted(config, entry) : null }
+}
+
+/** Remembers that nobody has a name, unless one was given since the master was asked: then it may have been this one. */
+function forget(name: string, before: number) {
+  memory.delete(name)
+  unknown.delete(name)
+  if (given !== before) return
+  if (unknown.size >= MOST_UNKNOWN) unknown.delete(unknown.keys().next().value ?? '')
+  unknown.set(name, Date.now())
 }
 
 function remember(name: string, value: Remembered) {
@@ -180,6 +206,7 @@ export async function publish({ env, config, meter }: Sources, tenant_id: string
   ])
   const entry = rows?.[0]?.entry as Entry | undefined
   if (!entry) return
+  forgetUnknown(entry.subdomain)
   try {
     await env.TENANTS.put(kvKey(entry.subdomain), await signed(config, entry))
   } catch (error) {

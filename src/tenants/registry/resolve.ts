@@ -44,12 +44,12 @@ export function tenantName(
 }
 
 /**
- * The realm of a name; with `fresh` past all caches. Fails with tenant_not_found, tenant_inactive, tenant_provisioning,
- * tenant_unavailable.
+ * The realm of a name; with `fresh` past all caches. Fails with tenant_not_found (a failure of the network that asks, where nobody
+ * has the name), tenant_inactive, tenant_provisioning, tenant_unavailable, rate_limited.
  */
 export async function activeRealm(sources: Parameters<typeof lookUp>[0], name: string, fresh = false): Promise<Realm> {
   const found = await lookUp(sources, name, fresh)
-  if (!found) throw new Problem('tenant_not_found', `There is no tenant ${name}.`)
+  if (!found) throw new Problem('tenant_not_found', `There is no tenant ${name}.`, { is_guess: true })
   if (found.realm) return found.realm
   // A failed tenant waits for its operator, not for some seconds.
   const headers = found.status === 'failed' ? { 'Retry-After': '300' } : {}

@@ -1,0 +1,55 @@
+/** The rate limits of production, for tests: the counters here count as Cloudflare's do, and no minute passes. */
+import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test'
+import { env } from 'cloudflare:workers'
+import { app } from '../../src/app.ts'
+
+const files = import.meta.glob<string>('../../wrangler.toml', { eager: true, import: 'default', query: '?raw' })
+const [, production = ''] = Object.values(files)[0]?.split('[env.production]') ?? []
+export const limitOf = (name: string) => Number(new RegExp(`"${name}".*limit = (\\d+)`).exec(production)?.[1])
+
+/** A counter of the binding: it counts up, says whether the limit is passed, and nothing else. */
+export function counter(name: string) {
+  const counts = new Map<string, number>()
+  const limit = async ({ key = '' }) => {
+    counts.set(key, (counts.get(key) ?? 0) + 1)
+    return { success: (counts.get(key) ?? 0) <= limitOf(name) }
+  }
+  return { limit }
+}
+
+export const limiters = () =>
+  Object.fromEntries(['ATTEMPTS', 'FAILURES', 'REFUSALS', 'PRINCIPALS'].map((name) => [name, counter(name)]))
+
+let next = 0
+/** An address of this range, `198.51`, that nobody has used. */
+export const newAddress = (range = '198.51') => `${range}.${next >> 8}.${next++ & 255}`
+
+/**
+ * A request of the Worker in this isolate, with these bindings or settings, and its answer once what it left to do is done. `trips`
+ * and `master`: the round trips before the answer; `read`: whether its body was.
+ */
+export async function askWith(bindings: object, url: string, init: RequestInit = {}) {
+  const sent = new Request(url, { redirect: 'manual', ...init })
+  const context = createExecutionContext()
+  const answer = await app.fetch(sent, { ...env, ...bindings }, context)
+  await waitOnExecutionContext(context)
+  const text = await answer.text()
+  const spent = (name: string) =>
+    Number(new RegExp(`${name};desc="(\\d+)"`).exec(answer.headers.get('Server-Timing') ?? '')?.[1] ?? 0)
+  return {
+    status: answer.status,
+    body: text && /json/.test(answer.headers.get('Content-Type') ?? '') ? JSON.parse(text) : null,
+    headers: answer.headers,
+    trips: spent('db'),
+    master: spent('master'),
+    read: sent.bodyUsed,
+  }
+}
+
+/** Answers to many requests, a few at a time. */
+export async function many<T>(count: number, one: (i: number) => Promise<T>): Promise<T[]> {
+  const answers: T[] = []
+  for (let i = 0; i < count; i += 5)
+    answers.push(...(await Promise.all(Array.from({ length: Math.min(5, count - i) }, (_, j) => one(i + j)))))
+  return answers
+}
