@@ -178,53 +178,7 @@ begin
   end if;
 end $$;
 
--- Records a refusal, after the answer. It believes nothing but the request: the user is the one of the session or of
--- the key, if these are real. It takes the system's key, or somebody with the app login could fill the audit.
-create function access.record_refusal(
-  tenant_id uuid,
-  system_key text,
-  credential jsonb,
-  code text,
-  permission text,
-  request jsonb
-) returns void
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
-declare
-  subject freehold.users;
-  k freehold.api_keys;
-begin
-  perform access.check_system(tenant_id, system_key);
-  if credential ? 'key' then
-    select x.* into k
-    from freehold.api_keys x
-    where x.key_hash = decode(credential ->> 'key', 'hex')
-      and x.revoked_at is null
-      and (x.expires_at is null or x.expires_at > now());
-    select u.* into subject from freehold.users u where u.id = k.user_id;
-  else
-    select u.* into subject
-    from freehold.sessions s
-      join freehold.users u on u.id = s.user_id
-    where s.id = (credential ->> 'session_id')::uuid
-      and u.id = (credential ->> 'user_id')::uuid
-      and s.ended_at is null
-      and credential ->> 'proof' = access.session_proof(s.id);
-  end if;
-  perform access.set_audit_actor(subject.id, subject.username, request);
-  perform access.record(
-    case code when 'token_wrong_tenant' then 'SUSPICIOUS_ACTIVITY' else 'ACCESS_REFUSED' end,
-    'refuse',
-    'request',
-    null,
-    null,
-    jsonb_build_object('code', left(code, 64), 'permission', left(permission, 128))
-      || case when k.id is null then '{}' else jsonb_build_object('api_key_id', k.id) end,
-    case code when 'token_wrong_tenant' then 50 else 10 end
-  );
-end $$;
-
 grant execute on function
   access.admit(uuid, jsonb, text, jsonb, boolean),
-  access.touch(),
-  access.record_refusal(uuid, text, jsonb, text, text, jsonb)
+  access.touch()
 to freehold_app;

@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm'
-import { bigint, index, integer, jsonb, text, uuid } from 'drizzle-orm/pg-core'
-import { bytea, freehold, moment } from '../kernel/schema.ts'
+import { bigint, index, integer, jsonb, primaryKey, text, uuid } from 'drizzle-orm/pg-core'
+import { access, bytea, freehold, moment } from '../kernel/schema.ts'
 
 /** The audit log. Append-only; an entry stays when the details of its user are erased. */
 export const audit_log = freehold.table(
@@ -75,3 +75,18 @@ export const audit_checkpoints = freehold.table('audit_checkpoints', {
   hash: bytea().notNull(),
   created_at: moment().notNull().defaultNow(),
 })
+
+/**
+ * Failures of strangers, by network and hour (UTC): how many, and of those that are no entries how many of each kind. A row goes once
+ * its hour is over (access.close_counted_failures).
+ */
+export const counted_failures = access.table(
+  'counted_failures',
+  {
+    hour: moment().notNull(),
+    network: text().notNull(),
+    seen: integer().notNull(),
+    counts: jsonb().notNull().default({}),
+  },
+  (t) => [primaryKey({ columns: [t.hour, t.network] })],
+)

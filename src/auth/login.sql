@@ -71,7 +71,10 @@ begin
     left join freehold.users x on x.id = a.user_id
     where a.id = attempt;
     perform access.set_audit_actor(u.id, named, request);
-    perform access.record('LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', why), 20);
+    perform access.record_failure(
+      'LOGIN_FAILED', 'login', 'user', u.id::text, why, why in ('unknown', 'locked', 'rate_limited'),
+      jsonb_build_object('reason', why), 20
+    );
     return jsonb_build_object(
       'outcome', 'refused', 'mail', access.has_enqueued_mail(), 'is_known', u.id is not null
     );

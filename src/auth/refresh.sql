@@ -28,14 +28,14 @@ begin
   where l.token_hash = presented;
   select * into u from freehold.users x where x.id = s.user_id;
   if s.id is null then
-    return jsonb_build_object('outcome', 'invalid');
+    return access.refused_refresh(u, s.id, request);
   elsif not access.is_present(u) then
     return jsonb_build_object('outcome', 'inactive');
   elsif s.ended_at is not null
     or s.expires_at <= now()
     or s.last_active_at <= now() - make_interval(days => t.idle_days)
   then
-    return jsonb_build_object('outcome', 'invalid');
+    return access.refused_refresh(u, s.id, request);
   elsif not access.has_role(u.id) then
     return jsonb_build_object('outcome', 'inactive');
   end if;
@@ -49,7 +49,7 @@ begin
   else
     select * into r from freehold.refresh_tokens l where l.token_hash = presented;
     if r.used_at is null then
-      return jsonb_build_object('outcome', 'invalid');
+      return access.refused_refresh(u, s.id, request);
     end if;
     select * into next_link from freehold.refresh_tokens l where l.token_hash = r.successor_hash;
     if r.successor_hash <> successor
@@ -73,7 +73,7 @@ begin
   where x.id = s.id and x.ended_at is null
   returning x.* into s;
   if s.id is null then
-    return jsonb_build_object('outcome', 'invalid');
+    return access.refused_refresh(u, null, request);
   end if;
   return jsonb_build_object('outcome', 'ok', 'claims', access.token_claims(u, s, t));
 end $$;

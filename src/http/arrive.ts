@@ -55,6 +55,10 @@ export const arrive = createMiddleware<AppEnv>(async (c, next) => {
     status: c.res.status,
     code,
     trips: ctx?.trips ?? 0,
+    user: ctx?.principal?.user_id ?? ctx?.bearer?.user_id ?? null,
+    key: ctx?.key?.prefix ?? null,
+    address: c.get('facts').address,
+    agent,
   })
-  if (code && ctx) c.executionCtx.waitUntil(recordRefusal(c.env, ctx, code))
+  if (code) c.executionCtx.waitUntil(recordRefusal(c))
 })

@@ -1,24 +1,43 @@
 /** Threat: probing that nobody notices, or that floods the audit. */
 import { sql } from 'drizzle-orm'
+import type { Context } from 'hono'
 import type { Ctx } from '../kernel/context.ts'
-import type { Env } from '../kernel/env.ts'
 import { log } from '../kernel/log.ts'
-import type { Code } from '../kernel/problem.ts'
+import { Problem } from '../kernel/problem.ts'
+import { contextFor, NOBODY } from './admit.ts'
+import type { AppEnv } from './app-env.ts'
+import { network } from './rate-limit.ts'
 
-/** Refusals that are recorded in the audit of the tenant that refused. */
-const RECORDED: Code[] = ['forbidden', 'token_wrong_tenant']
+/** What was refused, and what the caller showed: a key by its hash and prefix, a session, the origin of a page. No token. */
+type Refusal = { code: string; shown: object }
 
-/** Records a refusal in the audit of the realm that refused, after the response; rate limited per network. Never fails. */
-export async function recordRefusal(env: Env, ctx: Ctx, code: Code): Promise<void> {
-  if (!RECORDED.includes(code)) return
-  const { success } = await env.REFUSALS.limit({ key: `${ctx.realm.id}:${ctx.request.address}` })
+/**
+ * Records a refusal in the audit of the realm that refused, after the response and in one round trip: a missing permission, a token
+ * of another tenant, a token or key that is not valid, a page of a foreign origin. Limited per network; the database counts what
+ * is too much (access.record_failure). Never fails.
+ */
+export async function recordRefusal(c: Context<AppEnv>): Promise<void> {
+  if (!(c.error instanceof Problem) || !c.get('realm')) return
+  // A foreign page is refused before the route, which makes the context.
+  const ctx = c.get('ctx') ?? contextFor(c, { permission: null, any_password: false }, NOBODY)
+  const refusal = refusalOf(c, ctx, c.error)
+  if (!refusal) return
+  const { realm, request, need } = ctx
+  const { success } = await c.env.REFUSALS.limit({ key: `${realm.id}:${network(request.address)}` })
   if (!success) return
-  const credential = JSON.stringify(ctx.credential ?? {})
   await ctx
     .call(
-      sql`access.record_refusal(${ctx.realm.id}, ${ctx.realm.system_key}, ${credential}::jsonb, ${code}, ${ctx.need.permission}, ${JSON.stringify(ctx.request)}::jsonb)`,
+      sql`access.record_refusal(${realm.id}, ${realm.system_key}, ${JSON.stringify(refusal.shown)}::jsonb, ${refusal.code}, ${need.permission}, ${JSON.stringify(request)}::jsonb)`,
     )
-    .catch((error) =>
-      log('refusal not recorded', { tenant: ctx.realm.subdomain, trace_id: ctx.request.trace_id, error: String(error) }),
-    )
+    .catch((error) => log('refusal not recorded', { tenant: realm.subdomain, trace_id: request.trace_id, error: String(error) }))
+}
+
+function refusalOf(c: Context<AppEnv>, { key, credential, trips }: Ctx, { code, is_guess }: Problem): Refusal | null {
+  const shown = key ? { key: key.hash, prefix: key.prefix } : (credential ?? {})
+  if (code === 'token_wrong_tenant' || (code === 'token_invalid' && (is_guess || key))) return { code, shown }
+  if (code !== 'forbidden') return null
+  // Without a credential, and before any database was asked, only the page that a request came from is refused.
+  if (credential || trips) return { code, shown }
+  // A preflight changes nothing, and costs no round trip.
+  return c.req.method === 'OPTIONS' ? null : { code: 'foreign_page', shown: { origin: c.req.header('Origin') ?? null } }
 }

@@ -1,5 +1,5 @@
 -- The purge: rows that have outlived their purpose are deleted once a day (docs/storage.md says what is kept for how
--- long). The audit stays, and tells what was done.
+-- long). The audit stays, and tells what was done; of strangers' failures the details go.
 --   access.purge_due   whether a purge is due
 --   access.purge       deletes a bounded number of rows; the scheduled job calls it until `is_done`
 -- Both are for the owner login.
@@ -141,9 +141,17 @@ begin
     returning 1
   )
   select greatest(most, count(*)) into most from guards;
+  most := greatest(
+    most,
+    access.erase_failures(
+      at_most,
+      coalesce((select s.failures_erased_to from access.purges s), '-infinity'),
+      now() - interval '90 days'
+    )
+  );
   if most < at_most then
-    insert into access.purges (last_at) values (now())
-    on conflict (one) do update set last_at = excluded.last_at;
+    insert into access.purges (last_at, failures_erased_to) values (now(), now() - interval '90 days')
+    on conflict (one) do update set last_at = excluded.last_at, failures_erased_to = excluded.failures_erased_to;
   end if;
   return jsonb_build_object('is_done', most < at_most, 'given_up', given_up);
 end $$;

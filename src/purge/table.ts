@@ -8,6 +8,8 @@ export const purges = access.table(
   {
     one: boolean().primaryKey().default(true),
     last_at: moment().notNull(),
+    /** The details of strangers' failures of before this are erased; null: none yet. */
+    failures_erased_to: moment(),
   },
   (t) => [check('purges_is_one', sql`${t.one}`)],
 )

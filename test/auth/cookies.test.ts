@@ -189,7 +189,8 @@ describe('a request with cookies', () => {
   it('is recorded when it is refused', async () => {
     const { jar } = await enter(cy)
     const trace = crypto.randomUUID().replaceAll('-', '')
-    await jar.ask(ME, { origin: originOf('jarless'), headers: { traceparent: `00-${trace}-00f067aa0ba902b7-01` } })
+    const headers = { traceparent: `00-${trace}-00f067aa0ba902b7-01`, 'CF-Connecting-IP': '203.0.113.60' }
+    await jar.ask(ME, { origin: originOf('jarless'), headers })
     await expect
       .poll(() => realm.asOwner(sql`select activity_type from freehold.audit_log where trace_id = ${trace}`))
       .toEqual([{ activity_type: 'ACCESS_REFUSED' }])

@@ -1,5 +1,7 @@
 import { afterEach, beforeAll, expect, it, vi } from 'vitest'
+import { newKey } from '../../src/kernel/api-key.ts'
 import { ADMIN, call, login } from '../support/people.ts'
+import { tokenOf } from '../support/sessions.ts'
 import { copyTenant } from '../support/tenants.ts'
 
 beforeAll(() => copyTenant('logged'))
@@ -71,5 +73,33 @@ it('no line holds a password, a token, a hash or a connection string', async () 
   for (const line of written) {
     for (const secret of secrets) expect(line).not.toContain(secret)
     expect(line).not.toMatch(/pbkdf2|postgres(ql)?:\/\//)
+  }
+})
+
+it('the line of a request has who asked, from where and with what, and nothing that lets somebody in', async () => {
+  const token = await tokenOf('logged')
+  const { sub } = JSON.parse(atob(String(token.split('.')[1]).replaceAll('-', '+').replaceAll('_', '/')))
+  const { key, prefix } = newKey()
+  const agent = 'cy "quoted" \\ \t{"event":"forged"}'
+  const from = { 'CF-Connecting-IP': '203.0.113.77', 'User-Agent': agent }
+  const written = await lines(async () => {
+    await call('logged', '/api/v1/auth/me', { token, headers: from })
+    await call('logged', '/api/v1/auth/whoami', { headers: { ...from, 'X-API-Key': key } })
+    await call('logged', '/api/v1/auth/me', { token: `${token.slice(0, -40)}${'A'.repeat(40)}`, headers: from })
+    await call('logged', '/.well-known/jwks.json?secret=in-the-query', { headers: from })
+  })
+  const told = written.map((line) => JSON.parse(line)).filter(({ event }) => event === 'request')
+  const common = { address: '203.0.113.77', agent }
+  expect(told.map(({ user, key, address, agent }) => ({ user, key, address, agent }))).toEqual([
+    { user: sub, key: null, ...common },
+    { user: null, key: prefix, ...common },
+    { user: null, key: null, ...common },
+    { user: null, key: null, ...common },
+  ])
+  for (const line of written) {
+    // One line, whatever a client sends.
+    expect(line).not.toMatch(/[\n\r\t]/)
+    for (const secret of [key, key.slice(12), token, token.split('.')[2] ?? '', 'in-the-query'])
+      expect(line).not.toContain(secret)
   }
 })

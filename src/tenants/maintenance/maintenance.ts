@@ -1,8 +1,8 @@
 /**
  * Scheduled maintenance of each realm: create audit checkpoints, warn users whose password expires soon, deactivate those whose last
- * day has come, count the active ones, and once a day purge expired rows. Threat: one realm with an unavailable database or much to do keeps all others from their maintenance. So three
- * realms are maintained at once, a failure ends only that realm's turn, and realms that a run does not reach come first in the
- * next.
+ * day has come, write how often strangers failed, count the active users, and once a day purge expired rows. Threat: one realm with
+ * an unavailable database or much to do keeps all others from their maintenance. So three realms are maintained at once, a failure
+ * ends only that realm's turn, and realms that a run does not reach come first in the next.
  */
 import { type SQL, sql } from 'drizzle-orm'
 import type { Head } from '../../audit/verify.ts'
@@ -18,6 +18,8 @@ import { claimMaintenance, type MaintenanceResult, recordMaintenance, recordUser
 const MOST_WARNED = 100
 /** Users of one realm who are deactivated in one run. */
 const MOST_DEACTIVATED = 100
+/** Networks of one realm of which the failures of an hour are written in one run. */
+const MOST_CLOSED = 1_000
 /** Most rows of each kind that are purged in one transaction, and most such transactions of one realm in one run. */
 const MOST_PURGED = 5_000
 const MOST_PURGES = 20
@@ -40,10 +42,11 @@ export async function runMaintenance(config: Config, trace_id = newTraceId()): P
   const also = [
     sql`select access.warn_expiring(${MOST_WARNED})`,
     sql`select access.deactivate_terminated(${MOST_DEACTIVATED})`,
+    sql`select access.close_counted_failures(${MOST_CLOSED})`,
     // The active users as all but the others, both of which an index counts.
     sql`select coalesce(m.at <= now(), false) as is_mail_due, access.purge_due() as is_purge_due,
           case when m.at <= now() or exists (select from freehold.audit_log l where l.checkpoint is null) then null
-            else least(m.at, (select min(u.terminated_at) from freehold.users u where u.is_active), now() + interval '1 day') end as due_at,
+            else least(m.at, access.counted_failures_due(), (select min(u.terminated_at) from freehold.users u where u.is_active), now() + interval '1 day') end as due_at,
           ((select count(*) from freehold.users) - (select count(*) from freehold.users u where not u.is_active))::integer as users_counted
         from access.next_mail_at(${channels}::jsonb) as m (at)`,
   ]
