@@ -132,6 +132,13 @@ describe('an export', () => {
     ['a changed detail', (r) => r.salt && r.activity_type === 'HARD', '567890.10', '567890.1', ['changed_detail']],
     ['a changed address', (r) => r.address, /"address":"[^"]*"/, '"address":"192.0.2.1"', ['changed_detail']],
     ['a detail that was taken out', (r) => r.salt, /"salt":"[^"]*"/, '"salt":null', ['removed_detail']],
+    [
+      'an erasure that names another entry',
+      (r) => r.activity_type === 'AUDIT_ERASED',
+      /"ids": \["[^"]*"/,
+      `"ids": ["${crypto.randomUUID()}"`,
+      ['changed_detail', 'removed_detail'],
+    ],
     ['a date of 2020', (r) => r.activity_type === 'HARD', /"at":"\d{4}/, '"at":"2020', ['forged', 'changed']],
     ['another checkpoint', (r) => r.checkpoint === 1, '"checkpoint":1,', '"checkpoint":2,', ['added', 'removed']],
   ])('with %s is broken, and it says how', async (_, which, from, to, kinds) => {

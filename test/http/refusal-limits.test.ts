@@ -62,7 +62,7 @@ const WHOAMI = '/api/v1/auth/whoami'
 describe('a network that invents', () => {
   it.each<[string, (from: string, i: number) => ReturnType<typeof ask>, number]>([
     ['API keys', (from) => ask(from, { 'X-API-Key': newKey().key }, WHOAMI), 1],
-    ['tokens', (from, i) => ask(from, bearing(forged(i))), 0],
+    ['access tokens', (from, i) => ask(from, bearing(forged(i))), 0],
     [
       'refresh tokens',
       (from) =>

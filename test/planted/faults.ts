@@ -395,7 +395,7 @@ export const FAULTS: Fault[] = [
     file: 'src/http/admit.ts',
     text: '      await failures.count(error)\n',
     becomes: '',
-    noticed: ['test/http/refusal-limits.test.ts', 'tokens meets a 429'],
+    noticed: ['test/http/refusal-limits.test.ts', 'access tokens meets a 429'],
   },
   {
     name: 'a valid token is refused where others are invented',
