@@ -31,13 +31,11 @@ const KEYED = [
   'phone_code',
   'record_refusal',
   'refresh',
-  'register',
   'request_email_change',
   'request_reset',
   'resend_verification',
   'start_registration',
   'take_dropped_mails',
-  'verify_email',
   'verify_phone',
 ]
 
