@@ -26,6 +26,7 @@ const NAMES = [
   'MAIL_FROM',
   'SMS_WEBHOOK_URL',
   'SMS_WEBHOOK_TOKEN',
+  'PWNED_PASSWORDS_URL',
 ] as const
 
 /** The settings of a local start that are set in the environment; an empty one counts as missing. */

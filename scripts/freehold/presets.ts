@@ -9,8 +9,8 @@ import { table } from './table.ts'
 export function addPresets(program: Command): void {
   program
     .command('presets')
-    .description('list the sets of roles that a tenant can start with')
-    .option('--markdown', 'print tables of role x resource, as in docs/presets.md')
+    .description('list the sets of roles and settings that a tenant can start with')
+    .option('--markdown', 'print tables of settings and of role x resource, as in docs/presets.md')
     .action((_, command: Command) => {
       const options = command.optsWithGlobals<Globals & { markdown?: boolean }>()
       const all = Object.values(presets)

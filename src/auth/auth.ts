@@ -12,7 +12,7 @@ import { Problem } from '../kernel/problem.ts'
 import { newToken, sign, successorOf, tokenHash } from '../kernel/token.ts'
 import { deliver } from '../mail/mail.ts'
 import { attemptedDigest, digest, hash, missingIterations, newHashParameters, rehashParameters } from '../passwords/hash.ts'
-import { digestsUnder, issuesOf, type PasswordContext, USED, weaknesses } from '../passwords/policy.ts'
+import { brokenRules, digestsUnder, issuesOf, type PasswordContext, USED } from '../passwords/policy.ts'
 import type { Location } from '../sessions/device.ts'
 import { sessions } from '../sessions/table.ts'
 import { type Attempt, beginAttempt, overload } from './attempt.ts'
@@ -221,7 +221,7 @@ export async function changePassword(
     return (result.rows[0] as { answer: Attempt & PasswordContext }).answer
   })
   const { attempt, hash_parameters, user, policy, history } = begun
-  const rules = weaknesses(new_password, user, policy)
+  const rules = await brokenRules(ctx, new_password, user, policy)
   const is_same = new_password.normalize('NFC') === current_password.normalize('NFC')
   if (is_same) rules.push('must not be the current password')
   const compared = await attemptedDigest(current_password, hash_parameters)

@@ -142,6 +142,9 @@ export const EnvironmentSettings = z
     SMS_WEBHOOK_URL: z.url({ protocol: /^https?$/, message: 'must be an http(s) URL' }).optional(),
     SMS_WEBHOOK_TOKEN: z.string().min(1).optional(),
     MAILBOX_URL: z.url({ protocol: /^http$/, message: 'must be the http URL of a local mailbox' }).optional(),
+    PWNED_PASSWORDS_URL: z
+      .url({ protocol: /^https?$/, message: 'must be an http(s) URL' })
+      .default('https://api.pwnedpasswords.com/range/'),
   })
   .superRefine(
     (settings, issue) => {

@@ -1,10 +1,12 @@
 /**
- * The password policy (seed: LIMS; per tenant, columns of freehold.tenant). Threat: a password that is guessed before the
- * lockout: one of the commonest, the user's own name, or a previous one. The database checks the password history
- * (access.was_used).
+ * The password policy (per tenant, columns of freehold.tenant; docs/guides/passwords.md). Threat: a password that is guessed before
+ * the lockout: one that everybody guesses (guessable.ts), the user's own name, one that a breach has shown (breached.ts), or a
+ * previous one. The database checks the password history (access.was_used).
  */
+import type { Ctx } from '../kernel/context.ts'
 import type { Issue } from '../kernel/problem.ts'
-import commonest from './commonest.txt'
+import { isBreached } from './breached.ts'
+import { isCommon, isMadeOfWords, isSequence, type Surroundings } from './guessable.ts'
 import { digest, generatePassword } from './hash.ts'
 
 export type Policy = {
@@ -18,20 +20,22 @@ export type Policy = {
   password_history: number
   password_personal: boolean
   password_common: boolean
+  password_breached: boolean
 }
 
 /** The default policy, the same as the defaults of the columns. */
 export const DEFAULT_POLICY: Policy = {
-  password_min_length: 8,
+  password_min_length: 12,
   password_max_length: 128,
-  password_upper: true,
-  password_lower: true,
-  password_digit: true,
-  password_special: true,
-  password_unique: 5,
+  password_upper: false,
+  password_lower: false,
+  password_digit: false,
+  password_special: false,
+  password_unique: 1,
   password_history: 5,
   password_personal: true,
   password_common: true,
+  password_breached: false,
 }
 
 type PersonalDetails = Partial<Record<'email' | 'username' | 'given_name' | 'family_name', string | null | undefined>>
@@ -39,17 +43,11 @@ type PersonalDetails = Partial<Record<'email' | 'username' | 'given_name' | 'fam
 /** The context in which a new password is checked; `history` has the parameters of the hashes of previous passwords. */
 export type PasswordContext = { user: PersonalDetails; policy: Policy; history: string[] }
 
-let common: Set<string> | undefined
-
-/** True for one of the commonest passwords, also with other characters than letters and digits at its ends. */
-function isCommon(password: string): boolean {
-  common ??= new Set(commonest.split('\n').filter((line) => line && !line.startsWith('#')))
-  const lower = password.toLowerCase()
-  return common.has(lower) || common.has(lower.replace(/^[^\p{L}\p{N}]+|[^\p{L}\p{N}]+$/gu, ''))
-}
-
-/** Every rule that a password breaks, as sentences; empty for a good one. It is checked as it is hashed: in NFC. */
-export function weaknesses(written: string, user: PersonalDetails, policy: Policy = DEFAULT_POLICY): string[] {
+/**
+ * Every rule that a password breaks which needs nobody else to judge, as sentences; empty for a good one. It is checked as it is
+ * hashed: in NFC.
+ */
+export function weaknesses(written: string, user: PersonalDetails, policy: Policy, at: Surroundings): string[] {
   const password = written.normalize('NFC')
   const personal = [user.username, user.email?.split('@')[0], user.given_name, user.family_name]
     .flatMap((text) => text?.toLowerCase().split(/[^\p{L}\p{N}]+/u) ?? [])
@@ -68,18 +66,37 @@ export function weaknesses(written: string, user: PersonalDetails, policy: Polic
       !policy.password_personal || !personal.some((part) => lower.includes(part)),
       'must not contain a part of the name or e-mail',
     ],
-    [!policy.password_common || !isCommon(password), 'must not be one of the commonest passwords'],
+    [
+      !policy.password_common || !isCommon(password),
+      'must not be one of the commonest passwords, also with digits and signs around it or in place of letters',
+    ],
+    [
+      !policy.password_common || !isMadeOfWords(password, at),
+      'must not be made of names of the tenant or the product, or of words that are guessed first, such as seasons and months',
+    ],
+    [!policy.password_common || !isSequence(password), 'must not be a sequence or a repetition of a few characters'],
   ]
   return rules.filter(([kept]) => !kept).map(([, rule]) => rule)
 }
 
+/**
+ * Every rule that a password breaks, as sentences; empty for a good one. Where the tenant says so, one that breaks no other rule is
+ * looked up among those of breaches, which takes two seconds at most.
+ */
+export async function brokenRules(ctx: Ctx, password: string, user: PersonalDetails, policy: Policy): Promise<string[]> {
+  const rules = weaknesses(password, user, policy, ctx.realm)
+  if (rules.length === 0 && policy.password_breached && (await isBreached(ctx, password)))
+    rules.push('must not be one that is known from a breach of another service')
+  return rules
+}
+
 /** A random password that breaks no rule. */
-export function generateFor(user: PersonalDetails, policy: Policy): string {
+export function generateFor(user: PersonalDetails, policy: Policy, at: Surroundings): string {
   // Twice the required number of different characters, because random characters repeat.
   const length = Math.max(20, policy.password_min_length, 2 * policy.password_unique)
   for (;;) {
     const password = generatePassword({ length })
-    if (weaknesses(password, user, policy).length === 0) return password
+    if (weaknesses(password, user, policy, at).length === 0) return password
   }
 }
 

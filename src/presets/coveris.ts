@@ -59,6 +59,7 @@ const ADMIN: PresetRole = {
 /** The five roles of ADR-014 (Coveris), each strictly stronger than the one before. Only an ADMIN can assign roles. */
 export const coveris: Preset = {
   name: 'coveris',
+  settings: { password_grant: true },
   permissions: catalogue,
   administrator: 'ADMIN',
   fallback: 'VIEWER',

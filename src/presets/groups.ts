@@ -106,6 +106,7 @@ const MANAGEABLE: PresetRole[] = [
 /** The groups of the seed's SetupGroups: subscriptions, system, and those that users manage. */
 export const groups: Preset = {
   name: 'groups',
+  settings: { password_grant: true },
   permissions: catalogue,
   administrator: 'system_admin',
   fallback: 'plan_free',

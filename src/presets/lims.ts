@@ -22,6 +22,19 @@ const isSeen = (permission: string) => /:(read|export)$/.test(permission)
  */
 export const lims: Preset = {
   name: 'lims',
+  // The document's rules for passwords; its clients use the password grant.
+  settings: {
+    password_min_length: 8,
+    password_upper: true,
+    password_lower: true,
+    password_digit: true,
+    password_special: true,
+    password_unique: 5,
+    password_history: 5,
+    password_days: 90,
+    password_warning_days: 14,
+    password_grant: true,
+  },
   permissions: catalogue,
   administrator: 'admin',
   // The weakest of the ten, without access to the laboratory: a user created without a role may be an outsider.

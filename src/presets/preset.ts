@@ -1,4 +1,4 @@
-/** A set of roles that a tenant starts with. Data only: to add a preset, add a file here and name it in presets.ts. */
+/** A set of roles and settings that a tenant starts with. Data only: to add a preset, add a file here and name it in presets.ts. */
 export type Scope = 'all' | 'department' | 'team' | 'own'
 
 export type PresetRole = {
@@ -13,8 +13,16 @@ export type PresetRole = {
   max_users?: number
 }
 
+/** Settings that a tenant can start with: columns of its one row, where their defaults are (src/settings/table.ts). */
+export type PresetSettings = Partial<
+  Record<'password_min_length' | 'password_unique' | 'password_history' | 'password_days' | 'password_warning_days', number> &
+    Record<'password_upper' | 'password_lower' | 'password_digit' | 'password_special' | 'password_grant', boolean>
+>
+
 export type Preset = {
   name: string
+  /** What its requirement document asks for beside the defaults. Set once, when the tenant is made. */
+  settings?: PresetSettings
   permissions: string[]
   roles: PresetRole[]
   /** The role of the first administrator. At least one user must always hold it. */

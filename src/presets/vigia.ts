@@ -48,6 +48,7 @@ const role = (name: string, description: string, modules: Modules): PresetRole =
  */
 export const vigia: Preset = {
   name: 'vigia',
+  settings: { password_grant: true },
   permissions,
   administrator: 'admin',
   fallback: 'viewer',

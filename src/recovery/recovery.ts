@@ -13,7 +13,7 @@ import { rowsOf } from '../kernel/wire.ts'
 import { deliver, encryptMailSecrets } from '../mail/mail.ts'
 import { Email } from '../names/addresses.ts'
 import { hash } from '../passwords/hash.ts'
-import { digestsUnder, generateFor, issuesOf, type PasswordContext, USED, weaknesses } from '../passwords/policy.ts'
+import { brokenRules, digestsUnder, generateFor, issuesOf, type PasswordContext, USED } from '../passwords/policy.ts'
 
 export const Password = z.string().min(1).max(1024)
 
@@ -103,7 +103,7 @@ export async function adminReset(
   if (link_only) return mailResetLink(ctx, user_id)
   const [begun] = await ctx.run(ctx.db.execute(sql`select access.begin_admin_reset(${user_id}) as known`))
   const [{ known } = {} as never] = rowsOf<{ known: PasswordContext }>(begun)
-  const password = new_password ?? generateFor(known.user, known.policy)
+  const password = new_password ?? generateFor(known.user, known.policy, ctx.realm)
   // A generated password is not in the history, so it is not compared with it.
   const { renewed, digests } = new_password
     ? await hashChecked(ctx, 'new_password', new_password, known)
@@ -146,7 +146,7 @@ const refused = (field: string, rules: string[]) => new Problem('invalid_request
 
 /** Checks a new password and hashes it; `digests` are for the comparison with the history. Fails with invalid_request. */
 async function hashChecked(ctx: Ctx, field: string, password: string, { user, policy, history }: PasswordContext) {
-  const rules = weaknesses(password, user, policy)
+  const rules = await brokenRules(ctx, password, user, policy)
   if (rules.length) throw refused(field, rules)
   const renewed = await hash(password, ctx.config.PASSWORD_HASH_ITERATIONS)
   return { renewed, digests: await digestsUnder(password, history) }

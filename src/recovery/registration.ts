@@ -13,7 +13,7 @@ import { deliver, encryptMailSecrets } from '../mail/mail.ts'
 import { Email } from '../names/addresses.ts'
 import { Name } from '../names/names.ts'
 import { hash } from '../passwords/hash.ts'
-import { issuesOf, type Policy, weaknesses } from '../passwords/policy.ts'
+import { brokenRules, issuesOf, type Policy } from '../passwords/policy.ts'
 import { Locale, Username } from '../users/fields.ts'
 import { usernameFrom } from '../users/username.ts'
 import { invalidToken, MailToken, Password, padTiming } from './recovery.ts'
@@ -68,7 +68,7 @@ export async function register(
   if (!registration) throw new Problem('forbidden', 'This tenant does not allow registration.')
   const domain = wanted.email.slice(wanted.email.lastIndexOf('@') + 1)
   if (domains.length && !domains.includes(domain)) throw invalid('email', 'is not in a domain that may register here')
-  mustBeStrong('password', password, wanted, policy)
+  await mustBeStrong(ctx, 'password', password, wanted, policy)
   const [token, registration_secret] = [newMailToken(), newToken()]
   const { username = usernameFrom(wanted.email) } = wanted
   const hashed = await hash(password, ctx.config.PASSWORD_HASH_ITERATIONS)
@@ -116,13 +116,13 @@ async function chosen(ctx: Ctx, presented: string, new_password: string | undefi
   if (known.is_user)
     throw invalid('new_password', 'must be left out: this token is for the address of a user, who has a password')
   const user = { email: known.email, username: usernameFrom(known.email) }
-  mustBeStrong('new_password', new_password, user, known.policy)
+  await mustBeStrong(ctx, 'new_password', new_password, user, known.policy)
   return { hashed: await hash(new_password, ctx.config.PASSWORD_HASH_ITERATIONS), username: user.username }
 }
 
 /** Fails with invalid_request: every rule of the tenant that a password breaks. */
-function mustBeStrong(field: string, password: string, user: Parameters<typeof weaknesses>[1], policy: Policy) {
-  const rules = weaknesses(password, user, policy)
+async function mustBeStrong(ctx: Ctx, field: string, password: string, user: Parameters<typeof brokenRules>[2], policy: Policy) {
+  const rules = await brokenRules(ctx, password, user, policy)
   if (rules.length) throw new Problem('invalid_request', undefined, { errors: issuesOf(field, rules) })
 }
 

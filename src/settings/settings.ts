@@ -23,7 +23,9 @@ const Editable = z.object({
   password_unique: whole(1, 32).openapi({ description: 'Minimum number of different characters' }),
   password_history: whole(0, 24).openapi({ description: 'Number of previous passwords that cannot be reused' }),
   password_personal: z.boolean().openapi({ description: 'Reject passwords that contain a part of the name or e-mail' }),
-  password_common: z.boolean().openapi({ description: 'Reject the commonest passwords' }),
+  password_common: z
+    .boolean()
+    .openapi({ description: 'Reject passwords that are guessed first: the commonest, the name of the tenant, sequences' }),
   password_breached: z.boolean().openapi({ description: 'Reject passwords that a public list of breached passwords holds' }),
   first_password_hours: whole(1, 720).openapi({
     description: 'Hours in which a password that somebody else chose must be used for the first time',

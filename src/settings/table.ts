@@ -22,18 +22,18 @@ export const tenant = freehold.table(
     /** The lifetime of an access token. */
     access_minutes: integer().notNull().default(15),
     /** After how many days a password must be changed; 0: never. */
-    password_days: integer().notNull().default(90),
+    password_days: integer().notNull().default(0),
     password_warning_days: integer().notNull().default(14),
-    password_min_length: integer().notNull().default(8),
+    password_min_length: integer().notNull().default(12),
     password_max_length: integer().notNull().default(128),
-    password_upper: boolean().notNull().default(true),
-    password_lower: boolean().notNull().default(true),
-    password_digit: boolean().notNull().default(true),
-    password_special: boolean().notNull().default(true),
-    password_unique: integer().notNull().default(5),
+    password_upper: boolean().notNull().default(false),
+    password_lower: boolean().notNull().default(false),
+    password_digit: boolean().notNull().default(false),
+    password_special: boolean().notNull().default(false),
+    password_unique: integer().notNull().default(1),
     /** How many previous passwords cannot be reused. */
     password_history: integer().notNull().default(5),
-    /** Reject passwords that contain a part of the name or e-mail, and the commonest ones. */
+    /** Reject passwords that contain a part of the name or e-mail, and those that are guessed first (src/passwords/guessable.ts). */
     password_personal: boolean().notNull().default(true),
     password_common: boolean().notNull().default(true),
     /** Ask a public list of breached passwords for a new one. */

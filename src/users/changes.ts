@@ -14,7 +14,7 @@ import { matches, rowsOf, unchanged } from '../kernel/wire.ts'
 import { Email } from '../names/addresses.ts'
 import { Name } from '../names/names.ts'
 import { hash } from '../passwords/hash.ts'
-import { generateFor, issuesOf, type Policy, weaknesses } from '../passwords/policy.ts'
+import { brokenRules, generateFor, issuesOf, type Policy } from '../passwords/policy.ts'
 import { Locale, Phone, Preferences, TimeZone, Username } from './fields.ts'
 import { usernameFrom } from './username.ts'
 import { firstOrNotFound, one, User, type UserWire } from './users.ts'
@@ -90,8 +90,8 @@ export async function createUser(ctx: Ctx, wanted: z.infer<typeof NewUser>): Pro
   const wished = usernameFrom(email)
   const { given_name = null, family_name = null } = optional
   const user = { email, username: username ?? wished, given_name, family_name }
-  const { password = generateFor(user, policy), ...fields } = optional
-  const weak = weaknesses(password, user, policy)
+  const { password = generateFor(user, policy, ctx.realm), ...fields } = optional
+  const weak = wanted.password === undefined ? [] : await brokenRules(ctx, password, user, policy)
   if (weak.length) throw new Problem('invalid_request', undefined, { errors: issuesOf('password', weak) })
   const id = crypto.randomUUID()
   const columns = Object.keys(Optional.omit({ terminated_at: true }).shape)

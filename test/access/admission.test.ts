@@ -194,6 +194,7 @@ describe('an admission is refused', () => {
 
   it('to whose password must be changed or is too old, but where the route allows it', async () => {
     const eve = await person('eve', 'user')
+    await there.asOwner(sql`update freehold.tenant set password_days = 90`)
     for (const change of [
       sql`must_change_password = true`,
       sql`must_change_password = false, password_changed_at = now() - interval '90 days'`,
@@ -202,6 +203,7 @@ describe('an admission is refused', () => {
       expect(await refused(eve)).toBe('FH403 password_change_required')
       expect(await refused(eve, null, true)).toBe('none')
     }
+    await there.asOwner(sql`update freehold.tenant set password_days = 0`)
   })
 
   it('to everybody when the tenant is switched off', async () => {

@@ -1,10 +1,13 @@
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
+import { lims } from '../../src/presets/lims.ts'
 import { addPerson, type Inside, inside, type Person } from '../support/inside.ts'
 import { call } from '../support/people.ts'
 import { expectDiscreet, expectProblem, pointers } from '../support/refusal.ts'
+import { tokenOf } from '../support/sessions.ts'
 import { copyTenant } from '../support/tenants.ts'
 
+/** A tenant with the rules of the laboratory's document: all that a tenant may ask for. */
 let realm: Inside
 let dee: Person
 let token: string
@@ -12,6 +15,8 @@ let token: string
 beforeAll(async () => {
   await copyTenant('policy')
   realm = await inside('policy')
+  const rules = { token: await tokenOf('policy'), method: 'PATCH', body: lims.settings }
+  expect((await call('policy', '/api/v1/settings', rules)).status).toBe(200)
   dee = await addPerson(realm, 'dee-marlow')
   token = (await enter(dee)).body.access_token
 })
@@ -32,14 +37,24 @@ describe('a new password', () => {
     ['has no lower case letter', 'VIOLET-ANCHOR-39', [/lower case/]],
     ['has no digit', 'Violet-Anchor-x', [/digit/]],
     ['has nothing but letters and digits', 'VioletAnchor39', [/neither letter nor digit/]],
-    ['has too few different characters', 'Aa1-Aa1-Aa1-', [/5 different/]],
+    ['has too few different characters', 'Aa1-Aa1-Aa11', [/5 different/]],
     ['holds the username', 'My-DEE-99-words', [/name or e-mail/]],
     ['holds a part of the username', 'Xx-marlow-77', [/name or e-mail/]],
     ['holds the given name', 'Xx-cyan-77-Yy', [/name or e-mail/]],
     ['holds the family name', 'Okonkwo-77-yy', [/name or e-mail/]],
     ['is the current one', 'Violet-Anchor-38', [/current password/]],
-    ['breaks several rules', 'aaa', [/at least 8/, /upper case/, /digit/, /neither letter nor digit/, /5 different/]],
-    ['breaks all that an empty kind of text can', '        ', [/upper case/, /lower case/, /digit/, /5 different/]],
+    [
+      'breaks several rules',
+      'aaa',
+      [/at least 8/, /upper case/, /digit/, /neither letter nor digit/, /5 different/, /sequence or a repetition/],
+    ],
+    [
+      'breaks all that an empty kind of text can',
+      '        ',
+      [/upper case/, /lower case/, /digit/, /5 different/, /sequence or a repetition/],
+    ],
+    ['is a common one in leet, with a year', 'P@ssw0rd2026!', [/commonest/, /guessed first/]],
+    ['is the name of the tenant, with a year', 'Policy@2026', [/name.* of the tenant/]],
   ])('that %s is told so', async (_, password, expected) => {
     await forget()
     const answer = await change(token, dee.password, password)

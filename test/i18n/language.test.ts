@@ -110,11 +110,13 @@ describe('in Spanish as in English', () => {
   })
 
   it('400: every rule that a password breaks', async () => {
+    const rules = { password_upper: true, password_digit: true, password_special: true, password_unique: 5 }
+    expect((await call(AT, '/api/v1/settings', bo({ method: 'PATCH', body: rules }))).status).toBe(200)
     const body = { email: 'eva@people.test', password: 'eva' }
     const answer = await inLanguage(PERU, AT, '/api/v1/users', bo({ body }))
     expectProblem(answer, 400, 'invalid_request')
     expect(answer.body.errors.map((fault: { detail: string }) => fault.detail)).toEqual([
-      'debe tener al menos 8 caracteres',
+      'debe tener al menos 12 caracteres',
       'debe tener una letra mayúscula',
       'debe tener un dígito',
       'debe tener un carácter que no sea letra ni dígito',

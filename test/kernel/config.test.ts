@@ -53,6 +53,7 @@ describe('settings', () => {
     ['MAIL_FROM', 'A\r\nBcc: c@d.test <a@b.test>'],
     ['EMAIL', 'yes'],
     ['SMS_WEBHOOK_URL', 'ftp://example.com'],
+    ['PWNED_PASSWORDS_URL', 'ftp://example.com'],
     ['MAILBOX_URL', 'http://127.0.0.1:1'],
     ['BASE_URL', 'example.com'],
     ['BASE_URL', 'ftp://example.com'],

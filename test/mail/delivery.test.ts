@@ -389,6 +389,7 @@ describe('every minute', () => {
   it('whose password expires soon is told, once', async () => {
     const email = to('exp')
     await database.asOwner(
+      sql`update freehold.tenant set password_days = 90`,
       sql`insert into freehold.users (id, username, email, role, password_changed_at) values (gen_random_uuid(), 'exp', ${email}, 'user', now() - interval '80 days')`,
       sql`insert into freehold.passwords (id, user_id, password_hash, created_at) select gen_random_uuid(), id, 'x', now() - interval '80 days' from freehold.users where username = 'exp'`,
     )

@@ -337,6 +337,7 @@ describe('a tenant', () => {
     await day.asOwner(
       sql`update freehold.passwords p set created_at = now() - interval '80 days' from freehold.users u where u.id = p.user_id and u.username like 'w_'`,
     )
+    await day.asOwner(sql`update freehold.tenant set password_days = 90`)
     await limit(4)
     const warn = async () => (await day.asOwner(sql`select access.warn_expiring(100) as n`))[0]?.n
     expect([await warn(), await warn()]).toEqual([3, 0])

@@ -1,9 +1,11 @@
 import { describe, expect, it } from 'vitest'
+import { z } from 'zod'
 import { ACTIONS, catalogue, RESOURCES } from '../../src/presets/catalogue.ts'
 import { grants, isWider, reachOf } from '../../src/presets/grants.ts'
 import type { Preset, Scope } from '../../src/presets/preset.ts'
 import { presets } from '../../src/presets/presets.ts'
 import { expand, LEVELS, MODULES } from '../../src/presets/vigia.ts'
+import { SettingsPatch } from '../../src/settings/settings.ts'
 
 const named = (name: string): Preset => {
   const preset = presets[name]
@@ -34,6 +36,28 @@ it('there are five presets, each under its own name', () => {
   )
 })
 
+it('the preset of the laboratory has the rules of its document, and no other has any for passwords', () => {
+  expect(named('lims').settings).toEqual({
+    password_min_length: 8,
+    password_upper: true,
+    password_lower: true,
+    password_digit: true,
+    password_special: true,
+    password_unique: 5,
+    password_history: 5,
+    password_days: 90,
+    password_warning_days: 14,
+    password_grant: true,
+  })
+  const others = Object.values(presets).filter(({ name }) => name !== 'lims')
+  expect(others.map(({ name, settings }) => [name, settings])).toEqual([
+    ['minimal', undefined],
+    ['coveris', { password_grant: true }],
+    ['groups', { password_grant: true }],
+    ['vigia', { password_grant: true }],
+  ])
+})
+
 describe.each(Object.values(presets))('$name', (preset) => {
   const { permissions, roles, administrator, fallback } = preset
 
@@ -48,6 +72,10 @@ describe.each(Object.values(presets))('$name', (preset) => {
     expect(new Set(names).size).toBe(names.length)
     expect(roles.filter(({ name, description }) => name.length < 1 || name.length > 64 || !description)).toEqual([])
     expect(roles.filter(({ parent }, i) => parent !== undefined && !names.slice(0, i).includes(parent))).toEqual([])
+  })
+
+  it('has only settings that exist, within their bounds', () => {
+    expect(z.strictObject(SettingsPatch.shape).safeParse(preset.settings ?? {}).error).toBeUndefined()
   })
 
   it('has an administrator and a fallback among its roles', () => {

@@ -70,7 +70,7 @@ describe('a reset', () => {
     const pat = await addMember(realm, 'pat')
     const answer = await reset(pat.id, { new_password: 'pat' })
     expectProblem(answer, 400, 'invalid_request')
-    expect(pointers(answer).length).toBeGreaterThan(3)
+    expect(pointers(answer).length).toBeGreaterThan(1)
     expect(pointers(await reset(pat.id, { new_password: pat.password }))).toEqual(['#/new_password'])
     expect((await enter('pat', pat.password)).status).toBe(200)
   })

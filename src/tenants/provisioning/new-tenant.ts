@@ -9,11 +9,11 @@ import { invalid, Problem } from '../../kernel/problem.ts'
 import { Email } from '../../names/addresses.ts'
 import { Name } from '../../names/names.ts'
 import { generatePassword, hash } from '../../passwords/hash.ts'
-import { weaknesses } from '../../passwords/policy.ts'
+import { DEFAULT_POLICY, weaknesses } from '../../passwords/policy.ts'
 import { presets } from '../../presets/presets.ts'
 import { usernameFrom } from '../../users/username.ts'
 import { mustBeOwn, mustBeSecure, TenantConfig } from '../registry/origins.ts'
-import { forgetUnknown } from '../registry/registry.ts'
+import { forgetUnknown, tenantUrl } from '../registry/registry.ts'
 import { Tenant, tenantColumns, wire } from '../registry/tenants.ts'
 import { isolations } from './isolation.ts'
 import { nextRun } from './provisioning.ts'
@@ -87,7 +87,10 @@ export async function createTenant(
   const fault = taxIdFault(given.country, given.tax_id)
   if (fault) throw invalid('tax_id', fault)
   const username = usernameFrom(given.admin_email)
-  const weak = admin_password === undefined ? [] : weaknesses(admin_password, { email: given.admin_email, username })
+  const { subdomain, legal_name, role_preset } = given
+  const policy = { ...DEFAULT_POLICY, ...presets[role_preset]?.settings }
+  const at = { subdomain, legal_name, url: tenantUrl(ctx.config, subdomain) }
+  const weak = admin_password === undefined ? [] : weaknesses(admin_password, { email: given.admin_email, username }, policy, at)
   if (weak.length)
     throw new Problem('invalid_request', undefined, { errors: weak.map((detail) => ({ pointer: '#/admin_password', detail })) })
   const id = crypto.randomUUID()

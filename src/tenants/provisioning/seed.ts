@@ -1,15 +1,30 @@
 import { type SQL, sql } from 'drizzle-orm'
-import type { Preset } from '../../presets/preset.ts'
+import type { Preset, PresetSettings } from '../../presets/preset.ts'
+import type { tenant } from '../../settings/table.ts'
+
+/** Does not compile for a setting of a preset that is no column. */
+type Row = Pick<typeof tenant.$inferInsert, 'id' | 'subdomain' | keyof PresetSettings>
 
 /**
- * The statements that give a new database its keys, identity, permissions and roles. Run by the owner login; repeatable: existing
+ * The statements that give a new database its keys, identity, settings, permissions and roles. Run by the owner login; repeatable: existing
  * rows stay. They fail on a database that belongs to another tenant.
  */
 export function seed(party: { id: string; subdomain: string }, preset: Preset): SQL[] {
+  // A step that is tried again finds the row, and leaves what was changed since.
+  const first: Row = { id: party.id, subdomain: party.subdomain, ...preset.settings }
+  const row = Object.entries(first)
+  const columns = sql.join(
+    row.map(([column]) => sql.identifier(column)),
+    sql`, `,
+  )
+  const values = sql.join(
+    row.map(([, value]) => sql`${value}`),
+    sql`, `,
+  )
   return [
     sql`set local role freehold_owner`,
     sql`call access.make_secrets()`,
-    sql`insert into freehold.tenant (id, subdomain) values (${party.id}, ${party.subdomain}) on conflict do nothing`,
+    sql`insert into freehold.tenant (${columns}) values (${values}) on conflict do nothing`,
     sql`select 1 / (select count(*) from freehold.tenant where id = ${party.id})::integer as is_ours`,
     sql`insert into freehold.permissions (id, name, is_system)
         select gen_random_uuid(), name, true from jsonb_array_elements_text(${JSON.stringify(preset.permissions)}::jsonb) as p (name) on conflict do nothing`,

@@ -4,6 +4,7 @@ import { startMailbox } from '../../../scripts/dev/mailbox.ts'
 import { startStack } from '../../../scripts/dev/stack.ts'
 import { batch } from '../../../src/kernel/db.ts'
 import { LOW_COST } from '../cost.ts'
+import { BREACHED, startBreached } from './breached.ts'
 import { folderWithCluster } from './cluster.ts'
 import { startCrossroads } from './crossroads.ts'
 import { startPostOffice } from './post-office.ts'
@@ -36,12 +37,15 @@ export default async function setup(project: TestProject) {
   project.provide('post_office', postOffice)
   const { stop: closeCrossroads, ...crossroads } = await startCrossroads()
   project.provide('crossroads', crossroads)
+  const breached = await startBreached()
+  project.provide('breached', { url: breached.url, passwords: BREACHED })
   project.provide('postgres_url', stack.neon.postgresUrl)
   return async () => {
     await stack.stop()
     await mailbox.stop()
     await closePostOffice()
     await closeCrossroads()
+    breached.stop()
     await folder.remove()
   }
 }

@@ -1,0 +1,163 @@
+/**
+ * What is guessed first. Threat: a password that keeps every rule about its length and characters, and that a cracking program makes
+ * in its first minute: a common one, the name of the tenant or a season, in leet, with a year and a sign behind it. So a password is
+ * folded before it is compared: accents and case go, `@` and `4` are an `a`. Digits and signs around words do not count. Only the
+ * whole is compared, never a part: a common word among others is what passphrases are made of.
+ */
+import type { Realm } from '../kernel/context.ts'
+import commonest from './commonest.txt'
+import { GUESSED_WORDS, PRODUCT } from './guessed-words.ts'
+
+/** Where a password is set: names that its owner thinks of. */
+export type Surroundings = Pick<Realm, 'subdomain' | 'legal_name' | 'url'>
+
+/** One character: the letter that it is or stands for (none: ''), and whether it is one. */
+type Sign = { as: string; is_letter: boolean }
+
+/** Letters, each with what stands for it. `1` and `!` stand for i and for l, so these two are one letter, in words too. */
+const STANDS_FOR = new Map(
+  'a4@ b8 c( e3€ g69 i1l!|¡£ o0 s5$§ t7+ z2'.split(' ').flatMap(([letter = '', ...signs]) => signs.map((sign) => [sign, letter])),
+)
+
+/** A word of fewer letters is none: it would be found in anything. */
+const LEAST = 3
+/** The same for the commonest passwords, of which only letters are left. */
+const LEAST_COMMON = 4
+/** `welcome-to-acme` is refused, a passphrase of four words and more is not, whatever they are. */
+const MOST_WORDS = 3
+/** How many digits and signs beside the letters may be letters: `dem0-2026`. */
+const MOST_EDGE = 3
+/** A row of the alphabet, of digits or of a keyboard. */
+const ROWS = [
+  'abcdefghijklmnopqrstuvwxyz',
+  '012345678901234567890',
+  'qwertyuiopasdfghjklzxcvbnm',
+  'qwertzuiopasdfghjklyxcvbnm',
+  'azertyuiopqsdfghjklmwxcvbn',
+  '1qaz2wsx3edc4rfv5tgb6yhn7ujm8ik9ol0p',
+  '1q2w3e4r5t6y7u8i9o0p',
+].flatMap((row) => [row, [...row].reverse().join('')])
+
+/** A text without accents and case. */
+const plain = (text: string) => text.normalize('NFKD').toLowerCase().replace(/\p{M}/gu, '')
+
+/** A text without what is no letter at both ends. */
+const withoutEdges = (text: string) => /\p{L}(.*\p{L})?/su.exec(text)?.[0] ?? ''
+
+const signsOf = (text: string): Sign[] =>
+  [...plain(text)].map((sign) => {
+    const is_letter = /\p{L}/u.test(sign)
+    return { as: STANDS_FOR.get(sign) ?? (is_letter ? sign : ''), is_letter }
+  })
+
+/** A text as one word of letters: `P@ss-w0rd` is `password`. */
+const folded = (text: string) =>
+  [...plain(text)]
+    .map((sign) => STANDS_FOR.get(sign) ?? sign)
+    .join('')
+    .replace(/\P{L}+/gu, '')
+
+let common: Set<string> | undefined
+
+/** The commonest passwords folded, whole and without what is around their letters. Made when first asked for: some 10 ms of CPU. */
+function commonWords(): Set<string> {
+  if (common) return common
+  common = new Set()
+  for (const line of commonest.split('\n')) {
+    if (line.startsWith('#')) continue
+    // The lines are ASCII in lower case.
+    for (const text of [line, line.replace(/^[^a-z]+|[^a-z]+$/g, '')]) {
+      let word = ''
+      for (const sign of text) word += STANDS_FOR.get(sign) ?? (sign >= 'a' && sign <= 'z' ? sign : '')
+      if (word.length >= LEAST_COMMON) common.add(word)
+    }
+  }
+  return common
+}
+
+/** What a password may mean: its letters, with more or fewer of the digits and signs at both ends read as letters. */
+function readings(signs: Sign[]): string[] {
+  const first = signs.findIndex(({ is_letter }) => is_letter)
+  const last = signs.findLastIndex(({ is_letter }) => is_letter)
+  const read = (from: number, to: number) =>
+    signs
+      .slice(from, to)
+      .map(({ as }) => as)
+      .join('')
+  if (first < 0) return [read(0, signs.length)]
+  const edge = [...Array(MOST_EDGE + 1).keys()]
+  const starts = new Set([0, ...edge.map((n) => Math.max(0, first - n))])
+  const ends = new Set([signs.length, ...edge.map((n) => Math.min(signs.length, last + 1 + n))])
+  return [...starts].flatMap((start) => [...ends].map((end) => read(start, end)))
+}
+
+/** The shortest text that a text is whole repetitions of: itself, unless it repeats. */
+const unitOf = (text: string) => text.slice(0, `${text}${text}`.indexOf(text, 1))
+
+/** Letters and digits of a password, and of these what is left without digits at both ends. */
+function coresOf(password: string): string[] {
+  const text = plain(password).replace(/[^\p{L}\p{N}]+/gu, '')
+  return [text, withoutEdges(text)]
+}
+
+/** True for one of the commonest passwords, also twice and more. */
+export const isCommon = (password: string): boolean =>
+  readings(signsOf(password)).some((word) => commonWords().has(word) || commonWords().has(unitOf(word)))
+
+/** True for one to three characters over and over, and for a part of the alphabet or of a keyboard, with digits and signs around. */
+export function isSequence(password: string): boolean {
+  const repeats = (text: string) => unitOf(text).length <= 3 && unitOf(text) !== text
+  const isRow = (text: string) => repeats(text) || ROWS.some((row) => row.includes(text))
+  return new Set(password).size === 1 || coresOf(password).some((text) => text.length >= LEAST && isRow(text))
+}
+
+/**
+ * True for up to three words, each a name of where the password is set or one that is guessed first, with digits and signs
+ * anywhere between them; also for such a text twice and more.
+ */
+export function isMadeOfWords(password: string, at: Surroundings): boolean {
+  const words = [...guessedWords(), ...namesOf(at)]
+  return [password, ...coresOf(password).map(unitOf)].some((text) => coveredBy(signsOf(text), words))
+}
+
+/** Whether all letters of a text are in words, in three at most. */
+function coveredBy(signs: Sign[], words: string[]): boolean {
+  /** How few words the text takes up to each place. */
+  const least = Array<number>(signs.length + 1).fill(Number.POSITIVE_INFINITY)
+  least[0] = 0
+  for (const [at, { is_letter, as }] of signs.entries()) {
+    const taken = least[at] ?? Number.POSITIVE_INFINITY
+    if (taken > MOST_WORDS) continue
+    if (!is_letter) least[at + 1] = Math.min(least[at + 1] ?? 0, taken)
+    if (!as) continue
+    for (const word of words) {
+      const end = endOf(word, signs, at)
+      if (end) least[end] = Math.min(least[end] ?? 0, taken + 1)
+    }
+  }
+  const all = least[signs.length] ?? 0
+  return all >= 1 && all <= MOST_WORDS
+}
+
+/** Where a word ends that is read from a place, over signs that stand for no letter; 0 if it is not there. */
+function endOf(word: string, signs: Sign[], from: number): number {
+  let place = from
+  for (const letter of word) {
+    while (place > from && signs[place]?.as === '' && !signs[place]?.is_letter) place++
+    if (signs[place]?.as !== letter) return 0
+    place++
+  }
+  return place
+}
+
+let guessed: string[] | undefined
+
+const guessedWords = () =>
+  (guessed ??= [PRODUCT, ...Object.values(GUESSED_WORDS).flatMap((text) => text.split(/\s+/))].map(folded))
+
+/** The names of the tenant, of the platform's host and of their parts, also without digits at their ends. */
+function namesOf({ subdomain, legal_name, url }: Surroundings): string[] {
+  const names = [subdomain ?? '', legal_name, new URL(url).hostname]
+  const parts = names.flatMap((name) => [name, ...name.split(/[^\p{L}\p{N}]+/u)])
+  return [...new Set([...parts, ...parts.map(withoutEdges)].map(folded))].filter((word) => word.length >= LEAST)
+}
