@@ -40,8 +40,9 @@ export const Credentials = z
   .openapi('Credentials')
 
 /**
- * The OAuth 2 password form (RFC 6749 section 4.3.2). `scope`, `client_id` and `client_secret` are accepted and ignored; unknown
- * parameters are ignored, and empty ones are as if left out (section 3.2).
+ * The login as a form: that of OAuth 2 (RFC 6749 section 4.3.2), also where the grant is not offered (decision 40). `scope` and
+ * `client_id` are accepted and ignored, and so are unknown parameters; empty ones are as if left out (section 3.2). A secret that
+ * nobody reads is refused.
  */
 export const PasswordForm = z
   .object({
@@ -50,7 +51,7 @@ export const PasswordForm = z
     password: Password,
     scope: z.string().max(1024).optional(),
     client_id: z.string().max(255).optional(),
-    client_secret: z.string().max(255).optional(),
+    client_secret: z.literal('', 'must be left out: no client has a secret here').optional(),
     cookie: z.enum(['true', 'false', '']).optional(),
   })
   .openapi('PasswordForm')

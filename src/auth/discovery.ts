@@ -1,4 +1,5 @@
 import { z } from '@hono/zod-openapi'
+import { sql } from 'drizzle-orm'
 import { room, route } from '../http/route.ts'
 
 const Jwk = z.object({
@@ -15,8 +16,8 @@ const Discovery = z
   .object({
     issuer: z.url(),
     jwks_uri: z.url(),
-    token_endpoint: z.url(),
-    token_endpoint_auth_methods_supported: z.array(z.string()),
+    token_endpoint: z.url().optional(),
+    token_endpoint_auth_methods_supported: z.array(z.string()).optional(),
     userinfo_endpoint: z.url(),
     grant_types_supported: z.array(z.string()),
     response_types_supported: z.array(z.string()),
@@ -29,7 +30,8 @@ const Discovery = z
 const CACHE = 'public, max-age=60'
 
 /**
- * Public keys and metadata to verify the tokens of a tenant (RFC 7517, OpenID Connect Discovery 1.0), from the registry alone.
+ * Public keys and metadata to verify the tokens of a tenant (RFC 7517, OpenID Connect Discovery 1.0): the keys from the registry
+ * alone, the grants from the tenant's settings (decision 40).
  */
 export const discoveryRoutes = room()
 
@@ -63,20 +65,25 @@ discoveryRoutes.openapi(
     path: '/openid-configuration',
     summary: 'Get the OpenID Connect configuration',
     public: true,
-    trips: 0,
+    trips: 1,
     returns: { 200: Discovery },
   }),
-  (c) => {
+  async (c) => {
+    const { id, url } = c.var.realm
+    const { password_grant } = await c.var.ctx.call<{ password_grant: boolean }>(sql`access.metadata(${id})`)
     c.header('Cache-Control', CACHE)
-    const { url } = c.var.realm
     return c.json(
       {
         issuer: url,
         jwks_uri: `${url}/.well-known/jwks.json`,
-        token_endpoint: `${url}/api/v1/auth/login`,
-        token_endpoint_auth_methods_supported: ['none'],
+        ...(password_grant && {
+          token_endpoint: `${url}/api/v1/auth/login`,
+          // The login form takes no client's secret.
+          token_endpoint_auth_methods_supported: ['none'],
+        }),
         userinfo_endpoint: `${url}/api/v1/auth/me`,
-        grant_types_supported: ['password'],
+        // Never left out: that would stand for grants that are not here.
+        grant_types_supported: password_grant ? ['password'] : [],
         response_types_supported: [],
         subject_types_supported: ['public'],
         id_token_signing_alg_values_supported: ['ES256'],

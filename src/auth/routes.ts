@@ -44,6 +44,7 @@ authRoutes.openapi(
     problems: ['invalid_credentials', 'user_inactive', 'forbidden'],
   }),
   async (c) => {
+    refuseClientSecret(c.req.header('Authorization'))
     const type = c.req.header('Content-Type')
     if (!type) throw invalid('', 'is missing: username or email, and password')
     const sent = /^application\/json/i.test(type) ? c.req.valid('json') : c.req.valid('form')
@@ -166,6 +167,24 @@ authRoutes.openapi(
   }),
   async (c) => c.json(await whoAmI(c.var.ctx), 200),
 )
+
+/**
+ * Refuses HTTP Basic with a secret of a client (RFC 6749 section 2.3.1), because nobody would read it. A client's id alone is one of a
+ * public client: form clients send `client_id:` and `:`. Fails with invalid_request.
+ */
+function refuseClientSecret(authorization: string | undefined): void {
+  const [, encoded] = /^basic\s+(.*)$/i.exec(authorization?.trim() ?? '') ?? []
+  if (encoded !== undefined && !isIdAlone(encoded))
+    throw new Problem('invalid_request', 'No client has a secret here: log in without HTTP Basic authentication.')
+}
+
+function isIdAlone(encoded: string): boolean {
+  try {
+    return /^[^:]*:$/.test(atob(encoded))
+  } catch {
+    return false
+  }
+}
 
 /**
  * Refuses a login with cookies on a host where they do not count, or from a page of another origin. Fails with invalid_request,

@@ -38,6 +38,7 @@ const APP_MAY_CALL = [
   'access.may_read_audit()',
   'access.me()',
   'access.merged(jsonb,jsonb)',
+  'access.metadata(uuid)',
   'access.new_username(text,text)',
   'access.permission()',
   'access.phone_code(uuid,text,text,text)',

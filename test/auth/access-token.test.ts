@@ -1,3 +1,4 @@
+import { sql } from 'drizzle-orm'
 import { createLocalJWKSet, decodeJwt, decodeProtectedHeader, jwtVerify } from 'jose'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { forge, type Inside, inside, publishKey } from '../support/inside.ts'
@@ -158,10 +159,11 @@ describe('a second key', () => {
 
 describe('the discovery document', () => {
   it('names this issuer, and places that answer', async () => {
+    await alpha.asOwner(sql`update freehold.tenant set password_grant = true`)
     const answer = await call('alpha-tokens', '/.well-known/openid-configuration')
     expect(answer.status).toBe(200)
     expect(answer.headers.get('Cache-Control')).toMatch(/^public/)
-    expect([answer.trips, answer.master]).toEqual([0, 0])
+    expect([answer.trips, answer.master]).toEqual([1, 0])
     expect(answer.body).toMatchObject({
       issuer: URL_OF_ALPHA,
       jwks_uri: `${URL_OF_ALPHA}/.well-known/jwks.json`,

@@ -78,6 +78,9 @@ export const worker = {
   'Too many logins of this user are in progress.': 'Hay demasiados inicios de sesión de este usuario en curso.',
   'The credentials are not valid, or too many imported users log in at once.':
     'Las credenciales no son válidas, o demasiados usuarios importados inician sesión a la vez.',
+  'must be left out: no client has a secret here': 'debe omitirse: aquí ningún cliente tiene un secreto',
+  'No client has a secret here: log in without HTTP Basic authentication.':
+    'Aquí ningún cliente tiene un secreto: inicia sesión sin autenticación HTTP Basic.',
   'The current password is not right.': 'La contraseña actual no es correcta.',
   'must have at least {least} characters': 'debe tener al menos {least} caracteres',
   'must have at most {most} characters': 'debe tener como máximo {most} caracteres',

@@ -1,0 +1,93 @@
+/** Threat: a grant that the standard forbids is offered to everybody, and a client believes in a secret that nobody reads. */
+import { beforeAll, describe, expect, it } from 'vitest'
+import { ADMIN, call, login, makeTenant } from '../support/people.ts'
+import { expectProblem, pointers } from '../support/refusal.ts'
+import { copyTenant } from '../support/tenants.ts'
+
+const LOGIN = '/api/v1/auth/login'
+const FORM = { username: ADMIN.email, password: ADMIN.password }
+const metadata = (at: string) => call(at, '/.well-known/openid-configuration')
+const enter = (form: Record<string, string>, headers: Record<string, string> = {}, at = 'no-grant') =>
+  call(at, LOGIN, { form: { ...FORM, ...form }, headers })
+const basic = (text: string) => ({ Authorization: `Basic ${btoa(text)}` })
+
+beforeAll(() => copyTenant('no-grant'))
+
+describe('the password grant', () => {
+  it('is not offered by a new tenant, and its metadata names no place that would give tokens for it', async () => {
+    const { status, body, trips, master } = await metadata('no-grant')
+    expect([status, trips, master]).toEqual([200, 1, 0])
+    expect(body.grant_types_supported).toEqual([])
+    expect(body).not.toHaveProperty('token_endpoint')
+    expect(body).not.toHaveProperty('token_endpoint_auth_methods_supported')
+    expect(body.jwks_uri).toBe('http://no-grant.freehold.test/.well-known/jwks.json')
+  })
+
+  it('is offered as soon as the settings say so, and no longer than they do', async () => {
+    await copyTenant('some-grant')
+    const { access_token: token } = await login('some-grant')
+    for (const password_grant of [true, false]) {
+      expect((await call('some-grant', '/api/v1/settings', { token, method: 'PATCH', body: { password_grant } })).status).toBe(
+        200,
+      )
+      const { body } = await metadata('some-grant')
+      expect(body.grant_types_supported).toEqual(password_grant ? ['password'] : [])
+      expect(body.token_endpoint).toBe(password_grant ? `http://some-grant.freehold.test${LOGIN}` : undefined)
+      expect(body.token_endpoint_auth_methods_supported).toEqual(password_grant ? ['none'] : undefined)
+    }
+  })
+
+  it.each(['lims', 'vigia', 'coveris', 'groups'])(
+    'is offered by a tenant of the preset %s, whose document asks for it',
+    async (role_preset) => {
+      const at = `grant-${role_preset}`
+      await makeTenant(at, { role_preset })
+      expect((await metadata(at)).body).toMatchObject({
+        grant_types_supported: ['password'],
+        token_endpoint: `http://${at}.freehold.test${LOGIN}`,
+      })
+    },
+  )
+
+  it('is one thing, the form of a login another: it is there for everybody, with grant_type and without', async () => {
+    for (const form of [{}, { grant_type: 'password' }, { grant_type: '', scope: '', client_id: 'swagger', client_secret: '' }]) {
+      const { status, body } = await enter(form as Record<string, string>)
+      expect([status, body.token_type], JSON.stringify(form)).toEqual([200, 'Bearer'])
+    }
+  })
+})
+
+describe('the secret of a client', () => {
+  it('is refused in the form, because nobody reads it', async () => {
+    const answer = await enter({ grant_type: 'password', client_id: 'portal', client_secret: 'x' })
+    expectProblem(answer, 400, 'invalid_request')
+    expect(pointers(answer)).toEqual(['#/client_secret'])
+    expect(answer.body.errors[0].detail).toBe('must be left out: no client has a secret here')
+  })
+
+  it.each([
+    ['with an id', 'portal:secret'],
+    ['without an id', ':secret'],
+    ['that is not of that form', 'portal'],
+  ])('is refused in HTTP Basic %s, for a form and for JSON', async (_, text) => {
+    for (const answer of [await enter({}, basic(text)), await call('no-grant', LOGIN, { body: ADMIN, headers: basic(text) })]) {
+      expectProblem(answer, 400, 'invalid_request')
+      expect(answer.body.detail).toBe('No client has a secret here: log in without HTTP Basic authentication.')
+    }
+  })
+
+  it('is refused in HTTP Basic that is no base64', async () => {
+    for (const Authorization of ['Basic %%%', 'basic  p%rtal', 'BASIC a b'])
+      expectProblem(await enter({}, { Authorization }), 400, 'invalid_request')
+  })
+
+  it.each(['portal:', ':'])('is not what `%s` in HTTP Basic is, which clients without one send', async (text) => {
+    expect((await enter({}, basic(text))).status).toBe(200)
+  })
+
+  it('is refused before a password is looked at: it counts as no guess', async () => {
+    for (let i = 0; i < 7; i++) expect((await enter({ password: `Wrong-${i}`, client_secret: 'x' })).status).toBe(400)
+    for (let i = 0; i < 7; i++) expect((await enter({ password: `Wrong-${i}` }, basic('a:b'))).status).toBe(400)
+    expect((await enter({})).status).toBe(200)
+  })
+})
