@@ -7,7 +7,7 @@ import { secretOf } from '../support/secrets.ts'
 import { tokenOf } from '../support/sessions.ts'
 import { copyTenant } from '../support/tenants.ts'
 
-const AT = 'leaked'
+const AT = 'breach-list'
 const { url, passwords } = inject('breached')
 const [LISTED = '', ACCENTED = ''] = passwords
 const BREACHED = 'must not be one that is known from a breach of another service'

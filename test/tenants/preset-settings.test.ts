@@ -16,7 +16,7 @@ let operator: string
 
 beforeAll(async () => {
   operator = await operatorToken()
-  await makeTenant('by-default', { legal_name: 'Harbour Trading' }, operator)
+  await makeTenant('by-nothing', { legal_name: 'Harbour Trading' }, operator)
   await makeTenant('by-lims', { role_preset: 'lims', legal_name: 'Harbour Trading' }, operator)
 })
 
@@ -87,16 +87,16 @@ describe('a tenant of the preset lims', () => {
 
 describe('a tenant of no such preset', () => {
   it('asks for 12 characters, whatever they are, and never for another', async () => {
-    expect(await settingsOf('by-default')).toMatchObject({ ...DEFAULT_POLICY, password_days: 0 })
+    expect(await settingsOf('by-nothing')).toMatchObject({ ...DEFAULT_POLICY, password_days: 0 })
     const taken = ['correcthorsebatterystaplexx', 'Correct horse battery staple', 'marblekettle']
-    expect(await tried('by-default', 'cal', taken)).toEqual(taken.map((password) => [password, 204]))
-    expect(await tried('by-default', 'gus', ['marblekettl'])).toEqual([['marblekettl', 400]])
+    expect(await tried('by-nothing', 'cal', taken)).toEqual(taken.map((password) => [password, 204]))
+    expect(await tried('by-nothing', 'gus', ['marblekettl'])).toEqual([['marblekettl', 400]])
   })
 
   it('takes and refuses what every tenant does', async () => {
-    expect(await tried('by-default', 'dee', OUTSIDE)).toEqual(OUTSIDE.map((password) => [password, 204]))
-    const guessed = [...GUESSED, 'By-default-2026!', 'Harbour-Trading-1']
-    expect(await tried('by-default', 'eli', guessed)).toEqual(guessed.map((password) => [password, 400]))
+    expect(await tried('by-nothing', 'dee', OUTSIDE)).toEqual(OUTSIDE.map((password) => [password, 204]))
+    const guessed = [...GUESSED, 'By-nothing-2026!', 'Harbour-Trading-1']
+    expect(await tried('by-nothing', 'eli', guessed)).toEqual(guessed.map((password) => [password, 400]))
   })
 })
 
