@@ -75,7 +75,7 @@ begin
     raise exception using errcode = 'FH403', message = 'user_inactive';
   elsif s.ended_at is not null
     or s.expires_at <= now()
-    or s.last_active_at <= now() - make_interval(days => t.idle_days)
+    or s.last_active_at <= now() - access.idle_limit(t)
   then
     raise exception using errcode = 'FH401', message = 'session_ended';
   elsif not access.has_role(u.id) then

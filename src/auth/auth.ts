@@ -1,20 +1,19 @@
 /**
- * Login, refresh, logout, password change: for the users of a tenant and, in the platform's own realm, for operators. Threat:
+ * Login, refresh, password change: for the users of a tenant and, in the platform's own realm, for operators. Threat:
  * guessing, replay, and revealing to strangers which accounts exist. The Worker hashes; the database begins and finishes
  * attempts, compares, counts and locks (src/auth/login.sql). Wrong, unknown, locked and inactive take the same two round trips,
  * the same hash, and give the same answer.
  */
 import { z } from '@hono/zod-openapi'
-import { and, eq, isNull, sql } from 'drizzle-orm'
+import { sql } from 'drizzle-orm'
 import type { Ctx } from '../kernel/context.ts'
 import { log } from '../kernel/log.ts'
 import { Problem } from '../kernel/problem.ts'
-import { newToken, sign, successorOf, tokenHash } from '../kernel/token.ts'
+import { lifetimeOf, newToken, sign, successorOf, tokenHash } from '../kernel/token.ts'
 import { deliver } from '../mail/mail.ts'
 import { attemptedDigest, digest, hash, missingIterations, newHashParameters, rehashParameters } from '../passwords/hash.ts'
 import { brokenRules, digestsUnder, issuesOf, type PasswordContext, USED } from '../passwords/policy.ts'
 import type { Location } from '../sessions/device.ts'
-import { sessions } from '../sessions/table.ts'
 import { type Attempt, beginAttempt, overload } from './attempt.ts'
 
 const Password = z.string().min(1).max(1024)
@@ -159,8 +158,10 @@ export async function refresh(ctx: Ctx, presented: string): Promise<Entered> {
 /** The tokens of a login as a response. The access token carries the claims that services need which verify it offline. */
 export async function tokensOf(ctx: Ctx, { claims, refresh_token }: Entered): Promise<z.infer<typeof Tokens>> {
   const { user_id, session_id, proof, username, email, role, roles, permissions, amr, auth_time } = claims
-  const expires_in = claims.access_minutes * 60
+  const { iat, exp } = lifetimeOf(claims.access_minutes, claims.session_expires_at)
   const payload = {
+    iat,
+    exp,
     sub: user_id,
     uid: user_id,
     sid: session_id,
@@ -175,8 +176,8 @@ export async function tokensOf(ctx: Ctx, { claims, refresh_token }: Entered): Pr
     auth_time,
     amr: [amr],
   }
-  const access_token = await sign(ctx.realm, payload, expires_in)
-  return { access_token, token_type: 'Bearer', expires_in, refresh_token, ...passwordOf(claims) }
+  const access_token = await sign(ctx.realm, payload)
+  return { access_token, token_type: 'Bearer', expires_in: exp - iat, refresh_token, ...passwordOf(claims) }
 }
 
 /** The password fields of a login response. */
@@ -185,27 +186,6 @@ export const passwordOf = ({ must_change_password, password_expires_at, password
   password_expires_at: password_expires_at && new Date(password_expires_at).toISOString(),
   password_expires_soon,
 })
-
-/** Ends the caller's session. One round trip. */
-export async function logout(ctx: Ctx): Promise<void> {
-  await ctx.run(
-    ctx.db
-      .update(sessions)
-      .set({ ended_at: sql`now()`, ended_because: 'logout' })
-      .where(eq(sessions.id, sql`(select access.session())`)),
-  )
-}
-
-/** Ends all sessions of the caller, including this one. One round trip. */
-export async function logoutAll(ctx: Ctx): Promise<void> {
-  await ctx.run(
-    ctx.db.execute(sql`select access.lock_user((select access.principal()))`),
-    ctx.db
-      .update(sessions)
-      .set({ ended_at: sql`now()`, ended_because: 'logout' })
-      .where(and(eq(sessions.user_id, sql`(select access.principal())`), isNull(sessions.ended_at))),
-  )
-}
 
 /**
  * Replaces the caller's password and ends their other sessions. Two round trips. Fails with invalid_credentials when the current

@@ -6,7 +6,7 @@ import { z } from '@hono/zod-openapi'
 import { type AccountCookies, setAuthCookies } from '../http/cookies.ts'
 import type { Ctx } from '../kernel/context.ts'
 import { Problem } from '../kernel/problem.ts'
-import { claimed, sign, verify } from '../kernel/token.ts'
+import { claimed, lifetimeOf, sign, verify } from '../kernel/token.ts'
 import { type Entered, passwordOf, Tokens } from './auth.ts'
 
 export const CookieTokens = Tokens.omit({ access_token: true, refresh_token: true })
@@ -19,7 +19,7 @@ export const LoginAnswer = z.discriminatedUnion('token_type', [Tokens, CookieTok
 
 type Answer = z.infer<typeof CookieTokens>
 
-/** For so long after new cookies, other tabs get no newer ones. Access tokens live at least 5 minutes. */
+/** For so long after new cookies, other tabs get no newer ones. Access tokens live 5 minutes and more, unless their session ends before. */
 const RECENT_SECONDS = 10
 /** The lifetime of a session whose database does not return it: the default of a tenant. */
 const SESSION_SECONDS = 30 * 86_400
@@ -28,8 +28,9 @@ const SESSION_SECONDS = 30 * 86_400
 export async function cookiesOf(ctx: Ctx, { claims, refresh_token }: Entered): Promise<{ answer: Answer; cookies: string[] }> {
   const { user_id: account, session_id: sid, proof, access_minutes, auth_time, amr, session_expires_at } = claims
   const payload = { tenant: ctx.realm.subdomain, trace: ctx.request.trace_id, auth_time, amr: [amr], ...passwordOf(claims) }
-  const seconds = access_minutes * 60
-  const token = await sign(ctx.realm, { sub: account, sid, proof, ...payload }, seconds)
+  const { iat, exp } = lifetimeOf(access_minutes, session_expires_at)
+  const seconds = exp - iat
+  const token = await sign(ctx.realm, { iat, exp, sub: account, sid, proof, ...payload })
   const left = session_expires_at ? Math.floor((Date.parse(session_expires_at) - Date.now()) / 1000) : SESSION_SECONDS
   const answer = { token_type: 'Cookie' as const, expires_in: seconds, account, ...passwordOf(claims) }
   return { answer, cookies: setAuthCookies(account, { token, seconds }, { token: refresh_token, seconds: Math.max(0, left) }) }

@@ -110,7 +110,7 @@ begin
       and y.id <> s.id
       and y.ended_at is null
       and y.expires_at > now()
-      and y.last_active_at > now() - make_interval(days => t.idle_days)
+      and y.last_active_at > now() - access.idle_limit(t)
     order by y.created_at desc, y.id
     offset coalesce(u.max_sessions, t.max_sessions) - 1
   );

@@ -33,7 +33,7 @@ begin
     return jsonb_build_object('outcome', 'inactive');
   elsif s.ended_at is not null
     or s.expires_at <= now()
-    or s.last_active_at <= now() - make_interval(days => t.idle_days)
+    or s.last_active_at <= now() - access.idle_limit(t)
   then
     return access.refused_refresh(u, s.id, request);
   elsif not access.has_role(u.id) then

@@ -12,19 +12,9 @@ import {
 import { room, route } from '../http/route.ts'
 import { invalid, Problem } from '../kernel/problem.ts'
 import { locationOf } from '../sessions/device.ts'
-import {
-  Credentials,
-  changePassword,
-  login,
-  logout,
-  logoutAll,
-  PasswordChange,
-  PasswordForm,
-  RefreshToken,
-  refresh,
-  tokensOf,
-} from './auth.ts'
+import { Credentials, changePassword, login, PasswordChange, PasswordForm, RefreshToken, refresh, tokensOf } from './auth.ts'
 import { cookiesOf, LoginAnswer, recentCookieTokens } from './browser.ts'
+import { logout, logoutAll } from './logout.ts'
 import { Me, me, WhoAmI, whoAmI } from './me.ts'
 
 /** Serves tenants under /api/v1/auth and operators under /platform/v1/auth: each realm has its own users. */

@@ -114,12 +114,18 @@ export const refusedLogin = (error: unknown) =>
 export const isWrongDatabase = (error: unknown) =>
   dbError(error)?.message === 'wrong_tenant' || dbError(error)?.code === '3D000' || refusedLogin(error)
 
-/** Maps an error that our own SQL raised: the code, the sentence, and the field at fault. FH40G is the refusal of a guess. */
+/**
+ * Maps an error that our own SQL raised: the code, the sentence, and the field at fault; of several fields, each has its line of
+ * both (access.refuse_fields). FH40G is the refusal of a guess.
+ */
 function fromSqlState(e: NeonDbError): Problem {
   const detail = e.detail || undefined
-  return e.hint && detail
-    ? new Problem(e.message as Code, undefined, { errors: [{ pointer: `#/${e.hint}`, detail }], cause: e })
-    : new Problem(e.message as Code, detail, { cause: e, ...(e.code === 'FH40G' && { is_guess: true }) })
+  if (!e.hint || !detail)
+    return new Problem(e.message as Code, detail, { cause: e, ...(e.code === 'FH40G' && { is_guess: true }) })
+  const fields = e.hint.split('\n')
+  const each = fields.length > 1 ? detail.split('\n') : [detail]
+  const errors = each.map((detail, i) => ({ pointer: `#/${fields[i]}`, detail }))
+  return new Problem(e.message as Code, undefined, { errors, cause: e })
 }
 
 /** Maps refusals of the admission and an unavailable database to problems; returns any other error unchanged. */

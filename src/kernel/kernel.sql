@@ -38,6 +38,19 @@ begin
     end;
 end $$;
 
+-- Refuses the request for several fields at once: [{field, said}].
+create function access.refuse_fields(faults jsonb) returns void
+language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
+declare
+  said text;
+  fields text;
+begin
+  select string_agg(f.value ->> 'said', e'\n' order by f.place), string_agg(f.value ->> 'field', e'\n' order by f.place)
+  into said, fields
+  from jsonb_array_elements(faults) with ordinality f (value, place);
+  raise exception using errcode = 'FH400', message = 'invalid_request', detail = said, hint = fields;
+end $$;
+
 -- A statement trigger that lets one transaction at a time change a table. Two halves of a circle are each allowed by
 -- themselves; and the lock comes before any row is locked, because two transactions would otherwise wait for each
 -- other's rows.

@@ -36,8 +36,18 @@ async function keyFor(key: SigningKey, use: 'public' | 'private'): Promise<Crypt
   return made
 }
 
-/** Signs an access token, valid for `seconds`, with the newest key in use. */
-export async function sign(party: Party, claims: JWTPayload & { sub: string }, seconds: number): Promise<string> {
+/**
+ * When a token that is made now was issued and when it expires, in seconds since 1970: after `minutes`, and never later than its
+ * session.
+ */
+export function lifetimeOf(minutes: number, session_expires_at?: string): { iat: number; exp: number } {
+  const iat = Math.floor(Date.now() / 1000)
+  const end = session_expires_at === undefined ? Number.POSITIVE_INFINITY : Math.floor(Date.parse(session_expires_at) / 1000)
+  return { iat, exp: Math.max(iat, Math.min(iat + minutes * 60, end)) }
+}
+
+/** Signs an access token with the newest key in use. */
+export async function sign(party: Party, claims: JWTPayload & { sub: string; iat: number; exp: number }): Promise<string> {
   const now = new Date().toISOString()
   const key = party.keys.filter((k) => k.use_from <= now).sort((a, b) => (a.use_from < b.use_from ? 1 : -1))[0]
   if (!key) throw new Error(`Tenant ${party.id} has no signing key in use.`)
@@ -45,8 +55,6 @@ export async function sign(party: Party, claims: JWTPayload & { sub: string }, s
     .setProtectedHeader({ alg: 'ES256', typ: 'at+jwt', kid: key.kid })
     .setIssuer(party.url)
     .setAudience(party.url)
-    .setIssuedAt()
-    .setExpirationTime(`${seconds}s`)
     .sign(await keyFor(key, 'private'))
 }
 

@@ -53,7 +53,7 @@ async function listed(ctx: Ctx, user: SQL, name: string, { limit, cursor }: Quer
   const page = sql`select s.id, s.device, s.address, s.city, s.country, ${rfc3339('s.created_at')} as created_at, ${rfc3339('s.last_active_at')} as last_active_at,
       ${rfc3339('s.expires_at')} as expires_at, coalesce(s.id = (select access.session()), false) as is_current
     from freehold.sessions s, freehold.tenant t
-    where s.user_id = ${user} and s.ended_at is null and s.expires_at > now() and s.last_active_at > now() - make_interval(days => t.idle_days) ${after}
+    where s.user_id = ${user} and s.ended_at is null and s.expires_at > now() and s.last_active_at > now() - access.idle_limit(t) ${after}
     order by s.created_at desc, s.id desc limit ${limit + 1}`
   const results = await ctx.run(...[...before, page].map((statement) => ctx.db.execute(statement)))
   if (before.length) requireExisting(results[before.length - 1])

@@ -1,8 +1,54 @@
 -- Settings: what a tenant decides for itself, columns of its one row (freehold.tenant).
 --
--- Threat: by a setting, somebody hands strangers who register a role that they do not hold themselves. How far each
--- setting may go, a constraint of the table says (tenant_settings). Nothing here is called from outside: a change of
--- settings is an update.
+-- Threat: by a setting, somebody hands strangers who register a role that they do not hold themselves; or two settings
+-- contradict each other, so that the weaker one is what counts and nobody sees it. How far each setting may go, a
+-- constraint of the table says (tenant_settings). A change of settings is an update. Called from outside:
+-- access.idle_limit.
+
+-- How long a session may be without a request. Activity is noted at most once a minute, so that a session ends up to a
+-- minute before that and never after it.
+create function access.idle_limit(t freehold.tenant) returns interval
+language sql immutable
+return coalesce(make_interval(mins => t.idle_minutes), make_interval(days => t.idle_days));
+
+-- Refuses an update that leaves settings which contradict each other: all of them at once, and of each two the one that
+-- this update changes. What contradicted itself before, and is not touched, stays: a tenant that was set so once can
+-- still change everything else.
+create function access.check_settings(was freehold.tenant, is_now freehold.tenant) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  idle text := case when is_now.idle_minutes is null then 'idle_days' else 'idle_minutes' end;
+  -- In how many of the unit of `idle` a day has.
+  a_day integer := case when is_now.idle_minutes is null then 1 else 1440 end;
+  faults jsonb;
+begin
+  -- `low` must be at most `high`, in which one is `times` of `low`.
+  select jsonb_agg(
+    case
+      when p.low_changed then jsonb_build_object('field', p.low, 'said', (select format(
+        'must be at most %s while %s is %s: to set more, change both in one request',
+        p.high_value * p.times, p.high, p.high_value)))
+      else jsonb_build_object('field', p.high, 'said', (select format(
+        'must be at least %s while %s is %s: to set less, change both in one request',
+        ceil(p.low_value::numeric / p.times), p.low, p.low_value)))
+    end
+    order by p.low)
+  into faults
+  from (
+    values
+      (idle, coalesce(is_now.idle_minutes, is_now.idle_days), access.idle_limit(is_now) <> access.idle_limit(was),
+        'session_days', is_now.session_days, is_now.session_days <> was.session_days, a_day),
+      ('password_warning_days', is_now.password_warning_days, is_now.password_warning_days <> was.password_warning_days,
+        'password_days', nullif(is_now.password_days, 0), is_now.password_days <> was.password_days, 1),
+      ('password_unique', is_now.password_unique, is_now.password_unique <> was.password_unique,
+        'password_min_length', is_now.password_min_length, is_now.password_min_length <> was.password_min_length, 1)
+  ) p (low, low_value, low_changed, high, high_value, high_changed, times)
+  where p.low_value > p.high_value * p.times
+    and (p.low_changed or p.high_changed);
+  if faults is not null then
+    perform access.refuse_fields(faults);
+  end if;
+end $$;
 
 -- The role that strangers get, the fallback too, is handed out by the user who names it, opens registration, or opens
 -- it to others than before.
@@ -12,6 +58,7 @@ declare
   given freehold.roles;
 begin
   new.updated_at := now();
+  perform access.check_settings(old, new);
   if access.permission() = 'setting:update'
     and (
       (
@@ -68,12 +115,15 @@ create trigger before_tenant before update on freehold.tenant
 
 call access.audited('freehold.tenant', 'tenant');
 
+grant execute on function access.idle_limit(freehold.tenant) to freehold_app;
+
 -- The row is made with the tenant. Its name, and whether it is active, are the platform's to change.
 call access.protect('freehold.tenant', 'setting',
   is_public => true,
   inserts => '{}',
   updates => '{max_failures,lock_minutes,idle_days,idle_minutes,session_days,max_sessions,access_minutes,
-    first_password_hours,reset_link_minutes,api_key_days,password_grant,password_breached,password_days,password_warning_days,password_min_length,password_max_length,password_upper,password_lower,
+    first_password_hours,reset_link_minutes,api_key_days,password_grant,password_breached,
+    password_days,password_warning_days,password_min_length,password_max_length,password_upper,password_lower,
     password_digit,password_special,password_unique,password_history,password_personal,password_common,
     registration,registration_domains,registration_role,delegation_approval,max_delegations,
     mail_per_recipient_hour,mail_per_day}',

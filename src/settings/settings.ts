@@ -1,13 +1,12 @@
 /**
  * The settings of a tenant: password policy, session lifetimes, registration, mail limits. Threat: a setting that disables a
- * protection, or that gives strangers a role which the caller does not hold. A constraint bounds each setting (tenant_settings); a trigger
- * checks the role.
+ * protection, two that contradict each other, or one that gives strangers a role which the caller does not hold. A constraint bounds
+ * each setting (tenant_settings); a trigger checks the role, and settings against each other (src/settings/settings.sql).
  */
 import { z } from '@hono/zod-openapi'
 import { sql } from 'drizzle-orm'
 import type { Ctx } from '../kernel/context.ts'
 import { Text } from '../kernel/fields.ts'
-import { invalid } from '../kernel/problem.ts'
 import { matches, rfc3339, rowsOf, unchanged } from '../kernel/wire.ts'
 import { Domain } from '../names/addresses.ts'
 import { tenant } from './table.ts'
@@ -37,9 +36,12 @@ const Editable = z.object({
   max_failures: whole(1, 100).openapi({ description: 'Wrong passwords until the login is locked out' }),
   lock_minutes: whole(1, 1440).openapi({ description: 'Minutes that a lockout lasts' }),
   access_minutes: whole(5, 10_080).openapi({ description: 'Lifetime of an access token in minutes' }),
-  idle_days: whole(1, 365).openapi({ description: 'Days without a request after which a session ends' }),
+  idle_days: whole(1, 365).openapi({
+    description: 'Days without a request after which a session ends; setting it alone sets idle_minutes to null',
+  }),
   idle_minutes: whole(15, 525_600).nullable().openapi({
-    description: 'Minutes without a request after which a session ends, in place of idle_days. null: idle_days counts.',
+    description:
+      'Minutes without a request after which a session ends, in place of idle_days. null: idle_days counts. Activity is noted once a minute, so that a session can end up to a minute earlier.',
   }),
   session_days: whole(1, 365).openapi({ description: 'Days after which a session ends in any case' }),
   max_sessions: whole(1, 1000).openapi({ description: 'Concurrent sessions of one user. A further login ends the oldest.' }),
@@ -81,13 +83,14 @@ export const getSettings = async (ctx: Ctx): Promise<Settings> => read((await ct
 
 /**
  * Changes the given settings. One round trip; `setting:update` at scope `all`. Fails with etag_mismatch, invalid_request (also
- * for a role that does not exist), forbidden (registration with a role that carries more than the caller holds).
+ * for a role that does not exist, and for settings that contradict each other after the change: idle time over session_days,
+ * password_warning_days over password_days, password_unique over password_min_length), forbidden (registration with a role that
+ * carries more than the caller holds).
  */
 export async function patchSettings(ctx: Ctx, patch: z.infer<typeof SettingsPatch>, ifMatch?: string): Promise<Settings> {
-  const { password_min_length: min, password_max_length: max } = patch
-  if (min !== undefined && max !== undefined && min > max)
-    throw invalid('password_max_length', 'must not be less than password_min_length')
-  const assignments = Object.entries(patch).map(([column, value]) =>
+  // Whoever sets days and does not name minutes means the days.
+  const wanted = patch.idle_days === undefined ? patch : { idle_minutes: null, ...patch }
+  const assignments = Object.entries(wanted).map(([column, value]) =>
     column === 'registration_domains'
       ? sql`registration_domains = array(select jsonb_array_elements_text(${JSON.stringify(value)}::jsonb))`
       : sql`${sql.identifier(column)} = ${value}`,

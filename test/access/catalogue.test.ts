@@ -26,6 +26,7 @@ const APP_MAY_CALL = [
   'access.finish_verification(uuid,text,bytea,bytea,text,text,jsonb)',
   'access.first_password(uuid,text)',
   'access.holders(text,timestamp with time zone,uuid,integer)',
+  'access.idle_limit(freehold.tenant)',
   'access.import_batch(jsonb,integer,jsonb)',
   'access.in_force(timestamp with time zone,timestamp with time zone,timestamp with time zone)',
   'access.keep_answer(text,bytea,bytea,json,text)',

@@ -95,7 +95,7 @@ describe('a login with cookie: true', () => {
 
   it('gives the refresh token the life of the session that the tenant decided on', async () => {
     const { access_token: token } = await login('jarless')
-    const body = { session_days: 1 }
+    const body = { session_days: 1, idle_days: 1 }
     expect((await call('jarless', '/api/v1/settings', { method: 'PATCH', token, body })).status).toBe(200)
     const answer = await newJar('jarless').ask(LOGIN, { body: { ...ADMIN, cookie: true } })
     expect(set(answer)[1]?.maxAge).toBeLessThanOrEqual(86_400)

@@ -67,7 +67,7 @@ describe('the collector', () => {
     ['thrown', typescript.told, 'This host is not one of ours.'],
     ['with a value', typescript.told, `There is no tenant ${PROBE(0)}.`],
     ['with a number of the source', typescript.told, 'must be JSON nested at most 16 deep, without NUL or lone surrogates'],
-    ['of invalid()', typescript.told, 'must not be less than password_min_length'],
+    ['of invalid()', typescript.told, 'cannot be given with link_only'],
     ['of a constant', typescript.told, 'is unknown, used or expired; ask for a new one'],
     ['of a check', typescript.told, 'must be a language tag (BCP 47)'],
     ['of a check by `error`', typescript.told, 'must be a timestamp as in RFC 3339'],

@@ -322,6 +322,29 @@ export const FAULTS: Fault[] = [
     becomes: '',
     noticed: ['test/recovery/password-reset.test.ts', 'is good for an hour, and not for a second more'],
   },
+  // settings
+  {
+    name: 'settings that contradict each other are taken',
+    file: 'src/settings/settings.sql',
+    text: '  perform access.check_settings(old, new);\n',
+    becomes: '',
+    noticed: ['test/settings/contradictions.test.ts', 'also of two requests at once'],
+  },
+  {
+    name: 'minutes of idle time count for nothing',
+    file: 'src/settings/settings.sql',
+    text: 'return coalesce(make_interval(mins => t.idle_minutes), make_interval(days => t.idle_days));',
+    becomes: 'return make_interval(days => t.idle_days);',
+    noticed: ['test/sessions/lifetime.test.ts', 'has ended after them'],
+  },
+  // sessions: how long a token says that it works.
+  {
+    name: 'an access token outlives its session',
+    file: 'src/kernel/token.ts',
+    text: 'Math.min(iat + minutes * 60, end)',
+    becomes: 'iat + minutes * 60',
+    noticed: ['test/sessions/lifetime.test.ts', 'of a login expires with its session'],
+  },
   // roles
   {
     name: 'the last administrator takes it from themselves',

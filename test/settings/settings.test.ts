@@ -46,6 +46,10 @@ describe('the settings', () => {
       lock_minutes: 30,
       access_minutes: 15,
       idle_days: 7,
+      idle_minutes: null,
+      first_password_hours: 72,
+      reset_link_minutes: 60,
+      api_key_days: 365,
       session_days: 30,
       max_sessions: 5,
       registration: false,
@@ -85,6 +89,14 @@ describe('the settings', () => {
     ['access_minutes', 10081],
     ['idle_days', null],
     ['session_days', 366],
+    ['idle_minutes', 14],
+    ['idle_minutes', 525_601],
+    ['first_password_hours', 0],
+    ['first_password_hours', 721],
+    ['reset_link_minutes', 14],
+    ['reset_link_minutes', 1441],
+    ['api_key_days', -1],
+    ['api_key_days', 3651],
     ['max_sessions', 0],
     ['mail_per_recipient_hour', 0],
     ['mail_per_recipient_hour', 21],
@@ -257,11 +269,11 @@ describe('a password', () => {
     expect(pointers(await make({ password: 'Marble-Kettle-52' }))).toEqual(['#/password'])
     const { body } = await make({})
     expect(body.initial_password.length).toBeGreaterThanOrEqual(40)
-    await set({ password_min_length: 12, password_unique: 32 })
+    await set({ password_min_length: 32, password_unique: 32 })
     const made = (await make({})).body
     const reset = (await call(AT, `/api/v1/users/${made.id}/reset-password`, { token: admin, body: {} })).body
     for (const { initial_password } of [made, reset]) expect(new Set(initial_password).size).toBeGreaterThanOrEqual(32)
-    await set({ password_unique: 1 })
+    await set({ password_min_length: 12, password_unique: 1 })
   })
 })
 

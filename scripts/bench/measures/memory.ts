@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { sign } from '../../../src/kernel/token.ts'
+import { lifetimeOf, sign } from '../../../src/kernel/token.ts'
 import { hash } from '../../../src/passwords/hash.ts'
 import type { Finding, Measure } from '../finding.ts'
 import { collectGarbage, heapMb, heapPagesMb, snapshotOf } from '../heap.ts'
@@ -157,8 +157,8 @@ async function plantLogins(stage: Stage): Promise<string[]> {
 async function showTokens(site: Site, tenants: Planted[]): Promise<void> {
   const permissions = Array.from({ length: PERMISSIONS }, (_, n) => permission(n))
   for (const { id, subdomain, keys } of tenants) {
-    const claims = { sub: crypto.randomUUID(), sid: crypto.randomUUID(), proof: '0'.repeat(64), permissions }
-    const token = await sign({ id, url: `http://${subdomain}.${HOST}`, keys }, claims, 900)
+    const claims = { sub: crypto.randomUUID(), sid: crypto.randomUUID(), proof: '0'.repeat(64), permissions, ...lifetimeOf(15) }
+    const token = await sign({ id, url: `http://${subdomain}.${HOST}`, keys }, claims)
     const { status, text } = await send(site.at(subdomain, '/api/v1/auth/me', { headers: { Authorization: `Bearer ${token}` } }))
     if (status !== 503) throw new Error(`A tenant without a database answered ${status}: ${text.slice(0, 300)}`)
   }

@@ -113,6 +113,12 @@ export const database = {
   'would put a department under a team': 'pondría un departamento bajo un equipo',
   'would put a unit under itself': 'pondría una unidad bajo sí misma',
 
+  // Settings.
+  'must be at most {limit} while {field} is {value}: to set more, change both in one request':
+    'debe ser como máximo {limit} mientras {field} sea {value}: para un valor mayor, cambia ambos en una misma solicitud',
+  'must be at least {limit} while {field} is {value}: to set less, change both in one request':
+    'debe ser como mínimo {limit} mientras {field} sea {value}: para un valor menor, cambia ambos en una misma solicitud',
+
   // Idempotency keys.
   'This Idempotency-Key was sent with another request before: use a new one.':
     'Esta Idempotency-Key ya se envió con otra solicitud: usa una nueva.',

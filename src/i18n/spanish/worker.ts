@@ -99,7 +99,6 @@ export const worker = {
     'no debe ser una que se conozca por una filtración de otro servicio',
   'must not be the current password': 'no debe ser la contraseña actual',
   'must not be one of the last passwords': 'no debe ser una de las últimas contraseñas',
-  'must not be less than password_min_length': 'no debe ser menor que password_min_length',
 
   // Registration and recovery.
   'This tenant does not allow registration.': 'Este inquilino no permite registrarse.',
