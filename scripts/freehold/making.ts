@@ -59,6 +59,7 @@ function summary(tenant: Tenant, admin: z.infer<typeof InitialAdmin> | null): st
       ]
     : []
   const lines = [`Tenant ${subdomain}`, '', pairs([['status', status], ['url', url], ['id', id], ...password])]
-  if (admin?.password) lines.push('', 'The password is shown only once. It must be changed at the first login.')
+  if (admin?.password)
+    lines.push('', 'The password is shown only once. It works for 72 hours, and must be changed at the first login.')
   return lines.join('\n')
 }

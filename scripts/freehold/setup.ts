@@ -22,7 +22,8 @@ Settings of the environment:
   ENCRYPTION_KEYS           the key ring of the Worker; see: freehold keys new
   PASSWORD_HASH_ITERATIONS  as the Worker has it, if it has it
   NEON_SQL_URL              only for a local Neon: its URL for SQL over HTTP; https://, unless it is this machine or with --insecure
-The operator's password is generated, shown only once, and must be changed at the first login. An existing operator keeps theirs.`,
+The operator's password is generated, shown only once, works for 72 hours, and must be changed at the first login. An existing operator
+keeps theirs.`,
     )
     .action((_, command: Command) => setup(command.optsWithGlobals<Globals & { email: string }>()))
 }
@@ -52,7 +53,9 @@ async function setup(options: Globals & { email: string }): Promise<void> {
       ['password', password],
     ]),
   )
-  print('\nThe password is shown only once. It must be changed at the first login, with POST /platform/v1/auth/password-change.')
+  print(
+    '\nThe password is shown only once. It works for 72 hours, and must be changed at the first login, with POST /platform/v1/auth/password-change.',
+  )
 }
 
 /**

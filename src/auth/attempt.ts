@@ -10,6 +10,13 @@ import { Problem } from '../kernel/problem.ts'
  */
 export type Attempt = { state: 'pending' | 'busy'; attempt: string; hash_parameters: string; retry_after?: number | null }
 
+/** What a right password is told that was meant for a first login, and was not changed in time. */
+export const firstPasswordExpired = () =>
+  new Problem(
+    'password_change_required',
+    'This password was for a first login, and its time is over: ask for a link with auth/password-reset.',
+  )
+
 /** About as long as the hashes of other systems take that an isolate is busy with. */
 const BUSY_SECONDS = 10
 

@@ -14,7 +14,7 @@ import { deliver } from '../mail/mail.ts'
 import { attemptedDigest, digest, hash, missingIterations, newHashParameters, rehashParameters } from '../passwords/hash.ts'
 import { brokenRules, digestsUnder, issuesOf, type PasswordContext, USED } from '../passwords/policy.ts'
 import type { Location } from '../sessions/device.ts'
-import { type Attempt, beginAttempt, overload } from './attempt.ts'
+import { type Attempt, beginAttempt, firstPasswordExpired, overload } from './attempt.ts'
 
 const Password = z.string().min(1).max(1024)
 const Name = z
@@ -97,7 +97,11 @@ type Claims = {
 export type Entered = { claims: Claims; refresh_token: string }
 type Outcome =
   | { outcome: 'ok'; claims: Claims }
-  | { outcome: 'refused' | 'no_role' | 'invalid' | 'reused' | 'inactive'; mail?: boolean; is_known?: boolean }
+  | {
+      outcome: 'refused' | 'no_role' | 'first_password_expired' | 'invalid' | 'reused' | 'inactive'
+      mail?: boolean
+      is_known?: boolean
+    }
 
 /** Identifiers are compared as they are stored: NFKC, lower case, trimmed. */
 const normalised = (identifier: string) => identifier.normalize('NFKC').trim().toLowerCase()
@@ -105,7 +109,8 @@ const normalised = (identifier: string) => identifier.normalize('NFKC').trim().t
 /**
  * Checks a password and opens a session. Two round trips: begin the attempt and read the hash parameters; compare and finish. A
  * hash of another system is replaced on the way. Fails with invalid_credentials (wrong, unknown, locked or inactive alike),
- * user_inactive (right, but without any role), rate_limited (too many of one user at once, or too many hashes of other systems).
+ * user_inactive (right, but without any role), password_change_required (right, but a first password whose time is over),
+ * rate_limited (too many of one user at once, or too many hashes of other systems).
  */
 export async function login(ctx: Ctx, identifier: string, password: string, place: Location): Promise<Entered> {
   const about = { tenant: ctx.realm.subdomain, trace_id: ctx.request.trace_id }
@@ -135,6 +140,7 @@ export async function login(ctx: Ctx, identifier: string, password: string, plac
   // A lockout has queued a mail to the user; an ordinary failure does not query the outbox.
   if (result.outcome === 'refused' && result.mail) ctx.later(deliver(ctx))
   if (result.outcome === 'no_role') throw new Problem('user_inactive')
+  if (result.outcome === 'first_password_expired') throw firstPasswordExpired()
   if (result.outcome !== 'ok') throw overload(begun, compared) ?? new Problem('invalid_credentials')
   log('logged in', { ...about, user: result.claims.user_id })
   return { claims: result.claims, refresh_token }
@@ -188,8 +194,9 @@ export const passwordOf = ({ must_change_password, password_expires_at, password
 })
 
 /**
- * Replaces the caller's password and ends their other sessions. Two round trips. Fails with invalid_credentials when the current
- * password is wrong or was tried too often, rate_limited as a login does, invalid_request with every rule that the new one breaks.
+ * Replaces the caller's password and ends their other sessions. Two round trips. Fails with
+ * invalid_credentials when the current password is wrong or was tried too often, password_change_required when it is a first password
+ * whose time is over, rate_limited as a login does, invalid_request with every rule that the new one breaks.
  */
 export async function changePassword(
   ctx: Ctx,
@@ -217,6 +224,7 @@ export async function changePassword(
   const outcome = result.rows[0]?.outcome
   if (outcome === 'wrong')
     throw overload(begun, compared) ?? new Problem('invalid_credentials', 'The current password is not right.')
+  if (outcome === 'expired') throw firstPasswordExpired()
   if (outcome === 'used') rules.push(USED)
   if (rules.length) throw new Problem('invalid_request', undefined, { errors: issuesOf('new_password', rules) })
   ctx.later(deliver(ctx))

@@ -37,8 +37,9 @@ begin
 end $$;
 
 -- Second half: {outcome: ok, claims} with a session and its first refresh token, or {outcome: refused, mail, is_known}
--- or {outcome: no_role}. `is_known`, whether there is such a user, is for the Worker's log alone. When the user has too
--- many sessions, the oldest end. `renewed` is a new hash of the same password, in place of one that another system made.
+-- or {outcome: no_role | first_password_expired}. `is_known`, whether there is such a user, is for the Worker's log
+-- alone. When the user has too many sessions, the oldest end. `renewed` is a new hash of the same password, in place of
+-- one that another system made.
 create function access.finish_login(
   tenant_id uuid,
   system_key text,
@@ -85,6 +86,13 @@ begin
       'LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', 'no_role'), 10
     );
     return jsonb_build_object('outcome', 'no_role');
+  end if;
+  -- The password was right, so that this tells a stranger nothing.
+  if access.first_password_expiry(u.id, t) <= now() then
+    perform access.record(
+      'LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', 'first_password_expired'), 20
+    );
+    return jsonb_build_object('outcome', 'first_password_expired');
   end if;
   if renewed is not null then
     update freehold.passwords p set password_hash = renewed

@@ -29,9 +29,9 @@ begin
     );
 end $$;
 
--- Second half: `wrong` (the current password), `used` (the new one is in the history), or `changed`. Without a new
--- hash, when the new password breaks a rule, it only finishes the attempt. `digests` are those of the new password,
--- by hash parameters.
+-- Second half: `wrong` (the current password), `expired` (it is a first password whose time is over), `used` (the new
+-- one is in the history), or `changed`. Without a new hash, when the new password breaks a rule, it only finishes the
+-- attempt. `digests` are those of the new password, by hash parameters.
 create function access.finish_password_change(
   tenant_id uuid,
   system_key text,
@@ -48,6 +48,8 @@ begin
   if u.id is null or u.id is distinct from access.principal() then
     perform access.record('PASSWORD_CHANGE_FAILED', 'update', 'user', access.principal()::text, null, null, 20);
     return 'wrong';
+  elsif access.first_password_expiry(u.id, t) <= now() then
+    return 'expired';
   elsif access.was_used(u.id, t, digests) then
     return 'used';
   elsif new_hash is not null then
@@ -102,16 +104,17 @@ begin
   return warned;
 end $$;
 
--- Replaces a user's password and ends their sessions, except `kept`. Voids the tokens that were sent before, for
--- another password or for another address: they may have been asked for by the one whom the account is taken back
--- from.
+-- Replaces a user's password and ends their sessions, except `kept`. One that they must change is a first password.
+-- Voids the tokens that were sent before, for another password or for another address: they may have been asked for by
+-- the one whom the account is taken back from.
 create function access.replace_password(subject uuid, new_hash text, must_change boolean, because text, kept uuid)
 returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
   update freehold.passwords p set replaced_at = clock_timestamp()
   where p.user_id = subject and p.replaced_at is null;
-  insert into freehold.passwords (id, user_id, password_hash) values (gen_random_uuid(), subject, new_hash);
+  insert into freehold.passwords (id, user_id, password_hash, is_first)
+  values (gen_random_uuid(), subject, new_hash, must_change);
   update freehold.users x
   set password_changed_at = now(), must_change_password = must_change, updated_at = now()
   where x.id = subject;
@@ -189,10 +192,20 @@ language sql stable
 return u.must_change_password
   or (t.password_days > 0 and u.password_changed_at <= now() - make_interval(days => t.password_days));
 
--- When a user's password expires; null: never.
+-- When the first password of a user stops working; null: they have chosen one of their own.
+create function access.first_password_expiry(subject uuid, t freehold.tenant) returns timestamptz
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select p.created_at + make_interval(hours => t.first_password_hours)
+  from freehold.passwords p
+  where p.user_id = subject and p.replaced_at is null and p.is_first
+$$;
+
+-- When a user's password expires; null: never. A first password stops working then, any other must be changed.
 create function access.password_expiry(u freehold.users, t freehold.tenant) returns timestamptz
 language sql stable
-return case when t.password_days > 0 then u.password_changed_at + make_interval(days => t.password_days) end;
+return least(
+  case when t.password_days > 0 then u.password_changed_at + make_interval(days => t.password_days) end,
+  case when u.must_change_password then access.first_password_expiry(u.id, t) end);
 
 call access.audited('freehold.passwords', 'password', '{password_hash}');
 

@@ -31,7 +31,7 @@ authRoutes.openapi(
     body: Credentials,
     form: PasswordForm,
     returns: { 200: LoginAnswer },
-    problems: ['invalid_credentials', 'user_inactive', 'forbidden'],
+    problems: ['invalid_credentials', 'user_inactive', 'password_change_required', 'forbidden'],
   }),
   async (c) => {
     refuseClientSecret(c.req.header('Authorization'))
@@ -88,7 +88,7 @@ for (const path of ['/password-change', '/change-password']) {
       attempts: 'password-change',
       body: PasswordChange,
       returns: { 204: null },
-      problems: ['invalid_credentials', 'rate_limited'],
+      problems: ['invalid_credentials', 'password_change_required', 'rate_limited'],
     }),
     async (c) => {
       await changePassword(c.var.ctx, c.req.valid('json'))

@@ -29,7 +29,10 @@ export const ResetConfirmation = z.object({ token: MailToken, new_password: Pass
 export const AdminReset = z
   .object({
     new_password: Password.optional(),
-    must_change_password: z.boolean().default(true),
+    must_change_password: z
+      .boolean()
+      .default(true)
+      .openapi({ description: 'false only with new_password: a generated password must always be changed' }),
     link_only: z
       .boolean()
       .default(false)
@@ -101,6 +104,8 @@ export async function adminReset(
 ): Promise<z.infer<typeof ResetDone>> {
   if (link_only && new_password !== undefined) throw invalid('new_password', 'cannot be given with link_only')
   if (link_only) return mailResetLink(ctx, user_id)
+  if (new_password === undefined && !must_change_password)
+    throw invalid('must_change_password', 'cannot be false for a generated password')
   const [begun] = await ctx.run(ctx.db.execute(sql`select access.begin_admin_reset(${user_id}) as known`))
   const [{ known } = {} as never] = rowsOf<{ known: PasswordContext }>(begun)
   const password = new_password ?? generateFor(known.user, known.policy, ctx.realm)

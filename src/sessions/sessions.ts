@@ -37,10 +37,10 @@ export const LoginEvent = z
     address: z.string().nullable(),
     agent: z.string().nullable(),
     device_name: z.string().nullable(),
-    reason: z
-      .string()
-      .nullable()
-      .openapi({ description: 'Why it failed (`wrong_password`, `locked`, `inactive`, `no_role`), or what ended the session' }),
+    reason: z.string().nullable().openapi({
+      description:
+        'Why it failed (`wrong_password`, `locked`, `inactive`, `no_role`, `first_password_expired` ...), or what ended the session',
+    }),
   })
   .openapi('LoginEvent')
 export const LoginHistory = pageOf(LoginEvent).openapi('LoginHistory')

@@ -6,17 +6,18 @@
 -- holds, access.before_user checks. Called from outside: access.first_password, after a
 -- user is created, and access.lock_user, before anything else of a user is locked.
 
--- The first password of a user that this transaction created: only then, and only once.
+-- The first password of a user that this transaction created: only then, and only once. Its user must change it, and it
+-- works for as long as the tenant's settings say (first_password_hours).
 create function access.first_password(subject uuid, password_hash text) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
   if access.permission() is distinct from 'user:create'
-    or not exists (select from freehold.users u where u.id = subject and u.created_at = now())
+    or not exists (select from freehold.users u where u.id = subject and u.created_at = now() and u.must_change_password)
     or exists (select from freehold.passwords p where p.user_id = subject) then
     perform access.refuse('forbidden', 'A first password can only be set while the user is created.');
   end if;
-  insert into freehold.passwords (id, user_id, password_hash)
-  values (gen_random_uuid(), subject, first_password.password_hash);
+  insert into freehold.passwords (id, user_id, password_hash, is_first)
+  values (gen_random_uuid(), subject, first_password.password_hash, true);
 end $$;
 
 -- Locks a user before anything else of theirs is locked, and before several of their rows are: transactions that lock

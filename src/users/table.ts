@@ -77,6 +77,8 @@ export const passwords = freehold.table(
       .notNull()
       .references(() => users.id),
     password_hash: text().notNull(),
+    /** Somebody else chose it, for a first login: it works for a limited time and must be changed. */
+    is_first: boolean().notNull().default(false),
     created_at: moment().notNull().defaultNow(),
     replaced_at: moment(),
     /** When the user was warned that it will expire. */

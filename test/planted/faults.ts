@@ -322,6 +322,42 @@ export const FAULTS: Fault[] = [
     becomes: '',
     noticed: ['test/recovery/password-reset.test.ts', 'is good for an hour, and not for a second more'],
   },
+  {
+    name: 'a generated password need not be changed',
+    file: 'src/recovery/recovery.ts',
+    text: 'if (new_password === undefined && !must_change_password)',
+    becomes: 'if (false)',
+    noticed: ['test/recovery/by-administrator.test.ts', 'without one must be changed: no flag turns that off'],
+  },
+  // first passwords
+  {
+    name: 'a first password lets in for ever',
+    file: 'src/auth/login.sql',
+    text: 'if access.first_password_expiry(u.id, t) <= now() then',
+    becomes: 'if false then',
+    noticed: ['test/auth/first-password.test.ts', 'works for 72 hours, says so, and then opens nothing'],
+  },
+  {
+    name: 'a session that a first password opened makes it last',
+    file: 'src/auth/passwords.sql',
+    text: 'elsif access.first_password_expiry(u.id, t) <= now() then',
+    becomes: 'elsif false then',
+    noticed: ['test/auth/first-password.test.ts', 'works for 72 hours, says so, and then opens nothing'],
+  },
+  {
+    name: 'a password that an administrator sets is nobody’s first',
+    file: 'src/auth/passwords.sql',
+    text: 'values (gen_random_uuid(), subject, new_hash, must_change);',
+    becomes: 'values (gen_random_uuid(), subject, new_hash, false);',
+    noticed: ['test/auth/first-password.test.ts', 'works for 72 hours, says so, and then opens nothing'],
+  },
+  {
+    name: 'a new user’s first password need not be changed',
+    file: 'src/users/login-details.sql',
+    text: ' and u.must_change_password)',
+    becomes: ')',
+    noticed: ['test/auth/first-password.test.ts', 'nobody makes a user whose first password need not be changed'],
+  },
   // settings
   {
     name: 'settings that contradict each other are taken',

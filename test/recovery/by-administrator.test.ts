@@ -66,6 +66,20 @@ describe('a reset', () => {
     expect((await enter('oli', 'Copper-Window-17')).body.must_change_password).toBe(false)
   })
 
+  it('without one must be changed: no flag turns that off, and nothing changes then', async () => {
+    const opa = await addMember(realm, 'opa')
+    for (const answer of [
+      await reset(opa.id, { must_change_password: false }),
+      await call(AT, '/api/v1/auth/reset-password', { token: admin, body: { user_id: opa.id, must_change_password: false } }),
+    ]) {
+      expectProblem(answer, 400, 'invalid_request')
+      expect(answer.body.errors).toEqual([
+        { pointer: '#/must_change_password', detail: 'cannot be false for a generated password' },
+      ])
+    }
+    expect((await enter('opa', opa.password)).status).toBe(200)
+  })
+
   it('names every rule that the password breaks, and changes nothing then', async () => {
     const pat = await addMember(realm, 'pat')
     const answer = await reset(pat.id, { new_password: 'pat' })

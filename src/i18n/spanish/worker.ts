@@ -105,6 +105,9 @@ export const worker = {
   'is not in a domain that may register here': 'no es de un dominio que pueda registrarse aquí',
   'Another user has this address now.': 'Otro usuario ya tiene esta dirección.',
   'is unknown, used or expired; ask for a new one': 'es desconocido, ya se usó o ha caducado; pide uno nuevo',
+  'This password was for a first login, and its time is over: ask for a link with auth/password-reset.':
+    'Esta contraseña era para un primer acceso y su plazo ha terminado: pide un enlace con auth/password-reset.',
+  'cannot be false for a generated password': 'no puede ser false para una contraseña generada',
   'cannot be given with link_only': 'no se puede dar junto con link_only',
   'must be the six digits that were sent': 'deben ser los seis dígitos que se enviaron',
   'You have no phone number yet: PATCH your user first.': 'Todavía no tienes número de teléfono: añádelo antes con PATCH.',

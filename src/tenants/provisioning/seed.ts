@@ -42,15 +42,16 @@ export function seed(party: { id: string; subdomain: string }, preset: Preset): 
 export type FirstAdmin = { email: string; username: string; password_hash: string; must_change_password: boolean }
 
 /**
- * The statements that create the first administrator; repeatable. `username` is the wished one. A trigger assigns the role.
+ * The statements that create the first administrator; repeatable. `username` is the wished one. A trigger assigns the role. A
+ * password that must be changed is a first password, which works for a limited time.
  */
 export function firstAdministrator(admin: FirstAdmin, preset: Preset): SQL[] {
   return [
     sql`set local role freehold_owner`,
     sql`insert into freehold.users (id, username, email, must_change_password, role)
         values (gen_random_uuid(), access.free_username(${admin.username}, ${admin.email}), ${admin.email}, ${admin.must_change_password}, ${preset.administrator}) on conflict (email) do nothing`,
-    sql`insert into freehold.passwords (id, user_id, password_hash)
-        select gen_random_uuid(), u.id, ${admin.password_hash} from freehold.users u where u.email = ${admin.email} on conflict do nothing`,
+    sql`insert into freehold.passwords (id, user_id, password_hash, is_first)
+        select gen_random_uuid(), u.id, ${admin.password_hash}, ${admin.must_change_password} from freehold.users u where u.email = ${admin.email} on conflict do nothing`,
   ]
 }
 
