@@ -5,8 +5,8 @@
 -- or counts uses that never were. So a key is made, changed and revoked with a session only, its hash can be written
 -- and not read, and uses are counted with the system's key.
 --
--- The admission reads a key (src/access/admission.sql), and access.key_permissions says what it names. Called from
--- outside: access.count_key_uses.
+-- The admission reads a key (src/access/admission.sql), access.key_permissions says what it names, and after.sql what
+-- follows when one is made or revoked. Called from outside: access.count_key_uses.
 
 -- A key is made and changed by its owner, and revoked also by a user who looks after keys. One that is revoked stays
 -- revoked.
@@ -55,6 +55,10 @@ begin
     -- One at a time of one user, so that one transaction gets the last place. A rotated key and its successor live
     -- side by side for a while, hence twice the room for a successor.
     perform from freehold.users u where u.id = new.user_id for no key update;
+    -- While this waited, a new password may have ended the session, and revoked the keys that there were.
+    if exists (select from freehold.sessions s where s.id = access.session() and s.ended_at is not null) then
+      raise exception using errcode = 'FH401', message = 'session_ended';
+    end if;
     select count(*)
     into live
     from freehold.api_keys k
@@ -133,15 +137,6 @@ begin
   return array(select distinct abbrev(access.network_of(a.said)) from unnest(addresses) a (said) order by 1);
 end $$;
 
--- The revocation of a key has a name of its own in the audit.
-create function access.after_api_key() returns trigger
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
-begin
-  perform access.record('API_KEY_REVOKED', 'update', 'api_key', new.id::text,
-    jsonb_build_object('revoked_at', null), jsonb_build_object('revoked_at', new.revoked_at));
-  return null;
-end $$;
-
 -- Adds up how often keys were used: [{prefix, uses, last_used_at}]. The caller shows the system's key. The batches of
 -- a writer (an isolate) come in order; one that is sent twice counts once, and is answered with false.
 create function access.count_key_uses(
@@ -190,10 +185,7 @@ create trigger before_api_key
   before insert or update of name, permissions, addresses, expires_at, revoked_at on freehold.api_keys
   for each row execute function access.before_api_key();
 
-create trigger after_api_key after update of revoked_at on freehold.api_keys
-  for each row when (old.revoked_at is null and new.revoked_at is not null) execute function access.after_api_key();
-
--- revoked_at is recorded by after_api_key.
+-- revoked_at is recorded by after_api_key (after.sql).
 call access.audited('freehold.api_keys', 'api_key',
   secret => '{key_hash}',
   noise => '{last_used_at,use_count,revoked_at}');

@@ -12,6 +12,7 @@ import { brokenConstraint } from '../kernel/db.ts'
 import { Problem } from '../kernel/problem.ts'
 import { tokenHash } from '../kernel/token.ts'
 import { rfc3339, rowsOf } from '../kernel/wire.ts'
+import { deliver } from '../mail/mail.ts'
 import { mapConstraintErrors } from '../roles/wire.ts'
 import { exists, requireExisting, requireReach } from '../users/reports.ts'
 import type { ApiKey, ApiKeyList, ApiKeyPatch, MadeApiKey, NewApiKey, Query, Rotation } from './wire.ts'
@@ -21,11 +22,14 @@ const CALLER = sql`(select access.principal())`
 const MAX_TIMESTAMP = '9999-12-31T23:59:59.999999Z'
 const columns = sql`k.id, k.name, k.prefix, k.permissions, k.addresses, k.rotated_from, ${rfc3339('k.created_at')} as created_at,
   ${rfc3339('k.expires_at')} as expires_at, ${rfc3339('k.last_used_at')} as last_used_at, k.use_count::float8 as use_count`
+/** When a key expires of which nobody said when: as the settings say. */
+const DEFAULT_EXPIRY = sql`(select case when t.api_key_days > 0 then now() + make_interval(days => t.api_key_days) end from freehold.tenant t)`
 const own = (id: string) => sql`k.id = ${id} and k.user_id = ${CALLER} and k.revoked_at is null`
 const texts = (list: string[]) => sql`array(select jsonb_array_elements_text(${JSON.stringify(list)}::jsonb))`
 
 /**
- * Creates an API key of the caller; `key` is returned only once. One round trip. Fails with invalid_request (no such permission,
+ * Creates an API key of the caller, and mails them that there is one; `key` is returned only once. Without `expires_at` it expires as
+ * the settings say (`api_key_days`); with null it never does. One round trip. Fails with invalid_request (no such permission,
  * an invalid network, an expiry in the past), forbidden (a permission that the caller does not hold), limit_reached.
  */
 export async function createKey(ctx: Ctx, { name, permissions, addresses = [], expires_at }: NewApiKey): Promise<MadeApiKey> {
@@ -33,17 +37,18 @@ export async function createKey(ctx: Ctx, { name, permissions, addresses = [], e
   const hash = await tokenHash(key)
   const [made] = await create<MadeApiKey>(ctx, {
     made: sql`made as (insert into freehold.api_keys as k (id, user_id, name, prefix, key_hash, permissions, addresses, expires_at)
-      values (${crypto.randomUUID()}, ${CALLER}, ${name}, ${prefix}, ${hash}::bytea, ${texts(permissions)}, ${texts(addresses)}, ${expires_at ?? null}::timestamptz)
+      values (${crypto.randomUUID()}, ${CALLER}, ${name}, ${prefix}, ${hash}::bytea, ${texts(permissions)}, ${texts(addresses)}, ${expires_at === undefined ? DEFAULT_EXPIRY : sql`${expires_at}::timestamptz`})
       returning ${columns})`,
     secrets: { key },
   })
   if (!made) throw new Problem('not_found')
+  ctx.later(deliver(ctx))
   return made
 }
 
 /**
  * Rotates a key: creates a successor with the same name, permissions, addresses and lifetime. The old key expires after the
- * overlap. One round trip. Fails with not_found, illegal_state (it was already rotated, or has expired), limit_reached.
+ * overlap, and the owner is mailed. One round trip. Fails with not_found, illegal_state (it was already rotated, or has expired), limit_reached.
  */
 export async function rotateKey(ctx: Ctx, id: string, { overlap_minutes }: Rotation): Promise<MadeApiKey> {
   const { prefix, key } = newKey()
@@ -64,7 +69,10 @@ export async function rotateKey(ctx: Ctx, id: string, { overlap_minutes }: Rotat
     // Of concurrent rotations one succeeds; the others end here, or below.
     (error) => (brokenConstraint(error) === 'api_keys_successor' ? rotated(error) : null),
   )
-  if (made) return made
+  if (made) {
+    ctx.later(deliver(ctx))
+    return made
+  }
   oneOf(seen)
   throw rotated()
 }

@@ -24,7 +24,9 @@ export const NewApiKey = z
       .max(50)
       .optional()
       .openapi({ description: 'Addresses or networks (CIDR) from which the key works. Empty: any.' }),
-    expires_at: Moment.nullable().optional(),
+    expires_at: Moment.nullable()
+      .optional()
+      .openapi({ description: 'When the key expires. null: never. Absent: after `api_key_days` of the settings' }),
   })
   .openapi('NewApiKey')
 

@@ -71,7 +71,9 @@ export const Tokens = z
 /** Omitted by a browser that has it in a cookie. */
 export const RefreshToken = z.object({ refresh_token: z.string().min(1).max(512).optional() }).openapi('RefreshToken')
 
-export const PasswordChange = z.object({ current_password: Password, new_password: Password }).openapi('PasswordChange')
+export const PasswordChange = z
+  .object({ current_password: Password, new_password: Password, revoke_api_keys: z.boolean().default(false) })
+  .openapi('PasswordChange')
 
 type Claims = {
   user_id: string
@@ -194,13 +196,13 @@ export const passwordOf = ({ must_change_password, password_expires_at, password
 })
 
 /**
- * Replaces the caller's password and ends their other sessions. Two round trips. Fails with
+ * Replaces the caller's password and ends their other sessions, and if asked, their API keys. Two round trips. Fails with
  * invalid_credentials when the current password is wrong or was tried too often, password_change_required when it is a first password
  * whose time is over, rate_limited as a login does, invalid_request with every rule that the new one breaks.
  */
 export async function changePassword(
   ctx: Ctx,
-  { current_password, new_password }: z.infer<typeof PasswordChange>,
+  { current_password, new_password, revoke_api_keys }: z.infer<typeof PasswordChange>,
 ): Promise<void> {
   const begun = await beginAttempt(async () => {
     const [result] = await ctx.run(
@@ -218,7 +220,7 @@ export async function changePassword(
   const digests = is_same ? {} : await digestsUnder(new_password, history)
   const [result] = await ctx.run(
     ctx.db.execute(
-      sql`select access.finish_password_change(${ctx.realm.id}, ${ctx.realm.system_key}, ${attempt}, ${compared}, ${renewed}, ${JSON.stringify(digests)}::jsonb) as outcome`,
+      sql`select access.finish_password_change(${ctx.realm.id}, ${ctx.realm.system_key}, ${attempt}, ${compared}, ${renewed}, ${JSON.stringify(digests)}::jsonb, ${revoke_api_keys}) as outcome`,
     ),
   )
   const outcome = result.rows[0]?.outcome

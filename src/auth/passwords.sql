@@ -31,14 +31,15 @@ end $$;
 
 -- Second half: `wrong` (the current password), `expired` (it is a first password whose time is over), `used` (the new
 -- one is in the history), or `changed`. Without a new hash, when the new password breaks a rule, it only finishes the
--- attempt. `digests` are those of the new password, by hash parameters.
+-- attempt. `digests` are those of the new password, by hash parameters. `revoke_keys`: the user's API keys end with it.
 create function access.finish_password_change(
   tenant_id uuid,
   system_key text,
   attempt uuid,
   digest text,
   new_hash text,
-  digests jsonb
+  digests jsonb,
+  revoke_keys boolean
 ) returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -54,6 +55,9 @@ begin
     return 'used';
   elsif new_hash is not null then
     perform access.replace_password(u.id, new_hash, false, 'password_change', access.session());
+    if revoke_keys then
+      perform access.revoke_keys_of(u.id);
+    end if;
     perform access.enqueue_mail('password_changed', u.id, u.email);
   end if;
   return 'changed';
@@ -211,6 +215,6 @@ call access.audited('freehold.passwords', 'password', '{password_hash}');
 
 grant execute on function
   access.begin_password_change(uuid, text),
-  access.finish_password_change(uuid, text, uuid, text, text, jsonb),
+  access.finish_password_change(uuid, text, uuid, text, text, jsonb, boolean),
   access.policy()
 to freehold_app;

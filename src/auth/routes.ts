@@ -80,7 +80,7 @@ for (const path of ['/password-change', '/change-password']) {
     route({
       method: 'post',
       path,
-      summary: 'Change the password of the current user',
+      summary: 'Change the password of the current user, and if asked, revoke their API keys',
       permission: null,
       by: 'session',
       any_password: true,

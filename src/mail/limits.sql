@@ -13,7 +13,7 @@
 -- whole limit; of the day's, strangers get three quarters. Of the mails that strangers can cause for one recipient the
 -- last is kept for one with a link that leads in: notices do not use up what a person needs to recover their account.
 -- What a user has sent to an address or a number that they name is counted by that user, too. The first notice of a
--- changed password or address within an hour always goes.
+-- changed password or address, or of a new API key, within an hour always goes.
 
 -- Whether anybody can cause a mail of this kind for anybody: it takes an address and no login.
 create function access.is_strangers_mail(kind text) returns boolean
@@ -84,11 +84,12 @@ begin
   return case when found then 'mail_per_recipient_hour' end;
 end $$;
 
--- Whether a mail tells somebody that their password or address was changed, for the first time within an hour: whoever
--- changes it could use the other limits up before, so that nobody is told. Such mails have a day's limit of their own.
+-- Whether a mail tells somebody that their password or address was changed, or that they have a new API key, for the
+-- first time within an hour: whoever does that could use the other limits up before, so that nobody is told. Such mails
+-- have a day's limit of their own.
 create function access.is_first_notice(made freehold.mails) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
-  select made.kind in ('email_changed', 'password_changed')
+  select made.kind in ('api_key_created', 'email_changed', 'password_changed')
     and not exists (
       select
       from freehold.mails m

@@ -37,7 +37,7 @@ begin
     ) >= t.mail_per_recipient_hour then
     perform access.wait_as_if_mailed();
   else
-    perform access.send_token(u, 'email', address, token_hash, 24, 'email_change', secrets_encrypted);
+    perform access.send_token(u, 'email', address, token_hash, interval '24 hours', 'email_change', secrets_encrypted);
   end if;
   perform access.record(
     'EMAIL_CHANGE_REQUESTED', 'update', 'user', u.id::text, null, jsonb_build_object('email', address), 20

@@ -16,8 +16,8 @@
 -- system's key. The app login reaches freehold.one_time_tokens and freehold.registrations through functions alone: the
 -- tables have no policy and no grant.
 
--- Somebody says that they forgot their password: a token for one hour. Returns whether there is a mail to deliver,
--- which no caller outside is told.
+-- Somebody says that they forgot their password: a token, for as long as the tenant's settings say (reset_link_minutes).
+-- Returns whether there is a mail to deliver, which no caller outside is told.
 create function access.request_reset(
   tenant_id uuid,
   system_key text,
@@ -34,7 +34,8 @@ begin
   select * into u from freehold.users x where x.email = address and access.is_present(x) for no key update;
   perform access.set_audit_actor(u.id, u.username, request);
   if u.id is not null then
-    perform access.send_token(u, 'reset', u.email, token_hash, 1, 'password_reset', secrets_encrypted);
+    perform access.send_token(
+      u, 'reset', u.email, token_hash, access.reset_link_life(t), 'password_reset', secrets_encrypted);
   end if;
   perform access.wait_as_if_mailed();
   perform access.record('PASSWORD_RESET_REQUESTED', 'request', 'user', u.id::text, null, null, 10);
@@ -58,12 +59,14 @@ begin
 end $$;
 
 -- Sets the new password: `done`, `used` (it is in the history; the token stays valid) or `invalid` (the token).
+-- `revoke_keys`: the user's API keys end with it.
 create function access.finish_reset(
   tenant_id uuid,
   system_key text,
   presented bytea,
   new_hash text,
   digests jsonb,
+  revoke_keys boolean,
   request jsonb
 ) returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
@@ -78,7 +81,7 @@ begin
   end if;
   perform access.set_audit_actor(u.id, u.username, request);
   -- This spends the token, with all others for a password.
-  perform access.set_recovered_password(u, new_hash, false, 'password_reset');
+  perform access.set_recovered_password(u, new_hash, false, revoke_keys, 'password_reset');
   -- The token was read in a mail, which proves the address that the mail went to.
   update freehold.users x set email_verified = true
   where x.id = u.id
@@ -105,8 +108,8 @@ begin
   );
 end $$;
 
--- Second half: sets the password, which the user may have to change, and mails them a link to set their own: `done`
--- or `used` (it is in the history).
+-- Second half: sets the password, which the user may have to change, revokes their API keys where `revoke_keys` says so,
+-- and mails them a link to set their own: `done` or `used` (it is in the history).
 create function access.finish_admin_reset(
   tenant_id uuid,
   system_key text,
@@ -114,6 +117,7 @@ create function access.finish_admin_reset(
   new_hash text,
   digests jsonb,
   must_change boolean,
+  revoke_keys boolean,
   token_hash bytea,
   secrets_encrypted text
 ) returns text
@@ -126,9 +130,10 @@ begin
   if access.was_used(u.id, t, digests) then
     return 'used';
   end if;
-  perform access.set_recovered_password(u, new_hash, must_change, 'reset_by_administrator');
+  perform access.set_recovered_password(u, new_hash, must_change, revoke_keys, 'reset_by_administrator');
   if access.is_present(u) then
-    perform access.send_token(u, 'reset', u.email, token_hash, 24, 'password_reset_by_admin', secrets_encrypted);
+    perform access.send_token(
+      u, 'reset', u.email, token_hash, access.reset_link_life(t), 'password_reset_by_admin', secrets_encrypted);
   end if;
   return 'done';
 end $$;
@@ -164,7 +169,8 @@ declare
   u freehold.users := access.user_to_reset(subject);
 begin
   if access.is_present(u) then
-    perform access.send_token(u, 'reset', u.email, token_hash, 24, 'password_reset_link', secrets_encrypted);
+    perform access.send_token(
+      u, 'reset', u.email, token_hash, access.reset_link_life(t), 'password_reset_link', secrets_encrypted);
   end if;
   perform access.record('PASSWORD_RESET_REQUESTED', 'request', 'user', u.id::text, null, null, 10);
   return jsonb_build_object('user_id', u.id, 'must_change_password', u.must_change_password);
@@ -192,12 +198,27 @@ begin
   return u;
 end $$;
 
--- Sets a password without a check of the one before it: the lockouts are cleared and all sessions end.
-create function access.set_recovered_password(u freehold.users, new_hash text, must_change boolean, because text) returns void
+-- How long a mailed link to set a password works, whoever asked for it.
+create function access.reset_link_life(t freehold.tenant) returns interval
+language sql immutable
+return make_interval(mins => t.reset_link_minutes);
+
+-- Sets a password without a check of the one before it: the lockouts are cleared and all sessions end, and with
+-- `revoke_keys` all API keys.
+create function access.set_recovered_password(
+  u freehold.users,
+  new_hash text,
+  must_change boolean,
+  revoke_keys boolean,
+  because text
+) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
   perform access.clear_failures(u.id);
   perform access.replace_password(u.id, new_hash, must_change, because, null);
+  if revoke_keys then
+    perform access.revoke_keys_of(u.id);
+  end if;
   perform access.record(
     'PASSWORD_RESET', 'update', 'user', u.id::text, null, jsonb_build_object('because', because), 30
   );
@@ -206,9 +227,9 @@ end $$;
 grant execute on function
   access.request_reset(uuid, text, text, bytea, text, jsonb),
   access.begin_reset(uuid, text, bytea),
-  access.finish_reset(uuid, text, bytea, text, jsonb, jsonb),
+  access.finish_reset(uuid, text, bytea, text, jsonb, boolean, jsonb),
   access.begin_admin_reset(uuid),
-  access.finish_admin_reset(uuid, text, uuid, text, jsonb, boolean, bytea, text),
+  access.finish_admin_reset(uuid, text, uuid, text, jsonb, boolean, boolean, bytea, text),
   access.mail_reset_link(uuid, text, uuid, bytea, text),
   access.unlock(uuid)
 to freehold_app;

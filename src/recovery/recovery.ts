@@ -25,7 +25,9 @@ export const ACCEPTED = { status: 'accepted' } as const
 export const MailToken = z.string().min(1).max(512)
 
 export const ResetRequest = z.object({ email: Email }).openapi('ResetRequest')
-export const ResetConfirmation = z.object({ token: MailToken, new_password: Password }).openapi('ResetConfirmation')
+export const ResetConfirmation = z
+  .object({ token: MailToken, new_password: Password, revoke_api_keys: z.boolean().default(false) })
+  .openapi('ResetConfirmation')
 export const AdminReset = z
   .object({
     new_password: Password.optional(),
@@ -33,6 +35,7 @@ export const AdminReset = z
       .boolean()
       .default(true)
       .openapi({ description: 'false only with new_password: a generated password must always be changed' }),
+    revoke_api_keys: z.boolean().optional().openapi({ description: "Revokes the user's API keys. Default: true" }),
     link_only: z
       .boolean()
       .default(false)
@@ -59,7 +62,7 @@ const INVALID_TOKEN = 'is unknown, used or expired; ask for a new one'
 export const invalidToken = () =>
   new Problem('invalid_request', undefined, { errors: [{ pointer: '#/token', detail: INVALID_TOKEN }], is_guess: true })
 
-/** Mails a token for a password reset, valid for one hour. One round trip; the answer is the same for an unknown address. */
+/** Mails a token for a password reset, valid for `reset_link_minutes`. One round trip; the answer is the same for an unknown address. */
 export async function requestReset(ctx: Ctx, { email }: z.infer<typeof ResetRequest>): Promise<void> {
   const token = newMailToken()
   const encrypted = await encryptMailSecrets(ctx, { token })
@@ -72,10 +75,13 @@ export async function requestReset(ctx: Ctx, { email }: z.infer<typeof ResetRequ
 }
 
 /**
- * Sets a new password with a token, ends all sessions and clears the lockouts. Two round trips. Fails with invalid_request: the
- * token is not valid, or every rule that the password breaks (then the token stays valid).
+ * Sets a new password with a token, ends all sessions, if asked revokes the API keys, and clears the lockouts. Two round trips.
+ * Fails with invalid_request: the token is not valid, or every rule that the password breaks (then the token stays valid).
  */
-export async function confirmReset(ctx: Ctx, { token, new_password }: z.infer<typeof ResetConfirmation>): Promise<void> {
+export async function confirmReset(
+  ctx: Ctx,
+  { token, new_password, revoke_api_keys }: z.infer<typeof ResetConfirmation>,
+): Promise<void> {
   const presented = await tokenHash(token)
   const known = await ctx.call<PasswordContext | null>(
     sql`access.begin_reset(${ctx.realm.id}, ${ctx.realm.system_key}, ${presented}::bytea)`,
@@ -83,7 +89,7 @@ export async function confirmReset(ctx: Ctx, { token, new_password }: z.infer<ty
   if (!known) throw invalidToken()
   const { renewed, digests } = await hashChecked(ctx, 'new_password', new_password, known)
   const outcome = await ctx.call<string>(
-    sql`access.finish_reset(${ctx.realm.id}, ${ctx.realm.system_key}, ${presented}::bytea, ${renewed}, ${JSON.stringify(digests)}::jsonb, ${JSON.stringify(ctx.request)}::jsonb)`,
+    sql`access.finish_reset(${ctx.realm.id}, ${ctx.realm.system_key}, ${presented}::bytea, ${renewed}, ${JSON.stringify(digests)}::jsonb, ${revoke_api_keys}, ${JSON.stringify(ctx.request)}::jsonb)`,
   )
   if (outcome === 'invalid') throw invalidToken()
   if (outcome === 'used') throw refused('new_password', [USED])
@@ -92,17 +98,19 @@ export async function confirmReset(ctx: Ctx, { token, new_password }: z.infer<ty
 }
 
 /**
- * Sets the password of a user, to the given one or to a generated one that is returned only once; ends their sessions, clears
- * their lockouts, and mails them a link to set their own. Two round trips; `user:update`. Fails with not_found, invalid_request
- * (every rule that the password breaks), forbidden (the caller themselves, or a user who holds more than the caller). With
- * `link_only` it only mails the link, in one round trip.
+ * Sets the password of a user, to the given one or to a generated one that is returned only once; ends their sessions, revokes
+ * their API keys unless told otherwise, clears their lockouts, and mails them a link to set their own. One that must be changed works
+ * for `first_password_hours`. Two round trips; `user:update`. Fails with not_found, invalid_request (every rule that the password
+ * breaks; a generated one that need not be changed), forbidden (the caller themselves, or a user who holds more than the caller).
+ * With `link_only` it only mails the link, in one round trip.
  */
 export async function adminReset(
   ctx: Ctx,
   user_id: string,
-  { new_password, must_change_password, link_only }: z.infer<typeof AdminReset>,
+  { new_password, must_change_password, revoke_api_keys, link_only }: z.infer<typeof AdminReset>,
 ): Promise<z.infer<typeof ResetDone>> {
   if (link_only && new_password !== undefined) throw invalid('new_password', 'cannot be given with link_only')
+  if (link_only && revoke_api_keys !== undefined) throw invalid('revoke_api_keys', 'cannot be given with link_only')
   if (link_only) return mailResetLink(ctx, user_id)
   if (new_password === undefined && !must_change_password)
     throw invalid('must_change_password', 'cannot be false for a generated password')
@@ -117,7 +125,7 @@ export async function adminReset(
   const encrypted = await encryptMailSecrets(ctx, { token })
   const [finished] = await ctx.run(
     ctx.db.execute(
-      sql`select access.finish_admin_reset(${ctx.realm.id}, ${ctx.realm.system_key}, ${user_id}, ${renewed}, ${JSON.stringify(digests)}::jsonb, ${must_change_password}, ${await tokenHash(token)}::bytea, ${encrypted}) as outcome`,
+      sql`select access.finish_admin_reset(${ctx.realm.id}, ${ctx.realm.system_key}, ${user_id}, ${renewed}, ${JSON.stringify(digests)}::jsonb, ${must_change_password}, ${revoke_api_keys ?? true}, ${await tokenHash(token)}::bytea, ${encrypted}) as outcome`,
     ),
   )
   if (rowsOf<{ outcome: string }>(finished)[0]?.outcome === 'used') throw refused('new_password', [USED])

@@ -111,7 +111,7 @@ begin
   select * into u from freehold.users x where x.email = address and access.is_present(x) for no key update;
   if u.id is not null then
     if not u.email_verified then
-      perform access.send_token(u, 'email', u.email, token_hash, 24, 'email_verify', secrets_encrypted);
+      perform access.send_token(u, 'email', u.email, token_hash, interval '24 hours', 'email_verify', secrets_encrypted);
     end if;
     perform access.wait_as_if_mailed();
     return access.has_enqueued_mail();

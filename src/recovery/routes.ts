@@ -25,7 +25,7 @@ recoveryRoutes.openapi(
   route({
     method: 'post',
     path: '/password-reset',
-    summary: 'Request a password reset; mails a token that is valid for one hour',
+    summary: 'Request a password reset; mails a token, of which only the newest works',
     public: true,
     trips: 1,
     attempts: 'mail',
@@ -42,7 +42,7 @@ recoveryRoutes.openapi(
   route({
     method: 'post',
     path: '/password-reset/confirm',
-    summary: 'Set a new password with the token from the mail; ends all sessions',
+    summary: 'Set a new password with the token from the mail; ends all sessions, and if asked, API keys',
     public: true,
     trips: 2,
     attempts: 'password-reset',
@@ -59,7 +59,7 @@ recoveryRoutes.openapi(
   route({
     method: 'post',
     path: '/reset-password',
-    summary: 'Set the password of a user, given or generated, and mail them a reset link',
+    summary: 'Set the password of a user, given or generated, revoke their API keys, and mail them a reset link',
     permission: 'user:update',
     trips: 2,
     body: AdminResetOf,
@@ -187,7 +187,7 @@ userRecoveryRoutes.openapi(
   route({
     method: 'post',
     path: '/{id}/reset-password',
-    summary: 'Set the password of a user, given or generated, and mail them a reset link',
+    summary: 'Set the password of a user, given or generated, revoke their API keys, and mail them a reset link',
     permission: 'user:update',
     trips: 2,
     params: Id,

@@ -28,21 +28,27 @@ begin
   return u;
 end $$;
 
--- Enqueues a mail with a token for a user whose row is locked, and stores the token, unless the mail is dropped.
+-- Enqueues a mail with a token for a user whose row is locked, and stores the token, unless the mail is dropped. The mail
+-- knows when the token expires. Of the tokens that set a password only the newest works.
 create function access.send_token(
   u freehold.users,
   token_kind text,
   target text,
   token_hash bytea,
-  hours integer,
+  lifetime interval,
   mail text,
   secrets_encrypted text
 ) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  until timestamptz := now() + lifetime;
 begin
-  if access.enqueue_mail(mail, u.id, target, '{}', secrets_encrypted) is not null then
+  if access.enqueue_mail(mail, u.id, target, jsonb_build_object('expires_at', until), secrets_encrypted) is not null then
+    -- The lock on the user keeps another token from being made, or one of these from being spent, meanwhile.
+    update freehold.one_time_tokens k set used_at = now()
+    where k.user_id = u.id and k.kind = token_kind and k.kind = 'reset' and k.used_at is null;
     insert into freehold.one_time_tokens (token_hash, kind, user_id, target, expires_at)
-    values (token_hash, token_kind, u.id, target, now() + make_interval(hours => hours));
+    values (token_hash, token_kind, u.id, target, until);
   end if;
 end $$;
 

@@ -101,7 +101,7 @@ describe('a change', () => {
     // The change has written and is not committed until a login waits for it (10 s at most).
     const slow = realm.asOwner(
       sql`select access.admit(${realm.id}, ${JSON.stringify(credential)}::jsonb, null, '{}'::jsonb, true)`,
-      sql`select access.finish_password_change(${realm.id}, ${realm.system_key}, (access.begin_password_change(${realm.id}, ${realm.system_key}) ->> 'attempt')::uuid, ${compared}, ${renewed}, '{}'::jsonb) as changed`,
+      sql`select access.finish_password_change(${realm.id}, ${realm.system_key}, (access.begin_password_change(${realm.id}, ${realm.system_key}) ->> 'attempt')::uuid, ${compared}, ${renewed}, '{}'::jsonb, false) as changed`,
       sql`select pg_advisory_xact_lock(${HELD})`,
       sql.raw(`do $$ begin
         for i in 1..1000 loop

@@ -140,7 +140,9 @@ describe('who runs it', () => {
 describe('what only the recipient may know', () => {
   const seal = (secrets: Record<string, string>) => encryptMailSecrets({ config: settings(), realm } as Ctx, secrets)
   const postSealed = async (kind: string, recipient: string, secrets: Record<string, string>, channel = 'email') =>
-    database.asOwner(sql`select access.enqueue_mail(${kind}, null, ${recipient}, '{}', ${await seal(secrets)}, 'es', ${channel})`)
+    database.asOwner(
+      sql`select access.enqueue_mail(${kind}, null, ${recipient}, jsonb_build_object('expires_at', now()), ${await seal(secrets)}, 'es', ${channel})`,
+    )
   const kept = async (recipient: string) =>
     JSON.stringify(
       await database.asOwner(

@@ -14,7 +14,13 @@ const wanted = (kind: MailKind, more: object = {}) => ({
   locale: 'en',
   name: 'Ada',
   timezone: 'America/Lima',
-  data: { until: '2026-03-04T05:06:07Z', expires_at: '2026-03-04T05:06:07Z', new_email: 'new@acme.test' },
+  data: {
+    until: '2026-03-04T05:06:07Z',
+    expires_at: '2026-03-04T05:06:07Z',
+    new_email: 'new@acme.test',
+    key_name: 'nightly',
+    prefix: 'Ab3dEf9h',
+  },
   secrets: { token: 'to-ken_1', code: '123456' },
   ...more,
 })
@@ -66,6 +72,7 @@ describe('a link', () => {
   it.each<[MailKind, string]>([
     ['password_reset', '/reset-password'],
     ['password_reset_by_admin', '/reset-password'],
+    ['password_reset_link', '/reset-password'],
     ['register', '/verify-email'],
     ['email_verify', '/verify-email'],
     ['email_change', '/verify-email'],
@@ -86,7 +93,7 @@ describe('what people and tenants chose', () => {
       { ...REALM, legal_name: EVIL },
       wanted(kind, {
         name: EVIL,
-        data: { until: EVIL, expires_at: EVIL, new_email: EVIL },
+        data: { until: EVIL, expires_at: EVIL, new_email: EVIL, key_name: EVIL, prefix: EVIL },
         secrets: { token: EVIL, code: EVIL },
       }),
     )
@@ -145,7 +152,8 @@ describe('a text that somebody chose', () => {
         until: '2026-03-04T05:06:07Z',
         expires_at: '2026-03-04T05:06:07Z',
         new_email: 'new@acme-test',
-        reason: chosen,
+        key_name: chosen,
+        prefix: 'Ab3dEf9h',
       }
       const { subject, text, html } = render(realm, wanted(kind, { name: chosen, data }))
       const page = html.replace(/<[^>]*>/g, ' ')
@@ -179,6 +187,16 @@ it('a moment is in the person’s own time, and in UTC when theirs is none', () 
   expect(render(REALM, wanted('account_locked')).text).toContain('March 4, 2026 at 12:06')
   expect(render(REALM, wanted('account_locked', { timezone: 'Nowhere/At_all' })).text).toContain('(UTC)')
 })
+
+it.each<MailKind>(['password_reset', 'password_reset_by_admin', 'password_reset_link'])(
+  '%s says until when its link works',
+  (kind) => {
+    expect(render(REALM, wanted(kind)).text).toContain('The link works until March 4, 2026 at 12:06')
+    expect(render(REALM, wanted(kind, { locale: 'es' })).text).toContain(
+      'El enlace funciona hasta el 4 de marzo de 2026 a las 0:06',
+    )
+  },
+)
 
 it('a mail that lacks something is not sent half-finished', () => {
   expect(() => render(REALM, wanted('password_reset', { secrets: {} }))).toThrow('lacks its link')

@@ -323,6 +323,20 @@ export const FAULTS: Fault[] = [
     noticed: ['test/recovery/password-reset.test.ts', 'is good for an hour, and not for a second more'],
   },
   {
+    name: 'an older link for a new password works beside the newest',
+    file: 'src/recovery/tokens.sql',
+    text: "where k.user_id = u.id and k.kind = token_kind and k.kind = 'reset' and k.used_at is null;",
+    becomes: 'where false;',
+    noticed: ['test/recovery/password-reset.test.ts', 'is the newest, or worth nothing'],
+  },
+  {
+    name: 'an administrator’s reset leaves the API keys',
+    file: 'src/recovery/recovery.ts',
+    text: 'revoke_api_keys ?? true',
+    becomes: 'revoke_api_keys ?? false',
+    noticed: ['test/recovery/api-keys.test.ts', 'revokes the API keys of its user, which the audit has'],
+  },
+  {
     name: 'a generated password need not be changed',
     file: 'src/recovery/recovery.ts',
     text: 'if (new_password === undefined && !must_change_password)',
@@ -372,6 +386,35 @@ export const FAULTS: Fault[] = [
     text: 'return coalesce(make_interval(mins => t.idle_minutes), make_interval(days => t.idle_days));',
     becomes: 'return make_interval(days => t.idle_days);',
     noticed: ['test/sessions/lifetime.test.ts', 'has ended after them'],
+  },
+  // API keys
+  {
+    name: 'a key that is made while its session ends goes on',
+    file: 'src/api-keys/api-keys.sql',
+    text: 'if exists (select from freehold.sessions s where s.id = access.session() and s.ended_at is not null) then',
+    becomes: 'if false then',
+    noticed: ['test/recovery/api-keys.test.ts', 'a key that is made while a reset is under way is not left over'],
+  },
+  {
+    name: 'nobody is told of a new key',
+    file: 'src/api-keys/after.sql',
+    text: '  where u.id = new.user_id;\n',
+    becomes: '  where false;\n',
+    noticed: ['test/api-keys/made.test.ts', 'is mailed whoever makes it, and by the database'],
+  },
+  {
+    name: 'who makes a key uses up the mails before, so that nobody is told',
+    file: 'src/mail/limits.sql',
+    text: "made.kind in ('api_key_created', 'email_changed', 'password_changed')",
+    becomes: "made.kind in ('email_changed', 'password_changed')",
+    noticed: ['test/api-keys/made.test.ts', 'is mailed no more than the limits allow'],
+  },
+  {
+    name: 'a key of which nobody said when it expires never does',
+    file: 'src/api-keys/api-keys.ts',
+    text: 'expires_at === undefined ? DEFAULT_EXPIRY',
+    becomes: 'expires_at === undefined ? sql`null::timestamptz`',
+    noticed: ['test/api-keys/made.test.ts', 'lives a year, in one round trip'],
   },
   // sessions: how long a token says that it works.
   {

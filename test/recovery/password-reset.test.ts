@@ -2,9 +2,11 @@
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { addPerson, type Inside, inside, type Person } from '../support/inside.ts'
+import { mailsTo } from '../support/mails.ts'
 import { call } from '../support/people.ts'
 import { expectDiscreet, expectProblem, pointers } from '../support/refusal.ts'
 import { secretOf, sentTo } from '../support/secrets.ts'
+import { tokenOf } from '../support/sessions.ts'
 import { copyTenant } from '../support/tenants.ts'
 
 const AT = 'lost-key'
@@ -27,6 +29,8 @@ const tokenFor = async (person: Person) => {
   expect((await request(person.email)).status).toBe(202)
   return secretOf(realm, 'password_reset', person.email)
 }
+/** The token of the newest mail, which may be older than the newest request. */
+const newestOf = (person: Person) => secretOf(realm, 'password_reset', person.email)
 const age = (person: Person, time: string) =>
   realm.asOwner(
     sql`update freehold.one_time_tokens set created_at = created_at - ${time}::interval, expires_at = expires_at - ${time}::interval where user_id = ${person.id}`,
@@ -126,6 +130,70 @@ describe('a token', () => {
       expect(pointers(answer)).toEqual(['#/token'])
     }
     expect((await enter({ ...fay, password: NEW })).status).toBe(200)
+  })
+
+  it('is the newest, or worth nothing, also before another was used; and one whose mail is dropped ends none', async () => {
+    const gia = await addPerson(realm, 'gia')
+    const tokens = [await tokenFor(gia), await tokenFor(gia), await tokenFor(gia)]
+    for (const older of tokens.slice(0, 2)) expect(pointers(await confirm(older))).toEqual(['#/token'])
+    await Promise.all(Array.from({ length: 20 }, () => request(gia.email)))
+    expect(await sentTo(realm, gia.email)).toHaveLength(5)
+    const live = await realm.asOwner(sql`select 1 from freehold.one_time_tokens where user_id = ${gia.id} and used_at is null`)
+    expect(live).toHaveLength(1)
+    expect(pointers(await confirm(tokens[2]))).toEqual(['#/token'])
+    expect((await request(gia.email)).status).toBe(202)
+    expect((await confirm(await newestOf(gia))).status).toBe(204)
+  })
+
+  it('is ended by the link that an administrator has mailed, and ends that', async () => {
+    const gus = await addPerson(realm, 'gustavo')
+    const admin = await tokenOf(AT)
+    const first = await tokenFor(gus)
+    const link = () => call(AT, `/api/v1/users/${gus.id}/reset-password`, { token: admin, body: { link_only: true } })
+    expect((await link()).status).toBe(200)
+    expect(pointers(await confirm(first))).toEqual(['#/token'])
+    const mailed = await secretOf(realm, 'password_reset_link', gus.email)
+    const own = await tokenFor(gus)
+    expect(pointers(await confirm(mailed))).toEqual(['#/token'])
+    expect((await confirm(own)).status).toBe(204)
+  })
+
+  it('lives as long as the tenant says, whoever asked for it, and its mail says until when', async () => {
+    const admin = await tokenOf(AT)
+    const set = async (reset_link_minutes: number) =>
+      expect((await call(AT, '/api/v1/settings', { token: admin, method: 'PATCH', body: { reset_link_minutes } })).status).toBe(
+        200,
+      )
+    const asked: [string, (person: Person) => Promise<unknown>][] = [
+      ['password_reset', ({ email }) => request(email)],
+      [
+        'password_reset_link',
+        ({ id }) => call(AT, `/api/v1/users/${id}/reset-password`, { token: admin, body: { link_only: true } }),
+      ],
+      ['password_reset_by_admin', ({ id }) => call(AT, `/api/v1/users/${id}/reset-password`, { token: admin, body: {} })],
+    ]
+    for (const [minutes, left, over] of [
+      [15, '14 minutes 50 seconds', '11 seconds'],
+      [1440, '23 hours 59 minutes 50 seconds', '11 seconds'],
+    ] as const) {
+      await set(minutes)
+      for (const [kind, ask] of asked) {
+        const person = await addPerson(realm, `${kind.replaceAll('_', '-')}-${minutes}`)
+        await ask(person)
+        const token = await secretOf(realm, kind, person.email)
+        const [row] = await realm.asOwner(
+          sql`select m.data ->> 'expires_at' as said, k.expires_at from freehold.mails m join freehold.one_time_tokens k on k.user_id = m.user_id where m.user_id = ${person.id}`,
+        )
+        expect(Date.parse(row?.said)).toBe(Date.parse(row?.expires_at))
+        const [mail] = await mailsTo(person.email)
+        expect(mail?.text).toMatch(/The link works until \w+ \d+, \d{4} at \d+:\d+.[AP]M \(UTC\)/)
+        await age(person, left)
+        expect(pointers(await confirm(token, 'weak')), kind).not.toContain('#/token')
+        await age(person, over)
+        expect(pointers(await confirm(token)), kind).toEqual(['#/token'])
+      }
+    }
+    await set(60)
   })
 
   it('is good for an hour, and not for a second more', async () => {

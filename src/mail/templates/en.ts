@@ -12,6 +12,13 @@ export const en: MailLanguage = {
         'If that was you, wait until then, or reset your password on the login page, which unlocks the account. If it was not you, nobody got in, and you do not have to do anything.',
       ],
     },
+    api_key_created: {
+      subject: '{tenant}: a new API key',
+      paragraphs: [
+        'An API key with the name {key_name} was created for your account at {tenant}. Whatever has it can act for you. It begins with fh_{prefix}.',
+        'If you did not create it, revoke it, change your password, and tell your administrator.',
+      ],
+    },
     password_changed: {
       subject: '{tenant}: your password was changed',
       paragraphs: [
@@ -29,8 +36,9 @@ export const en: MailLanguage = {
     password_reset: {
       subject: '{tenant}: choose a new password',
       paragraphs: [
-        'Somebody, hopefully you, asked to reset the password of your account at {tenant}. Choose a new one here within an hour:',
+        'Somebody, hopefully you, asked to reset the password of your account at {tenant}. Choose a new one here:',
         '{link}',
+        'The link works until {expires_at}, unless you get another one before.',
         'If that was not you, do nothing: your password stays as it is.',
       ],
       action: 'Choose a new password',
@@ -40,6 +48,7 @@ export const en: MailLanguage = {
       paragraphs: [
         'An administrator of {tenant} reset the password of your account. Choose a new one here:',
         '{link}',
+        'The link works until {expires_at}. After that, ask for another one on the login page.',
         'If you do not know why, ask your administrator.',
       ],
       action: 'Choose your password',
@@ -47,9 +56,9 @@ export const en: MailLanguage = {
     password_reset_link: {
       subject: '{tenant}: choose a new password',
       paragraphs: [
-        'An administrator of {tenant} asks you to choose a new password for your account. Do it here within a day:',
+        'An administrator of {tenant} asks you to choose a new password for your account. Do it here:',
         '{link}',
-        'Until then your password stays as it is. If you do not know why, ask your administrator.',
+        'The link works until {expires_at}. Your password stays as it is until you have chosen another. If you do not know why, ask your administrator.',
       ],
       action: 'Choose a new password',
     },

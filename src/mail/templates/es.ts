@@ -12,6 +12,13 @@ export const es: MailLanguage = {
         'Si fuiste tú, espera hasta entonces o restablece tu contraseña en la página de acceso, lo que desbloquea la cuenta. Si no fuiste tú, nadie ha entrado y no tienes que hacer nada.',
       ],
     },
+    api_key_created: {
+      subject: '{tenant}: una nueva clave de API',
+      paragraphs: [
+        'Se ha creado una clave de API con el nombre {key_name} para tu cuenta de {tenant}. Quien la tenga puede actuar en tu nombre. Empieza por fh_{prefix}.',
+        'Si no la creaste tú, revócala, cambia tu contraseña y avisa a tu administrador.',
+      ],
+    },
     password_changed: {
       subject: '{tenant}: tu contraseña ha cambiado',
       paragraphs: [
@@ -29,8 +36,9 @@ export const es: MailLanguage = {
     password_reset: {
       subject: '{tenant}: elige una contraseña nueva',
       paragraphs: [
-        'Alguien, esperamos que tú, pidió restablecer la contraseña de tu cuenta de {tenant}. Elige una nueva aquí antes de una hora:',
+        'Alguien, esperamos que tú, pidió restablecer la contraseña de tu cuenta de {tenant}. Elige una nueva aquí:',
         '{link}',
+        'El enlace funciona hasta el {expires_at}, salvo que recibas otro antes.',
         'Si no fuiste tú, no hagas nada: tu contraseña sigue igual.',
       ],
       action: 'Elegir una contraseña nueva',
@@ -40,6 +48,7 @@ export const es: MailLanguage = {
       paragraphs: [
         'Un administrador de {tenant} restableció la contraseña de tu cuenta. Elige una nueva aquí:',
         '{link}',
+        'El enlace funciona hasta el {expires_at}. Después, pide otro en la página de acceso.',
         'Si no sabes por qué, pregunta a tu administrador.',
       ],
       action: 'Elegir mi contraseña',
@@ -47,9 +56,9 @@ export const es: MailLanguage = {
     password_reset_link: {
       subject: '{tenant}: elige una contraseña nueva',
       paragraphs: [
-        'Un administrador de {tenant} te pide que elijas una contraseña nueva para tu cuenta. Hazlo aquí antes de un día:',
+        'Un administrador de {tenant} te pide que elijas una contraseña nueva para tu cuenta. Hazlo aquí:',
         '{link}',
-        'Hasta entonces tu contraseña sigue igual. Si no sabes por qué, pregunta a tu administrador.',
+        'El enlace funciona hasta el {expires_at}. Tu contraseña sigue igual hasta que elijas otra. Si no sabes por qué, pregunta a tu administrador.',
       ],
       action: 'Elegir una contraseña nueva',
     },

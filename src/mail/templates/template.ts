@@ -1,11 +1,12 @@
 /** Every kind of mail, and the values of its template beside `tenant`, `name` and `url`. */
 export const KINDS = {
   account_locked: ['until'],
+  api_key_created: ['key_name', 'prefix'],
   password_changed: [],
   password_expires: ['expires_at'],
-  password_reset: ['link'],
-  password_reset_by_admin: ['link'],
-  password_reset_link: ['link'],
+  password_reset: ['link', 'expires_at'],
+  password_reset_by_admin: ['link', 'expires_at'],
+  password_reset_link: ['link', 'expires_at'],
   register: ['link'],
   register_known: [],
   email_verify: ['link'],
