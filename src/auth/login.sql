@@ -88,7 +88,7 @@ begin
     return jsonb_build_object('outcome', 'no_role');
   end if;
   -- The password was right, so that this tells a stranger nothing.
-  if access.first_password_expiry(u.id, t) <= now() then
+  if u.must_change_password and access.first_password_expiry(u.id, t) <= now() then
     perform access.record(
       'LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', 'first_password_expired'), 20
     );

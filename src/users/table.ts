@@ -77,7 +77,7 @@ export const passwords = freehold.table(
       .notNull()
       .references(() => users.id),
     password_hash: text().notNull(),
-    /** Somebody else chose it, for a first login: it works for a limited time and must be changed. */
+    /** Somebody else chose it, for a first login: it works for a limited time, and its user must change it. */
     is_first: boolean().notNull().default(false),
     created_at: moment().notNull().defaultNow(),
     replaced_at: moment(),

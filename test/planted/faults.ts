@@ -347,7 +347,7 @@ export const FAULTS: Fault[] = [
   {
     name: 'a first password lets in for ever',
     file: 'src/auth/login.sql',
-    text: 'if access.first_password_expiry(u.id, t) <= now() then',
+    text: 'if u.must_change_password and access.first_password_expiry(u.id, t) <= now() then',
     becomes: 'if false then',
     noticed: ['test/auth/first-password.test.ts', 'works for 72 hours, says so, and then opens nothing'],
   },
