@@ -3,13 +3,13 @@
  * a cookie carries the identity and no permissions: nobody verifies it offline, and browsers silently drop a cookie above 4 KiB.
  */
 import { z } from '@hono/zod-openapi'
-import { type AccountCookies, setAuthCookies } from '../http/cookies.ts'
+import { type AccountCookies, setAuthCookies, setDeviceCookie } from '../http/cookies.ts'
 import type { Ctx } from '../kernel/context.ts'
 import { Problem } from '../kernel/problem.ts'
 import { claimed, lifetimeOf, sign, verify } from '../kernel/token.ts'
 import { type Entered, passwordOf, Tokens } from './auth.ts'
 
-export const CookieTokens = Tokens.omit({ access_token: true, refresh_token: true })
+export const CookieTokens = Tokens.omit({ access_token: true, refresh_token: true, device_token: true })
   .extend({
     token_type: z.literal('Cookie'),
     account: z.uuid().openapi({ description: 'The user. If several accounts are logged in, send it as X-Account to select one' }),
@@ -25,7 +25,8 @@ const RECENT_SECONDS = 10
 const SESSION_SECONDS = 30 * 86_400
 
 /** The tokens of a login as cookies, and the response body that goes with them. */
-export async function cookiesOf(ctx: Ctx, { claims, refresh_token }: Entered): Promise<{ answer: Answer; cookies: string[] }> {
+export async function cookiesOf(ctx: Ctx, entered: Entered): Promise<{ answer: Answer; cookies: string[] }> {
+  const { claims, refresh_token, device_token } = entered
   const { user_id: account, session_id: sid, proof, access_minutes, auth_time, amr, session_expires_at } = claims
   const payload = { tenant: ctx.realm.subdomain, trace: ctx.request.trace_id, auth_time, amr: [amr], ...passwordOf(claims) }
   const { iat, exp } = lifetimeOf(access_minutes, session_expires_at)
@@ -33,7 +34,8 @@ export async function cookiesOf(ctx: Ctx, { claims, refresh_token }: Entered): P
   const token = await sign(ctx.realm, { iat, exp, sub: account, sid, proof, ...payload })
   const left = session_expires_at ? Math.floor((Date.parse(session_expires_at) - Date.now()) / 1000) : SESSION_SECONDS
   const answer = { token_type: 'Cookie' as const, expires_in: seconds, account, ...passwordOf(claims) }
-  return { answer, cookies: setAuthCookies(account, { token, seconds }, { token: refresh_token, seconds: Math.max(0, left) }) }
+  const cookies = setAuthCookies(account, { token, seconds }, { token: refresh_token, seconds: Math.max(0, left) })
+  return { answer, cookies: device_token === undefined ? cookies : [...cookies, setDeviceCookie(account, device_token)] }
 }
 
 /**

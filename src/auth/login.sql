@@ -2,21 +2,32 @@
 -- this order:
 --   access.begin_login                begins an attempt: its id, and the parameters with which to hash the password
 --   access.finish_login               finishes it: compares, counts failures, opens a session
---   access.finish_login_with_rehash   the same, where another system's hash is replaced
--- attempts.sql holds the two halves of an attempt, which changes of a password or an address share.
+--   access.finish_login_with_rehash   the same, where the hash is replaced: another system's, or one of ours that is
+--                                     cheaper than new ones are
+-- attempts.sql holds the two halves of an attempt, which changes of a password or an address share; lockouts.sql says
+-- which failures lock whom out, devices.sql what a known device is.
 --
 -- Threat: a stranger guesses, or finds out who is known here; somebody who runs SQL as the app login makes themselves
 -- another user, or guesses in a transaction that they roll back, so that no attempt is counted. So known and unknown
 -- identifiers are treated alike; the comparison is made here and the hash never leaves; a failure is returned, not
 -- raised, so that its audit entry is committed; and the caller shows the system's key, which the app login lacks.
 
--- First half: what access.begin_attempt returns, the same for an unknown identifier. A user who is not active costs no
--- hash of another system.
-create function access.begin_login(tenant_id uuid, system_key text, identifier text) returns jsonb
+-- First half: what access.begin_attempt returns, the same for an unknown identifier. `devices` are tokens of known
+-- devices, an array: with a valid one of this user the attempt is of that device, else of a stranger. A user who is not
+-- active costs no hash of another system. The audit names the user and not what was typed. The previous release sends
+-- neither `devices` nor `request`.
+create function access.begin_login(
+  tenant_id uuid,
+  system_key text,
+  identifier text,
+  devices jsonb default '[]',
+  request jsonb default '{}'
+) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_system(tenant_id, system_key);
   u freehold.users;
+  person text;
 begin
   identifier := left(identifier, 255);
   if strpos(identifier, '@') > 0 then
@@ -24,22 +35,31 @@ begin
   else
     select * into u from freehold.users x where x.username = identifier;
   end if;
+  person := case
+    when u.id is null then 'unknown:' || encode(access.mac('guard:' || identifier), 'hex')
+    else 'login:' || u.id
+  end;
   return access.begin_attempt(
     t,
-    case
-      when u.id is null then 'unknown:' || encode(access.mac('guard:' || identifier), 'hex')
-      else 'login:' || u.id
-    end,
+    person,
+    coalesce(
+      'device:' || u.id || ':' || access.device_of(t, u.id, devices),
+      person || ':' || access.login_network(request ->> 'address')
+    ),
     u.id,
     identifier,
+    -- Enough of the hash to see that somebody tries one identifier again and again.
+    coalesce(u.username, left(person, 24)),
     access.hash_parameters_of(case when access.is_present(u) then u.id end, identifier)
   );
 end $$;
 
--- Second half: {outcome: ok, claims} with a session and its first refresh token, or {outcome: refused, mail, is_known}
--- or {outcome: no_role | first_password_expired}. `is_known`, whether there is such a user, is for the Worker's log
--- alone. When the user has too many sessions, the oldest end. `renewed` is a new hash of the same password, in place of
--- one that another system made.
+-- Second half: {outcome: ok, claims, device_token} with a session and its first refresh token, or {outcome: refused,
+-- mail, is_known} or {outcome: no_role | first_password_expired}. `is_known`, whether there is such a user, is for the
+-- Worker's log alone. When the user has too many sessions, the oldest end. `renewed` is a new hash of the same password,
+-- in place of the one that was compared. `former` holds the hashes of the refresh tokens that the browser has in cookies,
+-- by account: the session of this user's ends, because this one takes its cookies' place. The previous release does not
+-- send it.
 create function access.finish_login(
   tenant_id uuid,
   system_key text,
@@ -47,31 +67,29 @@ create function access.finish_login(
   digest text,
   renewed text,
   refresh_hash bytea,
-  request jsonb
+  request jsonb,
+  former jsonb default '{}'
 ) returns jsonb
 language plpgsql volatile security definer set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_system(tenant_id, system_key);
   u freehold.users := access.finish_attempt(t, attempt, digest);
+  a freehold.login_attempts;
   s freehold.sessions;
   surplus uuid[];
-  named text;
   why text;
 begin
+  select * into a from freehold.login_attempts x where x.id = attempt;
   if u.id is null then
-    select a.identifier, a.user_id,
-      case
-        when a.user_id is null then 'unknown'
-        when a.state = 'refused' then 'locked'
-        when a.state = 'deferred' then 'rate_limited'
-        when not access.is_present(x) then 'inactive'
-        else 'wrong_password'
-      end
-    into named, u.id, why
-    from freehold.login_attempts a
-    left join freehold.users x on x.id = a.user_id
-    where a.id = attempt;
-    perform access.set_audit_actor(u.id, named, request);
+    select * into u from freehold.users x where x.id = a.user_id;
+    why := case
+      when u.id is null then 'unknown'
+      when a.state = 'refused' then 'locked'
+      when a.state = 'deferred' then 'rate_limited'
+      when not access.is_present(u) then 'inactive'
+      else 'wrong_password'
+    end;
+    perform access.set_audit_actor(u.id, a.identifier, request);
     perform access.record_failure(
       'LOGIN_FAILED', 'login', 'user', u.id::text, why, why in ('unknown', 'locked', 'rate_limited'),
       jsonb_build_object('reason', why), 20
@@ -96,7 +114,13 @@ begin
   end if;
   if renewed is not null then
     update freehold.passwords p set password_hash = renewed
-    where p.user_id = u.id and p.replaced_at is null;
+    where p.user_id = u.id and p.replaced_at is null and p.password_hash = access.stored_hash(a.hash_parameters, digest);
+  end if;
+  if former ? u.id::text then
+    update freehold.sessions x set ended_at = now(), ended_because = 'replaced'
+    where x.user_id = u.id
+      and x.ended_at is null
+      and x.id = (select l.session_id from freehold.refresh_tokens l where l.token_hash = (former ->> u.id::text)::bytea);
   end if;
   insert into freehold.sessions (id, user_id, device, address, city, country, expires_at)
   values (
@@ -127,13 +151,23 @@ begin
   end if;
   insert into freehold.refresh_tokens (token_hash, session_id, device, expires_at)
   values (refresh_hash, s.id, s.device, s.expires_at);
-  return jsonb_build_object('outcome', 'ok', 'claims', access.token_claims(u, s, t));
+  return jsonb_build_object(
+    'outcome', 'ok',
+    'claims', access.token_claims(u, s, t),
+    'device_token', access.device_token(
+      t,
+      u.id,
+      coalesce(substring(a.guard from '^device:[^:]+:(.+)$')::uuid, gen_random_uuid()),
+      floor(extract(epoch from now()))::bigint
+    )
+  );
 end $$;
 
--- Second half of the first login of an imported user, whose hash another system made; answers as access.finish_login
--- does. `hash_parameters` is ours, with the salt that was chosen at the import (`next` in the stored
--- hash_parameters); `renewed` is the digest under it. Of several logins at once the first replaces the hash, and the
--- others are compared with the new one.
+-- Second half of a login that replaces the hash; answers as access.finish_login does. `hash_parameters` is what replaces
+-- the parameters of the attempt, and `renewed` the digest under it: of a hash that another system made, ours with the
+-- salt that was chosen at the import (`next` in the stored hash_parameters); of one of ours, the same with more
+-- iterations. Of several logins at once the first replaces the hash, and the others are compared with the new one. A
+-- password that was changed meanwhile stays: then neither is right.
 create function access.finish_login_with_rehash(
   tenant_id uuid,
   system_key text,
@@ -142,7 +176,8 @@ create function access.finish_login_with_rehash(
   hash_parameters text,
   renewed text,
   refresh_hash bytea,
-  request jsonb
+  request jsonb,
+  former jsonb default '{}'
 ) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -155,13 +190,14 @@ begin
   perform from freehold.lockouts g where g.key = a.key for update;
   perform from freehold.users x where x.id = a.user_id for no key update;
   is_meant := coalesce(
-    right(hash_parameters, 23) = '$' || substring(a.hash_parameters from ',next=([A-Za-z0-9+/]{22})[$]'),
+    right(hash_parameters, 23) = '$' || substring(a.hash_parameters from ',next=([A-Za-z0-9+/]{22})[$]')
+      or access.is_extension(hash_parameters, a.hash_parameters),
     false
   );
   if is_meant and starts_with(access.current_password(a.user_id), finish_login_with_rehash.hash_parameters || '$') then
     update freehold.login_attempts x set hash_parameters = finish_login_with_rehash.hash_parameters
     where x.id = attempt and x.state = 'pending';
-    return access.finish_login(tenant_id, system_key, attempt, renewed, null, refresh_hash, request);
+    return access.finish_login(tenant_id, system_key, attempt, renewed, null, refresh_hash, request, former);
   end if;
   return access.finish_login(
     tenant_id,
@@ -170,9 +206,17 @@ begin
     digest,
     case when is_meant then access.stored_hash(finish_login_with_rehash.hash_parameters, renewed) end,
     refresh_hash,
-    request
+    request,
+    former
   );
 end $$;
+
+-- Whether hash parameters of ours are others with more iterations after them (src/passwords/hash.ts), and so cost more.
+create function access.is_extension(longer text, shorter text) returns boolean
+language sql immutable
+return starts_with(shorter, '$pbkdf2-sha256-chain$')
+  and starts_with(longer, regexp_replace(shorter, '[$][^$]*$', '') || '+r=')
+  and substring(longer from '[$][^$]*$') = substring(shorter from '[$][^$]*$');
 
 -- Everything that the Worker needs to make an access token, and to say how old the password is.
 create function access.token_claims(u freehold.users, s freehold.sessions, t freehold.tenant) returns jsonb
@@ -200,7 +244,7 @@ begin
 end $$;
 
 grant execute on function
-  access.begin_login(uuid, text, text),
-  access.finish_login(uuid, text, uuid, text, text, bytea, jsonb),
-  access.finish_login_with_rehash(uuid, text, uuid, text, text, text, bytea, jsonb)
+  access.begin_login(uuid, text, text, jsonb, jsonb),
+  access.finish_login(uuid, text, uuid, text, text, bytea, jsonb, jsonb),
+  access.finish_login_with_rehash(uuid, text, uuid, text, text, text, bytea, jsonb, jsonb)
 to freehold_app;

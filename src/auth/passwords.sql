@@ -21,7 +21,9 @@ declare
   u freehold.users;
 begin
   select * into strict u from freehold.users x where x.id = access.principal();
-  return access.begin_attempt(t, 'change:' || u.id, u.id, u.username, access.hash_parameters_of(u.id, u.username))
+  return access.begin_attempt(
+    t, 'change:' || u.id, null, u.id, u.username, u.username, access.hash_parameters_of(u.id, u.username)
+  )
     || jsonb_build_object(
       'user', access.personal_details(u),
       'policy', access.policy_of(t),

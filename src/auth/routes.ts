@@ -4,16 +4,20 @@ import type { AppEnv } from '../http/app-env.ts'
 import {
   type AccountCookies,
   clearAuthCookies,
+  deviceTokensOf,
   evictOldestAccount,
+  evictOldestDevices,
   ownHost,
+  refreshTokensOf,
   requireOwnPage,
   selectAccount,
 } from '../http/cookies.ts'
 import { room, route } from '../http/route.ts'
 import { invalid, Problem } from '../kernel/problem.ts'
 import { locationOf } from '../sessions/device.ts'
-import { Credentials, changePassword, login, PasswordChange, PasswordForm, RefreshToken, refresh, tokensOf } from './auth.ts'
+import { changePassword, PasswordChange, RefreshToken, refresh, tokensOf } from './auth.ts'
 import { cookiesOf, LoginAnswer, recentCookieTokens } from './browser.ts'
+import { Credentials, login, PasswordForm } from './login.ts'
 import { logout, logoutAll } from './logout.ts'
 import { Me, me, WhoAmI, whoAmI } from './me.ts'
 
@@ -41,10 +45,17 @@ authRoutes.openapi(
     const identifier = sent.username ?? ('email' in sent ? sent.email : undefined)
     const inCookies = sent.cookie === true || sent.cookie === 'true'
     if (inCookies) requireCookieHost(c)
-    const entered = await login(c.var.ctx, identifier ?? '', sent.password, locationOf(c.req.raw))
+    const entered = await login(c.var.ctx, {
+      identifier: identifier ?? '',
+      password: sent.password,
+      place: locationOf(c.req.raw),
+      devices: sent.device_token ? [sent.device_token] : inCookies ? deviceTokensOf(c.req.raw) : [],
+      former: inCookies ? refreshTokensOf(c.req.raw) : new Map(),
+    })
     if (!inCookies) return c.json(await tokensOf(c.var.ctx, entered), 200)
     const { answer, cookies } = await cookiesOf(c.var.ctx, entered)
-    c.set('cookies', [...evictOldestAccount(c.req.raw, answer.account), ...cookies])
+    const { account } = answer
+    c.set('cookies', [...evictOldestAccount(c.req.raw, account), ...evictOldestDevices(c.req.raw, account), ...cookies])
     return c.json(answer, 200)
   },
 )
@@ -109,6 +120,7 @@ authRoutes.openapi(
     returns: { 204: null },
   }),
   async (c) => {
+    clearSite(c)
     await clearIfEnded(c, logout(c.var.ctx))
     clearCookies(c)
     return c.body(null, 204)
@@ -127,6 +139,7 @@ authRoutes.openapi(
     returns: { 204: null },
   }),
   async (c) => {
+    clearSite(c)
     await clearIfEnded(c, logoutAll(c.var.ctx))
     clearCookies(c)
     return c.body(null, 204)
@@ -212,4 +225,13 @@ async function clearIfEnded<T>(c: Context<AppEnv>, work: Promise<T>): Promise<T>
 function clearCookies(c: Context<AppEnv>): void {
   const { account } = c.var
   if (account !== undefined) c.set('cookies', clearAuthCookies(account))
+}
+
+/**
+ * Has the browser delete what pages of this host stored, also when the session turns out to have ended. Only where its cookies were
+ * used: a logout with a token must not empty the storage of whoever uses this host in the same browser. Never `cookies`, which
+ * reaches the whole registrable domain: other tenants, other accounts, the device cookie.
+ */
+function clearSite(c: Context<AppEnv>): void {
+  if (c.var.account !== undefined) c.set('clear_site', '"cache", "storage"')
 }

@@ -3,27 +3,35 @@ import { check, index, integer, text, uuid } from 'drizzle-orm/pg-core'
 import { freehold, moment } from '../kernel/schema.ts'
 import { users } from '../users/table.ts'
 
-/** Failures per identifier. `key` is a user, or the keyed hash of an unknown identifier. */
+/**
+ * Failures, counted together under a key (src/auth/lockouts.sql): of a known device, of a network at one person, of all strangers at
+ * one person, of changes within a session. `failed_at` is the last one; of all strangers the first within the tenant's lock_minutes.
+ */
 export const lockouts = freehold.table(
   'lockouts',
   {
     key: text().primaryKey(),
+    /** The row that is locked before this one is read or written; null: this one. */
+    parent: text(),
     failures: integer().notNull().default(0),
     failed_at: moment(),
     locked_until: moment(),
   },
-  (t) => [index('lockouts_failed').on(t.failed_at)],
+  (t) => [index('lockouts_failed').on(t.failed_at), index('lockouts_parent').on(t.parent)],
 )
 
 /**
- * One password attempt: begun before the comparison, finished after it. `hash_parameters` is the hash without its last part.
- * `refused`: the lockout was locked; `deferred`: too many hashes of other systems were being computed. Neither was compared.
+ * One password attempt: begun before the comparison, finished after it. `key` is the lockout that is locked for it, `guard` the one
+ * that counts it (null: the same). `identifier` is the username, or of an unknown one a part of its keyed hash. `hash_parameters` is
+ * the hash without its last part. `refused`: the lockout was locked; `deferred`: too many hashes of other systems were being
+ * computed. Neither was compared.
  */
 export const login_attempts = freehold.table(
   'login_attempts',
   {
     id: uuid().primaryKey(),
     key: text().notNull(),
+    guard: text(),
     user_id: uuid().references(() => users.id),
     identifier: text().notNull(),
     hash_parameters: text().notNull(),

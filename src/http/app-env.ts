@@ -25,6 +25,8 @@ export type AppEnv = {
     /** The account whose cookies were used; and the cookies that the response sets, whatever its status. */
     account?: string
     cookies?: string[]
+    /** What the browser deletes of this host (Clear-Site-Data), whatever the status. */
+    clear_site?: string
     ctx: Ctx
   }
 }

@@ -42,6 +42,8 @@ export const arrive = createMiddleware<AppEnv>(async (c, next) => {
   headers.append('Vary', 'X-Tenant, Origin')
   setCorsHeaders(c.req.raw, url.pathname, c.get('origins') ?? [], headers)
   for (const cookie of c.get('cookies') ?? []) headers.append('Set-Cookie', cookie)
+  const clear_site = c.get('clear_site')
+  if (clear_site) headers.set('Clear-Site-Data', clear_site)
   headers.set('X-Trace-Id', trace_id)
   // Over http nobody heeds it (RFC 6797 section 8.1).
   if (in_production && isEncrypted(c.req.raw, config)) headers.set('Strict-Transport-Security', HSTS)

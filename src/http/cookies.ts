@@ -8,9 +8,13 @@ import { Problem } from '../kernel/problem.ts'
 
 /** Accounts of one host that a browser may be logged in to at once. */
 const MAX_ACCOUNTS = 8
+/** Of so many accounts a browser keeps that they logged in on it. */
+const MAX_DEVICES = 16
+/** As long as the database accepts a device token (src/auth/devices.sql). */
+const DEVICE_SECONDS = 30 * 86_400
 /** About ten times what eight accounts need. */
 const MAX_HEADER = 65_536
-const NAME = /^__Host-fh_([ar])_([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/
+const NAME = /^__Host-fh_([ard])_([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/
 
 /** The cookies of one account: the id of its user, its access token and its refresh token; null where the cookie was not sent. */
 export type AccountCookies = { account: string; access: string | null; refresh: string | null }
@@ -20,7 +24,7 @@ type RequestHost = { subdomain: string | null; realm: { subdomain: string | null
 /** The origin of the realm if the request came to its own host, else null. Cookies count on that host only. */
 export const ownHost = ({ subdomain, realm }: RequestHost) => (subdomain === realm.subdomain ? realm.url : null)
 
-const nameOf = (kind: 'a' | 'r', account: string) => `__Host-fh_${kind}_${account}`
+const nameOf = (kind: 'a' | 'r' | 'd', account: string) => `__Host-fh_${kind}_${account}`
 
 /**
  * Strict costs nothing over Lax: these cookies are for calls from the tenant's own pages, which always send Strict cookies, and
@@ -29,14 +33,21 @@ const nameOf = (kind: 'a' | 'r', account: string) => `__Host-fh_${kind}_${accoun
 const cookie = (name: string, value: string, maxAge: number) =>
   serialize(name, value, { path: '/', secure: true, httpOnly: true, sameSite: 'Strict', maxAge })
 
-/** The accounts whose cookies were sent, the oldest cookies first. Fails with invalid_request when the header is too long. */
-function accountsIn(request: Request): AccountCookies[] {
+/** Our cookies that were sent, the oldest first. Fails with invalid_request when the header is too long. */
+function cookiesIn(request: Request): { kind: string; account: string; value: string }[] {
   const header = request.headers.get('Cookie') ?? ''
   if (header.length > MAX_HEADER) throw new Problem('invalid_request', `The header Cookie is longer than ${MAX_HEADER} bytes.`)
-  const held = new Map<string, AccountCookies>()
-  for (const [name, value] of Object.entries(parse(header))) {
+  return Object.entries(parse(header)).flatMap(([name, value]) => {
     const [, kind, account] = NAME.exec(name) ?? []
-    if (!account || !value) continue
+    return kind && account && value ? [{ kind, account, value }] : []
+  })
+}
+
+/** The accounts whose cookies were sent, the oldest cookies first. Fails with invalid_request when the header is too long. */
+function accountsIn(request: Request): AccountCookies[] {
+  const held = new Map<string, AccountCookies>()
+  for (const { kind, account, value } of cookiesIn(request)) {
+    if (kind === 'd') continue
     const known = held.get(account) ?? { account, access: null, refresh: null }
     held.set(account, kind === 'a' ? { ...known, access: value } : { ...known, refresh: value })
   }
@@ -110,3 +121,27 @@ export function evictOldestAccount(request: Request, account: string): string[] 
     .slice(0, Math.max(0, others.length - MAX_ACCOUNTS + 1))
     .flatMap((held) => clearAuthCookies(held.account))
 }
+
+/** The cookie that keeps on which device an account logged in. No logout deletes it: it lets nobody in. */
+export const setDeviceCookie = (account: string, token: string) => cookie(nameOf('d', account), token, DEVICE_SECONDS)
+
+/** The newest device tokens of a browser, one of each account. A browser cannot repair a cookie: one that is no token counts as none. */
+export const deviceTokensOf = (request: Request) =>
+  cookiesIn(request)
+    .filter(({ kind, value }) => kind === 'd' && value.length <= 255)
+    .slice(-MAX_DEVICES)
+    .map(({ value }) => value)
+
+/** The cookies that delete the oldest device cookies of other accounts until one more fits. */
+export function evictOldestDevices(request: Request, account: string): string[] {
+  const others = cookiesIn(request).filter((sent) => sent.kind === 'd' && sent.account !== account)
+  return others.slice(0, Math.max(0, others.length - MAX_DEVICES + 1)).map((sent) => cookie(nameOf('d', sent.account), '', 0))
+}
+
+/** The newest refresh tokens of a browser, by account. */
+export const refreshTokensOf = (request: Request) =>
+  new Map(
+    accountsIn(request)
+      .slice(-MAX_ACCOUNTS)
+      .flatMap(({ account, refresh }) => (refresh === null ? [] : [[account, refresh] as const])),
+  )

@@ -18,7 +18,7 @@
 -- Whether anybody can cause a mail of this kind for anybody: it takes an address and no login.
 create function access.is_strangers_mail(kind text) returns boolean
 language sql immutable
-return kind in ('register', 'register_known', 'email_verify', 'password_reset', 'account_locked');
+return kind in ('register', 'register_known', 'email_verify', 'password_reset', 'account_locked', 'device_locked');
 
 -- Counts a mail that was just inserted: null, or the setting whose limit it is beyond. The day's row stays locked until
 -- the transaction ends, so that those who enqueue are counted one after another. Nothing is locked after it: the mail is

@@ -1,7 +1,9 @@
 /**
  * Password hashing. Threat: a stolen database. PBKDF2-HMAC-SHA-256 (RFC 8018) with as many iterations as PASSWORD_HASH_ITERATIONS
  * says (600,000, OWASP), in chained calls of at most 100,000 each: Cloudflare refuses more in one call, in production only. A hash is stored as
- * `$pbkdf2-sha256-chain$r=6,i=100000$salt$hash`, base64 without padding. Everything before the last `$` is its parameters. The
+ * `$pbkdf2-sha256-chain$r=6,i=100000$salt$hash`, base64 without padding: `r` calls of `i` iterations; more calls may follow, as
+ * `r=6,i=100000+r=2,i=75000`, where the setting was raised since, so that what was computed to compare a password goes on to its new
+ * hash. Everything before the last `$` is its parameters. The
  * database returns the parameters, the Worker answers with the digest, and the database compares its SHA-256 with the stored hash
  * (src/auth/login.sql): a stolen hash cannot be used to log in.
  */
@@ -10,30 +12,69 @@ import { foreignDigest, isForeign, nextSalt } from './foreign-hash.ts'
 
 /** In one call. */
 const MAX_ITERATIONS = 100_000
-const MAX_ROUNDS = 20
-const PARAMETERS = /^\$pbkdf2-sha256-chain\$r=(\d{1,2}),i=(\d{1,6})\$([A-Za-z0-9+/]{22,86})$/
+/** What the highest setting takes, and as many more for how a hash came to it. */
+const MAX_ROUNDS = 40
+const PARAMETERS =
+  /^\$pbkdf2-sha256-chain\$(r=[1-9]\d?,i=[1-9]\d{0,5}(?:\+r=[1-9]\d?,i=[1-9]\d{0,5}){0,19})\$([A-Za-z0-9+/]{22,86})$/
 
 const freshSalt = () => encodeBase64NoPadding(crypto.getRandomValues(new Uint8Array(16)))
 
-/** Hash parameters with a salt of 16 bytes, by default a fresh one: `r` calls of `i` iterations each. */
-export function newHashParameters(iterations: number, salt = freshSalt()): string {
+/** `r` calls of `i` iterations each, at least as many in all. */
+function callsFor(iterations: number): string {
   const rounds = Math.ceil(iterations / MAX_ITERATIONS)
-  return `$pbkdf2-sha256-chain$r=${rounds},i=${Math.ceil(iterations / rounds)}$${salt}`
+  return `r=${rounds},i=${Math.ceil(iterations / rounds)}`
+}
+
+/** Hash parameters with a salt of 16 bytes, by default a fresh one. */
+export const newHashParameters = (iterations: number, salt = freshSalt()) =>
+  `$pbkdf2-sha256-chain$${callsFor(iterations)}$${salt}`
+
+/** The iterations of each call, and the salt. Fails on parameters that are not ours. */
+function callsOf(parameters: string): { calls: number[]; salt: string } {
+  const [, stages = '', salt] = PARAMETERS.exec(parameters) ?? []
+  const calls = [...stages.matchAll(/r=(\d+),i=(\d+)/g)].flatMap(([, r, i]) => Array<number>(Number(r)).fill(Number(i)))
+  if (!salt || calls.length > MAX_ROUNDS || !calls.length || calls.some((each) => each > MAX_ITERATIONS))
+    throw new Error('These are no hash parameters of a password.')
+  return { calls, salt }
 }
 
 /**
- * How many iterations a hash of ours lacks to cost what a new one does, because it was made before the setting was raised. 0 for
- * another system's hash, which is replaced at its user's login.
+ * Parameters of ours with as many iterations more as a new hash has; null: they have as many. The salt stays, so that concurrent
+ * logins all come to the same, and so that the new hash costs no more than what compares the old one and what was missing.
  */
-export function missingIterations(parameters: string, iterations: number): number {
-  const [, rounds, each] = PARAMETERS.exec(parameters) ?? []
-  return rounds ? Math.max(0, iterations - Number(rounds) * Number(each)) : 0
+export function extendedParameters(parameters: string, iterations: number): string | null {
+  const { calls, salt } = callsOf(parameters)
+  const missing = iterations - calls.reduce((sum, each) => sum + each, 0)
+  if (missing <= 0 || calls.length + Math.ceil(missing / MAX_ITERATIONS) > MAX_ROUNDS) return null
+  return `${parameters.slice(0, -salt.length - 1)}+${callsFor(missing)}$${salt}`
 }
 
 /** The parameters of the hash that replaces another system's when its user logs in; null for our own parameters. */
 export function rehashParameters(parameters: string, iterations: number): string | null {
   const salt = nextSalt(parameters)
   return salt && newHashParameters(iterations, salt)
+}
+
+/** What a login is compared by, and what replaces the stored hash when the password is right; null: nothing does. */
+export type LoginDigests = { compared: string | null; renewal: { parameters: string; digest: string } | null }
+
+/**
+ * The digests of a login. With a hash of ours it costs what a new hash costs, whether the stored one is as expensive or not: a
+ * cheaper login would tell who exists, and since when. `compared` is null as for `attemptedDigest`.
+ */
+export async function loginDigests(password: string, parameters: string, iterations: number): Promise<LoginDigests> {
+  const foreign = rehashParameters(parameters, iterations)
+  if (foreign) {
+    const compared = await attemptedDigest(password, parameters)
+    return { compared, renewal: compared === null ? null : { parameters: foreign, digest: await digest(password, foreign) } }
+  }
+  const { calls, salt } = callsOf(parameters)
+  const material = await chained(bytesOf(password), salt, calls, 0)
+  const compared = encodeBase64NoPadding(material)
+  const extended = extendedParameters(parameters, iterations)
+  if (!extended) return { compared, renewal: null }
+  const rest = await chained(material, salt, callsOf(extended).calls, calls.length)
+  return { compared, renewal: { parameters: extended, digest: encodeBase64NoPadding(rest) } }
 }
 
 /**
@@ -51,21 +92,25 @@ export async function attemptedDigest(password: string, parameters: string): Pro
  * any other parameters.
  */
 export async function digest(password: string, parameters: string): Promise<string> {
-  const [, r, i, salt] = PARAMETERS.exec(parameters) ?? []
-  const rounds = Number(r)
-  const iterations = Number(i)
-  if (!salt || !(rounds >= 1 && rounds <= MAX_ROUNDS) || !(iterations >= 1 && iterations <= MAX_ITERATIONS))
-    throw new Error('These are no hash parameters of a password.')
+  const { calls, salt } = callsOf(parameters)
+  return encodeBase64NoPadding(await chained(bytesOf(password), salt, calls, 0))
+}
+
+const bytesOf = (password: string) => new Uint8Array(new TextEncoder().encode(password.normalize('NFC')))
+
+/** The calls of a chain from the `done`th on. From the second on each has its number behind the salt. */
+async function chained(start: Uint8Array<ArrayBuffer>, salt: string, calls: number[], done: number) {
   const bytes = new Uint8Array(decodeBase64IgnorePadding(salt))
-  let material = new Uint8Array(new TextEncoder().encode(password.normalize('NFC')))
-  for (let round = 1; round <= rounds; round++) {
+  let material = start
+  for (const [i, iterations] of calls.entries()) {
+    if (i < done) continue
     const key = await crypto.subtle.importKey('raw', material, 'PBKDF2', false, ['deriveBits'])
-    const salted = round === 1 ? bytes : Uint8Array.of(...bytes, round)
+    const salted = i === 0 ? bytes : Uint8Array.of(...bytes, i + 1)
     material = new Uint8Array(
       await crypto.subtle.deriveBits({ name: 'PBKDF2', hash: 'SHA-256', salt: salted, iterations }, key, 256),
     )
   }
-  return encodeBase64NoPadding(material)
+  return material
 }
 
 /** The string to store for a new password. */

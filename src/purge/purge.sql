@@ -19,7 +19,6 @@ declare
   given_up integer;
 begin
   with attempts as (
-    -- Kept briefly, because users type passwords where an identifier goes.
     delete from freehold.login_attempts
     where id in (
       select a.id
@@ -122,14 +121,14 @@ begin
     )
   into given_up, most
   from (select count(*) as given_up from forsaken) x;
-  -- After the attempts: a lockout without a failure belongs to an attempt that was never finished, and goes once that
-  -- attempt is gone.
+  -- Those of users stay; those of their devices and networks go, as those of unknown identifiers do. After the attempts:
+  -- a lockout without a failure belongs to an attempt that was never finished, and goes once that attempt is gone.
   with guards as (
     delete from freehold.lockouts
     where key in (
       select g.key
       from freehold.lockouts g
-      where g.key like 'unknown:%'
+      where (g.key like 'unknown:%' or g.parent is not null)
         and (g.locked_until is null or g.locked_until < now())
         and coalesce(
           g.failed_at < now() - interval '1 day',

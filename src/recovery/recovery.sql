@@ -4,6 +4,7 @@
 --   access.finish_reset    public endpoint: spends the token and sets the password
 --   access.begin_admin_reset and access.finish_admin_reset   the two halves of a reset by an administrator
 --   access.unlock   clears a user's lockouts
+--   access.unlock_as_owner   the same for whoever owns the database, when nobody is left who could
 -- Registration (registration.sql), the verification of an address (verification.sql) and the change of an address or a
 -- number (contact.sql) use the same tokens (tokens.sql).
 --
@@ -152,6 +153,34 @@ begin
   perform access.require_all_of(subject);
   perform access.lock_login(subject), access.clear_failures(subject);
   perform access.record('USER_UNLOCKED', 'update', 'user', subject::text, null, null);
+end $$;
+
+-- The same for the owner of the database, who is the system in the audit: the user with this address, or all users who
+-- are locked out (null). Returns their addresses; none: there is no such user. One who is not locked out is unlocked, too.
+create function access.unlock_as_owner(address text) returns setof text
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  u freehold.users;
+begin
+  for u in
+    select x.*
+    from freehold.users x
+    where x.email = address
+      or (
+        address is null
+        and exists (
+          select
+          from freehold.lockouts g
+          where g.locked_until > now()
+            and (g.key in ('login:' || x.id, 'change:' || x.id) or g.parent = 'login:' || x.id)
+        )
+      )
+    order by x.id
+  loop
+    perform access.lock_login(u.id), access.clear_failures(u.id);
+    perform access.record('USER_UNLOCKED', 'update', 'user', u.id::text, null, null);
+    return next u.email;
+  end loop;
 end $$;
 
 -- A reset that only mails the user a link to set a new password: the caller learns nothing and nothing ends, so that

@@ -53,7 +53,8 @@ begin
 end $$;
 
 -- Locks a user before a change of how they log in, against other such changes and against logins. In the order of a
--- login, the lockouts before the user: two transactions that took them in different orders would wait for each other.
+-- login, the lockouts before the user: two transactions that took them in different orders would wait for each other. The
+-- row of logins stands for those of devices and networks.
 create function access.lock_login(subject uuid) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
@@ -62,10 +63,11 @@ begin
   perform from freehold.users x where x.id = subject for no key update;
 end $$;
 
--- Clears the lockouts of a user: that of logins and that of password changes.
+-- Clears the lockouts of a user: those of logins, of whatever device or network, and that of changes.
 create function access.clear_failures(subject uuid) returns void
-language sql volatile set search_path = pg_catalog, pg_temp as $$
-  update freehold.lockouts x
-  set failures = 0, failed_at = null, locked_until = null
-  where x.key in ('login:' || subject, 'change:' || subject)
-$$;
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  perform access.clear_lockout(x)
+  from freehold.lockouts x
+  where x.key in ('login:' || subject, 'change:' || subject) or x.parent = 'login:' || subject;
+end $$;

@@ -226,8 +226,11 @@ describe('the app login of a tenant', () => {
     'access.permissions_of(gen_random_uuid(), now())',
     'access.role_names(gen_random_uuid(), now())',
     "access.finish_attempt(null, gen_random_uuid(), 'x')",
-    "access.begin_attempt(null, 'x', null, 'x', 'x')",
-    "access.count_failures(null, 'x', 1)",
+    "access.begin_attempt(null, 'x', null, null, 'x', 'x', 'x')",
+    "access.count_failures(null, 'x', null, 1)",
+    'access.device_token(null, gen_random_uuid(), gen_random_uuid(), 1)',
+    'access.clear_failures(gen_random_uuid())',
+    'access.unlock_as_owner(null)',
     'access.token_claims(null, null, null)',
     "access.masked('{}', '{}')",
   ])('cannot call %s', async (call) => {

@@ -5,6 +5,7 @@ import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { app } from '../../src/app.ts'
 import { csvLine } from '../../src/audit/csv.ts'
+import { addPerson, inside } from '../support/inside.ts'
 import { call } from '../support/people.ts'
 import { expectProblem } from '../support/refusal.ts'
 import { tokenOf } from '../support/sessions.ts'
@@ -144,6 +145,7 @@ describe('an export', () => {
   it('runs in no spreadsheet: what somebody wrote is not read as a formula', async () => {
     const agent = '=HYPERLINK("http://evil.test","x")'
     const username = '+sum(1+1)*cmd|calc'
+    await addPerson(await inside(AT), username)
     await call(AT, '/api/v1/auth/login', { body: { username, password: 'not it at all' }, headers: { 'User-Agent': agent } })
     const [, row] = parsed((await get('format=csv&activity_type=LOGIN_FAILED')).text)
     expect([row?.[3], row?.[11]]).toEqual([`'${username}`, `'${agent}`])

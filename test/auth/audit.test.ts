@@ -55,15 +55,16 @@ describe('the audit says', () => {
     expect(rows[0]).toMatchObject({ user_id: cy.id, user_name: 'cy', resource_type: 'session', trace_id: id, ...facts('login') })
   })
 
-  it('LOGIN_FAILED of a person, and of nobody, with what was typed', async () => {
-    for (const [username, user_id, reason] of [
-      ['cy', cy.id, 'wrong_password'],
-      ['nobody', null, 'unknown'],
+  it('LOGIN_FAILED of a person under their name, and of nobody under a keyed hash, whatever was typed', async () => {
+    for (const [typed, user_id, user_name, reason] of [
+      [{ username: ' CY ' }, cy.id, 'cy', 'wrong_password'],
+      [{ email: cy.email }, cy.id, 'cy', 'wrong_password'],
+      [{ username: 'nobody' }, null, expect.stringMatching(/^unknown:[0-9a-f]{16}$/), 'unknown'],
     ] as const) {
-      const { id, answer } = traced('login', { body: { username, password: `${MARKER}-wrong` } })
+      const { id, answer } = traced('login', { body: { ...typed, password: `${MARKER}-wrong` } })
       expect((await answer).status).toBe(401)
       expect(await recorded(id, 'LOGIN_FAILED')).toEqual([
-        expect.objectContaining({ user_id, user_name: username, risk_score: 20, after: { reason }, ...facts('login') }),
+        expect.objectContaining({ user_id, user_name, risk_score: 20, after: { reason }, ...facts('login') }),
       ])
     }
   })
@@ -78,7 +79,7 @@ describe('the audit says', () => {
     for (let i = 0; i < 5; i++) expect(await why('Wrong-1')).toEqual({ reason: 'wrong_password' })
     expect(await why(PASSWORD)).toEqual({ reason: 'locked' })
     await realm.asOwner(
-      sql`update freehold.lockouts set locked_until = null, failures = 0 where key = ${`login:${person.id}`}`,
+      sql`delete from freehold.lockouts where parent = ${`login:${person.id}`}`,
       sql`update freehold.users set is_active = false where id = ${person.id}`,
     )
     expect(await why(PASSWORD)).toEqual({ reason: 'inactive' })

@@ -26,6 +26,7 @@ function expectTokens(answer: Heard) {
   expect(answer.status, answer.text).toBe(200)
   expect(Object.keys(answer.body).sort()).toEqual([
     'access_token',
+    'device_token',
     'expires_in',
     'must_change_password',
     'password_expires_at',

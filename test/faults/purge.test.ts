@@ -19,6 +19,7 @@ const plant = (mark: string, age: string) =>
   tenant.asOwner(
     sql`insert into freehold.login_attempts (id, key, identifier, hash_parameters, state, created_at) values (gen_random_uuid(), ${mark}, ${mark}, 'x', 'failed', now() - ${age}::interval)`,
     sql`insert into freehold.lockouts (key, failures, failed_at) values (${`unknown:${mark}`}, 1, now() - ${age}::interval), (${`login:${mark}`}, 1, now() - ${age}::interval)`,
+    sql`insert into freehold.lockouts (key, parent, failures, failed_at) values (${`login:${mark}:net`}, ${`login:${mark}`}, 1, now() - ${age}::interval)`,
     sql`insert into freehold.one_time_tokens (token_hash, kind, user_id, target, expires_at) values (sha256(${mark}::bytea), 'reset', ${ANA}, ${mark}, now() - ${age}::interval)`,
     sql`insert into freehold.registrations (token_hash, email, password_hash, expires_at) values (sha256(${mark}::bytea), ${mark}, 'x', now() - ${age}::interval)`,
     sql`insert into access.dropped_mails (id, kind, channel, reached, trace_id, created_at) values (gen_random_uuid(), 'register', 'email', 'mail_per_day', ${mark}, now() - ${age}::interval)`,
@@ -29,6 +30,7 @@ const planted = async (mark: string) => {
   const [row] = await tenant.asOwner(
     sql`select (select count(*)::integer from freehold.login_attempts where key = ${mark}) as attempts,
       (select count(*)::integer from freehold.lockouts where key = ${`unknown:${mark}`}) as strangers, (select count(*)::integer from freehold.lockouts where key = ${`login:${mark}`}) as people,
+      (select count(*)::integer from freehold.lockouts where parent = ${`login:${mark}`}) as networks,
       (select count(*)::integer from freehold.one_time_tokens where target = ${mark}) as tokens, (select count(*)::integer from freehold.registrations where email = ${mark}) as registrations,
       (select count(*)::integer from access.dropped_mails where trace_id = ${mark}) as dropped_mails,
       (select count(*)::integer from access.kept_answers where id = sha256(${mark}::bytea)) as kept_answers,
@@ -79,6 +81,7 @@ describe('what has outlived its purpose', () => {
     const all = {
       attempts: 1,
       strangers: 1,
+      networks: 1,
       people: 1,
       tokens: 1,
       registrations: 1,
@@ -95,6 +98,7 @@ describe('what has outlived its purpose', () => {
     const none = {
       attempts: 0,
       strangers: 0,
+      networks: 0,
       people: 1,
       tokens: 0,
       registrations: 0,

@@ -39,9 +39,11 @@ describe('an account that is locked', () => {
     expect(mail).toMatchObject({
       channel: 'email',
       from: 'no-reply@freehold.test',
-      subject: 'Mailed & Sons: your account is locked',
+      subject: 'Mailed & Sons: too many wrong passwords for your account',
     })
-    expect(mail?.text).toMatch(/^Hello Cyan,\n\nSomebody tried to log in .* until \w+ \d+, \d{4} at \d+:\d+.[AP]M \(UTC\)\./)
+    expect(mail?.text).toMatch(
+      /^Hello Cyan,\n\nSomebody tried to log in .*, from the network unknown\. Until \w+ \d+, \d{4} at \d+:\d+.[AP]M \(UTC\) nobody/,
+    )
   })
 
   it('is told in the language and the time of its person', async () => {
@@ -49,8 +51,8 @@ describe('an account that is locked', () => {
     await speaks('ana-mailed', 'es-PE', 'America/Lima')
     for (let i = 0; i < 5; i++) await enter('ana-mailed', 'Wrong-1')
     const [mail] = await mailsTo(email)
-    expect(mail?.subject).toBe('Mailed & Sons: tu cuenta está bloqueada')
-    expect(mail?.text).toMatch(/hasta el \d+ de \w+ de \d{4} a las \d+:\d+ \(America\/Lima\)/)
+    expect(mail?.subject).toBe('Mailed & Sons: demasiadas contraseñas equivocadas en tu cuenta')
+    expect(mail?.text).toMatch(/Hasta el \d+ de \w+ de \d{4} a las \d+:\d+ \(America\/Lima\)/)
   })
 
   it('is told nothing by four failures, and a locked one nothing more by others', async () => {

@@ -18,6 +18,7 @@ const wanted = (kind: MailKind, more: object = {}) => ({
     until: '2026-03-04T05:06:07Z',
     expires_at: '2026-03-04T05:06:07Z',
     new_email: 'new@acme.test',
+    network: '203.0.113.9',
     key_name: 'nightly',
     prefix: 'Ab3dEf9h',
   },
@@ -93,7 +94,7 @@ describe('what people and tenants chose', () => {
       { ...REALM, legal_name: EVIL },
       wanted(kind, {
         name: EVIL,
-        data: { until: EVIL, expires_at: EVIL, new_email: EVIL, key_name: EVIL, prefix: EVIL },
+        data: { until: EVIL, expires_at: EVIL, new_email: EVIL, network: EVIL, key_name: EVIL, prefix: EVIL },
         secrets: { token: EVIL, code: EVIL },
       }),
     )
@@ -152,6 +153,8 @@ describe('a text that somebody chose', () => {
         until: '2026-03-04T05:06:07Z',
         expires_at: '2026-03-04T05:06:07Z',
         new_email: 'new@acme-test',
+        network: chosen,
+        reason: chosen,
         key_name: chosen,
         prefix: 'Ab3dEf9h',
       }

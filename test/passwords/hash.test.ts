@@ -1,6 +1,6 @@
 /** Vectors were computed with another implementation of PBKDF2 (Python's hashlib), one call per round. */
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { digest, generatePassword, hash, missingIterations, newHashParameters } from '../../src/passwords/hash.ts'
+import { digest, extendedParameters, generatePassword, hash, loginDigests, newHashParameters } from '../../src/passwords/hash.ts'
 import { DEFAULT_POLICY, weaknesses } from '../../src/passwords/policy.ts'
 
 const SALT = 'AAECAwQFBgcICQoLDA0ODw'
@@ -64,7 +64,9 @@ describe('a digest', () => {
     ['a million', `$pbkdf2-sha256-chain$r=1,i=1000000$${SALT}`],
     ['no iteration', `$pbkdf2-sha256-chain$r=6,i=0$${SALT}`],
     ['no round', `$pbkdf2-sha256-chain$r=0,i=100000$${SALT}`],
-    ['more rounds than anybody needs', `$pbkdf2-sha256-chain$r=21,i=100000$${SALT}`],
+    ['more rounds than anybody needs', `$pbkdf2-sha256-chain$r=41,i=100000$${SALT}`],
+    ['more rounds than that in parts', `$pbkdf2-sha256-chain$r=21,i=100000+r=20,i=1$${SALT}`],
+    ['a part without rounds', `$pbkdf2-sha256-chain$r=6,i=100000+r=0,i=1$${SALT}`],
     ['a short salt', '$pbkdf2-sha256-chain$r=6,i=100000$AAECAwQFBgc'],
     ['no salt', '$pbkdf2-sha256-chain$r=6,i=100000$'],
     ['another scheme', `$pbkdf2-sha256$r=6,i=100000$${SALT}`],
@@ -108,11 +110,30 @@ describe('the cost of a hash', () => {
       expect((await hash(PASSWORD, iterations)).split('$')[2]).toBe(newHashParameters(iterations).split('$')[2])
   })
 
-  it('of an older hash is filled up to that of a new one, of another system’s it is not', () => {
-    const missing = (parameters: string) => missingIterations(parameters, 600_000)
-    expect(missing(newHashParameters(450_000))).toBe(150_000)
-    for (const enough of [newHashParameters(600_000), newHashParameters(2_000_000), '$2b$04$cVWp4XaNU8a4v1uMRum2SO', ''])
-      expect(missing(enough), enough).toBe(0)
+  it.each([
+    [450_000, 600_000, 'r=5,i=90000+r=2,i=75000'],
+    [600_000, 650_000, 'r=6,i=100000+r=1,i=50000'],
+    [1, 2_000_000, 'r=1,i=1+r=20,i=100000'],
+  ])('of %i iterations is extended to %i as %s, with the same salt', (old, wanted, cost) => {
+    const parameters = newHashParameters(old)
+    expect(extendedParameters(parameters, wanted)).toBe(`$pbkdf2-sha256-chain$${cost}$${parameters.split('$').at(-1)}`)
+  })
+
+  it('is not extended where it is enough, and parameters of another system are none', () => {
+    for (const enough of [newHashParameters(600_000), newHashParameters(2_000_000)])
+      expect(extendedParameters(enough, 600_000), enough).toBeNull()
+    for (const other of ['$2b$04$cVWp4XaNU8a4v1uMRum2SO', '', '$pbkdf2-sha256-chain$r=6,i=100000+$AAAAAAAAAAAAAAAAAAAAAA'])
+      expect(() => extendedParameters(other, 600_000), other).toThrow('These are no hash parameters of a password.')
+  })
+
+  it('of a login is that of a new hash: what compares the old one goes on to the new one', async () => {
+    const parameters = newHashParameters(3_000)
+    const { compared, renewal } = await loginDigests(PASSWORD, parameters, 150_000)
+    expect(compared).toBe(await digest(PASSWORD, parameters))
+    expect(renewal?.parameters).toBe(extendedParameters(parameters, 150_000))
+    expect(renewal?.digest).toBe(await digest(PASSWORD, renewal?.parameters ?? ''))
+    expect(renewal?.digest).not.toBe(compared)
+    expect((await loginDigests(PASSWORD, parameters, 3_000)).renewal).toBeNull()
   })
 })
 

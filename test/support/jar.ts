@@ -11,7 +11,7 @@ type Ask = Omit<NonNullable<Parameters<typeof call>[2]>, 'headers'> & {
 export type Jar = ReturnType<typeof newJar>
 
 export const originOf = (at: string) => `http://${at ? `${at}.` : ''}freehold.test`
-export const nameOf = (kind: 'a' | 'r', account: string) => `__Host-fh_${kind}_${account}`
+export const nameOf = (kind: 'a' | 'r' | 'd', account: string) => `__Host-fh_${kind}_${account}`
 
 /** What a Set-Cookie says: name, value, and its attributes as they were written. */
 export function readCookie(line: string) {

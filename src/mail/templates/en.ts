@@ -6,10 +6,17 @@ export const en: MailLanguage = {
   footer: 'Sent by {tenant}, {url}. Replies to this mail are not read.',
   mails: {
     account_locked: {
-      subject: '{tenant}: your account is locked',
+      subject: '{tenant}: too many wrong passwords for your account',
       paragraphs: [
-        'Somebody tried to log in to your account at {tenant} with a wrong password too many times. The account is locked until {until}.',
-        'If that was you, wait until then, or reset your password on the login page, which unlocks the account. If it was not you, nobody got in, and you do not have to do anything.',
+        'Somebody tried to log in to your account at {tenant} with a wrong password too many times, from the network {network}. Until {until} nobody can log in to it from there; after many more tries, from no device that has not logged in before.',
+        'If that was you, wait until then, or reset your password on the login page, which unlocks the account. If it was not you, nobody got in, and you do not have to do anything: where you logged in before, you still can.',
+      ],
+    },
+    device_locked: {
+      subject: '{tenant}: too many wrong passwords on your device',
+      paragraphs: [
+        'Somebody tried to log in to your account at {tenant} with a wrong password too many times, on a device on which you logged in before. Until {until} nobody can log in to it from that device.',
+        'If that was you, wait until then, or reset your password on the login page, which unlocks the account. If it was not you, somebody else has the device: change your password, and the device counts as unknown.',
       ],
     },
     api_key_created: {

@@ -6,10 +6,17 @@ export const es: MailLanguage = {
   footer: 'Enviado por {tenant}, {url}. Las respuestas a este correo no se leen.',
   mails: {
     account_locked: {
-      subject: '{tenant}: tu cuenta está bloqueada',
+      subject: '{tenant}: demasiadas contraseñas equivocadas en tu cuenta',
       paragraphs: [
-        'Alguien intentó entrar en tu cuenta de {tenant} con una contraseña equivocada demasiadas veces. La cuenta está bloqueada hasta el {until}.',
-        'Si fuiste tú, espera hasta entonces o restablece tu contraseña en la página de acceso, lo que desbloquea la cuenta. Si no fuiste tú, nadie ha entrado y no tienes que hacer nada.',
+        'Alguien intentó entrar en tu cuenta de {tenant} con una contraseña equivocada demasiadas veces, desde la red {network}. Hasta el {until} nadie puede entrar en ella desde allí; tras muchos intentos más, desde ningún dispositivo que no haya entrado antes.',
+        'Si fuiste tú, espera hasta entonces o restablece tu contraseña en la página de acceso, lo que desbloquea la cuenta. Si no fuiste tú, nadie ha entrado y no tienes que hacer nada: donde ya entraste antes, puedes seguir entrando.',
+      ],
+    },
+    device_locked: {
+      subject: '{tenant}: demasiadas contraseñas equivocadas en tu dispositivo',
+      paragraphs: [
+        'Alguien intentó entrar en tu cuenta de {tenant} con una contraseña equivocada demasiadas veces, en un dispositivo en el que ya habías entrado. Hasta el {until} nadie puede entrar en ella desde ese dispositivo.',
+        'Si fuiste tú, espera hasta entonces o restablece tu contraseña en la página de acceso, lo que desbloquea la cuenta. Si no fuiste tú, otra persona tiene el dispositivo: cambia tu contraseña y el dispositivo pasará a ser desconocido.',
       ],
     },
     api_key_created: {

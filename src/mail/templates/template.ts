@@ -1,6 +1,7 @@
 /** Every kind of mail, and the values of its template beside `tenant`, `name` and `url`. */
 export const KINDS = {
-  account_locked: ['until'],
+  account_locked: ['until', 'network'],
+  device_locked: ['until'],
   api_key_created: ['key_name', 'prefix'],
   password_changed: [],
   password_expires: ['expires_at'],

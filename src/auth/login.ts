@@ -1,0 +1,113 @@
+/**
+ * Login with a password: for the users of a tenant and, in the platform's own realm, for operators. Threat: guessing, and revealing
+ * to strangers which accounts exist. The Worker hashes; the database begins and finishes attempts, compares, counts and locks
+ * (src/auth/login.sql). Wrong, unknown, locked and inactive take the same two round trips, the same hash, and give the same answer.
+ */
+import { z } from '@hono/zod-openapi'
+import { sql } from 'drizzle-orm'
+import type { Ctx } from '../kernel/context.ts'
+import { log } from '../kernel/log.ts'
+import { Problem } from '../kernel/problem.ts'
+import { newToken, tokenHash } from '../kernel/token.ts'
+import { deliver } from '../mail/mail.ts'
+import { loginDigests } from '../passwords/hash.ts'
+import type { Location } from '../sessions/device.ts'
+import { type Attempt, beginAttempt, overload } from './attempt.ts'
+import { type Claims, type Entered, Password } from './auth.ts'
+
+const Name = z
+  .string()
+  .trim()
+  .min(1)
+  .max(255)
+  .regex(/^[^\p{Cc}\p{Cs}]*$/u, 'must be text without control characters')
+
+/** Of an earlier login. One that is not valid counts as none: the login is a stranger's then. */
+const DeviceToken = z.string().max(255).openapi({ description: 'The device_token of an earlier login of this user' })
+
+export const Credentials = z
+  .object({
+    username: Name.optional(),
+    email: Name.optional(),
+    password: Password,
+    /** For pages of the tenant's own host: tokens in cookies instead of in the response. */
+    cookie: z.boolean().optional(),
+    device_token: DeviceToken.min(1).optional(),
+  })
+  .refine((body) => (body.username === undefined) !== (body.email === undefined), {
+    message: 'give either username or email',
+    path: ['username'],
+  })
+  .openapi('Credentials')
+
+/**
+ * The OAuth 2 password form (RFC 6749 section 4.3.2). `scope`, `client_id` and `client_secret` are accepted and ignored; unknown
+ * parameters are ignored, and empty ones are as if left out (section 3.2).
+ */
+export const PasswordForm = z
+  .object({
+    grant_type: z.enum(['password', '']).optional(),
+    username: Name,
+    password: Password,
+    scope: z.string().max(1024).optional(),
+    client_id: z.string().max(255).optional(),
+    client_secret: z.string().max(255).optional(),
+    cookie: z.enum(['true', 'false', '']).optional(),
+    device_token: DeviceToken.optional(),
+  })
+  .openapi('PasswordForm')
+
+type Outcome =
+  | { outcome: 'ok'; claims: Claims; device_token: string }
+  | { outcome: 'refused'; mail: boolean; is_known: boolean }
+  | { outcome: 'no_role' }
+
+export type LoginRequest = {
+  identifier: string
+  password: string
+  place: Location
+  /** Tokens of known devices, of whichever user. */
+  devices: string[]
+  /** The refresh tokens that the browser has in cookies, by account: the session of the account that logs in ends. */
+  former: Map<string, string>
+}
+
+/** Identifiers are compared as they are stored: NFKC, lower case, trimmed. */
+const normalised = (identifier: string) => identifier.normalize('NFKC').trim().toLowerCase()
+
+/**
+ * Checks a password and opens a session. Two round trips: begin the attempt and read the hash parameters; compare and finish. A
+ * hash of another system, or one that is cheaper than new ones, is replaced on the way. Fails with invalid_credentials (wrong,
+ * unknown, locked or inactive alike), user_inactive (right, but without any role), rate_limited (too many of one user at once, or
+ * too many hashes of other systems).
+ */
+export async function login(ctx: Ctx, { identifier, password, place, devices, former }: LoginRequest): Promise<Entered> {
+  const about = { tenant: ctx.realm.subdomain, trace_id: ctx.request.trace_id }
+  const { id, system_key } = ctx.realm
+  log('database chosen', { ...about, database: new URL(ctx.realm.database_url).pathname.slice(1) })
+  const request = JSON.stringify({ ...ctx.request, ...place })
+  const begun = await beginAttempt(() =>
+    ctx.call<Attempt>(
+      sql`access.begin_login(${id}, ${system_key}, ${normalised(identifier)}, ${JSON.stringify(devices)}::jsonb, ${request}::jsonb)`,
+    ),
+  )
+  const { attempt, hash_parameters } = begun
+  const refresh_token = newToken()
+  const { compared, renewal } = await loginDigests(password, hash_parameters, ctx.config.PASSWORD_HASH_ITERATIONS)
+  const replaced = await Promise.all([...former].map(async ([account, token]) => [account, await tokenHash(token)]))
+  const session = sql`${await tokenHash(refresh_token)}::bytea, ${request}::jsonb, ${JSON.stringify(Object.fromEntries(replaced))}::jsonb`
+  const result = await ctx.call<Outcome>(
+    renewal
+      ? sql`access.finish_login_with_rehash(${id}, ${system_key}, ${attempt}, ${compared}, ${renewal.parameters}, ${renewal.digest}, ${session})`
+      : sql`access.finish_login(${id}, ${system_key}, ${attempt}, ${compared}, ${null}, ${session})`,
+  )
+  // Only logged: the answer, and the time that it takes, are the same.
+  log('user looked up', { ...about, found: result.outcome === 'refused' ? result.is_known : true })
+  log(result.outcome === 'refused' ? 'password refused' : 'password verified', about)
+  // A lockout has queued a mail to the user; an ordinary failure does not query the outbox.
+  if (result.outcome === 'refused' && result.mail) ctx.later(deliver(ctx))
+  if (result.outcome === 'no_role') throw new Problem('user_inactive')
+  if (result.outcome !== 'ok') throw overload(begun, compared) ?? new Problem('invalid_credentials')
+  log('logged in', { ...about, user: result.claims.user_id })
+  return { claims: result.claims, refresh_token, device_token: result.device_token }
+}
