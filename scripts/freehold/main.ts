@@ -5,6 +5,7 @@ import { addDevUsers } from './dev-users.ts'
 import { Failure } from './failure.ts'
 import { addGroups } from './groups.ts'
 import { addKeys } from './keys.ts'
+import { addOperators } from './operators.ts'
 import { addGlobals, type Globals } from './options.ts'
 import { paint, printJson, tell } from './output.ts'
 import { addPresets } from './presets.ts'
@@ -40,6 +41,7 @@ addPresets(program)
 addAudit(program)
 addUsers(program)
 addKeys(program)
+addOperators(program)
 
 try {
   await program.parseAsync()

@@ -85,7 +85,7 @@ export function settings(options: Pick<Globals, 'insecure'>, given: NodeJS.Proce
 
 /**
  * The same, where the environment has neither of the two: those of the `npm start` whose data folder --data names. Only for commands
- * that change nothing.
+ * that do no harm at the wrong platform.
  */
 export async function localSettings(options: Globals) {
   const { MASTER_DATABASE_URL, ENCRYPTION_KEYS } = process.env
@@ -101,7 +101,15 @@ export async function localSettings(options: Globals) {
   return settings(options, Object.fromEntries(names.map((name) => [name, of(name)])))
 }
 
-function emailAddress(text: string): string {
+/** For commands that need the master and no key ring: as localSettings, but without ENCRYPTION_KEYS. */
+export function masterSettings(options: Globals) {
+  const { MASTER_DATABASE_URL, ENCRYPTION_KEYS } = process.env
+  if (!MASTER_DATABASE_URL || ENCRYPTION_KEYS) return localSettings(options)
+  return settings(options, { ...process.env, ENCRYPTION_KEYS: `unused:${'A'.repeat(43)}` })
+}
+
+/** A parser of e-mail addresses. */
+export function emailAddress(text: string): string {
   const parsed = Email.safeParse(text)
   if (!parsed.success) throw new InvalidArgumentError('It must be an e-mail address.')
   return parsed.data

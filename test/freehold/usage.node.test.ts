@@ -44,6 +44,8 @@ describe('help', () => {
     ['keys', ['new']],
     ['users import', [...tenant, '--dry-run', 'password_hash', 'bcrypt']],
     ['keys new', ['--id', 'ENCRYPTION_KEYS']],
+    ['operators', ['unlock']],
+    ['operators unlock', ['--all', '--json', '--data', 'MASTER_DATABASE_URL', 'NEON_SQL_URL', 'USER_UNLOCKED']],
   ])('of "%s" ends well and names the options and settings', async ([command, words]) => {
     const { code, stdout, stderr } = await freehold([...command.split(' ').filter(Boolean), '--help'])
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
@@ -72,6 +74,8 @@ describe('a wrong call', () => {
     'presets surplus',
     'keys new --id K!',
     'users import acme',
+    'operators unlock',
+    'operators unlock nobody',
   ])('"%s" ends with 2 and one sentence', async (args) => {
     const { code, stdout, stderr } = await freehold(args.split(' '), ADA)
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' })

@@ -1,0 +1,48 @@
+import type { Command } from 'commander'
+import { Failure } from './failure.ts'
+import type { Globals } from './options.ts'
+import { plain, print, printJson } from './output.ts'
+import { emailAddress, masterSettings } from './setup.ts'
+
+/** The commands on operators that need the master itself and not an operator's login. */
+export function addOperators(program: Command): void {
+  const operators = program.command('operators').description('help operators who cannot log in')
+
+  operators
+    .command('unlock')
+    .description('clear the lockouts of an operator, so that they can log in again at once')
+    .argument('[email]', 'e-mail address of the operator', emailAddress)
+    .option('--all', 'all operators who are locked out, in place of one')
+    .addHelpText(
+      'after',
+      `
+Settings of the environment:
+  MASTER_DATABASE_URL  the master database; its login must own it
+  NEON_SQL_URL         only for a local Neon: its URL for SQL over HTTP; https://, unless it is this machine or with --insecure
+Without them: those of a local \`npm start\` that runs (see --data).
+
+Clears the lockouts of known devices, of networks and of changes of the password. The password stays as it is. The audit of the platform
+records it as USER_UNLOCKED, done by the system. What a lockout is and how to keep out of one: docs/guides/lockout.md.`,
+    )
+    .action((email: string | undefined, { all = false }: { all?: boolean }, command: Command) => {
+      if ((email === undefined) !== all) command.error('error: give an e-mail address, or --all')
+      return unlock(email ?? null, command.optsWithGlobals<Globals>())
+    })
+}
+
+async function unlock(email: string | null, globals: Globals): Promise<void> {
+  const config = await masterSettings(globals)
+  // Loaded for this command only: the others need no database driver, and start faster without.
+  const { dbError, useSqlUrl } = await import('../../src/kernel/db.ts')
+  const { unlockOperators } = await import('../../src/tenants/operators.ts')
+  useSqlUrl(config.NEON_SQL_URL)
+  const unlocked = await unlockOperators(config, email).catch((error: Error) => {
+    // The message of a failed query contains its parameters; only the database's own message is shown.
+    const words = dbError(error)?.message ?? (error.message.startsWith('Failed query') ? 'it does not answer' : error.message)
+    throw new Failure(`MASTER_DATABASE_URL: the master database cannot be changed: ${plain(words)}`)
+  })
+  if (email !== null && !unlocked.length) throw new Failure(`There is no operator with the address ${email}.`)
+  if (globals.json) return printJson({ unlocked })
+  if (!unlocked.length) return print('No operator is locked out.')
+  for (const address of unlocked) print(`${plain(address)} can log in again.`)
+}

@@ -1,0 +1,101 @@
+/** Threat: strangers lock the only operator out, and nobody is left to unlock them. */
+import { sql } from 'drizzle-orm'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { type Stack, startStack } from '../../scripts/dev/stack.ts'
+import { batch } from '../../src/kernel/db.ts'
+import { LOW_COST } from '../support/cost.ts'
+import { folderWithCluster } from '../support/node/cluster.ts'
+import { freehold } from './run.ts'
+
+const EMAIL = 'ada@freehold.test'
+let stack: Stack
+let stops: (() => Promise<void>)[] = []
+
+beforeAll(async () => {
+  const folder = await folderWithCluster('freehold-operators')
+  stops = [folder.remove]
+  stack = await startStack({
+    dataDir: folder.path,
+    log: () => {},
+    given: { ...LOW_COST, BASE_URL: 'http://localhost:1', ENCRYPTION_KEYS: `k1:${'Zm9vYmFy'.repeat(5)}Zm8` },
+    operator: { email: EMAIL, password: 'Correct-horse-7', must_change_password: false },
+    durable: false,
+    operationMs: 0,
+  })
+  stops.unshift(stack.stop)
+})
+afterAll(async () => {
+  for (const stop of stops) await stop()
+})
+
+const master = () => String(stack.env.MASTER_DATABASE_URL)
+const as = async (...statements: Parameters<typeof batch>[1]) =>
+  (await batch(master(), [sql`set local role freehold_owner`, ...statements])).at(-1) ?? []
+/** Without ENCRYPTION_KEYS, which an unlock does not need. */
+const unlock = (args: string[], env: Record<string, string> = {}) =>
+  freehold(['operators', 'unlock', ...args], { MASTER_DATABASE_URL: master(), NEON_SQL_URL: stack.neon.sqlUrl, ...env })
+
+/** As strangers in fifty networks leave it, and a device and a session that failed. */
+async function lockOut() {
+  await as(
+    sql`insert into freehold.lockouts (key, failures, failed_at, locked_until)
+      select k || u.id, 50, now(), now() + interval '30 minutes' from freehold.users u, unnest(array['login:', 'change:']) k where u.email = ${EMAIL}
+      on conflict (key) do update set failures = 50, failed_at = now(), locked_until = excluded.locked_until`,
+    sql`insert into freehold.lockouts (key, parent, failures, failed_at, locked_until)
+      select k.key, 'login:' || u.id, 5, now(), now() + interval '30 minutes' from freehold.users u,
+        lateral (values ('login:' || u.id || ':203.0.113.9'), ('device:' || u.id || ':' || gen_random_uuid())) k (key) where u.email = ${EMAIL}`,
+  )
+}
+const locked = async () => (await as(sql`select count(*)::integer as n from freehold.lockouts where failures > 0`))[0]?.n
+const unlockings = () =>
+  as(
+    sql`select l.user_id, l.resource_id = u.id::text as is_ada, length(l.trace_id) as trace from freehold.audit_log l, freehold.users u
+      where l.activity_type = 'USER_UNLOCKED' and u.email = ${EMAIL}`,
+  )
+
+describe('operators unlock', () => {
+  test('clears all lockouts of an operator, with the secret of the master alone, and the audit says so', async () => {
+    await lockOut()
+    expect(await locked()).toBe(4)
+    expect(await unlock([' Ada@Freehold.test '])).toEqual({ code: 0, stdout: `${EMAIL} can log in again.\n`, stderr: '' })
+    expect(await locked()).toBe(0)
+    expect(await unlockings()).toEqual([{ user_id: null, is_ada: true, trace: 32 }])
+  })
+
+  test('--all clears those of everybody who is locked out, and says when that is nobody', async () => {
+    await lockOut()
+    const { code, stdout } = await unlock(['--all', '--json'])
+    expect({ code, said: JSON.parse(stdout) }).toEqual({ code: 0, said: { unlocked: [EMAIL] } })
+    expect(await locked()).toBe(0)
+    expect(await unlock(['--all'])).toEqual({ code: 0, stdout: 'No operator is locked out.\n', stderr: '' })
+    expect(JSON.parse((await unlock(['--all', '--json'])).stdout)).toEqual({ unlocked: [] })
+    expect(await unlockings()).toHaveLength(2)
+  })
+
+  test('of nobody says that there is no such operator, and unlocks nobody', async () => {
+    await lockOut()
+    const sentence = 'There is no operator with the address eve@freehold.test.'
+    expect(await unlock(['eve@freehold.test'])).toEqual({ code: 1, stdout: '', stderr: `error: ${sentence}\n` })
+    const { code, stdout } = await unlock(['eve@freehold.test', '--json'])
+    expect([code, JSON.parse(stdout).detail]).toEqual([1, sentence])
+    expect(await locked()).toBe(4)
+    expect((await unlock([EMAIL])).code).toBe(0)
+  })
+
+  test.for([[], [EMAIL, '--all'], ['nobody'], [EMAIL, 'surplus']])('with %j is wrong usage', async (args) => {
+    const { code, stdout, stderr } = await unlock(args)
+    expect({ code, stdout, stderr }).toEqual({ code: 2, stdout: '', stderr: expect.stringMatching(/^error: [^\n]+\n$/) })
+  })
+
+  test('of a master that does not let it in, or of none, names the setting and not the password', async () => {
+    const MASTER_DATABASE_URL = master().replace(/:[^:@]+@/, ':wrong-password@')
+    const refused = await unlock([EMAIL], { MASTER_DATABASE_URL })
+    expect(refused).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^error: MASTER_DATABASE_URL: .*authentication failed/),
+    })
+    expect(refused.stderr).not.toContain('wrong-password')
+    const none = await freehold(['operators', 'unlock', EMAIL])
+    expect(none).toMatchObject({ code: 1, stderr: expect.stringContaining('--data') })
+  })
+})
