@@ -12,7 +12,7 @@ import { newToken, tokenHash } from '../kernel/token.ts'
 import { deliver } from '../mail/mail.ts'
 import { loginDigests } from '../passwords/hash.ts'
 import type { Location } from '../sessions/device.ts'
-import { type Attempt, beginAttempt, overload } from './attempt.ts'
+import { type Attempt, beginAttempt, firstPasswordExpired, overload } from './attempt.ts'
 import { type Claims, type Entered, Password } from './auth.ts'
 
 const Name = z
@@ -41,8 +41,9 @@ export const Credentials = z
   .openapi('Credentials')
 
 /**
- * The OAuth 2 password form (RFC 6749 section 4.3.2). `scope`, `client_id` and `client_secret` are accepted and ignored; unknown
- * parameters are ignored, and empty ones are as if left out (section 3.2).
+ * The login as a form: that of OAuth 2 (RFC 6749 section 4.3.2), also where the grant is not offered (decision 40). `scope` and
+ * `client_id` are accepted and ignored, and so are unknown parameters; empty ones are as if left out (section 3.2). A secret that
+ * nobody reads is refused.
  */
 export const PasswordForm = z
   .object({
@@ -51,7 +52,7 @@ export const PasswordForm = z
     password: Password,
     scope: z.string().max(1024).optional(),
     client_id: z.string().max(255).optional(),
-    client_secret: z.string().max(255).optional(),
+    client_secret: z.literal('', 'must be left out: no client has a secret here').optional(),
     cookie: z.enum(['true', 'false', '']).optional(),
     device_token: DeviceToken.optional(),
   })
@@ -60,7 +61,7 @@ export const PasswordForm = z
 type Outcome =
   | { outcome: 'ok'; claims: Claims; device_token: string }
   | { outcome: 'refused'; mail: boolean; is_known: boolean }
-  | { outcome: 'no_role' }
+  | { outcome: 'no_role' | 'first_password_expired' }
 
 export type LoginRequest = {
   identifier: string
@@ -78,8 +79,8 @@ const normalised = (identifier: string) => identifier.normalize('NFKC').trim().t
 /**
  * Checks a password and opens a session. Two round trips: begin the attempt and read the hash parameters; compare and finish. A
  * hash of another system, or one that is cheaper than new ones, is replaced on the way. Fails with invalid_credentials (wrong,
- * unknown, locked or inactive alike), user_inactive (right, but without any role), rate_limited (too many of one user at once, or
- * too many hashes of other systems).
+ * unknown, locked or inactive alike), user_inactive (right, but without any role), password_change_required (right, but a first
+ * password whose time is over), rate_limited (too many of one user at once, or too many hashes of other systems).
  */
 export async function login(ctx: Ctx, { identifier, password, place, devices, former }: LoginRequest): Promise<Entered> {
   const about = { tenant: ctx.realm.subdomain, trace_id: ctx.request.trace_id }
@@ -107,6 +108,7 @@ export async function login(ctx: Ctx, { identifier, password, place, devices, fo
   // A lockout has queued a mail to the user; an ordinary failure does not query the outbox.
   if (result.outcome === 'refused' && result.mail) ctx.later(deliver(ctx))
   if (result.outcome === 'no_role') throw new Problem('user_inactive')
+  if (result.outcome === 'first_password_expired') throw firstPasswordExpired()
   if (result.outcome !== 'ok') throw overload(begun, compared) ?? new Problem('invalid_credentials')
   log('logged in', { ...about, user: result.claims.user_id })
   return { claims: result.claims, refresh_token, device_token: result.device_token }
