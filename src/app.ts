@@ -87,8 +87,9 @@ app.get(
     await c.env.TENANTS.get('readyz').catch((cause) => {
       throw new Problem('database_unavailable', 'The registry cache does not answer.', { cause })
     })
-    await batch(c.get('config').MASTER_DATABASE_URL, [sql`select 1`])
-    await requireNeonSettings(c.get('config'))
+    const config = c.get('config')
+    await Promise.all([config.MASTER_DATABASE_URL, config.MASTER_READER_URL].map((url) => batch(url, [sql`select 1`])))
+    await requireNeonSettings(config)
   }),
 )
 

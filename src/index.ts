@@ -6,6 +6,7 @@ import type { Env } from './kernel/env.ts'
 import { log } from './kernel/log.ts'
 import { eraseStale } from './tenants/lifecycle/erasure.ts'
 import { reconcile } from './tenants/lifecycle/lifecycle.ts'
+import { rotateStale } from './tenants/lifecycle/rotating.ts'
 import { deliverDue } from './tenants/maintenance/mail.ts'
 import { runMaintenance } from './tenants/maintenance/maintenance.ts'
 import { resumeStale } from './tenants/provisioning/provisioning.ts'
@@ -15,7 +16,7 @@ export { Provisioning } from './tenants/provisioning/provisioning.ts'
 export default {
   fetch: app.fetch,
   /**
-   * Every minute: resumes stalled provisioning and erasures, reconciles KV with the master, runs maintenance on active tenants
+   * Every minute: resumes stalled provisioning, erasures and rotations of keys, reconciles KV with the master, runs maintenance on active tenants
    * (with the audit checkpoint), and delivers mail. Logs and audit have it under one trace id.
    */
   async scheduled(_controller, env) {
@@ -23,7 +24,9 @@ export default {
     useSqlUrl(config.NEON_SQL_URL)
     const trace_id = newTraceId()
     const maintenance = runMaintenance(config, trace_id).then(({ due }) => deliverDue(env, config, due))
-    const work = [resumeStale(env, config), eraseStale(env, config, trace_id), reconcile(env, config, trace_id), maintenance]
+    // One after the other: an invocation has six connections.
+    const registry = rotateStale(env, config, trace_id).finally(() => reconcile(env, config, trace_id))
+    const work = [resumeStale(env, config), eraseStale(env, config, trace_id), registry, maintenance]
     const results = await Promise.allSettled(work)
     for (const result of results)
       if (result.status === 'rejected') log('scheduled job failed', { trace_id, error: String(result.reason) })

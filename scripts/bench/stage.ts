@@ -4,6 +4,8 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createNeonClient } from '@neon/sdk'
 import { type Config, parseSettings } from '../../src/kernel/config.ts'
+import { newToken } from '../../src/kernel/token.ts'
+import { readerUrlOf } from '../../src/tenants/provisioning/logins.ts'
 import { setUp } from '../../src/tenants/provisioning/setup.ts'
 import { rucFor } from '../dev/settings.ts'
 import { migrationsIn, type Stack, startStack } from '../dev/stack.ts'
@@ -53,10 +55,10 @@ export async function openStage(options: {
   await mkdir(outdir)
   await bundle(outdir)
   say('The Worker is bundled.')
-  const given = { BASE_URL: `http://${HOST}`, ENCRYPTION_KEYS: `k1:${randomBytes(32).toString('base64url')}` }
+  const given = { BASE_URL: `http://${HOST}`, ENCRYPTION_KEYS: newKeys(), OWNER_KEYS: newKeys() }
   const stack = await startStack({ dataDir: folder.path, given, operator: OPERATOR, durable: false, operationMs: 0, log: say })
   onStop(stack.stop)
-  const envs = { main: stack.env, small: { ...stack.env, MASTER_DATABASE_URL: await secondMaster(stack) } }
+  const envs = { main: stack.env, small: { ...stack.env, ...(await secondMaster(stack)) } }
   const workerd = await startWorkerd(outdir, envs)
   onStop(async () => {
     hangUp()
@@ -110,8 +112,10 @@ export function siteOf(workerd: Workerd, name: string, env: Record<string, strin
   }
 }
 
-/** A second master, in a Neon project of its own. */
-async function secondMaster({ neon, env }: Stack): Promise<string> {
+const newKeys = () => `k1:${randomBytes(32).toString('base64url')}`
+
+/** A second master, in a Neon project of its own, and the settings that name it. */
+async function secondMaster({ neon, env }: Stack) {
   const api = createNeonClient({ apiKey: neon.apiKey, baseUrl: neon.apiUrl, throwOnError: true, wait: { pollIntervalMs: 20 } })
   const branch = { name: 'main', database_name: 'small_master', role_name: 'small_master_owner' }
   const project = await api.projects.create({ name: 'small-master', branch }, { waitForReadiness: true })
@@ -121,7 +125,10 @@ async function secondMaster({ neon, env }: Stack): Promise<string> {
     roleName: branch.role_name,
     pooled: false,
   })
-  const config = parseSettings({ ...env, MASTER_DATABASE_URL })
+  // Both projects are in one cluster, whose roles have different names.
+  const reader = Object.assign(new URL(readerUrlOf(MASTER_DATABASE_URL, newToken())), { username: 'freehold_reader_b' })
+  const settings = { MASTER_DATABASE_URL, MASTER_READER_URL: reader.href }
+  const config = parseSettings({ ...env, ...settings })
   await setUp(config, { tenant: await migrationsIn('tenant'), master: await migrationsIn('master') }, null)
-  return MASTER_DATABASE_URL
+  return settings
 }

@@ -17,8 +17,8 @@ const HELP = `Freehold on this machine: Postgres, the local Neon, and the Worker
   --verbose     show the Worker's log
   --help        show this
 
-Settings of the environment: BASE_URL, TENANT_DB_TEMPLATE, MASTER_DATABASE_URL, DEFAULT_TENANT, HOST_CAPACITY, HOST_BRANCHES,
-ENCRYPTION_KEYS, PASSWORD_HASH_ITERATIONS; SMTP_URL and MAIL_FROM to send mail instead of keeping it in the mailbox, SMS_WEBHOOK_URL and SMS_WEBHOOK_TOKEN for texts to phones;
+Settings of the environment: BASE_URL, TENANT_DB_TEMPLATE, MASTER_DATABASE_URL, MASTER_READER_URL, DEFAULT_TENANT, HOST_CAPACITY,
+HOST_BRANCHES, ENCRYPTION_KEYS, OWNER_KEYS, PASSWORD_HASH_ITERATIONS; SMTP_URL and MAIL_FROM to send mail instead of keeping it in the mailbox, SMS_WEBHOOK_URL and SMS_WEBHOOK_TOKEN for texts to phones;
 PWNED_PASSWORDS_URL.
 Ctrl-C ends everything; the data stays.
 `
@@ -66,6 +66,7 @@ async function main(): Promise<void> {
     const settings = {
       BASE_URL: `http://localhost:${port}`,
       ENCRYPTION_KEYS: kept.encryption_keys,
+      OWNER_KEYS: kept.owner_keys,
       ...(!given.SMTP_URL && { MAILBOX_URL: mailbox.url }),
       ...given,
     }

@@ -1,23 +1,32 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { type Config, parseSettings } from '../../src/kernel/config.ts'
 
 /** The contents of credentials.json, kept between two starts. */
 export type Kept = {
   encryption_keys: string
+  owner_keys: string
   operator: { email: string; password: string }
   tenant: { email: string; password: string }
 }
 
-const PLACEHOLDER = 'postgresql://user:password@host/database'
+const PLACEHOLDERS = {
+  ENVIRONMENT: 'local',
+  NEON_API_KEY: 'local',
+  MASTER_DATABASE_URL: 'postgresql://user:password@host/database',
+  MASTER_READER_URL: 'postgresql://placeholder:password@host/database',
+  OWNER_KEYS: newKeys('o1'),
+}
 const NAMES = [
   'BASE_URL',
   'TENANT_DB_TEMPLATE',
   'MASTER_DATABASE_URL',
+  'MASTER_READER_URL',
   'DEFAULT_TENANT',
   'ENCRYPTION_KEYS',
+  'OWNER_KEYS',
   'HOST_CAPACITY',
   'HOST_BRANCHES',
   'PASSWORD_HASH_ITERATIONS',
@@ -34,8 +43,7 @@ export const givenSettings = (env: NodeJS.ProcessEnv) =>
   Object.fromEntries(NAMES.filter((name) => env[name] !== undefined).map((name) => [name, env[name] ?? '']))
 
 /** Checks the settings before anything is started. Fails with one sentence that names what is wrong. */
-export const checkSettings = (given: Record<string, string>): Config =>
-  parseSettings({ ENVIRONMENT: 'local', NEON_API_KEY: 'local', MASTER_DATABASE_URL: PLACEHOLDER, ...given })
+export const checkSettings = (given: Record<string, string>): Config => parseSettings({ ...PLACEHOLDERS, ...given })
 
 const password = () => `${randomBytes(12).toString('base64url')}-Aa7!`
 
@@ -51,14 +59,33 @@ export async function keptIn(dataDir: string): Promise<Kept> {
     )
   }
   const known = await readFile(file, 'utf8').catch(() => null)
-  if (known) return JSON.parse(known) as Kept
+  if (known) {
+    const kept = JSON.parse(known) as Kept
+    if (kept.owner_keys) return kept
+    // Of a start before there was this ring: it is new, and what the other one encrypted still opens.
+    const more = { ...kept, owner_keys: newKeys('o1') }
+    await keep(file, more)
+    return more
+  }
   const kept: Kept = {
-    encryption_keys: `k1:${randomBytes(32).toString('base64url')}`,
+    encryption_keys: newKeys('k1'),
+    owner_keys: newKeys('o1'),
     operator: { email: 'owner@freehold.test', password: password() },
     tenant: { email: 'admin@demo.test', password: password() },
   }
-  await writeFile(file, JSON.stringify(kept), { mode: 0o600 })
+  await keep(file, kept)
   return kept
+}
+
+/** Written whole or not at all: a key that is lost half-way opens nothing again. */
+async function keep(file: string, kept: Kept): Promise<void> {
+  await writeFile(`${file}.new`, JSON.stringify(kept), { mode: 0o600 })
+  await rename(`${file}.new`, file)
+}
+
+/** A key ring of one new key. */
+function newKeys(id: string) {
+  return `${id}:${randomBytes(32).toString('base64url')}`
 }
 
 /** Deletes a data folder. Fails for a folder that was not made by npm start: it might hold anything. */

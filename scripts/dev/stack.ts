@@ -2,6 +2,8 @@ import { readdir, readFile } from 'node:fs/promises'
 import { createNeonClient } from '@neon/sdk'
 import { parseSettings } from '../../src/kernel/config.ts'
 import { dbError, useSqlUrl } from '../../src/kernel/db.ts'
+import { newToken } from '../../src/kernel/token.ts'
+import { readerUrlOf } from '../../src/tenants/provisioning/logins.ts'
 import { BeforeBaseline, type Migration } from '../../src/tenants/provisioning/migrations.ts'
 import { setUp } from '../../src/tenants/provisioning/setup.ts'
 import { type LocalNeon, startLocalNeon } from '../local-neon/start.ts'
@@ -30,6 +32,7 @@ export async function startStack(options: {
   try {
     log('Postgres and the local Neon are up.')
     useSqlUrl(neon.sqlUrl)
+    const MASTER_DATABASE_URL = given.MASTER_DATABASE_URL ?? (await ownMaster(neon))
     const env = {
       ENVIRONMENT: 'local',
       NEON_API_KEY: neon.apiKey,
@@ -37,8 +40,10 @@ export async function startStack(options: {
       NEON_SQL_URL: neon.sqlUrl,
       NEON_REGION: 'aws-us-east-2',
       NEON_POLL_MS: '20',
+      // Set-up gives the login this password: each start has another.
+      MASTER_READER_URL: readerUrlOf(MASTER_DATABASE_URL, newToken()),
       ...given,
-      MASTER_DATABASE_URL: given.MASTER_DATABASE_URL ?? (await ownMaster(neon)),
+      MASTER_DATABASE_URL,
     }
     const config = parseSettings(env)
     await setUp(config, { tenant: await migrationsIn('tenant'), master: await migrationsIn('master') }, operator).catch(

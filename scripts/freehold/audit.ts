@@ -36,6 +36,7 @@ export function addAudit(program: Command): void {
 Settings of the environment, for a tenant:
   MASTER_DATABASE_URL  the master database
   ENCRYPTION_KEYS      the key ring of the Worker
+  OWNER_KEYS           its key ring for owner logins
   NEON_SQL_URL         only for a local Neon: its URL for SQL over HTTP; https://, unless it is this machine or with --insecure
 Without them: those of a local \`npm start\` that runs (see --data).
 

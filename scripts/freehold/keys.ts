@@ -1,28 +1,83 @@
 import { randomBytes } from 'node:crypto'
-import { type Command, InvalidArgumentError } from 'commander'
+import { Argument, type Command, InvalidArgumentError } from 'commander'
+import { Failure } from './failure.ts'
 import type { Globals } from './options.ts'
 import { print, printJson } from './output.ts'
+import { settings } from './setup.ts'
 
-/** The commands on the key ring that encrypts every secret at rest. */
+/** The commands on the key rings that encrypt every secret at rest, and on the password of the master's reader. */
 export function addKeys(program: Command): void {
-  const keys = program.command('keys').description('the keys that encrypt secrets at rest')
+  const keys = program.command('keys').description('the keys that encrypt secrets at rest, and the login that reads the registry')
 
   keys
     .command('new')
-    .description('generate a value for the setting ENCRYPTION_KEYS')
+    .description('generate a value for the setting ENCRYPTION_KEYS, or OWNER_KEYS')
+    .addArgument(new Argument('[setting]', 'the setting').choices(['ENCRYPTION_KEYS', 'OWNER_KEYS']).default('ENCRYPTION_KEYS'))
     .option('--id <id>', 'the id of the key, stored with every secret: 1-16 of a-z and 0-9', keyId, 'k1')
     .addHelpText(
       'after',
       `
-ENCRYPTION_KEYS is a comma-separated list: the first key encrypts, all decrypt. To rotate, put a new key with another id before the
-others. Without a key, what it encrypted cannot be recovered.`,
+Each setting is a comma-separated list of keys of its own: the first key encrypts, all decrypt. To rotate, put a new key with another id
+before the others. Without a key, what it encrypted cannot be recovered. OWNER_KEYS encrypts the owner logins of tenants, ENCRYPTION_KEYS
+everything else.`,
     )
-    .action((_, command: Command) => {
+    .action((setting: string, _, command: Command) => {
       const { json, id } = command.optsWithGlobals<Globals & { id: string }>()
-      const ENCRYPTION_KEYS = `${id}:${randomBytes(32).toString('base64url')}`
-      if (json) printJson({ ENCRYPTION_KEYS })
-      else print(ENCRYPTION_KEYS)
+      const ring = `${id}:${randomBytes(32).toString('base64url')}`
+      if (json) printJson({ [setting]: ring })
+      else print(ring)
     })
+
+  keys
+    .command('reader')
+    .description('generate a value for the setting MASTER_READER_URL, with a new password')
+    .addHelpText(
+      'after',
+      `
+Settings of the environment:
+  MASTER_DATABASE_URL  the master database
+Nothing is changed: \`freehold setup\` creates the login, or gives it this password.`,
+    )
+    .action(async (_, command: Command) => {
+      const { json } = command.optsWithGlobals<Globals>()
+      const url = process.env.MASTER_DATABASE_URL ?? ''
+      if (!URL.canParse(url)) throw new Failure('MASTER_DATABASE_URL is not set, or is no URL.')
+      const { readerUrlOf } = await import('../../src/tenants/provisioning/logins.ts')
+      const MASTER_READER_URL = readerUrlOf(url, randomBytes(32).toString('base64url'))
+      if (json) printJson({ MASTER_READER_URL })
+      else print(MASTER_READER_URL)
+    })
+
+  keys
+    .command('reencrypt')
+    .description('encrypt the owner logins of tenants and hosts again, under the first key of OWNER_KEYS; can be run again')
+    .addHelpText(
+      'after',
+      `
+Settings of the environment:
+  MASTER_DATABASE_URL  the master database
+  OWNER_KEYS           the key ring for owner logins
+  ENCRYPTION_KEYS      the other key ring: owner logins that were written before there was OWNER_KEYS are under it
+  NEON_SQL_URL         only for a local Neon: its URL for SQL over HTTP; https://, unless it is this machine or with --insecure`,
+    )
+    .action((_, command: Command) => reencrypt(command.optsWithGlobals<Globals>()))
+}
+
+async function reencrypt(options: Globals): Promise<void> {
+  const config = settings(options, ['OWNER_KEYS'])
+  // Loaded for this command only: the others need no database driver, and start faster without.
+  const { dbError, useSqlUrl } = await import('../../src/kernel/db.ts')
+  const { newTraceId } = await import('../../src/http/trace.ts')
+  const { reencryptOwnerUrls } = await import('../../src/tenants/provisioning/owner-url.ts')
+  useSqlUrl(config.NEON_SQL_URL)
+  const changed = await reencryptOwnerUrls(config, newTraceId()).catch((error: Error) => {
+    // The message of a failed query contains its parameters; only the database's own message is shown.
+    throw new Failure(
+      error.message.startsWith('Failed query') ? `The master: ${dbError(error)?.message ?? 'no answer'}` : error.message,
+    )
+  })
+  if (options.json) printJson({ reencrypted: changed })
+  else print(`${changed} owner logins were encrypted again.`)
 }
 
 function keyId(text: string): string {

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Command, InvalidArgumentError } from 'commander'
@@ -19,6 +20,8 @@ export function addSetup(program: Command): void {
       `
 Settings of the environment:
   MASTER_DATABASE_URL       the master database; its login must own it, and be able to create roles
+  MASTER_READER_URL         the same database, as the login of the Worker that only reads the registry: it is created, or gets
+                            the password that stands here; see: freehold keys reader
   ENCRYPTION_KEYS           the key ring of the Worker; see: freehold keys new
   PASSWORD_HASH_ITERATIONS  as the Worker has it, if it has it
   NEON_SQL_URL              only for a local Neon: its URL for SQL over HTTP; https://, unless it is this machine or with --insecure
@@ -30,7 +33,7 @@ keeps theirs.`,
 
 async function setup(options: Globals & { email: string }): Promise<void> {
   const { email, json } = options
-  const config = settings(options)
+  const config = settings(options, ['MASTER_READER_URL'])
   // Loaded for this command only: the others need no database driver, and start faster without.
   const { dbError, useSqlUrl } = await import('../../src/kernel/db.ts')
   const { generatePassword } = await import('../../src/passwords/hash.ts')
@@ -58,19 +61,23 @@ async function setup(options: Globals & { email: string }): Promise<void> {
   )
 }
 
+/** Settings that the Worker requires, and a command only if it says so. */
+type Extra = 'MASTER_READER_URL' | 'OWNER_KEYS'
+const placeholders = () => ({
+  BASE_URL: 'https://localhost',
+  NEON_API_KEY: 'unused',
+  MASTER_READER_URL: 'postgresql://placeholder:unused@localhost/unused',
+  OWNER_KEYS: `unused:${randomBytes(32).toString('base64url')}`,
+})
+
 /**
- * The settings that a command on the databases needs, from the environment. The two others that are required get placeholders.
- * Fails with Failure, also for a NEON_SQL_URL to which passwords of databases would travel without encryption.
+ * The settings that a command on the databases needs, from the environment; `needs` are those beside the master and ENCRYPTION_KEYS.
+ * Others that are required get placeholders. Fails with Failure, also for a NEON_SQL_URL to which passwords of databases would travel without encryption.
  */
-export function settings(options: Pick<Globals, 'insecure'>, given: NodeJS.ProcessEnv = process.env) {
+export function settings(options: Pick<Globals, 'insecure'>, needs: Extra[], given: NodeJS.ProcessEnv = process.env) {
   const { MASTER_DATABASE_URL, ENCRYPTION_KEYS, NEON_SQL_URL, PASSWORD_HASH_ITERATIONS } = given
-  const asked = {
-    BASE_URL: 'https://localhost',
-    NEON_API_KEY: 'unused',
-    MASTER_DATABASE_URL,
-    ENCRYPTION_KEYS,
-    PASSWORD_HASH_ITERATIONS,
-  }
+  const needed = Object.fromEntries(needs.map((name) => [name, given[name]]))
+  const asked = { ...placeholders(), MASTER_DATABASE_URL, ENCRYPTION_KEYS, PASSWORD_HASH_ITERATIONS, ...needed }
   try {
     const config = parseSettings(asked)
     if (!NEON_SQL_URL) return config
@@ -89,23 +96,22 @@ export function settings(options: Pick<Globals, 'insecure'>, given: NodeJS.Proce
  */
 export async function localSettings(options: Globals) {
   const { MASTER_DATABASE_URL, ENCRYPTION_KEYS } = process.env
-  if (MASTER_DATABASE_URL || ENCRYPTION_KEYS) return settings(options)
+  if (MASTER_DATABASE_URL || ENCRYPTION_KEYS) return settings(options, ['OWNER_KEYS'])
   const file = join(options.data, 'worker.env')
   const text = await readFile(file, 'utf8').catch(() => null)
   if (text === null)
     throw new Failure(
-      `Set MASTER_DATABASE_URL and ENCRYPTION_KEYS, or name the data folder of a running \`npm start\` with --data (${file} cannot be read).`,
+      `Set MASTER_DATABASE_URL, ENCRYPTION_KEYS and OWNER_KEYS, or name the data folder of a running \`npm start\` with --data (${file} cannot be read).`,
     )
   const of = (name: string) => new RegExp(`^${name}="(.*)"$`, 'm').exec(text)?.[1]
-  const names = ['MASTER_DATABASE_URL', 'ENCRYPTION_KEYS', 'NEON_SQL_URL']
-  return settings(options, Object.fromEntries(names.map((name) => [name, of(name)])))
+  const names = ['MASTER_DATABASE_URL', 'ENCRYPTION_KEYS', 'OWNER_KEYS', 'NEON_SQL_URL']
+  return settings(options, ['OWNER_KEYS'], Object.fromEntries(names.map((name) => [name, of(name)])))
 }
 
 /** For commands that need the master and no key ring: as localSettings, but without ENCRYPTION_KEYS. */
 export function masterSettings(options: Globals) {
-  const { MASTER_DATABASE_URL, ENCRYPTION_KEYS } = process.env
-  if (!MASTER_DATABASE_URL || ENCRYPTION_KEYS) return localSettings(options)
-  return settings(options, { ...process.env, ENCRYPTION_KEYS: `unused:${'A'.repeat(43)}` })
+  const { MASTER_DATABASE_URL, ENCRYPTION_KEYS = `unused:${randomBytes(32).toString('base64url')}` } = process.env
+  return MASTER_DATABASE_URL ? settings(options, [], { ...process.env, ENCRYPTION_KEYS }) : localSettings(options)
 }
 
 /** A parser of e-mail addresses. */

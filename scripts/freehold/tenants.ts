@@ -7,6 +7,7 @@ import { type Globals, whole } from './options.ts'
 import { print, printJson, tell } from './output.ts'
 import { failed } from './provisioning.ts'
 import { findTenant, listTenants } from './registry.ts'
+import { addRotation } from './rotation.ts'
 import { addSwitching } from './switching.ts'
 import { pairs, table } from './table.ts'
 
@@ -31,7 +32,7 @@ type Wanted = {
 export function addTenants(program: Command): void {
   const tenants = program
     .command('tenants')
-    .description('list, show, create, activate, deactivate and delete tenants')
+    .description('list, show, create, activate, deactivate and delete tenants, and rotate their keys')
     .addHelpText('afterAll', CREDENTIAL_SETTINGS)
 
   tenants
@@ -81,6 +82,7 @@ export function addTenants(program: Command): void {
     })
 
   addSwitching(tenants)
+  addRotation(tenants)
   for (const command of [making, again])
     command
       .option('--wait <seconds>', 'how long to wait until it is active', whole(1, MAX_WAIT_SECONDS), 120)

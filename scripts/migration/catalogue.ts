@@ -84,6 +84,7 @@ const QUERIES: string[] = [
       concat_ws(' | ', polcmd, polpermissive, polroles::regrole[], 'using ' || pg_get_expr(polqual, polrelid), 'check ' || pg_get_expr(polwithcheck, polrelid)) as form,
       concat(format('create policy %I on %s', polname, polrelid::regclass), case when not polpermissive then ' as restrictive' end,
         ' for ' || case polcmd when 'r' then 'select' when 'a' then 'insert' when 'w' then 'update' when 'd' then 'delete' else 'all' end,
+        case when polroles <> '{0}' then ' to ' || array_to_string(polroles::regrole[], ', ') end,
         E'\\n  using (' || pg_get_expr(polqual, polrelid) || ')', E'\\n  with check (' || pg_get_expr(polwithcheck, polrelid) || ')') as "create",
       format('drop policy %I on %s', polname, polrelid::regclass) as "drop"
     from pg_policy where polrelid in ${TABLES}`,

@@ -16,7 +16,7 @@ export async function scratch(url: string): Promise<Scratch> {
   const name = `freehold_scratch_${process.pid}_${++made}`
   const server = new Client({ connectionString: url })
   await server.connect()
-  for (const role of ['freehold_owner', 'freehold_app'])
+  for (const role of ['freehold_owner', 'freehold_app', 'freehold_reader'])
     await server.query(
       `do $$ begin create role ${role} nologin; exception when duplicate_object then null; when unique_violation then null; end $$`,
     )

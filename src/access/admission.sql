@@ -21,13 +21,17 @@ begin
 end $$;
 
 -- The same for the system (cron, and work after an answer), which shows a key from the registry. Only the hash of
--- that key is here.
+-- that key is here, and after a rotation that of the former key, until it ends.
 create function access.check_system(tenant_id uuid, system_key text) returns freehold.tenant
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_tenant(tenant_id);
+  shown bytea := sha256(convert_to(system_key, 'UTF8'));
 begin
-  if not exists (select from access.secrets s where s.system_hash = sha256(convert_to(system_key, 'UTF8'))) then
+  if not exists (
+    select from access.secrets s
+    where s.system_hash = shown or s.former_system_hash = shown and s.former_system_until > now())
+  then
     raise exception using errcode = 'FH403', message = 'forbidden';
   end if;
   return t;
@@ -64,7 +68,7 @@ begin
     select * into s from freehold.sessions x where x.id = (credential ->> 'session_id')::uuid;
     if s.id is null
       or s.user_id is distinct from (credential ->> 'user_id')::uuid
-      or credential ->> 'proof' is distinct from access.proof_of(secret, s.id)
+      or not access.is_proof(secret, s.id, credential ->> 'proof', t.access_minutes)
     then
       raise exception using errcode = 'FH401', message = 'session_ended';
     end if;
@@ -110,7 +114,11 @@ begin
     'request', request)::text;
   perform
     set_config('access.claims', said, true),
-    set_config('access.signature', encode(access.hmac(secret, access.bound('claims:' || said)), 'hex'), true);
+    set_config(
+      'access.signature',
+      encode(access.hmac(secret.inner_key, secret.outer_key, access.bound('claims:' || said)), 'hex'),
+      true
+    );
   -- A request that writes touches its session last (src/kernel/context.ts): two that locked it first would wait for
   -- each other's rows.
   if s.last_active_at < now() - interval '1 minute' then
@@ -126,7 +134,18 @@ end $$;
 -- not even with the app login.
 create function access.proof_of(secret access.secrets, session uuid) returns text
 language sql stable
-return encode(access.hmac(secret, 'session:' || session), 'hex');
+return encode(access.hmac(secret.inner_key, secret.outer_key, 'session:' || session), 'hex');
+
+-- Whether a token carries the proof of this session. One of before a rotation does so for as long as a token lives,
+-- and a minute more.
+create function access.is_proof(secret access.secrets, session uuid, shown text, access_minutes integer) returns boolean
+language sql stable
+return coalesce(
+  shown = access.proof_of(secret, session)
+  or secret.rotated_at > now() - make_interval(mins => access_minutes + 1)
+    and shown = encode(access.hmac(secret.former_inner_key, secret.former_outer_key, 'session:' || session), 'hex'),
+  false
+);
 
 -- The same under this database's keys.
 create function access.session_proof(session uuid) returns text

@@ -7,37 +7,73 @@
 -- return null when nobody was admitted or the signature is wrong. Public endpoints, which admit nobody, name an actor
 -- for the audit instead: a setting of its own that no policy reads.
 
--- Gives a database its own key, once, when it belongs to a tenant: no migration does, so that a database that is
--- copied before holds none. HMAC-SHA-256 (RFC 2104) needs sha256 alone when the two padded keys are kept, so that no
--- extension is needed.
-create procedure access.make_secrets()
-language plpgsql set search_path = pg_catalog, pg_temp as $$
+-- A new key, as the two padded keys of HMAC-SHA-256 (RFC 2104): with them sha256 is enough, so that no extension is
+-- needed.
+create function access.new_key(out inner_key bytea, out outer_key bytea)
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   k bytea := sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()))
     || decode(repeat('00', 32), 'hex');
-  i bytea := k;
-  o bytea := k;
 begin
+  inner_key := k;
+  outer_key := k;
   for n in 0..63 loop
-    i := set_byte(i, n, get_byte(k, n) # 54);
-    o := set_byte(o, n, get_byte(k, n) # 92);
+    inner_key := set_byte(inner_key, n, get_byte(k, n) # 54);
+    outer_key := set_byte(outer_key, n, get_byte(k, n) # 92);
   end loop;
-  insert into access.secrets (inner_key, outer_key) values (i, o) on conflict do nothing;
 end $$;
 
--- HMAC-SHA-256 of a message under a database's padded keys. A query that calls it holds it inline.
-create function access.hmac(k access.secrets, message text) returns bytea
-language sql stable
-return sha256(k.outer_key || sha256(k.inner_key || convert_to(message, 'UTF8')));
+-- Gives a database its own keys, once, when it belongs to a tenant: no migration does, so that a database that is
+-- copied before holds none.
+create procedure access.make_secrets()
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+  insert into access.secrets (inner_key, outer_key, lasting_inner_key, lasting_outer_key)
+  select c.inner_key, c.outer_key, l.inner_key, l.outer_key
+  from access.new_key() c, access.new_key() l
+  on conflict do nothing;
+end $$;
 
--- The same under this database's keys.
+-- Gives a database new keys for claims and proofs, and a new key of the system, by its hash; the former ones stay
+-- accepted: for claims a minute, for proofs as long as an access token lives, of the system until the registry says
+-- when it ends (src/tenants/lifecycle/rotation.ts). `known` is the hash of the key that the registry has, so that a
+-- rotation that is repeated, or that comes late, changes nothing. Whether the database then knows `successor`.
+create function access.rotate_keys(known bytea, successor bytea) returns boolean
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  update access.secrets s set
+    former_inner_key = s.inner_key,
+    former_outer_key = s.outer_key,
+    inner_key = k.inner_key,
+    outer_key = k.outer_key,
+    -- A database that was made before keys were rotated used one key for everything.
+    lasting_inner_key = coalesce(s.lasting_inner_key, s.inner_key),
+    lasting_outer_key = coalesce(s.lasting_outer_key, s.outer_key),
+    rotated_at = clock_timestamp(),
+    system_hash = successor,
+    former_system_hash = s.system_hash,
+    former_system_until = 'infinity'
+  from access.new_key() k
+  where s.system_hash = known;
+  return exists (select from access.secrets s where s.system_hash = successor);
+end $$;
+
+-- HMAC-SHA-256 of a message. A query that calls it holds it inline.
+create function access.hmac(inner_key bytea, outer_key bytea, message text) returns bytea
+language sql stable
+return sha256(outer_key || sha256(inner_key || convert_to(message, 'UTF8')));
+
+-- The same under the key that is never rotated, for what must stay the same: salts and lockouts of unknown identifiers,
+-- codes that were sent. A salt that changed would tell whose identifier is unknown.
 create function access.mac(message text) returns bytea
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   k access.secrets;
 begin
   select * into k from access.secrets;
-  return access.hmac(k, message);
+  return access.hmac(
+    coalesce(k.lasting_inner_key, k.inner_key), coalesce(k.lasting_outer_key, k.outer_key), message
+  );
 end $$;
 
 -- What a signature of claims covers: them, this backend and this transaction, so that a copied one is worth nothing
@@ -47,16 +83,23 @@ language sql stable
 return claims || '|' || pg_backend_pid() || '|' || extract(epoch from transaction_timestamp());
 
 -- The claims of this transaction; null when nobody was admitted, or when the signature is not ours. A setting that
--- was used before and is no more is '' and not null.
+-- was used before and is no more is '' and not null. For a minute after a rotation the former key counts as well:
+-- transactions that it signed are at work.
 create function access.claims() returns jsonb
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
   said text := current_setting('access.claims', true);
+  signature text := current_setting('access.signature', true);
+  covered text;
   k access.secrets;
 begin
   if said <> '' then
     select * into k from access.secrets;
-    if encode(access.hmac(k, access.bound('claims:' || said)), 'hex') = current_setting('access.signature', true) then
+    covered := access.bound('claims:' || said);
+    if encode(access.hmac(k.inner_key, k.outer_key, covered), 'hex') = signature
+      or k.rotated_at > clock_timestamp() - interval '1 minute'
+        and encode(access.hmac(k.former_inner_key, k.former_outer_key, covered), 'hex') = signature
+    then
       return said::jsonb;
     end if;
   end if;
@@ -134,10 +177,16 @@ create function access.set_audit_actor(subject uuid, user_name text, request jso
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   said text := jsonb_build_object('user_id', subject, 'user_name', left(user_name, 255), 'request', request)::text;
+  k access.secrets;
 begin
+  select * into k from access.secrets;
   perform
     set_config('access.actor', said, true),
-    set_config('access.actor_signature', encode(access.mac(access.bound('actor:' || said)), 'hex'), true);
+    set_config(
+      'access.actor_signature',
+      encode(access.hmac(k.inner_key, k.outer_key, access.bound('actor:' || said)), 'hex'),
+      true
+    );
 end $$;
 
 -- The actor for the audit, and what the request says of itself: the admitted user, else the one that a public
@@ -148,12 +197,19 @@ language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   f jsonb := access.claims();
   said text := current_setting('access.actor', true);
+  signature text := current_setting('access.actor_signature', true);
+  covered text;
+  k access.secrets;
 begin
-  if f is null
-    and said <> ''
-    and encode(access.mac(access.bound('actor:' || said)), 'hex') = current_setting('access.actor_signature', true)
-  then
-    f := said::jsonb;
+  if f is null and said <> '' then
+    select * into k from access.secrets;
+    covered := access.bound('actor:' || said);
+    if encode(access.hmac(k.inner_key, k.outer_key, covered), 'hex') = signature
+      or k.rotated_at > clock_timestamp() - interval '1 minute'
+        and encode(access.hmac(k.former_inner_key, k.former_outer_key, covered), 'hex') = signature
+    then
+      f := said::jsonb;
+    end if;
   end if;
   return coalesce(
     f - 'request' || access.request_of(f -> 'request'),

@@ -60,18 +60,20 @@ export type Claims = {
  * A successful login: its claims and the refresh token of its session; the access token is made in the format that is asked for.
  */
 export type Entered = { claims: Claims; refresh_token: string; device_token?: string }
-type Refreshed = { outcome: 'ok'; claims: Claims } | { outcome: 'invalid' | 'reused' | 'inactive' }
+type Refreshed = { outcome: 'ok'; claims: Claims; is_other?: boolean } | { outcome: 'invalid' | 'reused' | 'inactive' }
 
 /**
  * Exchanges a refresh token. One round trip. Fails with refresh_invalid, refresh_reused (the session is ended), user_inactive.
  */
 export async function refresh(ctx: Ctx, presented: string): Promise<Entered> {
-  const successor = await successorOf(ctx.realm.refresh_key, presented)
-  const [hash, next] = await Promise.all([tokenHash(presented), tokenHash(successor)])
+  const { id, system_key, refresh_key, other_refresh_key } = ctx.realm
+  const successor = await successorOf(refresh_key, presented)
+  const other = other_refresh_key && (await successorOf(other_refresh_key, presented))
+  const [hash, next, other_next] = await Promise.all([tokenHash(presented), tokenHash(successor), other && tokenHash(other)])
   const result = await ctx.call<Refreshed>(
-    sql`access.refresh(${ctx.realm.id}, ${ctx.realm.system_key}, ${hash}::bytea, ${next}::bytea, ${JSON.stringify(ctx.request)}::jsonb)`,
+    sql`access.refresh(${id}, ${system_key}, ${hash}::bytea, ${next}::bytea, ${JSON.stringify(ctx.request)}::jsonb, ${other_next}::bytea)`,
   )
-  if (result.outcome === 'ok') return { claims: result.claims, refresh_token: successor }
+  if (result.outcome === 'ok') return { claims: result.claims, refresh_token: other && result.is_other ? other : successor }
   throw new Problem(
     result.outcome === 'reused' ? 'refresh_reused' : result.outcome === 'inactive' ? 'user_inactive' : 'refresh_invalid',
   )

@@ -8,12 +8,21 @@
 -- its timeout holds nothing else. A replay is returned, not raised, so that the end of the
 -- session and its audit entry are committed; and the caller shows the system's key, because somebody who runs SQL as the
 -- app login could use a stolen token in a transaction that they roll back, and leave it unused for its owner.
+--
+-- Around a rotation of the key that derives successors, two isolates of the Worker may use different ones. So each
+-- also names the successor by its other key: it is never made, only recognised.
 
--- {outcome: ok, claims} | {outcome: invalid | reused | inactive}. Of several requests at once the first makes the
--- successor, and the others find it. A deactivated user is told `inactive` even though the session ended with the
--- deactivation.
-create function access.refresh(tenant_id uuid, system_key text, presented bytea, successor bytea, request jsonb)
-returns jsonb
+-- {outcome: ok, claims, is_other} | {outcome: invalid | reused | inactive}. `is_other`: the successor is
+-- `other_successor`. Of several requests at once the first makes the successor, and the others find it. A deactivated
+-- user is told `inactive` even though the session ended with the deactivation.
+create function access.refresh(
+  tenant_id uuid,
+  system_key text,
+  presented bytea,
+  successor bytea,
+  request jsonb,
+  other_successor bytea default null
+) returns jsonb
 language plpgsql volatile security definer set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_system(tenant_id, system_key);
@@ -52,7 +61,7 @@ begin
       return access.refused_refresh(u, s.id, request);
     end if;
     select * into next_link from freehold.refresh_tokens l where l.token_hash = r.successor_hash;
-    if r.successor_hash <> successor
+    if r.successor_hash <> successor and r.successor_hash is distinct from other_successor
       or next_link.used_at is not null
       or r.used_at < clock_timestamp() - interval '60 seconds'
       or next_link.device is distinct from request ->> 'agent'
@@ -75,9 +84,13 @@ begin
   if s.id is null then
     return access.refused_refresh(u, null, request);
   end if;
-  return jsonb_build_object('outcome', 'ok', 'claims', access.token_claims(u, s, t));
+  return jsonb_build_object(
+    'outcome', 'ok',
+    'claims', access.token_claims(u, s, t),
+    'is_other', coalesce(r.successor_hash = other_successor, false)
+  );
 end $$;
 
 grant execute on function
-  access.refresh(uuid, text, bytea, bytea, jsonb)
+  access.refresh(uuid, text, bytea, bytea, jsonb, bytea)
 to freehold_app;

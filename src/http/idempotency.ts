@@ -35,11 +35,14 @@ export const once = createMiddleware<AppEnv>(async (c, next) => {
   if (said === undefined) return next()
   const { realm } = c.var
   const params = JSON.stringify(c.req.param()).toLowerCase()
+  const request = `idempotency:${params}\n${await c.req.text()}`
+  // Keyed, because a body may hold a password, which its plain hash would let somebody guess.
+  const hashUnder = async (key: string) => tokenHash(await successorOf(key, request))
   const idempotency = {
     route: `${c.req.method} ${routePath(c)}`,
     key_hash: await tokenHash(said.replace(/^"(.*)"$/, '$1')),
-    // Keyed, because a body may hold a password, which its plain hash would let somebody guess.
-    request_hash: await tokenHash(await successorOf(realm.refresh_key, `idempotency:${params}\n${await c.req.text()}`)),
+    request_hash: await hashUnder(realm.refresh_key),
+    other_hash: realm.other_refresh_key && (await hashUnder(realm.other_refresh_key)),
     is_replayed: false,
   }
   c.get('ctx').idempotency = idempotency

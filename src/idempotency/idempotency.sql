@@ -17,8 +17,10 @@ language sql stable
 return sha256(convert_to(coalesce(access.session(), access.key()) || ' ' || route, 'UTF8') || key_hash);
 
 -- The answer that was kept for this request: {principal, resource, secrets_encrypted}; null: none. Raises FH422 when
--- the key was sent with another request.
-create function access.kept_answer(route text, key_hash bytea, request_hash bytea) returns json
+-- the key was sent with another request. `other_hash` is the same request's under the Worker's other key: its keys were
+-- rotated meanwhile.
+create function access.kept_answer(route text, key_hash bytea, request_hash bytea, other_hash bytea default null)
+returns json
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   k access.kept_answers;
@@ -28,7 +30,7 @@ begin
   where x.id = access.answer_id(route, key_hash) and x.created_at > now() - interval '24 hours';
   if k.id is null then
     return null;
-  elsif k.request_hash <> kept_answer.request_hash then
+  elsif k.request_hash <> kept_answer.request_hash and k.request_hash is distinct from other_hash then
     perform access.refuse('idempotency_mismatch', 'This Idempotency-Key was sent with another request before: use a new one.');
   end if;
   return json_build_object(
@@ -41,7 +43,8 @@ end $$;
 -- were sent together with it. The answer is in the error's field `table`, because `detail` is written to the
 -- server's log. The lock is held until a twin of this request has committed, so that its answer is seen from then on,
 -- or has rolled back, which a client may learn a moment earlier: hence the short wait, after which it is refused.
-create function access.begin_once(route text, key_hash bytea, request_hash bytea) returns void
+create function access.begin_once(route text, key_hash bytea, request_hash bytea, other_hash bytea default null)
+returns void
 language plpgsql volatile security definer set lock_timeout = '250ms' set search_path = pg_catalog, pg_temp as $$
 declare
   kept json;
@@ -51,7 +54,7 @@ begin
   exception when lock_not_available then
     perform access.refuse('illegal_state', 'A request with this Idempotency-Key is being answered: repeat it in a moment.');
   end;
-  kept := access.kept_answer(route, key_hash, request_hash);
+  kept := access.kept_answer(route, key_hash, request_hash, other_hash);
   if kept is not null then
     raise exception using errcode = 'FR200', message = 'answered_before', table = kept::text;
   end if;
@@ -77,7 +80,7 @@ begin
 end $$;
 
 grant execute on function
-  access.begin_once(text, bytea, bytea),
+  access.begin_once(text, bytea, bytea, bytea),
   access.keep_answer(text, bytea, bytea, json, text),
-  access.kept_answer(text, bytea, bytea)
+  access.kept_answer(text, bytea, bytea, bytea)
 to freehold_app;

@@ -34,7 +34,7 @@ export async function create<T extends object>(
   const encrypted = secrets ? await encrypt(ctx.config.ENCRYPTION_KEYS, ctx.realm.id, once.field, JSON.stringify(secrets)) : null
   const keep = sql`with ${made} select access.keep_answer(${once.request}, row_to_json(made), ${encrypted}) as resource from made`
   try {
-    const steps = [sql`select access.begin_once(${once.request})`, ...before, keep]
+    const steps = [sql`select access.begin_once(${once.request}, ${once.other})`, ...before, keep]
     const [, ...results] = await ctx.run(...steps.map((step) => ctx.db.execute(step)))
     const [row] = rowsOf<{ resource: T }>(results.pop())
     return [row && { ...row.resource, ...secrets }, ...results]
@@ -51,7 +51,7 @@ export async function create<T extends object>(
  */
 export async function createdBefore<T extends object>(ctx: Ctx, ...steps: SQL[]): Promise<[T | undefined, ...unknown[]]> {
   const once = onceOf(ctx)
-  const all = once ? [...steps, sql`select access.kept_answer(${once.request}) as kept`] : steps
+  const all = once ? [...steps, sql`select access.kept_answer(${once.request}, ${once.other}) as kept`] : steps
   const results: unknown[] = await ctx.run(...all.map((step) => ctx.db.execute(step)))
   const kept = once && rowsOf<{ kept: Kept | null }>(results.pop())[0]?.kept
   return [kept ? await repeated<T>(ctx, once.field, kept) : undefined, ...results]
@@ -60,9 +60,10 @@ export async function createdBefore<T extends object>(ctx: Ctx, ...steps: SQL[])
 /** The request as the database's functions take it, and the field that its secrets are encrypted for: one of this credential. */
 function onceOf({ idempotency, bearer, key }: Ctx) {
   if (!idempotency) return null
-  const { route, key_hash, request_hash } = idempotency
+  const { route, key_hash, request_hash, other_hash } = idempotency
   return {
     request: sql`${route}, ${key_hash}::bytea, ${request_hash}::bytea`,
+    other: sql`${other_hash}::bytea`,
     field: `idempotency:${bearer?.session_id ?? key?.prefix}`,
   }
 }

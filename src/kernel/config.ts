@@ -106,6 +106,10 @@ export const MOST_TENANTS = 240
 const HTTPS = ['BASE_URL', 'NEON_API_URL', 'NEON_SQL_URL', 'SMS_WEBHOOK_URL'] as const
 const PLAIN = 'must begin with https:// in production, because over http the network reads passwords, tokens and keys'
 const GUESSABLE = 'has a key of 32 equal bytes, which anybody guesses: make keys with `npm run freehold -- keys new`'
+const NO_READER = 'must name another login than MASTER_DATABASE_URL, one that only reads: see freehold keys reader'
+const SHARED = 'must not hold a key of ENCRYPTION_KEYS, which would open the owner logins of tenants'
+const RINGS = ['ENCRYPTION_KEYS', 'OWNER_KEYS'] as const
+const isGuessable = ({ key }: { key: Uint8Array }) => key.every((byte) => byte === key[0])
 const MAILBOX = 'is for a local start only: anyone who can reach it can read all mail, so set SMTP_URL instead'
 const CHEAP = `must be at least ${LEAST_ITERATIONS} in production, because less makes stolen hashes cheap to guess: raise it, or remove it`
 
@@ -115,7 +119,11 @@ export const EnvironmentSettings = z
     ENVIRONMENT: z.enum(['local', 'production']).default('production'),
     BASE_URL: BaseUrl,
     MASTER_DATABASE_URL: PostgresUrl,
+    /** A login of the same database that only reads the registry: for what anybody's request causes. */
+    MASTER_READER_URL: PostgresUrl,
     ENCRYPTION_KEYS: KeyRing,
+    /** Encrypts the owner logins of tenants and hosts, and nothing else. */
+    OWNER_KEYS: KeyRing,
     NEON_API_KEY: z.string().min(1),
     NEON_API_URL: z.url().default('https://console.neon.tech/api/v2'),
     NEON_SQL_URL: z.url().optional(),
@@ -149,15 +157,27 @@ export const EnvironmentSettings = z
   .superRefine(
     (settings, issue) => {
       const { ENVIRONMENT, MAILBOX_URL, SMTP_URL, EMAIL, MAIL_FROM, SMS_WEBHOOK_URL, SMS_WEBHOOK_TOKEN } = settings
-      const { PASSWORD_HASH_ITERATIONS, ENCRYPTION_KEYS } = settings
+      const { PASSWORD_HASH_ITERATIONS, MASTER_DATABASE_URL, MASTER_READER_URL } = settings
       const refused = new Set(issue.issues.map(({ path }) => path?.[0]))
       const wrong = (name: keyof typeof settings, is_wrong: unknown, message = '') => {
         if (is_wrong && !refused.has(name)) issue.addIssue({ code: 'custom', path: [name], message })
       }
+      const loginOf = (url: string) => URL.canParse(url) && new URL(url).username
+      wrong(
+        'MASTER_READER_URL',
+        !refused.has('MASTER_DATABASE_URL') && loginOf(MASTER_READER_URL) === loginOf(MASTER_DATABASE_URL),
+        NO_READER,
+      )
+      wrong(
+        'OWNER_KEYS',
+        !refused.has('ENCRYPTION_KEYS') &&
+          !refused.has('OWNER_KEYS') &&
+          settings.OWNER_KEYS.some(({ key }) => settings.ENCRYPTION_KEYS.some((other) => key.join() === other.key.join())),
+        SHARED,
+      )
       if (ENVIRONMENT === 'production') {
         for (const name of HTTPS) wrong(name, settings[name] && !/^https:/i.test(String(settings[name]).trim()), PLAIN)
-        const is_guessable = ({ key }: { key: Uint8Array }) => key.every((byte) => byte === key[0])
-        wrong('ENCRYPTION_KEYS', !refused.has('ENCRYPTION_KEYS') && ENCRYPTION_KEYS.some(is_guessable), GUESSABLE)
+        for (const name of RINGS) wrong(name, !refused.has(name) && settings[name].some(isGuessable), GUESSABLE)
         wrong('MAILBOX_URL', MAILBOX_URL, MAILBOX)
         wrong('PASSWORD_HASH_ITERATIONS', PASSWORD_HASH_ITERATIONS < LEAST_ITERATIONS, CHEAP)
       }

@@ -18,7 +18,10 @@ export type Realm = {
   origins: string[]
   database_url: string
   keys: SigningKey[]
+  /** Makes the successors of refresh tokens, and the MACs of cursors and of repeated requests. */
   refresh_key: string
+  /** What it made around a rotation, in this isolate or another: it is recognised, and makes nothing. Null: none. */
+  other_refresh_key: string | null
   /** Authenticates the system to the realm's database for work without a logged-in user. */
   system_key: string
 }
@@ -43,6 +46,8 @@ export type Idempotency = {
   readonly route: string
   readonly key_hash: string
   readonly request_hash: string
+  /** The same under the realm's other key. */
+  readonly other_hash: string | null
   /** True once it turns out that the request was answered before. */
   is_replayed: boolean
 }

@@ -20,7 +20,7 @@ export const Page = z.object({
 export const pageOf = <T extends z.ZodType>(item: T) => z.object({ data: z.array(item), next_cursor: z.string().nullable() })
 
 /** The key of a realm's cursors, derived from its refresh key (HKDF, RFC 5869). */
-async function ringOf({ refresh_key }: Realm): Promise<KeyRing> {
+async function ringOf(refresh_key: string): Promise<KeyRing> {
   const raw = new Uint8Array(decodeBase64urlIgnorePadding(refresh_key))
   const secret = await crypto.subtle.importKey('raw', raw, 'HKDF', false, ['deriveBits'])
   const hkdf = { name: 'HKDF', hash: 'SHA-256', salt: new Uint8Array(0), info: new TextEncoder().encode('freehold cursors') }
@@ -32,13 +32,15 @@ const fieldOf = (name: string) => `cursor:${name}`
 /** The values of a cursor of the list `name`; null for the first page. Fails with invalid_cursor. */
 export async function readCursor(realm: Realm, name: string, cursor: string | undefined): Promise<string[] | null> {
   if (cursor === undefined) return null
-  try {
-    // The decoder takes more: padding, and further parts.
-    if (!/^c(\.[\w-]+){2}$/.test(cursor)) throw new Error('Not a cursor.')
-    return JSON.parse(await decrypt(await ringOf(realm), realm.id, fieldOf(name), cursor))
-  } catch (cause) {
-    throw new Problem('invalid_cursor', undefined, { cause })
-  }
+  // The decoder takes more: padding, and further parts.
+  if (!/^c(\.[\w-]+){2}$/.test(cursor)) throw new Problem('invalid_cursor')
+  const opened = async (key: string) => JSON.parse(await decrypt(await ringOf(key), realm.id, fieldOf(name), cursor))
+  const { refresh_key, other_refresh_key: other } = realm
+  return opened(refresh_key)
+    .catch((error) => (other ? opened(other) : Promise.reject(error)))
+    .catch((cause) => {
+      throw new Problem('invalid_cursor', undefined, { cause })
+    })
 }
 
 /** A page of `rows`, of which `limit + 1` were queried. `at` returns the values that a row is sorted by. */
@@ -52,5 +54,5 @@ export async function paged<T>(
   const data = rows.slice(0, limit)
   const last = rows.length > limit ? data.at(-1) : undefined
   if (!last) return { data, next_cursor: null }
-  return { data, next_cursor: await encrypt(await ringOf(realm), realm.id, fieldOf(name), JSON.stringify(at(last))) }
+  return { data, next_cursor: await encrypt(await ringOf(realm.refresh_key), realm.id, fieldOf(name), JSON.stringify(at(last))) }
 }

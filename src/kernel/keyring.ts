@@ -31,7 +31,8 @@ export async function encrypt(ring: KeyRing, tenant_id: string, field: string, t
 export async function decrypt(ring: KeyRing, tenant_id: string, field: string, encrypted: string): Promise<string> {
   const [id, iv, data] = encrypted.split('.')
   const entry = ring.find((k) => k.id === id)
-  if (!entry || !iv || !data) throw new Error(`ENCRYPTION_KEYS has no key ${id} for ${field} of tenant ${tenant_id}.`)
+  const setting = field === 'owner_url' ? 'OWNER_KEYS' : 'ENCRYPTION_KEYS'
+  if (!entry || !iv || !data) throw new Error(`${setting} has no key ${id} for ${field} of tenant ${tenant_id}.`)
   const key = await importKey(entry.key, 'decrypt')
   const plaintext = await crypto.subtle.decrypt(
     { name: 'AES-GCM', iv: decode(iv), additionalData: bound(tenant_id, field) },

@@ -7,6 +7,7 @@ import type { Ctx } from '../kernel/context.ts'
 import { log } from '../kernel/log.ts'
 import { erase, markForErasure } from './lifecycle/erasure.ts'
 import { changeTenant, propagate, retryTenant, setStatus } from './lifecycle/lifecycle.ts'
+import { beginRotation, KeyRotationWire, rotateKeys } from './lifecycle/rotating.ts'
 import { createTenant, MadeTenant, NewTenant } from './provisioning/new-tenant.ts'
 import { getProvisioning, Steps } from './provisioning/progress.ts'
 import { startRun } from './provisioning/provisioning.ts'
@@ -181,6 +182,25 @@ for (const [verb, from, to, summary] of [
     },
   )
 }
+
+tenantRoutes.openapi(
+  route({
+    method: 'post',
+    path: '/{id}/rotate-keys',
+    summary: 'Rotate the keys of a tenant that refresh tokens, the system and claims use; sessions and requests go on',
+    permission: 'tenant:update',
+    trips: 1,
+    params: Id,
+    returns: { 200: KeyRotationWire },
+    problems: ['not_found', 'illegal_state'],
+  }),
+  async (c) => {
+    const { id } = c.req.valid('param')
+    const { ctx, config, meter, trace_id } = c.var
+    await beginRotation(ctx, id)
+    return c.json(await rotateKeys({ env: c.env, config, meter, trace_id }, id), 200)
+  },
+)
 
 /** How long the caller prefers to wait for the answer (RFC 7240), at most 60 s. */
 const secondsToWait = (c: Context<AppEnv>) =>

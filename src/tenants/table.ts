@@ -5,12 +5,20 @@ import { moment } from '../kernel/schema.ts'
 /** The master: the tenants and where their databases are. Columns that end in `_encrypted` are encrypted (kernel/keyring.ts). */
 export const platform = pgSchema('platform')
 
+/** What a rotation of keys knows beside the newest key, `refresh_key_encrypted` (src/tenants/lifecycle/rotation.ts). */
+const refreshKeys = {
+  /** From then on the newest key is used, until then the former one; null: it was never rotated. */
+  refresh_key_from: moment(),
+  former_refresh_key_encrypted: text(),
+}
+
 /** The platform's own realm: its operators are users of the schema `freehold` beside this one. */
 export const realm = platform.table(
   'realm',
   {
     one: boolean().primaryKey().default(true),
     id: uuid().notNull(),
+    ...refreshKeys,
     refresh_key_encrypted: text().notNull(),
     created_at: moment().notNull().defaultNow(),
   },
@@ -79,7 +87,11 @@ export const tenants = platform.table(
     branch_id: text(),
     app_url_encrypted: text(),
     owner_url_encrypted: text(),
+    ...refreshKeys,
     refresh_key_encrypted: text(),
+    /** Since when its keys are being rotated, null: they are not; and the new key, which no isolate knows yet. */
+    rotating_since: moment(),
+    next_refresh_key_encrypted: text(),
     initial_admin_encrypted: text(),
     v: bigint({ mode: 'number' }).notNull().default(0),
     published_v: bigint({ mode: 'number' }).notNull().default(0),

@@ -7,6 +7,7 @@ import { batch } from '../../src/kernel/db.ts'
 import { checkpointAudit } from '../../src/tenants/maintenance/checkpoints.ts'
 import { freehold } from '../freehold/run.ts'
 import { LOW_COST } from '../support/cost.ts'
+import { KEYS } from '../support/keys.ts'
 import { folderWithCluster } from '../support/node/cluster.ts'
 
 let env: Record<string, string>
@@ -16,7 +17,7 @@ beforeAll(async () => {
   const folder = await folderWithCluster('freehold-verify')
   const stack = await startStack({
     dataDir: folder.path,
-    given: { ...LOW_COST, BASE_URL: 'http://freehold.test', ENCRYPTION_KEYS: `k1:${'Zm9vYmFy'.repeat(5)}Zm8` },
+    given: { ...LOW_COST, BASE_URL: 'http://freehold.test', ...KEYS },
     operator: { email: 'ada@freehold.test', password: 'Correct-horse-7', must_change_password: false },
     durable: false,
     operationMs: 0,
@@ -30,8 +31,8 @@ afterAll(async () => {
 })
 
 const verify = (...more: string[]) => {
-  const { MASTER_DATABASE_URL = '', ENCRYPTION_KEYS = '', NEON_SQL_URL = '' } = env
-  return freehold(['audit', 'verify', ...more], { MASTER_DATABASE_URL, ENCRYPTION_KEYS, NEON_SQL_URL })
+  const { MASTER_DATABASE_URL = '', ENCRYPTION_KEYS = '', OWNER_KEYS = '', NEON_SQL_URL = '' } = env
+  return freehold(['audit', 'verify', ...more], { MASTER_DATABASE_URL, ENCRYPTION_KEYS, OWNER_KEYS, NEON_SQL_URL })
 }
 const master = (...statements: ReturnType<typeof sql>[]) =>
   batch(env.MASTER_DATABASE_URL ?? '', [sql`set local role freehold_owner`, ...statements])

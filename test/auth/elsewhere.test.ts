@@ -103,7 +103,10 @@ it('a failure of our own is 500, carries a trace id, and tells nothing of itself
 })
 
 describe('with the master away', () => {
-  const settings = { MASTER_DATABASE_URL: 'postgresql://somebody:Sesame-Secret@nohost.test/nothing' }
+  const settings = {
+    MASTER_DATABASE_URL: 'postgresql://somebody:Sesame-Secret@nohost.test/nothing',
+    MASTER_READER_URL: 'postgresql://reader:Sesame-Secret@nohost.test/nothing',
+  }
 
   it('a name that is in no cache is 503, says when to come back, and tells nothing of the master', async () => {
     const answer = await knockElsewhere(settings, 'http://never-asked.freehold.test/api/v1/auth/me')

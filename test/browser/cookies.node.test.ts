@@ -12,6 +12,7 @@ import { type Stack, startStack } from '../../scripts/dev/stack.ts'
 import { startWorker } from '../../scripts/dev/worker.ts'
 import { freePort } from '../dev/running.ts'
 import { LOW_COST } from '../support/cost.ts'
+import { KEYS } from '../support/keys.ts'
 import {
   fetchIn,
   framed,
@@ -46,7 +47,7 @@ beforeAll(async () => {
   const made = await folderWithCluster('freehold-browser')
   folder = made.path
   stops.unshift(made.remove)
-  const given = { ...LOW_COST, BASE_URL: 'http://localhost', ENCRYPTION_KEYS: `k1:${'Zm9vYmFy'.repeat(5)}Zm8` }
+  const given = { ...LOW_COST, BASE_URL: 'http://localhost', ...KEYS }
   const operator = { ...OPERATOR, must_change_password: false }
   stack = await startStack({ dataDir: folder, given, operator, durable: false, operationMs: 0, log: () => {} })
   stops.unshift(stack.stop)

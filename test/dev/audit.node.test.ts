@@ -62,7 +62,7 @@ describe('audit verify', () => {
     }
     const nowhere = await freehold(['audit', 'verify', 'demo', '--data', folder])
     expect(nowhere.code).toBe(1)
-    expect(nowhere.stderr).toMatch(/MASTER_DATABASE_URL and ENCRYPTION_KEYS, or .* --data/)
+    expect(nowhere.stderr).toMatch(/MASTER_DATABASE_URL, ENCRYPTION_KEYS and OWNER_KEYS, or .* --data/)
   })
 
   it('with --from and without --heads, or of both at once, is wrong usage', async () => {

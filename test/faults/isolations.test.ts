@@ -178,7 +178,7 @@ describe('a tenant whose making cannot go on', () => {
   async function placed(subdomain: string, isolation: Isolation, place: Place) {
     const id = await plantTenant(subdomain)
     const host_id = crypto.randomUUID()
-    const sealed = await encrypt(settings().ENCRYPTION_KEYS, host_id, 'owner_url', place.owner_url)
+    const sealed = await encrypt(settings().OWNER_KEYS, host_id, 'owner_url', place.owner_url)
     await master(
       sql`insert into platform.hosts (id, name, kind, state, region, project_id, branch_id, owner_role, owner_url_encrypted, capacity, taken, lease_until)
           values (${host_id}, ${subdomain}, ${isolation}, 'open', ${settings().NEON_REGION}, ${place.project_id}, ${place.branch_id}, ${place.owner_role}, ${sealed}, 1, 1, now())`,

@@ -13,6 +13,7 @@ import { reachOf } from '../../src/presets/grants.ts'
 import { groups } from '../../src/presets/groups.ts'
 import { presets } from '../../src/presets/presets.ts'
 import { LOW_COST } from '../support/cost.ts'
+import { KEYS } from '../support/keys.ts'
 import { folderWithCluster } from '../support/node/cluster.ts'
 import { ended, freehold, started } from './run.ts'
 
@@ -32,7 +33,7 @@ beforeAll(async () => {
   stops = [folder.remove]
   const port = await freePort()
   url = `http://localhost:${port}`
-  const given = { ...LOW_COST, BASE_URL: url, ENCRYPTION_KEYS: `k1:${'Zm9vYmFy'.repeat(5)}Zm8` }
+  const given = { ...LOW_COST, BASE_URL: url, ...KEYS }
   const quiet = { dataDir, log: () => {} }
   stack = await startStack({
     ...quiet,
@@ -268,7 +269,9 @@ describe('who asks', () => {
 describe.concurrent('setup', () => {
   const master = () => ({
     MASTER_DATABASE_URL: String(stack.env.MASTER_DATABASE_URL),
+    MASTER_READER_URL: String(stack.env.MASTER_READER_URL),
     ENCRYPTION_KEYS: String(stack.env.ENCRYPTION_KEYS),
+    OWNER_KEYS: String(stack.env.OWNER_KEYS),
     NEON_SQL_URL: stack.neon.sqlUrl,
   })
 
@@ -293,6 +296,36 @@ describe.concurrent('setup', () => {
     expect(await login('dee@freehold.test', passwordIn(stdout))).toMatchObject({ status: 200 })
   })
 
+  test('of the platform’s keys and of owner logins', async () => {
+    const rotated = await freehold(['tenants', 'rotate-keys', 'platform'], master())
+    expect(rotated).toMatchObject({ code: 0, stderr: expect.stringMatching(/^New keys of platform are used from 2.*Z; /) })
+    const again = await freehold(['tenants', 'rotate-keys', 'platform'], master())
+    expect(again).toMatchObject({ code: 1, stderr: expect.stringMatching(/^error: The keys that are used from 2.*Z are new: /) })
+    expect(await login(OPERATOR.email, OPERATOR.password)).toMatchObject({ status: 200 })
+    const setup = await freehold(['setup', '--email', OPERATOR.email], master())
+    expect(setup).toMatchObject({ code: 0, stdout: expect.stringContaining('exists already') })
+    expect(await login(OPERATOR.email, OPERATOR.password)).toMatchObject({ status: 200 })
+    expect(await ada(...creation('sealed-again'))).toMatchObject({ code: 0 })
+    const fresh = `o2:${'B'.repeat(42)}E`
+    const OWNER_KEYS = `${fresh},${master().OWNER_KEYS}`
+    const before = await freehold(['keys', 'reencrypt', '--json'], master())
+    expect(JSON.parse(before.stdout)).toEqual({ reencrypted: 0 })
+    const moved = await freehold(['keys', 'reencrypt', '--json'], { ...master(), OWNER_KEYS })
+    expect(JSON.parse(moved.stdout).reencrypted).toBeGreaterThan(1)
+    const back = await freehold(['keys', 'reencrypt', '--json'], { ...master(), OWNER_KEYS: `${master().OWNER_KEYS},${fresh}` })
+    expect(JSON.parse(back.stdout)).toEqual(JSON.parse(moved.stdout))
+  })
+
+  test('whose reader names another database says so', async () => {
+    const MASTER_READER_URL = Object.assign(new URL(master().MASTER_READER_URL), { pathname: '/another' }).href
+    const { code, stderr } = await freehold(['setup', '--email', OPERATOR.email], { ...master(), MASTER_READER_URL })
+    expect({ code, stderr }).toEqual({
+      code: 1,
+      stderr: expect.stringContaining('MASTER_READER_URL: this login does not read the registry.'),
+    })
+    expect(stderr).not.toContain(new URL(MASTER_READER_URL).password)
+  })
+
   test('of a database that does not let it in names the setting, not the password', async () => {
     const MASTER_DATABASE_URL = master().MASTER_DATABASE_URL.replace(/:[^:@]+@/, ':wrong-password@')
     const { code, stderr } = await freehold(['setup', '--email', 'ada@freehold.test'], { ...master(), MASTER_DATABASE_URL })
@@ -312,6 +345,9 @@ describe('switching and deleting', () => {
     expect(await ada('tenants', 'deactivate', 'switchable')).toMatchObject({ code: 0, stderr: 'switchable is inactive.\n' })
     expect(await status('switchable')).toBe('inactive')
     expect(await ada('tenants', 'activate', 'switchable')).toMatchObject({ code: 0, stderr: 'switchable is active.\n' })
+    const words = /^New keys of switchable are used from 2.*Z; the former ones are accepted until 2.*Z\.\n$/
+    expect(await ada('tenants', 'rotate-keys', 'switchable')).toMatchObject({ code: 0, stderr: expect.stringMatching(words) })
+    expect((await ada('tenants', 'rotate-keys', 'switchable')).stderr).toContain('rotate them again half an hour later')
     expect((await ada('tenants', 'delete', 'switchable')).stderr).toMatch(/^switchable is deleted/)
     expect(await status('switchable')).toBe('deleted')
     expect((await ada('tenants', 'activate', 'switchable')).stderr).toContain('The tenant is deleted, not inactive.')

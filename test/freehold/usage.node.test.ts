@@ -5,8 +5,9 @@ import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
 import type { Step } from '../../scripts/freehold/answers.ts'
 import { progressOn } from '../../scripts/freehold/progress.ts'
-import { EnvironmentSettings } from '../../src/kernel/config.ts'
+import { EnvironmentSettings, parseSettings } from '../../src/kernel/config.ts'
 import { decrypt, encrypt } from '../../src/kernel/keyring.ts'
+import { KEYS } from '../support/keys.ts'
 import { freehold } from './run.ts'
 import { stranger } from './stranger.ts'
 
@@ -28,22 +29,38 @@ describe('help', () => {
         'presets',
         'keys',
         'MASTER_DATABASE_URL',
+        'MASTER_READER_URL',
         'ENCRYPTION_KEYS',
+        'OWNER_KEYS',
         'NO_COLOR',
       ],
     ],
-    ['tenants', [...api, 'list', 'show', 'create', 'retry']],
+    ['tenants', [...api, 'list', 'show', 'create', 'retry', 'rotate-keys']],
+    ['tenants rotate-keys', [...api, '"platform"', 'MASTER_DATABASE_URL', 'ENCRYPTION_KEYS']],
     ['tenants list', [...api, '--limit']],
     ['tenants show', api],
     ['tenants create', [...api, '--legal-name', '--tax-id', '--admin-email', '--wait', '--no-wait', 'FREEHOLD_ADMIN_PASSWORD']],
     ['tenants retry', [...api, '--wait']],
-    ['setup', ['--email', 'MASTER_DATABASE_URL', 'ENCRYPTION_KEYS', 'PASSWORD_HASH_ITERATIONS', 'NEON_SQL_URL']],
+    [
+      'setup',
+      [
+        '--email',
+        'MASTER_DATABASE_URL',
+        'MASTER_READER_URL',
+        'keys reader',
+        'ENCRYPTION_KEYS',
+        'PASSWORD_HASH_ITERATIONS',
+        'NEON_SQL_URL',
+      ],
+    ],
     ['setup-groups', [...tenant, '--preset', '"minimal"', '"vigia"', 'Nobody can hand out']],
     ['setup-dev-users', [...api, '--role-preset', 'user@example.com', 'Refuses']],
     ['presets', ['--markdown', '--json']],
-    ['keys', ['new']],
+    ['keys', ['new', 'reader', 'reencrypt']],
+    ['keys reader', ['MASTER_DATABASE_URL', 'freehold setup']],
+    ['keys reencrypt', ['MASTER_DATABASE_URL', 'OWNER_KEYS', 'ENCRYPTION_KEYS', 'NEON_SQL_URL']],
     ['users import', [...tenant, '--dry-run', 'password_hash', 'bcrypt']],
-    ['keys new', ['--id', 'ENCRYPTION_KEYS']],
+    ['keys new', ['--id', 'ENCRYPTION_KEYS', 'OWNER_KEYS']],
     ['operators', ['unlock']],
     ['operators unlock', ['--all', '--json', '--data', 'MASTER_DATABASE_URL', 'NEON_SQL_URL', 'USER_UNLOCKED']],
   ])('of "%s" ends well and names the options and settings', async ([command, words]) => {
@@ -105,7 +122,8 @@ describe('an address without encryption', () => {
     `error: ${setting}: ${url} is not encrypted, so the network could read passwords and tokens. Name an https:// address, or allow this one with --insecure.\n`
   const DATABASE = {
     MASTER_DATABASE_URL: 'postgresql://u:p@h/d',
-    ENCRYPTION_KEYS: `k1:${'Zm9vYmFy'.repeat(5)}Zm8`,
+    MASTER_READER_URL: 'postgresql://r:p@h/d',
+    ...KEYS,
     NEON_SQL_URL: `${FAR}/sql`,
   }
 
@@ -252,17 +270,55 @@ describe('keys new', () => {
   })
 })
 
+describe('keys reader', () => {
+  const MASTER_DATABASE_URL = 'postgresql://user:password@ep-quiet.neon.test/master?sslmode=require'
+
+  test('gives a login of the same database with a password of its own each time, which the Worker takes beside the master', async () => {
+    const runs = await Promise.all([1, 2].map(() => freehold(['keys', 'reader'], { MASTER_DATABASE_URL })))
+    const urls = runs.map(({ stdout }) => new URL(stdout.trim()))
+    for (const url of urls) {
+      expect(url.href).toMatch(/^postgresql:\/\/freehold_reader_a:[\w-]{43}@ep-quiet\.neon\.test\/master\?sslmode=require$/)
+      const given = { ...KEYS, BASE_URL: 'https://example.com', NEON_API_KEY: 'x', MASTER_DATABASE_URL }
+      expect(parseSettings({ ...given, MASTER_READER_URL: url.href }).MASTER_READER_URL).toBe(url.href)
+    }
+    expect(new Set(urls.map(({ password }) => password)).size).toBe(2)
+  })
+
+  test('names the setting that it lacks', async () => {
+    expect(await freehold(['keys', 'reader'])).toEqual({
+      code: 1,
+      stdout: '',
+      stderr: 'error: MASTER_DATABASE_URL is not set, or is no URL.\n',
+    })
+  })
+})
+
+test('keys new names the setting that a script asks for', async () => {
+  const { stdout } = await freehold(['keys', 'new', 'OWNER_KEYS', '--json'])
+  expect(JSON.parse(stdout)).toEqual({ OWNER_KEYS: expect.stringMatching(/^k1:/) })
+})
+
+test.for([
+  ['keys', 'reencrypt'],
+  ['audit', 'verify', 'acme'],
+])('%s %s reads no owner login without its key ring', async (args) => {
+  const { ENCRYPTION_KEYS } = KEYS
+  const { code, stderr } = await freehold(args, { MASTER_DATABASE_URL: 'postgresql://u:p@localhost/d', ENCRYPTION_KEYS })
+  expect({ code, stderr }).toEqual({ code: 1, stderr: 'error: Wrong settings: OWNER_KEYS is not set.\n' })
+})
+
 test('setup names every setting that is missing', async () => {
   const { code, stderr } = await freehold(['setup', '--email', 'ada@freehold.test'])
   expect({ code, stderr }).toEqual({
     code: 1,
-    stderr: 'error: Wrong settings: MASTER_DATABASE_URL is not set; ENCRYPTION_KEYS is not set.\n',
+    stderr: 'error: Wrong settings: MASTER_DATABASE_URL is not set; MASTER_READER_URL is not set; ENCRYPTION_KEYS is not set.\n',
   })
 })
 
 test('setup does not hash the first password at a cost that production refuses', async () => {
   const MASTER_DATABASE_URL = 'postgresql://user:password@localhost/master'
-  const settings = { MASTER_DATABASE_URL, ENCRYPTION_KEYS: `k1:${'Zm9vYmFy'.repeat(5)}Zm8`, PASSWORD_HASH_ITERATIONS: '599999' }
+  const MASTER_READER_URL = 'postgresql://reader:password@localhost/master'
+  const settings = { MASTER_DATABASE_URL, MASTER_READER_URL, ...KEYS, PASSWORD_HASH_ITERATIONS: '599999' }
   const { code, stderr } = await freehold(['setup', '--email', 'ada@freehold.test'], settings)
   expect({ code, stderr }).toEqual({
     code: 1,

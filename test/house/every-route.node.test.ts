@@ -11,6 +11,7 @@ import { startStack } from '../../scripts/dev/stack.ts'
 import { POLICY } from '../../src/docs/page.ts'
 import { LOW_COST } from '../support/cost.ts'
 import { unguarded } from '../support/guarded.ts'
+import { KEYS } from '../support/keys.ts'
 import { folderWithCluster } from '../support/node/cluster.ts'
 import { startCompressing } from '../support/node/compressing.ts'
 import { startInWorkerd } from '../support/node/workerd.ts'
@@ -85,7 +86,7 @@ const bare: string[] = []
 beforeAll(async () => {
   const { path: dataDir, remove } = await folderWithCluster('freehold-routes')
   stops = [remove]
-  const given = { ...LOW_COST, BASE_URL: 'http://localhost', ENCRYPTION_KEYS: `k1:${'Zm9vYmFy'.repeat(5)}Zm8` }
+  const given = { ...LOW_COST, BASE_URL: 'http://localhost', ...KEYS }
   const quiet = { dataDir, log: () => {} }
   const operator = { ...OPERATOR, must_change_password: false }
   const stack = await startStack({ ...quiet, given, operator, durable: false, operationMs: 0 })
@@ -98,8 +99,9 @@ beforeAll(async () => {
     stops.unshift(proxy.stop)
     port = proxy.port
   }
-  const { MASTER_DATABASE_URL = '', ENCRYPTION_KEYS = '', NEON_API_KEY = '' } = stack.env
-  secrets = [new URL(MASTER_DATABASE_URL).password, ENCRYPTION_KEYS.slice(3), NEON_API_KEY].filter((secret) => secret.length > 7)
+  const { MASTER_DATABASE_URL = '', MASTER_READER_URL = '', ENCRYPTION_KEYS = '', OWNER_KEYS = '', NEON_API_KEY = '' } = stack.env
+  const passwords = [MASTER_DATABASE_URL, MASTER_READER_URL].map((login) => new URL(login).password)
+  secrets = [...passwords, ENCRYPTION_KEYS.slice(3), OWNER_KEYS.slice(3), NEON_API_KEY].filter((secret) => secret.length > 7)
   tokens.operator = await tokenOf('/platform/v1/auth/login', 'localhost', OPERATOR)
   const made = await Promise.all(['acme', 'beta'].map(makeTenant))
   id = made[0].id

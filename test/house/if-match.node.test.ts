@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { rucFor } from '../../scripts/dev/settings.ts'
 import { startStack } from '../../scripts/dev/stack.ts'
 import { LOW_COST } from '../support/cost.ts'
+import { KEYS } from '../support/keys.ts'
 import { folderWithCluster } from '../support/node/cluster.ts'
 import { startCompressing } from '../support/node/compressing.ts'
 import { startInWorkerd } from '../support/node/workerd.ts'
@@ -31,7 +32,7 @@ let documented: string[]
 beforeAll(async () => {
   const { path: dataDir, remove } = await folderWithCluster('freehold-if-match')
   stops = [remove]
-  const given = { ...LOW_COST, BASE_URL: 'http://localhost', ENCRYPTION_KEYS: `k1:${'Zm9vYmFy'.repeat(5)}Zm8` }
+  const given = { ...LOW_COST, BASE_URL: 'http://localhost', ...KEYS }
   const stack = await startStack({
     dataDir,
     given,

@@ -128,13 +128,21 @@ describe('sizes', () => {
 })
 
 describe('the master and Neon', () => {
-  it.each(['MASTER_DATABASE_URL', 'NEON_API_KEY', 'NEON_API_URL'])(
+  it.each(['MASTER_DATABASE_URL', 'MASTER_READER_URL', 'NEON_API_KEY', 'NEON_API_URL'])(
     '%s is touched by tenants alone, beside the settings and /readyz',
     (setting) => {
       const users = files.filter((file) => read(file).includes(setting) && !/^src\/(tenants|i18n\/spanish)\//.test(file))
       expect(users).toEqual(['src/app.ts', 'src/kernel/config.ts'].filter((file) => read(file).includes(setting)))
     },
   )
+
+  it('the key ring for owner logins is used in one file, which no request of a tenant reaches', () => {
+    const named = files.filter((file) => read(file).includes('OWNER_KEYS'))
+    expect(named).toEqual(['src/kernel/config.ts', 'src/kernel/keyring.ts', 'src/tenants/provisioning/owner-url.ts'])
+    const users = edges.filter(({ name }) => name === 'src/tenants/provisioning/owner-url.ts').map(({ file }) => file)
+    expect(users.length).toBeGreaterThan(4)
+    expect(users.filter((file) => !/^src\/tenants\/(provisioning|lifecycle|maintenance)\//.test(file))).toEqual([])
+  })
 
   it('in app.ts is asked for nothing but whether it answers', () => {
     const lines = read('src/app.ts')

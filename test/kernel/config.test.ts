@@ -6,7 +6,9 @@ const KEY = `${'Zm9vYmFy'.repeat(5)}Zm8`
 const RIGHT = {
   BASE_URL: 'https://example.com',
   MASTER_DATABASE_URL: 'postgresql://user:password@host/database',
+  MASTER_READER_URL: 'postgresql://reader:password@host/database',
   ENCRYPTION_KEYS: `k1:${KEY}`,
+  OWNER_KEYS: `k1:${'B'.repeat(42)}E`,
   NEON_API_KEY: 'napi_key',
 }
 
@@ -70,6 +72,9 @@ describe('settings', () => {
     ['MASTER_DATABASE_URL', 'postgresql://user:password@host/'],
     ['MASTER_DATABASE_URL', 'mysql://user:password@host/database'],
     ['MASTER_DATABASE_URL', 'host=localhost'],
+    ['MASTER_READER_URL', 'postgresql://reader@host/database'],
+    ['MASTER_READER_URL', 'host=localhost'],
+    ['OWNER_KEYS', KEY],
     ['ENCRYPTION_KEYS', KEY],
     ['ENCRYPTION_KEYS', `k1:${KEY.slice(1)}`],
     ['ENCRYPTION_KEYS', `k1:${KEY}A`],
@@ -115,7 +120,12 @@ describe('settings', () => {
   })
 
   it('never repeat a secret in what they say', () => {
-    const secrets = { MASTER_DATABASE_URL: 'postgresql://user:hunter2@host', ENCRYPTION_KEYS: `k1:${'S3cret'.repeat(7)}` }
+    const secrets = {
+      MASTER_DATABASE_URL: 'postgresql://user:hunter2@host',
+      MASTER_READER_URL: 'postgresql://user:hunter2@host',
+      ENCRYPTION_KEYS: `k1:${'S3cret'.repeat(7)}`,
+      OWNER_KEYS: `k1:${'S3cret'.repeat(7)}`,
+    }
     expect(said(secrets)).not.toMatch(/hunter2|S3cret/)
   })
 
@@ -135,6 +145,22 @@ describe('settings', () => {
 
   it.each(['{subdomain}_db', 'fh_{subdomain}', `${'x'.repeat(40)}{subdomain}`])('take %s as a template', (TENANT_DB_TEMPLATE) => {
     expect(said({ TENANT_DB_TEMPLATE })).toBe('')
+  })
+
+  it('do not take a reader that is the login of the master: it could write', () => {
+    for (const ENVIRONMENT of ['production', 'local'])
+      expect(said({ ENVIRONMENT, MASTER_READER_URL: 'postgresql://user:other@elsewhere/database' })).toMatch(
+        /^Wrong settings: MASTER_READER_URL must name another login than MASTER_DATABASE_URL[^;]+\.$/,
+      )
+  })
+
+  it('do not take a key for owner logins that is one of the others, whatever its name', () => {
+    const other = `o1:${'B'.repeat(42)}E`
+    expect(said({ OWNER_KEYS: `${other},o2:${KEY}` })).toMatch(
+      /^Wrong settings: OWNER_KEYS must not hold a key of ENCRYPTION_KEYS[^;]+\.$/,
+    )
+    expect(said({ OWNER_KEYS: other })).toBe('')
+    expect(said({ OWNER_KEYS: 'changeme' })).toMatch(/^Wrong settings: OWNER_KEYS must be id:key/)
   })
 
   it('are parsed once for one environment', () => {

@@ -11,6 +11,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { rucFor } from '../../scripts/dev/settings.ts'
 import { type Stack, startStack } from '../../scripts/dev/stack.ts'
 import { LOW_COST } from '../support/cost.ts'
+import { KEYS } from '../support/keys.ts'
 import { folderWithCluster } from '../support/node/cluster.ts'
 import { startInWorkerd } from '../support/node/workerd.ts'
 
@@ -38,7 +39,7 @@ async function post(path: string, body: unknown, headers: Record<string, string>
 beforeAll(async () => {
   const folder = await folderWithCluster('freehold-import')
   stops = [folder.remove]
-  const given = { ...LOW_COST, BASE_URL: 'http://localhost', ENCRYPTION_KEYS: `k1:${'Zm9vYmFy'.repeat(5)}Zm8` }
+  const given = { ...LOW_COST, BASE_URL: 'http://localhost', ...KEYS }
   const operator = { ...OPERATOR, must_change_password: false }
   stack = await startStack({ dataDir: folder.path, log: () => {}, given, operator, durable: false, operationMs: 0 })
   stops.unshift(stack.stop)

@@ -9,6 +9,7 @@ import { type Stack, startStack } from '../../scripts/dev/stack.ts'
 import { startWorker } from '../../scripts/dev/worker.ts'
 import { freePort } from '../dev/running.ts'
 import { LOW_COST } from '../support/cost.ts'
+import { KEYS } from '../support/keys.ts'
 import { folderWithCluster } from '../support/node/cluster.ts'
 
 const OPERATOR = { email: 'ada@freehold.test', password: 'Correct-horse-7', must_change_password: false }
@@ -53,7 +54,7 @@ const shown = async (id: string) => (await ask(portOf(1), `/api/v1/api-keys/${id
 
 beforeAll(async () => {
   folder = await folderWithCluster('freehold-key-counts')
-  const given = { ...LOW_COST, BASE_URL: 'http://localhost:8787', ENCRYPTION_KEYS: `k1:${'Zm9vYmFy'.repeat(5)}Zm8` }
+  const given = { ...LOW_COST, BASE_URL: 'http://localhost:8787', ...KEYS }
   stack = await startStack({ dataDir: folder.path, given, operator: OPERATOR, durable: false, operationMs: 0, log: () => {} })
   ports = [await freePort(), await freePort()]
   const started = ports.map(async (port, i) => {

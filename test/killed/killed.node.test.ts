@@ -10,6 +10,7 @@ import { startWorker } from '../../scripts/dev/worker.ts'
 import { freePort } from '../dev/running.ts'
 import { compared, HOMES, ROLES, TENANTS } from '../faults/both-sides.ts'
 import { LOW_COST } from '../support/cost.ts'
+import { KEYS } from '../support/keys.ts'
 import { folderWithCluster } from '../support/node/cluster.ts'
 import { openDoor } from '../support/node/route.ts'
 
@@ -40,7 +41,7 @@ let worker: { stop: () => Promise<void> } | undefined
 let port: number
 let token: string
 
-const given = () => ({ ...LOW_COST, BASE_URL: `http://localhost:${port}`, ENCRYPTION_KEYS: `k1:${'Zm9vYmFy'.repeat(5)}Zm8` })
+const given = () => ({ ...LOW_COST, BASE_URL: `http://localhost:${port}`, ...KEYS })
 const options = () => ({
   dataDir: folder.path,
   given: given(),

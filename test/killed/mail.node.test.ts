@@ -11,6 +11,7 @@ import { type Stack, startStack } from '../../scripts/dev/stack.ts'
 import { startWorker } from '../../scripts/dev/worker.ts'
 import { freePort } from '../dev/running.ts'
 import { LOW_COST } from '../support/cost.ts'
+import { KEYS } from '../support/keys.ts'
 import { folderWithCluster } from '../support/node/cluster.ts'
 import { POST_LOGIN, smtpServer } from '../support/node/post-office.ts'
 
@@ -93,7 +94,7 @@ beforeAll(async () => {
   folder = await folderWithCluster('freehold-mail')
   port = await freePort()
   mailPort = await freePort()
-  const given = { ...LOW_COST, BASE_URL: `http://localhost:${port}`, ENCRYPTION_KEYS: `k1:${'Zm9vYmFy'.repeat(5)}Zm8` }
+  const given = { ...LOW_COST, BASE_URL: `http://localhost:${port}`, ...KEYS }
   stack = await startStack({ dataDir: folder.path, given, operator: OPERATOR, durable: true, operationMs: 0, log: () => {} })
   await wake()
   const { email, password } = OPERATOR

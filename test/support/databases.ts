@@ -7,6 +7,7 @@ import { parseSettings } from '../../src/kernel/config.ts'
 import { batch, dbError, useSqlUrl } from '../../src/kernel/db.ts'
 import { decrypt } from '../../src/kernel/keyring.ts'
 import { systemKeyOf } from '../../src/kernel/token.ts'
+import { openOwnerUrl } from '../../src/tenants/provisioning/owner-url.ts'
 
 export type Rows = Record<string, any>[]
 
@@ -78,14 +79,15 @@ async function proofs(owner_url: string): Promise<Database['proof']> {
 
 /** The database of a tenant that exists. */
 export async function databaseOf(subdomain: string): Promise<Database> {
-  const { ENCRYPTION_KEYS } = settings()
+  const config = settings()
+  const { ENCRYPTION_KEYS } = config
   const [found] = await master(
     sql`select t.id, t.database_name, t.app_url_encrypted, t.owner_url_encrypted, t.refresh_key_encrypted, h.id as host_id, h.owner_url_encrypted as host_url_encrypted
         from platform.tenants t join platform.hosts h on h.id = t.host_id where t.subdomain = ${subdomain}`,
   )
   if (!found) throw new Error(`There is no tenant ${subdomain}.`)
   const app_url = await decrypt(ENCRYPTION_KEYS, found.id, 'app_url', found.app_url_encrypted)
-  const owner_url = await decrypt(ENCRYPTION_KEYS, found.id, 'owner_url', found.owner_url_encrypted)
+  const owner_url = await openOwnerUrl(config, found.id, found.owner_url_encrypted)
   return {
     id: found.id,
     name: found.database_name,
@@ -93,7 +95,7 @@ export async function databaseOf(subdomain: string): Promise<Database> {
     proof: await proofs(owner_url),
     owner_url,
     system_key: await systemKeyOf(await decrypt(ENCRYPTION_KEYS, found.id, 'refresh_key', found.refresh_key_encrypted)),
-    host_url: await decrypt(ENCRYPTION_KEYS, found.host_id, 'owner_url', found.host_url_encrypted),
+    host_url: await openOwnerUrl(config, found.host_id, found.host_url_encrypted),
     asApp: (...statements) => rowsOf(app_url, ...statements),
     asOwner: (...statements) => rowsOf(owner_url, sql`set local role freehold_owner`, ...statements),
   }

@@ -7,6 +7,7 @@ import { batch, useSqlUrl } from '../../src/kernel/db.ts'
 import { decrypt, encrypt } from '../../src/kernel/keyring.ts'
 import { systemKeyOf } from '../../src/kernel/token.ts'
 import { hash } from '../../src/passwords/hash.ts'
+import { openOwnerUrl } from '../../src/tenants/provisioning/owner-url.ts'
 import { REAL_ITERATIONS } from './cost.ts'
 
 type Rows = Record<string, any>[]
@@ -38,7 +39,7 @@ export async function inside(subdomain: string): Promise<Inside> {
   if (!found || !key) throw new Error(`There is no realm "${subdomain}".`)
   const { id } = found
   const open = (field: string, sealed: string) => decrypt(config.ENCRYPTION_KEYS, id, field, sealed)
-  const url = subdomain ? await open('owner_url', found.owner_url_encrypted) : config.MASTER_DATABASE_URL
+  const url = subdomain ? await openOwnerUrl(config, id, found.owner_url_encrypted) : config.MASTER_DATABASE_URL
   return {
     id,
     subdomain,

@@ -175,9 +175,11 @@ describe('an entry of KV', () => {
     const value = JSON.parse(kept) as SignedEntry
     expect(Object.keys(value).sort()).toEqual([
       'database',
+      'former_refresh_key',
       'legal_name',
       'origins',
       'refresh_key',
+      'refresh_key_from',
       'signature',
       'signing_keys',
       'status',

@@ -73,8 +73,8 @@ describe('the proof', () => {
     async (name) => {
       const definition = sql`select pg_get_functiondef(oid) as text from pg_proc where pronamespace = 'access'::regnamespace and proname = ${name}`
       const [{ text }] = (await tenant.asOwner(definition)) as [{ text: string }]
-      const admission = `perform set_config('access.claims', made.said, true), set_config('access.signature', encode(access.mac(access.bound('claims:' || made.said)), 'hex'), true)
-      from (select jsonb_build_object('user_id', gen_random_uuid(), 'permission', 'user:read', 'scope', 'all')::text as said) made`
+      const admission = `perform set_config('access.claims', made.said, true), set_config('access.signature', encode(access.hmac(held.inner_key, held.outer_key, access.bound('claims:' || made.said)), 'hex'), true)
+      from access.secrets held, (select jsonb_build_object('user_id', gen_random_uuid(), 'permission', 'user:read', 'scope', 'all')::text as said) made`
       const planted = text.replace(/\nbegin\n/, () => `\nbegin\n  ${admission};\n`)
       expect(planted).not.toBe(text)
       await tenant.asOwner(sql.raw(planted))

@@ -6,6 +6,7 @@ import { parseSettings } from '../../src/kernel/config.ts'
 import { Problem } from '../../src/kernel/problem.ts'
 import { tenantName } from '../../src/tenants/registry/resolve.ts'
 import { inside } from '../support/inside.ts'
+import { KEYS } from '../support/keys.ts'
 import { knock } from '../support/knock.ts'
 import { ADMIN, call, login, operatorToken } from '../support/people.ts'
 import { expectProblem } from '../support/refusal.ts'
@@ -157,7 +158,8 @@ describe('the rule', () => {
   const settings = {
     BASE_URL: 'https://freehold.example',
     MASTER_DATABASE_URL: 'postgresql://u:p@h/d',
-    ENCRYPTION_KEYS: `k1:${'Zm9vYmFy'.repeat(5)}Zm8`,
+    MASTER_READER_URL: 'postgresql://r:p@h/d',
+    ...KEYS,
     NEON_API_KEY: 'x',
   }
   const production = parseSettings({ ...settings, ENVIRONMENT: 'production' })

@@ -36,6 +36,7 @@ const doors: [string, string, () => string, Record<string, unknown>?][] = [
   ['POST', 'retrying it', () => `/platform/v1/tenants/${tenant.id}/retry`],
   ['POST', 'switching it off', () => `/platform/v1/tenants/${tenant.id}/deactivate`],
   ['POST', 'switching it on', () => `/platform/v1/tenants/${tenant.id}/activate`],
+  ['POST', 'rotating its keys', () => `/platform/v1/tenants/${tenant.id}/rotate-keys`],
   ['POST', 'restoring it', () => `/platform/v1/tenants/${tenant.id}/restore`],
   ['DELETE', 'deleting it', () => `/platform/v1/tenants/${tenant.id}`],
   ['DELETE', 'erasing it', () => `/platform/v1/tenants/${tenant.id}?hard=true&confirm=permitted`],

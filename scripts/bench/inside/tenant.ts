@@ -18,12 +18,12 @@ export type Inside = {
 /** Creates a tenant through the platform API and opens its database. */
 export async function makeInside(stage: Stage, subdomain: string): Promise<Inside> {
   const id = await stage.makeTenant(subdomain, await stage.operatorToken())
-  const { ENCRYPTION_KEYS, MASTER_DATABASE_URL } = stage.main.config
+  const { ENCRYPTION_KEYS, OWNER_KEYS, MASTER_DATABASE_URL } = stage.main.config
   const [[row]] = (await batch(MASTER_DATABASE_URL, [
     sql`select app_url_encrypted, owner_url_encrypted from platform.tenants where id = ${id}`,
   ])) as [[{ app_url_encrypted: string; owner_url_encrypted: string }]]
   const app_url = await decrypt(ENCRYPTION_KEYS, id, 'app_url', row.app_url_encrypted)
-  const owner_url = await decrypt(ENCRYPTION_KEYS, id, 'owner_url', row.owner_url_encrypted)
+  const owner_url = await decrypt(OWNER_KEYS, id, 'owner_url', row.owner_url_encrypted)
   const direct = (as: Login) => {
     const url = new URL(stage.stack.neon.postgresUrl)
     const { username, password, pathname } = new URL(as === 'owner' ? owner_url : app_url)

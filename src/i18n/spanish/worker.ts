@@ -66,6 +66,8 @@ export const worker = {
   'has a wrong check digit (RUC)': 'tiene un dígito verificador incorrecto (RUC)',
   'The subdomain {subdomain} is taken.': 'El subdominio {subdomain} está ocupado.',
   'A tenant with the tax id {tax_id} exists already.': 'Ya existe un inquilino con el identificador fiscal {tax_id}.',
+  'The keys that are used from {used_from} are new: rotate them again half an hour later.':
+    'Las claves que se usan desde {used_from} son nuevas: rótalas de nuevo media hora después.',
   'The tenant is {status}.': 'El estado del inquilino es {status}.',
   'The tenant is {status}, not {from}.': 'El estado del inquilino es {status}, no {from:parts}.',
   "must be the tenant's subdomain: erasing cannot be undone":

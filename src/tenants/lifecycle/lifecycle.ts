@@ -5,14 +5,15 @@ import type { Config } from '../../kernel/config.ts'
 import type { Ctx } from '../../kernel/context.ts'
 import { batch } from '../../kernel/db.ts'
 import type { Env, Meter } from '../../kernel/env.ts'
-import { decrypt } from '../../kernel/keyring.ts'
 import { log } from '../../kernel/log.ts'
 import { Problem } from '../../kernel/problem.ts'
 import { matches, rowsOf, unchanged } from '../../kernel/wire.ts'
+import { openOwnerUrl } from '../provisioning/owner-url.ts'
 import { nextRun } from '../provisioning/provisioning.ts'
 import { mustBeOwn, mustBeSecure, namesIn, type TenantPatch } from '../registry/origins.ts'
 import { isAuthentic, kvKey, publish, type SignedEntry } from '../registry/registry.ts'
 import { type TenantWire, tenantColumns, wire } from '../registry/tenants.ts'
+import { endOfFormerKey } from './rotation.ts'
 
 /**
  * Starts the next attempt of a tenant that failed. One round trip to the master; `tenant:retry`. Fails with not_found,
@@ -82,7 +83,7 @@ export async function changeTenant(
   throw unchanged(tenant, ifMatch)
 }
 
-type Sources = { env: Env; config: Config; meter: Meter; trace_id: string }
+export type Sources = { env: Env; config: Config; meter: Meter; trace_id: string }
 
 /**
  * Writes a tenant's state from the master to where it takes effect: the row in the tenant's own database, which every admission
@@ -90,15 +91,16 @@ type Sources = { env: Env; config: Config; meter: Meter; trace_id: string }
  */
 export async function propagate({ env, config, meter, trace_id }: Sources, tenant_id: string): Promise<void> {
   const [rows] = await batch(config.MASTER_DATABASE_URL, [
-    sql`select status, subdomain, v, owner_url_encrypted from platform.tenants where id = ${tenant_id} and status in ('active', 'inactive', 'deleted', 'erasing') and owner_url_encrypted is not null`,
+    sql`select status, subdomain, v, owner_url_encrypted, refresh_key_encrypted, refresh_key_from from platform.tenants where id = ${tenant_id} and status in ('active', 'inactive', 'deleted', 'erasing') and owner_url_encrypted is not null`,
   ])
   const tenant = rows?.[0]
   if (!tenant) return
-  const owner_url = await decrypt(config.ENCRYPTION_KEYS, tenant_id, 'owner_url', String(tenant.owner_url_encrypted))
+  const owner_url = await openOwnerUrl(config, tenant_id, String(tenant.owner_url_encrypted))
   const statements = [
     sql`set local role freehold_owner`,
     sql`update freehold.tenant set is_active = ${tenant.status === 'active'}, subdomain = ${tenant.subdomain}, v = ${tenant.v}, updated_at = now()
         where id = ${tenant_id} and v < ${tenant.v}`,
+    ...(await endOfFormerKey(config, tenant_id, tenant)),
   ]
   await batch(owner_url, statements, trace_id)
   await publish({ env, config, meter }, tenant_id)

@@ -8,8 +8,8 @@ import { type Head, type Verification, verifyChain } from '../../audit/verify.ts
 import { newTraceId } from '../../http/trace.ts'
 import type { Config } from '../../kernel/config.ts'
 import { batch, unhurried } from '../../kernel/db.ts'
-import { decrypt } from '../../kernel/keyring.ts'
 import { log } from '../../kernel/log.ts'
+import { openOwnerUrl } from '../provisioning/owner-url.ts'
 
 /** Most entries under one checkpoint, and most checkpoints of one realm in one run. */
 const BATCH = 5_000
@@ -105,6 +105,4 @@ export async function checkpoint(
 
 /** The connection string of the owner login of a realm's database. */
 export const urlOf = async (config: Config, { id, owner_url_encrypted }: AuditedRealm) =>
-  owner_url_encrypted === null
-    ? config.MASTER_DATABASE_URL
-    : decrypt(config.ENCRYPTION_KEYS, id, 'owner_url', owner_url_encrypted)
+  owner_url_encrypted === null ? config.MASTER_DATABASE_URL : openOwnerUrl(config, id, owner_url_encrypted)

@@ -1,10 +1,10 @@
 import { sql } from 'drizzle-orm'
 import { type Config, MOST_TENANTS } from '../../kernel/config.ts'
 import { batch } from '../../kernel/db.ts'
-import { encrypt } from '../../kernel/keyring.ts'
 import { log } from '../../kernel/log.ts'
 import { type Host, type MasterRow, openHost } from './job.ts'
 import { deleteProject, isLimit, isMade, type NeonApi, neonWords, underWay, waitFor } from './neon.ts'
+import { sealOwnerUrl } from './owner-url.ts'
 import { type Cluster, GROUPS, makeRoles } from './roles.ts'
 
 const WAIT_MS = 20_000
@@ -105,7 +105,7 @@ async function openClaimed(config: Config, neon: NeonApi, host: { id: string; na
     pooled: false,
   })
   await prepareHost({ neon, project_id, branch_id, url: owner_url }, database)
-  const owner_url_encrypted = await encrypt(config.ENCRYPTION_KEYS, host.id, 'owner_url', owner_url)
+  const owner_url_encrypted = await sealOwnerUrl(config, host.id, owner_url)
   await batch(config.MASTER_DATABASE_URL, [
     sql`update platform.hosts set state = 'open', project_id = ${project_id}, branch_id = ${branch_id}, owner_role = ${owner_role}, owner_url_encrypted = ${owner_url_encrypted}, refused = null
         where id = ${host.id} and state = 'opening'`,

@@ -2,6 +2,7 @@ import type { Config } from '../../kernel/config.ts'
 import { decrypt } from '../../kernel/keyring.ts'
 import type { Passwords, Urls } from './logins.ts'
 import { type NeonApi, neonApi, type OperationRef } from './neon.ts'
+import { openOwnerUrl } from './owner-url.ts'
 import type { Cluster } from './roles.ts'
 
 /** The tenant that provisioning works on, with what its steps need. URLs are decrypted; null until their step has run. */
@@ -62,7 +63,7 @@ const text = (value: string | null | undefined) => String(value ?? '')
 /** A host, from its row, with its secret decrypted. */
 export async function openHost(config: Config, h: MasterRow): Promise<Host> {
   const { id, project_id, branch_id, owner_role, owner_url_encrypted: secret } = h
-  const owner_url = secret && id ? await decrypt(config.ENCRYPTION_KEYS, id, 'owner_url', secret) : null
+  const owner_url = secret && id ? await openOwnerUrl(config, id, secret) : null
   return {
     id: text(id),
     project_id: text(project_id),
@@ -88,7 +89,7 @@ export async function jobOf(config: Config, t: MasterRow, h: MasterRow | null, t
       database_name: text(t.database_name),
       branch_id: t.branch_id ?? null,
       app_url: await open(t.id, 'app_url', t.app_url_encrypted),
-      owner_url: await open(t.id, 'owner_url', t.owner_url_encrypted),
+      owner_url: t.owner_url_encrypted && t.id ? await openOwnerUrl(config, t.id, t.owner_url_encrypted) : null,
       initial_admin: await open(t.id, 'initial_admin', t.initial_admin_encrypted),
       host: h && (await openHost(config, h)),
     },

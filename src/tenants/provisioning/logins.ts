@@ -11,7 +11,7 @@ import { type Cluster, changeRoles, dropRoles, makeRole, makeRoles, removeStrang
 export type Urls = { app_url: string; owner_url: string }
 export type Passwords = { app: string; owner: string }
 
-/** Connections of one app login at a time. One more is refused, and the request answered with 503. */
+/** Connections of one app login, and of the master's reader, at a time. One more is refused, and the request answered with 503. */
 const CONNECTIONS = 40
 /** For statements of requests. Those that may take longer set their own (`unhurried` in kernel/db.ts). */
 const TIMEOUTS = { statement_timeout: '15s', transaction_timeout: '20s', idle_in_transaction_session_timeout: '10s' }
@@ -80,6 +80,34 @@ function login({ username, password }: URL, limit = '') {
     throw new Error('This is not a generated login name or password.')
   const options = `login password '${password}'${limit}`
   return makeRole(username, options, options)
+}
+
+/** The connection string of the master's reader, with the name that `npm start` and `freehold keys reader` give it. */
+export const readerUrlOf = (master_url: string, password: string) =>
+  Object.assign(new URL(master_url), { username: 'freehold_reader_a', password }).href
+
+/** What the login of MASTER_READER_URL is a member of. Its name is the operator's to choose. */
+export const readerOf = (reader_url: string) => ({ [new URL(reader_url).username]: ['freehold_reader'] })
+
+/**
+ * The statements that create the master's reader with the password of its connection string, or give an existing one that password.
+ * It begins no transaction that may write, and its role could write nothing in one. Fails for a name or a password that is not as
+ * ours are: outside scripts take a login with `_app` in its name for a tenant's.
+ */
+export function makeReader(database: SQL, reader_url: string): SQL[] {
+  const reader = new URL(reader_url)
+  const name = sql.identifier(reader.username)
+  if (!/^(?!.*_app)[a-z0-9_]{1,63}$/.test(reader.username) || !/^[A-Za-z0-9_-]{20,}$/.test(reader.password))
+    throw new Error(
+      'MASTER_READER_URL: the name of its login must be a-z, 0-9 and _ without _app, and its password 20 or more of A-Z, a-z, 0-9, - and _.',
+    )
+  return [
+    login(reader, ` connection limit ${CONNECTIONS}`),
+    limitTime(reader.username),
+    sql`alter role ${name} set default_transaction_read_only = on`,
+    sql`grant freehold_reader to ${name}`,
+    sql`grant connect on database ${database} to ${name}`,
+  ]
 }
 
 /** Drops the logins of a tenant whose database was deleted. Repeatable. */

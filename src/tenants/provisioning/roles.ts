@@ -22,6 +22,9 @@ const NEARLY_ALL_ROLES = 490
 /** The roles that own and use every tenant's schema, and what each may be a member of. */
 export const GROUPS: Memberships = { freehold_owner: [], freehold_app: [] }
 
+/** Those of the master, whose registry has readers as well. */
+export const MASTER_GROUPS: Memberships = { ...GROUPS, freehold_reader: [] }
+
 /** Changes roles in one transaction, and waits while Neon is busy. Fails with ClusterFull. */
 export const changeRoles = (at: Cluster, statements: Parameters<typeof batch>[1]) =>
   withRetry(

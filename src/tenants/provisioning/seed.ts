@@ -55,8 +55,9 @@ export function firstAdministrator(admin: FirstAdmin, preset: Preset): SQL[] {
   ]
 }
 
-/** The statements that store the hash of the system key, by which a database recognises the system. */
+/** The statements that store the hash of the system key, by which a database recognises the system; not while it is rotated. */
 export const systemKey = (system_key: string): SQL[] => [
   sql`set local role freehold_owner`,
-  sql`update access.secrets set system_hash = sha256(convert_to(${system_key}, 'UTF8'))`,
+  sql`update access.secrets s set system_hash = k.hash from sha256(convert_to(${system_key}, 'UTF8')) k (hash)
+      where not coalesce(k.hash = s.system_hash or k.hash = s.former_system_hash, false)`,
 ]

@@ -11,6 +11,7 @@ import { isolations } from './isolation.ts'
 import type { Job } from './job.ts'
 import { migrate } from './migrations.ts'
 import { type OperationRef, waitFor } from './neon.ts'
+import { openOwnerUrl, sealOwnerUrl } from './owner-url.ts'
 import { type FirstAdmin, firstAdministrator, seed, systemKey } from './seed.ts'
 import { verifyIsolation } from './verify-isolation.ts'
 
@@ -40,15 +41,18 @@ export const steps: Record<string, Step> = {
         ? { app_url: tenant.app_url, owner_url: tenant.owner_url }
         : await isolationOf(job).urls(job, made)
     const app_url = await encrypt(config.ENCRYPTION_KEYS, tenant.id, 'app_url', urls.app_url)
-    const owner_url = await encrypt(config.ENCRYPTION_KEYS, tenant.id, 'owner_url', urls.owner_url)
+    const owner_url = await sealOwnerUrl(config, tenant.id, urls.owner_url)
     const record = [
       sql`update platform.tenants set app_url_encrypted = ${app_url}, owner_url_encrypted = ${owner_url} where id = ${tenant.id} and app_url_encrypted is null`,
       sql`select app_url_encrypted, owner_url_encrypted from platform.tenants where id = ${tenant.id}`,
     ]
     const [, kept] = await batch(config.MASTER_DATABASE_URL, record, trace_id)
     // The recorded passwords count, not those generated here: another instance may have been first.
-    const open = (field: string) => decrypt(config.ENCRYPTION_KEYS, tenant.id, field, String(kept?.[0]?.[`${field}_encrypted`]))
-    await isolationOf(job).logins(job, { app_url: await open('app_url'), owner_url: await open('owner_url') })
+    const { app_url_encrypted, owner_url_encrypted } = kept?.[0] ?? {}
+    await isolationOf(job).logins(job, {
+      app_url: await decrypt(config.ENCRYPTION_KEYS, tenant.id, 'app_url', String(app_url_encrypted)),
+      owner_url: await openOwnerUrl(config, tenant.id, String(owner_url_encrypted)),
+    })
   },
 
   migrate: async ({ config, tenant, trace_id }) => {

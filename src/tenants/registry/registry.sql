@@ -5,6 +5,9 @@
 -- change takes a version that only grows, and the grants below name columns. Operators are admitted as the users of a
 -- tenant are; provisioning and scheduled jobs run as the owner, to whom no policy applies. Nothing here is called
 -- from outside: all of it is triggers.
+--
+-- What anybody's request looks up is read by a login of its own, a member of freehold_reader, which may select what an
+-- entry is made of and nothing else: no owner login, no operator, no audit, and it writes nothing.
 
 -- The registry's versions: one sequence, which only grows. A change of a tenant takes the next version after it holds
 -- the row's lock, so that of two versions of one tenant the later is the greater. A statement that sets a version
@@ -26,7 +29,8 @@ end $$;
 -- trigger runs before the row is written.
 create function platform.published_fields(t platform.tenants) returns jsonb
 language sql stable
-return to_jsonb(t) - '{v,published_v,updated_at,users_counted,is_active}'::text[];
+return to_jsonb(t) - '{v,published_v,updated_at,users_counted,is_active,owner_url_encrypted,
+  next_refresh_key_encrypted,rotating_since}'::text[];
 
 -- A new key of a tenant is a new version of the tenant.
 create function platform.key_version() returns trigger
@@ -59,8 +63,9 @@ create trigger queue_maintenance after insert or update on platform.tenants
   for each row execute function platform.queue_maintenance();
 
 call access.audited('platform.tenants', 'tenant',
-  secret => '{app_url_encrypted,owner_url_encrypted,refresh_key_encrypted,initial_admin_encrypted}',
-  noise => '{v,published_v,updated_at,users_counted}');
+  secret => '{app_url_encrypted,owner_url_encrypted,refresh_key_encrypted,former_refresh_key_encrypted,
+    next_refresh_key_encrypted,initial_admin_encrypted}',
+  noise => '{v,published_v,updated_at,users_counted,next_refresh_key_encrypted}');
 
 -- Not access.protect: a request with a permission for tenants also writes the runs and steps that it starts, so that
 -- only the scope is checked here.
@@ -90,9 +95,9 @@ grant usage on sequence platform.registry_v to freehold_app;
 grant
   select (id, subdomain, legal_name, tax_id, country, admin_email, contact_name, region, plan, environment, status,
     is_active, isolation, role_preset, limits, config, schema_version, users_counted, database_name, host_id, v,
-    published_v, created_at, updated_at, deleted_at),
+    published_v, created_at, updated_at, deleted_at, refresh_key_from, rotating_since),
   insert,
-  update (status, deleted_at, erasing_until, config)
+  update (status, deleted_at, erasing_until, config, rotating_since)
 on platform.tenants to freehold_app;
 
 grant select (id, name, kind, state, capacity, taken, refused, lease_until) on platform.hosts to freehold_app;
@@ -100,3 +105,25 @@ grant select (id, name, kind, state, capacity, taken, refused, lease_until) on p
 grant select, insert, update on platform.provisioning_runs to freehold_app;
 
 grant select, insert, update on platform.provisioning_steps to freehold_app;
+
+create policy reader on platform.tenants for select to freehold_reader
+  using (true);
+
+create policy reader on platform.signing_keys for select to freehold_reader
+  using (true);
+
+create policy reader on platform.realm for select to freehold_reader
+  using (true);
+
+grant usage on schema platform to freehold_reader;
+
+grant
+  select (id, subdomain, legal_name, status, config, app_url_encrypted, refresh_key_encrypted,
+    former_refresh_key_encrypted, refresh_key_from, v, deleted_at)
+on platform.tenants to freehold_reader;
+
+grant select (kid, realm_id, public_jwk, private_jwk_encrypted, use_from) on platform.signing_keys to freehold_reader;
+
+grant
+  select (id, refresh_key_encrypted, former_refresh_key_encrypted, refresh_key_from)
+on platform.realm to freehold_reader;

@@ -16,7 +16,7 @@ import { type SigningKey, systemKeyOf } from '../../kernel/token.ts'
 
 export type Status = 'provisioning' | 'active' | 'inactive' | 'failed' | 'deleted' | 'erasing'
 
-/** A tenant in the registry. `database`, `refresh_key` and private keys are encrypted. */
+/** A tenant in the registry. `database`, the refresh keys and private keys are encrypted. */
 export type Entry = {
   v: number
   tenant_id: string
@@ -27,6 +27,9 @@ export type Entry = {
   status: Status
   database: string | null
   refresh_key: string | null
+  /** The key before it, and from when on the new one is used (src/tenants/lifecycle/rotation.ts). Missing as `origins`. */
+  former_refresh_key?: string | null
+  refresh_key_from?: string | null
   signing_keys: { kid: string; public: SigningKey['public']; private: string; use_from: string }[]
 }
 
@@ -37,6 +40,8 @@ const MEMORY_MS = 10_000
 const MISS_MS = 2_000
 const MEMORY_ENTRIES = 1_000
 const KV_CACHE_SECONDS = 60
+/** How long a former refresh key is recognised: as long as the answer to a request with an Idempotency-Key is kept. */
+const FORMER_KEY_MS = 24 * 60 * 60_000
 
 const MOST_UNKNOWN = 10_000
 
@@ -52,9 +57,11 @@ export const kvKey = (subdomain: string) => `tenant:${subdomain}`
 export const tenantUrl = (config: Config, subdomain: string) =>
   `${config.BASE_URL.protocol}//${subdomain}.${config.BASE_URL.host}`
 
+const REFRESH_KEYS = sql`'refresh_key', t.refresh_key_encrypted, 'former_refresh_key', t.former_refresh_key_encrypted, 'refresh_key_from', t.refresh_key_from`
+
 /** The columns of an entry, as JSON, from the master. */
 export const ENTRY = sql`jsonb_build_object('v', t.v, 'tenant_id', t.id, 'subdomain', t.subdomain, 'legal_name', t.legal_name, 'status', t.status,
-  'origins', coalesce(t.config -> 'origins', '[]'), 'database', t.app_url_encrypted, 'refresh_key', t.refresh_key_encrypted,
+  'origins', coalesce(t.config -> 'origins', '[]'), 'database', t.app_url_encrypted, ${REFRESH_KEYS},
   'signing_keys', coalesce((select jsonb_agg(jsonb_build_object('kid', k.kid, 'public', k.public_jwk, 'private', k.private_jwk_encrypted, 'use_from', k.use_from) order by k.use_from)
     from platform.signing_keys k where k.realm_id = t.id), '[]'))`
 
@@ -67,6 +74,9 @@ export function forgetUnknown(subdomain: string): void {
   unknown.delete(subdomain)
   given++
 }
+
+/** The login of look-ups, which anybody's request causes: it only reads. */
+const registryOf = (config: Config) => config.MASTER_READER_URL
 
 /**
  * Looks a subdomain up in memory (10 s; 2 s if not active or unknown), then in KV, then in the master; with `fresh` in the master
@@ -117,7 +127,7 @@ async function fromKv({ env, config }: Sources, subdomain: string, floor: number
 
 async function fromMaster({ config, meter }: Sources, subdomain: string): Promise<Found> {
   meter.master++
-  const [rows] = await batch(config.MASTER_DATABASE_URL, [
+  const [rows] = await batch(registryOf(config), [
     sql`select ${ENTRY} as entry from platform.tenants t where t.subdomain = ${subdomain} and t.deleted_at is null`,
   ])
   const entry = (rows?.[0]?.entry as Entry | undefined) ?? null
@@ -147,7 +157,7 @@ async function decrypted(config: Config, entry: Entry): Promise<Realm> {
     use_from: new Date(key.use_from).toISOString(),
     private: JSON.parse(await open(`signing_key:${key.kid}`, key.private)),
   }))
-  const refresh_key = await open('refresh_key', entry.refresh_key)
+  const refresh_keys = await refreshKeysOf(entry, (secret) => open('refresh_key', secret))
   return {
     id: entry.tenant_id,
     subdomain: entry.subdomain,
@@ -155,10 +165,23 @@ async function decrypted(config: Config, entry: Entry): Promise<Realm> {
     url: tenantUrl(config, entry.subdomain),
     origins: entry.origins ?? [],
     database_url: entry.database ? await open('app_url', entry.database) : '',
-    refresh_key,
-    system_key: await systemKeyOf(refresh_key),
+    ...refresh_keys,
+    system_key: await systemKeyOf(refresh_keys.refresh_key),
     keys: await Promise.all(keys),
   }
+}
+
+/**
+ * The refresh key that is in use now, and the other one around a rotation. Every isolate knows both before the new one is used, and
+ * for a day after.
+ */
+async function refreshKeysOf(entry: Entry, open: (secret: string | null) => Promise<string>) {
+  const { former_refresh_key: former, refresh_key_from } = entry
+  const since = Date.now() - Date.parse(refresh_key_from ?? '')
+  const newest = await open(entry.refresh_key)
+  if (!former || !(since < FORMER_KEY_MS)) return { refresh_key: newest, other_refresh_key: null }
+  const known = await open(former)
+  return since < 0 ? { refresh_key: known, other_refresh_key: newest } : { refresh_key: newest, other_refresh_key: known }
 }
 
 /** The platform's own realm, whose users are the operators: from memory (10 s) or the master. */
@@ -166,8 +189,8 @@ export async function platformRealm({ config, meter }: Omit<Sources, 'env'>, fre
   const known = memory.get('')
   if (known?.realm && !fresh && Date.now() - known.at < MEMORY_MS) return known.realm
   meter.master++
-  const [rows] = await batch(config.MASTER_DATABASE_URL, [
-    sql`select jsonb_build_object('v', 0, 'tenant_id', t.id, 'subdomain', '', 'legal_name', 'Freehold', 'status', 'active', 'database', null, 'refresh_key', t.refresh_key_encrypted,
+  const [rows] = await batch(registryOf(config), [
+    sql`select jsonb_build_object('v', 0, 'tenant_id', t.id, 'subdomain', '', 'legal_name', 'Freehold', 'status', 'active', 'database', null, ${REFRESH_KEYS},
       'signing_keys', (select jsonb_agg(jsonb_build_object('kid', k.kid, 'public', k.public_jwk, 'private', k.private_jwk_encrypted, 'use_from', k.use_from))
         from platform.signing_keys k where k.realm_id = t.id)) as entry from platform.realm t`,
   ])

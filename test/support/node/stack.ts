@@ -4,6 +4,7 @@ import { startMailbox } from '../../../scripts/dev/mailbox.ts'
 import { startStack } from '../../../scripts/dev/stack.ts'
 import { batch } from '../../../src/kernel/db.ts'
 import { LOW_COST } from '../cost.ts'
+import { KEYS } from '../keys.ts'
 import { BREACHED, startBreached } from './breached.ts'
 import { folderWithCluster } from './cluster.ts'
 import { startCrossroads } from './crossroads.ts'
@@ -19,7 +20,7 @@ export default async function setup(project: TestProject) {
     ...LOW_COST,
     MAILBOX_URL: mailbox.url,
     BASE_URL: 'http://freehold.test',
-    ENCRYPTION_KEYS: `k1:${'Zm9vYmFy'.repeat(5)}Zm8`,
+    ...KEYS,
   }
   const stack = await startStack({
     dataDir: folder.path,

@@ -1,0 +1,60 @@
+import type { Command } from 'commander'
+import { z } from 'zod'
+import { withApi } from './api.ts'
+import { Failure } from './failure.ts'
+import type { Globals } from './options.ts'
+import { printJson, tell } from './output.ts'
+import { findTenant } from './registry.ts'
+import { settings } from './setup.ts'
+
+/** The platform's own realm. No tenant has this name: it is reserved. */
+const PLATFORM = 'platform'
+const Rotation = z.object({ used_from: z.string(), former_until: z.string() })
+
+/** The command that rotates the keys of a realm. */
+export function addRotation(tenants: Command): void {
+  tenants
+    .command('rotate-keys')
+    .description('rotate the keys of a tenant for refresh tokens, the system and claims; sessions and requests go on')
+    .argument('<tenant>', 'its id or its subdomain; "platform" for the platform\'s own')
+    .addHelpText(
+      'after',
+      `
+New keys are used from three minutes later; the former key of the system is accepted ten minutes more. Run it again if it fails: it goes
+on where it stopped, and the scheduled job does so for tenants. Not rotated: signing keys, ENCRYPTION_KEYS and OWNER_KEYS.
+
+Settings of the environment, for "platform":
+  MASTER_DATABASE_URL  the master database
+  ENCRYPTION_KEYS      the key ring of the Worker
+  NEON_SQL_URL         only for a local Neon: its URL for SQL over HTTP; https://, unless it is this machine or with --insecure`,
+    )
+    .action(async (name: string, _, command: Command) => {
+      const options = command.optsWithGlobals<Globals>()
+      const rotated = name === PLATFORM ? await rotatePlatform(options) : await rotateTenant(name, options)
+      if (options.json) printJson(rotated)
+      else
+        tell(
+          `New keys of ${name} are used from ${rotated.used_from}; the former ones are accepted until ${rotated.former_until}.`,
+        )
+    })
+}
+
+const rotateTenant = (name: string, options: Globals) =>
+  withApi(options, async (api) => {
+    const { id } = await findTenant(api, name)
+    return api.call(Rotation, 'POST', `/tenants/${id}/rotate-keys`)
+  })
+
+async function rotatePlatform(options: Globals) {
+  const config = settings(options, [])
+  // Loaded for this command only: the others need no database driver, and start faster without.
+  const { dbError, useSqlUrl } = await import('../../src/kernel/db.ts')
+  const { rotatePlatformKeys } = await import('../../src/tenants/lifecycle/rotation.ts')
+  useSqlUrl(config.NEON_SQL_URL)
+  return rotatePlatformKeys(config).catch((error: Error) => {
+    // The message of a failed query contains its parameters; only the database's own message is shown.
+    throw new Failure(
+      error.message.startsWith('Failed query') ? `The master: ${dbError(error)?.message ?? 'no answer'}` : error.message,
+    )
+  })
+}
