@@ -2,23 +2,15 @@
 -- Tables:
 --   creates table access.counted_failures
 --   alters table freehold.tenant
+--   alters table access.secrets
 --   alters table freehold.lockouts
 --   alters table freehold.login_attempts
 --   alters table access.purges
 --   alters table freehold.passwords
 -- Definitions:
---   creates 24 objects
---   replaces 23 objects
---   drops and creates function access.begin_attempt
---   drops and creates function access.begin_login
---   drops and creates function access.count_failures
---   drops and creates function access.finish_admin_reset
---   drops and creates function access.finish_login
---   drops and creates function access.finish_login_with_rehash
---   drops and creates function access.finish_password_change
---   drops and creates function access.finish_reset
---   drops and creates function access.send_token
---   drops and creates function access.set_recovered_password
+--   creates 27 objects
+--   replaces 29 objects
+--   drops and creates 15 objects
 --   drops function access.check_asked_names
 --   drops function access.check_asked_users
 --   drops function access.holds_more
@@ -50,6 +42,8 @@ drop function access.begin_attempt(freehold.tenant,text,uuid,text,text);
 --> statement-breakpoint
 drop function access.begin_login(uuid,text,text);
 --> statement-breakpoint
+drop function access.begin_once(text,bytea,bytea);
+--> statement-breakpoint
 drop function access.count_failures(freehold.tenant,text,integer);
 --> statement-breakpoint
 drop function access.finish_admin_reset(uuid,text,uuid,text,jsonb,boolean,bytea,text);
@@ -61,6 +55,14 @@ drop function access.finish_login_with_rehash(uuid,text,uuid,text,text,text,byte
 drop function access.finish_password_change(uuid,text,uuid,text,text,jsonb);
 --> statement-breakpoint
 drop function access.finish_reset(uuid,text,bytea,text,jsonb,jsonb);
+--> statement-breakpoint
+drop function access.proof_of(access.secrets,uuid);
+--> statement-breakpoint
+drop function access.hmac(access.secrets,text);
+--> statement-breakpoint
+drop function access.kept_answer(text,bytea,bytea);
+--> statement-breakpoint
+drop function access.refresh(uuid,text,bytea,bytea,jsonb);
 --> statement-breakpoint
 drop function access.send_token(freehold.users,text,text,bytea,integer,text,text);
 --> statement-breakpoint
@@ -89,6 +91,20 @@ ALTER TABLE "freehold"."tenant" ALTER COLUMN "password_digit" SET DEFAULT false;
 ALTER TABLE "freehold"."tenant" ALTER COLUMN "password_special" SET DEFAULT false;
 --> statement-breakpoint
 ALTER TABLE "freehold"."tenant" ALTER COLUMN "password_unique" SET DEFAULT 1;
+--> statement-breakpoint
+ALTER TABLE "access"."secrets" ADD COLUMN "former_inner_key" "bytea";
+--> statement-breakpoint
+ALTER TABLE "access"."secrets" ADD COLUMN "former_outer_key" "bytea";
+--> statement-breakpoint
+ALTER TABLE "access"."secrets" ADD COLUMN "rotated_at" timestamp with time zone;
+--> statement-breakpoint
+ALTER TABLE "access"."secrets" ADD COLUMN "lasting_inner_key" "bytea";
+--> statement-breakpoint
+ALTER TABLE "access"."secrets" ADD COLUMN "lasting_outer_key" "bytea";
+--> statement-breakpoint
+ALTER TABLE "access"."secrets" ADD COLUMN "former_system_hash" "bytea";
+--> statement-breakpoint
+ALTER TABLE "access"."secrets" ADD COLUMN "former_system_until" timestamp with time zone;
 --> statement-breakpoint
 ALTER TABLE "freehold"."lockouts" ADD COLUMN "parent" text;
 --> statement-breakpoint
@@ -122,6 +138,23 @@ ALTER TABLE "freehold"."tenant" ADD CONSTRAINT "tenant_settings" CHECK ("freehol
 --> statement-breakpoint
 alter table access.counted_failures enable row level security;
 --> statement-breakpoint
+-- The same for the system (cron, and work after an answer), which shows a key from the registry. Only the hash of
+-- that key is here, and after a rotation that of the former key, until it ends.
+create or replace function access.check_system(tenant_id uuid, system_key text) returns freehold.tenant
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_tenant(tenant_id);
+  shown bytea := sha256(convert_to(system_key, 'UTF8'));
+begin
+  if not exists (
+    select from access.secrets s
+    where s.system_hash = shown or s.former_system_hash = shown and s.former_system_until > now())
+  then
+    raise exception using errcode = 'FH403', message = 'forbidden';
+  end if;
+  return t;
+end $$;
+--> statement-breakpoint
 -- Admits a request: proves the credential, {session_id, user_id, proof} or {key}, decides the permission (null: any
 -- admitted user, scope own), and signs the claims: every policy believes what is signed here. Returns {user_id,
 -- session_id, scope}. Raises FH401 session_ended | token_invalid, FH403 user_inactive | password_change_required |
@@ -153,7 +186,7 @@ begin
     select * into s from freehold.sessions x where x.id = (credential ->> 'session_id')::uuid;
     if s.id is null
       or s.user_id is distinct from (credential ->> 'user_id')::uuid
-      or credential ->> 'proof' is distinct from access.proof_of(secret, s.id)
+      or not access.is_proof(secret, s.id, credential ->> 'proof', t.access_minutes)
     then
       raise exception using errcode = 'FH401', message = 'session_ended';
     end if;
@@ -199,7 +232,11 @@ begin
     'request', request)::text;
   perform
     set_config('access.claims', said, true),
-    set_config('access.signature', encode(access.hmac(secret, access.bound('claims:' || said)), 'hex'), true);
+    set_config(
+      'access.signature',
+      encode(access.hmac(secret.inner_key, secret.outer_key, access.bound('claims:' || said)), 'hex'),
+      true
+    );
   -- A request that writes touches its session last (src/kernel/context.ts): two that locked it first would wait for
   -- each other's rows.
   if s.last_active_at < now() - interval '1 minute' then
@@ -210,6 +247,28 @@ begin
   end if;
   return jsonb_build_object('user_id', u.id, 'session_id', s.id, 'scope', r.scope);
 end $$;
+--> statement-breakpoint
+-- HMAC-SHA-256 of a message. A query that calls it holds it inline.
+create or replace function access.hmac(inner_key bytea, outer_key bytea, message text) returns bytea
+language sql stable
+return sha256(outer_key || sha256(inner_key || convert_to(message, 'UTF8')));
+--> statement-breakpoint
+-- What a token carries beside the id of its session. Lists and the audit show the id; it lets nobody in by itself,
+-- not even with the app login.
+create or replace function access.proof_of(secret access.secrets, session uuid) returns text
+language sql stable
+return encode(access.hmac(secret.inner_key, secret.outer_key, 'session:' || session), 'hex');
+--> statement-breakpoint
+-- Whether a token carries the proof of this session. One of before a rotation does so for as long as a token lives,
+-- and a minute more.
+create or replace function access.is_proof(secret access.secrets, session uuid, shown text, access_minutes integer) returns boolean
+language sql stable
+return coalesce(
+  shown = access.proof_of(secret, session)
+  or secret.rotated_at > now() - make_interval(mins => access_minutes + 1)
+    and shown = encode(access.hmac(secret.former_inner_key, secret.former_outer_key, 'session:' || session), 'hex'),
+  false
+);
 --> statement-breakpoint
 -- The API key of a hash (hex), if it works now and from the address of the request. Raises FH401 or FH40G token_invalid,
 -- FH403 forbidden.
@@ -237,6 +296,139 @@ begin
       format('This key does not work from %s.', coalesce(left(request ->> 'address', 64), 'an unknown address')));
   end if;
   return k;
+end $$;
+--> statement-breakpoint
+-- A new key, as the two padded keys of HMAC-SHA-256 (RFC 2104): with them sha256 is enough, so that no extension is
+-- needed.
+create or replace function access.new_key(out inner_key bytea, out outer_key bytea)
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  k bytea := sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()))
+    || decode(repeat('00', 32), 'hex');
+begin
+  inner_key := k;
+  outer_key := k;
+  for n in 0..63 loop
+    inner_key := set_byte(inner_key, n, get_byte(k, n) # 54);
+    outer_key := set_byte(outer_key, n, get_byte(k, n) # 92);
+  end loop;
+end $$;
+--> statement-breakpoint
+-- Gives a database its own keys, once, when it belongs to a tenant: no migration does, so that a database that is
+-- copied before holds none.
+create or replace procedure access.make_secrets()
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+  insert into access.secrets (inner_key, outer_key, lasting_inner_key, lasting_outer_key)
+  select c.inner_key, c.outer_key, l.inner_key, l.outer_key
+  from access.new_key() c, access.new_key() l
+  on conflict do nothing;
+end $$;
+--> statement-breakpoint
+-- Gives a database new keys for claims and proofs, and a new key of the system, by its hash; the former ones stay
+-- accepted: for claims a minute, for proofs as long as an access token lives, of the system until the registry says
+-- when it ends (src/tenants/lifecycle/rotation.ts). `known` is the hash of the key that the registry has, so that a
+-- rotation that is repeated, or that comes late, changes nothing. Whether the database then knows `successor`.
+create or replace function access.rotate_keys(known bytea, successor bytea) returns boolean
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  update access.secrets s set
+    former_inner_key = s.inner_key,
+    former_outer_key = s.outer_key,
+    inner_key = k.inner_key,
+    outer_key = k.outer_key,
+    -- A database that was made before keys were rotated used one key for everything.
+    lasting_inner_key = coalesce(s.lasting_inner_key, s.inner_key),
+    lasting_outer_key = coalesce(s.lasting_outer_key, s.outer_key),
+    rotated_at = clock_timestamp(),
+    system_hash = successor,
+    former_system_hash = s.system_hash,
+    former_system_until = 'infinity'
+  from access.new_key() k
+  where s.system_hash = known;
+  return exists (select from access.secrets s where s.system_hash = successor);
+end $$;
+--> statement-breakpoint
+-- The same under the key that is never rotated, for what must stay the same: salts and lockouts of unknown identifiers,
+-- codes that were sent. A salt that changed would tell whose identifier is unknown.
+create or replace function access.mac(message text) returns bytea
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  k access.secrets;
+begin
+  select * into k from access.secrets;
+  return access.hmac(
+    coalesce(k.lasting_inner_key, k.inner_key), coalesce(k.lasting_outer_key, k.outer_key), message
+  );
+end $$;
+--> statement-breakpoint
+-- The claims of this transaction; null when nobody was admitted, or when the signature is not ours. A setting that
+-- was used before and is no more is '' and not null. For a minute after a rotation the former key counts as well:
+-- transactions that it signed are at work.
+create or replace function access.claims() returns jsonb
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  said text := current_setting('access.claims', true);
+  signature text := current_setting('access.signature', true);
+  covered text;
+  k access.secrets;
+begin
+  if said <> '' then
+    select * into k from access.secrets;
+    covered := access.bound('claims:' || said);
+    if encode(access.hmac(k.inner_key, k.outer_key, covered), 'hex') = signature
+      or k.rotated_at > clock_timestamp() - interval '1 minute'
+        and encode(access.hmac(k.former_inner_key, k.former_outer_key, covered), 'hex') = signature
+    then
+      return said::jsonb;
+    end if;
+  end if;
+  return null;
+end $$;
+--> statement-breakpoint
+-- Names the actor for the audit while a public endpoint is at work. It admits nobody: no policy reads it.
+create or replace function access.set_audit_actor(subject uuid, user_name text, request jsonb) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  said text := jsonb_build_object('user_id', subject, 'user_name', left(user_name, 255), 'request', request)::text;
+  k access.secrets;
+begin
+  select * into k from access.secrets;
+  perform
+    set_config('access.actor', said, true),
+    set_config(
+      'access.actor_signature',
+      encode(access.hmac(k.inner_key, k.outer_key, access.bound('actor:' || said)), 'hex'),
+      true
+    );
+end $$;
+--> statement-breakpoint
+-- The actor for the audit, and what the request says of itself: the admitted user, else the one that a public
+-- endpoint named, else nobody, which is the system. Of the system the trace id of its run is known, if it was set
+-- (src/kernel/db.ts); nobody signs it, as it decides nothing.
+create or replace function access.actor() returns jsonb
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  f jsonb := access.claims();
+  said text := current_setting('access.actor', true);
+  signature text := current_setting('access.actor_signature', true);
+  covered text;
+  k access.secrets;
+begin
+  if f is null and said <> '' then
+    select * into k from access.secrets;
+    covered := access.bound('actor:' || said);
+    if encode(access.hmac(k.inner_key, k.outer_key, covered), 'hex') = signature
+      or k.rotated_at > clock_timestamp() - interval '1 minute'
+        and encode(access.hmac(k.former_inner_key, k.former_outer_key, covered), 'hex') = signature
+    then
+      f := said::jsonb;
+    end if;
+  end if;
+  return coalesce(
+    f - 'request' || access.request_of(f -> 'request'),
+    jsonb_strip_nulls(jsonb_build_object('trace_id', left(nullif(current_setting('access.trace_id', true), ''), 64)))
+  );
 end $$;
 --> statement-breakpoint
 -- Mails the owner of a new key, also of one that replaces another. The mail names the key and holds nothing secret.
@@ -1250,11 +1442,17 @@ return least(
   case when t.password_days > 0 then u.password_changed_at + make_interval(days => t.password_days) end,
   case when u.must_change_password then access.first_password_expiry(u.id, t) end);
 --> statement-breakpoint
--- {outcome: ok, claims} | {outcome: invalid | reused | inactive}. Of several requests at once the first makes the
--- successor, and the others find it. A deactivated user is told `inactive` even though the session ended with the
--- deactivation.
-create or replace function access.refresh(tenant_id uuid, system_key text, presented bytea, successor bytea, request jsonb)
-returns jsonb
+-- {outcome: ok, claims, is_other} | {outcome: invalid | reused | inactive}. `is_other`: the successor is
+-- `other_successor`. Of several requests at once the first makes the successor, and the others find it. A deactivated
+-- user is told `inactive` even though the session ended with the deactivation.
+create or replace function access.refresh(
+  tenant_id uuid,
+  system_key text,
+  presented bytea,
+  successor bytea,
+  request jsonb,
+  other_successor bytea default null
+) returns jsonb
 language plpgsql volatile security definer set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_system(tenant_id, system_key);
@@ -1293,7 +1491,7 @@ begin
       return access.refused_refresh(u, s.id, request);
     end if;
     select * into next_link from freehold.refresh_tokens l where l.token_hash = r.successor_hash;
-    if r.successor_hash <> successor
+    if r.successor_hash <> successor and r.successor_hash is distinct from other_successor
       or next_link.used_at is not null
       or r.used_at < clock_timestamp() - interval '60 seconds'
       or next_link.device is distinct from request ->> 'agent'
@@ -1316,7 +1514,55 @@ begin
   if s.id is null then
     return access.refused_refresh(u, null, request);
   end if;
-  return jsonb_build_object('outcome', 'ok', 'claims', access.token_claims(u, s, t));
+  return jsonb_build_object(
+    'outcome', 'ok',
+    'claims', access.token_claims(u, s, t),
+    'is_other', coalesce(r.successor_hash = other_successor, false)
+  );
+end $$;
+--> statement-breakpoint
+-- The answer that was kept for this request: {principal, resource, secrets_encrypted}; null: none. Raises FH422 when
+-- the key was sent with another request. `other_hash` is the same request's under the Worker's other key: its keys were
+-- rotated meanwhile.
+create or replace function access.kept_answer(route text, key_hash bytea, request_hash bytea, other_hash bytea default null)
+returns json
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  k access.kept_answers;
+begin
+  select * into k
+  from access.kept_answers x
+  where x.id = access.answer_id(route, key_hash) and x.created_at > now() - interval '24 hours';
+  if k.id is null then
+    return null;
+  elsif k.request_hash <> kept_answer.request_hash and k.request_hash is distinct from other_hash then
+    perform access.refuse('idempotency_mismatch', 'This Idempotency-Key was sent with another request before: use a new one.');
+  end if;
+  return json_build_object(
+    'principal', json_build_object('user_id', access.principal(), 'session_id', access.session(), 'scope', access.scope()),
+    'resource', k.resource,
+    'secrets_encrypted', case when k.created_at > now() - interval '10 minutes' then k.secrets_encrypted end);
+end $$;
+--> statement-breakpoint
+-- Ends the transaction with FR200 when the request was answered before: the statements after this one, which create,
+-- were sent together with it. The answer is in the error's field `table`, because `detail` is written to the
+-- server's log. The lock is held until a twin of this request has committed, so that its answer is seen from then on,
+-- or has rolled back, which a client may learn a moment earlier: hence the short wait, after which it is refused.
+create or replace function access.begin_once(route text, key_hash bytea, request_hash bytea, other_hash bytea default null)
+returns void
+language plpgsql volatile security definer set lock_timeout = '250ms' set search_path = pg_catalog, pg_temp as $$
+declare
+  kept json;
+begin
+  begin
+    perform pg_advisory_xact_lock(hashtextextended('once:' || encode(access.answer_id(route, key_hash), 'hex'), 0));
+  exception when lock_not_available then
+    perform access.refuse('illegal_state', 'A request with this Idempotency-Key is being answered: repeat it in a moment.');
+  end;
+  kept := access.kept_answer(route, key_hash, request_hash, other_hash);
+  if kept is not null then
+    raise exception using errcode = 'FR200', message = 'answered_before', table = kept::text;
+  end if;
 end $$;
 --> statement-breakpoint
 -- Refuses the request for several fields at once: [{field, said}].
@@ -1874,6 +2120,7 @@ revoke execute
   on function access.after_new_api_key(),
     access.begin_attempt(freehold.tenant,text,text,uuid,text,text,text),
     access.begin_login(uuid,text,text,jsonb,jsonb),
+    access.begin_once(text,bytea,bytea,bytea),
     access.check_settings(freehold.tenant,freehold.tenant),
     access.close_counted_failures(integer),
     access.count_failures(freehold.tenant,text,text,integer),
@@ -1889,17 +2136,24 @@ revoke execute
     access.finish_password_change(uuid,text,uuid,text,text,jsonb,boolean),
     access.finish_reset(uuid,text,bytea,text,jsonb,boolean,jsonb),
     access.first_password_expiry(uuid,freehold.tenant),
+    access.hmac(bytea,bytea,text),
     access.idle_limit(freehold.tenant),
     access.is_extension(text,text),
+    access.is_proof(access.secrets,uuid,text,integer),
+    access.kept_answer(text,bytea,bytea,bytea),
     access.lockout_now(freehold.tenant,text),
     access.login_network(text),
     access.metadata(uuid),
     access.most_of_strangers(freehold.tenant),
+    access.new_key(),
+    access.proof_of(access.secrets,uuid),
     access.record_failure(text,text,text,text,text,boolean,jsonb,integer),
+    access.refresh(uuid,text,bytea,bytea,jsonb,bytea),
     access.refuse_fields(jsonb),
     access.refused_refresh(freehold.users,uuid,jsonb),
     access.reset_link_life(freehold.tenant),
     access.revoke_keys_of(uuid),
+    access.rotate_keys(bytea,bytea),
     access.send_token(freehold.users,text,text,bytea,interval,text,text),
     access.set_recovered_password(freehold.users,text,boolean,boolean,text),
     access.tell_locked(text,freehold.lockouts,boolean,boolean,timestamp with time zone),
@@ -1912,11 +2166,14 @@ grant update (idle_minutes, password_breached, first_password_hours, reset_link_
 --> statement-breakpoint
 grant execute
   on function access.begin_login(uuid,text,text,jsonb,jsonb),
+    access.begin_once(text,bytea,bytea,bytea),
     access.finish_admin_reset(uuid,text,uuid,text,jsonb,boolean,boolean,bytea,text),
     access.finish_login(uuid,text,uuid,text,text,bytea,jsonb,jsonb),
     access.finish_login_with_rehash(uuid,text,uuid,text,text,text,bytea,jsonb,jsonb),
     access.finish_password_change(uuid,text,uuid,text,text,jsonb,boolean),
     access.finish_reset(uuid,text,bytea,text,jsonb,boolean,jsonb),
     access.idle_limit(freehold.tenant),
-    access.metadata(uuid)
+    access.kept_answer(text,bytea,bytea,bytea),
+    access.metadata(uuid),
+    access.refresh(uuid,text,bytea,bytea,jsonb,bytea)
   to freehold_app;
