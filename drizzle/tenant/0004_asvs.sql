@@ -1867,34 +1867,6 @@ begin
   return 'done';
 end $$;
 --> statement-breakpoint
--- The same for the owner of the database, who is the system in the audit: the user with this address, or all users who
--- are locked out (null). Returns their addresses; none: there is no such user. One who is not locked out is unlocked, too.
-create or replace function access.unlock_as_owner(address text) returns setof text
-language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-declare
-  u freehold.users;
-begin
-  for u in
-    select x.*
-    from freehold.users x
-    where x.email = address
-      or (
-        address is null
-        and exists (
-          select
-          from freehold.lockouts g
-          where g.locked_until > now()
-            and (g.key in ('login:' || x.id, 'change:' || x.id) or g.parent = 'login:' || x.id)
-        )
-      )
-    order by x.id
-  loop
-    perform access.lock_login(u.id), access.clear_failures(u.id);
-    perform access.record('USER_UNLOCKED', 'update', 'user', u.id::text, null, null);
-    return next u.email;
-  end loop;
-end $$;
---> statement-breakpoint
 -- A reset that only mails the user a link to set a new password: the caller learns nothing and nothing ends, so that
 -- it is open to those who hold less than the user. Returns {user_id, must_change_password}.
 create or replace function access.mail_reset_link(
@@ -2015,6 +1987,34 @@ begin
   perform access.clear_lockout(x)
   from freehold.lockouts x
   where x.key in ('login:' || subject, 'change:' || subject) or x.parent = 'login:' || subject;
+end $$;
+--> statement-breakpoint
+-- The same for the owner of the database, who is the system in the audit: the user with this address, or all users who
+-- are locked out (null). Returns their addresses; none: there is no such user. One who is not locked out is unlocked, too.
+create or replace function access.unlock_as_owner(address text) returns setof text
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  u freehold.users;
+begin
+  for u in
+    select x.*
+    from freehold.users x
+    where x.email = address
+      or (
+        address is null
+        and exists (
+          select
+          from freehold.lockouts g
+          where g.locked_until > now()
+            and (g.key in ('login:' || x.id, 'change:' || x.id) or g.parent = 'login:' || x.id)
+        )
+      )
+    order by x.id
+  loop
+    perform access.lock_login(u.id), access.clear_failures(u.id);
+    perform access.record('USER_UNLOCKED', 'update', 'user', u.id::text, null, null);
+    return next u.email;
+  end loop;
 end $$;
 --> statement-breakpoint
 -- How long a session may be without a request. Activity is noted at most once a minute, so that a session ends up to a

@@ -1,10 +1,8 @@
--- Recovery: a new password by mail or by an administrator, and unlocking.
+-- Recovery: a new password by mail or by an administrator. unlocking.sql lets somebody in whose password is right.
 --   access.request_reset   public endpoint: a token by mail
 --   access.begin_reset     public endpoint: what the new password is judged by, for a valid token
 --   access.finish_reset    public endpoint: spends the token and sets the password
 --   access.begin_admin_reset and access.finish_admin_reset   the two halves of a reset by an administrator
---   access.unlock   clears a user's lockouts
---   access.unlock_as_owner   the same for whoever owns the database, when nobody is left who could
 -- Registration (registration.sql), the verification of an address (verification.sql) and the change of an address or a
 -- number (contact.sql) use the same tokens (tokens.sql).
 --
@@ -139,50 +137,6 @@ begin
   return 'done';
 end $$;
 
--- Lets a locked out user log in again at once. Raises FH404, FH403.
-create function access.unlock(subject uuid) returns void
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
-begin
-  perform access.require_reach('user', subject);
-  if access.permission() is distinct from 'user:update' or not access.can_access_user(subject) then
-    perform access.refuse('not_found', 'There is no user with this id.');
-  elsif subject = access.principal() or (access.scope() <> 'all' and subject = any (access.scope_owner_ids())) then
-    perform access.refuse('forbidden', 'You cannot unlock yourself.');
-  end if;
-  -- A lockout does not slow down an attacker who can guess, unlock and guess again.
-  perform access.require_all_of(subject);
-  perform access.lock_login(subject), access.clear_failures(subject);
-  perform access.record('USER_UNLOCKED', 'update', 'user', subject::text, null, null);
-end $$;
-
--- The same for the owner of the database, who is the system in the audit: the user with this address, or all users who
--- are locked out (null). Returns their addresses; none: there is no such user. One who is not locked out is unlocked, too.
-create function access.unlock_as_owner(address text) returns setof text
-language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-declare
-  u freehold.users;
-begin
-  for u in
-    select x.*
-    from freehold.users x
-    where x.email = address
-      or (
-        address is null
-        and exists (
-          select
-          from freehold.lockouts g
-          where g.locked_until > now()
-            and (g.key in ('login:' || x.id, 'change:' || x.id) or g.parent = 'login:' || x.id)
-        )
-      )
-    order by x.id
-  loop
-    perform access.lock_login(u.id), access.clear_failures(u.id);
-    perform access.record('USER_UNLOCKED', 'update', 'user', u.id::text, null, null);
-    return next u.email;
-  end loop;
-end $$;
-
 -- A reset that only mails the user a link to set a new password: the caller learns nothing and nothing ends, so that
 -- it is open to those who hold less than the user. Returns {user_id, must_change_password}.
 create function access.mail_reset_link(
@@ -259,6 +213,5 @@ grant execute on function
   access.finish_reset(uuid, text, bytea, text, jsonb, boolean, jsonb),
   access.begin_admin_reset(uuid),
   access.finish_admin_reset(uuid, text, uuid, text, jsonb, boolean, boolean, bytea, text),
-  access.mail_reset_link(uuid, text, uuid, bytea, text),
-  access.unlock(uuid)
+  access.mail_reset_link(uuid, text, uuid, bytea, text)
 to freehold_app;
