@@ -1,14 +1,14 @@
 /**
  * Bounds and reads a body before it is validated. Threat: bodies that fill the memory or take long to parse, sent by callers that
- * would be refused anyway; bodies that are read otherwise than they were written (kernel/json.ts). So this comes after credential
+ * would be refused anyway; bodies that are read otherwise than they were written (json.ts). So this comes after credential
  * and rate limit, and the bound is small where no credential is needed. A body without Content-Length is read up to the bound.
  */
 import type { Context, MiddlewareHandler } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
 import { createMiddleware } from 'hono/factory'
-import { jsonOf, textOf } from '../kernel/json.ts'
 import { invalid, Problem } from '../kernel/problem.ts'
 import type { AppEnv } from './app-env.ts'
+import { jsonOf, textOf } from './json.ts'
 
 const KIB = 1024
 /** Both planes. No request there holds more than a few short fields. */

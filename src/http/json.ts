@@ -4,7 +4,7 @@
  * rounded, `__proto__` is lost, half of a surrogate pair cannot be stored. JSON.parse decides what is JSON; what it passes over is
  * looked for afterwards. Decision 30 says why this is our own.
  */
-import { invalid } from './problem.ts'
+import { invalid } from '../kernel/problem.ts'
 
 /** Fatal, so that no byte is replaced. */
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })

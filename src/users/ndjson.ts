@@ -2,7 +2,7 @@
  * Reads lines of JSON (NDJSON) as they arrive. Threat: a body or a line without an end, which fills the memory. So at most `max`
  * bytes of a line are kept, and a longer line is dropped.
  */
-import { jsonOf, textOf } from '../kernel/json.ts'
+import { jsonOf, textOf } from '../http/json.ts'
 import { type Issue, Problem } from '../kernel/problem.ts'
 
 /** A line as bytes, without its line break; `null`: it is too long. */

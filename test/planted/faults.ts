@@ -670,8 +670,8 @@ export const FAULTS: Fault[] = [
   {
     name: 'a key of zeros encrypts in production',
     file: 'src/kernel/config.ts',
-    text: 'ENCRYPTION_KEYS.some(is_guessable)',
-    becomes: 'ENCRYPTION_KEYS.every(is_guessable)',
+    text: 'settings[name].some(isGuessable)',
+    becomes: 'settings[name].every(isGuessable)',
     noticed: ['test/kernel/config.test.ts', 'a key of zeros is refused by name'],
   },
   {

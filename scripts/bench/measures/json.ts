@@ -1,4 +1,4 @@
-import { jsonOf } from '../../../src/kernel/json.ts'
+import { jsonOf } from '../../../src/http/json.ts'
 import type { Finding, Measure } from '../finding.ts'
 import { inTurns, ratios, spread } from '../samples.ts'
 
@@ -39,7 +39,7 @@ export const json: Measure = {
           { label: `${label}, strictly`, value: spread(strict), unit: 'µs' as const },
           { label: `${label}, JSON.parse`, value: spread(plain), unit: 'µs' as const },
         ]),
-        note: 'UTF-8, names that are there twice, surrogates, exact numbers: src/kernel/json.ts.',
+        note: 'UTF-8, names that are there twice, surrogates, exact numbers: src/http/json.ts.',
       },
     ] satisfies Finding[]
   },
