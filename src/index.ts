@@ -9,14 +9,17 @@ import { reconcile } from './tenants/lifecycle/lifecycle.ts'
 import { rotateStale } from './tenants/lifecycle/rotating.ts'
 import { deliverDue } from './tenants/maintenance/mail.ts'
 import { runMaintenance } from './tenants/maintenance/maintenance.ts'
+import { tendMigrations } from './tenants/migration/touch.ts'
 import { resumeStale } from './tenants/provisioning/provisioning.ts'
 
+export { Migration } from './tenants/migration/tenant.ts'
 export { Provisioning } from './tenants/provisioning/provisioning.ts'
 
 export default {
   fetch: app.fetch,
   /**
-   * Every minute: resumes stalled provisioning, erasures and rotations of keys, reconciles KV with the master, runs maintenance on active tenants
+   * Every minute: resumes stalled provisioning, erasures and rotations of keys, reconciles KV with the master, goes on with
+   * migrations, runs maintenance on active tenants
    * (with the audit checkpoint), and delivers mail. Logs and audit have it under one trace id.
    */
   async scheduled(_controller, env) {
@@ -25,7 +28,9 @@ export default {
     const trace_id = newTraceId()
     const maintenance = runMaintenance(config, trace_id).then(({ due }) => deliverDue(env, config, due))
     // One after the other: an invocation has six connections.
-    const registry = rotateStale(env, config, trace_id).finally(() => reconcile(env, config, trace_id))
+    const registry = rotateStale(env, config, trace_id)
+      .finally(() => reconcile(env, config, trace_id))
+      .finally(() => tendMigrations(env, config, trace_id))
     const work = [resumeStale(env, config), eraseStale(env, config, trace_id), registry, maintenance]
     const results = await Promise.allSettled(work)
     for (const result of results)

@@ -2,7 +2,7 @@
 import type { OpenAPIHono } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { HTTPException } from 'hono/http-exception'
-import { toProblem } from '../kernel/db.ts'
+import { dbError, toProblem } from '../kernel/db.ts'
 import { log } from '../kernel/log.ts'
 import { Problem } from '../kernel/problem.ts'
 import { languageOf } from './accept-language.ts'
@@ -16,11 +16,26 @@ const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE']
  */
 export function onError(error: Error, c: Context<AppEnv>): Response {
   const known = toProblem(error)
+  if (isOfOlderSchema(known, c.var.realm?.is_behind)) {
+    log('needs the newest schema', { tenant: c.var.realm?.subdomain ?? null, trace_id: c.var.trace_id, error: describe(error) })
+    const headers = { 'Retry-After': String(UPGRADE_SECONDS) }
+    return new Problem('tenant_upgrading', undefined, { headers }).toResponse(about(c))
+  }
   if (known instanceof Problem) return known.toResponse(about(c))
   if (known instanceof HTTPException) return fromHono(known).toResponse(about(c))
   log('failed', { tenant: c.var.realm?.subdomain ?? null, trace_id: c.var.trace_id, error: describe(error) })
   return new Problem('internal_error').toResponse(about(c))
 }
+
+/** About as long as a tenant's migration takes. */
+const UPGRADE_SECONDS = 2
+
+/**
+ * Whether a request failed because its database has an older schema: on one that does, whatever is no refusal of ours, and what the
+ * login may not do because the newest schema grants it.
+ */
+const isOfOlderSchema = (error: unknown, is_behind = false) =>
+  is_behind && (error instanceof Problem ? dbError(error.cause)?.code === '42501' : !(error instanceof HTTPException))
 
 /** Answers a request that matches no route: 405 when another method would match, else 404. */
 export const notFound = (app: OpenAPIHono<AppEnv>) => (c: Context<AppEnv>) => {

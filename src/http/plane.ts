@@ -39,6 +39,8 @@ export type RealmSource = {
   reloadRealm: () => Promise<Realm | null>
   /** Reports activity in the realm, so that maintenance includes it; null if that was reported already. */
   reportActivity: (realm: Realm) => Promise<unknown> | null
+  /** Has a realm migrated that is behind; null if that was asked for already. */
+  migrate: (realm: Realm) => Promise<unknown> | null
 }
 
 /** Sets the realm of a request and the origins whose pages may call. `countUse` counts one use of an API key. */
@@ -63,6 +65,8 @@ export const plane = (sourceOf: (request: PlaneRequest) => RealmSource, countUse
     c.set('reloadRealm', source.reloadRealm)
     c.set('reportActivity', () => source.reportActivity(realm))
     c.set('countUse', countUse)
+    const migrated = realm.is_behind ? source.migrate(realm) : null
+    if (migrated) c.executionCtx.waitUntil(migrated)
     const origins = [...source.origins, ...realm.origins]
     c.set('origins', origins)
     if (is_preflight) return preflight(c.req.raw, c.req.path, origins)

@@ -141,6 +141,11 @@ export const EnvironmentSettings = z
       .string()
       .regex(/^[A-Za-z0-9-]+$/, 'must be the name of a header')
       .optional(),
+    /** `manual`: tenants are migrated when an operator says so, and by nothing else. */
+    MIGRATIONS: z.enum(['automatic', 'manual']).default('automatic'),
+    /** The tenant that is migrated before all others. */
+    MIGRATION_CANARY: Label.optional(),
+    MIGRATION_CONCURRENCY: z.coerce.number().int().min(1).max(100).default(10),
     SMTP_URL: SmtpUrl.optional(),
     /** A binding, not text: `send_email` in wrangler.toml. That it has `send` shows when it is used. */
     EMAIL: z

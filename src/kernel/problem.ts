@@ -55,6 +55,7 @@ export const problemCatalogue = {
   database_unavailable: [503, 'The database does not answer', 'Try again after the seconds in Retry-After.'],
   tenant_provisioning: [503, 'The tenant is still being created', 'Try again after the seconds in Retry-After.'],
   tenant_unavailable: [503, 'The tenant could not be created', 'Ask the operator of this service.'],
+  tenant_upgrading: [503, 'The tenant is being upgraded', 'Try again after the seconds in Retry-After.'],
   no_capacity: [503, 'There is no capacity for another tenant', 'Try again later.'],
 } as const satisfies Record<string, readonly [number, string, string]>
 

@@ -2,6 +2,7 @@
 import type { PlaneRequest, RealmSource } from '../http/plane.ts'
 import { Problem } from '../kernel/problem.ts'
 import { reportActivity } from './maintenance/queue.ts'
+import { migrateOnTouch } from './migration/touch.ts'
 import { platformRealm, tenantUrl } from './registry/registry.ts'
 import { activeRealm, tenantName, tenantOfPage } from './registry/resolve.ts'
 
@@ -14,6 +15,7 @@ export function platformPlane({ config, meter, subdomain }: PlaneRequest): Realm
     realm: () => platformRealm({ config, meter }),
     reloadRealm: () => platformRealm({ config, meter }, true),
     reportActivity: () => null,
+    migrate: () => null,
   }
 }
 
@@ -40,5 +42,6 @@ export function tenantPlane(request: PlaneRequest): RealmSource {
         return null
       }),
     reportActivity: (realm) => reportActivity(config, realm.id),
+    migrate: (realm) => migrateOnTouch(env, config, realm.id),
   }
 }

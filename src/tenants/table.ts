@@ -192,3 +192,59 @@ export const maintenance = platform.table('maintenance', {
   maintained_at: moment().notNull().default(sql`'-infinity'`),
   active_until: moment().notNull().default(sql`'-infinity'`),
 })
+
+/**
+ * A run that takes all tenants to the newest schema, wave by wave: a canary, 1 %, 10 %, those that are awake, the rest. It needs no
+ * process of its own: each tenant that is done, and the scheduled job, start what comes next (tenants/migration/fleet.ts).
+ */
+export const migration_runs = platform.table(
+  'migration_runs',
+  {
+    id: uuid().primaryKey(),
+    /** The name of the newest migration. */
+    target: text().notNull(),
+    state: text({ enum: ['running', 'stopped', 'done'] }).notNull(),
+    /** Why it stopped. */
+    reason: text(),
+    /** Tenants of this wave and of those before it may be migrated. */
+    wave: integer().notNull().default(0),
+    /** Tenants at once. */
+    concurrency: integer().notNull(),
+    /** It stops when more than this share of the tenants so far failed. */
+    stop_percent: integer().notNull(),
+    /** From when on the last wave may be migrated: all that are not awake. */
+    rest_from: moment().notNull(),
+    trace_id: text(),
+    created_at: moment().notNull().defaultNow(),
+    finished_at: moment(),
+  },
+  (t) => [uniqueIndex('migration_runs_one_running').on(sql`(${t.state} = 'running')`).where(sql`${t.state} = 'running'`)],
+)
+
+/** One tenant's way to a schema: once for each, whoever starts it (a run, or a request that needed it). */
+export const tenant_migrations = platform.table(
+  'tenant_migrations',
+  {
+    tenant_id: uuid()
+      .notNull()
+      .references(() => tenants.id, { onDelete: 'cascade' }),
+    target: text().notNull(),
+    /** null: a request started it. */
+    run_id: uuid().references(() => migration_runs.id),
+    wave: integer().notNull(),
+    state: text({ enum: ['pending', 'running', 'done', 'failed'] }).notNull(),
+    from_version: text(),
+    attempts: integer().notNull().default(0),
+    /** The lease of the attempt that runs. */
+    lease_until: moment(),
+    ms: integer(),
+    error: text(),
+    started_at: moment(),
+    finished_at: moment(),
+  },
+  (t) => [
+    primaryKey({ columns: [t.tenant_id, t.target] }),
+    index('tenant_migrations_run').on(t.run_id, t.wave, t.state),
+    index('tenant_migrations_lease').on(t.lease_until).where(sql`${t.state} = 'running'`),
+  ],
+)

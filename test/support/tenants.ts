@@ -9,7 +9,7 @@ import { encrypt } from '../../src/kernel/keyring.ts'
 import { hash } from '../../src/passwords/hash.ts'
 import { tenantMigrations } from '../../src/tenants/provisioning/bundled.ts'
 import { jobOf, type MasterRow } from '../../src/tenants/provisioning/job.ts'
-import { migrate } from '../../src/tenants/provisioning/migrations.ts'
+import { type Migration, migrate } from '../../src/tenants/provisioning/migrations.ts'
 import { databaseName } from '../../src/tenants/provisioning/new-tenant.ts'
 import { type Result, steps } from '../../src/tenants/provisioning/steps.ts'
 import { atDatabase, master, settings } from './databases.ts'
@@ -21,10 +21,16 @@ const TRACE = '00000000000000000000000000000001'
 /** The database that is copied, on the first host. It holds the schema and no rows: no tenant, no keys. */
 const TEMPLATE = 'copied_by_tests'
 
-type Wanted = { legal_name?: string; admin_email?: string; config?: { origins?: string[] } }
+type Wanted = {
+  legal_name?: string
+  admin_email?: string
+  config?: { origins?: string[] }
+  /** Its database has the schema of the release before, as a tenant has it that no run has come to. */
+  is_behind?: boolean
+}
 
 let password_hash: Promise<string> | undefined
-let template: Promise<void> | undefined
+const templates = new Map<string, Promise<void>>()
 
 /**
  * An active tenant, with the roles of the preset `minimal` and bo as its administrator: as `makeTenant` leaves one, but without a
@@ -32,7 +38,7 @@ let template: Promise<void> | undefined
  */
 export async function copyTenant(subdomain: string, wanted: Wanted = {}): Promise<{ id: string; tax_id: string }> {
   const { ENCRYPTION_KEYS, NEON_REGION, PASSWORD_HASH_ITERATIONS, TENANT_DB_TEMPLATE } = settings()
-  const { legal_name = `${subdomain} S.A.C.`, admin_email = ADMIN.email, config = {} } = wanted
+  const { legal_name = `${subdomain} S.A.C.`, admin_email = ADMIN.email, config = {}, is_behind = false } = wanted
   const [id, tax_id] = [crypto.randomUUID(), newRuc()]
   const database = databaseName(TENANT_DB_TEMPLATE, subdomain, id)
   password_hash ??= hash(ADMIN.password, PASSWORD_HASH_ITERATIONS)
@@ -49,23 +55,28 @@ export async function copyTenant(subdomain: string, wanted: Wanted = {}): Promis
   await step('place')
   const { host } = (await job(id)).tenant
   const at = host?.owner_url ?? ''
-  template ??= makeTemplate(at)
-  await template
-  const copy = sql`create database ${sql.identifier(database)} template ${sql.identifier(TEMPLATE)} strategy file_copy`
+  const [source, migrations] = is_behind ? [`${TEMPLATE}_before`, tenantMigrations.slice(0, -1)] : [TEMPLATE, tenantMigrations]
+  const made = templates.get(source) ?? makeTemplate(at, source, migrations)
+  templates.set(source, made)
+  await made
+  const copy = sql`create database ${sql.identifier(database)} template ${sql.identifier(source)} strategy file_copy`
   await connect(at).execute(copy)
-  for (const name of ['logins', 'migrate', 'seed', 'administrator', 'signing_key', 'publish', 'activate']) await step(name)
+  await step('logins')
+  if (is_behind) await master(sql`update platform.tenants set schema_version = ${migrations.at(-1)?.name} where id = ${id}`)
+  else await step('migrate')
+  for (const name of ['seed', 'administrator', 'signing_key', 'publish', 'activate']) await step(name)
   return { id, tax_id }
 }
 
 /** Makes what is copied. Of the test runner's workers one makes it, and the others wait. */
-async function makeTemplate(at: string): Promise<void> {
-  const name = sql.identifier(TEMPLATE)
+async function makeTemplate(at: string, template: string, migrations: Migration[]): Promise<void> {
+  const name = sql.identifier(template)
   try {
     await connect(at).execute(sql`create database ${name} strategy file_copy`)
   } catch (error) {
     if (dbError(error)?.code !== '42P04') throw error
     for (;;) {
-      const [rows] = await batch(at, [sql`select datistemplate as ready from pg_database where datname = ${TEMPLATE}`])
+      const [rows] = await batch(at, [sql`select datistemplate as ready from pg_database where datname = ${template}`])
       if (rows?.[0]?.ready) return
       await scheduler.wait(20)
     }
@@ -74,7 +85,7 @@ async function makeTemplate(at: string): Promise<void> {
     sql`revoke connect, temporary on database ${name} from public`,
     sql`grant create on database ${name} to freehold_owner`,
   ])
-  await migrate(atDatabase(at, TEMPLATE), tenantMigrations)
+  await migrate(atDatabase(at, template), migrations)
   await connect(at).execute(sql`alter database ${name} is_template true`)
 }
 

@@ -241,3 +241,10 @@ export async function waitFor(neon: NeonApi, operations: OperationRef[]): Promis
     await neon.operations.waitFor({ operations: [operation] })
   }
 }
+
+/** Why a step failed: its error and that error's cause. */
+export function reason(error: unknown): string {
+  const words = neonWords(error)
+  const cause = error instanceof Error && error.cause ? `: ${neonWords(error.cause)}` : ''
+  return `${words}${cause}`.slice(0, 1000)
+}

@@ -7,7 +7,7 @@ import type { Env } from '../../kernel/env.ts'
 import { log } from '../../kernel/log.ts'
 import { type HostKind, keepSpare, NoCapacity } from './hosts.ts'
 import { jobOf, type MasterRow } from './job.ts'
-import { hasFailed, neonApi, neonWords } from './neon.ts'
+import { hasFailed, neonApi, neonWords, reason } from './neon.ts'
 import { type Result, stepNames, steps } from './steps.ts'
 
 const TRIES = 8
@@ -105,13 +105,6 @@ async function runStep(env: Env, config: Config, run_id: string, begun: Begun, n
     const isPermanent = error instanceof NoCapacity || (name === 'operations' && hasFailed(error))
     throw isPermanent ? new NonRetryableError(words) : new Error(words)
   }
-}
-
-/** Why a step failed: its error and that error's cause. */
-function reason(error: unknown): string {
-  const words = neonWords(error)
-  const cause = error instanceof Error && error.cause ? `: ${neonWords(error.cause)}` : ''
-  return `${words}${cause}`.slice(0, 1000)
 }
 
 /** Ends a run. When Neon's operations failed, the step `database` is reset too: the next run must ask for new operations. */

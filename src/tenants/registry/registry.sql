@@ -118,7 +118,7 @@ create policy reader on platform.realm for select to freehold_reader
 grant usage on schema platform to freehold_reader;
 
 grant
-  select (id, subdomain, legal_name, status, config, app_url_encrypted, refresh_key_encrypted,
+  select (id, subdomain, legal_name, status, config, schema_version, app_url_encrypted, refresh_key_encrypted,
     former_refresh_key_encrypted, refresh_key_from, v, deleted_at)
 on platform.tenants to freehold_reader;
 

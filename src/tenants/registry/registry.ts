@@ -13,6 +13,7 @@ import type { Env, Meter } from '../../kernel/env.ts'
 import { decrypt, encrypt } from '../../kernel/keyring.ts'
 import { log } from '../../kernel/log.ts'
 import { type SigningKey, systemKeyOf } from '../../kernel/token.ts'
+import { OLDER } from '../migration/versions.ts'
 
 export type Status = 'provisioning' | 'active' | 'inactive' | 'failed' | 'deleted' | 'erasing'
 
@@ -24,6 +25,8 @@ export type Entry = {
   legal_name: string
   /** Missing in entries that an earlier release wrote. */
   origins?: string[]
+  /** The newest migration of its database. Missing in entries that an earlier release wrote. */
+  schema_version?: string | null
   status: Status
   database: string | null
   refresh_key: string | null
@@ -61,7 +64,7 @@ const REFRESH_KEYS = sql`'refresh_key', t.refresh_key_encrypted, 'former_refresh
 
 /** The columns of an entry, as JSON, from the master. */
 export const ENTRY = sql`jsonb_build_object('v', t.v, 'tenant_id', t.id, 'subdomain', t.subdomain, 'legal_name', t.legal_name, 'status', t.status,
-  'origins', coalesce(t.config -> 'origins', '[]'), 'database', t.app_url_encrypted, ${REFRESH_KEYS},
+  'schema_version', t.schema_version, 'origins', coalesce(t.config -> 'origins', '[]'), 'database', t.app_url_encrypted, ${REFRESH_KEYS},
   'signing_keys', coalesce((select jsonb_agg(jsonb_build_object('kid', k.kid, 'public', k.public_jwk, 'private', k.private_jwk_encrypted, 'use_from', k.use_from) order by k.use_from)
     from platform.signing_keys k where k.realm_id = t.id), '[]'))`
 
@@ -164,6 +167,7 @@ async function decrypted(config: Config, entry: Entry): Promise<Realm> {
     legal_name: entry.legal_name,
     url: tenantUrl(config, entry.subdomain),
     origins: entry.origins ?? [],
+    is_behind: OLDER.includes(entry.schema_version ?? ''),
     database_url: entry.database ? await open('app_url', entry.database) : '',
     ...refresh_keys,
     system_key: await systemKeyOf(refresh_keys.refresh_key),

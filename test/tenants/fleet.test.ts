@@ -1,0 +1,158 @@
+/** Tenants of the release before, and the runs that take them to this one. Runs are of the whole platform: no other file has any. */
+import { env } from 'cloudflare:workers'
+import { sql } from 'drizzle-orm'
+import { beforeAll, describe, expect, it, vi } from 'vitest'
+import { batch } from '../../src/kernel/db.ts'
+import { advance, begin, type Send } from '../../src/tenants/migration/fleet.ts'
+import { tenantMigrations } from '../../src/tenants/provisioning/bundled.ts'
+import { databaseOf, master, settings } from '../support/databases.ts'
+import { ADMIN, call, operatorToken } from '../support/people.ts'
+import { expectProblem } from '../support/refusal.ts'
+import { tokenOf } from '../support/sessions.ts'
+import { copyTenant } from '../support/tenants.ts'
+
+const NEWEST = tenantMigrations.at(-1)?.name
+const BEFORE = tenantMigrations.at(-2)?.name
+let token: string
+beforeAll(async () => {
+  token = await operatorToken()
+})
+
+const runs = (path = '', body?: object) => call('', `/platform/v1/migrations${path}`, { token, ...(body && { body }) })
+const until = async (id: string, state: string) => {
+  const run = await vi.waitUntil(
+    async () => {
+      const { body } = await runs(`/${id}`)
+      return body.state === 'running' ? null : body
+    },
+    { timeout: 30_000, interval: 100 },
+  )
+  expect(run.state, JSON.stringify(run)).toBe(state)
+  return run
+}
+const versionOf = async (subdomain: string) =>
+  (await master(sql`select schema_version from platform.tenants where subdomain = ${subdomain}`))[0]?.schema_version
+const ledgerOf = async (subdomain: string) =>
+  (await (await databaseOf(subdomain)).asOwner(sql`select name from freehold.migrations order by name`)).at(-1)?.name
+
+describe('a tenant that is behind', () => {
+  it('is served what the schema of the release before can do, and for the rest told to come again', async () => {
+    await copyTenant('behind-served', { is_behind: true })
+    const keys = await call('behind-served', '/.well-known/jwks.json')
+    expect(keys.status).toBe(200)
+    const login = await call('behind-served', '/api/v1/auth/login', { body: ADMIN })
+    if (login.status !== 200) {
+      expectProblem(login, 503, 'tenant_upgrading')
+      expect(login.headers.get('Retry-After')).toBe('2')
+    }
+    expect(await versionOf('behind-served')).toBe(BEFORE)
+  })
+})
+
+describe('a run', () => {
+  it('takes every tenant that is behind to the newest schema, and says of each from where, to where and how long', async () => {
+    await Promise.all(['fleet-a', 'fleet-b', 'fleet-c'].map((name) => copyTenant(name, { is_behind: true })))
+    const plan = await runs('/plan')
+    expect([plan.status, plan.body.target]).toEqual([200, NEWEST])
+    expect(plan.body.tenants).toBeGreaterThanOrEqual(3)
+    expect(plan.body.waves[0]).toEqual({ wave: 'canary', tenants: 1 })
+    const begun = await runs('', { rest: 'now' })
+    expect([begun.status, begun.headers.get('Location')]).toEqual([202, `/platform/v1/migrations/${begun.body.id}`])
+    const done = await until(begun.body.id, 'done')
+    expect(done.tenants).toEqual({ pending: 0, running: 0, done: plan.body.tenants, failed: 0 })
+    const report = await runs(`/${done.id}/tenants`)
+    for (const row of report.body.data)
+      expect(row).toMatchObject({ state: 'done', from: BEFORE, to: NEWEST, attempts: 1, error: null, ms: expect.any(Number) })
+    for (const name of ['fleet-a', 'fleet-b', 'fleet-c'])
+      expect([await versionOf(name), await ledgerOf(name)]).toEqual([NEWEST, NEWEST])
+    expect((await call('fleet-a', '/api/v1/auth/login', { body: ADMIN })).status).toBe(200)
+    expectProblem(await runs('', {}), 409, 'illegal_state')
+    expectProblem(await runs(`/${done.id}/resume`, {}), 409, 'illegal_state')
+  })
+
+  it('stops at a canary that fails, leaves everybody else as they were, and goes on when it is resumed', async () => {
+    await Promise.all(['fleet-bad', 'fleet-good'].map((name) => copyTenant(name, { is_behind: true })))
+    // The first by name of the hash of its id; which one that is does not matter.
+    const [canary = '', other = ''] = (
+      await master(sql`select t.subdomain from platform.tenants t where t.schema_version = ${BEFORE} order by md5(t.id::text)`)
+    ).map(({ subdomain }) => subdomain)
+    const broken = await databaseOf(canary)
+    await broken.asOwner(sql`alter table freehold.tenant add column idle_minutes integer`)
+    const begun = await runs('', { rest: 'now' })
+    const stopped = await until(begun.body.id, 'stopped')
+    expect(stopped).toMatchObject({
+      wave: 'canary',
+      reason: '1 of 1 tenants failed',
+      tenants: { failed: 1, done: 0, running: 0 },
+    })
+    const failed = await runs(`/${stopped.id}/tenants?state=failed`)
+    expect(failed.body.data).toMatchObject([
+      { subdomain: canary, error: expect.stringMatching(/"idle_minutes".*already exists/) },
+    ])
+    expect([await versionOf(other), await ledgerOf(other), await ledgerOf(canary)]).toEqual([BEFORE, BEFORE, BEFORE])
+    // A request does not migrate behind a canary's back.
+    await call(other, '/.well-known/jwks.json', { settings: { MIGRATIONS: 'automatic' } })
+    await broken.asOwner(sql`alter table freehold.tenant drop column idle_minutes`)
+    expect((await runs(`/${stopped.id}/resume`, {})).status).toBe(202)
+    const done = await until(stopped.id, 'done')
+    expect(done.tenants).toMatchObject({ failed: 0, pending: 0, running: 0 })
+    expect([await ledgerOf(other), await ledgerOf(canary)]).toEqual([NEWEST, NEWEST])
+  })
+
+  it('of two that are begun at once is one, and whoever goes on with it at once starts each tenant once', async () => {
+    await Promise.all(['fleet-d', 'fleet-e', 'fleet-f'].map((name) => copyTenant(name, { is_behind: true })))
+    const answers = await Promise.all(Array.from({ length: 20 }, () => runs('', { rest: 'now', concurrency: 2 })))
+    expect(answers.map(({ status }) => status).sort()).toEqual([202, ...Array(19).fill(409)])
+    const id = answers.find(({ status }) => status === 202)?.body.id
+    await Promise.all(Array.from({ length: 20 }, () => advance(env, settings())))
+    await until(id, 'done')
+    const report = await runs(`/${id}/tenants`)
+    expect(report.body.data.map(({ attempts }: { attempts: number }) => attempts)).toEqual(report.body.data.map(() => 1))
+  })
+
+  it('takes over a tenant whose attempt was lost, when its lease has run out', async () => {
+    const { id: tenant_id } = await copyTenant('fleet-lost', { is_behind: true })
+    const lost = { ...env, MIGRATION: { create: async () => undefined } as unknown as typeof env.MIGRATION }
+    const send: Send = (statements) => batch(settings().MASTER_DATABASE_URL, statements)
+    const id = await begin(send, settings(), { concurrency: 1, stop_percent: 5, rest: 'now' }, 'a'.repeat(32))
+    await advance(lost, settings())
+    await advance(env, settings())
+    expect((await runs(`/${id}`)).body.tenants).toMatchObject({ running: 1 })
+    await master(
+      sql`update platform.tenant_migrations set lease_until = now() - interval '1 second' where tenant_id = ${tenant_id}`,
+    )
+    await advance(env, settings())
+    await until(String(id), 'done')
+    expect((await runs(`/${id}/tenants`)).body.data).toMatchObject([{ state: 'done', attempts: 2 }])
+  })
+
+  it('leaves those that sleep for the night, and migrates one of them at its first request', async () => {
+    await Promise.all(['fleet-x', 'fleet-y', 'fleet-z'].map((name) => copyTenant(name, { is_behind: true })))
+    await master(sql`update platform.maintenance set active_until = '-infinity'`)
+    const begun = await runs('', {})
+    await vi.waitUntil(async () => (await runs(`/${begun.body.id}`)).body.tenants.done === 2, { timeout: 20_000, interval: 100 })
+    const [asleep] = await master(sql`select t.subdomain from platform.tenants t where t.schema_version = ${BEFORE}`)
+    await advance(env, settings())
+    expect((await runs(`/${begun.body.id}`)).body).toMatchObject({ state: 'running', tenants: { pending: 1 } })
+    await master(sql`update platform.migration_runs set wave = 3 where id = ${begun.body.id}`)
+    await call(asleep?.subdomain, '/.well-known/jwks.json', { settings: { MIGRATIONS: 'automatic' } })
+    await until(begun.body.id, 'done')
+    expect(await ledgerOf(asleep?.subdomain)).toBe(NEWEST)
+  })
+
+  it('is begun and read by operators who may, and by nobody else', async () => {
+    await master(
+      sql`insert into freehold.users (id, username, email, role) values (gen_random_uuid(), 'fleet-reader', 'fleet-reader@freehold.test', 'auditor')`,
+    )
+    const auditor = await tokenOf('', 'fleet-reader')
+    expect((await call('', '/platform/v1/migrations', { token: auditor })).status).toBe(200)
+    expectProblem(await call('', '/platform/v1/migrations', { token: auditor, body: {} }), 403, 'forbidden')
+    expectProblem(await call('', '/platform/v1/migrations', { body: {} }), 401, 'token_missing')
+    expectProblem(await runs('', { concurrency: 0 }), 400, 'invalid_request')
+    expectProblem(await runs('', { stop_percent: '5' }), 400, 'invalid_request')
+    expectProblem(await runs('', { anything: 1 }), 400, 'invalid_request')
+    expectProblem(await runs(`/${crypto.randomUUID()}`), 404, 'not_found')
+    expectProblem(await runs(`/${crypto.randomUUID()}/resume`, {}), 404, 'not_found')
+    expectProblem(await runs(`/${crypto.randomUUID()}/tenants`), 404, 'not_found')
+  })
+})
