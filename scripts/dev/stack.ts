@@ -7,6 +7,7 @@ import { readerUrlOf } from '../../src/tenants/provisioning/logins.ts'
 import { BeforeBaseline, type Migration } from '../../src/tenants/provisioning/migrations.ts'
 import { setUp } from '../../src/tenants/provisioning/setup.ts'
 import { type LocalNeon, startLocalNeon } from '../local-neon/start.ts'
+import { upgradeTenants } from './upgrade.ts'
 
 export type Stack = { neon: LocalNeon; env: Record<string, string>; stop: () => Promise<void> }
 type Operator = { email: string; password: string; must_change_password: boolean }
@@ -46,17 +47,17 @@ export async function startStack(options: {
       MASTER_DATABASE_URL,
     }
     const config = parseSettings(env)
-    await setUp(config, { tenant: await migrationsIn('tenant'), master: await migrationsIn('master') }, operator).catch(
-      (error) => {
-        if (error instanceof BeforeBaseline && !given.MASTER_DATABASE_URL)
-          throw new Error(
-            `The data in ${dataDir} was made by a version that was never released, and cannot be migrated: start with --fresh, which deletes it.`,
-          )
-        const reason = dbError(error)?.message ?? error.message
-        throw given.MASTER_DATABASE_URL ? new Error(`MASTER_DATABASE_URL: the master database cannot be used: ${reason}`) : error
-      },
-    )
+    const tenant = await migrationsIn('tenant')
+    await setUp(config, { tenant, master: await migrationsIn('master') }, operator).catch((error) => {
+      if (error instanceof BeforeBaseline && !given.MASTER_DATABASE_URL)
+        throw new Error(
+          `The data in ${dataDir} was made by a version that was never released, and cannot be migrated: start with --fresh, which deletes it.`,
+        )
+      const reason = dbError(error)?.message ?? error.message
+      throw given.MASTER_DATABASE_URL ? new Error(`MASTER_DATABASE_URL: the master database cannot be used: ${reason}`) : error
+    })
     log('The master database is migrated.')
+    await upgradeTenants(config, tenant, log)
     return { neon, env, stop: neon.stop }
   } catch (error) {
     await neon.stop()

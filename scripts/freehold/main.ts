@@ -6,6 +6,7 @@ import { Failure } from './failure.ts'
 import { addGroups } from './groups.ts'
 import { addKeys } from './keys.ts'
 import { addOperators } from './operators.ts'
+import { addMigrate } from './migrate.ts'
 import { addGlobals, type Globals } from './options.ts'
 import { paint, printJson, tell } from './output.ts'
 import { addPresets } from './presets.ts'
@@ -42,6 +43,7 @@ addAudit(program)
 addUsers(program)
 addKeys(program)
 addOperators(program)
+addMigrate(program)
 
 try {
   await program.parseAsync()

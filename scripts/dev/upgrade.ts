@@ -1,0 +1,28 @@
+import { sql } from 'drizzle-orm'
+import type { Config } from '../../src/kernel/config.ts'
+import { batch } from '../../src/kernel/db.ts'
+import { jobOf, type MasterRow } from '../../src/tenants/provisioning/job.ts'
+import { type Migration, migrate } from '../../src/tenants/provisioning/migrations.ts'
+
+/**
+ * Takes the tenants of an older data folder to the newest schema, one after another, before the Worker starts. In production a run
+ * does that (`freehold migrate run`).
+ */
+export async function upgradeTenants(config: Config, migrations: Migration[], say: (line: string) => void): Promise<void> {
+  const older = JSON.stringify(migrations.slice(0, -1).map(({ name }) => name))
+  const [rows = []] = await batch(config.MASTER_DATABASE_URL, [
+    sql`select to_jsonb(t) as tenant from platform.tenants t where t.owner_url_encrypted is not null and t.status in ('active', 'inactive', 'deleted')
+        and t.schema_version in (select jsonb_array_elements_text(${older}::jsonb)) order by t.created_at`,
+  ])
+  const trace_id = crypto.randomUUID().replaceAll('-', '')
+  for (const [index, row] of rows.entries()) {
+    const { tenant } = await jobOf(config, row.tenant as MasterRow, null, trace_id)
+    say(`Upgrading the tenant ${tenant.subdomain} (${index + 1} of ${rows.length}).`)
+    const newest = await migrate(String(tenant.owner_url), migrations, trace_id)
+    await batch(
+      config.MASTER_DATABASE_URL,
+      [sql`update platform.tenants set schema_version = ${newest} where id = ${tenant.id}`],
+      trace_id,
+    )
+  }
+}
