@@ -23,7 +23,7 @@ function asOne({ name, text }: Migration): string {
  * Migrates a database to the newest schema. Each migration is one transaction together with its ledger row, so it is applied
  * completely or not at all. Of two concurrent callers the second waits, finds the row and skips it. The login must be a member of
  * freehold_owner, which will own every object. What a migration changes is in the audit under `trace_id`. Returns the name of the newest migration. Fails, and changes nothing, if the
- * ledger lacks the baseline or has another checksum for one of these migrations.
+ * ledger lacks the baseline, has another checksum for one of these migrations, or has one that is not among them while some are missing.
  */
 export async function migrate(url: string, migrations: Migration[], trace_id: string | null = null): Promise<string> {
   const asOwner = sql`set local role freehold_owner`
@@ -41,6 +41,13 @@ export async function migrate(url: string, migrations: Migration[], trace_id: st
   const applied = new Map(opened.at(-1)?.map(({ name, checksum }) => [String(name), checksum]))
   const baseline = migrations.find(({ name }) => name.endsWith('/0000_baseline'))
   if (baseline && applied.size && !applied.has(baseline.name)) throw new BeforeBaseline(url, baseline.name)
+  const known = new Set(migrations.map(({ name }) => name))
+  const families = new Set(migrations.map(({ name }) => name.split('/')[0]))
+  const stranger = [...applied.keys()].find((name) => families.has(name.split('/')[0]) && !known.has(name))
+  if (stranger !== undefined && migrations.some(({ name }) => !applied.has(name)))
+    throw new Error(
+      `The ledger of this database has the migration ${stranger}, which this release does not have: nothing is applied. Use the release that it is of.`,
+    )
   for (const migration of migrations) {
     const checksum = await checksumOf(migration)
     if (applied.has(migration.name)) {
