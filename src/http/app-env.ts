@@ -15,6 +15,8 @@ export type AppEnv = {
     subdomain: string | null
     /** Resolved by the plane before any route runs. `reloadRealm` bypasses all caches. */
     realm: Realm
+    /** The database of the realm has an older schema than this Worker is made for. */
+    is_behind?: boolean
     reloadRealm: () => Promise<Realm | null>
     /** Reports activity in the realm, so that maintenance includes it; null if that was reported already. */
     reportActivity: () => Promise<unknown> | null

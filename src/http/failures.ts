@@ -16,8 +16,8 @@ const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE']
  */
 export function onError(error: Error, c: Context<AppEnv>): Response {
   const known = toProblem(error)
-  if (isOfOlderSchema(known, c.var.realm?.is_behind)) {
-    log('needs the newest schema', { tenant: c.var.realm?.subdomain ?? null, trace_id: c.var.trace_id, error: describe(error) })
+  if (isOfOlderSchema(known, c.get('is_behind'))) {
+    log('failed on an older schema', { tenant: c.var.realm?.subdomain ?? null, trace_id: c.var.trace_id, error: describe(error) })
     const headers = { 'Retry-After': String(UPGRADE_SECONDS) }
     return new Problem('tenant_upgrading', undefined, { headers }).toResponse(about(c))
   }

@@ -39,6 +39,8 @@ export type RealmSource = {
   reloadRealm: () => Promise<Realm | null>
   /** Reports activity in the realm, so that maintenance includes it; null if that was reported already. */
   reportActivity: (realm: Realm) => Promise<unknown> | null
+  /** Whether the database of the realm has an older schema than this Worker is made for. */
+  isBehind: (realm: Realm) => boolean
   /** Has a realm migrated that is behind; null if that was asked for already. */
   migrate: (realm: Realm) => Promise<unknown> | null
 }
@@ -65,7 +67,9 @@ export const plane = (sourceOf: (request: PlaneRequest) => RealmSource, countUse
     c.set('reloadRealm', source.reloadRealm)
     c.set('reportActivity', () => source.reportActivity(realm))
     c.set('countUse', countUse)
-    const migrated = realm.is_behind ? source.migrate(realm) : null
+    const is_behind = source.isBehind(realm)
+    c.set('is_behind', is_behind)
+    const migrated = is_behind ? source.migrate(realm) : null
     if (migrated) c.executionCtx.waitUntil(migrated)
     const origins = [...source.origins, ...realm.origins]
     c.set('origins', origins)

@@ -22,8 +22,8 @@ export type Realm = {
   refresh_key: string
   /** What it made around a rotation, in this isolate or another: it is recognised, and makes nothing. Null: none. */
   other_refresh_key: string | null
-  /** Its database has an older schema than this Worker is made for. */
-  is_behind: boolean
+  /** The newest migration of its database; null: not known. */
+  schema_version: string | null
   /** Authenticates the system to the realm's database for work without a logged-in user. */
   system_key: string
 }

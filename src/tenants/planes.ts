@@ -3,6 +3,7 @@ import type { PlaneRequest, RealmSource } from '../http/plane.ts'
 import { Problem } from '../kernel/problem.ts'
 import { reportActivity } from './maintenance/queue.ts'
 import { migrateOnTouch } from './migration/touch.ts'
+import { OLDER } from './migration/versions.ts'
 import { platformRealm, tenantUrl } from './registry/registry.ts'
 import { activeRealm, tenantName, tenantOfPage } from './registry/resolve.ts'
 
@@ -15,6 +16,7 @@ export function platformPlane({ config, meter, subdomain }: PlaneRequest): Realm
     realm: () => platformRealm({ config, meter }),
     reloadRealm: () => platformRealm({ config, meter }, true),
     reportActivity: () => null,
+    isBehind: () => false,
     migrate: () => null,
   }
 }
@@ -42,6 +44,7 @@ export function tenantPlane(request: PlaneRequest): RealmSource {
         return null
       }),
     reportActivity: (realm) => reportActivity(config, realm.id),
+    isBehind: ({ schema_version }) => OLDER.includes(schema_version ?? ''),
     migrate: (realm) => migrateOnTouch(env, config, realm.id),
   }
 }

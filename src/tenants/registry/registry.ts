@@ -13,7 +13,6 @@ import type { Env, Meter } from '../../kernel/env.ts'
 import { decrypt, encrypt } from '../../kernel/keyring.ts'
 import { log } from '../../kernel/log.ts'
 import { type SigningKey, systemKeyOf } from '../../kernel/token.ts'
-import { OLDER } from '../migration/versions.ts'
 
 export type Status = 'provisioning' | 'active' | 'inactive' | 'failed' | 'deleted' | 'erasing'
 
@@ -167,7 +166,7 @@ async function decrypted(config: Config, entry: Entry): Promise<Realm> {
     legal_name: entry.legal_name,
     url: tenantUrl(config, entry.subdomain),
     origins: entry.origins ?? [],
-    is_behind: OLDER.includes(entry.schema_version ?? ''),
+    schema_version: entry.schema_version ?? null,
     database_url: entry.database ? await open('app_url', entry.database) : '',
     ...refresh_keys,
     system_key: await systemKeyOf(refresh_keys.refresh_key),
