@@ -44,7 +44,8 @@ export function tenantPlane(request: PlaneRequest): RealmSource {
         return null
       }),
     reportActivity: (realm) => reportActivity(config, realm.id),
-    isBehind: ({ schema_version }) => OLDER.includes(schema_version ?? ''),
+    // An entry that an earlier release wrote does not say.
+    isBehind: ({ schema_version }) => schema_version === null || OLDER.includes(schema_version),
     migrate: (realm) => migrateOnTouch(env, config, realm.id),
   }
 }

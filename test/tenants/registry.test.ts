@@ -180,6 +180,7 @@ describe('an entry of KV', () => {
       'origins',
       'refresh_key',
       'refresh_key_from',
+      'schema_version',
       'signature',
       'signing_keys',
       'status',
