@@ -70,6 +70,37 @@ describe('a run', () => {
     expectProblem(await runs(`/${done.id}/resume`, {}), 409, 'illegal_state')
   })
 
+  it('gives system roles what their preset has gained, and leaves what a tenant ended, deleted or made as it is', async () => {
+    await copyTenant('fleet-roles', { is_behind: true })
+    const { asOwner } = await databaseOf('fleet-roles')
+    const carries = async (role: string, permission: string) =>
+      (
+        await asOwner(
+          sql`select rp.scope, rp.ends_at is null as is_open from freehold.role_permissions rp join freehold.roles r on r.id = rp.role_id where r.name = ${role} and rp.permission = ${permission} order by rp.starts_at`,
+        )
+      ).map(({ scope, is_open }) => `${scope} ${is_open}`)
+    const before = [
+      await carries('admin', 'unit:create'),
+      await carries('user', 'delegation:read'),
+      await carries('admin', 'unit:read'),
+    ]
+    expect(before.flat().length).toBeGreaterThan(1)
+    await asOwner(
+      // As if the release before had not had it: its preset did not grant it, nor know the permission.
+      sql`delete from freehold.role_permissions rp using freehold.roles r where r.id = rp.role_id and rp.permission = 'unit:create'`,
+      sql`delete from freehold.permissions where name = 'unit:create'`,
+      // And the tenant ended one, and widened another.
+      sql`update freehold.role_permissions rp set ends_at = clock_timestamp() from freehold.roles r where r.id = rp.role_id and r.name = 'user' and rp.permission = 'delegation:read'`,
+      sql`insert into freehold.roles (id, name) values (gen_random_uuid(), 'own')`,
+    )
+    const begun = await runs('', { rest: 'now' })
+    await until(begun.body.id, 'done')
+    expect(await carries('admin', 'unit:create')).toEqual(before[0])
+    expect(await carries('user', 'delegation:read')).toEqual(before[1]?.map((each) => each.replace('true', 'false')))
+    expect(await carries('admin', 'unit:read')).toEqual(before[2])
+    expect(await carries('own', 'unit:create')).toEqual([])
+  })
+
   it('stops at a canary that fails, leaves everybody else as they were, and goes on when it is resumed', async () => {
     await Promise.all(['fleet-bad', 'fleet-good'].map((name) => copyTenant(name, { is_behind: true })))
     // The first by name of the hash of its id; which one that is does not matter.

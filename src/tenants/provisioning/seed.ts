@@ -26,18 +26,31 @@ export function seed(party: { id: string; subdomain: string }, preset: Preset): 
     sql`call access.make_secrets()`,
     sql`insert into freehold.tenant (${columns}) values (${values}) on conflict do nothing`,
     sql`select 1 / (select count(*) from freehold.tenant where id = ${party.id})::integer as is_ours`,
-    sql`insert into freehold.permissions (id, name, is_system)
-        select gen_random_uuid(), name, true from jsonb_array_elements_text(${JSON.stringify(preset.permissions)}::jsonb) as p (name) on conflict do nothing`,
-    ...preset.roles.flatMap((role) => [
-      sql`insert into freehold.roles (id, name, description, is_system, parent_id, is_admin, is_fallback, is_manageable, max_users)
-          values (gen_random_uuid(), ${role.name}, ${role.description}, true, (select id from freehold.roles where name = ${role.parent ?? null}),
-            ${role.name === preset.administrator}, ${role.name === preset.fallback}, ${role.is_manageable ?? false}, ${role.max_users ?? null}) on conflict do nothing`,
-      sql`insert into freehold.role_permissions (id, role_id, permission, scope)
-          select gen_random_uuid(), r.id, g ->> 0, g ->> 1 from freehold.roles r, jsonb_array_elements(${JSON.stringify(role.grants)}::jsonb) as g
-          where r.name = ${role.name} on conflict do nothing`,
-    ]),
+    ...rolesOf(preset),
   ]
 }
+
+/**
+ * The statements that give a database what it never had of a preset: permissions, roles, and what its system roles carry. What a
+ * tenant deleted or ended is a row still, and stays as it is; so do roles of its own. Run by the owner login; repeatable.
+ */
+export const rolesOf = (preset: Preset): SQL[] => [
+  sql`insert into freehold.permissions (id, name, is_system)
+      select gen_random_uuid(), name, true from jsonb_array_elements_text(${JSON.stringify(preset.permissions)}::jsonb) as p (name) on conflict do nothing`,
+  ...preset.roles.flatMap((role) => [
+    sql`insert into freehold.roles (id, name, description, is_system, parent_id, is_admin, is_fallback, is_manageable, max_users)
+        select gen_random_uuid(), ${role.name}, ${role.description}, true, (select id from freehold.roles where name = ${role.parent ?? null} and deleted_at is null),
+          ${role.name === preset.administrator}, ${role.name === preset.fallback}, ${role.is_manageable ?? false}, ${role.max_users ?? null}
+        where not exists (select from freehold.roles where name = ${role.name}) on conflict do nothing`,
+    sql`insert into freehold.role_permissions (id, role_id, permission, scope)
+        select gen_random_uuid(), r.id, g ->> 0, g ->> 1
+        from freehold.roles r
+          cross join jsonb_array_elements(${JSON.stringify(role.grants)}::jsonb) as g
+          join freehold.permissions p on p.name = g ->> 0 and p.deleted_at is null
+        where r.name = ${role.name} and r.is_system and r.deleted_at is null
+          and not exists (select from freehold.role_permissions x where x.role_id = r.id and x.permission = g ->> 0) on conflict do nothing`,
+  ]),
+]
 
 export type FirstAdmin = { email: string; username: string; password_hash: string; must_change_password: boolean }
 
