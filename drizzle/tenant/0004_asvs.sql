@@ -8,8 +8,8 @@
 --   alters table access.purges
 --   alters table freehold.passwords
 -- Definitions:
---   creates 27 objects
---   replaces 29 objects
+--   creates 28 objects
+--   replaces 31 objects
 --   drops and creates 15 objects
 --   drops function access.check_asked_names
 --   drops function access.check_asked_users
@@ -2113,6 +2113,72 @@ begin
   values (gen_random_uuid(), subject, first_password.password_hash, true);
 end $$;
 --> statement-breakpoint
+-- Locks a username until the end of the transaction; false: another transaction is about to take it.
+create or replace function access.lock_username(name text) returns boolean
+language sql volatile set search_path = pg_catalog, pg_temp as $$
+  select pg_try_advisory_xact_lock(access.username_lock(name))
+$$;
+--> statement-breakpoint
+-- The key of that lock.
+create or replace function access.username_lock(name text) returns bigint
+language sql immutable
+return hashtextextended('freehold.users.username:' || name, 0);
+--> statement-breakpoint
+-- Applies the rules of one user: what the caller may change, how a login is protected, the size of preferences, a
+-- role that exists, managers without a circle. An address or number that changes is no longer verified.
+create or replace function access.before_user() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  new.updated_at := now();
+  if access.permission() in ('user:create', 'user:update', 'user:delete') then
+    if tg_op = 'UPDATE' then
+      perform access.check_user_change(old, new);
+    else
+      perform access.check_user_change(null, new);
+    end if;
+  end if;
+  -- Whoever made up this name at the same moment has its lock (usernames.sql) and goes first: who chose it waits, and
+  -- meets the unique index.
+  if tg_op = 'INSERT' or new.username <> old.username then
+    perform pg_advisory_xact_lock(access.username_lock(new.username));
+  end if;
+  if octet_length(new.preferences::text) > 8192 then
+    perform access.refuse('invalid_request', 'must be at most 8 KiB', 'preferences');
+  end if;
+  -- A caller who can change how a user logs in can soon log in as them.
+  if tg_op = 'UPDATE'
+    and (new.email, new.username) is distinct from (old.email, old.username) then
+    perform access.require_all_of(new.id);
+  end if;
+  if tg_op = 'UPDATE' then
+    new.email_verified := new.email_verified and new.email = old.email;
+    new.phone_verified := new.phone_verified and new.phone is not distinct from old.phone;
+  end if;
+  if new.role is not null
+    and (tg_op = 'INSERT' or new.role is distinct from old.role)
+    and not exists (select from freehold.roles r where r.name = new.role and r.deleted_at is null) then
+    perform access.refuse('invalid_request', format('%s is not a role of this tenant', new.role), 'role');
+  end if;
+  -- A new user manages nobody yet, so that only an update can close a circle.
+  if tg_op = 'UPDATE' and new.manager_id is not null and new.manager_id is distinct from old.manager_id then
+    if exists (
+      with recursive up (id, manager_id) as (
+        select u.id, u.manager_id
+        from freehold.users u
+        where u.id = new.manager_id
+        union
+        select u.id, u.manager_id
+        from up
+          join freehold.users u on u.id = up.manager_id
+      )
+      select from up where up.id = new.id
+    ) then
+      perform access.refuse('invalid_request', 'would make a user their own manager', 'manager_id');
+    end if;
+  end if;
+  return new;
+end $$;
+--> statement-breakpoint
 create trigger after_new_api_key after insert on freehold.api_keys
   for each row execute function access.after_new_api_key();
 --> statement-breakpoint
@@ -2157,7 +2223,8 @@ revoke execute
     access.send_token(freehold.users,text,text,bytea,interval,text,text),
     access.set_recovered_password(freehold.users,text,boolean,boolean,text),
     access.tell_locked(text,freehold.lockouts,boolean,boolean,timestamp with time zone),
-    access.unlock_as_owner(text)
+    access.unlock_as_owner(text),
+    access.username_lock(text)
   from public;
 --> statement-breakpoint
 grant update (idle_minutes, password_breached, first_password_hours, reset_link_minutes, api_key_days, password_grant)

@@ -5,7 +5,7 @@
 -- address gives (usernameFrom in src/users/username.ts) is what is wished for, and here a free one is made of it.
 --
 -- The unique index decides who has a name. So that nobody meets it with a made-up name, each transaction that is about
--- to take a name locks it, and who makes one up passes over a locked one. Nobody waits for these locks.
+-- to take a name locks it, and who makes one up passes over a locked one. Who chose a name waits for its lock.
 
 -- The username for an address: the wished one, unless somebody has it, is taking it, it is reserved, or one of `others`;
 -- then the wished one with a suffix, which is the same whenever it is asked for.
@@ -42,8 +42,13 @@ end $$;
 -- Locks a username until the end of the transaction; false: another transaction is about to take it.
 create function access.lock_username(name text) returns boolean
 language sql volatile set search_path = pg_catalog, pg_temp as $$
-  select pg_try_advisory_xact_lock(hashtextextended('freehold.users.username:' || name, 0))
+  select pg_try_advisory_xact_lock(access.username_lock(name))
 $$;
+
+-- The key of that lock.
+create function access.username_lock(name text) returns bigint
+language sql immutable
+return hashtextextended('freehold.users.username:' || name, 0);
 
 -- Names by which people take somebody for one who runs the place. Who creates or changes a user may choose one of these;
 -- a stranger who registers may not.

@@ -22,9 +22,10 @@ begin
       perform access.check_user_change(null, new);
     end if;
   end if;
-  -- For those who make up a name at the same moment (usernames.sql). Who chose this one meets the unique index instead.
+  -- Whoever made up this name at the same moment has its lock (usernames.sql) and goes first: who chose it waits, and
+  -- meets the unique index.
   if tg_op = 'INSERT' or new.username <> old.username then
-    perform access.lock_username(new.username);
+    perform pg_advisory_xact_lock(access.username_lock(new.username));
   end if;
   if octet_length(new.preferences::text) > 8192 then
     perform access.refuse('invalid_request', 'must be at most 8 KiB', 'preferences');

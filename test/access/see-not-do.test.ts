@@ -16,8 +16,8 @@ type Route = { method: string; path: string; permission: string }
 type Member = Awaited<ReturnType<typeof addMember>>
 
 const NOBODY = '0d9c1a52-7c1e-4b39-9d0d-3c8f3f0b8a11'
-/** Operators hold permissions for tenants at scope all or not at all, and the admission refuses who does not hold one. */
-const WHOLE = /^\/platform\/v1\/tenants/
+/** Operators hold permissions for tenants and their migrations at scope all or not at all, and the admission refuses who does not hold one. */
+const WHOLE = /^\/platform\/v1\/(tenants|migrations)/
 /** The caller's own keys: nobody reads those of others there. */
 const OWN = /\/api-keys\/\{id\}/
 

@@ -25,7 +25,7 @@ import { call } from '../support/people.ts'
 import { plantSession, tokenOf } from '../support/sessions.ts'
 import { copyTenant } from '../support/tenants.ts'
 
-const AT = 'counted'
+const AT = 'counted-failures'
 let realm: Inside
 let tenant: Database
 let token: string

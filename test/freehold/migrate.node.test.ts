@@ -7,6 +7,7 @@ import { migrationsIn, type Stack, startStack } from '../../scripts/dev/stack.ts
 import { startWorker } from '../../scripts/dev/worker.ts'
 import { batch } from '../../src/kernel/db.ts'
 import { LOW_COST } from '../support/cost.ts'
+import { KEYS } from '../support/keys.ts'
 import { folderWithCluster } from '../support/node/cluster.ts'
 import { freehold } from './run.ts'
 
@@ -28,7 +29,7 @@ beforeAll(async () => {
   const quiet = { dataDir: folder.path, log: () => {} }
   stack = await startStack({
     ...quiet,
-    given: { ...LOW_COST, BASE_URL: url, ENCRYPTION_KEYS: `k1:${'Zm9vYmFy'.repeat(5)}Zm8`, MIGRATIONS: 'manual' },
+    given: { ...LOW_COST, BASE_URL: url, ...KEYS, MIGRATIONS: 'manual' },
     operator: { ...OPERATOR, must_change_password: false },
     durable: false,
     operationMs: 0,

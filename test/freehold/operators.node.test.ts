@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Stack, startStack } from '../../scripts/dev/stack.ts'
 import { batch } from '../../src/kernel/db.ts'
 import { LOW_COST } from '../support/cost.ts'
+import { KEYS } from '../support/keys.ts'
 import { folderWithCluster } from '../support/node/cluster.ts'
 import { freehold } from './run.ts'
 
@@ -17,7 +18,7 @@ beforeAll(async () => {
   stack = await startStack({
     dataDir: folder.path,
     log: () => {},
-    given: { ...LOW_COST, BASE_URL: 'http://localhost:1', ENCRYPTION_KEYS: `k1:${'Zm9vYmFy'.repeat(5)}Zm8` },
+    given: { ...LOW_COST, BASE_URL: 'http://localhost:1', ...KEYS },
     operator: { email: EMAIL, password: 'Correct-horse-7', must_change_password: false },
     durable: false,
     operationMs: 0,

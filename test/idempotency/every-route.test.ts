@@ -25,7 +25,8 @@ const creating = posts.filter(({ takes }) => takes)
 const OTHERS = [
   /^\/(api|platform)\/v1\/auth\//,
   /\/import$/,
-  /\/(activate|deactivate|reactivate|restore|retry|rotate-keys|unlock|reset-password|approve|reject|revoke)$/,
+  /^\/platform\/v1\/migrations$/,
+  /\/(activate|deactivate|reactivate|restore|retry|resume|rotate-keys|unlock|reset-password|approve|reject|revoke)$/,
   /^\/api\/v1\/roles\/\{id\}\/permissions$/,
   /^\/api\/v1\/authz\/check$/,
 ]

@@ -61,7 +61,7 @@ export const TenantMigration = z
     from: z.string().nullable(),
     to: z.string(),
     attempts: z.int(),
-    ms: z.int().nullable().openapi({ description: 'How long its migrations took, in milliseconds' }),
+    ms: z.int().nullable().openapi({ description: 'How long its last attempt took, in milliseconds' }),
     error: z.string().nullable(),
     finished_at: z.iso.datetime().nullable(),
   })

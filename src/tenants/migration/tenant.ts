@@ -50,21 +50,19 @@ async function migrateTenant(env: Env, config: Config, { tenant_id, target, atte
   const trace_id = String(found.trace_id ?? tenant_id.replaceAll('-', ''))
   const { tenant } = await jobOf(config, found.tenant as MasterRow, null, trace_id)
   if (!tenant.owner_url) throw new Error('The tenant has no owner login.')
-  const began = Date.now()
   try {
     const newest = await migrate(tenant.owner_url, tenantMigrations, trace_id)
     const preset = Object.hasOwn(presets, tenant.role_preset) ? presets[tenant.role_preset] : undefined
     if (preset) await batch(tenant.owner_url, [sql`set local role freehold_owner`, ...rolesOf(preset)], trace_id)
-    const ms = Date.now() - began
     await batch(
       config.MASTER_DATABASE_URL,
       [
         sql`update platform.tenants t set schema_version = ${newest} where t.id = ${tenant_id} and t.schema_version is distinct from ${newest}`,
-        sql`update platform.tenant_migrations m set state = 'done', ms = ${ms}, error = null, finished_at = now() where ${mine}`,
+        sql`update platform.tenant_migrations m set state = 'done', ms = extract(epoch from clock_timestamp() - m.started_at) * 1000, error = null, finished_at = now() where ${mine}`,
       ],
       trace_id,
     )
-    log('tenant migrated', { tenant: tenant.subdomain, trace_id, ms })
+    log('tenant migrated', { tenant: tenant.subdomain, trace_id, to: newest })
   } catch (error) {
     const words = reason(error)
     log('tenant not migrated', { tenant: tenant.subdomain, trace_id, error: words })
