@@ -26,6 +26,7 @@ import { overrideRoutes, permissionRoutes } from './roles/permission-routes.ts'
 import { assignmentRoutes, roleRoutes } from './roles/routes.ts'
 import { sessionRoutes, userSessionRoutes } from './sessions/routes.ts'
 import { settingRoutes } from './settings/routes.ts'
+import { countBehind } from './tenants/migration/fleet.ts'
 import { migrationRoutes } from './tenants/migration/routes.ts'
 import { platformPlane, tenantPlane } from './tenants/planes.ts'
 import { requireNeonSettings } from './tenants/provisioning/neon.ts'
@@ -90,8 +91,9 @@ app.get(
       throw new Problem('database_unavailable', 'The registry cache does not answer.', { cause })
     })
     const config = c.get('config')
-    await Promise.all([config.MASTER_DATABASE_URL, config.MASTER_READER_URL].map((url) => batch(url, [sql`select 1`])))
+    const [tenants_behind] = await Promise.all([countBehind(config), batch(config.MASTER_DATABASE_URL, [sql`select 1`])])
     await requireNeonSettings(config)
+    return { tenants_behind }
   }),
 )
 

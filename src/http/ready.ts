@@ -15,17 +15,27 @@ const ASKING_MS = 5_000
 const PAUSE_MS = 20
 
 /** The last answer, when it came, and since when a request asks for the next; 0: none does. */
-type Known = { config: Config; at: number; refused: { code: Code; detail: string } | null; asking_since: number }
+type Answer = Record<string, number>
+type Known = {
+  config: Config
+  at: number
+  said: Answer
+  refused: { code: Code; detail: string } | null
+  asking_since: number
+}
 let known: Known | undefined
 
 /** A moment of the last `ms`. Not one of the future, where the clock was set back. */
 const isWithin = (ms: number, moment: number) => Date.now() >= moment && Date.now() - moment < ms
 const wait = (ms: number) => new Promise<void>((done) => setTimeout(done, ms))
 
-/** A handler that answers whether `ask` succeeds, or did within the last second. Fails with the problem that `ask` failed with. */
-export const ready = (ask: (c: Context<AppEnv>) => Promise<unknown>) => async (c: Context<AppEnv>) => {
+/**
+ * A handler that answers whether `ask` succeeds, or did within the last second, and what it said. Fails with the problem that `ask`
+ * failed with.
+ */
+export const ready = (ask: (c: Context<AppEnv>) => Promise<Answer>) => async (c: Context<AppEnv>) => {
   const config = c.get('config')
-  if (known?.config !== config) known = { config, at: 0, refused: null, asking_since: 0 }
+  if (known?.config !== config) known = { config, at: 0, said: {}, refused: null, asking_since: 0 }
   const mine = known
   while (!isWithin(FRESH_MS, mine.at)) {
     if (isWithin(ASKING_MS, mine.asking_since)) {
@@ -34,11 +44,11 @@ export const ready = (ask: (c: Context<AppEnv>) => Promise<unknown>) => async (c
     }
     mine.asking_since = Date.now()
     const asked = ask(c).then(
-      () => answered(mine, null),
+      (said) => answered(mine, said, null),
       (error: unknown) => {
         const problem = toProblem(error)
         const refused = problem instanceof Problem ? problem : new Problem('internal_error', undefined, { cause: error })
-        answered(mine, { code: refused.code, detail: refused.message })
+        answered(mine, {}, { code: refused.code, detail: refused.message })
       },
     )
     // Others wait for it, also when this client is gone.
@@ -47,11 +57,12 @@ export const ready = (ask: (c: Context<AppEnv>) => Promise<unknown>) => async (c
     break
   }
   if (mine.refused) throw new Problem(mine.refused.code, mine.refused.detail)
-  return c.json({ status: 'ok' })
+  return c.json({ status: 'ok', ...mine.said })
 }
 
-function answered(mine: Known, refused: Known['refused']): void {
+function answered(mine: Known, said: Answer, refused: Known['refused']): void {
   mine.at = Date.now()
+  mine.said = said
   mine.refused = refused
   mine.asking_since = 0
 }

@@ -46,6 +46,8 @@ describe('a tenant that is behind', () => {
       expect(login.headers.get('Retry-After')).toBe('2')
     }
     expect(await versionOf('behind-served')).toBe(BEFORE)
+    expect((await call('', '/readyz')).body).toMatchObject({ status: 'ok', tenants_behind: expect.any(Number) })
+    await vi.waitUntil(async () => (await call('', '/readyz')).body.tenants_behind > 0, { timeout: 5_000, interval: 200 })
   })
 })
 

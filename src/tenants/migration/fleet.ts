@@ -34,6 +34,14 @@ const waves = ({ MIGRATION_CANARY }: Config): SQL => sql`
     where ${isBehind}
   ) b`
 
+/** How many tenants are behind, for anybody who asks. One round trip to the master, as its reader. */
+export async function countBehind(config: Config): Promise<number> {
+  const [rows] = await batch(config.MASTER_READER_URL, [
+    sql`select count(*)::integer as n from platform.tenants t where ${isBehind}`,
+  ])
+  return Number(rows?.[0]?.n)
+}
+
 export type Wanted = { concurrency: number; stop_percent: number; rest: 'now' | 'tonight' }
 
 /** How many tenants each wave would have. One round trip. */
