@@ -13,7 +13,7 @@ export const GUESSED_WORDS: Record<string, string> = {
   months: `january february march april may june july august september october november december
     enero febrero marzo abril mayo junio julio agosto septiembre setiembre octubre noviembre diciembre`,
   'first passwords': `password passwort passwd passphrase passcode pass pwd secret welcome letmein hello changeme change new default
-    initial temporary temp access login logon signin enter start test testing example sample guest trustno1 iloveyou qwerty
+    initial temporary temp demo access login logon signin enter start test testing example sample guest trustno1 iloveyou qwerty
     contrasena clave secreto secreta bienvenido bienvenida bienvenidos hola cambiame cambiar nueva nuevo temporal inicial acceso
     entrar ingreso prueba ejemplo invitado`,
   people: `admin administrator adminadmin root superuser sysadmin operator owner manager user username support service system master
