@@ -53,9 +53,10 @@ export async function createKey(ctx: Ctx, { name, permissions, addresses = [], e
 export async function rotateKey(ctx: Ctx, id: string, { overlap_minutes }: Rotation): Promise<MadeApiKey> {
   const { prefix, key } = newKey()
   const hash = await tokenHash(key)
-  const [made, seen] = await mapConstraintErrors(
+  const [made, , seen] = await mapConstraintErrors(
     create<MadeApiKey>(ctx, {
-      before: [one(id)],
+      // The new key locks its owner, and whoever revokes all keys of a user locks the user first, too.
+      before: [sql`select access.lock_user(${CALLER})`, one(id)],
       made: sql`old as (
           update freehold.api_keys k set expires_at = least(k.expires_at, now() + make_interval(mins => ${overlap_minutes}))
           from freehold.api_keys was where ${own(id)} and was.id = k.id and not exists (select from freehold.api_keys s where s.rotated_from = k.id)

@@ -121,28 +121,52 @@ it('a change with a wrong password revokes nothing', async () => {
   expect(await working(who)).toEqual(ALIVE)
 })
 
-it('a key that is made while a reset is under way is not left over', async () => {
-  const who = await holder('ivy')
-  const { realm } = here
-  // The reset has written and is not committed until somebody waits for it (10 s at most).
-  const slow = realm.asOwner(
-    sql`select access.lock_login(${who.id})`,
-    sql`select access.set_recovered_password(u, 'x', true, true, 'reset_by_administrator') from freehold.users u where u.id = ${who.id}`,
-    sql`select pg_advisory_xact_lock(${HELD})`,
-    sql.raw(`do $$ begin
+/** How a test's transaction waits until somebody waits for it, 10 s at most, and says whether somebody does. */
+const isWaitedFor = sql`exists (select from pg_locks l where l.transactionid = pg_current_xact_id()::xid and not l.granted)`
+const waited = [
+  sql`select pg_advisory_xact_lock(${HELD})`,
+  sql.raw(`do $$ begin
       for i in 1..1000 loop
         exit when exists (select from pg_locks l where l.transactionid = pg_current_xact_id()::xid and not l.granted);
         perform pg_sleep(0.01);
       end loop;
     end $$`),
-    sql`select exists (select from pg_locks l where l.transactionid = pg_current_xact_id()::xid and not l.granted) as is_waited_for`,
+]
+const isHeld = async () =>
+  (await here.realm.asOwner(sql`select 1 from pg_locks where locktype = 'advisory' and objid = ${HELD} and granted`)).length > 0
+const revoking = ({ id }: Member) =>
+  sql`select access.set_recovered_password(u, 'x', true, true, 'reset_by_administrator') from freehold.users u where u.id = ${id}`
+const live = ({ id }: Member) =>
+  here.realm.asOwner(sql`select name from freehold.api_keys where user_id = ${id} and revoked_at is null`)
+
+it('a key that is made while a reset is under way is not left over', async () => {
+  const who = await holder('ivy')
+  // The reset has written and is not committed until somebody waits for it.
+  const slow = here.realm.asOwner(
+    sql`select access.lock_login(${who.id})`,
+    revoking(who),
+    ...waited,
+    sql`select ${isWaitedFor} as is_waited_for`,
   )
-  const isHeld = async () =>
-    (await realm.asOwner(sql`select 1 from pg_locks where locktype = 'advisory' and objid = ${HELD} and granted`)).length > 0
   await vi.waitUntil(isHeld, { timeout: 10_000 })
   const making = here.ask('/api-keys', { token: who.token, body: { name: 'late', permissions: ['unit:read'] } })
   expect(await slow).toEqual([{ is_waited_for: true }])
   expectProblem(await making, 401, 'session_ended')
-  const live = await realm.asOwner(sql`select name from freehold.api_keys where user_id = ${who.id} and revoked_at is null`)
-  expect(live).toEqual([])
+  expect(await live(who)).toEqual([])
+})
+
+it('a rotation and a reset that has locked the user do not wait for each other', async () => {
+  const who = await holder('jan')
+  const { id } = await here.made(['unit:read'], {}, who.token)
+  const slow = here.realm.asOwner(
+    sql`select access.lock_login(${who.id})`,
+    ...waited,
+    revoking(who),
+    sql`select ${isWaitedFor} as is_waited_for`,
+  )
+  await vi.waitUntil(isHeld, { timeout: 10_000 })
+  const rotating = here.ask(`/api-keys/${id}/rotate`, { token: who.token, body: {} })
+  expect(await slow).toEqual([{ is_waited_for: true }])
+  expectProblem(await rotating, 404, 'not_found')
+  expect(await live(who)).toEqual([])
 })
