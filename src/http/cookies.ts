@@ -128,7 +128,8 @@ export const setDeviceCookie = (account: string, token: string) => cookie(nameOf
 /** The newest device tokens of a browser, one of each account. A browser cannot repair a cookie: one that is no token counts as none. */
 export const deviceTokensOf = (request: Request) =>
   cookiesIn(request)
-    .filter(({ kind, value }) => kind === 'd' && value.length <= 255)
+    // Postgres takes no text with a zero byte, which a cookie may hold as %00.
+    .filter(({ kind, value }) => kind === 'd' && value.length <= 255 && !value.includes('\0'))
     .slice(-MAX_DEVICES)
     .map(({ value }) => value)
 

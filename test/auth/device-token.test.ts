@@ -187,6 +187,7 @@ describe('as a cookie', () => {
     ['forged', (token) => `${token.slice(0, -1)}${token.endsWith('0') ? '1' : '0'}`],
     ['over-long', (token) => `${token}${'0'.repeat(200)}`],
     ['of garbage', () => '%00%ff'],
+    ['a zero byte', () => '%00'],
   ])('that is %s counts as none, and the login goes on as a stranger’s', async (_, change) => {
     const jar = newJar(AT)
     await enter(jar)
