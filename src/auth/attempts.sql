@@ -85,7 +85,12 @@ begin
   if is_stranger then
     w := access.lockout_now(t, person);
   end if;
-  if g.locked_until > now() or w.locked_until > now() then
+  if g.locked_until > now()
+    or w.locked_until > now()
+    -- As many were allowed when they failed: the setting has been lowered since.
+    or g.failures >= t.max_failures
+    or (is_stranger and w.failures >= access.most_of_strangers(t))
+  then
     state := 'refused';
   elsif coalesce(g.failures, 0) + open.alike >= t.max_failures
     or (is_stranger and w.failures + open.strangers >= access.most_of_strangers(t))

@@ -279,3 +279,25 @@ it('a change of the password has failures of its own, which no stranger reaches'
   const change = { current_password: oda.password, new_password: 'Marble-Kettle-52' }
   expect((await call(AT, '/api/v1/auth/password-change', { token: body.access_token, body: change })).status).toBe(204)
 })
+
+it('a limit that is lowered below the failures there were locks out, of a network, a device and all strangers alike', async () => {
+  const at = 'strangers-lowered'
+  await copyTenant(at)
+  const there = await inside(at)
+  const [hal, ida] = [await addPerson(there, 'hal'), await addPerson(there, 'ida')]
+  const { body } = await ask('hal', hal.password, { ip: THERE }, at)
+  const device = body.device_token
+  await fail(3, 'hal', { ip: HERE }, at)
+  await fail(3, 'hal', { device }, at)
+  await fail(20, 'ida', anywhere, at)
+  await there.asOwner(sql`update freehold.tenant set max_failures = 2`)
+  for (const answer of [
+    await ask('hal', hal.password, { ip: HERE }, at),
+    await ask('hal', hal.password, { device }, at),
+    await ask('ida', ida.password, { ip: THERE }, at),
+  ]) {
+    isOut(answer)
+    expect(answer.trips).toBe(2)
+  }
+  isIn(await ask('hal', hal.password, { ip: THERE }, at))
+})
