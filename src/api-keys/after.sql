@@ -25,10 +25,17 @@ begin
 end $$;
 
 -- Revokes all keys of a user whose row is locked. One that is being made waits for that lock, and is refused when its
--- session has ended meanwhile (access.before_api_key).
+-- session has ended meanwhile (access.before_api_key). Keys are locked in the order of access.count_key_uses.
 create function access.revoke_keys_of(subject uuid) returns void
 language sql volatile set search_path = pg_catalog, pg_temp as $$
-  update freehold.api_keys k set revoked_at = now() where k.user_id = subject and k.revoked_at is null
+  with held as materialized (
+    select k.id
+    from freehold.api_keys k
+    where k.user_id = subject and k.revoked_at is null
+    order by k.id
+    for no key update
+  )
+  update freehold.api_keys k set revoked_at = now() from held h where k.id = h.id
 $$;
 
 create trigger after_new_api_key after insert on freehold.api_keys

@@ -170,3 +170,24 @@ it('a rotation and a reset that has locked the user do not wait for each other',
   expectProblem(await rotating, 404, 'not_found')
   expect(await live(who)).toEqual([])
 })
+
+it('a reset and the counting of uses lock keys in one order', async () => {
+  const who = await holder('kay')
+  // Whoever locked the keys as they were made would not begin with the first by id.
+  const ids: string[] = []
+  do ids.push((await here.made(['unit:read'], {}, who.token)).id)
+  while (ids.length < 2 || ids.every((id) => id >= (ids[0] ?? '')))
+  await here.realm.asOwner(sql`delete from freehold.api_keys where user_id = ${who.id} and id <> all (${`{${ids}}`}::uuid[])`)
+  const [first, ...rest] = [...ids].sort()
+  const counting = here.realm.asOwner(
+    sql`select from freehold.api_keys where id = ${first} for no key update`,
+    ...waited,
+    sql`select from freehold.api_keys where id = any (${`{${rest}}`}::uuid[]) order by id for no key update`,
+    sql`select ${isWaitedFor} as is_waited_for`,
+  )
+  await vi.waitUntil(isHeld, { timeout: 10_000 })
+  const resetting = reset(who, {})
+  expect(await counting).toEqual([{ is_waited_for: true }])
+  expect((await resetting).status).toBe(200)
+  expect(await live(who)).toEqual([])
+})
