@@ -442,10 +442,17 @@ begin
 end $$;
 --> statement-breakpoint
 -- Revokes all keys of a user whose row is locked. One that is being made waits for that lock, and is refused when its
--- session has ended meanwhile (access.before_api_key).
+-- session has ended meanwhile (access.before_api_key). Keys are locked in the order of access.count_key_uses.
 create or replace function access.revoke_keys_of(subject uuid) returns void
 language sql volatile set search_path = pg_catalog, pg_temp as $$
-  update freehold.api_keys k set revoked_at = now() where k.user_id = subject and k.revoked_at is null
+  with held as materialized (
+    select k.id
+    from freehold.api_keys k
+    where k.user_id = subject and k.revoked_at is null
+    order by k.id
+    for no key update
+  )
+  update freehold.api_keys k set revoked_at = now() from held h where k.id = h.id
 $$;
 --> statement-breakpoint
 -- A key is made and changed by its owner, and revoked also by a user who looks after keys. One that is revoked stays
@@ -901,7 +908,12 @@ begin
   if is_stranger then
     w := access.lockout_now(t, person);
   end if;
-  if g.locked_until > now() or w.locked_until > now() then
+  if g.locked_until > now()
+    or w.locked_until > now()
+    -- As many were allowed when they failed: the setting has been lowered since.
+    or g.failures >= t.max_failures
+    or (is_stranger and w.failures >= access.most_of_strangers(t))
+  then
     state := 'refused';
   elsif coalesce(g.failures, 0) + open.alike >= t.max_failures
     or (is_stranger and w.failures + open.strangers >= access.most_of_strangers(t))

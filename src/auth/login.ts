@@ -23,7 +23,11 @@ const Name = z
   .regex(/^[^\p{Cc}\p{Cs}]*$/u, 'must be text without control characters')
 
 /** Of an earlier login. One that is not valid counts as none: the login is a stranger's then. */
-const DeviceToken = z.string().max(255).openapi({ description: 'The device_token of an earlier login of this user' })
+const DeviceToken = z
+  .string()
+  .max(255)
+  .regex(/^[^\p{Cc}\p{Cs}]*$/u, 'must be text without control characters')
+  .openapi({ description: 'The device_token of an earlier login of this user' })
 
 export const Credentials = z
   .object({

@@ -120,6 +120,7 @@ describe('is none, and its login a stranger’s, that is answered like one witho
 describe('as a field', () => {
   it.each([
     ['over-long', 'x'.repeat(256)],
+    ['with a zero byte', 'a\u0000b'],
     ['empty', ''],
     ['a number', 1],
     ['null', null],
