@@ -27,6 +27,10 @@ const LEAST_COMMON = 4
 const MOST_WORDS = 3
 /** How many digits and signs beside the letters may be letters: `dem0-2026`. */
 const MOST_EDGE = 3
+/** How many runs of characters are a sequence together. */
+const MOST_RUNS = 3
+/** What is on the keys of 1 to 9 and 0. */
+const SHIFTED = '!@#$%^&*()'
 /** A row of the alphabet, of digits or of a keyboard. */
 const ROWS = [
   'abcdefghijklmnopqrstuvwxyz',
@@ -94,21 +98,45 @@ function readings(signs: Sign[]): string[] {
 /** The shortest text that a text is whole repetitions of: itself, unless it repeats. */
 const unitOf = (text: string) => text.slice(0, `${text}${text}`.indexOf(text, 1))
 
-/** Letters and digits of a password, and of these what is left without digits at both ends. */
+/** Letters and digits of a text, and of these what is left without digits at both ends. */
 function coresOf(password: string): string[] {
   const text = plain(password).replace(/[^\p{L}\p{N}]+/gu, '')
   return [text, withoutEdges(text)]
 }
 
-/** True for one of the commonest passwords, also twice and more. */
+/** True for one of the commonest passwords, also twice and more, and with digits behind each. */
 export const isCommon = (password: string): boolean =>
-  readings(signsOf(password)).some((word) => commonWords().has(word) || commonWords().has(unitOf(word)))
+  [password, ...coresOf(password).map(unitOf)]
+    .flatMap((text) => readings(signsOf(text)))
+    .some((word) => commonWords().has(word) || commonWords().has(unitOf(word)))
 
-/** True for one to three characters over and over, and for a part of the alphabet or of a keyboard, with digits and signs around. */
+/**
+ * True for one to three characters over and over, and for a part of the alphabet or of a keyboard, with digits and signs around; also
+ * for up to three runs, each of these or of one character, of three characters on average: `0123456789ab`. A shifted digit is one.
+ */
 export function isSequence(password: string): boolean {
   const repeats = (text: string) => unitOf(text).length <= 3 && unitOf(text) !== text
   const isRow = (text: string) => repeats(text) || ROWS.some((row) => row.includes(text))
-  return new Set(password).size === 1 || coresOf(password).some((text) => text.length >= LEAST && isRow(text))
+  const isRuns = (text: string) => text.length >= LEAST && LEAST * runsIn(text) <= text.length && runsIn(text) <= MOST_RUNS
+  const unshifted = plain(password).replace(/[!@#$%^&*()]/g, (sign) => String((SHIFTED.indexOf(sign) + 1) % 10))
+  return (
+    new Set(password).size === 1 ||
+    coresOf(password).some((text) => text.length >= LEAST && isRow(text)) ||
+    [...new Set([password, unshifted])].some((text) => isRuns(coresOf(text)[0] ?? ''))
+  )
+}
+
+/** The least number of runs that a text is made of, each of one character or a part of a row; counts up to one more than MOST_RUNS. */
+function runsIn(text: string): number {
+  let rest = text
+  let runs = 0
+  // The longest run first is best: a part of a run is a run.
+  for (; rest && runs <= MOST_RUNS; runs++) {
+    let length = /^(.)\1*/su.exec(rest)?.[0].length ?? 1
+    for (const row of ROWS) while (length < rest.length && row.includes(rest.slice(0, length + 1))) length++
+    rest = rest.slice(length)
+  }
+  return runs
 }
 
 /**

@@ -51,6 +51,8 @@ describe('a common password', () => {
     ['of digits alone', '1234567890'],
     ['written with signs between', 'p.a.s.s.w.o.r.d-77'],
     ['twice', 'Dragon-dragon-2026'],
+    ['twice, each with a year', 'Dragon2026Dragon2026'],
+    ['twice, each with a digit', 'Dragon-7-Dragon-7'],
     ['with accents', 'Pássword-2026!'],
     ['in wide letters', 'Ｐａｓｓｗｏｒｄ-2026!'],
     ['as i for l', 'Footbaii-2026!'],
@@ -128,9 +130,19 @@ describe('a sequence', () => {
     'asdfghjklzxcv',
     'QWERTZUIOPAS-2026',
     '2026-abc-2026',
+    '0123456789ab',
+    'aaaaaaaaaaab',
+    'aaaaaabbbbbb',
+    '1111111111112',
+    'qwer1234asdf',
+    'abcd-1234-abcd',
+    '!@#$%^&*()_+',
+    '!QAZ2wsx#EDC',
   ])('is %s', (password) => expect(said(password)).toContain(SEQUENCE))
 
-  it.each(['7391-5528-0461', 'abcdefgh-kettle', 'kf8jq2kf8jq2'])('is not %s', (password) => expect(said(password)).toEqual([]))
+  it.each(['7391-5528-0461', 'abcdefgh-kettle', 'kf8jq2kf8jq2', 'Zoo-2026-Kiwi!', 'feed-bee-1209'])('is not %s', (password) =>
+    expect(said(password)).toEqual([]),
+  )
 })
 
 it('none of it is looked for where the tenant says so', () => {
