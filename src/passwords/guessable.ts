@@ -43,7 +43,7 @@ const ROWS = [
 ].flatMap((row) => [row, [...row].reverse().join('')])
 
 /** A text without accents and case. */
-const plain = (text: string) => text.normalize('NFKD').toLowerCase().replace(/\p{M}/gu, '')
+export const plain = (text: string) => text.normalize('NFKD').toLowerCase().replace(/\p{M}/gu, '')
 
 /** A text without what is no letter at both ends. */
 const withoutEdges = (text: string) => /\p{L}(.*\p{L})?/su.exec(text)?.[0] ?? ''
@@ -55,7 +55,7 @@ const signsOf = (text: string): Sign[] =>
   })
 
 /** A text as one word of letters: `P@ss-w0rd` is `password`. */
-const folded = (text: string) =>
+export const folded = (text: string) =>
   [...plain(text)]
     .map((sign) => STANDS_FOR.get(sign) ?? sign)
     .join('')

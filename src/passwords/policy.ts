@@ -6,7 +6,7 @@
 import type { Ctx } from '../kernel/context.ts'
 import type { Issue } from '../kernel/problem.ts'
 import { isBreached } from './breached.ts'
-import { isCommon, isMadeOfWords, isSequence, type Surroundings } from './guessable.ts'
+import { folded, isCommon, isMadeOfWords, isSequence, plain, type Surroundings } from './guessable.ts'
 import { digest, generatePassword } from './hash.ts'
 
 export type Policy = {
@@ -50,9 +50,19 @@ export type PasswordContext = { user: PersonalDetails; policy: Policy; history: 
 export function weaknesses(written: string, user: PersonalDetails, policy: Policy, at: Surroundings): string[] {
   const password = written.normalize('NFC')
   const personal = [user.username, user.email?.split('@')[0], user.given_name, user.family_name]
-    .flatMap((text) => text?.toLowerCase().split(/[^\p{L}\p{N}]+/u) ?? [])
+    .flatMap(
+      (text) =>
+        text
+          ?.normalize('NFC')
+          .toLowerCase()
+          .split(/[^\p{L}\p{N}]+/u) ?? [],
+    )
     .filter((part) => part.length >= 3)
   const lower = password.toLowerCase()
+  // `L0vel@ce` and, of somebody called José, `Jose`. In leet a short part would be found in anything.
+  const letters = folded(password)
+  const has = (part: string) =>
+    lower.includes(part) || plain(lower).includes(plain(part)) || (folded(part).length > 3 && letters.includes(folded(part)))
   const length = [...password].length
   const rules: [boolean, string][] = [
     [length >= policy.password_min_length, `must have at least ${policy.password_min_length} characters`],
@@ -62,10 +72,7 @@ export function weaknesses(written: string, user: PersonalDetails, policy: Polic
     [!policy.password_digit || /\p{Nd}/u.test(password), 'must have a digit'],
     [!policy.password_special || /[^\p{L}\p{N}]/u.test(password), 'must have a character that is neither letter nor digit'],
     [new Set(password).size >= policy.password_unique, `must have at least ${policy.password_unique} different characters`],
-    [
-      !policy.password_personal || !personal.some((part) => lower.includes(part)),
-      'must not contain a part of the name or e-mail',
-    ],
+    [!policy.password_personal || !personal.some(has), 'must not contain a part of the name or e-mail'],
     [
       !policy.password_common || !isCommon(password),
       'must not be one of the commonest passwords, also with digits and signs around it or in place of letters',

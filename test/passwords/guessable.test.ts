@@ -150,3 +150,27 @@ it('none of it is looked for where the tenant says so', () => {
   for (const password of ['Password-2026', 'Demo-demo-2026', 'aaaaaaaaaaaa'])
     expect(weaknesses(password, {}, policy, DEMO)).toEqual([])
 })
+
+describe('a part of the own name', () => {
+  const own = { given_name: 'José', family_name: 'Lovelace', username: 'ada99', email: 'ada99@globex.com' }
+  const PERSONAL = 'must not contain a part of the name or e-mail'
+  const rules = (password: string, user = own) => weaknesses(password, user, DEFAULT_POLICY, DEMO)
+
+  it.each([
+    ['as it is', 'lovelace-kettle-1'],
+    ['in leet', 'Kettle-L0vel@ce'],
+    ['with signs between', 'l.o.v.e.l.a.c.e-kettle'],
+    ['without its accent', 'Jose-Kettle-2026'],
+    ['with another accent', 'Jòsè-Kettle-2026'],
+    ['with its accent as a character of its own', 'Jose\u0301-Kettle-2026'],
+  ])('is found %s', (_, password) => expect(rules(password)).toContain(PERSONAL))
+
+  it('is found where the name itself has its accent as a character of its own', () =>
+    expect(rules('José-Kettle-2026', { ...own, given_name: 'Jose\u0301' })).toContain(PERSONAL))
+
+  it('is not found in other words, nor a short one in leet', () => {
+    expect(rules('Orchid-Mango-42!')).toEqual([])
+    expect(rules('Ketb0xtle-2026!', { ...own, given_name: 'Box' })).toEqual([])
+    expect(rules('Orchid-Mango-42!', { ...own, username: '\u0663\u0663\u0663\u0663' })).toEqual([])
+  })
+})
