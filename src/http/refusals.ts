@@ -8,12 +8,16 @@ import { contextFor, NOBODY } from './admit.ts'
 import type { AppEnv } from './app-env.ts'
 import { network } from './rate-limit.ts'
 
-/** What was refused, and what the caller showed: a key by its hash and prefix, a session, the origin of a page. No token. */
-type Refusal = { code: string; shown: object }
+/**
+ * What was refused, and what the caller showed: a key by its hash and prefix, a session, the origin of a page. No token. `counted_as`:
+ * whose records in a minute are limited.
+ */
+type Refusal = { code: string; shown: object; counted_as: string }
 
 /**
  * Records a refusal in the audit of the realm that refused, after the response and in one round trip: a missing permission, a token
- * of another tenant, a token or key that is not valid, a page of a foreign origin. Limited per network; the database counts what
+ * of another tenant, a token or key that is not valid, a page of a foreign origin. Limited per network and code, a missing permission
+ * per user: invented tokens must not use up what records the people beside them, or whoever sends them. The database counts what
  * is too much (access.record_failure). Never fails.
  */
 export async function recordRefusal(c: Context<AppEnv>): Promise<void> {
@@ -23,7 +27,7 @@ export async function recordRefusal(c: Context<AppEnv>): Promise<void> {
   const refusal = refusalOf(c, ctx, c.error)
   if (!refusal) return
   const { realm, request, need } = ctx
-  const { success } = await c.env.REFUSALS.limit({ key: `${realm.id}:${network(request.address)}` })
+  const { success } = await c.env.REFUSALS.limit({ key: `${realm.id}:${refusal.counted_as}` })
   if (!success) return
   await ctx
     .call(
@@ -32,12 +36,19 @@ export async function recordRefusal(c: Context<AppEnv>): Promise<void> {
     .catch((error) => log('refusal not recorded', { tenant: realm.subdomain, trace_id: request.trace_id, error: String(error) }))
 }
 
-function refusalOf(c: Context<AppEnv>, { key, credential, trips }: Ctx, { code, is_guess }: Problem): Refusal | null {
+function refusalOf(
+  c: Context<AppEnv>,
+  { bearer, key, credential, request, trips }: Ctx,
+  { code, is_guess }: Problem,
+): Refusal | null {
   const shown = key ? { key: key.hash, prefix: key.prefix } : (credential ?? {})
-  if (code === 'token_wrong_tenant' || (code === 'token_invalid' && (is_guess || key))) return { code, shown }
+  const ofNetwork = (said: string, by: object) => ({ code: said, shown: by, counted_as: `${said}:${network(request.address)}` })
+  if (code === 'token_wrong_tenant' || (code === 'token_invalid' && (is_guess || key))) return ofNetwork(code, shown)
   if (code !== 'forbidden') return null
   // Without a credential, and before any database was asked, only the page that a request came from is refused.
-  if (credential || trips) return { code, shown }
+  if (credential || trips)
+    // Not per key: where a key is refused for what it is, no database has said that anybody has it.
+    return bearer ? { code, shown, counted_as: `${code}:${bearer.user_id}` } : ofNetwork(code, shown)
   // A preflight changes nothing, and costs no round trip.
-  return c.req.method === 'OPTIONS' ? null : { code: 'foreign_page', shown: { origin: c.req.header('Origin') ?? null } }
+  return c.req.method === 'OPTIONS' ? null : ofNetwork('foreign_page', { origin: c.req.header('Origin') ?? null })
 }

@@ -347,6 +347,18 @@ describe('a refusal is recorded:', () => {
     expect(await countedFrom(own)).toEqual([{ seen: 60, counts: { key_invalid: 40 } }])
   })
 
+  it('what somebody known may not do, however many tokens their network invents', async () => {
+    const bindings = { ...limiters(), FAILURES: { limit: async () => ({ success: true }) } }
+    const own = address()
+    const one = (headers: Record<string, string>, path = 'auth/whoami') =>
+      askWith(bindings, `http://${AT}.freehold.test/api/v1/${path}`, { headers: { 'CF-Connecting-IP': own, ...headers } })
+    for (let i = 0; i < 65; i++) await one({ Authorization: `Bearer ${forged()}` })
+    await addPerson(realm, 'probing')
+    const { access_token } = await plantSession(AT, 'probing')
+    expect((await one({ Authorization: `Bearer ${access_token}` }, 'activities')).body.code).toBe('forbidden')
+    expect((await entriesFrom(own)).map(({ after }) => after.code).filter((code) => code === 'forbidden')).toHaveLength(1)
+  })
+
   it('nowhere with a secret', async () => {
     const from = address()
     const { key } = newKey()

@@ -767,6 +767,13 @@ export const FAULTS: Fault[] = [
     noticed: ['test/audit/failures.test.ts', 'a token that another key signed'],
   },
   {
+    name: 'invented tokens use up what records missing permissions',
+    file: 'src/http/refusals.ts',
+    text: 'counted_as: `${code}:${bearer.user_id}` }',
+    becomes: 'counted_as: `token_invalid:${network(request.address)}` }',
+    noticed: ['test/audit/failures.test.ts', 'what somebody known may not do'],
+  },
+  {
     name: 'a page of a foreign origin is recorded nowhere',
     file: 'src/http/refusals.ts',
     text: "return c.req.method === 'OPTIONS' ? null",
