@@ -27,8 +27,8 @@ export const limitAttempts = createMiddleware<AppEnv>(async (c, next) => {
 })
 
 /**
- * Limits failed attempts of a network in a tenant, under a name: each is counted after its answer. Beyond the limit this isolate
- * refuses the network for a minute, before the body is read. Fails with rate_limited.
+ * Limits failed attempts of a network in a tenant, under a name: each is counted when it has failed. The one beyond the limit is
+ * told so instead, and for a minute this isolate refuses the network before the body is read. Fails with rate_limited.
  */
 export const limitFailures = (name: string) =>
   createMiddleware<AppEnv>(async (c, next) => {
@@ -54,13 +54,15 @@ export function failuresOf(c: Context<AppEnv>, name: string) {
       if (left > 0) throw tooMany(left)
       refused.delete(key)
     },
-    /** Counts a failure, if it is one. From the one beyond the limit on the network is refused for a minute. */
+    /** Counts a failure, if it is one. From the one beyond the limit on the network is refused for a minute: fails with rate_limited. */
     async count(error: unknown): Promise<void> {
       if (!(error instanceof Problem && error.is_guess)) return
       const { success } = await c.env.FAILURES.limit({ key })
       if (success) return
       if (refused.size >= MOST_REFUSED) refused.delete(refused.keys().next().value ?? '')
       refused.set(key, Date.now() + PERIOD_MS)
+      // Also what was under way with it: of many at once no more are told what failed than of as many in a row.
+      throw tooMany(PERIOD_MS)
     },
   }
 }

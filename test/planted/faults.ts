@@ -769,8 +769,8 @@ export const FAULTS: Fault[] = [
   {
     name: 'invented tokens use up what records missing permissions',
     file: 'src/http/refusals.ts',
-    text: 'counted_as: `${code}:${bearer.user_id}` }',
-    becomes: 'counted_as: `token_invalid:${network(request.address)}` }',
+    text: 'refusal.counted_as}',
+    becomes: 'network(request.address)}',
     noticed: ['test/audit/failures.test.ts', 'what somebody known may not do'],
   },
   {
