@@ -53,7 +53,7 @@ export const arrive = createMiddleware<AppEnv>(async (c, next) => {
     tenant: c.get('realm')?.subdomain ?? null,
     trace_id,
     method: c.req.method,
-    path: url.pathname,
+    path: c.get('facts').path,
     status: c.res.status,
     code,
     trips: ctx?.trips ?? 0,

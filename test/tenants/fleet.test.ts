@@ -159,6 +159,19 @@ describe('a run', () => {
     expect((await runs(`/${id}/tenants`)).body.data).toMatchObject([{ state: 'done', attempts: 2 }])
   })
 
+  it('to a schema that a later release goes beyond makes way for a new one', async () => {
+    await copyTenant('fleet-later', { is_behind: true })
+    const before = crypto.randomUUID()
+    await master(
+      sql`insert into platform.migration_runs (id, target, state, concurrency, stop_percent, rest_from) values (${before}, ${BEFORE}, 'running', 1, 5, now())`,
+    )
+    const begun = await runs('', { rest: 'now' })
+    expect(begun.status, JSON.stringify(begun.body)).toBe(202)
+    await until(begun.body.id, 'done')
+    expect((await runs(`/${before}`)).body).toMatchObject({ state: 'stopped', reason: 'A later release was deployed.' })
+    expectProblem(await runs(`/${before}/resume`, {}), 409, 'illegal_state')
+  })
+
   it('leaves those that sleep for the night, and migrates one of them at its first request', async () => {
     await Promise.all(['fleet-x', 'fleet-y', 'fleet-z'].map((name) => copyTenant(name, { is_behind: true })))
     await master(sql`update platform.maintenance set active_until = '-infinity'`)

@@ -42,6 +42,10 @@ export async function countBehind(config: Config): Promise<number> {
   return Number(rows?.[0]?.n)
 }
 
+/** A run to an older schema, which this release goes beyond, is not gone on with. */
+const SUPERSEDE = sql`update platform.migration_runs r set state = 'stopped', finished_at = now(), reason = 'A later release was deployed.'
+  where r.state = 'running' and r.target = any (${older})`
+
 export type Wanted = { concurrency: number; stop_percent: number; rest: 'now' | 'tonight' }
 
 /** How many tenants each wave would have. One round trip. */
@@ -70,6 +74,7 @@ export async function begin(
   const id = crypto.randomUUID()
   const rest_from = rest === 'now' ? sql`now()` : NIGHT
   const statements = [
+    SUPERSEDE,
     sql`insert into platform.migration_runs (id, target, state, concurrency, stop_percent, rest_from, trace_id)
         select ${id}, ${NEWEST}, 'running', ${concurrency}, ${stop_percent}, ${rest_from}, ${trace_id} where exists (select from platform.tenants t where ${isBehind}) returning id`,
     sql`insert into platform.tenant_migrations as m (tenant_id, target, run_id, wave, state, from_version)
@@ -77,7 +82,7 @@ export async function begin(
         on conflict (tenant_id, target) do update set run_id = excluded.run_id, wave = excluded.wave, error = null,
           state = case when m.state = 'running' and m.lease_until > now() then 'running' else 'pending' end`,
   ]
-  const [made] = await send(statements).catch((error) => {
+  const [, made] = await send(statements).catch((error) => {
     if (brokenConstraint(error) !== 'migration_runs_one_running') throw error
     throw new Problem('illegal_state', 'A migration run is running: GET /platform/v1/migrations shows it.')
   })
@@ -95,6 +100,7 @@ export async function advance(env: Env, config: Config): Promise<void> {
   const run = sql`(select r.id from platform.migration_runs r where r.state = 'running')`
   const open = sql`m.run_id = ${run} and m.wave <= (select r.wave from platform.migration_runs r where r.id = m.run_id)`
   const results = await batch(config.MASTER_DATABASE_URL, [
+    SUPERSEDE,
     sql`select r.id from platform.migration_runs r where r.state = 'running' for update`,
     sql`update platform.tenant_migrations m set state = 'pending' where m.state = 'running' and m.lease_until < now()`,
     // As many may fail as are the share of all tenants that the run has opened.
@@ -113,7 +119,7 @@ export async function advance(env: Env, config: Config): Promise<void> {
           for update skip locked)
         returning m.tenant_id, m.target, m.attempts as attempt`,
   ])
-  const [, , stopped = [], , done = [], claimed = []] = results
+  const [, , , stopped = [], , done = [], claimed = []] = results
   for (const { id, reason } of stopped) log('migration run stopped', { run: String(id), reason: String(reason) })
   for (const { id } of done) log('migration run done', { run: String(id) })
   await start(env, claimed as Claim[])
