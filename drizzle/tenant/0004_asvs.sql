@@ -1389,7 +1389,7 @@ create or replace function access.finish_password_change(
   digest text,
   new_hash text,
   digests jsonb,
-  revoke_keys boolean
+  revoke_keys boolean default false
 ) returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -1817,15 +1817,15 @@ begin
 end $$;
 --> statement-breakpoint
 -- Sets the new password: `done`, `used` (it is in the history; the token stays valid) or `invalid` (the token).
--- `revoke_keys`: the user's API keys end with it.
+-- `revoke_keys`: the user's API keys end with it. The previous release does not send it, here and below.
 create or replace function access.finish_reset(
   tenant_id uuid,
   system_key text,
   presented bytea,
   new_hash text,
   digests jsonb,
-  revoke_keys boolean,
-  request jsonb
+  request jsonb,
+  revoke_keys boolean default false
 ) returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -1858,9 +1858,9 @@ create or replace function access.finish_admin_reset(
   new_hash text,
   digests jsonb,
   must_change boolean,
-  revoke_keys boolean,
   token_hash bytea,
-  secrets_encrypted text
+  secrets_encrypted text,
+  revoke_keys boolean default false
 ) returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -2208,11 +2208,11 @@ revoke execute
     access.erase_failures(integer,timestamp with time zone,timestamp with time zone),
     access.fail_lost(freehold.tenant,text),
     access.failing_network(text),
-    access.finish_admin_reset(uuid,text,uuid,text,jsonb,boolean,boolean,bytea,text),
+    access.finish_admin_reset(uuid,text,uuid,text,jsonb,boolean,bytea,text,boolean),
     access.finish_login(uuid,text,uuid,text,text,bytea,jsonb,jsonb),
     access.finish_login_with_rehash(uuid,text,uuid,text,text,text,bytea,jsonb,jsonb),
     access.finish_password_change(uuid,text,uuid,text,text,jsonb,boolean),
-    access.finish_reset(uuid,text,bytea,text,jsonb,boolean,jsonb),
+    access.finish_reset(uuid,text,bytea,text,jsonb,jsonb,boolean),
     access.first_password_expiry(uuid,freehold.tenant),
     access.hmac(bytea,bytea,text),
     access.idle_limit(freehold.tenant),
@@ -2246,11 +2246,11 @@ grant update (idle_minutes, password_breached, first_password_hours, reset_link_
 grant execute
   on function access.begin_login(uuid,text,text,jsonb,jsonb),
     access.begin_once(text,bytea,bytea,bytea),
-    access.finish_admin_reset(uuid,text,uuid,text,jsonb,boolean,boolean,bytea,text),
+    access.finish_admin_reset(uuid,text,uuid,text,jsonb,boolean,bytea,text,boolean),
     access.finish_login(uuid,text,uuid,text,text,bytea,jsonb,jsonb),
     access.finish_login_with_rehash(uuid,text,uuid,text,text,text,bytea,jsonb,jsonb),
     access.finish_password_change(uuid,text,uuid,text,text,jsonb,boolean),
-    access.finish_reset(uuid,text,bytea,text,jsonb,boolean,jsonb),
+    access.finish_reset(uuid,text,bytea,text,jsonb,jsonb,boolean),
     access.idle_limit(freehold.tenant),
     access.kept_answer(text,bytea,bytea,bytea),
     access.metadata(uuid),

@@ -41,7 +41,7 @@ create function access.finish_password_change(
   digest text,
   new_hash text,
   digests jsonb,
-  revoke_keys boolean
+  revoke_keys boolean default false
 ) returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare

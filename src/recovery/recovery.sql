@@ -58,15 +58,15 @@ begin
 end $$;
 
 -- Sets the new password: `done`, `used` (it is in the history; the token stays valid) or `invalid` (the token).
--- `revoke_keys`: the user's API keys end with it.
+-- `revoke_keys`: the user's API keys end with it. The previous release does not send it, here and below.
 create function access.finish_reset(
   tenant_id uuid,
   system_key text,
   presented bytea,
   new_hash text,
   digests jsonb,
-  revoke_keys boolean,
-  request jsonb
+  request jsonb,
+  revoke_keys boolean default false
 ) returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -116,9 +116,9 @@ create function access.finish_admin_reset(
   new_hash text,
   digests jsonb,
   must_change boolean,
-  revoke_keys boolean,
   token_hash bytea,
-  secrets_encrypted text
+  secrets_encrypted text,
+  revoke_keys boolean default false
 ) returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -210,8 +210,8 @@ end $$;
 grant execute on function
   access.request_reset(uuid, text, text, bytea, text, jsonb),
   access.begin_reset(uuid, text, bytea),
-  access.finish_reset(uuid, text, bytea, text, jsonb, boolean, jsonb),
+  access.finish_reset(uuid, text, bytea, text, jsonb, jsonb, boolean),
   access.begin_admin_reset(uuid),
-  access.finish_admin_reset(uuid, text, uuid, text, jsonb, boolean, boolean, bytea, text),
+  access.finish_admin_reset(uuid, text, uuid, text, jsonb, boolean, bytea, text, boolean),
   access.mail_reset_link(uuid, text, uuid, bytea, text)
 to freehold_app;

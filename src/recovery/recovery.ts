@@ -89,7 +89,7 @@ export async function confirmReset(
   if (!known) throw invalidToken()
   const { renewed, digests } = await hashChecked(ctx, 'new_password', new_password, known)
   const outcome = await ctx.call<string>(
-    sql`access.finish_reset(${ctx.realm.id}, ${ctx.realm.system_key}, ${presented}::bytea, ${renewed}, ${JSON.stringify(digests)}::jsonb, ${revoke_api_keys}, ${JSON.stringify(ctx.request)}::jsonb)`,
+    sql`access.finish_reset(${ctx.realm.id}, ${ctx.realm.system_key}, ${presented}::bytea, ${renewed}, ${JSON.stringify(digests)}::jsonb, ${JSON.stringify(ctx.request)}::jsonb, ${revoke_api_keys})`,
   )
   if (outcome === 'invalid') throw invalidToken()
   if (outcome === 'used') throw refused('new_password', [USED])
@@ -125,7 +125,7 @@ export async function adminReset(
   const encrypted = await encryptMailSecrets(ctx, { token })
   const [finished] = await ctx.run(
     ctx.db.execute(
-      sql`select access.finish_admin_reset(${ctx.realm.id}, ${ctx.realm.system_key}, ${user_id}, ${renewed}, ${JSON.stringify(digests)}::jsonb, ${must_change_password}, ${revoke_api_keys ?? true}, ${await tokenHash(token)}::bytea, ${encrypted}) as outcome`,
+      sql`select access.finish_admin_reset(${ctx.realm.id}, ${ctx.realm.system_key}, ${user_id}, ${renewed}, ${JSON.stringify(digests)}::jsonb, ${must_change_password}, ${await tokenHash(token)}::bytea, ${encrypted}, ${revoke_api_keys ?? true}) as outcome`,
     ),
   )
   if (rowsOf<{ outcome: string }>(finished)[0]?.outcome === 'used') throw refused('new_password', [USED])

@@ -122,7 +122,7 @@ describe('who holds less', () => {
     const database = await databaseOf(AT)
     const credential = await credentialOf(AT, 'lead')
     const begin = sql`select access.begin_admin_reset(${tech.id})`
-    const finish = sql`select access.finish_admin_reset(${database.id}, ${database.system_key}, ${tech.id}, 'x', '{}', false, false, '\\x02'::bytea, 'x')`
+    const finish = sql`select access.finish_admin_reset(${database.id}, ${database.system_key}, ${tech.id}, 'x', '{}', false, '\\x02'::bytea, 'x', false)`
     for (const half of [begin, finish])
       expect(await refusalOf(database.app_url, admit(database, credential, 'user:update'), half)).toBe('FH403 forbidden')
   })

@@ -62,7 +62,7 @@ describe('with an admission for something else', () => {
       'a person’s password',
       'user:create',
       () =>
-        sql`select access.finish_admin_reset(${mine.id}, ${mine.system_key}, ${ruth}, ${HASH}, '{}', false, false, '\\x02'::bytea, 'x')`,
+        sql`select access.finish_admin_reset(${mine.id}, ${mine.system_key}, ${ruth}, ${HASH}, '{}', false, '\\x02'::bytea, 'x', false)`,
       'FH404 not_found',
     ],
     ['a person’s lock', 'user:delete', () => sql`select access.unlock(${ruth})`, 'FH404 not_found'],
@@ -70,7 +70,7 @@ describe('with an admission for something else', () => {
       'one’s own password',
       'user:update',
       () =>
-        sql`select access.finish_admin_reset(${mine.id}, ${mine.system_key}, ${session.user_id}, ${HASH}, '{}', false, false, '\\x02'::bytea, 'x')`,
+        sql`select access.finish_admin_reset(${mine.id}, ${mine.system_key}, ${session.user_id}, ${HASH}, '{}', false, '\\x02'::bytea, 'x', false)`,
       'FH403 forbidden',
     ],
     [
