@@ -257,7 +257,7 @@ export const FAULTS: Fault[] = [
     file: 'src/passwords/guessable.ts',
     text: 'const words = [...guessedWords(), ...namesOf(at)]',
     becomes: 'const words = guessedWords()',
-    noticed: ['test/passwords/guessable.test.ts', 'Demo@2026 is refused, and told why'],
+    noticed: ['test/passwords/guessable.test.ts', 'a word of the legal name'],
   },
   {
     name: 'the first administrator’s password is judged as if the tenant had no name',
