@@ -1,10 +1,9 @@
 import { sql } from 'drizzle-orm'
 import type { Config } from '../../src/kernel/config.ts'
 import { batch } from '../../src/kernel/db.ts'
-import { presets } from '../../src/presets/presets.ts'
+import { upgrade } from '../../src/tenants/migration/upgrade.ts'
 import { jobOf, type MasterRow } from '../../src/tenants/provisioning/job.ts'
-import { type Migration, migrate } from '../../src/tenants/provisioning/migrations.ts'
-import { rolesOf } from '../../src/tenants/provisioning/seed.ts'
+import type { Migration } from '../../src/tenants/provisioning/migrations.ts'
 
 /**
  * Takes the tenants of an older data folder to the newest schema, one after another, before the Worker starts. In production a run
@@ -20,9 +19,7 @@ export async function upgradeTenants(config: Config, migrations: Migration[], sa
   for (const [index, row] of rows.entries()) {
     const { tenant } = await jobOf(config, row.tenant as MasterRow, null, trace_id)
     say(`Upgrading the tenant ${tenant.subdomain} (${index + 1} of ${rows.length}).`)
-    const newest = await migrate(String(tenant.owner_url), migrations, trace_id)
-    const preset = presets[tenant.role_preset]
-    if (preset) await batch(String(tenant.owner_url), [sql`set local role freehold_owner`, ...rolesOf(preset)], trace_id)
+    const newest = await upgrade(tenant, migrations, trace_id)
     await batch(
       config.MASTER_DATABASE_URL,
       [sql`update platform.tenants set schema_version = ${newest} where id = ${tenant.id}`],

@@ -221,7 +221,7 @@ export const migration_runs = platform.table(
   (t) => [uniqueIndex('migration_runs_one_running').on(sql`(${t.state} = 'running')`).where(sql`${t.state} = 'running'`)],
 )
 
-/** One tenant's way to a schema: once for each, whoever starts it (a run, or a request that needed it). */
+/** One tenant's way to a schema: one row for each schema, whichever run it belongs to. */
 export const tenant_migrations = platform.table(
   'tenant_migrations',
   {
@@ -229,7 +229,7 @@ export const tenant_migrations = platform.table(
       .notNull()
       .references(() => tenants.id, { onDelete: 'cascade' }),
     target: text().notNull(),
-    /** null: a request started it. */
+    /** The latest run that it belongs to. */
     run_id: uuid().references(() => migration_runs.id),
     wave: integer().notNull(),
     state: text({ enum: ['pending', 'running', 'done', 'failed'] }).notNull(),

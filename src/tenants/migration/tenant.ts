@@ -11,14 +11,12 @@ import { batch, dbError, toProblem, useSqlUrl } from '../../kernel/db.ts'
 import type { Env } from '../../kernel/env.ts'
 import { log } from '../../kernel/log.ts'
 import { Problem } from '../../kernel/problem.ts'
-import { presets } from '../../presets/presets.ts'
 import { propagate } from '../lifecycle/lifecycle.ts'
 import { tenantMigrations } from '../provisioning/bundled.ts'
 import { jobOf, type MasterRow } from '../provisioning/job.ts'
-import { migrate } from '../provisioning/migrations.ts'
 import { reason } from '../provisioning/neon.ts'
-import { rolesOf } from '../provisioning/seed.ts'
 import { advance, type Claim, LEASE } from './fleet.ts'
+import { upgrade } from './upgrade.ts'
 
 const TRIES = 4
 
@@ -49,11 +47,8 @@ async function migrateTenant(env: Env, config: Config, { tenant_id, target, atte
   if (!found) return
   const trace_id = String(found.trace_id ?? tenant_id.replaceAll('-', ''))
   const { tenant } = await jobOf(config, found.tenant as MasterRow, null, trace_id)
-  if (!tenant.owner_url) throw new Error('The tenant has no owner login.')
   try {
-    const newest = await migrate(tenant.owner_url, tenantMigrations, trace_id)
-    const preset = Object.hasOwn(presets, tenant.role_preset) ? presets[tenant.role_preset] : undefined
-    if (preset) await batch(tenant.owner_url, [sql`set local role freehold_owner`, ...rolesOf(preset)], trace_id)
+    const newest = await upgrade(tenant, tenantMigrations, trace_id)
     await batch(
       config.MASTER_DATABASE_URL,
       [
