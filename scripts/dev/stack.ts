@@ -6,6 +6,7 @@ import { newToken } from '../../src/kernel/token.ts'
 import { readerUrlOf } from '../../src/tenants/provisioning/logins.ts'
 import { BeforeBaseline, type Migration } from '../../src/tenants/provisioning/migrations.ts'
 import { setUp } from '../../src/tenants/provisioning/setup.ts'
+import type { Limits } from '../local-neon/limits.ts'
 import { type LocalNeon, startLocalNeon } from '../local-neon/start.ts'
 import { upgradeTenants } from './upgrade.ts'
 
@@ -21,6 +22,7 @@ export async function startStack(options: {
   operator: Operator
   durable?: boolean
   operationMs?: number
+  limits?: Partial<Limits>
   log: (line: string) => void
 }): Promise<Stack> {
   const { dataDir, given, operator, log } = options
@@ -29,6 +31,7 @@ export async function startStack(options: {
     log: () => {},
     operationMs: options.operationMs ?? 20,
     durable: options.durable ?? true,
+    ...(options.limits ? { limits: options.limits } : {}),
   })
   try {
     log('Postgres and the local Neon are up.')

@@ -5,6 +5,10 @@ export interface Limits {
   rolesPerBranch: number
   requestBytes: number
   responseBytes: number
+  /** Connections that the proxy keeps for an endpoint, over all its databases and logins. */
+  idlePerEndpoint: number
+  /** Connections that a compute takes; without a number as many as one of its size. */
+  connectionsPerEndpoint?: number
 }
 
 export const LIMITS: Limits = {
@@ -13,7 +17,15 @@ export const LIMITS: Limits = {
   rolesPerBranch: 500,
   requestBytes: 10 * 1_048_576,
   responseBytes: 10 * 1_048_576,
+  idlePerEndpoint: 20,
 }
+
+const PER_CU = 419
+const OF_NEON = 7
+
+/** Connections that a compute of a size takes from logins: at 0.25 CU 97, for Neon keeps 7 of 104 to itself. */
+export const usableConnections = ({ connectionsPerEndpoint }: Limits, cu: number) =>
+  connectionsPerEndpoint ?? Math.floor(PER_CU * cu) - OF_NEON
 
 /** Its words are not known; the number is documented. */
 export const tooManyRoles = ({ rolesPerBranch }: Limits) => `roles limit exceeded: at most ${rolesPerBranch} roles per branch`

@@ -72,7 +72,8 @@ export async function startLocalNeon(options: LocalNeonOptions): Promise<LocalNe
     const admin = await openAdmin(postgres.url)
     stops.push(admin.stop)
     await admin.run(SHARE_ROLES)
-    const pool = openPool(postgres.port)
+    const limits = { ...LIMITS, ...options.limits }
+    const pool = openPool(postgres.port, limits)
     stops.push(pool.stop)
     const context = { admin, pool, store: await openStore(admin.pool) }
     await reopenOriginals(context)
@@ -81,7 +82,6 @@ export async function startLocalNeon(options: LocalNeonOptions): Promise<LocalNe
     const work = openWork(context, { operationMs: options.operationMs ?? OPERATION_MS, log })
     stops.push(work.stop)
 
-    const limits = { ...LIMITS, ...options.limits }
     const routes = {
       ...accountRoutes,
       ...projectRoutes,

@@ -69,7 +69,7 @@ async function createBranch(call: Call): Promise<[number, unknown]> {
     updated_at: now(),
     state_changed_at: now(),
   }
-  const endpoints = computes.map((compute) => newEndpoint(branch, compute))
+  const endpoints = computes.map((compute) => newEndpoint(branch, { ...project.default_endpoint_settings, ...compute }))
   if (endpoints.filter((one) => one.type === 'read_write').length > 1)
     throw new ApiError(409, 'read_write endpoint already exists')
   const roles = rolesOf(store, parent.id).map((role) => inheritRole(role, parent, branch, taken.roles()))

@@ -58,7 +58,10 @@ async function createEndpoint(call: Call): Promise<[number, unknown]> {
   // Neon's own message.
   if (wanted.settings && !('pg_settings' in body.object(wanted, 'settings'))) throw new ApiError(400, 'settings must not be nil')
   const name = body.optionalString(wanted, 'name', 64)
-  const endpoint = { ...newEndpoint(branch, wanted), ...(name === undefined ? {} : { name }) }
+  const endpoint = {
+    ...newEndpoint(branch, { ...project.default_endpoint_settings, ...wanted }),
+    ...(name === undefined ? {} : { name }),
+  }
   work.assertFree(project.id)
   if (endpoint.type === 'read_write' && endpointsOf(store, branch.id).some((one) => one.type === 'read_write')) {
     throw new ApiError(409, 'read_write endpoint already exists')

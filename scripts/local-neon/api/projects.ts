@@ -97,7 +97,7 @@ async function createProject(call: Call): Promise<[number, unknown]> {
     deleting: false,
     ...at,
   }
-  const endpoint: Endpoint = newEndpoint(branch, { type: 'read_write', ...wanted })
+  const endpoint: Endpoint = newEndpoint(branch, { ...project.default_endpoint_settings, type: 'read_write' })
   store.put('project', project)
   store.put('branch', branch)
   store.put('role', role)

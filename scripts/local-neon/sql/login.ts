@@ -24,7 +24,7 @@ export function findLogin(store: Store, { endpoint: id, database: name, user, pa
   const database = store.get('database', inBranch(branch, name))
   const real = database?.live ? database.real_name : COMMON.includes(name) ? name : undefined
   if (real === undefined) throw noDatabase(name)
-  return { endpoint: id, branch, database: real, user: role?.real_name ?? user, password }
+  return { endpoint: id, cu: endpoint.autoscaling_limit_min_cu, branch, database: real, user: role?.real_name ?? user, password }
 }
 
 const wrongPassword = (user: string) => new Refusal(`password authentication failed for user '${user}'`)

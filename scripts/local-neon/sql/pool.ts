@@ -1,18 +1,21 @@
 import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { type Limits, usableConnections } from '../limits.ts'
 import type { Connections } from '../work/connections.ts'
 import { openSession, RESET, type Session } from './session.ts'
 
 /** Role and database of a connection, in the cluster's names. */
 export interface Login {
   endpoint: string
+  /** The size of the endpoint's compute. */
+  cu: number
   database: string
   user: string
   password: string
 }
 
 export interface Pool extends Connections {
-  /** An exclusive connection; waits for one when the limits are reached. */
+  /** An exclusive connection. Fails with 53300 when the endpoint's compute has no room for another one. */
   acquire(login: Login): Promise<Session>
   /** Returns a connection. One that is not clean is closed. */
   release(session: Session, clean: boolean): void
@@ -20,8 +23,10 @@ export interface Pool extends Connections {
   stop(): Promise<void>
 }
 
-const PER_LOGIN = 20
-/** The cluster allows 300 connections; some are needed by the local Neon itself or by a developer. */
+/**
+ * The cluster allows 300 connections; some are needed by the local Neon itself or by a developer. All endpoints share them here, so a
+ * request waits for one, which on Neon it would not.
+ */
 const IN_ALL = 240
 const IDLE_MS = 5 * 60_000
 /** The longest time for which a connection outlives a change of its password that went unnoticed. */
@@ -39,8 +44,13 @@ interface Kept {
   doomed: boolean
 }
 
-/** The connections of `/sql`: kept per endpoint, database, user and password, and reset between requests. */
-export function openPool(port: number): Pool {
+/**
+ * The connections of `/sql`, by the rules of Neon's proxy (`proxy/src/serverless/conn_pool_lib.rs` of neondatabase/neon). A connection is
+ * used again by the same database, user and password, and reset before. An endpoint keeps `idlePerEndpoint` of them in all: while it
+ * has as many, one that becomes free is closed, and none makes room for it. Whoever finds none opens another, as long as the compute
+ * has room.
+ */
+export function openPool(port: number, limits: Limits): Pool {
   const all = new Map<Session, Kept>()
   const opening = new Map<Login, Promise<Session>>()
   const waiting: (() => boolean)[] = []
@@ -76,13 +86,15 @@ export function openPool(port: number): Pool {
     return best
   }
 
-  /** True when one more may be opened. Otherwise closes the connection that has been idle longest, to make room. */
-  function hasRoom(login: Login) {
-    const mine = [...all.values()].filter((kept) => isSameUser(kept.login, login))
-    const openingMine = [...opening.keys()].filter((other) => isSameUser(other, login))
-    const full = all.size + opening.size >= IN_ALL
-    if (!full && mine.length + openingMine.length < PER_LOGIN) return true
-    const idle = (full ? [...all.values()] : mine).filter((kept) => kept.state === 'idle')
+  /** Connections of an endpoint that are open or being opened. */
+  const countOf = (endpoint: string) =>
+    [...all.values()].filter((kept) => kept.login.endpoint === endpoint).length +
+    [...opening.keys()].filter((other) => other.endpoint === endpoint).length
+
+  /** True when the cluster has room for one more. Otherwise closes the connection that has been idle longest, to make room. */
+  function hasRoom() {
+    if (all.size + opening.size < IN_ALL) return true
+    const idle = [...all.values()].filter((kept) => kept.state === 'idle')
     const oldest = idle.sort((one, other) => one.since - other.since)[0]
     if (oldest) close(oldest)
     return false
@@ -114,7 +126,11 @@ export function openPool(port: number): Pool {
           done(kept.session)
           return true
         }
-        if (!hasRoom(login)) return false
+        if (countOf(login.endpoint) >= usableConnections(limits, login.cu)) {
+          fail(tooManyConnections())
+          return true
+        }
+        if (!hasRoom()) return false
         open(login, key).then(done, fail)
         return true
       }
@@ -136,8 +152,11 @@ export function openPool(port: number): Pool {
     )
   }
 
+  const isFull = (endpoint: string) =>
+    [...all.values()].filter((kept) => kept.state === 'idle' && kept.login.endpoint === endpoint).length >= limits.idlePerEndpoint
+
   function rest(kept: Kept) {
-    if (kept.doomed) {
+    if (kept.doomed || isFull(kept.login.endpoint)) {
       close(kept)
       return
     }
@@ -201,7 +220,14 @@ export function openPool(port: number): Pool {
   }
 }
 
-const isSameUser = (one: Login, other: Login) => one.endpoint === other.endpoint && one.user === other.user
+/** Postgres' own refusal. */
+const tooManyConnections = () =>
+  Object.assign(new Error('remaining connection slots are reserved for roles with the SUPERUSER attribute'), {
+    code: '53300',
+    severity: 'FATAL',
+    file: 'postinit.c',
+    routine: 'InitPostgres',
+  })
 
 const keyOf = ({ endpoint, database, user, password }: Login) =>
   [endpoint, database, user, createHash('sha256').update(password).digest('base64')].join('\0')

@@ -30,6 +30,9 @@ export default async function setup(project: TestProject) {
     operator: { ...operator, must_change_password: false },
     durable: false,
     operationMs: 0,
+    // Hundreds of tenants share a host here: with Neon's own limits nearly each request would open a connection, and take five times as
+    // long. test/local-neon and test/faults hold those limits.
+    limits: { idlePerEndpoint: 240, connectionsPerEndpoint: 240 },
     log: () => {},
   })
   // All files log in as the one operator, and each keeps its token: with five sessions the first of them would go.
