@@ -5,6 +5,8 @@ export interface Limits {
   rolesPerBranch: number
   requestBytes: number
   responseBytes: number
+  /** Computes of a project that are active at once, beside those of its default branch. */
+  activeComputes: number
   /** Connections that the proxy keeps for an endpoint, over all its databases and logins. */
   idlePerEndpoint: number
   /** Connections that a compute takes; without a number as many as one of its size. */
@@ -17,6 +19,7 @@ export const LIMITS: Limits = {
   rolesPerBranch: 500,
   requestBytes: 10 * 1_048_576,
   responseBytes: 10 * 1_048_576,
+  activeComputes: 20,
   idlePerEndpoint: 20,
 }
 

@@ -21,6 +21,7 @@ import { openPool } from './sql/pool.ts'
 import { newApiKey } from './state/names.ts'
 import { openStore } from './state/store.ts'
 import { dropAll } from './work/branches.ts'
+import { openComputes } from './work/computes.ts'
 import type { Context } from './work/context.ts'
 import { reopenOriginals } from './work/copy.ts'
 import { openWork } from './work/operations.ts'
@@ -38,6 +39,8 @@ export interface LocalNeonOptions {
   apiKey?: string
   /** How long each operation takes at least. With 0 an operation has been carried out when its call is answered. */
   operationMs?: number
+  /** How long a suspended compute takes to wake. */
+  wakeMs?: number
   /** False trades safety against a crash of the machine for speed. For tests. */
   durable?: boolean
   limits?: Partial<Limits>
@@ -58,6 +61,7 @@ export interface LocalNeon {
 
 const API = '/api/v2'
 const OPERATION_MS = 20
+const WAKE_MS = 500
 
 /** Starts Neon's management API and SQL over HTTP in this process, in front of a real Postgres. */
 export async function startLocalNeon(options: LocalNeonOptions): Promise<LocalNeon> {
@@ -75,7 +79,10 @@ export async function startLocalNeon(options: LocalNeonOptions): Promise<LocalNe
     const limits = { ...LIMITS, ...options.limits }
     const pool = openPool(postgres.port, limits)
     stops.push(pool.stop)
-    const context = { admin, pool, store: await openStore(admin.pool) }
+    const store = await openStore(admin.pool)
+    const computes = openComputes({ store, pool, limits, wakeMs: options.wakeMs ?? WAKE_MS })
+    stops.push(async () => computes.stop())
+    const context = { admin, pool, store, computes }
     await reopenOriginals(context)
     await removeRubbish(context)
     await shareRoles(context)

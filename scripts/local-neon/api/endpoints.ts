@@ -20,6 +20,8 @@ export const endpointRoutes: Routes = {
     return [200, { endpoints: endpoints.map(showEndpoint) }]
   },
   'GET /projects/:project/endpoints/:endpoint': (call) => [200, { endpoint: showEndpoint(findEndpoint(call)) }],
+  'POST /projects/:project/endpoints/:endpoint/start': (call) => turn(call, 'start_compute', 'start_endpoint'),
+  'POST /projects/:project/endpoints/:endpoint/suspend': (call) => turn(call, 'suspend_compute', 'stop_endpoint'),
   'DELETE /projects/:project/endpoints/:endpoint': deleteEndpoint,
 }
 
@@ -80,6 +82,26 @@ export function startCompute(endpoint: Endpoint) {
     endpoint_id: endpoint.id,
     effects: [{ do: 'start_endpoint' as const, endpoint_id: endpoint.id }],
   }
+}
+
+async function turn(
+  call: Call,
+  action: 'start_compute' | 'suspend_compute',
+  effect: 'start_endpoint' | 'stop_endpoint',
+): Promise<[number, unknown]> {
+  const { store, work } = call
+  const project = findProject(call)
+  const endpoint = findEndpoint(call)
+  work.assertFree(project.id)
+  const effects = [{ do: effect, endpoint_id: endpoint.id }]
+  const { operations, accepted } = work.start(project.id, [
+    { action, branch_id: endpoint.branch_id, endpoint_id: endpoint.id, effects },
+  ])
+  await accepted
+  return [
+    200,
+    { endpoint: showEndpoint(store.get('endpoint', endpoint.id) ?? endpoint), operations: operations.map(showOperation) },
+  ]
 }
 
 async function deleteEndpoint(call: Call): Promise<[number, unknown?]> {

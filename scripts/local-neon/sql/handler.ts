@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { type Answer, type Asked, TooLarge } from '../answer.ts'
 import type { Limits } from '../limits.ts'
 import type { Store } from '../state/store.ts'
+import { TooManyActive } from '../work/computes.ts'
 import type { Context } from '../work/context.ts'
 import type { Sync } from '../work/sync.ts'
 import { readTarget } from './connection-string.ts'
@@ -21,6 +22,7 @@ export interface SqlContext {
   store: Store
   admin: Context['admin']
   pool: Pool
+  computes: Context['computes']
   sync: Sync
   limits: Limits
 }
@@ -60,6 +62,7 @@ async function answerSql(asked: Asked, context: SqlContext): Promise<Answer> {
   const transaction = readTransaction(asked.headers)
   const login = findLogin(store, target)
   const payload = readPayload(await asked.body(limits.requestBytes), (text) => inClusterNames(text, login.branch, store))
+  await wake(context, login.endpoint)
   const session = await pool.acquire(login).catch((error) => {
     throw connectFailure(error, target, login)
   })
@@ -69,6 +72,16 @@ async function answerSql(asked: Asked, context: SqlContext): Promise<Answer> {
   const before = ddl?.changesRoles ? await forwarding({ ...change, fault: asked.roleFault?.() }) : undefined
   const answer = () => answerOn(session, asked, { payload, transaction, pool, maxBytes: limits.responseBytes, before })
   return ddl ? aroundDdl(ddl, login, context, answer) : answer()
+}
+
+/** Wakes the compute if it is suspended, and keeps it awake. */
+async function wake({ store, computes }: SqlContext, id: string) {
+  const endpoint = store.get('endpoint', id)
+  computes.used(id)
+  if (!endpoint || endpoint.current_state === 'active') return
+  await computes.wake(endpoint).catch((error) => {
+    throw error instanceof TooManyActive ? new Refusal(error.message, 500) : error
+  })
 }
 
 interface Job {

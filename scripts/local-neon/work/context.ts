@@ -1,5 +1,6 @@
 import type { Admin } from '../cluster/admin.ts'
 import type { Store } from '../state/store.ts'
+import type { Computes } from './computes.ts'
 import type { Connections } from './connections.ts'
 
 /** What the parts that change the cluster share. */
@@ -8,4 +9,5 @@ export interface Context {
   admin: Admin
   /** The connections that `/sql` uses. */
   pool: Connections
+  computes: Computes
 }
