@@ -20,7 +20,7 @@ import { sqlHandler } from './sql/handler.ts'
 import { openPool } from './sql/pool.ts'
 import { newApiKey } from './state/names.ts'
 import { openStore } from './state/store.ts'
-import { dropAll } from './work/branches.ts'
+import { dropAll, dropUnused } from './work/branches.ts'
 import { openComputes } from './work/computes.ts'
 import type { Context } from './work/context.ts'
 import { reopenOriginals } from './work/copy.ts'
@@ -131,6 +131,7 @@ async function keptKey(dataDir: string) {
 async function removeRubbish(context: Context) {
   for (const rubbish of context.store.all('rubbish')) {
     await dropAll(context, rubbish.databases, rubbish.roles)
+    await dropUnused(context, rubbish.made_by_sql ?? [])
     context.store.drop('rubbish', rubbish)
   }
   await context.store.saved()

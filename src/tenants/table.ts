@@ -27,7 +27,7 @@ export const realm = platform.table(
 
 /**
  * The hosts that tenants are placed on: a branch that holds their databases (kind `database`), or a template branch whose
- * children they get (`branch`). `owner_url_encrypted` connects as its API role to its own database.
+ * children they get (`branch`), or the project of one tenant alone (`project`). `owner_url_encrypted` connects as its API role to its own database.
  */
 export const hosts = platform.table(
   'hosts',
@@ -35,7 +35,7 @@ export const hosts = platform.table(
     id: uuid().primaryKey(),
     name: text().notNull().unique(),
     /** The isolation of the tenants that are placed here. */
-    kind: text({ enum: ['database', 'branch'] }).notNull(),
+    kind: text({ enum: ['database', 'branch', 'project'] }).notNull(),
     state: text({ enum: ['opening', 'open'] }).notNull(),
     region: text().notNull(),
     project_id: text(),
@@ -51,7 +51,7 @@ export const hosts = platform.table(
     created_at: moment().notNull().defaultNow(),
   },
   (t) => [
-    uniqueIndex('hosts_one_opening').on(t.kind).where(sql`${t.state} = 'opening'`),
+    uniqueIndex('hosts_one_opening').on(t.kind).where(sql`${t.state} = 'opening' and ${t.kind} <> 'project'`),
     check('hosts_room', sql`${t.taken} between 0 and ${t.capacity}`),
     check(
       'hosts_open',
@@ -75,7 +75,7 @@ export const tenants = platform.table(
     environment: text({ enum: ['demo', 'production'] }).notNull(),
     status: text({ enum: ['provisioning', 'active', 'inactive', 'failed', 'deleted', 'erasing'] }).notNull(),
     is_active: boolean().notNull().generatedAlwaysAs(sql`status = 'active'`),
-    isolation: text({ enum: ['database', 'branch'] }).notNull(),
+    isolation: text({ enum: ['database', 'branch', 'project'] }).notNull(),
     role_preset: text().notNull(),
     limits: jsonb().$type<Record<string, number>>().notNull().default({}),
     config: jsonb().$type<Record<string, unknown>>().notNull().default({}),

@@ -25,7 +25,7 @@ const show = (id: string) => call('', at(id), { token })
 const said = ({ status, body }: { status: number; body: any }) => [status, body?.code]
 
 /** What there is of a tenant: in the master, in KV, in the cluster. */
-async function traces(id: string, subdomain: string, host_url: string) {
+async function traces(id: string, subdomain: string) {
   const short = id.replaceAll('-', '').slice(0, 12)
   const [row] = await master(sql`select
     (select count(*)::integer from platform.tenants where id = ${id}) as tenants,
@@ -33,16 +33,17 @@ async function traces(id: string, subdomain: string, host_url: string) {
     (select count(*)::integer from platform.provisioning_runs where tenant_id = ${id}) as runs,
     (select count(*)::integer from platform.provisioning_steps where tenant_id = ${id}) as steps`)
   const [cluster] = await rowsOf(
-    host_url,
+    settings().MASTER_DATABASE_URL,
     sql`select (select count(*)::integer from pg_database where datname like ${`%freehold_${subdomain.replaceAll('-', '_')}`}) as databases,
           (select count(*)::integer from pg_roles where rolname like ${`%${short}%`}) as roles`,
   )
   const hosts = await master(sql`select project_id from platform.hosts where kind = 'branch' and state = 'open'`)
   const listed = hosts.map(({ project_id }) => neonApi(settings()).branches.list({ projectId: project_id, search: id }).all())
   const branches = (await Promise.all(listed)).flat()
-  return { ...row, ...cluster, branches: branches.length, kv: await env.TENANTS.get(kvKey(subdomain)) }
+  const projects = await neonApi(settings()).projects.list({ search: id }).all()
+  return { ...row, ...cluster, branches: branches.length, projects: projects.length, kv: await env.TENANTS.get(kvKey(subdomain)) }
 }
-const NOTHING = { tenants: 0, keys: 0, runs: 0, steps: 0, databases: 0, branches: 0, roles: 0, kv: null }
+const NOTHING = { tenants: 0, keys: 0, runs: 0, steps: 0, databases: 0, branches: 0, projects: 0, roles: 0, kv: null }
 const taken = (kind: string) => master(sql`select coalesce(sum(taken), 0)::integer as n from platform.hosts where kind = ${kind}`)
 
 async function gone(id: string) {
@@ -94,20 +95,21 @@ describe('a tenant that is being made', () => {
 })
 
 describe('an erasure', () => {
-  it.each(['database', 'branch'])(
+  it.each(['database', 'branch', 'project'])(
     'of isolation %s leaves nothing, frees the place and the name, and stays in the audit',
     async (isolation) => {
       const subdomain = `erased-${isolation}`
       const before = await taken(isolation)
       const { id } = await makeTenant(subdomain, { isolation }, token)
-      const { host_url, app_url } = await databaseOf(subdomain)
+      const { app_url } = await databaseOf(subdomain)
       const session = await login(subdomain)
-      const made = { tenants: 1, keys: 1, runs: 1, roles: 2, ...(isolation === 'branch' ? { branches: 1 } : { databases: 1 }) }
-      expect(await traces(id, subdomain, host_url)).toMatchObject(made)
+      const own = isolation === 'branch' ? { branches: 1 } : { databases: 1, projects: isolation === 'project' ? 1 : 0 }
+      const made = { tenants: 1, keys: 1, runs: 1, roles: 2, ...own }
+      expect(await traces(id, subdomain)).toMatchObject(made)
       const answer = await remove(id, `?hard=true&confirm=${subdomain}`)
       expect([answer.status, answer.body.status]).toEqual([202, 'erasing'])
       await gone(id)
-      expect(await traces(id, subdomain, host_url)).toEqual(NOTHING)
+      expect(await traces(id, subdomain)).toEqual(NOTHING)
       expect(await refusalOf(app_url, sql`select 1`)).not.toBe('none')
       expect(await taken(isolation)).toEqual(before)
       expect([403, 404, 503]).toContain((await call(subdomain, '/api/v1/auth/me', { token: session.access_token })).status)
@@ -127,12 +129,11 @@ describe('an erasure', () => {
 
   it('gives up a tenant that failed, with all that was made of it', async () => {
     const { id } = await makeTenant('given-up', {}, token)
-    const { host_url } = await databaseOf('given-up')
     await master(sql`update platform.tenants set status = 'failed' where id = ${id}`)
     expect(said(await remove(id))).toEqual([409, 'illegal_state'])
     expect((await remove(id, '?hard=true&confirm=given-up')).status).toBe(202)
     await gone(id)
-    expect(await traces(id, 'given-up', host_url)).toEqual(NOTHING)
+    expect(await traces(id, 'given-up')).toEqual(NOTHING)
   })
 
   it('gives up a tenant that failed before it had anything', async () => {
@@ -181,7 +182,7 @@ describe('an erasure', () => {
     await asOwner(sql`update freehold.tenant set id = gen_random_uuid()`)
     expect((await remove(id, '?hard=true&confirm=mistaken')).status).toBe(202)
     await gone(id)
-    expect(await traces(id, 'mistaken', host_url)).toEqual({ ...NOTHING, databases: 1, roles: 2 })
+    expect(await traces(id, 'mistaken')).toEqual({ ...NOTHING, databases: 1, roles: 2 })
     // Nobody knows it any more; others here look for what is left over.
     await removeFromNeon(neonApi(settings()), host as never, name)
     await dropLogins({ neon: neonApi(settings()), ...(host as Host), url: host_url }, id)
@@ -194,7 +195,7 @@ it('a tenant that nobody knows is not found', async () => {
   expect(said(await remove('not-an-id'))).toEqual([400, 'invalid_request'])
 })
 
-it.each(['database', 'branch'])(
+it.each(['database', 'branch', 'project'])(
   'an erasure of isolation %s that is done twice finds nothing the second time, and is done',
   async (isolation) => {
     const subdomain = `erased-twice-${isolation}`

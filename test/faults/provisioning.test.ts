@@ -33,6 +33,7 @@ const CALLS: Record<Isolation, string[]> = {
     'PATCH /databases/[^/]+$',
     'GET /connection_uri$',
   ],
+  project: [...OPENING, 'POST /databases$', 'GET /operations/[^/]+$', 'GET /connection_uri$'],
 }
 /** What it asks besides when something is there already, because the answer to the first request was lost. */
 const ADOPTING: Record<Isolation, [string, string][]> = {
@@ -45,6 +46,11 @@ const ADOPTING: Record<Isolation, [string, string][]> = {
     ['GET /operations$', 'POST /branches$'],
     ['GET /branches/[^/]+$', 'POST /branches$'],
     ['GET /endpoints$', 'POST /branches$'],
+  ],
+  project: [
+    ['GET /operations$', 'POST /projects$'],
+    ['GET /endpoints$', 'POST /projects$'],
+    ['GET /operations$', 'POST /databases$'],
   ],
 }
 /** Every operation that those requests start, with the request. */
@@ -61,9 +67,10 @@ const OPERATIONS: Record<Isolation, [string, string][]> = {
     ['apply_config', 'POST /reset_password$'],
     ['apply_config', 'PATCH /databases/[^/]+$'],
   ],
+  project: [...MAKING_A_PROJECT, ['apply_config', 'POST /databases$']],
 }
 const CHANGES = (isolation: Isolation) => CALLS[isolation].filter((name) => !name.startsWith('GET'))
-const ISOLATIONS: Isolation[] = ['database', 'branch']
+const ISOLATIONS: Isolation[] = ['database', 'branch', 'project']
 const SQL = { method: 'POST', path: '^/sql$' }
 
 const status = (code: number, body: string, headers: Record<string, string> = { 'content-type': 'application/json' }) => ({
@@ -347,15 +354,19 @@ describe('hosts', () => {
     )
   }
 
-  it.each(ISOLATIONS)('a second is opened before the first is full (%s)', async (isolation) => {
-    await room(isolation, 2)
-    expect(await hosts(isolation)).toHaveLength(1)
-    const { run_id } = await reserve(nameFor(isolation), isolation)
-    await run(run_id)
-    const after = await hosts(isolation)
-    expect(after).toMatchObject([{ state: 'open' }, { state: 'open', taken: 0 }])
-    expect(after[0]?.capacity - after[0]?.taken).toBe(1)
-  })
+  // A project is for one tenant alone, and has no next one.
+  it.each(ISOLATIONS.filter((isolation) => isolation !== 'project'))(
+    'a second is opened before the first is full (%s)',
+    async (isolation) => {
+      await room(isolation, 2)
+      expect(await hosts(isolation)).toHaveLength(1)
+      const { run_id } = await reserve(nameFor(isolation), isolation)
+      await run(run_id)
+      const after = await hosts(isolation)
+      expect(after).toMatchObject([{ state: 'open' }, { state: 'open', taken: 0 }])
+      expect(after[0]?.capacity - after[0]?.taken).toBe(1)
+    },
+  )
 
   it.each(ISOLATIONS)('places are never overrun by many at once (%s)', async (isolation) => {
     await room(isolation, 2)

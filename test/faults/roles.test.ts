@@ -11,7 +11,7 @@ import { bothSides, fillHomes, type Isolation, pending, reserve, run, switchOn, 
 import { call, operatorToken } from '../support/people.ts'
 
 const SQL = { method: 'POST', path: '^/sql$' }
-const ISOLATIONS: Isolation[] = ['database', 'branch']
+const ISOLATIONS: Isolation[] = ['database', 'branch', 'project']
 const FULL = 'roles limit exceeded: at most 500 roles per branch'
 
 let introspector: Awaited<ReturnType<typeof introspectWorkflow>>

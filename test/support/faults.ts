@@ -12,7 +12,7 @@ import { compared, HOMES, ROLES, TENANTS } from '../faults/both-sides.ts'
 import { databaseOf, master, settings } from './databases.ts'
 import { ADMIN, newRuc } from './people.ts'
 
-export type Isolation = 'database' | 'branch'
+export type Isolation = 'database' | 'branch' | 'project'
 
 const faultsUrl = () => new URL('/faults', inject('settings').NEON_API_URL).href
 

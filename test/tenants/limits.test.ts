@@ -12,7 +12,7 @@ const TIMEOUTS = ['idle_in_transaction_session_timeout=10s', 'statement_timeout=
 const nameOf = ({ app_url }: Database) => new URL(app_url).username
 
 describe('the app login of a tenant', () => {
-  it.each(['database', 'branch'])(
+  it.each(['database', 'branch', 'project'])(
     'has forty connections and limits of time, with isolation %s; its owner’s has neither',
     async (isolation) => {
       await makeTenant(`limited-${isolation}`, { isolation })

@@ -1,6 +1,6 @@
 import { newBranchId, newDatabaseId, newPassword, newProjectId, realName } from '../state/names.ts'
 import { type Branch, type Database, type Endpoint, now, type Project, type Role } from '../state/records.ts'
-import { dropAll } from '../work/branches.ts'
+import { dropAll, dropUnused } from '../work/branches.ts'
 import * as body from './body.ts'
 import { newEndpoint } from './endpoints.ts'
 import { findProject } from './find.ts'
@@ -190,6 +190,7 @@ async function deleteProject(call: Call): Promise<[number, unknown]> {
     id: project.id,
     databases: databases.map((one) => one.real_name),
     roles: roles.filter((one) => one.made_by === 'api').map((one) => one.real_name),
+    made_by_sql: roles.filter((one) => one.made_by === 'sql').map((one) => one.real_name),
   }
   store.put('rubbish', rubbish)
   store.drop('endpoint', ...endpoints)
@@ -201,6 +202,7 @@ async function deleteProject(call: Call): Promise<[number, unknown]> {
   await store.saved()
   for (const endpoint of endpoints) await pool.closeEndpoint(endpoint.id)
   await dropAll(call, rubbish.databases, rubbish.roles)
+  await dropUnused(call, rubbish.made_by_sql ?? [])
   store.drop('rubbish', rubbish)
   await store.saved()
   return [200, { project: showProject(project) }]

@@ -115,6 +115,8 @@ export interface Rubbish {
   id: string
   databases: string[]
   roles: string[]
+  /** Those that SQL made: other projects may use them. Missing in records of before. */
+  made_by_sql?: string[]
 }
 
 export interface Records {

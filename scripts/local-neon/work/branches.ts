@@ -65,6 +65,20 @@ export async function dropAll({ admin, pool }: Context, databases: string[], rol
   }
 }
 
+/** Drops those of these roles that no other database knows: all branches share the roles that SQL made. */
+export async function dropUnused({ admin, pool }: Context, roles: string[]): Promise<void> {
+  for (const name of roles) {
+    await pool.closeUser(name)
+    await admin.run(`
+      do $$
+      begin
+        drop role if exists ${escapeIdentifier(name)};
+      exception when dependent_objects_still_exist then null;
+      end
+      $$`)
+  }
+}
+
 /**
  * Grants by the role, and to it on shared objects, are revoked first. A role that still owns something in an unknown database is
  * kept, but can no longer log in.

@@ -9,12 +9,15 @@ import { type Cluster, GROUPS, makeRoles } from './roles.ts'
 
 const WAIT_MS = 20_000
 const PAUSE_MS = 250
-const NAMES: Record<HostKind, string> = { database: 'freehold-host-', branch: 'freehold-branches-' }
+const NAMES: Record<HostKind, string> = { database: 'freehold-host-', branch: 'freehold-branches-', project: 'freehold-tenant-' }
 
-export type HostKind = 'database' | 'branch'
+export type HostKind = 'database' | 'branch' | 'project'
 
 /** What places a tenant: its job. */
 type Placed = { config: Config; neon: NeonApi; tenant: { id: string }; trace_id: string }
+
+/** The name of the host that is for this tenant alone. */
+export const ownHostName = (tenant_id: string) => `${NAMES.project}${tenant_id}`
 
 /** How many places of a host count: hosts that were opened when more were believed possible have the bound of today, too. */
 const capacityOf = (kind: HostKind, host: string) =>
@@ -41,6 +44,28 @@ export async function reservePlace({ config, neon, tenant, trace_id }: Placed, k
     if (!(await openNext(config, neon, kind))) await scheduler.wait(PAUSE_MS)
   }
   throw new Error('No host has room and none could be opened in time.')
+}
+
+/**
+ * Opens the host that is for one tenant alone, in the tenant's region, and places it there. Of several callers one opens it, and the
+ * others wait for up to 20 s. Fails with NoCapacity.
+ */
+export async function openOwnHost({ config, neon, tenant, trace_id }: Placed): Promise<void> {
+  const name = ownHostName(tenant.id)
+  for (let waited = 0; waited < WAIT_MS; waited += PAUSE_MS) {
+    const statements = [
+      sql`insert into platform.hosts (id, name, kind, state, region, capacity, taken, lease_until)
+          select gen_random_uuid(), ${name}, 'project', 'opening', t.region, 1, 1, now() from platform.tenants t where t.id = ${tenant.id} and t.host_id is null on conflict do nothing`,
+      sql`update platform.tenants t set host_id = h.id from platform.hosts h where t.id = ${tenant.id} and h.name = ${name} and h.state = 'open' returning t.id`,
+      sql`update platform.hosts set lease_until = now() + interval '1 minute' where name = ${name} and state = 'opening' and lease_until <= now() returning id, name, region`,
+    ]
+    const [, placed, claimed] = await batch(config.MASTER_DATABASE_URL, statements, trace_id)
+    if (placed?.length) return
+    const host = claimed?.[0] as Claimed | undefined
+    if (host) await open(config, neon, host)
+    else await scheduler.wait(PAUSE_MS)
+  }
+  throw new Error('The host of the tenant could not be opened in time.')
 }
 
 /**
@@ -80,8 +105,16 @@ async function openNext(config: Config, neon: NeonApi, kind: HostKind, spare = f
     sql`update platform.hosts set lease_until = now() + interval '1 minute' where kind = ${kind} and state = 'opening' and lease_until <= now()
         returning id, name, region`,
   ])
-  const host = claimed?.[0] as { id: string; name: string; region: string } | undefined
-  if (!host) return false
+  const host = claimed?.[0] as Claimed | undefined
+  if (host) await open(config, neon, host)
+  return host !== undefined
+}
+
+/** A host whose lease the caller holds. */
+type Claimed = { id: string; name: string; region: string }
+
+/** Opens a host. After a failure its lease ends at once, or in five minutes when Neon refuses. */
+async function open(config: Config, neon: NeonApi, host: Claimed): Promise<void> {
   try {
     await openClaimed(config, neon, host)
   } catch (error) {
@@ -92,10 +125,9 @@ async function openNext(config: Config, neon: NeonApi, kind: HostKind, spare = f
     ])
     throw refused ? new NoCapacity(refused) : error
   }
-  return true
 }
 
-async function openClaimed(config: Config, neon: NeonApi, host: { id: string; name: string; region: string }): Promise<void> {
+async function openClaimed(config: Config, neon: NeonApi, host: Claimed): Promise<void> {
   const { project_id, branch_id, owner_role, database } = await projectFor(neon, host)
   const owner_url = await neon.postgres.connectionString({
     projectId: project_id,

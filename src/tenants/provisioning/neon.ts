@@ -183,9 +183,19 @@ export async function createBranch(neon: NeonApi, { project_id, branch_id: paren
   }
 }
 
-/** Deletes a project that holds nothing yet, because its creation failed. */
+/** Deletes a project with all that it holds. */
 export async function deleteProject(neon: NeonApi, project_id: string): Promise<void> {
   await withRetry(() => raw.deleteProject({ client: neon.client, path: { project_id }, throwOnError: true }))
+}
+
+/** Deletes all projects of a name. Not an error when there is none. */
+export async function deleteProjects(neon: NeonApi, name: string): Promise<void> {
+  const found = await neon.projects.list({ search: name }).all()
+  for (const project of found.filter((each) => each.name === name)) {
+    await deleteProject(neon, project.id).catch((error) => {
+      if (!(isNeonError(error) && error.kind === 'not_found')) throw error
+    })
+  }
 }
 
 /** Resets the password of an API role on a branch, and waits until the old one is invalid. */

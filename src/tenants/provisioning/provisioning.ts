@@ -124,9 +124,9 @@ async function spare(config: Config, run_id: string): Promise<void> {
   const [rows] = await batch(config.MASTER_DATABASE_URL, [
     sql`select t.isolation from platform.provisioning_runs r join platform.tenants t on t.id = r.tenant_id where r.id = ${run_id}`,
   ])
-  await keepSpare(config, neonApi(config), rows?.[0]?.isolation as HostKind).catch((error) =>
-    log('no spare host', { error: neonWords(error) }),
-  )
+  const kind = rows?.[0]?.isolation as HostKind
+  if (kind === 'project') return
+  await keepSpare(config, neonApi(config), kind).catch((error) => log('no spare host', { error: neonWords(error) }))
 }
 
 /**
