@@ -113,6 +113,8 @@ const isGuessable = ({ key }: { key: Uint8Array }) => key.every((byte) => byte =
 const MAILBOX = 'is for a local start only: anyone who can reach it can read all mail, so set SMTP_URL instead'
 const CHEAP = `must be at least ${LEAST_ITERATIONS} in production, because less makes stolen hashes cheap to guess: raise it, or remove it`
 
+const ComputeUnits = z.coerce.number().min(0.25).max(56).multipleOf(0.25)
+
 /** Every setting, with its default. The keys are the names of the environment variables. */
 export const EnvironmentSettings = z
   .object({
@@ -131,7 +133,16 @@ export const EnvironmentSettings = z
     NEON_ORG_ID: z.string().optional(),
     NEON_POLL_MS: z.coerce.number().int().min(1).max(60_000).default(500),
     HOST_BRANCHES: z.coerce.number().int().min(1).max(5000).default(8),
+    /** Of Neon's compute units, which a host's compute has: its connections are as many (97 at 0.25). */
+    HOST_COMPUTE_CU: ComputeUnits.default(1),
     HOST_CAPACITY: z.coerce.number().int().min(1).max(MOST_TENANTS).default(200),
+    NEON_PG_VERSION: z.coerce.number().int().min(16).max(18).default(17),
+    DEFAULT_ISOLATION: z.enum(['database', 'branch', 'project']).default('database'),
+    /** For tenants of isolation `project`. The window is what the plan of the account allows: 6 hours, 7 days, 30 days. */
+    PROJECT_COMPUTE_CU: ComputeUnits.default(0.25),
+    PROJECT_RESTORE_HOURS: z.coerce.number().int().min(0).max(720).default(168),
+    /** Compute hours a month, at which Neon suspends the tenant's database until the next. */
+    PROJECT_QUOTA_HOURS: z.coerce.number().int().min(1).max(100_000).optional(),
     /** Never lowered in production: users with a dearer hash than an unknown identifier's would be known by the time of a login. */
     PASSWORD_HASH_ITERATIONS: z.coerce.number().int().min(1).max(2_000_000).default(LEAST_ITERATIONS),
     TENANT_DB_TEMPLATE: DatabaseTemplate.default('freehold_{subdomain}'),

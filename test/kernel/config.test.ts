@@ -31,6 +31,8 @@ describe('settings', () => {
       NEON_REGION: 'aws-us-east-1',
       TENANT_DB_TEMPLATE: 'freehold_{subdomain}',
       HOST_CAPACITY: 200,
+      DEFAULT_ISOLATION: 'database',
+      PROJECT_COMPUTE_CU: 0.25,
       PASSWORD_HASH_ITERATIONS: 600_000,
     })
     expect(parseSettings(RIGHT).DEFAULT_TENANT).toBeUndefined()
@@ -106,6 +108,13 @@ describe('settings', () => {
     ['NEON_POLL_MS', 'soon'],
     ['HOST_CAPACITY', '241'],
     ['HOST_CAPACITY', '1.5'],
+    ['HOST_COMPUTE_CU', '0'],
+    ['HOST_COMPUTE_CU', '0.3'],
+    ['PROJECT_COMPUTE_CU', '57'],
+    ['PROJECT_RESTORE_HOURS', '721'],
+    ['PROJECT_QUOTA_HOURS', '0'],
+    ['NEON_PG_VERSION', '15'],
+    ['DEFAULT_ISOLATION', 'external'],
     ['PASSWORD_HASH_ITERATIONS', '599999'],
     ['PASSWORD_HASH_ITERATIONS', '2000001'],
     ['PASSWORD_HASH_ITERATIONS', '600000.5'],

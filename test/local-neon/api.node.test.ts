@@ -23,7 +23,7 @@ describe('who may call', () => {
 
   test('the key can be checked and the regions asked for', async () => {
     expect((await call('GET', '/auth')).body.auth_method).toBe('api_key_org')
-    expect((await call('GET', '/regions')).body.regions).toHaveLength(1)
+    expect((await call('GET', '/regions')).body.regions).toHaveLength(3)
   })
 })
 

@@ -4,13 +4,23 @@ import { defaultBranch, findBranch, findDatabase, findEndpoint, findProject, fin
 import type { Call, Routes } from './router.ts'
 import { connectionUri, OWNER, poolerHost, REGION_ID } from './views.ts'
 
+/** Where a project may be said to be; all are here. */
+export const REGIONS = [
+  { region_id: REGION_ID, name: 'AWS US East 2 (Ohio)', default: true, geo_lat: '39.96', geo_long: '-83' },
+  { region_id: 'aws-eu-central-1', name: 'AWS Europe Central 1 (Frankfurt)', default: false, geo_lat: '50.11', geo_long: '8.68' },
+  {
+    region_id: 'aws-sa-east-1',
+    name: 'AWS South America East 1 (São Paulo)',
+    default: false,
+    geo_lat: '-23.55',
+    geo_long: '-46.63',
+  },
+]
+
 export const accountRoutes: Routes = {
   'GET /projects/:project/connection_uri': showUri,
   'GET /auth': ({ isPersonal }) => [200, { account_id: OWNER, auth_method: isPersonal ? 'api_key_user' : 'api_key_org' }],
-  'GET /regions': () => [
-    200,
-    { regions: [{ region_id: REGION_ID, name: 'AWS US East 2 (Ohio)', default: true, geo_lat: '39.96', geo_long: '-83' }] },
-  ],
+  'GET /regions': () => [200, { regions: REGIONS }],
 }
 
 function showUri(call: Call): [number, unknown] {

@@ -2,7 +2,9 @@ import { newBranchId, newDatabaseId, newPassword, newProjectId, realName } from 
 import { type Branch, type Database, type Endpoint, now, type Project, type Role } from '../state/records.ts'
 import { dropAll, dropUnused } from '../work/branches.ts'
 import * as body from './body.ts'
+import { REGIONS } from './connection.ts'
 import { newEndpoint } from './endpoints.ts'
+import { ApiError } from './error.ts'
 import { findProject } from './find.ts'
 import { page } from './page.ts'
 import { type Call, type Routes, requireOrganization } from './router.ts'
@@ -44,13 +46,15 @@ async function createProject(call: Call): Promise<[number, unknown]> {
   const name = body.optionalString(wanted, 'name', 256) ?? id
   const branchName = body.optionalString(first, 'name', 256) ?? 'main'
   const orgId = body.optionalString(wanted, 'org_id', 60)
+  const region_id = body.optionalString(wanted, 'region_id', 60) ?? REGION_ID
+  if (!REGIONS.some((region) => region.region_id === region_id)) throw new ApiError(400, `region ${region_id} is not available`)
   requireOrganization(call, orgId)
   const taken = await takenNames(call)
 
   const project: Project = {
     id,
     name,
-    region_id: body.optionalString(wanted, 'region_id', 60) ?? REGION_ID,
+    region_id,
     pg_version: PG_VERSION,
     store_passwords: body.boolean(wanted, 'store_passwords', true),
     history_retention_seconds: body.number(wanted, 'history_retention_seconds', RETENTION_SECONDS, 0, MAX_RETENTION_SECONDS),

@@ -128,7 +128,7 @@ async function open(config: Config, neon: NeonApi, host: Claimed): Promise<void>
 }
 
 async function openClaimed(config: Config, neon: NeonApi, host: Claimed): Promise<void> {
-  const { project_id, branch_id, owner_role, database } = await projectFor(neon, host)
+  const { project_id, branch_id, owner_role, database } = await projectFor(config, neon, host)
   const owner_url = await neon.postgres.connectionString({
     projectId: project_id,
     branchId: branch_id,
@@ -144,11 +144,22 @@ async function openClaimed(config: Config, neon: NeonApi, host: Claimed): Promis
   ])
 }
 
-async function projectFor(neon: NeonApi, host: { name: string; region: string }) {
+/** What Neon is asked for: many share a host, and a project of one tenant has limits of its own. */
+function wanted(config: Config, { name, region: region_id }: Claimed) {
+  const own = name.startsWith(NAMES.project)
+  const { NEON_PG_VERSION: pg_version, PROJECT_RESTORE_HOURS, PROJECT_QUOTA_HOURS } = config
+  const cu = own ? config.PROJECT_COMPUTE_CU : config.HOST_COMPUTE_CU
+  const default_endpoint_settings = { autoscaling_limit_min_cu: cu, autoscaling_limit_max_cu: cu }
+  const base = { name, region_id, pg_version, default_endpoint_settings }
+  if (!own) return base
+  const quota = PROJECT_QUOTA_HOURS && { settings: { quota: { compute_time_seconds: PROJECT_QUOTA_HOURS * 3600 * cu } } }
+  return { ...base, history_retention_seconds: PROJECT_RESTORE_HOURS * 3600, ...quota }
+}
+
+async function projectFor(config: Config, neon: NeonApi, host: Claimed) {
   const known = (await neon.projects.list({ search: host.name }).all()).find((project) => project.name === host.name)
   const project =
-    (known && (await adopted(neon, known))) ??
-    (await neon.projects.create({ name: host.name, region_id: host.region }, { waitForReadiness: true }))
+    (known && (await adopted(neon, known))) ?? (await neon.projects.create(wanted(config, host), { waitForReadiness: true }))
   const branch = await neon.branches.getDefault({ projectId: project.id })
   const [database] = await neon.postgres.databases.list({ projectId: project.id, branchId: branch.id })
   if (!database) throw new Error(`The project ${host.name} has no database of its own.`)

@@ -67,6 +67,17 @@ export async function requireNeonSettings(config: Config): Promise<void> {
   }
 }
 
+/** The ids of Neon's regions; null: Neon does not answer now, and refuses an unknown one when the project is made. */
+export async function regionsOf(config: Config): Promise<string[] | null> {
+  const { client } = neonApi(config, { requestTimeoutMs: 5_000, retries: 1 })
+  try {
+    const { regions } = await raw.getActiveRegions({ client, throwOnError: true })
+    return regions.map(({ region_id }) => region_id).sort()
+  } catch {
+    return null
+  }
+}
+
 /** Neon's error in one line, for the record of a step. */
 export function neonWords(error: unknown): string {
   const setting = wrongSetting(error)

@@ -1,7 +1,7 @@
 import { z } from '@hono/zod-openapi'
 import { sql } from 'drizzle-orm'
 import { create, createdBefore } from '../../idempotency/idempotency.ts'
-import { Label } from '../../kernel/config.ts'
+import { type Config, Label } from '../../kernel/config.ts'
 import type { Ctx } from '../../kernel/context.ts'
 import { brokenConstraint } from '../../kernel/db.ts'
 import { encrypt } from '../../kernel/keyring.ts'
@@ -16,6 +16,7 @@ import { mustBeOwn, mustBeSecure, TenantConfig } from '../registry/origins.ts'
 import { forgetUnknown, tenantUrl } from '../registry/registry.ts'
 import { Tenant, tenantColumns, wire } from '../registry/tenants.ts'
 import { isolations } from './isolation.ts'
+import { regionsOf } from './neon.ts'
 import { nextRun } from './provisioning.ts'
 import { isReserved } from './reserved.ts'
 import { taxIdFault } from './tax-id.ts'
@@ -40,7 +41,12 @@ export const NewTenant = z
       .regex(/^[a-z0-9_-]{1,50}$/, 'must be 1-50 of a-z, 0-9, _ and -')
       .optional(),
     environment: z.enum(['demo', 'production']).default('demo'),
-    isolation: z.enum(Object.keys(isolations) as [string, ...string[]]).default('database'),
+    isolation: z.enum(Object.keys(isolations) as [string, ...string[]]).optional(),
+    region: z
+      .string()
+      .regex(/^[a-z0-9-]{1,60}$/, 'must be the id of a region of Neon')
+      .optional()
+      .openapi({ description: 'With isolation `project`. Default: NEON_REGION' }),
     role_preset: z.enum(Object.keys(presets) as [string, ...string[]]).default('minimal'),
     admin_password: z.string().min(1).max(1024).optional(),
     config: TenantConfig.default({}),
@@ -58,6 +64,14 @@ export const MadeTenant = Tenant.extend({
 export function databaseName(template: string, subdomain: string, id: string): string {
   const name = template.replace('{subdomain}', subdomain.replaceAll('-', '_'))
   return name.length <= 63 ? name : `${name.slice(0, 50)}_${id.replaceAll('-', '').slice(0, 12)}`
+}
+
+/** Fails with invalid_request unless the isolation has a region of its own, and Neon the region. */
+async function mustBeAvailable(config: Config, { isolation, region }: { isolation: string; region: string }): Promise<void> {
+  if (isolation !== 'project')
+    throw invalid('region', `isolation ${isolation} has the region of its host, ${config.NEON_REGION}: use isolation project`)
+  const regions = await regionsOf(config)
+  if (regions && !regions.includes(region)) throw invalid('region', `must be one of ${regions.join(', ')}`)
 }
 
 /** The row of a tenant, and the generated password of its administrator. */
@@ -81,7 +95,10 @@ export async function createTenant(
   // Admitted first: no hash is computed for a caller whom the database refuses.
   const [known] = await createdBefore<Made>(ctx)
   if (known) return { tenant: withAdmin(ctx, wanted, known), run_id: null }
-  const { admin_password, ...given } = wanted
+  const { admin_password, ...asked } = wanted
+  const { NEON_REGION, DEFAULT_ISOLATION } = ctx.config
+  const given = { ...asked, isolation: asked.isolation ?? DEFAULT_ISOLATION, region: asked.region ?? NEON_REGION }
+  if (given.region !== NEON_REGION) await mustBeAvailable(ctx.config, given)
   mustBeSecure(ctx.config, given.config)
   mustBeOwn(ctx.config, given.config, given.subdomain)
   const fault = taxIdFault(given.country, given.tax_id)
@@ -102,7 +119,7 @@ export async function createTenant(
   const encrypted = await encrypt(ctx.config.ENCRYPTION_KEYS, id, 'initial_admin', JSON.stringify(admin))
   const database_name = databaseName(ctx.config.TENANT_DB_TEMPLATE, given.subdomain, id)
   const insert = sql`insert into platform.tenants as t (id, subdomain, legal_name, tax_id, country, region, admin_email, contact_name, plan, environment, status, isolation, role_preset, database_name, initial_admin_encrypted, config)
-    select ${id}, ${given.subdomain}, ${given.legal_name}, ${given.tax_id}, ${given.country}, ${ctx.config.NEON_REGION}, ${given.admin_email}, ${given.contact_name ?? null}, ${given.plan ?? null},
+    select ${id}, ${given.subdomain}, ${given.legal_name}, ${given.tax_id}, ${given.country}, ${given.region}, ${given.admin_email}, ${given.contact_name ?? null}, ${given.plan ?? null},
       ${given.environment}, 'provisioning', ${given.isolation}, ${given.role_preset}, ${database_name}, ${encrypted}, ${JSON.stringify(given.config)}::jsonb
     where exists (select from platform.hosts h where h.kind = ${given.isolation} and h.state = 'open' and h.taken < h.capacity)
       or not exists (select from platform.hosts h where h.kind = ${given.isolation} and h.refused is not null and h.lease_until > now())`
