@@ -1,5 +1,6 @@
 import { z } from '@hono/zod-openapi'
 import { sql } from 'drizzle-orm'
+import { EDGE_SECONDS, keptAtEdge } from '../http/edge-cache.ts'
 import { room, route } from '../http/route.ts'
 
 const Jwk = z.object({
@@ -26,13 +27,15 @@ const Discovery = z
   })
   .openapi('OpenIdConfiguration')
 
-/** Well below the 180 s for which a new key is published before it is used. */
-const CACHE = 'public, max-age=60'
+/** For clients and for the caches on their way; the location of the Worker keeps what it asked the database as long. */
+const CACHE = `public, max-age=${EDGE_SECONDS}`
 
 /**
  * Public keys and metadata to verify the tokens of a tenant (RFC 7517, OpenID Connect Discovery 1.0): the keys from the registry
  * alone, the grants from the tenant's settings (decision 40).
  */
+type Metadata = { password_grant: boolean }
+
 export const discoveryRoutes = room()
 
 discoveryRoutes.openapi(
@@ -70,7 +73,7 @@ discoveryRoutes.openapi(
   }),
   async (c) => {
     const { id, url } = c.var.realm
-    const { password_grant } = await c.var.ctx.call<{ password_grant: boolean }>(sql`access.metadata(${id})`)
+    const { password_grant } = await keptAtEdge(c, 'metadata', () => c.var.ctx.call<Metadata>(sql`access.metadata(${id})`))
     c.header('Cache-Control', CACHE)
     return c.json(
       {

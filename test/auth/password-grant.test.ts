@@ -1,5 +1,5 @@
 /** Threat: a grant that the standard forbids is offered to everybody, and a client believes in a secret that nobody reads. */
-import { beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it, vi } from 'vitest'
 import { ADMIN, call, login, makeTenant } from '../support/people.ts'
 import { expectProblem, pointers } from '../support/refusal.ts'
 import { copyTenant } from '../support/tenants.ts'
@@ -23,18 +23,53 @@ describe('the password grant', () => {
     expect(body.jwks_uri).toBe('http://no-grant.freehold.test/.well-known/jwks.json')
   })
 
-  it('is offered as soon as the settings say so, and no longer than they do', async () => {
-    await copyTenant('some-grant')
+  it('is offered when the settings say so, as soon as what the location keeps is a minute old', async () => {
+    const { id } = await copyTenant('some-grant')
+    const aMinuteLater = () => caches.default.delete(`http://freehold.test/kept/${id}/metadata`)
     const { access_token: token } = await login('some-grant')
     for (const password_grant of [true, false]) {
       expect((await call('some-grant', '/api/v1/settings', { token, method: 'PATCH', body: { password_grant } })).status).toBe(
         200,
       )
+      await aMinuteLater()
       const { body } = await metadata('some-grant')
       expect(body.grant_types_supported).toEqual(password_grant ? ['password'] : [])
       expect(body.token_endpoint).toBe(password_grant ? `http://some-grant.freehold.test${LOGIN}` : undefined)
       expect(body.token_endpoint_auth_methods_supported).toEqual(password_grant ? ['none'] : undefined)
     }
+  })
+
+  it('is told without asking the database again within that minute, and told of each tenant alone', async () => {
+    const [{ id }] = await Promise.all([copyTenant('kept-grant'), copyTenant('kept-other')])
+    const { access_token: token } = await login('kept-grant')
+    await call('kept-grant', '/api/v1/settings', { token, method: 'PATCH', body: { password_grant: true } })
+    const told = []
+    for (const at of ['kept-grant', 'kept-grant', 'kept-other', 'kept-other', 'kept-grant']) {
+      const { body, trips } = await call('', '/.well-known/openid-configuration', { headers: { 'X-Tenant': at } })
+      await vi.waitUntil(() => caches.default.match(`http://freehold.test/kept/${id}/metadata`), { interval: 10 })
+      told.push([body.issuer, body.grant_types_supported.length, trips])
+    }
+    const [own, other] = ['kept-grant', 'kept-other'].map((name) => `http://${name}.freehold.test`)
+    expect(told).toEqual([
+      [own, 1, 1],
+      [own, 1, 0],
+      [other, 0, 1],
+      [other, 0, 0],
+      [own, 1, 0],
+    ])
+    const kept = await caches.default.match(`http://freehold.test/kept/${id}/metadata`)
+    expect(kept?.headers.get('Cache-Control')).toBe('max-age=60')
+  })
+
+  it('is told all the same where the location keeps nothing, or its cache fails', async () => {
+    await copyTenant('uncached-grant')
+    const broken = vi.spyOn(Object.getPrototypeOf(caches.default), 'match').mockRejectedValue(new Error('the cache is away'))
+    const answers = [await metadata('uncached-grant'), await metadata('uncached-grant')]
+    broken.mockRestore()
+    expect(answers.map(({ status, trips }) => [status, trips])).toEqual([
+      [200, 1],
+      [200, 1],
+    ])
   })
 
   it.each(['lims', 'vigia', 'coveris', 'groups'])(
