@@ -136,6 +136,8 @@ export const EnvironmentSettings = z
     /** Of Neon's compute units, which a host's compute has: its connections are as many (97 at 0.25). */
     HOST_COMPUTE_CU: ComputeUnits.default(1),
     HOST_CAPACITY: z.coerce.number().int().min(1).max(MOST_TENANTS).default(200),
+    /** Tenants of a host that are awake at once, before the next tenant is placed elsewhere (docs/bench.md, "in turns"). */
+    HOST_AWAKE: z.coerce.number().int().min(1).max(MOST_TENANTS).default(40),
     NEON_PG_VERSION: z.coerce.number().int().min(16).max(18).default(17),
     DEFAULT_ISOLATION: z.enum(['database', 'branch', 'project']).default('database'),
     /** For tenants of isolation `project`. The window is what the plan of the account allows: 6 hours, 7 days, 30 days. */

@@ -4,7 +4,9 @@ import { env } from 'cloudflare:workers'
 import { sql } from 'drizzle-orm'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import type { Fault } from '../../scripts/local-neon/fault.ts'
-import { master } from '../support/databases.ts'
+import { reservePlace } from '../../src/tenants/provisioning/hosts.ts'
+import { neonApi } from '../../src/tenants/provisioning/neon.ts'
+import { master, settings } from '../support/databases.ts'
 import {
   askNeon,
   bothSides,
@@ -367,6 +369,33 @@ describe('hosts', () => {
       expect(after[0]?.capacity - after[0]?.taken).toBe(1)
     },
   )
+
+  it('takes as many tenants as may be awake at once, and sleepers beside them', async () => {
+    await fillHomes('database')
+    const names = ['x', 'y', 'z'].map(() => nameFor('awake'))
+    const ids: string[] = []
+    const runs: string[] = []
+    const place = async (HOST_AWAKE: number) => {
+      const { id, run_id } = await reserve(names[ids.length] ?? '', 'database')
+      ids.push(id)
+      runs.push(run_id)
+      const config = { ...settings(), HOST_AWAKE }
+      return (await reservePlace({ config, neon: neonApi(config), tenant: { id }, trace_id: 'a'.repeat(32) }, 'database')).id
+    }
+    const first = await place(1)
+    // It was placed long ago, and sleeps.
+    await master(
+      sql`update platform.tenants set created_at = now() - interval '2 hours' where id = ${ids[0]}`,
+      sql`update platform.maintenance set active_until = '-infinity' where realm_id = ${ids[0]}`,
+    )
+    expect(await place(1)).toBe(first)
+    await master(
+      sql`insert into platform.maintenance (realm_id, active_until) values (${ids[0]}, now() + interval '10 minutes')
+          on conflict (realm_id) do update set active_until = excluded.active_until`,
+    )
+    expect(await place(2), 'both are awake').not.toBe(first)
+    for (const run_id of runs) await run(run_id)
+  })
 
   it.each(ISOLATIONS)('places are never overrun by many at once (%s)', async (isolation) => {
     await room(isolation, 2)

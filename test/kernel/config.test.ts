@@ -108,6 +108,7 @@ describe('settings', () => {
     ['NEON_POLL_MS', 'soon'],
     ['HOST_CAPACITY', '241'],
     ['HOST_CAPACITY', '1.5'],
+    ['HOST_AWAKE', '0'],
     ['HOST_COMPUTE_CU', '0'],
     ['HOST_COMPUTE_CU', '0.3'],
     ['PROJECT_COMPUTE_CU', '57'],

@@ -12,6 +12,7 @@ import { postgres } from './postgres.ts'
 import { provisioning } from './provisioning.ts'
 import { refusals } from './refusals.ts'
 import { resolution } from './resolution.ts'
+import { turns } from './turns.ts'
 import { verify } from './verify.ts'
 
 /** All measures, in the order of the report. */
@@ -30,4 +31,5 @@ export const measures: Measure[] = [
   provisioning,
   resolution,
   memory,
+  turns,
 ]

@@ -20,8 +20,19 @@ type Placed = { config: Config; neon: NeonApi; tenant: { id: string }; trace_id:
 export const ownHostName = (tenant_id: string) => `${NAMES.project}${tenant_id}`
 
 /** How many places of a host count: hosts that were opened when more were believed possible have the bound of today, too. */
-const capacityOf = (kind: HostKind, host: string) =>
+const capacityOf = (kind: string, host: string) =>
   sql.raw(kind === 'database' ? `least(${host}.capacity, ${MOST_TENANTS})` : `${host}.capacity`)
+
+/**
+ * How many more tenants a host takes. Of a shared one also as many fewer as are awake there: Neon keeps 20 free connections for all of
+ * them together, and opens one for each other request. Who was placed within the hour counts as awake.
+ */
+export const placesOf = ({ HOST_AWAKE }: Config, kind: string, host: string) => {
+  const free = sql`${capacityOf(kind, host)} - ${sql.raw(host)}.taken`
+  if (kind !== 'database') return sql`(${free})`
+  return sql`least(${free}, ${HOST_AWAKE} - (select count(*) from platform.tenants o left join platform.maintenance m on m.realm_id = o.id
+    where o.host_id = ${sql.raw(host)}.id and (m.active_until > now() or o.created_at > now() - interval '1 hour')))`
+}
 
 /**
  * Places a tenant on a host of a kind, and opens a host when none has room. One statement takes the place, so that concurrent
@@ -33,7 +44,7 @@ export async function reservePlace({ config, neon, tenant, trace_id }: Placed, k
     const statements = [
       sql`with room as (
             update platform.hosts h set taken = h.taken + 1
-            where h.id = (select x.id from platform.hosts x where x.kind = ${kind} and x.state = 'open' and x.taken < ${capacityOf(kind, 'x')} order by x.created_at limit 1 for update)
+            where h.id = (select x.id from platform.hosts x where x.kind = ${kind} and x.state = 'open' and ${placesOf(config, kind, 'x')} > 0 order by x.created_at limit 1 for update)
               and h.taken < ${capacityOf(kind, 'h')} and exists (select from platform.tenants t where t.id = ${tenant.id} and t.host_id is null)
             returning h.id)
           update platform.tenants t set host_id = room.id from room where t.id = ${tenant.id}`,
@@ -86,7 +97,7 @@ export class NoCapacity extends Error {}
 /** Opens the next host before the last one is full: when at most a tenth of a kind's places is free, or at most one place. */
 export async function keepSpare(config: Config, neon: NeonApi, kind: HostKind): Promise<void> {
   const [rows] = await batch(config.MASTER_DATABASE_URL, [
-    sql`select coalesce(sum(greatest(0, ${capacityOf(kind, 'h')} - taken)), 0)::integer <= greatest(1, max(capacity) / 10) as scarce from platform.hosts h where kind = ${kind} and state = 'open'`,
+    sql`select coalesce(sum(greatest(0, ${placesOf(config, kind, 'h')})), 0)::integer <= greatest(1, least(max(capacity), ${kind === 'database' ? config.HOST_AWAKE : null}::integer) / 10) as scarce from platform.hosts h where kind = ${kind} and state = 'open'`,
   ])
   if (rows?.[0]?.scarce) await openNext(config, neon, kind, true)
 }
@@ -100,7 +111,7 @@ async function openNext(config: Config, neon: NeonApi, kind: HostKind, spare = f
   const [, claimed] = await batch(config.MASTER_DATABASE_URL, [
     sql`insert into platform.hosts (id, name, kind, state, region, capacity, lease_until)
         select gen_random_uuid(), ${NAMES[kind]} || (count(*) + 1), ${kind}, 'opening', ${config.NEON_REGION}, ${capacity}, now()
-        from platform.hosts h where kind = ${kind} having ${spare} or not bool_or(state = 'open' and taken < ${capacityOf(kind, 'h')}) or count(*) = 0
+        from platform.hosts h where kind = ${kind} having ${spare} or not bool_or(state = 'open' and ${placesOf(config, kind, 'h')} > 0) or count(*) = 0
         on conflict do nothing`,
     sql`update platform.hosts set lease_until = now() + interval '1 minute' where kind = ${kind} and state = 'opening' and lease_until <= now()
         returning id, name, region`,

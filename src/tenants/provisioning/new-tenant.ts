@@ -15,6 +15,7 @@ import { usernameFrom } from '../../users/username.ts'
 import { mustBeOwn, mustBeSecure, TenantConfig } from '../registry/origins.ts'
 import { forgetUnknown, tenantUrl } from '../registry/registry.ts'
 import { Tenant, tenantColumns, wire } from '../registry/tenants.ts'
+import { placesOf } from './hosts.ts'
 import { isolations } from './isolation.ts'
 import { regionsOf } from './neon.ts'
 import { nextRun } from './provisioning.ts'
@@ -121,7 +122,7 @@ export async function createTenant(
   const insert = sql`insert into platform.tenants as t (id, subdomain, legal_name, tax_id, country, region, admin_email, contact_name, plan, environment, status, isolation, role_preset, database_name, initial_admin_encrypted, config)
     select ${id}, ${given.subdomain}, ${given.legal_name}, ${given.tax_id}, ${given.country}, ${given.region}, ${given.admin_email}, ${given.contact_name ?? null}, ${given.plan ?? null},
       ${given.environment}, 'provisioning', ${given.isolation}, ${given.role_preset}, ${database_name}, ${encrypted}, ${JSON.stringify(given.config)}::jsonb
-    where exists (select from platform.hosts h where h.kind = ${given.isolation} and h.state = 'open' and h.taken < h.capacity)
+    where exists (select from platform.hosts h where h.kind = ${given.isolation} and h.state = 'open' and ${placesOf(ctx.config, given.isolation, 'h')} > 0)
       or not exists (select from platform.hosts h where h.kind = ${given.isolation} and h.refused is not null and h.lease_until > now())`
   try {
     const [made] = await create<Made>(ctx, {

@@ -18,6 +18,8 @@ export default async function setup(project: TestProject) {
   const mailbox = await startMailbox({ keep: 5_000 })
   const given = {
     ...LOW_COST,
+    // All tenants of all files are made within the hour.
+    HOST_AWAKE: '240',
     MAILBOX_URL: mailbox.url,
     // Files that run the scheduled job must not migrate the tenants of the one that is about migrations.
     MIGRATIONS: 'manual',
