@@ -5,6 +5,7 @@ import { languageOf } from './accept-language.ts'
 import { requireCredential, withoutAdmission } from './admit.ts'
 import type { AppEnv } from './app-env.ts'
 import { checkQuery, FORMS, JSON_TYPE, PATCH_TYPE, strictBody, typed } from './body.ts'
+import { EVENT_STREAM, LastEventId } from './events.ts'
 import { IdempotencyHeader, once, REPLAYED } from './idempotency.ts'
 import { issuesIn, rootOf } from './issues.ts'
 import { limitAttempts, limitFailures } from './rate-limit.ts'
@@ -49,6 +50,8 @@ type Spec<P extends string, M extends string, B, F, Q, I, R> = {
   /** The same endpoint as an HTML form. */
   form?: F
   lines?: Lines
+  /** A stream of events (`follow`): the schema of what is followed. `trips` are those of its first event; each look costs one more. */
+  events?: z.ZodType
   query?: Q
   params?: I
   returns: R
@@ -112,7 +115,11 @@ export function route<
           content: { 'application/json': { schema } },
           ...(creates && { headers: REPLAYED }),
         }
-      : { description: spec.summary, ...(spec.lines && { content: { [NDJSON]: { schema: spec.lines.gives } } }) },
+      : {
+          description: spec.summary,
+          ...(spec.lines && { content: { [NDJSON]: { schema: spec.lines.gives } } }),
+          ...(spec.events && status === '200' && { content: { [EVENT_STREAM]: { schema: spec.events } } }),
+        },
   ])
   const json = { 'application/json': { schema: strict(spec.body) } }
   const config = {
@@ -146,6 +153,7 @@ export function route<
       ...(spec.query && { query: strict(spec.query) }),
       ...(spec.params && { params: spec.params }),
       ...(creates && { headers: IdempotencyHeader }),
+      ...(spec.events && { headers: LastEventId }),
     },
     responses: { ...problemResponses(codes), ...Object.fromEntries(returns) },
   }

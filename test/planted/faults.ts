@@ -363,6 +363,20 @@ export const FAULTS: Fault[] = [
     noticed: ['test/http/before-bodies.test.ts', 'of a request beyond a rate limit'],
   },
   {
+    name: 'a stream goes on with a token that has expired',
+    file: 'src/http/events.ts',
+    text: 'ctx.bearer && ctx.bearer.expires_at.getTime() <= Date.now()',
+    becomes: 'ctx.bearer && ctx.bearer.expires_at.getTime() <= 0',
+    noticed: ['test/tenants/migration-events.test.ts', 'end with the refusal'],
+  },
+  {
+    name: 'the looks of a stream have no limit',
+    file: 'src/http/events.ts',
+    text: '      await limitPrincipal(c, ctx)\n',
+    becomes: '',
+    noticed: ['test/tenants/migration-events.test.ts', 'count as requests of their reader'],
+  },
+  {
     name: 'cookies are for parents and siblings, too',
     file: 'src/http/cookies.ts',
     text: "(kind: 'a' | 'r' | 'd', account: string) => `__Host-fh_",

@@ -1,13 +1,14 @@
-/** Tenants of the release before, and the runs that take them to this one. Runs are of the whole platform: no other file has any. */
+/** Tenants of the release before, and the runs that take them to this one. */
 import { env } from 'cloudflare:workers'
 import { sql } from 'drizzle-orm'
-import { beforeAll, describe, expect, it, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { batch } from '../../src/kernel/db.ts'
 import { advance, begin, type Send } from '../../src/tenants/migration/fleet.ts'
 import { tenantMigrations } from '../../src/tenants/provisioning/bundled.ts'
 import { databaseOf, master, settings } from '../support/databases.ts'
 import { ADMIN, call, operatorToken } from '../support/people.ts'
 import { expectProblem } from '../support/refusal.ts'
+import { awaitTurn, endTurn } from '../support/runs.ts'
 import { tokenOf } from '../support/sessions.ts'
 import { copyTenant } from '../support/tenants.ts'
 
@@ -15,8 +16,10 @@ const NEWEST = tenantMigrations.at(-1)?.name
 const BEFORE = tenantMigrations.at(-2)?.name
 let token: string
 beforeAll(async () => {
+  await awaitTurn()
   token = await operatorToken()
-})
+}, 130_000)
+afterAll(endTurn)
 
 const runs = (path = '', body?: object) => call('', `/platform/v1/migrations${path}`, { token, ...(body && { body }) })
 const until = async (id: string, state: string) => {

@@ -1,4 +1,5 @@
 import { z } from '@hono/zod-openapi'
+import { follow } from '../../http/events.ts'
 import { room, route } from '../../http/route.ts'
 import { Page } from '../../kernel/cursor.ts'
 import { advance } from './fleet.ts'
@@ -79,6 +80,25 @@ migrationRoutes.openapi(
     problems: ['not_found'],
   }),
   async (c) => c.json(await getRun(c.var.ctx, c.req.valid('param').id), 200),
+)
+
+migrationRoutes.openapi(
+  route({
+    method: 'get',
+    path: '/{id}/events',
+    summary:
+      'Follow a migration run as server-sent events: `run` at once and when it changed, then `end`, or `error` with a problem. 1 round trip, and 1 more each second while it is read, which counts as a request',
+    permission: 'tenant:read',
+    trips: 1,
+    params: Id,
+    events: MigrationRun,
+    returns: { 200: null, 204: null },
+    problems: ['not_found'],
+  }),
+  (c) => {
+    const look = () => getRun(c.var.ctx, c.req.valid('param').id)
+    return follow(c, { event: 'run', look, isOver: ({ state }) => state !== 'running' })
+  },
 )
 
 migrationRoutes.openapi(
