@@ -8,6 +8,7 @@ import { lists } from './lists.ts'
 import { login } from './login.ts'
 import { me } from './me.ts'
 import { memory } from './memory.ts'
+import { migrations } from './migrations.ts'
 import { postgres } from './postgres.ts'
 import { provisioning } from './provisioning.ts'
 import { refusals } from './refusals.ts'
@@ -32,4 +33,6 @@ export const measures: Measure[] = [
   resolution,
   memory,
   turns,
+  // Last: from here on the registry says that the other tenants are of a later release.
+  migrations,
 ]

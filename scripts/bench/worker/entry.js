@@ -2,6 +2,7 @@
  * The measured Worker: the real one, and beside it bare routes that do only a part of its work. JavaScript, because it needs the
  * types of Workers and the programs around it those of Node. Never deployed.
  */
+import './migrations.js'
 import { WorkflowEntrypoint } from 'cloudflare:workers'
 import { neon } from '@neondatabase/serverless'
 import { sql } from 'drizzle-orm'
@@ -13,16 +14,18 @@ import { makeCtx } from '../../../src/kernel/context.ts'
 import { batch, useSqlUrl } from '../../../src/kernel/db.ts'
 import { sign, verify } from '../../../src/kernel/token.ts'
 import { digest, newHashParameters } from '../../../src/passwords/hash.ts'
+import { advance, begin } from '../../../src/tenants/migration/fleet.ts'
 import { stepNames } from '../../../src/tenants/provisioning/steps.ts'
 import { lookUp, publish } from '../../../src/tenants/registry/registry.ts'
 
-export { Provisioning } from '../../../src/index.ts'
+export { Migration, Provisioning } from '../../../src/index.ts'
 
-/** As many steps as provisioning takes, with its two at the end, and nothing in them. */
+/** As many steps as provisioning takes, with its two at the end, or as many as are asked for; and nothing in them. */
 export class Empty extends WorkflowEntrypoint {
   /** @override */
-  async run(_event, step) {
-    for (const name of [...stepNames, 'finish', 'spare']) await step.do(name, async () => {})
+  async run({ payload }, step) {
+    const all = [...stepNames, 'finish', 'spare']
+    for (const name of all.slice(0, payload?.steps)) await step.do(name, async () => {})
   }
 }
 
@@ -102,7 +105,8 @@ bare.post('/bench/subject', async (c) => {
 })
 
 bare.post('/bench/workflow', async (c) => {
-  const instance = await c.env.EMPTY.create()
+  const steps = c.req.query('steps')
+  const instance = await c.env.EMPTY.create({ params: steps ? { steps: Number(steps) } : {} })
   for (;;) {
     const { status } = await instance.status()
     if (status === 'complete') return c.json({ status })
@@ -117,6 +121,43 @@ bare.post('/bench/publish', async (c) => {
   useSqlUrl(config.NEON_SQL_URL)
   for (const id of await c.req.json()) await publish({ env: c.env, config, meter: { master: 0 } }, id)
   return c.json({ status: 'ok' })
+})
+
+/** Begins a run over all tenants that are behind, and starts none. */
+bare.post('/bench/begin', async (c) => {
+  const config = configOf(c.env)
+  useSqlUrl(config.NEON_SQL_URL)
+  const send = (statements) => batch(config.MASTER_DATABASE_URL, statements)
+  const id = await begin(send, config, { concurrency: 10, stop_percent: 5, rest: 'now' }, '0'.repeat(32))
+  return c.json({ id })
+})
+
+/**
+ * Goes on with the run, with a stand-in for the Workflow: a tenant is done with what the last step of its migration writes, and goes on
+ * as that does. Until the run is over, or `most` tenants are done: then it stops as if everything was killed.
+ */
+bare.post('/bench/fleet', async (c) => {
+  const config = configOf(c.env)
+  useSqlUrl(config.NEON_SQL_URL)
+  let left = Number(c.req.query('most'))
+  const going = new Set()
+  const create = async ({ params }) => {
+    const one = migrated(params).finally(() => going.delete(one))
+    going.add(one)
+  }
+  const env = { ...c.env, MIGRATION: { create } }
+  const migrated = async ({ tenant_id, target, attempt }) => {
+    if (left-- <= 0) return
+    await batch(config.MASTER_DATABASE_URL, [
+      sql`update platform.tenants set schema_version = ${target} where id = ${tenant_id}`,
+      sql`update platform.tenant_migrations set state = 'done', ms = 1, finished_at = now()
+          where tenant_id = ${tenant_id} and target = ${target} and attempts = ${attempt} and state = 'running'`,
+    ])
+    await advance(env, config)
+  }
+  await advance(env, config)
+  while (going.size) await Promise.race(going)
+  return c.json({ left })
 })
 
 let forward = 0
