@@ -98,20 +98,25 @@ export type Claim = { tenant_id: string; target: string; attempt: number }
  */
 export async function advance(env: Env, config: Config): Promise<void> {
   const run = sql`(select r.id from platform.migration_runs r where r.state = 'running')`
-  const open = sql`m.run_id = ${run} and m.wave <= (select r.wave from platform.migration_runs r where r.id = m.run_id)`
+  // Each tenant that is done calls this, so nothing here may read every row of the run: an index has each state that is asked for.
+  const open = sql`m.run_id = ${run} and m.wave <= (select r.wave from platform.migration_runs r where r.state = 'running')`
+  const pending = sql`platform.tenant_migrations m where m.run_id = ${run} and m.state = 'pending'`
+  const running = sql`platform.tenant_migrations m where m.run_id = ${run} and m.state = 'running'`
   const results = await batch(config.MASTER_DATABASE_URL, [
     SUPERSEDE,
     sql`select r.id from platform.migration_runs r where r.state = 'running' for update`,
     sql`update platform.tenant_migrations m set state = 'pending' where m.state = 'running' and m.lease_until < now()`,
-    // As many may fail as are the share of all tenants that the run has opened.
+    // As many may fail as are the share of all tenants that the run has opened. Of these no more are counted than say that they are enough.
     sql`update platform.migration_runs r set state = 'stopped', finished_at = now(), reason = format('%s of %s tenants failed', c.failed, c.total)
-        from (select count(*) filter (where m.state = 'failed') as failed, count(*) as total from platform.tenant_migrations m where ${open}) c
+        from (select f.failed, (select count(*) from (select from platform.tenant_migrations m where ${open} limit f.failed * 100 / nullif(f.stop_percent, 0) + 1) o) as total
+          from (select r.stop_percent, (select count(*) from platform.tenant_migrations m where ${open} and m.state = 'failed') as failed from platform.migration_runs r where r.state = 'running') f
+          where f.failed > 0) c
         where r.state = 'running' and c.failed * 100 > r.stop_percent * c.total returning r.id, r.reason`,
     sql`update platform.migration_runs r set wave = n.wave
-        from (select min(m.wave) as wave from platform.tenant_migrations m where m.run_id = ${run} and m.state in ('pending', 'running')) n
+        from (select least((select min(m.wave) from ${pending}), (select min(m.wave) from ${running})) as wave) n
         where r.state = 'running' and n.wave > r.wave and (n.wave < ${REST}::integer or r.rest_from <= now())`,
     sql`update platform.migration_runs r set state = 'done', finished_at = now()
-        where r.state = 'running' and not exists (select from platform.tenant_migrations m where m.run_id = r.id and m.state in ('pending', 'running')) returning r.id`,
+        where r.state = 'running' and not exists (select from ${pending}) and not exists (select from ${running}) returning r.id`,
     sql`update platform.tenant_migrations m set state = 'running', attempts = m.attempts + 1, started_at = now(), lease_until = now() + ${LEASE}, error = null
         where m.target = ${NEWEST} and m.tenant_id in (
           select m.tenant_id from platform.tenant_migrations m where m.state = 'pending' and m.target = ${NEWEST} and ${open} order by m.wave, m.tenant_id
