@@ -8,14 +8,13 @@ import { ask, send } from '../load.ts'
 import { ratios, spread } from '../samples.ts'
 import { type Site, type Stage, siteOf } from '../stage.ts'
 import { startWorkerd } from '../workerd.ts'
-import { crowdedRun } from './crowded-run.ts'
 
 const FEW = 20
 const MANY = 200
 const AT_ONCE = 10
 const LOOK_MS = 100
 
-/** Runs that take tenants to a new schema: what each tenant costs, whether many cost more, and a run over a large registry. */
+/** Runs that take tenants to a new schema: what each tenant costs, and whether many cost more. */
 export const migrations: Measure = {
   name: 'migrations',
   async run(stage) {
@@ -49,7 +48,7 @@ export const migrations: Measure = {
         stage.say(`migrations: ${migration.name} is applied.`)
         schema = migration.name
       }
-      return [...findings(took), ...(await crowdedRun(stage, before))]
+      return findings(took)
     } finally {
       await workerd.stop()
     }
