@@ -111,10 +111,7 @@ export const tenants = platform.table(
   ],
 )
 
-/**
- * One attempt to provision a tenant. It works only while it holds its lease; once the lease expires the next attempt may take
- * over.
- */
+/** One attempt to provision a tenant. It works only while it holds its lease; then the next attempt may take over. */
 export const provisioning_runs = platform.table(
   'provisioning_runs',
   {
@@ -245,7 +242,6 @@ export const tenant_migrations = platform.table(
   (t) => [
     primaryKey({ columns: [t.tenant_id, t.target] }),
     index('tenant_migrations_run').on(t.run_id, t.wave, t.state),
-    // What is next, and how many failed, of very many.
     index('tenant_migrations_pending').on(t.run_id, t.wave, t.tenant_id).where(sql`${t.state} = 'pending'`),
     index('tenant_migrations_failed').on(t.run_id, t.wave).where(sql`${t.state} = 'failed'`),
     index('tenant_migrations_lease').on(t.lease_until).where(sql`${t.state} = 'running'`),
