@@ -5,6 +5,8 @@ import { drizzle, type NeonHttpDatabase } from 'drizzle-orm/neon-http'
 import { type Code, Problem } from './problem.ts'
 
 const TIMEOUT_MS = 15_000
+/** For a transaction that is `unhurried`: a little longer than the database gives it, so that its own error arrives. */
+export const UNHURRIED_MS = 310_000
 
 /** Sends the driver's requests to a local Neon instead of the host in the connection string. Process-wide, as the driver is. */
 export function useSqlUrl(url: string | undefined) {
@@ -15,8 +17,8 @@ export function useSqlUrl(url: string | undefined) {
  * Asks a database. A redirect is not followed, because it would take the connection string, which is in a header, to another host.
  * The timeout is set per request: clients are reused.
  */
-neonConfig.fetchFunction = async (url: string, init: RequestInit) => {
-  const answer = await fetch(url, { ...init, redirect: 'manual', signal: AbortSignal.timeout(TIMEOUT_MS) })
+neonConfig.fetchFunction = async (url: string, { timeout_ms = TIMEOUT_MS, ...init }: RequestInit & { timeout_ms?: number }) => {
+  const answer = await fetch(url, { ...init, redirect: 'manual', signal: AbortSignal.timeout(timeout_ms) })
   if (answer.status < 300 || answer.status > 399) return answer
   await answer.body?.cancel()
   throw new Error(`it answers ${answer.status}, and redirects are not followed`)
@@ -28,12 +30,13 @@ const clients = new Map<string, NeonHttpDatabase>()
  * A client for a Neon connection string. Each list of statements is one HTTP request and one transaction, with its own timeout.
  * Clients hold no connection; at most 500 are kept, the oldest is dropped.
  */
-export function connect(url: string): NeonHttpDatabase {
-  const known = clients.get(url)
+export function connect(url: string, timeout_ms = TIMEOUT_MS): NeonHttpDatabase {
+  const key = `${timeout_ms} ${url}`
+  const known = clients.get(key)
   if (known) return known
-  const client = drizzle({ client: neon(url) })
+  const client = drizzle({ client: neon(url, { fetchOptions: { timeout_ms } }) })
   if (clients.size >= 500) clients.delete(clients.keys().next().value ?? '')
-  clients.set(url, client)
+  clients.set(key, client)
   return client
 }
 
@@ -70,22 +73,23 @@ export const fixed = <S extends BatchItem<'pg'>>(statement: S): S => prepared(st
 
 /**
  * Runs statements as one transaction, in one round trip, and returns the rows of each. What the system changes is in the audit
- * under `trace_id`, that of the run.
+ * under `trace_id`, that of the run. Given up after `timeout_ms`.
  */
 export async function batch(
   url: string,
   statements: readonly SQL[],
   trace_id: string | null = null,
+  timeout_ms = TIMEOUT_MS,
 ): Promise<Record<string, unknown>[][]> {
   const all = trace_id === null ? statements : [sql`select set_config('access.trace_id', ${trace_id}, true)`, ...statements]
   // drizzle types a batch as a tuple of known length with a row type per statement; ours is a list of raw statements.
   const items = all.map((statement) => build.execute(statement))
-  const results = await requireJson(connect(url).batch(items as unknown as [BatchItem<'pg'>]))
+  const results = await requireJson(connect(url, timeout_ms).batch(items as unknown as [BatchItem<'pg'>]))
   const rows = (results as unknown as { rows: Record<string, unknown>[] }[]).map((result) => result.rows)
   return rows.slice(all.length - statements.length)
 }
 
-/** Gives the rest of the transaction five minutes, where the login's own limits are meant for requests. */
+/** Gives the rest of the transaction five minutes, where the login's own limits are meant for requests. Send it with UNHURRIED_MS where they may pass. */
 export const unhurried = sql`select set_config(s.name, '5min', true) from pg_settings s where s.name in ('statement_timeout', 'transaction_timeout')`
 
 /** Treats a response that is not JSON (an error page of a proxy) as a database that does not answer. */

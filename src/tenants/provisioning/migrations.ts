@@ -1,11 +1,23 @@
 import { encodeHexLowerCase } from '@oslojs/encoding'
 import { sql } from 'drizzle-orm'
-import { batch, brokenConstraint, unhurried } from '../../kernel/db.ts'
+import { batch, brokenConstraint, dbError, UNHURRIED_MS, unhurried } from '../../kernel/db.ts'
 
 /** One SQL file. Its statements are separated by drizzle's breakpoint comment. */
 export type Migration = { name: string; text: string }
 
 const LOCK = 20_261_122
+
+/**
+ * How long a migration waits for a table that a request or a session holds, and how often. Whoever comes to the table meanwhile waits
+ * behind the migration: so it waits for less time than anybody notices, lets them pass, and comes again.
+ */
+const LOCK_WAIT = '2s'
+const LOCK_TRIES = 10
+const LOCK_PAUSE_MS = 1_000
+const impatient = sql`select set_config('lock_timeout', ${LOCK_WAIT}, true)`
+
+/** A database that no try takes further: somebody has to mend it, or to use another release. */
+export class CannotMigrate extends Error {}
 
 /** A migration as one statement: hundreds of statements that are sent one by one take twice as long. */
 function asOne({ name, text }: Migration): string {
@@ -22,12 +34,19 @@ function asOne({ name, text }: Migration): string {
 /**
  * Migrates a database to the newest schema. Each migration is one transaction together with its ledger row, so it is applied
  * completely or not at all. Of two concurrent callers the second waits, finds the row and skips it. The login must be a member of
- * freehold_owner, which will own every object. What a migration changes is in the audit under `trace_id`. Returns the name of the newest migration. Fails, and changes nothing, if the
- * ledger lacks the baseline, has another checksum for one of these migrations, or has one that is not among them while some are missing.
+ * freehold_owner, which will own every object. What a migration changes is in the audit under `trace_id`. Returns the name of the newest migration. `reached` is told the name of each
+ * before it is applied. Fails with CannotMigrate, and changes nothing, if the ledger lacks the baseline, has another checksum for one of
+ * these migrations, or has one that is not among them while some are missing; and when others hold what a migration changes for half a
+ * minute.
  */
-export async function migrate(url: string, migrations: Migration[], trace_id: string | null = null): Promise<string> {
+export async function migrate(
+  url: string,
+  migrations: Migration[],
+  trace_id: string | null = null,
+  reached: (name: string) => void = () => undefined,
+): Promise<string> {
   const asOwner = sql`set local role freehold_owner`
-  const opened = await batch(url, [
+  const opening = [
     unhurried,
     asOwner,
     sql`select pg_advisory_xact_lock(${LOCK})`,
@@ -37,7 +56,9 @@ export async function migrate(url: string, migrations: Migration[], trace_id: st
     sql`alter table freehold.migrations enable row level security`,
     // A ledger from before the baseline has no checksums.
     sql`select name, to_jsonb(m) ->> 'checksum' as checksum from freehold.migrations m`,
-  ])
+  ]
+  // Who comes while another works waits until that one is done.
+  const opened = await batch(url, opening, null, UNHURRIED_MS)
   const applied = new Map(opened.at(-1)?.map(({ name, checksum }) => [String(name), checksum]))
   const baseline = migrations.find(({ name }) => name.endsWith('/0000_baseline'))
   if (baseline && applied.size && !applied.has(baseline.name)) throw new BeforeBaseline(url, baseline.name)
@@ -45,14 +66,14 @@ export async function migrate(url: string, migrations: Migration[], trace_id: st
   const families = new Set(migrations.map(({ name }) => name.split('/')[0]))
   const stranger = [...applied.keys()].find((name) => families.has(name.split('/')[0]) && !known.has(name))
   if (stranger !== undefined && migrations.some(({ name }) => !applied.has(name)))
-    throw new Error(
+    throw new CannotMigrate(
       `The ledger of this database has the migration ${stranger}, which this release does not have: nothing is applied. Use the release that it is of.`,
     )
   for (const migration of migrations) {
     const checksum = await checksumOf(migration)
     if (applied.has(migration.name)) {
       if (applied.get(migration.name) !== checksum)
-        throw new Error(
+        throw new CannotMigrate(
           `Migration ${migration.name} was edited after it was applied to this database. Restore its file; a change is a migration of its own.`,
         )
       continue
@@ -61,11 +82,14 @@ export async function migrate(url: string, migrations: Migration[], trace_id: st
       unhurried,
       asOwner,
       sql`select pg_advisory_xact_lock(${LOCK})`,
+      impatient,
       sql`insert into freehold.migrations (name, checksum) values (${migration.name}, ${checksum})`,
       sql.raw(asOne(migration)),
     ]
-    await batch(url, statements, trace_id).catch((error) => {
-      if (brokenConstraint(error) !== 'migrations_pkey') throw new Error(`Migration ${migration.name} failed.`, { cause: error })
+    reached(migration.name)
+    await whenUnlocked(migration.name, () => batch(url, statements, trace_id, UNHURRIED_MS)).catch((error) => {
+      if (brokenConstraint(error) === 'migrations_pkey') return
+      throw error instanceof CannotMigrate ? error : new Error(`Migration ${migration.name} failed.`, { cause: error })
     })
   }
   const newest = migrations.at(-1)
@@ -73,8 +97,26 @@ export async function migrate(url: string, migrations: Migration[], trace_id: st
   return newest.name
 }
 
+/** Applies a migration, again and again while others hold a lock that it needs. Each try is rolled back as a whole. */
+async function whenUnlocked(name: string, apply: () => Promise<unknown>): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    try {
+      await apply()
+      return
+    } catch (error) {
+      if (dbError(error)?.code !== '55P03') throw error
+      if (tries === LOCK_TRIES)
+        throw new CannotMigrate(
+          `Migration ${name} waited ${LOCK_TRIES} times ${LOCK_WAIT} for a lock that others hold: a long transaction, a backup, an open session. End it, then resume.`,
+          { cause: error },
+        )
+      await new Promise((done) => setTimeout(done, LOCK_PAUSE_MS))
+    }
+  }
+}
+
 /** The database was created by an unreleased version; no migration leads from its schema to the current one. */
-export class BeforeBaseline extends Error {
+export class BeforeBaseline extends CannotMigrate {
   constructor(url: string, baseline: string) {
     super(
       `The database ${new URL(url).pathname.slice(1)} was made before ${baseline}, by a version that was never released: it cannot be migrated.`,
