@@ -34,6 +34,7 @@ const Report = z.object({
       from: z.string().nullable(),
       to: z.string(),
       ms: z.number().nullable(),
+      step: z.string().nullable(),
       error: z.string().nullable(),
     }),
   ),
@@ -157,8 +158,8 @@ async function show(api: Api, run: Run, { json }: Globals): Promise<void> {
     if (failed.length)
       print(
         `\n${table(
-          ['FAILED', 'FROM', 'WHY'],
-          failed.map((row) => [row.subdomain, row.from ?? '-', row.error ?? '-']),
+          ['FAILED', 'FROM', 'STEP', 'WHY'],
+          failed.map((row) => [row.subdomain, row.from ?? '-', row.step ?? '-', row.error ?? '-']),
         )}`,
       )
     if (waits(run))

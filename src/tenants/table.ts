@@ -235,6 +235,8 @@ export const tenant_migrations = platform.table(
     /** The lease of the attempt that runs. */
     lease_until: moment(),
     ms: integer(),
+    /** Where it failed. */
+    step: text(),
     error: text(),
     started_at: moment(),
     finished_at: moment(),

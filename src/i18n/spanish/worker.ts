@@ -68,8 +68,9 @@ export const worker = {
   'A tenant with the tax id {tax_id} exists already.': 'Ya existe un inquilino con el identificador fiscal {tax_id}.',
   'The keys that are used from {used_from} are new: rotate them again half an hour later.':
     'Las claves que se usan desde {used_from} son nuevas: rótalas de nuevo media hora después.',
-  'A migration run is running: GET /platform/v1/migrations shows it.':
-    'Hay una migración en curso: GET /platform/v1/migrations la muestra.',
+  'Migration run {id} is running: GET /platform/v1/migrations/{same} shows it.':
+    'La migración {id} está en curso: GET /platform/v1/migrations/{same} la muestra.',
+  'A migration run was running: try again.': 'Había una migración en curso: inténtalo de nuevo.',
   'That run was to an older schema: start a new one.': 'Esa migración era a un esquema anterior: inicia una nueva.',
   'There is nothing to resume: the run is running, or nothing of it failed.':
     'No hay nada que reanudar: la migración está en curso, o no falló nada en ella.',

@@ -63,7 +63,7 @@ export type Send = (statements: SQL[]) => Promise<Record<string, unknown>[][]>
 
 /**
  * Begins a run: all tenants that are behind, each in its wave. A tenant that an earlier run did not finish belongs to this one.
- * Returns the run's id; null when nobody is behind. One round trip. Fails with illegal_state when a run is running.
+ * Returns the run's id; null when nobody is behind. One round trip. Two, and fails with illegal_state, when a run is running.
  */
 export async function begin(
   send: Send,
@@ -79,14 +79,21 @@ export async function begin(
         select ${id}, ${NEWEST}, 'running', ${concurrency}, ${stop_percent}, ${rest_from}, ${trace_id} where exists (select from platform.tenants t where ${isBehind}) returning id`,
     sql`insert into platform.tenant_migrations as m (tenant_id, target, run_id, wave, state, from_version)
         select w.id, ${NEWEST}, ${id}, w.wave, 'pending', w.schema_version from (${waves(config)}) w where exists (select from platform.migration_runs where id = ${id})
-        on conflict (tenant_id, target) do update set run_id = excluded.run_id, wave = excluded.wave, error = null,
+        on conflict (tenant_id, target) do update set run_id = excluded.run_id, wave = excluded.wave, error = null, step = null,
           state = case when m.state = 'running' and m.lease_until > now() then 'running' else 'pending' end`,
   ]
-  const [, made] = await send(statements).catch((error) => {
-    if (brokenConstraint(error) !== 'migration_runs_one_running') throw error
-    throw new Problem('illegal_state', 'A migration run is running: GET /platform/v1/migrations shows it.')
-  })
+  const [, made] = await send(statements).catch((error) => sayWhichRuns(send, error))
   return made?.length ? id : null
+}
+
+/** Fails with illegal_state that names the run that is running, where that is the reason; else with the error. One round trip. */
+async function sayWhichRuns(send: Send, error: unknown): Promise<never> {
+  if (brokenConstraint(error) !== 'migration_runs_one_running') throw error
+  const [running] = await send([sql`select r.id from platform.migration_runs r where r.state = 'running'`])
+  const id = running?.[0]?.id
+  // It ended between the two.
+  if (!id) throw new Problem('illegal_state', 'A migration run was running: try again.')
+  throw new Problem('illegal_state', `Migration run ${id} is running: GET /platform/v1/migrations/${id} shows it.`)
 }
 
 /** A tenant that somebody has to migrate now. */
@@ -117,7 +124,7 @@ export async function advance(env: Env, config: Config): Promise<void> {
         where r.state = 'running' and n.wave > r.wave and (n.wave < ${REST}::integer or r.rest_from <= now())`,
     sql`update platform.migration_runs r set state = 'done', finished_at = now()
         where r.state = 'running' and not exists (select from ${pending}) and not exists (select from ${running}) returning r.id`,
-    sql`update platform.tenant_migrations m set state = 'running', attempts = m.attempts + 1, started_at = now(), lease_until = now() + ${LEASE}, error = null
+    sql`update platform.tenant_migrations m set state = 'running', attempts = m.attempts + 1, started_at = now(), lease_until = now() + ${LEASE}, error = null, step = null
         where m.target = ${NEWEST} and m.tenant_id in (
           select m.tenant_id from platform.tenant_migrations m where m.state = 'pending' and m.target = ${NEWEST} and ${open} order by m.wave, m.tenant_id
           limit (select greatest(0, r.concurrency - (select count(*) from platform.tenant_migrations x where x.run_id = r.id and x.state = 'running')) from platform.migration_runs r where r.id = ${run})
@@ -147,13 +154,10 @@ export async function resume(send: Send, id: string): Promise<void> {
     sql`update platform.migration_runs r set state = 'running', reason = null, finished_at = null
         where r.id = ${id} and r.target = ${NEWEST} and (r.state = 'stopped' or r.state = 'done' and exists (
           select from platform.tenant_migrations m where m.run_id = r.id and m.state = 'failed')) returning r.id`,
-    sql`update platform.tenant_migrations m set state = 'pending', error = null
+    sql`update platform.tenant_migrations m set state = 'pending', error = null, step = null
         where m.run_id = ${id} and m.state = 'failed' and exists (select from platform.migration_runs r where r.id = m.run_id and r.state = 'running')`,
     sql`select r.state, r.target from platform.migration_runs r where r.id = ${id}`,
-  ]).catch((error) => {
-    if (brokenConstraint(error) !== 'migration_runs_one_running') throw error
-    throw new Problem('illegal_state', 'A migration run is running: GET /platform/v1/migrations shows it.')
-  })
+  ]).catch((error) => sayWhichRuns(send, error))
   const run = found?.[0]
   if (!run) throw new Problem('not_found')
   if (resumed?.length) return

@@ -62,6 +62,9 @@ export const TenantMigration = z
     to: z.string(),
     attempts: z.int(),
     ms: z.int().nullable().openapi({ description: 'How long its last attempt took, in milliseconds' }),
+    step: z.string().nullable().openapi({
+      description: 'Where it failed: lease, ledger, the name of a migration, presets or record',
+    }),
     error: z.string().nullable(),
     finished_at: z.iso.datetime().nullable(),
   })
@@ -134,7 +137,7 @@ export async function getReport(
   const after = wave === undefined ? sql`` : sql`and (m.wave, m.tenant_id) > (${wave}::integer, ${last}::uuid)`
   const [run, result] = await ctx.run(
     ctx.db.execute(sql`select r.id from platform.migration_runs r where r.id = ${id}`),
-    ctx.db.execute(sql`select m.tenant_id, t.subdomain, m.wave, m.state, m.from_version as from, m.target as to, m.attempts, m.ms, m.error,
+    ctx.db.execute(sql`select m.tenant_id, t.subdomain, m.wave, m.state, m.from_version as from, m.target as to, m.attempts, m.ms, m.step, m.error,
         ${rfc3339('m.finished_at')} as finished_at
       from platform.tenant_migrations m join platform.tenants t on t.id = m.tenant_id
       where m.run_id = ${id} ${state ? sql`and m.state = ${state}` : sql``} ${after} order by m.wave, m.tenant_id limit ${limit + 1}`),

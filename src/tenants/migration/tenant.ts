@@ -14,11 +14,23 @@ import { Problem } from '../../kernel/problem.ts'
 import { propagate } from '../lifecycle/lifecycle.ts'
 import { tenantMigrations } from '../provisioning/bundled.ts'
 import { jobOf, type MasterRow } from '../provisioning/job.ts'
+import { CannotMigrate } from '../provisioning/migrations.ts'
 import { reason } from '../provisioning/neon.ts'
 import { advance, type Claim, LEASE } from './fleet.ts'
 import { upgrade } from './upgrade.ts'
 
-const TRIES = 4
+/** With pauses from half a second to 32: a database, or the master, may be away for a minute. */
+const TRIES = 8
+/** A third of the lease: an attempt that works keeps it, and one whose Worker was killed loses it. */
+const BEAT_MS = 60_000
+
+/** Of errors of the database, those that may be others in a moment: Neon's own (XX), and all that toProblem takes for one that is away. */
+function mayPass(error: unknown): boolean {
+  if (error instanceof CannotMigrate) return false
+  const code = dbError(error)?.code
+  const problem = toProblem(error)
+  return !code || code.startsWith('XX') || (problem instanceof Problem && problem.code === 'database_unavailable')
+}
 
 /** Migrates one tenant: one instance per attempt. */
 export class Migration extends WorkflowEntrypoint<Env, Claim> {
@@ -35,7 +47,10 @@ export class Migration extends WorkflowEntrypoint<Env, Claim> {
   }
 }
 
-/** Applies what is missing, and records and publishes it. Repeatable. Three round trips to the master, one for each migration. */
+/**
+ * Applies what is missing, and records and publishes it. Repeatable. Three round trips to the master, one for each migration, and one
+ * for each minute that it takes.
+ */
 async function migrateTenant(env: Env, config: Config, { tenant_id, target, attempt }: Claim): Promise<void> {
   const mine = sql`m.tenant_id = ${tenant_id} and m.target = ${target} and m.attempts = ${attempt} and m.state = 'running'`
   const [held] = await batch(config.MASTER_DATABASE_URL, [
@@ -45,35 +60,50 @@ async function migrateTenant(env: Env, config: Config, { tenant_id, target, atte
   ])
   const found = held?.[0]
   if (!found) return
+  const subdomain = (found.tenant as MasterRow).subdomain ?? null
   const trace_id = String(found.trace_id ?? tenant_id.replaceAll('-', ''))
-  const { tenant } = await jobOf(config, found.tenant as MasterRow, null, trace_id)
+  const keepLease = sql`update platform.tenant_migrations m set lease_until = now() + ${LEASE} where ${mine}`
+  const beat = setInterval(() => void batch(config.MASTER_DATABASE_URL, [keepLease]).catch(() => undefined), BEAT_MS)
+  let at = 'lease'
   try {
-    const newest = await upgrade(tenant, tenantMigrations, trace_id)
-    await batch(
+    const { tenant } = await jobOf(config, found.tenant as MasterRow, null, trace_id)
+    const newest = await upgrade(tenant, tenantMigrations, trace_id, (step) => {
+      at = step
+    })
+    at = 'record'
+    const [, recorded] = await batch(
       config.MASTER_DATABASE_URL,
       [
-        sql`update platform.tenants t set schema_version = ${newest} where t.id = ${tenant_id} and t.schema_version is distinct from ${newest}`,
-        sql`update platform.tenant_migrations m set state = 'done', ms = extract(epoch from clock_timestamp() - m.started_at) * 1000, error = null, finished_at = now() where ${mine}`,
+        sql`update platform.tenants t set schema_version = ${newest} where t.id = ${tenant_id} and t.schema_version is distinct from ${newest}
+            and exists (select from platform.tenant_migrations m where ${mine})`,
+        sql`update platform.tenant_migrations m set state = 'done', ms = extract(epoch from clock_timestamp() - m.started_at) * 1000, error = null, step = null, finished_at = now()
+            where ${mine} returning m.ms`,
       ],
       trace_id,
     )
-    log('tenant migrated', { tenant: tenant.subdomain, trace_id, to: newest })
+    // Another attempt has it: that one records it.
+    if (!recorded?.length) return log('tenant migrated by another attempt', { tenant: subdomain, trace_id, attempt })
+    log('tenant migrated', { tenant: subdomain, trace_id, to: newest, ms: Number(recorded[0]?.ms) })
   } catch (error) {
     const words = reason(error)
-    log('tenant not migrated', { tenant: tenant.subdomain, trace_id, error: words })
-    await batch(config.MASTER_DATABASE_URL, [sql`update platform.tenant_migrations m set error = ${words} where ${mine}`])
-    // What the database refuses it refuses again; only one that does not answer may do so in a moment.
-    throw dbError(error)?.code && !(toProblem(error) instanceof Problem) ? new NonRetryableError(words) : error
+    log('tenant not migrated', { tenant: subdomain, trace_id, step: at, error: words })
+    // A master that is away is told nothing: then giving up says why.
+    await batch(config.MASTER_DATABASE_URL, [
+      sql`update platform.tenant_migrations m set error = ${words}, step = ${at} where ${mine}`,
+    ]).catch(() => undefined)
+    throw mayPass(error) ? error : new NonRetryableError(words)
+  } finally {
+    clearInterval(beat)
   }
   // What fails here the scheduled job mends: published_v is less than v.
   await propagate({ env, config, meter: { master: 0 }, trace_id }, tenant_id).catch((error) =>
-    log('tenant not published', { tenant: tenant.subdomain, trace_id, error: String(error) }),
+    log('tenant not published', { tenant: subdomain, trace_id, error: String(error) }),
   )
 }
 
 async function giveUp(config: Config, { tenant_id, target, attempt }: Claim, words: string): Promise<void> {
   await batch(config.MASTER_DATABASE_URL, [
-    sql`update platform.tenant_migrations m set state = 'failed', error = coalesce(m.error, ${words}), finished_at = now()
+    sql`update platform.tenant_migrations m set state = 'failed', error = coalesce(m.error, ${words}), step = coalesce(m.step, 'lease'), finished_at = now()
         where m.tenant_id = ${tenant_id} and m.target = ${target} and m.attempts = ${attempt} and m.state = 'running'`,
   ])
 }

@@ -30,7 +30,7 @@ export function migrateOnTouch(env: Env, config: Config, realm_id: string): Prom
 
 async function claim(env: Env, config: Config, realm_id: string): Promise<void> {
   const [claimed] = await batch(config.MASTER_DATABASE_URL, [
-    sql`update platform.tenant_migrations m set state = 'running', attempts = m.attempts + 1, started_at = now(), lease_until = now() + ${LEASE}, error = null
+    sql`update platform.tenant_migrations m set state = 'running', attempts = m.attempts + 1, started_at = now(), lease_until = now() + ${LEASE}, error = null, step = null
         from platform.migration_runs r
         where m.tenant_id = ${realm_id} and m.target = ${NEWEST} and r.id = m.run_id and r.state = 'running'
           and (r.wave >= ${WAVES.indexOf('awake')}::integer or m.wave <= r.wave)
