@@ -50,6 +50,7 @@ export async function migrate(
     unhurried,
     asOwner,
     sql`select pg_advisory_xact_lock(${LOCK})`,
+    impatient,
     sql`create schema if not exists freehold`,
     sql`create schema if not exists access`,
     sql`create table if not exists freehold.migrations (name text primary key, applied_at timestamptz not null default now(), checksum text)`,
@@ -58,7 +59,7 @@ export async function migrate(
     sql`select name, to_jsonb(m) ->> 'checksum' as checksum from freehold.migrations m`,
   ]
   // Who comes while another works waits until that one is done.
-  const opened = await batch(url, opening, null, UNHURRIED_MS)
+  const opened = await whenUnlocked('The ledger', () => batch(url, opening, null, UNHURRIED_MS))
   const applied = new Map(opened.at(-1)?.map(({ name, checksum }) => [String(name), checksum]))
   const baseline = migrations.find(({ name }) => name.endsWith('/0000_baseline'))
   if (baseline && applied.size && !applied.has(baseline.name)) throw new BeforeBaseline(url, baseline.name)
@@ -87,7 +88,7 @@ export async function migrate(
       sql.raw(asOne(migration)),
     ]
     reached(migration.name)
-    await whenUnlocked(migration.name, () => batch(url, statements, trace_id, UNHURRIED_MS)).catch((error) => {
+    await whenUnlocked(`Migration ${migration.name}`, () => batch(url, statements, trace_id, UNHURRIED_MS)).catch((error) => {
       if (brokenConstraint(error) === 'migrations_pkey') return
       throw error instanceof CannotMigrate ? error : new Error(`Migration ${migration.name} failed.`, { cause: error })
     })
@@ -97,17 +98,16 @@ export async function migrate(
   return newest.name
 }
 
-/** Applies a migration, again and again while others hold a lock that it needs. Each try is rolled back as a whole. */
-async function whenUnlocked(name: string, apply: () => Promise<unknown>): Promise<void> {
+/** Runs a transaction, again and again while others hold a lock that it needs. Each try is rolled back as a whole. */
+async function whenUnlocked<T>(what: string, apply: () => Promise<T>): Promise<T> {
   for (let tries = 1; ; tries++) {
     try {
-      await apply()
-      return
+      return await apply()
     } catch (error) {
       if (dbError(error)?.code !== '55P03') throw error
       if (tries === LOCK_TRIES)
         throw new CannotMigrate(
-          `Migration ${name} waited ${LOCK_TRIES} times ${LOCK_WAIT} for a lock that others hold: a long transaction, a backup, an open session. End it, then resume.`,
+          `${what} waited ${LOCK_TRIES} times ${LOCK_WAIT} for a lock that others hold: a long transaction, a backup, an open session. End it, then resume.`,
           { cause: error },
         )
       await new Promise((done) => setTimeout(done, LOCK_PAUSE_MS))
