@@ -9,12 +9,13 @@ const LOCK = 20_261_122
 
 /**
  * How long a migration waits for a table that a request or a session holds, and how often. Whoever comes to the table meanwhile waits
- * behind the migration: so it waits for less time than anybody notices, lets them pass, and comes again.
+ * behind the migration: so it waits for less time than anybody notices, lets them pass, and comes again. For less than Postgres'
+ * `deadlock_timeout` of a second, so that of a migration and a request that wait for each other the migration gives way; in the end
+ * for longer, because only then an autovacuum is stopped that is in the way.
  */
-const LOCK_WAIT = '2s'
-const LOCK_TRIES = 10
+const LOCK_TRIES = 15
 const LOCK_PAUSE_MS = 1_000
-const impatient = sql`select set_config('lock_timeout', ${LOCK_WAIT}, true)`
+const impatient = (tries: number) => sql`select set_config('lock_timeout', ${tries > 10 ? '2s' : '700ms'}, true)`
 
 /** A database that no try takes further: somebody has to mend it, or to use another release. */
 export class CannotMigrate extends Error {}
@@ -46,11 +47,11 @@ export async function migrate(
   reached: (name: string) => void = () => undefined,
 ): Promise<string> {
   const asOwner = sql`set local role freehold_owner`
-  const opening = [
+  const opening = (tries: number) => [
     unhurried,
     asOwner,
     sql`select pg_advisory_xact_lock(${LOCK})`,
-    impatient,
+    impatient(tries),
     sql`create schema if not exists freehold`,
     sql`create schema if not exists access`,
     sql`create table if not exists freehold.migrations (name text primary key, applied_at timestamptz not null default now(), checksum text)`,
@@ -59,7 +60,7 @@ export async function migrate(
     sql`select name, to_jsonb(m) ->> 'checksum' as checksum from freehold.migrations m`,
   ]
   // Who comes while another works waits until that one is done.
-  const opened = await whenUnlocked('The ledger', () => batch(url, opening, null, UNHURRIED_MS))
+  const opened = await whenUnlocked('The ledger', (tries) => batch(url, opening(tries), null, UNHURRIED_MS))
   const applied = new Map(opened.at(-1)?.map(({ name, checksum }) => [String(name), checksum]))
   const baseline = migrations.find(({ name }) => name.endsWith('/0000_baseline'))
   if (baseline && applied.size && !applied.has(baseline.name)) throw new BeforeBaseline(url, baseline.name)
@@ -79,19 +80,21 @@ export async function migrate(
         )
       continue
     }
-    const statements = [
+    const statements = (tries: number) => [
       unhurried,
       asOwner,
       sql`select pg_advisory_xact_lock(${LOCK})`,
-      impatient,
+      impatient(tries),
       sql`insert into freehold.migrations (name, checksum) values (${migration.name}, ${checksum})`,
       sql.raw(asOne(migration)),
     ]
     reached(migration.name)
-    await whenUnlocked(`Migration ${migration.name}`, () => batch(url, statements, trace_id, UNHURRIED_MS)).catch((error) => {
-      if (brokenConstraint(error) === 'migrations_pkey') return
-      throw error instanceof CannotMigrate ? error : new Error(`Migration ${migration.name} failed.`, { cause: error })
-    })
+    await whenUnlocked(`Migration ${migration.name}`, (tries) => batch(url, statements(tries), trace_id, UNHURRIED_MS)).catch(
+      (error) => {
+        if (brokenConstraint(error) === 'migrations_pkey') return
+        throw error instanceof CannotMigrate ? error : new Error(`Migration ${migration.name} failed.`, { cause: error })
+      },
+    )
   }
   const newest = migrations.at(-1)
   if (!newest) throw new Error('There is no migration.')
@@ -99,15 +102,15 @@ export async function migrate(
 }
 
 /** Runs a transaction, again and again while others hold a lock that it needs. Each try is rolled back as a whole. */
-async function whenUnlocked<T>(what: string, apply: () => Promise<T>): Promise<T> {
+async function whenUnlocked<T>(what: string, apply: (tries: number) => Promise<T>): Promise<T> {
   for (let tries = 1; ; tries++) {
     try {
-      return await apply()
+      return await apply(tries)
     } catch (error) {
       if (dbError(error)?.code !== '55P03') throw error
       if (tries === LOCK_TRIES)
         throw new CannotMigrate(
-          `${what} waited ${LOCK_TRIES} times ${LOCK_WAIT} for a lock that others hold: a long transaction, a backup, an open session. End it, then resume.`,
+          `${what} waited ${LOCK_TRIES} times for a lock that others hold: a long transaction, a backup, an open session. End it, then resume.`,
           { cause: error },
         )
       await new Promise((done) => setTimeout(done, LOCK_PAUSE_MS))
