@@ -1,18 +1,17 @@
 /**
- * Migrations that meet others: a lock that somebody holds, another attempt at the same tenant, a ledger that is not as it was left.
- * Threat: a migration that waits for one long request stops all others behind it; or the slower of two attempts records what is not so.
+ * Migrations that meet another attempt at the same tenant, or a ledger that is not as it was left. Threat: the slower of two attempts
+ * records what is not so, or one tenant that cannot be migrated keeps all others from it.
  */
 import { env } from 'cloudflare:workers'
 import { sql } from 'drizzle-orm'
-import { afterEach, beforeAll, describe, expect, inject, it, vi } from 'vitest'
+import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { batch } from '../../src/kernel/db.ts'
 import { advance, begin, type Send } from '../../src/tenants/migration/fleet.ts'
 import { tenantMigrations } from '../../src/tenants/provisioning/bundled.ts'
-import { migrate } from '../../src/tenants/provisioning/migrations.ts'
 import { databaseOf, master, settings } from '../support/databases.ts'
+import { hold, waiting } from '../support/faults.ts'
 import { call, operatorToken } from '../support/people.ts'
 import { expectProblem } from '../support/refusal.ts'
-import { tokenOf } from '../support/sessions.ts'
 import { copyTenant } from '../support/tenants.ts'
 
 const NEWEST = tenantMigrations.at(-1)?.name
@@ -34,101 +33,9 @@ const ended = async (id: string) => {
   return runOf(id)
 }
 
-/** Runs statements in one transaction that lasts, past the Worker's driver, which does not wait for so long. Ends with `let go`. */
-function hold(url: string, ...texts: string[]) {
-  const queries = ["select set_config('statement_timeout', '0', true), set_config('transaction_timeout', '0', true)", ...texts]
-  const body = JSON.stringify({ queries: queries.map((query) => ({ query, params: [] })) })
-  const over = new AbortController()
-  const answer = fetch(inject('settings').NEON_SQL_URL ?? '', {
-    method: 'POST',
-    headers: { 'Neon-Connection-String': url },
-    body,
-    signal: over.signal,
-  }).catch(() => null)
-  return { answer, letGo: () => over.abort() }
-}
 /** The lock under which databases are migrated, and how long it is held. */
 const migrating = (seconds: number) => ['select pg_advisory_xact_lock(20261122)', `select pg_sleep(${seconds})`]
-const waiting = async (at: string, what: string) => {
-  const { asOwner } = await databaseOf(at)
-  await until(
-    async () =>
-      (
-        await asOwner(
-          sql.raw(
-            `select 1 from pg_locks where locktype = '${what}' and not granted and database = (select oid from pg_database where datname = current_database())`,
-          ),
-        )
-      ).length,
-  )
-}
-
 afterEach(() => vi.useRealTimers())
-
-describe.concurrent('a table that others hold', () => {
-  const next = { name: 'tenant/9000_next', text: 'alter table freehold.users add column next text' }
-  const reading = (seconds: number) => [
-    'set local role freehold_owner',
-    'lock table freehold.users in access share mode',
-    `select pg_sleep(${seconds})`,
-  ]
-  const has = async (at: string) =>
-    (await (await databaseOf(at)).asOwner(sql`select name from freehold.migrations where name = ${next.name}`)).length
-
-  it('is waited for in turns: people are served meanwhile, and it is migrated once it is free', { timeout: 60_000 }, async () => {
-    const at = 'migrating-held'
-    await copyTenant(at)
-    const { owner_url } = await databaseOf(at)
-    const token = await tokenOf(at)
-    // Longer than a request waits for its database.
-    const held = hold(owner_url, ...reading(18))
-    await scheduler.wait(300)
-    let over = false
-    const migrated = migrate(owner_url, [...tenantMigrations, next]).finally(() => {
-      over = true
-    })
-    await waiting(at, 'relation')
-    const answers = await Promise.all(
-      [1, 2, 3].map(async () => {
-        const told: number[] = []
-        for (; !over; await scheduler.wait(50)) told.push((await call(at, '/api/v1/auth/me', { token })).status)
-        return told
-      }),
-    )
-    expect(await migrated).toBe(next.name)
-    expect((await held.answer)?.status, 'it was held all the time').toBe(200)
-    expect(new Set(answers.flat())).toEqual(new Set([200]))
-    expect(answers.flat().length).toBeGreaterThan(20)
-    expect(await has(at)).toBe(1)
-  })
-
-  it('and is never free: it fails, says why, and has changed nothing', { timeout: 60_000 }, async () => {
-    const at = 'migrating-stuck'
-    await copyTenant(at)
-    const { owner_url, asOwner } = await databaseOf(at)
-    const held = hold(owner_url, ...reading(50))
-    await scheduler.wait(300)
-    await expect(migrate(owner_url, [...tenantMigrations, next])).rejects.toThrow(
-      /^Migration tenant\/9000_next waited 10 times 2s for a lock that others hold/,
-    )
-    expect([await has(at), await asOwner(sql`select 1 from pg_attribute where attname = 'next'`)]).toEqual([0, []])
-    held.letGo()
-    await held.answer
-    expect(await migrate(owner_url, [...tenantMigrations, next])).toBe(next.name)
-  })
-
-  it('a migration that takes longer than a request may is applied, and by the first of two', { timeout: 60_000 }, async () => {
-    await copyTenant('migrating-slow')
-    const { owner_url, asOwner } = await databaseOf('migrating-slow')
-    const slow = {
-      name: 'tenant/9000_slow',
-      text: 'select pg_sleep(16);\n--> statement-breakpoint\ncreate table freehold.slow ()',
-    }
-    const both = [1, 2].map(() => migrate(owner_url, [...tenantMigrations, slow]))
-    expect(await Promise.all(both)).toEqual([slow.name, slow.name])
-    expect(await asOwner(sql`select name from freehold.migrations where name = ${slow.name}`)).toHaveLength(1)
-  })
-})
 
 describe('an attempt', () => {
   it('that was taken for dead records nothing: the next one does, with its own time', async () => {

@@ -137,3 +137,24 @@ export async function bothSides(mine: string) {
     known: [...known, ...active.map((tenant) => kvKey(tenant.subdomain)).sort()],
   }
 }
+
+/** Runs statements in one transaction that lasts, past the Worker's driver, which does not wait for so long. `letGo` ends it. */
+export function hold(url: string, ...texts: string[]) {
+  const queries = ["select set_config('statement_timeout', '0', true), set_config('transaction_timeout', '0', true)", ...texts]
+  const body = JSON.stringify({ queries: queries.map((query) => ({ query, params: [] })) })
+  const over = new AbortController()
+  const answer = fetch(inject('settings').NEON_SQL_URL ?? '', {
+    method: 'POST',
+    headers: { 'Neon-Connection-String': url },
+    body,
+    signal: over.signal,
+  }).catch(() => null)
+  return { answer, letGo: () => over.abort() }
+}
+/** Waits until somebody in a tenant's database waits for a lock of this type of pg_locks. */
+export async function waiting(subdomain: string, locktype: 'advisory' | 'relation'): Promise<void> {
+  const { asOwner } = await databaseOf(subdomain)
+  const found = sql`select 1 from pg_locks where locktype = ${locktype} and not granted and database = (select oid from pg_database where datname = current_database())`
+  for (const from = Date.now(); !(await asOwner(found)).length; await scheduler.wait(50))
+    if (Date.now() > from + 20_000) throw new Error(`In ${subdomain} nobody waits for a lock.`)
+}
