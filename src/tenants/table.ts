@@ -191,14 +191,13 @@ export const maintenance = platform.table('maintenance', {
 })
 
 /**
- * A run that takes all tenants to the newest schema, wave by wave: a canary, 1 %, 10 %, those that are awake, the rest. It needs no
+ * A run that takes all tenants to the newest migration, `target`, wave by wave: a canary, 1 %, 10 %, those that are awake, the rest. It has no
  * process of its own: each tenant that is done, and the scheduled job, start what comes next (tenants/migration/fleet.ts).
  */
 export const migration_runs = platform.table(
   'migration_runs',
   {
     id: uuid().primaryKey(),
-    /** The name of the newest migration. */
     target: text().notNull(),
     state: text({ enum: ['running', 'stopped', 'done'] }).notNull(),
     /** Why it stopped. */
@@ -235,7 +234,6 @@ export const tenant_migrations = platform.table(
     /** The lease of the attempt that runs. */
     lease_until: moment(),
     ms: integer(),
-    /** Where it failed. */
     step: text(),
     error: text(),
     started_at: moment(),
