@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import { z } from 'zod'
 import { type Api, withApi } from './api.ts'
 import { CREDENTIAL_SETTINGS } from './credentials.ts'
+import { addDrift, Drifted } from './drift.ts'
 import { Failure } from './failure.ts'
 import { type Globals, whole } from './options.ts'
 import { paint, print, printJson, tell } from './output.ts'
@@ -20,11 +21,13 @@ const Run = z.looseObject({
   wave: z.string(),
   rest_from: z.string(),
   tenants: z.object({ pending: z.number(), running: z.number(), done: z.number(), failed: z.number() }),
+  drifted: z.number(),
   created_at: z.string(),
   finished_at: z.string().nullable(),
 })
 type Run = z.infer<typeof Run>
 const RunList = z.object({ data: z.array(Run), next_cursor: z.string().nullable() })
+const Drift = z.object({ count: z.number(), objects: z.array(Drifted) })
 const Report = z.object({
   data: z.array(
     z.looseObject({
@@ -36,6 +39,7 @@ const Report = z.object({
       ms: z.number().nullable(),
       step: z.string().nullable(),
       error: z.string().nullable(),
+      drift: Drift.nullable(),
     }),
   ),
   next_cursor: z.string().nullable(),
@@ -51,7 +55,7 @@ const BAR = 30
 export function addMigrate(program: Command): void {
   const migrate = program
     .command('migrate')
-    .description('take all tenants to the newest schema: plan, run, status, resume')
+    .description('take all tenants to the newest schema: plan, run, status, resume, drift')
     .addHelpText('afterAll', CREDENTIAL_SETTINGS)
 
   migrate
@@ -100,6 +104,8 @@ export function addMigrate(program: Command): void {
         return watch(api, await api.call(Run, 'POST', `/migrations/${run.id}/resume`), options)
       })
     })
+
+  addDrift(migrate)
 }
 
 async function plan(api: Api, { json }: Globals): Promise<void> {
@@ -142,8 +148,9 @@ async function watch(api: Api, begun: Run, options: Globals & Watching): Promise
 }
 
 async function show(api: Api, run: Run, { json }: Globals): Promise<void> {
-  const failed = run.tenants.failed ? await failures(api, run) : []
-  if (json) printJson({ ...run, failures: failed })
+  const failed = run.tenants.failed ? await report(api, run, 'state=failed') : []
+  const drifted = run.drifted ? await report(api, run, 'drifted=true') : []
+  if (json) printJson({ ...run, failures: failed, drifts: drifted })
   else {
     const { done, pending, running } = run.tenants
     print(
@@ -162,6 +169,13 @@ async function show(api: Api, run: Run, { json }: Globals): Promise<void> {
           failed.map((row) => [row.subdomain, row.from ?? '-', row.step ?? '-', row.error ?? '-']),
         )}`,
       )
+    if (drifted.length)
+      print(
+        `\n${table(
+          ['DRIFTED', 'OBJECTS', 'FIRST'],
+          drifted.map(({ subdomain, drift }) => [subdomain, String(drift?.count), first(drift?.objects)]),
+        )}`,
+      )
     if (waits(run))
       tell(`\nThe rest is migrated from ${run.rest_from.slice(0, 16).replace('T', ' ')} (UTC) on, or when it is touched.`)
     if (failed.length || run.state === 'stopped') tell('\nMend what it says, then: freehold migrate resume')
@@ -169,10 +183,12 @@ async function show(api: Api, run: Run, { json }: Globals): Promise<void> {
   if (run.state === 'stopped' || failed.length) process.exitCode = 1
 }
 
-async function failures(api: Api, { id }: Run): Promise<z.infer<typeof Report>['data']> {
-  const { data } = await api.call(Report, 'GET', `/migrations/${id}/tenants?state=failed&limit=100`)
+async function report(api: Api, { id }: Run, which: string): Promise<z.infer<typeof Report>['data']> {
+  const { data } = await api.call(Report, 'GET', `/migrations/${id}/tenants?${which}&limit=100`)
   return data
 }
+
+const first = ([drifted]: z.infer<typeof Drifted>[] = []) => (drifted ? `${drifted.object} ${drifted.state}` : '-')
 
 /** Shows how far a run is: on a terminal a bar that is redrawn, else a line each time that a tenant is done. */
 function progress(): (run: Run) => void {

@@ -3,6 +3,7 @@
  * databases are equal if their catalogues are; the order of columns is ignored.
  */
 import type { Client } from 'pg'
+import { FINGERPRINT, type Fingerprint, fingerprintOf, PATH } from '../../src/tenants/migration/fingerprint.ts'
 
 export type Kind =
   | 'schema'
@@ -128,6 +129,12 @@ export async function readCatalogue(client: Client): Promise<Catalogue> {
   const grants = new Map<string, Grant>()
   for (const grant of (await client.query(GRANTS)).rows as Grant[]) grants.set(keyOf(grant), grant)
   return { entries, grants }
+}
+
+/** What the Worker compares tenants with, read from the database that a client is connected to. */
+export async function readFingerprint(client: Client): Promise<Fingerprint> {
+  await client.query(PATH.replace('true', 'false'))
+  return fingerprintOf((await client.query(FINGERPRINT)).rows)
 }
 
 export const keyOf = ({ privilege, column, object, grantee }: Grant) =>

@@ -4,6 +4,7 @@
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { type Fingerprint, pack } from '../../src/tenants/migration/fingerprint.ts'
 import { Failure } from '../freehold/failure.ts'
 import type { Database } from './definitions.ts'
 import { EMPTY, type Snapshot } from './tables.ts'
@@ -114,9 +115,30 @@ export function bundleOf(root: string): string {
 }
 
 export const BUNDLE = 'src/tenants/provisioning/bundled.ts'
+export const FINGERPRINT_FILE = 'src/tenants/provisioning/bundled-fingerprint.ts'
 const UP = '../'.repeat(BUNDLE.split('/').length - 1)
 
 export const writeBundle = (root: string) => write(join(root, BUNDLE), bundleOf(root))
+
+/** The TypeScript module that tells the Worker what the migrations make of a tenant's database. */
+export const bundledFingerprint = (fingerprint: Fingerprint): string =>
+  [
+    '// Written by `npm run migration`.',
+    '/** What all migrations make of a tenant’s database: each object with its hash. */',
+    '// biome-ignore format: one line for objects of one kind and place.',
+    'export const bundledFingerprint: Record<string, string> = {',
+    ...Object.entries(pack(fingerprint)).map(([line, objects]) => `  '${line}': '${objects}',`),
+    '}',
+    '',
+  ].join('\n')
+
+/** Writes it, and returns whether it is another than before. */
+export function writeFingerprint(root: string, fingerprint: Fingerprint): boolean {
+  const [path, text] = [join(root, FINGERPRINT_FILE), bundledFingerprint(fingerprint)]
+  if (existsSync(path) && readFileSync(path, 'utf8') === text) return false
+  write(path, text)
+  return true
+}
 
 const writeJson = (root: string, path: string, value: unknown) => write(join(root, path), `${JSON.stringify(value, null, 2)}\n`)
 

@@ -1,12 +1,20 @@
 /** Makes the next migration of each database from the difference between the migrations and the tables and definitions. */
 import type { Client } from 'pg'
 import { Failure } from '../freehold/failure.ts'
-import { type Catalogue, differences, readCatalogue } from './catalogue.ts'
+import { type Catalogue, differences, readCatalogue, readFingerprint } from './catalogue.ts'
 import { changeTables, type Wishes } from './changes.ts'
 import type { Database, Definition } from './definitions.ts'
 import { grantsBetween, plan, repairsOf } from './difference.ts'
 import { headOf } from './head.ts'
-import { type Retired, readMigrations, readRetired, readSnapshot, writeBundle, writeMigration } from './ledger.ts'
+import {
+  type Retired,
+  readMigrations,
+  readRetired,
+  readSnapshot,
+  writeBundle,
+  writeFingerprint,
+  writeMigration,
+} from './ledger.ts'
 import { commentOn, isRetired, lostWith } from './retired.ts'
 import { applyDefinitions, applyMigrations, inTransaction, scratch } from './scratch.ts'
 import { type Snapshot, snapshotOf } from './tables.ts'
@@ -40,7 +48,12 @@ export async function makeMigration(options: Options): Promise<string[]> {
       const change = await makeOne(migrated.client, after, definitions, database, options)
       if (change) made.push(change)
     }
-    if (!made.length) throw new Failure('Nothing changed: the migrations make what tables and definitions say.')
+    if (!made.length) {
+      if (!writeFingerprint(root, await readFingerprint(migrated.client)))
+        throw new Failure('Nothing changed: the migrations make what tables and definitions say.')
+      tell('No migration: what tenants are compared with is written anew.')
+      return []
+    }
     const left = differences(await readCatalogue(migrated.client), after).filter(
       (key) => ![...made, ...others(root, made)].some(({ retired }) => isRetired(key, retired.objects)),
     )
@@ -50,6 +63,7 @@ export async function makeMigration(options: Options): Promise<string[]> {
       )
     const paths = made.map(({ database, ...migration }) => writeMigration(root, database, { name, ...migration }))
     writeBundle(root)
+    writeFingerprint(root, await readFingerprint(migrated.client))
     return paths
   } finally {
     await Promise.all([migrated.remove(), defined.remove()])

@@ -1,7 +1,8 @@
 /** Temporary databases for a comparison: one from all migrations, one from the current tables and definitions. */
 import { Client, DatabaseError } from 'pg'
+import type { Fingerprint } from '../../src/tenants/migration/fingerprint.ts'
 import { Failure } from '../freehold/failure.ts'
-import { type Catalogue, readCatalogue } from './catalogue.ts'
+import { type Catalogue, readCatalogue, readFingerprint } from './catalogue.ts'
 import { type Definition, inOrder, readDefinitions } from './definitions.ts'
 import { readMigrations } from './ledger.ts'
 import { splitStatements } from './statements.ts'
@@ -122,12 +123,18 @@ export async function inTransaction(client: Client, work: () => Promise<void>): 
   }
 }
 
-/** The catalogues of both sides: of the migrations, and of the tables and definitions. */
-export async function compare(url: string, root: string): Promise<{ migrated: Catalogue; defined: Catalogue }> {
+type Side = Catalogue & { fingerprint: Fingerprint }
+
+/** The catalogues of both sides: of the migrations, and of the tables and definitions; each with what tenants are compared with. */
+export async function compare(url: string, root: string): Promise<{ migrated: Side; defined: Side }> {
   const [one, other] = [await scratch(url), await scratch(url)]
   try {
     await Promise.all([applyMigrations(one.client, root), applyDefinitions(other.client, root)])
-    return { migrated: await readCatalogue(one.client), defined: await readCatalogue(other.client) }
+    const side = async ({ client }: Scratch) => ({
+      ...(await readCatalogue(client)),
+      fingerprint: await readFingerprint(client),
+    })
+    return { migrated: await side(one), defined: await side(other) }
   } finally {
     await Promise.all([one.remove(), other.remove()])
   }

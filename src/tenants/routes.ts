@@ -8,6 +8,7 @@ import { log } from '../kernel/log.ts'
 import { erase, markForErasure } from './lifecycle/erasure.ts'
 import { changeTenant, propagate, retryTenant, setStatus } from './lifecycle/lifecycle.ts'
 import { beginRotation, KeyRotationWire, rotateKeys } from './lifecycle/rotating.ts'
+import { getDrift, TenantDrift } from './migration/drift.ts'
 import { createTenant, MadeTenant, NewTenant } from './provisioning/new-tenant.ts'
 import { getProvisioning, Steps } from './provisioning/progress.ts'
 import { startRun } from './provisioning/provisioning.ts'
@@ -109,6 +110,20 @@ tenantRoutes.openapi(
     problems: ['not_found'],
   }),
   async (c) => c.json(await getProvisioning(c.var.ctx, c.req.valid('param').id), 200),
+)
+
+tenantRoutes.openapi(
+  route({
+    method: 'get',
+    path: '/{id}/drift',
+    summary: 'Get what of the database of a tenant is not as the migrations make it; nothing is changed',
+    permission: 'tenant:read',
+    trips: 1,
+    params: Id,
+    returns: { 200: TenantDrift },
+    problems: ['not_found', 'illegal_state'],
+  }),
+  async (c) => c.json(await getDrift(c.var.ctx, c.req.valid('param').id), 200),
 )
 
 tenantRoutes.openapi(

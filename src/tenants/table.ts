@@ -236,6 +236,8 @@ export const tenant_migrations = platform.table(
     ms: integer(),
     step: text(),
     error: text(),
+    /** What of its database was not as the migrations make it, after the last attempt: a count, and the first objects. */
+    drift: jsonb().$type<{ count: number; objects: { object: string; state: string }[] }>(),
     started_at: moment(),
     finished_at: moment(),
   },

@@ -1,6 +1,7 @@
 /** The commands that take tenants to the newest schema. That they are behind is only said here: what a migration does is shown in test/tenants/fleet. */
 import { createServer } from 'node:net'
 import { sql } from 'drizzle-orm'
+import { Client } from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { rucFor } from '../../scripts/dev/settings.ts'
 import { migrationsIn, type Stack, startStack } from '../../scripts/dev/stack.ts'
@@ -78,6 +79,27 @@ describe('migrate', () => {
     expect(await ada('resume')).toMatchObject({ code: 1, stderr: expect.stringContaining('nothing to resume') })
   })
 
+  test('names what was changed by hand, which a run leaves as it is', async () => {
+    expect(await ada('drift', 'gamma')).toMatchObject({
+      code: 0,
+      stdout: 'The database of gamma is as the migrations make it.\n',
+    })
+    const [rows] = await master(sql`select database_name from platform.tenants where subdomain = 'gamma'`)
+    const at = Object.assign(new URL(stack.neon.postgresUrl), { pathname: `/${rows?.[0]?.database_name}` }).href
+    const client = new Client({ connectionString: at })
+    await client.connect()
+    await client.query('create table freehold.planted (id integer); alter policy read on freehold.units using (true)')
+    await client.end()
+    const drift = await ada('drift', 'gamma')
+    expect([drift.code, drift.stdout]).toEqual([1, expect.stringMatching(/changed +policy read on freehold\.units\n/)])
+    expect(JSON.parse((await ada('drift', 'gamma', '--json')).stdout)).toMatchObject({ is_compared: true, ledger: [] })
+    await setBack('gamma')
+    const run = await ada('run', '--now')
+    expect([run.code, run.stdout]).toEqual([0, expect.stringMatching(/DRIFTED +OBJECTS +FIRST\ngamma +3 +column freehold/)])
+    expect((await ada('drift', 'gamma')).stdout).toBe(drift.stdout)
+    expect(await ada('drift', 'nobody')).toMatchObject({ code: 1, stderr: expect.stringContaining('no tenant nobody') })
+  })
+
   test('names what failed and why, exits with 1, and goes on when that is mended', async () => {
     await setBack('beta')
     await master(sql`update platform.tenants set owner_url_encrypted = null, v = v where subdomain = 'beta'`)
@@ -93,7 +115,7 @@ describe('migrate', () => {
     ])
   })
 
-  test.each([['plan'], ['run'], ['status'], ['resume']])('%s has its help', async (name) => {
+  test.each([['plan'], ['run'], ['status'], ['resume'], ['drift']])('%s has its help', async (name) => {
     expect(await ada(name, '--help')).toMatchObject({ code: 0, stdout: expect.stringContaining('FREEHOLD_TOKEN') })
   })
 })

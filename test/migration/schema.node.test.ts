@@ -1,16 +1,17 @@
 /** Threat: a change of a table or a definition that no migration carries to the tenants that exist, or a migration that says something else. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type Catalogue, differences } from '../../scripts/migration/catalogue.ts'
+import { differences } from '../../scripts/migration/catalogue.ts'
 import { readDefinitions } from '../../scripts/migration/definitions.ts'
-import { BUNDLE, bundleOf, readRetired } from '../../scripts/migration/ledger.ts'
+import { BUNDLE, bundledFingerprint, bundleOf, FINGERPRINT_FILE, readRetired } from '../../scripts/migration/ledger.ts'
 import { isRetired } from '../../scripts/migration/retired.ts'
 import { compare } from '../../scripts/migration/scratch.ts'
 import { tableFiles } from '../../scripts/migration/tables.ts'
+import { pack, unpack } from '../../src/tenants/migration/fingerprint.ts'
 import { filesIn, ROOT, read } from '../house/sources.ts'
 import { startServer } from './server.ts'
 
 let server: Awaited<ReturnType<typeof startServer>>
-let both: { migrated: Catalogue; defined: Catalogue }
+let both: Awaited<ReturnType<typeof compare>>
 beforeAll(async () => {
   server = await startServer()
   both = await compare(server.url, ROOT)
@@ -33,6 +34,19 @@ describe('all migrations, applied,', () => {
   })
 
   it('are bundled into the Worker', () => expect(read(BUNDLE)).toBe(bundleOf(ROOT)))
+
+  it('make what the Worker compares tenants with, which is what tables and definitions make', () => {
+    const { migrated, defined } = both
+    expect(read(FINGERPRINT_FILE)).toBe(bundledFingerprint(migrated.fingerprint))
+    const retired = readRetired(ROOT, 'tenant').objects
+    const differ = [...migrated.fingerprint.keys(), ...defined.fingerprint.keys()].filter(
+      (object) => migrated.fingerprint.get(object) !== defined.fingerprint.get(object) && !isRetired(object, retired),
+    )
+    expect(differ).toEqual([])
+    expect(migrated.fingerprint.size).toBeGreaterThan(700)
+    expect([...migrated.fingerprint.keys()].filter((object) => object.includes('platform.'))).toEqual([])
+    expect(unpack(pack(migrated.fingerprint))).toEqual(migrated.fingerprint)
+  })
 })
 
 describe('tables', () => {

@@ -106,6 +106,32 @@ describe('a run', () => {
     expect(await carries('own', 'unit:create')).toEqual([])
   })
 
+  it('names in its report what was changed by hand, and leaves it', async () => {
+    await Promise.all(['fleet-hand', 'fleet-tidy'].map((name) => copyTenant(name, { is_behind: true })))
+    const { id, asOwner } = await databaseOf('fleet-hand')
+    await asOwner(
+      sql`alter policy read on freehold.units using (true)`,
+      sql`alter table freehold.units disable row level security`,
+      ...Array.from({ length: 30 }, (_, i) => sql.raw(`create view freehold.planted_${String(i).padStart(2, '0')} as select 1`)),
+    )
+    const begun = await runs('', { rest: 'now' })
+    expect((await until(begun.body.id, 'done')).drifted).toBe(1)
+    const report = await runs(`/${begun.body.id}/tenants?drifted=true`)
+    expect(report.body.data).toMatchObject([{ subdomain: 'fleet-hand', state: 'done', to: NEWEST, drift: { count: 32 } }])
+    expect(report.body.data[0].drift.objects).toHaveLength(20)
+    const others = await runs(`/${begun.body.id}/tenants?drifted=false`)
+    expect(others.body.data).toContainEqual(
+      expect.objectContaining({ subdomain: 'fleet-tidy', drift: { count: 0, objects: [] } }),
+    )
+    const { drift } = (await call('', `/platform/v1/tenants/${id}/drift`, { token })).body
+    expect(drift.slice(0, 20)).toEqual(report.body.data[0].drift.objects)
+    expect([drift.length, drift[0], drift[1]]).toEqual([
+      32,
+      { object: 'policy read on freehold.units', state: 'changed' },
+      { object: 'table freehold.units', state: 'changed' },
+    ])
+  })
+
   it('stops at a canary that fails, leaves everybody else as they were, and goes on when it is resumed', async () => {
     await Promise.all(['fleet-bad', 'fleet-good'].map((name) => copyTenant(name, { is_behind: true })))
     // The first by name of the hash of its id; which one that is does not matter.

@@ -5,6 +5,7 @@ import type { Ctx } from '../../kernel/context.ts'
 import { Page, paged, pageOf, readCursor } from '../../kernel/cursor.ts'
 import { Problem } from '../../kernel/problem.ts'
 import { rfc3339, rowsOf } from '../../kernel/wire.ts'
+import { DriftSummary } from './drift.ts'
 import { begin, planned, resume, type Send, WAVES, type Wanted } from './fleet.ts'
 import { NEWEST } from './versions.ts'
 
@@ -46,6 +47,7 @@ export const MigrationRun = z
     stop_percent: z.int(),
     rest_from: z.iso.datetime(),
     tenants: z.object({ pending: z.int(), running: z.int(), done: z.int(), failed: z.int() }),
+    drifted: z.int().openapi({ description: 'Tenants of it whose database is not as the migrations make it' }),
     created_at: z.iso.datetime(),
     finished_at: z.iso.datetime().nullable(),
   })
@@ -66,20 +68,26 @@ export const TenantMigration = z
       description: 'Where it failed: lease, ledger, the name of a migration, presets or record',
     }),
     error: z.string().nullable(),
+    drift: DriftSummary.nullable().openapi({
+      description:
+        'Objects that are not as the migrations make them, after its last attempt: their number, and the first 20; null: not known',
+    }),
     finished_at: z.iso.datetime().nullable(),
   })
   .openapi('TenantMigration')
 export const TenantMigrationList = pageOf(TenantMigration).openapi('TenantMigrationList')
-export const ReportQuery = Page.extend({ state: State.optional() })
+export const ReportQuery = Page.extend({ state: State.optional(), drifted: z.enum(['true', 'false']).optional() })
 
 type Run = z.infer<typeof MigrationRun>
 const nameOf = (wave: unknown) => WAVES[Number(wave)] ?? 'rest'
 
+const IS_DRIFTED = sql`coalesce((m.drift ->> 'count')::integer > 0, false)`
 const shown = sql`select r.id, r.target, r.state, r.reason, r.wave, r.concurrency, r.stop_percent, ${rfc3339('r.rest_from')} as rest_from,
   ${rfc3339('r.created_at')} as created_at, ${rfc3339('r.finished_at')} as finished_at,
   (select jsonb_build_object('pending', count(*) filter (where m.state = 'pending'), 'running', count(*) filter (where m.state = 'running'),
     'done', count(*) filter (where m.state = 'done'), 'failed', count(*) filter (where m.state = 'failed'))
-   from platform.tenant_migrations m where m.run_id = r.id) as tenants
+   from platform.tenant_migrations m where m.run_id = r.id) as tenants,
+  (select count(*)::integer from platform.tenant_migrations m where m.run_id = r.id and ${IS_DRIFTED}) as drifted
   from platform.migration_runs r`
 const wire = (row: Record<string, unknown>) => ({ ...row, wave: nameOf(row.wave) }) as Run
 
@@ -130,17 +138,18 @@ export async function listRuns(ctx: Ctx, { limit, cursor }: z.infer<typeof Page>
 export async function getReport(
   ctx: Ctx,
   id: string,
-  { limit, cursor, state }: z.infer<typeof ReportQuery>,
+  { limit, cursor, state, drifted }: z.infer<typeof ReportQuery>,
 ): Promise<z.infer<typeof TenantMigrationList>> {
-  const name = `migrations:${id}:${state ?? ''}`
+  const name = `migrations:${id}:${state ?? ''}:${drifted ?? ''}`
+  const only = [state ? sql`and m.state = ${state}` : sql``, drifted ? sql`and ${IS_DRIFTED} = ${drifted === 'true'}` : sql``]
   const [wave, last] = (await readCursor(ctx.realm, name, cursor)) ?? []
   const after = wave === undefined ? sql`` : sql`and (m.wave, m.tenant_id) > (${wave}::integer, ${last}::uuid)`
   const [run, result] = await ctx.run(
     ctx.db.execute(sql`select r.id from platform.migration_runs r where r.id = ${id}`),
-    ctx.db.execute(sql`select m.tenant_id, t.subdomain, m.wave, m.state, m.from_version as from, m.target as to, m.attempts, m.ms, m.step, m.error,
+    ctx.db.execute(sql`select m.tenant_id, t.subdomain, m.wave, m.state, m.from_version as from, m.target as to, m.attempts, m.ms, m.step, m.error, m.drift,
         ${rfc3339('m.finished_at')} as finished_at
       from platform.tenant_migrations m join platform.tenants t on t.id = m.tenant_id
-      where m.run_id = ${id} ${state ? sql`and m.state = ${state}` : sql``} ${after} order by m.wave, m.tenant_id limit ${limit + 1}`),
+      where m.run_id = ${id} ${sql.join(only)} ${after} order by m.wave, m.tenant_id limit ${limit + 1}`),
   )
   if (!rowsOf(run).length) throw new Problem('not_found')
   const rows = rowsOf<Record<string, unknown>>(result)

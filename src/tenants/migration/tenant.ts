@@ -13,9 +13,10 @@ import { log } from '../../kernel/log.ts'
 import { Problem } from '../../kernel/problem.ts'
 import { propagate } from '../lifecycle/lifecycle.ts'
 import { tenantMigrations } from '../provisioning/bundled.ts'
-import { jobOf, type MasterRow } from '../provisioning/job.ts'
+import { type Job, jobOf, type MasterRow } from '../provisioning/job.ts'
 import { CannotMigrate } from '../provisioning/migrations.ts'
 import { reason } from '../provisioning/neon.ts'
+import { readDrift, summaryOf } from './drift.ts'
 import { advance, type Claim, LEASE } from './fleet.ts'
 import { upgrade } from './upgrade.ts'
 
@@ -48,8 +49,8 @@ export class Migration extends WorkflowEntrypoint<Env, Claim> {
 }
 
 /**
- * Applies what is missing, and records and publishes it. Repeatable. Three round trips to the master, one for each migration, and one
- * for each minute that it takes.
+ * Applies what is missing, and records and publishes it. Repeatable. Three round trips to the master, and one for each minute that it
+ * takes; to the tenant's database one for each migration and three.
  */
 async function migrateTenant(env: Env, config: Config, { tenant_id, target, attempt }: Claim): Promise<void> {
   const mine = sql`m.tenant_id = ${tenant_id} and m.target = ${target} and m.attempts = ${attempt} and m.state = 'running'`
@@ -70,13 +71,14 @@ async function migrateTenant(env: Env, config: Config, { tenant_id, target, atte
     const newest = await upgrade(tenant, tenantMigrations, trace_id, (step) => {
       at = step
     })
+    const drift = await driftOf(tenant, trace_id)
     at = 'record'
     const [, recorded] = await batch(
       config.MASTER_DATABASE_URL,
       [
         sql`update platform.tenants t set schema_version = ${newest} where t.id = ${tenant_id} and t.schema_version is distinct from ${newest}
             and exists (select from platform.tenant_migrations m where ${mine})`,
-        sql`update platform.tenant_migrations m set state = 'done', ms = extract(epoch from clock_timestamp() - m.started_at) * 1000, error = null, step = null, finished_at = now()
+        sql`update platform.tenant_migrations m set state = 'done', drift = ${drift && JSON.stringify(drift)}::jsonb, ms = extract(epoch from clock_timestamp() - m.started_at) * 1000, error = null, step = null, finished_at = now()
             where ${mine} returning m.ms`,
       ],
       trace_id,
@@ -99,6 +101,18 @@ async function migrateTenant(env: Env, config: Config, { tenant_id, target, atte
   await propagate({ env, config, meter: { master: 0 }, trace_id }, tenant_id).catch((error) =>
     log('tenant not published', { tenant: subdomain, trace_id, error: String(error) }),
   )
+}
+
+/** What the report says of a tenant's drift, which fails no migration; null when it could not be read. One round trip. */
+async function driftOf({ owner_url, subdomain: tenant }: Job['tenant'], trace_id: string) {
+  try {
+    const drift = owner_url ? summaryOf(await readDrift(owner_url)) : null
+    if (drift?.count) log('tenant drifted', { tenant, trace_id, objects: drift.count })
+    return drift
+  } catch (error) {
+    log('drift not read', { tenant, trace_id, error: reason(error) })
+    return null
+  }
 }
 
 async function giveUp(config: Config, { tenant_id, target, attempt }: Claim, words: string): Promise<void> {

@@ -127,5 +127,6 @@ export class BeforeBaseline extends CannotMigrate {
   }
 }
 
-const checksumOf = async ({ text }: Migration) =>
+/** What a ledger keeps of a migration. */
+export const checksumOf = async ({ text }: Migration) =>
   encodeHexLowerCase(new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text))))
