@@ -112,7 +112,7 @@ async function plan(api: Api, { json }: Globals): Promise<void> {
   const { target, tenants, waves } = await api.call(Plan, 'GET', '/migrations/plan')
   if (json) return printJson({ target, tenants, waves })
   if (!tenants) return print(`All tenants have the newest schema, ${target}.`)
-  print(`${tenants} ${tenants === 1 ? 'tenant is' : 'tenants are'} behind ${target}.\n`)
+  print(`${tenants} ${tenants === 1 ? 'tenant is' : 'tenants are'} behind ${target} or their preset.\n`)
   print(
     table(
       ['WAVE', 'TENANTS'],

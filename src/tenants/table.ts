@@ -80,6 +80,8 @@ export const tenants = platform.table(
     limits: jsonb().$type<Record<string, number>>().notNull().default({}),
     config: jsonb().$type<Record<string, unknown>>().notNull().default({}),
     schema_version: text(),
+    /** That of the preset it was last given (presets/version.ts). */
+    presets_version: text(),
     users_counted: integer().notNull().default(0),
     database_name: text().notNull(),
     host_id: uuid().references(() => hosts.id),
@@ -236,7 +238,6 @@ export const tenant_migrations = platform.table(
     ms: integer(),
     step: text(),
     error: text(),
-    /** What of its database was not as the migrations make it, after the last attempt: a count, and the first objects. */
     drift: jsonb().$type<{ count: number; objects: { object: string; state: string }[] }>(),
     started_at: moment(),
     finished_at: moment(),

@@ -71,7 +71,7 @@ describe('migrate', () => {
     expect(await ada('run')).toMatchObject({ code: 1, stderr: expect.stringContaining('No tenant is behind') })
     await setBack('acme', 'beta', 'gamma')
     const plan = await ada('plan')
-    expect(plan.stdout).toMatch(/^3 tenants are behind tenant\/\d{4}_\w+\.\n[\s\S]*canary +1\n/)
+    expect(plan.stdout).toMatch(/^3 tenants are behind tenant\/\d{4}_\w+ or their preset\.\n[\s\S]*canary +1\n/)
     const run = await ada('run', '--now')
     expect(run).toMatchObject({ code: 0, stdout: expect.stringMatching(/state +done[\s\S]*3 done, 0 failed/) })
     expect(run.stderr).toMatch(/#{30} 3 of 3/)

@@ -3,7 +3,9 @@ import { env } from 'cloudflare:workers'
 import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { batch } from '../../src/kernel/db.ts'
+import { presetVersion } from '../../src/presets/version.ts'
 import { advance, begin, type Send } from '../../src/tenants/migration/fleet.ts'
+import { tendMigrations } from '../../src/tenants/migration/touch.ts'
 import { tenantMigrations } from '../../src/tenants/provisioning/bundled.ts'
 import { databaseOf, master, settings } from '../support/databases.ts'
 import { ADMIN, call, operatorToken } from '../support/people.ts'
@@ -38,6 +40,10 @@ const versionOf = async (subdomain: string) =>
 const ledgerOf = async (subdomain: string) =>
   (await (await databaseOf(subdomain)).asOwner(sql`select name from freehold.migrations order by name`)).at(-1)?.name
 
+/** As the release before left it: it had another version of the preset, or none was kept yet. */
+const lacksPreset = (subdomain: string, version: string | null = 'of-before') =>
+  master(sql`update platform.tenants set presets_version = ${version} where subdomain = ${subdomain}`)
+
 describe('a tenant that is behind', () => {
   it('is served what the schema of the release before can do, and for the rest told to come again', async () => {
     await copyTenant('behind-served', { is_behind: true })
@@ -51,6 +57,20 @@ describe('a tenant that is behind', () => {
     expect(await versionOf('behind-served')).toBe(BEFORE)
     expect((await call('', '/readyz')).body).toMatchObject({ status: 'ok', tenants_behind: expect.any(Number) })
     await vi.waitUntil(async () => (await call('', '/readyz')).body.tenants_behind > 0, { timeout: 5_000, interval: 200 })
+  })
+})
+
+describe('a tenant that lacks what its preset has gained', () => {
+  it('is counted as behind, and its requests are not answered as if its schema were older', async () => {
+    await copyTenant('behind-preset')
+    const { asOwner } = await databaseOf('behind-preset')
+    const user = await tokenOf('behind-preset')
+    await lacksPreset('behind-preset')
+    expect((await runs('/plan')).body.tenants).toBeGreaterThan(0)
+    expect((await call('behind-preset', '/api/v1/units', { token: user })).status).toBe(200)
+    await asOwner(sql`alter table freehold.units rename to units_away`)
+    expectProblem(await call('behind-preset', '/api/v1/units', { token: user }), 500, 'internal_error')
+    await lacksPreset('behind-preset', presetVersion('minimal'))
   })
 })
 
@@ -75,36 +95,44 @@ describe('a run', () => {
     expectProblem(await runs(`/${done.id}/resume`, {}), 409, 'illegal_state')
   })
 
-  it('gives system roles what their preset has gained, and leaves what a tenant ended, deleted or made as it is', async () => {
-    await copyTenant('fleet-roles', { is_behind: true })
-    const { asOwner } = await databaseOf('fleet-roles')
-    const carries = async (role: string, permission: string) =>
-      (
-        await asOwner(
-          sql`select rp.scope, rp.ends_at is null as is_open from freehold.role_permissions rp join freehold.roles r on r.id = rp.role_id where r.name = ${role} and rp.permission = ${permission} order by rp.starts_at`,
-        )
-      ).map(({ scope, is_open }) => `${scope} ${is_open}`)
-    const before = [
-      await carries('admin', 'unit:create'),
-      await carries('user', 'delegation:read'),
-      await carries('admin', 'unit:read'),
-    ]
-    expect(before.flat().length).toBeGreaterThan(1)
-    await asOwner(
-      // As if the release before had not had it: its preset did not grant it, nor know the permission.
-      sql`delete from freehold.role_permissions rp using freehold.roles r where r.id = rp.role_id and rp.permission = 'unit:create'`,
-      sql`delete from freehold.permissions where name = 'unit:create'`,
-      // And the tenant ended one, and widened another.
-      sql`update freehold.role_permissions rp set ends_at = clock_timestamp() from freehold.roles r where r.id = rp.role_id and r.name = 'user' and rp.permission = 'delegation:read'`,
-      sql`insert into freehold.roles (id, name) values (gen_random_uuid(), 'own')`,
-    )
-    const begun = await runs('', { rest: 'now' })
-    await until(begun.body.id, 'done')
-    expect(await carries('admin', 'unit:create')).toEqual(before[0])
-    expect(await carries('user', 'delegation:read')).toEqual(before[1]?.map((each) => each.replace('true', 'false')))
-    expect(await carries('admin', 'unit:read')).toEqual(before[2])
-    expect(await carries('own', 'unit:create')).toEqual([])
-  })
+  it.each([
+    ['fleet-roles', 'that is behind', true],
+    ['fleet-preset', 'on the newest schema', false],
+  ])(
+    'gives system roles of %s, %s, what their preset has gained, and leaves what it ended, deleted or made',
+    async (at, _, is_behind) => {
+      await copyTenant(at, { is_behind })
+      const { asOwner } = await databaseOf(at)
+      const carries = async (role: string, permission: string) =>
+        (
+          await asOwner(
+            sql`select rp.scope, rp.ends_at is null as is_open from freehold.role_permissions rp join freehold.roles r on r.id = rp.role_id where r.name = ${role} and rp.permission = ${permission} order by rp.starts_at`,
+          )
+        ).map(({ scope, is_open }) => `${scope} ${is_open}`)
+      const before = [
+        await carries('admin', 'unit:create'),
+        await carries('user', 'delegation:read'),
+        await carries('admin', 'unit:read'),
+      ]
+      expect(before.flat().length).toBeGreaterThan(1)
+      await asOwner(
+        // As if the release before had not had it: its preset did not grant it, nor know the permission.
+        sql`delete from freehold.role_permissions rp using freehold.roles r where r.id = rp.role_id and rp.permission = 'unit:create'`,
+        sql`delete from freehold.permissions where name = 'unit:create'`,
+        // And the tenant ended one, and widened another.
+        sql`update freehold.role_permissions rp set ends_at = clock_timestamp() from freehold.roles r where r.id = rp.role_id and r.name = 'user' and rp.permission = 'delegation:read'`,
+        sql`insert into freehold.roles (id, name) values (gen_random_uuid(), 'own')`,
+      )
+      if (!is_behind) await lacksPreset(at)
+      const begun = await runs('', { rest: 'now' })
+      await until(begun.body.id, 'done')
+      expect((await runs('/plan')).body.tenants).toBe(0)
+      expect(await carries('admin', 'unit:create')).toEqual(before[0])
+      expect(await carries('user', 'delegation:read')).toEqual(before[1]?.map((each) => each.replace('true', 'false')))
+      expect(await carries('admin', 'unit:read')).toEqual(before[2])
+      expect(await carries('own', 'unit:create')).toEqual([])
+    },
+  )
 
   it('names in its report what was changed by hand, and leaves it', async () => {
     await Promise.all(['fleet-hand', 'fleet-tidy'].map((name) => copyTenant(name, { is_behind: true })))
@@ -170,6 +198,42 @@ describe('a run', () => {
     await until(id, 'done')
     const report = await runs(`/${id}/tenants`)
     expect(report.body.data.map(({ attempts }: { attempts: number }) => attempts)).toEqual(report.body.data.map(() => 1))
+  })
+
+  it('is begun by itself for a tenant that was migrated and whose preset has changed, which has its row again, and applies no schema', async () => {
+    await lacksPreset('fleet-a', null)
+    const { id, asOwner } = await databaseOf('fleet-a')
+    const version = async () => (await master(sql`select v, presets_version from platform.tenants where id = ${id}`))[0]
+    const before = await version()
+    // It would fail to apply: the ledger says that it was edited.
+    await asOwner(sql`update freehold.migrations set checksum = 'edited' where name = ${BEFORE}`)
+    expect((await call('fleet-a', '/api/v1/auth/login', { body: ADMIN })).status).toBe(200)
+    await tendMigrations(env, { ...settings(), MIGRATIONS: 'manual' })
+    expect((await runs('?limit=1')).body.data[0].state).toBe('done')
+    await tendMigrations(env, { ...settings(), MIGRATIONS: 'automatic' })
+    const run = await until((await runs('?limit=1')).body.data[0].id, 'done')
+    expect((await runs(`/${run.id}/tenants`)).body.data).toMatchObject([
+      {
+        subdomain: 'fleet-a',
+        state: 'done',
+        from: NEWEST,
+        to: NEWEST,
+        attempts: 2,
+        drift: { count: 1, objects: [{ state: 'changed' }] },
+      },
+    ])
+    expect(await version()).toEqual({ v: before?.v, presets_version: presetVersion('minimal') })
+    await tendMigrations(env, { ...settings(), MIGRATIONS: 'automatic' })
+    expect((await runs('?limit=1')).body.data[0].id).toBe(run.id)
+  })
+
+  it('leaves a tenant whose preset this release does not have', async () => {
+    await copyTenant('fleet-odd')
+    await master(
+      sql`update platform.tenants set role_preset = 'of-another-release', presets_version = 'x' where subdomain = 'fleet-odd'`,
+    )
+    expect((await runs('/plan')).body.tenants).toBe(0)
+    expectProblem(await runs('', {}), 409, 'illegal_state')
   })
 
   it('takes over a tenant whose attempt was lost, when its lease has run out', async () => {

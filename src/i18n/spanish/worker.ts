@@ -74,7 +74,7 @@ export const worker = {
   'That run was to an older schema: start a new one.': 'Esa migración era a un esquema anterior: inicia una nueva.',
   'There is nothing to resume: the run is running, or nothing of it failed.':
     'No hay nada que reanudar: la migración está en curso, o no falló nada en ella.',
-  'No tenant is behind: all have the newest schema.': 'Ningún inquilino está atrasado: todos tienen el esquema más nuevo.',
+  'No tenant is behind the newest schema or its preset.': 'Ningún inquilino está atrasado: ni en el esquema ni en su preajuste.',
   'The tenant is {status}.': 'El estado del inquilino es {status}.',
   'The tenant is {status}, not {from}.': 'El estado del inquilino es {status}, no {from:parts}.',
   "must be the tenant's subdomain: erasing cannot be undone":

@@ -9,6 +9,7 @@ import { batch, brokenConstraint } from '../../kernel/db.ts'
 import type { Env } from '../../kernel/env.ts'
 import { log } from '../../kernel/log.ts'
 import { Problem } from '../../kernel/problem.ts'
+import { lacksPreset } from './upgrade.ts'
 import { NEWEST, OLDER } from './versions.ts'
 
 /** The waves, in order: their places are the numbers in the master. */
@@ -20,8 +21,9 @@ export const LEASE = sql`interval '3 minutes'`
 
 const older = sql`array(select jsonb_array_elements_text(${JSON.stringify(OLDER)}::jsonb))`
 
-/** Tenants that have a database of an older schema, from `platform.tenants t`. */
-export const isBehind = sql`t.schema_version = any (${older}) and t.status in ('active', 'inactive', 'deleted')`
+/** Tenants that have a database of an older schema, or their preset as another release has it, from `platform.tenants t`. */
+export const isBehind = sql`(t.schema_version = any (${older}) or t.schema_version = ${NEWEST} and ${lacksPreset})
+  and t.status in ('active', 'inactive', 'deleted')`
 
 /** Each tenant that is behind, with the wave that it belongs to. The canary: the one that the setting names, else a demo. */
 const waves = ({ MIGRATION_CANARY }: Config): SQL => sql`
@@ -62,7 +64,8 @@ const NIGHT = sql`date_trunc('day', now() + interval '22 hours') + interval '2 h
 export type Send = (statements: SQL[]) => Promise<Record<string, unknown>[][]>
 
 /**
- * Begins a run: all tenants that are behind, each in its wave. A tenant that an earlier run did not finish belongs to this one.
+ * Begins a run: all tenants that are behind, each in its wave. A tenant has one row for each schema: one that was in an earlier run to
+ * this one, which did not finish it or gave it an older preset, belongs to this run, and goes on counting its attempts.
  * Returns the run's id; null when nobody is behind. One round trip. Two, and fails with illegal_state, when a run is running.
  */
 export async function begin(
@@ -79,7 +82,8 @@ export async function begin(
         select ${id}, ${NEWEST}, 'running', ${concurrency}, ${stop_percent}, ${rest_from}, ${trace_id} where exists (select from platform.tenants t where ${isBehind}) returning id`,
     sql`insert into platform.tenant_migrations as m (tenant_id, target, run_id, wave, state, from_version)
         select w.id, ${NEWEST}, ${id}, w.wave, 'pending', w.schema_version from (${waves(config)}) w where exists (select from platform.migration_runs where id = ${id})
-        on conflict (tenant_id, target) do update set run_id = excluded.run_id, wave = excluded.wave, error = null, step = null,
+        on conflict (tenant_id, target) do update set run_id = excluded.run_id, wave = excluded.wave, from_version = excluded.from_version,
+          error = null, step = null, drift = null, ms = null, finished_at = null,
           state = case when m.state = 'running' and m.lease_until > now() then 'running' else 'pending' end`,
   ]
   const [, made] = await send(statements).catch((error) => sayWhichRuns(send, error))

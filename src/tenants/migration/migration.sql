@@ -21,4 +21,5 @@ grant select (realm_id, active_until) on platform.maintenance to freehold_app;
 
 grant select, insert, update (state, reason, finished_at) on platform.migration_runs to freehold_app;
 
-grant select, insert, update (run_id, wave, state, step, error) on platform.tenant_migrations to freehold_app;
+grant select, insert, update (run_id, wave, state, from_version, step, error, drift, ms, finished_at)
+on platform.tenant_migrations to freehold_app;

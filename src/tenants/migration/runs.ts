@@ -15,7 +15,9 @@ const State = z.enum(['pending', 'running', 'done', 'failed'])
 export const MigrationPlan = z
   .object({
     target: z.string().openapi({ description: 'The newest migration' }),
-    tenants: z.int().openapi({ description: 'Tenants that are behind' }),
+    tenants: z
+      .int()
+      .openapi({ description: 'Tenants that are behind: on an older schema, or with their preset of another release' }),
     waves: z.array(z.object({ wave: Wave, tenants: z.int() })),
   })
   .openapi('MigrationPlan')
@@ -113,7 +115,7 @@ export async function getPlan(ctx: Ctx): Promise<z.infer<typeof MigrationPlan>> 
 export async function createRun(ctx: Ctx, wanted: z.infer<typeof NewMigrationRun>): Promise<Run> {
   const given: Wanted = { ...wanted, concurrency: wanted.concurrency ?? ctx.config.MIGRATION_CONCURRENCY }
   const id = await begin(sendFor(ctx), ctx.config, given, ctx.request.trace_id)
-  if (!id) throw new Problem('illegal_state', 'No tenant is behind: all have the newest schema.')
+  if (!id) throw new Problem('illegal_state', 'No tenant is behind the newest schema or its preset.')
   return getRun(ctx, id)
 }
 

@@ -11,6 +11,7 @@ import { batch, dbError, toProblem, useSqlUrl } from '../../kernel/db.ts'
 import type { Env } from '../../kernel/env.ts'
 import { log } from '../../kernel/log.ts'
 import { Problem } from '../../kernel/problem.ts'
+import { presetVersion } from '../../presets/version.ts'
 import { propagate } from '../lifecycle/lifecycle.ts'
 import { tenantMigrations } from '../provisioning/bundled.ts'
 import { type Job, jobOf, type MasterRow } from '../provisioning/job.ts'
@@ -18,7 +19,8 @@ import { CannotMigrate } from '../provisioning/migrations.ts'
 import { reason } from '../provisioning/neon.ts'
 import { readDrift, summaryOf } from './drift.ts'
 import { advance, type Claim, LEASE } from './fleet.ts'
-import { upgrade } from './upgrade.ts'
+import { givePreset, lacksPreset, upgrade } from './upgrade.ts'
+import { NEWEST } from './versions.ts'
 
 /** With pauses from half a second to 32: a database, or the master, may be away for a minute. */
 const TRIES = 8
@@ -49,8 +51,8 @@ export class Migration extends WorkflowEntrypoint<Env, Claim> {
 }
 
 /**
- * Applies what is missing, and records and publishes it. Repeatable. Three round trips to the master, and one for each minute that it
- * takes; to the tenant's database one for each migration and three.
+ * Applies what is missing, of the schema and of the preset, and records and publishes it. Repeatable. Three round trips to the master,
+ * and one for each minute that it takes; to the tenant's database one for each migration and three, two where the schema is the newest.
  */
 async function migrateTenant(env: Env, config: Config, { tenant_id, target, attempt }: Claim): Promise<void> {
   const mine = sql`m.tenant_id = ${tenant_id} and m.target = ${target} and m.attempts = ${attempt} and m.state = 'running'`
@@ -61,23 +63,28 @@ async function migrateTenant(env: Env, config: Config, { tenant_id, target, atte
   ])
   const found = held?.[0]
   if (!found) return
-  const subdomain = (found.tenant as MasterRow).subdomain ?? null
+  const row = found.tenant as MasterRow
+  const subdomain = row.subdomain ?? null
   const trace_id = String(found.trace_id ?? tenant_id.replaceAll('-', ''))
   const keepLease = sql`update platform.tenant_migrations m set lease_until = now() + ${LEASE} where ${mine}`
   const beat = setInterval(() => void batch(config.MASTER_DATABASE_URL, [keepLease]).catch(() => undefined), BEAT_MS)
   let at = 'lease'
+  const reached = (step: string) => {
+    at = step
+  }
   try {
-    const { tenant } = await jobOf(config, found.tenant as MasterRow, null, trace_id)
-    const newest = await upgrade(tenant, tenantMigrations, trace_id, (step) => {
-      at = step
-    })
+    const { tenant } = await jobOf(config, row, null, trace_id)
+    const is_newest = row.schema_version === NEWEST
+    const newest = is_newest ? NEWEST : await upgrade(tenant, tenantMigrations, trace_id, reached)
+    if (is_newest) await givePreset(tenant, trace_id, reached)
     const drift = await driftOf(tenant, trace_id)
     at = 'record'
     const [, recorded] = await batch(
       config.MASTER_DATABASE_URL,
       [
-        sql`update platform.tenants t set schema_version = ${newest} where t.id = ${tenant_id} and t.schema_version is distinct from ${newest}
-            and exists (select from platform.tenant_migrations m where ${mine})`,
+        sql`update platform.tenants t set schema_version = ${newest}, presets_version = coalesce(${presetVersion(String(row.role_preset))}, t.presets_version)
+            where t.id = ${tenant_id} and (t.schema_version is distinct from ${newest} or ${lacksPreset})
+              and exists (select from platform.tenant_migrations m where ${mine})`,
         sql`update platform.tenant_migrations m set state = 'done', drift = ${drift && JSON.stringify(drift)}::jsonb, ms = extract(epoch from clock_timestamp() - m.started_at) * 1000, error = null, step = null, finished_at = now()
             where ${mine} returning m.ms`,
       ],
@@ -97,6 +104,8 @@ async function migrateTenant(env: Env, config: Config, { tenant_id, target, atte
   } finally {
     clearInterval(beat)
   }
+  // What is published says nothing of presets.
+  if (row.schema_version === NEWEST) return
   // What fails here the scheduled job mends: published_v is less than v.
   await propagate({ env, config, meter: { master: 0 }, trace_id }, tenant_id).catch((error) =>
     log('tenant not published', { tenant: subdomain, trace_id, error: String(error) }),

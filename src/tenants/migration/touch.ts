@@ -41,13 +41,13 @@ async function claim(env: Env, config: Config, realm_id: string): Promise<void> 
 }
 
 /**
- * For the scheduled job: begins a run when tenants are behind that no run to the newest schema has taken up, unless migrations are
- * `manual`; then goes on with the one that is running. Two round trips to the master, three where a run begins.
+ * For the scheduled job: begins a run when tenants are behind that no run to the newest schema has taken up, or whose preset has changed
+ * since one was done with them, unless migrations are `manual`; then goes on with the one that is running. Two round trips to the master, three where a run begins.
  */
 export async function tendMigrations(env: Env, config: Config, trace_id = newTraceId()): Promise<void> {
   const [rows] = await batch(config.MASTER_DATABASE_URL, [
     sql`select exists (select from platform.tenants t where ${isBehind} and not exists (
-          select from platform.tenant_migrations m where m.tenant_id = t.id and m.target = ${NEWEST})) as is_new,
+          select from platform.tenant_migrations m where m.tenant_id = t.id and m.target = ${NEWEST} and (m.state <> 'done' or t.schema_version <> ${NEWEST}))) as is_new,
         exists (select from platform.migration_runs r where r.target = ${NEWEST} and r.state <> 'done') as is_known`,
   ])
   const found = rows?.[0]

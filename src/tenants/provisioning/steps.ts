@@ -4,6 +4,7 @@ import type { Env } from '../../kernel/env.ts'
 import { decrypt, encrypt } from '../../kernel/keyring.ts'
 import { newToken, systemKeyOf } from '../../kernel/token.ts'
 import { presets } from '../../presets/presets.ts'
+import { presetVersion } from '../../presets/version.ts'
 import { firstSigningKey } from '../registry/keys.ts'
 import { ENTRY, type Entry, forgetUnknown, kvKey, signed } from '../registry/registry.ts'
 import { tenantMigrations } from './bundled.ts'
@@ -61,7 +62,12 @@ export const steps: Record<string, Step> = {
     await batch(config.MASTER_DATABASE_URL, record, trace_id)
   },
 
-  seed: async ({ tenant, trace_id }) => void (await batch(known(tenant.owner_url), seed(tenant, presetOf(tenant)), trace_id)),
+  seed: async ({ config, tenant, trace_id }) => {
+    await batch(known(tenant.owner_url), seed(tenant, presetOf(tenant)), trace_id)
+    await batch(config.MASTER_DATABASE_URL, [
+      sql`update platform.tenants set presets_version = ${presetVersion(tenant.role_preset)} where id = ${tenant.id}`,
+    ])
+  },
 
   administrator: async ({ config, tenant, trace_id }) => {
     const admin = JSON.parse(known(tenant.initial_admin)) as FirstAdmin

@@ -7,7 +7,7 @@
 -- from outside: all of it is triggers.
 --
 -- What anybody's request looks up is read by a login of its own, a member of freehold_reader, which may select what an
--- entry is made of and nothing else: no owner login, no operator, no audit, and it writes nothing.
+-- entry is made of, who is behind, and nothing else: no owner login, no operator, no audit, and it writes nothing.
 
 -- The registry's versions: one sequence, which only grows. A change of a tenant takes the next version after it holds
 -- the row's lock, so that of two versions of one tenant the later is the greater. A statement that sets a version
@@ -29,7 +29,7 @@ end $$;
 -- trigger runs before the row is written.
 create function platform.published_fields(t platform.tenants) returns jsonb
 language sql stable
-return to_jsonb(t) - '{v,published_v,updated_at,users_counted,is_active,owner_url_encrypted,
+return to_jsonb(t) - '{v,published_v,updated_at,users_counted,is_active,presets_version,owner_url_encrypted,
   next_refresh_key_encrypted,rotating_since}'::text[];
 
 -- A new key of a tenant is a new version of the tenant.
@@ -65,7 +65,7 @@ create trigger queue_maintenance after insert or update on platform.tenants
 call access.audited('platform.tenants', 'tenant',
   secret => '{app_url_encrypted,owner_url_encrypted,refresh_key_encrypted,former_refresh_key_encrypted,
     next_refresh_key_encrypted,initial_admin_encrypted}',
-  noise => '{v,published_v,updated_at,users_counted,next_refresh_key_encrypted}');
+  noise => '{v,published_v,updated_at,users_counted,presets_version,next_refresh_key_encrypted}');
 
 -- Not access.protect: a request with a permission for tenants also writes the runs and steps that it starts, so that
 -- only the scope is checked here.
@@ -94,8 +94,8 @@ grant usage on sequence platform.registry_v to freehold_app;
 -- Without the encrypted columns, and without updates of those that provisioning alone writes.
 grant
   select (id, subdomain, legal_name, tax_id, country, admin_email, contact_name, region, plan, environment, status,
-    is_active, isolation, role_preset, limits, config, schema_version, users_counted, database_name, host_id, v,
-    published_v, created_at, updated_at, deleted_at, refresh_key_from, rotating_since),
+    is_active, isolation, role_preset, limits, config, schema_version, presets_version, users_counted, database_name,
+    host_id, v, published_v, created_at, updated_at, deleted_at, refresh_key_from, rotating_since),
   insert,
   update (status, deleted_at, erasing_until, config, rotating_since)
 on platform.tenants to freehold_app;
@@ -118,8 +118,8 @@ create policy reader on platform.realm for select to freehold_reader
 grant usage on schema platform to freehold_reader;
 
 grant
-  select (id, subdomain, legal_name, status, config, schema_version, app_url_encrypted, refresh_key_encrypted,
-    former_refresh_key_encrypted, refresh_key_from, v, deleted_at)
+  select (id, subdomain, legal_name, status, config, role_preset, schema_version, presets_version, app_url_encrypted,
+    refresh_key_encrypted, former_refresh_key_encrypted, refresh_key_from, v, deleted_at)
 on platform.tenants to freehold_reader;
 
 grant select (kid, realm_id, public_jwk, private_jwk_encrypted, use_from) on platform.signing_keys to freehold_reader;
