@@ -3,7 +3,7 @@
  * databases are equal if their catalogues are; the order of columns is ignored.
  */
 import type { Client } from 'pg'
-import { FINGERPRINT, type Fingerprint, fingerprintOf, PATH } from '../../src/tenants/migration/fingerprint.ts'
+import { FINGERPRINT, type Fingerprint, fingerprintOf, STEADY } from '../../src/tenants/migration/fingerprint.ts'
 
 export type Kind =
   | 'schema'
@@ -133,8 +133,11 @@ export async function readCatalogue(client: Client): Promise<Catalogue> {
 
 /** What the Worker compares tenants with, read from the database that a client is connected to. */
 export async function readFingerprint(client: Client): Promise<Fingerprint> {
-  await client.query(PATH.replace('true', 'false'))
-  return fingerprintOf((await client.query(FINGERPRINT)).rows)
+  await client.query('begin')
+  await client.query(STEADY)
+  const { rows } = await client.query(FINGERPRINT)
+  await client.query('commit')
+  return fingerprintOf(rows)
 }
 
 export const keyOf = ({ privilege, column, object, grantee }: Grant) =>

@@ -1,10 +1,10 @@
 /** Threat: a change of a table or a definition that no migration carries to the tenants that exist, or a migration that says something else. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { differences } from '../../scripts/migration/catalogue.ts'
+import { differences, readFingerprint } from '../../scripts/migration/catalogue.ts'
 import { readDefinitions } from '../../scripts/migration/definitions.ts'
 import { BUNDLE, bundledFingerprint, bundleOf, FINGERPRINT_FILE, readRetired } from '../../scripts/migration/ledger.ts'
 import { isRetired } from '../../scripts/migration/retired.ts'
-import { compare } from '../../scripts/migration/scratch.ts'
+import { applyMigrations, compare, scratch } from '../../scripts/migration/scratch.ts'
 import { tableFiles } from '../../scripts/migration/tables.ts'
 import { pack, unpack } from '../../src/tenants/migration/fingerprint.ts'
 import { filesIn, ROOT, read } from '../house/sources.ts'
@@ -46,6 +46,19 @@ describe('all migrations, applied,', () => {
     expect(migrated.fingerprint.size).toBeGreaterThan(700)
     expect([...migrated.fingerprint.keys()].filter((object) => object.includes('platform.'))).toEqual([])
     expect(unpack(pack(migrated.fingerprint))).toEqual(migrated.fingerprint)
+  })
+
+  it('make the same of it whatever the settings of a database or login are', async () => {
+    const { client, remove } = await scratch(server.url)
+    try {
+      await applyMigrations(client, ROOT)
+      const odd = { IntervalStyle: 'sql_standard', DateStyle: 'SQL, DMY', TimeZone: 'America/Lima', quote_all_identifiers: 'on' }
+      for (const [name, value] of Object.entries({ ...odd, bytea_output: 'escape', search_path: 'freehold, access' }))
+        await client.query('select set_config($1, $2, false)', [name, value])
+      expect(await readFingerprint(client)).toEqual(both.migrated.fingerprint)
+    } finally {
+      await remove()
+    }
   })
 })
 

@@ -12,7 +12,7 @@ import { tenantMigrations } from '../provisioning/bundled.ts'
 import { bundledFingerprint } from '../provisioning/bundled-fingerprint.ts'
 import { jobOf, type MasterRow } from '../provisioning/job.ts'
 import { checksumOf } from '../provisioning/migrations.ts'
-import { FINGERPRINT, type Fingerprint, fingerprintOf, PATH, unpack } from './fingerprint.ts'
+import { FINGERPRINT, type Fingerprint, fingerprintOf, STEADY, unpack } from './fingerprint.ts'
 import { NEWEST } from './versions.ts'
 
 const State = z.enum(['changed', 'missing', 'added'])
@@ -74,7 +74,7 @@ export async function readDrift(owner_url: string): Promise<TenantDrift> {
     sql`set transaction read only`,
     sql`set local role freehold_owner`,
     sql`select name, to_jsonb(m) ->> 'checksum' as checksum from freehold.migrations m`,
-    sql.raw(PATH),
+    sql.raw(STEADY),
     sql.raw(FINGERPRINT),
   ]).catch((error) => {
     if (dbError(error)?.code !== '42P01') throw error

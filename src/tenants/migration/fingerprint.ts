@@ -47,8 +47,12 @@ const PARTS = [
     from pg_policy where polrelid in ${TABLES}`,
 ]
 
-/** To be asked first: with an empty path Postgres writes every name with its schema. */
-export const PATH = `select set_config('search_path', '', true)`
+/**
+ * To be asked first, in the same transaction: how Postgres writes names and constants, whatever the settings of a database or login
+ * are. With an empty path every name has its schema.
+ */
+export const STEADY = `select set_config(name, value, true) from (values ('search_path', ''), ('quote_all_identifiers', 'off'), ('TimeZone', 'UTC'),
+  ('DateStyle', 'ISO, YMD'), ('IntervalStyle', 'postgres'), ('bytea_output', 'hex'), ('extra_float_digits', '1')) s (name, value)`
 
 /** The rows `kind, name, hash`; functions of one name are one object. 18 bits find what was changed by mistake, not by design. */
 export const FINGERPRINT = `select kind, name, left(encode(sha256(convert_to(string_agg(form, e'\\n' order by form collate "C"), 'UTF8')), 'base64'), 3) as hash
