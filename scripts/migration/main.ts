@@ -15,7 +15,9 @@ release and are dropped by the next migration, because the previous release runs
   npm run migration -- job_titles --rename freehold.users.designation=job_title
   npm run migration -- no_notes --lose freehold.notes
 
-Exit status: 0 when it wrote a migration, 1 when it did not, 2 for wrong usage.`
+What the Worker compares tenants with, src/tenants/provisioning/bundled-fingerprint.ts, is written anew, also when there is no migration.
+
+Exit status: 0 when it wrote something, 1 when it did not, 2 for wrong usage.`
 
 // A reader that has seen enough (`| head`) is no failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1))

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process'
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { FINGERPRINT_FILE } from '../../scripts/migration/ledger.ts'
 import { ROOT } from '../house/sources.ts'
 import { startServer } from './server.ts'
 
@@ -108,7 +109,7 @@ const statements = (sql: string) =>
 
 describe.concurrent('a migration', () => {
   it('of a new room makes its table, its functions, its policies and its grants, and says so at its top', async () => {
-    const { addNotes, make } = project()
+    const { addNotes, make, path } = project()
     addNotes()
     const made = await make('add_notes')
     expect(made).toMatchObject({ code: 0, fresh: [`drizzle/tenant/${NEXT}_add_notes.sql`] })
@@ -130,6 +131,12 @@ describe.concurrent('a migration', () => {
       fresh: [],
       error: 'Nothing changed: the migrations make what tables and definitions say.',
     })
+    const compared = readFileSync(path(FINGERPRINT_FILE), 'utf8')
+    expect(compared).toMatch(/'policy \* on freehold\.notes': 'change \S{3},make \S{3},read \S{3},remove \S{3}',/)
+    writeFileSync(path(FINGERPRINT_FILE), '')
+    const anew = await make('again')
+    expect(anew).toMatchObject({ code: 0, fresh: [], error: 'No migration: what tenants are compared with is written anew.' })
+    expect(readFileSync(path(FINGERPRINT_FILE), 'utf8')).toBe(compared)
   })
 
   it('replaces a function whose body changed, and recreates one whose signature did, with what depends on it', async () => {
