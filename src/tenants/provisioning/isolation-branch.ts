@@ -46,8 +46,13 @@ export const ownBranch: Isolation = {
     // lost.
     const name = branchName(job)
     const known = await job.neon.branches.list({ projectId: project_id, search: name }).all()
-    for (const { id } of known.filter((branch) => branch.name === name))
-      await remove(job.neon, { project_id, branch_id: id }, null)
+    // Those that migrations kept or undos left have that name in front. Neon deletes no branch that has a child.
+    let left = known.filter((branch) => branch.name === name || branch.name.startsWith(`${name}-`))
+    while (left.length) {
+      const leaves = left.filter(({ id }) => !left.some((other) => other.parent_id === id))
+      for (const { id } of leaves) await remove(job.neon, { project_id, branch_id: id }, null)
+      left = left.filter((branch) => !leaves.includes(branch))
+    }
     await dropLogins(clusterOf(job.neon, hostOf(job)), job.tenant.id)
   },
 }
