@@ -9,7 +9,7 @@ import { encrypt } from '../../src/kernel/keyring.ts'
 import { newToken, systemKeyOf } from '../../src/kernel/token.ts'
 import { hash } from '../../src/passwords/hash.ts'
 import { tenantMigrations } from '../../src/tenants/provisioning/bundled.ts'
-import { jobOf, type MasterRow } from '../../src/tenants/provisioning/job.ts'
+import { type Job, jobOf, type MasterRow } from '../../src/tenants/provisioning/job.ts'
 import { type Migration, migrate } from '../../src/tenants/provisioning/migrations.ts'
 import { databaseName } from '../../src/tenants/provisioning/new-tenant.ts'
 import { type Result, steps } from '../../src/tenants/provisioning/steps.ts'
@@ -29,6 +29,8 @@ type Wanted = {
   config?: { origins?: string[] }
   /** Its database has the schema of the release before, as a tenant has it that no run has come to. */
   is_behind?: boolean
+  /** `branch`: a branch and a compute of its own, from Neon; the default is a copy in a shared branch. */
+  isolation?: 'database' | 'branch'
 }
 
 let password_hash: Promise<string> | undefined
@@ -40,7 +42,13 @@ const templates = new Map<string, Promise<void>>()
  */
 export async function copyTenant(subdomain: string, wanted: Wanted = {}): Promise<{ id: string; tax_id: string }> {
   const { ENCRYPTION_KEYS, NEON_REGION, PASSWORD_HASH_ITERATIONS, TENANT_DB_TEMPLATE } = settings()
-  const { legal_name = `${subdomain} S.A.C.`, admin_email = ADMIN.email, config = {}, is_behind = false } = wanted
+  const {
+    legal_name = `${subdomain} S.A.C.`,
+    admin_email = ADMIN.email,
+    config = {},
+    is_behind = false,
+    isolation = 'database',
+  } = wanted
   const [id, tax_id] = [crypto.randomUUID(), newRuc()]
   const database = databaseName(TENANT_DB_TEMPLATE, subdomain, id)
   password_hash ??= hash(ADMIN.password, PASSWORD_HASH_ITERATIONS)
@@ -48,22 +56,21 @@ export async function copyTenant(subdomain: string, wanted: Wanted = {}): Promis
   const sealed = await encrypt(ENCRYPTION_KEYS, id, 'initial_admin', JSON.stringify(admin))
   await master(
     sql`insert into platform.tenants (id, subdomain, legal_name, tax_id, country, region, admin_email, environment, status, isolation, role_preset, database_name, initial_admin_encrypted, config)
-        values (${id}, ${subdomain}, ${legal_name}, ${tax_id}, 'PE', ${NEON_REGION}, ${admin_email}, 'demo', 'provisioning', 'database', 'minimal', ${database}, ${sealed}, ${JSON.stringify(config)}::jsonb)`,
+        values (${id}, ${subdomain}, ${legal_name}, ${tax_id}, 'PE', ${NEON_REGION}, ${admin_email}, 'demo', 'provisioning', ${isolation}, 'minimal', ${database}, ${sealed}, ${JSON.stringify(config)}::jsonb)`,
   )
   const results: Record<string, Result> = {}
   const step = async (name: string) => {
     results[name] = await steps[name]?.({ ...(await job(id)), env, results })
   }
   await step('place')
-  const { host } = (await job(id)).tenant
-  const at = host?.owner_url ?? ''
-  const [source, migrations] = is_behind ? [`${TEMPLATE}_before`, tenantMigrations.slice(0, -1)] : [TEMPLATE, tenantMigrations]
-  const made = templates.get(source) ?? makeTemplate(at, source, migrations)
-  templates.set(source, made)
-  await made
-  const copy = sql`create database ${sql.identifier(database)} template ${sql.identifier(source)} strategy file_copy`
-  await connect(at).execute(copy)
-  await step('logins')
+  const migrations = is_behind ? tenantMigrations.slice(0, -1) : tenantMigrations
+  if (isolation === 'branch') {
+    for (const name of ['database', 'operations', 'logins']) await step(name)
+    if (is_behind) await startAgain((await job(id)).tenant.owner_url, migrations)
+  } else {
+    await copy(await job(id), is_behind, migrations)
+    await step('logins')
+  }
   if (is_behind) await master(sql`update platform.tenants set schema_version = ${migrations.at(-1)?.name} where id = ${id}`)
   else await step('migrate')
   await step('seed')
@@ -71,6 +78,24 @@ export async function copyTenant(subdomain: string, wanted: Wanted = {}): Promis
   else for (const name of ['administrator', 'signing_key']) await step(name)
   for (const name of ['publish', 'activate']) await step(name)
   return { id, tax_id }
+}
+
+/** Copies the database of a tenant from the template. */
+async function copy({ tenant }: Job, is_behind: boolean, migrations: Migration[]): Promise<void> {
+  const at = tenant.host?.owner_url ?? ''
+  const source = is_behind ? `${TEMPLATE}_before` : TEMPLATE
+  const made = templates.get(source) ?? makeTemplate(at, source, migrations)
+  templates.set(source, made)
+  await made
+  const to = sql.identifier(tenant.database_name)
+  await connect(at).execute(sql`create database ${to} template ${sql.identifier(source)} strategy file_copy`)
+}
+
+/** Gives a branch, which has the newest schema from its template, an older one. */
+async function startAgain(owner_url: string | null, migrations: Migration[]): Promise<void> {
+  const asOwner = sql`set local role freehold_owner`
+  await batch(String(owner_url), [asOwner, sql`drop schema freehold cascade`, sql`drop schema access cascade`])
+  await migrate(String(owner_url), migrations)
 }
 
 type FirstAdmin = Record<'email' | 'username' | 'password_hash', string>
