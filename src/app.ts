@@ -28,6 +28,7 @@ import { sessionRoutes, userSessionRoutes } from './sessions/routes.ts'
 import { settingRoutes } from './settings/routes.ts'
 import { countBehind } from './tenants/migration/fleet.ts'
 import { migrationRoutes } from './tenants/migration/routes.ts'
+import { undoRoutes } from './tenants/migration/undo-routes.ts'
 import { platformPlane, tenantPlane } from './tenants/planes.ts'
 import { requireNeonSettings } from './tenants/provisioning/neon.ts'
 import { tenantRoutes } from './tenants/routes.ts'
@@ -49,6 +50,7 @@ app.use('/api/v1/auth/*', refuseForeignPages)
 app.route('/platform/v1/auth', authRoutes)
 app.route('/platform/v1/tenants', tenantRoutes)
 app.route('/platform/v1/migrations', migrationRoutes)
+app.route('/platform/v1/tenants', undoRoutes)
 app.route('/platform/v1/auth', recoveryRoutes)
 app.route('/platform/v1/sessions', sessionRoutes)
 app.route('/platform/v1/operators', userApiKeyRoutes)

@@ -9,6 +9,7 @@ import { reconcile } from './tenants/lifecycle/lifecycle.ts'
 import { rotateStale } from './tenants/lifecycle/rotating.ts'
 import { deliverDue } from './tenants/maintenance/mail.ts'
 import { runMaintenance } from './tenants/maintenance/maintenance.ts'
+import { tendUndos } from './tenants/migration/put-back.ts'
 import { tendMigrations } from './tenants/migration/touch.ts'
 import { resumeStale } from './tenants/provisioning/provisioning.ts'
 
@@ -19,7 +20,7 @@ export default {
   fetch: app.fetch,
   /**
    * Every minute: resumes stalled provisioning, erasures and rotations of keys, reconciles KV with the master, goes on with
-   * migrations, runs maintenance on active tenants
+   * migrations and their undos, runs maintenance on active tenants
    * (with the audit checkpoint), and delivers mail. Logs and audit have it under one trace id.
    */
   async scheduled(_controller, env) {
@@ -31,6 +32,7 @@ export default {
     const registry = rotateStale(env, config, trace_id)
       .finally(() => reconcile(env, config, trace_id))
       .finally(() => tendMigrations(env, config, trace_id))
+      .finally(() => tendUndos(env, config))
     const work = [resumeStale(env, config), eraseStale(env, config, trace_id), registry, maintenance]
     const results = await Promise.allSettled(work)
     for (const result of results)

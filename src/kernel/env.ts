@@ -6,7 +6,7 @@ export interface Env extends Record<string, unknown> {
   REFUSALS: RateLimit
   PRINCIPALS: RateLimit
   PROVISIONING: Workflow<{ run_id: string }>
-  MIGRATION: Workflow<{ tenant_id: string; target: string; attempt: number }>
+  MIGRATION: Workflow<{ tenant_id: string; target: string; attempt: number } | { undo_id: string; attempt: number }>
   ASSETS: Fetcher
 }
 

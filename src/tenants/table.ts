@@ -230,7 +230,7 @@ export const tenant_migrations = platform.table(
     /** The latest run that it belongs to. */
     run_id: uuid().references(() => migration_runs.id),
     wave: integer().notNull(),
-    state: text({ enum: ['pending', 'running', 'done', 'failed'] }).notNull(),
+    state: text({ enum: ['pending', 'running', 'done', 'failed', 'undoing', 'undone'] }).notNull(),
     from_version: text(),
     attempts: integer().notNull().default(0),
     /** The lease of the attempt that runs. */

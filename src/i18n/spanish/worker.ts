@@ -75,6 +75,20 @@ export const worker = {
   'There is nothing to resume: the run is running, or nothing of it failed.':
     'No hay nada que reanudar: la migración está en curso, o no falló nada en ella.',
   'No tenant is behind the newest schema or its preset.': 'Ningún inquilino está atrasado: ni en el esquema ni en su preajuste.',
+  'A tenant of isolation {isolation} has no branch of its own, one of isolation branch has: each of its migrations is one transaction.':
+    'Un inquilino con aislamiento {isolation} no tiene rama propia, uno con aislamiento branch la tiene: cada una de sus migraciones es una transacción.',
+  'The migration of this tenant is being undone.': 'La migración de este inquilino se está deshaciendo.',
+  'This tenant is being migrated.': 'Este inquilino se está migrando.',
+  'The keys of this tenant are being rotated: undo the migration some minutes later.':
+    'Las claves de este inquilino se están rotando: deshaz la migración unos minutos después.',
+  'There is nothing to undo: Neon had no room for the branch of before the migration ({refused}).':
+    'No hay nada que deshacer: Neon no tenía sitio para la rama de antes de la migración ({refused}).',
+  'The migration of this tenant is undone already.': 'La migración de este inquilino ya está deshecha.',
+  'There is nothing to undo: no branch of before a migration is kept.':
+    'No hay nada que deshacer: no se conserva ninguna rama de antes de una migración.',
+  'Rows were written since the migration, which would be lost: discard_writes loses them.':
+    'Desde la migración se escribieron filas, que se perderían: discard_writes las pierde.',
+  '{table}: {written} written, {restored} changed or deleted': '{table}: {written} escritas, {restored} cambiadas o borradas',
   'The tenant is {status}.': 'El estado del inquilino es {status}.',
   'The tenant is {status}, not {from}.': 'El estado del inquilino es {status}, no {from:parts}.',
   "must be the tenant's subdomain: erasing cannot be undone":

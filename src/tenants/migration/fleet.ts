@@ -65,7 +65,8 @@ export type Send = (statements: SQL[]) => Promise<Record<string, unknown>[][]>
 
 /**
  * Begins a run: all tenants that are behind, each in its wave. A tenant has one row for each schema: one that was in an earlier run to
- * this one, which did not finish it or gave it an older preset, belongs to this run, and goes on counting its attempts.
+ * this one, which did not finish it or gave it an older preset, belongs to this run, and goes on counting its attempts. A tenant whose
+ * migration was undone is left out, unless an operator begins the run.
  * Returns the run's id; null when nobody is behind. One round trip. Two, and fails with illegal_state, when a run is running.
  */
 export async function begin(
@@ -73,6 +74,7 @@ export async function begin(
   config: Config,
   { concurrency, stop_percent, rest }: Wanted,
   trace_id: string,
+  take_undone = true,
 ): Promise<string | null> {
   const id = crypto.randomUUID()
   const rest_from = rest === 'now' ? sql`now()` : NIGHT
@@ -84,7 +86,8 @@ export async function begin(
         select w.id, ${NEWEST}, ${id}, w.wave, 'pending', w.schema_version from (${waves(config)}) w where exists (select from platform.migration_runs where id = ${id})
         on conflict (tenant_id, target) do update set run_id = excluded.run_id, wave = excluded.wave, from_version = excluded.from_version,
           error = null, step = null, drift = null, ms = null, finished_at = null,
-          state = case when m.state = 'running' and m.lease_until > now() then 'running' else 'pending' end`,
+          state = case when m.state = 'running' and m.lease_until > now() then 'running' else 'pending' end
+        where m.state <> 'undoing' and (${take_undone} or m.state <> 'undone')`,
   ]
   const [, made] = await send(statements).catch((error) => sayWhichRuns(send, error))
   return made?.length ? id : null

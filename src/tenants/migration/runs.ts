@@ -10,7 +10,7 @@ import { begin, planned, resume, type Send, WAVES, type Wanted } from './fleet.t
 import { NEWEST } from './versions.ts'
 
 const Wave = z.enum(WAVES)
-const State = z.enum(['pending', 'running', 'done', 'failed'])
+const State = z.enum(['pending', 'running', 'done', 'failed', 'undoing', 'undone'])
 
 export const MigrationPlan = z
   .object({
@@ -87,7 +87,8 @@ const IS_DRIFTED = sql`coalesce((m.drift ->> 'count')::integer > 0, false)`
 const shown = sql`select r.id, r.target, r.state, r.reason, r.wave, r.concurrency, r.stop_percent, ${rfc3339('r.rest_from')} as rest_from,
   ${rfc3339('r.created_at')} as created_at, ${rfc3339('r.finished_at')} as finished_at,
   (select jsonb_build_object('pending', count(*) filter (where m.state = 'pending'), 'running', count(*) filter (where m.state = 'running'),
-    'done', count(*) filter (where m.state = 'done'), 'failed', count(*) filter (where m.state = 'failed'))
+    'done', count(*) filter (where m.state = 'done'), 'failed', count(*) filter (where m.state = 'failed'),
+    'undone', count(*) filter (where m.state in ('undoing', 'undone')))
    from platform.tenant_migrations m where m.run_id = r.id) as tenants,
   (select count(*)::integer from platform.tenant_migrations m where m.run_id = r.id and ${IS_DRIFTED}) as drifted
   from platform.migration_runs r`

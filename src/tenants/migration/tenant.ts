@@ -19,6 +19,9 @@ import { CannotMigrate } from '../provisioning/migrations.ts'
 import { reason } from '../provisioning/neon.ts'
 import { readDrift, summaryOf } from './drift.ts'
 import { advance, type Claim, LEASE } from './fleet.ts'
+import { keepBranch, traceOf } from './kept.ts'
+import { beginPutBack } from './put-back.ts'
+import { type UndoWork, undoIn } from './undo.ts'
 import { givePreset, lacksPreset, upgrade } from './upgrade.ts'
 import { NEWEST } from './versions.ts'
 
@@ -35,16 +38,22 @@ function mayPass(error: unknown): boolean {
   return !code || code.startsWith('XX') || (problem instanceof Problem && problem.code === 'database_unavailable')
 }
 
-/** Migrates one tenant: one instance per attempt. */
-export class Migration extends WorkflowEntrypoint<Env, Claim> {
-  override async run({ payload }: Readonly<WorkflowEvent<Claim>>, step: WorkflowStep) {
+/** Migrates one tenant, or undoes its migration: one instance per attempt. */
+export class Migration extends WorkflowEntrypoint<Env, Claim | UndoWork> {
+  override async run({ payload }: Readonly<WorkflowEvent<Claim | UndoWork>>, step: WorkflowStep) {
     const config = configOf(this.env)
     useSqlUrl(config.NEON_SQL_URL)
+    if ('undo_id' in payload) return undoIn(step, this.env, config, payload)
     const retries = { limit: TRIES - 1, delay: 500, backoff: 'exponential' as const }
     try {
+      await step.do('keep', { retries, timeout: '10 minutes' }, () => keepBranch(config, payload))
       await step.do('migrate', { retries, timeout: '10 minutes' }, () => migrateTenant(this.env, config, payload))
     } catch (error) {
       await step.do('give up', { retries, timeout: '1 minute' }, () => giveUp(config, payload, reason(error)))
+      const work = await step
+        .do('put back', { retries, timeout: '1 minute' }, () => beginPutBack(config, payload))
+        .catch(() => null)
+      if (work) await undoIn(step, this.env, config, work)
     }
     await step.do('go on', { retries, timeout: '1 minute' }, () => advance(this.env, config))
   }
@@ -65,7 +74,7 @@ async function migrateTenant(env: Env, config: Config, { tenant_id, target, atte
   if (!found) return
   const row = found.tenant as MasterRow
   const subdomain = row.subdomain ?? null
-  const trace_id = String(found.trace_id ?? tenant_id.replaceAll('-', ''))
+  const trace_id = traceOf(tenant_id, found.trace_id)
   const keepLease = sql`update platform.tenant_migrations m set lease_until = now() + ${LEASE} where ${mine}`
   const beat = setInterval(() => void batch(config.MASTER_DATABASE_URL, [keepLease]).catch(() => undefined), BEAT_MS)
   let at = 'lease'

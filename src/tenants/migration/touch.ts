@@ -54,7 +54,7 @@ export async function tendMigrations(env: Env, config: Config, trace_id = newTra
   if (config.MIGRATIONS === 'automatic' && found?.is_new === true && found.is_known === false) {
     const { MIGRATION_CONCURRENCY: concurrency } = config
     const send: Send = (statements) => batch(config.MASTER_DATABASE_URL, statements, trace_id)
-    const run = await begin(send, config, { concurrency, stop_percent: 5, rest: 'tonight' }, trace_id)
+    const run = await begin(send, config, { concurrency, stop_percent: 5, rest: 'tonight' }, trace_id, false)
     log('migration run begun', { run, trace_id })
   }
   await advance(env, config)

@@ -1,0 +1,66 @@
+/**
+ * Closing a tenant's database while its branch is exchanged. Threat: a request is answered that something is stored, in a branch that
+ * nobody reads any more. So the database first says that it is another tenant's: every admission and every public endpoint compares
+ * that (access.check_tenant), and the Worker looks the tenant up afresh, asks again where the registry names another database, and
+ * else answers 503 with Retry-After. Then whoever passed before is waited for; only then is anything counted or exchanged.
+ */
+import { sql } from 'drizzle-orm'
+import { batch, unhurried } from '../../kernel/db.ts'
+
+/** Ids of nobody, in the order of a tenant's attempts: what a slower attempt opens was not closed by a later one. */
+const FENCE = 'ffffffff-ffff-4fff-8fff-'
+const fenceOf = (attempt: number) => `${FENCE}${attempt.toString(16).padStart(12, '0')}`
+
+const AS_OWNER = sql`set local role freehold_owner`
+
+/** How long transactions that began before are waited for: those of requests end after 20 s. In steps of a request's time. */
+const WAITS = 3
+
+/** Closes a tenant's database, and returns when no transaction runs that began before. Repeatable. Fails when one does not end. */
+export async function close(owner_url: string, tenant_id: string, attempt: number, trace_id: string): Promise<void> {
+  const closing = sql`update freehold.tenant set id = ${fenceOf(attempt)} where id = ${tenant_id} or id >= ${fenceOf(0)} and id < ${fenceOf(attempt)}`
+  await batch(owner_url, [AS_OWNER, closing], trace_id)
+  // Whoever read the row before that was committed had a transaction then. Autovacuum, which has no user, writes nothing.
+  const [rows = []] = await batch(owner_url, [
+    sql`select l.virtualxid from pg_locks l join pg_stat_activity a on a.pid = l.pid
+        where l.locktype = 'virtualxid' and l.granted and l.virtualxid = l.virtualtransaction and a.datname = current_database() and a.usesysid is not null and a.pid <> pg_backend_pid()`,
+  ])
+  const before = JSON.stringify(rows.map(({ virtualxid }) => virtualxid))
+  for (let tries = 0; tries < WAITS; tries++) if (await haveEnded(owner_url, before)) return
+  throw new Error('A transaction that began before the tenant was closed does not end.')
+}
+
+/** Waits for transactions, up to ten seconds, in the database. */
+async function haveEnded(owner_url: string, before: string): Promise<boolean> {
+  const left = sql`exists (select from pg_locks l where l.locktype = 'virtualxid' and l.virtualxid in (select jsonb_array_elements_text(current_setting('freehold.before')::jsonb)))`
+  const [, , , [row] = []] = await batch(owner_url, [
+    unhurried,
+    sql`select set_config('freehold.before', ${before}, true)`,
+    sql`do $$ begin
+          for i in 1..200 loop
+            exit when not ${left};
+            perform pg_sleep(0.05);
+          end loop;
+        end $$`,
+    sql`select ${left} as is_left`,
+  ])
+  return row?.is_left === false
+}
+
+/** True while this attempt keeps the database closed. */
+export async function isClosed(owner_url: string, attempt: number): Promise<boolean> {
+  const [, [row] = []] = await batch(owner_url, [
+    AS_OWNER,
+    sql`select t.id = ${fenceOf(attempt)} as is_closed from freehold.tenant t`,
+  ])
+  return row?.is_closed === true
+}
+
+/** Opens a database that this attempt closed, or one before. Repeatable; one that a later attempt closed stays closed. */
+export async function open(owner_url: string, tenant_id: string, attempt: number, trace_id: string): Promise<void> {
+  await batch(
+    owner_url,
+    [AS_OWNER, sql`update freehold.tenant set id = ${tenant_id} where id >= ${fenceOf(0)} and id <= ${fenceOf(attempt)}`],
+    trace_id,
+  )
+}
