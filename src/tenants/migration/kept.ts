@@ -17,6 +17,9 @@ import { type Before, lookAt } from './writes.ts'
 /** How long a branch is kept when no other migration of its tenant comes. */
 export const KEPT = sql`interval '7 days'`
 
+/** The trace ids of a tenant's undos, of `platform.tenants t`: an earlier one that failed closed and opened the database. */
+export const UNDO_TRACES = sql`array(select x.trace_id from platform.migration_undos x where x.tenant_id = t.id)`
+
 export type Kept = {
   target: string
   attempt: number

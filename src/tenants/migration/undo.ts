@@ -18,7 +18,7 @@ import { reason } from '../provisioning/neon.ts'
 import { sealOwnerUrl } from '../provisioning/owner-url.ts'
 import { close, isClosed, open } from './fence.ts'
 import { LEASE } from './fleet.ts'
-import { computeOf, KEPT, type Kept, renameBranch } from './kept.ts'
+import { computeOf, KEPT, type Kept, renameBranch, UNDO_TRACES } from './kept.ts'
 import { type Written, writtenSince } from './writes.ts'
 
 /** One attempt at an undo. */
@@ -48,7 +48,15 @@ type Undo = {
   discard_writes: boolean
   trace_id: string
 }
-type Held = { undo: Undo; kept: Kept | null; job: Job; owner_url: string; refresh_key: string; is_exchanged: boolean }
+type Held = {
+  undo: Undo
+  kept: Kept | null
+  traces: string[]
+  job: Job
+  owner_url: string
+  refresh_key: string
+  is_exchanged: boolean
+}
 
 /**
  * The undo, if this attempt holds it; its lease begins again. `next` takes it over for that attempt, or has already. One round trip to
@@ -58,7 +66,8 @@ async function hold(config: Config, { undo_id, attempt }: UndoWork, next = attem
   const [[found] = []] = await batch(config.MASTER_DATABASE_URL, [
     sql`update platform.migration_undos u set lease_until = now() + ${LEASE}, attempts = ${next}::integer from platform.tenants t join platform.hosts h on h.id = t.host_id
         where u.id = ${undo_id} and u.attempts in (${attempt}, ${next}) and u.state = 'running' and t.id = u.tenant_id
-        returning to_jsonb(u) as undo, to_jsonb(t) as tenant, to_jsonb(h) as host, (select to_jsonb(k) from platform.kept_branches k where k.tenant_id = t.id) as kept`,
+        returning to_jsonb(u) as undo, to_jsonb(t) as tenant, to_jsonb(h) as host, (select to_jsonb(k) from platform.kept_branches k where k.tenant_id = t.id) as kept,
+          ${UNDO_TRACES} as traces`,
   ])
   if (!found) return null
   const undo = found.undo as Undo
@@ -67,7 +76,15 @@ async function hold(config: Config, { undo_id, attempt }: UndoWork, next = attem
   const { id, owner_url, branch_id } = job.tenant
   if (!owner_url) throw new Error('The tenant has no owner login.')
   const refresh_key = await decrypt(config.ENCRYPTION_KEYS, id, 'refresh_key', String(row.refresh_key_encrypted))
-  return { undo, kept: found.kept as Kept | null, job, owner_url, refresh_key, is_exchanged: branch_id === undo.branch_id }
+  return {
+    undo,
+    kept: found.kept as Kept | null,
+    traces: found.traces as string[],
+    job,
+    owner_url,
+    refresh_key,
+    is_exchanged: branch_id === undo.branch_id,
+  }
 }
 
 /** A connection string with another host: the logins of a branch are those of its parent, and their passwords. */
@@ -108,7 +125,7 @@ export async function exchange(config: Config, work: UndoWork, host: string): Pr
   const { id, subdomain, app_url } = job.tenant
   if (kept?.branch_id !== undo.branch_id) throw new Error('The branch of before the migration is not kept any more.')
   await close(owner_url, id, work.attempt, undo.trace_id)
-  const writes = await writtenSince(owner_url, kept.before, [kept.trace_id, undo.trace_id])
+  const writes = await writtenSince(owner_url, kept.before, [kept.trace_id, ...held.traces])
   if (!(await isClosed(owner_url, work.attempt))) throw new Error('Another attempt at this undo has begun.')
   if (writes.length && !undo.discard_writes) {
     await open(owner_url, id, work.attempt, undo.trace_id)

@@ -8,7 +8,7 @@ import { Problem } from '../../kernel/problem.ts'
 import { rfc3339, rowsOf } from '../../kernel/wire.ts'
 import { openOwnerUrl } from '../provisioning/owner-url.ts'
 import { LEASE } from './fleet.ts'
-import type { Kept } from './kept.ts'
+import { type Kept, UNDO_TRACES } from './kept.ts'
 import { firstAttempt } from './put-back.ts'
 import type { UndoWork } from './undo.ts'
 import { type Written, writtenSince } from './writes.ts'
@@ -82,11 +82,14 @@ function refusal(row: Record<string, unknown>): string | null {
 /** What was written since the kept branch was taken. One round trip to the master, and two to the tenant's database. */
 async function written(config: Config, id: string): Promise<Written[] | null> {
   const [[found] = []] = await batch(config.MASTER_DATABASE_URL, [
-    sql`select to_jsonb(k) as kept, t.owner_url_encrypted from platform.kept_branches k join platform.tenants t on t.id = k.tenant_id where k.tenant_id = ${id}`,
+    sql`select to_jsonb(k) as kept, t.owner_url_encrypted, ${UNDO_TRACES} as traces from platform.kept_branches k join platform.tenants t on t.id = k.tenant_id where k.tenant_id = ${id}`,
   ])
   if (!found) return null
   const { before, trace_id } = found.kept as Kept
-  return writtenSince(await openOwnerUrl(config, id, String(found.owner_url_encrypted)), before, [trace_id])
+  return writtenSince(await openOwnerUrl(config, id, String(found.owner_url_encrypted)), before, [
+    trace_id,
+    ...(found.traces as string[]),
+  ])
 }
 
 /** What could be undone of a tenant, what that would lose, and its newest undo. One round trip; `tenant:read`. Fails with not_found. */
