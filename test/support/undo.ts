@@ -1,0 +1,108 @@
+/** Tenants with a branch of their own, which are migrated, and what is kept of before. */
+import { env } from 'cloudflare:workers'
+import { sql } from 'drizzle-orm'
+import { expect, vi } from 'vitest'
+import { batch } from '../../src/kernel/db.ts'
+import { advance, begin, type Send } from '../../src/tenants/migration/fleet.ts'
+import { tenantMigrations } from '../../src/tenants/provisioning/bundled.ts'
+import { databaseOf, master, settings } from './databases.ts'
+import { askNeon } from './faults.ts'
+import { type Answer, call, operatorToken } from './people.ts'
+import { expectProblem } from './refusal.ts'
+import { copyTenant } from './tenants.ts'
+
+export const NEWEST = String(tenantMigrations.at(-1)?.name)
+export const BEFORE = String(tenantMigrations.at(-2)?.name)
+
+export const newTrace = () => crypto.randomUUID().replaceAll('-', '')
+export const undoPath = (id: string) => `/platform/v1/tenants/${id}/undo-migration`
+export const look = async (id: string) => (await call('', undoPath(id), { token: await operatorToken() })).body
+export const undo = async (id: string, body: object = {}): Promise<Answer> =>
+  call('', undoPath(id), { token: await operatorToken(), body })
+
+/** The newest undo of a tenant, once it has ended. */
+export async function ended(id: string): Promise<any> {
+  const state = async () =>
+    (
+      await master(
+        sql`select u.state from platform.migration_undos u where u.tenant_id = ${id} order by u.created_at desc limit 1`,
+      )
+    )[0]?.state
+  await vi.waitUntil(async () => !['running', undefined].includes(await state()), { timeout: 60_000, interval: 100 })
+  return (await look(id)).newest
+}
+
+export const versionOf = async (id: string) =>
+  (await master(sql`select schema_version from platform.tenants where id = ${id}`))[0]?.schema_version
+export const stateOf = async (id: string) =>
+  (await master(sql`select state, error from platform.tenant_migrations where tenant_id = ${id} and target = ${NEWEST}`))[0]
+export const ledgerOf = async (subdomain: string) =>
+  (await (await databaseOf(subdomain)).asOwner(sql`select name from freehold.migrations order by name`)).at(-1)?.name
+
+/** The branches of a tenant at Neon: their names, with `its` for the tenant's, and their ids. */
+export async function branchesOf(id: string): Promise<Record<string, string>> {
+  const { project_id } = await placeOf(id)
+  const { branches } = await askNeon(`/projects/${project_id}/branches?search=tenant-${id}`)
+  return Object.fromEntries(branches.map((branch: any) => [branch.name.replace(`tenant-${id}`, 'its'), branch.id]))
+}
+export async function placeOf(id: string): Promise<{ project_id: string }> {
+  const [host] = await master(
+    sql`select h.project_id from platform.hosts h join platform.tenants t on t.host_id = h.id where t.id = ${id}`,
+  )
+  return host as { project_id: string }
+}
+
+const send: Send = (statements) => batch(settings().MASTER_DATABASE_URL, statements)
+
+/** Migrates whoever is behind, and waits. Returns the id of the run. */
+export async function migrateAll(): Promise<string> {
+  const run = String(await begin(send, settings(), { concurrency: 4, stop_percent: 100, rest: 'now' }, newTrace()))
+  for (let tries = 0; ; tries++) {
+    const [row] = await master(sql`select state from platform.migration_runs where id = ${run}`).catch(() => [])
+    if (row && row.state !== 'running') return run
+    if (tries % 10 === 0) await advance(env, settings()).catch(() => undefined)
+    expect(tries, 'the run ends').toBeLessThan(600)
+    await scheduler.wait(100)
+  }
+}
+
+/** A tenant with a branch of its own that is behind. */
+export const behind = async (subdomain: string) => (await copyTenant(subdomain, { is_behind: true, isolation: 'branch' })).id
+
+/** The same, migrated. */
+export async function migrated(subdomain: string): Promise<string> {
+  const id = await behind(subdomain)
+  await migrateAll()
+  expect([await versionOf(id), await ledgerOf(subdomain), (await stateOf(id))?.error]).toEqual([NEWEST, NEWEST, null])
+  return id
+}
+
+/** An undo that is refused, in these words. */
+export async function expectRefusal(asked: Promise<Answer>, words: RegExp): Promise<Answer> {
+  const answer = await asked
+  expectProblem(answer, 409, 'illegal_state')
+  expect(answer.body.detail).toMatch(words)
+  return answer
+}
+
+/** Erases tenants: what is left of these tests would be in the way of others. */
+export async function eraseAll(prefix: string): Promise<void> {
+  const token = await operatorToken()
+  const mine = sql`t.subdomain like ${`${prefix}%`}`
+  for (const { id, subdomain } of await master(sql`select t.id, t.subdomain from platform.tenants t where ${mine}`))
+    await call('', `/platform/v1/tenants/${id}?hard=true&confirm=${subdomain}`, { method: 'DELETE', token })
+  await vi.waitUntil(async () => !(await master(sql`select from platform.tenants t where ${mine}`)).length, {
+    timeout: 50_000,
+    interval: 200,
+  })
+}
+
+/** What makes the presets fail after the migrations, so that a migration fails half-way. */
+export async function breakPresets(subdomain: string): Promise<void> {
+  const { asOwner } = await databaseOf(subdomain)
+  await asOwner(
+    sql`delete from freehold.role_permissions rp using freehold.roles r where r.id = rp.role_id and rp.permission = 'unit:create'`,
+    sql`delete from freehold.permissions where name = 'unit:create'`,
+    sql`alter table freehold.permissions add constraint planted check (name <> 'unit:create')`,
+  )
+}
