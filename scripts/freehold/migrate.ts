@@ -7,6 +7,7 @@ import { Failure } from './failure.ts'
 import { type Globals, whole } from './options.ts'
 import { paint, print, printJson, tell } from './output.ts'
 import { pairs, table } from './table.ts'
+import { addUndo } from './undoing.ts'
 
 const Plan = z.object({
   target: z.string(),
@@ -55,7 +56,7 @@ const BAR = 30
 export function addMigrate(program: Command): void {
   const migrate = program
     .command('migrate')
-    .description('take all tenants to the newest schema: plan, run, status, resume, drift')
+    .description('take all tenants to the newest schema: plan, run, status, resume, undo, drift')
     .addHelpText('afterAll', CREDENTIAL_SETTINGS)
 
   migrate
@@ -105,6 +106,7 @@ export function addMigrate(program: Command): void {
       })
     })
 
+  addUndo(migrate)
   addDrift(migrate)
 }
 

@@ -115,7 +115,7 @@ describe('migrate', () => {
     ])
   })
 
-  test.each([['plan'], ['run'], ['status'], ['resume'], ['drift']])('%s has its help', async (name) => {
+  test.each([['plan'], ['run'], ['status'], ['resume'], ['undo'], ['drift']])('%s has its help', async (name) => {
     expect(await ada(name, '--help')).toMatchObject({ code: 0, stdout: expect.stringContaining('FREEHOLD_TOKEN') })
   })
 })
