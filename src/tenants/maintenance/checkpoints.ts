@@ -17,7 +17,9 @@ const MOST_CHECKPOINTS = 20
 
 export type AuditedRealm = { id: string; name: string; owner_url_encrypted: string | null; head: Head | null }
 
-export type Checkpointed = { head: Head | null; answer: Record<string, unknown> }
+/** A head, and the hash of the one that it continues from. */
+export type NextHead = Head & { known: string | null }
+export type Checkpointed = { head: NextHead | null; answer: Record<string, unknown> }
 
 export const HEAD = sql`(select jsonb_build_object('no', h.no, 'hash', h.hash, 'entries', h.entries, 'checkpointed_at', h.checkpointed_at) from platform.audit_heads h where h.realm_id = x.id) as head`
 const TENANTS = sql`select x.id, x.subdomain as name, x.owner_url_encrypted, x.created_at::text as created_at, ${HEAD} from platform.tenants x`
@@ -51,10 +53,15 @@ async function realmNamed(config: Config, name: string): Promise<AuditedRealm & 
   return realm as AuditedRealm & { created_at: string }
 }
 
-/** The statement for the master that moves heads, never backwards. Rows are locked in one order, or two runs could deadlock. */
-export const moveHeads = (heads: (Head & { realm_id: string })[]): SQL =>
+/**
+ * The statement for the master that moves heads, never backwards, and only from the head that each continues: one of a branch that was
+ * left meanwhile (tenants/migration/undo.ts) is of another chain. Rows are locked in one order, or two runs could deadlock.
+ */
+export const moveHeads = (heads: (NextHead & { realm_id: string })[]): SQL =>
   sql`insert into platform.audit_heads as h (realm_id, no, hash, entries, checkpointed_at)
-    select * from jsonb_to_recordset(${JSON.stringify(heads)}::jsonb) as x (realm_id uuid, no integer, hash text, entries bigint, checkpointed_at timestamptz) order by x.realm_id
+    select x.realm_id, x.no, x.hash, x.entries, x.checkpointed_at
+    from jsonb_to_recordset(${JSON.stringify(heads)}::jsonb) as x (realm_id uuid, no integer, hash text, entries bigint, checkpointed_at timestamptz, known text)
+    where x.known is not distinct from (select k.hash from platform.audit_heads k where k.realm_id = x.realm_id) order by x.realm_id
     on conflict (realm_id) do update set no = excluded.no, hash = excluded.hash, entries = excluded.entries, checkpointed_at = excluded.checkpointed_at, updated_at = now()
     where h.no < excluded.no`
 
@@ -96,10 +103,8 @@ export async function checkpoint(
     }
     if (!found || Number(found.no) <= no) return { head: null, answer }
     const entries = (known?.entries ?? 0) + Number(found.entries)
-    return {
-      head: { no: Number(found.no), hash: String(found.hash), checkpointed_at: String(found.checkpointed_at), entries },
-      answer,
-    }
+    const at = { no: Number(found.no), hash: String(found.hash), checkpointed_at: String(found.checkpointed_at) }
+    return { head: { ...at, entries, known: known?.hash ?? null }, answer }
   }
 }
 

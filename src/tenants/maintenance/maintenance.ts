@@ -5,13 +5,12 @@
  * ends only that realm's turn, and realms that a run does not reach come first in the next.
  */
 import { type SQL, sql } from 'drizzle-orm'
-import type { Head } from '../../audit/verify.ts'
 import { newTraceId } from '../../http/trace.ts'
 import type { Config } from '../../kernel/config.ts'
 import { batch, unhurried } from '../../kernel/db.ts'
 import { log } from '../../kernel/log.ts'
 import { MailSender } from '../../mail/sender.ts'
-import { type AuditedRealm, checkpoint, HEAD, moveHeads, PLATFORM, urlOf } from './checkpoints.ts'
+import { type AuditedRealm, checkpoint, HEAD, moveHeads, type NextHead, PLATFORM, urlOf } from './checkpoints.ts'
 import { claimMaintenance, type MaintenanceResult, recordMaintenance, recordUsers } from './queue.ts'
 
 /** Users of one realm who are warned in one run that their password expires. */
@@ -30,7 +29,7 @@ const RUN_MS = 50_000
 /** How long a realm whose database is unavailable is left alone, unless it is active. */
 const UNAVAILABLE_MS = 5 * 60_000
 
-type Found = MaintenanceResult & { name: string; head: Head | null; is_mail_due: boolean }
+type Found = MaintenanceResult & { name: string; head: NextHead | null; is_mail_due: boolean }
 type Run = { config: Config; trace_id: string; end: number; also: SQL[] }
 
 /**
