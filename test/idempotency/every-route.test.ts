@@ -26,7 +26,7 @@ const OTHERS = [
   /^\/(api|platform)\/v1\/auth\//,
   /\/import$/,
   /^\/platform\/v1\/migrations$/,
-  /\/(activate|deactivate|reactivate|restore|retry|resume|rotate-keys|unlock|reset-password|approve|reject|revoke)$/,
+  /\/(activate|deactivate|reactivate|restore|retry|resume|undo-migration|rotate-keys|unlock|reset-password|approve|reject|revoke)$/,
   /^\/api\/v1\/roles\/\{id\}\/permissions$/,
   /^\/api\/v1\/authz\/check$/,
 ]

@@ -84,7 +84,7 @@ describe('a run', () => {
     const begun = await runs('', { rest: 'now' })
     expect([begun.status, begun.headers.get('Location')]).toEqual([202, `/platform/v1/migrations/${begun.body.id}`])
     const done = await until(begun.body.id, 'done')
-    expect(done.tenants).toEqual({ pending: 0, running: 0, done: plan.body.tenants, failed: 0 })
+    expect(done.tenants).toEqual({ pending: 0, running: 0, done: plan.body.tenants, failed: 0, undone: 0 })
     const report = await runs(`/${done.id}/tenants`)
     for (const row of report.body.data)
       expect(row).toMatchObject({ state: 'done', from: BEFORE, to: NEWEST, attempts: 1, error: null, ms: expect.any(Number) })

@@ -38,6 +38,8 @@ const doors: [string, string, () => string, Record<string, unknown>?][] = [
   ['POST', 'switching it off', () => `/platform/v1/tenants/${tenant.id}/deactivate`],
   ['POST', 'switching it on', () => `/platform/v1/tenants/${tenant.id}/activate`],
   ['POST', 'rotating its keys', () => `/platform/v1/tenants/${tenant.id}/rotate-keys`],
+  ['POST', 'undoing its migration', () => `/platform/v1/tenants/${tenant.id}/undo-migration`, {}],
+  ['GET', 'its undo', () => `/platform/v1/tenants/${tenant.id}/undo-migration`],
   ['POST', 'restoring it', () => `/platform/v1/tenants/${tenant.id}/restore`],
   ['DELETE', 'deleting it', () => `/platform/v1/tenants/${tenant.id}`],
   ['DELETE', 'erasing it', () => `/platform/v1/tenants/${tenant.id}?hard=true&confirm=permitted`],
