@@ -5,8 +5,9 @@
 import { env } from 'cloudflare:workers'
 import { sql } from 'drizzle-orm'
 import { afterAll, describe, expect, it } from 'vitest'
+import type { Head } from '../../src/audit/verify.ts'
 import { batch } from '../../src/kernel/db.ts'
-import { checkpointAudit, verifyAudit } from '../../src/tenants/maintenance/checkpoints.ts'
+import { checkpointAudit, moveHeads, verifyAudit } from '../../src/tenants/maintenance/checkpoints.ts'
 import { close, open } from '../../src/tenants/migration/fence.ts'
 import { start } from '../../src/tenants/migration/fleet.ts'
 import { tendUndos } from '../../src/tenants/migration/put-back.ts'
@@ -158,8 +159,13 @@ describe('the audit', () => {
     await migrateAll()
     await login('undone-audit')
     expect(await checkpointAudit(settings(), 'undone-audit')).toBe(1)
+    const of_left = (
+      await master(sql`select h.no, h.hash, h.entries, h.checkpointed_at from platform.audit_heads h where h.realm_id = ${id}`)
+    )[0] as Head
     expect((await undo(id, { discard_writes: true })).status).toBe(202)
     await ended(id)
+    // A maintenance that began before ends now: what it made is in the branch that was left.
+    await master(moveHeads([{ realm_id: id, ...of_left, no: of_left.no + 1, known: of_left.hash }]))
     expect(await verifyAudit(settings(), 'undone-audit')).toMatchObject({ intact: true, faults: [] })
     await plantSession('undone-audit')
     await checkpointAudit(settings(), 'undone-audit')
