@@ -7,8 +7,8 @@ import type { Config } from '../../kernel/config.ts'
 import { batch } from '../../kernel/db.ts'
 import type { Env } from '../../kernel/env.ts'
 import { log } from '../../kernel/log.ts'
+import { jobOf, type MasterRow } from '../provisioning/job.ts'
 import { neonApi, reason } from '../provisioning/neon.ts'
-import { openOwnerUrl } from '../provisioning/owner-url.ts'
 import { type Claim, LEASE } from './fleet.ts'
 import { forgetBranch, type Kept, removeComputes } from './kept.ts'
 import type { UndoWork } from './undo.ts'
@@ -24,7 +24,7 @@ export const firstAttempt = (tenant: ReturnType<typeof sql>) =>
  */
 export async function beginPutBack(config: Config, { tenant_id, target, attempt }: Claim): Promise<UndoWork | null> {
   const [[found] = [], [begun] = []] = await batch(config.MASTER_DATABASE_URL, [
-    sql`select to_jsonb(k) as kept, t.owner_url_encrypted from platform.kept_branches k join platform.tenants t on t.id = k.tenant_id
+    sql`select to_jsonb(k) as kept, to_jsonb(t) as tenant from platform.kept_branches k join platform.tenants t on t.id = k.tenant_id
         join platform.tenant_migrations m on m.tenant_id = k.tenant_id and m.target = k.target
         where k.tenant_id = ${tenant_id} and k.target = ${target} and k.attempt = ${attempt} and k.branch_id is not null and m.state = 'failed' and m.attempts = ${attempt}`,
     sql`select u.id as undo_id, u.attempts as attempt from platform.migration_undos u where u.tenant_id = ${tenant_id} and u.target = ${target} and u.state = 'running' and u.is_automatic`,
@@ -32,7 +32,8 @@ export async function beginPutBack(config: Config, { tenant_id, target, attempt 
   if (begun) return begun as UndoWork
   if (!found) return null
   const kept = found.kept as Kept
-  const applied = await ledgerOf(await openOwnerUrl(config, tenant_id, String(found.owner_url_encrypted)))
+  const { tenant } = await jobOf(config, found.tenant as MasterRow, null, kept.trace_id)
+  const applied = await ledgerOf(String(tenant.owner_url))
   if ((applied.at(-1) ?? null) === kept.from_version) {
     await batch(config.MASTER_DATABASE_URL, [
       sql`update platform.kept_branches k set kept_until = now() where k.tenant_id = ${tenant_id} and k.target = ${target} and k.attempt = ${attempt}`,

@@ -48,7 +48,7 @@ export const MigrationRun = z
     concurrency: z.int(),
     stop_percent: z.int(),
     rest_from: z.iso.datetime(),
-    tenants: z.object({ pending: z.int(), running: z.int(), done: z.int(), failed: z.int() }),
+    tenants: z.object({ pending: z.int(), running: z.int(), done: z.int(), failed: z.int(), undone: z.int() }),
     drifted: z.int().openapi({ description: 'Tenants of it whose database is not as the migrations make it' }),
     created_at: z.iso.datetime(),
     finished_at: z.iso.datetime().nullable(),

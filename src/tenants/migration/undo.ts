@@ -9,13 +9,12 @@ import { sql } from 'drizzle-orm'
 import type { Config } from '../../kernel/config.ts'
 import { batch } from '../../kernel/db.ts'
 import type { Env } from '../../kernel/env.ts'
-import { decrypt, encrypt } from '../../kernel/keyring.ts'
+import { decrypt } from '../../kernel/keyring.ts'
 import { log } from '../../kernel/log.ts'
 import { systemKeyOf } from '../../kernel/token.ts'
 import { propagate } from '../lifecycle/lifecycle.ts'
-import { hostOf, type Job, jobOf, type MasterRow } from '../provisioning/job.ts'
+import { hostOf, type Job, jobOf, type MasterRow, sealUrls } from '../provisioning/job.ts'
 import { reason } from '../provisioning/neon.ts'
-import { sealOwnerUrl } from '../provisioning/owner-url.ts'
 import { close, isClosed, open } from './fence.ts'
 import { LEASE } from './fleet.ts'
 import { computeOf, KEPT, type Kept, renameBranch, UNDO_TRACES } from './kept.ts'
@@ -35,7 +34,7 @@ export async function undoIn(step: WorkflowStep, env: Env, config: Config, work:
     if (!(await step.do('exchange', until('5 minutes'), () => exchange(config, work, host)))) return
     await step.do('publish', until('5 minutes'), () => publishUndo(env, config, work))
   } catch (error) {
-    await step.do('give up undo', until('1 minute'), () => giveUpUndo(config, work, reason(error)))
+    await step.do('reopen', until('1 minute'), () => giveUpUndo(config, work, reason(error)))
   }
 }
 
@@ -140,10 +139,7 @@ export async function exchange(config: Config, work: UndoWork, host: string): Pr
     sql`select s.no, encode(s.hash, 'hex') as hash, s.created_at::text as checkpointed_at, (select sum(e.entries) from freehold.audit_checkpoints e)::integer as entries
         from freehold.audit_checkpoints s order by s.no desc limit 1`,
   ])
-  const urls = {
-    app: await encrypt(config.ENCRYPTION_KEYS, id, 'app_url', at(app_url, host)),
-    owner: await sealOwnerUrl(config, id, known),
-  }
+  const urls = await sealUrls(config, id, { app_url: at(app_url, host), owner_url: known })
   const mine = sql`exists (select from platform.migration_undos u where u.id = ${undo.id} and u.attempts = ${work.attempt} and u.state = 'running')`
   // Its keys were rotated since the branch was taken, which knows the new one alone.
   const is_rotated = sql`coalesce(t.refresh_key_from > (select k.kept_until - ${KEPT} from platform.kept_branches k where k.tenant_id = t.id), false)`
@@ -154,7 +150,7 @@ export async function exchange(config: Config, work: UndoWork, host: string): Pr
     [
       // Whoever gives this attempt up waits here, or was first.
       lock,
-      sql`update platform.tenants t set branch_id = ${undo.branch_id}, app_url_encrypted = ${urls.app}, owner_url_encrypted = ${urls.owner}, schema_version = ${version?.name ?? null},
+      sql`update platform.tenants t set branch_id = ${undo.branch_id}, app_url_encrypted = ${urls.app_url}, owner_url_encrypted = ${urls.owner_url}, schema_version = ${version?.name ?? null},
             former_refresh_key_encrypted = case when ${is_rotated} then null else t.former_refresh_key_encrypted end, refresh_key_from = case when ${is_rotated} then null else t.refresh_key_from end
           where t.id = ${id} and t.branch_id = ${undo.parent_id} and ${mine} returning t.id`,
       sql`update platform.tenant_migrations m set state = ${undo.is_automatic ? 'failed' : 'undone'}, finished_at = now(),

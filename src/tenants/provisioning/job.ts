@@ -1,8 +1,8 @@
 import type { Config } from '../../kernel/config.ts'
-import { decrypt } from '../../kernel/keyring.ts'
+import { decrypt, encrypt } from '../../kernel/keyring.ts'
 import type { Passwords, Urls } from './logins.ts'
 import { type NeonApi, neonApi, type OperationRef } from './neon.ts'
-import { openOwnerUrl } from './owner-url.ts'
+import { openOwnerUrl, sealOwnerUrl } from './owner-url.ts'
 import type { Cluster } from './roles.ts'
 
 /** The tenant that provisioning works on, with what its steps need. URLs are decrypted; null until their step has run. */
@@ -59,6 +59,12 @@ export const clusterOf = (neon: NeonApi, { project_id, branch_id, owner_url: url
 export type MasterRow = Record<string, string | null>
 
 const text = (value: string | null | undefined) => String(value ?? '')
+
+/** The connection strings of a tenant's logins, encrypted for their columns. */
+export const sealUrls = async (config: Config, id: string, { app_url, owner_url }: Urls): Promise<Urls> => ({
+  app_url: await encrypt(config.ENCRYPTION_KEYS, id, 'app_url', app_url),
+  owner_url: await sealOwnerUrl(config, id, owner_url),
+})
 
 /** A host, from its row, with its secret decrypted. */
 export async function openHost(config: Config, h: MasterRow): Promise<Host> {

@@ -9,10 +9,10 @@ import { firstSigningKey } from '../registry/keys.ts'
 import { ENTRY, type Entry, forgetUnknown, kvKey, signed } from '../registry/registry.ts'
 import { tenantMigrations } from './bundled.ts'
 import { isolations } from './isolation.ts'
-import type { Job } from './job.ts'
+import { type Job, sealUrls } from './job.ts'
 import { migrate } from './migrations.ts'
 import { type OperationRef, waitFor } from './neon.ts'
-import { openOwnerUrl, sealOwnerUrl } from './owner-url.ts'
+import { openOwnerUrl } from './owner-url.ts'
 import { type FirstAdmin, firstAdministrator, seed, systemKey } from './seed.ts'
 import { verifyIsolation } from './verify-isolation.ts'
 
@@ -41,8 +41,7 @@ export const steps: Record<string, Step> = {
       tenant.app_url && tenant.owner_url
         ? { app_url: tenant.app_url, owner_url: tenant.owner_url }
         : await isolationOf(job).urls(job, made)
-    const app_url = await encrypt(config.ENCRYPTION_KEYS, tenant.id, 'app_url', urls.app_url)
-    const owner_url = await sealOwnerUrl(config, tenant.id, urls.owner_url)
+    const { app_url, owner_url } = await sealUrls(config, tenant.id, urls)
     const record = [
       sql`update platform.tenants set app_url_encrypted = ${app_url}, owner_url_encrypted = ${owner_url} where id = ${tenant.id} and app_url_encrypted is null`,
       sql`select app_url_encrypted, owner_url_encrypted from platform.tenants where id = ${tenant.id}`,

@@ -1,6 +1,6 @@
 import { z } from '@hono/zod-openapi'
 import { room, route } from '../../http/route.ts'
-import { startUndo } from './put-back.ts'
+import { startUndo } from '../migration/put-back.ts'
 import { beginUndo, getUndo, MigrationUndo, NewMigrationUndo } from './undos.ts'
 
 const Id = z.object({ id: z.uuid() })

@@ -6,12 +6,12 @@ import type { Ctx } from '../../kernel/context.ts'
 import { batch } from '../../kernel/db.ts'
 import { Problem } from '../../kernel/problem.ts'
 import { rfc3339, rowsOf } from '../../kernel/wire.ts'
-import { openOwnerUrl } from '../provisioning/owner-url.ts'
-import { LEASE } from './fleet.ts'
-import { type Kept, UNDO_TRACES } from './kept.ts'
-import { firstAttempt } from './put-back.ts'
-import type { UndoWork } from './undo.ts'
-import { type Written, writtenSince } from './writes.ts'
+import { LEASE } from '../migration/fleet.ts'
+import { type Kept, UNDO_TRACES } from '../migration/kept.ts'
+import { firstAttempt } from '../migration/put-back.ts'
+import type { UndoWork } from '../migration/undo.ts'
+import { type Written, writtenSince } from '../migration/writes.ts'
+import { jobOf, type MasterRow } from '../provisioning/job.ts'
 
 const Writes = z.array(
   z.object({
@@ -64,40 +64,53 @@ const shown = (
   from platform.tenants t left join platform.kept_branches k on k.tenant_id = t.id where t.id = ${id}`
 
 /** Why the migration of a tenant cannot be undone now; null: it can. */
-function refusal(row: Record<string, unknown>): string | null {
+function refusal(row: Record<string, unknown>): Problem | null {
   const states = row.states as string[]
   const { status, isolation, refused } = row
   if (isolation !== 'branch')
-    return `A tenant of isolation ${isolation} has no branch of its own, one of isolation branch has: each of its migrations is one transaction.`
-  if (states.includes('undoing')) return 'The migration of this tenant is being undone.'
-  if (status !== 'active' && status !== 'inactive') return `The tenant is ${status}.`
-  if (states.includes('running')) return 'This tenant is being migrated.'
-  if (row.branch_id && row.is_kept)
-    return row.is_rotating ? 'The keys of this tenant are being rotated: undo the migration some minutes later.' : null
-  if (refused) return `There is nothing to undo: Neon had no room for the branch of before the migration (${refused}).`
-  if (states.includes('undone')) return 'The migration of this tenant is undone already.'
-  return 'There is nothing to undo: no branch of before a migration is kept.'
+    return new Problem(
+      'illegal_state',
+      `A tenant of isolation ${isolation} has no branch of its own, one of isolation branch has: each of its migrations is one transaction.`,
+    )
+  if (states.includes('undoing')) return new Problem('illegal_state', 'The migration of this tenant is being undone.')
+  if (status !== 'active' && status !== 'inactive') return new Problem('illegal_state', `The tenant is ${status}.`)
+  if (states.includes('running')) return new Problem('illegal_state', 'This tenant is being migrated.')
+  if (row.branch_id && row.is_kept) {
+    if (!row.is_rotating) return null
+    return new Problem('illegal_state', 'The keys of this tenant are being rotated: undo the migration some minutes later.')
+  }
+  if (refused)
+    return new Problem(
+      'illegal_state',
+      `There is nothing to undo: Neon had no room for the branch of before the migration (${refused}).`,
+    )
+  if (states.includes('undone')) return new Problem('illegal_state', 'The migration of this tenant is undone already.')
+  return new Problem('illegal_state', 'There is nothing to undo: no branch of before a migration is kept.')
 }
 
 /** What was written since the kept branch was taken. One round trip to the master, and two to the tenant's database. */
 async function written(config: Config, id: string): Promise<Written[] | null> {
-  const [[found] = []] = await batch(config.MASTER_DATABASE_URL, [
-    sql`select to_jsonb(k) as kept, t.owner_url_encrypted, ${UNDO_TRACES} as traces from platform.kept_branches k join platform.tenants t on t.id = k.tenant_id where k.tenant_id = ${id}`,
+  const [[kept] = []] = await batch(config.MASTER_DATABASE_URL, [
+    sql`select to_jsonb(k) as kept, to_jsonb(t) as tenant, ${UNDO_TRACES} as traces from platform.kept_branches k join platform.tenants t on t.id = k.tenant_id where k.tenant_id = ${id}`,
   ])
-  if (!found) return null
-  const { before, trace_id } = found.kept as Kept
-  return writtenSince(await openOwnerUrl(config, id, String(found.owner_url_encrypted)), before, [
-    trace_id,
-    ...(found.traces as string[]),
-  ])
+  if (!kept) return null
+  const { before, trace_id } = kept.kept as Kept
+  const { tenant } = await jobOf(config, kept.tenant as MasterRow, null, trace_id)
+  return writtenSince(String(tenant.owner_url), before, [trace_id, ...(kept.traces as string[])])
+}
+
+/** The row of `shown`. One round trip. Fails with not_found. */
+async function found(ctx: Ctx, id: string): Promise<Record<string, unknown>> {
+  const [result] = await ctx.run(ctx.db.execute(shown(id)))
+  const [row] = rowsOf<Record<string, unknown>>(result)
+  if (!row) throw new Problem('not_found')
+  return row
 }
 
 /** What could be undone of a tenant, what that would lose, and its newest undo. One round trip; `tenant:read`. Fails with not_found. */
 export async function getUndo(ctx: Ctx, id: string): Promise<Shown> {
-  const [result] = await ctx.run(ctx.db.execute(shown(id)))
-  const [row] = rowsOf<Record<string, unknown>>(result)
-  if (!row) throw new Problem('not_found')
-  const reason = refusal(row)
+  const row = await found(ctx, id)
+  const reason = refusal(row)?.message ?? null
   const kept = row.branch_id && row.is_kept ? row : { from_version: null, kept_until: null }
   return {
     tenant_id: id,
@@ -117,9 +130,10 @@ export async function getUndo(ctx: Ctx, id: string): Promise<Shown> {
  * with not_found, illegal_state: says why, or how much was written since.
  */
 export async function beginUndo(ctx: Ctx, id: string, discard_writes: boolean): Promise<UndoWork> {
-  const { reason, writes } = await getUndo(ctx, id)
-  if (reason) throw new Problem('illegal_state', reason)
-  if (writes?.length && !discard_writes) {
+  const problem = refusal(await found(ctx, id))
+  if (problem) throw problem
+  const writes = discard_writes ? [] : await written(ctx.config, id)
+  if (writes?.length) {
     const errors = writes.map(({ table, written, restored }) => ({
       pointer: '#/discard_writes',
       detail: `${table}: ${written} written, ${restored} changed or deleted`,
@@ -145,5 +159,5 @@ export async function beginUndo(ctx: Ctx, id: string, discard_writes: boolean): 
   const [work] = rowsOf<{ attempt: number }>(begun)
   if (work) return { undo_id, attempt: work.attempt }
   const [row] = rowsOf<Record<string, unknown>>(now)
-  throw new Problem('illegal_state', (row && refusal(row)) ?? 'The migration of this tenant is being undone.')
+  throw (row && refusal(row)) ?? new Problem('illegal_state', 'The migration of this tenant is being undone.')
 }

@@ -1,10 +1,10 @@
 import { sql } from 'drizzle-orm'
 import { boolean, index, integer, jsonb, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core'
 import { moment } from '../../kernel/schema.ts'
+import type { Before, Written } from '../migration/writes.ts'
 import { platform, tenants } from '../table.ts'
-import type { Before, Written } from './writes.ts'
 
-/** The branch of before a tenant's last migration: one for each tenant, until its next migration or for a week (kept.ts). */
+/** The branch of before a tenant's last migration: one for each tenant, until its next migration or for a week (tenants/migration/kept.ts). */
 export const kept_branches = platform.table('kept_branches', {
   tenant_id: uuid()
     .primaryKey()
@@ -25,7 +25,7 @@ export const kept_branches = platform.table('kept_branches', {
   kept_until: moment().notNull(),
 })
 
-/** Undos of migrations: a kept branch becomes the tenant's branch (undo.ts). `parent_id` is the branch that is left then. */
+/** Undos of migrations: a kept branch becomes the tenant's branch (tenants/migration/undo.ts). `parent_id` is the branch that is left then. */
 export const migration_undos = platform.table(
   'migration_undos',
   {
