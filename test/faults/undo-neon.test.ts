@@ -66,7 +66,7 @@ afterEach(() => switchOn())
 afterAll(async () => {
   await introspector.dispose()
   await eraseAll('unfault-')
-})
+}, 240_000)
 
 /** The tenant is on the branch of before, open, and known by that branch everywhere; there is one kept branch less, and no other. */
 async function expectUndone(id: string, subdomain: string, kept: string, token: string) {

@@ -9,7 +9,8 @@ import type { Head } from '../../src/audit/verify.ts'
 import { batch } from '../../src/kernel/db.ts'
 import { checkpointAudit, moveHeads, verifyAudit } from '../../src/tenants/maintenance/checkpoints.ts'
 import { close, open } from '../../src/tenants/migration/fence.ts'
-import { start } from '../../src/tenants/migration/fleet.ts'
+import { type Claim, start } from '../../src/tenants/migration/fleet.ts'
+import { keepBranch } from '../../src/tenants/migration/kept.ts'
 import { tendUndos } from '../../src/tenants/migration/put-back.ts'
 import { exchange, wake } from '../../src/tenants/migration/undo.ts'
 import { databaseOf, master, settings } from '../support/databases.ts'
@@ -117,26 +118,18 @@ describe('what was written since a migration', () => {
   it('meanwhile keeps the branch of a migration that fails half-way from being put back, and the report says so', async () => {
     const id = await behind('undone-half')
     await breakPresets('undone-half')
-    const { owner_url } = await databaseOf('undone-half')
-    // Begun before the branch is taken, and committed after: the branch lacks it.
-    const slow = batch(owner_url, [
-      asOwner,
+    const { asOwner: write } = await databaseOf('undone-half')
+    await write(
       sql`insert into freehold.users (id, username, email, role) values (gen_random_uuid(), 'cy', 'cy@acme.test', 'user')`,
-    ])
-    const [claim] = await master(
+    )
+    const [row] = await master(
       sql`insert into platform.tenant_migrations (tenant_id, target, wave, state, attempts, lease_until, started_at, from_version)
           values (${id}, ${NEWEST}, 0, 'running', 1, now() + interval '3 minutes', now(), ${BEFORE}) returning tenant_id, target, attempts as attempt`,
     )
-    await slow
-    await start(env, [claim as Parameters<typeof start>[1][number]])
-    const writer = (async () => {
-      while ((await stateOf(id))?.state === 'running')
-        await (await databaseOf('undone-half')).asOwner(
-          sql`insert into freehold.one_time_tokens select * from freehold.one_time_tokens limit 0`,
-          sql`update freehold.users set given_name = gen_random_uuid()::text where username = 'cy'`,
-        )
-    })()
-    await writer
+    const claim = row as Claim
+    await keepBranch(settings(), claim)
+    await write(sql`update freehold.users set given_name = 'Changed' where username = 'cy'`)
+    await start(env, [claim])
     const newest = await ended(id)
     expect(newest).toMatchObject({ state: 'refused', is_automatic: true })
     expect(newest.writes).toContainEqual({ table: 'users', written: 1, restored: 1 })

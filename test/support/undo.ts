@@ -3,7 +3,10 @@ import { env } from 'cloudflare:workers'
 import { sql } from 'drizzle-orm'
 import { expect, vi } from 'vitest'
 import { batch } from '../../src/kernel/db.ts'
+import { erase } from '../../src/tenants/lifecycle/erasure.ts'
 import { advance, begin, type Send } from '../../src/tenants/migration/fleet.ts'
+import { firstAttempt, startUndo, tendUndos } from '../../src/tenants/migration/put-back.ts'
+import type { UndoWork } from '../../src/tenants/migration/undo.ts'
 import { tenantMigrations } from '../../src/tenants/provisioning/bundled.ts'
 import { databaseOf, master, settings } from './databases.ts'
 import { askNeon } from './faults.ts'
@@ -77,6 +80,42 @@ export async function migrated(subdomain: string): Promise<string> {
   return id
 }
 
+/** Begins an undo in the master, as the door does, and leaves the start of its instance to the test. */
+export async function plantUndo(id: string, trace_id = newTrace()): Promise<UndoWork> {
+  const undo_id = crypto.randomUUID()
+  const [row] = await master(
+    sql`update platform.tenant_migrations m set state = 'undoing' from platform.kept_branches k where m.tenant_id = ${id} and k.tenant_id = m.tenant_id and k.target = m.target`,
+    sql`insert into platform.migration_undos (id, tenant_id, target, branch_id, parent_id, state, is_automatic, discard_writes, was, attempts, lease_until, trace_id)
+        select ${undo_id}, ${id}, k.target, k.branch_id, k.parent_id, 'running', false, false, 'done', ${firstAttempt(sql`k.tenant_id`)}, now() + interval '3 minutes', ${trace_id} from platform.kept_branches k where k.tenant_id = ${id}
+        returning attempts as attempt`,
+  )
+  return { undo_id, attempt: Number(row?.attempt) }
+}
+
+/** Starts the instance of an undo, and waits until it has ended, without a request that might meet a fault meant for it. */
+export async function runUndo(work: UndoWork): Promise<void> {
+  await startUndo(env, work)
+  const instance = await env.MIGRATION.get(`undo-${work.undo_id}-${work.attempt}`)
+  await vi.waitUntil(async () => ['complete', 'errored', 'terminated'].includes((await instance.status()).status), {
+    timeout: 60_000,
+    interval: 50,
+  })
+}
+
+/** Goes on with what is left of undos, as the scheduled job does once their leases have run out, until none is left of this tenant. */
+export async function tendUntilEnded(id: string): Promise<string> {
+  for (let tries = 0; tries < 60; tries++) {
+    const [row] = await master(
+      sql`update platform.migration_undos set lease_until = now() - interval '1 second' where tenant_id = ${id} and state = 'running'`,
+      sql`select u.state from platform.migration_undos u where u.tenant_id = ${id} order by u.created_at desc limit 1`,
+    )
+    if (row?.state !== 'running') return String(row?.state)
+    await tendUndos(env, settings())
+    await scheduler.wait(1_500)
+  }
+  return 'unfinished'
+}
+
 /** An undo that is refused, in these words. */
 export async function expectRefusal(asked: Promise<Answer>, words: RegExp): Promise<Answer> {
   const answer = await asked
@@ -85,16 +124,16 @@ export async function expectRefusal(asked: Promise<Answer>, words: RegExp): Prom
   return answer
 }
 
-/** Erases tenants: what is left of these tests would be in the way of others. */
+/** Erases tenants, one after another: what is left of these tests would be in the way of others. */
 export async function eraseAll(prefix: string): Promise<void> {
-  const token = await operatorToken()
-  const mine = sql`t.subdomain like ${`${prefix}%`}`
-  for (const { id, subdomain } of await master(sql`select t.id, t.subdomain from platform.tenants t where ${mine}`))
-    await call('', `/platform/v1/tenants/${id}?hard=true&confirm=${subdomain}`, { method: 'DELETE', token })
-  await vi.waitUntil(async () => !(await master(sql`select from platform.tenants t where ${mine}`)).length, {
-    timeout: 50_000,
-    interval: 200,
-  })
+  for (const { id } of await master(
+    sql`update platform.tenants t set status = 'erasing', deleted_at = now() where t.subdomain like ${`${prefix}%`} returning t.id`,
+  )) {
+    for (let tries = 0; (await master(sql`select from platform.tenants t where t.id = ${id}`)).length; tries++) {
+      expect(tries, 'it is erased').toBeLessThan(20)
+      await erase(env, settings(), String(id), newTrace())
+    }
+  }
 }
 
 /** What makes the presets fail after the migrations, so that a migration fails half-way. */
