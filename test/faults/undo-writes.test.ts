@@ -166,6 +166,26 @@ describe('the audit', () => {
   })
 })
 
+describe('keys', () => {
+  it('that were rotated since are known to the branch of before; while they are rotated nothing is undone', async () => {
+    const id = await migrated('undone-rotated')
+    const token = await operatorToken()
+    const rotated = await call('', `/platform/v1/tenants/${id}/rotate-keys`, { method: 'POST', token })
+    expect(rotated.status, JSON.stringify(rotated.body)).toBe(200)
+    await expectRefusal(undo(id, { discard_writes: true }), /keys of this tenant are being rotated/)
+    await master(sql`update platform.tenants set refresh_key_from = now() where id = ${id}`)
+    expect((await undo(id, { discard_writes: true })).status).toBe(202)
+    expect(await ended(id)).toMatchObject({ state: 'done' })
+    const { asOwner: read, system_key } = await databaseOf('undone-rotated')
+    const known = sql`select s.system_hash = sha256(convert_to(${system_key}, 'UTF8')) as is_known from access.secrets s`
+    expect(await read(known)).toEqual([{ is_known: true }])
+    const [row] = await master(
+      sql`select refresh_key_from, former_refresh_key_encrypted as former, v = published_v as is_published from platform.tenants where id = ${id}`,
+    )
+    expect(row).toEqual({ refresh_key_from: null, former: null, is_published: true })
+  })
+})
+
 describe('a tenant that is closed', () => {
   it('answers 503 with Retry-After at every door, and is open again when the one who closed it gives up', async () => {
     const id = await migrated('undone-closed')

@@ -68,6 +68,13 @@ describe('a migration', () => {
     expect([me.status, me.headers.get('Server-Timing')]).toEqual([200, expect.stringMatching(/db;desc="2".*master;desc="1"/)])
     expect(await me.json()).toMatchObject({ tenant: 'undo-plain' })
     expect((await env.TENANTS.get<Entry>(kvKey('undo-plain'), 'json'))?.schema_version).toBe(BEFORE)
+    // Once everybody has been told, the compute of the branch that was left is removed; the branch is the other's parent, and stays.
+    const left = `/projects/${project_id}/branches/${kept.its}/endpoints`
+    await tendUndos(env, settings())
+    expect((await askNeon(left)).endpoints.length).toBe(1)
+    await master(sql`update platform.migration_undos set compute_until = now() where tenant_id = ${id}`)
+    await tendUndos(env, settings())
+    expect((await askNeon(left)).endpoints).toEqual([])
     const [audited] = await master(
       sql`select l.user_id is not null as is_known, d.user_name from freehold.audit_log l join freehold.audit_detail d on d.log_id = l.id
           where l.resource_type = 'migration_undo' and l.action = 'create' and l.resource_id = ${newest.id}`,
