@@ -17,8 +17,11 @@ import { copyTenant } from '../support/tenants.ts'
 
 const NEWEST = tenantMigrations.at(-1)?.name
 const SQL = { method: 'POST', path: '^/sql$' }
-/** Round trips from the first of `advance` to the last: claim, lease, ledger, migration, presets, drift, record, publish, go on. */
-const TRIPS = 10
+/**
+ * Round trips from the first of `advance` to the last: claim, whether a branch is kept, lease, ledger, migration, presets, drift, record,
+ * publish, go on.
+ */
+const TRIPS = 11
 const send: Send = (statements) => batch(settings().MASTER_DATABASE_URL, statements)
 const stateOf = async (run: string) => (await master(sql`select state from platform.migration_runs where id = ${run}`))[0]?.state
 
