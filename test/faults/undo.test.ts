@@ -34,7 +34,7 @@ import {
   versionOf,
 } from '../support/undo.ts'
 
-afterAll(() => eraseAll('undo-'))
+afterAll(() => eraseAll('undo-'), 240_000)
 
 const automatic = () => ({ ...settings(), MIGRATIONS: 'automatic' as const })
 
