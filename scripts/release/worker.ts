@@ -15,6 +15,8 @@ export type WorkerOptions = {
   workflows: object
   bindings: object
   ratelimits: Record<string, object>
+  /** The page of /docs is of a package, and is not kept. */
+  assets?: object
 }
 export type KeptWorker = Origin & { options: WorkerOptions }
 
@@ -32,10 +34,9 @@ export const modulesIn = async (outdir: string) => (await readdir(outdir)).filte
 
 /** What wrangler makes of the wrangler.toml of a tree. */
 export function workerOptions(root: string): WorkerOptions {
-  const { compatibilityDate, compatibilityFlags, kvNamespaces, workflows, bindings, ratelimits } = optionsOf(
-    join(root, 'wrangler.toml'),
-  ).workerOptions as unknown as WorkerOptions
-  return { compatibilityDate, compatibilityFlags, kvNamespaces, workflows, bindings, ratelimits }
+  const { workerOptions } = optionsOf(join(root, 'wrangler.toml')) as unknown as { workerOptions: Required<WorkerOptions> }
+  const { compatibilityDate, compatibilityFlags, kvNamespaces, workflows, bindings, ratelimits, assets } = workerOptions
+  return { compatibilityDate, compatibilityFlags, kvNamespaces, workflows, bindings, ratelimits, assets }
 }
 
 /** Keeps the Worker of a commit: its modules, and what workerd is told of it. `folder` is for the work. */
@@ -49,5 +50,6 @@ export async function keepWorker(ref: string, folder: string, say: (line: string
   await mkdir(modules)
   for (const file of await modulesIn(outdir)) await cp(join(outdir, file), join(modules, file))
   say('Compressing it.')
-  return keep('worker', { ...origin, options: workerOptions(tree) }, (file) => pack(modules, file))
+  const { assets: _, ...options } = workerOptions(tree)
+  return keep('worker', { ...origin, options }, (file) => pack(modules, file))
 }
