@@ -40,7 +40,7 @@ const oneByOne = ({ test, ...project }: TestProjectInlineConfiguration): TestPro
   test: { ...test, fileParallelism: false },
 })
 
-/** What takes its time by itself: processes that are killed, a browser, and a command line that is started very often. */
+/** What takes its time by itself: processes that are killed, a browser, earlier releases, and a command line that is started very often. */
 const SLOW = [
   'test/killed/**/*.node.test.ts',
   'test/browser/**/*.node.test.ts',
@@ -48,6 +48,8 @@ const SLOW = [
   'test/audit/verify.node.test.ts',
   'test/migration/make.node.test.ts',
   'test/planted/planted.node.test.ts',
+  'test/releases/data.node.test.ts',
+  'test/releases/worker.node.test.ts',
 ]
 
 /** What asks the Worker from outside, about everything that it answers. */
