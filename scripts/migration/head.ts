@@ -1,5 +1,8 @@
 import type { Database } from './definitions.ts'
 
+/** A line of the comment at the top of a migration that does not begin a release. */
+export const SAME_RELEASE = '-- It ships in the same release as the migration before it.'
+
 /** The comment at the top of a migration: what it changes. */
 export function headOf(
   database: Database,
@@ -7,6 +10,7 @@ export function headOf(
   tables: string[],
   { made, replaced, remade, dropped }: { made: string[]; replaced: string[]; remade: string[]; dropped: string[] },
   retires: string[],
+  same_release: boolean,
 ): string {
   const line = (what: string, keys: string[]) =>
     keys.length > 12 ? [`--   ${what} ${keys.length} objects`] : keys.map((key) => `--   ${what} ${key}`)
@@ -19,6 +23,7 @@ export function headOf(
   }
   return [
     `-- Made by \`npm run migration\` for ${database === 'tenant' ? 'every tenant’s database' : 'the master'}. Do not edit it once it has landed.`,
+    ...(same_release ? [SAME_RELEASE] : []),
     '-- Tables:',
     ...(altered.size || notes.length
       ? [...[...altered].map(([name, verb]) => `--   ${verb}s table ${name}`), ...notes.map((note) => `--   ${note}`)]

@@ -151,7 +151,14 @@ async function makeOne(
   const taken = everything.find((statement) => /\$(migration|statements)\$/.test(statement))
   if (taken)
     throw new Failure(`A body is quoted with $migration$ or $statements$, which the migrator needs:\n${taken.slice(0, 200)}`)
-  const head = headOf(database, tables.notes, [...tables.renames, ...tables.statements, ...repairs], objects.notes, retires)
+  const head = headOf(
+    database,
+    tables.notes,
+    [...tables.renames, ...tables.statements, ...repairs],
+    objects.notes,
+    retires,
+    same_release,
+  )
   const whole = objects.creates.length ? ['set local check_function_bodies = off', ...everything] : everything
   return {
     database,

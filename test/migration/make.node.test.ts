@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process'
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { SAME_RELEASE } from '../../scripts/migration/head.ts'
 import { FINGERPRINT_FILE } from '../../scripts/migration/ledger.ts'
 import { ROOT } from '../house/sources.ts'
 import { startServer } from './server.ts'
@@ -207,6 +208,7 @@ describe.concurrent('a migration', () => {
     const held = await make('count', '--same-release')
     expect(held.error).toBe('')
     expect(held.sql).not.toMatch(/^drop/m)
+    expect([first.sql, held.sql].map((text) => text.includes(SAME_RELEASE))).toEqual([false, true])
     edit('src/notes/notes.sql', 'return 2;', 'return 3;')
     const third = await make('three')
     expect(statements(third.sql)).toEqual(
