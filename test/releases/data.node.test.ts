@@ -132,6 +132,8 @@ describe('people of then', () => {
     expect(data).toMatchObject([{ permission: 'document:approve', effect: 'deny' }])
     const { data: activities } = await read(`/users/${person.id}/activities`)
     expect(activities.length).toBeGreaterThan(3)
+    const mails = await run(facts.postgres_url, 'freehold_acme', 'select kind, recipient from freehold.mails order by kind')
+    expect(mails).toEqual(['password_changed', 'password_reset'].map((kind) => ({ kind, recipient: person.email })))
   })
 
   it('find their API key at work', async () => {
