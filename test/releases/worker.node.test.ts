@@ -211,7 +211,11 @@ describe('the job of every minute', () => {
     expect(events.map(({ event }) => event)).toEqual(
       expect.arrayContaining(['request', 'logged in', 'mail sent', 'users imported']),
     )
-    expect(events.filter(({ event }) => /\b(failed|not|refused|given up|broken off|stopped)\b/.test(event))).toEqual([])
+    const failed = events.filter(({ event }) => /\b(failed|not|refused|given up|broken off|stopped)\b/.test(event))
+    // A mail of a kind that it does not have stays queued for the release that does.
+    const waits = ({ event, detail = '' }: any) =>
+      event === 'mail not sent' && detail.startsWith('There is no template for mails of the kind')
+    expect(failed.filter((one) => !waits(one))).toEqual([])
   })
 })
 
