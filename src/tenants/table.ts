@@ -171,17 +171,6 @@ export const signing_keys = platform.table(
   (t) => [index('signing_keys_realm').on(t.realm_id)],
 )
 
-/** The newest audit checkpoint of each realm, where nobody who can write that realm's database can change it. */
-export const audit_heads = platform.table('audit_heads', {
-  realm_id: uuid().primaryKey(),
-  no: integer().notNull(),
-  hash: text().notNull(),
-  /** Entries under all checkpoints up to this one. */
-  entries: bigint({ mode: 'number' }).notNull(),
-  checkpointed_at: moment().notNull(),
-  updated_at: moment().notNull().defaultNow(),
-})
-
 /** The maintenance queue. A tenant's database is maintained when it is due, and after it was active. */
 export const maintenance = platform.table('maintenance', {
   realm_id: uuid()
