@@ -5,7 +5,8 @@ import { useSqlUrl } from './kernel/db.ts'
 import type { Env } from './kernel/env.ts'
 import { log } from './kernel/log.ts'
 import { eraseStale } from './tenants/lifecycle/erasure.ts'
-import { reconcile } from './tenants/lifecycle/lifecycle.ts'
+import { comparePass } from './tenants/lifecycle/kv-pass.ts'
+import { reconcile } from './tenants/lifecycle/reconcile.ts'
 import { rotateStale } from './tenants/lifecycle/rotating.ts'
 import { deliverDue } from './tenants/maintenance/mail.ts'
 import { runMaintenance } from './tenants/maintenance/maintenance.ts'
@@ -19,9 +20,9 @@ export { Provisioning } from './tenants/provisioning/provisioning.ts'
 export default {
   fetch: app.fetch,
   /**
-   * Every minute: resumes stalled provisioning, erasures and rotations of keys, reconciles KV with the master, goes on with
-   * migrations and their undos, runs maintenance on active tenants
-   * (with the audit checkpoint), and delivers mail. Logs and audit have it under one trace id.
+   * Every minute: resumes stalled provisioning, erasures and rotations of keys, propagates tenants that changed, compares the next
+   * slice of KV with the master (all of it once a day), goes on with migrations and their undos, runs maintenance on active tenants (with the audit
+   * checkpoint), and delivers mail. Logs and audit have it under one trace id.
    */
   async scheduled(_controller, env) {
     const config = configOf(env)
@@ -31,6 +32,7 @@ export default {
     // One after the other: an invocation has six connections.
     const registry = rotateStale(env, config, trace_id)
       .finally(() => reconcile(env, config, trace_id))
+      .finally(() => comparePass(env, config, trace_id))
       .finally(() => tendMigrations(env, config, trace_id))
       .finally(() => tendUndos(env, config))
     const work = [resumeStale(env, config), eraseStale(env, config, trace_id), registry, maintenance]

@@ -3,11 +3,14 @@ import { env } from 'cloudflare:workers'
 import { sql } from 'drizzle-orm'
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { encrypt } from '../../src/kernel/keyring.ts'
-import { propagate, reconcile } from '../../src/tenants/lifecycle/lifecycle.ts'
+import { comparePass } from '../../src/tenants/lifecycle/kv-pass.ts'
+import { propagate } from '../../src/tenants/lifecycle/lifecycle.ts'
+import { reconcile } from '../../src/tenants/lifecycle/reconcile.ts'
 import { type Entry, kvKey, type SignedEntry, signed } from '../../src/tenants/registry/registry.ts'
 import { type Database, databaseOf, master, settings } from '../support/databases.ts'
 import { forge, inside, publishKey } from '../support/inside.ts'
 import { type Isolate, openIsolate, type Told } from '../support/isolates.ts'
+import { compareNext } from '../support/kv-pass.ts'
 import { lateKv } from '../support/late-kv.ts'
 import { ADMIN, call, login, makeTenant, operatorToken, wanted } from '../support/people.ts'
 
@@ -340,6 +343,8 @@ describe('what is left in KV of something older', () => {
     await turn('deactivate')
     const kv = lateKv()
     expect(await kv.get(KEY, 'json')).toMatchObject({ status: 'active' })
+    await compareNext(NAME)
+    expect(await comparePass({ ...env, TENANTS: kv }, settings())).toBeGreaterThan(0)
     await reconcile({ ...env, TENANTS: kv }, settings())
     expect(await env.TENANTS.get(KEY, 'json')).toMatchObject({ status: 'inactive' })
     expect(await a.asOwner(sql`select is_active from freehold.tenant`)).toEqual([{ is_active: false }])

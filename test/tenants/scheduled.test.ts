@@ -6,6 +6,7 @@ import { beforeAll, describe, expect, it, vi } from 'vitest'
 import worker from '../../src/index.ts'
 import { kvKey, signed } from '../../src/tenants/registry/registry.ts'
 import { databaseOf, master, settings } from '../support/databases.ts'
+import { compareNext } from '../support/kv-pass.ts'
 import { login, makeTenant, operatorToken } from '../support/people.ts'
 import { plantRun, plantTenant } from '../support/planted.ts'
 
@@ -27,10 +28,27 @@ async function minute(): Promise<string[]> {
       written.push(key)
       return env.TENANTS.put(key, value)
     },
+    list: (options: KVNamespaceListOptions) => env.TENANTS.list(options),
+    delete: (key: string) => env.TENANTS.delete(key),
   } as KVNamespace
   const ctx = createExecutionContext()
   await worker.scheduled(createScheduledController({ cron: '* * * * *' }), { ...env, TENANTS })
   await waitOnExecutionContext(ctx)
+  return written
+}
+
+/**
+ * Runs the job until it has compared the entries of these tenants, and once more, which writes what it found damaged. Jobs of other
+ * files have a KV of their own and may take the slice: then the pass is set back again.
+ */
+async function compared(...names: string[]): Promise<string[]> {
+  const written: string[] = []
+  for (const name of names)
+    for (let tries = 0; tries < 5; tries++) {
+      await compareNext(name)
+      written.push(...(await minute()), ...(await minute()))
+      if (written.includes(kvKey(name))) break
+    }
   return written
 }
 
@@ -103,7 +121,7 @@ describe('a provisioning that stands still', () => {
     const id = await plantTenant('tended-raced', 'provisioning')
     const run_id = await plantRun(id)
     await master(sql`update platform.provisioning_runs set state = 'superseded' where id = ${run_id}`)
-    await env.TENANTS.delete(KEY)
+    await master(sql`update platform.tenants set legal_name = 'Tended and Raced' where subdomain = 'tended'`)
     const theirs = crypto.randomUUID()
     const other = master(
       sql`insert into platform.provisioning_runs (id, tenant_id, attempt, state, lease_until) values (${theirs}, ${id}, 2, 'running', now() + interval '1 day')`,
@@ -127,22 +145,26 @@ describe('an entry of KV', () => {
   it('that is as the master says is let be, and so is everything else', async () => {
     const of = () =>
       master(sql`select t.xmin::text, t.v, t.published_v, t.updated_at from platform.tenants t where t.subdomain = 'tended'`)
-    const before = [await of(), await right()]
-    expect(await minute()).not.toContain(KEY)
-    expect([await of(), await right()]).toEqual(before)
+    // A job of another file, whose KV has no such entry, may have marked it once.
+    await vi.waitUntil(async () => {
+      const before = [await of(), await right()]
+      await compareNext('tended')
+      const written = [...(await minute()), ...(await minute())]
+      return !written.includes(KEY) && JSON.stringify([await of(), await right()]) === JSON.stringify(before)
+    }, 20_000)
   })
 
   it('that is missing is written again', async () => {
     const before = await said()
     await env.TENANTS.delete(KEY)
-    expect(await minute()).toContain(KEY)
+    expect(await compared('tended')).toContain(KEY)
     expect(await said()).toEqual(before)
   })
 
-  it.each([-1, +1_000])('whose version is off by %i is written again', async (by) => {
+  it.each([-1, 0, +1_000])('whose version is off by %i is written again', async (by) => {
     const before = await said()
     await env.TENANTS.put(KEY, await signed(settings(), { ...before, v: before.v + by, legal_name: 'Another' }))
-    expect(await minute()).toContain(KEY)
+    expect(await compared('tended')).toContain(KEY)
     expect(await said()).toEqual(before)
   })
 
@@ -175,7 +197,7 @@ describe('an entry of KV', () => {
     const key = kvKey('tended-orphan')
     const before = await said(key)
     await env.TENANTS.put(key, JSON.stringify({ ...JSON.parse((await env.TENANTS.get(key)) ?? ''), legal_name: 'Another' }))
-    expect(await minute()).toContain(key)
+    expect(await compared('tended-orphan')).toContain(key)
     expect(await said(key)).toEqual(before)
   })
 
@@ -185,7 +207,7 @@ describe('an entry of KV', () => {
       const before = await right()
       await env.TENANTS.put(KEY, garbage)
       await env.TENANTS.delete(kvKey('tended-halved'))
-      const written = await minute().catch(String)
+      const written = await compared('tended', 'tended-halved').catch(String)
       await env.TENANTS.put(KEY, before)
       expect(written).toEqual(expect.arrayContaining([KEY, kvKey('tended-halved')]))
     },
@@ -197,7 +219,7 @@ describe('an entry of KV', () => {
       sql`update platform.tenants set owner_url_encrypted = 'k1.AAAAAAAAAAAAAAAA.AAAA', legal_name = 'Broken' where id = ${row?.id}`,
     )
     await Promise.all([KEY, kvKey('tended-halved')].map((key) => env.TENANTS.delete(key)))
-    const written = await minute().catch(String)
+    const written = await compared('tended', 'tended-halved').catch(String)
     await master(sql`update platform.tenants set owner_url_encrypted = ${row?.owner_url_encrypted} where id = ${row?.id}`)
     await minute()
     expect(written).toEqual(expect.arrayContaining([KEY, kvKey('tended-halved')]))

@@ -1,17 +1,15 @@
 import { type SQL, sql } from 'drizzle-orm'
 import type { z } from 'zod'
-import { newTraceId } from '../../http/trace.ts'
 import type { Config } from '../../kernel/config.ts'
 import type { Ctx } from '../../kernel/context.ts'
 import { batch } from '../../kernel/db.ts'
 import type { Env, Meter } from '../../kernel/env.ts'
-import { log } from '../../kernel/log.ts'
 import { Problem } from '../../kernel/problem.ts'
 import { matches, rowsOf, unchanged } from '../../kernel/wire.ts'
 import { openOwnerUrl } from '../provisioning/owner-url.ts'
 import { nextRun } from '../provisioning/provisioning.ts'
 import { mustBeOwn, mustBeSecure, namesIn, type TenantPatch } from '../registry/origins.ts'
-import { isAuthentic, kvKey, publish, type SignedEntry } from '../registry/registry.ts'
+import { publish } from '../registry/registry.ts'
 import { type TenantWire, tenantColumns, wire } from '../registry/tenants.ts'
 import { endOfFormerKey } from './rotation.ts'
 
@@ -104,47 +102,4 @@ export async function propagate({ env, config, meter, trace_id }: Sources, tenan
   ]
   await batch(owner_url, statements, trace_id)
   await publish({ env, config, meter }, tenant_id)
-}
-
-const PAGE = 100
-
-/** For the scheduled job: propagates tenants whose state or KV entry differs from the master. Returns how many it reconciled. */
-export async function reconcile(env: Env, config: Config, trace_id = newTraceId()): Promise<number> {
-  const sources = { env, config, meter: { master: 0 }, trace_id }
-  let reconciled = 0
-  let after = '00000000-0000-0000-0000-000000000000'
-  for (;;) {
-    const [rows = []] = await batch(config.MASTER_DATABASE_URL, [
-      sql`select id, subdomain, v, published_v from platform.tenants where status in ('active', 'inactive', 'deleted') and id > ${after} order by id limit ${PAGE}`,
-    ])
-    if (rows.length === 0) return reconciled
-    const kept = await env.TENANTS.get(
-      rows.map((row) => kvKey(String(row.subdomain))),
-      'text',
-    )
-    for (const row of rows) {
-      const about = { tenant: String(row.subdomain), trace_id, v: Number(row.v) }
-      if (about.v === Number(row.published_v) && (await isCurrent(config, kept.get(kvKey(about.tenant)) ?? '', about.v))) continue
-      try {
-        await propagate(sources, String(row.id))
-        reconciled++
-        log('tenant reconciled', about)
-      } catch (error) {
-        // One unavailable database must not keep the other tenants from being reconciled.
-        log('tenant not reconciled', { ...about, error: error instanceof Error ? error.message : String(error) })
-      }
-    }
-    if (rows.length < PAGE) return reconciled
-    after = String(rows.at(-1)?.id)
-  }
-}
-
-/** True when a value of KV is an authentic entry of this version. */
-async function isCurrent(config: Config, text: string, v: number): Promise<boolean> {
-  try {
-    const entry = JSON.parse(text) as SignedEntry
-    return entry.v === v && (await isAuthentic(config, entry))
-  } catch {
-    return false
-  }
 }

@@ -117,7 +117,8 @@ export const steps: Record<string, Step> = {
   activate: async ({ config, tenant, results, trace_id }) => {
     const v = Number(results.publish?.v)
     const record = [
-      sql`update platform.tenants set status = 'active', initial_admin_encrypted = null, v = ${v}, published_v = ${v}, updated_at = now()
+      // Below zero: the entry was taken for one of nobody, and is to be written again (lifecycle/kv-pass.ts).
+      sql`update platform.tenants set status = 'active', initial_admin_encrypted = null, v = ${v}, published_v = case when published_v < 0 then published_v else ${v} end, updated_at = now()
           where id = ${tenant.id} and status = 'provisioning'`,
       // In the same transaction, so that nobody sees an active tenant whose last step is still running.
       sql`update platform.provisioning_steps set state = 'done', finished_at = now() where tenant_id = ${tenant.id} and name = 'activate'`,

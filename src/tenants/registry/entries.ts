@@ -1,0 +1,30 @@
+/** Compares entries of KV with the master. Threat: an entry that is missing, old, forged or another tenant's, and nobody notices. */
+import type { Config } from '../../kernel/config.ts'
+import { type Entry, isAuthentic, type SignedEntry } from './registry.ts'
+
+/**
+ * `forged`: not an entry, or not signed by this deployment. `stale`: of another version. `other`: of this version, but says something
+ * else, as after the master was restored from a backup and gave a version twice.
+ */
+export type Damage = 'missing' | 'forged' | 'stale' | 'other'
+
+/**
+ * What is wrong with the value of a tenant's key in KV; null: nothing. A field that an earlier release did not write may be missing.
+ */
+export async function damageOf(config: Config, text: string | null, known: Entry): Promise<Damage | null> {
+  if (text === null) return 'missing'
+  let entry: SignedEntry
+  try {
+    entry = JSON.parse(text)
+    if (!(await isAuthentic(config, entry))) return 'forged'
+  } catch {
+    return 'forged'
+  }
+  if (entry.tenant_id !== known.tenant_id || entry.subdomain !== known.subdomain) return 'other'
+  if (entry.v !== known.v) return 'stale'
+  const { signature: _, ...said } = entry
+  const differs = Object.entries(said).some(
+    ([field, value]) => JSON.stringify(value) !== JSON.stringify(known[field as keyof Entry]),
+  )
+  return differs ? 'other' : null
+}
