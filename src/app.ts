@@ -26,6 +26,7 @@ import { overrideRoutes, permissionRoutes } from './roles/permission-routes.ts'
 import { assignmentRoutes, roleRoutes } from './roles/routes.ts'
 import { sessionRoutes, userSessionRoutes } from './sessions/routes.ts'
 import { settingRoutes } from './settings/routes.ts'
+import { doctorRoutes } from './tenants/doctor/routes.ts'
 import { countBehind } from './tenants/migration/fleet.ts'
 import { migrationRoutes } from './tenants/migration/routes.ts'
 import { platformPlane, tenantPlane } from './tenants/planes.ts'
@@ -51,6 +52,7 @@ app.route('/platform/v1/auth', authRoutes)
 app.route('/platform/v1/tenants', tenantRoutes)
 app.route('/platform/v1/migrations', migrationRoutes)
 app.route('/platform/v1/tenants', undoRoutes)
+app.route('/platform/v1/doctor', doctorRoutes)
 app.route('/platform/v1/auth', recoveryRoutes)
 app.route('/platform/v1/sessions', sessionRoutes)
 app.route('/platform/v1/operators', userApiKeyRoutes)

@@ -48,6 +48,9 @@ export const hosts = platform.table(
     refused: text(),
     /** The lease of the run that opens this host. */
     lease_until: moment().notNull(),
+    /** A database that is being deleted there, and until when: meanwhile no tenant with this name is placed (doctor/removal.ts). */
+    removing: text(),
+    removing_until: moment(),
     created_at: moment().notNull().defaultNow(),
   },
   (t) => [

@@ -4,6 +4,7 @@
  */
 export const database = {
   // People.
+  'Fixing needs a permission for tenants.': 'Para reparar hace falta un permiso sobre tenants.',
   'There is no user with this id.': 'No hay nadie con este id.',
   'You can read this, but your {permission} does not reach it.': 'Puedes leer esto, pero tu {permission} no lo alcanza.',
   'There is no such user.': 'No existe ese usuario.',

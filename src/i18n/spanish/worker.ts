@@ -71,6 +71,19 @@ export const worker = {
   'Migration run {id} is running: GET /platform/v1/migrations/{same} shows it.':
     'La migración {id} está en curso: GET /platform/v1/migrations/{same} la muestra.',
   'A migration run was running: try again.': 'Había una migración en curso: inténtalo de nuevo.',
+  'must be the name of what is deleted: deleting cannot be undone':
+    'debe ser el nombre de lo que se borra: el borrado no se puede deshacer',
+  'The doctor does not find this any more: nothing was done.': 'El doctor ya no encuentra esto: no se hizo nada.',
+  'The host is gone.': 'El host ya no está.',
+  'This is the database of the host itself.': 'Esta es la base de datos del propio host.',
+  'A tenant has this database now, or another one of this host is being deleted.':
+    'Ahora un inquilino tiene esta base de datos, o se está borrando otra de este host.',
+  'The database holds the data of the tenant {name}.': 'La base de datos contiene los datos del inquilino {name}.',
+  'A tenant has this branch.': 'Un inquilino tiene esta rama.',
+  'This is no login of a tenant.': 'Este no es el acceso de ningún inquilino.',
+  'A tenant has this login.': 'Un inquilino tiene este acceso.',
+  'A database still uses this login: delete that first.': 'Una base de datos aún usa este acceso: bórrala primero.',
+  'It may not have been deleted: {reason}': 'No es seguro que se haya borrado: {reason}',
   'That run was to an older schema: start a new one.': 'Esa migración era a un esquema anterior: inicia una nueva.',
   'There is nothing to resume: the run is running, or nothing of it failed.':
     'No hay nada que reanudar: la migración está en curso, o no falló nada en ella.',

@@ -97,11 +97,11 @@ export async function compareEntries(env: Env, config: Config, entries: Entry[])
     entries.map(({ subdomain }) => kvKey(subdomain)),
     'text',
   )
-  const judged = entries.map(async (entry) => ({
-    entry,
-    damage: await damageOf(config, kept.get(kvKey(entry.subdomain)) ?? null, entry),
-  }))
-  return (await Promise.all(judged)).filter(({ damage }) => damage !== null)
+  const judged = entries.map(async (entry) => {
+    const damage = await damageOf(config, kept.get(kvKey(entry.subdomain)) ?? null, entry)
+    return damage ? [{ entry, damage }] : []
+  })
+  return (await Promise.all(judged)).flat()
 }
 
 async function compareKeys(env: Env, config: Config, cursor: string, trace_id: string): Promise<Compared> {

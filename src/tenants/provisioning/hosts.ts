@@ -23,6 +23,12 @@ export const ownHostName = (tenant_id: string) => `${NAMES.project}${tenant_id}`
 const capacityOf = (kind: string, host: string) =>
   sql.raw(kind === 'database' ? `least(${host}.capacity, ${MOST_TENANTS})` : `${host}.capacity`)
 
+/** Whether a database of the tenant's name is being deleted on a host. The deletion locks the host's row, as placing does. */
+const isRemoving = (host: string, tenant_id: string) => {
+  const [removing, until] = ['removing', 'removing_until'].map((column) => sql.raw(`${host}.${column}`))
+  return sql`coalesce(${until} > now() and ${removing} = (select n.database_name from platform.tenants n where n.id = ${tenant_id}), false)`
+}
+
 /**
  * How many more tenants a host takes. Of a shared one also as many fewer as are awake there: Neon keeps 20 free connections for all of
  * them together, and opens one for each other request. Who was placed within the hour counts as awake.
@@ -44,8 +50,8 @@ export async function reservePlace({ config, neon, tenant, trace_id }: Placed, k
     const statements = [
       sql`with room as (
             update platform.hosts h set taken = h.taken + 1
-            where h.id = (select x.id from platform.hosts x where x.kind = ${kind} and x.state = 'open' and ${placesOf(config, kind, 'x')} > 0 order by x.created_at limit 1 for update)
-              and h.taken < ${capacityOf(kind, 'h')} and exists (select from platform.tenants t where t.id = ${tenant.id} and t.host_id is null)
+            where h.id = (select x.id from platform.hosts x where x.kind = ${kind} and x.state = 'open' and ${placesOf(config, kind, 'x')} > 0 and not ${isRemoving('x', tenant.id)} order by x.created_at limit 1 for update)
+              and h.taken < ${capacityOf(kind, 'h')} and not ${isRemoving('h', tenant.id)} and exists (select from platform.tenants t where t.id = ${tenant.id} and t.host_id is null)
             returning h.id)
           update platform.tenants t set host_id = room.id from room where t.id = ${tenant.id}`,
       sql`select to_jsonb(h) as host from platform.hosts h join platform.tenants t on t.host_id = h.id where t.id = ${tenant.id}`,

@@ -1,0 +1,19 @@
+/** The names that Freehold gives what it makes at Neon. A branch or login with another name is somebody else's, and never judged. */
+
+/** Branches that belong to one tenant, whose id is in their name. */
+const BRANCHES = [/^tenant-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/]
+/** The logins of a tenant: the first twelve digits of its id are in their names (provisioning/logins.ts). */
+const LOGIN = /^freehold_(app|owner)_([0-9a-f]{12})(?:_[a-z])?$/
+
+/** The id of the tenant that a branch belongs to by its name; null: the branch is none of ours. */
+export const tenantOfBranch = (name: string): string | null =>
+  BRANCHES.map((pattern) => pattern.exec(name)?.[1]).find((id) => id !== undefined) ?? null
+
+/** Which login of a tenant a role is by its name, and the beginning of the tenant's id; null: it is none of ours. */
+export function loginOf(role: string): { kind: 'app' | 'owner'; short: string } | null {
+  const [, kind, short] = LOGIN.exec(role) ?? []
+  return kind && short ? { kind: kind as 'app' | 'owner', short } : null
+}
+
+/** The beginning of a tenant's id in the names of its logins. */
+export const shortOf = (tenant_id: string) => tenant_id.replaceAll('-', '').slice(0, 12)

@@ -1,0 +1,196 @@
+/**
+ * What Neon has and the master does not know, and the other way round. Threat: a Neon that answers half makes everything it leaves out
+ * look missing, or a tenant that is being created look like nobody's; and somebody deletes what they are told. So a host is judged only
+ * when all of it was read. Missing is what Neon says by itself that it does not have, and the master still places there; of nobody
+ * is what Neon lists before and after the master was asked, and no tenant has, in whatever state.
+ */
+import { isNeonError, raw } from '@neon/sdk'
+import { sql } from 'drizzle-orm'
+import { batch } from '../../kernel/db.ts'
+import { type Host, type MasterRow, openHost } from '../provisioning/job.ts'
+import { type NeonApi, neonApi, reason } from '../provisioning/neon.ts'
+import { type Finding, finding } from './findings.ts'
+import { loginOf, shortOf, tenantOfBranch } from './names.ts'
+import { behind, type Part, page, type Sources } from './part.ts'
+
+/** Hosts in a page: each takes some ten requests, thirty at most, one after another, and an invocation has six connections. */
+const HOSTS = 4
+/** Things of a host that are asked for by name because a list lacks them. */
+const MOST_ASKED = 20
+
+/** What the master has on a host. `is_settled`: not being created or erased, and did not fail. */
+type Placed = { id: string; subdomain: string; database_name: string; branch_id: string | null; is_settled: boolean }
+type Listed = { branches: { id: string; name: string }[]; databases: string[]; logins: string[] }
+type At = { neon: NeonApi; host: Host; name: string; kind: string }
+
+/** The hosts that are open, and all that they hold. At most 120 requests. */
+export const hosts: Part = {
+  check: 'neon',
+  codes: [
+    'neon_unreadable',
+    'host_missing',
+    'database_missing',
+    'branch_missing',
+    'login_missing',
+    'database_of_nobody',
+    'branch_of_nobody',
+    'login_of_nobody',
+  ],
+  async look(sources, chosen) {
+    const few =
+      'subject' in chosen ? { subject: chosen.subject.split('/')[0] ?? '' } : { ...chosen, limit: Math.min(HOSTS, chosen.limit) }
+    const { where, rest } = page(few, sql`t.name`)
+    const [rows = []] = await batch(sources.config.MASTER_DATABASE_URL, [
+      sql`select to_jsonb(t) as host from platform.hosts t where ${where} and t.state = 'open' ${rest}`,
+    ])
+    const found = await Promise.all(rows.map(({ host }) => examine(sources, host as MasterRow)))
+    return {
+      findings: found.flat(),
+      checked: rows.length,
+      next: behind(
+        few,
+        rows.map(({ host }) => (host as MasterRow).id),
+      ),
+    }
+  },
+}
+
+async function examine(sources: Sources, row: MasterRow): Promise<Finding[]> {
+  const { config } = sources
+  const name = String(row.name)
+  const neon = neonApi(config, { requestTimeoutMs: 8_000, retries: 1 })
+  try {
+    const at = { neon, host: await openHost(config, row), name, kind: String(row.kind) }
+    const before = await placedOn(sources, at.host)
+    const listed = await listAll(at)
+    if (typeof listed === 'string') return [finding('host_missing', name, listed)]
+    const missing = await missingAt(at, before, listed)
+    const strange = await strangeAt(sources, at, listed)
+    const after = new Set((await placedOn(sources, at.host)).filter(({ is_settled }) => is_settled).map(({ id }) => id))
+    return [...strange, ...missing.filter(({ tenant_id }) => after.has(String(tenant_id)))]
+  } catch (error) {
+    return [finding('neon_unreadable', name, `Nothing of it was compared. ${reason(error)}`)]
+  }
+}
+
+async function placedOn({ config }: Sources, host: Host): Promise<Placed[]> {
+  const [rows = []] = await batch(config.MASTER_DATABASE_URL, [
+    sql`select t.id, t.subdomain, t.database_name, t.branch_id, t.status in ('active', 'inactive', 'deleted') as is_settled
+        from platform.tenants t where t.host_id = ${host.id}`,
+  ])
+  return rows as Placed[]
+}
+
+/** All that a host has; a sentence when Neon does not have the host itself. Fails when one part of it cannot be read. */
+async function listAll({ neon, host, kind }: At): Promise<Listed | string> {
+  const { project_id: projectId, branch_id: branchId } = host
+  if (await isGone(() => raw.getProject({ client: neon.client, path: { project_id: projectId }, throwOnError: true })))
+    return `Neon has no project ${projectId}.`
+  const branches = await neon.branches.list({ projectId }).all()
+  const path = { project_id: projectId, branch_id: branchId }
+  if (!branches.some(({ id }) => id === branchId)) {
+    if (await isGone(() => raw.getProjectBranch({ client: neon.client, path, throwOnError: true })))
+      return `The project ${projectId} has no branch ${branchId}.`
+    throw new Error('The list of branches lacks the branch of the host.')
+  }
+  if (kind !== 'database') return { branches, databases: [], logins: [] }
+  const databases = (await neon.postgres.databases.list({ projectId, branchId })).map((database) => database.name)
+  if (!databases.includes(databaseOf(host))) throw new Error('The list of databases lacks the one of the host.')
+  const [roles = []] = await batch(host.owner_url, [
+    sql`select r.rolname as name from pg_roles r where r.rolname like 'freehold%'`,
+  ])
+  const logins = roles.map(({ name }) => String(name)).filter((role) => loginOf(role))
+  return { branches, databases, logins }
+}
+
+/** The database of a host that belongs to no tenant. */
+export const databaseOf = (host: Host) => decodeURIComponent(new URL(host.owner_url).pathname.slice(1))
+
+/** True when Neon says, in its own words, that it does not have this. */
+async function isGone(get: () => Promise<unknown>): Promise<boolean> {
+  try {
+    await get()
+    return false
+  } catch (error) {
+    // A proxy in front of Neon has a page for 404 as well.
+    const isOwn = isNeonError(error) && error.kind === 'not_found' && typeof error.body === 'object' && error.body !== null
+    if (isOwn) return true
+    throw error
+  }
+}
+
+/** What settled tenants should have on their host, and do not. Fails when Neon has what its list lacks: the list was cut. */
+async function missingAt({ neon, host, name, kind }: At, placed: Placed[], listed: Listed): Promise<Finding[]> {
+  const settled = placed.filter(({ is_settled }) => is_settled)
+  const at = { project_id: host.project_id, branch_id: host.branch_id }
+  const confirm = async (
+    code: 'database_missing' | 'branch_missing',
+    what: string,
+    tenant: Placed,
+    get: () => Promise<unknown>,
+  ) => {
+    if (!(await isGone(get))) throw new Error(`The list of Neon lacks ${what}, which exists.`)
+    return finding(code, `${name}/${tenant.subdomain}`, `Neon does not have ${what}.`, tenant.id)
+  }
+  const found: Finding[] = []
+  if (kind === 'branch') {
+    const ids = new Set(listed.branches.map(({ id }) => id))
+    for (const tenant of settled.filter(({ branch_id }) => branch_id && !ids.has(branch_id)).slice(0, MOST_ASKED)) {
+      const path = { ...at, branch_id: String(tenant.branch_id) }
+      const get = () => raw.getProjectBranch({ client: neon.client, path, throwOnError: true })
+      found.push(await confirm('branch_missing', `the branch ${tenant.branch_id}`, tenant, get))
+    }
+    return found
+  }
+  const databases = new Set(listed.databases)
+  for (const tenant of settled.filter(({ database_name }) => !databases.has(database_name)).slice(0, MOST_ASKED)) {
+    const path = { ...at, database_name: tenant.database_name }
+    const get = () => raw.getProjectBranchDatabase({ client: neon.client, path, throwOnError: true })
+    found.push(await confirm('database_missing', `the database ${tenant.database_name}`, tenant, get))
+  }
+  const logins = new Set(listed.logins.map((role) => `${loginOf(role)?.kind} ${loginOf(role)?.short}`))
+  for (const tenant of settled)
+    for (const kind of ['app', 'owner'])
+      if (!logins.has(`${kind} ${shortOf(tenant.id)}`))
+        found.push(
+          finding('login_missing', `${name}/${tenant.subdomain}`, `The branch does not have its ${kind} login.`, tenant.id),
+        )
+  return found
+}
+
+/** What a host has of nobody. */
+async function strangeAt(sources: Sources, at: At, listed: Listed): Promise<Finding[]> {
+  const strange = await ofNobody(sources, at, listed)
+  if (!strange.length) return []
+  // A tenant may have been erased between the list and the question: then it is gone by now.
+  const again = await listAll(at)
+  if (typeof again === 'string') throw new Error(again)
+  const still = new Set([...again.branches.map(({ name }) => name), ...again.databases, ...again.logins])
+  return strange.filter(({ subject }) => still.has(subject.slice(at.name.length + 1)))
+}
+
+async function ofNobody({ config }: Sources, { host, name, kind }: At, { branches, databases, logins }: Listed) {
+  const ids = branches.flatMap((branch) => tenantOfBranch(branch.name) ?? [])
+  const shorts = logins.flatMap((role) => loginOf(role)?.short ?? [])
+  const [[known] = []] = await batch(config.MASTER_DATABASE_URL, [
+    sql`select
+          coalesce((select jsonb_agg(t.database_name) from platform.tenants t where t.host_id = ${host.id}), '[]') as databases,
+          coalesce((select jsonb_agg(t.id) from platform.tenants t where t.id in (select x::uuid from jsonb_array_elements_text(${JSON.stringify(ids)}::jsonb) x)), '[]') as branches,
+          coalesce((select jsonb_agg(x) from (select distinct x from jsonb_array_elements_text(${JSON.stringify(shorts)}::jsonb) x) s
+            where exists (select from platform.tenants t where left(replace(t.id::text, '-', ''), 12) = s.x)), '[]') as logins`,
+  ])
+  const has = (what: string) => new Set(known?.[what] as string[])
+  const [placed, owners, users] = [has('databases'), has('branches'), has('logins')]
+  return [
+    ...(kind === 'database' ? databases : [])
+      .filter((database) => database !== databaseOf(host) && !placed.has(database))
+      .map((database) => finding('database_of_nobody', `${name}/${database}`, 'No tenant of this host has this database.')),
+    ...branches
+      .filter((branch) => branch.id !== host.branch_id && !owners.has(tenantOfBranch(branch.name) ?? ''))
+      .filter((branch) => tenantOfBranch(branch.name) !== null)
+      .map((branch) => finding('branch_of_nobody', `${name}/${branch.name}`, 'No tenant has the id in its name.')),
+    ...logins
+      .filter((role) => !users.has(loginOf(role)?.short ?? ''))
+      .map((role) => finding('login_of_nobody', `${name}/${role}`, 'No tenant has the id in its name.')),
+  ]
+}
