@@ -17,7 +17,7 @@ type Member = Awaited<ReturnType<typeof addMember>>
 
 const NOBODY = '0d9c1a52-7c1e-4b39-9d0d-3c8f3f0b8a11'
 /** Operators hold permissions for tenants and their migrations at scope all or not at all, and the admission refuses who does not hold one. */
-const WHOLE = /^\/platform\/v1\/(tenants|migrations)/
+const WHOLE = /^\/platform\/v1\/(tenants|migrations|doctor)/
 /** The caller's own keys: nobody reads those of others there. */
 const OWN = /\/api-keys\/\{id\}/
 

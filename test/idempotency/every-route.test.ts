@@ -26,6 +26,7 @@ const OTHERS = [
   /^\/(api|platform)\/v1\/auth\//,
   /\/import$/,
   /^\/platform\/v1\/migrations$/,
+  /^\/platform\/v1\/doctor\/(fix|remove)$/,
   /\/(activate|deactivate|reactivate|restore|retry|resume|undo-migration|rotate-keys|unlock|reset-password|approve|reject|revoke)$/,
   /^\/api\/v1\/roles\/\{id\}\/permissions$/,
   /^\/api\/v1\/authz\/check$/,
