@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { addAudit } from './audit.ts'
 import { addDevUsers } from './dev-users.ts'
+import { addDoctor } from './doctor.ts'
 import { Failure } from './failure.ts'
 import { addGroups } from './groups.ts'
 import { addKeys } from './keys.ts'
@@ -44,6 +45,7 @@ addUsers(program)
 addKeys(program)
 addOperators(program)
 addMigrate(program)
+addDoctor(program)
 
 try {
   await program.parseAsync()
