@@ -24,7 +24,7 @@ export async function reconcile(env: Env, config: Config, trace_id = newTraceId(
   const sources = { env, config, meter: { master: 0 }, trace_id }
   const [rows = []] = await batch(config.MASTER_DATABASE_URL, [
     sql`select t.id, t.subdomain, t.v from platform.tenants t
-        where t.published_v < t.v and t.status in ('active', 'inactive', 'deleted') order by random() limit ${MOST_PROPAGATED}`,
+        where t.published_v < t.v and t.status in ('active', 'inactive', 'deleted') and t.owner_url_encrypted is not null order by random() limit ${MOST_PROPAGATED}`,
   ])
   let reconciled = 0
   for (const row of rows) {
