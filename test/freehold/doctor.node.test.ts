@@ -1,5 +1,8 @@
 /** The command that compares master, KV and Neon. What each code means, and that it is mended, is shown in test/tenants/doctor. */
+import { spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { createServer } from 'node:net'
+import { fileURLToPath } from 'node:url'
 import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { rucFor } from '../../scripts/dev/settings.ts'
@@ -59,6 +62,25 @@ const host = async () =>
     await master(sql`select h.name, h.project_id, h.branch_id, h.owner_role from platform.hosts h where h.kind = 'database'`)
   )[0] ?? {}
 
+/** util-linux gives a program a terminal. */
+const hasTerminal = process.platform === 'linux' && existsSync('/usr/bin/script')
+
+/** Runs `doctor --fix` on a terminal and gives each answer when it is asked for. Gives what the terminal shows. */
+async function onTerminal(answers: string[]): Promise<string> {
+  const main = fileURLToPath(new URL('../../scripts/freehold/main.ts', import.meta.url))
+  const env = { PATH: process.env.PATH ?? '', FREEHOLD_URL: url, FREEHOLD_TOKEN: token, NO_COLOR: '1' }
+  const child = spawn('/usr/bin/script', ['-qec', `${process.execPath} ${main} doctor --fix`, '/dev/null'], { env })
+  let shown = ''
+  let given = 0
+  child.stdout.on('data', (chunk: Buffer) => {
+    shown += chunk.toString()
+    const asked = shown.match(/\[y\/N\] |to do it: /g)?.length ?? 0
+    for (; given < Math.min(asked, answers.length); given++) child.stdin.write(`${answers[given]}\n`)
+  })
+  await new Promise((done) => child.once('close', done))
+  return shown
+}
+
 /** A database that no tenant has. */
 async function strange(name: string): Promise<string> {
   const { project_id, branch_id, owner_role, name: at } = await host()
@@ -117,6 +139,19 @@ describe('doctor', () => {
     ])
     await master(sql`update platform.tenants set created_at = now() where subdomain = 'acme'`)
     expect(await ada('--json')).toMatchObject({ code: 0, stdout: expect.stringContaining('"findings": []') })
+  })
+
+  test.skipIf(!hasTerminal)('on a terminal asks once for what loses nothing, and for the name of what is deleted', async () => {
+    const [left, gone] = [await strange('kept_one'), await strange('left_two')]
+    await master(sql`update platform.hosts set taken = taken + 1 where kind = 'database'`)
+    const shown = await onTerminal(['y', 'no', 'left_two'])
+    expect(shown).toContain('Fix the 1 that lose nothing? [y/N]')
+    expect(shown).toContain(`Delete the database with all that it holds: ${left}? Type kept_one to do it:`)
+    expect(shown).toMatch(/Left as it is\.[\s\S]*Type left_two to do it:[\s\S]*It was deleted\./)
+    const { findings } = JSON.parse((await ada('--json')).stdout)
+    expect(findings.map(({ subject }: { subject: string }) => subject)).toEqual([left])
+    expect(gone).not.toBe(left)
+    expect((await ada('--fix', '--yes')).code).toBe(0)
   })
 
   test('refuses a check that it does not have, and explains itself', async () => {

@@ -260,6 +260,27 @@ export const FAULTS: Fault[] = [
     noticed: ['test/passwords/guessable.test.ts', 'a word of the legal name'],
   },
   {
+    name: 'the doctor deletes a database that holds a tenant’s data',
+    file: 'src/tenants/doctor/removal.ts',
+    text: 'if (owner) throw',
+    becomes: "if (owner === '') throw",
+    noticed: ['test/tenants/doctor-neon.test.ts', 'a database of a tenant, of the host itself'],
+  },
+  {
+    name: 'the doctor shows every tenant to whose permission reaches none',
+    file: 'src/tenants/doctor/doctor.ts',
+    text: "ctx.principal?.scope !== 'all'",
+    becomes: 'ctx.principal === null',
+    noticed: ['test/tenants/doctor-asked.test.ts', 'and the fixes are for nobody whose permission'],
+  },
+  {
+    name: 'the entry of a tenant that is deleted as one of nobody’s stays away',
+    file: 'src/tenants/lifecycle/kv-pass.ts',
+    text: 'where t.subdomain in (',
+    becomes: "where t.subdomain = '' and t.subdomain in (",
+    noticed: ['test/tenants/kv-pass.test.ts', 'a tenant that is made with the name in the moment'],
+  },
+  {
     name: 'the first administrator’s password is judged as if the tenant had no name',
     file: 'src/tenants/provisioning/new-tenant.ts',
     text: 'const at = { subdomain, legal_name, url',
