@@ -3,7 +3,7 @@ import { env } from 'cloudflare:workers'
 import { sql } from 'drizzle-orm'
 import { afterAll, describe, expect, it, vi } from 'vitest'
 import { comparePass } from '../../src/tenants/lifecycle/kv-pass.ts'
-import { reconcile } from '../../src/tenants/lifecycle/reconcile.ts'
+import { reconcile, UNPUBLISHED } from '../../src/tenants/lifecycle/reconcile.ts'
 import { master, settings } from '../support/databases.ts'
 
 const MANY = 10_000
@@ -23,6 +23,8 @@ describe('ten thousand tenants without an entry', () => {
       sql`insert into platform.kv_pass as p (size, lease_until) values (1000, now())
           on conflict (one) do update set part = 'tenants', place = '', size = 1000, lease_until = now()`,
     )
+    await master(sql`analyze platform.tenants`)
+    expect(JSON.stringify(await master(sql`explain ${UNPUBLISHED}`))).toContain('tenants_unpublished')
     let requests = 0
     const real = env.TENANTS as unknown as Record<string, (...given: unknown[]) => unknown>
     const methods = ['get', 'list', 'delete', 'put'].map((name) => [

@@ -15,6 +15,11 @@ const MOST_PROPAGATED = 50
 /** The next run comes after a minute. */
 const RUN_MS = 40_000
 
+/** The tenants of a run, which a partial index finds. */
+export const UNPUBLISHED = sql`select t.id, t.subdomain, t.v from platform.tenants t
+  where t.published_v < t.v and t.status in ('active', 'inactive', 'deleted') and t.owner_url_encrypted is not null
+  order by random() limit ${MOST_PROPAGATED}`
+
 /**
  * For the scheduled job: propagates tenants that changed, or whose entry in KV was found damaged. Returns how many it reconciled.
  * One round trip to the master, and for each of at most 50 tenants what `propagate` takes.
@@ -22,10 +27,7 @@ const RUN_MS = 40_000
 export async function reconcile(env: Env, config: Config, trace_id = newTraceId()): Promise<number> {
   const until = Date.now() + RUN_MS
   const sources = { env, config, meter: { master: 0 }, trace_id }
-  const [rows = []] = await batch(config.MASTER_DATABASE_URL, [
-    sql`select t.id, t.subdomain, t.v from platform.tenants t
-        where t.published_v < t.v and t.status in ('active', 'inactive', 'deleted') and t.owner_url_encrypted is not null order by random() limit ${MOST_PROPAGATED}`,
-  ])
+  const [rows = []] = await batch(config.MASTER_DATABASE_URL, [UNPUBLISHED])
   let reconciled = 0
   for (const row of rows) {
     if (Date.now() >= until) break
