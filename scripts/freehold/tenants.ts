@@ -28,6 +28,10 @@ type Wanted = {
   rolePreset?: string
 }
 
+type Listed = Partial<Record<'search' | 'status' | 'plan' | 'environment' | 'isolation' | 'region' | 'sort', string>> & {
+  limit: number
+}
+
 /** The commands on the platform's tenants. */
 export function addTenants(program: Command): void {
   const tenants = program
@@ -39,8 +43,15 @@ export function addTenants(program: Command): void {
     .command('list')
     .description('list tenants, newest first')
     .option('--limit <n>', 'the maximum number of tenants', whole(1, MAX_LIST), 100)
+    .option('--search <text>', 'those with this in their subdomain, legal name or tax id')
+    .option('--status <status>', 'those that are provisioning, active, inactive, failed, deleted or erasing')
+    .option('--plan <name>', 'those of a plan')
+    .option('--environment <name>', 'demo or production')
+    .option('--isolation <name>', 'database, branch or project')
+    .option('--region <id>', 'those in a region of Neon')
+    .option('--sort <field>', 'created_at, subdomain or legal_name; with a hyphen before it the other way round')
     .action((_, command: Command) => {
-      const options = command.optsWithGlobals<Globals & { limit: number }>()
+      const options = command.optsWithGlobals<Globals & Listed>()
       return withApi(options, (api) => list(api, options))
     })
 
@@ -89,10 +100,13 @@ export function addTenants(program: Command): void {
       .option('--no-wait', 'do not wait')
 }
 
-async function list(api: Api, { json, limit }: { json?: boolean; limit: number }): Promise<void> {
-  const found = await listTenants(api, limit)
+async function list(api: Api, { json, limit, ...options }: Globals & Listed): Promise<void> {
+  const { search, status, plan, environment, isolation, region, sort } = options
+  const asked = { search, status, plan, environment, isolation, region, sort }
+  const found = await listTenants(api, limit, asked)
   if (json) return printJson(found)
-  if (!found.data.length) return tell('There is no tenant yet.')
+  const is_narrowed = Object.entries(asked).some(([name, value]) => value !== undefined && name !== 'sort')
+  if (!found.data.length) return tell(is_narrowed ? 'There is no such tenant.' : 'There is no tenant yet.')
   const rows = found.data.map((t) => [t.subdomain, t.status, t.environment, t.isolation, minute(t.created_at), t.legal_name])
   print(table(['SUBDOMAIN', 'STATUS', 'ENVIRONMENT', 'ISOLATION', 'CREATED (UTC)', 'LEGAL NAME'], rows))
   if (found.next_cursor) tell(`There are more than ${limit}; see --limit.`)

@@ -54,7 +54,7 @@ tenantRoutes.openapi(
   route({
     method: 'get',
     path: '/',
-    summary: 'List tenants, newest first',
+    summary: 'List tenants, filtered, searched and sorted',
     permission: 'tenant:read',
     trips: 1,
     query: TenantQuery,

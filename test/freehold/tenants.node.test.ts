@@ -216,6 +216,24 @@ describe('tenants list', () => {
     const all = JSON.parse((await ada('tenants', 'list', '--json', '--limit', '1000')).stdout)
     expect(new Set(all.data.map(({ id }: { id: string }) => id)).size).toBe(row?.count)
     expect(all.next_cursor).toBeNull()
+    const [first] = all.data
+    const named = await ada(
+      'tenants',
+      'list',
+      '--json',
+      '--search',
+      first.subdomain,
+      '--status',
+      first.status,
+      '--sort',
+      'subdomain',
+    )
+    expect(JSON.parse(named.stdout).data.map(({ id }: { id: string }) => id)).toContain(first.id)
+    expect((await ada('tenants', 'list', '--search', 'nobody-has-this-name')).stderr).toContain('There is no such tenant.')
+    expect(await ada('tenants', 'list', '--status', 'asleep')).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('status'),
+    })
     const some = await ada('tenants', 'list', '--limit', '2')
     expect(some.stdout.trimEnd().split('\n')).toHaveLength(3)
     expect(some.stderr).toBe('There are more than 2; see --limit.\n')

@@ -38,8 +38,40 @@ export const Tenant = z
   .openapi('Tenant')
 
 export const TenantList = pageOf(Tenant).openapi('TenantList')
-/** A cursor here is two short values and its signature. */
-export const TenantQuery = Page.extend({ cursor: z.string().max(200).optional() })
+
+const SORTS = ['-created_at', 'created_at', 'subdomain', '-subdomain', 'legal_name', '-legal_name'] as const
+/** The key of each order, as text; the id decides between two of one key. */
+const KEYS = {
+  created_at: rfc3339('t.created_at'),
+  subdomain: sql`t.subdomain collate "C"`,
+  legal_name: sql`lower(t.legal_name) collate "C"`,
+}
+/** Filters by equality, with their columns. */
+const EXACT = {
+  status: sql`t.status`,
+  plan: sql`t.plan`,
+  environment: sql`t.environment`,
+  isolation: sql`t.isolation`,
+  region: sql`t.region`,
+  schema_version: sql`t.schema_version`,
+}
+const Exactly = z.string().min(1).max(100).optional()
+
+export const TenantQuery = Page.extend({
+  status: Tenant.shape.status.optional(),
+  plan: Exactly,
+  environment: Tenant.shape.environment.optional(),
+  isolation: Exactly,
+  region: Exactly,
+  schema_version: Exactly,
+  search: z
+    .string()
+    .min(1)
+    .max(255)
+    .optional()
+    .openapi({ description: 'Part of the subdomain, of the legal name or of the tax id, in capitals or not' }),
+  sort: z.enum(SORTS).default('-created_at'),
+})
 export type TenantWire = z.infer<typeof Tenant>
 
 /** The columns of a tenant as the API returns them, from `platform.tenants t`. */
@@ -60,14 +92,36 @@ export async function getTenant(ctx: Ctx, id: string): Promise<TenantWire> {
   return wire(ctx.config, row)
 }
 
-/** Tenants, newest first. One round trip to the master; `tenant:read`. Fails with invalid_cursor. */
-export async function listTenants(ctx: Ctx, { limit, cursor }: z.infer<typeof TenantQuery>): Promise<z.infer<typeof TenantList>> {
-  const [at, id] = (await readCursor(ctx.realm, 'tenants', cursor)) ?? []
+/**
+ * Tenants that all filters admit, newest first unless `sort` says otherwise. A cursor is of one order and one set of filters. One round
+ * trip to the master; `tenant:read`. Fails with invalid_cursor.
+ */
+export async function listTenants(ctx: Ctx, query: z.infer<typeof TenantQuery>): Promise<z.infer<typeof TenantList>> {
+  const { limit, cursor, search, sort, ...filters } = query
+  const list = `tenants:${JSON.stringify([sort, search, ...Object.keys(EXACT).map((name) => filters[name as keyof typeof EXACT])])}`
+  const after = await readCursor(ctx.realm, list, cursor)
+  const field = sort.replace('-', '') as keyof typeof KEYS
+  const [direction, beyond] = sort.startsWith('-') ? [sql.raw('desc'), sql.raw('<')] : [sql.raw('asc'), sql.raw('>')]
+  // Of a moment the column itself is compared, which an index has.
+  const [key, of] = field === 'created_at' ? [sql`t.created_at`, sql.raw('timestamptz')] : [KEYS[field], sql.raw('text')]
+  const exact = Object.entries(EXACT).flatMap(([name, column]) => {
+    const value = filters[name as keyof typeof EXACT]
+    return value === undefined ? [] : [sql`${column} = ${value}`]
+  })
+  const part = `%${search?.replaceAll(/[\\%_]/g, '\\$&')}%`
+  const conditions = [
+    ...exact,
+    ...(search === undefined ? [] : [sql`(t.subdomain ilike ${part} or t.legal_name ilike ${part} or t.tax_id ilike ${part})`]),
+    ...(after ? [sql`(${key}, t.id) ${beyond} (${after[0]}::${of}, ${after[1]}::uuid)`] : []),
+  ]
+  const where = conditions.length ? sql`where ${sql.join(conditions, sql` and `)}` : sql``
   const [result] = await ctx.run(
-    ctx.db.execute(sql`select ${tenantColumns} from platform.tenants t
-      ${at === undefined ? sql`` : sql`where (t.created_at, t.id) < (${at}::timestamptz, ${id}::uuid)`}
-      order by t.created_at desc, t.id desc limit ${limit + 1}`),
+    ctx.db.execute(sql`select ${tenantColumns}, ${KEYS[field]} as sort_key from platform.tenants t ${where}
+      order by ${key} ${direction}, t.id ${direction} limit ${limit + 1}`),
   )
-  const rows = rowsOf<Record<string, unknown>>(result).map((row) => wire(ctx.config, row))
-  return paged(ctx.realm, 'tenants', rows, limit, (row) => [row.created_at, row.id])
+  const page = await paged(ctx.realm, list, rowsOf<Record<string, unknown>>(result), limit, (row) => [
+    String(row.sort_key),
+    String(row.id),
+  ])
+  return { ...page, data: page.data.map(({ sort_key: _, ...row }) => wire(ctx.config, row)) }
 }
