@@ -13,16 +13,33 @@ export function useSqlUrl(url: string | undefined) {
   if (url) neonConfig.fetchEndpoint = url
 }
 
+/** How often a request asks again that met no free connection, and up to how long it waits before it does. */
+const TURNS = 8
+const TURN_MS = 100
+
 /**
  * Asks a database. A redirect is not followed, because it would take the connection string, which is in a header, to another host.
- * The timeout is set per request: clients are reused.
+ * A login (or a compute) whose connections are all in use refuses the request before anything of it is done, and Neon queues nobody: then
+ * it is asked again, for about two seconds. The timeout is set per request: clients are reused.
  */
 neonConfig.fetchFunction = async (url: string, { timeout_ms = TIMEOUT_MS, ...init }: RequestInit & { timeout_ms?: number }) => {
-  const answer = await fetch(url, { ...init, redirect: 'manual', signal: AbortSignal.timeout(timeout_ms) })
-  if (answer.status < 300 || answer.status > 399) return answer
-  await answer.body?.cancel()
-  throw new Error(`it answers ${answer.status}, and redirects are not followed`)
+  const signal = AbortSignal.timeout(timeout_ms)
+  for (let turn = 1; ; turn++) {
+    const answer = await fetch(url, { ...init, redirect: 'manual', signal })
+    if (answer.status === 500) {
+      const text = await answer.text()
+      if (turn === TURNS || !text.includes('"code":"53300"')) return new Response(text, answer)
+      await new Promise((done) => setTimeout(done, turn * TURN_MS * (0.3 + 0.7 * share())))
+      continue
+    }
+    if (answer.status < 300 || answer.status > 399) return answer
+    await answer.body?.cancel()
+    throw new Error(`it answers ${answer.status}, and redirects are not followed`)
+  }
 }
+
+/** A random number from 0 to 1. */
+const share = () => (crypto.getRandomValues(new Uint32Array(1))[0] ?? 0) / 0xff_ff_ff_ff
 
 const clients = new Map<string, NeonHttpDatabase>()
 

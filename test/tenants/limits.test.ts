@@ -75,6 +75,13 @@ describe('the app login of a tenant', () => {
   })
 })
 
+it('a tenant whose forty connections are in use serves a hundred requests at once: each waits for its turn', async () => {
+  await copyTenant('crowded')
+  const token = await tokenOf('crowded')
+  const answers = await Promise.all(Array.from({ length: 100 }, () => call('crowded', '/api/v1/auth/me', { token })))
+  expect(answers.map(({ status, trips }) => [status, trips])).toEqual(Array(100).fill([200, 1]))
+})
+
 describe('the login of the master', () => {
   it('has the same limits of time, in its own database', async () => {
     const [row] = await master(
