@@ -9,7 +9,7 @@ import { expectProblem } from '../support/refusal.ts'
 import { tokenOf } from '../support/sessions.ts'
 import { addMember, addRole } from '../users/cast.ts'
 
-const NAME = 'asked'
+const NAME = 'doctor-asked'
 let token: string
 let id: string
 

@@ -14,7 +14,7 @@ undoRoutes.openapi(
     path: '/{id}/undo-migration',
     summary: "Undo a tenant's last migration: the branch that was taken before it becomes the tenant's",
     permission: 'tenant:update',
-    trips: 3,
+    trips: 2,
     params: Id,
     body: NewMigrationUndo,
     returns: { 202: MigrationUndo },
@@ -22,10 +22,10 @@ undoRoutes.openapi(
   }),
   async (c) => {
     const { id } = c.req.valid('param')
-    const work = await beginUndo(c.var.ctx, id, c.req.valid('json').discard_writes)
+    const { work, undo } = await beginUndo(c.var.ctx, id, c.req.valid('json').discard_writes)
     c.executionCtx.waitUntil(startUndo(c.env, work))
     c.header('Location', `/platform/v1/tenants/${id}/undo-migration`)
-    return c.json(await getUndo(c.var.ctx, id), 202)
+    return c.json(undo, 202)
   },
 )
 

@@ -1,5 +1,5 @@
--- Undo of a migration: what operators may read and begin. What follows is the system's (tenants/migration), which is the owner, to
--- whom no policy applies.
+-- Undo of a migration: what operators may read and begin. What follows is the system's (tenants/migration), which
+-- is the owner, to whom no policy applies.
 --
 -- Threat: an undo that nobody can be asked about. So beginning one is in the platform's audit, with whoever did it, and
 -- so is its end.

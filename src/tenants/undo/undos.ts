@@ -108,8 +108,9 @@ async function found(ctx: Ctx, id: string): Promise<Record<string, unknown>> {
 }
 
 /** What could be undone of a tenant, what that would lose, and its newest undo. One round trip; `tenant:read`. Fails with not_found. */
-export async function getUndo(ctx: Ctx, id: string): Promise<Shown> {
-  const row = await found(ctx, id)
+export const getUndo = async (ctx: Ctx, id: string): Promise<Shown> => wire(ctx, id, await found(ctx, id))
+
+async function wire(ctx: Ctx, id: string, row: Record<string, unknown>): Promise<Shown> {
   const reason = refusal(row)?.message ?? null
   const kept = row.branch_id && row.is_kept ? row : { from_version: null, kept_until: null }
   return {
@@ -129,7 +130,7 @@ export async function getUndo(ctx: Ctx, id: string): Promise<Shown> {
  * Begins to undo the last migration of a tenant. Of any number of callers at once one does. Two round trips; `tenant:update`. Fails
  * with not_found, illegal_state: says why, or how much was written since.
  */
-export async function beginUndo(ctx: Ctx, id: string, discard_writes: boolean): Promise<UndoWork> {
+export async function beginUndo(ctx: Ctx, id: string, discard_writes: boolean): Promise<{ work: UndoWork; undo: Shown }> {
   const problem = refusal(await found(ctx, id))
   if (problem) throw problem
   const writes = discard_writes ? [] : await written(ctx.config, id)
@@ -157,7 +158,7 @@ export async function beginUndo(ctx: Ctx, id: string, discard_writes: boolean): 
     ctx.db.execute(shown(id)),
   )
   const [work] = rowsOf<{ attempt: number }>(begun)
-  if (work) return { undo_id, attempt: work.attempt }
   const [row] = rowsOf<Record<string, unknown>>(now)
+  if (work && row) return { work: { undo_id, attempt: work.attempt }, undo: await wire(ctx, id, row) }
   throw (row && refusal(row)) ?? new Problem('illegal_state', 'The migration of this tenant is being undone.')
 }
