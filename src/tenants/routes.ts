@@ -5,14 +5,14 @@ import type { AppEnv } from '../http/app-env.ts'
 import { room, route } from '../http/route.ts'
 import type { Ctx } from '../kernel/context.ts'
 import { log } from '../kernel/log.ts'
+import { changeTenant, TenantPatch } from './lifecycle/changing.ts'
 import { erase, markForErasure } from './lifecycle/erasure.ts'
-import { changeTenant, propagate, retryTenant, setStatus } from './lifecycle/lifecycle.ts'
+import { propagate, retryTenant, setStatus } from './lifecycle/lifecycle.ts'
 import { beginRotation, KeyRotationWire, rotateKeys } from './lifecycle/rotating.ts'
 import { getDrift, TenantDrift } from './migration/drift.ts'
 import { createTenant, MadeTenant, NewTenant } from './provisioning/new-tenant.ts'
 import { getProvisioning, Steps } from './provisioning/progress.ts'
 import { startRun } from './provisioning/provisioning.ts'
-import { TenantPatch } from './registry/origins.ts'
 import { getTenant, listTenants, Tenant, TenantList, TenantQuery } from './registry/tenants.ts'
 
 const Id = z.object({ id: z.uuid() })
@@ -82,7 +82,7 @@ tenantRoutes.openapi(
   route({
     method: 'patch',
     path: '/{id}',
-    summary: 'Update the configuration of a tenant; `If-Match` makes the update conditional',
+    summary: 'Update a tenant; fields that are left out stay. `If-Match` makes the update conditional',
     permission: 'tenant:update',
     trips: 1,
     params: Id,

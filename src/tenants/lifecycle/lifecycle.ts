@@ -1,14 +1,12 @@
 import { type SQL, sql } from 'drizzle-orm'
-import type { z } from 'zod'
 import type { Config } from '../../kernel/config.ts'
 import type { Ctx } from '../../kernel/context.ts'
 import { batch } from '../../kernel/db.ts'
 import type { Env, Meter } from '../../kernel/env.ts'
 import { Problem } from '../../kernel/problem.ts'
-import { matches, rowsOf, unchanged } from '../../kernel/wire.ts'
+import { rowsOf } from '../../kernel/wire.ts'
 import { openOwnerUrl } from '../provisioning/owner-url.ts'
 import { nextRun } from '../provisioning/provisioning.ts'
-import { mustBeOwn, mustBeSecure, namesIn, type TenantPatch } from '../registry/origins.ts'
 import { publish } from '../registry/registry.ts'
 import { type TenantWire, tenantColumns, wire } from '../registry/tenants.ts'
 import { endOfFormerKey } from './rotation.ts'
@@ -50,35 +48,6 @@ export async function setStatus(
   if (!rowsOf<Record<string, unknown>>(changed).length)
     throw new Problem('illegal_state', `The tenant is ${row.status}, not ${from.join(' or ')}.`)
   return wire(ctx.config, row)
-}
-
-/**
- * Changes a tenant's configuration; fields that are left out stay. The caller propagates the change. One round trip to the
- * master; `tenant:update`. Fails with not_found, illegal_state (the tenant is being created or erased), etag_mismatch,
- * invalid_request.
- */
-export async function changeTenant(
-  ctx: Ctx,
-  id: string,
-  { config = {} }: z.infer<typeof TenantPatch>,
-  ifMatch?: string,
-): Promise<TenantWire> {
-  mustBeSecure(ctx.config, config)
-  const names = JSON.stringify(namesIn(ctx.config, config))
-  const [changed, found] = await ctx.run(
-    ctx.db.execute(
-      sql`update platform.tenants t set config = t.config || ${JSON.stringify(config)}::jsonb
-          where t.id = ${id} and t.subdomain = all (array(select jsonb_array_elements_text(${names}::jsonb))) and t.status not in ('provisioning', 'erasing') and ${matches('t.updated_at', ifMatch)} returning t.id`,
-    ),
-    ctx.db.execute(sql`select ${tenantColumns} from platform.tenants t where t.id = ${id}`),
-  )
-  const [row] = rowsOf<Record<string, unknown>>(found)
-  if (!row) throw new Problem('not_found')
-  const tenant = wire(ctx.config, row)
-  if (rowsOf(changed).length) return tenant
-  if (['provisioning', 'erasing'].includes(tenant.status)) throw new Problem('illegal_state', `The tenant is ${tenant.status}.`)
-  mustBeOwn(ctx.config, config, tenant.subdomain)
-  throw unchanged(tenant, ifMatch)
 }
 
 export type Sources = { env: Env; config: Config; meter: Meter; trace_id: string }

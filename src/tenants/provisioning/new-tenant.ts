@@ -14,7 +14,7 @@ import { presets } from '../../presets/presets.ts'
 import { usernameFrom } from '../../users/username.ts'
 import { mustBeOwn, mustBeSecure, TenantConfig } from '../registry/origins.ts'
 import { forgetUnknown, tenantUrl } from '../registry/registry.ts'
-import { Tenant, tenantColumns, wire } from '../registry/tenants.ts'
+import { Plan, Tenant, tenantColumns, wire } from '../registry/tenants.ts'
 import { placesOf } from './hosts.ts'
 import { isolations } from './isolation.ts'
 import { regionsOf } from './neon.ts'
@@ -37,10 +37,7 @@ export const NewTenant = z
       .default('PE'),
     admin_email: Email,
     contact_name: Name(255).optional(),
-    plan: z
-      .string()
-      .regex(/^[a-z0-9_-]{1,50}$/, 'must be 1-50 of a-z, 0-9, _ and -')
-      .optional(),
+    plan: Plan.optional(),
     environment: z.enum(['demo', 'production']).default('demo'),
     isolation: z.enum(Object.keys(isolations) as [string, ...string[]]).optional(),
     region: z

@@ -32,8 +32,6 @@ export const TenantConfig = z
   })
   .openapi('TenantConfig')
 
-export const TenantPatch = z.object({ config: TenantConfig.optional() }).openapi('TenantPatch')
-
 /**
  * Refuses origins without TLS; outside production loopback addresses are allowed. Fails with invalid_request.
  */

@@ -97,7 +97,8 @@ grant
     is_active, isolation, role_preset, limits, config, schema_version, presets_version, users_counted, database_name,
     host_id, v, published_v, created_at, updated_at, deleted_at, refresh_key_from, rotating_since),
   insert,
-  update (status, deleted_at, erasing_until, config, rotating_since)
+  update (status, deleted_at, erasing_until, config, legal_name, contact_name, admin_email, plan, environment,
+    rotating_since)
 on platform.tenants to freehold_app;
 
 grant select (id, name, kind, state, capacity, taken, refused, lease_until) on platform.hosts to freehold_app;

@@ -8,6 +8,9 @@ import { Problem } from '../../kernel/problem.ts'
 import { rfc3339, rowsOf } from '../../kernel/wire.ts'
 import { tenantUrl } from './registry.ts'
 
+/** The name of a plan. */
+export const Plan = z.string().regex(/^[a-z0-9_-]{1,50}$/, 'must be 1-50 of a-z, 0-9, _ and -')
+
 export const Tenant = z
   .object({
     id: z.uuid(),
