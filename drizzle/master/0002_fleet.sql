@@ -163,13 +163,13 @@ grant update (from_version, ms, step, drift, finished_at)
   on platform.tenant_migrations
   to freehold_app;
 --> statement-breakpoint
+grant select (presets_version), update (legal_name, admin_email, contact_name, plan, environment)
+  on platform.tenants
+  to freehold_app;
+--> statement-breakpoint
 grant select (role_preset, presets_version)
   on platform.tenants
   to freehold_reader;
---> statement-breakpoint
-grant select (presets_version)
-  on platform.tenants
-  to freehold_app;
 --> statement-breakpoint
 grant execute
   on function platform.record_fix(text,text)
