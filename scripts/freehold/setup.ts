@@ -64,7 +64,7 @@ async function setup(options: Globals & { email: string }): Promise<void> {
 /** Settings that the Worker requires, and a command only if it says so. */
 type Extra = 'MASTER_READER_URL' | 'OWNER_KEYS'
 const placeholders = () => ({
-  BASE_URL: 'https://localhost',
+  BASE_URL: 'https://unused',
   NEON_API_KEY: 'unused',
   MASTER_READER_URL: 'postgresql://placeholder:unused@localhost/unused',
   OWNER_KEYS: `unused:${randomBytes(32).toString('base64url')}`,

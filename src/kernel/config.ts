@@ -104,6 +104,9 @@ export const MOST_TENANTS = 240
 
 /** URLs to which secrets are sent, or at which they arrive. */
 const HTTPS = ['BASE_URL', 'NEON_API_URL', 'NEON_SQL_URL', 'SMS_WEBHOOK_URL'] as const
+/** Names that nobody can own (RFC 2606, RFC 6761): wrangler.toml was deployed as it is in the repository. */
+const PLACEHOLDER = /(^|\.)(example\.(com|net|org)|example|invalid|test|localhost)\.?$/
+const UNCHANGED = 'is a placeholder, at which nobody can reach the Worker: set the https:// address of your domain'
 const PLAIN = 'must begin with https:// in production, because over http the network reads passwords, tokens and keys'
 const GUESSABLE = 'has a key of 32 equal bytes, which anybody guesses: make keys with `npm run freehold -- keys new`'
 const NO_READER = 'must name another login than MASTER_DATABASE_URL, one that only reads: see freehold keys reader'
@@ -195,6 +198,7 @@ export const EnvironmentSettings = z
       )
       if (ENVIRONMENT === 'production') {
         for (const name of HTTPS) wrong(name, settings[name] && !/^https:/i.test(String(settings[name]).trim()), PLAIN)
+        wrong('BASE_URL', !refused.has('BASE_URL') && PLACEHOLDER.test(settings.BASE_URL.hostname), UNCHANGED)
         for (const name of RINGS) wrong(name, !refused.has(name) && settings[name].some(isGuessable), GUESSABLE)
         wrong('MAILBOX_URL', MAILBOX_URL, MAILBOX)
         wrong('PASSWORD_HASH_ITERATIONS', PASSWORD_HASH_ITERATIONS < LEAST_ITERATIONS, CHEAP)

@@ -278,7 +278,7 @@ describe('keys reader', () => {
     const urls = runs.map(({ stdout }) => new URL(stdout.trim()))
     for (const url of urls) {
       expect(url.href).toMatch(/^postgresql:\/\/freehold_reader_a:[\w-]{43}@ep-quiet\.neon\.test\/master\?sslmode=require$/)
-      const given = { ...KEYS, BASE_URL: 'https://example.com', NEON_API_KEY: 'x', MASTER_DATABASE_URL }
+      const given = { ...KEYS, BASE_URL: 'https://freehold.dev', NEON_API_KEY: 'x', MASTER_DATABASE_URL }
       expect(parseSettings({ ...given, MASTER_READER_URL: url.href }).MASTER_READER_URL).toBe(url.href)
     }
     expect(new Set(urls.map(({ password }) => password)).size).toBe(2)

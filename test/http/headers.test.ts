@@ -122,7 +122,7 @@ describe('an answer', () => {
       ['/docs', 308],
       ['/healthz', 403],
     ] as const) {
-      const plain = await knockElsewhere(PRODUCTION, `${BASE}${path}`)
+      const plain = await knockElsewhere(PRODUCTION, `${PRODUCTION.BASE_URL.replace('https', 'http')}${path}`)
       expect(plain.status).toBe(status)
       expectGuarded(`${BASE}${path}`, plain)
     }

@@ -11,7 +11,7 @@ import { tokenOf } from '../support/sessions.ts'
 import { copyTenant } from '../support/tenants.ts'
 
 const AT = 'plain'
-const HOST = `${AT}.freehold.test`
+const HOST = `${AT}.freehold.dev`
 const ME = '/api/v1/auth/me'
 const PAGES = ['/', '/docs', '/docs/', '/docs/start.js', '/docs/swagger-ui.css', '/problems/forbidden', '/docs/nothing?a=b']
 const CALLS = [
@@ -60,7 +60,7 @@ describe('a call by plain http', () => {
     expect(doors.length).toBeGreaterThan(80)
     for (const { method, path, on_platform, name, types } of doors) {
       const { body, seen } = lazyBody(64 * 1024)
-      const url = `http://${on_platform ? 'freehold.test' : HOST}${path}`
+      const url = `http://${on_platform ? 'freehold.dev' : HOST}${path}`
       const headers = { ...bearer().headers, Cookie: '__Host-fh_a_x=y', ...(types[0] && { 'Content-Type': types[0] }) }
       const answer = types.length
         ? await send(url, { method, headers, body }, changed)
@@ -118,7 +118,7 @@ describe('a call by plain http', () => {
   })
 
   it('is answered locally', async () => {
-    expect((await knock(`http://${HOST}${ME}`, bearer())).status).toBe(200)
+    expect((await knock(`http://${AT}.freehold.test${ME}`, bearer())).status).toBe(200)
   })
 })
 
@@ -135,8 +135,8 @@ describe('a page by plain http', () => {
   it('is redirected to the port of BASE_URL', async () => {
     const ask = async (BASE_URL: string, url: string) =>
       (await knockElsewhere({ ...PRODUCTION, BASE_URL }, url)).headers.get('Location')
-    expect(await ask('https://freehold.test:8443', 'http://freehold.test/docs')).toBe('https://freehold.test:8443/docs')
-    expect(await ask('https://freehold.test', 'http://freehold.test:8080/docs')).toBe('https://freehold.test/docs')
+    expect(await ask('https://freehold.dev:8443', 'http://freehold.dev/docs')).toBe('https://freehold.dev:8443/docs')
+    expect(await ask('https://freehold.dev', 'http://freehold.dev:8080/docs')).toBe('https://freehold.dev/docs')
   })
 })
 
@@ -166,7 +166,7 @@ describe('a connection', () => {
   })
 
   it.each(['TLSv1.2', 'TLSv1.3', 'TLSv1.4', '', undefined])('of %j is answered, with HSTS', async (version) => {
-    const answer = await by(version, 'https://freehold.test/healthz')
+    const answer = await by(version, 'https://freehold.dev/healthz')
     expect(answer.status).toBe(200)
     expect(answer.headers.get('Strict-Transport-Security')).toMatch(/^max-age=\d{8}; includeSubDomains$/)
     expect(answer.headers.get('Server-Timing')).toBeNull()
@@ -184,20 +184,20 @@ describe('with FORWARDED_PROTO_HEADER', () => {
 
   it('what sits in front says how the client came, and the URL does not', async () => {
     for (const said of ['https', 'HTTPS']) {
-      const answer = await ask('http://freehold.test/healthz', said)
+      const answer = await ask('http://freehold.dev/healthz', said)
       expect(answer.status).toBe(200)
       expect(answer.headers.get('Strict-Transport-Security')).toMatch(/^max-age/)
     }
-    expectProblem(await ask('https://freehold.test/healthz', 'http'), 403, 'https_required')
-    expect((await ask('https://freehold.test/docs', 'http')).headers.get('Location')).toBe('https://freehold.test/docs')
+    expectProblem(await ask('https://freehold.dev/healthz', 'http'), 403, 'https_required')
+    expect((await ask('https://freehold.dev/docs', 'http')).headers.get('Location')).toBe('https://freehold.dev/docs')
   })
 
   it.each(['https, http', 'http,https', 'httpsx', 'on', '1'])('that says %j is refused', async (said) =>
-    expectProblem(await ask('http://freehold.test/healthz', said), 403, 'https_required'),
+    expectProblem(await ask('http://freehold.dev/healthz', said), 403, 'https_required'),
   )
 
   it('and without that header, or with another, all is refused', async () => {
-    for (const url of ['http://freehold.test/healthz', 'https://freehold.test/healthz']) {
+    for (const url of ['http://freehold.dev/healthz', 'https://freehold.dev/healthz']) {
       expectProblem(await ask(url), 403, 'https_required')
       expectProblem(await ask(url, 'https', 'X-Forwarded-Proto'), 403, 'https_required')
     }
@@ -206,7 +206,7 @@ describe('with FORWARDED_PROTO_HEADER', () => {
   it('left out, no header says anything', async () => {
     for (const name of ['X-Forwarded-Proto', 'X-Client-Proto', 'Forwarded', 'CF-Visitor'])
       expectProblem(
-        await knockElsewhere(PRODUCTION, 'http://freehold.test/healthz', { headers: { [name]: 'https' } }),
+        await knockElsewhere(PRODUCTION, 'http://freehold.dev/healthz', { headers: { [name]: 'https' } }),
         403,
         'https_required',
       )

@@ -4,7 +4,7 @@ import { ConfigError, configOf, parseSettings } from '../../src/kernel/config.ts
 
 const KEY = `${'Zm9vYmFy'.repeat(5)}Zm8`
 const RIGHT = {
-  BASE_URL: 'https://example.com',
+  BASE_URL: 'https://freehold.dev',
   MASTER_DATABASE_URL: 'postgresql://user:password@host/database',
   MASTER_READER_URL: 'postgresql://reader:password@host/database',
   ENCRYPTION_KEYS: `k1:${KEY}`,
@@ -139,7 +139,7 @@ describe('settings', () => {
     expect(said(secrets)).not.toMatch(/hunter2|S3cret/)
   })
 
-  it.each(['https://example.com', 'https://example.com/', 'https://localhost:8787', 'https://id.example.co.uk:8443'])(
+  it.each(['https://freehold.dev', 'https://freehold.dev/', 'https://localhostess.dev:8787', 'https://id.test.co.uk:8443'])(
     'take %s as a base',
     (BASE_URL) => {
       expect(parseSettings({ ...RIGHT, BASE_URL }).BASE_URL.origin).toBe(new URL(BASE_URL).origin)
@@ -184,7 +184,7 @@ describe('settings', () => {
 
 describe('in production', () => {
   const HTTP = {
-    BASE_URL: 'http://example.com',
+    BASE_URL: 'http://freehold.dev',
     NEON_API_URL: 'http://console.neon.tech/api/v2',
     NEON_SQL_URL: 'http://db.example.com/sql',
     SMS_WEBHOOK_URL: 'http://sms.example.com',
@@ -214,6 +214,24 @@ describe('in production', () => {
       )
       expect(locally({ ENCRYPTION_KEYS: ring })).toBe('')
     }
+  })
+
+  it.each([
+    'example.com',
+    'id.example.com',
+    'example.org',
+    'a.b.example.net',
+    'x.example',
+    'freehold.test',
+    'x.invalid',
+    'LOCALHOST:8787',
+    'example.com.',
+  ])('the placeholder %s is refused as a base by name, and taken locally', (host) => {
+    const BASE_URL = `https://${host}`
+    expect(said({ BASE_URL })).toBe(
+      'Wrong settings: BASE_URL is a placeholder, at which nobody can reach the Worker: set the https:// address of your domain.',
+    )
+    expect(locally({ BASE_URL })).toBe('')
   })
 
   it('all that is refused is named at once, and beside what is wrong anywhere', () => {

@@ -6,7 +6,7 @@ import type { Heard } from './knock.ts'
 /** What makes the settings of the tests those of a production; the local Neon goes on being asked, because the driver remembers it. */
 export const PRODUCTION = {
   ENVIRONMENT: 'production',
-  BASE_URL: 'https://freehold.test',
+  BASE_URL: 'https://freehold.dev',
   MAILBOX_URL: '',
   NEON_API_URL: '',
   NEON_SQL_URL: '',

@@ -156,7 +156,7 @@ describe('a path', () => {
 
 describe('the rule', () => {
   const settings = {
-    BASE_URL: 'https://freehold.example',
+    BASE_URL: 'https://freehold.dev',
     MASTER_DATABASE_URL: 'postgresql://u:p@h/d',
     MASTER_READER_URL: 'postgresql://r:p@h/d',
     ...KEYS,
@@ -174,33 +174,33 @@ describe('the rule', () => {
   }
 
   it.each<[string, string | null]>([
-    ['freehold.example', null],
-    ['acme.freehold.example', 'acme'],
-    ['a-1.freehold.example', 'a-1'],
+    ['freehold.dev', null],
+    ['acme.freehold.dev', 'acme'],
+    ['a-1.freehold.dev', 'a-1'],
     ['localhost', 'not_found'],
     ['127.0.0.1', 'not_found'],
     ['acme.localhost', 'not_found'],
-    ['a.b.freehold.example', 'not_found'],
-    ['.freehold.example', 'not_found'],
-    ['acme-.freehold.example', 'not_found'],
-    [`${'a'.repeat(64)}.freehold.example`, 'not_found'],
-    ['acmefreehold.example', 'not_found'],
-    ['freehold.example.evil.test', 'not_found'],
+    ['a.b.freehold.dev', 'not_found'],
+    ['.freehold.dev', 'not_found'],
+    ['acme-.freehold.dev', 'not_found'],
+    [`${'a'.repeat(64)}.freehold.dev`, 'not_found'],
+    ['acmefreehold.dev', 'not_found'],
+    ['freehold.dev.evil.test', 'not_found'],
   ])('in production reads the host %s as %s', (host, expected) =>
     expect(result(() => subdomainOf(production, host))).toBe(expected),
   )
 
   it.each<[string, string | undefined, string | undefined, string]>([
-    ['freehold.example', undefined, undefined, 'only'],
-    ['freehold.example', undefined, 'Bearer opaque', 'only'],
-    ['freehold.example', undefined, claiming('acme'), 'acme'],
-    ['freehold.example', undefined, claiming(''), 'only'],
-    ['freehold.example', undefined, claiming({ a: 1 }), 'only'],
-    ['freehold.example', undefined, claiming('no label!'), 'tenant_not_found'],
-    ['freehold.example', 'acme', claiming('other'), 'acme'],
-    ['acme.freehold.example', undefined, claiming('other'), 'acme'],
-    ['acme.freehold.example', 'other', undefined, 'tenant_ambiguous'],
-    ['freehold.example', '   ', undefined, 'only'],
+    ['freehold.dev', undefined, undefined, 'only'],
+    ['freehold.dev', undefined, 'Bearer opaque', 'only'],
+    ['freehold.dev', undefined, claiming('acme'), 'acme'],
+    ['freehold.dev', undefined, claiming(''), 'only'],
+    ['freehold.dev', undefined, claiming({ a: 1 }), 'only'],
+    ['freehold.dev', undefined, claiming('no label!'), 'tenant_not_found'],
+    ['freehold.dev', 'acme', claiming('other'), 'acme'],
+    ['acme.freehold.dev', undefined, claiming('other'), 'acme'],
+    ['acme.freehold.dev', 'other', undefined, 'tenant_ambiguous'],
+    ['freehold.dev', '   ', undefined, 'only'],
   ])('with DEFAULT_TENANT reads %s, X-Tenant %s, %s as %s', (host, header, authorization, expected) =>
     expect(result(() => tenantName(single, subdomainOf(single, host), header, () => authorization))).toBe(expected),
   )
