@@ -105,7 +105,7 @@ export const MOST_TENANTS = 240
 /** URLs to which secrets are sent, or at which they arrive. */
 const HTTPS = ['BASE_URL', 'NEON_API_URL', 'NEON_SQL_URL', 'SMS_WEBHOOK_URL'] as const
 /** Names that nobody can own (RFC 2606, RFC 6761): wrangler.toml was deployed as it is in the repository. */
-const PLACEHOLDER = /(^|\.)(example\.(com|net|org)|example|invalid|test|localhost)\.?$/
+export const PLACEHOLDER = /(^|\.)(example\.(com|net|org)|example|invalid|test|localhost)\.?$/
 const UNCHANGED = 'is a placeholder, at which nobody can reach the Worker: set the https:// address of your domain'
 const PLAIN = 'must begin with https:// in production, because over http the network reads passwords, tokens and keys'
 const GUESSABLE = 'has a key of 32 equal bytes, which anybody guesses: make keys with `npm run freehold -- keys new`'
