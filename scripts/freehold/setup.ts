@@ -2,23 +2,41 @@ import { randomBytes } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Command, InvalidArgumentError } from 'commander'
-import { ConfigError, parseSettings } from '../../src/kernel/config.ts'
+import { ConfigError, PLACEHOLDER, parseSettings } from '../../src/kernel/config.ts'
 import { Email } from '../../src/names/addresses.ts'
+import type { GuidedOptions } from './deployment/guided.ts'
 import { Failure } from './failure.ts'
 import { type Globals, requireEncryption } from './options.ts'
 import { print, printJson } from './output.ts'
 import { pairs } from './table.ts'
 
-/** The command that sets up the platform itself. */
+/** The command that sets up the platform itself: its master, or with a domain the whole deployment. */
 export function addSetup(program: Command): void {
   program
     .command('setup')
-    .description('create or update the master database and the first operator; can be run again')
+    .description(
+      'set a deployment up at a domain; without one, create or update the master database and the first operator alone',
+    )
+    .argument('[domain]', 'where the platform is to be; tenants are one label below', domainName)
     .requiredOption('--email <address>', 'e-mail address of the first operator', emailAddress)
+    .option('--region <region>', 'with a domain: the region at Neon; the Worker is placed beside it', 'aws-us-east-1')
+    .option('--secrets-file <file>', 'with a domain: where generated secrets are kept, for you alone', '.freehold-secrets.json')
+    .option('--config <file>', "with a domain: wrangler's configuration; default: wrangler.toml of this folder")
+    .option('--dry-run', 'with a domain: show every step with its requests, and change nothing')
+    .option('--yes', 'with a domain: do all steps without asking, also those that change the whole zone')
     .addHelpText(
       'after',
       `
-Settings of the environment:
+With a domain it goes from a new account at Neon and at Cloudflare to a Worker that answers: Neon project, keys, master database, KV
+namespace, wrangler.toml, DNS records, settings of the zone, deploy, /readyz, first operator. Each step looks first, shows its requests
+and asks. Run it again after an interruption: what is done stays. Settings of the environment:
+  NEON_API_KEY              an organization's key; with a personal key NEON_ORG_ID, too
+  CLOUDFLARE_API_TOKEN      a token for the account and the zone; --dry-run without it names the permissions
+  NEON_API_URL, CLOUDFLARE_API_BASE_URL
+                            others than those of Neon and Cloudflare; https://, unless it is this machine or with --insecure
+--url or FREEHOLD_URL is where /readyz is asked, if not at the domain.
+
+Without a domain, settings of the environment:
   MASTER_DATABASE_URL       the master database; its login must own it, and be able to create roles
   MASTER_READER_URL         the same database, as the login of the Worker that only reads the registry: it is created, or gets
                             the password that stands here; see: freehold keys reader
@@ -28,25 +46,24 @@ Settings of the environment:
 The operator's password is generated, shown only once, works for 72 hours, and must be changed at the first login. An existing operator
 keeps theirs.`,
     )
-    .action((_, command: Command) => setup(command.optsWithGlobals<Globals & { email: string }>()))
+    .action(async (domain: string | undefined, _, command: Command) => {
+      const options = command.optsWithGlobals<GuidedOptions>()
+      if (domain === undefined) return setup(options)
+      // Loaded for this command only: wrangler and the clients take a second.
+      const { setUpDeployment } = await import('./deployment/guided.ts')
+      return setUpDeployment(domain, options, command.getOptionValueSourceWithGlobals('url') === 'default' ? null : options.url)
+    })
 }
 
 async function setup(options: Globals & { email: string }): Promise<void> {
   const { email, json } = options
   const config = settings(options, ['MASTER_READER_URL'])
   // Loaded for this command only: the others need no database driver, and start faster without.
-  const { dbError, useSqlUrl } = await import('../../src/kernel/db.ts')
+  const { useSqlUrl } = await import('../../src/kernel/db.ts')
   const { generatePassword } = await import('../../src/passwords/hash.ts')
-  const { setUp } = await import('../../src/tenants/provisioning/setup.ts')
-  const { migrationsIn } = await import('../dev/stack.ts')
   useSqlUrl(config.NEON_SQL_URL)
-  const migrations = { tenant: await migrationsIn('tenant'), master: await migrationsIn('master') }
   const password = generatePassword()
-  const is_new = await setUp(config, migrations, { email, password, must_change_password: true }).catch((error: Error) => {
-    // The message of a failed query contains its parameters, which may be secrets; only the database's own message is shown.
-    const words = [error.message.startsWith('Failed query') ? '' : error.message, dbError(error)?.message ?? '']
-    throw new Failure(`MASTER_DATABASE_URL: the master database cannot be set up: ${[...new Set(words)].join(' ').trim()}`)
-  })
+  const is_new = await setUpMaster(config, { email, password, must_change_password: true })
   if (json) return printJson({ operator: { email, is_new, ...(is_new && { password, must_change_password: true }) } })
   if (!is_new) return print(`The master database is ready. The operator ${email} exists already; the password stays as it is.`)
   print('The master database is ready.\n')
@@ -61,9 +78,25 @@ async function setup(options: Globals & { email: string }): Promise<void> {
   )
 }
 
+/** Creates or updates the master, and the operator if one is given. Returns whether they are new. Fails with Failure. */
+export async function setUpMaster(
+  config: ReturnType<typeof settings>,
+  operator: { email: string; password: string; must_change_password: boolean } | null,
+): Promise<boolean> {
+  const { dbError } = await import('../../src/kernel/db.ts')
+  const { setUp } = await import('../../src/tenants/provisioning/setup.ts')
+  const { migrationsIn } = await import('../dev/stack.ts')
+  const migrations = { tenant: await migrationsIn('tenant'), master: await migrationsIn('master') }
+  return setUp(config, migrations, operator).catch((error: Error) => {
+    // The message of a failed query contains its parameters, which may be secrets; only the database's own message is shown.
+    const words = [error.message.startsWith('Failed query') ? '' : error.message, dbError(error)?.message ?? '']
+    throw new Failure(`MASTER_DATABASE_URL: the master database cannot be set up: ${[...new Set(words)].join(' ').trim()}`)
+  })
+}
+
 /** Settings that the Worker requires, and a command only if it says so. */
 type Extra = 'MASTER_READER_URL' | 'OWNER_KEYS'
-const placeholders = () => ({
+export const placeholders = () => ({
   BASE_URL: 'https://unused',
   NEON_API_KEY: 'unused',
   MASTER_READER_URL: 'postgresql://placeholder:unused@localhost/unused',
@@ -119,4 +152,13 @@ export function emailAddress(text: string): string {
   const parsed = Email.safeParse(text)
   if (!parsed.success) throw new InvalidArgumentError('It must be an e-mail address.')
   return parsed.data
+}
+
+/** A parser of the platform's domain. */
+export function domainName(text: string): string {
+  const name = text.toLowerCase().replace(/\.$/, '')
+  if (name.length > 200 || !/^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])$/.test(name))
+    throw new InvalidArgumentError('It must be a domain name, such as id.your-company.com, without https://.')
+  if (PLACEHOLDER.test(name)) throw new InvalidArgumentError('It is a placeholder, which nobody can own: name your own domain.')
+  return name
 }

@@ -1,0 +1,25 @@
+import type { Globals } from '../options.ts'
+import type { Cloudflare, Zone } from './cloudflare.ts'
+
+/** What a set-up was asked for. */
+export type Wanted = {
+  /** Where the platform is; tenants are one label below. */
+  domain: string
+  email: string
+  /** Of Neon, `aws-us-east-1`; the Worker is placed beside it. */
+  region: string
+  /** wrangler's configuration. */
+  config: string
+  secrets: string
+  /** Where /readyz is asked. */
+  ready_at: string
+}
+
+/** What the steps pass on: each finds or makes its part. */
+export type Known = { zone?: Zone; master_url?: string; kv_id?: string; operator?: Operator }
+export type Operator = { email: string; is_new: boolean; password?: string }
+
+export type Context = { wanted: Wanted; known: Known; options: Globals; api: Cloudflare }
+
+/** The two names that point at the Worker. */
+export const hostsOf = ({ domain }: Wanted) => [domain, `*.${domain}`]

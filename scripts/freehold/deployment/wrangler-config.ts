@@ -1,0 +1,119 @@
+/** The KV namespace, and what wrangler.toml says instead of its placeholders. */
+import { readFile, rename, writeFile } from 'node:fs/promises'
+import { z } from 'zod'
+import { placeholdersOf, productionOf } from '../../bundle/placeholders.ts'
+import { Failure } from '../failure.ts'
+import { type Context, hostsOf } from './context.ts'
+import type { Step } from './steps.ts'
+
+const NAMESPACE = 'freehold-tenants'
+
+const Namespaces = z.array(z.object({ id: z.string(), title: z.string() }))
+export const accountOf = ({ known }: Context) => known.zone?.account.id ?? '{account id}'
+
+/** The Worker of production, as wrangler.toml declares it. */
+export const workerOf = (config: string) => productionOf(config)
+
+/** The KV namespace of the registry's cache. */
+export function namespaceStep(context: Context): Step {
+  const { api, known } = context
+  const path = () => `/accounts/${accountOf(context)}/storage/kv/namespaces`
+  return {
+    name: 'kv namespace',
+    does: "Makes the namespace in which the registry's entries are cached.",
+    look: async () => {
+      for (let page = 1; ; page++) {
+        const all = await api.ask(Namespaces, 'kv', 'GET', `${path()}?per_page=100&page=${page}`)
+        const found = all.find(({ title }) => title === NAMESPACE)
+        if (found) {
+          known.kv_id = found.id
+          return { is: 'done', says: `${NAMESPACE} (${found.id})` }
+        }
+        if (all.length < 100) return { is: 'open', says: `there is no namespace ${NAMESPACE}` }
+      }
+    },
+    plan: () => [`POST ${path()} {"title":"${NAMESPACE}"}`],
+    run: async () => {
+      const made = await api.ask(Namespaces.element, 'kv', 'POST', path(), { title: NAMESPACE })
+      known.kv_id = made.id
+      return `${NAMESPACE} (${made.id})`
+    },
+  }
+}
+
+/** What [env.production] must say. */
+export const valuesFor = ({ wanted, known }: Context) => ({
+  base_url: `https://${wanted.domain}`,
+  routes: hostsOf(wanted).map((host) => ({ pattern: `${host}/*`, zone_name: known.zone?.name ?? '{zone}' })),
+  kv_id: known.kv_id ?? '{id of the namespace}',
+  region: wanted.region,
+})
+type Values = ReturnType<typeof valuesFor>
+
+/** Neon's names of regions are `aws-us-east-1`, placement's `aws:us-east-1`. */
+const placementOf = (region: string) => region.replace(/^(aws|azure|gcp)-/, '$1:')
+
+/** The text of wrangler.toml with these values in [env.production]; everything else stays as it is. */
+export function withValues(text: string, { base_url, routes, kv_id, region }: Values): string {
+  const start = text.indexOf('[env.production]')
+  if (start < 0) throw new Failure('wrangler.toml has no [env.production]: take the one of this release.')
+  let rest = text.slice(start)
+  const set = (pattern: RegExp, line: string) => {
+    if (!pattern.test(rest))
+      throw new Failure(
+        `wrangler.toml has no line for \`${line.split('\n')[0]}\` under [env.production]: write it there, and run this again.`,
+      )
+    rest = rest.replace(pattern, () => line)
+  }
+  set(/^BASE_URL = .*$/m, `BASE_URL = "${base_url}"`)
+  set(/^NEON_REGION = .*$/m, `NEON_REGION = "${region}"`)
+  set(/^kv_namespaces = \[\{ binding = "TENANTS".*\]$/m, `kv_namespaces = [{ binding = "TENANTS", id = "${kv_id}" }]`)
+  set(
+    /^routes = \[\n[^\]]*\]$/m,
+    `routes = [\n${routes.map(({ pattern, zone_name }) => `  { pattern = "${pattern}", zone_name = "${zone_name}" },\n`).join('')}]`,
+  )
+  set(/(?<=^\[env\.production\.placement\]\n)region = .*$/m, `region = "${placementOf(region)}"`)
+  return text.slice(0, start) + rest
+}
+
+/** The lines that differ, as `diff` shows them. */
+function diff(before: string, after: string): string[] {
+  const [old, next] = [before.split('\n'), after.split('\n')]
+  return [
+    ...old.filter((line) => !next.includes(line)).map((line) => `- ${line}`),
+    ...next.filter((line) => !old.includes(line)).map((line) => `+ ${line}`),
+  ]
+}
+
+/** Writes wrangler.toml. */
+export function configStep(context: Context): Step {
+  const { wanted } = context
+  let lines: string[] = []
+  const texts = async () => {
+    const before = await readFile(wanted.config, 'utf8').catch(() => {
+      throw new Failure(`--config: ${wanted.config} cannot be read.`)
+    })
+    return { before, after: withValues(before, valuesFor(context)) }
+  }
+  return {
+    name: 'wrangler.toml',
+    does: 'Writes the address, the routes, the namespace and the region into [env.production]. Commit it: it holds no secret.',
+    look: async () => {
+      const { before, after } = await texts()
+      lines = diff(before, after)
+      return before === after
+        ? { is: 'done', says: `${wanted.config} has them` }
+        : { is: 'open', says: `${wanted.config} has other values` }
+    },
+    plan: () => lines,
+    run: async () => {
+      const { after } = await texts()
+      const draft = `${wanted.config}.${process.pid}.new`
+      await writeFile(draft, after)
+      await rename(draft, wanted.config)
+      const wrong = placeholdersOf(await workerOf(wanted.config))
+      if (wrong.length) throw new Failure(`${wanted.config} still has placeholders: ${wrong.join(' ')}`)
+      return `${wanted.config} is written`
+    },
+  }
+}
