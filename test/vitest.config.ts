@@ -45,6 +45,7 @@ const SLOW = [
   'test/killed/**/*.node.test.ts',
   'test/browser/**/*.node.test.ts',
   'test/freehold/tenants.node.test.ts',
+  'test/freehold/first-deploy-interrupted.node.test.ts',
   'test/audit/verify.node.test.ts',
   'test/migration/make.node.test.ts',
   'test/planted/planted.node.test.ts',

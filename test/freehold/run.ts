@@ -12,9 +12,14 @@ const { PATH = '', NODE_COMPILE_CACHE = '' } = process.env
 /** Runs the CLI as a program of its own, with no settings in its environment but what is given. */
 export const freehold = (args: string[], env: Record<string, string> = {}): Promise<Ran> => ended(started(args, env))
 
-/** Starts the CLI. */
+/** Starts the CLI, in a process group of its own, so that `killGroup` ends the programs that it started as well. */
 export const started = (args: string[], env: Record<string, string> = {}) =>
-  spawn(process.execPath, [MAIN, ...args], { cwd: tmpdir(), env: { PATH, NODE_COMPILE_CACHE, ...env } })
+  spawn(process.execPath, [MAIN, ...args], { cwd: tmpdir(), detached: true, env: { PATH, NODE_COMPILE_CACHE, ...env } })
+
+/** Kills a CLI and what it started, as when the machine goes off. */
+export const killGroup = ({ pid }: { pid?: number | undefined }) => {
+  if (pid) process.kill(-pid, 'SIGKILL')
+}
 
 /** How a CLI that was started ends. */
 export async function ended(child: ChildProcessWithoutNullStreams): Promise<Ran> {

@@ -25,8 +25,12 @@ type Run = {
 /** Bundles the Worker into a folder and runs it with the bindings of wrangler.toml and these settings. */
 export async function startInWorkerd(outdir: string, env: Record<string, string>, more: Pick<Run, 'state'> = {}) {
   await bundle(ROOT, outdir)
-  return runInWorkerd({ modules: outdir, options: workerOptions(ROOT), env, ...more })
+  return runBundle(outdir, env, more)
 }
+
+/** Runs a bundle with the bindings of wrangler.toml and these settings. */
+export const runBundle = (outdir: string, env: Record<string, string>, more: Pick<Run, 'state'> = {}) =>
+  runInWorkerd({ modules: outdir, options: workerOptions(ROOT), env, ...more })
 
 /** Runs a bundle. `schedule` runs the job of every minute, and resolves when it is done. */
 export async function runInWorkerd({ modules, options, env, state, heard }: Run) {

@@ -1,0 +1,153 @@
+/** Threat: a first deployment that is half done, with keys that nobody has, in front of a zone that lets passwords through in the open. */
+import { readFile, stat } from 'node:fs/promises'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { Outcome } from '../../scripts/freehold/deployment/steps.ts'
+import { type Accounts, DOMAIN, EMAIL, newAccounts, STEPS } from './deployment.ts'
+
+type Said = { url: string; steps: Outcome[]; operator: { email: string; is_new: boolean; password?: string } }
+
+let accounts: Accounts
+let here: Awaited<ReturnType<Accounts['project']>>
+beforeAll(async () => {
+  accounts = await newAccounts('freehold-first-deploy')
+  here = await accounts.project()
+})
+afterAll(() => accounts.stop())
+
+const statesOf = ({ steps }: Said) => Object.fromEntries(steps.map(({ step, state }) => [step, state]))
+const logIn = (password: string) =>
+  fetch(`${accounts.cloudflare.at}/platform/v1/auth/login`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify({ email: EMAIL, password }),
+  })
+/** Nothing is at Neon, at Cloudflare or on disk. */
+async function expectNothingMade(): Promise<void> {
+  expect(await accounts.projects()).toEqual([])
+  expect(accounts.cloudflare.changes).toEqual([])
+  expect(await stat(here.secrets).catch(() => null)).toBeNull()
+  expect(await readFile(here.config, 'utf8')).toContain('BASE_URL = "https://example.com"')
+}
+
+describe('before anything', () => {
+  test('a dry run shows each step with its requests, and makes nothing', async () => {
+    const { code, stdout, stderr } = await accounts.run(here, ['--dry-run'])
+    expect({ code, stdout }, stderr).toEqual({ code: 0, stdout: 'Nothing was changed.\n' })
+    const named = [...stderr.matchAll(/^(?:ok|would|yours) +([^:]+(?:\.toml)?): /gm)].map(([, name]) => name)
+    expect(named).toEqual(STEPS)
+    for (const request of [
+      'POST /projects {"name":"freehold-master","region_id":"aws-us-east-2"',
+      'storage/kv/namespaces {"title":"freehold-tenants"}',
+      `{"type":"AAAA","name":"*.${DOMAIN}","content":"100::"`,
+      '/settings/min_tls_version {"value":"1.2"}',
+      '/settings/browser_check {"value":"off"}',
+      '/bot_management {"fight_mode":false}',
+      `+   { pattern = "*.${DOMAIN}/*", zone_name = "acme.dev" },`,
+      'ENCRYPTION_KEYS=k1:***',
+      'npx wrangler deploy --env production',
+      `freehold setup --email ${EMAIL}`,
+    ])
+      expect(stderr).toContain(request)
+    expect(stderr).toContain('zone setting min_tls_version: it is "1.0", and should be "1.2"')
+    for (const secret of [accounts.neon.apiKey, accounts.cloudflare.token]) expect(stderr).not.toContain(secret)
+    await expectNothingMade()
+  })
+
+  test('a dry run shows them without key and token too, and the permissions that the token must have', async () => {
+    const { code, stderr } = await accounts.run(here, ['--dry-run'], { NEON_API_KEY: '', CLOUDFLARE_API_TOKEN: '' })
+    expect(code).toBe(0)
+    for (const step of STEPS) expect(stderr).toContain(` ${step}: `)
+    for (const permission of ['Zone > DNS: Edit', 'Zone > Workers Routes: Edit', 'Account > Workers KV Storage: Edit'])
+      expect(stderr).toContain(`needs ${permission}`)
+    expect(stderr).toContain('neon key: not looked at, because NEON_API_KEY is not set')
+    await expectNothingMade()
+  })
+
+  test('without a terminal and without --yes it asks nothing and makes nothing', async () => {
+    const { code, stdout, stderr } = await accounts.run(here, [])
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
+    expect(stderr).toMatch(/error: Nothing was changed: this is no terminal to ask on\. Give --yes[^\n]+\n$/)
+    await expectNothingMade()
+  })
+})
+
+describe('from two new accounts', () => {
+  let said: Said
+  let told = ''
+
+  test('it comes to a Worker that is ready, and the first operator logs in with the password that was shown', async () => {
+    const { code, stdout, stderr } = await accounts.run(here, ['--yes', '--json'])
+    expect(code, stderr).toBe(0)
+    told = stderr
+    said = JSON.parse(stdout)
+    expect(said.steps.map(({ step }) => step)).toEqual(STEPS)
+    expect(said).toMatchObject({ url: `https://${DOMAIN}`, operator: { email: EMAIL, is_new: true } })
+    expect(stderr).toContain(`the password of ${EMAIL}: ${said.operator.password}\n`)
+    const answer = await logIn(said.operator.password ?? '')
+    expect(answer.status).toBe(200)
+    expect(await answer.json()).toMatchObject({ must_change_password: true })
+  })
+
+  test('Cloudflare has what the plan said: records, settings, routes, schedule, Workflows, and the secrets of the file', async () => {
+    const { state } = accounts.cloudflare
+    const hosts = [DOMAIN, `*.${DOMAIN}`]
+    expect(state.records.map(({ name, content, proxied }) => [name, content, proxied])).toEqual(
+      hosts.map((name) => [name, '100::', true]),
+    )
+    expect(state.settings).toMatchObject({ min_tls_version: '1.2', browser_check: 'off', always_use_https: 'off' })
+    expect(state.bots).toEqual({ fight_mode: false, enable_js: true })
+    expect(state.routes.map(({ pattern, script }) => [pattern, script])).toEqual(hosts.map((host) => [`${host}/*`, 'freehold']))
+    expect(state.schedules.get('freehold')).toEqual([{ cron: '* * * * *' }])
+    expect([...state.workflows].map(([name, { script_name }]) => [name, script_name])).toEqual([
+      ['provisioning', 'freehold'],
+      ['migration', 'freehold'],
+    ])
+    const { bindings = [] } = state.scripts.get('freehold') ?? {}
+    const secrets = Object.fromEntries(
+      bindings.filter(({ type }) => type === 'secret_text').map(({ name, text }) => [name, text]),
+    )
+    expect(secrets).toEqual(JSON.parse(await readFile(here.secrets, 'utf8')))
+    expect(Object.keys(secrets).sort()).toEqual(
+      ['ENCRYPTION_KEYS', 'MASTER_DATABASE_URL', 'MASTER_READER_URL', 'NEON_API_KEY', 'OWNER_KEYS'].sort(),
+    )
+  })
+
+  test('the secrets are readable for their owner alone, and are told nobody', async () => {
+    expect((await stat(here.secrets)).mode & 0o777).toBe(0o600)
+    const secrets = Object.values(JSON.parse(await readFile(here.secrets, 'utf8'))) as string[]
+    const parts = secrets.flatMap((secret) => (URL.canParse(secret) ? [secret, new URL(secret).password] : [secret]))
+    for (const secret of [...parts.filter(Boolean), accounts.cloudflare.token]) expect(told.includes(secret)).toBe(false)
+  })
+
+  test('a second run finds all of it done, changes nothing, and shows no password', async () => {
+    const before = { secrets: await readFile(here.secrets, 'utf8'), config: await readFile(here.config, 'utf8') }
+    const changes = accounts.cloudflare.changes.length
+    const { code, stdout, stderr } = await accounts.run(here, ['--yes', '--json'])
+    expect(code, stderr).toBe(0)
+    const again: Said = JSON.parse(stdout)
+    expect(new Set(Object.values(statesOf(again)))).toEqual(new Set(['done']))
+    expect(again.operator).toEqual({ email: EMAIL, is_new: false })
+    expect(accounts.cloudflare.changes).toHaveLength(changes)
+    expect(await accounts.projects()).toHaveLength(1)
+    expect({ secrets: await readFile(here.secrets, 'utf8'), config: await readFile(here.config, 'utf8') }).toEqual(before)
+    expect((await logIn(said.operator.password ?? '')).status).toBe(200)
+  })
+
+  test('what somebody changed since is found, and that alone is set right', async () => {
+    accounts.cloudflare.state.settings.min_tls_version = '1.1'
+    accounts.cloudflare.state.routes.pop()
+    const { code, stdout, stderr } = await accounts.run(here, ['--yes', '--json'])
+    expect(code, stderr).toBe(0)
+    const changed = JSON.parse(stdout).steps.filter(({ state }: Outcome) => state !== 'done')
+    expect(changed.map(({ step }: Outcome) => step)).toEqual(['zone setting min_tls_version', 'deploy'])
+    expect(accounts.cloudflare.state.routes).toHaveLength(2)
+  })
+
+  test('without the file it makes no other keys: they could not decrypt what the master holds', async () => {
+    const other = await accounts.project()
+    const { code, stderr } = await accounts.run({ ...here, secrets: other.secrets })
+    expect(code).toBe(1)
+    expect(stderr).toMatch(/error: The Worker has key rings already, which cannot be read back/)
+    expect(await stat(other.secrets).catch(() => null)).toBeNull()
+  })
+})
