@@ -9,7 +9,7 @@ import { TENANT_CREDENTIAL_SETTINGS } from './credentials.ts'
 import { Failure } from './failure.ts'
 import type { Globals } from './options.ts'
 import { plain, print, printJson, tell } from './output.ts'
-import { localSettings } from './setup.ts'
+import { localSettings } from './settings.ts'
 
 type FromFile = { from?: string; heads?: string[]; filtered?: boolean }
 

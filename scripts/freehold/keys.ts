@@ -3,7 +3,7 @@ import { Argument, type Command, InvalidArgumentError } from 'commander'
 import { Failure } from './failure.ts'
 import type { Globals } from './options.ts'
 import { print, printJson } from './output.ts'
-import { settings } from './setup.ts'
+import { settings } from './settings.ts'
 
 /** The commands on the key rings that encrypt every secret at rest, and on the password of the master's reader. */
 export function addKeys(program: Command): void {

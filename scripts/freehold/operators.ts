@@ -1,8 +1,8 @@
 import type { Command } from 'commander'
 import { Failure } from './failure.ts'
-import type { Globals } from './options.ts'
+import { emailAddress, type Globals } from './options.ts'
 import { plain, print, printJson } from './output.ts'
-import { emailAddress, masterSettings } from './setup.ts'
+import { masterSettings } from './settings.ts'
 
 /** The commands on operators that need the master itself and not an operator's login. */
 export function addOperators(program: Command): void {

@@ -1,4 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
+import { PLACEHOLDER } from '../../src/kernel/config.ts'
+import { Email } from '../../src/names/addresses.ts'
 import { Failure } from './failure.ts'
 
 export type Globals = { url: string; insecure?: boolean; json?: boolean; data: string }
@@ -46,4 +48,20 @@ export function requireEncryption(url: string, setting: string, { insecure = fal
   throw new Failure(
     `${setting}: ${url} is not encrypted, so the network could read passwords and tokens. Name an https:// address, or allow this one with --insecure.`,
   )
+}
+
+/** A parser of e-mail addresses. */
+export function emailAddress(text: string): string {
+  const parsed = Email.safeParse(text)
+  if (!parsed.success) throw new InvalidArgumentError('It must be an e-mail address.')
+  return parsed.data
+}
+
+/** A parser of the platform's domain. */
+export function domainName(text: string): string {
+  const name = text.toLowerCase().replace(/\.$/, '')
+  if (name.length > 200 || !/^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])$/.test(name))
+    throw new InvalidArgumentError('It must be a domain name, such as id.your-company.com, without https://.')
+  if (PLACEHOLDER.test(name)) throw new InvalidArgumentError('It is a placeholder, which nobody can own: name your own domain.')
+  return name
 }

@@ -5,7 +5,7 @@ import { Failure } from './failure.ts'
 import type { Globals } from './options.ts'
 import { printJson, tell } from './output.ts'
 import { findTenant } from './registry.ts'
-import { settings } from './setup.ts'
+import { settings } from './settings.ts'
 
 /** The platform's own realm. No tenant has this name: it is reserved. */
 const PLATFORM = 'platform'

@@ -16,9 +16,9 @@ export const freehold = (args: string[], env: Record<string, string> = {}): Prom
 export const started = (args: string[], env: Record<string, string> = {}) =>
   spawn(process.execPath, [MAIN, ...args], { cwd: tmpdir(), detached: true, env: { PATH, NODE_COMPILE_CACHE, ...env } })
 
-/** Kills a CLI and what it started, as when the machine goes off. */
-export const killGroup = ({ pid }: { pid?: number | undefined }) => {
-  if (pid) process.kill(-pid, 'SIGKILL')
+/** Kills a CLI and what it started, as when the machine goes off. Nothing, when it has ended. */
+export const killGroup = ({ pid, exitCode }: ChildProcessWithoutNullStreams) => {
+  if (pid && exitCode === null) process.kill(-pid, 'SIGKILL')
 }
 
 /** How a CLI that was started ends. */

@@ -109,7 +109,7 @@ function report({ known, wanted, options }: Context, outcomes: Outcome[], dry_ru
   print(`
 Next:
   1. Put ${wanted.secrets} into a password manager, and delete it.
-  2. Change the first password within 72 hours: POST ${url}/platform/v1/auth/login, then POST /platform/v1/auth/password-change.
-  3. Commit wrangler.toml. A newer release: docs in README, "Upgrading"; npm run deploy.
-  4. docs/guides/first-deploy.md: what to test first on a real account.`)
+  2. Change the first password within 72 hours: POST ${url}/platform/v1/auth/login, then /platform/v1/auth/password-change.
+  3. Commit wrangler.toml. \`npm run deploy\` deploys from now on.
+  4. docs/guides/first-deploy.md has what to look at first on a real account.`)
 }
