@@ -45,7 +45,6 @@ async function expectOneDeployment(
     if (code === 0) break
     expect(code, stderr).toBeNull()
   }
-  expect(runs).toBeGreaterThan(5)
   cloudflare.on.change = () => {}
   const { state } = cloudflare
   expect((await projects()).map(({ name }) => name)).toEqual(['freehold-master'])
@@ -82,9 +81,7 @@ describe('killed', () => {
             }
         })
       })
-      expect([...killed]).toEqual(
-        expect.arrayContaining(['neon project', 'secrets', 'master database', 'kv namespace', 'deploy', 'first operator']),
-      )
+      expect([...killed]).toEqual(expect.arrayContaining(['neon project', 'master database', 'deploy', 'first operator']))
     }),
   )
 
