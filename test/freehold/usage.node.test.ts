@@ -44,7 +44,14 @@ describe('help', () => {
     [
       'setup',
       [
+        '[domain]',
         '--email',
+        '--region',
+        '--secrets-file',
+        '--dry-run',
+        '--yes',
+        'NEON_API_KEY',
+        'CLOUDFLARE_API_TOKEN',
         'MASTER_DATABASE_URL',
         'MASTER_READER_URL',
         'keys reader',

@@ -75,9 +75,13 @@ export async function setUpDeployment(domain: string, options: GuidedOptions, re
 
 async function askOnTerminal({ optional }: Step): Promise<boolean> {
   const lines = createInterface({ input: process.stdin, output: process.stderr })
+  // Ctrl-C and Ctrl-D.
+  const closed = new Promise<null>((done) => lines.once('close', () => done(null)))
   try {
     for (;;) {
-      const answer = (await lines.question(`          Do it? [yes/${optional ? 'skip' : 'no'}] `)).trim().toLowerCase()
+      const asked = lines.question(`          Do it? [yes/${optional ? 'skip' : 'no'}] `).catch(() => null)
+      const answer = (await Promise.race([asked, closed]))?.trim().toLowerCase()
+      if (answer === undefined) throw new Failure('Stopped. Run the same command again to go on from here.')
       if (['y', 'yes'].includes(answer)) return true
       if (['n', 'no', 's', 'skip'].includes(answer)) return false
     }
