@@ -17,6 +17,7 @@ export const EMAIL = 'ada@acme.dev'
 export const STEPS = [
   'neon key',
   'zone',
+  'names',
   'certificates',
   'neon project',
   'secrets',

@@ -1,7 +1,6 @@
 /** Threat: a set-up finds out half-way that it may not go on, and leaves things that cost and that nobody knows of. */
 import { chmod, stat, writeFile } from 'node:fs/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import { goThrough, type Step } from '../../scripts/freehold/deployment/steps.ts'
 import { type Accounts, DOMAIN, newAccounts } from './deployment.ts'
 import { freehold } from './run.ts'
 
@@ -79,6 +78,26 @@ describe('a domain', () => {
     expect((await accounts.run(await accounts.project(), ['--dry-run'], {}, 'acme.dev')).stderr).toMatch(
       /^ok +certificates: cover acme\.dev/m,
     )
+  })
+})
+
+describe('something else of the same name is left alone, before anything is made:', () => {
+  const foreign = { bindings: [{ name: 'COUNTER', type: 'kv_namespace' }], modules: new Map() }
+
+  test('a Worker', async () => {
+    accounts.cloudflare.state.scripts.set('freehold', foreign)
+    await expectRefused('The account has a Worker freehold, which is not Freehold and would be replaced')
+    expect(accounts.cloudflare.state.scripts.get('freehold')).toBe(foreign)
+  })
+
+  test('a Workflow', async () => {
+    accounts.cloudflare.state.workflows.set('migration', { script_name: 'shop' })
+    await expectRefused('The Workflow migration is of the Worker shop, from which a deploy would take it')
+  })
+
+  test('a route', async () => {
+    accounts.cloudflare.state.routes.push({ id: 'r', pattern: `${DOMAIN}/*`, script: 'shop' })
+    await expectRefused(`The route ${DOMAIN}/* leads to the Worker shop`)
   })
 })
 
@@ -170,6 +189,21 @@ describe('a key for Neon', () => {
   })
 })
 
+test('a project at Neon that has the name of the master and is none is left alone', async () => {
+  const headers = { Authorization: `Bearer ${accounts.neon.apiKey}`, 'Content-Type': 'application/json' }
+  const made = await fetch(`${accounts.neon.apiUrl}/projects`, {
+    method: 'POST',
+    headers,
+    body: '{"project": {"name": "freehold-master"}}',
+  })
+  const { project } = (await made.json()) as { project: { id: string } }
+  expect(await accounts.run(await accounts.project())).toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining(`error: The project freehold-master (${project.id}) has no database freehold_master`),
+  })
+  expect((await fetch(`${accounts.neon.apiUrl}/projects/${project.id}`, { method: 'DELETE', headers })).status).toBe(200)
+})
+
 test('a file of secrets that others may read, or that is something else, is not used', async () => {
   const here = await accounts.project()
   await writeFile(here.secrets, '{}', { mode: 0o644 })
@@ -186,35 +220,4 @@ test('a file of secrets that others may read, or that is something else, is not 
       stderr: expect.stringContaining('is no JSON object of MASTER_DATABASE_URL'),
     })
   }
-})
-
-describe('a question', () => {
-  const done: string[] = []
-  const step = (name: string, more: Partial<Step> = {}): Step => ({
-    name,
-    does: 'Does it.',
-    look: async () => ({ is: 'open', says: 'to do' }),
-    plan: () => [],
-    run: async () => {
-      done.push(name)
-      return 'done'
-    },
-    ...more,
-  })
-  const refusing = (...names: string[]) => ({ dry_run: false, ask: async ({ name }: Step) => !names.includes(name) })
-
-  test('is asked before each step that has something to do; a no skips what is optional, and stops before what is not', async () => {
-    const steps = [
-      step('a'),
-      step('b', { optional: true }),
-      step('c', { look: async () => ({ is: 'done', says: 'there' }) }),
-      step('d'),
-      step('e'),
-    ]
-    await expect(goThrough(steps, refusing('b', 'c', 'd'))).rejects.toThrow('Stopped before "d". Run the same command again')
-    expect(done.splice(0)).toEqual(['a'])
-    const outcomes = await goThrough(steps, refusing('b'))
-    expect(outcomes.map(({ state }) => state)).toEqual(['changed', 'skipped', 'done', 'changed', 'changed'])
-    expect(done).toEqual(['a', 'd', 'e'])
-  })
 })

@@ -1,5 +1,5 @@
 /** Threat: a first deployment that is half done, with keys that nobody has, in front of a zone that lets passwords through in the open. */
-import { readFile, stat } from 'node:fs/promises'
+import { readFile, stat, writeFile } from 'node:fs/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Outcome } from '../../scripts/freehold/deployment/steps.ts'
 import { type Accounts, DOMAIN, EMAIL, newAccounts, STEPS } from './deployment.ts'
@@ -143,11 +143,23 @@ describe('from two new accounts', () => {
     expect(accounts.cloudflare.state.routes).toHaveLength(2)
   })
 
+  test('a new key for Neon reaches the file and the Worker', async () => {
+    const kept = JSON.parse(await readFile(here.secrets, 'utf8'))
+    await writeFile(here.secrets, JSON.stringify({ ...kept, NEON_API_KEY: 'the key of before' }))
+    const { code, stdout, stderr } = await accounts.run(here, ['--yes', '--json'])
+    expect(code, stderr).toBe(0)
+    const changed = JSON.parse(stdout).steps.filter(({ state }: Outcome) => state !== 'done')
+    expect(changed.map(({ step }: Outcome) => step)).toEqual(['secrets', 'deploy'])
+    expect(JSON.parse(await readFile(here.secrets, 'utf8'))).toEqual(kept)
+    const { bindings = [] } = accounts.cloudflare.state.scripts.get('freehold') ?? {}
+    expect(bindings.find(({ name }) => name === 'NEON_API_KEY')?.text).toBe(accounts.neon.apiKey)
+  })
+
   test('without the file it makes no other keys: they could not decrypt what the master holds', async () => {
     const other = await accounts.project()
     const { code, stderr } = await accounts.run({ ...here, secrets: other.secrets })
     expect(code).toBe(1)
-    expect(stderr).toMatch(/error: The Worker has key rings already, which cannot be read back/)
+    expect(stderr).toMatch(/error: The Worker freehold has key rings already, which cannot be read back/)
     expect(await stat(other.secrets).catch(() => null)).toBeNull()
   })
 })

@@ -77,7 +77,11 @@ export function cloudflare(token: string | undefined, base: string) {
     if (!parsed.success)
       throw new CloudflareError(answer.status, `Cloudflare answered ${method} ${path} with ${answer.status} and no JSON.`)
     const errors = parsed.data.errors ?? []
-    if (parsed.data.success) return result.parse(parsed.data.result)
+    if (parsed.data.success) {
+      const read = result.safeParse(parsed.data.result)
+      if (read.success) return read.data
+      throw new CloudflareError(answer.status, `Cloudflare answered ${method} ${path} in a form that this release does not know.`)
+    }
     const said = errors.map(({ code, message }) => `${plain(message)} (${code})`).join(', ')
     // 1000 and 9109 with this text: no such token, or one that has ended. 6003, 6111: it has not the form of one.
     if (

@@ -16,7 +16,14 @@ export type Wanted = {
 }
 
 /** What the steps pass on: each finds or makes its part. */
-export type Known = { zone?: Zone; master_url?: string; kv_id?: string; operator?: Operator }
+export type Known = {
+  zone?: Zone
+  master_url?: string
+  kv_id?: string
+  /** This run changed the file of secrets, so that the Worker has older ones. */
+  are_secrets_new?: boolean
+  operator?: Operator
+}
 export type Operator = { email: string; is_new: boolean; password?: string }
 
 export type Context = { wanted: Wanted; known: Known; options: Globals; api: Cloudflare }

@@ -9,6 +9,7 @@ import { pairs } from '../table.ts'
 import { API, cloudflare } from './cloudflare.ts'
 import { type Context, hostsOf } from './context.ts'
 import { masterStep, operatorStep, secretsStep } from './master.ts'
+import { namesStep } from './names.ts'
 import { neonKeyStep, projectStep } from './neon.ts'
 import { goThrough, type Outcome, type Step } from './steps.ts'
 import { deployStep, readyStep } from './worker.ts'
@@ -30,6 +31,7 @@ const CONFIG = fileURLToPath(new URL('../../../wrangler.toml', import.meta.url))
 const stepsOf = (context: Context): Step[] => [
   neonKeyStep(context),
   zoneStep(context),
+  namesStep(context),
   certificateStep(context),
   projectStep(context),
   secretsStep(context),

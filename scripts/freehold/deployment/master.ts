@@ -1,23 +1,18 @@
 /** The secrets that are generated, and the steps in the master database. */
 import { randomBytes } from 'node:crypto'
-import { z } from 'zod'
 import { Failure } from '../failure.ts'
 import { setUpMaster } from '../set-up-master.ts'
 import { settings } from '../settings.ts'
-import { CloudflareError } from './cloudflare.ts'
 import type { Context } from './context.ts'
 import { keepSecrets, newRing, readSecrets } from './secrets-file.ts'
 import type { Found, Step } from './steps.ts'
-import { workerOf } from './wrangler-config.ts'
 
 /** Loaded when it is needed: a run that asks no database needs no driver. */
 const driver = () => import('../../../src/kernel/db.ts')
 
-const SecretList = z.array(z.object({ name: z.string() }))
-
 /** The generated secrets, in the file that --secrets-file names. */
 export function secretsStep(context: Context): Step {
-  const { api, known, wanted } = context
+  const { known, wanted } = context
   const wantedSecrets = async () => {
     const kept = await readSecrets(wanted.secrets)
     const url = known.master_url ?? ''
@@ -38,10 +33,6 @@ export function secretsStep(context: Context): Step {
       const is_whole = kept.ENCRYPTION_KEYS && kept.OWNER_KEYS && kept.MASTER_READER_URL
       const is_current = Object.entries(given).every(([name, value]) => kept[name as keyof typeof kept] === value)
       if (is_whole && is_current) return { is: 'done', says: `${wanted.secrets} has them` }
-      if (!kept.ENCRYPTION_KEYS && (await secretsOf(context)).includes('ENCRYPTION_KEYS'))
-        throw new Failure(
-          `The Worker has key rings already, which cannot be read back, and ${wanted.secrets} has none: put the file back that an earlier run wrote, from your password manager. New ones could not decrypt what the master holds.`,
-        )
       return { is: 'open', says: is_whole ? `${wanted.secrets} has older ones` : `${wanted.secrets} lacks them` }
     },
     plan: () => [
@@ -60,18 +51,9 @@ export function secretsStep(context: Context): Step {
         ENCRYPTION_KEYS: kept.ENCRYPTION_KEYS ?? newRing(),
         OWNER_KEYS: kept.OWNER_KEYS ?? newRing(),
       })
+      known.are_secrets_new = true
       return `kept in ${wanted.secrets}`
     },
-  }
-
-  async function secretsOf({ known }: Context): Promise<string[]> {
-    const { name } = await workerOf(wanted.config)
-    const path = `/accounts/${known.zone?.account.id}/workers/scripts/${name}/secrets`
-    const list = await api.ask(SecretList, 'scripts', 'GET', path).catch((error) => {
-      if (error instanceof CloudflareError && error.status === 404) return []
-      throw error
-    })
-    return list.map((secret) => secret.name)
   }
 }
 

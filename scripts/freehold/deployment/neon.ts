@@ -101,11 +101,12 @@ export function projectStep(context: Context): Step {
   const connection = async (neon: NeonApi, id: string) => {
     const { underWay, waitFor } = await provisioning()
     await waitFor(neon, await underWay(neon, id))
-    known.master_url = await neon.postgres.connectionString({
-      projectId: id,
-      databaseName: BRANCH.database_name,
-      roleName: BRANCH.role_name,
-      pooled: false,
+    const at = { projectId: id, databaseName: BRANCH.database_name, roleName: BRANCH.role_name, pooled: false }
+    known.master_url = await neon.postgres.connectionString(at).catch((error) => {
+      if (!isNeonError(error) || error.kind !== 'not_found') throw error
+      throw new Failure(
+        `The project ${PROJECT} (${id}) has no database ${BRANCH.database_name} of ${BRANCH.role_name}, so that it is not the master of an earlier run: rename it at Neon.`,
+      )
     })
   }
   const look = async (): Promise<Found> => {
@@ -139,7 +140,7 @@ export function projectStep(context: Context): Step {
         await connection(neon, project.id)
         return `${PROJECT} (${project.id}) in ${wanted.region}`
       } catch (error) {
-        throw await refusal(neon, error)
+        throw error instanceof Failure ? error : await refusal(neon, error)
       }
     },
   }

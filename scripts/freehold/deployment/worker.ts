@@ -26,6 +26,7 @@ export function deployStep(context: Context): Step {
   const { api, known, wanted } = context
   const args = ['deploy', '--env', 'production', '--config', wanted.config, '--secrets-file', wanted.secrets]
   const missing = async (): Promise<string | null> => {
+    if (known.are_secrets_new) return 'it has not the secrets of this run'
     const { name, crons, workflows } = await workerOf(wanted.config)
     const script = `/accounts/${accountOf(context)}/workers/scripts/${name}`
     const { bindings } = await api.ask(Bindings, 'scripts', 'GET', `${script}/settings`)
