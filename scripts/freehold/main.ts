@@ -20,7 +20,8 @@ const WRONG_USAGE = 2
 const HELP = `
 Settings of the environment: FREEHOLD_URL, FREEHOLD_TOKEN or FREEHOLD_EMAIL and FREEHOLD_PASSWORD, FREEHOLD_ADMIN_PASSWORD,
 FREEHOLD_TENANT_TOKEN or FREEHOLD_TENANT_EMAIL and FREEHOLD_TENANT_PASSWORD,
-MASTER_DATABASE_URL, MASTER_READER_URL, ENCRYPTION_KEYS, OWNER_KEYS, PASSWORD_HASH_ITERATIONS, NEON_SQL_URL, NO_COLOR. The help of each command lists those it reads.
+MASTER_DATABASE_URL, MASTER_READER_URL, ENCRYPTION_KEYS, OWNER_KEYS, PASSWORD_HASH_ITERATIONS, NEON_SQL_URL,
+NEON_API_KEY, NEON_ORG_ID, NEON_API_URL, CLOUDFLARE_API_TOKEN, CLOUDFLARE_API_BASE_URL, NO_COLOR. The help of each command lists those it reads.
 Exit status: 0 on success, 1 on failure, 2 for wrong usage.`
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }

@@ -73,6 +73,8 @@ describe('a domain', () => {
     expect(stderr).toMatch(/^yours +certificates: none covers \*\.id\.acme\.dev: .*Advanced Certificate Manager/m)
     Object.assign(accounts.cloudflare.state.packs[0] ?? {}, { status: 'pending_validation' })
     const apex = await accounts.run(await accounts.project(), ['--dry-run'], {}, 'acme.dev')
+    expect(apex.stderr).toContain('all names under it lead to the Worker, and HSTS binds them to https for two years')
+    expect(stderr).not.toContain('HSTS binds them')
     expect(apex.stderr).toMatch(/^yours +certificates: for acme\.dev and \*\.acme\.dev are not active yet/m)
     Object.assign(accounts.cloudflare.state.packs[0] ?? {}, { status: 'active' })
     expect((await accounts.run(await accounts.project(), ['--dry-run'], {}, 'acme.dev')).stderr).toMatch(

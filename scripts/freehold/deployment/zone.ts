@@ -34,9 +34,11 @@ export function zoneStep(context: Context): Step {
     await requirePermissions(api, zone)
     // A record that is in the way is told before anything is made.
     for (const host of hostsOf(wanted)) await recordStep(context, host).look()
+    const whole =
+      zone.name === wanted.domain ? `; all names under it lead to the Worker, and HSTS binds them to https for two years` : ''
     return {
       is: 'done',
-      says: `${zone.name}, in the account ${zone.account.name ?? zone.account.id}; the token may read all that is needed`,
+      says: `${zone.name} in the account ${zone.account.name ?? zone.account.id}; the token may read all that is needed${whole}`,
     }
   }
   return {
