@@ -1,10 +1,6 @@
 import { z } from '@hono/zod-openapi'
-import type { Context } from 'hono'
 import { answer } from '../http/answer.ts'
-import type { AppEnv } from '../http/app-env.ts'
 import { room, route } from '../http/route.ts'
-import type { Ctx } from '../kernel/context.ts'
-import { log } from '../kernel/log.ts'
 import { changeTenant, TenantPatch } from './lifecycle/changing.ts'
 import { erase, markForErasure } from './lifecycle/erasure.ts'
 import { propagate, retryTenant, setStatus } from './lifecycle/lifecycle.ts'
@@ -13,11 +9,11 @@ import { getDrift, TenantDrift } from './migration/drift.ts'
 import { createTenant, MadeTenant, NewTenant } from './provisioning/new-tenant.ts'
 import { getProvisioning, Steps } from './provisioning/progress.ts'
 import { startRun } from './provisioning/provisioning.ts'
+import { begun } from './provisioning/waiting.ts'
 import { getTenant, listTenants, Tenant, TenantList, TenantQuery } from './registry/tenants.ts'
 
 const Id = z.object({ id: z.uuid() })
 const Deletion = z.object({ hard: z.enum(['true', 'false']).optional(), confirm: z.string().max(63).optional() })
-const MAX_WAIT_SECONDS = 60
 
 /** The platform's tenants, for its operators. */
 export const tenantRoutes = room()
@@ -34,17 +30,8 @@ tenantRoutes.openapi(
     problems: ['subdomain_taken', 'tax_id_taken', 'no_capacity'],
   }),
   async (c) => {
-    const until = Date.now() + secondsToWait(c) * 1000
     const { tenant, run_id } = await createTenant(c.var.ctx, c.req.valid('json'))
-    if (run_id) log('tenant reserved', { tenant: tenant.subdomain, trace_id: c.var.trace_id, run: run_id })
-    // The tenant is reserved and its password is in no other answer, so nothing may fail from here on: the scheduled job resumes
-    // the run.
-    const made = await Promise.resolve(run_id && startRun(c.env, run_id))
-      .then(() => waitUntilActive(c.var.ctx, tenant.id, until))
-      .catch((error) => {
-        log('tenant not waited for', { tenant: tenant.subdomain, trace_id: c.var.trace_id, error: String(error) })
-        return null
-      })
+    const made = await begun(c.env, c.var.ctx, { tenant, run_id }, c.req.header('Prefer'))
     c.header('Location', `/platform/v1/tenants/${tenant.id}${made ? '' : '/provisioning'}`)
     return made ? c.json({ ...tenant, ...made }, 201) : c.json(tenant, 202)
   },
@@ -216,20 +203,3 @@ tenantRoutes.openapi(
     return c.json(await rotateKeys({ env: c.env, config, meter, trace_id }, id), 200)
   },
 )
-
-/** How long the caller prefers to wait for the answer (RFC 7240), at most 60 s. */
-const secondsToWait = (c: Context<AppEnv>) =>
-  Math.min(MAX_WAIT_SECONDS, Number(/(?:^|[,;\s])wait\s*=\s*"?(\d{1,4})"?/i.exec(c.req.header('Prefer') ?? '')?.[1] ?? 0))
-
-/** The tenant, if it becomes active until then; otherwise null, at most one look at the master later. */
-async function waitUntilActive(ctx: Ctx, id: string, until: number): Promise<z.infer<typeof Tenant> | null> {
-  // Often at first, then less often: each look is a round trip to the master.
-  for (let pause = 20, left = until - Date.now(); left > 0; left = until - Date.now()) {
-    await scheduler.wait(Math.min(pause, left))
-    pause = Math.min(1_000, pause * 1.125)
-    const tenant = await getTenant(ctx, id)
-    if (tenant.status === 'active') return tenant
-    if (tenant.status === 'failed') return null
-  }
-  return null
-}
