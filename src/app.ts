@@ -26,6 +26,7 @@ import { overrideRoutes, permissionRoutes } from './roles/permission-routes.ts'
 import { assignmentRoutes, roleRoutes } from './roles/routes.ts'
 import { sessionRoutes, userSessionRoutes } from './sessions/routes.ts'
 import { settingRoutes } from './settings/routes.ts'
+import { adoptionRoutes } from './tenants/adoption/routes.ts'
 import { doctorRoutes } from './tenants/doctor/routes.ts'
 import { countBehind } from './tenants/migration/fleet.ts'
 import { migrationRoutes } from './tenants/migration/routes.ts'
@@ -50,6 +51,7 @@ app.use('/api/v1/auth/*', refuseForeignPages)
 
 app.route('/platform/v1/auth', authRoutes)
 app.route('/platform/v1/tenants', tenantRoutes)
+app.route('/platform/v1/tenants', adoptionRoutes)
 app.route('/platform/v1/migrations', migrationRoutes)
 app.route('/platform/v1/tenants', undoRoutes)
 app.route('/platform/v1/doctor', doctorRoutes)

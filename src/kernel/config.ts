@@ -39,6 +39,12 @@ const DatabaseTemplate = z
   .refine((text) => text.replace('{subdomain}', '').length >= 3, 'must hold at least 3 characters beside {subdomain}')
   .refine((text) => text.length <= 51, 'must leave at least 23 of the 63 bytes of a Postgres name to {subdomain}')
 
+/** `neon.tech[,example.com ...]`: names of domains, with a dot in each and no number at the end, which would be an address. */
+const Domains = z
+  .string()
+  .regex(/^([a-z0-9-]+\.)+[a-z][a-z0-9-]*(,([a-z0-9-]+\.)+[a-z][a-z0-9-]*)*$/, 'must be domain[,domain ...] in lower case')
+  .transform((text) => text.split(','))
+
 export type SmtpServer = {
   host: string
   port: number
@@ -148,6 +154,8 @@ export const EnvironmentSettings = z
     PROJECT_RESTORE_HOURS: z.coerce.number().int().min(0).max(720).default(168),
     /** Compute hours a month, at which Neon suspends the tenant's database until the next. */
     PROJECT_QUOTA_HOURS: z.coerce.number().int().min(1).max(100_000).optional(),
+    /** Domains below which databases may be that are adopted: their hosts speak Neon's SQL over HTTP. */
+    EXTERNAL_HOSTS: Domains.default(['neon.tech']),
     /** Never lowered in production: users with a dearer hash than an unknown identifier's would be known by the time of a login. */
     PASSWORD_HASH_ITERATIONS: z.coerce.number().int().min(1).max(2_000_000).default(LEAST_ITERATIONS),
     TENANT_DB_TEMPLATE: DatabaseTemplate.default('freehold_{subdomain}'),

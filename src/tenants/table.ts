@@ -26,25 +26,28 @@ export const realm = platform.table(
 )
 
 /**
- * The hosts that tenants are placed on: a branch that holds their databases (kind `database`), or a template branch whose
- * children they get (`branch`), or the project of one tenant alone (`project`). `owner_url_encrypted` connects as its API role to its own database.
+ * The hosts that tenants are placed on: a branch that holds their databases (kind `database`), a template branch whose children they get
+ * (`branch`), the project of one tenant alone (`project`), a database of somebody else's (`external`). `owner_url_encrypted` connects as
+ * its API role to its own database, or is the connection string that was given.
  */
 export const hosts = platform.table(
   'hosts',
   {
     id: uuid().primaryKey(),
     name: text().notNull().unique(),
-    /** The isolation of the tenants that are placed here. */
-    kind: text({ enum: ['database', 'branch', 'project'] }).notNull(),
+    kind: text({ enum: ['database', 'branch', 'project', 'external'] }).notNull(),
     state: text({ enum: ['opening', 'open'] }).notNull(),
     region: text().notNull(),
     project_id: text(),
     branch_id: text(),
     owner_role: text(),
     owner_url_encrypted: text(),
+    /** Of kind `external`: host/database, and what was found there when it was adopted. */
+    address: text().unique(),
+    found: jsonb(),
     capacity: integer().notNull(),
     taken: integer().notNull().default(0),
-    /** Neon's message when it refused to create the host; nobody tries again before the lease expires. */
+    /** Neon's message when it refused to create the host; nobody tries again before the lease expires. Of `external`: why it failed last. */
     refused: text(),
     /** The lease of the run that opens this host. */
     lease_until: moment().notNull(),
@@ -58,7 +61,8 @@ export const hosts = platform.table(
     check('hosts_room', sql`${t.taken} between 0 and ${t.capacity}`),
     check(
       'hosts_open',
-      sql`${t.state} <> 'open' or num_nulls(${t.project_id}, ${t.branch_id}, ${t.owner_role}, ${t.owner_url_encrypted}) = 0`,
+      sql`${t.state} <> 'open' or num_nulls(${t.project_id}, ${t.branch_id}, ${t.owner_role}, ${t.owner_url_encrypted}) = 0
+        or ${t.kind} = 'external' and num_nulls(${t.address}, ${t.found}, ${t.owner_url_encrypted}) = 0`,
     ),
   ],
 )
@@ -78,7 +82,7 @@ export const tenants = platform.table(
     environment: text({ enum: ['demo', 'production'] }).notNull(),
     status: text({ enum: ['provisioning', 'active', 'inactive', 'failed', 'deleted', 'erasing'] }).notNull(),
     is_active: boolean().notNull().generatedAlwaysAs(sql`status = 'active'`),
-    isolation: text({ enum: ['database', 'branch', 'project'] }).notNull(),
+    isolation: text({ enum: ['database', 'branch', 'project', 'external'] }).notNull(),
     role_preset: text().notNull(),
     limits: jsonb().$type<Record<string, number>>().notNull().default({}),
     config: jsonb().$type<Record<string, unknown>>().notNull().default({}),
@@ -87,6 +91,8 @@ export const tenants = platform.table(
     presets_version: text(),
     users_counted: integer().notNull().default(0),
     database_name: text().notNull(),
+    /** When the connection string of an adopted database was given. */
+    connected_at: moment(),
     host_id: uuid().references(() => hosts.id),
     /** The tenant's own branch; null where it has none. */
     branch_id: text(),

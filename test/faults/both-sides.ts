@@ -13,8 +13,9 @@ export async function compared(askNeon: (path: string) => Promise<any>, { hosts,
   const neon: string[] = []
   const known: string[] = ['project freehold-master']
   const { projects } = await askNeon('/projects?limit=400')
-  for (const project of projects) neon.push(`project ${project.name}`)
-  for (const host of hosts) {
+  // Strangers' are of other accounts, which only here is one with ours.
+  for (const { name } of projects) if (!name.startsWith('stranger-')) neon.push(`project ${name}`)
+  for (const host of hosts.filter(({ kind }) => kind !== 'external')) {
     known.push(`project ${host.name}`)
     if (host.state !== 'open') continue
     known.push(`project ${host.name} is ${host.project_id}`, `taken in ${host.name}: ${host.taken}`)

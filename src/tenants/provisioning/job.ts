@@ -25,7 +25,21 @@ export type Job = {
   }
 }
 
-export type Host = { id: string; project_id: string; branch_id: string; owner_role: string; owner_url: string }
+/**
+ * Of an adopted database before it was touched: the privileges on it that PUBLIC had, the roles that had some of their own, and whether a
+ * tenant was in it. An erasure gives the privileges back.
+ */
+export type Found = { open: string[]; named: string[]; has_tenant: boolean }
+
+/** `found` is of an adopted database. In that case Neon's API knows nothing of it. */
+export type Host = {
+  id: string
+  project_id: string
+  branch_id: string
+  owner_role: string
+  owner_url: string
+  found: Found | null
+}
 
 /** One way to give a tenant its own database. Every method may be called again after it succeeded. */
 export type Isolation = {
@@ -47,8 +61,8 @@ export function hostOf({ tenant }: Job) {
   return tenant.host
 }
 
-/** The host's own database. */
-export const clusterOf = (neon: NeonApi, { project_id, branch_id, owner_url: url }: Host): Cluster => ({
+/** The host's own database. Without `neon` it is in an account of somebody else's. */
+export const clusterOf = (neon: NeonApi | null, { project_id, branch_id, owner_url: url }: Host): Cluster => ({
   neon,
   project_id,
   branch_id,
@@ -56,7 +70,7 @@ export const clusterOf = (neon: NeonApi, { project_id, branch_id, owner_url: url
 })
 
 /** A row of the master, as JSON. */
-export type MasterRow = Record<string, string | null>
+export type MasterRow = Record<string, string | null> & { found?: unknown }
 
 const text = (value: string | null | undefined) => String(value ?? '')
 
@@ -76,6 +90,7 @@ export async function openHost(config: Config, h: MasterRow): Promise<Host> {
     branch_id: text(branch_id),
     owner_role: text(owner_role),
     owner_url: text(owner_url),
+    found: h.found as Found | null,
   }
 }
 

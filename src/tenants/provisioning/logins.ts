@@ -52,14 +52,21 @@ export function reserveLogins(at: Cluster, tenant_id: string): Promise<void> {
 }
 
 /**
- * Creates the logins as the API role of the cluster, which owns the database, and closes the database to all others. Repeatable.
+ * Creates the logins as the API role of the cluster, which owns the database, and closes the database to all others; `first` runs in the
+ * same transaction. Repeatable.
  */
-export async function makeLogins(at: Cluster, database_name: string, { app_url, owner_url }: Urls): Promise<void> {
+export async function makeLogins(
+  at: Cluster,
+  database_name: string,
+  { app_url, owner_url }: Urls,
+  first: SQL[] = [],
+): Promise<void> {
   const app = new URL(app_url)
   const owner = new URL(owner_url)
   const database = sql.identifier(database_name)
   await removeStrange(at, rolesOf(app.username, owner.username))
   await changeRoles(at, [
+    ...first,
     login(app, ` connection limit ${CONNECTIONS}`),
     limitTime(app.username),
     login(owner),

@@ -118,6 +118,23 @@ async function whenUnlocked<T>(what: string, apply: (tries: number) => Promise<T
   }
 }
 
+/**
+ * Why a ledger is not one that these migrations continue; null: it is. `before`: from before the baseline. `later`: it has a migration that is
+ * not among these. `other`: a migration has another text.
+ */
+export async function ledgerFault(
+  ledger: { name: string; checksum: string | null }[],
+  migrations: Migration[],
+): Promise<{ kind: 'before' | 'later' | 'other'; name: string } | null> {
+  const known = new Map(await Promise.all(migrations.map(async (one) => [one.name, await checksumOf(one)] as const)))
+  const [baseline = ''] = known.keys()
+  if (ledger.length && !ledger.some(({ name }) => name === baseline)) return { kind: 'before', name: baseline }
+  const later = ledger.find(({ name }) => !known.has(name))
+  if (later) return { kind: 'later', name: later.name }
+  const other = ledger.find(({ name, checksum }) => known.get(name) !== checksum)
+  return other ? { kind: 'other', name: other.name } : null
+}
+
 /** The database was created by an unreleased version; no migration leads from its schema to the current one. */
 export class BeforeBaseline extends CannotMigrate {
   constructor(url: string, baseline: string) {

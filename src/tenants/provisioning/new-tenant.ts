@@ -1,5 +1,5 @@
 import { z } from '@hono/zod-openapi'
-import { sql } from 'drizzle-orm'
+import { type SQL, sql } from 'drizzle-orm'
 import { create, createdBefore } from '../../idempotency/idempotency.ts'
 import { type Config, Label } from '../../kernel/config.ts'
 import type { Ctx } from '../../kernel/context.ts'
@@ -22,6 +22,9 @@ import { nextRun } from './provisioning.ts'
 import { isReserved } from './reserved.ts'
 import { taxIdFault } from './tax-id.ts'
 
+/** The isolations whose databases are made. */
+const made = Object.keys(isolations).filter((name) => name !== 'external') as [string, ...string[]]
+
 export const NewTenant = z
   .object({
     subdomain: Label.min(1).refine((name) => !isReserved(name), 'is reserved'),
@@ -39,7 +42,12 @@ export const NewTenant = z
     contact_name: Name(255).optional(),
     plan: Plan.optional(),
     environment: z.enum(['demo', 'production']).default('demo'),
-    isolation: z.enum(Object.keys(isolations) as [string, ...string[]]).optional(),
+    isolation: z
+      .enum(made, {
+        error: ({ input }) =>
+          input === 'external' ? 'external is for databases that exist: POST /platform/v1/tenants/adopt' : undefined,
+      })
+      .optional(),
     region: z
       .string()
       .regex(/^[a-z0-9-]{1,60}$/, 'must be the id of a region of Neon')
@@ -73,30 +81,43 @@ async function mustBeAvailable(config: Config, { isolation, region }: { isolatio
 }
 
 /** The row of a tenant, and the generated password of its administrator. */
-type Made = Record<string, unknown> & { password?: string }
+type Made = Record<string, unknown> & { password?: string; has_admin?: boolean }
 
-function withAdmin(ctx: Ctx, { admin_email, admin_password }: z.infer<typeof NewTenant>, { password, ...row }: Made) {
-  const must_change_password = admin_password === undefined
+function withAdmin(ctx: Ctx, { admin_email, admin_password }: Wanted, { password, has_admin, ...row }: Made) {
+  const must_change_password = admin_password === undefined && !has_admin
   const initial_admin = { email: admin_email, ...(password !== undefined && { password }), must_change_password }
   return { ...wire(ctx.config, row), initial_admin }
+}
+
+/** A database that exists, and is a tenant's from now on. `host` inserts its host; `has_admin`: the first administrator is among its users. */
+export type Place = { tenant_id: string; host_id: string; host: SQL; database_name: string; region: string; has_admin: boolean }
+
+/** A tenant as it is asked for, where its place does not say so. */
+type Wanted = Omit<z.infer<typeof NewTenant>, 'isolation' | 'region'> & {
+  isolation?: string | undefined
+  region?: string | undefined
 }
 
 /**
  * Reserves a tenant and the run that will provision it; the caller starts the run (null: a repeated request has none). Two round trips to the master;
  * `tenant:create`. Without `admin_password` a password is generated, returned only in this answer, and must be changed at the
- * first login. Fails with subdomain_taken, tax_id_taken, no_capacity, invalid_request.
+ * first login. `find` looks for a database that exists, once the caller is admitted; the default is to make one. Fails with subdomain_taken, tax_id_taken,
+ * already_exists (the tenant or the database), no_capacity, invalid_request, and as `find` does.
  */
 export async function createTenant(
   ctx: Ctx,
-  wanted: z.infer<typeof NewTenant>,
+  wanted: Wanted,
+  find: () => Promise<Place | null> = async () => null,
 ): Promise<{ tenant: z.infer<typeof MadeTenant>; run_id: string | null }> {
   // Admitted first: no hash is computed for a caller whom the database refuses.
   const [known] = await createdBefore<Made>(ctx)
   if (known) return { tenant: withAdmin(ctx, wanted, known), run_id: null }
   const { admin_password, ...asked } = wanted
   const { NEON_REGION, DEFAULT_ISOLATION } = ctx.config
-  const given = { ...asked, isolation: asked.isolation ?? DEFAULT_ISOLATION, region: asked.region ?? NEON_REGION }
-  if (given.region !== NEON_REGION) await mustBeAvailable(ctx.config, given)
+  const place = await find()
+  const isolation = place ? 'external' : (asked.isolation ?? DEFAULT_ISOLATION)
+  const given = { ...asked, isolation, region: place?.region ?? asked.region ?? NEON_REGION }
+  if (given.region !== NEON_REGION && !place) await mustBeAvailable(ctx.config, given)
   mustBeSecure(ctx.config, given.config)
   mustBeOwn(ctx.config, given.config, given.subdomain)
   const fault = taxIdFault(given.country, given.tax_id)
@@ -108,23 +129,26 @@ export async function createTenant(
   const weak = admin_password === undefined ? [] : weaknesses(admin_password, { email: given.admin_email, username }, policy, at)
   if (weak.length)
     throw new Problem('invalid_request', undefined, { errors: weak.map((detail) => ({ pointer: '#/admin_password', detail })) })
-  const id = crypto.randomUUID()
+  if (place?.has_admin && admin_password !== undefined)
+    throw invalid('admin_password', 'must be left out: the user is in the database already, and keeps the password')
+  const id = place?.tenant_id ?? crypto.randomUUID()
   const run_id = crypto.randomUUID()
   const password = admin_password ?? generatePassword()
-  const must_change_password = admin_password === undefined
+  const must_change_password = admin_password === undefined && !place?.has_admin
   const password_hash = await hash(password, ctx.config.PASSWORD_HASH_ITERATIONS)
   const admin = { email: given.admin_email, username, password_hash, must_change_password }
   const encrypted = await encrypt(ctx.config.ENCRYPTION_KEYS, id, 'initial_admin', JSON.stringify(admin))
-  const database_name = databaseName(ctx.config.TENANT_DB_TEMPLATE, given.subdomain, id)
-  const insert = sql`insert into platform.tenants as t (id, subdomain, legal_name, tax_id, country, region, admin_email, contact_name, plan, environment, status, isolation, role_preset, database_name, initial_admin_encrypted, config)
+  const database_name = place?.database_name ?? databaseName(ctx.config.TENANT_DB_TEMPLATE, given.subdomain, id)
+  const connected_at = place ? sql`now()` : sql`null::timestamptz`
+  const insert = sql`insert into platform.tenants as t (id, subdomain, legal_name, tax_id, country, region, admin_email, contact_name, plan, environment, status, isolation, role_preset, database_name, initial_admin_encrypted, config, host_id, connected_at)
     select ${id}, ${given.subdomain}, ${given.legal_name}, ${given.tax_id}, ${given.country}, ${given.region}, ${given.admin_email}, ${given.contact_name ?? null}, ${given.plan ?? null},
-      ${given.environment}, 'provisioning', ${given.isolation}, ${given.role_preset}, ${database_name}, ${encrypted}, ${JSON.stringify(given.config)}::jsonb
+      ${given.environment}, 'provisioning', ${given.isolation}, ${given.role_preset}, ${database_name}, ${encrypted}, ${JSON.stringify(given.config)}::jsonb, ${place?.host_id ?? null}, ${connected_at}
     where exists (select from platform.hosts h where h.kind = ${given.isolation} and h.state = 'open' and ${placesOf(ctx.config, given.isolation, 'h')} > 0)
       or not exists (select from platform.hosts h where h.kind = ${given.isolation} and h.refused is not null and h.lease_until > now())`
   try {
     const [made] = await create<Made>(ctx, {
-      before: [insert, ...nextRun(id, run_id, ctx.request.trace_id)],
-      made: sql`made as (select ${tenantColumns} from platform.tenants t where t.id = ${id})`,
+      before: [...(place ? [place.host] : []), insert, ...nextRun(id, run_id, ctx.request.trace_id)],
+      made: sql`made as (select ${tenantColumns}, ${place?.has_admin ?? false}::boolean as has_admin from platform.tenants t where t.id = ${id})`,
       ...(must_change_password && { secrets: { password } }),
     })
     if (!made) throw new Problem('no_capacity')
@@ -133,6 +157,9 @@ export async function createTenant(
   } catch (error) {
     const broken = brokenConstraint(error)
     if (broken === 'tenants_subdomain') throw new Problem('subdomain_taken', `The subdomain ${given.subdomain} is taken.`)
+    if (broken === 'tenants_pkey')
+      throw new Problem('already_exists', 'The tenant in the database is one of this platform already.')
+    if (broken === 'hosts_address_unique') throw new Problem('already_exists', 'The database is adopted already.')
     if (broken === 'tenants_tax_id') throw new Problem('tax_id_taken', `A tenant with the tax id ${given.tax_id} exists already.`)
     throw error
   }

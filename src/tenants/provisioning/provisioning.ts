@@ -5,7 +5,7 @@ import { type Config, configOf } from '../../kernel/config.ts'
 import { batch, useSqlUrl } from '../../kernel/db.ts'
 import type { Env } from '../../kernel/env.ts'
 import { log } from '../../kernel/log.ts'
-import { type HostKind, keepSpare, NoCapacity } from './hosts.ts'
+import { keepSpare, NoCapacity } from './hosts.ts'
 import { jobOf, type MasterRow } from './job.ts'
 import { hasFailed, neonApi, neonWords, reason } from './neon.ts'
 import { type Result, stepNames, steps } from './steps.ts'
@@ -124,8 +124,8 @@ async function spare(config: Config, run_id: string): Promise<void> {
   const [rows] = await batch(config.MASTER_DATABASE_URL, [
     sql`select t.isolation from platform.provisioning_runs r join platform.tenants t on t.id = r.tenant_id where r.id = ${run_id}`,
   ])
-  const kind = rows?.[0]?.isolation as HostKind
-  if (kind === 'project') return
+  const kind = rows?.[0]?.isolation
+  if (kind !== 'database' && kind !== 'branch') return
   await keepSpare(config, neonApi(config), kind).catch((error) => log('no spare host', { error: neonWords(error) }))
 }
 

@@ -10,8 +10,8 @@ import { batch, dbError } from '../../kernel/db.ts'
 import { log } from '../../kernel/log.ts'
 import { type NeonApi, waitFor, withRetry } from './neon.ts'
 
-/** A branch, with the connection string of its API role. */
-export type Cluster = { neon: NeonApi; project_id: string; branch_id: string; url: string }
+/** A branch, with the connection string of its API role. `neon` is null in an account of somebody else's, whose API nobody asks. */
+export type Cluster = { neon: NeonApi | null; project_id: string; branch_id: string; url: string }
 
 /** The branch has as many roles as Neon allows. Trying again there does not help. */
 export class ClusterFull extends Error {}
@@ -46,7 +46,7 @@ const isRefused = (error: unknown) =>
 /** The words of the refusal are Neon's to change, so the roles are counted, too. */
 async function hasNoRoom({ neon, project_id, branch_id }: Cluster, error: unknown): Promise<boolean> {
   if (/\blimit/i.test(dbError(error)?.message ?? '')) return true
-  const roles = await neon.postgres.roles.list({ projectId: project_id, branchId: branch_id }).catch(() => [])
+  const roles = (await neon?.postgres.roles.list({ projectId: project_id, branchId: branch_id }).catch(() => [])) ?? []
   return roles.length >= NEARLY_ALL_ROLES
 }
 
@@ -69,9 +69,13 @@ export async function requireOrdinary(url: string, allowed: Memberships): Promis
     if (strange) throw new Error(`The role ${name} has privileges that are not of Freehold. Drop it, and try again.`)
 }
 
-/** Removes those of these roles that may do more than we let them, through Neon's API, which made them. */
+/**
+ * Removes those of these roles that may do more than we let them, through Neon's API, which made them. Where nobody asks it, fails and names
+ * them.
+ */
 export async function removeStrange(at: Cluster, allowed: Memberships): Promise<void> {
   const { neon, project_id, branch_id } = at
+  if (!neon) return requireOrdinary(at.url, allowed)
   const strange = (await found(at.url, allowed)).filter((role) => role.strange)
   for (const { name: role_name } of strange) {
     log('a role that Neon brought back is removed', { project: project_id, branch: branch_id, role: role_name })

@@ -52,6 +52,17 @@ export const rolesOf = (preset: Preset): SQL[] => [
   ]),
 ]
 
+/**
+ * The statements that make a database another registry's tenant no more: new keys for claims, none of the system until its own is stored,
+ * and no session. People, passwords, roles and the audit stay. Run by the owner login; repeatable.
+ */
+export const takeOver = (party: { id: string; subdomain: string }): SQL[] => [
+  sql`update freehold.tenant set subdomain = ${party.subdomain}, is_active = true, v = 0, updated_at = now() where id = ${party.id}`,
+  sql`update access.secrets s set inner_key = k.inner_key, outer_key = k.outer_key, former_inner_key = null, former_outer_key = null, rotated_at = null,
+        system_hash = null, former_system_hash = null, former_system_until = null from access.new_key() k`,
+  sql`update freehold.sessions s set ended_at = now(), ended_because = 'revoked' where s.ended_at is null`,
+]
+
 export type FirstAdmin = { email: string; username: string; password_hash: string; must_change_password: boolean }
 
 /**
@@ -64,7 +75,8 @@ export function firstAdministrator(admin: FirstAdmin, preset: Preset): SQL[] {
     sql`insert into freehold.users (id, username, email, must_change_password, role)
         values (gen_random_uuid(), access.free_username(${admin.username}, ${admin.email}), ${admin.email}, ${admin.must_change_password}, ${preset.administrator}) on conflict (email) do nothing`,
     sql`insert into freehold.passwords (id, user_id, password_hash, is_first)
-        select gen_random_uuid(), u.id, ${admin.password_hash}, ${admin.must_change_password} from freehold.users u where u.email = ${admin.email} on conflict do nothing`,
+        select gen_random_uuid(), u.id, ${admin.password_hash}, ${admin.must_change_password} from freehold.users u where u.email = ${admin.email}
+          and not exists (select from freehold.passwords p where p.user_id = u.id) on conflict do nothing`,
   ]
 }
 

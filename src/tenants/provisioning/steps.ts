@@ -13,7 +13,7 @@ import { type Job, sealUrls } from './job.ts'
 import { migrate } from './migrations.ts'
 import { type OperationRef, waitFor } from './neon.ts'
 import { openOwnerUrl } from './owner-url.ts'
-import { type FirstAdmin, firstAdministrator, seed, systemKey } from './seed.ts'
+import { type FirstAdmin, firstAdministrator, seed, systemKey, takeOver } from './seed.ts'
 import { verifyIsolation } from './verify-isolation.ts'
 
 /** What a step returns for later steps; recorded in the master, so never a secret. */
@@ -62,7 +62,8 @@ export const steps: Record<string, Step> = {
   },
 
   seed: async ({ config, tenant, trace_id }) => {
-    await batch(known(tenant.owner_url), seed(tenant, presetOf(tenant)), trace_id)
+    const statements = [...seed(tenant, presetOf(tenant)), ...(tenant.host?.found?.has_tenant ? takeOver(tenant) : [])]
+    await batch(known(tenant.owner_url), statements, trace_id)
     await batch(config.MASTER_DATABASE_URL, [
       sql`update platform.tenants set presets_version = ${presetVersion(tenant.role_preset)} where id = ${tenant.id}`,
     ])
@@ -89,8 +90,10 @@ export const steps: Record<string, Step> = {
   },
 
   prove: async ({ config, tenant }) => {
+    const { hostname } = new URL(known(tenant.app_url))
     const [rows, [own] = []] = await batch(config.MASTER_DATABASE_URL, [
-      sql`select app_url_encrypted, id from platform.tenants where host_id = ${tenant.host?.id} and id <> ${tenant.id} and status = 'active' limit 1`,
+      sql`select t.app_url_encrypted, t.id from platform.tenants t join platform.hosts h on h.id = t.host_id
+          where (h.id = ${tenant.host?.id} or split_part(h.address, '/', 1) = ${hostname}) and t.id <> ${tenant.id} and t.status = 'active' limit 1`,
       sql`select refresh_key_encrypted from platform.tenants where id = ${tenant.id}`,
     ])
     const refresh_key = await decrypt(config.ENCRYPTION_KEYS, tenant.id, 'refresh_key', String(own?.refresh_key_encrypted))
@@ -98,7 +101,9 @@ export const steps: Record<string, Step> = {
     const proven = { id: tenant.id, ...urls, system_key: await systemKeyOf(refresh_key) }
     const other =
       rows?.[0] && (await decrypt(config.ENCRYPTION_KEYS, String(rows[0].id), 'app_url', String(rows[0].app_url_encrypted)))
-    await verifyIsolation(proven, [config.MASTER_DATABASE_URL, known(tenant.host?.owner_url), ...(other ? [other] : [])])
+    // An adopted database is its host's only one.
+    const host = tenant.host?.found ? [] : [known(tenant.host?.owner_url)]
+    await verifyIsolation(proven, [config.MASTER_DATABASE_URL, ...host, ...(other ? [other] : [])])
   },
 
   // KV is written before the tenant becomes active: other locations would cache a miss.

@@ -81,7 +81,7 @@ const mustRefuse = (statement: string, what: string, state = '42501'): SQL =>
   sql.raw(`do $$ begin
     execute '${statement}';
     raise exception using errcode = 'FH001', message = 'The app login can ${what}.';
-  exception when sqlstate '${state}' then null; end $$`)
+  exception when sqlstate '${state}' or invalid_schema_name then null; end $$`)
 
 const seesNobody = (when: string): SQL =>
   sql.raw(`do $$ begin

@@ -30,7 +30,7 @@ end $$;
 create function platform.published_fields(t platform.tenants) returns jsonb
 language sql stable
 return to_jsonb(t) - '{v,published_v,updated_at,users_counted,is_active,presets_version,owner_url_encrypted,
-  next_refresh_key_encrypted,rotating_since}'::text[];
+  next_refresh_key_encrypted,rotating_since,connected_at}'::text[];
 
 -- A new key of a tenant is a new version of the tenant.
 create function platform.key_version() returns trigger
@@ -76,6 +76,14 @@ create policy operators on platform.tenants
 create policy operators on platform.hosts for select
   using ((select access.scope()) = 'all');
 
+-- Somebody else's database, which an operator names; all other hosts are opened by provisioning.
+create policy adopting on platform.hosts for insert
+  with check ((select access.scope()) = 'all' and kind = 'external');
+
+create policy reconnecting on platform.hosts for update
+  using ((select access.scope()) = 'all' and kind = 'external')
+  with check ((select access.scope()) = 'all' and kind = 'external');
+
 create policy operators on platform.provisioning_runs
   using ((select access.scope()) = 'all')
   with check ((select access.scope()) = 'all');
@@ -95,13 +103,17 @@ grant usage on sequence platform.registry_v to freehold_app;
 grant
   select (id, subdomain, legal_name, tax_id, country, admin_email, contact_name, region, plan, environment, status,
     is_active, isolation, role_preset, limits, config, schema_version, presets_version, users_counted, database_name,
-    host_id, v, published_v, created_at, updated_at, deleted_at, refresh_key_from, rotating_since),
+    host_id, v, published_v, created_at, updated_at, deleted_at, refresh_key_from, rotating_since, connected_at),
   insert,
   update (status, deleted_at, erasing_until, config, legal_name, contact_name, admin_email, plan, environment,
-    rotating_since)
+    rotating_since, connected_at)
 on platform.tenants to freehold_app;
 
-grant select (id, name, kind, state, capacity, taken, refused, lease_until) on platform.hosts to freehold_app;
+grant
+  select (id, name, kind, state, capacity, taken, refused, lease_until, address),
+  insert (id, name, kind, state, region, owner_url_encrypted, address, found, capacity, taken, lease_until),
+  update (owner_url_encrypted, refused)
+on platform.hosts to freehold_app;
 
 grant select, insert, update on platform.provisioning_runs to freehold_app;
 

@@ -34,6 +34,10 @@ export const Tenant = z
     user_limit_reached: z.boolean(),
     config: z.record(z.string(), z.unknown()),
     schema_version: z.string().nullable(),
+    database_error: z
+      .string()
+      .nullable()
+      .openapi({ description: 'Of an adopted database: why its login or an erasure failed last' }),
     created_at: z.iso.datetime(),
     updated_at: z.iso.datetime(),
     deleted_at: z.iso.datetime().nullable(),
@@ -81,6 +85,7 @@ export type TenantWire = z.infer<typeof Tenant>
 export const tenantColumns = sql`t.id, t.subdomain, t.legal_name, t.tax_id, t.country, t.region, t.admin_email, t.contact_name, t.plan, t.environment,
   t.environment = 'demo' as is_demo, t.status, t.is_active, t.isolation, t.role_preset, t.database_name, t.limits,
   coalesce((t.limits ->> 'max_users')::integer <= t.users_counted, false) as user_limit_reached, t.config, t.schema_version,
+  (select h.refused from platform.hosts h where h.id = t.host_id and h.kind = 'external') as database_error,
   ${rfc3339('t.created_at')} as created_at, ${rfc3339('t.updated_at')} as updated_at, ${rfc3339('t.deleted_at')} as deleted_at`
 
 /** A row of `columns` with its URL, which comes from the settings. */

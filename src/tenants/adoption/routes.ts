@@ -1,0 +1,43 @@
+import { z } from '@hono/zod-openapi'
+import { room, route } from '../../http/route.ts'
+import { MadeTenant } from '../provisioning/new-tenant.ts'
+import { begun } from '../provisioning/waiting.ts'
+import { Tenant } from '../registry/tenants.ts'
+import { AdoptedTenant, adoptTenant, NewConnection, reconnect } from './adopt.ts'
+
+/** Tenants whose databases are somebody else's, for operators. */
+export const adoptionRoutes = room()
+
+adoptionRoutes.openapi(
+  route({
+    method: 'post',
+    path: '/adopt',
+    summary: 'Create a tenant in a database that exists',
+    permission: 'tenant:create',
+    trips: 2,
+    body: AdoptedTenant,
+    returns: { 201: MadeTenant, 202: MadeTenant },
+    problems: ['subdomain_taken', 'tax_id_taken', 'already_exists', 'illegal_state', 'database_unavailable'],
+  }),
+  async (c) => {
+    const reserved = await adoptTenant(c.var.ctx, c.req.valid('json'))
+    const made = await begun(c.env, c.var.ctx, reserved, c.req.header('Prefer'))
+    c.header('Location', `/platform/v1/tenants/${reserved.tenant.id}${made ? '' : '/provisioning'}`)
+    return made ? c.json({ ...reserved.tenant, ...made }, 201) : c.json(reserved.tenant, 202)
+  },
+)
+
+adoptionRoutes.openapi(
+  route({
+    method: 'put',
+    path: '/{id}/connection-string',
+    summary: 'Give the new connection string of an adopted database, whose owner changed it',
+    permission: 'tenant:update',
+    trips: 2,
+    params: z.object({ id: z.uuid() }),
+    body: NewConnection,
+    returns: { 200: Tenant },
+    problems: ['not_found', 'illegal_state', 'database_unavailable'],
+  }),
+  async (c) => c.json(await reconnect(c.var.ctx, c.req.valid('param').id, c.req.valid('json')), 200),
+)
