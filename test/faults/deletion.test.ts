@@ -12,6 +12,7 @@ import { kvKey } from '../../src/tenants/registry/registry.ts'
 import { databaseOf, master, refusalOf, rowsOf, settings } from '../support/databases.ts'
 import { call, login, makeTenant, operatorToken, wanted } from '../support/people.ts'
 import { plantRun, plantTenant } from '../support/planted.ts'
+import { makeIsolated } from '../support/stranger.ts'
 
 let token: string
 beforeAll(async () => {
@@ -95,15 +96,17 @@ describe('a tenant that is being made', () => {
 })
 
 describe('an erasure', () => {
-  it.each(['database', 'branch', 'project'])(
+  it.each(['database', 'branch', 'project', 'external'])(
     'of isolation %s leaves nothing, frees the place and the name, and stays in the audit',
     async (isolation) => {
       const subdomain = `erased-${isolation}`
       const before = await taken(isolation)
-      const { id } = await makeTenant(subdomain, { isolation }, token)
+      const { id } = await makeIsolated(subdomain, isolation, token)
       const { app_url } = await databaseOf(subdomain)
       const session = await login(subdomain)
-      const own = isolation === 'branch' ? { branches: 1 } : { databases: 1, projects: isolation === 'project' ? 1 : 0 }
+      // Of an adopted database nothing is Neon's to us.
+      const databases = isolation === 'external' ? 0 : 1
+      const own = isolation === 'branch' ? { branches: 1 } : { databases, projects: isolation === 'project' ? 1 : 0 }
       const made = { tenants: 1, keys: 1, runs: 1, roles: 2, ...own }
       expect(await traces(id, subdomain)).toMatchObject(made)
       const answer = await remove(id, `?hard=true&confirm=${subdomain}`)
@@ -119,7 +122,7 @@ describe('an erasure', () => {
         ),
       ).toHaveLength(1)
 
-      const again = await makeTenant(subdomain, { isolation }, token)
+      const again = await makeIsolated(subdomain, isolation, token)
       expect(again.id).not.toBe(id)
       await scheduler.wait(2_100)
       expect(said(await call(subdomain, '/api/v1/auth/me', { token: session.access_token }))[0]).toBe(401)
@@ -195,11 +198,11 @@ it('a tenant that nobody knows is not found', async () => {
   expect(said(await remove('not-an-id'))).toEqual([400, 'invalid_request'])
 })
 
-it.each(['database', 'branch', 'project'])(
+it.each(['database', 'branch', 'project', 'external'])(
   'an erasure of isolation %s that is done twice finds nothing the second time, and is done',
   async (isolation) => {
     const subdomain = `erased-twice-${isolation}`
-    const { id } = await makeTenant(subdomain, { isolation }, token)
+    const { id } = await makeIsolated(subdomain, isolation, token)
     const [row] = await master(
       sql`select to_jsonb(t) as tenant, to_jsonb(h) as host from platform.tenants t join platform.hosts h on h.id = t.host_id where t.id = ${id}`,
     )

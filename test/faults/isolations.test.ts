@@ -7,10 +7,11 @@ import { encrypt } from '../../src/kernel/keyring.ts'
 import { catalogueOf } from '../support/catalogue.ts'
 import { atDatabase, type Database, databaseOf, master, refusalOf, settings } from '../support/databases.ts'
 import { askNeon, bothSides, type Isolation } from '../support/faults.ts'
-import { ADMIN, call, login, makeTenant, operatorToken } from '../support/people.ts'
+import { ADMIN, call, login, operatorToken } from '../support/people.ts'
 import { plantTenant } from '../support/planted.ts'
+import { makeIsolated } from '../support/stranger.ts'
 
-const ISOLATIONS: Isolation[] = ['database', 'branch', 'project']
+const ISOLATIONS: Isolation[] = ['database', 'branch', 'project', 'external']
 const NOT_LET_IN = /permission denied for database|password authentication failed|does not exist/
 const names = (isolation: Isolation) => [`isolated-${isolation}`, `isolated-${isolation}-other`] as const
 
@@ -24,7 +25,7 @@ beforeAll(async () => {
   const both = ISOLATIONS.flatMap((isolation) => names(isolation).map((name) => ({ name, isolation })))
   await Promise.all(
     both.map(async ({ name, isolation }) => {
-      const tenant = await makeTenant(name, { isolation }, token)
+      const tenant = await makeIsolated(name, isolation, token)
       made.set(name, { tenant, database: await databaseOf(name) })
     }),
   )
@@ -40,12 +41,13 @@ describe.each(ISOLATIONS)('a tenant of isolation %s', (isolation) => {
   })
 
   it('is made, and its administrator logs in to a database of the name that the template gives', async () => {
-    expect(tenantOf(name)).toMatchObject({ isolation, status: 'active', database_name: `freehold_isolated_${isolation}` })
+    const database_name = `${isolation === 'external' ? 'shop' : 'freehold'}_isolated_${isolation}`
+    expect(tenantOf(name)).toMatchObject({ isolation, status: 'active', database_name })
     const session = await login(name)
     expect(session).toMatchObject({ token_type: 'Bearer' })
     const { body } = await call(name, '/api/v1/auth/me', { token: session.access_token })
     expect(body).toMatchObject({ email: ADMIN.email, tenant: name, roles: ['admin'] })
-    expect(new URL(mine.app_url).pathname).toBe(`/freehold_isolated_${isolation}`)
+    expect(new URL(mine.app_url).pathname).toBe(`/${database_name}`)
     expect(await mine.asOwner(sql`select id, subdomain from freehold.tenant`)).toEqual([{ id: mine.id, subdomain: name }])
   })
 
@@ -78,7 +80,9 @@ describe.each(ISOLATIONS)('a tenant of isolation %s', (isolation) => {
   it('has two logins that enter no other database: no tenant’s of either isolation, no host’s, not the template, not the master', async () => {
     const tenants = [...made.keys()].filter((one) => one !== name).map(databaseNamed)
     const elsewhere = [...tenants.flatMap(({ app_url, host_url }) => [app_url, host_url]), settings().MASTER_DATABASE_URL]
-    const nearby = ['postgres', 'template1', 'neondb', 'freehold_master', ...tenants.map((one) => one.name)]
+    // In somebody else's cluster their other databases are open to everybody, unless they close them.
+    const closed = isolation === 'external' ? [] : ['neondb']
+    const nearby = ['postgres', 'template1', ...closed, 'freehold_master', ...tenants.map((one) => one.name)]
     for (const own of [mine.app_url, mine.owner_url]) {
       const { username, password } = new URL(own)
       const urls = [
@@ -123,12 +127,20 @@ describe.each(ISOLATIONS)('a tenant of isolation %s', (isolation) => {
 })
 
 it('the catalogues of tenants do not differ, whatever their isolation: owners, grants, functions, policies, ledger, roles', async () => {
-  const [first = [], ...others] = await Promise.all([...made.values()].map(({ database }) => catalogueOf(database)))
+  const catalogues = await Promise.all(
+    [...made.values()].map(async ({ tenant, database }) => {
+      const lines = await catalogueOf(database)
+      // Who may connect to somebody else's database is theirs to say.
+      return tenant.isolation === 'external' ? lines.filter((line) => !line.startsWith('database: ')) : lines
+    }),
+  )
+  const [first = [], ...others] = catalogues.sort((a, b) => a.length - b.length)
+  const all = catalogues.at(-1) ?? []
   expect(first.length).toBeGreaterThan(300)
   for (const lines of others)
     expect({
       missing: first.filter((line) => !lines.includes(line)),
-      added: lines.filter((line) => !first.includes(line)),
+      added: lines.filter((line) => !all.includes(line)),
     }).toEqual({ missing: [], added: [] })
 })
 
@@ -223,8 +235,8 @@ describe('a tenant whose making cannot go on', () => {
       },
     ],
   ]
-  // The host of a `project` is its own: there is no other for it.
-  const shared = ISOLATIONS.filter((isolation) => isolation !== 'project')
+  // The host of a `project`, or of an `external`, is its own: there is no other for it.
+  const shared: Isolation[] = ['database', 'branch']
   it.each(shared.flatMap((isolation) => gone.map(([what, lose]) => ({ what, isolation, lose }))))(
     'because the $what of its host is gone (isolation $isolation), fails at its database with Neon’s words, and is made once it has another host',
     async ({ what, isolation, lose }) => {

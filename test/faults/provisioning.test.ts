@@ -36,6 +36,7 @@ const CALLS: Record<Isolation, string[]> = {
     'GET /connection_uri$',
   ],
   project: [...OPENING, 'POST /databases$', 'GET /operations/[^/]+$', 'GET /connection_uri$'],
+  external: [],
 }
 /** What it asks besides when something is there already, because the answer to the first request was lost. */
 const ADOPTING: Record<Isolation, [string, string][]> = {
@@ -54,6 +55,7 @@ const ADOPTING: Record<Isolation, [string, string][]> = {
     ['GET /endpoints$', 'POST /projects$'],
     ['GET /operations$', 'POST /databases$'],
   ],
+  external: [],
 }
 /** Every operation that those requests start, with the request. */
 const MAKING_A_PROJECT: [string, string][] = [
@@ -70,9 +72,10 @@ const OPERATIONS: Record<Isolation, [string, string][]> = {
     ['apply_config', 'PATCH /databases/[^/]+$'],
   ],
   project: [...MAKING_A_PROJECT, ['apply_config', 'POST /databases$']],
+  external: [],
 }
 const CHANGES = (isolation: Isolation) => CALLS[isolation].filter((name) => !name.startsWith('GET'))
-const ISOLATIONS: Isolation[] = ['database', 'branch', 'project']
+const ISOLATIONS: Isolation[] = ['database', 'branch', 'project', 'external']
 const SQL = { method: 'POST', path: '^/sql$' }
 
 const status = (code: number, body: string, headers: Record<string, string> = { 'content-type': 'application/json' }) => ({
@@ -356,19 +359,16 @@ describe('hosts', () => {
     )
   }
 
-  // A project is for one tenant alone, and has no next one.
-  it.each(ISOLATIONS.filter((isolation) => isolation !== 'project'))(
-    'a second is opened before the first is full (%s)',
-    async (isolation) => {
-      await room(isolation, 2)
-      expect(await hosts(isolation)).toHaveLength(1)
-      const { run_id } = await reserve(nameFor(isolation), isolation)
-      await run(run_id)
-      const after = await hosts(isolation)
-      expect(after).toMatchObject([{ state: 'open' }, { state: 'open', taken: 0 }])
-      expect(after[0]?.capacity - after[0]?.taken).toBe(1)
-    },
-  )
+  // A project, and a database of somebody else's, is for one tenant alone, and has no next one.
+  it.each<Isolation>(['database', 'branch'])('a second is opened before the first is full (%s)', async (isolation) => {
+    await room(isolation, 2)
+    expect(await hosts(isolation)).toHaveLength(1)
+    const { run_id } = await reserve(nameFor(isolation), isolation)
+    await run(run_id)
+    const after = await hosts(isolation)
+    expect(after).toMatchObject([{ state: 'open' }, { state: 'open', taken: 0 }])
+    expect(after[0]?.capacity - after[0]?.taken).toBe(1)
+  })
 
   it('takes as many tenants as may be awake at once, and sleepers beside them', async () => {
     await fillHomes('database')
@@ -397,7 +397,7 @@ describe('hosts', () => {
     for (const run_id of runs) await run(run_id)
   })
 
-  it.each(ISOLATIONS)('places are never overrun by many at once (%s)', async (isolation) => {
+  it.each<Isolation>(['database', 'branch', 'project'])('places are never overrun by many at once (%s)', async (isolation) => {
     await room(isolation, 2)
     const reserved = await Promise.all(Array.from({ length: 6 }, () => reserve(nameFor(isolation), isolation)))
     await switchOn({ match: on('POST /projects$'), times: 1, kind: 'drop_after' })
@@ -488,20 +488,23 @@ describe('hosts', () => {
 })
 
 describe('at once', () => {
-  it.each(ISOLATIONS)('two creations of one subdomain under faults (%s): one is made, one is refused', async (isolation) => {
-    const name = nameFor(isolation)
-    await fillHomes(isolation)
-    await switchOn(
-      ...CHANGES(isolation).map((one): Fault => ({ match: on(one), times: 1, kind: 'drop_after' })),
-      ...CALLS[isolation].map((one): Fault => ({ match: on(one), times: 1, ...BROKEN })),
-    )
-    const create = () =>
-      call('', '/platform/v1/tenants', { token, headers: { Prefer: 'wait=25' }, body: wanted(name, { isolation }) })
-    const answers = await Promise.all([create(), create()])
-    expect(answers.map((answer) => answer.status).sort()).toEqual([201, 409])
-    expect(answers.find((answer) => answer.status === 409)?.body.code).toBe('subdomain_taken')
-    expect(await whole(name)).toMatchObject({ ...WHOLE, subdomain: name })
-  })
+  it.each<Isolation>(['database', 'branch', 'project'])(
+    'two creations of one subdomain under faults (%s): one is made, one is refused',
+    async (isolation) => {
+      const name = nameFor(isolation)
+      await fillHomes(isolation)
+      await switchOn(
+        ...CHANGES(isolation).map((one): Fault => ({ match: on(one), times: 1, kind: 'drop_after' })),
+        ...CALLS[isolation].map((one): Fault => ({ match: on(one), times: 1, ...BROKEN })),
+      )
+      const create = () =>
+        call('', '/platform/v1/tenants', { token, headers: { Prefer: 'wait=25' }, body: wanted(name, { isolation }) })
+      const answers = await Promise.all([create(), create()])
+      expect(answers.map((answer) => answer.status).sort()).toEqual([201, 409])
+      expect(answers.find((answer) => answer.status === 409)?.body.code).toBe('subdomain_taken')
+      expect(await whole(name)).toMatchObject({ ...WHOLE, subdomain: name })
+    },
+  )
 
   it('twenty in one project that is opened for them, under faults, are all active', async () => {
     await fillHomes('database')

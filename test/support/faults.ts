@@ -5,14 +5,21 @@ import { inject } from 'vitest'
 import type { Fault } from '../../scripts/local-neon/fault.ts'
 import { encrypt } from '../../src/kernel/keyring.ts'
 import { hash } from '../../src/passwords/hash.ts'
+import { placeAt } from '../../src/tenants/adoption/adopt.ts'
+import { readConnectionString } from '../../src/tenants/adoption/connection-string.ts'
+import { inspect } from '../../src/tenants/adoption/inspect.ts'
 import { databaseName } from '../../src/tenants/provisioning/new-tenant.ts'
 import { nextRun, startRun } from '../../src/tenants/provisioning/provisioning.ts'
 import { type Entry, kvKey } from '../../src/tenants/registry/registry.ts'
 import { compared, HOMES, ROLES, TENANTS } from '../faults/both-sides.ts'
+import { askNeon } from './ask-neon.ts'
 import { databaseOf, master, settings } from './databases.ts'
 import { ADMIN, newRuc } from './people.ts'
+import { strangersDatabase } from './stranger.ts'
 
-export type Isolation = 'database' | 'branch' | 'project'
+export type Isolation = 'database' | 'branch' | 'project' | 'external'
+
+export { askNeon }
 
 const faultsUrl = () => new URL('/faults', inject('settings').NEON_API_URL).href
 
@@ -25,15 +32,6 @@ export async function switchOn(...faults: Fault[]): Promise<void> {
 /** The faults that have not happened yet. */
 export const pending = async () => (await (await fetch(faultsUrl())).json()) as Fault[]
 
-/** Asks Neon's API itself. */
-export async function askNeon(path: string, init: RequestInit = {}): Promise<any> {
-  const { NEON_API_URL, NEON_API_KEY } = inject('settings')
-  const headers = { Authorization: `Bearer ${NEON_API_KEY}`, 'Content-Type': 'application/json' }
-  const answer = await fetch(`${NEON_API_URL}${path}`, { ...init, headers })
-  if (!answer.ok) throw new Error(`${path}: ${answer.status} ${await answer.text()}`)
-  return answer.json()
-}
-
 /** A request that matches, by method and the end of its path. */
 export const on = (call: string): Fault['match'] => {
   const [method = '', path = ''] = call.split(' ')
@@ -45,17 +43,26 @@ let hashed: Promise<string> | undefined
 /** Reserves a tenant and its first run in the master, as the door does, and leaves the start of the run to `start`. */
 export async function reserve(subdomain: string, isolation: Isolation): Promise<{ id: string; run_id: string }> {
   const config = settings()
-  const [id, run_id] = [crypto.randomUUID(), crypto.randomUUID()]
+  const place = isolation === 'external' ? await strangersPlace(subdomain) : null
+  const [id, run_id] = [place?.tenant_id ?? crypto.randomUUID(), crypto.randomUUID()]
   hashed ??= hash(ADMIN.password, config.PASSWORD_HASH_ITERATIONS)
   const admin = { email: ADMIN.email, username: 'bo', password_hash: await hashed, must_change_password: false }
   const sealed = await encrypt(config.ENCRYPTION_KEYS, id, 'initial_admin', JSON.stringify(admin))
   await master(
-    sql`insert into platform.tenants (id, subdomain, legal_name, tax_id, country, region, admin_email, environment, status, isolation, role_preset, database_name, initial_admin_encrypted)
+    ...(place ? [place.host] : []),
+    sql`insert into platform.tenants (id, subdomain, legal_name, tax_id, country, region, admin_email, environment, status, isolation, role_preset, database_name, initial_admin_encrypted, host_id)
         values (${id}, ${subdomain}, ${`${subdomain} S.A.C.`}, ${newRuc()}, 'PE', ${config.NEON_REGION}, ${ADMIN.email}, 'demo', 'provisioning', ${isolation}, 'minimal',
-          ${databaseName(config.TENANT_DB_TEMPLATE, subdomain, id)}, ${sealed})`,
+          ${place?.database_name ?? databaseName(config.TENANT_DB_TEMPLATE, subdomain, id)}, ${sealed}, ${place?.host_id ?? null})`,
     ...nextRun(id, run_id, 'a'.repeat(32)),
   )
   return { id, run_id }
+}
+
+/** A database of somebody else's, as the door finds it. */
+async function strangersPlace(name: string) {
+  const at = readConnectionString(settings(), (await strangersDatabase(name)).url)
+  const { found } = await inspect(at, ADMIN.email)
+  return placeAt(settings(), at, null, found)
 }
 
 /** No host of a kind has room: the next tenant needs another. */

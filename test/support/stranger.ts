@@ -1,7 +1,9 @@
 /** A database of somebody else's, in a Neon project of their own: what they have there, and whether it is as it was. */
 import { type SQL, sql } from 'drizzle-orm'
-import { atDatabase, type Rows, rowsOf } from './databases.ts'
-import { askNeon } from './faults.ts'
+import { expect } from 'vitest'
+import { askNeon } from './ask-neon.ts'
+import { atDatabase, databaseOf, master, type Rows, rowsOf } from './databases.ts'
+import { call, login, makeTenant, operatorToken, wanted } from './people.ts'
 
 export type Stranger = {
   /** The connection string of the API role that owns it. */
@@ -69,4 +71,62 @@ export async function shopOf({ asOwner }: Stranger): Promise<string[]> {
       case when to_regclass('shop.orders') is null then '' else md5(query_to_xml('select * from shop.orders order by id', true, false, '')::text) end as orders`,
   )
   return [...rows.map(({ line }) => String(line)), `rows ${held?.orders}`].sort()
+}
+
+/** Asks for the adoption of a database, and waits for it. */
+export const adopt = async (
+  subdomain: string,
+  connection_string: string,
+  more: object = {},
+  settings: Record<string, string> = {},
+  token?: string,
+) =>
+  call('', '/platform/v1/tenants/adopt', {
+    token: token ?? (await operatorToken()),
+    body: { ...wanted(subdomain), connection_string, ...more },
+    headers: { Prefer: 'wait=30' },
+    ...(Object.keys(settings).length && { settings }),
+  })
+
+/** Erases a tenant, and waits until it is gone. */
+export async function eraseTenant(id: string, subdomain: string): Promise<void> {
+  const token = await operatorToken()
+  const answer = await call('', `/platform/v1/tenants/${id}?hard=true&confirm=${subdomain}`, { method: 'DELETE', token })
+  expect(answer.status, JSON.stringify(answer.body)).toBe(202)
+  for (let i = 0; i < 200; i++) {
+    if ((await call('', `/platform/v1/tenants/${id}`, { token })).status === 404) return
+    await scheduler.wait(50)
+  }
+  throw new Error('The tenant is still there.')
+}
+
+/** Makes a tenant of an isolation: of `external` in a database of a stranger's, which is empty. */
+export async function makeIsolated(name: string, isolation: string, token?: string): Promise<any> {
+  if (isolation !== 'external') return makeTenant(name, { isolation }, token)
+  const { status, body } = await adopt(name, (await strangersDatabase(name)).url, {}, {}, token)
+  expect(status, JSON.stringify(body)).toBe(201)
+  return body
+}
+
+/** A tenant whose deployment is not this one any more: its registry has forgotten it. */
+export async function orphaned(database: string, name: string) {
+  const shop = await strangersDatabase(database)
+  const { body, status } = await adopt(name, shop.url)
+  expect(status, JSON.stringify(body)).toBe(201)
+  const then = await databaseOf(name)
+  const session = await login(name)
+  await master(
+    sql`delete from platform.provisioning_steps where tenant_id = ${body.id}`,
+    sql`delete from platform.provisioning_runs where tenant_id = ${body.id}`,
+    sql`delete from platform.signing_keys where realm_id = ${body.id}`,
+    sql`delete from platform.tenants where id = ${body.id}`,
+    sql`delete from platform.hosts where name = ${`freehold-tenant-${body.id}`}`,
+  )
+  return { shop, name, then, session, id: body.id as string }
+}
+
+/** The owner of a database changes the password of its login; gives the new connection string. */
+export async function changePassword({ project_id, branch_id, login: name, url }: Stranger): Promise<string> {
+  const { role } = await post(`/projects/${project_id}/branches/${branch_id}/roles/${name}/reset_password`, {})
+  return Object.assign(new URL(url), { password: role.password }).href
 }

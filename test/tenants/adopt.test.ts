@@ -3,31 +3,10 @@
  * tells somebody the connection string, which opens all that its owner has.
  */
 import { sql } from 'drizzle-orm'
-import { beforeAll, expect, it } from 'vitest'
+import { expect, it } from 'vitest'
 import { databaseOf, refusalOf } from '../support/databases.ts'
-import { ADMIN, call, login, operatorToken, wanted } from '../support/people.ts'
-import { fillShop, type Stranger, shopOf, strangersDatabase, strangersLogin } from '../support/stranger.ts'
-
-let token: string
-beforeAll(async () => {
-  token = await operatorToken()
-})
-
-const adopt = (subdomain: string, connection_string: string, more: object = {}) =>
-  call('', '/platform/v1/tenants/adopt', {
-    token,
-    body: { ...wanted(subdomain), connection_string, ...more },
-    headers: { Prefer: 'wait=30' },
-  })
-const erase = async (id: string, subdomain: string) => {
-  const answer = await call('', `/platform/v1/tenants/${id}?hard=true&confirm=${subdomain}`, { method: 'DELETE', token })
-  expect(answer.status, JSON.stringify(answer.body)).toBe(202)
-  for (let i = 0; i < 200; i++) {
-    if ((await call('', `/platform/v1/tenants/${id}`, { token })).status === 404) return
-    await scheduler.wait(50)
-  }
-  throw new Error('The tenant is still there.')
-}
+import { ADMIN, call, login } from '../support/people.ts'
+import { adopt, eraseTenant, fillShop, type Stranger, shopOf, strangersDatabase, strangersLogin } from '../support/stranger.ts'
 
 it('is made in an empty database, whose name, host and region are its own', async () => {
   const shop = await strangersDatabase('adopt-empty')
@@ -60,7 +39,7 @@ it('beside what a stranger has leaves all of it as it was, while it is there and
     expect(await refusalOf(ours, sql`create table public.planted (id integer)`)).toMatch(/^42501 /)
   }
   await login('adopt-beside')
-  await erase(body.id, 'adopt-beside')
+  await eraseTenant(body.id, 'adopt-beside')
   expect(await shopOf(shop)).toEqual(before)
   expect(await shop.asOwner(sql`select nspname from pg_namespace where nspname in ('freehold', 'access')`)).toEqual([])
   const short = body.id.replaceAll('-', '').slice(0, 12)

@@ -3,19 +3,20 @@ import { sql } from 'drizzle-orm'
 import { describe, expect, it } from 'vitest'
 import { unhurried } from '../../src/kernel/db.ts'
 import { type Database, databaseOf, master, refusalOf, rowsOf } from '../support/databases.ts'
-import { call, makeTenant } from '../support/people.ts'
+import { call } from '../support/people.ts'
 import { expectProblem } from '../support/refusal.ts'
 import { tokenOf } from '../support/sessions.ts'
+import { makeIsolated } from '../support/stranger.ts'
 import { copyTenant } from '../support/tenants.ts'
 
 const TIMEOUTS = ['idle_in_transaction_session_timeout=10s', 'statement_timeout=15s', 'transaction_timeout=20s']
 const nameOf = ({ app_url }: Database) => new URL(app_url).username
 
 describe('the app login of a tenant', () => {
-  it.each(['database', 'branch', 'project'])(
+  it.each(['database', 'branch', 'project', 'external'])(
     'has forty connections and limits of time, with isolation %s; its owner’s has neither',
     async (isolation) => {
-      await makeTenant(`limited-${isolation}`, { isolation })
+      await makeIsolated(`limited-${isolation}`, isolation)
       const tenant = await databaseOf(`limited-${isolation}`)
       const logins = await tenant.asOwner(
         sql`select r.rolconnlimit as most, (select array_agg(c order by c) from unnest(r.rolconfig) c) as config

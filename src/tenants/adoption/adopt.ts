@@ -11,19 +11,17 @@ import { batch } from '../../kernel/db.ts'
 import { invalid, Problem } from '../../kernel/problem.ts'
 import { rowsOf } from '../../kernel/wire.ts'
 import { ownHostName } from '../provisioning/hosts.ts'
+import type { Found } from '../provisioning/job.ts'
 import { createTenant, type MadeTenant, NewTenant, type Place } from '../provisioning/new-tenant.ts'
 import { openOwnerUrl, sealOwnerUrl } from '../provisioning/owner-url.ts'
 import { type TenantWire, tenantColumns, wire } from '../registry/tenants.ts'
 import { type Connection, readConnectionString } from './connection-string.ts'
 import { type Inhabitant, inspect } from './inspect.ts'
 
-const ConnectionString = z
-  .string()
-  .max(2000)
-  .openapi({
-    description: 'postgresql://user:password@host/database, of a login that makes roles and owns the database',
-    writeOnly: true,
-  })
+const ConnectionString = z.string().max(2000).openapi({
+  description: 'postgresql://user:password@host/database, of a login that makes roles and owns the database',
+  writeOnly: true,
+})
 
 export const AdoptedTenant = NewTenant.omit({ isolation: true, region: true })
   .extend({
@@ -55,7 +53,8 @@ export async function adoptTenant(
   })
 }
 
-async function placeAt(config: Config, at: Connection, inhabitant: Inhabitant | null, found: object): Promise<Place> {
+/** The place of a tenant in a database that was inspected, with the statement that makes its host. */
+export async function placeAt(config: Config, at: Connection, inhabitant: Inhabitant | null, found: Found): Promise<Place> {
   const [host_id, tenant_id] = [crypto.randomUUID(), inhabitant?.id ?? crypto.randomUUID()]
   const sealed = await sealOwnerUrl(config, host_id, at.url)
   const host = sql`insert into platform.hosts (id, name, kind, state, region, owner_url_encrypted, address, found, capacity, taken, lease_until)

@@ -27,7 +27,7 @@ const NAME = new RegExp(`^(${LABEL}\\.)+${LABEL}$`)
 /** Reads it. No round trip. Fails with invalid_request, in words that hold neither the password nor what could be one. */
 export function readConnectionString(config: Pick<Config, 'ENVIRONMENT' | 'EXTERNAL_HOSTS'>, text: string): Connection {
   const parts = partsOf(text)
-  if (!parts) throw invalid(FIELD, 'must be a connection string of Postgres: postgresql://user:password@host/database')
+  if (!parts) throw invalid(FIELD, 'must be a connection string of Postgres, with user, password, host and database')
   const { given, user, password, database } = parts
   const mode = given.searchParams.get('sslmode')
   if (mode && PLAIN_TEXT.includes(mode) && config.ENVIRONMENT !== 'local')

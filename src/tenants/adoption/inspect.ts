@@ -24,6 +24,7 @@ type Facts = {
   version: number
   is_replica: boolean
   login: string
+  database: string
   is_super: boolean
   makes_roles: boolean
   owns: boolean
@@ -36,7 +37,7 @@ type Facts = {
 }
 
 const FACTS = sql`
-  select current_setting('server_version_num')::integer / 10000 as version, pg_is_in_recovery() as is_replica, quote_ident(r.rolname) as login,
+  select current_setting('server_version_num')::integer / 10000 as version, pg_is_in_recovery() as is_replica, quote_ident(r.rolname) as login, quote_ident(d.datname) as database,
     r.rolsuper as is_super, r.rolcreaterole as makes_roles, pg_has_role(d.datdba, 'USAGE') as owns, d.datdba::regrole::text as owner,
     (select coalesce(jsonb_agg(distinct a.privilege_type), '[]') from aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a where a.grantee = 0) as open,
     (select coalesce(jsonb_agg(distinct a.grantee::regrole::text), '[]') from aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a where a.grantee <> 0) as named,
@@ -93,13 +94,15 @@ function mustBePermitted(facts: Facts): void {
   const kept = groups.filter(({ is_ours_to_give }) => !is_ours_to_give).map(({ name }) => name)
   const statements = [
     ...(facts.makes_roles ? [] : [`alter role ${login} createrole;`]),
-    ...(facts.owns ? [] : [`grant ${owner} to ${login} with inherit true;`]),
+    ...(facts.owns
+      ? []
+      : [`grant ${login} to current_user with inherit true, set true;`, `alter database ${facts.database} owner to ${login};`]),
     ...(kept.length ? [`grant ${kept.join(', ')} to ${login} with admin option;`] : []),
     ...(facts.is_public_open ? ['revoke create on schema public from public;'] : []),
   ]
   if (statements.length)
     throw refused(
-      'The database cannot be adopted with this login as it is. An administrator must run the statements in `errors`.',
+      `This login may do too little. Give that of ${owner}, who owns the database, or have an administrator run the statements in \`errors\`.`,
       statements,
     )
 }
