@@ -1,6 +1,8 @@
 /** A database of somebody else's, in a Neon project of their own: what they have there, and whether it is as it was. */
+import { env } from 'cloudflare:workers'
 import { type SQL, sql } from 'drizzle-orm'
 import { expect } from 'vitest'
+import { kvKey } from '../../src/tenants/registry/registry.ts'
 import { askNeon } from './ask-neon.ts'
 import { atDatabase, databaseOf, master, type Rows, rowsOf } from './databases.ts'
 import { call, login, makeTenant, operatorToken, wanted } from './people.ts'
@@ -122,6 +124,7 @@ export async function orphaned(database: string, name: string) {
     sql`delete from platform.tenants where id = ${body.id}`,
     sql`delete from platform.hosts where name = ${`freehold-tenant-${body.id}`}`,
   )
+  await env.TENANTS.delete(kvKey(name))
   return { shop, name, then, session, id: body.id as string }
 }
 

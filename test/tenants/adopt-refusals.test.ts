@@ -193,6 +193,13 @@ describe('a tenant of another deployment', () => {
     const off = await call('', `/platform/v1/tenants/${id}/deactivate`, { method: 'POST', token: await operatorToken() })
     expect(off.status).toBe(200)
     expect(await shop.asOwner(sql`select is_active from freehold.tenant`)).toEqual([{ is_active: false }])
+    await eraseTenant(id, name)
+    const short = id.replaceAll('-', '').slice(0, 12)
+    expect(
+      await shop.asOwner(
+        sql`select nspname from pg_namespace where nspname in ('freehold', 'access') union all select rolname from pg_roles where rolname like ${`%${short}%`}`,
+      ),
+    ).toEqual([])
   })
 })
 

@@ -78,7 +78,7 @@ const giveBack = ({ open, named }: Found): SQL => {
   return sql`do $$ declare g record; begin
     for g in with privileges as (${PRIVILEGES})
       select r.rolname, r.rolname ~ ${OURS} as is_ours, p.privilege from privileges p join pg_roles r on r.oid = p.grantee and r.oid <> p.datdba
-      where not ${kept} ? p.grantee::regrole::text
+      where r.rolname ~ ${OURS} or not ${kept} ? p.grantee::regrole::text
     loop
       if g.is_ours then execute format('revoke all on database %I from %I', current_database(), g.rolname);
       elsif ${given} ? g.privilege then execute format('revoke %s on database %I from %I', g.privilege, current_database(), g.rolname);
