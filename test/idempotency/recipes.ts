@@ -3,6 +3,7 @@ import { expect } from 'vitest'
 import { addPerson, inside } from '../support/inside.ts'
 import { call, newRuc } from '../support/people.ts'
 import { plantSession, tokenOf } from '../support/sessions.ts'
+import { strangersDatabase } from '../support/stranger.ts'
 import { copyTenant } from '../support/tenants.ts'
 
 export const AT = 'once'
@@ -66,6 +67,7 @@ export function recipes({ tenantToken, operatorToken }: Here): Record<string, ()
     other: { activity_type: 'REPORT_SENT', action: 'send', resource_type: 'report', resource_id: newName() },
     bad: { activity_type: 'LOGIN', action: 'send', resource_type: 'report' },
   })
+  const adopted = async () => ({ ...tenant(), connection_string: (await strangersDatabase(newName())).url })
   const tenant = () => ({ subdomain: newName(), legal_name: 'x', tax_id: newRuc(), admin_email: 'bo@acme.test' })
   return {
     ...keys('/api/v1', AT, tenantToken, 'unit:read'),
@@ -118,6 +120,13 @@ export function recipes({ tenantToken, operatorToken }: Here): Record<string, ()
       body: tenant(),
       other: tenant(),
       bad: { ...tenant(), tax_id: '1' },
+      secret: (body: any) => body.initial_admin?.password,
+    }),
+    '/platform/v1/tenants/adopt': async () => ({
+      path: '/platform/v1/tenants/adopt',
+      body: await adopted(),
+      other: await adopted(),
+      bad: { ...(await adopted()), tax_id: '1' },
       secret: (body: any) => body.initial_admin?.password,
     }),
   }

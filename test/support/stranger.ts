@@ -33,6 +33,12 @@ export async function strangersDatabase(name: string): Promise<Stranger> {
   return { url, host, login, elsewhere, project_id: project.id, branch_id: branch.id, asOwner: (...all) => rowsOf(url, ...all) }
 }
 
+/** Makes another database beside theirs, and gives its connection string. */
+export async function beside({ project_id, branch_id, login, url }: Stranger, name: string): Promise<string> {
+  await post(`/projects/${project_id}/branches/${branch_id}/databases`, { database: { name, owner_name: login } })
+  return atDatabase(url, name)
+}
+
 /** A login of theirs, made by SQL, which the owner of the database knows nothing else of. */
 export async function strangersLogin({ url }: Stranger, name: string, options = 'login'): Promise<string> {
   const password = `pw-${crypto.randomUUID()}`
@@ -82,11 +88,12 @@ export const adopt = async (
   more: object = {},
   settings: Record<string, string> = {},
   token?: string,
+  prefer = 'wait=30',
 ) =>
   call('', '/platform/v1/tenants/adopt', {
     token: token ?? (await operatorToken()),
     body: { ...wanted(subdomain), connection_string, ...more },
-    headers: { Prefer: 'wait=30' },
+    headers: { Prefer: prefer },
     ...(Object.keys(settings).length && { settings }),
   })
 

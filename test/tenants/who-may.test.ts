@@ -29,6 +29,18 @@ beforeAll(async () => {
 
 const doors: [string, string, () => string, Record<string, unknown>?][] = [
   ['POST', 'making a tenant', () => '/platform/v1/tenants', wanted('not-permitted')],
+  [
+    'POST',
+    'adopting a database',
+    () => '/platform/v1/tenants/adopt',
+    { ...wanted('not-adopted'), connection_string: 'postgresql://a:b@ep-a.us-east-2.aws.neon.tech/c' },
+  ],
+  [
+    'PUT',
+    'giving its connection string',
+    () => `/platform/v1/tenants/${tenant.id}/connection-string`,
+    { connection_string: 'postgresql://a:b@ep-a.us-east-2.aws.neon.tech/c' },
+  ],
   ['GET', 'the list', () => '/platform/v1/tenants'],
   ['GET', 'one tenant', () => `/platform/v1/tenants/${tenant.id}`],
   ['GET', 'its provisioning', () => `/platform/v1/tenants/${tenant.id}/provisioning`],

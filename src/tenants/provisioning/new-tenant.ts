@@ -114,7 +114,14 @@ export async function createTenant(
   if (known) return { tenant: withAdmin(ctx, wanted, known), run_id: null }
   const { admin_password, ...asked } = wanted
   const { NEON_REGION, DEFAULT_ISOLATION } = ctx.config
-  const place = await find()
+  let answered: Made | undefined
+  const place = await find().catch(async (error: unknown) => {
+    // What keeps it from being found may be this very request, which was answered meanwhile.
+    if (ctx.idempotency) [answered] = await createdBefore<Made>(ctx)
+    if (!answered) throw error
+    return null
+  })
+  if (answered) return { tenant: withAdmin(ctx, wanted, answered), run_id: null }
   const isolation = place ? 'external' : (asked.isolation ?? DEFAULT_ISOLATION)
   const given = { ...asked, isolation, region: place?.region ?? asked.region ?? NEON_REGION }
   if (given.region !== NEON_REGION && !place) await mustBeAvailable(ctx.config, given)
