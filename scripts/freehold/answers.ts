@@ -18,6 +18,7 @@ export const Tenant = z.looseObject({
   role_preset: z.string(),
   database_name: z.string(),
   schema_version: z.string().nullable(),
+  database_error: z.string().nullable().optional(),
   created_at: z.string(),
 })
 export type Tenant = z.infer<typeof Tenant>

@@ -9,13 +9,31 @@ import { pairs } from './table.ts'
 /** Seconds to wait until the tenant is active, or not at all. */
 export type Watching = { json?: boolean; wait: number | false }
 
+/** What a tenant is made with. */
+export type Wanted = {
+  legalName: string
+  taxId: string
+  adminEmail: string
+  country?: string
+  contactName?: string
+  plan?: string
+  environment?: string
+  isolation?: string
+  rolePreset?: string
+}
+
 const INTERRUPTED = 130
 
-/** Creates a tenant and shows its progress; at the end its address and first administrator. */
-export async function create(api: Api, wanted: Record<string, string | undefined>, watching: Watching): Promise<void> {
+/** Creates a tenant, at the path that makes it, and shows its progress; at the end its address and first administrator. */
+export async function create(
+  api: Api,
+  wanted: Record<string, string | boolean | undefined>,
+  watching: Watching,
+  path = '/tenants',
+): Promise<void> {
   // From here on an interrupt stops only the waiting, not the program: the password is in this answer and in no later one.
   const interrupt = interrupted()
-  const { initial_admin, ...made } = await api.call(MadeTenant, 'POST', '/tenants', { body: wanted })
+  const { initial_admin, ...made } = await api.call(MadeTenant, 'POST', path, { body: wanted })
   await watch(api, made, initial_admin, watching, interrupt)
 }
 
@@ -55,7 +73,10 @@ function summary(tenant: Tenant, admin: z.infer<typeof InitialAdmin> | null): st
   const password: [string, string][] = admin
     ? [
         ['admin', admin.email],
-        ['password', admin.password ?? 'the value of FREEHOLD_ADMIN_PASSWORD'],
+        [
+          'password',
+          admin.password ?? (process.env.FREEHOLD_ADMIN_PASSWORD ? 'the value of FREEHOLD_ADMIN_PASSWORD' : 'as before'),
+        ],
       ]
     : []
   const lines = [`Tenant ${subdomain}`, '', pairs([['status', status], ['url', url], ['id', id], ...password])]

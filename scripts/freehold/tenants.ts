@@ -1,8 +1,9 @@
 import type { Command } from 'commander'
+import { addAdopting } from './adopting.ts'
 import { Provisioning, type Tenant } from './answers.ts'
 import { type Api, withApi } from './api.ts'
 import { CREDENTIAL_SETTINGS } from './credentials.ts'
-import { create, retry, type Watching } from './making.ts'
+import { create, retry, type Wanted, type Watching } from './making.ts'
 import { type Globals, whole } from './options.ts'
 import { print, printJson, tell } from './output.ts'
 import { failed } from './provisioning.ts'
@@ -16,17 +17,19 @@ const MAX_WAIT_SECONDS = 3600
 const ADMIN_SETTING = `
 FREEHOLD_ADMIN_PASSWORD is the first administrator's password. Without it one is generated and shown only once.`
 
-type Wanted = {
-  legalName: string
-  taxId: string
-  adminEmail: string
-  country?: string
-  contactName?: string
-  plan?: string
-  environment?: string
-  isolation?: string
-  rolePreset?: string
-}
+/** The arguments and options of a command that makes a tenant. */
+const addWanted = (command: Command): Command =>
+  command
+    .argument('<subdomain>', 'a DNS label in lower case')
+    .requiredOption('--legal-name <name>', 'legal name of the organization')
+    .requiredOption('--tax-id <id>', 'tax id of the organization; in Peru the RUC')
+    .requiredOption('--admin-email <address>', 'e-mail address of the first administrator')
+    .option('--country <code>', 'two capital letters; default: PE')
+    .option('--contact-name <name>', 'contact person')
+    .option('--plan <name>', 'the plan of the tenant')
+    .option('--environment <name>', 'demo or production; default: demo')
+    .option('--role-preset <name>', 'the preset of its roles; default: minimal')
+    .addHelpText('after', ADMIN_SETTING)
 
 type Listed = Partial<Record<'search' | 'status' | 'plan' | 'environment' | 'isolation' | 'region' | 'sort', string>> & {
   limit: number
@@ -36,7 +39,7 @@ type Listed = Partial<Record<'search' | 'status' | 'plan' | 'environment' | 'iso
 export function addTenants(program: Command): void {
   const tenants = program
     .command('tenants')
-    .description('list, show, create, activate, deactivate and delete tenants, and rotate their keys')
+    .description('list, show, create, adopt, activate, deactivate and delete tenants, and rotate their keys')
     .addHelpText('afterAll', CREDENTIAL_SETTINGS)
 
   tenants
@@ -64,20 +67,8 @@ export function addTenants(program: Command): void {
       return withApi(options, (api) => show(api, name, options))
     })
 
-  const making = tenants
-    .command('create')
-    .description('create a tenant: its database, first administrator and keys')
-    .argument('<subdomain>', 'a DNS label in lower case')
-    .requiredOption('--legal-name <name>', 'legal name of the organization')
-    .requiredOption('--tax-id <id>', 'tax id of the organization; in Peru the RUC')
-    .requiredOption('--admin-email <address>', 'e-mail address of the first administrator')
-    .option('--country <code>', 'two capital letters; default: PE')
-    .option('--contact-name <name>', 'contact person')
-    .option('--plan <name>', 'the plan of the tenant')
-    .option('--environment <name>', 'demo or production; default: demo')
-    .option('--isolation <name>', 'database (in a shared branch) or branch (of its own); default: database')
-    .option('--role-preset <name>', 'the preset of its roles; default: minimal')
-    .addHelpText('after', ADMIN_SETTING)
+  const making = addWanted(tenants.command('create').description('create a tenant: its database, first administrator and keys'))
+    .option('--isolation <name>', 'database (in a shared branch), branch or project (of its own); default: DEFAULT_ISOLATION')
     .action((subdomain: string, _, command: Command) => {
       const options = command.optsWithGlobals<Globals & Watching & Wanted>()
       return withApi(options, (api) => create(api, newTenant(subdomain, options), options))
@@ -92,9 +83,10 @@ export function addTenants(program: Command): void {
       return withApi(options, async (api) => retry(api, await findTenant(api, name), options))
     })
 
+  const adopting = addAdopting(tenants, addWanted, newTenant)
   addSwitching(tenants)
   addRotation(tenants)
-  for (const command of [making, again])
+  for (const command of [making, again, adopting])
     command
       .option('--wait <seconds>', 'how long to wait until it is active', whole(1, MAX_WAIT_SECONDS), 120)
       .option('--no-wait', 'do not wait')
@@ -116,6 +108,7 @@ async function show(api: Api, name: string, { json }: { json?: boolean }): Promi
   const tenant = await findTenant(api, name)
   if (json) return printJson(tenant)
   print(pairs(lines(tenant)))
+  if (tenant.database_error) tell(tenant.database_error)
   if (tenant.status !== 'failed') return
   const { data } = await api.call(Provisioning, 'GET', `/tenants/${tenant.id}/provisioning`)
   tell(failed(tenant.subdomain, data))

@@ -139,6 +139,51 @@ describe.concurrent('tenants create', () => {
   })
 })
 
+describe('tenants adopt', () => {
+  const neon = async (method: string, path: string, body?: object) => {
+    const headers = { Authorization: `Bearer ${stack.neon.apiKey}`, 'Content-Type': 'application/json' }
+    const sent = body ? { body: JSON.stringify(body) } : {}
+    return (await fetch(`${stack.neon.apiUrl}${path}`, { method, headers, ...sent })).json() as any
+  }
+  const adoption = (subdomain: string, ...more: string[]) => [
+    'tenants',
+    'adopt',
+    ...creation(subdomain).slice(2),
+    '--connection-string-file',
+    ...more,
+  ]
+
+  test('takes the connection string from a file or from stdin, never repeats it, and reconnect takes the next one', async () => {
+    const { project, branch, roles, connection_uris } = await neon('POST', '/projects', { project: { name: 'stranger-cli' } })
+    const given: string = connection_uris[0].connection_uri
+    const file = join(dataDir, 'stranger.txt')
+    await writeFile(file, `${given}\n`)
+    const { code, stdout, stderr } = await ada(...adoption('adopted', file))
+    expect({ code, stderr }).toEqual({ code: 0, stderr: expect.stringMatching(/ prove .* activate /s) })
+    expect(stdout + stderr).not.toContain(new URL(given).password)
+    expect(await login('bo@adopted.test', passwordIn(stdout), 'adopted')).toMatchObject({ status: 200 })
+
+    const { role } = await neon('POST', `/projects/${project.id}/branches/${branch.id}/roles/${roles[0].name}/reset_password`)
+    const child = started(['tenants', 'reconnect', 'adopted', '--connection-string-file', '-'], asAda())
+    child.stdin.end(Object.assign(new URL(given), { password: role.password }).href)
+    expect(await ended(child)).toEqual({ code: 0, stdout: '', stderr: 'The new connection string of adopted is accepted.\n' })
+    const old = await ada('tenants', 'reconnect', 'adopted', '--connection-string-file', file)
+    expect(old).toMatchObject({ code: 1, stderr: expect.stringContaining('#/connection_string: is not accepted at ep-') })
+    expect(old.stderr).not.toContain(new URL(given).password)
+  })
+
+  test('names a file that is not there, or is empty', async () => {
+    const missing = await ada(...adoption('adopted-not', join(dataDir, 'nowhere.txt')))
+    expect(missing).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^error: --connection-string-file: .*nowhere\.txt cannot be read\.\n$/),
+    })
+    const file = join(dataDir, 'empty.txt')
+    await writeFile(file, '\n')
+    expect((await ada(...adoption('adopted-not', file))).stderr).toMatch(/empty\.txt is empty\.\n$/)
+  })
+})
+
 describe('tenants create, when things go wrong,', () => {
   test('shows the password also when it waited in vain, or was interrupted', async () => {
     await switchOn(SLOW)

@@ -118,4 +118,3 @@ it('whose logins could enter the next tenant’s database does not become active
   expect((await proof()).error).toMatch(/^The (app|owner) login can connect to the database shop_adopt_proven\.$/)
   expect((await call('', `/platform/v1/tenants/${body.id}`, { token })).body.status).not.toBe('active')
 })
-})
