@@ -7,6 +7,7 @@ import { z } from '@hono/zod-openapi'
 import { type Language, problemCatalogue } from '../kernel/problem.ts'
 import { plain } from './plain.ts'
 import { database } from './spanish/database.ts'
+import { operators } from './spanish/operators.ts'
 import { problems } from './spanish/problems.ts'
 import { worker } from './spanish/worker.ts'
 
@@ -38,7 +39,7 @@ function compiled() {
   const codes = Object.keys(problemCatalogue) as (keyof typeof problemCatalogue)[]
   const exact = new Map<string, string>(codes.map((code) => [problemCatalogue[code][2], problems[code][1]]))
   const patterns: Pattern[] = []
-  for (const [english, spanish] of [...Object.entries(worker), ...Object.entries(database)]) {
+  for (const [english, spanish] of [worker, operators, database].flatMap((table) => Object.entries(table))) {
     const parts = english.split(/\{(\w+)\}/)
     const fixed = parts.filter((_, i) => i % 2 === 0)
     if (parts.length === 1) exact.set(english, spanish)

@@ -1,6 +1,6 @@
 /**
  * Adopting a database that exists, and giving the connection string of one anew. Threat: the connection string, which opens all that its
- * owner has, is read by somebody later; or two tenants share a database. So it is kept encrypted under OWNER_KEYS, in the row of
+ * owner has, is read by somebody later; or two tenants share a database. So it is kept encrypted as owner logins are, in the row of
  * the host alone; and its address is unique there. What the database holds is read first (inspect.ts), and decided here.
  */
 import { z } from '@hono/zod-openapi'

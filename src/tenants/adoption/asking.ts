@@ -7,6 +7,7 @@ import { batch, dbError, refusedLogin } from '../../kernel/db.ts'
 import { invalid, Problem } from '../../kernel/problem.ts'
 import type { Connection } from './connection-string.ts'
 
+const FIELD = 'connection_string'
 const PATIENCE = sql`select set_config('statement_timeout', '10s', true), set_config('lock_timeout', '5s', true)`
 
 /**
@@ -24,10 +25,12 @@ export async function ask(at: Connection, statements: SQL[]): Promise<Record<str
 function explained({ host, database }: Connection, error: unknown): unknown {
   const known = dbError(error)
   const message = known?.message ?? ''
-  const wrong = (detail: string) => invalid('connection_string', detail)
-  if (known?.code === '3D000') return wrong(`names the database ${database}, which is not at ${host}`)
+  if (known?.code === '3D000') return invalid(FIELD, `names the database ${database}, which is not at ${host}`)
   if (refusedLogin(error))
-    return wrong(`is not accepted at ${host}: the endpoint, the user or the password is not right, or the user may not connect`)
+    return invalid(
+      FIELD,
+      `is not accepted at ${host}: the endpoint, the user or the password is not right, or the user may not connect`,
+    )
   if (known?.code && !/^(08|53|57|58|25P)/.test(known.code)) return error
   const status = Number(/HTTP status (\d+)/.exec(message)?.[1] ?? 0)
   const is_away = known?.code || status >= 500 || status === 429 || /^Error connecting to database/.test(message)
@@ -35,6 +38,6 @@ function explained({ host, database }: Connection, error: unknown): unknown {
     // Without its cause, which would be answered for the platform's own database.
     return new Problem('database_unavailable', `The host ${host} does not answer.`)
   // Neon's proxy says in words, without a code, what it does not let through.
-  if (/control plane|endpoint|not allowed/i.test(message)) return wrong(`is not accepted at ${host}: ${message}`)
-  return wrong(`names the host ${host}, which does not speak Neon’s SQL over HTTP`)
+  if (/control plane|endpoint|not allowed/i.test(message)) return invalid(FIELD, `is not accepted at ${host}: ${message}`)
+  return invalid(FIELD, `names the host ${host}, which does not speak Neon’s SQL over HTTP`)
 }

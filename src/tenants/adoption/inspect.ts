@@ -60,35 +60,38 @@ const FACTS = sql`
 export async function inspect(at: Connection, admin_email: string): Promise<{ found: Found; inhabitant: Inhabitant | null }> {
   const [[row] = []] = await ask(at, [FACTS])
   const facts = row as Facts | undefined
-  if (!facts) throw refused('The database did not say what it is.')
+  if (!facts) throw new Problem('illegal_state', 'The database did not say what it is.')
   mustBeFit(facts)
   mustBePermitted(facts)
   const inhabitant = (await isFreeholds(at, facts)) ? await inhabitantOf(at, admin_email) : null
   return { found: { open: facts.open, named: facts.named, has_tenant: inhabitant !== null }, inhabitant }
 }
 
-const refused = (detail: string, statements: string[] = []) =>
-  new Problem('illegal_state', detail, {
-    errors: statements.map((statement) => ({ pointer: '#/connection_string', detail: statement })),
-  })
+/** What an administrator runs, ready to paste. */
+const toRun = (statements: string[]) => ({
+  errors: statements.map((statement) => ({ pointer: '#/connection_string', detail: statement })),
+})
 
 function mustBeFit({ version, is_replica }: Facts): void {
   if (version < OLDEST || version > NEWEST)
-    throw refused(`The database is of Postgres ${version}: it must be of ${OLDEST} to ${NEWEST}.`)
-  if (is_replica) throw refused('The endpoint only reads: give the connection string of the one that writes.')
+    throw new Problem('illegal_state', `The database is of Postgres ${version}: it must be of ${OLDEST} to ${NEWEST}.`)
+  if (is_replica)
+    throw new Problem('illegal_state', 'The endpoint only reads: give the connection string of the one that writes.')
 }
 
 /** The login makes roles and closes the database, as the API role of a host does. */
 function mustBePermitted(facts: Facts): void {
   const { login, owner, groups } = facts
   if (facts.is_super)
-    throw refused(
+    throw new Problem(
+      'illegal_state',
       'The login is a superuser, which may do too much. An administrator must run the statements in `errors`, and set a password.',
-      ['create role freehold_adopter login createrole;', `grant ${owner} to freehold_adopter;`],
+      toRun(['create role freehold_adopter login createrole;', `grant ${owner} to freehold_adopter;`]),
     )
   const strange = groups.filter(({ is_strange }) => is_strange).map(({ name }) => name)
   if (strange.length)
-    throw refused(
+    throw new Problem(
+      'illegal_state',
       `The roles ${strange.join(', ')} are there and have privileges that are not of Freehold. An administrator must rename or drop them.`,
     )
   const kept = groups.filter(({ is_ours_to_give }) => !is_ours_to_give).map(({ name }) => name)
@@ -101,9 +104,10 @@ function mustBePermitted(facts: Facts): void {
     ...(facts.is_public_open ? ['revoke create on schema public from public;'] : []),
   ]
   if (statements.length)
-    throw refused(
+    throw new Problem(
+      'illegal_state',
       `This login may do too little. Give that of ${owner}, who owns the database, or have an administrator run the statements in \`errors\`.`,
-      statements,
+      toRun(statements),
     )
 }
 
@@ -117,23 +121,31 @@ async function isFreeholds(at: Connection, { login, schemas }: Facts): Promise<b
   if (!ours || !has_ledger) {
     const { name, owner, relations } = named.find((one) => one.owner !== 'freehold_owner') ?? first
     const holds = relations.slice(0, 5).join(', ') || 'no tables'
-    throw refused(`The database has a schema ${name} that is not Freehold’s: it belongs to ${owner} and holds ${holds}.`)
+    throw new Problem(
+      'illegal_state',
+      `The database has a schema ${name} that is not Freehold’s: it belongs to ${owner} and holds ${holds}.`,
+    )
   }
   if (schemas.some(({ name, owner }) => name === 'platform' && owner === 'freehold_owner'))
-    throw refused('The database is the master of a deployment of Freehold.')
+    throw new Problem('illegal_state', 'The database is the master of a deployment of Freehold.')
   const [rows = []] = await ask(at, [sql`select name, checksum from freehold.migrations`]).catch((error) => {
-    if (dbError(error)?.code === '42703') throw refused(BEFORE)
+    if (dbError(error)?.code === '42703') throw new Problem('illegal_state', BEFORE)
     if (dbError(error)?.code !== '42501') throw error
-    throw refused('The login cannot read Freehold’s schema. An administrator must run the statements in `errors`.', [
-      `grant freehold_owner to ${login} with admin option, inherit true, set true;`,
-    ])
+    throw new Problem(
+      'illegal_state',
+      'The login cannot read Freehold’s schema. An administrator must run the statements in `errors`.',
+      toRun([`grant freehold_owner to ${login} with admin option, inherit true, set true;`]),
+    )
   })
   const fault = await ledgerFault(rows as { name: string; checksum: string }[], tenantMigrations)
-  if (fault?.kind === 'before') throw refused(BEFORE)
+  if (fault?.kind === 'before') throw new Problem('illegal_state', BEFORE)
   if (fault?.kind === 'later')
-    throw refused(`The schema of the database is of a later release: it has the migration ${fault.name}.`)
+    throw new Problem('illegal_state', `The schema of the database is of a later release: it has the migration ${fault.name}.`)
   if (fault)
-    throw refused(`The schema of the database is another than that of this release: the migration ${fault.name} differs.`)
+    throw new Problem(
+      'illegal_state',
+      `The schema of the database is another than that of this release: the migration ${fault.name} differs.`,
+    )
   return rows.length > 0
 }
 

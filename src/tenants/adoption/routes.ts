@@ -1,5 +1,6 @@
 import { z } from '@hono/zod-openapi'
 import { room, route } from '../../http/route.ts'
+import { Problem } from '../../kernel/problem.ts'
 import { MadeTenant } from '../provisioning/new-tenant.ts'
 import { begun } from '../provisioning/waiting.ts'
 import { Tenant } from '../registry/tenants.ts'
@@ -26,6 +27,11 @@ adoptionRoutes.openapi(
     return made ? c.json({ ...reserved.tenant, ...made }, 201) : c.json(reserved.tenant, 202)
   },
 )
+
+// `adopt` is not an id.
+adoptionRoutes.on(['GET', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'], '/adopt', () => {
+  throw new Problem('method_not_allowed', undefined, { headers: { Allow: 'POST' } })
+})
 
 adoptionRoutes.openapi(
   route({
