@@ -189,6 +189,29 @@ describe('an adoption that cannot go on', () => {
     expect(await whole(name)).toEqual({ ...WHOLE, subdomain: name })
   })
 
+  it('because Neon brought a login back as its own makes them fails and names it; without it a retry finishes it', async () => {
+    const name = `adopting-${++n}`
+    const { id, run_id } = await reserve(name, 'external')
+    const short = id.replaceAll('-', '').slice(0, 12)
+    const { projects } = await askNeon(`/projects?search=stranger-${name}`)
+    const { branches } = await askNeon(`/projects/${projects[0].id}/branches`)
+    const roles = `/projects/${projects[0].id}/branches/${branches[0].id}/roles`
+    const body = JSON.stringify({ role: { name: `freehold_app_${short}_a` } })
+    await askNeon(roles, { method: 'POST', body })
+    await run(run_id)
+    const said = expect.stringMatching(
+      `^The role freehold_(app|owner)_${short}(_a)? has privileges that are not of Freehold\\. Drop it`,
+    )
+    expect(await show(id)).toMatchObject({ status: 'failed', database_error: said })
+    await askNeon(`${roles}/freehold_app_${short}_a`, { method: 'DELETE' })
+    expect((await call('', `/platform/v1/tenants/${id}/retry`, { method: 'POST', token })).status).toBe(202)
+    const [again] = await master(
+      sql`select id from platform.provisioning_runs where tenant_id = ${id} order by attempt desc limit 1`,
+    )
+    await ended(again?.id)
+    expect(await whole(name)).toEqual({ ...WHOLE, subdomain: name })
+  })
+
   it('and is given up leaves a tenant that was in the database before, with its people', async () => {
     const { shop: theirs, id } = await orphaned('adopting-kept', `adopting-${++n}`)
     const name = `adopting-${++n}`

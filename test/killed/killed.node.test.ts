@@ -17,7 +17,7 @@ import { openDoor } from '../support/node/route.ts'
 const OPERATOR = { email: 'ada@freehold.test', password: 'Correct-horse-7', must_change_password: false }
 const ADMIN = { email: 'bo@acme.test', password: 'Tr0ub4dor-and-3' }
 const OPERATION_MS = 60
-type Isolation = 'database' | 'branch'
+type Isolation = 'database' | 'branch' | 'external'
 const ISOLATIONS: Isolation[] = ['database', 'branch']
 /** Those that follow the reservation. */
 const STEPS = [
@@ -89,14 +89,35 @@ async function ask(path: string, body?: unknown, headers: Record<string, string>
   return { status: answer.status, body: await answer.json() }
 }
 
+/** The connection string of a project of somebody else's, in which each tenant of isolation `external` has a database. */
+let stranger: string | undefined
+async function strangersDatabase(name: string): Promise<string> {
+  const asStranger = async (url: string, query: string) => {
+    const answer = await fetch(stack.neon.sqlUrl, {
+      method: 'POST',
+      headers: { 'Neon-Connection-String': url },
+      body: JSON.stringify({ query, params: [] }),
+    })
+    expect(answer.status, await answer.text()).toBe(200)
+  }
+  if (!stranger) {
+    const made = await neon('/projects', { project: { name: 'stranger-killed' } })
+    stranger = String(made.connection_uris[0].connection_uri)
+    await until('the project', 10_000, async () => asStranger(stranger ?? '', 'select 1').then(() => true))
+  }
+  await asStranger(stranger, `create database "${name}"`)
+  return Object.assign(new URL(stranger), { pathname: `/${name}` }).href
+}
+
 const create = async (subdomain: string, isolation: Isolation) => {
-  const answer = await ask('/platform/v1/tenants', {
+  const adopted = isolation === 'external' ? { connection_string: await strangersDatabase(subdomain) } : null
+  const answer = await ask(`/platform/v1/tenants${adopted ? '/adopt' : ''}`, {
     subdomain,
     legal_name: `${subdomain} S.A.C.`,
     tax_id: rucFor(subdomain),
     admin_email: ADMIN.email,
     admin_password: ADMIN.password,
-    isolation,
+    ...(adopted ?? { isolation }),
   })
   expect(answer.status, JSON.stringify(answer.body)).toBe(202)
   return answer.body.id as string
@@ -118,8 +139,10 @@ async function minutesLater() {
   expect(answer.status, await answer.text()).toBe(200)
 }
 
-async function neon(path: string): Promise<any> {
-  const answer = await fetch(`${stack.neon.apiUrl}${path}`, { headers: { Authorization: `Bearer ${stack.neon.apiKey}` } })
+async function neon(path: string, body?: object): Promise<any> {
+  const headers = { Authorization: `Bearer ${stack.neon.apiKey}`, 'Content-Type': 'application/json' }
+  const sent = body ? { method: 'POST', body: JSON.stringify(body) } : {}
+  const answer = await fetch(`${stack.neon.apiUrl}${path}`, { headers, ...sent })
   return answer.json()
 }
 
@@ -173,6 +196,7 @@ async function expectOnce(id: string) {
     [id],
   )
   expect(row).toMatchObject({ counted: true, keys: 1, roles: 2 })
+  if (row.isolation === 'external') return
   const found: string[] = []
   for (const branch of (await neon(`/projects/${row.project_id}/branches`)).branches)
     for (const database of (await neon(`/projects/${row.project_id}/branches/${branch.id}/databases`)).databases)
@@ -225,7 +249,7 @@ const KILLS: Record<string, () => Promise<void>> = {
 }
 
 describe.each(Object.keys(KILLS))('%s', (what) => {
-  describe.each(ISOLATIONS)('while a tenant of isolation %s has done the work of', (isolation) => {
+  describe.each<Isolation>([...ISOLATIONS, 'external'])('while a tenant of isolation %s has done the work of', (isolation) => {
     const nameOf = (step: string) =>
       `${what.split(' ').slice(0, 2).join('-').toLowerCase()}-${isolation}-${step.replace('_', '-')}`
     const made = new Map<string, string>()

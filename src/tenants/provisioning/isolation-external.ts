@@ -9,7 +9,7 @@ import { batch, dbError, refusedLogin, unhurried } from '../../kernel/db.ts'
 import { log } from '../../kernel/log.ts'
 import { clusterOf, type Found, hostOf, type Isolation, type Job } from './job.ts'
 import { dropLogins, makeLogins, urlsAt } from './logins.ts'
-import { type Cluster, dropRoles, GROUPS, makeRoles } from './roles.ts'
+import { type Cluster, dropRoles, GROUPS, makeRoles, StrangeRole } from './roles.ts'
 
 /** Why nothing goes on that needs the login of the database's owner. */
 export const NOT_ACCEPTED =
@@ -39,7 +39,7 @@ export const adopted: Isolation = {
   },
 }
 
-/** Somebody depends on what is Freehold's. */
+/** Something of others' depends on what is Freehold's. */
 class StillUsed extends Error {}
 
 /** Does work as the given login. What an operator must do something about is in the tenant's `database_error`, too. */
@@ -48,7 +48,8 @@ async function explained(job: Job, work: (at: Cluster) => Promise<void>): Promis
   try {
     await work(clusterOf(null, host))
   } catch (error) {
-    const words = refusedLogin(error) ? NOT_ACCEPTED : error instanceof StillUsed ? error.message : null
+    const is_said = error instanceof StillUsed || error instanceof StrangeRole
+    const words = refusedLogin(error) ? NOT_ACCEPTED : is_said ? error.message : null
     if (!words) throw error
     await batch(job.config.MASTER_DATABASE_URL, [sql`update platform.hosts set refused = ${words} where id = ${host.id}`])
     throw new Error(words)

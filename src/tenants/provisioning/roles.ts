@@ -16,6 +16,9 @@ export type Cluster = { neon: NeonApi | null; project_id: string; branch_id: str
 /** The branch has as many roles as Neon allows. Trying again there does not help. */
 export class ClusterFull extends Error {}
 
+/** A role has our name and may do more than we let it. */
+export class StrangeRole extends Error {}
+
 /** Less than Neon's 500 by what it may count besides. */
 const NEARLY_ALL_ROLES = 490
 
@@ -63,10 +66,10 @@ async function found(url: string, allowed: Memberships): Promise<{ name: string;
   return rows as { name: string; strange: boolean }[]
 }
 
-/** Fails, naming it, when one of these roles exists and may do more than we let it. */
+/** Fails with StrangeRole, naming it, when one of these roles exists and may do more than we let it. */
 export async function requireOrdinary(url: string, allowed: Memberships): Promise<void> {
   for (const { name, strange } of await found(url, allowed))
-    if (strange) throw new Error(`The role ${name} has privileges that are not of Freehold. Drop it, and try again.`)
+    if (strange) throw new StrangeRole(`The role ${name} has privileges that are not of Freehold. Drop it, and try again.`)
 }
 
 /**
