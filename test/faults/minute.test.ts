@@ -3,8 +3,9 @@ import { env } from 'cloudflare:workers'
 import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Fault } from '../../scripts/local-neon/fault.ts'
+import { openOwnerUrl } from '../../src/tenants/provisioning/owner-url.ts'
 import { startRun } from '../../src/tenants/provisioning/provisioning.ts'
-import { type Database, databaseOf, master, rowsOf } from '../support/databases.ts'
+import { atDatabase, type Database, databaseOf, master, rowsOf, settings } from '../support/databases.ts'
 import { bothSides, fillHomes, type Isolation, on, pending, reserve, switchOn, WHOLE, whole } from '../support/faults.ts'
 import { type Answer, call, login, makeTenant, operatorToken } from '../support/people.ts'
 
@@ -50,6 +51,14 @@ const stepOf = async (id: string) =>
   )[0]
 const statusOf = async (id: string) => (await master(sql`select status from platform.tenants where id = ${id}`))[0]?.status
 
+/** The connection string of a tenant's host. */
+async function hostOf(tenant_id: string): Promise<string> {
+  const [host] = await master(
+    sql`select h.id, h.owner_url_encrypted as sealed from platform.hosts h join platform.tenants t on t.host_id = h.id where t.id = ${tenant_id}`,
+  )
+  return openOwnerUrl(settings(), host?.id, host?.sealed)
+}
+
 async function settled(id: string, ms: number): Promise<string> {
   for (const until = Date.now() + ms; Date.now() < until; await scheduler.wait(200))
     if ((await statusOf(id)) !== 'provisioning') break
@@ -61,6 +70,11 @@ describe('Neon’s API is away for a minute', () => {
     const reserved: { id: string; subdomain: string; step: string }[] = []
     await rowsOf(gone.host_url, sql.raw(`alter database ${gone.name} rename to minute_moved`))
     await fillHomes('database')
+    // Of two databases of somebody else's one is there, which Neon's API has nothing to do with, and one is away.
+    const adopted = await reserve('minute-adopted', 'external')
+    const absent = await reserve('minute-absent', 'external')
+    const own = await hostOf(absent.id)
+    await rowsOf(atDatabase(own, 'neondb'), sql`alter database shop_minute_absent rename to minute_absent`)
     await switchOn(...MADE.flatMap(({ first }) => first), NOBODY)
     const until = Date.now() + MINUTE
     for (const { subdomain, isolation, step } of MADE) {
@@ -68,6 +82,8 @@ describe('Neon’s API is away for a minute', () => {
       await startRun(env, run_id)
       reserved.push({ id, subdomain, step })
     }
+    for (const { run_id } of [adopted, absent]) await startRun(env, run_id)
+    reserved.push({ id: absent.id, subdomain: 'minute-absent', step: 'logins' })
 
     const load = async (name: string) => {
       const told: { answer: Answer; ms: number }[] = []
@@ -80,8 +96,9 @@ describe('Neon’s API is away for a minute', () => {
     for (const { id, subdomain, step } of reserved) {
       const stopped = await stepOf(id)
       expect([stopped?.name, stopped?.attempts > 1], subdomain).toEqual([step, true])
-      expect(stopped?.error, subdomain).toMatch(/network|no response|connection|fetch/i)
+      expect(stopped?.error, subdomain).toMatch(/network|no response|connection|fetch|does not exist/i)
     }
+    expect(await whole('minute-adopted')).toEqual({ ...WHOLE, subdomain: 'minute-adopted' })
     expect((await pending()).map(({ match }) => match.path)).toEqual([NOBODY.match.path])
     const served = here.flat()
     expect(served.filter(({ answer }) => answer.status !== 200)).toEqual([])
@@ -96,6 +113,7 @@ describe('Neon’s API is away for a minute', () => {
 
     await switchOn()
     await rowsOf(gone.host_url, sql.raw(`alter database minute_moved rename to ${gone.name}`))
+    await rowsOf(atDatabase(own, 'neondb'), sql`alter database minute_absent rename to shop_minute_absent`)
     expect((await me(GONE)).answer.status).toBe(200)
     for (const { id, subdomain } of reserved) {
       // Tries were left, or were not: then it stands as failed, and an operator goes on with it.
