@@ -58,17 +58,16 @@ async function remove(api: Api, name: string, options: Globals & { hard?: boolea
 async function untilErased(api: Api, { id, subdomain }: Tenant): Promise<void> {
   const until = Date.now() + PATIENCE_MS
   tell(`Erasing ${subdomain} ...`)
-  while (await exists(api, id)) {
+  for (let left = await find(api, id); left; left = await find(api, id)) {
+    if (left.database_error) throw new Failure(`${subdomain} is not erased yet. ${left.database_error}`)
     if (Date.now() > until) throw new Failure(`${subdomain} is still being erased; the scheduled job continues.`)
     await new Promise((done) => setTimeout(done, PAUSE_MS))
   }
 }
 
-const exists = (api: Api, id: string) =>
-  api.call(Tenant, 'GET', `/tenants/${id}`).then(
-    () => true,
-    (error) => {
-      if (error instanceof ApiProblem && error.problem.code === 'not_found') return false
-      throw error
-    },
-  )
+/** The tenant; null: it is gone. */
+const find = (api: Api, id: string) =>
+  api.call(Tenant, 'GET', `/tenants/${id}`).catch((error) => {
+    if (error instanceof ApiProblem && error.problem.code === 'not_found') return null
+    throw error
+  })

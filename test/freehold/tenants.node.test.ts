@@ -170,6 +170,14 @@ describe('tenants adopt', () => {
     const old = await ada('tenants', 'reconnect', 'adopted', '--connection-string-file', file)
     expect(old).toMatchObject({ code: 1, stderr: expect.stringContaining('#/connection_string: is not accepted at ep-') })
     expect(old.stderr).not.toContain(new URL(given).password)
+
+    await neon('POST', `/projects/${project.id}/branches/${branch.id}/roles/${roles[0].name}/reset_password`)
+    const stuck = await ada('tenants', 'delete', 'adopted', '--hard', '--confirm', 'adopted')
+    expect(stuck).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('adopted is not erased yet. The connection string is no longer accepted'),
+    })
+    expect((await ada('tenants', 'show', 'adopted')).stderr).toContain('The connection string is no longer accepted')
   })
 
   test('names a file that is not there, or is empty', async () => {

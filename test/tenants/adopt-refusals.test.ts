@@ -81,6 +81,23 @@ describe('a login', () => {
   })
 })
 
+it('a login that row security shows an empty schema is refused, and with the statement that is named takes the database', async () => {
+  const shop = await withSchema('refused-blind')
+  const blind = await strangersLogin(shop, 'refused_blind', 'login createrole')
+  await shop.asOwner(
+    sql`grant refused_blind to current_user with inherit true, set true`,
+    sql`alter database shop_refused_blind owner to refused_blind`,
+    sql`grant freehold_owner, freehold_app to refused_blind with admin option, inherit false`,
+    sql`grant pg_read_all_data to refused_blind`,
+  )
+  const { detail, statements } = await refused(blind)
+  expect(detail).toMatch(/^The login cannot read Freehold’s schema\./)
+  expect(statements).toEqual(['grant freehold_owner to refused_blind with admin option, inherit true, set true;'])
+  for (const statement of statements) await shop.asOwner(sql.raw(statement))
+  const { status, body } = await adopt(nameFor(), blind)
+  expect(status, JSON.stringify(body)).toBe(201)
+})
+
 describe('a database', () => {
   it('with Freehold’s schema and no tenant is adopted', async () => {
     const shop = await withSchema('refused-schema')

@@ -38,6 +38,7 @@ function explained({ host, database }: Connection, error: unknown): unknown {
     // Without its cause, which would be answered for the platform's own database.
     return new Problem('database_unavailable', `The host ${host} does not answer.`)
   // Neon's proxy says in words, without a code, what it does not let through.
-  if (/control plane|endpoint|not allowed/i.test(message)) return invalid(FIELD, `is not accepted at ${host}: ${message}`)
+  if (/control plane|endpoint|not allowed/i.test(message))
+    return invalid(FIELD, `is not accepted at ${host}: ${message.slice(0, 200)}`)
   return invalid(FIELD, `names the host ${host}, which does not speak Neon’s SQL over HTTP`)
 }

@@ -27,18 +27,19 @@ type Facts = {
   database: string
   is_super: boolean
   makes_roles: boolean
+  reads_all: boolean
   owns: boolean
   owner: string
   open: string[]
   named: string[]
   is_public_open: boolean
   schemas: { name: string; owner: string; relations: string[] }[]
-  groups: { name: string; is_strange: boolean; is_ours_to_give: boolean }[]
+  groups: { name: string; is_strange: boolean; is_ours_to_give: boolean; is_held: boolean }[]
 }
 
 const FACTS = sql`
   select current_setting('server_version_num')::integer / 10000 as version, pg_is_in_recovery() as is_replica, quote_ident(r.rolname) as login, quote_ident(d.datname) as database,
-    r.rolsuper as is_super, r.rolcreaterole as makes_roles, pg_has_role(d.datdba, 'USAGE') as owns, d.datdba::regrole::text as owner,
+    r.rolsuper as is_super, r.rolcreaterole as makes_roles, r.rolbypassrls and pg_has_role('pg_read_all_data', 'USAGE') as reads_all, pg_has_role(d.datdba, 'USAGE') as owns, d.datdba::regrole::text as owner,
     (select coalesce(jsonb_agg(distinct a.privilege_type), '[]') from aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a where a.grantee = 0) as open,
     (select coalesce(jsonb_agg(distinct a.grantee::regrole::text), '[]') from aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a where a.grantee <> 0) as named,
     exists (select from pg_namespace n, aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a
@@ -48,7 +49,7 @@ const FACTS = sql`
       from pg_namespace n where n.nspname in ('freehold', 'access', 'platform')) as schemas,
     (select coalesce(jsonb_agg(jsonb_build_object('name', g.rolname,
         'is_strange', g.rolcanlogin or g.rolsuper or g.rolcreaterole or g.rolcreatedb or g.rolreplication or g.rolbypassrls or exists (select from pg_auth_members m where m.member = g.oid),
-        'is_ours_to_give', pg_has_role(g.oid, 'USAGE WITH ADMIN OPTION'))), '[]')
+        'is_held', pg_has_role(g.oid, 'USAGE'), 'is_ours_to_give', pg_has_role(g.oid, 'USAGE WITH ADMIN OPTION'))), '[]')
       from pg_roles g where ${JSON.stringify(Object.keys(GROUPS))}::jsonb ? g.rolname::text) as groups
   from pg_roles r, pg_database d where r.rolname = current_user and d.datname = current_database()`
 
@@ -112,7 +113,8 @@ function mustBePermitted(facts: Facts): void {
 }
 
 /** Whether it holds Freehold's schema, in a state that this release takes further. */
-async function isFreeholds(at: Connection, { login, schemas }: Facts): Promise<boolean> {
+async function isFreeholds(at: Connection, facts: Facts): Promise<boolean> {
+  const { schemas } = facts
   const named = schemas.filter(({ name }) => OURS.includes(name))
   const [first] = named
   if (!first) return false
@@ -128,14 +130,16 @@ async function isFreeholds(at: Connection, { login, schemas }: Facts): Promise<b
   }
   if (schemas.some(({ name, owner }) => name === 'platform' && owner === 'freehold_owner'))
     throw new Problem('illegal_state', 'The database is the master of a deployment of Freehold.')
-  const [rows = []] = await ask(at, [sql`select name, checksum from freehold.migrations`]).catch((error) => {
-    if (dbError(error)?.code === '42703') throw new Problem('illegal_state', BEFORE)
-    if (dbError(error)?.code !== '42501') throw error
+  // Row security would show anybody else an empty ledger.
+  if (!facts.reads_all && !facts.groups.some((group) => group.name === 'freehold_owner' && group.is_held))
     throw new Problem(
       'illegal_state',
       'The login cannot read Freehold’s schema. An administrator must run the statements in `errors`.',
-      toRun([`grant freehold_owner to ${login} with admin option, inherit true, set true;`]),
+      toRun([`grant freehold_owner to ${facts.login} with admin option, inherit true, set true;`]),
     )
+  const [rows = []] = await ask(at, [sql`select name, checksum from freehold.migrations`]).catch((error) => {
+    if (dbError(error)?.code === '42703') throw new Problem('illegal_state', BEFORE)
+    throw error
   })
   const fault = await ledgerFault(rows as { name: string; checksum: string }[], tenantMigrations)
   if (fault?.kind === 'before') throw new Problem('illegal_state', BEFORE)

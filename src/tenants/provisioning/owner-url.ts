@@ -1,7 +1,7 @@
 /**
  * The connection strings of owner logins, of tenants and hosts. Threat: whoever learns ENCRYPTION_KEYS, which every request needs,
  * opens the logins that own all data. So they have a key ring of their own, OWNER_KEYS, which is named here and in the settings
- * alone, and only provisioning, lifecycle and maintenance call this.
+ * alone, and only adoption, provisioning, lifecycle and maintenance call this.
  */
 import { sql } from 'drizzle-orm'
 import type { Config } from '../../kernel/config.ts'
