@@ -11,6 +11,8 @@
 --   creates trigger audit_delete on platform.migration_undos
 --   creates trigger audit_update on platform.migration_undos
 --   creates trigger audit_insert on platform.migration_undos
+--   creates policy adopting on platform.hosts
+--   creates policy reconnecting on platform.hosts
 --   creates policy operators on platform.kept_branches
 --   creates policy operators on platform.migration_undos
 --   replaces function platform.published_fields
@@ -69,7 +71,13 @@ CREATE TABLE "platform"."migration_undos" (
   "compute_until" timestamp with time zone
 );
 --> statement-breakpoint
+ALTER TABLE "platform"."hosts" DROP CONSTRAINT "hosts_open";
+--> statement-breakpoint
 DROP INDEX "platform"."hosts_one_opening";
+--> statement-breakpoint
+ALTER TABLE "platform"."hosts" ADD COLUMN "address" text;
+--> statement-breakpoint
+ALTER TABLE "platform"."hosts" ADD COLUMN "found" jsonb;
 --> statement-breakpoint
 ALTER TABLE "platform"."hosts" ADD COLUMN "removing" text;
 --> statement-breakpoint
@@ -80,6 +88,8 @@ ALTER TABLE "platform"."tenant_migrations" ADD COLUMN "step" text;
 ALTER TABLE "platform"."tenant_migrations" ADD COLUMN "drift" jsonb;
 --> statement-breakpoint
 ALTER TABLE "platform"."tenants" ADD COLUMN "presets_version" text;
+--> statement-breakpoint
+ALTER TABLE "platform"."tenants" ADD COLUMN "connected_at" timestamp with time zone;
 --> statement-breakpoint
 ALTER TABLE "platform"."kept_branches" ADD CONSTRAINT "kept_branches_tenant_id_tenants_id_fk" FOREIGN KEY ("tenant_id") REFERENCES "platform"."tenants"("id") ON DELETE cascade ON UPDATE no action;
 --> statement-breakpoint
@@ -100,6 +110,11 @@ CREATE INDEX "tenant_migrations_failed" ON "platform"."tenant_migrations" USING 
 CREATE INDEX "tenants_unpublished" ON "platform"."tenants" USING btree ("id") WHERE "platform"."tenants"."published_v" < "platform"."tenants"."v";
 --> statement-breakpoint
 CREATE UNIQUE INDEX "hosts_one_opening" ON "platform"."hosts" USING btree ("kind") WHERE "platform"."hosts"."state" = 'opening' and "platform"."hosts"."kind" <> 'project';
+--> statement-breakpoint
+ALTER TABLE "platform"."hosts" ADD CONSTRAINT "hosts_address_unique" UNIQUE("address");
+--> statement-breakpoint
+ALTER TABLE "platform"."hosts" ADD CONSTRAINT "hosts_open" CHECK ("platform"."hosts"."state" <> 'open' or num_nulls("platform"."hosts"."project_id", "platform"."hosts"."branch_id", "platform"."hosts"."owner_role", "platform"."hosts"."owner_url_encrypted") = 0
+        or "platform"."hosts"."kind" = 'external' and num_nulls("platform"."hosts"."address", "platform"."hosts"."found", "platform"."hosts"."owner_url_encrypted") = 0);
 --> statement-breakpoint
 alter table platform.kv_pass enable row level security;
 --> statement-breakpoint
@@ -126,13 +141,21 @@ end $$;
 create or replace function platform.published_fields(t platform.tenants) returns jsonb
 language sql stable
 return to_jsonb(t) - '{v,published_v,updated_at,users_counted,is_active,presets_version,owner_url_encrypted,
-  next_refresh_key_encrypted,rotating_since}'::text[];
+  next_refresh_key_encrypted,rotating_since,connected_at}'::text[];
 --> statement-breakpoint
 CREATE TRIGGER audit_delete AFTER DELETE ON platform.migration_undos REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('migration_undo', '{}', '{lease_until,attempts,compute_until}', '{id}');
 --> statement-breakpoint
 CREATE TRIGGER audit_update AFTER UPDATE ON platform.migration_undos REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('migration_undo', '{}', '{lease_until,attempts,compute_until}', '{id}');
 --> statement-breakpoint
 CREATE TRIGGER audit_insert AFTER INSERT ON platform.migration_undos REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('migration_undo', '{}', '{lease_until,attempts,compute_until}', '{id}');
+--> statement-breakpoint
+-- Somebody else's database, which an operator names; all other hosts are opened by provisioning.
+create policy adopting on platform.hosts for insert
+  with check ((select access.scope()) = 'all' and kind = 'external');
+--> statement-breakpoint
+create policy reconnecting on platform.hosts for update
+  using ((select access.scope()) = 'all' and kind = 'external')
+  with check ((select access.scope()) = 'all' and kind = 'external');
 --> statement-breakpoint
 create policy operators on platform.kept_branches for select
   using ((select access.scope()) = 'all');
@@ -159,11 +182,15 @@ grant insert, select
   on platform.migration_undos
   to freehold_app;
 --> statement-breakpoint
+grant insert (id, name, kind, state, region, owner_url_encrypted, address, found, capacity, taken, lease_until), select (address), update (owner_url_encrypted, refused)
+  on platform.hosts
+  to freehold_app;
+--> statement-breakpoint
 grant update (from_version, ms, step, drift, finished_at)
   on platform.tenant_migrations
   to freehold_app;
 --> statement-breakpoint
-grant select (presets_version), update (legal_name, admin_email, contact_name, plan, environment)
+grant select (presets_version, connected_at), update (legal_name, admin_email, contact_name, plan, environment, connected_at)
   on platform.tenants
   to freehold_app;
 --> statement-breakpoint
