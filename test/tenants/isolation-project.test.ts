@@ -4,8 +4,8 @@
  */
 import { sql } from 'drizzle-orm'
 import { expect, it } from 'vitest'
-import { openOwnHost } from '../../src/tenants/provisioning/hosts.ts'
 import { neonApi } from '../../src/tenants/provisioning/neon.ts'
+import { openOwnHost } from '../../src/tenants/provisioning/own-host.ts'
 import { databaseOf, master, settings } from '../support/databases.ts'
 import { askNeon } from '../support/faults.ts'
 import { ADMIN, call, login, makeTenant, operatorToken, wanted } from '../support/people.ts'

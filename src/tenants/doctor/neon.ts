@@ -4,11 +4,12 @@
  * when all of it was read. Missing is what Neon says by itself that it does not have, and the master still places there; of nobody
  * is what Neon lists before and after the master was asked, and no tenant has, in whatever state.
  */
-import { isNeonError, raw } from '@neon/sdk'
+import { raw } from '@neon/sdk'
 import { sql } from 'drizzle-orm'
 import { batch } from '../../kernel/db.ts'
 import { type Host, type MasterRow, openHost } from '../provisioning/job.ts'
 import { type NeonApi, neonApi, reason } from '../provisioning/neon.ts'
+import { isGone } from '../provisioning/projects.ts'
 import { type Finding, finding } from './findings.ts'
 import { loginOf, shortOf, tenantOfBranch } from './names.ts'
 import { behind, type Part, page, type Sources } from './part.ts'
@@ -93,7 +94,7 @@ async function listAll({ neon, host, kind }: At): Promise<Listed | string> {
       return `The project ${projectId} has no branch ${branchId}.`
     throw new Error('The list of branches lacks the branch of the host.')
   }
-  if (kind !== 'database') return { branches, databases: [], logins: [] }
+  if (kind === 'branch') return { branches, databases: [], logins: [] }
   const databases = (await neon.postgres.databases.list({ projectId, branchId })).map((database) => database.name)
   if (!databases.includes(databaseOf(host))) throw new Error('The list of databases lacks the one of the host.')
   const [roles = []] = await batch(host.owner_url, [
@@ -105,19 +106,6 @@ async function listAll({ neon, host, kind }: At): Promise<Listed | string> {
 
 /** The database of a host that belongs to no tenant. */
 export const databaseOf = (host: Host) => decodeURIComponent(new URL(host.owner_url).pathname.slice(1))
-
-/** True when Neon says, in its own words, that it does not have this. */
-async function isGone(get: () => Promise<unknown>): Promise<boolean> {
-  try {
-    await get()
-    return false
-  } catch (error) {
-    // A proxy in front of Neon has a page for 404 as well.
-    const isOwn = isNeonError(error) && error.kind === 'not_found' && typeof error.body === 'object' && error.body !== null
-    if (isOwn) return true
-    throw error
-  }
-}
 
 /** What settled tenants should have on their host, and do not. Fails when Neon has what its list lacks: the list was cut. */
 async function missingAt({ neon, host, name, kind }: At, placed: Placed[], listed: Listed): Promise<Finding[]> {
@@ -169,7 +157,7 @@ async function strangeAt(sources: Sources, at: At, listed: Listed): Promise<Find
   return strange.filter(({ subject }) => still.has(subject.slice(at.name.length + 1)))
 }
 
-async function ofNobody({ config }: Sources, { host, name, kind }: At, { branches, databases, logins }: Listed) {
+async function ofNobody({ config }: Sources, { host, name }: At, { branches, databases, logins }: Listed) {
   const ids = branches.flatMap((branch) => tenantOfBranch(branch.name) ?? [])
   const shorts = logins.flatMap((role) => loginOf(role)?.short ?? [])
   const [[known] = []] = await batch(config.MASTER_DATABASE_URL, [
@@ -182,7 +170,7 @@ async function ofNobody({ config }: Sources, { host, name, kind }: At, { branche
   const has = (what: string) => new Set(known?.[what] as string[])
   const [placed, owners, users] = [has('databases'), has('branches'), has('logins')]
   return [
-    ...(kind === 'database' ? databases : [])
+    ...databases
       .filter((database) => database !== databaseOf(host) && !placed.has(database))
       .map((database) => finding('database_of_nobody', `${name}/${database}`, 'No tenant of this host has this database.')),
     ...branches

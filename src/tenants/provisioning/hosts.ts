@@ -3,18 +3,19 @@ import { type Config, MOST_TENANTS } from '../../kernel/config.ts'
 import { batch } from '../../kernel/db.ts'
 import { log } from '../../kernel/log.ts'
 import { type Host, type MasterRow, openHost } from './job.ts'
-import { deleteProject, isLimit, isMade, type NeonApi, neonWords, underWay, waitFor } from './neon.ts'
+import { isLimit, isMade, type NeonApi, neonWords, underWay, waitFor } from './neon.ts'
 import { sealOwnerUrl } from './owner-url.ts'
+import { deleteProject, deleteProjects } from './projects.ts'
 import { type Cluster, GROUPS, makeRoles } from './roles.ts'
 
-const WAIT_MS = 20_000
-const PAUSE_MS = 250
+export const WAIT_MS = 20_000
+export const PAUSE_MS = 250
 const NAMES: Record<HostKind, string> = { database: 'freehold-host-', branch: 'freehold-branches-', project: 'freehold-tenant-' }
 
 export type HostKind = 'database' | 'branch' | 'project'
 
 /** What places a tenant: its job. */
-type Placed = { config: Config; neon: NeonApi; tenant: { id: string }; trace_id: string }
+export type Placed = { config: Config; neon: NeonApi; tenant: { id: string }; trace_id: string }
 
 /** The name of the host that is for this tenant alone. */
 export const ownHostName = (tenant_id: string) => `${NAMES.project}${tenant_id}`
@@ -29,6 +30,11 @@ const isRemoving = (host: string, tenant_id: string) => {
   return sql`coalesce(${until} > now() and ${removing} = (select n.database_name from platform.tenants n where n.id = ${tenant_id}), false)`
 }
 
+/** How many tenants of a host are awake. Who was placed within the hour counts as awake. */
+export const awakeOn = (host: string) =>
+  sql`(select count(*) from platform.tenants o left join platform.maintenance m on m.realm_id = o.id
+    where o.host_id = ${sql.raw(host)}.id and (m.active_until > now() or o.created_at > now() - interval '1 hour'))`
+
 /**
  * How many more tenants a host takes. Of a shared one also as many fewer as are awake there: Neon keeps 20 free connections for all of
  * them together, and opens one for each other request. Who was placed within the hour counts as awake.
@@ -36,8 +42,7 @@ const isRemoving = (host: string, tenant_id: string) => {
 export const placesOf = ({ HOST_AWAKE }: Config, kind: string, host: string) => {
   const free = sql`${capacityOf(kind, host)} - ${sql.raw(host)}.taken`
   if (kind !== 'database') return sql`(${free})`
-  return sql`least(${free}, ${HOST_AWAKE} - (select count(*) from platform.tenants o left join platform.maintenance m on m.realm_id = o.id
-    where o.host_id = ${sql.raw(host)}.id and (m.active_until > now() or o.created_at > now() - interval '1 hour')))`
+  return sql`least(${free}, ${HOST_AWAKE} - ${awakeOn(host)})`
 }
 
 /**
@@ -61,28 +66,6 @@ export async function reservePlace({ config, neon, tenant, trace_id }: Placed, k
     if (!(await openNext(config, neon, kind))) await scheduler.wait(PAUSE_MS)
   }
   throw new Error('No host has room and none could be opened in time.')
-}
-
-/**
- * Opens the host that is for one tenant alone, in the tenant's region, and places it there. Of several callers one opens it, and the
- * others wait for up to 20 s. Fails with NoCapacity.
- */
-export async function openOwnHost({ config, neon, tenant, trace_id }: Placed): Promise<void> {
-  const name = ownHostName(tenant.id)
-  for (let waited = 0; waited < WAIT_MS; waited += PAUSE_MS) {
-    const statements = [
-      sql`insert into platform.hosts (id, name, kind, state, region, capacity, taken, lease_until)
-          select gen_random_uuid(), ${name}, 'project', 'opening', t.region, 1, 1, now() from platform.tenants t where t.id = ${tenant.id} and t.host_id is null on conflict do nothing`,
-      sql`update platform.tenants t set host_id = h.id from platform.hosts h where t.id = ${tenant.id} and h.name = ${name} and h.state = 'open' returning t.id`,
-      sql`update platform.hosts set lease_until = now() + interval '1 minute' where name = ${name} and state = 'opening' and lease_until <= now() returning id, name, region`,
-    ]
-    const [, placed, claimed] = await batch(config.MASTER_DATABASE_URL, statements, trace_id)
-    if (placed?.length) return
-    const host = claimed?.[0] as Claimed | undefined
-    if (host) await open(config, neon, host)
-    else await scheduler.wait(PAUSE_MS)
-  }
-  throw new Error('The host of the tenant could not be opened in time.')
 }
 
 /**
@@ -128,18 +111,19 @@ async function openNext(config: Config, neon: NeonApi, kind: HostKind, spare = f
 }
 
 /** A host whose lease the caller holds. */
-type Claimed = { id: string; name: string; region: string }
+export type Claimed = { id: string; name: string; region: string }
 
 /** Opens a host. After a failure its lease ends at once, or in five minutes when Neon refuses. */
-async function open(config: Config, neon: NeonApi, host: Claimed): Promise<void> {
+export async function open(config: Config, neon: NeonApi, host: Claimed): Promise<void> {
   try {
     await openClaimed(config, neon, host)
   } catch (error) {
     const refused = isLimit(error) ? neonWords(error) : null
-    await batch(config.MASTER_DATABASE_URL, [
+    const [opening] = await batch(config.MASTER_DATABASE_URL, [
       sql`update platform.hosts set refused = ${refused}, lease_until = case when ${refused}::text is null then now() else now() + interval '5 minutes' end
-          where id = ${host.id} and state = 'opening'`,
+          where id = ${host.id} and state = 'opening' returning id`,
     ])
+    if (!opening?.length) await leaveNothing(config, neon, host)
     throw refused ? new NoCapacity(refused) : error
   }
 }
@@ -155,10 +139,18 @@ async function openClaimed(config: Config, neon: NeonApi, host: Claimed): Promis
   })
   await prepareHost({ neon, project_id, branch_id, url: owner_url }, database)
   const owner_url_encrypted = await sealOwnerUrl(config, host.id, owner_url)
-  await batch(config.MASTER_DATABASE_URL, [
+  const [opened] = await batch(config.MASTER_DATABASE_URL, [
     sql`update platform.hosts set state = 'open', project_id = ${project_id}, branch_id = ${branch_id}, owner_role = ${owner_role}, owner_url_encrypted = ${owner_url_encrypted}, refused = null
-        where id = ${host.id} and state = 'opening'`,
+        where id = ${host.id} and state = 'opening' returning id`,
   ])
+  if (!opened?.length) await leaveNothing(config, neon, host)
+}
+
+/** Deletes the project of a host whose tenant was erased while the project was made: the erasure did not see it yet. */
+async function leaveNothing(config: Config, neon: NeonApi, { id, name }: Claimed): Promise<void> {
+  if (!name.startsWith(NAMES.project)) return
+  const [rows] = await batch(config.MASTER_DATABASE_URL, [sql`select from platform.hosts where id = ${id}`])
+  if (!rows?.length) await deleteProjects(neon, name)
 }
 
 /** What Neon is asked for: many share a host, and a project of one tenant has limits of its own. */

@@ -1,7 +1,6 @@
-import { openOwnHost, ownHostName } from './hosts.ts'
 import { sharedDatabase } from './isolation-database.ts'
-import type { Isolation } from './job.ts'
-import { deleteProjects } from './neon.ts'
+import { hostOf, type Isolation } from './job.ts'
+import { openOwnHost, removeOwnHost, replaceLostProject } from './own-host.ts'
 
 /**
  * Isolation `project`: a host for one tenant alone, so a project with a region, a restore window, a quota and an operation lock of its
@@ -12,6 +11,15 @@ export const ownProject: Isolation = {
 
   place: async (job) => void (await openOwnHost(job)),
 
-  // By its name, which has the tenant's id: the answer with the project's own id may have been lost.
-  remove: (job) => deleteProjects(job.neon, ownHostName(job.tenant.id)),
+  async create(job) {
+    try {
+      return await sharedDatabase.create(job)
+    } catch (error) {
+      if (!(await replaceLostProject(job, hostOf(job)))) throw error
+      // The next try has the host as it is now.
+      throw new Error('Neon did not have the project of the tenant any more: another one was made.', { cause: error })
+    }
+  },
+
+  remove: removeOwnHost,
 }

@@ -67,17 +67,6 @@ export async function requireNeonSettings(config: Config): Promise<void> {
   }
 }
 
-/** The ids of Neon's regions; null: Neon does not answer now, and refuses an unknown one when the project is made. */
-export async function regionsOf(config: Config): Promise<string[] | null> {
-  const { client } = neonApi(config, { requestTimeoutMs: 5_000, retries: 1 })
-  try {
-    const { regions } = await raw.getActiveRegions({ client, throwOnError: true })
-    return regions.map(({ region_id }) => region_id).sort()
-  } catch {
-    return null
-  }
-}
-
 /** Neon's error in one line, for the record of a step. */
 export function neonWords(error: unknown): string {
   const setting = wrongSetting(error)
@@ -191,21 +180,6 @@ export async function createBranch(neon: NeonApi, { project_id, branch_id: paren
     if (await isMade(neon, branch)) return { branch_id: known.id, operations: [] }
     await remove(neon, path, null)
     return create()
-  }
-}
-
-/** Deletes a project with all that it holds. */
-export async function deleteProject(neon: NeonApi, project_id: string): Promise<void> {
-  await withRetry(() => raw.deleteProject({ client: neon.client, path: { project_id }, throwOnError: true }))
-}
-
-/** Deletes all projects of a name. Not an error when there is none. */
-export async function deleteProjects(neon: NeonApi, name: string): Promise<void> {
-  const found = await neon.projects.list({ search: name }).all()
-  for (const project of found.filter((each) => each.name === name)) {
-    await deleteProject(neon, project.id).catch((error) => {
-      if (!(isNeonError(error) && error.kind === 'not_found')) throw error
-    })
   }
 }
 

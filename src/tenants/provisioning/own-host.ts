@@ -1,0 +1,74 @@
+/**
+ * The host that is for one tenant alone. Threat: the tenant is erased while its project is made, and the project stays, costs money, and
+ * nobody knows of it. So its row is written before, and whoever erases waits for whoever opens it.
+ */
+import { raw } from '@neon/sdk'
+import { sql } from 'drizzle-orm'
+import { batch } from '../../kernel/db.ts'
+import { type Claimed, open, ownHostName, PAUSE_MS, type Placed, WAIT_MS } from './hosts.ts'
+import type { Host } from './job.ts'
+import { deleteProject, deleteProjects, isGone } from './projects.ts'
+
+/**
+ * Opens the host that is for one tenant alone, in the tenant's region, and places it there. Of several callers one opens it, and the
+ * others wait for up to 20 s. Fails with NoCapacity.
+ */
+export async function openOwnHost({ config, neon, tenant, trace_id }: Placed): Promise<void> {
+  const name = ownHostName(tenant.id)
+  for (let waited = 0; waited < WAIT_MS; waited += PAUSE_MS) {
+    const statements = [
+      sql`insert into platform.hosts (id, name, kind, state, region, capacity, taken, lease_until)
+          select gen_random_uuid(), ${name}, 'project', 'opening', t.region, 1, 1, now() from platform.tenants t
+          where t.id = ${tenant.id} and t.host_id is null and t.status <> 'erasing' for key share on conflict do nothing`,
+      sql`update platform.tenants t set host_id = h.id from platform.hosts h where t.id = ${tenant.id} and t.status <> 'erasing' and h.name = ${name} and h.state = 'open' returning t.id`,
+      sql`update platform.hosts h set lease_until = now() + interval '1 minute', refused = null
+          where h.name = ${name} and h.state = 'opening' and h.lease_until <= now()
+            and exists (select from platform.tenants t where t.id = ${tenant.id} and t.status <> 'erasing') returning h.id, h.name, h.region`,
+    ]
+    const [, placed, claimed] = await batch(config.MASTER_DATABASE_URL, statements, trace_id)
+    if (placed?.length) return
+    const host = claimed?.[0] as Claimed | undefined
+    if (!host) await scheduler.wait(PAUSE_MS)
+    else await open(config, neon, host)
+  }
+  throw new Error('The host of the tenant could not be opened in time.')
+}
+
+/**
+ * Deletes the project of the host that is for this tenant alone: by its id, and by its name, which has the tenant's id, because the
+ * answer with the project's own id may have been lost. Fails while somebody opens the host. One round trip to the master.
+ */
+export async function removeOwnHost({ config, neon, tenant }: Pick<Placed, 'config' | 'neon' | 'tenant'>): Promise<void> {
+  const name = ownHostName(tenant.id)
+  const [held, [host] = []] = await batch(config.MASTER_DATABASE_URL, [
+    sql`update platform.hosts set lease_until = now() + interval '3 minutes'
+        where name = ${name} and state = 'opening' and (lease_until <= now() or refused is not null) returning id`,
+    sql`select state, project_id from platform.hosts where name = ${name}`,
+  ])
+  if (host?.state === 'opening' && !held?.length)
+    throw new Error('The project of the tenant is being made: it is deleted when that is over.')
+  if (host?.project_id) await deleteProject(neon, String(host.project_id))
+  await deleteProjects(neon, name)
+}
+
+/**
+ * Has the project of a tenant alone made again when Neon says that it has it no more; true: it was. What was in it is gone, so this is
+ * for a tenant that is being created, and has no database yet.
+ */
+export async function replaceLostProject({ config, neon, tenant, trace_id }: Placed, host: Host): Promise<boolean> {
+  const path = { project_id: host.project_id }
+  const ask = () => raw.getProject({ client: neon.client, path, throwOnError: true })
+  // Without an id it is being made again, and nobody came to the end of that.
+  if (host.project_id && !(await isGone(ask).catch(() => false))) return false
+  await batch(
+    config.MASTER_DATABASE_URL,
+    [
+      sql`update platform.hosts h set state = 'opening', project_id = null, branch_id = null, owner_role = null, owner_url_encrypted = null, lease_until = now()
+          where h.id = ${host.id} and h.name = ${ownHostName(tenant.id)} and h.state = 'open' and h.project_id = ${host.project_id}
+            and exists (select from platform.tenants t where t.id = ${tenant.id} and t.status = 'provisioning')`,
+    ],
+    trace_id,
+  )
+  await openOwnHost({ config, neon, tenant, trace_id })
+  return true
+}
