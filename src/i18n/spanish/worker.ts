@@ -1,7 +1,10 @@
+import { doctor } from './doctor.ts'
+
 /**
  * Sentences of the Worker's own code: English as it is thrown, with {values} -> Spanish. `{value:parts}` is translated itself.
  */
 export const worker = {
+  ...doctor,
   // Any body and any field.
   'is not a field of this request': 'no es un campo de esta solicitud',
   'and {count} more': 'y {count} más',
@@ -64,6 +67,9 @@ export const worker = {
   'must have at most 32 characters': 'debe tener como máximo 32 caracteres',
   'must have 11 digits (RUC)': 'debe tener 11 dígitos (RUC)',
   'has a wrong check digit (RUC)': 'tiene un dígito verificador incorrecto (RUC)',
+  'must be the id of a region of Neon': 'debe ser el identificador de una región de Neon',
+  'isolation {isolation} has the region of its host, {region}: use isolation project':
+    'el aislamiento {isolation} tiene la región de su host, {region}: usa el aislamiento project',
   'The subdomain {subdomain} is taken.': 'El subdominio {subdomain} está ocupado.',
   'A tenant with the tax id {tax_id} exists already.': 'Ya existe un inquilino con el identificador fiscal {tax_id}.',
   'The keys that are used from {used_from} are new: rotate them again half an hour later.':
@@ -71,19 +77,6 @@ export const worker = {
   'Migration run {id} is running: GET /platform/v1/migrations/{same} shows it.':
     'La migración {id} está en curso: GET /platform/v1/migrations/{same} la muestra.',
   'A migration run was running: try again.': 'Había una migración en curso: inténtalo de nuevo.',
-  'must be the name of what is deleted: deleting cannot be undone':
-    'debe ser el nombre de lo que se borra: el borrado no se puede deshacer',
-  'The doctor does not find this any more: nothing was done.': 'El doctor ya no encuentra esto: no se hizo nada.',
-  'The host is gone.': 'El host ya no está.',
-  'This is the database of the host itself.': 'Esta es la base de datos del propio host.',
-  'A tenant has this database now, or another one of this host is being deleted.':
-    'Ahora un inquilino tiene esta base de datos, o se está borrando otra de este host.',
-  'The database holds the data of the tenant {name}.': 'La base de datos contiene los datos del inquilino {name}.',
-  'A tenant has this branch.': 'Un inquilino tiene esta rama.',
-  'This is no login of a tenant.': 'Este no es el acceso de ningún inquilino.',
-  'A tenant has this login.': 'Un inquilino tiene este acceso.',
-  'A database still uses this login: delete that first.': 'Una base de datos aún usa este acceso: bórrala primero.',
-  'It may not have been deleted: {reason}': 'No es seguro que se haya borrado: {reason}',
   'That run was to an older schema: start a new one.': 'Esa migración era a un esquema anterior: inicia una nueva.',
   'There is nothing to resume: the run is running, or nothing of it failed.':
     'No hay nada que reanudar: la migración está en curso, o no falló nada en ella.',

@@ -14,12 +14,13 @@ import { FIXES } from './fixes.ts'
 import { entries, keys } from './kv.ts'
 import { hosts } from './neon.ts'
 import type { Part, Sources } from './part.ts'
+import { projects } from './projects.ts'
 import { hostRows, tenantRows } from './registry.ts'
 import { nameIn } from './removal.ts'
 import { platformWork, tenantWork } from './work.ts'
 
 /** In the order in which they are looked at. */
-const PARTS: Part[] = [tenantRows, hostRows, entries, keys, hosts, tenantWork, platformWork]
+const PARTS: Part[] = [tenantRows, hostRows, entries, keys, hosts, projects, tenantWork, platformWork]
 
 export const FindingWire = z
   .object({
@@ -106,9 +107,11 @@ async function mend(ctx: Ctx, sources: Sources, wanted: { code: keyof typeof FIX
   return { code, subject, done: await FIXES[code](sources, found) }
 }
 
-/** The finding, if it is still so. */
+/** The finding, if it is still so. Fails with database_unavailable when Neon does not say. */
 async function again(sources: Sources, code: Code, subject: string): Promise<Finding | undefined> {
   const part = PARTS.find(({ codes }) => codes.includes(code))
   const looked = await part?.look(sources, { subject })
+  const unread = looked?.findings.find((each) => each.code === 'neon_unreadable' && code !== each.code)
+  if (unread) throw new Problem('database_unavailable', `Nothing was done: ${unread.detail}`)
   return looked?.findings.find((each) => each.code === code && each.subject === subject)
 }

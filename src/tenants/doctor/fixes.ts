@@ -34,7 +34,8 @@ export const FIXES: Record<(typeof SAFE)[number] | (typeof ASK)[number], Fix> = 
     await batch(config.MASTER_DATABASE_URL, [
       sql`select from platform.hosts h where h.name = ${subject} for update`,
       sql`update platform.hosts h set taken = x.placed, capacity = greatest(h.capacity, x.placed)
-          from (select count(*)::integer as placed from platform.tenants t join platform.hosts y on y.id = t.host_id where y.name = ${subject}) x
+          from (select case y.kind when 'project' then 1 else (select count(*)::integer from platform.tenants t where t.host_id = y.id) end as placed
+            from platform.hosts y where y.name = ${subject}) x
           where h.name = ${subject}`,
     ])
     return 'Its tenants were counted again.'
@@ -50,6 +51,7 @@ export const FIXES: Record<(typeof SAFE)[number] | (typeof ASK)[number], Fix> = 
   database_of_nobody: remove,
   branch_of_nobody: remove,
   login_of_nobody: remove,
+  project_of_nobody: remove,
   async provisioning_stuck({ env, config }) {
     await resumeStale(env, config)
     return 'The next attempt was started.'

@@ -5,6 +5,14 @@ const BRANCHES = [/^tenant-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/]
 /** The logins of a tenant: the first twelve digits of its id are in their names (provisioning/logins.ts). */
 const LOGIN = /^freehold_(app|owner)_([0-9a-f]{12})(?:_[a-z])?$/
 
+/** What the name of a project ends with that the doctor deletes. */
+export const REMOVED = '-removed'
+/** The projects of hosts (provisioning/hosts.ts). */
+const PROJECT = new RegExp(`^freehold-(host-\\d+|branches-\\d+|tenant-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})(${REMOVED})?$`)
+
+/** True for the name of a project that Freehold made. */
+export const isProjectName = (name: string) => PROJECT.test(name)
+
 /** The id of the tenant that a branch belongs to by its name; null: the branch is none of ours. */
 export const tenantOfBranch = (name: string): string | null =>
   BRANCHES.map((pattern) => pattern.exec(name)?.[1]).find((id) => id !== undefined) ?? null

@@ -3,6 +3,7 @@ import { sql } from 'drizzle-orm'
 import { MOST_TENANTS } from '../../kernel/config.ts'
 import { batch } from '../../kernel/db.ts'
 import { decrypt } from '../../kernel/keyring.ts'
+import { awakeOn } from '../provisioning/hosts.ts'
 import { openOwnerUrl } from '../provisioning/owner-url.ts'
 import { finding } from './findings.ts'
 import { behind, type Part, page, type Sources } from './part.ts'
@@ -64,17 +65,21 @@ async function judged({ config }: Sources, row: Row) {
   ]
 }
 
-/** Hosts whose places are counted wrong, or that hold more tenants than they may. One round trip. */
+/**
+ * Hosts whose places are counted wrong, that hold more tenants than they may, or of which more are awake. The host of one tenant alone
+ * has its place taken from the beginning. One round trip.
+ */
 export const hostRows: Part = {
   check: 'registry',
-  codes: ['host_counted', 'host_overfull'],
+  codes: ['host_counted', 'host_overfull', 'host_crowded'],
   async look({ config }, chosen) {
     const { where, rest } = page(chosen, sql`t.name`)
     const [rows = []] = await batch(config.MASTER_DATABASE_URL, [
-      sql`select t.id, t.name, t.kind, t.capacity, t.taken, (select count(*)::integer from platform.tenants x where x.host_id = t.id) as placed
+      sql`select t.id, t.name, t.kind, t.capacity, t.taken, ${awakeOn('t')}::integer as awake,
+            case t.kind when 'project' then 1 else (select count(*)::integer from platform.tenants x where x.host_id = t.id) end as placed
           from platform.hosts t where ${where} ${rest}`,
     ])
-    const findings = rows.flatMap(({ name, kind, capacity, taken, placed }) => {
+    const findings = rows.flatMap(({ name, kind, capacity, taken, placed, awake }) => {
       const most = kind === 'database' ? Math.min(Number(capacity), MOST_TENANTS) : Number(capacity)
       return [
         ...(taken === placed
@@ -83,6 +88,11 @@ export const hostRows: Part = {
         ...(Number(placed) <= most
           ? []
           : [finding('host_overfull', String(name), `It has ${placed} tenants, and may have ${most}.`)]),
+        ...(kind !== 'database' || Number(awake) <= config.HOST_AWAKE
+          ? []
+          : [
+              finding('host_crowded', String(name), `${awake} of its tenants are awake, and HOST_AWAKE is ${config.HOST_AWAKE}.`),
+            ]),
       ]
     })
     return {

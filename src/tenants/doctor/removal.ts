@@ -14,6 +14,7 @@ import type { Finding } from './findings.ts'
 import { loginOf, tenantOfBranch } from './names.ts'
 import { databaseOf } from './neon.ts'
 import type { Sources } from './part.ts'
+import { removeProject } from './projects.ts'
 
 type At = { config: Config; neon: NeonApi; host: Host; name: string }
 
@@ -24,22 +25,27 @@ export const nameIn = ({ subject }: Pick<Finding, 'subject'>) => subject.slice(s
  * Deletes what a finding names, and waits until it is gone. Three round trips to the master, and to Neon as long as that takes. Fails with
  * illegal_state (it is somebody's), database_unavailable (Neon does not do it).
  */
-export async function removeAtNeon({ config }: Sources, { code, subject }: Finding): Promise<void> {
+export async function removeAtNeon({ config }: Sources, found: Finding): Promise<void> {
+  try {
+    if (found.code === 'project_of_nobody') await removeProject(config, found)
+    else await removeOnHost(config, found)
+  } catch (error) {
+    throw error instanceof Problem
+      ? error
+      : new Problem('database_unavailable', `It may not have been deleted: ${reason(error)}`, { cause: error })
+  }
+}
+
+async function removeOnHost(config: Config, { code, subject }: Finding): Promise<void> {
   const [rows] = await batch(config.MASTER_DATABASE_URL, [
     sql`select to_jsonb(h) as host from platform.hosts h where h.name = ${subject.split('/')[0]} and h.state = 'open'`,
   ])
   if (!rows?.[0]) throw new Problem('illegal_state', 'The host is gone.')
   const host = await openHost(config, rows[0].host as MasterRow)
   const at = { config, neon: neonApi(config), host, name: nameIn({ subject }) }
-  try {
-    if (code === 'database_of_nobody') await removeDatabase(at)
-    else if (code === 'branch_of_nobody') await removeBranch(at)
-    else await removeLogin(at)
-  } catch (error) {
-    throw error instanceof Problem
-      ? error
-      : new Problem('database_unavailable', `It may not have been deleted: ${reason(error)}`, { cause: error })
-  }
+  if (code === 'database_of_nobody') await removeDatabase(at)
+  else if (code === 'branch_of_nobody') await removeBranch(at)
+  else await removeLogin(at)
 }
 
 async function removeDatabase({ config, neon, host, name }: At): Promise<void> {
