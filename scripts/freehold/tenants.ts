@@ -69,6 +69,7 @@ export function addTenants(program: Command): void {
 
   const making = addWanted(tenants.command('create').description('create a tenant: its database, first administrator and keys'))
     .option('--isolation <name>', 'database (in a shared branch), branch or project (of its own); default: DEFAULT_ISOLATION')
+    .option('--region <name>', 'with --isolation project: a region of Neon; default: NEON_REGION')
     .action((subdomain: string, _, command: Command) => {
       const options = command.optsWithGlobals<Globals & Watching & Wanted>()
       return withApi(options, (api) => create(api, newTenant(subdomain, options), options))
@@ -148,6 +149,7 @@ const newTenant = (subdomain: string, given: Wanted) => ({
   plan: given.plan,
   environment: given.environment,
   isolation: given.isolation,
+  region: given.region,
   role_preset: given.rolePreset,
   admin_password: process.env.FREEHOLD_ADMIN_PASSWORD || undefined,
 })

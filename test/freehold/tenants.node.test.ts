@@ -115,6 +115,14 @@ describe.concurrent('tenants create', () => {
     expect(await login('bo@beta.test', made.initial_admin.password, 'beta')).toMatchObject({ status: 200 })
   })
 
+  test('makes one with a project of its own, in the region that is named', async () => {
+    const { code, stdout } = await ada(...creation('eta', '--json', '--isolation', 'project', '--region', 'aws-eu-central-1'))
+    expect(code, stdout).toBe(0)
+    expect(JSON.parse(stdout)).toMatchObject({ status: 'active', isolation: 'project', region: 'aws-eu-central-1' })
+    const refused = await ada(...creation('eta-nowhere', '--region', 'aws-eu-central-1'))
+    expect([refused.code, refused.stderr.includes('use isolation project')], refused.stderr).toEqual([1, true])
+  })
+
   test('takes the password of the administrator from the environment and does not repeat it', async () => {
     const password = 'Quiet-harbour-31'
     const { code, stdout, stderr } = await freehold(creation('gamma'), { ...asAda(), FREEHOLD_ADMIN_PASSWORD: password })

@@ -94,7 +94,7 @@ describe('the question', () => {
     async (subject) => {
       for (const code of ['kv_missing', 'kv_orphaned', 'host_counted', 'provisioning_stuck'])
         expectProblem(await fix(code, subject), 409, 'illegal_state')
-      for (const code of ['database_of_nobody', 'branch_of_nobody', 'login_of_nobody'])
+      for (const code of ['database_of_nobody', 'branch_of_nobody', 'login_of_nobody', 'project_of_nobody'])
         expectProblem(await remove(code, subject, subject.slice(subject.indexOf('/') + 1)), 409, 'illegal_state')
     },
   )
