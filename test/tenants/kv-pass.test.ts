@@ -65,6 +65,21 @@ describe('a pass', () => {
     expect(row).toEqual({ is_new: true, size: 100 })
   })
 
+  it('whose cursor KV does not know any more begins with the first key again, and comes to its end', async () => {
+    await env.TENANTS.put(kvKey('pass-behind'), '{}')
+    await compareKeysNext()
+    await master(sql`update platform.kv_pass set place = 'of-another-namespace'`)
+    const other = kvWith({
+      list: async (given) =>
+        given.cursor ? Promise.reject(new Error('KV GET failed: 400 Invalid cursor')) : env.TENANTS.list(given),
+    })
+    expect(await comparePass(other, settings())).toBeGreaterThan(0)
+    expect([await kept('pass-behind'), (await pass())?.part]).toEqual([null, 'done'])
+    const down = kvWith({ list: async () => Promise.reject(new Error('KV GET failed: 503')) })
+    await compareKeysNext()
+    await expect(comparePass(down, settings())).rejects.toThrow('503')
+  })
+
   it('reads KV once for a hundred tenants, and writes nothing to it', async () => {
     await compareNext(NAME)
     const asked: string[] = []

@@ -105,7 +105,11 @@ export async function compareEntries(env: Env, config: Config, entries: Entry[])
 }
 
 async function compareKeys(env: Env, config: Config, cursor: string, trace_id: string): Promise<Compared> {
-  const { names, next } = await listNames(env, cursor, MOST_KEYS)
+  // A cursor that KV does not know any more, as of another namespace, would stop every pass: the keys are begun again.
+  const { names, next } = await listNames(env, cursor, MOST_KEYS).catch((error) => {
+    if (!cursor) throw error
+    return listNames(env, '', MOST_KEYS)
+  })
   const unknown = await namesOfNobody(config, names)
   const deleted = await deleteEntries(env, config, unknown.slice(0, MOST_DELETED), trace_id)
   // What is left of this page comes next.
