@@ -267,6 +267,13 @@ export const FAULTS: Fault[] = [
     noticed: ['test/tenants/doctor-neon.test.ts', 'a database of a tenant, of the host itself'],
   },
   {
+    name: 'the doctor deletes the data of a tenant that the master never knew',
+    file: 'src/tenants/doctor/erased.ts',
+    text: 'if (rows[0])',
+    becomes: 'if (rows[0]?.id === null)',
+    noticed: ['test/tenants/doctor-neon.test.ts', 'a database with the data of a tenant that the master does not know'],
+  },
+  {
     name: 'the doctor shows every tenant to whose permission reaches none',
     file: 'src/tenants/doctor/doctor.ts',
     text: "ctx.principal?.scope !== 'all'",

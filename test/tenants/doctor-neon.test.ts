@@ -73,6 +73,25 @@ describe('at Neon', () => {
     expect(row).toEqual({ removing: null, removing_until: null })
   })
 
+  it('a database with the data of a tenant that the master does not know is not deleted: the master was restored, or is another', async () => {
+    const forgotten = await makeTenant('astray-forgotten', {}, await operatorToken())
+    const { name, asOwner } = await databaseOf('astray-forgotten')
+    const [home] = await master(
+      sql`select h.name from platform.hosts h join platform.tenants t on t.host_id = h.id where t.id = ${forgotten.id}`,
+    )
+    const stranger = crypto.randomUUID()
+    await master(sql`update platform.tenants set database_name = 'astray_gone' where id = ${forgotten.id}`)
+    await asOwner(sql`update freehold.tenant set id = ${stranger}`)
+    const subject = `${home?.name}/${name}`
+    const found = await codes('neon', subject)
+    const answer = await remove('database_of_nobody', subject, name)
+    await asOwner(sql`update freehold.tenant set id = ${forgotten.id}`)
+    await master(sql`update platform.tenants set database_name = ${name} where id = ${forgotten.id}`)
+    expect(found).toEqual(['database_of_nobody'])
+    expectProblem(answer, 409, 'illegal_state')
+    expect(answer.body.detail).toContain(`the data of the tenant ${stranger}, which this master did not erase`)
+  })
+
   it('login_of_nobody: a login that no tenant has is dropped, and that of a tenant is not', async () => {
     const role = 'freehold_app_0123456789ab_a'
     const { host_url } = await databaseOf(NAME)
@@ -100,11 +119,23 @@ describe('at Neon', () => {
     const [home] = await master(
       sql`select h.id, h.name, h.project_id, t.branch_id from platform.hosts h join platform.tenants t on t.host_id = h.id where t.id = ${made.id}`,
     )
-    const name = `tenant-${crypto.randomUUID()}`
-    await askNeon(`/projects/${home?.project_id}/branches`, { method: 'POST', body: JSON.stringify({ branch: { name } }) })
+    const strange = async (tenant_id: string) => {
+      const body = JSON.stringify({ branch: { name: `tenant-${tenant_id}` } })
+      await askNeon(`/projects/${home?.project_id}/branches`, { method: 'POST', body })
+      return `tenant-${tenant_id}`
+    }
+    const unknown = await strange(crypto.randomUUID())
+    const refused = await remove('branch_of_nobody', `${home?.name}/${unknown}`, unknown)
+    expectProblem(refused, 409, 'illegal_state')
+    expect(refused.body.detail).toContain('which this master did not erase')
+    const erased = await plantTenant('astray-erased')
+    await master(sql`delete from platform.tenants where id = ${erased}`)
+    const name = await strange(erased)
     const subject = `${home?.name}/${name}`
     expect(await codes('neon', subject)).toEqual(['branch_of_nobody'])
     expect((await examine('neon')).filter(({ tenant_id }) => tenant_id === made.id)).toEqual([])
+    const { branches } = await askNeon(`/projects/${home?.project_id}/branches?search=${unknown}`)
+    await askNeon(`/projects/${home?.project_id}/branches/${branches[0].id}`, { method: 'DELETE' })
     expectProblem(await remove('branch_of_nobody', `${home?.name}/tenant-${made.id}`, `tenant-${made.id}`), 409, 'illegal_state')
     expect((await remove('branch_of_nobody', subject, name)).status).toBe(200)
     expect(await codes('neon', subject)).toEqual([])

@@ -128,7 +128,7 @@ it('a project that holds a tenant’s data is not deleted, though no host has it
   expect(found).toEqual(['project_of_nobody'])
   expectProblem(answer, 409, 'illegal_state')
   expect(answer.body.detail).toBe(
-    `The database freehold_healthy_forgotten holds the data of the tenant healthy-forgotten (${id}). Delete the project at Neon, if it is yours.`,
+    `It holds the data of the tenant ${id}, which this master did not erase. Delete it at Neon, if it is yours.`,
   )
   expect(await named(own(id))).toHaveLength(1)
 })

@@ -19,7 +19,7 @@ export const doctor = {
     'El proyecto tiene {count} ramas, que pueden ser de inquilinos. Bórralo en Neon, si es tuyo.',
   'The database {name} is a master. Delete the project at Neon, if it is yours.':
     'La base de datos {name} es una maestra. Borra el proyecto en Neon, si es tuyo.',
-  'The database {name} holds the data of the tenant {subdomain} ({id}). Delete the project at Neon, if it is yours.':
-    'La base de datos {name} contiene los datos del inquilino {subdomain} ({id}). Borra el proyecto en Neon, si es tuyo.',
+  'It holds the data of the tenant {id}, which this master did not erase. Delete it at Neon, if it is yours.':
+    'Contiene los datos del inquilino {id}, que esta maestra no eliminó. Bórralo en Neon, si es tuyo.',
   'Nothing was done: {reason}': 'No se hizo nada: {reason}',
 } as const

@@ -11,6 +11,7 @@ import { batch, dbError } from '../../kernel/db.ts'
 import { Problem } from '../../kernel/problem.ts'
 import { isMade, type NeonApi, neonApi, reason, underWay } from '../provisioning/neon.ts'
 import { deleteProject } from '../provisioning/projects.ts'
+import { mustBeErased } from './erased.ts'
 import { type Finding, finding } from './findings.ts'
 import { isProjectName, REMOVED } from './names.ts'
 import type { Chosen, Part } from './part.ts'
@@ -92,7 +93,7 @@ async function ofNobody(config: Config, listed: Project[]): Promise<Project[]> {
 export async function removeProject(config: Config, { subject }: Finding): Promise<void> {
   const neon = neonApi(config)
   const [name = '', id = ''] = subject.split('/')
-  await mustHoldNothing(neon, id)
+  await mustHoldNothing(config, neon, id)
   const rename = (to: string) =>
     raw.updateProject({ client: neon.client, path: { project_id: id }, body: { project: { name: to } }, throwOnError: true })
   const base = name.endsWith(REMOVED) ? name.slice(0, -REMOVED.length) : name
@@ -111,7 +112,7 @@ export async function removeProject(config: Config, { subject }: Finding): Promi
 }
 
 /** Fails with illegal_state when a project holds what somebody may need, and otherwise when that cannot be read. */
-async function mustHoldNothing(neon: NeonApi, projectId: string): Promise<void> {
+async function mustHoldNothing(config: Config, neon: NeonApi, projectId: string): Promise<void> {
   if ((await underWay(neon, projectId)).length) throw new Problem('illegal_state', 'The project has operations under way.')
   const [branch, ...others] = await neon.branches.list({ projectId }).all()
   if (others.length)
@@ -125,12 +126,12 @@ async function mustHoldNothing(neon: NeonApi, projectId: string): Promise<void> 
   if (!databases.length) throw new Error('The list of databases is empty.')
   for (const { name: databaseName, owner_name: roleName } of databases) {
     const at = { projectId, branchId: branch.id, databaseName, roleName, pooled: false }
-    await mustBeEmpty(databaseName, await neon.postgres.connectionString(at))
+    await mustBeEmpty(config, databaseName, await neon.postgres.connectionString(at))
   }
 }
 
-/** Fails when a database is a master, or has a tenant. The template of a host has the schema of one, and no tenant. */
-async function mustBeEmpty(name: string, url: string): Promise<void> {
+/** Fails when a database is a master, or has a tenant that was not erased. The template of a host has the schema of one, and no tenant. */
+async function mustBeEmpty(config: Config, name: string, url: string): Promise<void> {
   const missing = (error: unknown) => {
     // Neon lists it and never made it.
     if (dbError(error)?.code !== '3D000') throw error
@@ -142,13 +143,9 @@ async function mustBeEmpty(name: string, url: string): Promise<void> {
   if (at?.is_master)
     throw new Problem('illegal_state', `The database ${name} is a master. Delete the project at Neon, if it is yours.`)
   if (!at?.is_tenant) return
-  const [, [tenant] = []] = await batch(url, [
-    sql`set local role freehold_owner`,
-    sql`select t.id, t.subdomain from freehold.tenant t limit 1`,
-  ])
-  if (tenant)
-    throw new Problem(
-      'illegal_state',
-      `The database ${name} holds the data of the tenant ${tenant.subdomain} (${tenant.id}). Delete the project at Neon, if it is yours.`,
-    )
+  const [, tenants = []] = await batch(url, [sql`set local role freehold_owner`, sql`select t.id from freehold.tenant t`])
+  await mustBeErased(
+    config,
+    tenants.map(({ id }) => String(id)),
+  )
 }

@@ -10,6 +10,7 @@ import { Problem } from '../../kernel/problem.ts'
 import { clusterOf, type Host, type MasterRow, openHost } from '../provisioning/job.ts'
 import { type NeonApi, neonApi, reason, remove } from '../provisioning/neon.ts'
 import { dropRoles } from '../provisioning/roles.ts'
+import { mustBeErased } from './erased.ts'
 import type { Finding } from './findings.ts'
 import { loginOf, tenantOfBranch } from './names.ts'
 import { databaseOf } from './neon.ts'
@@ -83,7 +84,9 @@ async function tenantIn(config: Config, host: Host, name: string): Promise<strin
   const [known] = await batch(config.MASTER_DATABASE_URL, [
     sql`select t.subdomain from platform.tenants t where t.id in (select x::uuid from jsonb_array_elements_text(${JSON.stringify(ids)}::jsonb) x)`,
   ])
-  return known?.[0] ? String(known[0].subdomain) : null
+  if (known?.[0]) return String(known[0].subdomain)
+  await mustBeErased(config, ids.map(String))
+  return null
 }
 
 async function removeBranch({ config, neon, host, name }: At): Promise<void> {
@@ -91,6 +94,7 @@ async function removeBranch({ config, neon, host, name }: At): Promise<void> {
     sql`select from platform.tenants t where t.id = ${tenantOfBranch(name)}::uuid`,
   ])
   if (known?.length) throw new Problem('illegal_state', 'A tenant has this branch.')
+  await mustBeErased(config, [String(tenantOfBranch(name))])
   const { project_id } = host
   const found = await neon.branches.list({ projectId: project_id, search: name }).all()
   for (const branch of found)
