@@ -15,8 +15,11 @@ export const EDGE_SECONDS = 60
  */
 export async function keptAtEdge<T>(c: Context<AppEnv>, name: string, ask: () => Promise<T>): Promise<T> {
   const key = new URL(`/kept/${c.var.realm.id}/${name}`, c.var.config.BASE_URL).href
-  const kept = await caches.default.match(key).catch(() => undefined)
-  if (kept) return (await kept.json()) as T
+  const kept = await caches.default
+    .match(key)
+    .then((answer) => answer?.json())
+    .catch(() => undefined)
+  if (kept !== undefined) return kept as T
   const value = await ask()
   const answer = new Response(JSON.stringify(value), { headers: { 'Cache-Control': `max-age=${EDGE_SECONDS}` } })
   c.executionCtx.waitUntil(caches.default.put(key, answer).catch(() => undefined))

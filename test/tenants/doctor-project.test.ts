@@ -60,7 +60,9 @@ it('a project that is being made has its place taken: it is not counted again, a
   )
   expect(await aboutHost(own(id))).toEqual([])
   expectProblem(await fix('host_counted', own(id)), 409, 'illegal_state')
-  await master(sql`update platform.hosts set lease_until = now() where name = ${own(id)}`)
+  await master(sql`update platform.hosts set lease_until = now() - interval '1 second' where name = ${own(id)}`)
+  const [stuck] = await aboutHost(own(id))
+  expect([stuck?.code, stuck?.detail]).toEqual(['host_stuck', 'Nobody is opening it: retry its tenant, or erase it.'])
   const config = settings()
   await openOwnHost({ config, neon: neonApi(config), tenant: { id }, trace_id: 'a'.repeat(32) })
   expect(await aboutHost(own(id))).toEqual([])
@@ -89,6 +91,14 @@ it('project_of_nobody: a project with a name of Freehold’s that no host has is
     expectProblem(await remove('project_of_nobody', subject, id), 409, 'illegal_state')
   }
 }, 60_000)
+
+it('a project that five delete at once is deleted, and each hears how it is', async () => {
+  const { id, subject } = await strange('freehold-host-7004')
+  const answers = await Promise.all(Array.from({ length: 5 }, () => remove('project_of_nobody', subject, id)))
+  expect(answers.filter(({ status }) => status !== 200 && status !== 409)).toEqual([])
+  expect(answers.map(({ status }) => status)).toContain(200)
+  expect((await askNeon('/projects?search=freehold-host-7004')).projects).toEqual([])
+})
 
 it('a project with another name, that of a host, or of a host that is being opened is nobody’s business', async () => {
   const other = await strange('freehold-master-copy')

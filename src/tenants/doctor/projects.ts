@@ -93,6 +93,13 @@ async function ofNobody(config: Config, listed: Project[]): Promise<Project[]> {
 export async function removeProject(config: Config, { subject }: Finding): Promise<void> {
   const neon = neonApi(config)
   const [name = '', id = ''] = subject.split('/')
+  await removeNamed(config, neon, { id, name }).catch(async (error) => {
+    // Another operator was faster.
+    if (!isNeonError(error) || (await read(neon, id))) throw error
+  })
+}
+
+async function removeNamed(config: Config, neon: NeonApi, { id, name }: Project): Promise<void> {
   await mustHoldNothing(config, neon, id)
   const rename = (to: string) =>
     raw.updateProject({ client: neon.client, path: { project_id: id }, body: { project: { name: to } }, throwOnError: true })

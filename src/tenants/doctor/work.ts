@@ -70,20 +70,22 @@ export const tenantWork: Part = {
   },
 }
 
-/** The work on the platform: hosts that are being opened, of which each kind has one at most, and the newest migration run. One round trip. */
+/** The work on the platform: hosts that are being opened, of which each kind that tenants share has one at most, and the newest migration run. One round trip. */
 export const platformWork: Part = {
   check: 'work',
   codes: ['host_stuck', 'migration_stopped'],
   async look({ config }, chosen) {
     const [hosts = [], [run] = []] = await batch(config.MASTER_DATABASE_URL, [
-      sql`select h.name, h.refused from platform.hosts h where h.state = 'opening' and (h.lease_until < now() or h.refused is not null)`,
+      sql`select h.name, h.kind, h.refused from platform.hosts h where h.state = 'opening' and (h.lease_until < now() or h.refused is not null)`,
       sql`select r.id, r.state, r.reason from platform.migration_runs r order by r.created_at desc, r.id desc limit 1`,
     ])
-    const findings = hosts.map(({ name, refused }) =>
+    const findings = hosts.map(({ name, kind, refused }) =>
       finding(
         'host_stuck',
         String(name),
-        refused ? `Neon refused to create it: ${refused}` : 'Nobody is opening it: the next tenant that needs it will.',
+        refused
+          ? `Neon refused to create it: ${refused}`
+          : `Nobody is opening it: ${kind === 'project' ? 'retry its tenant, or erase it' : 'the next tenant that needs it will'}.`,
       ),
     )
     if (run?.state === 'stopped')
