@@ -19,6 +19,7 @@ export type Wanted = {
   plan?: string
   environment?: string
   isolation?: string
+  region?: string
   rolePreset?: string
 }
 

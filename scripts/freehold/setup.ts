@@ -15,7 +15,7 @@ export function addSetup(program: Command): void {
     )
     .argument('[domain]', 'where the platform is to be; tenants are one label below', domainName)
     .requiredOption('--email <address>', 'e-mail address of the first operator', emailAddress)
-    .option('--region <region>', 'with a domain: the region at Neon; the Worker is placed beside it', 'aws-us-east-1')
+    .option('--region <region>', 'with a domain: the region at Neon', 'aws-us-east-1')
     .option('--secrets-file <file>', 'with a domain: where generated secrets are kept, for you alone', '.freehold-secrets.json')
     .option('--config <file>', "with a domain: wrangler's configuration; default: wrangler.toml of this folder")
     .option('--dry-run', 'with a domain: show every step with its requests, and change nothing')

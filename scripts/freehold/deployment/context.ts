@@ -6,7 +6,7 @@ export type Wanted = {
   /** Where the platform is; tenants are one label below. */
   domain: string
   email: string
-  /** Of Neon, `aws-us-east-1`; the Worker is placed beside it. */
+  /** Of Neon, `aws-us-east-1`. */
   region: string
   /** wrangler's configuration. */
   config: string

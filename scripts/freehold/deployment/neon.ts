@@ -72,7 +72,7 @@ export function neonKeyStep(context: Context): Step {
     } catch (error) {
       throw await refusal(neon, error)
     }
-    const { regionsOf } = await provisioning()
+    const { regionsOf } = await import('../../../src/tenants/provisioning/projects.ts')
     const regions = await regionsOf(neonConfig(context))
     const { region } = context.wanted
     if (regions && !regions.includes(region))

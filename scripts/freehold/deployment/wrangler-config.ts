@@ -50,9 +50,6 @@ export const valuesFor = ({ wanted, known }: Context) => ({
 })
 type Values = ReturnType<typeof valuesFor>
 
-/** Neon's names of regions are `aws-us-east-1`, placement's `aws:us-east-1`. */
-const placementOf = (region: string) => region.replace(/^(aws|azure|gcp)-/, '$1:')
-
 /** The text of wrangler.toml with these values in [env.production]; everything else stays as it is. */
 export function withValues(text: string, { base_url, routes, kv_id, region }: Values): string {
   const start = text.indexOf('[env.production]')
@@ -72,7 +69,6 @@ export function withValues(text: string, { base_url, routes, kv_id, region }: Va
     /^routes = \[\n[^\]]*\]$/m,
     `routes = [\n${routes.map(({ pattern, zone_name }) => `  { pattern = "${pattern}", zone_name = "${zone_name}" },\n`).join('')}]`,
   )
-  set(/(?<=^\[env\.production\.placement\]\n)region = .*$/m, `region = "${placementOf(region)}"`)
   return text.slice(0, start) + rest
 }
 

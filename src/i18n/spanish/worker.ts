@@ -95,9 +95,6 @@ export const worker = {
   'Rows were written since the migration, which would be lost: discard_writes loses them.':
     'Desde la migración se escribieron filas, que se perderían: discard_writes las pierde.',
   '{table}: {written} written, {restored} changed or deleted': '{table}: {written} escritas, {restored} cambiadas o borradas',
-  'must be the id of a region of Neon': 'debe ser el identificador de una región de Neon',
-  'isolation {isolation} has the region of its host, {region}: use isolation project':
-    'el aislamiento {isolation} tiene la región de su host, {region}: usa el aislamiento project',
   'The tenant is {status}.': 'El estado del inquilino es {status}.',
   'The tenant is {status}, not {from}.': 'El estado del inquilino es {status}, no {from:parts}.',
   "must be the tenant's subdomain: erasing cannot be undone":

@@ -42,7 +42,8 @@ export const hosts: Part = {
       'subject' in chosen ? { subject: chosen.subject.split('/')[0] ?? '' } : { ...chosen, limit: Math.min(HOSTS, chosen.limit) }
     const { where, rest } = page(few, sql`t.name`)
     const [rows = []] = await batch(sources.config.MASTER_DATABASE_URL, [
-      sql`select to_jsonb(t) as host from platform.hosts t where ${where} and t.state = 'open' ${rest}`,
+      // An adopted database is in an account that is not ours to look at.
+      sql`select to_jsonb(t) as host from platform.hosts t where ${where} and t.state = 'open' and t.kind <> 'external' ${rest}`,
     ])
     const found = await Promise.all(rows.map(({ host }) => examine(sources, host as MasterRow)))
     return {
