@@ -106,6 +106,24 @@ async function sayWhichRuns(send: Send, error: unknown): Promise<never> {
 /** A tenant that somebody has to migrate now. */
 export type Claim = { tenant_id: string; target: string; attempt: number }
 
+/** The attempt, of `platform.tenant_migrations m`, while no later one has begun. */
+export const isHeld = ({ tenant_id, target, attempt }: Claim) =>
+  sql`m.tenant_id = ${tenant_id} and m.target = ${target} and m.attempts = ${attempt} and m.state = 'running'`
+
+/** A third of the lease: an attempt that works keeps it, and one whose Worker was killed loses it. */
+const BEAT_MS = 60_000
+
+/** Does the work of an attempt, whose lease is renewed for as long as that takes. */
+export async function whileHeld<T>(config: Config, claim: Claim, work: () => Promise<T>): Promise<T> {
+  const renewed = sql`update platform.tenant_migrations m set lease_until = now() + ${LEASE} where ${isHeld(claim)}`
+  const beat = setInterval(() => void batch(config.MASTER_DATABASE_URL, [renewed]).catch(() => undefined), BEAT_MS)
+  try {
+    return await work()
+  } finally {
+    clearInterval(beat)
+  }
+}
+
 /**
  * Starts what comes next in the run that is running: ends it or stops it, opens the next wave, and starts an instance for each
  * tenant that there is room for. Any number of callers may call it at once. One round trip to the master.

@@ -1,5 +1,5 @@
 /**
- * The branch that a tenant of isolation `branch` gets before a migration, so that the migration can be undone for this tenant alone.
+ * The branch that a tenant of isolation `branch` or `project` gets before a migration, so that the migration can be undone for it alone.
  * Threat: an answer of Neon is lost, and there are two, or one that nobody knows of, or an old one that is taken for that of this
  * attempt. So its name has the tenant, the migration and the attempt; it is looked for by that name; and a tenant has one at most.
  */
@@ -9,9 +9,9 @@ import type { Config } from '../../kernel/config.ts'
 import { batch } from '../../kernel/db.ts'
 import { log } from '../../kernel/log.ts'
 import { tenantMigrations } from '../provisioning/bundled.ts'
-import { hostOf, jobOf, type MasterRow } from '../provisioning/job.ts'
+import { hostOf, type Job, jobOf, type MasterRow } from '../provisioning/job.ts'
 import { isConflict, isLimit, type NeonApi, neonWords, remove, underWay, waitFor, withRetry } from '../provisioning/neon.ts'
-import { type Claim, LEASE } from './fleet.ts'
+import { type Claim, isHeld, LEASE } from './fleet.ts'
 import { type Before, lookAt } from './writes.ts'
 
 /** How long a branch is kept when no other migration of its tenant comes. */
@@ -33,8 +33,11 @@ export type Kept = {
 
 /** The number of a migration, as in the names of its Workflow instances. */
 const numberOf = (target: string) => /\/(\d+)/.exec(target)?.[1] ?? '0'
-const nameOf = (tenant_id: string, { target, attempt }: Pick<Kept, 'target' | 'attempt'>) =>
-  `tenant-${tenant_id}-before-${numberOf(target)}-${attempt}`
+type Place = Pick<Kept, 'target' | 'attempt'>
+const nameOf = (tenant_id: string, { target, attempt }: Place) => `tenant-${tenant_id}-before-${numberOf(target)}-${attempt}`
+
+/** The branch that a tenant shares with nobody: its own, or the main one of its own project. */
+export const branchOf = (job: Job) => job.tenant.branch_id ?? hostOf(job).branch_id
 
 /**
  * Takes the branch, where the tenant has a branch of its own and its ledger lacks a migration; the one of the migration before goes.
@@ -45,7 +48,7 @@ export async function keepBranch(config: Config, claim: Claim): Promise<void> {
   const { tenant_id, target, attempt } = claim
   const [held] = await batch(config.MASTER_DATABASE_URL, [
     sql`update platform.tenant_migrations m set lease_until = now() + ${LEASE} from platform.tenants t join platform.hosts h on h.id = t.host_id
-        where m.tenant_id = ${tenant_id} and m.target = ${target} and m.attempts = ${attempt} and m.state = 'running'
+        where ${isHeld(claim)}
           and t.id = m.tenant_id and t.isolation = 'branch' and t.branch_id is not null and t.status in ('active', 'inactive', 'deleted')
         returning to_jsonb(t) as tenant, to_jsonb(h) as host, (select to_jsonb(k) from platform.kept_branches k where k.tenant_id = t.id) as kept,
           exists (select from platform.migration_undos u where u.tenant_id = t.id and u.state = 'running') as is_undoing,
@@ -58,7 +61,7 @@ export async function keepBranch(config: Config, claim: Claim): Promise<void> {
   const job = await jobOf(config, found.tenant as MasterRow, found.host as MasterRow, trace_id)
   const { neon, tenant } = job
   const { project_id } = hostOf(job)
-  const parent_id = String(tenant.branch_id)
+  const parent_id = branchOf(job)
   const kept = found.kept as Kept | null
   const is_of_this = kept?.target === target && kept.attempt === attempt
   if (is_of_this && (kept.branch_id || kept.refused)) return
@@ -66,14 +69,18 @@ export async function keepBranch(config: Config, claim: Claim): Promise<void> {
     // Looked at before Neon is asked: what is written meanwhile counts as lost, never as safe.
     const { before, applied } = await lookAt(String(tenant.owner_url))
     if (tenantMigrations.every(({ name }) => applied.includes(name))) return
-    if (kept) await removeNamed(neon, project_id, nameOf(tenant_id, kept))
-    const row = sql`${tenant_id}, ${target}, ${attempt}, ${parent_id}, ${applied.at(-1) ?? null}, ${JSON.stringify(before)}::jsonb, ${trace_id}, now() + ${KEPT}, null, null`
-    await batch(config.MASTER_DATABASE_URL, [
-      sql`insert into platform.kept_branches as k (tenant_id, target, attempt, parent_id, from_version, before, trace_id, kept_until, branch_id, refused) values (${row})
+    await removeBefore(neon, project_id, tenant_id, claim)
+    const row = sql`${tenant_id}, ${target}, ${attempt}::integer, ${parent_id}, ${applied.at(-1) ?? null}, ${JSON.stringify(before)}::jsonb, ${trace_id}, now() + ${KEPT}, null, null`
+    const [, still] = await batch(config.MASTER_DATABASE_URL, [
+      sql`insert into platform.kept_branches as k (tenant_id, target, attempt, parent_id, from_version, before, trace_id, kept_until, branch_id, refused)
+          select ${row} from platform.tenant_migrations m where ${isHeld(claim)} for share
           on conflict (tenant_id) do update set (target, attempt, parent_id, from_version, before, trace_id, kept_until, branch_id, refused)
             = row (excluded.target, excluded.attempt, excluded.parent_id, excluded.from_version, excluded.before, excluded.trace_id, excluded.kept_until, null, null)
           where (k.target, k.attempt) is distinct from (excluded.target, excluded.attempt)`,
+      sql`select from platform.tenant_migrations m where ${isHeld(claim)}`,
     ])
+    // A later attempt has begun, which keeps a branch of its own.
+    if (!still?.length) return
   }
   const taken = await take(neon, project_id, parent_id, nameOf(tenant_id, claim)).catch((error) => {
     if (!isLimit(error)) throw error
@@ -121,16 +128,21 @@ async function isWhole(neon: NeonApi, project_id: string, branch_id: string): Pr
 const named = async (neon: NeonApi, project_id: string, name: string) =>
   (await neon.branches.list({ projectId: project_id, search: name }).all()).find((branch) => branch.name === name)
 
-async function removeNamed(neon: NeonApi, project_id: string, name: string): Promise<void> {
-  const known = await named(neon, project_id, name)
-  if (known) await remove(neon, { project_id, branch_id: known.id }, null)
+/** Removes what attempts before this one kept: one that lost its lease while Neon answered nobody may have left a branch. */
+async function removeBefore(neon: NeonApi, project_id: string, tenant_id: string, { target, attempt }: Place): Promise<void> {
+  const prefix = `tenant-${tenant_id}-before-`
+  for (const { id, name } of await neon.branches.list({ projectId: project_id, search: prefix }).all()) {
+    const [, number, of] = name.startsWith(prefix) ? (/^(\d+)-(\d+)$/.exec(name.slice(prefix.length)) ?? []) : []
+    const [one, other] = [Number(number), Number(numberOf(target))]
+    if (one < other || (one === other && Number(of) < attempt)) await remove(neon, { project_id, branch_id: id }, null)
+  }
 }
 
 /** Removes the branch that is kept of a tenant, whose time is over. Not an error when it does not exist. */
 export async function forgetBranch(config: Config, found: Record<string, unknown>): Promise<void> {
   const kept = found.kept as Kept
   const { neon, tenant } = await jobOf(config, found.tenant as MasterRow, null, kept.trace_id)
-  await removeNamed(neon, String((found.host as MasterRow).project_id), nameOf(tenant.id, kept))
+  await removeBefore(neon, String((found.host as MasterRow).project_id), tenant.id, { ...kept, attempt: kept.attempt + 1 })
   await batch(config.MASTER_DATABASE_URL, [
     sql`delete from platform.kept_branches k where k.tenant_id = ${tenant.id} and k.target = ${kept.target} and k.attempt = ${kept.attempt} and k.kept_until <= now()`,
   ])

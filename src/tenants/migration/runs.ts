@@ -67,7 +67,8 @@ export const TenantMigration = z
     attempts: z.int(),
     ms: z.int().nullable().openapi({ description: 'How long its last attempt took, in milliseconds' }),
     step: z.string().nullable().openapi({
-      description: 'Where it failed: lease, ledger, the name of a migration, presets or record',
+      description:
+        'Where it failed: keep (the branch that is kept of before), lease, ledger, the name of a migration, presets or record',
     }),
     error: z.string().nullable(),
     drift: DriftSummary.nullable().openapi({

@@ -18,7 +18,7 @@ import { type Job, jobOf, type MasterRow } from '../provisioning/job.ts'
 import { CannotMigrate } from '../provisioning/migrations.ts'
 import { reason } from '../provisioning/neon.ts'
 import { readDrift, summaryOf } from './drift.ts'
-import { advance, type Claim, LEASE } from './fleet.ts'
+import { advance, type Claim, isHeld, LEASE, whileHeld } from './fleet.ts'
 import { keepBranch, traceOf } from './kept.ts'
 import { beginPutBack } from './put-back.ts'
 import { type UndoWork, undoIn } from './undo.ts'
@@ -27,9 +27,6 @@ import { NEWEST } from './versions.ts'
 
 /** With pauses from half a second to 32: a database, or the master, may be away for a minute. */
 const TRIES = 8
-/** A third of the lease: an attempt that works keeps it, and one whose Worker was killed loses it. */
-const BEAT_MS = 60_000
-
 /** Of errors of the database, those that may be others in a moment: Neon's own (XX), and all that toProblem takes for one that is away. */
 function mayPass(error: unknown): boolean {
   if (error instanceof CannotMigrate) return false
@@ -45,11 +42,14 @@ export class Migration extends WorkflowEntrypoint<Env, Claim | UndoWork> {
     useSqlUrl(config.NEON_SQL_URL)
     if ('undo_id' in payload) return undoIn(step, this.env, config, payload)
     const retries = { limit: TRIES - 1, delay: 500, backoff: 'exponential' as const }
+    const held = <T>(work: () => Promise<T>) => whileHeld(config, payload, work)
+    let at: 'keep' | 'lease' = 'keep'
     try {
-      await step.do('keep', { retries, timeout: '10 minutes' }, () => keepBranch(config, payload))
-      await step.do('migrate', { retries, timeout: '10 minutes' }, () => migrateTenant(this.env, config, payload))
+      await step.do('keep', { retries, timeout: '10 minutes' }, () => held(() => keepBranch(config, payload)))
+      at = 'lease'
+      await step.do('migrate', { retries, timeout: '10 minutes' }, () => held(() => migrateTenant(this.env, config, payload)))
     } catch (error) {
-      await step.do('give up', { retries, timeout: '1 minute' }, () => giveUp(config, payload, reason(error)))
+      await step.do('give up', { retries, timeout: '1 minute' }, () => giveUp(config, payload, at, reason(error)))
       const work = await step
         .do('put back', { retries, timeout: '1 minute' }, () => beginPutBack(config, payload))
         .catch(() => null)
@@ -63,8 +63,9 @@ export class Migration extends WorkflowEntrypoint<Env, Claim | UndoWork> {
  * Applies what is missing, of the schema and of the preset, and records and publishes it. Repeatable. Three round trips to the master,
  * and one for each minute that it takes; to the tenant's database one for each migration and three, two where the schema is the newest.
  */
-async function migrateTenant(env: Env, config: Config, { tenant_id, target, attempt }: Claim): Promise<void> {
-  const mine = sql`m.tenant_id = ${tenant_id} and m.target = ${target} and m.attempts = ${attempt} and m.state = 'running'`
+async function migrateTenant(env: Env, config: Config, claim: Claim): Promise<void> {
+  const { tenant_id, attempt } = claim
+  const mine = isHeld(claim)
   const [held] = await batch(config.MASTER_DATABASE_URL, [
     sql`update platform.tenant_migrations m set lease_until = now() + ${LEASE} from platform.tenants t
         where ${mine} and t.id = m.tenant_id and t.status in ('active', 'inactive', 'deleted')
@@ -75,8 +76,6 @@ async function migrateTenant(env: Env, config: Config, { tenant_id, target, atte
   const row = found.tenant as MasterRow
   const subdomain = row.subdomain ?? null
   const trace_id = traceOf(tenant_id, found.trace_id)
-  const keepLease = sql`update platform.tenant_migrations m set lease_until = now() + ${LEASE} where ${mine}`
-  const beat = setInterval(() => void batch(config.MASTER_DATABASE_URL, [keepLease]).catch(() => undefined), BEAT_MS)
   let at = 'lease'
   const reached = (step: string) => {
     at = step
@@ -110,8 +109,6 @@ async function migrateTenant(env: Env, config: Config, { tenant_id, target, atte
       sql`update platform.tenant_migrations m set error = ${words}, step = ${at} where ${mine}`,
     ]).catch(() => undefined)
     throw mayPass(error) ? error : new NonRetryableError(words)
-  } finally {
-    clearInterval(beat)
   }
   // What is published says nothing of presets.
   if (row.schema_version === NEWEST) return
@@ -133,9 +130,10 @@ async function driftOf({ owner_url, subdomain: tenant }: Job['tenant'], trace_id
   }
 }
 
-async function giveUp(config: Config, { tenant_id, target, attempt }: Claim, words: string): Promise<void> {
+/** `at`: the step, where the attempt could not say it itself. */
+async function giveUp(config: Config, claim: Claim, at: string, words: string): Promise<void> {
   await batch(config.MASTER_DATABASE_URL, [
-    sql`update platform.tenant_migrations m set state = 'failed', error = coalesce(m.error, ${words}), step = coalesce(m.step, 'lease'), finished_at = now()
-        where m.tenant_id = ${tenant_id} and m.target = ${target} and m.attempts = ${attempt} and m.state = 'running'`,
+    sql`update platform.tenant_migrations m set state = 'failed', error = coalesce(m.error, ${words}), step = coalesce(m.step, ${at}), finished_at = now()
+        where ${isHeld(claim)}`,
   ])
 }
