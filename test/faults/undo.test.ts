@@ -61,6 +61,9 @@ describe('a migration', () => {
       branch_left: kept.its,
     })
     expect([await versionOf(id), await ledgerOf('undo-plain')]).toEqual([BEFORE, BEFORE])
+    // The branch of before has not what the newest preset gave.
+    const [given] = await master(sql`select presets_version from platform.tenants where id = ${id}`)
+    expect(given).toEqual({ presets_version: null })
     expect(await branchesOf(id)).toEqual({ its: kept['its-before-0004-1'], [`its-undone-${kept.its}`]: kept.its })
     // This isolate still knows the branch that was left: it is told so there, and asks the registry once.
     const headers = { Authorization: `Bearer ${token}` }

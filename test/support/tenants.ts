@@ -29,8 +29,8 @@ type Wanted = {
   config?: { origins?: string[] }
   /** Its database has the schema of the release before, as a tenant has it that no run has come to. */
   is_behind?: boolean
-  /** `branch`: a branch and a compute of its own, from Neon; the default is a copy in a shared branch. */
-  isolation?: 'database' | 'branch'
+  /** `branch`, `project`: a branch and a compute of its own, from Neon; the default is a copy in a shared branch. */
+  isolation?: 'database' | 'branch' | 'project'
 }
 
 let password_hash: Promise<string> | undefined
@@ -64,9 +64,11 @@ export async function copyTenant(subdomain: string, wanted: Wanted = {}): Promis
   }
   await step('place')
   const migrations = is_behind ? tenantMigrations.slice(0, -1) : tenantMigrations
-  if (isolation === 'branch') {
+  if (isolation !== 'database') {
     for (const name of ['database', 'operations', 'logins']) await step(name)
-    if (is_behind) await startAgain((await job(id)).tenant.owner_url, migrations)
+    const { owner_url } = (await job(id)).tenant
+    if (is_behind && isolation === 'branch') await startAgain(owner_url, migrations)
+    else if (is_behind) await migrate(String(owner_url), migrations)
   } else {
     await copy(await job(id), is_behind, migrations)
     await step('logins')

@@ -70,7 +70,8 @@ export async function migrateAll(): Promise<string> {
 }
 
 /** A tenant with a branch of its own that is behind. */
-export const behind = async (subdomain: string) => (await copyTenant(subdomain, { is_behind: true, isolation: 'branch' })).id
+export const behind = async (subdomain: string, isolation: 'branch' | 'project' = 'branch') =>
+  (await copyTenant(subdomain, { is_behind: true, isolation })).id
 
 /** The same, migrated. */
 export async function migrated(subdomain: string): Promise<string> {

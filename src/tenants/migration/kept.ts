@@ -49,7 +49,7 @@ export async function keepBranch(config: Config, claim: Claim): Promise<void> {
   const [held] = await batch(config.MASTER_DATABASE_URL, [
     sql`update platform.tenant_migrations m set lease_until = now() + ${LEASE} from platform.tenants t join platform.hosts h on h.id = t.host_id
         where ${isHeld(claim)}
-          and t.id = m.tenant_id and t.isolation = 'branch' and t.branch_id is not null and t.status in ('active', 'inactive', 'deleted')
+          and t.id = m.tenant_id and (t.isolation = 'branch' and t.branch_id is not null or t.isolation = 'project') and t.status in ('active', 'inactive', 'deleted')
         returning to_jsonb(t) as tenant, to_jsonb(h) as host, (select to_jsonb(k) from platform.kept_branches k where k.tenant_id = t.id) as kept,
           exists (select from platform.migration_undos u where u.tenant_id = t.id and u.state = 'running') as is_undoing,
           (select r.trace_id from platform.migration_runs r where r.id = m.run_id) as trace_id`,

@@ -15,9 +15,10 @@ import { systemKeyOf } from '../../kernel/token.ts'
 import { propagate } from '../lifecycle/lifecycle.ts'
 import { hostOf, type Job, jobOf, type MasterRow, sealUrls } from '../provisioning/job.ts'
 import { reason } from '../provisioning/neon.ts'
+import { sealOwnerUrl } from '../provisioning/owner-url.ts'
 import { close, isClosed, open } from './fence.ts'
 import { LEASE } from './fleet.ts'
-import { computeOf, KEPT, type Kept, renameBranch, UNDO_TRACES } from './kept.ts'
+import { branchOf, computeOf, KEPT, type Kept, renameBranch, UNDO_TRACES } from './kept.ts'
 import { type Written, writtenSince } from './writes.ts'
 
 /** One attempt at an undo. */
@@ -72,7 +73,7 @@ async function hold(config: Config, { undo_id, attempt }: UndoWork, next = attem
   const undo = found.undo as Undo
   const row = found.tenant as MasterRow
   const job = await jobOf(config, row, found.host as MasterRow, undo.trace_id)
-  const { id, owner_url, branch_id } = job.tenant
+  const { id, owner_url } = job.tenant
   if (!owner_url) throw new Error('The tenant has no owner login.')
   const refresh_key = await decrypt(config.ENCRYPTION_KEYS, id, 'refresh_key', String(row.refresh_key_encrypted))
   return {
@@ -82,7 +83,7 @@ async function hold(config: Config, { undo_id, attempt }: UndoWork, next = attem
     job,
     owner_url,
     refresh_key,
-    is_exchanged: branch_id === undo.branch_id,
+    is_exchanged: branchOf(job) === undo.branch_id,
   }
 }
 
@@ -144,15 +145,22 @@ export async function exchange(config: Config, work: UndoWork, host: string): Pr
   // Its keys were rotated since the branch was taken, which knows the new one alone.
   const is_rotated = sql`coalesce(t.refresh_key_from > (select k.kept_until - ${KEPT} from platform.kept_branches k where k.tenant_id = t.id), false)`
   const lock = sql`select u.id from platform.migration_undos u where u.id = ${undo.id} for update`
-  const is_ours = sql`exists (select from platform.tenants t where t.id = ${id} and t.branch_id = ${undo.branch_id})`
+  const branch = sql`coalesce(t.branch_id, (select h.branch_id from platform.hosts h where h.id = t.host_id))`
+  const is_ours = sql`exists (select from platform.tenants t where t.id = ${id} and ${branch} = ${undo.branch_id})`
+  // The main branch of a project is that of its host, whose own database is there, too.
+  const { id: host_id, owner_url: host_url } = hostOf(job)
+  const host_sealed = await sealOwnerUrl(config, host_id, at(host_url, host))
   const [, exchanged] = await batch(
     config.MASTER_DATABASE_URL,
     [
       // Whoever gives this attempt up waits here, or was first.
       lock,
-      sql`update platform.tenants t set branch_id = ${undo.branch_id}, app_url_encrypted = ${urls.app_url}, owner_url_encrypted = ${urls.owner_url}, schema_version = ${version?.name ?? null},
+      sql`update platform.tenants t set branch_id = case when t.isolation = 'project' then null else ${undo.branch_id} end, app_url_encrypted = ${urls.app_url}, owner_url_encrypted = ${urls.owner_url},
+            schema_version = ${version?.name ?? null}, presets_version = null,
             former_refresh_key_encrypted = case when ${is_rotated} then null else t.former_refresh_key_encrypted end, refresh_key_from = case when ${is_rotated} then null else t.refresh_key_from end
-          where t.id = ${id} and t.branch_id = ${undo.parent_id} and ${mine} returning t.id`,
+          where t.id = ${id} and ${branch} = ${undo.parent_id} and ${mine} returning t.id`,
+      sql`update platform.hosts h set branch_id = ${undo.branch_id}, owner_url_encrypted = ${host_sealed}
+          where h.id = ${host_id} and h.kind = 'project' and h.branch_id = ${undo.parent_id} and ${mine}`,
       sql`update platform.tenant_migrations m set state = ${undo.is_automatic ? 'failed' : 'undone'}, finished_at = now(),
             error = case when ${undo.is_automatic}::boolean then concat_ws(' ', m.error, 'The branch of before the migration was put back.') else 'An operator undid it.' end
           where m.tenant_id = ${id} and m.target = ${undo.target} and m.state = 'undoing' and ${is_ours}`,
