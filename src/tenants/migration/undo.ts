@@ -13,9 +13,8 @@ import { decrypt } from '../../kernel/keyring.ts'
 import { log } from '../../kernel/log.ts'
 import { systemKeyOf } from '../../kernel/token.ts'
 import { propagate } from '../lifecycle/lifecycle.ts'
-import { hostOf, type Job, jobOf, type MasterRow, sealUrls } from '../provisioning/job.ts'
+import { hostOf, type Job, jobOf, type MasterRow, sealHostUrl, sealUrls } from '../provisioning/job.ts'
 import { reason } from '../provisioning/neon.ts'
-import { sealOwnerUrl } from '../provisioning/owner-url.ts'
 import { close, isClosed, open } from './fence.ts'
 import { LEASE } from './fleet.ts'
 import { branchOf, computeOf, KEPT, type Kept, renameBranch, UNDO_TRACES } from './kept.ts'
@@ -149,7 +148,7 @@ export async function exchange(config: Config, work: UndoWork, host: string): Pr
   const is_ours = sql`exists (select from platform.tenants t where t.id = ${id} and ${branch} = ${undo.branch_id})`
   // The main branch of a project is that of its host, whose own database is there, too.
   const { id: host_id, owner_url: host_url } = hostOf(job)
-  const host_sealed = await sealOwnerUrl(config, host_id, at(host_url, host))
+  const host_sealed = await sealHostUrl(config, host_id, at(host_url, host))
   const [, exchanged] = await batch(
     config.MASTER_DATABASE_URL,
     [

@@ -80,6 +80,9 @@ export const sealUrls = async (config: Config, id: string, { app_url, owner_url 
   owner_url: await sealOwnerUrl(config, id, owner_url),
 })
 
+/** The connection string of a host, encrypted for its column. */
+export const sealHostUrl = (config: Config, id: string, url: string): Promise<string> => sealOwnerUrl(config, id, url)
+
 /** A host, from its row, with its secret decrypted. */
 export async function openHost(config: Config, h: MasterRow): Promise<Host> {
   const { id, project_id, branch_id, owner_role, owner_url_encrypted: secret } = h
