@@ -69,7 +69,7 @@ export async function keepBranch(config: Config, claim: Claim): Promise<void> {
     // Looked at before Neon is asked: what is written meanwhile counts as lost, never as safe.
     const { before, applied } = await lookAt(String(tenant.owner_url))
     if (tenantMigrations.every(({ name }) => applied.includes(name))) return
-    await removeBefore(neon, project_id, tenant_id, claim)
+    await removeUpTo(neon, project_id, tenant_id, claim)
     const row = sql`${tenant_id}, ${target}, ${attempt}::integer, ${parent_id}, ${applied.at(-1) ?? null}, ${JSON.stringify(before)}::jsonb, ${trace_id}, now() + ${KEPT}, null, null`
     const [, still] = await batch(config.MASTER_DATABASE_URL, [
       sql`insert into platform.kept_branches as k (tenant_id, target, attempt, parent_id, from_version, before, trace_id, kept_until, branch_id, refused)
@@ -128,13 +128,16 @@ async function isWhole(neon: NeonApi, project_id: string, branch_id: string): Pr
 const named = async (neon: NeonApi, project_id: string, name: string) =>
   (await neon.branches.list({ projectId: project_id, search: name }).all()).find((branch) => branch.name === name)
 
-/** Removes what attempts before this one kept: one that lost its lease while Neon answered nobody may have left a branch. */
-async function removeBefore(neon: NeonApi, project_id: string, tenant_id: string, { target, attempt }: Place): Promise<void> {
+/**
+ * Removes what was kept up to this attempt: one that lost its lease while Neon answered nobody may have left a branch, and a master
+ * that was restored to an earlier moment numbers its attempts again.
+ */
+async function removeUpTo(neon: NeonApi, project_id: string, tenant_id: string, { target, attempt }: Place): Promise<void> {
   const prefix = `tenant-${tenant_id}-before-`
   for (const { id, name } of await neon.branches.list({ projectId: project_id, search: prefix }).all()) {
     const [, number, of] = name.startsWith(prefix) ? (/^(\d+)-(\d+)$/.exec(name.slice(prefix.length)) ?? []) : []
     const [one, other] = [Number(number), Number(numberOf(target))]
-    if (one < other || (one === other && Number(of) < attempt)) await remove(neon, { project_id, branch_id: id }, null)
+    if (one < other || (one === other && Number(of) <= attempt)) await remove(neon, { project_id, branch_id: id }, null)
   }
 }
 
@@ -142,7 +145,7 @@ async function removeBefore(neon: NeonApi, project_id: string, tenant_id: string
 export async function forgetBranch(config: Config, found: Record<string, unknown>): Promise<void> {
   const kept = found.kept as Kept
   const { neon, tenant } = await jobOf(config, found.tenant as MasterRow, null, kept.trace_id)
-  await removeBefore(neon, String((found.host as MasterRow).project_id), tenant.id, { ...kept, attempt: kept.attempt + 1 })
+  await removeUpTo(neon, String((found.host as MasterRow).project_id), tenant.id, kept)
   await batch(config.MASTER_DATABASE_URL, [
     sql`delete from platform.kept_branches k where k.tenant_id = ${tenant.id} and k.target = ${kept.target} and k.attempt = ${kept.attempt} and k.kept_until <= now()`,
   ])
