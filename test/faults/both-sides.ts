@@ -1,15 +1,19 @@
 type Row = Record<string, any>
-type Master = { hosts: Row[]; tenants: Row[]; roles: Row[] }
+type Master = { hosts: Row[]; tenants: Row[]; roles: Row[]; beside?: Row[] }
 
 export const HOMES = 'select * from platform.hosts'
 export const TENANTS = `select *, replace(id::text, '-', '') as short from platform.tenants`
+/** Branches of tenants beside their own: kept of before a migration, or left by an undo. */
+export const BESIDE = `select k.tenant_id, format('tenant-%s-before-%s-%s', k.tenant_id, substring(k.target from '/([0-9]+)'), k.attempt) as name, k.branch_id as id
+    from platform.kept_branches k where k.branch_id is not null
+  union all select u.tenant_id, format('tenant-%s-undone-%s', u.tenant_id, u.parent_id), u.parent_id from platform.migration_undos u where u.state = 'done'`
 export const ROLES = `select rolname from pg_roles where rolname ~ '^freehold_(app|owner)_[0-9a-f]{12}'`
 
 /**
  * Everything that Neon has beside what the master knows, one line each. Projects by name, branches and databases by place, login roles by
  * the tenant's id in them. Two of one name, or one without the other, show as a difference of the two lists.
  */
-export async function compared(askNeon: (path: string) => Promise<any>, { hosts, tenants, roles }: Master) {
+export async function compared(askNeon: (path: string) => Promise<any>, { hosts, tenants, roles, beside = [] }: Master) {
   const neon: string[] = []
   const known: string[] = ['project freehold-master']
   const { projects } = await askNeon('/projects?limit=400')
@@ -34,6 +38,8 @@ export async function compared(askNeon: (path: string) => Promise<any>, { hosts,
       const place = host.kind === 'branch' ? `tenant-${tenant.id} ${tenant.branch_id}` : 'main'
       if (host.kind === 'branch') known.push(`branch ${host.name} ${place}`)
       known.push(`database ${host.name} ${place} ${tenant.database_name}`)
+      for (const { name, id } of beside.filter(({ tenant_id }) => tenant_id === tenant.id))
+        known.push(`branch ${host.name} ${name} ${id}`, `database ${host.name} ${name} ${id} ${tenant.database_name}`)
     }
   }
   neon.push(...roles.map((role) => `role ${role.rolname}`))

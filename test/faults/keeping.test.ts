@@ -11,8 +11,8 @@ import { advance, begin, type Send } from '../../src/tenants/migration/fleet.ts'
 import { keepBranch } from '../../src/tenants/migration/kept.ts'
 import { tendUndos } from '../../src/tenants/migration/put-back.ts'
 import { master, settings } from '../support/databases.ts'
-import { on, pending, switchOn } from '../support/faults.ts'
-import { behind, branchesOf, eraseAll, migrateAll, NEWEST, newTrace, versionOf } from '../support/undo.ts'
+import { bothSides, on, pending, switchOn } from '../support/faults.ts'
+import { behind, branchesOf, ended, eraseAll, migrateAll, migrated, NEWEST, newTrace, undo, versionOf } from '../support/undo.ts'
 
 let introspector: Awaited<ReturnType<typeof introspectWorkflow>>
 beforeAll(async () => {
@@ -110,6 +110,15 @@ it('what a slower attempt has Neon make after a later one began goes with the br
   await tendUndos(env, settings())
   expect(Object.keys(await branchesOf(id))).toEqual(['its'])
   await migrateAllThatIsLeft()
+}, 60_000)
+
+it('afterwards the master knows every branch that Neon has, also one that an undo left', async () => {
+  const id = await migrated('keeping-undone')
+  expect((await undo(id)).status).toBe(202)
+  expect(await ended(id)).toMatchObject({ state: 'done' })
+  const { neon, known } = await bothSides('keeping-')
+  expect(known.filter((line) => line.startsWith('branch') && /-(before|undone)-/.test(line)).length).toBeGreaterThan(2)
+  expect(neon.filter((line) => !line.includes('copied_by_tests'))).toEqual(known)
 }, 60_000)
 
 /** Ends the run that is running. */

@@ -11,7 +11,7 @@ import { inspect } from '../../src/tenants/adoption/inspect.ts'
 import { databaseName } from '../../src/tenants/provisioning/new-tenant.ts'
 import { nextRun, startRun } from '../../src/tenants/provisioning/provisioning.ts'
 import { type Entry, kvKey } from '../../src/tenants/registry/registry.ts'
-import { compared, HOMES, ROLES, TENANTS } from '../faults/both-sides.ts'
+import { BESIDE, compared, HOMES, ROLES, TENANTS } from '../faults/both-sides.ts'
 import { askNeon } from './ask-neon.ts'
 import { databaseOf, master, settings } from './databases.ts'
 import { ADMIN, newRuc } from './people.ts'
@@ -134,9 +134,9 @@ export const WHOLE = {
 
 /** What Neon and KV have beside what the master knows; of KV the names that begin with `mine`. */
 export async function bothSides(mine: string) {
-  const [hosts, tenants, roles] = await Promise.all([HOMES, TENANTS, ROLES].map((text) => master(sql.raw(text))))
-  if (!hosts || !tenants || !roles) throw new Error('The master says nothing.')
-  const { neon, known } = await compared(askNeon, { hosts, tenants, roles })
+  const [hosts, tenants, roles, beside] = await Promise.all([HOMES, TENANTS, ROLES, BESIDE].map((text) => master(sql.raw(text))))
+  if (!hosts || !tenants || !roles || !beside) throw new Error('The master says nothing.')
+  const { neon, known } = await compared(askNeon, { hosts, tenants, roles, beside })
   const { keys } = await env.TENANTS.list({ prefix: kvKey(mine) })
   const active = tenants.filter((tenant) => tenant.status === 'active' && tenant.subdomain.startsWith(mine))
   return {

@@ -144,6 +144,46 @@ describe('at Neon', () => {
     await master(sql`update platform.tenants set branch_id = ${home?.branch_id} where id = ${made.id}`)
   }, 30_000)
 
+  it('branch_of_nobody: of those beside a tenant’s own, what the master keeps or an undo left is none, and what nobody knows is', async () => {
+    const made = await makeTenant('astray-beside', { isolation: 'branch' }, await operatorToken())
+    const [home] = await master(
+      sql`select h.name, h.project_id, t.branch_id from platform.hosts h join platform.tenants t on t.host_id = h.id where t.id = ${made.id}`,
+    )
+    const path = `/projects/${home?.project_id}/branches`
+    const branch = async (name: string) =>
+      (await askNeon(path, { method: 'POST', body: JSON.stringify({ branch: { name, parent_id: home?.branch_id } }) })).branch.id
+    const [kept, left, stray] = ['before-0004-2', 'undone-br-left-1', 'before-0004-1'].map((last) => `tenant-${made.id}-${last}`)
+    for (const name of [kept, left, stray]) {
+      await vi.waitUntil(
+        () =>
+          branch(String(name)).then(
+            () => true,
+            () => false,
+          ),
+        { timeout: 20_000, interval: 200 },
+      )
+      await vi.waitUntil(
+        async () =>
+          (await askNeon(`/projects/${home?.project_id}/operations`)).operations.every((o: any) => o.status === 'finished'),
+        { timeout: 20_000, interval: 100 },
+      )
+    }
+    const mine = async () =>
+      (await examine('neon')).filter(({ subject }) => subject.includes(made.id)).map(({ code, subject }) => `${code} ${subject}`)
+    const called = (name?: string) => `branch_of_nobody ${home?.name}/${name}`
+    expect((await mine()).sort()).toEqual([called(kept), called(left), called(stray)].sort())
+    const id = (await askNeon(`${path}?search=${left}`)).branches[0].id
+    await master(
+      sql`insert into platform.kept_branches (tenant_id, target, attempt, parent_id, before, trace_id, kept_until) values (${made.id}, 'tenant/0004_asvs', 2, ${home?.branch_id}, '{}', 'x', now() + interval '1 day')`,
+      sql`insert into platform.migration_undos (id, tenant_id, target, branch_id, parent_id, state, is_automatic, discard_writes, was, lease_until, trace_id) values (gen_random_uuid(), ${made.id}, 'tenant/0004_asvs', 'br-x', ${id}, 'done', false, false, 'done', now(), 'x')`,
+    )
+    expect(await mine()).toEqual([called(stray)])
+    for (const name of [kept, left])
+      expectProblem(await remove('branch_of_nobody', `${home?.name}/${name}`, String(name)), 409, 'illegal_state')
+    expect((await remove('branch_of_nobody', `${home?.name}/${stray}`, String(stray))).status).toBe(200)
+    expect(await mine()).toEqual([])
+  }, 60_000)
+
   it('host_missing: a host whose project or branch Neon does not have', async () => {
     const lost = crypto.randomUUID()
     const plant = (project: string, branch: string) =>

@@ -2,8 +2,8 @@
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { tenantMigrations } from '../../src/tenants/provisioning/bundled.ts'
-import { master } from '../support/databases.ts'
-import { about, codes, mended, patient, settle } from '../support/doctor.ts'
+import { databaseOf, master } from '../support/databases.ts'
+import { about, codes, fix, mended, patient, settle } from '../support/doctor.ts'
 import { plantRun, plantTenant } from '../support/planted.ts'
 
 const NAME = 'idle'
@@ -87,6 +87,26 @@ describe('work that stands still', () => {
     const [found] = await about('work', name)
     await master(sql`delete from platform.hosts where name = ${name}`)
     expect([found?.code, found?.detail]).toEqual(['host_stuck', 'Neon refused to create it: projects limit exceeded'])
+  })
+
+  it('drifted: what the last migration found changed is told, until it is compared again and is so no longer', async () => {
+    const { asOwner } = await databaseOf(NAME)
+    await asOwner(sql`create table freehold.by_hand (n integer)`)
+    const drift = JSON.stringify({ count: 2, objects: [{ object: 'table freehold.by_hand', state: 'added' }] })
+    await master(
+      sql`insert into platform.tenant_migrations (tenant_id, target, wave, state, drift) values (${id}, ${tenantMigrations.at(-1)?.name}, 0, 'done', ${drift}::jsonb)`,
+    )
+    const told = async () => (await about('work', NAME)).find(({ code }) => code === 'drifted')?.detail
+    expect(await told()).toMatch(/^2 objects .*: table freehold.by_hand added\.$/)
+    const answer = await fix('drifted', NAME)
+    expect([answer.status, answer.body.done], JSON.stringify(answer.body)).toEqual([
+      200,
+      expect.stringMatching(/nothing was changed/),
+    ])
+    expect(await told()).toMatch(/added\.$/)
+    await asOwner(sql`drop table freehold.by_hand`)
+    await mended('work', 'drifted', NAME)
+    await master(sql`delete from platform.tenant_migrations where tenant_id = ${id}`)
   })
 
   it('tenant_behind, migration_failed, migration_stopped: what the newest run did not do is told with its reason', async () => {

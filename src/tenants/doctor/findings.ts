@@ -37,6 +37,7 @@ export const CODES = {
   tenant_failed: told('work'),
   tenant_behind: told('work'),
   migration_failed: told('work'),
+  drifted: safe('work', 'Compare its database again'),
   migration_stopped: told('work'),
   maintenance_overdue: told('work'),
   audit_head_missing: told('work'),

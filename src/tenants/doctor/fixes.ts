@@ -5,6 +5,7 @@ import { erase } from '../lifecycle/erasure.ts'
 import { deleteEntries } from '../lifecycle/kv-pass.ts'
 import { propagate } from '../lifecycle/lifecycle.ts'
 import { rotateKeys } from '../lifecycle/rotating.ts'
+import { compareAgain } from '../migration/drift.ts'
 import { resumeStale } from '../provisioning/provisioning.ts'
 import { kvKey } from '../registry/registry.ts'
 import type { ASK, Finding, SAFE } from './findings.ts'
@@ -52,6 +53,12 @@ export const FIXES: Record<(typeof SAFE)[number] | (typeof ASK)[number], Fix> = 
   branch_of_nobody: remove,
   login_of_nobody: remove,
   project_of_nobody: remove,
+  async drifted({ config, trace_id }, { tenant_id }) {
+    const count = await compareAgain(config, String(tenant_id), trace_id)
+    return count
+      ? `It was compared again, and nothing was changed: ${count} objects differ.`
+      : 'It was compared again: nothing differs.'
+  },
   async provisioning_stuck({ env, config }) {
     await resumeStale(env, config)
     return 'The next attempt was started.'

@@ -10,6 +10,7 @@ import { batch } from '../../kernel/db.ts'
 import { type Host, type MasterRow, openHost } from '../provisioning/job.ts'
 import { type NeonApi, neonApi, reason } from '../provisioning/neon.ts'
 import { isGone } from '../provisioning/projects.ts'
+import { type Branch, knownBranches } from './branches.ts'
 import { type Finding, finding } from './findings.ts'
 import { loginOf, shortOf, tenantOfBranch } from './names.ts'
 import { behind, type Part, page, type Sources } from './part.ts'
@@ -21,7 +22,7 @@ const MOST_ASKED = 20
 
 /** What the master has on a host. `is_settled`: not being created or erased, and did not fail. */
 type Placed = { id: string; subdomain: string; database_name: string; branch_id: string | null; is_settled: boolean }
-type Listed = { branches: { id: string; name: string }[]; databases: string[]; logins: string[] }
+type Listed = { branches: Branch[]; databases: string[]; logins: string[] }
 type At = { neon: NeonApi; host: Host; name: string; kind: string }
 
 /** The hosts that are open, and all that they hold. At most 120 requests. */
@@ -159,25 +160,23 @@ async function strangeAt(sources: Sources, at: At, listed: Listed): Promise<Find
 }
 
 async function ofNobody({ config }: Sources, { host, name }: At, { branches, databases, logins }: Listed) {
-  const ids = branches.flatMap((branch) => tenantOfBranch(branch.name) ?? [])
   const shorts = logins.flatMap((role) => loginOf(role)?.short ?? [])
   const [[known] = []] = await batch(config.MASTER_DATABASE_URL, [
     sql`select
           coalesce((select jsonb_agg(t.database_name) from platform.tenants t where t.host_id = ${host.id}), '[]') as databases,
-          coalesce((select jsonb_agg(t.id) from platform.tenants t where t.id in (select x::uuid from jsonb_array_elements_text(${JSON.stringify(ids)}::jsonb) x)), '[]') as branches,
+          coalesce((select jsonb_agg(b.id) from (${knownBranches(branches)}) b), '[]') as branches,
           coalesce((select jsonb_agg(x) from (select distinct x from jsonb_array_elements_text(${JSON.stringify(shorts)}::jsonb) x) s
             where exists (select from platform.tenants t where left(replace(t.id::text, '-', ''), 12) = s.x)), '[]') as logins`,
   ])
   const has = (what: string) => new Set(known?.[what] as string[])
-  const [placed, owners, users] = [has('databases'), has('branches'), has('logins')]
+  const [placed, owned, users] = [has('databases'), has('branches'), has('logins')]
   return [
     ...databases
       .filter((database) => database !== databaseOf(host) && !placed.has(database))
       .map((database) => finding('database_of_nobody', `${name}/${database}`, 'No tenant of this host has this database.')),
     ...branches
-      .filter((branch) => branch.id !== host.branch_id && !owners.has(tenantOfBranch(branch.name) ?? ''))
-      .filter((branch) => tenantOfBranch(branch.name) !== null)
-      .map((branch) => finding('branch_of_nobody', `${name}/${branch.name}`, 'No tenant has the id in its name.')),
+      .filter((branch) => branch.id !== host.branch_id && !owned.has(branch.id) && tenantOfBranch(branch.name) !== null)
+      .map((branch) => finding('branch_of_nobody', `${name}/${branch.name}`, 'No tenant of the master has it.')),
     ...logins
       .filter((role) => !users.has(loginOf(role)?.short ?? ''))
       .map((role) => finding('login_of_nobody', `${name}/${role}`, 'No tenant has the id in its name.')),

@@ -10,6 +10,7 @@ import { Problem } from '../../kernel/problem.ts'
 import { clusterOf, type Host, type MasterRow, openHost } from '../provisioning/job.ts'
 import { type NeonApi, neonApi, reason, remove } from '../provisioning/neon.ts'
 import { dropRoles } from '../provisioning/roles.ts'
+import { knownBranches } from './branches.ts'
 import { mustBeErased } from './erased.ts'
 import type { Finding } from './findings.ts'
 import { loginOf, tenantOfBranch } from './names.ts'
@@ -90,15 +91,16 @@ async function tenantIn(config: Config, host: Host, name: string): Promise<strin
 }
 
 async function removeBranch({ config, neon, host, name }: At): Promise<void> {
-  const [known] = await batch(config.MASTER_DATABASE_URL, [
-    sql`select from platform.tenants t where t.id = ${tenantOfBranch(name)}::uuid`,
-  ])
-  if (known?.length) throw new Problem('illegal_state', 'A tenant has this branch.')
-  await mustBeErased(config, [String(tenantOfBranch(name))])
   const { project_id } = host
-  const found = await neon.branches.list({ projectId: project_id, search: name }).all()
-  for (const branch of found)
-    if (branch.name === name && branch.id !== host.branch_id) await remove(neon, { project_id, branch_id: branch.id }, null)
+  const found = (await neon.branches.list({ projectId: project_id, search: name }).all()).filter((branch) => branch.name === name)
+  const [known] = await batch(config.MASTER_DATABASE_URL, [knownBranches(found.length ? found : [{ id: '', name }])])
+  if (known?.length || found.some(({ id }) => id === host.branch_id))
+    throw new Problem('illegal_state', 'A tenant has this branch.')
+  // One that a tenant of this master left; or of a tenant that is not here any more.
+  const id = String(tenantOfBranch(name))
+  const [living] = await batch(config.MASTER_DATABASE_URL, [sql`select from platform.tenants t where t.id = ${id}::uuid`])
+  if (!living?.length) await mustBeErased(config, [id])
+  for (const { id } of found) await remove(neon, { project_id, branch_id: id }, null)
 }
 
 async function removeLogin({ config, neon, host, name }: At): Promise<void> {

@@ -1,6 +1,6 @@
 /**
- * Work that stands still or failed. What holds its lease is under way, and no finding. The report of a migration run on what a
- * database's schema has beside ours belongs here as well.
+ * Work that stands still or failed, and what the last migration of a tenant found changed in its database. What holds its lease is under
+ * way, and no finding.
  */
 import { sql } from 'drizzle-orm'
 import { batch } from '../../kernel/db.ts'
@@ -19,6 +19,7 @@ export const tenantWork: Part = {
     'tenant_failed',
     'tenant_behind',
     'migration_failed',
+    'drifted',
     'maintenance_overdue',
     'audit_head_missing',
   ],
@@ -45,6 +46,10 @@ export const tenantWork: Part = {
             union all
             select 'migration_failed', format('%s failed: %s', m.target, coalesce(m.error, 'it says nothing'))
             from platform.tenant_migrations m where m.tenant_id = t.id and m.target = ${NEWEST} and m.state = 'failed'
+            union all
+            select 'drifted', format('%s objects were not as the migrations make them when they were last compared, the first: %s %s.',
+              m.drift ->> 'count', m.drift #>> '{objects,0,object}', m.drift #>> '{objects,0,state}')
+            from platform.tenant_migrations m where m.tenant_id = t.id and m.target = ${NEWEST} and m.state = 'done' and (m.drift ->> 'count')::integer > 0
             union all
             select 'tenant_behind', format('Its schema is %s, and no run is taking it to the newest.', t.schema_version)
             where ${isBehind} and not exists (

@@ -4,6 +4,7 @@
  */
 import { z } from '@hono/zod-openapi'
 import { sql } from 'drizzle-orm'
+import type { Config } from '../../kernel/config.ts'
 import type { Ctx } from '../../kernel/context.ts'
 import { batch, dbError } from '../../kernel/db.ts'
 import { Problem } from '../../kernel/problem.ts'
@@ -96,6 +97,19 @@ export function summaryOf({ is_compared, drift, ledger }: TenantDrift): z.infer<
   if (!is_compared) return null
   const all = [...ledger.map(({ migration, state }) => ({ object: `migration ${migration}`, state })), ...drift]
   return { count: all.length, objects: all.slice(0, MOST_NAMED) }
+}
+
+/** Compares a tenant's database again, for the report of its last migration. Returns how many objects differ. Fails as `batch` does. */
+export async function compareAgain(config: Config, id: string, trace_id: string): Promise<number> {
+  const [rows] = await batch(config.MASTER_DATABASE_URL, [
+    sql`select t.id, t.owner_url_encrypted from platform.tenants t where t.id = ${id}`,
+  ])
+  const { owner_url } = (await jobOf(config, (rows?.[0] ?? {}) as MasterRow, null, trace_id)).tenant
+  const drift = owner_url ? summaryOf(await readDrift(owner_url)) : null
+  await batch(config.MASTER_DATABASE_URL, [
+    sql`update platform.tenant_migrations m set drift = ${drift && JSON.stringify(drift)}::jsonb where m.tenant_id = ${id} and m.target = ${NEWEST} and m.state = 'done'`,
+  ])
+  return drift?.count ?? 0
 }
 
 /**
