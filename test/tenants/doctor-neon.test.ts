@@ -114,6 +114,22 @@ describe('at Neon', () => {
     expect(found.every((each) => each.fix === null && each.tenant_id === stranger)).toBe(true)
   })
 
+  it('of a host that is for one tenant alone all is compared: nothing of it is found, and a database of nobody is', async () => {
+    const made = await makeTenant('astray-project', { isolation: 'project' }, await operatorToken())
+    const own = `freehold-tenant-${made.id}`
+    const mine = async () =>
+      (await examine('neon')).filter(({ subject }) => subject.startsWith(own)).map(({ code, subject }) => `${code} ${subject}`)
+    expect(await mine()).toEqual([])
+    const [home] = await master(sql`select h.project_id, h.branch_id from platform.hosts h where h.name = ${own}`)
+    const path = `/projects/${home?.project_id}/branches/${home?.branch_id}/databases`
+    const { owner_name } = (await askNeon(path)).databases[0]
+    await askNeon(path, { method: 'POST', body: JSON.stringify({ database: { name: 'astray_beside', owner_name } }) })
+    await vi.waitUntil(async () => (await mine()).length, { timeout: 20_000, interval: 200 })
+    expect(await mine()).toEqual([`database_of_nobody ${own}/astray_beside`])
+    expect((await remove('database_of_nobody', `${own}/astray_beside`, 'astray_beside')).status).toBe(200)
+    expect(await mine()).toEqual([])
+  }, 60_000)
+
   it('branch_of_nobody, branch_missing: branches with the id of no tenant, and tenants without their branch', async () => {
     const made = await makeTenant('astray-branch', { isolation: 'branch' }, await operatorToken())
     const [home] = await master(
