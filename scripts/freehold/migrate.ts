@@ -21,7 +21,7 @@ const Run = z.looseObject({
   reason: z.string().nullable(),
   wave: z.string(),
   rest_from: z.string(),
-  tenants: z.object({ pending: z.number(), running: z.number(), done: z.number(), failed: z.number() }),
+  tenants: z.object({ pending: z.number(), running: z.number(), done: z.number(), failed: z.number(), undone: z.number() }),
   drifted: z.number(),
   created_at: z.string(),
   finished_at: z.string().nullable(),
@@ -46,6 +46,7 @@ const Report = z.object({
   next_cursor: z.string().nullable(),
 })
 
+type Shown = { tenants?: boolean }
 type Watching = { json?: boolean; wait?: boolean }
 type Wanted = { now?: boolean; concurrency?: number; stopPercent?: number }
 
@@ -88,8 +89,9 @@ export function addMigrate(program: Command): void {
     .command('status')
     .description('show a run and what failed in it')
     .argument('[run]', 'its id; default: the newest')
+    .option('--tenants', 'show every tenant of it: from, to, how long it took, and why it failed')
     .action((id: string | undefined, _, command: Command) => {
-      const options = command.optsWithGlobals<Globals>()
+      const options = command.optsWithGlobals<Globals & Shown>()
       return withApi(options, async (api) => show(api, await found(api, id), options))
     })
 
@@ -149,21 +151,32 @@ async function watch(api: Api, begun: Run, options: Globals & Watching): Promise
   await show(api, run, options)
 }
 
-async function show(api: Api, run: Run, { json }: Globals): Promise<void> {
+async function show(api: Api, run: Run, { json, tenants }: Globals & Shown): Promise<void> {
+  const all = tenants ? await report(api, run, '') : []
   const failed = run.tenants.failed ? await report(api, run, 'state=failed') : []
   const drifted = run.drifted ? await report(api, run, 'drifted=true') : []
-  if (json) printJson({ ...run, failures: failed, drifts: drifted })
+  if (json) printJson({ ...run, failures: failed, drifts: drifted, ...(tenants && { report: all }) })
   else {
-    const { done, pending, running } = run.tenants
+    const { done, pending, running, undone } = run.tenants
     print(
       pairs([
         ['run', run.id],
         ['to', run.target],
         ['state', run.reason ? `${run.state}: ${run.reason}` : run.state],
         ['wave', run.wave],
-        ['tenants', `${done} done, ${run.tenants.failed} failed, ${running} running, ${pending} pending`],
+        [
+          'tenants',
+          `${done} done, ${run.tenants.failed} failed, ${running} running, ${pending} pending${undone ? `, ${undone} undone` : ''}`,
+        ],
       ]),
     )
+    if (all.length)
+      print(
+        `\n${table(
+          ['TENANT', 'STATE', 'FROM', 'TO', 'MS', 'WHY'],
+          all.map((row) => [row.subdomain, row.state, row.from ?? '-', row.to, String(row.ms ?? '-'), row.error ?? '-']),
+        )}`,
+      )
     if (failed.length)
       print(
         `\n${table(
@@ -185,9 +198,16 @@ async function show(api: Api, run: Run, { json }: Globals): Promise<void> {
   if (run.state === 'stopped' || failed.length) process.exitCode = 1
 }
 
+/** The report on the tenants of a run, all of its pages. */
 async function report(api: Api, { id }: Run, which: string): Promise<z.infer<typeof Report>['data']> {
-  const { data } = await api.call(Report, 'GET', `/migrations/${id}/tenants?${which}&limit=100`)
-  return data
+  const rows: z.infer<typeof Report>['data'] = []
+  for (let cursor: string | null = ''; cursor !== null; ) {
+    const query = [which, 'limit=100', cursor && `cursor=${encodeURIComponent(cursor)}`].filter(Boolean).join('&')
+    const page: z.infer<typeof Report> = await api.call(Report, 'GET', `/migrations/${id}/tenants?${query}`)
+    rows.push(...page.data)
+    cursor = page.next_cursor
+  }
+  return rows
 }
 
 const first = ([drifted]: z.infer<typeof Drifted>[] = []) => (drifted ? `${drifted.object} ${drifted.state}` : '-')
@@ -196,11 +216,12 @@ const first = ([drifted]: z.infer<typeof Drifted>[] = []) => (drifted ? `${drift
 function progress(): (run: Run) => void {
   const screen = process.stderr
   let last = ''
-  return ({ tenants: { done, failed, running, pending }, wave }) => {
-    const all = done + failed + running + pending
-    const full = all ? Math.round(((done + failed) / all) * BAR) : BAR
+  return ({ tenants: { done, failed, running, pending, undone }, wave }) => {
+    const over = done + failed + undone
+    const all = over + running + pending
+    const full = all ? Math.round((over / all) * BAR) : BAR
     const bar = paint(screen, failed ? 'red' : 'green', '#'.repeat(full)) + '.'.repeat(BAR - full)
-    const line = `${bar} ${done + failed} of ${all}, ${wave}${failed ? `, ${failed} failed` : ''}`
+    const line = `${bar} ${over} of ${all}, ${wave}${failed ? `, ${failed} failed` : ''}`
     if (line === last) return
     last = line
     if (screen.isTTY) screen.write(`\r\x1b[K${line}${running + pending ? '' : '\n'}`)

@@ -76,6 +76,9 @@ describe('migrate', () => {
     expect(run).toMatchObject({ code: 0, stdout: expect.stringMatching(/state +done[\s\S]*3 done, 0 failed/) })
     expect(run.stderr).toMatch(/#{30} 3 of 3/)
     expect(await ada('status')).toMatchObject({ code: 0, stdout: expect.stringMatching(/state +done/) })
+    const report = await ada('status', '--tenants')
+    for (const name of ['acme', 'beta', 'gamma'])
+      expect(report.stdout).toMatch(new RegExp(`\\n${name} +done +${names.at(-2)} +${names.at(-1)} +\\d+ +-`))
     expect(await ada('resume')).toMatchObject({ code: 1, stderr: expect.stringContaining('nothing to resume') })
   })
 
@@ -105,6 +108,7 @@ describe('migrate', () => {
     await master(sql`update platform.tenants set owner_url_encrypted = null, v = v where subdomain = 'beta'`)
     const run = await ada('run', '--now', '--json')
     const { state, reason, failures } = JSON.parse(run.stdout)
+    expect(failures[0]).toMatchObject({ from: names.at(-2), to: names.at(-1), ms: expect.any(Number) })
     expect([run.code, state, reason, failures.length, failures[0].subdomain, failures[0].error]).toEqual([
       1,
       'stopped',

@@ -133,7 +133,8 @@ async function driftOf({ owner_url, subdomain: tenant }: Job['tenant'], trace_id
 /** `at`: the step, where the attempt could not say it itself. */
 async function giveUp(config: Config, claim: Claim, at: string, words: string): Promise<void> {
   await batch(config.MASTER_DATABASE_URL, [
-    sql`update platform.tenant_migrations m set state = 'failed', error = coalesce(m.error, ${words}), step = coalesce(m.step, ${at}), finished_at = now()
+    sql`update platform.tenant_migrations m set state = 'failed', error = coalesce(m.error, ${words}), step = coalesce(m.step, ${at}),
+          ms = extract(epoch from clock_timestamp() - m.started_at) * 1000, finished_at = now()
         where ${isHeld(claim)}`,
   ])
 }
