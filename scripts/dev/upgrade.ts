@@ -7,14 +7,16 @@ import { jobOf, type MasterRow } from '../../src/tenants/provisioning/job.ts'
 import type { Migration } from '../../src/tenants/provisioning/migrations.ts'
 
 /**
- * Takes the tenants of an older data folder to the newest schema and preset, one after another, before the Worker starts. In production a run
- * does that (`freehold migrate run`).
+ * Takes the tenants of an older data folder to the newest schema and preset, one after another, before the Worker starts; not one whose
+ * migration was undone. In production a run does that (`freehold migrate run`).
  */
 export async function upgradeTenants(config: Config, migrations: Migration[], say: (line: string) => void): Promise<void> {
   const older = JSON.stringify(migrations.slice(0, -1).map(({ name }) => name))
   const [rows = []] = await batch(config.MASTER_DATABASE_URL, [
     sql`select to_jsonb(t) as tenant from platform.tenants t where t.owner_url_encrypted is not null and t.status in ('active', 'inactive', 'deleted')
-        and (t.schema_version in (select jsonb_array_elements_text(${older}::jsonb)) or ${lacksPreset}) order by t.created_at`,
+        and (t.schema_version in (select jsonb_array_elements_text(${older}::jsonb)) or ${lacksPreset})
+        and not exists (select from platform.tenant_migrations m where m.tenant_id = t.id and m.target = ${migrations.at(-1)?.name} and m.state in ('undoing', 'undone'))
+        order by t.created_at`,
   ])
   const trace_id = crypto.randomUUID().replaceAll('-', '')
   for (const [index, row] of rows.entries()) {
