@@ -5,10 +5,11 @@ import { presetVersion } from '../../src/presets/version.ts'
 import { lacksPreset, upgrade } from '../../src/tenants/migration/upgrade.ts'
 import { jobOf, type MasterRow } from '../../src/tenants/provisioning/job.ts'
 import type { Migration } from '../../src/tenants/provisioning/migrations.ts'
+import { reason } from '../../src/tenants/provisioning/neon.ts'
 
 /**
  * Takes the tenants of an older data folder to the newest schema and preset, one after another, before the Worker starts; not one whose
- * migration was undone. In production a run does that (`freehold migrate run`).
+ * migration was undone. One that cannot be is named, and left to a run. In production a run does that (`freehold migrate run`).
  */
 export async function upgradeTenants(config: Config, migrations: Migration[], say: (line: string) => void): Promise<void> {
   const older = JSON.stringify(migrations.slice(0, -1).map(({ name }) => name))
@@ -22,13 +23,18 @@ export async function upgradeTenants(config: Config, migrations: Migration[], sa
   for (const [index, row] of rows.entries()) {
     const { tenant } = await jobOf(config, row.tenant as MasterRow, null, trace_id)
     say(`Upgrading the tenant ${tenant.subdomain} (${index + 1} of ${rows.length}).`)
-    const newest = await upgrade(tenant, migrations, trace_id)
-    await batch(
-      config.MASTER_DATABASE_URL,
-      [
-        sql`update platform.tenants set schema_version = ${newest}, presets_version = coalesce(${presetVersion(tenant.role_preset)}, presets_version) where id = ${tenant.id}`,
-      ],
-      trace_id,
-    )
+    try {
+      const newest = await upgrade(tenant, migrations, trace_id)
+      await batch(
+        config.MASTER_DATABASE_URL,
+        [
+          sql`update platform.tenants set schema_version = ${newest}, presets_version = coalesce(${presetVersion(tenant.role_preset)}, presets_version) where id = ${tenant.id}`,
+        ],
+        trace_id,
+      )
+    } catch (error) {
+      // One that cannot be migrated keeps nobody else from working; the Worker serves it as its schema allows.
+      say(`The tenant ${tenant.subdomain} was not upgraded: ${reason(error)}`)
+    }
   }
 }

@@ -168,6 +168,48 @@ describe('the next start', () => {
   )
 
   it(
+    'names a tenant that cannot be upgraded, upgrades the others and serves them, and leaves one whose migration was undone',
+    async () => {
+      await stop()
+      const [before, newest] = filesOf('tenant').slice(-2)
+      const setBack = 'update platform.tenants set schema_version = $1 where subdomain = any ($2)'
+      const edited = 'update freehold.migrations set checksum = checksum || $1 where name = $2'
+      await inFolder(older.path, async (url) => {
+        await run(url, 'freehold_master', setBack, [before, ['acme', 'closed', 'demo']])
+        await run(url, 'freehold_demo', edited, ['x', newest])
+        await run(
+          url,
+          'freehold_master',
+          `insert into platform.tenant_migrations (tenant_id, target, wave, state) select id, $1, 0, 'undone' from platform.tenants where subdomain = 'closed'`,
+          [newest],
+        )
+      })
+      await startAgain()
+      const said = running?.err() ?? ''
+      expect(said).toMatch(/Upgrading the tenant demo \(1 of 2\)\.\nThe tenant demo was not upgraded: Migration .* was edited/)
+      expect(said).toContain('Upgrading the tenant acme (2 of 2).')
+      await login('acme', kept.lived.acme.person)
+      const versions = 'select subdomain, schema_version from platform.tenants where subdomain = any ($1) order by subdomain'
+      expect(await run(facts.postgres_url, 'freehold_master', versions, [['acme', 'closed', 'demo']])).toEqual([
+        { subdomain: 'acme', schema_version: newest },
+        { subdomain: 'closed', schema_version: before },
+        { subdomain: 'demo', schema_version: before },
+      ])
+      await stop()
+      await inFolder(older.path, async (url) => {
+        await run(url, 'freehold_demo', 'update freehold.migrations set checksum = rtrim(checksum, $1) where name = $2', [
+          'x',
+          newest,
+        ])
+        await run(url, 'freehold_master', 'delete from platform.tenant_migrations where target = $1', [newest])
+      })
+      await startAgain()
+      expect(running?.err()).toContain('Upgrading the tenant closed')
+    },
+    3 * STARTED_MS,
+  )
+
+  it(
     'after a hundred days finds passwords that have expired, and serves who has to change them',
     async () => {
       await stop()
