@@ -32,14 +32,14 @@ export function seed(party: { id: string; subdomain: string }, preset: Preset): 
 
 /**
  * The statements that give a database what it never had of a preset: permissions, roles, and what its system roles carry. What a
- * tenant deleted or ended is a row still, and stays as it is; so do roles of its own. Run by the owner login; repeatable.
+ * tenant deleted or ended is a row still, and stays as it is; so do roles of its own, which no role of the system inherits. Run by the owner login; repeatable.
  */
 export const rolesOf = (preset: Preset): SQL[] => [
   sql`insert into freehold.permissions (id, name, is_system)
       select gen_random_uuid(), name, true from jsonb_array_elements_text(${JSON.stringify(preset.permissions)}::jsonb) as p (name) on conflict do nothing`,
   ...preset.roles.flatMap((role) => [
     sql`insert into freehold.roles (id, name, description, is_system, parent_id, is_admin, is_fallback, is_manageable, max_users)
-        select gen_random_uuid(), ${role.name}, ${role.description}, true, (select id from freehold.roles where name = ${role.parent ?? null} and deleted_at is null),
+        select gen_random_uuid(), ${role.name}, ${role.description}, true, (select id from freehold.roles where name = ${role.parent ?? null} and is_system and deleted_at is null),
           ${role.name === preset.administrator}, ${role.name === preset.fallback}, ${role.is_manageable ?? false}, ${role.max_users ?? null}
         where not exists (select from freehold.roles where name = ${role.name}) on conflict do nothing`,
     sql`insert into freehold.role_permissions (id, role_id, permission, scope)
