@@ -12,7 +12,19 @@ import { keepBranch } from '../../src/tenants/migration/kept.ts'
 import { tendUndos } from '../../src/tenants/migration/put-back.ts'
 import { master, settings } from '../support/databases.ts'
 import { bothSides, on, pending, switchOn } from '../support/faults.ts'
-import { behind, branchesOf, ended, eraseAll, migrateAll, migrated, NEWEST, newTrace, undo, versionOf } from '../support/undo.ts'
+import {
+  BEFORE,
+  behind,
+  branchesOf,
+  ended,
+  eraseAll,
+  migrateAll,
+  migrated,
+  NEWEST,
+  newTrace,
+  undo,
+  versionOf,
+} from '../support/undo.ts'
 
 let introspector: Awaited<ReturnType<typeof introspectWorkflow>>
 beforeAll(async () => {
@@ -89,6 +101,26 @@ it('a slower attempt takes no later one’s place', async () => {
   expect(kept?.attempt).toBe(2)
   const branches = await branchesOf(id)
   expect([Object.keys(branches).sort(), branches['its-before-0004-2']]).toEqual([['its', 'its-before-0004-2'], kept?.branch_id])
+  await master(sql`update platform.tenant_migrations set lease_until = now() - interval '1 second' where tenant_id = ${id}`)
+  await migrateAllThatIsLeft()
+}, 60_000)
+
+it('an attempt after one that applied a part of the migration goes on with the branch of before all of it', async () => {
+  const id = await behind('keeping-part')
+  await begun()
+  await keepBranch(settings(), await attempt(id, 1))
+  const kept = await keptOf(id)
+  // As if one of two migrations had been applied since.
+  await master(sql`update platform.kept_branches set from_version = 'tenant/0002_attacks' where tenant_id = ${id}`)
+  await keepBranch(settings(), await attempt(id, 2))
+  expect(await keptOf(id)).toEqual({ ...kept, attempt: 2 })
+  expect(await branchesOf(id)).toMatchObject({ 'its-before-0004-1': kept?.branch_id })
+  // One that applied nothing takes its own.
+  await master(sql`update platform.kept_branches set from_version = ${BEFORE} where tenant_id = ${id}`)
+  await keepBranch(settings(), await attempt(id, 3))
+  const branches = await branchesOf(id)
+  expect(Object.keys(branches).sort()).toEqual(['its', 'its-before-0004-3'])
+  expect(await keptOf(id)).toEqual({ attempt: 3, branch_id: branches['its-before-0004-3'] })
   await master(sql`update platform.tenant_migrations set lease_until = now() - interval '1 second' where tenant_id = ${id}`)
   await migrateAllThatIsLeft()
 }, 60_000)

@@ -40,8 +40,8 @@ const nameOf = (tenant_id: string, { target, attempt }: Place) => `tenant-${tena
 export const branchOf = (job: Job) => job.tenant.branch_id ?? hostOf(job).branch_id
 
 /**
- * Takes the branch, where the tenant has a branch of its own and its ledger lacks a migration; the one of the migration before goes.
- * Repeatable. Where Neon has no room for it the tenant is migrated without, and the row says so: releases go on. Four round trips to
+ * Takes the branch, where the tenant has a branch of its own and its ledger lacks a migration; the one of the migration before goes,
+ * and that of an attempt before, unless that one applied a part of it. Repeatable. Where Neon has no room for it the tenant is migrated without, and the row says so: releases go on. Four round trips to
  * the master and two to the tenant's database. Fails while a migration of the tenant is being undone.
  */
 export async function keepBranch(config: Config, claim: Claim): Promise<void> {
@@ -69,6 +69,14 @@ export async function keepBranch(config: Config, claim: Claim): Promise<void> {
     // Looked at before Neon is asked: what is written meanwhile counts as lost, never as safe.
     const { before, applied } = await lookAt(String(tenant.owner_url))
     if (tenantMigrations.every(({ name }) => applied.includes(name))) return
+    // An attempt before applied a part of this migration: what it kept is of before all of it.
+    if (kept?.target === target && kept.branch_id && kept.parent_id === parent_id && applied.at(-1) !== kept.from_version) {
+      await batch(config.MASTER_DATABASE_URL, [
+        sql`update platform.kept_branches k set attempt = ${attempt}, kept_until = now() + ${KEPT} from platform.tenant_migrations m
+            where k.tenant_id = ${tenant_id} and k.branch_id = ${kept.branch_id} and k.attempt = ${kept.attempt} and ${isHeld(claim)}`,
+      ])
+      return
+    }
     await removeUpTo(neon, project_id, tenant_id, claim)
     const row = sql`${tenant_id}, ${target}, ${attempt}::integer, ${parent_id}, ${applied.at(-1) ?? null}, ${JSON.stringify(before)}::jsonb, ${trace_id}, now() + ${KEPT}, null, null`
     const [, still] = await batch(config.MASTER_DATABASE_URL, [
