@@ -169,20 +169,6 @@ export const provisioning_steps = platform.table(
   (t) => [primaryKey({ columns: [t.tenant_id, t.name] })],
 )
 
-/** Key pairs that sign tokens, of tenants and of the platform. Published at once, used from `use_from` on. */
-export const signing_keys = platform.table(
-  'signing_keys',
-  {
-    kid: text().primaryKey(),
-    realm_id: uuid().notNull(),
-    public_jwk: jsonb().$type<Record<string, unknown>>().notNull(),
-    private_jwk_encrypted: text().notNull(),
-    use_from: moment().notNull(),
-    created_at: moment().notNull().defaultNow(),
-  },
-  (t) => [index('signing_keys_realm').on(t.realm_id)],
-)
-
 /** The maintenance queue. A tenant's database is maintained when it is due, and after it was active. */
 export const maintenance = platform.table('maintenance', {
   realm_id: uuid()
