@@ -145,7 +145,7 @@ export const EnvironmentSettings = z
     /** Of Neon's compute units, which a host's compute has: its connections are as many (97 at 0.25). */
     HOST_COMPUTE_CU: ComputeUnits.default(1),
     HOST_CAPACITY: z.coerce.number().int().min(1).max(MOST_TENANTS).default(200),
-    /** Tenants of a host that are awake at once, before the next tenant is placed elsewhere (docs/bench.md, "in turns"). */
+    /** Tenants of a host that are awake at once, before the next tenant is placed elsewhere (`npm run bench -- --only turns`). */
     HOST_AWAKE: z.coerce.number().int().min(1).max(MOST_TENANTS).default(40),
     NEON_PG_VERSION: z.coerce.number().int().min(16).max(18).default(17),
     DEFAULT_ISOLATION: z.enum(['database', 'branch', 'project']).default('database'),
