@@ -71,7 +71,9 @@ const behindCompression = ({ test, ...project }: TestProjectInlineConfiguration)
 export default defineConfig({
   test: {
     silent: 'passed-only',
-    reporters: process.env.CI ? ['default', ['json', { outputFile: `${root}.wrangler/tests.json` }]] : ['default'],
+    reporters: process.env.CI
+      ? ['default', ['json', { outputFile: process.env.TEST_REPORT ?? `${root}.wrangler/tests.json` }]]
+      : ['default'],
     maxWorkers: 2,
     // A machine that is busy elsewhere must not decide a run; a test that fails twice has failed.
     retry: process.env.CI ? 1 : 0,
