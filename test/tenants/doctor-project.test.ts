@@ -34,7 +34,8 @@ async function strange(name: string) {
 }
 const aboutHost = async (name: string) =>
   [...(await examine('registry')), ...(await examine('neon')), ...(await examine('work'))].filter(
-    ({ subject }) => subject.split('/')[0] === name,
+    // Logins that other files left are in every branch here: all are one cluster.
+    ({ code, subject }) => subject.split('/')[0] === name && code !== 'login_of_nobody',
   )
 
 it('a tenant with a project of its own that is well is no finding, and what its project lacks is one', async () => {
