@@ -68,7 +68,9 @@ async function mustBeForeign(config: Config, { host }: Connection): Promise<void
   const [rows = []] = await batch(config.MASTER_DATABASE_URL, [
     sql`select id, owner_url_encrypted as sealed from platform.hosts where kind <> 'external' and owner_url_encrypted is not null`,
   ])
-  const own = await Promise.all(rows.map(({ id, sealed }) => openOwnerUrl(config, String(id), String(sealed))))
+  // One host whose secret no key opens (the doctor names it) must not keep every other database from being adopted.
+  const opened = await Promise.allSettled(rows.map(({ id, sealed }) => openOwnerUrl(config, String(id), String(sealed))))
+  const own = opened.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []))
   const hosts = [config.MASTER_DATABASE_URL, ...own].map((url) => new URL(url).hostname.replace(/^([^.]+?)-pooler\./, '$1.'))
   if (hosts.includes(host))
     throw invalid('connection_string', `names the host ${host}, which is this platform’s own: create a tenant there instead`)
