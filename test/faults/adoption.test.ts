@@ -10,7 +10,7 @@ import type { Fault } from '../../scripts/local-neon/fault.ts'
 import { eraseStale } from '../../src/tenants/lifecycle/erasure.ts'
 import { NOT_ACCEPTED } from '../../src/tenants/provisioning/isolation-external.ts'
 import { master, settings } from '../support/databases.ts'
-import { askNeon, bothSides, ended, pending, reserve, run, switchOn, WHOLE, whole } from '../support/faults.ts'
+import { askNeon, bothSides, ended, pending, rememberLeft, reserve, run, switchOn, WHOLE, whole } from '../support/faults.ts'
 import { call, operatorToken, wanted } from '../support/people.ts'
 import { expectProblem } from '../support/refusal.ts'
 import {
@@ -24,6 +24,8 @@ import {
   strangersDatabase,
   strangersLogin,
 } from '../support/stranger.ts'
+
+beforeAll(rememberLeft, 60_000)
 
 let introspector: Awaited<ReturnType<typeof introspectWorkflow>>
 let token: string

@@ -6,10 +6,12 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { encrypt } from '../../src/kernel/keyring.ts'
 import { catalogueOf } from '../support/catalogue.ts'
 import { atDatabase, type Database, databaseOf, master, refusalOf, settings } from '../support/databases.ts'
-import { askNeon, bothSides, type Isolation } from '../support/faults.ts'
+import { askNeon, bothSides, type Isolation, rememberLeft } from '../support/faults.ts'
 import { ADMIN, call, login, operatorToken } from '../support/people.ts'
 import { plantTenant } from '../support/planted.ts'
 import { makeIsolated } from '../support/stranger.ts'
+
+beforeAll(rememberLeft, 60_000)
 
 const ISOLATIONS: Isolation[] = ['database', 'branch', 'project', 'external']
 const NOT_LET_IN = /permission denied for database|password authentication failed|does not exist/

@@ -11,7 +11,7 @@ import { advance, begin, type Send } from '../../src/tenants/migration/fleet.ts'
 import { keepBranch } from '../../src/tenants/migration/kept.ts'
 import { tendUndos } from '../../src/tenants/migration/put-back.ts'
 import { master, settings } from '../support/databases.ts'
-import { bothSides, on, pending, switchOn } from '../support/faults.ts'
+import { bothSides, on, pending, rememberLeft, switchOn } from '../support/faults.ts'
 import {
   BEFORE,
   behind,
@@ -25,6 +25,8 @@ import {
   undo,
   versionOf,
 } from '../support/undo.ts'
+
+beforeAll(rememberLeft, 60_000)
 
 let introspector: Awaited<ReturnType<typeof introspectWorkflow>>
 beforeAll(async () => {

@@ -4,16 +4,18 @@
  */
 import { env } from 'cloudflare:workers'
 import { sql } from 'drizzle-orm'
-import { afterEach, describe, expect, it, vi } from 'vitest'
+import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import type { Fault } from '../../scripts/local-neon/fault.ts'
 import { batch } from '../../src/kernel/db.ts'
 import { advance, begin, resume, type Send } from '../../src/tenants/migration/fleet.ts'
 import { tenantMigrations } from '../../src/tenants/provisioning/bundled.ts'
 import { type Entry, kvKey } from '../../src/tenants/registry/registry.ts'
 import { databaseOf, master, settings } from '../support/databases.ts'
-import { bothSides, pending, switchOn } from '../support/faults.ts'
+import { bothSides, pending, rememberLeft, switchOn } from '../support/faults.ts'
 import { ADMIN, call } from '../support/people.ts'
 import { copyTenant } from '../support/tenants.ts'
+
+beforeAll(rememberLeft, 60_000)
 
 const NEWEST = tenantMigrations.at(-1)?.name
 const SQL = { method: 'POST', path: '^/sql$' }

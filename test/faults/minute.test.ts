@@ -6,8 +6,21 @@ import type { Fault } from '../../scripts/local-neon/fault.ts'
 import { openOwnerUrl } from '../../src/tenants/provisioning/owner-url.ts'
 import { startRun } from '../../src/tenants/provisioning/provisioning.ts'
 import { atDatabase, type Database, databaseOf, master, rowsOf, settings } from '../support/databases.ts'
-import { bothSides, fillHomes, type Isolation, on, pending, reserve, switchOn, WHOLE, whole } from '../support/faults.ts'
+import {
+  bothSides,
+  fillHomes,
+  type Isolation,
+  on,
+  pending,
+  rememberLeft,
+  reserve,
+  switchOn,
+  WHOLE,
+  whole,
+} from '../support/faults.ts'
 import { type Answer, call, login, makeTenant, operatorToken } from '../support/people.ts'
+
+beforeAll(rememberLeft, 60_000)
 
 const MINUTE = 60_000
 const GONE = 'minute-gone'

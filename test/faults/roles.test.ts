@@ -7,8 +7,21 @@ import { env } from 'cloudflare:workers'
 import { sql } from 'drizzle-orm'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { databaseOf, master } from '../support/databases.ts'
-import { bothSides, fillHomes, type Isolation, pending, reserve, run, switchOn, WHOLE, whole } from '../support/faults.ts'
+import {
+  bothSides,
+  fillHomes,
+  type Isolation,
+  pending,
+  rememberLeft,
+  reserve,
+  run,
+  switchOn,
+  WHOLE,
+  whole,
+} from '../support/faults.ts'
 import { call, operatorToken } from '../support/people.ts'
+
+beforeAll(rememberLeft, 60_000)
 
 const SQL = { method: 'POST', path: '^/sql$' }
 const ISOLATIONS: Isolation[] = ['database', 'branch', 'project']

@@ -132,6 +132,15 @@ export const WHOLE = {
   kv: 'active',
 }
 
+const left = { neon: new Set<string>(), known: new Set<string>() }
+
+/** Remembers what differs before a file begins: what other files left is not this one's. For beforeAll. */
+export async function rememberLeft(): Promise<void> {
+  const { neon, known } = await bothSides('nobody-has-this')
+  left.neon = new Set(neon.filter((line) => !known.includes(line)))
+  left.known = new Set(known.filter((line) => !neon.includes(line)))
+}
+
 /** What Neon and KV have beside what the master knows; of KV the names that begin with `mine`. */
 export async function bothSides(mine: string) {
   const [hosts, tenants, roles, beside] = await Promise.all([HOMES, TENANTS, ROLES, BESIDE].map((text) => master(sql.raw(text))))
@@ -140,8 +149,8 @@ export async function bothSides(mine: string) {
   const { keys } = await env.TENANTS.list({ prefix: kvKey(mine) })
   const active = tenants.filter((tenant) => tenant.status === 'active' && tenant.subdomain.startsWith(mine))
   return {
-    neon: [...neon, ...keys.map((key) => key.name).sort()],
-    known: [...known, ...active.map((tenant) => kvKey(tenant.subdomain)).sort()],
+    neon: [...neon.filter((line) => !left.neon.has(line)), ...keys.map((key) => key.name).sort()],
+    known: [...known.filter((line) => !left.known.has(line)), ...active.map((tenant) => kvKey(tenant.subdomain)).sort()],
   }
 }
 
