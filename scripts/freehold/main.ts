@@ -1,9 +1,8 @@
 import { readFileSync } from 'node:fs'
-import { Command, CommanderError } from 'commander'
+import { Command } from 'commander'
 import { addAudit } from './audit.ts'
 import { addDevUsers } from './dev-users.ts'
 import { addDoctor } from './doctor.ts'
-import { Failure } from './failure.ts'
 import { addGroups } from './groups.ts'
 import { addKeys } from './keys.ts'
 import { addMigrate } from './migrate.ts'
@@ -11,11 +10,10 @@ import { addOperators } from './operators.ts'
 import { addGlobals, type Globals } from './options.ts'
 import { paint, printJson, tell } from './output.ts'
 import { addPresets } from './presets.ts'
+import { run } from './run.ts'
 import { addSetup } from './setup.ts'
 import { addTenants } from './tenants.ts'
 import { addUsers } from './users.ts'
-
-const WRONG_USAGE = 2
 
 const HELP = `
 Settings of the environment: FREEHOLD_URL, FREEHOLD_TOKEN or FREEHOLD_EMAIL and FREEHOLD_PASSWORD, FREEHOLD_ADMIN_PASSWORD,
@@ -48,16 +46,7 @@ addOperators(program)
 addMigrate(program)
 addDoctor(program)
 
-try {
-  await program.parseAsync()
-} catch (error) {
-  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : WRONG_USAGE
-  else if (error instanceof Failure) fail(error)
-  else throw error
-}
-
-function fail(failure: Failure) {
+await run(program, (failure) => {
   tell(`${paint(process.stderr, 'red', 'error:')} ${failure.message}`)
   if (program.opts<Globals>().json) printJson(failure.document)
-  process.exitCode = 1
-}
+})

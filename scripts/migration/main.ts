@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { Command, CommanderError } from 'commander'
+import { Command } from 'commander'
 import { Failure } from '../freehold/failure.ts'
+import { run } from '../freehold/run.ts'
 import { startPostgres } from '../local-neon/postgres.ts'
 import { temporaryFolder } from '../local-neon/temporary-folder.ts'
 import { makeMigration } from './make.ts'
@@ -77,12 +78,4 @@ async function temporaryServer(tell: (line: string) => void) {
   return { url: server.url, stop }
 }
 
-try {
-  await program.parseAsync()
-} catch (error) {
-  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2
-  else if (error instanceof Failure) {
-    process.stderr.write(`${error.message}\n`)
-    process.exitCode = 1
-  } else throw error
-}
+await run(program, ({ message }) => void process.stderr.write(`${message}\n`))

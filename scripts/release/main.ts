@@ -1,7 +1,7 @@
 import { chmod } from 'node:fs/promises'
 import { relative } from 'node:path'
-import { Command, CommanderError } from 'commander'
-import { Failure } from '../freehold/failure.ts'
+import { Command } from 'commander'
+import { run } from '../freehold/run.ts'
 import { temporaryFolder } from '../local-neon/temporary-folder.ts'
 import { ROOT } from './checkout.ts'
 import { keepData } from './data.ts'
@@ -40,12 +40,4 @@ const program = new Command('npm run release:keep --')
     }
   })
 
-try {
-  await program.parseAsync()
-} catch (error) {
-  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2
-  else if (error instanceof Failure) {
-    process.stderr.write(`${error.message}\n`)
-    process.exitCode = 1
-  } else throw error
-}
+await run(program, ({ message }) => void process.stderr.write(`${message}\n`))

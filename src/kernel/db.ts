@@ -29,7 +29,7 @@ neonConfig.fetchFunction = async (url: string, { timeout_ms = TIMEOUT_MS, ...ini
     if (answer.status === 500) {
       const text = await answer.text()
       if (turn === TURNS || !text.includes('"code":"53300"')) return new Response(text, answer)
-      await new Promise((done) => setTimeout(done, turn * TURN_MS * (0.3 + 0.7 * share())))
+      await new Promise((done) => setTimeout(done, turn * TURN_MS * (0.3 + 0.7 * random())))
       continue
     }
     if (answer.status < 300 || answer.status > 399) return answer
@@ -39,7 +39,7 @@ neonConfig.fetchFunction = async (url: string, { timeout_ms = TIMEOUT_MS, ...ini
 }
 
 /** A random number from 0 to 1. */
-const share = () => (crypto.getRandomValues(new Uint32Array(1))[0] ?? 0) / 0xff_ff_ff_ff
+export const random = () => (crypto.getRandomValues(new Uint32Array(1))[0] ?? 0) / 0xff_ff_ff_ff
 
 const clients = new Map<string, NeonHttpDatabase>()
 

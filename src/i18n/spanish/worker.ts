@@ -81,8 +81,8 @@ export const worker = {
   'There is nothing to resume: the run is running, or nothing of it failed.':
     'No hay nada que reanudar: la migración está en curso, o no falló nada en ella.',
   'No tenant is behind the newest schema or its preset.': 'Ningún inquilino está atrasado: ni en el esquema ni en su preajuste.',
-  'A tenant of isolation database has no branch of its own, one of isolation branch or project has: each of its migrations is one transaction.':
-    'Un inquilino con aislamiento database no tiene rama propia, uno con aislamiento branch o project la tiene: cada una de sus migraciones es una transacción.',
+  'A tenant of isolation {isolation} has no branch of its own, one of isolation branch or project has: each of its migrations is one transaction.':
+    'Un inquilino con aislamiento {isolation} no tiene rama propia, uno con aislamiento branch o project la tiene: cada una de sus migraciones es una transacción.',
   'The migration of this tenant is being undone.': 'La migración de este inquilino se está deshaciendo.',
   'This tenant is being migrated.': 'Este inquilino se está migrando.',
   'The keys of this tenant are being rotated: undo the migration some minutes later.':

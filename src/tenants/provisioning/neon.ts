@@ -1,5 +1,6 @@
 import { createNeonClient, isNeonError, raw } from '@neon/sdk'
 import type { Config } from '../../kernel/config.ts'
+import { random } from '../../kernel/db.ts'
 import { Problem } from '../../kernel/problem.ts'
 
 /**
@@ -98,9 +99,6 @@ export async function withRetry<T>(call: () => Promise<T>, isBusy = (_: unknown)
     }
   }
 }
-
-/** A random number from 0 to 1. */
-const random = () => (crypto.getRandomValues(new Uint32Array(1))[0] ?? 0) / 0xff_ff_ff_ff
 
 type At = { project_id: string; branch_id: string; owner_role: string }
 

@@ -67,10 +67,10 @@ const shown = (
 function refusal(row: Record<string, unknown>): Problem | null {
   const states = row.states as string[]
   const { status, isolation, refused } = row
-  if (isolation === 'database')
+  if (isolation !== 'branch' && isolation !== 'project')
     return new Problem(
       'illegal_state',
-      'A tenant of isolation database has no branch of its own, one of isolation branch or project has: each of its migrations is one transaction.',
+      `A tenant of isolation ${isolation} has no branch of its own, one of isolation branch or project has: each of its migrations is one transaction.`,
     )
   if (states.includes('undoing')) return new Problem('illegal_state', 'The migration of this tenant is being undone.')
   if (status !== 'active' && status !== 'inactive') return new Problem('illegal_state', `The tenant is ${status}.`)
