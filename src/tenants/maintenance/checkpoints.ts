@@ -9,6 +9,7 @@ import { newTraceId } from '../../http/trace.ts'
 import type { Config } from '../../kernel/config.ts'
 import { batch, unhurried } from '../../kernel/db.ts'
 import { log } from '../../kernel/log.ts'
+import { mustBeOpen } from '../fence/fence.ts'
 import { openOwnerUrl } from '../provisioning/owner-url.ts'
 
 /** Most entries under one checkpoint, and most checkpoints of one realm in one run. */
@@ -81,6 +82,7 @@ export async function checkpoint(
     const statements = [
       unhurried,
       sql`set local role freehold_owner`,
+      mustBeOpen,
       // A chain that does not continue from the master's head is left as it is, as evidence.
       sql`select access.checkpoint_audit(${BATCH}) as entries where ${no} = 0 or exists (select from freehold.audit_checkpoints k where k.no = ${no} and encode(k.hash, 'hex') = ${known?.hash ?? ''})`,
       sql`select s.no, encode(s.hash, 'hex') as hash, s.created_at as checkpointed_at,
@@ -89,7 +91,7 @@ export async function checkpoint(
           from freehold.audit_checkpoints s order by s.no desc limit 1`,
       ...also,
     ]
-    const [, , [done] = [], [found] = [], ...answers] = await batch(url, statements, trace_id)
+    const [, , , [done] = [], [found] = [], ...answers] = await batch(url, statements, trace_id)
     if (Number(done?.entries) === BATCH && created < MOST_CHECKPOINTS) continue
     const answer = answers.at(-1)?.[0] ?? {}
     if (known && (found?.known ?? null) !== known.hash) {

@@ -10,6 +10,7 @@ import type { Config } from '../../kernel/config.ts'
 import { batch, unhurried } from '../../kernel/db.ts'
 import { log } from '../../kernel/log.ts'
 import { MailSender } from '../../mail/sender.ts'
+import { mustBeOpen } from '../fence/fence.ts'
 import { type AuditedRealm, checkpoint, HEAD, moveHeads, type NextHead, PLATFORM, urlOf } from './checkpoints.ts'
 import { claimMaintenance, type MaintenanceResult, recordMaintenance, recordUsers } from './queue.ts'
 
@@ -96,8 +97,9 @@ async function maintain({ config, trace_id, end, also }: Run, realm: AuditedReal
 async function purge(url: string, tenant: string, trace_id: string): Promise<boolean> {
   try {
     for (let purges = 0; purges < MOST_PURGES; purges++) {
-      const statements = [unhurried, sql`set local role freehold_owner`, sql`select access.purge(${MOST_PURGED}) as purged`]
-      const [, , [row] = []] = await batch(url, statements, trace_id)
+      const purging = sql`select access.purge(${MOST_PURGED}) as purged`
+      const statements = [unhurried, sql`set local role freehold_owner`, mustBeOpen, purging]
+      const [, , , [row] = []] = await batch(url, statements, trace_id)
       const purged = row?.purged as { is_done: boolean; given_up: number } | undefined
       if (purged?.given_up) log('mail given up', { tenant, trace_id, mails: purged.given_up })
       if (purged?.is_done) return true

@@ -1,6 +1,6 @@
 /**
- * Closing a tenant's database while its branch is exchanged. Threat: a request is answered that something is stored, in a branch that
- * nobody reads any more. So the database first says that it is another tenant's: every admission and every public endpoint compares
+ * Closing a tenant's database while it is exchanged for another one: by an undo of a migration, or by a move. Threat: a request is
+ * answered that something is stored, in a database that nobody reads any more. So the database first says that it is another tenant's: every admission and every public endpoint compares
  * that (access.check_tenant), and the Worker looks the tenant up afresh, asks again where the registry names another database, and
  * else answers 503 with Retry-After. Then whoever passed before is waited for; only then is anything counted or exchanged.
  */
@@ -9,7 +9,19 @@ import { batch, unhurried } from '../../kernel/db.ts'
 
 /** Ids of nobody, in the order of a tenant's attempts: what a slower attempt opens was not closed by a later one. */
 const FENCE = 'ffffffff-ffff-4fff-8fff-'
-const fenceOf = (attempt: number) => `${FENCE}${attempt.toString(16).padStart(12, '0')}`
+export const fenceOf = (attempt: number) => `${FENCE}${attempt.toString(16).padStart(12, '0')}`
+
+/** True of a row `t` of freehold.tenant that a fence closes. */
+export const IS_CLOSED = sql.raw(`t.id >= '${FENCE}000000000000'`)
+
+/**
+ * The statement with which the system's own work in a tenant's database begins, as freehold_owner: it passes no admission that would
+ * refuse a closed database. Fails with wrong_tenant.
+ */
+export const mustBeOpen = sql.raw(`do $$ begin
+  if exists (select from freehold.tenant t where t.id >= '${FENCE}000000000000') then
+    raise exception using errcode = 'FH503', message = 'wrong_tenant';
+  end if; end $$`)
 
 const AS_OWNER = sql`set local role freehold_owner`
 
