@@ -188,7 +188,7 @@ describe('an erasure', () => {
     expect(await traces(id, 'mistaken')).toEqual({ ...NOTHING, databases: 1, roles: 2 })
     // Nobody knows it any more; others here look for what is left over.
     await removeFromNeon(neonApi(settings()), host as never, name)
-    await dropLogins({ neon: neonApi(settings()), ...(host as Host), url: host_url }, id)
+    await dropLogins({ neon: neonApi(settings()), ...(host as Host), url: host_url }, { id, pair: 'a' })
   })
 })
 

@@ -32,6 +32,7 @@ async function jobOf(subdomain: string): Promise<Job> {
     database_name,
     branch_id,
     app_url,
+    pair: 'a' as const,
     owner_url,
     initial_admin,
     host: { ...row?.host, owner_url: host_url },

@@ -15,7 +15,26 @@ const NAMES: Record<HostKind, string> = { database: 'freehold-host-', branch: 'f
 export type HostKind = 'database' | 'branch' | 'project'
 
 /** What places a tenant: its job. */
-export type Placed = { config: Config; neon: NeonApi; tenant: { id: string }; trace_id: string }
+export type Placed = { config: Config; neon: NeonApi; tenant: { id: string }; trace_id: string; move_id?: string }
+
+/**
+ * The row that has the place: the tenant's, or that of the move which takes the tenant elsewhere. `is_free`: it may take one, `p`;
+ * `host`: the column of its host; `region`: where it wants to be.
+ */
+export const placeOf = ({ tenant, move_id }: Placed) =>
+  move_id === undefined
+    ? {
+        row: sql`platform.tenants p`,
+        host: sql.raw('host_id'),
+        is_it: sql`p.id = ${tenant.id}`,
+        is_free: sql`p.host_id is null`,
+      }
+    : {
+        row: sql`platform.tenant_moves p`,
+        host: sql.raw('other_host_id'),
+        is_it: sql`p.id = ${move_id} and p.state = 'running'`,
+        is_free: sql`p.other_host_id is null and p.exchanged_at is null`,
+      }
 
 /** The name of the host that is for this tenant alone. */
 export const ownHostName = (tenant_id: string) => `${NAMES.project}${tenant_id}`
@@ -50,16 +69,18 @@ export const placesOf = ({ HOST_AWAKE }: Config, kind: string, host: string) => 
  * callers never share the last one; a host that is being opened is waited for, up to 20 s. A tenant that has a place keeps it.
  * Returns the host. Fails with NoCapacity.
  */
-export async function reservePlace({ config, neon, tenant, trace_id }: Placed, kind: HostKind): Promise<Host> {
+export async function reservePlace(job: Placed, kind: HostKind): Promise<Host> {
+  const { config, neon, tenant, trace_id } = job
+  const { row, host, is_it, is_free } = placeOf(job)
   for (let waited = 0; waited < WAIT_MS; waited += PAUSE_MS) {
     const statements = [
       sql`with room as (
             update platform.hosts h set taken = h.taken + 1
             where h.id = (select x.id from platform.hosts x where x.kind = ${kind} and x.state = 'open' and ${placesOf(config, kind, 'x')} > 0 and not ${isRemoving('x', tenant.id)} order by x.created_at limit 1 for update)
-              and h.taken < ${capacityOf(kind, 'h')} and not ${isRemoving('h', tenant.id)} and exists (select from platform.tenants t where t.id = ${tenant.id} and t.host_id is null)
+              and h.taken < ${capacityOf(kind, 'h')} and not ${isRemoving('h', tenant.id)} and exists (select from ${row} where ${is_it} and ${is_free})
             returning h.id)
-          update platform.tenants t set host_id = room.id from room where t.id = ${tenant.id}`,
-      sql`select to_jsonb(h) as host from platform.hosts h join platform.tenants t on t.host_id = h.id where t.id = ${tenant.id}`,
+          update ${row} set ${host} = room.id from room where ${is_it}`,
+      sql`select to_jsonb(h) as host from platform.hosts h join ${row} on p.${host} = h.id where ${is_it}`,
     ]
     const [, placed] = await batch(config.MASTER_DATABASE_URL, statements, trace_id)
     if (placed?.[0]) return openHost(config, placed[0].host as MasterRow)
@@ -72,10 +93,12 @@ export async function reservePlace({ config, neon, tenant, trace_id }: Placed, k
  * Takes the place of a tenant on a host back, and closes the host at what it holds: Neon let it have no further roles. It has room
  * again when a tenant is erased there.
  */
-export async function closeHost(config: Config, host_id: string, tenant_id: string): Promise<void> {
+export async function closeHost(job: Placed, host_id: string): Promise<void> {
+  const { config } = job
+  const { row, host, is_it } = placeOf(job)
   log('a host has no room for roles', { host: host_id })
   await batch(config.MASTER_DATABASE_URL, [
-    sql`with left_host as (update platform.tenants set host_id = null where id = ${tenant_id} and host_id = ${host_id} returning id)
+    sql`with left_host as (update ${row} set ${host} = null where ${is_it} and p.${host} = ${host_id} returning p.id)
         update platform.hosts set taken = taken - 1, capacity = taken - 1 where id = ${host_id} and exists (select from left_host)`,
   ])
 }

@@ -53,7 +53,7 @@ export const ownBranch: Isolation = {
       for (const { id } of leaves) await remove(job.neon, { project_id, branch_id: id }, null)
       left = left.filter((branch) => !leaves.includes(branch))
     }
-    await dropLogins(clusterOf(job.neon, hostOf(job)), job.tenant.id)
+    await dropLogins(clusterOf(job.neon, hostOf(job)), job.tenant)
   },
 }
 

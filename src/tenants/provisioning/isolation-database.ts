@@ -1,5 +1,6 @@
 import { sql } from 'drizzle-orm'
 import { batch, dbError, refusedLogin } from '../../kernel/db.ts'
+import { IS_CLOSED } from '../fence/fence.ts'
 import { closeHost, reservePlace } from './hosts.ts'
 import { clusterOf, hostOf, type Isolation, type Job } from './job.ts'
 import { dropLogins, makeLogins, reserveLogins, urlsAt } from './logins.ts'
@@ -11,16 +12,16 @@ const HOSTS_TRIED = 3
 /** Isolation `database`: a database in a shared branch. The cheapest; up to 240 to a branch, because each has two roles. */
 export const sharedDatabase: Isolation = {
   async place(job) {
-    const { config, neon, tenant } = job
+    const { neon, tenant } = job
     for (let tries = 1; ; tries++) {
       const host = await reservePlace(job, 'database')
       try {
-        return await reserveLogins(clusterOf(neon, host), tenant.id)
+        return await reserveLogins(clusterOf(neon, host), tenant)
       } catch (error) {
         // The branch may be gone: the next step says so in Neon's words.
         if (refusedLogin(error)) return
         if (!(error instanceof ClusterFull) || tries === HOSTS_TRIED) throw error
-        await closeHost(config, host.id, tenant.id)
+        await closeHost(job, host.id)
       }
     }
   },
@@ -45,7 +46,7 @@ export const sharedDatabase: Isolation = {
   async remove(job) {
     if (!job.tenant.host || !(await isOurs(job))) return
     await remove(job.neon, hostOf(job), job.tenant.database_name)
-    await dropLogins(clusterOf(job.neon, hostOf(job)), job.tenant.id)
+    await dropLogins(clusterOf(job.neon, hostOf(job)), job.tenant)
   },
 }
 
@@ -53,13 +54,14 @@ export const sharedDatabase: Isolation = {
 const urlOf = (job: Job) => Object.assign(new URL(hostOf(job).owner_url), { pathname: `/${job.tenant.database_name}` }).href
 
 /**
- * False for a database that has the name but is not this tenant's: provisioning fails on one, and it must survive the erasure.
+ * False for a database that has the name but is not this tenant's: provisioning fails on one, and it must survive the erasure. One that a
+ * fence closes says by its subdomain whose it is.
  */
-async function isOurs(job: Job): Promise<boolean> {
+export async function isOurs(job: Job): Promise<boolean> {
   try {
     const results = await batch(urlOf(job), [
       sql`set local role freehold_owner`,
-      sql`select coalesce((select bool_and(t.id = ${job.tenant.id}) from freehold.tenant t), true) as ours`,
+      sql`select coalesce((select bool_and(t.id = ${job.tenant.id} or ${IS_CLOSED} and t.subdomain = ${job.tenant.subdomain}) from freehold.tenant t), true) as ours`,
     ])
     return results[1]?.[0]?.ours === true
   } catch (error) {

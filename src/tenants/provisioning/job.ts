@@ -1,6 +1,6 @@
 import type { Config } from '../../kernel/config.ts'
 import { decrypt, encrypt } from '../../kernel/keyring.ts'
-import type { Passwords, Urls } from './logins.ts'
+import { type Pair, type Passwords, pairOf, type Urls } from './logins.ts'
 import { type NeonApi, neonApi, type OperationRef } from './neon.ts'
 import { openOwnerUrl, sealOwnerUrl } from './owner-url.ts'
 import type { Cluster } from './roles.ts'
@@ -11,6 +11,8 @@ export type Job = {
   neon: NeonApi
   /** That of the run. */
   trace_id: string
+  /** The move that this database is made for; otherwise it is the tenant's first. */
+  move_id?: string
   tenant: {
     id: string
     subdomain: string
@@ -19,6 +21,8 @@ export type Job = {
     database_name: string
     app_url: string | null
     owner_url: string | null
+    /** The names of its logins. */
+    pair: Pair
     initial_admin: string | null
     branch_id: string | null
     host: Host | null
@@ -101,6 +105,7 @@ export async function openHost(config: Config, h: MasterRow): Promise<Host> {
 export async function jobOf(config: Config, t: MasterRow, h: MasterRow | null, trace_id: string): Promise<Job> {
   const open = (owner: string | null | undefined, field: string, secret: string | null | undefined) =>
     secret && owner ? decrypt(config.ENCRYPTION_KEYS, owner, field, secret) : null
+  const app_url = await open(t.id, 'app_url', t.app_url_encrypted)
   return {
     config,
     neon: neonApi(config),
@@ -112,7 +117,8 @@ export async function jobOf(config: Config, t: MasterRow, h: MasterRow | null, t
       role_preset: text(t.role_preset),
       database_name: text(t.database_name),
       branch_id: t.branch_id ?? null,
-      app_url: await open(t.id, 'app_url', t.app_url_encrypted),
+      app_url,
+      pair: pairOf(app_url),
       owner_url: t.owner_url_encrypted && t.id ? await openOwnerUrl(config, t.id, t.owner_url_encrypted) : null,
       initial_admin: await open(t.id, 'initial_admin', t.initial_admin_encrypted),
       host: h && (await openHost(config, h)),

@@ -26,14 +26,21 @@ export const limitTime = (role?: string): SQL =>
       execute ${role ? `format('alter role ${role} set %I = %L'` : `format('alter role current_user in database %I set %I = %L', current_database()`}, s.key, s.value);
     end loop; end $$`)
 
-const namesOf = (tenant_id: string) => {
-  const short = tenant_id.replaceAll('-', '').slice(0, 12)
-  return { app: `freehold_app_${short}_a`, owner: `freehold_owner_${short}` }
+/** Which of two pairs of names a tenant's logins have: a move gives the new database the other pair (tenants/move). */
+export type Pair = 'a' | 'b'
+type Named = { id: string; pair: Pair }
+
+const namesOf = ({ id, pair }: Named) => {
+  const short = id.replaceAll('-', '').slice(0, 12)
+  return { app: `freehold_app_${short}_${pair}`, owner: `freehold_owner_${short}${pair === 'a' ? '' : '_b'}` }
 }
 
+/** The pair that the app login of a connection string is of; null: the first, of a tenant that has none yet. */
+export const pairOf = (app_url: string | null): Pair => (app_url && new URL(app_url).username.endsWith('_b') ? 'b' : 'a')
+
 /** The connection strings of a tenant's logins: the host of `url`, names derived from the tenant's id, the tenant's database. */
-export function urlsAt(url: string, tenant: { id: string; database_name: string }, passwords: Passwords): Urls {
-  const { app, owner } = namesOf(tenant.id)
+export function urlsAt(url: string, tenant: Named & { database_name: string }, passwords: Passwords): Urls {
+  const { app, owner } = namesOf(tenant)
   const as = (username: string, password: string) =>
     Object.assign(new URL(url), { username, password, pathname: `/${tenant.database_name}` }).href
   return { app_url: as(app, passwords.app), owner_url: as(owner, passwords.owner) }
@@ -46,8 +53,8 @@ const rolesOf = (app: string, owner: string) => ({ [app]: ['freehold_app'], [own
  * Creates the two roles before there is anything that they could log in to, so that a branch without room for them is known before
  * the database is made. Repeatable. Fails with ClusterFull.
  */
-export function reserveLogins(at: Cluster, tenant_id: string): Promise<void> {
-  const { app, owner } = namesOf(tenant_id)
+export function reserveLogins(at: Cluster, tenant: Named): Promise<void> {
+  const { app, owner } = namesOf(tenant)
   return makeRoles(at, rolesOf(app, owner))
 }
 
@@ -118,7 +125,7 @@ export function makeReader(database: SQL, reader_url: string): SQL[] {
 }
 
 /** Drops the logins of a tenant whose database was deleted. Repeatable. */
-export function dropLogins(at: Cluster, tenant_id: string): Promise<void> {
-  const { app, owner } = namesOf(tenant_id)
+export function dropLogins(at: Cluster, tenant: Named): Promise<void> {
+  const { app, owner } = namesOf(tenant)
   return dropRoles(at, rolesOf(app, owner))
 }
