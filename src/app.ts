@@ -30,6 +30,7 @@ import { adoptionRoutes } from './tenants/adoption/routes.ts'
 import { doctorRoutes } from './tenants/doctor/routes.ts'
 import { countBehind } from './tenants/migration/fleet.ts'
 import { migrationRoutes } from './tenants/migration/routes.ts'
+import { moveRoutes } from './tenants/move/routes.ts'
 import { platformPlane, tenantPlane } from './tenants/planes.ts'
 import { requireNeonSettings } from './tenants/provisioning/neon.ts'
 import { tenantRoutes } from './tenants/routes.ts'
@@ -54,6 +55,7 @@ app.route('/platform/v1/tenants', adoptionRoutes)
 app.route('/platform/v1/tenants', tenantRoutes)
 app.route('/platform/v1/migrations', migrationRoutes)
 app.route('/platform/v1/tenants', undoRoutes)
+app.route('/platform/v1/tenants', moveRoutes)
 app.route('/platform/v1/doctor', doctorRoutes)
 app.route('/platform/v1/auth', recoveryRoutes)
 app.route('/platform/v1/sessions', sessionRoutes)

@@ -81,6 +81,7 @@ export async function startWorkerd(
         workflows: {
           PROVISIONING: { name: `provisioning-${name}`, className: 'Provisioning' },
           MIGRATION: { name: `migration-${name}`, className: 'Migration' },
+          MOVE: { name: `move-${name}`, className: 'Move' },
           EMPTY: { name: `empty-${name}`, className: 'Empty' },
         },
         unsafeDirectSockets: [{ host: '127.0.0.1', port: 0 }],

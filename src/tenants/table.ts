@@ -103,6 +103,8 @@ export const tenants = platform.table(
     /** Since when its keys are being rotated, null: they are not; and the new key, which no isolate knows yet. */
     rotating_since: moment(),
     next_refresh_key_encrypted: text(),
+    /** The move that is running: meanwhile nobody migrates the tenant or rotates its keys. */
+    move_id: uuid(),
     initial_admin_encrypted: text(),
     v: bigint({ mode: 'number' }).notNull().default(0),
     /** The version that its own database and KV have; -1: the entry in KV is damaged, and to be written again. */

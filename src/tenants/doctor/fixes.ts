@@ -9,7 +9,7 @@ import { compareAgain } from '../migration/drift.ts'
 import { resumeStale } from '../provisioning/provisioning.ts'
 import { kvKey } from '../registry/registry.ts'
 import type { ASK, Finding, SAFE } from './findings.ts'
-import type { Sources } from './part.ts'
+import { placedOn, type Sources } from './part.ts'
 import { removeAtNeon } from './removal.ts'
 
 /** Does it, and says in a sentence what was done. */
@@ -35,8 +35,7 @@ export const FIXES: Record<(typeof SAFE)[number] | (typeof ASK)[number], Fix> = 
     await batch(config.MASTER_DATABASE_URL, [
       sql`select from platform.hosts h where h.name = ${subject} for update`,
       sql`update platform.hosts h set taken = x.placed, capacity = greatest(h.capacity, x.placed)
-          from (select case y.kind when 'project' then 1 else (select count(*)::integer from platform.tenants t where t.host_id = y.id) end as placed
-            from platform.hosts y where y.name = ${subject}) x
+          from (select case y.kind when 'project' then 1 else ${placedOn(sql`y.id`)} end as placed from platform.hosts y where y.name = ${subject}) x
           where h.name = ${subject}`,
     ])
     return 'Its tenants were counted again.'

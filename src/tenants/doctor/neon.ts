@@ -163,7 +163,8 @@ async function ofNobody({ config }: Sources, { host, name }: At, { branches, dat
   const shorts = logins.flatMap((role) => loginOf(role)?.short ?? [])
   const [[known] = []] = await batch(config.MASTER_DATABASE_URL, [
     sql`select
-          coalesce((select jsonb_agg(t.database_name) from platform.tenants t where t.host_id = ${host.id}), '[]') as databases,
+          coalesce((select jsonb_agg(t.database_name) from platform.tenants t where t.host_id = ${host.id}
+            or exists (select from platform.tenant_moves v where v.tenant_id = t.id and v.other_host_id = ${host.id})), '[]') as databases,
           coalesce((select jsonb_agg(b.id) from (${knownBranches(branches)}) b), '[]') as branches,
           coalesce((select jsonb_agg(x) from (select distinct x from jsonb_array_elements_text(${JSON.stringify(shorts)}::jsonb) x) s
             where exists (select from platform.tenants t where left(replace(t.id::text, '-', ''), 12) = s.x)), '[]') as logins`,

@@ -25,3 +25,7 @@ export const page = (chosen: Chosen, name: SQL): { where: SQL; rest: SQL } =>
 /** The place behind a page of rows; null: there are no more. */
 export const behind = (chosen: Chosen, ids: unknown[]): string | null =>
   'subject' in chosen || ids.length < chosen.limit ? null : String(ids.at(-1))
+
+/** How many places of a host are taken: by its tenants, and by those that a move takes there or took away a moment ago. */
+export const placedOn = (host_id: SQL) => sql`((select count(*) from platform.tenants x where x.host_id = ${host_id})
+  + (select count(*) from platform.tenant_moves v where v.other_host_id = ${host_id}))::integer`

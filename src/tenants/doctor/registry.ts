@@ -6,7 +6,7 @@ import { decrypt } from '../../kernel/keyring.ts'
 import { awakeOn } from '../provisioning/hosts.ts'
 import { openOwnerUrl } from '../provisioning/owner-url.ts'
 import { finding } from './findings.ts'
-import { behind, type Part, page, type Sources } from './part.ts'
+import { behind, type Part, page, placedOn, type Sources } from './part.ts'
 
 type Row = {
   id: string
@@ -75,8 +75,7 @@ export const hostRows: Part = {
   async look({ config }, chosen) {
     const { where, rest } = page(chosen, sql`t.name`)
     const [rows = []] = await batch(config.MASTER_DATABASE_URL, [
-      sql`select t.id, t.name, t.kind, t.capacity, t.taken, ${awakeOn('t')}::integer as awake,
-            case t.kind when 'project' then 1 else (select count(*)::integer from platform.tenants x where x.host_id = t.id) end as placed
+      sql`select t.id, t.name, t.kind, t.capacity, t.taken, ${awakeOn('t')}::integer as awake, case t.kind when 'project' then 1 else ${placedOn(sql`t.id`)} end as placed
           from platform.hosts t where ${where} ${rest}`,
     ])
     const findings = rows.flatMap(({ name, kind, capacity, taken, placed, awake }) => {

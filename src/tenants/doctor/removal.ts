@@ -56,7 +56,8 @@ async function removeDatabase({ config, neon, host, name }: At): Promise<void> {
     sql`select from platform.hosts h where h.id = ${host.id} for update`,
     sql`update platform.hosts h set removing = ${name}, removing_until = now() + interval '3 minutes'
         where h.id = ${host.id} and coalesce(h.removing_until, now()) <= now()
-          and not exists (select from platform.tenants t where t.host_id = h.id and t.database_name = ${name}) returning h.id`,
+          and not exists (select from platform.tenants t where t.database_name = ${name}
+            and (t.host_id = h.id or exists (select from platform.tenant_moves v where v.tenant_id = t.id and v.other_host_id = h.id))) returning h.id`,
   ])
   if (!taken?.length)
     throw new Problem('illegal_state', 'A tenant has this database now, or another one of this host is being deleted.')

@@ -15,6 +15,7 @@ import { ownHostName } from '../provisioning/hosts.ts'
 import { isolations } from '../provisioning/isolation.ts'
 import { jobOf } from '../provisioning/job.ts'
 import { neonWords } from '../provisioning/neon.ts'
+import { LEFT, type Left, removeOtherSide } from '../provisioning/other-side.ts'
 import { kvKey } from '../registry/registry.ts'
 import { type TenantWire, tenantColumns, wire } from '../registry/tenants.ts'
 import { propagate } from './lifecycle.ts'
@@ -55,6 +56,7 @@ export async function erase(env: Env, config: Config, id: string, trace_id: stri
     // Deactivated first: an isolate may still have the tenant in memory, and Neon may be unavailable.
     await propagate({ env, config, meter: { master: 0 }, trace_id }, id).catch(() => undefined)
     await env.TENANTS.delete(kvKey(job.tenant.subdomain))
+    await removeMoving(config, id)
     await isolations[job.tenant.isolation]?.remove(job)
     const deletions = [
       sql`delete from platform.provisioning_steps where tenant_id = ${id}`,
@@ -71,6 +73,23 @@ export async function erase(env: Env, config: Config, id: string, trace_id: stri
   } catch (error) {
     log('tenant not erased', { ...about, error: neonWords(error) })
     await batch(config.MASTER_DATABASE_URL, [sql`update platform.tenants set erasing_until = now() where id = ${id}`])
+  }
+}
+
+/**
+ * Removes the other database of a tenant that is being moved, or was a moment ago. Fails while somebody works on the move, who finds
+ * the erasure at the next step.
+ */
+async function removeMoving(config: Config, id: string): Promise<void> {
+  const [, moves = []] = await batch(config.MASTER_DATABASE_URL, [
+    // Whoever worked on it died: no step of that attempt does anything any more.
+    sql`update platform.tenant_moves m set state = 'failed', attempts = m.attempts + 2, error = 'The tenant is being erased.', finished_at = now(), left_until = now()
+        where m.tenant_id = ${id} and m.state = 'running' and m.lease_until <= now()`,
+    sql`select ${LEFT} from platform.tenant_moves m join platform.tenants t on t.id = m.tenant_id where m.tenant_id = ${id} and (m.state = 'running' or m.left_until is not null)`,
+  ])
+  for (const left of moves as Left[]) {
+    if (left.move.state === 'running') throw new Error('The tenant is being moved.')
+    await removeOtherSide(config, left)
   }
 }
 

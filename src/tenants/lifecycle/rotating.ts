@@ -32,17 +32,18 @@ export const KeyRotationWire = z
 export async function beginRotation(ctx: Ctx, id: string): Promise<void> {
   const [, found] = await ctx.run(
     ctx.db.execute(
-      sql`update platform.tenants t set rotating_since = now() where t.id = ${id} and t.status in ('active', 'inactive') and t.rotating_since is null and ${IS_DUE}`,
+      sql`update platform.tenants t set rotating_since = now() where t.id = ${id} and t.status in ('active', 'inactive') and t.rotating_since is null and t.move_id is null and ${IS_DUE}`,
     ),
     ctx.db.execute(
-      sql`select t.status, t.rotating_since is not null as is_rotating, ${TIMES} from platform.tenants t where t.id = ${id}`,
+      sql`select t.status, t.rotating_since is not null as is_rotating, t.move_id is not null as is_moving, ${TIMES} from platform.tenants t where t.id = ${id}`,
     ),
   )
-  const [row] = rowsOf<KeyRotation & { status: string; is_rotating: boolean }>(found)
+  const [row] = rowsOf<KeyRotation & { status: string; is_rotating: boolean; is_moving: boolean }>(found)
   if (!row) throw new Problem('not_found')
   if (row.is_rotating) return
   const { status } = row
   if (status !== 'active' && status !== 'inactive') throw new Problem('illegal_state', `The tenant is ${status}.`)
+  if (row.is_moving) throw new Problem('illegal_state', 'The tenant is being moved.')
   const { used_from } = row
   throw new Problem('illegal_state', `The keys that are used from ${used_from} are new: rotate them again half an hour later.`)
 }

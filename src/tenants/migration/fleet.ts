@@ -151,9 +151,10 @@ export async function advance(env: Env, config: Config): Promise<void> {
         where r.state = 'running' and not exists (select from ${pending}) and not exists (select from ${running}) returning r.id`,
     sql`update platform.tenant_migrations m set state = 'running', attempts = m.attempts + 1, started_at = now(), lease_until = now() + ${LEASE}, error = null, step = null
         where m.target = ${NEWEST} and m.tenant_id in (
-          select m.tenant_id from platform.tenant_migrations m where m.state = 'pending' and m.target = ${NEWEST} and ${open} order by m.wave, m.tenant_id
+          select m.tenant_id from platform.tenant_migrations m join platform.tenants t on t.id = m.tenant_id and t.move_id is null
+          where m.state = 'pending' and m.target = ${NEWEST} and ${open} order by m.wave, m.tenant_id
           limit (select greatest(0, r.concurrency - (select count(*) from platform.tenant_migrations x where x.run_id = r.id and x.state = 'running')) from platform.migration_runs r where r.id = ${run})
-          for update skip locked)
+          for no key update skip locked)
         returning m.tenant_id, m.target, m.attempts as attempt`,
   ])
   const [, , , stopped = [], , done = [], claimed = []] = results

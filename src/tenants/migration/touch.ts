@@ -30,9 +30,11 @@ export function migrateOnTouch(env: Env, config: Config, realm_id: string): Prom
 
 async function claim(env: Env, config: Config, realm_id: string): Promise<void> {
   const [claimed] = await batch(config.MASTER_DATABASE_URL, [
-    sql`update platform.tenant_migrations m set state = 'running', attempts = m.attempts + 1, started_at = now(), lease_until = now() + ${LEASE}, error = null, step = null
-        from platform.migration_runs r
-        where m.tenant_id = ${realm_id} and m.target = ${NEWEST} and r.id = m.run_id and r.state = 'running'
+    // A move that begins meanwhile waits for this lock, and then sees that the tenant is being migrated.
+    sql`with free as (select t.id from platform.tenants t where t.id = ${realm_id} and t.move_id is null for no key update)
+        update platform.tenant_migrations m set state = 'running', attempts = m.attempts + 1, started_at = now(), lease_until = now() + ${LEASE}, error = null, step = null
+        from platform.migration_runs r, free
+        where m.tenant_id = free.id and m.target = ${NEWEST} and r.id = m.run_id and r.state = 'running'
           and (r.wave >= ${WAVES.indexOf('awake')}::integer or m.wave <= r.wave)
           and (m.state = 'pending' or m.state = 'running' and m.lease_until < now())
         returning m.tenant_id, m.target, m.attempts as attempt`,

@@ -138,7 +138,7 @@ async function leave(job: Job, at: Cluster): Promise<void> {
       throw new StillUsed(`Something in the database depends on Freehold’s schemas: ${dbError(error)?.message}. Drop it first.`)
     })
   }
-  await dropLogins(at, id)
+  await dropLogins(at, job.tenant)
   await dropUnused(at)
 }
 

@@ -73,7 +73,10 @@ export function databaseName(template: string, subdomain: string, id: string): s
 }
 
 /** Fails with invalid_request unless the isolation has a region of its own, and Neon the region. */
-async function mustBeAvailable(config: Config, { isolation, region }: { isolation: string; region: string }): Promise<void> {
+export async function mustBeAvailable(
+  config: Config,
+  { isolation, region }: { isolation: string; region: string },
+): Promise<void> {
   if (isolation !== 'project')
     throw invalid('region', `isolation ${isolation} has the region of its host, ${config.NEON_REGION}: use isolation project`)
   const regions = await regionsOf(config)

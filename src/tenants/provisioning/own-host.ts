@@ -5,7 +5,7 @@
 import { raw } from '@neon/sdk'
 import { sql } from 'drizzle-orm'
 import { batch } from '../../kernel/db.ts'
-import { type Claimed, open, ownHostName, PAUSE_MS, type Placed, WAIT_MS } from './hosts.ts'
+import { type Claimed, open, ownHostName, PAUSE_MS, type Placed, placeOf, WAIT_MS } from './hosts.ts'
 import type { Host } from './job.ts'
 import { deleteProject, deleteProjects, isGone } from './projects.ts'
 
@@ -13,17 +13,19 @@ import { deleteProject, deleteProjects, isGone } from './projects.ts'
  * Opens the host that is for one tenant alone, in the tenant's region, and places it there. Of several callers one opens it, and the
  * others wait for up to 20 s. Fails with NoCapacity.
  */
-export async function openOwnHost({ config, neon, tenant, trace_id }: Placed): Promise<void> {
+export async function openOwnHost(job: Placed): Promise<void> {
+  const { config, neon, tenant, trace_id } = job
+  const { row, host: column, is_it, is_free } = placeOf(job)
   const name = ownHostName(tenant.id)
+  const stays = sql`exists (select from platform.tenants t where t.id = ${tenant.id} and t.status <> 'erasing')`
   for (let waited = 0; waited < WAIT_MS; waited += PAUSE_MS) {
     const statements = [
       sql`insert into platform.hosts (id, name, kind, state, region, capacity, taken, lease_until)
-          select gen_random_uuid(), ${name}, 'project', 'opening', t.region, 1, 1, now() from platform.tenants t
-          where t.id = ${tenant.id} and t.host_id is null and t.status <> 'erasing' for key share on conflict do nothing`,
-      sql`update platform.tenants t set host_id = h.id from platform.hosts h where t.id = ${tenant.id} and t.status <> 'erasing' and h.name = ${name} and h.state = 'open' returning t.id`,
+          select gen_random_uuid(), ${name}, 'project', 'opening', p.region, 1, 1, now() from ${row}, platform.tenants t
+          where ${is_it} and ${is_free} and t.id = ${tenant.id} and t.status <> 'erasing' for key share of t on conflict do nothing`,
+      sql`update ${row} set ${column} = h.id from platform.hosts h where ${is_it} and ${stays} and h.name = ${name} and h.state = 'open' returning p.id`,
       sql`update platform.hosts h set lease_until = now() + interval '1 minute', refused = null
-          where h.name = ${name} and h.state = 'opening' and h.lease_until <= now()
-            and exists (select from platform.tenants t where t.id = ${tenant.id} and t.status <> 'erasing') returning h.id, h.name, h.region`,
+          where h.name = ${name} and h.state = 'opening' and h.lease_until <= now() and ${stays} returning h.id, h.name, h.region`,
     ]
     const [, placed, claimed] = await batch(config.MASTER_DATABASE_URL, statements, trace_id)
     if (placed?.length) return

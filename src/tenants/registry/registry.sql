@@ -30,7 +30,7 @@ end $$;
 create function platform.published_fields(t platform.tenants) returns jsonb
 language sql stable
 return to_jsonb(t) - '{v,published_v,updated_at,users_counted,is_active,presets_version,owner_url_encrypted,
-  next_refresh_key_encrypted,rotating_since,connected_at}'::text[];
+  next_refresh_key_encrypted,rotating_since,connected_at,move_id}'::text[];
 
 -- A new key of a tenant is a new version of the tenant.
 create function platform.key_version() returns trigger
@@ -65,7 +65,7 @@ create trigger queue_maintenance after insert or update on platform.tenants
 call access.audited('platform.tenants', 'tenant',
   secret => '{app_url_encrypted,owner_url_encrypted,refresh_key_encrypted,former_refresh_key_encrypted,
     next_refresh_key_encrypted,initial_admin_encrypted}',
-  noise => '{v,published_v,updated_at,users_counted,presets_version,next_refresh_key_encrypted}');
+  noise => '{v,published_v,updated_at,users_counted,presets_version,next_refresh_key_encrypted,move_id}');
 
 -- Not access.protect: a request with a permission for tenants also writes the runs and steps that it starts, so that
 -- only the scope is checked here.
@@ -103,10 +103,11 @@ grant usage on sequence platform.registry_v to freehold_app;
 grant
   select (id, subdomain, legal_name, tax_id, country, admin_email, contact_name, region, plan, environment, status,
     is_active, isolation, role_preset, limits, config, schema_version, presets_version, users_counted, database_name,
-    host_id, v, published_v, created_at, updated_at, deleted_at, refresh_key_from, rotating_since, connected_at),
+    host_id, v, published_v, created_at, updated_at, deleted_at, refresh_key_from, rotating_since, connected_at,
+    move_id),
   insert,
   update (status, deleted_at, erasing_until, config, legal_name, contact_name, admin_email, plan, environment,
-    rotating_since, connected_at)
+    rotating_since, connected_at, move_id)
 on platform.tenants to freehold_app;
 
 grant

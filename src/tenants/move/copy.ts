@@ -1,0 +1,221 @@
+/**
+ * Copies all rows of one database to another. Threat: a value that arrives as another one (a microsecond, a null, a byte), a row that
+ * is left out or is there twice, and nobody notices. So values go as the text that Postgres itself writes and reads, pages follow the
+ * place of the rows, which nothing changes while the database is closed, and afterwards both sides count and hash every table.
+ *
+ * The owner login is no superuser. So triggers are disabled and foreign keys dropped while the new database is filled, and restored
+ * before it is used. A row says which attempt fills it: a slower one fails.
+ */
+import { type SQL, sql } from 'drizzle-orm'
+import { batch, UNHURRIED_MS, unhurried } from '../../kernel/db.ts'
+import { fenceOf } from '../fence/fence.ts'
+import { STEADY } from '../migration/fingerprint.ts'
+
+/** What one request carries: Neon takes and answers no more than 10 MiB, and quotes are written twice. */
+const PAGE_BYTES = 4_000_000
+/** Blocks of a table that are looked at for one page, 8 KiB each. */
+const BLOCKS = 512
+
+const AS_OWNER = sql`set local role freehold_owner`
+const OURS = sql.raw(`('freehold'::regnamespace, 'access'::regnamespace)`)
+
+type Table = { name: string; columns: { name: string; type: string }[]; blocks: number }
+type ForeignKey = { on: string; name: string; def: string }
+type Sequence = { name: string; last_value: string; is_called: boolean }
+export type Shape = { tables: Table[]; keys: ForeignKey[]; sequences: Sequence[] }
+export type Sums = Record<string, { rows: number; hash: string }>
+
+/** As the owner, with the settings under which Postgres writes every value in one way. */
+const send = (url: string, statements: SQL[], trace_id: string | null = null) =>
+  batch(url, [unhurried, AS_OWNER, sql.raw(STEADY), ...statements], trace_id, UNHURRIED_MS).then((results) => results.slice(3))
+
+/** The tables, foreign keys and sequences of a database. One round trip, two where it has sequences. */
+export async function shapeOf(url: string): Promise<Shape> {
+  const [tables = [], keys = [], names = []] = await send(url, [
+    sql`select c.oid::regclass::text as name, pg_relation_size(c.oid) / 8192 as blocks, (
+          select jsonb_agg(jsonb_build_object('name', quote_ident(a.attname), 'type', format_type(a.atttypid, a.atttypmod)) order by a.attname)
+          from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = '') as columns
+        from pg_class c where c.relnamespace in ${OURS} and c.relkind = 'r' and c.oid <> 'freehold.migrations'::regclass order by 1`,
+    sql`select k.conrelid::regclass::text as on, quote_ident(k.conname) as name, pg_get_constraintdef(k.oid) as def
+        from pg_constraint k where k.connamespace in ${OURS} and k.contype = 'f' order by 1, 2`,
+    sql`select c.oid::regclass::text as name from pg_class c where c.relnamespace in ${OURS} and c.relkind = 'S' order by 1`,
+  ])
+  const sequences = names.length
+    ? await send(
+        url,
+        names.map(({ name }) => sql.raw(`select '${name}' as name, s.last_value::text, s.is_called from ${name} s`)),
+      )
+    : []
+  return {
+    tables: tables.map((row) => ({ ...row, blocks: Number(row.blocks) })) as Table[],
+    keys: keys as ForeignKey[],
+    sequences: sequences.flat() as Sequence[],
+  }
+}
+
+const list = (parts: string[]) => parts.join(', ')
+
+/** Fails unless this attempt fills the database, which nobody else may begin to fill meanwhile. */
+const mustFill = (attempt: number) =>
+  sql.raw(`do $$ begin
+    perform from freehold.tenant t where t.id = '${fenceOf(attempt)}' for share;
+    if not found then raise exception using errcode = 'FH503', message = 'another_attempt'; end if;
+  end $$`)
+
+/**
+ * Empties a new database and gives it to this attempt: its row of the tenant, closed. One round trip. Fails when it is another
+ * tenant's, when a later attempt fills it, or when it is filled and open.
+ */
+async function empty(url: string, { tables, keys }: Shape, attempt: number, insertTenant: SQL): Promise<void> {
+  await send(url, [
+    sql.raw(`lock table freehold.tenant in access exclusive mode`),
+    sql.raw(`do $$ begin
+      if exists (select from freehold.tenant t where t.id not between '${fenceOf(0)}' and '${fenceOf(attempt)}') then
+        raise exception using errcode = 'FH503', message = 'another_attempt';
+      end if; end $$`),
+    ...triggers(tables, 'disable'),
+    ...keys.map(({ on, name }) => sql.raw(`alter table ${on} drop constraint if exists ${name}`)),
+    sql.raw(`truncate ${list(tables.map(({ name }) => name))}`),
+    insertTenant,
+  ])
+}
+
+/** Lets triggers and keys of a new database rest, or not. */
+const triggers = (tables: Table[], what: 'disable' | 'enable') =>
+  tables.map(({ name }) => sql.raw(`alter table ${name} ${what} trigger user`))
+
+const insertInto = ({ name, columns }: Table, rows: string) =>
+  sql`insert into ${sql.raw(name)} (${sql.raw(list(columns.map((column) => column.name)))}) overriding system value
+      select ${sql.raw(list(columns.map(({ type }, i) => `(r ->> ${i})::${type}`)))} from jsonb_array_elements(${rows}::jsonb) r`
+
+type Place = { table: Table; after: string; block: number }
+
+/** Rows of a table behind a place, as JSON arrays of text, at most `bytes` of them, and one at least. */
+const pageOf = ({ table, after, block }: Place, bytes: number) => {
+  const until = sql.raw(`'(${block + BLOCKS},0)'`)
+  return sql`with found as materialized (
+      select t.ctid as at, jsonb_build_array(${sql.raw(list(table.columns.map((column) => `t.${column.name}::text`)))})::text as r
+      from ${sql.raw(table.name)} t where t.ctid > ${after}::tid and t.ctid < ${until}::tid),
+    sized as (select f.at, f.r, sum(octet_length(f.r)) over (order by f.at) as bytes, row_number() over (order by f.at) as n from found f),
+    taken as (select * from sized s where s.n = 1 or s.bytes <= ${bytes})
+    select '[' || coalesce(string_agg(t.r, ',' order by t.at), '') || ']' as rows, count(*)::integer as n, max(t.at)::text as after,
+      (select count(*) from sized) > count(*) as has_more from taken t`
+}
+
+/**
+ * Fills an empty, migrated database with all rows of a closed one. `told` hears the rows of each table after every page, and may end
+ * it. Of a small database two round trips to each side; of a large one two for each 4 MB. Fails with an Error when another attempt
+ * fills it.
+ */
+export async function fill(
+  from: string,
+  to: string,
+  attempt: number,
+  told: (copied: Record<string, number>) => Promise<void>,
+): Promise<void> {
+  const shape = await shapeOf(from)
+  const { tables } = shape
+  const row = tables.find(({ name }) => name === 'freehold.tenant')
+  if (!row) throw new Error('The database has no table freehold.tenant.')
+  const [[tenant] = [], ledger = []] = await send(from, [
+    pageOf({ table: row, after: '(0,0)', block: 0 }, PAGE_BYTES),
+    sql`select m.name, m.applied_at::text as applied_at from freehold.migrations m order by m.name`,
+  ])
+  await empty(to, shape, attempt, insertInto(row, String(tenant?.rows)))
+  const copied: Record<string, number> = { 'freehold.tenant': 1 }
+  let places: Place[] = tables.filter((table) => table !== row).map((table) => ({ table, after: '(0,0)', block: 0 }))
+  while (places.length) {
+    const pages = await send(
+      from,
+      places.map((place) => pageOf(place, Math.floor(PAGE_BYTES / places.length))),
+    )
+    const inserts = places.flatMap(({ table }, i) => {
+      const page = pages[i]?.[0]
+      copied[table.name] = (copied[table.name] ?? 0) + Number(page?.n)
+      return Number(page?.n) ? [insertInto(table, String(page?.rows))] : []
+    })
+    if (inserts.length) await send(to, [mustFill(attempt), ...inserts])
+    places = places.flatMap((place, i) => {
+      const page = pages[i]?.[0]
+      if (page?.has_more) return [{ ...place, after: String(page.after) }]
+      const block = place.block + BLOCKS
+      return block < place.table.blocks ? [{ ...place, block, after: `(${block - 1},65535)` }] : []
+    })
+    await told(copied)
+  }
+  const sequences = shape.sequences.map(
+    ({ name, last_value, is_called }) => sql`select setval(${name}::regclass, ${last_value}::bigint, ${is_called})`,
+  )
+  await send(to, [
+    mustFill(attempt),
+    ...sequences,
+    sql`update freehold.migrations m set applied_at = x.applied_at from jsonb_to_recordset(${JSON.stringify(ledger)}::jsonb) as x (name text, applied_at timestamptz) where x.name = m.name`,
+  ])
+}
+
+/** How many rows each table has, and a hash of all their values, whatever their order. One round trip. */
+export async function sumsOf(url: string, { tables }: Shape): Promise<Sums> {
+  const ledger = { name: 'freehold.migrations', columns: ['name', 'applied_at', 'checksum'].map((name) => ({ name })) }
+  const parts = [...tables, ledger].map(({ name, columns }) => {
+    const hashed = `sha256(convert_to(jsonb_build_array(${list(columns.map((column) => `t.${column.name}::text`))})::text, 'UTF8'))`
+    const half = (from: number) => `coalesce(sum(('x' || encode(substr(h.hash, ${from}, 7), 'hex'))::bit(56)::bigint), 0)`
+    return `select '${name}' as name, count(*)::integer as rows, concat_ws('-', ${half(1)}, ${half(8)}, ${half(15)}) as hash
+      from (select ${hashed} as hash from ${name} t) h`
+  })
+  const [rows = []] = await send(url, [sql.raw(parts.join(' union all '))])
+  return Object.fromEntries(rows.map(({ name, rows, hash }) => [String(name), { rows: Number(rows), hash: String(hash) }]))
+}
+
+/** The tables that are not the same in two databases. */
+export const differing = (one: Sums, other: Sums): string[] =>
+  [...new Set([...Object.keys(one), ...Object.keys(other)])].filter(
+    (name) => one[name]?.rows !== other[name]?.rows || one[name]?.hash !== other[name]?.hash,
+  )
+
+/**
+ * Makes a filled database the tenant's, in one transaction: keys and triggers as they were, a checkpoint that says where the audit
+ * was moved, and the tenant's own id. Transactions of another Postgres have other numbers: behind that checkpoint, which covers no
+ * entry, the audit counts them anew (docs/decisions/0050-moving-a-tenant.md). Repeatable by the same attempt.
+ */
+export async function open(url: string, shape: Shape, attempt: number, tenant_id: string, trace_id: string): Promise<void> {
+  const { tables, keys } = shape
+  await send(
+    url,
+    [
+      mustFill(attempt),
+      ...keys.map(({ on, name, def }) => sql.raw(`alter table ${on} add constraint ${name} ${def}`)),
+      ...triggers(tables, 'enable'),
+      sql`with cut as (
+            select n.hash as before, jsonb_populate_record(null::freehold.audit_checkpoints,
+              jsonb_build_object('no', n.no + 1, 'entries', 0, 'oldest_xid', 0, 'next_xid', 0, 'created_at', clock_timestamp())) as c
+            from (select k.no, k.hash from freehold.audit_checkpoints k order by k.no desc limit 1) n)
+          insert into freehold.audit_checkpoints (no, entries, oldest_xid, next_xid, hash, created_at)
+          select (c).no, 0, 0, 0, sha256(before || access.canonical_checkpoint(c)), (c).created_at from cut`,
+      sql`update freehold.tenant set id = ${tenant_id} where id = ${fenceOf(attempt)}`,
+    ],
+    trace_id,
+  )
+}
+
+/** Whose a database says it is: its tenant's id, that of a fence, or null when it is empty. One round trip. */
+export async function ownerOf(url: string): Promise<string | null> {
+  const [[row] = []] = await send(url, [sql`select t.id from freehold.tenant t`])
+  return row ? String(row.id) : null
+}
+
+/** Puts all entries of a closed database's audit under checkpoints. False: a transaction of another database is in the way. */
+export async function checkpointAll(url: string, trace_id: string): Promise<boolean> {
+  for (let made = 0; made < 200; made++) {
+    const [, [left] = []] = await send(
+      url,
+      [
+        sql`select access.checkpoint_audit(5000)`,
+        sql`select exists (select from freehold.audit_log l where l.checkpoint is null) as is_left`,
+      ],
+      trace_id,
+    )
+    if (!left?.is_left) return true
+    await scheduler.wait(Math.min(1_000, 20 * made))
+  }
+  return false
+}

@@ -1,0 +1,51 @@
+/**
+ * The database of a tenant that is being moved, or was a moment ago, on the side where the tenant is not. Threat: the one that is removed
+ * is the tenant's. So which side that is comes from the row of the move, and the names of its logins are not those of the tenant's.
+ */
+import { sql } from 'drizzle-orm'
+import type { Config } from '../../kernel/config.ts'
+import { batch } from '../../kernel/db.ts'
+import { ownHostName } from './hosts.ts'
+import { isolations } from './isolation.ts'
+import { type Job, jobOf, type MasterRow } from './job.ts'
+
+/**
+ * The job of the side on which the tenant is not, from the rows of the move, the tenant and the other host. Its logins have the other pair
+ * of names: they are of no use on this side, wherever that is.
+ */
+export async function otherSide(config: Config, move: MasterRow, tenant: MasterRow, host: MasterRow | null): Promise<Job> {
+  const is_left = move.exchanged_at !== null
+  const own = await jobOf(config, tenant, null, String(move.trace_id))
+  const row = {
+    ...tenant,
+    isolation: (is_left ? move.from_isolation : move.isolation) ?? null,
+    app_url_encrypted: is_left ? null : (move.app_url_encrypted ?? null),
+    owner_url_encrypted: is_left ? null : (move.owner_url_encrypted ?? null),
+  } as MasterRow
+  const job = await jobOf(config, row, host, own.trace_id)
+  const pair = own.tenant.pair === 'a' ? 'b' : 'a'
+  return { ...job, move_id: String(move.id), tenant: { ...job.tenant, pair } }
+}
+
+/** Rows of the master: a move that ended, its tenant, and the host on which something may be left. */
+export type Left = { move: MasterRow; tenant: MasterRow; host: MasterRow | null }
+
+/** The rows of `Left` of a move `m` and a tenant `t`, as columns. */
+export const LEFT = sql`to_jsonb(m) as move, to_jsonb(t) as tenant, (select to_jsonb(h) from platform.hosts h where h.id = m.other_host_id) as host`
+
+/**
+ * Removes a tenant's other database with its logins, or its other project, and gives the place back. Repeatable. As many round trips as Neon
+ * needs, and one to the master.
+ */
+export async function removeOtherSide(config: Config, { move, tenant, host }: Left): Promise<Job> {
+  const job = await otherSide(config, move, tenant, host)
+  await isolations[job.tenant.isolation]?.remove(job)
+  const project = job.tenant.isolation === 'project' ? ownHostName(job.tenant.id) : ''
+  await batch(config.MASTER_DATABASE_URL, [
+    sql`with m as (select m.id, m.other_host_id from platform.tenant_moves m where m.id = ${move.id} and m.left_until is not null for update),
+          counted as (update platform.hosts h set taken = h.taken - 1 from m where h.id = m.other_host_id)
+        update platform.tenant_moves x set left_until = null, other_host_id = null from m where x.id = m.id`,
+    sql`delete from platform.hosts h where h.name = ${project}`,
+  ])
+  return job
+}
