@@ -13,11 +13,9 @@ import { batch, useSqlUrl } from '../../kernel/db.ts'
 import type { Env } from '../../kernel/env.ts'
 import { decrypt } from '../../kernel/keyring.ts'
 import { log } from '../../kernel/log.ts'
-import { newToken, systemKeyOf } from '../../kernel/token.ts'
+import { newToken } from '../../kernel/token.ts'
 import { close, isClosed, open as openAgain } from '../fence/fence.ts'
 import { propagate } from '../lifecycle/lifecycle.ts'
-import { differencesBetween } from '../migration/drift.ts'
-import { FINGERPRINT, fingerprintOf, STEADY } from '../migration/fingerprint.ts'
 import { NEWEST } from '../migration/versions.ts'
 import { tenantMigrations } from '../provisioning/bundled.ts'
 import { NoCapacity } from '../provisioning/hosts.ts'
@@ -27,9 +25,9 @@ import { hostOf, type Job, sealUrls } from '../provisioning/job.ts'
 import { migrate } from '../provisioning/migrations.ts'
 import { hasFailed, reason, waitFor } from '../provisioning/neon.ts'
 import { openOwnerUrl } from '../provisioning/owner-url.ts'
-import { verifyIsolation } from '../provisioning/verify-isolation.ts'
 import { checkpointAll, differing, fill, open, ownerOf, shapeOf, sumsOf } from './copy.ts'
 import { type Held, hold, type MoveWork } from './place.ts'
+import { mustBeAlike, prove } from './proof.ts'
 import { removeOther } from './rest.ts'
 
 /** While the tenant is in use: Neon may be away for a minute. */
@@ -151,14 +149,7 @@ const steps: Record<Step, (doing: Doing) => Promise<void>> = {
     const urls = { app_url: known(other.tenant.app_url), owner_url: known(other.tenant.owner_url) }
     if ((await ownerOf(urls.owner_url)) !== id)
       await open(urls.owner_url, await shapeOf(owner_url), work.attempt, id, move.trace_id)
-    const differs = differencesBetween(await fingerprint(owner_url), await fingerprint(urls.owner_url))
-    if (differs.length)
-      throw new NonRetryableError(
-        `The database is not as the migrations make it, so the new one is another: ${differs
-          .slice(0, 5)
-          .map(({ object, state }) => `${object} ${state}`)
-          .join(', ')}.`,
-      )
+    await mustBeAlike(owner_url, urls.owner_url)
     await prove(config, other, urls, await decrypt(config.ENCRYPTION_KEYS, id, 'refresh_key', refresh_key_encrypted))
     if (!(await isClosed(owner_url, work.attempt))) throw new NonRetryableError('Another attempt at this move has begun.')
     const [, exchanged] = await batch(
@@ -207,25 +198,6 @@ function mustBeNewest(schema_version: string | null): void {
     throw new NonRetryableError(
       `The tenant has the schema ${schema_version}, and this release makes ${NEWEST}: migrate it first.`,
     )
-}
-
-async function fingerprint(url: string) {
-  const [, , objects = []] = await batch(url, [sql`set local role freehold_owner`, sql.raw(STEADY), sql.raw(FINGERPRINT)])
-  return fingerprintOf(objects)
-}
-
-/** The new logins may do what they must, and nothing else, here and elsewhere. */
-async function prove(config: Config, other: Job, urls: { app_url: string; owner_url: string }, refresh_key: string) {
-  const { id } = other.tenant
-  const host = hostOf(other)
-  const [[neighbour] = []] = await batch(config.MASTER_DATABASE_URL, [
-    sql`select t.id, t.app_url_encrypted from platform.tenants t where t.host_id = ${host.id} and t.id <> ${id} and t.status = 'active' limit 1`,
-  ])
-  const foreign = neighbour
-    ? [await decrypt(config.ENCRYPTION_KEYS, String(neighbour.id), 'app_url', String(neighbour.app_url_encrypted))]
-    : []
-  const proven = { id, ...urls, system_key: await systemKeyOf(refresh_key) }
-  await verifyIsolation(proven, [config.MASTER_DATABASE_URL, host.owner_url, ...foreign])
 }
 
 /**
