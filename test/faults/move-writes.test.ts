@@ -1,0 +1,192 @@
+/**
+ * Moves of tenants that are in use. Threat: somebody was told that something is stored, and it is in a database that nobody reads any
+ * more, or there twice; or a request is answered from a database that is not the tenant's.
+ */
+import { exports } from 'cloudflare:workers'
+import { sql } from 'drizzle-orm'
+import { afterAll, describe, expect, it } from 'vitest'
+import { batch } from '../../src/kernel/db.ts'
+import { close } from '../../src/tenants/fence/fence.ts'
+import { checkpointAudit, verifyAudit } from '../../src/tenants/maintenance/checkpoints.ts'
+import { type Database, databaseOf, master, rowsOf, settings } from '../support/databases.ts'
+import { ended, move, removeRest } from '../support/move.ts'
+import { plantSession } from '../support/sessions.ts'
+import { copyTenant } from '../support/tenants.ts'
+import { eraseAll, newTrace } from '../support/undo.ts'
+
+afterAll(() => eraseAll('mwrite-'), 240_000)
+
+const CLIENTS = 20
+
+/** A request as a client sends it; an answer may come from either database, so no budget of round trips holds. */
+async function ask(subdomain: string, path: string, token: string, body?: object) {
+  const init = { method: body ? 'POST' : 'GET', ...(body && { body: JSON.stringify(body) }) }
+  const headers = { Authorization: `Bearer ${token}`, 'Content-Type': 'application/json' }
+  const answer = await exports.default.fetch(new Request(`http://${subdomain}.freehold.test${path}`, { ...init, headers }))
+  return { status: answer.status, retry: answer.headers.get('Retry-After'), body: (await answer.json()) as any }
+}
+
+/** Clients that write units, each after the other, and note what was acknowledged, until they are told to end. */
+function hammer(subdomain: string, token: string) {
+  const acknowledged: string[] = []
+  const others: { status: number; code: string; retry: string | null }[] = []
+  let is_over = false
+  const client = async (n: number) => {
+    for (let i = 0; !is_over; i++) {
+      const name = `unit ${n} ${i}`
+      const { status, body, retry } = await ask(subdomain, '/api/v1/units', token, { kind: 'department', name })
+      if (status === 201) acknowledged.push(name)
+      else {
+        others.push({ status, code: body.code, retry })
+        await scheduler.wait(50)
+      }
+    }
+  }
+  const clients = Array.from({ length: CLIENTS }, (_, n) => client(n))
+  return {
+    acknowledged,
+    others,
+    async end() {
+      is_over = true
+      await Promise.all(clients)
+    },
+  }
+}
+
+const unitsOf = async (url: string): Promise<string[]> =>
+  (await rowsOf(url, sql`set local role freehold_owner`, sql`select u.name from freehold.units u`)).map(({ name }) =>
+    String(name),
+  )
+
+/** Every write that was acknowledged is there once, and nothing else; the database that was left has no later one. */
+async function expectAll(before: Database, subdomain: string, acknowledged: string[]) {
+  const { owner_url } = await databaseOf(subdomain)
+  const there = await unitsOf(owner_url)
+  expect(there.sort()).toEqual([...acknowledged].sort())
+  const left = await unitsOf(before.owner_url)
+  expect(left.filter((name) => !there.includes(name))).toEqual([])
+  return left.length
+}
+
+describe('writes of twenty clients', () => {
+  it('through a move to a project and one back are all there, once, and each refusal says when to come again', {
+    timeout: 180_000,
+  }, async () => {
+    const subdomain = 'mwrite-hammered'
+    const { id } = await copyTenant(subdomain)
+    const { access_token: token } = await plantSession(subdomain)
+    await copyTenant('mwrite-neighbour')
+    const { access_token: other } = await plantSession('mwrite-neighbour')
+    const clients = hammer(subdomain, token)
+    for (const isolation of ['project', 'database'] as const) {
+      await scheduler.wait(1_000)
+      const before = await databaseOf(subdomain)
+      const from = clients.acknowledged.length
+      expect((await move(id, { isolation })).status).toBe(202)
+      const neighbour: unknown[] = []
+      const moving = ended(id)
+      let is_moving = true
+      const asking = (async () => {
+        while (is_moving) neighbour.push((await ask('mwrite-neighbour', '/api/v1/auth/me', other)).body.tenant)
+      })()
+      const newest = await moving
+      is_moving = false
+      await asking
+      expect(newest, JSON.stringify(newest)).toMatchObject({ state: 'done', error: null })
+      expect(new Set(neighbour)).toEqual(new Set(['mwrite-neighbour']))
+      await scheduler.wait(1_000)
+      expect(clients.acknowledged.length, 'they went on').toBeGreaterThan(from + CLIENTS)
+      const left = await unitsOf(before.owner_url)
+      await scheduler.wait(500)
+      expect(await unitsOf(before.owner_url), 'nobody writes to what was left').toEqual(left)
+      expect(clients.acknowledged.length).toBeGreaterThan(left.length)
+      await removeRest(id)
+    }
+    const before = await databaseOf(subdomain)
+    await clients.end()
+    await expectAll(before, subdomain, clients.acknowledged)
+    for (const { status, code, retry } of clients.others) {
+      expect([status, code]).toEqual([503, 'database_unavailable'])
+      expect(retry).toMatch(/^[1-9]\d*$/)
+    }
+    await checkpointAudit(settings(), subdomain)
+    expect(await verifyAudit(settings(), subdomain)).toMatchObject({ faults: [] })
+  })
+
+  it('while Postgres ends the connections to both databases again and again are all there, once', {
+    timeout: 180_000,
+  }, async () => {
+    const subdomain = 'mwrite-killed'
+    const { id } = await copyTenant(subdomain)
+    const { access_token: token } = await plantSession(subdomain)
+    const before = await databaseOf(subdomain)
+    const clients = hammer(subdomain, token)
+    expect((await move(id, { isolation: 'project' })).status).toBe(202)
+    let is_moving = true
+    const killing = (async () => {
+      while (is_moving) {
+        await rowsOf(
+          before.host_url,
+          sql`select pg_terminate_backend(a.pid) from pg_stat_activity a where a.usename like ${`freehold\\_owner\\_${id.replaceAll('-', '').slice(0, 12)}%`} and a.pid <> pg_backend_pid()`,
+        ).catch(() => [])
+        await scheduler.wait(150)
+      }
+    })()
+    const newest = await ended(id)
+    is_moving = false
+    await killing
+    await clients.end()
+    if (newest.state === 'failed') {
+      await removeRest(id)
+      expect((await move(id, { isolation: 'project' })).status).toBe(202)
+      expect(await ended(id)).toMatchObject({ state: 'done' })
+    }
+    // A connection that was ended may have stored what nobody was told: what was acknowledged is there, and nothing twice.
+    const there = await unitsOf((await databaseOf(subdomain)).owner_url)
+    expect(new Set(there).size).toBe(there.length)
+    expect(clients.acknowledged.filter((name) => !there.includes(name))).toEqual([])
+  })
+})
+
+describe('a write', () => {
+  it('in a transaction that began before the tenant was closed is waited for and moved', { timeout: 60_000 }, async () => {
+    const subdomain = 'mwrite-late'
+    const { id } = await copyTenant(subdomain)
+    const { owner_url } = await databaseOf(subdomain)
+    expect((await move(id, { isolation: 'project' })).status).toBe(202)
+    const slow = batch(owner_url, [
+      sql`set local role freehold_owner`,
+      sql`select t.id from freehold.tenant t`,
+      sql`select pg_sleep(5)`,
+      sql`insert into freehold.units (id, kind, name) values (gen_random_uuid(), 'department', 'late')`,
+    ])
+    await slow
+    expect(await ended(id)).toMatchObject({ state: 'done' })
+    expect(await unitsOf((await databaseOf(subdomain)).owner_url)).toEqual(['late'])
+  })
+
+  it('of the scheduled maintenance is refused by a database that is closed', async () => {
+    const subdomain = 'mwrite-kept'
+    const { id } = await copyTenant(subdomain)
+    const { owner_url, asOwner } = await databaseOf(subdomain)
+    await close(owner_url, id, 2, newTrace())
+    await expect(checkpointAudit(settings(), subdomain)).rejects.toThrow()
+    expect(await asOwner(sql`select from freehold.audit_checkpoints`)).toEqual([])
+    await asOwner(sql`update freehold.tenant set id = ${id}`)
+    expect(await checkpointAudit(settings(), subdomain)).toBe(1)
+  })
+
+  it('of an operator meanwhile reaches the new database: a tenant that is switched off is off there', {
+    timeout: 60_000,
+  }, async () => {
+    const subdomain = 'mwrite-off'
+    const { id } = await copyTenant(subdomain)
+    const { access_token: token } = await plantSession(subdomain)
+    expect((await move(id, { isolation: 'project' })).status).toBe(202)
+    await master(sql`update platform.tenants set status = 'inactive' where id = ${id}`)
+    expect(await ended(id)).toMatchObject({ state: 'done' })
+    const { asOwner } = await databaseOf(subdomain)
+    expect(await asOwner(sql`select t.is_active from freehold.tenant t`)).toEqual([{ is_active: false }])
+    expect((await ask(subdomain, '/api/v1/auth/me', token)).status).toBe(403)
+  })
+})
