@@ -52,6 +52,8 @@ const doors: [string, string, () => string, Record<string, unknown>?][] = [
   ['POST', 'rotating its keys', () => `/platform/v1/tenants/${tenant.id}/rotate-keys`],
   ['POST', 'undoing its migration', () => `/platform/v1/tenants/${tenant.id}/undo-migration`, {}],
   ['GET', 'its undo', () => `/platform/v1/tenants/${tenant.id}/undo-migration`],
+  ['POST', 'moving it', () => `/platform/v1/tenants/${tenant.id}/move`, { isolation: 'project' }],
+  ['GET', 'its move', () => `/platform/v1/tenants/${tenant.id}/move`],
   ['POST', 'restoring it', () => `/platform/v1/tenants/${tenant.id}/restore`],
   ['DELETE', 'deleting it', () => `/platform/v1/tenants/${tenant.id}`],
   ['DELETE', 'erasing it', () => `/platform/v1/tenants/${tenant.id}?hard=true&confirm=permitted`],

@@ -83,6 +83,17 @@ export const worker = {
   'No tenant is behind the newest schema or its preset.': 'Ningún inquilino está atrasado: ni en el esquema ni en su preajuste.',
   'A tenant of isolation {isolation} has no branch of its own, one of isolation branch or project has: each of its migrations is one transaction.':
     'Un inquilino con aislamiento {isolation} no tiene rama propia, uno con aislamiento branch o project la tiene: cada una de sus migraciones es una transacción.',
+  'The tenant is being moved.': 'El inquilino se está moviendo.',
+  'A tenant of isolation branch cannot be moved: those of isolation database and project can.':
+    'Un inquilino con aislamiento branch no se puede mover: los de aislamiento database y project sí.',
+  'The tenant has isolation {isolation}, in {region}.': 'El inquilino tiene aislamiento {isolation}, en {region}.',
+  'What the last move left is not removed yet: try again in some minutes.':
+    'Lo que dejó el último movimiento aún no se ha eliminado: inténtalo de nuevo en unos minutos.',
+  'The tenant is being migrated.': 'El inquilino se está migrando.',
+  'The keys of the tenant are being rotated: try again in some minutes.':
+    'Las claves del inquilino se están rotando: inténtalo de nuevo en unos minutos.',
+  'The tenant has the schema {schema}, and this release makes {newest}: migrate it first.':
+    'El inquilino tiene el esquema {schema}, y esta versión crea {newest}: mígralo primero.',
   'The migration of this tenant is being undone.': 'La migración de este inquilino se está deshaciendo.',
   'This tenant is being migrated.': 'Este inquilino se está migrando.',
   'The keys of this tenant are being rotated: undo the migration some minutes later.':

@@ -77,17 +77,23 @@ type Row = Pick<Shown, 'subdomain' | 'isolation' | 'region'> & {
 
 /** Why a tenant cannot be moved there now; null: it can. */
 function refusal(row: Row, isolation: string): Problem | null {
-  const no = (detail: string) => new Problem('illegal_state', detail)
-  if (row.status !== 'active' && row.status !== 'inactive') return no(`The tenant is ${row.status}.`)
-  if (row.move_id !== null || row.newest?.state === 'running') return no('The tenant is being moved.')
+  if (row.status !== 'active' && row.status !== 'inactive') return new Problem('illegal_state', `The tenant is ${row.status}.`)
+  if (row.move_id !== null || row.newest?.state === 'running') return new Problem('illegal_state', 'The tenant is being moved.')
   if (row.isolation === 'branch')
-    return no('A tenant of isolation branch cannot be moved: those of isolation database and project can.')
-  if (row.isolation === isolation) return no(`The tenant has isolation ${isolation}, in ${row.region}.`)
-  if (row.newest?.left_until) return no('What the last move left is not removed yet: try again in some minutes.')
-  if (row.is_migrating) return no('The tenant is being migrated.')
-  if (row.is_rotating) return no('The keys of the tenant are being rotated: try again in some minutes.')
+    return new Problem(
+      'illegal_state',
+      'A tenant of isolation branch cannot be moved: those of isolation database and project can.',
+    )
+  if (row.isolation === isolation) return new Problem('illegal_state', `The tenant has isolation ${isolation}, in ${row.region}.`)
+  if (row.newest?.left_until)
+    return new Problem('illegal_state', 'What the last move left is not removed yet: try again in some minutes.')
+  if (row.is_migrating) return new Problem('illegal_state', 'The tenant is being migrated.')
+  if (row.is_rotating) return new Problem('illegal_state', 'The keys of the tenant are being rotated: try again in some minutes.')
   if (row.schema_version !== NEWEST)
-    return no(`The tenant has the schema ${row.schema_version}, and this release makes ${NEWEST}: migrate it first.`)
+    return new Problem(
+      'illegal_state',
+      `The tenant has the schema ${row.schema_version}, and this release makes ${NEWEST}: migrate it first.`,
+    )
   return null
 }
 
