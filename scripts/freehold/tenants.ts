@@ -4,6 +4,7 @@ import { Provisioning, type Tenant } from './answers.ts'
 import { type Api, withApi } from './api.ts'
 import { CREDENTIAL_SETTINGS } from './credentials.ts'
 import { create, retry, type Wanted, type Watching } from './making.ts'
+import { addMoving } from './moving.ts'
 import { type Globals, whole } from './options.ts'
 import { print, printJson, tell } from './output.ts'
 import { failed } from './provisioning.ts'
@@ -39,7 +40,7 @@ type Listed = Partial<Record<'search' | 'status' | 'plan' | 'environment' | 'iso
 export function addTenants(program: Command): void {
   const tenants = program
     .command('tenants')
-    .description('list, show, create, adopt, activate, deactivate and delete tenants, and rotate their keys')
+    .description('list, show, create, adopt, activate, deactivate, delete and move tenants, and rotate their keys')
     .addHelpText('afterAll', CREDENTIAL_SETTINGS)
 
   tenants
@@ -87,6 +88,7 @@ export function addTenants(program: Command): void {
   const adopting = addAdopting(tenants, addWanted, newTenant)
   addSwitching(tenants)
   addRotation(tenants)
+  addMoving(tenants)
   for (const command of [making, again, adopting])
     command
       .option('--wait <seconds>', 'how long to wait until it is active', whole(1, MAX_WAIT_SECONDS), 120)

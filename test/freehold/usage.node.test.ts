@@ -35,7 +35,8 @@ describe('help', () => {
         'NO_COLOR',
       ],
     ],
-    ['tenants', [...api, 'list', 'show', 'create', 'adopt', 'reconnect', 'retry', 'rotate-keys']],
+    ['tenants', [...api, 'list', 'show', 'create', 'adopt', 'reconnect', 'retry', 'rotate-keys', 'move']],
+    ['tenants move', [...api, '--to', '--region', 'Retry-After']],
     ['tenants rotate-keys', [...api, '"platform"', 'MASTER_DATABASE_URL', 'ENCRYPTION_KEYS']],
     ['tenants list', [...api, '--limit']],
     ['tenants show', api],
@@ -85,7 +86,7 @@ describe('help', () => {
 
 describe('a wrong call', () => {
   test.for([
-    'tenants nope',
+    'tenants frobnicate',
     'tenants list --nope',
     'tenants list --limit 0',
     'tenants list surplus',
