@@ -24,7 +24,6 @@ import { isOurs } from '../provisioning/isolation-database.ts'
 import { hostOf, type Job, sealUrls } from '../provisioning/job.ts'
 import { migrate } from '../provisioning/migrations.ts'
 import { hasFailed, reason, waitFor } from '../provisioning/neon.ts'
-import { openOwnerUrl } from '../provisioning/owner-url.ts'
 import { checkpointAll, differing, fill, open, ownerOf, shapeOf, sumsOf } from './copy.ts'
 import { type Held, hold, type MoveWork } from './place.ts'
 import { mustBeAlike, prove } from './proof.ts'
@@ -102,16 +101,13 @@ const steps: Record<Step, (doing: Doing) => Promise<void>> = {
     const { id, app_url, owner_url } = other.tenant
     const made = await isolationOf(other).urls(other, { app: newToken(), owner: newToken() })
     const sealed = await sealUrls(config, id, app_url && owner_url ? { app_url, owner_url } : made)
-    const [, [kept] = []] = await batch(config.MASTER_DATABASE_URL, [
+    await batch(config.MASTER_DATABASE_URL, [
       sql`update platform.tenant_moves m set app_url_encrypted = ${sealed.app_url}, owner_url_encrypted = ${sealed.owner_url} where ${mine(work)} and m.app_url_encrypted is null`,
-      sql`select m.app_url_encrypted, m.owner_url_encrypted from platform.tenant_moves m where ${mine(work)}`,
     ])
-    if (!kept) throw new NonRetryableError('Another attempt at this move has begun.')
     // The recorded passwords count: an earlier try may have been first.
-    await isolationOf(other).logins(other, {
-      app_url: await decrypt(config.ENCRYPTION_KEYS, id, 'app_url', String(kept.app_url_encrypted)),
-      owner_url: await openOwnerUrl(config, id, String(kept.owner_url_encrypted)),
-    })
+    const kept = (await hold(config, work, null))?.other
+    if (!kept) throw new NonRetryableError('Another attempt at this move has begun.')
+    await isolationOf(kept).logins(kept, { app_url: known(kept.tenant.app_url), owner_url: known(kept.tenant.owner_url) })
   },
 
   migrate: async ({ other, schema_version, move }) => {
