@@ -13,8 +13,8 @@ import { STEADY } from '../migration/fingerprint.ts'
 
 /** What one request carries: Neon takes and answers no more than 10 MiB, and quotes are written twice. */
 const PAGE_BYTES = 4_000_000
-/** Blocks of a table that are looked at for one page, 8 KiB each. */
-const BLOCKS = 512
+/** Blocks of a table that are looked at for so many bytes: rows are hardly ever shorter as text than where they are stored. */
+const blocksFor = (bytes: number) => Math.max(4, Math.floor(bytes / 8192))
 
 const AS_OWNER = sql`set local role freehold_owner`
 const OURS = sql.raw(`('freehold'::regnamespace, 'access'::regnamespace)`)
@@ -92,7 +92,7 @@ type Place = { table: Table; after: string; block: number }
 
 /** Rows of a table behind a place, as JSON arrays of text, at most `bytes` of them, and one at least. */
 const pageOf = ({ table, after, block }: Place, bytes: number) => {
-  const until = sql.raw(`'(${block + BLOCKS},0)'`)
+  const until = sql.raw(`'(${block + blocksFor(bytes)},0)'`)
   return sql`with found as materialized (
       select t.ctid as at, jsonb_build_array(${sql.raw(list(table.columns.map((column) => `t.${column.name}::text`)))})::text as r
       from ${sql.raw(table.name)} t where t.ctid > ${after}::tid and t.ctid < ${until}::tid),
@@ -125,9 +125,10 @@ export async function fill(
   const copied: Record<string, number> = { 'freehold.tenant': 1 }
   let places: Place[] = tables.filter((table) => table !== row).map((table) => ({ table, after: '(0,0)', block: 0 }))
   while (places.length) {
+    const bytes = Math.floor(PAGE_BYTES / places.length)
     const pages = await send(
       from,
-      places.map((place) => pageOf(place, Math.floor(PAGE_BYTES / places.length))),
+      places.map((place) => pageOf(place, bytes)),
     )
     const inserts = places.flatMap(({ table }, i) => {
       const page = pages[i]?.[0]
@@ -138,7 +139,7 @@ export async function fill(
     places = places.flatMap((place, i) => {
       const page = pages[i]?.[0]
       if (page?.has_more) return [{ ...place, after: String(page.after) }]
-      const block = place.block + BLOCKS
+      const block = place.block + blocksFor(bytes)
       return block < place.table.blocks ? [{ ...place, block, after: `(${block - 1},65535)` }] : []
     })
     await told(copied)
