@@ -7,10 +7,11 @@ import { sql } from 'drizzle-orm'
 import { afterAll, describe, expect, it } from 'vitest'
 import { advance } from '../../src/tenants/migration/fleet.ts'
 import { migrateOnTouch } from '../../src/tenants/migration/touch.ts'
-import { master, settings } from '../support/databases.ts'
+import { databaseOf, master, settings } from '../support/databases.ts'
 import { knockElsewhere } from '../support/elsewhere.ts'
+import { askNeon } from '../support/faults.ts'
 import { ended, look, move, movePath, plantMove, removeRest } from '../support/move.ts'
-import { type Answer, call, operatorToken } from '../support/people.ts'
+import { ADMIN, type Answer, call, operatorToken } from '../support/people.ts'
 import { expectProblem } from '../support/refusal.ts'
 import { copyTenant } from '../support/tenants.ts'
 import { BEFORE, eraseAll, NEWEST } from '../support/undo.ts'
@@ -114,6 +115,38 @@ describe('a move', () => {
       sql`delete from platform.tenant_migrations where tenant_id = ${id}`,
     )
   })
+})
+
+describe('a database that was changed by hand', () => {
+  it.each([
+    [
+      'a function',
+      'create function freehold.planted() returns integer language sql return 1',
+      'drop function freehold.planted',
+      /function freehold\.planted/,
+    ],
+    ['a table', 'create table freehold.planted (id integer)', 'drop table freehold.planted', /freehold\.planted/],
+    ['a policy', 'drop policy read on freehold.audit_checkpoints', '', /policy read on freehold\.audit_checkpoints/],
+  ])(
+    '%s: the tenant is not moved, stays open, and the reason names it',
+    { timeout: 60_000 },
+    async (what, change, back, words) => {
+      const subdomain = `movebad-${what.slice(2)}`
+      const { id } = await copyTenant(subdomain)
+      const { asOwner, owner_url } = await databaseOf(subdomain)
+      await asOwner(sql.raw(change))
+      expect((await to(id)).status).toBe(202)
+      expect(await ended(id)).toMatchObject({ state: 'failed', error: expect.stringMatching(words), exchanged_at: null })
+      expect((await call(subdomain, '/api/v1/auth/login', { body: ADMIN })).status).toBe(200)
+      await removeRest(id)
+      expect([(await databaseOf(subdomain)).owner_url, (await look(id)).newest.left_until]).toEqual([owner_url, null])
+      expect((await askNeon(`/projects?search=freehold-tenant-${id}`)).projects).toEqual([])
+      if (!back) return
+      await asOwner(sql.raw(back))
+      expect((await to(id)).status).toBe(202)
+      expect(await ended(id)).toMatchObject({ state: 'done' })
+    },
+  )
 })
 
 describe('while a tenant is moved', () => {
