@@ -11,9 +11,6 @@ export const tenants = {
     'Las claves del inquilino se están rotando: inténtalo de nuevo en unos minutos.',
   'The tenant has the schema {schema}, and this release makes {newest}: migrate it first.':
     'El inquilino tiene el esquema {schema}, y esta versión crea {newest}: mígralo primero.',
-  'must be the id of a region of Neon': 'debe ser el id de una región de Neon',
-  'isolation {isolation} has the region of its host, {region}: use isolation project':
-    'el aislamiento {isolation} tiene la región de su anfitrión, {region}: usa el aislamiento project',
   'A tenant of isolation {isolation} has no branch of its own, one of isolation branch or project has: each of its migrations is one transaction.':
     'Un inquilino con aislamiento {isolation} no tiene rama propia, uno con aislamiento branch o project la tiene: cada una de sus migraciones es una transacción.',
   'The migration of this tenant is being undone.': 'La migración de este inquilino se está deshaciendo.',
