@@ -116,6 +116,11 @@ export async function verifyFile(
     else add(no, { xid: row.xid, id: row.id, form: entryForm(row) })
   }
 
+  for (const no of empty.filter(recomputed)) {
+    const checkpoint = known.get(no)
+    if (checkpoint && hashOf(checkpoint, known.get(no - 1), []) === checkpoint.hash) count.proven_checkpoints++
+    else faults.push(fault('changed', no, `checkpoint ${no}, or what is before it, was changed`))
+  }
   for (const [no, more] of surplus) faults.push(fault('added', no, `${more} entries were added under checkpoint ${no}`))
   for (const [no, entries] of open) {
     count.unproven += entries.length

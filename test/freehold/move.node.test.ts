@@ -1,9 +1,15 @@
 /** The command that moves a tenant. What a move does is shown in test/tenants/move and test/faults/move. */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { rucFor } from '../../scripts/dev/settings.ts'
-import { startStack } from '../../scripts/dev/stack.ts'
+import { type Stack, startStack } from '../../scripts/dev/stack.ts'
 import { startWorker } from '../../scripts/dev/worker.ts'
+import { parseSettings } from '../../src/kernel/config.ts'
+import { useSqlUrl } from '../../src/kernel/db.ts'
+import { checkpointAudit } from '../../src/tenants/maintenance/checkpoints.ts'
 import { LOW_COST } from '../support/cost.ts'
 import { KEYS } from '../support/keys.ts'
 import { folderWithCluster } from '../support/node/cluster.ts'
@@ -12,6 +18,7 @@ import { freehold } from './run.ts'
 const OPERATOR = { email: 'ada@freehold.test', password: 'Correct-horse-7' }
 let url: string
 let token = ''
+let stack: Stack
 let stops: (() => Promise<void>)[] = []
 const send = (path: string, body: object) =>
   fetch(`${url}/platform/v1${path}`, {
@@ -31,7 +38,7 @@ beforeAll(async () => {
   url = `http://localhost:${port}`
   const quiet = { dataDir: folder.path, log: () => {} }
   const given = { ...LOW_COST, BASE_URL: url, ...KEYS }
-  const stack = await startStack({
+  stack = await startStack({
     ...quiet,
     given,
     operator: { ...OPERATOR, must_change_password: false },
@@ -67,4 +74,49 @@ test('tenants move shows each step, says how long requests were refused, and why
   expect(moved.stderr).toMatch(/rows were copied\. Requests were refused for \d+\.\d s\./)
   const again = await ada('acme', '--to', 'database', '--json')
   expect(again).toMatchObject({ code: 1, stderr: expect.stringContaining('not removed yet') })
+})
+
+test('an export over a move verifies, and not when the checkpoint of the move was changed', async () => {
+  const admin = { email: 'bo@beta.test', password: 'Correct-horse-battery-7' }
+  const wanted = {
+    subdomain: 'beta',
+    legal_name: 'beta',
+    tax_id: rucFor('beta'),
+    admin_email: admin.email,
+    admin_password: admin.password,
+  }
+  expect((await send('/tenants', wanted)).status).toBe(201)
+  const config = parseSettings(stack.env)
+  useSqlUrl(config.NEON_SQL_URL)
+  const headers = { 'Content-Type': 'application/json', 'X-Tenant': 'beta' }
+  const login = async () => {
+    const answer = await fetch(`${url}/api/v1/auth/login`, { method: 'POST', headers, body: JSON.stringify(admin) })
+    expect(answer.status).toBe(200)
+    return ((await answer.json()) as { access_token: string }).access_token
+  }
+  await login()
+  await checkpointAudit(config, 'beta')
+  expect(await ada('beta', '--to', 'project')).toMatchObject({ code: 0 })
+  const bearer = { ...headers, Authorization: `Bearer ${await login()}` }
+  await checkpointAudit(config, 'beta')
+  const heads = (await (await fetch(`${url}/api/v1/audit/checkpoints`, { headers: bearer })).json()) as {
+    data: { no: number; entries: number; hash: string }[]
+  }
+  const lines = await (await fetch(`${url}/api/v1/activities/export?format=ndjson`, { headers: bearer })).text()
+  const cut = heads.data.find(({ entries }) => entries === 0)
+  expect(cut, JSON.stringify(heads)).toBeDefined()
+  const folder = await mkdtemp(join(tmpdir(), 'freehold-move-'))
+  stops.unshift(() => rm(folder, { recursive: true }))
+  const verify = async (said: object) => {
+    const files = [join(folder, 'heads.json'), join(folder, 'export.ndjson')] as const
+    await writeFile(files[0], JSON.stringify(said))
+    await writeFile(files[1], lines)
+    return freehold(['audit', 'verify', '--from', files[1], '--heads', files[0]], {})
+  }
+  const whole = await verify(heads)
+  expect(whole, `${whole.stdout}${whole.stderr}`).toMatchObject({ code: 0 })
+  const changed = heads.data.map((one) => (one.no === cut?.no ? { ...one, hash: 'ab'.repeat(32) } : one))
+  const found = await verify({ ...heads, data: changed })
+  expect(found.code).toBe(1)
+  expect(`${found.stdout}${found.stderr}`).toContain(`checkpoint ${cut?.no}, or what is before it, was changed`)
 })
