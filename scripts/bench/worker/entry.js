@@ -18,7 +18,7 @@ import { advance, begin } from '../../../src/tenants/migration/fleet.ts'
 import { stepNames } from '../../../src/tenants/provisioning/steps.ts'
 import { lookUp, publish } from '../../../src/tenants/registry/registry.ts'
 
-export { Migration, Provisioning } from '../../../src/index.ts'
+export { Migration, Move, Provisioning } from '../../../src/index.ts'
 
 /** As many steps as provisioning takes, with its two at the end, or as many as are asked for; and nothing in them. */
 export class Empty extends WorkflowEntrypoint {

@@ -206,7 +206,7 @@ export async function ownerOf(url: string): Promise<string | null> {
 
 /** Puts all entries of a closed database's audit under checkpoints. False: a transaction of another database is in the way. */
 export async function checkpointAll(url: string, trace_id: string): Promise<boolean> {
-  for (let made = 0; made < 200; made++) {
+  for (let made = 0; made < 60; made++) {
     const [, [left] = []] = await send(
       url,
       [
