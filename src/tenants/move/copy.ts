@@ -94,7 +94,7 @@ type Place = { table: Table; after: string; block: number }
 const pageOf = ({ table, after, block }: Place, bytes: number) => {
   const until = sql.raw(`'(${block + blocksFor(bytes)},0)'`)
   return sql`with found as materialized (
-      select t.ctid as at, jsonb_build_array(${sql.raw(list(table.columns.map((column) => `t.${column.name}::text`)))})::text as r
+      select t.ctid as at, to_jsonb(array[${sql.raw(list(table.columns.map((column) => `t.${column.name}::text`)))}])::text as r
       from ${sql.raw(table.name)} t where t.ctid > ${after}::tid and t.ctid < ${until}::tid),
     sized as (select f.at, f.r, sum(octet_length(f.r)) over (order by f.at) as bytes, row_number() over (order by f.at) as n from found f),
     taken as (select * from sized s where s.n = 1 or s.bytes <= ${bytes})
@@ -158,7 +158,7 @@ export async function fill(
 export async function sumsOf(url: string, { tables }: Shape): Promise<Sums> {
   const ledger = { name: 'freehold.migrations', columns: ['name', 'applied_at', 'checksum'].map((name) => ({ name })) }
   const parts = [...tables, ledger].map(({ name, columns }) => {
-    const hashed = `sha256(convert_to(jsonb_build_array(${list(columns.map((column) => `t.${column.name}::text`))})::text, 'UTF8'))`
+    const hashed = `sha256(convert_to(to_jsonb(array[${list(columns.map((column) => `t.${column.name}::text`))}])::text, 'UTF8'))`
     const half = (from: number) => `coalesce(sum(('x' || encode(substr(h.hash, ${from}, 7), 'hex'))::bit(56)::bigint), 0)`
     return `select '${name}' as name, count(*)::integer as rows, concat_ws('-', ${half(1)}, ${half(8)}, ${half(15)}) as hash
       from (select ${hashed} as hash from ${name} t) h`
