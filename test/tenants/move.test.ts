@@ -134,3 +134,40 @@ describe('a tenant that is moved', () => {
     expect((await verifyChain(owner_url, null, since)).faults.map(({ kind }) => kind)).toContain('forged')
   })
 })
+
+describe('two databases', () => {
+  it.each([
+    [
+      'a microsecond',
+      `update freehold.users set created_at = created_at + interval '1 microsecond' where username = 'ana7'`,
+      'freehold.users',
+    ],
+    ['a null that was JSON', `update freehold.users set preferences = '{"a": null}' where username = 'ana7'`, 'freehold.users'],
+    [
+      'a byte',
+      `update access.secrets set inner_key = set_byte(inner_key, 3, (get_byte(inner_key, 3) + 1) % 256)`,
+      'access.secrets',
+    ],
+    [
+      'a row twice',
+      `insert into access.kept_answers (id, user_id, request_hash, resource) values ('\\x01', gen_random_uuid(), '\\x02', '{}')`,
+      'access.kept_answers',
+    ],
+  ])('that differ by %s are not taken for the same', async (_, change, table) => {
+    const subdomain = 'moves-summed'
+    const [found] = await master(sql`select id from platform.tenants where subdomain = ${subdomain}`)
+    if (!found) {
+      await copyTenant(subdomain)
+      await leaveRows(subdomain)
+    }
+    const { asOwner, owner_url } = await databaseOf(subdomain)
+    const was = await sums(owner_url)
+    expect(differing(was, await sums(owner_url))).toEqual([])
+    await asOwner(
+      sql.raw(`alter table ${table} disable trigger user`),
+      sql.raw(change),
+      sql.raw(`alter table ${table} enable trigger user`),
+    )
+    expect(differing(was, await sums(owner_url))).toEqual([table])
+  })
+})
