@@ -1,6 +1,7 @@
 -- Made by `npm run migration` for the master. Do not edit it once it has landed.
 -- Tables:
 --   creates table platform.kv_pass
+--   creates table platform.tenant_moves
 --   creates table platform.kept_branches
 --   creates table platform.migration_undos
 --   alters table platform.hosts
@@ -8,9 +9,13 @@
 --   alters table platform.tenants
 -- Definitions:
 --   creates function platform.record_fix
+--   creates trigger audit_delete on platform.tenant_moves
+--   creates trigger audit_update on platform.tenant_moves
+--   creates trigger audit_insert on platform.tenant_moves
 --   creates trigger audit_delete on platform.migration_undos
 --   creates trigger audit_update on platform.migration_undos
 --   creates trigger audit_insert on platform.migration_undos
+--   creates policy operators on platform.tenant_moves
 --   creates policy adopting on platform.hosts
 --   creates policy reconnecting on platform.hosts
 --   creates policy operators on platform.kept_branches
@@ -36,6 +41,30 @@ CREATE TABLE "platform"."kv_pass" (
   "size" integer NOT NULL,
   "lease_until" timestamp with time zone NOT NULL,
   CONSTRAINT "kv_pass_is_one" CHECK ("platform"."kv_pass"."one")
+);
+--> statement-breakpoint
+CREATE TABLE "platform"."tenant_moves" (
+  "id" uuid PRIMARY KEY NOT NULL,
+  "tenant_id" uuid NOT NULL,
+  "from_isolation" text NOT NULL,
+  "isolation" text NOT NULL,
+  "region" text NOT NULL,
+  "state" text NOT NULL,
+  "step" text NOT NULL,
+  "attempts" integer NOT NULL,
+  "lease_until" timestamp with time zone NOT NULL,
+  "error" text,
+  "operations" jsonb,
+  "copied" jsonb,
+  "other_host_id" uuid,
+  "app_url_encrypted" text,
+  "owner_url_encrypted" text,
+  "trace_id" text NOT NULL,
+  "created_at" timestamp with time zone DEFAULT now() NOT NULL,
+  "closed_at" timestamp with time zone,
+  "exchanged_at" timestamp with time zone,
+  "finished_at" timestamp with time zone,
+  "left_until" timestamp with time zone
 );
 --> statement-breakpoint
 CREATE TABLE "platform"."kept_branches" (
@@ -91,9 +120,25 @@ ALTER TABLE "platform"."tenants" ADD COLUMN "presets_version" text;
 --> statement-breakpoint
 ALTER TABLE "platform"."tenants" ADD COLUMN "connected_at" timestamp with time zone;
 --> statement-breakpoint
+ALTER TABLE "platform"."tenants" ADD COLUMN "move_id" uuid;
+--> statement-breakpoint
+ALTER TABLE "platform"."tenant_moves" ADD CONSTRAINT "tenant_moves_tenant_id_tenants_id_fk" FOREIGN KEY ("tenant_id") REFERENCES "platform"."tenants"("id") ON DELETE cascade ON UPDATE no action;
+--> statement-breakpoint
+ALTER TABLE "platform"."tenant_moves" ADD CONSTRAINT "tenant_moves_other_host_id_hosts_id_fk" FOREIGN KEY ("other_host_id") REFERENCES "platform"."hosts"("id") ON DELETE no action ON UPDATE no action;
+--> statement-breakpoint
 ALTER TABLE "platform"."kept_branches" ADD CONSTRAINT "kept_branches_tenant_id_tenants_id_fk" FOREIGN KEY ("tenant_id") REFERENCES "platform"."tenants"("id") ON DELETE cascade ON UPDATE no action;
 --> statement-breakpoint
 ALTER TABLE "platform"."migration_undos" ADD CONSTRAINT "migration_undos_tenant_id_tenants_id_fk" FOREIGN KEY ("tenant_id") REFERENCES "platform"."tenants"("id") ON DELETE cascade ON UPDATE no action;
+--> statement-breakpoint
+CREATE UNIQUE INDEX "tenant_moves_one" ON "platform"."tenant_moves" USING btree ("tenant_id") WHERE "platform"."tenant_moves"."state" = 'running' or "platform"."tenant_moves"."left_until" is not null;
+--> statement-breakpoint
+CREATE INDEX "tenant_moves_tenant" ON "platform"."tenant_moves" USING btree ("tenant_id","created_at");
+--> statement-breakpoint
+CREATE INDEX "tenant_moves_lease" ON "platform"."tenant_moves" USING btree ("lease_until") WHERE "platform"."tenant_moves"."state" = 'running';
+--> statement-breakpoint
+CREATE INDEX "tenant_moves_left" ON "platform"."tenant_moves" USING btree ("left_until") WHERE "platform"."tenant_moves"."left_until" is not null;
+--> statement-breakpoint
+CREATE INDEX "tenant_moves_host" ON "platform"."tenant_moves" USING btree ("other_host_id") WHERE "platform"."tenant_moves"."other_host_id" is not null;
 --> statement-breakpoint
 CREATE UNIQUE INDEX "migration_undos_one_running" ON "platform"."migration_undos" USING btree ("tenant_id") WHERE "platform"."migration_undos"."state" = 'running';
 --> statement-breakpoint
@@ -118,6 +163,8 @@ ALTER TABLE "platform"."hosts" ADD CONSTRAINT "hosts_open" CHECK ("platform"."ho
 --> statement-breakpoint
 alter table platform.kv_pass enable row level security;
 --> statement-breakpoint
+alter table platform.tenant_moves enable row level security;
+--> statement-breakpoint
 alter table platform.kept_branches enable row level security;
 --> statement-breakpoint
 alter table platform.migration_undos enable row level security;
@@ -141,13 +188,23 @@ end $$;
 create or replace function platform.published_fields(t platform.tenants) returns jsonb
 language sql stable
 return to_jsonb(t) - '{v,published_v,updated_at,users_counted,is_active,presets_version,owner_url_encrypted,
-  next_refresh_key_encrypted,rotating_since,connected_at}'::text[];
+  next_refresh_key_encrypted,rotating_since,connected_at,move_id}'::text[];
+--> statement-breakpoint
+CREATE TRIGGER audit_delete AFTER DELETE ON platform.tenant_moves REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('tenant_move', '{app_url_encrypted,owner_url_encrypted}', '{step,copied,operations,lease_until,attempts,left_until}', '{id}');
+--> statement-breakpoint
+CREATE TRIGGER audit_update AFTER UPDATE ON platform.tenant_moves REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('tenant_move', '{app_url_encrypted,owner_url_encrypted}', '{step,copied,operations,lease_until,attempts,left_until}', '{id}');
+--> statement-breakpoint
+CREATE TRIGGER audit_insert AFTER INSERT ON platform.tenant_moves REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('tenant_move', '{app_url_encrypted,owner_url_encrypted}', '{step,copied,operations,lease_until,attempts,left_until}', '{id}');
 --> statement-breakpoint
 CREATE TRIGGER audit_delete AFTER DELETE ON platform.migration_undos REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('migration_undo', '{}', '{lease_until,attempts,compute_until}', '{id}');
 --> statement-breakpoint
 CREATE TRIGGER audit_update AFTER UPDATE ON platform.migration_undos REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('migration_undo', '{}', '{lease_until,attempts,compute_until}', '{id}');
 --> statement-breakpoint
 CREATE TRIGGER audit_insert AFTER INSERT ON platform.migration_undos REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('migration_undo', '{}', '{lease_until,attempts,compute_until}', '{id}');
+--> statement-breakpoint
+create policy operators on platform.tenant_moves
+  using ((select access.scope()) = 'all')
+  with check ((select access.scope()) = 'all');
 --> statement-breakpoint
 -- Somebody else's database, which an operator names; all other hosts are opened by provisioning.
 create policy adopting on platform.hosts for insert
@@ -164,11 +221,11 @@ create policy operators on platform.migration_undos
   using ((select access.scope()) = 'all')
   with check ((select access.scope()) = 'all');
 --> statement-breakpoint
-CREATE TRIGGER audit_delete AFTER DELETE ON platform.tenants REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('tenant', '{app_url_encrypted,owner_url_encrypted,refresh_key_encrypted,former_refresh_key_encrypted,next_refresh_key_encrypted,initial_admin_encrypted}', '{v,published_v,updated_at,users_counted,presets_version,next_refresh_key_encrypted}', '{id}');
+CREATE TRIGGER audit_delete AFTER DELETE ON platform.tenants REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('tenant', '{app_url_encrypted,owner_url_encrypted,refresh_key_encrypted,former_refresh_key_encrypted,next_refresh_key_encrypted,initial_admin_encrypted}', '{v,published_v,updated_at,users_counted,presets_version,next_refresh_key_encrypted,move_id}', '{id}');
 --> statement-breakpoint
-CREATE TRIGGER audit_update AFTER UPDATE ON platform.tenants REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('tenant', '{app_url_encrypted,owner_url_encrypted,refresh_key_encrypted,former_refresh_key_encrypted,next_refresh_key_encrypted,initial_admin_encrypted}', '{v,published_v,updated_at,users_counted,presets_version,next_refresh_key_encrypted}', '{id}');
+CREATE TRIGGER audit_update AFTER UPDATE ON platform.tenants REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('tenant', '{app_url_encrypted,owner_url_encrypted,refresh_key_encrypted,former_refresh_key_encrypted,next_refresh_key_encrypted,initial_admin_encrypted}', '{v,published_v,updated_at,users_counted,presets_version,next_refresh_key_encrypted,move_id}', '{id}');
 --> statement-breakpoint
-CREATE TRIGGER audit_insert AFTER INSERT ON platform.tenants REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('tenant', '{app_url_encrypted,owner_url_encrypted,refresh_key_encrypted,former_refresh_key_encrypted,next_refresh_key_encrypted,initial_admin_encrypted}', '{v,published_v,updated_at,users_counted,presets_version,next_refresh_key_encrypted}', '{id}');
+CREATE TRIGGER audit_insert AFTER INSERT ON platform.tenants REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('tenant', '{app_url_encrypted,owner_url_encrypted,refresh_key_encrypted,former_refresh_key_encrypted,next_refresh_key_encrypted,initial_admin_encrypted}', '{v,published_v,updated_at,users_counted,presets_version,next_refresh_key_encrypted,move_id}', '{id}');
 --> statement-breakpoint
 revoke execute
   on function platform.record_fix(text,text)
@@ -182,6 +239,10 @@ grant insert, select
   on platform.migration_undos
   to freehold_app;
 --> statement-breakpoint
+grant insert (id, tenant_id, from_isolation, isolation, region, state, step, attempts, lease_until, trace_id), select (id, tenant_id, from_isolation, isolation, region, state, step, attempts, lease_until, error, copied, other_host_id, trace_id, created_at, closed_at, exchanged_at, finished_at, left_until)
+  on platform.tenant_moves
+  to freehold_app;
+--> statement-breakpoint
 grant insert (id, name, kind, state, region, owner_url_encrypted, address, found, capacity, taken, lease_until), select (address), update (owner_url_encrypted, refused)
   on platform.hosts
   to freehold_app;
@@ -190,7 +251,7 @@ grant update (from_version, ms, step, drift, finished_at)
   on platform.tenant_migrations
   to freehold_app;
 --> statement-breakpoint
-grant select (presets_version, connected_at), update (legal_name, admin_email, contact_name, plan, environment, connected_at)
+grant select (presets_version, connected_at, move_id), update (legal_name, admin_email, contact_name, plan, environment, connected_at, move_id)
   on platform.tenants
   to freehold_app;
 --> statement-breakpoint

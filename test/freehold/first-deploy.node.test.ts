@@ -101,6 +101,7 @@ describe('from two new accounts', () => {
     expect([...state.workflows].map(([name, { script_name }]) => [name, script_name])).toEqual([
       ['provisioning', 'freehold'],
       ['migration', 'freehold'],
+      ['move', 'freehold'],
     ])
     const { bindings = [] } = state.scripts.get('freehold') ?? {}
     const secrets = Object.fromEntries(
