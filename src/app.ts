@@ -5,7 +5,7 @@ import { accessRoutes } from './access/routes.ts'
 import { apiKeyRoutes, userApiKeyRoutes } from './api-keys/routes.ts'
 import { countUse } from './api-keys/uses.ts'
 import { activityRoutes, checkpointRoutes, userActivityRoutes } from './audit/routes.ts'
-import { discoveryRoutes } from './auth/discovery.ts'
+import { discoveryRoutes, keyRoutes } from './auth/discovery.ts'
 import { authRoutes } from './auth/routes.ts'
 import { delegationRoutes } from './delegations/routes.ts'
 import { describeCredentials, openApiText } from './docs/openapi.ts'
@@ -27,6 +27,7 @@ import { assignmentRoutes, roleRoutes } from './roles/routes.ts'
 import { sessionRoutes, userSessionRoutes } from './sessions/routes.ts'
 import { settingRoutes } from './settings/routes.ts'
 import { adoptionRoutes } from './tenants/adoption/routes.ts'
+import { certificateRoutes } from './tenants/certificate/routes.ts'
 import { doctorRoutes } from './tenants/doctor/routes.ts'
 import { countBehind } from './tenants/migration/fleet.ts'
 import { migrationRoutes } from './tenants/migration/routes.ts'
@@ -51,11 +52,13 @@ app.use('/platform/v1/auth/*', refuseForeignPages)
 app.use('/api/v1/auth/*', refuseForeignPages)
 
 app.route('/platform/v1/auth', authRoutes)
+app.route('/platform/v1/.well-known', keyRoutes)
 app.route('/platform/v1/tenants', adoptionRoutes)
 app.route('/platform/v1/tenants', tenantRoutes)
 app.route('/platform/v1/migrations', migrationRoutes)
 app.route('/platform/v1/tenants', undoRoutes)
 app.route('/platform/v1/tenants', moveRoutes)
+app.route('/platform/v1/tenants', certificateRoutes)
 app.route('/platform/v1/doctor', doctorRoutes)
 app.route('/platform/v1/auth', recoveryRoutes)
 app.route('/platform/v1/sessions', sessionRoutes)
@@ -82,6 +85,7 @@ app.route('/api/v1/units', unitRoutes)
 app.route('/api/v1/activities', activityRoutes)
 app.route('/api/v1/audit', checkpointRoutes)
 app.route('/api/v1/users', userActivityRoutes)
+app.route('/.well-known', keyRoutes)
 app.route('/.well-known', discoveryRoutes)
 app.route('/api/v1', accessRoutes)
 app.route('/api/v1/permissions', permissionRoutes)

@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import { addAdopting } from './adopting.ts'
 import { Provisioning, type Tenant } from './answers.ts'
 import { type Api, withApi } from './api.ts'
+import { addCertificate } from './certificate.ts'
 import { CREDENTIAL_SETTINGS } from './credentials.ts'
 import { create, retry, type Wanted, type Watching } from './making.ts'
 import { addMoving } from './moving.ts'
@@ -89,6 +90,7 @@ export function addTenants(program: Command): void {
   addSwitching(tenants)
   addRotation(tenants)
   addMoving(tenants)
+  addCertificate(tenants)
   for (const command of [making, again, adopting])
     command
       .option('--wait <seconds>', 'how long to wait until it is active', whole(1, MAX_WAIT_SECONDS), 120)

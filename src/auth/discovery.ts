@@ -38,11 +38,14 @@ type Metadata = { password_grant: boolean }
 
 export const discoveryRoutes = room()
 
-discoveryRoutes.openapi(
+/** The public keys of a realm: of a tenant, and of the platform, which signs certificates of erasures, too. */
+export const keyRoutes = room()
+
+keyRoutes.openapi(
   route({
     method: 'get',
     path: '/jwks.json',
-    summary: 'Get the public keys of the tenant',
+    summary: 'Get the public keys of the tenant, or of the platform',
     public: true,
     trips: 0,
     returns: { 200: Jwks },

@@ -46,16 +46,29 @@ export function lifetimeOf(minutes: number, session_expires_at?: string): { iat:
   return { iat, exp: Math.max(iat, Math.min(iat + minutes * 60, end)) }
 }
 
+/** The newest key in use. */
+function keyOf({ id, keys }: Party): SigningKey {
+  const now = new Date().toISOString()
+  const key = keys.filter((k) => k.use_from <= now).sort((a, b) => (a.use_from < b.use_from ? 1 : -1))[0]
+  if (!key) throw new Error(`Tenant ${id} has no signing key in use.`)
+  return key
+}
+
 /** Signs an access token with the newest key in use. */
 export async function sign(party: Party, claims: JWTPayload & { sub: string; iat: number; exp: number }): Promise<string> {
-  const now = new Date().toISOString()
-  const key = party.keys.filter((k) => k.use_from <= now).sort((a, b) => (a.use_from < b.use_from ? 1 : -1))[0]
-  if (!key) throw new Error(`Tenant ${party.id} has no signing key in use.`)
+  const key = keyOf(party)
   return new SignJWT({ tid: party.id, ...claims })
     .setProtectedHeader({ alg: 'ES256', typ: 'at+jwt', kid: key.kid })
     .setIssuer(party.url)
     .setAudience(party.url)
     .sign(await keyFor(key, 'private'))
+}
+
+/** Signs a document of the party that is no token: its `typ` says so, and without it nobody takes the one for the other (RFC 8725, 3.11). */
+export async function signDocument(party: Party, typ: string, claims: JWTPayload): Promise<string> {
+  const key = keyOf(party)
+  const signed = new SignJWT(claims).setProtectedHeader({ alg: 'ES256', typ, kid: key.kid })
+  return signed.setIssuer(party.url).sign(await keyFor(key, 'private'))
 }
 
 /** The compact form of a signed token. jose also takes signatures with padding, which would give one token several spellings. */

@@ -433,9 +433,37 @@ describe('switching and deleting', () => {
     expect(JSON.parse((await ada('tenants', 'restore', 'switchable', '--json')).stdout).status).toBe('active')
     const unsure = await ada('tenants', 'delete', 'switchable', '--hard')
     expect(unsure).toMatchObject({ code: 1, stderr: expect.stringContaining('--confirm switchable') })
+    const { id } = JSON.parse((await ada('tenants', 'show', 'switchable', '--json')).stdout)
+    expect((await ada('tenants', 'certificate', id)).stderr).toContain('no tenant with this id was erased')
     const sure = await ada('tenants', 'delete', 'switchable', '--hard', '--confirm', 'switchable')
     expect(sure).toMatchObject({ code: 0, stderr: 'Erasing switchable ...\nswitchable is erased.\n' })
     expect((await ada('tenants', 'show', 'switchable')).code).toBe(1)
+    expect((await ada('tenants', 'certificate', id)).stdout).toMatch(/^[\w-]+\.[\w-]+\.[\w-]+\n$/)
+    const shown = await ada('tenants', 'certificate', id, '--verify')
+    expect(shown).toMatchObject({ code: 0, stderr: expect.stringContaining('The certificate is valid') })
+    expect(shown.stdout).toMatch(/subdomain +switchable\n/)
+    const { statement } = JSON.parse((await ada('tenants', 'certificate', id, '--verify', '--json')).stdout)
+    expect(statement).toMatchObject({ sub: id, destroyed: { kv: ['tenant:switchable'] } })
+  })
+
+  test('a certificate that another tenant’s is given as, or that nobody signed, is not valid', async () => {
+    const { id } = JSON.parse((await freehold([...creation('uncertified'), '--json'], asAda())).stdout)
+    expect((await ada('tenants', 'delete', 'uncertified', '--hard', '--confirm', 'uncertified')).code).toBe(0)
+    const master = (text: string) => batch(String(stack.env.MASTER_DATABASE_URL), [sql.raw(text)])
+    const [[kept] = []] = await master(`select certificate from platform.erasure_certificates where tenant_id = '${id}'`)
+    const [head = '', body = '', seal = ''] = String(kept?.certificate).split('.')
+    for (const forged of [`${head}.${body}.${seal.slice(4)}AAAA`, `${head}.${body}`, 'x'])
+      await master(`update platform.erasure_certificates set certificate = '${forged}' where tenant_id = '${id}'`).then(
+        async () => {
+          const shown = await ada('tenants', 'certificate', id, '--verify')
+          expect(shown).toMatchObject({ code: 1, stderr: expect.stringContaining('The certificate is not valid') })
+        },
+      )
+    const other = crypto.randomUUID()
+    await master(
+      `insert into platform.erasure_certificates (tenant_id, subdomain, certificate) values ('${other}', 'other', '${kept?.certificate}')`,
+    )
+    expect((await ada('tenants', 'certificate', other, '--verify')).stderr).toContain('it is of another tenant')
   })
 })
 

@@ -38,6 +38,7 @@ describe('help', () => {
     ['tenants', [...api, 'list', 'show', 'create', 'adopt', 'reconnect', 'retry', 'rotate-keys', 'move']],
     ['tenants move', [...api, '--to', '--region', 'Retry-After']],
     ['tenants rotate-keys', [...api, '"platform"', 'MASTER_DATABASE_URL', 'ENCRYPTION_KEYS']],
+    ['tenants certificate', [...api, '--verify', 'jwks.json']],
     ['tenants list', [...api, '--limit']],
     ['tenants show', api],
     ['tenants create', [...api, '--legal-name', '--tax-id', '--admin-email', '--wait', '--no-wait', 'FREEHOLD_ADMIN_PASSWORD']],

@@ -233,4 +233,6 @@ export const worker = {
   'has more than {most} iterations, so it is not stored: the user has no password until they reset it':
     'tiene más de {most} iteraciones, así que no se guarda: el usuario no tiene contraseña hasta que la restablezca',
   'must have a salt of at most {most} characters': 'debe tener una sal de {most} caracteres como máximo',
+  'There is no certificate: no tenant with this id was erased.':
+    'No hay certificado: no se ha borrado ningún inquilino con este id.',
 } as const

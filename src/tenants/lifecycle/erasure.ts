@@ -1,5 +1,5 @@
 /**
- * Erasing a tenant destroys its database, logins and keys and deletes its row; the platform's audit of it stays.
+ * Erasing a tenant destroys its database, logins and keys and deletes its row; the platform's audit of it stays, and a certificate.
  * Threat: data or credentials that outlive the tenant, and an erasure that destroys another tenant's database.
  */
 import { sql } from 'drizzle-orm'
@@ -11,6 +11,7 @@ import type { Env } from '../../kernel/env.ts'
 import { log } from '../../kernel/log.ts'
 import { invalid, Problem } from '../../kernel/problem.ts'
 import { rowsOf } from '../../kernel/wire.ts'
+import { certify } from '../certificate/certificate.ts'
 import { ownHostName } from '../provisioning/hosts.ts'
 import { isolations } from '../provisioning/isolation.ts'
 import { jobOf } from '../provisioning/job.ts'
@@ -57,8 +58,9 @@ export async function erase(env: Env, config: Config, id: string, trace_id: stri
     await propagate({ env, config, meter: { master: 0 }, trace_id }, id).catch(() => undefined)
     await env.TENANTS.delete(kvKey(job.tenant.subdomain))
     await removeMoving(config, id)
-    await isolations[job.tenant.isolation]?.remove(job)
+    const is_removed = (await isolations[job.tenant.isolation]?.remove(job)) ?? false
     const deletions = [
+      await certify(config, job, is_removed),
       sql`delete from platform.provisioning_steps where tenant_id = ${id}`,
       sql`delete from platform.provisioning_runs where tenant_id = ${id}`,
       sql`delete from platform.signing_keys where realm_id = ${id}`,

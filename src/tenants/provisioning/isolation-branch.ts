@@ -40,7 +40,7 @@ export const ownBranch: Isolation = {
   },
 
   async remove(job) {
-    if (!job.tenant.host) return
+    if (!job.tenant.host) return true
     const { project_id } = hostOf(job)
     // The branch is looked up by its name, which contains the tenant's id: the answer with the branch's own id may have been
     // lost.
@@ -54,6 +54,7 @@ export const ownBranch: Isolation = {
       left = left.filter((branch) => !leaves.includes(branch))
     }
     await dropLogins(clusterOf(job.neon, hostOf(job)), job.tenant)
+    return true
   },
 }
 

@@ -44,9 +44,11 @@ export const sharedDatabase: Isolation = {
   logins: (job, urls) => makeLogins(clusterOf(job.neon, hostOf(job)), job.tenant.database_name, urls),
 
   async remove(job) {
-    if (!job.tenant.host || !(await isOurs(job))) return
+    if (!job.tenant.host) return true
+    if (!(await isOurs(job))) return false
     await remove(job.neon, hostOf(job), job.tenant.database_name)
     await dropLogins(clusterOf(job.neon, hostOf(job)), job.tenant)
+    return true
   },
 }
 

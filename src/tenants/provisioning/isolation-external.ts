@@ -30,11 +30,12 @@ export const adopted: Isolation = {
     }),
 
   remove: async (job) => {
-    if (!job.tenant.host) return
-    await explained(job, (at) => leave(job, at)).catch((error) => {
+    if (!job.tenant.host) return true
+    return explained(job, (at) => leave(job, at)).catch((error) => {
       // Without the database there is nothing to remove.
       if (dbError(error)?.code !== '3D000') throw error
       log('an adopted database is gone', { host: hostOf(job).id, trace_id: job.trace_id })
+      return true
     })
   },
 }
@@ -43,10 +44,10 @@ export const adopted: Isolation = {
 class StillUsed extends Error {}
 
 /** Does work as the given login. What an operator must do something about is in the tenant's `database_error`, too. */
-async function explained(job: Job, work: (at: Cluster) => Promise<void>): Promise<void> {
+async function explained<T>(job: Job, work: (at: Cluster) => Promise<T>): Promise<T> {
   const host = hostOf(job)
   try {
-    await work(clusterOf(null, host))
+    return await work(clusterOf(null, host))
   } catch (error) {
     const is_said = error instanceof StillUsed || error instanceof StrangeRole
     const words = refusedLogin(error) ? NOT_ACCEPTED : is_said ? error.message : null
@@ -117,10 +118,15 @@ const STATE = sql`
   select exists (select from pg_roles where rolname = 'freehold_owner') as has_groups,
     exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'freehold' and c.relname = 'tenant') as has_tenant`
 
-/** Removes what is Freehold's from the database, and its roles from the cluster when nobody uses them. Repeatable. */
-async function leave(job: Job, at: Cluster): Promise<void> {
+/**
+ * Removes what is Freehold's from the database, and its roles from the cluster when nobody uses them. Repeatable. False: the schemas are
+ * of a tenant that is not this one's, and stay.
+ */
+async function leave(job: Job, at: Cluster): Promise<boolean> {
   const { id, initial_admin, host } = job.tenant
   const [[state] = []] = await batch(at.url, [STATE])
+  // A tenant that was in it, and whose adoption was given up, is not this one's to destroy.
+  const is_given_up = host?.found?.has_tenant === true && initial_admin !== null
   if (state?.has_groups) {
     const asOwner = [sql`grant freehold_owner to current_user with inherit true, set true`, sql`set local role freehold_owner`]
     if (state.has_tenant) {
@@ -128,10 +134,8 @@ async function leave(job: Job, at: Cluster): Promise<void> {
         ...asOwner,
         sql`select bool_and(t.id = ${id}) as is_ours from freehold.tenant t`,
       ])
-      if (row?.is_ours === false) return
+      if (row?.is_ours === false) return false
     }
-    // A tenant that was in it, and whose adoption was given up, is not this one's to destroy.
-    const is_given_up = host?.found?.has_tenant && initial_admin !== null
     const drop = is_given_up ? [] : [...asOwner, dropSchemas, sql`reset role`]
     await batch(at.url, [unhurried, ...drop, giveBack(host?.found ?? NOTHING)], job.trace_id).catch((error) => {
       if (dbError(error)?.code !== 'FH002') throw error
@@ -140,6 +144,7 @@ async function leave(job: Job, at: Cluster): Promise<void> {
   }
   await dropLogins(at, job.tenant)
   await dropUnused(at)
+  return !is_given_up
 }
 
 const NOTHING: Found = { open: [], named: [], has_tenant: false }

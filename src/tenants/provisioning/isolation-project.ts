@@ -21,5 +21,8 @@ export const ownProject: Isolation = {
     }
   },
 
-  remove: removeOwnHost,
+  async remove(job) {
+    await removeOwnHost(job)
+    return true
+  },
 }

@@ -55,8 +55,8 @@ export type Isolation = {
   urls(job: Job, passwords: Passwords): Promise<Urls>
   /** Creates the two logins, and closes the database to all others. */
   logins(job: Job, urls: Urls): Promise<void>
-  /** Removes whatever of it exists. */
-  remove(job: Job): Promise<void>
+  /** Removes whatever of it exists. False: a database that has its name is somebody else's, and was left alone. */
+  remove(job: Job): Promise<boolean>
 }
 
 /** The host of a tenant that has its place. */
