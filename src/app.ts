@@ -34,6 +34,7 @@ import { migrationRoutes } from './tenants/migration/routes.ts'
 import { moveRoutes } from './tenants/move/routes.ts'
 import { platformPlane, tenantPlane } from './tenants/planes.ts'
 import { requireNeonSettings } from './tenants/provisioning/neon.ts'
+import { provisioningRoutes } from './tenants/provisioning/routes.ts'
 import { tenantRoutes } from './tenants/routes.ts'
 import { undoRoutes } from './tenants/undo/routes.ts'
 import { unitRoutes } from './units/routes.ts'
@@ -55,6 +56,7 @@ app.route('/platform/v1/auth', authRoutes)
 app.route('/platform/v1/.well-known', keyRoutes)
 app.route('/platform/v1/tenants', adoptionRoutes)
 app.route('/platform/v1/tenants', tenantRoutes)
+app.route('/platform/v1/tenants', provisioningRoutes)
 app.route('/platform/v1/migrations', migrationRoutes)
 app.route('/platform/v1/tenants', undoRoutes)
 app.route('/platform/v1/tenants', moveRoutes)

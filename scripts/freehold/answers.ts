@@ -35,6 +35,8 @@ export const Step = z.object({
   finished_at: z.string().nullable(),
   attempts: z.number(),
   error: z.string().nullable(),
+  /** Absent in answers of the release before. */
+  trace_id: z.string().nullish(),
 })
 export type Step = z.infer<typeof Step>
 

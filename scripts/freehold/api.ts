@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { type Credentials, credentialsFor, tenantCredentials } from './credentials.ts'
 import { ApiProblem, Failure } from './failure.ts'
 import { type Globals, requireEncryption } from './options.ts'
-import { type More, type Plane, send, sendLines, shaped } from './wire.ts'
+import { type Event, type More, type Plane, send, sendForEvents, sendLines, shaped } from './wire.ts'
 
 /** Where the address of the platform comes from. */
 const SETTING = '--url or FREEHOLD_URL'
@@ -14,6 +14,8 @@ export type Api = {
   call<S extends z.ZodType>(shape: S, method: 'GET' | 'POST' | 'PUT' | 'DELETE', path: string, more?: More): Promise<z.infer<S>>
   /** Sends lines of JSON and yields the lines of the answer as they arrive. */
   lines<S extends z.ZodType>(shape: S, path: string, body: ReadableStream<Uint8Array>): AsyncGenerator<z.infer<S>, void>
+  /** The events of a stream, after `last`, until it ends. */
+  events(path: string, more: { signal?: AbortSignal | undefined; last?: string | undefined }): AsyncGenerator<Event, void>
 }
 
 /** Runs `work` as an operator of the platform. */
@@ -44,6 +46,9 @@ async function asUser<T>(plane: Plane, credentials: Credentials, work: (api: Api
   const lines: Api['lines'] = async function* (shape, path, body) {
     for await (const line of sendLines(plane, path, body, await token())) yield shaped(plane, shape, line)
   }
+  const events: Api['events'] = async function* (path, more) {
+    yield* sendForEvents(plane, path, { ...more, token: await token() })
+  }
   const call: Api['call'] = async (shape, method, path, more = {}) => {
     const ask = async () => shaped(plane, shape, await send(plane, method, path, { ...more, token: await token() }))
     return ask().catch((error) => {
@@ -53,7 +58,7 @@ async function asUser<T>(plane: Plane, credentials: Credentials, work: (api: Api
     })
   }
   try {
-    return await work({ call, lines })
+    return await work({ call, lines, events })
   } finally {
     if (session) await send(plane, 'POST', '/auth/logout', { token: session }).catch(() => undefined)
   }

@@ -4,6 +4,7 @@ import { type Api, withApi } from './api.ts'
 import { CREDENTIAL_SETTINGS } from './credentials.ts'
 import { addDrift, Drifted } from './drift.ts'
 import { Failure } from './failure.ts'
+import { following } from './following.ts'
 import { type Globals, whole } from './options.ts'
 import { paint, print, printJson, tell } from './output.ts'
 import { pairs, table } from './table.ts'
@@ -50,7 +51,7 @@ type Shown = { tenants?: boolean }
 type Watching = { json?: boolean; wait?: boolean }
 type Wanted = { now?: boolean; concurrency?: number; stopPercent?: number }
 
-const LOOK_MS = 500
+const IDLE_MS = 2_000
 const BAR = 30
 
 /** The commands that take tenants to the newest schema. */
@@ -140,12 +141,15 @@ const waits = ({ state, wave, tenants, rest_from }: Run) =>
 async function watch(api: Api, begun: Run, options: Globals & Watching): Promise<void> {
   let run = begun
   const draw = progress()
-  // A run that has nothing to do may be about to open its next wave: only one that still waits a moment later does.
-  for (let idle = 0; options.wait !== false && run.state === 'running' && idle < 4; ) {
+  if (options.wait !== false && run.state === 'running') {
     draw(run)
-    await new Promise((done) => setTimeout(done, LOOK_MS))
-    run = await api.call(Run, 'GET', `/migrations/${run.id}`)
-    idle = waits(run) ? idle + 1 : 0
+    let idleSince: number | null = null
+    for await (run of following(api, Run, `/migrations/${run.id}`)) {
+      draw(run)
+      // A run that has nothing to do may be about to open its next wave: only one that still waits a moment later does.
+      idleSince = waits(run) ? (idleSince ?? Date.now()) : null
+      if (run.state !== 'running' || (idleSince !== null && Date.now() - idleSince > IDLE_MS)) break
+    }
   }
   draw(run)
   await show(api, run, options)

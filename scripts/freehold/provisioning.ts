@@ -1,12 +1,9 @@
-import { setTimeout as pause } from 'node:timers/promises'
 import type { z } from 'zod'
 import { Provisioning, type Step, Tenant } from './answers.ts'
 import type { Api } from './api.ts'
-import { ApiProblem, Unreachable } from './failure.ts'
+import { following } from './following.ts'
 import { plain } from './output.ts'
-
-const POLL_MS = 300
-const TEMPORARY = [429, 502, 503, 504]
+import { table } from './table.ts'
 
 /** The state of a tenant when watching ends. `trouble` says why the tenant is not active, and what to do. */
 export type Ending = { tenant: Tenant; steps: Step[]; trouble: string | null }
@@ -24,11 +21,9 @@ export async function follow(
   const stop = AbortSignal.any([signal, AbortSignal.timeout(seconds * 1000)])
   let seen: z.infer<typeof Provisioning> = { data: [], status: 'provisioning' }
   try {
-    while (seen.status === 'provisioning' && !stop.aborted) {
-      seen =
-        (await api.call(Provisioning, 'GET', `/tenants/${made.id}/provisioning`, { signal: stop }).catch(ignoreTemporary)) ?? seen
+    for await (seen of following(api, Provisioning, `/tenants/${made.id}/provisioning`, stop)) {
       show(seen.data)
-      if (seen.status === 'provisioning') await pause(POLL_MS, undefined, { signal: stop }).catch(() => undefined)
+      if (seen.status !== 'provisioning') break
     }
     if (seen.status === 'provisioning') {
       const why = signal.aborted ? 'Interrupted' : `Not ready after ${seconds} s`
@@ -49,11 +44,13 @@ export function failed(name: string, steps: Step[]): string {
   const why = step
     ? `the step ${step.name} failed after ${tries}: ${plain(step.error ?? 'no reason was given')}`
     : 'provisioning was abandoned'
-  return `The tenant ${name} was not created: ${why}\nTo continue where it stopped: freehold tenants retry ${name}`
+  const trace = step?.trace_id ? `\nTrace id: ${step.trace_id}` : ''
+  return `The tenant ${name} was not created: ${why}${trace}\nTo continue where it stopped: freehold tenants retry ${name}`
 }
 
-/** Swallows temporary errors of the server; throws all others. */
-function ignoreTemporary(error: unknown): null {
-  if (error instanceof Unreachable || (error instanceof ApiProblem && TEMPORARY.includes(error.status))) return null
-  throw error
-}
+/** The steps of a tenant with their trace ids, by which the log has them. */
+export const stepTable = (steps: Step[]) =>
+  table(
+    ['STEP', 'STATE', 'TRIES', 'TRACE ID', 'ERROR'],
+    steps.map(({ name, state, attempts, trace_id, error }) => [name, state, String(attempts), trace_id ?? '-', error ?? '-']),
+  )

@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import { addAdopting } from './adopting.ts'
-import { Provisioning, type Tenant } from './answers.ts'
+import { Provisioning, type Step, type Tenant } from './answers.ts'
 import { type Api, withApi } from './api.ts'
 import { addCertificate } from './certificate.ts'
 import { CREDENTIAL_SETTINGS } from './credentials.ts'
@@ -8,7 +8,7 @@ import { create, retry, type Wanted, type Watching } from './making.ts'
 import { addMoving } from './moving.ts'
 import { type Globals, whole } from './options.ts'
 import { print, printJson, tell } from './output.ts'
-import { failed } from './provisioning.ts'
+import { failed, stepTable } from './provisioning.ts'
 import { findTenant, listTenants } from './registry.ts'
 import { addRotation } from './rotation.ts'
 import { addSwitching } from './switching.ts'
@@ -64,8 +64,9 @@ export function addTenants(program: Command): void {
     .command('show')
     .description('show a tenant')
     .argument('<tenant>', 'its id or its subdomain')
+    .option('--steps', 'show the steps of its provisioning and their trace ids, too')
     .action((name: string, _, command: Command) => {
-      const options = command.optsWithGlobals<Globals>()
+      const options = command.optsWithGlobals<Globals & { steps?: boolean }>()
       return withApi(options, (api) => show(api, name, options))
     })
 
@@ -109,14 +110,18 @@ async function list(api: Api, { json, limit, ...options }: Globals & Listed): Pr
   if (found.next_cursor) tell(`There are more than ${limit}; see --limit.`)
 }
 
-async function show(api: Api, name: string, { json }: { json?: boolean }): Promise<void> {
+async function show(api: Api, name: string, { json, steps }: { json?: boolean; steps?: boolean }): Promise<void> {
   const tenant = await findTenant(api, name)
-  if (json) return printJson(tenant)
+  const isFailed = tenant.status === 'failed'
+  const { data } =
+    steps || (isFailed && !json)
+      ? await api.call(Provisioning, 'GET', `/tenants/${tenant.id}/provisioning`)
+      : { data: [] as Step[] }
+  if (json) return printJson(steps ? { ...tenant, provisioning: data } : tenant)
   print(pairs(lines(tenant)))
+  if (steps) print(`\n${stepTable(data)}`)
   if (tenant.database_error) tell(tenant.database_error)
-  if (tenant.status !== 'failed') return
-  const { data } = await api.call(Provisioning, 'GET', `/tenants/${tenant.id}/provisioning`)
-  tell(failed(tenant.subdomain, data))
+  if (isFailed) tell(failed(tenant.subdomain, data))
 }
 
 const lines = (t: Tenant): [string, string][] => [

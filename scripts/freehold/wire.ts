@@ -2,6 +2,8 @@ import type { z } from 'zod'
 import { ApiProblem, Failure, ProblemDocument, Unreachable } from './failure.ts'
 
 const TIMEOUT_MS = 30_000
+/** How long a stream may be silent that has something to say every second. */
+const SILENT_MS = 10_000
 const HINT = 'name the right address with --url or FREEHOLD_URL.'
 
 /** One plane of a Freehold: its base URL and the headers of each request to it. */
@@ -81,6 +83,52 @@ export async function* sendLines(
   } catch (error) {
     lost(error as Parameters<typeof reason>[0])
   }
+}
+
+/** A server-sent event. Without a name it is a comment: nothing changed. */
+export type Event = { event?: string; id?: string; data?: unknown }
+
+/**
+ * Opens a stream of server-sent events after `last`, the id of the last one that was had, and yields them until it ends, also its
+ * comments. Fails as `send` does, and when nothing comes for ten seconds: a proxy may keep a stream back.
+ */
+export async function* sendForEvents(
+  { url, base, headers: own }: Plane,
+  path: string,
+  { token, signal, last }: { token: string; signal?: AbortSignal | undefined; last?: string | undefined },
+): AsyncGenerator<Event, void> {
+  const headers = {
+    'User-Agent': 'freehold-cli',
+    ...own,
+    Accept: 'text/event-stream',
+    Authorization: `Bearer ${token}`,
+    ...(last !== undefined && { 'Last-Event-ID': last }),
+  }
+  const quiet = new AbortController()
+  const timer = setTimeout(() => quiet.abort(new DOMException('', 'TimeoutError')), SILENT_MS)
+  const stop = signal ? AbortSignal.any([signal, quiet.signal]) : quiet.signal
+  try {
+    const response = await fetch(`${base}${path}`, { headers, redirect: 'manual', signal: stop })
+    if (!response.ok) throw refusal(url, response, await response.text())
+    if (!response.body || !response.headers.get('Content-Type')?.startsWith('text/event-stream')) return
+    let rest = ''
+    for await (const text of response.body.pipeThrough(new TextDecoderStream())) {
+      timer.refresh()
+      const events = (rest + text).split('\n\n')
+      rest = events.pop() ?? ''
+      for (const event of events) yield eventIn(event)
+    }
+  } catch (error) {
+    if (error instanceof Failure) throw error
+    throw new Unreachable(`Freehold does not answer at ${url} (${reason(error as Parameters<typeof reason>[0])}): ${HINT}`)
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+function eventIn(text: string): Event {
+  const fields = Object.fromEntries(text.split('\n').map((line) => /^(\w*):\s?(.*)$/.exec(line)?.slice(1) ?? ['', '']))
+  return { ...fields, ...('data' in fields && { data: json(String(fields.data)) }) }
 }
 
 /** An answer, checked against the fields that are read from it. */

@@ -7,7 +7,6 @@ import { propagate, retryTenant, setStatus } from './lifecycle/lifecycle.ts'
 import { beginRotation, KeyRotationWire, rotateKeys } from './lifecycle/rotating.ts'
 import { getDrift, TenantDrift } from './migration/drift.ts'
 import { createTenant, MadeTenant, NewTenant } from './provisioning/new-tenant.ts'
-import { getProvisioning, Steps } from './provisioning/progress.ts'
 import { startRun } from './provisioning/provisioning.ts'
 import { begun } from './provisioning/waiting.ts'
 import { getTenant, listTenants, Tenant, TenantList, TenantQuery } from './registry/tenants.ts'
@@ -83,20 +82,6 @@ tenantRoutes.openapi(
     await propagate({ env: c.env, config, meter, trace_id }, tenant.id)
     return answer(c, tenant)
   },
-)
-
-tenantRoutes.openapi(
-  route({
-    method: 'get',
-    path: '/{id}/provisioning',
-    summary: 'Get the provisioning progress of a tenant',
-    permission: 'tenant:read',
-    trips: 1,
-    params: Id,
-    returns: { 200: Steps },
-    problems: ['not_found'],
-  }),
-  async (c) => c.json(await getProvisioning(c.var.ctx, c.req.valid('param').id), 200),
 )
 
 tenantRoutes.openapi(

@@ -223,7 +223,10 @@ describe('tenants create, when things go wrong,', () => {
     expect({ code, status: /status +(\S+)/.exec(stdout)?.[1] }).toEqual({ code: 1, status: 'failed' })
     expect(stderr).toMatch(/the step database failed after \d+ (try|tries): .*the disk is full/)
     expect(stderr).toContain('freehold tenants retry halt')
-    expect((await ada('tenants', 'show', 'halt')).stderr).toContain('the disk is full')
+    expect((await ada('tenants', 'show', 'halt')).stderr).toMatch(/the disk is full[\s\S]*Trace id: [0-9a-f]{32}\n/)
+    expect((await ada('tenants', 'show', 'halt', '--steps')).stdout).toMatch(
+      /\ndatabase +failed +\d+ +[0-9a-f]{32} +.*the disk is full/,
+    )
     await switchOn()
     const again = await ada('tenants', 'retry', 'halt', '--json')
     expect(again.code, again.stderr).toBe(0)

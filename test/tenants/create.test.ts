@@ -150,8 +150,13 @@ describe('making a tenant', () => {
     expect(shown.body).toMatchObject({ status: 'active', next_cursor: null })
     let before = ''
     for (const step of shown.body.data) {
-      expect(Object.keys(step).sort()).toEqual(['attempts', 'error', 'finished_at', 'name', 'started_at', 'state'])
-      expect(step).toMatchObject({ state: 'done', error: null, attempts: step.name === 'reserve' ? 0 : 1 })
+      expect(Object.keys(step).sort()).toEqual(['attempts', 'error', 'finished_at', 'name', 'started_at', 'state', 'trace_id'])
+      expect(step).toMatchObject({
+        state: 'done',
+        error: null,
+        trace_id: expect.stringMatching(/^[0-9a-f]{32}$/),
+        attempts: step.name === 'reserve' ? 0 : 1,
+      })
       expect(step.started_at >= before && step.finished_at >= step.started_at, step.name).toBe(true)
       before = step.finished_at
     }

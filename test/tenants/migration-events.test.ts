@@ -6,14 +6,13 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } 
 import { app } from '../../src/app.ts'
 import { tenantMigrations } from '../../src/tenants/provisioning/bundled.ts'
 import { master } from '../support/databases.ts'
+import { eventsIn } from '../support/events.ts'
 import { unguarded } from '../support/guarded.ts'
 import { call, operatorToken } from '../support/people.ts'
 import { plantTenant } from '../support/planted.ts'
 import { expectProblem } from '../support/refusal.ts'
 import { awaitTurn, endTurn } from '../support/runs.ts'
 import { plantSession, tokenOf } from '../support/sessions.ts'
-
-type Event = { id?: string; event?: string; data?: any; retry?: string; comment?: string }
 
 const tenants: string[] = []
 let token: string
@@ -61,51 +60,15 @@ const path = () => `/platform/v1/migrations/${run}/events`
 const asked = (headers: Record<string, string>) =>
   new Request(`http://freehold.test${path()}`, { headers: { Authorization: `Bearer ${token}`, ...headers } })
 
-/** The events of an answer, one after another, without its comments; null at its end. `all`: the rest, with them. `named`: those that have a name. */
-function read(answer: Response) {
-  const reader = (answer.body as ReadableStream<Uint8Array>).getReader()
-  const decoder = new TextDecoder()
-  let text = ''
-  const piece = async (): Promise<Event | null> => {
-    for (;;) {
-      const end = text.indexOf('\n\n')
-      if (end >= 0) {
-        const event: Record<string, string> = {}
-        for (const line of text.slice(0, end).split('\n')) {
-          const [, name = '', value = ''] = /^(\w*):\s?(.*)$/.exec(line) ?? []
-          event[name || 'comment'] = value
-        }
-        text = text.slice(end + 2)
-        return 'data' in event ? { ...event, data: JSON.parse(event.data ?? '') } : event
-      }
-      const { done, value } = await reader.read()
-      if (done) return text ? { comment: `left: ${text}` } : null
-      text += decoder.decode(value, { stream: true })
-    }
-  }
-  const next = async () => {
-    let event = await piece()
-    while (event?.comment === '') event = await piece()
-    return event
-  }
-  const all = async () => {
-    const events: Event[] = []
-    for (let event = await piece(); event; event = await piece()) events.push(event)
-    return events
-  }
-  const named = async () => (await all()).filter(({ event }) => event !== undefined)
-  return { next, all, named, cancel: () => reader.cancel() }
-}
-
 async function listen(headers: Record<string, string> = {}) {
   const answer = await exports.default.fetch(asked(headers))
   expect(answer.status).toBe(200)
-  return { answer, ...read(answer) }
+  return { answer, ...eventsIn(answer) }
 }
 
 /** The same in this isolate, with other bindings. */
 const listenWith = async (bindings: object, headers: Record<string, string> = {}) =>
-  read(await app.fetch(asked(headers), { ...env, ...bindings }, createExecutionContext()))
+  eventsIn(await app.fetch(asked(headers), { ...env, ...bindings }, createExecutionContext()))
 
 /** How often the master has been asked about the run. */
 function looks() {

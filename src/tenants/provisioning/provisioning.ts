@@ -137,8 +137,9 @@ export const nextRun = (tenant_id: string, run_id: string, trace_id: string) => 
   sql`insert into platform.provisioning_runs (id, tenant_id, attempt, state, lease_until, trace_id)
       select ${run_id}, ${tenant_id}, count(*) + 1, 'running', now() + ${LEASE}, ${trace_id} from platform.provisioning_runs where tenant_id = ${tenant_id}
       having exists (select from platform.tenants where id = ${tenant_id} and status = 'provisioning') and not coalesce(bool_or(state = 'running'), false)`,
-  sql`insert into platform.provisioning_steps (tenant_id, position, name, state, started_at, finished_at)
-      select ${tenant_id}, s.position, s.name, case when s.position = 1 then 'done' else 'pending' end, case when s.position = 1 then now() end, case when s.position = 1 then now() end
+  sql`insert into platform.provisioning_steps (tenant_id, position, name, state, started_at, finished_at, trace_id)
+      select ${tenant_id}, s.position, s.name, case when s.position = 1 then 'done' else 'pending' end, case when s.position = 1 then now() end, case when s.position = 1 then now() end,
+        case when s.position = 1 then ${trace_id} end
       from jsonb_array_elements_text(${JSON.stringify(stepNames)}::jsonb) with ordinality as s (name, position)
       where exists (select from platform.provisioning_runs where id = ${run_id})
       on conflict (tenant_id, name) do update set state = 'pending', error = null, started_at = null, finished_at = null where platform.provisioning_steps.state = 'failed'`,
