@@ -35,6 +35,7 @@ import { moveRoutes } from './tenants/move/routes.ts'
 import { platformPlane, tenantPlane } from './tenants/planes.ts'
 import { requireNeonSettings } from './tenants/provisioning/neon.ts'
 import { provisioningRoutes } from './tenants/provisioning/routes.ts'
+import { rotationRoutes } from './tenants/rotations/routes.ts'
 import { tenantRoutes } from './tenants/routes.ts'
 import { undoRoutes } from './tenants/undo/routes.ts'
 import { unitRoutes } from './units/routes.ts'
@@ -61,6 +62,7 @@ app.route('/platform/v1/migrations', migrationRoutes)
 app.route('/platform/v1/tenants', undoRoutes)
 app.route('/platform/v1/tenants', moveRoutes)
 app.route('/platform/v1/tenants', certificateRoutes)
+app.route('/platform/v1/tenants', rotationRoutes)
 app.route('/platform/v1/doctor', doctorRoutes)
 app.route('/platform/v1/auth', recoveryRoutes)
 app.route('/platform/v1/sessions', sessionRoutes)

@@ -14,6 +14,7 @@ import { tendUndos } from './tenants/migration/put-back.ts'
 import { tendMigrations } from './tenants/migration/touch.ts'
 import { tendMoves } from './tenants/move/rest.ts'
 import { resumeStale } from './tenants/provisioning/provisioning.ts'
+import { tendSigningKeys } from './tenants/rotations/signing.ts'
 
 export { Migration } from './tenants/migration/tenant.ts'
 export { Move } from './tenants/move/move.ts'
@@ -33,6 +34,7 @@ export default {
     const maintenance = runMaintenance(config, trace_id).then(({ due }) => deliverDue(env, config, due))
     // One after the other: an invocation has six connections.
     const registry = rotateStale(env, config, trace_id)
+      .finally(() => tendSigningKeys(env, config, trace_id))
       .finally(() => reconcile(env, config, trace_id))
       .finally(() => comparePass(env, config, trace_id))
       .finally(() => tendMigrations(env, config, trace_id))

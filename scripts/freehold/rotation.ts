@@ -11,8 +11,38 @@ import { settings } from './settings.ts'
 const PLATFORM = 'platform'
 const Rotation = z.object({ used_from: z.string(), former_until: z.string() })
 
-/** The command that rotates the keys of a realm. */
+const SigningKey = z.object({ kid: z.string(), used_from: z.string().nullable() })
+
+/** The commands that rotate what a tenant signs and is reached with. */
 export function addRotation(tenants: Command): void {
+  addKeyRotation(tenants)
+  tenants
+    .command('rotate-signing-key')
+    .description('rotate the key that signs the access tokens of a tenant; tokens of the former one stay valid until they end')
+    .argument('<tenant>', 'its id or its subdomain')
+    .addHelpText(
+      'after',
+      `
+The new key is published at once (/.well-known/jwks.json) and signs from three minutes later. Ten minutes after that the private half of
+the former one is destroyed; it is published until the last token that it signed has ended. Run it again if it fails: it goes on where it
+stopped, and so does the scheduled job.`,
+    )
+    .action(async (name: string, _, command: Command) => {
+      const options = command.optsWithGlobals<Globals>()
+      const rotated = await withApi(options, async (api) => {
+        const { id } = await findTenant(api, name)
+        return api.call(SigningKey, 'POST', `/tenants/${id}/rotate-signing-key`)
+      })
+      if (options.json) printJson(rotated)
+      else if (rotated.used_from) tell(`The signing key ${rotated.kid} of ${name} is used from ${rotated.used_from}.`)
+      else
+        tell(
+          `The signing key ${rotated.kid} of ${name} is used three minutes after it is known everywhere: the scheduled job goes on.`,
+        )
+    })
+}
+
+function addKeyRotation(tenants: Command): void {
   tenants
     .command('rotate-keys')
     .description('rotate the keys of a tenant for refresh tokens, the system and claims; sessions and requests go on')
@@ -21,7 +51,8 @@ export function addRotation(tenants: Command): void {
       'after',
       `
 New keys are used from three minutes later; the former key of the system is accepted ten minutes more. Run it again if it fails: it goes
-on where it stopped, and the scheduled job does so for tenants. Not rotated: signing keys, ENCRYPTION_KEYS and OWNER_KEYS.
+on where it stopped, and the scheduled job does so for tenants. Not rotated: the signing key (rotate-signing-key), ENCRYPTION_KEYS
+(keys rotate) and OWNER_KEYS (keys reencrypt).
 
 Settings of the environment, for "platform":
   MASTER_DATABASE_URL  the master database

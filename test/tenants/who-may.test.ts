@@ -51,6 +51,7 @@ const doors: [string, string, () => string, Record<string, unknown>?][] = [
   ['POST', 'switching it off', () => `/platform/v1/tenants/${tenant.id}/deactivate`],
   ['POST', 'switching it on', () => `/platform/v1/tenants/${tenant.id}/activate`],
   ['POST', 'rotating its keys', () => `/platform/v1/tenants/${tenant.id}/rotate-keys`],
+  ['POST', 'rotating its signing key', () => `/platform/v1/tenants/${tenant.id}/rotate-signing-key`],
   ['POST', 'undoing its migration', () => `/platform/v1/tenants/${tenant.id}/undo-migration`, {}],
   ['GET', 'its undo', () => `/platform/v1/tenants/${tenant.id}/undo-migration`],
   ['POST', 'moving it', () => `/platform/v1/tenants/${tenant.id}/move`, { isolation: 'project' }],

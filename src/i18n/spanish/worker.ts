@@ -1,4 +1,5 @@
 import { doctor } from './doctor.ts'
+import { rotations } from './rotations.ts'
 import { tenants } from './tenants.ts'
 
 /**
@@ -7,6 +8,7 @@ import { tenants } from './tenants.ts'
 export const worker = {
   ...doctor,
   ...tenants,
+  ...rotations,
   // Any body and any field.
   'is not a field of this request': 'no es un campo de esta solicitud',
   'and {count} more': 'y {count} más',

@@ -1,0 +1,8 @@
+/** What rotations say, as in worker.ts. */
+export const rotations = {
+  'Rotating a key needs a permission for tenants.': 'Rotar una clave requiere un permiso sobre inquilinos.',
+  'Eight signing keys are published: rotate again when tokens of the oldest have ended.':
+    'Hay ocho claves de firma publicadas: rota de nuevo cuando los tokens de la más antigua hayan terminado.',
+  'The signing key that is used from {used_from} is new: rotate it again half an hour later.':
+    'La clave de firma que se usa desde {used_from} es nueva: rótala de nuevo media hora después.',
+} as const

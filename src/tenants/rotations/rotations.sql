@@ -1,0 +1,50 @@
+-- Rotations that operators begin. What follows is the system's (tenants/rotations), which is the owner, to whom no policy
+-- applies.
+--
+-- Threat: twenty operators at once each make a key, or nobody can be asked who made one. So a key names the one before
+-- it, which only one can, and the platform's audit has who added it.
+
+-- Adds a signing key to a tenant, published and not yet used, unless one is on its way, or its newest came with a rotation
+-- of the last half hour, or eight are published. Returns {status, kid, use_from, is_coming, published} of the newest key
+-- then; null: there is no such tenant.
+create function platform.add_signing_key(tenant uuid, kid text, public_jwk jsonb, private_encrypted text) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if access.scope() is distinct from 'all' or access.permission() is distinct from 'tenant:update' then
+    perform access.refuse('forbidden', 'Rotating a key needs a permission for tenants.');
+  end if;
+  insert into platform.signing_keys (kid, realm_id, public_jwk, private_jwk_encrypted, use_from, follows)
+  select add_signing_key.kid, t.id, add_signing_key.public_jwk, private_encrypted, '9999-01-01 00:00+00', k.kid
+  from platform.tenants t
+    join lateral (
+      select x.kid, x.use_from, x.follows, count(*) over () as published
+      from platform.signing_keys x
+      where x.realm_id = t.id
+      order by x.use_from desc
+      limit 1
+    ) k on true
+  where t.id = tenant
+    and t.status in ('active', 'inactive')
+    and (k.follows is null or k.use_from < now() - interval '30 minutes')
+    and k.published < 8
+  on conflict (follows) do nothing;
+  if found then
+    perform access.record('TENANT_UPDATED', 'rotate_signing_key', 'tenant', tenant::text, null,
+      jsonb_build_object('signing_key', kid));
+  end if;
+  return (
+    select jsonb_build_object('status', t.status, 'kid', k.kid, 'use_from', k.use_from,
+      'is_coming', k.use_from > now(), 'published', k.published)
+    from platform.tenants t
+      left join lateral (
+        select x.kid, x.use_from, count(*) over () as published
+        from platform.signing_keys x
+        where x.realm_id = t.id
+        order by x.use_from desc
+        limit 1
+      ) k on true
+    where t.id = tenant
+  );
+end $$;
+
+grant execute on function platform.add_signing_key(uuid, text, jsonb, text) to freehold_app;
