@@ -9,6 +9,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import type { Fault } from '../../scripts/local-neon/fault.ts'
 import { eraseStale } from '../../src/tenants/lifecycle/erasure.ts'
 import { NOT_ACCEPTED } from '../../src/tenants/provisioning/isolation-external.ts'
+import { BROKEN, GATEWAY, HTML, SQL, spoiled, status } from '../support/answers.ts'
 import { master, settings } from '../support/databases.ts'
 import { askNeon, bothSides, ended, pending, rememberLeft, reserve, run, switchOn, WHOLE, whole } from '../support/faults.ts'
 import { call, operatorToken, wanted } from '../support/people.ts'
@@ -42,16 +43,11 @@ beforeAll(async () => {
 afterEach(() => switchOn())
 afterAll(() => introspector.dispose())
 
-const SQL = { method: 'POST', path: '^/sql$' }
-const answered = (status: number, body: string, type: string, more: Record<string, string> = {}): Fault => ({
-  match: { method: 'POST', path: '^/sql$' },
+const answered = (code: number, body: string, type: string, more: Record<string, string> = {}): Fault => ({
+  match: SQL,
   times: 1,
-  kind: 'status',
-  status,
-  body,
-  headers: { 'content-type': type, ...more },
+  ...status(code, body, { 'content-type': type, ...more }),
 })
-const HTML = '<!DOCTYPE html><html><head><title>Welcome</title></head></html>'
 /** The admission of the operator, and the look at the platform's own hosts, come first. */
 const afterOurs = (fault: Fault): Fault[] => [{ match: fault.match, times: 2, kind: 'delay', ms: 0 }, fault]
 
@@ -89,13 +85,6 @@ describe('a host that', () => {
     expect(answer.body.detail).toBe(`The host ${shop.host} does not answer.`)
   })
 })
-
-/** Lets `first` requests pass, and then spoils each of three that have nine between them. */
-const spoiled = (first: number, ...faults: Omit<Fault, 'match' | 'times'>[]): Fault[] =>
-  [first, 9, 9].flatMap((pass, i): Fault[] => [
-    { match: SQL, times: pass, kind: 'delay', ms: 0 },
-    { match: SQL, times: 1, ...(faults[i % faults.length] ?? { kind: 'drop_after' }) },
-  ])
 
 describe('an adoption beside what a stranger has, and its erasure', () => {
   let before: string[]
@@ -136,7 +125,7 @@ describe('an adoption beside what a stranger has, and its erasure', () => {
     'when answers of databases are lost during the erasure, from the %ith on',
     async (first) => {
       const { name, id } = await doomed()
-      await switchOn(...spoiled(first, { kind: 'drop_after' }))
+      await switchOn(...spoiled(first, 9, 3, { kind: 'drop_after' }))
       await eraseStale(env as never, settings()).catch(() => 0)
       await switchOn()
       await master(sql`update platform.tenants set erasing_until = now() where id = ${id}`)
@@ -146,9 +135,7 @@ describe('an adoption beside what a stranger has, and its erasure', () => {
 
   it.each([1, 3, 5, 7, 9])('when databases cannot be reached during the erasure, from the %ith request on', async (first) => {
     const { name, id } = await doomed()
-    await switchOn(
-      ...spoiled(first, answered(500, '{}', 'application/json'), answered(524, HTML, 'text/html'), { kind: 'drop_before' }),
-    )
+    await switchOn(...spoiled(first, 9, 3, BROKEN, GATEWAY, { kind: 'drop_before' }))
     await eraseStale(env as never, settings()).catch(() => 0)
     await switchOn()
     await master(sql`update platform.tenants set erasing_until = now() where id = ${id}`)

@@ -6,6 +6,19 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest
 import type { Fault } from '../../scripts/local-neon/fault.ts'
 import { reservePlace } from '../../src/tenants/provisioning/hosts.ts'
 import { neonApi } from '../../src/tenants/provisioning/neon.ts'
+import {
+  ALL_ANSWERS,
+  type Answering,
+  BROKEN,
+  GATEWAY,
+  json,
+  LOCKED,
+  RATE,
+  REFUSED,
+  SQL,
+  spoiled,
+  status,
+} from '../support/answers.ts'
 import { master, settings } from '../support/databases.ts'
 import {
   askNeon,
@@ -76,32 +89,7 @@ const OPERATIONS: Record<Isolation, [string, string][]> = {
 }
 const CHANGES = (isolation: Isolation) => CALLS[isolation].filter((name) => !name.startsWith('GET'))
 const ISOLATIONS: Isolation[] = ['database', 'branch', 'project', 'external']
-const SQL = { method: 'POST', path: '^/sql$' }
-
-const status = (code: number, body: string, headers: Record<string, string> = { 'content-type': 'application/json' }) => ({
-  kind: 'status' as const,
-  status: code,
-  body,
-  headers,
-})
-const json = (message: string) => JSON.stringify({ message, code: '' })
-const LOCKED = status(423, json('project already has running conflicting operations, scheduling of new ones is prohibited'))
-const RATE = status(429, json('too many requests'))
-const RATE_AFTER = status(429, json('too many requests'), { 'content-type': 'application/json', 'Retry-After': '1' })
 const RATE_LONG = status(429, json('too many requests'), { 'Retry-After': '11' })
-const BROKEN = status(500, json('internal error'))
-const GATEWAY = status(524, '<!DOCTYPE html><html><head><title>524: A timeout occurred</title></head></html>', {
-  'content-type': 'text/html',
-})
-const REFUSED = status(400, json('the region is closed'))
-/** No more than the step has tries: of raw calls and lists the SDK tries none again itself. */
-const ALL_ANSWERS = [
-  { ...LOCKED, times: 2 },
-  { ...RATE_AFTER, times: 1 },
-  { ...RATE, times: 1 },
-  { ...BROKEN, times: 1 },
-  { ...GATEWAY, times: 1 },
-]
 
 let introspector: Awaited<ReturnType<typeof introspectWorkflow>>
 let token: string
@@ -193,21 +181,16 @@ describe.each(ISOLATIONS)('a tenant of isolation %s is made once and whole', (is
     expect(await whole(name)).toEqual({ ...WHOLE, subdomain: name })
   })
 
-  /** Lets `first` requests pass, and then spoils each of four that have twelve between them: no try of a step makes so many. */
-  const spoiled = (first: number, ...faults: Omit<Fault, 'match' | 'times'>[]): Fault[] =>
-    [first, 12, 12, 12].flatMap((pass, i): Fault[] => [
-      { match: SQL, times: pass, kind: 'delay', ms: 0 },
-      { match: SQL, times: 1, ...(faults[i % faults.length] ?? BROKEN) },
-    ])
+  // Twelve pass between two: no try of a step makes so many.
   const STARTS = Array.from({ length: 13 }, (_, i) => i)
   it.each(STARTS)('when answers of databases are lost after the work was done, from the %ith on', async (first) => {
-    await madeUnder(isolation, ...spoiled(first, { kind: 'drop_after' }))
+    await madeUnder(isolation, ...spoiled(first, 12, 4, { kind: 'drop_after' }))
   })
 
   it.each(STARTS.filter((i) => i % 3 === (isolation === 'database' ? 0 : 1)))(
     'when databases cannot be reached, each time in another way, from the %ith request on',
     async (first) => {
-      await madeUnder(isolation, ...spoiled(first, BROKEN, GATEWAY, RATE, { kind: 'drop_before' }))
+      await madeUnder(isolation, ...spoiled(first, 12, 4, BROKEN, GATEWAY, RATE, { kind: 'drop_before' }))
     },
   )
 })
@@ -254,7 +237,7 @@ describe('a fault that does not end', () => {
       },
     }),
   )
-  it.each<[string, Isolation, string, Omit<Fault, 'match' | 'times'>, string, RegExp]>([
+  it.each<[string, Isolation, string, Answering, string, RegExp]>([
     ['a project is refused', 'database', 'POST /projects$', REFUSED, 'place', /400.*the region is closed/],
     ['a database is refused', 'database', 'POST /databases$', REFUSED, 'database', /400.*the region is closed/],
     ['Neon breaks', 'database', 'POST /databases$', BROKEN, 'database', /500.*internal error/],
