@@ -53,6 +53,9 @@ export const ownBranch: Isolation = {
       for (const { id } of leaves) await remove(job.neon, { project_id, branch_id: id }, null)
       left = left.filter((branch) => !leaves.includes(branch))
     }
+    // One whose deletion failed is listed no more, and Neon deletes it when it is asked again.
+    const own = job.tenant.branch_id
+    if (own && !known.some(({ id }) => id === own)) await remove(job.neon, { project_id, branch_id: own }, null)
     await dropLogins(clusterOf(job.neon, hostOf(job)), job.tenant)
     return true
   },
