@@ -72,7 +72,7 @@ export async function requireNeonSettings(config: Config): Promise<void> {
 export function neonWords(error: unknown): string {
   const setting = wrongSetting(error)
   if (setting) return setting.message
-  if (isNeonError(error) && error.kind === 'api') return `Neon answered ${error.status}: ${error.message}`
+  if (isNeonError(error) && 'status' in error && error.status) return `Neon answered ${error.status}: ${error.message}`
   return error instanceof Error ? error.message : String(error)
 }
 
@@ -221,6 +221,8 @@ export async function remove(
       : await raw.deleteProjectBranchDatabase({ ...at, path: { ...at.path, database_name } })
   try {
     const gone = await withRetry(call)
+    // A proxy's page in Neon's place: nothing may have been deleted.
+    if (typeof gone === 'string') throw new Error('Neon did not answer the deletion in JSON.')
     await waitFor(neon, refs(gone?.operations ?? []))
   } catch (error) {
     if (!(isNeonError(error) && error.kind === 'not_found')) throw error

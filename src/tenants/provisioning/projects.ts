@@ -28,9 +28,12 @@ export async function isGone(get: () => Promise<unknown>): Promise<boolean> {
 
 /** Deletes a project with all that it holds. Not an error when it does not exist. */
 export async function deleteProject(neon: NeonApi, project_id: string): Promise<void> {
-  await withRetry(() => raw.deleteProject({ client: neon.client, path: { project_id }, throwOnError: true })).catch((error) => {
+  const call = () => raw.deleteProject({ client: neon.client, path: { project_id }, throwOnError: true })
+  const gone = await withRetry(call).catch((error) => {
     if (!(isNeonError(error) && error.kind === 'not_found')) throw error
   })
+  // A proxy's page in Neon's place: the project may be there still.
+  if (typeof gone === 'string') throw new Error('Neon did not answer the deletion in JSON.')
 }
 
 /** Deletes all projects of a name. Not an error when there is none. */
