@@ -33,7 +33,8 @@ export const tenantWork: Part = {
             where t.status = 'provisioning' and not exists (
               select from platform.provisioning_runs r where r.tenant_id = t.id and r.state = 'running' and r.lease_until >= now())
             union all
-            select 'erasure_stuck', 'Nobody works on its erasure.'
+            select 'erasure_stuck', 'Nobody works on its erasure.' || coalesce((
+              select ' It stopped: ' || s.error from platform.provisioning_steps s where s.tenant_id = t.id and s.name = 'erase'), '')
             where t.status = 'erasing' and coalesce(t.erasing_until, t.updated_at + interval '1 minute') < now()
             union all
             select 'rotation_stuck', format('The rotation of its keys began %s minutes ago.', floor(extract(epoch from now() - t.rotating_since) / 60))

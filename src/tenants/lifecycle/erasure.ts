@@ -15,7 +15,7 @@ import { certify } from '../certificate/certificate.ts'
 import { ownHostName } from '../provisioning/hosts.ts'
 import { isolations } from '../provisioning/isolation.ts'
 import { jobOf } from '../provisioning/job.ts'
-import { neonWords } from '../provisioning/neon.ts'
+import { reason } from '../provisioning/neon.ts'
 import { LEFT, type Left, removeOtherSide } from '../provisioning/other-side.ts'
 import { kvKey } from '../registry/registry.ts'
 import { type TenantWire, tenantColumns, wire } from '../registry/tenants.ts'
@@ -40,8 +40,8 @@ export async function markForErasure(ctx: Ctx, id: string, confirm: string | und
 
 /**
  * Erases a tenant that is marked for erasure. A lease of three minutes keeps concurrent callers out. After a failure the next
- * caller repeats all steps: deleting something that no longer exists is not an error. The audit has it under the trace id of the
- * request or run.
+ * caller repeats all steps: deleting something that no longer exists is not an error; why it failed is the step `erase` of the tenant's
+ * provisioning. The audit has it under the trace id of the request or run.
  */
 export async function erase(env: Env, config: Config, id: string, trace_id: string): Promise<void> {
   const [held] = await batch(config.MASTER_DATABASE_URL, [
@@ -73,8 +73,9 @@ export async function erase(env: Env, config: Config, id: string, trace_id: stri
     await batch(config.MASTER_DATABASE_URL, deletions, trace_id)
     log('tenant erased', about)
   } catch (error) {
-    log('tenant not erased', { ...about, error: neonWords(error) })
-    await batch(config.MASTER_DATABASE_URL, [sql`update platform.tenants set erasing_until = now() where id = ${id}`])
+    const words = reason(error)
+    log('tenant not erased', { ...about, error: words })
+    await batch(config.MASTER_DATABASE_URL, stopped(id, words, trace_id))
   }
 }
 
@@ -94,6 +95,14 @@ async function removeMoving(config: Config, id: string): Promise<void> {
     await removeOtherSide(config, left)
   }
 }
+
+/** The statements that end the lease of an erasure, and record why it stopped where the steps of the tenant's creation are. */
+const stopped = (id: string, words: string, trace_id: string) => [
+  sql`update platform.tenants set erasing_until = now() where id = ${id}`,
+  sql`insert into platform.provisioning_steps as s (tenant_id, position, name, state, attempts, started_at, finished_at, error, trace_id)
+      select t.id, 99, 'erase', 'failed', 1, now(), now(), ${words}, ${trace_id} from platform.tenants t where t.id = ${id} and t.status = 'erasing'
+      on conflict (tenant_id, name) do update set attempts = s.attempts + 1, finished_at = now(), error = excluded.error, trace_id = excluded.trace_id`,
+]
 
 /** For the scheduled job: resumes erasures that stalled. Returns how many it tried. */
 export async function eraseStale(env: Env, config: Config, trace_id = newTraceId()): Promise<number> {
