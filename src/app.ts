@@ -18,6 +18,7 @@ import { setHeaders } from './http/headers.ts'
 import { requireOwnHost } from './http/hostname.ts'
 import { plane } from './http/plane.ts'
 import { ready } from './http/ready.ts'
+import { redirectPages } from './http/renamed.ts'
 import { requireHttps } from './http/transport.ts'
 import { batch } from './kernel/db.ts'
 import { Problem } from './kernel/problem.ts'
@@ -35,6 +36,7 @@ import { moveRoutes } from './tenants/move/routes.ts'
 import { platformPlane, tenantPlane } from './tenants/planes.ts'
 import { requireNeonSettings } from './tenants/provisioning/neon.ts'
 import { provisioningRoutes } from './tenants/provisioning/routes.ts'
+import { movedFrom } from './tenants/registry/resolve.ts'
 import { rotationRoutes } from './tenants/rotations/routes.ts'
 import { tenantRoutes } from './tenants/routes.ts'
 import { undoRoutes } from './tenants/undo/routes.ts'
@@ -47,6 +49,7 @@ app.use('*', setHeaders)
 app.use('*', arrive)
 app.use('*', requireHttps)
 app.use('*', requireOwnHost)
+app.use('*', redirectPages(movedFrom))
 app.use('/platform/v1/*', plane(platformPlane, countUse))
 app.use('/api/v1/*', plane(tenantPlane, countUse))
 app.use('/.well-known/*', plane(tenantPlane, countUse))

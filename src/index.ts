@@ -8,6 +8,7 @@ import { eraseStale } from './tenants/lifecycle/erasure.ts'
 import { comparePass } from './tenants/lifecycle/kv-pass.ts'
 import { reconcile } from './tenants/lifecycle/reconcile.ts'
 import { rotateStale } from './tenants/lifecycle/rotating.ts'
+import { freeSubdomains } from './tenants/lifecycle/subdomains.ts'
 import { deliverDue } from './tenants/maintenance/mail.ts'
 import { runMaintenance } from './tenants/maintenance/maintenance.ts'
 import { tendUndos } from './tenants/migration/put-back.ts'
@@ -23,7 +24,7 @@ export { Provisioning } from './tenants/provisioning/provisioning.ts'
 export default {
   fetch: app.fetch,
   /**
-   * Every minute: resumes stalled provisioning, erasures and rotations of keys, propagates tenants that changed, compares the next
+   * Every minute: resumes stalled provisioning, erasures and rotations of keys, frees former names, propagates tenants that changed, compares the next
    * slice of KV with the master (all of it once a day), goes on with migrations, their undos and moves, runs maintenance on active tenants (with the audit
    * checkpoint), and delivers mail. Logs and audit have it under one trace id.
    */
@@ -35,6 +36,7 @@ export default {
     // One after the other: an invocation has six connections.
     const registry = rotateStale(env, config, trace_id)
       .finally(() => tendSigningKeys(env, config, trace_id))
+      .finally(() => freeSubdomains(env, config, trace_id))
       .finally(() => reconcile(env, config, trace_id))
       .finally(() => comparePass(env, config, trace_id))
       .finally(() => tendMigrations(env, config, trace_id))

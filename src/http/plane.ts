@@ -12,6 +12,7 @@ import { withoutAdmission } from './admit.ts'
 import type { AppEnv } from './app-env.ts'
 import { isPreflight, preflight } from './cors.ts'
 import { failuresOf } from './rate-limit.ts'
+import { answerMoved, type Moved } from './renamed.ts'
 
 /** The parts of a request that a plane may use. */
 export type PlaneRequest = {
@@ -34,7 +35,8 @@ export type RealmSource = {
   origins: string[]
   /** True if the realm may have further origins: then a preflight waits for it. */
   has_more_origins: boolean
-  realm: () => Promise<Realm>
+  /** Where it is now, for a request that names it as it was called before. */
+  realm: () => Promise<Realm | Moved>
   /** Loads the realm again, bypassing all caches. */
   reloadRealm: () => Promise<Realm | null>
   /** Reports activity in the realm, so that maintenance includes it; null if that was reported already. */
@@ -63,6 +65,7 @@ export const plane = (sourceOf: (request: PlaneRequest) => RealmSource, countUse
       await unknown.count(problem)
       throw problem
     })
+    if ('moved_to' in realm) return answerMoved(c, realm)
     c.set('realm', realm)
     c.set('reloadRealm', source.reloadRealm)
     c.set('reportActivity', () => source.reportActivity(realm))
@@ -71,7 +74,7 @@ export const plane = (sourceOf: (request: PlaneRequest) => RealmSource, countUse
     c.set('is_behind', is_behind)
     const migrated = is_behind ? source.migrate(realm) : null
     if (migrated) c.executionCtx.waitUntil(migrated)
-    const origins = [...source.origins, ...realm.origins]
+    const origins = [...source.origins, realm.url, ...realm.origins]
     c.set('origins', origins)
     if (is_preflight) return preflight(c.req.raw, c.req.path, origins)
     return next()

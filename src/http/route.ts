@@ -80,6 +80,7 @@ const ProblemDocument = z
     instance: z.string(),
     code: z.string(),
     trace_id: z.string(),
+    url: z.url().optional().openapi({ description: 'Of `tenant_renamed`: where the tenant is now' }),
     errors: z.array(z.object({ pointer: z.string(), detail: z.string() })).optional(),
   })
   .openapi('Problem')
@@ -173,6 +174,7 @@ const EVERY: Code[] = [
   'tenant_required',
   'tenant_inactive',
   'tenant_not_found',
+  'tenant_renamed',
   'tenant_provisioning',
   'tenant_unavailable',
   'rate_limited',

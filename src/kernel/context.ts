@@ -14,6 +14,8 @@ export type Realm = {
   legal_name: string
   /** `iss` and `aud` of its tokens. */
   url: string
+  /** Those of tokens that were made under its former names, while they count. */
+  former_urls: string[]
   /** Origins, besides its own, whose pages may call. */
   origins: string[]
   database_url: string

@@ -41,6 +41,7 @@ export const problemCatalogue = {
   in_use: [409, 'This is in use', 'End its use first.'],
   limit_reached: [409, 'A limit is reached', 'Raise the limit or make room.'],
   illegal_state: [409, 'Not possible in this state', 'Check the current state first.'],
+  tenant_renamed: [410, 'The tenant has another name now', 'Send the request to the address in `url`.'],
   etag_mismatch: [412, 'This was changed meanwhile', 'Read it again.'],
   body_too_large: [413, 'The body is too large', 'Send at most 1 MiB.'],
   unsupported_media_type: [415, 'This content type is not understood', 'Send application/json.'],
@@ -77,18 +78,21 @@ export class Problem extends Error {
   readonly code: Code
   readonly errors: Issue[] | undefined
   readonly headers: Record<string, string>
+  /** A further member of the problem: where to go instead. */
+  readonly url: string | undefined
   /** The refusal of what somebody could have guessed, a password, token, key or tenant: such are limited (http/rate-limit.ts). */
   readonly is_guess: boolean
 
   constructor(
     code: Code,
     detail?: string,
-    more: { errors?: Issue[]; headers?: Record<string, string>; cause?: unknown; is_guess?: boolean } = {},
+    more: { errors?: Issue[]; headers?: Record<string, string>; url?: string; cause?: unknown; is_guess?: boolean } = {},
   ) {
     super(detail ?? problemCatalogue[code][2], { cause: more.cause })
     this.code = code
     this.is_guess = more.is_guess ?? (code === 'invalid_credentials' || code === 'refresh_invalid')
     this.errors = more.errors
+    this.url = more.url
     this.headers = {
       ...(problemCatalogue[code][0] === 503 || code === 'rate_limited' ? { 'Retry-After': '2' } : {}),
       ...more.headers,
@@ -111,6 +115,7 @@ export class Problem extends Error {
       instance: about.path,
       code: this.code,
       trace_id: about.trace_id,
+      ...(this.url && { url: this.url }),
       ...(this.errors && { errors: this.errors.map((issue) => ({ ...issue, detail: language.sentence(issue.detail) })) }),
     }
     const headers = new Headers({

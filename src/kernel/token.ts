@@ -1,7 +1,7 @@
 /**
  * Access tokens (JWT, RFC 7519; profile RFC 9068) and opaque tokens. Threat: forged, replayed and foreign tokens. ES256 only, a
- * key pair per tenant, `iss` and `aud` are the tenant's URL, `tid` its id. A token identifies its user; the database decides on
- * permissions.
+ * key pair per tenant, `iss` and `aud` are the tenant's URL, or one that it had before it was renamed, and `tid` its id. A token
+ * identifies its user; the database decides on permissions.
  */
 import { decodeBase64urlIgnorePadding, encodeBase64urlNoPadding, encodeHexLowerCase } from '@oslojs/encoding'
 import { decodeJwt, errors, importJWK, type JWK, type JWTPayload, jwtVerify, SignJWT } from 'jose'
@@ -13,7 +13,7 @@ const SKEW_SECONDS = 5
 export type SigningKey = { kid: string; public: JWK; private: JWK; use_from: string }
 /** The identity in a verified token; `proof` shows the database that the caller knows more than the id of the session. */
 export type Bearer = { session_id: string; user_id: string; proof: string | null; expires_at: Date }
-type Party = { id: string; url: string; keys: SigningKey[] }
+type Party = { id: string; url: string; former_urls?: string[]; keys: SigningKey[] }
 
 const imported = new Map<string, CryptoKey>()
 
@@ -105,6 +105,7 @@ export async function verify(party: Party, token: string): Promise<Bearer> {
   const known = remembered(party, name)
   if (known) return known
   let used: SigningKey | undefined
+  const urls = [party.url, ...(party.former_urls ?? [])]
   try {
     if (!COMPACT.test(token)) throw new errors.JWSInvalid()
     const { payload } = await jwtVerify(
@@ -117,8 +118,8 @@ export async function verify(party: Party, token: string): Promise<Bearer> {
       {
         algorithms: ['ES256'],
         typ: 'at+jwt',
-        issuer: party.url,
-        audience: party.url,
+        issuer: urls,
+        audience: urls,
         clockTolerance: SKEW_SECONDS,
         requiredClaims: ['sub', 'sid', 'tid', 'exp', 'iat'],
       },

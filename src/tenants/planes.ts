@@ -1,11 +1,12 @@
 /** The two planes: the platform's own realm on the base domain, a tenant's realm everywhere else. */
 import type { PlaneRequest, RealmSource } from '../http/plane.ts'
+import { renamed } from '../http/renamed.ts'
 import { Problem } from '../kernel/problem.ts'
 import { reportActivity } from './maintenance/queue.ts'
 import { migrateOnTouch } from './migration/touch.ts'
 import { OLDER } from './migration/versions.ts'
 import { platformRealm, tenantUrl } from './registry/registry.ts'
-import { activeRealm, tenantName, tenantOfPage } from './registry/resolve.ts'
+import { activeRealm, realmOf, tenantName, tenantOfPage } from './registry/resolve.ts'
 
 /** The platform plane, for operators. Fails with not_found on a tenant's host. */
 export function platformPlane({ config, meter, subdomain }: PlaneRequest): RealmSource {
@@ -34,15 +35,24 @@ export function tenantPlane(request: PlaneRequest): RealmSource {
   const host = subdomain ?? (is_preflight ? tenantOfPage(config, said('Origin')) : null)
   const name = tenantName(config, host, said('X-Tenant'), () => (is_public ? undefined : said('Authorization')))
   const own = tenantUrl(config, name)
+  // Whoever names the tenant by a token that it gave, or by nothing at all, has no address to correct.
+  const is_addressed = host !== null || Boolean(said('X-Tenant')?.trim())
+  const load = async (fresh: boolean) => {
+    const found = await realmOf(sources, name, fresh)
+    return 'moved_to' in found && !is_addressed ? activeRealm(sources, found.name) : found
+  }
   return {
     origins: subdomain ? [own] : [own, config.BASE_URL.origin],
     has_more_origins: true,
-    realm: () => activeRealm(sources, name),
-    reloadRealm: () =>
-      activeRealm(sources, name, true).catch((error: unknown) => {
+    realm: () => load(false),
+    reloadRealm: async () => {
+      const found = await load(true).catch((error: unknown) => {
         if (error instanceof Problem) throw error
         return null
-      }),
+      })
+      if (found && 'moved_to' in found) throw renamed(found.moved_to)
+      return found
+    },
     reportActivity: (realm) => reportActivity(config, realm.id),
     // An entry that an earlier release wrote does not say.
     isBehind: ({ schema_version }) => schema_version === null || OLDER.includes(schema_version),

@@ -123,6 +123,11 @@ export const tenants = platform.table(
     // What changed and is not propagated yet: hardly ever a row, whatever the number of tenants.
     index('tenants_unpublished').on(t.id).where(sql`${t.published_v} < ${t.v}`),
     check('tenants_subdomain_form', sql`${t.subdomain} ~ '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$'`),
+    // registry/configuration.ts says so, too, of what a request gives; what it leaves is known here.
+    check(
+      'tenants_config',
+      sql`octet_length(${t.config}::text) <= 20000 and jsonb_array_length(jsonb_path_query_array(${t.config}, '$.keyvalue()')) <= 50`,
+    ),
     check('tenants_status', sql`${t.status} in ('provisioning', 'active', 'inactive', 'failed', 'deleted', 'erasing')`),
   ],
 )

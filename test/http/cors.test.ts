@@ -272,7 +272,7 @@ describe('the origins of a tenant', () => {
 
   it('stay as they are when the request is not as it must be', async () => {
     for (const [config, place] of [
-      [{ origin: [] }, '#/config/origin'],
+      [{ '-origin': [] }, '#/config/-origin'],
       [{ origins: 7 }, '#/config/origins'],
       [[], '#/config'],
     ]) {

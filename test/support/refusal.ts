@@ -17,7 +17,8 @@ export function expectDiscreet(answer: Seen, ...more: string[]) {
 export function expectProblem(answer: Seen, status: number, code: string, about = '') {
   expect({ status: answer.status, code: answer.body?.code }, `${about} ${JSON.stringify(answer.body)}`).toEqual({ status, code })
   expect(answer.headers.get('Content-Type')).toBe('application/problem+json')
-  const { errors, ...body } = answer.body
+  const { errors, url, ...body } = answer.body
+  expect(url !== undefined, 'where to go instead').toBe(code === 'tenant_renamed')
   expect(Object.keys(body).sort()).toEqual(['code', 'detail', 'instance', 'status', 'title', 'trace_id', 'type'])
   expect(body.type).toMatch(new RegExp(`/problems/${code}$`))
   expect(body.status).toBe(status)

@@ -91,7 +91,7 @@ describe('a tenant that is changed', () => {
     [{ environment: 'staging' }, '#/environment'],
     [{ environment: null }, '#/environment'],
     [{ status: 'active' }, '#/status'],
-    [{ subdomain: 'other' }, '#/subdomain'],
+    [{ subdomain: 'Other' }, '#/subdomain'],
     [{ contact_name: 7 }, '#/contact_name'],
   ])('is not changed by %j', async (body, pointer) => {
     const before = await show()

@@ -69,6 +69,7 @@ describe('making a tenant', () => {
       user_limit_reached: false,
       config: {},
       schema_version: tenantMigrations.at(-1)?.name,
+      former_subdomains: [],
       database_error: null,
       deleted_at: null,
     })

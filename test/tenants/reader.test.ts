@@ -95,6 +95,7 @@ describe('the reader’s login', () => {
     expect(rows).toEqual([
       { table: 'platform.realm', columns: 'former_refresh_key_encrypted id refresh_key_encrypted refresh_key_from' },
       { table: 'platform.signing_keys', columns: 'kid private_jwk_encrypted public_jwk realm_id use_from' },
+      { table: 'platform.subdomains', columns: 'name tenant_id until v' },
       {
         table: 'platform.tenants',
         columns:

@@ -3,7 +3,8 @@ import { env, exports } from 'cloudflare:workers'
 import { sql } from 'drizzle-orm'
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { encrypt } from '../../src/kernel/keyring.ts'
-import { type Entry, forgetUnknown, kvKey, lookUp, type SignedEntry, signed } from '../../src/tenants/registry/registry.ts'
+import { type Entry, forgetUnknown, kvKey, lookUp, type SignedEntry } from '../../src/tenants/registry/registry.ts'
+import { signed } from '../../src/tenants/registry/signature.ts'
 import { type Database, databaseOf, master, settings } from '../support/databases.ts'
 import { ADMIN, makeTenant, newRuc } from '../support/people.ts'
 import { copyTenant } from '../support/tenants.ts'
@@ -175,6 +176,7 @@ describe('an entry of KV', () => {
     const value = JSON.parse(kept) as SignedEntry
     expect(Object.keys(value).sort()).toEqual([
       'database',
+      'former_names',
       'former_refresh_key',
       'legal_name',
       'origins',
@@ -299,7 +301,7 @@ describe('an entry of KV', () => {
     await master(sql`update platform.tenants set status = 'inactive' where subdomain = 'copied'`)
     expect((await fresh())?.status).toBe('inactive')
     later(11_000)
-    expect((await look()).found).toEqual({ status: 'inactive', realm: null })
+    expect((await look()).found).toEqual({ status: 'inactive', realm: null, renamed_to: null })
     await master(sql`update platform.tenants set status = 'active' where subdomain = 'copied'`)
     later(11_000)
     expect(await look()).toMatchObject({ found: { status: 'active' }, master: 1 })

@@ -155,5 +155,9 @@ export const database = {
   'must be words in capitals with _ between them, at most 64 characters':
     'deben ser palabras en mayúsculas separadas por _, de 64 caracteres como máximo',
   '{activity} is recorded by Freehold itself': 'Freehold mismo registra {activity}',
+  'The subdomain {subdomain} is the former name of another tenant and kept for it until {until}.':
+    'El subdominio {subdomain} es el nombre anterior de otro inquilino y se le reserva hasta {until}.',
+  'The tenant had 20 other names in the last 30 days. Wait until one of them is free.':
+    'El inquilino tuvo otros 20 nombres en los últimos 30 días. Espera a que uno de ellos quede libre.',
   'is larger than an activity may be': 'es mayor de lo que puede ser una actividad',
 } as const

@@ -44,6 +44,7 @@ export const problems = {
   in_use: ['Esto está en uso', 'Termina primero su uso.'],
   limit_reached: ['Se ha alcanzado un límite', 'Aumenta el límite o haz sitio.'],
   illegal_state: ['No es posible en este estado', 'Comprueba primero el estado actual.'],
+  tenant_renamed: ['El inquilino tiene ahora otro nombre', 'Envía la petición a la dirección que indica `url`.'],
   etag_mismatch: ['Esto ha cambiado mientras tanto', 'Vuelve a leerlo.'],
   body_too_large: ['El cuerpo es demasiado grande', 'Envía como máximo 1 MiB.'],
   unsupported_media_type: ['No se entiende este tipo de contenido', 'Envía application/json.'],

@@ -1,5 +1,11 @@
-/** What the Worker says of where a tenant may be, of moves and of undos of migrations: as worker.ts, of which it is a part. */
+/** What the Worker says of the names of tenants, of where one may be, of moves and of undos of migrations: as worker.ts, of which it is a part. */
 export const tenants = {
+  'The subdomain {subdomain} is reserved.': 'El subdominio {subdomain} está reservado.',
+  'This tenant has another name now: its address is {url}.': 'Este inquilino tiene ahora otro nombre: su dirección es {url}.',
+  'must hold at most 50 keys and 16 KiB, with what it holds already':
+    'debe tener como máximo 50 claves y 16 KiB, con lo que ya contiene',
+  'is a key of something else than 1-40 of a-z, A-Z, 0-9, _, . and -, beginning with a letter':
+    'es una clave que no consta de 1 a 40 caracteres de a-z, A-Z, 0-9, _, . y -, empezando por una letra',
   'The tenant is being moved.': 'El inquilino se está moviendo.',
   'A tenant of isolation branch cannot be moved: those of isolation database and project can.':
     'Un inquilino con aislamiento branch no se puede mover: los de aislamiento database y project sí.',

@@ -2,9 +2,9 @@
 import { sql } from 'drizzle-orm'
 import { batch } from '../../kernel/db.ts'
 import type { Env } from '../../kernel/env.ts'
-import { compareEntries, listNames, namesOfNobody } from '../lifecycle/kv-pass.ts'
+import { compareEntries, FORMERS, listNames, namesOfNobody, type Published } from '../lifecycle/kv-pass.ts'
 import type { Damage } from '../registry/entries.ts'
-import { ENTRY, type Entry, kvKey } from '../registry/registry.ts'
+import { ENTRY, kvKey } from '../registry/registry.ts'
 import { finding } from './findings.ts'
 import { behind, type Part, page } from './part.ts'
 
@@ -26,17 +26,17 @@ export const entries: Part = {
   async look({ env, config }, chosen) {
     const { where, rest } = page(chosen, sql`t.subdomain`)
     const [rows = []] = await batch(config.MASTER_DATABASE_URL, [
-      sql`select ${ENTRY} as entry from platform.tenants t
+      sql`select ${ENTRY} as entry, ${FORMERS} as former from platform.tenants t
           where ${where} and t.status in ('active', 'inactive', 'deleted') and t.updated_at < now() - interval '2 minutes' ${rest}`,
     ])
-    const known = rows.map(({ entry }) => entry as Entry)
+    const known = rows as Published[]
     const damaged = await compareEntries(env, config, known)
     return {
       findings: damaged.map(({ entry, damage }) => finding(CODE[damage], entry.subdomain, DETAIL[damage], entry.tenant_id)),
       checked: known.length,
       next: behind(
         chosen,
-        known.map(({ tenant_id }) => tenant_id),
+        known.map(({ entry }) => entry.tenant_id),
       ),
     }
   },

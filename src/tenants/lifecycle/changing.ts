@@ -1,12 +1,16 @@
-/** What operators change of a tenant: who it is, its plan, its configuration. */
+/** What operators change of a tenant: who it is, its name, its plan, its configuration. */
 import { z } from '@hono/zod-openapi'
-import { sql } from 'drizzle-orm'
+import { type SQL, sql } from 'drizzle-orm'
+import { type Config, Label } from '../../kernel/config.ts'
 import type { Ctx } from '../../kernel/context.ts'
+import { brokenConstraint } from '../../kernel/db.ts'
 import { Problem } from '../../kernel/problem.ts'
 import { matches, rowsOf, unchanged } from '../../kernel/wire.ts'
 import { Email } from '../../names/addresses.ts'
 import { Name } from '../../names/names.ts'
-import { mustBeOwn, mustBeSecure, namesIn, TenantConfig } from '../registry/origins.ts'
+import { isReserved } from '../provisioning/reserved.ts'
+import { TenantConfigPatch, tooMuch } from '../registry/configuration.ts'
+import { mustBeOwn, mustBeSecure, namesIn } from '../registry/origins.ts'
 import { Plan, type TenantWire, tenantColumns, wire } from '../registry/tenants.ts'
 
 export const TenantPatch = z
@@ -14,9 +18,15 @@ export const TenantPatch = z
     legal_name: Name(255).optional(),
     contact_name: Name(255).nullish().openapi({ description: 'null removes it' }),
     admin_email: Email.optional().openapi({ description: 'Where the platform writes to; no user is changed' }),
+    subdomain: Label.min(1).optional().openapi({
+      description:
+        'Renames the tenant. Its former name is kept for it for 30 days, says where it is, and is in tokens that go on to count',
+    }),
     plan: Plan.nullish().openapi({ description: 'null removes it' }),
     environment: z.enum(['demo', 'production']).optional(),
-    config: TenantConfig.optional(),
+    config: TenantConfigPatch.nullish().openapi({
+      description: 'Keys that are left out stay, null removes a key; null instead of an object removes all',
+    }),
   })
   .openapi('TenantPatch')
 
@@ -24,34 +34,74 @@ const FIELDS = ['legal_name', 'contact_name', 'admin_email', 'plan', 'environmen
 
 /**
  * Changes a tenant; fields that are left out stay. The caller propagates the change. One round trip to the master; `tenant:update`.
- * Fails with not_found, illegal_state (the tenant is being created or erased), etag_mismatch, invalid_request.
+ * Fails with not_found, illegal_state (the tenant is being created or erased; or is to be renamed and was never active, or is deleted),
+ * subdomain_taken, limit_reached, etag_mismatch, invalid_request.
  */
 export async function changeTenant(
   ctx: Ctx,
   id: string,
-  { config = {}, ...fields }: z.infer<typeof TenantPatch>,
+  { config: given_config = {}, subdomain, ...fields }: z.infer<typeof TenantPatch>,
   ifMatch?: string,
 ): Promise<TenantWire> {
-  mustBeSecure(ctx.config, config)
-  const names = JSON.stringify(namesIn(ctx.config, config))
+  const config = given_config ?? {}
+  const { origins } = config
+  mustBeSecure(ctx.config, { origins: origins ?? [] })
+  if (subdomain !== undefined && isReserved(subdomain))
+    throw new Problem('subdomain_taken', `The subdomain ${subdomain} is reserved.`)
+  const names = JSON.stringify(namesIn(ctx.config, { origins: origins ?? [] }))
   // From the row that is updated, which another request may have changed meanwhile. Null removes a field; one that is left out stays.
   const given = sql`${JSON.stringify(fields)}::jsonb`
   const columns = FIELDS.map((name) => {
     const column = sql.identifier(name)
     return sql`${column} = case when ${given} ? ${name} then ${given} ->> ${name} else t.${column} end`
   })
-  const [changed, found] = await ctx.run(
-    ctx.db.execute(
-      sql`update platform.tenants t set config = t.config || ${JSON.stringify(config)}::jsonb, ${sql.join(columns, sql`, `)}
-          where t.id = ${id} and t.subdomain = all (array(select jsonb_array_elements_text(${names}::jsonb))) and t.status not in ('provisioning', 'erasing') and ${matches('t.updated_at', ifMatch)} returning t.id`,
-    ),
-    ctx.db.execute(sql`select ${tenantColumns} from platform.tenants t where t.id = ${id}`),
-  )
+  const name = sql`coalesce(${subdomain ?? null}::text, t.subdomain)`
+  const merged = given_config === null ? sql`'{}'::jsonb` : mergedInto(sql`t.config`, config)
+  const moved = subdomain === undefined ? merged : withOwnOrigins(ctx.config, merged, subdomain)
+  const [changed, found] = await ctx
+    .run(
+      ctx.db.execute(
+        sql`update platform.tenants t set ${subdomain === undefined ? sql`` : sql`subdomain = ${subdomain}, `}config = ${moved}, ${sql.join(columns, sql`, `)}
+          where t.id = ${id} and ${name} = all (array(select jsonb_array_elements_text(${names}::jsonb))) and t.status not in ('provisioning', 'erasing')
+            and (t.status in ('active', 'inactive') or t.subdomain = ${name}) and ${matches('t.updated_at', ifMatch)} returning t.id`,
+      ),
+      ctx.db.execute(sql`select ${tenantColumns} from platform.tenants t where t.id = ${id}`),
+    )
+    .catch((error: unknown) => {
+      const broken = brokenConstraint(error)
+      // By the trigger, but for a tenant of an earlier release (subdomains.sql).
+      if (broken === 'tenants_subdomain') throw new Problem('subdomain_taken', `The subdomain ${subdomain} is taken.`)
+      throw broken === 'tenants_config' ? tooMuch() : error
+    })
   const [row] = rowsOf<Record<string, unknown>>(found)
   if (!row) throw new Problem('not_found')
   const tenant = wire(ctx.config, row)
   if (rowsOf(changed).length) return tenant
-  if (['provisioning', 'erasing'].includes(tenant.status)) throw new Problem('illegal_state', `The tenant is ${tenant.status}.`)
-  mustBeOwn(ctx.config, config, tenant.subdomain)
+  const { status } = tenant
+  const is_renamed = subdomain !== undefined && subdomain !== tenant.subdomain
+  if (['provisioning', 'erasing', ...(is_renamed ? ['failed', 'deleted'] : [])].includes(status))
+    throw new Problem('illegal_state', `The tenant is ${status}.`)
+  mustBeOwn(ctx.config, { origins: origins ?? [] }, subdomain ?? tenant.subdomain)
   throw unchanged(tenant, ifMatch)
+}
+
+/** A configuration with these keys; those that are null are removed. */
+function mergedInto(known: SQL, config: Record<string, unknown>): SQL {
+  const [kept, gone] = [{} as Record<string, unknown>, [] as string[]]
+  for (const [key, value] of Object.entries(config)) {
+    if (value === null) gone.push(key)
+    else kept[key] = value
+  }
+  return sql`(${known} || ${JSON.stringify(kept)}::jsonb) - array(select jsonb_array_elements_text(${JSON.stringify(gone)}::jsonb))`
+}
+
+/**
+ * A configuration whose origins below the tenant's former name are below its new one: the former name may become somebody else's.
+ */
+function withOwnOrigins({ BASE_URL, ENVIRONMENT }: Config, config: SQL, subdomain: string): SQL {
+  const bases = [BASE_URL.hostname, ...(ENVIRONMENT === 'local' ? ['localhost'] : [])]
+  const tail = `(\\.(?:${bases.map((base) => base.replaceAll('.', '\\.')).join('|')})(?::\\d+)?)$`
+  return sql`(select case when c ? 'origins' then c || jsonb_build_object('origins', (select coalesce(jsonb_agg(
+      regexp_replace(o.value, '^(https?://)' || t.subdomain || ${tail}, '\\1' || ${subdomain} || '\\2') order by o.place), '[]')
+      from jsonb_array_elements_text(c -> 'origins') with ordinality o (value, place))) else c end from (select ${config}) as one (c))`
 }

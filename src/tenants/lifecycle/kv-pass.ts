@@ -15,6 +15,7 @@ import { batch } from '../../kernel/db.ts'
 import type { Env } from '../../kernel/env.ts'
 import { log } from '../../kernel/log.ts'
 import { damageOf } from '../registry/entries.ts'
+import { FORMER, type Former, isFormer } from '../registry/former.ts'
 import { ENTRY, type Entry, kvKey } from '../registry/registry.ts'
 
 /** A bulk get of KV reads at most as many keys. */
@@ -69,11 +70,11 @@ async function compareTenants(
   let found = 0
   for (let compared = 0; compared < size; compared += BULK) {
     const [rows = []] = await batch(config.MASTER_DATABASE_URL, [
-      sql`select ${ENTRY} as entry from platform.tenants t
+      sql`select ${ENTRY} as entry, ${FORMERS} as former from platform.tenants t
           where t.id > ${after}::uuid and t.status in ('active', 'inactive', 'deleted') order by t.id limit ${BULK}`,
     ])
     const entries = rows.map(({ entry }) => entry as Entry)
-    const damaged = await compareEntries(env, config, entries)
+    const damaged = await compareEntries(env, config, rows as Published[])
     found += damaged.length
     for (const { entry, damage } of damaged)
       log('registry entry in KV is damaged', { tenant: entry.subdomain, trace_id, v: entry.v, damage })
@@ -90,18 +91,29 @@ async function compareTenants(
   return { found, next: { part: 'tenants', place: after } }
 }
 
-/** Those of at most 100 entries of the master that KV does not hold as they are. One operation of KV. */
-export async function compareEntries(env: Env, config: Config, entries: Entry[]) {
-  if (!entries.length) return []
-  const kept = await env.TENANTS.get(
-    entries.map(({ subdomain }) => kvKey(subdomain)),
-    'text',
-  )
-  const judged = entries.map(async (entry) => {
-    const damage = await damageOf(config, kept.get(kvKey(entry.subdomain)) ?? null, entry)
-    return damage ? [{ entry, damage }] : []
-  })
-  return (await Promise.all(judged)).flat()
+/** What KV is to hold of a tenant, from a row of the master: its entry, and what its former names say. */
+export type Published = { entry: Entry; former: Former[] }
+
+/** All Formers of a tenant, from a row `t`. */
+export const FORMERS = sql`coalesce((select jsonb_agg(${FORMER}) from platform.subdomains n where n.tenant_id = t.id and n.until > now()), '[]')`
+
+/** Those of the entries of at most 100 tenants that KV does not hold as they are, with the tenant's own. An operation of KV for 100 keys. */
+export async function compareEntries(env: Env, config: Config, published: Published[]) {
+  const wanted = published.flatMap(({ entry, former }) => [entry, ...former].map((one) => ({ entry, one })))
+  const keyOf = (one: Entry | Former) => kvKey(isFormer(one) ? one.former : one.subdomain)
+  const damaged = []
+  for (let at = 0; at < wanted.length; at += BULK) {
+    const slice = wanted.slice(at, at + BULK)
+    const kept = await env.TENANTS.get(
+      slice.map(({ one }) => keyOf(one)),
+      'text',
+    )
+    for (const { entry, one } of slice) {
+      const damage = await damageOf(config, kept.get(keyOf(one)) ?? null, one)
+      if (damage) damaged.push({ entry, damage })
+    }
+  }
+  return damaged
 }
 
 async function compareKeys(env: Env, config: Config, cursor: string, trace_id: string): Promise<Compared> {
@@ -127,12 +139,13 @@ export async function listNames(env: Env, cursor: string, limit: number): Promis
   }
 }
 
-/** Those of these names that no tenant has, in whatever state. One round trip to the master. */
+/** Those of these names that no tenant has or keeps, in whatever state. One round trip to the master. */
 export async function namesOfNobody(config: Config, names: string[]): Promise<string[]> {
   if (!names.length) return []
   const [rows = []] = await batch(config.MASTER_DATABASE_URL, [
     sql`select x.name from jsonb_array_elements_text(${JSON.stringify(names)}::jsonb) as x (name)
-        where not exists (select from platform.tenants t where t.subdomain = x.name)`,
+        where not exists (select from platform.tenants t where t.subdomain = x.name)
+          and not exists (select from platform.subdomains s where s.name = x.name and s.until > now())`,
   ])
   return rows.map(({ name }) => String(name))
 }
@@ -149,8 +162,8 @@ export async function deleteEntries(env: Env, config: Config, names: string[], t
     log('registry entry of nobody deleted from KV', { tenant: name, trace_id })
   }
   await batch(config.MASTER_DATABASE_URL, [
-    sql`update platform.tenants t set published_v = -1
-        where t.subdomain in (select jsonb_array_elements_text(${JSON.stringify(unknown)}::jsonb))`,
+    sql`update platform.tenants t set published_v = -1 where t.id in (select s.tenant_id from platform.subdomains s
+          where s.name in (select jsonb_array_elements_text(${JSON.stringify(unknown)}::jsonb)))`,
   ])
   return unknown
 }

@@ -7,7 +7,7 @@ import { Problem } from '../../kernel/problem.ts'
 import { rowsOf } from '../../kernel/wire.ts'
 import { openOwnerUrl } from '../provisioning/owner-url.ts'
 import { nextRun } from '../provisioning/provisioning.ts'
-import { publish } from '../registry/registry.ts'
+import { publish } from '../registry/publishing.ts'
 import { type TenantWire, tenantColumns, wire } from '../registry/tenants.ts'
 import { endOfFormerKey } from './rotation.ts'
 

@@ -12,7 +12,8 @@ import { generatePassword, hash } from '../../passwords/hash.ts'
 import { DEFAULT_POLICY, weaknesses } from '../../passwords/policy.ts'
 import { presets } from '../../presets/presets.ts'
 import { usernameFrom } from '../../users/username.ts'
-import { mustBeOwn, mustBeSecure, TenantConfig } from '../registry/origins.ts'
+import { TenantConfig } from '../registry/configuration.ts'
+import { mustBeOwn, mustBeSecure } from '../registry/origins.ts'
 import { forgetUnknown, tenantUrl } from '../registry/registry.ts'
 import { Plan, Tenant, tenantColumns, wire } from '../registry/tenants.ts'
 import { placesOf } from './hosts.ts'
@@ -69,8 +70,17 @@ export const MadeTenant = Tenant.extend({
  */
 export function databaseName(template: string, subdomain: string, id: string): string {
   const name = template.replace('{subdomain}', subdomain.replaceAll('-', '_'))
-  return name.length <= 63 ? name : `${name.slice(0, 50)}_${id.replaceAll('-', '').slice(0, 12)}`
+  return name.length <= 63 ? name : `${name.slice(0, 50)}_${shortId(id)}`
 }
+
+/** The same as SQL; one that a tenant has who had this subdomain before, and is called otherwise now, gets the short id, too. */
+function freeDatabaseName({ TENANT_DB_TEMPLATE }: Config, subdomain: string, id: string): SQL {
+  const name = databaseName(TENANT_DB_TEMPLATE, subdomain, id)
+  const other = `${name.slice(0, 50)}_${shortId(id)}`
+  return sql`case when exists (select from platform.tenants o where o.database_name = ${name}) then ${other} else ${name} end`
+}
+
+const shortId = (id: string) => id.replaceAll('-', '').slice(0, 12)
 
 /** Fails with invalid_request unless the isolation has a region of its own, and Neon the region. */
 export async function mustBeAvailable(
@@ -148,7 +158,7 @@ export async function createTenant(
   const password_hash = await hash(password, ctx.config.PASSWORD_HASH_ITERATIONS)
   const admin = { email: given.admin_email, username, password_hash, must_change_password }
   const encrypted = await encrypt(ctx.config.ENCRYPTION_KEYS, id, 'initial_admin', JSON.stringify(admin))
-  const database_name = place?.database_name ?? databaseName(ctx.config.TENANT_DB_TEMPLATE, given.subdomain, id)
+  const database_name = place ? sql`${place.database_name}` : freeDatabaseName(ctx.config, given.subdomain, id)
   const connected_at = place ? sql`now()` : sql`null::timestamptz`
   const insert = sql`insert into platform.tenants as t (id, subdomain, legal_name, tax_id, country, region, admin_email, contact_name, plan, environment, status, isolation, role_preset, database_name, initial_admin_encrypted, config, host_id, connected_at)
     select ${id}, ${given.subdomain}, ${given.legal_name}, ${given.tax_id}, ${given.country}, ${given.region}, ${given.admin_email}, ${given.contact_name ?? null}, ${given.plan ?? null},

@@ -1,6 +1,8 @@
 /** Compares entries of KV with the master. Threat: an entry that is missing, old, forged or another tenant's, and nobody notices. */
 import type { Config } from '../../kernel/config.ts'
-import { type Entry, isAuthentic, type SignedEntry } from './registry.ts'
+import type { Former } from './former.ts'
+import type { Entry, SignedEntry } from './registry.ts'
+import { isAuthentic } from './signature.ts'
 
 /**
  * `forged`: not an entry, or not signed by this deployment. `stale`: of another version. `other`: of this version, but says something
@@ -11,9 +13,9 @@ export type Damage = 'missing' | 'forged' | 'stale' | 'other'
 /**
  * What is wrong with the value of a tenant's key in KV; null: nothing. A field that an earlier release did not write may be missing.
  */
-export async function damageOf(config: Config, text: string | null, known: Entry): Promise<Damage | null> {
+export async function damageOf(config: Config, text: string | null, known: Entry | Former): Promise<Damage | null> {
   if (text === null) return 'missing'
-  let entry: SignedEntry
+  let entry: SignedEntry | (Former & { signature: string })
   try {
     entry = JSON.parse(text)
     if (!(await isAuthentic(config, entry))) return 'forged'
@@ -24,7 +26,7 @@ export async function damageOf(config: Config, text: string | null, known: Entry
   if (entry.v !== known.v) return 'stale'
   const { signature: _, ...said } = entry
   const differs = Object.entries(said).some(
-    ([field, value]) => JSON.stringify(value) !== JSON.stringify(known[field as keyof Entry]),
+    ([field, value]) => JSON.stringify(value) !== JSON.stringify(known[field as keyof typeof known]),
   )
   return differs ? 'other' : null
 }

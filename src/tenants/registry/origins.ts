@@ -20,33 +20,30 @@ const Origin = z
     message: 'must be an origin as browsers write it, such as https://app.example.com: no path, no default port, lower case',
   })
 
-/** The configuration of a tenant, which operators set. */
-export const TenantConfig = z
-  .strictObject({
-    origins: z
-      .array(Origin)
-      .max(20)
-      .refine((origins) => new Set(origins).size === origins.length, 'must not name an origin twice')
-      .optional()
-      .openapi({ description: 'Origins, beside the tenant’s own, whose pages may call it, such as https://app.example.com' }),
-  })
-  .openapi('TenantConfig')
+/** Origins, beside a tenant's own, whose pages may call it. */
+export const Origins = z
+  .array(Origin)
+  .max(20)
+  .refine((origins) => new Set(origins).size === origins.length, 'must not name an origin twice')
+  .openapi({ description: 'Origins, beside the tenant’s own, whose pages may call it, such as https://app.example.com' })
+
+type Named = { origins?: string[] | undefined }
 
 /**
  * Refuses origins without TLS; outside production loopback addresses are allowed. Fails with invalid_request.
  */
-export function mustBeSecure({ ENVIRONMENT }: Config, { origins = [] }: z.infer<typeof TenantConfig>): void {
+export function mustBeSecure({ ENVIRONMENT }: Config, { origins = [] }: Named): void {
   const is_fine = (origin: string) =>
     origin.startsWith('https:') || (ENVIRONMENT !== 'production' && LOOPBACK.test(new URL(origin).hostname))
   refuse(origins.flatMap((origin, i) => (is_fine(origin) ? [] : [{ pointer: at(i), detail: 'must be https' }])))
 }
 
 /** The names under the base domain in these origins, whatever scheme and port: `acme` for `https://acme.example.com:8443`. */
-export const namesIn = (config: Config, { origins = [] }: z.infer<typeof TenantConfig>): string[] =>
+export const namesIn = (config: Config, { origins = [] }: Named): string[] =>
   origins.flatMap((origin) => nameUnderBase(config, origin) ?? [])
 
 /** Refuses origins under the base domain that are not the tenant's own. Fails with invalid_request. */
-export function mustBeOwn(config: Config, { origins = [] }: z.infer<typeof TenantConfig>, subdomain: string): void {
+export function mustBeOwn(config: Config, { origins = [] }: Named, subdomain: string): void {
   const is_foreign = (origin: string) => (nameUnderBase(config, origin) ?? subdomain) !== subdomain
   const detail = "lies under the domain of this service, where other names than the tenant's own belong to others"
   refuse(origins.flatMap((origin, i) => (is_foreign(origin) ? [{ pointer: at(i), detail }] : [])))

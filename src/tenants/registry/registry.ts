@@ -4,15 +4,16 @@
  * grows and an older one never replaces a newer one; secrets are encrypted for their tenant and field; and the tenant's own
  * database checks last whose it is and whether it is active (access.check_tenant).
  */
-import { encodeHexLowerCase } from '@oslojs/encoding'
 import { sql } from 'drizzle-orm'
 import type { Config } from '../../kernel/config.ts'
 import type { Realm } from '../../kernel/context.ts'
 import { batch } from '../../kernel/db.ts'
 import type { Env, Meter } from '../../kernel/env.ts'
-import { decrypt, encrypt } from '../../kernel/keyring.ts'
+import { decrypt } from '../../kernel/keyring.ts'
 import { log } from '../../kernel/log.ts'
 import { type SigningKey, systemKeyOf } from '../../kernel/token.ts'
+import { FORMER, FORMER_NAMES, type Former, type FormerName, isFormer, isKept } from './former.ts'
+import { isAuthentic } from './signature.ts'
 
 export type Status = 'provisioning' | 'active' | 'inactive' | 'failed' | 'deleted' | 'erasing'
 
@@ -21,6 +22,8 @@ export type Entry = {
   v: number
   tenant_id: string
   subdomain: string
+  /** Missing in entries that an earlier release wrote, as those that follow. */
+  former_names?: FormerName[]
   legal_name: string
   /** Missing in entries that an earlier release wrote. */
   origins?: string[]
@@ -37,6 +40,7 @@ export type Entry = {
 
 /** An entry as stored in KV under `tenant:{subdomain}`: signed as a whole, so that write access to KV alone changes nothing. */
 export type SignedEntry = Entry & { signature: string }
+type Kept = (Entry | Former) & { signature: string }
 
 const MEMORY_MS = 10_000
 const MISS_MS = 2_000
@@ -47,6 +51,8 @@ const FORMER_KEY_MS = 24 * 60 * 60_000
 
 const MOST_UNKNOWN = 10_000
 
+/** `former`: the name is one that a tenant had; then there is no realm. */
+type Found = { entry: Entry | Former | null; realm: Realm | null }
 type Remembered = { at: number } & Found
 const memory = new Map<string, Remembered>()
 /** Names that the master did not know, and when. Apart from the others, which invented names would push out. */
@@ -62,12 +68,12 @@ export const tenantUrl = (config: Config, subdomain: string) =>
 const REFRESH_KEYS = sql`'refresh_key', t.refresh_key_encrypted, 'former_refresh_key', t.former_refresh_key_encrypted, 'refresh_key_from', t.refresh_key_from`
 
 /** The columns of an entry, as JSON, from the master. */
-export const ENTRY = sql`jsonb_build_object('v', t.v, 'tenant_id', t.id, 'subdomain', t.subdomain, 'legal_name', t.legal_name, 'status', t.status,
+export const ENTRY = sql`jsonb_build_object('v', t.v, 'tenant_id', t.id, 'subdomain', t.subdomain, 'former_names', ${FORMER_NAMES}, 'legal_name', t.legal_name, 'status', t.status,
   'schema_version', t.schema_version, 'origins', coalesce(t.config -> 'origins', '[]'), 'database', t.app_url_encrypted, ${REFRESH_KEYS},
   'signing_keys', coalesce((select jsonb_agg(jsonb_build_object('kid', k.kid, 'public', k.public_jwk, 'private', k.private_jwk_encrypted, 'use_from', k.use_from) order by k.use_from)
     from platform.signing_keys k where k.realm_id = t.id), '[]'))`
 
-type Sources = { env: Env; config: Config; meter: Meter }
+export type Sources = { env: Env; config: Config; meter: Meter }
 /** `limitUnknown` may fail before the master is asked for a name that nobody is known to have. */
 type Asking = Sources & { limitUnknown?: () => void }
 
@@ -80,19 +86,26 @@ export function forgetUnknown(subdomain: string): void {
 /** The login of look-ups, which anybody's request causes: it only reads. */
 const registryOf = (config: Config) => config.MASTER_READER_URL
 
+/** Who has a name. `renamed_to`: who had it, and has this name now. A tenant that is not active has no realm. */
+export type LookedUp =
+  | { status: Status; realm: Realm | null; renamed_to: null }
+  | { status: null; realm: null; renamed_to: string }
+
+const lookedUp = ({ entry, realm }: Found): LookedUp | null =>
+  entry &&
+  (isFormer(entry)
+    ? { status: null, realm: null, renamed_to: entry.subdomain }
+    : { status: entry.status, realm, renamed_to: null })
+
 /**
  * Looks a subdomain up in memory (10 s; 2 s if not active or unknown), then in KV, then in the master; with `fresh` in the master
- * alone. Null when there is no such tenant. A tenant that is not active has no realm.
+ * alone. Null when no tenant has it or had it in the last 30 days.
  */
-export async function lookUp(
-  sources: Asking,
-  subdomain: string,
-  fresh = false,
-): Promise<{ status: Status; realm: Realm | null } | null> {
+export async function lookUp(sources: Asking, subdomain: string, fresh = false): Promise<LookedUp | null> {
   const known = memory.get(subdomain)
   const age = Date.now() - (known?.at ?? 0)
-  if (known && !fresh && age < (known.realm ? MEMORY_MS : MISS_MS))
-    return known.entry && { status: known.entry.status, realm: known.realm }
+  const is_settled = known?.realm || (known?.entry && isFormer(known.entry) && isKept(known.entry))
+  if (known && !fresh && age < (is_settled ? MEMORY_MS : MISS_MS)) return lookedUp(known)
   const missed = Date.now() - (unknown.get(subdomain) ?? 0)
   const is_unknown = !fresh && missed >= 0 && missed < MISS_MS
   const kept = fresh || is_unknown ? null : await fromKv(sources, subdomain, known?.entry?.v ?? 0)
@@ -102,19 +115,18 @@ export async function lookUp(
   const found = newer(memory.get(subdomain), kept ?? (await fromMaster(sources, subdomain)))
   if (found.entry) remember(subdomain, { at: Date.now(), ...found })
   else forget(subdomain, before)
-  return found.entry && { status: found.entry.status, realm: found.realm }
+  return lookedUp(found)
 }
-
-type Found = { entry: Entry | null; realm: Realm | null }
 
 /** The newer of two answers: another request may have stored a newer one meanwhile. */
 const newer = (known: Found | undefined, asked: Found): Found =>
   known?.entry && asked.entry && known.entry.v > asked.entry.v ? { entry: known.entry, realm: known.realm } : asked
 
-/** The entry in KV, if it is usable: of this tenant, active, not older than the known version, authentic. Otherwise null. */
+/** The entry in KV, if it is usable: of this name, active, not older than the known version, authentic. Otherwise null. */
 async function fromKv({ env, config }: Sources, subdomain: string, floor: number): Promise<Found | null> {
   try {
-    const entry = await env.TENANTS.get<SignedEntry>(kvKey(subdomain), { type: 'json', cacheTtl: KV_CACHE_SECONDS })
+    const entry = await env.TENANTS.get<Kept>(kvKey(subdomain), { type: 'json', cacheTtl: KV_CACHE_SECONDS })
+    if (entry && isFormer(entry)) return entry.v < floor ? null : await formerIn(config, subdomain, entry)
     if (entry?.subdomain !== subdomain || entry.status !== 'active' || entry.v < floor) return null
     if (!(await isAuthentic(config, entry))) throw new Error('The signature is not of this entry.')
     return { entry, realm: await decrypted(config, entry) }
@@ -127,12 +139,21 @@ async function fromKv({ env, config }: Sources, subdomain: string, floor: number
   }
 }
 
+async function formerIn(config: Config, name: string, entry: Former & { signature: string }): Promise<Found | null> {
+  if (entry.former !== name || !isKept(entry)) return null
+  if (!(await isAuthentic(config, entry))) throw new Error('The signature is not of this entry.')
+  return { entry, realm: null }
+}
+
 async function fromMaster({ config, meter }: Sources, subdomain: string): Promise<Found> {
   meter.master++
   const [rows] = await batch(registryOf(config), [
-    sql`select ${ENTRY} as entry from platform.tenants t where t.subdomain = ${subdomain} and t.deleted_at is null`,
+    sql`select ${ENTRY} as entry from platform.tenants t where t.subdomain = ${subdomain} and t.deleted_at is null
+        union all select ${FORMER} from platform.subdomains n join platform.tenants t on t.id = n.tenant_id
+          where n.name = ${subdomain} and n.until > now() and t.deleted_at is null`,
   ])
-  const entry = (rows?.[0]?.entry as Entry | undefined) ?? null
+  const entry = (rows?.[0]?.entry as Entry | Former | undefined) ?? null
+  if (entry && isFormer(entry)) return { entry, realm: null }
   return { entry, realm: entry?.status === 'active' ? await decrypted(config, entry) : null }
 }
 
@@ -151,6 +172,18 @@ function remember(name: string, value: Remembered) {
   memory.set(name, value)
 }
 
+/**
+ * Notes what a tenant's names say from now on where this isolate knows otherwise: of former names, and of one that it has again. What
+ * KV or the master says is read next, and from KV nothing that is older.
+ */
+export function learn(entry: Entry, former: Former[]): void {
+  const own = memory.get(entry.subdomain)?.entry
+  const said = former.map((one): [string, Entry | Former] => [one.former, one])
+  if (former.length || (own && isFormer(own))) said.push([entry.subdomain, entry])
+  for (const [name, one] of said)
+    if ((memory.get(name)?.entry?.v ?? 0) < one.v) remember(name, { at: 0, entry: one, realm: null })
+}
+
 /** The realm of an entry, with its secrets decrypted. */
 async function decrypted(config: Config, entry: Entry): Promise<Realm> {
   const open = (field: string, secret: string | null) => decrypt(config.ENCRYPTION_KEYS, entry.tenant_id, field, secret ?? '')
@@ -165,6 +198,7 @@ async function decrypted(config: Config, entry: Entry): Promise<Realm> {
     subdomain: entry.subdomain,
     legal_name: entry.legal_name,
     url: tenantUrl(config, entry.subdomain),
+    former_urls: (entry.former_names ?? []).filter(isKept).map(({ name }) => tenantUrl(config, name)),
     origins: entry.origins ?? [],
     schema_version: entry.schema_version ?? null,
     database_url: entry.database ? await open('app_url', entry.database) : '',
@@ -207,40 +241,4 @@ export async function platformRealm({ config, meter }: Omit<Sources, 'env'>, fre
   }
   remember('', { at: Date.now(), entry, realm })
   return realm
-}
-
-const digestOf = async (entry: Entry) =>
-  encodeHexLowerCase(new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(JSON.stringify(entry)))))
-
-/** An entry with its signature, as text for KV. */
-export async function signed(config: Config, entry: Entry): Promise<string> {
-  const signature = await encrypt(config.ENCRYPTION_KEYS, entry.tenant_id, 'registry', await digestOf(entry))
-  return JSON.stringify({ ...entry, signature } satisfies SignedEntry)
-}
-
-/** True when this deployment signed exactly this entry. */
-export async function isAuthentic(config: Config, { signature, ...entry }: SignedEntry): Promise<boolean> {
-  const digest = await decrypt(config.ENCRYPTION_KEYS, entry.tenant_id, 'registry', signature).catch(() => null)
-  return digest === (await digestOf(entry))
-}
-
-/** Writes a tenant's entry to KV and records in the master which version KV has. Two round trips to the master. */
-export async function publish({ env, config, meter }: Sources, tenant_id: string): Promise<void> {
-  meter.master++
-  const [rows] = await batch(config.MASTER_DATABASE_URL, [
-    sql`select ${ENTRY} as entry from platform.tenants t where t.id = ${tenant_id}`,
-  ])
-  const entry = rows?.[0]?.entry as Entry | undefined
-  if (!entry) return
-  forgetUnknown(entry.subdomain)
-  try {
-    await env.TENANTS.put(kvKey(entry.subdomain), await signed(config, entry))
-  } catch (error) {
-    // KV accepts one write a second to a key. The scheduled job writes the entry later.
-    return log('registry entry not published', { tenant: entry.subdomain, v: entry.v, error: String(error) })
-  }
-  meter.master++
-  await batch(config.MASTER_DATABASE_URL, [
-    sql`update platform.tenants set published_v = ${entry.v} where id = ${tenant_id} and published_v < ${entry.v}`,
-  ])
 }

@@ -1,5 +1,5 @@
 import { sql } from 'drizzle-orm'
-import { index, jsonb, pgSchema, text, uuid } from 'drizzle-orm/pg-core'
+import { bigint, index, jsonb, pgSchema, text, uuid } from 'drizzle-orm/pg-core'
 import { moment } from '../../kernel/schema.ts'
 
 // The same schema as in ../table.ts, which imports of folders do not let this file name.
@@ -27,4 +27,19 @@ export const signing_keys = platform.table(
     index('signing_keys_realm').on(t.realm_id),
     index('signing_keys_published').on(t.published_until).where(sql`${t.published_until} is not null`),
   ],
+)
+
+/**
+ * Every name that a tenant has (`until` is null) or had in the last 30 days: nobody else may take it (subdomains.sql). `v`: the
+ * version of the tenant in which it was taken or, once it is a former name, that since which it says where the tenant is.
+ */
+export const subdomains = platform.table(
+  'subdomains',
+  {
+    name: text().primaryKey(),
+    tenant_id: uuid().notNull(),
+    until: moment(),
+    v: bigint({ mode: 'number' }).notNull(),
+  },
+  (t) => [index('subdomains_tenant').on(t.tenant_id), index('subdomains_until').on(t.until).where(sql`${t.until} is not null`)],
 )

@@ -16,6 +16,9 @@ export const Tenant = z
     id: z.uuid(),
     subdomain: z.string(),
     url: z.url(),
+    former_subdomains: z
+      .array(z.object({ subdomain: z.string(), until: z.iso.datetime() }))
+      .openapi({ description: 'Names that it had: until then they say where it is, and nobody else may take them' }),
     legal_name: z.string(),
     tax_id: z.string(),
     country: z.string(),
@@ -76,7 +79,7 @@ export const TenantQuery = Page.extend({
     .min(1)
     .max(255)
     .optional()
-    .openapi({ description: 'Part of the subdomain, of the legal name or of the tax id, in capitals or not' }),
+    .openapi({ description: 'Part of the subdomain, of a former one, of the legal name or of the tax id, in capitals or not' }),
   sort: z.enum(SORTS).default('-created_at'),
 })
 export type TenantWire = z.infer<typeof Tenant>
@@ -85,6 +88,8 @@ export type TenantWire = z.infer<typeof Tenant>
 export const tenantColumns = sql`t.id, t.subdomain, t.legal_name, t.tax_id, t.country, t.region, t.admin_email, t.contact_name, t.plan, t.environment,
   t.environment = 'demo' as is_demo, t.status, t.is_active, t.isolation, t.role_preset, t.database_name, t.limits,
   coalesce((t.limits ->> 'max_users')::integer <= t.users_counted, false) as user_limit_reached, t.config, t.schema_version,
+  coalesce((select jsonb_agg(jsonb_build_object('subdomain', n.name, 'until', ${rfc3339('n.until')}) order by n.until, n.name)
+    from platform.subdomains n where n.tenant_id = t.id and n.until > now()), '[]') as former_subdomains,
   (select h.refused from platform.hosts h where h.id = t.host_id and h.kind = 'external') as database_error,
   ${rfc3339('t.created_at')} as created_at, ${rfc3339('t.updated_at')} as updated_at, ${rfc3339('t.deleted_at')} as deleted_at`
 
@@ -119,7 +124,12 @@ export async function listTenants(ctx: Ctx, query: z.infer<typeof TenantQuery>):
   const part = `%${search?.replaceAll(/[\\%_]/g, '\\$&')}%`
   const conditions = [
     ...exact,
-    ...(search === undefined ? [] : [sql`(t.subdomain ilike ${part} or t.legal_name ilike ${part} or t.tax_id ilike ${part})`]),
+    ...(search === undefined
+      ? []
+      : [
+          sql`(t.subdomain ilike ${part} or t.legal_name ilike ${part} or t.tax_id ilike ${part}
+            or t.id in (select n.tenant_id from platform.subdomains n where n.name ilike ${part} and n.until > now()))`,
+        ]),
     ...(after ? [sql`(${key}, t.id) ${beyond} (${after[0]}::${of}, ${after[1]}::uuid)`] : []),
   ]
   const where = conditions.length ? sql`where ${sql.join(conditions, sql` and `)}` : sql``
