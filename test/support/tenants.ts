@@ -125,7 +125,8 @@ async function makeTemplate(at: string, template: string, migrations: Migration[
   try {
     await connect(at).execute(sql`create database ${name} strategy file_copy`)
   } catch (error) {
-    if (dbError(error)?.code !== '42P04') throw error
+    // Whoever makes it at the same moment is told by the index.
+    if (!/^(42P04|23505)$/.test(dbError(error)?.code ?? '')) throw error
     for (;;) {
       const [rows] = await batch(at, [sql`select datistemplate as ready from pg_database where datname = ${template}`])
       if (rows?.[0]?.ready) return
