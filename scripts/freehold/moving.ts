@@ -40,7 +40,8 @@ export function addMoving(tenants: Command): void {
     .addHelpText(
       'after',
       `
-The new database is made while the tenant is in use. While its rows are copied and compared, requests are answered with 503 and
+The new database is made while the tenant is in use. While its rows are copied and compared, the tenant can be read, and requests that
+write are answered with 503 and
 Retry-After: some seconds for a small tenant, five minutes at most, after which the tenant stays where it was. People, passwords,
 sessions, API keys and the audit are the same afterwards. The database that was left is deleted five minutes later.`,
     )
@@ -85,6 +86,6 @@ function report({ subdomain, isolation, region, newest }: Move): void {
   print(`${subdomain} has isolation ${isolation}, in ${region}.`)
   const { closed_at, exchanged_at, rows_copied, left_until } = newest
   const seconds = (Date.parse(String(exchanged_at)) - Date.parse(String(closed_at))) / 1000
-  tell(`${rows_copied} rows were copied. Requests were refused for ${seconds.toFixed(1)} s.`)
+  tell(`${rows_copied} rows were copied. Requests that write were refused for ${seconds.toFixed(1)} s.`)
   if (left_until) tell(`The database that it left is deleted from ${left_until} on.`)
 }

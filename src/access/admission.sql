@@ -5,7 +5,9 @@
 -- tried as a credential; an API key that is used from elsewhere, or for more than it names; a request that reached
 -- the database of another tenant.
 
--- The tenant's row. Refuses a request that reached another tenant's database, or a tenant that is switched off.
+-- The tenant's row. Refuses a request that reached another tenant's database, or a tenant that is switched off; and one
+-- that may write while the rows are copied elsewhere (src/tenants/fence): a transaction that Postgres keeps from writing
+-- goes on.
 create function access.check_tenant(tenant_id uuid) returns freehold.tenant
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -13,6 +15,8 @@ declare
 begin
   select * into t from freehold.tenant;
   if t.id is distinct from tenant_id then
+    raise exception using errcode = 'FH503', message = 'wrong_tenant';
+  elsif t.writes_closed_by is not null and not current_setting('transaction_read_only')::boolean then
     raise exception using errcode = 'FH503', message = 'wrong_tenant';
   elsif not t.is_active then
     raise exception using errcode = 'FH503', message = 'tenant_inactive';

@@ -166,26 +166,30 @@ export function makeCtx({ reloadRealm, reportActivity, countUse, ...parts }: Par
       return results
     },
 
-    /** One round trip. A database that is not this tenant's causes one retry with the realm reloaded, before the request fails. */
+    /**
+     * One round trip. A database that is not this tenant's causes one retry with the realm reloaded, before the request fails. One that
+     * takes no writes, because the tenant is moved, answers what Postgres itself keeps from writing (src/tenants/fence).
+     */
     async send(list: (realm: Realm) => BatchItem<'pg'>[]): Promise<unknown[]> {
       try {
         return await link.once(realm, list)
       } catch (error) {
         const fresh = isWrongDatabase(error) ? await reloadRealm() : null
         // Same URL: the database is unavailable. Another id: the subdomain is now that of a tenant that never verified this caller.
-        if (!fresh || fresh.id !== realm.id || fresh.database_url === realm.database_url) throw toProblem(error)
+        const is_same = fresh?.database_url === realm.database_url
+        if (!fresh || fresh.id !== realm.id || (is_same && parts.request.method !== 'GET')) throw toProblem(error)
         realm = fresh
-        return await link.once(realm, list).catch((second) => {
+        return await link.once(realm, list, is_same).catch((second) => {
           throw toProblem(second)
         })
       }
     },
 
-    async once(realm: Realm, list: (realm: Realm) => BatchItem<'pg'>[]): Promise<unknown[]> {
+    async once(realm: Realm, list: (realm: Realm) => BatchItem<'pg'>[], readOnly = false): Promise<unknown[]> {
       ctx.trips++
       try {
         return (await requireJson(
-          connect(realm.database_url).batch(list(realm) as [BatchItem<'pg'>, ...BatchItem<'pg'>[]]),
+          connect(realm.database_url, undefined, readOnly).batch(list(realm) as [BatchItem<'pg'>, ...BatchItem<'pg'>[]]),
         )) as unknown[]
       } finally {
         const reported = reportActivity()

@@ -44,14 +44,14 @@ export const random = () => (crypto.getRandomValues(new Uint32Array(1))[0] ?? 0)
 const clients = new Map<string, NeonHttpDatabase>()
 
 /**
- * A client for a Neon connection string. Each list of statements is one HTTP request and one transaction, with its own timeout.
- * Clients hold no connection; at most 500 are kept, the oldest is dropped.
+ * A client for a Neon connection string. Each list of statements is one HTTP request and one transaction, with its own timeout; one of
+ * `readOnly` cannot write. Clients hold no connection; at most 500 are kept, the oldest is dropped.
  */
-export function connect(url: string, timeout_ms = TIMEOUT_MS): NeonHttpDatabase {
-  const key = `${timeout_ms} ${url}`
+export function connect(url: string, timeout_ms = TIMEOUT_MS, readOnly = false): NeonHttpDatabase {
+  const key = `${timeout_ms} ${readOnly} ${url}`
   const known = clients.get(key)
   if (known) return known
-  const client = drizzle({ client: neon(url, { fetchOptions: { timeout_ms } }) })
+  const client = drizzle({ client: neon(url, { fetchOptions: { timeout_ms }, ...(readOnly && { readOnly }) }) })
   if (clients.size >= 500) clients.delete(clients.keys().next().value ?? '')
   clients.set(key, client)
   return client
@@ -166,6 +166,8 @@ export function toProblem(error: unknown): unknown {
     /^(08|53|57|58|3D000)/.test(code) ||
     code === '40001' ||
     code === '40P01' ||
+    // A request that writes, of a tenant that is moved.
+    code === '25006' ||
     isWrongDatabase(error)
   if (isUnavailable) return new Problem('database_unavailable', undefined, { cause: error })
   return code === '42501' ? new Problem('forbidden', undefined, { cause: error }) : error

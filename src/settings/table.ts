@@ -12,6 +12,8 @@ export const tenant = freehold.table(
     is_active: boolean().notNull().default(true),
     /** The registry's version that this row was written from; an older one never replaces a newer one. */
     v: bigint({ mode: 'number' }).notNull().default(0),
+    /** While the tenant is moved: the attempt that copies its rows, which nothing changes meanwhile (src/tenants/fence). */
+    writes_closed_by: integer(),
     max_failures: integer().notNull().default(5),
     lock_minutes: integer().notNull().default(30),
     idle_days: integer().notNull().default(7),

@@ -1,15 +1,16 @@
 /**
  * Moves of tenants that are in use. Threat: somebody was told that something is stored, and it is in a database that nobody reads any
- * more, or there twice; or a request is answered from a database that is not the tenant's.
+ * more, or there twice; or a request is answered from a database that is not the tenant's, or reads what was left behind.
  */
 import { exports } from 'cloudflare:workers'
 import { sql } from 'drizzle-orm'
 import { afterAll, describe, expect, it } from 'vitest'
 import { batch } from '../../src/kernel/db.ts'
-import { close } from '../../src/tenants/fence/fence.ts'
+import { close, closeWrites, openWrites } from '../../src/tenants/fence/fence.ts'
 import { checkpointAudit, verifyAudit } from '../../src/tenants/maintenance/checkpoints.ts'
 import { type Database, databaseOf, master, rowsOf, settings } from '../support/databases.ts'
 import { ended, move, removeRest } from '../support/move.ts'
+import { ADMIN } from '../support/people.ts'
 import { plantSession } from '../support/sessions.ts'
 import { copyTenant } from '../support/tenants.ts'
 import { eraseAll, newTrace } from '../support/undo.ts'
@@ -85,15 +86,22 @@ describe('writes of twenty clients', () => {
       expect((await move(id, { isolation })).status).toBe(202)
       const neighbour: unknown[] = []
       const moving = ended(id)
+      const reads: { status: number; tenant?: string }[] = []
       let is_moving = true
       const asking = (async () => {
-        while (is_moving) neighbour.push((await ask('mwrite-neighbour', '/api/v1/auth/me', other)).body.tenant)
+        while (is_moving) {
+          neighbour.push((await ask('mwrite-neighbour', '/api/v1/auth/me', other)).body.tenant)
+          const { status, body } = await ask(subdomain, '/api/v1/auth/me', token)
+          reads.push({ status, ...(status === 200 && { tenant: body.tenant }) })
+        }
       })()
       const newest = await moving
       is_moving = false
       await asking
       expect(newest, JSON.stringify(newest)).toMatchObject({ state: 'done', error: null })
       expect(new Set(neighbour)).toEqual(new Set(['mwrite-neighbour']))
+      expect(reads).toContainEqual({ status: 200, tenant: subdomain })
+      for (const one of reads) expect([{ status: 200, tenant: subdomain }, { status: 503 }]).toContainEqual(one)
       await scheduler.wait(1_000)
       expect(clients.acknowledged.length, 'they went on').toBeGreaterThan(from + CLIENTS)
       const left = await unitsOf(before.owner_url)
@@ -145,6 +153,53 @@ describe('writes of twenty clients', () => {
     const there = await unitsOf((await databaseOf(subdomain)).owner_url)
     expect(new Set(there).size).toBe(there.length)
     expect(clients.acknowledged.filter((name) => !there.includes(name))).toEqual([])
+  })
+})
+
+describe('while rows are copied', () => {
+  it('what only reads is answered, what writes is told to come again, and behind the exchange nothing is answered', async () => {
+    const subdomain = 'mwrite-read'
+    const { id } = await copyTenant(subdomain)
+    const { access_token: token } = await plantSession(subdomain)
+    const { owner_url, asOwner } = await databaseOf(subdomain)
+    const read = () => ask(subdomain, '/api/v1/auth/me', token)
+    const write = () => ask(subdomain, '/api/v1/units', token, { kind: 'department', name: 'one' })
+    /** It reads, and notes who took it along. */
+    const taken = () =>
+      exports.default.fetch(
+        new Request(`http://${subdomain}.freehold.test/api/v1/activities/export?format=csv`, {
+          headers: { Authorization: `Bearer ${token}` },
+        }),
+      )
+    const closed = { status: 503, retry: expect.stringMatching(/^[1-9]/), body: { code: 'database_unavailable' } }
+
+    await closeWrites(owner_url, id, 4, newTrace())
+    const before = await asOwner(sql`select count(*)::integer as n from freehold.audit_log`)
+    const answers = await Promise.all(Array.from({ length: 20 }, (_, i) => (i % 2 ? read() : write())))
+    for (const [i, answer] of answers.entries()) expect(answer).toMatchObject(i % 2 ? { status: 200 } : closed)
+    const refused = await taken()
+    expect([refused.status, refused.headers.get('Retry-After')]).toEqual([503, expect.stringMatching(/^[1-9]/)])
+    expect((await ask(subdomain, '/api/v1/auth/login', '', ADMIN)).status).toBe(503)
+    expect(await asOwner(sql`select count(*)::integer as n from freehold.audit_log`)).toEqual(before)
+
+    await close(owner_url, id, 4, newTrace())
+    expect(await read()).toMatchObject(closed)
+    await openWrites(owner_url, id, 3, newTrace())
+    expect(await read(), 'a slower attempt opens nothing').toMatchObject(closed)
+    await openWrites(owner_url, id, 5, newTrace())
+    expect((await read()).status).toBe(200)
+    expect((await write()).status).toBe(201)
+    expect((await taken()).status).toBe(200)
+  })
+
+  it('a slower attempt takes no write and no read away', async () => {
+    const subdomain = 'mwrite-slow'
+    const { id } = await copyTenant(subdomain)
+    const { owner_url, asOwner } = await databaseOf(subdomain)
+    await closeWrites(owner_url, id, 6, newTrace())
+    await close(owner_url, id, 5, newTrace())
+    await closeWrites(owner_url, id, 5, newTrace())
+    expect(await asOwner(sql`select t.id, t.writes_closed_by from freehold.tenant t`)).toEqual([{ id, writes_closed_by: 6 }])
   })
 })
 

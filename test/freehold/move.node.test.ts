@@ -71,7 +71,7 @@ test('tenants move shows each step, says how long requests were refused, and why
   expect(moved, moved.stderr).toMatchObject({ code: 0, stdout: expect.stringMatching(/^acme has isolation project, in .*\.\n$/) })
   for (const step of ['place', 'database', 'logins', 'copy', 'exchange', 'publish'])
     expect(moved.stderr).toMatch(new RegExp(`done +${step}`))
-  expect(moved.stderr).toMatch(/rows were copied\. Requests were refused for \d+\.\d s\./)
+  expect(moved.stderr).toMatch(/rows were copied\. Requests that write were refused for \d+\.\d s\./)
   const again = await ada('acme', '--to', 'database', '--json')
   expect(again).toMatchObject({ code: 1, stderr: expect.stringContaining('not removed yet') })
 })

@@ -1,10 +1,11 @@
 /**
  * Closing a tenant's database while it is exchanged for another one: by an undo of a migration, or by a move. Threat: a request is
- * answered that something is stored, in a database that nobody reads any more. So the database first says that it is another tenant's: every admission and every public endpoint compares
- * that (access.check_tenant), and the Worker looks the tenant up afresh, asks again where the registry names another database, and
- * else answers 503 with Retry-After. Then whoever passed before is waited for; only then is anything counted or exchanged.
+ * answered that something is stored, in a database that nobody reads any more. So the database first says that it is another tenant's:
+ * every admission and every public endpoint compares that (access.check_tenant), and the Worker looks the tenant up afresh, asks again
+ * where the registry names another database, and else answers 503 with Retry-After. Then whoever passed before is waited for; only
+ * then is anything counted or exchanged. A move closes the database to writes alone while it copies, and to everybody at the end.
  */
-import { sql } from 'drizzle-orm'
+import { type SQL, sql } from 'drizzle-orm'
 import { batch, unhurried } from '../../kernel/db.ts'
 
 /** Ids of nobody, in the order of a tenant's attempts: what a slower attempt opens was not closed by a later one. */
@@ -14,12 +15,15 @@ export const fenceOf = (attempt: number) => `${FENCE}${attempt.toString(16).padS
 /** True of a row `t` of freehold.tenant that a fence closes. */
 export const IS_CLOSED = sql.raw(`t.id >= '${FENCE}000000000000'`)
 
+/** True of a row `t` of freehold.tenant that is closed to writes. As JSON: the release before has no such column. */
+export const IS_CLOSED_TO_WRITES = `to_jsonb(t) ->> 'writes_closed_by' is not null`
+
 /**
  * The statement with which the system's own work in a tenant's database begins, as freehold_owner: it passes no admission that would
  * refuse a closed database. Fails with wrong_tenant.
  */
 export const mustBeOpen = sql.raw(`do $$ begin
-  if exists (select from freehold.tenant t where t.id >= '${FENCE}000000000000') then
+  if exists (select from freehold.tenant t where t.id >= '${FENCE}000000000000' or ${IS_CLOSED_TO_WRITES}) then
     raise exception using errcode = 'FH503', message = 'wrong_tenant';
   end if; end $$`)
 
@@ -29,8 +33,27 @@ const AS_OWNER = sql`set local role freehold_owner`
 const WAITS = 3
 
 /** Closes a tenant's database, and returns when no transaction runs that began before. Repeatable. Fails when one does not end. */
-export async function close(owner_url: string, tenant_id: string, attempt: number, trace_id: string): Promise<void> {
-  const closing = sql`update freehold.tenant set id = ${fenceOf(attempt)} where id = ${tenant_id} or id >= ${fenceOf(0)} and id < ${fenceOf(attempt)}`
+export const close = (owner_url: string, tenant_id: string, attempt: number, trace_id: string): Promise<void> =>
+  shut(
+    owner_url,
+    sql`update freehold.tenant t set id = ${fenceOf(attempt)}
+        where (t.id = ${tenant_id} or t.id >= ${fenceOf(0)} and t.id < ${fenceOf(attempt)}) and ${isOfAttempt(attempt)}`,
+    trace_id,
+  )
+
+/** Closes it to whoever may write; otherwise as `close`. One that an earlier attempt closed to everybody stays so. */
+export const closeWrites = (owner_url: string, tenant_id: string, attempt: number, trace_id: string): Promise<void> =>
+  shut(
+    owner_url,
+    sql`update freehold.tenant t set writes_closed_by = ${attempt}
+        where (t.id = ${tenant_id} or t.id >= ${fenceOf(0)} and t.id <= ${fenceOf(attempt)}) and ${isOfAttempt(attempt)}`,
+    trace_id,
+  )
+
+/** True of a row `t` of freehold.tenant that no later attempt has closed to writes. */
+const isOfAttempt = (attempt: number) => sql`coalesce((to_jsonb(t) ->> 'writes_closed_by')::integer, 0) <= ${attempt}`
+
+async function shut(owner_url: string, closing: SQL, trace_id: string): Promise<void> {
   await batch(owner_url, [AS_OWNER, closing], trace_id)
   // Whoever read the row before that was committed had a transaction then. Autovacuum, which has no user, writes nothing.
   const [rows = []] = await batch(owner_url, [
@@ -59,20 +82,25 @@ async function haveEnded(owner_url: string, before: string): Promise<boolean> {
   return row?.is_left === false
 }
 
-/** True while this attempt keeps the database closed. */
+/** True while this attempt keeps the database closed, to everybody or to writes. */
 export async function isClosed(owner_url: string, attempt: number): Promise<boolean> {
   const [, [row] = []] = await batch(owner_url, [
     AS_OWNER,
-    sql`select t.id = ${fenceOf(attempt)} as is_closed from freehold.tenant t`,
+    sql`select t.id = ${fenceOf(attempt)} or (to_jsonb(t) ->> 'writes_closed_by')::integer = ${attempt} as is_closed from freehold.tenant t`,
   ])
   return row?.is_closed === true
 }
 
 /** Opens a database that this attempt closed, or one before. Repeatable; one that a later attempt closed stays closed. */
 export async function open(owner_url: string, tenant_id: string, attempt: number, trace_id: string): Promise<void> {
-  await batch(
-    owner_url,
-    [AS_OWNER, sql`update freehold.tenant set id = ${tenant_id} where id >= ${fenceOf(0)} and id <= ${fenceOf(attempt)}`],
-    trace_id,
-  )
+  const opening = sql`update freehold.tenant t set id = ${tenant_id}
+    where t.id >= ${fenceOf(0)} and t.id <= ${fenceOf(attempt)} and ${isOfAttempt(attempt)}`
+  await batch(owner_url, [AS_OWNER, opening], trace_id)
+}
+
+/** Opens it to writes as well; otherwise as `open`. Of the newest schema only. */
+export async function openWrites(owner_url: string, tenant_id: string, attempt: number, trace_id: string): Promise<void> {
+  const opening = sql`update freehold.tenant t set id = ${tenant_id}, writes_closed_by = null
+    where (t.id = ${tenant_id} or t.id >= ${fenceOf(0)} and t.id <= ${fenceOf(attempt)}) and ${isOfAttempt(attempt)}`
+  await batch(owner_url, [AS_OWNER, opening], trace_id)
 }

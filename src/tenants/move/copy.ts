@@ -63,7 +63,7 @@ const mustFill = (attempt: number) =>
   end $$`)
 
 /**
- * Empties a new database and gives it to this attempt: its row of the tenant, closed. One round trip. Fails when it is another
+ * Empties a new database and gives it to this attempt: its row of the tenant, closed to everybody. One round trip. Fails when it is another
  * tenant's, when a later attempt fills it, or when it is filled and open.
  */
 async function empty(url: string, { tables, keys }: Shape, attempt: number, insertTenant: SQL): Promise<void> {
@@ -77,6 +77,7 @@ async function empty(url: string, { tables, keys }: Shape, attempt: number, inse
     ...keys.map(({ on, name }) => sql.raw(`alter table ${on} drop constraint if exists ${name}`)),
     sql.raw(`truncate ${list(tables.map(({ name }) => name))}`),
     insertTenant,
+    sql`update freehold.tenant set id = ${fenceOf(attempt)}, writes_closed_by = null`,
   ])
 }
 
@@ -154,10 +155,14 @@ export async function fill(
   ])
 }
 
+/** What says in freehold.tenant whether a database is closed. */
+const OF_THE_FENCE = ['id', 'writes_closed_by']
+
 /** How many rows each table has, and a hash of all their values, whatever their order. One round trip. */
 export async function sumsOf(url: string, { tables }: Shape): Promise<Sums> {
   const ledger = { name: 'freehold.migrations', columns: ['name', 'applied_at', 'checksum'].map((name) => ({ name })) }
-  const parts = [...tables, ledger].map(({ name, columns }) => {
+  const parts = [...tables, ledger].map(({ name, columns: all }) => {
+    const columns = name === 'freehold.tenant' ? all.filter((column) => !OF_THE_FENCE.includes(column.name)) : all
     const hashed = `sha256(convert_to(to_jsonb(array[${list(columns.map((column) => `t.${column.name}::text`))}])::text, 'UTF8'))`
     const half = (from: number) => `coalesce(sum(('x' || encode(substr(h.hash, ${from}, 7), 'hex'))::bit(56)::bigint), 0)`
     return `select '${name}' as name, count(*)::integer as rows, concat_ws('-', ${half(1)}, ${half(8)}, ${half(15)}) as hash
@@ -198,10 +203,10 @@ export async function open(url: string, shape: Shape, attempt: number, tenant_id
   )
 }
 
-/** Whose a database says it is: its tenant's id, that of a fence, or null when it is empty. One round trip. */
-export async function ownerOf(url: string): Promise<string | null> {
-  const [[row] = []] = await send(url, [sql`select t.id from freehold.tenant t`])
-  return row ? String(row.id) : null
+/** Whose a database says it is, its tenant's id or that of a fence, and whether it takes writes; null when it is empty. One round trip. */
+export async function ownerOf(url: string): Promise<{ id: string; is_open: boolean } | null> {
+  const [[row] = []] = await send(url, [sql`select t.id, t.writes_closed_by is null as is_open from freehold.tenant t`])
+  return row ? { id: String(row.id), is_open: row.is_open === true } : null
 }
 
 /** Puts all entries of a closed database's audit under checkpoints. False: a transaction of another database is in the way. */

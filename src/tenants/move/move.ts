@@ -1,8 +1,9 @@
 /**
  * Moves a tenant between a shared host and a project of its own. Threat: a write that was acknowledged is in a database that nobody
  * reads any more; two databases that both answer; a tenant that stays closed, or a database that nobody knows, because whoever worked
- * on it died. So everything that takes time is made while the tenant is in use; then its database is closed (fence.ts), copied and
- * compared; the new one is proven, and one conditional statement in the master makes it the tenant's. An attempt works only while it
+ * on it died. So everything that takes time is made while the tenant is in use; then its database is closed to writes (fence.ts), copied
+ * and compared; the new one is proven, the old one closed to everybody, and one conditional statement in the master makes the new one the
+ * tenant's. An attempt works only while it
  * holds its lease, and every step may be repeated. What is left is removed some minutes later, and not before all know the new one.
  */
 import { WorkflowEntrypoint, type WorkflowEvent, type WorkflowStep } from 'cloudflare:workers'
@@ -14,7 +15,7 @@ import type { Env } from '../../kernel/env.ts'
 import { decrypt } from '../../kernel/keyring.ts'
 import { log } from '../../kernel/log.ts'
 import { newToken } from '../../kernel/token.ts'
-import { close, isClosed, open as openAgain } from '../fence/fence.ts'
+import { close, closeWrites, isClosed, openWrites } from '../fence/fence.ts'
 import { propagate } from '../lifecycle/lifecycle.ts'
 import { NEWEST } from '../migration/versions.ts'
 import { tenantMigrations } from '../provisioning/bundled.ts'
@@ -31,9 +32,9 @@ import { removeOther } from './rest.ts'
 
 /** While the tenant is in use: Neon may be away for a minute. */
 const PATIENT = { retries: { limit: 7, delay: 500, backoff: 'exponential' as const }, timeout: '2 minutes' as const }
-/** While it is closed. */
+/** While it takes no writes. */
 const BRIEF = { retries: { limit: 4, delay: 300, backoff: 'exponential' as const }, timeout: '10 minutes' as const }
-/** A tenant is closed for no longer: then it is opened again, and the move has failed. */
+/** A tenant takes no writes for no longer: then it is opened again, and the move has failed. */
 const MOST_CLOSED = sql`interval '5 minutes'`
 
 /** The steps of a move, in order. */
@@ -122,14 +123,14 @@ const steps: Record<Step, (doing: Doing) => Promise<void>> = {
     const to = known(other.tenant.owner_url)
     const { id } = tenant.tenant
     const [at, there] = [await ownerOf(owner_url), await ownerOf(to)]
-    if (there === id && at === id)
+    if (there?.id === id && at?.id === id && at.is_open)
       throw new NonRetryableError('An earlier attempt was given up after the new database was filled.')
     await batch(config.MASTER_DATABASE_URL, [
       sql`update platform.tenant_moves m set closed_at = coalesce(m.closed_at, clock_timestamp()) where ${mine(work)}`,
     ])
-    await close(owner_url, id, work.attempt, move.trace_id)
+    await closeWrites(owner_url, id, work.attempt, move.trace_id)
     // Filled and compared by an earlier attempt, since which nothing was opened.
-    if (there === id) return
+    if (there?.id === id) return
     if (!(await checkpointAll(owner_url, move.trace_id)))
       throw new Error('A transaction of another database is in the way of the audit’s checkpoint.')
     await fill(owner_url, to, work.attempt, (copied) => goOn(config, work, copied))
@@ -143,10 +144,12 @@ const steps: Record<Step, (doing: Doing) => Promise<void>> = {
     const { config, work, tenant, other, owner_url, move, refresh_key_encrypted } = doing
     const { id } = tenant.tenant
     const urls = { app_url: known(other.tenant.app_url), owner_url: known(other.tenant.owner_url) }
-    if ((await ownerOf(urls.owner_url)) !== id)
+    if ((await ownerOf(urls.owner_url))?.id !== id)
       await open(urls.owner_url, await shapeOf(owner_url), work.attempt, id, move.trace_id)
     await mustBeAlike(owner_url, urls.owner_url)
     await prove(config, other, urls, await decrypt(config.ENCRYPTION_KEYS, id, 'refresh_key', refresh_key_encrypted))
+    // Behind the exchange nobody may be answered from what was left.
+    await close(owner_url, id, work.attempt, move.trace_id)
     if (!(await isClosed(owner_url, work.attempt))) throw new NonRetryableError('Another attempt at this move has begun.')
     const [, exchanged] = await batch(
       config.MASTER_DATABASE_URL,
@@ -186,7 +189,8 @@ async function goOn(config: Config, work: MoveWork, copied: Record<string, numbe
         returning clock_timestamp() > m.closed_at + ${MOST_CLOSED} as is_too_long`,
   ])
   if (!row) throw new NonRetryableError('Another attempt at this move has begun.')
-  if (row.is_too_long) throw new NonRetryableError('Copying takes longer than the five minutes for which a tenant may be closed.')
+  if (row.is_too_long)
+    throw new NonRetryableError('Copying takes longer than the five minutes for which a tenant may take no writes.')
 }
 
 function mustBeNewest(schema_version: string | null): void {
@@ -208,7 +212,7 @@ export async function giveUp(env: Env, config: Config, given: MoveWork, words: s
   const { id, subdomain } = tenant.tenant
   log('tenant not moved', { tenant: subdomain, trace_id: move.trace_id, step: move.step, error: words })
   if (move.exchanged_at) return
-  await openAgain(owner_url, id, work.attempt, move.trace_id)
+  await openWrites(owner_url, id, work.attempt, move.trace_id)
   await batch(config.MASTER_DATABASE_URL, [
     sql`with ended as (
           update platform.tenant_moves m set state = 'failed', error = ${words}, finished_at = now(), left_until = now(), lease_until = now()

@@ -43,7 +43,7 @@ export const TenantMove = z
         closed_at: z.iso
           .datetime()
           .nullable()
-          .openapi({ description: 'From then until `exchanged_at` requests were answered with 503' }),
+          .openapi({ description: 'From then until `exchanged_at` requests that write were answered with 503' }),
         exchanged_at: z.iso.datetime().nullable().openapi({ description: 'Since then the new database is the tenant’s' }),
         created_at: z.iso.datetime(),
         finished_at: z.iso.datetime().nullable(),
