@@ -1,5 +1,5 @@
 import { sql } from 'drizzle-orm'
-import { bigint, index, integer, jsonb, primaryKey, text, uuid } from 'drizzle-orm/pg-core'
+import { bigint, date, index, integer, jsonb, primaryKey, text, uuid } from 'drizzle-orm/pg-core'
 import { access, bytea, freehold, moment } from '../kernel/schema.ts'
 
 /** The audit log. Append-only; an entry stays when the details of its user are erased. */
@@ -90,3 +90,12 @@ export const counted_failures = access.table(
   },
   (t) => [primaryKey({ columns: [t.hour, t.network] })],
 )
+
+/** What a day (UTC) had, as far as it is under checkpoints; each row counts what they cover up to `checkpoint` (access.count_days). */
+export const daily_counts = access.table('daily_counts', {
+  day: date().primaryKey(),
+  logins: integer().notNull(),
+  /** Failed logins and refused requests. */
+  failures: integer().notNull(),
+  checkpoint: integer().notNull(),
+})

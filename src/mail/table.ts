@@ -37,6 +37,8 @@ export const mails = freehold.table(
   (t) => [
     index('mails_due').on(t.next_at).where(sql`${t.state} = 'queued'`),
     index('mails_user').on(t.user_id, t.created_at),
+    // For what a day had: access.count_days.
+    index('mails_created').on(t.created_at),
     // The expression of access.recipient_key.
     index('mails_recipient').on(
       sql`(case when channel = 'sms' then regexp_replace(recipient, '[^0-9]', '', 'g') else recipient end)`,

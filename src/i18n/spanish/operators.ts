@@ -51,4 +51,6 @@ export const operators = {
     'debe omitirse: el usuario ya está en la base de datos y conserva su contraseña',
   'The tenant in the database is one of this platform already.': 'El inquilino de la base de datos ya es uno de esta plataforma.',
   'The database is adopted already.': 'La base de datos ya está adoptada.',
+  'must be a date, as 2026-03-31': 'debe ser una fecha, como 2026-03-31',
+  'is more than {days} days before `to`': 'es más de {days} días anterior a `to`',
 }

@@ -1,6 +1,6 @@
 /**
  * Scheduled maintenance of each realm: create audit checkpoints, warn users whose password expires soon, deactivate those whose last
- * day has come, write how often strangers failed, count the active users, and once a day purge expired rows. Threat: one realm with
+ * day has come, write how often strangers failed, count the active users and what each day had, and once a day purge expired rows. Threat: one realm with
  * an unavailable database or much to do keeps all others from their maintenance. So three realms are maintained at once, a failure
  * ends only that realm's turn, and realms that a run does not reach come first in the next.
  */
@@ -13,6 +13,7 @@ import { MailSender } from '../../mail/sender.ts'
 import { mustBeOpen } from '../fence/fence.ts'
 import { type AuditedRealm, checkpoint, HEAD, moveHeads, type NextHead, PLATFORM, urlOf } from './checkpoints.ts'
 import { claimMaintenance, type MaintenanceResult, recordMaintenance, recordUsers } from './queue.ts'
+import { type Day, daysOf, REPORTING, type Reporting, recordDays } from './report.ts'
 
 /** Users of one realm who are warned in one run that their password expires. */
 const MOST_WARNED = 100
@@ -30,8 +31,9 @@ const RUN_MS = 50_000
 /** How long a realm whose database is unavailable is left alone, unless it is active. */
 const UNAVAILABLE_MS = 5 * 60_000
 
-type Found = MaintenanceResult & { name: string; head: NextHead | null; is_mail_due: boolean }
-type Run = { config: Config; trace_id: string; end: number; also: SQL[] }
+type Realm = AuditedRealm & Reporting
+type Found = MaintenanceResult & { days: Day[] | null; name: string; head: NextHead | null; is_mail_due: boolean }
+type Run = { config: Config; trace_id: string; end: number; also: (realm: Realm) => SQL[] }
 
 /**
  * Maintains the platform's realm and the tenants that are due. One round trip to each, more where much is to be checkpointed or
@@ -39,7 +41,7 @@ type Run = { config: Config; trace_id: string; end: number; also: SQL[] }
  */
 export async function runMaintenance(config: Config, trace_id = newTraceId()): Promise<{ moved: number; due: string[] }> {
   const channels = JSON.stringify(new MailSender(config).channels)
-  const also = [
+  const also = (realm: Realm) => [
     sql`select access.warn_expiring(${MOST_WARNED})`,
     sql`select access.deactivate_terminated(${MOST_DEACTIVATED})`,
     sql`select access.close_counted_failures(${MOST_CLOSED})`,
@@ -47,23 +49,24 @@ export async function runMaintenance(config: Config, trace_id = newTraceId()): P
     sql`select coalesce(m.at <= now(), false) as is_mail_due, access.purge_due() as is_purge_due,
           case when m.at <= now() or exists (select from freehold.audit_log l where l.checkpoint is null) then null
             else least(m.at, access.counted_failures_due(), (select min(u.terminated_at) from freehold.users u where u.is_active), now() + interval '1 day') end as due_at,
-          ((select count(*) from freehold.users) - (select count(*) from freehold.users u where not u.is_active))::integer as users_counted
+          ((select count(*) from freehold.users) - (select count(*) from freehold.users u where not u.is_active))::integer as users_counted,
+          ${daysOf(realm)}
         from access.next_mail_at(${channels}::jsonb) as m (at)`,
   ]
   const run = { config, trace_id, end: Date.now() + RUN_MS, also }
   const [platform = []] = await batch(config.MASTER_DATABASE_URL, [PLATFORM])
   const total = { moved: 0, due: [] as string[] }
-  let page = platform as AuditedRealm[]
+  let page = platform as Realm[]
   while (page.length) {
     const found = await maintainPage(run, page)
     total.moved += found.filter(({ head }) => head).length
     total.due.push(...found.filter(({ is_mail_due }) => is_mail_due).map(({ name }) => name))
-    page = Date.now() < run.end ? await claimMaintenance<AuditedRealm>(config, String(platform[0]?.now), HEAD) : []
+    page = Date.now() < run.end ? await claimMaintenance<Realm>(config, String(platform[0]?.now), sql`${HEAD}, ${REPORTING}`) : []
   }
   return total
 }
 
-async function maintainPage(run: Run, realms: AuditedRealm[]): Promise<Found[]> {
+async function maintainPage(run: Run, realms: Realm[]): Promise<Found[]> {
   const found: Found[] = []
   const queue = [...realms]
   const work = async () => {
@@ -72,21 +75,27 @@ async function maintainPage(run: Run, realms: AuditedRealm[]): Promise<Found[]> 
   await Promise.all(Array.from({ length: AT_ONCE }, work))
   const heads = found.flatMap(({ realm_id, head }) => (head ? [{ realm_id, ...head }] : []))
   // The tenants before their places in the queue: that is the order in which a change of a tenant locks them.
-  await batch(run.config.MASTER_DATABASE_URL, [recordUsers(found), recordMaintenance(found), moveHeads(heads)])
+  await batch(run.config.MASTER_DATABASE_URL, [
+    recordUsers(found),
+    ...recordDays(found),
+    recordMaintenance(found),
+    moveHeads(heads),
+  ])
   return found
 }
 
-async function maintain({ config, trace_id, end, also }: Run, realm: AuditedRealm): Promise<Found> {
+async function maintain({ config, trace_id, end, also }: Run, realm: Realm): Promise<Found> {
   const { id: realm_id, name } = realm
-  const nothing = { realm_id, name, head: null, is_mail_due: false, users_counted: null }
+  const nothing = { realm_id, name, head: null, is_mail_due: false, users_counted: null, days: null }
   if (Date.now() >= end) return { ...nothing, was_begun: false, due_at: null }
   try {
     const url = await urlOf(config, realm)
-    const { head, answer } = await checkpoint(realm, url, trace_id, also)
+    const { head, answer } = await checkpoint(realm, url, trace_id, also(realm))
     const is_purged = answer.is_purge_due !== true || (await purge(url, name, trace_id))
     const due_at = answer.due_at && is_purged ? String(answer.due_at) : null
     const users_counted = Number(answer.users_counted)
-    return { realm_id, name, head, is_mail_due: answer.is_mail_due === true, was_begun: true, due_at, users_counted }
+    const days = (answer.days ?? null) as Day[] | null
+    return { realm_id, name, head, is_mail_due: answer.is_mail_due === true, was_begun: true, due_at, users_counted, days }
   } catch (error) {
     log('maintenance failed', { tenant: name, trace_id, error: error instanceof Error ? error.message : String(error) })
     return { ...nothing, was_begun: true, due_at: new Date(Date.now() + UNAVAILABLE_MS).toISOString() }
