@@ -35,7 +35,14 @@ export async function demoTenant(options: {
   }
   const made = await post(
     '/tenants',
-    { subdomain: 'demo', legal_name: 'Demo', tax_id: rucFor('demo'), admin_email: admin.email, admin_password: admin.password },
+    {
+      subdomain: 'demo',
+      legal_name: 'Demo',
+      environment: 'demo',
+      tax_id: rucFor('demo'),
+      admin_email: admin.email,
+      admin_password: admin.password,
+    },
     { Authorization: `Bearer ${login.body.access_token}`, Prefer: 'wait=30' },
   )
   if (made.status !== 201 && made.body.code !== 'subdomain_taken')

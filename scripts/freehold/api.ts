@@ -11,7 +11,12 @@ const Tokens = z.object({ access_token: z.string(), must_change_password: z.bool
 
 /** The API of one plane, as one user. Paths are those under /platform/v1, or under /api/v1. */
 export type Api = {
-  call<S extends z.ZodType>(shape: S, method: 'GET' | 'POST' | 'PUT' | 'DELETE', path: string, more?: More): Promise<z.infer<S>>
+  call<S extends z.ZodType>(
+    shape: S,
+    method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE',
+    path: string,
+    more?: More,
+  ): Promise<z.infer<S>>
   /** Sends lines of JSON and yields the lines of the answer as they arrive. */
   lines<S extends z.ZodType>(shape: S, path: string, body: ReadableStream<Uint8Array>): AsyncGenerator<z.infer<S>, void>
   /** The events of a stream, after `last`, until it ends. */

@@ -12,7 +12,7 @@ export type Watching = { json?: boolean; wait: number | false }
 /** What a tenant is made with. */
 export type Wanted = {
   legalName: string
-  taxId: string
+  taxId?: string
   adminEmail: string
   country?: string
   contactName?: string

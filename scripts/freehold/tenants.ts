@@ -3,6 +3,7 @@ import { addAdopting } from './adopting.ts'
 import { Provisioning, type Step, type Tenant } from './answers.ts'
 import { type Api, withApi } from './api.ts'
 import { addCertificate } from './certificate.ts'
+import { addChanging } from './changing.ts'
 import { CREDENTIAL_SETTINGS } from './credentials.ts'
 import { create, retry, type Wanted, type Watching } from './making.ts'
 import { addMoving } from './moving.ts'
@@ -24,16 +25,18 @@ const addWanted = (command: Command): Command =>
   command
     .argument('<subdomain>', 'a DNS label in lower case')
     .requiredOption('--legal-name <name>', 'legal name of the organization')
-    .requiredOption('--tax-id <id>', 'tax id of the organization; in Peru the RUC')
     .requiredOption('--admin-email <address>', 'e-mail address of the first administrator')
-    .option('--country <code>', 'two capital letters; default: PE')
+    .option('--tax-id <id>', 'tax id of the organization; in Peru the RUC')
+    .option('--country <code>', 'two capital letters; default with a tax id: PE')
     .option('--contact-name <name>', 'contact person')
     .option('--plan <name>', 'the plan of the tenant')
-    .option('--environment <name>', 'demo or production; default: demo')
+    .option('--environment <name>', 'demo or production; default: production')
     .option('--role-preset <name>', 'the preset of its roles; default: minimal')
     .addHelpText('after', ADMIN_SETTING)
 
-type Listed = Partial<Record<'search' | 'status' | 'plan' | 'environment' | 'isolation' | 'region' | 'sort', string>> & {
+type Listed = Partial<
+  Record<'search' | 'status' | 'plan' | 'environment' | 'isolation' | 'region' | 'schemaVersion' | 'sort', string>
+> & {
   limit: number
 }
 
@@ -41,19 +44,22 @@ type Listed = Partial<Record<'search' | 'status' | 'plan' | 'environment' | 'iso
 export function addTenants(program: Command): void {
   const tenants = program
     .command('tenants')
-    .description('list, show, create, adopt, activate, deactivate, delete and move tenants, and rotate their keys')
+    .description(
+      'list, show, create, rename, change, adopt, activate, deactivate, delete and move tenants, and rotate their keys',
+    )
     .addHelpText('afterAll', CREDENTIAL_SETTINGS)
 
   tenants
     .command('list')
     .description('list tenants, newest first')
     .option('--limit <n>', 'the maximum number of tenants', whole(1, MAX_LIST), 100)
-    .option('--search <text>', 'those with this in their subdomain, legal name or tax id')
+    .option('--search <text>', 'those with this in their subdomain, a former one, legal name or tax id')
     .option('--status <status>', 'those that are provisioning, active, inactive, failed, deleted or erasing')
     .option('--plan <name>', 'those of a plan')
     .option('--environment <name>', 'demo or production')
     .option('--isolation <name>', 'database, branch or project')
     .option('--region <id>', 'those in a region of Neon')
+    .option('--schema-version <name>', 'those whose database has this schema')
     .option('--sort <field>', 'created_at, subdomain or legal_name; with a hyphen before it the other way round')
     .action((_, command: Command) => {
       const options = command.optsWithGlobals<Globals & Listed>()
@@ -88,6 +94,7 @@ export function addTenants(program: Command): void {
     })
 
   const adopting = addAdopting(tenants, addWanted, newTenant)
+  addChanging(tenants)
   addSwitching(tenants)
   addRotation(tenants)
   addMoving(tenants)
@@ -99,8 +106,8 @@ export function addTenants(program: Command): void {
 }
 
 async function list(api: Api, { json, limit, ...options }: Globals & Listed): Promise<void> {
-  const { search, status, plan, environment, isolation, region, sort } = options
-  const asked = { search, status, plan, environment, isolation, region, sort }
+  const { search, status, plan, environment, isolation, region, schemaVersion: schema_version, sort } = options
+  const asked = { search, status, plan, environment, isolation, region, schema_version, sort }
   const found = await listTenants(api, limit, asked)
   if (json) return printJson(found)
   const is_narrowed = Object.entries(asked).some(([name, value]) => value !== undefined && name !== 'sort')
@@ -130,8 +137,8 @@ const lines = (t: Tenant): [string, string][] => [
   ['url', t.url],
   ['id', t.id],
   ['legal name', t.legal_name],
-  ['tax id', t.tax_id],
-  ['country', t.country],
+  ['tax id', t.tax_id ?? '-'],
+  ['country', t.country ?? '-'],
   ['region', t.region],
   ['admin e-mail', t.admin_email],
   ['contact', t.contact_name ?? '-'],

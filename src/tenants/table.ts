@@ -73,8 +73,9 @@ export const tenants = platform.table(
     id: uuid().primaryKey(),
     subdomain: text().notNull(),
     legal_name: text().notNull(),
-    tax_id: text().notNull(),
-    country: text().notNull(),
+    tax_id: text(),
+    /** Never null beside a tax id, which is of a country. */
+    country: text(),
     admin_email: text().notNull(),
     contact_name: text(),
     region: text().notNull(),

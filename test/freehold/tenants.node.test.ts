@@ -323,6 +323,45 @@ describe('tenants show', () => {
   })
 })
 
+describe('tenants rename and change', () => {
+  test('change what is noted, and the name; say so in words and as JSON; and what is wrong with what', async () => {
+    expect(
+      await ada('tenants', 'create', 'short', '--legal-name', 'The short one', '--admin-email', 'bo@short.test'),
+    ).toMatchObject({ code: 0 })
+    const changed = await ada('tenants', 'change', 'short', '--plan', 'gold', '--config', '{"crm_id": 7}')
+    expect(changed).toEqual({ code: 0, stdout: '', stderr: 'short is changed.\n' })
+    const again = await ada(
+      'tenants',
+      'change',
+      'short',
+      '--plan',
+      '',
+      '--contact-name',
+      'Eve',
+      '--config',
+      '{"note": ["x"]}',
+      '--json',
+    )
+    expect(JSON.parse(again.stdout)).toMatchObject({
+      plan: null,
+      contact_name: 'Eve',
+      config: { crm_id: 7, note: ['x'] },
+      tax_id: null,
+    })
+    expect((await ada('tenants', 'change', 'short')).stderr).toBe('error: Say what to change; see --help.\n')
+    expect((await ada('tenants', 'change', 'short', '--config', '{')).stderr).toBe('error: --config: this is not JSON.\n')
+
+    const renamed = await ada('tenants', 'rename', 'short', 'shorter')
+    expect(renamed).toEqual({ code: 0, stdout: '', stderr: `short is shorter now, at ${url.replace('://', '://shorter.')}.\n` })
+    expect(await ada('tenants', 'show', 'short')).toMatchObject({ code: 1, stderr: 'error: There is no tenant short.\n' })
+    expect((await ada('tenants', 'list', '--search', 'short', '--json')).stdout).toContain('"former_subdomains"')
+    const back = JSON.parse((await ada('tenants', 'rename', 'shorter', 'short', '--json')).stdout)
+    expect(back).toMatchObject({ subdomain: 'short', former_subdomains: [{ subdomain: 'shorter' }] })
+    const reserved = await ada('tenants', 'rename', 'short', 'admin')
+    expect(reserved).toMatchObject({ code: 1, stderr: expect.stringContaining('The subdomain admin is reserved.') })
+  })
+})
+
 describe('who asks', () => {
   test('may be the operator whom a local start keeps', async () => {
     const data = join(dataDir, 'kept')

@@ -59,7 +59,7 @@ describe('a creation is refused', () => {
     ['whose legal name is an object', { legal_name: {} }, '#/legal_name'],
     ['whose contact name has 256 characters', { contact_name: 'x'.repeat(256) }, '#/contact_name'],
     ['whose contact name has a tab', { contact_name: 'a\tb' }, '#/contact_name'],
-    ['whose tax id is missing', { tax_id: undefined }, '#/tax_id'],
+    ['whose tax id is null', { tax_id: null }, '#/tax_id'],
     ['whose tax id has a wrong check digit', { tax_id: wrongDigit() }, '#/tax_id'],
     ['whose tax id is too short', { tax_id: '2010007097' }, '#/tax_id'],
     ['whose tax id is too long', { tax_id: '201000709700' }, '#/tax_id'],

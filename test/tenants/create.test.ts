@@ -58,8 +58,8 @@ describe('making a tenant', () => {
       admin_email: ADMIN.email,
       contact_name: null,
       plan: null,
-      environment: 'demo',
-      is_demo: true,
+      environment: 'production',
+      is_demo: false,
       status: 'active',
       is_active: true,
       isolation: 'database',
@@ -87,7 +87,7 @@ describe('making a tenant', () => {
       tax_id: 'B-12345678',
       country: 'ES',
       plan: 'gold',
-      environment: 'production',
+      environment: 'demo',
       contact_name: '  Ñandú García ',
       admin_email: 'Ada.Byron@ACME.Test',
       legal_name: ' Überseehafen & Söhne ',
@@ -98,11 +98,37 @@ describe('making a tenant', () => {
       contact_name: 'Ñandú García',
       admin_email: 'ada.byron@acme.test',
       legal_name: 'Überseehafen & Söhne',
-      is_demo: false,
+      is_demo: true,
     })
     expect(
       (await login('given', { body: { email: 'ada.byron@acme.test', password: ADMIN.password } })).must_change_password,
     ).toBe(false)
+  })
+
+  it('needs neither tax id nor country, which any number of tenants may lack', async () => {
+    for (const name of ['taxless', 'taxless-too']) {
+      const { tax_id: _, ...body } = wanted(name)
+      expect((await create(body)).body, name).toMatchObject({ tax_id: null, country: null })
+    }
+    const { tax_id, ...body } = wanted('taxless-here', { country: 'CL' })
+    expect((await create(body)).body).toMatchObject({ tax_id: null, country: 'CL' })
+    expect((await create({ ...wanted('tax-of-peru'), tax_id })).body).toMatchObject({ tax_id, country: 'PE' })
+    const again = await create({ ...wanted('tax-of-peru-too'), tax_id })
+    expect([again.status, again.body.code]).toEqual([409, 'tax_id_taken'])
+    expect((await create({ ...wanted('tax-of-chile', { country: 'CL' }), tax_id })).body).toMatchObject({ tax_id, country: 'CL' })
+  })
+
+  it('checks a tax id that it is given as one of its country, and of Peru without one', async () => {
+    for (const more of [
+      { tax_id: '20100070971' },
+      { tax_id: '20100070971', country: 'PE' },
+      { tax_id: '' },
+      { tax_id: null },
+      { tax_id: 7 },
+    ]) {
+      const answer = await create({ ...wanted('tax-wrong'), ...more })
+      expect([answer.status, answer.body.errors?.[0]?.pointer], JSON.stringify(more)).toEqual([400, '#/tax_id'])
+    }
   })
 
   it('never repeats a password that it was given, and shows a generated one once', async () => {

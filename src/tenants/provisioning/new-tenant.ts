@@ -34,15 +34,18 @@ export const NewTenant = z
       .string()
       .min(1)
       .max(32)
-      .regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces'),
+      .regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces')
+      .optional()
+      .openapi({ description: 'Of its country only one tenant has it; of Peru it is a RUC, whose check digit is checked' }),
     country: z
       .string()
       .regex(/^[A-Z]{2}$/, 'must be an ISO 3166-1 code of two capital letters')
-      .default('PE'),
+      .optional()
+      .openapi({ description: 'Default with a tax_id: PE' }),
     admin_email: Email,
     contact_name: Name(255).optional(),
     plan: Plan.optional(),
-    environment: z.enum(['demo', 'production']).default('demo'),
+    environment: z.enum(['demo', 'production']).default('production'),
     isolation: z
       .enum(made, {
         error: ({ input }) =>
@@ -136,11 +139,12 @@ export async function createTenant(
   })
   if (answered) return { tenant: withAdmin(ctx, wanted, answered), run_id: null }
   const isolation = place ? 'external' : (asked.isolation ?? DEFAULT_ISOLATION)
-  const given = { ...asked, isolation, region: place?.region ?? asked.region ?? NEON_REGION }
+  const country = asked.country ?? (asked.tax_id === undefined ? null : 'PE')
+  const given = { ...asked, country, isolation, region: place?.region ?? asked.region ?? NEON_REGION }
   if (given.region !== NEON_REGION && !place) await mustBeAvailable(ctx.config, given)
   mustBeSecure(ctx.config, given.config)
   mustBeOwn(ctx.config, given.config, given.subdomain)
-  const fault = taxIdFault(given.country, given.tax_id)
+  const fault = given.tax_id !== undefined && taxIdFault(String(country), given.tax_id)
   if (fault) throw invalid('tax_id', fault)
   const username = usernameFrom(given.admin_email)
   const { subdomain, legal_name, role_preset } = given
@@ -161,7 +165,7 @@ export async function createTenant(
   const database_name = place ? sql`${place.database_name}` : freeDatabaseName(ctx.config, given.subdomain, id)
   const connected_at = place ? sql`now()` : sql`null::timestamptz`
   const insert = sql`insert into platform.tenants as t (id, subdomain, legal_name, tax_id, country, region, admin_email, contact_name, plan, environment, status, isolation, role_preset, database_name, initial_admin_encrypted, config, host_id, connected_at)
-    select ${id}, ${given.subdomain}, ${given.legal_name}, ${given.tax_id}, ${given.country}, ${given.region}, ${given.admin_email}, ${given.contact_name ?? null}, ${given.plan ?? null},
+    select ${id}, ${given.subdomain}, ${given.legal_name}, ${given.tax_id ?? null}, ${given.country}, ${given.region}, ${given.admin_email}, ${given.contact_name ?? null}, ${given.plan ?? null},
       ${given.environment}, 'provisioning', ${given.isolation}, ${given.role_preset}, ${database_name}, ${encrypted}, ${JSON.stringify(given.config)}::jsonb, ${place?.host_id ?? null}, ${connected_at}
     where exists (select from platform.hosts h where h.kind = ${given.isolation} and h.state = 'open' and ${placesOf(ctx.config, given.isolation, 'h')} > 0)
       or not exists (select from platform.hosts h where h.kind = ${given.isolation} and h.refused is not null and h.lease_until > now())`

@@ -20,8 +20,8 @@ export const Tenant = z
       .array(z.object({ subdomain: z.string(), until: z.iso.datetime() }))
       .openapi({ description: 'Names that it had: until then they say where it is, and nobody else may take them' }),
     legal_name: z.string(),
-    tax_id: z.string(),
-    country: z.string(),
+    tax_id: z.string().nullable(),
+    country: z.string().nullable(),
     region: z.string(),
     admin_email: z.string(),
     contact_name: z.string().nullable(),

@@ -1,0 +1,75 @@
+import type { Command } from 'commander'
+import { Tenant } from './answers.ts'
+import { type Api, withApi } from './api.ts'
+import { Failure } from './failure.ts'
+import type { Globals } from './options.ts'
+import { printJson, tell } from './output.ts'
+import { findTenant } from './registry.ts'
+
+type Changes = Partial<Record<'legalName' | 'contactName' | 'adminEmail' | 'plan' | 'environment' | 'config', string>>
+
+/** The commands that change who a tenant is. */
+export function addChanging(tenants: Command): void {
+  tenants
+    .command('rename')
+    .description('give a tenant another subdomain')
+    .argument('<tenant>', 'its id or its subdomain')
+    .argument('<subdomain>', 'a DNS label in lower case')
+    .addHelpText(
+      'after',
+      `
+Tokens of before go on to count for 30 days. As long its former name is kept for it: pages and /.well-known/* there redirect, the API answers
+410 with the new address. Who is logged in with cookies logs in again. See docs/guides/tenants.md.`,
+    )
+    .action((name: string, subdomain: string, _, command: Command) => {
+      const options = command.optsWithGlobals<Globals>()
+      return withApi(options, async (api) => {
+        const changed = await change(api, name, { subdomain })
+        if (options.json) printJson(changed)
+        else tell(`${name} is ${changed.subdomain} now, at ${changed.url}.`)
+      })
+    })
+
+  tenants
+    .command('change')
+    .description('change what is noted of a tenant; what is not given stays')
+    .argument('<tenant>', 'its id or its subdomain')
+    .option('--legal-name <name>', 'legal name of the organization')
+    .option('--contact-name <name>', 'contact person; "" for none')
+    .option('--admin-email <address>', 'where the platform writes to; no user is changed')
+    .option('--plan <name>', 'the plan of the tenant; "" for none')
+    .option('--environment <name>', 'demo or production')
+    .option('--config <json>', 'an object: its keys are noted, those with null are removed, all others stay')
+    .action((name: string, _, command: Command) => {
+      const options = command.optsWithGlobals<Globals & Changes>()
+      return withApi(options, async (api) => {
+        const changed = await change(api, name, patchOf(options))
+        if (options.json) printJson(changed)
+        else tell(`${changed.subdomain} is changed.`)
+      })
+    })
+}
+
+const change = async (api: Api, name: string, body: Record<string, unknown>) =>
+  api.call(Tenant, 'PATCH', `/tenants/${(await findTenant(api, name)).id}`, { body })
+
+function patchOf({ legalName, contactName, adminEmail, plan, environment, config }: Changes): Record<string, unknown> {
+  const body = {
+    legal_name: legalName,
+    contact_name: contactName === '' ? null : contactName,
+    admin_email: adminEmail,
+    plan: plan === '' ? null : plan,
+    environment,
+    config: config === undefined ? undefined : parsed(config),
+  }
+  if (Object.values(body).every((value) => value === undefined)) throw new Failure('Say what to change; see --help.')
+  return body
+}
+
+function parsed(config: string): unknown {
+  try {
+    return JSON.parse(config)
+  } catch {
+    throw new Failure('--config: this is not JSON.')
+  }
+}
