@@ -72,7 +72,7 @@ export const requireCredential = (need: Need, by: 'session' | undefined) =>
     if (c.res.ok && !c.get('ctx').principal) throw new Error(`${c.req.method} ${c.req.path} answered without an admission.`)
   })
 
-/** When each realm was last reloaded for an unknown key id: at most every 10 s, so that garbage tokens do not load the master. */
+/** When each realm was last reloaded for an unknown key id or name: at most every 10 s, so that garbage tokens do not load the master. */
 const reloaded = new Map<string, number>()
 
 /**
@@ -96,12 +96,11 @@ async function verifyReloaded(realm: Realm, reloadRealm: () => Promise<Realm | n
   try {
     return await verify(realm, token)
   } catch (error) {
-    const unknownKey =
-      error instanceof Problem &&
-      error.cause instanceof Error &&
-      'code' in error.cause &&
-      error.cause.code === 'ERR_JWKS_NO_MATCHING_KEY'
-    if (!unknownKey || Date.now() - (reloaded.get(realm.id) ?? 0) < 10_000) throw error
+    const cause = error instanceof Problem ? (error.cause as { code?: string; claim?: string } | undefined) : undefined
+    // One of our keys, and another name: the realm was renamed, or has gone back to a name, and this location has not heard of it.
+    const isOfOtherName = cause?.code === 'ERR_JWT_CLAIM_VALIDATION_FAILED' && cause.claim === 'iss'
+    const isOfUnknownKey = cause?.code === 'ERR_JWKS_NO_MATCHING_KEY'
+    if (!(isOfUnknownKey || isOfOtherName) || Date.now() - (reloaded.get(realm.id) ?? 0) < 10_000) throw error
     if (reloaded.size >= 1000) reloaded.clear()
     reloaded.set(realm.id, Date.now())
     const fresh = await reloadRealm()
