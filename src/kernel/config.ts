@@ -1,5 +1,6 @@
 import { decodeBase64urlIgnorePadding } from '@oslojs/encoding'
 import { z } from 'zod'
+import { NeonAccounts } from './neon-settings.ts'
 
 /** A subdomain: a DNS label in lower case (RFC 1035, RFC 1123). */
 export const Label = z
@@ -140,6 +141,8 @@ export const EnvironmentSettings = z
     NEON_SQL_URL: z.url().optional(),
     NEON_REGION: z.string().default('aws-us-east-1'),
     NEON_ORG_ID: z.string().optional(),
+    /** Further accounts and organizations, for hosts that the first has no room for. */
+    NEON_ACCOUNTS: NeonAccounts.optional(),
     NEON_POLL_MS: z.coerce.number().int().min(1).max(60_000).default(500),
     HOST_BRANCHES: z.coerce.number().int().min(1).max(5000).default(8),
     /** Of Neon's compute units, which a host's compute has: its connections are as many (97 at 0.25). */

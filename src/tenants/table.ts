@@ -38,6 +38,9 @@ export const hosts = platform.table(
     kind: text({ enum: ['database', 'branch', 'project', 'external'] }).notNull(),
     state: text({ enum: ['opening', 'open'] }).notNull(),
     region: text().notNull(),
+    /** Of Neon's: the account by its name in the settings, and the organization (provisioning/accounts.ts). */
+    account: text().notNull().default('default'),
+    organization: text(),
     project_id: text(),
     branch_id: text(),
     owner_role: text(),

@@ -5,7 +5,6 @@ import { sql } from 'drizzle-orm'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import type { Fault } from '../../scripts/local-neon/fault.ts'
 import { eraseStale } from '../../src/tenants/lifecycle/erasure.ts'
-import { neonApi } from '../../src/tenants/provisioning/neon.ts'
 import { openOwnHost } from '../../src/tenants/provisioning/own-host.ts'
 import { master, settings } from '../support/databases.ts'
 import { askNeon, ended, on, pending, reserve, run, switchOn, WHOLE, whole } from '../support/faults.ts'
@@ -23,8 +22,8 @@ afterEach(() => switchOn())
 afterAll(() => introspector.dispose())
 
 const left = async (id: string) => ({
-  projects: (await askNeon(`/projects?search=freehold-tenant-${id}`)).projects.length,
-  hosts: (await master(sql`select from platform.hosts where name = ${`freehold-tenant-${id}`}`)).length,
+  projects: (await askNeon(`/projects?search=${id}`)).projects.length,
+  hosts: (await master(sql`select from platform.hosts where name like ${`freehold-tenant-%${id}`}`)).length,
 })
 const NOTHING = { projects: 0, hosts: 0 }
 const statusOf = async (id: string) => (await master(sql`select status from platform.tenants where id = ${id}`))[0]?.status
@@ -88,7 +87,7 @@ describe('an erasure while the project is made', () => {
     await master(sql`update platform.tenants set isolation = 'project' where id = ${id}`)
     await switchOn(fault)
     const config = settings()
-    const over = openOwnHost({ config, neon: neonApi(config), tenant: { id }, trace_id: 'a'.repeat(32) }).then(
+    const over = openOwnHost({ config, tenant: { id }, trace_id: 'a'.repeat(32) }).then(
       () => 'opened',
       () => 'failed',
     )
@@ -115,7 +114,7 @@ describe('an erasure while the project is made', () => {
     async (_, fault) => {
       const name = `alone-late-${String(fault.match.method).toLowerCase()}`
       const { id, over } = await opening(name, fault)
-      await master(sql`update platform.hosts set lease_until = now() where name = ${`freehold-tenant-${id}`}`)
+      await master(sql`update platform.hosts set lease_until = now() where name like ${`freehold-tenant-%${id}`}`)
       await erased(id, name)
       await over
       expect(await left(id)).toEqual(NOTHING)
@@ -126,7 +125,7 @@ describe('an erasure while the project is made', () => {
   it('leaves nothing when the answer is lost as well', async () => {
     const { id, over } = await opening('alone-lost', { match: on('GET /projects$'), times: 1, kind: 'delay', ms: 3_000 })
     await switchOn({ match: on('POST /projects$'), times: 1, kind: 'drop_after' })
-    await master(sql`update platform.hosts set lease_until = now() where name = ${`freehold-tenant-${id}`}`)
+    await master(sql`update platform.hosts set lease_until = now() where name like ${`freehold-tenant-%${id}`}`)
     await erased(id, 'alone-lost')
     expect(await over).toBe('failed')
     expect(await pending()).toEqual([])
@@ -138,7 +137,7 @@ it('an erasure to whom Neon lists no projects deletes the one that the master kn
   const id = await plantTenant('alone-unlisted')
   await master(sql`update platform.tenants set isolation = 'project' where id = ${id}`)
   const config = settings()
-  await openOwnHost({ config, neon: neonApi(config), tenant: { id }, trace_id: 'a'.repeat(32) })
+  await openOwnHost({ config, tenant: { id }, trace_id: 'a'.repeat(32) })
   const body = JSON.stringify({ projects: [] })
   await switchOn({ match: on('GET /projects$'), times: 1_000, kind: 'status', status: 200, body })
   await erased(id, 'alone-unlisted')
@@ -158,12 +157,12 @@ it('a tenant whose project is gone before it has a database is made in another p
   await run(run_id)
   await switchOn()
   expect(await statusOf(id)).toBe('failed')
-  const [was] = await master(sql`select project_id from platform.hosts where name = ${`freehold-tenant-${id}`}`)
+  const [was] = await master(sql`select project_id from platform.hosts where name like ${`freehold-tenant-%${id}`}`)
   await askNeon(`/projects/${was?.project_id}`, { method: 'DELETE' })
   expect((await verb(id, 'retry')).status).toBe(202)
   await ended(await newestRun(id))
   expect(await whole('alone-again')).toMatchObject({ ...WHOLE, subdomain: 'alone-again' })
-  const [is] = await master(sql`select project_id, taken, state from platform.hosts where name = ${`freehold-tenant-${id}`}`)
+  const [is] = await master(sql`select project_id, taken, state from platform.hosts where name like ${`freehold-tenant-%${id}`}`)
   expect(is).toMatchObject({ taken: 1, state: 'open' })
   expect(is?.project_id).not.toBe(was?.project_id)
   await erased(id, 'alone-again')

@@ -5,7 +5,6 @@ import { sql } from 'drizzle-orm'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import type { Fault } from '../../scripts/local-neon/fault.ts'
 import { reservePlace } from '../../src/tenants/provisioning/hosts.ts'
-import { neonApi } from '../../src/tenants/provisioning/neon.ts'
 import {
   ALL_ANSWERS,
   type Answering,
@@ -363,7 +362,7 @@ describe('hosts', () => {
       ids.push(id)
       runs.push(run_id)
       const config = { ...settings(), HOST_AWAKE }
-      return (await reservePlace({ config, neon: neonApi(config), tenant: { id }, trace_id: 'a'.repeat(32) }, 'database')).id
+      return (await reservePlace({ config, tenant: { id }, trace_id: 'a'.repeat(32) }, 'database')).id
     }
     const first = await place(1)
     // It was placed long ago, and sleeps.

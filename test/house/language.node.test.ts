@@ -18,6 +18,8 @@ const HANDED_ON = [
   'src/tenants/adoption/inspect.ts: statement',
   // Hono's, in the Worker's table.
   'src/http/failures.ts: error.message',
+  // For records of steps and findings of the doctor, which are in English.
+  'src/tenants/provisioning/refused-key.ts: message',
   // What a question before this one was refused with.
   'src/http/ready.ts: mine.refused.detail',
   // The database's.

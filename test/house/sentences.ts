@@ -18,17 +18,16 @@ const PREDICATE =
 
 /** Words that callers never see: of mails, of pages, of the settings of the service; there are those of Label that name a tenant. */
 const ELSEWHERE = /^src\/(mail|docs|i18n\/spanish)\//
-const SETTINGS = 'src/kernel/config.ts'
+const SETTINGS = ['src/kernel/config.ts', 'src/kernel/neon-settings.ts']
 
 export function ofTypeScript(): Collected {
   const all: Collected = { told: [], unread: [] }
   for (const file of filesIn('src').filter((name) => !ELSEWHERE.test(name) && !name.endsWith('.d.ts'))) {
     const text = read(file)
     const program = parseAst(text, { lang: 'ts' }) as unknown as Node
-    const parts =
-      file === SETTINGS
-        ? nodesIn(program).filter((node) => node.type === 'VariableDeclarator' && node.id.name === 'Label')
-        : [program]
+    const parts = SETTINGS.includes(file)
+      ? nodesIn(program).filter((node) => node.type === 'VariableDeclarator' && node.id.name === 'Label')
+      : [program]
     for (const part of parts) collect(file, text, program, part, all)
   }
   return all

@@ -3,8 +3,8 @@
  * that somebody needs is deleted as nobody's.
  */
 import { sql } from 'drizzle-orm'
-import { expect, it, vi } from 'vitest'
-import { neonApi } from '../../src/tenants/provisioning/neon.ts'
+import { beforeAll, expect, it, vi } from 'vitest'
+import { DEPLOYMENT, plainHostName } from '../../src/tenants/provisioning/host-names.ts'
 import { openOwnHost } from '../../src/tenants/provisioning/own-host.ts'
 import { databaseOf, master, rowsOf, settings } from '../support/databases.ts'
 import { codes, examine, fix, remove, written } from '../support/doctor.ts'
@@ -13,7 +13,15 @@ import { call, makeTenant, operatorToken } from '../support/people.ts'
 import { plantTenant } from '../support/planted.ts'
 import { expectProblem } from '../support/refusal.ts'
 
-const own = (id: string) => `freehold-tenant-${id}`
+/** What this deployment is called in names. */
+let deployment: string
+const own = (id: string) => `freehold-tenant-${deployment}-${id}`
+const shared = (number: number) => `freehold-host-${deployment}-${number}`
+
+beforeAll(async () => {
+  deployment = String((await master(sql`select ${DEPLOYMENT} as name`))[0]?.name)
+})
+
 const named = async (name: string) =>
   (await askNeon(`/projects?search=${name}`)).projects.filter((project: { name: string }) => project.name === name)
 const idle = (id: string) =>
@@ -65,7 +73,7 @@ it('a project that is being made has its place taken: it is not counted again, a
   const [stuck] = await aboutHost(own(id))
   expect([stuck?.code, stuck?.detail]).toEqual(['host_stuck', 'Nobody is opening it: retry its tenant, or erase it.'])
   const config = settings()
-  await openOwnHost({ config, neon: neonApi(config), tenant: { id }, trace_id: 'a'.repeat(32) })
+  await openOwnHost({ config, tenant: { id }, trace_id: 'a'.repeat(32) })
   expect(await aboutHost(own(id))).toEqual([])
   expect(await named(own(id))).toHaveLength(1)
   const erased = await call('', `/platform/v1/tenants/${id}?hard=true&confirm=healthy-opening`, {
@@ -80,12 +88,12 @@ it('a project that is being made has its place taken: it is not counted again, a
 })
 
 it('project_of_nobody: a project with a name of Freehold’s that no host has is deleted when its id is repeated', async () => {
-  const names = ['freehold-host-7001', 'freehold-branches-7001', own(crypto.randomUUID())]
+  const names = [shared(7001), `freehold-branches-${deployment}-7001`, own(crypto.randomUUID())]
   for (const name of names) {
     const { id, subject } = await strange(name)
     expect(await codes('neon', subject)).toEqual(['project_of_nobody'])
     expectProblem(await remove('project_of_nobody', subject, name), 400, 'invalid_request')
-    expectProblem(await remove('project_of_nobody', `freehold-host-1/${id}`, id), 409, 'illegal_state')
+    expectProblem(await remove('project_of_nobody', `${shared(1)}/${id}`, id), 409, 'illegal_state')
     expect((await remove('project_of_nobody', subject, id)).status).toBe(200)
     expect(await written(subject)).toMatchObject({ email: 'ada@freehold.test', after: { code: 'project_of_nobody' } })
     expect(await named(name)).toEqual([])
@@ -94,11 +102,11 @@ it('project_of_nobody: a project with a name of Freehold’s that no host has is
 }, 60_000)
 
 it('a project that five delete at once is deleted, and each hears how it is', async () => {
-  const { id, subject } = await strange('freehold-host-7004')
+  const { id, subject } = await strange(shared(7004))
   const answers = await Promise.all(Array.from({ length: 5 }, () => remove('project_of_nobody', subject, id)))
   expect(answers.filter(({ status }) => status !== 200 && status !== 409)).toEqual([])
   expect(answers.map(({ status }) => status)).toContain(200)
-  expect((await askNeon('/projects?search=freehold-host-7004')).projects).toEqual([])
+  expect((await askNeon(`/projects?search=${shared(7004)}`)).projects).toEqual([])
 })
 
 it('a project with another name, that of a host, or of a host that is being opened is nobody’s business', async () => {
@@ -114,18 +122,45 @@ it('a project with another name, that of a host, or of a host that is being open
     409,
     'illegal_state',
   )
-  const opening = await strange('freehold-host-7002')
+  const opening = await strange(shared(7002))
   const id = crypto.randomUUID()
   const state = (kind: string) =>
-    sql`insert into platform.hosts (id, name, kind, state, region, capacity, lease_until) values (${id}, 'freehold-host-7002', ${kind}, 'opening', 'x', 0, now())`
+    sql`insert into platform.hosts (id, name, kind, state, region, capacity, lease_until) values (${id}, ${shared(7002)}, ${kind}, 'opening', 'x', 0, now())`
   // Of a kind that nobody opens, so that no other file's tenant is placed there.
   await master(state('none'))
   expect(await codes('neon', opening.subject)).toEqual([])
   expectProblem(await remove('project_of_nobody', opening.subject, opening.id), 409, 'illegal_state')
   await master(sql`delete from platform.hosts where id = ${id}`)
-  expect(await named('freehold-host-7002')).toHaveLength(1)
+  expect(await named(shared(7002))).toHaveLength(1)
   expect((await remove('project_of_nobody', opening.subject, opening.id)).status).toBe(200)
   await askNeon(`/projects/${other.id}`, { method: 'DELETE' })
+}, 60_000)
+
+it('a project of another deployment with the same key is never judged, also one whose name is older than names of deployments', async () => {
+  const other = deployment === '0badcafe' ? '0badcaff' : '0badcafe'
+  const [known] = await master(sql`select id from platform.tenants where host_id is not null limit 1`)
+  const names = [
+    `freehold-host-${other}-7005`,
+    `freehold-tenant-${other}-${known?.id}`,
+    'freehold-host-7005',
+    plainHostName(crypto.randomUUID()),
+  ]
+  for (const name of names) {
+    const { id, subject } = await strange(name)
+    expect(await codes('neon', subject), name).toEqual([])
+    expectProblem(await remove('project_of_nobody', subject, id), 409, 'illegal_state')
+    expect(await named(name)).toHaveLength(1)
+    await askNeon(`/projects/${id}`, { method: 'DELETE' })
+  }
+}, 60_000)
+
+it('an older name with the id of a tenant that this master knew is its own', async () => {
+  const id = await plantTenant('healthy-older')
+  const { id: project, subject } = await strange(plainHostName(id))
+  await master(sql`delete from platform.tenants where id = ${id}`)
+  expect(await codes('neon', subject)).toEqual(['project_of_nobody'])
+  expect((await remove('project_of_nobody', subject, project)).status).toBe(200)
+  expect(await named(plainHostName(id))).toEqual([])
 }, 60_000)
 
 it('a project that holds a tenant’s data is not deleted, though no host has it: the master was restored, or is another', async () => {
@@ -145,14 +180,14 @@ it('a project that holds a tenant’s data is not deleted, though no host has it
 })
 
 it('a project that has further branches is not deleted: they may be tenants', async () => {
-  const { id, subject, branch_id } = await strange('freehold-branches-7003')
+  const { id, subject, branch_id } = await strange(`freehold-branches-${deployment}-7003`)
   const body = JSON.stringify({ branch: { name: 'tenant-x', parent_id: branch_id } })
   const { branch } = await askNeon(`/projects/${id}/branches`, { method: 'POST', body })
   await idle(id)
   const answer = await remove('project_of_nobody', subject, id)
   expectProblem(answer, 409, 'illegal_state')
   expect(answer.body.detail).toContain('2 branches')
-  expect(await named('freehold-branches-7003')).toHaveLength(1)
+  expect(await named(`freehold-branches-${deployment}-7003`)).toHaveLength(1)
   await askNeon(`/projects/${id}/branches/${branch.id}`, { method: 'DELETE' })
   await idle(id)
   expect((await remove('project_of_nobody', subject, id)).status).toBe(200)
@@ -161,7 +196,7 @@ it('a project that has further branches is not deleted: they may be tenants', as
 it('the host of a tenant that is gone is found with its project, and both go', async () => {
   const id = await plantTenant('healthy-lost')
   const config = settings()
-  await openOwnHost({ config, neon: neonApi(config), tenant: { id }, trace_id: 'a'.repeat(32) })
+  await openOwnHost({ config, tenant: { id }, trace_id: 'a'.repeat(32) })
   const [project] = await named(own(id))
   const subject = `${own(id)}/${project.id}`
   expect(await codes('neon', subject)).toEqual([])

@@ -4,7 +4,6 @@
  */
 import { sql } from 'drizzle-orm'
 import { expect, it } from 'vitest'
-import { neonApi } from '../../src/tenants/provisioning/neon.ts'
 import { openOwnHost } from '../../src/tenants/provisioning/own-host.ts'
 import { databaseOf, master, settings } from '../support/databases.ts'
 import { askNeon } from '../support/faults.ts'
@@ -13,7 +12,7 @@ import { plantTenant } from '../support/planted.ts'
 import { expectProblem } from '../support/refusal.ts'
 
 const projectOf = async (id: string) => {
-  const { projects } = await askNeon(`/projects?search=freehold-tenant-${id}`)
+  const { projects } = await askNeon(`/projects?search=${id}`)
   expect(projects).toHaveLength(1)
   return (await askNeon(`/projects/${projects[0].id}`)).project
 }
@@ -50,7 +49,7 @@ it('has the compute, the window and the quota of the settings; a host that many 
   const PROJECT = { PROJECT_COMPUTE_CU: 0.5, PROJECT_RESTORE_HOURS: 24, PROJECT_QUOTA_HOURS: 100, NEON_PG_VERSION: 16 }
   const config = { ...settings(), ...PROJECT }
   const id = await plantTenant('projected-settings')
-  await openOwnHost({ config, neon: neonApi(config), tenant: { id }, trace_id: 'a'.repeat(32) })
+  await openOwnHost({ config, tenant: { id }, trace_id: 'a'.repeat(32) })
   expect(await projectOf(id)).toMatchObject({
     history_retention_seconds: 24 * 3600,
     settings: { quota: { compute_time_seconds: 100 * 3600 * 0.5 } },

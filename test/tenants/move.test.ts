@@ -87,7 +87,7 @@ describe('a tenant that is moved', () => {
     }
     expect(key.status, JSON.stringify(key.body)).toBe(201)
     expect((await call(subdomain, '/api/v1/users', { headers: { 'X-API-Key': key.body.key } })).status).toBe(200)
-    const { projects } = await askNeon(`/projects?search=freehold-tenant-${id}`)
+    const { projects } = await askNeon(`/projects?search=${id}`)
     expect(projects).toHaveLength(1)
     const hosts = await master(
       sql`select h.name from platform.hosts h where h.taken <> (select count(*) from platform.tenants t where t.host_id = h.id) and exists (

@@ -32,3 +32,16 @@ it('a personal key with NEON_ORG_ID, an organization’s without, and a Neon tha
   ]
   for (const settings of right) expect((await ready(settings)).status).toBe(200)
 })
+
+it('of further accounts each is said by its name', async () => {
+  const second = (more: object) => ({ NEON_ACCOUNTS: JSON.stringify([{ name: 'second', api_key: env.NEON_API_KEY, ...more }]) })
+  expect((await ready(second({}))).status).toBe(200)
+  const refused = await ready(second({ api_key: 'napi_x' }))
+  expectProblem(refused, 503, 'no_capacity')
+  expect(refused.body.detail).toBe('Neon does not accept the key for second in NEON_ACCOUNTS: set a key that is valid.')
+  const personal = second({ api_key: NEON_API_KEY })
+  expect((await ready(personal)).body.detail).toBe(
+    'NEON_ACCOUNTS has a personal key for second, which needs org_id: set the id of the organization.',
+  )
+  expect((await ready(personal, 'es')).body.detail).toContain('una clave personal para second')
+})

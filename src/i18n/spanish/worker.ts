@@ -57,6 +57,10 @@ export const worker = {
   'NEON_API_KEY is a personal key, which needs NEON_ORG_ID: set the id of the organization.':
     'NEON_API_KEY es una clave personal, que necesita NEON_ORG_ID: configura el id de la organización.',
   'Neon does not accept NEON_API_KEY: set a key that is valid.': 'Neon no acepta NEON_API_KEY: configura una clave válida.',
+  'NEON_ACCOUNTS has a personal key for {name}, which needs org_id: set the id of the organization.':
+    'NEON_ACCOUNTS tiene una clave personal para {name}, que necesita org_id: configura el id de la organización.',
+  'Neon does not accept the key for {name} in NEON_ACCOUNTS: set a key that is valid.':
+    'Neon no acepta la clave de {name} en NEON_ACCOUNTS: configura una clave válida.',
   'The registry cache does not answer.': 'La caché del registro no responde.',
   'must be a DNS label in lower case: a-z, 0-9 and hyphens, no hyphen at either end':
     'debe ser una etiqueta DNS en minúsculas: a-z, 0-9 y guiones, sin guion en los extremos',

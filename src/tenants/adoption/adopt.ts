@@ -10,7 +10,7 @@ import type { Ctx } from '../../kernel/context.ts'
 import { batch } from '../../kernel/db.ts'
 import { invalid, Problem } from '../../kernel/problem.ts'
 import { rowsOf } from '../../kernel/wire.ts'
-import { ownHostName } from '../provisioning/hosts.ts'
+import { plainHostName } from '../provisioning/host-names.ts'
 import type { Found } from '../provisioning/job.ts'
 import { createTenant, type MadeTenant, NewTenant, type Place } from '../provisioning/new-tenant.ts'
 import { openOwnerUrl, sealOwnerUrl } from '../provisioning/owner-url.ts'
@@ -58,7 +58,7 @@ export async function placeAt(config: Config, at: Connection, inhabitant: Inhabi
   const [host_id, tenant_id] = [crypto.randomUUID(), inhabitant?.id ?? crypto.randomUUID()]
   const sealed = await sealOwnerUrl(config, host_id, at.url)
   const host = sql`insert into platform.hosts (id, name, kind, state, region, owner_url_encrypted, address, found, capacity, taken, lease_until)
-    values (${host_id}, ${ownHostName(tenant_id)}, 'external', 'open', ${at.region}, ${sealed}, ${at.address}, ${JSON.stringify(found)}::jsonb, 1, 1, now())`
+    values (${host_id}, ${plainHostName(tenant_id)}, 'external', 'open', ${at.region}, ${sealed}, ${at.address}, ${JSON.stringify(found)}::jsonb, 1, 1, now())`
   const { database: database_name, region } = at
   return { tenant_id, host_id, host, database_name, region, has_admin: inhabitant?.has_admin ?? false }
 }

@@ -10,11 +10,14 @@ const LOGIN = /^freehold_(app|owner)_([0-9a-f]{12})(?:_[a-z])?$/
 
 /** What the name of a project ends with that the doctor deletes. */
 export const REMOVED = '-removed'
-/** The projects of hosts (provisioning/hosts.ts). */
-const PROJECT = new RegExp(`^freehold-(host-\\d+|branches-\\d+|tenant-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})(${REMOVED})?$`)
+/** The projects of hosts (provisioning/host-names.ts). Older ones do not have the deployment. */
+const PROJECT = new RegExp(`^freehold-(?:host-|branches-|tenant-)(?:([0-9a-f]{8})-)?(?:\\d+|(${ID}))(?:${REMOVED})?$`)
 
-/** True for the name of a project that Freehold made. */
-export const isProjectName = (name: string) => PROJECT.test(name)
+/** The deployment and the tenant in the name of a project, null: it has none; undefined: Freehold gives no such names. */
+export function projectName(name: string): { deployment: string | null; tenant_id: string | null } | undefined {
+  const [whole, deployment = null, tenant_id = null] = PROJECT.exec(name) ?? []
+  return whole === undefined ? undefined : { deployment, tenant_id }
+}
 
 /** The id of the tenant that a branch belongs to by its name; null: the branch is none of ours. */
 export const tenantOfBranch = (name: string): string | null =>

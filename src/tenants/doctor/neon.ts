@@ -61,7 +61,7 @@ export const hosts: Part = {
 async function examine(sources: Sources, row: MasterRow): Promise<Finding[]> {
   const { config } = sources
   const name = String(row.name)
-  const neon = neonApi(config, { requestTimeoutMs: 8_000, retries: 1 })
+  const neon = neonApi(config, { requestTimeoutMs: 8_000, retries: 1, at: row })
   try {
     const at = { neon, host: await openHost(config, row), name, kind: String(row.kind) }
     const before = await placedOn(sources, at.host)

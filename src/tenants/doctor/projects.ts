@@ -9,28 +9,32 @@ import { sql } from 'drizzle-orm'
 import type { Config } from '../../kernel/config.ts'
 import { batch, dbError } from '../../kernel/db.ts'
 import { Problem } from '../../kernel/problem.ts'
+import { accountsOf, type Located } from '../provisioning/accounts.ts'
+import { DEPLOYMENT } from '../provisioning/host-names.ts'
 import { isMade, type NeonApi, neonApi, reason, underWay } from '../provisioning/neon.ts'
 import { deleteProject } from '../provisioning/projects.ts'
 import { mustBeErased } from './erased.ts'
 import { type Finding, finding } from './findings.ts'
-import { isProjectName, REMOVED } from './names.ts'
+import { projectName, REMOVED } from './names.ts'
 import type { Chosen, Part } from './part.ts'
 
 type Project = { id: string; name: string }
 
-/** The projects with names of Freehold's. A request to Neon lists a hundred of them, another looks again; one round trip. */
+/** Asks Neon as long as a request to the doctor may take. */
+const hurried = (config: Config, at: Located) => neonApi(config, { requestTimeoutMs: 8_000, retries: 1, at })
+
+/** The projects with names of Freehold's, one account after another. A request to Neon lists a hundred of them, another looks again; one round trip. */
 export const projects: Part = {
   check: 'neon',
   codes: ['neon_unreadable', 'project_of_nobody'],
   async look({ config }, chosen) {
-    const neon = neonApi(config, { requestTimeoutMs: 8_000, retries: 1 })
     try {
-      const { listed, next } = await list(config, neon, chosen)
-      const named = listed.filter(({ name }) => isProjectName(name))
-      const strange = await ofNobody(config, named)
+      const { neon, listed, next } = await list(config, chosen)
+      const ours = await known(config, listed)
+      const strange = ours.filter(({ is_free }) => is_free)
       // A tenant may have been erased between the list and the question: then its project is gone by now.
       const still = await Promise.all(strange.map(async (project) => ((await read(neon, project.id)) ? [found(project)] : [])))
-      return { findings: still.flat(), checked: named.length, next }
+      return { findings: still.flat(), checked: ours.length, next }
     } catch (error) {
       const subject = 'subject' in chosen ? chosen.subject : 'projects'
       const detail = `The projects of Neon were not compared. ${reason(error)}`
@@ -42,21 +46,35 @@ export const projects: Part = {
 const found = ({ id, name }: Project): Finding =>
   finding('project_of_nobody', `${name}/${id}`, 'No host of the master has this project; Neon counts what it uses.')
 
-async function list({ NEON_ORG_ID }: Config, neon: NeonApi, chosen: Chosen): Promise<{ listed: Project[]; next: string | null }> {
+/** A page of the projects of one account; `after` is the account's number, and Neon's cursor in it. */
+async function list(config: Config, chosen: Chosen): Promise<{ neon: NeonApi; listed: Project[]; next: string | null }> {
   if ('subject' in chosen) {
-    const [name, id = ''] = chosen.subject.split('/')
-    const project = /^[a-z0-9-]{1,60}$/.test(id) ? await read(neon, id) : null
-    return { listed: project?.name === name ? [project as Project] : [], next: null }
+    const found = await find(config, chosen.subject)
+    return { neon: found?.neon ?? neonApi(config), listed: found ? [found.project] : [], next: null }
   }
-  const query = { search: 'freehold-', limit: chosen.limit, ...(chosen.after && { cursor: chosen.after }) }
-  const page = await raw.listProjects({
-    client: neon.client,
-    query: { ...query, ...(NEON_ORG_ID && { org_id: NEON_ORG_ID }) },
-    throwOnError: true,
-  })
+  const accounts = accountsOf(config)
+  const [, number = '0', cursor] = /^(\d+):(.*)$/.exec(chosen.after) ?? []
+  const { name: account, org_id } = accounts[Number(number)] ?? {}
+  const neon = hurried(config, { account, organization: org_id })
+  const query = { search: 'freehold-', limit: chosen.limit, ...(cursor && { cursor }), ...(org_id && { org_id }) }
+  const page = await raw.listProjects({ client: neon.client, query, throwOnError: true })
   if (!Array.isArray(page.projects)) throw new Error('Neon answered no list of projects.')
   // Neon gives a cursor with the last page, too.
-  return { listed: page.projects, next: page.projects.length < chosen.limit ? null : (page.pagination?.cursor ?? null) }
+  const rest = page.projects.length < chosen.limit ? null : (page.pagination?.cursor ?? null)
+  const following = Number(number) + 1 < accounts.length ? `${Number(number) + 1}:` : null
+  return { neon, listed: page.projects, next: rest === null ? following : `${number}:${rest}` }
+}
+
+/** The project that a subject names, and whom to ask about it; null: no account has it. */
+async function find(config: Config, subject: string): Promise<{ neon: NeonApi; project: Project } | null> {
+  const [name, id = ''] = subject.split('/')
+  if (!/^[a-z0-9-]{1,60}$/.test(id)) return null
+  for (const { name: account, org_id } of accountsOf(config)) {
+    const neon = hurried(config, { account, organization: org_id })
+    const project = await read(neon, id)
+    if (project) return project.name === name ? { neon, project } : null
+  }
+  return null
 }
 
 /** A project as Neon has it; null: it has not. */
@@ -70,20 +88,32 @@ async function read(neon: NeonApi, project_id: string): Promise<Project | null> 
 }
 
 /**
- * Those of these projects that no host has, none that is being opened, and of those for one tenant alone none whose tenant is there. A
- * host's row is written before its project is made, so the master must be asked after Neon. One round trip.
+ * Those of these projects that are this deployment's, by their name, their host, or a tenant that the master has or had: another deployment
+ * with this key has names like ours. `is_free`: no host has it, none that is being opened, and of those for one tenant alone none whose
+ * tenant is there. A host's row is written before its project is made, so the master must be asked after Neon. One round trip.
  */
-async function ofNobody(config: Config, listed: Project[]): Promise<Project[]> {
-  if (!listed.length) return []
+async function known(config: Config, listed: Project[]): Promise<(Project & { is_free: boolean })[]> {
+  const named = listed.flatMap(({ id, name }) => {
+    const parts = projectName(name)
+    return parts ? [{ id, name, ...parts }] : []
+  })
+  if (!named.length) return []
   const [rows = []] = await batch(config.MASTER_DATABASE_URL, [
-    sql`select x.id, x.name from jsonb_to_recordset(${JSON.stringify(listed.map(({ id, name }) => ({ id, name })))}::jsonb) as x (id text, name text)
-        where not exists (
-          select from platform.hosts h
-          where (h.project_id = x.id or h.state = 'opening' and h.name = x.name)
-            and (h.kind <> 'project' or h.state = 'opening' and h.lease_until > now()
-              or exists (select from platform.tenants t where h.name = 'freehold-tenant-' || t.id)))`,
+    sql`select x.id, x.name, not exists (
+            select from platform.hosts h
+            where (h.project_id = x.id or h.state = 'opening' and h.name = x.name)
+              and (h.kind <> 'project' or h.state = 'opening' and h.lease_until > now() or exists (select from platform.tenants t where ${isOf('t')}))) as is_free
+        from jsonb_to_recordset(${JSON.stringify(named)}::jsonb) as x (id text, name text, deployment text, tenant_id text)
+        where x.deployment = ${DEPLOYMENT} or exists (select from platform.hosts h where h.project_id = x.id)
+          or x.deployment is null and exists (select from freehold.audit_log l where l.resource_type = 'tenant' and l.resource_id = x.tenant_id)`,
   ])
-  return rows as Project[]
+  return rows as (Project & { is_free: boolean })[]
+}
+
+/** Whether the host `h` is for the tenant of an alias alone, by its name. */
+const isOf = (tenant: string) => {
+  const id = sql.raw(`${tenant}.id`)
+  return sql`h.name in ('freehold-tenant-' || ${DEPLOYMENT} || '-' || ${id}, 'freehold-tenant-' || ${id})`
 }
 
 /**
@@ -91,8 +121,11 @@ async function ofNobody(config: Config, listed: Project[]): Promise<Project[]> {
  * answers when that cannot be told.
  */
 export async function removeProject(config: Config, { subject }: Finding): Promise<void> {
-  const neon = neonApi(config)
   const [name = '', id = ''] = subject.split('/')
+  const found = await find(config, subject)
+  // Another operator was faster.
+  if (!found) return
+  const { neon } = found
   await removeNamed(config, neon, { id, name }).catch(async (error) => {
     // Another operator was faster.
     if (!isNeonError(error) || (await read(neon, id))) throw error
@@ -106,15 +139,15 @@ async function removeNamed(config: Config, neon: NeonApi, { id, name }: Project)
   const base = name.endsWith(REMOVED) ? name.slice(0, -REMOVED.length) : name
   await rename(`${base}${REMOVED}`)
   // Whoever opened a host of this name before has written its row by now; whoever comes later does not find the project by its name.
-  const [free] = await ofNobody(config, [{ id, name: base }])
-  if (!free) {
+  const [ours] = await known(config, [{ id, name: base }])
+  if (!ours?.is_free) {
     await rename(base)
     throw new Problem('illegal_state', 'A host has this project now.')
   }
   await deleteProject(neon, id)
   await batch(config.MASTER_DATABASE_URL, [
     sql`delete from platform.hosts h where h.name = ${base} and h.kind = 'project'
-        and not exists (select from platform.tenants t where h.name = 'freehold-tenant-' || t.id or t.host_id = h.id)`,
+        and not exists (select from platform.tenants t where ${isOf('t')} or t.host_id = h.id)`,
   ])
 }
 

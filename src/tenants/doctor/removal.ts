@@ -44,7 +44,7 @@ async function removeOnHost(config: Config, { code, subject }: Finding): Promise
   ])
   if (!rows?.[0]) throw new Problem('illegal_state', 'The host is gone.')
   const host = await openHost(config, rows[0].host as MasterRow)
-  const at = { config, neon: neonApi(config), host, name: nameIn({ subject }) }
+  const at = { config, neon: neonApi(config, { at: host }), host, name: nameIn({ subject }) }
   if (code === 'database_of_nobody') await removeDatabase(at)
   else if (code === 'branch_of_nobody') await removeBranch(at)
   else await removeLogin(at)

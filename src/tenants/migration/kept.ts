@@ -10,7 +10,17 @@ import { batch } from '../../kernel/db.ts'
 import { log } from '../../kernel/log.ts'
 import { tenantMigrations } from '../provisioning/bundled.ts'
 import { hostOf, type Job, jobOf, type MasterRow } from '../provisioning/job.ts'
-import { isConflict, isLimit, type NeonApi, neonWords, remove, underWay, waitFor, withRetry } from '../provisioning/neon.ts'
+import {
+  isConflict,
+  isLimit,
+  type NeonApi,
+  neonApi,
+  neonWords,
+  remove,
+  underWay,
+  waitFor,
+  withRetry,
+} from '../provisioning/neon.ts'
 import { type Claim, isHeld, LEASE } from './fleet.ts'
 import { type Before, lookAt } from './writes.ts'
 
@@ -152,8 +162,9 @@ async function removeUpTo(neon: NeonApi, project_id: string, tenant_id: string, 
 /** Removes the branch that is kept of a tenant, whose time is over. Not an error when it does not exist. */
 export async function forgetBranch(config: Config, found: Record<string, unknown>): Promise<void> {
   const kept = found.kept as Kept
-  const { neon, tenant } = await jobOf(config, found.tenant as MasterRow, null, kept.trace_id)
-  await removeUpTo(neon, String((found.host as MasterRow).project_id), tenant.id, kept)
+  const { tenant } = await jobOf(config, found.tenant as MasterRow, null, kept.trace_id)
+  const host = found.host as MasterRow
+  await removeUpTo(neonApi(config, { at: host }), String(host.project_id), tenant.id, kept)
   await batch(config.MASTER_DATABASE_URL, [
     sql`delete from platform.kept_branches k where k.tenant_id = ${tenant.id} and k.target = ${kept.target} and k.attempt = ${kept.attempt} and k.kept_until <= now()`,
   ])

@@ -75,14 +75,14 @@ export async function tendUndos(env: Env, config: Config): Promise<void> {
         join platform.tenants t on t.id = k.tenant_id join platform.hosts h on h.id = t.host_id
         where k.kept_until <= now() and not exists (select from platform.migration_undos u where u.tenant_id = k.tenant_id and u.state = 'running')
           and not exists (select from platform.tenant_migrations m where m.tenant_id = k.tenant_id and m.state = 'running') limit 20`,
-    sql`select u.id, u.parent_id, h.project_id from platform.migration_undos u join platform.tenants t on t.id = u.tenant_id join platform.hosts h on h.id = t.host_id
+    sql`select u.id, u.parent_id, h.project_id, h.account, h.organization from platform.migration_undos u join platform.tenants t on t.id = u.tenant_id join platform.hosts h on h.id = t.host_id
         where u.compute_until <= now() limit 20`,
   ])
   for (const work of lost) await startUndo(env, work as UndoWork)
   const failed = (what: string) => (error: unknown) => log(what, { error: reason(error) })
   for (const found of over) await forgetBranch(config, found).catch(failed('kept branch not removed'))
-  for (const { id, parent_id, project_id } of left) {
-    const removed = removeComputes(neonApi(config), String(project_id), String(parent_id)).then(() =>
+  for (const { id, parent_id, project_id, ...at } of left) {
+    const removed = removeComputes(neonApi(config, { at }), String(project_id), String(parent_id)).then(() =>
       batch(config.MASTER_DATABASE_URL, [sql`update platform.migration_undos set compute_until = null where id = ${String(id)}`]),
     )
     await removed.catch(failed('compute of a branch that was left not removed'))

@@ -4,7 +4,7 @@ import { IS_CLOSED } from '../fence/fence.ts'
 import { closeHost, reservePlace } from './hosts.ts'
 import { clusterOf, hostOf, type Isolation, type Job } from './job.ts'
 import { dropLogins, makeLogins, reserveLogins, urlsAt } from './logins.ts'
-import { createDatabase, remove } from './neon.ts'
+import { createDatabase, neonApi, remove } from './neon.ts'
 import { ClusterFull } from './roles.ts'
 
 const HOSTS_TRIED = 3
@@ -12,11 +12,11 @@ const HOSTS_TRIED = 3
 /** Isolation `database`: a database in a shared branch. The cheapest; up to 240 to a branch, because each has two roles. */
 export const sharedDatabase: Isolation = {
   async place(job) {
-    const { neon, tenant } = job
+    const { config, tenant } = job
     for (let tries = 1; ; tries++) {
       const host = await reservePlace(job, 'database')
       try {
-        return await reserveLogins(clusterOf(neon, host), tenant)
+        return await reserveLogins(clusterOf(neonApi(config, { at: host }), host), tenant)
       } catch (error) {
         // The branch may be gone: the next step says so in Neon's words.
         if (refusedLogin(error)) return

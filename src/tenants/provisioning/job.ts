@@ -41,6 +41,9 @@ export type Host = {
   project_id: string
   branch_id: string
   owner_role: string
+  /** Where it is at Neon (accounts.ts). */
+  account: string | null
+  organization: string | null
   owner_url: string
   found: Found | null
 }
@@ -89,13 +92,15 @@ export const sealHostUrl = (config: Config, id: string, url: string): Promise<st
 
 /** A host, from its row, with its secret decrypted. */
 export async function openHost(config: Config, h: MasterRow): Promise<Host> {
-  const { id, project_id, branch_id, owner_role, owner_url_encrypted: secret } = h
+  const { id, project_id, branch_id, owner_role, account, organization, owner_url_encrypted: secret } = h
   const owner_url = secret && id ? await openOwnerUrl(config, id, secret) : null
   return {
     id: text(id),
     project_id: text(project_id),
     branch_id: text(branch_id),
     owner_role: text(owner_role),
+    account: account ?? null,
+    organization: organization ?? null,
     owner_url: text(owner_url),
     found: h.found as Found | null,
   }
@@ -108,7 +113,7 @@ export async function jobOf(config: Config, t: MasterRow, h: MasterRow | null, t
   const app_url = await open(t.id, 'app_url', t.app_url_encrypted)
   return {
     config,
-    neon: neonApi(config),
+    neon: neonApi(config, { at: h }),
     trace_id,
     tenant: {
       id: text(t.id),

@@ -1,26 +1,36 @@
 import { createNeonClient, isNeonError, raw } from '@neon/sdk'
 import type { Config } from '../../kernel/config.ts'
 import { random } from '../../kernel/db.ts'
-import { Problem } from '../../kernel/problem.ts'
+import { FIRST_ACCOUNT } from '../../kernel/neon-settings.ts'
+import { accountOf, type Located } from './accounts.ts'
+import { refusedAnswer, unknownAccount, wrongSetting } from './refused-key.ts'
+
+type More = { requestTimeoutMs?: number; retries?: number; at?: Located | null }
 
 /**
- * Neon's management API. Calls throw; safe calls are retried by the client or by `withRetry`, the others by the step that made
+ * Neon's management API, in the account of a host, or else in the first. Calls throw; safe calls are retried by the client or by `withRetry`, the others by the step that made
  * them.
  */
-export const neonApi = (config: Config, more: { requestTimeoutMs?: number; retries?: number } = {}) =>
-  createNeonClient({
-    apiKey: config.NEON_API_KEY,
+export const neonApi = (config: Config, { at, ...more }: More = {}) => {
+  const account = accountOf(config, at ?? {})
+  return createNeonClient({
+    apiKey: account?.api_key ?? 'none',
     baseUrl: config.NEON_API_URL,
-    // A redirect would take the API key to another host.
-    fetch: (input, init) => fetch(input, { ...init, redirect: 'manual' }),
+    fetch: async (input, init) => {
+      if (!account) return unknownAccount(at?.account)
+      // A redirect would take the API key to another host.
+      const answer = await fetch(input, { ...init, redirect: 'manual' })
+      return answer.status === 401 && account.name !== FIRST_ACCOUNT ? refusedAnswer(account.name) : answer
+    },
     throwOnError: true,
     waitForReadiness: false,
     requestTimeoutMs: 20_000,
     retries: 3,
     wait: { pollIntervalMs: config.NEON_POLL_MS, timeoutMs: 60_000 },
-    ...(config.NEON_ORG_ID && { orgId: config.NEON_ORG_ID }),
+    ...(account?.org_id && { orgId: account.org_id }),
     ...more,
   })
+}
 
 export type NeonApi = ReturnType<typeof neonApi>
 export type OperationRef = { id: string; project_id: string }
@@ -29,44 +39,10 @@ export type OperationRef = { id: string; project_id: string }
 export const isConflict = (error: unknown) => isNeonError(error) && error.kind === 'api' && error.status === 409
 
 /** True when Neon refuses because a limit of the plan is reached. */
-export const isLimit = (error: unknown) => isNeonError(error) && error.kind === 'api' && /_LIMIT_EXCEEDED$/.test(error.code ?? '')
+export const isLimit = (error: unknown) => isNeonError(error) && 'code' in error && /_LIMIT_EXCEEDED$/.test(String(error.code))
 
 /** True when an operation that was waited for failed; waiting longer does not help. */
 export const hasFailed = (error: unknown) => isNeonError(error) && error.kind === 'operation'
-
-/** Says which setting makes Neon refuse every call, and what to do; null: that is not the reason. */
-function wrongSetting(error: unknown): Problem | null {
-  if (!isNeonError(error) || !('status' in error)) return null
-  if (error.status === 400 && /\borg_id is required/.test(error.message))
-    return new Problem(
-      'no_capacity',
-      'NEON_API_KEY is a personal key, which needs NEON_ORG_ID: set the id of the organization.',
-      {
-        cause: error,
-      },
-    )
-  if (error.status !== 401) return null
-  return new Problem('no_capacity', 'Neon does not accept NEON_API_KEY: set a key that is valid.', { cause: error })
-}
-
-let accepted: Config | undefined
-
-/**
- * Fails with no_capacity when Neon refuses NEON_API_KEY or misses NEON_ORG_ID, without which no tenant can be created. An isolate
- * asks until it was accepted once. A Neon that does not answer is no reason: tenants that exist do not need it.
- */
-export async function requireNeonSettings(config: Config): Promise<void> {
-  if (accepted === config) return
-  const { client } = neonApi(config, { requestTimeoutMs: 5_000, retries: 0 })
-  const query = { limit: 1, ...(config.NEON_ORG_ID && { org_id: config.NEON_ORG_ID }) }
-  try {
-    await raw.listProjects({ client, query, throwOnError: true })
-    accepted = config
-  } catch (error) {
-    const problem = wrongSetting(error)
-    if (problem) throw problem
-  }
-}
 
 /** Neon's error in one line, for the record of a step. */
 export function neonWords(error: unknown): string {

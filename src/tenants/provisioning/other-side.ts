@@ -5,7 +5,7 @@
 import { sql } from 'drizzle-orm'
 import type { Config } from '../../kernel/config.ts'
 import { batch } from '../../kernel/db.ts'
-import { ownHostName } from './hosts.ts'
+import { ownHostNames } from './host-names.ts'
 import { isolations } from './isolation.ts'
 import { type Job, jobOf, type MasterRow } from './job.ts'
 
@@ -40,12 +40,12 @@ export const LEFT = sql`to_jsonb(m) as move, to_jsonb(t) as tenant, (select to_j
 export async function removeOtherSide(config: Config, { move, tenant, host }: Left): Promise<Job> {
   const job = await otherSide(config, move, tenant, host)
   await isolations[job.tenant.isolation]?.remove(job)
-  const project = job.tenant.isolation === 'project' ? ownHostName(job.tenant.id) : ''
+  const is_own = job.tenant.isolation === 'project'
   await batch(config.MASTER_DATABASE_URL, [
     sql`with m as (select m.id, m.other_host_id from platform.tenant_moves m where m.id = ${move.id} and m.left_until is not null for update),
           counted as (update platform.hosts h set taken = h.taken - 1 from m where h.id = m.other_host_id)
         update platform.tenant_moves x set left_until = null, other_host_id = null from m where x.id = m.id`,
-    sql`delete from platform.hosts h where h.name = ${project}`,
+    sql`delete from platform.hosts h where ${is_own} and h.kind = 'project' and h.name in ${ownHostNames(job.tenant.id)}`,
   ])
   return job
 }

@@ -5,8 +5,11 @@
 import { raw } from '@neon/sdk'
 import { sql } from 'drizzle-orm'
 import { batch } from '../../kernel/db.ts'
-import { type Claimed, open, ownHostName, PAUSE_MS, type Placed, placeOf, WAIT_MS } from './hosts.ts'
+import { ownHostName, ownHostNames } from './host-names.ts'
+import { PAUSE_MS, type Placed, placeOf, WAIT_MS } from './hosts.ts'
 import type { Host } from './job.ts'
+import { type NeonApi, neonApi } from './neon.ts'
+import { CLAIMED, type Claimed, NEWEST, open } from './opening.ts'
 import { deleteProject, deleteProjects, isGone } from './projects.ts'
 
 /**
@@ -14,24 +17,24 @@ import { deleteProject, deleteProjects, isGone } from './projects.ts'
  * others wait for up to 20 s. Fails with NoCapacity.
  */
 export async function openOwnHost(job: Placed): Promise<void> {
-  const { config, neon, tenant, trace_id } = job
+  const { config, tenant, trace_id } = job
   const { row, host: column, is_it, is_free } = placeOf(job)
-  const name = ownHostName(tenant.id)
+  const names = ownHostNames(tenant.id)
   const stays = sql`exists (select from platform.tenants t where t.id = ${tenant.id} and t.status <> 'erasing')`
   for (let waited = 0; waited < WAIT_MS; waited += PAUSE_MS) {
     const statements = [
-      sql`insert into platform.hosts (id, name, kind, state, region, capacity, taken, lease_until)
-          select gen_random_uuid(), ${name}, 'project', 'opening', p.region, 1, 1, now() from ${row}, platform.tenants t
-          where ${is_it} and ${is_free} and t.id = ${tenant.id} and t.status <> 'erasing' for key share of t on conflict do nothing`,
-      sql`update ${row} set ${column} = h.id from platform.hosts h where ${is_it} and ${stays} and h.name = ${name} and h.state = 'open' returning p.id`,
+      sql`insert into platform.hosts (id, name, kind, state, region, capacity, taken, lease_until, account, organization)
+          select gen_random_uuid(), ${ownHostName(tenant.id)}, 'project', 'opening', p.region, 1, 1, now(), ${NEWEST.account}, ${NEWEST.organization} from ${row}, platform.tenants t
+          where ${is_it} and ${is_free} and t.id = ${tenant.id} and t.status <> 'erasing' and not exists (select from platform.hosts o where o.name in ${names}) for key share of t on conflict do nothing`,
+      sql`update ${row} set ${column} = h.id from platform.hosts h where ${is_it} and ${stays} and h.name in ${names} and h.state = 'open' returning p.id`,
       sql`update platform.hosts h set lease_until = now() + interval '1 minute', refused = null
-          where h.name = ${name} and h.state = 'opening' and h.lease_until <= now() and ${stays} returning h.id, h.name, h.region`,
+          where h.name in ${names} and h.state = 'opening' and h.lease_until <= now() and ${stays} returning ${CLAIMED}`,
     ]
     const [, placed, claimed] = await batch(config.MASTER_DATABASE_URL, statements, trace_id)
     if (placed?.length) return
     const host = claimed?.[0] as Claimed | undefined
     if (!host) await scheduler.wait(PAUSE_MS)
-    else await open(config, neon, host)
+    else await open(config, host)
   }
   throw new Error('The host of the tenant could not be opened in time.')
 }
@@ -40,24 +43,30 @@ export async function openOwnHost(job: Placed): Promise<void> {
  * Deletes the project of the host that is for this tenant alone: by its id, and by its name, which has the tenant's id, because the
  * answer with the project's own id may have been lost. Fails while somebody opens the host. One round trip to the master.
  */
-export async function removeOwnHost({ config, neon, tenant }: Pick<Placed, 'config' | 'neon' | 'tenant'>): Promise<void> {
-  const name = ownHostName(tenant.id)
+export async function removeOwnHost({ config, tenant }: Pick<Placed, 'config' | 'tenant'>): Promise<void> {
+  const names = ownHostNames(tenant.id)
   const [held, [host] = []] = await batch(config.MASTER_DATABASE_URL, [
     sql`update platform.hosts set lease_until = now() + interval '3 minutes'
-        where name = ${name} and state = 'opening' and (lease_until <= now() or refused is not null) returning id`,
-    sql`select state, project_id from platform.hosts where name = ${name}`,
+        where name in ${names} and state = 'opening' and (lease_until <= now() or refused is not null) returning id`,
+    sql`select name, state, project_id, account, organization from platform.hosts where name in ${names}`,
   ])
-  if (host?.state === 'opening' && !held?.length)
+  // Its row is written before its project is made, and stays until that is deleted.
+  if (!host) return
+  if (host.state === 'opening' && !held?.length)
     throw new Error('The project of the tenant is being made: it is deleted when that is over.')
-  if (host?.project_id) await deleteProject(neon, String(host.project_id))
-  await deleteProjects(neon, name)
+  const neon = neonApi(config, { at: host })
+  if (host.project_id) await deleteProject(neon, String(host.project_id))
+  await deleteProjects(neon, String(host.name))
 }
 
 /**
  * Has the project of a tenant alone made again when Neon says that it has it no more; true: it was. What was in it is gone, so this is
  * for a tenant that is being created, and has no database yet.
  */
-export async function replaceLostProject({ config, neon, tenant, trace_id }: Placed, host: Host): Promise<boolean> {
+export async function replaceLostProject(
+  { config, neon, tenant, trace_id }: Placed & { neon: NeonApi },
+  host: Host,
+): Promise<boolean> {
   const path = { project_id: host.project_id }
   const ask = () => raw.getProject({ client: neon.client, path, throwOnError: true })
   // Without an id it is being made again, and nobody came to the end of that.
@@ -66,11 +75,11 @@ export async function replaceLostProject({ config, neon, tenant, trace_id }: Pla
     config.MASTER_DATABASE_URL,
     [
       sql`update platform.hosts h set state = 'opening', project_id = null, branch_id = null, owner_role = null, owner_url_encrypted = null, lease_until = now()
-          where h.id = ${host.id} and h.name = ${ownHostName(tenant.id)} and h.state = 'open' and h.project_id = ${host.project_id}
+          where h.id = ${host.id} and h.name in ${ownHostNames(tenant.id)} and h.state = 'open' and h.project_id = ${host.project_id}
             and exists (select from platform.tenants t where t.id = ${tenant.id} and t.status = 'provisioning')`,
     ],
     trace_id,
   )
-  await openOwnHost({ config, neon, tenant, trace_id })
+  await openOwnHost({ config, tenant, trace_id })
   return true
 }

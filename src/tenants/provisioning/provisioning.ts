@@ -5,9 +5,10 @@ import { type Config, configOf } from '../../kernel/config.ts'
 import { batch, useSqlUrl } from '../../kernel/db.ts'
 import type { Env } from '../../kernel/env.ts'
 import { log } from '../../kernel/log.ts'
-import { keepSpare, NoCapacity } from './hosts.ts'
+import { keepSpare } from './hosts.ts'
 import { jobOf, type MasterRow } from './job.ts'
-import { hasFailed, neonApi, neonWords, reason } from './neon.ts'
+import { hasFailed, neonWords, reason } from './neon.ts'
+import { NoCapacity } from './opening.ts'
 import { type Result, stepNames, steps } from './steps.ts'
 
 const TRIES = 8
@@ -126,7 +127,7 @@ async function spare(config: Config, run_id: string): Promise<void> {
   ])
   const kind = rows?.[0]?.isolation
   if (kind !== 'database' && kind !== 'branch') return
-  await keepSpare(config, neonApi(config), kind).catch((error) => log('no spare host', { error: neonWords(error) }))
+  await keepSpare(config, kind).catch((error) => log('no spare host', { error: neonWords(error) }))
 }
 
 /**

@@ -14,6 +14,9 @@
 -- itself took it from the sequence.
 create sequence platform.registry_v;
 
+-- Of hosts that tenants share, in their names: none is given twice, also when a host is removed.
+create sequence platform.host_number;
+
 create function platform.next_version() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
