@@ -42,7 +42,7 @@ export const pairOf = (app_url: string | null): Pair => (app_url && new URL(app_
 export function urlsAt(url: string, tenant: Named & { database_name: string }, passwords: Passwords): Urls {
   const { app, owner } = namesOf(tenant)
   const as = (username: string, password: string) =>
-    Object.assign(new URL(url), { username, password, pathname: `/${tenant.database_name}` }).href
+    Object.assign(new URL(url), { username, password, pathname: `/${encodeURIComponent(tenant.database_name)}` }).href
   return { app_url: as(app, passwords.app), owner_url: as(owner, passwords.owner) }
 }
 
