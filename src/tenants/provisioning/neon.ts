@@ -217,5 +217,6 @@ export async function waitFor(neon: NeonApi, operations: OperationRef[]): Promis
 export function reason(error: unknown): string {
   const words = neonWords(error)
   const cause = error instanceof Error && error.cause ? `: ${neonWords(error.cause)}` : ''
-  return `${words}${cause}`.slice(0, 1000)
+  // A host of somebody else's may repeat what it was sent.
+  return `${words}${cause}`.replace(/\bpostgres(ql)?:\/\/\S+/g, 'postgresql://…').slice(0, 1000)
 }
