@@ -22,7 +22,11 @@ export const operators = {
   'The database of this tenant was not adopted.': 'La base de datos de este inquilino no fue adoptada.',
   'The database does not hold this tenant: it is another, or was restored from before.':
     'La base de datos no contiene este inquilino: es otra, o se restauró a un momento anterior.',
-  'The database did not say what it is.': 'La base de datos no dijo qué es.',
+  'The database did not say what it is: its host answers something else than was asked.':
+    'La base de datos no dijo qué es: su servidor responde otra cosa de lo que se preguntó.',
+  'The database could not be inspected. It says: {words}': 'No se pudo inspeccionar la base de datos. Dice: {words}',
+  'Transactions of this server only read: its setting default_transaction_read_only is on.':
+    'Las transacciones de este servidor solo leen: su ajuste default_transaction_read_only está activado.',
   'The database is of Postgres {version}: it must be of {oldest} to {newest}.':
     'La base de datos es de Postgres {version}: debe ser de {oldest} a {newest}.',
   'The endpoint only reads: give the connection string of the one that writes.':

@@ -3,6 +3,7 @@
  * another tenant's, another deployment's or half somebody's, and finds out when it has changed it; or it fails half-way for want of a
  * privilege. So everything is read first, and what cannot be adopted is refused with what was found, or with the statements to run.
  */
+import { z } from '@hono/zod-openapi'
 import { sql } from 'drizzle-orm'
 import { dbError } from '../../kernel/db.ts'
 import { Problem } from '../../kernel/problem.ts'
@@ -18,28 +19,42 @@ const NEWEST = 18
 const OURS = ['freehold', 'access']
 
 /** A tenant that the database holds already. */
-export type Inhabitant = { id: string; subdomain: string; users: number; has_admin: boolean }
+export type Inhabitant = z.infer<typeof Inhabitants>[number]
 
-type Facts = {
-  version: number
-  is_replica: boolean
-  login: string
-  database: string
-  is_super: boolean
-  makes_roles: boolean
-  reads_all: boolean
-  owns: boolean
-  owner: string
-  open: string[]
-  named: string[]
-  is_public_open: boolean
-  schemas: { name: string; owner: string; relations: string[] }[]
-  groups: { name: string; is_strange: boolean; is_ours_to_give: boolean; is_held: boolean }[]
-}
+/** A name in the catalogue; `Quoted` as a statement has it. What answers there need not be Postgres, and an administrator runs these. */
+const Name = z.string().max(63)
+const Quoted = z
+  .string()
+  .max(130)
+  .regex(/^([a-z0-9_$]+|"([^"]|"")+")$/u)
+
+const Facts = z.object({
+  version: z.int(),
+  is_replica: z.boolean(),
+  login: Quoted,
+  database: Quoted,
+  is_super: z.boolean(),
+  makes_roles: z.boolean(),
+  reads_all: z.boolean(),
+  owns: z.boolean(),
+  owner: Quoted,
+  /** Where it is said that transactions only read; null: they write. */
+  reads_only_by: z.string().max(63).nullable(),
+  open: z.array(Name),
+  named: z.array(Quoted),
+  is_public_open: z.boolean(),
+  schemas: z.array(z.object({ name: Name, owner: Name, relations: z.array(Name) })),
+  groups: z.array(z.object({ name: Name, is_strange: z.boolean(), is_ours_to_give: z.boolean(), is_held: z.boolean() })),
+})
+type Facts = z.infer<typeof Facts>
+
+const Ledger = z.array(z.object({ name: z.string(), checksum: z.string() }))
+const Inhabitants = z.array(z.object({ id: z.uuid(), subdomain: Name, users: z.int(), has_admin: z.boolean() }))
 
 const FACTS = sql`
   select current_setting('server_version_num')::integer / 10000 as version, pg_is_in_recovery() as is_replica, quote_ident(r.rolname) as login, quote_ident(d.datname) as database,
-    r.rolsuper as is_super, r.rolcreaterole as makes_roles, r.rolbypassrls and pg_has_role('pg_read_all_data', 'USAGE') as reads_all, pg_has_role(d.datdba, 'USAGE') as owns, d.datdba::regrole::text as owner,
+    r.rolsuper as is_super, r.rolcreaterole as makes_roles, r.rolbypassrls and exists (select from pg_roles p where p.rolname = 'pg_read_all_data' and pg_has_role(p.oid, 'USAGE')) as reads_all, pg_has_role(d.datdba, 'USAGE') as owns, d.datdba::regrole::text as owner,
+    (select s.source from pg_settings s where s.name = 'default_transaction_read_only' and s.setting = 'on') as reads_only_by,
     (select coalesce(jsonb_agg(distinct a.privilege_type), '[]') from aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a where a.grantee = 0) as open,
     (select coalesce(jsonb_agg(distinct a.grantee::regrole::text), '[]') from aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a where a.grantee <> 0) as named,
     exists (select from pg_namespace n, aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a
@@ -60,12 +75,18 @@ const FACTS = sql`
  */
 export async function inspect(at: Connection, admin_email: string): Promise<{ found: Found; inhabitant: Inhabitant | null }> {
   const [[row] = []] = await ask(at, [FACTS])
-  const facts = row as Facts | undefined
-  if (!facts) throw new Problem('illegal_state', 'The database did not say what it is.')
+  const facts = shaped(Facts, row)
   mustBeFit(facts)
   mustBePermitted(facts)
   const inhabitant = (await isFreeholds(at, facts)) ? await inhabitantOf(at, admin_email) : null
   return { found: { open: facts.open, named: facts.named, has_tenant: inhabitant !== null }, inhabitant }
+}
+
+/** What was answered, when it is of the shape of the question. */
+function shaped<T>(schema: z.ZodType<T>, answer: unknown): T {
+  const read = schema.safeParse(answer)
+  if (read.success) return read.data
+  throw new Problem('illegal_state', 'The database did not say what it is: its host answers something else than was asked.')
 }
 
 /** What an administrator runs, ready to paste. */
@@ -87,7 +108,11 @@ function mustBePermitted(facts: Facts): void {
     throw new Problem(
       'illegal_state',
       'The login is a superuser, which may do too much. An administrator must run the statements in `errors`, and set a password.',
-      toRun(['create role freehold_adopter login createrole;', `grant ${owner} to freehold_adopter;`]),
+      toRun([
+        'create role freehold_adopter login createrole;',
+        `grant ${owner} to freehold_adopter;`,
+        ...(groups.length ? [`grant ${groups.map(({ name }) => name).join(', ')} to freehold_adopter with admin option;`] : []),
+      ]),
     )
   const strange = groups.filter(({ is_strange }) => is_strange).map(({ name }) => name)
   if (strange.length)
@@ -103,6 +128,7 @@ function mustBePermitted(facts: Facts): void {
       : [`grant ${login} to current_user with inherit true, set true;`, `alter database ${facts.database} owner to ${login};`]),
     ...(kept.length ? [`grant ${kept.join(', ')} to ${login} with admin option;`] : []),
     ...(facts.is_public_open ? ['revoke create on schema public from public;'] : []),
+    ...writing(facts),
   ]
   if (statements.length)
     throw new Problem(
@@ -110,6 +136,22 @@ function mustBePermitted(facts: Facts): void {
       `This login may do too little. Give that of ${owner}, who owns the database, or have an administrator run the statements in \`errors\`.`,
       toRun(statements),
     )
+}
+
+/** The statement after which transactions write, where it is a setting of the login or of the database that they only read. */
+function writing({ reads_only_by, login, database }: Facts): string[] {
+  if (reads_only_by === null) return []
+  const at: Record<string, string> = {
+    user: `role ${login}`,
+    database: `database ${database}`,
+    'database user': `role ${login} in database ${database}`,
+  }
+  const changed = Object.hasOwn(at, reads_only_by) ? at[reads_only_by] : null
+  if (!changed)
+    throw new Problem('illegal_state', 'Transactions of this server only read: its setting default_transaction_read_only is on.')
+  // The administrator's own session in this database begins so, too.
+  const first = reads_only_by === 'database' ? ['set default_transaction_read_only = off;'] : []
+  return [...first, `alter ${changed} reset default_transaction_read_only; -- open sessions keep it until they end`]
 }
 
 /** Whether it holds Freehold's schema, in a state that this release takes further. */
@@ -141,7 +183,7 @@ async function isFreeholds(at: Connection, facts: Facts): Promise<boolean> {
     if (dbError(error)?.code === '42703') throw new Problem('illegal_state', BEFORE)
     throw error
   })
-  const fault = await ledgerFault(rows as { name: string; checksum: string }[], tenantMigrations)
+  const fault = await ledgerFault(shaped(Ledger, rows), tenantMigrations)
   if (fault?.kind === 'before') throw new Problem('illegal_state', BEFORE)
   if (fault?.kind === 'later')
     throw new Problem('illegal_state', `The schema of the database is of a later release: it has the migration ${fault.name}.`)
@@ -156,9 +198,9 @@ async function isFreeholds(at: Connection, facts: Facts): Promise<boolean> {
 const BEFORE = 'The schema of the database was made by a version of Freehold that was never released: it cannot be migrated.'
 
 async function inhabitantOf(at: Connection, admin_email: string): Promise<Inhabitant | null> {
-  const [[row] = []] = await ask(at, [
+  const [rows = []] = await ask(at, [
     sql`select t.id, t.subdomain, (select count(*)::integer from freehold.users) as users,
           exists (select from freehold.users u where u.email = ${admin_email}) as has_admin from freehold.tenant t`,
   ])
-  return (row as Inhabitant | undefined) ?? null
+  return shaped(Inhabitants, rows)[0] ?? null
 }
