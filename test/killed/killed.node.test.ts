@@ -1,4 +1,7 @@
-/** Threat: what making a tenant needs is killed or away in the middle of it, and the tenant is never made, or made twice. */
+/**
+ * Threat: what making a tenant needs, or erasing one, is killed or away in the middle of it, and the tenant is never made, made twice, or
+ * something of it stays that nobody knows of.
+ */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -17,8 +20,10 @@ import { openDoor } from '../support/node/route.ts'
 const OPERATOR = { email: 'ada@freehold.test', password: 'Correct-horse-7', must_change_password: false }
 const ADMIN = { email: 'bo@acme.test', password: 'Tr0ub4dor-and-3' }
 const OPERATION_MS = 60
-type Isolation = 'database' | 'branch' | 'external'
-const ISOLATIONS: Isolation[] = ['database', 'branch']
+type Isolation = 'database' | 'branch' | 'project' | 'external'
+/** Those whose tenants share a project. */
+const SHARED: Isolation[] = ['database', 'branch']
+const ALL: Isolation[] = [...SHARED, 'project', 'external']
 /** Those that follow the reservation. */
 const STEPS = [
   'place',
@@ -33,6 +38,8 @@ const STEPS = [
   'publish',
   'activate',
 ]
+/** What an erasure has done when it is held, and what it is about to do, in its order. */
+const ERASING = ['begun', 'switched-off', 'emptied', 'forgotten']
 
 let folder: { path: string; remove: () => Promise<void> }
 let stack: Stack
@@ -80,9 +87,14 @@ async function inDatabase(name: string, text: string, values: unknown[] = []): P
 }
 const master = (text: string, values?: unknown[]) => inDatabase('freehold_master', text, values)
 
-async function ask(path: string, body?: unknown, headers: Record<string, string> = {}): Promise<{ status: number; body: any }> {
+async function ask(
+  path: string,
+  body?: unknown,
+  headers: Record<string, string> = {},
+  method = body === undefined ? 'GET' : 'POST',
+): Promise<{ status: number; body: any }> {
   const answer = await fetch(`http://127.0.0.1:${port}${path}`, {
-    method: body === undefined ? 'GET' : 'POST',
+    method,
     headers: { 'Content-Type': 'application/json', ...(token && { Authorization: `Bearer ${token}` }), ...headers },
     ...(body !== undefined && { body: JSON.stringify(body) }),
   })
@@ -157,11 +169,70 @@ const HOLD = `
     return new;
   end $$;
   create trigger hold before update on platform.provisioning_steps for each row
-    when (new.state = 'done' and old.state <> 'done') execute function public.hold()`
+    when (new.state = 'done' and old.state <> 'done') execute function public.hold();
+  create function public.hold_erasure() returns trigger language plpgsql security definer as $$
+  begin
+    if exists (select from public.held h where h.subdomain = old.subdomain and h.step = tg_argv[0]) then
+      perform pg_sleep(60);
+    end if;
+    return case tg_op when 'DELETE' then old else new end;
+  end $$;
+  create trigger hold_begun before update on platform.tenants for each row
+    when (new.erasing_until > now() + interval '1 minute' and new.erasing_until is distinct from old.erasing_until) execute function public.hold_erasure('begun');
+  create trigger hold_switched_off before update on platform.tenants for each row
+    when (new.status = 'erasing' and new.published_v is distinct from old.published_v) execute function public.hold_erasure('switched-off');
+  create trigger hold_forgotten before delete on platform.tenants for each row execute function public.hold_erasure('forgotten')`
 const hold = (subdomain: string, step: string) => master('insert into public.held values ($1, $2)', [subdomain, step])
 const letGo = () => master('delete from public.held')
 const heldNow = async () =>
   (await master(`select count(*)::int as n from pg_stat_activity where wait_event = 'PgSleep'`))[0].n as number
+const waitingNow = async () =>
+  (await master(`select count(*)::int as n from pg_stat_activity where wait_event_type = 'Lock'`))[0].n as number
+
+/** Keeps the logins of a tenant from being dropped, which comes after its database is gone. */
+async function holdLogins(id: string): Promise<() => Promise<void>> {
+  const client = new Client({ connectionString: stack.neon.postgresUrl })
+  client.on('error', () => undefined)
+  await client.connect()
+  await client.query('begin')
+  await client.query(`select from pg_authid where rolname ~ $1 for update`, [`^freehold_(app|owner)_${shortOf(id)}`])
+  return () => client.end().catch(() => undefined)
+}
+const shortOf = (id: string) => id.replaceAll('-', '').slice(0, 12)
+
+async function eraseNow(id: string, subdomain: string) {
+  const answer = await ask(`/platform/v1/tenants/${id}?hard=true&confirm=${subdomain}`, undefined, {}, 'DELETE')
+  expect(answer.status, JSON.stringify(answer.body)).toBe(202)
+}
+
+/** Whatever was lost, the erasures come to their end: by themselves, or by the job of every minute, three minutes later. */
+async function finishErasures(ids: string[]) {
+  const over = async () => (await master('select from platform.tenants where id = any ($1)', [ids])).length === 0
+  const later = async () => {
+    await master('update platform.tenants set erasing_until = now() where id = any ($1)', [ids])
+    await minutesLater()
+    return over()
+  }
+  await until('the erasures to end', 5_000, over).catch(() => undefined)
+  await until('the next attempts to end', 60_000, later)
+}
+
+/** Nothing of a tenant is left in the master, in the cluster and at Neon, and nobody finds it. */
+async function expectNothing(id: string, subdomain: string) {
+  const rows = await master(
+    `select 'tenant' as what from platform.tenants where id = $1::uuid
+     union all select 'host' from platform.hosts where name = 'freehold-tenant-' || $1
+     union all select 'step' from platform.provisioning_steps where tenant_id = $1::uuid
+     union all select 'key' from platform.signing_keys where realm_id = $1::uuid
+     union all select 'role ' || rolname from pg_roles where rolname like 'freehold%' || $2 || '%'
+     union all select 'database ' || datname from pg_database where datname like '%freehold_' || $3`,
+    [id, shortOf(id), subdomain.replaceAll('-', '_')],
+  )
+  expect(rows).toEqual([])
+  expect((await neon(`/projects?limit=400&search=${id}`)).projects).toEqual([])
+  const asked = await ask('/.well-known/jwks.json', undefined, { 'X-Tenant': subdomain, Authorization: '' })
+  expect([asked.status, asked.body.code]).toEqual([404, 'tenant_not_found'])
+}
 
 /** Whatever was lost, the tenants are made: by the run itself, by the next one, or by an operator's retry. */
 async function finishAll(ids: string[]) {
@@ -249,20 +320,39 @@ const KILLS: Record<string, () => Promise<void>> = {
 }
 
 describe.each(Object.keys(KILLS))('%s', (what) => {
-  describe.each<Isolation>([...ISOLATIONS, 'external'])('while a tenant of isolation %s has done the work of', (isolation) => {
+  describe.each(ALL)('while a tenant of isolation %s has done the work of', (isolation) => {
     const nameOf = (step: string) =>
-      `${what.split(' ').slice(0, 2).join('-').toLowerCase()}-${isolation}-${step.replace('_', '-')}`
+      `${what.split(' ').slice(0, 2).join('-').toLowerCase()}-${isolation}-${step.replaceAll('_', '-')}`
+    const doomedOf = (stage: string) => nameOf(`old_${stage}`)
     const made = new Map<string, string>()
+    const doomed = new Map<string, string>()
+    // The logins of a project are gone with it.
+    const stages = ERASING.filter((stage) => stage !== 'emptied' || isolation !== 'project')
 
-    // All at once: a kill costs more time than a tenant.
+    // All at once: a kill costs more time than a tenant. Others of the isolation are erased meanwhile.
     beforeAll(async () => {
+      await Promise.all(stages.map(async (stage) => doomed.set(stage, await create(doomedOf(stage), isolation))))
+      await Promise.all([...doomed.values()].map((id) => settled(id)))
       for (const step of STEPS) await hold(nameOf(step), step)
       await Promise.all(STEPS.map(async (step) => made.set(step, await create(nameOf(step), isolation))))
       await until('every tenant to be held at its step', 60_000, async () => (await heldNow()) === STEPS.length)
+      for (const stage of stages) await hold(doomedOf(stage), stage)
+      const erased = (stage: string) => eraseNow(doomed.get(stage) ?? '', doomedOf(stage))
+      const others = ERASING.filter((stage) => stage !== 'emptied')
+      await Promise.all(others.map(erased))
+      await until('erasures to be held', 10_000, async () => (await heldNow()) === STEPS.length + others.length)
+      // Last: while Neon deletes a branch, it deletes no other.
+      const last = doomed.get('emptied')
+      const letDrop = last ? await holdLogins(last) : async () => {}
+      if (last) {
+        await erased('emptied')
+        await until('an erasure to wait for its logins', 10_000, async () => (await waitingNow()) > 0)
+      }
       await letGo()
-      await KILLS[what]?.()
+      await Promise.all([KILLS[what]?.(), pause(1_000).then(letDrop)])
       await finishAll([...made.values()])
-    }, 180_000)
+      await finishErasures([...doomed.values()])
+    }, 240_000)
 
     it.each(STEPS)('%s: it is made once', async (step) => {
       await expectOnce(made.get(step) ?? '')
@@ -271,11 +361,15 @@ describe.each(Object.keys(KILLS))('%s', (what) => {
     it.each(['logins', 'administrator', 'activate'])('%s: its administrator logs in', async (step) => {
       await expectLogin(nameOf(step))
     })
+
+    it.each(stages)('%s, of an erasure: nothing of it is left', async (stage) => {
+      await expectNothing(doomed.get(stage) ?? '', doomedOf(stage))
+    })
   })
 })
 
 describe('operations that take their time', () => {
-  it.each(ISOLATIONS)(
+  it.each(SHARED)(
     '%s: twenty at once in one project are all active, whoever meets 423',
     async (isolation) => {
       const names = Array.from({ length: 20 }, (_, i) => `slow-${isolation}-${i}`)
@@ -304,6 +398,17 @@ it('nothing is there twice and nothing is left over: Neon and the master hold th
   const [hosts, tenants, roles] = [await master(HOMES), await master(TENANTS), await master(ROLES)]
   const sides = await compared(neon, { hosts, tenants, roles })
   expect(sides.neon).toEqual(sides.known)
+})
+
+it('the doctor finds nothing', async () => {
+  for (const check of ['registry', 'kv', 'neon', 'work']) {
+    let cursor = ''
+    do {
+      const { status, body } = await ask(`/platform/v1/doctor?check=${check}&limit=100${cursor && `&cursor=${cursor}`}`)
+      expect([status, body.data], check).toEqual([200, []])
+      cursor = body.next_cursor ?? ''
+    } while (cursor)
+  }
 })
 
 it('KV holds every tenant: after a start, people are answered without the master', async () => {

@@ -180,6 +180,15 @@ async function updateProject(call: Call): Promise<[number, unknown]> {
   return [200, { project: showProject(changed), operations: [] }]
 }
 
+/** The roles that may connect to one of these databases by name. */
+async function admittedTo({ admin }: Call, databases: string[]): Promise<Set<string>> {
+  const { rows } = await admin.pool.query<{ name: string }>(
+    'select r.rolname as name from pg_database d, aclexplode(d.datacl) a join pg_roles r on r.oid = a.grantee where d.datname = any ($1)',
+    [databases],
+  )
+  return new Set(rows.map(({ name }) => name))
+}
+
 /** Answers when everything of the project is removed from the cluster; until then a record lists what is left. */
 async function deleteProject(call: Call): Promise<[number, unknown]> {
   const { store, work, pool } = call
@@ -189,7 +198,14 @@ async function deleteProject(call: Call): Promise<[number, unknown]> {
   const ids = new Set(branches.map((branch) => branch.id))
   const endpoints = store.all('endpoint').filter((one) => ids.has(one.branch_id))
   const databases = store.all('database').filter((one) => ids.has(one.branch_id))
-  const roles = store.all('role').filter((one) => ids.has(one.branch_id))
+  const admitted = await admittedTo(
+    call,
+    databases.map((one) => one.real_name),
+  )
+  // What SQL made is of all branches here, and the record may name another that was at work at the time.
+  const roles = store
+    .all('role')
+    .filter((one) => ids.has(one.branch_id) || (one.made_by === 'sql' && admitted.has(one.real_name)))
   const rubbish = {
     id: project.id,
     databases: databases.map((one) => one.real_name),
