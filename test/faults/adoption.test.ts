@@ -11,6 +11,7 @@ import { eraseStale } from '../../src/tenants/lifecycle/erasure.ts'
 import { NOT_ACCEPTED } from '../../src/tenants/provisioning/isolation-external.ts'
 import { BROKEN, GATEWAY, HTML, SQL, spoiled, status } from '../support/answers.ts'
 import { master, settings } from '../support/databases.ts'
+import { findingsOf } from '../support/doctor.ts'
 import { askNeon, bothSides, ended, pending, rememberLeft, reserve, run, switchOn, WHOLE, whole } from '../support/faults.ts'
 import { call, operatorToken, wanted } from '../support/people.ts'
 import { expectProblem } from '../support/refusal.ts'
@@ -219,7 +220,8 @@ describe('an adoption that cannot go on', () => {
   })
 })
 
-it('nothing is there twice or left over', async () => {
+it('nothing is there twice or left over, and the doctor finds nothing', async () => {
   const { neon, known } = await bothSides('adopting-')
   expect(neon).toEqual(known)
+  expect(await findingsOf('adopting')).toEqual([])
 })

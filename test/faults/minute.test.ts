@@ -3,9 +3,11 @@ import { env } from 'cloudflare:workers'
 import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Fault } from '../../scripts/local-neon/fault.ts'
+import { eraseStale } from '../../src/tenants/lifecycle/erasure.ts'
 import { openOwnerUrl } from '../../src/tenants/provisioning/owner-url.ts'
 import { startRun } from '../../src/tenants/provisioning/provisioning.ts'
 import { atDatabase, type Database, databaseOf, master, rowsOf, settings } from '../support/databases.ts'
+import { findingsOf } from '../support/doctor.ts'
 import {
   bothSides,
   fillHomes,
@@ -19,6 +21,7 @@ import {
   whole,
 } from '../support/faults.ts'
 import { type Answer, call, login, makeTenant, operatorToken } from '../support/people.ts'
+import { makeIsolated } from '../support/stranger.ts'
 
 beforeAll(rememberLeft, 60_000)
 
@@ -33,8 +36,14 @@ const once = (call: string): Fault => ({ match: on(call), times: 1, kind: 'delay
 /** Tenants that meet the minute at different steps. */
 const MADE: { subdomain: string; isolation: Isolation; step: string; first: Fault[] }[] = [
   { subdomain: 'minute-homeless', isolation: 'database', step: 'place', first: [] },
+  { subdomain: 'minute-own', isolation: 'project', step: 'place', first: [] },
   { subdomain: 'minute-asked', isolation: 'branch', step: 'operations', first: [once('POST /branches$')] },
 ]
+
+/** Tenants that are erased in that minute. */
+const ERASED: Isolation[] = ['database', 'branch', 'project', 'external']
+const erasedName = (isolation: Isolation) => `minute-erased-${isolation}`
+const erased = new Map<Isolation, string>()
 
 let token: string
 let gone: Database
@@ -46,6 +55,7 @@ beforeAll(async () => {
   await makeTenant(HERE, {}, token)
   // A branch needs a host that is there, or it is at its place in that minute too.
   await makeTenant('minute-branch', { isolation: 'branch' }, token)
+  for (const isolation of ERASED) erased.set(isolation, (await makeIsolated(erasedName(isolation), isolation, token)).id)
   gone = await databaseOf(GONE)
   sessions = { [GONE]: (await login(GONE)).access_token, [HERE]: (await login(HERE)).access_token }
 }, 60_000)
@@ -72,6 +82,13 @@ async function hostOf(tenant_id: string): Promise<string> {
   return openOwnerUrl(settings(), host?.id, host?.sealed)
 }
 
+/** Those whose erasure is not over, with why it stopped. */
+const notErased = () =>
+  master(
+    sql`select t.subdomain as name, t.status, s.error from platform.tenants t left join platform.provisioning_steps s on s.tenant_id = t.id and s.name = 'erase'
+        where t.subdomain like 'minute-erased-%' order by 1`,
+  )
+
 async function settled(id: string, ms: number): Promise<string> {
   for (const until = Date.now() + ms; Date.now() < until; await scheduler.wait(200))
     if ((await statusOf(id)) !== 'provisioning') break
@@ -97,6 +114,11 @@ describe('Neon’s API is away for a minute', () => {
     }
     for (const { run_id } of [adopted, absent]) await startRun(env, run_id)
     reserved.push({ id: absent.id, subdomain: 'minute-absent', step: 'logins' })
+    for (const isolation of ERASED) {
+      const query = `?hard=true&confirm=${erasedName(isolation)}`
+      const answer = await call('', `/platform/v1/tenants/${erased.get(isolation)}${query}`, { token, method: 'DELETE' })
+      expect(answer.status, isolation).toBe(202)
+    }
 
     const load = async (name: string) => {
       const told: { answer: Answer; ms: number }[] = []
@@ -111,6 +133,14 @@ describe('Neon’s API is away for a minute', () => {
       expect([stopped?.name, stopped?.attempts > 1], subdomain).toEqual([step, true])
       expect(stopped?.error, subdomain).toMatch(/network|no response|connection|fetch|does not exist/i)
     }
+    // Of these what Neon has stays, and is known; an adopted database is none of Neon’s.
+    const stopped = (isolation: Isolation) => ({
+      name: erasedName(isolation),
+      status: 'erasing',
+      error: expect.stringMatching(/network|no response|connection|fetch/i),
+    })
+    await eraseStale(env as never, settings())
+    expect(await notErased()).toMatchObject(['branch', 'database', 'project'].map((one) => stopped(one as Isolation)))
     expect(await whole('minute-adopted')).toEqual({ ...WHOLE, subdomain: 'minute-adopted' })
     expect((await pending()).map(({ match }) => match.path)).toEqual([NOBODY.match.path])
     const served = here.flat()
@@ -128,6 +158,8 @@ describe('Neon’s API is away for a minute', () => {
     await rowsOf(gone.host_url, sql.raw(`alter database minute_moved rename to ${gone.name}`))
     await rowsOf(atDatabase(own, 'neondb'), sql`alter database minute_absent rename to shop_minute_absent`)
     expect((await me(GONE)).answer.status).toBe(200)
+    await eraseStale(env as never, settings())
+    expect(await notErased()).toEqual([])
     for (const { id, subdomain } of reserved) {
       // Tries were left, or were not: then it stands as failed, and an operator goes on with it.
       if ((await settled(id, 90_000)) === 'failed') {
@@ -140,8 +172,9 @@ describe('Neon’s API is away for a minute', () => {
     }
   }, 400_000)
 
-  it('and nothing is there twice or left over: Neon, the master and KV hold the same', async () => {
+  it('and nothing is there twice or left over: Neon, the master and KV hold the same, and the doctor finds nothing', async () => {
     const { neon, known } = await bothSides('minute-')
     expect(neon).toEqual(known)
+    expect(await findingsOf('minute')).toEqual([])
   })
 })

@@ -246,6 +246,10 @@ describe('a fault that does not end', () => {
     ['the password stays', 'branch', 'POST /reset_password$', REFUSED, 'logins', /400.*the region is closed/],
     ['the rename is refused', 'branch', 'PATCH /databases/[^/]+$', REFUSED, 'logins', /400.*the region is closed/],
     ['an operation fails', 'branch', 'GET /operations/[^/]+$', failedOperation, 'operations', /failed/],
+    ['its project is refused', 'project', 'POST /projects$', REFUSED, 'place', /400.*the region is closed/],
+    ['the project has no answer', 'project', 'POST /projects$', { kind: 'drop_before' }, 'place', /no response|network/i],
+    ['the page of a proxy', 'project', 'POST /databases$', GATEWAY, 'database', /524/],
+    ['no connection string', 'project', 'GET /connection_uri$', REFUSED, 'place', /400.*the region is closed/],
   ])(
     '(%s) ends as failed with the step and the words, and a retry finishes it',
     async (_, isolation, one, fault, step, words) => {

@@ -1,6 +1,7 @@
 /** The doctor, as an operator asks it. The stack is every file's: each test looks at its own subjects alone. */
 import { sql } from 'drizzle-orm'
 import { expect, vi } from 'vitest'
+import { CHECKS } from '../../src/tenants/doctor/findings.ts'
 import { master } from './databases.ts'
 import { call, makeTenant, operatorToken } from './people.ts'
 import { expectProblem } from './refusal.ts'
@@ -34,6 +35,11 @@ export async function examine(check: string, limit = 100): Promise<Finding[]> {
     cursor = body.next_cursor
   } while (cursor)
   return found
+}
+/** Whatever any check finds that names one of these: ids, names, parts of them. */
+export async function findingsOf(...marks: string[]): Promise<Finding[]> {
+  const found = (await Promise.all(CHECKS.map((check) => examine(check)))).flat()
+  return found.filter((one) => marks.some((mark) => JSON.stringify(one).includes(mark)))
 }
 export const about = async (check: string, subject: string) => (await examine(check)).filter((found) => found.subject === subject)
 export const codes = async (check: string, subject: string) => (await about(check, subject)).map(({ code }) => code)
