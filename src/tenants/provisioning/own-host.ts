@@ -41,22 +41,32 @@ export async function openOwnHost(job: Placed): Promise<void> {
 
 /**
  * Deletes the project of the host that is for this tenant alone: by its id, and by its name, which has the tenant's id, because the
- * answer with the project's own id may have been lost. Fails while somebody opens the host. One round trip to the master.
+ * answer with the project's own id may have been lost. Fails while somebody opens the host. One round trip to the master, two where
+ * Neon refused.
  */
 export async function removeOwnHost({ config, tenant }: Pick<Placed, 'config' | 'tenant'>): Promise<void> {
   const names = ownHostNames(tenant.id)
   const [held, [host] = []] = await batch(config.MASTER_DATABASE_URL, [
     sql`update platform.hosts set lease_until = now() + interval '3 minutes'
-        where name in ${names} and state = 'opening' and (lease_until <= now() or refused is not null) returning id`,
+        where name in ${names} and state = 'opening' and (lease_until <= now() or refused is not null) returning lease_until::text as lease`,
     sql`select name, state, project_id, account, organization from platform.hosts where name in ${names}`,
   ])
   // Its row is written before its project is made, and stays until that is deleted.
   if (!host) return
   if (host.state === 'opening' && !held?.length)
     throw new Error('The project of the tenant is being made: it is deleted when that is over.')
-  const neon = neonApi(config, { at: host })
-  if (host.project_id) await deleteProject(neon, String(host.project_id))
-  await deleteProjects(neon, String(host.name))
+  try {
+    const neon = neonApi(config, { at: host })
+    if (host.project_id) await deleteProject(neon, String(host.project_id))
+    await deleteProjects(neon, String(host.name))
+  } catch (error) {
+    // Whoever tries again must not wait for this try.
+    const lease = held?.[0]?.lease ?? null
+    await batch(config.MASTER_DATABASE_URL, [
+      sql`update platform.hosts set lease_until = now() where name in ${names} and state = 'opening' and lease_until = ${lease}::timestamptz`,
+    ])
+    throw error
+  }
 }
 
 /**
