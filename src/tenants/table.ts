@@ -130,7 +130,7 @@ export const tenants = platform.table(
     // registry/configuration.ts says so, too, of what a request gives; what it leaves is known here.
     check(
       'tenants_config',
-      sql`octet_length(${t.config}::text) <= 20000 and jsonb_array_length(jsonb_path_query_array(${t.config}, '$.keyvalue()')) <= 50`,
+      sql`octet_length(${t.config}::text) <= 16384 and jsonb_array_length(jsonb_path_query_array(${t.config}, '$.keyvalue()')) <= 50`,
     ),
     check('tenants_status', sql`${t.status} in ('provisioning', 'active', 'inactive', 'failed', 'deleted', 'erasing')`),
   ],

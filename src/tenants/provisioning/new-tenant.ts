@@ -12,7 +12,7 @@ import { generatePassword, hash } from '../../passwords/hash.ts'
 import { DEFAULT_POLICY, weaknesses } from '../../passwords/policy.ts'
 import { presets } from '../../presets/presets.ts'
 import { usernameFrom } from '../../users/username.ts'
-import { TenantConfig } from '../registry/configuration.ts'
+import { TenantConfig, tooMuch } from '../registry/configuration.ts'
 import { mustBeOwn, mustBeSecure } from '../registry/origins.ts'
 import { forgetUnknown, tenantUrl } from '../registry/registry.ts'
 import { Plan, Tenant, tenantColumns, wire } from '../registry/tenants.ts'
@@ -180,6 +180,7 @@ export async function createTenant(
     return { tenant: withAdmin(ctx, wanted, made), run_id: ctx.idempotency?.is_replayed ? null : run_id }
   } catch (error) {
     const broken = brokenConstraint(error)
+    if (broken === 'tenants_config') throw tooMuch()
     if (broken === 'tenants_subdomain') throw new Problem('subdomain_taken', `The subdomain ${given.subdomain} is taken.`)
     if (broken === 'tenants_pkey')
       throw new Problem('already_exists', 'The tenant in the database is one of this platform already.')
