@@ -1,5 +1,6 @@
 -- Made by `npm run migration` for the master. Do not edit it once it has landed.
 -- Tables:
+--   creates table platform.erasure_certificates
 --   creates table platform.kv_pass
 --   creates table platform.tenant_moves
 --   creates table platform.kept_branches
@@ -8,18 +9,7 @@
 --   alters table platform.tenant_migrations
 --   alters table platform.tenants
 -- Definitions:
---   creates function platform.record_fix
---   creates trigger audit_delete on platform.tenant_moves
---   creates trigger audit_update on platform.tenant_moves
---   creates trigger audit_insert on platform.tenant_moves
---   creates trigger audit_delete on platform.migration_undos
---   creates trigger audit_update on platform.migration_undos
---   creates trigger audit_insert on platform.migration_undos
---   creates policy operators on platform.tenant_moves
---   creates policy adopting on platform.hosts
---   creates policy reconnecting on platform.hosts
---   creates policy operators on platform.kept_branches
---   creates policy operators on platform.migration_undos
+--   creates 16 objects
 --   replaces function platform.published_fields
 --   drops and creates trigger audit_delete on platform.tenants
 --   drops and creates trigger audit_update on platform.tenants
@@ -32,6 +22,13 @@ drop trigger audit_delete on platform.tenants;
 drop trigger audit_update on platform.tenants;
 --> statement-breakpoint
 drop trigger audit_insert on platform.tenants;
+--> statement-breakpoint
+CREATE TABLE "platform"."erasure_certificates" (
+  "tenant_id" uuid PRIMARY KEY NOT NULL,
+  "subdomain" text NOT NULL,
+  "certificate" text NOT NULL,
+  "issued_at" timestamp with time zone DEFAULT now() NOT NULL
+);
 --> statement-breakpoint
 CREATE TABLE "platform"."kv_pass" (
   "one" boolean PRIMARY KEY DEFAULT true NOT NULL,
@@ -161,6 +158,8 @@ ALTER TABLE "platform"."hosts" ADD CONSTRAINT "hosts_address_unique" UNIQUE("add
 ALTER TABLE "platform"."hosts" ADD CONSTRAINT "hosts_open" CHECK ("platform"."hosts"."state" <> 'open' or num_nulls("platform"."hosts"."project_id", "platform"."hosts"."branch_id", "platform"."hosts"."owner_role", "platform"."hosts"."owner_url_encrypted") = 0
         or "platform"."hosts"."kind" = 'external' and num_nulls("platform"."hosts"."address", "platform"."hosts"."found", "platform"."hosts"."owner_url_encrypted") = 0);
 --> statement-breakpoint
+alter table platform.erasure_certificates enable row level security;
+--> statement-breakpoint
 alter table platform.kv_pass enable row level security;
 --> statement-breakpoint
 alter table platform.tenant_moves enable row level security;
@@ -196,11 +195,20 @@ CREATE TRIGGER audit_update AFTER UPDATE ON platform.tenant_moves REFERENCING OL
 --> statement-breakpoint
 CREATE TRIGGER audit_insert AFTER INSERT ON platform.tenant_moves REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('tenant_move', '{app_url_encrypted,owner_url_encrypted}', '{step,copied,operations,lease_until,attempts,left_until}', '{id}');
 --> statement-breakpoint
+CREATE TRIGGER audit_delete AFTER DELETE ON platform.erasure_certificates REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('erasure_certificate', '{}', '{updated_at}', '{tenant_id}');
+--> statement-breakpoint
+CREATE TRIGGER audit_update AFTER UPDATE ON platform.erasure_certificates REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('erasure_certificate', '{}', '{updated_at}', '{tenant_id}');
+--> statement-breakpoint
+CREATE TRIGGER audit_insert AFTER INSERT ON platform.erasure_certificates REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('erasure_certificate', '{}', '{updated_at}', '{tenant_id}');
+--> statement-breakpoint
 CREATE TRIGGER audit_delete AFTER DELETE ON platform.migration_undos REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('migration_undo', '{}', '{lease_until,attempts,compute_until}', '{id}');
 --> statement-breakpoint
 CREATE TRIGGER audit_update AFTER UPDATE ON platform.migration_undos REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('migration_undo', '{}', '{lease_until,attempts,compute_until}', '{id}');
 --> statement-breakpoint
 CREATE TRIGGER audit_insert AFTER INSERT ON platform.migration_undos REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('migration_undo', '{}', '{lease_until,attempts,compute_until}', '{id}');
+--> statement-breakpoint
+create policy operators on platform.erasure_certificates for select
+  using ((select access.scope()) = 'all');
 --> statement-breakpoint
 create policy operators on platform.tenant_moves
   using ((select access.scope()) = 'all')
@@ -232,7 +240,8 @@ revoke execute
   from public;
 --> statement-breakpoint
 grant select
-  on platform.kept_branches
+  on platform.erasure_certificates,
+    platform.kept_branches
   to freehold_app;
 --> statement-breakpoint
 grant insert, select

@@ -15,6 +15,7 @@ import type { Fault } from './fault.ts'
 import { answerFaults, openFaults } from './faults.ts'
 import { serve } from './http.ts'
 import { LIMITS, type Limits } from './limits.ts'
+import { answerMarks } from './marks.ts'
 import { startPostgres } from './postgres.ts'
 import { sqlHandler } from './sql/handler.ts'
 import { openPool } from './sql/pool.ts'
@@ -103,6 +104,7 @@ export async function startLocalNeon(options: LocalNeonOptions): Promise<LocalNe
     const faults = openFaults(options.faults)
     const handle = async (asked: Asked): Promise<Answer> => {
       if (asked.path.startsWith(`${API}/`)) return api(asked, asked.path.slice(API.length))
+      if (asked.path === '/marks') return answerMarks(asked, context)
       return asked.path === '/faults' ? answerFaults(asked, faults) : sql(asked)
     }
     const { server, port } = await serve(options.port ?? 0, handle, faults)

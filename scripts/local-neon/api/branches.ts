@@ -7,6 +7,7 @@ import { newEndpoint, startCompute } from './endpoints.ts'
 import { ApiError } from './error.ts'
 import { readExpiry } from './expiry.ts'
 import { defaultBranch, findBranch, findProject } from './find.ts'
+import { readMoment } from './moment.ts'
 import type { Call, Routes } from './router.ts'
 import { takenNames } from './taken.ts'
 import { showBranch, showConnection, showDatabase, showEndpoint, showOperation, showRole } from './views.ts'
@@ -53,6 +54,8 @@ async function createBranch(call: Call): Promise<[number, unknown]> {
   if (others.some((one) => one.name === name)) throw duplicate(name)
   if (others.length >= limits.branchesPerProject) throw new ApiError(422, 'branches limit exceeded', 'BRANCHES_LIMIT_EXCEEDED')
 
+  const mark = readMoment(call, wanted, project, parent)
+
   const branch: Branch = {
     id,
     project_id: project.id,
@@ -73,7 +76,9 @@ async function createBranch(call: Call): Promise<[number, unknown]> {
   if (endpoints.filter((one) => one.type === 'read_write').length > 1)
     throw new ApiError(409, 'read_write endpoint already exists')
   const roles = rolesOf(store, parent.id).map((role) => inheritRole(role, parent, branch, taken.roles()))
-  const databases = databasesOf(store, parent.id).map((database) => inheritDatabase(database, branch, taken.databases()))
+  const databases = databasesOf(store, parent.id)
+    .filter(({ name }) => mark === undefined || mark.databases[name] !== undefined)
+    .map((database) => inheritDatabase(database, branch, taken.databases(), mark?.databases[database.name]))
   store.put('branch', branch)
   store.put('role', ...roles)
   store.put('database', ...databases)
@@ -107,9 +112,19 @@ function inheritRole(role: Role, parent: Branch, branch: Branch, taken: Set<stri
   return { ...inherited, ...password, real_name: realName(role.name, branch.id, taken), copy_of: role.real_name }
 }
 
-function inheritDatabase(database: Database, branch: Branch, taken: Set<string>): Database {
+function inheritDatabase(database: Database, branch: Branch, taken: Set<string>, content?: string): Database {
   const real = realName(database.name, branch.id, taken)
-  return { ...database, id: newDatabaseId(), branch_id: branch.id, real_name: real, live: false, copy_of: database.real_name }
+  const { content_of: _, ...rest } = database
+  const kept = content === undefined ? {} : { content_of: content }
+  return {
+    ...rest,
+    ...kept,
+    id: newDatabaseId(),
+    branch_id: branch.id,
+    real_name: real,
+    live: false,
+    copy_of: database.real_name,
+  }
 }
 
 /** Connection strings; Neon returns them only when role and database are unambiguous. */

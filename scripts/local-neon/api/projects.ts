@@ -1,6 +1,7 @@
 import { newBranchId, newDatabaseId, newPassword, newProjectId, realName } from '../state/names.ts'
 import { type Branch, type Database, type Endpoint, now, type Project, type Role } from '../state/records.ts'
 import { dropAll, dropUnused } from '../work/branches.ts'
+import { marksOf } from '../work/lookup.ts'
 import * as body from './body.ts'
 import { REGIONS } from './connection.ts'
 import { newEndpoint } from './endpoints.ts'
@@ -206,9 +207,10 @@ async function deleteProject(call: Call): Promise<[number, unknown]> {
   const roles = store
     .all('role')
     .filter((one) => ids.has(one.branch_id) || (one.made_by === 'sql' && admitted.has(one.real_name)))
+  const marks = marksOf(store, ids)
   const rubbish = {
     id: project.id,
-    databases: databases.map((one) => one.real_name),
+    databases: [...databases.map((one) => one.real_name), ...marks.flatMap((mark) => Object.values(mark.databases))],
     roles: roles.filter((one) => one.made_by === 'api').map((one) => one.real_name),
     made_by_sql: roles.filter((one) => one.made_by === 'sql').map((one) => one.real_name),
   }
@@ -217,6 +219,7 @@ async function deleteProject(call: Call): Promise<[number, unknown]> {
   store.drop('database', ...databases)
   store.drop('role', ...roles)
   store.drop('branch', ...branches)
+  store.drop('mark', ...marks)
   store.drop('operation', ...store.all('operation').filter((one) => one.project_id === project.id))
   store.drop('project', project)
   await store.saved()

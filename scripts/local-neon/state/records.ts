@@ -62,6 +62,8 @@ export interface Database {
   deleting: boolean
   /** The database in the cluster that it starts as a copy of. */
   copy_of?: string
+  /** The copy of an earlier moment of that database, whose content it gets. */
+  content_of?: string
   created_at: string
   updated_at: string
 }
@@ -110,6 +112,14 @@ export type Effect =
   | { do: 'create_database' | 'drop_database'; branch_id: string; name: string }
   | { do: 'change_database'; branch_id: string; name: string; from: string }
 
+/** What is kept of a branch of one moment: for each of its databases a copy in the cluster. */
+export interface Mark {
+  id: string
+  branch_id: string
+  at: string
+  databases: Record<string, string>
+}
+
 /** What is left of a deleted project in the cluster, until it is gone. */
 export interface Rubbish {
   id: string
@@ -127,6 +137,7 @@ export interface Records {
   role: Role
   operation: Operation
   rubbish: Rubbish
+  mark: Mark
 }
 
 export type Kind = keyof Records

@@ -22,6 +22,7 @@ const KEYS: { [K in Kind]: (record: Records[K]) => string } = {
   role: (role) => inBranch(role.branch_id, role.name),
   operation: (operation) => operation.id,
   rubbish: (rubbish) => rubbish.id,
+  mark: (mark) => mark.id,
 }
 
 /**
@@ -99,6 +100,7 @@ async function load(admin: Pool): Promise<Maps> {
     role: new Map(),
     operation: new Map(),
     rubbish: new Map(),
+    mark: new Map(),
   }
   const { rows } = await admin.query<{ kind: Kind; key: string; record: never }>(
     'select kind, key, record from records order by place',

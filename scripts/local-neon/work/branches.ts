@@ -4,7 +4,7 @@ import { adopt } from './adopt.ts'
 import type { Context } from './context.ts'
 import { copyOf } from './copy.ts'
 import { createDatabase } from './databases.ts'
-import { databasesOf, endpointsOf, rolesOf } from './lookup.ts'
+import { databasesOf, endpointsOf, marksOf, rolesOf } from './lookup.ts'
 import { createRole } from './roles.ts'
 
 /** Creates the roles and databases of the branch's records: empty ones, or copies of the parent's. */
@@ -26,11 +26,11 @@ export async function buildBranch(context: Context, branchId: string): Promise<v
 
 async function copyDatabase(context: Context, database: Database, heirs: Map<string, string>) {
   const { store, admin } = context
-  const { real_name, copy_of } = database
+  const { real_name, copy_of, content_of } = database
   if (database.live || copy_of === undefined) return
   // An interrupted copy may be incomplete.
   await admin.run(`drop database if exists ${escapeIdentifier(real_name)} with (force)`)
-  await copyOf(context, copy_of, real_name)
+  await copyOf(context, content_of ?? copy_of, real_name)
   await adopt.database(admin, { from: copy_of, to: real_name, heirs })
   store.put('database', { ...database, live: true, updated_at: now() })
 }
@@ -43,13 +43,15 @@ export async function removeBranch(context: Context, branchId: string): Promise<
   const roles = rolesOf(store, branchId)
   const own = roles.filter((role) => role.made_by === 'api')
   for (const endpoint of endpointsOf(store, branchId)) store.drop('endpoint', endpoint)
+  const marks = marksOf(store, new Set([branchId]))
   await dropAll(
     context,
-    databases.map((database) => database.real_name),
+    [...databases.map((database) => database.real_name), ...marks.flatMap((mark) => Object.values(mark.databases))],
     own.map((role) => role.real_name),
   )
   store.drop('database', ...databases)
   store.drop('role', ...roles)
+  store.drop('mark', ...marks)
   if (branch) store.drop('branch', branch)
 }
 

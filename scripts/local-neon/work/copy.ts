@@ -27,7 +27,12 @@ export async function copyOf({ admin, pool }: Context, from: string, to: string)
 
 /** Opens the databases that an interrupted copy left closed. */
 export async function reopenOriginals({ admin, store }: Context): Promise<void> {
-  const originals = store.all('database').flatMap((one) => (one.copy_of === undefined || one.live ? [] : [one.copy_of]))
+  const databases = store.all('database')
+  const copied = databases.flatMap((one) =>
+    one.copy_of === undefined || one.live ? [] : [one.copy_of, one.content_of ?? one.copy_of],
+  )
+  const marked = new Set(store.all('mark').map((mark) => mark.branch_id))
+  const originals = [...copied, ...databases.filter((one) => marked.has(one.branch_id)).map((one) => one.real_name)]
   const { rows } = await admin.pool.query<{ name: string }>(CLOSED, [originals])
   for (const { name } of rows) await allowConnections(admin, name, true)
 }

@@ -13,3 +13,6 @@ export const endpointsOf = (store: Store, branchId: string) => store.all('endpoi
 /** A role's name in the cluster. Roles made by SQL have the same everywhere. */
 export const realRole = (store: Store, branchId: string, name: string) =>
   store.get('role', inBranch(branchId, name))?.real_name ?? name
+
+/** What is kept of earlier moments of branches, which goes with them. */
+export const marksOf = (store: Store, branchIds: Set<string>) => store.all('mark').filter((mark) => branchIds.has(mark.branch_id))
