@@ -5,6 +5,7 @@ import { type Api, withApi } from './api.ts'
 import { addCertificate } from './certificate.ts'
 import { addChanging } from './changing.ts'
 import { CREDENTIAL_SETTINGS } from './credentials.ts'
+import { addExporting } from './exporting.ts'
 import { create, retry, type Wanted, type Watching } from './making.ts'
 import { addMoving } from './moving.ts'
 import { type Globals, whole } from './options.ts'
@@ -99,6 +100,7 @@ export function addTenants(program: Command): void {
   addRotation(tenants)
   addMoving(tenants)
   addCertificate(tenants)
+  addExporting(tenants)
   for (const command of [making, again, adopting])
     command
       .option('--wait <seconds>', 'how long to wait until it is active', whole(1, MAX_WAIT_SECONDS), 120)

@@ -5,7 +5,7 @@
 import { sql } from 'drizzle-orm'
 import { afterAll, expect, it } from 'vitest'
 import { checkpointAudit, verifyAudit } from '../../src/tenants/maintenance/checkpoints.ts'
-import { differing, shapeOf, sumsOf } from '../../src/tenants/move/copy.ts'
+import { differing, shapeOf, sumsOf } from '../../src/tenants/move/rows.ts'
 import { databaseOf, settings } from '../support/databases.ts'
 import { moved, removeRest } from '../support/move.ts'
 import { copyTenant } from '../support/tenants.ts'

@@ -55,6 +55,7 @@ describe('help', () => {
     ['tenants rotate-signing-key', [...api, 'jwks.json']],
     ['tenants move', [...api, '--to', '--region', 'Retry-After']],
     ['tenants rotate-keys', [...api, '"platform"', 'MASTER_DATABASE_URL', 'ENCRYPTION_KEYS']],
+    ['tenants export', ['--data', 'MASTER_DATABASE_URL', 'OWNER_KEYS', 'NEON_SQL_URL', 'pg_restore']],
     ['tenants certificate', [...api, '--verify', 'jwks.json']],
     ['tenants list', [...api, '--limit']],
     ['tenants show', api],

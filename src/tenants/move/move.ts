@@ -25,10 +25,11 @@ import { hostOf, type Job, sealUrls } from '../provisioning/job.ts'
 import { migrate } from '../provisioning/migrations.ts'
 import { hasFailed, reason, waitFor } from '../provisioning/neon.ts'
 import { NoCapacity } from '../provisioning/opening.ts'
-import { checkpointAll, differing, fill, open, ownerOf, shapeOf, sumsOf } from './copy.ts'
+import { checkpointAll, fill, open, ownerOf } from './copy.ts'
 import { type Held, hold, type MoveWork } from './place.ts'
 import { mustBeAlike, prove } from './proof.ts'
 import { removeOther } from './rest.ts'
+import { differing, shapeOf, sumsOf } from './rows.ts'
 
 /** While the tenant is in use: Neon may be away for a minute. */
 const PATIENT = { retries: { limit: 7, delay: 500, backoff: 'exponential' as const }, timeout: '2 minutes' as const }

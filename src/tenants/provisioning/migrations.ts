@@ -21,7 +21,7 @@ const impatient = (tries: number) => sql`select set_config('lock_timeout', ${tri
 export class CannotMigrate extends Error {}
 
 /** A migration as one statement: hundreds of statements that are sent one by one take twice as long. */
-function asOne({ name, text }: Migration): string {
+export function asOne({ name, text }: Migration): string {
   const statements = text
     .split('--> statement-breakpoint')
     .map((statement) => statement.trim().replace(/;$/, ''))
