@@ -38,6 +38,7 @@ import { platformPlane, tenantPlane } from './tenants/planes.ts'
 import { requireNeonSettings } from './tenants/provisioning/neon-key.ts'
 import { provisioningRoutes } from './tenants/provisioning/routes.ts'
 import { movedFrom } from './tenants/registry/resolve.ts'
+import { restoreRoutes } from './tenants/restore/routes.ts'
 import { rotationRoutes } from './tenants/rotations/routes.ts'
 import { tenantRoutes } from './tenants/routes.ts'
 import { undoRoutes } from './tenants/undo/routes.ts'
@@ -67,6 +68,7 @@ app.route('/platform/v1/tenants', undoRoutes)
 app.route('/platform/v1/tenants', moveRoutes)
 app.route('/platform/v1/tenants', certificateRoutes)
 app.route('/platform/v1/tenants', rotationRoutes)
+app.route('/platform/v1/tenants', restoreRoutes)
 app.route('/platform/v1/doctor', doctorRoutes)
 app.route('/platform/v1/analytics', analyticsRoutes)
 app.route('/platform/v1/auth', recoveryRoutes)

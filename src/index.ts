@@ -15,17 +15,19 @@ import { tendUndos } from './tenants/migration/put-back.ts'
 import { tendMigrations } from './tenants/migration/touch.ts'
 import { tendMoves } from './tenants/move/rest.ts'
 import { resumeStale } from './tenants/provisioning/provisioning.ts'
+import { tendRestores } from './tenants/restore/rest.ts'
 import { tendSigningKeys } from './tenants/rotations/signing.ts'
 
 export { Migration } from './tenants/migration/tenant.ts'
 export { Move } from './tenants/move/move.ts'
 export { Provisioning } from './tenants/provisioning/provisioning.ts'
+export { Restore } from './tenants/restore/restore.ts'
 
 export default {
   fetch: app.fetch,
   /**
    * Every minute: resumes stalled provisioning, erasures and rotations of keys, frees former names, propagates tenants that changed, compares the next
-   * slice of KV with the master (all of it once a day), goes on with migrations, their undos and moves, runs maintenance on active tenants (with the audit
+   * slice of KV with the master (all of it once a day), goes on with migrations, their undos, moves and restores, runs maintenance on active tenants (with the audit
    * checkpoint), and delivers mail. Logs and audit have it under one trace id.
    */
   async scheduled(_controller, env) {
@@ -42,6 +44,7 @@ export default {
       .finally(() => tendMigrations(env, config, trace_id))
       .finally(() => tendUndos(env, config))
       .finally(() => tendMoves(env, config))
+      .finally(() => tendRestores(env, config))
     const work = [resumeStale(env, config), eraseStale(env, config, trace_id), registry, maintenance]
     const results = await Promise.allSettled(work)
     for (const result of results)

@@ -82,6 +82,7 @@ export async function startWorkerd(
           PROVISIONING: { name: `provisioning-${name}`, className: 'Provisioning' },
           MIGRATION: { name: `migration-${name}`, className: 'Migration' },
           MOVE: { name: `move-${name}`, className: 'Move' },
+          RESTORE: { name: `restore-${name}`, className: 'Restore' },
           EMPTY: { name: `empty-${name}`, className: 'Empty' },
         },
         unsafeDirectSockets: [{ host: '127.0.0.1', port: 0 }],

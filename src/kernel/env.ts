@@ -8,6 +8,7 @@ export interface Env extends Record<string, unknown> {
   PROVISIONING: Workflow<{ run_id: string }>
   MIGRATION: Workflow<{ tenant_id: string; target: string; attempt: number } | { undo_id: string; attempt: number }>
   MOVE: Workflow<{ move_id: string; attempt: number }>
+  RESTORE: Workflow<{ restore_id: string; attempt: number }>
   ASSETS: Fetcher
 }
 

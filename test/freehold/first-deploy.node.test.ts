@@ -102,6 +102,7 @@ describe('from two new accounts', () => {
       ['provisioning', 'freehold'],
       ['migration', 'freehold'],
       ['move', 'freehold'],
+      ['restore', 'freehold'],
     ])
     const { bindings = [] } = state.scripts.get('freehold') ?? {}
     const secrets = Object.fromEntries(

@@ -142,7 +142,9 @@ describe('the master and Neon', () => {
     const users = edges.filter(({ name }) => name === 'src/tenants/provisioning/owner-url.ts').map(({ file }) => file)
     expect(users.length).toBeGreaterThan(4)
     expect(
-      users.filter((file) => !/^src\/tenants\/(adoption|provisioning|lifecycle|rotations|maintenance|doctor|export)\//.test(file)),
+      users.filter(
+        (file) => !/^src\/tenants\/(adoption|provisioning|lifecycle|rotations|maintenance|doctor|export)\//.test(file),
+      ),
     ).toEqual([])
   })
 

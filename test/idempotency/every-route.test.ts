@@ -25,6 +25,7 @@ const creating = posts.filter(({ takes }) => takes)
 const OTHERS = [
   /^\/(api|platform)\/v1\/auth\//,
   /\/import$/,
+  /\/restore-point(\/\{restore_id\}\/(confirm|return))?$/,
   /^\/platform\/v1\/migrations$/,
   /^\/platform\/v1\/doctor\/(fix|remove)$/,
   /\/(activate|deactivate|reactivate|restore|retry|resume|undo-migration|move|rotate-keys|rotate-signing-key|unlock|reset-password|approve|reject|revoke)$/,

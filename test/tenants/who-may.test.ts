@@ -56,6 +56,8 @@ const doors: [string, string, () => string, Record<string, unknown>?][] = [
   ['GET', 'its undo', () => `/platform/v1/tenants/${tenant.id}/undo-migration`],
   ['POST', 'moving it', () => `/platform/v1/tenants/${tenant.id}/move`, { isolation: 'project' }],
   ['GET', 'its move', () => `/platform/v1/tenants/${tenant.id}/move`],
+  ['POST', 'a restore point of it', () => `/platform/v1/tenants/${tenant.id}/restore-point`, { at: '2026-01-01T00:00:00Z' }],
+  ['GET', 'its restore points', () => `/platform/v1/tenants/${tenant.id}/restore-point`],
   ['POST', 'restoring it', () => `/platform/v1/tenants/${tenant.id}/restore`],
   ['DELETE', 'deleting it', () => `/platform/v1/tenants/${tenant.id}`],
   ['DELETE', 'erasing it', () => `/platform/v1/tenants/${tenant.id}?hard=true&confirm=permitted`],

@@ -1,4 +1,4 @@
-/** What the Worker says of the names of tenants, of where one may be, of moves and of undos of migrations: as worker.ts, of which it is a part. */
+/** What the Worker says of the names of tenants, of where one may be, of moves, of restores and of undos of migrations: as worker.ts, of which it is a part. */
 export const tenants = {
   'The subdomain {subdomain} is reserved.': 'El subdominio {subdomain} está reservado.',
   'This tenant has another name now: its address is {url}.': 'Este inquilino tiene ahora otro nombre: su dirección es {url}.',
@@ -6,7 +6,8 @@ export const tenants = {
     'debe tener como máximo 50 claves y 16 KiB, con lo que ya contiene',
   'is a key of something else than 1-40 of a-z, A-Z, 0-9, _, . and -, beginning with a letter':
     'es una clave que no consta de 1 a 40 caracteres de a-z, A-Z, 0-9, _, . y -, empezando por una letra',
-  'The tenant is being moved.': 'El inquilino se está moviendo.',
+  'The tenant is being moved, or restored to an earlier moment.':
+    'El inquilino se está moviendo, o restaurando a un momento anterior.',
   'A tenant of isolation branch cannot be moved: those of isolation database and project can.':
     'Un inquilino con aislamiento branch no se puede mover: los de aislamiento database y project sí.',
   'The tenant has isolation {isolation}, in {region}.': 'El inquilino tiene aislamiento {isolation}, en {region}.',
@@ -28,4 +29,18 @@ export const tenants = {
   'The migration of this tenant is undone already.': 'La migración de este inquilino ya está deshecha.',
   'There is nothing to undo: no branch of before a migration is kept.':
     'No hay nada que deshacer: no se conserva ninguna rama de antes de una migración.',
+  'A tenant of isolation {isolation} cannot be restored to an earlier moment: one of isolation project can.':
+    'Un inquilino con aislamiento {isolation} no se puede restaurar a un momento anterior: uno con aislamiento project sí.',
+  'A restore point of the tenant is being made.': 'Se está creando un punto de restauración del inquilino.',
+  'There is a restore point already, which waits for its confirmation: delete it first.':
+    'Ya hay un punto de restauración, que espera su confirmación: elimínalo primero.',
+  'Neon does not say which moments of the tenant it has.': 'Neon no indica qué momentos del inquilino tiene.',
+  'is outside the window of the tenant, which is from {from} until {until}':
+    'está fuera del intervalo del inquilino, que va de {from} a {until}',
+  "must be the tenant's subdomain: what was written since is not there any more":
+    'debe ser el subdominio del inquilino: lo que se escribió desde entonces ya no estará',
+  'There is no state before to go back to.': 'No hay ningún estado anterior al que volver.',
+  'The restore point does not wait for a confirmation.': 'El punto de restauración no espera ninguna confirmación.',
+  'The tenant has another branch at Neon since.': 'Desde entonces el inquilino tiene otra rama en Neon.',
+  'The restore point is not there any more.': 'El punto de restauración ya no está.',
 } as const

@@ -62,7 +62,9 @@ export async function certify(config: Config, { tenant, trace_id }: Job, is_remo
           (select h.address from platform.hosts h where h.id = t.host_id) as address,
           array(select k.kid from platform.signing_keys k where k.realm_id = t.id order by k.kid) as signing_keys,
           array(select k.branch_id from platform.kept_branches k where k.tenant_id = t.id and k.branch_id is not null
-            union select u.parent_id from platform.migration_undos u where u.tenant_id = t.id and u.state = 'done') as beside,
+            union select u.parent_id from platform.migration_undos u where u.tenant_id = t.id and u.state = 'done'
+            union select x.branch_id from platform.restore_points r cross join lateral (values (r.parent_id), (r.branch_id)) x (branch_id)
+              where r.tenant_id = t.id and x.branch_id is not null and r.removed_at is null) as beside,
           (select jsonb_build_object('no', a.no, 'hash', a.hash, 'entries', a.entries, 'checkpointed_at', ${rfc3339('a.checkpointed_at')})
             from platform.audit_heads a where a.realm_id = t.id) as audit_checkpoint
         from platform.tenants t left join lateral (select x.* from (${REQUESTED(id)}) x order by x.at desc limit 1) r on true where t.id = ${id}`,
@@ -70,7 +72,9 @@ export async function certify(config: Config, { tenant, trace_id }: Job, is_remo
   if (!known) return sql`select 1`
   const { created_at, requested_at, requested_by, signing_keys, audit_checkpoint } = known
   const own = isolation === 'branch' || isolation === 'project'
-  const branches = [tenant.branch_id ?? host?.branch_id, ...(known.beside as string[])].filter((branch) => branch)
+  const branches = [tenant.branch_id ?? host?.branch_id, ...(known.beside as string[])].filter(
+    (branch, i, all) => branch && all.indexOf(branch) === i,
+  )
   const is_gone = is_removed && host !== null
   const destroyed = {
     project: is_gone && isolation === 'project' ? host.project_id : null,

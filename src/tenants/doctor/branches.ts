@@ -14,5 +14,7 @@ export function knownBranches(branches: Branch[]): SQL {
     where b.name = 'tenant-' || t.id or b.id = coalesce(t.branch_id, h.branch_id)
       or exists (select from platform.kept_branches k where k.tenant_id = t.id
         and (b.id = k.branch_id or b.name = format('tenant-%s-before-%s-%s', t.id, substring(k.target from '/([0-9]+)'), k.attempt)))
-      or exists (select from platform.migration_undos u where u.tenant_id = t.id and (b.id = u.parent_id or b.id = u.branch_id and u.state = 'running'))`
+      or exists (select from platform.migration_undos u where u.tenant_id = t.id and (b.id = u.parent_id or b.id = u.branch_id and u.state = 'running'))
+      or exists (select from platform.restore_points r where r.tenant_id = t.id and r.removed_at is null
+        and (b.id in (r.parent_id, r.branch_id) or b.name = format('tenant-%s-at-%s', t.id, left(r.id::text, 8))))`
 }

@@ -1,10 +1,17 @@
 /** The names that Freehold gives what it makes at Neon. A branch or login with another name is somebody else's, and never judged. */
 
 const ID = '[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}'
-/** Branches that belong to one tenant, whose id is in their name: its own, one kept of before a migration, one that an undo left. */
-const BRANCHES = [`^tenant-(${ID})$`, `^tenant-(${ID})-before-\\d+-\\d+$`, `^tenant-(${ID})-undone-[\\w-]+$`].map(
-  (form) => new RegExp(form),
-)
+/**
+ * Branches that belong to one tenant, whose id is in their name: its own, one kept of before a migration, one that an undo
+ * left, one of an earlier moment, one that a restore left.
+ */
+const BRANCHES = [
+  `^tenant-(${ID})$`,
+  `^tenant-(${ID})-before-\\d+-\\d+$`,
+  `^tenant-(${ID})-undone-[\\w-]+$`,
+  `^tenant-(${ID})-at-[0-9a-f]{8}$`,
+  `^tenant-(${ID})-left-[\\w-]+$`,
+].map((form) => new RegExp(form))
 /** The logins of a tenant: the first twelve digits of its id are in their names (provisioning/logins.ts). */
 const LOGIN = /^freehold_(app|owner)_([0-9a-f]{12})(?:_[a-z])?$/
 

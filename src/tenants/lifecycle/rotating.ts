@@ -43,7 +43,7 @@ export async function beginRotation(ctx: Ctx, id: string): Promise<void> {
   if (row.is_rotating) return
   const { status } = row
   if (status !== 'active' && status !== 'inactive') throw new Problem('illegal_state', `The tenant is ${status}.`)
-  if (row.is_moving) throw new Problem('illegal_state', 'The tenant is being moved.')
+  if (row.is_moving) throw new Problem('illegal_state', 'The tenant is being moved, or restored to an earlier moment.')
   const { used_from } = row
   throw new Problem('illegal_state', `The keys that are used from ${used_from} are new: rotate them again half an hour later.`)
 }

@@ -4,7 +4,7 @@
  * the master moves only if the realm's chain still contains the checkpoint that the master knows, with the same hash.
  */
 import { type SQL, sql } from 'drizzle-orm'
-import { type Head, type Verification, verifyChain } from '../../audit/verify.ts'
+import { type Cut, type Head, type Verification, verifyChain } from '../../audit/verify.ts'
 import { newTraceId } from '../../http/trace.ts'
 import type { Config } from '../../kernel/config.ts'
 import { batch, unhurried } from '../../kernel/db.ts'
@@ -41,7 +41,10 @@ export async function checkpointAudit(config: Config, name: string, trace_id = n
 /** Verifies the audit of one realm, by subdomain or id; `platform` is the platform's own. Fails when there is no such realm. */
 export async function verifyAudit(config: Config, name: string): Promise<Verification> {
   const realm = await realmNamed(config, name)
-  return verifyChain(await urlOf(config, realm), realm.head, realm.created_at)
+  const [cuts = []] = await batch(config.MASTER_DATABASE_URL, [
+    sql`select c.from_no, c.to_no, c.hash from platform.audit_cuts c where c.realm_id = ${realm.id}`,
+  ])
+  return verifyChain(await urlOf(config, realm), realm.head, realm.created_at, cuts as Cut[])
 }
 
 async function realmNamed(config: Config, name: string): Promise<AuditedRealm & { created_at: string }> {

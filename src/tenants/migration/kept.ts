@@ -100,7 +100,7 @@ export async function keepBranch(config: Config, claim: Claim): Promise<void> {
     // A later attempt has begun, which keeps a branch of its own.
     if (!still?.length) return
   }
-  const taken = await take(neon, project_id, parent_id, nameOf(tenant_id, claim)).catch((error) => {
+  const taken = await takeBranch(neon, project_id, parent_id, nameOf(tenant_id, claim)).catch((error) => {
     if (!isLimit(error)) throw error
     log('no branch is kept', { tenant: tenant.subdomain, trace_id, error: neonWords(error) })
     return { refused: neonWords(error) }
@@ -115,10 +115,19 @@ export async function keepBranch(config: Config, claim: Claim): Promise<void> {
 /** The trace id of a migration: that of its run. */
 export const traceOf = (tenant_id: string, of_run: unknown) => String(of_run ?? tenant_id.replaceAll('-', ''))
 
-/** Takes a child of a branch, without a compute, and waits for it. One of that name is adopted, unless it was never made. */
-async function take(neon: NeonApi, project_id: string, parent_id: string, name: string): Promise<{ branch_id: string }> {
+/**
+ * Takes a child of a branch, as that is or was at a moment, without a compute, and waits for it. One of that name is adopted, unless it
+ * was never made.
+ */
+export async function takeBranch(
+  neon: NeonApi,
+  project_id: string,
+  parent_id: string,
+  name: string,
+  moment?: string,
+): Promise<{ branch_id: string }> {
   const create = async () => {
-    const body = { branch: { parent_id, name } }
+    const body = { branch: { parent_id, name, ...(moment !== undefined && { parent_timestamp: moment }) } }
     const made = await withRetry(() =>
       raw.createProjectBranch({ client: neon.client, path: { project_id }, body, throwOnError: true }),
     )

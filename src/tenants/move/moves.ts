@@ -78,7 +78,8 @@ type Row = Pick<Shown, 'subdomain' | 'isolation' | 'region'> & {
 /** Why a tenant cannot be moved there now; null: it can. */
 function refusal(row: Row, isolation: string): Problem | null {
   if (row.status !== 'active' && row.status !== 'inactive') return new Problem('illegal_state', `The tenant is ${row.status}.`)
-  if (row.move_id !== null || row.newest?.state === 'running') return new Problem('illegal_state', 'The tenant is being moved.')
+  if (row.move_id !== null || row.newest?.state === 'running')
+    return new Problem('illegal_state', 'The tenant is being moved, or restored to an earlier moment.')
   if (row.isolation === 'branch')
     return new Problem(
       'illegal_state',
@@ -147,5 +148,8 @@ export async function beginMove(ctx: Ctx, id: string, wanted: z.infer<typeof New
   const [work] = rowsOf<{ attempt: number }>(begun)
   if (work) return { work: { move_id, attempt: work.attempt }, move: wire(id, now) }
   const [then] = rowsOf<Row>(before)
-  throw (then && refusal(then, isolation)) ?? new Problem('illegal_state', 'The tenant is being moved.')
+  throw (
+    (then && refusal(then, isolation)) ??
+    new Problem('illegal_state', 'The tenant is being moved, or restored to an earlier moment.')
+  )
 }

@@ -129,3 +129,15 @@ export function dropLogins(at: Cluster, tenant: Named): Promise<void> {
   const { app, owner } = namesOf(tenant)
   return dropRoles(at, rolesOf(app, owner))
 }
+
+/** Keeps the logins of a tenant that it does not have now from logging in. Repeatable. */
+export function closeOtherLogins(at: Cluster, tenant: Named): Promise<unknown> {
+  const { app, owner } = namesOf(tenant)
+  const short = tenant.id.replaceAll('-', '').slice(0, 12)
+  return changeRoles(at, [
+    sql.raw(`do $$ declare name text; begin
+      for name in select r.rolname from pg_roles r where r.rolname ~ '^freehold_(app|owner)_${short}(_[a-z])?$' and r.rolname not in ('${app}', '${owner}') and r.rolcanlogin loop
+        execute format('alter role %I nologin', name);
+      end loop; end $$`),
+  ])
+}

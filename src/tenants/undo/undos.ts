@@ -58,7 +58,7 @@ const newest = sql`(select jsonb_build_object('id', u.id, 'state', u.state, 'is_
 
 const shown = (
   id: string,
-) => sql`select t.subdomain, t.status, t.isolation, t.schema_version, t.rotating_since is not null or t.refresh_key_from > now() as is_rotating,
+) => sql`select t.subdomain, t.status, t.isolation, t.schema_version, t.move_id, t.rotating_since is not null or t.refresh_key_from > now() as is_rotating,
     k.branch_id, k.refused, k.from_version, k.kept_until > now() as is_kept, ${rfc3339('k.kept_until')} as kept_until,
     array(select m.state from platform.tenant_migrations m where m.tenant_id = t.id) as states, ${newest} as newest
   from platform.tenants t left join platform.kept_branches k on k.tenant_id = t.id where t.id = ${id}`
@@ -75,6 +75,7 @@ function refusal(row: Record<string, unknown>): Problem | null {
   if (states.includes('undoing')) return new Problem('illegal_state', 'The migration of this tenant is being undone.')
   if (status !== 'active' && status !== 'inactive') return new Problem('illegal_state', `The tenant is ${status}.`)
   if (states.includes('running')) return new Problem('illegal_state', 'This tenant is being migrated.')
+  if (row.move_id) return new Problem('illegal_state', 'The tenant is being moved, or restored to an earlier moment.')
   if (row.branch_id && row.is_kept) {
     if (!row.is_rotating) return null
     return new Problem('illegal_state', 'The keys of this tenant are being rotated: undo the migration some minutes later.')
@@ -145,9 +146,9 @@ export async function beginUndo(ctx: Ctx, id: string, discard_writes: boolean): 
   }
   const undo_id = crypto.randomUUID()
   const [begun, now] = await ctx.run(
-    ctx.db.execute(sql`with taken as (
-        update platform.tenant_migrations m set state = 'undoing' from platform.kept_branches k, platform.tenant_migrations o, platform.tenants t
-        where m.tenant_id = ${id} and k.tenant_id = m.tenant_id and k.target = m.target and o.tenant_id = m.tenant_id and o.target = m.target and t.id = m.tenant_id
+    ctx.db.execute(sql`with free as (select f.id from platform.tenants f where f.id = ${id} and f.move_id is null for no key update), taken as (
+        update platform.tenant_migrations m set state = 'undoing' from platform.kept_branches k, platform.tenant_migrations o, platform.tenants t, free
+        where m.tenant_id = free.id and k.tenant_id = m.tenant_id and k.target = m.target and o.tenant_id = m.tenant_id and o.target = m.target and t.id = m.tenant_id
           and m.state in ('done', 'failed') and k.branch_id is not null and k.kept_until > now() and t.status in ('active', 'inactive')
           and t.rotating_since is null and coalesce(t.refresh_key_from, '-infinity') <= now()
           and not exists (select from platform.tenant_migrations x where x.tenant_id = m.tenant_id and x.state in ('running', 'undoing'))

@@ -1,0 +1,83 @@
+/**
+ * What is done about restore points without an operator. Threat: a tenant stays closed because whoever worked on it died; branches and
+ * computes pile up that nobody needs; the branch that is removed is the tenant's. So a branch is removed only while no tenant has it.
+ */
+import { sql } from 'drizzle-orm'
+import type { Config } from '../../kernel/config.ts'
+import { batch } from '../../kernel/db.ts'
+import type { Env } from '../../kernel/env.ts'
+import { log } from '../../kernel/log.ts'
+import { removeComputes } from '../migration/kept.ts'
+import { neonApi, reason, remove } from '../provisioning/neon.ts'
+import { isGone } from '../provisioning/projects.ts'
+import { LEASE, type RestoreWork } from './place.ts'
+import { nameOf } from './restore.ts'
+
+/** Starts the Workflow instance of an attempt at a restore; one that exists goes on. */
+export async function startRestore(env: Env, work: RestoreWork): Promise<void> {
+  await env.RESTORE.create({ id: `restore-${work.restore_id}-${work.attempt}`, params: work }).catch((error) => {
+    if (!String(error).includes('already_exists')) log('restore not started', { restore: work.restore_id, error: String(error) })
+  })
+}
+
+/** A branch that no tenant and no host has. */
+const IS_NOBODYS = sql.raw(
+  `not exists (select from platform.hosts h where h.branch_id = r.branch_id and h.project_id = r.project_id) and not exists (select from platform.tenants t where t.branch_id = r.branch_id)`,
+)
+
+/**
+ * For the scheduled job: goes on with restores whose lease ran out, removes the branches of restore points that are over, and the
+ * computes of branches that were left. One round trip to the master where there is nothing to do, and none to a tenant's database.
+ */
+export async function tendRestores(env: Env, config: Config): Promise<void> {
+  const [lost = [], , over = [], left = []] = await batch(config.MASTER_DATABASE_URL, [
+    sql`update platform.restore_points r set attempts = r.attempts + 2, lease_until = now() + ${LEASE} where r.state in ('making', 'restoring', 'returning') and r.lease_until < now()
+        returning r.id as restore_id, r.attempts as attempt`,
+    sql`update platform.restore_points r set state = 'dropped', finished_at = now() where r.state = 'ready' and r.kept_until <= now()`,
+    sql`select r.id, r.tenant_id, r.project_id, r.branch_id from platform.restore_points r
+        where r.removed_at is null and r.kept_until <= now() and r.state in ('failed', 'dropped', 'returned') and ${IS_NOBODYS} order by r.kept_until limit 20`,
+    sql`select r.id, r.project_id, case r.state when 'returned' then r.branch_id else r.parent_id end as branch_id from platform.restore_points r where r.compute_until <= now() limit 20`,
+  ])
+  for (const work of lost) await startRestore(env, work as RestoreWork)
+  const neon = neonApi(config)
+  const failed = (what: string) => (error: unknown) => log(what, { error: reason(error) })
+  for (const row of over)
+    await removePoint(config, row as Record<string, string | null>).catch(failed('branch of a restore point not removed'))
+  for (const { id, project_id, branch_id } of left) {
+    const removed = absent(removeComputes(neon, String(project_id), String(branch_id))).then(() =>
+      batch(config.MASTER_DATABASE_URL, [sql`update platform.restore_points set compute_until = null where id = ${String(id)}`]),
+    )
+    await removed.catch(failed('compute of a branch that was left not removed'))
+  }
+}
+
+/** What Neon has no more needs no removing. */
+const absent = async (work: Promise<unknown>) => {
+  let error: unknown
+  const is_gone = await isGone(() =>
+    work.catch((thrown) => {
+      error = thrown
+      throw thrown
+    }),
+  ).catch(() => false)
+  if (!is_gone && error) throw error
+}
+
+/** Removes the branch of a restore point, by its id, or by its name where the answer that had the id was lost. */
+async function removePoint(
+  config: Config,
+  { id, tenant_id, project_id, branch_id }: Record<string, string | null>,
+): Promise<void> {
+  const neon = neonApi(config)
+  const at = { project_id: String(project_id) }
+  const name = nameOf(String(tenant_id), String(id))
+  if (branch_id) await remove(neon, { ...at, branch_id }, null)
+  else
+    await absent(
+      (async () => {
+        const found = await neon.branches.list({ projectId: at.project_id, search: name }).all()
+        for (const branch of found.filter((one) => one.name === name)) await remove(neon, { ...at, branch_id: branch.id }, null)
+      })(),
+    )
+  await batch(config.MASTER_DATABASE_URL, [sql`update platform.restore_points set removed_at = now() where id = ${id}`])
+}
