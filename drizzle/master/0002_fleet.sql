@@ -1,15 +1,21 @@
 -- Made by `npm run migration` for the master. Do not edit it once it has landed.
 -- Tables:
+--   creates table platform.days
+--   creates table platform.tenant_days
 --   creates table platform.erasure_certificates
 --   creates table platform.kv_pass
 --   creates table platform.tenant_moves
+--   creates table platform.subdomains
+--   creates table platform.audit_cuts
+--   creates table platform.restore_points
 --   creates table platform.kept_branches
 --   creates table platform.migration_undos
 --   alters table platform.hosts
---   alters table platform.tenant_migrations
 --   alters table platform.tenants
+--   alters table platform.signing_keys
+--   alters table platform.tenant_migrations
 -- Definitions:
---   creates 16 objects
+--   creates 36 objects
 --   replaces function platform.published_fields
 --   drops and creates trigger audit_delete on platform.tenants
 --   drops and creates trigger audit_update on platform.tenants
@@ -22,6 +28,26 @@ drop trigger audit_delete on platform.tenants;
 drop trigger audit_update on platform.tenants;
 --> statement-breakpoint
 drop trigger audit_insert on platform.tenants;
+--> statement-breakpoint
+CREATE TABLE "platform"."days" (
+  "day" date PRIMARY KEY NOT NULL,
+  "tenants" integer NOT NULL,
+  "people" bigint NOT NULL,
+  "logins" bigint NOT NULL,
+  "failures" bigint NOT NULL,
+  "mails" bigint NOT NULL
+);
+--> statement-breakpoint
+CREATE TABLE "platform"."tenant_days" (
+  "tenant_id" uuid NOT NULL,
+  "day" date NOT NULL,
+  "people" integer,
+  "logins" integer NOT NULL,
+  "failures" integer NOT NULL,
+  "mails" integer NOT NULL,
+  "reported_at" timestamp with time zone DEFAULT now() NOT NULL,
+  CONSTRAINT "tenant_days_tenant_id_day_pk" PRIMARY KEY("tenant_id","day")
+);
 --> statement-breakpoint
 CREATE TABLE "platform"."erasure_certificates" (
   "tenant_id" uuid PRIMARY KEY NOT NULL,
@@ -64,6 +90,47 @@ CREATE TABLE "platform"."tenant_moves" (
   "left_until" timestamp with time zone
 );
 --> statement-breakpoint
+CREATE TABLE "platform"."subdomains" (
+  "name" text PRIMARY KEY NOT NULL,
+  "tenant_id" uuid NOT NULL,
+  "until" timestamp with time zone,
+  "v" bigint NOT NULL
+);
+--> statement-breakpoint
+CREATE TABLE "platform"."audit_cuts" (
+  "realm_id" uuid NOT NULL,
+  "to_no" integer NOT NULL,
+  "from_no" integer NOT NULL,
+  "left_no" integer NOT NULL,
+  "left_hash" text,
+  "hash" text NOT NULL,
+  "restore_id" uuid NOT NULL,
+  "restored_at" timestamp with time zone DEFAULT now() NOT NULL,
+  CONSTRAINT "audit_cuts_realm_id_to_no_pk" PRIMARY KEY("realm_id","to_no")
+);
+--> statement-breakpoint
+CREATE TABLE "platform"."restore_points" (
+  "id" uuid PRIMARY KEY NOT NULL,
+  "tenant_id" uuid NOT NULL,
+  "at" timestamp with time zone NOT NULL,
+  "state" text NOT NULL,
+  "project_id" text NOT NULL,
+  "parent_id" text NOT NULL,
+  "branch_id" text,
+  "difference" jsonb,
+  "attempts" integer NOT NULL,
+  "lease_until" timestamp with time zone NOT NULL,
+  "error" text,
+  "trace_id" text NOT NULL,
+  "created_at" timestamp with time zone DEFAULT now() NOT NULL,
+  "ready_at" timestamp with time zone,
+  "exchanged_at" timestamp with time zone,
+  "finished_at" timestamp with time zone,
+  "kept_until" timestamp with time zone NOT NULL,
+  "compute_until" timestamp with time zone,
+  "removed_at" timestamp with time zone
+);
+--> statement-breakpoint
 CREATE TABLE "platform"."kept_branches" (
   "tenant_id" uuid PRIMARY KEY NOT NULL,
   "target" text NOT NULL,
@@ -101,6 +168,10 @@ ALTER TABLE "platform"."hosts" DROP CONSTRAINT "hosts_open";
 --> statement-breakpoint
 DROP INDEX "platform"."hosts_one_opening";
 --> statement-breakpoint
+ALTER TABLE "platform"."tenants" ALTER COLUMN "tax_id" DROP NOT NULL;
+--> statement-breakpoint
+ALTER TABLE "platform"."tenants" ALTER COLUMN "country" DROP NOT NULL;
+--> statement-breakpoint
 ALTER TABLE "platform"."hosts" ADD COLUMN "address" text;
 --> statement-breakpoint
 ALTER TABLE "platform"."hosts" ADD COLUMN "found" jsonb;
@@ -108,6 +179,10 @@ ALTER TABLE "platform"."hosts" ADD COLUMN "found" jsonb;
 ALTER TABLE "platform"."hosts" ADD COLUMN "removing" text;
 --> statement-breakpoint
 ALTER TABLE "platform"."hosts" ADD COLUMN "removing_until" timestamp with time zone;
+--> statement-breakpoint
+ALTER TABLE "platform"."signing_keys" ADD COLUMN "follows" text;
+--> statement-breakpoint
+ALTER TABLE "platform"."signing_keys" ADD COLUMN "published_until" timestamp with time zone;
 --> statement-breakpoint
 ALTER TABLE "platform"."tenant_migrations" ADD COLUMN "step" text;
 --> statement-breakpoint
@@ -119,13 +194,21 @@ ALTER TABLE "platform"."tenants" ADD COLUMN "connected_at" timestamp with time z
 --> statement-breakpoint
 ALTER TABLE "platform"."tenants" ADD COLUMN "move_id" uuid;
 --> statement-breakpoint
+ALTER TABLE "platform"."tenant_days" ADD CONSTRAINT "tenant_days_tenant_id_tenants_id_fk" FOREIGN KEY ("tenant_id") REFERENCES "platform"."tenants"("id") ON DELETE cascade ON UPDATE no action;
+--> statement-breakpoint
 ALTER TABLE "platform"."tenant_moves" ADD CONSTRAINT "tenant_moves_tenant_id_tenants_id_fk" FOREIGN KEY ("tenant_id") REFERENCES "platform"."tenants"("id") ON DELETE cascade ON UPDATE no action;
 --> statement-breakpoint
 ALTER TABLE "platform"."tenant_moves" ADD CONSTRAINT "tenant_moves_other_host_id_hosts_id_fk" FOREIGN KEY ("other_host_id") REFERENCES "platform"."hosts"("id") ON DELETE no action ON UPDATE no action;
 --> statement-breakpoint
+ALTER TABLE "platform"."audit_cuts" ADD CONSTRAINT "audit_cuts_realm_id_tenants_id_fk" FOREIGN KEY ("realm_id") REFERENCES "platform"."tenants"("id") ON DELETE cascade ON UPDATE no action;
+--> statement-breakpoint
+ALTER TABLE "platform"."restore_points" ADD CONSTRAINT "restore_points_tenant_id_tenants_id_fk" FOREIGN KEY ("tenant_id") REFERENCES "platform"."tenants"("id") ON DELETE cascade ON UPDATE no action;
+--> statement-breakpoint
 ALTER TABLE "platform"."kept_branches" ADD CONSTRAINT "kept_branches_tenant_id_tenants_id_fk" FOREIGN KEY ("tenant_id") REFERENCES "platform"."tenants"("id") ON DELETE cascade ON UPDATE no action;
 --> statement-breakpoint
 ALTER TABLE "platform"."migration_undos" ADD CONSTRAINT "migration_undos_tenant_id_tenants_id_fk" FOREIGN KEY ("tenant_id") REFERENCES "platform"."tenants"("id") ON DELETE cascade ON UPDATE no action;
+--> statement-breakpoint
+CREATE INDEX "tenant_days_day" ON "platform"."tenant_days" USING btree ("day");
 --> statement-breakpoint
 CREATE UNIQUE INDEX "tenant_moves_one" ON "platform"."tenant_moves" USING btree ("tenant_id") WHERE "platform"."tenant_moves"."state" = 'running' or "platform"."tenant_moves"."left_until" is not null;
 --> statement-breakpoint
@@ -137,6 +220,20 @@ CREATE INDEX "tenant_moves_left" ON "platform"."tenant_moves" USING btree ("left
 --> statement-breakpoint
 CREATE INDEX "tenant_moves_host" ON "platform"."tenant_moves" USING btree ("other_host_id") WHERE "platform"."tenant_moves"."other_host_id" is not null;
 --> statement-breakpoint
+CREATE INDEX "subdomains_tenant" ON "platform"."subdomains" USING btree ("tenant_id");
+--> statement-breakpoint
+CREATE INDEX "subdomains_until" ON "platform"."subdomains" USING btree ("until") WHERE "platform"."subdomains"."until" is not null;
+--> statement-breakpoint
+CREATE UNIQUE INDEX "restore_points_one" ON "platform"."restore_points" USING btree ("tenant_id") WHERE "platform"."restore_points"."state" in ('making', 'ready', 'restoring', 'returning');
+--> statement-breakpoint
+CREATE INDEX "restore_points_tenant" ON "platform"."restore_points" USING btree ("tenant_id","created_at");
+--> statement-breakpoint
+CREATE INDEX "restore_points_lease" ON "platform"."restore_points" USING btree ("lease_until") WHERE "platform"."restore_points"."state" in ('making', 'restoring', 'returning');
+--> statement-breakpoint
+CREATE INDEX "restore_points_kept" ON "platform"."restore_points" USING btree ("kept_until") WHERE "platform"."restore_points"."removed_at" is null;
+--> statement-breakpoint
+CREATE INDEX "restore_points_compute" ON "platform"."restore_points" USING btree ("compute_until") WHERE "platform"."restore_points"."compute_until" is not null;
+--> statement-breakpoint
 CREATE UNIQUE INDEX "migration_undos_one_running" ON "platform"."migration_undos" USING btree ("tenant_id") WHERE "platform"."migration_undos"."state" = 'running';
 --> statement-breakpoint
 CREATE INDEX "migration_undos_tenant" ON "platform"."migration_undos" USING btree ("tenant_id","created_at");
@@ -144,6 +241,8 @@ CREATE INDEX "migration_undos_tenant" ON "platform"."migration_undos" USING btre
 CREATE INDEX "migration_undos_lease" ON "platform"."migration_undos" USING btree ("lease_until") WHERE "platform"."migration_undos"."state" = 'running';
 --> statement-breakpoint
 CREATE INDEX "migration_undos_compute" ON "platform"."migration_undos" USING btree ("compute_until") WHERE "platform"."migration_undos"."compute_until" is not null;
+--> statement-breakpoint
+CREATE INDEX "signing_keys_published" ON "platform"."signing_keys" USING btree ("published_until") WHERE "platform"."signing_keys"."published_until" is not null;
 --> statement-breakpoint
 CREATE INDEX "tenant_migrations_pending" ON "platform"."tenant_migrations" USING btree ("run_id","wave","tenant_id") WHERE "platform"."tenant_migrations"."state" = 'pending';
 --> statement-breakpoint
@@ -155,8 +254,16 @@ CREATE UNIQUE INDEX "hosts_one_opening" ON "platform"."hosts" USING btree ("kind
 --> statement-breakpoint
 ALTER TABLE "platform"."hosts" ADD CONSTRAINT "hosts_address_unique" UNIQUE("address");
 --> statement-breakpoint
+ALTER TABLE "platform"."signing_keys" ADD CONSTRAINT "signing_keys_follows_unique" UNIQUE("follows");
+--> statement-breakpoint
 ALTER TABLE "platform"."hosts" ADD CONSTRAINT "hosts_open" CHECK ("platform"."hosts"."state" <> 'open' or num_nulls("platform"."hosts"."project_id", "platform"."hosts"."branch_id", "platform"."hosts"."owner_role", "platform"."hosts"."owner_url_encrypted") = 0
         or "platform"."hosts"."kind" = 'external' and num_nulls("platform"."hosts"."address", "platform"."hosts"."found", "platform"."hosts"."owner_url_encrypted") = 0);
+--> statement-breakpoint
+ALTER TABLE "platform"."tenants" ADD CONSTRAINT "tenants_config" CHECK (octet_length("platform"."tenants"."config"::text) <= 20000 and jsonb_array_length(jsonb_path_query_array("platform"."tenants"."config", '$.keyvalue()')) <= 50);
+--> statement-breakpoint
+alter table platform.days enable row level security;
+--> statement-breakpoint
+alter table platform.tenant_days enable row level security;
 --> statement-breakpoint
 alter table platform.erasure_certificates enable row level security;
 --> statement-breakpoint
@@ -164,9 +271,55 @@ alter table platform.kv_pass enable row level security;
 --> statement-breakpoint
 alter table platform.tenant_moves enable row level security;
 --> statement-breakpoint
+alter table platform.subdomains enable row level security;
+--> statement-breakpoint
+alter table platform.audit_cuts enable row level security;
+--> statement-breakpoint
+alter table platform.restore_points enable row level security;
+--> statement-breakpoint
 alter table platform.kept_branches enable row level security;
 --> statement-breakpoint
 alter table platform.migration_undos enable row level security;
+--> statement-breakpoint
+-- Moves the sums by what a statement changed of tenant_days. The rows of days are locked in one order, and whoever holds
+-- them waits for nobody else who wants them, so that two runs of maintenance wait for each other at most.
+create or replace function platform.sum_days() returns trigger
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  if tg_op = 'INSERT' then
+    insert into platform.days as s (day, tenants, people, logins, failures, mails)
+    select n.day, count(*), coalesce(sum(n.people), 0), sum(n.logins), sum(n.failures), sum(n.mails)
+    from added n
+    group by n.day
+    order by n.day
+    on conflict (day) do update
+    set tenants = s.tenants + excluded.tenants,
+      people = s.people + excluded.people,
+      logins = s.logins + excluded.logins,
+      failures = s.failures + excluded.failures,
+      mails = s.mails + excluded.mails;
+    return null;
+  end if;
+  perform from platform.days s where s.day in (select n.day from added n) order by s.day for no key update;
+  update platform.days s
+  set people = s.people + x.people,
+    logins = s.logins + x.logins,
+    failures = s.failures + x.failures,
+    mails = s.mails + x.mails
+  from (
+    select y.day, sum(y.people) as people, sum(y.logins) as logins, sum(y.failures) as failures, sum(y.mails) as mails
+    from (
+      select n.day, coalesce(n.people, 0) as people, n.logins, n.failures, n.mails
+      from added n
+      union all
+      select o.day, -coalesce(o.people, 0), -o.logins, -o.failures, -o.mails
+      from removed o
+    ) y
+    group by y.day
+  ) x
+  where s.day = x.day;
+  return null;
+end $$;
 --> statement-breakpoint
 -- What the doctor fixes, in the audit of the platform.
 --
@@ -189,11 +342,134 @@ language sql stable
 return to_jsonb(t) - '{v,published_v,updated_at,users_counted,is_active,presets_version,owner_url_encrypted,
   next_refresh_key_encrypted,rotating_since,connected_at,move_id}'::text[];
 --> statement-breakpoint
+-- A tenant takes its name, if nobody else has it or keeps it. The name that it leaves stays its own for 30 days, as
+-- long as sessions, cookies and known devices live by default; all its former names say from now on where it is.
+create or replace function platform.take_subdomain() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  kept_until timestamptz;
+begin
+  if tg_op = 'UPDATE' and new.subdomain = old.subdomain then
+    return new;
+  end if;
+  insert into platform.subdomains as s (name, tenant_id, v)
+  values (new.subdomain, new.id, new.v)
+  on conflict (name) do update
+  set tenant_id = excluded.tenant_id, until = null, v = excluded.v
+  where s.tenant_id = excluded.tenant_id or s.until <= now();
+  if not found then
+    select s.until
+    into kept_until
+    from platform.subdomains s
+    where s.name = new.subdomain;
+    if kept_until is null then
+      perform access.refuse('subdomain_taken', format('The subdomain %s is taken.', new.subdomain));
+    end if;
+    perform access.refuse('subdomain_taken',
+      format('The subdomain %s is the former name of another tenant and kept for it until %s.', new.subdomain,
+        to_char(kept_until at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')));
+  end if;
+  if tg_op = 'UPDATE' then
+    -- Not an update alone: a tenant of an earlier release has no row of its name yet.
+    insert into platform.subdomains as s (name, tenant_id, until, v)
+    values (old.subdomain, old.id, now() + interval '30 days', new.v)
+    on conflict (name) do update
+    set until = excluded.until
+    where s.tenant_id = excluded.tenant_id;
+    update platform.subdomains s
+    set v = new.v
+    where s.tenant_id = new.id and s.until is not null;
+    -- Each is written to KV, and is in every entry of the tenant.
+    if (select count(*) > 20 from platform.subdomains s where s.tenant_id = new.id and s.until > now()) then
+      perform access.refuse('limit_reached',
+        'The tenant had 20 other names in the last 30 days. Wait until one of them is free.');
+    end if;
+  end if;
+  return new;
+end $$;
+--> statement-breakpoint
+-- What is erased keeps no name.
+create or replace function platform.leave_subdomains() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  delete from platform.subdomains s
+  where s.tenant_id = old.id;
+  return null;
+end $$;
+--> statement-breakpoint
+-- How the attempts of a tenant are numbered that close its database: they only grow, whatever they are for, and giving
+-- one up takes a number, too (tenants/fence/fence.ts).
+create or replace function platform.next_restore_attempt(tenant uuid) returns integer
+language sql stable
+return 2 + greatest(
+  (select max(x.attempts) from platform.restore_points x where x.tenant_id = tenant),
+  (select max(x.attempts) from platform.tenant_moves x where x.tenant_id = tenant),
+  (select max(x.attempts) from platform.migration_undos x where x.tenant_id = tenant),
+  0
+);
+--> statement-breakpoint
+-- Adds a signing key to a tenant, published and not yet used, unless one is on its way, or its newest came with a rotation
+-- of the last half hour, or eight are published. Returns {status, kid, use_from, is_coming, published} of the newest key
+-- then; null: there is no such tenant.
+create or replace function platform.add_signing_key(tenant uuid, kid text, public_jwk jsonb, private_encrypted text) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if access.scope() is distinct from 'all' or access.permission() is distinct from 'tenant:update' then
+    perform access.refuse('forbidden', 'Rotating a key needs a permission for tenants.');
+  end if;
+  insert into platform.signing_keys (kid, realm_id, public_jwk, private_jwk_encrypted, use_from, follows)
+  select add_signing_key.kid, t.id, add_signing_key.public_jwk, private_encrypted, '9999-01-01 00:00+00', k.kid
+  from platform.tenants t
+    join lateral (
+      select x.kid, x.use_from, x.follows, count(*) over () as published
+      from platform.signing_keys x
+      where x.realm_id = t.id
+      order by x.use_from desc
+      limit 1
+    ) k on true
+  where t.id = tenant
+    and t.status in ('active', 'inactive')
+    and (k.follows is null or k.use_from < now() - interval '30 minutes')
+    and k.published < 8
+  on conflict (follows) do nothing;
+  if found then
+    perform access.record('TENANT_UPDATED', 'rotate_signing_key', 'tenant', tenant::text, null,
+      jsonb_build_object('signing_key', kid));
+  end if;
+  return (
+    select jsonb_build_object('status', t.status, 'kid', k.kid, 'use_from', k.use_from,
+      'is_coming', k.use_from > now(), 'published', k.published)
+    from platform.tenants t
+      left join lateral (
+        select x.kid, x.use_from, count(*) over () as published
+        from platform.signing_keys x
+        where x.realm_id = t.id
+        order by x.use_from desc
+        limit 1
+      ) k on true
+    where t.id = tenant
+  );
+end $$;
+--> statement-breakpoint
 CREATE TRIGGER audit_delete AFTER DELETE ON platform.tenant_moves REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('tenant_move', '{app_url_encrypted,owner_url_encrypted}', '{step,copied,operations,lease_until,attempts,left_until}', '{id}');
 --> statement-breakpoint
 CREATE TRIGGER audit_update AFTER UPDATE ON platform.tenant_moves REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('tenant_move', '{app_url_encrypted,owner_url_encrypted}', '{step,copied,operations,lease_until,attempts,left_until}', '{id}');
 --> statement-breakpoint
 CREATE TRIGGER audit_insert AFTER INSERT ON platform.tenant_moves REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('tenant_move', '{app_url_encrypted,owner_url_encrypted}', '{step,copied,operations,lease_until,attempts,left_until}', '{id}');
+--> statement-breakpoint
+CREATE TRIGGER audit_delete AFTER DELETE ON platform.audit_cuts REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('audit_cut', '{}', '{updated_at}', '{realm_id,to_no}');
+--> statement-breakpoint
+CREATE TRIGGER audit_update AFTER UPDATE ON platform.audit_cuts REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('audit_cut', '{}', '{updated_at}', '{realm_id,to_no}');
+--> statement-breakpoint
+CREATE TRIGGER audit_insert AFTER INSERT ON platform.audit_cuts REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('audit_cut', '{}', '{updated_at}', '{realm_id,to_no}');
+--> statement-breakpoint
+create trigger sum_changed after update on platform.tenant_days
+  referencing old table as removed new table as added
+  for each statement execute function platform.sum_days();
+--> statement-breakpoint
+create trigger sum_reported after insert on platform.tenant_days
+  referencing new table as added
+  for each statement execute function platform.sum_days();
 --> statement-breakpoint
 CREATE TRIGGER audit_delete AFTER DELETE ON platform.erasure_certificates REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('erasure_certificate', '{}', '{updated_at}', '{tenant_id}');
 --> statement-breakpoint
@@ -201,11 +477,30 @@ CREATE TRIGGER audit_update AFTER UPDATE ON platform.erasure_certificates REFERE
 --> statement-breakpoint
 CREATE TRIGGER audit_insert AFTER INSERT ON platform.erasure_certificates REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('erasure_certificate', '{}', '{updated_at}', '{tenant_id}');
 --> statement-breakpoint
+create trigger leave_subdomains after delete on platform.tenants
+  for each row execute function platform.leave_subdomains();
+--> statement-breakpoint
+-- After next_version, in the order of their names: it gives the version.
+create trigger take_subdomain before insert or update of subdomain on platform.tenants
+  for each row execute function platform.take_subdomain();
+--> statement-breakpoint
+CREATE TRIGGER audit_delete AFTER DELETE ON platform.restore_points REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('restore_point', '{}', '{lease_until,attempts,compute_until,difference,removed_at}', '{id}');
+--> statement-breakpoint
+CREATE TRIGGER audit_update AFTER UPDATE ON platform.restore_points REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('restore_point', '{}', '{lease_until,attempts,compute_until,difference,removed_at}', '{id}');
+--> statement-breakpoint
+CREATE TRIGGER audit_insert AFTER INSERT ON platform.restore_points REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('restore_point', '{}', '{lease_until,attempts,compute_until,difference,removed_at}', '{id}');
+--> statement-breakpoint
 CREATE TRIGGER audit_delete AFTER DELETE ON platform.migration_undos REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('migration_undo', '{}', '{lease_until,attempts,compute_until}', '{id}');
 --> statement-breakpoint
 CREATE TRIGGER audit_update AFTER UPDATE ON platform.migration_undos REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('migration_undo', '{}', '{lease_until,attempts,compute_until}', '{id}');
 --> statement-breakpoint
 CREATE TRIGGER audit_insert AFTER INSERT ON platform.migration_undos REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('migration_undo', '{}', '{lease_until,attempts,compute_until}', '{id}');
+--> statement-breakpoint
+create policy operators on platform.tenant_days for select
+  using ((select access.scope()) = 'all');
+--> statement-breakpoint
+create policy operators on platform.days for select
+  using ((select access.scope()) = 'all');
 --> statement-breakpoint
 create policy operators on platform.erasure_certificates for select
   using ((select access.scope()) = 'all');
@@ -222,6 +517,16 @@ create policy reconnecting on platform.hosts for update
   using ((select access.scope()) = 'all' and kind = 'external')
   with check ((select access.scope()) = 'all' and kind = 'external');
 --> statement-breakpoint
+create policy operators on platform.subdomains for select
+  using ((select access.scope()) = 'all');
+--> statement-breakpoint
+create policy reader on platform.subdomains for select to freehold_reader
+  using (true);
+--> statement-breakpoint
+create policy operators on platform.restore_points
+  using ((select access.scope()) = 'all')
+  with check ((select access.scope()) = 'all');
+--> statement-breakpoint
 create policy operators on platform.kept_branches for select
   using ((select access.scope()) = 'all');
 --> statement-breakpoint
@@ -236,23 +541,42 @@ CREATE TRIGGER audit_update AFTER UPDATE ON platform.tenants REFERENCING OLD TAB
 CREATE TRIGGER audit_insert AFTER INSERT ON platform.tenants REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('tenant', '{app_url_encrypted,owner_url_encrypted,refresh_key_encrypted,former_refresh_key_encrypted,next_refresh_key_encrypted,initial_admin_encrypted}', '{v,published_v,updated_at,users_counted,presets_version,next_refresh_key_encrypted,move_id}', '{id}');
 --> statement-breakpoint
 revoke execute
-  on function platform.record_fix(text,text)
+  on function platform.add_signing_key(uuid,text,jsonb,text),
+    platform.leave_subdomains(),
+    platform.next_restore_attempt(uuid),
+    platform.record_fix(text,text),
+    platform.sum_days(),
+    platform.take_subdomain()
   from public;
 --> statement-breakpoint
 grant select
-  on platform.erasure_certificates,
-    platform.kept_branches
+  on platform.days,
+    platform.erasure_certificates,
+    platform.kept_branches,
+    platform.tenant_days
+  to freehold_app;
+--> statement-breakpoint
+grant insert, select, update (state, attempts, lease_until, error, trace_id, exchanged_at, finished_at, kept_until)
+  on platform.restore_points
   to freehold_app;
 --> statement-breakpoint
 grant insert, select
   on platform.migration_undos
   to freehold_app;
 --> statement-breakpoint
+grant select (name, tenant_id, until)
+  on platform.subdomains
+  to freehold_app;
+--> statement-breakpoint
+grant select (name, tenant_id, until, v)
+  on platform.subdomains
+  to freehold_reader;
+--> statement-breakpoint
 grant insert (id, tenant_id, from_isolation, isolation, region, state, step, attempts, lease_until, trace_id), select (id, tenant_id, from_isolation, isolation, region, state, step, attempts, lease_until, error, copied, other_host_id, trace_id, created_at, closed_at, exchanged_at, finished_at, left_until)
   on platform.tenant_moves
   to freehold_app;
 --> statement-breakpoint
-grant insert (id, name, kind, state, region, owner_url_encrypted, address, found, capacity, taken, lease_until), select (address), update (owner_url_encrypted, refused)
+grant insert (id, name, kind, state, region, owner_url_encrypted, address, found, capacity, taken, lease_until), select (project_id, branch_id, address), update (owner_url_encrypted, refused)
   on platform.hosts
   to freehold_app;
 --> statement-breakpoint
@@ -260,7 +584,7 @@ grant update (from_version, ms, step, drift, finished_at)
   on platform.tenant_migrations
   to freehold_app;
 --> statement-breakpoint
-grant select (presets_version, connected_at, move_id), update (legal_name, admin_email, contact_name, plan, environment, connected_at, move_id)
+grant select (presets_version, connected_at, move_id), update (subdomain, legal_name, admin_email, contact_name, plan, environment, connected_at, move_id)
   on platform.tenants
   to freehold_app;
 --> statement-breakpoint
@@ -269,5 +593,7 @@ grant select (role_preset, presets_version)
   to freehold_reader;
 --> statement-breakpoint
 grant execute
-  on function platform.record_fix(text,text)
+  on function platform.add_signing_key(uuid,text,jsonb,text),
+    platform.next_restore_attempt(uuid),
+    platform.record_fix(text,text)
   to freehold_app;

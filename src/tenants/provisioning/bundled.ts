@@ -3,6 +3,7 @@ import tenant1 from '../../../drizzle/tenant/0001_cost.sql'
 import tenant2 from '../../../drizzle/tenant/0002_attacks.sql'
 import tenant3 from '../../../drizzle/tenant/0003_what_attackers_found.sql'
 import tenant4 from '../../../drizzle/tenant/0004_asvs.sql'
+import tenant5 from '../../../drizzle/tenant/0005_fleet.sql'
 import type { Migration } from './migrations.ts'
 
 // Written by `npm run migration`.
@@ -14,4 +15,5 @@ export const tenantMigrations: Migration[] = [
   { name: 'tenant/0002_attacks', text: tenant2 },
   { name: 'tenant/0003_what_attackers_found', text: tenant3 },
   { name: 'tenant/0004_asvs', text: tenant4 },
+  { name: 'tenant/0005_fleet', text: tenant5 },
 ]
