@@ -17,10 +17,7 @@ type Party = { id: string; url: string; former_urls?: string[]; keys: SigningKey
 
 const imported = new Map<string, CryptoKey>()
 
-/**
- * Imported keys, by kid and use; at most 500, the oldest is dropped. A CryptoKey is plain data, not I/O, and may outlive a
- * request.
- */
+/** Imported keys, by kid and use; at most 500, the oldest is dropped. A CryptoKey is no I/O, and may outlive a request. */
 async function keyFor(key: SigningKey, use: 'public' | 'private'): Promise<CryptoKey> {
   // jose imports with the algorithm given to it; the parameters of the key itself must agree.
   const { kty, crv, x, y, alg = 'ES256', use: purpose = 'sig', key_ops } = key.public
@@ -46,29 +43,16 @@ export function lifetimeOf(minutes: number, session_expires_at?: string): { iat:
   return { iat, exp: Math.max(iat, Math.min(iat + minutes * 60, end)) }
 }
 
-/** The newest key in use. */
-function keyOf({ id, keys }: Party): SigningKey {
-  const now = new Date().toISOString()
-  const key = keys.filter((k) => k.use_from <= now).sort((a, b) => (a.use_from < b.use_from ? 1 : -1))[0]
-  if (!key) throw new Error(`Tenant ${id} has no signing key in use.`)
-  return key
-}
-
 /** Signs an access token with the newest key in use. */
 export async function sign(party: Party, claims: JWTPayload & { sub: string; iat: number; exp: number }): Promise<string> {
-  const key = keyOf(party)
+  const now = new Date().toISOString()
+  const key = party.keys.filter((k) => k.use_from <= now).sort((a, b) => (a.use_from < b.use_from ? 1 : -1))[0]
+  if (!key) throw new Error(`Tenant ${party.id} has no signing key in use.`)
   return new SignJWT({ tid: party.id, ...claims })
     .setProtectedHeader({ alg: 'ES256', typ: 'at+jwt', kid: key.kid })
     .setIssuer(party.url)
     .setAudience(party.url)
     .sign(await keyFor(key, 'private'))
-}
-
-/** Signs a document of the party that is no token: its `typ` says so, and without it nobody takes the one for the other (RFC 8725, 3.11). */
-export async function signDocument(party: Party, typ: string, claims: JWTPayload): Promise<string> {
-  const key = keyOf(party)
-  const signed = new SignJWT(claims).setProtectedHeader({ alg: 'ES256', typ, kid: key.kid })
-  return signed.setIssuer(party.url).sign(await keyFor(key, 'private'))
 }
 
 /** The compact form of a signed token. jose also takes signatures with padding, which would give one token several spellings. */

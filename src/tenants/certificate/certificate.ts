@@ -6,11 +6,11 @@
  */
 import { z } from '@hono/zod-openapi'
 import { type SQL, sql } from 'drizzle-orm'
+import { importJWK, type JWTPayload, SignJWT } from 'jose'
 import type { Config } from '../../kernel/config.ts'
 import type { Ctx } from '../../kernel/context.ts'
 import { batch } from '../../kernel/db.ts'
 import { Problem } from '../../kernel/problem.ts'
-import { signDocument } from '../../kernel/token.ts'
 import { rfc3339, rowsOf } from '../../kernel/wire.ts'
 import type { Job } from '../provisioning/job.ts'
 import { kvKey, platformRealm } from '../registry/registry.ts'
@@ -103,7 +103,20 @@ export async function certify(config: Config, { tenant, trace_id }: Job, is_remo
     audit_checkpoint,
     trace_id,
   }
-  const certificate = await signDocument(await platformRealm({ config, meter: { master: 0 } }), TYPE, statement)
+  const certificate = await signed(config, statement)
   return sql`insert into platform.erasure_certificates (tenant_id, subdomain, certificate)
     select t.id, t.subdomain, ${certificate} from platform.tenants t where t.id = ${id} and t.status = 'erasing' on conflict do nothing`
+}
+
+/** Signs a statement with the platform's newest key in use. Its `typ` is no token's, so nobody takes the one for the other (RFC 8725, 3.11). */
+async function signed(config: Config, statement: JWTPayload): Promise<string> {
+  const { keys, url } = await platformRealm({ config, meter: { master: 0 } })
+  const now = new Date().toISOString()
+  const key = keys.filter((one) => one.use_from <= now).sort((a, b) => (a.use_from < b.use_from ? 1 : -1))[0]
+  if (!key) throw new Error('The platform has no signing key in use.')
+  const header = { alg: 'ES256', typ: TYPE, kid: key.kid }
+  return new SignJWT(statement)
+    .setProtectedHeader(header)
+    .setIssuer(url)
+    .sign(await importJWK(key.private, 'ES256'))
 }
