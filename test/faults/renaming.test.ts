@@ -10,7 +10,7 @@ import { reconcile } from '../../src/tenants/lifecycle/reconcile.ts'
 import { type Entry, kvKey } from '../../src/tenants/registry/registry.ts'
 import { databaseOf, master, rowsOf, settings } from '../support/databases.ts'
 import { about, settle } from '../support/doctor.ts'
-import { pending, switchOn } from '../support/faults.ts'
+import { hold, pending, switchOn } from '../support/faults.ts'
 import { type Isolate, openIsolate, type Told } from '../support/isolates.ts'
 import { lateKv } from '../support/late-kv.ts'
 import { type Answer, call, operatorToken } from '../support/people.ts'
@@ -193,6 +193,36 @@ describe('a rename while', () => {
     const isolate = await openIsolate({ get: async () => null } as unknown as KVNamespace)
     expect((await isolate('swerve-nobody', '/problems/forbidden')).status).toBe(200)
   })
+})
+
+describe('a rename of a tenant that is being migrated', () => {
+  it('waits for the migration or is told to its database afterwards, and the tenant has one name in the end', async () => {
+    const { id } = await copyTenant('swerve-behind')
+    const access_token = await tokenOf('swerve-behind')
+    const { owner_url } = await databaseOf('swerve-behind')
+    // As a migration does that changes this table.
+    const held = hold(
+      owner_url,
+      'set local role freehold_owner',
+      'lock table freehold.tenant in access exclusive mode',
+      'select pg_sleep(3)',
+    )
+    await vi.waitUntil(
+      async () =>
+        (
+          await master(
+            sql`select from pg_locks where mode = 'AccessExclusiveLock' and granted and database = (select oid from pg_database where datname = ${new URL(owner_url).pathname.slice(1)})`,
+          )
+        ).length > 0,
+      { timeout: 10_000 },
+    )
+    const answer = await rename(id, 'swerve-behind-new')
+    expect([200, 503]).toContain(answer.status)
+    await held.answer
+    expect(await nameOf(id)).toBe('swerve-behind-new')
+    await reconcile(env, settings())
+    await expectRenamed(id, 'swerve-behind', 'swerve-behind-new', access_token)
+  }, 60_000)
 })
 
 describe('elsewhere, where KV is a minute behind,', () => {
