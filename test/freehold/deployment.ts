@@ -88,9 +88,9 @@ export async function newAccounts(name: string) {
     return started(['setup', domain, '--email', EMAIL, ...more, ...args], { ...environment, ...env })
   }
   const run = (...given: Parameters<typeof begin>) => ended(begin(...given))
-  const projects = async (): Promise<{ name: string }[]> => {
+  const projects = async (): Promise<{ id: string; name: string }[]> => {
     const answer = await fetch(`${neon.apiUrl}/projects?limit=400`, { headers: { Authorization: `Bearer ${neon.apiKey}` } })
-    return ((await answer.json()) as { projects: { name: string }[] }).projects
+    return ((await answer.json()) as { projects: { id: string; name: string }[] }).projects
   }
   const stop = async () => {
     for (const end of stops) await end()

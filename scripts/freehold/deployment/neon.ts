@@ -99,8 +99,14 @@ export function projectStep(context: Context): Step {
     default_endpoint_settings: COMPUTE,
   })
   const connection = async (neon: NeonApi, id: string) => {
-    const { underWay, waitFor } = await provisioning()
+    const { isMade, underWay, waitFor } = await provisioning()
     await waitFor(neon, await underWay(neon, id))
+    const branches = await neon.branches.list({ projectId: id }).all()
+    const made = await Promise.all(branches.map((branch) => isMade(neon, branch)))
+    if (!made.includes(true))
+      throw new Failure(
+        `The project ${PROJECT} (${id}) was not made to its end, and its compute does not start: nothing is in it. Delete it at Neon, and run the same command again.`,
+      )
     const at = { projectId: id, databaseName: BRANCH.database_name, roleName: BRANCH.role_name, pooled: false }
     known.master_url = await neon.postgres.connectionString(at).catch((error) => {
       if (!isNeonError(error) || error.kind !== 'not_found') throw error

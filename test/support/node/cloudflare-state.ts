@@ -151,6 +151,11 @@ export function ofWorkers(state: State): Record<string, Handle> {
       }
       return state.routes.map(({ pattern }) => pattern)
     },
+    // Wrangler asks for one after another where it may not set all of them.
+    'POST /zones/:z/workers/routes': (asked) => {
+      state.routes.push({ id: newId(state.routes.length + 1), ...json<{ pattern: string; script: string }>(asked) })
+      return state.routes.at(-1)
+    },
     'GET /zones/:z/workers/routes': () => state.routes,
     [`GET ${W}/schedules`]: (_, _a, name = '') => ({ schedules: state.schedules.get(name) ?? [] }),
     [`PUT ${W}/schedules`]: (asked, _a, name = '') => {
