@@ -221,7 +221,7 @@ async function finishErasures(ids: string[]) {
 async function expectNothing(id: string, subdomain: string) {
   const rows = await master(
     `select 'tenant' as what from platform.tenants where id = $1::uuid
-     union all select 'host' from platform.hosts where name = 'freehold-tenant-' || $1
+     union all select 'host' from platform.hosts where name like '%' || $1
      union all select 'step' from platform.provisioning_steps where tenant_id = $1::uuid
      union all select 'key' from platform.signing_keys where realm_id = $1::uuid
      union all select 'role ' || rolname from pg_roles where rolname like 'freehold%' || $2 || '%'
