@@ -22,11 +22,10 @@ const TURN_MS = 100
  * A login (or a compute) whose connections are all in use refuses the request before anything of it is done, and Neon queues nobody: then
  * it is asked again, for about two seconds. The timeout is set per request: clients are reused.
  */
-neonConfig.fetchFunction = async (url: string, { timeout_ms = TIMEOUT_MS, max_bytes, ...init }: RequestInit & Bounds) => {
+neonConfig.fetchFunction = async (url: string, { timeout_ms = TIMEOUT_MS, read = (given) => given, ...init }: Asked) => {
   const signal = AbortSignal.timeout(timeout_ms)
   for (let turn = 1; ; turn++) {
-    const given = await fetch(url, { ...init, redirect: 'manual', signal })
-    const answer = max_bytes === undefined ? given : bounded(given, max_bytes)
+    const answer = read(await fetch(url, { ...init, redirect: 'manual', signal }))
     if (answer.status === 500) {
       const text = await answer.text()
       if (turn === TURNS || !text.includes('"code":"53300"')) return new Response(text, answer)
@@ -39,21 +38,9 @@ neonConfig.fetchFunction = async (url: string, { timeout_ms = TIMEOUT_MS, max_by
   }
 }
 
-/** What is waited for, and read of an answer, at most. */
-export type Bounds = { timeout_ms?: number; max_bytes?: number }
-
-/** An answer of a host that is not known: reading it fails where it goes on beyond `max_bytes`. */
-function bounded(answer: Response, max_bytes: number): Response {
-  let left = max_bytes
-  const count = new TransformStream<Uint8Array, Uint8Array>({
-    transform(chunk, out) {
-      left -= chunk.byteLength
-      if (left < 0) out.error(new Error(`it answers more than ${max_bytes} bytes`))
-      else out.enqueue(chunk)
-    },
-  })
-  return new Response(answer.body?.pipeThrough(count) ?? null, answer)
-}
+/** What an answer is passed through before it is read. */
+export type Read = (answer: Response) => Response
+type Asked = RequestInit & { timeout_ms?: number; read?: Read | undefined }
 
 /** A random number from 0 to 1. */
 export const random = () => (crypto.getRandomValues(new Uint32Array(1))[0] ?? 0) / 0xff_ff_ff_ff
@@ -64,11 +51,11 @@ const clients = new Map<string, NeonHttpDatabase>()
  * A client for a Neon connection string. Each list of statements is one HTTP request and one transaction, with its own timeout; one of
  * `readOnly` cannot write. Clients hold no connection; at most 500 are kept, the oldest is dropped.
  */
-export function connect(url: string, timeout_ms = TIMEOUT_MS, readOnly = false, max_bytes?: number): NeonHttpDatabase {
-  const key = `${timeout_ms} ${readOnly} ${max_bytes} ${url}`
+export function connect(url: string, timeout_ms = TIMEOUT_MS, readOnly = false, read?: Read): NeonHttpDatabase {
+  const key = `${timeout_ms} ${readOnly} ${read?.name} ${url}`
   const known = clients.get(key)
   if (known) return known
-  const client = drizzle({ client: neon(url, { fetchOptions: { timeout_ms, max_bytes }, ...(readOnly && { readOnly }) }) })
+  const client = drizzle({ client: neon(url, { fetchOptions: { timeout_ms, read }, ...(readOnly && { readOnly }) }) })
   if (clients.size >= 500) clients.delete(clients.keys().next().value ?? '')
   clients.set(key, client)
   return client
@@ -107,19 +94,19 @@ export const fixed = <S extends BatchItem<'pg'>>(statement: S): S => prepared(st
 
 /**
  * Runs statements as one transaction, in one round trip, and returns the rows of each. What the system changes is in the audit
- * under `trace_id`, that of the run. Given up after `timeout_ms`, and where the answer has more than `max_bytes`.
+ * under `trace_id`, that of the run. Given up after `timeout_ms`; `read` is for a host that is not known.
  */
 export async function batch(
   url: string,
   statements: readonly SQL[],
   trace_id: string | null = null,
   timeout_ms = TIMEOUT_MS,
-  max_bytes?: number,
+  read?: Read,
 ): Promise<Record<string, unknown>[][]> {
   const all = trace_id === null ? statements : [sql`select set_config('access.trace_id', ${trace_id}, true)`, ...statements]
   // drizzle types a batch as a tuple of known length with a row type per statement; ours is a list of raw statements.
   const items = all.map((statement) => build.execute(statement))
-  const results = await requireJson(connect(url, timeout_ms, false, max_bytes).batch(items as unknown as [BatchItem<'pg'>]))
+  const results = await requireJson(connect(url, timeout_ms, false, read).batch(items as unknown as [BatchItem<'pg'>]))
   const rows = (results as unknown as { rows: Record<string, unknown>[] }[]).map((result) => result.rows)
   return rows.slice(all.length - statements.length)
 }

@@ -21,12 +21,25 @@ const PATIENCE = sql`select set_config('statement_timeout', '10s', true), set_co
  */
 export async function ask(at: Connection, statements: SQL[]): Promise<Record<string, unknown>[][]> {
   try {
-    const [, ...results] = await batch(at.url, [PATIENCE, ...statements], null, WAIT_MS, MAX_BYTES)
+    const [, ...results] = await batch(at.url, [PATIENCE, ...statements], null, WAIT_MS, bounded)
     if (results.length === statements.length && results.every((rows) => Array.isArray(rows))) return results
   } catch (error) {
     throw explained(at, error)
   }
   throw notNeons(at)
+}
+
+/** An answer, of which reading fails beyond MAX_BYTES. */
+function bounded(answer: Response): Response {
+  let left = MAX_BYTES
+  const count = new TransformStream<Uint8Array, Uint8Array>({
+    transform(chunk, out) {
+      left -= chunk.byteLength
+      if (left < 0) out.error(new Error(`it answers more than ${MAX_BYTES} bytes`))
+      else out.enqueue(chunk)
+    },
+  })
+  return new Response(answer.body?.pipeThrough(count) ?? null, answer)
 }
 
 const notNeons = ({ host }: Connection) => invalid(FIELD, `names the host ${host}, which does not speak Neon’s SQL over HTTP`)
