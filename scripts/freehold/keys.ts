@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { Argument, type Command, InvalidArgumentError } from 'commander'
 import { Failure } from './failure.ts'
 import type { Globals } from './options.ts'
-import { print, printJson } from './output.ts'
+import { print, printJson, tell } from './output.ts'
 import { settings } from './settings.ts'
 
 /** The commands on the key rings that encrypt every secret at rest, and on the password of the master's reader. */
@@ -18,7 +18,7 @@ export function addKeys(program: Command): void {
       'after',
       `
 Each setting is a comma-separated list of keys of its own: the first key encrypts, all decrypt. To rotate, put a new key with another id
-before the others. Without a key, what it encrypted cannot be recovered. OWNER_KEYS encrypts the owner logins of tenants, ENCRYPTION_KEYS
+before the others, deploy, and run keys rotate. Without a key, what it encrypted cannot be recovered. OWNER_KEYS encrypts the owner logins of tenants, ENCRYPTION_KEYS
 everything else.`,
     )
     .action((setting: string, _, command: Command) => {
@@ -49,6 +49,28 @@ Nothing is changed: \`freehold setup\` creates the login, or gives it this passw
     })
 
   keys
+    .command('rotate')
+    .description(
+      'encrypt everything again under the first key of ENCRYPTION_KEYS, and say when the others can go; can be run again',
+    )
+    .addHelpText(
+      'after',
+      `
+First put a new key (keys new --id k2) before the others, and deploy: the Worker must know it before anything is under it. Then run this,
+while the Worker serves: secrets of the master and of every tenant's database are encrypted again, 200 rows at a time; what somebody
+changes meanwhile stays as it is. It says what is left: tenants whose database does not answer, entries of KV, answers that are kept for
+ten minutes, branches of before a migration. Run it again until nothing is, also after it was killed: it goes on where it stopped, and
+fails (1) until the other keys can go. Only then take them away.
+
+Settings of the environment:
+  MASTER_DATABASE_URL  the master database
+  ENCRYPTION_KEYS      the key ring of the Worker, the new key first
+  OWNER_KEYS           the key ring for owner logins, which open the databases of tenants
+  NEON_SQL_URL         only for a local Neon: its URL for SQL over HTTP; https://, unless it is this machine or with --insecure`,
+    )
+    .action((_, command: Command) => rotate(command.optsWithGlobals<Globals>()))
+
+  keys
     .command('reencrypt')
     .description('encrypt the owner logins of tenants and hosts again, under the first key of OWNER_KEYS; can be run again')
     .addHelpText(
@@ -61,6 +83,37 @@ Settings of the environment:
   NEON_SQL_URL         only for a local Neon: its URL for SQL over HTTP; https://, unless it is this machine or with --insecure`,
     )
     .action((_, command: Command) => reencrypt(command.optsWithGlobals<Globals>()))
+}
+
+/** Encrypts everything again under the first key of ENCRYPTION_KEYS. Fails while something is under another key. */
+async function rotate(options: Globals): Promise<void> {
+  const config = settings(options, ['OWNER_KEYS'])
+  // As above.
+  const { dbError, useSqlUrl } = await import('../../src/kernel/db.ts')
+  const { newTraceId } = await import('../../src/http/trace.ts')
+  const { reencryptAll } = await import('../../src/tenants/rotations/reencrypt.ts')
+  useSqlUrl(config.NEON_SQL_URL)
+  const progress = options.json ? undefined : ({ where, done }: { where: string; done: number }) => tell(`  ${where}: ${done}`)
+  const result = await reencryptAll(config, newTraceId(), progress).catch((error: Error) => {
+    throw new Failure(
+      error.message.startsWith('Failed query') ? `The master: ${dbError(error)?.message ?? 'no answer'}` : error.message,
+    )
+  })
+  const { key, reencrypted, left, can_go } = result
+  if (options.json) printJson(result)
+  else {
+    tell(`${reencrypted} rows were encrypted again under ${key}.`)
+    for (const { where, rows, because } of left) tell(`  left in ${where}${rows === null ? '' : ` (${rows})`}: ${because}`)
+  }
+  if (left.length) {
+    tell(`Keep every key of ENCRYPTION_KEYS: something may still be under another key than ${key}. Run it again.`)
+    process.exitCode = 1
+  } else if (!options.json)
+    tell(
+      can_go.length
+        ? `Nothing is under ${can_go.join(', ')} any more: take it away from ENCRYPTION_KEYS, and deploy.`
+        : 'There is no other key.',
+    )
 }
 
 async function reencrypt(options: Globals): Promise<void> {

@@ -5,4 +5,8 @@ export const rotations = {
     'Hay ocho claves de firma publicadas: rota de nuevo cuando los tokens de la más antigua hayan terminado.',
   'The signing key that is used from {used_from} is new: rotate it again half an hour later.':
     'La clave de firma que se usa desde {used_from} es nueva: rótala de nuevo media hora después.',
+  'Resetting a password in a tenant needs the permission for it.':
+    'Restablecer una contraseña en un inquilino requiere el permiso correspondiente.',
+  'There is no user like this in the tenant.': 'No hay tal usuario en el inquilino.',
+  'cannot be given with user_id': 'no se puede indicar junto con user_id',
 } as const

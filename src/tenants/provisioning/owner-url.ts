@@ -33,28 +33,43 @@ async function isCurrent({ OWNER_KEYS }: Rings, id: string, sealed: string): Pro
   )
 }
 
+/** Rows that are read at once. */
+const PAGE = 200
+/** Where owner logins are, and whose each is. */
+export const OWNER_LOGINS = [
+  ['platform.hosts', 'id'],
+  ['platform.tenants', 'id'],
+  ['platform.tenant_moves', 'tenant_id'],
+] as const
+
 /**
  * Encrypts again, under the first key of OWNER_KEYS, what another key encrypted. Repeatable; a value that changes meanwhile stays as
- * it is. Returns how many. One round trip to the master, and one for each value.
+ * it is. Returns how many. One round trip to the master for each 200, and one for each value.
  */
 export async function reencryptOwnerUrls(config: Rings & Pick<Config, 'MASTER_DATABASE_URL'>, trace_id: string): Promise<number> {
   let changed = 0
-  for (const table of [sql`platform.hosts`, sql`platform.tenants`]) {
-    const [rows = []] = await batch(config.MASTER_DATABASE_URL, [
-      sql`select id, owner_url_encrypted as sealed from ${table} where owner_url_encrypted is not null order by id`,
-    ])
-    for (const row of rows) {
-      const { id, sealed } = row as { id: string; sealed: string }
-      if (await isCurrent(config, id, sealed)) continue
-      const fresh = await sealOwnerUrl(config, id, await openOwnerUrl(config, id, sealed))
-      const [done = []] = await batch(
-        config.MASTER_DATABASE_URL,
-        [
-          sql`update ${table} set owner_url_encrypted = ${fresh} where id = ${id} and owner_url_encrypted = ${sealed} returning id`,
-        ],
-        trace_id,
-      )
-      changed += done.length
+  for (const [name, whose] of OWNER_LOGINS) {
+    const table = sql.raw(name)
+    for (let last = ''; ; ) {
+      const [rows = []] = await batch(config.MASTER_DATABASE_URL, [
+        sql`select id, ${sql.raw(whose)} as whose, owner_url_encrypted as sealed from ${table}
+            where owner_url_encrypted is not null and id::text > ${last} order by id::text limit ${PAGE}`,
+      ])
+      for (const row of rows) {
+        const { id, whose, sealed } = row as { id: string; whose: string; sealed: string }
+        if (await isCurrent(config, whose, sealed)) continue
+        const fresh = await sealOwnerUrl(config, whose, await openOwnerUrl(config, whose, sealed))
+        const [done = []] = await batch(
+          config.MASTER_DATABASE_URL,
+          [
+            sql`update ${table} set owner_url_encrypted = ${fresh} where id = ${id} and owner_url_encrypted = ${sealed} returning id`,
+          ],
+          trace_id,
+        )
+        changed += done.length
+      }
+      if (rows.length < PAGE) break
+      last = String(rows.at(-1)?.id)
     }
   }
   return changed

@@ -48,3 +48,29 @@ begin
 end $$;
 
 grant execute on function platform.add_signing_key(uuid, text, jsonb, text) to freehold_app;
+
+-- Records that the caller resets the password of a user in a tenant, before it is done. `whose` is how they named the
+-- user; null: the one of the tenant's `admin_email`. Returns {id, subdomain, legal_name, admin_email, status, operator};
+-- null: there is no such tenant.
+create function platform.enter_to_reset(tenant uuid, whose text) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t platform.tenants;
+begin
+  if access.scope() is distinct from 'all' or access.permission() is distinct from 'tenant:recover' then
+    perform access.refuse('forbidden', 'Resetting a password in a tenant needs the permission for it.');
+  end if;
+  select * into t from platform.tenants x where x.id = tenant;
+  if t.status in ('active', 'inactive') then
+    perform access.record('PASSWORD_RESET', 'reset_password', 'tenant', t.id::text, null,
+      jsonb_build_object('user', coalesce(whose, t.admin_email)), 30);
+  end if;
+  return (
+    select jsonb_build_object('id', t.id, 'subdomain', t.subdomain, 'legal_name', t.legal_name,
+      'admin_email', t.admin_email, 'status', t.status, 'operator', u.username)
+    from freehold.users u
+    where u.id = access.principal() and t.id is not null
+  );
+end $$;
+
+grant execute on function platform.enter_to_reset(uuid, text) to freehold_app;
