@@ -22,7 +22,7 @@ import { redirectPages } from './http/renamed.ts'
 import { requireHttps } from './http/transport.ts'
 import { batch } from './kernel/db.ts'
 import { Problem } from './kernel/problem.ts'
-import { recoveryRoutes, registrationRoutes, userRecoveryRoutes } from './recovery/routes.ts'
+import { recoveryRoutes, registrationRoutes, tenantRecoveryRoutes, userRecoveryRoutes } from './recovery/routes.ts'
 import { overrideRoutes, permissionRoutes } from './roles/permission-routes.ts'
 import { assignmentRoutes, roleRoutes } from './roles/routes.ts'
 import { sessionRoutes, userSessionRoutes } from './sessions/routes.ts'
@@ -69,6 +69,7 @@ app.route('/platform/v1/tenants', moveRoutes)
 app.route('/platform/v1/tenants', certificateRoutes)
 app.route('/platform/v1/tenants', rotationRoutes)
 app.route('/platform/v1/tenants', restoreRoutes)
+app.route('/platform/v1/tenants', tenantRecoveryRoutes)
 app.route('/platform/v1/doctor', doctorRoutes)
 app.route('/platform/v1/analytics', analyticsRoutes)
 app.route('/platform/v1/auth', recoveryRoutes)

@@ -1,5 +1,6 @@
 import { z } from '@hono/zod-openapi'
 import { room, route } from '../http/route.ts'
+import { OperatorReset, resetByOperator } from './by-operator.ts'
 import { changeEmail, EmailChange, PhoneProof, sendPhoneCode, verifyPhone } from './contact.ts'
 import {
   ACCEPTED,
@@ -213,4 +214,23 @@ userRecoveryRoutes.openapi(
     await unlock(c.var.ctx, c.req.valid('param').id)
     return c.body(null, 204)
   },
+)
+
+/** A reset in a tenant, under /platform/v1/tenants. */
+export const tenantRecoveryRoutes = room()
+
+tenantRecoveryRoutes.openapi(
+  route({
+    method: 'post',
+    path: '/{id}/reset-password',
+    summary:
+      'Reset the password of a user of a tenant, given or generated; their sessions and API keys end, and they must change it',
+    permission: 'tenant:recover',
+    trips: 1,
+    params: Id,
+    body: OperatorReset,
+    returns: { 200: ResetDone },
+    problems: ['not_found', 'illegal_state'],
+  }),
+  async (c) => c.json(await resetByOperator(c.var.ctx, c.req.valid('param').id, c.req.valid('json')), 200),
 )

@@ -1,6 +1,6 @@
 /**
  * Every column that kernel/keyring.ts encrypts under ENCRYPTION_KEYS, and how each row says for whom and for what. Threat: a column that is
- * forgotten holds what nobody can read once the old key is gone. So test/rotations/sealed.test.ts compares this list with the catalogue
+ * forgotten holds what nobody can read once the old key is gone. So test/freehold/keys-rotate.node.test.ts compares this list with the catalogue
  * of both databases: a new column whose name ends in `_encrypted` fails there until it is here, or in tenants/provisioning/owner-url.ts.
  */
 
