@@ -16,6 +16,7 @@ import { tendMigrations } from './tenants/migration/touch.ts'
 import { tendMoves } from './tenants/move/rest.ts'
 import { resumeStale } from './tenants/provisioning/provisioning.ts'
 import { tendRestores } from './tenants/restore/rest.ts'
+import { tendCredentials } from './tenants/rotations/credentials.ts'
 import { tendSigningKeys } from './tenants/rotations/signing.ts'
 
 export { Migration } from './tenants/migration/tenant.ts'
@@ -40,6 +41,7 @@ export default {
       .finally(() => tendSigningKeys(env, config, trace_id))
       .finally(() => freeSubdomains(env, config, trace_id))
       .finally(() => reconcile(env, config, trace_id))
+      .finally(() => tendCredentials(env, config))
       .finally(() => comparePass(env, config, trace_id))
       .finally(() => tendMigrations(env, config, trace_id))
       .finally(() => tendUndos(env, config))

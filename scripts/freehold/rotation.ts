@@ -16,6 +16,7 @@ const SigningKey = z.object({ kid: z.string(), used_from: z.string().nullable() 
 /** The commands that rotate what a tenant signs and is reached with. */
 export function addRotation(tenants: Command): void {
   addKeyRotation(tenants)
+  addLoginRotation(tenants)
   tenants
     .command('rotate-signing-key')
     .description('rotate the key that signs the access tokens of a tenant; tokens of the former one stay valid until they end')
@@ -39,6 +40,44 @@ stopped, and so does the scheduled job.`,
         tell(
           `The signing key ${rotated.kid} of ${name} is used three minutes after it is known everywhere: the scheduled job goes on.`,
         )
+    })
+}
+
+const Logins = z.object({
+  state: z.string(),
+  step: z.string(),
+  error: z.string().nullable(),
+  left_until: z.string().nullable(),
+})
+
+function addLoginRotation(tenants: Command): void {
+  tenants
+    .command('rotate-credentials')
+    .description('give a tenant new logins to its database; the former ones work until everybody knows the new ones')
+    .argument('<tenant>', 'its id or its subdomain')
+    .option('--show', 'show the newest rotation, and begin none')
+    .addHelpText(
+      'after',
+      `
+New logins are made and proven beside the former ones, and become the tenant's at once; no request fails. The former ones are dropped three
+minutes after KV has the new ones. Meanwhile the tenant is not moved, migrated or given new keys, and its last migration cannot be undone
+any more. Of an adopted database the given connection string stays. --show says how far it is; a rotation that stopped is gone on with by
+the scheduled job, and one that failed says at which step and why, and leaves the tenant as it was.`,
+    )
+    .action(async (name: string, _, command: Command) => {
+      const options = command.optsWithGlobals<Globals & { show?: boolean }>()
+      const rotation = await withApi(options, async (api) => {
+        const { id } = await findTenant(api, name)
+        return api.call(Logins, options.show ? 'GET' : 'POST', `/tenants/${id}/rotate-credentials`)
+      })
+      if (options.json) printJson(rotation)
+      else {
+        const { state, step, error, left_until } = rotation
+        const why = error ? ` (${error})` : ''
+        tell(`The rotation of the logins of ${name} is ${state}, at the step ${step}${why}.`)
+        if (state === 'leaving' && left_until) tell(`The former logins are dropped after ${left_until}.`)
+      }
+      if (rotation.state === 'failed') process.exitCode = 1
     })
 }
 

@@ -52,6 +52,7 @@ describe('help', () => {
         'move',
       ],
     ],
+    ['tenants rotate-credentials', [...api, '--show', 'dropped']],
     ['tenants rotate-signing-key', [...api, 'jwks.json']],
     ['tenants move', [...api, '--to', '--region', 'Retry-After']],
     ['tenants rotate-keys', [...api, '"platform"', 'MASTER_DATABASE_URL', 'ENCRYPTION_KEYS']],

@@ -158,5 +158,5 @@ it('no login but those of tenants has _app in its name', async () => {
   await operatorToken()
   const logins = await master(sql`select rolname as name from pg_roles where rolcanlogin and strpos(rolname, '_app') > 0`)
   expect(logins.length).toBeGreaterThan(0)
-  for (const login of logins) expect(login.name).toMatch(/^freehold_app_[0-9a-f]{12}_a$/)
+  for (const login of logins) expect(login.name).toMatch(/^freehold_app_[0-9a-f]{12}_[ab]$/)
 })

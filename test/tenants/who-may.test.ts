@@ -53,6 +53,7 @@ const doors: [string, string, () => string, Record<string, unknown>?][] = [
   ['POST', 'rotating its keys', () => `/platform/v1/tenants/${tenant.id}/rotate-keys`],
   ['POST', 'rotating its signing key', () => `/platform/v1/tenants/${tenant.id}/rotate-signing-key`],
   ['POST', 'resetting a password in it', () => `/platform/v1/tenants/${tenant.id}/reset-password`, {}],
+  ['POST', 'rotating its logins', () => `/platform/v1/tenants/${tenant.id}/rotate-credentials`],
   ['POST', 'undoing its migration', () => `/platform/v1/tenants/${tenant.id}/undo-migration`, {}],
   ['GET', 'its undo', () => `/platform/v1/tenants/${tenant.id}/undo-migration`],
   ['POST', 'moving it', () => `/platform/v1/tenants/${tenant.id}/move`, { isolation: 'project' }],

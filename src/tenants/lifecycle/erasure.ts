@@ -6,7 +6,7 @@ import { sql } from 'drizzle-orm'
 import { newTraceId } from '../../http/trace.ts'
 import type { Config } from '../../kernel/config.ts'
 import type { Ctx } from '../../kernel/context.ts'
-import { batch } from '../../kernel/db.ts'
+import { batch, dbError } from '../../kernel/db.ts'
 import type { Env } from '../../kernel/env.ts'
 import { log } from '../../kernel/log.ts'
 import { invalid, Problem } from '../../kernel/problem.ts'
@@ -14,8 +14,9 @@ import { rowsOf } from '../../kernel/wire.ts'
 import { certify } from '../certificate/certificate.ts'
 import { ownHostNames } from '../provisioning/host-names.ts'
 import { isolations } from '../provisioning/isolation.ts'
-import { jobOf } from '../provisioning/job.ts'
+import { type Job, jobOf } from '../provisioning/job.ts'
 import { reason } from '../provisioning/neon.ts'
+import { dropOtherPair } from '../provisioning/other-pair.ts'
 import { LEFT, type Left, removeOtherSide } from '../provisioning/other-side.ts'
 import { kvKey } from '../registry/registry.ts'
 import { type TenantWire, tenantColumns, wire } from '../registry/tenants.ts'
@@ -58,6 +59,7 @@ export async function erase(env: Env, config: Config, id: string, trace_id: stri
     await propagate({ env, config, meter: { master: 0 }, trace_id }, id).catch(() => undefined)
     await env.TENANTS.delete(kvKey(job.tenant.subdomain))
     await removeMoving(config, id)
+    await removeRotating(config, job)
     const is_removed = (await isolations[job.tenant.isolation]?.remove(job)) ?? false
     const deletions = [
       await certify(config, job, is_removed),
@@ -103,6 +105,20 @@ const stopped = (id: string, words: string, trace_id: string) => [
       select t.id, 99, 'erase', 'failed', 1, now(), now(), ${words}, ${trace_id} from platform.tenants t where t.id = ${id} and t.status = 'erasing'
       on conflict (tenant_id, name) do update set attempts = s.attempts + 1, finished_at = now(), error = excluded.error, trace_id = excluded.trace_id`,
 ]
+
+/** Drops the logins of a rotation that is not over; the tenant's own go with its database. Fails while somebody works on it. */
+async function removeRotating(config: Config, job: Job): Promise<void> {
+  const [open = []] = await batch(config.MASTER_DATABASE_URL, [
+    sql`select r.state = 'running' and r.lease_until > now() as is_held from platform.credential_rotations r
+        where r.tenant_id = ${job.tenant.id} and r.state in ('running', 'leaving', 'failing')`,
+  ])
+  if (!open.length || !job.tenant.host) return
+  if (open[0]?.is_held) throw new Error('The logins of the tenant are being rotated.')
+  // Without the database there is nothing that they may connect to.
+  await dropOtherPair(job).catch((error) => {
+    if (dbError(error)?.code !== '3D000') throw error
+  })
+}
 
 /** For the scheduled job: resumes erasures that stalled. Returns how many it tried. */
 export async function eraseStale(env: Env, config: Config, trace_id = newTraceId()): Promise<number> {

@@ -39,6 +39,11 @@ export const ownBranch: Isolation = {
     await makeLogins({ neon: job.neon, ...at, url }, job.tenant.database_name, urls)
   },
 
+  async cluster(job) {
+    const { project_id } = hostOf(job)
+    return { neon: job.neon, project_id, branch_id: branchOf(job), url: await neonUrl(job, job.tenant.database_name) }
+  },
+
   async remove(job) {
     if (!job.tenant.host) return true
     const { project_id } = hostOf(job)

@@ -43,6 +43,8 @@ export const sharedDatabase: Isolation = {
 
   logins: (job, urls) => makeLogins(clusterOf(job.neon, hostOf(job)), job.tenant.database_name, urls),
 
+  cluster: async (job) => clusterOf(job.neon, hostOf(job)),
+
   async remove(job) {
     if (!job.tenant.host) return true
     if (!(await isOurs(job))) return false

@@ -29,6 +29,8 @@ export const adopted: Isolation = {
       await makeLogins(at, job.tenant.database_name, urls, [keepOpen])
     }),
 
+  cluster: async (job) => clusterOf(null, hostOf(job)),
+
   remove: async (job) => {
     if (!job.tenant.host) return true
     return explained(job, (at) => leave(job, at)).catch((error) => {

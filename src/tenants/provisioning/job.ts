@@ -58,6 +58,8 @@ export type Isolation = {
   urls(job: Job, passwords: Passwords): Promise<Urls>
   /** Creates the two logins, and closes the database to all others. */
   logins(job: Job, urls: Urls): Promise<void>
+  /** Where its logins are, as the role that made them. */
+  cluster(job: Job): Promise<Cluster>
   /** Removes whatever of it exists. False: a database that has its name is somebody else's, and was left alone. */
   remove(job: Job): Promise<boolean>
 }

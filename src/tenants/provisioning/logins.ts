@@ -124,10 +124,10 @@ export function makeReader(database: SQL, reader_url: string): SQL[] {
   ]
 }
 
-/** Drops the logins of a tenant whose database was deleted. Repeatable. */
-export function dropLogins(at: Cluster, tenant: Named): Promise<void> {
+/** Drops the logins of a tenant. Repeatable. `database_name` is its database, unless that was deleted: what they may do with it holds them. */
+export function dropLogins(at: Cluster, tenant: Named, database_name?: string): Promise<void> {
   const { app, owner } = namesOf(tenant)
-  return dropRoles(at, rolesOf(app, owner))
+  return dropRoles(at, rolesOf(app, owner), database_name)
 }
 
 /** Keeps the logins of a tenant that it does not have now from logging in. Repeatable. */

@@ -40,6 +40,7 @@ export const OWNER_LOGINS = [
   ['platform.hosts', 'id'],
   ['platform.tenants', 'id'],
   ['platform.tenant_moves', 'tenant_id'],
+  ['platform.credential_rotations', 'tenant_id'],
 ] as const
 
 /**

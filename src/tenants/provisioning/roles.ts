@@ -104,9 +104,15 @@ export const makeRole = (name: string, options = 'nologin', existing = '') =>
     if not exists (select from pg_roles where rolname = '${name}') then create role ${name} ${options};
     ${existing && `else alter role ${name} ${existing};`} end if; end $$`)
 
-/** Drops those of these roles that exist: Neon refuses to drop others, even with `if exists`. */
-export async function dropRoles(at: Cluster, allowed: Memberships): Promise<void> {
+/**
+ * Drops those of these roles that exist: Neon refuses to drop others, even with `if exists`. `database_name` is one that there is, and that
+ * they may connect to.
+ */
+export async function dropRoles(at: Cluster, allowed: Memberships, database_name?: string): Promise<void> {
   await removeStrange(at, allowed)
   const names = (await found(at.url, allowed)).map(({ name }) => sql.identifier(name))
-  if (names.length) await changeRoles(at, [sql`drop role ${sql.join(names, sql`, `)}`])
+  if (!names.length) return
+  const roles = sql.join(names, sql`, `)
+  const leave = database_name === undefined ? [] : [sql`revoke all on database ${sql.identifier(database_name)} from ${roles}`]
+  await changeRoles(at, [...leave, sql`drop role ${roles}`])
 }

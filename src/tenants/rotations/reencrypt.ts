@@ -65,7 +65,12 @@ async function* tenants(config: Config): AsyncGenerator<Tenant> {
 
 async function ofTenant(run: Run, { id, subdomain, status, owner, is_moving }: Tenant, left: Left[]): Promise<number> {
   // What is written here may be in a copy already, or in one that the tenant leaves.
-  if (is_moving) left.push({ where: subdomain, rows: null, because: 'It is being moved.' })
+  if (is_moving)
+    left.push({
+      where: subdomain,
+      rows: null,
+      because: 'It is being moved, or its logins are rotated: run it again in some minutes.',
+    })
   try {
     return await database(run, subdomain, await openOwnerUrl(run.config, id, owner), id, IN_REALM, left)
   } catch (error) {

@@ -74,3 +74,16 @@ begin
 end $$;
 
 grant execute on function platform.enter_to_reset(uuid, text) to freehold_app;
+
+create policy operators on platform.credential_rotations
+  using ((select access.scope()) = 'all')
+  with check ((select access.scope()) = 'all');
+
+call access.audited('platform.credential_rotations', 'credential_rotation',
+  secret => '{app_url_encrypted,owner_url_encrypted}',
+  noise => '{app_url_encrypted,owner_url_encrypted,lease_until,attempts,step,left_until}');
+
+grant
+  select (id, tenant_id, state, step, attempts, error, created_at, exchanged_at, left_until, finished_at),
+  insert (id, tenant_id, state, step, lease_until, trace_id)
+on platform.credential_rotations to freehold_app;

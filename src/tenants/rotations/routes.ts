@@ -1,5 +1,7 @@
 import { z } from '@hono/zod-openapi'
 import { room, route } from '../../http/route.ts'
+import { beginCredentials, CredentialRotation, getCredentials } from './asking.ts'
+import { rotateCredentials } from './credentials.ts'
 import { beginSigningKey, SigningKeyRotation, spreadSigningKey } from './signing.ts'
 
 const Id = z.object({ id: z.uuid() })
@@ -26,4 +28,39 @@ rotationRoutes.openapi(
     const rotated = await spreadSigningKey({ env: c.env, config, meter, trace_id }, id)
     return rotated.used_from ? c.json(rotated, 200) : c.json(rotated, 202)
   },
+)
+
+rotationRoutes.openapi(
+  route({
+    method: 'post',
+    path: '/{id}/rotate-credentials',
+    summary:
+      'Rotate the logins of a tenant: new ones are made, the former ones work until everybody knows them; no request fails',
+    permission: 'tenant:update',
+    trips: 1,
+    params: Id,
+    returns: { 202: CredentialRotation },
+    problems: ['not_found', 'illegal_state'],
+  }),
+  async (c) => {
+    const { id } = c.req.valid('param')
+    const rotation = await beginCredentials(c.var.ctx, id)
+    c.executionCtx.waitUntil(rotateCredentials(c.env, c.var.config, rotation.id))
+    c.header('Location', `/platform/v1/tenants/${id}/rotate-credentials`)
+    return c.json(rotation, 202)
+  },
+)
+
+rotationRoutes.openapi(
+  route({
+    method: 'get',
+    path: '/{id}/rotate-credentials',
+    summary: 'Get the newest rotation of the logins of a tenant',
+    permission: 'tenant:read',
+    trips: 1,
+    params: Id,
+    returns: { 200: CredentialRotation },
+    problems: ['not_found'],
+  }),
+  async (c) => c.json(await getCredentials(c.var.ctx, c.req.valid('param').id), 200),
 )

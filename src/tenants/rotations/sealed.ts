@@ -46,6 +46,13 @@ export const IN_MASTER: Sealed[] = [
     columns: [{ name: 'private_jwk_encrypted', field: `'signing_key:' || t.kid` }],
   },
   {
+    table: 'platform.credential_rotations',
+    pk: 'id',
+    type: 'uuid',
+    owner: 't.tenant_id',
+    columns: [{ name: 'app_url_encrypted', field: `'app_url'` }],
+  },
+  {
     table: 'platform.tenant_moves',
     pk: 'id',
     type: 'uuid',
