@@ -28,7 +28,7 @@ import { assignmentRoutes, roleRoutes } from './roles/routes.ts'
 import { sessionRoutes, userSessionRoutes } from './sessions/routes.ts'
 import { settingRoutes } from './settings/routes.ts'
 import { adoptionRoutes } from './tenants/adoption/routes.ts'
-import { analyticsRoutes } from './tenants/analytics/routes.ts'
+import { analyticsRoutes, usageRoutes } from './tenants/analytics/routes.ts'
 import { certificateRoutes } from './tenants/certificate/routes.ts'
 import { doctorRoutes } from './tenants/doctor/routes.ts'
 import { countBehind } from './tenants/migration/fleet.ts'
@@ -72,6 +72,7 @@ app.route('/platform/v1/tenants', restoreRoutes)
 app.route('/platform/v1/tenants', tenantRecoveryRoutes)
 app.route('/platform/v1/doctor', doctorRoutes)
 app.route('/platform/v1/analytics', analyticsRoutes)
+app.route('/platform/v1/tenants', usageRoutes)
 app.route('/platform/v1/auth', recoveryRoutes)
 app.route('/platform/v1/sessions', sessionRoutes)
 app.route('/platform/v1/operators', userApiKeyRoutes)

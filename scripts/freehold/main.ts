@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
+import { addAnalytics } from './analytics.ts'
 import { addAudit } from './audit.ts'
 import { addDevUsers } from './dev-users.ts'
 import { addDoctor } from './doctor.ts'
@@ -45,6 +46,7 @@ addKeys(program)
 addOperators(program)
 addMigrate(program)
 addDoctor(program)
+addAnalytics(program)
 
 await run(program, (failure) => {
   tell(`${paint(process.stderr, 'red', 'error:')} ${failure.message}`)

@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import { addAdopting } from './adopting.ts'
+import { addUsage } from './analytics.ts'
 import { Provisioning, type Step, type Tenant } from './answers.ts'
 import { type Api, withApi } from './api.ts'
 import { addCertificate } from './certificate.ts'
@@ -97,6 +98,7 @@ export function addTenants(program: Command): void {
   const adopting = addAdopting(tenants, addWanted, newTenant)
   addChanging(tenants)
   addSwitching(tenants)
+  addUsage(tenants)
   addRotation(tenants)
   addMoving(tenants)
   addCertificate(tenants)

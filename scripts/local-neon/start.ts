@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path'
 import type { Answer, Asked } from './answer.ts'
 import { branchRoutes } from './api/branches.ts'
 import { accountRoutes } from './api/connection.ts'
+import { consumptionRoutes } from './api/consumption.ts'
 import { databaseRoutes } from './api/databases.ts'
 import { endpointRoutes } from './api/endpoints.ts'
 import { operationRoutes } from './api/operations.ts'
@@ -98,6 +99,7 @@ export async function startLocalNeon(options: LocalNeonOptions): Promise<LocalNe
       ...endpointRoutes,
       ...databaseRoutes,
       ...roleRoutes,
+      ...consumptionRoutes,
     }
     const api = router(routes, { ...context, work, limits }, apiKey)
     const sql = sqlHandler({ ...context, limits, sync: await openSync(context) })

@@ -53,6 +53,8 @@ describe('help', () => {
       ],
     ],
     ['tenants rotate-credentials', [...api, '--show', 'dropped']],
+    ['analytics', [...api, '--from', '--to', '--tenant']],
+    ['tenants usage', api],
     ['tenants rotate-signing-key', [...api, 'jwks.json']],
     ['tenants move', [...api, '--to', '--region', 'Retry-After']],
     ['tenants rotate-keys', [...api, '"platform"', 'MASTER_DATABASE_URL', 'ENCRYPTION_KEYS']],

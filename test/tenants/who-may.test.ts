@@ -45,6 +45,7 @@ const doors: [string, string, () => string, Record<string, unknown>?][] = [
   ['GET', 'one tenant', () => `/platform/v1/tenants/${tenant.id}`],
   ['GET', 'its provisioning', () => `/platform/v1/tenants/${tenant.id}/provisioning`],
   ['GET', 'its provisioning as events', () => `/platform/v1/tenants/${tenant.id}/provisioning/events`],
+  ['GET', 'its usage', () => `/platform/v1/tenants/${tenant.id}/usage`],
   ['GET', 'its drift', () => `/platform/v1/tenants/${tenant.id}/drift`],
   ['PATCH', 'changing it', () => `/platform/v1/tenants/${tenant.id}`, { config: { origins: ['https://app.acme.test'] } }],
   ['POST', 'retrying it', () => `/platform/v1/tenants/${tenant.id}/retry`],

@@ -66,7 +66,7 @@ export function showBranch({ annotation: _annotation, deleting: _deleting, ...br
   }
 }
 
-export function showEndpoint({ deleting: _deleting, ...endpoint }: Endpoint) {
+export function showEndpoint({ deleting: _deleting, active: _active, active_since: _since, ...endpoint }: Endpoint) {
   return {
     ...endpoint,
     ...(endpoint.current_state === 'init' ? { pending_state: 'active' } : {}),

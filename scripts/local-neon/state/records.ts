@@ -46,6 +46,9 @@ export interface Endpoint {
   autoscaling_limit_max_cu: number
   suspend_timeout_seconds: number
   deleting: boolean
+  /** Since when it is active, and the last times that it was: what consumption is made of. Missing in records of before. */
+  active_since?: string
+  active?: [from: string, to: string][]
   created_at: string
   updated_at: string
 }
@@ -147,3 +150,19 @@ export const inBranch = (branchId: string, name: string) => `${branchId}/${name}
 
 /** Now, in the API's format. */
 export const now = () => `${new Date().toISOString().slice(0, 19)}Z`
+
+const MOST_TIMES = 1_000
+
+/** An endpoint whose compute starts. */
+export const awake = (endpoint: Endpoint): Endpoint => ({
+  ...endpoint,
+  current_state: 'active',
+  active_since: endpoint.active_since ?? now(),
+  updated_at: now(),
+})
+
+/** An endpoint whose compute is suspended. */
+export function asleep({ active_since, active = [], ...endpoint }: Endpoint): Endpoint {
+  const times = active_since === undefined ? active : [...active, [active_since, now()] as [string, string]]
+  return { ...endpoint, active: times.slice(-MOST_TIMES), current_state: 'idle', updated_at: now() }
+}

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Limits } from '../limits.ts'
-import { type Endpoint, now } from '../state/records.ts'
+import { asleep, awake, type Endpoint } from '../state/records.ts'
 import type { Store } from '../state/store.ts'
 import type { Connections } from './connections.ts'
 
@@ -36,7 +36,7 @@ export function openComputes({ store, pool, limits, wakeMs }: Options): Computes
   async function suspend(id: string) {
     const endpoint = store.get('endpoint', id)
     if (endpoint?.current_state !== 'active') return
-    store.put('endpoint', { ...endpoint, current_state: 'idle', updated_at: now() })
+    store.put('endpoint', asleep(endpoint))
     await pool.closeEndpoint(id)
   }
 
@@ -62,7 +62,7 @@ export function openComputes({ store, pool, limits, wakeMs }: Options): Computes
     const endpoint = store.get('endpoint', id)
     if (endpoint?.current_state !== 'idle') return
     assertRoom(endpoint)
-    store.put('endpoint', { ...endpoint, current_state: 'active', updated_at: now() })
+    store.put('endpoint', awake(endpoint))
     lastUsed.set(id, Date.now())
   }
 

@@ -1,4 +1,4 @@
-import { type Effect, now } from '../state/records.ts'
+import { asleep, awake, type Effect } from '../state/records.ts'
 import { buildBranch, removeBranch } from './branches.ts'
 import type { Context } from './context.ts'
 import { changeDatabase, createDatabase, dropDatabase } from './databases.ts'
@@ -34,12 +34,12 @@ export async function apply(effect: Effect, context: Context): Promise<void> {
 
 async function startEndpoint({ store }: Context, id: string) {
   const endpoint = store.get('endpoint', id)
-  if (endpoint) store.put('endpoint', { ...endpoint, current_state: 'active', updated_at: now() })
+  if (endpoint) store.put('endpoint', awake(endpoint))
 }
 
 async function stopEndpoint({ store, pool }: Context, id: string) {
   const endpoint = store.get('endpoint', id)
   if (endpoint?.deleting) store.drop('endpoint', endpoint)
-  else if (endpoint) store.put('endpoint', { ...endpoint, current_state: 'idle', updated_at: now() })
+  else if (endpoint) store.put('endpoint', asleep(endpoint))
   await pool.closeEndpoint(id)
 }

@@ -1,5 +1,7 @@
+import { z } from '@hono/zod-openapi'
 import { room, route } from '../../http/route.ts'
 import { Analytics, AnalyticsQuery, getAnalytics } from './analytics.ts'
+import { getUsage, TenantUsage } from './usage.ts'
 
 /** Tenants and their days in numbers, for operators. */
 export const analyticsRoutes = room()
@@ -16,4 +18,21 @@ analyticsRoutes.openapi(
     problems: ['not_found'],
   }),
   async (c) => c.json(await getAnalytics(c.var.ctx, c.req.valid('query')), 200),
+)
+
+/** What one tenant uses, for operators. */
+export const usageRoutes = room()
+
+usageRoutes.openapi(
+  route({
+    method: 'get',
+    path: '/{id}/usage',
+    summary: 'Get the people, sessions, storage and compute time of a tenant; its database is asked, and Neon',
+    permission: 'tenant:read',
+    trips: 1,
+    params: z.object({ id: z.uuid() }),
+    returns: { 200: TenantUsage },
+    problems: ['not_found'],
+  }),
+  async (c) => c.json(await getUsage(c.var.ctx, c.req.valid('param').id), 200),
 )
