@@ -1,5 +1,6 @@
 import type { Measure } from '../finding.ts'
 import { admission } from './admission.ts'
+import { analytics } from './analytics.ts'
 import { audit } from './audit.ts'
 import { authorization } from './authorization.ts'
 import { bodies } from './bodies.ts'
@@ -32,6 +33,7 @@ export const measures: Measure[] = [
   json,
   provisioning,
   resolution,
+  analytics,
   memory,
   turns,
   // The last two: from here on the registry says that the other tenants are of a later release.

@@ -16,7 +16,8 @@ import { sign, verify } from '../../../src/kernel/token.ts'
 import { digest, newHashParameters } from '../../../src/passwords/hash.ts'
 import { advance, begin } from '../../../src/tenants/migration/fleet.ts'
 import { stepNames } from '../../../src/tenants/provisioning/steps.ts'
-import { lookUp, publish } from '../../../src/tenants/registry/registry.ts'
+import { publish } from '../../../src/tenants/registry/publishing.ts'
+import { lookUp } from '../../../src/tenants/registry/registry.ts'
 
 export { Migration, Move, Provisioning } from '../../../src/index.ts'
 
