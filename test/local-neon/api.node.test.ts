@@ -277,6 +277,26 @@ describe('branches', () => {
     expect((await call('PATCH', branch, { branch: { expires_at: expiring(1) } })).status).toBe(400)
   })
 
+  test('are restored to an earlier moment only if they are roots, as on Neon; here none is', async () => {
+    const { path, branch } = await newProject()
+    const root = branch.split('/').at(-1)
+    const child = (await call('POST', `${path}/branches`, { branch: { name: 'child' } })).body.branch
+    const restore = async (id: string | undefined, wanted: object) => {
+      const { status, body } = await call('POST', `${path}/branches/${id}/restore`, wanted)
+      return `${status} ${body.message}`
+    }
+    const moment = { source_timestamp: new Date().toISOString(), preserve_under_name: 'before' }
+    const refused = '422 only root branches can be restored to an earlier point in time'
+    expect(await restore(child.id, { source_branch_id: child.id, ...moment })).toBe(refused)
+    expect(await restore(child.id, { source_branch_id: child.id })).toMatch(/^400 source_lsn or source_timestamp/)
+    expect(await restore(root, { source_branch_id: root, source_lsn: '0/1' })).toBe('400 preserve_under_name is required')
+    expect(await restore(root, { source_branch_id: root, ...moment })).toBe('501 this local Neon restores no branches')
+    expect(await restore(child.id, { source_branch_id: root })).toBe('501 this local Neon restores no branches')
+    expect(await restore(child.id, {})).toMatch(/^400 /)
+    expect(await restore('br-no-such-00000000', { source_branch_id: root })).toMatch(/^404 /)
+    expect((await call('GET', `${path}/branches/${child.id}`)).body.branch.current_state).toBe('ready')
+  })
+
   test('a branch without a compute has no connection string', async () => {
     const { path } = await newProject()
     const { body } = await call('POST', `${path}/branches`)

@@ -27,6 +27,26 @@ export const branchRoutes: Routes = {
   },
   'PATCH /projects/:project/branches/:branch': updateBranch,
   'DELETE /projects/:project/branches/:branch': deleteBranch,
+  'POST /projects/:project/branches/:branch/restore': refuseToRestore,
+}
+
+/**
+ * Checks what Neon checks, and restores nothing. To an earlier moment of its own Neon restores root branches alone; its words for others are
+ * not known.
+ */
+function refuseToRestore(call: Call): never {
+  const branch = findBranch(call)
+  const source = findBranch(call, body.string(call.body, 'source_branch_id', 60))
+  call.work.assertFree(branch.project_id)
+  const moment = body.optionalString(call.body, 'source_lsn', 40) ?? body.optionalString(call.body, 'source_timestamp', 40)
+  const children = call.store.all('branch').some((one) => one.parent_id === branch.id)
+  if (source.id === branch.id && moment === undefined)
+    throw new ApiError(400, 'source_lsn or source_timestamp is required to restore a branch from itself')
+  if (branch.parent_id !== undefined && source.id !== branch.parent_id)
+    throw new ApiError(422, 'only root branches can be restored to an earlier point in time')
+  if ((source.id === branch.id || children) && body.optionalString(call.body, 'preserve_under_name', 256) === undefined)
+    throw new ApiError(400, 'preserve_under_name is required')
+  throw new ApiError(501, 'this local Neon restores no branches')
 }
 
 const branchesOf = ({ store }: Call, projectId: string) => store.all('branch').filter((one) => one.project_id === projectId)
