@@ -21,6 +21,7 @@ import { tendSigningKeys } from './tenants/rotations/signing.ts'
 
 export { Migration } from './tenants/migration/tenant.ts'
 export { Move } from './tenants/move/move.ts'
+export { NeonTurns } from './tenants/provisioning/neon-turns.ts'
 export { Provisioning } from './tenants/provisioning/provisioning.ts'
 export { Restore } from './tenants/restore/restore.ts'
 

@@ -44,6 +44,8 @@ export async function startStack(options: {
       NEON_SQL_URL: neon.sqlUrl,
       NEON_REGION: 'aws-us-east-2',
       NEON_POLL_MS: '20',
+      // The local Neon takes as many as come.
+      NEON_CALLS_PER_MINUTE: '1000000',
       // Set-up gives the login this password: each start has another.
       MASTER_READER_URL: readerUrlOf(MASTER_DATABASE_URL, newToken()),
       ...given,

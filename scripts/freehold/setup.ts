@@ -30,6 +30,7 @@ and asks. Run it again after an interruption: what is done stays. Settings of th
   CLOUDFLARE_API_TOKEN      a token for the account and the zone; --dry-run without it names the permissions
   NEON_API_URL, CLOUDFLARE_API_BASE_URL
                             others than those of Neon and Cloudflare; https://, unless it is this machine or with --insecure
+Calls of Neon's API are counted for this run alone: a Worker that uses the same account has the same 700 a minute.
 --url or FREEHOLD_URL is where /readyz is asked, if not at the domain.
 
 Without a domain, settings of the environment:

@@ -13,6 +13,7 @@ export type WorkerOptions = {
   compatibilityFlags: string[]
   kvNamespaces: object
   workflows: object
+  durableObjects: object
   bindings: object
   ratelimits: Record<string, object>
   /** The page of /docs is of a package, and is not kept. */
@@ -35,8 +36,9 @@ export const modulesIn = async (outdir: string) => (await readdir(outdir)).filte
 /** What wrangler makes of the wrangler.toml of a tree. */
 export function workerOptions(root: string): WorkerOptions {
   const { workerOptions } = optionsOf(join(root, 'wrangler.toml')) as unknown as { workerOptions: Required<WorkerOptions> }
-  const { compatibilityDate, compatibilityFlags, kvNamespaces, workflows, bindings, ratelimits, assets } = workerOptions
-  return { compatibilityDate, compatibilityFlags, kvNamespaces, workflows, bindings, ratelimits, assets }
+  const { compatibilityDate, compatibilityFlags, kvNamespaces, workflows, durableObjects, bindings, ratelimits, assets } =
+    workerOptions
+  return { compatibilityDate, compatibilityFlags, kvNamespaces, workflows, durableObjects, bindings, ratelimits, assets }
 }
 
 /** Keeps the Worker of a commit: its modules, and what workerd is told of it. `folder` is for the work. */

@@ -143,6 +143,9 @@ export const EnvironmentSettings = z
     NEON_ORG_ID: z.string().optional(),
     /** Further accounts and organizations, for hosts that the first has no room for. */
     NEON_ACCOUNTS: NeonAccounts.optional(),
+    NEON_CALLS_PER_MINUTE: z.coerce.number().int().min(1).max(1_000_000).default(700),
+    /** A Durable Object. Without it, as in programs, each process counts its own calls. */
+    NEON_TURNS: z.custom<object>((binding) => typeof binding === 'object' && binding !== null).optional(),
     NEON_POLL_MS: z.coerce.number().int().min(1).max(60_000).default(500),
     HOST_BRANCHES: z.coerce.number().int().min(1).max(5000).default(8),
     /** Of Neon's compute units, which a host's compute has: its connections are as many (97 at 0.25). */

@@ -3,7 +3,10 @@ import type { Config } from '../../kernel/config.ts'
 import { random } from '../../kernel/db.ts'
 import { FIRST_ACCOUNT } from '../../kernel/neon-settings.ts'
 import { accountOf, type Located } from './accounts.ts'
+import { inTurn } from './in-turn.ts'
 import { refusedAnswer, unknownAccount, wrongSetting } from './refused-key.ts'
+
+const PATIENCE_MS = 80_000
 
 type More = { requestTimeoutMs?: number; retries?: number; at?: Located | null }
 
@@ -13,18 +16,22 @@ type More = { requestTimeoutMs?: number; retries?: number; at?: Located | null }
  */
 export const neonApi = (config: Config, { at, ...more }: More = {}) => {
   const account = accountOf(config, at ?? {})
+  // Who is in a hurry waits for a turn half of the time; a step of a job waits longer than one call takes.
+  const patience_ms = more.requestTimeoutMs ? more.requestTimeoutMs / 2 : PATIENCE_MS / 2
   return createNeonClient({
     apiKey: account?.api_key ?? 'none',
     baseUrl: config.NEON_API_URL,
     fetch: async (input, init) => {
       if (!account) return unknownAccount(at?.account)
       // A redirect would take the API key to another host.
-      const answer = await fetch(input, { ...init, redirect: 'manual' })
+      const send = () => fetch(input, { ...init, redirect: 'manual' })
+      const asked = input instanceof Request ? input : { method: init?.method ?? 'GET', url: String(input) }
+      const answer = await inTurn(config, { account: account.name, patience_ms, asked }, send)
       return answer.status === 401 && account.name !== FIRST_ACCOUNT ? refusedAnswer(account.name) : answer
     },
     throwOnError: true,
     waitForReadiness: false,
-    requestTimeoutMs: 20_000,
+    requestTimeoutMs: 20_000 + PATIENCE_MS / 2,
     retries: 3,
     wait: { pollIntervalMs: config.NEON_POLL_MS, timeoutMs: 60_000 },
     ...(account?.org_id && { orgId: account.org_id }),
@@ -52,14 +59,12 @@ export function neonWords(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }
 
-const PATIENCE_MS = 80_000
-
 /**
  * Makes a call and retries while Neon answers 423 (the project is busy), 429 or 503, or `isBusy` says so, for up to 80 s. Each pause is random, so
  * that many who wait for one project do not retry at the same moment; `Retry-After` is its minimum.
  */
 export async function withRetry<T>(call: () => Promise<T>, isBusy = (_: unknown) => false): Promise<T> {
-  for (let waited = 0; ; ) {
+  for (const from = performance.now(); ; ) {
     try {
       return await call()
     } catch (error) {
@@ -68,10 +73,11 @@ export async function withRetry<T>(call: () => Promise<T>, isBusy = (_: unknown)
         isNeonError(error) && 'response' in error
           ? Number((error.response as Response | undefined)?.headers.get('Retry-After') ?? 0) * 1000
           : 0
+      // Also what the call itself waited for its turn.
+      const waited = performance.now() - from
       const pause = Math.max(least || 0, 50 + random() * Math.min(2_000, 200 + waited))
       if (!busy || waited + pause > PATIENCE_MS) throw error
       await new Promise((done) => setTimeout(done, pause))
-      waited += pause
     }
   }
 }

@@ -9,6 +9,7 @@ import { bundle, modulesIn, type WorkerOptions, workerOptions } from '../../../s
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url))
 const NAME = 'freehold'
+const SECOND = 'second'
 /** As many as the tests like. */
 const PLENTY = { limit: 1_000_000, period: 60 as const }
 type Run = {
@@ -18,22 +19,24 @@ type Run = {
   env: Record<string, string>
   /** A folder in which KV outlasts the Worker; without it nothing does. */
   state?: string
+  /** A second Worker with the same settings, KV and Durable Objects, as an isolate elsewhere. */
+  twice?: boolean
   /** Is told each line of the log. */
   heard?: (line: string) => void
 }
 
 /** Bundles the Worker into a folder and runs it with the bindings of wrangler.toml and these settings. */
-export async function startInWorkerd(outdir: string, env: Record<string, string>, more: Pick<Run, 'state'> = {}) {
+export async function startInWorkerd(outdir: string, env: Record<string, string>, more: Pick<Run, 'state' | 'twice'> = {}) {
   await bundle(ROOT, outdir)
   return runBundle(outdir, env, more)
 }
 
 /** Runs a bundle with the bindings of wrangler.toml and these settings. */
-export const runBundle = (outdir: string, env: Record<string, string>, more: Pick<Run, 'state'> = {}) =>
+export const runBundle = (outdir: string, env: Record<string, string>, more: Pick<Run, 'state' | 'twice'> = {}) =>
   runInWorkerd({ modules: outdir, options: workerOptions(ROOT), env, ...more })
 
 /** Runs a bundle. `schedule` runs the job of every minute, and resolves when it is done. */
-export async function runInWorkerd({ modules, options, env, state, heard }: Run) {
+export async function runInWorkerd({ modules, options, env, state, twice = false, heard }: Run) {
   const { bindings, ratelimits, ...others } = options
   const texts = (await modulesIn(modules)).filter((file) => file !== 'index.js')
   const limiters = Object.entries(ratelimits).map(([name, limiter]) => [name, { ...limiter, simple: PLENTY }])
@@ -53,7 +56,7 @@ export async function runInWorkerd({ modules, options, env, state, heard }: Run)
     handleStructuredLogs: ({ message }: { message: string }) => heard?.(message),
     unsafeTriggerHandlers: true,
     ...(state !== undefined && { resourcePersistencePath: state }),
-    workers: [worker],
+    workers: twice ? [worker, second(worker)] : [worker],
   } as unknown as Parameters<typeof convertV4MiniflareOptions>[0]
   const miniflare = new Miniflare(convertV4MiniflareOptions(all))
   const stop = () => miniflare.dispose()
@@ -63,9 +66,22 @@ export async function runInWorkerd({ modules, options, env, state, heard }: Run)
       const answer = await fetch(new URL('/cdn-cgi/local/scheduled?cron=*+*+*+*+*', front))
       if (!answer.ok) throw new Error(`The scheduled job was answered ${answer.status}: ${await answer.text()}`)
     }
-    return { port: Number((await miniflare.unsafeGetDirectURL(NAME)).port), schedule, stop }
+    const portOf = async (name: string) => Number((await miniflare.unsafeGetDirectURL(name)).port)
+    return { port: await portOf(NAME), other: twice ? await portOf(SECOND) : 0, schedule, stop }
   } catch (error) {
     await stop()
     throw error
   }
 }
+
+/** Its Workflows are its own; the objects are those of the first. */
+const second = <T extends { workflows: object; durableObjects?: object }>(worker: T) => ({
+  ...worker,
+  name: SECOND,
+  workflows: Object.fromEntries(
+    Object.entries(worker.workflows).map(([name, workflow]) => [name, { ...workflow, name: `${workflow.name}-second` }]),
+  ),
+  durableObjects: Object.fromEntries(
+    Object.entries(worker.durableObjects ?? {}).map(([name, object]) => [name, { ...object, scriptName: NAME }]),
+  ),
+})
