@@ -1,6 +1,5 @@
 import { decodeBase64urlIgnorePadding } from '@oslojs/encoding'
 import { z } from 'zod'
-import { NeonAccounts } from './neon-settings.ts'
 
 /** A subdomain: a DNS label in lower case (RFC 1035, RFC 1123). */
 export const Label = z
@@ -142,7 +141,7 @@ export const EnvironmentSettings = z
     NEON_REGION: z.string().default('aws-us-east-1'),
     NEON_ORG_ID: z.string().optional(),
     /** Further accounts and organizations, for hosts that the first has no room for. */
-    NEON_ACCOUNTS: NeonAccounts.optional(),
+    NEON_ACCOUNTS: z.string().optional(),
     NEON_CALLS_PER_MINUTE: z.coerce.number().int().min(1).max(1_000_000).default(700),
     /** A Durable Object. Without it, as in programs, each process counts its own calls. */
     NEON_TURNS: z.custom<object>((binding) => typeof binding === 'object' && binding !== null).optional(),

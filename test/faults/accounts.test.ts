@@ -21,7 +21,10 @@ const full = (status: number) => ({
 /** A second account, with the key of the first: the local Neon has one. */
 const twoAccounts = () => {
   const config = settings()
-  return { ...config, NEON_ACCOUNTS: [{ name: 'second', api_key: config.NEON_API_KEY, org_id: 'org-quiet-art-12345678' }] }
+  return {
+    ...config,
+    NEON_ACCOUNTS: JSON.stringify([{ name: 'second', api_key: config.NEON_API_KEY, org_id: 'org-quiet-art-12345678' }]),
+  }
 }
 const hostOf = async (id: string) =>
   (
@@ -106,13 +109,13 @@ it('the key for an organization is that of its account, also when the settings h
     { name: 'second', api_key: 'three' },
   ]
   const key = (account: string | null, organization: string | null) =>
-    accountOf({ ...config, NEON_ACCOUNTS: more }, { account, organization })
+    accountOf({ ...config, NEON_ACCOUNTS: JSON.stringify(more) }, { account, organization })
   expect(key(null, null)).toEqual({ name: 'default', api_key: 'one', org_id: 'org-a' })
   expect(key('default', 'org-b')).toEqual({ name: 'default', api_key: 'two', org_id: 'org-b' })
   expect(key('default', 'org-c')).toEqual({ name: 'default', api_key: 'one', org_id: 'org-c' })
   expect(key('second', null)).toEqual({ name: 'second', api_key: 'three' })
   expect(key('third', null)).toBeUndefined()
-  const places = placesFrom({ ...config, NEON_ACCOUNTS: more }, { account: 'default', organization: 'org-b' })
+  const places = placesFrom({ ...config, NEON_ACCOUNTS: JSON.stringify(more) }, { account: 'default', organization: 'org-b' })
   expect(places.map(({ account, organization }) => `${account} ${organization}`)).toEqual([
     'default org-b',
     'second null',

@@ -18,7 +18,7 @@ const PREDICATE =
 
 /** Words that callers never see: of mails, of pages, of the settings of the service; there are those of Label that name a tenant. */
 const ELSEWHERE = /^src\/(mail|docs|i18n\/spanish)\//
-const SETTINGS = ['src/kernel/config.ts', 'src/kernel/neon-settings.ts']
+const SETTINGS = ['src/kernel/config.ts', 'src/tenants/provisioning/accounts.ts']
 
 export function ofTypeScript(): Collected {
   const all: Collected = { told: [], unread: [] }

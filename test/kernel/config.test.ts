@@ -24,25 +24,6 @@ function said(settings: Record<string, unknown>): string {
 }
 
 describe('settings', () => {
-  it('take further accounts at Neon as JSON, each name and organization once', () => {
-    const accounts = (value: unknown) => said({ NEON_ACCOUNTS: typeof value === 'string' ? value : JSON.stringify(value) })
-    const second = { name: 'second', api_key: 'k' }
-    const right = [second, { ...second, org_id: 'org-b' }, { name: 'default', api_key: 'k', org_id: 'org-c' }]
-    expect(accounts(right)).toBe('')
-    expect(parseSettings({ ...RIGHT, NEON_ACCOUNTS: JSON.stringify(right) }).NEON_ACCOUNTS).toEqual(right)
-    const wrong = [
-      '{',
-      'null',
-      '{}',
-      ['second'],
-      [{ name: 'second' }],
-      [{ ...second, api_key: '' }],
-      [{ ...second, name: 'Two' }],
-    ]
-    for (const value of [...wrong, [second, second], [{ ...second, organization: 'x' }], [{ ...second, org_id: '../x' }]])
-      expect(accounts(value), JSON.stringify(value)).toMatch(/^Wrong settings: NEON_ACCOUNTS must be JSON: /)
-  })
-
   it('have defaults, of which the environment is the careful one', () => {
     expect(parseSettings(RIGHT)).toMatchObject({
       ENVIRONMENT: 'production',

@@ -1,6 +1,8 @@
 /** A key that Neon refuses is found when the platform is started, by the name of its setting, and not with the first tenant. */
 import { env } from 'cloudflare:workers'
 import { expect, it } from 'vitest'
+import { accountsOf } from '../../src/tenants/provisioning/accounts.ts'
+import { settings } from '../support/databases.ts'
 import { call } from '../support/people.ts'
 import { expectProblem } from '../support/refusal.ts'
 
@@ -44,4 +46,15 @@ it('of further accounts each is said by its name', async () => {
     'NEON_ACCOUNTS has a personal key for second, which needs org_id: set the id of the organization.',
   )
   expect((await ready(personal, 'es')).body.detail).toContain('una clave personal para second')
+})
+
+it('further accounts are JSON, each name and organization once', () => {
+  const taken = (value: unknown) => () =>
+    accountsOf({ ...settings(), NEON_ACCOUNTS: typeof value === 'string' ? value : JSON.stringify(value) }).slice(1)
+  const second = { name: 'second', api_key: 'k' }
+  const right = [second, { ...second, org_id: 'org-b' }, { name: 'default', api_key: 'k', org_id: 'org-c' }]
+  expect(taken(right)()).toEqual(right)
+  const wrong = ['{', 'null', '{}', ['second'], [{ name: 'second' }], [{ ...second, api_key: '' }], [{ ...second, name: 'Two' }]]
+  for (const value of [...wrong, [second, second], [{ ...second, organization: 'x' }], [{ ...second, org_id: '../x' }]])
+    expect(taken(value), JSON.stringify(value)).toThrow('Wrong settings: NEON_ACCOUNTS must be JSON: ')
 })

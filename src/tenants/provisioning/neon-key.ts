@@ -1,7 +1,6 @@
 import { raw } from '@neon/sdk'
 import type { Config } from '../../kernel/config.ts'
-import { FIRST_ACCOUNT } from '../../kernel/neon-settings.ts'
-import { accountsOf } from './accounts.ts'
+import { accountsOf, FIRST_ACCOUNT } from './accounts.ts'
 import { neonApi } from './neon.ts'
 import { wrongAccount, wrongSetting } from './refused-key.ts'
 

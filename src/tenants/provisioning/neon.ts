@@ -1,8 +1,7 @@
 import { createNeonClient, isNeonError, raw } from '@neon/sdk'
 import type { Config } from '../../kernel/config.ts'
 import { random } from '../../kernel/db.ts'
-import { FIRST_ACCOUNT } from '../../kernel/neon-settings.ts'
-import { accountOf, type Located } from './accounts.ts'
+import { accountOf, FIRST_ACCOUNT, type Located } from './accounts.ts'
 import { inTurn } from './in-turn.ts'
 import { refusedAnswer, unknownAccount, wrongSetting } from './refused-key.ts'
 
