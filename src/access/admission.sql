@@ -44,7 +44,7 @@ end $$;
 -- Admits a request: proves the credential, {session_id, user_id, proof} or {key}, decides the permission (null: any
 -- admitted user, scope own), and signs the claims: every policy believes what is signed here. Returns {user_id,
 -- session_id, scope}. Raises FH401 session_ended | token_invalid, FH403 user_inactive | password_change_required |
--- forbidden, FH503.
+-- license_expired | forbidden, FH503.
 --
 -- Every request pays for this, so that what is signed is written once and nothing is read twice.
 create function access.admit(
@@ -91,6 +91,8 @@ begin
   -- A service does not stop because its owner's password has expired.
   elsif k.id is null and not any_password and access.must_change(u, t) then
     raise exception using errcode = 'FH403', message = 'password_change_required';
+  elsif t.read_only_from <= now() and not access.is_allowed_unlicensed(permission) then
+    perform access.refuse_unlicensed();
   end if;
   if permission is null then
     select 'own'::access.scope as scope, '{}'::uuid[] as units, array[u.id] as owners into r;

@@ -1,3 +1,4 @@
+import { sql } from 'drizzle-orm'
 import { bigint, index, integer, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core'
 import { access, bytea, freehold, moment } from '../kernel/schema.ts'
 import { users } from '../users/table.ts'
@@ -29,6 +30,8 @@ export const api_keys = freehold.table(
     uniqueIndex('api_keys_hash').on(t.key_hash),
     uniqueIndex('api_keys_prefix').on(t.prefix),
     index('api_keys_user').on(t.user_id, t.created_at),
+    // Those that end by themselves, for the limit of a tenant's keys.
+    index('api_keys_ends').on(t.expires_at).where(sql`${t.revoked_at} is null`),
     // A key is rotated at most once.
     uniqueIndex('api_keys_successor').on(t.rotated_from),
   ],

@@ -55,7 +55,7 @@ begin
 end $$;
 
 -- Second half: {outcome: ok, claims, device_token} with a session and its first refresh token, or {outcome: refused,
--- mail, is_known} or {outcome: no_role | first_password_expired}. `is_known`, whether there is such a user, is for the
+-- mail, is_known} or {outcome: no_role | first_password_expired}, or {outcome: limit_reached, said}. `is_known`, whether there is such a user, is for the
 -- Worker's log alone. When the user has too many sessions, the oldest end. `renewed` is a new hash of the same password,
 -- in place of the one that was compared. `former` holds the hashes of the refresh tokens that the browser has in cookies,
 -- by account: the session of this user's ends, because this one takes its cookies' place. The previous release does not
@@ -76,7 +76,6 @@ declare
   u freehold.users := access.finish_attempt(t, attempt, digest);
   a freehold.login_attempts;
   s freehold.sessions;
-  surplus uuid[];
   why text;
 begin
   select * into a from freehold.login_attempts x where x.id = attempt;
@@ -116,41 +115,17 @@ begin
     update freehold.passwords p set password_hash = renewed
     where p.user_id = u.id and p.replaced_at is null and p.password_hash = access.stored_hash(a.hash_parameters, digest);
   end if;
-  if former ? u.id::text then
-    update freehold.sessions x set ended_at = now(), ended_because = 'replaced'
-    where x.user_id = u.id
-      and x.ended_at is null
-      and x.id = (select l.session_id from freehold.refresh_tokens l where l.token_hash = (former ->> u.id::text)::bytea);
-  end if;
-  insert into freehold.sessions (id, user_id, device, address, city, country, expires_at)
-  values (
-    gen_random_uuid(),
-    u.id,
-    left(request ->> 'agent', 255),
-    left(request ->> 'address', 64),
-    left(request ->> 'city', 120),
-    left(request ->> 'country', 2),
-    now() + make_interval(days => t.session_days)
-  )
-  returning * into s;
-  -- The user's row has been locked since the comparison, so that of many logins at once each sees the sessions of
-  -- those before it.
-  surplus := array(
-    select y.id
-    from freehold.sessions y
-    where y.user_id = u.id
-      and y.id <> s.id
-      and y.ended_at is null
-      and y.expires_at > now()
-      and y.last_active_at > now() - access.idle_limit(t)
-    order by y.created_at desc, y.id
-    offset coalesce(u.max_sessions, t.max_sessions) - 1
-  );
-  if surplus <> '{}' then
-    update freehold.sessions x set ended_at = now(), ended_because = 'limit' where x.id = any (surplus);
-  end if;
-  insert into freehold.refresh_tokens (token_hash, session_id, device, expires_at)
-  values (refresh_hash, s.id, s.device, s.expires_at);
+  begin
+    s := access.open_session(u, t, refresh_hash, request, former);
+  -- Nothing of it is left, and the attempt stays finished: who was let in once is no failure.
+  exception when sqlstate 'FH409' then
+    get stacked diagnostics why = pg_exception_detail;
+    perform access.note_active_places(t);
+    perform access.record(
+      'LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', 'limit_reached'), 10
+    );
+    return jsonb_build_object('outcome', 'limit_reached', 'said', why);
+  end;
   return jsonb_build_object(
     'outcome', 'ok',
     'claims', access.token_claims(u, s, t),

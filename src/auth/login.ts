@@ -66,6 +66,7 @@ type Outcome =
   | { outcome: 'ok'; claims: Claims; device_token: string }
   | { outcome: 'refused'; mail: boolean; is_known: boolean }
   | { outcome: 'no_role' | 'first_password_expired' }
+  | { outcome: 'limit_reached'; said: string }
 
 export type LoginRequest = {
   identifier: string
@@ -84,7 +85,7 @@ const normalised = (identifier: string) => identifier.normalize('NFKC').trim().t
  * Checks a password and opens a session. Two round trips: begin the attempt and read the hash parameters; compare and finish. A
  * hash of another system, or one that is cheaper than new ones, is replaced on the way. Fails with invalid_credentials (wrong,
  * unknown, locked or inactive alike), user_inactive (right, but without any role), password_change_required (right, but a first
- * password whose time is over), rate_limited (too many of one user at once, or too many hashes of other systems).
+ * password whose time is over), limit_reached (the tenant's sessions), rate_limited (too many of one user at once, or too many hashes of other systems).
  */
 export async function login(ctx: Ctx, { identifier, password, place, devices, former }: LoginRequest): Promise<Entered> {
   const about = { tenant: ctx.realm.subdomain, trace_id: ctx.request.trace_id }
@@ -113,6 +114,7 @@ export async function login(ctx: Ctx, { identifier, password, place, devices, fo
   if (result.outcome === 'refused' && result.mail) ctx.later(deliver(ctx))
   if (result.outcome === 'no_role') throw new Problem('user_inactive')
   if (result.outcome === 'first_password_expired') throw firstPasswordExpired()
+  if (result.outcome === 'limit_reached') throw new Problem('limit_reached', result.said)
   if (result.outcome !== 'ok') throw overload(begun, compared) ?? new Problem('invalid_credentials')
   log('logged in', { ...about, user: result.claims.user_id })
   return { claims: result.claims, refresh_token, device_token: result.device_token }

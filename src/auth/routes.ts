@@ -35,7 +35,7 @@ authRoutes.openapi(
     body: Credentials,
     form: PasswordForm,
     returns: { 200: LoginAnswer },
-    problems: ['invalid_credentials', 'user_inactive', 'password_change_required', 'forbidden'],
+    problems: ['invalid_credentials', 'user_inactive', 'password_change_required', 'forbidden', 'limit_reached'],
   }),
   async (c) => {
     refuseClientSecret(c.req.header('Authorization'))

@@ -31,6 +31,7 @@ export const problemCatalogue = {
   ],
   password_change_required: [403, 'The password must be changed first', 'POST auth/password-change first, then go on.'],
   user_inactive: [403, 'The user is not active', 'Ask an administrator.'],
+  license_expired: [403, 'The license has expired', 'Ask the operator of this service to renew the license.'],
   tenant_inactive: [403, 'The tenant is not active', 'Ask the operator of this service.'],
   not_found: [404, 'There is nothing here', 'Check the address.'],
   tenant_not_found: [404, 'There is no such tenant', 'Check the name of the tenant.'],

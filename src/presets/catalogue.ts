@@ -26,6 +26,8 @@ const OWN = [
   'activity:create',
   'activity:read',
   'activity:export',
+  'usage:create',
+  'usage:read',
 ]
 
 /** The permissions that every tenant starts with: the seed's 44 resources x 7 actions, and Freehold's own. Tenants add theirs. */

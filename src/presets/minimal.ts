@@ -24,6 +24,7 @@ export const minimal: Preset = {
         ['all', 'RD', 'session'],
         ['all', 'RU', 'setting'],
         ['all', 'CRX', 'activity'],
+        ['all', 'CR', 'usage'],
       ),
     },
   ],

@@ -14,6 +14,9 @@ export const tenant = freehold.table(
     v: bigint({ mode: 'number' }).notNull().default(0),
     /** While the tenant is moved: the attempt that copies its rows, which nothing changes meanwhile (src/tenants/fence). */
     writes_closed_by: integer(),
+    /** Until when the platform's license lasts, and from when on the tenant can only be read; null: it needs none. */
+    licensed_until: moment(),
+    read_only_from: moment(),
     max_failures: integer().notNull().default(5),
     lock_minutes: integer().notNull().default(30),
     idle_days: integer().notNull().default(7),

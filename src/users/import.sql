@@ -11,7 +11,8 @@
 -- Creates the users of some lines, in their order, each of them or not at all. Returns what access.import_user says
 -- of each line. The batch is recorded with how many lines were imported and how many not; `refused` of them the Worker
 -- did not pass on. With `earlier` it is one of a dry run, which does the same and then undoes all of it: {names, places},
--- what the batches before this one would have taken: usernames, and by the id of a role how many places in it.
+-- what the batches before this one would have taken: usernames, and by the id of a role how many places in it,
+-- and `users`, how many are active.
 create function access.import_batch(lines jsonb, refused integer, earlier jsonb) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -25,8 +26,10 @@ begin
   -- One import after another: two that name the same users in different orders would wait for each other.
   perform pg_advisory_xact_lock(hashtext('access.import_users'));
   begin
-    -- Read by access.places_taken.
-    perform set_config('access.earlier_places', coalesce(earlier ->> 'places', ''), true);
+    -- Read by access.places_taken and access.earlier_users.
+    perform
+      set_config('access.earlier_places', coalesce(earlier ->> 'places', ''), true),
+      set_config('access.earlier_users', coalesce(earlier ->> 'users', ''), true);
     for line in
       select e.value
       from jsonb_array_elements(lines) with ordinality e (value, place)

@@ -59,9 +59,11 @@ export async function importUsers(
   language: Language,
 ): Promise<ReadableStream<Uint8Array>> {
   const counts = { lines: 0, created: 0, failed: 0 }
-  // A dry run leaves no rows behind, so what its batches would have taken is kept here: addresses, names, and places in roles.
+  // A dry run leaves no rows behind, so what its batches would have taken is kept here: addresses, names, places in roles, and how many
+  // users there would be more.
   const seen = { email: new Set<string>(), username: new Set<string>() }
   const places: Record<string, number> = {}
+  let active = 0
 
   const repeated = (user: ImportLine): Refused | null => {
     const fields = (['email', 'username'] as const).filter((field) => seen[field].has(user[field] ?? ''))
@@ -78,7 +80,7 @@ export async function importUsers(
     })
     const users = checked.flatMap((read) => ('user' in read ? [read.user] : []))
     const names = users.map(({ wished }) => wished).filter((name) => seen.username.has(name))
-    const earlier = dry_run ? JSON.stringify({ names, places }) : null
+    const earlier = dry_run ? JSON.stringify({ names, places, users: active }) : null
     const [answer] = await ctx.run(
       ctx.db.execute(
         sql`select access.import_batch(${JSON.stringify(users)}::jsonb, ${checked.length - users.length}, ${earlier}::jsonb) as taken`,
@@ -100,6 +102,7 @@ export async function importUsers(
       if (dry_run && 'user' in read) {
         seen.email.add(read.user.email)
         seen.username.add(result.username)
+        if (read.user.is_active !== false) active++
         for (const role of result.roles) places[role] = (places[role] ?? 0) + 1
       }
       const outcome = dry_run ? { status: 'would_create' } : { status: 'created', id: result.id }

@@ -15,6 +15,8 @@ declare
   candidate text := wished;
   tries integer := 0;
 begin
+  -- Whoever holds a name waits for no counter.
+  perform access.lock_limit('users');
   loop
     -- In a statement of its own, so that the next one sees what was committed before this one got the lock.
     if candidate <> all (others)

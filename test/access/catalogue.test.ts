@@ -15,6 +15,7 @@ const APP_MAY_CALL = [
   'access.begin_verification(uuid,text,bytea)',
   'access.claim_mails(uuid,text,integer,jsonb)',
   'access.claims()',
+  'access.count_documents(integer)',
   'access.count_key_uses(uuid,text,uuid,integer,jsonb)',
   'access.explain(uuid,timestamp with time zone)',
   'access.finish_admin_reset(uuid,text,uuid,text,jsonb,boolean,bytea,text,boolean)',
@@ -63,6 +64,7 @@ const APP_MAY_CALL = [
   'access.take_dropped_mails(uuid,text,integer)',
   'access.touch()',
   'access.unlock(uuid)',
+  'access.usage()',
   'access.verify_phone(uuid,text,text)',
   'access.walks()',
   'access.who_am_i()',
@@ -201,7 +203,7 @@ describe.each<[string, () => (...statements: ReturnType<typeof sql>[]) => Promis
           sql`select relname as name from pg_class where relnamespace in ${schemas} and relkind = 'r' and has_table_privilege('freehold_app', oid, 'delete') order by 1`,
         ),
       ),
-    ).toEqual(['units'])
+    ).toEqual(where === 'the master' ? ['licenses', 'plans', 'units'] : ['units'])
     const other =
       await ask(sql`select oid::regclass::text as name from pg_class where relnamespace in ${schemas} and relkind = 'r'
       and (has_table_privilege('freehold_app', oid, 'truncate') or has_table_privilege('freehold_app', oid, 'references') or has_table_privilege('freehold_app', oid, 'trigger'))`)

@@ -12,7 +12,7 @@ const FLOORS = [
   ['kernel', 'presets'],
   ['i18n', 'idempotency', 'names', 'passwords'],
   ['http'],
-  ['access', 'audit', 'docs', 'purge', 'settings', 'units'],
+  ['access', 'audit', 'docs', 'limits', 'purge', 'settings', 'units'],
   ['users'],
   ['mail', 'roles', 'sessions'],
   ['api-keys', 'delegations', 'tenants'],

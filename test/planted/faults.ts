@@ -219,7 +219,7 @@ export const FAULTS: Fault[] = [
   },
   {
     name: 'a login ends the session of whoever’s refresh token its cookie holds',
-    file: 'src/auth/login.sql',
+    file: 'src/auth/opening.sql',
     text: '    where x.user_id = u.id\n      and x.ended_at is null\n      and x.id = (select l',
     becomes: '    where x.ended_at is null\n      and x.id = (select l',
     noticed: ['test/auth/replaced-session.test.ts', 'ends nothing with the refresh token of somebody else'],
