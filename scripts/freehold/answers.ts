@@ -18,6 +18,11 @@ export const Tenant = z.looseObject({
   role_preset: z.string(),
   database_name: z.string(),
   schema_version: z.string().nullable(),
+  limits: z.record(z.string(), z.unknown()).optional(),
+  effective_limits: z.record(z.string(), z.unknown()).optional(),
+  used: z.looseObject({ as_of: z.string().nullable() }).optional(),
+  limits_exceeded: z.array(z.string()).optional(),
+  is_applied: z.boolean().optional(),
   database_error: z.string().nullable().optional(),
   created_at: z.string(),
 })

@@ -10,6 +10,7 @@ import { addMigrate } from './migrate.ts'
 import { addOperators } from './operators.ts'
 import { addGlobals, type Globals } from './options.ts'
 import { paint, printJson, tell } from './output.ts'
+import { addPlans } from './plans.ts'
 import { addPresets } from './presets.ts'
 import { run } from './run.ts'
 import { addSetup } from './setup.ts'
@@ -36,6 +37,7 @@ const program = new Command('freehold')
   .exitOverride()
 addGlobals(program)
 addTenants(program)
+addPlans(program)
 addSetup(program)
 addGroups(program)
 addDevUsers(program)

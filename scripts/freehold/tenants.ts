@@ -7,6 +7,8 @@ import { addCertificate } from './certificate.ts'
 import { addChanging } from './changing.ts'
 import { CREDENTIAL_SETTINGS } from './credentials.ts'
 import { addExporting } from './exporting.ts'
+import { addLicenses } from './licenses.ts'
+import { addLimits } from './limits.ts'
 import { create, retry, type Wanted, type Watching } from './making.ts'
 import { addMoving } from './moving.ts'
 import { type Globals, whole } from './options.ts'
@@ -31,7 +33,7 @@ const addWanted = (command: Command): Command =>
     .option('--tax-id <id>', 'tax id of the organization; in Peru the RUC')
     .option('--country <code>', 'two capital letters; default with a tax id: PE')
     .option('--contact-name <name>', 'contact person')
-    .option('--plan <name>', 'the plan of the tenant')
+    .option('--plan <name>', 'the plan of the tenant, one that exists')
     .option('--environment <name>', 'demo or production; default: production')
     .option('--role-preset <name>', 'the preset of its roles; default: minimal')
     .addHelpText('after', ADMIN_SETTING)
@@ -99,6 +101,8 @@ export function addTenants(program: Command): void {
   addChanging(tenants)
   addSwitching(tenants)
   addUsage(tenants)
+  addLimits(tenants)
+  addLicenses(tenants)
   addRotation(tenants)
   addMoving(tenants)
   addCertificate(tenants)
