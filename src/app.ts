@@ -22,6 +22,7 @@ import { redirectPages } from './http/renamed.ts'
 import { requireHttps } from './http/transport.ts'
 import { batch } from './kernel/db.ts'
 import { Problem } from './kernel/problem.ts'
+import { limitRoutes } from './limits/routes.ts'
 import { recoveryRoutes, registrationRoutes, tenantRecoveryRoutes, userRecoveryRoutes } from './recovery/routes.ts'
 import { overrideRoutes, permissionRoutes } from './roles/permission-routes.ts'
 import { assignmentRoutes, roleRoutes } from './roles/routes.ts'
@@ -31,10 +32,12 @@ import { adoptionRoutes } from './tenants/adoption/routes.ts'
 import { analyticsRoutes, usageRoutes } from './tenants/analytics/routes.ts'
 import { certificateRoutes } from './tenants/certificate/routes.ts'
 import { doctorRoutes } from './tenants/doctor/routes.ts'
+import { licenseRoutes } from './tenants/licenses/routes.ts'
 import { countBehind } from './tenants/migration/fleet.ts'
 import { migrationRoutes } from './tenants/migration/routes.ts'
 import { moveRoutes } from './tenants/move/routes.ts'
 import { platformPlane, tenantPlane } from './tenants/planes.ts'
+import { planRoutes } from './tenants/plans/routes.ts'
 import { requireNeonSettings } from './tenants/provisioning/neon-key.ts'
 import { provisioningRoutes } from './tenants/provisioning/routes.ts'
 import { movedFrom } from './tenants/registry/resolve.ts'
@@ -63,6 +66,8 @@ app.route('/platform/v1/.well-known', keyRoutes)
 app.route('/platform/v1/tenants', adoptionRoutes)
 app.route('/platform/v1/tenants', tenantRoutes)
 app.route('/platform/v1/tenants', provisioningRoutes)
+app.route('/platform/v1/tenants', licenseRoutes)
+app.route('/platform/v1/plans', planRoutes)
 app.route('/platform/v1/migrations', migrationRoutes)
 app.route('/platform/v1/tenants', undoRoutes)
 app.route('/platform/v1/tenants', moveRoutes)
@@ -99,6 +104,7 @@ app.route('/api/v1/activities', activityRoutes)
 app.route('/api/v1/audit', checkpointRoutes)
 app.route('/api/v1/users', userActivityRoutes)
 app.route('/.well-known', keyRoutes)
+app.route('/api/v1/usage', limitRoutes)
 app.route('/.well-known', discoveryRoutes)
 app.route('/api/v1', accessRoutes)
 app.route('/api/v1/permissions', permissionRoutes)

@@ -9,7 +9,7 @@ import type { AppEnv } from './app-env.ts'
 
 const METHODS = 'GET, HEAD, POST, PUT, PATCH, DELETE'
 const REQUEST_HEADERS = 'Authorization, Content-Type, X-Tenant, X-API-Key, X-Account, If-Match, Idempotency-Key, traceparent'
-const ANSWER_HEADERS = 'ETag, Location, X-Trace-Id, Retry-After, Link, Idempotency-Replayed'
+const ANSWER_HEADERS = 'ETag, Location, X-Trace-Id, Retry-After, Link, Idempotency-Replayed, Freehold-License'
 /** How long a browser may cache a preflight: a removed origin is locked out after this. */
 const MAX_AGE_SECONDS = '600'
 /** Readable by any origin: public keys, discovery, the OpenAPI document. */

@@ -14,6 +14,16 @@ import { isPreflight, preflight } from './cors.ts'
 import { failuresOf } from './rate-limit.ts'
 import { answerMoved, type Moved } from './renamed.ts'
 
+/** From how long before its end on callers are told of a license. */
+const WARNED_MS = 30 * 24 * 60 * 60_000
+
+/** What the answers of a tenant say of its license, from 30 days before its end on. */
+function licenseHeader({ license }: Realm): string | null {
+  if (!license || Date.parse(license.licensed_until) - Date.now() > WARNED_MS) return null
+  const until = `expires="${license.licensed_until}", read-only-from="${license.read_only_from}"`
+  return Date.parse(license.read_only_from) <= Date.now() ? `${until}, read-only` : until
+}
+
 /** The parts of a request that a plane may use. */
 export type PlaneRequest = {
   env: Env
@@ -77,5 +87,7 @@ export const plane = (sourceOf: (request: PlaneRequest) => RealmSource, countUse
     const origins = [...source.origins, realm.url, ...realm.origins]
     c.set('origins', origins)
     if (is_preflight) return preflight(c.req.raw, c.req.path, origins)
-    return next()
+    await next()
+    const license = licenseHeader(realm)
+    if (license) c.res.headers.set('Freehold-License', license)
   })

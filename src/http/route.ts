@@ -190,6 +190,7 @@ const AUTHENTICATED: Code[] = [
   'session_ended',
   'forbidden',
   'user_inactive',
+  'license_expired',
 ]
 const IDEMPOTENT: Code[] = ['invalid_request', 'idempotency_mismatch', 'illegal_state']
 const BODY: Code[] = ['invalid_request', 'body_too_large', 'unsupported_media_type']

@@ -153,6 +153,7 @@ export const EnvironmentSettings = z
     /** Tenants of a host that are awake at once, before the next tenant is placed elsewhere (`npm run bench -- --only turns`). */
     HOST_AWAKE: z.coerce.number().int().min(1).max(MOST_TENANTS).default(40),
     NEON_PG_VERSION: z.coerce.number().int().min(16).max(18).default(17),
+    LICENSE_GRACE_DAYS: z.coerce.number().int().min(0).max(365).default(14),
     DEFAULT_ISOLATION: z.enum(['database', 'branch', 'project']).default('database'),
     /** For tenants of isolation `project`. The window is what the plan of the account allows: 6 hours, 7 days, 30 days. */
     PROJECT_COMPUTE_CU: ComputeUnits.default(0.25),

@@ -18,6 +18,8 @@ export type Realm = {
   former_urls: string[]
   /** Origins, besides its own, whose pages may call. */
   origins: string[]
+  /** When its license ends, and from when on it can only be read; null: it needs none. The registry's copy may be a minute old. */
+  license: { licensed_until: string; read_only_from: string } | null
   database_url: string
   keys: SigningKey[]
   /** Makes the successors of refresh tokens, and the MACs of cursors and of repeated requests. */

@@ -2,9 +2,9 @@ import { room, route } from '../http/route.ts'
 import { CountedDocuments, countDocuments, getUsage, NewDocuments, Usage } from './limits.ts'
 
 /** What the platform limits in a tenant, under /api/v1/usage. */
-export const usageRoutes = room()
+export const limitRoutes = room()
 
-usageRoutes.openapi(
+limitRoutes.openapi(
   route({
     method: 'get',
     path: '/',
@@ -16,7 +16,7 @@ usageRoutes.openapi(
   async (c) => c.json(await getUsage(c.var.ctx), 200),
 )
 
-usageRoutes.openapi(
+limitRoutes.openapi(
   route({
     method: 'post',
     path: '/documents',

@@ -3,13 +3,14 @@ import { answer } from '../http/answer.ts'
 import { room, route } from '../http/route.ts'
 import { changeTenant, TenantPatch } from './lifecycle/changing.ts'
 import { erase, markForErasure } from './lifecycle/erasure.ts'
-import { propagate, retryTenant, setStatus } from './lifecycle/lifecycle.ts'
+import { propagate, propagateIfThere, retryTenant, setStatus } from './lifecycle/lifecycle.ts'
 import { beginRotation, KeyRotationWire, rotateKeys } from './lifecycle/rotating.ts'
+import { askUsed } from './lifecycle/used.ts'
 import { getDrift, TenantDrift } from './migration/drift.ts'
 import { createTenant, MadeTenant, NewTenant } from './provisioning/new-tenant.ts'
 import { startRun } from './provisioning/provisioning.ts'
 import { begun } from './provisioning/waiting.ts'
-import { getTenant, listTenants, Tenant, TenantList, TenantQuery } from './registry/tenants.ts'
+import { getTenant, listTenants, Tenant, TenantList, TenantQuery, withUsed } from './registry/tenants.ts'
 
 const Id = z.object({ id: z.uuid() })
 const Deletion = z.object({ hard: z.enum(['true', 'false']).optional(), confirm: z.string().max(63).optional() })
@@ -54,14 +55,17 @@ tenantRoutes.openapi(
   route({
     method: 'get',
     path: '/{id}',
-    summary: 'Get a tenant',
+    summary: 'Get a tenant, with what is used of its limits now',
     permission: 'tenant:read',
     trips: 1,
     params: Id,
     returns: { 200: Tenant },
     problems: ['not_found'],
   }),
-  async (c) => answer(c, await getTenant(c.var.ctx, c.req.valid('param').id)),
+  async (c) => {
+    const tenant = await getTenant(c.var.ctx, c.req.valid('param').id)
+    return answer(c, withUsed(tenant, await askUsed(c.var.config, tenant.id)))
+  },
 )
 
 tenantRoutes.openapi(
@@ -79,8 +83,8 @@ tenantRoutes.openapi(
   async (c) => {
     const { config, meter, ctx, trace_id } = c.var
     const tenant = await changeTenant(ctx, c.req.valid('param').id, c.req.valid('json'), c.req.header('If-Match'))
-    await propagate({ env: c.env, config, meter, trace_id }, tenant.id)
-    return answer(c, tenant)
+    const { is_told, used } = await propagateIfThere({ env: c.env, config, meter, trace_id }, tenant.id)
+    return answer(c, withUsed({ ...tenant, is_applied: is_told }, used))
   },
 )
 

@@ -88,7 +88,7 @@ export const tenants = platform.table(
     is_active: boolean().notNull().generatedAlwaysAs(sql`status = 'active'`),
     isolation: text({ enum: ['database', 'branch', 'project', 'external'] }).notNull(),
     role_preset: text().notNull(),
-    limits: jsonb().$type<Record<string, number>>().notNull().default({}),
+    limits: jsonb().$type<Record<string, number | boolean>>().notNull().default({}),
     config: jsonb().$type<Record<string, unknown>>().notNull().default({}),
     schema_version: text(),
     /** That of the preset it was last given (presets/version.ts). */
@@ -188,11 +188,12 @@ export const maintenance = platform.table('maintenance', {
   due_at: moment().notNull().defaultNow(),
   maintained_at: moment().notNull().default(sql`'-infinity'`),
   active_until: moment().notNull().default(sql`'-infinity'`),
+  users_counted_at: moment(),
 })
 
 /**
  * A run that takes all tenants to the newest migration, `target`, wave by wave: a canary, 1 %, 10 %, those that are awake, the rest. It has no
- * process of its own: each tenant that is done, and the scheduled job, start what comes next (tenants/migration/fleet.ts).
+ * process of its own: each tenant that is done, and the scheduled job, start what comes next, `concurrency` at once (tenants/migration/fleet.ts).
  */
 export const migration_runs = platform.table(
   'migration_runs',
@@ -204,7 +205,6 @@ export const migration_runs = platform.table(
     reason: text(),
     /** Tenants of this wave and of those before it may be migrated. */
     wave: integer().notNull().default(0),
-    /** Tenants at once. */
     concurrency: integer().notNull(),
     /** It stops when more than this share of the tenants so far failed. */
     stop_percent: integer().notNull(),

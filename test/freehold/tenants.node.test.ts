@@ -105,6 +105,7 @@ describe.concurrent('tenants create', () => {
   })
 
   test('is one document on stdout with --json', async () => {
+    expect((await ada('plans', 'create', 'gold')).code).toBe(0)
     const { code, stdout, stderr } = await ada(...creation('beta', '--json', '--environment', 'production', '--plan', 'gold'))
     expect(code).toBe(0)
     expect(stderr).toContain('activate')
@@ -597,5 +598,67 @@ describe('setup-groups against a tenant', () => {
     const me = await ask('/auth/me', { headers })
     const sessions = await ask(`/users/${me.sub}/sessions`, { headers })
     expect(sessions.data).toHaveLength(1)
+  })
+})
+
+describe('plans, limits and licenses', () => {
+  const json = async (...args: string[]) => JSON.parse((await ada(...args, '--json')).stdout)
+
+  test('a plan is made, changed, given to a tenant, and not deleted while it has it', async () => {
+    const made = await json(
+      'plans',
+      'create',
+      'shop',
+      '--name',
+      'Shop',
+      '--max-users',
+      '40',
+      '--max-documents',
+      '9',
+      '--limit-documents',
+      'yes',
+    )
+    expect(made).toMatchObject({ key: 'shop', name: 'Shop', limits: { max_users: 40, max_documents: 9, limit_documents: true } })
+    expect(await json('plans', 'update', 'shop', '--max-users', '41', '--max-documents', 'none')).toMatchObject({
+      name: 'Shop',
+      limits: { max_users: 41, limit_documents: true },
+    })
+    expect((await ada('plans', 'list')).stdout).toMatch(/shop +Shop +- +0 +max_users 41, limit_documents/)
+    expect(await json('tenants', 'limits', 'acme', '--plan', 'shop', '--max-api-keys', '7')).toMatchObject({
+      plan: 'shop',
+      limits: { max_api_keys: 7 },
+      is_applied: true,
+    })
+    expect((await ada('tenants', 'limits', 'acme')).stdout).toMatch(/users +\d+ +41 +-\n.*api_keys +\d+ +7 +7/s)
+    expect(await ada('plans', 'delete', 'shop')).toMatchObject({ code: 1, stderr: expect.stringContaining('shop: 1.') })
+    await json('tenants', 'limits', 'acme', '--plan', 'none', '--max-api-keys', 'none')
+    expect((await ada('plans', 'delete', 'shop')).code).toBe(0)
+    expect((await ada('plans', 'show', 'shop')).code).toBe(1)
+  })
+
+  test('a license is given, listed, ended and taken back', async () => {
+    const given = await json(
+      'tenants',
+      'licenses',
+      'give',
+      'acme',
+      '--until',
+      '2099-01-31',
+      '--key',
+      'CLI-1',
+      '--max-users',
+      '50',
+    )
+    expect(given).toMatchObject({
+      key: 'CLI-1',
+      valid_until: expect.stringMatching(/^2099-01-31T00:00:00/),
+      limits: { max_users: 50 },
+    })
+    expect((await ada('tenants', 'licenses', 'list', 'acme')).stdout).toMatch(/CLI-1 +valid .* max_users 50/)
+    expect((await json('tenants', 'licenses', 'end', 'acme', given.id)).state).toBe('grace')
+    expect((await ada('tenants', 'licenses', 'remove', 'acme', given.id)).code).toBe(0)
+    expect((await ada('tenants', 'licenses', 'list', 'acme')).stderr).toContain('needs none')
+    const wrong = await ada('tenants', 'licenses', 'give', 'acme', '--until', '2099-01-31', '--from', '2099-02-01')
+    expect(wrong).toMatchObject({ code: 1, stderr: expect.stringContaining('must be later than valid_from') })
   })
 })

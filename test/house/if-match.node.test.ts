@@ -57,6 +57,8 @@ beforeAll(async () => {
   paths['/api/v1/units/{id}'] = await made('/api/v1/units', { kind: 'department', name: 'Water' })
   paths['/api/v1/roles/{id}'] = await made('/api/v1/roles', { name: 'analyst', permissions: [] })
   paths['/api/v1/settings'] = '/api/v1/settings'
+  await ask('/platform/v1/plans', { token: operator, body: { key: 'gold', name: 'Gold' } })
+  paths['/platform/v1/plans/{key}'] = '/platform/v1/plans/gold'
   const { paths: routes } = (await ask('/openapi.json')).body as { paths: Record<string, Record<string, { summary: string }>> }
   documented = Object.entries(routes)
     .filter(([path, { patch }]) => /If-Match/.test(patch?.summary ?? '') && !/^\/platform\/v1\/(operators|settings)/.test(path))
@@ -88,6 +90,7 @@ async function ask(path: string, { token, body, method, headers }: Ask = {}) {
 
 const CHANGES: Record<string, object> = {
   '/platform/v1/tenants/{id}': { config: { origins: ['https://app.acme.test'] } },
+  '/platform/v1/plans/{key}': { name: 'Silver' },
   '/api/v1/users/{id}': { given_name: 'Cy' },
   '/api/v1/units/{id}': { name: 'Wastewater' },
   '/api/v1/roles/{id}': { description: 'Analyses' },

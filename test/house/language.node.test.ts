@@ -24,6 +24,7 @@ const HANDED_ON = [
   'src/http/ready.ts: mine.refused.detail',
   // The database's.
   'src/kernel/db.ts: detail',
+  'src/auth/login.ts: result.said',
   'src/kernel/kernel.sql: said',
   // Rules of passwords, and of tax ids.
   'src/passwords/policy.ts: detail',

@@ -29,6 +29,9 @@ it('functions that are named are defined', () => {
     'kept_answers',
     'counted_failures',
     'daily_counts',
+    'limits',
+    'session_places',
+    'session_places_session',
   ])
     defined.add(`access.${table}`)
   const named = pointers(/(?<![\w.'])(access\.[a-z_]+)\b(?!')/g)

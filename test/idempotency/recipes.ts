@@ -115,6 +115,24 @@ export function recipes({ tenantToken, operatorToken }: Here): Record<string, ()
       other: { delegate_id: await person(), permissions: ['unit:read'], ends_at: '2999-01-01T00:00:00Z' },
       bad: { delegate_id: crypto.randomUUID(), permissions: ['unit:read'], ends_at: '2999-01-01T00:00:00Z' },
     }),
+    '/api/v1/usage/documents': async () => ({
+      path: '/api/v1/usage/documents',
+      body: { count: 1 },
+      other: { count: 2 },
+      bad: { count: 0 },
+    }),
+    '/platform/v1/plans': async () => ({
+      path: '/platform/v1/plans',
+      body: { key: newName(), name: 'x' },
+      other: { key: newName(), name: 'x' },
+      bad: { key: newName(), name: '' },
+    }),
+    '/platform/v1/tenants/{id}/licenses': async () => ({
+      path: `/platform/v1/tenants/${(await inside(AT)).id}/licenses`,
+      body: { key: newName(), valid_until: '2999-01-01T00:00:00Z' },
+      other: { key: newName(), valid_until: '2999-01-01T00:00:00Z' },
+      bad: { key: newName(), valid_until: '1999-01-01T00:00:00Z' },
+    }),
     '/platform/v1/tenants': async () => ({
       path: '/platform/v1/tenants',
       body: tenant(),

@@ -147,3 +147,9 @@ async function job(id: string) {
   )
   return jobOf(settings(), row?.tenant as MasterRow, row?.host as MasterRow | null, TRACE)
 }
+
+/** Plans with these keys, without limits. */
+export const makePlans = (...keys: string[]) =>
+  master(
+    sql`insert into platform.plans (key, name) select k, k from jsonb_array_elements_text(${JSON.stringify(keys)}::jsonb) k on conflict do nothing`,
+  )

@@ -4,6 +4,7 @@ import { beforeAll, describe, expect, it, vi } from 'vitest'
 import { app } from '../../src/app.ts'
 import { tenantMigrations } from '../../src/tenants/provisioning/bundled.ts'
 import { ADMIN, call, login, makeTenant, operatorToken, wanted } from '../support/people.ts'
+import { makePlans } from '../support/tenants.ts'
 
 const STEPS = [
   'reserve',
@@ -23,6 +24,7 @@ const STEPS = [
 let token: string
 beforeAll(async () => {
   token = await operatorToken()
+  await makePlans('gold')
 })
 
 const create = (body: Record<string, unknown>, headers: Record<string, string> = {}) =>
@@ -66,7 +68,12 @@ describe('making a tenant', () => {
       role_preset: 'minimal',
       database_name: 'freehold_whole',
       limits: {},
+      effective_limits: {},
+      used: { users: 1, as_of: null },
       user_limit_reached: false,
+      limits_exceeded: [],
+      license: null,
+      is_applied: true,
       config: {},
       schema_version: tenantMigrations.at(-1)?.name,
       former_subdomains: [],
@@ -77,8 +84,12 @@ describe('making a tenant', () => {
     expect(created_at).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z$/)
     expect(updated_at >= created_at).toBe(true)
     expect(answer.headers.get('Location')).toBe(`/platform/v1/tenants/${id}`)
-    const { initial_admin: _, ...shown } = answer.body
-    expect((await call('', `/platform/v1/tenants/${id}`, { token })).body).toEqual(shown)
+    const { initial_admin: _, used, ...shown } = answer.body
+    const seen = (await call('', `/platform/v1/tenants/${id}`, { token })).body
+    expect([seen, used.as_of]).toEqual([
+      { ...shown, used: expect.objectContaining({ users: 1, as_of: expect.any(String) }) },
+      null,
+    ])
     expect(initial_admin).toEqual({ email: ADMIN.email, must_change_password: false })
   })
 

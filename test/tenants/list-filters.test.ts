@@ -5,6 +5,7 @@ import { master } from '../support/databases.ts'
 import { call, operatorToken } from '../support/people.ts'
 import { plantTenant } from '../support/planted.ts'
 import { expectProblem } from '../support/refusal.ts'
+import { makePlans } from '../support/tenants.ts'
 
 let token: string
 const rows = {
@@ -34,6 +35,7 @@ const names = Object.keys(rows) as (keyof typeof rows)[]
 
 beforeAll(async () => {
   token = await operatorToken()
+  await makePlans('sieve-free', 'sieve-gold')
   for (const name of names) {
     const id = await plantTenant(name)
     const { legal_name, plan, environment, status, isolation } = rows[name]

@@ -37,6 +37,23 @@ export const database = {
   'You can only create users in units that are within your scope.':
     'Solo puedes crear usuarios en unidades dentro de tu alcance.',
 
+  // Limits and the license.
+  '{plan} is not a plan: make it first, or name another': '{plan} no es un plan: créalo antes, o indica otro',
+  'Tenants that have the plan {plan}: {count}. Give them another one first.':
+    'Inquilinos que tienen el plan {plan}: {count}. Antes asígnales otro.',
+  'The limit max_users is reached: this tenant can have at most {most} active users.':
+    'Se alcanzó el límite max_users: este inquilino puede tener como máximo {most} usuarios activos.',
+  'The limit max_api_keys is reached: this tenant can have at most {most} API keys.':
+    'Se alcanzó el límite max_api_keys: este inquilino puede tener como máximo {most} claves de API.',
+  'The limit max_documents is reached: of at most {most} documents {used} are counted.':
+    'Se alcanzó el límite max_documents: de como máximo {most} documentos hay {used} contados.',
+  'The limit max_sessions is reached: this tenant can have at most {most} sessions at once.':
+    'Se alcanzó el límite max_sessions: este inquilino puede tener como máximo {most} sesiones a la vez.',
+  'The license of this tenant has expired: what it has can be read and exported, and nothing can be changed.':
+    'La licencia de este inquilino ha vencido: lo que tiene se puede leer y exportar, y nada se puede cambiar.',
+  'Counting documents needs usage:create.': 'Para contar documentos se necesita usage:create.',
+  'Reading limits needs usage:read.': 'Para leer los límites se necesita usage:read.',
+
   // Roles and who has them.
   '{role} is not active': '{role} no está activo',
   'looks the same as the name of the role {role}': 'se ve igual que el nombre del rol {role}',

@@ -34,6 +34,7 @@ export const problems = {
     'Haz primero POST auth/password-change y continúa después.',
   ],
   user_inactive: ['El usuario no está activo', 'Consulta a un administrador.'],
+  license_expired: ['La licencia ha vencido', 'Pide al operador de este servicio que renueve la licencia.'],
   tenant_inactive: ['El inquilino no está activo', 'Consulta al operador de este servicio.'],
   not_found: ['Aquí no hay nada', 'Comprueba la dirección.'],
   tenant_not_found: ['No existe ese inquilino', 'Comprueba el nombre del inquilino.'],

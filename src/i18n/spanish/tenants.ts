@@ -43,4 +43,10 @@ export const tenants = {
   'The restore point does not wait for a confirmation.': 'El punto de restauración no espera ninguna confirmación.',
   'The tenant has another branch at Neon since.': 'Desde entonces el inquilino tiene otra rama en Neon.',
   'The restore point is not there any more.': 'El punto de restauración ya no está.',
+  'There is a plan {plan} already.': 'Ya hay un plan {plan}.',
+  'There is a license {license} already.': 'Ya hay una licencia {license}.',
+  'must be later than valid_from': 'debe ser posterior a valid_from',
+  'must be 1-100 of letters, digits, dot, _ and -': 'debe ser de 1 a 100 letras, dígitos, punto, _ y -',
+  'The license has not begun: take it back instead.': 'La licencia no ha comenzado: retírala en su lugar.',
+  'The license has ended already.': 'La licencia ya terminó.',
 } as const

@@ -10,6 +10,7 @@ import { Email } from '../../names/addresses.ts'
 import { Name } from '../../names/names.ts'
 import { isReserved } from '../provisioning/reserved.ts'
 import { TenantConfigPatch, tooMuch } from '../registry/configuration.ts'
+import { LimitsPatch } from '../registry/limits.ts'
 import { mustBeOwn, mustBeSecure, namesIn } from '../registry/origins.ts'
 import { Plan, type TenantWire, tenantColumns, wire } from '../registry/tenants.ts'
 
@@ -24,6 +25,9 @@ export const TenantPatch = z
     }),
     plan: Plan.nullish().openapi({ description: 'null removes it' }),
     environment: z.enum(['demo', 'production']).optional(),
+    limits: LimitsPatch.optional().openapi({
+      description: 'Limits that are left out stay; null: that of the license or the plan counts',
+    }),
     config: TenantConfigPatch.nullish().openapi({
       description: 'Keys that are left out stay, null removes a key; null instead of an object removes all',
     }),
@@ -40,7 +44,7 @@ const FIELDS = ['legal_name', 'contact_name', 'admin_email', 'plan', 'environmen
 export async function changeTenant(
   ctx: Ctx,
   id: string,
-  { config: given_config = {}, subdomain, ...fields }: z.infer<typeof TenantPatch>,
+  { config: given_config = {}, limits = {}, subdomain, ...fields }: z.infer<typeof TenantPatch>,
   ifMatch?: string,
 ): Promise<TenantWire> {
   const config = given_config ?? {}
@@ -55,6 +59,7 @@ export async function changeTenant(
     const column = sql.identifier(name)
     return sql`${column} = case when ${given} ? ${name} then ${given} ->> ${name} else t.${column} end`
   })
+  columns.push(sql`limits = jsonb_strip_nulls(t.limits || ${JSON.stringify(limits)}::jsonb)`)
   const name = sql`coalesce(${subdomain ?? null}::text, t.subdomain)`
   const merged = given_config === null ? sql`'{}'::jsonb` : mergedInto(sql`t.config`, config)
   const moved = subdomain === undefined ? merged : withOwnOrigins(ctx.config, merged, subdomain)

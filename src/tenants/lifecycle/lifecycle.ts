@@ -1,13 +1,16 @@
 import { type SQL, sql } from 'drizzle-orm'
 import type { Config } from '../../kernel/config.ts'
 import type { Ctx } from '../../kernel/context.ts'
-import { batch } from '../../kernel/db.ts'
+import { batch, dbError, toProblem } from '../../kernel/db.ts'
 import type { Env, Meter } from '../../kernel/env.ts'
+import { log } from '../../kernel/log.ts'
 import { Problem } from '../../kernel/problem.ts'
 import { rowsOf } from '../../kernel/wire.ts'
 import { openOwnerUrl } from '../provisioning/owner-url.ts'
 import { nextRun } from '../provisioning/provisioning.ts'
+import type { UsedThen } from '../registry/limits.ts'
 import { publish } from '../registry/publishing.ts'
+import { STANDING, tell, toldBack } from '../registry/standing.ts'
 import { type TenantWire, tenantColumns, wire } from '../registry/tenants.ts'
 import { endOfFormerKey } from './rotation.ts'
 
@@ -54,21 +57,44 @@ export type Sources = { env: Env; config: Config; meter: Meter; trace_id: string
 
 /**
  * Writes a tenant's state from the master to where it takes effect: the row in the tenant's own database, which every admission
- * reads and whose audit notes it under the trace id of the request or run, and KV. Repeatable: after a failure published_v is less than v, and the scheduled job propagates again.
+ * reads, with its limits and license, and whose audit notes it under the trace id of the request or run, and KV. Repeatable: after a failure published_v is less than v, and the scheduled job propagates again.
+ * Returns what the database says is used; null: it does not say.
  */
-export async function propagate({ env, config, meter, trace_id }: Sources, tenant_id: string): Promise<void> {
+export async function propagate({ env, config, meter, trace_id }: Sources, tenant_id: string): Promise<UsedThen | null> {
   const [rows] = await batch(config.MASTER_DATABASE_URL, [
-    sql`select status, subdomain, v, owner_url_encrypted, refresh_key_encrypted, refresh_key_from from platform.tenants where id = ${tenant_id} and status in ('active', 'inactive', 'deleted', 'erasing') and owner_url_encrypted is not null`,
+    sql`select status, subdomain, v, owner_url_encrypted, refresh_key_encrypted, refresh_key_from, ${STANDING} as standing from platform.tenants t where id = ${tenant_id} and status in ('active', 'inactive', 'deleted', 'erasing') and owner_url_encrypted is not null`,
   ])
   const tenant = rows?.[0]
-  if (!tenant) return
+  if (!tenant) return null
   const owner_url = await openOwnerUrl(config, tenant_id, String(tenant.owner_url_encrypted))
   const statements = [
     sql`set local role freehold_owner`,
     sql`update freehold.tenant set is_active = ${tenant.status === 'active'}, subdomain = ${tenant.subdomain}, v = ${tenant.v}, updated_at = now()
         where id = ${tenant_id} and v < ${tenant.v}`,
     ...(await endOfFormerKey(config, tenant_id, tenant)),
+    ...tell(tenant_id, tenant.standing, Number(tenant.v)),
   ]
-  await batch(owner_url, statements, trace_id)
+  const used = toldBack(await batch(owner_url, statements, trace_id))
   await publish({ env, config, meter }, tenant_id)
+  return used
+}
+
+/**
+ * The same for a request whose change stands in the master: where the tenant's database is away, is kept busy by others, is being moved
+ * or has the schema of an earlier release, it is told later, and `is_told` is false.
+ */
+export async function propagateIfThere(
+  sources: Sources,
+  tenant_id: string,
+): Promise<{ is_told: boolean; used: UsedThen | null }> {
+  try {
+    const used = await propagate(sources, tenant_id)
+    return { is_told: used !== null, used }
+  } catch (error) {
+    const problem = toProblem(error)
+    const is_away = problem instanceof Problem && problem.code === 'database_unavailable'
+    if (!is_away && dbError(error)?.code !== '55P03') throw error
+    log('tenant not told yet', { tenant: tenant_id, trace_id: sources.trace_id, error: dbError(error)?.message ?? '' })
+    return { is_told: false, used: null }
+  }
 }

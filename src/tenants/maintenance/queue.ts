@@ -61,8 +61,9 @@ export async function claimMaintenance<T>(config: Config, began: string, columns
  * The statement for the master that records when tenants are due again. Rows are locked in one order, as when heads are moved.
  */
 export const recordMaintenance = (results: MaintenanceResult[]): SQL =>
-  sql`update platform.maintenance v set due_at = coalesce(x.due_at, now()), maintained_at = case when x.was_begun then v.maintained_at else '-infinity' end
-    from (select y.realm_id, y.was_begun, y.due_at from jsonb_to_recordset(${JSON.stringify(results)}::jsonb) as y (realm_id uuid, was_begun boolean, due_at timestamptz)
+  sql`update platform.maintenance v set due_at = coalesce(x.due_at, now()), maintained_at = case when x.was_begun then v.maintained_at else '-infinity' end,
+      users_counted_at = case when x.users_counted is null then v.users_counted_at else now() end
+    from (select y.realm_id, y.was_begun, y.due_at, y.users_counted from jsonb_to_recordset(${JSON.stringify(results)}::jsonb) as y (realm_id uuid, was_begun boolean, due_at timestamptz, users_counted integer)
       join platform.maintenance z on z.realm_id = y.realm_id order by y.realm_id for update of z) x where v.realm_id = x.realm_id`
 
 /** The statement for the master that records how many active users the tenants have, where that changed. */

@@ -17,7 +17,7 @@ call access.audited('platform.migration_runs', 'migration', '{}', '{wave}');
 create policy operators on platform.maintenance for select
   using ((select access.scope()) = 'all');
 
-grant select (realm_id, active_until) on platform.maintenance to freehold_app;
+grant select (realm_id, active_until, users_counted_at) on platform.maintenance to freehold_app;
 
 grant select, insert, update (state, reason, finished_at) on platform.migration_runs to freehold_app;
 

@@ -16,12 +16,14 @@ export type Before = { snapshot: string; rows: Record<string, number> }
  */
 export type Written = { table: string; written: number; restored: number }
 
-/** Written by housekeeping (checkpoints, the mark of the last purge), by the migration, or beside an entry that is counted. */
+/** Written by housekeeping (checkpoints, the mark of the last purge, counters), by the migration, or beside an entry that is counted. */
 const UNCOUNTED = [
   'freehold.audit_checkpoints',
   'freehold.audit_detail',
   'freehold.migrations',
   'freehold.tenant',
+  'access.limits',
+  'access.session_places',
   'access.purges',
 ]
 

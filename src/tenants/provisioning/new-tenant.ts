@@ -6,6 +6,7 @@ import type { Ctx } from '../../kernel/context.ts'
 import { brokenConstraint } from '../../kernel/db.ts'
 import { encrypt } from '../../kernel/keyring.ts'
 import { invalid, Problem } from '../../kernel/problem.ts'
+import { rowsOf } from '../../kernel/wire.ts'
 import { Email } from '../../names/addresses.ts'
 import { Name } from '../../names/names.ts'
 import { generatePassword, hash } from '../../passwords/hash.ts'
@@ -105,6 +106,9 @@ function withAdmin(ctx: Ctx, { admin_email, admin_password }: Wanted, { password
   return { ...wire(ctx.config, row), initial_admin }
 }
 
+/** The isolation that a plan names. That there is the plan the insertion sees to. */
+const isolationOf = (plan: string | undefined) => sql`select p.isolation from platform.plans p where p.key = ${plan ?? null}`
+
 /** A database that exists, and is a tenant's from now on. `host` inserts its host; `has_admin`: the first administrator is among its users. */
 export type Place = { tenant_id: string; host_id: string; host: SQL; database_name: string; region: string; has_admin: boolean }
 
@@ -126,7 +130,7 @@ export async function createTenant(
   find: () => Promise<Place | null> = async () => null,
 ): Promise<{ tenant: z.infer<typeof MadeTenant>; run_id: string | null }> {
   // Admitted first: no hash is computed for a caller whom the database refuses.
-  const [known] = await createdBefore<Made>(ctx)
+  const [known, planned] = await createdBefore<Made>(ctx, isolationOf(wanted.plan))
   if (known) return { tenant: withAdmin(ctx, wanted, known), run_id: null }
   const { admin_password, ...asked } = wanted
   const { NEON_REGION, DEFAULT_ISOLATION } = ctx.config
@@ -138,7 +142,9 @@ export async function createTenant(
     return null
   })
   if (answered) return { tenant: withAdmin(ctx, wanted, answered), run_id: null }
-  const isolation = place ? 'external' : (asked.isolation ?? DEFAULT_ISOLATION)
+  const isolation = place
+    ? 'external'
+    : (asked.isolation ?? rowsOf<{ isolation: string | null }>(planned)[0]?.isolation ?? DEFAULT_ISOLATION)
   const country = asked.country ?? (asked.tax_id === undefined ? null : 'PE')
   const given = { ...asked, country, isolation, region: place?.region ?? asked.region ?? NEON_REGION }
   if (given.region !== NEON_REGION && !place) await mustBeAvailable(ctx.config, given)

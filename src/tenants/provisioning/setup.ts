@@ -64,6 +64,8 @@ export async function setUp(
     ...systemKey(await systemKeyOf(refresh_key)),
     sql`reset role`,
     await firstSigningKey(config, id),
+    // Tenants had names of plans before there were plans.
+    sql`insert into platform.plans (key, name) select distinct t.plan, t.plan from platform.tenants t where t.plan is not null on conflict do nothing`,
   ]
   await batch(url, seeds, trace_id)
   if (!operator) return false

@@ -8,6 +8,7 @@ import { presetVersion } from '../../presets/version.ts'
 import { firstSigningKey } from '../registry/keys.ts'
 import { ENTRY, type Entry, forgetUnknown, kvKey } from '../registry/registry.ts'
 import { signed } from '../registry/signature.ts'
+import { STANDING, tell } from '../registry/standing.ts'
 import { tenantMigrations } from './bundled.ts'
 import { isolations } from './isolation.ts'
 import { type Job, sealUrls } from './job.ts'
@@ -64,7 +65,10 @@ export const steps: Record<string, Step> = {
 
   seed: async ({ config, tenant, trace_id }) => {
     const statements = [...seed(tenant, presetOf(tenant)), ...(tenant.host?.found?.has_tenant ? takeOver(tenant) : [])]
-    await batch(known(tenant.owner_url), statements, trace_id)
+    const [[found] = []] = await batch(config.MASTER_DATABASE_URL, [
+      sql`select ${STANDING} as standing from platform.tenants t where t.id = ${tenant.id}`,
+    ])
+    await batch(known(tenant.owner_url), [...statements, ...tell(tenant.id, found?.standing, 0)], trace_id)
     await batch(config.MASTER_DATABASE_URL, [
       sql`update platform.tenants set presets_version = ${presetVersion(tenant.role_preset)} where id = ${tenant.id}`,
     ])
@@ -123,8 +127,9 @@ export const steps: Record<string, Step> = {
   activate: async ({ config, tenant, results, trace_id }) => {
     const v = Number(results.publish?.v)
     const record = [
-      // Below zero: the entry was taken for one of nobody, and is to be written again (lifecycle/kv-pass.ts).
-      sql`update platform.tenants set status = 'active', initial_admin_encrypted = null, v = ${v}, published_v = case when published_v < 0 then published_v else ${v} end, updated_at = now()
+      // Below zero: the entry was taken for one of nobody, and is to be written again (lifecycle/kv-pass.ts). Less than v: the
+      // scheduled job tells the database its limits and license once more, which may have changed since they were seeded.
+      sql`update platform.tenants t set status = 'active', initial_admin_encrypted = null, v = ${v}, published_v = case when published_v < 0 then published_v when ${STANDING} <> '{"limits": {}}' then ${v} - 1 else ${v} end, updated_at = now()
           where id = ${tenant.id} and status = 'provisioning'`,
       // In the same transaction, so that nobody sees an active tenant whose last step is still running.
       sql`update platform.provisioning_steps set state = 'done', finished_at = now() where tenant_id = ${tenant.id} and name = 'activate'`,

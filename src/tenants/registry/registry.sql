@@ -110,7 +110,7 @@ grant
     move_id),
   insert,
   update (subdomain, status, deleted_at, erasing_until, config, legal_name, contact_name, admin_email, plan, environment,
-    rotating_since, connected_at, move_id)
+    limits, rotating_since, connected_at, move_id)
 on platform.tenants to freehold_app;
 
 grant

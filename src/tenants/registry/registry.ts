@@ -13,6 +13,7 @@ import { decrypt } from '../../kernel/keyring.ts'
 import { log } from '../../kernel/log.ts'
 import { type SigningKey, systemKeyOf } from '../../kernel/token.ts'
 import { FORMER, FORMER_NAMES, type Former, type FormerName, isFormer, isKept } from './former.ts'
+import type { LicenseState } from './limits.ts'
 import { isAuthentic } from './signature.ts'
 
 export type Status = 'provisioning' | 'active' | 'inactive' | 'failed' | 'deleted' | 'erasing'
@@ -27,6 +28,7 @@ export type Entry = {
   legal_name: string
   /** Missing in entries that an earlier release wrote. */
   origins?: string[]
+  license?: LicenseState | null
   /** The newest migration of its database. Missing in entries that an earlier release wrote. */
   schema_version?: string | null
   status: Status
@@ -69,7 +71,7 @@ const REFRESH_KEYS = sql`'refresh_key', t.refresh_key_encrypted, 'former_refresh
 
 /** The columns of an entry, as JSON, from the master. */
 export const ENTRY = sql`jsonb_build_object('v', t.v, 'tenant_id', t.id, 'subdomain', t.subdomain, 'former_names', ${FORMER_NAMES}, 'legal_name', t.legal_name, 'status', t.status,
-  'schema_version', t.schema_version, 'origins', coalesce(t.config -> 'origins', '[]'), 'database', t.app_url_encrypted, ${REFRESH_KEYS},
+  'schema_version', t.schema_version, 'origins', coalesce(t.config -> 'origins', '[]'), 'license', platform.license_of(t.id), 'database', t.app_url_encrypted, ${REFRESH_KEYS},
   'signing_keys', coalesce((select jsonb_agg(jsonb_build_object('kid', k.kid, 'public', k.public_jwk, 'private', k.private_jwk_encrypted, 'use_from', k.use_from) order by k.use_from)
     from platform.signing_keys k where k.realm_id = t.id), '[]'))`
 
@@ -200,6 +202,7 @@ async function decrypted(config: Config, entry: Entry): Promise<Realm> {
     url: tenantUrl(config, entry.subdomain),
     former_urls: (entry.former_names ?? []).filter(isKept).map(({ name }) => tenantUrl(config, name)),
     origins: entry.origins ?? [],
+    license: entry.license ?? null,
     schema_version: entry.schema_version ?? null,
     database_url: entry.database ? await open('app_url', entry.database) : '',
     ...refresh_keys,

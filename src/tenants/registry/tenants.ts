@@ -6,6 +6,7 @@ import type { Ctx } from '../../kernel/context.ts'
 import { Page, paged, pageOf, readCursor } from '../../kernel/cursor.ts'
 import { Problem } from '../../kernel/problem.ts'
 import { rfc3339, rowsOf } from '../../kernel/wire.ts'
+import { exceeded, LicenseState, Limits, UsedThen } from './limits.ts'
 import { tenantUrl } from './registry.ts'
 
 /** The name of a plan. */
@@ -33,8 +34,17 @@ export const Tenant = z
     isolation: z.string(),
     role_preset: z.string(),
     database_name: z.string(),
-    limits: z.record(z.string(), z.number()),
+    limits: Limits.openapi({ description: 'Its own, in place of those of its license and its plan' }),
+    effective_limits: Limits.openapi({
+      description: 'What limits it: its own limits, else those of its license, else those of its plan',
+    }),
+    used: UsedThen,
     user_limit_reached: z.boolean(),
+    limits_exceeded: z
+      .array(z.string())
+      .openapi({ description: 'Limits of which more is used than they allow: nothing more is made' }),
+    license: LicenseState.nullable().openapi({ description: 'null: it needs none' }),
+    is_applied: z.boolean().openapi({ description: 'Its own database and the registry cache have its last change' }),
     config: z.record(z.string(), z.unknown()),
     schema_version: z.string().nullable(),
     database_error: z
@@ -87,15 +97,29 @@ export type TenantWire = z.infer<typeof Tenant>
 /** The columns of a tenant as the API returns them, from `platform.tenants t`. */
 export const tenantColumns = sql`t.id, t.subdomain, t.legal_name, t.tax_id, t.country, t.region, t.admin_email, t.contact_name, t.plan, t.environment,
   t.environment = 'demo' as is_demo, t.status, t.is_active, t.isolation, t.role_preset, t.database_name, t.limits,
-  coalesce((t.limits ->> 'max_users')::integer <= t.users_counted, false) as user_limit_reached, t.config, t.schema_version,
+  platform.effective_limits(t.id, t.plan, t.limits) as effective_limits, platform.license_of(t.id) as license, t.published_v >= t.v as is_applied,
+  (select jsonb_build_object('users', t.users_counted, 'as_of', (select ${rfc3339('m.users_counted_at')} from platform.maintenance m where m.realm_id = t.id))) as used,
+  t.config, t.schema_version,
   coalesce((select jsonb_agg(jsonb_build_object('subdomain', n.name, 'until', ${rfc3339('n.until')}) order by n.until, n.name)
     from platform.subdomains n where n.tenant_id = t.id and n.until > now()), '[]') as former_subdomains,
   (select h.refused from platform.hosts h where h.id = t.host_id and h.kind = 'external') as database_error,
   ${rfc3339('t.created_at')} as created_at, ${rfc3339('t.updated_at')} as updated_at, ${rfc3339('t.deleted_at')} as deleted_at`
 
-/** A row of `columns` with its URL, which comes from the settings. */
-export const wire = (config: Config, row: Record<string, unknown>) =>
-  ({ ...row, url: tenantUrl(config, String(row.subdomain)) }) as TenantWire
+/** A row of `columns` with its URL, which comes from the settings, and how its limits compare with what it reported last. */
+export const wire = (config: Config, row: Record<string, unknown>): TenantWire =>
+  withUsed({ ...row, url: tenantUrl(config, String(row.subdomain)) } as TenantWire, null)
+
+/** A tenant with what its own database says is used; null: what it reported last. */
+export function withUsed(tenant: TenantWire, used: UsedThen | null): TenantWire {
+  const known = used ?? tenant.used
+  const limits = tenant.effective_limits
+  return {
+    ...tenant,
+    used: known,
+    user_limit_reached: exceeded(limits, known, true).includes('max_users'),
+    limits_exceeded: exceeded(limits, known),
+  }
+}
 
 /** One tenant. One round trip to the master; `tenant:read`. */
 export async function getTenant(ctx: Ctx, id: string): Promise<TenantWire> {
