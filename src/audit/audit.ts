@@ -4,8 +4,8 @@ import type { Ctx } from '../kernel/context.ts'
 import { Page, paged, pageOf, readCursor } from '../kernel/cursor.ts'
 import { Line, Moment, Whole } from '../kernel/fields.ts'
 import { Problem } from '../kernel/problem.ts'
-import { withinScope } from '../kernel/scope.ts'
 import { rowsOf } from '../kernel/wire.ts'
+import { withinScope } from '../lists/scope.ts'
 
 /** The filters of a search; `from` is inclusive, `to` exclusive. */
 const filters = {

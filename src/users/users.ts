@@ -8,8 +8,8 @@ import type { Ctx } from '../kernel/context.ts'
 import { Page, paged, pageOf, readCursor } from '../kernel/cursor.ts'
 import { Text } from '../kernel/fields.ts'
 import { invalid, Problem } from '../kernel/problem.ts'
-import { withinScope } from '../kernel/scope.ts'
 import { rfc3339, rowsOf } from '../kernel/wire.ts'
+import { withinScope } from '../lists/scope.ts'
 
 export const User = z
   .object({

@@ -10,7 +10,7 @@ const ROUTES = /\/(([a-z-]+-)?routes|discovery)\.ts$/
 /** The rooms of src, from the ground up. */
 const FLOORS = [
   ['kernel', 'presets'],
-  ['i18n', 'idempotency', 'names', 'passwords'],
+  ['i18n', 'idempotency', 'lists', 'names', 'passwords'],
   ['http'],
   ['access', 'audit', 'docs', 'limits', 'purge', 'settings', 'units'],
   ['users'],
