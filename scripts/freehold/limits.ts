@@ -10,9 +10,9 @@ type Limits = Record<string, number | boolean | null | undefined>
 
 const COUNTED = ['users', 'organizations', 'documents', 'api_keys', 'sessions'] as const
 
-/** A parser of limits: a whole number, or none (null). */
-function limit(text: string): number | null {
-  if (text === 'none') return null
+/** A parser of limits: a whole number, or none, which stays a word: commander takes null for an option without a value. */
+function limit(text: string): number | 'none' {
+  if (text === 'none') return text
   if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('It must be a whole number, or none.')
   return Number(text)
 }
@@ -32,24 +32,26 @@ export const addLimitOptions = (command: Command): Command =>
     .option('--max-api-keys <n>', 'API keys that work, or none', limit)
     .option('--max-sessions <n>', 'sessions at once, or none', limit)
 
+const known = (limit: number | 'none' | undefined) => (limit === 'none' ? null : limit)
+
 export type LimitOptions = {
-  maxUsers?: number | null
-  maxOrganizations?: number | null
-  maxDocuments?: number | null
+  maxUsers?: number | 'none'
+  maxOrganizations?: number | 'none'
+  maxDocuments?: number | 'none'
   limitDocuments?: boolean
-  maxApiKeys?: number | null
-  maxSessions?: number | null
+  maxApiKeys?: number | 'none'
+  maxSessions?: number | 'none'
 }
 
 /** The limits of the options that were given; undefined: none was. */
 export function limitsOf(options: LimitOptions): Limits | undefined {
   const limits: Limits = {
-    max_users: options.maxUsers,
-    max_organizations: options.maxOrganizations,
-    max_documents: options.maxDocuments,
+    max_users: known(options.maxUsers),
+    max_organizations: known(options.maxOrganizations),
+    max_documents: known(options.maxDocuments),
     limit_documents: options.limitDocuments,
-    max_api_keys: options.maxApiKeys,
-    max_sessions: options.maxSessions,
+    max_api_keys: known(options.maxApiKeys),
+    max_sessions: known(options.maxSessions),
   }
   return Object.values(limits).some((value) => value !== undefined) ? limits : undefined
 }
