@@ -54,7 +54,7 @@ export async function getUsage(ctx: Ctx, id: string): Promise<TenantUsage> {
   if (!rowsOf(result).length) throw new Problem('not_found')
   const { config, request } = ctx
   const [rows] = await batch(config.MASTER_DATABASE_URL, [
-    sql`select t.id, t.subdomain, t.owner_url_encrypted, t.isolation, h.kind, h.project_id
+    sql`select t.id, t.subdomain, t.owner_url_encrypted, t.isolation, h.kind, h.project_id, h.account, h.organization
       from platform.tenants t left join platform.hosts h on h.id = t.host_id where t.id = ${id}`,
   ])
   const row = (rows?.[0] ?? {}) as MasterRow
@@ -105,13 +105,13 @@ async function readInside(config: Config, row: MasterRow, trace_id: string): Pro
 }
 
 /** The compute of a tenant's own project since a moment, in compute-unit seconds. Fails when Neon does not answer soon, or has no such project. */
-async function readCompute(config: Config, { kind, project_id }: MasterRow, from: string): Promise<number | Reason> {
+async function readCompute(config: Config, { kind, project_id, ...at }: MasterRow, from: string): Promise<number | Reason> {
   if (kind === 'external') return 'not_ours'
   if (!kind) return 'no_database'
   if (kind !== 'project' || !project_id) return 'compute_is_shared'
   const signal = AbortSignal.timeout(PATIENCE_MS)
-  const neon = neonApi(config, { requestTimeoutMs: PATIENCE_MS, retries: 0 })
-  const org_id = config.NEON_ORG_ID || (await organizationOf(neon.client, project_id, signal))
+  const neon = neonApi(config, { requestTimeoutMs: PATIENCE_MS, retries: 0, at: at })
+  const org_id = at.organization || config.NEON_ORG_ID || (await organizationOf(neon.client, project_id, signal))
   const to = new Date(Date.now() + 60_000).toISOString()
   const { projects } = await raw.getConsumptionHistoryPerProjectV2({
     client: neon.client,

@@ -68,7 +68,9 @@ export const RestorePoint = z
   .openapi('RestorePoint')
 type Shown = z.infer<typeof RestorePoint>
 
-const shown = (id: string): SQL => sql`select t.subdomain, t.status, t.isolation, t.move_id, h.project_id,
+const shown = (
+  id: string,
+): SQL => sql`select t.subdomain, t.status, t.isolation, t.move_id, h.project_id, h.account, h.organization,
     t.rotating_since is not null or t.refresh_key_from > now() as is_rotating,
     exists (select from platform.tenant_migrations m where m.tenant_id = t.id and m.state in ('running', 'undoing')) as is_migrating,
     ${rfc3339(`greatest(t.created_at, (select max(x.exchanged_at) from platform.restore_points x where x.tenant_id = t.id and x.state in ('restored', 'returned')),
@@ -83,6 +85,8 @@ type Row = Pick<Shown, 'subdomain' | 'isolation' | 'newest'> & {
   status: string
   move_id: string | null
   project_id: string | null
+  account: string | null
+  organization: string | null
   is_rotating: boolean
   is_migrating: boolean
   since: string
@@ -114,9 +118,12 @@ function refusal(row: Row): Problem | null {
 }
 
 /** The moments that Neon has of a tenant's branch: as far back as its project keeps them, and as the branch is the tenant's. */
-async function windowOf(config: Config, { project_id, since, isolation }: Row): Promise<{ from: string; until: string } | null> {
+async function windowOf(
+  config: Config,
+  { project_id, since, isolation, ...at }: Row,
+): Promise<{ from: string; until: string } | null> {
   if (isolation !== 'project' || !project_id) return null
-  const neon = neonApi(config, { requestTimeoutMs: 5_000, retries: 1 })
+  const neon = neonApi(config, { requestTimeoutMs: 5_000, retries: 1, at })
   const { project } = await raw.getProject({ client: neon.client, path: { project_id }, throwOnError: true })
   const now = Date.now()
   const from = Math.max(now - project.history_retention_seconds * 1000, Date.parse(since))

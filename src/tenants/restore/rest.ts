@@ -25,6 +25,13 @@ const IS_NOBODYS = sql.raw(
   `not exists (select from platform.hosts h where h.branch_id = r.branch_id and h.project_id = r.project_id) and not exists (select from platform.tenants t where t.branch_id = r.branch_id)`,
 )
 
+/** In which account at Neon a row `r` is. */
+const ACCOUNT = sql.raw(
+  ['account', 'organization']
+    .map((name) => `(select h.${name} from platform.hosts h where h.project_id = r.project_id limit 1)`)
+    .join(', '),
+)
+
 /**
  * For the scheduled job: goes on with restores whose lease ran out, removes the branches of restore points that are over, and the
  * computes of branches that were left. One round trip to the master where there is nothing to do, and none to a tenant's database.
@@ -34,16 +41,16 @@ export async function tendRestores(env: Env, config: Config): Promise<void> {
     sql`update platform.restore_points r set attempts = r.attempts + 2, lease_until = now() + ${LEASE} where r.state in ('making', 'restoring', 'returning') and r.lease_until < now()
         returning r.id as restore_id, r.attempts as attempt`,
     sql`update platform.restore_points r set state = 'dropped', finished_at = now() where r.state = 'ready' and r.kept_until <= now()`,
-    sql`select r.id, r.tenant_id, r.project_id, r.branch_id from platform.restore_points r
+    sql`select r.id, r.tenant_id, r.project_id, r.branch_id, ${ACCOUNT} from platform.restore_points r
         where r.removed_at is null and r.kept_until <= now() and r.state in ('failed', 'dropped', 'returned') and ${IS_NOBODYS} order by r.kept_until limit 20`,
-    sql`select r.id, r.project_id, case r.state when 'returned' then r.branch_id else r.parent_id end as branch_id from platform.restore_points r where r.compute_until <= now() limit 20`,
+    sql`select r.id, r.project_id, case r.state when 'returned' then r.branch_id else r.parent_id end as branch_id, ${ACCOUNT} from platform.restore_points r where r.compute_until <= now() limit 20`,
   ])
   for (const work of lost) await startRestore(env, work as RestoreWork)
-  const neon = neonApi(config)
   const failed = (what: string) => (error: unknown) => log(what, { error: reason(error) })
   for (const row of over)
     await removePoint(config, row as Record<string, string | null>).catch(failed('branch of a restore point not removed'))
-  for (const { id, project_id, branch_id } of left) {
+  for (const { id, project_id, branch_id, account, organization } of left) {
+    const neon = neonApi(config, { at: { account, organization } })
     const removed = absent(removeComputes(neon, String(project_id), String(branch_id))).then(() =>
       batch(config.MASTER_DATABASE_URL, [sql`update platform.restore_points set compute_until = null where id = ${String(id)}`]),
     )
@@ -66,9 +73,9 @@ const absent = async (work: Promise<unknown>) => {
 /** Removes the branch of a restore point, by its id, or by its name where the answer that had the id was lost. */
 async function removePoint(
   config: Config,
-  { id, tenant_id, project_id, branch_id }: Record<string, string | null>,
+  { id, tenant_id, project_id, branch_id, account, organization }: Record<string, string | null>,
 ): Promise<void> {
-  const neon = neonApi(config)
+  const neon = neonApi(config, { at: { account, organization } })
   const at = { project_id: String(project_id) }
   const name = nameOf(String(tenant_id), String(id))
   if (branch_id) await remove(neon, { ...at, branch_id }, null)
