@@ -241,7 +241,7 @@ export const FAULTS: Fault[] = [
   {
     name: 'a token of any issuer counts',
     file: 'src/kernel/token.ts',
-    text: '        issuer: party.url,\n',
+    text: '        issuer: urls,\n',
     becomes: '',
     noticed: ['test/auth/refused-tokens.test.ts', 'another tenant’s iss'],
   },
@@ -283,8 +283,8 @@ export const FAULTS: Fault[] = [
   {
     name: 'the entry of a tenant that is deleted as one of nobody’s stays away',
     file: 'src/tenants/lifecycle/kv-pass.ts',
-    text: 'where t.subdomain in (',
-    becomes: "where t.subdomain = '' and t.subdomain in (",
+    text: 'where t.id in (select s.tenant_id from',
+    becomes: 'where t.id is null and t.id in (select s.tenant_id from',
     noticed: ['test/tenants/kv-pass.test.ts', 'a tenant that is made with the name in the moment'],
   },
   {
