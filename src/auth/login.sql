@@ -55,8 +55,9 @@ begin
 end $$;
 
 -- Second half: {outcome: ok, claims, device_token} with a session and its first refresh token, or {outcome: refused,
--- mail, is_known} or {outcome: no_role | first_password_expired}, or {outcome: limit_reached, said}. `is_known`, whether there is such a user, is for the
--- Worker's log alone. When the user has too many sessions, the oldest end. `renewed` is a new hash of the same password,
+-- mail, is_known} or {outcome: no_role | first_password_expired}, or {outcome: limit_reached, said}. `is_known`,
+-- whether there is such a user, is for the Worker's log alone. When the user has too many sessions, the oldest end.
+-- `renewed` is a new hash of the same password,
 -- in place of the one that was compared. `former` holds the hashes of the refresh tokens that the browser has in cookies,
 -- by account: the session of this user's ends, because this one takes its cookies' place. The previous release does not
 -- send it.

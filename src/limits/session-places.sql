@@ -97,8 +97,8 @@ begin
 end $$;
 
 -- Makes as many places as there may be sessions, and gives the first to those that there are, also where these are more:
--- then theirs are beyond the limit, and a place that becomes free is for one of them first. null: sessions are not limited any more. Nobody takes or leaves a place
--- meanwhile (access.set_limits).
+-- then theirs are beyond the limit, and a place that becomes free is for one of them first. null: sessions are not
+-- limited any more. Nobody takes or leaves a place meanwhile (access.set_limits).
 create function access.make_session_places(most integer) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin

@@ -63,6 +63,6 @@ it('the top level of wrangler.toml names no Worker and no Workflow of production
   const production = productionOf(join(ROOT, 'wrangler.toml'))
   const { name, workflows } = optionsOf(join(ROOT, 'wrangler.toml')).workerOptions
   const local = [name, ...Object.values(workflows as Record<string, { name: string }>).map((workflow) => workflow.name)]
-  expect(local).toHaveLength(3)
+  expect(local).toHaveLength(5)
   for (const each of local) expect([production.name, ...production.workflows]).not.toContain(each)
 })

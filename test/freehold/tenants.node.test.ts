@@ -264,7 +264,7 @@ describe('tenants list', () => {
     const [head = '', ...rows] = stdout.trimEnd().split('\n')
     expect(head).toMatch(/^SUBDOMAIN +STATUS +ENVIRONMENT +ISOLATION +CREATED \(UTC\) +LEGAL NAME$/)
     expect(rows.find((row) => row.startsWith('acme '))).toMatch(
-      /^acme +active +demo +database +\d{4}-\d\d-\d\d \d\d:\d\d +The acme company$/,
+      /^acme +active +production +database +\d{4}-\d\d-\d\d \d\d:\d\d +The acme company$/,
     )
     for (const row of rows) expect(row.indexOf('The ')).toBe(head.indexOf('LEGAL NAME'))
     expect(stdout).not.toContain('\u001b')

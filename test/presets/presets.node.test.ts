@@ -256,9 +256,9 @@ describe('vigia', () => {
 
   it('leaves out actions that a resource does not have', () => {
     expect(expand({ settings: 'full' }).map(([permission]) => permission)).toEqual(
-      expect.arrayContaining(['setting:read', 'setting:update', 'activity:export']),
+      expect.arrayContaining(['setting:read', 'setting:update', 'activity:export', 'usage:read']),
     )
-    expect(expand({ settings: 'full' })).toHaveLength(5)
+    expect(expand({ settings: 'full' })).toHaveLength(7)
   })
 
   it.each(Object.entries(MODULES))('knows each resource of the module %s', (_, resources) => {

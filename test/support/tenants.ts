@@ -56,7 +56,7 @@ export async function copyTenant(subdomain: string, wanted: Wanted = {}): Promis
   const sealed = await encrypt(ENCRYPTION_KEYS, id, 'initial_admin', JSON.stringify(admin))
   await master(
     sql`insert into platform.tenants (id, subdomain, legal_name, tax_id, country, region, admin_email, environment, status, isolation, role_preset, database_name, initial_admin_encrypted, config)
-        values (${id}, ${subdomain}, ${legal_name}, ${tax_id}, 'PE', ${NEON_REGION}, ${admin_email}, 'demo', 'provisioning', ${isolation}, 'minimal', ${database}, ${sealed}, ${JSON.stringify(config)}::jsonb)`,
+        values (${id}, ${subdomain}, ${legal_name}, ${tax_id}, 'PE', ${NEON_REGION}, ${admin_email}, 'production', 'provisioning', ${isolation}, 'minimal', ${database}, ${sealed}, ${JSON.stringify(config)}::jsonb)`,
   )
   const results: Record<string, Result> = {}
   const step = async (name: string) => {
