@@ -179,6 +179,7 @@ describe('an entry of KV', () => {
       'former_names',
       'former_refresh_key',
       'legal_name',
+      'license',
       'origins',
       'refresh_key',
       'refresh_key_from',

@@ -114,7 +114,7 @@ grant
 on platform.tenants to freehold_app;
 
 grant
-  select (id, name, kind, state, project_id, branch_id, capacity, taken, refused, lease_until, address),
+  select (id, name, kind, state, project_id, branch_id, account, organization, capacity, taken, refused, lease_until, address),
   insert (id, name, kind, state, region, owner_url_encrypted, address, found, capacity, taken, lease_until),
   update (owner_url_encrypted, refused)
 on platform.hosts to freehold_app;
