@@ -7,11 +7,12 @@
 import { z } from '@hono/zod-openapi'
 import { sql } from 'drizzle-orm'
 import type { Ctx } from '../kernel/context.ts'
-import { batch, dbError } from '../kernel/db.ts'
+import { batch, dbError, toProblem } from '../kernel/db.ts'
 import { invalid, Problem } from '../kernel/problem.ts'
 import { Email } from '../names/addresses.ts'
 import { hash } from '../passwords/hash.ts'
 import { brokenRules, digestsUnder, generateFor, issuesOf, type PasswordContext, USED } from '../passwords/policy.ts'
+import { mustBeOpen } from '../tenants/fence/fence.ts'
 import { enterToReset, type Inside } from '../tenants/lifecycle/inside.ts'
 import { Password, type ResetDone } from './recovery.ts'
 
@@ -71,9 +72,14 @@ export async function resetByOperator(ctx: Ctx, tenant_id: string, wanted: Opera
 
 const refused = (rules: string[]) => new Problem('invalid_request', undefined, { errors: issuesOf('new_password', rules) })
 
-/** Runs statements in the tenant's database as its owner. Fails with tenant_upgrading where its schema has no such function yet. */
+/**
+ * Runs statements in the tenant's database as its owner, unless it is being exchanged: what is written then is lost. The results begin with
+ * that of `mustBeOpen`. Fails with database_unavailable, and with tenant_upgrading where its schema has no such function yet.
+ */
 const work = ({ owner_url }: Inside, statements: Parameters<typeof batch>[1]) =>
-  batch(owner_url, [sql`set local role freehold_owner`, ...statements]).catch((error: unknown) => {
-    if (dbError(error)?.code !== '42883') throw error
-    throw new Problem('tenant_upgrading', undefined, { cause: error, headers: { 'Retry-After': '60' } })
-  })
+  batch(owner_url, [sql`set local role freehold_owner`, mustBeOpen, ...statements])
+    .then(([, ...results]) => results)
+    .catch((error: unknown) => {
+      if (dbError(error)?.code !== '42883') throw toProblem(error)
+      throw new Problem('tenant_upgrading', undefined, { cause: error, headers: { 'Retry-After': '60' } })
+    })

@@ -1,6 +1,7 @@
 /** Threat: an operator who only manages tenants becomes anybody in them; or does, and nobody can be asked who did it. */
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it, vi } from 'vitest'
+import { closeWrites, openWrites } from '../../src/tenants/fence/fence.ts'
 import { type Database, databaseOf, master } from '../support/databases.ts'
 import { addPerson, inside } from '../support/inside.ts'
 import { ADMIN, call, operatorToken } from '../support/people.ts'
@@ -60,6 +61,21 @@ describe('a reset by an operator', () => {
       expect(new Set(pointers(refused))).toEqual(new Set(['#/new_password']))
       expectDiscreet(refused, new_password.length > 8 ? new_password : '---')
     }
+  })
+
+  it('of a tenant that is being moved is refused, and changes nothing in the database that is left', async () => {
+    const person = await somebody()
+    const session = await plantSession(NAME, person.username)
+    const hashes = () => realm.asOwner(sql`select p.id, p.replaced_at from freehold.passwords p order by 1`)
+    const before = await hashes()
+    await closeWrites(realm.owner_url, id, 2, 'a'.repeat(32))
+    const answer = await reset({ email: person.email })
+    expectProblem(answer, 503, 'database_unavailable')
+    expect(answer.headers.get('Retry-After')).toMatch(/^[1-9]/)
+    expect(await hashes()).toEqual(before)
+    await openWrites(realm.owner_url, id, 2, 'a'.repeat(32))
+    expect((await call(NAME, '/api/v1/auth/me', { token: session.access_token })).status).toBe(200)
+    expect((await reset({ email: person.email })).status).toBe(200)
   })
 
   it('is of the tenant’s administrator where nobody is named', async () => {
