@@ -101,6 +101,22 @@ describe('an erasure', () => {
     },
   )
 
+  it('of a tenant that was renamed leaves no name of it in KV, and names them all', async () => {
+    const { id } = await copyTenant('certified-before')
+    const renamed = await call('', `/platform/v1/tenants/${id}`, {
+      method: 'PATCH',
+      token,
+      body: { subdomain: 'certified-after' },
+    })
+    expect(renamed.status).toBe(200)
+    const names = ['tenant:certified-after', 'tenant:certified-before']
+    for (const name of names) expect(await env.TENANTS.get(name)).not.toBeNull()
+    await mark(id)
+    await erase(env as never, settings(), id, 'a'.repeat(32))
+    for (const name of names) expect(await env.TENANTS.get(name)).toBeNull()
+    expect((await verified((await certificateOf(id)).body.certificate)).destroyed.kv).toEqual(names)
+  })
+
   it('that left a database alone, which is somebody else’s, does not say that it destroyed it', async () => {
     const { id } = await copyTenant('certified-mistaken')
     const { asOwner, name } = await databaseOf('certified-mistaken')

@@ -60,6 +60,7 @@ export async function certify(config: Config, { tenant, trace_id }: Job, is_remo
   const [[known] = []] = await batch(config.MASTER_DATABASE_URL, [
     sql`select ${rfc3339('t.created_at')} as created_at, r.user_id as requested_by, ${rfc3339('coalesce(r.at, t.updated_at)')} as requested_at,
           (select h.address from platform.hosts h where h.id = t.host_id) as address,
+          array(select s.name from platform.subdomains s where s.tenant_id = t.id union select t.subdomain order by 1) as names,
           array(select k.kid from platform.signing_keys k where k.realm_id = t.id order by k.kid) as signing_keys,
           array(select k.branch_id from platform.kept_branches k where k.tenant_id = t.id and k.branch_id is not null
             union select u.parent_id from platform.migration_undos u where u.tenant_id = t.id and u.state = 'done'
@@ -84,7 +85,7 @@ export async function certify(config: Config, { tenant, trace_id }: Job, is_remo
     logins: is_removed ? [tenant.app_url, tenant.owner_url].flatMap((url) => (url ? new URL(url).username : [])) : [],
     signing_keys,
     secrets: ['app_url', 'owner_url', 'refresh_key', 'system_key'],
-    kv: [kvKey(subdomain)],
+    kv: (known.names as string[]).map(kvKey),
   }
   const at = host && { address: known.address, project: host.project_id || null, branch: host.branch_id || null }
   const now = new Date()

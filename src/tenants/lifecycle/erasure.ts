@@ -57,7 +57,8 @@ export async function erase(env: Env, config: Config, id: string, trace_id: stri
   try {
     // Deactivated first: an isolate may still have the tenant in memory, and Neon may be unavailable.
     await propagate({ env, config, meter: { master: 0 }, trace_id }, id).catch(() => undefined)
-    await env.TENANTS.delete(kvKey(job.tenant.subdomain))
+    // Its former names, too: what they say leads to whoever has its name next.
+    for (const name of await namesOf(config, id)) await env.TENANTS.delete(kvKey(name))
     await removeMoving(config, id)
     await removeRotating(config, job)
     const is_removed = (await isolations[job.tenant.isolation]?.remove(job)) ?? false
@@ -79,6 +80,14 @@ export async function erase(env: Env, config: Config, id: string, trace_id: stri
     log('tenant not erased', { ...about, error: words })
     await batch(config.MASTER_DATABASE_URL, stopped(id, words, trace_id))
   }
+}
+
+/** Every name that a tenant has or keeps. One round trip to the master. */
+async function namesOf(config: Config, id: string): Promise<string[]> {
+  const [rows = []] = await batch(config.MASTER_DATABASE_URL, [
+    sql`select t.subdomain as name from platform.tenants t where t.id = ${id} union select s.name from platform.subdomains s where s.tenant_id = ${id}`,
+  ])
+  return rows.map(({ name }) => String(name))
 }
 
 /**
