@@ -202,7 +202,9 @@ export async function beginRestore(ctx: Ctx, id: string, restore_id: string, con
     ctx.db.execute(lock(id)),
     ctx.db.execute(shown(id)),
     ctx.db.execute(sql`select r.state, r.kept_until > now() as is_kept, ${branch} = h.branch_id as is_whole
-        from platform.restore_points r join platform.tenants t on t.id = r.tenant_id join platform.hosts h on h.id = t.host_id where r.id = ${restore_id} and r.tenant_id = ${id}`),
+        from platform.restore_points r join platform.tenants t on t.id = r.tenant_id join platform.hosts h on h.id = t.host_id where r.id = ${restore_id} and r.tenant_id = ${id}
+        -- Whoever deletes the point waits, or was first.
+        for no key update of r`),
     ctx.db.execute(sql`update platform.tenants t set move_id = ${restore_id}
         where t.id = ${id} and t.subdomain = ${confirm} and ${IS_FREE}
           and exists (select from platform.restore_points r join platform.hosts h on h.id = t.host_id

@@ -43,7 +43,8 @@ export async function tendRestores(env: Env, config: Config): Promise<void> {
     sql`update platform.restore_points r set state = 'dropped', finished_at = now() where r.state = 'ready' and r.kept_until <= now()`,
     sql`select r.id, r.tenant_id, r.project_id, r.branch_id, ${ACCOUNT} from platform.restore_points r
         where r.removed_at is null and r.kept_until <= now() and r.state in ('failed', 'dropped', 'returned') and ${IS_NOBODYS} order by r.kept_until limit 20`,
-    sql`select r.id, r.project_id, case r.state when 'returned' then r.branch_id else r.parent_id end as branch_id, ${ACCOUNT} from platform.restore_points r where r.compute_until <= now() limit 20`,
+    sql`select r.id, r.project_id, case r.state when 'returned' then r.branch_id else r.parent_id end as branch_id, ${ACCOUNT} from platform.restore_points r where r.compute_until <= now() and r.state in ('restored', 'returned')
+          and not exists (select from platform.hosts h where h.project_id = r.project_id and h.branch_id = case r.state when 'returned' then r.branch_id else r.parent_id end) limit 20`,
   ])
   for (const work of lost) await startRestore(env, work as RestoreWork)
   const failed = (what: string) => (error: unknown) => log(what, { error: reason(error) })

@@ -73,6 +73,9 @@ export async function wake(config: Config, work: RestoreWork): Promise<string | 
       sql`update platform.restore_points r set branch_id = ${target} where ${mine(work)} and r.branch_id is null`,
     ])
   }
+  // The scheduled job removes what was left; what it left becomes the tenant's again.
+  if (point.state === 'returning')
+    await batch(config.MASTER_DATABASE_URL, [sql`update platform.restore_points r set compute_until = null where ${mine(work)}`])
   const host = await computeOf(job.neon, { project_id, branch_id: target, owner_role, database })
   const url = await job.neon.postgres.connectionString({
     projectId: project_id,
@@ -231,9 +234,11 @@ export async function giveUp(config: Config, given: RestoreWork, words: string):
     if (point.state !== 'making') await open(owner_url, job.tenant.id, work.attempt, point.trace_id)
   }
   await batch(config.MASTER_DATABASE_URL, [
-    sql`update platform.tenants t set move_id = null where t.move_id = ${work.restore_id} and exists (select from platform.restore_points r where ${mine(work)})`,
+    // What was changed meanwhile did not reach the closed database.
+    sql`update platform.tenants t set move_id = null, published_v = least(t.published_v, t.v - 1) where t.move_id = ${work.restore_id} and exists (select from platform.restore_points r where ${mine(work)})`,
     sql`update platform.restore_points r set error = ${words}, finished_at = case r.state when 'restoring' then null else now() end,
           kept_until = case r.state when 'making' then now() else r.kept_until end,
+          compute_until = case r.state when 'returning' then now() + interval '5 minutes' else r.compute_until end,
           state = case r.state when 'making' then 'failed' when 'restoring' then 'ready' else 'restored' end
         where ${mine(work)}`,
   ])
