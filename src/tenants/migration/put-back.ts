@@ -44,8 +44,8 @@ export async function beginPutBack(config: Config, { tenant_id, target, attempt 
   const [[work] = []] = await batch(
     config.MASTER_DATABASE_URL,
     [
-      sql`with taken as (
-            update platform.tenant_migrations m set state = 'undoing' where m.tenant_id = ${tenant_id} and m.target = ${target} and m.attempts = ${attempt} and m.state = 'failed' returning m.tenant_id)
+      sql`with free as (select t.id from platform.tenants t where t.id = ${tenant_id} and t.move_id is null for no key update), taken as (
+            update platform.tenant_migrations m set state = 'undoing' from free where m.tenant_id = free.id and m.target = ${target} and m.attempts = ${attempt} and m.state = 'failed' returning m.tenant_id)
           insert into platform.migration_undos (id, tenant_id, target, branch_id, parent_id, state, is_automatic, discard_writes, was, attempts, lease_until, trace_id)
           select ${id}, x.tenant_id, ${target}, ${kept.branch_id}, ${kept.parent_id}, 'running', true, false, 'failed', ${firstAttempt(sql`x.tenant_id`)}, now() + ${LEASE}, ${kept.trace_id} from taken x
           returning id as undo_id, attempts as attempt`,

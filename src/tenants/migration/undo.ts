@@ -188,7 +188,9 @@ async function end(
   await batch(config.MASTER_DATABASE_URL, [
     sql`with ended as (
           update platform.migration_undos u set state = ${state}, error = ${error}, writes = coalesce(${writes && JSON.stringify(writes)}::jsonb, u.writes), finished_at = now()
-          where u.id = ${work.undo_id} and u.attempts = ${work.attempt} and u.state = 'running' returning u.tenant_id, u.target, u.was, u.is_automatic)
+          where u.id = ${work.undo_id} and u.attempts = ${work.attempt} and u.state = 'running' returning u.tenant_id, u.target, u.was, u.is_automatic),
+          -- What was changed meanwhile did not reach the closed database.
+          told as (update platform.tenants t set published_v = least(t.published_v, t.v - 1) from ended e where t.id = e.tenant_id)
         update platform.tenant_migrations m set state = e.was, error = case when e.is_automatic then concat_ws(' ', m.error, ${why}::text) else m.error end
         from ended e where m.tenant_id = e.tenant_id and m.target = e.target and m.state = 'undoing'`,
   ])

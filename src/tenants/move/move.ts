@@ -26,7 +26,7 @@ import { migrate } from '../provisioning/migrations.ts'
 import { hasFailed, reason, waitFor } from '../provisioning/neon.ts'
 import { NoCapacity } from '../provisioning/opening.ts'
 import { checkpointAll, fill, open, ownerOf } from './copy.ts'
-import { type Held, hold, type MoveWork } from './place.ts'
+import { type Held, hold, LEASE, type MoveWork } from './place.ts'
 import { mustBeAlike, prove } from './proof.ts'
 import { removeOther } from './rest.ts'
 import { differing, shapeOf, sumsOf } from './rows.ts'
@@ -126,9 +126,11 @@ const steps: Record<Step, (doing: Doing) => Promise<void>> = {
     const [at, there] = [await ownerOf(owner_url), await ownerOf(to)]
     if (there?.id === id && at?.id === id && at.is_open)
       throw new NonRetryableError('An earlier attempt was given up after the new database was filled.')
-    await batch(config.MASTER_DATABASE_URL, [
-      sql`update platform.tenant_moves m set closed_at = coalesce(m.closed_at, clock_timestamp()) where ${mine(work)}`,
+    const [[still] = []] = await batch(config.MASTER_DATABASE_URL, [
+      sql`update platform.tenant_moves m set closed_at = coalesce(m.closed_at, clock_timestamp()), lease_until = now() + ${LEASE}
+          where ${mine(work)} returning m.id`,
     ])
+    if (!still) throw new NonRetryableError('Another attempt at this move has begun.')
     await closeWrites(owner_url, id, work.attempt, move.trace_id)
     // Filled and compared by an earlier attempt, since which nothing was opened.
     if (there?.id === id) return
@@ -150,6 +152,7 @@ const steps: Record<Step, (doing: Doing) => Promise<void>> = {
     await mustBeAlike(owner_url, urls.owner_url)
     await prove(config, other, urls, await decrypt(config.ENCRYPTION_KEYS, id, 'refresh_key', refresh_key_encrypted))
     // Behind the exchange nobody may be answered from what was left.
+    if (!(await hold(config, work, null))) throw new NonRetryableError('Another attempt at this move has begun.')
     await close(owner_url, id, work.attempt, move.trace_id)
     if (!(await isClosed(owner_url, work.attempt))) throw new NonRetryableError('Another attempt at this move has begun.')
     const [, exchanged] = await batch(

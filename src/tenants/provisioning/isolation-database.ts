@@ -59,13 +59,17 @@ const urlOf = (job: Job) => Object.assign(new URL(hostOf(job).owner_url), { path
 
 /**
  * False for a database that has the name but is not this tenant's: provisioning fails on one, and it must survive the erasure. One that a
- * fence closes says by its subdomain whose it is.
+ * fence closes says by its subdomain whose it is: one that the tenant has, or had then.
  */
 export async function isOurs(job: Job): Promise<boolean> {
+  const [former = []] = await batch(job.config.MASTER_DATABASE_URL, [
+    sql`select n.name from platform.subdomains n where n.tenant_id = ${job.tenant.id}`,
+  ])
+  const names = JSON.stringify([job.tenant.subdomain, ...former.map(({ name }) => name)])
   try {
     const results = await batch(urlOf(job), [
       sql`set local role freehold_owner`,
-      sql`select coalesce((select bool_and(t.id = ${job.tenant.id} or ${IS_CLOSED} and t.subdomain = ${job.tenant.subdomain}) from freehold.tenant t), true) as ours`,
+      sql`select coalesce((select bool_and(t.id = ${job.tenant.id} or ${IS_CLOSED} and t.subdomain in (select jsonb_array_elements_text(${names}::jsonb))) from freehold.tenant t), true) as ours`,
     ])
     return results[1]?.[0]?.ours === true
   } catch (error) {

@@ -5,6 +5,7 @@
 import { sql } from 'drizzle-orm'
 import type { Config } from '../../kernel/config.ts'
 import { batch } from '../../kernel/db.ts'
+import { log } from '../../kernel/log.ts'
 import { ownHostNames } from './host-names.ts'
 import { isolations } from './isolation.ts'
 import { type Job, jobOf, type MasterRow } from './job.ts'
@@ -39,7 +40,8 @@ export const LEFT = sql`to_jsonb(m) as move, to_jsonb(t) as tenant, (select to_j
  */
 export async function removeOtherSide(config: Config, { move, tenant, host }: Left): Promise<Job> {
   const job = await otherSide(config, move, tenant, host)
-  await isolations[job.tenant.isolation]?.remove(job)
+  if ((await isolations[job.tenant.isolation]?.remove(job)) === false)
+    log('a database of the name was left alone', { tenant: job.tenant.subdomain, move: String(move.id) })
   const is_own = job.tenant.isolation === 'project'
   await batch(config.MASTER_DATABASE_URL, [
     sql`with m as (select m.id, m.other_host_id from platform.tenant_moves m where m.id = ${move.id} and m.left_until is not null for update),
