@@ -28,7 +28,9 @@ begin
       new := old;
       new.revoked_at := now();
       return new;
-    elsif me <> new.user_id then
+    end if;
+    perform access.must_be_licensed();
+    if me <> new.user_id then
       perform access.refuse('forbidden', 'Another user''s key can be revoked, but not changed.');
     elsif old.expires_at <= now() then
       perform access.refuse('illegal_state', 'This key has expired.');

@@ -64,7 +64,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 $$;
 
 -- {users, organizations, documents, api_keys, sessions}: how much of each there is. Sessions are counted where they are
--- limited (null: they are not), and then those that may have ended by themselves, too, until their place is wanted.
+-- limited (null: they are not).
 create function access.used() returns jsonb
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select jsonb_build_object(
@@ -73,7 +73,13 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     'documents', coalesce((select l.used from access.limits l where l.name = 'documents'), 0),
     'api_keys', access.counted_now('api_keys'),
     'sessions', (
-      select (select count(*) from access.session_places p where p.session_id is not null and p.free_from > now())
+      select (
+        select count(*)
+        from access.session_places p
+          join freehold.sessions s on s.id = p.session_id
+          cross join freehold.tenant t
+        where s.ended_at is null
+          and access.session_ends(s, t) > now())
       from access.limits l
       where l.name = 'sessions'))
 $$;

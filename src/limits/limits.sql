@@ -93,7 +93,18 @@ begin
     l.counted_to := greatest(l.counted_to, now());
   end if;
   update access.limits x set used = x.used + change, counted_to = l.counted_to where x.name = l.name;
-  if tg_op = 'INSERT' and new.rotated_from is null and l.used + change > l.most then
+  -- A successor is beyond the limit for as long as its predecessor lives; its own successor is not.
+  if tg_op = 'INSERT'
+    and l.used + change > l.most
+    and (new.rotated_from is null
+      or exists (
+        select
+        from freehold.api_keys k
+          join freehold.api_keys p on p.id = k.rotated_from
+        where k.id = new.rotated_from
+          and p.revoked_at is null
+          and p.expires_at > now()))
+  then
     perform access.refuse('limit_reached', format(
       'The limit max_api_keys is reached: this tenant can have at most %s API keys.', l.most));
   end if;
@@ -130,7 +141,7 @@ end $$;
 create trigger before_arriving before insert on freehold.users
   for each row execute function access.before_arriving();
 
-create trigger after_arriving after insert or update of is_active, terminated_at on freehold.users
+create trigger after_arriving after insert or update of is_active, joined_at, terminated_at on freehold.users
   for each row execute function access.count_user();
 
 create trigger after_api_key_counted after insert or update of revoked_at, expires_at on freehold.api_keys

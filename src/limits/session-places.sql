@@ -49,6 +49,8 @@ begin
       and h.ended_at is null;
     if until > now() then
       update access.session_places x set free_from = until where x.place = p.place;
+      -- Others are likely to live, too: one login does not look at them one by one.
+      perform access.note_active_places(t);
     elsif exists (select from access.session_places x where x.place > most) then
       -- It moves in, if it still lives, and leaves no place.
       delete from access.session_places x
@@ -83,10 +85,13 @@ begin
     and p.place in (
       select x.place
       from access.session_places x
-      where x.free_from <= now() and x.session_id is not null
+        join freehold.sessions h on h.id = x.session_id
+      where x.free_from <= now()
+        and h.ended_at is null
+        and access.session_ends(h, t) > now()
       order by x.free_from
       limit 1000
-      for update skip locked);
+      for update of x skip locked);
 end $$;
 
 create function access.refuse_session(most integer) returns void
@@ -133,7 +138,9 @@ create function access.look_at_session_places() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
   perform pg_advisory_xact_lock_shared(hashtext('access.limits'));
-  update access.session_places p set free_from = now() where p.free_from > now();
+  update access.session_places p
+  set free_from = now()
+  where p.place in (select x.place from access.session_places x where x.free_from > now() for update skip locked);
   return null;
 end $$;
 

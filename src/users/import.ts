@@ -102,7 +102,7 @@ export async function importUsers(
       if (dry_run && 'user' in read) {
         seen.email.add(read.user.email)
         seen.username.add(result.username)
-        if (read.user.is_active !== false) active++
+        if (read.user.is_active !== false && !(Date.parse(read.user.terminated_at ?? '') <= Date.now())) active++
         for (const role of result.roles) places[role] = (places[role] ?? 0) + 1
       }
       const outcome = dry_run ? { status: 'would_create' } : { status: 'created', id: result.id }

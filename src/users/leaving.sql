@@ -113,5 +113,5 @@ end $$;
 create trigger before_coming_or_going before insert or update of is_active, joined_at, terminated_at on freehold.users
   for each row execute function access.before_coming_or_going();
 
-create trigger after_coming_or_going after insert or update of is_active, terminated_at on freehold.users
+create trigger after_coming_or_going after insert or update of is_active, joined_at, terminated_at on freehold.users
   for each row execute function access.after_coming_or_going();

@@ -18,7 +18,7 @@ const RUN_MS = 40_000
 /** The tenants of a run, which a partial index finds. */
 export const UNPUBLISHED = sql`select t.id, t.subdomain, t.v from platform.tenants t
   where t.published_v < t.v and t.status in ('active', 'inactive', 'deleted') and t.owner_url_encrypted is not null
-  order by random() limit ${MOST_PROPAGATED}`
+  order by t.status = 'active', random() limit ${MOST_PROPAGATED}`
 
 /** A license that begins changes what its tenant's database is told. */
 const LICENSES_BEGIN = sql`update platform.licenses set has_begun = true where not has_begun and valid_from <= now()`

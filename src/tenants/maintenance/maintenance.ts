@@ -42,8 +42,9 @@ type Run = { config: Config; trace_id: string; end: number; also: (realm: Realm)
 export async function runMaintenance(config: Config, trace_id = newTraceId()): Promise<{ moved: number; due: string[] }> {
   const channels = JSON.stringify(new MailSender(config).channels)
   const also = (realm: Realm) => [
-    sql`select access.warn_expiring(${MOST_WARNED})`,
+    // Before what limits mail is locked (src/limits/limits.sql).
     sql`select access.deactivate_terminated(${MOST_DEACTIVATED})`,
+    sql`select access.warn_expiring(${MOST_WARNED})`,
     sql`select access.close_counted_failures(${MOST_CLOSED})`,
     // The active users as all but the others, both of which an index counts.
     sql`select coalesce(m.at <= now(), false) as is_mail_due, access.purge_due() as is_purge_due,
