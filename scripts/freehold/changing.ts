@@ -67,9 +67,12 @@ function patchOf({ legalName, contactName, adminEmail, plan, environment, config
 }
 
 function parsed(config: string): unknown {
+  let value: unknown
   try {
-    return JSON.parse(config)
+    value = JSON.parse(config)
   } catch {
     throw new Failure('--config: this is not JSON.')
   }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new Failure('--config: this is not an object.')
+  return value
 }

@@ -20,7 +20,7 @@ const LicenseList = z.object({ data: z.array(License), next_cursor: z.string().n
 /** A day (the start of it in UTC) or an instant of RFC 3339. */
 function instant(text: string): string {
   if (/^\d{4}-\d\d-\d\d$/.test(text) && !Number.isNaN(Date.parse(text))) return `${text}T00:00:00Z`
-  if (/^\d{4}-\d\d-\d\dT/.test(text) && !Number.isNaN(Date.parse(text))) return new Date(text).toISOString()
+  if (z.iso.datetime({ offset: true }).safeParse(text).success) return new Date(text).toISOString()
   throw new InvalidArgumentError('It must be a day, as 2027-01-31, or an instant, as 2027-01-31T12:00:00Z.')
 }
 

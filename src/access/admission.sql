@@ -129,7 +129,7 @@ begin
   -- each other's rows.
   if s.last_active_at < now() - interval '1 minute' then
     perform set_config('access.touch', 'due', true);
-    if request ->> 'method' = 'GET' then
+    if request ->> 'method' = 'GET' and not current_setting('transaction_read_only')::boolean then
       perform access.touch();
     end if;
   end if;

@@ -39,7 +39,7 @@ export function tenantPlane(request: PlaneRequest): RealmSource {
   const is_addressed = host !== null || Boolean(said('X-Tenant')?.trim())
   const load = async (fresh: boolean) => {
     const found = await realmOf(sources, name, fresh)
-    return 'moved_to' in found && !is_addressed ? activeRealm(sources, found.name) : found
+    return 'moved_to' in found && !is_addressed ? activeRealm(sources, found.name, fresh) : found
   }
   return {
     origins: subdomain ? [own] : [own, config.BASE_URL.origin],

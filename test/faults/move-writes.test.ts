@@ -173,6 +173,7 @@ describe('while rows are copied', () => {
       )
     const closed = { status: 503, retry: expect.stringMatching(/^[1-9]/), body: { code: 'database_unavailable' } }
 
+    await asOwner(sql`update freehold.sessions set last_active_at = now() - interval '5 minutes'`)
     await closeWrites(owner_url, id, 4, newTrace())
     const before = await asOwner(sql`select count(*)::integer as n from freehold.audit_log`)
     const answers = await Promise.all(Array.from({ length: 20 }, (_, i) => (i % 2 ? read() : write())))

@@ -62,8 +62,8 @@ export async function realmOf(sources: Asking, name: string, fresh = false): Pro
 }
 
 /** The realm of a name that its tenant has now. Fails as `realmOf` does, and with database_unavailable where caches disagree. */
-export async function activeRealm(sources: Asking, name: string): Promise<Realm> {
-  const found = await realmOf(sources, name)
+export async function activeRealm(sources: Asking, name: string, fresh = false): Promise<Realm> {
+  const found = await realmOf(sources, name, fresh)
   const now = 'moved_to' in found ? await realmOf(sources, found.name, true) : found
   if ('moved_to' in now) throw new Problem('database_unavailable')
   return now
