@@ -3,31 +3,38 @@
 --   creates table platform.days
 --   creates table platform.tenant_days
 --   creates table platform.erasure_certificates
+--   creates table platform.licenses
 --   creates table platform.kv_pass
 --   creates table platform.tenant_moves
+--   creates table platform.plans
 --   creates table platform.subdomains
 --   creates table platform.audit_cuts
 --   creates table platform.restore_points
+--   creates table platform.credential_rotations
 --   creates table platform.kept_branches
 --   creates table platform.migration_undos
 --   alters table platform.hosts
 --   alters table platform.tenants
+--   alters table platform.maintenance
 --   alters table platform.signing_keys
 --   alters table platform.tenant_migrations
 -- Definitions:
---   creates 36 objects
+--   creates 61 objects
 --   replaces function platform.published_fields
---   drops and creates trigger audit_delete on platform.tenants
---   drops and creates trigger audit_update on platform.tenants
 --   drops and creates trigger audit_insert on platform.tenants
+--   drops and creates trigger audit_update on platform.tenants
+--   drops and creates trigger audit_delete on platform.tenants
 
 set local check_function_bodies = off;
 --> statement-breakpoint
-drop trigger audit_delete on platform.tenants;
+drop trigger audit_insert on platform.tenants;
 --> statement-breakpoint
 drop trigger audit_update on platform.tenants;
 --> statement-breakpoint
-drop trigger audit_insert on platform.tenants;
+drop trigger audit_delete on platform.tenants;
+--> statement-breakpoint
+-- Of hosts that tenants share, in their names: none is given twice, also when a host is removed.
+create sequence platform.host_number;
 --> statement-breakpoint
 CREATE TABLE "platform"."days" (
   "day" date PRIMARY KEY NOT NULL,
@@ -54,6 +61,21 @@ CREATE TABLE "platform"."erasure_certificates" (
   "subdomain" text NOT NULL,
   "certificate" text NOT NULL,
   "issued_at" timestamp with time zone DEFAULT now() NOT NULL
+);
+--> statement-breakpoint
+CREATE TABLE "platform"."licenses" (
+  "id" uuid PRIMARY KEY NOT NULL,
+  "tenant_id" uuid NOT NULL,
+  "key" text NOT NULL,
+  "valid_from" timestamp with time zone NOT NULL,
+  "valid_until" timestamp with time zone NOT NULL,
+  "grace_days" integer NOT NULL,
+  "limits" jsonb DEFAULT '{}'::jsonb NOT NULL,
+  "has_begun" boolean NOT NULL,
+  "created_at" timestamp with time zone DEFAULT now() NOT NULL,
+  "updated_at" timestamp with time zone DEFAULT now() NOT NULL,
+  CONSTRAINT "licenses_order" CHECK ("platform"."licenses"."valid_from" <= "platform"."licenses"."valid_until"),
+  CONSTRAINT "licenses_grace" CHECK ("platform"."licenses"."grace_days" between 0 and 365)
 );
 --> statement-breakpoint
 CREATE TABLE "platform"."kv_pass" (
@@ -88,6 +110,18 @@ CREATE TABLE "platform"."tenant_moves" (
   "exchanged_at" timestamp with time zone,
   "finished_at" timestamp with time zone,
   "left_until" timestamp with time zone
+);
+--> statement-breakpoint
+CREATE TABLE "platform"."plans" (
+  "key" text PRIMARY KEY NOT NULL,
+  "name" text NOT NULL,
+  "description" text,
+  "isolation" text,
+  "limits" jsonb DEFAULT '{}'::jsonb NOT NULL,
+  "created_at" timestamp with time zone DEFAULT now() NOT NULL,
+  "updated_at" timestamp with time zone DEFAULT now() NOT NULL,
+  CONSTRAINT "plans_key_form" CHECK ("platform"."plans"."key" ~ '^[a-z0-9_-]{1,50}$'),
+  CONSTRAINT "plans_isolation" CHECK ("platform"."plans"."isolation" in ('database', 'branch', 'project'))
 );
 --> statement-breakpoint
 CREATE TABLE "platform"."subdomains" (
@@ -131,6 +165,23 @@ CREATE TABLE "platform"."restore_points" (
   "removed_at" timestamp with time zone
 );
 --> statement-breakpoint
+CREATE TABLE "platform"."credential_rotations" (
+  "id" uuid PRIMARY KEY NOT NULL,
+  "tenant_id" uuid NOT NULL,
+  "state" text NOT NULL,
+  "step" text NOT NULL,
+  "attempts" integer DEFAULT 0 NOT NULL,
+  "lease_until" timestamp with time zone NOT NULL,
+  "error" text,
+  "app_url_encrypted" text,
+  "owner_url_encrypted" text,
+  "trace_id" text NOT NULL,
+  "created_at" timestamp with time zone DEFAULT now() NOT NULL,
+  "exchanged_at" timestamp with time zone,
+  "left_until" timestamp with time zone,
+  "finished_at" timestamp with time zone
+);
+--> statement-breakpoint
 CREATE TABLE "platform"."kept_branches" (
   "tenant_id" uuid PRIMARY KEY NOT NULL,
   "target" text NOT NULL,
@@ -172,6 +223,10 @@ ALTER TABLE "platform"."tenants" ALTER COLUMN "tax_id" DROP NOT NULL;
 --> statement-breakpoint
 ALTER TABLE "platform"."tenants" ALTER COLUMN "country" DROP NOT NULL;
 --> statement-breakpoint
+ALTER TABLE "platform"."hosts" ADD COLUMN "account" text DEFAULT 'default' NOT NULL;
+--> statement-breakpoint
+ALTER TABLE "platform"."hosts" ADD COLUMN "organization" text;
+--> statement-breakpoint
 ALTER TABLE "platform"."hosts" ADD COLUMN "address" text;
 --> statement-breakpoint
 ALTER TABLE "platform"."hosts" ADD COLUMN "found" jsonb;
@@ -179,6 +234,8 @@ ALTER TABLE "platform"."hosts" ADD COLUMN "found" jsonb;
 ALTER TABLE "platform"."hosts" ADD COLUMN "removing" text;
 --> statement-breakpoint
 ALTER TABLE "platform"."hosts" ADD COLUMN "removing_until" timestamp with time zone;
+--> statement-breakpoint
+ALTER TABLE "platform"."maintenance" ADD COLUMN "users_counted_at" timestamp with time zone;
 --> statement-breakpoint
 ALTER TABLE "platform"."signing_keys" ADD COLUMN "follows" text;
 --> statement-breakpoint
@@ -196,6 +253,8 @@ ALTER TABLE "platform"."tenants" ADD COLUMN "move_id" uuid;
 --> statement-breakpoint
 ALTER TABLE "platform"."tenant_days" ADD CONSTRAINT "tenant_days_tenant_id_tenants_id_fk" FOREIGN KEY ("tenant_id") REFERENCES "platform"."tenants"("id") ON DELETE cascade ON UPDATE no action;
 --> statement-breakpoint
+ALTER TABLE "platform"."licenses" ADD CONSTRAINT "licenses_tenant_id_tenants_id_fk" FOREIGN KEY ("tenant_id") REFERENCES "platform"."tenants"("id") ON DELETE cascade ON UPDATE no action;
+--> statement-breakpoint
 ALTER TABLE "platform"."tenant_moves" ADD CONSTRAINT "tenant_moves_tenant_id_tenants_id_fk" FOREIGN KEY ("tenant_id") REFERENCES "platform"."tenants"("id") ON DELETE cascade ON UPDATE no action;
 --> statement-breakpoint
 ALTER TABLE "platform"."tenant_moves" ADD CONSTRAINT "tenant_moves_other_host_id_hosts_id_fk" FOREIGN KEY ("other_host_id") REFERENCES "platform"."hosts"("id") ON DELETE no action ON UPDATE no action;
@@ -204,11 +263,19 @@ ALTER TABLE "platform"."audit_cuts" ADD CONSTRAINT "audit_cuts_realm_id_tenants_
 --> statement-breakpoint
 ALTER TABLE "platform"."restore_points" ADD CONSTRAINT "restore_points_tenant_id_tenants_id_fk" FOREIGN KEY ("tenant_id") REFERENCES "platform"."tenants"("id") ON DELETE cascade ON UPDATE no action;
 --> statement-breakpoint
+ALTER TABLE "platform"."credential_rotations" ADD CONSTRAINT "credential_rotations_tenant_id_tenants_id_fk" FOREIGN KEY ("tenant_id") REFERENCES "platform"."tenants"("id") ON DELETE cascade ON UPDATE no action;
+--> statement-breakpoint
 ALTER TABLE "platform"."kept_branches" ADD CONSTRAINT "kept_branches_tenant_id_tenants_id_fk" FOREIGN KEY ("tenant_id") REFERENCES "platform"."tenants"("id") ON DELETE cascade ON UPDATE no action;
 --> statement-breakpoint
 ALTER TABLE "platform"."migration_undos" ADD CONSTRAINT "migration_undos_tenant_id_tenants_id_fk" FOREIGN KEY ("tenant_id") REFERENCES "platform"."tenants"("id") ON DELETE cascade ON UPDATE no action;
 --> statement-breakpoint
 CREATE INDEX "tenant_days_day" ON "platform"."tenant_days" USING btree ("day");
+--> statement-breakpoint
+CREATE UNIQUE INDEX "licenses_key" ON "platform"."licenses" USING btree ("key");
+--> statement-breakpoint
+CREATE INDEX "licenses_tenant" ON "platform"."licenses" USING btree ("tenant_id","valid_from","id");
+--> statement-breakpoint
+CREATE INDEX "licenses_to_begin" ON "platform"."licenses" USING btree ("valid_from") WHERE not "platform"."licenses"."has_begun";
 --> statement-breakpoint
 CREATE UNIQUE INDEX "tenant_moves_one" ON "platform"."tenant_moves" USING btree ("tenant_id") WHERE "platform"."tenant_moves"."state" = 'running' or "platform"."tenant_moves"."left_until" is not null;
 --> statement-breakpoint
@@ -233,6 +300,12 @@ CREATE INDEX "restore_points_lease" ON "platform"."restore_points" USING btree (
 CREATE INDEX "restore_points_kept" ON "platform"."restore_points" USING btree ("kept_until") WHERE "platform"."restore_points"."removed_at" is null;
 --> statement-breakpoint
 CREATE INDEX "restore_points_compute" ON "platform"."restore_points" USING btree ("compute_until") WHERE "platform"."restore_points"."compute_until" is not null;
+--> statement-breakpoint
+CREATE UNIQUE INDEX "credential_rotations_one" ON "platform"."credential_rotations" USING btree ("tenant_id") WHERE "platform"."credential_rotations"."state" in ('running', 'leaving', 'failing');
+--> statement-breakpoint
+CREATE INDEX "credential_rotations_tenant" ON "platform"."credential_rotations" USING btree ("tenant_id","created_at");
+--> statement-breakpoint
+CREATE INDEX "credential_rotations_open" ON "platform"."credential_rotations" USING btree ("lease_until") WHERE "platform"."credential_rotations"."state" in ('running', 'leaving', 'failing');
 --> statement-breakpoint
 CREATE UNIQUE INDEX "migration_undos_one_running" ON "platform"."migration_undos" USING btree ("tenant_id") WHERE "platform"."migration_undos"."state" = 'running';
 --> statement-breakpoint
@@ -259,7 +332,7 @@ ALTER TABLE "platform"."signing_keys" ADD CONSTRAINT "signing_keys_follows_uniqu
 ALTER TABLE "platform"."hosts" ADD CONSTRAINT "hosts_open" CHECK ("platform"."hosts"."state" <> 'open' or num_nulls("platform"."hosts"."project_id", "platform"."hosts"."branch_id", "platform"."hosts"."owner_role", "platform"."hosts"."owner_url_encrypted") = 0
         or "platform"."hosts"."kind" = 'external' and num_nulls("platform"."hosts"."address", "platform"."hosts"."found", "platform"."hosts"."owner_url_encrypted") = 0);
 --> statement-breakpoint
-ALTER TABLE "platform"."tenants" ADD CONSTRAINT "tenants_config" CHECK (octet_length("platform"."tenants"."config"::text) <= 20000 and jsonb_array_length(jsonb_path_query_array("platform"."tenants"."config", '$.keyvalue()')) <= 50);
+ALTER TABLE "platform"."tenants" ADD CONSTRAINT "tenants_config" CHECK (octet_length("platform"."tenants"."config"::text) <= 16384 and jsonb_array_length(jsonb_path_query_array("platform"."tenants"."config", '$.keyvalue()')) <= 50);
 --> statement-breakpoint
 alter table platform.days enable row level security;
 --> statement-breakpoint
@@ -267,15 +340,21 @@ alter table platform.tenant_days enable row level security;
 --> statement-breakpoint
 alter table platform.erasure_certificates enable row level security;
 --> statement-breakpoint
+alter table platform.licenses enable row level security;
+--> statement-breakpoint
 alter table platform.kv_pass enable row level security;
 --> statement-breakpoint
 alter table platform.tenant_moves enable row level security;
+--> statement-breakpoint
+alter table platform.plans enable row level security;
 --> statement-breakpoint
 alter table platform.subdomains enable row level security;
 --> statement-breakpoint
 alter table platform.audit_cuts enable row level security;
 --> statement-breakpoint
 alter table platform.restore_points enable row level security;
+--> statement-breakpoint
+alter table platform.credential_rotations enable row level security;
 --> statement-breakpoint
 alter table platform.kept_branches enable row level security;
 --> statement-breakpoint
@@ -333,6 +412,91 @@ begin
   end if;
   perform access.record('DOCTOR_FIXED', 'fix', 'doctor', null, null,
     jsonb_build_object('code', record_fix.code, 'subject', record_fix.subject));
+end $$;
+--> statement-breakpoint
+-- {licensed_until, read_only_from} of the license that is in force, with those that follow it without a gap, else of the
+-- last one that was; null: there was none yet.
+create or replace function platform.license_of(tenant uuid) returns jsonb
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select jsonb_build_object(
+    'licensed_until', to_char(u.until at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+    'read_only_from', to_char((u.until + make_interval(days => u.grace)) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))
+  from (
+    select upper(r.time) as until, (
+        select max(l.grace_days)
+        from platform.licenses l
+        where l.tenant_id = tenant and l.valid_until = upper(r.time)) as grace
+    from unnest((
+      select range_agg(tstzrange(l.valid_from, l.valid_until))
+      from platform.licenses l
+      where l.tenant_id = tenant and l.valid_from < l.valid_until)) r (time)
+    where lower(r.time) <= now()
+    order by upper(r.time) desc
+    limit 1
+  ) u
+$$;
+--> statement-breakpoint
+-- A license that is made, changed, or taken back is a new version of its tenant.
+create or replace function platform.license_version() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  update platform.tenants t
+  set v = nextval('platform.registry_v')
+  where t.id = coalesce(new.tenant_id, old.tenant_id);
+  return null;
+end $$;
+--> statement-breakpoint
+-- What limits a tenant: its own limits, else those of its license, else those of its plan. Of licenses the one counts
+-- that began last, also when it has ended.
+create or replace function platform.effective_limits(tenant uuid, plan_key text, own jsonb) returns jsonb
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select jsonb_strip_nulls(
+    coalesce((select p.limits from platform.plans p where p.key = plan_key), '{}')
+    || coalesce((
+      select l.limits
+      from platform.licenses l
+      where l.tenant_id = tenant and l.valid_from <= now()
+      order by l.valid_from desc, l.id desc
+      limit 1), '{}')
+    || coalesce(own, '{}'))
+$$;
+--> statement-breakpoint
+-- A plan that is given to a tenant exists, and is not deleted meanwhile. One that a tenant has stays as it is: tenants
+-- had names of plans before there were plans.
+create or replace function platform.known_plan() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if new.plan is not null and (tg_op = 'INSERT' or new.plan is distinct from old.plan) then
+    perform from platform.plans p where p.key = new.plan for key share;
+    if not found then
+      perform access.refuse('invalid_request', format('%s is not a plan: make it first, or name another', new.plan), 'plan');
+    end if;
+  end if;
+  return new;
+end $$;
+--> statement-breakpoint
+-- A plan that a tenant has is not deleted. The row is locked by then, so that whoever is giving it to a tenant has
+-- done so.
+create or replace function platform.unused_plan() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  tenants bigint;
+begin
+  select count(*) into tenants from platform.tenants t where t.plan = old.key;
+  if tenants > 0 then
+    perform access.refuse('in_use', format('Tenants that have the plan %s: %s. Give them another one first.', old.key, tenants));
+  end if;
+  return old;
+end $$;
+--> statement-breakpoint
+-- Changed limits of a plan are a new version of each of its tenants.
+create or replace function platform.plan_version() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  update platform.tenants t
+  set v = nextval('platform.registry_v')
+  where t.id in (select x.id from platform.tenants x where x.plan = new.key order by x.id for no key update);
+  return null;
 end $$;
 --> statement-breakpoint
 -- The part of a tenant's row whose change makes a new version. `is_active` is generated, and not yet computed where a
@@ -451,50 +615,104 @@ begin
   );
 end $$;
 --> statement-breakpoint
-CREATE TRIGGER audit_delete AFTER DELETE ON platform.tenant_moves REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('tenant_move', '{app_url_encrypted,owner_url_encrypted}', '{step,copied,operations,lease_until,attempts,left_until}', '{id}');
+-- Records that the caller resets the password of a user in a tenant, before it is done. `whose` is how they named the
+-- user; null: the one of the tenant's `admin_email`. Returns {id, subdomain, legal_name, admin_email, status, operator};
+-- null: there is no such tenant.
+create or replace function platform.enter_to_reset(tenant uuid, whose text) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t platform.tenants;
+begin
+  if access.scope() is distinct from 'all' or access.permission() is distinct from 'tenant:recover' then
+    perform access.refuse('forbidden', 'Resetting a password in a tenant needs the permission for it.');
+  end if;
+  select * into t from platform.tenants x where x.id = tenant;
+  if t.status in ('active', 'inactive') then
+    perform access.record('PASSWORD_RESET', 'reset_password', 'tenant', t.id::text, null,
+      jsonb_build_object('user', coalesce(whose, t.admin_email)), 30);
+  end if;
+  return (
+    select jsonb_build_object('id', t.id, 'subdomain', t.subdomain, 'legal_name', t.legal_name,
+      'admin_email', t.admin_email, 'status', t.status, 'operator', u.username)
+    from freehold.users u
+    where u.id = access.principal() and t.id is not null
+  );
+end $$;
 --> statement-breakpoint
-CREATE TRIGGER audit_update AFTER UPDATE ON platform.tenant_moves REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('tenant_move', '{app_url_encrypted,owner_url_encrypted}', '{step,copied,operations,lease_until,attempts,left_until}', '{id}');
+CREATE TRIGGER audit_insert AFTER INSERT ON platform.erasure_certificates REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('erasure_certificate', '{}', '{updated_at}', '{tenant_id}');
+--> statement-breakpoint
+CREATE TRIGGER audit_update AFTER UPDATE ON platform.erasure_certificates REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('erasure_certificate', '{}', '{updated_at}', '{tenant_id}');
+--> statement-breakpoint
+CREATE TRIGGER audit_delete AFTER DELETE ON platform.erasure_certificates REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('erasure_certificate', '{}', '{updated_at}', '{tenant_id}');
+--> statement-breakpoint
+CREATE TRIGGER audit_insert AFTER INSERT ON platform.licenses REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('license', '{}', '{updated_at,has_begun}', '{id}');
+--> statement-breakpoint
+CREATE TRIGGER audit_update AFTER UPDATE ON platform.licenses REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('license', '{}', '{updated_at,has_begun}', '{id}');
+--> statement-breakpoint
+CREATE TRIGGER audit_delete AFTER DELETE ON platform.licenses REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('license', '{}', '{updated_at,has_begun}', '{id}');
 --> statement-breakpoint
 CREATE TRIGGER audit_insert AFTER INSERT ON platform.tenant_moves REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('tenant_move', '{app_url_encrypted,owner_url_encrypted}', '{step,copied,operations,lease_until,attempts,left_until}', '{id}');
 --> statement-breakpoint
-CREATE TRIGGER audit_delete AFTER DELETE ON platform.audit_cuts REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('audit_cut', '{}', '{updated_at}', '{realm_id,to_no}');
+CREATE TRIGGER audit_update AFTER UPDATE ON platform.tenant_moves REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('tenant_move', '{app_url_encrypted,owner_url_encrypted}', '{step,copied,operations,lease_until,attempts,left_until}', '{id}');
 --> statement-breakpoint
-CREATE TRIGGER audit_update AFTER UPDATE ON platform.audit_cuts REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('audit_cut', '{}', '{updated_at}', '{realm_id,to_no}');
+CREATE TRIGGER audit_delete AFTER DELETE ON platform.tenant_moves REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('tenant_move', '{app_url_encrypted,owner_url_encrypted}', '{step,copied,operations,lease_until,attempts,left_until}', '{id}');
+--> statement-breakpoint
+CREATE TRIGGER audit_insert AFTER INSERT ON platform.plans REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('plan', '{}', '{updated_at}', '{key}');
+--> statement-breakpoint
+CREATE TRIGGER audit_update AFTER UPDATE ON platform.plans REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('plan', '{}', '{updated_at}', '{key}');
+--> statement-breakpoint
+CREATE TRIGGER audit_delete AFTER DELETE ON platform.plans REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('plan', '{}', '{updated_at}', '{key}');
+--> statement-breakpoint
+CREATE TRIGGER audit_insert AFTER INSERT ON platform.restore_points REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('restore_point', '{}', '{lease_until,attempts,compute_until,difference,removed_at}', '{id}');
+--> statement-breakpoint
+CREATE TRIGGER audit_update AFTER UPDATE ON platform.restore_points REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('restore_point', '{}', '{lease_until,attempts,compute_until,difference,removed_at}', '{id}');
+--> statement-breakpoint
+CREATE TRIGGER audit_delete AFTER DELETE ON platform.restore_points REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('restore_point', '{}', '{lease_until,attempts,compute_until,difference,removed_at}', '{id}');
 --> statement-breakpoint
 CREATE TRIGGER audit_insert AFTER INSERT ON platform.audit_cuts REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('audit_cut', '{}', '{updated_at}', '{realm_id,to_no}');
 --> statement-breakpoint
-create trigger sum_changed after update on platform.tenant_days
-  referencing old table as removed new table as added
-  for each statement execute function platform.sum_days();
+CREATE TRIGGER audit_update AFTER UPDATE ON platform.audit_cuts REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('audit_cut', '{}', '{updated_at}', '{realm_id,to_no}');
+--> statement-breakpoint
+CREATE TRIGGER audit_delete AFTER DELETE ON platform.audit_cuts REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('audit_cut', '{}', '{updated_at}', '{realm_id,to_no}');
+--> statement-breakpoint
+CREATE TRIGGER audit_insert AFTER INSERT ON platform.credential_rotations REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('credential_rotation', '{app_url_encrypted,owner_url_encrypted}', '{app_url_encrypted,owner_url_encrypted,lease_until,attempts,step,left_until}', '{id}');
+--> statement-breakpoint
+CREATE TRIGGER audit_update AFTER UPDATE ON platform.credential_rotations REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('credential_rotation', '{app_url_encrypted,owner_url_encrypted}', '{app_url_encrypted,owner_url_encrypted,lease_until,attempts,step,left_until}', '{id}');
+--> statement-breakpoint
+CREATE TRIGGER audit_delete AFTER DELETE ON platform.credential_rotations REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('credential_rotation', '{app_url_encrypted,owner_url_encrypted}', '{app_url_encrypted,owner_url_encrypted,lease_until,attempts,step,left_until}', '{id}');
+--> statement-breakpoint
+CREATE TRIGGER audit_insert AFTER INSERT ON platform.migration_undos REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('migration_undo', '{}', '{lease_until,attempts,compute_until}', '{id}');
+--> statement-breakpoint
+CREATE TRIGGER audit_update AFTER UPDATE ON platform.migration_undos REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('migration_undo', '{}', '{lease_until,attempts,compute_until}', '{id}');
+--> statement-breakpoint
+CREATE TRIGGER audit_delete AFTER DELETE ON platform.migration_undos REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('migration_undo', '{}', '{lease_until,attempts,compute_until}', '{id}');
 --> statement-breakpoint
 create trigger sum_reported after insert on platform.tenant_days
   referencing new table as added
   for each statement execute function platform.sum_days();
 --> statement-breakpoint
-CREATE TRIGGER audit_delete AFTER DELETE ON platform.erasure_certificates REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('erasure_certificate', '{}', '{updated_at}', '{tenant_id}');
+create trigger sum_changed after update on platform.tenant_days
+  referencing old table as removed new table as added
+  for each statement execute function platform.sum_days();
 --> statement-breakpoint
-CREATE TRIGGER audit_update AFTER UPDATE ON platform.erasure_certificates REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('erasure_certificate', '{}', '{updated_at}', '{tenant_id}');
+create trigger license_version after insert or update or delete on platform.licenses
+  for each row execute function platform.license_version();
 --> statement-breakpoint
-CREATE TRIGGER audit_insert AFTER INSERT ON platform.erasure_certificates REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('erasure_certificate', '{}', '{updated_at}', '{tenant_id}');
+create trigger known_plan before insert or update of plan on platform.tenants
+  for each row execute function platform.known_plan();
 --> statement-breakpoint
-create trigger leave_subdomains after delete on platform.tenants
-  for each row execute function platform.leave_subdomains();
+create trigger unused_plan before delete on platform.plans
+  for each row execute function platform.unused_plan();
+--> statement-breakpoint
+create trigger plan_version after update of limits on platform.plans
+  for each row when (old.limits <> new.limits) execute function platform.plan_version();
 --> statement-breakpoint
 -- After next_version, in the order of their names: it gives the version.
 create trigger take_subdomain before insert or update of subdomain on platform.tenants
   for each row execute function platform.take_subdomain();
 --> statement-breakpoint
-CREATE TRIGGER audit_delete AFTER DELETE ON platform.restore_points REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('restore_point', '{}', '{lease_until,attempts,compute_until,difference,removed_at}', '{id}');
---> statement-breakpoint
-CREATE TRIGGER audit_update AFTER UPDATE ON platform.restore_points REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('restore_point', '{}', '{lease_until,attempts,compute_until,difference,removed_at}', '{id}');
---> statement-breakpoint
-CREATE TRIGGER audit_insert AFTER INSERT ON platform.restore_points REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('restore_point', '{}', '{lease_until,attempts,compute_until,difference,removed_at}', '{id}');
---> statement-breakpoint
-CREATE TRIGGER audit_delete AFTER DELETE ON platform.migration_undos REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('migration_undo', '{}', '{lease_until,attempts,compute_until}', '{id}');
---> statement-breakpoint
-CREATE TRIGGER audit_update AFTER UPDATE ON platform.migration_undos REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('migration_undo', '{}', '{lease_until,attempts,compute_until}', '{id}');
---> statement-breakpoint
-CREATE TRIGGER audit_insert AFTER INSERT ON platform.migration_undos REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('migration_undo', '{}', '{lease_until,attempts,compute_until}', '{id}');
+create trigger leave_subdomains after delete on platform.tenants
+  for each row execute function platform.leave_subdomains();
 --> statement-breakpoint
 create policy operators on platform.tenant_days for select
   using ((select access.scope()) = 'all');
@@ -505,7 +723,18 @@ create policy operators on platform.days for select
 create policy operators on platform.erasure_certificates for select
   using ((select access.scope()) = 'all');
 --> statement-breakpoint
+create policy operators on platform.licenses
+  using ((select access.scope()) = 'all')
+  with check ((select access.scope()) = 'all');
+--> statement-breakpoint
+create policy reader on platform.licenses for select to freehold_reader
+  using (true);
+--> statement-breakpoint
 create policy operators on platform.tenant_moves
+  using ((select access.scope()) = 'all')
+  with check ((select access.scope()) = 'all');
+--> statement-breakpoint
+create policy operators on platform.plans
   using ((select access.scope()) = 'all')
   with check ((select access.scope()) = 'all');
 --> statement-breakpoint
@@ -527,6 +756,10 @@ create policy operators on platform.restore_points
   using ((select access.scope()) = 'all')
   with check ((select access.scope()) = 'all');
 --> statement-breakpoint
+create policy operators on platform.credential_rotations
+  using ((select access.scope()) = 'all')
+  with check ((select access.scope()) = 'all');
+--> statement-breakpoint
 create policy operators on platform.kept_branches for select
   using ((select access.scope()) = 'all');
 --> statement-breakpoint
@@ -534,19 +767,26 @@ create policy operators on platform.migration_undos
   using ((select access.scope()) = 'all')
   with check ((select access.scope()) = 'all');
 --> statement-breakpoint
-CREATE TRIGGER audit_delete AFTER DELETE ON platform.tenants REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('tenant', '{app_url_encrypted,owner_url_encrypted,refresh_key_encrypted,former_refresh_key_encrypted,next_refresh_key_encrypted,initial_admin_encrypted}', '{v,published_v,updated_at,users_counted,presets_version,next_refresh_key_encrypted,move_id}', '{id}');
+CREATE TRIGGER audit_insert AFTER INSERT ON platform.tenants REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('tenant', '{app_url_encrypted,owner_url_encrypted,refresh_key_encrypted,former_refresh_key_encrypted,next_refresh_key_encrypted,initial_admin_encrypted}', '{v,published_v,updated_at,users_counted,presets_version,next_refresh_key_encrypted,move_id}', '{id}');
 --> statement-breakpoint
 CREATE TRIGGER audit_update AFTER UPDATE ON platform.tenants REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('tenant', '{app_url_encrypted,owner_url_encrypted,refresh_key_encrypted,former_refresh_key_encrypted,next_refresh_key_encrypted,initial_admin_encrypted}', '{v,published_v,updated_at,users_counted,presets_version,next_refresh_key_encrypted,move_id}', '{id}');
 --> statement-breakpoint
-CREATE TRIGGER audit_insert AFTER INSERT ON platform.tenants REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('tenant', '{app_url_encrypted,owner_url_encrypted,refresh_key_encrypted,former_refresh_key_encrypted,next_refresh_key_encrypted,initial_admin_encrypted}', '{v,published_v,updated_at,users_counted,presets_version,next_refresh_key_encrypted,move_id}', '{id}');
+CREATE TRIGGER audit_delete AFTER DELETE ON platform.tenants REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('tenant', '{app_url_encrypted,owner_url_encrypted,refresh_key_encrypted,former_refresh_key_encrypted,next_refresh_key_encrypted,initial_admin_encrypted}', '{v,published_v,updated_at,users_counted,presets_version,next_refresh_key_encrypted,move_id}', '{id}');
 --> statement-breakpoint
 revoke execute
   on function platform.add_signing_key(uuid,text,jsonb,text),
+    platform.effective_limits(uuid,text,jsonb),
+    platform.enter_to_reset(uuid,text),
+    platform.known_plan(),
     platform.leave_subdomains(),
+    platform.license_of(uuid),
+    platform.license_version(),
     platform.next_restore_attempt(uuid),
+    platform.plan_version(),
     platform.record_fix(text,text),
     platform.sum_days(),
-    platform.take_subdomain()
+    platform.take_subdomain(),
+    platform.unused_plan()
   from public;
 --> statement-breakpoint
 grant select
@@ -554,6 +794,14 @@ grant select
     platform.erasure_certificates,
     platform.kept_branches,
     platform.tenant_days
+  to freehold_app;
+--> statement-breakpoint
+grant delete, insert, select, update (valid_until, updated_at)
+  on platform.licenses
+  to freehold_app;
+--> statement-breakpoint
+grant delete, insert, select, update (name, description, isolation, limits, updated_at)
+  on platform.plans
   to freehold_app;
 --> statement-breakpoint
 grant insert, select, update (state, attempts, lease_until, error, trace_id, exchanged_at, finished_at, kept_until)
@@ -576,15 +824,27 @@ grant insert (id, tenant_id, from_isolation, isolation, region, state, step, att
   on platform.tenant_moves
   to freehold_app;
 --> statement-breakpoint
-grant insert (id, name, kind, state, region, owner_url_encrypted, address, found, capacity, taken, lease_until), select (project_id, branch_id, address), update (owner_url_encrypted, refused)
+grant insert (id, name, kind, state, region, owner_url_encrypted, address, found, capacity, taken, lease_until), select (account, organization, project_id, branch_id, address), update (owner_url_encrypted, refused)
   on platform.hosts
   to freehold_app;
+--> statement-breakpoint
+grant insert (id, tenant_id, state, step, lease_until, trace_id), select (id, tenant_id, state, step, attempts, error, created_at, exchanged_at, left_until, finished_at)
+  on platform.credential_rotations
+  to freehold_app;
+--> statement-breakpoint
+grant select (users_counted_at)
+  on platform.maintenance
+  to freehold_app;
+--> statement-breakpoint
+grant select (tenant_id, valid_from, valid_until, grace_days)
+  on platform.licenses
+  to freehold_reader;
 --> statement-breakpoint
 grant update (from_version, ms, step, drift, finished_at)
   on platform.tenant_migrations
   to freehold_app;
 --> statement-breakpoint
-grant select (presets_version, connected_at, move_id), update (subdomain, legal_name, admin_email, contact_name, plan, environment, connected_at, move_id)
+grant select (presets_version, connected_at, move_id), update (subdomain, legal_name, admin_email, contact_name, plan, environment, limits, connected_at, move_id)
   on platform.tenants
   to freehold_app;
 --> statement-breakpoint
@@ -594,6 +854,13 @@ grant select (role_preset, presets_version)
 --> statement-breakpoint
 grant execute
   on function platform.add_signing_key(uuid,text,jsonb,text),
+    platform.effective_limits(uuid,text,jsonb),
+    platform.enter_to_reset(uuid,text),
+    platform.license_of(uuid),
     platform.next_restore_attempt(uuid),
     platform.record_fix(text,text)
   to freehold_app;
+--> statement-breakpoint
+grant execute
+  on function platform.license_of(uuid)
+  to freehold_reader;

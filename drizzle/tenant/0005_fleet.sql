@@ -1,0 +1,996 @@
+-- Made by `npm run migration` for every tenant’s database. Do not edit it once it has landed.
+-- Tables:
+--   creates table access.daily_counts
+--   creates table access.limits
+--   creates table access.session_places
+--   alters table freehold.tenant
+-- Definitions:
+--   creates 28 objects
+--   replaces function access.admit
+--   replaces function access.before_api_key
+--   replaces function access.check_tenant
+--   replaces function access.finish_login
+--   replaces function access.free_username
+--   replaces function access.import_batch
+--   replaces function access.is_built_in_activity
+--   drops and creates trigger after_coming_or_going on freehold.users
+
+set local check_function_bodies = off;
+--> statement-breakpoint
+drop trigger after_coming_or_going on freehold.users;
+--> statement-breakpoint
+CREATE TABLE "access"."daily_counts" (
+  "day" date PRIMARY KEY NOT NULL,
+  "logins" integer NOT NULL,
+  "failures" integer NOT NULL,
+  "checkpoint" integer NOT NULL
+);
+--> statement-breakpoint
+CREATE TABLE "access"."limits" (
+  "name" text PRIMARY KEY NOT NULL,
+  "most" integer,
+  "used" bigint DEFAULT 0 NOT NULL,
+  "counted_to" timestamp with time zone DEFAULT now() NOT NULL,
+  CONSTRAINT "limits_most" CHECK ("access"."limits"."most" >= 0)
+);
+--> statement-breakpoint
+CREATE TABLE "access"."session_places" (
+  "place" integer PRIMARY KEY NOT NULL,
+  "session_id" uuid,
+  "free_from" timestamp with time zone DEFAULT '-infinity' NOT NULL
+);
+--> statement-breakpoint
+ALTER TABLE "freehold"."tenant" ADD COLUMN "writes_closed_by" integer;
+--> statement-breakpoint
+ALTER TABLE "freehold"."tenant" ADD COLUMN "licensed_until" timestamp with time zone;
+--> statement-breakpoint
+ALTER TABLE "freehold"."tenant" ADD COLUMN "read_only_from" timestamp with time zone;
+--> statement-breakpoint
+CREATE UNIQUE INDEX "session_places_session" ON "access"."session_places" USING btree ("session_id");
+--> statement-breakpoint
+CREATE INDEX "session_places_free" ON "access"."session_places" USING btree ("free_from");
+--> statement-breakpoint
+CREATE INDEX "api_keys_ends" ON "freehold"."api_keys" USING btree ("expires_at") WHERE "freehold"."api_keys"."revoked_at" is null;
+--> statement-breakpoint
+CREATE INDEX "mails_created" ON "freehold"."mails" USING btree ("created_at");
+--> statement-breakpoint
+alter table access.daily_counts enable row level security;
+--> statement-breakpoint
+alter table access.limits enable row level security;
+--> statement-breakpoint
+alter table access.session_places enable row level security;
+--> statement-breakpoint
+-- The tenant's row. Refuses a request that reached another tenant's database, or a tenant that is switched off; and one
+-- that may write while the rows are copied elsewhere (src/tenants/fence): a transaction that Postgres keeps from writing
+-- goes on.
+create or replace function access.check_tenant(tenant_id uuid) returns freehold.tenant
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant;
+begin
+  select * into t from freehold.tenant;
+  if t.id is distinct from tenant_id then
+    raise exception using errcode = 'FH503', message = 'wrong_tenant';
+  elsif t.writes_closed_by is not null and not current_setting('transaction_read_only')::boolean then
+    raise exception using errcode = 'FH503', message = 'wrong_tenant';
+  elsif not t.is_active then
+    raise exception using errcode = 'FH503', message = 'tenant_inactive';
+  end if;
+  return t;
+end $$;
+--> statement-breakpoint
+-- Admits a request: proves the credential, {session_id, user_id, proof} or {key}, decides the permission (null: any
+-- admitted user, scope own), and signs the claims: every policy believes what is signed here. Returns {user_id,
+-- session_id, scope}. Raises FH401 session_ended | token_invalid, FH403 user_inactive | password_change_required |
+-- license_expired | forbidden, FH503.
+--
+-- Every request pays for this, so that what is signed is written once and nothing is read twice.
+create or replace function access.admit(
+  tenant_id uuid,
+  credential jsonb,
+  permission text,
+  request jsonb,
+  any_password boolean default false
+) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_tenant(tenant_id);
+  secret access.secrets;
+  s freehold.sessions;
+  k freehold.api_keys;
+  u freehold.users;
+  r record;
+  said text;
+begin
+  select * into secret from access.secrets;
+  if credential ? 'key' then
+    k := access.authenticate_key(credential ->> 'key', request);
+    select * into u from freehold.users x where x.id = k.user_id;
+  else
+    select * into s from freehold.sessions x where x.id = (credential ->> 'session_id')::uuid;
+    if s.id is null
+      or s.user_id is distinct from (credential ->> 'user_id')::uuid
+      or not access.is_proof(secret, s.id, credential ->> 'proof', t.access_minutes)
+    then
+      raise exception using errcode = 'FH401', message = 'session_ended';
+    end if;
+    select * into u from freehold.users x where x.id = s.user_id;
+  end if;
+  -- Before the session, which ended with it: a user who was deactivated is told so.
+  if not access.is_present(u) then
+    raise exception using errcode = 'FH403', message = 'user_inactive';
+  elsif s.ended_at is not null
+    or s.expires_at <= now()
+    or s.last_active_at <= now() - access.idle_limit(t)
+  then
+    raise exception using errcode = 'FH401', message = 'session_ended';
+  elsif not access.has_role(u.id) then
+    raise exception using errcode = 'FH403', message = 'user_inactive';
+  -- A service does not stop because its owner's password has expired.
+  elsif k.id is null and not any_password and access.must_change(u, t) then
+    raise exception using errcode = 'FH403', message = 'password_change_required';
+  elsif t.read_only_from <= now() and not access.is_allowed_unlicensed(permission) then
+    perform access.refuse_unlicensed();
+  end if;
+  if permission is null then
+    select 'own'::access.scope as scope, '{}'::uuid[] as units, array[u.id] as owners into r;
+  elsif permission <> all (k.permissions) then
+    raise exception using
+      errcode = 'FH403',
+      message = 'forbidden',
+      detail = format('This API key does not include %s.', permission);
+  else
+    r := access.user_effective_scope(u.id, permission);
+    if r.scope is null then
+      raise exception using errcode = 'FH403', message = 'forbidden';
+    end if;
+  end if;
+  said := jsonb_build_object(
+    'user_id', u.id,
+    'user_name', u.username,
+    'session_id', s.id,
+    'scope', r.scope,
+    'permission', permission,
+    'units', r.units::text,
+    'owners', r.owners::text,
+    'key_id', k.id,
+    'key_permissions', k.permissions::text,
+    'request', request)::text;
+  perform
+    set_config('access.claims', said, true),
+    set_config(
+      'access.signature',
+      encode(access.hmac(secret.inner_key, secret.outer_key, access.bound('claims:' || said)), 'hex'),
+      true
+    );
+  -- A request that writes touches its session last (src/kernel/context.ts): two that locked it first would wait for
+  -- each other's rows.
+  if s.last_active_at < now() - interval '1 minute' then
+    perform set_config('access.touch', 'due', true);
+    if request ->> 'method' = 'GET' and not current_setting('transaction_read_only')::boolean then
+      perform access.touch();
+    end if;
+  end if;
+  return jsonb_build_object('user_id', u.id, 'session_id', s.id, 'scope', r.scope);
+end $$;
+--> statement-breakpoint
+-- A key is made and changed by its owner, and revoked also by a user who looks after keys. One that is revoked stays
+-- revoked.
+create or replace function access.before_api_key() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  me uuid := access.principal();
+  live integer;
+begin
+  if me is null then
+    return new;
+  end if;
+  if tg_op = 'UPDATE' then
+    if old.revoked_at is not null then
+      perform access.refuse('not_found', 'There is no such key.');
+    elsif new.revoked_at is not null then
+      perform access.require_power_of(array[old.user_id]);
+      -- Nothing else changes with it.
+      new := old;
+      new.revoked_at := now();
+      return new;
+    end if;
+    perform access.must_be_licensed();
+    if me <> new.user_id then
+      perform access.refuse('forbidden', 'Another user''s key can be revoked, but not changed.');
+    elsif old.expires_at <= now() then
+      perform access.refuse('illegal_state', 'This key has expired.');
+    elsif coalesce(new.expires_at, 'infinity') > old.expires_at
+      and exists (select from freehold.api_keys s where s.rotated_from = old.id) then
+      perform access.refuse('illegal_state', 'This key was rotated: its expiry cannot be extended.');
+    elsif new.expires_at is distinct from old.expires_at and new.expires_at < now() then
+      perform access.refuse('invalid_request', 'must lie in the future', 'expires_at');
+    end if;
+  else
+    if new.expires_at <= now() then
+      perform access.refuse('invalid_request', 'must lie in the future', 'expires_at');
+    elsif new.rotated_from is not null
+      and not exists (
+        select
+        from freehold.api_keys k
+        where k.id = new.rotated_from
+          and k.user_id = new.user_id
+          and k.revoked_at is null
+          and (new.name, new.permissions, new.addresses) = (k.name, k.permissions, k.addresses)
+      ) then
+      perform access.refuse('not_found', 'There is no such key.');
+    end if;
+    -- One at a time of one user, so that one transaction gets the last place. A rotated key and its successor live
+    -- side by side for a while, hence twice the room for a successor.
+    perform from freehold.users u where u.id = new.user_id for no key update;
+    -- While this waited, a new password may have ended the session, and revoked the keys that there were.
+    if exists (select from freehold.sessions s where s.id = access.session() and s.ended_at is not null) then
+      raise exception using errcode = 'FH401', message = 'session_ended';
+    end if;
+    select count(*)
+    into live
+    from freehold.api_keys k
+    where k.user_id = new.user_id
+      and k.revoked_at is null
+      and (k.expires_at is null or k.expires_at > now());
+    if live >= (case when new.rotated_from is null then 50 else 100 end) then
+      perform access.refuse('limit_reached', 'A user can have at most 50 API keys: revoke one first.');
+    end if;
+  end if;
+  -- A successor names what its predecessor named, also a permission that the owner has lost since: a key never acts
+  -- for more than they hold.
+  if (case when tg_op = 'UPDATE' then new.permissions <> old.permissions else new.rotated_from is null end) then
+    perform access.check_key(new);
+    new.permissions := array(select distinct p from unnest(new.permissions) p order by 1);
+  end if;
+  if tg_op = 'INSERT' or new.addresses <> old.addresses then
+    new.addresses := access.check_networks(new.addresses);
+  end if;
+  return new;
+end $$;
+--> statement-breakpoint
+-- Whether a type of activity is one that only Freehold itself writes: the given list, and the changes of every table
+-- with audit triggers.
+create or replace function access.is_built_in_activity(activity text) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select
+    activity in (
+      'LOGIN', 'LOGOUT', 'LOGIN_FAILED', 'PASSWORD_CHANGE', 'PASSWORD_RESET', 'PASSWORD_CHANGE_FAILED',
+      'MFA_ENABLED', 'MFA_DISABLED', 'PROFILE_UPDATE', 'PERMISSION_CHANGE', 'PERMISSIONS_READ',
+      'ROLE_ASSIGNED', 'ROLE_REMOVED', 'API_KEY_CREATED', 'API_KEY_REVOKED', 'SUSPICIOUS_ACTIVITY', 'ACCESS_REFUSED',
+      'EXPORT', 'AUDIT_ERASED', 'USERS_IMPORTED', 'USER_UNLOCKED', 'USER_REGISTERED', 'REGISTRATION_REQUESTED',
+      'PASSWORD_RESET_REQUESTED', 'EMAIL_CHANGE_REQUESTED', 'DOCUMENTS_COUNTED'
+    )
+    or exists (
+      select
+      from pg_trigger t
+      cross join unnest(array['CREATED', 'UPDATED', 'DELETED']) as done (word)
+      where t.tgfoid = 'access.audit()'::regprocedure
+        and activity = upper(split_part(encode(t.tgargs, 'escape'), '\000', 1)) || '_' || done.word
+    )
+$$;
+--> statement-breakpoint
+-- Adds up the entries under checkpoints that were not counted yet, and returns the days that the master may not have:
+-- from `since` on, and those that changed after the checkpoint `known`, [{day, logins, failures, mails}], the oldest
+-- first and today last. Failures are failed logins and refused requests, those of strangers that were only counted, too.
+-- The first time it goes back 31 days. Of two calls at once one adds up, and the other says what is there.
+create or replace function access.count_days(known integer, since date) returns jsonb
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  today date := (now() at time zone 'UTC')::date;
+  newest integer;
+  counted integer;
+  start date;
+begin
+  if pg_try_advisory_xact_lock(hashtext('access.daily_counts')) then
+    select max(s.no) into newest from freehold.audit_checkpoints s;
+    select max(c.checkpoint) into counted from access.daily_counts c;
+    if newest > coalesce(counted, 0) then
+      insert into access.daily_counts as c (day, logins, failures, checkpoint)
+      select x.day, sum(x.logins), coalesce(sum(x.failures), 0), newest
+      from (
+        select
+          case
+            when l.action = 'count' then (d.after ->> 'from')::timestamptz at time zone 'UTC'
+            else l.at at time zone 'UTC'
+          end::date as day,
+          case when l.activity_type = 'LOGIN' then 1 else 0 end as logins,
+          case
+            when l.activity_type = 'LOGIN' then 0
+            when l.action = 'count' then (select sum(n.value::integer) from jsonb_each_text(d.after -> 'counts') n)
+            else 1
+          end as failures
+        from freehold.audit_log l
+        left join freehold.audit_detail d on d.log_id = l.id and l.action = 'count'
+        where l.checkpoint > coalesce(counted, 0)
+          and l.checkpoint <= newest
+          and (counted is not null or l.at >= today - 31)
+          and (
+            l.activity_type in ('LOGIN', 'LOGIN_FAILED', 'ACCESS_REFUSED')
+            or l.activity_type = 'SUSPICIOUS_ACTIVITY' and l.action in ('refuse', 'count') and l.resource_type = 'request'
+          )
+        union all
+        -- Today's row is written whatever happened: it says up to where the entries are counted.
+        select today, 0, 0
+      ) x
+      where x.day is not null
+      group by x.day
+      order by x.day
+      on conflict (day) do update
+      set logins = c.logins + excluded.logins,
+        failures = c.failures + excluded.failures,
+        checkpoint = excluded.checkpoint;
+      delete from access.daily_counts c where c.day <= today - 400;
+    end if;
+  end if;
+  start := least(
+    coalesce(since, today - 31),
+    today,
+    (select min(c.day) from access.daily_counts c where c.checkpoint > known)
+  );
+  return (
+    with mailed as (
+      select (m.created_at at time zone 'UTC')::date as day, count(*) as mails
+      from freehold.mails m
+      where m.created_at >= start::timestamp at time zone 'UTC'
+      group by 1
+    )
+    select jsonb_agg(
+      jsonb_build_object(
+        'day', x.day,
+        'logins', coalesce(c.logins, 0),
+        'failures', coalesce(c.failures, 0),
+        'mails', coalesce(m.mails, 0)
+      )
+      order by x.day
+    )
+    from (
+      select c.day from access.daily_counts c where c.day >= start
+      union
+      select m.day from mailed m
+      union
+      select today
+    ) x
+    left join access.daily_counts c on c.day = x.day
+    left join mailed m on m.day = x.day
+    where x.day <= today
+  );
+end $$;
+--> statement-breakpoint
+-- Second half: {outcome: ok, claims, device_token} with a session and its first refresh token, or {outcome: refused,
+-- mail, is_known} or {outcome: no_role | first_password_expired}, or {outcome: limit_reached, said}. `is_known`,
+-- whether there is such a user, is for the Worker's log alone. When the user has too many sessions, the oldest end.
+-- `renewed` is a new hash of the same password,
+-- in place of the one that was compared. `former` holds the hashes of the refresh tokens that the browser has in cookies,
+-- by account: the session of this user's ends, because this one takes its cookies' place. The previous release does not
+-- send it.
+create or replace function access.finish_login(
+  tenant_id uuid,
+  system_key text,
+  attempt uuid,
+  digest text,
+  renewed text,
+  refresh_hash bytea,
+  request jsonb,
+  former jsonb default '{}'
+) returns jsonb
+language plpgsql volatile security definer set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  u freehold.users := access.finish_attempt(t, attempt, digest);
+  a freehold.login_attempts;
+  s freehold.sessions;
+  why text;
+begin
+  select * into a from freehold.login_attempts x where x.id = attempt;
+  if u.id is null then
+    select * into u from freehold.users x where x.id = a.user_id;
+    why := case
+      when u.id is null then 'unknown'
+      when a.state = 'refused' then 'locked'
+      when a.state = 'deferred' then 'rate_limited'
+      when not access.is_present(u) then 'inactive'
+      else 'wrong_password'
+    end;
+    perform access.set_audit_actor(u.id, a.identifier, request);
+    perform access.record_failure(
+      'LOGIN_FAILED', 'login', 'user', u.id::text, why, why in ('unknown', 'locked', 'rate_limited'),
+      jsonb_build_object('reason', why), 20
+    );
+    return jsonb_build_object(
+      'outcome', 'refused', 'mail', access.has_enqueued_mail(), 'is_known', u.id is not null
+    );
+  end if;
+  perform access.set_audit_actor(u.id, u.username, request);
+  if not access.has_role(u.id) then
+    perform access.record(
+      'LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', 'no_role'), 10
+    );
+    return jsonb_build_object('outcome', 'no_role');
+  end if;
+  -- The password was right, so that this tells a stranger nothing.
+  if u.must_change_password and access.first_password_expiry(u.id, t) <= now() then
+    perform access.record(
+      'LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', 'first_password_expired'), 20
+    );
+    return jsonb_build_object('outcome', 'first_password_expired');
+  end if;
+  if renewed is not null then
+    update freehold.passwords p set password_hash = renewed
+    where p.user_id = u.id and p.replaced_at is null and p.password_hash = access.stored_hash(a.hash_parameters, digest);
+  end if;
+  begin
+    s := access.open_session(u, t, refresh_hash, request, former);
+  -- Nothing of it is left, and the attempt stays finished: who was let in once is no failure.
+  exception when sqlstate 'FH409' then
+    get stacked diagnostics why = pg_exception_detail;
+    perform access.note_active_places(t);
+    perform access.record(
+      'LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', 'limit_reached'), 10
+    );
+    return jsonb_build_object('outcome', 'limit_reached', 'said', why);
+  end;
+  return jsonb_build_object(
+    'outcome', 'ok',
+    'claims', access.token_claims(u, s, t),
+    'device_token', access.device_token(
+      t,
+      u.id,
+      coalesce(substring(a.guard from '^device:[^:]+:(.+)$')::uuid, gen_random_uuid()),
+      floor(extract(epoch from now()))::bigint
+    )
+  );
+end $$;
+--> statement-breakpoint
+-- The session, with its first refresh token. `former` is as for access.finish_login. Raises FH409 limit_reached.
+create or replace function access.open_session(
+  u freehold.users,
+  t freehold.tenant,
+  refresh_hash bytea,
+  request jsonb,
+  former jsonb
+) returns freehold.sessions
+language plpgsql volatile set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+declare
+  s freehold.sessions;
+  surplus uuid[];
+begin
+  if former ? u.id::text then
+    update freehold.sessions x set ended_at = now(), ended_because = 'replaced'
+    where x.user_id = u.id
+      and x.ended_at is null
+      and x.id = (select l.session_id from freehold.refresh_tokens l where l.token_hash = (former ->> u.id::text)::bytea);
+  end if;
+  insert into freehold.sessions (id, user_id, device, address, city, country, expires_at)
+  values (
+    gen_random_uuid(),
+    u.id,
+    left(request ->> 'agent', 255),
+    left(request ->> 'address', 64),
+    left(request ->> 'city', 120),
+    left(request ->> 'country', 2),
+    now() + make_interval(days => t.session_days)
+  )
+  returning * into s;
+  -- The user's row has been locked since the comparison, so that of many logins at once each sees the sessions of
+  -- those before it.
+  surplus := array(
+    select y.id
+    from freehold.sessions y
+    where y.user_id = u.id
+      and y.id <> s.id
+      and y.ended_at is null
+      and y.expires_at > now()
+      and y.last_active_at > now() - access.idle_limit(t)
+    order by y.created_at desc, y.id
+    offset coalesce(u.max_sessions, t.max_sessions) - 1
+  );
+  if surplus <> '{}' then
+    update freehold.sessions x set ended_at = now(), ended_because = 'limit' where x.id = any (surplus);
+  end if;
+  insert into freehold.refresh_tokens (token_hash, session_id, device, expires_at)
+  values (refresh_hash, s.id, s.device, s.expires_at);
+  perform access.take_session_place(s, t);
+  return s;
+end $$;
+--> statement-breakpoint
+-- Sets the limits, {max_users, max_organizations, max_documents, limit_documents, max_api_keys, max_sessions}, where null
+-- and a missing one are no limit; returns access.used(). What is not counted yet is counted, after whoever creates has
+-- come to their end: five seconds, then this fails.
+create or replace function access.set_limits(wanted jsonb) returns jsonb
+language plpgsql volatile set lock_timeout = '5s' set search_path = pg_catalog, pg_temp as $$
+declare
+  counted text;
+  wished integer;
+  was access.limits;
+begin
+  -- Before any row is locked: whoever creates shares this lock, and then locks a row.
+  if exists (
+    select
+    from unnest('{users,api_keys,sessions}'::text[]) n (name)
+      left join access.limits l on l.name = n.name
+    where l.most is distinct from (wanted ->> ('max_' || n.name))::integer
+      and (n.name = 'sessions' or l.most is null or wanted ->> ('max_' || n.name) is null))
+  then
+    perform pg_advisory_xact_lock(hashtext('access.limits'));
+  end if;
+  foreach counted in array '{api_keys,documents,organizations,sessions,users}'::text[] loop
+    wished := case
+      when counted = 'documents' and not coalesce((wanted ->> 'limit_documents')::boolean, false) then null
+      else (wanted ->> ('max_' || counted))::integer
+    end;
+    select * into was from access.limits l where l.name = counted;
+    if wished is not distinct from was.most then
+      continue;
+    elsif wished is null and counted <> 'documents' then
+      delete from access.limits l where l.name = counted;
+    else
+      insert into access.limits as l (name, most, used)
+      values (counted, wished, case when was.name is null then access.counted_now(counted) else 0 end)
+      on conflict on constraint limits_pkey do update set most = excluded.most;
+    end if;
+    if counted = 'sessions' then
+      perform access.make_session_places(wished);
+    end if;
+  end loop;
+  return access.used();
+end $$;
+--> statement-breakpoint
+-- Counts from the rows themselves.
+create or replace function access.counted_now(counted text) returns integer
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select case counted
+    -- The active users as all but the others, both of which an index counts.
+    when 'users' then (select count(*) from freehold.users) - (select count(*) from freehold.users u where not u.is_active)
+    when 'api_keys' then (
+      select count(*) from freehold.api_keys k where k.revoked_at is null and coalesce(k.expires_at > now(), true))
+    else 0
+  end::integer
+$$;
+--> statement-breakpoint
+-- {users, organizations, documents, api_keys, sessions}: how much of each there is. Sessions are counted where they are
+-- limited (null: they are not).
+create or replace function access.used() returns jsonb
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select jsonb_build_object(
+    'users', coalesce((select l.used from access.limits l where l.name = 'users'), access.counted_now('users')),
+    'organizations', 0,
+    'documents', coalesce((select l.used from access.limits l where l.name = 'documents'), 0),
+    'api_keys', access.counted_now('api_keys'),
+    'sessions', (
+      select (
+        select count(*)
+        from access.session_places p
+          join freehold.sessions s on s.id = p.session_id
+          cross join freehold.tenant t
+        where s.ended_at is null
+          and access.session_ends(s, t) > now())
+      from access.limits l
+      where l.name = 'sessions'))
+$$;
+--> statement-breakpoint
+-- The limits of this tenant and what is used of them, and its licence.
+create or replace function access.usage() returns jsonb
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant;
+begin
+  if access.permission() is distinct from 'usage:read' then
+    perform access.refuse('forbidden', 'Reading limits needs usage:read.');
+  end if;
+  select * into t from freehold.tenant;
+  return jsonb_build_object(
+    'limits', (
+      select jsonb_object_agg('max_' || n.name, l.most)
+      from unnest('{users,organizations,documents,api_keys,sessions}'::text[]) n (name)
+        left join access.limits l on l.name = n.name),
+    'used', access.used(),
+    'licensed_until', to_char(t.licensed_until at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+    'read_only_from', to_char(t.read_only_from at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'));
+end $$;
+--> statement-breakpoint
+-- Whether a tenant whose licence has ended may be asked for something with this permission: reading, taking everything
+-- along, and ending what lets somebody in. null is what everybody does for themselves: logging out, a new password.
+create or replace function access.is_allowed_unlicensed(permission text) returns boolean
+language sql immutable
+return coalesce(permission ~ ':(read|export)$' or permission in ('session:delete', 'api_key:delete'), true);
+--> statement-breakpoint
+-- Refuses a creation by the Worker's login while the tenant can only be read, whatever it was admitted with.
+create or replace function access.must_be_licensed() returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+  if exists (select from freehold.tenant t where t.read_only_from <= now())
+    and not pg_has_role(session_user, 'freehold_owner', 'member')
+  then
+    perform access.refuse_unlicensed();
+  end if;
+end $$;
+--> statement-breakpoint
+create or replace function access.refuse_unlicensed() returns void
+language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
+begin
+  raise exception using
+    errcode = 'FH403',
+    message = 'license_expired',
+    detail = 'The license of this tenant has expired: what it has can be read and exported, and nothing can be changed.';
+end $$;
+--> statement-breakpoint
+-- Locks the counter of a limit, and returns it; null where there is no limit.
+create or replace function access.lock_limit(counted text) returns access.limits
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  l access.limits;
+begin
+  perform pg_advisory_xact_lock_shared(hashtext('access.limits'));
+  select * into l from access.limits x where x.name = counted for no key update;
+  return l;
+end $$;
+--> statement-breakpoint
+-- Before a user is inserted, whatever is locked for that.
+create or replace function access.before_arriving() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform access.must_be_licensed(), access.lock_limit('users');
+  return new;
+end $$;
+--> statement-breakpoint
+-- Counts a user who becomes active, or no longer is.
+create or replace function access.count_user() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  change integer := new.is_active::integer - case when tg_op = 'UPDATE' then old.is_active::integer else 0 end;
+  l access.limits;
+begin
+  if change = 0 then
+    return null;
+  end if;
+  l := access.lock_limit('users');
+  if l.name is null then
+    return null;
+  end if;
+  update access.limits x set used = x.used + change where x.name = l.name;
+  if change > 0 and l.used + change + access.earlier_users() > l.most then
+    perform access.refuse('limit_reached', format(
+      'The limit max_users is reached: this tenant can have at most %s active users.', l.most));
+  end if;
+  return null;
+end $$;
+--> statement-breakpoint
+-- How many users earlier parts of a dry run would have created (src/users/import.sql). Whoever sets that themselves has
+-- less room.
+create or replace function access.earlier_users() returns integer
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select greatest(coalesce(nullif(current_setting('access.earlier_users', true), '')::integer, 0), 0)
+$$;
+--> statement-breakpoint
+-- Whether a key is in the counter: not revoked, and not ended by the time up to which ends were taken off.
+create or replace function access.is_counted_key(k freehold.api_keys, counted_to timestamptz) returns boolean
+language sql immutable
+return k.revoked_at is null and coalesce(k.expires_at > counted_to, true);
+--> statement-breakpoint
+-- Counts a key that is made, revoked, or given another end. One that ends by itself is taken off when there would be no
+-- room otherwise. The successor of a key is counted, and never refused: the key that it replaces is about to end.
+create or replace function access.count_api_key() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  l access.limits;
+  change integer;
+  ended integer;
+begin
+  if tg_op = 'INSERT' then
+    perform access.must_be_licensed();
+  end if;
+  l := access.lock_limit('api_keys');
+  if l.name is null then
+    return null;
+  end if;
+  change := access.is_counted_key(new, l.counted_to)::integer
+    - case when tg_op = 'UPDATE' then access.is_counted_key(old, l.counted_to)::integer else 0 end;
+  if tg_op = 'INSERT' and l.used + change > l.most then
+    select count(*) into ended
+    from freehold.api_keys k
+    where k.revoked_at is null
+      and k.expires_at > l.counted_to
+      and k.expires_at <= now();
+    change := change - ended;
+    l.counted_to := greatest(l.counted_to, now());
+  end if;
+  update access.limits x set used = x.used + change, counted_to = l.counted_to where x.name = l.name;
+  -- A successor is beyond the limit for as long as its predecessor lives; its own successor is not.
+  if tg_op = 'INSERT'
+    and l.used + change > l.most
+    and (new.rotated_from is null
+      or exists (
+        select
+        from freehold.api_keys k
+          join freehold.api_keys p on p.id = k.rotated_from
+        where k.id = new.rotated_from
+          and p.revoked_at is null
+          and p.expires_at > now()))
+  then
+    perform access.refuse('limit_reached', format(
+      'The limit max_api_keys is reached: this tenant can have at most %s API keys.', l.most));
+  end if;
+  return null;
+end $$;
+--> statement-breakpoint
+-- Counts documents that somebody else's program has made, and returns {id, documents, max_documents}: of this
+-- count, all that were ever counted, and the limit, if they are limited.
+create or replace function access.count_documents(made integer) returns table (id uuid, documents bigint, max_documents integer)
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  counted uuid := gen_random_uuid();
+  l access.limits;
+begin
+  if access.permission() is distinct from 'usage:create' then
+    perform access.refuse('forbidden', 'Counting documents needs usage:create.');
+  elsif made is null or made < 1 then
+    perform access.refuse('invalid_request', 'must be at least 1', 'count');
+  end if;
+  perform pg_advisory_xact_lock_shared(hashtext('access.limits'));
+  insert into access.limits as x (name, used)
+  values ('documents', made)
+  on conflict on constraint limits_pkey do update
+  set used = x.used + made
+  returning * into l;
+  if l.used > l.most then
+    perform access.refuse('limit_reached', format(
+      'The limit max_documents is reached: of at most %s documents %s are counted.', l.most, l.used - made));
+  end if;
+  perform access.record('DOCUMENTS_COUNTED', 'create', 'usage', counted::text, null, jsonb_build_object('count', made));
+  return query select counted, l.used, l.most;
+end $$;
+--> statement-breakpoint
+-- When a session ends by itself.
+create or replace function access.session_ends(s freehold.sessions, t freehold.tenant) returns timestamptz
+language sql immutable
+return least(s.expires_at, s.last_active_at + access.idle_limit(t));
+--> statement-breakpoint
+-- Takes a place for a new session, where sessions are limited. Refuses it when there is none.
+create or replace function access.take_session_place(s freehold.sessions, t freehold.tenant) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  most integer;
+  p record;
+  -- A session beyond the limit, which was set when there were more.
+  beyond record;
+  until timestamptz;
+begin
+  perform pg_advisory_xact_lock_shared(hashtext('access.limits'));
+  select l.most into most from access.limits l where l.name = 'sessions';
+  if most is null then
+    return;
+  end if;
+  loop
+    select x.place, x.session_id
+    into p
+    from access.session_places x
+    where x.free_from <= now()
+      and x.place <= most
+    order by x.free_from
+    limit 1
+    for update skip locked;
+    if not found then
+      perform access.refuse_session(most);
+    end if;
+    until := null;
+    select access.session_ends(h, t)
+    into until
+    from freehold.sessions h
+    where h.id = p.session_id
+      and h.ended_at is null;
+    if until > now() then
+      update access.session_places x set free_from = until where x.place = p.place;
+      -- Others are likely to live, too: one login does not look at them one by one.
+      perform access.note_active_places(t);
+    elsif exists (select from access.session_places x where x.place > most) then
+      -- It moves in, if it still lives, and leaves no place.
+      delete from access.session_places x
+      where x.place = (select y.place from access.session_places y where y.place > most limit 1 for update skip locked)
+      returning x.session_id, x.free_from into beyond;
+      if beyond is null then
+        perform access.refuse_session(most);
+      end if;
+      update access.session_places x
+      set session_id = beyond.session_id, free_from = beyond.free_from
+      where x.place = p.place;
+    else
+      update access.session_places x
+      set session_id = s.id, free_from = access.session_ends(s, t)
+      where x.place = p.place;
+      return;
+    end if;
+  end loop;
+end $$;
+--> statement-breakpoint
+-- After a login that was refused, and of which nothing is left: notes of places whose sessions were active since, so that
+-- the next one need not look at them again.
+create or replace function access.note_active_places(t freehold.tenant) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  update access.session_places p
+  set free_from = access.session_ends(s, t)
+  from freehold.sessions s
+  where s.id = p.session_id
+    and s.ended_at is null
+    and access.session_ends(s, t) > now()
+    and p.place in (
+      select x.place
+      from access.session_places x
+        join freehold.sessions h on h.id = x.session_id
+      where x.free_from <= now()
+        and h.ended_at is null
+        and access.session_ends(h, t) > now()
+      order by x.free_from
+      limit 1000
+      for update of x skip locked);
+end $$;
+--> statement-breakpoint
+create or replace function access.refuse_session(most integer) returns void
+language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
+begin
+  perform access.refuse('limit_reached', format(
+    'The limit max_sessions is reached: this tenant can have at most %s sessions at once.', most));
+end $$;
+--> statement-breakpoint
+-- Makes as many places as there may be sessions, and gives the first to those that there are, also where these are more:
+-- then theirs are beyond the limit, and a place that becomes free is for one of them first. null: sessions are not
+-- limited any more. Nobody takes or leaves a place meanwhile (access.set_limits).
+create or replace function access.make_session_places(most integer) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  delete from access.session_places;
+  if most is null then
+    return;
+  end if;
+  insert into access.session_places (place, session_id, free_from)
+  select row_number() over (), s.id, access.session_ends(s, t)
+  from freehold.sessions s
+    cross join freehold.tenant t
+  where s.ended_at is null
+    and access.session_ends(s, t) > now();
+  insert into access.session_places (place)
+  select n from generate_series(1, most) n (n)
+  on conflict do nothing;
+end $$;
+--> statement-breakpoint
+-- Whoever ends a session leaves its place.
+create or replace function access.leave_session_place() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform pg_advisory_xact_lock_shared(hashtext('access.limits'));
+  update access.session_places p
+  set session_id = null, free_from = '-infinity'
+  where p.session_id = new.id;
+  return null;
+end $$;
+--> statement-breakpoint
+-- Sessions that end earlier than it was noted: their places are looked at when one is wanted.
+create or replace function access.look_at_session_places() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform pg_advisory_xact_lock_shared(hashtext('access.limits'));
+  update access.session_places p
+  set free_from = now()
+  where p.place in (select x.place from access.session_places x where x.free_from > now() for update skip locked);
+  return null;
+end $$;
+--> statement-breakpoint
+-- Creates the users of some lines, in their order, each of them or not at all. Returns what access.import_user says
+-- of each line. The batch is recorded with how many lines were imported and how many not; `refused` of them the Worker
+-- did not pass on. With `earlier` it is one of a dry run, which does the same and then undoes all of it: {names, places},
+-- what the batches before this one would have taken: usernames, and by the id of a role how many places in it,
+-- and `users`, how many are active.
+create or replace function access.import_batch(lines jsonb, refused integer, earlier jsonb) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  line jsonb;
+  results jsonb[] := '{}';
+  names text[] := array(select jsonb_array_elements_text(earlier -> 'names'));
+begin
+  if access.permission() is distinct from 'user:create' then
+    perform access.refuse('forbidden', 'Importing users needs user:create.');
+  end if;
+  -- One import after another: two that name the same users in different orders would wait for each other.
+  perform pg_advisory_xact_lock(hashtext('access.import_users'));
+  begin
+    -- Read by access.places_taken and access.earlier_users.
+    perform
+      set_config('access.earlier_places', coalesce(earlier ->> 'places', ''), true),
+      set_config('access.earlier_users', coalesce(earlier ->> 'users', ''), true);
+    for line in
+      select e.value
+      from jsonb_array_elements(lines) with ordinality e (value, place)
+      order by e.place
+    loop
+      results := results || access.import_user(line, names);
+    end loop;
+    if earlier is not null then
+      raise exception using errcode = 'FH001', message = 'undone';
+    end if;
+  exception when sqlstate 'FH001' then
+    null;
+  end;
+  if earlier is null then
+    perform access.record('USERS_IMPORTED', 'import', 'user', null, null, (
+      select jsonb_build_object(
+        'lines', refused + count(*),
+        'created', count(*) filter (where r ? 'id'),
+        'failed', refused + count(*) filter (where not r ? 'id'))
+      from unnest(results) r));
+  end if;
+  return to_jsonb(results);
+end $$;
+--> statement-breakpoint
+-- The username for an address: the wished one, unless somebody has it, is taking it, it is reserved, or one of `others`;
+-- then the wished one with a suffix, which is the same whenever it is asked for.
+create or replace function access.free_username(wished text, address text, others text[] default '{}') returns text
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  candidate text := wished;
+  tries integer := 0;
+begin
+  -- Whoever holds a name waits for no counter.
+  perform access.lock_limit('users');
+  loop
+    -- In a statement of its own, so that the next one sees what was committed before this one got the lock.
+    if candidate <> all (others)
+      and not access.is_reserved_username(candidate)
+      and access.lock_username(candidate) then
+      if not exists (select from freehold.users u where u.username = candidate) then
+        return candidate;
+      end if;
+    end if;
+    tries := tries + 1;
+    candidate := left(wished, 58) || '-' || left(md5(address || tries), 5);
+  end loop;
+end $$;
+--> statement-breakpoint
+create trigger before_arriving before insert on freehold.users
+  for each row execute function access.before_arriving();
+--> statement-breakpoint
+create trigger after_arriving after insert or update of is_active, joined_at, terminated_at on freehold.users
+  for each row execute function access.count_user();
+--> statement-breakpoint
+create trigger after_api_key_counted after insert or update of revoked_at, expires_at on freehold.api_keys
+  for each row execute function access.count_api_key();
+--> statement-breakpoint
+create trigger leave_session_place after update of ended_at on freehold.sessions
+  for each row when (old.ended_at is null and new.ended_at is not null) execute function access.leave_session_place();
+--> statement-breakpoint
+create trigger look_at_session_places after update of idle_days, idle_minutes on freehold.tenant
+  for each row when (access.idle_limit(new) < access.idle_limit(old)) execute function access.look_at_session_places();
+--> statement-breakpoint
+create trigger after_coming_or_going after insert or update of is_active, joined_at, terminated_at on freehold.users
+  for each row execute function access.after_coming_or_going();
+--> statement-breakpoint
+revoke execute
+  on function access.before_arriving(),
+    access.count_api_key(),
+    access.count_days(integer,date),
+    access.count_documents(integer),
+    access.count_user(),
+    access.counted_now(text),
+    access.earlier_users(),
+    access.is_allowed_unlicensed(text),
+    access.is_counted_key(freehold.api_keys,timestamp with time zone),
+    access.leave_session_place(),
+    access.lock_limit(text),
+    access.look_at_session_places(),
+    access.make_session_places(integer),
+    access.must_be_licensed(),
+    access.note_active_places(freehold.tenant),
+    access.open_session(freehold.users,freehold.tenant,bytea,jsonb,jsonb),
+    access.refuse_session(integer),
+    access.refuse_unlicensed(),
+    access.session_ends(freehold.sessions,freehold.tenant),
+    access.set_limits(jsonb),
+    access.take_session_place(freehold.sessions,freehold.tenant),
+    access.usage(),
+    access.used()
+  from public;
+--> statement-breakpoint
+grant execute
+  on function access.count_documents(integer),
+    access.usage()
+  to freehold_app;
