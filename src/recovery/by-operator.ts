@@ -14,6 +14,7 @@ import { hash } from '../passwords/hash.ts'
 import { brokenRules, digestsUnder, generateFor, issuesOf, type PasswordContext, USED } from '../passwords/policy.ts'
 import { mustBeOpen } from '../tenants/fence/fence.ts'
 import { enterToReset, type Inside } from '../tenants/lifecycle/inside.ts'
+import { reportActivity } from '../tenants/maintenance/queue.ts'
 import { Password, type ResetDone } from './recovery.ts'
 
 export const OperatorReset = z
@@ -67,6 +68,9 @@ export async function resetByOperator(ctx: Ctx, tenant_id: string, wanted: Opera
   const outcome = results[3]?.[0]?.outcome
   if (outcome === 'used') throw refused([USED])
   if (outcome !== 'done') throw new Problem('not_found', 'There is no user like this in the tenant.')
+  // Its mail goes out with the tenant's maintenance.
+  const reported = reportActivity(ctx.config, tenant.id)
+  if (reported) ctx.later(reported)
   return { user_id: id, must_change_password: true, ...(new_password === undefined && { initial_password: password }) }
 }
 

@@ -103,7 +103,7 @@ export async function plantPoint(id: string, at: string): Promise<Work> {
   const restore_id = crypto.randomUUID()
   const [row] = await master(
     sql`insert into platform.restore_points (id, tenant_id, at, state, project_id, parent_id, attempts, lease_until, trace_id, kept_until)
-        select ${restore_id}, t.id, ${at}::timestamptz, 'making', h.project_id, h.branch_id, platform.next_restore_attempt(t.id), now() + interval '3 minutes', ${newTrace()}, now() + interval '1 day'
+        select ${restore_id}, t.id, ${at}::timestamptz, 'making', h.project_id, h.branch_id, platform.next_fence_attempt(t.id), now() + interval '3 minutes', ${newTrace()}, now() + interval '1 day'
         from platform.tenants t join platform.hosts h on h.id = t.host_id where t.id = ${id} returning attempts as attempt`,
   )
   return { restore_id, attempt: Number(row?.attempt) }
@@ -113,7 +113,7 @@ export async function plantPoint(id: string, at: string): Promise<Work> {
 export async function plantRestore(id: string, restore_id: string, state: 'restoring' | 'returning'): Promise<Work> {
   const [row] = await master(
     sql`update platform.tenants set move_id = ${restore_id} where id = ${id}`,
-    sql`update platform.restore_points r set state = ${state}, attempts = platform.next_restore_attempt(r.tenant_id), lease_until = now() + interval '3 minutes', error = null, exchanged_at = null, finished_at = null
+    sql`update platform.restore_points r set state = ${state}, attempts = platform.next_fence_attempt(r.tenant_id), lease_until = now() + interval '3 minutes', error = null, exchanged_at = null, finished_at = null
         where r.id = ${restore_id} returning attempts as attempt`,
   )
   return { restore_id, attempt: Number(row?.attempt) }

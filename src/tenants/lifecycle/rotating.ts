@@ -72,7 +72,9 @@ export async function rotateKeys(sources: Sources, id: string): Promise<KeyRotat
     )
     const switched = sql`update platform.tenants t set refresh_key_encrypted = ${next}, former_refresh_key_encrypted = ${known}, next_refresh_key_encrypted = null,
         refresh_key_from = now() + ${KNOWN}, rotating_since = null
-      where t.id = ${id} and t.refresh_key_encrypted = ${known} and t.next_refresh_key_encrypted = ${next}`
+      where t.id = ${id} and t.refresh_key_encrypted = ${known} and t.next_refresh_key_encrypted = ${next}
+        -- Taught to the database that it has: where an undo gave it another one meanwhile, the scheduled job teaches that.
+        and t.owner_url_encrypted = ${String(kept.owner)}`
     await batch(config.MASTER_DATABASE_URL, [switched], trace_id)
   }
   await propagate(sources, id)

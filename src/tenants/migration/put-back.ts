@@ -14,9 +14,8 @@ import { forgetBranch, type Kept, removeComputes } from './kept.ts'
 import type { UndoWork } from './undo.ts'
 import { ledgerOf } from './writes.ts'
 
-/** The number of an undo's first attempt: attempts of a tenant only grow (fence.ts), and giving one up takes a number too. */
-export const firstAttempt = (tenant: ReturnType<typeof sql>) =>
-  sql`(select coalesce(max(x.attempts), 0) + 2 from platform.migration_undos x where x.tenant_id = ${tenant})`
+/** The number of an undo's first attempt: attempts of a tenant only grow, whatever they are for (fence.ts). */
+export const firstAttempt = (tenant: ReturnType<typeof sql>) => sql`platform.next_fence_attempt(${tenant})`
 
 /**
  * After a migration that failed: where a part of it was applied, begins to put the branch of before back, unless something is written

@@ -54,6 +54,7 @@ type Held = {
   job: Job
   owner_url: string
   refresh_key: string
+  refresh_key_encrypted: string
   is_exchanged: boolean
 }
 
@@ -82,6 +83,7 @@ async function hold(config: Config, { undo_id, attempt }: UndoWork, next = attem
     job,
     owner_url,
     refresh_key,
+    refresh_key_encrypted: String(row.refresh_key_encrypted),
     is_exchanged: branchOf(job) === undo.branch_id,
   }
 }
@@ -101,16 +103,15 @@ export async function wake(config: Config, work: UndoWork): Promise<string | nul
   if (is_exchanged) return new URL(owner_url).host
   const { id, database_name: database } = job.tenant
   const host = await computeOf(job.neon, { project_id, branch_id: undo.branch_id, owner_role, database })
-  const statements = [
-    sql`set local role freehold_owner`,
-    // A key of the system that was made meanwhile is taught in passing, to a schema that may not know of rotations.
-    sql`update access.secrets s set system_hash = k.hash from sha256(convert_to(${await systemKeyOf(refresh_key)}, 'UTF8')) k (hash) where s.system_hash is distinct from k.hash`,
-    sql`select t.id from freehold.tenant t`,
-  ]
+  const statements = [sql`set local role freehold_owner`, await knowsKey(refresh_key), sql`select t.id from freehold.tenant t`]
   const own = (await batch(at(owner_url, host), statements, undo.trace_id)).at(-1)?.[0]
   if (own?.id !== id) throw new Error('The branch that was kept is not of this tenant.')
   return host
 }
+
+/** Has a branch know a key of the system that was made meanwhile, also one whose schema knows nothing of rotations. */
+const knowsKey = async (refresh_key: string) =>
+  sql`update access.secrets s set system_hash = k.hash from sha256(convert_to(${await systemKeyOf(refresh_key)}, 'UTF8')) k (hash) where s.system_hash is distinct from k.hash`
 
 /**
  * Closes the branch that is left, counts what was written there, and makes the kept one the tenant's. False: it was refused, because
@@ -132,8 +133,9 @@ export async function exchange(config: Config, work: UndoWork, host: string): Pr
     return false
   }
   const known = at(owner_url, host)
-  const [, [version] = [], heads = []] = await batch(known, [
+  const [, , [version] = [], heads = []] = await batch(known, [
     sql`set local role freehold_owner`,
+    await knowsKey(held.refresh_key),
     sql`select m.name from freehold.migrations m where m.name like 'tenant/%' order by m.name desc limit 1`,
     // The chain of the audit that is the tenant's from now on: its head in the master goes back with it.
     sql`select s.no, encode(s.hash, 'hex') as hash, s.created_at::text as checkpointed_at, (select sum(e.entries) from freehold.audit_checkpoints e)::integer as entries
@@ -157,7 +159,7 @@ export async function exchange(config: Config, work: UndoWork, host: string): Pr
       sql`update platform.tenants t set branch_id = case when t.isolation = 'project' then null else ${undo.branch_id} end, app_url_encrypted = ${urls.app_url}, owner_url_encrypted = ${urls.owner_url},
             schema_version = ${version?.name ?? null}, presets_version = null,
             former_refresh_key_encrypted = case when ${is_rotated} then null else t.former_refresh_key_encrypted end, refresh_key_from = case when ${is_rotated} then null else t.refresh_key_from end
-          where t.id = ${id} and ${branch} = ${undo.parent_id} and ${mine} returning t.id`,
+          where t.id = ${id} and ${branch} = ${undo.parent_id} and t.refresh_key_encrypted = ${held.refresh_key_encrypted} and ${mine} returning t.id`,
       sql`update platform.hosts h set branch_id = ${undo.branch_id}, owner_url_encrypted = ${host_sealed}
           where h.id = ${host_id} and h.kind = 'project' and h.branch_id = ${undo.parent_id} and ${mine}`,
       sql`update platform.tenant_migrations m set state = ${undo.is_automatic ? 'failed' : 'undone'}, finished_at = now(),

@@ -138,8 +138,7 @@ export async function beginMove(ctx: Ctx, id: string, wanted: z.infer<typeof New
           and not exists (select from platform.tenant_moves m where m.tenant_id = t.id and (m.state = 'running' or m.left_until is not null))`),
     ctx.db.execute(sql`insert into platform.tenant_moves (id, tenant_id, from_isolation, isolation, region, state, step, attempts, lease_until, trace_id)
         select ${move_id}, t.id, t.isolation, ${isolation}, ${region}, 'running', ${STEPS[0]},
-          -- Attempts of a tenant only grow, and giving one up takes a number too (fence.ts).
-          (select coalesce(max(m.attempts), 0) + 2 from platform.tenant_moves m where m.tenant_id = t.id), now() + ${LEASE}, ${ctx.request.trace_id}
+          platform.next_fence_attempt(t.id), now() + ${LEASE}, ${ctx.request.trace_id}
         from platform.tenants t where t.id = ${id} and t.move_id = ${move_id} returning attempts as attempt`),
     ctx.db.execute(shown(id)),
   )

@@ -18,7 +18,8 @@ import { LEASE, type MoveWork } from './place.ts'
  */
 export async function removeOther(config: Config, move_id: string): Promise<void> {
   const [[found] = []] = await batch(config.MASTER_DATABASE_URL, [
-    sql`update platform.tenant_moves m set lease_until = now() + ${LEASE} from platform.tenants t
+    // Longer than a removal can take: a slower one must not meet what the next move makes under the same names.
+    sql`update platform.tenant_moves m set lease_until = now() + interval '15 minutes' from platform.tenants t
         where m.id = ${move_id} and m.state <> 'running' and m.left_until <= now() and m.lease_until <= now() and t.id = m.tenant_id and t.status <> 'erasing'
           and (m.exchanged_at is null or t.published_v >= t.v)
         returning ${LEFT}`,

@@ -24,6 +24,8 @@ export async function damageOf(config: Config, text: string | null, known: Entry
   }
   if (entry.tenant_id !== known.tenant_id || entry.subdomain !== known.subdomain) return 'other'
   if (entry.v !== known.v) return 'stale'
+  // Signed with a key that is to go.
+  if (!entry.signature.startsWith(`${config.ENCRYPTION_KEYS[0]?.id}.`)) return 'stale'
   const { signature: _, ...said } = entry
   const differs = Object.entries(said).some(
     ([field, value]) => JSON.stringify(value) !== JSON.stringify(known[field as keyof typeof known]),

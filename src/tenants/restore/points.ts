@@ -176,7 +176,7 @@ export async function beginRestorePoint(ctx: Ctx, id: string, { at }: z.infer<ty
   const [, begun, after] = await ctx.run(
     ctx.db.execute(lock(id)),
     ctx.db.execute(sql`insert into platform.restore_points (id, tenant_id, at, state, project_id, parent_id, attempts, lease_until, trace_id, kept_until)
-        select ${restore_id}, t.id, ${at}::timestamptz, 'making', h.project_id, h.branch_id, platform.next_restore_attempt(t.id), now() + ${LEASE}, ${ctx.request.trace_id}, now() + interval '1 day'
+        select ${restore_id}, t.id, ${at}::timestamptz, 'making', h.project_id, h.branch_id, platform.next_fence_attempt(t.id), now() + ${LEASE}, ${ctx.request.trace_id}, now() + interval '1 day'
         from platform.tenants t join platform.hosts h on h.id = t.host_id where t.id = ${id} and ${IS_FREE}
         on conflict (tenant_id) where state in ('making', 'ready', 'restoring', 'returning') do nothing returning attempts as attempt`),
     ctx.db.execute(shown(id)),
@@ -210,7 +210,7 @@ export async function beginRestore(ctx: Ctx, id: string, restore_id: string, con
           and exists (select from platform.restore_points r join platform.hosts h on h.id = t.host_id
             where r.id = ${restore_id} and r.tenant_id = t.id and r.state = ${from} and r.kept_until > now() and ${branch} = h.branch_id)
           and not exists (select from platform.restore_points o where o.tenant_id = t.id and o.id <> ${restore_id} and o.state in ('making', 'ready', 'restoring', 'returning'))`),
-    ctx.db.execute(sql`update platform.restore_points r set state = ${to}, attempts = platform.next_restore_attempt(r.tenant_id), lease_until = now() + ${LEASE},
+    ctx.db.execute(sql`update platform.restore_points r set state = ${to}, attempts = platform.next_fence_attempt(r.tenant_id), lease_until = now() + ${LEASE},
           error = null, exchanged_at = null, finished_at = null, trace_id = ${ctx.request.trace_id}
         from platform.tenants t where r.id = ${restore_id} and r.state = ${from} and t.id = r.tenant_id and t.move_id = r.id returning r.attempts as attempt`),
     ctx.db.execute(shown(id)),

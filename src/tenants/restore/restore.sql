@@ -19,7 +19,7 @@ on platform.restore_points to freehold_app;
 
 -- How the attempts of a tenant are numbered that close its database: they only grow, whatever they are for, and giving
 -- one up takes a number, too (tenants/fence/fence.ts).
-create function platform.next_restore_attempt(tenant uuid) returns integer
+create function platform.next_fence_attempt(tenant uuid) returns integer
 language sql stable
 return 2 + greatest(
   (select max(x.attempts) from platform.restore_points x where x.tenant_id = tenant),
@@ -28,4 +28,4 @@ return 2 + greatest(
   0
 );
 
-grant execute on function platform.next_restore_attempt(uuid) to freehold_app;
+grant execute on function platform.next_fence_attempt(uuid) to freehold_app;
