@@ -1,30 +1,44 @@
 /**
- * `npm run test:faults`: what takes long by nature. Two runs of vitest side by side, each of which does one file after another: on two
- * cores they take little more than the longer one alone. Options and paths are passed to both.
+ * `npm run test:faults`: what takes long by nature. Runs of vitest side by side, each of which does one file after another in front of its
+ * own Postgres and Neon: most of them wait most of the time. Options are passed to all; with paths `faults` is one run.
  */
 import { spawn } from 'node:child_process'
-import { readFile, writeFile } from 'node:fs/promises'
+import { glob, readFile, writeFile } from 'node:fs/promises'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const REPORT = `${ROOT}.wrangler/tests.json`
-/** The projects of each run, the longer one first. */
-const RUNS = [['faults'], ['slow', 'compressed']]
+/** What tenants that exist go through: files of `faults` for a run of their own. */
+const OF_LIFE = /\/(move|restore|rotate|renaming|undo)/
+const given = process.argv.slice(2)
+const faults = given.some((option) => option.startsWith('test/')) ? [] : await filesOf('test/faults/*.test.ts')
+type Run = { name: string; projects: string[]; files: string[] }
+const RUNS: Run[] = [
+  { name: 'faults', projects: ['faults'], files: faults.filter((file) => !OF_LIFE.test(file)) },
+  ...(faults.length ? [{ name: 'life', projects: ['faults'], files: faults.filter((file) => OF_LIFE.test(file)) }] : []),
+  { name: 'slow+compressed', projects: ['slow', 'compressed'], files: [] },
+]
+
+async function filesOf(pattern: string): Promise<string[]> {
+  const found: string[] = []
+  for await (const file of glob(pattern, { cwd: ROOT })) found.push(file)
+  return found
+}
 
 const reportOf = (run: number) => `${ROOT}.wrangler/tests-${run}.json`
 
-/** Runs projects, with their names before each line. Returns the exit status. */
-function run(projects: string[], place: number): Promise<number> {
-  const wanted = projects.flatMap((name) => ['--project', name])
-  const given = ['run', '--config', 'test/vitest.config.ts', '--passWithNoTests', ...wanted, ...process.argv.slice(2)]
+/** Runs projects, with the run's name before each line. Returns the exit status. */
+function run({ name, projects, files }: Run, place: number): Promise<number> {
+  const wanted = projects.flatMap((project) => ['--project', project])
+  const all = ['run', '--config', 'test/vitest.config.ts', '--passWithNoTests', ...wanted, ...files, ...given]
   const env = { ...process.env, TEST_REPORT: reportOf(place) }
-  const child = spawn(`${ROOT}node_modules/.bin/vitest`, given, { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(`${ROOT}node_modules/.bin/vitest`, all, { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'pipe'] })
   for (const [from, to] of [
     [child.stdout, process.stdout],
     [child.stderr, process.stderr],
   ] as const)
-    createInterface({ input: from }).on('line', (line) => to.write(`${projects.join('+')} | ${line}\n`))
+    createInterface({ input: from }).on('line', (line) => to.write(`${name} | ${line}\n`))
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => child.kill(signal))
   return new Promise((done, fail) => child.once('error', fail).once('close', (code) => done(code ?? 1)))
 }
