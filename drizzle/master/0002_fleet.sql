@@ -563,7 +563,7 @@ end $$;
 --> statement-breakpoint
 -- How the attempts of a tenant are numbered that close its database: they only grow, whatever they are for, and giving
 -- one up takes a number, too (tenants/fence/fence.ts).
-create or replace function platform.next_restore_attempt(tenant uuid) returns integer
+create or replace function platform.next_fence_attempt(tenant uuid) returns integer
 language sql stable
 return 2 + greatest(
   (select max(x.attempts) from platform.restore_points x where x.tenant_id = tenant),
@@ -781,7 +781,7 @@ revoke execute
     platform.leave_subdomains(),
     platform.license_of(uuid),
     platform.license_version(),
-    platform.next_restore_attempt(uuid),
+    platform.next_fence_attempt(uuid),
     platform.plan_version(),
     platform.record_fix(text,text),
     platform.sum_days(),
@@ -857,7 +857,7 @@ grant execute
     platform.effective_limits(uuid,text,jsonb),
     platform.enter_to_reset(uuid,text),
     platform.license_of(uuid),
-    platform.next_restore_attempt(uuid),
+    platform.next_fence_attempt(uuid),
     platform.record_fix(text,text)
   to freehold_app;
 --> statement-breakpoint
