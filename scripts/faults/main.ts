@@ -1,6 +1,7 @@
 /**
- * `npm run test:faults`: what takes long by nature. Runs of vitest side by side, each of which does one file after another in front of its
- * own Postgres and Neon: most of them wait most of the time. Options are passed to all; with paths `faults` is one run.
+ * `npm run test:faults`: what takes long by nature. Two lanes side by side, each of which does one run of vitest after another, and a run one
+ * file after another in front of its own Postgres and Neon. `faults` is two runs, so that the databases of one are gone when the next begins:
+ * they are in memory. Options are passed to all; with paths `faults` is one run.
  */
 import { spawn } from 'node:child_process'
 import { glob, readFile, writeFile } from 'node:fs/promises'
@@ -14,10 +15,12 @@ const OF_LIFE = /\/(move|restore|rotate|renaming|undo)/
 const given = process.argv.slice(2)
 const faults = given.some((option) => option.startsWith('test/')) ? [] : await filesOf('test/faults/*.test.ts')
 type Run = { name: string; projects: string[]; files: string[] }
-const RUNS: Run[] = [
-  { name: 'faults', projects: ['faults'], files: faults.filter((file) => !OF_LIFE.test(file)) },
-  ...(faults.length ? [{ name: 'life', projects: ['faults'], files: faults.filter((file) => OF_LIFE.test(file)) }] : []),
-  { name: 'slow+compressed', projects: ['slow', 'compressed'], files: [] },
+const LANES: Run[][] = [
+  [
+    { name: 'faults', projects: ['faults'], files: faults.filter((file) => !OF_LIFE.test(file)) },
+    ...(faults.length ? [{ name: 'life', projects: ['faults'], files: faults.filter((file) => OF_LIFE.test(file)) }] : []),
+  ],
+  [{ name: 'slow+compressed', projects: ['slow', 'compressed'], files: [] }],
 ]
 
 async function filesOf(pattern: string): Promise<string[]> {
@@ -26,13 +29,13 @@ async function filesOf(pattern: string): Promise<string[]> {
   return found
 }
 
-const reportOf = (run: number) => `${ROOT}.wrangler/tests-${run}.json`
+const reportOf = (name: string) => `${ROOT}.wrangler/tests-${name}.json`
 
 /** Runs projects, with the run's name before each line. Returns the exit status. */
-function run({ name, projects, files }: Run, place: number): Promise<number> {
+function run({ name, projects, files }: Run): Promise<number> {
   const wanted = projects.flatMap((project) => ['--project', project])
   const all = ['run', '--config', 'test/vitest.config.ts', '--passWithNoTests', ...wanted, ...files, ...given]
-  const env = { ...process.env, TEST_REPORT: reportOf(place) }
+  const env = { ...process.env, TEST_REPORT: reportOf(name) }
   const child = spawn(`${ROOT}node_modules/.bin/vitest`, all, { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'pipe'] })
   for (const [from, to] of [
     [child.stdout, process.stdout],
@@ -45,10 +48,17 @@ function run({ name, projects, files }: Run, place: number): Promise<number> {
 
 type Sums = { numPassedTests: number; numFailedTests: number }
 
-const codes = await Promise.all(RUNS.map(run))
+/** Does the runs of a lane. Returns their exit statuses. */
+async function drive(lane: Run[]): Promise<number[]> {
+  const codes: number[] = []
+  for (const each of lane) codes.push(await run(each))
+  return codes
+}
+
+const codes = (await Promise.all(LANES.map(drive))).flat()
 if (process.env.CI) {
   const reports = await Promise.all(
-    RUNS.map(async (_, place) => JSON.parse(await readFile(reportOf(place), 'utf8').catch(() => '{}')) as Partial<Sums>),
+    LANES.flat().map(async ({ name }) => JSON.parse(await readFile(reportOf(name), 'utf8').catch(() => '{}')) as Partial<Sums>),
   )
   const sum = (name: keyof Sums) => reports.reduce((total, report) => total + (report[name] ?? 0), 0)
   const sums: Sums = { numPassedTests: sum('numPassedTests'), numFailedTests: sum('numFailedTests') }

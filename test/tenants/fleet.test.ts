@@ -167,7 +167,7 @@ describe('a run', () => {
       await master(sql`select t.subdomain from platform.tenants t where t.schema_version = ${BEFORE} order by md5(t.id::text)`)
     ).map(({ subdomain }) => subdomain)
     const broken = await databaseOf(canary)
-    await broken.asOwner(sql`alter table freehold.tenant add column idle_minutes integer`)
+    await broken.asOwner(sql`alter table freehold.tenant add column writes_closed_by integer`)
     const begun = await runs('', { rest: 'now' })
     const stopped = await until(begun.body.id, 'stopped')
     expect(stopped).toMatchObject({
@@ -177,12 +177,12 @@ describe('a run', () => {
     })
     const failed = await runs(`/${stopped.id}/tenants?state=failed`)
     expect(failed.body.data).toMatchObject([
-      { subdomain: canary, error: expect.stringMatching(/"idle_minutes".*already exists/) },
+      { subdomain: canary, error: expect.stringMatching(/"writes_closed_by".*already exists/) },
     ])
     expect([await versionOf(other), await ledgerOf(other), await ledgerOf(canary)]).toEqual([BEFORE, BEFORE, BEFORE])
     // A request does not migrate behind a canary's back.
     await call(other, '/.well-known/jwks.json', { settings: { MIGRATIONS: 'automatic' } })
-    await broken.asOwner(sql`alter table freehold.tenant drop column idle_minutes`)
+    await broken.asOwner(sql`alter table freehold.tenant drop column writes_closed_by`)
     expect((await runs(`/${stopped.id}/resume`, {})).status).toBe(202)
     const done = await until(stopped.id, 'done')
     expect(done.tenants).toMatchObject({ failed: 0, pending: 0, running: 0 })

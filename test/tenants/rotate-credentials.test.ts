@@ -98,6 +98,11 @@ describe('a rotation of logins', () => {
     await tendLogins(id)
     expect(await loginsOf(id, 'logins-once')).toEqual([...pairNames(id, 'a'), ...pairNames(id, 'b')].sort())
     expect((await turnLogins(id, operator)).body.id).toBe(answers[0]?.body.id)
+    // What follows the answers goes on beside them.
+    await vi.waitUntil(
+      async () =>
+        (await master(sql`select from platform.credential_rotations where tenant_id = ${id} and left_until is not null`)).length,
+    )
     await afterKnown(id)
     await expectOnePair(id, 'logins-once', 'b')
     const [row] = await master(sql`select count(*)::integer as n from platform.credential_rotations where tenant_id = ${id}`)

@@ -33,14 +33,17 @@ export async function inTurn(
   const holder = project && writes ? crypto.randomUUID() : null
   const budget = config.NEON_CALLS_PER_MINUTE
   const call = { budget, project, holder, operation }
-  for (const from = performance.now(); ; ) {
+  // Its own calls of the object take time, too, and a Worker's clock may stand still.
+  const over = AbortSignal.timeout(patience_ms)
+  for (let left = patience_ms; ; ) {
     const { refused, after_ms } = await turn(config, account, call)
-    const left = patience_ms - (performance.now() - from)
+    if (over.aborted) left = 0
     if (refused && left <= 0)
       return refused === 'budget'
         ? neonError(429, `Of the ${budget} calls of Neon's API in a minute (NEON_CALLS_PER_MINUTE) none is left.`, LATER)
         : neonError(423, `Another change of the project ${project} is under way.`)
     if (after_ms > 0) await pause(refused ? Math.min(after_ms, left) : after_ms)
+    left -= after_ms
     if (!refused) break
   }
   let under_way: string[] = []

@@ -63,7 +63,9 @@ export function neonWords(error: unknown): string {
  * that many who wait for one project do not retry at the same moment; `Retry-After` is its minimum.
  */
 export async function withRetry<T>(call: () => Promise<T>, isBusy = (_: unknown) => false): Promise<T> {
-  for (const from = performance.now(); ; ) {
+  // Also for what the call itself waits for its turn; a Worker's clock may stand still.
+  const over = AbortSignal.timeout(PATIENCE_MS)
+  for (let waited = 0; ; ) {
     try {
       return await call()
     } catch (error) {
@@ -72,11 +74,10 @@ export async function withRetry<T>(call: () => Promise<T>, isBusy = (_: unknown)
         isNeonError(error) && 'response' in error
           ? Number((error.response as Response | undefined)?.headers.get('Retry-After') ?? 0) * 1000
           : 0
-      // Also what the call itself waited for its turn.
-      const waited = performance.now() - from
       const pause = Math.max(least || 0, 50 + random() * Math.min(2_000, 200 + waited))
-      if (!busy || waited + pause > PATIENCE_MS) throw error
+      if (!busy || over.aborted || waited + pause > PATIENCE_MS) throw error
       await new Promise((done) => setTimeout(done, pause))
+      waited += pause
     }
   }
 }
