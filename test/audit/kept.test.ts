@@ -166,6 +166,8 @@ describe.each(['a tenant', 'the master'])('in %s', (where) => {
     const rows = await ask(
       sql`select c.relname || '.' || a.attname as name from pg_trigger t join pg_class c on c.oid = t.tgrelid join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
           where t.tgfoid = 'access.audit()'::regprocedure and t.tgname = 'audit_insert' and (a.attname ~ '(hash|encrypted|secret|salt|token)' or format_type(a.atttypid, null) = 'bytea')
+            -- Hashes of checkpoints, which everybody may know.
+            and c.relname <> 'audit_cuts'
             and not a.attname = any (split_part(encode(t.tgargs, 'escape'), '\\000', 2)::text[])`,
     )
     expect(rows).toEqual([])

@@ -20,6 +20,7 @@ beforeAll(async () => {
   one = await plantTenant('numbered-one')
   two = await plantTenant('numbered-two')
   await master(
+    sql`insert into platform.plans (key, name) values ('numbered', 'Numbered')`,
     sql`update platform.tenants set plan = 'numbered', users_counted = 7, region = 'numbered-region' where id = ${one}`,
     sql`update platform.tenants set plan = 'numbered', users_counted = 4, status = 'deleted' where id = ${two}`,
     ...recordDays([

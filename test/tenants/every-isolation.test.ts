@@ -61,6 +61,7 @@ describe('a route answers a tenant of each isolation the same', () => {
 
 /** Routes whose answer depends on the isolation: what each answers, in the order of ISOLATIONS. */
 const DIFFERENT: Record<string, RegExp[]> = {
+  'POST /platform/v1/tenants/{id}/restore-point': Array<RegExp>(4).fill(/^409 illegal_state /),
   'PUT /platform/v1/tenants/{id}/connection-string': [
     ...Array<RegExp>(3).fill(/^409 illegal_state "The database of this tenant was not adopted\."$/),
     /^400 invalid_request .*must be a connection string/,

@@ -93,6 +93,7 @@ describe('the reader’s login', () => {
           where c.relkind = 'r' and c.relnamespace in ${OURS} and a.attnum > 0 and not a.attisdropped and has_column_privilege(a.attrelid, a.attnum, 'select') group by 1 order by 1`,
     )
     expect(rows).toEqual([
+      { table: 'platform.licenses', columns: 'grace_days tenant_id valid_from valid_until' },
       { table: 'platform.realm', columns: 'former_refresh_key_encrypted id refresh_key_encrypted refresh_key_from' },
       { table: 'platform.signing_keys', columns: 'kid private_jwk_encrypted public_jwk realm_id use_from' },
       { table: 'platform.subdomains', columns: 'name tenant_id until v' },

@@ -28,7 +28,7 @@ const VERBS: Record<string, (id: string, subdomain: string) => { method: string;
   restore: () => ({ method: 'POST', path: '/restore' }),
   retry: () => ({ method: 'POST', path: '/retry' }),
   erase: (_, subdomain) => ({ method: 'DELETE', path: `?hard=true&confirm=${subdomain}` }),
-  change: () => ({ method: 'PATCH', body: { plan: 'changed' } }),
+  change: () => ({ method: 'PATCH', body: { contact_name: 'changed' } }),
   rename: (_, subdomain) => ({ method: 'PATCH', body: { subdomain: `${subdomain}-2` } }),
 }
 
