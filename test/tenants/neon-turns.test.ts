@@ -47,6 +47,17 @@ describe('the budget of an account', () => {
     expect(answers).toEqual(['granted', 'granted', 'granted', 'budget'])
   })
 
+  it('does not wait for a clock that was ahead, nor does a project', async () => {
+    const name = account()
+    vi.useFakeTimers({ toFake: ['Date'] })
+    await later(3_600_000)
+    for (let i = 0; i < 3; i++) expect((await write(name, reading(3))).refused).toBeUndefined()
+    expect((await write(name, changing('a'))).refused).toBeUndefined()
+    vi.useRealTimers()
+    expect((await write(name, reading(3))).refused).toBeUndefined()
+    expect((await write(name, changing('b'))).refused).toBeUndefined()
+  })
+
   it('is spread: of 700 a minute at most 40 fall in one second', async () => {
     const name = account()
     const answers = await Promise.all(Array.from({ length: 81 }, () => turns.getByName(name).enter(reading(700))))

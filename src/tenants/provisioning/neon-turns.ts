@@ -85,7 +85,8 @@ export class NeonTurns extends DurableObject<Env> implements Turns {
         .exec(
           `insert into writers (project, holder, until, operations) values (?, ?, ?, '[]')
            on conflict (project) do update set holder = excluded.holder, until = excluded.until, operations = excluded.operations
-             where writers.until <= ? or writers.holder = excluded.holder
+             -- No lease is longer: one that is, is of a clock that was ahead.
+             where writers.until <= ? or writers.until > excluded.until or writers.holder = excluded.holder
            returning project`,
           project,
           holder,

@@ -25,10 +25,16 @@ const burstOf = (budget: number) => Math.max(40, Math.ceil((budget * 40) / 700))
 
 /**
  * The moment of the next call, in ms. In no minute there are more than the budget, and in no second more than a burst; `before(n)` is the
- * moment of the n-th last call, if it is known: 1 is the last one.
+ * moment of the n-th last call, if it is known: 1 is the last one. No call is granted for later than it is held: a later moment is of
+ * another machine's clock, which was ahead, and does not count.
  */
-export const nextMoment = (now: number, budget: number, before: (n: number) => number | undefined): number =>
-  Math.max(now, before(1) ?? 0, (before(budget) ?? -MINUTE_MS) + MINUTE_MS, (before(burstOf(budget)) ?? -1_000) + 1_000)
+export function nextMoment(now: number, budget: number, before: (n: number) => number | undefined): number {
+  const known = (n: number) => {
+    const at = before(n)
+    return at !== undefined && at <= now + HELD_MS ? at : undefined
+  }
+  return Math.max(now, known(1) ?? 0, (known(budget) ?? -MINUTE_MS) + MINUTE_MS, (known(burstOf(budget)) ?? -1_000) + 1_000)
+}
 
 const made = new Map<string, number[]>()
 
