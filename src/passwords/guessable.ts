@@ -5,7 +5,8 @@
  * whole is compared, never a part: a common word among others is what passphrases are made of.
  */
 import type { Realm } from '../kernel/context.ts'
-import commonest from './commonest.txt'
+import { STANDS_FOR, unpacked } from './commonest.ts'
+import packed from './commonest-packed.txt'
 import { GUESSED_WORDS, PRODUCT } from './guessed-words.ts'
 
 /** Where a password is set: names that its owner thinks of. */
@@ -14,15 +15,8 @@ export type Surroundings = Pick<Realm, 'subdomain' | 'legal_name' | 'url'>
 /** One character: the letter that it is or stands for (none: ''), and whether it is one. */
 type Sign = { as: string; is_letter: boolean }
 
-/** Letters, each with what stands for it. `1` and `!` stand for i and for l, so these two are one letter, in words too. */
-const STANDS_FOR = new Map(
-  'a4@ b8 c( e3€ g69 i1l!|¡£ o0 s5$§ t7+ z2'.split(' ').flatMap(([letter = '', ...signs]) => signs.map((sign) => [sign, letter])),
-)
-
 /** A word of fewer letters is none: it would be found in anything. */
 const LEAST = 3
-/** The same for the commonest passwords, of which only letters are left. */
-const LEAST_COMMON = 4
 /** `welcome-to-acme` is refused, a passphrase of four words and more is not, whatever they are. */
 const MOST_WORDS = 3
 /** How many digits and signs beside the letters may be letters: `dem0-2026`. */
@@ -63,21 +57,8 @@ export const folded = (text: string) =>
 
 let common: Set<string> | undefined
 
-/** The commonest passwords folded, whole and without what is around their letters. Made when first asked for: some 10 ms of CPU. */
-function commonWords(): Set<string> {
-  if (common) return common
-  common = new Set()
-  for (const line of commonest.split('\n')) {
-    if (line.startsWith('#')) continue
-    // The lines are ASCII in lower case.
-    for (const text of [line, line.replace(/^[^a-z]+|[^a-z]+$/g, '')]) {
-      let word = ''
-      for (const sign of text) word += STANDS_FOR.get(sign) ?? (sign >= 'a' && sign <= 'z' ? sign : '')
-      if (word.length >= LEAST_COMMON) common.add(word)
-    }
-  }
-  return common
-}
+/** The commonest passwords folded. Read when first asked for. */
+const commonWords = () => (common ??= unpacked(packed))
 
 /** What a password may mean: its letters, with more or fewer of the digits and signs at both ends read as letters. */
 function readings(signs: Sign[]): string[] {
