@@ -3,7 +3,8 @@
  * in a sentence (fields, permissions, headers) never change. Threat: a value in a sentence that makes the lookup expensive, so
  * the length of a sentence is bounded. The tables are compiled on first use.
  */
-import { z } from '@hono/zod-openapi'
+import type { z } from 'zod'
+import es from 'zod/v4/locales/es.js'
 import { type Language, problemCatalogue } from '../kernel/problem.ts'
 import { plain } from './plain.ts'
 import { database } from './spanish/database.ts'
@@ -85,7 +86,7 @@ function inputAt(body: unknown, { path }: z.core.$ZodIssue): unknown {
 
 /** An issue in zod's own Spanish, which names the type of the input. */
 function zodsSpanish(issue: z.core.$ZodIssue, body: unknown): string {
-  zodsOwn ??= z.locales.es().localeError
+  zodsOwn ??= es().localeError
   const translated = zodsOwn({ ...issue, input: inputAt(body, issue) } as z.core.$ZodRawIssue)
   return (typeof translated === 'string' ? translated : translated?.message) ?? issue.message
 }

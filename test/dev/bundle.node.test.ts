@@ -5,6 +5,8 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, describe, expect, it } from 'vitest'
 import { unstable_getMiniflareWorkerOptions as optionsOf } from 'wrangler'
+import { unpacked, wordsOf } from '../../src/passwords/commonest.ts'
+import { filesIn, read } from '../house/sources.ts'
 import { ROOT } from './running.ts'
 
 const outdir = mkdtempSync(join(tmpdir(), 'freehold-bundle-'))
@@ -17,13 +19,30 @@ const wrangler = async (...args: string[]) => {
 }
 
 describe('the bundle', () => {
-  it.each(['', 'production'])('deploys (dry) in environment "%s" with 700 KiB gzipped at most', async (environment) => {
+  it.each(['', 'production'])('deploys (dry) in environment "%s" with 560 KiB gzipped at most', async (environment) => {
     const said = await wrangler('deploy', '--dry-run', '--env', environment, '--outdir', join(outdir, environment || 'local'))
     const [, kib] = /gzip: ([\d.]+) KiB/.exec(said) ?? []
     expect(Number(kib)).toBeGreaterThan(10)
-    expect(Number(kib)).toBeLessThanOrEqual(700)
+    expect(Number(kib)).toBeLessThanOrEqual(560)
     for (const binding of ['TENANTS', 'PROVISIONING', 'ATTEMPTS', 'FAILURES', 'REFUSALS', 'PRINCIPALS', 'ASSETS'])
       expect(said).toContain(`env.${binding}`)
+  })
+
+  it('has everything of zod that the code uses', async () => {
+    const zod = await import('zod')
+    const bundled = await import('../../scripts/bundle/zod.ts')
+    const used = filesIn('src').flatMap((file) => [...read(file).matchAll(/\bz\s*\.(\w+)/g)].map(([, name = '']) => name))
+    expect(used.length).toBeGreaterThan(500)
+    // `z.core` is used for its types.
+    const missing = used.filter((name) => name in zod && name !== 'core' && !(name in bundled.z))
+    expect([...new Set(missing)], 'missing in scripts/bundle/zod-names.ts').toEqual([])
+    expect(bundled.z.object).toBe(zod.z.object)
+  })
+
+  it('has the commonest passwords of the list, as `npm run passwords` packs them', () => {
+    const words = wordsOf(read('src/passwords/commonest.txt'))
+    expect(words.size).toBeGreaterThan(16_000)
+    expect(unpacked(read('src/passwords/commonest-packed.txt'))).toEqual(words)
   })
 
   it.each([undefined, 'production'])(

@@ -4,6 +4,7 @@ import { analytics } from './analytics.ts'
 import { audit } from './audit.ts'
 import { authorization } from './authorization.ts'
 import { bodies } from './bodies.ts'
+import { bundle } from './bundle.ts'
 import { crowdedRun } from './crowded-run.ts'
 import { json } from './json.ts'
 import { lists } from './lists.ts'
@@ -31,6 +32,7 @@ export const measures: Measure[] = [
   refusals,
   bodies,
   json,
+  bundle,
   provisioning,
   resolution,
   analytics,
