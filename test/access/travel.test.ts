@@ -245,7 +245,7 @@ it('what somebody could do at any moment, by roles, inheritance, overrides and d
   // The questions are not all of one kind.
   for (const scope of [...WIDTH, null])
     expect(told.filter((t) => t === scope).length, String(scope)).toBeGreaterThan(QUESTIONS / 100)
-}, 60_000)
+})
 
 it('a check is answered by itself as among a hundred, with the reason that the changes give, and the admission decides the same', async () => {
   // Of all that changed before, little is left that denies something to somebody active.

@@ -102,7 +102,7 @@ describe('of all routes that the document names', () => {
       await here.ask(`/api-keys/${key.id}`, { method: 'DELETE' })
     }
     expect(wrong).toEqual([])
-  }, 60_000)
+  })
 
   it('a key reaches none that is for who logged in, whatever it names', async () => {
     const own = (await routes('/api/v1')).filter(({ credential }) => credential === 'session')

@@ -18,7 +18,7 @@ beforeAll(async () => {
 
 const shown = async ({ id }: Made) => (await here.ask(`/api-keys/${id}`)).body
 const counted = async (key: Made) => (await shown(key)).use_count
-const until = { timeout: 10_000, interval: 100 }
+const until = { timeout: 60_000, interval: 100 }
 /** How many batches were taken, of whichever isolate. */
 const batches = async () =>
   (await here.realm.asOwner(sql`select coalesce(sum(batch), 0)::integer as n from access.key_counters`))[0]?.n

@@ -40,7 +40,7 @@ beforeAll(async () => {
   const [top] = await tenant.asOwner(sql`select id from freehold.units where name = 'top'`)
   const { username } = await addMember(realm, 'head', { roles: ['reads-department'], unit_id: top?.id })
   head = await credentialOf('audited-wide', username)
-}, 60_000)
+})
 
 type Node = { 'Relation Name'?: string; 'Actual Rows': number; 'Actual Loops': number; Plans?: Node[] } & Record<string, any>
 const nodes = (node: Node): Node[] => [node, ...(node.Plans ?? []).flatMap(nodes)]

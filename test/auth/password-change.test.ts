@@ -113,7 +113,7 @@ describe('a change', () => {
     )
     const isHeld = async () =>
       (await realm.asOwner(sql`select 1 from pg_locks where locktype = 'advisory' and objid = ${HELD} and granted`)).length > 0
-    await vi.waitUntil(isHeld, { timeout: 10_000 })
+    await vi.waitUntil(isHeld, { timeout: 60_000 })
     const overlapping = enter('hal', hal.password)
     expect(await slow).toEqual([{ is_waited_for: true }])
     expectProblem(await overlapping, 401, 'invalid_credentials')

@@ -56,10 +56,10 @@ beforeAll(async () => {
   stops.unshift(site.stop)
   browser = await startChromium()
   stops.unshift(() => browser.close())
-}, 120_000)
+})
 afterAll(async () => {
   for (const stop of stops) await stop()
-}, 60_000)
+})
 
 const jsonOf = (body: unknown, more: RequestInit = {}): RequestInit => ({
   method: 'POST',
@@ -116,7 +116,7 @@ describe.skipIf(!hasChromium).each([
       const { access_token } = await ask(LOGIN, { at: subdomain, body: BO })
       await ask('/api/v1/users', { at: subdomain, token: access_token, body: { ...DANA, role: 'user' } })
     }
-  }, 120_000)
+  })
 
   // As many profiles as tests: what one keeps no other sees.
   beforeEach(async () => {

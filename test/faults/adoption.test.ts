@@ -40,7 +40,7 @@ beforeAll(async () => {
   shop = await strangersDatabase('adopting')
   await strangersLogin(shop, 'adopting_reader')
   await fillShop(shop, 'adopting_reader')
-}, 60_000)
+})
 afterEach(() => switchOn())
 afterAll(() => introspector.dispose())
 

@@ -19,7 +19,7 @@ beforeAll(async () => {
   await makeTenant(HERE)
   gone = await databaseOf(AWAY)
   tokens = { [AWAY]: (await login(AWAY)).access_token, [HERE]: (await login(HERE)).access_token }
-}, 60_000)
+})
 afterEach(async () => {
   vi.useRealTimers()
   await switchOn()
@@ -122,7 +122,7 @@ describe('a tenant whose database is away is told so in time, and others feel no
     await expectAlone(18_000, 3)
     expect((await held).status).toBe(200)
     expect((await me(AWAY)).status).toBe(200)
-  }, 40_000)
+  })
 })
 
 describe('when the way to all databases is broken', () => {

@@ -26,7 +26,7 @@ const path = (id: string) => `/platform/v1/tenants/${id}/certificate`
 const certificateOf = (id: string) => call('', path(id), { token })
 const mark = (id: string) => master(sql`update platform.tenants set status = 'erasing', deleted_at = now() where id = ${id}`)
 const left = async (id: string) => (await master(sql`select from platform.tenants where id = ${id}`)).length
-const gone = (id: string) => vi.waitUntil(async () => !(await left(id)), { timeout: 20_000, interval: 50 })
+const gone = (id: string) => vi.waitUntil(async () => !(await left(id)), { timeout: 60_000, interval: 50 })
 
 /** What a certificate says, if the platform's published keys verify it. */
 async function verified(certificate: string): Promise<any> {

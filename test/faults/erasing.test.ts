@@ -42,7 +42,7 @@ beforeAll(async () => {
   await rememberLeft()
   token = await operatorToken()
   shop = await strangersDatabase('vanish')
-}, 60_000)
+})
 afterEach(() => switchOn())
 
 /** A tenant that is marked for erasure, and that nobody erases yet. */
@@ -197,4 +197,4 @@ it('the doctor finds nothing left over, and Neon, the master and KV hold the sam
   expect(neon).toEqual(known)
   const marks = all.flatMap(({ id, name }) => [id, id.replaceAll('-', '').slice(0, 12), name, name.replaceAll('-', '_')])
   expect(await findingsOf(...marks)).toEqual([])
-}, 60_000)
+})

@@ -160,7 +160,7 @@ describe('a tenant whose making cannot go on', () => {
     const again = await verb('retry', id)
     expect(again.status, JSON.stringify(again.body)).toBe(202)
     const look = async () => (await call('', `/platform/v1/tenants/${id}/provisioning`, { token })).body
-    await vi.waitUntil(async () => (await look()).status !== 'provisioning', { timeout: 20_000, interval: 100 })
+    await vi.waitUntil(async () => (await look()).status !== 'provisioning', { timeout: 60_000, interval: 100 })
     const { status, data } = await look()
     const stopped = data.find((step: any) => step.state === 'failed')
     return { status, step: stopped?.name, error: stopped?.error }

@@ -44,7 +44,7 @@ afterAll(async () => {
 
 const send: Send = (statements) => batch(settings().MASTER_DATABASE_URL, statements)
 const begun = async () => String(await begin(send, settings(), { concurrency: 4, stop_percent: 100, rest: 'now' }, newTrace()))
-const until = (what: () => Promise<unknown>) => vi.waitUntil(what, { timeout: 20_000, interval: 100 })
+const until = (what: () => Promise<unknown>) => vi.waitUntil(what, { timeout: 60_000, interval: 100 })
 const rowOf = async (id: string) =>
   (
     await master(
@@ -75,7 +75,7 @@ it('an attempt keeps its lease while Neon makes the branch', async () => {
   await until(async () => (await rowOf(id))?.is_held)
   await until(async () => (await rowOf(id))?.state === 'done')
   expect(await rowOf(id)).toMatchObject({ attempts: 1 })
-}, 60_000)
+})
 
 it('a branch that Neon makes at no try fails the tenant at the step keep, with the words of Neon, and nothing is applied', async () => {
   const id = await behind('keeping-refused')
@@ -87,7 +87,7 @@ it('a branch that Neon makes at no try fails the tenant at the step keep, with t
   await switchOn()
   await migrateAll()
   expect(await rowOf(id)).toMatchObject({ state: 'done', step: null, error: null })
-}, 90_000)
+})
 
 it('a slower attempt takes no later one’s place', async () => {
   const id = await behind('keeping-slower')
@@ -105,7 +105,7 @@ it('a slower attempt takes no later one’s place', async () => {
   expect([Object.keys(branches).sort(), branches['its-before-0005-2']]).toEqual([['its', 'its-before-0005-2'], kept?.branch_id])
   await master(sql`update platform.tenant_migrations set lease_until = now() - interval '1 second' where tenant_id = ${id}`)
   await migrateAllThatIsLeft()
-}, 60_000)
+})
 
 it('an attempt after one that applied a part of the migration goes on with the branch of before all of it', async () => {
   const id = await behind('keeping-part')
@@ -125,7 +125,7 @@ it('an attempt after one that applied a part of the migration goes on with the b
   expect(await keptOf(id)).toEqual({ attempt: 3, branch_id: branches['its-before-0005-3'] })
   await master(sql`update platform.tenant_migrations set lease_until = now() - interval '1 second' where tenant_id = ${id}`)
   await migrateAllThatIsLeft()
-}, 60_000)
+})
 
 it('what a slower attempt has Neon make after a later one began goes with the branch of that one', async () => {
   const id = await behind('keeping-left')
@@ -144,7 +144,7 @@ it('what a slower attempt has Neon make after a later one began goes with the br
   await tendUndos(env, settings())
   expect(Object.keys(await branchesOf(id))).toEqual(['its'])
   await migrateAllThatIsLeft()
-}, 60_000)
+})
 
 it('afterwards the master knows every branch that Neon has, also one that an undo left', async () => {
   const id = await migrated('keeping-undone')
@@ -153,7 +153,7 @@ it('afterwards the master knows every branch that Neon has, also one that an und
   const { neon, known } = await bothSides('keeping-')
   expect(known.filter((line) => line.startsWith('branch') && /-(before|undone)-/.test(line)).length).toBeGreaterThan(2)
   expect(neon.filter((line) => !line.includes('copied_by_tests'))).toEqual(known)
-}, 60_000)
+})
 
 /** Ends the run that is running. */
 async function migrateAllThatIsLeft() {

@@ -59,5 +59,5 @@ describe('ten thousand tenants without an entry', () => {
     lines.mockRestore()
     expect(tried).toBe(50)
     expect(tried * 5).toBeLessThan(LIMIT)
-  }, 60_000)
+  })
 })

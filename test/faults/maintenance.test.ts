@@ -43,7 +43,7 @@ const isSealed = () =>
       await runMaintenance(settings())
       return (await pending()) === 0
     },
-    { timeout: 10_000, interval: 50 },
+    { timeout: 60_000, interval: 50 },
   )
 
 describe('a tenant’s database', () => {

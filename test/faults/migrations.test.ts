@@ -97,7 +97,7 @@ describe.each(faults)('when one round trip %s', (name, fault) => {
       })
       await advance(env, settings()).catch(() => undefined)
       // Only then the test asks the master: its own round trips are counted as well.
-      await vi.waitUntil(async () => (await pending()).length === 0, { timeout: 20_000, interval: 20 })
+      await vi.waitUntil(async () => (await pending()).length === 0, { timeout: 60_000, interval: 20 })
       const ended = await finish(String(run))
       expect(ended, 'nothing else stops it').toBe(/Postgres refuses/.test(name) && STOPS[place] ? 'stopped' : 'done')
       if (ended === 'stopped') {

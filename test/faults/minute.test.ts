@@ -58,7 +58,7 @@ beforeAll(async () => {
   for (const isolation of ERASED) erased.set(isolation, (await makeIsolated(erasedName(isolation), isolation, token)).id)
   gone = await databaseOf(GONE)
   sessions = { [GONE]: (await login(GONE)).access_token, [HERE]: (await login(HERE)).access_token }
-}, 60_000)
+})
 afterAll(() => switchOn())
 
 const me = async (name: string) => {

@@ -91,7 +91,7 @@ describe('an erasure while the project is made', () => {
       () => 'opened',
       () => 'failed',
     )
-    await vi.waitUntil(async () => (await pending()).length === 0, { timeout: 10_000, interval: 50 })
+    await vi.waitUntil(async () => (await pending()).length === 0, { timeout: 60_000, interval: 50 })
     return { id, over }
   }
   const SLOW: Fault = { match: on('POST /projects$'), times: 1, kind: 'delay', ms: 3_000 }
@@ -104,7 +104,7 @@ describe('an erasure while the project is made', () => {
     await goneIs(id)
     await over
     expect(await left(id)).toEqual(NOTHING)
-  }, 60_000)
+  })
 
   it.each([
     ['is made', SLOW],
@@ -130,7 +130,7 @@ describe('an erasure while the project is made', () => {
     expect(await over).toBe('failed')
     expect(await pending()).toEqual([])
     expect(await left(id)).toEqual(NOTHING)
-  }, 60_000)
+  })
 })
 
 it('an erasure to whom Neon lists no projects deletes the one that the master knows', async () => {
@@ -143,7 +143,7 @@ it('an erasure to whom Neon lists no projects deletes the one that the master kn
   await erased(id, 'alone-unlisted')
   await switchOn()
   expect(await left(id)).toEqual(NOTHING)
-}, 60_000)
+})
 
 it('a tenant whose project is gone before it has a database is made in another project', async () => {
   const { id, run_id } = await reserve('alone-again', 'project')
@@ -167,7 +167,7 @@ it('a tenant whose project is gone before it has a database is made in another p
   expect(is?.project_id).not.toBe(was?.project_id)
   await erased(id, 'alone-again')
   expect(await left(id)).toEqual(NOTHING)
-}, 60_000)
+})
 
 it('twenty at once have twenty projects, each its own, also where answers are lost', async () => {
   await switchOn(

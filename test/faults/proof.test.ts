@@ -51,7 +51,7 @@ beforeAll(async () => {
   // Those that share a host try each other's database.
   await makeIsolated('broken-near', 'database', token)
   expect((await adopt('broken-near-external', near, {}, {}, token)).status).toBe(201)
-}, 60_000)
+})
 afterAll(() => introspector.dispose())
 
 const of = (isolation: Isolation) => made.get(isolation) as Made

@@ -100,7 +100,7 @@ beforeAll(async () => {
   // What is waited between two tries is Cloudflare's; how often, and what comes of it, is ours.
   await introspector.modifyAll((modifier) => modifier.disableRetryDelays())
   token = await operatorToken()
-}, 60_000)
+})
 afterEach(() => switchOn())
 afterAll(async () => {
   await introspector.dispose()
@@ -511,10 +511,10 @@ describe('at once', () => {
       sql`select count(distinct host_id)::integer as n from platform.tenants where subdomain in (select jsonb_array_elements_text(${JSON.stringify(names)}::jsonb))`,
     )
     expect(hosts).toEqual([{ n: 1 }])
-  }, 90_000)
+  })
 })
 
 it('nothing is there twice and nothing is left over: Neon, the master and KV hold the same', async () => {
   const { neon, known } = await bothSides('faulty-')
   expect(neon).toEqual(known)
-}, 60_000)
+})

@@ -201,5 +201,5 @@ describe('a confirmation', () => {
     )
     const { branch } = await askNeon(`/projects/${host?.project_id}/branches/${host?.branch_id}`)
     expect(branch.name).toBe(`tenant-${id}`)
-  }, 120_000)
+  })
 })

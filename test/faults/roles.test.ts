@@ -36,7 +36,7 @@ beforeAll(async () => {
   introspector = await introspectWorkflow(env.PROVISIONING)
   await introspector.modifyAll((modifier) => modifier.disableRetryDelays())
   token = await operatorToken()
-}, 60_000)
+})
 afterEach(() => switchOn())
 afterAll(() => introspector.dispose())
 

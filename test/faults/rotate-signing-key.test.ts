@@ -128,7 +128,7 @@ it('of a tenant that is erased meanwhile no key is left', async () => {
   expect((await turn(id, token)).status).toBe(200)
   await call('', `/platform/v1/tenants/${id}?hard=true&confirm=signerased`, { method: 'DELETE', token })
   const left = () => master(sql`select from platform.signing_keys where realm_id = ${id}`)
-  await vi.waitUntil(async () => (await left()).length === 0, { timeout: 20_000, interval: 100 })
+  await vi.waitUntil(async () => (await left()).length === 0, { timeout: 60_000, interval: 100 })
   await tend()
   expect(await left()).toEqual([])
 })

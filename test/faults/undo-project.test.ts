@@ -61,7 +61,7 @@ it('makes the kept branch that of its project, with the host, and again after th
   expect(await ended(id)).toMatchObject({ state: 'done', branch_left: host.branch_id })
   expect(await namesIn(project_id)).toHaveLength(3)
   expect((await call('unproject-plain', '/.well-known/jwks.json')).status).toBe(200)
-}, 120_000)
+})
 
 it('puts back by itself what failed half-way', async () => {
   const id = await behind('unproject-half', 'project')
@@ -69,4 +69,4 @@ it('puts back by itself what failed half-way', async () => {
   await migrateAll()
   expect(await ended(id)).toMatchObject({ state: 'done', is_automatic: true })
   expect([await ledgerOf('unproject-half'), (await stateOf(id))?.state]).toEqual([BEFORE, 'failed'])
-}, 120_000)
+})

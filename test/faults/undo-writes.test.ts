@@ -104,7 +104,7 @@ describe('what was written since a migration', () => {
     // What comes after the count is whether the tenant is closed still; its answer takes three seconds.
     await switchOn({ match, times: COUNTED, kind: 'delay', ms: 1 }, { match, times: 1, kind: 'delay', ms: 3_000 })
     const undone = runUndo(work)
-    await vi.waitUntil(async () => !(await pending()).length, { timeout: 20_000, interval: 20 })
+    await vi.waitUntil(async () => !(await pending()).length, { timeout: 60_000, interval: 20 })
     const between = await call('undone-between', '/api/v1/auth/login', { body: ADMIN })
     expect([between.status, between.body.code, between.headers.get('Retry-After')]).toEqual([503, 'database_unavailable', '2'])
     expect((await look(id)).newest.state, 'it had not ended').toBe('running')

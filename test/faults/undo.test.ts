@@ -97,7 +97,7 @@ describe('a migration', () => {
         await migrateOnTouch(env, automatic(), id)
         return (await versionOf(other)) === NEWEST
       },
-      { timeout: 20_000, interval: 100 },
+      { timeout: 60_000, interval: 100 },
     )
     await vi.waitUntil(
       async () => !(await master(sql`select from platform.migration_runs where state = 'running'`)).length,
@@ -131,7 +131,7 @@ describe('a migration', () => {
     await asOwner(sql`alter table freehold.tenant add column writes_closed_by integer`)
     await migrateAll()
     expect(await stateOf(id)).toMatchObject({ state: 'failed' })
-    await vi.waitUntil(async () => (await look(id)).kept_until === null, { timeout: 10_000, interval: 100 })
+    await vi.waitUntil(async () => (await look(id)).kept_until === null, { timeout: 60_000, interval: 100 })
     await tendUndos(env, settings())
     expect(Object.keys(await branchesOf(id))).toEqual(['its'])
     await expectRefusal(undo(id), /nothing to undo/)

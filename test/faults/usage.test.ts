@@ -16,7 +16,7 @@ beforeAll(async () => {
   token = await operatorToken()
   shared = (await copyTenant('used-shared')).id
   own = (await makeTenant('used-project', { isolation: 'project' })).id
-}, 120_000)
+})
 afterEach(async () => {
   vi.restoreAllMocks()
   await switchOn()
@@ -110,7 +110,7 @@ describe('the usage of a tenant', () => {
     expect(status).toBe(200)
     expect(body).toMatchObject({ people: null, sessions: null, storage_bytes: null, compute_seconds: expect.any(Number) })
     expect(body.missing).toEqual(nothing('database_did_not_answer'))
-  }, 30_000)
+  })
 
   it('is empty of a tenant that has no database, and of one whose database is gone', async () => {
     const failed = await usage(await plantTenant('used-failed'))

@@ -46,7 +46,7 @@ beforeAll(async () => {
   const made = await freehold(['tenants', 'create', 'exported', ...about], env)
   expect(made.code, made.stderr).toBe(0)
   await inDatabase('freehold_exported', ODD)
-}, 120_000)
+})
 afterAll(async () => {
   for (const stop of stops) await stop()
 })

@@ -68,7 +68,7 @@ beforeAll(async () => {
     const made = await ask('/platform/v1/tenants', { ...about(name), environment: 'demo' }, { Prefer: 'wait=30' })
     expect(made.status, JSON.stringify(made.body)).toBe(201)
   }
-}, 120_000)
+})
 afterAll(async () => {
   for (const stop of stops) await stop()
 })
@@ -209,7 +209,7 @@ describe('keys rotate', () => {
     expect(await under('kept', ID)).toBe(0)
     expect(most).toBe(PAGE)
     expect(longest, 'bytes of a request or an answer').toBeLessThan(1000 * PAGE)
-  }, 120_000)
+  })
 
   test('overwrites nothing that somebody changed between its reading and its writing, and names it', async () => {
     await reencryptAll(parsed(back()), TRACE)
@@ -234,7 +234,7 @@ describe('keys rotate', () => {
     const again = await reencryptAll(config(), TRACE)
     expect(again.left.map(({ where }) => where)).not.toContain('kept: freehold.mails')
     expect(await under('kept', ID)).toBe(0)
-  }, 120_000)
+  })
 
   test('goes on where it stopped after it was killed, and does nothing twice', async () => {
     await reencryptAll(parsed(back()), TRACE)
@@ -254,7 +254,7 @@ describe('keys rotate', () => {
     expect(again.reencrypted).toBeLessThanOrEqual(all - done)
     expect(again.reencrypted).toBeGreaterThan(0)
     expect(await under('kept', ID)).toBe(0)
-  }, 120_000)
+  })
 
   test('names a tenant whose database does not answer, and does it when it does', async () => {
     await reencryptAll(parsed(back()), TRACE)
@@ -275,7 +275,7 @@ describe('keys rotate', () => {
     expect(await under('kept-other', ID)).toBe(2)
     await reencryptAll(config(), TRACE)
     expect(await under('kept-other', ID)).toBe(0)
-  }, 120_000)
+  })
 
   test('removes kept secrets of answers after ten minutes, and waits for younger ones', async () => {
     const { rows } = await tenant('kept')
@@ -298,5 +298,5 @@ describe('keys rotate', () => {
     expect(
       Number((await rows(sql`select count(*)::integer as n from access.kept_answers where secrets_encrypted is not null`))[0]?.n),
     ).toBe(0)
-  }, 120_000)
+  })
 })

@@ -45,7 +45,7 @@ beforeAll(async () => {
   await batch(stack.env.MASTER_DATABASE_URL ?? '', [
     sql`insert into platform.migration_runs (id, target, state, concurrency, stop_percent, rest_from) values (${RUN}, 'tenant/9999_later', 'running', 1, 5, now())`,
   ])
-}, 120_000)
+})
 
 afterAll(async () => {
   for (const stop of stops) await stop()
@@ -67,7 +67,7 @@ it('a run is asked about each second while somebody follows it, and not once aft
     text += part
   })
   answer.on('error', () => {})
-  await vi.waitUntil(() => looks >= 3, { timeout: 10_000 })
+  await vi.waitUntil(() => looks >= 3, { timeout: 60_000 })
   expect(text).toMatch(/^retry: 2000\n\nid: [0-9a-f]{16}\nevent: run\ndata: \{.*"state":"running".*\}\n\n(:\n\n)+$/)
   answer.destroy()
   const then = looks

@@ -80,12 +80,12 @@ beforeAll(async () => {
   })
   expect(tenant.status, JSON.stringify(tenant.body)).toBe(201)
   token = (await ask(portOf(0), '/api/v1/auth/login', { body: ADMIN })).body.access_token
-}, 120_000)
+})
 afterAll(async () => {
   await Promise.all(stops.map((stop) => stop()))
   await stack?.stop()
   await folder?.remove()
-}, 60_000)
+})
 
 it(`${REQUESTS} requests by ${CLIENTS} clients through two Workers count ${REQUESTS} within a minute`, async () => {
   const { id, key } = await made(['unit:read'])

@@ -286,13 +286,13 @@ beforeAll(async () => {
   token = ''
   token = (await ask('/platform/v1/auth/login', { email: OPERATOR.email, password: OPERATOR.password })).body.access_token
   await master(HOLD)
-}, 120_000)
+})
 afterAll(async () => {
   await worker?.stop()
   await door?.shut()
   await stack?.stop()
   await folder?.remove()
-}, 60_000)
+})
 
 const KILLS: Record<string, () => Promise<void>> = {
   'the Worker is killed': async () => {
@@ -422,4 +422,4 @@ it('KV holds every tenant: after a start, people are answered without the master
       expect.stringContaining('master;desc="0"'),
     ])
   }
-}, 60_000)
+})

@@ -111,7 +111,7 @@ beforeAll(async () => {
     { Authorization: `Bearer ${access_token}`, Prefer: 'wait=30' },
   )
   database = made.database_name
-}, 120_000)
+})
 
 afterAll(async () => {
   delete process.env.NODE_EXTRA_CA_CERTS
@@ -159,7 +159,7 @@ it('smtps:// is TLS from the first byte', async () => {
   await minute()
   expect(office.taken).toMatchObject([{ to: 'smtps-1@post.test', secure: true, user: POST_LOGIN.username }])
   await close()
-}, 60_000)
+})
 
 describe('a server that is not who it should be', () => {
   it.each<[string, string, object]>([

@@ -180,13 +180,13 @@ beforeAll(async () => {
     ),
   )
   for (const { status, body } of await Promise.all(made)) expect(status, JSON.stringify(body)).toBe(201)
-}, 120_000)
+})
 afterAll(async () => {
   await worker?.stop()
   await door?.shut()
   await stack?.stop()
   await folder?.remove()
-}, 60_000)
+})
 
 describe('a run in the middle of several tenants', () => {
   it('goes on after the Worker was killed, by the scheduled job of the next', async () => {
@@ -200,7 +200,7 @@ describe('a run in the middle of several tenants', () => {
     const rows = await expectDone(begun, 60_000)
     const twice = rows.filter(({ attempts }) => attempts === 2).map(({ subdomain }) => subdomain)
     expect(twice.sort(), 'whoever was in the middle has a second attempt').toEqual(begun.held.sort())
-  }, 120_000)
+  })
 
   it('goes on after a server process of Postgres was killed, which takes all others with it', async () => {
     const begun = await begin()

@@ -90,12 +90,12 @@ beforeAll(async () => {
   await wake()
   const { email, password } = OPERATOR
   token = (await ask('/platform/v1/auth/login', { body: { email, password }, as: '' })).body.access_token
-}, 120_000)
+})
 afterAll(async () => {
   await worker?.stop()
   await stack?.stop()
   await folder?.remove()
-}, 60_000)
+})
 
 const KILLS: Record<string, () => Promise<void>> = {
   'the Worker': async () => {
@@ -181,4 +181,4 @@ it('KV holds every name: after a start the former ones are answered without the 
       expect.stringContaining('master;desc="0"'),
     ])
   }
-}, 60_000)
+})

@@ -132,12 +132,12 @@ beforeAll(async () => {
   ;[one, two] = await Promise.all([wake('one', first), wake('two', second)])
   const { email, password } = OPERATOR
   operator = (await ask(one, '/platform/v1/auth/login', { body: { email, password } })).body.access_token
-}, 120_000)
+})
 afterAll(async () => {
   await Promise.all([one?.stop(), two?.stop()])
   await stack?.stop()
   await folder?.remove()
-}, 60_000)
+})
 
 describe('what is done through one Worker is felt by the next request of the other', () => {
   it('a session that was ended', async () => {
@@ -256,7 +256,7 @@ describe('what is done through one Worker is felt by the next request of the oth
     expect((await turn(two, 'activate', id)).status).toBe(200)
     await until('the first lets the tenant in', 2_500, async () => (await me(one, 'two-off', session)).status === 200)
     expect(said(await refresh(one, 'two-off', session))).toEqual(ok)
-  }, 60_000)
+  })
 
   it('a tenant that was made', async () => {
     for (const [here, there, name] of [[one, two, 'two-made-a'] as const, [two, one, 'two-made-b'] as const]) {
@@ -305,7 +305,7 @@ describe('on both at once', () => {
           expect((await refresh(site, 'two-crossing', old)).status, site.name).toBe(401)
         }
     }
-  }, 60_000)
+  })
 
   it(`${WRONG} wrong passwords are five comparisons, and lock the person on both`, async () => {
     await settled('two-guessed')
@@ -320,7 +320,7 @@ describe('on both at once', () => {
     expect(states.find(({ state }) => state === 'failed')).toEqual({ state: 'failed', n: 5 })
     expect(states.map(({ state }) => state)).toEqual(['failed', 'refused'])
     for (const site of [one, two]) expect(said(await knock(site, 'two-guessed')), site.name).toEqual([401, 'invalid_credentials'])
-  }, 120_000)
+  })
 
   it('creations of one subdomain: one is made, the others are refused', async () => {
     const answers = await Promise.all([one, two, one, two].map((site) => create(site, 'two-raced')))
@@ -363,5 +363,5 @@ describe('when one Worker is killed', () => {
     one = await wake('one', one.port)
     expect(said(await me(one, 'two-killed', session))).toEqual(ok)
     expect(said(await knock(one, 'two-begun'))).toEqual(ok)
-  }, 120_000)
+  })
 })

@@ -380,7 +380,7 @@ describe('every minute', () => {
       const { due } = await runMaintenance(settings())
       return due.includes('delivered') && due
     }
-    const due = await vi.waitUntil(visited, { timeout: 10_000 })
+    const due = await vi.waitUntil(visited, { timeout: 60_000 })
     expect(due).toContain('platform')
     await deliverDue(env, settings(), due)
     expect(await mailsTo(mine)).toMatchObject([{ subject: 'delivered S.A.C.: your password was changed' }])
@@ -400,7 +400,7 @@ describe('every minute', () => {
       await deliverDue(env, settings(), (await runMaintenance(settings())).due)
       return (await mailboxOf(email)).length
     }
-    await vi.waitUntil(minute, { timeout: 10_000 })
+    await vi.waitUntil(minute, { timeout: 60_000 })
     await minute()
     const [mail] = await mailsTo(email)
     expect(mail?.text).toMatch(/expires on \w+ \d+, \d{4}/)

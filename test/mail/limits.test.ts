@@ -282,7 +282,7 @@ it('mails to two people, and changes of their addresses, are decided at once: no
     }),
   )
   expect(answers.map(({ status }) => status).filter((status) => ![200, 202].includes(status))).toEqual([])
-}, 60_000)
+})
 
 describe('a tenant', () => {
   const limit = (mail_per_day: number) =>

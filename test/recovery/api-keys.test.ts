@@ -148,7 +148,7 @@ it('a key that is made while a reset is under way is not left over', async () =>
     ...waited,
     sql`select ${isWaitedFor} as is_waited_for`,
   )
-  await vi.waitUntil(isHeld, { timeout: 10_000 })
+  await vi.waitUntil(isHeld, { timeout: 60_000 })
   const making = here.ask('/api-keys', { token: who.token, body: { name: 'late', permissions: ['unit:read'] } })
   expect(await slow).toEqual([{ is_waited_for: true }])
   expectProblem(await making, 401, 'session_ended')
@@ -164,7 +164,7 @@ it('a rotation and a reset that has locked the user do not wait for each other',
     revoking(who),
     sql`select ${isWaitedFor} as is_waited_for`,
   )
-  await vi.waitUntil(isHeld, { timeout: 10_000 })
+  await vi.waitUntil(isHeld, { timeout: 60_000 })
   const rotating = here.ask(`/api-keys/${id}/rotate`, { token: who.token, body: {} })
   expect(await slow).toEqual([{ is_waited_for: true }])
   expectProblem(await rotating, 404, 'not_found')
@@ -185,7 +185,7 @@ it('a reset and the counting of uses lock keys in one order', async () => {
     sql`select from freehold.api_keys where id = any (${`{${rest}}`}::uuid[]) order by id for no key update`,
     sql`select ${isWaitedFor} as is_waited_for`,
   )
-  await vi.waitUntil(isHeld, { timeout: 10_000 })
+  await vi.waitUntil(isHeld, { timeout: 60_000 })
   const resetting = reset(who, {})
   expect(await counting).toEqual([{ is_waited_for: true }])
   expect((await resetting).status).toBe(200)

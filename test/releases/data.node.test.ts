@@ -62,7 +62,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await stop()
   await older.remove()
-}, 60_000)
+})
 
 describe('a data folder of an older commit', () => {
   it('is migrated with progress before the Worker answers', () => {

@@ -98,7 +98,7 @@ beforeAll(async () => {
   }
   port = before.port
   document = (await ask('/openapi.json')).body
-}, 120_000)
+})
 
 afterAll(async () => {
   for (const stop of stops) await stop()

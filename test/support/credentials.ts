@@ -24,7 +24,7 @@ export async function turnLoginsNow(id: string, token: string) {
           sql`select from platform.credential_rotations where tenant_id = ${id} and (state = 'running' and error is null or state = 'leaving' and left_until is null)`,
         )
       ).length,
-    { timeout: 30_000, interval: 20 },
+    { timeout: 60_000, interval: 20 },
   )
   return answer
 }

@@ -95,13 +95,13 @@ beforeAll(async () => {
   port = worker.port
   token = (await ask('/platform/v1/auth/login', { body: OPERATOR })).body.access_token
   answers.length = 0
-}, 120_000)
+})
 afterEach(() => {
   playing = null
 })
 afterAll(async () => {
   for (const stop of stops) await stop()
-}, 60_000)
+})
 
 /** Runs SQL as Postgres' superuser. */
 async function asSuper(database: string, ...texts: string[]): Promise<any[]> {
@@ -490,7 +490,7 @@ describe('a host', () => {
     expect(data.find(({ state }: any) => state === 'failed').error).toMatch(/^sorry: postgresql:\/\/…/)
     for (const secret of seen) secrets.add(secret)
     expect(new Set(seen).size).toBeGreaterThan(0)
-  }, 120_000)
+  })
 })
 
 it('no connection string that was given is in an answer, in the log, in the master or in a Workflow’s steps', async () => {

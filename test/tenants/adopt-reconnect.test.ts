@@ -42,7 +42,7 @@ it('that is accepted no more stops nobody who uses the tenant; an erasure says w
   expect((await show(id)).database_error).toBeNull()
   const query = '?hard=true&confirm=reconnected'
   await call('', `/platform/v1/tenants/${id}${query}`, { method: 'DELETE', token: await operatorToken() })
-  await vi.waitUntil(async () => (await show(id)).database_error !== null, { timeout: 10_000, interval: 50 })
+  await vi.waitUntil(async () => (await show(id)).database_error !== null, { timeout: 60_000, interval: 50 })
   expect(await show(id)).toMatchObject({ status: 'erasing', database_error: NOT_ACCEPTED })
   await eraseStale(env as never, settings())
   expect((await show(id)).status).toBe('erasing')
@@ -55,7 +55,7 @@ it('that is accepted no more stops nobody who uses the tenant; an erasure says w
       await eraseStale(env as never, settings())
       return (await show(id)).status === 404
     },
-    { timeout: 10_000, interval: 100 },
+    { timeout: 60_000, interval: 100 },
   )
   expect(await rowsOf(url, sql`select nspname from pg_namespace where nspname in ('freehold', 'access')`)).toEqual([])
 })

@@ -65,7 +65,7 @@ it('in which something of the stranger’s depends on Freehold is not erased ove
   const token = await operatorToken()
   await call('', `/platform/v1/tenants/${body.id}?hard=true&confirm=adopt-used`, { method: 'DELETE', token })
   const show = async () => (await call('', `/platform/v1/tenants/${body.id}`, { token })).body
-  await vi.waitUntil(async () => (await show()).database_error !== null, { timeout: 10_000, interval: 50 })
+  await vi.waitUntil(async () => (await show()).database_error !== null, { timeout: 60_000, interval: 50 })
   const { status, database_error } = await show()
   expect(status).toBe('erasing')
   expect(database_error).toMatch(
@@ -78,7 +78,7 @@ it('in which something of the stranger’s depends on Freehold is not erased ove
       await eraseStale(env as never, settings())
       return (await show()).status === 404
     },
-    { timeout: 10_000, interval: 100 },
+    { timeout: 60_000, interval: 100 },
   )
 })
 
@@ -114,7 +114,7 @@ it('whose logins could enter the next tenant’s database does not become active
     const { data } = (await call('', `/platform/v1/tenants/${body.id}/provisioning`, { token })).body
     return data.find(({ name }: any) => name === 'prove')
   }
-  await vi.waitUntil(async () => (await proof()).error !== null, { timeout: 10_000, interval: 100 })
+  await vi.waitUntil(async () => (await proof()).error !== null, { timeout: 60_000, interval: 100 })
   expect((await proof()).error).toMatch(/^The (app|owner) login can connect to the database shop_adopt_proven\.$/)
   expect((await call('', `/platform/v1/tenants/${body.id}`, { token })).body.status).not.toBe('active')
 })

@@ -19,7 +19,7 @@ describe('work that stands still', () => {
     const run = await plantRun(stuck)
     await master(sql`update platform.provisioning_runs set lease_until = now() - interval '1 second' where id = ${run}`)
     await mended('work', 'provisioning_stuck', 'idle-stuck')
-  }, 30_000)
+  })
 
   it('erasure_stuck: an erasure that nobody works on goes on to its end', async () => {
     const stuck = await plantTenant('idle-erased')

@@ -34,7 +34,7 @@ beforeAll(async () => {
       made.set(isolation, { id, session: await plantSession(name) })
     }),
   )
-}, 60_000)
+})
 
 describe('a route answers a tenant of each isolation the same', () => {
   it.each(tenantRoutes.map((asking) => [asking.name, asking] as const))('%s', async (_, { method, path, at, body: sample }) => {

@@ -30,7 +30,7 @@ const until = async (id: string, state: string) => {
       const { body } = await runs(`/${id}`)
       return body.state === 'running' ? null : body
     },
-    { timeout: 30_000, interval: 100 },
+    { timeout: 60_000, interval: 100 },
   )
   expect(run.state, JSON.stringify(run)).toBe(state)
   return run
@@ -56,7 +56,7 @@ describe('a tenant that is behind', () => {
     }
     expect(await versionOf('behind-served')).toBe(BEFORE)
     expect((await call('', '/readyz')).body).toMatchObject({ status: 'ok', tenants_behind: expect.any(Number) })
-    await vi.waitUntil(async () => (await call('', '/readyz')).body.tenants_behind > 0, { timeout: 5_000, interval: 200 })
+    await vi.waitUntil(async () => (await call('', '/readyz')).body.tenants_behind > 0, { timeout: 60_000, interval: 200 })
   })
 })
 
@@ -269,7 +269,7 @@ describe('a run', () => {
     await Promise.all(['fleet-x', 'fleet-y', 'fleet-z'].map((name) => copyTenant(name, { is_behind: true })))
     await master(sql`update platform.maintenance set active_until = '-infinity'`)
     const begun = await runs('', {})
-    await vi.waitUntil(async () => (await runs(`/${begun.body.id}`)).body.tenants.done === 2, { timeout: 20_000, interval: 100 })
+    await vi.waitUntil(async () => (await runs(`/${begun.body.id}`)).body.tenants.done === 2, { timeout: 60_000, interval: 100 })
     const [asleep] = await master(sql`select t.subdomain from platform.tenants t where t.schema_version = ${BEFORE}`)
     await advance(env, settings())
     expect((await runs(`/${begun.body.id}`)).body).toMatchObject({ state: 'running', tenants: { pending: 1 } })

@@ -155,7 +155,7 @@ describe('the events of a run', () => {
     await next()
     await next()
     const reading = next().catch(() => null)
-    await vi.waitUntil(() => count() >= 3, { timeout: 10_000 })
+    await vi.waitUntil(() => count() >= 3, { timeout: 60_000 })
     await cancel()
     await reading
     const then = count()

@@ -81,7 +81,7 @@ beforeAll(async () => {
   stops.unshift(worker.stop)
   ports = [worker.port, worker.other]
   token = (await ask(0, '/platform/v1/auth/login', { body: OPERATOR })).body.access_token
-}, 120_000)
+})
 
 afterAll(async () => {
   for (const stop of stops) await stop()

@@ -92,7 +92,7 @@ describe('the events of a provisioning', () => {
     await next()
     await next()
     const reading = next().catch(() => null)
-    await vi.waitUntil(() => count() >= 2, { timeout: 10_000 })
+    await vi.waitUntil(() => count() >= 2, { timeout: 60_000 })
     await cancel()
     await reading
     const then = count()

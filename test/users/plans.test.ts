@@ -48,7 +48,7 @@ beforeAll(async () => {
     })
     who[scope] = await credentialOf('crowded', username)
   }
-}, 120_000)
+})
 
 type Node = {
   'Node Type': string
