@@ -1,7 +1,6 @@
 /**
- * `npm run test:faults`: what takes long by nature. Two lanes side by side, each of which does one run of vitest after another, and a run one
- * file after another in front of its own Postgres and Neon. `faults` is two runs, so that the databases of one are gone when the next begins:
- * they are in memory. Options are passed to all; with paths `faults` is one run.
+ * `npm run test:faults`: what takes long by nature. Three runs of vitest, two at a time, each of which does one file after another in front of
+ * its own Postgres and Neon: these are in memory, and three at once would not fit. Options are passed to all; with paths `faults` is one run.
  */
 import { spawn } from 'node:child_process'
 import { glob, readFile, writeFile } from 'node:fs/promises'
@@ -10,18 +9,17 @@ import { fileURLToPath } from 'node:url'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const REPORT = `${ROOT}.wrangler/tests.json`
-/** What tenants that exist go through: files of `faults` for a run of their own. */
-const OF_LIFE = /\/(move|restore|rotate|renaming|undo)/
+/** What tenants that exist go through, and what looks at all of them: files of `faults` for a run of their own, where there are few. */
+const OF_LIFE = /\/(doctor|move|restore|rotate|renaming|undo)/
 const given = process.argv.slice(2)
 const faults = given.some((option) => option.startsWith('test/')) ? [] : await filesOf('test/faults/*.test.ts')
 type Run = { name: string; projects: string[]; files: string[] }
-const LANES: Run[][] = [
-  [
-    { name: 'faults', projects: ['faults'], files: faults.filter((file) => !OF_LIFE.test(file)) },
-    ...(faults.length ? [{ name: 'life', projects: ['faults'], files: faults.filter((file) => OF_LIFE.test(file)) }] : []),
-  ],
-  [{ name: 'slow+compressed', projects: ['slow', 'compressed'], files: [] }],
+const RUNS: Run[] = [
+  { name: 'faults', projects: ['faults'], files: faults.filter((file) => !OF_LIFE.test(file)) },
+  { name: 'slow+compressed', projects: ['slow', 'compressed'], files: [] },
+  ...(faults.length ? [{ name: 'life', projects: ['faults'], files: faults.filter((file) => OF_LIFE.test(file)) }] : []),
 ]
+const AT_ONCE = 2
 
 async function filesOf(pattern: string): Promise<string[]> {
   const found: string[] = []
@@ -48,17 +46,15 @@ function run({ name, projects, files }: Run): Promise<number> {
 
 type Sums = { numPassedTests: number; numFailedTests: number }
 
-/** Does the runs of a lane. Returns their exit statuses. */
-async function drive(lane: Run[]): Promise<number[]> {
-  const codes: number[] = []
-  for (const each of lane) codes.push(await run(each))
-  return codes
+const waiting = [...RUNS]
+const codes: number[] = []
+async function drive() {
+  for (let next = waiting.shift(); next; next = waiting.shift()) codes.push(await run(next))
 }
-
-const codes = (await Promise.all(LANES.map(drive))).flat()
+await Promise.all(Array.from({ length: AT_ONCE }, drive))
 if (process.env.CI) {
   const reports = await Promise.all(
-    LANES.flat().map(async ({ name }) => JSON.parse(await readFile(reportOf(name), 'utf8').catch(() => '{}')) as Partial<Sums>),
+    RUNS.map(async ({ name }) => JSON.parse(await readFile(reportOf(name), 'utf8').catch(() => '{}')) as Partial<Sums>),
   )
   const sum = (name: keyof Sums) => reports.reduce((total, report) => total + (report[name] ?? 0), 0)
   const sums: Sums = { numPassedTests: sum('numPassedTests'), numFailedTests: sum('numFailedTests') }
