@@ -69,8 +69,10 @@ it('ten at once are all made, and nothing is there twice', async () => {
       .sort(),
   ).toEqual(names.map((name) => `freehold_${name.replace('-', '_')}`))
   const hosts = await master(
-    sql`select h.taken, (select count(*)::integer from platform.tenants t where t.host_id = h.id) as there from platform.hosts h`,
+    sql`select h.taken, (select count(*)::integer from platform.tenants t where t.host_id = h.id) as there from platform.hosts h
+        where exists (select from platform.tenants t where t.host_id = h.id and t.subdomain ~ '^once-[0-9]$')`,
   )
+  expect(hosts.length).toBeGreaterThan(0)
   for (const { taken, there } of hosts) expect(taken).toBe(there)
   const people = await Promise.all(names.slice(0, 3).map((name) => login(name)))
   expect(people.every((person) => person.token_type === 'Bearer')).toBe(true)

@@ -55,7 +55,7 @@ describe('the usage of a tenant', () => {
     await login('used-project')
     const { body } = await usage(own)
     expect(body).toMatchObject({ people: 1, missing: [] })
-    const { projects } = await askNeon(`/projects?search=freehold-tenant-${own}`)
+    const { projects } = await askNeon(`/projects?search=${own}`)
     const query = new URLSearchParams({
       from: body.month_began_at,
       to: new Date(Date.now() + 60_000).toISOString(),
