@@ -49,6 +49,7 @@ const SLOW = [
   'test/freehold/first-deploy-interrupted.node.test.ts',
   'test/audit/verify.node.test.ts',
   'test/migration/make.node.test.ts',
+  'test/package/packed.node.test.ts',
   'test/planted/planted.node.test.ts',
   'test/releases/data.node.test.ts',
   'test/releases/worker.node.test.ts',

@@ -1,5 +1,6 @@
-import { readFileSync } from 'node:fs'
+#!/usr/bin/env node
 import { Command } from 'commander'
+import about from '../../package.json' with { type: 'json' }
 import { addAnalytics } from './analytics.ts'
 import { addAudit } from './audit.ts'
 import { addDevUsers } from './dev-users.ts'
@@ -24,14 +25,12 @@ MASTER_DATABASE_URL, MASTER_READER_URL, ENCRYPTION_KEYS, OWNER_KEYS, PASSWORD_HA
 NEON_API_KEY, NEON_ORG_ID, NEON_API_URL, CLOUDFLARE_API_TOKEN, CLOUDFLARE_API_BASE_URL, NO_COLOR. The help of each command lists those it reads.
 Exit status: 0 on success, 1 on failure, 2 for wrong usage.`
 
-const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
-
 // A closed pipe (`| head`) is not a failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1))
 
 const program = new Command('freehold')
   .description('The admin CLI of Freehold, for its operators')
-  .version(version)
+  .version(about.version)
   .addHelpText('after', HELP)
   .configureHelp({ showGlobalOptions: true })
   .exitOverride()

@@ -21,6 +21,20 @@ const FLOORS = [
   ['app.ts'],
   ['index.ts'],
 ]
+/** The packages that the Worker may import: package.json has them among its tools, because what it packs is the client. */
+const LIBRARIES = [
+  '@hono/zod-openapi',
+  '@hono/zod-validator',
+  '@neon/sdk',
+  '@neondatabase/serverless',
+  '@noble/hashes',
+  '@oslojs/encoding',
+  'bowser',
+  'drizzle-orm',
+  'hono',
+  'jose',
+  'zod',
+]
 const roomOf = (path: string) => path.split('/')[1] ?? ''
 
 /** A circle of imports, where files are taken together as `group` says; null when there is none. */
@@ -82,9 +96,12 @@ describe('imports', () => {
     expect(broken(({ file, name }) => name.startsWith('@neondatabase/') && !file.startsWith('src/kernel/'))).toEqual([])
   })
 
-  it('name what package.json depends on, or what the platform gives', () => {
-    const { dependencies } = JSON.parse(read('package.json'))
-    const given = new Set([...Object.keys(dependencies), 'cloudflare:workers', 'cloudflare:workflows', 'cloudflare:sockets'])
+  it('name what the Worker is made of (decision 5), or what the platform gives; no tool of development', () => {
+    const { dependencies, devDependencies } = JSON.parse(read('package.json'))
+    expect({ ...dependencies, ...devDependencies }).toMatchObject(
+      Object.fromEntries(LIBRARIES.map((name) => [name, expect.any(String)])),
+    )
+    const given = new Set([...LIBRARIES, 'cloudflare:workers', 'cloudflare:workflows', 'cloudflare:sockets'])
     const packageOf = (name: string) =>
       name
         .split('/')

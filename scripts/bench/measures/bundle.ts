@@ -1,12 +1,13 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { bundleParts } from '../../bundle/parts.ts'
-import type { Measure } from '../finding.ts'
+import { packageSizes } from '../../package/sizes.ts'
+import type { Finding, Measure } from '../finding.ts'
 import { spread } from '../samples.ts'
 
 const SHOWN = 20
 
-/** How large the Worker is that is deployed to production, and what it is made of. */
+/** How large the Worker is that is deployed to production, and what it is made of; and the two parts of the npm package. */
 export const bundle: Measure = {
   name: 'bundle',
   async run({ outdir }) {
@@ -14,6 +15,10 @@ export const bundle: Measure = {
     await mkdir(folder, { recursive: true })
     const { kib, parts } = await bundleParts(folder)
     const rest = parts.slice(SHOWN).reduce((sum, part) => sum + part.kib, 0)
+    const { client, verify } = await packageSizes()
+    const part = (title: string, size: number, goal: number, note: string): Finding => {
+      return { title, value: spread([size]), unit: 'KiB', goal, parts: [], note }
+    }
     return [
       {
         title: 'The bundle, gzipped',
@@ -27,6 +32,8 @@ export const bundle: Measure = {
         })),
         note: 'What wrangler prints. Text is gzipped by itself; a package or a folder counts by its share of the minified script.',
       },
+      part('freehold/client, gzipped', client, 6, 'Minified, with openapi-fetch.'),
+      part('freehold/verify, gzipped', verify, 8, 'Minified, beside jose.'),
     ]
   },
 }
