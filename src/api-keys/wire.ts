@@ -9,7 +9,7 @@ import { PermissionName } from '../roles/wire.ts'
 const Network = z
   .string()
   .max(49)
-  .regex(/^[0-9a-f]*[.:][0-9a-f.:]*(\/\d{1,3})?$/i, 'must be an address or a network, such as 192.0.2.0/24 or 2001:db8::/32')
+  .regex(/^[0-9a-fA-F]*[.:][0-9a-fA-F.:]*(\/\d{1,3})?$/, 'must be an address or a network, such as 192.0.2.0/24 or 2001:db8::/32')
 
 export const NewApiKey = z
   .object({

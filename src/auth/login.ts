@@ -6,6 +6,7 @@
 import { z } from '@hono/zod-openapi'
 import { sql } from 'drizzle-orm'
 import type { Ctx } from '../kernel/context.ts'
+import { plain } from '../kernel/fields.ts'
 import { log } from '../kernel/log.ts'
 import { Problem } from '../kernel/problem.ts'
 import { newToken, tokenHash } from '../kernel/token.ts'
@@ -15,19 +16,10 @@ import type { Location } from '../sessions/device.ts'
 import { type Attempt, beginAttempt, firstPasswordExpired, overload } from './attempt.ts'
 import { type Claims, type Entered, Password } from './auth.ts'
 
-const Name = z
-  .string()
-  .trim()
-  .min(1)
-  .max(255)
-  .regex(/^[^\p{Cc}\p{Cs}]*$/u, 'must be text without control characters')
+const Name = plain(z.string().trim().min(1).max(255))
 
 /** Of an earlier login. One that is not valid counts as none: the login is a stranger's then. */
-const DeviceToken = z
-  .string()
-  .max(255)
-  .regex(/^[^\p{Cc}\p{Cs}]*$/u, 'must be text without control characters')
-  .openapi({ description: 'The device_token of an earlier login of this user' })
+const DeviceToken = plain(z.string().max(255)).openapi({ description: 'The device_token of an earlier login of this user' })
 
 export const Credentials = z
   .object({

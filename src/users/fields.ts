@@ -3,6 +3,11 @@ import { z } from '@hono/zod-openapi'
 import { written } from '../kernel/fields.ts'
 import { unmixed, visible } from '../names/names.ts'
 
+const NOT_A_USERNAME = 'must begin with a letter or digit, and have letters, digits, ".", "_" and "-" only'
+/** What the OpenAPI document can say of it in a pattern without flags: all ASCII characters, and of the others anything. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what it refuses.
+const ASCII_OF_USERNAME = /^[^\x00-\x2f\x3a-\x40\x5b-\x60\x7b-\x9f][^\x00-\x2c\x2f\x3a-\x40\x5b-\x5e\x60\x7b-\x9f]*$/
+
 /**
  * Normalised for storage and for the comparison at login: NFKC, trimmed, lower case. It must not mix the scripts whose letters look
  * alike, nor contain invisible characters.
@@ -13,10 +18,8 @@ export const Username = written(64)
   .toLowerCase()
   .min(1)
   .max(64)
-  .regex(
-    /^[\p{L}\p{N}][\p{L}\p{M}\p{N}._-]*$/u,
-    'must begin with a letter or digit, and have letters, digits, ".", "_" and "-" only',
-  )
+  .regex(ASCII_OF_USERNAME, { error: NOT_A_USERNAME, abort: true })
+  .refine((written) => /^[\p{L}\p{N}][\p{L}\p{M}\p{N}._-]*$/u.test(written), NOT_A_USERNAME)
   // \p{L} and \p{M} contain invisible characters too: fillers, variation selectors.
   .superRefine(visible)
   .superRefine(unmixed)
