@@ -68,7 +68,7 @@ async function refuseProduction(url: string): Promise<void> {
   const document = ApiDocument.safeParse(await answer?.json().catch(() => null))
   // If the server is unreachable or not Freehold, the first call fails with the reason.
   if (!document.success) return
-  const own = document.data.servers.map((server) => server.url)
+  const own = document.data.servers.map((server) => server.url).filter((address) => !address.includes('{'))
   if (!answer?.headers.has('Server-Timing')) throw new Failure(`Refused: the server at ${url} runs in production.`)
   const elsewhere = own.find((address) => !isLoopback(new URL(address).hostname))
   if (elsewhere) throw new Failure(`Refused: the server at ${url} is known as ${elsewhere}, and may be production.`)

@@ -9,6 +9,7 @@ export const accessRoutes = room()
 
 accessRoutes.openapi(
   route({
+    operationId: 'checkPermissions',
     method: 'post',
     path: '/authz/check',
     summary: 'Check up to 100 permissions or roles, with reasons',
@@ -22,6 +23,7 @@ accessRoutes.openapi(
 
 accessRoutes.openapi(
   route({
+    operationId: 'explainPermissions',
     method: 'get',
     path: '/users/{id}/permissions',
     summary: 'Explain the permissions of a user, now or at a past time',
@@ -37,6 +39,7 @@ accessRoutes.openapi(
 
 accessRoutes.openapi(
   route({
+    operationId: 'listPermissionHolders',
     method: 'get',
     path: '/permissions/{name}/holders',
     summary: 'List users who hold a permission, now or at a past time',

@@ -17,6 +17,7 @@ export const apiKeyRoutes = room()
 
 apiKeyRoutes.openapi(
   route({
+    operationId: 'createApiKey',
     ...OWN,
     method: 'post',
     path: '/',
@@ -30,6 +31,7 @@ apiKeyRoutes.openapi(
 
 apiKeyRoutes.openapi(
   route({
+    operationId: 'listApiKeys',
     ...OWN,
     method: 'get',
     path: '/',
@@ -43,6 +45,7 @@ apiKeyRoutes.openapi(
 
 apiKeyRoutes.openapi(
   route({
+    operationId: 'getApiKey',
     ...OWN,
     method: 'get',
     path: '/{id}',
@@ -56,6 +59,7 @@ apiKeyRoutes.openapi(
 
 apiKeyRoutes.openapi(
   route({
+    operationId: 'updateApiKey',
     ...OWN,
     method: 'patch',
     path: '/{id}',
@@ -70,6 +74,7 @@ apiKeyRoutes.openapi(
 
 apiKeyRoutes.openapi(
   route({
+    operationId: 'rotateApiKey',
     ...OWN,
     method: 'post',
     path: '/{id}/rotate',
@@ -87,6 +92,7 @@ apiKeyRoutes.openapi(
 
 apiKeyRoutes.openapi(
   route({
+    operationId: 'revokeApiKey',
     ...OWN,
     method: 'delete',
     path: '/{id}',
@@ -106,6 +112,7 @@ export const userApiKeyRoutes = room()
 
 userApiKeyRoutes.openapi(
   route({
+    operationId: 'listUserApiKeys',
     method: 'get',
     path: '/{id}/api-keys',
     summary: 'List the API keys of a user',
@@ -121,6 +128,7 @@ userApiKeyRoutes.openapi(
 
 userApiKeyRoutes.openapi(
   route({
+    operationId: 'revokeUserApiKey',
     method: 'delete',
     path: '/{id}/api-keys/{key_id}',
     summary: 'Revoke an API key of a user',

@@ -22,6 +22,7 @@ export const activityRoutes = room()
 
 activityRoutes.openapi(
   route({
+    operationId: 'listActivities',
     method: 'get',
     path: '/',
     summary: 'List activities, newest first',
@@ -36,6 +37,7 @@ activityRoutes.openapi(
 
 activityRoutes.openapi(
   route({
+    operationId: 'createActivity',
     method: 'post',
     path: '/',
     summary: 'Record an activity of a service',
@@ -49,6 +51,7 @@ activityRoutes.openapi(
 
 activityRoutes.openapi(
   route({
+    operationId: 'exportActivities',
     method: 'get',
     path: '/export',
     summary:
@@ -67,6 +70,7 @@ activityRoutes.openapi(
 
 activityRoutes.openapi(
   route({
+    operationId: 'getActivity',
     method: 'get',
     path: '/{id}',
     summary: 'Get an activity',
@@ -84,6 +88,7 @@ export const checkpointRoutes = room()
 
 checkpointRoutes.openapi(
   route({
+    operationId: 'listCheckpoints',
     method: 'get',
     path: '/checkpoints',
     summary: 'List the checkpoints of the audit, newest first',
@@ -101,6 +106,7 @@ export const userActivityRoutes = room()
 
 userActivityRoutes.openapi(
   route({
+    operationId: 'listUserActivities',
     method: 'get',
     path: '/{id}/activities',
     summary: 'List the activities of a user, newest first',

@@ -43,6 +43,7 @@ export const keyRoutes = room()
 
 keyRoutes.openapi(
   route({
+    operationId: 'getJwks',
     method: 'get',
     path: '/jwks.json',
     summary: 'Get the public keys of the tenant, or of the platform',
@@ -67,6 +68,7 @@ keyRoutes.openapi(
 
 discoveryRoutes.openapi(
   route({
+    operationId: 'getOpenIdConfiguration',
     method: 'get',
     path: '/openid-configuration',
     summary: 'Get the OpenID Connect configuration',

@@ -26,6 +26,7 @@ export const authRoutes = room()
 
 authRoutes.openapi(
   route({
+    operationId: 'login',
     method: 'post',
     path: '/login',
     summary: 'Log in with a password',
@@ -63,12 +64,15 @@ authRoutes.openapi(
 for (const path of ['/refresh-token', '/refresh']) {
   authRoutes.openapi(
     route({
+      operationId: path === '/refresh' ? 'refreshTokenFormerly' : 'refreshToken',
       method: 'post',
       path,
       summary: 'Exchange a refresh token',
       public: true,
       trips: 1,
       failures: 'refresh',
+      account: true,
+      ...(path === '/refresh' && { deprecated: true }),
       body: RefreshToken,
       returns: { 200: LoginAnswer },
       problems: ['refresh_invalid', 'refresh_reused', 'user_inactive', 'session_ended', 'forbidden'],
@@ -89,6 +93,7 @@ for (const path of ['/refresh-token', '/refresh']) {
 for (const path of ['/password-change', '/change-password']) {
   authRoutes.openapi(
     route({
+      operationId: path === '/change-password' ? 'changePasswordFormerly' : 'changePassword',
       method: 'post',
       path,
       summary: 'Change the password of the current user, and if asked, revoke their API keys',
@@ -97,6 +102,7 @@ for (const path of ['/password-change', '/change-password']) {
       any_password: true,
       trips: 2,
       attempts: 'password-change',
+      ...(path === '/change-password' && { deprecated: true }),
       body: PasswordChange,
       returns: { 204: null },
       problems: ['invalid_credentials', 'password_change_required', 'rate_limited'],
@@ -110,6 +116,7 @@ for (const path of ['/password-change', '/change-password']) {
 
 authRoutes.openapi(
   route({
+    operationId: 'logout',
     method: 'post',
     path: '/logout',
     summary: 'End the current session',
@@ -129,6 +136,7 @@ authRoutes.openapi(
 
 authRoutes.openapi(
   route({
+    operationId: 'logoutAll',
     method: 'post',
     path: '/logout-all',
     summary: 'End all sessions of the current user',
@@ -148,6 +156,7 @@ authRoutes.openapi(
 
 authRoutes.openapi(
   route({
+    operationId: 'getMe',
     method: 'get',
     path: '/me',
     summary: 'Get the current user',
@@ -161,6 +170,7 @@ authRoutes.openapi(
 
 authRoutes.openapi(
   route({
+    operationId: 'whoAmI',
     method: 'get',
     path: '/whoami',
     summary: 'Get the current session or API key, its permissions and tenant',

@@ -23,6 +23,7 @@ export const delegationRoutes = room()
 
 delegationRoutes.openapi(
   route({
+    operationId: 'listDelegations',
     method: 'get',
     path: '/',
     summary: 'List delegations, newest first',
@@ -37,6 +38,7 @@ delegationRoutes.openapi(
 
 delegationRoutes.openapi(
   route({
+    operationId: 'createDelegation',
     method: 'post',
     path: '/',
     summary: 'Create a delegation',
@@ -51,6 +53,7 @@ delegationRoutes.openapi(
 
 delegationRoutes.openapi(
   route({
+    operationId: 'findSubstitute',
     method: 'get',
     path: '/substitute',
     summary: 'Find the user who acts for a user with a permission now',
@@ -65,6 +68,7 @@ delegationRoutes.openapi(
 
 delegationRoutes.openapi(
   route({
+    operationId: 'getDelegation',
     method: 'get',
     path: '/{id}',
     summary: 'Get a delegation',
@@ -77,12 +81,13 @@ delegationRoutes.openapi(
   async (c) => c.json(await getDelegation(c.var.ctx, c.req.valid('param').id), 200),
 )
 
-for (const [verb, decision, summary] of [
-  ['approve', 'approved', 'Approve a pending delegation'],
-  ['reject', 'rejected', 'Reject a pending delegation'],
+for (const [operationId, verb, decision, summary] of [
+  ['approveDelegation', 'approve', 'approved', 'Approve a pending delegation'],
+  ['rejectDelegation', 'reject', 'rejected', 'Reject a pending delegation'],
 ] as const) {
   delegationRoutes.openapi(
     route({
+      operationId,
       method: 'post',
       path: `/{id}/${verb}`,
       summary,
@@ -98,6 +103,7 @@ for (const [verb, decision, summary] of [
 
 delegationRoutes.openapi(
   route({
+    operationId: 'revokeDelegation',
     method: 'post',
     path: '/{id}/revoke',
     summary: 'Revoke a delegation',

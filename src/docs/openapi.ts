@@ -1,7 +1,21 @@
+/**
+ * The OpenAPI 3.1 document of all rooms. What a route says of itself is here as it is; this adds what only the whole knows: hosts,
+ * names that are unique on both planes, tags, and components in place of what many operations say alike.
+ */
 import type { OpenAPIHono } from '@hono/zod-openapi'
 import type { AppEnv } from '../http/app-env.ts'
+import { asked } from '../http/declared.ts'
 
-type Operation = { operationId?: string; tags?: string[]; summary?: string }
+type Parameter = { name: string; in: string }
+type Answer = { description: string; headers?: Record<string, object>; content?: Record<string, unknown> }
+type Operation = {
+  operationId: string
+  tags?: string[]
+  servers?: object[]
+  parameters?: (Parameter | { $ref: string })[]
+  responses: Record<string, Answer | { $ref: string }>
+}
+type Components = Record<'parameters' | 'headers' | 'responses', Record<string, object>>
 
 const DESCRIPTIONS: Record<string, string> = {
   platform: 'On the base domain, for operators.',
@@ -9,12 +23,17 @@ const DESCRIPTIONS: Record<string, string> = {
   discovery: 'Public keys and metadata to verify the tokens of a tenant.',
 }
 
-const camel = (words: string[]) => words.map((w, i) => (i === 0 ? w : w.charAt(0).toUpperCase() + w.slice(1))).join('')
+const PLATFORM = '/platform/v1/'
 
-/**
- * The OpenAPI 3.1 document of all rooms: each operation is named after its method and path, and tagged with its plane and room.
- */
-function openApi(app: OpenAPIHono<AppEnv>, url: string) {
+const upper = (name: string) => `${name.charAt(0).toUpperCase()}${name.slice(1)}`
+
+/** A room that both planes have gives each a function of its own: `listUsers` and `listOperators`, `login` and `platformLogin`. */
+function nameOn(path: string, name: string, others: Set<string>): string {
+  if (!path.startsWith(PLATFORM) || !others.has(name)) return name
+  return path.startsWith(`${PLATFORM}operators`) ? name.replace('User', 'Operator') : `platform${upper(name)}`
+}
+
+function openApi(app: OpenAPIHono<AppEnv>, base: string) {
   const document = app.getOpenAPI31Document({
     openapi: '3.1.0',
     info: {
@@ -24,28 +43,72 @@ function openApi(app: OpenAPIHono<AppEnv>, url: string) {
         'Identity and access for many tenants, each with a Postgres of its own. Errors are RFC 9457 problems, in English or Spanish by Accept-Language. A user, and an API key, makes 600 requests a minute; what is beyond a limit is a 429 with Retry-After.',
       license: { name: 'MIT', url: 'https://opensource.org/license/mit' },
     },
-    servers: [{ url }],
   })
+  const components: Components = { parameters: {}, headers: {}, responses: {} }
+  const operations = Object.entries(document.paths ?? {}).flatMap(([path, methods]) =>
+    Object.values(methods as Record<string, Operation>).map((operation) => ({ path, operation })),
+  )
+  const of_tenants = new Set(operations.filter(({ path }) => !path.startsWith(PLATFORM)).map((one) => one.operation.operationId))
   const tags = new Set<string>()
-  for (const [path, methods] of Object.entries(document.paths ?? {})) {
-    const words = path.split(/[^A-Za-z0-9]+/).filter((word) => word && word !== 'v1')
-    const tag =
-      words[0] === 'api' || words[0] === 'platform' ? `${words[0] === 'api' ? 'tenant' : 'platform'}: ${words[1]}` : 'discovery'
+  for (const { path, operation } of operations) {
+    const on_platform = path.startsWith(PLATFORM)
+    const tag = path.startsWith('/.well-known/') ? 'discovery' : `${on_platform ? 'platform' : 'tenant'}: ${path.split('/')[3]}`
     tags.add(tag)
-    for (const [method, operation] of Object.entries(methods as Record<string, Operation>)) {
-      operation.operationId = camel([method, ...words])
-      operation.tags = [tag]
-    }
+    operation.tags = [tag]
+    operation.operationId = nameOn(path, operation.operationId, of_tenants)
+    if (on_platform) operation.servers = [{ url: base }]
+    else operation.parameters = [...(operation.parameters ?? []), asked('X-Tenant')]
+    shareParts(operation, components)
   }
-  return { ...document, tags: [...tags].map((name) => ({ name, description: DESCRIPTIONS[name.split(':')[0] ?? ''] ?? '' })) }
+  return {
+    ...document,
+    components: { ...document.components, ...components },
+    tags: [...tags].map((name) => ({ name, description: DESCRIPTIONS[name.split(':')[0] ?? ''] ?? '' })),
+  }
 }
 
-let made: { url: string; text: string } | undefined
+/** Moves headers and problems to the components, which have each of them once. */
+function shareParts(operation: Operation, components: Components): void {
+  const share = (kind: keyof Components, name: string, part: object) => {
+    components[kind][name] ??= part
+    return { $ref: `#/components/${kind}/${name}` }
+  }
+  operation.parameters = (operation.parameters ?? []).map((parameter) =>
+    'in' in parameter && parameter.in === 'header' ? share('parameters', parameter.name, parameter) : parameter,
+  )
+  for (const [status, answer] of Object.entries(operation.responses)) {
+    if (!('description' in answer)) continue
+    const headers = Object.entries(answer.headers ?? {}).map(([name, header]) => [name, share('headers', name, header)])
+    const shared = { ...answer, headers: Object.fromEntries(headers) }
+    operation.responses[status] = Number(status) < 400 ? shared : share('responses', problemsOf(status, answer), shared)
+  }
+}
 
-/** The document as JSON, made once per isolate: it takes 50 ms of CPU, and whoever asks is anonymous. */
-export function openApiText(app: OpenAPIHono<AppEnv>, url: string): string {
-  if (made?.url !== url) made = { url, text: JSON.stringify(openApi(app, url)) }
-  return made.text
+/** The name of the answer with these codes: `E404.not_found.tenant_not_found`. */
+const problemsOf = (status: string, { description }: Answer) => `E${status}.${description.split(', ').sort().join('.')}`
+
+let made: { base: string; before: string; after: string } | undefined
+
+/**
+ * The document as JSON, for the host of a tenant or the base domain. Made once per isolate but for the servers: it takes 50 ms of
+ * CPU, and whoever asks is anonymous.
+ */
+export function openApiText(app: OpenAPIHono<AppEnv>, base: URL, subdomain: string | null): string {
+  if (made?.base !== base.origin) {
+    const [before = '', after = ''] = JSON.stringify({ ...openApi(app, base.origin), servers: '' }).split('"servers":""')
+    made = { base: base.origin, before, after }
+  }
+  const hostOf = (name: string) => `${base.protocol}//${name}.${base.host}`
+  const servers = [
+    { url: base.origin, description: 'The base domain: the platform, and with X-Tenant each tenant.' },
+    {
+      url: hostOf('{tenant}'),
+      description: 'The host of a tenant.',
+      variables: { tenant: { default: subdomain ?? 'acme', description: 'The subdomain of the tenant.' } },
+    },
+  ]
+  if (subdomain !== null) servers.unshift({ url: hostOf(subdomain), description: 'This tenant.' })
+  return `${made.before}"servers":${JSON.stringify(servers)}${made.after}`
 }
 
 /** Registers the security schemes. Once per app: registrations stay. */
@@ -59,9 +122,9 @@ export function describeCredentials({ openAPIRegistry: registry }: OpenAPIHono<A
   registry.registerComponent('securitySchemes', 'cookie', {
     type: 'apiKey',
     in: 'cookie',
-    name: '__Host-fh_a_{account}',
+    name: '__Host-fh_a',
     description:
-      'Set by a login with `cookie: true`, for pages of the same host. If several accounts are logged in, X-Account selects one.',
+      'Set by a login with `cookie: true`, for pages of the same host. Its name goes on with `_` and the id of the user. If several accounts are logged in, X-Account selects one.',
   })
   registry.registerComponent('securitySchemes', 'api_key', {
     type: 'apiKey',

@@ -10,7 +10,7 @@ export function answer<T extends { updated_at: string }>(c: Context<AppEnv>, res
 /**
  * Answers 201 with a new resource, its entity tag if it has one, and its Location: by default the path of the request and the id.
  */
-export function created<T extends { id: string; updated_at?: string }>(
+export function created<T extends { id?: string; updated_at?: string }>(
   c: Context<AppEnv>,
   resource: T,
   location = `${c.req.path.replace(/\/$/, '')}/${resource.id}`,

@@ -22,13 +22,6 @@ export const IdempotencyHeader = z.object({
     }),
 })
 
-export const REPLAYED = {
-  'Idempotency-Replayed': {
-    description: 'The request was answered before, and this is the same answer.',
-    schema: { type: 'string', enum: ['true'] },
-  },
-}
-
 /** Tells the verb which request this is, and the caller whether it was answered before. The schema checks the header later. */
 export const once = createMiddleware<AppEnv>(async (c, next) => {
   const said = c.req.header(HEADER)

@@ -5,8 +5,9 @@ import { languageOf } from './accept-language.ts'
 import { requireCredential, withoutAdmission } from './admit.ts'
 import type { AppEnv } from './app-env.ts'
 import { checkQuery, FORMS, JSON_TYPE, PATCH_TYPE, strictBody, typed } from './body.ts'
+import { type Asked, answered, asked, isTagged } from './declared.ts'
 import { EVENT_STREAM, LastEventId } from './events.ts'
-import { IdempotencyHeader, once, REPLAYED } from './idempotency.ts'
+import { IdempotencyHeader, once } from './idempotency.ts'
 import { issuesIn, rootOf } from './issues.ts'
 import { limitAttempts, limitFailures } from './rate-limit.ts'
 
@@ -29,6 +30,10 @@ export const room = () =>
 type Lines = { takes: z.ZodType; gives: z.ZodType }
 
 type Spec<P extends string, M extends string, B, F, Q, I, R> = {
+  /** The name of the function in generated clients, which never changes: a verb and what it is done to, as `listUsers`. */
+  operationId: string
+  /** The old spelling of another route. */
+  deprecated?: true
   method: M
   path: P
   summary: string
@@ -54,6 +59,12 @@ type Spec<P extends string, M extends string, B, F, Q, I, R> = {
   events?: z.ZodType
   query?: Q
   params?: I
+  /** A public endpoint that reads the cookies of an account. */
+  account?: true
+  /** The header Prefer can have the answer wait for the result. */
+  prefer?: true
+  /** A 202 names in Location where the work is shown, as each 201 does. */
+  location?: true
   returns: R
   /** Codes that this route can answer with, besides those of every route. */
   problems?: Code[]
@@ -78,7 +89,7 @@ const ProblemDocument = z
     status: z.int(),
     detail: z.string(),
     instance: z.string(),
-    code: z.string(),
+    code: z.enum(Object.keys(problemCatalogue) as [Code]),
     trace_id: z.string(),
     url: z.url().optional().openapi({ description: 'Of `tenant_renamed`: where the tenant is now' }),
     errors: z.array(z.object({ pointer: z.string(), detail: z.string() })).optional(),
@@ -114,19 +125,33 @@ export function route<
       ? {
           description: spec.summary,
           content: { 'application/json': { schema } },
-          ...(creates && { headers: REPLAYED }),
+          headers: answered(
+            status !== '202' && isTagged(schema) && 'ETag',
+            (status === '201' || (status === '202' && spec.location)) && 'Location',
+            creates && 'Idempotency-Replayed',
+          ),
         }
       : {
           description: spec.summary,
+          headers: answered(),
           ...(spec.lines && { content: { [NDJSON]: { schema: spec.lines.gives } } }),
           ...(spec.events && status === '200' && { content: { [EVENT_STREAM]: { schema: spec.events } } }),
         },
   ])
-  const json = { 'application/json': { schema: strict(spec.body) } }
+  const json = { 'application/json': { schema: bodyOf(spec) } }
+  const headers: (Asked | false | undefined)[] = [
+    (!spec.public || spec.account) && 'X-Account',
+    codes.has('etag_mismatch') && 'If-Match',
+    spec.prefer && 'Prefer',
+    'Accept-Language',
+  ]
   const config = {
+    operationId: spec.operationId,
+    ...(spec.deprecated && { deprecated: true }),
     method: spec.method,
     path: spec.path,
     summary: spec.summary,
+    parameters: headers.filter((name) => !!name).map(asked),
     'x-permission': spec.public ? undefined : (spec.permission ?? 'any'),
     'x-round-trips': spec.trips,
     'x-credential': spec.public ? undefined : (spec.by ?? 'any'),
@@ -198,9 +223,22 @@ const BODY: Code[] = ['invalid_request', 'body_too_large', 'unsupported_media_ty
 function problemResponses(codes: Iterable<Code>) {
   const content = { 'application/problem+json': { schema: ProblemDocument } }
   const byStatus = Map.groupBy(codes, (code) => problemCatalogue[code][0])
-  return Object.fromEntries([...byStatus].map(([status, same]) => [status, { description: same.join(', '), content }]))
+  return Object.fromEntries(
+    [...byStatus].map(([status, same]) => {
+      const headers = answered(
+        'Content-Language',
+        status === 401 && 'WWW-Authenticate',
+        [429, 503].includes(status) && 'Retry-After',
+      )
+      return [status, { description: same.join(', '), headers, content }]
+    }),
+  )
 }
 
 const strict = <S>(schema: S): S => (schema instanceof z.ZodObject ? (schema.strict() as S) : schema)
+
+/** The body of a route, once in the document: `CreateRoleBody`. */
+const bodyOf = ({ body, operationId }: { body?: unknown; operationId: string }) =>
+  body instanceof z.ZodType ? strict(body).openapi(`${operationId.charAt(0).toUpperCase()}${operationId.slice(1)}Body`) : body
 
 const NDJSON = 'application/x-ndjson'

@@ -6,6 +6,7 @@ export const limitRoutes = room()
 
 limitRoutes.openapi(
   route({
+    operationId: 'getUsage',
     method: 'get',
     path: '/',
     summary: 'Get the limits of the tenant, what is used of them, and until when its license lasts',
@@ -18,6 +19,7 @@ limitRoutes.openapi(
 
 limitRoutes.openapi(
   route({
+    operationId: 'countDocuments',
     method: 'post',
     path: '/documents',
     summary: 'Count documents that were made; over max_documents none of them is counted',

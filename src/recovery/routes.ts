@@ -24,6 +24,7 @@ export const recoveryRoutes = room()
 
 recoveryRoutes.openapi(
   route({
+    operationId: 'requestPasswordReset',
     method: 'post',
     path: '/password-reset',
     summary: 'Request a password reset; mails a token, of which only the newest works',
@@ -41,6 +42,7 @@ recoveryRoutes.openapi(
 
 recoveryRoutes.openapi(
   route({
+    operationId: 'confirmPasswordReset',
     method: 'post',
     path: '/password-reset/confirm',
     summary: 'Set a new password with the token from the mail; ends all sessions, and if asked, API keys',
@@ -58,6 +60,8 @@ recoveryRoutes.openapi(
 
 recoveryRoutes.openapi(
   route({
+    operationId: 'resetPassword',
+    deprecated: true,
     method: 'post',
     path: '/reset-password',
     summary: 'Set the password of a user, given or generated, revoke their API keys, and mail them a reset link',
@@ -75,6 +79,7 @@ recoveryRoutes.openapi(
 
 recoveryRoutes.openapi(
   route({
+    operationId: 'verifyEmail',
     method: 'post',
     path: '/verify-email',
     summary: "Verify an e-mail address with the token from the mail; a registration's needs its secret, or a new password",
@@ -93,6 +98,7 @@ recoveryRoutes.openapi(
 
 recoveryRoutes.openapi(
   route({
+    operationId: 'resendVerification',
     method: 'post',
     path: '/verify-email/resend',
     summary: 'Resend the verification mail',
@@ -110,6 +116,7 @@ recoveryRoutes.openapi(
 
 recoveryRoutes.openapi(
   route({
+    operationId: 'requestEmailChange',
     method: 'post',
     path: '/email-change',
     summary: 'Request a change of the e-mail address; it takes effect once the new address is verified',
@@ -129,6 +136,7 @@ recoveryRoutes.openapi(
 
 recoveryRoutes.openapi(
   route({
+    operationId: 'sendPhoneCode',
     method: 'post',
     path: '/phone-verification',
     summary: 'Send a verification code to the phone number of the current user',
@@ -146,6 +154,7 @@ recoveryRoutes.openapi(
 
 recoveryRoutes.openapi(
   route({
+    operationId: 'verifyPhone',
     method: 'post',
     path: '/verify-phone',
     summary: 'Verify the phone number of the current user with the code',
@@ -166,6 +175,7 @@ export const registrationRoutes = room()
 
 registrationRoutes.openapi(
   route({
+    operationId: 'register',
     method: 'post',
     path: '/register',
     summary: 'Register by e-mail, where the tenant allows it; returns the secret that verify-email takes',
@@ -186,6 +196,7 @@ export const userRecoveryRoutes = room()
 
 userRecoveryRoutes.openapi(
   route({
+    operationId: 'resetUserPassword',
     method: 'post',
     path: '/{id}/reset-password',
     summary: 'Set the password of a user, given or generated, revoke their API keys, and mail them a reset link',
@@ -201,6 +212,7 @@ userRecoveryRoutes.openapi(
 
 userRecoveryRoutes.openapi(
   route({
+    operationId: 'unlockUser',
     method: 'post',
     path: '/{id}/unlock',
     summary: 'Unlock a user',
@@ -221,6 +233,7 @@ export const tenantRecoveryRoutes = room()
 
 tenantRecoveryRoutes.openapi(
   route({
+    operationId: 'resetTenantUserPassword',
     method: 'post',
     path: '/{id}/reset-password',
     summary:

@@ -23,6 +23,7 @@ export const permissionRoutes = room()
 
 permissionRoutes.openapi(
   route({
+    operationId: 'listPermissions',
     method: 'get',
     path: '/',
     summary: 'List permissions, by name; `search` is a prefix match on the name',
@@ -37,6 +38,7 @@ permissionRoutes.openapi(
 
 permissionRoutes.openapi(
   route({
+    operationId: 'createPermission',
     method: 'post',
     path: '/',
     summary: 'Create a permission',
@@ -51,6 +53,7 @@ permissionRoutes.openapi(
 
 permissionRoutes.openapi(
   route({
+    operationId: 'getPermission',
     method: 'get',
     path: '/{id}',
     summary: 'Get a permission',
@@ -65,6 +68,7 @@ permissionRoutes.openapi(
 
 permissionRoutes.openapi(
   route({
+    operationId: 'updatePermission',
     method: 'put',
     path: '/{id}',
     summary: 'Update the description of a permission',
@@ -80,6 +84,7 @@ permissionRoutes.openapi(
 
 permissionRoutes.openapi(
   route({
+    operationId: 'deletePermission',
     method: 'delete',
     path: '/{id}',
     summary: 'Delete an unused permission',
@@ -100,6 +105,7 @@ export const overrideRoutes = room()
 
 overrideRoutes.openapi(
   route({
+    operationId: 'listOverrides',
     method: 'get',
     path: '/{id}/overrides',
     summary: 'List the overrides of a user, current and scheduled; with `all=true` also those that have ended',
@@ -115,6 +121,7 @@ overrideRoutes.openapi(
 
 overrideRoutes.openapi(
   route({
+    operationId: 'createOverride',
     method: 'post',
     path: '/{id}/overrides',
     summary: 'Grant or deny a user a permission',
@@ -133,6 +140,7 @@ overrideRoutes.openapi(
 
 overrideRoutes.openapi(
   route({
+    operationId: 'endOverride',
     method: 'delete',
     path: '/{id}/overrides/{override_id}',
     summary: 'End an override',

@@ -25,6 +25,7 @@ export const roleRoutes = room()
 
 roleRoutes.openapi(
   route({
+    operationId: 'listRoles',
     method: 'get',
     path: '/',
     summary: 'List roles, by name; `search` is a prefix match on the name',
@@ -39,6 +40,7 @@ roleRoutes.openapi(
 
 roleRoutes.openapi(
   route({
+    operationId: 'createRole',
     method: 'post',
     path: '/',
     summary: 'Create a role',
@@ -53,6 +55,7 @@ roleRoutes.openapi(
 
 roleRoutes.openapi(
   route({
+    operationId: 'getRole',
     method: 'get',
     path: '/{id}',
     summary: 'Get a role with its inherited permissions',
@@ -65,12 +68,13 @@ roleRoutes.openapi(
   async (c) => answer(c, await getRole(c.var.ctx, c.req.valid('param').id)),
 )
 
-for (const [method, summary, body] of [
-  ['put', 'Replace a role and its permissions; `If-Match` prevents lost updates', NewRole],
-  ['patch', 'Update a role; `If-Match` prevents lost updates', RolePatch],
+for (const [operationId, method, summary, body] of [
+  ['replaceRole', 'put', 'Replace a role and its permissions; `If-Match` prevents lost updates', NewRole],
+  ['updateRole', 'patch', 'Update a role; `If-Match` prevents lost updates', RolePatch],
 ] as const) {
   roleRoutes.openapi(
     route({
+      operationId,
       method,
       path: '/{id}',
       summary,
@@ -87,6 +91,7 @@ for (const [method, summary, body] of [
 
 roleRoutes.openapi(
   route({
+    operationId: 'deleteRole',
     method: 'delete',
     path: '/{id}',
     summary: 'Delete an unused role',
@@ -104,6 +109,7 @@ roleRoutes.openapi(
 
 roleRoutes.openapi(
   route({
+    operationId: 'addRolePermissions',
     method: 'post',
     path: '/{id}/permissions',
     summary: 'Add permissions to a role',
@@ -114,11 +120,12 @@ roleRoutes.openapi(
     returns: { 200: Role },
     problems: ['not_found', 'illegal_state'],
   }),
-  async (c) => c.json(await addGrants(c.var.ctx, c.req.valid('param').id, c.req.valid('json')), 200),
+  async (c) => answer(c, await addGrants(c.var.ctx, c.req.valid('param').id, c.req.valid('json'))),
 )
 
 roleRoutes.openapi(
   route({
+    operationId: 'removeRolePermission',
     method: 'delete',
     path: '/{id}/permissions/{permission}',
     summary: 'Remove a permission from a role',
@@ -137,6 +144,7 @@ roleRoutes.openapi(
 
 roleRoutes.openapi(
   route({
+    operationId: 'listRoleUsers',
     method: 'get',
     path: '/{id}/users',
     summary: 'List the users who hold a role now',
@@ -155,6 +163,7 @@ export const assignmentRoutes = room()
 
 assignmentRoutes.openapi(
   route({
+    operationId: 'listUserRoles',
     method: 'get',
     path: '/{id}/roles',
     summary: 'List the roles of a user, current and scheduled; with `all=true` also those that have ended',
@@ -170,6 +179,7 @@ assignmentRoutes.openapi(
 
 assignmentRoutes.openapi(
   route({
+    operationId: 'assignUserRole',
     method: 'post',
     path: '/{id}/roles',
     summary: 'Assign a role to a user',
@@ -188,6 +198,7 @@ assignmentRoutes.openapi(
 
 assignmentRoutes.openapi(
   route({
+    operationId: 'removeUserRole',
     method: 'delete',
     path: '/{id}/roles/{role_id}',
     summary: 'Remove a role from a user',

@@ -20,6 +20,7 @@ export const sessionRoutes = room()
 
 sessionRoutes.openapi(
   route({
+    operationId: 'listSessions',
     method: 'get',
     path: '/',
     summary: 'List the sessions of the current user',
@@ -35,6 +36,7 @@ sessionRoutes.openapi(
 
 sessionRoutes.openapi(
   route({
+    operationId: 'listLogins',
     method: 'get',
     path: '/history',
     summary: 'List the logins of the current user, including failed ones',
@@ -55,6 +57,7 @@ sessionRoutes.on(['POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'], '/history', () =
 
 sessionRoutes.openapi(
   route({
+    operationId: 'endSession',
     method: 'delete',
     path: '/{id}',
     summary: 'End a session',
@@ -75,6 +78,7 @@ export const userSessionRoutes = room()
 
 userSessionRoutes.openapi(
   route({
+    operationId: 'listUserSessions',
     method: 'get',
     path: '/{id}/sessions',
     summary: 'List the sessions of a user',
@@ -90,6 +94,7 @@ userSessionRoutes.openapi(
 
 userSessionRoutes.openapi(
   route({
+    operationId: 'listUserLogins',
     method: 'get',
     path: '/{id}/sessions/history',
     summary: 'List the logins of a user, including failed ones',
@@ -105,6 +110,7 @@ userSessionRoutes.openapi(
 
 userSessionRoutes.openapi(
   route({
+    operationId: 'endUserSessions',
     method: 'delete',
     path: '/{id}/sessions',
     summary: 'End all sessions of a user',

@@ -7,6 +7,7 @@ export const settingRoutes = room()
 
 settingRoutes.openapi(
   route({
+    operationId: 'getSettings',
     method: 'get',
     path: '/',
     summary: 'Get the settings: password policy, session lifetimes, registration, mail limits',
@@ -19,6 +20,7 @@ settingRoutes.openapi(
 
 settingRoutes.openapi(
   route({
+    operationId: 'updateSettings',
     method: 'patch',
     path: '/',
     summary: 'Update the settings (JSON merge patch); `If-Match` prevents lost updates',

@@ -1,5 +1,5 @@
 import { z } from '@hono/zod-openapi'
-import { answer } from '../http/answer.ts'
+import { answer, created } from '../http/answer.ts'
 import { room, route } from '../http/route.ts'
 import { changeTenant, TenantPatch } from './lifecycle/changing.ts'
 import { erase, markForErasure } from './lifecycle/erasure.ts'
@@ -20,6 +20,9 @@ export const tenantRoutes = room()
 
 tenantRoutes.openapi(
   route({
+    operationId: 'createTenant',
+    prefer: true,
+    location: true,
     method: 'post',
     path: '/',
     summary: 'Create a tenant',
@@ -32,13 +35,16 @@ tenantRoutes.openapi(
   async (c) => {
     const { tenant, run_id } = await createTenant(c.var.ctx, c.req.valid('json'))
     const made = await begun(c.env, c.var.ctx, { tenant, run_id }, c.req.header('Prefer'))
-    c.header('Location', `/platform/v1/tenants/${tenant.id}${made ? '' : '/provisioning'}`)
-    return made ? c.json({ ...tenant, ...made }, 201) : c.json(tenant, 202)
+    const location = `/platform/v1/tenants/${tenant.id}`
+    if (made) return created(c, { ...tenant, ...made }, location)
+    c.header('Location', `${location}/provisioning`)
+    return c.json(tenant, 202)
   },
 )
 
 tenantRoutes.openapi(
   route({
+    operationId: 'listTenants',
     method: 'get',
     path: '/',
     summary: 'List tenants, filtered, searched and sorted',
@@ -53,6 +59,7 @@ tenantRoutes.openapi(
 
 tenantRoutes.openapi(
   route({
+    operationId: 'getTenant',
     method: 'get',
     path: '/{id}',
     summary: 'Get a tenant, with what is used of its limits now',
@@ -70,6 +77,7 @@ tenantRoutes.openapi(
 
 tenantRoutes.openapi(
   route({
+    operationId: 'updateTenant',
     method: 'patch',
     path: '/{id}',
     summary: 'Update a tenant; fields that are left out stay. `If-Match` makes the update conditional',
@@ -90,6 +98,7 @@ tenantRoutes.openapi(
 
 tenantRoutes.openapi(
   route({
+    operationId: 'getTenantDrift',
     method: 'get',
     path: '/{id}/drift',
     summary: 'Get what of the database of a tenant is not as the migrations make it; nothing is changed',
@@ -104,6 +113,8 @@ tenantRoutes.openapi(
 
 tenantRoutes.openapi(
   route({
+    operationId: 'retryTenant',
+    location: true,
     method: 'post',
     path: '/{id}/retry',
     summary: 'Retry provisioning of a failed tenant',
@@ -124,6 +135,7 @@ tenantRoutes.openapi(
 
 tenantRoutes.openapi(
   route({
+    operationId: 'deleteTenant',
     method: 'delete',
     path: '/{id}',
     summary: 'Delete a tenant, which can be restored; `hard=true` with its subdomain in `confirm` erases it permanently',
@@ -149,13 +161,14 @@ tenantRoutes.openapi(
   },
 )
 
-for (const [verb, from, to, summary] of [
-  ['activate', 'inactive', 'active', 'Activate a tenant'],
-  ['deactivate', 'active', 'inactive', 'Deactivate a tenant, effective immediately'],
-  ['restore', 'deleted', 'active', 'Restore a deleted tenant'],
+for (const [operationId, verb, from, to, summary] of [
+  ['activateTenant', 'activate', 'inactive', 'active', 'Activate a tenant'],
+  ['deactivateTenant', 'deactivate', 'active', 'inactive', 'Deactivate a tenant, effective immediately'],
+  ['restoreTenant', 'restore', 'deleted', 'active', 'Restore a deleted tenant'],
 ] as const) {
   tenantRoutes.openapi(
     route({
+      operationId,
       method: 'post',
       path: `/{id}/${verb}`,
       summary,
@@ -169,13 +182,14 @@ for (const [verb, from, to, summary] of [
       const { ctx, config, meter, trace_id } = c.var
       const tenant = await setStatus(ctx, c.req.valid('param').id, [from], to)
       await propagate({ env: c.env, config, meter, trace_id }, tenant.id)
-      return c.json(tenant, 200)
+      return answer(c, tenant)
     },
   )
 }
 
 tenantRoutes.openapi(
   route({
+    operationId: 'rotateTenantKeys',
     method: 'post',
     path: '/{id}/rotate-keys',
     summary: 'Rotate the keys of a tenant that refresh tokens, the system and claims use; sessions and requests go on',

@@ -22,6 +22,7 @@ export const unitRoutes = room()
 
 unitRoutes.openapi(
   route({
+    operationId: 'listUnits',
     method: 'get',
     path: '/',
     summary: 'List units the caller can access, by name; `search` is a prefix match on the name',
@@ -36,6 +37,7 @@ unitRoutes.openapi(
 
 unitRoutes.openapi(
   route({
+    operationId: 'createUnit',
     method: 'post',
     path: '/',
     summary: 'Create a unit',
@@ -50,6 +52,7 @@ unitRoutes.openapi(
 
 unitRoutes.openapi(
   route({
+    operationId: 'getUnit',
     method: 'get',
     path: '/{id}',
     summary: 'Get a unit',
@@ -64,6 +67,7 @@ unitRoutes.openapi(
 
 unitRoutes.openapi(
   route({
+    operationId: 'replaceUnit',
     method: 'put',
     path: '/{id}',
     summary: 'Replace a unit',
@@ -79,6 +83,7 @@ unitRoutes.openapi(
 
 unitRoutes.openapi(
   route({
+    operationId: 'updateUnit',
     method: 'patch',
     path: '/{id}',
     summary: 'Update a unit (JSON merge patch); `If-Match` prevents lost updates',
@@ -94,6 +99,7 @@ unitRoutes.openapi(
 
 unitRoutes.openapi(
   route({
+    operationId: 'deleteUnit',
     method: 'delete',
     path: '/{id}',
     summary: 'Delete an empty unit',

@@ -16,6 +16,7 @@ export const userRoutes = room()
 
 userRoutes.openapi(
   route({
+    operationId: 'listUsers',
     method: 'get',
     path: '/',
     summary: 'List users the caller can access; `search` is a prefix match on the sort field',
@@ -30,6 +31,7 @@ userRoutes.openapi(
 
 userRoutes.openapi(
   route({
+    operationId: 'createUser',
     method: 'post',
     path: '/',
     summary: 'Create a user',
@@ -43,7 +45,15 @@ userRoutes.openapi(
 )
 
 userRoutes.openapi(
-  route({ method: 'get', path: '/me', summary: 'Get the current user', permission: null, trips: 1, returns: { 200: User } }),
+  route({
+    operationId: 'getCurrentUser',
+    method: 'get',
+    path: '/me',
+    summary: 'Get the current user',
+    permission: null,
+    trips: 1,
+    returns: { 200: User },
+  }),
   async (c) => answer(c, await getMe(c.var.ctx)),
 )
 
@@ -54,6 +64,7 @@ userRoutes.on(['POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'], '/me', () => {
 
 userRoutes.openapi(
   route({
+    operationId: 'importUsers',
     method: 'post',
     path: '/import',
     summary:
@@ -80,6 +91,7 @@ userRoutes.on(['GET', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'], '/import', () => {
 
 userRoutes.openapi(
   route({
+    operationId: 'getUser',
     method: 'get',
     path: '/{id}',
     summary: 'Get a user',
@@ -94,6 +106,7 @@ userRoutes.openapi(
 
 userRoutes.openapi(
   route({
+    operationId: 'replaceUser',
     method: 'put',
     path: '/{id}',
     summary: 'Replace a user',
@@ -109,6 +122,7 @@ userRoutes.openapi(
 
 userRoutes.openapi(
   route({
+    operationId: 'updateUser',
     method: 'patch',
     path: '/{id}',
     summary: 'Update a user (JSON merge patch); `If-Match` prevents lost updates',
@@ -124,6 +138,7 @@ userRoutes.openapi(
 
 userRoutes.openapi(
   route({
+    operationId: 'deleteUser',
     method: 'delete',
     path: '/{id}',
     summary: 'Deactivate a user and end their sessions; the user and their history stay',
@@ -139,12 +154,13 @@ userRoutes.openapi(
   },
 )
 
-for (const [verb, is_active, summary] of [
-  ['deactivate', false, 'Deactivate a user and end their sessions'],
-  ['reactivate', true, 'Reactivate a user'],
+for (const [operationId, verb, is_active, summary] of [
+  ['deactivateUser', 'deactivate', false, 'Deactivate a user and end their sessions'],
+  ['reactivateUser', 'reactivate', true, 'Reactivate a user'],
 ] as const) {
   userRoutes.openapi(
     route({
+      operationId,
       method: 'post',
       path: `/{id}/${verb}`,
       summary,
@@ -160,6 +176,7 @@ for (const [verb, is_active, summary] of [
 
 userRoutes.openapi(
   route({
+    operationId: 'listUserReports',
     method: 'get',
     path: '/{id}/reports',
     summary: 'List the direct reports of a user, or with `deep=true` the whole tree below them',

@@ -2,6 +2,7 @@
 import { describe, expect, it, vi } from 'vitest'
 import { app } from '../../src/app.ts'
 import { problemCatalogue } from '../../src/kernel/problem.ts'
+import { resolved } from '../support/document.ts'
 import { knock } from '../support/knock.ts'
 import { call } from '../support/people.ts'
 
@@ -15,7 +16,7 @@ type Operation = {
   requestBody?: { content: Record<string, { schema: { $ref?: string; additionalProperties?: unknown } }> }
 }
 
-const document = (await call('', '/openapi.json')).body as {
+const document = resolved((await call('', '/openapi.json')).body) as {
   paths: Record<string, Record<string, Operation>>
   components: { schemas: Record<string, { additionalProperties?: unknown }> }
 }

@@ -4,6 +4,7 @@
  */
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
+import { resolved } from '../support/document.ts'
 import { inside } from '../support/inside.ts'
 import { call } from '../support/people.ts'
 import { expectProblem } from '../support/refusal.ts'
@@ -14,7 +15,7 @@ type Operation = {
   responses: Record<string, { description: string; headers?: object }>
   'x-round-trips': number
 }
-const { paths } = (await call('', '/openapi.json')).body as { paths: Record<string, Record<string, Operation>> }
+const { paths } = resolved((await call('', '/openapi.json')).body) as { paths: Record<string, Record<string, Operation>> }
 const isHeader = ({ name, in: where }: { name: string; in: string }) => name === 'Idempotency-Key' && where === 'header'
 const posts = Object.entries(paths).flatMap(([path, { post }]) =>
   post ? [{ path: path.replace(/\/$/, ''), post, takes: (post.parameters ?? []).some(isHeader) }] : [],

@@ -1,4 +1,5 @@
 import { z } from '@hono/zod-openapi'
+import { answer, created } from '../../http/answer.ts'
 import { room, route } from '../../http/route.ts'
 import { Problem } from '../../kernel/problem.ts'
 import { MadeTenant } from '../provisioning/new-tenant.ts'
@@ -11,6 +12,9 @@ export const adoptionRoutes = room()
 
 adoptionRoutes.openapi(
   route({
+    operationId: 'adoptTenant',
+    prefer: true,
+    location: true,
     method: 'post',
     path: '/adopt',
     summary: 'Create a tenant in a database that exists',
@@ -23,8 +27,10 @@ adoptionRoutes.openapi(
   async (c) => {
     const reserved = await adoptTenant(c.var.ctx, c.req.valid('json'))
     const made = await begun(c.env, c.var.ctx, reserved, c.req.header('Prefer'))
-    c.header('Location', `/platform/v1/tenants/${reserved.tenant.id}${made ? '' : '/provisioning'}`)
-    return made ? c.json({ ...reserved.tenant, ...made }, 201) : c.json(reserved.tenant, 202)
+    const location = `/platform/v1/tenants/${reserved.tenant.id}`
+    if (made) return created(c, { ...reserved.tenant, ...made }, location)
+    c.header('Location', `${location}/provisioning`)
+    return c.json(reserved.tenant, 202)
   },
 )
 
@@ -35,6 +41,7 @@ adoptionRoutes.on(['GET', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'], '/adopt', () => 
 
 adoptionRoutes.openapi(
   route({
+    operationId: 'setTenantConnection',
     method: 'put',
     path: '/{id}/connection-string',
     summary: 'Give the new connection string of an adopted database, whose owner changed it',
@@ -45,5 +52,5 @@ adoptionRoutes.openapi(
     returns: { 200: Tenant },
     problems: ['not_found', 'illegal_state', 'database_unavailable'],
   }),
-  async (c) => c.json(await reconnect(c.var.ctx, c.req.valid('param').id, c.req.valid('json')), 200),
+  async (c) => answer(c, await reconnect(c.var.ctx, c.req.valid('param').id, c.req.valid('json'))),
 )

@@ -8,6 +8,7 @@ export const analyticsRoutes = room()
 
 analyticsRoutes.openapi(
   route({
+    operationId: 'getAnalytics',
     method: 'get',
     path: '/',
     summary: 'Get how many tenants there are, by what they are, and the people, logins, failures and mails of each day',
@@ -25,6 +26,7 @@ export const usageRoutes = room()
 
 usageRoutes.openapi(
   route({
+    operationId: 'getTenantUsage',
     method: 'get',
     path: '/{id}/usage',
     summary: 'Get the people, sessions, storage and compute time of a tenant; its database is asked, and Neon',

@@ -7,6 +7,7 @@ export const certificateRoutes = room()
 
 certificateRoutes.openapi(
   route({
+    operationId: 'getErasureCertificate',
     method: 'get',
     path: '/{id}/certificate',
     summary: 'Get the signed certificate of the erasure of a tenant, which exists no more',

@@ -10,6 +10,7 @@ const sourcesOf = (c: Context<AppEnv>) => ({ env: c.env, config: c.var.config, t
 
 doctorRoutes.openapi(
   route({
+    operationId: 'examine',
     method: 'get',
     path: '/',
     summary: 'Compare master, KV and Neon, in pages: what is on one side only, stale, stuck or behind',
@@ -24,6 +25,7 @@ doctorRoutes.openapi(
 
 doctorRoutes.openapi(
   route({
+    operationId: 'fixFinding',
     method: 'post',
     path: '/fix',
     summary: 'Fix a finding without losing anything, if it is still so',
@@ -38,6 +40,7 @@ doctorRoutes.openapi(
 
 doctorRoutes.openapi(
   route({
+    operationId: 'removeFinding',
     method: 'post',
     path: '/remove',
     summary: 'Delete at Neon what no tenant has, if it is still so; `confirm` repeats its name',

@@ -1,5 +1,6 @@
 import { z } from '@hono/zod-openapi'
 import type { Context } from 'hono'
+import { answer, created } from '../../http/answer.ts'
 import type { AppEnv } from '../../http/app-env.ts'
 import { room, route } from '../../http/route.ts'
 import { Page } from '../../kernel/cursor.ts'
@@ -18,6 +19,7 @@ const tellTenant = ({ env, var: { config, meter, trace_id } }: Context<AppEnv>, 
 
 licenseRoutes.openapi(
   route({
+    operationId: 'listLicenses',
     method: 'get',
     path: '/{id}/licenses',
     summary: 'List the licenses of a tenant, the last to begin first',
@@ -33,6 +35,7 @@ licenseRoutes.openapi(
 
 licenseRoutes.openapi(
   route({
+    operationId: 'createLicense',
     method: 'post',
     path: '/{id}/licenses',
     summary: 'Give a tenant a license; after its end, and its days of grace, the tenant can only be read',
@@ -47,13 +50,13 @@ licenseRoutes.openapi(
     const { id } = c.req.valid('param')
     const license = await createLicense(c.var.ctx, id, c.req.valid('json'))
     await tellTenant(c, id)
-    c.header('Location', `/platform/v1/tenants/${id}/licenses`)
-    return c.json(license, 201)
+    return created(c, license, `/platform/v1/tenants/${id}/licenses`)
   },
 )
 
 licenseRoutes.openapi(
   route({
+    operationId: 'endLicense',
     method: 'post',
     path: '/{id}/licenses/{license_id}/end',
     summary: 'End a license now; its days of grace begin',
@@ -67,12 +70,13 @@ licenseRoutes.openapi(
     const { id, license_id } = c.req.valid('param')
     const license = await endLicense(c.var.ctx, id, license_id)
     await tellTenant(c, id)
-    return c.json(license, 200)
+    return answer(c, license)
   },
 )
 
 licenseRoutes.openapi(
   route({
+    operationId: 'deleteLicense',
     method: 'delete',
     path: '/{id}/licenses/{license_id}',
     summary: 'Take a license back, as if it had never been given; a tenant without one needs none',

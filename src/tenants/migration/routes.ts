@@ -25,6 +25,7 @@ export const migrationRoutes = room()
 
 migrationRoutes.openapi(
   route({
+    operationId: 'getMigrationPlan',
     method: 'get',
     path: '/plan',
     summary: 'Get which tenants are behind the newest schema, by wave',
@@ -37,6 +38,8 @@ migrationRoutes.openapi(
 
 migrationRoutes.openapi(
   route({
+    operationId: 'startMigration',
+    location: true,
     method: 'post',
     path: '/',
     summary: 'Migrate all tenants that are behind: a canary, 1 %, 10 %, those that are awake, the rest',
@@ -56,6 +59,7 @@ migrationRoutes.openapi(
 
 migrationRoutes.openapi(
   route({
+    operationId: 'listMigrations',
     method: 'get',
     path: '/',
     summary: 'List migration runs, newest first',
@@ -70,6 +74,7 @@ migrationRoutes.openapi(
 
 migrationRoutes.openapi(
   route({
+    operationId: 'getMigration',
     method: 'get',
     path: '/{id}',
     summary: 'Get a migration run and how far it is',
@@ -84,6 +89,7 @@ migrationRoutes.openapi(
 
 migrationRoutes.openapi(
   route({
+    operationId: 'followMigration',
     method: 'get',
     path: '/{id}/events',
     summary:
@@ -103,6 +109,7 @@ migrationRoutes.openapi(
 
 migrationRoutes.openapi(
   route({
+    operationId: 'listMigrationTenants',
     method: 'get',
     path: '/{id}/tenants',
     summary: 'Get the report of a migration run on each tenant',
@@ -118,6 +125,7 @@ migrationRoutes.openapi(
 
 migrationRoutes.openapi(
   route({
+    operationId: 'resumeMigration',
     method: 'post',
     path: '/{id}/resume',
     summary: 'Try again what failed in a migration run that stopped or ended',

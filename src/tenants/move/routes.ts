@@ -10,6 +10,8 @@ export const moveRoutes = room()
 
 moveRoutes.openapi(
   route({
+    operationId: 'moveTenant',
+    location: true,
     method: 'post',
     path: '/{id}/move',
     summary: 'Move a tenant between a shared host and a project of its own, with all that it holds',
@@ -31,6 +33,7 @@ moveRoutes.openapi(
 
 moveRoutes.openapi(
   route({
+    operationId: 'getTenantMove',
     method: 'get',
     path: '/{id}/move',
     summary: 'Get where a tenant is, and its newest move with its steps',

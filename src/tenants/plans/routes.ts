@@ -1,4 +1,4 @@
-import { answer } from '../../http/answer.ts'
+import { answer, created } from '../../http/answer.ts'
 import { room, route } from '../../http/route.ts'
 import { Page } from '../../kernel/cursor.ts'
 import { reconcile } from '../lifecycle/reconcile.ts'
@@ -9,6 +9,7 @@ export const planRoutes = room()
 
 planRoutes.openapi(
   route({
+    operationId: 'listPlans',
     method: 'get',
     path: '/',
     summary: 'List plans, by key',
@@ -23,6 +24,7 @@ planRoutes.openapi(
 
 planRoutes.openapi(
   route({
+    operationId: 'createPlan',
     method: 'post',
     path: '/',
     summary: 'Create a plan: the limits of its tenants, and the isolation of new ones',
@@ -34,13 +36,13 @@ planRoutes.openapi(
   }),
   async (c) => {
     const plan = await createPlan(c.var.ctx, c.req.valid('json'))
-    c.header('Location', `/platform/v1/plans/${plan.key}`)
-    return c.json(plan, 201)
+    return created(c, plan, `/platform/v1/plans/${plan.key}`)
   },
 )
 
 planRoutes.openapi(
   route({
+    operationId: 'getPlan',
     method: 'get',
     path: '/{key}',
     summary: 'Get a plan',
@@ -55,6 +57,7 @@ planRoutes.openapi(
 
 planRoutes.openapi(
   route({
+    operationId: 'updatePlan',
     method: 'patch',
     path: '/{key}',
     summary: 'Update a plan; its limits reach its tenants within minutes. `If-Match` makes the update conditional',
@@ -75,6 +78,7 @@ planRoutes.openapi(
 
 planRoutes.openapi(
   route({
+    operationId: 'deletePlan',
     method: 'delete',
     path: '/{key}',
     summary: 'Delete a plan that no tenant has',

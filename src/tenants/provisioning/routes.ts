@@ -10,6 +10,7 @@ export const provisioningRoutes = room()
 
 provisioningRoutes.openapi(
   route({
+    operationId: 'getProvisioning',
     method: 'get',
     path: '/{id}/provisioning',
     summary: 'Get the provisioning progress of a tenant',
@@ -24,6 +25,7 @@ provisioningRoutes.openapi(
 
 provisioningRoutes.openapi(
   route({
+    operationId: 'followProvisioning',
     method: 'get',
     path: '/{id}/provisioning/events',
     summary:

@@ -19,6 +19,8 @@ export const restoreRoutes = room()
 
 restoreRoutes.openapi(
   route({
+    operationId: 'createRestorePoint',
+    location: true,
     method: 'post',
     path: '/{id}/restore-point',
     summary: 'Make a restore point of a tenant: what it was at a moment, and what differs; nothing of the tenant changes',
@@ -40,6 +42,7 @@ restoreRoutes.openapi(
 
 restoreRoutes.openapi(
   route({
+    operationId: 'getRestorePoint',
     method: 'get',
     path: '/{id}/restore-point',
     summary: 'Get the moments that a tenant can be restored to, and its newest restore point with what differs',
@@ -52,12 +55,14 @@ restoreRoutes.openapi(
   async (c) => c.json(await getRestorePoint(c.var.ctx, c.req.valid('param').id), 200),
 )
 
-for (const [verb, is_return, summary] of [
-  ['confirm', false, 'Restore a tenant to a restore point; the state before is kept for a week'],
-  ['return', true, 'Go back to the state that a tenant had before it was restored'],
+for (const [operationId, verb, is_return, summary] of [
+  ['confirmRestore', 'confirm', false, 'Restore a tenant to a restore point; the state before is kept for a week'],
+  ['undoRestore', 'return', true, 'Go back to the state that a tenant had before it was restored'],
 ] as const) {
   restoreRoutes.openapi(
     route({
+      operationId,
+      location: true,
       method: 'post',
       path: `/{id}/restore-point/{restore_id}/${verb}`,
       summary,
@@ -81,6 +86,7 @@ for (const [verb, is_return, summary] of [
 
 restoreRoutes.openapi(
   route({
+    operationId: 'deleteRestorePoint',
     method: 'delete',
     path: '/{id}/restore-point/{restore_id}',
     summary: 'Give up a restore point that was not confirmed',

@@ -11,6 +11,7 @@ export const rotationRoutes = room()
 
 rotationRoutes.openapi(
   route({
+    operationId: 'rotateSigningKey',
     method: 'post',
     path: '/{id}/rotate-signing-key',
     summary:
@@ -32,6 +33,8 @@ rotationRoutes.openapi(
 
 rotationRoutes.openapi(
   route({
+    operationId: 'rotateCredentials',
+    location: true,
     method: 'post',
     path: '/{id}/rotate-credentials',
     summary:
@@ -53,6 +56,7 @@ rotationRoutes.openapi(
 
 rotationRoutes.openapi(
   route({
+    operationId: 'getCredentialRotation',
     method: 'get',
     path: '/{id}/rotate-credentials',
     summary: 'Get the newest rotation of the logins of a tenant',

@@ -10,6 +10,8 @@ export const undoRoutes = room()
 
 undoRoutes.openapi(
   route({
+    operationId: 'undoMigration',
+    location: true,
     method: 'post',
     path: '/{id}/undo-migration',
     summary: "Undo a tenant's last migration: the branch that was taken before it becomes the tenant's",
@@ -31,6 +33,7 @@ undoRoutes.openapi(
 
 undoRoutes.openapi(
   route({
+    operationId: 'getMigrationUndo',
     method: 'get',
     path: '/{id}/undo-migration',
     summary: "Get whether a tenant's last migration can be undone, what that would lose, and its newest undo",
