@@ -53,10 +53,10 @@ export const ApiKey = z
 
 /** An API key with its secret, which is returned only once; a repeated request gets it for 10 minutes. */
 export const MadeApiKey = ApiKey.extend({
-  key: z
-    .string()
-    .optional()
-    .openapi({ description: 'Only absent when a request is repeated with its Idempotency-Key after more than 10 minutes' }),
+  key: z.string().optional().openapi({
+    example: 'fh_7Gq2mZ8rT4',
+    description: 'Only absent when a request is repeated with its Idempotency-Key after more than 10 minutes',
+  }),
 }).openapi('MadeApiKey')
 export const ApiKeyList = pageOf(ApiKey).openapi('ApiKeyList')
 

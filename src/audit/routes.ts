@@ -59,6 +59,7 @@ activityRoutes.openapi(
     permission: 'activity:export',
     trips: 1,
     query: ExportQuery,
+    files: { 'text/csv': z.string(), 'application/x-ndjson': z.string() },
     returns: { 200: null },
     problems: ['invalid_request'],
   }),

@@ -5,23 +5,29 @@
 import type { OpenAPIHono } from '@hono/zod-openapi'
 import type { AppEnv } from '../http/app-env.ts'
 import { asked } from '../http/declared.ts'
+import type { Code } from '../kernel/problem.ts'
+import { exampleOf, nameOf, problemExample, type Schema, type Schemas } from './examples.ts'
+import { BODIES, FIELDS, ID, PARAMETERS } from './fields.ts'
+import { subjectOf, tagsOf } from './tags.ts'
+import { TEXTS } from './texts.ts'
 
-type Parameter = { name: string; in: string }
-type Answer = { description: string; headers?: Record<string, object>; content?: Record<string, unknown> }
+type Parameter = { name: string; in: string; description?: string; schema?: Schema; example?: unknown }
+type Content = Record<string, { schema: Schema; examples?: Record<string, object> }>
+type Answer = { description: string; headers?: Record<string, object>; content?: Content }
 type Operation = {
   operationId: string
+  summary: string
+  description?: string
   tags?: string[]
   servers?: object[]
   parameters?: (Parameter | { $ref: string })[]
+  requestBody?: { content: Content }
   responses: Record<string, Answer | { $ref: string }>
+  'x-permission'?: string
+  'x-credential'?: string
+  'x-round-trips': number
 }
-type Components = Record<'parameters' | 'headers' | 'responses', Record<string, object>>
-
-const DESCRIPTIONS: Record<string, string> = {
-  platform: 'On the base domain, for operators.',
-  tenant: "On the tenant's host, or on the base domain with X-Tenant.",
-  discovery: 'Public keys and metadata to verify the tokens of a tenant.',
-}
+type Components = Record<'parameters' | 'headers' | 'responses' | 'examples', Record<string, object>>
 
 const PLATFORM = '/platform/v1/'
 
@@ -41,10 +47,13 @@ function openApi(app: OpenAPIHono<AppEnv>, base: string) {
       version: '0.1.0',
       description:
         'Identity and access for many tenants, each with a Postgres of its own. Errors are RFC 9457 problems, in English or Spanish by Accept-Language. A user, and an API key, makes 600 requests a minute; what is beyond a limit is a 429 with Retry-After.',
+      contact: { name: 'Freehold', url: `${base}/docs` },
       license: { name: 'MIT', url: 'https://opensource.org/license/mit' },
     },
   })
-  const components: Components = { parameters: {}, headers: {}, responses: {} }
+  const components: Components = { parameters: {}, headers: {}, responses: {}, examples: {} }
+  const schemas = (document.components?.schemas ?? {}) as Schemas
+  for (const schema of Object.values(schemas)) describeFields(schema)
   const operations = Object.entries(document.paths ?? {}).flatMap(([path, methods]) =>
     Object.values(methods as Record<string, Operation>).map((operation) => ({ path, operation })),
   )
@@ -52,9 +61,11 @@ function openApi(app: OpenAPIHono<AppEnv>, base: string) {
   const tags = new Set<string>()
   for (const { path, operation } of operations) {
     const on_platform = path.startsWith(PLATFORM)
-    const tag = path.startsWith('/.well-known/') ? 'discovery' : `${on_platform ? 'platform' : 'tenant'}: ${path.split('/')[3]}`
+    const tag = subjectOf(path)
     tags.add(tag)
     operation.tags = [tag]
+    operation.description = `${TEXTS[operation.operationId] ?? ''} ${costOf(operation)}`
+    addExamples(operation, { schemas, components, base })
     operation.operationId = nameOn(path, operation.operationId, of_tenants)
     if (on_platform) operation.servers = [{ url: base }]
     else operation.parameters = [...(operation.parameters ?? []), asked('X-Tenant')]
@@ -63,8 +74,65 @@ function openApi(app: OpenAPIHono<AppEnv>, base: string) {
   return {
     ...document,
     components: { ...document.components, ...components },
-    tags: [...tags].map((name) => ({ name, description: DESCRIPTIONS[name.split(':')[0] ?? ''] ?? '' })),
+    tags: tagsOf(tags),
   }
+}
+
+/** What it takes to be let in, and what it costs. */
+function costOf(operation: Operation): string {
+  const { 'x-permission': permission, 'x-credential': credential, 'x-round-trips': trips } = operation
+  const holder = credential === 'session' ? 'a session; an API key is refused' : 'a session or an API key'
+  const needs =
+    permission === undefined
+      ? 'no credential'
+      : permission === 'any'
+        ? `no permission, and ${holder}`
+        : `\`${permission}\`, and ${holder}`
+  return `Needs ${needs}. Costs ${trips === 1 ? '1 round trip' : `${trips} round trips`} to the database.`
+}
+
+/** Fields that say nothing of themselves are described by what their name means everywhere. */
+function describeFields(schema: Schema): void {
+  for (const part of [schema.items, ...(schema.allOf ?? []), ...(schema.oneOf ?? [])]) if (part) describeFields(part)
+  for (const [name, field] of Object.entries(schema.properties ?? {})) {
+    describeFields(field)
+    if (FIELDS[name] && !field.$ref) field.description ??= FIELDS[name]
+  }
+}
+
+/** The id of a part of a resource: `license_id`. */
+const idOf = (name: string) => `The id of the ${name.replace('_id', '').replace('_', ' ')}.`
+
+/** Gives each body, answer, problem and parameter of a path its example. */
+function addExamples(
+  operation: Operation,
+  { schemas, components, base }: { schemas: Schemas; components: Components; base: string },
+) {
+  const example = (name: string, make: () => unknown) => {
+    components.examples[name] ??= { value: make() }
+    return { $ref: `#/components/examples/${name}` }
+  }
+  for (const one of operation.parameters ?? []) {
+    if (!('in' in one)) continue
+    one.description ??= PARAMETERS[one.name] ?? (one.in === 'query' ? `Only those with this \`${one.name}\`.` : idOf(one.name))
+    if (one.in === 'path') one.example = one.schema?.format === 'uuid' ? ID : one.name === 'key' ? 'gold' : 'document:read'
+  }
+  const body = Object.values(operation.requestBody?.content ?? {})[0]
+  const { operationId } = operation
+  if (body) body.examples = { example: example(operationId, () => BODIES[operationId] ?? exampleOf(body.schema, schemas)) }
+  for (const answer of Object.values(operation.responses))
+    for (const [type, media] of Object.entries('content' in answer ? (answer.content ?? {}) : {})) {
+      if (type === 'application/json')
+        media.examples = {
+          example: example(nameOf(media.schema) || `${operationId}Answer`, () => exampleOf(media.schema, schemas)),
+        }
+      if (type === 'application/problem+json' && 'description' in answer)
+        media.examples = Object.fromEntries(
+          answer.description
+            .split(', ')
+            .map((code) => [code, example(`problem.${code}`, () => problemExample(code as Code, base))]),
+        )
+    }
 }
 
 /** Moves headers and problems to the components, which have each of them once. */
@@ -104,7 +172,7 @@ export function openApiText(app: OpenAPIHono<AppEnv>, base: URL, subdomain: stri
     {
       url: hostOf('{tenant}'),
       description: 'The host of a tenant.',
-      variables: { tenant: { default: subdomain ?? 'acme', description: 'The subdomain of the tenant.' } },
+      variables: { tenant: { default: subdomain ?? 'acme' } },
     },
   ]
   if (subdomain !== null) servers.unshift({ url: hostOf(subdomain), description: 'This tenant.' })

@@ -57,6 +57,8 @@ type Spec<P extends string, M extends string, B, F, Q, I, R> = {
   lines?: Lines
   /** A stream of events (`follow`): the schema of what is followed. `trips` are those of its first event; each look costs one more. */
   events?: z.ZodType
+  /** Files that the handler writes itself, by their type. */
+  files?: Record<string, z.ZodType>
   query?: Q
   params?: I
   /** A public endpoint that reads the cookies of an account. */
@@ -135,6 +137,7 @@ export function route<
           description: spec.summary,
           headers: answered(),
           ...(spec.lines && { content: { [NDJSON]: { schema: spec.lines.gives } } }),
+          ...(spec.files && { content: contentOf(spec.files) }),
           ...(spec.events && status === '200' && { content: { [EVENT_STREAM]: { schema: spec.events } } }),
         },
   ])
@@ -234,6 +237,9 @@ function problemResponses(codes: Iterable<Code>) {
     }),
   )
 }
+
+const contentOf = (files: Record<string, z.ZodType>) =>
+  Object.fromEntries(Object.entries(files).map(([type, schema]) => [type, { schema }]))
 
 const strict = <S>(schema: S): S => (schema instanceof z.ZodObject ? (schema.strict() as S) : schema)
 
