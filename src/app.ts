@@ -16,10 +16,12 @@ import { refuseForeignPages } from './http/cors.ts'
 import { notFound, onError } from './http/failures.ts'
 import { setHeaders } from './http/headers.ts'
 import { requireOwnHost } from './http/hostname.ts'
+import { notModified } from './http/not-modified.ts'
 import { plane } from './http/plane.ts'
 import { ready } from './http/ready.ts'
 import { redirectPages } from './http/renamed.ts'
 import { requireHttps } from './http/transport.ts'
+import { VERSION } from './http/version.ts'
 import { batch } from './kernel/db.ts'
 import { Problem } from './kernel/problem.ts'
 import { limitRoutes } from './limits/routes.ts'
@@ -51,6 +53,7 @@ import { userRoutes } from './users/routes.ts'
 export const app = new OpenAPIHono<AppEnv>({ strict: false })
 
 app.use('*', setHeaders)
+app.use('*', notModified)
 app.use('*', arrive)
 app.use('*', requireHttps)
 app.use('*', requireOwnHost)
@@ -115,6 +118,7 @@ app.route('/api/v1/delegations', delegationRoutes)
 app.route('/', docsRoutes)
 
 app.get('/healthz', (c) => c.json({ status: 'ok' }))
+app.get('/version', (c) => c.json({ version: VERSION }))
 app.get(
   '/readyz',
   ready(async (c) => {

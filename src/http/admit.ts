@@ -11,7 +11,7 @@ import { type Bearer, verify } from '../kernel/token.ts'
 import type { AppEnv } from './app-env.ts'
 import { accessTokenOf, ownHost, selectAccount } from './cookies.ts'
 import { apiKey, readCredential } from './credential.ts'
-import { failuresOf, limitPrincipal } from './rate-limit.ts'
+import { failuresOf, limitPrincipal, tellPolicy } from './rate-limit.ts'
 
 type Caller = { bearer: Bearer | null; key: ApiKeyCredential | null }
 export const NOBODY: Caller = { bearer: null, key: null }
@@ -66,6 +66,7 @@ export const requireCredential = (need: Need, by: 'session' | undefined) =>
     await limitPrincipal(c, caller)
     if (caller.key && by === 'session') throw new Problem('forbidden', 'This cannot be done with an API key: log in.')
     await next()
+    tellPolicy(c, 'PRINCIPALS')
     await failures?.count(c.error)
     if (failures && c.get('ctx').principal) remember(name)
     // Fail closed: a handler that never asked the database must not succeed.

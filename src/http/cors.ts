@@ -8,8 +8,10 @@ import { Problem } from '../kernel/problem.ts'
 import type { AppEnv } from './app-env.ts'
 
 const METHODS = 'GET, HEAD, POST, PUT, PATCH, DELETE'
-const REQUEST_HEADERS = 'Authorization, Content-Type, X-Tenant, X-API-Key, X-Account, If-Match, Idempotency-Key, traceparent'
-const ANSWER_HEADERS = 'ETag, Location, X-Trace-Id, Retry-After, Link, Idempotency-Replayed, Freehold-License'
+const REQUEST_HEADERS =
+  'Authorization, Content-Type, X-Tenant, X-API-Key, X-Account, If-Match, If-None-Match, Idempotency-Key, traceparent'
+const ANSWER_HEADERS =
+  'ETag, Location, X-Trace-Id, Retry-After, RateLimit-Policy, RateLimit, Link, Idempotency-Replayed, Freehold-License'
 /** How long a browser may cache a preflight: a removed origin is locked out after this. */
 const MAX_AGE_SECONDS = '600'
 /** Readable by any origin: public keys, discovery, the OpenAPI document. */

@@ -9,8 +9,20 @@ import { createMiddleware } from 'hono/factory'
 import type { Ctx } from '../kernel/context.ts'
 import { Problem } from '../kernel/problem.ts'
 import type { AppEnv } from './app-env.ts'
+import { LIMITS } from './limits.ts'
 
 const PERIOD_MS = 60_000
+
+/** What they are called on the wire. */
+const NAMES = { ATTEMPTS: 'attempts', FAILURES: 'failures', PRINCIPALS: 'requests' }
+type Limit = keyof typeof NAMES
+
+/** A limit as `RateLimit-Policy` has it (draft-ietf-httpapi-ratelimit-headers-10). */
+const policyOf = (c: Context<AppEnv>, limit: Limit) =>
+  `"${NAMES[limit]}";q=${LIMITS[c.get('config').ENVIRONMENT === 'local' ? 'local' : 'production'][limit]};w=${PERIOD_MS / 1000}`
+
+/** Tells, with an answer, of a limit that the request counted for. How much of it is left nobody knows before it is used up. */
+export const tellPolicy = (c: Context<AppEnv>, limit: Limit) => c.res.headers.append('RateLimit-Policy', policyOf(c, limit))
 const MOST_REFUSED = 10_000
 
 /** What was refused by FAILURES, and until when: the binding only counts, so whether a limit is reached cannot be asked of it. */
@@ -22,8 +34,9 @@ const refused = new Map<string, number>()
  */
 export const limitAttempts = createMiddleware<AppEnv>(async (c, next) => {
   const { success } = await c.env.ATTEMPTS.limit({ key: network(c.var.facts.address) })
-  if (!success) throw tooMany(PERIOD_MS)
+  if (!success) throw tooMany(c, 'ATTEMPTS', PERIOD_MS)
   await next()
+  tellPolicy(c, 'ATTEMPTS')
 })
 
 /**
@@ -36,12 +49,13 @@ export const limitFailures = (name: string) =>
     failures.refuse()
     await next()
     await failures.count(c.error)
+    tellPolicy(c, 'FAILURES')
   })
 
 /** Limits what one user, or one API key, asks of a realm, on both planes. Approximate in production. Fails with rate_limited. */
 export async function limitPrincipal(c: Context<AppEnv>, { bearer, key }: Pick<Ctx, 'bearer' | 'key'>): Promise<void> {
   const { success } = await c.env.PRINCIPALS.limit({ key: `${c.get('realm').id}:${bearer ? bearer.user_id : key?.hash}` })
-  if (!success) throw tooMany(PERIOD_MS)
+  if (!success) throw tooMany(c, 'PRINCIPALS', PERIOD_MS)
 }
 
 /** The failures of the network of a request, of one kind: in its realm, or where none was found in all. */
@@ -51,7 +65,7 @@ export function failuresOf(c: Context<AppEnv>, name: string) {
     /** Fails with rate_limited while this isolate refuses the network. */
     refuse(): void {
       const left = (refused.get(key) ?? 0) - Date.now()
-      if (left > 0) throw tooMany(left)
+      if (left > 0) throw tooMany(c, 'FAILURES', left)
       refused.delete(key)
     },
     /** Counts a failure, if it is one. From the one beyond the limit on the network is refused for a minute: fails with rate_limited. */
@@ -62,13 +76,21 @@ export function failuresOf(c: Context<AppEnv>, name: string) {
       if (refused.size >= MOST_REFUSED) refused.delete(refused.keys().next().value ?? '')
       refused.set(key, Date.now() + PERIOD_MS)
       // Also what was under way with it: of many at once no more are told what failed than of as many in a row.
-      throw tooMany(PERIOD_MS)
+      throw tooMany(c, 'FAILURES', PERIOD_MS)
     },
   }
 }
 
-const tooMany = (ms: number) =>
-  new Problem('rate_limited', undefined, { headers: { 'Retry-After': String(Math.ceil(ms / 1000)) } })
+/** The refusal of a limit that is used up, for so long at most. */
+function tooMany(c: Context<AppEnv>, limit: Limit, ms: number): Problem {
+  const seconds = Math.ceil(ms / 1000)
+  const headers = {
+    'Retry-After': String(seconds),
+    'RateLimit-Policy': policyOf(c, limit),
+    RateLimit: `"${NAMES[limit]}";r=0;t=${seconds}`,
+  }
+  return new Problem('rate_limited', undefined, { headers })
+}
 
 /** The network of an address: itself, or the /64 of an IPv6 address, because one household controls all of it. */
 export function network(address: string | null): string {

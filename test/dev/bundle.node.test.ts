@@ -5,6 +5,8 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, describe, expect, it } from 'vitest'
 import { unstable_getMiniflareWorkerOptions as optionsOf } from 'wrangler'
+import { LIMITS } from '../../src/http/limits.ts'
+import { VERSION } from '../../src/http/version.ts'
 import { unpacked, wordsOf } from '../../src/passwords/commonest.ts'
 import { filesIn, read } from '../house/sources.ts'
 import { ROOT } from './running.ts'
@@ -52,6 +54,19 @@ describe('the bundle', () => {
       expect(workerOptions.compatibilityFlags).toContain('global_fetch_strictly_public')
     },
   )
+
+  it('tells of the limits that it has, and of its version', () => {
+    for (const [environment, limits] of [
+      [undefined, LIMITS.local],
+      ['production', LIMITS.production],
+    ] as const) {
+      const { ratelimits = {} } = optionsOf(join(ROOT, 'wrangler.toml'), environment).workerOptions
+      const told = Object.entries(limits).map(([name, limit]) => [name, { limit, period: 60 }])
+      const has = Object.entries(ratelimits as Record<string, { simple: object }>).map(([name, { simple }]) => [name, simple])
+      expect(Object.fromEntries(has)).toMatchObject(Object.fromEntries(told))
+    }
+    expect(VERSION).toBe(JSON.parse(read('package.json')).version)
+  })
 
   it('limits 10,000 and more a minute locally, where scripts rely on it', () => {
     const { ratelimits = {} } = optionsOf(join(ROOT, 'wrangler.toml')).workerOptions

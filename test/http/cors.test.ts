@@ -54,7 +54,7 @@ describe('a preflight', () => {
     const of = (name: string) => (answer.headers.get(`Access-Control-Allow-${name}`) ?? '').toLowerCase().split(', ').sort()
     expect(of('Methods')).toEqual(['delete', 'get', 'head', 'patch', 'post', 'put'])
     expect(of('Headers')).toEqual(
-      'authorization content-type idempotency-key if-match traceparent x-account x-api-key x-tenant'.split(' '),
+      'authorization content-type idempotency-key if-match if-none-match traceparent x-account x-api-key x-tenant'.split(' '),
     )
     expect(answer.headers.get('Access-Control-Max-Age')).toBe('600')
     expect(answer.headers.get('Access-Control-Allow-Credentials')).toBeNull()
@@ -106,7 +106,7 @@ describe('an answer', () => {
     for (const answer of [await read({ Origin }), await read({ Origin, 'X-Tenant': 'shared' }, '')]) {
       expect([answer.status, allowed(answer)]).toEqual([200, Origin])
       expect(answer.headers.get('Access-Control-Expose-Headers')).toBe(
-        'ETag, Location, X-Trace-Id, Retry-After, Link, Idempotency-Replayed, Freehold-License',
+        'ETag, Location, X-Trace-Id, Retry-After, RateLimit-Policy, RateLimit, Link, Idempotency-Replayed, Freehold-License',
       )
       expect(answer.headers.get('Access-Control-Allow-Credentials')).toBeNull()
     }

@@ -67,6 +67,8 @@ describe('a network', () => {
     const refused = await ask(of(7), 'login', ADMIN)
     expect(refused).toMatchObject({ status: 429, body: { code: 'rate_limited' }, read: false })
     expect(refused.headers.get('Retry-After')).toBe('60')
+    expect(refused.headers.get('RateLimit')).toBe('"attempts";r=0;t=60')
+    expect(refused.headers.get('RateLimit-Policy')).toMatch(/^"attempts";q=\d+;w=60$/)
     expect((await ask('2001:db8:7:2::1', 'login', ADMIN)).status).toBe(200)
   })
 
@@ -79,6 +81,7 @@ describe('a network', () => {
     const seconds = Number(refused[0]?.headers.get('Retry-After'))
     expect(seconds).toBeGreaterThan(0)
     expect(seconds).toBeLessThanOrEqual(60)
+    expect(refused[0]?.headers.get('RateLimit')).toBe(`"failures";r=0;t=${seconds}`)
   })
 
   it('that is refused is refused at that route of that tenant alone, and for a minute', async () => {
