@@ -14,6 +14,7 @@ accessRoutes.openapi(
     path: '/authz/check',
     summary: 'Check up to 100 permissions or roles, with reasons',
     permission: null,
+    only_reads: true,
     trips: 1,
     body: Questions,
     returns: { 200: Answers },

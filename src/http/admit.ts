@@ -30,6 +30,13 @@ export const contextFor = (c: Context<AppEnv>, need: Need, caller: Caller) =>
     later: (work) => c.executionCtx.waitUntil(work),
   })
 
+/** What a route requires of the admission, as it declares it. */
+export const needOf = ({ permission = null, any_password = false, only_reads = false }: Partial<Need>): Need => ({
+  permission,
+  any_password,
+  only_reads,
+})
+
 /** A public endpoint: no credential is read. */
 export const withoutAdmission = createMiddleware<AppEnv>(async (c, next) => {
   c.set('ctx', contextFor(c, { permission: null, any_password: false }, NOBODY))

@@ -2,7 +2,7 @@ import { createRoute, OpenAPIHono, z } from '@hono/zod-openapi'
 import type { MiddlewareHandler } from 'hono'
 import { type Code, Problem, problemCatalogue } from '../kernel/problem.ts'
 import { languageOf } from './accept-language.ts'
-import { requireCredential, withoutAdmission } from './admit.ts'
+import { needOf, requireCredential, withoutAdmission } from './admit.ts'
 import type { AppEnv } from './app-env.ts'
 import { checkQuery, FORMS, JSON_TYPE, PATCH_TYPE, strictBody, typed } from './body.ts'
 import { type Asked, answered, asked, isTagged } from './declared.ts'
@@ -45,6 +45,8 @@ type Spec<P extends string, M extends string, B, F, Q, I, R> = {
   by?: 'session'
   /** Also allowed while the password must be changed or has expired. */
   any_password?: true
+  /** A POST that asks and changes nothing: while the tenant takes no writes (src/tenants/fence), it is answered as a GET is. */
+  only_reads?: true
   /** Round trips to the realm's database that a successful request may spend. */
   trips: number
   /** Limits attempts per network, before the body is read: all of them, and failed ones under this name. */
@@ -160,9 +162,7 @@ export function route<
     'x-credential': spec.public ? undefined : (spec.by ?? 'any'),
     security: spec.public ? [] : [{ bearer: [] }, { cookie: [] }, ...(spec.by === 'session' ? [] : [{ api_key: [] }])],
     middleware: [
-      spec.public
-        ? withoutAdmission
-        : requireCredential({ permission: spec.permission ?? null, any_password: spec.any_password ?? false }, spec.by),
+      spec.public ? withoutAdmission : requireCredential(needOf(spec), spec.by),
       ...(spec.attempts === undefined ? [] : [limitAttempts]),
       ...(failures === undefined ? [] : [limitFailures(failures)]),
       ...(spec.query ? [checkQuery] : []),

@@ -41,8 +41,8 @@ export type RequestFacts = {
   trace_id: string
 }
 
-/** The requirements of a route on the admission. */
-export type Need = { permission: string | null; any_password: boolean }
+/** The requirements of a route on the admission; and of a POST, that it changes nothing. */
+export type Need = { permission: string | null; any_password: boolean; only_reads?: boolean }
 
 /** `session_id` is null for a caller with an API key. */
 export type Principal = { user_id: string; session_id: string | null; scope: 'all' | 'department' | 'team' | 'own' }
@@ -135,6 +135,7 @@ export function makeCtx({ reloadRealm, reportActivity, countUse, ...parts }: Par
   }
 
   let { realm } = parts
+  const only_reads = parts.need.only_reads || /^(GET|HEAD)$/.test(parts.request.method)
 
   // Methods, because esbuild names a function again each time that it is made.
   const link = {
@@ -151,12 +152,17 @@ export function makeCtx({ reloadRealm, reportActivity, countUse, ...parts }: Par
       }
       const last = key || parts.request.method === 'GET' ? [] : [TOUCH]
       const results = await link
-        .send((realm) => [...asApp(realm), admission({ ...given, tenant: realm.id }), ...after, ...last])
+        .send((realm, readOnly) => [
+          ...asApp(realm),
+          admission({ ...given, tenant: realm.id }),
+          ...after,
+          ...(readOnly ? [] : last),
+        ])
         .then(link.countOnce, (error) => {
           if (wasAdmitted(error)) link.countOnce(null)
           throw error
         })
-      const own = results.slice(results.length - last.length - after.length - 1, results.length - last.length)
+      const own = results.slice(asApp(realm).length).slice(0, after.length + 1)
       ctx.principal = (own[0] as { rows: { principal: Principal }[] }).rows[0]?.principal ?? null
       return own
     },
@@ -172,14 +178,14 @@ export function makeCtx({ reloadRealm, reportActivity, countUse, ...parts }: Par
      * One round trip. A database that is not this tenant's causes one retry with the realm reloaded, before the request fails. One that
      * takes no writes, because the tenant is moved, answers what Postgres itself keeps from writing (src/tenants/fence).
      */
-    async send(list: (realm: Realm) => BatchItem<'pg'>[]): Promise<unknown[]> {
+    async send(list: Statements): Promise<unknown[]> {
       try {
         return await link.once(realm, list)
       } catch (error) {
         const fresh = isWrongDatabase(error) ? await reloadRealm() : null
         // Same URL: the database is unavailable. Another id: the subdomain is now that of a tenant that never verified this caller.
         const is_same = fresh?.database_url === realm.database_url
-        if (!fresh || fresh.id !== realm.id || (is_same && parts.request.method !== 'GET')) throw toProblem(error)
+        if (!fresh || fresh.id !== realm.id || (is_same && !only_reads)) throw toProblem(error)
         realm = fresh
         return await link.once(realm, list, is_same).catch((second) => {
           throw toProblem(second)
@@ -187,11 +193,13 @@ export function makeCtx({ reloadRealm, reportActivity, countUse, ...parts }: Par
       }
     },
 
-    async once(realm: Realm, list: (realm: Realm) => BatchItem<'pg'>[], readOnly = false): Promise<unknown[]> {
+    async once(realm: Realm, list: Statements, readOnly = false): Promise<unknown[]> {
       ctx.trips++
       try {
         return (await requireJson(
-          connect(realm.database_url, undefined, readOnly).batch(list(realm) as [BatchItem<'pg'>, ...BatchItem<'pg'>[]]),
+          connect(realm.database_url, undefined, readOnly).batch(
+            list(realm, readOnly) as [BatchItem<'pg'>, ...BatchItem<'pg'>[]],
+          ),
         )) as unknown[]
       } finally {
         const reported = reportActivity()
@@ -201,6 +209,9 @@ export function makeCtx({ reloadRealm, reportActivity, countUse, ...parts }: Par
   }
   return ctx
 }
+
+/** What is sent to a realm's database; `readOnly` says that the transaction cannot write. */
+type Statements = (realm: Realm, readOnly: boolean) => BatchItem<'pg'>[]
 
 const { placeholder } = sql
 const ADMISSION = sql`access.admit(${placeholder('tenant')}, ${placeholder('credential')}::jsonb, ${placeholder('permission')}, ${placeholder('request')}::jsonb, ${placeholder('any_password')})`

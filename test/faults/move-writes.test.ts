@@ -18,6 +18,8 @@ import { eraseAll, newTrace } from '../support/undo.ts'
 afterAll(() => eraseAll('mwrite-'), 240_000)
 
 const CLIENTS = 20
+/** What is asked by POST and changes nothing. */
+const CHECKS = { checks: [{ permission: 'unit:create' }] }
 
 /** A request as a client sends it; an answer may come from either database, so no budget of round trips holds. */
 async function ask(subdomain: string, path: string, token: string, body?: object) {
@@ -87,12 +89,15 @@ describe('writes of twenty clients', () => {
       const neighbour: unknown[] = []
       const moving = ended(id)
       const reads: { status: number; tenant?: string }[] = []
+      const checks: { status: number; allowed?: boolean }[] = []
       let is_moving = true
       const asking = (async () => {
         while (is_moving) {
           neighbour.push((await ask('mwrite-neighbour', '/api/v1/auth/me', other)).body.tenant)
           const { status, body } = await ask(subdomain, '/api/v1/auth/me', token)
           reads.push({ status, ...(status === 200 && { tenant: body.tenant }) })
+          const checked = await ask(subdomain, '/api/v1/authz/check', token, CHECKS)
+          checks.push({ status: checked.status, ...(checked.status === 200 && { allowed: checked.body.results[0].allowed }) })
         }
       })()
       const newest = await moving
@@ -102,6 +107,7 @@ describe('writes of twenty clients', () => {
       expect(new Set(neighbour)).toEqual(new Set(['mwrite-neighbour']))
       expect(reads).toContainEqual({ status: 200, tenant: subdomain })
       for (const one of reads) expect([{ status: 200, tenant: subdomain }, { status: 503 }]).toContainEqual(one)
+      for (const one of checks) expect([{ status: 200, allowed: true }, { status: 503 }]).toContainEqual(one)
       await scheduler.wait(1_000)
       expect(clients.acknowledged.length, 'they went on').toBeGreaterThan(from + CLIENTS)
       const left = await unitsOf(before.owner_url)
@@ -191,6 +197,46 @@ describe('while rows are copied', () => {
     expect((await read()).status).toBe(200)
     expect((await write()).status).toBe(201)
     expect((await taken()).status).toBe(200)
+  })
+
+  it('permissions are checked as before, by sessions and by API keys, and nothing is written', async () => {
+    const subdomain = 'mwrite-checked'
+    const { id } = await copyTenant(subdomain)
+    const { access_token: token } = await plantSession(subdomain)
+    const { owner_url, asOwner } = await databaseOf(subdomain)
+    const key = await ask(subdomain, '/api/v1/api-keys', token, { name: 'checks', permissions: ['unit:create'] })
+    const check = (by: string, body: object = CHECKS) => ask(subdomain, '/api/v1/authz/check', by, body)
+    const allowed = { status: 200, body: { results: [{ allowed: true }] } }
+    // The last of its statements would note that the session was active.
+    const idle = sql`update freehold.sessions set last_active_at = now() - interval '5 minutes'`
+    const touched = () => asOwner(sql`select from freehold.sessions where last_active_at > now() - interval '2 minutes'`)
+
+    await asOwner(idle)
+    await closeWrites(owner_url, id, 4, newTrace())
+    const before = await asOwner(sql`select count(*)::integer as n from freehold.audit_log`)
+    const answers = await Promise.all(Array.from({ length: 20 }, (_, i) => check(i % 2 ? token : key.body.key)))
+    for (const answer of answers) expect(answer).toMatchObject(allowed)
+    expect((await check(token, { checks: [{ permission: 'unit:create' }, { permission: 'nothing:here' }] })).body).toMatchObject({
+      results: [{ allowed: true }, { error: { code: 'invalid_request' } }],
+    })
+    expect((await check(token, { checks: 'x' })).status).toBe(400)
+    expect(await touched()).toEqual([])
+    expect(await asOwner(sql`select count(*)::integer as n from freehold.audit_log`)).toEqual(before)
+    const head = new Request(`http://${subdomain}.freehold.test/api/v1/auth/me`, {
+      method: 'HEAD',
+      headers: { Authorization: `Bearer ${token}` },
+    })
+    expect((await exports.default.fetch(head)).status, 'HEAD is a read, too').toBe(200)
+
+    await close(owner_url, id, 4, newTrace())
+    expect(await check(token), 'the moment of the exchange').toMatchObject({
+      status: 503,
+      retry: expect.stringMatching(/^[1-9]/),
+      body: { code: 'database_unavailable' },
+    })
+    await openWrites(owner_url, id, 4, newTrace())
+    expect(await check(token)).toMatchObject(allowed)
+    expect(await touched(), 'what is open notes it again').toHaveLength(1)
   })
 
   it('a slower attempt takes no write and no read away', async () => {
