@@ -28,14 +28,17 @@ type Options = Globals & { to: string; region?: string; wait?: boolean }
 
 const LOOK_MS = 500
 
-/** The command that moves a tenant between a shared host and a project of its own. */
+/** The command that moves a tenant to a shared host, or to a project of its own. */
 export function addMoving(tenants: Command): void {
   tenants
     .command('move')
-    .description('move a tenant between a shared host and a project of its own')
+    .description('move a tenant to a shared host, to a project of its own, or from one region to another')
     .argument('<tenant>', 'its id or its subdomain')
     .addOption(new Option('--to <isolation>', 'where it is moved').choices(['database', 'project']).makeOptionMandatory())
-    .option('--region <id>', "the region of the project; default: the platform's NEON_REGION")
+    .option(
+      '--region <id>',
+      "the region of the project; default: the platform's NEON_REGION. A tenant that has a project is moved there",
+    )
     .option('--no-wait', 'do not wait until it is moved')
     .addHelpText(
       'after',

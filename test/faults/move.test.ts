@@ -4,8 +4,10 @@
  */
 import { introspectWorkflow } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
+import { sql } from 'drizzle-orm'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { on, switchOn } from '../support/faults.ts'
+import { master, settings } from '../support/databases.ts'
+import { askNeon, on, switchOn } from '../support/faults.ts'
 import { moved, removeRest } from '../support/move.ts'
 import { expectWhole, FAULTS, isolationOf, moveUnder } from '../support/move-faults.ts'
 import { copyTenant } from '../support/tenants.ts'
@@ -21,6 +23,12 @@ const PROJECT = [
   'GET /operations/[^/]+$',
 ]
 const DATABASE = ['POST /databases$', 'GET /operations/[^/]+$']
+
+/** The one of two regions in which the tenant is not. */
+async function regionOf(id: string, one: string, other: string): Promise<string> {
+  const [row] = await master(sql`select region from platform.tenants where id = ${id}`)
+  return row?.region === one ? other : one
+}
 
 let introspector: Awaited<ReturnType<typeof introspectWorkflow>>
 beforeAll(async () => {
@@ -48,6 +56,18 @@ describe.each(FAULTS)('when a call to Neon %s', (name, fault) => {
     }
     await moveUnder(id, 'project', { match: on(at), times: 1, ...fault })
     await expectWhole(id, subdomain, 'project')
+  })
+
+  it('POST /projects$, on the way to another region: the tenant is there, once', { timeout: 120_000 }, async () => {
+    if ((await isolationOf(id)) !== 'project') {
+      expect(await moved(id, 'project')).toMatchObject({ state: 'done' })
+      await removeRest(id)
+    }
+    const region = await regionOf(id, 'aws-eu-central-1', settings().NEON_REGION)
+    await moveUnder(id, { region }, { match: on('POST /projects$'), times: 1, ...fault })
+    await expectWhole(id, subdomain, 'project')
+    const { projects } = await askNeon(`/projects?search=${id}`)
+    expect(projects.map(({ region_id }: { region_id: string }) => region_id)).toEqual([region])
   })
 
   it.each(DATABASE)('%s: the tenant is in a shared host, once', { timeout: 120_000 }, async (at) => {

@@ -52,11 +52,13 @@ export async function expectWhole(id: string, subdomain: string, isolation: stri
 }
 
 /** Moves a tenant under what is switched on; when that failed, says why, and moves it again. */
-export async function moveUnder(id: string, isolation: 'database' | 'project', ...faults: Fault[]) {
+export async function moveUnder(id: string, to: 'database' | 'project' | { region: string }, ...faults: Fault[]) {
+  const isolation = typeof to === 'string' ? to : 'project'
+  const more: { region?: string } = typeof to === 'string' ? {} : to
   const [last] = await master(
     sql`select coalesce(max(attempts), 0) + 2 as attempt from platform.tenant_moves where tenant_id = ${id}`,
   )
-  const work = await plantMove(id, isolation, Number(last?.attempt))
+  const work = await plantMove(id, isolation, Number(last?.attempt), more.region ?? null)
   await switchOn(...faults)
   await runMove(work)
   expect(await pending(), 'the fault happened').toEqual([])
@@ -64,6 +66,6 @@ export async function moveUnder(id: string, isolation: 'database' | 'project', .
     const [row] = await master(sql`select step, error from platform.tenant_moves where id = ${work.move_id}`)
     expect(row?.error).toBeTruthy()
     await removeRest(id)
-    expect(await moved(id, isolation)).toMatchObject({ state: 'done' })
+    expect(await moved(id, isolation, more)).toMatchObject({ state: 'done' })
   }
 }

@@ -46,12 +46,17 @@ export async function removeRest(id: string): Promise<void> {
 }
 
 /** Begins a move in the master, as the door does, and leaves the start of its instance to the test. */
-export async function plantMove(id: string, isolation: 'database' | 'project', attempt = 2): Promise<MoveWork> {
+export async function plantMove(
+  id: string,
+  isolation: 'database' | 'project',
+  attempt = 2,
+  region: string | null = null,
+): Promise<MoveWork> {
   const move_id = crypto.randomUUID()
   await master(
     sql`update platform.tenants t set move_id = ${move_id} where t.id = ${id}`,
     sql`insert into platform.tenant_moves (id, tenant_id, from_isolation, isolation, region, state, step, attempts, lease_until, trace_id)
-        select ${move_id}, t.id, t.isolation, ${isolation}, t.region, 'running', 'place', ${attempt}, now() + interval '3 minutes', ${'b'.repeat(32)} from platform.tenants t where t.id = ${id}`,
+        select ${move_id}, t.id, t.isolation, ${isolation}, coalesce(${region}, t.region), 'running', 'place', ${attempt}, now() + interval '3 minutes', ${'b'.repeat(32)} from platform.tenants t where t.id = ${id}`,
   )
   return { move_id, attempt }
 }

@@ -26,11 +26,19 @@ async function expectRefusal(asked: Promise<Answer>, words: RegExp): Promise<voi
 const to = (id: string) => move(id, { isolation: 'project' })
 
 describe('a move', () => {
-  it('to where the tenant is, of an isolation that cannot be moved, or of nobody is refused', async () => {
+  it('to where the tenant is, of a database that is somebody else’s, or of nobody is refused', async () => {
     const { id } = await copyTenant('movebad-here')
     await expectRefusal(move(id, { isolation: 'database' }), /has isolation database, in /)
-    const { id: branch } = await copyTenant('movebad-branch', { isolation: 'branch' })
-    await expectRefusal(to(branch), /isolation branch cannot be moved/)
+    const { id: elsewhere } = await copyTenant('movebad-external')
+    await master(sql`update platform.tenants set isolation = 'external' where id = ${elsewhere}`)
+    await expectRefusal(to(elsewhere), /is its owner’s, who alone moves it/)
+    await master(sql`update platform.tenants set isolation = 'project', region = 'aws-eu-central-1' where id = ${elsewhere}`)
+    await expectRefusal(to(elsewhere), /isolation project, in aws-eu-central-1: to move it to another region, give region/)
+    await expectRefusal(
+      move(elsewhere, { isolation: 'project', region: 'aws-eu-central-1' }),
+      /has isolation project, in aws-eu-central-1\.$/,
+    )
+    await master(sql`update platform.tenants set isolation = 'database' where id = ${elsewhere}`)
     expectProblem(await to(crypto.randomUUID()), 404, 'not_found')
     expectProblem(await call('', movePath(crypto.randomUUID()), { token: await operatorToken() }), 404, 'not_found')
     expect(await look(id)).toMatchObject({ isolation: 'database', newest: null })

@@ -7,11 +7,14 @@ import { sql } from 'drizzle-orm'
 import { afterAll, describe, expect, it } from 'vitest'
 import { verifyChain } from '../../src/audit/verify.ts'
 import { checkpointAudit, verifyAudit } from '../../src/tenants/maintenance/checkpoints.ts'
+import { takeBranch } from '../../src/tenants/migration/kept.ts'
 import { differing, shapeOf, sumsOf } from '../../src/tenants/move/rows.ts'
+import { neonApi } from '../../src/tenants/provisioning/neon.ts'
 import { databaseOf, master, refusalOf, settings } from '../support/databases.ts'
+import { findingsOf } from '../support/doctor.ts'
 import { askNeon } from '../support/faults.ts'
 import { look, moved, removeRest } from '../support/move.ts'
-import { ADMIN, call, login } from '../support/people.ts'
+import { ADMIN, call, login, operatorToken } from '../support/people.ts'
 import { copyTenant } from '../support/tenants.ts'
 import { eraseAll } from '../support/undo.ts'
 
@@ -41,12 +44,21 @@ async function leaveRows(subdomain: string): Promise<void> {
   )
 }
 
+/** Takes a branch of a tenant's branch, as a migration that can be undone does. */
+async function keepBranch(tenant_id: string, project_id: string, parent_id: string): Promise<void> {
+  const { branch_id } = await takeBranch(neonApi(settings()), project_id, parent_id, `tenant-${tenant_id}-before-0005-1`)
+  await master(
+    sql`insert into platform.kept_branches (tenant_id, target, attempt, parent_id, branch_id, before, trace_id, kept_until)
+        values (${tenant_id}, 'tenant/0005_fleet', 1, ${parent_id}, ${branch_id}, '{}', 'x', now() + interval '1 day')`,
+  )
+}
+
 const sums = async (url: string) => sumsOf(url, await shapeOf(url))
 /** What a move itself writes. */
 const OWN = ['freehold.tenant', 'freehold.audit_log', 'freehold.audit_detail', 'freehold.audit_checkpoints']
 
 describe('a tenant that is moved', () => {
-  it('to a project and back keeps its people, passwords, sessions, keys, settings, mails and its audit', {
+  it('to a project, to another region and back keeps its people, passwords, sessions, keys, settings, mails and its audit', {
     timeout: 120_000,
   }, async () => {
     const subdomain = 'moves-both'
@@ -58,12 +70,13 @@ describe('a tenant that is moved', () => {
     await checkpointAudit(settings(), subdomain)
     for (const [isolation, region] of [
       ['project', 'aws-eu-central-1'],
-      ['database', settings().NEON_REGION],
       ['project', settings().NEON_REGION],
+      ['database', settings().NEON_REGION],
+      ['project', 'aws-eu-central-1'],
     ] as const) {
       const before = await databaseOf(subdomain)
       const was = await sums(before.owner_url)
-      const newest = await moved(id, isolation, region === settings().NEON_REGION ? {} : { region })
+      const newest = await moved(id, isolation, isolation === 'project' ? { region } : {})
       expect(newest, JSON.stringify(newest)).toMatchObject({ state: 'done', error: null, isolation })
       expect(newest.steps.every((step: { state: string }) => step.state === 'done')).toBe(true)
       const after = await databaseOf(subdomain)
@@ -88,12 +101,45 @@ describe('a tenant that is moved', () => {
     expect(key.status, JSON.stringify(key.body)).toBe(201)
     expect((await call(subdomain, '/api/v1/users', { headers: { 'X-API-Key': key.body.key } })).status).toBe(200)
     const { projects } = await askNeon(`/projects?search=${id}`)
-    expect(projects).toHaveLength(1)
+    expect(projects.map(({ region_id }: { region_id: string }) => region_id)).toEqual(['aws-eu-central-1'])
     const hosts = await master(
       sql`select h.name from platform.hosts h where h.taken <> (select count(*) from platform.tenants t where t.host_id = h.id) and exists (
-            select from platform.tenant_moves m where m.tenant_id = ${id} and (h.id = m.other_host_id or h.name like '%' || ${id} or h.kind = 'database' and h.taken < 0))`,
+            select from platform.tenant_moves m where m.tenant_id = ${id} and (h.id = m.other_host_id or h.name like '%' || ${id} || '%' or h.kind = 'database' and h.taken < 0))`,
     )
     expect(hosts).toEqual([])
+  })
+
+  it('out of a branch is in a project or a shared host, and its branch is removed with those that migrations kept', {
+    timeout: 120_000,
+  }, async () => {
+    for (const [subdomain, isolation] of [
+      ['moves-branch-own', 'project'],
+      ['moves-branch-shared', 'database'],
+    ] as const) {
+      const { id } = await copyTenant(subdomain, { isolation: 'branch' })
+      const { access_token: token, refresh_token } = await login(subdomain)
+      const [at] = await master(
+        sql`select h.id, h.taken, h.project_id, t.branch_id from platform.tenants t join platform.hosts h on h.id = t.host_id where t.id = ${id}`,
+      )
+      const branches = async () =>
+        (await askNeon(`/projects/${at?.project_id}/branches?search=tenant-${id}`)).branches.map(({ name }: any) => name).sort()
+      await keepBranch(id, String(at?.project_id), String(at?.branch_id))
+      expect(await branches()).toEqual([`tenant-${id}`, `tenant-${id}-before-0005-1`])
+      const newest = await moved(id, isolation)
+      expect(newest, JSON.stringify(newest)).toMatchObject({ state: 'done', error: null, from_isolation: 'branch', isolation })
+      expect(await first(subdomain, token), 'the session goes on').toBe(200)
+      expect((await call(subdomain, '/api/v1/auth/refresh', { body: { refresh_token } })).status).toBe(200)
+      expect(
+        (await findingsOf(id)).filter(({ check }) => check === 'neon'),
+        'what is left is not reported',
+      ).toEqual([])
+      const { body } = await call('', `/platform/v1/tenants/${id}/undo-migration`, { token: await operatorToken() })
+      expect(body).toMatchObject({ is_possible: false })
+      await removeRest(id)
+      expect(await branches()).toEqual([])
+      const [host] = await master(sql`select taken from platform.hosts where id = ${at?.id}`)
+      expect(host?.taken).toBe(Number(at?.taken) - 1)
+    }
   })
 
   it('to a Postgres with lower numbers of transactions has an audit that verifies, which it does not without the cut', async () => {

@@ -8,8 +8,10 @@ export const tenants = {
     'es una clave que no consta de 1 a 40 caracteres de a-z, A-Z, 0-9, _, . y -, empezando por una letra',
   'The tenant is being moved, or restored to an earlier moment.':
     'El inquilino se está moviendo, o restaurando a un momento anterior.',
-  'A tenant of isolation branch cannot be moved: those of isolation database and project can.':
-    'Un inquilino con aislamiento branch no se puede mover: los de aislamiento database y project sí.',
+  'The database of the tenant is its owner’s, who alone moves it: Freehold only adopted it.':
+    'La base de datos del inquilino es de su propietario, el único que la mueve: Freehold solo la adoptó.',
+  'The tenant has isolation project, in {region}: to move it to another region, give region.':
+    'El inquilino tiene aislamiento project, en {region}: para moverlo a otra región, indica region.',
   'The tenant has isolation {isolation}, in {region}.': 'El inquilino tiene aislamiento {isolation}, en {region}.',
   'What the last move left is not removed yet: try again in some minutes.':
     'Lo que dejó el último movimiento aún no se ha eliminado: inténtalo de nuevo en unos minutos.',

@@ -4,14 +4,15 @@ import { tenantOfBranch } from './names.ts'
 export type Branch = { id: string; name: string }
 
 /**
- * Of these branches, the ids of those that the master knows: of a tenant, one that is kept of before a migration, or one that an undo
- * left. What is kept is recorded before Neon is asked for it, with the name that it will have.
+ * Of these branches, the ids of those that the master knows: of a tenant, one that is kept of before a migration, one that an undo
+ * left, or all that a tenant has left by a move and that is not removed yet. What is kept is recorded before Neon is asked for it, with the name that it will have.
  */
 export function knownBranches(branches: Branch[]): SQL {
   const ours = branches.map(({ id, name }) => ({ id, name, tenant_id: tenantOfBranch(name) }))
   return sql`select b.id from jsonb_to_recordset(${JSON.stringify(ours)}::jsonb) as b (id text, name text, tenant_id uuid)
     join platform.tenants t on t.id = b.tenant_id left join platform.hosts h on h.id = t.host_id
     where b.name = 'tenant-' || t.id or b.id = coalesce(t.branch_id, h.branch_id)
+      or exists (select from platform.tenant_moves v where v.tenant_id = t.id and v.from_isolation = 'branch' and v.left_until is not null)
       or exists (select from platform.kept_branches k where k.tenant_id = t.id
         and (b.id = k.branch_id or b.name = format('tenant-%s-before-%s-%s', t.id, substring(k.target from '/([0-9]+)'), k.attempt)))
       or exists (select from platform.migration_undos u where u.tenant_id = t.id and (b.id = u.parent_id or b.id = u.branch_id and u.state = 'running'))

@@ -17,8 +17,10 @@ const LOGIN = /^freehold_(app|owner)_([0-9a-f]{12})(?:_[a-z])?$/
 
 /** What the name of a project ends with that the doctor deletes. */
 export const REMOVED = '-removed'
-/** The projects of hosts (provisioning/host-names.ts). Older ones do not have the deployment. */
-const PROJECT = new RegExp(`^freehold-(?:host-|branches-|tenant-)(?:([0-9a-f]{8})-)?(?:\\d+|(${ID}))(?:${REMOVED})?$`)
+/** The projects of hosts (provisioning/host-names.ts). Older ones do not have the deployment; those that a move made have its number. */
+const PROJECT = new RegExp(
+  `^freehold-(?:host-|branches-|tenant-)(?:([0-9a-f]{8})-)?(?:\\d+|(${ID})(?:-[0-9a-f]{8})?)(?:${REMOVED})?$`,
+)
 
 /** The deployment and the tenant in the name of a project, null: it has none; undefined: Freehold gives no such names. */
 export function projectName(name: string): { deployment: string | null; tenant_id: string | null } | undefined {

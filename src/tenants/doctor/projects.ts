@@ -10,7 +10,7 @@ import type { Config } from '../../kernel/config.ts'
 import { batch, dbError } from '../../kernel/db.ts'
 import { Problem } from '../../kernel/problem.ts'
 import { accountsOf, type Located } from '../provisioning/accounts.ts'
-import { DEPLOYMENT } from '../provisioning/host-names.ts'
+import { DEPLOYMENT, isForTenant } from '../provisioning/host-names.ts'
 import { isMade, type NeonApi, neonApi, reason, underWay } from '../provisioning/neon.ts'
 import { deleteProject } from '../provisioning/projects.ts'
 import { mustBeErased } from './erased.ts'
@@ -111,10 +111,7 @@ async function known(config: Config, listed: Project[]): Promise<(Project & { is
 }
 
 /** Whether the host `h` is for the tenant of an alias alone, by its name. */
-const isOf = (tenant: string) => {
-  const id = sql.raw(`${tenant}.id`)
-  return sql`h.name in ('freehold-tenant-' || ${DEPLOYMENT} || '-' || ${id}, 'freehold-tenant-' || ${id})`
-}
+const isOf = (tenant: string) => isForTenant(sql.raw(`${tenant}.id::text`))
 
 /**
  * Deletes a project that no host has. Fails with illegal_state when it is somebody's or holds data, and with what Neon or its database

@@ -12,7 +12,7 @@ import { log } from '../../kernel/log.ts'
 import { invalid, Problem } from '../../kernel/problem.ts'
 import { rowsOf } from '../../kernel/wire.ts'
 import { certify } from '../certificate/certificate.ts'
-import { ownHostNames } from '../provisioning/host-names.ts'
+import { isForTenant } from '../provisioning/host-names.ts'
 import { isolations } from '../provisioning/isolation.ts'
 import { type Job, jobOf } from '../provisioning/job.ts'
 import { reason } from '../provisioning/neon.ts'
@@ -69,7 +69,7 @@ export async function erase(env: Env, config: Config, id: string, trace_id: stri
       sql`delete from platform.signing_keys where realm_id = ${id}`,
       sql`with gone as (delete from platform.tenants where id = ${id} and status = 'erasing' returning host_id)
           update platform.hosts h set taken = h.taken - 1 from gone where h.id = gone.host_id`,
-      sql`delete from platform.hosts where name in ${ownHostNames(id)}`,
+      sql`delete from platform.hosts h where ${isForTenant(sql`${id}::text`)}`,
       // After the tenant, whose maintenance row is deleted with it: creating checkpoints locks the two in the same order.
       sql`delete from platform.audit_heads where realm_id = ${id}`,
     ]

@@ -1,5 +1,5 @@
 /**
- * Moves a tenant between a shared host and a project of its own. Threat: a write that was acknowledged is in a database that nobody
+ * Moves a tenant to a shared host, or to a project of its own. Threat: a write that was acknowledged is in a database that nobody
  * reads any more; two databases that both answer; a tenant that stays closed, or a database that nobody knows, because whoever worked
  * on it died. So everything that takes time is made while the tenant is in use; then its database is closed to writes (fence.ts), copied
  * and compared; the new one is proven, the old one closed to everybody, and one conditional statement in the master makes the new one the
@@ -166,6 +166,9 @@ const steps: Record<Step, (doing: Doing) => Promise<void>> = {
             where ${mine(work)} and m.exchanged_at is null and t.id = m.tenant_id and t.move_id = m.id and t.status <> 'erasing' returning t.id`,
         sql`update platform.tenant_moves m set exchanged_at = clock_timestamp(), other_host_id = ${hostOf(tenant).id}, error = null
             where ${mine(work)} and m.exchanged_at is null and exists (select from platform.tenants t where t.id = m.tenant_id and t.host_id = m.other_host_id)`,
+        // They are in what was left, and go with it.
+        sql`delete from platform.kept_branches k using platform.tenant_moves m where m.id = ${move.id} and m.exchanged_at is not null and k.tenant_id = m.tenant_id`,
+        sql`update platform.migration_undos u set compute_until = null from platform.tenant_moves m where m.id = ${move.id} and m.exchanged_at is not null and u.tenant_id = m.tenant_id`,
       ],
       move.trace_id,
     )

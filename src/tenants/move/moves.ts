@@ -9,18 +9,21 @@ import { mustBeAvailable } from '../provisioning/new-tenant.ts'
 import { STEPS } from './move.ts'
 import { LEASE, type MoveWork } from './place.ts'
 
-const Kind = z.enum(['database', 'project'])
+const To = z.enum(['database', 'project'])
+const From = z.enum(['database', 'branch', 'project'])
 
 export const NewMove = z
   .object({
-    isolation: Kind.openapi({
+    isolation: To.openapi({
       description: 'Where the tenant is moved: `database` is a shared host, `project` a project of its own',
     }),
     region: z
       .string()
       .regex(/^[a-z0-9-]{1,60}$/, 'must be the id of a region of Neon')
       .optional()
-      .openapi({ description: 'With isolation `project`. Default: NEON_REGION' }),
+      .openapi({
+        description: 'With isolation `project`. Default: NEON_REGION. A tenant that has a project is moved to another region',
+      }),
   })
   .openapi('NewTenantMove')
 
@@ -33,8 +36,8 @@ export const TenantMove = z
     newest: z
       .object({
         id: z.uuid(),
-        from_isolation: Kind,
-        isolation: Kind,
+        from_isolation: From,
+        isolation: To,
         region: z.string(),
         state: z.enum(['running', 'done', 'failed']),
         steps: z.array(z.object({ name: z.string(), state: z.enum(['pending', 'running', 'done', 'failed']) })),
@@ -76,16 +79,22 @@ type Row = Pick<Shown, 'subdomain' | 'isolation' | 'region'> & {
 }
 
 /** Why a tenant cannot be moved there now; null: it can. */
-function refusal(row: Row, isolation: string): Problem | null {
+function refusal(row: Row, { isolation, region }: z.infer<typeof NewMove>): Problem | null {
   if (row.status !== 'active' && row.status !== 'inactive') return new Problem('illegal_state', `The tenant is ${row.status}.`)
   if (row.move_id !== null || row.newest?.state === 'running')
     return new Problem('illegal_state', 'The tenant is being moved, or restored to an earlier moment.')
-  if (row.isolation === 'branch')
+  if (row.isolation === 'external')
     return new Problem(
       'illegal_state',
-      'A tenant of isolation branch cannot be moved: those of isolation database and project can.',
+      'The database of the tenant is its owner’s, who alone moves it: Freehold only adopted it.',
     )
-  if (row.isolation === isolation) return new Problem('illegal_state', `The tenant has isolation ${isolation}, in ${row.region}.`)
+  if (row.isolation === isolation && isolation === 'project' && region === undefined)
+    return new Problem(
+      'illegal_state',
+      `The tenant has isolation project, in ${row.region}: to move it to another region, give region.`,
+    )
+  if (row.isolation === isolation && (isolation !== 'project' || row.region === region))
+    return new Problem('illegal_state', `The tenant has isolation ${isolation}, in ${row.region}.`)
   if (row.newest?.left_until)
     return new Problem('illegal_state', 'What the last move left is not removed yet: try again in some minutes.')
   if (row.is_migrating) return new Problem('illegal_state', 'The tenant is being migrated.')
@@ -125,6 +134,7 @@ export async function getMove(ctx: Ctx, id: string): Promise<Shown> {
  */
 export async function beginMove(ctx: Ctx, id: string, wanted: z.infer<typeof NewMove>): Promise<{ work: MoveWork; move: Shown }> {
   const { isolation, region = ctx.config.NEON_REGION } = wanted
+  const is_elsewhere = sql`(t.isolation <> ${isolation} or ${isolation} = 'project' and t.region <> ${wanted.region ?? null})`
   if (region !== ctx.config.NEON_REGION) await mustBeAvailable(ctx.config, { isolation, region })
   const move_id = crypto.randomUUID()
   const [, before, , begun, after] = await ctx.run(
@@ -132,7 +142,7 @@ export async function beginMove(ctx: Ctx, id: string, wanted: z.infer<typeof New
     ctx.db.execute(sql`select t.id from platform.tenants t where t.id = ${id} for no key update`),
     ctx.db.execute(shown(id)),
     ctx.db.execute(sql`update platform.tenants t set move_id = ${move_id}
-        where t.id = ${id} and t.move_id is null and t.status in ('active', 'inactive') and t.isolation in ('database', 'project') and t.isolation <> ${isolation}
+        where t.id = ${id} and t.move_id is null and t.status in ('active', 'inactive') and t.isolation <> 'external' and ${is_elsewhere}
           and t.schema_version = ${NEWEST} and t.rotating_since is null and coalesce(t.refresh_key_from, '-infinity') <= now()
           and not exists (select from platform.tenant_migrations m where m.tenant_id = t.id and m.state in ('running', 'undoing'))
           and not exists (select from platform.tenant_moves m where m.tenant_id = t.id and (m.state = 'running' or m.left_until is not null))`),
@@ -148,7 +158,7 @@ export async function beginMove(ctx: Ctx, id: string, wanted: z.infer<typeof New
   if (work) return { work: { move_id, attempt: work.attempt }, move: wire(id, now) }
   const [then] = rowsOf<Row>(before)
   throw (
-    (then && refusal(then, isolation)) ??
+    (then && refusal(then, wanted)) ??
     new Problem('illegal_state', 'The tenant is being moved, or restored to an earlier moment.')
   )
 }

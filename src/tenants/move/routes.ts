@@ -14,7 +14,7 @@ moveRoutes.openapi(
     location: true,
     method: 'post',
     path: '/{id}/move',
-    summary: 'Move a tenant between a shared host and a project of its own, with all that it holds',
+    summary: 'Move a tenant to a shared host, to a project of its own, or with that to another region, with all that it holds',
     permission: 'tenant:update',
     trips: 1,
     params: Id,

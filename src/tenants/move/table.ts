@@ -4,7 +4,7 @@ import { moment } from '../../kernel/schema.ts'
 import { hosts, platform, tenants } from '../table.ts'
 
 /**
- * Moves of tenants between a shared host and a project of their own (tenants/move/move.ts). Until the exchange the connection strings are
+ * Moves of tenants to a shared host or to a project of their own (tenants/move/move.ts). Until the exchange the connection strings are
  * those of the new database, which is made on `other_host_id`; after it `other_host_id` is the host that was left.
  */
 export const tenant_moves = platform.table(
@@ -14,7 +14,7 @@ export const tenant_moves = platform.table(
     tenant_id: uuid()
       .notNull()
       .references(() => tenants.id, { onDelete: 'cascade' }),
-    from_isolation: text({ enum: ['database', 'project'] }).notNull(),
+    from_isolation: text({ enum: ['database', 'branch', 'project'] }).notNull(),
     isolation: text({ enum: ['database', 'project'] }).notNull(),
     region: text().notNull(),
     state: text({ enum: ['running', 'done', 'failed'] }).notNull(),

@@ -10,7 +10,7 @@ export const WAIT_MS = 20_000
 export const PAUSE_MS = 250
 
 /** What places a tenant: its job. */
-export type Placed = { config: Config; tenant: { id: string }; trace_id: string; move_id?: string }
+export type Placed = { config: Config; tenant: { id: string; host?: Host | null }; trace_id: string; move_id?: string }
 
 /**
  * The row that has the place: the tenant's, or that of the move which takes the tenant elsewhere. `is_free`: it may take one, `p`;

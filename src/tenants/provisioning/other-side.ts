@@ -6,9 +6,9 @@ import { sql } from 'drizzle-orm'
 import type { Config } from '../../kernel/config.ts'
 import { batch } from '../../kernel/db.ts'
 import { log } from '../../kernel/log.ts'
-import { ownHostNames } from './host-names.ts'
 import { isolations } from './isolation.ts'
 import { type Job, jobOf, type MasterRow } from './job.ts'
+import { isOwnHost } from './own-host.ts'
 
 /**
  * The job of the side on which the tenant is not, from the rows of the move, the tenant and the other host. Its logins have the other pair
@@ -20,6 +20,8 @@ export async function otherSide(config: Config, move: MasterRow, tenant: MasterR
   const row = {
     ...tenant,
     isolation: (is_left ? move.from_isolation : move.isolation) ?? null,
+    // A branch that is left is found by its name.
+    branch_id: null,
     app_url_encrypted: is_left ? null : (move.app_url_encrypted ?? null),
     owner_url_encrypted: is_left ? null : (move.owner_url_encrypted ?? null),
   } as MasterRow
@@ -40,14 +42,15 @@ export const LEFT = sql`to_jsonb(m) as move, to_jsonb(t) as tenant, (select to_j
  */
 export async function removeOtherSide(config: Config, { move, tenant, host }: Left): Promise<Job> {
   const job = await otherSide(config, move, tenant, host)
+  // Removed already: by its name, what the move made would be found, which is the tenant's.
+  if (move.exchanged_at !== null && !host) return job
   if ((await isolations[job.tenant.isolation]?.remove(job)) === false)
     log('a database of the name was left alone', { tenant: job.tenant.subdomain, move: String(move.id) })
-  const is_own = job.tenant.isolation === 'project'
   await batch(config.MASTER_DATABASE_URL, [
     sql`with m as (select m.id, m.other_host_id from platform.tenant_moves m where m.id = ${move.id} and m.left_until is not null for update),
           counted as (update platform.hosts h set taken = h.taken - 1 from m where h.id = m.other_host_id)
         update platform.tenant_moves x set left_until = null, other_host_id = null from m where x.id = m.id`,
-    sql`delete from platform.hosts h where ${is_own} and h.kind = 'project' and h.name in ${ownHostNames(job.tenant.id)}`,
+    sql`delete from platform.hosts where kind = 'project' and ${isOwnHost(job)}`,
   ])
   return job
 }
