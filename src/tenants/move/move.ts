@@ -97,7 +97,7 @@ const steps: Record<Step, (doing: Doing) => Promise<void>> = {
     ])
   },
 
-  operations: ({ other, operations }) => waitFor(other.neon, operations),
+  operations: ({ other, move }) => waitFor(other.neon, move.operations ?? []),
 
   logins: async ({ config, work, other }) => {
     const { id, app_url, owner_url } = other.tenant

@@ -4,8 +4,7 @@ import { sql } from 'drizzle-orm'
 import type { Config } from '../../kernel/config.ts'
 import { batch } from '../../kernel/db.ts'
 import { type Job, jobOf, type MasterRow } from '../provisioning/job.ts'
-import type { OperationRef } from '../provisioning/neon.ts'
-import { otherSide } from '../provisioning/other-side.ts'
+import { type MoveRow, otherSide } from '../provisioning/other-side.ts'
 
 /** One attempt at a move. */
 export type MoveWork = { move_id: string; attempt: number }
@@ -13,31 +12,19 @@ export type MoveWork = { move_id: string; attempt: number }
 /** Nobody works on a move whose lease ran out: the scheduled job begins the next attempt. */
 export const LEASE = sql`interval '3 minutes'`
 
-export type Move = {
-  id: string
-  tenant_id: string
-  isolation: string
-  from_isolation: string
-  state: string
-  step: string
-  trace_id: string
-  other_host_id: string | null
-  app_url_encrypted: string | null
-  owner_url_encrypted: string | null
-  exchanged_at: string | null
-}
-
 /** `tenant`: where it is now. `other`: where it goes; after the exchange what it left. */
 export type Held = {
-  move: Move
+  move: MoveRow
   tenant: Job
   other: Job
   owner_url: string
   schema_version: string | null
   refresh_key_encrypted: string
   status: string
-  operations: OperationRef[]
 }
+
+/** What `hold` reads of the master. */
+type Rows = { move: MoveRow; tenant: MasterRow; host: MasterRow | null; other: MasterRow | null }
 
 /**
  * The move, if this attempt holds it; its lease begins again. `next` takes it over for that attempt, or has already. Null: another
@@ -56,18 +43,16 @@ export async function hold(
         returning to_jsonb(m) as move, to_jsonb(t) as tenant, to_jsonb(h) as host, (select to_jsonb(o) from platform.hosts o where o.id = m.other_host_id) as other`,
   ])
   if (!found) return null
-  const { tenant: row, host, other, move } = found as Record<string, MasterRow>
-  if (!row || !move) return null
-  const tenant = await jobOf(config, row, host ?? null, String(move.trace_id))
+  const { tenant: row, host, other, move } = found as Rows
+  const tenant = await jobOf(config, row, host, move.trace_id)
   if (!tenant.tenant.owner_url) throw new NonRetryableError('The tenant has no owner login.')
   return {
-    move: move as unknown as Move,
+    move,
     tenant,
-    other: await otherSide(config, move, row, other ?? null),
+    other: await otherSide(config, move, row, other),
     owner_url: tenant.tenant.owner_url,
     schema_version: row.schema_version ?? null,
     refresh_key_encrypted: String(row.refresh_key_encrypted),
     status: String(row.status),
-    operations: (move.operations ?? []) as unknown as OperationRef[],
   }
 }

@@ -8,30 +8,47 @@ import { batch } from '../../kernel/db.ts'
 import { log } from '../../kernel/log.ts'
 import { isolations } from './isolation.ts'
 import { type Job, jobOf, type MasterRow } from './job.ts'
+import type { OperationRef } from './neon.ts'
 import { isOwnHost } from './own-host.ts'
+
+/** A row of platform.tenant_moves, as JSON. */
+export type MoveRow = {
+  id: string
+  tenant_id: string
+  isolation: string
+  from_isolation: string
+  state: string
+  step: string
+  trace_id: string
+  other_host_id: string | null
+  app_url_encrypted: string | null
+  owner_url_encrypted: string | null
+  exchanged_at: string | null
+  operations: OperationRef[] | null
+}
 
 /**
  * The job of the side on which the tenant is not, from the rows of the move, the tenant and the other host. Its logins have the other pair
  * of names: they are of no use on this side, wherever that is.
  */
-export async function otherSide(config: Config, move: MasterRow, tenant: MasterRow, host: MasterRow | null): Promise<Job> {
+export async function otherSide(config: Config, move: MoveRow, tenant: MasterRow, host: MasterRow | null): Promise<Job> {
   const is_left = move.exchanged_at !== null
-  const own = await jobOf(config, tenant, null, String(move.trace_id))
+  const own = await jobOf(config, tenant, null, move.trace_id)
   const row = {
     ...tenant,
-    isolation: (is_left ? move.from_isolation : move.isolation) ?? null,
+    isolation: is_left ? move.from_isolation : move.isolation,
     // A branch that is left is found by its name.
     branch_id: null,
-    app_url_encrypted: is_left ? null : (move.app_url_encrypted ?? null),
-    owner_url_encrypted: is_left ? null : (move.owner_url_encrypted ?? null),
+    app_url_encrypted: is_left ? null : move.app_url_encrypted,
+    owner_url_encrypted: is_left ? null : move.owner_url_encrypted,
   } as MasterRow
   const job = await jobOf(config, row, host, own.trace_id)
   const pair = own.tenant.pair === 'a' ? 'b' : 'a'
-  return { ...job, move_id: String(move.id), tenant: { ...job.tenant, pair } }
+  return { ...job, move_id: move.id, tenant: { ...job.tenant, pair } }
 }
 
 /** Rows of the master: a move that ended, its tenant, and the host on which something may be left. */
-export type Left = { move: MasterRow; tenant: MasterRow; host: MasterRow | null }
+export type Left = { move: MoveRow; tenant: MasterRow; host: MasterRow | null }
 
 /** The rows of `Left` of a move `m` and a tenant `t`, as columns. */
 export const LEFT = sql`to_jsonb(m) as move, to_jsonb(t) as tenant, (select to_jsonb(h) from platform.hosts h where h.id = m.other_host_id) as host`
@@ -45,7 +62,7 @@ export async function removeOtherSide(config: Config, { move, tenant, host }: Le
   // Removed already: by its name, what the move made would be found, which is the tenant's.
   if (move.exchanged_at !== null && !host) return job
   if ((await isolations[job.tenant.isolation]?.remove(job)) === false)
-    log('a database of the name was left alone', { tenant: job.tenant.subdomain, move: String(move.id) })
+    log('a database of the name was left alone', { tenant: job.tenant.subdomain, move: move.id })
   await batch(config.MASTER_DATABASE_URL, [
     sql`with m as (select m.id, m.other_host_id from platform.tenant_moves m where m.id = ${move.id} and m.left_until is not null for update),
           counted as (update platform.hosts h set taken = h.taken - 1 from m where h.id = m.other_host_id)
