@@ -15,7 +15,7 @@ const table: [string, string][] = [...Object.entries(worker), ...Object.entries(
 /** Sentences that a place hands on and did not write: each is written where another line of this test finds it. */
 const HANDED_ON = [
   // Statements for an administrator.
-  'src/tenants/adoption/inspect.ts: statement',
+  'src/tenants/adoption/login.ts: statement',
   // Hono's, in the Worker's table.
   'src/http/failures.ts: error.message',
   // For records of steps and findings of the doctor, which are in English.

@@ -223,7 +223,6 @@ describe('a database', () => {
 
 /** Statements that make a login of the cluster, which owns the database, and how it is refused; with the statements it is adopted. */
 describe('a login', () => {
-  const NEONS = 'createrole createdb bypassrls replication'
   async function loginOf(shop: Shop, name: string, options: string, ...then: string[]) {
     const password = `pw-${crypto.randomUUID()}`
     await asSuper(
@@ -252,36 +251,89 @@ describe('a login', () => {
     )
     expect(statements).toEqual([
       'create role freehold_adopter login createrole;',
-      'grant hosts_super to freehold_adopter;',
+      'grant freehold_adopter to current_user with inherit true, set true;',
+      `alter database ${shop.real} owner to freehold_adopter;`,
       'grant freehold_owner, freehold_app to freehold_adopter with admin option;',
     ])
-    await asSuper(
-      shop.real,
-      'alter role hosts_super nosuperuser',
-      ...statements,
-      `alter role freehold_adopter password 'pw-1234567890-pw'`,
-    )
+    await asSuper(shop.real, ...statements, `alter role freehold_adopter password 'pw-1234567890-pw'`)
     const made = await adopt(Object.assign(new URL(url), { username: 'freehold_adopter', password: 'pw-1234567890-pw' }).href)
     expect(made.status, JSON.stringify(made.body)).toBe(201)
     expect((await login(made.name)).status).toBe(200)
   })
 
-  it.each(['createrole bypassrls', 'createrole replication', NEONS])(
-    'that has %s, as Neon’s own have, gives none of it to the tenant’s',
-    async (options) => {
-      const shop = await strangersDatabase()
-      const name = `hosts_${options.replaceAll(' ', '_')}`
-      const made = await adopt(await loginOf(shop, name, options))
-      expect(made.status, JSON.stringify(made.body)).toBe(201)
-      expect(await attributesOf(made.id)).toEqual([{ has_some: false }, { has_some: false }])
-    },
-  )
+  it('of Neon’s API, which has all that Neon gives, gives none of it to the tenant’s', async () => {
+    const shop = await strangersDatabase()
+    const options = 'createrole createdb bypassrls replication in role neon_superuser'
+    const made = await adopt(await loginOf(shop, 'hosts_neons', options))
+    expect(made.status, JSON.stringify(made.body)).toBe(201)
+    expect(await attributesOf(made.id)).toEqual([{ has_some: false }, { has_some: false }])
+  })
+
+  it.each<[string, string, (name: string) => string[], (shop: Shop, name: string) => string[]]>([
+    ['has BYPASSRLS', 'bypassrls', () => [], (_, name) => [`alter role ${name} nobypassrls;`]],
+    [
+      'has BYPASSRLS and REPLICATION',
+      'bypassrls replication',
+      () => [],
+      (_, name) => [`alter role ${name} nobypassrls noreplication;`],
+    ],
+    [
+      'reads the tables of every database',
+      '',
+      (name) => [`grant pg_read_all_data to ${name}`],
+      (_, name) => [`revoke pg_read_all_data from ${name};`],
+    ],
+    [
+      'reads files of the server, and more, by way of a group',
+      '',
+      (name) => [
+        `create role ${name}_ops`,
+        `grant pg_read_server_files, pg_write_all_data to ${name}_ops`,
+        `grant ${name}_ops to ${name}`,
+      ],
+      (_, name) => [`revoke ${name}_ops from ${name};`],
+    ],
+    [
+      'can become a superuser',
+      'replication',
+      (name) => [`create role ${name}_root superuser`, `grant ${name}_root to ${name} with inherit false`],
+      (_, name) => [`alter role ${name} noreplication;`, `revoke ${name}_root from ${name};`],
+    ],
+    [
+      'owns the database as somebody mightier',
+      '',
+      (name) => [
+        `create role ${name}_head bypassrls`,
+        `grant ${name}_head to ${name}`,
+        `do $$ begin execute format('alter database %I owner to ${name}_head', current_database()); end $$`,
+      ],
+      ({ real }, name) => [
+        `revoke ${name}_head from ${name};`,
+        `grant ${name} to current_user with inherit true, set true;`,
+        `alter database ${real} owner to ${name};`,
+      ],
+    ],
+  ])('that %s is refused with the statements that end it, and adopted after them', async (what, options, spoil, wanted) => {
+    const shop = await strangersDatabase()
+    const name = `hosts_much_${++n}`
+    const url = await loginOf(shop, name, `createrole ${options}`, ...spoil(name))
+    const { status, code, detail, statements } = await adopt(url)
+    expect([status, code], `${what}: ${detail}`).toEqual([409, 'illegal_state'])
+    expect(detail).toMatch(/^The login has or can become .*, which may do too much\. /)
+    expect(statements).toEqual(wanted(shop, name))
+    expect(await asSuper(shop.real, `select from pg_namespace where nspname = 'freehold'`)).toEqual([])
+    await asSuper(shop.real, ...statements)
+    const made = await adopt(url)
+    expect(made.status, JSON.stringify(made.body)).toBe(201)
+    expect(await attributesOf(made.id)).toEqual([{ has_some: false }, { has_some: false }])
+    expect((await login(made.name)).status).toBe(200)
+  })
 
   it('that manages roles of others changes none of them, neither by an adoption nor by its erasure', async () => {
     const shop = await strangersDatabase()
     await asSuper(
       'postgres',
-      'create role hosts_managed login bypassrls',
+      'create role hosts_managed login createdb',
       'create role hosts_readers',
       'grant hosts_readers to hosts_managed',
     )

@@ -88,7 +88,9 @@ it('a login that row security shows an empty schema is refused, and with the sta
     sql`grant refused_blind to current_user with inherit true, set true`,
     sql`alter database shop_refused_blind owner to refused_blind`,
     sql`grant freehold_owner, freehold_app to refused_blind with admin option, inherit false`,
-    sql`grant pg_read_all_data to refused_blind`,
+    sql`set local role freehold_owner`,
+    sql`grant usage on schema freehold to refused_blind`,
+    sql`grant select on all tables in schema freehold to refused_blind`,
   )
   const { detail, statements } = await refused(blind)
   expect(detail).toMatch(/^The login cannot read Freehold’s schema\./)

@@ -33,6 +33,8 @@ export const operators = {
     'El endpoint solo lee: da la cadena de conexión del que escribe.',
   'The login is a superuser, which may do too much. An administrator must run the statements in `errors`, and set a password.':
     'El login es superusuario y puede demasiado. Un administrador debe ejecutar las sentencias de `errors` y poner una contraseña.',
+  'The login has or can become {powers}, which may do too much. An administrator must run the statements in `errors`.':
+    'El login tiene o puede llegar a ser {powers}, que puede demasiado. Un administrador debe ejecutar las sentencias de `errors`.',
   'The roles {roles} are there and have privileges that are not of Freehold. An administrator must rename or drop them.':
     'Los roles {roles} ya existen y tienen privilegios que no son de Freehold. Un administrador debe renombrarlos o eliminarlos.',
   'This login may do too little. Give that of {owner}, who owns the database, or have an administrator run the statements in `errors`.':
