@@ -48,6 +48,11 @@ export function openFaults(initial: Fault[] = []): Faults {
         case 'delay':
           await sleep(fault.ms ?? 0)
           return handler({ ...asked, roleFault })
+        case 'delay_after': {
+          const answer = await handler({ ...asked, roleFault })
+          await sleep(fault.ms ?? 0)
+          return answer
+        }
         case 'fail_operation':
           return handler({ ...asked, fails: fault.action === undefined ? {} : { action: fault.action } })
         default:
@@ -70,7 +75,7 @@ export async function answerFaults(asked: Asked, faults: Faults): Promise<Answer
 
 const MAX_BYTES = 1_048_576
 const ROLE_KINDS = ['refuse_roles', 'bring_back_roles']
-const KINDS = ['status', 'drop_before', 'drop_after', 'delay', 'fail_operation', ...ROLE_KINDS]
+const KINDS = ['status', 'drop_before', 'drop_after', 'delay', 'delay_after', 'fail_operation', ...ROLE_KINDS]
 
 function readFaults(text: string): Fault[] | undefined {
   try {

@@ -17,10 +17,18 @@ export type Claimed = {
   region: string
   account: string
   organization: string | null
+  /** Until when. Whoever claims it next has a later one. */
+  lease: string
 }
 
 /** The columns of it. */
-export const CLAIMED = sql.raw('id, name, kind, region, account, organization')
+export const CLAIMED = sql.raw('id, name, kind, region, account, organization, lease_until::text as lease')
+
+/** What a project takes at most to be asked for: 40 s until it is its turn (in-turn.ts), 20 s for the answer. */
+const CREATION = sql`interval '90 seconds'`
+
+/** True of the row of a host that is being opened and that nobody claimed after this caller. */
+const isMine = ({ id, lease }: Claimed) => sql`id = ${id} and state = 'opening' and lease_until <= ${lease}::timestamptz`
 
 const newest = (column: string) =>
   sql`(select n.${sql.raw(column)} from platform.hosts n where n.kind <> 'external' order by n.created_at desc, n.id limit 1)`
@@ -45,12 +53,14 @@ export async function open(config: Config, claimed: Claimed): Promise<void> {
       if (!stays && !(await placedAt(config, host))) return
       return await openClaimed(config, neon, host)
     } catch (error) {
+      // The next account is tried with the lease of this one.
+      claimed.lease = host.lease
       const refused = isLimit(error) ? neonWords(error) : null
       log('a host was not opened', { host: host.name, account: host.account, error: neonWords(error) })
       if (refused && i + 1 < places.length) continue
       const [opening] = await batch(config.MASTER_DATABASE_URL, [
         sql`update platform.hosts set refused = ${refused}, lease_until = case when ${refused}::text is null then now() else now() + interval '5 minutes' end
-            where id = ${host.id} and state = 'opening' returning id`,
+            where ${isMine(host)} returning id`,
       ])
       if (!opening?.length) await leaveNothing(config, neon, host)
       throw refused ? new NoCapacity(refused) : error
@@ -58,13 +68,27 @@ export async function open(config: Config, claimed: Claimed): Promise<void> {
   }
 }
 
-/** Writes where a host is being opened before Neon is asked there; false: its tenant was erased. */
-async function placedAt(config: Config, { id, account, organization }: Claimed): Promise<boolean> {
+/** Writes where a host is being opened before Neon is asked there; false: its tenant was erased, or somebody else opens it. */
+async function placedAt(config: Config, host: Claimed): Promise<boolean> {
+  const { account, organization } = host
   const [rows] = await batch(config.MASTER_DATABASE_URL, [
     sql`update platform.hosts set account = ${account}, organization = ${organization}, lease_until = now() + interval '1 minute'
-        where id = ${id} and state = 'opening' returning id`,
+        where ${isMine(host)} returning lease_until::text as lease`,
   ])
+  if (rows?.[0]) host.lease = String(rows[0].lease)
   return rows?.length === 1
+}
+
+/**
+ * Makes the lease last until Neon has answered that it makes the project: waiting for a turn may have used it up. Fails when somebody else
+ * has claimed the host since: two would make a project each, of one name.
+ */
+async function holdOn(config: Config, host: Claimed): Promise<void> {
+  const [rows] = await batch(config.MASTER_DATABASE_URL, [
+    sql`update platform.hosts set lease_until = now() + ${CREATION} where ${isMine(host)} returning lease_until::text as lease`,
+  ])
+  if (!rows?.[0]) throw new Error(`Somebody else is opening the host ${host.name}.`)
+  host.lease = String(rows[0].lease)
 }
 
 async function openClaimed(config: Config, neon: NeonApi, host: Claimed): Promise<void> {
@@ -107,8 +131,9 @@ function wanted(config: Config, { name, kind, region: region_id }: Claimed) {
 /** The project of a host. One that Neon has under its name is adopted: the answer to an earlier attempt may have been lost. */
 async function projectFor(config: Config, neon: NeonApi, host: Claimed) {
   const known = (await neon.projects.list({ search: host.name }).all()).find((project) => project.name === host.name)
-  const project =
-    (known && (await adopted(neon, known))) ?? (await neon.projects.create(wanted(config, host), { waitForReadiness: true }))
+  const found = known && (await adopted(neon, known))
+  if (!found) await holdOn(config, host)
+  const project = found ?? (await neon.projects.create(wanted(config, host), { waitForReadiness: true }))
   const branch = await neon.branches.getDefault({ projectId: project.id })
   const [database] = await neon.postgres.databases.list({ projectId: project.id, branchId: branch.id })
   if (!database) throw new Error(`The project ${host.name} has no database of its own.`)
