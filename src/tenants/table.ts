@@ -111,7 +111,7 @@ export const tenants = platform.table(
     move_id: uuid(),
     initial_admin_encrypted: text(),
     v: bigint({ mode: 'number' }).notNull().default(0),
-    /** The version that its own database and KV have; -1: the entry in KV is damaged, and to be written again. */
+    /** The version that its own database and KV have; -1: the entry in KV is damaged, or may be an older one, and is to be written again. */
     published_v: bigint({ mode: 'number' }).notNull().default(0),
     created_at: moment().notNull().defaultNow(),
     updated_at: moment().notNull().defaultNow(),
