@@ -127,6 +127,34 @@ describe('when the Worker is killed', () => {
   )
 })
 
+describe('when the logins are dropped so slowly that two minutes pass', () => {
+  it('nobody else goes on with it, and no other rotation begins: what is dropped are not the logins of that one', {
+    timeout: 60_000,
+  }, async () => {
+    const { id } = await copyTenant('logslow')
+    const rotation = await plant(id)
+    await rotateCredentials(env, settings(), rotation)
+    await master(sql`update platform.credential_rotations set left_until = now() where id = ${rotation}`)
+    // Neon's control plane is busy: the drop is waited for.
+    await switchOn({ match: SQL, times: 8, kind: 'refuse_roles', status: 423 })
+    const dropping = rotateCredentials(env, settings(), rotation)
+    await vi.waitUntil(async () => ((await pending())[0]?.times ?? 0) < 8, { timeout: 10_000, interval: 20 })
+    await master(
+      sql`update platform.credential_rotations set lease_until = lease_until - interval '3 minutes' where id = ${rotation}`,
+    )
+    const attempts = () => master(sql`select attempts, state from platform.credential_rotations where id = ${rotation}`)
+    const before = await attempts()
+    await rotateCredentials(env, settings(), rotation)
+    expect(await attempts()).toEqual(before)
+    // Of one that is under way the same is answered.
+    expect((await turnLoginsNow(id, token)).body.id).toBe(rotation)
+    await switchOn()
+    await dropping
+    expect(await stateOf(rotation)).toMatchObject({ state: 'done' })
+    await expectWell(id, 'logslow', 'b')
+  })
+})
+
 describe('when it does not end', () => {
   it('the rotation fails with its step and the reason, nothing is left, and another one is done', {
     timeout: 60_000,

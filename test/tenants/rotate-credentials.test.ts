@@ -142,12 +142,22 @@ describe('a rotation of logins', () => {
     const set = (text: string) => sql`update platform.tenants set ${sql.raw(text)} where id = ${id}`
     await refused(set("status = 'deleted'"), set("status = 'active'"), /^The tenant is deleted\.$/)
     await refused(set('move_id = gen_random_uuid()'), set('move_id = null'), /^The tenant is being moved\.$/)
-    await refused(set('rotating_since = now()'), set('rotating_since = null'), /keys are being rotated/)
+    await refused(set('rotating_since = now()'), set('rotating_since = null'), /keys of the tenant are being rotated/)
     await refused(
       sql`insert into platform.tenant_migrations (tenant_id, target, wave, state) values (${id}, 'tenant/x', 0, 'running')`,
       sql`delete from platform.tenant_migrations where tenant_id = ${id}`,
       /^The tenant is being migrated\.$/,
     )
+    // Something is left of a move for four minutes more, and removed by the scheduled job a minute later at most.
+    await master(
+      sql`insert into platform.tenant_moves (id, tenant_id, from_isolation, isolation, region, state, step, attempts, lease_until, trace_id, left_until)
+          values (gen_random_uuid(), ${id}, 'project', 'database', 'x', 'done', 'publish', 2, now(), 'x', now() + interval '4 minutes')`,
+    )
+    const waits = await turnLogins(id, operator)
+    expectProblem(waits, 409, 'illegal_state')
+    expect(waits.body.detail).toBe('What the last move left is not removed yet: try again in some minutes.')
+    expect([299, 300]).toContain(Number(waits.headers.get('Retry-After')))
+    await master(sql`delete from platform.tenant_moves where tenant_id = ${id}`)
     expect(await loginsOf(id, 'logins-refused')).toEqual(pairNames(id, 'a'))
   })
 

@@ -9,6 +9,4 @@ export const rotations = {
     'Restablecer una contraseña en un inquilino requiere el permiso correspondiente.',
   'There is no user like this in the tenant.': 'No hay tal usuario en el inquilino.',
   'cannot be given with user_id': 'no se puede indicar junto con user_id',
-  'The tenant was moved, or its keys are being rotated: try again in some minutes.':
-    'El inquilino se movió, o se están rotando sus claves: inténtalo de nuevo en unos minutos.',
 } as const

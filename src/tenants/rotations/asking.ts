@@ -23,13 +23,22 @@ export const CredentialRotation = z
   .openapi('CredentialRotation')
 type CredentialRotation = z.infer<typeof CredentialRotation>
 
-const shown = (id: string) => sql`select t.status, t.move_id,
+/** Seconds until what a move left of the tenant is removed, by the scheduled job of the minute after; null: nothing is left. */
+const LEFT = sql`(select ceil(60 + extract(epoch from max(greatest(m.left_until, now())) - now()))::integer from platform.tenant_moves m where m.tenant_id = t.id and m.left_until is not null)`
+
+const shown = (id: string) => sql`select t.status, t.move_id, ${LEFT} as left_seconds,
     exists (select from platform.tenant_migrations m where m.tenant_id = t.id and m.state in ('running', 'undoing')) as is_migrating,
     (select jsonb_build_object('id', r.id, 'state', r.state, 'step', r.step, 'error', r.error, 'created_at', ${rfc3339('r.created_at')},
         'exchanged_at', ${rfc3339('r.exchanged_at')}, 'left_until', ${rfc3339('r.left_until')}, 'finished_at', ${rfc3339('r.finished_at')})
       from platform.credential_rotations r where r.tenant_id = t.id order by r.created_at desc, r.id desc limit 1) as newest
   from platform.tenants t where t.id = ${id}`
-type Row = { status: string; move_id: string | null; is_migrating: boolean; newest: CredentialRotation | null }
+type Row = {
+  status: string
+  move_id: string | null
+  left_seconds: number | null
+  is_migrating: boolean
+  newest: CredentialRotation | null
+}
 
 /**
  * Begins to rotate the logins of a tenant, or finds the rotation that is under way. One round trip to the master; `tenant:update`. Fails with
@@ -59,11 +68,16 @@ export async function beginCredentials(ctx: Ctx, id: string): Promise<Credential
   throw refusal(then)
 }
 
-function refusal({ status, move_id, is_migrating }: Row): Problem {
+function refusal({ status, move_id, left_seconds, is_migrating }: Row): Problem {
   if (status !== 'active' && status !== 'inactive') return new Problem('illegal_state', `The tenant is ${status}.`)
   if (move_id) return new Problem('illegal_state', 'The tenant is being moved.')
   if (is_migrating) return new Problem('illegal_state', 'The tenant is being migrated.')
-  return new Problem('illegal_state', 'The tenant was moved, or its keys are being rotated: try again in some minutes.')
+  // What is left is removed by the names of the other pair, which the new logins would have.
+  if (left_seconds !== null)
+    return new Problem('illegal_state', 'What the last move left is not removed yet: try again in some minutes.', {
+      headers: { 'Retry-After': String(left_seconds) },
+    })
+  return new Problem('illegal_state', 'The keys of the tenant are being rotated: try again in some minutes.')
 }
 
 /** The newest rotation of a tenant's logins. One round trip; `tenant:read`. Fails with not_found, also where there was none. */

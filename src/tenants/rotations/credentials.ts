@@ -23,6 +23,11 @@ import { openOwnerUrl } from '../provisioning/owner-url.ts'
 
 /** Nobody works on a rotation whose lease ran out. */
 export const LEASE = sql`interval '2 minutes'`
+/**
+ * What Neon and the cluster may take for a change of logins, and more: whoever is slower than its lease would change the logins of the
+ * rotation after.
+ */
+const LOGINS = sql`interval '15 minutes'`
 /** Then it fails, and the new logins are removed. */
 const MOST_ATTEMPTS = 5
 /** Rotations of one run of the scheduled job: an invocation has 1,000 subrequests. */
@@ -69,7 +74,7 @@ export async function rotateCredentials(env: Env, config: Config, id: string): P
 /** Takes the lease of a rotation. Null: it is over, somebody holds it, nothing of it is due, or its tenant is being erased. */
 async function hold(config: Config, id: string): Promise<Held | null> {
   const [[found] = []] = await batch(config.MASTER_DATABASE_URL, [
-    sql`update platform.credential_rotations r set lease_until = now() + ${LEASE}, attempts = r.attempts + 1
+    sql`update platform.credential_rotations r set lease_until = now() + case when r.state = 'failing' or ${IS_DUE} then ${LOGINS} else ${LEASE} end, attempts = r.attempts + 1
         from platform.tenants t join platform.hosts h on h.id = t.host_id
         where r.id = ${id} and ${OPEN} and r.lease_until <= now() and t.id = r.tenant_id and t.status <> 'erasing'
         returning to_jsonb(r) || jsonb_build_object('is_known', ${IS_DUE}) as rotation, to_jsonb(t) as tenant, to_jsonb(h) as host`,
@@ -89,16 +94,16 @@ const mine = ({ id, attempts }: Rotation) =>
   sql`r.id = ${id} and r.attempts = ${attempts} and r.state in ('running', 'leaving', 'failing')`
 
 /** Records the step that is tried. Fails when another attempt has begun. */
-async function begin(config: Config, rotation: Rotation, step: string): Promise<void> {
+async function begin(config: Config, rotation: Rotation, step: string, lease = LEASE): Promise<void> {
   const [done = []] = await batch(config.MASTER_DATABASE_URL, [
-    sql`update platform.credential_rotations r set step = ${step}, lease_until = now() + ${LEASE} where ${mine(rotation)} returning r.id`,
+    sql`update platform.credential_rotations r set step = ${step}, lease_until = now() + ${lease} where ${mine(rotation)} returning r.id`,
   ])
   if (!done.length) throw new Error('Another attempt at this rotation has begun.')
 }
 
 /** Makes the new logins, proves them, and makes them the tenant's. */
 async function exchange(config: Config, { rotation, job }: Held): Promise<void> {
-  await begin(config, rotation, 'logins')
+  await begin(config, rotation, 'logins', LOGINS)
   const { id, database_name, pair, app_url } = job.tenant
   const isolation = isolations[job.tenant.isolation]
   if (!isolation || !app_url) throw new Error(`The tenant has no logins, or no isolation: ${job.tenant.isolation}.`)
