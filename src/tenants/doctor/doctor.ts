@@ -9,6 +9,7 @@ import type { Ctx } from '../../kernel/context.ts'
 import { Page, paged, readCursor } from '../../kernel/cursor.ts'
 import { Text } from '../../kernel/fields.ts'
 import { invalid, Problem } from '../../kernel/problem.ts'
+import { closedTenants, takenTenants } from './closed.ts'
 import { ASK, CHECKS, CODES, type Code, type Finding, SAFE } from './findings.ts'
 import { FIXES } from './fixes.ts'
 import { entries, keys } from './kv.ts'
@@ -20,7 +21,18 @@ import { nameIn } from './removal.ts'
 import { platformWork, tenantWork } from './work.ts'
 
 /** In the order in which they are looked at. */
-const PARTS: Part[] = [tenantRows, hostRows, entries, keys, hosts, projects, tenantWork, platformWork]
+const PARTS: Part[] = [
+  tenantRows,
+  hostRows,
+  entries,
+  keys,
+  hosts,
+  projects,
+  tenantWork,
+  takenTenants,
+  closedTenants,
+  platformWork,
+]
 
 export const FindingWire = z
   .object({

@@ -8,6 +8,7 @@ import { rotateKeys } from '../lifecycle/rotating.ts'
 import { compareAgain } from '../migration/drift.ts'
 import { resumeStale } from '../provisioning/provisioning.ts'
 import { kvKey } from '../registry/registry.ts'
+import { free, goOnMoving, openClosed } from './closed.ts'
 import type { ASK, Finding, SAFE } from './findings.ts'
 import { placedOn, type Sources } from './part.ts'
 import { removeAtNeon } from './removal.ts'
@@ -66,6 +67,9 @@ export const FIXES: Record<(typeof SAFE)[number] | (typeof ASK)[number], Fix> = 
     await erase(env, config, String(tenant_id), trace_id)
     return 'The erasure went on.'
   },
+  move_stuck: goOnMoving,
+  tenant_taken: free,
+  tenant_closed: openClosed,
   async rotation_stuck(sources, { tenant_id }) {
     await rotateKeys({ ...sources, meter: { master: 0 } }, String(tenant_id))
     return 'The rotation went on.'
