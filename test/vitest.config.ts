@@ -41,10 +41,14 @@ const oneByOne = ({ test, ...project }: TestProjectInlineConfiguration): TestPro
   test: { ...test, fileParallelism: false },
 })
 
-/** What takes its time by itself: processes that are killed, a browser, earlier releases, and a command line that is started very often. */
+/**
+ * What takes its time by itself: processes that are killed, a browser, generated clients, earlier releases, and a command line that is
+ * started very often.
+ */
 const SLOW = [
   'test/killed/**/*.node.test.ts',
   'test/browser/**/*.node.test.ts',
+  'test/clients/**/*.node.test.ts',
   'test/freehold/tenants.node.test.ts',
   'test/freehold/first-deploy-interrupted.node.test.ts',
   'test/audit/verify.node.test.ts',

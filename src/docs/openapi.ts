@@ -11,7 +11,7 @@ import { BODIES, FIELDS, ID, PARAMETERS } from './fields.ts'
 import { subjectOf, tagsOf } from './tags.ts'
 import { TEXTS } from './texts.ts'
 
-type Parameter = { name: string; in: string; description?: string; schema?: Schema; example?: unknown }
+type Parameter = { name: string; in: string; required?: boolean; description?: string; schema?: Schema; example?: unknown }
 type Content = Record<string, { schema: Schema; examples?: Record<string, object> }>
 type Answer = { description: string; headers?: Record<string, object>; content?: Content }
 type Operation = {
@@ -91,12 +91,19 @@ function costOf(operation: Operation): string {
   return `Needs ${needs}. Costs ${trips === 1 ? '1 round trip' : `${trips} round trips`} to the database.`
 }
 
-/** Fields that say nothing of themselves are described by what their name means everywhere. */
+/**
+ * Fields that say nothing of themselves are described by what their name means everywhere. Defaults are in words: for a field with
+ * `default` generators make types that require it, also where it is sent.
+ */
 function describeFields(schema: Schema): void {
   for (const part of [schema.items, ...(schema.allOf ?? []), ...(schema.oneOf ?? [])]) if (part) describeFields(part)
   for (const [name, field] of Object.entries(schema.properties ?? {})) {
     describeFields(field)
     if (FIELDS[name] && !field.$ref) field.description ??= FIELDS[name]
+    if (field.default === undefined) continue
+    if (field.default !== null)
+      field.description = [field.description, `Default: \`${JSON.stringify(field.default)}\``].filter(Boolean).join('. ')
+    delete field.default
   }
 }
 
@@ -115,7 +122,8 @@ function addExamples(
   for (const one of operation.parameters ?? []) {
     if (!('in' in one)) continue
     one.description ??= PARAMETERS[one.name] ?? (one.in === 'query' ? `Only those with this \`${one.name}\`.` : idOf(one.name))
-    if (one.in === 'path') one.example = one.schema?.format === 'uuid' ? ID : one.name === 'key' ? 'gold' : 'document:read'
+    if (one.in === 'path' || one.required)
+      one.example = one.schema?.enum?.[0] ?? (one.schema?.format === 'uuid' ? ID : one.name === 'key' ? 'gold' : 'document:read')
   }
   const body = Object.values(operation.requestBody?.content ?? {})[0]
   const { operationId } = operation

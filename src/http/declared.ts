@@ -1,40 +1,52 @@
 /** The headers of requests and answers as the OpenAPI document declares them. */
 import { z } from '@hono/zod-openapi'
 
-const text = (description: string, more: object = {}) => ({ description, schema: { type: 'string', ...more } }) as const
-const seconds = (description: string) => ({ description, schema: { type: 'integer', minimum: 0 } }) as const
+const text = (description: string, example: string, more: object = {}) =>
+  ({ description, example, schema: { type: 'string', ...more } }) as const
+
+const TAG = '"2026-03-01T09:30:00.000000Z"'
 
 /** Of requests, besides those that a schema checks (`Idempotency-Key`, `Last-Event-ID`). */
 const ASKED = {
-  'X-Tenant': text('The subdomain of the tenant, on the base domain. On the host of the tenant it is not needed.', {
+  'X-Tenant': text('The subdomain of the tenant, on the base domain. On the host of the tenant it is not needed.', 'acme', {
     maxLength: 63,
-    example: 'acme',
   }),
-  'X-Account': text('Which account to use, by the id of its user, if cookies of several accounts are sent.', {
-    format: 'uuid',
-  }),
+  'X-Account': text(
+    'Which account to use, by the id of its user, if cookies of several accounts are sent.',
+    '01932f7e-6c1a-7b3e-9f25-3a1c5d7e9b10',
+    { format: 'uuid' },
+  ),
   'If-Match': text(
     'The `ETag` of the resource as it was read: if it was changed since, nothing is changed now, and the answer is 412 `etag_mismatch`.',
-    { example: '"2026-03-01T09:30:00.000000Z"' },
+    TAG,
   ),
-  Prefer: text('`wait=30` waits up to 30 seconds for the result and then answers 201 instead of 202 (RFC 7240).', {
-    example: 'wait=30',
-  }),
-  'Accept-Language': text('The language of problems: English (`en`, the default) or Spanish (`es`).', { example: 'es' }),
+  Prefer: text('`wait=30` waits up to 30 seconds for the result and then answers 201 instead of 202 (RFC 7240).', 'wait=30'),
+  'Accept-Language': text('The language of problems: English (`en`, the default) or Spanish (`es`).', 'es'),
 } as const
 
 /** Of answers. */
 const ANSWERED = {
-  'X-Trace-Id': text('The trace id of the request: from its `traceparent`, or a new one. The log and the audit have it too.', {
-    pattern: '^[0-9a-f]{32}$',
-  }),
-  ETag: text('The version of the resource. Send it as `If-Match` to change this version and no other.'),
-  Location: text('The address of the resource, or of the work that has begun.', { format: 'uri-reference' }),
-  'Retry-After': seconds('The seconds after which to try again.'),
-  'WWW-Authenticate': text('The challenge of RFC 6750.'),
-  'Content-Language': text('The language of the problem.', { enum: ['en', 'es'] }),
-  'Freehold-License': text('Of a tenant whose license ends within 30 days, or has ended: when.'),
-  'Idempotency-Replayed': text('The request was answered before, and this is the same answer.', { enum: ['true'] }),
+  'X-Trace-Id': text(
+    'The trace id of the request: from its `traceparent`, or a new one. The log and the audit have it too.',
+    '0af7651916cd43dd8448eb211c80319c',
+    { pattern: '^[0-9a-f]{32}$' },
+  ),
+  ETag: text('The version of the resource. Send it as `If-Match` to change this version and no other.', TAG),
+  Location: text(
+    'The address of the resource, or of the work that has begun.',
+    '/api/v1/users/01932f7e-6c1a-7b3e-9f25-3a1c5d7e9b10',
+    {
+      format: 'uri-reference',
+    },
+  ),
+  'Retry-After': { description: 'The seconds after which to try again.', example: 2, schema: { type: 'integer', minimum: 0 } },
+  'WWW-Authenticate': text('The challenge of RFC 6750.', 'Bearer realm="freehold"'),
+  'Content-Language': text('The language of the problem.', 'en', { enum: ['en', 'es'] }),
+  'Freehold-License': text(
+    'Of a tenant whose license ends within 30 days, or has ended: when.',
+    'expires="2026-12-31T23:59:59Z", read-only-from="2027-01-07T23:59:59Z"',
+  ),
+  'Idempotency-Replayed': text('The request was answered before, and this is the same answer.', 'true', { enum: ['true'] }),
 } as const
 
 export type Asked = keyof typeof ASKED
