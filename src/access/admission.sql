@@ -44,7 +44,7 @@ end $$;
 -- Admits a request: proves the credential, {session_id, user_id, proof} or {key}, decides the permission (null: any
 -- admitted user, scope own), and signs the claims: every policy believes what is signed here. Returns {user_id,
 -- session_id, scope}. Raises FH401 session_ended | token_invalid, FH403 user_inactive | password_change_required |
--- license_expired | forbidden, FH503.
+-- forbidden, FH40L, FH503.
 --
 -- Every request pays for this, so that what is signed is written once and nothing is read twice.
 create function access.admit(

@@ -142,16 +142,17 @@ export const isWrongDatabase = (error: unknown) =>
 
 /**
  * Maps an error that our own SQL raised: the code, the sentence, and the field at fault; of several fields, each has its line of
- * both (access.refuse_fields). FH40G is the refusal of a guess.
+ * both (access.refuse_fields). FH40G is the refusal of a guess. FH40L has a code that the release before does not know, and a message
+ * that it does.
  */
 function fromSqlState(e: NeonDbError): Problem {
   const detail = e.detail || undefined
-  if (!e.hint || !detail)
-    return new Problem(e.message as Code, detail, { cause: e, ...(e.code === 'FH40G' && { is_guess: true }) })
+  const code = e.code === 'FH40L' ? 'license_expired' : (e.message as Code)
+  if (!e.hint || !detail) return new Problem(code, detail, { cause: e, ...(e.code === 'FH40G' && { is_guess: true }) })
   const fields = e.hint.split('\n')
   const each = fields.length > 1 ? detail.split('\n') : [detail]
   const errors = each.map((detail, i) => ({ pointer: `#/${fields[i]}`, detail }))
-  return new Problem(e.message as Code, undefined, { errors, cause: e })
+  return new Problem(code, undefined, { errors, cause: e })
 }
 
 /** Maps refusals of the admission and an unavailable database to problems; returns any other error unchanged. */

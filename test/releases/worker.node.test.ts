@@ -76,6 +76,11 @@ beforeAll(async () => {
   operator = await done('/platform/v1/auth/login', { body: OPERATOR }, 200)
   await made('acme')
   session = await done('/api/v1/auth/login', { at: 'acme', body: ADMIN }, 200)
+  const { id: lapsed } = await made('lapsed')
+  const license = { valid_until: new Date(Date.now() + 86_400_000).toISOString(), grace_days: 0 }
+  const at = `/platform/v1/tenants/${lapsed}/licenses`
+  const { id } = await done(at, { token: operator.access_token, body: license }, 201)
+  await done(`${at}/${id}/end`, { token: operator.access_token, method: 'POST' }, 200)
   stops.shift()
   await today.stop()
 
@@ -147,9 +152,16 @@ describe('the Worker of the release before, over this schema', () => {
     })
   })
 
+  it('reads a tenant whose license has ended, and answers what may not be changed there as it refuses everything', async () => {
+    const { access_token: token } = await done('/api/v1/auth/login', { at: 'lapsed', body: ADMIN }, 200)
+    await done('/api/v1/users', { at: 'lapsed', token }, 200)
+    const refused = await done('/api/v1/units', { at: 'lapsed', token, body: { kind: 'team', name: 'Late' } }, 403)
+    expect([refused.code, refused.detail]).toEqual(['forbidden', expect.stringContaining('license of this tenant has expired')])
+  })
+
   it('lists the tenants, and makes one on the hosts of this release', async () => {
     const { data } = await done('/platform/v1/tenants', { token: operator.access_token }, 200)
-    expect(data.map(({ subdomain }: { subdomain: string }) => subdomain)).toEqual(['acme'])
+    expect(data.map(({ subdomain }: { subdomain: string }) => subdomain)).toEqual(['lapsed', 'acme'])
     const { id, status } = await made('later')
     expect(status).toBe('active')
     const { access_token: token } = await done('/api/v1/auth/login', { at: 'later', body: ADMIN }, 200)
