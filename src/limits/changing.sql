@@ -105,10 +105,10 @@ begin
 end $$;
 
 -- Whether a tenant whose licence has ended may be asked for something with this permission: reading, taking everything
--- along, and ending what lets somebody in. null is what everybody does for themselves: logging out, a new password.
+-- along, and ending what lets somebody in: a user, a session, a key. null is what everybody does for themselves: logging out, a new password.
 create function access.is_allowed_unlicensed(permission text) returns boolean
 language sql immutable
-return coalesce(permission ~ ':(read|export)$' or permission in ('session:delete', 'api_key:delete'), true);
+return coalesce(permission ~ ':(read|export)$' or permission in ('user:delete', 'session:delete', 'api_key:delete'), true);
 
 -- Refuses a creation by the Worker's login while the tenant can only be read, whatever it was admitted with.
 create function access.must_be_licensed() returns void
@@ -121,13 +121,14 @@ begin
   end if;
 end $$;
 
+-- FH40L is what the Worker calls license_expired (src/kernel/db.ts); the message is one that every release knows.
 create function access.refuse_unlicensed() returns void
 language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
 begin
   raise exception using
-    errcode = 'FH403',
-    message = 'license_expired',
-    detail = 'The license of this tenant has expired: what it has can be read and exported, and nothing can be changed.';
+    errcode = 'FH40L',
+    message = 'forbidden',
+    detail = 'The license of this tenant has expired: it can be read and exported, access can be ended, nothing else changed.';
 end $$;
 
 grant execute on function access.usage() to freehold_app;

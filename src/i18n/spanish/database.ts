@@ -49,8 +49,8 @@ export const database = {
     'Se alcanzó el límite max_documents: de como máximo {most} documentos hay {used} contados.',
   'The limit max_sessions is reached: this tenant can have at most {most} sessions at once.':
     'Se alcanzó el límite max_sessions: este inquilino puede tener como máximo {most} sesiones a la vez.',
-  'The license of this tenant has expired: what it has can be read and exported, and nothing can be changed.':
-    'La licencia de este inquilino ha vencido: lo que tiene se puede leer y exportar, y nada se puede cambiar.',
+  'The license of this tenant has expired: it can be read and exported, access can be ended, nothing else changed.':
+    'La licencia de este inquilino ha vencido: se puede leer y exportar, se pueden terminar accesos, y nada más se puede cambiar.',
   'Counting documents needs usage:create.': 'Para contar documentos se necesita usage:create.',
   'Reading limits needs usage:read.': 'Para leer los límites se necesita usage:read.',
 
