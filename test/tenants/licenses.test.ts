@@ -4,7 +4,7 @@ import { sql } from 'drizzle-orm'
 import { beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { reconcile } from '../../src/tenants/lifecycle/reconcile.ts'
 import { databaseOf, master, refusalOf, settings } from '../support/databases.ts'
-import { type Inside, inside } from '../support/inside.ts'
+import { addPerson, type Inside, inside } from '../support/inside.ts'
 import { ADMIN, call, login, operatorToken } from '../support/people.ts'
 import { expectProblem, pointers } from '../support/refusal.ts'
 import { admit, credentialOf, tokenOf } from '../support/sessions.ts'
@@ -98,6 +98,25 @@ describe('a license', () => {
     await removeAll()
   })
 
+  it('that overlaps another one and ends first gives way to it again, with the scheduled job', async () => {
+    await give({ valid_from: moment(-10), valid_until: moment(300), limits: { max_users: 40 } })
+    const { body } = await give({ valid_until: moment(30), limits: { max_users: 90 } })
+    const most = async () => {
+      const [row] = await realm.asOwner(sql`select most from access.limits where name = 'users'`)
+      return [(await tenant()).effective_limits.max_users, row?.most]
+    }
+    expect(await most()).toEqual([90, 90])
+    await master(sql`update platform.licenses set valid_until = now() + interval '2 seconds' where id = ${body.id}`)
+    await tell()
+    const turned = async () => {
+      await reconcile(env, settings())
+      expect(await most()).toEqual([40, 40])
+    }
+    await vi.waitFor(turned, { timeout: 30_000, interval: 500 })
+    await removeAll()
+    expect(await most()).toEqual([undefined, undefined])
+  })
+
   it.each([
     [{ valid_from: moment(10), valid_until: moment(9) }, '#/valid_until'],
     [{ valid_from: moment(10), valid_until: moment(10) }, '#/valid_until'],
@@ -107,6 +126,7 @@ describe('a license', () => {
     [{ valid_until: moment(9), grace_days: 366 }, '#/grace_days'],
     [{ valid_until: moment(9), key: 'with space' }, '#/key'],
     [{ valid_until: moment(9), limits: { max_users: 'x' } }, '#/limits/max_users'],
+    [{ valid_until: moment(9), limits: { max_users: 0 } }, '#/limits/max_users'],
     [{ valid_until: moment(9), seats: 5 }, '#/seats'],
   ])('of %j is refused', async (wrong, pointer) => {
     const answer = await give(wrong)
@@ -181,17 +201,31 @@ describe('a tenant whose license and grace are over', () => {
     const answer = await call(AT, `/api/v1${what}`, { token, method, headers, ...(raw === undefined ? { body } : { raw }) })
     expectProblem(answer, 403, 'license_expired')
     expect(answer.body.detail).toBe(
-      'The license of this tenant has expired: what it has can be read and exported, and nothing can be changed.',
+      'The license of this tenant has expired: it can be read and exported, access can be ended, nothing else changed.',
     )
+  })
+
+  it('lets access be ended: a user is deleted, and nobody is reactivated', async () => {
+    const { id: dee } = await addPerson(realm, 'dee')
+    expect((await call(AT, `/api/v1/users/${dee}`, { token, method: 'DELETE' })).status).toBe(204)
+    expect((await call(AT, `/api/v1/users/${dee}`, { token })).body.is_active).toBe(false)
+    const back = await call(AT, `/api/v1/users/${dee}/reactivate`, { token, method: 'POST' })
+    expectProblem(back, 403, 'license_expired')
+    const database = await databaseOf(AT)
+    const again = sql`update freehold.users set is_active = true where id = ${dee} returning id`
+    const named = sql`update freehold.users set given_name = 'Late' where id = ${dee} returning id`
+    const credential = await credentialOf(AT)
+    for (const change of [again, named])
+      expect(await refusalOf(database.app_url, admit(database, credential, 'user:delete'), change)).toMatch(/^FH403 /)
   })
 
   it('refuses it in the database: whoever runs SQL as the Worker’s login creates nothing either', async () => {
     const database = await databaseOf(AT)
     const credential = await credentialOf(AT)
     const user = sql`insert into freehold.users (id, username, email, must_change_password) values (gen_random_uuid(), 'late', 'late@licensed.test', true)`
-    expect(await refusalOf(database.app_url, admit(database, credential, 'user:create'), user)).toContain('license_expired')
+    expect(await refusalOf(database.app_url, admit(database, credential, 'user:create'), user)).toBe('FH40L forbidden')
     const key = sql`insert into freehold.api_keys (id, user_id, name, prefix, key_hash, permissions) values (gen_random_uuid(), access.principal(), 'late', 'latelate', '\\x00', '{}')`
-    expect(await refusalOf(database.app_url, admit(database, credential, null), key)).toContain('license_expired')
+    expect(await refusalOf(database.app_url, admit(database, credential, null), key)).toBe('FH40L forbidden')
     expect(await refusalOf(database.app_url, sql`update freehold.tenant set read_only_from = null`)).not.toBe('')
     expect(Date.parse(String((await row())?.read_only_from))).toBeLessThan(Date.now())
   })

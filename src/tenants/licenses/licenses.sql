@@ -3,8 +3,9 @@
 --
 -- Threat: a license is renewed, and the tenant goes read-only all the same, because two licenses meet at one moment; or
 -- one ends, and nobody tells the tenant's own database, which alone can hold it to that. So licenses that follow each
--- other are one time, and each change of one is a new version of its tenant. That one begins is such a change, too,
--- which the scheduled job makes (tenants/lifecycle/reconcile.ts); its end the database knows beforehand.
+-- other are one time, and each change of one is a new version of its tenant. That one begins or ends is such a
+-- change, too, because its limits count from then on or no more: the scheduled job makes it
+-- (tenants/lifecycle/reconcile.ts). From when on the tenant can only be read its own database knows beforehand.
 
 -- {licensed_until, read_only_from} of the license that is in force, with those that follow it without a gap, else of the
 -- last one that was; null: there was none yet.
@@ -41,7 +42,7 @@ end $$;
 create trigger license_version after insert or update or delete on platform.licenses
   for each row execute function platform.license_version();
 
-call access.audited('platform.licenses', 'license', noise => '{updated_at,has_begun}');
+call access.audited('platform.licenses', 'license', noise => '{updated_at,has_begun,has_ended}');
 
 create policy operators on platform.licenses
   using ((select access.scope()) = 'all')

@@ -21,6 +21,8 @@ export const licenses = platform.table(
     limits: jsonb().$type<Record<string, number | boolean>>().notNull().default({}),
     /** Its beginning has been told to the tenant's own database. */
     has_begun: boolean().notNull(),
+    /** So has its end. */
+    has_ended: boolean().notNull().default(false),
     created_at: moment().notNull().defaultNow(),
     updated_at: moment().notNull().defaultNow(),
   },
@@ -28,6 +30,7 @@ export const licenses = platform.table(
     uniqueIndex('licenses_key').on(t.key),
     index('licenses_tenant').on(t.tenant_id, t.valid_from, t.id),
     index('licenses_to_begin').on(t.valid_from).where(sql`not ${t.has_begun}`),
+    index('licenses_to_end').on(t.valid_until).where(sql`not ${t.has_ended}`),
     check('licenses_order', sql`${t.valid_from} <= ${t.valid_until}`),
     check('licenses_grace', sql`${t.grace_days} between 0 and 365`),
   ],

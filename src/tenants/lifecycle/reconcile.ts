@@ -20,8 +20,9 @@ export const UNPUBLISHED = sql`select t.id, t.subdomain, t.v from platform.tenan
   where t.published_v < t.v and t.status in ('active', 'inactive', 'deleted') and t.owner_url_encrypted is not null
   order by t.status = 'active', random() limit ${MOST_PROPAGATED}`
 
-/** A license that begins changes what its tenant's database is told. */
-const LICENSES_BEGIN = sql`update platform.licenses set has_begun = true where not has_begun and valid_from <= now()`
+/** A license that begins or ends changes what its tenant's database is told. */
+const LICENSES_TURN = sql`update platform.licenses set has_begun = valid_from <= now(), has_ended = valid_until <= now()
+  where not has_begun and valid_from <= now() or not has_ended and valid_until <= now()`
 
 /**
  * For the scheduled job: propagates tenants that changed, or whose entry in KV was found damaged. Returns how many it reconciled.
@@ -30,7 +31,7 @@ const LICENSES_BEGIN = sql`update platform.licenses set has_begun = true where n
 export async function reconcile(env: Env, config: Config, trace_id = newTraceId()): Promise<number> {
   const until = Date.now() + RUN_MS
   const sources = { env, config, meter: { master: 0 }, trace_id }
-  const [, rows = []] = await batch(config.MASTER_DATABASE_URL, [LICENSES_BEGIN, UNPUBLISHED])
+  const [, rows = []] = await batch(config.MASTER_DATABASE_URL, [LICENSES_TURN, UNPUBLISHED])
   let reconciled = 0
   for (const row of rows) {
     if (Date.now() >= until) break

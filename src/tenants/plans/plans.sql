@@ -5,8 +5,8 @@
 -- that its tenants never hear of. So a plan that is given is locked, and a change of its limits is a new version of each
 -- of its tenants, which the scheduled job propagates (tenants/lifecycle/reconcile.ts).
 
--- What limits a tenant: its own limits, else those of its license, else those of its plan. Of licenses the one counts
--- that began last, also when it has ended.
+-- What limits a tenant: its own limits, else those of its license, else those of its plan. Of licenses that are in force
+-- the one counts that began last; where none is, the one of all that did.
 create function platform.effective_limits(tenant uuid, plan_key text, own jsonb) returns jsonb
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select jsonb_strip_nulls(
@@ -15,7 +15,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
       select l.limits
       from platform.licenses l
       where l.tenant_id = tenant and l.valid_from <= now()
-      order by l.valid_from desc, l.id desc
+      order by l.valid_until > now() desc, l.valid_from desc, l.id desc
       limit 1), '{}')
     || coalesce(own, '{}'))
 $$;
