@@ -4,7 +4,7 @@
 -- that ended by themselves, which no statement notes, use the limit up. So there are as many places as there may be
 -- sessions, and a login takes one that is free and that nobody else is taking: it waits for no other login. A place is
 -- free from the moment on at which its session would end by itself; whoever takes it looks whether that session was
--- active since.
+-- active since. A session that ended by itself and left its place does not live again when sessions may be idle longer.
 --
 -- A login takes its place last, and passes over what is locked, so that it waits for nothing while it holds one. A
 -- login that finds all free places being taken is refused, also where one of those that take them fails.
@@ -29,6 +29,8 @@ begin
   if most is null then
     return;
   end if;
+  -- How long sessions may be idle may have changed before this lock was had.
+  select * into t from freehold.tenant;
   loop
     select x.place, x.session_id
     into p
@@ -144,8 +146,28 @@ begin
   return null;
 end $$;
 
+-- Sessions may be idle longer from now on: those that were idle too long until now, and whose place somebody else has, end
+-- for good. Nobody takes a place meanwhile.
+create function access.end_idle_sessions() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform pg_advisory_xact_lock(hashtext('access.limits'));
+  if exists (select from access.limits l where l.name = 'sessions' and l.most is not null) then
+    update freehold.sessions s
+    set expires_at = s.last_active_at + access.idle_limit(old)
+    where s.ended_at is null
+      and s.expires_at > now()
+      and s.last_active_at <= now() - access.idle_limit(old)
+      and not exists (select from access.session_places p where p.session_id = s.id);
+  end if;
+  return null;
+end $$;
+
 create trigger leave_session_place after update of ended_at on freehold.sessions
   for each row when (old.ended_at is null and new.ended_at is not null) execute function access.leave_session_place();
 
 create trigger look_at_session_places after update of idle_days, idle_minutes on freehold.tenant
   for each row when (access.idle_limit(new) < access.idle_limit(old)) execute function access.look_at_session_places();
+
+create trigger end_idle_sessions after update of idle_days, idle_minutes on freehold.tenant
+  for each row when (access.idle_limit(new) > access.idle_limit(old)) execute function access.end_idle_sessions();

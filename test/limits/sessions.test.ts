@@ -86,6 +86,25 @@ describe('max_sessions', () => {
     await realm.asOwner(sql`update freehold.tenant set idle_minutes = null`)
   })
 
+  it('a longer idle time revives nobody whose place somebody else has', async () => {
+    await endAll()
+    await limit(2)
+    const tokens = [(await enter(1)).body.access_token, (await enter(2)).body.access_token]
+    await realm.asOwner(
+      sql`update freehold.sessions set last_active_at = now() - interval '8 days' where ended_at is null`,
+      sql`update access.session_places set free_from = now() - interval '1 day'`,
+    )
+    expect((await enter(3)).status).toBe(200)
+    expect(await live()).toBe(1)
+    await realm.asOwner(sql`update freehold.tenant set idle_days = 30`)
+    // Of the two that were idle, the one whose place was free.
+    expect(await live()).toBe(2)
+    expect((await enter(4)).status).toBe(409)
+    const still = await Promise.all(tokens.map((token) => call(AT, '/api/v1/auth/me', { token })))
+    expect(still.map(({ status }) => status).sort()).toEqual([200, 401])
+    await realm.asOwner(sql`update freehold.tenant set idle_days = 7`)
+  })
+
   it('below what there is lets nobody in until enough have left', async () => {
     await endAll()
     await limit(5)
