@@ -3,6 +3,7 @@ import { env } from 'cloudflare:workers'
 import { sql } from 'drizzle-orm'
 import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { propagate } from '../../src/tenants/lifecycle/lifecycle.ts'
+import { reconcile } from '../../src/tenants/lifecycle/reconcile.ts'
 import { kvKey } from '../../src/tenants/registry/registry.ts'
 import { databaseOf, master, rowsOf, settings } from '../support/databases.ts'
 import { ADMIN, call, login, operatorToken, wanted } from '../support/people.ts'
@@ -62,6 +63,29 @@ describe('a tenant that is switched off', () => {
     expect([answer.status, answer.body.code, answer.master]).toEqual([...off, 0])
     vi.useRealTimers()
     await turn('activate')
+  })
+
+  it('is switched off although its first limit waits for somebody who creates and does not come to an end', async () => {
+    const database = await databaseOf('switched')
+    await master(sql`update platform.tenants set limits = '{"max_users": 50}' where id = ${tenant.id}`)
+    const creating = database.asOwner(
+      sql`select pg_advisory_xact_lock_shared(hashtext('access.limits'))`,
+      sql`select pg_sleep(12)`,
+    )
+    const held = sql`select from pg_locks l where l.locktype = 'advisory' and l.mode = 'ShareLock' and l.database = (select d.oid from pg_database d where d.datname = current_database())`
+    await vi.waitUntil(async () => (await database.asOwner(held)).length > 0, { timeout: 10_000, interval: 50 })
+    expect((await turn('deactivate')).body.status).toBe('inactive')
+    expect([(await knocks.me?.())?.status, (await knocks.me?.())?.body.code]).toEqual(off)
+    const limits = () => database.asOwner(sql`select name, most from access.limits where most is not null`)
+    expect(await limits()).toEqual([])
+    await creating
+    // Nothing is forgotten: the scheduled job tells it.
+    await vi.waitFor(async () => {
+      await reconcile(env, settings())
+      expect(await limits()).toEqual([{ name: 'users', most: 50 }])
+    })
+    await master(sql`update platform.tenants set limits = '{}' where id = ${tenant.id}`)
+    expect((await turn('activate')).body.status).toBe('active')
   })
 
   it('cannot be switched off twice, nor on twice', async () => {

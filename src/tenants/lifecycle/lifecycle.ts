@@ -58,7 +58,8 @@ export type Sources = { env: Env; config: Config; meter: Meter; trace_id: string
 /**
  * Writes a tenant's state from the master to where it takes effect: the row in the tenant's own database, which every admission
  * reads, with its limits and license, and whose audit notes it under the trace id of the request or run, and KV. Repeatable: after a failure published_v is less than v, and the scheduled job propagates again.
- * Returns what the database says is used; null: it does not say.
+ * Where something must be counted for its limits and whoever creates does not come to an end, all but its limits and license take effect,
+ * and published_v stays behind. Returns what the database says is used; null: it does not say, or was not told its limits.
  */
 export async function propagate({ env, config, meter, trace_id }: Sources, tenant_id: string): Promise<UsedThen | null> {
   const [rows] = await batch(config.MASTER_DATABASE_URL, [
@@ -67,21 +68,30 @@ export async function propagate({ env, config, meter, trace_id }: Sources, tenan
   const tenant = rows?.[0]
   if (!tenant) return null
   const owner_url = await openOwnerUrl(config, tenant_id, String(tenant.owner_url_encrypted))
-  const statements = [
+  const state = [
     sql`set local role freehold_owner`,
     sql`update freehold.tenant set is_active = ${tenant.status === 'active'}, subdomain = ${tenant.subdomain}, v = ${tenant.v}, updated_at = now()
         where id = ${tenant_id} and v < ${tenant.v}`,
     ...(await endOfFormerKey(config, tenant_id, tenant)),
-    ...tell(tenant_id, tenant.standing, Number(tenant.v)),
   ]
-  const used = toldBack(await batch(owner_url, statements, trace_id))
+  const told = tell(tenant_id, tenant.standing, Number(tenant.v))
+  const answers = await batch(owner_url, [...state, ...told], trace_id).catch(async (error) => {
+    if (dbError(error)?.code !== '55P03') throw error
+    await batch(owner_url, state, trace_id)
+    return null
+  })
   await publish({ env, config, meter }, tenant_id)
-  return used
+  if (answers) return toldBack(answers)
+  meter.master++
+  await batch(config.MASTER_DATABASE_URL, [
+    sql`update platform.tenants set published_v = least(published_v, v - 1) where id = ${tenant_id}`,
+  ])
+  log('limits of a tenant not told yet', { tenant: String(tenant.subdomain), trace_id, v: Number(tenant.v) })
+  return null
 }
 
 /**
- * The same for a request whose change stands in the master: where the tenant's database is away, is kept busy by others, is being moved
- * or has the schema of an earlier release, it is told later, and `is_told` is false.
+ * The same for a request whose change stands in the master: where the tenant's database is away, is being moved or has the schema of an earlier release, it is told later, and `is_told` is false.
  */
 export async function propagateIfThere(
   sources: Sources,
@@ -93,7 +103,7 @@ export async function propagateIfThere(
   } catch (error) {
     const problem = toProblem(error)
     const is_away = problem instanceof Problem && problem.code === 'database_unavailable'
-    if (!is_away && dbError(error)?.code !== '55P03') throw error
+    if (!is_away) throw error
     log('tenant not told yet', { tenant: tenant_id, trace_id: sources.trace_id, error: dbError(error)?.message ?? '' })
     return { is_told: false, used: null }
   }
