@@ -1,12 +1,12 @@
 /** What the platform limits in a tenant: the shapes of limits, of a plan, a license or a tenant, and of what is used of them. */
 import { z } from '@hono/zod-openapi'
 
-const most = (max: number, description: string) => z.int().min(0).max(max).nullish().openapi({ description })
+const most = (max: number, description: string, min = 0) => z.int().min(min).max(max).nullish().openapi({ description })
 
 /** Limits as they are given. null removes one. */
 export const LimitsPatch = z
   .strictObject({
-    max_users: most(10_000_000, 'Active users'),
+    max_users: most(10_000_000, 'Active users; one at least, the first administrator', 1),
     max_organizations: most(1_000_000, 'Organizations; nothing makes any yet'),
     max_documents: most(2_147_483_647, 'All documents that are ever counted, where limit_documents is true'),
     limit_documents: z.boolean().nullish().openapi({ description: 'Refuse documents beyond max_documents' }),
