@@ -6,7 +6,9 @@ import type { Globals } from './options.ts'
 import { printJson, tell } from './output.ts'
 import { findTenant } from './registry.ts'
 
-type Changes = Partial<Record<'legalName' | 'contactName' | 'adminEmail' | 'plan' | 'environment' | 'config', string>>
+type Changes = Partial<
+  Record<'legalName' | 'contactName' | 'adminEmail' | 'taxId' | 'country' | 'plan' | 'environment' | 'config', string>
+>
 
 /** The commands that change who a tenant is. */
 export function addChanging(tenants: Command): void {
@@ -37,6 +39,8 @@ Tokens of before go on to count for 30 days. As long its former name is kept for
     .option('--legal-name <name>', 'legal name of the organization')
     .option('--contact-name <name>', 'contact person; "" for none')
     .option('--admin-email <address>', 'where the platform writes to; no user is changed')
+    .option('--tax-id <id>', 'tax id of the organization; in Peru the RUC; "" for none')
+    .option('--country <code>', 'the country of the tax id, two capital letters; "" for none')
     .option('--plan <name>', 'the plan of the tenant; "" for none')
     .option('--environment <name>', 'demo or production')
     .option('--config <json>', 'an object: its keys are noted, those with null are removed, all others stay')
@@ -53,12 +57,18 @@ Tokens of before go on to count for 30 days. As long its former name is kept for
 const change = async (api: Api, name: string, body: Record<string, unknown>) =>
   api.call(Tenant, 'PATCH', `/tenants/${(await findTenant(api, name)).id}`, { body })
 
-function patchOf({ legalName, contactName, adminEmail, plan, environment, config }: Changes): Record<string, unknown> {
+/** An empty option removes what it names. */
+const orNone = (given: string | undefined) => (given === '' ? null : given)
+
+function patchOf(given: Changes): Record<string, unknown> {
+  const { legalName, adminEmail, environment, config } = given
   const body = {
     legal_name: legalName,
-    contact_name: contactName === '' ? null : contactName,
+    contact_name: orNone(given.contactName),
     admin_email: adminEmail,
-    plan: plan === '' ? null : plan,
+    tax_id: orNone(given.taxId),
+    country: orNone(given.country),
+    plan: orNone(given.plan),
     environment,
     config: config === undefined ? undefined : parsed(config),
   }

@@ -86,7 +86,7 @@ tenantRoutes.openapi(
     params: Id,
     body: TenantPatch,
     returns: { 200: Tenant },
-    problems: ['not_found', 'illegal_state', 'subdomain_taken', 'limit_reached', 'etag_mismatch'],
+    problems: ['not_found', 'illegal_state', 'subdomain_taken', 'tax_id_taken', 'limit_reached', 'etag_mismatch'],
   }),
   async (c) => {
     const { config, meter, ctx, trace_id } = c.var

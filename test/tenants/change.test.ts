@@ -2,7 +2,7 @@
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { master } from '../support/databases.ts'
-import { call, login, makeTenant, operatorToken } from '../support/people.ts'
+import { call, login, makeTenant, newRuc, operatorToken } from '../support/people.ts'
 import { plantTenant } from '../support/planted.ts'
 import { expectProblem } from '../support/refusal.ts'
 import { tokenOf } from '../support/sessions.ts'
@@ -47,6 +47,69 @@ describe('a tenant that is changed', () => {
         [name]: value,
       })
     await change(fields)
+  })
+
+  it('has another tax id and country, which are checked as those of a new tenant', async () => {
+    const [ruc, other] = [newRuc(), newRuc()]
+    const of = async (body: object) => {
+      const { status, body: answer } = await change(body)
+      return [status, answer.country, answer.tax_id]
+    }
+    expect(await of({ tax_id: null, country: null })).toEqual([200, null, null])
+    expect(await of({ tax_id: ruc })).toEqual([200, 'PE', ruc])
+    expect(await of({ tax_id: other })).toEqual([200, 'PE', other])
+    expect(await of({ tax_id: 'B-12345678', country: 'ES' })).toEqual([200, 'ES', 'B-12345678'])
+    expect(await of({ tax_id: 'B-1' })).toEqual([200, 'ES', 'B-1'])
+    expect(await of({ country: 'ES' })).toEqual([200, 'ES', 'B-1'])
+    expect(await of({ tax_id: null })).toEqual([200, 'ES', null])
+    expect(await of({ country: 'CL' })).toEqual([200, 'CL', null])
+    expect(await of({ tax_id: ruc, country: 'PE' })).toEqual([200, 'PE', ruc])
+    expect((await show()).tax_id).toBe(ruc)
+  })
+
+  it('has no tax id of another tenant, also when twenty ask for one at once', async () => {
+    const [mine, taken, wanted] = [newRuc(), newRuc(), newRuc()]
+    await change({ tax_id: mine, country: 'PE' })
+    const others = await Promise.all([0, 1].map((i) => plantTenant(`changed-taxed-${i}`, 'failed')))
+    const patch = (whose: string, tax_id: string) => call('', at(whose), { token, method: 'PATCH', body: { tax_id } })
+    await master(sql`update platform.tenants set tax_id = ${taken}, country = 'PE' where id = ${others[0]}`)
+    const refused = await change({ tax_id: taken })
+    expectProblem(refused, 409, 'tax_id_taken')
+    expect(refused.body.detail).toBe(`A tenant with the tax id ${taken} exists already.`)
+    expect((await show()).tax_id).toBe(mine)
+    // In another country it is another one.
+    expect((await change({ tax_id: taken, country: 'CL' })).status).toBe(200)
+    const answers = await Promise.all(Array.from({ length: 20 }, (_, i) => patch(i % 2 ? id : String(others[1]), wanted)))
+    const [row] = await master(
+      sql`select count(*)::integer as n from platform.tenants where tax_id = ${wanted} and country = 'PE'`,
+    )
+    expect(row?.n).toBe(1)
+    expect(answers.filter(({ status }) => status !== 200 && status !== 409)).toEqual([])
+  })
+
+  it.each<[object, object, string, string]>([
+    [{ tax_id: null, country: null }, { tax_id: '20100070971' }, '#/tax_id', 'has a wrong check digit (RUC)'],
+    [{ tax_id: null, country: 'PE' }, { tax_id: '2010007097' }, '#/tax_id', 'must have 11 digits (RUC)'],
+    [{ tax_id: null, country: 'ES' }, { tax_id: 'B-1', country: 'PE' }, '#/tax_id', 'must have 11 digits (RUC)'],
+    [
+      { tax_id: 'B-2', country: 'ES' },
+      { country: 'PE' },
+      '#/country',
+      'cannot be changed by itself: the tax id of the tenant is of its country, so give tax_id as well',
+    ],
+    [
+      { tax_id: 'B-2', country: 'ES' },
+      { country: null },
+      '#/country',
+      'cannot be changed by itself: the tax id of the tenant is of its country, so give tax_id as well',
+    ],
+    [{ tax_id: null, country: null }, { tax_id: 'B-3', country: null }, '#/country', 'must be given with a tax id'],
+  ])('of which is known %j is not changed by %j', async (known, body, pointer, detail) => {
+    expect((await change(known)).status).toBe(200)
+    const answer = await change(body)
+    expectProblem(answer, 400, 'invalid_request')
+    expect(answer.body.errors).toEqual([{ pointer, detail }])
+    expect(await show()).toMatchObject(known)
   })
 
   it('is shown to its users under its new name', async () => {
@@ -98,6 +161,11 @@ describe('a tenant that is changed', () => {
     [{ status: 'active' }, '#/status'],
     [{ subdomain: 'Other' }, '#/subdomain'],
     [{ contact_name: 7 }, '#/contact_name'],
+    [{ tax_id: '' }, '#/tax_id'],
+    [{ tax_id: '١٢٣' }, '#/tax_id'],
+    [{ tax_id: 'x'.repeat(33) }, '#/tax_id'],
+    [{ tax_id: 20100070970 }, '#/tax_id'],
+    [{ country: 'Peru' }, '#/country'],
   ])('is not changed by %j', async (body, pointer) => {
     const before = await show()
     const answer = await change(body)

@@ -45,6 +45,9 @@ export const tenants = {
   'The restore point does not wait for a confirmation.': 'El punto de restauración no espera ninguna confirmación.',
   'The tenant has another branch at Neon since.': 'Desde entonces el inquilino tiene otra rama en Neon.',
   'The restore point is not there any more.': 'El punto de restauración ya no está.',
+  'must be given with a tax id': 'debe indicarse con un identificador fiscal',
+  'cannot be changed by itself: the tax id of the tenant is of its country, so give tax_id as well':
+    'no se puede cambiar por sí solo: el identificador fiscal del inquilino es de su país, así que indica también tax_id',
   'There is a plan {plan} already.': 'Ya hay un plan {plan}.',
   'There is a license {license} already.': 'Ya hay una licencia {license}.',
   'must be later than valid_from': 'debe ser posterior a valid_from',

@@ -4,11 +4,13 @@ import { type SQL, sql } from 'drizzle-orm'
 import { type Config, Label } from '../../kernel/config.ts'
 import type { Ctx } from '../../kernel/context.ts'
 import { brokenConstraint } from '../../kernel/db.ts'
-import { Problem } from '../../kernel/problem.ts'
+import { invalid, Problem } from '../../kernel/problem.ts'
 import { matches, rowsOf, unchanged } from '../../kernel/wire.ts'
 import { Email } from '../../names/addresses.ts'
 import { Name } from '../../names/names.ts'
+import { NewTenant } from '../provisioning/new-tenant.ts'
 import { isReserved } from '../provisioning/reserved.ts'
+import { taxIdFault } from '../provisioning/tax-id.ts'
 import { TenantConfigPatch, tooMuch } from '../registry/configuration.ts'
 import { LimitsPatch } from '../registry/limits.ts'
 import { mustBeOwn, mustBeSecure, namesIn } from '../registry/origins.ts'
@@ -23,6 +25,12 @@ export const TenantPatch = z
       description:
         'Renames the tenant. Its former name is kept for it for 30 days, says where it is, and is in tokens that go on to count',
     }),
+    tax_id: NewTenant.shape.tax_id.nullable().openapi({
+      description: "null removes it. One that is given is of `country`, or else of the tenant's country, or else of PE",
+    }),
+    country: NewTenant.shape.country
+      .nullable()
+      .openapi({ description: 'null removes it. Of a tenant that has a tax id it is changed with `tax_id`' }),
     plan: Plan.nullish().openapi({ description: 'null removes it' }),
     environment: z.enum(['demo', 'production']).optional(),
     limits: LimitsPatch.optional().openapi({
@@ -34,12 +42,12 @@ export const TenantPatch = z
   })
   .openapi('TenantPatch')
 
-const FIELDS = ['legal_name', 'contact_name', 'admin_email', 'plan', 'environment'] as const
+const FIELDS = ['legal_name', 'contact_name', 'admin_email', 'tax_id', 'plan', 'environment'] as const
 
 /**
  * Changes a tenant; fields that are left out stay. The caller propagates the change. One round trip to the master; `tenant:update`.
  * Fails with not_found, illegal_state (the tenant is being created or erased; or is to be renamed and was never active, or is deleted),
- * subdomain_taken, limit_reached, etag_mismatch, invalid_request.
+ * subdomain_taken, tax_id_taken, limit_reached, etag_mismatch, invalid_request.
  */
 export async function changeTenant(
   ctx: Ctx,
@@ -59,6 +67,12 @@ export async function changeTenant(
     const column = sql.identifier(name)
     return sql`${column} = case when ${given} ? ${name} then ${given} ->> ${name} else t.${column} end`
   })
+  const { tax_id, country } = fields
+  const { fits, peruvian } = taxation(tax_id, country)
+  // A tax id is of a country.
+  columns.push(
+    sql`country = case when ${given} ? 'country' then ${given} ->> 'country' when ${given} ->> 'tax_id' is not null then coalesce(t.country, 'PE') else t.country end`,
+  )
   columns.push(sql`limits = jsonb_strip_nulls(t.limits || ${JSON.stringify(limits)}::jsonb)`)
   const name = sql`coalesce(${subdomain ?? null}::text, t.subdomain)`
   const merged = given_config === null ? sql`'{}'::jsonb` : mergedInto(sql`t.config`, config)
@@ -67,7 +81,7 @@ export async function changeTenant(
     .run(
       ctx.db.execute(
         sql`update platform.tenants t set ${subdomain === undefined ? sql`` : sql`subdomain = ${subdomain}, `}config = ${moved}, ${sql.join(columns, sql`, `)}
-          where t.id = ${id} and ${name} = all (array(select jsonb_array_elements_text(${names}::jsonb))) and t.status not in ('provisioning', 'erasing')
+          where t.id = ${id} and ${name} = all (array(select jsonb_array_elements_text(${names}::jsonb))) and t.status not in ('provisioning', 'erasing') and ${fits}
             and (t.status in ('active', 'inactive') or t.subdomain = ${name}) and ${matches('t.updated_at', ifMatch)} returning t.id`,
       ),
       ctx.db.execute(sql`select ${tenantColumns} from platform.tenants t where t.id = ${id}`),
@@ -76,6 +90,7 @@ export async function changeTenant(
       const broken = brokenConstraint(error)
       // By the trigger, but for a tenant of an earlier release (subdomains.sql).
       if (broken === 'tenants_subdomain') throw new Problem('subdomain_taken', `The subdomain ${subdomain} is taken.`)
+      if (broken === 'tenants_tax_id') throw new Problem('tax_id_taken', `A tenant with the tax id ${tax_id} exists already.`)
       throw broken === 'tenants_config' ? tooMuch() : error
     })
   const [row] = rowsOf<Record<string, unknown>>(found)
@@ -87,7 +102,27 @@ export async function changeTenant(
   if (['provisioning', 'erasing', ...(is_renamed ? ['failed', 'deleted'] : [])].includes(status))
     throw new Problem('illegal_state', `The tenant is ${status}.`)
   mustBeOwn(ctx.config, { origins: origins ?? [] }, subdomain ?? tenant.subdomain)
+  if (peruvian && (tenant.country ?? 'PE') === 'PE') throw invalid('tax_id', peruvian)
+  if (country !== undefined && tax_id === undefined && tenant.tax_id !== null && country !== tenant.country)
+    throw invalid('country', 'cannot be changed by itself: the tax id of the tenant is of its country, so give tax_id as well')
   throw unchanged(tenant, ifMatch)
+}
+
+/**
+ * Whether a tax id, a country or both of a patch fit the tenant, as a condition on its row. `peruvian`: what is wrong with the tax id where
+ * that is of Peru, which the row decides. Fails with invalid_request where the patch itself says the country.
+ */
+function taxation(tax_id: string | null | undefined, country: string | null | undefined): { fits: SQL; peruvian: string | null } {
+  if (tax_id === undefined)
+    return {
+      fits: country === undefined ? sql`true` : sql`(t.tax_id is null or t.country is not distinct from ${country}::text)`,
+      peruvian: null,
+    }
+  if (tax_id === null) return { fits: sql`true`, peruvian: null }
+  if (country === null) throw invalid('country', 'must be given with a tax id')
+  const fault = taxIdFault(country ?? 'PE', tax_id)
+  if (fault && country !== undefined) throw invalid('tax_id', fault)
+  return { fits: fault ? sql`coalesce(t.country, 'PE') <> 'PE'` : sql`true`, peruvian: fault }
 }
 
 /** A configuration with these keys; those that are null are removed. */

@@ -109,8 +109,8 @@ grant
     host_id, v, published_v, created_at, updated_at, deleted_at, refresh_key_from, rotating_since, connected_at,
     move_id),
   insert,
-  update (subdomain, status, deleted_at, erasing_until, config, legal_name, contact_name, admin_email, plan, environment,
-    limits, rotating_since, connected_at, move_id)
+  update (subdomain, status, deleted_at, erasing_until, config, legal_name, contact_name, admin_email, tax_id, country, plan,
+    environment, limits, rotating_since, connected_at, move_id)
 on platform.tenants to freehold_app;
 
 grant
