@@ -53,9 +53,16 @@ async function write(tenant: string, file: string, globals: Globals): Promise<vo
   })
   await handle.close()
   const draft = `${file}.partial`
+  const out = await open(draft, 'wx', 0o600).catch(async (error: NodeJS.ErrnoException) => {
+    await rm(file, { force: true })
+    throw new Failure(
+      error.code === 'EEXIST'
+        ? `${draft} exists: another export writes it, or one was broken off. Choose another name, or delete it.`
+        : `${draft} cannot be written: ${error.code}.`,
+    )
+  })
   try {
     const exported = await beginExport(config, tenant, migrations, newTraceId()).catch(inWords)
-    const out = await open(draft, 'w', 0o600)
     const rows = await writeArchive(out, exported, (table) => tell(`Writing ${table} ...`))
       .then(() => exported.check())
       .catch(inWords)
@@ -74,6 +81,7 @@ async function write(tenant: string, file: string, globals: Globals): Promise<vo
         : 'There is no pg_restore here to read it with: try `pg_restore --list` where there is one.',
     )
   } catch (error) {
+    await out.close()
     await rm(draft, { force: true })
     await rm(file, { force: true })
     throw error

@@ -177,6 +177,11 @@ describe('an export', () => {
     await writeFile(file, 'mine')
     expect((await take('there.dump')).stderr).toContain('exists: choose another name')
     expect(await readFile(file, 'utf8')).toBe('mine')
+    // What another export is writing stays its own.
+    const draft = join(folder.path, 'other.dump.partial')
+    await writeFile(draft, 'theirs')
+    expect((await take('other.dump')).stderr).toContain('other.dump.partial exists: another export writes it')
+    expect([await readFile(draft, 'utf8'), (await readdir(folder.path)).includes('other.dump')]).toEqual(['theirs', false])
     expect((await take('no/such/folder.dump')).stderr).toContain('cannot be written: ENOENT')
   })
 })
