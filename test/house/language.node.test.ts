@@ -29,6 +29,8 @@ const HANDED_ON = [
   // Rules of passwords, and of tax ids.
   'src/passwords/policy.ts: detail',
   'src/kernel/problem.ts: detail',
+  'src/tenants/lifecycle/changing.ts: fault',
+  'src/tenants/lifecycle/changing.ts: peruvian',
   'src/tenants/provisioning/new-tenant.ts: fault',
   'src/tenants/provisioning/new-tenant.ts: detail',
   // What a schema finds.
