@@ -61,6 +61,7 @@ const doors: [string, string, () => string, Record<string, unknown>?][] = [
   ['GET', 'its move', () => `/platform/v1/tenants/${tenant.id}/move`],
   ['POST', 'a restore point of it', () => `/platform/v1/tenants/${tenant.id}/restore-point`, { at: '2026-01-01T00:00:00Z' }],
   ['GET', 'its restore points', () => `/platform/v1/tenants/${tenant.id}/restore-point`],
+  ['GET', 'all of its restore points', () => `/platform/v1/tenants/${tenant.id}/restore-points`],
   ['POST', 'restoring it', () => `/platform/v1/tenants/${tenant.id}/restore`],
   ['DELETE', 'deleting it', () => `/platform/v1/tenants/${tenant.id}`],
   ['DELETE', 'erasing it', () => `/platform/v1/tenants/${tenant.id}?hard=true&confirm=permitted`],

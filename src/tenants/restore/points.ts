@@ -37,7 +37,7 @@ const Difference = z
       'Since then. What was added, given or made is not there after a restore, what was removed is there again; what was deactivated, taken or revoked stays so, and all sessions and one-time tokens end',
   })
 
-const Point = z.object({
+export const Point = z.object({
   id: z.uuid(),
   at: z.iso.datetime(),
   state: z.enum(['making', 'ready', 'restoring', 'restored', 'returning', 'returned', 'failed', 'dropped']),
@@ -68,6 +68,10 @@ export const RestorePoint = z
   .openapi('RestorePoint')
 type Shown = z.infer<typeof RestorePoint>
 
+/** A row `r` as a Point. */
+export const POINT = sql`jsonb_build_object('id', r.id, 'at', ${rfc3339('r.at')}, 'state', r.state, 'error', r.error, 'difference', r.difference, 'created_at', ${rfc3339('r.created_at')},
+  'ready_at', ${rfc3339('r.ready_at')}, 'exchanged_at', ${rfc3339('r.exchanged_at')}, 'finished_at', ${rfc3339('r.finished_at')}, 'kept_until', ${rfc3339('r.kept_until')})`
+
 const shown = (
   id: string,
 ): SQL => sql`select t.subdomain, t.status, t.isolation, t.move_id, h.project_id, h.account, h.organization,
@@ -76,9 +80,7 @@ const shown = (
     ${rfc3339(`greatest(t.created_at, (select max(x.exchanged_at) from platform.restore_points x where x.tenant_id = t.id and x.state in ('restored', 'returned')),
       (select max(u.finished_at) from platform.migration_undos u where u.tenant_id = t.id and u.state = 'done'),
       (select max(m.exchanged_at) from platform.tenant_moves m where m.tenant_id = t.id and m.state = 'done'))`)} as since,
-    (select jsonb_build_object('id', r.id, 'at', ${rfc3339('r.at')}, 'state', r.state, 'error', r.error, 'difference', r.difference, 'created_at', ${rfc3339('r.created_at')},
-        'ready_at', ${rfc3339('r.ready_at')}, 'exchanged_at', ${rfc3339('r.exchanged_at')}, 'finished_at', ${rfc3339('r.finished_at')}, 'kept_until', ${rfc3339('r.kept_until')})
-      from platform.restore_points r where r.tenant_id = t.id order by r.created_at desc, r.id desc limit 1) as newest
+    (select ${POINT} from platform.restore_points r where r.tenant_id = t.id order by r.created_at desc, r.id desc limit 1) as newest
   from platform.tenants t left join platform.hosts h on h.id = t.host_id where t.id = ${id}`
 
 type Row = Pick<Shown, 'subdomain' | 'isolation' | 'newest'> & {

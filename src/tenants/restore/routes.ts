@@ -1,5 +1,7 @@
 import { z } from '@hono/zod-openapi'
 import { room, route } from '../../http/route.ts'
+import { Page } from '../../kernel/cursor.ts'
+import { listRestorePoints, RestorePointList } from './list.ts'
 import {
   beginRestore,
   beginRestorePoint,
@@ -53,6 +55,22 @@ restoreRoutes.openapi(
     problems: ['not_found'],
   }),
   async (c) => c.json(await getRestorePoint(c.var.ctx, c.req.valid('param').id), 200),
+)
+
+restoreRoutes.openapi(
+  route({
+    operationId: 'listRestorePoints',
+    method: 'get',
+    path: '/{id}/restore-points',
+    summary: 'List the restore points of a tenant, newest first',
+    permission: 'tenant:read',
+    trips: 1,
+    params: Id,
+    query: Page,
+    returns: { 200: RestorePointList },
+    problems: ['not_found', 'invalid_cursor'],
+  }),
+  async (c) => c.json(await listRestorePoints(c.var.ctx, c.req.valid('param').id, c.req.valid('query')), 200),
 )
 
 for (const [operationId, verb, is_return, summary] of [
