@@ -44,7 +44,7 @@ import { requireNeonSettings } from './tenants/provisioning/neon-key.ts'
 import { provisioningRoutes } from './tenants/provisioning/routes.ts'
 import { movedFrom } from './tenants/registry/resolve.ts'
 import { restoreRoutes } from './tenants/restore/routes.ts'
-import { rotationRoutes } from './tenants/rotations/routes.ts'
+import { keyIdRoutes, rotationRoutes } from './tenants/rotations/routes.ts'
 import { tenantRoutes } from './tenants/routes.ts'
 import { undoRoutes } from './tenants/undo/routes.ts'
 import { unitRoutes } from './units/routes.ts'
@@ -78,6 +78,7 @@ app.route('/platform/v1/tenants', certificateRoutes)
 app.route('/platform/v1/tenants', rotationRoutes)
 app.route('/platform/v1/tenants', restoreRoutes)
 app.route('/platform/v1/tenants', tenantRecoveryRoutes)
+app.route('/platform/v1/keys', keyIdRoutes)
 app.route('/platform/v1/doctor', doctorRoutes)
 app.route('/platform/v1/analytics', analyticsRoutes)
 app.route('/platform/v1/tenants', usageRoutes)

@@ -1,5 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { Argument, type Command, InvalidArgumentError } from 'commander'
+import { z } from 'zod'
+import { withApi } from './api.ts'
 import { Failure } from './failure.ts'
 import type { Globals } from './options.ts'
 import { print, printJson, tell } from './output.ts'
@@ -62,13 +64,19 @@ changes meanwhile stays as it is. It says what is left: tenants whose database d
 ten minutes, branches of before a migration. Run it again until nothing is, also after it was killed: it goes on where it stopped, and
 fails (1) until the other keys can go. Only then take them away.
 
+With --url (or FREEHOLD_URL) and the credentials of an owner of the platform (FREEHOLD_TOKEN, or FREEHOLD_EMAIL and FREEHOLD_PASSWORD) it
+asks the Worker first which keys it has, by their ids: it begins only when the Worker encrypts under the first key, and says when the
+Worker has no other any more. Without them it cannot know. A deploy takes minutes, and the Worker that answers is one of many.
+
 Settings of the environment:
   MASTER_DATABASE_URL  the master database
   ENCRYPTION_KEYS      the key ring of the Worker, the new key first
   OWNER_KEYS           the key ring for owner logins, which open the databases of tenants
   NEON_SQL_URL         only for a local Neon: its URL for SQL over HTTP; https://, unless it is this machine or with --insecure`,
     )
-    .action((_, command: Command) => rotate(command.optsWithGlobals<Globals>()))
+    .action((_, command: Command) =>
+      rotate(command.optsWithGlobals<Globals>(), command.getOptionValueSourceWithGlobals('url') !== 'default'),
+    )
 
   keys
     .command('reencrypt')
@@ -85,9 +93,31 @@ Settings of the environment:
     .action((_, command: Command) => reencrypt(command.optsWithGlobals<Globals>()))
 }
 
-/** Encrypts everything again under the first key of ENCRYPTION_KEYS. Fails while something is under another key. */
-async function rotate(options: Globals): Promise<void> {
+const KeyIds = z.object({ encryption_keys: z.array(z.string()) })
+
+/** The ids of the keys that the Worker has. Fails unless it encrypts under this one. */
+async function keysOfWorker(options: Globals, key: string): Promise<string[]> {
+  const { encryption_keys } = await withApi(options, (api) => api.call(KeyIds, 'GET', '/keys'))
+  const [first] = encryption_keys
+  if (!encryption_keys.includes(key))
+    throw new Failure(
+      `The Worker does not have the key ${key} yet: put it first in its ENCRYPTION_KEYS, and deploy. Nothing was changed.`,
+    )
+  if (first !== key)
+    throw new Failure(
+      `The Worker has the key ${key}, and still encrypts under ${first}: put ${key} first, and deploy. Nothing was changed.`,
+    )
+  return encryption_keys
+}
+
+/**
+ * Encrypts everything again under the first key of ENCRYPTION_KEYS. Fails while something is under another key, and, where the Worker is
+ * asked, when it does not encrypt under that one.
+ */
+async function rotate(options: Globals, is_asked: boolean): Promise<void> {
   const config = settings(options, ['OWNER_KEYS'])
+  const [newest] = config.ENCRYPTION_KEYS
+  const workers = is_asked && newest ? await keysOfWorker(options, newest.id) : null
   // As above.
   const { dbError, useSqlUrl } = await import('../../src/kernel/db.ts')
   const { newTraceId } = await import('../../src/http/trace.ts')
@@ -100,7 +130,7 @@ async function rotate(options: Globals): Promise<void> {
     )
   })
   const { key, reencrypted, left, can_go } = result
-  if (options.json) printJson(result)
+  if (options.json) printJson({ ...result, worker_keys: workers })
   else {
     tell(`${reencrypted} rows were encrypted again under ${key}.`)
     for (const { where, rows, because } of left) tell(`  left in ${where}${rows === null ? '' : ` (${rows})`}: ${because}`)
@@ -108,12 +138,17 @@ async function rotate(options: Globals): Promise<void> {
   if (left.length) {
     tell(`Keep every key of ENCRYPTION_KEYS: something may still be under another key than ${key}. Run it again.`)
     process.exitCode = 1
-  } else if (!options.json)
+  } else if (!options.json) {
+    const others = workers?.filter((id) => id !== key) ?? can_go
     tell(
-      can_go.length
-        ? `Nothing is under ${can_go.join(', ')} any more: take it away from ENCRYPTION_KEYS, and deploy.`
-        : 'There is no other key.',
+      others.length
+        ? `Nothing is under ${others.join(', ')} any more: take it away from ENCRYPTION_KEYS, and deploy.`
+        : workers
+          ? 'The Worker has no other key.'
+          : 'There is no other key.',
     )
+    if (!workers) tell('The Worker was not asked: with --url and the credentials of an owner it is, and says which keys it has.')
+  }
 }
 
 async function reencrypt(options: Globals): Promise<void> {

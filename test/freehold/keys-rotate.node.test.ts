@@ -189,6 +189,26 @@ describe('keys rotate', () => {
     expect((await sealedUnder(at[0] ?? '', 'zz9')).length).toBe(0)
   })
 
+  test('begins only when the Worker encrypts under the new key, where it is told whom to ask', async () => {
+    const asked = { FREEHOLD_URL: url, FREEHOLD_TOKEN: token }
+    const run = (ring: Record<string, string>, ...more: string[]) => freehold(['keys', 'rotate', ...more], { ...ring, ...asked })
+    const others = { ...given(), ENCRYPTION_KEYS: `aa1:${'D'.repeat(42)}E,${KEYS.ENCRYPTION_KEYS},${FRESH}` }
+    expect(await run(others)).toMatchObject({ code: 1, stderr: expect.stringContaining('does not have the key aa1 yet') })
+    const early = await run(given())
+    expect(early).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining(`still encrypts under ${ID}: put zz9 first, and deploy`),
+    })
+    const nobody = await freehold(['keys', 'rotate'], { ...back(), ...asked, FREEHOLD_TOKEN: 'nobody' })
+    expect(nobody).toMatchObject({ code: 1, stdout: '' })
+    expect((await sealedUnder(String(stack.env.MASTER_DATABASE_URL), 'zz9')).length).toBe(0)
+    expect(JSON.parse((await run(back(), '--json')).stdout)).toMatchObject({ key: ID, worker_keys: [ID, 'zz9'] })
+    await published()
+    expect(await run(back())).toMatchObject({ code: 0, stderr: expect.stringContaining('Nothing is under zz9 any more') })
+    const unasked = await freehold(['keys', 'rotate'], back())
+    expect(unasked).toMatchObject({ code: 0, stderr: expect.stringContaining('The Worker was not asked') })
+  })
+
   test('takes ten thousand rows some at a time, and as many from each statement whatever there is', async () => {
     await plantMails('kept', 10_000)
     let most = 0

@@ -2,6 +2,7 @@ import { z } from '@hono/zod-openapi'
 import { room, route } from '../../http/route.ts'
 import { beginCredentials, CredentialRotation, getCredentials } from './asking.ts'
 import { rotateCredentials } from './credentials.ts'
+import { getKeyIds, KeyIds } from './key-ids.ts'
 import { beginSigningKey, SigningKeyRotation, spreadSigningKey } from './signing.ts'
 
 const Id = z.object({ id: z.uuid() })
@@ -67,4 +68,20 @@ rotationRoutes.openapi(
     problems: ['not_found'],
   }),
   async (c) => c.json(await getCredentials(c.var.ctx, c.req.valid('param').id), 200),
+)
+
+/** The keys of the Worker, for owners of the platform. */
+export const keyIdRoutes = room()
+
+keyIdRoutes.openapi(
+  route({
+    method: 'get',
+    path: '/',
+    summary: 'Get the ids of the keys that the Worker has, and never a key; the first of each setting encrypts',
+    // Whoever rotates keys changes settings of the deployment, which owners do.
+    permission: 'setting:update',
+    trips: 1,
+    returns: { 200: KeyIds },
+  }),
+  async (c) => c.json(await getKeyIds(c.var.ctx), 200),
 )
