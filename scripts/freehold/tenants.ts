@@ -15,6 +15,8 @@ import { type Globals, whole } from './options.ts'
 import { print, printJson, tell } from './output.ts'
 import { failed, stepTable } from './provisioning.ts'
 import { findTenant, listTenants } from './registry.ts'
+import { addResetting } from './resetting.ts'
+import { addRestoring } from './restoring.ts'
 import { addRotation } from './rotation.ts'
 import { addSwitching } from './switching.ts'
 import { pairs, table } from './table.ts'
@@ -49,7 +51,7 @@ export function addTenants(program: Command): void {
   const tenants = program
     .command('tenants')
     .description(
-      'list, show, create, rename, change, adopt, activate, deactivate, delete and move tenants, and rotate their keys',
+      'list, show, create, rename, change, adopt, activate, deactivate, delete, move and restore tenants, rotate their keys, and reset passwords',
     )
     .addHelpText('afterAll', CREDENTIAL_SETTINGS)
 
@@ -106,6 +108,8 @@ export function addTenants(program: Command): void {
   addRotation(tenants)
   addMoving(tenants)
   addCertificate(tenants)
+  addRestoring(tenants)
+  addResetting(tenants)
   addExporting(tenants)
   for (const command of [making, again, adopting])
     command
