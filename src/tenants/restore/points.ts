@@ -7,6 +7,7 @@ import type { Ctx } from '../../kernel/context.ts'
 import { invalid, Problem } from '../../kernel/problem.ts'
 import { rfc3339, rowsOf } from '../../kernel/wire.ts'
 import { neonApi } from '../provisioning/neon.ts'
+import { POINT, Point } from './list.ts'
 import { LEASE, type RestoreWork } from './place.ts'
 
 export const NewRestorePoint = z
@@ -16,42 +17,6 @@ export const NewRestorePoint = z
 export const RestoreConfirmation = z
   .object({ confirm: z.string().max(63).openapi({ description: 'The subdomain of the tenant, repeated' }) })
   .openapi('RestoreConfirmation')
-
-const Named = z.object({ count: z.int(), names: z.array(z.string()).openapi({ description: 'The first twenty' }) })
-const Difference = z
-  .object({
-    people: z.object({ added: Named, changed: Named, removed: Named, deactivated: Named }),
-    passwords: z
-      .object({ changed: Named })
-      .openapi({ description: 'They are as they were then, and must be changed at the next login' }),
-    roles: z.object({ added: Named, changed: Named, removed: Named }),
-    assignments: z.object({ given: Named, taken: Named }),
-    api_keys: z.object({ made: Named, revoked: Named }),
-    settings: z.object({ changed: Named }),
-    sessions: z.object({ ended: z.int() }),
-    one_time_tokens: z.object({ ended: z.int() }),
-    audit: z.object({ entries: z.int() }),
-  })
-  .openapi({
-    description:
-      'Since then. What was added, given or made is not there after a restore, what was removed is there again; what was deactivated, taken or revoked stays so, and all sessions and one-time tokens end',
-  })
-
-export const Point = z.object({
-  id: z.uuid(),
-  at: z.iso.datetime(),
-  state: z.enum(['making', 'ready', 'restoring', 'restored', 'returning', 'returned', 'failed', 'dropped']),
-  error: z.string().nullable(),
-  difference: Difference.nullable(),
-  created_at: z.iso.datetime(),
-  ready_at: z.iso.datetime().nullable(),
-  exchanged_at: z.iso
-    .datetime()
-    .nullable()
-    .openapi({ description: 'Since when the tenant is as it was then, or as before again' }),
-  finished_at: z.iso.datetime().nullable(),
-  kept_until: z.iso.datetime().openapi({ description: 'Until then it can be confirmed, or gone back from' }),
-})
 
 export const RestorePoint = z
   .object({
@@ -67,10 +32,6 @@ export const RestorePoint = z
   })
   .openapi('RestorePoint')
 type Shown = z.infer<typeof RestorePoint>
-
-/** A row `r` as a Point. */
-export const POINT = sql`jsonb_build_object('id', r.id, 'at', ${rfc3339('r.at')}, 'state', r.state, 'error', r.error, 'difference', r.difference, 'created_at', ${rfc3339('r.created_at')},
-  'ready_at', ${rfc3339('r.ready_at')}, 'exchanged_at', ${rfc3339('r.exchanged_at')}, 'finished_at', ${rfc3339('r.finished_at')}, 'kept_until', ${rfc3339('r.kept_until')})`
 
 const shown = (
   id: string,

@@ -5,14 +5,16 @@
 import { z } from '@hono/zod-openapi'
 import type { Ctx } from '../../kernel/context.ts'
 
-const ids = (setting: string) =>
-  z.array(z.string()).openapi({ description: `The ids of the keys of ${setting}: the first encrypts, all decrypt` })
-
-export const KeyIds = z.object({ encryption_keys: ids('ENCRYPTION_KEYS'), owner_keys: ids('OWNER_KEYS') }).openapi('KeyIds')
+export const KeyIds = z
+  .object({
+    encryption_keys: z
+      .array(z.string())
+      .openapi({ description: 'The ids of the keys of ENCRYPTION_KEYS: the first encrypts, all decrypt' }),
+  })
+  .openapi('KeyIds')
 
 /** The ids of the keys that the Worker has which answers: while it is deployed, others may have other ones. One round trip; `setting:update`. */
 export async function getKeyIds(ctx: Ctx): Promise<z.infer<typeof KeyIds>> {
   await ctx.run()
-  const { ENCRYPTION_KEYS, OWNER_KEYS } = ctx.config
-  return { encryption_keys: ENCRYPTION_KEYS.map(({ id }) => id), owner_keys: OWNER_KEYS.map(({ id }) => id) }
+  return { encryption_keys: ctx.config.ENCRYPTION_KEYS.map(({ id }) => id) }
 }

@@ -77,7 +77,7 @@ keyIdRoutes.openapi(
   route({
     method: 'get',
     path: '/',
-    summary: 'Get the ids of the keys that the Worker has, and never a key; the first of each setting encrypts',
+    summary: 'Get the ids of the keys of ENCRYPTION_KEYS that the Worker has, and never a key; the first encrypts',
     // Whoever rotates keys changes settings of the deployment, which owners do.
     permission: 'setting:update',
     trips: 1,
