@@ -128,17 +128,18 @@ export async function exchange(config: Config, work: RestoreWork, host: string):
   const { id, subdomain } = job.tenant
   const is_return = point.state === 'returning'
   await close(owner_url, id, work.attempt, point.trace_id)
-  const { ended, newest } = await endedIn(owner_url, point.at)
+  const { ended, newest, documents } = await endedIn(owner_url, point.at)
   if (!(await isClosed(owner_url, work.attempt))) throw new Error('Another attempt at this restore has begun.')
   const known = at(owner_url, host)
   const left = newest.no < head_no ? { no: head_no, hash: null } : newest
-  const cut = await settle(
+  const settled = await settle(
     known,
     {
       restore_id: point.id,
       at: point.at,
       ended,
       left,
+      documents,
       system_hash: await systemHash(config, id, held.refresh_key_encrypted),
       is_return,
     },
@@ -152,7 +153,7 @@ export async function exchange(config: Config, work: RestoreWork, host: string):
   const { id: host_id, owner_url: host_url } = hostOf(job)
   const host_sealed = await sealHostUrl(config, host_id, at(host_url, host))
   const is_ours = sql`exists (select from platform.hosts h where h.id = ${host_id} and h.branch_id = ${target})`
-  const { no, hash, entries, checkpointed_at } = cut.head
+  const { no, hash, entries, checkpointed_at } = settled.head
   const [, , exchanged] = await batch(
     config.MASTER_DATABASE_URL,
     [
@@ -167,7 +168,8 @@ export async function exchange(config: Config, work: RestoreWork, host: string):
       sql`delete from platform.tenant_migrations m where m.tenant_id = ${id} and m.target > ${version?.name ?? ''} and m.state not in ('running', 'undoing') and ${is_ours}`,
       sql`update platform.kept_branches k set kept_until = now() where k.tenant_id = ${id} and ${is_ours}`,
       sql`insert into platform.audit_cuts (realm_id, to_no, from_no, left_no, left_hash, hash, restore_id)
-          select ${id}, ${no}, ${cut.from_no}, ${left.no}, ${left.hash}, ${hash}, ${point.id} where ${is_ours} on conflict do nothing`,
+          select ${id}, x.to_no, x.from_no, x.left_no, x.left_hash, x.hash, ${point.id}
+          from jsonb_to_recordset(${JSON.stringify(settled.cuts)}::jsonb) as x (to_no integer, from_no integer, left_no integer, left_hash text, hash text) where ${is_ours} on conflict do nothing`,
       sql`insert into platform.audit_heads as a (realm_id, no, hash, entries, checkpointed_at) select ${id}, ${no}, ${hash}, ${entries}, ${checkpointed_at} where ${is_ours}
           on conflict (realm_id) do update set no = excluded.no, hash = excluded.hash, entries = excluded.entries, checkpointed_at = excluded.checkpointed_at, updated_at = now()`,
       sql`update platform.restore_points r set exchanged_at = now() where ${mine(work)} and ${is_ours}`,

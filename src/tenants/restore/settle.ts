@@ -2,10 +2,12 @@
  * What a branch of an earlier moment must lose before it is the tenant's. Threat: going back gives somebody what was taken from them
  * meanwhile: a session that ended, a link that was mailed, a key that was revoked, a job that they left. So sessions and one-time
  * tokens end, and what was ended since stays so; mail that waited then is not sent again; keys are new ones. And the audit would
- * number two checkpoints alike: so a cut, which covers no entry, goes on behind the last number of the branch that is left.
+ * number two checkpoints alike: so a cut, which covers no entry, goes on behind the last number of the branch that is left. And a
+ * limit would forget what was counted: so that goes along.
  */
 import { type SQL, sql } from 'drizzle-orm'
 import { batch, unhurried } from '../../kernel/db.ts'
+import { documentsIn, keepDocuments } from './documents.ts'
 
 const AS_OWNER = sql`set local role freehold_owner`
 
@@ -14,14 +16,15 @@ export type Ended = Record<'keys' | 'people' | 'assignments' | 'grants' | 'deleg
 /** The newest checkpoint of a database. */
 type Newest = { no: number; hash: string | null }
 
-/** What was ended since in the database that is left, and its newest checkpoint. One round trip. */
-export async function endedIn(url: string, at: string): Promise<{ ended: Ended; newest: Newest }> {
+/** What was ended since in the database that is left, its newest checkpoint, and how many documents it counted. One round trip. */
+export async function endedIn(url: string, at: string): Promise<{ ended: Ended; newest: Newest; documents: unknown }> {
   // An hour earlier: clocks differ, and what was ended before is ended there, too.
   const since = sql`${at}::timestamptz - interval '1 hour'`
   const ids = (from: SQL) => sql`coalesce((select jsonb_agg(x.id) from (${from}) x), '[]')`
-  const [, , [row] = []] = await batch(url, [
+  const [, , , [counted] = [], [row] = []] = await batch(url, [
     unhurried,
     AS_OWNER,
+    ...documentsIn,
     sql`select jsonb_build_object(
           'keys', ${ids(sql`select k.id from freehold.api_keys k where k.revoked_at > ${since}`)},
           'people', ${ids(sql`select u.id from freehold.users u where not u.is_active and u.updated_at > ${since}`)},
@@ -34,7 +37,8 @@ export async function endedIn(url: string, at: string): Promise<{ ended: Ended; 
         ) as ended,
         (select jsonb_build_object('no', s.no, 'hash', encode(s.hash, 'hex')) from freehold.audit_checkpoints s order by s.no desc limit 1) as newest`,
   ])
-  return { ended: row?.ended as Ended, newest: (row?.newest ?? { no: 0, hash: null }) as Newest }
+  const newest = (row?.newest ?? { no: 0, hash: null }) as Newest
+  return { ended: row?.ended as Ended, newest, documents: counted?.documents ?? null }
 }
 
 const GIVEN = `current_setting('freehold.given')::jsonb`
@@ -58,7 +62,10 @@ const END_AGAIN = sql.raw(`do $$ declare subject uuid; begin
     end;
   end loop; end $$`)
 
-export type Cut = { from_no: number; head: { no: number; hash: string; entries: number; checkpointed_at: string } }
+/** A cut, as the master keeps it (table.ts). */
+type Cut = { to_no: number; from_no: number; left_no: number; left_hash: string | null; hash: string }
+/** `cuts`: that of this attempt, and those of attempts before it that did not come to the exchange. */
+export type Settled = { cuts: Cut[]; head: { no: number; hash: string; entries: number; checkpointed_at: string } }
 
 /**
  * Does all that, in one transaction, and cuts the audit behind checkpoint `left.no`. Repeatable: a cut that is there stays, and nothing is
@@ -66,10 +73,18 @@ export type Cut = { from_no: number; head: { no: number; hash: string; entries: 
  */
 export async function settle(
   url: string,
-  about: { restore_id: string; at: string; ended: Ended; left: Newest; system_hash: string; is_return: boolean },
+  about: {
+    restore_id: string
+    at: string
+    ended: Ended
+    left: Newest
+    documents: unknown
+    system_hash: string
+    is_return: boolean
+  },
   trace_id: string,
-): Promise<Cut> {
-  const { restore_id, at, ended, left, system_hash, is_return } = about
+): Promise<Settled> {
+  const { restore_id, at, ended, left, documents, system_hash, is_return } = about
   const to = left.no + 1
   const is_new = sql`not exists (select from freehold.audit_checkpoints k where k.no >= ${to}::integer)`
   const told = JSON.stringify({ restore_id, at, is_return, left_checkpoint: left.no, left_hash: left.hash })
@@ -83,6 +98,7 @@ export async function settle(
     sql`update freehold.mails m set state = 'dead', finished_at = now(), secrets_encrypted = null where m.state = 'queued'`,
     sql`delete from access.kept_answers`,
     END_AGAIN,
+    ...keepDocuments(documents),
     sql`update freehold.users u set must_change_password = true
         where u.id in (select value::uuid from jsonb_array_elements_text(${JSON.stringify(ended.passwords)}::jsonb)) and not u.must_change_password`,
     // Keys that leaked since then, or were replaced, count for nothing; what was signed with them ended above.
@@ -97,14 +113,19 @@ export async function settle(
           'next_xid', pg_snapshot_xmax(pg_current_snapshot())::text::bigint, 'created_at', clock_timestamp())) as c)
         insert into freehold.audit_checkpoints (no, entries, oldest_xid, next_xid, hash, created_at)
         select (c).no, 0, (c).oldest_xid, (c).next_xid, sha256(coalesce((select n.hash from n), '') || access.canonical_checkpoint(c)), (c).created_at from cut where ${is_new}`,
-    sql`select coalesce((select max(p.no) from freehold.audit_checkpoints p where p.no < s.no), 0) as from_no, s.no, encode(s.hash, 'hex') as hash, s.created_at::text as checkpointed_at,
+    // Each has an entry of its own transaction that says behind which checkpoint it goes on.
+    sql`select (select jsonb_agg(jsonb_build_object('to_no', k.no, 'from_no', coalesce((select max(p.no) from freehold.audit_checkpoints p where p.no < k.no), 0),
+            'left_no', k.no - 1, 'left_hash', d.after ->> 'left_hash', 'hash', encode(k.hash, 'hex')) order by k.no)
+          from freehold.audit_checkpoints k join freehold.audit_log l on l.activity_type = 'TENANT_RESTORED' and l.at between k.created_at - interval '10 minutes' and k.created_at
+            join freehold.audit_detail d on d.log_id = l.id and d.after ->> 'restore_id' = ${restore_id} and (d.after ->> 'left_checkpoint')::integer = k.no - 1
+          where k.entries = 0) as cuts, s.no, encode(s.hash, 'hex') as hash, s.created_at::text as checkpointed_at,
           (select sum(e.entries)::integer from freehold.audit_checkpoints e) as entries from freehold.audit_checkpoints s where s.no = ${to}::integer`,
   ]
   const row = (await batch(url, statements, trace_id)).at(-1)?.[0]
   if (!row) throw new Error('The branch has a newer checkpoint of the audit than the tenant.')
-  const { from_no, no, hash, entries, checkpointed_at } = row as Record<string, string>
+  const { no, hash, entries, checkpointed_at } = row as Record<string, string>
   return {
-    from_no: Number(from_no),
+    cuts: (row.cuts ?? []) as Cut[],
     head: { no: Number(no), hash: String(hash), entries: Number(entries), checkpointed_at: String(checkpointed_at) },
   }
 }
