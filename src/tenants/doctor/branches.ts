@@ -5,7 +5,7 @@ export type Branch = { id: string; name: string }
 
 /**
  * Of these branches, the ids of those that the master knows: of a tenant, one that is kept of before a migration, one that an undo
- * left, or all that a tenant has left by a move and that is not removed yet. What is kept is recorded before Neon is asked for it, with the name that it will have.
+ * or a restore left, or all that a tenant has left by a move and that is not removed yet. What is kept is recorded before Neon is asked for it, with the name that it will have.
  */
 export function knownBranches(branches: Branch[]): SQL {
   const ours = branches.map(({ id, name }) => ({ id, name, tenant_id: tenantOfBranch(name) }))
@@ -16,6 +16,6 @@ export function knownBranches(branches: Branch[]): SQL {
       or exists (select from platform.kept_branches k where k.tenant_id = t.id
         and (b.id = k.branch_id or b.name = format('tenant-%s-before-%s-%s', t.id, substring(k.target from '/([0-9]+)'), k.attempt)))
       or exists (select from platform.migration_undos u where u.tenant_id = t.id and (b.id = u.parent_id or b.id = u.branch_id and u.state = 'running'))
-      or exists (select from platform.restore_points r where r.tenant_id = t.id and r.removed_at is null
+      or exists (select from platform.restore_points r where r.tenant_id = t.id and (r.removed_at is null or r.state = 'restored')
         and (b.id in (r.parent_id, r.branch_id) or b.name = format('tenant-%s-at-%s', t.id, left(r.id::text, 8))))`
 }

@@ -36,6 +36,7 @@ export const CODES = {
   move_stuck: safe('work', 'Go on with the move'),
   tenant_taken: safe('work', 'Give the tenant back'),
   tenant_closed: safe('work', 'Open its database'),
+  restore_overdue: told('work'),
   host_stuck: told('work'),
   tenant_failed: told('work'),
   tenant_behind: told('work'),

@@ -16,6 +16,7 @@ export const tenantWork: Part = {
     'provisioning_stuck',
     'erasure_stuck',
     'rotation_stuck',
+    'restore_overdue',
     'tenant_failed',
     'tenant_behind',
     'migration_failed',
@@ -39,6 +40,12 @@ export const tenantWork: Part = {
             union all
             select 'rotation_stuck', format('The rotation of its keys began %s minutes ago.', floor(extract(epoch from now() - t.rotating_since) / 60))
             where t.rotating_since < now() - interval '2 minutes'
+            union all
+            select 'restore_overdue', format('%s should have been removed at Neon %s hours ago: the log of the scheduled job says why it is not.',
+              case r.state when 'restored' then 'What it was before it was restored' else 'The branch of a restore point' end,
+              floor(extract(epoch from now() - r.kept_until) / 3600))
+            from platform.restore_points r
+            where r.tenant_id = t.id and r.removed_at is null and r.state in ('restored', 'returned', 'failed', 'dropped') and r.kept_until < now() - interval '1 hour'
             union all
             select 'tenant_failed', coalesce((
               select format('Step %s failed: %s', s.name, coalesce(s.error, 'it says nothing'))

@@ -1,13 +1,15 @@
 /**
  * What is done about restore points without an operator. Threat: a tenant stays closed because whoever worked on it died; branches and
- * computes pile up that nobody needs; the branch that is removed is the tenant's. So a branch is removed only while no tenant has it.
+ * computes pile up that nobody needs; what people deleted is kept for ever in a state that nobody can go back to; the branch that is
+ * removed is the tenant's. So a branch is removed only while no tenant has it.
  */
+import { raw } from '@neon/sdk'
 import { sql } from 'drizzle-orm'
 import type { Config } from '../../kernel/config.ts'
 import { batch } from '../../kernel/db.ts'
 import type { Env } from '../../kernel/env.ts'
 import { log } from '../../kernel/log.ts'
-import { removeComputes } from '../migration/kept.ts'
+import { computeOf, removeComputes } from '../migration/kept.ts'
 import { neonApi, reason, remove } from '../provisioning/neon.ts'
 import { isGone } from '../provisioning/projects.ts'
 import { LEASE, type RestoreWork } from './place.ts'
@@ -20,10 +22,11 @@ export async function startRestore(env: Env, work: RestoreWork): Promise<void> {
   })
 }
 
-/** A branch that no tenant and no host has. */
-const IS_NOBODYS = sql.raw(
-  `not exists (select from platform.hosts h where h.branch_id = r.branch_id and h.project_id = r.project_id) and not exists (select from platform.tenants t where t.branch_id = r.branch_id)`,
-)
+/** A branch of a row `r` that no tenant and no host has. */
+const isNobodys = (branch: 'branch_id' | 'parent_id') =>
+  sql.raw(
+    `not exists (select from platform.hosts h where h.branch_id = r.${branch} and h.project_id = r.project_id) and not exists (select from platform.tenants t where t.branch_id = r.${branch})`,
+  )
 
 /** In which account at Neon a row `r` is. */
 const ACCOUNT = sql.raw(
@@ -33,18 +36,21 @@ const ACCOUNT = sql.raw(
 )
 
 /**
- * For the scheduled job: goes on with restores whose lease ran out, removes the branches of restore points that are over, and the
- * computes of branches that were left. One round trip to the master where there is nothing to do, and none to a tenant's database.
+ * For the scheduled job: goes on with restores whose lease ran out, removes the branches of restore points that are over, the
+ * computes of branches that were left, and after a week the state in these branches. One round trip to the master where there is nothing to do, and none to a tenant's database.
  */
 export async function tendRestores(env: Env, config: Config): Promise<void> {
-  const [lost = [], , over = [], left = []] = await batch(config.MASTER_DATABASE_URL, [
+  const [lost = [], , over = [], left = [], before = []] = await batch(config.MASTER_DATABASE_URL, [
     sql`update platform.restore_points r set attempts = r.attempts + 2, lease_until = now() + ${LEASE} where r.state in ('making', 'restoring', 'returning') and r.lease_until < now()
         returning r.id as restore_id, r.attempts as attempt`,
     sql`update platform.restore_points r set state = 'dropped', finished_at = now() where r.state = 'ready' and r.kept_until <= now()`,
     sql`select r.id, r.tenant_id, r.project_id, r.branch_id, ${ACCOUNT} from platform.restore_points r
-        where r.removed_at is null and r.kept_until <= now() and r.state in ('failed', 'dropped', 'returned') and ${IS_NOBODYS} order by r.kept_until limit 20`,
+        where r.removed_at is null and r.kept_until <= now() and r.state in ('failed', 'dropped', 'returned') and ${isNobodys('branch_id')} order by r.kept_until limit 20`,
     sql`select r.id, r.project_id, case r.state when 'returned' then r.branch_id else r.parent_id end as branch_id, ${ACCOUNT} from platform.restore_points r where r.compute_until <= now() and r.state in ('restored', 'returned')
           and not exists (select from platform.hosts h where h.project_id = r.project_id and h.branch_id = case r.state when 'returned' then r.branch_id else r.parent_id end) limit 20`,
+    sql`select r.id, r.project_id, r.parent_id, t.database_name, t.subdomain, h.owner_role, h.account, h.organization
+        from platform.restore_points r join platform.tenants t on t.id = r.tenant_id left join platform.hosts h on h.project_id = r.project_id
+        where r.removed_at is null and r.kept_until <= now() and r.state = 'restored' and ${isNobodys('parent_id')} order by r.kept_until limit 5`,
   ])
   for (const work of lost) await startRestore(env, work as RestoreWork)
   const failed = (what: string) => (error: unknown) => log(what, { error: reason(error) })
@@ -57,6 +63,8 @@ export async function tendRestores(env: Env, config: Config): Promise<void> {
     )
     await removed.catch(failed('compute of a branch that was left not removed'))
   }
+  for (const row of before)
+    await removeBefore(config, row as Record<string, string | null>).catch(failed('state before a restore not removed'))
 }
 
 /** What Neon has no more needs no removing. */
@@ -88,4 +96,30 @@ async function removePoint(
       })(),
     )
   await batch(config.MASTER_DATABASE_URL, [sql`update platform.restore_points set removed_at = now() where id = ${id}`])
+}
+
+/**
+ * Removes the state that a tenant left a week ago: its database, in the branch that was left. The branch itself stays empty, because Neon
+ * deletes no branch that has a child, which the tenant's is; it goes with the tenant. Repeatable: a database that is gone is not deleted
+ * again, and an answer that was lost is asked for again.
+ */
+async function removeBefore(config: Config, row: Record<string, string | null>): Promise<void> {
+  const { id, subdomain, owner_role, account, organization } = row
+  const neon = neonApi(config, { at: { account, organization } })
+  const at = { project_id: String(row.project_id), branch_id: String(row.parent_id) }
+  const database = String(row.database_name)
+  const empty = async () => {
+    const { databases } = await raw.listProjectBranchDatabases({ client: neon.client, path: at, throwOnError: true })
+    if (databases.some(({ name }) => name === database)) {
+      // Without a compute Neon would note the deletion, and keep the rows.
+      await computeOf(neon, { ...at, owner_role: String(owner_role), database })
+      await remove(neon, at, database)
+    }
+    await removeComputes(neon, at.project_id, at.branch_id)
+  }
+  await absent(empty())
+  await batch(config.MASTER_DATABASE_URL, [
+    sql`update platform.restore_points set removed_at = now() where id = ${id} and state = 'restored'`,
+  ])
+  log('state before a restore removed', { tenant: String(subdomain), restore: String(id) })
 }

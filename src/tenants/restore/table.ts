@@ -41,7 +41,7 @@ export const restore_points = platform.table(
     kept_until: moment().notNull(),
     /** From then on the computes of the branch that is not the tenant's are removed; null: there are none. */
     compute_until: moment(),
-    /** The branch of it is removed, or cannot be. */
+    /** The branch of it is removed; or of one that was restored, the tenant's database in the branch that was left. */
     removed_at: moment(),
   },
   (t) => [
