@@ -21,7 +21,7 @@ const SUBJECTS: [name: string, paths: RegExp, description: string][] = [
   ['Platform: operators', /^\/platform\/v1\/operators/, 'The users of the platform.'],
   ['Platform: sessions and keys', /^\/platform\/v1\/(sessions|api-keys)/, 'Sessions and API keys of the operator who asks.'],
   ['Platform: audit', /^\/platform\/v1\/audit/, 'What operators did.'],
-  ['Platform: settings', /^\/platform\/v1\/settings/, 'Rules for operators, as a tenant has them for its users.'],
+  ['Platform: settings', /^\/platform\/v1\/(settings|keys)/, 'Rules for operators, as a tenant has them for its users; keys.'],
   ['Platform: plans', /^\/platform\/v1\/(plans|tenants\/\{id\}\/licenses)/, 'Plans and licenses, and the limits in them.'],
   [
     'Platform: migrations',

@@ -75,6 +75,7 @@ export const keyIdRoutes = room()
 
 keyIdRoutes.openapi(
   route({
+    operationId: 'getKeyIds',
     method: 'get',
     path: '/',
     summary: 'Get the ids of the keys of ENCRYPTION_KEYS that the Worker has, and never a key; the first encrypts',
