@@ -225,6 +225,17 @@ describe('a permission', () => {
     expect(await refusal(one.requirePermission(bearing(await token()), 'document:read', { online: true }))).toBe(code)
   })
 
+  it('is not held by who only looks as if they had been verified, here or elsewhere', async () => {
+    const elsewhere = await verifier().verify(bearing(await token()))
+    const shaped = { ...elsewhere, headers: {} }
+    expect(await refusal(verifier().requirePermission(shaped, 'document:read'))).toBe('token_missing')
+    const other = verifier({ tenant: 'other' }).requirePermission(
+      { ...elsewhere, headers: { authorization: `Bearer ${elsewhere.token}` } },
+      'document:read',
+    )
+    expect(await refusal(other)).toBe('token_wrong_tenant')
+  })
+
   it('is not held where the service does not answer', async () => {
     const one = verifier()
     const caller = await one.verify(bearing(await token()))

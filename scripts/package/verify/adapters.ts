@@ -11,22 +11,17 @@ export type ExpressResponse = {
 }
 export type ExpressNext = (error?: unknown) => void
 
-/** A caller, who holds the permission if one is named. One who was verified before is not verified again. */
-const admitted = async (verifier: Verifier, request: Asked, known: Caller | undefined, needed: Needed) => {
-  const caller = known ?? (await verifier.verify(request))
-  return needed.permission === undefined ? caller : verifier.requirePermission(caller, needed.permission, needed)
-}
+/** A caller, who holds the permission if one is named. A verifier verifies a request once. */
+const admitted = (verifier: Verifier, request: Asked, needed: Needed): Promise<Caller> =>
+  needed.permission === undefined ? verifier.verify(request) : verifier.requirePermission(request, needed.permission, needed)
 
 type Needed = PermissionOptions & { permission?: string }
 
 /** For Hono: `app.use(forHono(verifier))`; then `c.get('caller')` is who asks. With `{ permission }` it is needed, too. */
 export const forHono = (verifier: Verifier, needed: Needed = {}) => {
-  return async (
-    c: HonoContext & { get?(key: 'caller'): Caller | undefined },
-    next: () => Promise<void>,
-  ): Promise<Response | undefined> => {
+  return async (c: HonoContext, next: () => Promise<void>): Promise<Response | undefined> => {
     try {
-      c.set('caller', await admitted(verifier, c.req.raw, c.get?.('caller'), needed))
+      c.set('caller', await admitted(verifier, c.req.raw, needed))
     } catch (error) {
       if (error instanceof Refusal) return error.response()
       throw error
@@ -40,7 +35,7 @@ export const forHono = (verifier: Verifier, needed: Needed = {}) => {
 export const forExpress = (verifier: Verifier, needed: Needed = {}) => {
   return async (request: ExpressRequest, response: ExpressResponse, next: ExpressNext): Promise<void> => {
     try {
-      request.caller = await admitted(verifier, request, request.caller, needed)
+      request.caller = await admitted(verifier, request, needed)
     } catch (error) {
       if (!(error instanceof Refusal)) return next(error)
       response.status(error.status).set(error.headers).send(JSON.stringify(error.problem))

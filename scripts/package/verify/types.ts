@@ -48,6 +48,6 @@ export type PermissionOptions = {
 export type Verifier = {
   /** Who asks. Fails with Refusal. */
   verify(request: Asked): Promise<Caller>
-  /** Fails with Refusal `forbidden` unless the caller holds the permission; `request` may be a caller that was verified. */
+  /** Fails with Refusal `forbidden` unless the caller holds the permission; `request` may be a caller that this verifier verified. */
   requirePermission(request: Asked | Caller, permission: string, options?: PermissionOptions): Promise<Caller>
 }

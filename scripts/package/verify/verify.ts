@@ -22,7 +22,12 @@ export function createVerifier(options: VerifierOptions): Verifier {
   const ask = options.fetch ?? ((url: string, init: RequestInit) => fetch(url, init))
   const keysOf = keyStore(ask)
 
-  const verify = async (request: Asked): Promise<Caller> => {
+  /** Whom this verifier verified. That something is shaped like a caller says nothing: other middleware sets `claims`, too. */
+  const callers = new WeakSet<object>()
+  /** What came of each request, so that several middlewares verify it once. */
+  const known = new WeakMap<object, Promise<Caller>>()
+
+  const verifyOnce = async (request: Asked): Promise<Caller> => {
     const token = bearerOf(request)
     const tenant = typeof options.tenant === 'function' ? await options.tenant(request) : options.tenant
     if (tenant === null || !LABEL.test(tenant)) throw new Refusal('token_wrong_tenant')
@@ -36,11 +41,21 @@ export function createVerifier(options: VerifierOptions): Verifier {
         clockTolerance: clock_tolerance,
         requiredClaims: ['sub', 'tid', 'exp', 'iat'],
       })
-      return callerOf(payload, tenant, token)
+      const caller = callerOf(payload, tenant, token)
+      callers.add(caller)
+      return caller
     } catch (error) {
       if (error instanceof Refusal) throw error
       throw new Refusal(codeOf(error, token, issuer), { cause: error })
     }
+  }
+
+  const verify = (request: Asked): Promise<Caller> => {
+    const before = known.get(request)
+    if (before) return before
+    const verifying = verifyOnce(request)
+    known.set(request, verifying)
+    return verifying
   }
 
   /** What the service says of a permission, in one request. */
@@ -69,7 +84,7 @@ export function createVerifier(options: VerifierOptions): Verifier {
     verify,
     requirePermission: async (request, permission, { online, resource } = {}) => {
       if (resource && online === false) throw new TypeError('A resource is known to the service alone: leave online out.')
-      const caller = 'claims' in request ? request : await verify(request)
+      const caller = callers.has(request) ? (request as Caller) : await verify(request as Asked)
       const isSaid = caller.permissions.includes(permission)
       const isAsked = online ?? (resource !== undefined || (!isSaid && caller.permissions_truncated))
       if (!(isAsked ? await isAllowed(caller, permission, resource) : isSaid)) throw new Refusal('forbidden', { permission })
