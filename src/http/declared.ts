@@ -1,5 +1,6 @@
 /** The headers of requests and answers as the OpenAPI document declares them. */
 import { z } from '@hono/zod-openapi'
+import { type Code, problemCatalogue } from '../kernel/problem.ts'
 
 const text = (description: string, example: string, more: object = {}) =>
   ({ description, example, schema: { type: 'string', ...more } }) as const
@@ -18,6 +19,10 @@ const ASKED = {
   ),
   'If-Match': text(
     'The `ETag` of the resource as it was read: if it was changed since, nothing is changed now, and the answer is 412 `etag_mismatch`.',
+    TAG,
+  ),
+  'If-None-Match': text(
+    'The `ETag` of the resource as the caller has it: if it is the same still, the answer is 304, without it.',
     TAG,
   ),
   Prefer: text('`wait=30` waits up to 30 seconds for the result and then answers 201 instead of 202 (RFC 7240).', 'wait=30'),
@@ -40,6 +45,11 @@ const ANSWERED = {
     },
   ),
   'Retry-After': { description: 'The seconds after which to try again.', example: 2, schema: { type: 'integer', minimum: 0 } },
+  'RateLimit-Policy': text(
+    'The limits that the request counted for: so many (`q`) in so many seconds (`w`).',
+    '"requests";q=600;w=60',
+  ),
+  RateLimit: text('The limit that is used up, and for how many seconds (`t`).', '"requests";r=0;t=60'),
   'WWW-Authenticate': text('The challenge of RFC 6750.', 'Bearer realm="freehold"'),
   'Content-Language': text('The language of the problem.', 'en', { enum: ['en', 'es'] }),
   'Freehold-License': text(
@@ -63,3 +73,35 @@ export const answered = (...names: (Answered | false | null | undefined)[]) =>
 
 /** True for the schema of a resource that has an entity tag (answer.ts). */
 export const isTagged = (schema: z.ZodType | null) => schema instanceof z.ZodObject && 'updated_at' in schema.shape
+
+const ProblemDocument = z
+  .object({
+    type: z.url(),
+    title: z.string(),
+    status: z.int(),
+    detail: z.string(),
+    instance: z.string(),
+    code: z.enum(Object.keys(problemCatalogue) as [Code]),
+    trace_id: z.string(),
+    url: z.url().optional().openapi({ description: 'Of `tenant_renamed`: where the tenant is now' }),
+    errors: z.array(z.object({ pointer: z.string(), detail: z.string() })).optional(),
+  })
+  .openapi('Problem')
+
+/** The problems of a route, by their status. */
+export function problemResponses(codes: Iterable<Code>) {
+  const content = { 'application/problem+json': { schema: ProblemDocument } }
+  const byStatus = Map.groupBy(codes, (code) => problemCatalogue[code][0])
+  return Object.fromEntries(
+    [...byStatus].map(([status, same]) => {
+      const headers = answered(
+        'Content-Language',
+        status === 401 && 'WWW-Authenticate',
+        [429, 503].includes(status) && 'Retry-After',
+        status === 429 && 'RateLimit-Policy',
+        status === 429 && 'RateLimit',
+      )
+      return [status, { description: same.join(', '), headers, content }]
+    }),
+  )
+}

@@ -1,11 +1,11 @@
 import { createRoute, OpenAPIHono, z } from '@hono/zod-openapi'
 import type { MiddlewareHandler } from 'hono'
-import { type Code, Problem, problemCatalogue } from '../kernel/problem.ts'
+import { type Code, Problem } from '../kernel/problem.ts'
 import { languageOf } from './accept-language.ts'
 import { needOf, requireCredential, withoutAdmission } from './admit.ts'
 import type { AppEnv } from './app-env.ts'
 import { checkQuery, FORMS, JSON_TYPE, PATCH_TYPE, strictBody, typed } from './body.ts'
-import { type Asked, answered, asked, isTagged } from './declared.ts'
+import { type Asked, answered, asked, isTagged, problemResponses } from './declared.ts'
 import { EVENT_STREAM, LastEventId } from './events.ts'
 import { IdempotencyHeader, once } from './idempotency.ts'
 import { issuesIn, rootOf } from './issues.ts'
@@ -86,20 +86,6 @@ type Responses<R> = {
     : { description: string }
 }
 
-const ProblemDocument = z
-  .object({
-    type: z.url(),
-    title: z.string(),
-    status: z.int(),
-    detail: z.string(),
-    instance: z.string(),
-    code: z.enum(Object.keys(problemCatalogue) as [Code]),
-    trace_id: z.string(),
-    url: z.url().optional().openapi({ description: 'Of `tenant_renamed`: where the tenant is now' }),
-    errors: z.array(z.object({ pointer: z.string(), detail: z.string() })).optional(),
-  })
-  .openapi('Problem')
-
 /**
  * Declares a route. What needs no body comes first: the credential, the rate limit, the content type, the size. Admission requires
  * the permission that the OpenAPI document prints; bodies are strict; the tests enforce the printed budget.
@@ -123,6 +109,8 @@ export function route<
     ...EVERY,
     ...(spec.problems ?? []),
   ])
+  const is_conditional = spec.method === 'get' && isTagged(spec.returns[200] ?? null)
+  const policy = (!spec.public || failures !== undefined) && 'RateLimit-Policy'
   const returns = Object.entries(spec.returns).map(([status, schema]) => [
     status,
     schema
@@ -133,11 +121,12 @@ export function route<
             status !== '202' && isTagged(schema) && 'ETag',
             (status === '201' || (status === '202' && spec.location)) && 'Location',
             creates && 'Idempotency-Replayed',
+            policy,
           ),
         }
       : {
           description: spec.summary,
-          headers: answered(),
+          headers: answered(policy),
           ...(spec.lines && { content: { [NDJSON]: { schema: spec.lines.gives } } }),
           ...(spec.files && { content: contentOf(spec.files) }),
           ...(spec.events && status === '200' && { content: { [EVENT_STREAM]: { schema: spec.events } } }),
@@ -147,6 +136,7 @@ export function route<
   const headers: (Asked | false | undefined)[] = [
     (!spec.public || spec.account) && 'X-Account',
     codes.has('etag_mismatch') && 'If-Match',
+    is_conditional && 'If-None-Match',
     spec.prefer && 'Prefer',
     'Accept-Language',
   ]
@@ -184,7 +174,10 @@ export function route<
       ...(creates && { headers: IdempotencyHeader }),
       ...(spec.events && { headers: LastEventId }),
     },
-    responses: { ...problemResponses(codes), ...Object.fromEntries(returns) },
+    responses: {
+      ...problemResponses(codes),
+      ...Object.fromEntries(returns),
+    },
   }
   // zod-openapi infers a handler's input from the literal type of the config; ours is computed above, so it is stated here.
   const made = createRoute(config as unknown as Parameters<typeof createRoute>[0])
@@ -222,21 +215,6 @@ const AUTHENTICATED: Code[] = [
 ]
 const IDEMPOTENT: Code[] = ['invalid_request', 'idempotency_mismatch', 'illegal_state']
 const BODY: Code[] = ['invalid_request', 'body_too_large', 'unsupported_media_type']
-
-function problemResponses(codes: Iterable<Code>) {
-  const content = { 'application/problem+json': { schema: ProblemDocument } }
-  const byStatus = Map.groupBy(codes, (code) => problemCatalogue[code][0])
-  return Object.fromEntries(
-    [...byStatus].map(([status, same]) => {
-      const headers = answered(
-        'Content-Language',
-        status === 401 && 'WWW-Authenticate',
-        [429, 503].includes(status) && 'Retry-After',
-      )
-      return [status, { description: same.join(', '), headers, content }]
-    }),
-  )
-}
 
 const contentOf = (files: Record<string, z.ZodType>) =>
   Object.fromEntries(Object.entries(files).map(([type, schema]) => [type, { schema }]))
