@@ -407,7 +407,7 @@ describe('a login', () => {
     expect([status, code], `${what}: ${detail}`).toEqual([409, 'illegal_state'])
     expect(statements).toEqual(wanted(shop, name))
     await asSuper(shop.real, ...statements.map((statement) => statement.replace('current_user', `"${shop.owner}"`)))
-    await asSuper(shop.real, `select pg_terminate_backend(pid) from pg_stat_activity where usename = '${name}'`)
+    await asSuper(shop.real, `select pg_terminate_backend(pid, 5000) from pg_stat_activity where usename = '${name}'`)
     const made = await adopt(url)
     expect(made.status, JSON.stringify(made.body)).toBe(201)
     expect((await login(made.name)).status).toBe(200)
