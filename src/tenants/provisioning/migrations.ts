@@ -144,6 +144,14 @@ export class BeforeBaseline extends CannotMigrate {
   }
 }
 
-/** What a ledger keeps of a migration. */
-export const checksumOf = async ({ text }: Migration) =>
-  encodeHexLowerCase(new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text))))
+const checksums = new WeakMap<Migration, string>()
+
+/** What a ledger keeps of a migration. Hashed once in an isolate: all of them are as long as a book. */
+export async function checksumOf(migration: Migration): Promise<string> {
+  const known = checksums.get(migration)
+  if (known !== undefined) return known
+  const sum = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(migration.text))
+  const checksum = encodeHexLowerCase(new Uint8Array(sum))
+  checksums.set(migration, checksum)
+  return checksum
+}

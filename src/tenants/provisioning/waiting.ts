@@ -34,10 +34,11 @@ const secondsToWait = (prefer = '') =>
 
 /** The tenant, if it becomes active until then; otherwise null, at most one look at the master later. */
 async function waitUntilActive(ctx: Ctx, id: string, until: number): Promise<z.infer<typeof Tenant> | null> {
-  // Often at first, then less often: each look is a round trip to the master.
-  for (let pause = 20, left = until - Date.now(); left > 0; left = until - Date.now()) {
+  // Not before anybody can be done; then often, and less and less: each look is a round trip to the master.
+  for (let pause = 150, next = 15, left = until - Date.now(); left > 0; left = until - Date.now()) {
     await scheduler.wait(Math.min(pause, left))
-    pause = Math.min(1_000, pause * 1.125)
+    pause = next
+    next = Math.min(1_000, next * 1.06)
     const tenant = await getTenant(ctx, id)
     if (tenant.status === 'active') return tenant
     if (tenant.status === 'failed') return null
