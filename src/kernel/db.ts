@@ -111,6 +111,9 @@ export async function batch(
   return rows.slice(all.length - statements.length)
 }
 
+/** Runs a statement that Postgres allows in no transaction, such as `create database`, in one round trip. */
+export const alone = (url: string, statement: SQL): Promise<unknown> => requireJson(connect(url).execute(statement))
+
 /** Gives the rest of the transaction five minutes, where the login's own limits are meant for requests. Send it with UNHURRIED_MS where they may pass. */
 export const unhurried = sql`select set_config(s.name, '5min', true) from pg_settings s where s.name in ('statement_timeout', 'transaction_timeout')`
 

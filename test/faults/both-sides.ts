@@ -9,6 +9,9 @@ export const BESIDE = `select k.tenant_id, format('tenant-%s-before-%s-%s', k.te
   union all select u.tenant_id, format('tenant-%s-undone-%s', u.tenant_id, u.parent_id), u.parent_id from platform.migration_undos u where u.state = 'done'`
 export const ROLES = `select rolname from pg_roles where rolname ~ '^freehold_(app|owner)_[0-9a-f]{12}'`
 
+const isTemplate = (host_id: string, name: string) =>
+  new RegExp(`^freehold-template-${host_id.replaceAll('-', '').slice(0, 12)}-[0-9a-f]{12}$`).test(name)
+
 /**
  * Everything that Neon has beside what the master knows, one line each. Projects by name, branches and databases by place, login roles by
  * the tenant's id in them. Two of one name, or one without the other, show as a difference of the two lists.
@@ -30,8 +33,10 @@ export async function compared(askNeon: (path: string) => Promise<any>, { hosts,
     for (const branch of (await askNeon(`/projects/${host.project_id}/branches`)).branches) {
       const name = branch.default ? 'main' : `${branch.name} ${branch.id}`
       neon.push(`branch ${host.name} ${name}`)
-      for (const database of (await askNeon(`/projects/${host.project_id}/branches/${branch.id}/databases`)).databases)
-        neon.push(`database ${host.name} ${name} ${database.name}`)
+      const listed = (await askNeon(`/projects/${host.project_id}/branches/${branch.id}/databases`)).databases as Row[]
+      // A shared host may have one template, which is of no tenant.
+      const template = listed.find((database) => host.kind === 'database' && isTemplate(host.id, database.name))
+      for (const database of listed) if (database !== template) neon.push(`database ${host.name} ${name} ${database.name}`)
     }
     known.push(`branch ${host.name} main`, `database ${host.name} main neondb`)
     for (const tenant of there) {

@@ -1,9 +1,11 @@
 /** What the doctor finds at Neon, and deletes when it is asked to. */
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it, vi } from 'vitest'
+import { alone } from '../../src/kernel/db.ts'
 import { sealOwnerUrl } from '../../src/tenants/provisioning/owner-url.ts'
+import { keepTemplate, templateOf } from '../../src/tenants/provisioning/template.ts'
 import { databaseOf, master, rowsOf, settings } from '../support/databases.ts'
-import { about, codes, examine, fix, patient, remove, written } from '../support/doctor.ts'
+import { about, codes, examine, fix, mended, patient, remove, written } from '../support/doctor.ts'
 import { askNeon } from '../support/faults.ts'
 import { makeTenant, operatorToken } from '../support/people.ts'
 import { plantTenant } from '../support/planted.ts'
@@ -54,6 +56,19 @@ describe('at Neon', () => {
     expect(await written(subject)).toMatchObject({ email: 'ada@freehold.test', after: { code: 'database_of_nobody' } })
     expect(await codes('neon', subject)).toEqual([])
     expectProblem(await remove('database_of_nobody', subject, 'astray_stranger'), 409, 'illegal_state')
+  })
+
+  it('template_stale: the template of a host that is of another release is dropped, and that of this release is no finding', async () => {
+    const { host_url } = await databaseOf(NAME)
+    const [current, other] = [await templateOf(host), `${(await templateOf(host)).slice(0, -12)}${'0'.repeat(12)}`]
+    await keepTemplate({ id: host.id, owner_url: host_url }, 'a'.repeat(32))
+    expect(await codes('neon', `${host.name}/${current}`)).toEqual([])
+    await alone(host_url, sql`create database ${sql.identifier(other)}`)
+    expectProblem(await fix('template_stale', `${host.name}/${current}`), 409, 'illegal_state')
+    await mended('neon', 'template_stale', `${host.name}/${other}`)
+    const names = (await databases()).databases.map((each: { name: string }) => each.name)
+    expect(names).toContain(current)
+    expect(names).not.toContain(other)
   })
 
   it('a database of a tenant, of the host itself, or with a tenant’s data under another name is never deleted', async () => {

@@ -27,6 +27,7 @@ export const CODES = {
   branch_missing: told('neon'),
   login_missing: told('neon'),
   database_of_nobody: ask('Delete the database with all that it holds'),
+  template_stale: safe('neon', 'Drop it; it holds no data'),
   branch_of_nobody: ask('Delete the branch with all that it holds'),
   login_of_nobody: ask('Drop the login'),
   project_of_nobody: ask('Delete the project, if it holds no data of a tenant'),

@@ -50,6 +50,7 @@ export const FIXES: Record<(typeof SAFE)[number] | (typeof ASK)[number], Fix> = 
     return 'The key was deleted.'
   },
   database_of_nobody: remove,
+  template_stale: remove,
   branch_of_nobody: remove,
   login_of_nobody: remove,
   project_of_nobody: remove,

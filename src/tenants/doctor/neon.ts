@@ -10,6 +10,7 @@ import { batch } from '../../kernel/db.ts'
 import { type Host, type MasterRow, openHost } from '../provisioning/job.ts'
 import { type NeonApi, neonApi, reason } from '../provisioning/neon.ts'
 import { isGone } from '../provisioning/projects.ts'
+import { isTemplate, templateOf } from '../provisioning/template.ts'
 import { type Branch, knownBranches } from './branches.ts'
 import { type Finding, finding } from './findings.ts'
 import { loginOf, shortOf, tenantOfBranch } from './names.ts'
@@ -35,6 +36,7 @@ export const hosts: Part = {
     'branch_missing',
     'login_missing',
     'database_of_nobody',
+    'template_stale',
     'branch_of_nobody',
     'login_of_nobody',
   ],
@@ -171,10 +173,15 @@ async function ofNobody({ config }: Sources, { host, name }: At, { branches, dat
   ])
   const has = (what: string) => new Set(known?.[what] as string[])
   const [placed, owned, users] = [has('databases'), has('branches'), has('logins')]
+  const template = await templateOf(host)
   return [
     ...databases
-      .filter((database) => database !== databaseOf(host) && !placed.has(database))
-      .map((database) => finding('database_of_nobody', `${name}/${database}`, 'No tenant of this host has this database.')),
+      .filter((database) => database !== databaseOf(host) && database !== template && !placed.has(database))
+      .map((database) =>
+        isTemplate(host, database)
+          ? finding('template_stale', `${name}/${database}`, 'It has the schema of another release, and nobody copies it.')
+          : finding('database_of_nobody', `${name}/${database}`, 'No tenant of this host has this database.'),
+      ),
     ...branches
       .filter((branch) => branch.id !== host.branch_id && !owned.has(branch.id) && tenantOfBranch(branch.name) !== null)
       .map((branch) => finding('branch_of_nobody', `${name}/${branch.name}`, 'No tenant of the master has it.')),

@@ -13,6 +13,7 @@ import { accountsOf, type Located } from '../provisioning/accounts.ts'
 import { DEPLOYMENT, isForTenant } from '../provisioning/host-names.ts'
 import { isMade, type NeonApi, neonApi, reason, underWay } from '../provisioning/neon.ts'
 import { deleteProject } from '../provisioning/projects.ts'
+import { isAnyTemplate } from '../provisioning/template.ts'
 import { mustBeErased } from './erased.ts'
 import { type Finding, finding } from './findings.ts'
 import { projectName, REMOVED } from './names.ts'
@@ -162,6 +163,8 @@ async function mustHoldNothing(config: Config, neon: NeonApi, projectId: string)
   const databases = await neon.postgres.databases.list({ projectId, branchId: branch.id })
   if (!databases.length) throw new Error('The list of databases is empty.')
   for (const { name: databaseName, owner_name: roleName } of databases) {
+    // No login can connect to it, and it was sealed empty.
+    if (isAnyTemplate(databaseName)) continue
     const at = { projectId, branchId: branch.id, databaseName, roleName, pooled: false }
     await mustBeEmpty(config, databaseName, await neon.postgres.connectionString(at))
   }

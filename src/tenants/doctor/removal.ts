@@ -10,6 +10,7 @@ import { Problem } from '../../kernel/problem.ts'
 import { clusterOf, type Host, type MasterRow, openHost } from '../provisioning/job.ts'
 import { type NeonApi, neonApi, reason, remove } from '../provisioning/neon.ts'
 import { dropRoles } from '../provisioning/roles.ts'
+import { dropTemplate } from '../provisioning/template.ts'
 import { knownBranches } from './branches.ts'
 import { mustBeErased } from './erased.ts'
 import type { Finding } from './findings.ts'
@@ -46,6 +47,7 @@ async function removeOnHost(config: Config, { code, subject }: Finding): Promise
   const host = await openHost(config, rows[0].host as MasterRow)
   const at = { config, neon: neonApi(config, { at: host }), host, name: nameIn({ subject }) }
   if (code === 'database_of_nobody') await removeDatabase(at)
+  else if (code === 'template_stale') await dropTemplate(host, at.name)
   else if (code === 'branch_of_nobody') await removeBranch(at)
   else await removeLogin(at)
 }

@@ -6,6 +6,7 @@ import { clusterOf, hostOf, type Isolation, type Job } from './job.ts'
 import { dropLogins, makeLogins, reserveLogins, urlsAt } from './logins.ts'
 import { createDatabase, neonApi, remove } from './neon.ts'
 import { ClusterFull } from './roles.ts'
+import { copyTemplate, dropDatabase } from './template.ts'
 
 const HOSTS_TRIED = 3
 
@@ -31,6 +32,8 @@ export const sharedDatabase: Isolation = {
     // An existing database is adopted, but never the host's own, which belongs to no tenant.
     if (new URL(hostOf(job).owner_url).pathname === `/${database_name}`)
       throw new Error(`The name ${database_name} is the host's own database.`)
+    if (job.tenant.isolation === 'database' && job.move_id === undefined && (await copyTemplate(hostOf(job), database_name)))
+      return []
     const exists = () =>
       batch(urlOf(job), [sql`select 1`]).then(
         () => true,
@@ -49,6 +52,7 @@ export const sharedDatabase: Isolation = {
     if (!job.tenant.host) return true
     if (!(await isOurs(job))) return false
     await remove(job.neon, hostOf(job), job.tenant.database_name)
+    await dropDatabase(hostOf(job), job.tenant.database_name)
     await dropLogins(clusterOf(job.neon, hostOf(job)), job.tenant)
     return true
   },

@@ -6,10 +6,11 @@ import { batch, useSqlUrl } from '../../kernel/db.ts'
 import type { Env } from '../../kernel/env.ts'
 import { log } from '../../kernel/log.ts'
 import { keepSpare } from './hosts.ts'
-import { jobOf, type MasterRow } from './job.ts'
+import { jobOf, type MasterRow, openHost } from './job.ts'
 import { hasFailed, neonWords, reason } from './neon.ts'
 import { NoCapacity } from './opening.ts'
 import { type Result, stepNames, steps } from './steps.ts'
+import { keepTemplate } from './template.ts'
 
 const TRIES = 8
 const LEASE = sql`interval '3 minutes'`
@@ -27,7 +28,9 @@ export class Provisioning extends WorkflowEntrypoint<Env, { run_id: string }> {
     try {
       // Kept in memory only: a step that finds null here, after a restart, begins itself.
       let begun: Begun | null = null
+      // The first, `reserve`, was done by the statement that inserted the tenant.
       for (const [i, name] of stepNames.entries()) {
+        if (i === 0) continue
         await step.do(name, { retries, timeout: '2 minutes' }, async () => {
           const mine: Begun | null = begun
           begun = null
@@ -120,14 +123,22 @@ async function finish(config: Config, run_id: string, state: 'done' | 'failed'):
   ])
 }
 
-/** Opens a spare host for the next tenant. A failure is logged and does no harm: this tenant is ready. */
+/**
+ * Sees to the next tenant: opens a spare host, and makes the template of a host that several tenants share. A failure is logged and does no
+ * harm: this tenant is ready.
+ */
 async function spare(config: Config, run_id: string): Promise<void> {
   const [rows] = await batch(config.MASTER_DATABASE_URL, [
-    sql`select t.isolation from platform.provisioning_runs r join platform.tenants t on t.id = r.tenant_id where r.id = ${run_id}`,
+    sql`select t.isolation, r.trace_id, h.taken, to_jsonb(h) as host
+        from platform.provisioning_runs r join platform.tenants t on t.id = r.tenant_id left join platform.hosts h on h.id = t.host_id where r.id = ${run_id}`,
   ])
-  const kind = rows?.[0]?.isolation
+  const { isolation: kind, trace_id, taken, host } = rows?.[0] ?? {}
   if (kind !== 'database' && kind !== 'branch') return
   await keepSpare(config, kind).catch((error) => log('no spare host', { error: neonWords(error) }))
+  if (kind !== 'database' || Number(taken) < 2) return
+  await openHost(config, host as MasterRow)
+    .then((opened) => keepTemplate(opened, String(trace_id)))
+    .catch((error) => log('no template', { error: reason(error) }))
 }
 
 /**
