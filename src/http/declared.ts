@@ -2,31 +2,28 @@
 import { z } from '@hono/zod-openapi'
 import { type Code, problemCatalogue } from '../kernel/problem.ts'
 
-const text = (description: string, example: string, more: object = {}) =>
-  ({ description, example, schema: { type: 'string', ...more } }) as const
+const said = (description: string, more: object = {}) => ({ description, schema: { type: 'string', ...more } }) as const
+const text = (description: string, example: string, more: object = {}) => ({ example, ...said(description, more) }) as const
 
 const TAG = '"2026-03-01T09:30:00.000000Z"'
 
-/** Of requests, besides those that a schema checks (`Idempotency-Key`, `Last-Event-ID`). */
+/**
+ * Of requests, besides those that a schema checks (`Idempotency-Key`, `Last-Event-ID`). Without examples: pages on which one tries
+ * things out fill them in and send them.
+ */
 const ASKED = {
-  'X-Tenant': text('The subdomain of the tenant, on the base domain. On the host of the tenant it is not needed.', 'acme', {
+  'X-Tenant': said('The subdomain of the tenant, on the base domain. On the host of the tenant it is not needed.', {
     maxLength: 63,
   }),
-  'X-Account': text(
-    'Which account to use, by the id of its user, if cookies of several accounts are sent.',
-    '01932f7e-6c1a-7b3e-9f25-3a1c5d7e9b10',
-    { format: 'uuid' },
-  ),
-  'If-Match': text(
+  'X-Account': said('Which account to use, by the id of its user, if cookies of several accounts are sent.', { format: 'uuid' }),
+  'If-Match': said(
     'The `ETag` of the resource as it was read: if it was changed since, nothing is changed now, and the answer is 412 `etag_mismatch`.',
-    TAG,
   ),
-  'If-None-Match': text(
+  'If-None-Match': said(
     'The `ETag` of the resource as the caller has it: if it is the same still, the answer is 304, without it.',
-    TAG,
   ),
-  Prefer: text('`wait=30` waits up to 30 seconds for the result and then answers 201 instead of 202 (RFC 7240).', 'wait=30'),
-  'Accept-Language': text('The language of problems: English (`en`, the default) or Spanish (`es`).', 'es'),
+  Prefer: said('`wait=30` waits up to 30 seconds for the result and then answers 201 instead of 202 (RFC 7240).'),
+  'Accept-Language': said('The language of problems: English (`en`, the default) or Spanish (`es`).'),
 } as const
 
 /** Of answers. */
