@@ -11,7 +11,7 @@ const FILES = {
 
 /** The API reference page, and the pages that problem types link to. */
 export const docsRoutes = new Hono<AppEnv>({ strict: false })
-  .get('/docs', (c) => c.html(page, 200, { 'Content-Security-Policy': POLICY }))
+  .get('/docs', (c) => c.html(page(c.var.config.BASE_URL, c.var.subdomain), 200, { 'Content-Security-Policy': POLICY }))
   .get('/docs/start.js', (c) => c.body(start, 200, { 'Content-Type': FILES['swagger-ui-bundle.js'] }))
   .get('/docs/:file{swagger-ui.css|swagger-ui-bundle.js}', async (c) => {
     const file = c.req.param('file') as keyof typeof FILES

@@ -19,7 +19,7 @@ const AT = 'framed'
 const HOST = `http://${AT}.freehold.test`
 const BASE = 'http://freehold.test'
 const DOCS =
-  "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+  "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
 const tokens = { tenant: '', platform: '' }
 const json = { 'Content-Type': 'application/json' }
 
