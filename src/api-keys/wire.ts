@@ -2,8 +2,7 @@
 import { z } from '@hono/zod-openapi'
 import { type Page, pageOf } from '../kernel/cursor.ts'
 import { Moment } from '../kernel/fields.ts'
-import { Name } from '../names/names.ts'
-import { PermissionName } from '../roles/wire.ts'
+import { Name, PermissionName } from '../names/names.ts'
 
 /** Only the form; the database validates the network, because it also matches addresses against it. */
 const Network = z

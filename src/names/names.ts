@@ -2,7 +2,15 @@
  * Names that people read to decide: whom they give something, what they give, in which unit. Threat: a name that shows as nothing,
  * or as another one, and so gets what was meant for that. The database compares names of roles by how they look (names.sql).
  */
+import { z } from '@hono/zod-openapi'
 import { Line } from '../kernel/fields.ts'
+
+/** The name of a permission. */
+export const PermissionName = z
+  .string()
+  .min(1)
+  .max(95)
+  .regex(/^[a-z][a-z0-9_-]{0,62}:[a-z][a-z0-9_-]{0,31}$/, 'must be resource:action, in lower case')
 
 // Zero-width characters, controls of the direction, fillers, variation selectors; the empty Braille cell; separators of lines.
 const INVISIBLE = /[\p{Default_Ignorable_Code_Point}\p{Zl}\p{Zp}\u{FFF9}-\u{FFFB}\u2800]/u

@@ -7,9 +7,10 @@ import { brokenConstraint } from '../kernel/db.ts'
 import { Moment } from '../kernel/fields.ts'
 import { Problem } from '../kernel/problem.ts'
 import { rfc3339, rowsOf } from '../kernel/wire.ts'
+import { PermissionName } from '../names/names.ts'
 import { requireReach } from '../users/reports.ts'
 import type { Ranges } from './assignments.ts'
-import { mapConstraintErrors, PermissionName, Scope } from './wire.ts'
+import { mapConstraintErrors, Scope } from './wire.ts'
 
 export const NewOverride = z
   .object({

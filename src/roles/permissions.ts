@@ -6,7 +6,7 @@ import { Page, paged, pageOf, readCursor } from '../kernel/cursor.ts'
 import { Line } from '../kernel/fields.ts'
 import { Problem } from '../kernel/problem.ts'
 import { rfc3339, rowsOf } from '../kernel/wire.ts'
-import { PermissionName } from './wire.ts'
+import { PermissionName } from '../names/names.ts'
 
 const Description = Line(255).nullable()
 

@@ -7,8 +7,8 @@ import { brokenConstraint } from '../kernel/db.ts'
 import { Line } from '../kernel/fields.ts'
 import { Problem } from '../kernel/problem.ts'
 import { rfc3339, rowsOf } from '../kernel/wire.ts'
-import { PlainName } from '../names/names.ts'
-import { current, mapConstraintErrors, PermissionName, Scope } from './wire.ts'
+import { PermissionName, PlainName } from '../names/names.ts'
+import { current, mapConstraintErrors, Scope } from './wire.ts'
 
 export const Grant = z.strictObject({ permission: PermissionName, scope: Scope })
 

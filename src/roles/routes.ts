@@ -2,6 +2,7 @@ import { z } from '@hono/zod-openapi'
 import { answer, created } from '../http/answer.ts'
 import { room, route } from '../http/route.ts'
 import { Page } from '../kernel/cursor.ts'
+import { PermissionName } from '../names/names.ts'
 import {
   Assignment,
   AssignmentList,
@@ -15,7 +16,6 @@ import {
 } from './assignments.ts'
 import { addGrants, changeRole, deleteRole, endGrant, MoreGrants, RolePatch } from './changes.ts'
 import { createRole, getRole, listRoles, NewRole, Role, RoleInFull, RoleList, RoleQuery } from './roles.ts'
-import { PermissionName } from './wire.ts'
 
 const Id = z.object({ id: z.uuid() })
 const OfUser = Id.extend({ role_id: z.uuid() })

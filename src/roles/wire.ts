@@ -5,12 +5,6 @@ import type { Problem } from '../kernel/problem.ts'
 
 export const Scope = z.enum(['all', 'department', 'team', 'own'])
 
-export const PermissionName = z
-  .string()
-  .min(1)
-  .max(95)
-  .regex(/^[a-z][a-z0-9_-]{0,62}:[a-z][a-z0-9_-]{0,31}$/, 'must be resource:action, in lower case')
-
 /** In force now: between `starts_at` and `ends_at`, which may be open. */
 export const current = (alias: SQL) => sql`access.in_force(${alias}.starts_at, ${alias}.ends_at, now())`
 
