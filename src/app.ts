@@ -4,6 +4,7 @@ import { etag } from 'hono/etag'
 import { accessRoutes } from './access/routes.ts'
 import { apiKeyRoutes, userApiKeyRoutes } from './api-keys/routes.ts'
 import { countUse } from './api-keys/uses.ts'
+import { audienceRoutes } from './audiences/routes.ts'
 import { activityRoutes, checkpointRoutes, userActivityRoutes } from './audit/routes.ts'
 import { discoveryRoutes, keyRoutes } from './auth/discovery.ts'
 import { authRoutes } from './auth/routes.ts'
@@ -25,6 +26,7 @@ import { VERSION } from './http/version.ts'
 import { batch } from './kernel/db.ts'
 import { Problem } from './kernel/problem.ts'
 import { limitRoutes } from './limits/routes.ts'
+import { oauthRoutes } from './oauth/routes.ts'
 import { recoveryRoutes, registrationRoutes, tenantRecoveryRoutes, userRecoveryRoutes } from './recovery/routes.ts'
 import { overrideRoutes, permissionRoutes } from './roles/permission-routes.ts'
 import { assignmentRoutes, roleRoutes } from './roles/routes.ts'
@@ -61,8 +63,10 @@ app.use('*', redirectPages(movedFrom))
 app.use('/platform/v1/*', plane(platformPlane, countUse))
 app.use('/api/v1/*', plane(tenantPlane, countUse))
 app.use('/.well-known/*', plane(tenantPlane, countUse))
+app.use('/oauth/*', plane(tenantPlane, countUse))
 app.use('/platform/v1/auth/*', refuseForeignPages)
 app.use('/api/v1/auth/*', refuseForeignPages)
+app.use('/oauth/*', refuseForeignPages)
 
 app.route('/platform/v1/auth', authRoutes)
 app.route('/platform/v1/.well-known', keyRoutes)
@@ -110,6 +114,8 @@ app.route('/api/v1/users', userActivityRoutes)
 app.route('/.well-known', keyRoutes)
 app.route('/api/v1/usage', limitRoutes)
 app.route('/.well-known', discoveryRoutes)
+app.route('/oauth', oauthRoutes)
+app.route('/api/v1/audiences', audienceRoutes)
 app.route('/api/v1', accessRoutes)
 app.route('/api/v1/permissions', permissionRoutes)
 app.route('/api/v1/users', overrideRoutes)

@@ -175,21 +175,36 @@ begin
     order by n.name);
 end $$;
 
--- The permissions that a token carries: at most a hundred, Freehold's own first. Services ask authz/check for the
--- rest.
-create function access.token_permissions(subject uuid) returns text[]
+-- The permissions that a token carries, of those that its user holds: `carried` says all, those that are `listed`, or
+-- none; and at most a hundred, Freehold's own first. Services ask authz/check for the rest, of which `truncated` tells
+-- them.
+create function access.token_permissions(
+  subject uuid,
+  carried text,
+  listed text[],
+  out permissions text[],
+  out truncated boolean
+)
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
-declare
-  held text[] := access.permissions_of(subject, now());
 begin
-  if cardinality(held) <= 100 then
-    return held;
+  permissions := '{}';
+  truncated := false;
+  if carried = 'none' then
+    return;
   end if;
-  return array(
+  permissions := access.permissions_of(subject, now());
+  if carried = 'list' then
+    permissions := array(select h.name from unnest(permissions) h (name) where h.name = any (listed));
+  end if;
+  if cardinality(permissions) <= 100 then
+    return;
+  end if;
+  truncated := true;
+  permissions := array(
     select x.name
     from (
       select p.name
-      from unnest(held) with ordinality h (name, place)
+      from unnest(permissions) with ordinality h (name, place)
         join freehold.permissions p on p.name = h.name
       order by not p.is_administrative, h.place
       limit 100) x

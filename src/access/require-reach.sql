@@ -17,12 +17,14 @@ declare
 begin
   if me is null or access.scope() = 'all' then
     return;
-  elsif resource in ('role', 'permission') then
+  elsif resource in ('role', 'permission', 'audience') then
     -- They are nobody's: whoever reads one reads all of them, and they are changed at scope `all` alone.
     if not exists (
       select from freehold.roles r where r.id = thing and r.deleted_at is null and resource = 'role'
       union all
       select from freehold.permissions p where p.id = thing and p.deleted_at is null and resource = 'permission'
+      union all
+      select from freehold.audiences a where a.id = thing and resource = 'audience'
     ) then
       return;
     end if;
@@ -48,7 +50,7 @@ begin
         limit 1)
     end;
   end if;
-  if owner is null and unit is null and resource not in ('role', 'permission') then
+  if owner is null and unit is null and resource not in ('role', 'permission', 'audience') then
     return;
   elsif unit = any (access.scope_unit_ids())
     -- Overrides and assignments are written of others alone.
@@ -61,11 +63,11 @@ begin
     or owner = me
     or owner = any (far.owners)
     or unit = any (far.units)
-    or (far.scope is not null and resource in ('role', 'permission'))
+    or (far.scope is not null and resource in ('role', 'permission', 'audience'))
     -- Everybody reads the unit that they are in.
     or (resource = 'unit' and unit = (select u.unit_id from freehold.users u where u.id = me)) then
     perform access.refuse('forbidden', format('You can read this, but your %s does not reach it.', access.permission()));
-  elsif resource in ('role', 'permission') then
+  elsif resource in ('role', 'permission', 'audience') then
     -- In the words that a verb has for one that does not exist.
     raise exception using errcode = 'FH404', message = 'not_found';
   end if;

@@ -24,7 +24,7 @@ const BUSY_SECONDS = 10
  * Begins an attempt. While as many attempts of one user are pending as may fail, it waits for one to finish, a few seconds at
  * most. The wait is here and not in the database, where it would hold a connection. Fails with rate_limited.
  */
-export async function beginAttempt<T extends Attempt>(ask: () => Promise<T>): Promise<T> {
+export async function beginAttempt<T extends { state: string }>(ask: () => Promise<T>): Promise<T> {
   for (const pause of [150, 300, 500, 800, 1000, 1000, 1500, 0]) {
     const attempt = await ask()
     if (attempt.state !== 'busy') return attempt

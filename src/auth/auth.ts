@@ -53,35 +53,55 @@ export type Claims = {
   must_change_password: boolean
   password_expires_at: string | null
   password_expires_soon: boolean
-  /** When the session and its refresh token expire. Missing from a database that is a version behind. */
+  /** These four are missing from a database that is a version behind. */
+  permissions_truncated?: boolean
+  client_id?: string
+  /** The API that the access token is for; null: the realm itself. */
+  audience?: string | null
+  /** When the session and its refresh token expire. */
   session_expires_at?: string
 }
 /**
  * A successful login: its claims and the refresh token of its session; the access token is made in the format that is asked for.
  */
 export type Entered = { claims: Claims; refresh_token: string; device_token?: string }
-type Refreshed = { outcome: 'ok'; claims: Claims; is_other?: boolean } | { outcome: 'invalid' | 'reused' | 'inactive' }
+type Refreshed =
+  | { outcome: 'ok'; claims: Claims; is_other?: boolean }
+  | { outcome: 'invalid' | 'reused' | 'inactive' | 'unknown_audience' }
+
+/** The OAuth client that asks for tokens, and the API that the access token is for; null: the realm itself. */
+export type Client = { client_id: string; audience: string | null }
+/** The client of Freehold's own login, and of every login that names none. */
+export const FIRST_PARTY = 'freehold'
 
 /**
- * Exchanges a refresh token. One round trip. Fails with refresh_invalid, refresh_reused (the session is ended), user_inactive.
+ * Exchanges a refresh token; with a `client`, only one of a session that this client opened, or that no client is known of. One
+ * round trip. Fails with refresh_invalid, refresh_reused (the session is ended), user_inactive, not_found (no such audience).
  */
-export async function refresh(ctx: Ctx, presented: string): Promise<Entered> {
+export async function refresh(ctx: Ctx, presented: string, client?: Client): Promise<Entered> {
   const { id, system_key, refresh_key, other_refresh_key } = ctx.realm
   const successor = await successorOf(refresh_key, presented)
   const other = other_refresh_key && (await successorOf(other_refresh_key, presented))
   const [hash, next, other_next] = await Promise.all([tokenHash(presented), tokenHash(successor), other && tokenHash(other)])
   const result = await ctx.call<Refreshed>(
-    sql`access.refresh(${id}, ${system_key}, ${hash}::bytea, ${next}::bytea, ${JSON.stringify(ctx.request)}::jsonb, ${other_next}::bytea)`,
+    sql`access.refresh(${id}, ${system_key}, ${hash}::bytea, ${next}::bytea, ${JSON.stringify(ctx.request)}::jsonb, ${other_next}::bytea${ofClient(client)})`,
   )
   if (result.outcome === 'ok') return { claims: result.claims, refresh_token: other && result.is_other ? other : successor }
+  if (result.outcome === 'unknown_audience') throw new Problem('not_found')
   throw new Problem(
     result.outcome === 'reused' ? 'refresh_reused' : result.outcome === 'inactive' ? 'user_inactive' : 'refresh_invalid',
   )
 }
 
+/** The last arguments of the functions that log in and refresh. Without a client there are none: an older schema takes none. */
+export const ofClient = (client: Client | undefined) =>
+  client ? sql`, ${client.client_id}::text, ${client.audience}::text` : sql``
+
 /** The tokens of a login as a response. The access token carries the claims that services need which verify it offline. */
 export async function tokensOf(ctx: Ctx, { claims, refresh_token, device_token }: Entered): Promise<z.infer<typeof Tokens>> {
   const { user_id, session_id, proof, username, email, role, roles, permissions, amr, auth_time } = claims
+  const { client_id = FIRST_PARTY, audience = null, permissions_truncated = false } = claims
+  const scope = permissions.join(' ')
   const { iat, exp } = lifetimeOf(claims.access_minutes, claims.session_expires_at)
   const payload = {
     iat,
@@ -89,12 +109,16 @@ export async function tokensOf(ctx: Ctx, { claims, refresh_token, device_token }
     sub: user_id,
     uid: user_id,
     sid: session_id,
-    proof,
+    client_id,
+    // What is for an API opens nothing at Freehold, not even beside the key that signed it.
+    ...(audience === null ? { proof } : { aud: audience }),
     username,
     email,
     role,
     roles,
     permissions,
+    ...(permissions_truncated && { permissions_truncated }),
+    ...(scope && { scope }),
     tenant: ctx.realm.subdomain,
     trace: ctx.request.trace_id,
     auth_time,

@@ -7,7 +7,7 @@ import { type AccountCookies, setAuthCookies, setDeviceCookie } from '../http/co
 import type { Ctx } from '../kernel/context.ts'
 import { Problem } from '../kernel/problem.ts'
 import { claimed, lifetimeOf, sign, verify } from '../kernel/token.ts'
-import { type Entered, passwordOf, Tokens } from './auth.ts'
+import { type Entered, FIRST_PARTY, passwordOf, Tokens } from './auth.ts'
 
 export const CookieTokens = Tokens.omit({ access_token: true, refresh_token: true, device_token: true })
   .extend({
@@ -31,7 +31,7 @@ export async function cookiesOf(ctx: Ctx, entered: Entered): Promise<{ answer: A
   const payload = { tenant: ctx.realm.subdomain, trace: ctx.request.trace_id, auth_time, amr: [amr], ...passwordOf(claims) }
   const { iat, exp } = lifetimeOf(access_minutes, session_expires_at)
   const seconds = exp - iat
-  const token = await sign(ctx.realm, { iat, exp, sub: account, sid, proof, ...payload })
+  const token = await sign(ctx.realm, { iat, exp, sub: account, sid, proof, client_id: FIRST_PARTY, ...payload })
   const left = session_expires_at ? Math.floor((Date.parse(session_expires_at) - Date.now()) / 1000) : SESSION_SECONDS
   const answer = { token_type: 'Cookie' as const, expires_in: seconds, account, ...passwordOf(claims) }
   const cookies = setAuthCookies(account, { token, seconds }, { token: refresh_token, seconds: Math.max(0, left) })

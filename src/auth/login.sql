@@ -14,14 +14,16 @@
 
 -- First half: what access.begin_attempt returns, the same for an unknown identifier. `devices` are tokens of known
 -- devices, an array: with a valid one of this user the attempt is of that device, else of a stranger. A user who is not
--- active costs no hash of another system. The audit names the user and not what was typed. The previous release sends
--- neither `devices` nor `request`.
+-- active costs no hash of another system. The audit names the user and not what was typed. `is_grant`: the OAuth 2
+-- password grant, which is {state: not_offered} where the settings do not offer it, and then nothing begins. The
+-- previous release sends neither `devices` nor `request`.
 create function access.begin_login(
   tenant_id uuid,
   system_key text,
   identifier text,
   devices jsonb default '[]',
-  request jsonb default '{}'
+  request jsonb default '{}',
+  is_grant boolean default false
 ) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -29,6 +31,9 @@ declare
   u freehold.users;
   person text;
 begin
+  if is_grant and not t.password_grant then
+    return jsonb_build_object('state', 'not_offered');
+  end if;
   identifier := left(identifier, 255);
   if strpos(identifier, '@') > 0 then
     select * into u from freehold.users x where x.email = identifier;
@@ -55,12 +60,13 @@ begin
 end $$;
 
 -- Second half: {outcome: ok, claims, device_token} with a session and its first refresh token, or {outcome: refused,
--- mail, is_known} or {outcome: no_role | first_password_expired}, or {outcome: limit_reached, said}. `is_known`,
--- whether there is such a user, is for the Worker's log alone. When the user has too many sessions, the oldest end.
+-- mail, is_known} or {outcome: no_role | first_password_expired | unknown_audience}, or {outcome: limit_reached, said}.
+-- `is_known`, whether there is such a user, is for the Worker's log alone. When the user has too many sessions, the oldest end.
 -- `renewed` is a new hash of the same password,
 -- in place of the one that was compared. `former` holds the hashes of the refresh tokens that the browser has in cookies,
--- by account: the session of this user's ends, because this one takes its cookies' place. The previous release does not
--- send it.
+-- by account: the session of this user's ends, because this one takes its cookies' place. `client` is
+-- the OAuth client that logs in, and `audience` the API that its first access token is for; null: none was named, the
+-- tenant itself. The previous release sends none of the three.
 create function access.finish_login(
   tenant_id uuid,
   system_key text,
@@ -69,7 +75,9 @@ create function access.finish_login(
   renewed text,
   refresh_hash bytea,
   request jsonb,
-  former jsonb default '{}'
+  former jsonb default '{}',
+  client text default null,
+  audience text default null
 ) returns jsonb
 language plpgsql volatile security definer set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
 declare
@@ -112,12 +120,18 @@ begin
     );
     return jsonb_build_object('outcome', 'first_password_expired');
   end if;
+  if not access.is_audience(audience) then
+    perform access.record(
+      'LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', 'unknown_audience'), 10
+    );
+    return jsonb_build_object('outcome', 'unknown_audience');
+  end if;
   if renewed is not null then
     update freehold.passwords p set password_hash = renewed
     where p.user_id = u.id and p.replaced_at is null and p.password_hash = access.stored_hash(a.hash_parameters, digest);
   end if;
   begin
-    s := access.open_session(u, t, refresh_hash, request, former);
+    s := access.open_session(u, t, refresh_hash, request, former, client);
   -- Nothing of it is left, and the attempt stays finished: who was let in once is no failure.
   exception when sqlstate 'FH409' then
     get stacked diagnostics why = pg_exception_detail;
@@ -129,7 +143,7 @@ begin
   end;
   return jsonb_build_object(
     'outcome', 'ok',
-    'claims', access.token_claims(u, s, t),
+    'claims', access.token_claims(u, s, t, audience),
     'device_token', access.device_token(
       t,
       u.id,
@@ -153,7 +167,9 @@ create function access.finish_login_with_rehash(
   renewed text,
   refresh_hash bytea,
   request jsonb,
-  former jsonb default '{}'
+  former jsonb default '{}',
+  client text default null,
+  audience text default null
 ) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -173,7 +189,8 @@ begin
   if is_meant and starts_with(access.current_password(a.user_id), finish_login_with_rehash.hash_parameters || '$') then
     update freehold.login_attempts x set hash_parameters = finish_login_with_rehash.hash_parameters
     where x.id = attempt and x.state = 'pending';
-    return access.finish_login(tenant_id, system_key, attempt, renewed, null, refresh_hash, request, former);
+    return access.finish_login(tenant_id, system_key, attempt, renewed, null, refresh_hash, request, former,
+      client, audience);
   end if;
   return access.finish_login(
     tenant_id,
@@ -183,7 +200,9 @@ begin
     case when is_meant then access.stored_hash(finish_login_with_rehash.hash_parameters, renewed) end,
     refresh_hash,
     request,
-    former
+    former,
+    client,
+    audience
   );
 end $$;
 
@@ -194,33 +213,8 @@ return starts_with(shorter, '$pbkdf2-sha256-chain$')
   and starts_with(longer, regexp_replace(shorter, '[$][^$]*$', '') || '+r=')
   and substring(longer from '[$][^$]*$') = substring(shorter from '[$][^$]*$');
 
--- Everything that the Worker needs to make an access token, and to say how old the password is.
-create function access.token_claims(u freehold.users, s freehold.sessions, t freehold.tenant) returns jsonb
-language plpgsql stable set search_path = pg_catalog, pg_temp as $$
-declare
-  shown jsonb := access.profile(u.id);
-  expiry timestamptz := access.password_expiry(u, t);
-begin
-  return jsonb_build_object(
-    'user_id', u.id,
-    'session_id', s.id,
-    'proof', access.session_proof(s.id),
-    'username', u.username,
-    'email', u.email,
-    'role', shown -> 'role',
-    'roles', shown -> 'roles',
-    'permissions', access.token_permissions(u.id),
-    'amr', s.amr,
-    'auth_time', floor(extract(epoch from s.created_at)),
-    'access_minutes', t.access_minutes,
-    'session_expires_at', s.expires_at,
-    'must_change_password', access.must_change(u, t),
-    'password_expires_at', expiry,
-    'password_expires_soon', coalesce(expiry <= now() + make_interval(days => t.password_warning_days), false));
-end $$;
-
 grant execute on function
-  access.begin_login(uuid, text, text, jsonb, jsonb),
-  access.finish_login(uuid, text, uuid, text, text, bytea, jsonb, jsonb),
-  access.finish_login_with_rehash(uuid, text, uuid, text, text, text, bytea, jsonb, jsonb)
+  access.begin_login(uuid, text, text, jsonb, jsonb, boolean),
+  access.finish_login(uuid, text, uuid, text, text, bytea, jsonb, jsonb, text, text),
+  access.finish_login_with_rehash(uuid, text, uuid, text, text, text, bytea, jsonb, jsonb, text, text)
 to freehold_app;

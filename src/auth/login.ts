@@ -14,7 +14,7 @@ import { deliver } from '../mail/mail.ts'
 import { loginDigests } from '../passwords/hash.ts'
 import type { Location } from '../sessions/device.ts'
 import { type Attempt, beginAttempt, firstPasswordExpired, overload } from './attempt.ts'
-import { type Claims, type Entered, Password } from './auth.ts'
+import { type Claims, type Client, type Entered, ofClient, Password } from './auth.ts'
 
 const Name = plain(z.string().trim().min(1).max(255))
 
@@ -57,7 +57,7 @@ export const PasswordForm = z
 type Outcome =
   | { outcome: 'ok'; claims: Claims; device_token: string }
   | { outcome: 'refused'; mail: boolean; is_known: boolean }
-  | { outcome: 'no_role' | 'first_password_expired' }
+  | { outcome: 'no_role' | 'first_password_expired' | 'unknown_audience' }
   | { outcome: 'limit_reached'; said: string }
 
 export type LoginRequest = {
@@ -68,6 +68,8 @@ export type LoginRequest = {
   devices: string[]
   /** The refresh tokens that the browser has in cookies, by account: the session of the account that logs in ends. */
   former: Map<string, string>
+  /** The OAuth client of the password grant; undefined: Freehold's own login. */
+  client?: Client
 }
 
 /** Identifiers are compared as they are stored: NFKC, lower case, trimmed. */
@@ -77,23 +79,25 @@ const normalised = (identifier: string) => identifier.normalize('NFKC').trim().t
  * Checks a password and opens a session. Two round trips: begin the attempt and read the hash parameters; compare and finish. A
  * hash of another system, or one that is cheaper than new ones, is replaced on the way. Fails with invalid_credentials (wrong,
  * unknown, locked or inactive alike), user_inactive (right, but without any role), password_change_required (right, but a first
- * password whose time is over), limit_reached (the tenant's sessions), rate_limited (too many of one user at once, or too many hashes of other systems).
+ * password whose time is over), limit_reached (the tenant's sessions), rate_limited (too many of one user at once, or too many hashes of other systems); with a
+ * `client` also forbidden (the tenant does not offer the password grant; nothing was tried) and not_found (right, but no such audience).
  */
-export async function login(ctx: Ctx, { identifier, password, place, devices, former }: LoginRequest): Promise<Entered> {
+export async function login(ctx: Ctx, { identifier, password, place, devices, former, client }: LoginRequest): Promise<Entered> {
   const about = { tenant: ctx.realm.subdomain, trace_id: ctx.request.trace_id }
   const { id, system_key } = ctx.realm
   log('database chosen', { ...about, database: new URL(ctx.realm.database_url).pathname.slice(1) })
   const request = JSON.stringify({ ...ctx.request, ...place })
   const begun = await beginAttempt(() =>
-    ctx.call<Attempt>(
-      sql`access.begin_login(${id}, ${system_key}, ${normalised(identifier)}, ${JSON.stringify(devices)}::jsonb, ${request}::jsonb)`,
+    ctx.call<Attempt | { state: 'not_offered' }>(
+      sql`access.begin_login(${id}, ${system_key}, ${normalised(identifier)}, ${JSON.stringify(devices)}::jsonb, ${request}::jsonb${client ? sql`, true` : sql``})`,
     ),
   )
+  if (begun.state === 'not_offered') throw new Problem('forbidden')
   const { attempt, hash_parameters } = begun
   const refresh_token = newToken()
   const { compared, renewal } = await loginDigests(password, hash_parameters, ctx.config.PASSWORD_HASH_ITERATIONS)
   const replaced = await Promise.all([...former].map(async ([account, token]) => [account, await tokenHash(token)]))
-  const session = sql`${await tokenHash(refresh_token)}::bytea, ${request}::jsonb, ${JSON.stringify(Object.fromEntries(replaced))}::jsonb`
+  const session = sql`${await tokenHash(refresh_token)}::bytea, ${request}::jsonb, ${JSON.stringify(Object.fromEntries(replaced))}::jsonb${ofClient(client)}`
   const result = await ctx.call<Outcome>(
     renewal
       ? sql`access.finish_login_with_rehash(${id}, ${system_key}, ${attempt}, ${compared}, ${renewal.parameters}, ${renewal.digest}, ${session})`
@@ -106,6 +110,7 @@ export async function login(ctx: Ctx, { identifier, password, place, devices, fo
   if (result.outcome === 'refused' && result.mail) ctx.later(deliver(ctx))
   if (result.outcome === 'no_role') throw new Problem('user_inactive')
   if (result.outcome === 'first_password_expired') throw firstPasswordExpired()
+  if (result.outcome === 'unknown_audience') throw new Problem('not_found')
   if (result.outcome === 'limit_reached') throw new Problem('limit_reached', result.said)
   if (result.outcome !== 'ok') throw overload(begun, compared) ?? new Problem('invalid_credentials')
   log('logged in', { ...about, user: result.claims.user_id })

@@ -4,13 +4,14 @@
 -- more sessions than the user may have. So what ends is the user's own, and the user's row is locked meanwhile. The limit
 -- of the whole tenant comes last, because whoever takes a place there waits for nothing any more.
 
--- The session, with its first refresh token. `former` is as for access.finish_login. Raises FH409 limit_reached.
+-- The session, with its first refresh token. `former` and `client` are as for access.finish_login. Raises FH409 limit_reached.
 create function access.open_session(
   u freehold.users,
   t freehold.tenant,
   refresh_hash bytea,
   request jsonb,
-  former jsonb
+  former jsonb,
+  client text
 ) returns freehold.sessions
 language plpgsql volatile set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
 declare
@@ -23,7 +24,7 @@ begin
       and x.ended_at is null
       and x.id = (select l.session_id from freehold.refresh_tokens l where l.token_hash = (former ->> u.id::text)::bytea);
   end if;
-  insert into freehold.sessions (id, user_id, device, address, city, country, expires_at)
+  insert into freehold.sessions (id, user_id, device, address, city, country, client_id, expires_at)
   values (
     gen_random_uuid(),
     u.id,
@@ -31,6 +32,7 @@ begin
     left(request ->> 'address', 64),
     left(request ->> 'city', 120),
     left(request ->> 'country', 2),
+    left(client, 255),
     now() + make_interval(days => t.session_days)
   )
   returning * into s;

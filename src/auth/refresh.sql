@@ -12,16 +12,20 @@
 -- Around a rotation of the key that derives successors, two isolates of the Worker may use different ones. So each
 -- also names the successor by its other key: it is never made, only recognised.
 
--- {outcome: ok, claims, is_other} | {outcome: invalid | reused | inactive}. `is_other`: the successor is
+-- {outcome: ok, claims, is_other} | {outcome: invalid | reused | inactive | unknown_audience}. `is_other`: the successor is
 -- `other_successor`. Of several requests at once the first makes the successor, and the others find it. A deactivated
--- user is told `inactive` even though the session ended with the deactivation.
+-- user is told `inactive` even though the session ended with the deactivation. `client` is the OAuth client that asks,
+-- which must be the one that logged in, if that one had a name; null: not asked. `audience` is the API that the access
+-- token is for; null: the tenant itself. The previous release sends neither, nor `other_successor`.
 create function access.refresh(
   tenant_id uuid,
   system_key text,
   presented bytea,
   successor bytea,
   request jsonb,
-  other_successor bytea default null
+  other_successor bytea default null,
+  client text default null,
+  audience text default null
 ) returns jsonb
 language plpgsql volatile security definer set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
 declare
@@ -47,6 +51,10 @@ begin
     return access.refused_refresh(u, s.id, request);
   elsif not access.has_role(u.id) then
     return jsonb_build_object('outcome', 'inactive');
+  elsif s.client_id <> client then
+    return access.refused_refresh(u, s.id, request);
+  elsif not access.is_audience(audience) then
+    return jsonb_build_object('outcome', 'unknown_audience');
   end if;
   update freehold.refresh_tokens l
   set used_at = clock_timestamp(), successor_hash = successor
@@ -86,11 +94,11 @@ begin
   end if;
   return jsonb_build_object(
     'outcome', 'ok',
-    'claims', access.token_claims(u, s, t),
+    'claims', access.token_claims(u, s, t, audience),
     'is_other', coalesce(r.successor_hash = other_successor, false)
   );
 end $$;
 
 grant execute on function
-  access.refresh(uuid, text, bytea, bytea, jsonb, bytea)
+  access.refresh(uuid, text, bytea, bytea, jsonb, bytea, text, text)
 to freehold_app;

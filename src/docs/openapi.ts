@@ -160,8 +160,9 @@ function shareParts(operation: Operation, components: Components): void {
   }
 }
 
-/** The name of the answer with these codes: `E404.not_found.tenant_not_found`. */
-const problemsOf = (status: string, { description }: Answer) => `E${status}.${description.split(', ').sort().join('.')}`
+/** The name of the answer with these codes: `E404.not_found.tenant_not_found`; of errors of OAuth, `OAuth400.invalid_grant`. */
+const problemsOf = (status: string, { description, content = {} }: Answer) =>
+  `${'application/problem+json' in content ? 'E' : 'OAuth'}${status}.${description.split(', ').sort().join('.')}`
 
 let made: { base: string; before: string; after: string } | undefined
 

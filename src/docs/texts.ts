@@ -108,7 +108,22 @@ export const TEXTS: Record<string, string> = {
   countDocuments: 'All of them or none: beyond the limit the answer is `limit_reached`, also for many requests at once.',
   getJwks:
     'A JSON Web Key Set (RFC 7517) to verify tokens with. Keep it for as long as `Cache-Control` says, and read it again for an unknown `kid`.',
-  getOpenIdConfiguration: 'Says what the tenant offers, and nothing else.',
+  getAuthorizationServer: 'Says what the tenant offers, and nothing else. OAuth clients find every address here.',
+  getOpenIdConfiguration: 'Says what the tenant offers, and nothing else. There are no ID tokens.',
+  getToken:
+    'Refreshes in every tenant, and takes a password where `password_grant` is on. `resource` asks for a token for a registered API. Unknown parameters are ignored; one that is there twice is refused.',
+  introspectToken:
+    'Of RFC 7662. A token that has expired, was never one, or is not for the caller to know is `{"active": false}`. An API key may also be the secret in HTTP Basic.',
+  revokeToken:
+    'Of RFC 7009. Whoever holds a token may end it. What is not valid is answered as if it had been; a token for an API is `unsupported_token_type`.',
+  getUserInfo: 'Of OpenID Connect Core, section 5.3.',
+  postUserInfo: 'The same as by GET.',
+  listAudiences: 'Returns every API that the tenant has registered.',
+  createAudience:
+    'Tokens that are asked for with this `resource` have the identifier as `aud`: this API takes them, and Freehold and others refuse them.',
+  getAudience: 'Returns an API with what its tokens carry.',
+  updateAudience: 'Fields that are left out stay. The identifier never changes.',
+  deleteAudience: 'No further token is for it.',
   createTenant:
     'Answers 202 while the database is made; follow `Location`. With `Prefer: wait=30` it answers 201 once the tenant can be used.',
   adoptTenant:

@@ -11,13 +11,13 @@ import type { AppEnv } from './app-env.ts'
 import { jsonOf, textOf } from './json.ts'
 
 const KIB = 1024
-/** Both planes. No request there holds more than a few short fields. */
-const AUTH = /^\/(api|platform)\/v1\/auth\//
+/** Of both planes, and OAuth. No request there holds more than a few short fields. */
+const AUTH = /^\/((api|platform)\/v1\/auth|oauth)\//
 
 export const JSON_TYPE = 'application/json'
 /** What a PATCH is by RFC 7396, whatever it is called. */
 export const PATCH_TYPE = 'application/merge-patch+json'
-const URLENCODED = 'application/x-www-form-urlencoded'
+export const URLENCODED = 'application/x-www-form-urlencoded'
 const MULTIPART = 'multipart/form-data'
 export const FORMS = [URLENCODED, MULTIPART]
 
@@ -31,7 +31,7 @@ const refusing = (maxSize: number, refusal: () => Problem) =>
 const small = refusing(16 * KIB, () => new Problem('body_too_large', 'Send at most 16 KiB.'))
 const large = refusing(1024 * KIB, () => new Problem('body_too_large', 'Send at most 1 MiB.'))
 
-/** Refuses a body above 16 KiB under /auth, above 1 MiB elsewhere. Fails with body_too_large. */
+/** Refuses a body above 16 KiB under /auth and /oauth, above 1 MiB elsewhere. Fails with body_too_large. */
 const limitBody: MiddlewareHandler<AppEnv> = (c, next) => (AUTH.test(c.req.path) ? small : large)(c, next)
 
 /**

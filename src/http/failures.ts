@@ -7,6 +7,7 @@ import { log } from '../kernel/log.ts'
 import { Problem } from '../kernel/problem.ts'
 import { languageOf } from './accept-language.ts'
 import type { AppEnv } from './app-env.ts'
+import { isOAuth, oauthResponse } from './oauth.ts'
 
 const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE']
 
@@ -19,13 +20,17 @@ export function onError(error: Error, c: Context<AppEnv>): Response {
   if (isOfOlderSchema(known, c.get('is_behind'))) {
     log('failed on an older schema', { tenant: c.var.realm?.subdomain ?? null, trace_id: c.var.trace_id, error: describe(error) })
     const headers = { 'Retry-After': String(UPGRADE_SECONDS) }
-    return new Problem('tenant_upgrading', undefined, { headers }).toResponse(about(c))
+    return refused(c, new Problem('tenant_upgrading', undefined, { headers }))
   }
-  if (known instanceof Problem) return known.toResponse(about(c))
-  if (known instanceof HTTPException) return fromHono(known).toResponse(about(c))
+  if (known instanceof Problem) return refused(c, known)
+  if (known instanceof HTTPException) return refused(c, fromHono(known))
   log('failed', { tenant: c.var.realm?.subdomain ?? null, trace_id: c.var.trace_id, error: describe(error) })
-  return new Problem('internal_error').toResponse(about(c))
+  return refused(c, new Problem('internal_error'))
 }
+
+/** A problem in the form that the caller expects: OAuth has one of its own. */
+const refused = (c: Context<AppEnv>, problem: Problem): Response =>
+  isOAuth(c.req.path) ? oauthResponse(problem) : problem.toResponse(about(c))
 
 /** About as long as a tenant's migration takes. */
 const UPGRADE_SECONDS = 2
@@ -45,7 +50,7 @@ export const notFound = (app: OpenAPIHono<AppEnv>) => (c: Context<AppEnv>) => {
   const problem = matched.length
     ? new Problem('method_not_allowed', undefined, { headers: { Allow: allowed(matched) } })
     : new Problem('not_found')
-  return problem.toResponse(about(c))
+  return refused(c, problem)
 }
 
 type Asked = { path: string; url: string; header(name: string): string | undefined }

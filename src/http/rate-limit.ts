@@ -33,11 +33,16 @@ const refused = new Map<string, number>()
  * Approximate in production. Fails with rate_limited.
  */
 export const limitAttempts = createMiddleware<AppEnv>(async (c, next) => {
-  const { success } = await c.env.ATTEMPTS.limit({ key: network(c.var.facts.address) })
-  if (!success) throw tooMany(c, 'ATTEMPTS', PERIOD_MS)
+  await requireAttempt(c)
   await next()
   tellPolicy(c, 'ATTEMPTS')
 })
+
+/** The same for a route of which only some requests cost something, once its body has told that this one does. Fails with rate_limited. */
+export async function requireAttempt(c: Context<AppEnv>): Promise<void> {
+  const { success } = await c.env.ATTEMPTS.limit({ key: network(c.get('facts').address) })
+  if (!success) throw tooMany(c, 'ATTEMPTS', PERIOD_MS)
+}
 
 /**
  * Limits failed attempts of a network in a tenant, under a name: each is counted when it has failed. The one beyond the limit is

@@ -4,11 +4,12 @@ import { type Code, Problem } from '../kernel/problem.ts'
 import { languageOf } from './accept-language.ts'
 import { needOf, requireCredential, withoutAdmission } from './admit.ts'
 import type { AppEnv } from './app-env.ts'
-import { checkQuery, FORMS, JSON_TYPE, PATCH_TYPE, strictBody, typed } from './body.ts'
+import { checkQuery, FORMS, JSON_TYPE, PATCH_TYPE, strictBody, typed, URLENCODED } from './body.ts'
 import { type Asked, answered, asked, isTagged, problemResponses } from './declared.ts'
 import { EVENT_STREAM, LastEventId } from './events.ts'
 import { IdempotencyHeader, once } from './idempotency.ts'
 import { issuesIn, rootOf } from './issues.ts'
+import { type OAuthName, oauthResponses } from './oauth.ts'
 import { limitAttempts, limitFailures } from './rate-limit.ts'
 
 /** A router for the routes of a room. Validation failures become problems; only the root app has an error handler. */
@@ -54,8 +55,10 @@ type Spec<P extends string, M extends string, B, F, Q, I, R> = {
   /** Limits failed attempts per network under this name, and no others: what succeeds costs little. */
   failures?: string
   body?: B
-  /** The same endpoint as an HTML form. */
+  /** The same endpoint as an HTML form; without a body, the only way to send something. */
   form?: F
+  /** An endpoint of OAuth, whose errors are those of RFC 6749 and whose form is never multipart: the errors that are its own. */
+  oauth?: OAuthName[]
   lines?: Lines
   /** A stream of events (`follow`): the schema of what is followed. `trips` are those of its first event; each look costs one more. */
   events?: z.ZodType
@@ -104,7 +107,7 @@ export function route<
   const creates = spec.method === 'post' && 201 in spec.returns
   const codes = new Set<Code>([
     ...(creates ? IDEMPOTENT : []),
-    ...(spec.body || spec.lines ? BODY : []),
+    ...(spec.body || spec.form || spec.lines ? BODY : []),
     ...(spec.public ? [] : AUTHENTICATED),
     ...EVERY,
     ...(spec.problems ?? []),
@@ -159,6 +162,7 @@ export function route<
       ...(spec.body
         ? strictBody([JSON_TYPE, ...(spec.form ? FORMS : []), ...(spec.method === 'patch' ? [PATCH_TYPE] : [])])
         : []),
+      ...(!spec.body && spec.form ? strictBody([URLENCODED]) : []),
       ...(spec.lines ? [typed([NDJSON])] : []),
       ...(creates ? [once] : []),
     ],
@@ -168,6 +172,7 @@ export function route<
           ? { content: { ...json, 'application/x-www-form-urlencoded': { schema: spec.form } } }
           : { content: json, required: true },
       }),
+      ...(!spec.body && spec.form && { body: { content: { [URLENCODED]: { schema: spec.form } }, required: true } }),
       ...(spec.lines && { body: { content: { [NDJSON]: { schema: spec.lines.takes } }, required: true } }),
       ...(spec.query && { query: strict(spec.query) }),
       ...(spec.params && { params: spec.params }),
@@ -175,7 +180,7 @@ export function route<
       ...(spec.events && { headers: LastEventId }),
     },
     responses: {
-      ...problemResponses(codes),
+      ...(spec.oauth ? oauthResponses(codes, spec.oauth) : problemResponses(codes)),
       ...Object.fromEntries(returns),
     },
   }

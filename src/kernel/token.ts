@@ -43,15 +43,17 @@ export function lifetimeOf(minutes: number, session_expires_at?: string): { iat:
   return { iat, exp: Math.max(iat, Math.min(iat + minutes * 60, end)) }
 }
 
-/** Signs an access token with the newest key in use. */
-export async function sign(party: Party, claims: JWTPayload & { sub: string; iat: number; exp: number }): Promise<string> {
+type AccessClaims = JWTPayload & { sub: string; iat: number; exp: number; client_id: string }
+
+/** Signs an access token (RFC 9068) with the newest key in use. Without `aud` it is for the party itself. */
+export async function sign(party: Party, { aud = party.url, ...claims }: AccessClaims): Promise<string> {
   const now = new Date().toISOString()
   const key = party.keys.filter((k) => k.use_from <= now).sort((a, b) => (a.use_from < b.use_from ? 1 : -1))[0]
   if (!key) throw new Error(`Tenant ${party.id} has no signing key in use.`)
-  return new SignJWT({ tid: party.id, ...claims })
+  return new SignJWT({ tid: party.id, jti: crypto.randomUUID(), ...claims })
     .setProtectedHeader({ alg: 'ES256', typ: 'at+jwt', kid: key.kid })
     .setIssuer(party.url)
-    .setAudience(party.url)
+    .setAudience(aud)
     .sign(await keyFor(key, 'private'))
 }
 
@@ -79,6 +81,46 @@ function remembered(party: Party, name: string): Bearer | null {
   return party.keys.some((key) => key.kid === kid && key.public.x === jwk.x && key.public.y === jwk.y) ? known.bearer : null
 }
 
+const urlsOf = (party: Party) => [party.url, ...(party.former_urls ?? [])]
+
+/** The claims of a token that is valid now, and the key that signed it. Without `audience` it may be for whomever. */
+async function checked(
+  party: Party,
+  token: string,
+  audience?: string[],
+): Promise<JWTPayload & { key: SigningKey; sub: string; sid: string }> {
+  let key: SigningKey | undefined
+  if (!COMPACT.test(token)) throw new errors.JWSInvalid()
+  const { payload } = await jwtVerify(
+    token,
+    async ({ kid }) => {
+      key = party.keys.find((k) => k.kid === kid)
+      if (!key) throw new errors.JWKSNoMatchingKey()
+      return keyFor(key, 'public')
+    },
+    {
+      algorithms: ['ES256'],
+      typ: 'at+jwt',
+      issuer: urlsOf(party),
+      ...(audience && { audience }),
+      clockTolerance: SKEW_SECONDS,
+      requiredClaims: ['sub', 'sid', 'tid', 'exp', 'iat'],
+    },
+  )
+  const { sub, sid, tid } = payload
+  if (!key || !isUuid(sub) || !isUuid(sid) || tid !== party.id) throw new Problem('token_invalid')
+  return { ...payload, key, sub, sid }
+}
+
+/**
+ * The claims of an access token of this party that is valid now, also one for an API; null: it is none. `is_own`: it is for the
+ * party itself.
+ */
+export async function inspect(party: Party, token: string) {
+  const claims = await checked(party, token).catch(() => null)
+  return claims && { ...claims, is_own: typeof claims.aud === 'string' && urlsOf(party).includes(claims.aud) }
+}
+
 /**
  * Verifies a token and returns its identity. Fails with token_invalid, token_expired or token_wrong_tenant. Valid signatures are
  * cached, because checking one is the most expensive part of a request: at most 1,000, the oldest is dropped. The database checks
@@ -88,28 +130,8 @@ export async function verify(party: Party, token: string): Promise<Bearer> {
   const name = `${party.id}:${token}`
   const known = remembered(party, name)
   if (known) return known
-  let used: SigningKey | undefined
-  const urls = [party.url, ...(party.former_urls ?? [])]
   try {
-    if (!COMPACT.test(token)) throw new errors.JWSInvalid()
-    const { payload } = await jwtVerify(
-      token,
-      async ({ kid }) => {
-        used = party.keys.find((k) => k.kid === kid)
-        if (!used) throw new errors.JWKSNoMatchingKey()
-        return keyFor(used, 'public')
-      },
-      {
-        algorithms: ['ES256'],
-        typ: 'at+jwt',
-        issuer: urls,
-        audience: urls,
-        clockTolerance: SKEW_SECONDS,
-        requiredClaims: ['sub', 'sid', 'tid', 'exp', 'iat'],
-      },
-    )
-    const { sub, sid, exp, proof } = payload
-    if (!used || !isUuid(sub) || !isUuid(sid) || payload.tid !== party.id) throw new Problem('token_invalid')
+    const { key, sub, sid, exp, proof } = await checked(party, token, urlsOf(party))
     const bearer = {
       session_id: sid,
       user_id: sub,
@@ -117,7 +139,7 @@ export async function verify(party: Party, token: string): Promise<Bearer> {
       expires_at: new Date(Number(exp) * 1000),
     }
     if (verified.size >= 1000) verified.delete(verified.keys().next().value ?? '')
-    verified.set(name, { key: used, url: party.url, bearer })
+    verified.set(name, { key, url: party.url, bearer })
     return bearer
   } catch (error) {
     const tid = claimed(token)?.tid

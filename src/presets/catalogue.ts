@@ -20,7 +20,7 @@ export const ACTIONS = ['create', 'read', 'update', 'delete', 'approve', 'review
 
 /** Freehold's own permissions, besides the seed's. */
 const OWN = [
-  ...crud('unit', 'organization', 'invitation'),
+  ...crud('unit', 'organization', 'invitation', 'audience'),
   'setting:read',
   'setting:update',
   'activity:create',

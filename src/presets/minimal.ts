@@ -19,7 +19,7 @@ export const minimal: Preset = {
       parent: 'user',
       grants: grants(
         ['all', 'CRUD', 'user', 'role', 'permission', 'api_key', 'delegation'],
-        ['all', 'CRUD', 'unit', 'organization', 'invitation'],
+        ['all', 'CRUD', 'unit', 'organization', 'invitation', 'audience'],
         ['all', 'A', 'user'],
         ['all', 'RD', 'session'],
         ['all', 'RU', 'setting'],

@@ -18,7 +18,7 @@ export const MODULES = {
   reports: GROUPS.analytics,
   employees: ['employee', 'training', ...GROUPS.competency],
   users: ['user', 'role', 'permission', 'session', 'api_key', 'unit', 'organization', 'invitation', 'delegation'],
-  settings: ['setting', 'activity', 'usage'],
+  settings: ['setting', 'audience', 'activity', 'usage'],
 }
 
 /** Levels of access to a module, as the letters of its actions. */

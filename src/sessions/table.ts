@@ -16,6 +16,8 @@ export const sessions = freehold.table(
     city: text(),
     /** ISO 3166-1 alpha-2, as Cloudflare knows it. */
     country: text(),
+    /** The OAuth client that logged in, of which nothing proves that it is that one; null: none was named. */
+    client_id: text(),
     amr: text().notNull().default('pwd'),
     created_at: moment().notNull().defaultNow(),
     last_active_at: moment().notNull().defaultNow(),

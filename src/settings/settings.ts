@@ -9,7 +9,21 @@ import type { Ctx } from '../kernel/context.ts'
 import { Text } from '../kernel/fields.ts'
 import { matches, rfc3339, rowsOf, unchanged } from '../kernel/wire.ts'
 import { Domain } from '../names/addresses.ts'
+import { PermissionName } from '../names/names.ts'
 import { tenant } from './table.ts'
+
+/** Which of a user's permissions an access token carries. */
+export const TokenPermissions = z.enum(['all', 'list', 'none']).openapi({
+  description:
+    'Which of the permissions of its user an access token carries: `all`, up to a hundred, those that are in token_permission_list, or `none`',
+})
+export const TokenPermissionList = z
+  .array(PermissionName)
+  .max(100)
+  .openapi({
+    description: 'The permissions that tokens carry whose user holds them, where token_permissions is `list`',
+    example: ['document:read'],
+  })
 
 const whole = (min: number, max: number) => z.int().min(min).max(max)
 const Editable = z.object({
@@ -50,6 +64,8 @@ const Editable = z.object({
     description: 'Days until an API key expires that is created without expires_at. 0: never.',
   }),
   password_grant: z.boolean().openapi({ description: 'Offer the OAuth 2 password grant' }),
+  token_permissions: TokenPermissions,
+  token_permission_list: TokenPermissionList,
   registration: z.boolean().openapi({ description: 'Allow self-registration' }),
   registration_domains: z.array(Domain).max(100).openapi({ description: 'E-mail domains that may register. Empty: any.' }),
   registration_role: Text(64)
@@ -91,8 +107,8 @@ export async function patchSettings(ctx: Ctx, patch: z.infer<typeof SettingsPatc
   // Whoever sets days and does not name minutes means the days.
   const wanted = patch.idle_days === undefined ? patch : { idle_minutes: null, ...patch }
   const assignments = Object.entries(wanted).map(([column, value]) =>
-    column === 'registration_domains'
-      ? sql`registration_domains = array(select jsonb_array_elements_text(${JSON.stringify(value)}::jsonb))`
+    Array.isArray(value)
+      ? sql`${sql.identifier(column)} = array(select jsonb_array_elements_text(${JSON.stringify(value)}::jsonb))`
       : sql`${sql.identifier(column)} = ${value}`,
   )
   const [changed, result] = await ctx.run(

@@ -51,6 +51,11 @@ export const tenant = freehold.table(
     api_key_days: integer().notNull().default(365),
     /** Whether the OAuth 2 password grant is offered. */
     password_grant: boolean().notNull().default(false),
+    /** Which of a user's permissions an access token carries: as many as fit, those of the list, or none. */
+    token_permissions: text({ enum: ['all', 'list', 'none'] })
+      .notNull()
+      .default('all'),
+    token_permission_list: text().array().notNull().default([]),
     /**
      * Self-registration: whether it is allowed, for which e-mail domains (empty: any), and with which role (null: the fallback
      * role).
@@ -69,6 +74,10 @@ export const tenant = freehold.table(
   },
   (t) => [
     check('tenant_is_one', sql`${t.one}`),
+    check(
+      'tenant_token_permissions',
+      sql`${t.token_permissions} in ('all', 'list', 'none') and cardinality(${t.token_permission_list}) <= 100`,
+    ),
     check(
       'tenant_settings',
       sql`${t.max_failures} between 1 and 100 and ${t.lock_minutes} between 1 and 1440 and ${t.idle_days} between 1 and 365

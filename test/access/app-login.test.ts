@@ -187,6 +187,8 @@ describe('the app login of a tenant', () => {
     "update freehold.units set name = 'planted'",
     'update freehold.delegations set revoked_at = now()',
     'delete from freehold.units',
+    "update freehold.audiences set token_permissions = 'none'",
+    'delete from freehold.audiences',
   ])('changes nothing when it was admitted for something else: %s', async (statement) => {
     const [, table = ''] = /freehold\.(\w+)/.exec(statement) ?? []
     expect((await readable(mine))[table], 'something that could change').toBeGreaterThan(0)
@@ -200,6 +202,7 @@ describe('the app login of a tenant', () => {
     "insert into freehold.roles (id, name) values (gen_random_uuid(), 'planted')",
     "insert into freehold.permissions (id, name) values (gen_random_uuid(), 'planted:read')",
     "insert into freehold.units (id, kind, name) values (gen_random_uuid(), 'team', 'planted')",
+    "insert into freehold.audiences (id, identifier, name) values (gen_random_uuid(), 'https://planted.test', 'planted')",
     "select access.first_password(gen_random_uuid(), 'x')",
   ])('is refused when it was admitted for something else: %s', async (statement) => {
     expect(await refusalOf(mine.app_url, admitBo(), sql.raw(statement))).toMatch(/^(42501|FH4\d\d) /)
@@ -231,7 +234,7 @@ describe('the app login of a tenant', () => {
     'access.device_token(null, gen_random_uuid(), gen_random_uuid(), 1)',
     'access.clear_failures(gen_random_uuid())',
     'access.unlock_as_owner(null)',
-    'access.token_claims(null, null, null)',
+    'access.token_claims(null, null, null, null)',
     "access.masked('{}', '{}')",
   ])('cannot call %s', async (call) => {
     expect(await refusalOf(mine.app_url, sql.raw(`select ${call}`))).toMatch(/^42501 /)

@@ -8,7 +8,7 @@ const APP_MAY_CALL = [
   'access.admit(uuid,jsonb,text,jsonb,boolean)',
   'access.ask(jsonb)',
   'access.begin_admin_reset(uuid)',
-  'access.begin_login(uuid,text,text,jsonb,jsonb)',
+  'access.begin_login(uuid,text,text,jsonb,jsonb,boolean)',
   'access.begin_once(text,bytea,bytea,bytea)',
   'access.begin_password_change(uuid,text)',
   'access.begin_reset(uuid,text,bytea)',
@@ -19,8 +19,8 @@ const APP_MAY_CALL = [
   'access.count_key_uses(uuid,text,uuid,integer,jsonb)',
   'access.explain(uuid,timestamp with time zone)',
   'access.finish_admin_reset(uuid,text,uuid,text,jsonb,boolean,bytea,text,boolean)',
-  'access.finish_login(uuid,text,uuid,text,text,bytea,jsonb,jsonb)',
-  'access.finish_login_with_rehash(uuid,text,uuid,text,text,text,bytea,jsonb,jsonb)',
+  'access.finish_login(uuid,text,uuid,text,text,bytea,jsonb,jsonb,text,text)',
+  'access.finish_login_with_rehash(uuid,text,uuid,text,text,text,bytea,jsonb,jsonb,text,text)',
   'access.finish_mails(uuid,text,jsonb)',
   'access.finish_password_change(uuid,text,uuid,text,text,jsonb,boolean)',
   'access.finish_reset(uuid,text,bytea,text,jsonb,jsonb,boolean)',
@@ -30,6 +30,7 @@ const APP_MAY_CALL = [
   'access.idle_limit(freehold.tenant)',
   'access.import_batch(jsonb,integer,jsonb)',
   'access.in_force(timestamp with time zone,timestamp with time zone,timestamp with time zone)',
+  'access.introspect(uuid,text,text,text,uuid,text)',
   'access.keep_answer(text,bytea,bytea,json,text)',
   'access.kept_answer(text,bytea,bytea,bytea)',
   'access.key()',
@@ -49,12 +50,13 @@ const APP_MAY_CALL = [
   'access.record_custom_activity(text,text,text,text,integer,jsonb,jsonb)',
   'access.record_export(jsonb)',
   'access.record_refusal(uuid,text,jsonb,text,text,jsonb)',
-  'access.refresh(uuid,text,bytea,bytea,jsonb,bytea)',
+  'access.refresh(uuid,text,bytea,bytea,jsonb,bytea,text,text)',
   'access.registration_terms(uuid)',
   'access.request_email_change(uuid,text,uuid,text,text,bytea,text)',
   'access.request_reset(uuid,text,text,bytea,text,jsonb)',
   'access.require_reach(text,uuid,uuid)',
   'access.resend_verification(uuid,text,text,bytea,text,jsonb)',
+  'access.revoke_token(uuid,text,text,text,uuid,jsonb)',
   'access.scope()',
   'access.scope_owner_ids()',
   'access.scope_unit_ids()',
@@ -72,6 +74,7 @@ const APP_MAY_CALL = [
 const APP_MAY_READ = [
   ...[
     'api_keys',
+    'audiences',
     'audit_checkpoints',
     'audit_detail',
     'audit_log',
@@ -91,6 +94,7 @@ const APP_MAY_READ = [
 
 const APP_MAY_INSERT = [
   'api_keys',
+  'audiences',
   'delegation_permissions',
   'delegations',
   'overrides',
@@ -103,6 +107,7 @@ const APP_MAY_INSERT = [
 ]
 const APP_MAY_UPDATE = [
   'api_keys',
+  'audiences',
   'delegations',
   'overrides',
   'permissions',
@@ -203,7 +208,7 @@ describe.each<[string, () => (...statements: ReturnType<typeof sql>[]) => Promis
           sql`select relname as name from pg_class where relnamespace in ${schemas} and relkind = 'r' and has_table_privilege('freehold_app', oid, 'delete') order by 1`,
         ),
       ),
-    ).toEqual(where === 'the master' ? ['licenses', 'plans', 'units'] : ['units'])
+    ).toEqual(where === 'the master' ? ['audiences', 'licenses', 'plans', 'units'] : ['audiences', 'units'])
     const other =
       await ask(sql`select oid::regclass::text as name from pg_class where relnamespace in ${schemas} and relkind = 'r'
       and (has_table_privilege('freehold_app', oid, 'truncate') or has_table_privilege('freehold_app', oid, 'references') or has_table_privilege('freehold_app', oid, 'trigger'))`)
@@ -261,7 +266,7 @@ describe.each<[string, () => (...statements: ReturnType<typeof sql>[]) => Promis
       sql`select a.attrelid::regclass || '.' || a.attname as name from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_type t on t.oid = a.atttypid
         where c.relnamespace = 'freehold'::regnamespace and c.relkind = 'r' and a.attnum > 0 and not a.attisdropped
           and t.typname not in ('text', 'uuid', 'timestamptz', 'bool', 'int2', 'int4', 'int8', 'bytea', 'jsonb')
-          and a.attname not in ('registration_domains', 'permissions', 'addresses')`,
+          and a.attname not in ('registration_domains', 'token_permission_list', 'permissions', 'addresses')`,
     )
     expect(rows).toEqual([])
   })

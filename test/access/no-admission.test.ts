@@ -28,6 +28,7 @@ beforeAll(async () => {
 
 const TABLES = [
   'api_keys',
+  'audiences',
   'audit_checkpoints',
   'audit_detail',
   'audit_log',

@@ -68,6 +68,9 @@ async function cast(at: string, realm: Inside) {
     sql`select r.id as role, p.id as permission, s.id as session from freehold.roles r, freehold.permissions p, freehold.sessions s
       where r.name = 'acts' and p.name = 'user:create' and s.user_id = ${other.id}`,
   )
+  const [audience] = await realm.asOwner(
+    sql`insert into freehold.audiences (id, identifier, name) values (gen_random_uuid(), 'https://see.test', 'see') returning id`,
+  )
   const ids = (path: string): string[] => {
     if (path.includes('{key_id}')) return [other.id, key]
     if (path.includes('{override_id}')) return [other.id, override]
@@ -79,6 +82,7 @@ async function cast(at: string, realm: Inside) {
       units: unit,
       'api-keys': key,
       delegations: delegation,
+      audiences: audience?.id,
     }
     const more: Record<string, string> = {
       roles: row?.role,

@@ -31,6 +31,7 @@ const WRITTEN: Record<string, unknown> = {
 
 /** Where a document does not say all. */
 const BESIDE: Record<string, object> = {
+  '/audiences': { identifier: 'urn:example:api' },
   '/permissions': { name: 'thing:read' },
   '/delegations': { permissions: ['unit:read'] },
 }

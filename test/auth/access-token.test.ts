@@ -45,6 +45,8 @@ describe('an access token', () => {
       sub: whoami.sub,
       uid: whoami.sub,
       sid: whoami.session.id,
+      jti: expect.stringMatching(/^[0-9a-f-]{36}$/),
+      client_id: 'freehold',
       proof: expect.stringMatching(/^[0-9a-f]{64}$/),
       username: 'bo',
       email: ADMIN.email,
@@ -52,6 +54,8 @@ describe('an access token', () => {
       roles: ['admin'],
       // As many as travel: Freehold's own first.
       permissions: expect.arrayContaining(['user:create', 'role:update', 'unit:delete']),
+      permissions_truncated: true,
+      scope: (claims.permissions as string[]).join(' '),
       tenant: 'alpha-tokens',
       trace: entered.headers.get('X-Trace-Id'),
       auth_time: expect.any(Number),
@@ -72,8 +76,9 @@ describe('an access token', () => {
     const answer = await call('alpha-tokens', '/api/v1/auth/refresh-token', {
       body: { refresh_token: entered.body.refresh_token },
     })
-    const { trace, iat, exp, ...second } = await verified(answer.body.access_token)
+    const { trace, iat, exp, jti, ...second } = await verified(answer.body.access_token)
     expect(first).toMatchObject(second)
+    expect(jti).not.toBe(first.jti)
     expect(trace).toBe(answer.headers.get('X-Trace-Id'))
     expect(Number(exp) - Number(iat)).toBe(900)
   })
@@ -167,10 +172,9 @@ describe('the discovery document', () => {
     expect(answer.body).toMatchObject({
       issuer: URL_OF_ALPHA,
       jwks_uri: `${URL_OF_ALPHA}/.well-known/jwks.json`,
-      token_endpoint: `${URL_OF_ALPHA}/api/v1/auth/login`,
-      userinfo_endpoint: `${URL_OF_ALPHA}/api/v1/auth/me`,
+      token_endpoint: `${URL_OF_ALPHA}/oauth/token`,
+      userinfo_endpoint: `${URL_OF_ALPHA}/oauth/userinfo`,
       grant_types_supported: expect.arrayContaining(['password']),
-      id_token_signing_alg_values_supported: ['ES256'],
     })
     expect((await knock(answer.body.jwks_uri)).status).toBe(200)
     const form = new URLSearchParams({ grant_type: 'password', username: ADMIN.email, password: ADMIN.password })

@@ -14,12 +14,11 @@ const basic = (text: string) => ({ Authorization: `Basic ${btoa(text)}` })
 beforeAll(() => copyTenant('no-grant'))
 
 describe('the password grant', () => {
-  it('is not offered by a new tenant, and its metadata names no place that would give tokens for it', async () => {
+  it('is not offered by a new tenant, whose metadata names refreshing alone', async () => {
     const { status, body, trips, master } = await metadata('no-grant')
     expect([status, trips, master]).toEqual([200, 1, 0])
-    expect(body.grant_types_supported).toEqual([])
-    expect(body).not.toHaveProperty('token_endpoint')
-    expect(body).not.toHaveProperty('token_endpoint_auth_methods_supported')
+    expect(body.grant_types_supported).toEqual(['refresh_token'])
+    expect(body.response_types_supported).toEqual([])
     expect(body.jwks_uri).toBe('http://no-grant.freehold.test/.well-known/jwks.json')
   })
 
@@ -33,9 +32,8 @@ describe('the password grant', () => {
       )
       await aMinuteLater()
       const { body } = await metadata('some-grant')
-      expect(body.grant_types_supported).toEqual(password_grant ? ['password'] : [])
-      expect(body.token_endpoint).toBe(password_grant ? `http://some-grant.freehold.test${LOGIN}` : undefined)
-      expect(body.token_endpoint_auth_methods_supported).toEqual(password_grant ? ['none'] : undefined)
+      expect(body.grant_types_supported).toEqual(password_grant ? ['password', 'refresh_token'] : ['refresh_token'])
+      expect((await call('some-grant', '/.well-known/oauth-authorization-server')).body).toEqual(body)
     }
   })
 
@@ -51,11 +49,11 @@ describe('the password grant', () => {
     }
     const [own, other] = ['kept-grant', 'kept-other'].map((name) => `http://${name}.freehold.test`)
     expect(told).toEqual([
-      [own, 1, 1],
-      [own, 1, 0],
-      [other, 0, 1],
-      [other, 0, 0],
-      [own, 1, 0],
+      [own, 2, 1],
+      [own, 2, 0],
+      [other, 1, 1],
+      [other, 1, 0],
+      [own, 2, 0],
     ])
     const kept = await caches.default.match(`http://freehold.test/kept/${id}/metadata`)
     expect(kept?.headers.get('Cache-Control')).toBe('max-age=60')
@@ -78,8 +76,8 @@ describe('the password grant', () => {
       const at = `grant-${role_preset}`
       await makeTenant(at, { role_preset })
       expect((await metadata(at)).body).toMatchObject({
-        grant_types_supported: ['password'],
-        token_endpoint: `http://${at}.freehold.test${LOGIN}`,
+        grant_types_supported: ['password', 'refresh_token'],
+        token_endpoint: `http://${at}.freehold.test/oauth/token`,
       })
     },
   )

@@ -3,7 +3,11 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { lifetimeOf, type SigningKey, sign, verify } from '../../src/kernel/token.ts'
 
 const ID = '0192f3d0-0000-7000-8000-000000000001'
-const claims = { sub: '0192f3d0-0000-7000-8000-000000000002', sid: '0192f3d0-0000-7000-8000-000000000003' }
+const claims = {
+  sub: '0192f3d0-0000-7000-8000-000000000002',
+  sid: '0192f3d0-0000-7000-8000-000000000003',
+  client_id: 'freehold',
+}
 
 async function newKey(kid: string): Promise<SigningKey> {
   const { publicKey, privateKey } = await generateKeyPair('ES256', { extractable: true })

@@ -56,6 +56,7 @@ beforeAll(async () => {
   paths['/api/v1/users/{id}'] = await made('/api/v1/users', { email: 'cy@acme.test' })
   paths['/api/v1/units/{id}'] = await made('/api/v1/units', { kind: 'department', name: 'Water' })
   paths['/api/v1/roles/{id}'] = await made('/api/v1/roles', { name: 'analyst', permissions: [] })
+  paths['/api/v1/audiences/{id}'] = await made('/api/v1/audiences', { identifier: 'urn:x:api', name: 'API' })
   paths['/api/v1/settings'] = '/api/v1/settings'
   await ask('/platform/v1/plans', { token: operator, body: { key: 'gold', name: 'Gold' } })
   paths['/platform/v1/plans/{key}'] = '/platform/v1/plans/gold'
@@ -94,6 +95,7 @@ const CHANGES: Record<string, object> = {
   '/api/v1/users/{id}': { given_name: 'Cy' },
   '/api/v1/units/{id}': { name: 'Wastewater' },
   '/api/v1/roles/{id}': { description: 'Analyses' },
+  '/api/v1/audiences/{id}': { name: 'Billing' },
   '/api/v1/settings': { max_sessions: 7 },
 }
 

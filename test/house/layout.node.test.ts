@@ -13,11 +13,11 @@ const FLOORS = [
   ['i18n', 'idempotency', 'lists', 'names', 'passwords'],
   ['http'],
   ['access', 'audit', 'docs', 'limits', 'purge', 'settings', 'units'],
-  ['users'],
+  ['audiences', 'users'],
   ['mail', 'roles', 'sessions'],
   ['api-keys', 'delegations', 'tenants'],
   ['auth'],
-  ['recovery'],
+  ['oauth', 'recovery'],
   ['app.ts'],
   ['index.ts'],
 ]

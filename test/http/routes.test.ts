@@ -70,6 +70,7 @@ describe('routes', () => {
       const at = path.replace(/\{\w+\}/g, crypto.randomUUID())
       const tenant = path.startsWith('/platform') ? {} : { tenant: 'nobody-at-all' }
       const answer = await call('', at, { method: method.toUpperCase(), ...tenant })
+      if (path.startsWith('/oauth/')) return expect([answer.status, answer.body.error]).toEqual([404, 'invalid_request'])
       const expected = path.startsWith('/platform') ? [401, 'token_missing'] : [404, 'tenant_not_found']
       expect([answer.status, answer.body.code]).toEqual(expected)
       if (!path.startsWith('/platform')) return
@@ -78,8 +79,8 @@ describe('routes', () => {
     },
   )
 
-  it('answer with codes that the catalogue knows', () => {
-    for (const { name, operation } of operations)
+  it('answer with codes that the catalogue knows, but for OAuth, which has errors of its own', () => {
+    for (const { name, operation } of operations.filter(({ path }) => !path.startsWith('/oauth/')))
       for (const [status, { description }] of Object.entries(operation.responses)) {
         if (Number(status) < 400) continue
         for (const code of description.split(', '))

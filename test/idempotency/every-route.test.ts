@@ -25,6 +25,7 @@ const creating = posts.filter(({ takes }) => takes)
 /** The POSTs that take no key: they change something that there is, or read, or are excepted. */
 const OTHERS = [
   /^\/(api|platform)\/v1\/auth\//,
+  /^\/oauth\//,
   /\/import$/,
   /\/restore-point(\/\{restore_id\}\/(confirm|return))?$/,
   /^\/platform\/v1\/migrations$/,

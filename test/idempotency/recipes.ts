@@ -82,6 +82,12 @@ export function recipes({ tenantToken, operatorToken }: Here): Record<string, ()
       other: { kind: 'team', name: newName() },
       bad: { kind: 'team', name: newName(), parent_id: crypto.randomUUID() },
     }),
+    '/api/v1/audiences': async () => ({
+      path: '/api/v1/audiences',
+      body: { name: 'x', identifier: `https://${newName()}.test` },
+      other: { name: 'x', identifier: `https://${newName()}.test` },
+      bad: { name: 'x', identifier: 'https://freehold.test' },
+    }),
     '/api/v1/permissions': async () => ({
       path: '/api/v1/permissions',
       body: { name: `${newName()}:read` },

@@ -258,7 +258,7 @@ describe('vigia', () => {
     expect(expand({ settings: 'full' }).map(([permission]) => permission)).toEqual(
       expect.arrayContaining(['setting:read', 'setting:update', 'activity:export', 'usage:read']),
     )
-    expect(expand({ settings: 'full' })).toHaveLength(7)
+    expect(expand({ settings: 'full' })).toHaveLength(11)
   })
 
   it.each(Object.entries(MODULES))('knows each resource of the module %s', (_, resources) => {

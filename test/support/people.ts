@@ -51,7 +51,10 @@ export async function call(at: string, path: string, ask: Ask = {}): Promise<Ans
   }
   holdToSchema(method, path, answer)
   if (response.ok) await holdToBudget(method, path, answer)
-  else expect(response.headers.get('Content-Type'), `${method} ${path}: ${text}`).toBe('application/problem+json')
+  else {
+    const type = path.startsWith('/oauth/') ? 'application/json' : 'application/problem+json'
+    expect(response.headers.get('Content-Type'), `${method} ${path}: ${text}`).toBe(type)
+  }
   return answer
 }
 

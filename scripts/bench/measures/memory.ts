@@ -157,7 +157,8 @@ async function plantLogins(stage: Stage): Promise<string[]> {
 async function showTokens(site: Site, tenants: Planted[]): Promise<void> {
   const permissions = Array.from({ length: PERMISSIONS }, (_, n) => permission(n))
   for (const { id, subdomain, keys } of tenants) {
-    const claims = { sub: crypto.randomUUID(), sid: crypto.randomUUID(), proof: '0'.repeat(64), permissions, ...lifetimeOf(15) }
+    const [sub, sid, client_id] = [crypto.randomUUID(), crypto.randomUUID(), 'freehold']
+    const claims = { sub, sid, client_id, proof: '0'.repeat(64), permissions, ...lifetimeOf(15) }
     const token = await sign({ id, url: `http://${subdomain}.${HOST}`, keys }, claims)
     const { status, text } = await send(site.at(subdomain, '/api/v1/auth/me', { headers: { Authorization: `Bearer ${token}` } }))
     if (status !== 503) throw new Error(`A tenant without a database answered ${status}: ${text.slice(0, 300)}`)

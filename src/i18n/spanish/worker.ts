@@ -1,4 +1,5 @@
 import { doctor } from './doctor.ts'
+import { oauth } from './oauth.ts'
 import { rotations } from './rotations.ts'
 import { tenants } from './tenants.ts'
 
@@ -8,6 +9,7 @@ import { tenants } from './tenants.ts'
 export const worker = {
   ...doctor,
   ...tenants,
+  ...oauth,
   ...rotations,
   // Any body and any field.
   'is not a field of this request': 'no es un campo de esta solicitud',
