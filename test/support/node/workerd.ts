@@ -19,6 +19,8 @@ type Run = {
   env: Record<string, string>
   /** A folder in which KV outlasts the Worker; without it nothing does. */
   state?: string
+  /** Where it listens; without it, on a port that is free. */
+  port?: number
   /** A second Worker with the same settings, KV and Durable Objects, as an isolate elsewhere. */
   twice?: boolean
   /** Is told each line of the log. */
@@ -26,17 +28,21 @@ type Run = {
 }
 
 /** Bundles the Worker into a folder and runs it with the bindings of wrangler.toml and these settings. */
-export async function startInWorkerd(outdir: string, env: Record<string, string>, more: Pick<Run, 'state' | 'twice'> = {}) {
+export async function startInWorkerd(
+  outdir: string,
+  env: Record<string, string>,
+  more: Pick<Run, 'state' | 'twice' | 'port'> = {},
+) {
   await bundle(ROOT, outdir)
   return runBundle(outdir, env, more)
 }
 
 /** Runs a bundle with the bindings of wrangler.toml and these settings. */
-export const runBundle = (outdir: string, env: Record<string, string>, more: Pick<Run, 'state' | 'twice'> = {}) =>
+export const runBundle = (outdir: string, env: Record<string, string>, more: Pick<Run, 'state' | 'twice' | 'port'> = {}) =>
   runInWorkerd({ modules: outdir, options: workerOptions(ROOT), env, ...more })
 
 /** Runs a bundle. `schedule` runs the job of every minute, and resolves when it is done. */
-export async function runInWorkerd({ modules, options, env, state, twice = false, heard }: Run) {
+export async function runInWorkerd({ modules, options, env, state, twice = false, port = 0, heard }: Run) {
   const { bindings, ratelimits, ...others } = options
   const texts = (await modulesIn(modules)).filter((file) => file !== 'index.js')
   const limiters = Object.entries(ratelimits).map(([name, limiter]) => [name, { ...limiter, simple: PLENTY }])
@@ -50,7 +56,7 @@ export async function runInWorkerd({ modules, options, env, state, twice = false
     ],
     bindings: { ...bindings, ...env },
     ratelimits: Object.fromEntries(limiters),
-    unsafeDirectSockets: [{ host: '127.0.0.1', port: 0 }],
+    unsafeDirectSockets: [{ host: '127.0.0.1', port }],
   }
   const all = {
     handleStructuredLogs: ({ message }: { message: string }) => heard?.(message),
