@@ -72,6 +72,7 @@ CREATE TABLE "platform"."licenses" (
   "grace_days" integer NOT NULL,
   "limits" jsonb DEFAULT '{}'::jsonb NOT NULL,
   "has_begun" boolean NOT NULL,
+  "has_ended" boolean DEFAULT false NOT NULL,
   "created_at" timestamp with time zone DEFAULT now() NOT NULL,
   "updated_at" timestamp with time zone DEFAULT now() NOT NULL,
   CONSTRAINT "licenses_order" CHECK ("platform"."licenses"."valid_from" <= "platform"."licenses"."valid_until"),
@@ -277,6 +278,8 @@ CREATE INDEX "licenses_tenant" ON "platform"."licenses" USING btree ("tenant_id"
 --> statement-breakpoint
 CREATE INDEX "licenses_to_begin" ON "platform"."licenses" USING btree ("valid_from") WHERE not "platform"."licenses"."has_begun";
 --> statement-breakpoint
+CREATE INDEX "licenses_to_end" ON "platform"."licenses" USING btree ("valid_until") WHERE not "platform"."licenses"."has_ended";
+--> statement-breakpoint
 CREATE UNIQUE INDEX "tenant_moves_one" ON "platform"."tenant_moves" USING btree ("tenant_id") WHERE "platform"."tenant_moves"."state" = 'running' or "platform"."tenant_moves"."left_until" is not null;
 --> statement-breakpoint
 CREATE INDEX "tenant_moves_tenant" ON "platform"."tenant_moves" USING btree ("tenant_id","created_at");
@@ -446,8 +449,8 @@ begin
   return null;
 end $$;
 --> statement-breakpoint
--- What limits a tenant: its own limits, else those of its license, else those of its plan. Of licenses the one counts
--- that began last, also when it has ended.
+-- What limits a tenant: its own limits, else those of its license, else those of its plan. Of licenses that are in force
+-- the one counts that began last; where none is, the one of all that did.
 create or replace function platform.effective_limits(tenant uuid, plan_key text, own jsonb) returns jsonb
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select jsonb_strip_nulls(
@@ -456,7 +459,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
       select l.limits
       from platform.licenses l
       where l.tenant_id = tenant and l.valid_from <= now()
-      order by l.valid_from desc, l.id desc
+      order by l.valid_until > now() desc, l.valid_from desc, l.id desc
       limit 1), '{}')
     || coalesce(own, '{}'))
 $$;
@@ -645,11 +648,11 @@ CREATE TRIGGER audit_update AFTER UPDATE ON platform.erasure_certificates REFERE
 --> statement-breakpoint
 CREATE TRIGGER audit_delete AFTER DELETE ON platform.erasure_certificates REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('erasure_certificate', '{}', '{updated_at}', '{tenant_id}');
 --> statement-breakpoint
-CREATE TRIGGER audit_insert AFTER INSERT ON platform.licenses REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('license', '{}', '{updated_at,has_begun}', '{id}');
+CREATE TRIGGER audit_insert AFTER INSERT ON platform.licenses REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('license', '{}', '{updated_at,has_begun,has_ended}', '{id}');
 --> statement-breakpoint
-CREATE TRIGGER audit_update AFTER UPDATE ON platform.licenses REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('license', '{}', '{updated_at,has_begun}', '{id}');
+CREATE TRIGGER audit_update AFTER UPDATE ON platform.licenses REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('license', '{}', '{updated_at,has_begun,has_ended}', '{id}');
 --> statement-breakpoint
-CREATE TRIGGER audit_delete AFTER DELETE ON platform.licenses REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('license', '{}', '{updated_at,has_begun}', '{id}');
+CREATE TRIGGER audit_delete AFTER DELETE ON platform.licenses REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('license', '{}', '{updated_at,has_begun,has_ended}', '{id}');
 --> statement-breakpoint
 CREATE TRIGGER audit_insert AFTER INSERT ON platform.tenant_moves REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('tenant_move', '{app_url_encrypted,owner_url_encrypted}', '{step,copied,operations,lease_until,attempts,left_until}', '{id}');
 --> statement-breakpoint
@@ -844,7 +847,7 @@ grant update (from_version, ms, step, drift, finished_at)
   on platform.tenant_migrations
   to freehold_app;
 --> statement-breakpoint
-grant select (presets_version, connected_at, move_id), update (subdomain, legal_name, admin_email, contact_name, plan, environment, limits, connected_at, move_id)
+grant select (presets_version, connected_at, move_id), update (subdomain, legal_name, tax_id, country, admin_email, contact_name, plan, environment, limits, connected_at, move_id)
   on platform.tenants
   to freehold_app;
 --> statement-breakpoint

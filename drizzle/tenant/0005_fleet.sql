@@ -1,23 +1,57 @@
 -- Made by `npm run migration` for every tenant’s database. Do not edit it once it has landed.
 -- Tables:
+--   creates table freehold.audiences
 --   creates table access.daily_counts
 --   creates table access.limits
 --   creates table access.session_places
+--   alters table freehold.sessions
 --   alters table freehold.tenant
 -- Definitions:
---   creates 28 objects
+--   creates 43 objects
 --   replaces function access.admit
 --   replaces function access.before_api_key
 --   replaces function access.check_tenant
---   replaces function access.finish_login
 --   replaces function access.free_username
 --   replaces function access.import_batch
 --   replaces function access.is_built_in_activity
+--   replaces function access.require_reach
 --   drops and creates trigger after_coming_or_going on freehold.users
+--   drops and creates function access.begin_login
+--   drops and creates function access.finish_login
+--   drops and creates function access.finish_login_with_rehash
+--   drops and creates function access.refresh
+--   drops and creates function access.token_claims
+--   drops and creates function access.token_permissions
 
 set local check_function_bodies = off;
 --> statement-breakpoint
 drop trigger after_coming_or_going on freehold.users;
+--> statement-breakpoint
+drop function access.begin_login(uuid,text,text,jsonb,jsonb);
+--> statement-breakpoint
+drop function access.finish_login(uuid,text,uuid,text,text,bytea,jsonb,jsonb);
+--> statement-breakpoint
+drop function access.finish_login_with_rehash(uuid,text,uuid,text,text,text,bytea,jsonb,jsonb);
+--> statement-breakpoint
+drop function access.refresh(uuid,text,bytea,bytea,jsonb,bytea);
+--> statement-breakpoint
+drop function access.token_claims(freehold.users,freehold.sessions,freehold.tenant);
+--> statement-breakpoint
+drop function access.token_permissions(uuid);
+--> statement-breakpoint
+CREATE TABLE "freehold"."audiences" (
+  "id" uuid PRIMARY KEY NOT NULL,
+  "identifier" text NOT NULL,
+  "name" text NOT NULL,
+  "token_permissions" text DEFAULT 'all' NOT NULL,
+  "token_permission_list" text[] DEFAULT '{}' NOT NULL,
+  "created_at" timestamp with time zone DEFAULT now() NOT NULL,
+  "updated_at" timestamp with time zone DEFAULT now() NOT NULL,
+  CONSTRAINT "audiences_identifier_form" CHECK (length("freehold"."audiences"."identifier") between 1 and 255),
+  CONSTRAINT "audiences_name_form" CHECK (length("freehold"."audiences"."name") between 1 and 120),
+  CONSTRAINT "audiences_token_permissions" CHECK ("freehold"."audiences"."token_permissions" in ('all', 'list', 'none')),
+  CONSTRAINT "audiences_token_permission_list" CHECK (cardinality("freehold"."audiences"."token_permission_list") <= 100)
+);
 --> statement-breakpoint
 CREATE TABLE "access"."daily_counts" (
   "day" date PRIMARY KEY NOT NULL,
@@ -40,11 +74,21 @@ CREATE TABLE "access"."session_places" (
   "free_from" timestamp with time zone DEFAULT '-infinity' NOT NULL
 );
 --> statement-breakpoint
+ALTER TABLE "freehold"."sessions" ADD COLUMN "client_id" text;
+--> statement-breakpoint
 ALTER TABLE "freehold"."tenant" ADD COLUMN "writes_closed_by" integer;
 --> statement-breakpoint
 ALTER TABLE "freehold"."tenant" ADD COLUMN "licensed_until" timestamp with time zone;
 --> statement-breakpoint
 ALTER TABLE "freehold"."tenant" ADD COLUMN "read_only_from" timestamp with time zone;
+--> statement-breakpoint
+ALTER TABLE "freehold"."tenant" ADD COLUMN "token_permissions" text DEFAULT 'all' NOT NULL;
+--> statement-breakpoint
+ALTER TABLE "freehold"."tenant" ADD COLUMN "token_permission_list" text[] DEFAULT '{}' NOT NULL;
+--> statement-breakpoint
+CREATE UNIQUE INDEX "audiences_identifier" ON "freehold"."audiences" USING btree ("identifier");
+--> statement-breakpoint
+CREATE INDEX "audiences_sorted" ON "freehold"."audiences" USING btree ("name","id");
 --> statement-breakpoint
 CREATE UNIQUE INDEX "session_places_session" ON "access"."session_places" USING btree ("session_id");
 --> statement-breakpoint
@@ -53,6 +97,10 @@ CREATE INDEX "session_places_free" ON "access"."session_places" USING btree ("fr
 CREATE INDEX "api_keys_ends" ON "freehold"."api_keys" USING btree ("expires_at") WHERE "freehold"."api_keys"."revoked_at" is null;
 --> statement-breakpoint
 CREATE INDEX "mails_created" ON "freehold"."mails" USING btree ("created_at");
+--> statement-breakpoint
+ALTER TABLE "freehold"."tenant" ADD CONSTRAINT "tenant_token_permissions" CHECK ("freehold"."tenant"."token_permissions" in ('all', 'list', 'none') and cardinality("freehold"."tenant"."token_permission_list") <= 100);
+--> statement-breakpoint
+alter table freehold.audiences enable row level security;
 --> statement-breakpoint
 alter table access.daily_counts enable row level security;
 --> statement-breakpoint
@@ -82,7 +130,7 @@ end $$;
 -- Admits a request: proves the credential, {session_id, user_id, proof} or {key}, decides the permission (null: any
 -- admitted user, scope own), and signs the claims: every policy believes what is signed here. Returns {user_id,
 -- session_id, scope}. Raises FH401 session_ended | token_invalid, FH403 user_inactive | password_change_required |
--- license_expired | forbidden, FH503.
+-- forbidden, FH40L, FH503.
 --
 -- Every request pays for this, so that what is signed is written once and nothing is read twice.
 create or replace function access.admit(
@@ -174,6 +222,111 @@ begin
   return jsonb_build_object('user_id', u.id, 'session_id', s.id, 'scope', r.scope);
 end $$;
 --> statement-breakpoint
+-- The permissions that a token carries, of those that its user holds: `carried` says all, those that are `listed`, or
+-- none; and at most a hundred, Freehold's own first. Services ask authz/check for the rest, of which `truncated` tells
+-- them.
+create or replace function access.token_permissions(
+  subject uuid,
+  carried text,
+  listed text[],
+  out permissions text[],
+  out truncated boolean
+)
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+  permissions := '{}';
+  truncated := false;
+  if carried = 'none' then
+    return;
+  end if;
+  permissions := access.permissions_of(subject, now());
+  if carried = 'list' then
+    permissions := array(select h.name from unnest(permissions) h (name) where h.name = any (listed));
+  end if;
+  if cardinality(permissions) <= 100 then
+    return;
+  end if;
+  truncated := true;
+  permissions := array(
+    select x.name
+    from (
+      select p.name
+      from unnest(permissions) with ordinality h (name, place)
+        join freehold.permissions p on p.name = h.name
+      order by not p.is_administrative, h.place
+      limit 100) x
+    order by x.name);
+end $$;
+--> statement-breakpoint
+-- Refuses with `forbidden` what the caller can read and the permission of this transaction does not reach. What they
+-- cannot read is left to the verb, which finds nothing. `subject`: whose override, assignment (`thing`: the role) or API
+-- key it is. Called in the first statement after the admission.
+create or replace function access.require_reach(resource text, thing uuid, subject uuid default null) returns void
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  me uuid := access.principal();
+  far record;
+  owner uuid;
+  unit uuid;
+begin
+  if me is null or access.scope() = 'all' then
+    return;
+  elsif resource in ('role', 'permission', 'audience') then
+    -- They are nobody's: whoever reads one reads all of them, and they are changed at scope `all` alone.
+    if not exists (
+      select from freehold.roles r where r.id = thing and r.deleted_at is null and resource = 'role'
+      union all
+      select from freehold.permissions p where p.id = thing and p.deleted_at is null and resource = 'permission'
+      union all
+      select from freehold.audiences a where a.id = thing and resource = 'audience'
+    ) then
+      return;
+    end if;
+  elsif resource = 'unit' then
+    select x.id into unit from freehold.units x where x.id = thing;
+  else
+    select u.id, u.unit_id
+    into owner, unit
+    from freehold.users u
+    where u.id = case resource
+      when 'user' then thing
+      when 'session' then (select s.user_id from freehold.sessions s where s.id = thing and s.ended_at is null)
+      when 'delegation' then (select d.delegator_id from freehold.delegations d where d.id = thing and d.delegate_id <> me)
+      when 'api_key' then (
+        select k.user_id from freehold.api_keys k
+        where k.id = thing and k.user_id = subject and k.revoked_at is null)
+      when 'override' then (
+        select o.user_id from freehold.overrides o
+        where o.id = thing and o.user_id = subject and (o.ends_at is null or o.ends_at > now()))
+      when 'assignment' then (
+        select ur.user_id from freehold.user_roles ur
+        where ur.role_id = thing and ur.user_id = subject and (ur.ends_at is null or ur.ends_at > now())
+        limit 1)
+    end;
+  end if;
+  if owner is null and unit is null and resource not in ('role', 'permission', 'audience') then
+    return;
+  elsif unit = any (access.scope_unit_ids())
+    -- Overrides and assignments are written of others alone.
+    or (owner = any (access.scope_owner_ids()) and resource not in ('override', 'assignment'))
+    or (owner = me and resource = 'session') then
+    return;
+  end if;
+  far := access.effective_scope(me, case when resource in ('override', 'assignment') then 'user' else resource end || ':read');
+  if far.scope = 'all'
+    or owner = me
+    or owner = any (far.owners)
+    or unit = any (far.units)
+    or (far.scope is not null and resource in ('role', 'permission', 'audience'))
+    -- Everybody reads the unit that they are in.
+    or (resource = 'unit' and unit = (select u.unit_id from freehold.users u where u.id = me)) then
+    perform access.refuse('forbidden', format('You can read this, but your %s does not reach it.', access.permission()));
+  elsif resource in ('role', 'permission', 'audience') then
+    -- In the words that a verb has for one that does not exist.
+    raise exception using errcode = 'FH404', message = 'not_found';
+  end if;
+end $$;
+--> statement-breakpoint
 -- A key is made and changed by its owner, and revoked also by a user who looks after keys. One that is revoked stays
 -- revoked.
 create or replace function access.before_api_key() returns trigger
@@ -248,6 +401,43 @@ begin
   end if;
   return new;
 end $$;
+--> statement-breakpoint
+create or replace function access.before_audience() returns trigger
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  new.updated_at := now();
+  new.token_permission_list := array(select distinct p from unnest(new.token_permission_list) p order by 1);
+  return new;
+end $$;
+--> statement-breakpoint
+-- The permissions that a token for an API carries (null: for the tenant itself) as access.token_permissions makes them.
+create or replace function access.audience_permissions(
+  subject uuid,
+  t freehold.tenant,
+  audience text,
+  out permissions text[],
+  out truncated boolean
+)
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  a freehold.audiences;
+begin
+  if audience is not null then
+    select * into a from freehold.audiences x where x.identifier = audience;
+  end if;
+  select p.permissions, p.truncated into permissions, truncated
+  from access.token_permissions(
+    subject,
+    case when audience is null then t.token_permissions else coalesce(a.token_permissions, 'none') end,
+    case when audience is null then t.token_permission_list else a.token_permission_list end
+  ) p;
+end $$;
+--> statement-breakpoint
+-- Whether access tokens can be for an API; null: the tenant itself, for which they always can.
+create or replace function access.is_audience(audience text) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select audience is null or exists (select from freehold.audiences a where a.identifier = audience)
+$$;
 --> statement-breakpoint
 -- Whether a type of activity is one that only Freehold itself writes: the given list, and the changes of every table
 -- with audit triggers.
@@ -357,13 +547,96 @@ begin
   );
 end $$;
 --> statement-breakpoint
+-- Everything that the Worker needs to make an access token, and to say how old the password is. What it carries for an
+-- API, the API's row says. A session that named no client is Freehold's own.
+create or replace function access.token_claims(
+  u freehold.users,
+  s freehold.sessions,
+  t freehold.tenant,
+  audience text
+) returns jsonb
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  shown jsonb := access.profile(u.id);
+  expiry timestamptz := access.password_expiry(u, t);
+  carried record := access.audience_permissions(u.id, t, audience);
+begin
+  return jsonb_build_object(
+    'user_id', u.id,
+    'session_id', s.id,
+    'proof', access.session_proof(s.id),
+    'username', u.username,
+    'email', u.email,
+    'role', shown -> 'role',
+    'roles', shown -> 'roles',
+    'permissions', carried.permissions,
+    'permissions_truncated', carried.truncated,
+    'client_id', coalesce(s.client_id, 'freehold'),
+    'audience', audience,
+    'amr', s.amr,
+    'auth_time', floor(extract(epoch from s.created_at)),
+    'access_minutes', t.access_minutes,
+    'session_expires_at', s.expires_at,
+    'must_change_password', access.must_change(u, t),
+    'password_expires_at', expiry,
+    'password_expires_soon', coalesce(expiry <= now() + make_interval(days => t.password_warning_days), false));
+end $$;
+--> statement-breakpoint
+-- First half: what access.begin_attempt returns, the same for an unknown identifier. `devices` are tokens of known
+-- devices, an array: with a valid one of this user the attempt is of that device, else of a stranger. A user who is not
+-- active costs no hash of another system. The audit names the user and not what was typed. `is_grant`: the OAuth 2
+-- password grant, which is {state: not_offered} where the settings do not offer it, and then nothing begins. The
+-- previous release sends neither `devices` nor `request`.
+create or replace function access.begin_login(
+  tenant_id uuid,
+  system_key text,
+  identifier text,
+  devices jsonb default '[]',
+  request jsonb default '{}',
+  is_grant boolean default false
+) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  u freehold.users;
+  person text;
+begin
+  if is_grant and not t.password_grant then
+    return jsonb_build_object('state', 'not_offered');
+  end if;
+  identifier := left(identifier, 255);
+  if strpos(identifier, '@') > 0 then
+    select * into u from freehold.users x where x.email = identifier;
+  else
+    select * into u from freehold.users x where x.username = identifier;
+  end if;
+  person := case
+    when u.id is null then 'unknown:' || encode(access.mac('guard:' || identifier), 'hex')
+    else 'login:' || u.id
+  end;
+  return access.begin_attempt(
+    t,
+    person,
+    coalesce(
+      'device:' || u.id || ':' || access.device_of(t, u.id, devices),
+      person || ':' || access.login_network(request ->> 'address')
+    ),
+    u.id,
+    identifier,
+    -- Enough of the hash to see that somebody tries one identifier again and again.
+    coalesce(u.username, left(person, 24)),
+    access.hash_parameters_of(case when access.is_present(u) then u.id end, identifier)
+  );
+end $$;
+--> statement-breakpoint
 -- Second half: {outcome: ok, claims, device_token} with a session and its first refresh token, or {outcome: refused,
--- mail, is_known} or {outcome: no_role | first_password_expired}, or {outcome: limit_reached, said}. `is_known`,
--- whether there is such a user, is for the Worker's log alone. When the user has too many sessions, the oldest end.
+-- mail, is_known} or {outcome: no_role | first_password_expired | unknown_audience}, or {outcome: limit_reached, said}.
+-- `is_known`, whether there is such a user, is for the Worker's log alone. When the user has too many sessions, the oldest end.
 -- `renewed` is a new hash of the same password,
 -- in place of the one that was compared. `former` holds the hashes of the refresh tokens that the browser has in cookies,
--- by account: the session of this user's ends, because this one takes its cookies' place. The previous release does not
--- send it.
+-- by account: the session of this user's ends, because this one takes its cookies' place. `client` is
+-- the OAuth client that logs in, and `audience` the API that its first access token is for; null: none was named, the
+-- tenant itself. The previous release sends none of the three.
 create or replace function access.finish_login(
   tenant_id uuid,
   system_key text,
@@ -372,7 +645,9 @@ create or replace function access.finish_login(
   renewed text,
   refresh_hash bytea,
   request jsonb,
-  former jsonb default '{}'
+  former jsonb default '{}',
+  client text default null,
+  audience text default null
 ) returns jsonb
 language plpgsql volatile security definer set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
 declare
@@ -415,12 +690,18 @@ begin
     );
     return jsonb_build_object('outcome', 'first_password_expired');
   end if;
+  if not access.is_audience(audience) then
+    perform access.record(
+      'LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', 'unknown_audience'), 10
+    );
+    return jsonb_build_object('outcome', 'unknown_audience');
+  end if;
   if renewed is not null then
     update freehold.passwords p set password_hash = renewed
     where p.user_id = u.id and p.replaced_at is null and p.password_hash = access.stored_hash(a.hash_parameters, digest);
   end if;
   begin
-    s := access.open_session(u, t, refresh_hash, request, former);
+    s := access.open_session(u, t, refresh_hash, request, former, client);
   -- Nothing of it is left, and the attempt stays finished: who was let in once is no failure.
   exception when sqlstate 'FH409' then
     get stacked diagnostics why = pg_exception_detail;
@@ -432,7 +713,7 @@ begin
   end;
   return jsonb_build_object(
     'outcome', 'ok',
-    'claims', access.token_claims(u, s, t),
+    'claims', access.token_claims(u, s, t, audience),
     'device_token', access.device_token(
       t,
       u.id,
@@ -442,13 +723,67 @@ begin
   );
 end $$;
 --> statement-breakpoint
--- The session, with its first refresh token. `former` is as for access.finish_login. Raises FH409 limit_reached.
+-- Second half of a login that replaces the hash; answers as access.finish_login does. `hash_parameters` is what replaces
+-- the parameters of the attempt, and `renewed` the digest under it: of a hash that another system made, ours with the
+-- salt that was chosen at the import (`next` in the stored hash_parameters); of one of ours, the same with more
+-- iterations. Of several logins at once the first replaces the hash, and the others are compared with the new one. A
+-- password that was changed meanwhile stays: then neither is right.
+create or replace function access.finish_login_with_rehash(
+  tenant_id uuid,
+  system_key text,
+  attempt uuid,
+  digest text,
+  hash_parameters text,
+  renewed text,
+  refresh_hash bytea,
+  request jsonb,
+  former jsonb default '{}',
+  client text default null,
+  audience text default null
+) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  a freehold.login_attempts;
+  is_meant boolean;
+begin
+  perform access.check_system(tenant_id, system_key);
+  select * into a from freehold.login_attempts x where x.id = attempt;
+  -- Locks in the order of access.finish_attempt.
+  perform from freehold.lockouts g where g.key = a.key for update;
+  perform from freehold.users x where x.id = a.user_id for no key update;
+  is_meant := coalesce(
+    right(hash_parameters, 23) = '$' || substring(a.hash_parameters from ',next=([A-Za-z0-9+/]{22})[$]')
+      or access.is_extension(hash_parameters, a.hash_parameters),
+    false
+  );
+  if is_meant and starts_with(access.current_password(a.user_id), finish_login_with_rehash.hash_parameters || '$') then
+    update freehold.login_attempts x set hash_parameters = finish_login_with_rehash.hash_parameters
+    where x.id = attempt and x.state = 'pending';
+    return access.finish_login(tenant_id, system_key, attempt, renewed, null, refresh_hash, request, former,
+      client, audience);
+  end if;
+  return access.finish_login(
+    tenant_id,
+    system_key,
+    attempt,
+    digest,
+    case when is_meant then access.stored_hash(finish_login_with_rehash.hash_parameters, renewed) end,
+    refresh_hash,
+    request,
+    former,
+    client,
+    audience
+  );
+end $$;
+--> statement-breakpoint
+-- The session, with its first refresh token. `former` and `client` are as for access.finish_login. Raises FH409 limit_reached.
 create or replace function access.open_session(
   u freehold.users,
   t freehold.tenant,
   refresh_hash bytea,
   request jsonb,
-  former jsonb
+  former jsonb,
+  client text
 ) returns freehold.sessions
 language plpgsql volatile set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
 declare
@@ -461,7 +796,7 @@ begin
       and x.ended_at is null
       and x.id = (select l.session_id from freehold.refresh_tokens l where l.token_hash = (former ->> u.id::text)::bytea);
   end if;
-  insert into freehold.sessions (id, user_id, device, address, city, country, expires_at)
+  insert into freehold.sessions (id, user_id, device, address, city, country, client_id, expires_at)
   values (
     gen_random_uuid(),
     u.id,
@@ -469,6 +804,7 @@ begin
     left(request ->> 'address', 64),
     left(request ->> 'city', 120),
     left(request ->> 'country', 2),
+    left(client, 255),
     now() + make_interval(days => t.session_days)
   )
   returning * into s;
@@ -492,6 +828,93 @@ begin
   values (refresh_hash, s.id, s.device, s.expires_at);
   perform access.take_session_place(s, t);
   return s;
+end $$;
+--> statement-breakpoint
+-- {outcome: ok, claims, is_other} | {outcome: invalid | reused | inactive | unknown_audience}. `is_other`: the successor is
+-- `other_successor`. Of several requests at once the first makes the successor, and the others find it. A deactivated
+-- user is told `inactive` even though the session ended with the deactivation. `client` is the OAuth client that asks,
+-- which must be the one that logged in, if that one had a name; null: not asked. `audience` is the API that the access
+-- token is for; null: the tenant itself. The previous release sends neither, nor `other_successor`.
+create or replace function access.refresh(
+  tenant_id uuid,
+  system_key text,
+  presented bytea,
+  successor bytea,
+  request jsonb,
+  other_successor bytea default null,
+  client text default null,
+  audience text default null
+) returns jsonb
+language plpgsql volatile security definer set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  r freehold.refresh_tokens;
+  next_link freehold.refresh_tokens;
+  s freehold.sessions;
+  u freehold.users;
+begin
+  select x.* into s
+  from freehold.refresh_tokens l
+  join freehold.sessions x on x.id = l.session_id
+  where l.token_hash = presented;
+  select * into u from freehold.users x where x.id = s.user_id;
+  if s.id is null then
+    return access.refused_refresh(u, s.id, request);
+  elsif not access.is_present(u) then
+    return jsonb_build_object('outcome', 'inactive');
+  elsif s.ended_at is not null
+    or s.expires_at <= now()
+    or s.last_active_at <= now() - access.idle_limit(t)
+  then
+    return access.refused_refresh(u, s.id, request);
+  elsif not access.has_role(u.id) then
+    return jsonb_build_object('outcome', 'inactive');
+  elsif s.client_id <> client then
+    return access.refused_refresh(u, s.id, request);
+  elsif not access.is_audience(audience) then
+    return jsonb_build_object('outcome', 'unknown_audience');
+  end if;
+  update freehold.refresh_tokens l
+  set used_at = clock_timestamp(), successor_hash = successor
+  where l.token_hash = presented and l.used_at is null and l.expires_at > now()
+  returning l.* into r;
+  if r.token_hash is not null then
+    insert into freehold.refresh_tokens (token_hash, session_id, device, expires_at)
+    values (successor, s.id, request ->> 'agent', s.expires_at);
+  else
+    select * into r from freehold.refresh_tokens l where l.token_hash = presented;
+    if r.used_at is null then
+      return access.refused_refresh(u, s.id, request);
+    end if;
+    select * into next_link from freehold.refresh_tokens l where l.token_hash = r.successor_hash;
+    if r.successor_hash <> successor and r.successor_hash is distinct from other_successor
+      or next_link.used_at is not null
+      or r.used_at < clock_timestamp() - interval '60 seconds'
+      or next_link.device is distinct from request ->> 'agent'
+    then
+      perform access.set_audit_actor(u.id, u.username, request);
+      update freehold.sessions x
+      set ended_at = now(), ended_because = 'refresh_reused'
+      where x.id = s.id and x.ended_at is null;
+      perform access.record(
+        'SUSPICIOUS_ACTIVITY', 'refresh', 'session', s.id::text,
+        null, jsonb_build_object('reason', 'refresh_reused'), 80
+      );
+      return jsonb_build_object('outcome', 'reused');
+    end if;
+  end if;
+  -- The session may have ended while this waited for the token's row.
+  update freehold.sessions x set last_active_at = now()
+  where x.id = s.id and x.ended_at is null
+  returning x.* into s;
+  if s.id is null then
+    return access.refused_refresh(u, null, request);
+  end if;
+  return jsonb_build_object(
+    'outcome', 'ok',
+    'claims', access.token_claims(u, s, t, audience),
+    'is_other', coalesce(r.successor_hash = other_successor, false)
+  );
 end $$;
 --> statement-breakpoint
 -- Sets the limits, {max_users, max_organizations, max_documents, limit_documents, max_api_keys, max_sessions}, where null
@@ -590,10 +1013,10 @@ begin
 end $$;
 --> statement-breakpoint
 -- Whether a tenant whose licence has ended may be asked for something with this permission: reading, taking everything
--- along, and ending what lets somebody in. null is what everybody does for themselves: logging out, a new password.
+-- along, and ending what lets somebody in: a user, a session, a key. null is what everybody does for themselves: logging out, a new password.
 create or replace function access.is_allowed_unlicensed(permission text) returns boolean
 language sql immutable
-return coalesce(permission ~ ':(read|export)$' or permission in ('session:delete', 'api_key:delete'), true);
+return coalesce(permission ~ ':(read|export)$' or permission in ('user:delete', 'session:delete', 'api_key:delete'), true);
 --> statement-breakpoint
 -- Refuses a creation by the Worker's login while the tenant can only be read, whatever it was admitted with.
 create or replace function access.must_be_licensed() returns void
@@ -606,13 +1029,14 @@ begin
   end if;
 end $$;
 --> statement-breakpoint
+-- FH40L is what the Worker calls license_expired (src/kernel/db.ts); the message is one that every release knows.
 create or replace function access.refuse_unlicensed() returns void
 language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
 begin
   raise exception using
-    errcode = 'FH403',
-    message = 'license_expired',
-    detail = 'The license of this tenant has expired: what it has can be read and exported, and nothing can be changed.';
+    errcode = 'FH40L',
+    message = 'forbidden',
+    detail = 'The license of this tenant has expired: it can be read and exported, access can be ended, nothing else changed.';
 end $$;
 --> statement-breakpoint
 -- Locks the counter of a limit, and returns it; null where there is no limit.
@@ -761,6 +1185,8 @@ begin
   if most is null then
     return;
   end if;
+  -- How long sessions may be idle may have changed before this lock was had.
+  select * into t from freehold.tenant;
   loop
     select x.place, x.session_id
     into p
@@ -876,6 +1302,140 @@ begin
   return null;
 end $$;
 --> statement-breakpoint
+-- Sessions may be idle longer from now on: those that were idle too long until now, and whose place somebody else has, end
+-- for good. Nobody takes a place meanwhile.
+create or replace function access.end_idle_sessions() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform pg_advisory_xact_lock(hashtext('access.limits'));
+  if exists (select from access.limits l where l.name = 'sessions' and l.most is not null) then
+    update freehold.sessions s
+    set expires_at = s.last_active_at + access.idle_limit(old)
+    where s.ended_at is null
+      and s.expires_at > now()
+      and s.last_active_at <= now() - access.idle_limit(old)
+      and not exists (select from access.session_places p where p.session_id = s.id);
+  end if;
+  return null;
+end $$;
+--> statement-breakpoint
+-- What a token is now; null: not active, or not for the admitted user to know. `kind`: access (of a session, which the
+-- Worker verified, for the API `audience`), refresh or key (by the hash, in hex), or anything else for a text that is no
+-- token. {user_id, username, permissions, permissions_truncated, client_id, issued_at, expires_at, addresses}: moments
+-- in seconds since 1970, null for none; `addresses` of a key, the networks from which it works. What an API key that
+-- asks does not name of its owner's permissions is left out of its owner's tokens. The caller shows the system's key,
+-- because somebody who runs SQL as the app login could try hashes, and sessions of tokens that nobody verified.
+create or replace function access.introspect(
+  tenant_id uuid,
+  system_key text,
+  kind text,
+  hash text,
+  session uuid,
+  audience text
+) returns jsonb
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  me uuid := (access.claims() ->> 'user_id')::uuid;
+  l freehold.refresh_tokens;
+  s freehold.sessions;
+  k freehold.api_keys;
+  u freehold.users;
+  far record;
+  carried record;
+begin
+  if kind = 'key' then
+    select * into k from freehold.api_keys x where x.key_hash = decode(hash, 'hex');
+  elsif kind = 'refresh' then
+    select * into l from freehold.refresh_tokens x where x.token_hash = decode(hash, 'hex');
+    select * into s from freehold.sessions x where x.id = l.session_id;
+  elsif kind = 'access' then
+    select * into s from freehold.sessions x where x.id = session;
+  end if;
+  select * into u from freehold.users x where x.id = coalesce(s.user_id, k.user_id);
+  if me is null or u.id is null or not access.is_present(u) or not access.has_role(u.id) then
+    return null;
+  end if;
+  if u.id <> me then
+    far := access.effective_scope(me, 'session:read');
+    if far.scope is null
+      or not (far.scope = 'all' or u.id = any (far.owners) or coalesce(u.unit_id = any (far.units), false))
+    then
+      return null;
+    end if;
+  end if;
+  if k.id is not null then
+    if k.revoked_at is not null or k.expires_at <= now() then
+      return null;
+    end if;
+    return jsonb_build_object(
+      'user_id', u.id,
+      'username', u.username,
+      'permissions', array(select p from unnest(access.permissions_of(u.id, now())) p where p = any (k.permissions)),
+      'issued_at', floor(extract(epoch from k.created_at)),
+      'expires_at', floor(extract(epoch from k.expires_at)),
+      'addresses', k.addresses);
+  end if;
+  if s.ended_at is not null
+    or s.expires_at <= now()
+    or s.last_active_at <= now() - access.idle_limit(t)
+    or access.must_change(u, t)
+    or not access.is_audience(audience)
+    or kind = 'refresh' and (l.used_at is not null or l.expires_at <= now())
+  then
+    return null;
+  end if;
+  carried := access.audience_permissions(u.id, t, audience);
+  return jsonb_build_object(
+    'user_id', u.id,
+    'username', u.username,
+    'permissions', carried.permissions,
+    'permissions_truncated', carried.truncated,
+    'client_id', coalesce(s.client_id, 'freehold'),
+    'issued_at', floor(extract(epoch from l.created_at)),
+    'expires_at', floor(extract(epoch from l.expires_at)));
+end $$;
+--> statement-breakpoint
+-- Ends the session of an access or refresh token, also of one that was used before, or revokes an API key. Whether
+-- there is such a token; one that has ended already is one, too. `session`: of an access token, which the Worker verified.
+create or replace function access.revoke_token(
+  tenant_id uuid,
+  system_key text,
+  kind text,
+  hash text,
+  session uuid,
+  request jsonb
+) returns boolean
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  s freehold.sessions;
+  k freehold.api_keys;
+  u freehold.users;
+begin
+  perform access.check_system(tenant_id, system_key);
+  if kind = 'key' then
+    select * into k from freehold.api_keys x where x.key_hash = decode(hash, 'hex');
+  else
+    select x.* into s
+    from freehold.sessions x
+    where x.id = case kind
+      when 'access' then session
+      when 'refresh' then (select l.session_id from freehold.refresh_tokens l where l.token_hash = decode(hash, 'hex'))
+    end;
+  end if;
+  select * into u from freehold.users x where x.id = coalesce(s.user_id, k.user_id);
+  if u.id is null then
+    return false;
+  end if;
+  perform access.set_audit_actor(u.id, u.username, request);
+  if k.id is not null then
+    update freehold.api_keys x set revoked_at = now() where x.id = k.id and x.revoked_at is null;
+  else
+    update freehold.sessions x set ended_at = now(), ended_because = 'logout' where x.id = s.id and x.ended_at is null;
+  end if;
+  return true;
+end $$;
+--> statement-breakpoint
 -- Creates the users of some lines, in their order, each of them or not at all. Returns what access.import_user says
 -- of each line. The batch is recorded with how many lines were imported and how many not; `refused` of them the Worker
 -- did not pass on. With `earlier` it is one of a dry run, which does the same and then undoes all of it: {names, places},
@@ -946,6 +1506,15 @@ begin
   end loop;
 end $$;
 --> statement-breakpoint
+CREATE TRIGGER audit_insert AFTER INSERT ON freehold.audiences REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('audience', '{}', '{updated_at}', '{id}');
+--> statement-breakpoint
+CREATE TRIGGER audit_update AFTER UPDATE ON freehold.audiences REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('audience', '{}', '{updated_at}', '{id}');
+--> statement-breakpoint
+CREATE TRIGGER audit_delete AFTER DELETE ON freehold.audiences REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('audience', '{}', '{updated_at}', '{id}');
+--> statement-breakpoint
+create trigger before_audience before insert or update on freehold.audiences
+  for each row execute function access.before_audience();
+--> statement-breakpoint
 create trigger before_arriving before insert on freehold.users
   for each row execute function access.before_arriving();
 --> statement-breakpoint
@@ -961,18 +1530,42 @@ create trigger leave_session_place after update of ended_at on freehold.sessions
 create trigger look_at_session_places after update of idle_days, idle_minutes on freehold.tenant
   for each row when (access.idle_limit(new) < access.idle_limit(old)) execute function access.look_at_session_places();
 --> statement-breakpoint
+create trigger end_idle_sessions after update of idle_days, idle_minutes on freehold.tenant
+  for each row when (access.idle_limit(new) > access.idle_limit(old)) execute function access.end_idle_sessions();
+--> statement-breakpoint
+create policy read on freehold.audiences for select
+  using ((( SELECT access.principal() AS principal) IS NOT NULL));
+--> statement-breakpoint
+create policy make on freehold.audiences for insert
+  with check ((( SELECT (access.permission() = ANY ('{audience:create}'::text[]))) AND ( SELECT (access.scope() = 'all'::access.scope))));
+--> statement-breakpoint
+create policy change on freehold.audiences for update
+  using ((( SELECT (access.permission() = ANY ('{audience:update}'::text[]))) AND ( SELECT (access.scope() = 'all'::access.scope))))
+  with check (( SELECT (access.scope() = 'all'::access.scope)));
+--> statement-breakpoint
+create policy remove on freehold.audiences for delete
+  using ((( SELECT (access.permission() = 'audience:delete'::text)) AND ( SELECT (access.scope() = 'all'::access.scope))));
+--> statement-breakpoint
 create trigger after_coming_or_going after insert or update of is_active, joined_at, terminated_at on freehold.users
   for each row execute function access.after_coming_or_going();
 --> statement-breakpoint
 revoke execute
-  on function access.before_arriving(),
+  on function access.audience_permissions(uuid,freehold.tenant,text),
+    access.before_arriving(),
+    access.before_audience(),
+    access.begin_login(uuid,text,text,jsonb,jsonb,boolean),
     access.count_api_key(),
     access.count_days(integer,date),
     access.count_documents(integer),
     access.count_user(),
     access.counted_now(text),
     access.earlier_users(),
+    access.end_idle_sessions(),
+    access.finish_login(uuid,text,uuid,text,text,bytea,jsonb,jsonb,text,text),
+    access.finish_login_with_rehash(uuid,text,uuid,text,text,text,bytea,jsonb,jsonb,text,text),
+    access.introspect(uuid,text,text,text,uuid,text),
     access.is_allowed_unlicensed(text),
+    access.is_audience(text),
     access.is_counted_key(freehold.api_keys,timestamp with time zone),
     access.leave_session_place(),
     access.lock_limit(text),
@@ -980,17 +1573,35 @@ revoke execute
     access.make_session_places(integer),
     access.must_be_licensed(),
     access.note_active_places(freehold.tenant),
-    access.open_session(freehold.users,freehold.tenant,bytea,jsonb,jsonb),
+    access.open_session(freehold.users,freehold.tenant,bytea,jsonb,jsonb,text),
+    access.refresh(uuid,text,bytea,bytea,jsonb,bytea,text,text),
     access.refuse_session(integer),
     access.refuse_unlicensed(),
+    access.revoke_token(uuid,text,text,text,uuid,jsonb),
     access.session_ends(freehold.sessions,freehold.tenant),
     access.set_limits(jsonb),
     access.take_session_place(freehold.sessions,freehold.tenant),
+    access.token_claims(freehold.users,freehold.sessions,freehold.tenant,text),
+    access.token_permissions(uuid,text,text[]),
     access.usage(),
     access.used()
   from public;
 --> statement-breakpoint
+grant delete, insert (id, identifier, name, token_permissions, token_permission_list), select, update (name, token_permissions, token_permission_list)
+  on freehold.audiences
+  to freehold_app;
+--> statement-breakpoint
+grant update (token_permissions, token_permission_list)
+  on freehold.tenant
+  to freehold_app;
+--> statement-breakpoint
 grant execute
-  on function access.count_documents(integer),
+  on function access.begin_login(uuid,text,text,jsonb,jsonb,boolean),
+    access.count_documents(integer),
+    access.finish_login(uuid,text,uuid,text,text,bytea,jsonb,jsonb,text,text),
+    access.finish_login_with_rehash(uuid,text,uuid,text,text,text,bytea,jsonb,jsonb,text,text),
+    access.introspect(uuid,text,text,text,uuid,text),
+    access.refresh(uuid,text,bytea,bytea,jsonb,bytea,text,text),
+    access.revoke_token(uuid,text,text,text,uuid,jsonb),
     access.usage()
   to freehold_app;
