@@ -105,7 +105,8 @@ begin
 end $$;
 
 -- Whether a tenant whose licence has ended may be asked for something with this permission: reading, taking everything
--- along, and ending what lets somebody in: a user, a session, a key. null is what everybody does for themselves: logging out, a new password.
+-- along, and ending what lets somebody in: a user, a session, a key. null is what everybody does for themselves: logging
+-- out, a new password.
 create function access.is_allowed_unlicensed(permission text) returns boolean
 language sql immutable
 return coalesce(permission ~ ':(read|export)$' or permission in ('user:delete', 'session:delete', 'api_key:delete'), true);

@@ -69,6 +69,7 @@ export async function newAccounts(name: string) {
       config,
       text
         .replace('main = "src', `main = "${ROOT}src`)
+        .replaceAll('"./scripts/', `"${ROOT}scripts/`)
         .replaceAll('directory = "node_modules', `directory = "${ROOT}node_modules`),
     )
     return { config, secrets: join(at, 'secrets.json') }

@@ -241,7 +241,7 @@ export const FAULTS: Fault[] = [
   {
     name: 'a token of any issuer counts',
     file: 'src/kernel/token.ts',
-    text: '        issuer: urls,\n',
+    text: '      issuer: urlsOf(party),\n',
     becomes: '',
     noticed: ['test/auth/refused-tokens.test.ts', 'another tenant’s iss'],
   },
@@ -325,8 +325,8 @@ export const FAULTS: Fault[] = [
   {
     name: 'the metadata offers the password grant to everybody',
     file: 'src/auth/discovery.ts',
-    text: "grant_types_supported: password_grant ? ['password'] : []",
-    becomes: "grant_types_supported: ['password']",
+    text: "grant_types_supported: password_grant ? ['password', 'refresh_token'] : ['refresh_token']",
+    becomes: "grant_types_supported: ['password', 'refresh_token']",
     noticed: ['test/auth/password-grant.test.ts', 'is not offered by a new tenant'],
   },
   {
@@ -386,8 +386,8 @@ export const FAULTS: Fault[] = [
   {
     name: 'attempts have no limit',
     file: 'src/http/rate-limit.ts',
-    text: 'if (!success) throw tooMany(PERIOD_MS)\n  await next()',
-    becomes: 'if (success === null) throw tooMany(PERIOD_MS)\n  await next()',
+    text: "if (!success) throw tooMany(c, 'ATTEMPTS', PERIOD_MS)",
+    becomes: "if (success === null) throw tooMany(c, 'ATTEMPTS', PERIOD_MS)",
     noticed: ['test/http/before-bodies.test.ts', 'of a request beyond a rate limit'],
   },
   {
