@@ -98,9 +98,12 @@ export async function dropTemplate(host: At, name: string): Promise<void> {
 }
 
 /**
- * Drops a database of the host by SQL, if Postgres has it: Neon's API may not know one that SQL made. Two round trips to the host.
+ * Drops a database of the host by SQL, if Postgres has it and it is of the host's owner, as all that SQL made are: Neon's API may not know
+ * it. Two round trips to the host.
  */
 export async function dropDatabase(host: At, name: string): Promise<void> {
-  const [found] = await batch(host.owner_url, [sql`select from pg_database d where d.datname = ${name}`])
+  const [found] = await batch(host.owner_url, [
+    sql`select from pg_database d where d.datname = ${name} and pg_get_userbyid(d.datdba) = current_user`,
+  ])
   if (found?.length) await alone(host.owner_url, sql`drop database if exists ${sql.identifier(name)} with (force)`)
 }
