@@ -65,7 +65,14 @@ describe('a call by plain http', () => {
       const answer = types.length
         ? await send(url, { method, headers, body }, changed)
         : await knockElsewhere(changed, url, { method, headers })
-      expectProblem(answer, 403, 'https_required', name)
+      // OAuth has errors of its own (RFC 6749).
+      if (path.startsWith('/oauth/'))
+        expect([answer.status, answer.body.error, answer.body.error_description], name).toEqual([
+          403,
+          'access_denied',
+          expect.stringMatching(/^Use https\./),
+        ])
+      else expectProblem(answer, 403, 'https_required', name)
       expect(answer.headers.get('Location'), name).toBeNull()
       expect(seen.bytes, name).toBe(0)
     }
