@@ -9,7 +9,7 @@ create function access.token_claims(
   u freehold.users,
   s freehold.sessions,
   t freehold.tenant,
-  audience text
+  audience text default null
 ) returns jsonb
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare

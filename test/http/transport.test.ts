@@ -6,7 +6,7 @@ import { knockElsewhere, PRODUCTION } from '../support/elsewhere.ts'
 import { type Inside, inside } from '../support/inside.ts'
 import { knock } from '../support/knock.ts'
 import { ADMIN } from '../support/people.ts'
-import { expectProblem } from '../support/refusal.ts'
+import { expectOAuthError, expectProblem } from '../support/refusal.ts'
 import { tokenOf } from '../support/sessions.ts'
 import { copyTenant } from '../support/tenants.ts'
 
@@ -65,13 +65,7 @@ describe('a call by plain http', () => {
       const answer = types.length
         ? await send(url, { method, headers, body }, changed)
         : await knockElsewhere(changed, url, { method, headers })
-      // OAuth has errors of its own (RFC 6749).
-      if (path.startsWith('/oauth/'))
-        expect([answer.status, answer.body.error, answer.body.error_description], name).toEqual([
-          403,
-          'access_denied',
-          expect.stringMatching(/^Use https\./),
-        ])
+      if (path.startsWith('/oauth/')) expectOAuthError(answer, 403, 'access_denied', name)
       else expectProblem(answer, 403, 'https_required', name)
       expect(answer.headers.get('Location'), name).toBeNull()
       expect(seen.bytes, name).toBe(0)

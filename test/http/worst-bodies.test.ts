@@ -3,7 +3,7 @@ import { beforeAll, describe, expect, it } from 'vitest'
 import { type WorstBody, worstBodies } from '../../scripts/bench/bodies.ts'
 import { type Door, doorsOf } from '../support/doors.ts'
 import { type Heard, knock } from '../support/knock.ts'
-import { expectProblem } from '../support/refusal.ts'
+import { expectOAuthError, expectProblem } from '../support/refusal.ts'
 import { copyTenant } from '../support/tenants.ts'
 
 const AT = 'worst'
@@ -24,7 +24,8 @@ const send = ({ path, on_platform, method }: Door, { type, text }: WorstBody, in
   })
 
 function expectLittle(answer: Heard, about: string) {
-  expectProblem(answer, answer.status, answer.body.code, about)
+  if (answer.body.error) expectOAuthError(answer, answer.status, 'invalid_request', about)
+  else expectProblem(answer, answer.status, answer.body.code, about)
   expect([400, 413, 415], about).toContain(answer.status)
   expect(answer.text.length, about).toBeLessThan(64 * KIB)
 }

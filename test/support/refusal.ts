@@ -29,6 +29,14 @@ export function expectProblem(answer: Seen, status: number, code: string, about 
   expectDiscreet(answer)
 }
 
+/** A refusal of OAuth's own routes: the error of RFC 6749 or 6750 and a sentence, and nothing else. */
+export function expectOAuthError(answer: Seen, status: number, error: string, about = '') {
+  expect([answer.status, answer.body?.error], `${about} ${JSON.stringify(answer.body)}`).toEqual([status, error])
+  expect(Object.keys(answer.body).sort(), about).toEqual(['error', 'error_description'])
+  expect(answer.headers.get('Content-Type')).toMatch(/^application\/json/)
+  expectDiscreet(answer)
+}
+
 /** The places that a validation problem points at, sorted. */
 export const pointers = (answer: Seen): string[] =>
   (answer.body.errors ?? []).map((fault: { pointer: string }) => fault.pointer).sort()

@@ -27,7 +27,7 @@ export async function plantSession(at: string | Inside, username = 'bo'): Promis
         select ${id}, u.id, ${FACTS.agent}, ${FACTS.address}, now() + make_interval(days => t.session_days) from freehold.tenant t, freehold.users u where u.username = ${username}`,
     sql`insert into freehold.refresh_tokens (token_hash, session_id, device, expires_at)
         select ${await tokenHash(refresh_token)}::bytea, s.id, s.device, s.expires_at from freehold.sessions s where s.id = ${id}`,
-    sql`select access.token_claims(u, s, t, null) as claims from freehold.sessions s join freehold.users u on u.id = s.user_id, freehold.tenant t where s.id = ${id}`,
+    sql`select access.token_claims(u, s, t) as claims from freehold.sessions s join freehold.users u on u.id = s.user_id, freehold.tenant t where s.id = ${id}`,
   )
   if (!row) throw new Error(`There is no ${username}.`)
   const claims = row.claims as Entered['claims']

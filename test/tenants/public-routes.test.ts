@@ -7,12 +7,14 @@ import { type Door, doorsOf } from '../support/doors.ts'
 import { knockElsewhere } from '../support/elsewhere.ts'
 import { type Heard, knock } from '../support/knock.ts'
 import { login } from '../support/people.ts'
-import { expectProblem } from '../support/refusal.ts'
+import { expectOAuthError, expectProblem } from '../support/refusal.ts'
 import { copyTenant } from '../support/tenants.ts'
 
 const BETA = 'named-by-token'
 const base64 = (value: unknown) => btoa(JSON.stringify(value)).replace(/=+$/, '')
 const unsigned = `${base64({ alg: 'none' })}.${base64({ tenant: BETA })}.`
+/** OAuth has errors of its own. */
+const isOAuth = ({ path }: Door) => path.startsWith('/oauth/')
 let doors: Door[]
 let tokens: string[]
 
@@ -33,8 +35,11 @@ it('a token names the tenant of no public route, signed or not', async () => {
   const open = doors.filter(({ is_public }) => is_public)
   expect(open.length).toBeGreaterThan(9)
   for (const door of open)
-    for (const token of tokens)
-      expectProblem(await knock(`http://freehold.test${door.path}`, asked(door, token)), 400, 'tenant_required', door.name)
+    for (const token of tokens) {
+      const answer = await knock(`http://freehold.test${door.path}`, asked(door, token))
+      if (isOAuth(door)) expectOAuthError(answer, 400, 'invalid_request', door.name)
+      else expectProblem(answer, 400, 'tenant_required', door.name)
+    }
 })
 
 it('a public route answers with a token as it answers without one, where a tenant is served by default', async () => {
@@ -51,8 +56,11 @@ it('a public route answers with a token as it answers without one, where a tenan
 it('a token still names the tenant of every route that verifies it', async () => {
   const closed = doors.filter(({ is_public }) => !is_public)
   expect(closed.length).toBeGreaterThan(30)
-  for (const door of closed)
-    expectProblem(await knock(`http://freehold.test${door.path}`, asked(door, unsigned)), 401, 'token_invalid', door.name)
+  for (const door of closed) {
+    const answer = await knock(`http://freehold.test${door.path}`, asked(door, unsigned))
+    if (isOAuth(door)) expectOAuthError(answer, 401, 'invalid_token', door.name)
+    else expectProblem(answer, 401, 'token_invalid', door.name)
+  }
 })
 
 it('twenty tokens at once name the tenant of none', async () => {

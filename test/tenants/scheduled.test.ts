@@ -152,7 +152,7 @@ describe('an entry of KV', () => {
       await compareNext('tended')
       const written = [...(await minute()), ...(await minute())]
       return !written.includes(KEY) && JSON.stringify([await of(), await right()]) === JSON.stringify(before)
-    })
+    }, 60_000)
   })
 
   it('that is missing is written again', async () => {
