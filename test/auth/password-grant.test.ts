@@ -44,7 +44,10 @@ describe('the password grant', () => {
     const told = []
     for (const at of ['kept-grant', 'kept-grant', 'kept-other', 'kept-other', 'kept-grant']) {
       const { body, trips } = await call('', '/.well-known/openid-configuration', { headers: { 'X-Tenant': at } })
-      await vi.waitUntil(() => caches.default.match(`http://freehold.test/kept/${id}/metadata`), { interval: 10 })
+      await vi.waitUntil(() => caches.default.match(`http://freehold.test/kept/${id}/metadata`), {
+        interval: 10,
+        timeout: 60_000,
+      })
       told.push([body.issuer, body.grant_types_supported.length, trips])
     }
     const [own, other] = ['kept-grant', 'kept-other'].map((name) => `http://${name}.freehold.test`)

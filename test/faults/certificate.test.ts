@@ -61,7 +61,7 @@ describe('an erasure', () => {
       await vi.waitUntil(async () => {
         await checkpointAudit(settings(), name)
         return (await master(sql`select from platform.audit_heads where realm_id = ${id}`)).length
-      })
+      }, 60_000)
       expectProblem(await certificateOf(id), 404, 'not_found')
       const { app_url, owner_url, name: database } = await databaseOf(name)
       const [row] = await master(

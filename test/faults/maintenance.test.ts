@@ -54,7 +54,7 @@ describe('a tenant’s database', () => {
     expect(await visit()).toMatchObject({ was_visited: false })
     expect(await pending()).toBeGreaterThan(0)
     await login(AT)
-    await vi.waitUntil(async () => (await visit())?.is_awake)
+    await vi.waitUntil(async () => (await visit())?.is_awake, 60_000)
     await isSealed()
     expect(await visit()).toMatchObject({ was_visited: true })
   })

@@ -350,7 +350,7 @@ describe('/readyz', () => {
     let hangs = true
     const { asked, one } = counting(() => (hangs ? new Promise<null>(() => {}) : Promise.resolve(null)))
     void one()
-    await vi.waitUntil(() => asked.times === 1)
+    await vi.waitUntil(() => asked.times === 1, 60_000)
     const second = one()
     await scheduler.wait(100)
     expect(asked.times).toBe(1)

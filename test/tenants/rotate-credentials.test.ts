@@ -102,6 +102,7 @@ describe('a rotation of logins', () => {
     await vi.waitUntil(
       async () =>
         (await master(sql`select from platform.credential_rotations where tenant_id = ${id} and left_until is not null`)).length,
+      60_000,
     )
     await afterKnown(id)
     await expectOnePair(id, 'logins-once', 'b')
