@@ -14,7 +14,6 @@ const Visible = (max: number) =>
     .string()
     .max(max)
     .regex(/^[ -~]*$/, 'must be visible ASCII characters')
-    .optional()
 /** A parameter that nobody knows: once, and not a file. Names that end in `[]` are read as lists. */
 const Unknown = z.union([z.string(), z.array(z.string()).max(1)])
 
@@ -22,7 +21,7 @@ export const Introspected = z
   .object({
     token: z.string().min(1).max(16_384),
     token_type_hint: z.string().max(255).optional(),
-    client_id: Visible(255),
+    client_id: Visible(255).optional(),
     client_secret: z.string().optional(),
     client_assertion: z.string().optional(),
   })
@@ -35,12 +34,12 @@ export const TokenForm = z
     refresh_token: z.string().max(512).optional(),
     username: z.union([Empty, username]).optional(),
     password: z.union([Empty, password]).optional(),
-    client_id: Visible(255).openapi({ description: 'Missing: `freehold`' }),
+    client_id: Visible(255).optional().openapi({ description: 'Missing: `freehold`' }),
     client_secret: z.string().optional(),
     client_assertion: z.string().optional(),
-    scope: Visible(4096).openapi({ description: 'Ignored: the answer says which scope the token has' }),
+    scope: Visible(4096).optional().openapi({ description: 'Ignored: the answer says which scope the token has' }),
     resource: z
-      .union([z.string().max(255), z.array(z.string().max(255))])
+      .union([Visible(255), z.array(Visible(255))])
       .optional()
       .openapi({ description: 'The identifier of the API that the access token is for (RFC 8707). Missing: the tenant itself.' }),
     device_token,

@@ -148,6 +148,8 @@ describe('a request', () => {
     ['with a name that is too long', `grant_type=password&password=b&username=${'x'.repeat(256)}`, 'invalid_request'],
     ['with a password that is too long', `grant_type=password&username=a&password=${'x'.repeat(1025)}`, 'invalid_request'],
     ['of a client with control characters', 'grant_type=refresh_token&refresh_token=x&client_id=%00', 'invalid_request'],
+    ['for a resource with control characters', 'grant_type=refresh_token&refresh_token=x&resource=a%00', 'invalid_request'],
+    ['for two of them', 'grant_type=refresh_token&refresh_token=x&resource=a&resource=%00', 'invalid_request'],
     ['without anything', '', 'invalid_request'],
     ['for two resources', 'grant_type=refresh_token&refresh_token=x&resource=https://a&resource=https://b', 'invalid_target'],
   ])('%s is refused', async (_, form, error) => expectRefused(await token(form), 400, error))
