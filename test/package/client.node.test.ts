@@ -11,6 +11,12 @@ afterEach(() => {
 })
 
 type Paths = {
+  '/thing/{id}': {
+    get: {
+      parameters: { path: { id: string } }
+      responses: { 200: { content: { 'application/json': { ok: boolean } } } }
+    }
+  }
   '/thing': { get: { parameters: object; responses: { 200: { content: { 'application/json': { ok: boolean } } } } } }
 }
 const HTML = { headers: { 'Content-Type': 'text/html' }, body: '<h1>Bad gateway</h1>' }
@@ -63,6 +69,14 @@ describe('a call', () => {
   it('that is answered with half of a document is an unexpected answer', async () => {
     const { client } = await clientOf(() => ({ body: '{"ok":' }))
     expect(await failure(client.GET('/thing'))).toEqual({ code: 'unexpected_answer', status: 0 })
+  })
+
+  it.each(['', '.', '..'])('with the path parameter %j is refused, and not sent to another path', async (id) => {
+    const { client, asked } = await clientOf(() => OK)
+    expect(await failure(client.GET('/thing/{id}', { params: { path: { id } } }))).toEqual({ code: 'invalid_request', status: 0 })
+    expect(asked).toEqual([])
+    for (const one of ['../x', '...', '%2e', 'a.b']) await client.GET('/thing/{id}', { params: { path: { id: one } } })
+    expect(asked.map(({ path }) => path)).toEqual(['/thing/..%2Fx', '/thing/...', '/thing/%252e', '/thing/a.b'])
   })
 
   it('that is limited says how long to wait', async () => {
@@ -137,5 +151,99 @@ describe('a session', () => {
     const { client, asked } = await clientOf(asFor('a.b.2'), { tokens: TOKENS, tenant: 'acme' })
     await client.GET('/thing')
     expect(asked.map(({ headers }) => headers['x-tenant'])).toEqual(['acme', 'acme', 'acme'])
+  })
+})
+
+describe('somebody else who logs in', () => {
+  /** A client of the session r1, whose exchange is answered when the test says so, and a login as r7. */
+  async function exchanging() {
+    const exchange = Promise.withResolvers<Reply>()
+    const { client, asked } = await clientOf(
+      ({ path, headers }) => {
+        if (path.endsWith('/login')) return fresh(7)
+        if (path.endsWith('/refresh-token')) return exchange.promise
+        return headers.authorization === 'Bearer a.b.c' ? problem(401, 'token_expired') : OK
+      },
+      { tokens: TOKENS },
+    )
+    const calling = failure(client.GET('/thing'))
+    await vi.waitFor(() => expect(asked.at(-1)?.path).toMatch(/refresh-token$/))
+    const sent = () => asked.filter(({ path }) => path === '/thing').map(({ headers }) => headers.authorization)
+    return { client, calling, exchange, sent }
+  }
+
+  it.each<[string, Reply]>([
+    ['succeeds', fresh(2)],
+    ['is refused', problem(401, 'refresh_invalid')],
+  ])('is not who a call was for that waited for an exchange, which %s', async (_, reply) => {
+    const { client, calling, exchange, sent } = await exchanging()
+    await client.logIn({ username: 'bo', password: 'p' })
+    exchange.resolve(reply)
+    expect(await calling).toEqual({ code: 'session_changed', status: 0 })
+    expect(sent()).toEqual(['Bearer a.b.c'])
+    expect(client.tokens).toEqual({ access_token: 'a.b.7', refresh_token: 'r7' })
+    expect((await client.GET('/thing')).data).toEqual({ ok: true })
+    expect(sent()).toEqual(['Bearer a.b.c', 'Bearer a.b.7'])
+  })
+
+  it('is not who a call was for that was told meanwhile that its token had expired', async () => {
+    const answer = Promise.withResolvers<Reply>()
+    const { client, asked } = await clientOf(({ path }) => (path.endsWith('/login') ? fresh(7) : answer.promise), {
+      tokens: TOKENS,
+    })
+    const calling = failure(client.GET('/thing'))
+    await client.logIn({ username: 'bo', password: 'p' })
+    answer.resolve(problem(401, 'token_expired'))
+    expect(await calling).toEqual({ code: 'session_changed', status: 0 })
+    expect(asked.filter(({ path }) => path === '/thing')).toHaveLength(1)
+  })
+})
+
+describe('a logout', () => {
+  it('with an expired access token is sent again with a new one, and then the session is over here, too', async () => {
+    const told: unknown[] = []
+    const { client, asked } = await clientOf(
+      ({ path, headers }) => {
+        if (path.endsWith('/refresh-token')) return fresh(2)
+        return headers.authorization === 'Bearer a.b.2' ? { status: 204, body: '' } : problem(401, 'token_expired')
+      },
+      { tokens: TOKENS, onTokens: (tokens) => told.push(tokens?.refresh_token ?? null) },
+    )
+    await client.logOut()
+    expect(asked.map(({ path }) => path.replace('/api/v1/auth/', ''))).toEqual(['logout', 'refresh-token', 'logout'])
+    expect(client.tokens).toBeNull()
+    expect(told).toEqual(['r2', null])
+    await client.logOut()
+    expect(asked).toHaveLength(3)
+  })
+
+  it('that nobody answers leaves the tokens, so that it can be tried again', async () => {
+    const replies: Reply[] = [{ status: 502, ...HTML }, problem(503, 'database_unavailable'), { status: 204, body: '' }]
+    const { client, asked } = await clientOf(() => replies.shift() ?? {}, { tokens: TOKENS })
+    expect(await failure(client.logOut())).toEqual({ code: 'unexpected_answer', status: 502 })
+    expect(await failure(client.logOut())).toEqual({ code: 'database_unavailable', status: 503 })
+    expect(client.tokens).toEqual(TOKENS)
+    await client.logOut()
+    expect([client.tokens, asked.length]).toEqual([null, 3])
+  })
+
+  it.each(['session_ended', 'refresh_invalid', 'refresh_reused'])('of a session that is over (%s) succeeds', async (code) => {
+    const told: unknown[] = []
+    const { client } = await clientOf(
+      ({ path }) => problem(401, code === 'session_ended' || path.endsWith('/refresh-token') ? code : 'token_expired'),
+      { tokens: TOKENS, onTokens: (tokens) => told.push(tokens) },
+    )
+    await client.logOut()
+    expect([client.tokens, told]).toEqual([null, [null]])
+  })
+
+  it('that is answered after somebody else logged in does not end their session', async () => {
+    const answer = Promise.withResolvers<Reply>()
+    const { client } = await clientOf(({ path }) => (path.endsWith('/login') ? fresh(7) : answer.promise), { tokens: TOKENS })
+    const ending = client.logOut()
+    await client.logIn({ username: 'bo', password: 'p' })
+    answer.resolve({ status: 204, body: '' })
+    await ending
+    expect(client.tokens?.refresh_token).toBe('r7')
   })
 })

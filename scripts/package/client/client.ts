@@ -1,8 +1,9 @@
 /**
  * A client of Freehold's API, typed by its OpenAPI document. Runs where there is fetch: Node 20, Workers, browsers. Threat: credentials
- * that travel where they should not. So no redirect is followed, and an API key and a session are never sent together.
+ * that travel where they should not, a path parameter that makes another path. So no redirect is followed, and an API key and a session
+ * are never sent together.
  */
-import createFetchClient from 'openapi-fetch'
+import createFetchClient, { defaultPathSerializer } from 'openapi-fetch'
 import type { paths } from './paths.ts'
 import { ProblemError, problemOf } from './problem.ts'
 import { sessionOf, type Tokens } from './session.ts'
@@ -18,6 +19,16 @@ type Page = { data: { data: unknown[]; next_cursor: string | null } }
 type Init = { params?: { query?: Record<string, unknown> }; signal?: AbortSignal }
 type Call = (path: string, init?: Init) => Promise<unknown>
 type Verb = 'GET' | 'PUT' | 'POST' | 'PATCH' | 'DELETE'
+
+/** The path of a call. An empty parameter, `.` and `..` would name another path than the one that is meant. */
+function pathOf(path: string, parameters: Record<string, unknown>): string {
+  for (const [name, value] of Object.entries(parameters)) {
+    if (!/^\.{0,2}$/.test(String(value ?? '-'))) continue
+    const detail = `{${name}} in ${path} is ${JSON.stringify(value)}.`
+    throw new ProblemError({ code: 'invalid_request', status: 0, title: 'This is no path parameter', detail })
+  }
+  return defaultPathSerializer(path, parameters)
+}
 
 /** Makes a client. It asks nothing until it is used. Fails with a TypeError for options that cannot be meant. */
 export function createClient<Paths extends object = paths>(options: Options): Client<Paths> {
@@ -39,10 +50,9 @@ export function createClient<Paths extends object = paths>(options: Options): Cl
     if (!response.ok || /^text\/html/i.test(response.headers.get('Content-Type') ?? '')) throw await problemOf(response)
     return response
   }
-  const prepared = (path: string, body?: object, token?: string) => {
+  const prepared = (path: string, body?: object) => {
     const headers = new Headers(body && { 'Content-Type': 'application/json' })
     if (tenant !== undefined) headers.set('X-Tenant', tenant)
-    if (token !== undefined) headers.set('Authorization', `Bearer ${token}`)
     return new Request(`${base}${path}`, { method: 'POST', headers, ...(body && { body: JSON.stringify(body) }) })
   }
   const tokensFrom = async (path: string, body: object): Promise<Tokens> => {
@@ -62,13 +72,14 @@ export function createClient<Paths extends object = paths>(options: Options): Cl
       request.headers.set('X-API-Key', api_key)
       return send(request)
     }
+    const { generation } = session
     const token = await session.token()
     if (token === null) return send(request)
     const again = request.clone()
     request.headers.set('Authorization', `Bearer ${token}`)
     return send(request).catch(async (error) => {
       if (!(error instanceof ProblemError) || error.code !== 'token_expired') throw error
-      const renewed = await session.renew(token)
+      const renewed = await session.renew(token, generation)
       if (renewed === null) throw error
       again.headers.set('Authorization', `Bearer ${renewed}`)
       return send(again)
@@ -89,7 +100,10 @@ export function createClient<Paths extends object = paths>(options: Options): Cl
         )
       })
 
-  const made = createFetchClient({ baseUrl: base, fetch: sendAsSomebody }) as unknown as Record<Verb, Call>
+  const made = createFetchClient({ baseUrl: base, fetch: sendAsSomebody, pathSerializer: pathOf }) as unknown as Record<
+    Verb,
+    Call
+  >
   const GET = sure(made.GET)
   const list = async function* (path: string, init: Init = {}) {
     let cursor: string | null = null
@@ -110,9 +124,13 @@ export function createClient<Paths extends object = paths>(options: Options): Cl
       return tokens
     },
     logOut: async () => {
-      const token = await session.token()
-      session.set(null)
-      if (token !== null) await send(prepared(`${auth}/logout`, undefined, token))
+      const { generation } = session
+      if (!session.tokens) return
+      await sendAsSomebody(prepared(`${auth}/logout`)).catch((error) => {
+        const isOver = error instanceof ProblemError && error.code === 'session_ended'
+        if (session.tokens && !isOver) throw error
+      })
+      if (session.tokens && session.generation === generation) session.set(null)
     },
     get tokens() {
       return session.tokens

@@ -2,9 +2,10 @@ import type { Code } from './codes.ts'
 
 /**
  * Why a call failed. `unreachable`: there was no answer, so that nobody knows whether the request was carried out. `unexpected_answer`:
- * something else than Freehold answered, such as a proxy with a page of its own.
+ * something else than Freehold answered, such as a proxy with a page of its own. `session_changed`: somebody logged in or out while the
+ * call waited for an access token, so that it was not carried out.
  */
-export type ProblemCode = Code | 'unreachable' | 'unexpected_answer'
+export type ProblemCode = Code | 'unreachable' | 'unexpected_answer' | 'session_changed'
 
 /** What of the input is wrong: a JSON pointer into the body, and a sentence. */
 export type Issue = { pointer: string; detail: string }

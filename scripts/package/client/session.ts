@@ -1,7 +1,7 @@
 /**
- * The tokens of one session. A refresh token works once: of many calls that find the access token expired, one exchanges it and the
- * others wait for it. The lifetime is counted from when the tokens arrived, on a clock that nobody sets, so that a device whose clock
- * is wrong refreshes neither too often nor too late.
+ * The tokens of one session. Threat: a call that somebody made is sent as who logged in after them. A refresh token works once: of many
+ * calls that find the access token expired, one exchanges it and the others wait for it. The lifetime is counted from when the tokens
+ * arrived, on a clock that nobody sets, so that a device whose clock is wrong refreshes neither too often nor too late.
  */
 import { ProblemError } from './problem.ts'
 
@@ -22,16 +22,22 @@ export type Kept = Pick<Tokens, 'access_token' | 'refresh_token'>
 
 export type Session = {
   readonly tokens: Kept | null
+  /** Another number after each login and logout, not after an exchange. */
+  readonly generation: number
   /** Takes the tokens of a login; null ends the session here. */
   set(tokens: Kept | Tokens | null): void
-  /** An access token that is not known to be expired, or null without a session. */
+  /** An access token that is not known to be expired, or null without a session. Fails as `renew` does. */
   token(): Promise<string | null>
-  /** Exchanges the refresh token, unless `used` was exchanged meanwhile. Returns the new access token, or null without a session. */
-  renew(used: string): Promise<string | null>
+  /**
+   * Exchanges the refresh token, unless `used` was exchanged meanwhile. Returns the new access token, or null without a session. Fails
+   * with `session_changed` when the session is not that of this generation, or no longer.
+   */
+  renew(used: string, generation: number): Promise<string | null>
 }
 
 /** An access token is exchanged this long before it expires, so that it does not expire on its way. */
 const EARLY_MS = 15_000
+const CHANGED = 'Somebody logged in or out before this was sent'
 
 /** `exchange` asks the service; `keep` is told of new tokens, and of the end. */
 export function sessionOf(
@@ -42,8 +48,9 @@ export function sessionOf(
   let tokens = kept
   let expires = Number.POSITIVE_INFINITY
   let renewing: Promise<void> | null = null
+  let generation = 0
 
-  const set = (given: Kept | Tokens | null) => {
+  const take = (given: Kept | Tokens | null) => {
     tokens = given
     expires = given && 'expires_in' in given ? performance.now() + given.expires_in * 1000 : Number.POSITIVE_INFINITY
     if (given === null || 'expires_in' in given) keep(given)
@@ -52,30 +59,43 @@ export function sessionOf(
     try {
       const fresh = await exchange(refresh_token)
       // Who logged in or out meanwhile has the last word.
-      if (tokens?.refresh_token === refresh_token) set(fresh)
+      if (tokens?.refresh_token === refresh_token) take(fresh)
     } catch (error) {
       const isOver = error instanceof ProblemError && error.status >= 400 && error.status < 500 && error.status !== 429
-      if (isOver && error.code !== 'unexpected_answer' && tokens?.refresh_token === refresh_token) set(null)
+      if (isOver && error.code !== 'unexpected_answer' && tokens?.refresh_token === refresh_token) take(null)
       throw error
     }
   }
-  const renew = async (used: string) => {
-    if (tokens?.access_token === used) {
-      renewing ??= renewed(tokens).finally(() => {
-        renewing = null
-      })
-      await renewing
+  const renew = async (used: string, of: number) => {
+    if (of === generation && tokens?.access_token === used) {
+      const one = renewing ?? renewed(tokens)
+      renewing = one
+      await one
+        .catch((error) => {
+          if (of === generation) throw error
+        })
+        .finally(() => {
+          if (renewing === one) renewing = null
+        })
     }
+    if (of !== generation) throw new ProblemError({ code: 'session_changed', status: 0, title: CHANGED })
     return tokens?.access_token ?? null
   }
   return {
     get tokens() {
       return tokens && { access_token: tokens.access_token, refresh_token: tokens.refresh_token }
     },
-    set,
+    get generation() {
+      return generation
+    },
+    set: (given) => {
+      generation++
+      renewing = null
+      take(given)
+    },
     token: async () => {
       const known = tokens?.access_token
-      return known !== undefined && performance.now() > expires - EARLY_MS ? renew(known) : (known ?? null)
+      return known !== undefined && performance.now() > expires - EARLY_MS ? renew(known, generation) : (known ?? null)
     },
     renew,
   }

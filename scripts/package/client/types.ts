@@ -68,7 +68,7 @@ export type Client<Paths> = {
   ) => AsyncGenerator<ItemOf<(Paths[P] & Known)['get']>, void, undefined>
   /** Begins a session. */
   logIn(credentials: Credentials): Promise<Tokens>
-  /** Ends the session, here and at the service. */
+  /** Ends the session, at the service and then here. When it fails, the session stays, so that it can be tried again. */
   logOut(): Promise<void>
   /** The tokens of the session, to be kept; null without one. */
   readonly tokens: Kept | null
