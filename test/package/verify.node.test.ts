@@ -180,6 +180,51 @@ describe('the keys', () => {
   })
 })
 
+describe('made-up tenants', () => {
+  const named = ({ headers }: { headers: unknown }) => (headers as Headers).get('X-Tenant')
+  const of = (tenant: string, text: string) =>
+    new Request('https://api.example.com', { headers: { Authorization: `Bearer ${text}`, 'X-Tenant': tenant } })
+  const timesAsked = (tenant: string) =>
+    asked.filter((url) => url === `https://${tenant}.ids.example.com/.well-known/jwks.json`).length
+  const only: VerifierOptions['fetch'] = async (url, init) =>
+    /made-up/.test(url) ? new Response('', { status: 404 }) : service(url, init)
+
+  it('do not take the keys of tenants away that are in use, and of these the one that was not used for longest goes first', async () => {
+    const one = verifier({ tenant: named, fetch: only })
+    const text = await token()
+    const real = Array.from({ length: 498 }, (_, i) => `real-${i}`)
+    await one.verify(of('acme', text))
+    for (const tenant of real) await refusal(one.verify(of(tenant, text)))
+    for (let i = 0; i < 300; i++) expect(await refusal(one.verify(of(`made-up-${i}`, text)))).toBe('unavailable')
+    await one.verify(of('acme', text))
+    for (const tenant of real) await refusal(one.verify(of(tenant, text)))
+    expect(new Set(['acme', ...real].map(timesAsked))).toEqual(new Set([1]))
+    await one.verify(of('acme', text))
+    for (const tenant of ['real-498', 'real-499']) await refusal(one.verify(of(tenant, text)))
+    for (const tenant of ['acme', 'real-1', 'real-0']) await one.verify(of(tenant, text)).catch(() => null)
+    expect(['acme', 'real-1', 'real-0'].map(timesAsked)).toEqual([1, 1, 2])
+  })
+
+  it('are asked for ten at once, the others are unavailable, and known tenants go on', async () => {
+    const answer = Promise.withResolvers<void>()
+    const slow: VerifierOptions['fetch'] = async (url, init) => {
+      if (!url.startsWith(ISSUER)) await answer.promise
+      return service(url, init)
+    }
+    const one = verifier({ tenant: named, fetch: slow })
+    const text = await token()
+    await one.verify(of('acme', text))
+    const waiting = Array.from({ length: 30 }, (_, i) => refusal(one.verify(of(`made-up-${i}`, text))))
+    const early = await Promise.all(waiting.slice(10))
+    expect(new Set(early)).toEqual(new Set(['unavailable']))
+    await one.verify(of('acme', text))
+    answer.resolve()
+    expect(new Set(await Promise.all(waiting.slice(0, 10)))).toEqual(new Set(['token_wrong_tenant']))
+    expect(asked).toHaveLength(11)
+    expect(await refusal(one.verify(of('made-up-29', text))), 'which was refused, not remembered').toBe('token_wrong_tenant')
+  })
+})
+
 describe('a permission', () => {
   it('is read from the token, without asking', async () => {
     const one = verifier()

@@ -1,7 +1,8 @@
 /**
  * The public keys of tenants, from their JWKS. Threat: a stranger who sends many tokens with made-up keys or tenants, so that this server
  * asks as often; a JWKS that cannot be reached; a key that was taken back and still counts. So a JWKS is asked once in 30 seconds at
- * most, whatever came of it; keys are read anew after ten minutes, and used for an hour if that fails.
+ * most, whatever came of it, and ten at once of those that never had keys; the keys of tenants in use are not dropped for made-up ones;
+ * keys are read anew after ten minutes, and used for an hour if that fails.
  */
 import { createLocalJWKSet, errors, type JWTVerifyGetKey } from 'jose'
 import { Refusal } from './refusal.ts'
@@ -10,8 +11,10 @@ const TIMEOUT_MS = 5_000
 const PAUSE_MS = 30_000
 const FRESH_MS = 10 * 60_000
 const MOST_STALE_MS = 60 * 60_000
-/** How many tenants are known at once; the one that was first is dropped. */
+/** How many tenants are known at once. One without keys is dropped first, then the one that was not used for longest. */
 const MOST_TENANTS = 500
+/** How many addresses that never had keys are asked at once. A look-up beyond is refused without asking. */
+const MOST_UNKNOWN = 10
 
 export type Ask = (url: string, init: RequestInit) => Promise<Response>
 type Known = {
@@ -24,14 +27,20 @@ type Known = {
 
 /** Looks keys up in the JWKS at an address, which is fetched with `ask`. A look-up fails with Refusal `unavailable` when there are no keys to use. */
 export function keyStore(ask: Ask): (url: string) => JWTVerifyGetKey {
+  /** Who was used last is last. */
   const known = new Map<string, Known>()
+  let unknown_reads = 0
 
+  const dropOne = () => {
+    const idle = [...known].find(([, one]) => !one.keys && !one.reading)
+    known.delete(idle?.[0] ?? known.keys().next().value ?? '')
+  }
   const entry = (url: string): Known => {
     const found = known.get(url)
-    if (found) return found
-    if (known.size >= MOST_TENANTS) known.delete(known.keys().next().value ?? '')
+    if (found) known.delete(url)
+    else if (known.size >= MOST_TENANTS) dropOne()
     const never = Number.NEGATIVE_INFINITY
-    const made = { keys: null, read_at: never, asked_at: never, failure: null, reading: null }
+    const made = found ?? { keys: null, read_at: never, asked_at: never, failure: null, reading: null }
     known.set(url, made)
     return made
   }
@@ -48,10 +57,14 @@ export function keyStore(ask: Ask): (url: string) => JWTVerifyGetKey {
   }
   /** Reads the keys, unless somebody just did. */
   const refresh = async (url: string, one: Known) => {
-    if (!one.reading && performance.now() - one.asked_at < PAUSE_MS) return
-    if (!one.reading) one.asked_at = performance.now()
-    one.reading ??= read(url, one).finally(() => {
+    if (one.reading) return one.reading
+    const is_unknown = !one.keys
+    if (performance.now() - one.asked_at < PAUSE_MS || (is_unknown && unknown_reads >= MOST_UNKNOWN)) return
+    one.asked_at = performance.now()
+    if (is_unknown) unknown_reads++
+    one.reading = read(url, one).finally(() => {
       one.reading = null
+      if (is_unknown) unknown_reads--
     })
     await one.reading
   }
