@@ -32,7 +32,10 @@ export type VerifierOptions = {
   audience?: string | string[]
   /** Seconds by which clocks may differ: 10 unless given. */
   clock_tolerance?: number
-  /** Asks the service online with an API key that may read users, where tokens are for this API alone and the service would refuse them. */
+  /**
+   * Asks the service online with an API key that may read users, where tokens are for this API alone and the service would refuse them. The
+   * answer is about the user: that a session has ended is not noticed.
+   */
   api_key?: string
   /** Another fetch. */
   fetch?: (url: string, init: RequestInit) => Promise<Response>
