@@ -220,6 +220,12 @@ describe('while rows are copied', () => {
       results: [{ allowed: true }, { error: { code: 'invalid_request' } }],
     })
     expect((await check(token, { checks: 'x' })).status).toBe(400)
+    for (const [path, form] of [['introspect', `token=${token}`], ['userinfo']] as const) {
+      const headers = { Authorization: `Bearer ${token}`, ...(form && { 'Content-Type': 'application/x-www-form-urlencoded' }) }
+      const url = `http://${subdomain}.freehold.test/oauth/${path}`
+      const answer = await exports.default.fetch(new Request(url, { method: 'POST', headers, body: form ?? null }))
+      expect([answer.status, await answer.json()], path).toMatchObject([200, form ? { active: true } : { tid: id }])
+    }
     expect(await touched()).toEqual([])
     expect(await asOwner(sql`select count(*)::integer as n from freehold.audit_log`)).toEqual(before)
     const head = new Request(`http://${subdomain}.freehold.test/api/v1/auth/me`, {
