@@ -87,7 +87,7 @@ export async function refresh(ctx: Ctx, presented: string, client?: Client): Pro
     sql`access.refresh(${id}, ${system_key}, ${hash}::bytea, ${next}::bytea, ${JSON.stringify(ctx.request)}::jsonb, ${other_next}::bytea${ofClient(client)})`,
   )
   if (result.outcome === 'ok') return { claims: result.claims, refresh_token: other && result.is_other ? other : successor }
-  if (result.outcome === 'unknown_audience') throw new Problem('not_found')
+  if (result.outcome === 'unknown_audience') throw new Problem('not_found', undefined, { is_guess: true })
   throw new Problem(
     result.outcome === 'reused' ? 'refresh_reused' : result.outcome === 'inactive' ? 'user_inactive' : 'refresh_invalid',
   )

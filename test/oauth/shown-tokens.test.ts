@@ -193,6 +193,10 @@ describe('what a network may try', () => {
     expect(Number(stopped.headers.get('Retry-After'))).toBeGreaterThan(0)
     expect((await post('/api/v1/auth/login', form({ username: 'nobody-here', password: 'Wrong-horse-9' }), {})).status).toBe(429)
     const none = { limit: async () => ({ success: false }) }
+    const { refresh_token = '' } = await enter('ana')
+    const nowhere = form({ grant_type: 'refresh_token', refresh_token, resource: 'urn:example:nowhere' })
+    expectRefused(await post('/oauth/token', nowhere, {}), 400, 'invalid_target')
+    expectRefused(await post('/oauth/token', nowhere, { FAILURES: none }), 429, 'temporarily_unavailable')
     expectRefused(await post('/oauth/token', wrong, { ATTEMPTS: none }), 429, 'temporarily_unavailable')
     expectRefused(
       await post('/oauth/revoke', form({ token: 'x'.repeat(43) }), { FAILURES: none }),

@@ -123,6 +123,32 @@ describe('the refresh grant', () => {
     expect((await refreshed(other.refresh_token, { client_id: 'portal' })).status).toBe(200)
   })
 
+  it.each([
+    ['another client', { client_id: 'thief' }, 'invalid_grant'],
+    ['an API that nobody registered', { client_id: 'portal', resource: 'urn:example:unknown' }, 'invalid_target'],
+  ])(
+    'for %s is a counted failure, and a replay, which ends the session, once the successor was used',
+    async (_, wrong, error) => {
+      const own = { client_id: 'portal' }
+      const failures = async () =>
+        Number((await realm.asOwner(sql`select coalesce(sum(seen), 0) as n from access.counted_failures`))[0]?.n)
+      const first = (await token({ ...PASSWORD, ...own })).body
+      const before = await failures()
+      expectRefused(await refreshed(first.refresh_token, wrong), 400, error)
+      const second = (await refreshed(first.refresh_token, own)).body
+      // The same device, and the successor is unused: it may be a client that tries again.
+      expectRefused(await refreshed(first.refresh_token, wrong), 400, error)
+      expect(await failures()).toBe(before + 2)
+      const third = (await refreshed(second.refresh_token, own)).body
+      expectRefused(await refreshed(first.refresh_token, wrong), 400, 'invalid_grant')
+      expectRefused(await refreshed(third.refresh_token, own), 400, 'invalid_grant')
+      const session = decodeJwt<{ sid: string }>(first.access_token).sid
+      expect(await realm.asOwner(sql`select ended_because from freehold.sessions where id = ${session}`)).toEqual([
+        { ended_because: 'refresh_reused' },
+      ])
+    },
+  )
+
   it('of twenty at once gives all the same refresh token', async () => {
     const { refresh_token } = (await token(PASSWORD)).body
     const answers = await Promise.all(Array.from({ length: 20 }, () => refreshed(refresh_token)))

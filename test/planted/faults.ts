@@ -655,8 +655,8 @@ export const FAULTS: Fault[] = [
   {
     name: 'a replay is honest whatever successor it had',
     file: 'src/auth/refresh.sql',
-    text: 'if r.successor_hash <> successor and r.successor_hash is distinct from other_successor\n',
-    becomes: 'if false\n',
+    text: 'r.successor_hash <> successor and r.successor_hash is distinct from other_successor\n',
+    becomes: 'false\n',
     noticed: ['test/tenants/rotation-overlap.test.ts', 'is recognised under no other key than those two'],
   },
   {
