@@ -9,7 +9,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import type { Fault } from '../../scripts/local-neon/fault.ts'
 import { alone } from '../../src/kernel/db.ts'
 import { type MasterRow, openHost } from '../../src/tenants/provisioning/job.ts'
-import { keepTemplate, templateOf } from '../../src/tenants/provisioning/template.ts'
+import { copyTemplate, keepTemplate, templateOf } from '../../src/tenants/provisioning/template.ts'
 import { BROKEN, GATEWAY, RATE, SQL, spoiled, status } from '../support/answers.ts'
 import { catalogueOf } from '../support/catalogue.ts'
 import { type Database, databaseOf, master, refusalOf, rowsOf, settings } from '../support/databases.ts'
@@ -54,6 +54,13 @@ async function isCopied(name: string): Promise<boolean> {
     sql`select ${ledger?.applied_at}::timestamptz < created_at as is_copied from platform.tenants where subdomain = ${name}`,
   )
   return row?.is_copied
+}
+
+/** The database of a tenant that is reserved, as the step that copies the template leaves it. */
+async function copied(name: string): Promise<string> {
+  const [row] = await master(sql`select database_name from platform.tenants where subdomain = ${name}`)
+  expect(await copyTemplate(host, row?.database_name)).toBe(true)
+  return String(row?.database_name)
 }
 
 /** Another release’s template, as far as its name says. */
@@ -200,6 +207,19 @@ describe('a tenant is made once and whole from the template', () => {
     await made({ match: SQL, times: place, kind: 'delay', ms: 0 }, { match: SQL, times: 1, ...UNFORWARDED })
   })
 
+  it('when the answer to the copy was lost: until its logins are made, nobody of the host can read it', async () => {
+    const name = nameFor()
+    const { run_id } = await reserve(name, 'database')
+    const database = await copied(name)
+    const to = (url: string) => Object.assign(new URL(url), { pathname: `/${database}` }).href
+    const others = [host.owner_url, (await databaseOf(first)).owner_url, (await databaseOf(first)).app_url].map(to)
+    for (const url of others) expect(await refusalOf(url, sql`select 1`)).toContain('too many connections for database')
+    await run(run_id)
+    expect(await whole(name)).toEqual({ ...WHOLE, subdomain: name })
+    expect(await isCopied(name)).toBe(true)
+    for (const url of others.slice(1)) expect(await refusalOf(url, sql`select 1`)).toContain('permission denied for database')
+  })
+
   it('when the template goes away in the middle', async () => {
     const name = nameFor()
     const { run_id } = await reserve(name, 'database')
@@ -233,6 +253,19 @@ it('an erasure removes a copy also when Neon’s API does not know it, and leave
   await switchOn()
   expect(await rowsOf(host.owner_url, sql`select 1 from pg_database where datname = ${database}`)).toEqual([])
   expect(await templates()).toEqual(SEALED())
+})
+
+it('an erasure removes a copy that has no logins yet', async () => {
+  const name = nameFor()
+  const { id, run_id } = await reserve(name, 'database')
+  await master(
+    sql`update platform.provisioning_runs set state = 'failed', finished_at = now() where id = ${run_id}`,
+    sql`update platform.tenants set status = 'failed', host_id = ${host.id} where id = ${id}`,
+    sql`update platform.hosts set taken = taken + 1 where id = ${host.id}`,
+  )
+  const database = await copied(name)
+  await eraseTenant(id, name)
+  expect(await rowsOf(host.owner_url, sql`select 1 from pg_database where datname = ${database}`)).toEqual([])
 })
 
 it('nothing is there twice and nothing is left over: Neon, the master and KV hold the same', async () => {

@@ -6,7 +6,7 @@ import { clusterOf, hostOf, type Isolation, type Job } from './job.ts'
 import { dropLogins, makeLogins, reserveLogins, urlsAt } from './logins.ts'
 import { createDatabase, neonApi, remove } from './neon.ts'
 import { ClusterFull } from './roles.ts'
-import { copyTemplate, dropDatabase } from './template.ts'
+import { copyTemplate, dropDatabase, isUntouched, opening } from './template.ts'
 
 const HOSTS_TRIED = 3
 
@@ -30,8 +30,7 @@ export const sharedDatabase: Isolation = {
   async create(job) {
     const { database_name } = job.tenant
     // An existing database is adopted, but never the host's own, which belongs to no tenant.
-    if (new URL(hostOf(job).owner_url).pathname === `/${database_name}`)
-      throw new Error(`The name ${database_name} is the host's own database.`)
+    if (isHostsOwn(job)) throw new Error(`The name ${database_name} is the host's own database.`)
     if (job.tenant.isolation === 'database' && job.move_id === undefined && (await copyTemplate(hostOf(job), database_name)))
       return []
     const exists = () =>
@@ -44,7 +43,8 @@ export const sharedDatabase: Isolation = {
 
   urls: async (job, passwords) => urlsAt(hostOf(job).owner_url, job.tenant, passwords),
 
-  logins: (job, urls) => makeLogins(clusterOf(job.neon, hostOf(job)), job.tenant.database_name, urls),
+  logins: (job, urls) =>
+    makeLogins(clusterOf(job.neon, hostOf(job)), job.tenant.database_name, urls, [opening(job.tenant.database_name)]),
 
   cluster: async (job) => clusterOf(job.neon, hostOf(job)),
 
@@ -58,6 +58,8 @@ export const sharedDatabase: Isolation = {
   },
 }
 
+const isHostsOwn = (job: Job) => new URL(hostOf(job).owner_url).pathname === `/${job.tenant.database_name}`
+
 /** The connection string of the host's API role to the tenant's database. */
 const urlOf = (job: Job) => Object.assign(new URL(hostOf(job).owner_url), { pathname: `/${job.tenant.database_name}` }).href
 
@@ -66,6 +68,8 @@ const urlOf = (job: Job) => Object.assign(new URL(hostOf(job).owner_url), { path
  * fence closes says by its subdomain whose it is: one that the tenant has, or had then.
  */
 export async function isOurs(job: Job): Promise<boolean> {
+  // A move copies no template: then it is that of a tenant that is being made.
+  if (await isUntouched(hostOf(job), job.tenant.database_name)) return job.move_id === undefined
   const [former = []] = await batch(job.config.MASTER_DATABASE_URL, [
     sql`select n.name from platform.subdomains n where n.tenant_id = ${job.tenant.id}`,
   ])

@@ -3,8 +3,9 @@
  * faster than migrations make it. Threat: what is copied is something else: an older schema, half of one, or a database that somebody
  * uses and that has keys or people in it. So its name has the sum of its migrations and is one that no tenant's database can have, and it
  * is copied only when it is sealed: complete, empty, and closed to every login from then on; not to superusers, as which Neon itself
- * connects to each database when it deletes a role. A tenant needs none: without it, or when Postgres refuses the copy, its database is
- * made as any other. Either way the step `migrate` reads the ledger.
+ * connects to each database when it deletes a role. A copy has a schema before it has logins, which every owner login of the host could
+ * read or change: so it takes no connection, either, until the logins of its tenant are made. A tenant needs no template: without it, or
+ * when Postgres refuses the copy, its database is made as any other. Either way the step `migrate` reads the ledger.
  */
 import { encodeHexLowerCase } from '@oslojs/encoding'
 import { sql } from 'drizzle-orm'
@@ -44,13 +45,30 @@ export async function copyTemplate(host: At, database_name: string): Promise<boo
       sql`select from pg_database d where d.datname = ${template} and d.datconnlimit = 0 and pg_get_userbyid(d.datdba) = current_user`,
     ])
     if (!sealed?.length) return false
-    await alone(host.owner_url, sql`create database ${sql.identifier(database_name)} template ${sql.identifier(template)}`)
+    await alone(
+      host.owner_url,
+      sql`create database ${sql.identifier(database_name)} template ${sql.identifier(template)} connection limit 0`,
+    )
     return true
   } catch (error) {
     if (!dbError(error)?.code && !refusedLogin(error)) throw error
     log('the template was not copied', { database: database_name, template, error: dbError(error)?.message ?? null })
     return false
   }
+}
+
+/** The statement that lets a copy take connections: in the transaction that closes it to all logins but its tenant's. */
+export const opening = (database_name: string) => sql`alter database ${sql.identifier(database_name)} connection limit -1`
+
+/**
+ * True of a copy that has not taken a connection yet: it holds what the template holds. One that was closed by hand has privileges of its
+ * logins. One round trip to the host.
+ */
+export async function isUntouched(host: At, database_name: string): Promise<boolean> {
+  const [found] = await batch(host.owner_url, [
+    sql`select from pg_database d where d.datname = ${database_name} and d.datconnlimit = 0 and d.datacl is null and pg_get_userbyid(d.datdba) = current_user`,
+  ])
+  return found?.length === 1
 }
 
 /**
