@@ -3,10 +3,11 @@ import { env } from 'cloudflare:workers'
 import { sql } from 'drizzle-orm'
 import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import type { Fault } from '../../scripts/local-neon/fault.ts'
+import { alone } from '../../src/kernel/db.ts'
 import { sealOwnerUrl } from '../../src/tenants/provisioning/owner-url.ts'
 import { startRun } from '../../src/tenants/provisioning/provisioning.ts'
 import { kvKey } from '../../src/tenants/registry/registry.ts'
-import { databaseOf, master, settings } from '../support/databases.ts'
+import { databaseOf, master, rowsOf, settings } from '../support/databases.ts'
 import { codes, examine, fix, patient, remove } from '../support/doctor.ts'
 import { askNeon, on, reserve, switchOn, WHOLE, whole } from '../support/faults.ts'
 import { makeTenant, operatorToken } from '../support/people.ts'
@@ -100,14 +101,33 @@ describe('a Neon that answers half', () => {
     60_000,
   )
 
-  it('gives a list that lacks a tenant’s database: what exists is not called missing', async () => {
+  /** Neon's API lists no database but the host's own, as before it has seen what SQL made. */
+  async function unlisted(): Promise<Fault> {
     const real = await databases()
     const body = JSON.stringify({ databases: real.databases.filter(({ name }: { name: string }) => name === 'neondb') })
-    await switchOn({ match: on('GET /databases$'), times: 1_000, kind: 'status', status: 200, body, headers: json })
-    const found = await examine('neon')
-    const ours = found.filter(({ subject }) => subject.split('/')[0] === shared)
-    expect(ours.map(({ code }) => code)).toEqual(['neon_unreadable'])
-    expect(ours[0]?.detail).toContain('which exists')
+    return { match: on('GET /databases$'), times: 1_000, kind: 'status', status: 200, body, headers: json }
+  }
+
+  it('gives a list that lacks a tenant’s database: what Postgres has is not called missing', async () => {
+    const ofHost = async () => (await examine('neon')).filter(({ subject }) => subject.split('/')[0] === shared)
+    const before = await ofHost()
+    await switchOn(await unlisted())
+    expect(await ofHost()).toEqual(before)
+  })
+
+  it('does not list a database that SQL made: it is found, and deleted, also when the API does not know it', async () => {
+    const { host_url } = await databaseOf(NAME)
+    const left = ['sick_by_sql', `freehold-template-${host.id.replaceAll('-', '').slice(0, 12)}-000000000000`]
+    for (const name of left) await alone(host_url, sql`create database ${sql.identifier(name)}`)
+    const unknown = { kind: 'status', status: 404, body: '{"code":"","message":"database not found"}', headers: json } as const
+    await switchOn(await unlisted(), { match: on('DELETE /databases/sick_by_sql$'), times: 1_000, ...unknown })
+    expect(await codes('neon', `${shared}/${left[0]}`)).toEqual(['database_of_nobody'])
+    expect(await codes('neon', `${shared}/${left[1]}`)).toEqual(['template_stale'])
+    expect((await remove('database_of_nobody', `${shared}/${left[0]}`, String(left[0]))).status).toBe(200)
+    expect((await fix('template_stale', `${shared}/${left[1]}`)).status).toBe(200)
+    const names = JSON.stringify(left)
+    const in_postgres = sql`select 1 from pg_database where datname in (select jsonb_array_elements_text(${names}::jsonb))`
+    expect(await rowsOf(host_url, in_postgres)).toEqual([])
   })
 
   it('whose databases refuse the login of the host is told, too', async () => {

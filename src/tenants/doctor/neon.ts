@@ -1,12 +1,13 @@
 /**
  * What Neon has and the master does not know, and the other way round. Threat: a Neon that answers half makes everything it leaves out
  * look missing, or a tenant that is being created look like nobody's; and somebody deletes what they are told. So a host is judged only
- * when all of it was read. Missing is what Neon says by itself that it does not have, and the master still places there; of nobody
- * is what Neon lists before and after the master was asked, and no tenant has, in whatever state.
+ * when all of it was read. Missing is what Neon, of a database Postgres, says by itself that it does not have, and the master still places
+ * there; of nobody is what is listed before and after the master was asked, and no tenant has, in whatever state. Databases are read from
+ * Postgres, too: copies of a template are made by SQL, and Neon's API lists those later.
  */
 import { raw } from '@neon/sdk'
 import { sql } from 'drizzle-orm'
-import { batch } from '../../kernel/db.ts'
+import { batch, dbError } from '../../kernel/db.ts'
 import { type Host, type MasterRow, openHost } from '../provisioning/job.ts'
 import { type NeonApi, neonApi, reason } from '../provisioning/neon.ts'
 import { isGone } from '../provisioning/projects.ts'
@@ -23,7 +24,8 @@ const MOST_ASKED = 20
 
 /** What the master has on a host. `is_settled`: not being created or erased, and did not fail. */
 type Placed = { id: string; subdomain: string; database_name: string; branch_id: string | null; is_settled: boolean }
-type Listed = { branches: Branch[]; databases: string[]; logins: string[] }
+/** `databases`: that Neon or Postgres lists; `in_postgres`: that Postgres does. */
+type Listed = { branches: Branch[]; databases: string[]; in_postgres: string[]; logins: string[] }
 type At = { neon: NeonApi; host: Host; name: string; kind: string }
 
 /** The hosts that are open, and all that they hold. At most 120 requests. */
@@ -98,47 +100,53 @@ async function listAll({ neon, host, kind }: At): Promise<Listed | string> {
       return `The project ${projectId} has no branch ${branchId}.`
     throw new Error('The list of branches lacks the branch of the host.')
   }
-  if (kind === 'branch') return { branches, databases: [], logins: [] }
+  if (kind === 'branch') return { branches, databases: [], in_postgres: [], logins: [] }
   const databases = (await neon.postgres.databases.list({ projectId, branchId })).map((database) => database.name)
   if (!databases.includes(databaseOf(host))) throw new Error('The list of databases lacks the one of the host.')
-  const [roles = []] = await batch(host.owner_url, [
+  const [roles = [], own = []] = await batch(host.owner_url, [
     sql`select r.rolname as name from pg_roles r where r.rolname like 'freehold%'`,
+    sql`select d.datname as name from pg_database d where pg_get_userbyid(d.datdba) = current_user and d.datname <> current_database()`,
   ])
+  const in_postgres = own.map(({ name }) => String(name))
+  // Of those that Postgres alone lists, what may be a copy of a template, or a template.
+  const copies = in_postgres.filter((database) => /^[a-z0-9_]+$/.test(database) || isTemplate(host, database))
   const logins = roles.map(({ name }) => String(name)).filter((role) => loginOf(role))
-  return { branches, databases, logins }
+  return { branches, databases: [...new Set([...databases, ...copies])], in_postgres, logins }
 }
 
 /** The database of a host that belongs to no tenant. */
 export const databaseOf = (host: Host) => decodeURIComponent(new URL(host.owner_url).pathname.slice(1))
 
-/** What settled tenants should have on their host, and do not. Fails when Neon has what its list lacks: the list was cut. */
+/** What settled tenants should have on their host, and do not. Fails when Neon has a branch that its list lacks: the list was cut. */
 async function missingAt({ neon, host, name, kind }: At, placed: Placed[], listed: Listed): Promise<Finding[]> {
   const settled = placed.filter(({ is_settled }) => is_settled)
   const at = { project_id: host.project_id, branch_id: host.branch_id }
-  const confirm = async (
-    code: 'database_missing' | 'branch_missing',
-    what: string,
-    tenant: Placed,
-    get: () => Promise<unknown>,
-  ) => {
-    if (!(await isGone(get))) throw new Error(`The list of Neon lacks ${what}, which exists.`)
-    return finding(code, `${name}/${tenant.subdomain}`, `Neon does not have ${what}.`, tenant.id)
-  }
   const found: Finding[] = []
   if (kind === 'branch') {
     const ids = new Set(listed.branches.map(({ id }) => id))
     for (const tenant of settled.filter(({ branch_id }) => branch_id && !ids.has(branch_id)).slice(0, MOST_ASKED)) {
       const path = { ...at, branch_id: String(tenant.branch_id) }
       const get = () => raw.getProjectBranch({ client: neon.client, path, throwOnError: true })
-      found.push(await confirm('branch_missing', `the branch ${tenant.branch_id}`, tenant, get))
+      if (!(await isGone(get))) throw new Error(`The list of Neon lacks the branch ${tenant.branch_id}, which exists.`)
+      found.push(
+        finding('branch_missing', `${name}/${tenant.subdomain}`, `Neon does not have the branch ${tenant.branch_id}.`, tenant.id),
+      )
     }
     return found
   }
-  const databases = new Set(listed.databases)
+  const databases = new Set(listed.in_postgres)
   for (const tenant of settled.filter(({ database_name }) => !databases.has(database_name)).slice(0, MOST_ASKED)) {
-    const path = { ...at, database_name: tenant.database_name }
-    const get = () => raw.getProjectBranchDatabase({ client: neon.client, path, throwOnError: true })
-    found.push(await confirm('database_missing', `the database ${tenant.database_name}`, tenant, get))
+    // Asked by its name, too: another hand may have given it another owner.
+    const url = Object.assign(new URL(host.owner_url), { pathname: `/${encodeURIComponent(tenant.database_name)}` }).href
+    const is_there = await batch(url, [sql`select 1`]).then(
+      () => true,
+      (error) => {
+        if (dbError(error)?.code !== '3D000') throw error
+        return false
+      },
+    )
+    const detail = `Postgres does not have the database ${tenant.database_name}.`
+    if (!is_there) found.push(finding('database_missing', `${name}/${tenant.subdomain}`, detail, tenant.id))
   }
   const logins = new Set(listed.logins.map((role) => `${loginOf(role)?.kind} ${loginOf(role)?.short}`))
   for (const tenant of settled)

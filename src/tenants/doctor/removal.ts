@@ -10,7 +10,7 @@ import { Problem } from '../../kernel/problem.ts'
 import { clusterOf, type Host, type MasterRow, openHost } from '../provisioning/job.ts'
 import { type NeonApi, neonApi, reason, remove } from '../provisioning/neon.ts'
 import { dropRoles } from '../provisioning/roles.ts'
-import { dropTemplate } from '../provisioning/template.ts'
+import { dropDatabase, dropTemplate, isUntouched } from '../provisioning/template.ts'
 import { knownBranches } from './branches.ts'
 import { mustBeErased } from './erased.ts'
 import type { Finding } from './findings.ts'
@@ -67,6 +67,7 @@ async function removeDatabase({ config, neon, host, name }: At): Promise<void> {
     const owner = await tenantIn(config, host, name)
     if (owner) throw new Problem('illegal_state', `The database holds the data of the tenant ${owner}.`)
     await remove(neon, host, name)
+    await dropDatabase(host, name)
   } finally {
     await batch(config.MASTER_DATABASE_URL, [
       sql`update platform.hosts h set removing = null, removing_until = null where h.id = ${host.id} and h.removing = ${name}`,
@@ -76,6 +77,8 @@ async function removeDatabase({ config, neon, host, name }: At): Promise<void> {
 
 /** The tenant of the master whose data a database holds, whatever its name; null: none. Fails when it cannot be read. */
 async function tenantIn(config: Config, host: Host, name: string): Promise<string | null> {
+  // It takes no connection, and has never taken one.
+  if (await isUntouched(host, name)) return null
   const url = Object.assign(new URL(host.owner_url), { pathname: `/${encodeURIComponent(name)}` }).href
   let ids: unknown[] = []
   try {
