@@ -4,7 +4,11 @@ import { ADMIN, call, login } from '../support/people.ts'
 import { tokenOf } from '../support/sessions.ts'
 import { copyTenant } from '../support/tenants.ts'
 
-beforeAll(() => copyTenant('logged'))
+beforeAll(async () => {
+  await copyTenant('logged')
+  // The first answer has the document fetched, to which all are held.
+  await call('logged', '/healthz')
+})
 afterEach(() => vi.restoreAllMocks())
 
 /** The lines that a piece of work logs. */

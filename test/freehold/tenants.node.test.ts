@@ -18,7 +18,8 @@ import { folderWithCluster } from '../support/node/cluster.ts'
 import { ended, freehold, started } from './run.ts'
 
 const OPERATOR = { email: 'ada@freehold.test', password: 'Correct-horse-7' }
-const SLOW: Fault = { match: { method: 'POST', path: '/databases$' }, times: 100, kind: 'delay', ms: 2_500 }
+/** Databases of shared hosts may be copied without Neon's API. */
+const SLOW: Fault = { match: { method: 'POST', path: '/branches$' }, times: 100, kind: 'delay', ms: 2_500 }
 const BROKEN: Fault = { ...SLOW, kind: 'status', status: 400, body: '{"code":"","message":"the disk is full"}' }
 
 let dataDir: string
@@ -204,9 +205,9 @@ describe('tenants adopt', () => {
 describe('tenants create, when things go wrong,', () => {
   test('shows the password also when it waited in vain, or was interrupted', async () => {
     await switchOn(SLOW)
-    const child = started(creation('cut', '--json'), asAda())
+    const child = started(creation('cut', '--isolation', 'branch', '--json'), asAda())
     child.stderr.once('data', () => child.kill('SIGINT'))
-    const [late, cut] = await Promise.all([ada(...creation('late', '--wait', '1')), ended(child)])
+    const [late, cut] = await Promise.all([ada(...creation('late', '--isolation', 'branch', '--wait', '1')), ended(child)])
     expect(late).toMatchObject({
       code: 1,
       stderr: expect.stringContaining('Not ready after 1 s. The tenant late is still being created'),
@@ -218,7 +219,7 @@ describe('tenants create, when things go wrong,', () => {
 
   test('that fails names step, reason and how to go on; going on ends well, with the same password', async () => {
     await switchOn(BROKEN)
-    const running = ended(started(creation('halt'), asAda()))
+    const running = ended(started(creation('halt', '--isolation', 'branch'), asAda()))
     await giveUp('halt')
     const { code, stdout, stderr } = await running
     expect({ code, status: /status +(\S+)/.exec(stdout)?.[1] }).toEqual({ code: 1, status: 'failed' })
