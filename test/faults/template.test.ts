@@ -255,6 +255,19 @@ it('an erasure removes a copy also when Neon’s API does not know it, and leave
   expect(await templates()).toEqual(SEALED())
 })
 
+it('an erasure leaves the database of the host itself, whose name a tenant was to have', async () => {
+  const name = nameFor()
+  const { id, run_id } = await reserve(name, 'database')
+  const own = new URL(host.owner_url).pathname.slice(1)
+  await master(
+    sql`update platform.provisioning_runs set state = 'failed', finished_at = now() where id = ${run_id}`,
+    sql`update platform.tenants set status = 'failed', host_id = ${host.id}, database_name = ${own} where id = ${id}`,
+    sql`update platform.hosts set taken = taken + 1 where id = ${host.id}`,
+  )
+  await eraseTenant(id, name)
+  expect(await rowsOf(host.owner_url, sql`select current_database() as name`)).toEqual([{ name: own }])
+})
+
 it('an erasure removes a copy that has no logins yet', async () => {
   const name = nameFor()
   const { id, run_id } = await reserve(name, 'database')

@@ -40,13 +40,13 @@ export async function markForErasure(ctx: Ctx, id: string, confirm: string | und
 }
 
 /**
- * Erases a tenant that is marked for erasure. A lease of three minutes keeps concurrent callers out. After a failure the next
- * caller repeats all steps: deleting something that no longer exists is not an error; why it failed is the step `erase` of the tenant's
- * provisioning. The audit has it under the trace id of the request or run.
+ * Erases a tenant that is marked for erasure. A lease of 15 minutes, longer than Neon may take, keeps concurrent callers out: a slower
+ * one must not meet a database that got the name since. After a failure the next caller repeats all steps: deleting something that no
+ * longer exists is not an error; why it failed is the step `erase` of the tenant's provisioning. The audit has it under the trace id of the request or run.
  */
 export async function erase(env: Env, config: Config, id: string, trace_id: string): Promise<void> {
   const [held] = await batch(config.MASTER_DATABASE_URL, [
-    sql`update platform.tenants t set erasing_until = now() + interval '3 minutes'
+    sql`update platform.tenants t set erasing_until = now() + interval '15 minutes'
         where id = ${id} and status = 'erasing' and coalesce(erasing_until, now()) <= now()
         returning to_jsonb(t) as tenant, (select to_jsonb(h) from platform.hosts h where h.id = t.host_id) as host`,
   ])
@@ -99,10 +99,12 @@ async function removeMoving(config: Config, id: string): Promise<void> {
     // Whoever worked on it died: no step of that attempt does anything any more.
     sql`update platform.tenant_moves m set state = 'failed', attempts = m.attempts + 2, error = 'The tenant is being erased.', finished_at = now(), left_until = now()
         where m.tenant_id = ${id} and m.state = 'running' and m.lease_until <= now()`,
-    sql`select ${LEFT} from platform.tenant_moves m join platform.tenants t on t.id = m.tenant_id where m.tenant_id = ${id} and (m.state = 'running' or m.left_until is not null)`,
+    // `is_held`: somebody is removing it (tenants/move/rest.ts).
+    sql`select ${LEFT}, m.lease_until > now() as is_held from platform.tenant_moves m join platform.tenants t on t.id = m.tenant_id where m.tenant_id = ${id} and (m.state = 'running' or m.left_until is not null)`,
   ])
-  for (const left of moves as Left[]) {
+  for (const left of moves as (Left & { is_held: boolean })[]) {
     if (left.move.state === 'running') throw new Error('The tenant is being moved.')
+    if (left.is_held) throw new Error('What a move left is being removed.')
     await removeOtherSide(config, left)
   }
 }

@@ -52,7 +52,8 @@ export const sharedDatabase: Isolation = {
     if (!job.tenant.host) return true
     if (!(await isOurs(job))) return false
     await remove(job.neon, hostOf(job), job.tenant.database_name)
-    await dropDatabase(hostOf(job), job.tenant.database_name)
+    // Neon may have taken long, and another erasure of this tenant may be over: then the name is free for the next one.
+    if (await isOurs(job)) await dropDatabase(hostOf(job), job.tenant.database_name)
     await dropLogins(clusterOf(job.neon, hostOf(job)), job.tenant)
     return true
   },
@@ -68,6 +69,7 @@ const urlOf = (job: Job) => Object.assign(new URL(hostOf(job).owner_url), { path
  * fence closes says by its subdomain whose it is: one that the tenant has, or had then.
  */
 export async function isOurs(job: Job): Promise<boolean> {
+  if (isHostsOwn(job)) return false
   // A move copies no template: then it is that of a tenant that is being made.
   if (await isUntouched(hostOf(job), job.tenant.database_name)) return job.move_id === undefined
   const [former = []] = await batch(job.config.MASTER_DATABASE_URL, [
