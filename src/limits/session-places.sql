@@ -155,10 +155,15 @@ begin
   if exists (select from access.limits l where l.name = 'sessions' and l.most is not null) then
     update freehold.sessions s
     set expires_at = s.last_active_at + access.idle_limit(old)
-    where s.ended_at is null
-      and s.expires_at > now()
-      and s.last_active_at <= now() - access.idle_limit(old)
-      and not exists (select from access.session_places p where p.session_id = s.id);
+    where s.id in (
+      select x.id
+      from freehold.sessions x
+      where x.ended_at is null
+        and x.expires_at > now()
+        and x.last_active_at <= now() - access.idle_limit(old)
+        and not exists (select from access.session_places p where p.session_id = x.id)
+      -- Whoever ends a session has it locked, and waits here for its place.
+      for no key update skip locked);
   end if;
   return null;
 end $$;

@@ -105,6 +105,33 @@ describe('max_sessions', () => {
     await realm.asOwner(sql`update freehold.tenant set idle_days = 7`)
   })
 
+  it('a longer idle time and the end of a session that has no place do not wait for each other', async () => {
+    await endAll()
+    await limit(1)
+    expect((await enter(1)).status).toBe(200)
+    await realm.asOwner(
+      sql`update freehold.sessions set last_active_at = now() - interval '8 days' where ended_at is null`,
+      sql`update access.session_places set free_from = now() - interval '1 day'`,
+    )
+    expect((await enter(2)).status).toBe(200)
+    const until = (what: string) =>
+      sql.raw(`do $$ begin for i in 1..200 loop exit when ${what}; perform pg_sleep(0.05); end loop; end $$`)
+    const IS_HELD = `exists (select from pg_locks l where l.locktype = 'advisory' and l.objid = 4711)`
+    // The longer idle time is there, or waits for the row of the session.
+    const IS_SET = `exists (select from freehold.tenant t where t.idle_days = 30) or exists (select from pg_locks l where not l.granted and l.locktype = 'transactionid')`
+    await Promise.all([
+      realm.asOwner(
+        sql`select s.id from freehold.sessions s where s.ended_at is null for update`,
+        sql`select pg_advisory_xact_lock(4711)`,
+        until(IS_SET),
+        sql`update freehold.sessions set ended_at = now(), ended_because = 'revoked' where ended_at is null`,
+      ),
+      realm.asOwner(until(IS_HELD), sql`update freehold.tenant set idle_days = 30`),
+    ])
+    expect(await live()).toBe(0)
+    await realm.asOwner(sql`update freehold.tenant set idle_days = 7`)
+  })
+
   it('below what there is lets nobody in until enough have left', async () => {
     await endAll()
     await limit(5)
