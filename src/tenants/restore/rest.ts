@@ -37,7 +37,8 @@ const ACCOUNT = sql.raw(
 
 /**
  * For the scheduled job: goes on with restores whose lease ran out, removes the branches of restore points that are over, the
- * computes of branches that were left, and after a week the state in these branches. One round trip to the master where there is nothing to do, and none to a tenant's database.
+ * computes of branches that were left, and after a week the state in these branches: some at a time, in no order, so that those whose
+ * removal fails are not in the way of the others. One round trip to the master where there is nothing to do, and none to a tenant's database.
  */
 export async function tendRestores(env: Env, config: Config): Promise<void> {
   const [lost = [], , over = [], left = [], before = []] = await batch(config.MASTER_DATABASE_URL, [
@@ -45,12 +46,12 @@ export async function tendRestores(env: Env, config: Config): Promise<void> {
         returning r.id as restore_id, r.attempts as attempt`,
     sql`update platform.restore_points r set state = 'dropped', finished_at = now() where r.state = 'ready' and r.kept_until <= now()`,
     sql`select r.id, r.tenant_id, r.project_id, r.branch_id, ${ACCOUNT} from platform.restore_points r
-        where r.removed_at is null and r.kept_until <= now() and r.state in ('failed', 'dropped', 'returned') and ${isNobodys('branch_id')} order by r.kept_until limit 20`,
+        where r.removed_at is null and r.kept_until <= now() and r.state in ('failed', 'dropped', 'returned') and ${isNobodys('branch_id')} order by random() limit 20`,
     sql`select r.id, r.project_id, case r.state when 'returned' then r.branch_id else r.parent_id end as branch_id, ${ACCOUNT} from platform.restore_points r where r.compute_until <= now() and r.state in ('restored', 'returned')
-          and not exists (select from platform.hosts h where h.project_id = r.project_id and h.branch_id = case r.state when 'returned' then r.branch_id else r.parent_id end) limit 20`,
+          and not exists (select from platform.hosts h where h.project_id = r.project_id and h.branch_id = case r.state when 'returned' then r.branch_id else r.parent_id end) order by random() limit 20`,
     sql`select r.id, r.project_id, r.parent_id, t.database_name, t.subdomain, h.owner_role, h.account, h.organization
         from platform.restore_points r join platform.tenants t on t.id = r.tenant_id left join platform.hosts h on h.project_id = r.project_id
-        where r.removed_at is null and r.kept_until <= now() and r.state = 'restored' and ${isNobodys('parent_id')} order by r.kept_until limit 5`,
+        where r.removed_at is null and r.kept_until <= now() and r.state = 'restored' and ${isNobodys('parent_id')} order by random() limit 5`,
   ])
   for (const work of lost) await startRestore(env, work as RestoreWork)
   const failed = (what: string) => (error: unknown) => log(what, { error: reason(error) })
@@ -58,25 +59,27 @@ export async function tendRestores(env: Env, config: Config): Promise<void> {
     await removePoint(config, row as Record<string, string | null>).catch(failed('branch of a restore point not removed'))
   for (const { id, project_id, branch_id, account, organization } of left) {
     const neon = neonApi(config, { at: { account, organization } })
-    const removed = absent(removeComputes(neon, String(project_id), String(branch_id))).then(() =>
-      batch(config.MASTER_DATABASE_URL, [sql`update platform.restore_points set compute_until = null where id = ${String(id)}`]),
-    )
-    await removed.catch(failed('compute of a branch that was left not removed'))
+    const path = { project_id: String(project_id), branch_id: String(branch_id) }
+    const removed = async () => {
+      if (await unlessGone(() => raw.getProjectBranch({ client: neon.client, path, throwOnError: true })))
+        await removeComputes(neon, path.project_id, path.branch_id)
+      await batch(config.MASTER_DATABASE_URL, [
+        sql`update platform.restore_points set compute_until = null where id = ${String(id)}`,
+      ])
+    }
+    await removed().catch(failed('compute of a branch that was left not removed'))
   }
   for (const row of before)
     await removeBefore(config, row as Record<string, string | null>).catch(failed('state before a restore not removed'))
 }
 
-/** What Neon has no more needs no removing. */
-const absent = async (work: Promise<unknown>) => {
-  let error: unknown
-  const is_gone = await isGone(() =>
-    work.catch((thrown) => {
-      error = thrown
-      throw thrown
-    }),
-  ).catch(() => false)
-  if (!is_gone && error) throw error
+/** What Neon answers; null where it has no such branch or project any more. For what is asked first: a later 404 may be of something else. */
+async function unlessGone<T>(get: () => Promise<T>): Promise<T | null> {
+  let answer: T | null = null
+  await isGone(async () => {
+    answer = await get()
+  })
+  return answer
 }
 
 /** Removes the branch of a restore point, by its id, or by its name where the answer that had the id was lost. */
@@ -88,13 +91,10 @@ async function removePoint(
   const at = { project_id: String(project_id) }
   const name = nameOf(String(tenant_id), String(id))
   if (branch_id) await remove(neon, { ...at, branch_id }, null)
-  else
-    await absent(
-      (async () => {
-        const found = await neon.branches.list({ projectId: at.project_id, search: name }).all()
-        for (const branch of found.filter((one) => one.name === name)) await remove(neon, { ...at, branch_id: branch.id }, null)
-      })(),
-    )
+  else {
+    const found = (await unlessGone(() => neon.branches.list({ projectId: at.project_id, search: name }).all())) ?? []
+    for (const branch of found.filter((one) => one.name === name)) await remove(neon, { ...at, branch_id: branch.id }, null)
+  }
   await batch(config.MASTER_DATABASE_URL, [sql`update platform.restore_points set removed_at = now() where id = ${id}`])
 }
 
@@ -108,16 +108,13 @@ async function removeBefore(config: Config, row: Record<string, string | null>):
   const neon = neonApi(config, { at: { account, organization } })
   const at = { project_id: String(row.project_id), branch_id: String(row.parent_id) }
   const database = String(row.database_name)
-  const empty = async () => {
-    const { databases } = await raw.listProjectBranchDatabases({ client: neon.client, path: at, throwOnError: true })
-    if (databases.some(({ name }) => name === database)) {
-      // Without a compute Neon would note the deletion, and keep the rows.
-      await computeOf(neon, { ...at, owner_role: String(owner_role), database })
-      await remove(neon, at, database)
-    }
-    await removeComputes(neon, at.project_id, at.branch_id)
+  const listed = await unlessGone(() => raw.listProjectBranchDatabases({ client: neon.client, path: at, throwOnError: true }))
+  if (listed?.databases.some(({ name }) => name === database)) {
+    // Without a compute Neon would note the deletion, and keep the rows.
+    await computeOf(neon, { ...at, owner_role: String(owner_role), database })
+    await remove(neon, at, database)
   }
-  await absent(empty())
+  if (listed) await removeComputes(neon, at.project_id, at.branch_id)
   await batch(config.MASTER_DATABASE_URL, [
     sql`update platform.restore_points set removed_at = now() where id = ${id} and state = 'restored'`,
   ])
