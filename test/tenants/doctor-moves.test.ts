@@ -2,10 +2,12 @@
  * What the doctor finds of tenants that were moved. Threat: a tenant is closed, or cannot be touched, and nobody works on it; or the doctor opens
  * one that is being moved, and its writes are lost.
  */
+import { env } from 'cloudflare:workers'
 import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { close, closeWrites } from '../../src/tenants/fence/fence.ts'
-import { databaseOf, master } from '../support/databases.ts'
+import { erase } from '../../src/tenants/lifecycle/erasure.ts'
+import { databaseOf, master, settings } from '../support/databases.ts'
 import { about, codes, fix, mended } from '../support/doctor.ts'
 import { ADMIN, call, login } from '../support/people.ts'
 import { expectProblem } from '../support/refusal.ts'
@@ -65,6 +67,17 @@ describe('tenant_closed', () => {
     expect(await write()).toBe(200)
   })
 
+  it('one of an earlier schema, which is closed to everybody alone, is opened', async () => {
+    const { owner_url, asOwner } = await databaseOf(NAME)
+    await plant('failed')
+    await close(owner_url, id, 4, newTrace())
+    await asOwner(sql`alter table freehold.tenant rename column writes_closed_by to not_there_yet`)
+    const answer = await fix('tenant_closed', NAME)
+    await asOwner(sql`alter table freehold.tenant rename column not_there_yet to writes_closed_by`)
+    expect([answer.status, answer.body.code], JSON.stringify(answer.body)).toEqual([200, 'tenant_closed'])
+    expect(await asOwner(sql`select t.id from freehold.tenant t`)).toEqual([{ id }])
+  })
+
   it('one that was never closed is not asked', async () => {
     await copyTenant('dmove-never')
     const { asOwner } = await databaseOf('dmove-never')
@@ -81,6 +94,22 @@ it('tenant_taken: a tenant that nothing moves, restores or rotates is given back
   await mended('work', 'tenant_taken', NAME)
   expect(await master(sql`select move_id from platform.tenants where id = ${id}`)).toEqual([{ move_id: null }])
   expect(await login(NAME)).toMatchObject({ token_type: 'Bearer' })
+})
+
+it('an erasure waits while what a move left is being removed, and then goes on', async () => {
+  const held = await copyTenant('dmove-held')
+  await master(
+    sql`insert into platform.tenant_moves (id, tenant_id, from_isolation, isolation, region, state, step, attempts, lease_until, left_until, trace_id)
+        values (gen_random_uuid(), ${held.id}, 'database', 'project', 'x', 'failed', 'copy', 4, now() + interval '15 minutes', now(), ${'c'.repeat(32)})`,
+    sql`update platform.tenants set status = 'erasing' where id = ${held.id}`,
+  )
+  await erase(env, settings(), held.id, newTrace())
+  expect(
+    await master(sql`select s.error from platform.provisioning_steps s where s.tenant_id = ${held.id} and s.name = 'erase'`),
+  ).toEqual([{ error: 'What a move left is being removed.' }])
+  await master(sql`update platform.tenant_moves set lease_until = now() where tenant_id = ${held.id}`)
+  await erase(env, settings(), held.id, newTrace())
+  expect(await master(sql`select from platform.tenants where id = ${held.id}`)).toEqual([])
 })
 
 it('move_stuck: a move that nobody works on is told with its step, and what one left for long, too', async () => {

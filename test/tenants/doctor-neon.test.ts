@@ -216,6 +216,15 @@ describe('at Neon', () => {
     expect(await mine()).toEqual([called(stray)])
     for (const name of [kept, left])
       expectProblem(await remove('branch_of_nobody', `${home?.name}/${name}`, String(name)), 409, 'illegal_state')
+    // A move away from a branch of its own, or from a project, has all of them to remove.
+    for (const from of ['branch', 'project']) {
+      await master(
+        sql`insert into platform.tenant_moves (id, tenant_id, from_isolation, isolation, region, state, step, attempts, lease_until, left_until, trace_id)
+            values (gen_random_uuid(), ${made.id}, ${from}, 'database', 'x', 'done', 'publish', 2, now(), now() + interval '1 hour', 'x')`,
+      )
+      expect(await mine(), from).toEqual([])
+      await master(sql`delete from platform.tenant_moves where tenant_id = ${made.id}`)
+    }
     expect((await remove('branch_of_nobody', `${home?.name}/${stray}`, String(stray))).status).toBe(200)
     expect(await mine()).toEqual([])
   })

@@ -12,7 +12,7 @@ export function knownBranches(branches: Branch[]): SQL {
   return sql`select b.id from jsonb_to_recordset(${JSON.stringify(ours)}::jsonb) as b (id text, name text, tenant_id uuid)
     join platform.tenants t on t.id = b.tenant_id left join platform.hosts h on h.id = t.host_id
     where b.name = 'tenant-' || t.id or b.id = coalesce(t.branch_id, h.branch_id)
-      or exists (select from platform.tenant_moves v where v.tenant_id = t.id and v.from_isolation = 'branch' and v.left_until is not null)
+      or exists (select from platform.tenant_moves v where v.tenant_id = t.id and v.from_isolation in ('branch', 'project') and v.left_until is not null)
       or exists (select from platform.kept_branches k where k.tenant_id = t.id
         and (b.id = k.branch_id or b.name = format('tenant-%s-before-%s-%s', t.id, substring(k.target from '/([0-9]+)'), k.attempt)))
       or exists (select from platform.migration_undos u where u.tenant_id = t.id and (b.id = u.parent_id or b.id = u.branch_id and u.state = 'running'))

@@ -6,7 +6,7 @@
  */
 import { sql } from 'drizzle-orm'
 import { batch } from '../../kernel/db.ts'
-import { attemptOf, openWrites } from '../fence/fence.ts'
+import { attemptOf } from '../fence/fence.ts'
 import { propagate } from '../lifecycle/lifecycle.ts'
 import { tendMoves } from '../move/rest.ts'
 import { openOwnerUrl } from '../provisioning/owner-url.ts'
@@ -120,12 +120,12 @@ export async function openClosed(sources: Sources, { tenant_id }: Finding): Prom
     sql`select t.owner_url_encrypted as sealed from platform.tenants t where t.id = ${id}`,
   ])
   const owner_url = await openOwnerUrl(config, id, String(row?.sealed))
-  const attempt = await attemptOf(owner_url)
+  const closed = await attemptOf(owner_url)
   const [[still] = []] = await batch(config.MASTER_DATABASE_URL, [
     sql`select t.id from platform.tenants t where t.id = ${id} and t.owner_url_encrypted = ${row?.sealed} and not ${IS_WORKED_ON}`,
   ])
-  if (attempt === null || !still) return 'Nothing was done: it is open, or somebody works on it.'
-  await openWrites(owner_url, id, attempt, trace_id)
+  if (!closed || !still) return 'Nothing was done: it is open, or somebody works on it.'
+  await closed.open_it(owner_url, id, closed.attempt, trace_id)
   await batch(config.MASTER_DATABASE_URL, [
     sql`update platform.tenants t set published_v = least(t.published_v, t.v - 1) where t.id = ${id}`,
   ])

@@ -91,16 +91,20 @@ export async function isClosed(owner_url: string, attempt: number): Promise<bool
   return row?.is_closed === true
 }
 
-/** The latest attempt that keeps a database closed, to everybody or to writes; null: it is open. */
-export async function attemptOf(owner_url: string): Promise<number | null> {
+/**
+ * The latest attempt that keeps a database closed, to everybody or to writes; null: it is open. `open_it` is what opens it in its schema:
+ * an earlier one is closed to everybody alone.
+ */
+export async function attemptOf(owner_url: string): Promise<{ attempt: number; open_it: typeof open } | null> {
   const [, [row] = []] = await batch(owner_url, [
     AS_OWNER,
-    sql`select t.id::text as id, (to_jsonb(t) ->> 'writes_closed_by')::integer as writes_closed_by from freehold.tenant t`,
+    sql`select t.id::text as id, (to_jsonb(t) ->> 'writes_closed_by')::integer as writes_closed_by, to_jsonb(t) ? 'writes_closed_by' as is_newest from freehold.tenant t`,
   ])
   const id = String(row?.id ?? '')
   const of_all = id.startsWith(FENCE) ? Number.parseInt(id.slice(FENCE.length), 16) : null
   const of_writes = (row?.writes_closed_by ?? null) as number | null
-  return of_all === null && of_writes === null ? null : Math.max(of_all ?? 0, of_writes ?? 0)
+  if (of_all === null && of_writes === null) return null
+  return { attempt: Math.max(of_all ?? 0, of_writes ?? 0), open_it: row?.is_newest ? openWrites : open }
 }
 
 /** Opens a database that this attempt closed, or one before. Repeatable; one that a later attempt closed stays closed. */
