@@ -553,7 +553,7 @@ create or replace function access.token_claims(
   u freehold.users,
   s freehold.sessions,
   t freehold.tenant,
-  audience text
+  audience text default null
 ) returns jsonb
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -852,6 +852,8 @@ declare
   next_link freehold.refresh_tokens;
   s freehold.sessions;
   u freehold.users;
+  is_foreign boolean;
+  is_unknown boolean;
 begin
   select x.* into s
   from freehold.refresh_tokens l
@@ -869,29 +871,27 @@ begin
     return access.refused_refresh(u, s.id, request);
   elsif not access.has_role(u.id) then
     return jsonb_build_object('outcome', 'inactive');
-  elsif s.client_id <> client then
-    return access.refused_refresh(u, s.id, request);
-  elsif not access.is_audience(audience) then
-    return jsonb_build_object('outcome', 'unknown_audience');
   end if;
+  -- Such a request uses no token up. It is refused below, because a replay is one whatever else is wrong with it.
+  is_foreign := coalesce(s.client_id <> client, false);
+  is_unknown := not access.is_audience(audience);
   update freehold.refresh_tokens l
   set used_at = clock_timestamp(), successor_hash = successor
   where l.token_hash = presented and l.used_at is null and l.expires_at > now()
+    and not is_foreign and not is_unknown
   returning l.* into r;
   if r.token_hash is not null then
     insert into freehold.refresh_tokens (token_hash, session_id, device, expires_at)
     values (successor, s.id, request ->> 'agent', s.expires_at);
   else
     select * into r from freehold.refresh_tokens l where l.token_hash = presented;
-    if r.used_at is null then
-      return access.refused_refresh(u, s.id, request);
-    end if;
     select * into next_link from freehold.refresh_tokens l where l.token_hash = r.successor_hash;
-    if r.successor_hash <> successor and r.successor_hash is distinct from other_successor
+    if r.used_at is not null and (
+      r.successor_hash <> successor and r.successor_hash is distinct from other_successor
       or next_link.used_at is not null
       or r.used_at < clock_timestamp() - interval '60 seconds'
       or next_link.device is distinct from request ->> 'agent'
-    then
+    ) then
       perform access.set_audit_actor(u.id, u.username, request);
       update freehold.sessions x
       set ended_at = now(), ended_because = 'refresh_reused'
@@ -902,6 +902,12 @@ begin
       );
       return jsonb_build_object('outcome', 'reused');
     end if;
+  end if;
+  if is_unknown and not is_foreign then
+    perform access.refused_refresh(u, s.id, request);
+    return jsonb_build_object('outcome', 'unknown_audience');
+  elsif is_foreign or r.used_at is null then
+    return access.refused_refresh(u, s.id, request);
   end if;
   -- The session may have ended while this waited for the token's row.
   update freehold.sessions x set last_active_at = now()
@@ -1013,7 +1019,8 @@ begin
 end $$;
 --> statement-breakpoint
 -- Whether a tenant whose licence has ended may be asked for something with this permission: reading, taking everything
--- along, and ending what lets somebody in: a user, a session, a key. null is what everybody does for themselves: logging out, a new password.
+-- along, and ending what lets somebody in: a user, a session, a key. null is what everybody does for themselves: logging
+-- out, a new password.
 create or replace function access.is_allowed_unlicensed(permission text) returns boolean
 language sql immutable
 return coalesce(permission ~ ':(read|export)$' or permission in ('user:delete', 'session:delete', 'api_key:delete'), true);
@@ -1311,10 +1318,15 @@ begin
   if exists (select from access.limits l where l.name = 'sessions' and l.most is not null) then
     update freehold.sessions s
     set expires_at = s.last_active_at + access.idle_limit(old)
-    where s.ended_at is null
-      and s.expires_at > now()
-      and s.last_active_at <= now() - access.idle_limit(old)
-      and not exists (select from access.session_places p where p.session_id = s.id);
+    where s.id in (
+      select x.id
+      from freehold.sessions x
+      where x.ended_at is null
+        and x.expires_at > now()
+        and x.last_active_at <= now() - access.idle_limit(old)
+        and not exists (select from access.session_places p where p.session_id = x.id)
+      -- Whoever ends a session has it locked, and waits here for its place.
+      for no key update skip locked);
   end if;
   return null;
 end $$;
