@@ -26,7 +26,9 @@ export async function openSync(context: Context): Promise<Sync> {
       const existing = new Set(rows.map(({ name }) => name))
       const gone = store.all('database').filter((database) => database.live && !existing.has(database.real_name))
       store.drop('database', ...gone)
-      const known = new Set(store.all('database').map((database) => database.real_name))
+      // Copies of earlier moments are of no branch: they would be copied with it again and again.
+      const kept = store.all('mark').flatMap((mark) => Object.values(mark.databases))
+      const known = new Set([...kept, ...store.all('database').map((database) => database.real_name)])
       for (const { name, owner } of rows) {
         if (known.has(name) || store.get('database', inBranch(branchId, name))) continue
         const owner_name = rolesOf(store, branchId).find((role) => role.real_name === owner)?.name ?? owner
