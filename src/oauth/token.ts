@@ -26,7 +26,7 @@ export const Introspected = z
     client_assertion: z.string().optional(),
   })
   .catchall(Unknown)
-  .openapi('TokenOfOAuth')
+  .openapi('TokenOfOAuth', { additionalProperties: true })
 
 export const TokenForm = z
   .object({
@@ -41,11 +41,15 @@ export const TokenForm = z
     resource: z
       .union([Visible(255), z.array(Visible(255))])
       .optional()
-      .openapi({ description: 'The identifier of the API that the access token is for (RFC 8707). Missing: the tenant itself.' }),
+      // Given twice it is refused: a document that said so would make a list of it in generated clients.
+      .openapi({
+        type: 'string',
+        description: 'The identifier of the API that the access token is for (RFC 8707). Missing: the tenant itself.',
+      }),
     device_token,
   })
   .catchall(Unknown)
-  .openapi('TokenForm')
+  .openapi('TokenForm', { additionalProperties: true })
 
 export const TokenAnswer = Tokens.extend({
   scope: z.string().optional().openapi({ description: 'The permissions in the access token' }),

@@ -144,7 +144,9 @@ describe('a mock of the document', () => {
           .map(({ name, example }) => `${name}=${example}`)
         const [type, media] = Object.entries(requestBody?.content ?? {})[0] ?? []
         const headers = { authorization: 'Bearer token', ...(type && { 'content-type': type }) }
-        const body = media?.examples?.example?.value
+        const example = media?.examples?.example?.value
+        const is_form = type === 'application/x-www-form-urlencoded'
+        const body = is_form ? new URLSearchParams(example as Record<string, string>).toString() : example
         const answer = await client.request(`http://localhost${at}?${query.join('&')}`, {
           method: method as 'get',
           headers,

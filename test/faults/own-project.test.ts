@@ -122,13 +122,14 @@ describe('an erasure while the project is made', () => {
     60_000,
   )
 
-  it('leaves nothing when the answer is lost as well', async () => {
+  it('leaves nothing when its lease is lost: no project is asked for any more', async () => {
     const { id, over } = await opening('alone-lost', { match: on('GET /projects$'), times: 1, kind: 'delay', ms: 3_000 })
     await switchOn({ match: on('POST /projects$'), times: 1, kind: 'drop_after' })
     await master(sql`update platform.hosts set lease_until = now() where name like ${`freehold-tenant-%${id}`}`)
     await erased(id, 'alone-lost')
     expect(await over).toBe('failed')
-    expect(await pending()).toEqual([])
+    expect(await pending()).toHaveLength(1)
+    await switchOn()
     expect(await left(id)).toEqual(NOTHING)
   })
 })
