@@ -30,6 +30,8 @@ export async function compared(askNeon: (path: string) => Promise<any>, { hosts,
     neon.push(...found.map((project: Row) => `project ${project.name} is ${project.id}`))
     const there = tenants.filter((tenant) => tenant.host_id === host.id)
     neon.push(`taken in ${host.name}: ${there.length}`)
+    // Gone at Neon: that difference is told already.
+    if (!found.some((project: Row) => project.id === host.project_id)) continue
     for (const branch of (await askNeon(`/projects/${host.project_id}/branches`)).branches) {
       const name = branch.default ? 'main' : `${branch.name} ${branch.id}`
       neon.push(`branch ${host.name} ${name}`)
