@@ -9,11 +9,21 @@ let first: Database
 let second: Database
 let host: { project_id: string; branch_id: string; owner_role: string }
 
+let names = ['branched', 'branched-other']
+const hosts = async () =>
+  (await master(sql`select distinct t.host_id from platform.tenants t where t.subdomain in (${names[0]}, ${names[1]})`)).length
+
 beforeAll(async () => {
   await makeTenant('branched', { isolation: 'branch' })
   await makeTenant('branched-other', { isolation: 'branch' })
-  first = await databaseOf('branched')
-  second = await databaseOf('branched-other')
+  // Both in one project: tenants of other files may have filled a host between the two.
+  for (let n = 0; n < 5 && (await hosts()) !== 1; n++) {
+    await makeTenant(`branched-${n}`, { isolation: 'branch' })
+    await makeTenant(`branched-other-${n}`, { isolation: 'branch' })
+    names = [`branched-${n}`, `branched-other-${n}`]
+  }
+  first = await databaseOf(names[0] ?? '')
+  second = await databaseOf(names[1] ?? '')
   const [row] = await master(
     sql`select h.project_id, h.branch_id, h.owner_role from platform.hosts h join platform.tenants t on t.host_id = h.id where t.id = ${first.id}`,
   )
