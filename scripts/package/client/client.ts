@@ -100,6 +100,7 @@ export function createClient<Paths extends object = paths>(options: Options): Cl
         )
       })
 
+  // openapi-fetch takes paths and bodies from the document's types, which only the caller of createClient names.
   const made = createFetchClient({ baseUrl: base, fetch: sendAsSomebody, pathSerializer: pathOf }) as unknown as Record<
     Verb,
     Call
