@@ -5,12 +5,12 @@ import type { Browser, Page } from 'puppeteer-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { rucFor } from '../../scripts/dev/settings.ts'
 import { startStack } from '../../scripts/dev/stack.ts'
-import { startWorker } from '../../scripts/dev/worker.ts'
 import { freePort } from '../dev/running.ts'
 import { LOW_COST } from '../support/cost.ts'
 import { KEYS } from '../support/keys.ts'
 import { hasChromium, startChromium } from '../support/node/chromium.ts'
 import { folderWithCluster } from '../support/node/cluster.ts'
+import { startWorker } from '../support/node/worker.ts'
 
 const OPERATOR = { email: 'ada@freehold.test', password: 'Correct-horse-7' }
 const BO = { email: 'bo@acme.test', password: 'Tr0ub4dor-and-3' }

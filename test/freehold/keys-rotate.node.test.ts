@@ -7,7 +7,6 @@ import { sql } from 'drizzle-orm'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { rucFor } from '../../scripts/dev/settings.ts'
 import { type Stack, startStack } from '../../scripts/dev/stack.ts'
-import { startWorker } from '../../scripts/dev/worker.ts'
 import { parseSettings } from '../../src/kernel/config.ts'
 import { batch, useSqlUrl } from '../../src/kernel/db.ts'
 import { decrypt, encrypt } from '../../src/kernel/keyring.ts'
@@ -17,6 +16,7 @@ import { IN_MASTER, IN_REALM, SHORT_LIVED } from '../../src/tenants/rotations/se
 import { LOW_COST } from '../support/cost.ts'
 import { KEYS } from '../support/keys.ts'
 import { folderWithCluster } from '../support/node/cluster.ts'
+import { startWorker } from '../support/node/worker.ts'
 import { ended, freehold, killGroup, started } from './run.ts'
 
 const OPERATOR = { email: 'ada@freehold.test', password: 'Correct-horse-7' }

@@ -8,12 +8,12 @@ import { Client } from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { rucFor } from '../../scripts/dev/settings.ts'
 import { type Stack, startStack } from '../../scripts/dev/stack.ts'
-import { startWorker } from '../../scripts/dev/worker.ts'
 import { freePort } from '../dev/running.ts'
 import { LOW_COST } from '../support/cost.ts'
 import { KEYS } from '../support/keys.ts'
 import { folderWithCluster } from '../support/node/cluster.ts'
 import { POST_LOGIN, smtpServer } from '../support/node/post-office.ts'
+import { startWorker } from '../support/node/worker.ts'
 
 const PEM = fileURLToPath(new URL('../support/node/localhost.pem', import.meta.url))
 const OPERATOR = { email: 'ada@freehold.test', password: 'Correct-horse-7', must_change_password: false }
