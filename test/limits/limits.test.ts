@@ -3,6 +3,7 @@ import { exports } from 'cloudflare:workers'
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { addPerson, type Inside, inside } from '../support/inside.ts'
+import { setLimits } from '../support/limits.ts'
 import { type Answer, call } from '../support/people.ts'
 import { expectProblem } from '../support/refusal.ts'
 import { secretOf } from '../support/secrets.ts'
@@ -12,19 +13,20 @@ import { copyTenant } from '../support/tenants.ts'
 const AT = 'limited-tenant'
 const ALL = 50
 const ROOM = 3
+let id: string
 let realm: Inside
 let token: string
 
 beforeAll(async () => {
-  await copyTenant(AT)
+  ;({ id } = await copyTenant(AT))
   realm = await inside(AT)
   token = await tokenOf(AT)
 })
 
-/** Sets limits as the platform does; returns what is used. */
+/** Sets limits; returns what is used. */
 async function limit(limits: Record<string, number | boolean>): Promise<Record<string, number>> {
-  const [row] = await realm.asOwner(sql`select access.set_limits(${JSON.stringify(limits)}::jsonb) as used`)
-  return row?.used
+  await setLimits(id, limits)
+  return used()
 }
 /** Leaves so much room, whatever there is. */
 async function leaveRoom(name: string, room: number): Promise<number> {

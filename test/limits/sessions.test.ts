@@ -2,22 +2,23 @@
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { addPerson, type Inside, inside } from '../support/inside.ts'
+import { setLimits } from '../support/limits.ts'
 import { call } from '../support/people.ts'
 import { expectProblem } from '../support/refusal.ts'
 import { copyTenant } from '../support/tenants.ts'
 
 const AT = 'limited-sessions'
 const ALL = 50
+let id: string
 let realm: Inside
 
 beforeAll(async () => {
-  await copyTenant(AT)
+  ;({ id } = await copyTenant(AT))
   realm = await inside(AT)
   for (let i = 0; i < ALL; i++) await addPerson(realm, `p${i}`)
 })
 
-const limit = (max_sessions: number | null) =>
-  realm.asOwner(sql`select access.set_limits(${JSON.stringify({ max_sessions })}::jsonb)`)
+const limit = (max_sessions: number | null) => setLimits(id, { max_sessions })
 const enter = (i: number) => call(AT, '/api/v1/auth/login', { body: { username: `p${i}`, password: 'Violet-Anchor-38' } })
 const leave = (token: string) => call(AT, '/api/v1/auth/logout', { token, method: 'POST' })
 const LIVE = sql`select count(*)::integer as n from freehold.sessions s, freehold.tenant t where s.ended_at is null and access.session_ends(s, t) > now()`

@@ -117,9 +117,10 @@ describe('a license', () => {
     expect(await most()).toEqual([undefined, undefined])
   })
 
+  const SAME = moment(10)
   it.each([
     [{ valid_from: moment(10), valid_until: moment(9) }, '#/valid_until'],
-    [{ valid_from: moment(10), valid_until: moment(10) }, '#/valid_until'],
+    [{ valid_from: SAME, valid_until: SAME }, '#/valid_until'],
     [{ valid_from: moment(-10), valid_until: moment(-9) }, '#/valid_until'],
     [{ valid_until: 'tomorrow' }, '#/valid_until'],
     [{}, '#/valid_until'],
