@@ -4,7 +4,10 @@ import { ask, type Target } from '../load.ts'
 import { spread } from '../samples.ts'
 import type { Stage } from '../stage.ts'
 
-const MANY = [20, 100, 200]
+const MANY = [20, 40, 100, 200]
+const ROUNDS = 7
+/** How many requests a round takes, of one tenant or of many in turns. */
+const REQUESTS = 80
 const WIDTH = 4
 
 /**
@@ -27,39 +30,43 @@ export const turns: Measure = {
       )
       targets.set(name, main.at(name, '/api/v1/auth/me', { headers: { Authorization: `Bearer ${access_token}` } }))
     })
-    const findings: Finding[] = []
-    const alone = await measured(stage, targets, names.slice(0, 1), quick)
-    for (const count of counts) {
-      const took = await measured(stage, targets, names.slice(0, count), quick)
-      const one = spread(alone).median
-      findings.push({
+    // Each round measures all counts, so that a busy machine disturbs them alike.
+    const rounds: { alone: number; many: number[] }[] = []
+    for (let round = 0; round < (quick ? 3 : ROUNDS); round++) {
+      const alone = await measured(stage, targets, names.slice(0, 1))
+      const many: number[] = []
+      for (const count of counts) many.push(await measured(stage, targets, names.slice(0, count)))
+      rounds.push({ alone, many })
+    }
+    return counts.map((count, i): Finding => {
+      const took = rounds.map(({ many }) => many[i] ?? Number.NaN)
+      return {
         title: `GET /auth/me, ${count} tenants of one host in turns / one tenant`,
-        value: spread(took.map((ms) => ms / one)),
+        value: spread(rounds.map(({ alone }, round) => (took[round] ?? Number.NaN) / alone)),
         unit: 'x',
         goal: null,
         parts: [
-          { label: 'one tenant', value: spread(alone), unit: 'ms' },
+          { label: 'one tenant', value: spread(rounds.map(({ alone }) => alone)), unit: 'ms' },
           { label: `${count} tenants in turns`, value: spread(took), unit: 'ms' },
         ],
-        note: 'Wall time, one request after another. A host keeps 20 free connections for all its tenants together.',
-      })
-    }
-    return findings
+        note: 'Wall time, one request after another, the mean of a round. A host keeps 20 free connections for all its tenants together.',
+      }
+    })
   },
 }
 
-/** How long each request took, of these tenants in turns, when those that went before them are forgotten. */
-async function measured(stage: Stage, targets: Map<string, Target>, names: string[], quick: boolean): Promise<number[]> {
+/** The mean time of a request, of these tenants in turns, when those that went before them are forgotten and each was asked twice. */
+async function measured(stage: Stage, targets: Map<string, Target>, names: string[]): Promise<number> {
   await suspendAll(stage)
-  const rounds = Math.ceil((quick ? 100 : 400) / names.length)
-  const took: number[] = []
-  for (let round = -2; round < rounds; round++)
-    for (const name of names) {
-      const started = performance.now()
-      await ask(targets.get(name) as Target)
-      if (round >= 0) took.push(performance.now() - started)
-    }
-  return took
+  const turn = async () => {
+    for (const name of names) await ask(targets.get(name) as Target)
+  }
+  await turn()
+  await turn()
+  const turns = Math.ceil(REQUESTS / names.length)
+  const started = performance.now()
+  for (let i = 0; i < turns; i++) await turn()
+  return (performance.now() - started) / (turns * names.length)
 }
 
 /** Suspends all computes, which closes the connections that are kept for them; the next request wakes each. */
