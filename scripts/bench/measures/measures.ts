@@ -7,6 +7,7 @@ import { bodies } from './bodies.ts'
 import { bundle } from './bundle.ts'
 import { crowdedRun } from './crowded-run.ts'
 import { json } from './json.ts'
+import { limits } from './limits.ts'
 import { lists } from './lists.ts'
 import { login } from './login.ts'
 import { me } from './me.ts'
@@ -27,6 +28,7 @@ export const measures: Measure[] = [
   authorization,
   postgres,
   lists,
+  limits,
   audit,
   login,
   refusals,
