@@ -49,6 +49,7 @@ const SLOW = [
   'test/killed/**/*.node.test.ts',
   'test/browser/**/*.node.test.ts',
   'test/clients/**/*.node.test.ts',
+  'test/docs/guides.node.test.ts',
   'test/freehold/tenants.node.test.ts',
   'test/freehold/first-deploy-interrupted.node.test.ts',
   'test/audit/verify.node.test.ts',

@@ -79,7 +79,7 @@ describe('npm start', () => {
   it('makes the tour of the README come true, line by line', async ({ skip }) => {
     skip(!hasCurl(), 'curl is not on this machine')
     const readme = readFileSync(join(ROOT, 'README.md'), 'utf8')
-    const tour = readme.slice(readme.indexOf('## Five minutes'), readme.indexOf('## Test'))
+    const tour = readme.slice(readme.indexOf('## Five minutes'), readme.indexOf('## Go on'))
     const lines = [...tour.matchAll(/```sh\n([\s\S]*?)```/g)].map(([, block]) => block).join('')
     const script = lines.replaceAll('8787', String(port)).replaceAll('.freehold/', `${dataDir}/`)
     const marked = script.replaceAll(
@@ -87,22 +87,18 @@ describe('npm start', () => {
       `FREEHOLD_URL=${facts.url} npm run freehold -- tenants list --data ${dataDir}`,
     )
     writeFileSync(join(folder, 'tour.sh'), `set -e\n${marked}`)
-    const { stdout } = await promisify(execFile)('bash', [join(folder, 'tour.sh')], { cwd: ROOT })
+    const { stdout } = await promisify(execFile)('sh', [join(folder, 'tour.sh')], { cwd: ROOT })
     for (const sign of [
       'status: active',
-      'activate done',
-      `http://acme.localhost:${port}`,
       'password_change_required',
       '"email":"ada@acme.test"',
       '"permissions":[',
       '"kty":"EC"',
-      '"issuer"',
       '"allowed":true',
       '"allowed":false',
       '"permission":"document:read"',
       '"effect":"deny"',
       'by ada',
-      '"api_key":{',
       'This API key does not include unit:read.',
       'token_wrong_tenant',
       'session_ended',
