@@ -22,7 +22,7 @@ const rowsIn = (path: string) =>
 describe('the pages', () => {
   it('link to files and headings that are there', () => {
     const links = pages.flatMap(({ path, text }) => linksIn(text).map((link) => ({ path, ...link })))
-    expect(links.length).toBeGreaterThan(200)
+    expect(links.length).toBeGreaterThan(300)
     const broken = links.filter(({ path, file, anchor }) => {
       const target = file === '' ? path : normalize(join(dirname(path), file))
       if (!existsSync(`${ROOT}${target}`)) return true
@@ -51,7 +51,7 @@ describe('the guides', () => {
   it('have a row for each code of a problem, with its status', () => {
     const rows = rowsIn('docs/guides/errors.md').flatMap(([code = '', status]) => {
       const [, name] = /^`(\w+)`$/.exec(code) ?? []
-      return name && Object.hasOwn(problemCatalogue, name) ? [[name, Number(status)]] : []
+      return name && /^\d+$/.test(status ?? '') ? [[name, Number(status)]] : []
     })
     expect(rows).toEqual(Object.entries(problemCatalogue).map(([code, [status]]) => [code, status]))
   })

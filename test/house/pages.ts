@@ -32,6 +32,7 @@ export function anchorsOf(text: string): Set<string> {
     [...headings].map(([, title = '']) => {
       const slug = title
         .replace(/\[([^\]]*)\]\([^)]*\)/g, '$1')
+        .replace(/(?<!\w)_([^_]+)_(?!\w)/g, '$1')
         .toLowerCase()
         .replace(/[^\p{L}\p{N}\p{M} _-]/gu, '')
         .replaceAll(' ', '-')
