@@ -9,6 +9,7 @@ import { build } from 'esbuild'
 import { decodeJwt } from 'jose'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { ask, freePort, ROOT, type Running, ready, start } from '../dev/running.ts'
+import { hasChromium, openPage, startChromium } from '../support/node/chromium.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'freehold-guides-'))
 const dataDir = join(folder, '.freehold')
@@ -188,5 +189,42 @@ describe('the programs of use-it-in-your-app.md', () => {
     expect((await client.GET('/api/v1/auth/me')).data).toMatchObject({ email: facts.tenant.email })
     await client.logOut()
     expect(kept).toEqual([null])
+  })
+})
+
+describe('the script of use-it-in-your-app.md', () => {
+  it.skipIf(!hasChromium)('logs in with cookies that it cannot read, refreshes and logs out', async () => {
+    const [login = '', later = ''] = blocks('use-it-in-your-app', 'js').filter((block) => !/^import /m.test(block))
+    const { email, password } = facts.tenant
+    const mine = login.replace("'ada'", JSON.stringify(email)).replace("'Correct-horse-7'", JSON.stringify(password))
+    expect(mine).not.toBe(login)
+    const browser = await startChromium()
+    try {
+      const page = await openPage(browser.defaultBrowserContext(), `${facts.tenant.url}/docs`, true)
+      const said = await page.evaluate(`(async () => {
+        const seen = []
+        const fetch = async (...asked) => {
+          const answer = await window.fetch(...asked)
+          seen.push([asked[0], answer.status])
+          return answer
+        }
+        ${mine}
+        const cookie = document.cookie
+        ${later}
+        return { account, cookie, seen }
+      })()`)
+      expect(said).toEqual({
+        account: expect.stringMatching(/^[0-9a-f-]{36}$/),
+        cookie: '',
+        seen: [
+          ['/api/v1/auth/login', 200],
+          ['/api/v1/auth/me', 200],
+          ['/api/v1/auth/refresh-token', 200],
+          ['/api/v1/auth/logout', 204],
+        ],
+      })
+    } finally {
+      await browser.close()
+    }
   })
 })

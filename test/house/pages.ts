@@ -4,13 +4,13 @@ import { filesIn, read } from './sources.ts'
 
 export type Page = { path: string; text: string }
 
-/** The README and everything in docs, but for records of measurements. */
-export const pages: Page[] = ['README.md', ...filesIn('docs', '.md')]
+/** The README, the changelog and everything in docs, but for records of measurements. */
+export const pages: Page[] = ['README.md', 'CHANGELOG.md', ...filesIn('docs', '.md')]
   .filter((path) => path !== 'docs/bench.md')
   .map((path) => ({ path, text: read(path) }))
 
-/** Pages that say what is now. A decision says what was decided on its day; the local Neon has an API of its own. */
-export const living = pages.filter(({ path }) => !/^docs\/(decisions\/|local-neon\.md)/.test(path))
+/** Pages that say what is now. Decisions and changes say what was on their day; the local Neon has an API of its own. */
+export const living = pages.filter(({ path }) => !/^(CHANGELOG|docs\/(decisions\/|local-neon))/.test(path))
 
 const FENCE = /^( *)```[\s\S]*?^\1```/gm
 
