@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import { text } from 'node:stream/consumers'
-import type { Command } from 'commander'
 import { Tenant } from './answers.ts'
 import { withApi } from './api.ts'
+import type { Command } from './command.ts'
 import { Failure } from './failure.ts'
 import { create, type Wanted, type Watching } from './making.ts'
 import type { Globals } from './options.ts'
@@ -25,6 +25,7 @@ export function addAdopting(
   tenants
     .command('reconnect')
     .description('give the new connection string of an adopted database, whose owner changed it')
+    .example('acme --connection-string-file acme.url')
     .argument('<tenant>', 'its id or its subdomain')
     .requiredOption(FILE, FILE_HELP)
     .addHelpText('after', WHY)
@@ -39,7 +40,12 @@ export function addAdopting(
       })
     })
 
-  return addWanted(tenants.command('adopt').description('create a tenant in a database of Neon that exists'))
+  return addWanted(
+    tenants
+      .command('adopt')
+      .description('create a tenant in a database of Neon that exists')
+      .example('acme --legal-name "Acme S.A.C." --admin-email ada@acme.test --connection-string-file acme.url'),
+  )
     .requiredOption(FILE, FILE_HELP)
     .option('--take-over', 'take a tenant that is in the database from its deployment, whose keys and sessions end')
     .addHelpText('after', WHY)

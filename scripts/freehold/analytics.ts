@@ -1,6 +1,7 @@
-import { type Command, InvalidArgumentError } from 'commander'
+import { InvalidArgumentError } from 'commander'
 import { z } from 'zod'
 import { type Api, withApi } from './api.ts'
+import type { Command } from './command.ts'
 import { CREDENTIAL_SETTINGS } from './credentials.ts'
 import type { Globals } from './options.ts'
 import { print, printJson, tell } from './output.ts'
@@ -56,6 +57,8 @@ export function addAnalytics(program: Command): void {
   program
     .command('analytics')
     .description('show how many tenants there are, and the people, logins, failures and mails of each day')
+    .example()
+    .example('--from 2026-03-01 --to 2026-03-31 --tenant acme')
     .option('--from <day>', 'the first day (UTC), as 2026-03-01; default: 29 days before the last', day)
     .option('--to <day>', 'the last day (UTC); default: today', day)
     .option('--tenant <tenant>', 'the days of one tenant: its id or its subdomain')
@@ -71,6 +74,7 @@ export function addUsage(tenants: Command): void {
   tenants
     .command('usage')
     .description('show people, sessions, storage and compute time of a tenant; its database is asked, and wakes')
+    .example('acme')
     .argument('<tenant>', 'its id or its subdomain')
     .action((name: string, _, command: Command) => {
       const options = command.optsWithGlobals<Globals>()

@@ -1,10 +1,10 @@
 import { createReadStream } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import type { Command } from 'commander'
 import { z } from 'zod'
 import type { Verification } from '../../src/audit/verify.ts'
 import { withApi, withTenant } from './api.ts'
 import { type FileVerification, verifyFile } from './audit-file.ts'
+import type { Command } from './command.ts'
 import { TENANT_CREDENTIAL_SETTINGS } from './credentials.ts'
 import { Failure } from './failure.ts'
 import type { Globals } from './options.ts'
@@ -20,6 +20,8 @@ export function addAudit(program: Command): void {
   audit
     .command('verify')
     .description('verify that the audit log of a tenant, or an export of it, is unchanged; exits with 1 if it is not')
+    .example('acme')
+    .example('--from export.ndjson --heads checkpoints.json')
     .argument('[tenant]', 'its id or subdomain; "platform" for the platform\'s own')
     .option('--from <file>', 'verify an export (format=ndjson) instead, without any account; "-" for stdin')
     .option(
@@ -62,6 +64,7 @@ earlier, too: whoever can write the database can make the whole chain anew, with
   audit
     .command('checkpoints')
     .description('print all checkpoints of the audit log of a tenant, to keep and to verify exports with')
+    .example('acme > checkpoints.json')
     .argument('<tenant>', 'its subdomain; "platform" for the platform\'s own')
     .addHelpText('after', TENANT_CREDENTIAL_SETTINGS)
     .action((tenant: string, _, command: Command) => checkpoints(tenant, command.optsWithGlobals<Globals>()))

@@ -1,7 +1,7 @@
-import type { Command } from 'commander'
 import { compactVerify, createLocalJWKSet, errors } from 'jose'
 import { z } from 'zod'
 import { type Api, withApi } from './api.ts'
+import type { Command } from './command.ts'
 import { Failure } from './failure.ts'
 import type { Globals } from './options.ts'
 import { print, printJson, tell } from './output.ts'
@@ -36,6 +36,7 @@ export function addCertificate(tenants: Command): void {
   tenants
     .command('certificate')
     .description('print the signed certificate of the erasure of a tenant')
+    .example('0198c2f0-7c1e-7b53-9d1f-3f6f4c6a2b10 --verify')
     .argument('<tenant-id>', 'the id that the tenant had')
     .option('--verify', 'verify it with the published keys of the platform, and show what it says')
     .addHelpText(

@@ -1,6 +1,6 @@
-import type { Command } from 'commander'
 import { Tenant } from './answers.ts'
 import { type Api, withApi } from './api.ts'
+import type { Command } from './command.ts'
 import { Failure } from './failure.ts'
 import type { Globals } from './options.ts'
 import { printJson, tell } from './output.ts'
@@ -15,6 +15,7 @@ export function addChanging(tenants: Command): void {
   tenants
     .command('rename')
     .description('give a tenant another subdomain')
+    .example('acme acme-labs')
     .argument('<tenant>', 'its id or its subdomain')
     .argument('<subdomain>', 'a DNS label in lower case')
     .addHelpText(
@@ -35,6 +36,8 @@ Tokens of before go on to count for 30 days. As long its former name is kept for
   tenants
     .command('change')
     .description('change what is noted of a tenant; what is not given stays')
+    .example('acme --contact-name "Ada Quispe"')
+    .example('acme --config \'{"origins": ["https://app.acme.test"]}\'')
     .argument('<tenant>', 'its id or its subdomain')
     .option('--legal-name <name>', 'legal name of the organization')
     .option('--contact-name <name>', 'contact person; "" for none')

@@ -1,8 +1,9 @@
-import { type Command, Option } from 'commander'
+import { Option } from 'commander'
 import { presets } from '../../src/presets/presets.ts'
 import { rucFor } from '../dev/settings.ts'
 import { ApiDocument, type Tenant } from './answers.ts'
 import { type Api, withApi } from './api.ts'
+import type { Command } from './command.ts'
 import { CREDENTIAL_SETTINGS } from './credentials.ts'
 import { Failure } from './failure.ts'
 import { create } from './making.ts'
@@ -25,6 +26,7 @@ export function addDevUsers(program: Command): void {
   program
     .command('setup-dev-users')
     .description(`create the demo tenant "${DEV.subdomain}" with the administrator ${DEV.admin_email}; never in production`)
+    .example()
     .addOption(new Option('--role-preset <name>', 'the preset of its roles').choices(Object.keys(presets)).default('groups'))
     .addHelpText(
       'after',

@@ -1,7 +1,8 @@
 import { createInterface } from 'node:readline/promises'
-import { type Command, Option } from 'commander'
+import { Option } from 'commander'
 import { z } from 'zod'
 import { type Api, withApi } from './api.ts'
+import type { Command } from './command.ts'
 import { CREDENTIAL_SETTINGS } from './credentials.ts'
 import { ApiProblem, Failure } from './failure.ts'
 import type { Globals } from './options.ts'
@@ -38,6 +39,8 @@ export function addDoctor(program: Command): void {
   program
     .command('doctor')
     .description('compare master, KV and Neon: what is on one side only, stale, stuck or behind')
+    .example()
+    .example('--fix')
     .addOption(new Option('--check <names...>', 'only these checks; default: all').choices(CHECKS))
     .option('--fix', 'fix what is found, after asking')
     .option('--yes', 'with --fix: do not ask, also before data is destroyed')

@@ -1,6 +1,6 @@
-import type { Command } from 'commander'
 import { z } from 'zod'
 import { type Api, withApi } from './api.ts'
+import type { Command } from './command.ts'
 import type { Globals } from './options.ts'
 import { print, printJson, tell } from './output.ts'
 import { findTenant } from './registry.ts'
@@ -20,6 +20,7 @@ export function addDrift(migrate: Command): void {
   migrate
     .command('drift')
     .description("show what of a tenant's database is not as the migrations make it; nothing is changed")
+    .example('acme')
     .argument('<tenant>', 'its id or its subdomain')
     .addHelpText('after', '\nExit status: 0 when there is no drift, 1 when there is.')
     .action((name: string, _, command: Command) => {

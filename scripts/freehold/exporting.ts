@@ -1,8 +1,8 @@
 import { execFile } from 'node:child_process'
 import { open, rename, rm } from 'node:fs/promises'
 import { promisify } from 'node:util'
-import type { Command } from 'commander'
 import { writeArchive } from './archive.ts'
+import type { Command } from './command.ts'
 import { Failure } from './failure.ts'
 import type { Globals } from './options.ts'
 import { plain, print, printJson, tell } from './output.ts'
@@ -13,6 +13,7 @@ export function addExporting(tenants: Command): void {
   tenants
     .command('export')
     .description('write all of a tenant, its schema and its rows, to a file that pg_restore reads')
+    .example('acme acme.dump')
     .argument('<tenant>', 'its id or subdomain')
     .argument('<file>', 'the file; one that exists is not replaced')
     .addHelpText(

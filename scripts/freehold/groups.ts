@@ -1,9 +1,10 @@
-import { type Command, InvalidArgumentError, Option } from 'commander'
+import { InvalidArgumentError, Option } from 'commander'
 import { Label } from '../../src/kernel/config.ts'
 import type { Preset, PresetRole } from '../../src/presets/preset.ts'
 import { presets } from '../../src/presets/presets.ts'
 import { Role, RoleList } from './answers.ts'
 import { type Api, withTenant } from './api.ts'
+import type { Command } from './command.ts'
 import { TENANT_CREDENTIAL_SETTINGS } from './credentials.ts'
 import type { Globals } from './options.ts'
 import { plain, print, printJson, tell } from './output.ts'
@@ -18,6 +19,7 @@ export function addGroups(program: Command): void {
   program
     .command('setup-groups')
     .description('set up the roles of a preset in a tenant; can be run again')
+    .example('acme --preset groups')
     .argument('<tenant>', 'its subdomain', subdomain)
     .addOption(new Option('--preset <name>', 'the preset').choices(Object.keys(presets)).default('groups'))
     .addHelpText(

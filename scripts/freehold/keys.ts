@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto'
-import { Argument, type Command, InvalidArgumentError } from 'commander'
+import { Argument, InvalidArgumentError } from 'commander'
 import { z } from 'zod'
 import { withApi } from './api.ts'
+import type { Command } from './command.ts'
 import { Failure } from './failure.ts'
 import type { Globals } from './options.ts'
 import { print, printJson, tell } from './output.ts'
@@ -14,6 +15,9 @@ export function addKeys(program: Command): void {
   keys
     .command('new')
     .description('generate a value for the setting ENCRYPTION_KEYS, or OWNER_KEYS')
+    .example()
+    .example('OWNER_KEYS')
+    .example('--id k2')
     .addArgument(new Argument('[setting]', 'the setting').choices(['ENCRYPTION_KEYS', 'OWNER_KEYS']).default('ENCRYPTION_KEYS'))
     .option('--id <id>', 'the id of the key, stored with every secret: 1-16 of a-z and 0-9', keyId, 'k1')
     .addHelpText(
@@ -33,6 +37,7 @@ everything else.`,
   keys
     .command('reader')
     .description('generate a value for the setting MASTER_READER_URL, with a new password')
+    .example()
     .addHelpText(
       'after',
       `
@@ -55,6 +60,7 @@ Nothing is changed: \`freehold setup\` creates the login, or gives it this passw
     .description(
       'encrypt everything again under the first key of ENCRYPTION_KEYS, and say when the others can go; can be run again',
     )
+    .example('--url https://id.your-company.com')
     .addHelpText(
       'after',
       `
@@ -81,6 +87,7 @@ Settings of the environment:
   keys
     .command('reencrypt')
     .description('encrypt the owner logins of tenants and hosts again, under the first key of OWNER_KEYS; can be run again')
+    .example()
     .addHelpText(
       'after',
       `

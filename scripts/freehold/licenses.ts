@@ -1,6 +1,7 @@
-import { type Command, InvalidArgumentError } from 'commander'
+import { InvalidArgumentError } from 'commander'
 import { z } from 'zod'
 import { withApi } from './api.ts'
+import type { Command } from './command.ts'
 import { addLimitOptions, inWords, type LimitOptions, limitsOf } from './limits.ts'
 import { type Globals, whole } from './options.ts'
 import { print, printJson, tell } from './output.ts'
@@ -31,6 +32,7 @@ export function addLicenses(tenants: Command): void {
   licenses
     .command('list')
     .description('list the licenses of a tenant, the last to begin first')
+    .example('acme')
     .argument('<tenant>', 'its id or its subdomain')
     .action((name: string, _, command: Command) => {
       const options = command.optsWithGlobals<Globals>()
@@ -54,6 +56,7 @@ export function addLicenses(tenants: Command): void {
   const giving = licenses
     .command('give')
     .description('give a tenant a license')
+    .example('acme --until 2027-12-31')
     .argument('<tenant>', 'its id or its subdomain')
     .requiredOption('--until <time>', 'when it ends: a day or an instant', instant)
     .option('--from <time>', 'when it begins; default: now', instant)
@@ -80,6 +83,7 @@ export function addLicenses(tenants: Command): void {
     licenses
       .command(verb)
       .description(description)
+      .example('acme 0198c2f0-7c1e-7b53-9d1f-3f6f4c6a2b10')
       .argument('<tenant>', 'its id or its subdomain')
       .argument('<license>', 'its id')
       .action((name: string, license: string, _, command: Command) => {

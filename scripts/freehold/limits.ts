@@ -1,6 +1,7 @@
-import { type Command, InvalidArgumentError } from 'commander'
+import { InvalidArgumentError } from 'commander'
 import { Tenant } from './answers.ts'
 import { withApi } from './api.ts'
+import type { Command } from './command.ts'
 import type { Globals } from './options.ts'
 import { print, printJson, tell } from './output.ts'
 import { findTenant } from './registry.ts'
@@ -68,6 +69,8 @@ export function addLimits(tenants: Command): void {
   const limits = tenants
     .command('limits')
     .description('show what limits a tenant and what is used; with options, change its own limits or its plan')
+    .example('acme')
+    .example('acme --plan gold --max-users 50')
     .argument('<tenant>', 'its id or its subdomain')
     .option('--plan <key>', 'its plan, or none')
   addLimitOptions(limits)

@@ -1,6 +1,6 @@
-import type { Command } from 'commander'
 import { z } from 'zod'
 import { type Api, withApi } from './api.ts'
+import type { Command } from './command.ts'
 import { CREDENTIAL_SETTINGS } from './credentials.ts'
 import { addDrift, Drifted } from './drift.ts'
 import { Failure } from './failure.ts'
@@ -64,6 +64,7 @@ export function addMigrate(program: Command): void {
   migrate
     .command('plan')
     .description('show how many tenants are behind, by wave')
+    .example()
     .action((_, command: Command) => {
       const options = command.optsWithGlobals<Globals>()
       return withApi(options, (api) => plan(api, options))
@@ -74,6 +75,8 @@ export function addMigrate(program: Command): void {
     .description(
       'migrate the tenants that are behind: a canary, 1 %, 10 %, those that are awake, the rest at night or when touched',
     )
+    .example()
+    .example('--now --concurrency 5')
     .option('--now', 'migrate those that are not awake at once, too')
     .option('--concurrency <n>', 'tenants at once; default: MIGRATION_CONCURRENCY of the Worker', whole(1, 100))
     .option('--stop-percent <n>', 'stop when more than this share failed; default: 5', whole(0, 100))
@@ -89,6 +92,7 @@ export function addMigrate(program: Command): void {
   migrate
     .command('status')
     .description('show a run and what failed in it')
+    .example('--tenants')
     .argument('[run]', 'its id; default: the newest')
     .option('--tenants', 'show every tenant of it: from, to, how long it took, and why it failed')
     .action((id: string | undefined, _, command: Command) => {
@@ -99,6 +103,7 @@ export function addMigrate(program: Command): void {
   migrate
     .command('resume')
     .description('try again what failed in a run')
+    .example()
     .argument('[run]', 'its id; default: the newest')
     .option('--no-wait', 'do not wait until all are migrated that are not left for the night')
     .action((id: string | undefined, _, command: Command) => {

@@ -1,6 +1,7 @@
-import { type Command, Option } from 'commander'
+import { Option } from 'commander'
 import { z } from 'zod'
 import { type Api, withApi } from './api.ts'
+import type { Command } from './command.ts'
 import { Failure } from './failure.ts'
 import type { Globals } from './options.ts'
 import { plain, print, printJson, tell } from './output.ts'
@@ -33,6 +34,7 @@ export function addMoving(tenants: Command): void {
   tenants
     .command('move')
     .description('move a tenant to a shared host, to a project of its own, or from one region to another')
+    .example('acme --to project --region aws-eu-central-1')
     .argument('<tenant>', 'its id or its subdomain')
     .addOption(new Option('--to <isolation>', 'where it is moved').choices(['database', 'project']).makeOptionMandatory())
     .option(

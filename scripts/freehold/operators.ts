@@ -1,4 +1,4 @@
-import type { Command } from 'commander'
+import type { Command } from './command.ts'
 import { Failure } from './failure.ts'
 import { emailAddress, type Globals } from './options.ts'
 import { plain, print, printJson } from './output.ts'
@@ -11,6 +11,8 @@ export function addOperators(program: Command): void {
   operators
     .command('unlock')
     .description('clear the lockouts of an operator, so that they can log in again at once')
+    .example('ada@freehold.test')
+    .example('--all')
     .argument('[email]', 'e-mail address of the operator', emailAddress)
     .option('--all', 'all operators who are locked out, in place of one')
     .addHelpText(

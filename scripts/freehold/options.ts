@@ -1,6 +1,7 @@
-import { type Command, InvalidArgumentError, Option } from 'commander'
+import { InvalidArgumentError, Option } from 'commander'
 import { PLACEHOLDER } from '../../src/kernel/config.ts'
 import { Email } from '../../src/names/addresses.ts'
+import type { Command } from './command.ts'
 import { Failure } from './failure.ts'
 
 export type Globals = { url: string; insecure?: boolean; json?: boolean; data: string }

@@ -20,3 +20,28 @@ export function paint(stream: Partial<Pick<WriteStream, 'isTTY' | 'hasColors'>>,
   const coloured = stream.isTTY && !process.env.NO_COLOR && stream.hasColors?.()
   return coloured ? styleText(style, text, { validateStream: false }) : text
 }
+
+/** The columns of a stream that is a terminal; Infinity for a file or a pipe, whose lines stay whole. */
+export const columnsOf = (stream: Partial<Pick<WriteStream, 'isTTY' | 'columns'>>): number =>
+  (stream.isTTY && stream.columns) || Number.POSITIVE_INFINITY
+
+/** A text whose lines are broken at spaces to fit a terminal; what follows keeps the indentation of its line. */
+export function wrapped(text: string, stream: Partial<Pick<WriteStream, 'isTTY' | 'columns'>>): string {
+  const columns = columnsOf(stream)
+  return text
+    .split('\n')
+    .map((line) => (line.length <= columns ? line : broken(line, columns)))
+    .join('\n')
+}
+
+function broken(line: string, columns: number): string {
+  const indent = /^ */.exec(line)?.[0] ?? ''
+  const lines = [indent]
+  for (const word of line.trim().split(/ +/)) {
+    const last = lines.at(-1) ?? ''
+    const isFirst = last.trim() === ''
+    if (!isFirst && last.length + 1 + word.length > columns) lines.push(`${indent}${indent && '  '}${word}`)
+    else lines[lines.length - 1] = isFirst ? last + word : `${last} ${word}`
+  }
+  return lines.join('\n')
+}

@@ -1,6 +1,6 @@
-import type { Command } from 'commander'
 import { z } from 'zod'
 import { withApi } from './api.ts'
+import type { Command } from './command.ts'
 import { CREDENTIAL_SETTINGS } from './credentials.ts'
 import { addLimitOptions, inWords, type LimitOptions, limitsOf } from './limits.ts'
 import type { Globals } from './options.ts'
@@ -48,6 +48,7 @@ export function addPlans(program: Command): void {
   plans
     .command('list')
     .description('list plans, by key')
+    .example()
     .action((_, command: Command) => {
       const options = command.optsWithGlobals<Globals>()
       return withApi(options, async (api) => {
@@ -69,19 +70,22 @@ export function addPlans(program: Command): void {
   plans
     .command('show')
     .description('show a plan')
+    .example('gold')
     .argument('<key>', 'its key')
     .action((key: string, _, command: Command) => {
       const options = command.optsWithGlobals<Globals>()
       return withApi(options, async (api) => show(await api.call(Plan, 'GET', path(key)), options))
     })
 
-  addFields(plans.command('create').description('create a plan')).action((key: string, _, command: Command) => {
-    const options = command.optsWithGlobals<Globals & Given>()
-    const body = { ...fieldsOf(options), key, name: options.name ?? key }
-    return withApi(options, async (api) => show(await api.call(Plan, 'POST', '/plans', { body }), options))
-  })
+  addFields(plans.command('create').description('create a plan').example('gold --max-users 50 --isolation project')).action(
+    (key: string, _, command: Command) => {
+      const options = command.optsWithGlobals<Globals & Given>()
+      const body = { ...fieldsOf(options), key, name: options.name ?? key }
+      return withApi(options, async (api) => show(await api.call(Plan, 'POST', '/plans', { body }), options))
+    },
+  )
 
-  addFields(plans.command('update').description('update a plan; what is left out stays')).action(
+  addFields(plans.command('update').description('update a plan; what is left out stays').example('gold --max-users none')).action(
     (key: string, _, command: Command) => {
       const options = command.optsWithGlobals<Globals & Given>()
       return withApi(options, async (api) => {
@@ -96,6 +100,7 @@ export function addPlans(program: Command): void {
   plans
     .command('delete')
     .description('delete a plan that no tenant has')
+    .example('gold')
     .argument('<key>', 'its key')
     .action((key: string, _, command: Command) => {
       const options = command.optsWithGlobals<Globals>()

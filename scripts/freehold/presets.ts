@@ -1,5 +1,5 @@
-import type { Command } from 'commander'
 import { presets } from '../../src/presets/presets.ts'
+import type { Command } from './command.ts'
 import { markdown } from './markdown.ts'
 import type { Globals } from './options.ts'
 import { print, printJson } from './output.ts'
@@ -10,6 +10,7 @@ export function addPresets(program: Command): void {
   program
     .command('presets')
     .description('list the sets of roles and settings that a tenant can start with')
+    .example()
     .option('--markdown', 'print tables of settings and of role x resource, as in docs/presets.md')
     .action((_, command: Command) => {
       const options = command.optsWithGlobals<Globals & { markdown?: boolean }>()

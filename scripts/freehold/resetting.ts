@@ -1,6 +1,6 @@
-import type { Command } from 'commander'
 import { z } from 'zod'
 import { withApi } from './api.ts'
+import type { Command } from './command.ts'
 import { Failure } from './failure.ts'
 import type { Globals } from './options.ts'
 import { print, printJson, tell } from './output.ts'
@@ -14,6 +14,7 @@ export function addResetting(tenants: Command): void {
   tenants
     .command('reset-password')
     .description('give a user of a tenant a first password, where nobody inside can help; needs tenant:recover')
+    .example('acme --email ada@acme.test')
     .argument('<tenant>', 'its id or its subdomain')
     .option('--email <address>', "the user; default: the tenant's admin e-mail")
     .option('--user-id <id>', 'the user by their id, instead of --email')

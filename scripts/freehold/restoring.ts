@@ -1,6 +1,7 @@
-import { type Command, InvalidArgumentError } from 'commander'
+import { InvalidArgumentError } from 'commander'
 import { z } from 'zod'
 import { type Api, withApi } from './api.ts'
+import type { Command } from './command.ts'
 import { Failure } from './failure.ts'
 import { type Globals, whole } from './options.ts'
 import { plain, print, printJson, tell } from './output.ts'
@@ -57,6 +58,7 @@ is kept for a week: "return" goes back to it; then it is removed. See docs/guide
   points
     .command('create')
     .description('make a restore point, and show what differs between then and now')
+    .example('acme --at 2026-11-20T12:00:00Z')
     .argument('<tenant>', 'its id or its subdomain')
     .requiredOption('--at <instant>', 'the moment, within the window that "show" tells', instant)
     .option('--no-wait', 'do not wait until it is ready')
@@ -72,6 +74,7 @@ is kept for a week: "return" goes back to it; then it is removed. See docs/guide
   points
     .command('show')
     .description('show the moments that a tenant can be taken back to, and its newest restore point')
+    .example('acme')
     .argument('<tenant>', 'its id or its subdomain')
     .action((name: string, _, command: Command) => {
       const options = command.optsWithGlobals<Options>()
@@ -90,6 +93,7 @@ is kept for a week: "return" goes back to it; then it is removed. See docs/guide
   points
     .command('list')
     .description('list the restore points of a tenant, newest first')
+    .example('acme')
     .argument('<tenant>', 'its id or its subdomain')
     .option('--limit <n>', 'the maximum number of them', whole(1, MOST), 20)
     .action((name: string, _, command: Command) => {
@@ -117,6 +121,7 @@ is kept for a week: "return" goes back to it; then it is removed. See docs/guide
     points
       .command(verb)
       .description(description)
+      .example('acme 0198c2f0-7c1e-7b53-9d1f-3f6f4c6a2b10 --confirm acme')
       .argument('<tenant>', 'its id or its subdomain')
       .argument('<point>', 'the id of the restore point')
       .option('--confirm <subdomain>', 'repeat the subdomain')
@@ -135,6 +140,7 @@ is kept for a week: "return" goes back to it; then it is removed. See docs/guide
   points
     .command('discard')
     .description('give up a restore point that was not confirmed')
+    .example('acme 0198c2f0-7c1e-7b53-9d1f-3f6f4c6a2b10')
     .argument('<tenant>', 'its id or its subdomain')
     .argument('<point>', 'the id of the restore point')
     .action((name: string, point: string, _, command: Command) => {

@@ -1,6 +1,6 @@
-import type { Command } from 'commander'
 import { z } from 'zod'
 import { withApi } from './api.ts'
+import type { Command } from './command.ts'
 import { Failure } from './failure.ts'
 import type { Globals } from './options.ts'
 import { printJson, tell } from './output.ts'
@@ -20,6 +20,7 @@ export function addRotation(tenants: Command): void {
   tenants
     .command('rotate-signing-key')
     .description('rotate the key that signs the access tokens of a tenant; tokens of the former one stay valid until they end')
+    .example('acme')
     .argument('<tenant>', 'its id or its subdomain')
     .addHelpText(
       'after',
@@ -54,6 +55,8 @@ function addLoginRotation(tenants: Command): void {
   tenants
     .command('rotate-credentials')
     .description('give a tenant new logins to its database; the former ones work until everybody knows the new ones')
+    .example('acme')
+    .example('acme --show')
     .argument('<tenant>', 'its id or its subdomain')
     .option('--show', 'show the newest rotation, and begin none')
     .addHelpText(
@@ -85,6 +88,8 @@ function addKeyRotation(tenants: Command): void {
   tenants
     .command('rotate-keys')
     .description('rotate the keys of a tenant for refresh tokens, the system and claims; sessions and requests go on')
+    .example('acme')
+    .example('platform')
     .argument('<tenant>', 'its id or its subdomain; "platform" for the platform\'s own')
     .addHelpText(
       'after',

@@ -1,4 +1,4 @@
-import type { Command } from 'commander'
+import type { Command } from './command.ts'
 import type { GuidedOptions } from './deployment/guided.ts'
 import { domainName, emailAddress, type Globals } from './options.ts'
 import { print, printJson } from './output.ts'
@@ -13,6 +13,7 @@ export function addSetup(program: Command): void {
     .description(
       'set a deployment up at a domain; without one, create or update the master database and the first operator alone',
     )
+    .example('id.your-company.com --email you@your-company.com --dry-run')
     .argument('[domain]', 'where the platform is to be; tenants are one label below', domainName)
     .requiredOption('--email <address>', 'e-mail address of the first operator', emailAddress)
     .option('--region <region>', 'with a domain: the region at Neon', 'aws-us-east-1')

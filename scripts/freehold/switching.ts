@@ -1,7 +1,7 @@
-import type { Command } from 'commander'
 import { z } from 'zod'
 import { Tenant } from './answers.ts'
 import { type Api, withApi } from './api.ts'
+import type { Command } from './command.ts'
 import { ApiProblem, Failure } from './failure.ts'
 import type { Globals } from './options.ts'
 import { printJson, tell } from './output.ts'
@@ -21,6 +21,7 @@ export function addSwitching(tenants: Command): void {
     tenants
       .command(verb)
       .description(description)
+      .example('acme')
       .argument('<tenant>', 'its id or its subdomain')
       .action((name: string, _, command: Command) => {
         const options = command.optsWithGlobals<Globals>()
@@ -35,6 +36,8 @@ export function addSwitching(tenants: Command): void {
   tenants
     .command('delete')
     .description('delete a tenant; it can be restored, unless --hard is given')
+    .example('acme')
+    .example('acme --hard --confirm acme')
     .argument('<tenant>', 'its id or its subdomain')
     .option('--hard', 'erase it permanently: its database, logins and keys; also for a tenant that failed')
     .option('--confirm <subdomain>', 'with --hard: repeat the subdomain')

@@ -1,10 +1,10 @@
-import type { Command } from 'commander'
 import { addAdopting } from './adopting.ts'
 import { addUsage } from './analytics.ts'
 import { Provisioning, type Step, type Tenant } from './answers.ts'
 import { type Api, withApi } from './api.ts'
 import { addCertificate } from './certificate.ts'
 import { addChanging } from './changing.ts'
+import type { Command } from './command.ts'
 import { CREDENTIAL_SETTINGS } from './credentials.ts'
 import { addExporting } from './exporting.ts'
 import { addLicenses } from './licenses.ts'
@@ -58,6 +58,7 @@ export function addTenants(program: Command): void {
   tenants
     .command('list')
     .description('list tenants, newest first')
+    .example('--status active --sort subdomain')
     .option('--limit <n>', 'the maximum number of tenants', whole(1, MAX_LIST), 100)
     .option('--search <text>', 'those with this in their subdomain, a former one, legal name or tax id')
     .option('--status <status>', 'those that are provisioning, active, inactive, failed, deleted or erasing')
@@ -75,6 +76,7 @@ export function addTenants(program: Command): void {
   tenants
     .command('show')
     .description('show a tenant')
+    .example('acme --steps')
     .argument('<tenant>', 'its id or its subdomain')
     .option('--steps', 'show the steps of its provisioning and their trace ids, too')
     .action((name: string, _, command: Command) => {
@@ -82,7 +84,12 @@ export function addTenants(program: Command): void {
       return withApi(options, (api) => show(api, name, options))
     })
 
-  const making = addWanted(tenants.command('create').description('create a tenant: its database, first administrator and keys'))
+  const making = addWanted(
+    tenants
+      .command('create')
+      .description('create a tenant: its database, first administrator and keys')
+      .example('acme --legal-name "Acme S.A.C." --admin-email ada@acme.test'),
+  )
     .option('--isolation <name>', 'database (in a shared branch), branch or project (of its own); default: DEFAULT_ISOLATION')
     .option('--region <name>', 'with --isolation project: a region of Neon; default: NEON_REGION')
     .action((subdomain: string, _, command: Command) => {
@@ -93,6 +100,7 @@ export function addTenants(program: Command): void {
   const again = tenants
     .command('retry')
     .description('retry a tenant that failed')
+    .example('acme')
     .argument('<tenant>', 'its id or its subdomain')
     .action((name: string, _, command: Command) => {
       const options = command.optsWithGlobals<Globals & Watching>()

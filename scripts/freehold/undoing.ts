@@ -1,7 +1,7 @@
 import { createInterface } from 'node:readline/promises'
-import type { Command } from 'commander'
 import { z } from 'zod'
 import { type Api, withApi } from './api.ts'
+import type { Command } from './command.ts'
 import { Failure } from './failure.ts'
 import type { Globals } from './options.ts'
 import { plain, print, printJson, tell } from './output.ts'
@@ -35,6 +35,7 @@ export function addUndo(migrate: Command): void {
   migrate
     .command('undo')
     .description('undo the last migration of one tenant that has a branch of its own')
+    .example('acme')
     .argument('<tenant>', 'its id or its subdomain')
     .option('--discard-writes', 'undo it although rows were written since, which are lost')
     .option('--yes', 'do not ask')

@@ -1,9 +1,9 @@
 import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { Readable } from 'node:stream'
-import type { Command } from 'commander'
 import { z } from 'zod'
 import { withTenant } from './api.ts'
+import type { Command } from './command.ts'
 import { TENANT_CREDENTIAL_SETTINGS } from './credentials.ts'
 import { Failure } from './failure.ts'
 import type { Globals } from './options.ts'
@@ -39,6 +39,7 @@ export function addUsers(program: Command): void {
   users
     .command('import')
     .description('import users from another system; exits with 1 when a line failed or was not processed')
+    .example('acme people.ndjson --dry-run')
     .argument('<tenant>', 'its subdomain')
     .argument('<file>', 'one JSON object in each line: email, username, given_name, role, password_hash and so on')
     .option('--dry-run', 'report the result of each line without creating users')

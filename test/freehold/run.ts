@@ -1,5 +1,6 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const MAIN = fileURLToPath(new URL('../../scripts/freehold/main.ts', import.meta.url).href)
@@ -9,12 +10,19 @@ export type Ran = { code: number | null; stdout: string; stderr: string }
 /** What programs have in their environment before it is anybody's setting. */
 const { PATH = '', NODE_COMPILE_CACHE = '' } = process.env
 
+/** A folder that is not there: whoever runs the tests may be logged in. */
+const NOWHERE = join(tmpdir(), 'freehold-without-profiles')
+
 /** Runs the CLI as a program of its own, with no settings in its environment but what is given. */
 export const freehold = (args: string[], env: Record<string, string> = {}): Promise<Ran> => ended(started(args, env))
 
 /** Starts the CLI, in a process group of its own, so that `killGroup` ends the programs that it started as well. */
 export const started = (args: string[], env: Record<string, string> = {}) =>
-  spawn(process.execPath, [MAIN, ...args], { cwd: tmpdir(), detached: true, env: { PATH, NODE_COMPILE_CACHE, ...env } })
+  spawn(process.execPath, [MAIN, ...args], {
+    cwd: tmpdir(),
+    detached: true,
+    env: { PATH, NODE_COMPILE_CACHE, XDG_CONFIG_HOME: NOWHERE, ...env },
+  })
 
 /** Kills a CLI and what it started, as when the machine goes off. Nothing, when it has ended. */
 export const killGroup = ({ pid, exitCode }: ChildProcessWithoutNullStreams) => {

@@ -136,6 +136,28 @@ describe('a wrong call', () => {
     expect(stderr).toMatch(/^error: [^\n]+\n$/)
   })
 
+  test.for(['tenants list --nope --json', '--json tenants list --limit 0', 'tenants create acme --json', 'frobnicate --json'])(
+    '"%s" is a problem for a machine: the same sentence, and a code',
+    async (args) => {
+      const { code, stdout, stderr } = await freehold(args.split(' '), ADA)
+      const problem = JSON.parse(stdout)
+      expect({ code, problem }).toEqual({
+        code: 2,
+        problem: { type: 'about:blank', title: 'The command failed', code: 'wrong_usage', detail: expect.any(String) },
+      })
+      expect(stderr).toBe(`error: ${problem.detail}\n`)
+    },
+  )
+
+  test('of a group is a problem for a machine, too', async () => {
+    const { code, stdout } = await freehold(['tenants', '--json'])
+    expect({ code, problem: JSON.parse(stdout) }).toMatchObject({ code: 2, problem: { code: 'wrong_usage' } })
+  })
+
+  test('after -- is an argument, and asks for no document', async () => {
+    expect(await freehold(['presets', '--', '--json'])).toMatchObject({ code: 2, stdout: '' })
+  })
+
   test('of FREEHOLD_URL is told as one of --url', async () => {
     const { code, stderr } = await freehold(['tenants', 'list'], { ...ADA, FREEHOLD_URL: 'localhost:8787' })
     expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringContaining('FREEHOLD_URL') })

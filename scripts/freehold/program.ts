@@ -1,0 +1,56 @@
+import about from '../../package.json' with { type: 'json' }
+import { addAnalytics } from './analytics.ts'
+import { addAudit } from './audit.ts'
+import { Command } from './command.ts'
+import { addDevUsers } from './dev-users.ts'
+import { addDoctor } from './doctor.ts'
+import { addGroups } from './groups.ts'
+import { addKeys } from './keys.ts'
+import { addMigrate } from './migrate.ts'
+import { addOperators } from './operators.ts'
+import { addGlobals, type Globals } from './options.ts'
+import { addPlans } from './plans.ts'
+import { addPresets } from './presets.ts'
+import { addSetup } from './setup.ts'
+import { addTenants } from './tenants.ts'
+import { addUsers } from './users.ts'
+
+const HELP = `
+Settings of the environment: FREEHOLD_URL, FREEHOLD_TOKEN or FREEHOLD_EMAIL and FREEHOLD_PASSWORD, FREEHOLD_ADMIN_PASSWORD, FREEHOLD_NEW_PASSWORD,
+FREEHOLD_TENANT_TOKEN or FREEHOLD_TENANT_EMAIL and FREEHOLD_TENANT_PASSWORD,
+MASTER_DATABASE_URL, MASTER_READER_URL, ENCRYPTION_KEYS, OWNER_KEYS, PASSWORD_HASH_ITERATIONS, NEON_SQL_URL,
+NEON_API_KEY, NEON_ORG_ID, NEON_API_URL, CLOUDFLARE_API_TOKEN, CLOUDFLARE_API_BASE_URL, NO_COLOR. The help of each command lists those it reads.
+Exit status: 0 on success; 1 when a command failed, was refused or not confirmed; 2 for wrong usage: what is no command, argument or
+option. With --json stdout has one document also then, a problem with code and detail, and stderr the sentence.`
+
+/** The whole command line: every command, argument, option and example, for running, --help, completion and tests. */
+export function commandLine(): Command {
+  const program = new Command('freehold')
+    .description('The admin CLI of Freehold, for its operators')
+    .version(about.version)
+    .addHelpText('after', HELP)
+    .configureHelp({ showGlobalOptions: true })
+    .exitOverride()
+  addGlobals(program)
+  addTenants(program)
+  addPlans(program)
+  addSetup(program)
+  addGroups(program)
+  addDevUsers(program)
+  addPresets(program)
+  addAudit(program)
+  addUsers(program)
+  addKeys(program)
+  addOperators(program)
+  addMigrate(program)
+  addDoctor(program)
+  addAnalytics(program)
+  return program
+}
+
+/** Whether --json was given, also where parsing failed before it was reached. */
+export function isForMachines(program: Command): boolean {
+  const given = process.argv.slice(2)
+  const options = given.includes('--') ? given.slice(0, given.indexOf('--')) : given
+  return program.opts<Globals>().json === true || options.includes('--json')
+}
