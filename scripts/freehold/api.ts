@@ -1,16 +1,14 @@
-import { z } from 'zod'
-import { type Credentials, credentialsFor, tenantCredentials } from './credentials.ts'
-import { ApiProblem, Failure } from './failure.ts'
+import type { z } from 'zod'
+import { accessWith } from './access.ts'
+import { type Connection, operatorConnection, tenantConnection } from './credentials.ts'
+import { ApiProblem } from './failure.ts'
 import { type Globals, requireEncryption } from './options.ts'
 import { type Event, type More, type Plane, send, sendForEvents, sendLines, shaped } from './wire.ts'
 
-/** Where the address of the platform comes from. */
-const SETTING = '--url or FREEHOLD_URL'
-
-const Tokens = z.object({ access_token: z.string(), must_change_password: z.boolean() })
-
 /** The API of one plane, as one user. Paths are those under /platform/v1, or under /api/v1. */
 export type Api = {
+  /** The address of the platform. */
+  url: string
   call<S extends z.ZodType>(
     shape: S,
     method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE',
@@ -25,59 +23,44 @@ export type Api = {
 
 /** Runs `work` as an operator of the platform. */
 export async function withApi<T>(globals: Globals, work: (api: Api) => Promise<T>): Promise<T> {
-  requireEncryption(globals.url, SETTING, globals)
-  const { url, data } = globals
-  return asUser({ url, base: `${url}/platform/v1` }, await credentialsFor(url, data), work)
+  return connected(globals, await operatorConnection(globals), work)
 }
 
-/** Runs `work` as a user of a tenant. */
-export async function withTenant<T>(globals: Globals, tenant: string, work: (api: Api) => Promise<T>): Promise<T> {
-  requireEncryption(globals.url, SETTING, globals)
-  const { url } = globals
-  return asUser({ url, base: `${url}/api/v1`, headers: { 'X-Tenant': tenant } }, tenantCredentials(), work)
+/** Runs `work` as a user of a tenant; null: the one of the profile. */
+export async function withTenant<T>(globals: Globals, tenant: string | null, work: (api: Api) => Promise<T>): Promise<T> {
+  return connected(globals, await tenantConnection(globals, tenant), work)
 }
 
-/**
- * Logs in at the first call and ends that session afterwards: the number of sessions per user is limited, and a new one ends the
- * oldest.
- */
-async function asUser<T>(plane: Plane, credentials: Credentials, work: (api: Api) => Promise<T>): Promise<T> {
-  let session: string | null = null
-  const token = async () => {
-    if ('token' in credentials) return credentials.token
-    session ??= await logIn(plane, credentials)
-    return session
-  }
+/** The plane of a connection. */
+export const planeOf = ({ url, tenant }: Pick<Connection, 'url' | 'tenant'>): Plane =>
+  tenant === null ? { url, base: `${url}/platform/v1` } : { url, base: `${url}/api/v1`, headers: { 'X-Tenant': tenant } }
+
+/** Runs `work` over a connection. A call whose token has expired is sent again with the next one. */
+export async function connected<T>(globals: Globals, connection: Connection, work: (api: Api) => Promise<T>): Promise<T> {
+  requireEncryption(connection.url, connection.setting, globals)
+  const plane = planeOf(connection)
+  const access = accessWith(plane, connection.credentials)
   const lines: Api['lines'] = async function* (shape, path, body) {
-    for await (const line of sendLines(plane, path, body, await token())) yield shaped(plane, shape, line)
+    for await (const line of sendLines(plane, path, body, await access.token())) yield shaped(plane, shape, line)
   }
   const events: Api['events'] = async function* (path, more) {
-    yield* sendForEvents(plane, path, { ...more, token: await token() })
+    yield* sendForEvents(plane, path, { ...more, token: await access.token() })
   }
   const call: Api['call'] = async (shape, method, path, more = {}) => {
-    const ask = async () => shaped(plane, shape, await send(plane, method, path, { ...more, token: await token() }))
-    return ask().catch((error) => {
-      if (!session || !(error instanceof ApiProblem) || error.problem.code !== 'token_expired') throw error
-      session = null
-      return ask()
+    const ask = async (token: string) => shaped(plane, shape, await send(plane, method, path, { ...more, token }))
+    const used = await access.token()
+    return ask(used).catch(async (error) => {
+      if (!(error instanceof ApiProblem) || error.code !== 'token_expired') throw error
+      const fresh = await access.renew(used)
+      if (fresh === null) throw error
+      return ask(fresh)
     })
   }
   try {
-    return await work({ call, lines, events })
+    return await work({ url: connection.url, call, lines, events })
+  } catch (error) {
+    throw access.explain(error)
   } finally {
-    if (session) await send(plane, 'POST', '/auth/logout', { token: session }).catch(() => undefined)
+    await access.end()
   }
-}
-
-async function logIn(plane: Plane, { email, password, from }: Exclude<Credentials, { token: string }>): Promise<string> {
-  const answer = await send(plane, 'POST', '/auth/login', { body: { email, password }, token: null }).catch((error) => {
-    if (!(error instanceof ApiProblem) || error.problem.code !== 'invalid_credentials') throw error
-    throw new ApiProblem(error.status, error.problem, [`E-mail and password come from ${from}.`])
-  })
-  const { access_token, must_change_password } = shaped(plane, Tokens, answer)
-  if (must_change_password)
-    throw new Failure(
-      `${email} must change the password first: POST ${plane.base}/auth/password-change {current_password, new_password}.`,
-    )
-  return access_token
 }

@@ -50,10 +50,10 @@ The certificate is a JWS (ES256). Whoever is given it verifies it with the keys 
     })
 }
 
-async function show(api: Api, id: string, { url, json, verify }: Globals & { verify?: boolean }): Promise<void> {
+async function show(api: Api, id: string, { json, verify }: Globals & { verify?: boolean }): Promise<void> {
   const found = await api.call(Certificate, 'GET', `/tenants/${encodeURIComponent(id)}/certificate`)
   if (!verify) return json ? printJson(found) : print(found.certificate)
-  const statement = await verified(api, found, new URL(url).origin)
+  const statement = await verified(api, found, new URL(api.url).origin)
   if (json) return printJson({ ...found, statement })
   print(pairs(lines(statement)))
   tell('The certificate is valid: the platform signed it, and it is of this tenant.')

@@ -1,55 +1,135 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
-import { Failure } from './failure.ts'
-import { isLoopback } from './options.ts'
+import { Failure, WrongUsage } from './failure.ts'
+import { DEFAULT_URL, type Globals, isLoopback } from './options.ts'
+import { plain } from './output.ts'
+import { currentName, type Named, readProfile } from './profiles.ts'
 
-/** The credentials of the CLI. `from` is where the password was found, for error messages. */
-export type Credentials = { token: string } | { email: string; password: string; from: string }
+/** The credentials of a call. `from` is where the password was found, for error messages. */
+export type Credentials = { token: string } | { email: string; password: string; from: string } | { profile: Named }
+/** Where calls go, and as whom. `tenant` null: the platform. `setting` is where the address comes from. */
+export type Connection = { url: string; setting: string; tenant: string | null; credentials: Credentials }
 
 /** Help text of the commands that call the platform API. */
 export const CREDENTIAL_SETTINGS = `
-Settings of the environment:
-  FREEHOLD_URL                      address of the platform; --url overrides it; https://, unless it is this machine or with --insecure
+The first of these is used:
   FREEHOLD_TOKEN                    an operator's access token, or
-  FREEHOLD_EMAIL, FREEHOLD_PASSWORD an operator's e-mail and password
-Without them, at a loopback address: the operator of a local \`npm start\` (see --data).`
+  FREEHOLD_EMAIL, FREEHOLD_PASSWORD an operator's e-mail and password; with --url, FREEHOLD_URL or http://localhost:8787
+  --profile, FREEHOLD_PROFILE, or the profile of \`freehold profiles use\`
+                                    an operator who is logged in, and their platform; see: freehold login
+  the operator of a local \`npm start\` (see --data), at a loopback address
+Addresses must be https://, unless it is this machine or with --insecure.`
 
 /** Help text of the commands that work inside a tenant. */
 export const TENANT_CREDENTIAL_SETTINGS = `
-Settings of the environment:
-  FREEHOLD_URL                        address of the platform; --url overrides it; https://, unless it is this machine or with --insecure
+The first of these is used:
   FREEHOLD_TENANT_TOKEN               an access token of a user of the tenant, or
   FREEHOLD_TENANT_EMAIL, FREEHOLD_TENANT_PASSWORD
-                                      that user's e-mail and password`
+                                      that user's e-mail and password; with --url, FREEHOLD_URL or http://localhost:8787
+  --profile, FREEHOLD_PROFILE, or the profile of \`freehold profiles use\`
+                                      a user of the tenant who is logged in; see: freehold login --tenant
+Addresses must be https://, unless it is this machine or with --insecure.`
 
 const Kept = z.object({ operator: z.object({ email: z.string(), password: z.string() }) })
 
-/** The credentials in the environment, or for a platform on this machine those that `npm start` keeps. */
-export async function credentialsFor(url: string, dataDir: string): Promise<Credentials> {
-  const given = ofEnvironment('FREEHOLD')
-  if (given) return given
-  const needed = 'Set FREEHOLD_TOKEN, or FREEHOLD_EMAIL and FREEHOLD_PASSWORD'
+const SETTING = '--url or FREEHOLD_URL'
+const OPERATOR = 'freehold login, or set FREEHOLD_TOKEN, or FREEHOLD_EMAIL and FREEHOLD_PASSWORD'
+
+/** Where an operator's calls go: by the environment, a profile, or what `npm start` keeps for a platform on this machine. */
+export async function operatorConnection(globals: Globals): Promise<Connection> {
+  const connection = await anyOperator(globals)
+  if (connection.tenant === null) return connection
+  throw new Failure(
+    `The profile ${profileOf(connection)} is of the tenant ${connection.tenant}, and this is for operators of the platform: name another with --profile, or log in: freehold login --profile platform --url ${connection.url}.`,
+  )
+}
+
+/** As operatorConnection, or that of a tenant where the profile is of one. */
+export async function anyOperator(globals: Globals): Promise<Connection> {
+  const given = ofEnvironment('FREEHOLD', globals)
+  const url = globals.url ?? DEFAULT_URL
+  if (given) return { url, setting: SETTING, tenant: null, credentials: given }
+  const profile = await chosenProfile(globals)
+  if (profile) return ofProfile(profile)
+  return { url, setting: SETTING, tenant: null, credentials: await keptFor(url, globals.data) }
+}
+
+/** Where calls of a user of a tenant go: by the environment, or a profile. `tenant` null: that of the profile. */
+export async function tenantConnection(globals: Globals, tenant: string | null): Promise<Connection> {
+  const given = ofEnvironment('FREEHOLD_TENANT', globals)
+  if (given) {
+    if (tenant === null) throw new WrongUsage('Name the tenant.')
+    return { url: globals.url ?? DEFAULT_URL, setting: SETTING, tenant, credentials: given }
+  }
+  const profile = await chosenProfile(globals)
+  const wanted = tenant ?? '<subdomain>'
+  if (!profile)
+    throw new Failure(
+      `Log in with freehold login --tenant ${wanted}, or set FREEHOLD_TENANT_TOKEN, or FREEHOLD_TENANT_EMAIL and FREEHOLD_TENANT_PASSWORD.`,
+      'not_logged_in',
+    )
+  if (profile.tenant !== null && (tenant === null || profile.tenant === tenant)) return ofProfile(profile)
+  const whose = profile.tenant === null ? 'an operator of the platform' : `the tenant ${profile.tenant}`
+  throw new Failure(
+    `The profile ${profile.name} is of ${whose}, and this needs a user of ${tenant ?? 'a tenant'}: name another with --profile, or log in: freehold login --profile ${tenant ?? '<name>'} --tenant ${wanted} --url ${profile.url}.`,
+  )
+}
+
+const profileOf = ({ credentials }: Connection) => ('profile' in credentials ? credentials.profile.name : '')
+const ofProfile = (profile: Named): Connection => ({
+  url: profile.url,
+  setting: `The profile ${profile.name}`,
+  tenant: profile.tenant,
+  credentials: { profile },
+})
+
+/** The name of a profile that was asked for, or null. */
+export const askedProfile = ({ profile }: Globals): string | null => profile ?? (process.env.FREEHOLD_PROFILE || null)
+
+/**
+ * The profile that was asked for, or the one in use where it is for the address that was given. Fails where the two do not agree: tokens
+ * never go to another platform than their own.
+ */
+async function chosenProfile(globals: Globals): Promise<Named | null> {
+  const asked = askedProfile(globals)
+  const name = asked ?? (await currentName())
+  const profile = name === null ? null : await readProfile(name)
+  if (asked !== null && !profile)
+    throw new Failure(
+      `There is no profile ${plain(asked)}: see freehold profiles, or log in with freehold login --profile ${plain(asked)}.`,
+      'not_logged_in',
+    )
+  if (!profile || globals.url === undefined || globals.url === profile.url) return profile
+  if (asked === null) return null
+  throw new WrongUsage(
+    `The profile ${profile.name} is for ${profile.url}, and ${SETTING} names ${globals.url}: give one of the two.`,
+  )
+}
+
+/** What a local `npm start` keeps of its operator. */
+async function keptFor(url: string, dataDir: string): Promise<Credentials> {
   // Never sent to another machine: it would learn the password of this machine's operator.
-  if (!isLoopback(new URL(url).hostname)) throw new Failure(`${needed}.`)
+  if (!isLoopback(new URL(url).hostname)) throw new Failure(`Log in with ${OPERATOR}.`, 'not_logged_in')
   const file = join(dataDir, 'credentials.json')
   const text = await readFile(file, 'utf8').catch(() => null)
   if (text === null)
-    throw new Failure(`${needed}, or name the data folder of \`npm start\` with --data (${file} cannot be read).`)
+    throw new Failure(
+      `Log in with ${OPERATOR}, or name the data folder of \`npm start\` with --data (${file} cannot be read).`,
+      'not_logged_in',
+    )
   const kept = Kept.safeParse(parsed(text))
-  if (!kept.success) throw new Failure(`${file} is not what \`npm start\` writes. ${needed}.`)
+  if (!kept.success) throw new Failure(`${file} is not what \`npm start\` writes. Log in with ${OPERATOR}.`, 'not_logged_in')
   return { ...kept.data.operator, from: file }
 }
 
-/** The credentials of a user of a tenant, from the environment only. */
-export function tenantCredentials(): Credentials {
-  const given = ofEnvironment('FREEHOLD_TENANT')
-  if (!given) throw new Failure('Set FREEHOLD_TENANT_TOKEN, or FREEHOLD_TENANT_EMAIL and FREEHOLD_TENANT_PASSWORD.')
-  return given
-}
-
-function ofEnvironment(prefix: string): Credentials | null {
+/** Credentials of the environment win over profiles. Fails where a profile was asked for as well: one of them is meant for elsewhere. */
+function ofEnvironment(prefix: string, { profile }: Globals): Credentials | null {
   const { [`${prefix}_TOKEN`]: text, [`${prefix}_EMAIL`]: email, [`${prefix}_PASSWORD`]: password } = process.env
+  if (profile !== undefined && (text?.trim() || email || password))
+    throw new WrongUsage(
+      `--profile and ${prefix}_${text?.trim() ? 'TOKEN' : email ? 'EMAIL' : 'PASSWORD'} are both given: unset the setting, or leave the profile out.`,
+    )
   const token = text?.trim()
   if (token) {
     if (!/^[\x21-\x7e]+$/.test(token)) throw new Failure(`${prefix}_TOKEN is not an access token.`)

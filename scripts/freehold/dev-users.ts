@@ -4,7 +4,7 @@ import { rucFor } from '../dev/settings.ts'
 import { ApiDocument, type Tenant } from './answers.ts'
 import { type Api, withApi } from './api.ts'
 import type { Command } from './command.ts'
-import { CREDENTIAL_SETTINGS } from './credentials.ts'
+import { CREDENTIAL_SETTINGS, operatorConnection } from './credentials.ts'
 import { Failure } from './failure.ts'
 import { create } from './making.ts'
 import { type Globals, isLoopback } from './options.ts'
@@ -35,9 +35,10 @@ Refuses unless the platform runs on this machine, judged by its address and by w
 The password is generated and shown only once. An existing tenant stays as it is.
 ${CREDENTIAL_SETTINGS}`,
     )
-    .action((_, command: Command) => {
+    .action(async (_, command: Command) => {
       const options = command.optsWithGlobals<Options>()
-      return refuseProduction(options.url).then(() => withApi(options, (api) => setUpDevUsers(api, options)))
+      await refuseProduction(options.url ?? (await operatorConnection(options)).url)
+      await withApi(options, (api) => setUpDevUsers(api, options))
     })
 }
 

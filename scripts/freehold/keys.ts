@@ -3,6 +3,7 @@ import { Argument, InvalidArgumentError } from 'commander'
 import { z } from 'zod'
 import { withApi } from './api.ts'
 import type { Command } from './command.ts'
+import { askedProfile } from './credentials.ts'
 import { Failure } from './failure.ts'
 import type { Globals } from './options.ts'
 import { print, printJson, tell } from './output.ts'
@@ -80,9 +81,10 @@ Settings of the environment:
   OWNER_KEYS           the key ring for owner logins, which open the databases of tenants
   NEON_SQL_URL         only for a local Neon: its URL for SQL over HTTP; https://, unless it is this machine or with --insecure`,
     )
-    .action((_, command: Command) =>
-      rotate(command.optsWithGlobals<Globals>(), command.getOptionValueSourceWithGlobals('url') !== 'default'),
-    )
+    .action((_, command: Command) => {
+      const options = command.optsWithGlobals<Globals>()
+      return rotate(options, options.url !== undefined || askedProfile(options) !== null)
+    })
 
   keys
     .command('reencrypt')

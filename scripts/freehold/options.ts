@@ -3,16 +3,25 @@ import { PLACEHOLDER } from '../../src/kernel/config.ts'
 import { Email } from '../../src/names/addresses.ts'
 import type { Command } from './command.ts'
 import { Failure } from './failure.ts'
+import { profileName } from './profiles.ts'
 
-export type Globals = { url: string; insecure?: boolean; json?: boolean; data: string }
+/** `url` and `profile` only where they were given: where calls go is decided by credentials.ts. */
+export type Globals = { url?: string; profile?: string; insecure?: boolean; json?: boolean; data: string }
 
-const DEFAULT_URL = 'http://localhost:8787'
+export const DEFAULT_URL = 'http://localhost:8787'
 
 /** The options of every command, before or after its name. */
 export function addGlobals(program: Command): void {
   program
     .addOption(
-      new Option('--url <url>', 'address of the platform').env('FREEHOLD_URL').default(DEFAULT_URL).argParser(platformUrl),
+      new Option('--url <url>', `address of the platform; default: that of the profile, or ${DEFAULT_URL}`)
+        .env('FREEHOLD_URL')
+        .argParser(platformUrl),
+    )
+    .option(
+      '--profile <name>',
+      'who is logged in, and where: see freehold login; default: FREEHOLD_PROFILE, or the one of freehold profiles use',
+      profileName,
     )
     .option('--insecure', 'allow http:// to a host that is not this machine, where the network can read passwords and tokens')
     .option('--json', 'print one JSON document on stdout and nothing else; for a failure, its problem document')
@@ -28,8 +37,8 @@ export const whole = (min: number, max: number) => (text: string) => {
 }
 
 /** The address without a trailing slash. An empty one counts as missing. */
-function platformUrl(text: string): string {
-  if (text === '') return DEFAULT_URL
+function platformUrl(text: string): string | undefined {
+  if (text === '') return undefined
   const url = URL.canParse(text) ? new URL(text) : null
   if (!url || !/^https?:$/.test(url.protocol) || url.username || url.password || url.search || url.hash)
     throw new InvalidArgumentError('It must be an http(s) address without credentials, query or fragment.')

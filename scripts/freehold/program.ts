@@ -6,22 +6,28 @@ import { addDevUsers } from './dev-users.ts'
 import { addDoctor } from './doctor.ts'
 import { addGroups } from './groups.ts'
 import { addKeys } from './keys.ts'
+import { addLoggingIn } from './logging-in.ts'
 import { addMigrate } from './migrate.ts'
 import { addOperators } from './operators.ts'
 import { addGlobals, type Globals } from './options.ts'
 import { addPlans } from './plans.ts'
 import { addPresets } from './presets.ts'
+import { addProfiles } from './profile-list.ts'
 import { addSetup } from './setup.ts'
 import { addTenants } from './tenants.ts'
 import { addUsers } from './users.ts'
 
 const HELP = `
-Settings of the environment: FREEHOLD_URL, FREEHOLD_TOKEN or FREEHOLD_EMAIL and FREEHOLD_PASSWORD, FREEHOLD_ADMIN_PASSWORD, FREEHOLD_NEW_PASSWORD,
+As whom, and where: FREEHOLD_TOKEN, or FREEHOLD_EMAIL and FREEHOLD_PASSWORD (inside a tenant FREEHOLD_TENANT_TOKEN, or FREEHOLD_TENANT_EMAIL
+and FREEHOLD_TENANT_PASSWORD) with --url, FREEHOLD_URL or http://localhost:8787; else the profile of --profile, FREEHOLD_PROFILE or
+freehold profiles use, with its own address; else the operator of a local npm start, at this machine.
+
+Settings of the environment: FREEHOLD_URL, FREEHOLD_PROFILE, XDG_CONFIG_HOME, FREEHOLD_TOKEN or FREEHOLD_EMAIL and FREEHOLD_PASSWORD, FREEHOLD_ADMIN_PASSWORD, FREEHOLD_NEW_PASSWORD,
 FREEHOLD_TENANT_TOKEN or FREEHOLD_TENANT_EMAIL and FREEHOLD_TENANT_PASSWORD,
 MASTER_DATABASE_URL, MASTER_READER_URL, ENCRYPTION_KEYS, OWNER_KEYS, PASSWORD_HASH_ITERATIONS, NEON_SQL_URL,
 NEON_API_KEY, NEON_ORG_ID, NEON_API_URL, CLOUDFLARE_API_TOKEN, CLOUDFLARE_API_BASE_URL, NO_COLOR. The help of each command lists those it reads.
 Exit status: 0 on success; 1 when a command failed, was refused or not confirmed; 2 for wrong usage: what is no command, argument or
-option. With --json stdout has one document also then, a problem with code and detail, and stderr the sentence.`
+option, or does not go together; 130 after Ctrl-C at a question. With --json stdout has one document also then, a problem with code and detail, and stderr the sentence.`
 
 /** The whole command line: every command, argument, option and example, for running, --help, completion and tests. */
 export function commandLine(): Command {
@@ -32,6 +38,8 @@ export function commandLine(): Command {
     .configureHelp({ showGlobalOptions: true })
     .exitOverride()
   addGlobals(program)
+  addLoggingIn(program)
+  addProfiles(program)
   addTenants(program)
   addPlans(program)
   addSetup(program)

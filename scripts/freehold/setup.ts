@@ -49,7 +49,7 @@ keeps theirs.`,
       if (domain === undefined) return setup(options)
       // Loaded for this command only: wrangler and the clients take a second.
       const { setUpDeployment } = await import('./deployment/guided.ts')
-      return setUpDeployment(domain, options, command.getOptionValueSourceWithGlobals('url') === 'default' ? null : options.url)
+      return setUpDeployment(domain, options, options.url ?? null)
     })
 }
 

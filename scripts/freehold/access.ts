@@ -1,0 +1,149 @@
+/**
+ * The tokens that calls carry: one that was given, one of a login for this command alone, or those of a profile. A refresh token is used
+ * once, so calls of this process that find theirs expired wait for one exchange, and processes take turns and read the profile again
+ * before they exchange anything.
+ */
+import { z } from 'zod'
+import type { Credentials } from './credentials.ts'
+import { ApiProblem, Failure } from './failure.ts'
+import { type Named, readProfile, withLock, writeProfile } from './profiles.ts'
+import { type Plane, send, shaped } from './wire.ts'
+
+export type Access = {
+  /** A token that is not known to be expired. */
+  token(): Promise<string>
+  /** Another token in place of `used`, which has expired; null: there is none. */
+  renew(used: string): Promise<string | null>
+  /** A refusal, with what to do about it. */
+  explain(error: unknown): unknown
+  /** Ends what was begun for this command alone. */
+  end(): Promise<void>
+}
+
+/** What a login and an exchange answer. */
+export const Tokens = z.object({
+  access_token: z.string(),
+  refresh_token: z.string(),
+  expires_in: z.number(),
+  must_change_password: z.boolean(),
+  device_token: z.string().optional(),
+})
+const Entered = Tokens.pick({ access_token: true, must_change_password: true })
+
+/** A token is exchanged this long before it ends: a stream is not sent again. */
+const EARLY_MS = 30_000
+
+export function accessWith(plane: Plane, credentials: Credentials): Access {
+  if ('token' in credentials) return given(credentials.token)
+  return 'profile' in credentials ? ofProfile(plane, credentials.profile) : byPassword(plane, credentials)
+}
+
+const asItIs = (error: unknown) => error
+const given = (token: string): Access => ({
+  token: async () => token,
+  renew: async () => null,
+  explain: asItIs,
+  end: async () => {},
+})
+
+/**
+ * Logs in at the first call and ends that session afterwards: the number of sessions per user is limited, and a new one ends the
+ * oldest.
+ */
+function byPassword(plane: Plane, credentials: { email: string; password: string; from: string }): Access {
+  let session: Promise<string> | null = null
+  const token = () => {
+    session ??= logIn(plane, credentials)
+    return session
+  }
+  return {
+    token,
+    renew: async (used) => {
+      if ((await session) === used) session = null
+      return token()
+    },
+    explain: asItIs,
+    end: async () => {
+      const opened = await session?.catch(() => null)
+      if (opened) await send(plane, 'POST', '/auth/logout', { token: opened }).catch(() => undefined)
+    },
+  }
+}
+
+async function logIn(
+  plane: Plane,
+  { email, password, from }: { email: string; password: string; from: string },
+): Promise<string> {
+  const answer = await send(plane, 'POST', '/auth/login', { body: { email, password }, token: null }).catch((error) => {
+    if (!(error instanceof ApiProblem) || error.problem.code !== 'invalid_credentials') throw error
+    throw new ApiProblem(error.status, error.problem, [`E-mail and password come from ${from}.`])
+  })
+  const { access_token, must_change_password } = shaped(plane, Entered, answer)
+  if (must_change_password)
+    throw new Failure(
+      `${email} must change the password first: freehold login asks for a new one, or POST ${plane.base}/auth/password-change {current_password, new_password}.`,
+      'password_change_required',
+    )
+  return access_token
+}
+
+function ofProfile(plane: Plane, profile: Named): Access {
+  let held = profile
+  let renewing: Promise<Named> | null = null
+
+  const renew = async (used: string) => {
+    if (held.access_token !== used) return held.access_token
+    renewing ??= exchanged(plane, held).finally(() => {
+      renewing = null
+    })
+    held = await renewing
+    return held.access_token
+  }
+  return {
+    token: async () => (Date.now() > held.expires_at - EARLY_MS ? renew(held.access_token) : held.access_token),
+    renew,
+    explain: (error) => explained(error, profile.name),
+    end: async () => {},
+  }
+}
+
+/** The profile with new tokens, of this process or of another that was quicker. */
+const exchanged = (plane: Plane, { name, access_token }: Named): Promise<Named> =>
+  withLock(name, async () => {
+    const kept = await readProfile(name)
+    if (!kept) throw ended(name, 'it was logged out')
+    if (kept.access_token !== access_token) return kept
+    const body = { refresh_token: kept.refresh_token }
+    const answer = await send(plane, 'POST', '/auth/refresh-token', { body, token: null }).catch((error) => {
+      throw explained(error, name)
+    })
+    const fresh = withTokens(kept, shaped(plane, Tokens, answer))
+    await writeProfile(fresh)
+    return fresh
+  })
+
+/** A profile with the tokens that just arrived. */
+export const withTokens = (
+  profile: Named,
+  { access_token, refresh_token, expires_in, device_token }: z.infer<typeof Tokens>,
+) => ({
+  ...profile,
+  access_token,
+  refresh_token,
+  expires_at: Date.now() + expires_in * 1000,
+  device_token: device_token ?? profile.device_token,
+})
+
+/** What means that the session is over, whichever of the two tokens says so. */
+const OVER = ['session_ended', 'refresh_invalid', 'refresh_reused', 'token_invalid', 'token_wrong_tenant', 'user_inactive']
+
+function explained(error: unknown, name: string): unknown {
+  if (!(error instanceof ApiProblem) || !OVER.includes(error.code)) return error
+  return ended(name, error.problem.title)
+}
+
+const ended = (name: string, why: string) =>
+  new Failure(
+    `The session of the profile ${name} has ended (${why}): log in again with freehold login --profile ${name}.`,
+    'session_ended',
+  )
