@@ -135,11 +135,18 @@ export const withTokens = (
 })
 
 /** What means that the session is over, whichever of the two tokens says so. */
-const OVER = ['session_ended', 'refresh_invalid', 'refresh_reused', 'token_invalid', 'token_wrong_tenant', 'user_inactive']
+const OVER: Record<string, string> = {
+  session_ended: 'it was revoked, or has expired',
+  refresh_invalid: 'it was revoked, or has expired',
+  refresh_reused: 'its refresh token was used twice',
+  token_invalid: 'the platform has other keys',
+  token_wrong_tenant: 'the tenant is another one',
+  user_inactive: 'its user is deactivated, or has no role',
+}
 
 function explained(error: unknown, name: string): unknown {
-  if (!(error instanceof ApiProblem) || !OVER.includes(error.code)) return error
-  return ended(name, error.problem.title)
+  const why = error instanceof ApiProblem ? OVER[error.code] : undefined
+  return why === undefined ? error : ended(name, why)
 }
 
 const ended = (name: string, why: string) =>

@@ -53,6 +53,7 @@ export function profileName(text: string): string {
 
 /** A profile, or null. Fails where others can read it, or where it is not one. */
 export async function readProfile(name: string): Promise<Named | null> {
+  if (!NAME.test(name)) return null
   const file = fileOf(name)
   const handle = await open(file, 'r').catch(orNull)
   if (!handle) return null

@@ -2,6 +2,7 @@ import about from '../../package.json' with { type: 'json' }
 import { addAnalytics } from './analytics.ts'
 import { addAudit } from './audit.ts'
 import { Command } from './command.ts'
+import { addCompletion } from './completion.ts'
 import { addDevUsers } from './dev-users.ts'
 import { addDoctor } from './doctor.ts'
 import { addGroups } from './groups.ts'
@@ -53,6 +54,7 @@ export function commandLine(): Command {
   addMigrate(program)
   addDoctor(program)
   addAnalytics(program)
+  addCompletion(program)
   return program
 }
 
