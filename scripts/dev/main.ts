@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util'
 import { ConfigError } from '../../src/kernel/config.ts'
 import { demoTenant } from './demo.ts'
 import { type Mailbox, startMailbox } from './mailbox.ts'
+import { OPTIONS, optionLines } from './options.ts'
 import { checkSettings, forget, givenSettings, keptIn } from './settings.ts'
 import { checkPort, endOrphan, startWorker } from './worker.ts'
 
@@ -10,13 +11,7 @@ const HELP = `Freehold on this machine: Postgres, the local Neon, and the Worker
 
   npm start -- [options]
 
-  --port N      port of the Worker; default: 8787
-  --data DIR    the data folder; default: .freehold
-  --fresh       delete the contents of the data folder first
-  --json        print one line of JSON on stdout when ready, everything else on stderr
-  --verbose     show the Worker's log
-  --help        show this
-
+${optionLines()}
 Settings of the environment: BASE_URL, TENANT_DB_TEMPLATE, MASTER_DATABASE_URL, MASTER_READER_URL, DEFAULT_TENANT, HOST_CAPACITY,
 HOST_BRANCHES, HOST_COMPUTE_CU, DEFAULT_ISOLATION, PROJECT_COMPUTE_CU, ENCRYPTION_KEYS, OWNER_KEYS, PASSWORD_HASH_ITERATIONS; SMTP_URL and MAIL_FROM to send mail instead of keeping it in the mailbox, SMS_WEBHOOK_URL and SMS_WEBHOOK_TOKEN for texts to phones;
 PWNED_PASSWORDS_URL.
@@ -26,16 +21,7 @@ Ctrl-C ends everything; the data stays.
 const SCHEDULE_MS = 60_000
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
-      port: { type: 'string', default: '8787' },
-      data: { type: 'string', default: '.freehold' },
-      fresh: { type: 'boolean', default: false },
-      json: { type: 'boolean', default: false },
-      verbose: { type: 'boolean', default: false },
-      help: { type: 'boolean', default: false },
-    },
-  })
+  const { values } = parseArgs({ options: OPTIONS })
   if (values.help) return void process.stdout.write(HELP)
   const port = Number(values.port)
   if (!/^\d{1,5}$/.test(values.port) || port < 1 || port > 65_535)

@@ -3,6 +3,7 @@ import { addAnalytics } from './analytics.ts'
 import { addAudit } from './audit.ts'
 import { Command } from './command.ts'
 import { addCompletion } from './completion.ts'
+import { addDev } from './dev.ts'
 import { addDevUsers } from './dev-users.ts'
 import { addDoctor } from './doctor.ts'
 import { addGroups } from './groups.ts'
@@ -54,6 +55,7 @@ export function commandLine(): Command {
   addMigrate(program)
   addDoctor(program)
   addAnalytics(program)
+  addDev(program)
   addCompletion(program)
   return program
 }

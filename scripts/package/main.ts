@@ -17,7 +17,7 @@ const HERE = join(ROOT, 'scripts/package')
 const TEXT = { '.sql': 'text', '.txt': 'text' } as const
 
 /** Commands of the repository alone: they start wrangler and a database, or read what is to be deployed. */
-const REPOSITORY = /(deployment\/guided|\/set-up-master|dev\/stack)\.ts$/
+const REPOSITORY = /(deployment\/guided|\/set-up-master|dev\/(stack|child))\.ts$/
 
 const onlyInRepository: Plugin = {
   name: 'only in the repository',
@@ -26,7 +26,7 @@ const onlyInRepository: Plugin = {
     onLoad({ filter: /./, namespace: 'repository' }, () => ({
       contents: `import { Failure } from './scripts/freehold/failure.ts'
         const refuse = () => { throw new Failure('This command needs the repository of Freehold: clone it, and run npm run freehold -- there.') }
-        export const setUpDeployment = refuse, setUpMaster = refuse, migrationsIn = refuse`,
+        export const setUpDeployment = refuse, setUpMaster = refuse, migrationsIn = refuse, startLocally = refuse`,
       resolveDir: ROOT,
     }))
   },
