@@ -1,5 +1,5 @@
 import type { z } from 'zod'
-import { accessWith } from './access.ts'
+import { bearerWith } from './bearer.ts'
 import { type Connection, operatorConnection, tenantConnection } from './credentials.ts'
 import { ApiProblem } from './failure.ts'
 import { type Globals, requireEncryption } from './options.ts'
@@ -39,19 +39,19 @@ export const planeOf = ({ url, tenant }: Pick<Connection, 'url' | 'tenant'>): Pl
 export async function connected<T>(globals: Globals, connection: Connection, work: (api: Api) => Promise<T>): Promise<T> {
   requireEncryption(connection.url, connection.setting, globals)
   const plane = planeOf(connection)
-  const access = accessWith(plane, connection.credentials)
+  const bearer = bearerWith(plane, connection.credentials)
   const lines: Api['lines'] = async function* (shape, path, body) {
-    for await (const line of sendLines(plane, path, body, await access.token())) yield shaped(plane, shape, line)
+    for await (const line of sendLines(plane, path, body, await bearer.token())) yield shaped(plane, shape, line)
   }
   const events: Api['events'] = async function* (path, more) {
-    yield* sendForEvents(plane, path, { ...more, token: await access.token() })
+    yield* sendForEvents(plane, path, { ...more, token: await bearer.token() })
   }
   const call: Api['call'] = async (shape, method, path, more = {}) => {
     const ask = async (token: string) => shaped(plane, shape, await send(plane, method, path, { ...more, token }))
-    const used = await access.token()
+    const used = await bearer.token()
     return ask(used).catch(async (error) => {
       if (!(error instanceof ApiProblem) || error.code !== 'token_expired') throw error
-      const fresh = await access.renew(used)
+      const fresh = await bearer.renew(used)
       if (fresh === null) throw error
       return ask(fresh)
     })
@@ -59,8 +59,8 @@ export async function connected<T>(globals: Globals, connection: Connection, wor
   try {
     return await work({ url: connection.url, call, lines, events })
   } catch (error) {
-    throw access.explain(error)
+    throw bearer.explain(error)
   } finally {
-    await access.end()
+    await bearer.end()
   }
 }

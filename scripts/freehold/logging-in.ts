@@ -1,8 +1,8 @@
 import { text } from 'node:stream/consumers'
 import { z } from 'zod'
 import { Label } from '../../src/kernel/config.ts'
-import { accessWith, Tokens, withTokens } from './access.ts'
 import { connected, planeOf } from './api.ts'
+import { bearerWith, Tokens, withTokens } from './bearer.ts'
 import type { Command } from './command.ts'
 import { anyOperator, askedProfile, tenantConnection } from './credentials.ts'
 import { Failure, WrongUsage } from './failure.ts'
@@ -155,12 +155,12 @@ async function logOut(options: Globals): Promise<void> {
 /** Ends the session of a profile. Fails with `session_ended` where it had ended. */
 async function endSession(profile: Named): Promise<boolean> {
   const plane = planeOf(profile)
-  const access = accessWith(plane, { profile })
+  const bearer = bearerWith(plane, { profile })
   try {
-    await send(plane, 'POST', '/auth/logout', { token: await access.token() })
+    await send(plane, 'POST', '/auth/logout', { token: await bearer.token() })
     return true
   } catch (error) {
-    throw access.explain(error)
+    throw bearer.explain(error)
   }
 }
 

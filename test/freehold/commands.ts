@@ -6,6 +6,6 @@ export const leavesOf = (command: Command): Command[] =>
 
 /** The words of a line, as a shell splits it, without where it is sent. */
 export const wordsOf = (line: string): string[] =>
-  [...line.replace(/ [>|] .*$/, '').matchAll(/'([^']*)'|"([^"]*)"|(\S+)/g)].map(
+  [...line.replace(/ [<>|] .*$/, '').matchAll(/'([^']*)'|"([^"]*)"|(\S+)/g)].map(
     ([, single, double, bare]) => single ?? double ?? bare ?? '',
   )

@@ -28,7 +28,7 @@ const ASK: Record<Shell, (words: string[]) => string> = {
   bash: (words) => `COMP_WORDS=(${quoted(words)}); COMP_CWORD=${words.length - 1}; _freehold; printf '%s\\n' "\${COMPREPLY[@]}"`,
   // Only what zsh is given: the editor would then choose among it.
   zsh: (words) => `words=(${quoted(words)}); CURRENT=${words.length}; _freehold`,
-  fish: (words) => `complete -C '${words.join(' ')}' | string split -f1 \\t`,
+  fish: (words) => `complete -C '${words.join(' ')}' | string split -f1 \\t; true`,
 }
 const BEFORE: Record<Shell, string> = {
   bash: '',

@@ -78,7 +78,8 @@ describe('setup-groups', () => {
     expect(await ran('http://localhost:9', [], operator)).toEqual({
       code: 1,
       stdout: '',
-      stderr: 'error: Set FREEHOLD_TENANT_TOKEN, or FREEHOLD_TENANT_EMAIL and FREEHOLD_TENANT_PASSWORD.\n',
+      stderr:
+        'error: Log in with freehold login --tenant acme, or set FREEHOLD_TENANT_TOKEN, or FREEHOLD_TENANT_EMAIL and FREEHOLD_TENANT_PASSWORD.\n',
     })
     const half = await ran('http://localhost:9', [], { FREEHOLD_TENANT_EMAIL: BO.email })
     expect(half).toMatchObject({ code: 1, stderr: expect.stringContaining('belong together') })

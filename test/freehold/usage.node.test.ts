@@ -304,7 +304,7 @@ describe('credentials', () => {
       const { code, stderr } = await freehold(['tenants', 'list', '--data', data, '--url', 'https://localhost.example.invalid'])
       expect({ code, stderr }).toEqual({
         code: 1,
-        stderr: 'error: Set FREEHOLD_TOKEN, or FREEHOLD_EMAIL and FREEHOLD_PASSWORD.\n',
+        stderr: 'error: Log in with freehold login, or set FREEHOLD_TOKEN, or FREEHOLD_EMAIL and FREEHOLD_PASSWORD.\n',
       })
     } finally {
       await rm(data, { recursive: true })

@@ -9,7 +9,7 @@ import { ApiProblem, Failure } from './failure.ts'
 import { type Named, readProfile, withLock, writeProfile } from './profiles.ts'
 import { type Plane, send, shaped } from './wire.ts'
 
-export type Access = {
+export type Bearer = {
   /** A token that is not known to be expired. */
   token(): Promise<string>
   /** Another token in place of `used`, which has expired; null: there is none. */
@@ -33,13 +33,13 @@ const Entered = Tokens.pick({ access_token: true, must_change_password: true })
 /** A token is exchanged this long before it ends: a stream is not sent again. */
 const EARLY_MS = 30_000
 
-export function accessWith(plane: Plane, credentials: Credentials): Access {
+export function bearerWith(plane: Plane, credentials: Credentials): Bearer {
   if ('token' in credentials) return given(credentials.token)
   return 'profile' in credentials ? ofProfile(plane, credentials.profile) : byPassword(plane, credentials)
 }
 
 const asItIs = (error: unknown) => error
-const given = (token: string): Access => ({
+const given = (token: string): Bearer => ({
   token: async () => token,
   renew: async () => null,
   explain: asItIs,
@@ -50,7 +50,7 @@ const given = (token: string): Access => ({
  * Logs in at the first call and ends that session afterwards: the number of sessions per user is limited, and a new one ends the
  * oldest.
  */
-function byPassword(plane: Plane, credentials: { email: string; password: string; from: string }): Access {
+function byPassword(plane: Plane, credentials: { email: string; password: string; from: string }): Bearer {
   let session: Promise<string> | null = null
   const token = () => {
     session ??= logIn(plane, credentials)
@@ -87,7 +87,7 @@ async function logIn(
   return access_token
 }
 
-function ofProfile(plane: Plane, profile: Named): Access {
+function ofProfile(plane: Plane, profile: Named): Bearer {
   let held = profile
   let renewing: Promise<Named> | null = null
 
