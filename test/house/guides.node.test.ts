@@ -2,10 +2,11 @@
 import { existsSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { commandLine } from '../../scripts/freehold/program.ts'
 import { documentOf } from '../../scripts/package/main.ts'
 import { EnvironmentSettings } from '../../src/kernel/config.ts'
 import { problemCatalogue } from '../../src/kernel/problem.ts'
-import { anchorsOf, commandLine, commandsIn, faultOf, isRoute, linksIn, living, pages, routesIn } from './pages.ts'
+import { anchorsOf, commandsIn, faultOf, isRoute, linksIn, living, pages, routesIn } from './pages.ts'
 import { ROOT, read } from './sources.ts'
 
 type Operation = { parameters?: { in?: string; name?: string; schema?: { enum?: string[] } }[] }
@@ -13,7 +14,7 @@ const document = (await documentOf('https://ids.example.com')) as { paths: Recor
 const routes = Object.entries(document.paths).flatMap(([path, methods]) =>
   Object.keys(methods).map((method) => ({ method: method.toUpperCase(), path })),
 )
-const program = await commandLine()
+const program = commandLine()
 
 /** The rows of the tables of a page, by their cells. */
 const rowsIn = (path: string) =>

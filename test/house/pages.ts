@@ -1,5 +1,5 @@
 /** What the pages of the documentation name: links, routes, commands. */
-import { Command } from 'commander'
+import type { Command } from 'commander'
 import { filesIn, read } from './sources.ts'
 
 export type Page = { path: string; text: string }
@@ -75,14 +75,6 @@ export function isRoute({ method, path }: NamedRoute, routes: { method: string; 
     if (method !== null && (route.method !== method || named.length !== own.length)) return false
     return named.length <= own.length && named.every((segment, i) => fits(segment, own[i]))
   })
-}
-
-/** Every command of the CLI, made as its program makes it. */
-export async function commandLine(): Promise<Command> {
-  const program = new Command('freehold')
-  const parts = read('scripts/freehold/main.ts').matchAll(/import \{ (add\w+)[^}]*\} from '\.\/([\w-]+\.ts)'/g)
-  for (const [, name = '', file] of parts) (await import(`../../scripts/freehold/${file}`))[name](program)
-  return program
 }
 
 /** The uses of the CLI in the code of a page: the words behind `freehold`, one line each. */
