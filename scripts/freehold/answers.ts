@@ -31,8 +31,6 @@ export type Tenant = z.infer<typeof Tenant>
 export const InitialAdmin = z.object({ email: z.string(), password: z.string().optional(), must_change_password: z.boolean() })
 export const MadeTenant = Tenant.extend({ initial_admin: InitialAdmin })
 
-export const TenantList = z.object({ data: z.array(Tenant), next_cursor: z.string().nullable() })
-
 export const Step = z.object({
   name: z.string(),
   state: z.enum(['pending', 'running', 'done', 'failed']),
@@ -55,8 +53,6 @@ export const Role = z.looseObject({
   permissions: z.array(Grant),
 })
 export type Role = z.infer<typeof Role>
-
-export const RoleList = z.object({ data: z.array(Role), next_cursor: z.string().nullable() })
 
 /** The servers in the OpenAPI document. */
 export const ApiDocument = z.looseObject({ servers: z.array(z.object({ url: z.url() })).min(1) })

@@ -2,11 +2,12 @@ import { createReadStream } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { z } from 'zod'
 import type { Verification } from '../../src/audit/verify.ts'
-import { withApi, withTenant } from './api.ts'
+import { type Api, withApi, withTenant } from './api.ts'
 import { type FileVerification, verifyFile } from './audit-file.ts'
 import type { Command } from './command.ts'
 import { TENANT_CREDENTIAL_SETTINGS } from './credentials.ts'
 import { Failure } from './failure.ts'
+import { EVERYTHING, listed } from './lists.ts'
 import type { Globals } from './options.ts'
 import { plain, print, printJson, tell } from './output.ts'
 import { localSettings } from './settings.ts'
@@ -70,24 +71,12 @@ earlier, too: whoever can write the database can make the whole chain anew, with
     .action((tenant: string, _, command: Command) => checkpoints(tenant, command.optsWithGlobals<Globals>()))
 }
 
-const Page = z.object({ data: z.array(z.looseObject({ no: z.int() })), next_cursor: z.string().nullable() })
+const Checkpoint = z.looseObject({ no: z.int() })
+const all = (api: Api) => listed(api, Checkpoint, '/audit/checkpoints', {}, EVERYTHING)
 
 /** Prints one document, with or without --json: it is for a file. */
 async function checkpoints(tenant: string, globals: Globals): Promise<void> {
-  const data: unknown[] = []
-  const path = `/audit/checkpoints?limit=100`
-  const work: Parameters<typeof withApi<void>>[1] = async (api) => {
-    for (let cursor: string | null = ''; cursor !== null; ) {
-      const page: z.infer<typeof Page> = await api.call(
-        Page,
-        'GET',
-        cursor ? `${path}&cursor=${encodeURIComponent(cursor)}` : path,
-      )
-      data.push(...page.data)
-      cursor = page.next_cursor
-    }
-  }
-  await (tenant === 'platform' ? withApi(globals, work) : withTenant(globals, tenant, work))
+  const { data } = await (tenant === 'platform' ? withApi(globals, all) : withTenant(globals, tenant, all))
   printJson({ data, next_cursor: null })
 }
 

@@ -1,16 +1,15 @@
-import { InvalidArgumentError, Option } from 'commander'
-import { Label } from '../../src/kernel/config.ts'
+import { Option } from 'commander'
 import type { Preset, PresetRole } from '../../src/presets/preset.ts'
 import { presets } from '../../src/presets/presets.ts'
-import { Role, RoleList } from './answers.ts'
+import { Role } from './answers.ts'
 import { type Api, withTenant } from './api.ts'
 import type { Command } from './command.ts'
 import { TENANT_CREDENTIAL_SETTINGS } from './credentials.ts'
+import { pages } from './lists.ts'
 import type { Globals } from './options.ts'
 import { plain, print, printJson, tell } from './output.ts'
+import { subdomain } from './planes.ts'
 import { table } from './table.ts'
-
-const PAGE = 100
 
 type Outcome = { name: string; outcome: 'made' | 'extended' | 'kept'; permissions_added: number }
 
@@ -68,18 +67,6 @@ async function setUpGroup(api: Api, known: Map<string, Role>, wanted: PresetRole
 /** All roles of the tenant, by name. */
 async function rolesOf(api: Api): Promise<Map<string, Role>> {
   const roles = new Map<string, Role>()
-  let cursor: string | null = null
-  do {
-    const after: string = cursor === null ? '' : `&cursor=${encodeURIComponent(cursor)}`
-    const { data, next_cursor } = await api.call(RoleList, 'GET', `/roles?limit=${PAGE}${after}`)
-    for (const role of data) roles.set(role.name, role)
-    cursor = data.length ? next_cursor : null
-  } while (cursor !== null)
+  for await (const { data } of pages(api, Role, '/roles')) for (const role of data) roles.set(role.name, role)
   return roles
-}
-
-function subdomain(text: string): string {
-  const parsed = Label.safeParse(text.toLowerCase())
-  if (!parsed.success) throw new InvalidArgumentError('It must be the subdomain of a tenant.')
-  return parsed.data
 }

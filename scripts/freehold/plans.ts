@@ -3,6 +3,7 @@ import { withApi } from './api.ts'
 import type { Command } from './command.ts'
 import { CREDENTIAL_SETTINGS } from './credentials.ts'
 import { addLimitOptions, inWords, type LimitOptions, limitsOf } from './limits.ts'
+import { EVERYTHING, listed } from './lists.ts'
 import type { Globals } from './options.ts'
 import { print, printJson, tell } from './output.ts'
 import { pairs, table } from './table.ts'
@@ -17,7 +18,6 @@ const Plan = z.looseObject({
   tenants_pending: z.number(),
 })
 type Plan = z.infer<typeof Plan>
-const PlanList = z.object({ data: z.array(Plan), next_cursor: z.string().nullable() })
 
 type Given = LimitOptions & { name?: string; description?: string; isolation?: string }
 
@@ -52,14 +52,7 @@ export function addPlans(program: Command): void {
     .action((_, command: Command) => {
       const options = command.optsWithGlobals<Globals>()
       return withApi(options, async (api) => {
-        const data: Plan[] = []
-        let cursor: string | null = null
-        do {
-          const after: string = cursor === null ? '' : `&cursor=${encodeURIComponent(cursor)}`
-          const page: z.infer<typeof PlanList> = await api.call(PlanList, 'GET', `/plans?limit=100${after}`)
-          data.push(...page.data)
-          cursor = page.next_cursor
-        } while (cursor !== null)
+        const { data } = await listed(api, Plan, '/plans', {}, EVERYTHING)
         if (options.json) return printJson({ data, next_cursor: null })
         if (!data.length) return tell('There is no plan yet.')
         const rows = data.map((p) => [p.key, p.name, p.isolation ?? '-', String(p.tenants), inWords(p.limits)])

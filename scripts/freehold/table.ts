@@ -43,6 +43,9 @@ export function pairs(values: [string, string][]): string {
   return values.map(([name, value]) => `  ${padded(name, width)}  ${tinted(plain(value), statusStyle(value, name))}`).join('\n')
 }
 
+/** An instant of the wire (RFC 3339, UTC) to the minute. */
+export const minute = (instant: string) => instant.slice(0, 16).replace('T', ' ')
+
 const statusStyle = (value: string, name: string) => (/^status$/i.test(name) ? STATUS[value] : undefined)
 const tinted = (text: string, style: Style | undefined) => (style ? paint(process.stdout, style, text) : text)
 const length = (text: string) => [...text].length

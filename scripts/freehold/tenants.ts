@@ -1,6 +1,6 @@
 import { addAdopting } from './adopting.ts'
 import { addUsage } from './analytics.ts'
-import { Provisioning, type Step, type Tenant } from './answers.ts'
+import { Provisioning, type Step, Tenant } from './answers.ts'
 import { type Api, withApi } from './api.ts'
 import { addCertificate } from './certificate.ts'
 import { addChanging } from './changing.ts'
@@ -9,19 +9,19 @@ import { CREDENTIAL_SETTINGS } from './credentials.ts'
 import { addExporting } from './exporting.ts'
 import { addLicenses } from './licenses.ts'
 import { addLimits } from './limits.ts'
+import { addPaging, listed, type Paging, printList } from './lists.ts'
 import { create, retry, type Wanted, type Watching } from './making.ts'
 import { addMoving } from './moving.ts'
 import { type Globals, whole } from './options.ts'
 import { print, printJson, tell } from './output.ts'
 import { failed, stepTable } from './provisioning.ts'
-import { findTenant, listTenants } from './registry.ts'
+import { findTenant } from './registry.ts'
 import { addResetting } from './resetting.ts'
 import { addRestoring } from './restoring.ts'
 import { addRotation } from './rotation.ts'
 import { addSwitching } from './switching.ts'
-import { pairs, table } from './table.ts'
+import { minute, pairs } from './table.ts'
 
-const MAX_LIST = 100_000
 const MAX_WAIT_SECONDS = 3600
 const ADMIN_SETTING = `
 FREEHOLD_ADMIN_PASSWORD is the first administrator's password. Without it one is generated and shown only once.`
@@ -42,9 +42,8 @@ const addWanted = (command: Command): Command =>
 
 type Listed = Partial<
   Record<'search' | 'status' | 'plan' | 'environment' | 'isolation' | 'region' | 'schemaVersion' | 'sort', string>
-> & {
-  limit: number
-}
+> &
+  Paging
 
 /** The commands on the platform's tenants. */
 export function addTenants(program: Command): void {
@@ -55,11 +54,8 @@ export function addTenants(program: Command): void {
     )
     .addHelpText('afterAll', CREDENTIAL_SETTINGS)
 
-  tenants
-    .command('list')
-    .description('list tenants, newest first')
+  addPaging(tenants.command('list').description('list tenants, newest first'))
     .example('--status active --sort subdomain')
-    .option('--limit <n>', 'the maximum number of tenants', whole(1, MAX_LIST), 100)
     .option('--search <text>', 'those with this in their subdomain, a former one, legal name or tax id')
     .option('--status <status>', 'those that are provisioning, active, inactive, failed, deleted or erasing')
     .option('--plan <name>', 'those of a plan')
@@ -125,16 +121,21 @@ export function addTenants(program: Command): void {
       .option('--no-wait', 'do not wait')
 }
 
-async function list(api: Api, { json, limit, ...options }: Globals & Listed): Promise<void> {
+async function list(api: Api, { json, limit, all, ...options }: Globals & Listed): Promise<void> {
   const { search, status, plan, environment, isolation, region, schemaVersion: schema_version, sort } = options
   const asked = { search, status, plan, environment, isolation, region, schema_version, sort }
-  const found = await listTenants(api, limit, asked)
-  if (json) return printJson(found)
+  const found = await listed(api, Tenant, '/tenants', asked, { limit, all })
   const is_narrowed = Object.entries(asked).some(([name, value]) => value !== undefined && name !== 'sort')
-  if (!found.data.length) return tell(is_narrowed ? 'There is no such tenant.' : 'There is no tenant yet.')
-  const rows = found.data.map((t) => [t.subdomain, t.status, t.environment, t.isolation, minute(t.created_at), t.legal_name])
-  print(table(['SUBDOMAIN', 'STATUS', 'ENVIRONMENT', 'ISOLATION', 'CREATED (UTC)', 'LEGAL NAME'], rows))
-  if (found.next_cursor) tell(`There are more than ${limit}; see --limit.`)
+  const none = is_narrowed ? 'There is no such tenant.' : 'There is no tenant yet.'
+  const heads = ['SUBDOMAIN', 'STATUS', 'ENVIRONMENT', 'ISOLATION', 'CREATED (UTC)', 'LEGAL NAME']
+  printList(found, { json, limit }, none, heads, (t) => [
+    t.subdomain,
+    t.status,
+    t.environment,
+    t.isolation,
+    minute(t.created_at),
+    t.legal_name,
+  ])
 }
 
 async function show(api: Api, name: string, { json, steps }: { json?: boolean; steps?: boolean }): Promise<void> {
@@ -170,9 +171,6 @@ const lines = (t: Tenant): [string, string][] => [
   ['schema', t.schema_version ?? '-'],
   ['created (UTC)', minute(t.created_at)],
 ]
-
-/** An instant of the wire (RFC 3339, UTC) to the minute. */
-const minute = (instant: string) => instant.slice(0, 16).replace('T', ' ')
 
 /** The request body. The password comes from the environment: every user of the machine can read options. */
 const newTenant = (subdomain: string, given: Wanted) => ({

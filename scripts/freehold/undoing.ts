@@ -1,10 +1,10 @@
-import { createInterface } from 'node:readline/promises'
 import { z } from 'zod'
 import { type Api, withApi } from './api.ts'
 import type { Command } from './command.ts'
 import { Failure } from './failure.ts'
 import type { Globals } from './options.ts'
 import { plain, print, printJson, tell } from './output.ts'
+import { confirm } from './prompt.ts'
 import { findTenant } from './registry.ts'
 import { table } from './table.ts'
 
@@ -68,15 +68,6 @@ async function undo(api: Api, name: string, options: Options): Promise<void> {
   if (options.json) printJson(ended)
   else report(ended)
   if (ended.newest?.state === 'refused' || ended.newest?.state === 'failed') process.exitCode = 1
-}
-
-/** Asks on a terminal; elsewhere nobody could answer. */
-async function confirm(question: string, { yes }: Options): Promise<void> {
-  if (yes) return
-  if (!process.stdin.isTTY) throw new Failure(`${question} Repeat it with --yes.`)
-  const terminal = createInterface({ input: process.stdin, output: process.stderr })
-  const answer = await terminal.question(`${question} [y/N] `).finally(() => terminal.close())
-  if (!/^y(es)?$/i.test(answer.trim())) throw new Failure('Nothing was changed.')
 }
 
 async function wait(api: Api, path: string, begun: Undo): Promise<Undo> {
