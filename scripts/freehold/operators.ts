@@ -1,12 +1,39 @@
+import { withApi } from './api.ts'
 import type { Command } from './command.ts'
+import { CREDENTIAL_SETTINGS } from './credentials.ts'
 import { Failure } from './failure.ts'
 import { emailAddress, type Globals } from './options.ts'
 import { plain, print, printJson } from './output.ts'
+import { addPeople, findUser, type People, User, WHO } from './people.ts'
 import { masterSettings } from './settings.ts'
 
-/** The commands on operators that need the master itself and not an operator's login. */
+/** The commands on operators. One needs the master itself, and no operator's login. */
 export function addOperators(program: Command): void {
-  const operators = program.command('operators').description('help operators who cannot log in')
+  const operators = program
+    .command('operators')
+    .description('list, show, add, update, deactivate and unlock operators, and change their roles and passwords')
+  const of = (command: Command) => command
+  const on: People['on'] = (options, work) => withApi(options, (api) => work(api, '/operators'))
+  addPeople(operators, { noun: 'operator', make: 'add', suffix: '', of, on })
+  for (const command of operators.commands) command.addHelpText('after', CREDENTIAL_SETTINGS)
+
+  const roles = operators
+    .command('roles')
+    .description('show the roles of an operator, or give them another primary role: owner, operator or auditor')
+    .argument('<operator>', WHO)
+    .argument('[role]', 'the role that replaces the one that they have')
+  roles
+    .example('ann@example.com operator')
+    .addHelpText('after', CREDENTIAL_SETTINGS)
+    .action((name: string, role: string | undefined, _, command: Command) => {
+      const options = command.optsWithGlobals<Globals>()
+      return withApi(options, async (api) => {
+        const found = await findUser(api, '/operators', name)
+        const user = role === undefined ? found : await api.call(User, 'PATCH', `/operators/${found.id}`, { body: { role } })
+        if (options.json) printJson(user)
+        else print(user.roles.map(plain).join('\n'))
+      })
+    })
 
   operators
     .command('unlock')

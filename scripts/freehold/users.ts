@@ -8,6 +8,8 @@ import { TENANT_CREDENTIAL_SETTINGS } from './credentials.ts'
 import { Failure } from './failure.ts'
 import type { Globals } from './options.ts'
 import { plain, print, printJson, tell } from './output.ts'
+import { addPeople, findUser, WHO } from './people.ts'
+import { addTenant, inTenant, type OnPlane } from './planes.ts'
 
 const Issue = z.object({ pointer: z.string(), detail: z.string() })
 const Line = z.object({
@@ -34,7 +36,27 @@ const PROGRESS_LINES = 1_000
 
 /** The commands on the users of a tenant. */
 export function addUsers(program: Command): void {
-  const users = program.command('users').description('the users of a tenant')
+  const users = program
+    .command('users')
+    .description('list, show, create, update, import, deactivate and unlock the users of a tenant, and reset their passwords')
+    .addHelpText('afterAll', TENANT_CREDENTIAL_SETTINGS)
+  addPeople(users, { noun: 'user', make: 'create', suffix: ' --tenant acme', of: addTenant, on: inTenant })
+
+  const unlocking = addTenant(
+    users.command('unlock').description('clear the lockouts of a user, so that they can log in at once'),
+  )
+  unlocking
+    .argument('<user>', WHO)
+    .example('ann@example.com --tenant acme')
+    .action((name: string, _, command: Command) => {
+      const options = command.optsWithGlobals<OnPlane>()
+      return inTenant(options, async (api, at) => {
+        const { id, email } = await findUser(api, at, name)
+        await api.call(z.unknown(), 'POST', `${at}/${id}/unlock`)
+        if (options.json) printJson({ id, state: 'unlocked' })
+        else tell(`${plain(email)} can log in again.`)
+      })
+    })
 
   users
     .command('import')
@@ -45,7 +67,8 @@ export function addUsers(program: Command): void {
     .option('--dry-run', 'report the result of each line without creating users')
     .addHelpText(
       'after',
-      `${TENANT_CREDENTIAL_SETTINGS}\nPassword hashes: bcrypt or Django's pbkdf2_sha256. A user whose hash costs too much (bcrypt above 14, PBKDF2 above 1,500,000 iterations) is created without a password, and their line says so. The same file can be sent again: existing users are reported as duplicates.`,
+      `
+Password hashes: bcrypt or Django's pbkdf2_sha256. A user whose hash costs too much (bcrypt above 14, PBKDF2 above 1,500,000 iterations) is created without a password, and their line says so. The same file can be sent again: existing users are reported as duplicates.`,
     )
     .action((tenant: string, file: string, { dryRun = false }: { dryRun?: boolean }, command: Command) =>
       importUsers(tenant, file, dryRun, command.optsWithGlobals<Globals>()),
