@@ -1,5 +1,6 @@
 import about from '../../package.json' with { type: 'json' }
 import { addAnalytics } from './analytics.ts'
+import { addApiKeys } from './api-keys.ts'
 import { addAudit } from './audit.ts'
 import { Command } from './command.ts'
 import { addCompletion } from './completion.ts'
@@ -15,6 +16,7 @@ import { addGlobals, type Globals } from './options.ts'
 import { addPlans } from './plans.ts'
 import { addPresets } from './presets.ts'
 import { addProfiles } from './profile-list.ts'
+import { addPermissions, addRoles } from './roles.ts'
 import { addSetup } from './setup.ts'
 import { addTenants } from './tenants.ts'
 import { addUsers } from './users.ts'
@@ -50,6 +52,9 @@ export function commandLine(): Command {
   addPresets(program)
   addAudit(program)
   addUsers(program)
+  addRoles(program)
+  addPermissions(program)
+  addApiKeys(program)
   addKeys(program)
   addOperators(program)
   addMigrate(program)
