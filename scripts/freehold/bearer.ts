@@ -81,7 +81,7 @@ async function logIn(
   const { access_token, must_change_password } = shaped(plane, Entered, answer)
   if (must_change_password)
     throw new Failure(
-      `${email} must change the password first: freehold login asks for a new one, or POST ${plane.base}/auth/password-change {current_password, new_password}.`,
+      `${email} must change the password first: freehold password, or POST ${plane.base}/auth/password-change {current_password, new_password}.`,
       'password_change_required',
     )
   return access_token

@@ -13,10 +13,13 @@ import { addLoggingIn } from './logging-in.ts'
 import { addMigrate } from './migrate.ts'
 import { addOperators } from './operators.ts'
 import { addGlobals, type Globals } from './options.ts'
+import { addPassword } from './password.ts'
 import { addPlans } from './plans.ts'
 import { addPresets } from './presets.ts'
 import { addProfiles } from './profile-list.ts'
 import { addPermissions, addRoles } from './roles.ts'
+import { addSessions } from './sessions.ts'
+import { addSettings } from './setting-values.ts'
 import { addSetup } from './setup.ts'
 import { addTenants } from './tenants.ts'
 import { addUsers } from './users.ts'
@@ -26,7 +29,7 @@ As whom, and where: FREEHOLD_TOKEN, or FREEHOLD_EMAIL and FREEHOLD_PASSWORD (ins
 and FREEHOLD_TENANT_PASSWORD) with --url, FREEHOLD_URL or http://localhost:8787; else the profile of --profile, FREEHOLD_PROFILE or
 freehold profiles use, with its own address; else the operator of a local npm start, at this machine.
 
-Settings of the environment: FREEHOLD_URL, FREEHOLD_PROFILE, XDG_CONFIG_HOME, FREEHOLD_TOKEN or FREEHOLD_EMAIL and FREEHOLD_PASSWORD, FREEHOLD_ADMIN_PASSWORD, FREEHOLD_NEW_PASSWORD,
+Settings of the environment: FREEHOLD_URL, FREEHOLD_PROFILE, XDG_CONFIG_HOME, FREEHOLD_TOKEN or FREEHOLD_EMAIL and FREEHOLD_PASSWORD, FREEHOLD_ADMIN_PASSWORD, FREEHOLD_NEW_PASSWORD, FREEHOLD_CURRENT_PASSWORD,
 FREEHOLD_TENANT_TOKEN or FREEHOLD_TENANT_EMAIL and FREEHOLD_TENANT_PASSWORD,
 MASTER_DATABASE_URL, MASTER_READER_URL, ENCRYPTION_KEYS, OWNER_KEYS, PASSWORD_HASH_ITERATIONS, NEON_SQL_URL,
 NEON_API_KEY, NEON_ORG_ID, NEON_API_URL, CLOUDFLARE_API_TOKEN, CLOUDFLARE_API_BASE_URL, NO_COLOR. The help of each command lists those it reads.
@@ -55,6 +58,9 @@ export function commandLine(): Command {
   addRoles(program)
   addPermissions(program)
   addApiKeys(program)
+  addSessions(program)
+  addSettings(program)
+  addPassword(program)
   addKeys(program)
   addOperators(program)
   addMigrate(program)
