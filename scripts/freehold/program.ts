@@ -10,6 +10,7 @@ import { addDoctor } from './doctor.ts'
 import { addGroups } from './groups.ts'
 import { addKeys } from './keys.ts'
 import { addLoggingIn } from './logging-in.ts'
+import { addLogs } from './logs.ts'
 import { addMigrate } from './migrate.ts'
 import { addOperators } from './operators.ts'
 import { addGlobals, type Globals } from './options.ts'
@@ -68,6 +69,7 @@ export function commandLine(): Command {
   addAnalytics(program)
   addDev(program)
   addCompletion(program)
+  addLogs(program)
   return program
 }
 
