@@ -12,6 +12,7 @@ import { addKeys } from './keys.ts'
 import { addLoggingIn } from './logging-in.ts'
 import { addLogs } from './logs.ts'
 import { addMigrate } from './migrate.ts'
+import { addOpening } from './opening.ts'
 import { addOperators } from './operators.ts'
 import { addGlobals, type Globals } from './options.ts'
 import { addPassword } from './password.ts'
@@ -70,6 +71,7 @@ export function commandLine(): Command {
   addDev(program)
   addCompletion(program)
   addLogs(program)
+  addOpening(program)
   return program
 }
 
