@@ -20,7 +20,7 @@ export function addLogs(program: Command): void {
     .option('--trace <id>', 'lines of a trace id, as X-Trace-Id and problems have it', trace)
     .addOption(new Option('--level <level>', 'lines of this level and above').choices(LEVELS))
     .option('--status <status>', 'lines of requests that were answered with this, as 503 or 4xx', status)
-    .option('--worker <name>', 'a Worker by its name; default: production of the wrangler.toml of this folder')
+    .option('--worker <name>', 'a Worker by its name; default: production of the wrangler.toml of this folder', worker)
     .addHelpText(
       'after',
       `
@@ -34,7 +34,11 @@ It runs \`wrangler tail\`: wrangler is on the PATH (in the repository: npm run f
 
 async function follow(options: Globals & Filter & { worker?: string }): Promise<void> {
   const which = options.worker === undefined ? ['--env', 'production'] : [options.worker]
-  const child = spawn('wrangler', ['tail', ...which, '--format', 'json'], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn('wrangler', ['tail', ...which, '--format', 'json'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    // There it is a script of the shell.
+    shell: process.platform === 'win32',
+  })
   const ended = once(child, 'close').catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'ENOENT') throw error
     throw new Failure(
@@ -78,6 +82,11 @@ const quoted = (value: unknown) => (typeof value === 'string' && !/[\s"=]/.test(
 function trace(text: string): string {
   if (!/^[0-9a-f]{32}$/i.test(text)) throw new InvalidArgumentError('It must be a trace id: 32 hex digits.')
   return text.toLowerCase()
+}
+
+function worker(text: string): string {
+  if (!/^[a-z0-9][a-z0-9_-]{0,254}$/i.test(text)) throw new InvalidArgumentError('It must be the name of a Worker.')
+  return text
 }
 
 function status(text: string): string {

@@ -190,6 +190,7 @@ describe('logs', () => {
     ['--status', '700'],
     ['--trace', 'abc'],
     ['--tenant', 'a b'],
+    ['--worker', 'x;y'],
   ])('%j is wrong usage', async (args) => {
     expect((await logs(...args)).code).toBe(2)
   })
