@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { createConfig, lintFromString } from '@redocly/openapi-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { rucFor } from '../../scripts/dev/settings.ts'
 import { alive, ask, below, freePort, ROOT, type Running, ready, start } from './running.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'freehold-start-'))
@@ -76,18 +77,25 @@ describe('npm start', () => {
     expect(problems.map((p) => `${p.severity} ${p.ruleId}: ${p.message} ${p.location[0]?.pointer ?? ''}`)).toEqual([])
   })
 
-  it('makes the tour of the README come true, line by line', async ({ skip }) => {
-    skip(!hasCurl(), 'curl is not on this machine')
+  it.for(['sh', 'zsh'])('makes the tour of the README come true as it is pasted into %s', async (shell, { skip }) => {
+    for (const program of ['curl', shell]) skip(!has(program), `${program} is not on this machine`)
+    const tenant = `acme-${shell}`
     const readme = readFileSync(join(ROOT, 'README.md'), 'utf8')
     const tour = readme.slice(readme.indexOf('## Five minutes'), readme.indexOf('## Go on'))
     const lines = [...tour.matchAll(/```sh\n([\s\S]*?)```/g)].map(([, block]) => block).join('')
-    const script = lines.replaceAll('8787', String(port)).replaceAll('.freehold/', `${dataDir}/`)
+    const script = lines
+      .replaceAll('8787', String(port))
+      .replaceAll('.freehold/', `${dataDir}/`)
+      .replaceAll('"acme"', `"${tenant}"`)
+      .replaceAll('acme.localhost', `${tenant}.localhost`)
+      .replaceAll('X-Tenant: acme', `X-Tenant: ${tenant}`)
+      .replaceAll('20031353204', rucFor(tenant))
     const marked = script.replaceAll(
       /^npm run freehold -- tenants list$/gm,
       `FREEHOLD_URL=${facts.url} npm run freehold -- tenants list --data ${dataDir}`,
     )
     writeFileSync(join(folder, 'tour.sh'), `set -e\n${marked}`)
-    const { stdout } = await promisify(execFile)('sh', [join(folder, 'tour.sh')], { cwd: ROOT })
+    const { stdout } = await promisify(execFile)(shell, [join(folder, 'tour.sh')], { cwd: ROOT })
     for (const sign of [
       'status: active',
       'password_change_required',
@@ -160,9 +168,9 @@ describe('a start that cannot work ends with one sentence that names why, and 1'
   })
 })
 
-function hasCurl(): boolean {
+function has(program: string): boolean {
   try {
-    execFileSync('curl', ['--version'])
+    execFileSync('sh', ['-c', `command -v ${program}`])
     return true
   } catch {
     return false
