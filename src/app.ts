@@ -31,7 +31,7 @@ import { recoveryRoutes, registrationRoutes, tenantRecoveryRoutes, userRecoveryR
 import { overrideRoutes, permissionRoutes } from './roles/permission-routes.ts'
 import { assignmentRoutes, roleRoutes } from './roles/routes.ts'
 import { sessionRoutes, userSessionRoutes } from './sessions/routes.ts'
-import { settingRoutes } from './settings/routes.ts'
+import { logoRoutes, settingRoutes, tenantSettingRoutes } from './settings/routes.ts'
 import { adoptionRoutes } from './tenants/adoption/routes.ts'
 import { analyticsRoutes, usageRoutes } from './tenants/analytics/routes.ts'
 import { certificateRoutes } from './tenants/certificate/routes.ts'
@@ -61,7 +61,7 @@ app.use('*', requireHttps)
 app.use('*', requireOwnHost)
 app.use('*', redirectPages(movedFrom))
 app.use('/platform/v1/*', plane(platformPlane, countUse))
-for (const path of ['/api/v1/*', '/.well-known/*', '/oauth/*']) app.use(path, plane(tenantPlane, countUse))
+for (const path of ['/api/v1/*', '/.well-known/*', '/oauth/*', '/logo']) app.use(path, plane(tenantPlane, countUse))
 for (const path of ['/platform/v1/auth/*', '/api/v1/auth/*', '/oauth/*']) app.use(path, refuseForeignPages)
 
 app.route('/platform/v1/auth', authRoutes)
@@ -97,7 +97,8 @@ app.route('/api/v1/auth', authRoutes)
 app.route('/api/v1/auth', recoveryRoutes)
 app.route('/api/v1/auth', registrationRoutes)
 app.route('/api/v1/sessions', sessionRoutes)
-app.route('/api/v1/settings', settingRoutes)
+app.route('/api/v1/settings', tenantSettingRoutes)
+app.route('/logo', logoRoutes)
 app.route('/api/v1/api-keys', apiKeyRoutes)
 app.route('/api/v1/users', userApiKeyRoutes)
 app.route('/api/v1/users', userSessionRoutes)

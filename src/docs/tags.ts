@@ -15,7 +15,11 @@ const SUBJECTS: [name: string, paths: RegExp, description: string][] = [
   ],
   ['Users', /^\/api\/v1\/users/, 'The people of a tenant.'],
   ['Units', /^\/api\/v1\/units/, 'Departments and teams, which scopes refer to.'],
-  ['Settings', /^\/api\/v1\/settings/, 'Rules of a tenant for passwords, sessions, registration and mail.'],
+  [
+    'Settings',
+    /^(\/api\/v1\/settings|\/logo$)/,
+    'Rules of a tenant for passwords, sessions, registration and mail; its name, colour, logo and links.',
+  ],
   ['Usage', /^\/api\/v1\/usage/, 'Limits of a tenant, and what it uses of them.'],
   ['Platform: authentication', /^\/platform\/v1\/(auth\/|\.well-known)/, 'As of a tenant, for operators.'],
   ['Platform: operators', /^\/platform\/v1\/operators/, 'The users of the platform.'],

@@ -103,7 +103,12 @@ export const TEXTS: Record<string, string> = {
     'A checkpoint holds the hash of all activities since the one before it, so that none can be changed or cut off unseen.',
   listUserActivities: 'Returns what this user did, in the scope of the permission.',
   getSettings: 'Returns the settings with their `ETag`.',
-  updateSettings: 'Fields that are left out stay. A setting takes effect with the next request.',
+  updateSettings:
+    'Fields that are left out stay, and `null` takes one of the `links` away. A setting takes effect with the next request.',
+  setLogo:
+    'Send the bytes of the image as the body. What it is, its first bytes say: they must be of the type in `Content-Type`. The logo before it is replaced.',
+  deleteLogo: 'Pages then show the name of the tenant.',
+  getLogo: 'Pages of any origin may show it. Caches may keep it for five minutes.',
   getUsage: 'Returns limits of the plan or license, and how much of each is used now.',
   countDocuments: 'All of them or none: beyond the limit the answer is `limit_reached`, also for many requests at once.',
   getJwks:

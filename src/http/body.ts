@@ -38,12 +38,12 @@ const limitBody: MiddlewareHandler<AppEnv> = (c, next) => (AUTH.test(c.req.path)
  * Refuses other content types of a body, which the validators after this one would accept (every `+json`), other charsets than
  * UTF-8, and encoded bodies, which they would read as they are. Fails with unsupported_media_type.
  */
-export const typed = (types: string[]) =>
+export const typed = (types: readonly string[], said = types[0]) =>
   createMiddleware<AppEnv>(async (c, next) => {
     const coding = c.req.header('Content-Encoding')?.trim().toLowerCase() || 'identity'
     if (coding !== 'identity') throw new Problem('unsupported_media_type', 'Send the body without Content-Encoding.')
     const { essence, charset } = typeOf(c)
-    if (!types.includes(essence)) throw new Problem('unsupported_media_type', `Send ${types[0]}.`)
+    if (!types.includes(essence)) throw new Problem('unsupported_media_type', `Send ${said}.`)
     if (charset !== 'utf-8' && charset !== 'utf8') throw new Problem('unsupported_media_type', 'Send UTF-8.')
     // The validators know fewer spellings.
     if (essence !== MULTIPART && c.req.header('Content-Type') !== undefined) {
@@ -87,6 +87,15 @@ export const checkQuery = createMiddleware<AppEnv>(async (c, next) => {
   if (query) checkEncoded(query, 'query')
   await next()
 })
+
+/** A body that is a file, which the handler reads: the types that it may have, and how large it may be. */
+export type FileBody = { types: readonly string[]; most_kib: number }
+
+/** What is asked of a body that is a file: its type and its size. What is in it the handler looks at. */
+export const fileBody = ({ types, most_kib }: FileBody): MiddlewareHandler<AppEnv>[] => [
+  typed(types, types.join(', ')),
+  refusing(most_kib * KIB, () => new Problem('body_too_large', `Send at most ${most_kib} KiB.`)),
+]
 
 /** What is asked of a body that the validators read: its type, its size, and that it is what it says. */
 export const strictBody = (types: string[]): MiddlewareHandler<AppEnv>[] => [typed(types), limitBody, checkBody]

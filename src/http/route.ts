@@ -4,7 +4,7 @@ import { type Code, Problem } from '../kernel/problem.ts'
 import { languageOf } from './accept-language.ts'
 import { needOf, requireCredential, withoutAdmission } from './admit.ts'
 import type { AppEnv } from './app-env.ts'
-import { checkQuery, FORMS, JSON_TYPE, PATCH_TYPE, strictBody, typed, URLENCODED } from './body.ts'
+import { checkQuery, type FileBody, FORMS, fileBody, JSON_TYPE, PATCH_TYPE, strictBody, typed, URLENCODED } from './body.ts'
 import { type Asked, answered, asked, isTagged, problemResponses } from './declared.ts'
 import { EVENT_STREAM, LastEventId } from './events.ts'
 import { IdempotencyHeader, once } from './idempotency.ts'
@@ -60,10 +60,14 @@ type Spec<P extends string, M extends string, B, F, Q, I, R> = {
   /** An endpoint of OAuth, whose errors are those of RFC 6749 and whose form is never multipart: the errors that are its own. */
   oauth?: OAuthName[]
   lines?: Lines
+  /** A body that is a file, which the handler reads itself. */
+  file?: FileBody
   /** A stream of events (`follow`): the schema of what is followed. `trips` are those of its first event; each look costs one more. */
   events?: z.ZodType
   /** Files that the handler writes itself, by their type. */
   files?: Record<string, z.ZodType>
+  /** They have an entity tag. */
+  tagged?: true
   query?: Q
   params?: I
   /** A public endpoint that reads the cookies of an account. */
@@ -107,12 +111,12 @@ export function route<
   const creates = spec.method === 'post' && 201 in spec.returns
   const codes = new Set<Code>([
     ...(creates ? IDEMPOTENT : []),
-    ...(spec.body || spec.form || spec.lines ? BODY : []),
+    ...(spec.body || spec.form || spec.lines || spec.file ? BODY : []),
     ...(spec.public ? [] : AUTHENTICATED),
     ...EVERY,
     ...(spec.problems ?? []),
   ])
-  const is_conditional = spec.method === 'get' && isTagged(spec.returns[200] ?? null)
+  const is_conditional = spec.method === 'get' && (spec.tagged || isTagged(spec.returns[200] ?? null))
   const policy = (!spec.public || failures !== undefined) && 'RateLimit-Policy'
   const returns = Object.entries(spec.returns).map(([status, schema]) => [
     status,
@@ -129,7 +133,7 @@ export function route<
         }
       : {
           description: spec.summary,
-          headers: answered(policy),
+          headers: answered(spec.tagged && 'ETag', policy),
           ...(spec.lines && { content: { [NDJSON]: { schema: spec.lines.gives } } }),
           ...(spec.files && { content: contentOf(spec.files) }),
           ...(spec.events && status === '200' && { content: { [EVENT_STREAM]: { schema: spec.events } } }),
@@ -164,6 +168,7 @@ export function route<
         : []),
       ...(!spec.body && spec.form ? strictBody([URLENCODED]) : []),
       ...(spec.lines ? [typed([NDJSON])] : []),
+      ...(spec.file ? fileBody(spec.file) : []),
       ...(creates ? [once] : []),
     ],
     request: {
@@ -174,6 +179,9 @@ export function route<
       }),
       ...(!spec.body && spec.form && { body: { content: { [URLENCODED]: { schema: spec.form } }, required: true } }),
       ...(spec.lines && { body: { content: { [NDJSON]: { schema: spec.lines.takes } }, required: true } }),
+      ...(spec.file && {
+        body: { content: contentOf(Object.fromEntries(spec.file.types.map((type) => [type, FILE]))), required: true },
+      }),
       ...(spec.query && { query: strict(spec.query) }),
       ...(spec.params && { params: spec.params }),
       ...(creates && { headers: IdempotencyHeader }),
@@ -229,5 +237,8 @@ const strict = <S>(schema: S): S => (schema instanceof z.ZodObject ? (schema.str
 /** The body of a route, once in the document: `CreateRoleBody`. */
 const bodyOf = ({ body, operationId }: { body?: unknown; operationId: string }) =>
   body instanceof z.ZodType ? strict(body).openapi(`${operationId.charAt(0).toUpperCase()}${operationId.slice(1)}Body`) : body
+
+/** The bytes of a file, in a body or an answer. */
+export const FILE = z.string().openapi({ format: 'binary' })
 
 const NDJSON = 'application/x-ndjson'

@@ -12,6 +12,7 @@ export type Realm = {
   /** null: the platform. */
   subdomain: string | null
   legal_name: string
+  is_demo: boolean
   /** `iss` and `aud` of its tokens. */
   url: string
   /** Those of tokens that were made under its former names, while they count. */

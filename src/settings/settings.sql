@@ -1,9 +1,9 @@
 -- Settings: what a tenant decides for itself, columns of its one row (freehold.tenant).
 --
--- Threat: by a setting, somebody hands strangers who register a role that they do not hold themselves; or two settings
--- contradict each other, so that the weaker one is what counts and nobody sees it. How far each setting may go, a
--- constraint of the table says (tenant_settings). A change of settings is an update. Called from outside:
--- access.idle_limit.
+-- Threat: by a setting, somebody hands strangers who register a role that they do not hold themselves, or has mails take
+-- the tokens of others to a page of their own; or two settings contradict each other, so that the weaker one is what
+-- counts and nobody sees it. How far each setting may go, constraints of the table say (tenant_settings, tenant_look). A
+-- change of settings is an update. Called from outside: access.idle_limit.
 
 -- How long a session may be without a request. Activity is noted at most once a minute, so that a session ends up to a
 -- minute before that and never after it.
@@ -50,6 +50,21 @@ begin
   end if;
 end $$;
 
+-- Refuses an update that sets a link which mails carry, unless the admitted user holds every permission at scope `all`,
+-- by themselves and with this API key. The token in such a mail sets the password of whoever asked for it, and the page
+-- that it leads to reads it: who chooses that page can become anybody. Taking a link away leads back to our pages.
+create function access.check_links(was freehold.tenant, is_now freehold.tenant) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+  if exists (select from jsonb_each(is_now.links) n where n.value is distinct from was.links -> n.key)
+    and exists (
+      select from freehold.permissions p where p.deleted_at is null and p.name <> all (access.held_everywhere(null)))
+  then
+    perform access.refuse('forbidden',
+      'Setting links needs every permission at scope all, because the tokens that set passwords go where links lead.');
+  end if;
+end $$;
+
 -- The role that strangers get, the fallback too, is handed out by the user who names it, opens registration, or opens
 -- it to others than before.
 create function access.before_tenant() returns trigger
@@ -59,6 +74,9 @@ declare
 begin
   new.updated_at := now();
   perform access.check_settings(old, new);
+  if access.permission() = 'setting:update' then
+    perform access.check_links(old, new);
+  end if;
   if access.permission() = 'setting:update'
     and (
       (
@@ -127,5 +145,5 @@ call access.protect('freehold.tenant', 'setting',
     password_days,password_warning_days,password_min_length,password_max_length,password_upper,password_lower,
     password_digit,password_special,password_unique,password_history,password_personal,password_common,
     registration,registration_domains,registration_role,delegation_approval,max_delegations,
-    mail_per_recipient_hour,mail_per_day}',
+    mail_per_recipient_hour,mail_per_day,name,accent_color,links}',
   deletes => false);

@@ -1,15 +1,18 @@
 /**
- * The settings of a tenant: password policy, session lifetimes, registration, mail limits. Threat: a setting that disables a
- * protection, two that contradict each other, or one that gives strangers a role which the caller does not hold. A constraint bounds
- * each setting (tenant_settings); a trigger checks the role, and settings against each other (src/settings/settings.sql).
+ * The settings of a tenant: password policy, session lifetimes, registration, mail limits, look. Threat: a setting that disables a
+ * protection, two that contradict each other, one that gives strangers a role which the caller does not hold, or one that leads mails
+ * astray. Constraints bound each setting (tenant_settings, tenant_look); a trigger checks the role, who sets links, and settings
+ * against each other (src/settings/settings.sql).
  */
 import { z } from '@hono/zod-openapi'
 import { sql } from 'drizzle-orm'
 import type { Ctx } from '../kernel/context.ts'
 import { Text } from '../kernel/fields.ts'
+import { Problem } from '../kernel/problem.ts'
 import { matches, rfc3339, rowsOf, unchanged } from '../kernel/wire.ts'
 import { Domain } from '../names/addresses.ts'
-import { PermissionName } from '../names/names.ts'
+import { Name, PermissionName } from '../names/names.ts'
+import { faultOf, LINKS_SHOWN, LinkPatch, LinkSettings } from './links.ts'
 import { tenant } from './table.ts'
 
 /** Which of a user's permissions an access token carries. */
@@ -79,14 +82,29 @@ const Editable = z.object({
     description: 'Mails and texts of the tenant in a day (UTC), of which a quarter is kept for those that take a login',
   }),
   max_delegations: whole(1, 200).openapi({ description: 'Delegations of one delegator that have not ended' }),
+  name: Name(70)
+    .nullable()
+    .openapi({ description: 'What pages and mails call the tenant. null: its legal name.', example: 'Acme' }),
+  accent_color: z
+    .string()
+    .regex(/^#[0-9a-fA-F]{6}$/, 'must be a colour such as #1f4e79')
+    .toLowerCase()
+    .nullable()
+    .openapi({
+      description:
+        'The colour of buttons and links on pages and in mails, as `#rrggbb`; where it could not be read it is made darker or lighter. null: the default.',
+      example: '#1f4e79',
+    }),
+  links: LinkSettings,
 })
 export const Settings = Editable.extend({ updated_at: z.iso.datetime() }).openapi('Settings')
 /** A JSON merge patch (RFC 7396). */
-export const SettingsPatch = Editable.partial().openapi('SettingsPatch')
+export const SettingsPatch = Editable.extend({ links: LinkPatch }).partial().openapi('SettingsPatch')
 type Settings = z.infer<typeof Settings>
 
 const columns = Object.keys(Editable.shape) as (keyof z.infer<typeof Editable>)[]
-const one = sql`select ${sql.raw(columns.join(', '))}, ${rfc3339('updated_at')} as updated_at from ${tenant}`
+const shown = columns.map((column) => (column === 'links' ? LINKS_SHOWN : column)).join(', ')
+const one = sql`select ${sql.raw(shown)}, ${rfc3339('updated_at')} as updated_at from ${tenant}`
 
 function read(result: unknown): Settings {
   const [settings] = rowsOf<Settings>(result)
@@ -101,15 +119,18 @@ export const getSettings = async (ctx: Ctx): Promise<Settings> => read((await ct
  * Changes the given settings. One round trip; `setting:update` at scope `all`. Fails with etag_mismatch, invalid_request (also
  * for a role that does not exist, and for settings that contradict each other after the change: idle time over session_days,
  * password_warning_days over password_days, password_unique over password_min_length), forbidden (registration with a role that
- * carries more than the caller holds).
+ * carries more than the caller holds; a link, by who does not hold every permission).
  */
 export async function patchSettings(ctx: Ctx, patch: z.infer<typeof SettingsPatch>, ifMatch?: string): Promise<Settings> {
   // Whoever sets days and does not name minutes means the days.
   const wanted = patch.idle_days === undefined ? patch : { idle_minutes: null, ...patch }
+  checkLinks(ctx, patch.links)
   const assignments = Object.entries(wanted).map(([column, value]) =>
-    Array.isArray(value)
-      ? sql`${sql.identifier(column)} = array(select jsonb_array_elements_text(${JSON.stringify(value)}::jsonb))`
-      : sql`${sql.identifier(column)} = ${value}`,
+    column === 'links'
+      ? sql`links = ${value === null ? sql`'{}'` : sql`jsonb_strip_nulls(links || ${JSON.stringify(value)}::jsonb)`}`
+      : Array.isArray(value)
+        ? sql`${sql.identifier(column)} = array(select jsonb_array_elements_text(${JSON.stringify(value)}::jsonb))`
+        : sql`${sql.identifier(column)} = ${value}`,
   )
   const [changed, result] = await ctx.run(
     ctx.db.execute(
@@ -120,4 +141,13 @@ export async function patchSettings(ctx: Ctx, patch: z.infer<typeof SettingsPatc
   const settings = read(result)
   if (rowsOf(changed).length === 0) throw unchanged(settings, ifMatch)
   return settings
+}
+
+/** Fails with invalid_request for links that only a tenant for demonstrations may have. */
+function checkLinks(ctx: Ctx, links: z.infer<typeof LinkPatch> | undefined): void {
+  const errors = Object.entries(links ?? {}).flatMap(([name, link]) => {
+    const detail = link && faultOf(link, ctx.realm.is_demo)
+    return detail ? [{ pointer: `#/links/${name}`, detail }] : []
+  })
+  if (errors.length) throw new Problem('invalid_request', undefined, { errors })
 }

@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm'
-import { bigint, boolean, check, integer, text, uuid } from 'drizzle-orm/pg-core'
-import { freehold, moment } from '../kernel/schema.ts'
+import { bigint, boolean, check, integer, jsonb, text, uuid } from 'drizzle-orm/pg-core'
+import { bytea, freehold, moment } from '../kernel/schema.ts'
 
 /** The one row of a tenant's database that identifies the tenant, says whether it is active, and holds its settings. */
 export const tenant = freehold.table(
@@ -70,6 +70,11 @@ export const tenant = freehold.table(
     mail_per_day: integer().notNull().default(2000),
     /** How many delegations that have not ended a user can have as their delegator. */
     max_delegations: integer().notNull().default(50),
+    /** What its pages and mails are called and look like (look.ts): null takes the legal name, and the default colour. */
+    name: text(),
+    accent_color: text(),
+    /** Addresses that mails and pages lead to in place of our pages (links.ts): those that are set. */
+    links: jsonb().notNull().default({}),
     updated_at: moment().notNull().defaultNow(),
   },
   (t) => [
@@ -87,6 +92,34 @@ export const tenant = freehold.table(
         and ${t.idle_minutes} between 15 and 525600 and ${t.first_password_hours} between 1 and 720
         and ${t.reset_link_minutes} between 15 and 1440 and ${t.api_key_days} between 0 and 3650
         and ${t.max_delegations} between 1 and 200 and ${t.mail_per_recipient_hour} between 1 and 20 and ${t.mail_per_day} between 1 and 50000`,
+    ),
+    check(
+      'tenant_look',
+      sql`char_length(${t.name}) between 1 and 70 and ${t.accent_color} ~ '^#[0-9a-f]{6}$'
+        and jsonb_typeof(${t.links}) = 'object' and octet_length(${t.links}::text) <= 4096`,
+    ),
+  ],
+)
+
+/** The logo of the tenant, at most one: apart from the settings, so that reading those stays small. */
+export const logo = freehold.table(
+  'logo',
+  {
+    one: boolean().primaryKey().default(true),
+    content_type: text({ enum: ['image/png', 'image/jpeg', 'image/webp'] }).notNull(),
+    width: integer().notNull(),
+    height: integer().notNull(),
+    /** The SHA-256 of the content. */
+    etag: text().notNull(),
+    content: bytea().notNull(),
+    updated_at: moment().notNull().defaultNow(),
+  },
+  (t) => [
+    check('logo_is_one', sql`${t.one}`),
+    check(
+      'logo_is_small',
+      sql`${t.content_type} in ('image/png', 'image/jpeg', 'image/webp') and ${t.width} between 1 and 1024
+        and ${t.height} between 1 and 1024 and octet_length(${t.content}) between 1 and 65536`,
     ),
   ],
 )

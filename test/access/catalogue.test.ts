@@ -36,6 +36,8 @@ const APP_MAY_CALL = [
   'access.key()',
   'access.lock_user(uuid)',
   'access.login_history(uuid,integer,timestamp with time zone,uuid)',
+  'access.logo(uuid)',
+  'access.look(uuid)',
   'access.mail_reset_link(uuid,text,uuid,bytea,text)',
   'access.may_read_all_audit()',
   'access.may_read_audit()',
@@ -80,6 +82,7 @@ const APP_MAY_READ = [
     'audit_log',
     'delegation_permissions',
     'delegations',
+    'logo',
     'overrides',
     'permissions',
     'role_permissions',
@@ -97,6 +100,7 @@ const APP_MAY_INSERT = [
   'audiences',
   'delegation_permissions',
   'delegations',
+  'logo',
   'overrides',
   'permissions',
   'role_permissions',
@@ -109,6 +113,7 @@ const APP_MAY_UPDATE = [
   'api_keys',
   'audiences',
   'delegations',
+  'logo',
   'overrides',
   'permissions',
   'role_permissions',
@@ -208,7 +213,7 @@ describe.each<[string, () => (...statements: ReturnType<typeof sql>[]) => Promis
           sql`select relname as name from pg_class where relnamespace in ${schemas} and relkind = 'r' and has_table_privilege('freehold_app', oid, 'delete') order by 1`,
         ),
       ),
-    ).toEqual(where === 'the master' ? ['audiences', 'licenses', 'plans', 'units'] : ['audiences', 'units'])
+    ).toEqual(where === 'the master' ? ['audiences', 'licenses', 'logo', 'plans', 'units'] : ['audiences', 'logo', 'units'])
     const other =
       await ask(sql`select oid::regclass::text as name from pg_class where relnamespace in ${schemas} and relkind = 'r'
       and (has_table_privilege('freehold_app', oid, 'truncate') or has_table_privilege('freehold_app', oid, 'references') or has_table_privilege('freehold_app', oid, 'trigger'))`)

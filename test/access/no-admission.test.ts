@@ -34,6 +34,7 @@ const TABLES = [
   'audit_log',
   'delegation_permissions',
   'delegations',
+  'logo',
   'overrides',
   'permissions',
   'role_permissions',

@@ -89,7 +89,22 @@ const SAMPLES = [
     'a😀b',
     '\ud800',
   ],
-  ...['p{Cc}', '{}', 'Cs', '/u', '\\', 'sha256-abc_DEF', 'v1.2_3', 'acme/9', 'ACME2026', 'abc=', 'ab cd', "it's", '20123456786'],
+  ...[
+    'p{Cc}',
+    '{}',
+    'Cs',
+    '/u',
+    '\\',
+    'sha256-abc_DEF',
+    'v1.2_3',
+    'acme/9',
+    'ACME2026',
+    'abc=',
+    'ab cd',
+    "it's",
+    '20123456786',
+    '#1f4e79',
+  ],
 ]
 
 describe('patterns', () => {

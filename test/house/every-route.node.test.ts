@@ -205,10 +205,9 @@ const isId = ({ operation }: Door, name: string) =>
   operation.parameters?.find((parameter) => parameter.in === 'path' && parameter.name === name)?.schema.format === 'uuid'
 /** The token that this door is for. */
 const right = (door: Door) => (door.tenant ? tokens.acme : tokens.operator)
-const NDJSON = 'application/x-ndjson'
 const typesOf = (door: Door) => Object.keys(door.operation.requestBody?.content ?? {})
-/** A door that takes lines, as many as there are: test/users/import.test.ts knocks at it with those. */
-const takesLines = (door: Door) => typesOf(door).includes(NDJSON)
+/** A door that takes lines or a file: test/users/import.test.ts and test/settings/logo.test.ts knock at it with those. */
+const takesOther = (door: Door) => typesOf(door).every((type) => !/json$|form/.test(type) || type === 'application/x-ndjson')
 const schemaOf = (door: Door, type = 'application/json') => deref(door.operation.requestBody?.content[type]?.schema ?? {})
 /** What a schema may be: itself, or what it offers to choose from. */
 const choices = (schema: Schema): Schema[] => {
@@ -241,15 +240,15 @@ const bodyFor = (schema: Schema): Record<string, unknown> =>
 function at(door: Door, more: Partial<Sent> & { token?: string | null } = {}): Promise<Answer> {
   const { token = right(door), headers, ...rest } = more
   const takes = typesOf(door).length > 0
-  const lines = takesLines(door)
+  const other = takesOther(door)
   return send({
     method: door.method,
     host: hostOf(door),
     path: pathOf(door),
-    ...(takes && { body: lines ? '' : JSON.stringify(bodyFor(schemaOf(door))) }),
+    ...(takes && { body: other ? '' : JSON.stringify(bodyFor(schemaOf(door))) }),
     ...rest,
     headers: {
-      ...(takes && { 'Content-Type': lines ? NDJSON : 'application/json' }),
+      ...(takes && { 'Content-Type': other ? (typesOf(door)[0] ?? '') : 'application/json' }),
       ...(token !== null && !door.open && { Authorization: `Bearer ${token}` }),
       ...headers,
     },
@@ -280,7 +279,7 @@ async function hold(rows: Row[]) {
 }
 
 const guarded = () => doors.filter((door) => !door.open)
-const withBody = () => doors.filter((door) => typesOf(door).length && !takesLines(door))
+const withBody = () => doors.filter((door) => typesOf(door).length && !takesOther(door))
 
 describe('whoever comes', () => {
   test('the document names doors of all kinds, and every one that is not open asks for a token', async () => {

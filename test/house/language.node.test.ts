@@ -33,6 +33,8 @@ const HANDED_ON = [
   'src/tenants/lifecycle/changing.ts: peruvian',
   'src/tenants/provisioning/new-tenant.ts: fault',
   'src/tenants/provisioning/new-tenant.ts: detail',
+  // Faults of links.
+  'src/settings/settings.ts: detail',
   // What a schema finds.
   'src/http/issues.ts: detailOf(issue)',
   'src/users/import-lines.ts: said.fault',

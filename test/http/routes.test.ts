@@ -91,7 +91,7 @@ describe('routes', () => {
   it('take strict bodies, but for the password form, whose unknown parameters are ignored (RFC 6749)', () => {
     for (const { name, operation } of operations)
       for (const [type, { schema }] of Object.entries<any>(operation.requestBody?.content ?? {})) {
-        if (type === 'application/x-www-form-urlencoded') continue
+        if (type === 'application/x-www-form-urlencoded' || type.startsWith('image/')) continue
         const body = schema.$ref ? document.components.schemas[schema.$ref.split('/').at(-1) ?? ''] : schema
         expect(body?.additionalProperties, name).toBe(false)
       }

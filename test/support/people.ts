@@ -13,7 +13,7 @@ type Ask = {
   headers?: Record<string, string>
   body?: unknown
   form?: Record<string, string>
-  raw?: string
+  raw?: string | Uint8Array<ArrayBuffer>
   method?: string
   /** Settings of the Worker, in place of those of the stack. */
   settings?: Record<string, string>

@@ -27,6 +27,7 @@ type Wanted = {
   legal_name?: string
   admin_email?: string
   config?: { origins?: string[] }
+  environment?: 'demo' | 'production'
   /** Its database has the schema of the release before, as a tenant has it that no run has come to. */
   is_behind?: boolean
   /** `branch`, `project`: a branch and a compute of its own, from Neon; the default is a copy in a shared branch. */
@@ -46,6 +47,7 @@ export async function copyTenant(subdomain: string, wanted: Wanted = {}): Promis
     legal_name = `${subdomain} S.A.C.`,
     admin_email = ADMIN.email,
     config = {},
+    environment = 'production',
     is_behind = false,
     isolation = 'database',
   } = wanted
@@ -56,7 +58,7 @@ export async function copyTenant(subdomain: string, wanted: Wanted = {}): Promis
   const sealed = await encrypt(ENCRYPTION_KEYS, id, 'initial_admin', JSON.stringify(admin))
   await master(
     sql`insert into platform.tenants (id, subdomain, legal_name, tax_id, country, region, admin_email, environment, status, isolation, role_preset, database_name, initial_admin_encrypted, config)
-        values (${id}, ${subdomain}, ${legal_name}, ${tax_id}, 'PE', ${NEON_REGION}, ${admin_email}, 'production', 'provisioning', ${isolation}, 'minimal', ${database}, ${sealed}, ${JSON.stringify(config)}::jsonb)`,
+        values (${id}, ${subdomain}, ${legal_name}, ${tax_id}, 'PE', ${NEON_REGION}, ${admin_email}, ${environment}, 'provisioning', ${isolation}, 'minimal', ${database}, ${sealed}, ${JSON.stringify(config)}::jsonb)`,
   )
   const results: Record<string, Result> = {}
   const step = async (name: string) => {

@@ -100,7 +100,7 @@ describe('the reader’s login', () => {
       {
         table: 'platform.tenants',
         columns:
-          'app_url_encrypted config deleted_at former_refresh_key_encrypted id legal_name presets_version refresh_key_encrypted refresh_key_from role_preset schema_version status subdomain v',
+          'app_url_encrypted config deleted_at environment former_refresh_key_encrypted id legal_name presets_version refresh_key_encrypted refresh_key_from role_preset schema_version status subdomain v',
       },
     ])
     for (const column of ['owner_url_encrypted', 'initial_admin_encrypted', 'next_refresh_key_encrypted', 'admin_email'])

@@ -25,6 +25,8 @@ export const database = {
     'No puedes cambiar tu propia unidad: de ella depende el alcance de tus permisos.',
   'is not a unit that you can access': 'no es una unidad a la que tengas acceso',
   'is not a user whom you can access': 'no es un usuario al que tengas acceso',
+  'Setting links needs every permission at scope all, because the tokens that set passwords go where links lead.':
+    'Poner enlaces requiere todos los permisos con alcance all, porque los tokens con los que se pone una contraseña van adonde llevan los enlaces.',
   'must be at most 8 KiB': 'debe tener como máximo 8 KiB',
   '{role} is not a role of this tenant': '{role} no es un rol de este inquilino',
   'would make a user their own manager': 'haría de un usuario su propio superior',

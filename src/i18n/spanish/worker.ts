@@ -1,4 +1,5 @@
 import { doctor } from './doctor.ts'
+import { look } from './look.ts'
 import { oauth } from './oauth.ts'
 import { rotations } from './rotations.ts'
 import { tenants } from './tenants.ts'
@@ -10,6 +11,7 @@ export const worker = {
   ...doctor,
   ...tenants,
   ...oauth,
+  ...look,
   ...rotations,
   // Any body and any field.
   'is not a field of this request': 'no es un campo de esta solicitud',

@@ -135,8 +135,8 @@ create policy reader on platform.realm for select to freehold_reader
 grant usage on schema platform to freehold_reader;
 
 grant
-  select (id, subdomain, legal_name, status, config, role_preset, schema_version, presets_version, app_url_encrypted,
-    refresh_key_encrypted, former_refresh_key_encrypted, refresh_key_from, v, deleted_at)
+  select (id, subdomain, legal_name, environment, status, config, role_preset, schema_version, presets_version,
+    app_url_encrypted, refresh_key_encrypted, former_refresh_key_encrypted, refresh_key_from, v, deleted_at)
 on platform.tenants to freehold_reader;
 
 grant select (kid, realm_id, public_jwk, private_jwk_encrypted, use_from) on platform.signing_keys to freehold_reader;

@@ -26,6 +26,8 @@ export type Entry = {
   /** Missing in entries that an earlier release wrote, as those that follow. */
   former_names?: FormerName[]
   legal_name: string
+  /** Missing in entries that an earlier release wrote, and of the platform. */
+  is_demo?: boolean
   /** Missing in entries that an earlier release wrote. */
   origins?: string[]
   license?: LicenseState | null
@@ -70,7 +72,7 @@ export const tenantUrl = (config: Config, subdomain: string) =>
 const REFRESH_KEYS = sql`'refresh_key', t.refresh_key_encrypted, 'former_refresh_key', t.former_refresh_key_encrypted, 'refresh_key_from', t.refresh_key_from`
 
 /** The columns of an entry, as JSON, from the master. */
-export const ENTRY = sql`jsonb_build_object('v', t.v, 'tenant_id', t.id, 'subdomain', t.subdomain, 'former_names', ${FORMER_NAMES}, 'legal_name', t.legal_name, 'status', t.status,
+export const ENTRY = sql`jsonb_build_object('v', t.v, 'tenant_id', t.id, 'subdomain', t.subdomain, 'former_names', ${FORMER_NAMES}, 'legal_name', t.legal_name, 'is_demo', t.environment = 'demo', 'status', t.status,
   'schema_version', t.schema_version, 'origins', coalesce(t.config -> 'origins', '[]'), 'license', platform.license_of(t.id), 'database', t.app_url_encrypted, ${REFRESH_KEYS},
   'signing_keys', coalesce((select jsonb_agg(jsonb_build_object('kid', k.kid, 'public', k.public_jwk, 'private', k.private_jwk_encrypted, 'use_from', k.use_from) order by k.use_from)
     from platform.signing_keys k where k.realm_id = t.id), '[]'))`
@@ -199,6 +201,7 @@ async function decrypted(config: Config, entry: Entry): Promise<Realm> {
     id: entry.tenant_id,
     subdomain: entry.subdomain,
     legal_name: entry.legal_name,
+    is_demo: entry.is_demo ?? false,
     url: tenantUrl(config, entry.subdomain),
     former_urls: (entry.former_names ?? []).filter(isKept).map(({ name }) => tenantUrl(config, name)),
     origins: entry.origins ?? [],

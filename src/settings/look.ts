@@ -1,0 +1,25 @@
+/** The look of a tenant: what its pages show before anybody has logged in, and what its mails are called. */
+import { sql } from 'drizzle-orm'
+import type { Ctx } from '../kernel/context.ts'
+import type { Policy } from '../passwords/policy.ts'
+import type { Links } from './links.ts'
+
+export type Look = {
+  /** As the settings have it, else the legal name. */
+  name: string
+  /** `#rrggbb`; null: the default (contrast.ts). */
+  accent_color: string | null
+  /** Of the logo at /logo; null: there is none. */
+  logo_etag: string | null
+  /** Whether strangers may register. */
+  registration: boolean
+  /** What a new password must be. */
+  policy: Policy
+  links: Links
+}
+
+/** Gets the look of the tenant, for anybody. One round trip. */
+export async function look(ctx: Ctx): Promise<Look> {
+  const found = await ctx.call<Omit<Look, 'name'> & { name: string | null }>(sql`access.look(${ctx.realm.id})`)
+  return { ...found, name: found.name ?? ctx.realm.legal_name }
+}
