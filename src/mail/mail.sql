@@ -60,7 +60,7 @@ $$;
 
 -- Claims up to `at_most` mails that are due on the given channels, for a minute, and begins an attempt of each. The
 -- attempt counts as failed until access.finish_mails says otherwise: a mail that makes its sender crash does not hold
--- up the others.
+-- up the others. With each is what it shows of the settings, `look`.
 --
 -- `name` is null for a registrant, and for a mail to an address that is not verified yet (`email_change`): its reader
 -- must not see a text that a stranger chose.
@@ -68,8 +68,8 @@ create function access.claim_mails(tenant_id uuid, system_key text, at_most inte
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   claimed jsonb;
+  tenant freehold.tenant := access.check_system(tenant_id, system_key);
 begin
-  perform access.check_system(tenant_id, system_key);
   with due as (
     select m.id
     from freehold.mails m
@@ -106,7 +106,8 @@ begin
       'secrets_encrypted', t.secrets_encrypted,
       'trace_id', t.trace_id,
       'name', case when t.kind <> 'email_change' then coalesce(u.given_name, u.username) end,
-      'timezone', u.timezone
+      'timezone', u.timezone,
+      'look', jsonb_build_object('name', tenant.name, 'accent_color', tenant.accent_color, 'links', tenant.links)
     )
     order by t.created_at, t.id
   )

@@ -2,11 +2,15 @@
 import { type SQL, sql } from 'drizzle-orm'
 import type { Realm } from '../kernel/context.ts'
 import { batch } from '../kernel/db.ts'
+import type { Look } from '../settings/look.ts'
 
 export type Channel = 'email' | 'sms'
 
 /** What delivery needs of a realm: its database, and the system key by which the database recognises the system. */
-export type Deliverer = Pick<Realm, 'id' | 'subdomain' | 'legal_name' | 'url' | 'database_url' | 'system_key'>
+export type Deliverer = Pick<Realm, 'id' | 'subdomain' | 'legal_name' | 'is_demo' | 'url' | 'database_url' | 'system_key'>
+
+/** What mails show of the settings; a database with an earlier schema gives none. */
+export type MailLook = Pick<Look, 'accent_color' | 'links'> & { name: string | null }
 
 export type Claimed = {
   id: string
@@ -21,6 +25,7 @@ export type Claimed = {
   trace_id: string | null
   name: string | null
   timezone: string | null
+  look?: MailLook
 }
 
 /** A mail beyond a limit: which setting it is beyond. */

@@ -1,10 +1,14 @@
 /**
  * Renders a mail. Threat: names that users and tenants chose become markup, headers, links or the message itself in a mail to
  * somebody else. So every value is escaped in HTML and loses its line breaks; what somebody chose has no URL that a mail client
- * would make a link, and nobody is greeted by what is not a name. A link is built from the realm's own URL alone; its token is in
- * the fragment, which browsers send to no server.
+ * would make a link, and nobody is greeted by what is not a name. A link is built from the realm's own URL, or from one that who may
+ * do everything in the tenant set (settings/links.ts); its token is in the fragment, which browsers send to no server. The token is
+ * there once more to be pasted, for a page that runs no script and so does not see the fragment.
  */
 import type { Realm } from '../kernel/context.ts'
+import { type Colours, schemesOf } from '../settings/contrast.ts'
+import { type LinkName, linkTo } from '../settings/links.ts'
+import type { MailLook } from './outbox.ts'
 import { en } from './templates/en.ts'
 import { es } from './templates/es.ts'
 import { KINDS, type MailKind, type MailLanguage, type Template } from './templates/template.ts'
@@ -20,16 +24,19 @@ type Wanted = {
   timezone: string | null
   data: Record<string, unknown>
   secrets: Record<string, string>
+  look?: MailLook
 }
 
-const PAGES: Partial<Record<MailKind, string>> = {
-  password_reset: '/reset-password',
-  password_reset_by_admin: '/reset-password',
-  password_reset_link: '/reset-password',
-  register: '/verify-email',
-  email_verify: '/verify-email',
-  email_change: '/verify-email',
+/** Where a mail's token is taken: the name of the link. Its page has the same name, with hyphens. */
+const PAGES: Partial<Record<MailKind, LinkName>> = {
+  password_reset: 'reset_password',
+  password_reset_by_admin: 'reset_password',
+  password_reset_link: 'reset_password',
+  register: 'verify_email',
+  email_verify: 'verify_email',
+  email_change: 'email_change',
 }
+const NO_LOOK: MailLook = { name: null, accent_color: null, links: {} }
 const MOMENTS = ['until', 'expires_at']
 /** Values that are validated addresses: a recipient must see exactly which. */
 const ADDRESSES = ['new_email']
@@ -45,20 +52,23 @@ const isKind = (kind: string): kind is MailKind => Object.hasOwn(KINDS, kind)
  * Subject, text and HTML of a mail of the realm. Fails for a kind without a template, or when a value that the template needs is
  * missing.
  */
-export function render(realm: Pick<Realm, 'legal_name' | 'url'>, wanted: Wanted): Rendered {
-  const { kind, channel, locale, name, timezone, data, secrets } = wanted
+export function render(realm: Pick<Realm, 'legal_name' | 'is_demo' | 'url'>, wanted: Wanted): Rendered {
+  const { kind, channel, locale, name, timezone, data, secrets, look = NO_LOOK } = wanted
   if (!isKind(kind)) throw new Error(`There is no template for mails of the kind ${kind}.`)
   const [code, language] = mailLanguageOf(locale)
   const template = language.mails[kind]
   const { token } = secrets
   const greeted = name !== null && isName(name)
+  const to = (page: LinkName) => linkTo(realm, look.links, page, `/${page.replace('_', '-')}`)
+  const page = PAGES[kind]
   const values: Record<string, unknown> = {
-    tenant: withoutUrls(realm.legal_name),
+    tenant: withoutUrls(look.name ?? realm.legal_name),
     url: realm.url,
+    login: to('login'),
     ...(greeted && { name: withoutUrls(name) }),
     ...Object.fromEntries(Object.entries(data).map(([key, value]) => [key, shown(key, value, code, timezone)])),
     ...(secrets.code !== undefined && { code: secrets.code }),
-    ...(token !== undefined && { link: `${realm.url}${PAGES[kind]}#token=${encodeURIComponent(token)}` }),
+    ...(token !== undefined && page && { token, link: `${to(page)}#token=${encodeURIComponent(token)}` }),
   }
   for (const needed of KINDS[kind])
     if (typeof values[needed] !== 'string') throw new Error(`A mail of the kind ${kind} lacks its ${needed}.`)
@@ -68,18 +78,25 @@ export function render(realm: Pick<Realm, 'legal_name' | 'url'>, wanted: Wanted)
     text: (channel === 'sms' ? template.paragraphs : [greeting, ...template.paragraphs, language.footer])
       .map((part) => filled(part, values))
       .join('\n\n'),
-    html: html(code, [greeting, ...template.paragraphs], language.footer, template, values),
+    html: html(
+      code,
+      [greeting, ...template.paragraphs],
+      { ...language, ...template, ...schemesOf(look.accent_color).light },
+      values,
+    ),
   }
 }
 
-function html(code: string, parts: string[], footer: string, template: Template, values: Record<string, unknown>): string {
+type Styled = Pick<MailLanguage, 'footer'> & Pick<Template, 'subject' | 'action'> & Colours
+
+function html(code: string, parts: string[], { subject, action, footer, accent, text }: Styled, values: Record<string, unknown>) {
   const escaped = Object.fromEntries(Object.entries(values).map(([key, value]) => [key, escaping(oneLine(value))]))
   const body = parts.map((part) =>
     part === '{link}'
-      ? `<p><a href="${escaped.link}" style="display:inline-block;padding:12px 20px;border-radius:6px;background:#1f4e79;color:#ffffff;text-decoration:none">${escaping(template.action ?? '')}</a></p><p style="font-size:13px;color:#555555;word-break:break-all">${escaped.link}</p>`
-      : `<p>${filled(part, escaped)}</p>`,
+      ? `<p><a href="${escaped.link}" style="display:inline-block;padding:12px 20px;border-radius:6px;background:${accent};color:${text};text-decoration:none">${escaping(action ?? '')}</a></p><p style="font-size:13px;color:#555555;word-break:break-all">${escaped.link}</p>`
+      : `<p${part === '{token}' ? ' style="font-family:monospace;word-break:break-all"' : ''}>${filled(part, escaped)}</p>`,
   )
-  return `<!doctype html><html lang="${code}"><head><meta charset="utf-8"><title>${filled(template.subject, escaped)}</title></head><body style="margin:0;padding:24px;font-family:Arial,Helvetica,sans-serif;font-size:16px;line-height:1.5;color:#222222"><div style="max-width:560px;margin:0 auto">${body.join('')}<p style="margin-top:32px;font-size:13px;color:#555555">${filled(footer, escaped)}</p></div></body></html>`
+  return `<!doctype html><html lang="${code}"><head><meta charset="utf-8"><title>${filled(subject, escaped)}</title></head><body style="margin:0;padding:24px;font-family:Arial,Helvetica,sans-serif;font-size:16px;line-height:1.5;color:#222222"><div style="max-width:560px;margin:0 auto">${body.join('')}<p style="margin-top:32px;font-size:13px;color:#555555">${filled(footer, escaped)}</p></div></body></html>`
 }
 
 /**

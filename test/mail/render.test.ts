@@ -4,10 +4,11 @@ import { mailLanguageOf, render } from '../../src/mail/render.ts'
 import { en } from '../../src/mail/templates/en.ts'
 import { es } from '../../src/mail/templates/es.ts'
 import { KINDS, type MailKind } from '../../src/mail/templates/template.ts'
+import { contrastOf } from '../../src/settings/contrast.ts'
 
 const kinds = Object.keys(KINDS) as MailKind[]
 const placeholders = (text: string) => [...text.matchAll(/\{(\w+)\}/g)].map(([, name]) => name).sort()
-const REALM = { legal_name: 'Acme S.A.C.', url: 'https://acme.example.com' }
+const REALM = { legal_name: 'Acme S.A.C.', is_demo: false, url: 'https://acme.example.com' }
 const wanted = (kind: MailKind, more: object = {}) => ({
   kind,
   channel: kind === 'phone_code' ? ('sms' as const) : ('email' as const),
@@ -76,14 +77,64 @@ describe('a link', () => {
     ['password_reset_link', '/reset-password'],
     ['register', '/verify-email'],
     ['email_verify', '/verify-email'],
-    ['email_change', '/verify-email'],
+    ['email_change', '/email-change'],
   ])('of %s leads to %s of the tenant, its token in the fragment, in text and HTML', (kind, path) => {
     const { subject, text, html } = render(REALM, wanted(kind))
     const link = `https://acme.example.com${path}#token=to-ken_1`
     expect(text.split('\n')).toContain(link)
     expect(html).toContain(`href="${link}"`)
+    // And by itself, for a page that does not see the fragment.
+    expect(text.split('\n')).toContain('to-ken_1')
+    expect(html).toContain('monospace;word-break:break-all">to-ken_1</p>')
     expect(subject).not.toContain('to-ken_1')
     expect((text + html).match(/[?&/]to-ken_1|token=to-ken_1/g)?.every((found) => found === 'token=to-ken_1')).toBe(true)
+  })
+})
+
+describe('the look of a tenant', () => {
+  const look = {
+    name: 'Acme & Ñandú',
+    accent_color: '#ffd400',
+    links: { reset_password: 'https://app.acme.test/new?lang=es', login: 'https://app.acme.test/in' },
+  }
+
+  it.each(kinds)('has its name in place of the legal one in %s', (kind) => {
+    const { subject, text, html } = render(REALM, wanted(kind, { look }))
+    for (const part of [subject, text]) expect(part).toContain('Acme & Ñandú')
+    expect(html).toContain('Acme &amp; Ñandú')
+    for (const part of [subject, text, html]) expect(part).not.toContain('S.A.C.')
+  })
+
+  it('leads to its own frontend where it has a link, and else to the page of its host', () => {
+    const reset = render(REALM, wanted('password_reset', { look }))
+    expect(reset.text.split('\n')).toContain('https://app.acme.test/new?lang=es#token=to-ken_1')
+    expect(reset.html).toContain('href="https://app.acme.test/new?lang=es#token=to-ken_1"')
+    expect(render(REALM, wanted('email_verify', { look })).text).toContain('https://acme.example.com/verify-email#token=to-ken_1')
+    expect(render(REALM, wanted('register_known', { look })).text).toContain('log in at https://app.acme.test/in,')
+    expect(render(REALM, wanted('register_known')).text).toContain('log in at https://acme.example.com/login,')
+  })
+
+  it.each(['http://localhost:3000/new', 'javascript:alert(1)', 'https://bo@evil.test', 'https://evil.test/#x'])(
+    'leads nowhere else, whatever was stored: %s',
+    (stored) => {
+      const { text, html } = render(REALM, wanted('password_reset', { look: { ...look, links: { reset_password: stored } } }))
+      expect(text.split('\n')).toContain('https://acme.example.com/reset-password#token=to-ken_1')
+      expect(html).not.toContain(stored)
+    },
+  )
+
+  it('leads to localhost for a tenant that is a demo', () => {
+    const links = { reset_password: 'http://localhost:3000/new' }
+    const { text } = render({ ...REALM, is_demo: true }, wanted('password_reset', { look: { ...look, links } }))
+    expect(text.split('\n')).toContain('http://localhost:3000/new#token=to-ken_1')
+  })
+
+  it('has its colour, with a text on it that can be read', () => {
+    const button = (more: object) => /background:(#\w{6});color:(#\w{6})/.exec(render(REALM, wanted('password_reset', more)).html)
+    const [, background = '', colour = ''] = button({ look }) ?? []
+    expect(contrastOf(background, '#ffffff')).toBeGreaterThanOrEqual(4.5)
+    expect(contrastOf(background, colour)).toBeGreaterThanOrEqual(4.5)
+    expect(button({})?.slice(1)).toEqual(['#1f4e79', '#ffffff'])
   })
 })
 
@@ -91,8 +142,9 @@ describe('what people and tenants chose', () => {
   const EVIL = '<img src=x onerror=alert(1)>"\'&amp;{link}{until}\r\nBcc: mallory@example.test'
   const evil = (kind: MailKind) =>
     render(
-      { ...REALM, legal_name: EVIL },
+      REALM,
       wanted(kind, {
+        look: { name: EVIL, accent_color: null, links: {} },
         name: EVIL,
         data: { until: EVIL, expires_at: EVIL, new_email: EVIL, network: EVIL, key_name: EVIL, prefix: EVIL },
         secrets: { token: EVIL, code: EVIL },
@@ -148,7 +200,7 @@ describe('a text that somebody chose', () => {
 
   it.each(kinds)('has no URL that a mail client makes a link of in %s: not a name, nor the tenant’s, nor a value', (kind) => {
     for (const chosen of ['evil.test', 'Win at evil.test/now', 'evil。test', 'ev\u200bil.te\u00adst', 'evil．test']) {
-      const realm = { legal_name: `${chosen} https://evil.test`, url: 'https://acme-example' }
+      const realm = { legal_name: `${chosen} https://evil.test`, is_demo: false, url: 'https://acme-example' }
       const data = {
         until: '2026-03-04T05:06:07Z',
         expires_at: '2026-03-04T05:06:07Z',

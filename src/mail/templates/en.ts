@@ -45,6 +45,8 @@ export const en: MailLanguage = {
       paragraphs: [
         'Somebody, hopefully you, asked to reset the password of your account at {tenant}. Choose a new one here:',
         '{link}',
+        'If the page asks for a code, it is this one:',
+        '{token}',
         'The link works until {expires_at}, unless you get another one before.',
         'If that was not you, do nothing: your password stays as it is.',
       ],
@@ -55,6 +57,8 @@ export const en: MailLanguage = {
       paragraphs: [
         'An administrator of {tenant} reset the password of your account. Choose a new one here:',
         '{link}',
+        'If the page asks for a code, it is this one:',
+        '{token}',
         'The link works until {expires_at}. After that, ask for another one on the login page.',
         'If you do not know why, ask your administrator.',
       ],
@@ -65,6 +69,8 @@ export const en: MailLanguage = {
       paragraphs: [
         'An administrator of {tenant} asks you to choose a new password for your account. Do it here:',
         '{link}',
+        'If the page asks for a code, it is this one:',
+        '{token}',
         'The link works until {expires_at}. Your password stays as it is until you have chosen another. If you do not know why, ask your administrator.',
       ],
       action: 'Choose a new password',
@@ -74,6 +80,8 @@ export const en: MailLanguage = {
       paragraphs: [
         'Somebody, hopefully you, registered at {tenant} with this address. Confirm that it is yours:',
         '{link}',
+        'If the page asks for a code, it is this one:',
+        '{token}',
         'If that was not you, do nothing: no account is created.',
       ],
       action: 'Confirm my address',
@@ -82,12 +90,17 @@ export const en: MailLanguage = {
       subject: '{tenant}: you already have an account',
       paragraphs: [
         'Somebody, hopefully you, tried to register at {tenant} with this address, which already has an account.',
-        'If that was you, log in at {url}, or reset your password there. If it was not you, you do not have to do anything.',
+        'If that was you, log in at {login}, or reset your password there. If it was not you, you do not have to do anything.',
       ],
     },
     email_verify: {
       subject: '{tenant}: confirm your address',
-      paragraphs: ['Confirm that this is the address of your account at {tenant}:', '{link}'],
+      paragraphs: [
+        'Confirm that this is the address of your account at {tenant}:',
+        '{link}',
+        'If the page asks for a code, it is this one:',
+        '{token}',
+      ],
       action: 'Confirm my address',
     },
     email_change: {
@@ -95,6 +108,8 @@ export const en: MailLanguage = {
       paragraphs: [
         'Confirm this as the new address of your account at {tenant}. It changes only when you confirm it:',
         '{link}',
+        'If the page asks for a code, it is this one:',
+        '{token}',
         'If you did not ask for this, do nothing: the address does not change.',
       ],
       action: 'Confirm my new address',

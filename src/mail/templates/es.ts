@@ -45,6 +45,8 @@ export const es: MailLanguage = {
       paragraphs: [
         'Alguien, esperamos que tú, pidió restablecer la contraseña de tu cuenta de {tenant}. Elige una nueva aquí:',
         '{link}',
+        'Si la página pide un código, es este:',
+        '{token}',
         'El enlace funciona hasta el {expires_at}, salvo que recibas otro antes.',
         'Si no fuiste tú, no hagas nada: tu contraseña sigue igual.',
       ],
@@ -55,6 +57,8 @@ export const es: MailLanguage = {
       paragraphs: [
         'Un administrador de {tenant} restableció la contraseña de tu cuenta. Elige una nueva aquí:',
         '{link}',
+        'Si la página pide un código, es este:',
+        '{token}',
         'El enlace funciona hasta el {expires_at}. Después, pide otro en la página de acceso.',
         'Si no sabes por qué, pregunta a tu administrador.',
       ],
@@ -65,6 +69,8 @@ export const es: MailLanguage = {
       paragraphs: [
         'Un administrador de {tenant} te pide que elijas una contraseña nueva para tu cuenta. Hazlo aquí:',
         '{link}',
+        'Si la página pide un código, es este:',
+        '{token}',
         'El enlace funciona hasta el {expires_at}. Tu contraseña sigue igual hasta que elijas otra. Si no sabes por qué, pregunta a tu administrador.',
       ],
       action: 'Elegir una contraseña nueva',
@@ -74,6 +80,8 @@ export const es: MailLanguage = {
       paragraphs: [
         'Alguien, esperamos que tú, se registró en {tenant} con esta dirección. Confirma que es tuya:',
         '{link}',
+        'Si la página pide un código, es este:',
+        '{token}',
         'Si no fuiste tú, no hagas nada: no se crea ninguna cuenta.',
       ],
       action: 'Confirmar mi dirección',
@@ -82,12 +90,17 @@ export const es: MailLanguage = {
       subject: '{tenant}: ya tienes una cuenta',
       paragraphs: [
         'Alguien, esperamos que tú, intentó registrarse en {tenant} con esta dirección, que ya tiene una cuenta.',
-        'Si fuiste tú, entra en {url} o restablece allí tu contraseña. Si no fuiste tú, no tienes que hacer nada.',
+        'Si fuiste tú, entra en {login} o restablece allí tu contraseña. Si no fuiste tú, no tienes que hacer nada.',
       ],
     },
     email_verify: {
       subject: '{tenant}: confirma tu dirección',
-      paragraphs: ['Confirma que esta es la dirección de tu cuenta de {tenant}:', '{link}'],
+      paragraphs: [
+        'Confirma que esta es la dirección de tu cuenta de {tenant}:',
+        '{link}',
+        'Si la página pide un código, es este:',
+        '{token}',
+      ],
       action: 'Confirmar mi dirección',
     },
     email_change: {
@@ -95,6 +108,8 @@ export const es: MailLanguage = {
       paragraphs: [
         'Confirma que esta es la dirección nueva de tu cuenta de {tenant}. Solo cambia cuando la confirmes:',
         '{link}',
+        'Si la página pide un código, es este:',
+        '{token}',
         'Si no lo pediste, no hagas nada: la dirección no cambia.',
       ],
       action: 'Confirmar mi dirección nueva',

@@ -1,24 +1,27 @@
-/** Every kind of mail, and the values of its template beside `tenant`, `name` and `url`. */
+/** Every kind of mail, and the values of its template beside `tenant`, `name` and `url`. A `token` is that of the link, to be pasted. */
 export const KINDS = {
   account_locked: ['until', 'network'],
   device_locked: ['until'],
   api_key_created: ['key_name', 'prefix'],
   password_changed: [],
   password_expires: ['expires_at'],
-  password_reset: ['link', 'expires_at'],
-  password_reset_by_admin: ['link', 'expires_at'],
-  password_reset_link: ['link', 'expires_at'],
-  register: ['link'],
-  register_known: [],
-  email_verify: ['link'],
-  email_change: ['link'],
+  password_reset: ['link', 'token', 'expires_at'],
+  password_reset_by_admin: ['link', 'token', 'expires_at'],
+  password_reset_link: ['link', 'token', 'expires_at'],
+  register: ['link', 'token'],
+  register_known: ['login'],
+  email_verify: ['link', 'token'],
+  email_change: ['link', 'token'],
   email_changed: ['new_email'],
   phone_code: ['code'],
 } as const satisfies Record<string, readonly string[]>
 
 export type MailKind = keyof typeof KINDS
 
-/** Paragraphs have placeholders such as `{tenant}`. A paragraph that is only `{link}` is shown as a button. */
+/**
+ * Paragraphs have placeholders such as `{tenant}`. A paragraph that is only `{link}` is shown as a button, one that is only `{token}`
+ * as a code.
+ */
 export type Template = { subject: string; paragraphs: string[]; action?: string }
 
 export type MailLanguage = {
