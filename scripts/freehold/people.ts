@@ -6,6 +6,7 @@ import { addPaging, listed, type Paging, pages, printList } from './lists.ts'
 import { emailAddress, type Globals } from './options.ts'
 import { plain, print, printJson, tell } from './output.ts'
 import type { inTenant, OnPlane, UsersAt } from './planes.ts'
+import { confirm } from './prompt.ts'
 import { minute, pairs } from './table.ts'
 
 export const User = z.looseObject({
@@ -112,8 +113,9 @@ export function addPeople(parent: Command, people: People): void {
 
   example(
     named('reset-password', 'set a first password, which they must change; their sessions and API keys end'),
-    'ann@example.com',
+    'ann@example.com --yes',
   )
+    .option('--yes', 'do not ask')
     .option('--link-only', 'only mail them a link with which they set a new one; nothing else changes')
     .option('--keep-api-keys', 'let their API keys go on')
     .addHelpText('after', NEW_PASSWORD)
@@ -181,9 +183,15 @@ const update = (name: string, options: Given, { on }: People): Promise<void> =>
     show(await api.call(User, 'PATCH', `${at}/${id}`, { body }), options)
   })
 
-const reset = (name: string, options: OnPlane & { linkOnly?: boolean; keepApiKeys?: boolean }, { on }: People): Promise<void> =>
+const reset = (
+  name: string,
+  options: OnPlane & { linkOnly?: boolean; keepApiKeys?: boolean; yes?: boolean },
+  { on }: People,
+): Promise<void> =>
   on(options, async (api, at) => {
     const { id, email } = await findUser(api, at, name)
+    const ends = options.keepApiKeys ? 'sessions' : 'sessions and API keys'
+    if (!options.linkOnly) await confirm(`Give ${plain(email)} a first password, and end their ${ends}?`, options)
     const new_password = options.linkOnly ? undefined : process.env.FREEHOLD_NEW_PASSWORD || undefined
     const body = { new_password, link_only: options.linkOnly, revoke_api_keys: options.keepApiKeys ? false : undefined }
     const done = await api.call(Reset, 'POST', `${at}/${id}/reset-password`, { body })

@@ -1,14 +1,14 @@
 /** The commands on roles, permissions and API keys, against the API. What the API itself refuses: test/roles and test/api-keys. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type Platform, startPlatform } from './platform.ts'
+import { startWithTenant, type WithTenant } from './one-tenant.ts'
 
 const TENANT = 'grants-cli'
 const BO = 'bo@grants-cli.test'
 const ANN = 'ann@grants-cli.test'
-let on: Platform
+let on: WithTenant
 
 beforeAll(async () => {
-  on = await startPlatform(TENANT)
+  on = await startWithTenant(TENANT)
 })
 afterAll(() => on?.stop())
 

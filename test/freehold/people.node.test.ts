@@ -3,16 +3,16 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type Platform, startPlatform } from './platform.ts'
+import { startWithTenant, type WithTenant } from './one-tenant.ts'
 
 const TENANT = 'people-cli'
 const BO = 'bo@people-cli.test'
 const NEW = 'Quiet-harbour-31'
-let on: Platform
+let on: WithTenant
 let folder: string
 
 beforeAll(async () => {
-  on = await startPlatform(TENANT)
+  on = await startWithTenant(TENANT)
   folder = await mkdtemp(join(tmpdir(), 'freehold-people-'))
 })
 afterAll(async () => {
@@ -111,7 +111,11 @@ describe('users', () => {
     const linked = await on.bo('users', 'reset-password', 'cy@people-cli.test', '--link-only')
     expect(linked).toEqual({ code: 0, stdout: '', stderr: 'A link to set a new password is on its way to cy@people-cli.test.\n' })
     expect((await on.login('cy@people-cli.test', NEW, TENANT)).status).toBe(200)
-    const { code, stdout } = await on.bo('users', 'reset-password', 'cy@people-cli.test')
+    const asked = await on.bo('users', 'reset-password', 'cy@people-cli.test')
+    expect(asked).toEqual(
+      refused('error: Give cy@people-cli.test a first password, and end their sessions and API keys? Repeat it with --yes.\n'),
+    )
+    const { code, stdout } = await on.bo('users', 'reset-password', 'cy@people-cli.test', '--yes')
     expect([code, (await on.login('cy@people-cli.test', stdout.trim(), TENANT)).status]).toEqual([0, 200])
     expect((await on.login('cy@people-cli.test', NEW, TENANT)).status).toBe(401)
   })
@@ -185,7 +189,7 @@ describe('operators', () => {
   test('deactivate, reactivate and reset-password work for them as well', async () => {
     expect((await on.ada('operators', 'deactivate', EVE)).stderr).toBe(`${EVE} is deactivated.\n`)
     expect((await on.ada('operators', 'reactivate', EVE)).stderr).toBe(`${EVE} is active.\n`)
-    const { stdout } = await on.ada('operators', 'reset-password', EVE)
+    const { stdout } = await on.ada('operators', 'reset-password', EVE, '--yes')
     expect((await on.login(EVE, stdout.trim())).status).toBe(200)
   })
 

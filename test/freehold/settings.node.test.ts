@@ -1,13 +1,13 @@
 /** The commands on settings, sessions and one's own password, against the API. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type Platform, startPlatform } from './platform.ts'
+import { startWithTenant, type WithTenant } from './one-tenant.ts'
 
 const TENANT = 'settings-cli'
 const BO = 'bo@settings-cli.test'
-let on: Platform
+let on: WithTenant
 
 beforeAll(async () => {
-  on = await startPlatform(TENANT)
+  on = await startWithTenant(TENANT)
 })
 afterAll(() => on?.stop())
 

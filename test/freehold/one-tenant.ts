@@ -10,7 +10,7 @@ import { freehold } from './run.ts'
 
 const PASSWORD = 'Correct-horse-7'
 
-export async function startPlatform(subdomain: string) {
+export async function startWithTenant(subdomain: string) {
   const folder = await folderWithCluster(`freehold-${subdomain}`)
   const stops = [folder.remove]
   const stop = async () => {
@@ -67,4 +67,4 @@ export async function startPlatform(subdomain: string) {
     bo: (...args: string[]) => freehold([...args, '--tenant', subdomain], { FREEHOLD_URL: url, FREEHOLD_TENANT_TOKEN: bo }),
   }
 }
-export type Platform = Awaited<ReturnType<typeof startPlatform>>
+export type WithTenant = Awaited<ReturnType<typeof startWithTenant>>
