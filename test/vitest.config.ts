@@ -51,6 +51,8 @@ const SLOW = [
   'test/clients/**/*.node.test.ts',
   'test/docs/guides.node.test.ts',
   'test/freehold/tenants.node.test.ts',
+  'test/freehold/profiles.node.test.ts',
+  'test/freehold/terminal.node.test.ts',
   'test/freehold/first-deploy-interrupted.node.test.ts',
   'test/audit/verify.node.test.ts',
   'test/migration/make.node.test.ts',

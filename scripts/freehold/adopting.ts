@@ -6,7 +6,8 @@ import type { Command } from './command.ts'
 import { Failure } from './failure.ts'
 import { create, type Wanted, type Watching } from './making.ts'
 import type { Globals } from './options.ts'
-import { printJson, tell } from './output.ts'
+import { plain, printJson, tell } from './output.ts'
+import { confirm } from './prompt.ts'
 import { findTenant } from './registry.ts'
 
 type Given = { connectionStringFile: string }
@@ -48,10 +49,13 @@ export function addAdopting(
   )
     .requiredOption(FILE, FILE_HELP)
     .option('--take-over', 'take a tenant that is in the database from its deployment, whose keys and sessions end')
+    .option('--yes', 'with --take-over: do not ask')
     .addHelpText('after', WHY)
     .action((subdomain: string, _, command: Command) => {
-      const options = command.optsWithGlobals<Globals & Watching & Wanted & Given & { takeOver?: boolean }>()
+      const options = command.optsWithGlobals<Globals & Watching & Wanted & Given & { takeOver?: boolean; yes?: boolean }>()
       return withApi(options, async (api) => {
+        if (options.takeOver)
+          await confirm(`Take over the tenant in that database as ${plain(subdomain)}, and end its keys and sessions?`, options)
         const adopted = { connection_string: await readString(options), take_over: options.takeOver }
         await create(api, { ...newTenant(subdomain, options), ...adopted }, options, '/tenants/adopt')
       })

@@ -4,7 +4,8 @@ import { withApi } from './api.ts'
 import type { Command } from './command.ts'
 import { addLimitOptions, inWords, type LimitOptions, limitsOf } from './limits.ts'
 import { type Globals, whole } from './options.ts'
-import { print, printJson, tell } from './output.ts'
+import { plain, print, printJson, tell } from './output.ts'
+import { confirm } from './prompt.ts'
 import { findTenant } from './registry.ts'
 import { table } from './table.ts'
 
@@ -76,20 +77,22 @@ export function addLicenses(tenants: Command): void {
     })
   })
 
-  for (const [verb, description, method, path, done] of [
-    ['end', 'end a license now; its days of grace begin', 'POST', '/end', 'is ended'],
-    ['remove', 'take a license back, as if it had never been given', 'DELETE', '', 'is taken back'],
+  for (const [verb, description, method, path, done, question] of [
+    ['end', 'end a license now; its days of grace begin', 'POST', '/end', 'is ended', 'End'],
+    ['remove', 'take a license back, as if it had never been given', 'DELETE', '', 'is taken back', 'Take back'],
   ] as const)
     licenses
       .command(verb)
       .description(description)
-      .example('acme 0198c2f0-7c1e-7b53-9d1f-3f6f4c6a2b10')
+      .example('acme 0198c2f0-7c1e-7b53-9d1f-3f6f4c6a2b10 --yes')
       .argument('<tenant>', 'its id or its subdomain')
       .argument('<license>', 'its id')
+      .option('--yes', 'do not ask')
       .action((name: string, license: string, _, command: Command) => {
-        const options = command.optsWithGlobals<Globals>()
+        const options = command.optsWithGlobals<Globals & { yes?: boolean }>()
         return withApi(options, async (api) => {
-          const { id } = await findTenant(api, name)
+          const { id, subdomain } = await findTenant(api, name)
+          await confirm(`${question} the license ${plain(license)} of ${subdomain}?`, options)
           const answer = await api.call(z.unknown(), method, `/tenants/${id}/licenses/${encodeURIComponent(license)}${path}`)
           if (options.json) printJson(answer ?? { id: license, state: 'removed' })
           else tell(`The license ${license} ${done}.`)

@@ -5,7 +5,8 @@ import { CREDENTIAL_SETTINGS } from './credentials.ts'
 import { addLimitOptions, inWords, type LimitOptions, limitsOf } from './limits.ts'
 import { EVERYTHING, listed } from './lists.ts'
 import type { Globals } from './options.ts'
-import { print, printJson, tell } from './output.ts'
+import { plain, print, printJson, tell } from './output.ts'
+import { confirm } from './prompt.ts'
 import { pairs, table } from './table.ts'
 
 const Plan = z.looseObject({
@@ -93,11 +94,13 @@ export function addPlans(program: Command): void {
   plans
     .command('delete')
     .description('delete a plan that no tenant has')
-    .example('gold')
+    .example('gold --yes')
     .argument('<key>', 'its key')
+    .option('--yes', 'do not ask')
     .action((key: string, _, command: Command) => {
-      const options = command.optsWithGlobals<Globals>()
+      const options = command.optsWithGlobals<Globals & { yes?: boolean }>()
       return withApi(options, async (api) => {
+        await confirm(`Delete the plan ${plain(key)}?`, options)
         await api.call(z.unknown(), 'DELETE', path(key))
         if (options.json) printJson({ key, state: 'deleted' })
         else tell(`The plan ${key} is deleted.`)

@@ -5,6 +5,7 @@ import type { Command } from './command.ts'
 import { Failure } from './failure.ts'
 import { type Globals, whole } from './options.ts'
 import { plain, print, printJson, tell } from './output.ts'
+import { confirm, confirmName } from './prompt.ts'
 import { findTenant } from './registry.ts'
 import { pairs, table } from './table.ts'
 
@@ -33,7 +34,7 @@ const WORKED_ON = ['making', 'restoring', 'returning']
 const LOOK_MS = 500
 const MOST = 100
 
-type Options = Globals & { wait?: boolean; confirm?: string }
+type Options = Globals & { wait?: boolean; confirm?: string; yes?: boolean }
 
 /** An instant of RFC 3339. */
 function instant(text: string): string {
@@ -124,13 +125,13 @@ is kept for a week: "return" goes back to it; then it is removed. See docs/guide
       .example('acme 0198c2f0-7c1e-7b53-9d1f-3f6f4c6a2b10 --confirm acme')
       .argument('<tenant>', 'its id or its subdomain')
       .argument('<point>', 'the id of the restore point')
-      .option('--confirm <subdomain>', 'repeat the subdomain')
+      .option('--confirm <subdomain>', 'repeat the subdomain, and do not ask')
       .option('--no-wait', 'do not wait until it is done')
       .action((name: string, point: string, _, command: Command) => {
         const options = command.optsWithGlobals<Options>()
         return withApi(options, async (api) => {
           const { id, subdomain } = await findTenant(api, name)
-          if (options.confirm !== subdomain) throw new Failure(`${what}: repeat the subdomain with --confirm ${subdomain}.`)
+          await confirmName(what, subdomain, options.confirm)
           const path = `${pathOf(id)}/${encodeURIComponent(point)}/${verb}`
           const begun = await api.call(Shown, 'POST', path, { body: { confirm: subdomain } })
           await report(await followed(api, begun, options), state, options)
@@ -140,13 +141,15 @@ is kept for a week: "return" goes back to it; then it is removed. See docs/guide
   points
     .command('discard')
     .description('give up a restore point that was not confirmed')
-    .example('acme 0198c2f0-7c1e-7b53-9d1f-3f6f4c6a2b10')
+    .example('acme 0198c2f0-7c1e-7b53-9d1f-3f6f4c6a2b10 --yes')
     .argument('<tenant>', 'its id or its subdomain')
     .argument('<point>', 'the id of the restore point')
+    .option('--yes', 'do not ask')
     .action((name: string, point: string, _, command: Command) => {
       const options = command.optsWithGlobals<Options>()
       return withApi(options, async (api) => {
         const { id, subdomain } = await findTenant(api, name)
+        await confirm(`Give up the restore point ${plain(point)} of ${subdomain}?`, options)
         await api.call(z.unknown(), 'DELETE', `${pathOf(id)}/${encodeURIComponent(point)}`)
         if (options.json) printJson({ id: point, state: 'dropped' })
         else tell(`The restore point ${point} of ${subdomain} is given up; nothing of the tenant has changed.`)

@@ -5,6 +5,7 @@ import type { Command } from './command.ts'
 import { ApiProblem, Failure } from './failure.ts'
 import type { Globals } from './options.ts'
 import { printJson, tell } from './output.ts'
+import { confirm, confirmName } from './prompt.ts'
 import { findTenant } from './registry.ts'
 
 const VERBS = {
@@ -36,21 +37,24 @@ export function addSwitching(tenants: Command): void {
   tenants
     .command('delete')
     .description('delete a tenant; it can be restored, unless --hard is given')
-    .example('acme')
+    .example('acme --yes')
     .example('acme --hard --confirm acme')
     .argument('<tenant>', 'its id or its subdomain')
     .option('--hard', 'erase it permanently: its database, logins and keys; also for a tenant that failed')
-    .option('--confirm <subdomain>', 'with --hard: repeat the subdomain')
+    .option('--confirm <subdomain>', 'with --hard: repeat the subdomain, and do not ask')
+    .option('--yes', 'without --hard: do not ask')
     .action((name: string, _, command: Command) => {
-      const options = command.optsWithGlobals<Globals & { hard?: boolean; confirm?: string }>()
+      const options = command.optsWithGlobals<Globals & Sure>()
       return withApi(options, (api) => remove(api, name, options))
     })
 }
 
-async function remove(api: Api, name: string, options: Globals & { hard?: boolean; confirm?: string }): Promise<void> {
+type Sure = { hard?: boolean; confirm?: string; yes?: boolean }
+
+async function remove(api: Api, name: string, options: Globals & Sure): Promise<void> {
   const tenant = await findTenant(api, name)
-  if (options.hard && options.confirm !== tenant.subdomain)
-    throw new Failure(`Erasing cannot be undone: repeat the subdomain with --confirm ${tenant.subdomain}.`)
+  if (options.hard) await confirmName('Erasing cannot be undone', tenant.subdomain, options.confirm)
+  else await confirm(`Delete ${tenant.subdomain}, whose users cannot log in from then on? It can be restored.`, options)
   const query = options.hard ? `?hard=true&confirm=${tenant.subdomain}` : ''
   await api.call(z.unknown(), 'DELETE', `/tenants/${tenant.id}${query}`)
   if (options.hard) await untilErased(api, tenant)

@@ -112,8 +112,8 @@ describe('tenants restore-points', () => {
     point = JSON.parse((await points('show', 'acme', '--json')).stdout).newest.id
     expect(made.stderr).toContain(`restore-points confirm acme ${point} --confirm acme`)
     expect((await points('create', 'acme', '--at', at)).stderr).toContain('delete it first')
-    expect((await points('discard', 'acme', point)).code).toBe(0)
-    expect(await points('discard', 'acme', point)).toMatchObject({
+    expect((await points('discard', 'acme', point, '--yes')).code).toBe(0)
+    expect(await points('discard', 'acme', point, '--yes')).toMatchObject({
       code: 1,
       stderr: expect.stringContaining('does not wait for a confirmation'),
     })
@@ -155,7 +155,7 @@ describe('tenants restore-points', () => {
 })
 
 test('tenants reset-password gives a first password, generated and shown once, or given', async () => {
-  const reset = (...args: string[]) => ada(['reset-password', 'acme', ...args])
+  const reset = (...args: string[]) => ada(['reset-password', 'acme', '--yes', ...args])
   expect(await reset('--email', 'nobody@acme.test')).toMatchObject({
     code: 1,
     stderr: expect.stringContaining('There is no user like this'),
@@ -170,9 +170,9 @@ test('tenants reset-password gives a first password, generated and shown once, o
   })
   const entered = await logIn({ email: ADMIN.email, password: made.stdout.trim() })
   expect([entered.status, entered.body.must_change_password]).toEqual([200, true])
-  const weak = await ada(['reset-password', 'acme'], { FREEHOLD_NEW_PASSWORD: 'short' })
+  const weak = await ada(['reset-password', 'acme', '--yes'], { FREEHOLD_NEW_PASSWORD: 'short' })
   expect(weak).toMatchObject({ code: 1, stderr: expect.stringContaining('new_password') })
-  const given = await ada(['reset-password', 'acme', '--email', ADMIN.email, '--json'], {
+  const given = await ada(['reset-password', 'acme', '--yes', '--email', ADMIN.email, '--json'], {
     FREEHOLD_NEW_PASSWORD: 'Marble-Kettle-52',
   })
   expect(JSON.parse(given.stdout)).toMatchObject({ must_change_password: true })

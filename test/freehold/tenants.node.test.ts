@@ -471,7 +471,13 @@ describe('switching and deleting', () => {
     const words = /^New keys of switchable are used from 2.*Z; the former ones are accepted until 2.*Z\.\n$/
     expect(await ada('tenants', 'rotate-keys', 'switchable')).toMatchObject({ code: 0, stderr: expect.stringMatching(words) })
     expect((await ada('tenants', 'rotate-keys', 'switchable')).stderr).toContain('rotate them again half an hour later')
-    expect((await ada('tenants', 'delete', 'switchable')).stderr).toMatch(/^switchable is deleted/)
+    const unasked = await ada('tenants', 'delete', 'switchable', '--json')
+    expect({ code: unasked.code, said: JSON.parse(unasked.stdout) }).toMatchObject({
+      code: 1,
+      said: { code: 'confirmation_required', detail: expect.stringMatching(/Repeat it with --yes\.$/) },
+    })
+    expect(await status('switchable')).toBe('active')
+    expect((await ada('tenants', 'delete', 'switchable', '--yes')).stderr).toMatch(/^switchable is deleted/)
     expect(await status('switchable')).toBe('deleted')
     expect((await ada('tenants', 'activate', 'switchable')).stderr).toContain('The tenant is deleted, not inactive.')
     expect(JSON.parse((await ada('tenants', 'restore', 'switchable', '--json')).stdout).status).toBe('active')
@@ -631,9 +637,9 @@ describe('plans, limits and licenses', () => {
       is_applied: true,
     })
     expect((await ada('tenants', 'limits', 'acme')).stdout).toMatch(/users +\d+ +41 +-\n.*api_keys +\d+ +7 +7/s)
-    expect(await ada('plans', 'delete', 'shop')).toMatchObject({ code: 1, stderr: expect.stringContaining('shop: 1.') })
+    expect(await ada('plans', 'delete', 'shop', '--yes')).toMatchObject({ code: 1, stderr: expect.stringContaining('shop: 1.') })
     await json('tenants', 'limits', 'acme', '--plan', 'none', '--max-api-keys', 'none')
-    expect((await ada('plans', 'delete', 'shop')).code).toBe(0)
+    expect((await ada('plans', 'delete', 'shop', '--yes')).code).toBe(0)
     expect((await ada('plans', 'show', 'shop')).code).toBe(1)
   })
 
@@ -656,8 +662,8 @@ describe('plans, limits and licenses', () => {
       limits: { max_users: 50 },
     })
     expect((await ada('tenants', 'licenses', 'list', 'acme')).stdout).toMatch(/CLI-1 +valid .* max_users 50/)
-    expect((await json('tenants', 'licenses', 'end', 'acme', given.id)).state).toBe('grace')
-    expect((await ada('tenants', 'licenses', 'remove', 'acme', given.id)).code).toBe(0)
+    expect((await json('tenants', 'licenses', 'end', 'acme', given.id, '--yes')).state).toBe('grace')
+    expect((await ada('tenants', 'licenses', 'remove', 'acme', given.id, '--yes')).code).toBe(0)
     expect((await ada('tenants', 'licenses', 'list', 'acme')).stderr).toContain('needs none')
     const wrong = await ada('tenants', 'licenses', 'give', 'acme', '--until', '2099-01-31', '--from', '2099-02-01')
     expect(wrong).toMatchObject({ code: 1, stderr: expect.stringContaining('must be later than valid_from') })
