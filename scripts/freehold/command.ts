@@ -53,6 +53,11 @@ export class Command extends Commander {
 class NarrowHelp extends Help {
   override minWidthToWrap = 20
 
+  override commandUsage(command: Commander): string {
+    const usage = super.commandUsage(command)
+    return this.boxWrap(usage, (this.helpWidth ?? 80) - 'Usage: '.length).replaceAll('\n', '\n       ')
+  }
+
   override formatItem(term: string, termWidth: number, description: string, helper: Help): string {
     const width = this.helpWidth ?? 80
     if (width >= NARROW || !description) return super.formatItem(term, termWidth, description, helper)

@@ -35,7 +35,8 @@ export function wrapped(text: string, stream: Partial<Pick<WriteStream, 'isTTY' 
 }
 
 function broken(line: string, columns: number): string {
-  const indent = /^ */.exec(line)?.[0] ?? ''
+  const given = /^ */.exec(line)?.[0] ?? ''
+  const indent = given.length * 2 > columns ? '    ' : given
   const lines = [indent]
   for (const word of line.trim().split(/ +/)) {
     const last = lines.at(-1) ?? ''

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-const MAIN = fileURLToPath(new URL('../../scripts/freehold/main.ts', import.meta.url).href)
+export const MAIN = fileURLToPath(new URL('../../scripts/freehold/main.ts', import.meta.url).href)
 
 export type Ran = { code: number | null; stdout: string; stderr: string }
 

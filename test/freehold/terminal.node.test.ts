@@ -1,0 +1,134 @@
+/** What is asked and shown on a terminal, which `script` of util-linux is; skipped where it is not. */
+import { execFileSync, spawn } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { stripVTControlCharacters } from 'node:util'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { OPERATOR, startPlatform } from './door.ts'
+import { ended, freehold, MAIN, started } from './run.ts'
+
+const hasScript = () => {
+  try {
+    return execFileSync('script', ['--version'], { encoding: 'utf8' }).includes('util-linux')
+  } catch {
+    return false
+  }
+}
+
+let platform: Awaited<ReturnType<typeof startPlatform>>
+const asAda = () => ({ FREEHOLD_URL: platform.url, FREEHOLD_EMAIL: OPERATOR.email, FREEHOLD_PASSWORD: OPERATOR.password })
+
+beforeAll(async () => {
+  platform = await startPlatform()
+  const about = ['--legal-name', `The ${'very '.repeat(20)}long name`, '--admin-email', 'bo@erato.test']
+  expect((await freehold(['tenants', 'create', 'erato', ...about], asAda())).code).toBe(0)
+}, 240_000)
+afterAll(() => platform?.stop())
+
+/** Runs the command line on a terminal, and types each answer after its question was shown. */
+async function onTerminal(
+  args: string[],
+  env: Record<string, string>,
+  answers: [question: string, answer: string][] = [],
+  columns = 80,
+) {
+  const line = `stty cols ${columns}; exec ${[process.execPath, MAIN, ...args].map((word) => `'${word}'`).join(' ')}`
+  const { PATH = '' } = process.env
+  const child = spawn('script', ['-qec', line, '/dev/null'], {
+    env: { PATH, TERM: 'xterm-256color', SHELL: '/bin/sh', XDG_CONFIG_HOME: platform.configFolder, ...env },
+  })
+  let shown = ''
+  let from = 0
+  const left = [...answers]
+  child.stdout.on('data', (chunk) => {
+    shown += chunk
+    const [next] = left
+    const at = next ? shown.indexOf(next[0], from) : -1
+    if (next && at >= 0) {
+      from = at + next[0].length
+      left.shift()
+      child.stdin.write(next[1])
+    }
+  })
+  const code = await new Promise<number | null>((done) => child.once('close', done))
+  return { code, shown, left }
+}
+const ENTER = '\r'
+
+describe.skipIf(!hasScript())('on a terminal', () => {
+  test('login asks for the e-mail and the password, and does not show the password', async () => {
+    const { code, shown, left } = await onTerminal(['login', '--url', platform.url], {}, [
+      ['E-mail: ', `${OPERATOR.email}${ENTER}`],
+      ['Password: ', `${OPERATOR.password}${ENTER}`],
+    ])
+    expect({ code, left }).toEqual({ code: 0, left: [] })
+    expect(shown).toContain('is logged in at')
+    expect(shown).not.toContain(OPERATOR.password)
+    expect(shown).not.toContain('*'.repeat(4))
+  })
+
+  test('Ctrl-C at a question changes nothing, and ends with 130', async () => {
+    const { code, shown } = await onTerminal(['login', '--profile', 'other', '--url', platform.url], {}, [['E-mail: ', '\u0003']])
+    expect({ code, said: shown.includes('Interrupted') }).toEqual({ code: 130, said: true })
+  })
+
+  test('a first password is changed at the login', async () => {
+    const made = await freehold(['tenants', 'reset-password', 'erato', '--yes', '--json'], asAda())
+    const first = JSON.parse(made.stdout).initial_password
+    const { code, shown, left } = await onTerminal(['login', '--profile', 'bo', '--url', platform.url, '--tenant', 'erato'], {}, [
+      ['E-mail: ', `bo@erato.test${ENTER}`],
+      ['Password: ', `${first}${ENTER}`],
+      ['New password: ', `Quiet-harbour-31${ENTER}`],
+      ['The same again: ', `Quiet-harbour-31${ENTER}`],
+    ])
+    expect({ code, left }, shown).toEqual({ code: 0, left: [] })
+    expect(shown).not.toContain('Quiet-harbour-31')
+    const who = started(['whoami', '--json', '--profile', 'bo'], { XDG_CONFIG_HOME: platform.configFolder })
+    expect(JSON.parse((await ended(who)).stdout)).toMatchObject({ tenant: { subdomain: 'erato' } })
+  })
+
+  test('a deletion is asked about: no, and nothing, leave it as it is', async () => {
+    for (const answer of ['n', '']) {
+      const { code, shown } = await onTerminal(['tenants', 'delete', 'erato'], asAda(), [['[y/N] ', `${answer}${ENTER}`]])
+      expect({ code, said: shown.includes('Nothing was changed.') }, shown).toEqual({ code: 1, said: true })
+    }
+    const erased = await onTerminal(['tenants', 'delete', 'erato', '--hard'], asAda(), [
+      ['Type erato to go on: ', `erat${ENTER}`],
+    ])
+    expect(erased.code).toBe(1)
+    expect(JSON.parse((await freehold(['tenants', 'show', 'erato', '--json'], asAda())).stdout).status).toBe('active')
+  })
+
+  test('of 40 columns no line of a table or of help is longer, and what is cut has an ellipsis', async () => {
+    for (const args of [['tenants', 'list'], ['tenants', 'create', '--help'], ['--help'], ['presets']]) {
+      const { code, shown } = await onTerminal(args, asAda(), [], 40)
+      expect(code, shown).toBe(0)
+      const lines = stripVTControlCharacters(shown).split(/\r?\n/)
+      // A word that is longer than a line, such as the name of a setting, stays whole.
+      expect(lines.filter((line) => line.length > 40 && /\S\s+\S/.test(line.trim()))).toEqual([])
+    }
+    expect((await onTerminal(['tenants', 'list'], asAda(), [], 40)).shown).toContain('…')
+  })
+
+  test('there are colours, and none with NO_COLOR or into a pipe, where lines stay whole', async () => {
+    const list = ['tenants', 'list']
+    expect((await onTerminal(list, asAda())).shown).toContain('\u001b[')
+    expect((await onTerminal(list, { ...asAda(), NO_COLOR: '1' })).shown).not.toContain('\u001b[')
+    const { stdout } = await freehold(list, asAda())
+    expect(stdout).not.toContain('\u001b')
+    expect(stdout).toContain('very '.repeat(20))
+  })
+})
+
+test('a pipe that is closed ends it quietly', async () => {
+  const line = `'${process.execPath}' '${MAIN}' presets --markdown | head -1; '${process.execPath}' '${MAIN}' nothing 2>&1 | true`
+  const folder = mkdtempSync(join(tmpdir(), 'freehold-pipe-'))
+  try {
+    const said = execFileSync('sh', ['-c', `{ ${line} ; } 2> ${join(folder, 'stderr')}`], { encoding: 'utf8' })
+    expect(said.split('\n')).toHaveLength(2)
+    expect(readFileSync(join(folder, 'stderr'), 'utf8')).toBe('')
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+})
