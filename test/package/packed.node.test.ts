@@ -68,6 +68,9 @@ describe('the package', () => {
     const cli = 'node_modules/freehold/dist/cli/freehold.js'
     expect((await node(cli, '--version')).stdout).toBe(`${manifest().version}\n`)
     expect((await node(cli, 'presets')).stdout).toMatch(/lims/)
+    expect((await node(cli, 'completion', 'bash')).stdout).toContain('complete -o default -F _freehold freehold')
+    const dev = await node(cli, 'dev')
+    expect(dev).toMatchObject({ code: 1, stderr: expect.stringMatching(/needs the repository of Freehold/) })
     const { code, stderr } = await node(cli, 'setup', 'ids.acme.dev', '--email', 'ada@acme.dev', '--dry-run')
     expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringMatching(/needs the repository of Freehold/) })
   })
