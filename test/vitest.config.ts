@@ -53,6 +53,7 @@ const SLOW = [
   'test/freehold/tenants.node.test.ts',
   'test/freehold/profiles.node.test.ts',
   'test/freehold/terminal.node.test.ts',
+  'test/freehold/examples-run.node.test.ts',
   'test/freehold/first-deploy-interrupted.node.test.ts',
   'test/audit/verify.node.test.ts',
   'test/migration/make.node.test.ts',

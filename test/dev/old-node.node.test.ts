@@ -39,7 +39,11 @@ const install = (...paths: string[]) => {
   for (const path of paths) mkdirSync(at(join('node_modules', path)), { recursive: true })
 }
 const run = (node: string, ...args: string[]) => {
-  const { status, stdout, stderr } = spawnSync(node, ['scripts/node.mjs', ...args], { cwd: folder, env: { PATH }, encoding: 'utf8' })
+  const { status, stdout, stderr } = spawnSync(node, ['scripts/node.mjs', ...args], {
+    cwd: folder,
+    env: { PATH },
+    encoding: 'utf8',
+  })
   return { status, stdout, stderr }
 }
 const START = 'scripts/dev/main.ts'
@@ -62,12 +66,17 @@ describe('on a Node that reads TypeScript', () => {
   })
 
   test('without dependencies, npm ci is named', () => {
-    expect(run(here, START)).toEqual({ status: 1, stdout: '', stderr: 'The dependencies of Freehold are not installed: run npm ci.\n' })
+    expect(run(here, START)).toEqual({
+      status: 1,
+      stdout: '',
+      stderr: 'The dependencies of Freehold are not installed: run npm ci.\n',
+    })
   })
 
   test('without install scripts, npm rebuild is named; the command line needs none', () => {
     install('commander', 'node')
-    const stderr = 'The install scripts of the dependencies did not run (--ignore-scripts), so Postgres is not complete: run npm rebuild.\n'
+    const stderr =
+      'The install scripts of the dependencies did not run (--ignore-scripts), so Postgres is not complete: run npm rebuild.\n'
     expect(run(here, START)).toEqual({ status: 1, stdout: '', stderr })
     expect(run(here)).toEqual({ status: 1, stdout: '', stderr })
     expect(run(here, CLI, 'presets')).toEqual({ status: 0, stdout: 'ran presets\n', stderr: '' })

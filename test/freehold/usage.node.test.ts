@@ -312,6 +312,18 @@ describe('credentials', () => {
   })
 })
 
+test('dev gives its options to what npm start runs, and ends as that does', async () => {
+  const { code, stdout, stderr } = await freehold([
+    'dev',
+    '--port',
+    '99999',
+    '--data',
+    join(tmpdir(), 'freehold-never-made'),
+    '--json',
+  ])
+  expect({ code, stdout, stderr }).toEqual({ code: 1, stdout: '', stderr: '--port 99999 is not a port (1-65535).\n' })
+})
+
 describe('keys new', () => {
   test('gives a ring that encrypts', async () => {
     const { code, stdout, stderr } = await freehold(['keys', 'new'])
