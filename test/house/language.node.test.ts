@@ -21,7 +21,7 @@ const HANDED_ON = [
   // For records of steps and findings of the doctor, which are in English.
   'src/tenants/provisioning/refused-key.ts: message',
   // What a question before this one was refused with.
-  'src/http/ready.ts: mine.refused.detail',
+  'src/http/ready.ts: refused.detail',
   // The database's.
   'src/kernel/db.ts: detail',
   'src/auth/login.ts: result.said',
