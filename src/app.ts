@@ -138,7 +138,7 @@ app.get(
 
 describeCredentials(app)
 app.get('/openapi.json', etag(), (c) =>
-  c.body(openApiText(app, c.var.config.BASE_URL, c.var.subdomain), 200, {
+  c.body(openApiText(app, c.var.config, c.var.subdomain), 200, {
     'Content-Type': 'application/json',
     'Cache-Control': 'no-cache',
   }),

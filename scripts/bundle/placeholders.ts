@@ -26,6 +26,8 @@ export function productionOf(config: string) {
   return {
     name,
     base_url: String(vars.BASE_URL ?? ''),
+    /** '' where tenants are below the host of the platform. */
+    tenant_url: String(vars.TENANT_URL ?? ''),
     kv_id: kv_namespaces.find(({ binding }) => binding === 'TENANTS')?.id ?? '',
     routes: routes.map((route) => (typeof route === 'string' ? { pattern: route } : route)),
     crons: triggers.crons ?? [],
@@ -34,12 +36,17 @@ export function productionOf(config: string) {
 }
 
 /** The placeholders in it, each in a sentence that names it. */
-export function placeholdersOf({ base_url, kv_id, routes }: Production): string[] {
-  const host = URL.canParse(base_url) ? new URL(base_url).hostname : ''
+export function placeholdersOf({ base_url, tenant_url, kv_id, routes }: Production): string[] {
+  const hostOf = (url: string) => (URL.canParse(url) ? new URL(url).hostname : '')
+  const host = hostOf(base_url)
+  const tenants = hostOf(tenant_url.replace('{subdomain}.', ''))
   const hosts = routes.flatMap(({ pattern, zone_name }) => [pattern.replace(/^\*\./, '').replace(/\/.*$/, ''), zone_name ?? ''])
   return [
     ...(!host || PLACEHOLDER.test(host)
       ? [`BASE_URL is ${base_url || 'not set'}: set the https:// address of your domain.`]
+      : []),
+    ...(tenant_url && (!tenants || PLACEHOLDER.test(tenants))
+      ? [`TENANT_URL is ${tenant_url}: set the https:// address of your tenants, or remove it.`]
       : []),
     ...(hosts.some((each) => PLACEHOLDER.test(each))
       ? [`routes name ${hosts.find((each) => PLACEHOLDER.test(each))}: set your domain and its zone.`]

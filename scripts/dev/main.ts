@@ -12,7 +12,7 @@ const HELP = `Freehold on this machine: Postgres, the local Neon, and the Worker
   npm start -- [options]
 
 ${optionLines()}
-Settings of the environment: BASE_URL, TENANT_DB_TEMPLATE, MASTER_DATABASE_URL, MASTER_READER_URL, DEFAULT_TENANT, HOST_CAPACITY,
+Settings of the environment: BASE_URL, TENANT_URL, TENANT_DB_TEMPLATE, MASTER_DATABASE_URL, MASTER_READER_URL, DEFAULT_TENANT, HOST_CAPACITY,
 HOST_BRANCHES, HOST_COMPUTE_CU, DEFAULT_ISOLATION, PROJECT_COMPUTE_CU, ENCRYPTION_KEYS, OWNER_KEYS, PASSWORD_HASH_ITERATIONS; SMTP_URL and MAIL_FROM to send mail instead of keeping it in the mailbox, SMS_WEBHOOK_URL and SMS_WEBHOOK_TOKEN for texts to phones;
 PWNED_PASSWORDS_URL.
 Ctrl-C ends everything; the data stays.

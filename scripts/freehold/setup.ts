@@ -14,8 +14,13 @@ export function addSetup(program: Command): void {
       'set a deployment up at a domain; without one, create or update the master database and the first operator alone',
     )
     .example('id.your-company.com --email you@your-company.com --dry-run')
-    .argument('[domain]', 'where the platform is to be; tenants are one label below', domainName)
+    .argument('[domain]', 'where the platform is to be', domainName)
     .requiredOption('--email <address>', 'e-mail address of the first operator', emailAddress)
+    .option(
+      '--tenant-domain <domain>',
+      'with a domain: one label below which tenants are; default: what wrangler.toml says of the domain, else the domain',
+      domainName,
+    )
     .option('--region <region>', 'with a domain: the region at Neon', 'aws-us-east-1')
     .option('--secrets-file <file>', 'with a domain: where generated secrets are kept, for you alone', '.freehold-secrets.json')
     .option('--config <file>', "with a domain: wrangler's configuration; default: wrangler.toml of this folder")

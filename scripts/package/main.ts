@@ -61,7 +61,7 @@ export async function documentOf(url: string): Promise<object> {
       logLevel: 'error',
     })
     const { app, openApiText } = await import(pathToFileURL(outfile).href)
-    return JSON.parse(openApiText(app, new URL(url), null))
+    return JSON.parse(openApiText(app, { BASE_URL: new URL(url) }, null))
   } finally {
     rmSync(folder, { recursive: true })
   }

@@ -11,6 +11,7 @@ import { type Page, paged, pageOf, readCursor } from '../kernel/cursor.ts'
 import { brokenConstraint } from '../kernel/db.ts'
 import { invalid, Problem } from '../kernel/problem.ts'
 import { matches, rfc3339, rowsOf, unchanged } from '../kernel/wire.ts'
+import { claimedName, isPlatformHost } from '../names/hosts.ts'
 import { Name } from '../names/names.ts'
 import { TokenPermissionList, TokenPermissions } from '../settings/settings.ts'
 
@@ -91,11 +92,10 @@ export async function createAudience(ctx: Ctx, audience: z.infer<typeof NewAudie
   return made
 }
 
-/** Whether a URI is on the base domain, or on the host of a tenant, whatever that is called now. */
+/** Whether a URI is on the host of the platform or of a tenant, whatever that is called now, or may be one day. */
 function isOurs({ config }: Ctx, identifier: string): boolean {
   const host = URL.canParse(identifier) ? new URL(identifier).hostname : ''
-  const base = config.BASE_URL.hostname
-  return host === base || host.endsWith(`.${base}`)
+  return isPlatformHost(config, host) || claimedName(config, host) !== null
 }
 
 /** Changes the given fields. One round trip; `audience:update` at scope `all`. Fails with not_found, etag_mismatch, forbidden. */

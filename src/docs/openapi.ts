@@ -5,7 +5,9 @@
 import type { OpenAPIHono } from '@hono/zod-openapi'
 import type { AppEnv } from '../http/app-env.ts'
 import { asked } from '../http/declared.ts'
+import type { Config } from '../kernel/config.ts'
 import type { Code } from '../kernel/problem.ts'
+import { tenantUrl } from '../names/hosts.ts'
 import { exampleOf, nameOf, problemExample, type Schema, type Schemas } from './examples.ts'
 import { BODIES, FIELDS, ID, PARAMETERS } from './fields.ts'
 import { subjectOf, tagsOf } from './tags.ts'
@@ -170,21 +172,25 @@ let made: { base: string; before: string; after: string } | undefined
  * The document as JSON, for the host of a tenant or the base domain. Made once per isolate but for the servers: it takes 50 ms of
  * CPU, and whoever asks is anonymous.
  */
-export function openApiText(app: OpenAPIHono<AppEnv>, base: URL, subdomain: string | null): string {
+export function openApiText(
+  app: OpenAPIHono<AppEnv>,
+  config: Pick<Config, 'BASE_URL' | 'TENANT_URL'>,
+  subdomain: string | null,
+): string {
+  const base = config.BASE_URL
   if (made?.base !== base.origin) {
     const [before = '', after = ''] = JSON.stringify({ ...openApi(app, base.origin), servers: '' }).split('"servers":""')
     made = { base: base.origin, before, after }
   }
-  const hostOf = (name: string) => `${base.protocol}//${name}.${base.host}`
   const servers = [
     { url: base.origin, description: 'The base domain: the platform, and with X-Tenant each tenant.' },
     {
-      url: hostOf('{tenant}'),
+      url: tenantUrl(config, '{tenant}'),
       description: 'The host of a tenant.',
       variables: { tenant: { default: subdomain ?? 'acme' } },
     },
   ]
-  if (subdomain !== null) servers.unshift({ url: hostOf(subdomain), description: 'This tenant.' })
+  if (subdomain !== null) servers.unshift({ url: tenantUrl(config, subdomain), description: 'This tenant.' })
   return `${made.before}"servers":${JSON.stringify(servers)}${made.after}`
 }
 

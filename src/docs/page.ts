@@ -31,8 +31,11 @@ const tenant = (address: string) => html`<form id="tenant" data-address="${addre
         <button>Open its reference</button>
       </form>`
 
-/** The page: on the host of a tenant people log in there; on the base domain it asks for the tenant, and operators log in. */
-export const page = (base: URL, subdomain: string | null) => html`<!doctype html>
+/**
+ * The page: on the host of a tenant people log in there; on the base domain it asks for the tenant, whose address `tenants` is with
+ * `{tenant}` for its name, and operators log in.
+ */
+export const page = (tenants: string, subdomain: string | null) => html`<!doctype html>
 <html lang="en">
   <head>
     <meta charset="utf-8">
@@ -45,7 +48,7 @@ export const page = (base: URL, subdomain: string | null) => html`<!doctype html
     <div id="bar">
       ${
         subdomain === null
-          ? [tenant(`${base.protocol}//{tenant}.${base.host}/docs`), login('Operators:', '/platform/v1/auth/login')]
+          ? [tenant(`${tenants}/docs`), login('Operators:', '/platform/v1/auth/login')]
           : login(`${subdomain}:`, '/api/v1/auth/login')
       }
     </div>

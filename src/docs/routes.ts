@@ -2,6 +2,7 @@ import { Hono } from 'hono'
 import type { AppEnv } from '../http/app-env.ts'
 import { SPANISH } from '../i18n/language.ts'
 import { type Code, Problem, problemCatalogue } from '../kernel/problem.ts'
+import { tenantUrl } from '../names/hosts.ts'
 import { POLICY, page, start } from './page.ts'
 
 const FILES = {
@@ -11,7 +12,9 @@ const FILES = {
 
 /** The API reference page, and the pages that problem types link to. */
 export const docsRoutes = new Hono<AppEnv>({ strict: false })
-  .get('/docs', (c) => c.html(page(c.var.config.BASE_URL, c.var.subdomain), 200, { 'Content-Security-Policy': POLICY }))
+  .get('/docs', (c) =>
+    c.html(page(tenantUrl(c.var.config, '{tenant}'), c.var.subdomain), 200, { 'Content-Security-Policy': POLICY }),
+  )
   .get('/docs/start.js', (c) => c.body(start, 200, { 'Content-Type': FILES['swagger-ui-bundle.js'] }))
   .get('/docs/:file{swagger-ui.css|swagger-ui-bundle.js}', async (c) => {
     const file = c.req.param('file') as keyof typeof FILES

@@ -1,6 +1,7 @@
 import { createMiddleware } from 'hono/factory'
 import { configOf } from '../kernel/config.ts'
 import { useSqlUrl } from '../kernel/db.ts'
+import type { Meter } from '../kernel/env.ts'
 import { log } from '../kernel/log.ts'
 import { Problem } from '../kernel/problem.ts'
 import type { AppEnv } from './app-env.ts'
@@ -20,7 +21,7 @@ export const arrive = createMiddleware<AppEnv>(async (c, next) => {
   const url = new URL(c.req.url)
   c.set('trace_id', trace_id)
   c.set('hostname', url.hostname)
-  const meter = { master: 0 }
+  const meter: Meter = { master: 0 }
   c.set('meter', meter)
   const config = configOf(c.env)
   c.set('config', config)
@@ -47,7 +48,10 @@ export const arrive = createMiddleware<AppEnv>(async (c, next) => {
   headers.set('X-Trace-Id', trace_id)
   // Over http nobody heeds it (RFC 6797 section 8.1).
   if (in_production && isEncrypted(c.req.raw, config)) headers.set('Strict-Transport-Security', HSTS)
-  if (!in_production) headers.set('Server-Timing', `db;desc="${ctx?.trips ?? 0}", master;desc="${meter.master}"`)
+  if (!in_production) {
+    const origins = meter.origins ? `, origins;desc="${meter.origins}"` : ''
+    headers.set('Server-Timing', `db;desc="${ctx?.trips ?? 0}", master;desc="${meter.master}"${origins}`)
+  }
   const code = c.error instanceof Problem ? c.error.code : null
   log('request', {
     tenant: c.get('realm')?.subdomain ?? null,

@@ -1,6 +1,6 @@
 /**
  * Which pages may call from a browser (CORS, Fetch Standard). Threat: a page of a foreign origin reads an answer, or logs its
- * visitor in as somebody else. The allowed origins are the tenant's own and those that an operator configured.
+ * visitor in as somebody else. The allowed origins are the tenant's own, those that an operator configured, and those in its settings.
  * Access-Control-Allow-Credentials is never sent: cookies are for pages of the tenant's own host, which need no CORS.
  */
 import { createMiddleware } from 'hono/factory'
@@ -44,11 +44,28 @@ export function preflight(request: Request, path: string, origins: string[]): Re
   return new Response(null, { status: 204, headers })
 }
 
+/**
+ * The origins that may read the answer to a request: those that are `known`, and its own if it is asked for and `admits` says so.
+ */
+export async function withPage(
+  request: Request,
+  path: string,
+  known: string[],
+  admits: (origin: string) => Promise<boolean>,
+): Promise<string[]> {
+  const origin = request.headers.get('Origin')
+  const is_asked = origin !== null && !PUBLIC.test(path) && !known.includes(origin)
+  return is_asked && (await admits(origin)) ? [...known, origin] : known
+}
+
 /** Refuses a request from a page of a foreign origin. A request without Origin came from no page. */
 export function requireKnownOrigin(request: Request, origins: string[]): void {
   const origin = request.headers.get('Origin')
   if (origin !== null && !origins.includes(origin))
-    throw new Problem('forbidden', 'Pages of this origin are not allowed. An operator can add it to the origins of the tenant.')
+    throw new Problem(
+      'forbidden',
+      'Pages of this origin are not allowed. An administrator can add it to `origins` in the settings.',
+    )
 }
 
 /** No page of a foreign origin may log its visitor in or out, not even with a form, for which browsers send no preflight. */

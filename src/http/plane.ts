@@ -10,7 +10,7 @@ import { toProblem } from '../kernel/db.ts'
 import type { Env, Meter } from '../kernel/env.ts'
 import { withoutAdmission } from './admit.ts'
 import type { AppEnv } from './app-env.ts'
-import { isPreflight, preflight } from './cors.ts'
+import { isPreflight, preflight, withPage } from './cors.ts'
 import { failuresOf } from './rate-limit.ts'
 import { answerMoved, type Moved } from './renamed.ts'
 
@@ -39,14 +39,17 @@ export type PlaneRequest = {
   limitUnknown: () => void
 }
 
+/** `later` continues a look-up for which others wait when the client is gone. */
+export type AdmitsPage = (realm: Realm, origin: string, later: (work: Promise<unknown>) => void) => Promise<boolean>
+
 /** The realm of a request, and how to load it. */
 export type RealmSource = {
   /** Origins of the realm's own pages, known before it is loaded: they may also read why it could not be loaded. */
   origins: string[]
-  /** True if the realm may have further origins: then a preflight waits for it. */
-  has_more_origins: boolean
   /** Where it is now, for a request that names it as it was called before. */
   realm: () => Promise<Realm | Moved>
+  /** Whether pages of an origin may call a realm that does not list it, by its settings. */
+  admitsPage: AdmitsPage
   /** Loads the realm again, bypassing all caches. */
   reloadRealm: () => Promise<Realm | null>
   /** Reports activity in the realm, so that maintenance includes it; null if that was reported already. */
@@ -69,7 +72,8 @@ export const plane = (sourceOf: (request: PlaneRequest) => RealmSource, countUse
     const limitUnknown = () => unknown.refuse()
     const source = sourceOf({ env: c.env, config, meter, headers, is_preflight, is_public, subdomain, limitUnknown })
     c.set('origins', source.origins)
-    if (is_preflight && !source.has_more_origins) return preflight(c.req.raw, c.req.path, source.origins)
+    if (is_preflight && source.origins.includes(headers.get('Origin') ?? ''))
+      return preflight(c.req.raw, c.req.path, source.origins)
     const realm = await source.realm().catch(async (error) => {
       const problem = toProblem(error)
       await unknown.count(problem)
@@ -84,7 +88,9 @@ export const plane = (sourceOf: (request: PlaneRequest) => RealmSource, countUse
     c.set('is_behind', is_behind)
     const migrated = is_behind ? source.migrate(realm) : null
     if (migrated) c.executionCtx.waitUntil(migrated)
-    const origins = [...source.origins, realm.url, ...realm.origins]
+    const later = (work: Promise<unknown>) => c.executionCtx.waitUntil(work)
+    const admits = (origin: string) => source.admitsPage(realm, origin, later)
+    const origins = await withPage(c.req.raw, c.req.path, [...source.origins, realm.url, ...realm.origins], admits)
     c.set('origins', origins)
     if (is_preflight) return preflight(c.req.raw, c.req.path, origins)
     await next()

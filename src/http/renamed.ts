@@ -9,12 +9,16 @@ import type { Config } from '../kernel/config.ts'
 import type { Env, Meter } from '../kernel/env.ts'
 import { Problem } from '../kernel/problem.ts'
 import type { AppEnv } from './app-env.ts'
-import { isPreflight, preflight } from './cors.ts'
+import { isPreflight, preflight, withPage } from './cors.ts'
 import { failuresOf } from './rate-limit.ts'
 import { isPage } from './transport.ts'
 
 /** Where the tenant of a former name is now, and whose pages may read so beside its own. */
-export type Moved = { moved_to: string; origins: string[] }
+export type Moved = {
+  moved_to: string
+  origins: string[]
+  admitsPage: (origin: string, later: (work: Promise<unknown>) => void) => Promise<boolean>
+}
 
 /** The parts of a request for a page that are looked at: as those of a plane (plane.ts). */
 type PageRequest = { env: Env; config: Config; meter: Meter; subdomain: string; limitUnknown: () => void }
@@ -26,9 +30,10 @@ export const renamed = (url: string) =>
   new Problem('tenant_renamed', `This tenant has another name now: its address is ${url}.`, { url })
 
 /** Answers a request that names a tenant as it was called before. Fails with tenant_renamed. */
-export function answerMoved(c: Context<AppEnv>, { moved_to, origins }: Moved): Response {
+export async function answerMoved(c: Context<AppEnv>, { moved_to, origins, admitsPage }: Moved): Promise<Response> {
   const { raw } = c.req
-  const readers = [...(c.get('origins') ?? []), moved_to, ...origins]
+  const admits = (origin: string) => admitsPage(origin, (work) => c.executionCtx.waitUntil(work))
+  const readers = await withPage(raw, c.req.path, [...(c.get('origins') ?? []), moved_to, ...origins], admits)
   c.set('origins', readers)
   // Who asks beforehand is let through, so that they can read the refusal.
   if (isPreflight(raw)) return preflight(raw, c.req.path, readers)

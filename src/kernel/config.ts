@@ -1,5 +1,6 @@
 import { decodeBase64urlIgnorePadding } from '@oslojs/encoding'
 import { z } from 'zod'
+import type { EmailBinding } from './email-binding.ts'
 
 /** A subdomain: a DNS label in lower case (RFC 1035, RFC 1123). */
 export const Label = z
@@ -23,6 +24,13 @@ const BaseUrl = z
   .url({ protocol: /^https?$/, message: 'must be an http(s) URL' })
   .refine((url) => /^https?:\/\/[^/?#@]+\/?$/.test(url), 'must be an origin: no path, no query, no credentials')
   .transform((url) => new URL(url))
+
+/** `https://{subdomain}.example.com`, as the origin below which tenants are: https://example.com. */
+const TenantUrl = z
+  .string()
+  .regex(/^https?:\/\/\{subdomain\}\.[^{}]+$/, { message: 'must begin with https://{subdomain}. and a domain', abort: true })
+  .transform((url) => url.replace('{subdomain}.', ''))
+  .pipe(BaseUrl)
 
 const PostgresUrl = z.string().refine((text) => {
   const url = URL.canParse(text) ? new URL(text) : null
@@ -87,18 +95,6 @@ const Sender = z.string().transform((text, issue) => {
   return z.NEVER
 })
 
-/** The part of Cloudflare's e-mail binding that is used. */
-export type EmailBinding = {
-  send(message: {
-    from: string | { email: string; name: string }
-    to: string
-    subject: string
-    text: string
-    html: string
-    headers: Record<string, string>
-  }): Promise<unknown>
-}
-
 /** OWASP's minimum for PBKDF2-HMAC-SHA-256. Production accepts no less. */
 const LEAST_ITERATIONS = 600_000
 
@@ -109,12 +105,14 @@ const LEAST_ITERATIONS = 600_000
 export const MOST_TENANTS = 240
 
 /** URLs to which secrets are sent, or at which they arrive. */
-const HTTPS = ['BASE_URL', 'NEON_API_URL', 'NEON_SQL_URL', 'SMS_WEBHOOK_URL'] as const
+const HTTPS = ['BASE_URL', 'TENANT_URL', 'NEON_API_URL', 'NEON_SQL_URL', 'SMS_WEBHOOK_URL'] as const
+const HOSTS = ['BASE_URL', 'TENANT_URL'] as const
 /** Names that nobody can own (RFC 2606, RFC 6761): wrangler.toml was deployed as it is in the repository. */
 export const PLACEHOLDER = /(^|\.)(example\.(com|net|org)|example|invalid|test|localhost)\.?$/
 const UNCHANGED = 'is a placeholder, at which nobody can reach the Worker: set the https:// address of your domain'
 const PLAIN = 'must begin with https:// in production, because over http the network reads passwords, tokens and keys'
 const GUESSABLE = 'has a key of 32 equal bytes, which anybody guesses: make keys with `npm run freehold -- keys new`'
+const ELSEWHERE = 'must have the scheme and the port of BASE_URL, at which the Worker answers'
 const NO_READER = 'must name another login than MASTER_DATABASE_URL, one that only reads: see freehold keys reader'
 const SHARED = 'must not hold a key of ENCRYPTION_KEYS, which would open the owner logins of tenants'
 const RINGS = ['ENCRYPTION_KEYS', 'OWNER_KEYS'] as const
@@ -129,6 +127,8 @@ export const EnvironmentSettings = z
   .object({
     ENVIRONMENT: z.enum(['local', 'production']).default('production'),
     BASE_URL: BaseUrl,
+    /** Where tenants are. Default: `{subdomain}.` in front of BASE_URL's host (src/names/hosts.ts). */
+    TENANT_URL: TenantUrl.optional(),
     MASTER_DATABASE_URL: PostgresUrl,
     /** A login of the same database that only reads the registry: for what anybody's request causes. */
     MASTER_READER_URL: PostgresUrl,
@@ -192,7 +192,7 @@ export const EnvironmentSettings = z
   .superRefine(
     (settings, issue) => {
       const { ENVIRONMENT, MAILBOX_URL, SMTP_URL, EMAIL, MAIL_FROM, SMS_WEBHOOK_URL, SMS_WEBHOOK_TOKEN } = settings
-      const { PASSWORD_HASH_ITERATIONS, MASTER_DATABASE_URL, MASTER_READER_URL } = settings
+      const { BASE_URL, TENANT_URL, PASSWORD_HASH_ITERATIONS, MASTER_DATABASE_URL, MASTER_READER_URL } = settings
       const refused = new Set(issue.issues.map(({ path }) => path?.[0]))
       const wrong = (name: keyof typeof settings, is_wrong: unknown, message = '') => {
         if (is_wrong && !refused.has(name)) issue.addIssue({ code: 'custom', path: [name], message })
@@ -210,9 +210,11 @@ export const EnvironmentSettings = z
           settings.OWNER_KEYS.some(({ key }) => settings.ENCRYPTION_KEYS.some((other) => key.join() === other.key.join())),
         SHARED,
       )
+      const is_elsewhere = ({ protocol, port }: URL) => protocol !== BASE_URL.protocol || port !== BASE_URL.port
+      wrong('TENANT_URL', !refused.has('BASE_URL') && TENANT_URL instanceof URL && is_elsewhere(TENANT_URL), ELSEWHERE)
       if (ENVIRONMENT === 'production') {
         for (const name of HTTPS) wrong(name, settings[name] && !/^https:/i.test(String(settings[name]).trim()), PLAIN)
-        wrong('BASE_URL', !refused.has('BASE_URL') && PLACEHOLDER.test(settings.BASE_URL.hostname), UNCHANGED)
+        for (const name of HOSTS) wrong(name, !refused.has(name) && PLACEHOLDER.test(settings[name]?.hostname ?? ''), UNCHANGED)
         for (const name of RINGS) wrong(name, !refused.has(name) && settings[name].some(isGuessable), GUESSABLE)
         wrong('MAILBOX_URL', MAILBOX_URL, MAILBOX)
         wrong('PASSWORD_HASH_ITERATIONS', PASSWORD_HASH_ITERATIONS < LEAST_ITERATIONS, CHEAP)

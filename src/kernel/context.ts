@@ -17,8 +17,10 @@ export type Realm = {
   url: string
   /** Those of tokens that were made under its former names, while they count. */
   former_urls: string[]
-  /** Origins, besides its own, whose pages may call. */
+  /** Origins, besides its own, whose pages may call: those that operators chose. Its administrators choose others in its settings. */
   origins: string[]
+  /** Within which those of administrators must lie; null: anywhere. */
+  origin_patterns: string[] | null
   /** When its license ends, and from when on it can only be read; null: it needs none. The registry's copy may be a minute old. */
   license: { licensed_until: string; read_only_from: string } | null
   database_url: string

@@ -12,5 +12,5 @@ export interface Env extends Record<string, unknown> {
   ASSETS: Fetcher
 }
 
-/** Round trips of one request to the master, counted by the registry. */
-export type Meter = { master: number }
+/** Round trips of one request beside those of its route: to the master, and for the origins in the settings of its realm. */
+export type Meter = { master: number; origins?: number }

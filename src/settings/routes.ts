@@ -12,7 +12,7 @@ settingRoutes.openapi(
     operationId: 'getSettings',
     method: 'get',
     path: '/',
-    summary: 'Get the settings: password policy, session lifetimes, registration, mail limits, look',
+    summary: 'Get the settings: password policy, session lifetimes, registration, mail limits, look, origins of pages',
     permission: 'setting:read',
     trips: 1,
     returns: { 200: Settings },

@@ -11,6 +11,16 @@ create function access.idle_limit(t freehold.tenant) returns interval
 language sql immutable
 return coalesce(make_interval(mins => t.idle_minutes), make_interval(days => t.idle_days));
 
+-- The origins whose pages may call from a browser. A public endpoint: it tells a stranger what they could find out by
+-- trying, and names no actor, because it writes nothing. Raises FH503 for another tenant or one that is off.
+create function access.origins(tenant_id uuid) returns jsonb
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_tenant(tenant_id);
+begin
+  return to_jsonb(t.origins);
+end $$;
+
 -- Refuses an update that leaves settings which contradict each other: all of them at once, and of each two the one that
 -- this update changes. What contradicted itself before, and is not touched, stays: a tenant that was set so once can
 -- still change everything else.
@@ -133,7 +143,7 @@ create trigger before_tenant before update on freehold.tenant
 
 call access.audited('freehold.tenant', 'tenant');
 
-grant execute on function access.idle_limit(freehold.tenant) to freehold_app;
+grant execute on function access.idle_limit(freehold.tenant), access.origins(uuid) to freehold_app;
 
 -- The row is made with the tenant. Its name, and whether it is active, are the platform's to change.
 call access.protect('freehold.tenant', 'setting',
@@ -145,5 +155,5 @@ call access.protect('freehold.tenant', 'setting',
     password_days,password_warning_days,password_min_length,password_max_length,password_upper,password_lower,
     password_digit,password_special,password_unique,password_history,password_personal,password_common,
     registration,registration_domains,registration_role,delegation_approval,max_delegations,
-    mail_per_recipient_hour,mail_per_day,name,accent_color,links}',
+    mail_per_recipient_hour,mail_per_day,name,accent_color,links,origins}',
   deletes => false);

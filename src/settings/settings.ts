@@ -12,6 +12,7 @@ import { Problem } from '../kernel/problem.ts'
 import { matches, rfc3339, rowsOf, unchanged } from '../kernel/wire.ts'
 import { Domain } from '../names/addresses.ts'
 import { Name, PermissionName } from '../names/names.ts'
+import { originFaults, PageOrigins } from '../names/origins.ts'
 import { faultOf, LINKS_SHOWN, LinkPatch, LinkSettings } from './links.ts'
 import { tenant } from './table.ts'
 
@@ -96,6 +97,11 @@ const Editable = z.object({
       example: '#1f4e79',
     }),
   links: LinkSettings,
+  origins: PageOrigins.openapi({
+    description:
+      'Origins, beside the own host, whose pages may call from a browser, with tokens. A change is felt everywhere within 2 s. A removed one may go on to send for 10 minutes what its browser asked about before, and no longer reads the answers.',
+    example: ['https://app.example.com', 'http://localhost:5173'],
+  }),
 })
 export const Settings = Editable.extend({ updated_at: z.iso.datetime() }).openapi('Settings')
 /** A JSON merge patch (RFC 7396). */
@@ -118,10 +124,13 @@ export const getSettings = async (ctx: Ctx): Promise<Settings> => read((await ct
 /**
  * Changes the given settings. One round trip; `setting:update` at scope `all`. Fails with etag_mismatch, invalid_request (also
  * for a role that does not exist, and for settings that contradict each other after the change: idle time over session_days,
- * password_warning_days over password_days, password_unique over password_min_length), forbidden (registration with a role that
- * carries more than the caller holds; a link, by who does not hold every permission).
+ * password_warning_days over password_days, password_unique over password_min_length; and for an origin on another tenant's host, or
+ * outside of what operators allow, as far as the registry's copy says), forbidden (registration with a role that carries more than the
+ * caller holds; a link, by who does not hold every permission).
  */
 export async function patchSettings(ctx: Ctx, patch: z.infer<typeof SettingsPatch>, ifMatch?: string): Promise<Settings> {
+  const faults = originFaults(ctx.config, ctx.realm, patch.origins ?? [])
+  if (faults.length) throw new Problem('invalid_request', undefined, { errors: faults })
   // Whoever sets days and does not name minutes means the days.
   const wanted = patch.idle_days === undefined ? patch : { idle_minutes: null, ...patch }
   checkLinks(ctx, patch.links)

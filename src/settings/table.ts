@@ -75,9 +75,12 @@ export const tenant = freehold.table(
     accent_color: text(),
     /** Addresses that mails and pages lead to in place of our pages (links.ts): those that are set. */
     links: jsonb().notNull().default({}),
+    /** Whose pages may call from a browser, beside the tenant's own (src/names/origins.ts). */
+    origins: text().array().notNull().default([]),
     updated_at: moment().notNull().defaultNow(),
   },
   (t) => [
+    check('tenant_origins', sql`cardinality(${t.origins}) <= 50 and octet_length(array_to_string(${t.origins}, '')) <= 12750`),
     check('tenant_is_one', sql`${t.one}`),
     check(
       'tenant_token_permissions',

@@ -2,10 +2,12 @@
 import type { PlaneRequest, RealmSource } from '../http/plane.ts'
 import { renamed } from '../http/renamed.ts'
 import { Problem } from '../kernel/problem.ts'
+import { tenantUrl } from '../names/hosts.ts'
 import { reportActivity } from './maintenance/queue.ts'
 import { migrateOnTouch } from './migration/touch.ts'
 import { OLDER } from './migration/versions.ts'
-import { platformRealm, tenantUrl } from './registry/registry.ts'
+import { admitsPageOf } from './registry/page-origins.ts'
+import { platformRealm } from './registry/registry.ts'
 import { activeRealm, realmOf, tenantName, tenantOfPage } from './registry/resolve.ts'
 
 /** The platform plane, for operators. Fails with not_found on a tenant's host. */
@@ -13,8 +15,8 @@ export function platformPlane({ config, meter, subdomain }: PlaneRequest): Realm
   if (subdomain) throw new Problem('not_found')
   return {
     origins: [config.BASE_URL.origin],
-    has_more_origins: false,
     realm: () => platformRealm({ config, meter }),
+    admitsPage: admitsPageOf({ config, meter }, () => platformRealm({ config, meter }, true)),
     reloadRealm: () => platformRealm({ config, meter }, true),
     reportActivity: () => null,
     isBehind: () => false,
@@ -41,18 +43,19 @@ export function tenantPlane(request: PlaneRequest): RealmSource {
     const found = await realmOf(sources, name, fresh)
     return 'moved_to' in found && !is_addressed ? activeRealm(sources, found.name, fresh) : found
   }
+  const reloadRealm = async () => {
+    const found = await load(true).catch((error: unknown) => {
+      if (error instanceof Problem) throw error
+      return null
+    })
+    if (found && 'moved_to' in found) throw renamed(found.moved_to)
+    return found
+  }
   return {
     origins: subdomain ? [own] : [own, config.BASE_URL.origin],
-    has_more_origins: true,
     realm: () => load(false),
-    reloadRealm: async () => {
-      const found = await load(true).catch((error: unknown) => {
-        if (error instanceof Problem) throw error
-        return null
-      })
-      if (found && 'moved_to' in found) throw renamed(found.moved_to)
-      return found
-    },
+    admitsPage: admitsPageOf(sources, reloadRealm),
+    reloadRealm,
     reportActivity: (realm) => reportActivity(config, realm.id),
     // An entry that an earlier release wrote does not say.
     isBehind: ({ schema_version }) => schema_version === null || OLDER.includes(schema_version),

@@ -40,6 +40,14 @@ describe('before a deploy', () => {
 
   it.each<[string, () => string]>([
     ['BASE_URL is', () => right().replace('BASE_URL = "https://acme.dev"', 'BASE_URL = "https://id.example.org"')],
+    [
+      'TENANT_URL is',
+      () =>
+        right().replace(
+          'BASE_URL = "https://acme.dev"',
+          'BASE_URL = "https://acme.dev"\nTENANT_URL = "https://{subdomain}.example.org"',
+        ),
+    ],
     ['routes name example.com', () => right().replace('zone_name = "acme.dev"', 'zone_name = "example.com"')],
     ['KV namespace TENANTS is', () => right().replace(ID, '0'.repeat(32))],
     ['KV namespace TENANTS is', () => right().replace(ID, 'tenants')],

@@ -2,6 +2,7 @@
 import { readFile, stat, writeFile } from 'node:fs/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Outcome } from '../../scripts/freehold/deployment/steps.ts'
+import { tenantDomainIn, withValues } from '../../scripts/freehold/deployment/wrangler-config.ts'
 import { type Accounts, DOMAIN, EMAIL, newAccounts, STEPS } from './deployment.ts'
 
 type Said = { url: string; steps: Outcome[]; operator: { email: string; is_new: boolean; password?: string } }
@@ -61,6 +62,37 @@ describe('before anything', () => {
       expect(stderr).toContain(`needs ${permission}`)
     expect(stderr).toContain('neon key: not looked at, because NEON_API_KEY is not set')
     await expectNothingMade()
+  })
+
+  test('tenants may be below another domain of the zone, which one certificate covers with the platform', async () => {
+    const { code, stderr } = await accounts.run(here, ['--dry-run', '--tenant-domain', 'acme.dev'])
+    expect(code, stderr).toBe(0)
+    for (const told of [
+      '+ TENANT_URL = "https://{subdomain}.acme.dev"',
+      '+   { pattern = "*.acme.dev/*", zone_name = "acme.dev" },',
+      '{"type":"AAAA","name":"*.acme.dev","content":"100::"',
+      `certificates: cover ${DOMAIN} and *.acme.dev`,
+      'all names under it lead to the Worker, but those that have a record and a route of their own',
+    ])
+      expect(stderr).toContain(told)
+    const elsewhere = await accounts.run(here, ['--dry-run', '--tenant-domain', 'beta.dev'])
+    expect(elsewhere.code).toBe(1)
+    expect(elsewhere.stderr).toContain('--tenant-domain: beta.dev is not in the zone acme.dev')
+    await expectNothingMade()
+  })
+
+  test('where tenants are is not changed by a later run that does not say it', async () => {
+    const kept = await readFile(here.config, 'utf8')
+    const values = { base_url: `https://${DOMAIN}`, routes: [], kv_id: 'x', region: 'aws-us-east-2' }
+    const moved = withValues(kept, { ...values, tenant_url: 'https://{subdomain}.acme.dev' })
+    await writeFile(here.config, moved)
+    expect([tenantDomainIn(here.config, DOMAIN), tenantDomainIn(here.config, 'other.acme.dev')]).toEqual([
+      'acme.dev',
+      'other.acme.dev',
+    ])
+    expect(moved.match(/^TENANT_URL = .*$/gm)).toEqual(['TENANT_URL = "https://{subdomain}.acme.dev"'])
+    expect(withValues(moved, { ...values, tenant_url: null })).not.toMatch(/^TENANT_URL/m)
+    await writeFile(here.config, kept)
   })
 
   test('without a terminal and without --yes it asks nothing and makes nothing', async () => {

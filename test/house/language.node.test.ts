@@ -35,6 +35,9 @@ const HANDED_ON = [
   'src/tenants/provisioning/new-tenant.ts: detail',
   // Faults of links.
   'src/settings/settings.ts: detail',
+  // Why an origin does not count.
+  'src/names/origins.ts: detail',
+  'src/tenants/registry/origins.ts: NOT_OWN',
   // What a schema finds.
   'src/http/issues.ts: detailOf(issue)',
   'src/users/import-lines.ts: said.fault',

@@ -43,6 +43,18 @@ describe('settings', () => {
   })
 
   it.each<[string, unknown]>([
+    ['TENANT_URL', 'https://freehold.dev'],
+    ['TENANT_URL', 'https://{subdomain}'],
+    ['TENANT_URL', 'https://tenants.{subdomain}.freehold.dev'],
+    ['TENANT_URL', 'https://{subdomain}-x.freehold.dev'],
+    ['TENANT_URL', 'https://{subdomain}.{subdomain}.freehold.dev'],
+    ['TENANT_URL', 'https://{subdomain}.freehold.dev/path'],
+    ['TENANT_URL', 'https://{subdomain}.freehold.dev?x=1'],
+    ['TENANT_URL', 'https://ada@{subdomain}.freehold.dev'],
+    ['TENANT_URL', 'http://{subdomain}.freehold.dev'],
+    ['TENANT_URL', 'ftp://{subdomain}.freehold.dev'],
+    ['TENANT_URL', 'https://{subdomain}.freehold.dev:8443'],
+    ['TENANT_URL', 'https://{subdomain}.example.org'],
     ['SMTP_URL', 'smtp.example.com:587'],
     ['SMTP_URL', 'https://smtp.example.com'],
     ['SMTP_URL', 'smtp://user@smtp.example.com'],

@@ -1,6 +1,7 @@
 /** The other ways out: Cloudflare's binding, the hook for phones, the mailbox; and which of them is taken. */
 import { describe, expect, inject, it } from 'vitest'
-import { type EmailBinding, parseSettings } from '../../src/kernel/config.ts'
+import { parseSettings } from '../../src/kernel/config.ts'
+import type { EmailBinding } from '../../src/kernel/email-binding.ts'
 import { MailSender } from '../../src/mail/sender.ts'
 import { binding } from '../../src/mail/transports/binding.ts'
 import { mailbox } from '../../src/mail/transports/mailbox.ts'

@@ -1,7 +1,9 @@
 import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
+import { vi } from 'vitest'
 import { app } from '../../src/app.ts'
 import type { Heard } from './knock.ts'
+import { invoke } from './production.ts'
 
 /** What makes the settings of the tests those of a production; the local Neon goes on being asked, because the driver remembers it. */
 export const PRODUCTION = {
@@ -13,10 +15,20 @@ export const PRODUCTION = {
   PASSWORD_HASH_ITERATIONS: '',
 }
 
-/** A request of the Worker as it would answer with other bindings or settings. */
-export async function knockElsewhere(changed: Record<string, unknown>, url: string, init: RequestInit = {}): Promise<Heard> {
+/** A request of the Worker as it would answer with other bindings or settings. It remembers what it knew with those of the tests. */
+export const knockElsewhere = (changed: Record<string, unknown>, url: string, init: RequestInit = {}): Promise<Heard> =>
+  knockAt(app, changed, url, init)
+
+/** The Worker with other bindings or settings from its start on, in an isolate of its own. */
+export async function openElsewhere(changed: Record<string, unknown>) {
+  vi.resetModules()
+  const fresh = (await import('../../src/app.ts')).app
+  return (url: string, init: RequestInit = {}) => invoke(() => knockAt(fresh, changed, url, init))
+}
+
+async function knockAt(asked: typeof app, changed: Record<string, unknown>, url: string, init: RequestInit): Promise<Heard> {
   const context = createExecutionContext()
-  const response = await app.fetch(new Request(url, { redirect: 'manual', ...init }), { ...env, ...changed }, context)
+  const response = await asked.fetch(new Request(url, { redirect: 'manual', ...init }), { ...env, ...changed }, context)
   const text = await response.text()
   await waitOnExecutionContext(context)
   const isJson = /json/.test(response.headers.get('Content-Type') ?? '') && text

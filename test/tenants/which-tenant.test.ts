@@ -1,14 +1,15 @@
 /** Threat: a request that is read as another tenant's. */
 import { sql } from 'drizzle-orm'
-import { beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, inject, it } from 'vitest'
 import { subdomainOf } from '../../src/http/hostname.ts'
 import { parseSettings } from '../../src/kernel/config.ts'
 import { Problem } from '../../src/kernel/problem.ts'
 import { tenantName } from '../../src/tenants/registry/resolve.ts'
+import { openElsewhere } from '../support/elsewhere.ts'
 import { inside } from '../support/inside.ts'
 import { KEYS } from '../support/keys.ts'
 import { knock } from '../support/knock.ts'
-import { ADMIN, call, login, operatorToken } from '../support/people.ts'
+import { ADMIN, call, login, operatorToken, wanted } from '../support/people.ts'
 import { expectProblem } from '../support/refusal.ts'
 import { tokenOf } from '../support/sessions.ts'
 import { copyTenant } from '../support/tenants.ts'
@@ -16,9 +17,10 @@ import { copyTenant } from '../support/tenants.ts'
 const ME = '/api/v1/auth/me'
 let token: string
 let foreign: string
+let id: string
 
 beforeAll(async () => {
-  await copyTenant('here')
+  id = (await copyTenant('here')).id
   await copyTenant('there')
   token = await tokenOf('here')
   foreign = await tokenOf('there')
@@ -152,6 +154,84 @@ describe('a path', () => {
   ])('that is none, %s, is not_found', async (path) => {
     expectProblem(await knock(`http://here.freehold.test${path}`, bearer(token)), 404, 'not_found')
   })
+})
+
+describe('with the platform at id.freehold.dev and tenants at {subdomain}.freehold.dev', () => {
+  const apart = { BASE_URL: 'https://id.freehold.dev', TENANT_URL: 'https://{subdomain}.freehold.dev' }
+  let at: Awaited<ReturnType<typeof openElsewhere>>
+  beforeAll(async () => {
+    at = await openElsewhere(apart)
+  })
+  const json = (body: unknown, more = {}) => ({
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json', ...more },
+    body: JSON.stringify(body),
+  })
+
+  it('a tenant is served at its host, and its tokens, discovery and document say so', async () => {
+    const entered = await at('https://here.freehold.dev/api/v1/auth/login', json(ADMIN))
+    expect(entered.status, entered.text).toBe(200)
+    const { access_token } = entered.body
+    const { iss } = JSON.parse(atob(access_token.split('.')[1].replaceAll('-', '+').replaceAll('_', '/')))
+    expect(iss).toBe('https://here.freehold.dev')
+    const me = await at(`https://here.freehold.dev${ME}`, bearer(access_token))
+    expect([me.status, me.body.tenant]).toEqual([200, 'here'])
+    const { body: metadata } = await at('https://here.freehold.dev/.well-known/openid-configuration')
+    expect([metadata.issuer, metadata.token_endpoint]).toEqual([
+      'https://here.freehold.dev',
+      'https://here.freehold.dev/oauth/token',
+    ])
+    const { body: document } = await at('https://id.freehold.dev/openapi.json')
+    expect(document.servers.map(({ url }: { url: string }) => url)).toEqual([
+      'https://id.freehold.dev',
+      'https://{tenant}.freehold.dev',
+    ])
+    expect((await at('https://id.freehold.dev/docs')).text).toContain('https://{tenant}.freehold.dev/docs')
+  })
+
+  it('by X-Tenant on the platform’s host, and its pages by their origin', async () => {
+    const entered = await at('https://id.freehold.dev/api/v1/auth/login', json(ADMIN, { 'X-Tenant': 'here' }))
+    expect(entered.status, entered.text).toBe(200)
+    const asked = { method: 'OPTIONS', headers: { Origin: 'https://here.freehold.dev', 'Access-Control-Request-Method': 'POST' } }
+    const answer = await at('https://id.freehold.dev/api/v1/auth/login', asked)
+    expect([answer.status, answer.headers.get('Access-Control-Allow-Origin')]).toEqual([204, 'https://here.freehold.dev'])
+  })
+
+  it('cookies are of the host of the tenant, and for pages there', async () => {
+    const login = { ...ADMIN, cookie: true }
+    const url = 'https://here.freehold.dev/api/v1/auth/login'
+    const entered = await at(url, json(login, { Origin: 'https://here.freehold.dev' }))
+    expect([entered.status, entered.body.access_token]).toEqual([200, undefined])
+    expect(entered.headers.getSetCookie().length).toBeGreaterThan(1)
+    expectProblem(await at(url, json(login, { Origin: 'https://id.freehold.dev' })), 403, 'forbidden')
+  })
+
+  it('the platform’s own label is the platform’s, and no tenant’s', async () => {
+    expect((await at('https://id.freehold.dev/platform/v1/.well-known/jwks.json')).status).toBe(200)
+    expectProblem(await at(`https://id.freehold.dev${ME}`), 400, 'tenant_required')
+    expectProblem(await at('https://here.freehold.dev/platform/v1/.well-known/jwks.json'), 404, 'not_found')
+    for (const [BASE_URL, name] of [
+      ['https://id.freehold.dev', 'id'],
+      ['https://console-7.freehold.dev', 'console-7'],
+    ]) {
+      const ask = await openElsewhere({ ...apart, BASE_URL })
+      const { body } = await ask(`${BASE_URL}/platform/v1/auth/login`, json(inject('operator')))
+      const headers = { Authorization: `Bearer ${body.access_token}` }
+      const made = await ask(`${BASE_URL}/platform/v1/tenants`, json(wanted(name ?? ''), headers))
+      expectProblem(made, 400, 'invalid_request')
+      expect(made.body.errors).toEqual([{ pointer: '#/subdomain', detail: 'is reserved' }])
+      const renamed = await ask(`${BASE_URL}/platform/v1/tenants/${id}`, {
+        ...json({ subdomain: name }, headers),
+        method: 'PATCH',
+      })
+      expectProblem(renamed, 409, 'subdomain_taken')
+    }
+  })
+
+  it.each(['freehold.dev', 'a.here.freehold.dev', 'here.id.freehold.dev', 'here.freehold.test', 'id.example.org'])(
+    '%s is no host of ours',
+    async (host) => expectProblem(await at(`https://${host}${ME}`), 404, 'not_found'),
+  )
 })
 
 describe('the rule', () => {

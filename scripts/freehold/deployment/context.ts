@@ -3,8 +3,10 @@ import type { Cloudflare, Zone } from './cloudflare.ts'
 
 /** What a set-up was asked for. */
 export type Wanted = {
-  /** Where the platform is; tenants are one label below. */
+  /** Where the platform is. */
   domain: string
+  /** One label below which tenants are. */
+  tenant_domain: string
   email: string
   /** Of Neon, `aws-us-east-1`. */
   region: string
@@ -29,4 +31,4 @@ export type Operator = { email: string; is_new: boolean; password?: string }
 export type Context = { wanted: Wanted; known: Known; options: Globals; api: Cloudflare }
 
 /** The two names that point at the Worker. */
-export const hostsOf = ({ domain }: Wanted) => [domain, `*.${domain}`]
+export const hostsOf = ({ domain, tenant_domain }: Wanted) => [domain, `*.${tenant_domain}`]

@@ -13,12 +13,13 @@ import { namesStep } from './names.ts'
 import { neonKeyStep, projectStep } from './neon.ts'
 import { goThrough, type Outcome, type Step } from './steps.ts'
 import { deployStep, readyStep } from './worker.ts'
-import { configStep, namespaceStep } from './wrangler-config.ts'
+import { configStep, namespaceStep, tenantDomainIn } from './wrangler-config.ts'
 import { botStep, certificateStep, recordStep, settingSteps, zoneStep } from './zone.ts'
 
 export type GuidedOptions = Globals & {
   email: string
   region: string
+  tenantDomain?: string
   config?: string
   secretsFile: string
   dryRun?: boolean
@@ -54,12 +55,14 @@ export async function setUpDeployment(domain: string, options: GuidedOptions, re
   const { CLOUDFLARE_API_TOKEN, CLOUDFLARE_API_BASE_URL } = process.env
   const base = (CLOUDFLARE_API_BASE_URL || API).replace(/\/+$/, '')
   requireEncryption(base, 'CLOUDFLARE_API_BASE_URL', options)
+  const config = resolve(options.config ?? CONFIG)
   const context: Context = {
     wanted: {
       domain,
+      tenant_domain: options.tenantDomain ?? tenantDomainIn(config, domain),
       email: options.email,
       region: options.region,
-      config: resolve(options.config ?? CONFIG),
+      config,
       secrets: resolve(options.secretsFile),
       ready_at: ready_at ?? `https://${domain}`,
     },

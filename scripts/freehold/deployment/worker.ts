@@ -32,11 +32,13 @@ export function deployStep(context: Context): Step {
     const { bindings } = await api.ask(Bindings, 'scripts', 'GET', `${script}/settings`)
     const has = (binding: string, value?: string) =>
       bindings.some((each) => each.name === binding && (value === undefined || [each.text, each.namespace_id].includes(value)))
-    const { base_url, kv_id, region, routes } = valuesFor(context)
+    const { base_url, tenant_url, kv_id, region, routes } = valuesFor(context)
     const secrets = ['MASTER_DATABASE_URL', 'MASTER_READER_URL', 'ENCRYPTION_KEYS', 'OWNER_KEYS', 'NEON_API_KEY']
     const unset = secrets.filter((secret) => !has(secret))
     if (unset.length) return `${name} lacks ${unset.join(', ')}`
-    if (!has('BASE_URL', base_url) || !has('TENANTS', kv_id) || !has('NEON_REGION', region)) return `${name} has other settings`
+    const has_tenants = tenant_url === null ? !has('TENANT_URL') : has('TENANT_URL', tenant_url)
+    if (!has('BASE_URL', base_url) || !has_tenants || !has('TENANTS', kv_id) || !has('NEON_REGION', region))
+      return `${name} has other settings`
     const taken = await api.ask(Routes, 'routes', 'GET', `/zones/${known.zone?.id}/workers/routes`)
     const route = routes.find(({ pattern }) => !taken.some((each) => each.pattern === pattern && each.script === name))
     if (route) return `${name} has no route ${route.pattern}`

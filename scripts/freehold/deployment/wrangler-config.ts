@@ -1,4 +1,5 @@
 /** The KV namespace, and what wrangler.toml says instead of its placeholders. */
+import { existsSync } from 'node:fs'
 import { readFile, rename, writeFile } from 'node:fs/promises'
 import { z } from 'zod'
 import { placeholdersOf, productionOf } from '../../bundle/placeholders.ts'
@@ -41,9 +42,18 @@ export function namespaceStep(context: Context): Step {
   }
 }
 
+/** Below which domain tenants are, as [env.production] says of this domain; else below it. A later run must not move them. */
+export function tenantDomainIn(config: string, domain: string): string {
+  const known = existsSync(config) ? productionOf(config) : null
+  const url = known?.base_url === `https://${domain}` ? known.tenant_url.replace('{subdomain}.', '') : ''
+  return URL.canParse(url) ? new URL(url).hostname : domain
+}
+
 /** What [env.production] must say. */
 export const valuesFor = ({ wanted, known }: Context) => ({
   base_url: `https://${wanted.domain}`,
+  /** null: one label below the platform. */
+  tenant_url: wanted.tenant_domain === wanted.domain ? null : `https://{subdomain}.${wanted.tenant_domain}`,
   routes: hostsOf(wanted).map((host) => ({ pattern: `${host}/*`, zone_name: known.zone?.name ?? '{zone}' })),
   kv_id: known.kv_id ?? '{id of the namespace}',
   region: wanted.region,
@@ -51,7 +61,7 @@ export const valuesFor = ({ wanted, known }: Context) => ({
 type Values = ReturnType<typeof valuesFor>
 
 /** The text of wrangler.toml with these values in [env.production]; everything else stays as it is. */
-export function withValues(text: string, { base_url, routes, kv_id, region }: Values): string {
+export function withValues(text: string, { base_url, tenant_url, routes, kv_id, region }: Values): string {
   const start = text.indexOf('[env.production]')
   if (start < 0) throw new Failure('wrangler.toml has no [env.production]: take the one of this release.')
   let rest = text.slice(start)
@@ -62,7 +72,9 @@ export function withValues(text: string, { base_url, routes, kv_id, region }: Va
       )
     rest = rest.replace(pattern, () => line)
   }
-  set(/^BASE_URL = .*$/m, `BASE_URL = "${base_url}"`)
+  const tenants = tenant_url === null ? '' : `\nTENANT_URL = "${tenant_url}"`
+  rest = rest.replace(/^TENANT_URL = .*\n/m, '')
+  set(/^BASE_URL = .*$/m, `BASE_URL = "${base_url}"${tenants}`)
   set(/^NEON_REGION = .*$/m, `NEON_REGION = "${region}"`)
   set(/^kv_namespaces = \[\{ binding = "TENANTS".*\]$/m, `kv_namespaces = [{ binding = "TENANTS", id = "${kv_id}" }]`)
   set(

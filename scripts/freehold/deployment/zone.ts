@@ -30,12 +30,21 @@ export function zoneStep(context: Context): Step {
       throw new Failure(
         `The zone ${zone.name} is ${zone.paused ? 'paused' : zone.status}: Cloudflare does not answer for it yet. Set the name servers that the dashboard shows at your registrar, and run this again. Nothing was made.`,
       )
+    const { tenant_domain } = wanted
+    if (tenant_domain !== zone.name && !tenant_domain.endsWith(`.${zone.name}`))
+      throw new Failure(
+        `--tenant-domain: ${tenant_domain} is not in the zone ${zone.name}, in which the platform is. Choose a domain there. Nothing was made.`,
+      )
     known.zone = zone
     await requirePermissions(api, zone)
     // A record that is in the way is told before anything is made.
     for (const host of hostsOf(wanted)) await recordStep(context, host).look()
     const whole =
-      zone.name === wanted.domain ? `; all names under it lead to the Worker, and HSTS binds them to https for two years` : ''
+      zone.name === wanted.domain
+        ? `; all names under it lead to the Worker, and HSTS binds them to https for two years`
+        : zone.name === tenant_domain
+          ? `; all names under it lead to the Worker, but those that have a record and a route of their own`
+          : ''
     return {
       is: 'done',
       says: `${zone.name} in the account ${zone.account.name ?? zone.account.id}; the token may read all that is needed${whole}`,

@@ -1,6 +1,7 @@
 import { doctor } from './doctor.ts'
 import { look } from './look.ts'
 import { oauth } from './oauth.ts'
+import { origins } from './origins.ts'
 import { rotations } from './rotations.ts'
 import { tenants } from './tenants.ts'
 
@@ -12,6 +13,7 @@ export const worker = {
   ...tenants,
   ...oauth,
   ...look,
+  ...origins,
   ...rotations,
   // Any body and any field.
   'is not a field of this request': 'no es un campo de esta solicitud',
@@ -197,10 +199,8 @@ export const worker = {
   'must be an address or a network, such as 192.0.2.0/24 or 2001:db8::/32':
     'debe ser una dirección o una red, como 192.0.2.0/24 o 2001:db8::/32',
 
-  // Browsers: cookies and origins.
+  // Browsers: cookies.
   'POST auth/refresh-token with {} for new cookies.': 'Haz POST auth/refresh-token con {} para obtener cookies nuevas.',
-  'Pages of this origin are not allowed. An operator can add it to the origins of the tenant.':
-    'Aquí no se admiten páginas de este origen. Un operador puede añadirlo a los orígenes del inquilino.',
   'With cookies a request must come from a page of {origin}, and it has no Origin.':
     'Con cookies, una solicitud debe venir de una página de {origin}, y esta no tiene Origin.',
   'With cookies a request must come from a page of {origin}, and it came from a page of another origin.':
@@ -217,10 +217,7 @@ export const worker = {
   'works only on {host}; on this host a login returns tokens':
     'solo funciona en {host}; en este host un inicio de sesión devuelve tokens',
   'is missing, and no login cookie was sent instead': 'falta, y no se envió en su lugar ninguna cookie de inicio de sesión',
-  'must be an origin as browsers write it, such as https://app.example.com: no path, no default port, lower case':
-    'debe ser un origen como lo escriben los navegadores, como https://app.example.com: sin ruta, sin puerto por defecto, en minúsculas',
   'must be https': 'debe ser https',
-  'must not name an origin twice': 'no debe nombrar un origen dos veces',
 
   // The import of users.
   'Send {type}.': 'Envía {type}.',

@@ -1,4 +1,4 @@
-import type { EmailBinding } from '../../kernel/config.ts'
+import type { EmailBinding } from '../../kernel/email-binding.ts'
 import { type Transport, words } from './transport.ts'
 
 /** Codes of Cloudflare Email Service about the recipient or the message: permanent for this mail. */

@@ -7,9 +7,9 @@ import { brokenConstraint } from '../../kernel/db.ts'
 import { invalid, Problem } from '../../kernel/problem.ts'
 import { matches, rowsOf, unchanged } from '../../kernel/wire.ts'
 import { Email } from '../../names/addresses.ts'
+import { isTaken, tenantDomains } from '../../names/hosts.ts'
 import { Name } from '../../names/names.ts'
 import { NewTenant } from '../provisioning/new-tenant.ts'
-import { isReserved } from '../provisioning/reserved.ts'
 import { taxIdFault } from '../provisioning/tax-id.ts'
 import { TenantConfigPatch, tooMuch } from '../registry/configuration.ts'
 import { LimitsPatch } from '../registry/limits.ts'
@@ -58,7 +58,7 @@ export async function changeTenant(
   const config = given_config ?? {}
   const { origins } = config
   mustBeSecure(ctx.config, { origins: origins ?? [] })
-  if (subdomain !== undefined && isReserved(subdomain))
+  if (subdomain !== undefined && isTaken(ctx.config, subdomain))
     throw new Problem('subdomain_taken', `The subdomain ${subdomain} is reserved.`)
   const names = JSON.stringify(namesIn(ctx.config, { origins: origins ?? [] }))
   // From the row that is updated, which another request may have changed meanwhile. Null removes a field; one that is left out stays.
@@ -138,9 +138,9 @@ function mergedInto(known: SQL, config: Record<string, unknown>): SQL {
 /**
  * A configuration whose origins below the tenant's former name are below its new one: the former name may become somebody else's.
  */
-function withOwnOrigins({ BASE_URL, ENVIRONMENT }: Config, config: SQL, subdomain: string): SQL {
-  const bases = [BASE_URL.hostname, ...(ENVIRONMENT === 'local' ? ['localhost'] : [])]
-  const tail = `(\\.(?:${bases.map((base) => base.replaceAll('.', '\\.')).join('|')})(?::\\d+)?)$`
+function withOwnOrigins(hosts: Config, config: SQL, subdomain: string): SQL {
+  const domains = tenantDomains(hosts).map((domain) => domain.replaceAll('.', '\\.'))
+  const tail = `(\\.(?:${domains.join('|')})(?::\\d+)?)$`
   return sql`(select case when c ? 'origins' then c || jsonb_build_object('origins', (select coalesce(jsonb_agg(
       regexp_replace(o.value, '^(https?://)' || t.subdomain || ${tail}, '\\1' || ${subdomain} || '\\2') order by o.place), '[]')
       from jsonb_array_elements_text(c -> 'origins') with ordinality o (value, place))) else c end from (select ${config}) as one (c))`

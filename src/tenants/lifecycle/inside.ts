@@ -7,8 +7,8 @@ import type { Ctx } from '../../kernel/context.ts'
 import { batch } from '../../kernel/db.ts'
 import { Problem } from '../../kernel/problem.ts'
 import { rowsOf } from '../../kernel/wire.ts'
+import { tenantUrl } from '../../names/hosts.ts'
 import { openOwnerUrl } from '../provisioning/owner-url.ts'
-import { tenantUrl } from '../registry/registry.ts'
 
 export type Inside = {
   /** As the owner login, whose transactions begin as freehold_owner. */

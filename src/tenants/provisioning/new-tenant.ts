@@ -8,20 +8,21 @@ import { encrypt } from '../../kernel/keyring.ts'
 import { invalid, Problem } from '../../kernel/problem.ts'
 import { rowsOf } from '../../kernel/wire.ts'
 import { Email } from '../../names/addresses.ts'
+import { isTaken, tenantUrl } from '../../names/hosts.ts'
 import { Name } from '../../names/names.ts'
+import { isReserved } from '../../names/reserved.ts'
 import { generatePassword, hash } from '../../passwords/hash.ts'
 import { DEFAULT_POLICY, weaknesses } from '../../passwords/policy.ts'
 import { presets } from '../../presets/presets.ts'
 import { usernameFrom } from '../../users/username.ts'
 import { TenantConfig, tooMuch } from '../registry/configuration.ts'
 import { mustBeOwn, mustBeSecure } from '../registry/origins.ts'
-import { forgetUnknown, tenantUrl } from '../registry/registry.ts'
+import { forgetUnknown } from '../registry/registry.ts'
 import { Plan, Tenant, tenantColumns, wire } from '../registry/tenants.ts'
 import { placesOf } from './hosts.ts'
 import { isolations } from './isolation.ts'
 import { regionsOf } from './projects.ts'
 import { nextRun } from './provisioning.ts'
-import { isReserved } from './reserved.ts'
 import { taxIdFault } from './tax-id.ts'
 
 /** The isolations whose databases are made. */
@@ -148,6 +149,7 @@ export async function createTenant(
   const country = asked.country ?? (asked.tax_id === undefined ? null : 'PE')
   const given = { ...asked, country, isolation, region: place?.region ?? asked.region ?? NEON_REGION }
   if (given.region !== NEON_REGION && !place) await mustBeAvailable(ctx.config, given)
+  if (isTaken(ctx.config, given.subdomain)) throw invalid('subdomain', 'is reserved')
   mustBeSecure(ctx.config, given.config)
   mustBeOwn(ctx.config, given.config, given.subdomain)
   const fault = given.tax_id !== undefined && taxIdFault(String(country), given.tax_id)

@@ -5,6 +5,7 @@
  */
 import { z } from '@hono/zod-openapi'
 import { invalid } from '../../kernel/problem.ts'
+import { OriginPatterns } from '../../names/origins.ts'
 import { Origins } from './origins.ts'
 
 const MOST_KEYS = 50
@@ -38,14 +39,14 @@ const free = { description: 'Any further key may be noted: 50 keys and 16 KiB in
 
 /** A configuration as a new tenant gets it. */
 export const TenantConfig = z
-  .object({ origins: Origins.optional() })
+  .object({ origins: Origins.optional(), origin_patterns: OriginPatterns.optional() })
   .catchall(z.unknown())
   .superRefine(check)
   .openapi('TenantConfig', free)
 
 /** A change of a configuration. */
 export const TenantConfigPatch = z
-  .object({ origins: Origins.nullish() })
+  .object({ origins: Origins.nullish(), origin_patterns: OriginPatterns.nullish() })
   .catchall(z.unknown())
   .superRefine(check)
   .openapi('TenantConfigPatch', free)

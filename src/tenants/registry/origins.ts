@@ -1,14 +1,14 @@
 /**
  * The origins, beside a tenant's own, whose pages may call it (http/cors.ts). Threat: a loosely written origin admits pages that
  * nobody meant. So each is a whole origin, exactly as a browser writes it: scheme, host, port; no pattern, no path. And the pages of
- * one tenant must not call another, so no name under the base domain counts but the tenant's own: all others are, or may become,
- * those of other tenants.
+ * one tenant must not call another, so no name among those of tenants counts but the tenant's own: all others are, or may become,
+ * those of other tenants. Those that an administrator chooses are in the settings (src/names/origins.ts).
  */
 import { z } from '@hono/zod-openapi'
 import type { Config } from '../../kernel/config.ts'
 import { type Issue, Problem } from '../../kernel/problem.ts'
-
-const LOOPBACK = /^(localhost|[a-z0-9-]+\.localhost|127\.0\.0\.1|\[::1\])$/
+import { claimedName } from '../../names/hosts.ts'
+import { isLocal, isOwn, NOT_OWN } from '../../names/origins.ts'
 
 /** A URL may have `*` in its host; the origin of a page may not. */
 const WRITTEN = /^https?:\/\/([a-z0-9.-]+|\[[0-9a-f:]+\])(:\d+)?$/
@@ -33,28 +33,17 @@ type Named = { origins?: string[] | undefined }
  * Refuses origins without TLS; outside production loopback addresses are allowed. Fails with invalid_request.
  */
 export function mustBeSecure({ ENVIRONMENT }: Config, { origins = [] }: Named): void {
-  const is_fine = (origin: string) =>
-    origin.startsWith('https:') || (ENVIRONMENT !== 'production' && LOOPBACK.test(new URL(origin).hostname))
+  const is_fine = (origin: string) => origin.startsWith('https:') || (ENVIRONMENT !== 'production' && isLocal(origin))
   refuse(origins.flatMap((origin, i) => (is_fine(origin) ? [] : [{ pointer: at(i), detail: 'must be https' }])))
 }
 
-/** The names under the base domain in these origins, whatever scheme and port: `acme` for `https://acme.example.com:8443`. */
+/** The names of tenants in these origins, whatever scheme and port: `acme` for `https://acme.example.com:8443`. */
 export const namesIn = (config: Config, { origins = [] }: Named): string[] =>
-  origins.flatMap((origin) => nameUnderBase(config, origin) ?? [])
+  origins.flatMap((origin) => claimedName(config, new URL(origin).hostname) ?? [])
 
-/** Refuses origins under the base domain that are not the tenant's own. Fails with invalid_request. */
+/** Refuses origins on the hosts of other tenants. Fails with invalid_request. */
 export function mustBeOwn(config: Config, { origins = [] }: Named, subdomain: string): void {
-  const is_foreign = (origin: string) => (nameUnderBase(config, origin) ?? subdomain) !== subdomain
-  const detail = "lies under the domain of this service, where other names than the tenant's own belong to others"
-  refuse(origins.flatMap((origin, i) => (is_foreign(origin) ? [{ pointer: at(i), detail }] : [])))
-}
-
-/** As requireOwnHost reads hosts: outside production `localhost` is a base domain, too. */
-function nameUnderBase({ ENVIRONMENT, BASE_URL }: Config, origin: string): string | null {
-  const host = new URL(origin).hostname.replace(/\.$/, '')
-  const bases = ENVIRONMENT === 'local' ? [BASE_URL.hostname, 'localhost'] : [BASE_URL.hostname]
-  const base = bases.find((known) => host.endsWith(`.${known}`))
-  return base === undefined ? null : host.slice(0, -base.length - 1)
+  refuse(origins.flatMap((origin, i) => (isOwn(config, subdomain, origin) ? [] : [{ pointer: at(i), detail: NOT_OWN }])))
 }
 
 const at = (i: number) => `#/config/origins/${i}`

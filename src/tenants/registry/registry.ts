@@ -12,6 +12,8 @@ import type { Env, Meter } from '../../kernel/env.ts'
 import { decrypt } from '../../kernel/keyring.ts'
 import { log } from '../../kernel/log.ts'
 import { type SigningKey, systemKeyOf } from '../../kernel/token.ts'
+import { tenantUrl } from '../../names/hosts.ts'
+import { patternsIn } from '../../names/origins.ts'
 import { FORMER, FORMER_NAMES, type Former, type FormerName, isFormer, isKept } from './former.ts'
 import type { LicenseState } from './limits.ts'
 import { isAuthentic } from './signature.ts'
@@ -30,6 +32,7 @@ export type Entry = {
   is_demo?: boolean
   /** Missing in entries that an earlier release wrote. */
   origins?: string[]
+  origin_patterns?: unknown
   license?: LicenseState | null
   /** The newest migration of its database. Missing in entries that an earlier release wrote. */
   schema_version?: string | null
@@ -65,15 +68,11 @@ let given = 0
 
 export const kvKey = (subdomain: string) => `tenant:${subdomain}`
 
-/** The URL of a tenant: the subdomain in front of BASE_URL's host. */
-export const tenantUrl = (config: Config, subdomain: string) =>
-  `${config.BASE_URL.protocol}//${subdomain}.${config.BASE_URL.host}`
-
 const REFRESH_KEYS = sql`'refresh_key', t.refresh_key_encrypted, 'former_refresh_key', t.former_refresh_key_encrypted, 'refresh_key_from', t.refresh_key_from`
 
 /** The columns of an entry, as JSON, from the master. */
 export const ENTRY = sql`jsonb_build_object('v', t.v, 'tenant_id', t.id, 'subdomain', t.subdomain, 'former_names', ${FORMER_NAMES}, 'legal_name', t.legal_name, 'is_demo', t.environment = 'demo', 'status', t.status,
-  'schema_version', t.schema_version, 'origins', coalesce(t.config -> 'origins', '[]'), 'license', platform.license_of(t.id), 'database', t.app_url_encrypted, ${REFRESH_KEYS},
+  'schema_version', t.schema_version, 'origins', coalesce(t.config -> 'origins', '[]'), 'origin_patterns', t.config -> 'origin_patterns', 'license', platform.license_of(t.id), 'database', t.app_url_encrypted, ${REFRESH_KEYS},
   'signing_keys', coalesce((select jsonb_agg(jsonb_build_object('kid', k.kid, 'public', k.public_jwk, 'private', k.private_jwk_encrypted, 'use_from', k.use_from) order by k.use_from)
     from platform.signing_keys k where k.realm_id = t.id), '[]'))`
 
@@ -205,6 +204,7 @@ async function decrypted(config: Config, entry: Entry): Promise<Realm> {
     url: tenantUrl(config, entry.subdomain),
     former_urls: (entry.former_names ?? []).filter(isKept).map(({ name }) => tenantUrl(config, name)),
     origins: entry.origins ?? [],
+    origin_patterns: patternsIn(entry.origin_patterns),
     license: entry.license ?? null,
     schema_version: entry.schema_version ?? null,
     database_url: entry.database ? await open('app_url', entry.database) : '',

@@ -7,14 +7,13 @@ import { type Config, Label } from '../../kernel/config.ts'
 import type { Realm } from '../../kernel/context.ts'
 import { Problem } from '../../kernel/problem.ts'
 import { claimed } from '../../kernel/token.ts'
-import { lookUp, type Status, tenantUrl } from './registry.ts'
+import { subdomainIn, tenantUrl } from '../../names/hosts.ts'
+import { admitsPageOf } from './page-origins.ts'
+import { lookUp, type Status } from './registry.ts'
 
 /** The tenant whose own page sent the request, by its Origin; null for any other page. */
 export function tenantOfPage(config: Config, origin: string | undefined): string | null {
-  if (!origin || !URL.canParse(origin)) return null
-  const { hostname } = new URL(origin)
-  const name = hostname.endsWith(`.${config.BASE_URL.hostname}`) ? hostname.slice(0, -config.BASE_URL.hostname.length - 1) : null
-  return name && Label.safeParse(name).success ? name : null
+  return origin && URL.canParse(origin) ? subdomainIn(config, new URL(origin).hostname) : null
 }
 
 /** The tenant that a bearer token claims, unverified. */
@@ -78,8 +77,14 @@ export async function movedFrom({ subdomain, ...sources }: Asking & { subdomain:
 
 /** Its origins are those of its pages now: they are told, too. Where it cannot be looked up, it has none beside its own. */
 async function moved(sources: Asking, name: string): Promise<Renamed> {
-  const now = await lookUp(sources, name).catch(() => null)
-  return { name, moved_to: tenantUrl(sources.config, name), origins: now?.realm?.origins ?? [] }
+  const realm = (await lookUp(sources, name).catch(() => null))?.realm
+  const admits = admitsPageOf(sources, async () => null)
+  return {
+    name,
+    moved_to: tenantUrl(sources.config, name),
+    origins: realm?.origins ?? [],
+    admitsPage: async (origin, later) => realm != null && admits(realm, origin, later),
+  }
 }
 
 type Asking = Parameters<typeof lookUp>[0]

@@ -6,8 +6,8 @@ import type { Ctx } from '../../kernel/context.ts'
 import { Page, paged, pageOf, readCursor } from '../../kernel/cursor.ts'
 import { Problem } from '../../kernel/problem.ts'
 import { rfc3339, rowsOf } from '../../kernel/wire.ts'
+import { tenantUrl } from '../../names/hosts.ts'
 import { exceeded, LicenseState, Limits, UsedThen } from './limits.ts'
-import { tenantUrl } from './registry.ts'
 
 /** The name of a plan. */
 export const Plan = z.string().regex(/^[a-z0-9_-]{1,50}$/, 'must be 1-50 of a-z, 0-9, _ and -')
