@@ -2,7 +2,7 @@
 import { type SQL, sql } from 'drizzle-orm'
 import type { Realm } from '../kernel/context.ts'
 import { batch } from '../kernel/db.ts'
-import type { Look } from '../settings/look.ts'
+import type { StoredLook } from '../settings/look.ts'
 
 export type Channel = 'email' | 'sms'
 
@@ -10,7 +10,7 @@ export type Channel = 'email' | 'sms'
 export type Deliverer = Pick<Realm, 'id' | 'subdomain' | 'legal_name' | 'is_demo' | 'url' | 'database_url' | 'system_key'>
 
 /** What mails show of the settings; a database with an earlier schema gives none. */
-export type MailLook = Pick<Look, 'accent_color' | 'links'> & { name: string | null }
+export type MailLook = Pick<StoredLook, 'name' | 'accent_color' | 'links'>
 
 export type Claimed = {
   id: string

@@ -27,7 +27,7 @@ type Wanted = {
   look?: MailLook
 }
 
-/** Where a mail's token is taken: the name of the link. Its page has the same name, with hyphens. */
+/** Where a mail's token is taken: the name of the link. */
 const PAGES: Partial<Record<MailKind, LinkName>> = {
   password_reset: 'reset_password',
   password_reset_by_admin: 'reset_password',
@@ -35,6 +35,13 @@ const PAGES: Partial<Record<MailKind, LinkName>> = {
   register: 'verify_email',
   email_verify: 'verify_email',
   email_change: 'email_change',
+}
+/** Our own pages. A new address is confirmed as any other is; /email-change is where somebody who is logged in asks for one. */
+const OURS: Record<LinkName, string> = {
+  reset_password: '/reset-password',
+  verify_email: '/verify-email',
+  email_change: '/verify-email',
+  login: '/login',
 }
 const NO_LOOK: MailLook = { name: null, accent_color: null, links: {} }
 const MOMENTS = ['until', 'expires_at']
@@ -59,7 +66,7 @@ export function render(realm: Pick<Realm, 'legal_name' | 'is_demo' | 'url'>, wan
   const template = language.mails[kind]
   const { token } = secrets
   const greeted = name !== null && isName(name)
-  const to = (page: LinkName) => linkTo(realm, look.links, page, `/${page.replace('_', '-')}`)
+  const to = (page: LinkName) => linkTo(realm, look.links, page, OURS[page])
   const page = PAGES[kind]
   const values: Record<string, unknown> = {
     tenant: withoutUrls(look.name ?? realm.legal_name),

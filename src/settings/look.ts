@@ -18,8 +18,9 @@ export type Look = {
   links: Links
 }
 
-/** Gets the look of the tenant, for anybody. One round trip. */
-export async function look(ctx: Ctx): Promise<Look> {
-  const found = await ctx.call<Omit<Look, 'name'> & { name: string | null }>(sql`access.look(${ctx.realm.id})`)
-  return { ...found, name: found.name ?? ctx.realm.legal_name }
-}
+/** As the database has it. */
+export type StoredLook = Omit<Look, 'name'> & { name: string | null }
+
+/** The look of the tenant, for anybody, as a statement for `ctx.call`, or for `ctx.run` beside others. */
+export const lookQuery = ({ realm }: Ctx) => sql`access.look(${realm.id})`
+export const lookFrom = ({ realm }: Ctx, stored: StoredLook): Look => ({ ...stored, name: stored.name ?? realm.legal_name })

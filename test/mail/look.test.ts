@@ -67,13 +67,13 @@ describe('a mail for a new password', () => {
 })
 
 describe('a mail for a new address', () => {
-  it('leads to the page for that, and its code changes the address', async () => {
+  it('leads to the page that confirms addresses, or to the one of the tenant, and its code changes the address', async () => {
     const { password } = await addPerson(realm, 'dan-look')
     const token = await tokenOf(AT, 'dan-look')
     const body = { new_email: 'dan-new-look@people.test', current_password: password }
     expect((await call(AT, '/api/v1/auth/email-change', { token, body })).status).toBe(202)
     const [mail] = await mailsTo(body.new_email)
-    expect(mail?.text).toContain(`\nhttp://mailed-look.freehold.test/email-change#token=${mail?.token}\n`)
+    expect(mail?.text).toContain(`\nhttp://mailed-look.freehold.test/verify-email#token=${mail?.token}\n`)
     expect((await call(AT, '/api/v1/auth/verify-email', { body: { token: codeIn(mail?.text) } })).status).toBe(204)
   })
 })

@@ -77,7 +77,7 @@ describe('a link', () => {
     ['password_reset_link', '/reset-password'],
     ['register', '/verify-email'],
     ['email_verify', '/verify-email'],
-    ['email_change', '/email-change'],
+    ['email_change', '/verify-email'],
   ])('of %s leads to %s of the tenant, its token in the fragment, in text and HTML', (kind, path) => {
     const { subject, text, html } = render(REALM, wanted(kind))
     const link = `https://acme.example.com${path}#token=to-ken_1`
