@@ -4,13 +4,16 @@
 --   creates table access.daily_counts
 --   creates table access.limits
 --   creates table access.session_places
+--   creates table freehold.logo
 --   alters table freehold.sessions
 --   alters table freehold.tenant
 -- Definitions:
---   creates 43 objects
+--   creates 53 objects
 --   replaces function access.admit
 --   replaces function access.before_api_key
+--   replaces function access.before_tenant
 --   replaces function access.check_tenant
+--   replaces function access.claim_mails
 --   replaces function access.free_username
 --   replaces function access.import_batch
 --   replaces function access.is_built_in_activity
@@ -74,6 +77,19 @@ CREATE TABLE "access"."session_places" (
   "free_from" timestamp with time zone DEFAULT '-infinity' NOT NULL
 );
 --> statement-breakpoint
+CREATE TABLE "freehold"."logo" (
+  "one" boolean PRIMARY KEY DEFAULT true NOT NULL,
+  "content_type" text NOT NULL,
+  "width" integer NOT NULL,
+  "height" integer NOT NULL,
+  "etag" text NOT NULL,
+  "content" "bytea" NOT NULL,
+  "updated_at" timestamp with time zone DEFAULT now() NOT NULL,
+  CONSTRAINT "logo_is_one" CHECK ("freehold"."logo"."one"),
+  CONSTRAINT "logo_is_small" CHECK ("freehold"."logo"."content_type" in ('image/png', 'image/jpeg', 'image/webp') and "freehold"."logo"."width" between 1 and 1024
+        and "freehold"."logo"."height" between 1 and 1024 and octet_length("freehold"."logo"."content") between 1 and 65536)
+);
+--> statement-breakpoint
 ALTER TABLE "freehold"."sessions" ADD COLUMN "client_id" text;
 --> statement-breakpoint
 ALTER TABLE "freehold"."tenant" ADD COLUMN "writes_closed_by" integer;
@@ -85,6 +101,12 @@ ALTER TABLE "freehold"."tenant" ADD COLUMN "read_only_from" timestamp with time 
 ALTER TABLE "freehold"."tenant" ADD COLUMN "token_permissions" text DEFAULT 'all' NOT NULL;
 --> statement-breakpoint
 ALTER TABLE "freehold"."tenant" ADD COLUMN "token_permission_list" text[] DEFAULT '{}' NOT NULL;
+--> statement-breakpoint
+ALTER TABLE "freehold"."tenant" ADD COLUMN "name" text;
+--> statement-breakpoint
+ALTER TABLE "freehold"."tenant" ADD COLUMN "accent_color" text;
+--> statement-breakpoint
+ALTER TABLE "freehold"."tenant" ADD COLUMN "links" jsonb DEFAULT '{}'::jsonb NOT NULL;
 --> statement-breakpoint
 CREATE UNIQUE INDEX "audiences_identifier" ON "freehold"."audiences" USING btree ("identifier");
 --> statement-breakpoint
@@ -100,6 +122,9 @@ CREATE INDEX "mails_created" ON "freehold"."mails" USING btree ("created_at");
 --> statement-breakpoint
 ALTER TABLE "freehold"."tenant" ADD CONSTRAINT "tenant_token_permissions" CHECK ("freehold"."tenant"."token_permissions" in ('all', 'list', 'none') and cardinality("freehold"."tenant"."token_permission_list") <= 100);
 --> statement-breakpoint
+ALTER TABLE "freehold"."tenant" ADD CONSTRAINT "tenant_look" CHECK (char_length("freehold"."tenant"."name") between 1 and 70 and "freehold"."tenant"."accent_color" ~ '^#[0-9a-f]{6}$'
+        and jsonb_typeof("freehold"."tenant"."links") = 'object' and octet_length("freehold"."tenant"."links"::text) <= 4096);
+--> statement-breakpoint
 alter table freehold.audiences enable row level security;
 --> statement-breakpoint
 alter table access.daily_counts enable row level security;
@@ -107,6 +132,8 @@ alter table access.daily_counts enable row level security;
 alter table access.limits enable row level security;
 --> statement-breakpoint
 alter table access.session_places enable row level security;
+--> statement-breakpoint
+alter table freehold.logo enable row level security;
 --> statement-breakpoint
 -- The tenant's row. Refuses a request that reached another tenant's database, or a tenant that is switched off; and one
 -- that may write while the rows are copied elsewhere (src/tenants/fence): a transaction that Postgres keeps from writing
@@ -1331,6 +1358,66 @@ begin
   return null;
 end $$;
 --> statement-breakpoint
+-- Claims up to `at_most` mails that are due on the given channels, for a minute, and begins an attempt of each. The
+-- attempt counts as failed until access.finish_mails says otherwise: a mail that makes its sender crash does not hold
+-- up the others. With each is what it shows of the settings, `look`.
+--
+-- `name` is null for a registrant, and for a mail to an address that is not verified yet (`email_change`): its reader
+-- must not see a text that a stranger chose.
+create or replace function access.claim_mails(tenant_id uuid, system_key text, at_most integer, channels jsonb) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  claimed jsonb;
+  tenant freehold.tenant := access.check_system(tenant_id, system_key);
+begin
+  with due as (
+    select m.id
+    from freehold.mails m
+    where m.state = 'queued'
+      and m.next_at <= now()
+      and (m.lease_until is null or m.lease_until <= now())
+      and channels ? m.channel
+    order by m.next_at, m.created_at, m.id
+    limit at_most
+    for update skip locked
+  ), taken as (
+    update freehold.mails m
+    set attempts = m.attempts + 1,
+      lease_until = now() + interval '1 minute',
+      next_at = access.retry_mail_at(m.attempts + 1)
+    from due
+    where m.id = due.id
+    returning m.*
+  ), tried as (
+    insert into freehold.mail_attempts (id, mail_id)
+    select gen_random_uuid(), t.id from taken t
+    returning id, mail_id
+  )
+  select jsonb_agg(
+    jsonb_build_object(
+      'id', t.id,
+      'attempt', a.id,
+      'attempts', t.attempts,
+      'kind', t.kind,
+      'channel', t.channel,
+      'recipient', t.recipient,
+      'locale', t.locale,
+      'data', t.data,
+      'secrets_encrypted', t.secrets_encrypted,
+      'trace_id', t.trace_id,
+      'name', case when t.kind <> 'email_change' then coalesce(u.given_name, u.username) end,
+      'timezone', u.timezone,
+      'look', jsonb_build_object('name', tenant.name, 'accent_color', tenant.accent_color, 'links', tenant.links)
+    )
+    order by t.created_at, t.id
+  )
+  into claimed
+  from taken t
+  join tried a on a.mail_id = t.id
+  left join freehold.users u on u.id = t.user_id;
+  return coalesce(claimed, '[]');
+end $$;
+--> statement-breakpoint
 -- What a token is now; null: not active, or not for the admitted user to know. `kind`: access (of a session, which the
 -- Worker verified, for the API `audience`), refresh or key (by the hash, in hex), or anything else for a text that is no
 -- token. {user_id, username, permissions, permissions_truncated, client_id, issued_at, expires_at, addresses}: moments
@@ -1448,6 +1535,88 @@ begin
   return true;
 end $$;
 --> statement-breakpoint
+-- {name, accent_color, links, logo_etag, registration, policy}. Raises FH503 for another tenant or one that is off.
+create or replace function access.look(tenant_id uuid) returns jsonb
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_tenant(tenant_id);
+begin
+  return jsonb_build_object(
+    'name', t.name,
+    'accent_color', t.accent_color,
+    'links', t.links,
+    'logo_etag', (select l.etag from freehold.logo l),
+    'registration', t.registration,
+    'policy', access.policy_of(t)
+  );
+end $$;
+--> statement-breakpoint
+-- {content_type, etag, content}, the content in base64; null: there is none. Raises FH503 as above.
+create or replace function access.logo(tenant_id uuid) returns jsonb
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform access.check_tenant(tenant_id);
+  return (
+    select jsonb_build_object(
+      'content_type', l.content_type, 'etag', l.etag, 'content', translate(encode(l.content, 'base64'), e'\n', ''))
+    from freehold.logo l);
+end $$;
+--> statement-breakpoint
+-- Refuses an update that sets a link which mails carry, unless the admitted user holds every permission at scope `all`,
+-- by themselves and with this API key. The token in such a mail sets the password of whoever asked for it, and the page
+-- that it leads to reads it: who chooses that page can become anybody. Taking a link away leads back to our pages.
+create or replace function access.check_links(was freehold.tenant, is_now freehold.tenant) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+  if exists (select from jsonb_each(is_now.links) n where n.value is distinct from was.links -> n.key)
+    and exists (
+      select from freehold.permissions p where p.deleted_at is null and p.name <> all (access.held_everywhere(null)))
+  then
+    perform access.refuse('forbidden',
+      'Setting links needs every permission at scope all, because the tokens that set passwords go where links lead.');
+  end if;
+end $$;
+--> statement-breakpoint
+-- The role that strangers get, the fallback too, is handed out by the user who names it, opens registration, or opens
+-- it to others than before.
+create or replace function access.before_tenant() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  given freehold.roles;
+begin
+  new.updated_at := now();
+  perform access.check_settings(old, new);
+  if access.permission() = 'setting:update' then
+    perform access.check_links(old, new);
+  end if;
+  if access.permission() = 'setting:update'
+    and (
+      (
+        new.registration
+        and (new.registration, new.registration_role, new.registration_domains)
+          is distinct from (old.registration, old.registration_role, old.registration_domains)
+      )
+      or (new.registration_role is not null and new.registration_role is distinct from old.registration_role)
+    ) then
+    -- Locked, so that the role is not deleted or switched off meanwhile.
+    select r.*
+    into given
+    from freehold.roles r
+    where r.deleted_at is null
+      and case when new.registration_role is null then r.is_fallback else r.name = new.registration_role end
+    for share;
+    if given.id is null and new.registration_role is not null then
+      perform access.refuse('invalid_request',
+        format('%s is not a role of this tenant', new.registration_role), 'registration_role');
+    end if;
+    if not given.is_active then
+      perform access.refuse('invalid_request', format('%s is not active', given.name), 'registration_role');
+    end if;
+    perform access.must_hold_role(given.id, '{}');
+  end if;
+  return new;
+end $$;
+--> statement-breakpoint
 -- Creates the users of some lines, in their order, each of them or not at all. Returns what access.import_user says
 -- of each line. The batch is recorded with how many lines were imported and how many not; `refused` of them the Worker
 -- did not pass on. With `earlier` it is one of a dry run, which does the same and then undoes all of it: {names, places},
@@ -1524,6 +1693,12 @@ CREATE TRIGGER audit_update AFTER UPDATE ON freehold.audiences REFERENCING OLD T
 --> statement-breakpoint
 CREATE TRIGGER audit_delete AFTER DELETE ON freehold.audiences REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('audience', '{}', '{updated_at}', '{id}');
 --> statement-breakpoint
+CREATE TRIGGER audit_insert AFTER INSERT ON freehold.logo REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('logo', '{content}', '{updated_at}', '{one}');
+--> statement-breakpoint
+CREATE TRIGGER audit_update AFTER UPDATE ON freehold.logo REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('logo', '{content}', '{updated_at}', '{one}');
+--> statement-breakpoint
+CREATE TRIGGER audit_delete AFTER DELETE ON freehold.logo REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('logo', '{content}', '{updated_at}', '{one}');
+--> statement-breakpoint
 create trigger before_audience before insert or update on freehold.audiences
   for each row execute function access.before_audience();
 --> statement-breakpoint
@@ -1558,6 +1733,19 @@ create policy change on freehold.audiences for update
 create policy remove on freehold.audiences for delete
   using ((( SELECT (access.permission() = 'audience:delete'::text)) AND ( SELECT (access.scope() = 'all'::access.scope))));
 --> statement-breakpoint
+create policy read on freehold.logo for select
+  using ((( SELECT access.principal() AS principal) IS NOT NULL));
+--> statement-breakpoint
+create policy make on freehold.logo for insert
+  with check ((( SELECT (access.permission() = ANY ('{setting:update}'::text[]))) AND ( SELECT (access.scope() = 'all'::access.scope))));
+--> statement-breakpoint
+create policy change on freehold.logo for update
+  using ((( SELECT (access.permission() = ANY ('{setting:update}'::text[]))) AND ( SELECT (access.scope() = 'all'::access.scope))))
+  with check (( SELECT (access.scope() = 'all'::access.scope)));
+--> statement-breakpoint
+create policy remove on freehold.logo for delete
+  using ((select access.permission() = 'setting:update') and (select access.scope() = 'all'));
+--> statement-breakpoint
 create trigger after_coming_or_going after insert or update of is_active, joined_at, terminated_at on freehold.users
   for each row execute function access.after_coming_or_going();
 --> statement-breakpoint
@@ -1566,6 +1754,7 @@ revoke execute
     access.before_arriving(),
     access.before_audience(),
     access.begin_login(uuid,text,text,jsonb,jsonb,boolean),
+    access.check_links(freehold.tenant,freehold.tenant),
     access.count_api_key(),
     access.count_days(integer,date),
     access.count_documents(integer),
@@ -1581,6 +1770,8 @@ revoke execute
     access.is_counted_key(freehold.api_keys,timestamp with time zone),
     access.leave_session_place(),
     access.lock_limit(text),
+    access.logo(uuid),
+    access.look(uuid),
     access.look_at_session_places(),
     access.make_session_places(integer),
     access.must_be_licensed(),
@@ -1603,7 +1794,11 @@ grant delete, insert (id, identifier, name, token_permissions, token_permission_
   on freehold.audiences
   to freehold_app;
 --> statement-breakpoint
-grant update (token_permissions, token_permission_list)
+grant delete, insert (content_type, width, height, etag, content), select, update (content_type, width, height, etag, content, updated_at)
+  on freehold.logo
+  to freehold_app;
+--> statement-breakpoint
+grant update (token_permissions, token_permission_list, name, accent_color, links)
   on freehold.tenant
   to freehold_app;
 --> statement-breakpoint
@@ -1613,6 +1808,8 @@ grant execute
     access.finish_login(uuid,text,uuid,text,text,bytea,jsonb,jsonb,text,text),
     access.finish_login_with_rehash(uuid,text,uuid,text,text,text,bytea,jsonb,jsonb,text,text),
     access.introspect(uuid,text,text,text,uuid,text),
+    access.logo(uuid),
+    access.look(uuid),
     access.refresh(uuid,text,bytea,bytea,jsonb,bytea,text,text),
     access.revoke_token(uuid,text,text,text,uuid,jsonb),
     access.usage()
