@@ -59,7 +59,7 @@ export async function anyOperator(globals: Globals): Promise<Connection> {
 export async function tenantConnection(globals: Globals, tenant: string | null): Promise<Connection> {
   const given = ofEnvironment('FREEHOLD_TENANT', globals)
   if (given) {
-    if (tenant === null) throw new WrongUsage('Name the tenant.')
+    if (tenant === null) throw new WrongUsage('Name the tenant with --tenant.')
     return { url: globals.url ?? DEFAULT_URL, setting: SETTING, tenant, credentials: given }
   }
   const profile = await chosenProfile(globals)

@@ -84,7 +84,7 @@ async function program(name: string, text: string) {
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'freehold-logs-'))
-  const printed = EVENTS.map((event, n) => (n === 1 ? JSON.stringify(event) : JSON.stringify(event, null, 2)))
+  const printed = EVENTS.map((event, n) => (n === 1 ? JSON.stringify(event) : JSON.stringify(event, null, 4)))
   const text = `${printed.slice(0, 2).join('\n')}\nTail connection lost. Reconnecting ...\n${printed.slice(2).join('\n')}\n`
   await writeFile(join(folder, 'printed'), text)
   await program(
