@@ -88,6 +88,35 @@ describe.skipIf(!hasScript())('on a terminal', () => {
     expect(JSON.parse((await ended(who)).stdout)).toMatchObject({ tenant: { subdomain: 'erato' } })
   })
 
+  test('password asks for the one of now and twice for a new one, and shows neither', async () => {
+    const { code, shown, left } = await onTerminal(['password', '--profile', 'bo'], {}, [
+      ['Password of now: ', `Quiet-harbour-31${ENTER}`],
+      ['New password: ', `Quiet-harbour-32${ENTER}`],
+      ['The same again: ', `Quiet-harbour-32${ENTER}`],
+    ])
+    expect({ code, left }, shown).toEqual({ code: 0, left: [] })
+    expect(shown).toContain('The password is changed, and your other sessions have ended.')
+    expect(shown).not.toMatch(/Quiet-harbour/)
+    const differ = await onTerminal(['password', '--profile', 'bo'], {}, [
+      ['Password of now: ', `Quiet-harbour-32${ENTER}`],
+      ['New password: ', `Quiet-harbour-33${ENTER}`],
+      ['The same again: ', `Quiet-harbour-34${ENTER}`],
+    ])
+    expect([differ.code, differ.shown.includes('They differ: nothing was changed.')]).toEqual([1, true])
+  })
+
+  test('a key is revoked after y, and stays after anything else', async () => {
+    const env = { XDG_CONFIG_HOME: platform.configFolder }
+    const bo = (...args: string[]) => ended(started([...args, '--profile', 'bo'], env))
+    await bo('api-keys', 'create', 'nightly', '--permission', 'user:read')
+    const [{ prefix }] = JSON.parse((await bo('api-keys', 'list', '--json')).stdout).data
+    const no = await onTerminal(['api-keys', 'revoke', prefix, '--profile', 'bo'], {}, [['[y/N] ', `n${ENTER}`]])
+    expect([no.code, no.shown.includes('Nothing was changed.')]).toEqual([1, true])
+    const yes = await onTerminal(['api-keys', 'revoke', prefix, '--profile', 'bo'], {}, [['[y/N] ', `y${ENTER}`]])
+    expect([yes.code, yes.shown.includes(`The API key nightly (${prefix}) is revoked.`)]).toEqual([0, true])
+    expect((await bo('api-keys', 'list')).stdout).toBe('')
+  })
+
   test('a deletion is asked about: no, and nothing, leave it as it is', async () => {
     for (const answer of ['n', '']) {
       const { code, shown } = await onTerminal(['tenants', 'delete', 'erato'], asAda(), [['[y/N] ', `${answer}${ENTER}`]])
