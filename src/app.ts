@@ -27,6 +27,7 @@ import { batch } from './kernel/db.ts'
 import { Problem } from './kernel/problem.ts'
 import { limitRoutes } from './limits/routes.ts'
 import { oauthRoutes } from './oauth/routes.ts'
+import { pageRoutes } from './pages/routes.tsx'
 import { recoveryRoutes, registrationRoutes, tenantRecoveryRoutes, userRecoveryRoutes } from './recovery/routes.ts'
 import { overrideRoutes, permissionRoutes } from './roles/permission-routes.ts'
 import { assignmentRoutes, roleRoutes } from './roles/routes.ts'
@@ -120,6 +121,7 @@ app.route('/api/v1/roles', roleRoutes)
 app.route('/api/v1/users', assignmentRoutes)
 app.route('/api/v1/delegations', delegationRoutes)
 app.route('/', docsRoutes)
+app.route('/', pageRoutes(plane(tenantPlane, countUse)))
 
 app.get('/healthz', (c) => c.json({ status: 'ok' }))
 app.get('/version', (c) => c.json({ version: VERSION }))

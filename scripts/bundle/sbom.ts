@@ -23,7 +23,7 @@ const edges = new Map(bill.dependencies.map(({ ref, dependsOn }) => [ref, depend
 
 /** The packages that the Worker's code imports, and those whose files it serves. */
 function shippedBy(folder: string, configuration: string): string[] {
-  const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'))
+  const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((file) => /\.tsx?$/.test(file))
   const sources = files.map((file) => readFileSync(join(folder, file), 'utf8'))
   const imported = sources.flatMap((text) => [...text.matchAll(/^(?:import|export)\b[^'"]*from '((?:@[\w-]+\/)?[a-z][\w-]*)/gm)])
   const served = [...configuration.matchAll(/"node_modules\/((?:@[\w-]+\/)?[\w-]+)/g)]

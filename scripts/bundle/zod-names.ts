@@ -15,6 +15,7 @@ export {
   number,
   object,
   output,
+  preprocess,
   record,
   strictObject,
   string,

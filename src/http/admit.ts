@@ -87,7 +87,7 @@ const reloaded = new Map<string, number>()
  * The identity in a token. One that is not valid counts as a failure of its network, and beyond the limit is refused as such; those
  * that are valid go on, because to tell them costs no round trip. Fails as `verify` does, and with rate_limited.
  */
-async function authenticate(c: Context<AppEnv>, token: string): Promise<Bearer> {
+export async function authenticate(c: Context<AppEnv>, token: string): Promise<Bearer> {
   try {
     return await verifyReloaded(c.get('realm'), c.get('reloadRealm'), token)
   } catch (error) {

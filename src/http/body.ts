@@ -9,6 +9,7 @@ import { createMiddleware } from 'hono/factory'
 import { invalid, Problem } from '../kernel/problem.ts'
 import type { AppEnv } from './app-env.ts'
 import { jsonOf, textOf } from './json.ts'
+import { isPage } from './transport.ts'
 
 const KIB = 1024
 /** Of both planes, and OAuth. No request there holds more than a few short fields. */
@@ -31,8 +32,8 @@ const refusing = (maxSize: number, refusal: () => Problem) =>
 const small = refusing(16 * KIB, () => new Problem('body_too_large', 'Send at most 16 KiB.'))
 const large = refusing(1024 * KIB, () => new Problem('body_too_large', 'Send at most 1 MiB.'))
 
-/** Refuses a body above 16 KiB under /auth and /oauth, above 1 MiB elsewhere. Fails with body_too_large. */
-const limitBody: MiddlewareHandler<AppEnv> = (c, next) => (AUTH.test(c.req.path) ? small : large)(c, next)
+/** Refuses a body above 16 KiB under /auth and /oauth and of pages, above 1 MiB elsewhere. Fails with body_too_large. */
+const limitBody: MiddlewareHandler<AppEnv> = (c, next) => (AUTH.test(c.req.path) || isPage(c.req.path) ? small : large)(c, next)
 
 /**
  * Refuses other content types of a body, which the validators after this one would accept (every `+json`), other charsets than

@@ -44,7 +44,7 @@ function cookiesIn(request: Request): { kind: string; account: string; value: st
 }
 
 /** The accounts whose cookies were sent, the oldest cookies first. Fails with invalid_request when the header is too long. */
-function accountsIn(request: Request): AccountCookies[] {
+export function accountsIn(request: Request): AccountCookies[] {
   const held = new Map<string, AccountCookies>()
   for (const { kind, account, value } of cookiesIn(request)) {
     if (kind === 'd') continue

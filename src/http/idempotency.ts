@@ -5,6 +5,7 @@
 import { z } from '@hono/zod-openapi'
 import { createMiddleware } from 'hono/factory'
 import { routePath } from 'hono/route'
+import type { Idempotency, Realm } from '../kernel/context.ts'
 import { successorOf, tokenHash } from '../kernel/token.ts'
 import type { AppEnv } from './app-env.ts'
 
@@ -26,19 +27,23 @@ export const IdempotencyHeader = z.object({
 export const once = createMiddleware<AppEnv>(async (c, next) => {
   const said = c.req.header(HEADER)
   if (said === undefined) return next()
-  const { realm } = c.var
   const params = JSON.stringify(c.req.param()).toLowerCase()
-  const request = `idempotency:${params}\n${await c.req.text()}`
-  // Keyed, because a body may hold a password, which its plain hash would let somebody guess.
-  const hashUnder = async (key: string) => tokenHash(await successorOf(key, request))
-  const idempotency = {
-    route: `${c.req.method} ${routePath(c)}`,
-    key_hash: await tokenHash(said.replace(/^"(.*)"$/, '$1')),
-    request_hash: await hashUnder(realm.refresh_key),
-    other_hash: realm.other_refresh_key && (await hashUnder(realm.other_refresh_key)),
-    is_replayed: false,
-  }
+  const route = `${c.req.method} ${routePath(c)}`
+  const idempotency = await idempotencyOf(c.var.realm, route, said.replace(/^"(.*)"$/, '$1'), `${params}\n${await c.req.text()}`)
   c.get('ctx').idempotency = idempotency
   await next()
   if (c.res.ok && idempotency.is_replayed) c.res.headers.set('Idempotency-Replayed', 'true')
 })
+
+/** A request that is answered once, whatever its key was sent in: by its route, its key, and what it asks for. */
+export async function idempotencyOf(realm: Realm, route: string, key: string, asked: string): Promise<Idempotency> {
+  // Keyed, because a body may hold a password, which its plain hash would let somebody guess.
+  const hashUnder = async (secret: string) => tokenHash(await successorOf(secret, `idempotency:${asked}`))
+  return {
+    route,
+    key_hash: await tokenHash(key),
+    request_hash: await hashUnder(realm.refresh_key),
+    other_hash: realm.other_refresh_key && (await hashUnder(realm.other_refresh_key)),
+    is_replayed: false,
+  }
+}

@@ -47,22 +47,34 @@ export const LoginHistory = pageOf(LoginEvent).openapi('LoginHistory')
 
 const CALLER = sql`(select access.principal())`
 
-async function listed(ctx: Ctx, user: SQL, name: string, { limit, cursor }: Query, ...before: SQL[]) {
+/** A page of active sessions: its statement, and what its result says. */
+async function listing(ctx: Ctx, user: SQL, name: string, { limit, cursor }: Query) {
   const [at, last] = (await readCursor(ctx.realm, name, cursor)) ?? []
   const after = at ? sql`and (s.created_at, s.id) < (${at}::timestamptz, ${last}::uuid)` : sql``
-  const page = sql`select s.id, s.device, s.address, s.city, s.country, ${rfc3339('s.created_at')} as created_at, ${rfc3339('s.last_active_at')} as last_active_at,
+  const statement = sql`select s.id, s.device, s.address, s.city, s.country, ${rfc3339('s.created_at')} as created_at, ${rfc3339('s.last_active_at')} as last_active_at,
       ${rfc3339('s.expires_at')} as expires_at, coalesce(s.id = (select access.session()), false) as is_current
     from freehold.sessions s, freehold.tenant t
     where s.user_id = ${user} and s.ended_at is null and s.expires_at > now() and s.last_active_at > now() - access.idle_limit(t) ${after}
     order by s.created_at desc, s.id desc limit ${limit + 1}`
-  const results = await ctx.run(...[...before, page].map((statement) => ctx.db.execute(statement)))
-  if (before.length) requireExisting(results[before.length - 1])
-  const rows = rowsOf<Omit<z.infer<typeof Session>, 'device_name'>>(results.at(-1)).map((row) => ({
-    ...row,
-    device_name: deviceName(row.device),
-  }))
-  return paged(ctx.realm, name, rows, limit, (row) => [row.created_at, row.id])
+  const read = (result: unknown) => {
+    const rows = rowsOf<Omit<z.infer<typeof Session>, 'device_name'>>(result).map((row) => ({
+      ...row,
+      device_name: deviceName(row.device),
+    }))
+    return paged(ctx.realm, name, rows, limit, (row) => [row.created_at, row.id])
+  }
+  return { statement, read }
 }
+
+async function listed(ctx: Ctx, user: SQL, name: string, query: Query, ...before: SQL[]) {
+  const { statement, read } = await listing(ctx, user, name, query)
+  const results = await ctx.run(...[...before, statement].map((each) => ctx.db.execute(each)))
+  if (before.length) requireExisting(results[before.length - 1])
+  return read(results.at(-1))
+}
+
+/** The caller's active sessions, newest first, for a page that also asks for something else in its round trip. Fails with invalid_cursor. */
+export const ownSessionsQuery = (ctx: Ctx, page: Query) => listing(ctx, CALLER, 'sessions', page)
 
 /** The caller's active sessions, newest first. One round trip. Fails with invalid_cursor. */
 export const ownSessions = (ctx: Ctx, page: Query) => listed(ctx, CALLER, 'sessions', page)
@@ -80,6 +92,12 @@ export async function endSession(ctx: Ctx, id: string): Promise<void> {
     ctx.db.execute(sql`select access.require_reach('session', ${id}::uuid)`),
     ctx.db.execute(ending(sql`s.id = ${id}`)),
   )
+  if (rowsOf(ended).length === 0) throw new Problem('not_found')
+}
+
+/** Ends a session of the caller's own. One round trip; no permission. Fails with not_found, also when it has ended. */
+export async function endOwnSession(ctx: Ctx, id: string): Promise<void> {
+  const [ended] = await ctx.run(ctx.db.execute(ending(sql`s.id = ${id} and s.user_id = ${CALLER}`)))
   if (rowsOf(ended).length === 0) throw new Problem('not_found')
 }
 

@@ -34,6 +34,8 @@ const UNWRITTEN = [
   '/docs/swagger-ui.css',
   '/docs/swagger-ui-bundle.js',
   '/problems/not_found',
+  '/pages/style.css',
+  '/pages/page.js',
 ]
 
 type Schema = {

@@ -6,7 +6,7 @@ import { bare, filesIn, importsOf, read } from './sources.ts'
 const files = filesIn('src')
 const edges = files.flatMap((file) => importsOf(file).map((name) => ({ file, name })))
 /** Files that speak HTTP: `routes.ts`, also `permission-routes.ts` where a room has several, and discovery. */
-const ROUTES = /\/(([a-z-]+-)?routes|discovery)\.ts$/
+const ROUTES = /\/(([a-z-]+-)?routes|discovery)\.tsx?$/
 /** The rooms of src, from the ground up. */
 const FLOORS = [
   ['kernel', 'presets'],
@@ -18,6 +18,7 @@ const FLOORS = [
   ['api-keys', 'delegations', 'tenants'],
   ['auth'],
   ['oauth', 'recovery'],
+  ['pages'],
   ['app.ts'],
   ['index.ts'],
 ]
@@ -81,8 +82,8 @@ describe('imports', () => {
     expect(broken(({ file, name }) => ROUTES.test(name) && file !== 'src/app.ts')).toEqual([])
   })
 
-  it('of Hono are by routes, app.ts, http and docs alone; a room’s verbs take zod from it and nothing else', () => {
-    const allowed = (file: string) => ROUTES.test(file) || file === 'src/app.ts' || /^src\/(docs|http)\//.test(file)
+  it('of Hono are by routes, app.ts, http, docs and pages alone; a room’s verbs take zod from it and nothing else', () => {
+    const allowed = (file: string) => ROUTES.test(file) || file === 'src/app.ts' || /^src\/(docs|http|pages)\//.test(file)
     expect(broken(({ file, name }) => /^hono(\/|$)/.test(name) && !allowed(file))).toEqual([])
     const zod = files.filter((file) => importsOf(file).includes('@hono/zod-openapi') && !allowed(file))
     for (const file of zod) expect(read(file).match(/import (.*) from '@hono\/zod-openapi'/)?.[1], file).toBe('{ z }')

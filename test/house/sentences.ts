@@ -17,14 +17,14 @@ const PREDICATE =
   /^(must|may|cannot|is|are|has|have|had|lies|would|was|were|does|give|name|ask|there is|takes?|needs?|begins?|ends?) \S/
 
 /** Words that callers never see: of mails, of pages, of the settings of the service; there are those of Label that name a tenant. */
-const ELSEWHERE = /^src\/(mail|docs|i18n\/spanish)\//
+const ELSEWHERE = /^src\/(mail|docs|pages\/words|i18n\/spanish)\//
 const SETTINGS = ['src/kernel/config.ts', 'src/tenants/provisioning/accounts.ts']
 
 export function ofTypeScript(): Collected {
   const all: Collected = { told: [], unread: [] }
   for (const file of filesIn('src').filter((name) => !ELSEWHERE.test(name) && !name.endsWith('.d.ts'))) {
     const text = read(file)
-    const program = parseAst(text, { lang: 'ts' }) as unknown as Node
+    const program = parseAst(text, { lang: file.endsWith('x') ? 'tsx' : 'ts' }) as unknown as Node
     const parts = SETTINGS.includes(file)
       ? nodesIn(program).filter((node) => node.type === 'VariableDeclarator' && node.id.name === 'Label')
       : [program]

@@ -4,10 +4,11 @@ import { fileURLToPath } from 'node:url'
 
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 
-/** The paths of all files of a folder, from the project's root, in order. */
-export function filesIn(folder: string, ending = '.ts'): string[] {
+/** The paths of all files of a folder with one of these endings, TypeScript's by default, from the project's root, in order. */
+export function filesIn(folder: string, ...endings: string[]): string[] {
+  const wanted = endings.length ? endings : ['.ts', '.tsx']
   return readdirSync(join(ROOT, folder), { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile() && entry.name.endsWith(ending))
+    .filter((entry) => entry.isFile() && wanted.some((ending) => entry.name.endsWith(ending)))
     .map((entry) => relative(ROOT, join(entry.parentPath, entry.name)))
     .sort()
 }

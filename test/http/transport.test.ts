@@ -13,7 +13,18 @@ import { copyTenant } from '../support/tenants.ts'
 const AT = 'plain'
 const HOST = `${AT}.freehold.dev`
 const ME = '/api/v1/auth/me'
-const PAGES = ['/', '/docs', '/docs/', '/docs/start.js', '/docs/swagger-ui.css', '/problems/forbidden', '/docs/nothing?a=b']
+const PAGES = [
+  '/',
+  '/docs',
+  '/docs/',
+  '/docs/start.js',
+  '/docs/swagger-ui.css',
+  '/problems/forbidden',
+  '/docs/nothing?a=b',
+  '/login?next=/account',
+  '/account/api-keys',
+  '/pages/style.css',
+]
 const CALLS = [
   '/healthz',
   '/readyz',
@@ -21,7 +32,7 @@ const CALLS = [
   '/.well-known/jwks.json',
   ME,
   '/oauth/token',
-  '/login',
+  '/loginx',
   '/nothing',
   '//docs',
   '/docsx',

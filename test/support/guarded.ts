@@ -2,7 +2,7 @@
 type Answered = { headers: Headers }
 
 const API = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-const PAGE = /^\/((docs|problems)(\/|$)|$)/
+const PAGE = /^\/((docs|problems|pages|login|register|verify-email|reset-password|email-change|account)(\/|$)|$)/
 
 /** What an answer lacks of them, or has otherwise; `more` are those that a route declares for itself. */
 export function unguarded(path: string, { headers }: Answered, more: Record<string, string> = {}): string[] {

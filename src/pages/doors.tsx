@@ -1,0 +1,119 @@
+/** What stands before every page: its tenant, its limits, and who is logged in. */
+import type { Context, MiddlewareHandler } from 'hono'
+import { createMiddleware } from 'hono/factory'
+import { refresh } from '../auth/auth.ts'
+import { cookiesOf } from '../auth/browser.ts'
+import { languageOf } from '../http/accept-language.ts'
+import { authenticate, contextFor, NOBODY, needOf } from '../http/admit.ts'
+import type { AppEnv } from '../http/app-env.ts'
+import { strictBody, URLENCODED } from '../http/body.ts'
+import { type AccountCookies, clearAuthCookies, ownHost, requireOwnPage } from '../http/cookies.ts'
+import { limitAttempts, limitFailures, limitPrincipal } from '../http/rate-limit.ts'
+import { Problem } from '../kernel/problem.ts'
+import type { Bearer } from '../kernel/token.ts'
+import { accountOf, formSecretOf } from './browser.ts'
+import { goTo, type Visit } from './visit.tsx'
+import { en } from './words/en.ts'
+import { es } from './words/es.ts'
+
+/** A page, or what its form is sent to. */
+export type Door = {
+  method: 'GET' | 'POST'
+  path: string
+  /**
+   * Round trips to the tenant's database that a success may spend. One that has to renew the access token spends one more, and so does
+   * the page that shows a form again.
+   */
+  trips: number
+  /** Only for who is logged in; everybody else goes to the login first. */
+  session?: true
+  /** Also while the password must be changed. */
+  any_password?: true
+  /** Limits attempts per network, and failed ones under this name: that of the API, whose limits count both. */
+  attempts?: string
+  answer: (visit: Visit) => Promise<Response>
+}
+
+/** Only tenants have pages, and on their own hosts: cookies count there. Fails with not_found. */
+export const onlyOfTenants = createMiddleware<AppEnv>((c, next) => {
+  if (c.get('subdomain') === null) throw new Problem('not_found')
+  return next()
+})
+
+export const wordsOf = (c: Context<AppEnv>) => {
+  const language = languageOf(c.req.header('Accept-Language'))
+  return { language, words: language.tag === 'es' ? es : en }
+}
+
+/** Refuses a form that no page of this host sent. Fails with forbidden. */
+const fromOwnPage = createMiddleware<AppEnv>((c, next) => {
+  requireOwnPage(c.req.raw, c.get('realm').url)
+  return next()
+})
+
+/** What a door asks of a request before it is answered. */
+export const guards = ({ method, attempts }: Door): MiddlewareHandler<AppEnv>[] => [
+  ...(method === 'POST' ? [fromOwnPage] : []),
+  ...(attempts === undefined ? [] : [limitAttempts, limitFailures(attempts)]),
+  ...(method === 'POST' ? strictBody([URLENCODED]) : []),
+]
+
+/** Answers at a door. */
+export async function open(c: Context<AppEnv>, door: Door): Promise<Response> {
+  const held = ownHost({ subdomain: c.get('subdomain'), realm: c.get('realm') }) === null ? null : accountOf(c.req.raw)
+  const need = needOf({ any_password: door.any_password ?? false })
+  c.set('ctx', contextFor(c, need, NOBODY))
+  const visit = { c, ...wordsOf(c), secret: formSecretOf(c.req.raw), account: held?.account ?? null }
+  if (!door.session) return door.answer({ ...visit, ctx: c.get('ctx') })
+  try {
+    const bearer = held && (await bearerOf(c, held))
+    if (!bearer) return toLogin(c)
+    const { trips } = c.get('ctx')
+    const ctx = contextFor(c, need, { bearer, key: null })
+    ctx.trips = trips
+    c.set('ctx', ctx)
+    c.set('account', bearer.user_id)
+    await limitPrincipal(c, ctx)
+    const answered = await door.answer({ ...visit, ctx })
+    // Fail closed, as the API does: nothing of an account is shown that the database did not admit.
+    if (answered.ok && !ctx.principal) throw new Error(`${c.req.method} ${c.req.path} answered without an admission.`)
+    return answered
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error
+    if (error.code === 'password_change_required') return goTo({ c }, '/account/password')
+    if (error.status !== 401) throw error
+    c.error = error
+    c.set('cookies', held ? clearAuthCookies(held.account) : [])
+    return toLogin(c, 'ended')
+  }
+}
+
+/** The login, from which somebody comes back to the page that they wanted; what was sent is not repeated. */
+function toLogin(c: Context<AppEnv>, said?: string): Response {
+  const { pathname, search } = new URL(c.req.url)
+  const next = c.req.method === 'POST' ? '/account' : `${pathname}${search}`
+  return goTo({ c }, `/login?${new URLSearchParams({ next, ...(said && { said }) })}`)
+}
+
+/**
+ * Who holds these cookies. Where the access token has ended, the refresh token is exchanged in this request, and the answer carries the
+ * new cookies: one round trip more. Fails as `refresh` and `verify` do.
+ */
+async function bearerOf(c: Context<AppEnv>, { account, access, refresh: token }: AccountCookies): Promise<Bearer | null> {
+  const known = access === null ? null : await authenticate(c, access).catch(unlessExpired)
+  if (known && known.user_id !== account) throw new Problem('token_invalid')
+  if (known) return known
+  if (token === null) return null
+  const ctx = c.get('ctx')
+  const entered = await refresh(ctx, token)
+  const { answer, cookies } = await cookiesOf(ctx, entered)
+  if (answer.account !== account) throw new Problem('refresh_invalid')
+  c.set('cookies', cookies)
+  const { user_id, session_id, proof } = entered.claims
+  return { user_id, session_id, proof, expires_at: new Date(Date.now() + answer.expires_in * 1000) }
+}
+
+function unlessExpired(error: unknown): null {
+  if (error instanceof Problem && error.code === 'token_expired') return null
+  throw error
+}

@@ -1,0 +1,175 @@
+/**
+ * A visit: a page that is shown, or a form that is sent. Threat: a form that another page sends, one that changes something without
+ * the checks of the API, a page that shows somebody what is another's. So every form goes the same way: origin, size, token, schema,
+ * and then the verb that the API calls, which asks the database; and who is logged in is what the database admitted.
+ */
+import { z } from '@hono/zod-openapi'
+import type { Context } from 'hono'
+import { html } from 'hono/html'
+import type { Child } from 'hono/jsx'
+import { timingSafeEqual } from 'hono/utils/buffer'
+import type { AppEnv } from '../http/app-env.ts'
+import { issuesIn } from '../http/issues.ts'
+import type { Ctx } from '../kernel/context.ts'
+import { toProblem } from '../kernel/db.ts'
+import { type Issue, type Language, Problem } from '../kernel/problem.ts'
+import { formToken, pageCookie } from './browser.ts'
+import { Document, type Faults, NO_FAULTS } from './layout.tsx'
+import { type Look, plainLook } from './look.ts'
+import { SAID, type Words } from './words/words.ts'
+
+/** Own host only. Scripts and styles are files, and forms go to this host. */
+export const POLICY =
+  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+
+export type Visit = {
+  c: Context<AppEnv>
+  ctx: Ctx
+  words: Words
+  language: Language
+  /** Who is logged in; null on a page for everybody. */
+  account: string | null
+  /** The secret of forms in this browser. */
+  secret: string
+}
+
+type Shown = {
+  title: string
+  look?: Look
+  wide?: boolean
+  faults?: Faults
+  status?: number
+  refresh?: string | undefined
+  aside?: Child
+}
+
+/** A page as a response. It gives the browser its secret of forms, again for a day. */
+export async function show(visit: Visit, shown: Shown, body: Child): Promise<Response> {
+  const { c, words, language, ctx, secret } = visit
+  const { title, look = plainLook(ctx.realm), wide = false, faults = NO_FAULTS, status = 200, refresh, aside } = shown
+  const is_wrong = status >= 400 || faults.general.length > 0
+  const face = { words, language: language.tag, look }
+  const page = (
+    <Document {...face} title={title} wide={wide} is_wrong={is_wrong} refresh={refresh} aside={aside}>
+      {body}
+    </Document>
+  )
+  if (c.get('realm')) c.set('cookies', [...(c.get('cookies') ?? []), pageCookie('form', secret)])
+  return new Response(String(await html`<!doctype html>${page}`), {
+    status,
+    headers: {
+      'Content-Type': 'text/html; charset=utf-8',
+      'Content-Language': language.tag,
+      'Content-Security-Policy': POLICY,
+      Vary: 'Accept-Language, Cookie, Sec-Fetch-Site',
+      // RFC 9110 section 15.5.2 wants one with every 401: that of the API.
+      ...(status === 401 && { 'WWW-Authenticate': 'Bearer realm="freehold"' }),
+    },
+  })
+}
+
+/** Sends the browser to another page of this host with GET, whatever was sent (RFC 9110 section 15.4.4). */
+export const goTo = ({ c }: Pick<Visit, 'c'>, path: string) => c.redirect(path, 303)
+
+/** What the address of a page says was done before. */
+export function saidIn({ c, words }: Visit): string | null {
+  const said = SAID.find((one) => one === c.req.query('said'))
+  return said ? words.said[said] : null
+}
+
+/** What a form carries to show that it came from a page of ours. */
+export const FormToken = async ({ visit, action }: { visit: Visit; action: string }) => (
+  <input type="hidden" name="form" value={await formToken(visit.secret, action, visit.account)} />
+)
+
+/** A box that may be ticked. */
+export const Ticked = z
+  .literal('yes')
+  .optional()
+  .transform((said) => said === 'yes')
+
+type Sent = Record<string, string | string[]>
+
+/** The fields of a form as it was sent: a field that was sent more than once is a list, an empty one counts as left out. */
+async function fieldsOf(c: Context<AppEnv>): Promise<Sent> {
+  const sent = new URLSearchParams(await c.req.text())
+  const fields = [...new Set(sent.keys())].filter((name) => name !== '__proto__')
+  return Object.fromEntries(
+    fields.flatMap((name) => {
+      const values = sent.getAll(name).filter((value) => value !== '')
+      return values.length ? [[name, values.length > 1 ? values : (values[0] ?? '')]] : []
+    }),
+  )
+}
+
+type Handling<T> = {
+  /** The path of the form. */
+  action: string
+  schema: z.ZodType<T>
+  done: (data: T) => Promise<Response>
+  /** The page with the form, and what was wrong with it. */
+  again: (faults: Faults, status: number, sent: Record<string, string>) => Promise<Response>
+  /** The field at which a wrong password is told. */
+  guessed?: string
+}
+
+/**
+ * Does what a form asks for. What the verb refuses is shown in the form again, each error at its field; a session that has ended and
+ * what is not the visitor's to correct is thrown.
+ */
+export async function handle<T>(visit: Visit, { action, schema, done, again, guessed }: Handling<T>): Promise<Response> {
+  const { c, words, language } = visit
+  const { form, ...sent } = await fieldsOf(c)
+  const texts = Object.fromEntries(Object.entries(sent).filter((one): one is [string, string] => typeof one[1] === 'string'))
+  const expected = await formToken(visit.secret, action, visit.account)
+  if (typeof form !== 'string' || !(await timingSafeEqual(form, expected)))
+    return again({ general: [words.stale], at: {} }, 403, texts)
+  const parsed = schema.safeParse(sent)
+  if (!parsed.success) {
+    const errors = issuesIn('#', parsed.error.issues, (issue) => language.issue(issue, sent))
+    return again(faultsOf(visit, errors), 400, texts)
+  }
+  try {
+    return await done(parsed.data)
+  } catch (error) {
+    const problem = toProblem(error)
+    if (!(problem instanceof Problem) || !isForVisitor(visit, problem)) throw error
+    // For the log, for the limits of failures, and for what the audit has of refusals.
+    c.error = problem
+    const response = await again(faultsOfProblem(visit, problem, guessed), problem.status, texts)
+    const retry = problem.headers['Retry-After']
+    if (retry) response.headers.set('Retry-After', retry)
+    return response
+  }
+}
+
+/** What the visitor can correct in the form; all else has a page of its own, or ends the session. */
+function isForVisitor({ ctx }: Visit, { code, status }: Problem): boolean {
+  // The admission's: the password comes first, on a page of its own.
+  if (code === 'password_change_required') return !ctx.bearer || ctx.need.any_password
+  return [400, 403, 409, 422, 429].includes(status) || code === 'invalid_credentials'
+}
+
+function faultsOfProblem(visit: Visit, problem: Problem, guessed: string | undefined): Faults {
+  const { words, language } = visit
+  if (problem.errors)
+    return faultsOf(
+      visit,
+      problem.errors.map((issue) => ({ ...issue, detail: language.sentence(issue.detail) })),
+    )
+  const said = words.problems[problem.code] ?? language.sentence(problem.message)
+  if (problem.code === 'invalid_credentials' && guessed) return { general: [], at: { [guessed]: [said] } }
+  return { general: [said], at: {} }
+}
+
+/** Issues at the fields of a form. Their sentences have no subject, which is the field. */
+function faultsOf({ words }: Visit, issues: Issue[]): Faults {
+  const faults: Faults = { general: [], at: {} }
+  for (const { pointer, detail } of issues) {
+    const [, name] = /^#\/(\w+)/.exec(pointer) ?? []
+    if (name) faults.at[name] = [...(faults.at[name] ?? []), `${detail.charAt(0).toUpperCase()}${detail.slice(1)}.`]
+    else faults.general.push(detail)
+  }
+  if (!faults.general.length && !issues.length) faults.general.push(words.problems.invalid_request ?? '')
+  return faults
+}

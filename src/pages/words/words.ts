@@ -1,0 +1,127 @@
+/** Everything that a page says, in one language. `{name}` is the tenant's. Keys of `said` and `problems` are codes. */
+export type Words = {
+  show: string
+  hide: string
+  optional: string
+  back: string
+  working: string
+  error_title: string
+  summary: string
+  stale: string
+  details: string
+  trace: string
+  email: string
+  identifier: string
+  password: string
+  current_password: string
+  new_password: string
+  code: string
+  code_hint: string
+  revoke_api_keys: string
+  rules: {
+    min: string
+    max: string
+    upper: string
+    lower: string
+    digit: string
+    special: string
+    unique: string
+    personal: string
+    common: string
+    breached: string
+    history: string
+    met: string
+  }
+  /** What a page says at its top after it was sent here. */
+  said: Record<Said, string>
+  /** What is said in place of a problem of the API, whose words are for programs. */
+  problems: Partial<Record<string, string>>
+  login: { title: string; lead: string; submit: string; forgot: string; no_account: string; register: string }
+  reload: { title: string; text: string; link: string }
+  reset: {
+    title: string
+    lead: string
+    ask: string
+    ask_again: string
+    submit: string
+    set_title: string
+    set_lead: string
+    set_submit: string
+    have_code: string
+  }
+  verify: {
+    title: string
+    lead: string
+    submit: string
+    password: string
+    again_title: string
+    again: string
+  }
+  register: { title: string; lead: string; submit: string; closed: string; have_account: string; login: string }
+  email_change: { title: string; lead: string; field: string; submit: string }
+  account: {
+    title: string
+    greeting: string
+    username: string
+    email: string
+    verified: string
+    unverified: string
+    roles: string
+    none: string
+    log_out: string
+    log_out_all: string
+    log_out_all_hint: string
+    change_password: string
+    change_email: string
+    sessions: string
+    this_session: string
+    last_active: string
+    unknown_device: string
+    end: string
+    end_of: string
+  }
+  change: { title: string; lead: string; must: string; submit: string; revoke: string }
+  keys: {
+    title: string
+    lead: string
+    none: string
+    create: string
+    name: string
+    permissions: string
+    expires: string
+    by_default: string
+    days: string
+    never: string
+    submit: string
+    revoke: string
+    revoke_of: string
+    made: string
+    made_lead: string
+    used: string
+    unused: string
+    until: string
+    forever: string
+    go_back: string
+  }
+}
+
+/** What was done before a page was shown: `said` in its address. */
+export const SAID = [
+  'logged_out',
+  'logged_out_all',
+  'ended',
+  'password_set',
+  'password_changed',
+  'verified',
+  'verified_again',
+  'mail_sent',
+  'mail_again',
+  'registered',
+  'email_asked',
+  'session_ended',
+  'session_was_ended',
+  'key_revoked',
+  'key_was_revoked',
+  'key_was_shown',
+] as const
+export type Said = (typeof SAID)[number]
