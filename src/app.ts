@@ -123,8 +123,7 @@ app.route('/api/v1/delegations', delegationRoutes)
 app.route('/', docsRoutes)
 app.route('/', pageRoutes(plane(tenantPlane, countUse)))
 
-app.get('/healthz', (c) => c.json({ status: 'ok' }))
-app.get('/version', (c) => c.json({ version: VERSION }))
+app.get('/healthz', (c) => c.json({ status: 'ok' })).get('/version', (c) => c.json({ version: VERSION }))
 app.get(
   '/readyz',
   ready(async (c) => {
