@@ -89,6 +89,10 @@ describe('an audience', () => {
     expect(pointers(answer)).toEqual(where)
   })
 
+  it('may be at a name that no tenant is given, which is for whoever runs the service', async () => {
+    expect(await registered('https://api.freehold.test')).toMatchObject({ identifier: 'https://api.freehold.test' })
+  })
+
   it('is for who holds the permission, in this tenant', async () => {
     await addPerson(realm, 'ana')
     const { access_token } = await login(AT, { body: { username: 'ana', password: 'Violet-Anchor-38' } })
