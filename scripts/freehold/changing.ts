@@ -1,7 +1,7 @@
 import { Tenant } from './answers.ts'
 import { type Api, withApi } from './api.ts'
 import type { Command } from './command.ts'
-import { Failure } from './failure.ts'
+import { WrongUsage } from './failure.ts'
 import type { Globals } from './options.ts'
 import { printJson, tell } from './output.ts'
 import { findTenant } from './registry.ts'
@@ -75,7 +75,7 @@ function patchOf(given: Changes): Record<string, unknown> {
     environment,
     config: config === undefined ? undefined : parsed(config),
   }
-  if (Object.values(body).every((value) => value === undefined)) throw new Failure('Say what to change; see --help.')
+  if (Object.values(body).every((value) => value === undefined)) throw new WrongUsage('Say what to change; see --help.')
   return body
 }
 
@@ -84,8 +84,9 @@ function parsed(config: string): unknown {
   try {
     value = JSON.parse(config)
   } catch {
-    throw new Failure('--config: this is not JSON.')
+    throw new WrongUsage('--config: this is not JSON.')
   }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new Failure('--config: this is not an object.')
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new WrongUsage('--config: this is not an object.')
   return value
 }

@@ -4,7 +4,7 @@ import { z } from 'zod'
 import { type Api, withApi } from './api.ts'
 import type { Command } from './command.ts'
 import { CREDENTIAL_SETTINGS } from './credentials.ts'
-import { ApiProblem, Failure } from './failure.ts'
+import { ApiProblem, WrongUsage } from './failure.ts'
 import type { Globals } from './options.ts'
 import { paint, plain, print, printJson, tell } from './output.ts'
 import { table } from './table.ts'
@@ -47,7 +47,7 @@ export function addDoctor(program: Command): void {
     .addHelpText('after', `${HELP}\n${CREDENTIAL_SETTINGS}`)
     .action((_, command: Command) => {
       const options = command.optsWithGlobals<Wanted>()
-      if (options.yes && !options.fix) throw new Failure('--yes fixes nothing by itself: give --fix, too.')
+      if (options.yes && !options.fix) throw new WrongUsage('--yes fixes nothing by itself: give --fix, too.')
       return withApi(options, (api) => examine(api, options))
     })
 }

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { withApi } from './api.ts'
 import type { Command } from './command.ts'
-import { Failure } from './failure.ts'
+import { WrongUsage } from './failure.ts'
 import type { Globals } from './options.ts'
 import { plain, print, printJson, tell } from './output.ts'
 import { confirm } from './prompt.ts'
@@ -32,7 +32,7 @@ Settings of the environment, beside those of every command on tenants:
     .action((name: string, _, command: Command) => {
       const options = command.optsWithGlobals<Options>()
       const { email, userId: user_id } = options
-      if (email !== undefined && user_id !== undefined) throw new Failure('Give either --email or --user-id.')
+      if (email !== undefined && user_id !== undefined) throw new WrongUsage('Give either --email or --user-id.')
       return withApi(options, async (api) => {
         const { id, subdomain, admin_email } = await findTenant(api, name)
         const who = email ?? user_id ?? admin_email

@@ -119,7 +119,7 @@ describe('doctor', () => {
     const ran = await ada('--fix')
     expect(ran).toMatchObject({ code: 1, stderr: expect.stringContaining('Give --yes') })
     expect((await ada('--check', 'registry')).code).toBe(1)
-    expect(await ada('--yes')).toMatchObject({ code: 1, stderr: expect.stringContaining('give --fix') })
+    expect(await ada('--yes')).toMatchObject({ code: 2, stderr: expect.stringContaining('give --fix') })
   })
 
   test('with --fix --yes fixes all that can be fixed, and --json says it all in one document', async () => {

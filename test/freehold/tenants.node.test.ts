@@ -350,7 +350,7 @@ describe('tenants rename and change', () => {
       config: { crm_id: 7, note: ['x'] },
       tax_id: null,
     })
-    expect((await ada('tenants', 'change', 'short')).stderr).toBe('error: Say what to change; see --help.\n')
+    expect(await ada('tenants', 'change', 'short')).toMatchObject({ code: 2, stderr: 'error: Say what to change; see --help.\n' })
     expect((await ada('tenants', 'change', 'short', '--config', '{')).stderr).toBe('error: --config: this is not JSON.\n')
 
     const renamed = await ada('tenants', 'rename', 'short', 'shorter')

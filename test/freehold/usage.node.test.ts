@@ -128,6 +128,7 @@ describe('a wrong call', () => {
     'presets surplus',
     'keys new --id K!',
     'users import acme',
+    'doctor --yes',
     'operators unlock',
     'operators unlock nobody',
   ])('"%s" ends with 2 and one sentence', async (args) => {
