@@ -6,9 +6,10 @@ import { ME_QUERY, type Me } from '../auth/me.ts'
 import { Problem } from '../kernel/problem.ts'
 import { rowsOf } from '../kernel/wire.ts'
 import { endOwnSession, ownSessionsQuery, type Session } from '../sessions/sessions.ts'
+import type { StoredLook } from '../settings/look.ts'
 import type { Door } from './doors.tsx'
 import { type Faults, Moment, Note, Submit, Summary } from './layout.tsx'
-import { type Terms, termsFrom, termsQuery } from './look.ts'
+import { termsFrom, termsQuery } from './look.ts'
 import { FormToken, goTo, handle, saidIn, show, type Visit } from './visit.tsx'
 
 const ACCOUNT = '/account'
@@ -23,7 +24,7 @@ export async function profileWith(visit: Visit, ...more: ReturnType<typeof sql>[
   const statements = [ME_QUERY, sql`select ${termsQuery(ctx)} as answer`, ...more].map((each) => ctx.db.execute(each))
   const [first, second, ...rest] = await ctx.run(...statements)
   const [{ answer: profile } = { answer: null }] = rowsOf<{ answer: Profile | null }>(first)
-  const [terms] = rowsOf<{ answer: Omit<Terms, 'look'> }>(second)
+  const [terms] = rowsOf<{ answer: StoredLook }>(second)
   if (!profile || !terms) throw new Error('The admitted user does not exist.')
   return { profile, terms: termsFrom(ctx, terms.answer), rest }
 }

@@ -2,7 +2,7 @@
 import type { Child } from 'hono/jsx'
 import { VERSION } from '../http/version.ts'
 import type { Policy } from '../passwords/policy.ts'
-import { DEFAULT_ACCENT } from './colours.ts'
+import { DEFAULT_ACCENT } from '../settings/contrast.ts'
 import type { Look } from './look.ts'
 import type { Words } from './words/words.ts'
 
@@ -31,7 +31,7 @@ export const Document = ({ words, language, look, title, wide, is_wrong, refresh
       <meta name="robots" content="noindex" />
       {refresh && <meta http-equiv="refresh" content={`0;url=${refresh}`} />}
       <title>{`${is_wrong ? words.error_title : ''}${title} · ${look.name}`}</title>
-      <link rel="stylesheet" href={`/pages/style.css?v=${VERSION}&accent=${look.colour ?? DEFAULT_ACCENT}`} />
+      <link rel="stylesheet" href={`/pages/style.css?v=${VERSION}&accent=${(look.colour ?? DEFAULT_ACCENT).slice(1)}`} />
       <script src={`/pages/page.js?v=${VERSION}`} defer />
     </head>
     <body class={wide ? 'wide' : undefined}>
@@ -43,15 +43,6 @@ export const Document = ({ words, language, look, title, wide, is_wrong, refresh
         {aside}
       </header>
       <main>{children}</main>
-      {look.links.length > 0 && (
-        <footer class="foot">
-          {look.links.map(({ label, url }) => (
-            <a href={url} rel="noreferrer">
-              {label}
-            </a>
-          ))}
-        </footer>
-      )}
     </body>
   </html>
 )

@@ -1,11 +1,11 @@
 /** The style sheet of the pages: its tokens are the custom properties at the top, and everything below is made of them. */
-import { type Accent, accentOf, DEFAULT_ACCENT } from './colours.ts'
+import { type Colours, schemesOf } from '../settings/contrast.ts'
 
-const scheme = ({ accent, on }: Accent[keyof Accent]) => `--accent:${accent};--on-accent:${on};`
+const scheme = ({ accent, text }: Colours) => `--accent:${accent};--on-accent:${text};`
 
 /** The sheet with an accent colour, six hexadecimal digits; the contrast of either scheme is kept whatever it is. */
-export function styleOf(hex: string = DEFAULT_ACCENT): string {
-  const { light, dark } = accentOf(hex)
+export function styleOf(hex?: string): string {
+  const { light, dark } = schemesOf(hex === undefined ? null : `#${hex}`)
   return `:root{color-scheme:light dark;
 --page:#f4f5f7;--card:#ffffff;--ink:#16191d;--soft:#59616b;--line:#e3e6ea;--edge:#8b939e;--field:#ffffff;
 --bad:#b3261e;--bad-back:#fdf1f0;--good:#1a6b3c;--good-back:#eef7f1;
