@@ -16,8 +16,10 @@ export const docsRoutes = new Hono<AppEnv>({ strict: false })
     c.html(page(tenantUrl(c.var.config, '{tenant}'), c.var.subdomain), 200, { 'Content-Security-Policy': POLICY }),
   )
   .get('/docs/start.js', (c) => c.body(start, 200, { 'Content-Type': FILES['swagger-ui-bundle.js'] }))
-  .get('/docs/:file{swagger-ui.css|swagger-ui-bundle.js}', async (c) => {
+  .get('/docs/:file', async (c) => {
     const file = c.req.param('file') as keyof typeof FILES
+    // Nothing else that is beside the Worker, whatever the path says: `swagger-ui.css/../…`.
+    if (!Object.hasOwn(FILES, file)) throw new Problem('not_found')
     const found = await c.env.ASSETS.fetch(new URL(`/${file}`, c.req.url))
     if (!found.ok) throw new Problem('not_found')
     return new Response(found.body, { headers: { 'Content-Type': FILES[file], 'Cache-Control': 'public, max-age=3600' } })
