@@ -1,12 +1,16 @@
 import { fileURLToPath } from 'node:url'
 import { cloudflareTest } from '@cloudflare/vitest-plugin'
 import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config'
+import { assemble } from '../scripts/bundle/assets.ts'
 import { planted } from './planted/plant.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 
 // Half of the time of a program that is started for one question is compiling; it is done once for all of them.
 process.env.NODE_COMPILE_CACHE ??= `${root}.wrangler/compiled`
+
+// The plugin runs no build of wrangler.toml.
+assemble()
 
 const inNode = (name: string, include: string[], exclude: string[]): TestProjectInlineConfiguration => ({
   test: { name, root, include, exclude: ['node_modules/**', ...exclude], testTimeout: 120_000, hookTimeout: 120_000 },

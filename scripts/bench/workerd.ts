@@ -1,8 +1,9 @@
 import { spawn } from 'node:child_process'
-import { mkdir, readdir, readFile } from 'node:fs/promises'
+import { mkdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { convertV4MiniflareOptions, Miniflare } from 'miniflare'
+import { workerOptions } from '../release/worker.ts'
 import { childrenOf, cpuMs, programMb, residentMb } from './proc.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
@@ -54,41 +55,41 @@ export async function startWorkerd(
   inspected = false,
 ): Promise<Workerd> {
   const before = await childrenOf(process.pid, 'workerd')
-  const texts = (await readdir(outdir)).filter((file) => /\.(sql|txt)$/.test(file))
-  const modules = [
-    { type: 'ESModule' as const, path: join(outdir, 'entry.js') },
-    ...texts.map((file) => ({ type: 'Text' as const, path: join(outdir, file) })),
-  ]
+  const { assets } = workerOptions(ROOT)
+  const modules = [{ type: 'ESModule' as const, path: join(outdir, 'entry.js') }]
+  const options = {
+    // The Worker writes a line for every request: its cost is measured, the line is not kept.
+    handleStructuredLogs: () => {},
+    ...(inspected && { inspectorPort: 0 }),
+    workers: Object.entries(workers).map(([name, bindings]) => ({
+      name,
+      modulesRoot: outdir,
+      modules,
+      compatibilityDate: '2026-08-04',
+      compatibilityFlags: ['global_fetch_strictly_public'],
+      bindings,
+      assets,
+      kvNamespaces: { TENANTS: `tenants-${name}` },
+      ratelimits: {
+        ATTEMPTS: { namespace_id: `${name}-1`, simple: { limit: 1_000_000, period: 60 } },
+        FAILURES: { namespace_id: `${name}-3`, simple: { limit: 1_000_000, period: 60 } },
+        REFUSALS: { namespace_id: `${name}-2`, simple: { limit: 1_000_000, period: 60 } },
+        PRINCIPALS: { namespace_id: `${name}-4`, simple: { limit: 1_000_000, period: 60 } },
+      },
+      workflows: {
+        PROVISIONING: { name: `provisioning-${name}`, className: 'Provisioning' },
+        MIGRATION: { name: `migration-${name}`, className: 'Migration' },
+        MOVE: { name: `move-${name}`, className: 'Move' },
+        RESTORE: { name: `restore-${name}`, className: 'Restore' },
+        EMPTY: { name: `empty-${name}`, className: 'Empty' },
+      },
+      durableObjects: { NEON_TURNS: { className: 'NeonTurns', useSQLite: true } },
+      unsafeDirectSockets: [{ host: '127.0.0.1', port: 0 }],
+    })),
+  }
+  // The type has no assets as wrangler makes them.
   const miniflare = new Miniflare(
-    convertV4MiniflareOptions({
-      // The Worker writes a line for every request: its cost is measured, the line is not kept.
-      handleStructuredLogs: () => {},
-      ...(inspected && { inspectorPort: 0 }),
-      workers: Object.entries(workers).map(([name, bindings]) => ({
-        name,
-        modulesRoot: outdir,
-        modules,
-        compatibilityDate: '2026-08-04',
-        compatibilityFlags: ['global_fetch_strictly_public'],
-        bindings,
-        kvNamespaces: { TENANTS: `tenants-${name}` },
-        ratelimits: {
-          ATTEMPTS: { namespace_id: `${name}-1`, simple: { limit: 1_000_000, period: 60 } },
-          FAILURES: { namespace_id: `${name}-3`, simple: { limit: 1_000_000, period: 60 } },
-          REFUSALS: { namespace_id: `${name}-2`, simple: { limit: 1_000_000, period: 60 } },
-          PRINCIPALS: { namespace_id: `${name}-4`, simple: { limit: 1_000_000, period: 60 } },
-        },
-        workflows: {
-          PROVISIONING: { name: `provisioning-${name}`, className: 'Provisioning' },
-          MIGRATION: { name: `migration-${name}`, className: 'Migration' },
-          MOVE: { name: `move-${name}`, className: 'Move' },
-          RESTORE: { name: `restore-${name}`, className: 'Restore' },
-          EMPTY: { name: `empty-${name}`, className: 'Empty' },
-        },
-        durableObjects: { NEON_TURNS: { className: 'NeonTurns', useSQLite: true } },
-        unsafeDirectSockets: [{ host: '127.0.0.1', port: 0 }],
-      })),
-    }),
+    convertV4MiniflareOptions(options as unknown as Parameters<typeof convertV4MiniflareOptions>[0]),
   )
   try {
     await miniflare.ready

@@ -1,6 +1,6 @@
 /** What the Worker's bundle is made of, as it is deployed to production. */
 import { execFile } from 'node:child_process'
-import { readdir, readFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -15,8 +15,8 @@ type Meta = { outputs: Record<string, { bytes: number; inputs: Record<string, { 
 export type Bundle = { kib: number; parts: { name: string; kib: number }[] }
 
 /**
- * Bundles into a folder, as `npm run bundle -- --env production` does. What wrangler prints is the size of all files gzipped as one; a
- * file of text counts as it is gzipped by itself, a package or a folder of ours by its share of the minified script.
+ * Bundles into a folder, as `npm run bundle -- --env production` does. What wrangler prints is the size of the minified script, gzipped; a
+ * package or a folder of ours counts by its share of the script.
  */
 export async function bundleParts(outdir: string): Promise<Bundle> {
   const wrangler = join(ROOT, 'node_modules/wrangler/bin/wrangler.js')
@@ -27,12 +27,6 @@ export async function bundleParts(outdir: string): Promise<Bundle> {
   const sizes = new Map<string, number>()
   const add = (name: string, bytes: number) => sizes.set(name, (sizes.get(name) ?? 0) + bytes / KIB)
 
-  for (const file of await readdir(outdir))
-    if (/\.(sql|txt)$/.test(file))
-      add(
-        file.endsWith('.sql') ? 'the migrations' : 'the commonest passwords',
-        gzipSync(await readFile(join(outdir, file))).length,
-      )
   const script = await readFile(join(outdir, 'index.js'))
   const share = gzipSync(script).length / script.length
   const meta: Meta = JSON.parse(await readFile(join(outdir, 'meta.json'), 'utf8'))

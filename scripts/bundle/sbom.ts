@@ -1,11 +1,12 @@
 /**
  * Prints the bill of materials of the Worker, as CycloneDX: `npm run sbom`. It is npm's own, made from the lock file and reduced to
- * what src imports or wrangler.toml serves, and what that depends on. `npm sbom --omit dev` has the dependencies of the npm package,
+ * what src imports or is served beside it (assets.ts), and what that depends on. `npm sbom --omit dev` has the dependencies of the npm package,
  * which is the client.
  */
 import { execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { assetsOf } from './assets.ts'
 
 type Component = { 'bom-ref': string; name: string; version: string }
 type Bill = { components: Component[]; dependencies: { ref: string; dependsOn: string[] }[]; metadata: { component: Component } }
@@ -22,16 +23,16 @@ const components = new Map([...bill.components, bill.metadata.component].map((ea
 const edges = new Map(bill.dependencies.map(({ ref, dependsOn }) => [ref, dependsOn]))
 
 /** The packages that the Worker's code imports, and those whose files it serves. */
-function shippedBy(folder: string, configuration: string): string[] {
+function shippedBy(folder: string, assets: string[]): string[] {
   const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((file) => /\.tsx?$/.test(file))
   const sources = files.map((file) => readFileSync(join(folder, file), 'utf8'))
   const imported = sources.flatMap((text) => [...text.matchAll(/^(?:import|export)\b[^'"]*from '((?:@[\w-]+\/)?[a-z][\w-]*)/gm)])
-  const served = [...configuration.matchAll(/"node_modules\/((?:@[\w-]+\/)?[\w-]+)/g)]
+  const served = assets.flatMap((file) => [...file.matchAll(/^node_modules\/((?:@[\w-]+\/)?[\w-]+)/g)])
   return [...new Set([...imported, ...served].map(([, name = '']) => name))].sort()
 }
 
 const root = bill.metadata.component['bom-ref']
-const shipped_by_worker = Object.fromEntries(shippedBy('src', readFileSync('wrangler.toml', 'utf8')).map((name) => [name, '']))
+const shipped_by_worker = Object.fromEntries(shippedBy('src', [...assetsOf('.').values()]).map((name) => [name, '']))
 const needed = new Map(
   Object.entries(locked.packages).map(([path, { version, dependencies = {} }]) => [
     path ? `${path.replace(/^.*node_modules\//, '')}@${version}` : root,

@@ -3,8 +3,9 @@ import { createNeonClient } from '@neon/sdk'
 import { parseSettings } from '../../src/kernel/config.ts'
 import { dbError, useSqlUrl } from '../../src/kernel/db.ts'
 import { newToken } from '../../src/kernel/token.ts'
+import { type Fingerprint, unpack } from '../../src/tenants/migration/fingerprint.ts'
 import { readerUrlOf } from '../../src/tenants/provisioning/logins.ts'
-import { BeforeBaseline, type Migration } from '../../src/tenants/provisioning/migrations.ts'
+import { BeforeBaseline, type SqlFile } from '../../src/tenants/provisioning/migrations.ts'
 import { setUp } from '../../src/tenants/provisioning/setup.ts'
 import type { Limits } from '../local-neon/limits.ts'
 import { type LocalNeon, startLocalNeon } from '../local-neon/start.ts'
@@ -86,10 +87,14 @@ async function ownMaster(neon: LocalNeon): Promise<string> {
 }
 
 /** The migrations of a database, in order, from the files in drizzle/. */
-export async function migrationsIn(schema: 'tenant' | 'master'): Promise<Migration[]> {
+export async function migrationsIn(schema: 'tenant' | 'master'): Promise<SqlFile[]> {
   const folder = new URL(`../../drizzle/${schema}/`, import.meta.url)
   const files = (await readdir(folder)).filter((file) => file.endsWith('.sql')).sort()
   return Promise.all(
     files.map(async (file) => ({ name: `${schema}/${file.slice(0, -4)}`, text: await readFile(new URL(file, folder), 'utf8') })),
   )
 }
+
+/** What all migrations make of a tenant's database. */
+export const madeByMigrations = async (): Promise<Fingerprint> =>
+  unpack(JSON.parse(await readFile(new URL('../../drizzle/tenant/meta/fingerprint.json', import.meta.url), 'utf8')))

@@ -40,9 +40,9 @@ async function write(tenant: string, file: string, globals: Globals): Promise<vo
   const { dbError, useSqlUrl } = await import('../../src/kernel/db.ts')
   const { newTraceId } = await import('../../src/http/trace.ts')
   const { beginExport } = await import('../../src/tenants/export/export.ts')
-  const { migrationsIn } = await import('../dev/stack.ts')
+  const { madeByMigrations, migrationsIn } = await import('../dev/stack.ts')
   useSqlUrl(config.NEON_SQL_URL)
-  const migrations = await migrationsIn('tenant')
+  const schema = { migrations: await migrationsIn('tenant'), made: await madeByMigrations() }
   const inWords = (error: Error) => {
     // The message of a failed query contains its parameters; only the database's own message is shown.
     throw error instanceof Failure ? error : new Failure(dbError(error)?.message ?? plain(error.message))
@@ -63,7 +63,7 @@ async function write(tenant: string, file: string, globals: Globals): Promise<vo
     )
   })
   try {
-    const exported = await beginExport(config, tenant, migrations, newTraceId()).catch(inWords)
+    const exported = await beginExport(config, tenant, schema, newTraceId()).catch(inWords)
     const rows = await writeArchive(out, exported, (table) => tell(`Writing ${table} ...`))
       .then(() => exported.check())
       .catch(inWords)

@@ -2,6 +2,7 @@
  * The migrations as files: drizzle/{tenant,master}/NNNN_name.sql, in the journal, with the snapshot of the tables after the
  * newest.
  */
+import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { type Fingerprint, pack } from '../../src/tenants/migration/fingerprint.ts'
@@ -92,49 +93,49 @@ export function writeMigration(
   return path
 }
 
-/** The TypeScript module that bundles the migrations into the Worker, which cannot read files. */
+const sumOf = (text: string) => createHash('sha256').update(text).digest('hex')
+
+/** The TypeScript module that lists the migrations for the Worker, which reads them as assets. */
 export function bundleOf(root: string): string {
-  const lists = (['tenant'] as const).map((database) => {
-    const tags = readMigrations(root, database).map(({ name }) => name)
-    const imports = tags.map((name, i) => `import ${database}${i} from '${UP}drizzle/${name}.sql'`)
-    const entries = tags.map((name, i) => `  { name: '${name}', text: ${database}${i} },`)
-    return { imports, entries }
-  })
+  const entries = readMigrations(root, 'tenant').map(({ name, text }) => `  listed('${name}', '${sumOf(text)}'),`)
+  const fingerprint = readFileSync(join(root, FINGERPRINT_FILE), 'utf8')
   return [
-    ...lists.flatMap(({ imports }) => imports),
+    "import { assetText } from '../../assets/assets.ts'",
     "import type { Migration } from './migrations.ts'",
     '',
     '// Written by `npm run migration`.',
-    '/** The migrations of a tenant’s database, in order, as they are bundled into the Worker. */',
+    'const listed = (name: string, checksum: string): Migration => ({',
+    '  name,',
+    '  checksum,',
+    `  read: () => assetText(\`drizzle/\${name}.sql\`, checksum),`,
+    '})',
+    '',
+    '/** What all migrations make of a tenant’s database, as `unpack` reads it (migration/fingerprint.ts). */',
+    'export const tenantFingerprint = (): Promise<string> =>',
+    `  assetText('${FINGERPRINT_FILE}', '${sumOf(fingerprint)}')`,
+    '',
+    '/** The migrations of a tenant’s database, in order. */',
     'export const tenantMigrations: Migration[] = [',
     '  // In the order of their numbers.',
-    ...lists.flatMap(({ entries }) => entries),
+    ...entries,
     ']',
     '',
   ].join('\n')
 }
 
 export const BUNDLE = 'src/tenants/provisioning/bundled.ts'
-export const FINGERPRINT_FILE = 'src/tenants/provisioning/bundled-fingerprint.ts'
-const UP = '../'.repeat(BUNDLE.split('/').length - 1)
+export const FINGERPRINT_FILE = 'drizzle/tenant/meta/fingerprint.json'
 
-export const writeBundle = (root: string) => write(join(root, BUNDLE), bundleOf(root))
+/** What all migrations make of a tenant's database, as its file has it. */
+export const fingerprintText = (fingerprint: Fingerprint): string => `${JSON.stringify(pack(fingerprint), null, 2)}\n`
 
-/** The TypeScript module that tells the Worker what the migrations make of a tenant's database. */
-export const bundledFingerprint = (fingerprint: Fingerprint): string =>
-  [
-    '// Written by `npm run migration`.',
-    '/** What all migrations make of a tenant’s database: each object with its hash. */',
-    '// biome-ignore format: one line for objects of one kind and place.',
-    'export const bundledFingerprint: Record<string, string> = {',
-    ...Object.entries(pack(fingerprint)).map(([line, objects]) => `  '${line}': '${objects}',`),
-    '}',
-    '',
-  ].join('\n')
+/** Writes what the Worker has of the migrations, and of what they make. Returns whether something of it is another than before. */
+export function writeBundle(root: string, fingerprint: Fingerprint): boolean {
+  const is_other = renew(join(root, FINGERPRINT_FILE), fingerprintText(fingerprint))
+  return renew(join(root, BUNDLE), bundleOf(root)) || is_other
+}
 
-/** Writes it, and returns whether it is another than before. */
-export function writeFingerprint(root: string, fingerprint: Fingerprint): boolean {
-  const [path, text] = [join(root, FINGERPRINT_FILE), bundledFingerprint(fingerprint)]
+function renew(path: string, text: string): boolean {
   if (existsSync(path) && readFileSync(path, 'utf8') === text) return false
   write(path, text)
   return true

@@ -16,7 +16,8 @@ release and are dropped by the next migration, because the previous release runs
   npm run migration -- job_titles --rename freehold.users.designation=job_title
   npm run migration -- no_notes --lose freehold.notes
 
-What the Worker compares tenants with, src/tenants/provisioning/bundled-fingerprint.ts, is written anew, also when there is no migration.
+What the Worker compares tenants with, drizzle/tenant/meta/fingerprint.json, and the checksums that it knows are written anew, also when there is no
+migration.
 
 Exit status: 0 when it wrote something, 1 when it did not, 2 for wrong usage.`
 

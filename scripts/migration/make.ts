@@ -6,15 +6,7 @@ import { changeTables, type Wishes } from './changes.ts'
 import type { Database, Definition } from './definitions.ts'
 import { grantsBetween, plan, repairsOf } from './difference.ts'
 import { headOf } from './head.ts'
-import {
-  type Retired,
-  readMigrations,
-  readRetired,
-  readSnapshot,
-  writeBundle,
-  writeFingerprint,
-  writeMigration,
-} from './ledger.ts'
+import { type Retired, readMigrations, readRetired, readSnapshot, writeBundle, writeMigration } from './ledger.ts'
 import { commentOn, isRetired, lostWith } from './retired.ts'
 import { applyDefinitions, applyMigrations, inTransaction, scratch } from './scratch.ts'
 import { type Snapshot, snapshotOf } from './tables.ts'
@@ -49,7 +41,7 @@ export async function makeMigration(options: Options): Promise<string[]> {
       if (change) made.push(change)
     }
     if (!made.length) {
-      if (!writeFingerprint(root, await readFingerprint(migrated.client)))
+      if (!writeBundle(root, await readFingerprint(migrated.client)))
         throw new Failure('Nothing changed: the migrations make what tables and definitions say.')
       tell('No migration: what tenants are compared with is written anew.')
       return []
@@ -62,8 +54,7 @@ export async function makeMigration(options: Options): Promise<string[]> {
         `This difference is beyond what can be made by itself: ${left.slice(0, 5).join('; ')}.\nMake it in two steps, or write this migration by hand.`,
       )
     const paths = made.map(({ database, ...migration }) => writeMigration(root, database, { name, ...migration }))
-    writeBundle(root)
-    writeFingerprint(root, await readFingerprint(migrated.client))
+    writeBundle(root, await readFingerprint(migrated.client))
     return paths
   } finally {
     await Promise.all([migrated.remove(), defined.remove()])

@@ -14,7 +14,6 @@ import { problemCatalogue } from '../../src/kernel/problem.ts'
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const DIST = join(ROOT, 'dist')
 const HERE = join(ROOT, 'scripts/package')
-const TEXT = { '.sql': 'text', '.txt': 'text' } as const
 
 /** Commands of the repository alone: they start wrangler and a database, or read what is to be deployed. */
 const REPOSITORY = /(deployment\/guided|\/set-up-master|dev\/(stack|child))\.ts$/
@@ -26,7 +25,7 @@ const onlyInRepository: Plugin = {
     onLoad({ filter: /./, namespace: 'repository' }, () => ({
       contents: `import { Failure } from './scripts/freehold/failure.ts'
         const refuse = () => { throw new Failure('This command needs the repository of Freehold: clone it, and run npm run freehold -- there.') }
-        export const setUpDeployment = refuse, setUpMaster = refuse, migrationsIn = refuse, startLocally = refuse`,
+        export const setUpDeployment = refuse, setUpMaster = refuse, migrationsIn = refuse, madeByMigrations = refuse, startLocally = refuse`,
       resolveDir: ROOT,
     }))
   },
@@ -56,7 +55,6 @@ export async function documentOf(url: string): Promise<object> {
       platform: 'node',
       target: 'node22',
       outfile,
-      loader: TEXT,
       plugins: [noRuntime],
       logLevel: 'error',
     })
@@ -114,7 +112,6 @@ async function scripts(): Promise<void> {
     platform: 'node',
     target: 'node20',
     splitting: true,
-    loader: TEXT,
     plugins: [onlyInRepository],
     banner: { js: `import { createRequire as requireFor } from 'node:module'; const require = requireFor(import.meta.url);` },
   })

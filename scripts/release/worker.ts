@@ -3,6 +3,7 @@ import { cp, mkdir, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { unstable_getMiniflareWorkerOptions as optionsOf } from 'wrangler'
+import { ASSETS } from '../bundle/assets.ts'
 import { pack } from './archive.ts'
 import { checkOut, type Origin } from './checkout.ts'
 import { type Kept, keep } from './kept.ts'
@@ -16,12 +17,11 @@ export type WorkerOptions = {
   durableObjects: object
   bindings: object
   ratelimits: Record<string, object>
-  /** The page of /docs is of a package, and is not kept. */
   assets?: object
 }
 export type KeptWorker = Origin & { options: WorkerOptions }
 
-/** Bundles the Worker of a tree into a folder, as a deployment does. What is no module is not left there. */
+/** Bundles the Worker of a tree into a folder, as a deployment does, and assembles its assets. */
 export async function bundle(root: string, outdir: string): Promise<void> {
   const wrangler = join(root, 'node_modules/wrangler/bin/wrangler.js')
   await promisify(execFile)(process.execPath, [wrangler, 'deploy', '--dry-run', '--env=', '--outdir', outdir], {
@@ -30,7 +30,7 @@ export async function bundle(root: string, outdir: string): Promise<void> {
   })
 }
 
-/** The files of a bundle that workerd loads: the script, and texts. */
+/** The files of a bundle that workerd loads: the script; of earlier releases texts, too. */
 export const modulesIn = async (outdir: string) => (await readdir(outdir)).filter((file) => /\.(js|sql|txt)$/.test(file))
 
 /** What wrangler makes of the wrangler.toml of a tree. */
@@ -41,7 +41,7 @@ export function workerOptions(root: string): WorkerOptions {
   return { compatibilityDate, compatibilityFlags, kvNamespaces, workflows, durableObjects, bindings, ratelimits, assets }
 }
 
-/** Keeps the Worker of a commit: its modules, and what workerd is told of it. `folder` is for the work. */
+/** Keeps the Worker of a commit: its modules, its assets in a folder beside them, and what workerd is told of it. `folder` is for the work. */
 export async function keepWorker(ref: string, folder: string, say: (line: string) => void): Promise<Kept> {
   const tree = join(folder, 'tree')
   const origin = await checkOut(ref, tree, say)
@@ -51,6 +51,7 @@ export async function keepWorker(ref: string, folder: string, say: (line: string
   const modules = join(folder, 'modules')
   await mkdir(modules)
   for (const file of await modulesIn(outdir)) await cp(join(outdir, file), join(modules, file))
+  await cp(join(tree, ASSETS), join(modules, 'assets'), { recursive: true })
   say('Compressing it.')
   const { assets: _, ...options } = workerOptions(tree)
   return keep('worker', { ...origin, options }, (file) => pack(modules, file))

@@ -213,6 +213,7 @@ const EVERY: Code[] = [
   'tenant_unavailable',
   'rate_limited',
   'internal_error',
+  'asset_unavailable',
   'database_unavailable',
 ]
 const AUTHENTICATED: Code[] = [

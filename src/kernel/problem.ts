@@ -54,6 +54,7 @@ export const problemCatalogue = {
   ],
   rate_limited: [429, 'Too many requests', 'Wait for the seconds in Retry-After.'],
   internal_error: [500, 'Something failed here', 'Try again; name the trace id when you report it.'],
+  asset_unavailable: [503, 'A part of this service could not be read', 'Try again after the seconds in Retry-After.'],
   database_unavailable: [503, 'The database does not answer', 'Try again after the seconds in Retry-After.'],
   tenant_provisioning: [503, 'The tenant is still being created', 'Try again after the seconds in Retry-After.'],
   tenant_unavailable: [503, 'The tenant could not be created', 'Ask the operator of this service.'],

@@ -1,6 +1,6 @@
 /**
  * The commonest passwords as the Worker compares them. commonest.txt has them as people write them, 155 KB; `npm run passwords` folds,
- * sorts and packs them into commonest-packed.txt, which is half as large, also gzipped.
+ * sorts and packs them into commonest-packed.txt, which is half as large. It is an asset of the Worker.
  */
 
 /** Letters, each with what stands for it. `1` and `!` stand for i and for l, so these two are one letter, in words too. */

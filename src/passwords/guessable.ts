@@ -4,9 +4,10 @@
  * folded before it is compared: accents and case go, `@` and `4` are an `a`. Digits and signs around words do not count. Only the
  * whole is compared, never a part: a common word among others is what passphrases are made of.
  */
+import { assetText } from '../assets/assets.ts'
 import type { Realm } from '../kernel/context.ts'
 import { STANDS_FOR, unpacked } from './commonest.ts'
-import packed from './commonest-packed.txt'
+import { COMMONEST } from './commonest-sum.ts'
 import { GUESSED_WORDS, PRODUCT } from './guessed-words.ts'
 
 /** Where a password is set: names that its owner thinks of. */
@@ -57,8 +58,8 @@ export const folded = (text: string) =>
 
 let common: Set<string> | undefined
 
-/** The commonest passwords folded. Read when first asked for. */
-const commonWords = () => (common ??= unpacked(packed))
+/** The commonest passwords folded. Read when an isolate is first asked for them. */
+const commonWords = async () => (common ??= unpacked(await assetText(COMMONEST.path, COMMONEST.checksum)))
 
 /** What a password may mean: its letters, with more or fewer of the digits and signs at both ends read as letters. */
 function readings(signs: Sign[]): string[] {
@@ -85,11 +86,16 @@ function coresOf(password: string): string[] {
   return [text, withoutEdges(text)]
 }
 
-/** True for one of the commonest passwords, also twice and more, and with digits behind each. */
-export const isCommon = (password: string): boolean =>
-  [password, ...coresOf(password).map(unitOf)]
+/**
+ * True for one of the commonest passwords, also twice and more, and with digits behind each. Fails with `asset_unavailable` when the list
+ * cannot be read: nothing is taken unchecked.
+ */
+export async function isCommon(password: string): Promise<boolean> {
+  const words = await commonWords()
+  return [password, ...coresOf(password).map(unitOf)]
     .flatMap((text) => readings(signsOf(text)))
-    .some((word) => commonWords().has(word) || commonWords().has(unitOf(word)))
+    .some((word) => words.has(word) || words.has(unitOf(word)))
+}
 
 /**
  * True for one to three characters over and over, and for a part of the alphabet or of a keyboard, with digits and signs around; also

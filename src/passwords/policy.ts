@@ -45,9 +45,9 @@ export type PasswordContext = { user: PersonalDetails; policy: Policy; history: 
 
 /**
  * Every rule that a password breaks which needs nobody else to judge, as sentences; empty for a good one. It is checked as it is
- * hashed: in NFC.
+ * hashed: in NFC. Fails with `asset_unavailable`.
  */
-export function weaknesses(written: string, user: PersonalDetails, policy: Policy, at: Surroundings): string[] {
+export async function weaknesses(written: string, user: PersonalDetails, policy: Policy, at: Surroundings): Promise<string[]> {
   const password = written.normalize('NFC')
   const personal = [user.username, user.email?.split('@')[0], user.given_name, user.family_name]
     .flatMap(
@@ -74,7 +74,7 @@ export function weaknesses(written: string, user: PersonalDetails, policy: Polic
     [new Set(password).size >= policy.password_unique, `must have at least ${policy.password_unique} different characters`],
     [!policy.password_personal || !personal.some(has), 'must not contain a part of the name or e-mail'],
     [
-      !policy.password_common || !isCommon(password),
+      !policy.password_common || !(await isCommon(password)),
       'must not be one of the commonest passwords, also with digits and signs around it or in place of letters',
     ],
     [
@@ -91,19 +91,19 @@ export function weaknesses(written: string, user: PersonalDetails, policy: Polic
  * looked up among those of breaches, which takes two seconds at most.
  */
 export async function brokenRules(ctx: Ctx, password: string, user: PersonalDetails, policy: Policy): Promise<string[]> {
-  const rules = weaknesses(password, user, policy, ctx.realm)
+  const rules = await weaknesses(password, user, policy, ctx.realm)
   if (rules.length === 0 && policy.password_breached && (await isBreached(ctx, password)))
     rules.push('must not be one that is known from a breach of another service')
   return rules
 }
 
-/** A random password that breaks no rule. */
-export function generateFor(user: PersonalDetails, policy: Policy, at: Surroundings): string {
+/** A random password that breaks no rule. Fails with `asset_unavailable`. */
+export async function generateFor(user: PersonalDetails, policy: Policy, at: Surroundings): Promise<string> {
   // Twice the required number of different characters, because random characters repeat.
   const length = Math.max(20, policy.password_min_length, 2 * policy.password_unique)
   for (;;) {
     const password = generatePassword({ length })
-    if (weaknesses(password, user, policy, at).length === 0) return password
+    if ((await weaknesses(password, user, policy, at)).length === 0) return password
   }
 }
 

@@ -46,7 +46,7 @@ export async function resetByOperator(ctx: Ctx, tenant_id: string, wanted: Opera
   ])
   if (!found) throw new Problem('not_found', 'There is no user like this in the tenant.')
   const { id, user, policy, history } = (found as Found).known
-  const password = new_password ?? generateFor(user, policy, tenant)
+  const password = new_password ?? (await generateFor(user, policy, tenant))
   if (new_password !== undefined) {
     // What a password is compared with is the tenant's: its name, its address, its policy.
     const rules = await brokenRules({ ...ctx, realm: { ...ctx.realm, ...tenant } }, new_password, user, policy)

@@ -116,7 +116,7 @@ export async function adminReset(
     throw invalid('must_change_password', 'cannot be false for a generated password')
   const [begun] = await ctx.run(ctx.db.execute(sql`select access.begin_admin_reset(${user_id}) as known`))
   const [{ known } = {} as never] = rowsOf<{ known: PasswordContext }>(begun)
-  const password = new_password ?? generateFor(known.user, known.policy, ctx.realm)
+  const password = new_password ?? (await generateFor(known.user, known.policy, ctx.realm))
   // A generated password is not in the history, so it is not compared with it.
   const { renewed, digests } = new_password
     ? await hashChecked(ctx, 'new_password', new_password, known)

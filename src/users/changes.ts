@@ -90,7 +90,7 @@ export async function createUser(ctx: Ctx, wanted: z.infer<typeof NewUser>): Pro
   const wished = usernameFrom(email)
   const { given_name = null, family_name = null } = optional
   const user = { email, username: username ?? wished, given_name, family_name }
-  const { password = generateFor(user, policy, ctx.realm), ...fields } = optional
+  const { password = await generateFor(user, policy, ctx.realm), ...fields } = optional
   const weak = wanted.password === undefined ? [] : await brokenRules(ctx, password, user, policy)
   if (weak.length) throw new Problem('invalid_request', undefined, { errors: issuesOf('password', weak) })
   const id = crypto.randomUUID()

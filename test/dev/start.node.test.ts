@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { createConfig, lintFromString } from '@redocly/openapi-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { assetsOf } from '../../scripts/bundle/assets.ts'
 import { rucFor } from '../../scripts/dev/settings.ts'
 import { alive, ask, below, freePort, ROOT, type Running, ready, start } from './running.ts'
 
@@ -67,6 +68,21 @@ describe('npm start', () => {
     const parts = [...page.body.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, part]) => part)
     expect(parts).toEqual(['/docs/swagger-ui.css', '/docs/swagger-ui-bundle.js', '/docs/start.js'])
     for (const part of parts) expect((await ask(`${facts.url}${part}`)).status, part).toBe(200)
+  })
+
+  it('shows nobody its other assets, by whatever path', async () => {
+    const assets = [...assetsOf(ROOT).keys()]
+    expect(assets).toContain('drizzle/tenant/0000_baseline.sql')
+    const paths = assets.flatMap((asset) => [
+      `/${asset}`,
+      `/${asset}/`,
+      `//${asset}`,
+      `/docs/${asset.replaceAll('/', '%2F')}`,
+      `/docs/%2e%2e%2f${asset}`,
+      `/docs/swagger-ui.css%2f..%2f${asset.replaceAll('/', '%2f')}`,
+    ])
+    for (const path of paths.filter((path) => !/^\/docs\/swagger-ui(-bundle\.js|\.css)$/.test(path)))
+      for (const at of [facts.url, facts.tenant.url]) expect((await ask(`${at}${path}`)).status, path).toBe(404)
   })
 
   it('documents itself in OpenAPI 3.1 that an outside linter accepts', async () => {

@@ -70,7 +70,9 @@ export async function newAccounts(name: string) {
       text
         .replace('main = "src', `main = "${ROOT}src`)
         .replaceAll('"./scripts/', `"${ROOT}scripts/`)
-        .replaceAll('directory = "node_modules', `directory = "${ROOT}node_modules`),
+        .replace('node_modules/.bin/node scripts/', `${ROOT}node_modules/.bin/node ${ROOT}scripts/`)
+        .replaceAll('"src", "drizzle"', `"${ROOT}src"`)
+        .replaceAll('directory = ".wrangler', `directory = "${ROOT}.wrangler`),
     )
     return { config, secrets: join(at, 'secrets.json') }
   }

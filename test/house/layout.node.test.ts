@@ -10,6 +10,7 @@ const ROUTES = /\/(([a-z-]+-)?routes|discovery)\.tsx?$/
 /** The rooms of src, from the ground up. */
 const FLOORS = [
   ['kernel', 'presets'],
+  ['assets'],
   ['i18n', 'idempotency', 'lists', 'names', 'passwords'],
   ['http'],
   ['access', 'audit', 'docs', 'limits', 'purge', 'settings', 'units'],

@@ -133,7 +133,7 @@ describe.concurrent('a migration', () => {
       error: 'Nothing changed: the migrations make what tables and definitions say.',
     })
     const compared = readFileSync(path(FINGERPRINT_FILE), 'utf8')
-    expect(compared).toMatch(/'policy \* on freehold\.notes': 'change \S{3},make \S{3},read \S{3},remove \S{3}',/)
+    expect(compared).toMatch(/"policy \* on freehold\.notes": "change \S{3},make \S{3},read \S{3},remove \S{3}",/)
     writeFileSync(path(FINGERPRINT_FILE), '')
     const anew = await make('again')
     expect(anew).toMatchObject({ code: 0, fresh: [], error: 'No migration: what tenants are compared with is written anew.' })

@@ -1,6 +1,7 @@
 /** Threat: a library with a known fault is shipped, and nobody can tell that it is. */
 import { execFileSync } from 'node:child_process'
 import { describe, expect, it } from 'vitest'
+import { assetsOf } from '../../scripts/bundle/assets.ts'
 import { filesIn, importsOf, ROOT, read } from '../house/sources.ts'
 
 type Component = { name: string; version: string; hashes?: unknown[] }
@@ -32,7 +33,7 @@ describe('the bill of materials', () => {
   })
 
   it('lists what the Worker serves as assets, too', { timeout: 60_000 }, () => {
-    const assets = [...read('wrangler.toml').matchAll(/directory = "node_modules\/([^"]+)"/g)].map(([, name = '']) => name)
+    const assets = [...assetsOf(ROOT).values()].flatMap((file) => /^node_modules\/([^/]+)/.exec(file)?.[1] ?? [])
     expect(assets.length).toBeGreaterThan(0)
     const shipped: Component[] = bill().components
     expect(assets.filter((name) => !shipped.some((component) => component.name === name))).toEqual([])

@@ -30,7 +30,7 @@ export const bundle: Measure = {
           value: spread([part.kib]),
           unit: 'KiB',
         })),
-        note: 'What wrangler prints. Text is gzipped by itself; a package or a folder counts by its share of the minified script.',
+        note: 'What wrangler prints. A package or a folder counts by its share of the minified script.',
       },
       part('freehold/client, gzipped', client, 6, 'Minified, with openapi-fetch.'),
       part('freehold/verify, gzipped', verify, 8, 'Minified, beside jose.'),

@@ -1,6 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { batch } from '../../../src/kernel/db.ts'
-import type { Migration } from '../../../src/tenants/provisioning/migrations.ts'
+import type { SqlFile } from '../../../src/tenants/provisioning/migrations.ts'
 import { migrationsIn } from '../../dev/stack.ts'
 import type { Finding, Measure } from '../finding.ts'
 import { type Copy, definitionsText, direct, LATER, makeFleet } from '../fleet.ts'
@@ -21,7 +21,7 @@ export const migrations: Measure = {
     const rounds = stage.quick ? 1 : 3
     const before = (await migrationsIn('tenant')).at(-1)?.name ?? ''
     const text = definitionsText()
-    const added: Migration[] = [
+    const added: SqlFile[] = [
       ...Array.from({ length: rounds }, (_, n) => ({ name: `tenant/900${n}_nothing`, text: 'select 1' })),
       ...Array.from({ length: rounds }, (_, n) => ({ name: `tenant/901${n}_definitions`, text })),
     ]
@@ -38,7 +38,7 @@ export const migrations: Measure = {
       let schema = before
       for (const [n, [name, env]] of settings.entries()) {
         const site = siteOf(workerd, name, env)
-        const migration = added[n] as Migration
+        const migration = added[n] as SqlFile
         const is_definitions = n >= rounds
         const floor = await bare(stage, few, { name: `bench/${n}`, text: migration.text })
         ;(is_definitions ? took.definitionsFloor : took.nothingFloor).push(floor)
@@ -119,7 +119,7 @@ async function migrated({ main, operatorToken }: Stage, site: Site, tenants: Cop
 }
 
 /** The same text and ledger row in a transaction of each database, one after another. Milliseconds for each. */
-async function bare(stage: Stage, tenants: Copy[], { name, text }: Migration): Promise<number> {
+async function bare(stage: Stage, tenants: Copy[], { name, text }: SqlFile): Promise<number> {
   const started = performance.now()
   for (const { database } of tenants)
     await direct(stage, database, async (client) => {

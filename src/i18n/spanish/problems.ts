@@ -59,6 +59,10 @@ export const problems = {
   ],
   rate_limited: ['Demasiadas solicitudes', 'Espera los segundos que indica Retry-After.'],
   internal_error: ['Algo ha fallado aquí', 'Inténtalo de nuevo; si das aviso, indica el identificador de traza.'],
+  asset_unavailable: [
+    'No se pudo leer una parte de este servicio',
+    'Inténtalo de nuevo tras los segundos que indica Retry-After.',
+  ],
   database_unavailable: ['La base de datos no responde', 'Inténtalo de nuevo tras los segundos que indica Retry-After.'],
   tenant_upgrading: ['El inquilino se está actualizando', 'Inténtalo de nuevo tras los segundos que indica Retry-After.'],
   tenant_provisioning: ['El inquilino todavía se está creando', 'Inténtalo de nuevo tras los segundos que indica Retry-After.'],

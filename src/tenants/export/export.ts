@@ -9,10 +9,9 @@
 import { sql } from 'drizzle-orm'
 import type { Config } from '../../kernel/config.ts'
 import { batch } from '../../kernel/db.ts'
-import { FINGERPRINT, fingerprintOf, unpack } from '../migration/fingerprint.ts'
+import { FINGERPRINT, type Fingerprint, fingerprintOf } from '../migration/fingerprint.ts'
 import { differing, pagesOf, type Shape, send, shapeOf, sumsOf, type Table } from '../move/rows.ts'
-import { bundledFingerprint } from '../provisioning/bundled-fingerprint.ts'
-import { asOne, type Migration } from '../provisioning/migrations.ts'
+import { asOne, type SqlFile } from '../provisioning/migrations.ts'
 import { openOwnerUrl } from '../provisioning/owner-url.ts'
 
 /** A part of an archive: SQL, or the rows of a table as `copy` takes them. */
@@ -39,8 +38,16 @@ const LEDGER = {
   columns: ['applied_at', 'checksum', 'name'].map((name) => ({ name, type: 'text' })),
 }
 
-/** Begins to export a tenant, by its subdomain or id. Fails when there is none with a database, or its schema is of another release. */
-export async function beginExport(config: Config, name: string, migrations: Migration[], trace_id: string): Promise<Exported> {
+/**
+ * Begins to export a tenant, by its subdomain or id. `migrations` are those of this release, and `made` is what they make. Fails when there
+ * is none with a database, or its schema is of another release.
+ */
+export async function beginExport(
+  config: Config,
+  name: string,
+  { migrations, made }: { migrations: SqlFile[]; made: Fingerprint },
+  trace_id: string,
+): Promise<Exported> {
   const [[tenant] = []] = await batch(config.MASTER_DATABASE_URL, [
     sql`select t.id, t.subdomain, t.database_name, t.owner_url_encrypted from platform.tenants t where ${name} in (t.subdomain, t.id::text) and t.owner_url_encrypted is not null`,
   ])
@@ -71,7 +78,7 @@ export async function beginExport(config: Config, name: string, migrations: Migr
     subdomain: String(tenant.subdomain),
     database: String(tenant.database_name),
     schema_version: applied.at(-1) ?? '',
-    drifted: applied.length === migrations.length ? drifted(objects) : null,
+    drifted: applied.length === migrations.length ? drifted(fingerprintOf(objects), made) : null,
     parts: partsOf(
       shape,
       migrations.filter((migration) => applied.includes(migration.name)),
@@ -92,8 +99,7 @@ export async function beginExport(config: Config, name: string, migrations: Migr
 }
 
 /** How many objects of a database are not as the newest migrations make them. */
-function drifted(objects: Record<string, unknown>[]): number {
-  const [here, made] = [fingerprintOf(objects), unpack(bundledFingerprint)]
+function drifted(here: Fingerprint, made: Fingerprint): number {
   return [...new Set([...here.keys(), ...made.keys()])].filter((object) => here.get(object) !== made.get(object)).length
 }
 
@@ -125,7 +131,7 @@ const asOwner = (text: string) => `begin;\nset local role freehold_owner;\n${tex
 const lines = (statements: string[]) => statements.join(';\n')
 
 /** Schema, rows, and what rests while rows come: keys and triggers. */
-function partsOf({ tables, keys, sequences }: Shape, migrations: Migration[], ledger: Table): Part[] {
+function partsOf({ tables, keys, sequences }: Shape, migrations: SqlFile[], ledger: Table): Part[] {
   const all = [...tables, ledger]
   const drop = keys.map(({ on, name }) => `alter table ${on} drop constraint ${name}`)
   const triggers = (what: string) => tables.map(({ name }) => `alter table ${name} ${what} trigger user`)

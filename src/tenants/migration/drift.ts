@@ -9,8 +9,7 @@ import type { Ctx } from '../../kernel/context.ts'
 import { batch, dbError } from '../../kernel/db.ts'
 import { Problem } from '../../kernel/problem.ts'
 import { rowsOf } from '../../kernel/wire.ts'
-import { tenantMigrations } from '../provisioning/bundled.ts'
-import { bundledFingerprint } from '../provisioning/bundled-fingerprint.ts'
+import { tenantFingerprint, tenantMigrations } from '../provisioning/bundled.ts'
 import { jobOf, type MasterRow } from '../provisioning/job.ts'
 import { checksumOf } from '../provisioning/migrations.ts'
 import { FINGERPRINT, type Fingerprint, fingerprintOf, STEADY, unpack } from './fingerprint.ts'
@@ -88,7 +87,7 @@ export async function readDrift(owner_url: string): Promise<TenantDrift> {
       .sort()
       .at(-1) ?? null
   const is_compared = schema_version === NEWEST
-  const drift = is_compared ? differencesBetween(unpack(bundledFingerprint), fingerprintOf(objects)) : []
+  const drift = is_compared ? differencesBetween(unpack(JSON.parse(await tenantFingerprint())), fingerprintOf(objects)) : []
   return { schema_version, is_compared, drift, ledger: await ledgerDrift(applied) }
 }
 

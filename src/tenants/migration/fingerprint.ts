@@ -65,7 +65,7 @@ export type Fingerprint = Map<string, string>
 export const fingerprintOf = (rows: Record<string, unknown>[]): Fingerprint =>
   new Map(rows.map(({ kind, name, hash }) => [`${kind} ${name}`, String(hash)]))
 
-/** A fingerprint as it is bundled: objects that share all of their name but one word, as `policy * on freehold.users`, are one line. */
+/** A fingerprint as its file has it (drizzle/tenant/meta/fingerprint.json): objects that share all of their name but one word, as `policy * on freehold.users`, are one line. */
 export function pack(fingerprint: Fingerprint): Record<string, string> {
   const packed: Record<string, string> = {}
   for (const [object, hash] of fingerprint) {

@@ -1,19 +1,24 @@
-import tenant0 from '../../../drizzle/tenant/0000_baseline.sql'
-import tenant1 from '../../../drizzle/tenant/0001_cost.sql'
-import tenant2 from '../../../drizzle/tenant/0002_attacks.sql'
-import tenant3 from '../../../drizzle/tenant/0003_what_attackers_found.sql'
-import tenant4 from '../../../drizzle/tenant/0004_asvs.sql'
-import tenant5 from '../../../drizzle/tenant/0005_fleet.sql'
+import { assetText } from '../../assets/assets.ts'
 import type { Migration } from './migrations.ts'
 
 // Written by `npm run migration`.
-/** The migrations of a tenant’s database, in order, as they are bundled into the Worker. */
+const listed = (name: string, checksum: string): Migration => ({
+  name,
+  checksum,
+  read: () => assetText(`drizzle/${name}.sql`, checksum),
+})
+
+/** What all migrations make of a tenant’s database, as `unpack` reads it (migration/fingerprint.ts). */
+export const tenantFingerprint = (): Promise<string> =>
+  assetText('drizzle/tenant/meta/fingerprint.json', '6e603538ea5efd2d9ce057ae7a92ecade9fd892106fd293a2df02c0d6246a686')
+
+/** The migrations of a tenant’s database, in order. */
 export const tenantMigrations: Migration[] = [
   // In the order of their numbers.
-  { name: 'tenant/0000_baseline', text: tenant0 },
-  { name: 'tenant/0001_cost', text: tenant1 },
-  { name: 'tenant/0002_attacks', text: tenant2 },
-  { name: 'tenant/0003_what_attackers_found', text: tenant3 },
-  { name: 'tenant/0004_asvs', text: tenant4 },
-  { name: 'tenant/0005_fleet', text: tenant5 },
+  listed('tenant/0000_baseline', 'ecc60404a11c05cad1d94936900fc8ee9456c53a3cc2ca25d1c8fe6e5880cbb4'),
+  listed('tenant/0001_cost', '1466eb0d0c2d5a2d7e2be65d3d86f40c7f2e0dc322d5e7c902f7afdcc4336099'),
+  listed('tenant/0002_attacks', 'aacd4e558eda7d709b340eee4491e7aebdbfac52a4de1f722de6cb22c31e0025'),
+  listed('tenant/0003_what_attackers_found', '95f0edf34de9c6b13ca45760e76669cc0ca86cef794384607408f04fc5c1631e'),
+  listed('tenant/0004_asvs', 'f6168c0ae926e3c5a1fe125e162860f2766bd844311a2609ca42327c915b4780'),
+  listed('tenant/0005_fleet', '6fe4059d7da098a6446a766b10ba89231a999edeaefe50b0ebe041da2dccdefb'),
 ]

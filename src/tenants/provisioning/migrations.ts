@@ -3,7 +3,10 @@ import { sql } from 'drizzle-orm'
 import { batch, brokenConstraint, dbError, UNHURRIED_MS, unhurried } from '../../kernel/db.ts'
 
 /** One SQL file. Its statements are separated by drizzle's breakpoint comment. */
-export type Migration = { name: string; text: string }
+export type SqlFile = { name: string; text: string }
+
+/** A migration: its file, or its checksum and how the file is read, which is done only when it is applied. */
+export type Migration = SqlFile | { name: string; checksum: string; read: () => Promise<string> }
 
 const LOCK = 20_261_122
 
@@ -21,7 +24,7 @@ const impatient = (tries: number) => sql`select set_config('lock_timeout', ${tri
 export class CannotMigrate extends Error {}
 
 /** A migration as one statement: hundreds of statements that are sent one by one take twice as long. */
-export function asOne({ name, text }: Migration): string {
+export function asOne({ name, text }: SqlFile): string {
   const statements = text
     .split('--> statement-breakpoint')
     .map((statement) => statement.trim().replace(/;$/, ''))
@@ -80,13 +83,14 @@ export async function migrate(
         )
       continue
     }
+    const text = 'text' in migration ? migration.text : await migration.read()
     const statements = (tries: number) => [
       unhurried,
       asOwner,
       sql`select pg_advisory_xact_lock(${LOCK})`,
       impatient(tries),
       sql`insert into freehold.migrations (name, checksum) values (${migration.name}, ${checksum})`,
-      sql.raw(asOne(migration)),
+      sql.raw(asOne({ name: migration.name, text })),
     ]
     reached(migration.name)
     await whenUnlocked(`Migration ${migration.name}`, (tries) => batch(url, statements(tries), trace_id, UNHURRIED_MS)).catch(
@@ -144,14 +148,8 @@ export class BeforeBaseline extends CannotMigrate {
   }
 }
 
-const checksums = new WeakMap<Migration, string>()
-
-/** What a ledger keeps of a migration. Hashed once in an isolate: all of them are as long as a book. */
+/** What a ledger keeps of a migration: the SHA-256 of its file. */
 export async function checksumOf(migration: Migration): Promise<string> {
-  const known = checksums.get(migration)
-  if (known !== undefined) return known
-  const sum = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(migration.text))
-  const checksum = encodeHexLowerCase(new Uint8Array(sum))
-  checksums.set(migration, checksum)
-  return checksum
+  if ('checksum' in migration) return migration.checksum
+  return encodeHexLowerCase(new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(migration.text))))
 }

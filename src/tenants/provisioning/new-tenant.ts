@@ -158,7 +158,8 @@ export async function createTenant(
   const { subdomain, legal_name, role_preset } = given
   const policy = { ...DEFAULT_POLICY, ...presets[role_preset]?.settings }
   const at = { subdomain, legal_name, url: tenantUrl(ctx.config, subdomain) }
-  const weak = admin_password === undefined ? [] : weaknesses(admin_password, { email: given.admin_email, username }, policy, at)
+  const weak =
+    admin_password === undefined ? [] : await weaknesses(admin_password, { email: given.admin_email, username }, policy, at)
   if (weak.length)
     throw new Problem('invalid_request', undefined, { errors: weak.map((detail) => ({ pointer: '#/admin_password', detail })) })
   if (place?.has_admin && admin_password !== undefined)
