@@ -23,11 +23,11 @@ const wrangler = async (...args: string[]) => {
 }
 
 describe('the bundle', () => {
-  it.each(['', 'production'])('deploys (dry) in environment "%s" with 400 KiB gzipped at most', async (environment) => {
+  it.each(['', 'production'])('deploys (dry) in environment "%s" with 370 KiB gzipped at most', async (environment) => {
     const said = await wrangler('deploy', '--dry-run', '--env', environment, '--outdir', join(outdir, environment || 'local'))
     const [, kib] = /gzip: ([\d.]+) KiB/.exec(said) ?? []
     expect(Number(kib)).toBeGreaterThan(10)
-    expect(Number(kib)).toBeLessThanOrEqual(400)
+    expect(Number(kib)).toBeLessThanOrEqual(370)
     for (const binding of ['TENANTS', 'PROVISIONING', 'ATTEMPTS', 'FAILURES', 'REFUSALS', 'PRINCIPALS', 'ASSETS'])
       expect(said).toContain(`env.${binding}`)
   })
@@ -41,6 +41,25 @@ describe('the bundle', () => {
     const missing = used.filter((name) => name in zod && name !== 'core' && !(name in bundled.z))
     expect([...new Set(missing)], 'missing in scripts/bundle/zod-names.ts').toEqual([])
     expect(bundled.z.object).toBe(zod.z.object)
+  })
+
+  it('has everything of Neon’s client that the code uses, and of no other release', async () => {
+    const [sdk, bundled] = [await import('@neon/sdk'), await import('../../scripts/bundle/neon.ts')]
+    const uses = (pattern: RegExp) =>
+      filesIn('src/tenants').flatMap((file) => [...read(file).matchAll(pattern)].map(([, name = '']) => name))
+    const calls = uses(/\braw\.([a-z]\w+)\(/g).filter((name) => name in sdk.raw)
+    expect(calls.length).toBeGreaterThan(20)
+    expect([...new Set(calls)].sort(), 'raw in scripts/bundle/neon.ts').toEqual(Object.keys(bundled.raw).sort())
+    const parts = uses(/\b(?:neon|client)\.([a-zA-Z]+)\.\w+\(/g)
+    const config = { apiKey: 'none' }
+    const whole = Object.keys(sdk.createNeonClient(config))
+    const made = Object.keys(bundled.createNeonClient(config))
+    expect(whole).toEqual(expect.arrayContaining(made))
+    expect(
+      [...new Set(parts)].filter((name) => whole.includes(name) && !made.includes(name)),
+      'createNeonClient',
+    ).toEqual([])
+    expect(bundled.isNeonError).toBe(sdk.isNeonError)
   })
 
   it('has the commonest passwords of the list, as `npm run passwords` packs them', () => {
