@@ -10,6 +10,7 @@ import { discoveryRoutes, keyRoutes } from './auth/discovery.ts'
 import { authRoutes } from './auth/routes.ts'
 import { delegationRoutes } from './delegations/routes.ts'
 import { describeCredentials, openApiText } from './docs/openapi.ts'
+import { operationTexts } from './docs/operations.ts'
 import { docsRoutes } from './docs/routes.ts'
 import type { AppEnv } from './http/app-env.ts'
 import { arrive } from './http/arrive.ts'
@@ -138,8 +139,8 @@ app.get(
 )
 
 describeCredentials(app)
-app.get('/openapi.json', etag(), (c) =>
-  c.body(openApiText(app, c.var.config, c.var.subdomain), 200, {
+app.get('/openapi.json', etag(), async (c) =>
+  c.body(openApiText(app, c.var.config, c.var.subdomain, await operationTexts()), 200, {
     'Content-Type': 'application/json',
     'Cache-Control': 'no-cache',
   }),

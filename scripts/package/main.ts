@@ -47,7 +47,7 @@ export async function documentOf(url: string): Promise<object> {
   const folder = mkdtempSync(join(tmpdir(), 'freehold-document-'))
   try {
     const outfile = join(folder, 'app.mjs')
-    const contents = `export { app } from './src/app.ts'; export { openApiText } from './src/docs/openapi.ts'`
+    const contents = `export { app } from './src/app.ts'; export { openApiText } from './src/docs/openapi.ts'; export { TEXTS } from './src/docs/texts.ts'`
     await build({
       stdin: { contents, resolveDir: ROOT, loader: 'ts' },
       bundle: true,
@@ -58,8 +58,8 @@ export async function documentOf(url: string): Promise<object> {
       plugins: [noRuntime],
       logLevel: 'error',
     })
-    const { app, openApiText } = await import(pathToFileURL(outfile).href)
-    return JSON.parse(openApiText(app, { BASE_URL: new URL(url) }, null))
+    const { app, openApiText, TEXTS } = await import(pathToFileURL(outfile).href)
+    return JSON.parse(openApiText(app, { BASE_URL: new URL(url) }, null, TEXTS))
   } finally {
     rmSync(folder, { recursive: true })
   }

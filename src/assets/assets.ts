@@ -1,8 +1,8 @@
 /**
  * Texts that are deployed beside the Worker, as static assets, because few requests need them: the migrations of tenants' databases, what
- * those make, and the commonest passwords (scripts/bundle/assets.ts). Threat: an asset of another release, or half of one, is run as the
- * owner of a database, or taken for the whole list, so that passwords pass unchecked. So the Worker has the SHA-256 of each, takes no
- * other text, and fails without one. Nobody can fetch them: every request goes to the Worker, which serves the two files of /docs.
+ * those make, the commonest passwords, and words that people read (scripts/bundle/assets.ts). Threat: an asset of another release, or half of one, is run as the
+ * owner of a database, or taken for the whole list, so that passwords pass unchecked. So the Worker has the SHA-256 of each but the
+ * words, takes no other text, and fails without one. Nobody can fetch them: every request goes to the Worker, which serves the two files of /docs.
  */
 import { env } from 'cloudflare:workers'
 import { encodeHexLowerCase } from '@oslojs/encoding'
@@ -13,17 +13,17 @@ import { Problem } from '../kernel/problem.ts'
 const texts = new Map<string, string>()
 
 /**
- * The text of an asset, by its path and its SHA-256 in hexadecimal. The isolate keeps it: the text and not the promise, because one
+ * The text of an asset, by its path and its SHA-256 in hexadecimal; null: of words, which are made when the Worker is built. The isolate keeps it: the text and not the promise, because one
  * request cannot wait for what another one reads. One subrequest when the isolate does not have it. Fails with `asset_unavailable`.
  */
-export async function assetText(path: string, checksum: string): Promise<string> {
-  const known = texts.get(checksum)
+export async function assetText(path: string, checksum: string | null): Promise<string> {
+  const known = texts.get(checksum ?? path)
   if (known !== undefined) return known
   const bytes = await read(path)
   const sum = encodeHexLowerCase(new Uint8Array(await crypto.subtle.digest('SHA-256', bytes)))
-  if (sum !== checksum) throw unavailable(path, `It has the SHA-256 ${sum}, and not ${checksum}.`)
+  if (checksum !== null && sum !== checksum) throw unavailable(path, `It has the SHA-256 ${sum}, and not ${checksum}.`)
   const text = new TextDecoder().decode(bytes)
-  texts.set(checksum, text)
+  texts.set(checksum ?? path, text)
   return text
 }
 

@@ -11,7 +11,6 @@ import { tenantUrl } from '../names/hosts.ts'
 import { exampleOf, nameOf, problemExample, type Schema, type Schemas } from './examples.ts'
 import { BODIES, FIELDS, ID, PARAMETERS } from './fields.ts'
 import { subjectOf, tagsOf } from './tags.ts'
-import { TEXTS } from './texts.ts'
 
 type Parameter = { name: string; in: string; required?: boolean; description?: string; schema?: Schema; example?: unknown }
 type Content = Record<string, { schema: Schema; examples?: Record<string, object> }>
@@ -31,6 +30,9 @@ type Operation = {
 }
 type Components = Record<'parameters' | 'headers' | 'responses' | 'examples', Record<string, object>>
 
+/** What each operation does, by its id. */
+export type Texts = Record<string, string>
+
 const PLATFORM = '/platform/v1/'
 
 const upper = (name: string) => `${name.charAt(0).toUpperCase()}${name.slice(1)}`
@@ -41,7 +43,7 @@ function nameOn(path: string, name: string, others: Set<string>): string {
   return path.startsWith(`${PLATFORM}operators`) ? name.replace('User', 'Operator') : `platform${upper(name)}`
 }
 
-function openApi(app: OpenAPIHono<AppEnv>, base: string) {
+function openApi(app: OpenAPIHono<AppEnv>, base: string, texts: Texts) {
   const document = app.getOpenAPI31Document({
     openapi: '3.1.0',
     info: {
@@ -66,7 +68,7 @@ function openApi(app: OpenAPIHono<AppEnv>, base: string) {
     const tag = subjectOf(path)
     tags.add(tag)
     operation.tags = [tag]
-    operation.description = `${TEXTS[operation.operationId] ?? ''} ${costOf(operation)}`
+    operation.description = `${texts[operation.operationId] ?? ''} ${costOf(operation)}`
     addExamples(operation, { schemas, components, base })
     operation.operationId = nameOn(path, operation.operationId, of_tenants)
     if (on_platform) operation.servers = [{ url: base }]
@@ -169,17 +171,18 @@ const problemsOf = (status: string, { description, content = {} }: Answer) =>
 let made: { base: string; before: string; after: string } | undefined
 
 /**
- * The document as JSON, for the host of a tenant or the base domain. Made once per isolate but for the servers: it takes 50 ms of
- * CPU, and whoever asks is anonymous.
+ * The document as JSON, for the host of a tenant or the base domain, with the text of each operation (texts.ts). Made once per isolate but
+ * for the servers: it takes 50 ms of CPU, and whoever asks is anonymous.
  */
 export function openApiText(
   app: OpenAPIHono<AppEnv>,
   config: Pick<Config, 'BASE_URL' | 'TENANT_URL'>,
   subdomain: string | null,
+  texts: Texts,
 ): string {
   const base = config.BASE_URL
   if (made?.base !== base.origin) {
-    const [before = '', after = ''] = JSON.stringify({ ...openApi(app, base.origin), servers: '' }).split('"servers":""')
+    const [before = '', after = ''] = JSON.stringify({ ...openApi(app, base.origin, texts), servers: '' }).split('"servers":""')
     made = { base: base.origin, before, after }
   }
   const servers = [

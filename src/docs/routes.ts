@@ -1,6 +1,7 @@
 import { Hono } from 'hono'
 import type { AppEnv } from '../http/app-env.ts'
 import { SPANISH } from '../i18n/language.ts'
+import { readSpanish } from '../i18n/read-spanish.ts'
 import { type Code, Problem, problemCatalogue } from '../kernel/problem.ts'
 import { tenantUrl } from '../names/hosts.ts'
 import { POLICY, page, start } from './page.ts'
@@ -24,10 +25,11 @@ export const docsRoutes = new Hono<AppEnv>({ strict: false })
     if (!found.ok) throw new Problem('not_found')
     return new Response(found.body, { headers: { 'Content-Type': FILES[file], 'Cache-Control': 'public, max-age=3600' } })
   })
-  .get('/problems/:code', (c) => {
+  .get('/problems/:code', async (c) => {
     const code = c.req.param('code')
     if (!Object.hasOwn(problemCatalogue, code)) throw new Problem('not_found')
     const [status, title, remedy] = problemCatalogue[code as Code]
+    await readSpanish()
     const es = { title: SPANISH.title(code as Code), remedy: SPANISH.sentence(remedy) }
     return c.json({ code, status, title, remedy, es })
   })

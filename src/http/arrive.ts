@@ -1,9 +1,11 @@
 import { createMiddleware } from 'hono/factory'
+import { readSpanish } from '../i18n/read-spanish.ts'
 import { configOf } from '../kernel/config.ts'
 import { useSqlUrl } from '../kernel/db.ts'
 import type { Meter } from '../kernel/env.ts'
 import { log } from '../kernel/log.ts'
 import { Problem } from '../kernel/problem.ts'
+import { asksForSpanish } from './accept-language.ts'
 import type { AppEnv } from './app-env.ts'
 import { setCorsHeaders } from './cors.ts'
 import { recordRefusal } from './refusals.ts'
@@ -18,6 +20,7 @@ const HSTS = 'max-age=63072000; includeSubDomains'
  */
 export const arrive = createMiddleware<AppEnv>(async (c, next) => {
   const trace_id = traceId(c.req.header('traceparent'))
+  if (asksForSpanish(c.req.header('Accept-Language'))) await readSpanish()
   const url = new URL(c.req.url)
   c.set('trace_id', trace_id)
   c.set('hostname', url.hostname)

@@ -1,16 +1,13 @@
 /**
  * Problems in the caller's language. The English sentence in the code is the key of its Spanish translation; `code` and the names
  * in a sentence (fields, permissions, headers) never change. Threat: a value in a sentence that makes the lookup expensive, so
- * the length of a sentence is bounded. The tables are compiled on first use.
+ * the length of a sentence is bounded. The tables are an asset of the Worker, which an isolate reads for the first request in Spanish.
  */
 import type { z } from 'zod'
 import es from 'zod/v4/locales/es.js'
 import { type Language, problemCatalogue } from '../kernel/problem.ts'
 import { plain } from './plain.ts'
-import { database } from './spanish/database.ts'
-import { operators } from './spanish/operators.ts'
-import { problems } from './spanish/problems.ts'
-import { worker } from './spanish/worker.ts'
+import type { Spanish } from './spanish/spanish.ts'
 
 /** Longer sentences stay English. */
 const LONGEST_SENTENCE = 1000
@@ -24,7 +21,7 @@ export const ENGLISH: Language = {
 
 export const SPANISH: Language = {
   tag: 'es',
-  title: (code) => problems[code][0],
+  title: (code) => given?.problems[code][0] ?? ENGLISH.title(code),
   sentence: (english) => inSpanish(english) ?? english,
   // A message of ours is in the table; any other is zod's, which has its own Spanish.
   issue: (issue, body) =>
@@ -32,15 +29,28 @@ export const SPANISH: Language = {
 }
 
 type Pattern = { english: RegExp; spanish: string; weight: number }
+let given: Spanish | undefined
 let tables: { exact: Map<string, string>; patterns: Pattern[] } | undefined
+
+/** True once the tables are here; until then Spanish is English. */
+export const speaksSpanish = () => given !== undefined
+
+/** Gives the tables. They are compiled on first use. */
+export function learnSpanish(spanish: Spanish): void {
+  given = spanish
+  tables = undefined
+}
 
 /** Sentences without values, and patterns of those with values, the most specific first. */
 function compiled() {
   if (tables) return tables
   const codes = Object.keys(problemCatalogue) as (keyof typeof problemCatalogue)[]
-  const exact = new Map<string, string>(codes.map((code) => [problemCatalogue[code][2], problems[code][1]]))
+  const { problems, sentences } = given ?? { problems: null, sentences: [] }
+  const exact = new Map<string, string>(
+    codes.map((code) => [problemCatalogue[code][2], problems?.[code][1] ?? problemCatalogue[code][2]]),
+  )
   const patterns: Pattern[] = []
-  for (const [english, spanish] of [worker, operators, database].flatMap((table) => Object.entries(table))) {
+  for (const [english, spanish] of sentences) {
     const parts = english.split(/\{(\w+)\}/)
     const fixed = parts.filter((_, i) => i % 2 === 0)
     if (parts.length === 1) exact.set(english, spanish)

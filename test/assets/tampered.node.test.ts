@@ -2,7 +2,7 @@
  * Threat: the assets of a deployed Worker are not its own: a list of passwords without words, a migration with another statement. Here the
  * Worker runs with such a folder.
  */
-import { appendFile, cp, writeFile } from 'node:fs/promises'
+import { appendFile, cp, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { rucFor } from '../../scripts/dev/settings.ts'
@@ -37,6 +37,7 @@ beforeAll(async () => {
   await cp(join(ROOT, '.wrangler/assets'), directory, { recursive: true })
   await writeFile(join(directory, 'src/passwords/commonest-packed.txt'), '# No words.\n')
   await appendFile(join(directory, 'drizzle/tenant/0000_baseline.sql'), ';grant all on all tables in schema freehold to public')
+  await rm(join(directory, 'words'), { recursive: true })
   const worker = await runInWorkerd({
     modules,
     options: { ...options, assets: { ...options.assets, directory } },
@@ -66,4 +67,13 @@ it('a tenant whose migration is another is not made, and the step says which fil
   await vi.waitUntil(async () => (await migrate())?.error, { timeout: 240_000, interval: 500 })
   expect((await migrate()).error).toContain('drizzle/tenant/0000_baseline.sql: It has the SHA-256')
   expect((await ask(`/platform/v1/tenants/${body.id}`, { token })).body.status).not.toBe('active')
+})
+
+it('without its Spanish words the Worker answers in English, and without those of operations it has no document', async () => {
+  const answer = await ask('/platform/v1/tenants', { headers: { 'Accept-Language': 'es' } })
+  expect(answer).toMatchObject({
+    status: 401,
+    body: { title: 'A token is needed', detail: 'Send Authorization: Bearer with an access token.' },
+  })
+  expect(await ask('/openapi.json')).toMatchObject({ status: 503, body: { code: 'asset_unavailable' } })
 })

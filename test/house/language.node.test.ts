@@ -1,11 +1,14 @@
 /** Threat: a sentence that is added and never put into Spanish, or whose Spanish leaves out what the English names. */
 import { describe, expect, it } from 'vitest'
-import { SPANISH } from '../../src/i18n/language.ts'
+import { learnSpanish, SPANISH } from '../../src/i18n/language.ts'
 import { database } from '../../src/i18n/spanish/database.ts'
 import { problems } from '../../src/i18n/spanish/problems.ts'
+import { spanish } from '../../src/i18n/spanish/spanish.ts'
 import { worker } from '../../src/i18n/spanish/worker.ts'
 import { problemCatalogue } from '../../src/kernel/problem.ts'
 import { ofSql, ofTypeScript, PROBE, type Told } from './sentences.ts'
+
+learnSpanish(spanish)
 
 const typescript = ofTypeScript()
 const sql = ofSql()

@@ -1,6 +1,9 @@
 /** Threat: a name that is put into a sentence, made so that finding its Spanish is work. */
 import { describe, expect, it } from 'vitest'
-import { SPANISH } from '../../src/i18n/language.ts'
+import { learnSpanish, SPANISH } from '../../src/i18n/language.ts'
+import { spanish } from '../../src/i18n/spanish/spanish.ts'
+
+learnSpanish(spanish)
 
 const took = (work: () => unknown) => {
   const from = performance.now()

@@ -1,0 +1,12 @@
+/** All of the Spanish, as the asset has it (scripts/bundle/assets.ts). The Worker imports its type alone. */
+import { database } from './database.ts'
+import { operators } from './operators.ts'
+import { problems } from './problems.ts'
+import { worker } from './worker.ts'
+
+export type Spanish = { problems: typeof problems; sentences: [english: string, spanish: string][] }
+
+export const spanish: Spanish = {
+  problems,
+  sentences: [worker, operators, database].flatMap((table) => Object.entries(table)),
+}
