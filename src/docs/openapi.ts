@@ -3,6 +3,7 @@
  * names that are unique on both planes, tags, and components in place of what many operations say alike.
  */
 import type { OpenAPIHono } from '@hono/zod-openapi'
+import { assetText } from '../assets/assets.ts'
 import type { AppEnv } from '../http/app-env.ts'
 import { asked } from '../http/declared.ts'
 import type { Config } from '../kernel/config.ts'
@@ -219,3 +220,6 @@ export function describeCredentials({ openAPIRegistry: registry }: OpenAPIHono<A
     description: 'An API key, `fh_...`. Not together with Authorization.',
   })
 }
+
+/** What each operation does (texts.ts), read from the assets. Fails with `asset_unavailable`. */
+export const operationTexts = async (): Promise<Texts> => JSON.parse(await assetText('words/operations.json', null))
