@@ -8,13 +8,14 @@ import { authenticate, contextFor, NOBODY, needOf } from '../http/admit.ts'
 import type { AppEnv } from '../http/app-env.ts'
 import { strictBody, URLENCODED } from '../http/body.ts'
 import { type AccountCookies, clearAuthCookies, ownHost, requireOwnPage } from '../http/cookies.ts'
-import { limitAttempts, limitFailures, limitPrincipal } from '../http/rate-limit.ts'
+import { failuresOf, limitAttempts, limitFailures, limitPrincipal } from '../http/rate-limit.ts'
 import { Problem } from '../kernel/problem.ts'
 import type { Bearer } from '../kernel/token.ts'
 import { accountOf, formSecretOf } from './browser.ts'
 import { goTo, type Visit } from './visit.tsx'
 import { en } from './words/en.ts'
 import { es } from './words/es.ts'
+import type { Said } from './words/words.ts'
 
 /** A page, or what its form is sent to. */
 export type Door = {
@@ -25,8 +26,8 @@ export type Door = {
    * the page that shows a form again.
    */
   trips: number
-  /** Only for who is logged in; everybody else goes to the login first. */
-  session?: true
+  /** Only for who is logged in; everybody else goes to the login first, or with `if_any` sees what is for everybody. */
+  session?: true | 'if_any'
   /** Also while the password must be changed. */
   any_password?: true
   /** Limits attempts per network, and failed ones under this name: that of the API, whose limits count both. */
@@ -64,10 +65,11 @@ export async function open(c: Context<AppEnv>, door: Door): Promise<Response> {
   const need = needOf({ any_password: door.any_password ?? false })
   c.set('ctx', contextFor(c, need, NOBODY))
   const visit = { c, ...wordsOf(c), secret: formSecretOf(c.req.raw), account: held?.account ?? null }
+  const ofNobody = () => door.answer({ ...visit, account: null, ctx: c.get('ctx') })
   if (!door.session) return door.answer({ ...visit, ctx: c.get('ctx') })
   try {
     const bearer = held && (await bearerOf(c, held))
-    if (!bearer) return toLogin(c)
+    if (!bearer) return door.session === 'if_any' ? ofNobody() : toLogin(c)
     const { trips } = c.get('ctx')
     const ctx = contextFor(c, need, { bearer, key: null })
     ctx.trips = trips
@@ -81,15 +83,20 @@ export async function open(c: Context<AppEnv>, door: Door): Promise<Response> {
   } catch (error) {
     if (!(error instanceof Problem)) throw error
     if (error.code === 'password_change_required') return goTo({ c }, '/account/password')
-    if (error.status !== 401) throw error
+    // Whoever was deactivated could log in as nobody else while these cookies are there.
+    if (error.status !== 401 && error.code !== 'user_inactive') throw error
     c.error = error
     c.set('cookies', held ? clearAuthCookies(held.account) : [])
-    return toLogin(c, 'ended')
+    if (door.session === 'if_any') {
+      c.set('ctx', contextFor(c, need, NOBODY))
+      return ofNobody()
+    }
+    return toLogin(c, error.code === 'user_inactive' ? 'inactive' : 'ended')
   }
 }
 
 /** The login, from which somebody comes back to the page that they wanted; what was sent is not repeated. */
-function toLogin(c: Context<AppEnv>, said?: string): Response {
+function toLogin(c: Context<AppEnv>, said?: Said): Response {
   const { pathname, search } = new URL(c.req.url)
   const next = c.req.method === 'POST' ? '/account' : `${pathname}${search}`
   return goTo({ c }, `/login?${new URLSearchParams({ next, ...(said && { said }) })}`)
@@ -105,7 +112,12 @@ async function bearerOf(c: Context<AppEnv>, { account, access, refresh: token }:
   if (known) return known
   if (token === null) return null
   const ctx = c.get('ctx')
-  const entered = await refresh(ctx, token)
+  const failures = failuresOf(c, 'refresh')
+  failures.refuse()
+  const entered = await refresh(ctx, token).catch(async (error) => {
+    await failures.count(error)
+    throw error
+  })
   const { answer, cookies } = await cookiesOf(ctx, entered)
   if (answer.account !== account) throw new Problem('refresh_invalid')
   c.set('cookies', cookies)

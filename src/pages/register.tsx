@@ -18,7 +18,7 @@ const VERIFY = '/verify-email'
 const RESEND = '/verify-email/resend'
 const Wanted = Registration.pick({ email: true, password: true }).strict()
 /** What a page asks of EmailProof; the secret is in a cookie. */
-const Proof = z.object({ token: MailToken, new_password: Password.optional() }).strict()
+export const Proof = z.object({ token: MailToken, new_password: Password.optional() }).strict()
 
 async function registerPage(visit: Visit, faults: Faults = NO_FAULTS, status = 200, email?: string): Promise<Response> {
   const { words } = visit
@@ -123,7 +123,7 @@ async function verifyPage(visit: Visit, form: Form = {}): Promise<Response> {
  * Verifies with the secret of this browser's registration. A token for the address of a user takes none, and is sent again without: in
  * one round trip more, so that both are two.
  */
-async function verifyWith(visit: Visit, { token, new_password }: { token: string; new_password?: string | undefined }) {
+export async function verifyWith(visit: Visit, { token, new_password }: { token: string; new_password?: string | undefined }) {
   const { ctx, c } = visit
   if (new_password !== undefined) return verifyEmail(ctx, { token, new_password })
   const registration_secret = readPageCookie(c.req.raw, 'registration')

@@ -4,6 +4,7 @@ import { onError } from '../http/failures.ts'
 import { Problem } from '../kernel/problem.ts'
 import { accountDoors } from './account.tsx'
 import { type Door, guards, onlyOfTenants, open } from './doors.tsx'
+import { emailDoors } from './email.tsx'
 import { errorPage } from './error.tsx'
 import { keyDoors } from './keys.tsx'
 import { loginDoors } from './login.tsx'
@@ -13,7 +14,15 @@ import { resetDoors } from './reset.tsx'
 import { script } from './script.ts'
 import { styleOf } from './style.ts'
 
-export const doors: Door[] = [...accountDoors, ...loginDoors, ...passwordDoors, ...resetDoors, ...registerDoors, ...keyDoors]
+export const doors: Door[] = [
+  ...accountDoors,
+  ...loginDoors,
+  ...passwordDoors,
+  ...emailDoors,
+  ...resetDoors,
+  ...registerDoors,
+  ...keyDoors,
+]
 
 const FILE = { 'Cache-Control': 'public, max-age=86400' }
 

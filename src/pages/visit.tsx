@@ -27,7 +27,7 @@ export type Visit = {
   ctx: Ctx
   words: Words
   language: Language
-  /** Who is logged in; null on a page for everybody. */
+  /** Who is logged in, as the cookies say; on a page for everybody nobody has verified it. */
   account: string | null
   /** The secret of forms in this browser. */
   secret: string
@@ -77,10 +77,18 @@ export function saidIn({ c, words }: Visit): string | null {
   return said ? words.said[said] : null
 }
 
-/** What a form carries to show that it came from a page of ours. */
-export const FormToken = async ({ visit, action }: { visit: Visit; action: string }) => (
-  <input type="hidden" name="form" value={await formToken(visit.secret, action, visit.account)} />
+type TokenProps = { visit: Visit; action: string; is_for_anybody?: boolean }
+
+/**
+ * What a form carries to show that it came from a page of ours. It counts for whoever is logged in where the form is for them; one for
+ * anybody may be shown without the cookies of a session, which do not come with the link of a mail, and be sent with them.
+ */
+export const FormToken = async ({ visit: { secret, ctx }, action, is_for_anybody = false }: TokenProps) => (
+  <input type="hidden" name="form" value={await formToken(secret, action, is_for_anybody ? null : userOf(ctx))} />
 )
+
+/** Whose the form is: nobody's on a page for everybody. */
+const userOf = ({ bearer }: Ctx) => bearer?.user_id ?? null
 
 /** A box that may be ticked. */
 export const Ticked = z
@@ -121,7 +129,7 @@ export async function handle<T>(visit: Visit, { action, schema, done, again, gue
   const { c, words, language } = visit
   const { form, ...sent } = await fieldsOf(c)
   const texts = Object.fromEntries(Object.entries(sent).filter((one): one is [string, string] => typeof one[1] === 'string'))
-  const expected = await formToken(visit.secret, action, visit.account)
+  const expected = await formToken(visit.secret, action, userOf(visit.ctx))
   if (typeof form !== 'string' || !(await timingSafeEqual(form, expected)))
     return again({ general: [words.stale], at: {} }, 403, texts)
   const parsed = schema.safeParse(sent)

@@ -8,7 +8,7 @@ import { copyTenant } from '../support/tenants.ts'
 import { hiddenIn, newVisitor, textOf, type Visitor } from '../support/visitors.ts'
 
 const AT = 'pages-account'
-const PAGES = ['/account', '/account/password', '/account/api-keys', '/email-change']
+const PAGES = ['/account', '/account/password', '/account/api-keys']
 const CY = { email: 'cy@people.test', password: 'Quiet-river-stone-41' }
 let realm: Inside
 
@@ -67,16 +67,19 @@ describe('the account page', () => {
     expect([posted.status, posted.location]).toEqual([303, '/login?next=%2Faccount'])
   })
 
-  it.each(PAGES)('%s renews an access token that has ended, in the same request and one round trip more', async (path) => {
-    const visitor = await loggedIn(CY)
-    const account = accountIn(visitor)
-    const was = visitor.kept.get(nameOf('r', account))
-    visitor.kept.delete(nameOf('a', account))
-    const shown = await visitor.ask(path)
-    expect([shown.status, visitor.kept.has(nameOf('a', account))]).toEqual([200, true])
-    expect(visitor.kept.get(nameOf('r', account))).not.toBe(was)
-    expect((await visitor.ask(path)).headers.getSetCookie().filter((cookie) => /fh_[ar]_/.test(cookie))).toEqual([])
-  })
+  it.each([...PAGES, '/email-change'])(
+    '%s renews an access token that has ended, in the same request and one round trip more',
+    async (path) => {
+      const visitor = await loggedIn(CY)
+      const account = accountIn(visitor)
+      const was = visitor.kept.get(nameOf('r', account))
+      visitor.kept.delete(nameOf('a', account))
+      const shown = await visitor.ask(path)
+      expect([shown.status, visitor.kept.has(nameOf('a', account))]).toEqual([200, true])
+      expect(visitor.kept.get(nameOf('r', account))).not.toBe(was)
+      expect((await visitor.ask(path)).headers.getSetCookie().filter((cookie) => /fh_[ar]_/.test(cookie))).toEqual([])
+    },
+  )
 
   it('is sent once for a form, also when the access token has ended', async () => {
     const visitor = await loggedIn(CY)
@@ -114,6 +117,16 @@ describe('the account page', () => {
     visitor.kept.set(nameOf('r', account), 'x'.repeat(43))
     expect((await visitor.ask('/account')).location).toBe('/login?next=%2Faccount&said=ended')
     expect((await cy.ask('/account')).status).toBe(200)
+  })
+
+  it('of somebody who was deactivated says so at the login, and the browser can log in as somebody else', async () => {
+    const eli = await addPerson(realm, 'eli')
+    const visitor = await loggedIn(eli)
+    await realm.asOwner(sql`update freehold.users set is_active = false where username = 'eli'`)
+    const away = await visitor.ask('/account')
+    expect(away.location).toMatch(/^\/login\?next=%2Faccount&said=(inactive|ended)$/)
+    expect((await visitor.ask(away.location ?? '')).status).toBe(200)
+    await visitor.logIn(ADMIN.email, ADMIN.password)
   })
 
   it('of two accounts in one browser acts for the one that logged in last on a page', async () => {

@@ -87,9 +87,9 @@ describe('a login', () => {
 
   it('goes on to the page that somebody wanted, and to no other host, however it is written', async () => {
     const visitor = newVisitor(AT)
-    const wanted = await visitor.ask('/email-change?a=b')
-    expect([wanted.status, wanted.location]).toEqual([303, '/login?next=%2Femail-change%3Fa%3Db'])
-    expect((await visitor.send(wanted.location ?? '', '/login', enter)).location).toBe('/email-change?a=b')
+    const wanted = await visitor.ask('/account/api-keys?a=b')
+    expect([wanted.status, wanted.location]).toEqual([303, '/login?next=%2Faccount%2Fapi-keys%3Fa%3Db'])
+    expect((await visitor.send(wanted.location ?? '', '/login', enter)).location).toBe('/account/api-keys?a=b')
     const foreign = [
       'https://elsewhere.test/',
       '//elsewhere.test/',

@@ -81,6 +81,26 @@ describe('a forgotten password', () => {
   })
 })
 
+describe('a page that the link of a mail leads to', () => {
+  it.each([
+    ['/reset-password', '/reset-password/confirm'],
+    ['/verify-email', '/verify-email'],
+    ['/email-change', '/email-change/confirm'],
+  ])(
+    '%s takes its form also from a browser that is logged in, whose session does not come with the link',
+    async (page, action) => {
+      const visitor = newVisitor(AT)
+      await visitor.ask('/login')
+      const Cookie = [...visitor.kept].map((pair) => pair.join('=')).join('; ')
+      const hal = await addPerson(realm, `hal-${page.slice(1, 4)}`)
+      await visitor.logIn(hal.email, hal.password)
+      const shown = await visitor.ask(page, { headers: { Cookie, 'Sec-Fetch-Site': 'cross-site' } })
+      const sent = await visitor.ask(action, { form: { ...hiddenIn(shown.html, action), token: 'invented' } })
+      expect([sent.status, textOf(sent.html).includes('nothing was changed')]).toEqual([400, false])
+    },
+  )
+})
+
 describe('a registration', () => {
   it('is offered where the tenant allows it, and elsewhere says who makes accounts', async () => {
     expect((await newVisitor(AT).ask('/login')).html).toContain('href="/register"')
@@ -143,14 +163,20 @@ describe('a new address', () => {
     expect(tagIn(wrong.html, 'input', { name: 'new_email' })?.value).toBe('gil@pages-mails.test')
     const fields = { new_email: 'gil@pages-mails.test', current_password: gil.password }
     const asked = await visitor.send('/email-change', '/email-change', fields)
-    expect([asked.status, asked.location, asked.trips]).toEqual([303, '/account?said=email_asked', 2])
+    expect([asked.status, asked.location, asked.trips]).toEqual([303, '/email-change?said=email_asked', 2])
     const [mail] = await mailsTo('gil@pages-mails.test')
+    expect(mail?.text).toContain(`/verify-email#token=${mail?.token}`)
+    // Whoever reads the mail need not be logged in there.
+    const reader = newVisitor(AT)
+    const page = await reader.ask('/email-change')
+    expect([page.status, page.trips, page.html.includes('name="new_email"')]).toEqual([200, 1, false])
+    const invented = await reader.send('/email-change', '/email-change/confirm', { token: 'invented' })
+    expect([invented.status, tagIn(invented.html, 'input', { name: 'token' })?.['aria-invalid']]).toEqual([400, 'true'])
     visitor.kept.set('__Host-fh_registration', 'x'.repeat(43))
-    const done = await visitor.send('/verify-email', '/verify-email', { token: mail?.token ?? '' })
-    expect([done.location, done.trips]).toEqual(['/login?said=verified', 2])
-    expect((await visitor.ask(done.location ?? '')).location).toBe('/account?said=verified')
-    expect(textOf((await visitor.ask('/account?said=verified')).html)).toMatch(
-      /Your address is confirmed\..*gil@pages-mails\.test/,
-    )
+    const done = await visitor.send('/email-change', '/email-change/confirm', { token: mail?.token ?? '' })
+    expect([done.location, done.trips]).toEqual(['/account?said=verified', 2])
+    expect(textOf((await visitor.ask(done.location ?? '')).html)).toMatch(/Your address is confirmed\..*gil@pages-mails\.test/)
+    const twice = await reader.send('/email-change', '/email-change/confirm', { token: mail?.token ?? '' })
+    expect([twice.status, textOf(twice.html).includes('used or expired')]).toEqual([400, true])
   })
 })

@@ -17,7 +17,7 @@ export const en: Words = {
   current_password: 'Current password',
   new_password: 'New password',
   code: 'Code from the mail',
-  code_hint: 'It is printed beside the link, and also the end of the link itself.',
+  code_hint: 'It stands in the mail, below the link.',
   revoke_api_keys: 'Also revoke my API keys',
   rules: {
     min: 'At least {n} characters',
@@ -37,6 +37,7 @@ export const en: Words = {
     logged_out: 'You are logged out.',
     logged_out_all: 'You are logged out on all devices.',
     ended: 'Your session has ended. Log in again to go on.',
+    inactive: 'This account is not active. Ask your administrator.',
     password_set: 'Your new password is set, and all sessions have ended. Log in with it.',
     password_changed: 'Your password is changed, and your other sessions have ended.',
     verified: 'Your address is confirmed.',
@@ -117,6 +118,9 @@ export const en: Words = {
     title: 'Change your e-mail address',
     lead: 'We send a link to the new address. Until you confirm it, the old one stays.',
     field: 'New e-mail address',
+    now: 'Now it is {email}.',
+    confirm: 'Confirm your new address',
+    confirm_lead: 'The code is in the mail to the new address.',
     submit: 'Send the link',
   },
   account: {

@@ -17,7 +17,7 @@ export const es: Words = {
   current_password: 'Contraseña actual',
   new_password: 'Contraseña nueva',
   code: 'Código del correo',
-  code_hint: 'Está impreso junto al enlace y es también el final del propio enlace.',
+  code_hint: 'Está en el correo, debajo del enlace.',
   revoke_api_keys: 'Revocar también mis claves de API',
   rules: {
     min: 'Al menos {n} caracteres',
@@ -37,6 +37,7 @@ export const es: Words = {
     logged_out: 'Cerraste la sesión.',
     logged_out_all: 'Cerraste la sesión en todos los dispositivos.',
     ended: 'Tu sesión terminó. Inicia sesión de nuevo para continuar.',
+    inactive: 'Esta cuenta no está activa. Consulta a tu administrador.',
     password_set: 'Tu contraseña nueva está guardada y todas las sesiones terminaron. Inicia sesión con ella.',
     password_changed: 'Tu contraseña cambió y tus otras sesiones terminaron.',
     verified: 'Tu dirección está confirmada.',
@@ -119,6 +120,9 @@ export const es: Words = {
     title: 'Cambia tu correo electrónico',
     lead: 'Enviamos un enlace a la dirección nueva. Hasta que la confirmes, queda la anterior.',
     field: 'Correo electrónico nuevo',
+    now: 'Ahora es {email}.',
+    confirm: 'Confirma tu dirección nueva',
+    confirm_lead: 'El código está en el correo a la dirección nueva.',
     submit: 'Enviar el enlace',
   },
   account: {

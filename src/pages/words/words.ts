@@ -58,7 +58,15 @@ export type Words = {
     again: string
   }
   register: { title: string; lead: string; submit: string; closed: string; have_account: string; login: string }
-  email_change: { title: string; lead: string; field: string; submit: string }
+  email_change: {
+    title: string
+    lead: string
+    field: string
+    now: string
+    submit: string
+    confirm: string
+    confirm_lead: string
+  }
   account: {
     title: string
     greeting: string
@@ -110,6 +118,7 @@ export const SAID = [
   'logged_out',
   'logged_out_all',
   'ended',
+  'inactive',
   'password_set',
   'password_changed',
   'verified',
