@@ -45,6 +45,7 @@ const APP_MAY_CALL = [
   'access.merged(jsonb,jsonb)',
   'access.metadata(uuid)',
   'access.new_username(text,text)',
+  'access.origins(uuid)',
   'access.permission()',
   'access.phone_code(uuid,text,text,text)',
   'access.policy()',
