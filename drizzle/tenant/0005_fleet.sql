@@ -8,7 +8,7 @@
 --   alters table freehold.sessions
 --   alters table freehold.tenant
 -- Definitions:
---   creates 53 objects
+--   creates 54 objects
 --   replaces function access.admit
 --   replaces function access.before_api_key
 --   replaces function access.before_tenant
@@ -108,6 +108,8 @@ ALTER TABLE "freehold"."tenant" ADD COLUMN "accent_color" text;
 --> statement-breakpoint
 ALTER TABLE "freehold"."tenant" ADD COLUMN "links" jsonb DEFAULT '{}'::jsonb NOT NULL;
 --> statement-breakpoint
+ALTER TABLE "freehold"."tenant" ADD COLUMN "origins" text[] DEFAULT '{}' NOT NULL;
+--> statement-breakpoint
 CREATE UNIQUE INDEX "audiences_identifier" ON "freehold"."audiences" USING btree ("identifier");
 --> statement-breakpoint
 CREATE INDEX "audiences_sorted" ON "freehold"."audiences" USING btree ("name","id");
@@ -119,6 +121,8 @@ CREATE INDEX "session_places_free" ON "access"."session_places" USING btree ("fr
 CREATE INDEX "api_keys_ends" ON "freehold"."api_keys" USING btree ("expires_at") WHERE "freehold"."api_keys"."revoked_at" is null;
 --> statement-breakpoint
 CREATE INDEX "mails_created" ON "freehold"."mails" USING btree ("created_at");
+--> statement-breakpoint
+ALTER TABLE "freehold"."tenant" ADD CONSTRAINT "tenant_origins" CHECK (cardinality("freehold"."tenant"."origins") <= 50 and octet_length(array_to_string("freehold"."tenant"."origins", '')) <= 12750);
 --> statement-breakpoint
 ALTER TABLE "freehold"."tenant" ADD CONSTRAINT "tenant_token_permissions" CHECK ("freehold"."tenant"."token_permissions" in ('all', 'list', 'none') and cardinality("freehold"."tenant"."token_permission_list") <= 100);
 --> statement-breakpoint
@@ -1562,6 +1566,16 @@ begin
     from freehold.logo l);
 end $$;
 --> statement-breakpoint
+-- The origins whose pages may call from a browser. A public endpoint: it tells a stranger what they could find out by
+-- trying, and names no actor, because it writes nothing. Raises FH503 for another tenant or one that is off.
+create or replace function access.origins(tenant_id uuid) returns jsonb
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_tenant(tenant_id);
+begin
+  return to_jsonb(t.origins);
+end $$;
+--> statement-breakpoint
 -- Refuses an update that sets a link which mails carry, unless the admitted user holds every permission at scope `all`,
 -- by themselves and with this API key. The token in such a mail sets the password of whoever asked for it, and the page
 -- that it leads to reads it: who chooses that page can become anybody. Taking a link away leads back to our pages.
@@ -1777,6 +1791,7 @@ revoke execute
     access.must_be_licensed(),
     access.note_active_places(freehold.tenant),
     access.open_session(freehold.users,freehold.tenant,bytea,jsonb,jsonb,text),
+    access.origins(uuid),
     access.refresh(uuid,text,bytea,bytea,jsonb,bytea,text,text),
     access.refuse_session(integer),
     access.refuse_unlicensed(),
@@ -1798,7 +1813,7 @@ grant delete, insert (content_type, width, height, etag, content), select, updat
   on freehold.logo
   to freehold_app;
 --> statement-breakpoint
-grant update (token_permissions, token_permission_list, name, accent_color, links)
+grant update (token_permissions, token_permission_list, name, accent_color, links, origins)
   on freehold.tenant
   to freehold_app;
 --> statement-breakpoint
@@ -1810,6 +1825,7 @@ grant execute
     access.introspect(uuid,text,text,text,uuid,text),
     access.logo(uuid),
     access.look(uuid),
+    access.origins(uuid),
     access.refresh(uuid,text,bytea,bytea,jsonb,bytea,text,text),
     access.revoke_token(uuid,text,text,text,uuid,jsonb),
     access.usage()
