@@ -63,7 +63,7 @@ export const LogOut = ({ visit }: { visit: Visit }) => (
 const nameOf = ({ given_name, username }: Profile) => given_name ?? username
 
 /** The page, after what was wrong with a form on it. */
-async function accountPage(visit: Visit, faults?: Faults, status = 200): Promise<Response> {
+export async function accountPage(visit: Visit, faults?: Faults, status = 200): Promise<Response> {
   const { words, language } = visit
   const { statement, read } = await ownSessionsQuery(visit.ctx, { limit: MOST_SESSIONS })
   const { profile, terms, rest } = await profileWith(visit, statement)
@@ -83,7 +83,7 @@ async function accountPage(visit: Visit, faults?: Faults, status = 200): Promise
       <Note said={status === 200 ? saidIn(visit) : null} />
       {faults && <Summary words={words} faults={faults} />}
       <section class="card">
-        <h1>{account.greeting.replace('{name}', nameOf(profile))}</h1>
+        <h1>{account.greeting.replace('{name}', () => nameOf(profile))}</h1>
         <dl class="facts">
           <dt>{account.username}</dt>
           <dd>{profile.username}</dd>
@@ -145,7 +145,7 @@ const SessionRow = ({ visit, session, language }: SessionProps) => {
         <form method="post" action={END}>
           <FormToken visit={visit} action={END} />
           <input type="hidden" name="id" value={session.id} />
-          <Submit words={words} class="quiet small" aria-label={account.end_of.replace('{device}', device)}>
+          <Submit words={words} class="quiet small" aria-label={account.end_of.replace('{device}', () => device)}>
             {account.end}
           </Submit>
         </form>

@@ -32,14 +32,18 @@ export function readPageCookie(request: Request, name: Name): string | null {
   return isOurs ? value : null
 }
 
+/** In place of an account after a logout, so that a page does not go on as somebody else who is logged in in this browser. */
+export const NO_ACCOUNT = 'none'
+
 /**
- * The account that a page acts for: the one that last logged in on a page, else the only one that is logged in. Of several that
- * logged in otherwise none is chosen.
+ * The account that a page acts for: the one that last logged in on a page, and nobody once that one is logged out. Where nobody did,
+ * the only one that is logged in otherwise; of several none is chosen.
  */
 export function accountOf(request: Request): AccountCookies | null {
   const held = accountsIn(request)
   const named = readPageCookie(request, 'account')
-  return held.find(({ account }) => account === named) ?? (held.length === 1 ? (held[0] ?? null) : null)
+  if (named !== null) return held.find(({ account }) => account === named) ?? null
+  return held.length === 1 ? (held[0] ?? null) : null
 }
 
 /** The secret of this browser, a new one if it has none. */

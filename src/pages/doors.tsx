@@ -52,9 +52,21 @@ const fromOwnPage = createMiddleware<AppEnv>((c, next) => {
   return next()
 })
 
+/**
+ * Refuses what a page of a sibling host loads: to a browser that is the same site, and the cookies come with it. It could read nothing, but
+ * keep a session awake, and use up what its user may ask. Somebody who follows a link from there is let in. Fails with forbidden.
+ */
+const byNavigation = createMiddleware<AppEnv>((c, next) => {
+  const [site, mode] = [c.req.header('Sec-Fetch-Site'), c.req.header('Sec-Fetch-Mode')]
+  const isForeign = site === 'same-site' || site === 'cross-site'
+  if (isForeign && (mode !== 'navigate' || c.req.header('Sec-Fetch-Dest') !== 'document')) throw new Problem('forbidden')
+  return next()
+})
+
 /** What a door asks of a request before it is answered. */
-export const guards = ({ method, attempts }: Door): MiddlewareHandler<AppEnv>[] => [
+export const guards = ({ method, session, attempts }: Door): MiddlewareHandler<AppEnv>[] => [
   ...(method === 'POST' ? [fromOwnPage] : []),
+  ...(method === 'GET' && session ? [byNavigation] : []),
   ...(attempts === undefined ? [] : [limitAttempts, limitFailures(attempts)]),
   ...(method === 'POST' ? strictBody([URLENCODED]) : []),
 ]
@@ -69,7 +81,11 @@ export async function open(c: Context<AppEnv>, door: Door): Promise<Response> {
   if (!door.session) return door.answer({ ...visit, ctx: c.get('ctx') })
   try {
     const bearer = held && (await bearerOf(c, held))
-    if (!bearer) return door.session === 'if_any' ? ofNobody() : toLogin(c)
+    if (!bearer) {
+      // An access token that ended, without one to renew it: the login would take it for an account, and come back.
+      if (held) c.set('cookies', clearAuthCookies(held.account))
+      return door.session === 'if_any' ? ofNobody() : toLogin(c)
+    }
     const { trips } = c.get('ctx')
     const ctx = contextFor(c, need, { bearer, key: null })
     ctx.trips = trips

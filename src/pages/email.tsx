@@ -2,13 +2,15 @@
  * Changing the e-mail address: whoever is logged in asks for it, and whoever reads the mail to the new address confirms it, on
  * whatever device.
  */
+import { z } from '@hono/zod-openapi'
 import { changeEmail, EmailChange } from '../recovery/contact.ts'
+import { MailToken } from '../recovery/recovery.ts'
+import { verifyEmail } from '../recovery/registration.ts'
 import { profileWith } from './account.tsx'
 import type { Door } from './doors.tsx'
 import { type Faults, Field, NO_FAULTS, Note, PasswordField, Submit, Summary } from './layout.tsx'
 import { type Terms, termsOf } from './look.ts'
 import { Back } from './password.tsx'
-import { Proof, verifyWith } from './register.tsx'
 import { CodeField } from './reset.tsx'
 import { FormToken, goTo, handle, saidIn, show, type Visit } from './visit.tsx'
 
@@ -70,7 +72,7 @@ const AskForm = ({ visit, form, email }: { visit: Visit; form: Form; email: stri
         name="new_email"
         label={words.email_change.field}
         faults={faults}
-        hint={words.email_change.now.replace('{email}', email)}
+        hint={words.email_change.now.replace('{email}', () => email)}
         value={form.wanted}
         type="email"
         autocomplete="email"
@@ -95,16 +97,18 @@ const askForChange = (visit: Visit) =>
     again: (faults, status, { new_email }) => emailPage(visit, { faults, status, wanted: new_email }),
   })
 
-/** The same token as any other that proves an address. */
+/** Confirms the address of an account. */
 const confirm = (visit: Visit) =>
   handle(visit, {
     action: CONFIRM,
-    schema: Proof.omit({ new_password: true }).strict(),
+    schema: z.object({ token: MailToken }).strict(),
     done: async ({ token }) => {
-      await verifyWith(visit, { token })
+      await verifyEmail(visit.ctx, { token })
       return goTo(visit, visit.account ? '/account?said=verified' : '/login?said=verified_again')
     },
-    again: (faults, status, { token }) => emailPage(visit, { faults, status, token, sent: 'code' }),
+    // One of a registration, which wants a password: that is asked for elsewhere.
+    again: async (faults, status, { token }) =>
+      status === 422 ? goTo(visit, '/verify-email') : emailPage(visit, { faults, status, token, sent: 'code' }),
   })
 
 export const emailDoors: Door[] = [

@@ -86,7 +86,7 @@ const KeyRow = ({ visit, key_: key }: { visit: Visit; key_: z.infer<typeof ApiKe
       <form method="post" action={REVOKE}>
         <FormToken visit={visit} action={REVOKE} />
         <input type="hidden" name="id" value={key.id} />
-        <Submit words={words} class="quiet small danger" aria-label={keys.revoke_of.replace('{name}', key.name)}>
+        <Submit words={words} class="quiet small danger" aria-label={keys.revoke_of.replace('{name}', () => key.name)}>
           {keys.revoke}
         </Submit>
       </form>
@@ -124,7 +124,7 @@ const CreateForm = ({ visit, faults, permissions, name }: CreateProps) => {
         <select id="expires" name="expires">
           <option value="">{keys.by_default}</option>
           {DAYS.map((days) => (
-            <option value={days}>{keys.days.replace('{n}', days)}</option>
+            <option value={days}>{keys.days.replace('{n}', () => days)}</option>
           ))}
           <option value="never">{keys.never}</option>
         </select>

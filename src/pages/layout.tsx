@@ -152,7 +152,7 @@ export const PasswordField = ({ words, name, label, faults, policy, above, is_op
   </div>
 )
 
-const fill = (text: string, n: number) => text.replace('{n}', String(n))
+const fill = (text: string, n: number) => text.replace('{n}', () => String(n))
 
 /** The rules of passwords; the script marks those that it can check itself. */
 const Rules = ({ words, of, policy }: { words: Words; of: string; policy: Policy }) => {

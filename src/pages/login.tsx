@@ -3,9 +3,17 @@ import { z } from '@hono/zod-openapi'
 import { cookiesOf } from '../auth/browser.ts'
 import { login, PasswordForm } from '../auth/login.ts'
 import { logout, logoutAll } from '../auth/logout.ts'
-import { clearAuthCookies, deviceTokensOf, evictOldestAccount, evictOldestDevices, refreshTokensOf } from '../http/cookies.ts'
+import {
+  accountsIn,
+  clearAuthCookies,
+  deviceTokensOf,
+  evictOldestAccount,
+  evictOldestDevices,
+  refreshTokensOf,
+} from '../http/cookies.ts'
 import { locationOf } from '../sessions/device.ts'
-import { nextOf, pageCookie } from './browser.ts'
+import { accountPage } from './account.tsx'
+import { NO_ACCOUNT, nextOf, pageCookie } from './browser.ts'
 import type { Door } from './doors.tsx'
 import { type Faults, Field, NO_FAULTS, Note, PasswordField, Submit, Summary } from './layout.tsx'
 import { termsOf } from './look.ts'
@@ -59,7 +67,7 @@ async function loginForm(visit: Visit, { next, faults = NO_FAULTS, status = 200,
     <>
       <div class="card">
         <h1>{words.login.title}</h1>
-        <p class="lead">{words.login.lead.replace('{name}', look.name)}</p>
+        <p class="lead">{words.login.lead.replace('{name}', () => look.name)}</p>
         <Note said={status === 200 ? saidIn(visit) : null} />
         <Summary words={words} faults={faults} />
         <form method="post" action={LOGIN}>
@@ -123,6 +131,10 @@ const logIn = (visit: Visit) =>
       loginForm(visit, { next: nextOf(next, visit.ctx.realm.url), faults, status, username }),
   })
 
+/** After a logout: pages act for nobody, also where somebody else is logged in in this browser. */
+const leftAccount = ({ c, account }: Visit) =>
+  pageCookie('account', accountsIn(c.req.raw).some((held) => held.account !== account) ? NO_ACCOUNT : '')
+
 /** Ends the session, or all of them, and says so. The cookies go also where it had ended before. */
 const leave = (visit: Visit, action: string, end: typeof logout, said: string) =>
   handle(visit, {
@@ -130,11 +142,11 @@ const leave = (visit: Visit, action: string, end: typeof logout, said: string) =
     schema: z.object({}).strict(),
     done: async () => {
       await end(visit.ctx)
-      if (visit.account) visit.c.set('cookies', [...clearAuthCookies(visit.account), pageCookie('account', '')])
+      if (visit.account) visit.c.set('cookies', [...clearAuthCookies(visit.account), leftAccount(visit)])
       visit.c.set('clear_site', '"cache", "storage"')
       return goTo(visit, `${LOGIN}?said=${said}`)
     },
-    again: async () => goTo(visit, '/account'),
+    again: (faults, status) => accountPage(visit, faults, status),
   })
 
 const OUT = { method: 'POST', session: true, any_password: true, trips: 1 } as const

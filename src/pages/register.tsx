@@ -11,14 +11,14 @@ import type { Door } from './doors.tsx'
 import { type Faults, Field, NO_FAULTS, Note, PasswordField, Submit, Summary } from './layout.tsx'
 import { termsOf } from './look.ts'
 import { CodeField } from './reset.tsx'
-import { FormToken, goTo, handle, saidIn, show, type Visit } from './visit.tsx'
+import { FormToken, goTo, handle, saidIn, show, Ticked, type Visit } from './visit.tsx'
 
 const REGISTER = '/register'
 const VERIFY = '/verify-email'
 const RESEND = '/verify-email/resend'
 const Wanted = Registration.pick({ email: true, password: true }).strict()
-/** What a page asks of EmailProof; the secret is in a cookie. */
-export const Proof = z.object({ token: MailToken, new_password: Password.optional() }).strict()
+/** What a page asks of EmailProof; the secret is in a cookie, and does not go with a code that the reader says is of an account. */
+const Proof = z.object({ token: MailToken, new_password: Password.optional(), of_account: Ticked }).strict()
 
 async function registerPage(visit: Visit, faults: Faults = NO_FAULTS, status = 200, email?: string): Promise<Response> {
   const { words } = visit
@@ -30,7 +30,7 @@ async function registerPage(visit: Visit, faults: Faults = NO_FAULTS, status = 2
     <>
       <div class="card">
         <h1>{title}</h1>
-        <p class="lead">{registration ? lead.replace('{name}', look.name) : words.register.closed}</p>
+        <p class="lead">{registration ? lead.replace('{name}', () => look.name) : words.register.closed}</p>
         <Summary words={words} faults={faults} />
         {registration && (
           <form method="post" action={REGISTER}>
@@ -71,11 +71,19 @@ const registerThem = (visit: Visit) =>
     again: (faults, status, { email }) => registerPage(visit, faults, status, email),
   })
 
-type Form = { faults?: Faults; status?: number; token?: string | undefined; email?: string | undefined; chooses?: boolean }
+type Form = {
+  faults?: Faults
+  status?: number
+  token?: string | undefined
+  email?: string | undefined
+  /** The next step of a code: a password, or that it is of an account. */
+  chooses?: boolean
+  is_of_account?: boolean
+}
 
 async function verifyPage(visit: Visit, form: Form = {}): Promise<Response> {
   const { words } = visit
-  const { faults = NO_FAULTS, status = 200, token, email, chooses = false } = form
+  const { faults = NO_FAULTS, status = 200, token, email, chooses = false, is_of_account = false } = form
   const { look, policy } = await termsOf(visit.ctx)
   const { verify } = words
   return show(
@@ -85,7 +93,7 @@ async function verifyPage(visit: Visit, form: Form = {}): Promise<Response> {
       <div class="card">
         <h1>{verify.title}</h1>
         <p class="lead">{verify.lead}</p>
-        <Note said={chooses && status === 200 ? verify.password : status === 200 ? saidIn(visit) : null} />
+        <Note said={status === 200 ? (chooses ? verify.password : is_of_account ? verify.of_account : saidIn(visit)) : null} />
         <Summary words={words} faults={faults} />
         <form method="post" action={VERIFY}>
           <FormToken visit={visit} action={VERIFY} />
@@ -93,7 +101,8 @@ async function verifyPage(visit: Visit, form: Form = {}): Promise<Response> {
           {chooses && (
             <PasswordField words={words} name="new_password" label={words.new_password} faults={faults} policy={policy} />
           )}
-          <Submit words={words}>{verify.submit}</Submit>
+          {is_of_account && <input type="hidden" name="of_account" value="yes" />}
+          <Submit words={words}>{is_of_account ? verify.is_mine : verify.submit}</Submit>
         </form>
       </div>
       <div class="card" data-without-token>
@@ -119,36 +128,31 @@ async function verifyPage(visit: Visit, form: Form = {}): Promise<Response> {
   )
 }
 
-/**
- * Verifies with the secret of this browser's registration. A token for the address of a user takes none, and is sent again without: in
- * one round trip more, so that both are two.
- */
-export async function verifyWith(visit: Visit, { token, new_password }: { token: string; new_password?: string | undefined }) {
-  const { ctx, c } = visit
-  if (new_password !== undefined) return verifyEmail(ctx, { token, new_password })
-  const registration_secret = readPageCookie(c.req.raw, 'registration')
-  if (registration_secret === null) return verifyEmail(ctx, { token })
-  await verifyEmail(ctx, { token, registration_secret }).catch((error) => {
-    const isOfUser = error instanceof Problem && error.errors?.[0]?.pointer === '#/registration_secret'
-    return isOfUser ? verifyEmail(ctx, { token }) : Promise.reject(error)
-  })
-}
-
-const verify = (visit: Visit) =>
-  handle(visit, {
+const verify = (visit: Visit) => {
+  let isOfAccount = false
+  return handle(visit, {
     action: VERIFY,
     schema: Proof,
-    done: async (proof) => {
-      await verifyWith(visit, proof)
+    done: async ({ token, new_password, of_account }) => {
+      const registration_secret = of_account ? null : readPageCookie(visit.c.req.raw, 'registration')
+      const proof = { token, ...(new_password !== undefined && { new_password }) }
+      const withSecret = new_password === undefined && registration_secret !== null
+      await verifyEmail(visit.ctx, withSecret ? { ...proof, registration_secret } : proof).catch((error) => {
+        isOfAccount = error instanceof Problem && error.errors?.[0]?.pointer === '#/registration_secret'
+        throw error
+      })
       visit.c.set('cookies', [pageCookie('registration', '')])
       return goTo(visit, `/login?said=${visit.account ? 'verified' : 'verified_again'}`)
     },
-    // That a password is wanted is the next step, and no fault.
-    again: (faults, status, { token, new_password }) =>
-      status === 422
-        ? verifyPage(visit, { token, chooses: true })
-        : verifyPage(visit, { faults, status, token, chooses: new_password !== undefined }),
+    // That a password is wanted is the next step, and no fault. So is a code that does not belong to the registration in this browser: it
+    // changes the address of an account, which somebody else may have asked for, so that its reader says first that it is theirs.
+    again: (faults, status, { token, new_password }) => {
+      if (status === 422) return verifyPage(visit, { token, chooses: true })
+      if (isOfAccount) return verifyPage(visit, { token, is_of_account: true })
+      return verifyPage(visit, { faults, status, token, chooses: new_password !== undefined })
+    },
   })
+}
 
 const resend = (visit: Visit) =>
   handle(visit, {

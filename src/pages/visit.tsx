@@ -101,13 +101,14 @@ type Sent = Record<string, string | string[]>
 /** The fields of a form as it was sent: a field that was sent more than once is a list, an empty one counts as left out. */
 async function fieldsOf(c: Context<AppEnv>): Promise<Sent> {
   const sent = new URLSearchParams(await c.req.text())
-  const fields = [...new Set(sent.keys())].filter((name) => name !== '__proto__')
-  return Object.fromEntries(
-    fields.flatMap((name) => {
-      const values = sent.getAll(name).filter((value) => value !== '')
-      return values.length ? [[name, values.length > 1 ? values : (values[0] ?? '')]] : []
-    }),
-  )
+  const fields = new Map<string, string[]>()
+  for (const [name, value] of sent) {
+    if (value === '' || name === '__proto__') continue
+    const values = fields.get(name)
+    if (values) values.push(value)
+    else fields.set(name, [value])
+  }
+  return Object.fromEntries([...fields].map(([name, values]) => [name, values.length > 1 ? values : (values[0] ?? '')]))
 }
 
 type Handling<T> = {
@@ -175,7 +176,8 @@ function faultsOf({ words }: Visit, issues: Issue[]): Faults {
   const faults: Faults = { general: [], at: {} }
   for (const { pointer, detail } of issues) {
     const [, name] = /^#\/(\w+)/.exec(pointer) ?? []
-    if (name) faults.at[name] = [...(faults.at[name] ?? []), `${detail.charAt(0).toUpperCase()}${detail.slice(1)}.`]
+    const before = name && Object.hasOwn(faults.at, name) ? faults.at[name] : undefined
+    if (name) faults.at[name] = [...(before ?? []), `${detail.charAt(0).toUpperCase()}${detail.slice(1)}.`]
     else faults.general.push(detail)
   }
   if (!faults.general.length && !issues.length) faults.general.push(words.problems.invalid_request ?? '')

@@ -5,7 +5,7 @@ import { addPerson, type Inside, inside } from '../support/inside.ts'
 import { nameOf } from '../support/jar.ts'
 import { ADMIN } from '../support/people.ts'
 import { copyTenant } from '../support/tenants.ts'
-import { hiddenIn, newVisitor, textOf, type Visitor } from '../support/visitors.ts'
+import { hiddenIn, newVisitor, tagIn, textOf, type Visitor } from '../support/visitors.ts'
 
 const AT = 'pages-account'
 const PAGES = ['/account', '/account/password', '/account/api-keys']
@@ -26,6 +26,35 @@ async function loggedIn({ email, password } = ADMIN, at = AT): Promise<Visitor> 
   await visitor.logIn(email, password)
   return visitor
 }
+
+describe('a page of a sibling host', () => {
+  it('loads nothing with the session of its visitor; who follows a link from there is let in', async () => {
+    const visitor = await loggedIn()
+    const from = (mode: string, dest: string) =>
+      visitor.ask('/account', {
+        headers: { 'Sec-Fetch-Site': 'same-site', 'Sec-Fetch-Mode': mode, 'Sec-Fetch-Dest': dest },
+      })
+    for (const [mode, dest] of [
+      ['no-cors', 'empty'],
+      ['no-cors', 'image'],
+      ['navigate', 'iframe'],
+    ] as const)
+      expect([mode, dest, (await from(mode, dest)).status]).toEqual([mode, dest, 403])
+    expect((await from('navigate', 'document')).status).toBe(200)
+  })
+})
+
+describe('an access token that has ended', () => {
+  it('without one to renew it leads to the login, which does not lead back', async () => {
+    const visitor = await loggedIn()
+    const access = [...visitor.kept].find(([name]) => name.includes('fh_a_'))
+    visitor.kept.clear()
+    visitor.kept.set(access?.[0] ?? '', 'invalid')
+    const out = await visitor.ask('/account')
+    expect(out.location).toMatch(/^\/login\?next=%2Faccount/)
+    expect((await visitor.ask(out.location ?? '')).status).toBe(200)
+  })
+})
 
 describe('the account page', () => {
   it('shows who is logged in and their sessions, each of which the others can end', async () => {
@@ -152,6 +181,22 @@ describe('logging out', () => {
     const replayed = newVisitor(AT)
     for (const [name, value] of held) replayed.kept.set(name, value)
     expect((await replayed.ask('/account')).location).toBe('/login?next=%2Faccount&said=ended')
+  })
+
+  it('leaves nobody, also where somebody else is logged in in the same browser', async () => {
+    const visitor = await loggedIn()
+    for (const [name, value] of (await loggedIn(CY)).kept) if (/fh_([ar]_|page)/.test(name)) visitor.kept.set(name, value)
+    const out = await visitor.send('/account', '/account/logout')
+    expect(out.location).toBe('/login?said=logged_out')
+    expect((await visitor.ask(out.location ?? '')).status).toBe(200)
+    expect((await visitor.ask('/account')).location).toBe('/login?next=%2Faccount')
+  })
+
+  it('with a form that is too old says so, and ends nothing', async () => {
+    const visitor = await loggedIn(CY)
+    const out = await visitor.ask('/account/logout', { form: { form: 'x'.repeat(43) } })
+    expect([out.status, tagIn(out.html, 'div', { role: 'alert' }) !== null]).toEqual([403, true])
+    expect((await visitor.ask('/account')).status).toBe(200)
   })
 
   it('everywhere ends all sessions of this person, and of nobody else', async () => {

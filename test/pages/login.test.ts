@@ -216,7 +216,7 @@ describe('a form', () => {
       expect([field, shown.status]).toEqual([field, 400])
       expect(tagIn(shown.html, 'input', { name: field })).toMatchObject({ 'aria-invalid': 'true' })
     }
-    for (const extra of ['surprise=1', 'username=second', 'cookie=true', '__proto__=1'])
+    for (const extra of ['surprise=1', 'constructor=1', 'username=second', 'cookie=true', '__proto__=1'])
       expect((await visitor.ask('/login', { raw: `${new URLSearchParams(sent)}&${extra}` })).status, extra).toBe(
         extra.startsWith('__') ? 303 : 400,
       )

@@ -103,6 +103,9 @@ export const en: Words = {
     lead: 'With this you show that the mails to this address reach you.',
     submit: 'Confirm',
     password: 'Choose a password for your account.',
+    of_account:
+      'This code is not of the registration in this browser: it gives an account that exists this address. Go on only if you asked for that.',
+    is_mine: 'I asked for it: confirm',
     again_title: 'No mail, or its link does not work any more?',
     again: 'Send another mail',
   },

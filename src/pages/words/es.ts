@@ -105,6 +105,9 @@ export const es: Words = {
     lead: 'Así muestras que los correos a esta dirección te llegan.',
     submit: 'Confirmar',
     password: 'Elige una contraseña para tu cuenta.',
+    of_account:
+      'Este código no es del registro de este navegador: da esta dirección a una cuenta que ya existe. Continúa solo si lo pediste tú.',
+    is_mine: 'Lo pedí yo: confirmar',
     again_title: '¿No llegó el correo o su enlace ya no funciona?',
     again: 'Enviar otro correo',
   },

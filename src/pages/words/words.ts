@@ -54,6 +54,8 @@ export type Words = {
     lead: string
     submit: string
     password: string
+    of_account: string
+    is_mine: string
     again_title: string
     again: string
   }
