@@ -21,7 +21,7 @@ export const ENGLISH: Language = {
 
 export const SPANISH: Language = {
   tag: 'es',
-  title: (code) => given?.problems[code][0] ?? ENGLISH.title(code),
+  title: (code) => given?.problems[code]?.[0] ?? ENGLISH.title(code),
   sentence: (english) => inSpanish(english) ?? english,
   // A message of ours is in the table; any other is zod's, which has its own Spanish.
   issue: (issue, body) =>
@@ -47,7 +47,7 @@ function compiled() {
   const codes = Object.keys(problemCatalogue) as (keyof typeof problemCatalogue)[]
   const { problems, sentences } = given ?? { problems: null, sentences: [] }
   const exact = new Map<string, string>(
-    codes.map((code) => [problemCatalogue[code][2], problems?.[code][1] ?? problemCatalogue[code][2]]),
+    codes.map((code) => [problemCatalogue[code][2], problems?.[code]?.[1] ?? problemCatalogue[code][2]]),
   )
   const patterns: Pattern[] = []
   for (const [english, spanish] of sentences) {
