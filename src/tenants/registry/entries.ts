@@ -27,6 +27,8 @@ export async function damageOf(config: Config, text: string | null, known: Entry
   // Signed with a key that is to go.
   if (!entry.signature.startsWith(`${config.ENCRYPTION_KEYS[0]?.id}.`)) return 'stale'
   const { signature: _, ...said } = entry
+  // Of a release that did not have the field.
+  if (Object.keys(known).some((field) => !Object.hasOwn(said, field))) return 'stale'
   const differs = Object.entries(said).some(
     ([field, value]) => JSON.stringify(value) !== JSON.stringify(known[field as keyof typeof known]),
   )
