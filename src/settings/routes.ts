@@ -84,7 +84,6 @@ logoRoutes.openapi(
     summary: 'Get the logo of the tenant',
     public: true,
     trips: 1,
-    attempts: 'logo',
     returns: { 200: null },
     files: Object.fromEntries(IMAGE_TYPES.map((type) => [type, FILE])),
     tagged: true,
