@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { Failure, WrongUsage } from './failure.ts'
-import { DEFAULT_URL, type Globals, isLoopback } from './options.ts'
+import { DATA, DEFAULT_URL, type Globals, isLoopback } from './options.ts'
 import { plain } from './output.ts'
 import { currentName, type Named, readProfile } from './profiles.ts'
 
@@ -50,9 +50,11 @@ export async function anyOperator(globals: Globals): Promise<Connection> {
   const given = ofEnvironment('FREEHOLD', globals)
   const url = globals.url ?? DEFAULT_URL
   if (given) return { url, setting: SETTING, tenant: null, credentials: given }
-  const profile = await chosenProfile(globals)
+  // Whoever names the folder of an `npm start` means that platform, and not the profile in use.
+  const isLocal = globals.data !== undefined && askedProfile(globals) === null
+  const profile = isLocal ? null : await chosenProfile(globals)
   if (profile) return ofProfile(profile)
-  return { url, setting: SETTING, tenant: null, credentials: await keptFor(url, globals.data) }
+  return { url, setting: SETTING, tenant: null, credentials: await keptFor(url, globals.data ?? DATA) }
 }
 
 /** Where calls of a user of a tenant go: by the environment, or a profile. `tenant` null: that of the profile. */

@@ -1,6 +1,6 @@
 import { OPTIONS } from '../dev/options.ts'
 import type { Command } from './command.ts'
-import type { Globals } from './options.ts'
+import { DATA, type Globals } from './options.ts'
 
 type Wanted = Globals & { port: string; fresh: boolean; verbose: boolean }
 
@@ -20,7 +20,7 @@ export function addDev(program: Command): void {
       '\n--data is the data folder, and --json prints one line when all is ready. Ctrl-C ends it; the data stays.',
     )
     .action(async (_, command: Command) => {
-      const { port, data, ...flags } = command.optsWithGlobals<Wanted>()
+      const { port, data = DATA, ...flags } = command.optsWithGlobals<Wanted>()
       const given = (['fresh', 'verbose', 'json'] as const).filter((name) => flags[name]).map((name) => `--${name}`)
       // Not in the package: see scripts/package/main.ts.
       const { startLocally } = await import('../dev/child.ts')

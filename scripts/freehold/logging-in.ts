@@ -89,9 +89,10 @@ async function logIn(options: Wanted): Promise<void> {
     { name, url, tenant, email, access_token: '', refresh_token: '', expires_at: 0, device_token: null },
     tokens,
   )
-  await withLock(name, () => writeProfile(profile))
-  // The session before would count against the user's limit until it ends by itself.
+  // The session before would count against the user's limit until it ends by itself. It ends before the new tokens are written: whoever
+  // renews an old token reads the profile, and would end the new session.
   if (known) await endSession(known).catch(() => undefined)
+  await withLock(name, () => writeProfile(profile))
   const inUse = await currentName()
   if (inUse === null) await useProfile(name)
   const facts = { profile: name, url, tenant, email, is_current: (inUse ?? name) === name }

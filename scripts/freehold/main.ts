@@ -4,9 +4,9 @@ import { paint, plain, printJson, tell } from './output.ts'
 import { commandLine, isForMachines } from './program.ts'
 import { run } from './run.ts'
 
-// A closed pipe (`| head`) is not a failure.
-for (const stream of [process.stdout, process.stderr])
-  stream.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1))
+// A closed pipe (`| head`) is not a failure, and makes no success of one. Without a reader of stderr the work goes on.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? (process.exitCode ?? 0) : 1))
+process.stderr.on('error', () => undefined)
 
 const program = commandLine()
 

@@ -36,7 +36,9 @@ const addressOf = async (options: Globals, name: string | undefined) =>
 /** The address of the first page. What is no web address is not given to a program that opens anything. */
 function pageOf(address: string): string {
   const url = URL.canParse(address) ? new URL('/', address) : null
-  if (!url || !/^https?:$/.test(url.protocol)) throw new Failure(`${plain(address)} is not the address of a page.`)
+  // The host comes from an answer, and a shell of Windows reads more than a name.
+  if (!url || !/^https?:$/.test(url.protocol) || !/^[a-z0-9.:[\]-]+$/.test(url.host))
+    throw new Failure(`${plain(address)} is not the address of a page.`)
   return url.href
 }
 

@@ -6,7 +6,10 @@ import { Failure } from './failure.ts'
 import { profileName } from './profiles.ts'
 
 /** `url` and `profile` only where they were given: where calls go is decided by credentials.ts. */
-export type Globals = { url?: string; profile?: string; insecure?: boolean; json?: boolean; data: string }
+export type Globals = { url?: string; profile?: string; insecure?: boolean; json?: boolean; data?: string }
+
+/** Where `npm start` keeps its credentials, unless --data says. */
+export const DATA = '.freehold'
 
 export const DEFAULT_URL = 'http://localhost:8787'
 
@@ -25,7 +28,10 @@ export function addGlobals(program: Command): void {
     )
     .option('--insecure', 'allow http:// to a host that is not this machine, where the network can read passwords and tokens')
     .option('--json', 'print one JSON document on stdout and nothing else; for a failure, its problem document')
-    .option('--data <dir>', 'where a local `npm start` keeps credentials.json', '.freehold')
+    .option(
+      '--data <dir>',
+      `where a local \`npm start\` keeps credentials.json; given, no profile in use counts; default: ${DATA}`,
+    )
 }
 
 /** A parser of whole numbers within bounds. */

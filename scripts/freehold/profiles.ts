@@ -30,8 +30,11 @@ export type Profile = z.infer<typeof Profile>
 export type Named = Profile & { name: string }
 
 const NAME = /^[a-z0-9][a-z0-9-]{0,31}$/
-/** A lock that is older was left by a process that was killed: an exchange of tokens takes 30 s at most. */
-const STALE_MS = 60_000
+/**
+ * A lock that is older was left by a process that was killed: an exchange of tokens takes 30 s at most. Less than the minute in which the
+ * platform gives the same tokens for the same refresh token, so that whoever comes next loses nothing.
+ */
+const STALE_MS = 35_000
 const LOOK_MS = 25
 
 /** The folder of the CLI's files: that of the XDG Base Directory Specification; of Windows, %APPDATA%. */
@@ -113,7 +116,7 @@ export async function withLock<T>(name: string, work: () => Promise<T>): Promise
     await handle?.close()
     if (handle) break
     const made = await stat(file).catch(orNull)
-    // Two that remove it at once do no harm: within a minute the platform gives the same tokens for the same refresh token.
+    // Two that remove it at once do no harm, for the same reason.
     if (made && Date.now() - made.mtimeMs > STALE_MS) await rm(file, { force: true })
     else await pause(LOOK_MS)
   }

@@ -85,6 +85,10 @@ function assignment(all: Settings, text: string): [string, unknown] {
     if (!Array.isArray(parsed)) throw wrong('a list as JSON, such as ["a","b"]')
     return [name, parsed]
   }
+  if (typeof now === 'object' && now !== null) {
+    if (typeof parsed !== 'object') throw wrong('an object as JSON, such as {"login":"https://app.example.com/login"}')
+    return [name, parsed]
+  }
   // Of one that is null now nothing says what it takes: a number is a number, anything else a text.
   if (now === null && typeof parsed === 'number') return [name, parsed]
   return [name, typeof parsed === 'string' ? parsed : value]
@@ -98,5 +102,7 @@ function json(text: string): unknown {
   }
 }
 
-const inWords = (value: unknown) =>
-  Array.isArray(value) ? (value.length ? value.map(String).join(' ') : 'none') : value === null ? 'null' : String(value)
+function inWords(value: unknown): string {
+  if (Array.isArray(value)) return value.length ? value.map(String).join(' ') : 'none'
+  return typeof value === 'object' && value !== null ? JSON.stringify(value) : String(value)
+}

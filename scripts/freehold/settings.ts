@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ConfigError, parseSettings } from '../../src/kernel/config.ts'
 import { Failure } from './failure.ts'
-import { type Globals, requireEncryption } from './options.ts'
+import { DATA, type Globals, requireEncryption } from './options.ts'
 
 /** Settings that the Worker requires, and a command only if it says so. */
 type Extra = 'MASTER_READER_URL' | 'OWNER_KEYS'
@@ -41,7 +41,7 @@ export function settings(options: Pick<Globals, 'insecure'>, needs: Extra[], giv
 export async function localSettings(options: Globals) {
   const { MASTER_DATABASE_URL, ENCRYPTION_KEYS } = process.env
   if (MASTER_DATABASE_URL || ENCRYPTION_KEYS) return settings(options, ['OWNER_KEYS'])
-  const file = join(options.data, 'worker.env')
+  const file = join(options.data ?? DATA, 'worker.env')
   const text = await readFile(file, 'utf8').catch(() => null)
   if (text === null)
     throw new Failure(

@@ -236,8 +236,8 @@ export function parseSettings(env: Record<string, unknown>): Config {
   )
   const parsed = EnvironmentSettings.safeParse(given)
   if (parsed.success) return parsed.data
-  const issues = Map.groupBy(parsed.error.issues, (issue) => String(issue.path[0]))
-  const sentences = [...issues].map(([name, [first]]) => `${name} ${given[name] === undefined ? 'is not set' : first?.message}`)
+  const issues = new Map(parsed.error.issues.toReversed().map(({ path, message }) => [String(path[0]), message]))
+  const sentences = [...issues].reverse().map(([name, wrong]) => `${name} ${given[name] === undefined ? 'is not set' : wrong}`)
   throw new ConfigError(`Wrong settings: ${sentences.join('; ')}.`)
 }
 

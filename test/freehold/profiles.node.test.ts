@@ -85,6 +85,13 @@ describe('login', () => {
     expect((await asked(kept('ada').access_token)).status).toBe(200)
   })
 
+  test('again after the access token ended does not end the session that it opens', async () => {
+    await logIn('ada')
+    change('ada', { expires_at: 0 })
+    expect((await run(['login', '--password-stdin'], { stdin: OPERATOR.password })).code).toBe(0)
+    expect((await asked(kept('ada').access_token)).status).toBe(200)
+  })
+
   test.for<[string, string[]]>([
     ['a platform over the network without encryption', ['--url', 'http://192.0.2.1:8787']],
     ['nobody, where there is no terminal to ask on', ['--url', 'https://freehold.invalid']],
