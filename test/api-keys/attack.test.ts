@@ -2,6 +2,7 @@
 import { exports } from 'cloudflare:workers'
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
+import { PNG } from '../settings/images.ts'
 import { call, operatorToken } from '../support/people.ts'
 import { expectProblem, pointers } from '../support/refusal.ts'
 import { type KeyCast, keyCast } from './cast.ts'
@@ -79,7 +80,8 @@ const knock = ({ method, path, type, body }: Route, key: { key: string }) => {
   }
   const url = `${path}${asked[path] ?? ''}`
   const whole = typeof body === 'object' ? { ...body, ...BESIDE[path] } : body
-  const sent = whole === undefined ? {} : { raw: JSON.stringify(whole), headers: { 'Content-Type': type } }
+  const raw = type.startsWith('image/') ? PNG : JSON.stringify(whole)
+  const sent = whole === undefined ? {} : { raw, headers: { 'Content-Type': type } }
   return call('key-attack', `/api/v1${url}`, { method, token: key.key, ...sent })
 }
 

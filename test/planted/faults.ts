@@ -775,9 +775,9 @@ export const FAULTS: Fault[] = [
   },
   {
     name: 'whoever asks whether the Worker is ready queries the master',
-    file: 'src/http/ready.ts',
-    text: 'while (!isWithin(FRESH_MS, mine.at)) {',
-    becomes: 'while (true) {',
+    file: 'src/http/shared.ts',
+    text: 'if (isWithin(ASKING_MS, shared.asking_since)) {',
+    becomes: 'if (false) {',
     noticed: ['test/http/refusal-limits.test.ts', 'asks once for twenty at once'],
   },
   {
