@@ -10,8 +10,8 @@ import { temporaryFolder } from '../../scripts/local-neon/temporary-folder.ts'
 import { ROOT } from '../house/sources.ts'
 import { FAULTS, type Fault } from './faults.ts'
 
-// Each is a Postgres, a workerd and a Vitest.
-vi.setConfig({ maxConcurrency: 2 })
+// Each is a Postgres, a workerd and a Vitest; and a fault may be noticed by a test that runs out of its own time.
+vi.setConfig({ maxConcurrency: 2, testTimeout: 300_000 })
 
 type Ran = { file: string; name: string; status: string; messages: string[] }
 
