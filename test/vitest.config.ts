@@ -89,8 +89,6 @@ export default defineConfig({
       ? ['default', ['json', { outputFile: process.env.TEST_REPORT ?? `${root}.wrangler/tests.json` }]]
       : ['default'],
     maxWorkers: 2,
-    // A machine that is busy elsewhere must not decide a run; a test that fails twice has failed.
-    retry: process.env.CI ? 1 : 0,
     projects: [
       inNode('node', ['test/**/*.node.test.ts'], SLOW),
       inOneIsolate(inWorker('worker', ['test/**/*.test.ts'], ['test/**/*.node.test.ts', 'test/faults/**'])),

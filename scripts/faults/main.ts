@@ -44,7 +44,8 @@ function run({ name, projects, files }: Run): Promise<number> {
   return new Promise((done, fail) => child.once('error', fail).once('close', (code) => done(code ?? 1)))
 }
 
-type Sums = { numPassedTests: number; numFailedTests: number }
+/** What is used of vitest's report in JSON. */
+type Report = { numPassedTests: number; numFailedTests: number; testResults: { name: string; status: string }[] }
 
 const waiting = [...RUNS]
 const codes: number[] = []
@@ -54,10 +55,14 @@ async function drive() {
 await Promise.all(Array.from({ length: AT_ONCE }, drive))
 if (process.env.CI) {
   const reports = await Promise.all(
-    RUNS.map(async ({ name }) => JSON.parse(await readFile(reportOf(name), 'utf8').catch(() => '{}')) as Partial<Sums>),
+    RUNS.map(async ({ name }) => JSON.parse(await readFile(reportOf(name), 'utf8').catch(() => '{}')) as Partial<Report>),
   )
-  const sum = (name: keyof Sums) => reports.reduce((total, report) => total + (report[name] ?? 0), 0)
-  const sums: Sums = { numPassedTests: sum('numPassedTests'), numFailedTests: sum('numFailedTests') }
-  await writeFile(REPORT, JSON.stringify(sums))
+  const sum = (name: 'numPassedTests' | 'numFailedTests') => reports.reduce((total, report) => total + (report[name] ?? 0), 0)
+  const all: Report = {
+    numPassedTests: sum('numPassedTests'),
+    numFailedTests: sum('numFailedTests'),
+    testResults: reports.flatMap(({ testResults = [] }) => testResults.map(({ name, status }) => ({ name, status }))),
+  }
+  await writeFile(REPORT, JSON.stringify(all))
 }
 process.exitCode = Math.max(...codes)
