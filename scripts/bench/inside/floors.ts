@@ -31,8 +31,11 @@ const FLOORS = [
       update freehold.refresh_tokens l set used_at = now(), successor_hash = sha256(l.token_hash)
       where l.session_id = (credential ->> 'session_id')::uuid and l.used_at is null
       returning l.token_hash into used;
-      insert into freehold.refresh_tokens (token_hash, session_id, expires_at)
-      values (sha256(used), (credential ->> 'session_id')::uuid, now() + interval '1 day');
+      -- Another connection that asks for the same session may have been first.
+      if used is not null then
+        insert into freehold.refresh_tokens (token_hash, session_id, expires_at)
+        values (sha256(used), (credential ->> 'session_id')::uuid, now() + interval '1 day');
+      end if;
       update freehold.sessions s set last_active_at = now() where s.id = (credential ->> 'session_id')::uuid;
       return '{}'; end`,
   ),

@@ -12,7 +12,7 @@ import worker from '../../../src/index.ts'
 import { configOf } from '../../../src/kernel/config.ts'
 import { makeCtx } from '../../../src/kernel/context.ts'
 import { batch, useSqlUrl } from '../../../src/kernel/db.ts'
-import { sign, verify } from '../../../src/kernel/token.ts'
+import { lifetimeOf, sign, verify } from '../../../src/kernel/token.ts'
 import { digest, newHashParameters } from '../../../src/passwords/hash.ts'
 import { advance, begin } from '../../../src/tenants/migration/fleet.ts'
 import { stepNames } from '../../../src/tenants/provisioning/steps.ts'
@@ -34,6 +34,7 @@ export class Empty extends WorkflowEntrypoint {
 let subject
 
 const bare = new Hono()
+bare.onError((error, c) => c.text(String(error.cause ?? error), 500))
 
 bare.get('/bench/bare', (c) => c.json({ status: 'ok' }))
 
@@ -86,7 +87,8 @@ bare.get('/bench/verify', async (c) => {
 /** Signs tokens that were never verified before. */
 bare.post('/bench/tokens', async (c) => {
   const { bearer, realm } = { ...subject, bearer: subject.bearer ?? (await verify(subject.realm, subject.token)) }
-  const signed = (n) => sign(realm, { sub: bearer.user_id, sid: bearer.session_id, jti: String(n) }, 900)
+  const about = { sub: bearer.user_id, sid: bearer.session_id, client_id: 'bench', ...lifetimeOf(15) }
+  const signed = (n) => sign(realm, { ...about, jti: String(n) })
   subject.fresh = await Promise.all(Array.from({ length: Number(c.req.query('count')) }, (_, n) => signed(n)))
   return c.json({ status: 'ok' })
 })
