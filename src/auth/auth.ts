@@ -47,6 +47,7 @@ export type Claims = {
   role: string
   roles: string[]
   permissions: string[]
+  /** Methods of RFC 8176, with a space between them. */
   amr: string
   auth_time: number
   access_minutes: number
@@ -122,7 +123,7 @@ export async function tokensOf(ctx: Ctx, { claims, refresh_token, device_token }
     tenant: ctx.realm.subdomain,
     trace: ctx.request.trace_id,
     auth_time,
-    amr: [amr],
+    amr: amr.split(' '),
   }
   const access_token = await sign(ctx.realm, payload)
   return {

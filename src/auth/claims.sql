@@ -30,7 +30,7 @@ begin
     'client_id', coalesce(s.client_id, 'freehold'),
     'audience', audience,
     'amr', s.amr,
-    'auth_time', floor(extract(epoch from s.created_at)),
+    'auth_time', floor(extract(epoch from coalesce(s.authenticated_at, s.created_at))),
     'access_minutes', t.access_minutes,
     'session_expires_at', s.expires_at,
     'must_change_password', access.must_change(u, t),

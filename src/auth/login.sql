@@ -84,7 +84,6 @@ declare
   t freehold.tenant := access.check_system(tenant_id, system_key);
   u freehold.users := access.finish_attempt(t, attempt, digest);
   a freehold.login_attempts;
-  s freehold.sessions;
   why text;
 begin
   select * into a from freehold.login_attempts x where x.id = attempt;
@@ -107,49 +106,13 @@ begin
     );
   end if;
   perform access.set_audit_actor(u.id, u.username, request);
-  if not access.has_role(u.id) then
-    perform access.record(
-      'LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', 'no_role'), 10
-    );
-    return jsonb_build_object('outcome', 'no_role');
-  end if;
-  -- The password was right, so that this tells a stranger nothing.
-  if u.must_change_password and access.first_password_expiry(u.id, t) <= now() then
-    perform access.record(
-      'LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', 'first_password_expired'), 20
-    );
-    return jsonb_build_object('outcome', 'first_password_expired');
-  end if;
-  if not access.is_audience(audience) then
-    perform access.record(
-      'LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', 'unknown_audience'), 10
-    );
-    return jsonb_build_object('outcome', 'unknown_audience');
-  end if;
   if renewed is not null then
     update freehold.passwords p set password_hash = renewed
     where p.user_id = u.id and p.replaced_at is null and p.password_hash = access.stored_hash(a.hash_parameters, digest);
   end if;
-  begin
-    s := access.open_session(u, t, refresh_hash, request, former, client);
-  -- Nothing of it is left, and the attempt stays finished: who was let in once is no failure.
-  exception when sqlstate 'FH409' then
-    get stacked diagnostics why = pg_exception_detail;
-    perform access.note_active_places(t);
-    perform access.record(
-      'LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', 'limit_reached'), 10
-    );
-    return jsonb_build_object('outcome', 'limit_reached', 'said', why);
-  end;
-  return jsonb_build_object(
-    'outcome', 'ok',
-    'claims', access.token_claims(u, s, t, audience),
-    'device_token', access.device_token(
-      t,
-      u.id,
-      coalesce(substring(a.guard from '^device:[^:]+:(.+)$')::uuid, gen_random_uuid()),
-      floor(extract(epoch from now()))::bigint
-    )
+  return access.enter(
+    u, t, refresh_hash, request, former, client, audience, 'pwd', 1,
+    substring(a.guard from '^device:[^:]+:(.+)$')::uuid
   );
 end $$;
 
