@@ -1,66 +1,60 @@
-import { Client } from 'pg'
+import type { Client } from 'pg'
 import type { Finding, Measure } from '../finding.ts'
-import { ask, load } from '../load.ts'
-import { familyCpuMs, parentOf } from '../proc.ts'
+import { makeInside } from '../inside/tenant.ts'
+import { familyCpuMs } from '../proc.ts'
 import { differences, inTurns, spread } from '../samples.ts'
 
-const LINES = 16
-const COUNT = 160
+const SUBDOMAIN = 'limited'
+const ROWS = 1_000
 
-/** CPU of Postgres of requests that create something, in a tenant whose plan limits that and in the same tenant without a limit. */
+/** One statement for each user, as a request has, in one call. Nothing stays. */
+const WORK = `do $$ begin
+  for n in 1..${ROWS} loop
+    insert into freehold.users (id, username, email) values (gen_random_uuid(), 'limit-' || n, 'limit-' || n || '@bench.test');
+  end loop;
+  raise exception 'done';
+end $$`
+
+/** CPU of Postgres for each user that is made, in a tenant whose plan limits users and in the same tenant without a limit. */
 export const limits: Measure = {
   name: 'limits',
-  async run({ main, tenant, quick, ...stage }) {
-    const operator = { Authorization: `Bearer ${await stage.operatorToken()}` }
-    const headers = { Authorization: `Bearer ${await stage.signIn()}` }
-    const set = (limits: Record<string, number | boolean | null>) =>
-      ask(main.at(null, `/platform/v1/tenants/${tenant.id}`, { method: 'PATCH', headers: operator, body: { limits } }))
-    const superuser = new Client({ connectionString: stage.stack.neon.postgresUrl })
-    await superuser.connect()
+  async run(stage) {
+    const owner = await (await makeInside(stage, SUBDOMAIN)).connect('owner')
     try {
-      const { rows } = await superuser.query<{ pid: number }>('select pg_backend_pid() as pid')
-      const postmaster = await parentOf(rows[0]?.pid ?? 0)
-      let made = 0
-      const users = () =>
-        load(COUNT, LINES, () =>
-          main.at(tenant.subdomain, '/api/v1/users', { headers, body: { email: `limit-${made++}@bench.test` } }),
-        )
-      const documents = () =>
-        load(COUNT, LINES, () => main.at(tenant.subdomain, '/api/v1/usage/documents', { headers, body: {} }))
-      const cost = (limited: Record<string, number | boolean | null>, work: () => Promise<unknown>) => async () => {
-        await set(limited)
-        const before = await familyCpuMs(postmaster)
-        await work()
-        return ((await familyCpuMs(postmaster)) - before) / COUNT
+      const { rows } = await owner.query<{ pid: number }>('select pg_backend_pid() as pid')
+      const pid = rows[0]?.pid ?? 0
+      const cost = (most: number | null) => async () => {
+        await setLimit(owner, most)
+        const before = await familyCpuMs(pid)
+        await owner.query(WORK).catch((error: Error) => {
+          if (error.message !== 'done') throw error
+        })
+        return ((await familyCpuMs(pid)) - before) / ROWS
       }
-      const none = { max_users: null, max_documents: null, limit_documents: null }
-      const most = { max_users: 1_000_000, max_documents: 1_000_000, limit_documents: true }
-      const things = {
-        users: cost(none, users),
-        limitedUsers: cost(most, users),
-        documents: cost(none, documents),
-        limitedDocuments: cost(most, documents),
-      }
+      const things = { limited: cost(1_000_000), unlimited: cost(null) }
       await inTurns(2, things)
-      const took = await inTurns(quick ? 4 : 12, things)
-      const finding = (title: string, limited: number[], unlimited: number[]): Finding => ({
-        title: `${title} with a limit - without, CPU of Postgres`,
-        value: differences(limited, unlimited),
+      const took = await inTurns(stage.quick ? 6 : 20, things)
+      const finding: Finding = {
+        title: 'A user made with a limit - without, CPU of Postgres',
+        value: differences(took.limited, took.unlimited),
         unit: 'ms',
         goal: 0.1,
         parts: [
-          { label: 'with a limit', value: spread(limited), unit: 'ms' },
-          { label: 'without', value: spread(unlimited), unit: 'ms' },
+          { label: 'with a limit', value: spread(took.limited), unit: 'ms' },
+          { label: 'without', value: spread(took.unlimited), unit: 'ms' },
         ],
-        note: `CPU of all processes of the cluster for each request, over ${LINES} connections. Nobody reaches the limit.`,
-      })
-      return [
-        finding('POST /users', took.limitedUsers, took.users),
-        finding('POST /usage/documents', took.limitedDocuments, took.documents),
-      ]
+        note: `CPU of one backend for each of ${ROWS.toLocaleString('en')} inserts in one transaction, triggers included. Nobody reaches the limit.`,
+      }
+      return [finding]
     } finally {
-      await set({ max_users: null, max_documents: null, limit_documents: null })
-      await superuser.end()
+      await owner.end()
     }
   },
+}
+
+async function setLimit(owner: Client, max_users: number | null): Promise<void> {
+  await owner.query('begin')
+  await owner.query('set local role freehold_owner')
+  await owner.query('select access.set_limits($1)', [JSON.stringify({ max_users })])
+  await owner.query('commit')
 }
