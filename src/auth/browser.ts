@@ -28,7 +28,13 @@ const SESSION_SECONDS = 30 * 86_400
 export async function cookiesOf(ctx: Ctx, entered: Entered): Promise<{ answer: Answer; cookies: string[] }> {
   const { claims, refresh_token, device_token } = entered
   const { user_id: account, session_id: sid, proof, access_minutes, auth_time, amr, session_expires_at } = claims
-  const payload = { tenant: ctx.realm.subdomain, trace: ctx.request.trace_id, auth_time, amr: amr.split(' '), ...passwordOf(claims) }
+  const payload = {
+    tenant: ctx.realm.subdomain,
+    trace: ctx.request.trace_id,
+    auth_time,
+    amr: amr.split(' '),
+    ...passwordOf(claims),
+  }
   const { iat, exp } = lifetimeOf(access_minutes, session_expires_at)
   const seconds = exp - iat
   const token = await sign(ctx.realm, { iat, exp, sub: account, sid, proof, client_id: FIRST_PARTY, ...payload })

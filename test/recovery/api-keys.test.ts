@@ -174,7 +174,7 @@ it('a rotation and a reset that has locked the user do not wait for each other',
 it('a reset and the counting of uses lock keys in one order', async () => {
   const who = await holder('kay')
   // Whoever locked the keys as they were made would not begin with the first by id.
-  let ids: string[]
+  let ids: [string, string]
   do {
     await here.realm.asOwner(sql`delete from freehold.api_keys where user_id = ${who.id}`)
     ids = [(await here.made(['unit:read'], {}, who.token)).id, (await here.made(['unit:read'], {}, who.token)).id]
