@@ -8,7 +8,7 @@
 --   alters table freehold.sessions
 --   alters table freehold.tenant
 -- Definitions:
---   creates 54 objects
+--   creates 55 objects
 --   replaces function access.admit
 --   replaces function access.before_api_key
 --   replaces function access.before_tenant
@@ -92,6 +92,10 @@ CREATE TABLE "freehold"."logo" (
 --> statement-breakpoint
 ALTER TABLE "freehold"."sessions" ADD COLUMN "client_id" text;
 --> statement-breakpoint
+ALTER TABLE "freehold"."sessions" ADD COLUMN "aal" integer DEFAULT 1 NOT NULL;
+--> statement-breakpoint
+ALTER TABLE "freehold"."sessions" ADD COLUMN "authenticated_at" timestamp with time zone;
+--> statement-breakpoint
 ALTER TABLE "freehold"."tenant" ADD COLUMN "writes_closed_by" integer;
 --> statement-breakpoint
 ALTER TABLE "freehold"."tenant" ADD COLUMN "licensed_until" timestamp with time zone;
@@ -121,6 +125,8 @@ CREATE INDEX "session_places_free" ON "access"."session_places" USING btree ("fr
 CREATE INDEX "api_keys_ends" ON "freehold"."api_keys" USING btree ("expires_at") WHERE "freehold"."api_keys"."revoked_at" is null;
 --> statement-breakpoint
 CREATE INDEX "mails_created" ON "freehold"."mails" USING btree ("created_at");
+--> statement-breakpoint
+ALTER TABLE "freehold"."sessions" ADD CONSTRAINT "sessions_aal" CHECK ("freehold"."sessions"."aal" in (1, 2));
 --> statement-breakpoint
 ALTER TABLE "freehold"."tenant" ADD CONSTRAINT "tenant_origins" CHECK (cardinality("freehold"."tenant"."origins") <= 50 and octet_length(array_to_string("freehold"."tenant"."origins", '')) <= 12750);
 --> statement-breakpoint
@@ -605,7 +611,7 @@ begin
     'client_id', coalesce(s.client_id, 'freehold'),
     'audience', audience,
     'amr', s.amr,
-    'auth_time', floor(extract(epoch from s.created_at)),
+    'auth_time', floor(extract(epoch from coalesce(s.authenticated_at, s.created_at))),
     'access_minutes', t.access_minutes,
     'session_expires_at', s.expires_at,
     'must_change_password', access.must_change(u, t),
@@ -685,7 +691,6 @@ declare
   t freehold.tenant := access.check_system(tenant_id, system_key);
   u freehold.users := access.finish_attempt(t, attempt, digest);
   a freehold.login_attempts;
-  s freehold.sessions;
   why text;
 begin
   select * into a from freehold.login_attempts x where x.id = attempt;
@@ -708,49 +713,13 @@ begin
     );
   end if;
   perform access.set_audit_actor(u.id, u.username, request);
-  if not access.has_role(u.id) then
-    perform access.record(
-      'LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', 'no_role'), 10
-    );
-    return jsonb_build_object('outcome', 'no_role');
-  end if;
-  -- The password was right, so that this tells a stranger nothing.
-  if u.must_change_password and access.first_password_expiry(u.id, t) <= now() then
-    perform access.record(
-      'LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', 'first_password_expired'), 20
-    );
-    return jsonb_build_object('outcome', 'first_password_expired');
-  end if;
-  if not access.is_audience(audience) then
-    perform access.record(
-      'LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', 'unknown_audience'), 10
-    );
-    return jsonb_build_object('outcome', 'unknown_audience');
-  end if;
   if renewed is not null then
     update freehold.passwords p set password_hash = renewed
     where p.user_id = u.id and p.replaced_at is null and p.password_hash = access.stored_hash(a.hash_parameters, digest);
   end if;
-  begin
-    s := access.open_session(u, t, refresh_hash, request, former, client);
-  -- Nothing of it is left, and the attempt stays finished: who was let in once is no failure.
-  exception when sqlstate 'FH409' then
-    get stacked diagnostics why = pg_exception_detail;
-    perform access.note_active_places(t);
-    perform access.record(
-      'LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', 'limit_reached'), 10
-    );
-    return jsonb_build_object('outcome', 'limit_reached', 'said', why);
-  end;
-  return jsonb_build_object(
-    'outcome', 'ok',
-    'claims', access.token_claims(u, s, t, audience),
-    'device_token', access.device_token(
-      t,
-      u.id,
-      coalesce(substring(a.guard from '^device:[^:]+:(.+)$')::uuid, gen_random_uuid()),
-      floor(extract(epoch from now()))::bigint
-    )
+  return access.enter(
+    u, t, refresh_hash, request, former, client, audience, 'pwd', 1,
+    substring(a.guard from '^device:[^:]+:(.+)$')::uuid
   );
 end $$;
 --> statement-breakpoint
@@ -807,14 +776,69 @@ begin
   );
 end $$;
 --> statement-breakpoint
--- The session, with its first refresh token. `former` and `client` are as for access.finish_login. Raises FH409 limit_reached.
+-- Lets somebody in who proved to be `u` by the methods `amr` (RFC 8176, with a space between them), which are `aal`
+-- factors: {outcome: ok, claims, device_token}, or {outcome: no_role | first_password_expired | unknown_audience}, or
+-- {outcome: limit_reached, said}. The caller has locked the user's row and set the actor of the audit. `former`, `client`
+-- and `audience` are as for access.finish_login. `device` is the one that the login is from; null: one that is not known.
+create or replace function access.enter(
+  u freehold.users,
+  t freehold.tenant,
+  refresh_hash bytea,
+  request jsonb,
+  former jsonb,
+  client text,
+  audience text,
+  amr text,
+  aal integer,
+  device uuid
+) returns jsonb
+language plpgsql volatile set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+declare
+  s freehold.sessions;
+  why text := case
+    when not access.has_role(u.id) then 'no_role'
+    -- Who got this far knows the password, so that this tells a stranger nothing.
+    when u.must_change_password and access.first_password_expiry(u.id, t) <= now() then 'first_password_expired'
+    when not access.is_audience(audience) then 'unknown_audience'
+  end;
+begin
+  if why is not null then
+    perform access.record(
+      'LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', why),
+      case why when 'first_password_expired' then 20 else 10 end
+    );
+    return jsonb_build_object('outcome', why);
+  end if;
+  begin
+    s := access.open_session(u, t, refresh_hash, request, former, client, amr, aal);
+  -- Nothing of it is left, and the attempt stays finished: who was let in once is no failure.
+  exception when sqlstate 'FH409' then
+    get stacked diagnostics why = pg_exception_detail;
+    perform access.note_active_places(t);
+    perform access.record(
+      'LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', 'limit_reached'), 10
+    );
+    return jsonb_build_object('outcome', 'limit_reached', 'said', why);
+  end;
+  return jsonb_build_object(
+    'outcome', 'ok',
+    'claims', access.token_claims(u, s, t, audience),
+    'device_token', access.device_token(
+      t, u.id, coalesce(device, gen_random_uuid()), floor(extract(epoch from now()))::bigint
+    )
+  );
+end $$;
+--> statement-breakpoint
+-- The session, with its first refresh token. The arguments are as for access.enter. Raises FH409 limit_reached.
 create or replace function access.open_session(
   u freehold.users,
   t freehold.tenant,
   refresh_hash bytea,
   request jsonb,
   former jsonb,
-  client text
+  client text,
+  amr text,
+  aal integer
 ) returns freehold.sessions
 language plpgsql volatile set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
 declare
@@ -827,7 +851,7 @@ begin
       and x.ended_at is null
       and x.id = (select l.session_id from freehold.refresh_tokens l where l.token_hash = (former ->> u.id::text)::bytea);
   end if;
-  insert into freehold.sessions (id, user_id, device, address, city, country, client_id, expires_at)
+  insert into freehold.sessions (id, user_id, device, address, city, country, client_id, amr, aal, expires_at)
   values (
     gen_random_uuid(),
     u.id,
@@ -836,6 +860,8 @@ begin
     left(request ->> 'city', 120),
     left(request ->> 'country', 2),
     left(client, 255),
+    amr,
+    aal,
     now() + make_interval(days => t.session_days)
   )
   returning * into s;
@@ -1776,6 +1802,7 @@ revoke execute
     access.counted_now(text),
     access.earlier_users(),
     access.end_idle_sessions(),
+    access.enter(freehold.users,freehold.tenant,bytea,jsonb,jsonb,text,text,text,integer,uuid),
     access.finish_login(uuid,text,uuid,text,text,bytea,jsonb,jsonb,text,text),
     access.finish_login_with_rehash(uuid,text,uuid,text,text,text,bytea,jsonb,jsonb,text,text),
     access.introspect(uuid,text,text,text,uuid,text),
@@ -1790,7 +1817,7 @@ revoke execute
     access.make_session_places(integer),
     access.must_be_licensed(),
     access.note_active_places(freehold.tenant),
-    access.open_session(freehold.users,freehold.tenant,bytea,jsonb,jsonb,text),
+    access.open_session(freehold.users,freehold.tenant,bytea,jsonb,jsonb,text,text,integer),
     access.origins(uuid),
     access.refresh(uuid,text,bytea,bytea,jsonb,bytea,text,text),
     access.refuse_session(integer),
