@@ -2,7 +2,7 @@
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { addPerson, type Inside, inside } from '../support/inside.ts'
-import { mailsTo } from '../support/mails.ts'
+import { linksTo, mailsTo } from '../support/mails.ts'
 import { copyTenant } from '../support/tenants.ts'
 import { hiddenIn, newVisitor, tagIn, textOf } from '../support/visitors.ts'
 
@@ -23,11 +23,11 @@ beforeAll(async () => {
 const BO = 'bo@pages-mails.test'
 const set = (token: string | null | undefined, new_password = NEW) => ({ token: token ?? '', new_password })
 
-/** Asks for a link on the page, and gives the code of the mail. */
+/** Asks for a link on the page, and gives the code of the mail: of those with a code, this one. */
 async function codeFor(email: string, count: number): Promise<string> {
   const asked = await newVisitor(AT).send('/reset-password?step=ask', '/reset-password', { email })
   expect([asked.status, asked.location]).toEqual([303, '/reset-password?said=mail_sent'])
-  return (await mailsTo(email, count)).at(-1)?.token ?? ''
+  return (await linksTo(email, count)).at(-1) ?? ''
 }
 
 describe('a forgotten password', () => {
@@ -58,7 +58,7 @@ describe('a forgotten password', () => {
     const visitor = newVisitor(AT)
     const form = hiddenIn((await visitor.ask('/reset-password')).html, '/reset-password/confirm')
     await newVisitor(OTHER).send('/reset-password', '/reset-password', { email: 'bo@pages-other.test' })
-    const foreign = (await mailsTo('bo@pages-other.test')).at(-1)?.token
+    const foreign = (await linksTo('bo@pages-other.test')).at(-1)
     const refuse = async (wrong: string | null | undefined) => {
       const shown = await visitor.ask('/reset-password/confirm', { form: { ...form, ...set(wrong) } })
       expect([wrong?.slice(0, 40), shown.status]).toEqual([wrong?.slice(0, 40), 400])

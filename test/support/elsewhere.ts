@@ -2,6 +2,8 @@ import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { vi } from 'vitest'
 import { app } from '../../src/app.ts'
+import { platformRealm } from '../../src/tenants/registry/registry.ts'
+import { settings } from './databases.ts'
 import type { Heard } from './knock.ts'
 import { invoke } from './production.ts'
 
@@ -15,9 +17,15 @@ export const PRODUCTION = {
   PASSWORD_HASH_ITERATIONS: '',
 }
 
-/** A request of the Worker as it would answer with other bindings or settings. It remembers what it knew with those of the tests. */
-export const knockElsewhere = (changed: Record<string, unknown>, url: string, init: RequestInit = {}): Promise<Heard> =>
-  knockAt(app, changed, url, init)
+/**
+ * A request of the Worker as it would answer with other bindings or settings. It remembers what it knew with those of the tests, and
+ * afterwards knows the platform by those again: for ten seconds it would take its tokens for another's, also in the file that comes next.
+ */
+export async function knockElsewhere(changed: Record<string, unknown>, url: string, init: RequestInit = {}): Promise<Heard> {
+  const heard = await knockAt(app, changed, url, init)
+  if ('BASE_URL' in changed) await platformRealm({ config: settings(), meter: { master: 0 } }, true)
+  return heard
+}
 
 /** The Worker with other bindings or settings from its start on, in an isolate of its own. */
 export async function openElsewhere(changed: Record<string, unknown>) {

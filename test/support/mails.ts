@@ -20,11 +20,18 @@ export async function mailboxOf(to: string): Promise<Received[]> {
 }
 
 /** Waits until so many are there for an address (5 s at most), and gives them, oldest first. */
-export async function mailsTo(to: string, count = 1): Promise<Received[]> {
-  for (const until = Date.now() + 5_000; ; await new Promise((done) => setTimeout(done, 50))) {
-    const mails = await mailboxOf(to)
+export const mailsTo = (to: string, count = 1): Promise<Received[]> => counted(to, count, () => true)
+
+/** The same of mails with a link, and gives their tokens: a notice may lie between two of them, or not yet. */
+export const linksTo = async (to: string, count = 1): Promise<string[]> =>
+  (await counted(to, count, ({ token }) => token !== null)).map(({ token }) => token ?? '')
+
+async function counted(to: string, count: number, isMeant: (mail: Received) => boolean): Promise<Received[]> {
+  for (const until = Date.now() + 5_000; ; await new Promise((done) => setTimeout(done, 20))) {
+    const all = await mailboxOf(to)
+    const mails = all.filter(isMeant)
     if (mails.length >= count) return mails
     if (Date.now() > until)
-      throw new Error(`${mails.length} of ${count} mails to ${to}: ${JSON.stringify(mails.map(({ subject }) => subject))}`)
+      throw new Error(`${mails.length} of ${count} mails to ${to}: ${JSON.stringify(all.map(({ subject }) => subject))}`)
   }
 }

@@ -15,6 +15,9 @@ const reader = () => settings().MASTER_READER_URL
 const name = () => new URL(reader()).username
 const asReader = (...statements: SQL[]) => rowsOf(reader(), ...statements)
 const refused = (...statements: SQL[]) => refusalOf(reader(), ...statements)
+const database = () => sql`${sql.identifier(decodeURIComponent(new URL(reader()).pathname.slice(1)))}`
+/** The connection string of another reader, of this name. */
+const another = (username: string, password: string) => Object.assign(new URL(readerUrlOf(reader(), password)), { username }).href
 
 let tenant: Database
 let tables: string[]
@@ -119,22 +122,22 @@ describe('the reader’s login', () => {
     expect(row).toMatchObject({ mighty: false, connections: 40, roles: 'freehold_reader' })
     expect(row?.settings).toMatch(/statement_timeout=15s/)
     expect(row?.settings).toMatch(/default_transaction_read_only=on/)
-    const elsewhere = Object.assign(new URL(tenant.app_url), { username: name(), password: new URL(reader()).password })
+    // One made in the same way: other files may use all connections of this one.
+    const other = another('freehold_reader_u', 'password-of-another-reader')
+    await master(...makeReader(database(), other))
+    const { username, password } = new URL(other)
+    const elsewhere = Object.assign(new URL(tenant.app_url), { username, password })
     expect(await refusalOf(elsewhere.href, sql`select 1`)).toMatch(/permission denied for database/)
   })
 })
 
 describe('making it', () => {
-  const database = () => sql.identifier(decodeURIComponent(new URL(reader()).pathname.slice(1)))
-  const another = (password: string) =>
-    Object.assign(new URL(readerUrlOf(reader(), password)), { username: 'freehold_reader_t' }).href
-
   it('again gives it the password of its setting', async () => {
-    const [first, second] = ['first', 'second'].map((word) => another(`${word}-password-of-a-reader`))
+    const [first, second] = ['first', 'second'].map((word) => another('freehold_reader_t', `${word}-password-of-a-reader`))
     if (!first || !second) throw new Error('There are two.')
-    await master(...makeReader(sql`${database()}`, first))
+    await master(...makeReader(database(), first))
     expect(await rowsOf(first, sql`select 1 as one`)).toEqual([{ one: 1 }])
-    await master(...makeReader(sql`${database()}`, second))
+    await master(...makeReader(database(), second))
     expect(await refusalOf(first, sql`select 1`)).toContain('authentication failed')
     expect(await rowsOf(second, sql`show transaction_read_only`)).toEqual([{ transaction_read_only: 'on' }])
   })
@@ -151,7 +154,7 @@ describe('making it', () => {
     ['a password that needs quotes', { password: "'; drop role freehold_owner; --" }],
   ])('refuses %s', (_, wrong) => {
     const url = Object.assign(new URL(reader()), wrong).href
-    expect(() => makeReader(sql`${database()}`, url)).toThrow(/^MASTER_READER_URL: /)
+    expect(() => makeReader(database(), url)).toThrow(/^MASTER_READER_URL: /)
   })
 })
 
