@@ -30,6 +30,7 @@ begin
     'client_id', coalesce(s.client_id, 'freehold'),
     'audience', audience,
     'amr', s.amr,
+    'aal', s.aal,
     'auth_time', floor(extract(epoch from coalesce(s.authenticated_at, s.created_at))),
     'access_minutes', t.access_minutes,
     'session_expires_at', s.expires_at,

@@ -27,6 +27,8 @@ type Operation = {
   responses: Record<string, Answer | { $ref: string }>
   'x-permission'?: string
   'x-credential'?: string
+  'x-fresh-minutes'?: number
+  'x-aal'?: number
   'x-round-trips': number
 }
 type Components = Record<'parameters' | 'headers' | 'responses' | 'examples', Record<string, object>>
@@ -86,6 +88,7 @@ function openApi(app: OpenAPIHono<AppEnv>, base: string, texts: Texts) {
 /** What it takes to be let in, and what it costs. */
 function costOf(operation: Operation): string {
   const { 'x-permission': permission, 'x-credential': credential, 'x-round-trips': trips } = operation
+  const { 'x-fresh-minutes': minutes, 'x-aal': factors } = operation
   const holder = credential === 'session' ? 'a session; an API key is refused' : 'a session or an API key'
   const needs =
     permission === undefined
@@ -93,7 +96,11 @@ function costOf(operation: Operation): string {
       : permission === 'any'
         ? `no permission, and ${holder}`
         : `\`${permission}\`, and ${holder}`
-  return `Needs ${needs}. Costs ${trips === 1 ? '1 round trip' : `${trips} round trips`} to the database.`
+  const proofs = [minutes && `a login of the last ${minutes} minutes`, factors && `${factors} factors`]
+    .filter(Boolean)
+    .join(' by ')
+  const step_up = proofs && ` Of a session it asks ${proofs}, else the answer is 401 \`step_up_required\`.`
+  return `Needs ${needs}.${step_up} Costs ${trips === 1 ? '1 round trip' : `${trips} round trips`} to the database.`
 }
 
 /**

@@ -11,7 +11,7 @@ const METHODS = 'GET, HEAD, POST, PUT, PATCH, DELETE'
 const REQUEST_HEADERS =
   'Authorization, Content-Type, X-Tenant, X-API-Key, X-Account, If-Match, If-None-Match, Idempotency-Key, traceparent'
 const ANSWER_HEADERS =
-  'ETag, Location, X-Trace-Id, Retry-After, RateLimit-Policy, RateLimit, Link, Idempotency-Replayed, Freehold-License'
+  'ETag, Location, X-Trace-Id, Retry-After, RateLimit-Policy, RateLimit, Link, Idempotency-Replayed, Freehold-License, WWW-Authenticate'
 /** How long a browser may cache a preflight: a removed origin is locked out after this. */
 const MAX_AGE_SECONDS = '600'
 /** Readable by any origin: public keys, discovery, the OpenAPI document. */

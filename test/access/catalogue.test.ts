@@ -5,13 +5,14 @@ import { type Database, databaseOf, master, refusalOf, rowsOf } from '../support
 import { makeTenant } from '../support/people.ts'
 
 const APP_MAY_CALL = [
-  'access.admit(uuid,jsonb,text,jsonb,boolean)',
+  'access.admit(uuid,jsonb,text,jsonb,boolean,integer,integer)',
   'access.ask(jsonb)',
   'access.begin_admin_reset(uuid)',
   'access.begin_login(uuid,text,text,jsonb,jsonb,boolean)',
   'access.begin_once(text,bytea,bytea,bytea)',
   'access.begin_password_change(uuid,text)',
   'access.begin_reset(uuid,text,bytea)',
+  'access.begin_step_up(uuid,text)',
   'access.begin_verification(uuid,text,bytea)',
   'access.claim_mails(uuid,text,integer,jsonb)',
   'access.claims()',
@@ -24,6 +25,7 @@ const APP_MAY_CALL = [
   'access.finish_mails(uuid,text,jsonb)',
   'access.finish_password_change(uuid,text,uuid,text,text,jsonb,boolean)',
   'access.finish_reset(uuid,text,bytea,text,jsonb,jsonb,boolean)',
+  'access.finish_step_up(uuid,text,uuid,text)',
   'access.finish_verification(uuid,text,bytea,bytea,text,text,jsonb)',
   'access.first_password(uuid,text)',
   'access.holders(text,timestamp with time zone,uuid,integer)',

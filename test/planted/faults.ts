@@ -81,6 +81,27 @@ export const FAULTS: Fault[] = [
     noticed: ['test/auth/password-change.test.ts', 'opens me, logout and the change alone'],
   },
   {
+    name: 'a login is fresh for ever',
+    file: 'src/access/admission.sql',
+    text: 'elsif coalesce(s.authenticated_at, s.created_at) <= now() - make_interval(mins => fresh) then',
+    becomes: 'elsif false then',
+    noticed: ['test/auth/step-up.test.ts', 'of ten minutes ago is not'],
+  },
+  {
+    name: 'one factor is as good as two',
+    file: 'src/access/admission.sql',
+    text: 'if s.aal < least_aal then',
+    becomes: 'if false then',
+    noticed: ['test/auth/step-up.test.ts', 'is asked of the session, and decided by the database'],
+  },
+  {
+    name: 'a step-up raises a session that has ended',
+    file: 'src/auth/step-up.sql',
+    text: 'where x.id = session and x.ended_at is null',
+    becomes: 'where x.id = session',
+    noticed: ['test/auth/step-up.test.ts', 'when the session has ended'],
+  },
+  {
     name: 'an API key works from any address',
     file: 'src/access/admission.sql',
     text: 'where here <<= a.network::inet)',
@@ -331,7 +352,7 @@ export const FAULTS: Fault[] = [
   },
   {
     name: 'the secret of a client in HTTP Basic is ignored',
-    file: 'src/auth/routes.ts',
+    file: 'src/http/credential.ts',
     text: 'if (encoded !== undefined && !isIdAlone(encoded))',
     becomes: 'if (encoded === null)',
     noticed: ['test/auth/password-grant.test.ts', 'is refused in HTTP Basic with an id'],

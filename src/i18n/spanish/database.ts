@@ -3,6 +3,12 @@
  * itself.
  */
 export const database = {
+  // Who asks.
+  'This needs a second factor: POST auth/step-up with it, then send the request again.':
+    'Para esto hace falta un segundo factor: envíalo con POST auth/step-up y repite la solicitud.',
+  'This needs a login of the last {fresh} minutes: POST auth/step-up, then send the request again.':
+    'Para esto hace falta un inicio de sesión de los últimos {fresh} minutos: haz POST auth/step-up y repite la solicitud.',
+
   // People.
   'Fixing needs a permission for tenants.': 'Para reparar hace falta un permiso sobre tenants.',
   'There is no user with this id.': 'No hay nadie con este id.',

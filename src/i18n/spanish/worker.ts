@@ -113,6 +113,7 @@ export const worker = {
   'must be left out: no client has a secret here': 'debe omitirse: aquí ningún cliente tiene un secreto',
   'No client has a secret here: log in without HTTP Basic authentication.':
     'Aquí ningún cliente tiene un secreto: inicia sesión sin autenticación HTTP Basic.',
+  'The password is not right.': 'La contraseña no es correcta.',
   'The current password is not right.': 'La contraseña actual no es correcta.',
   'must have at least {least} characters': 'debe tener al menos {least} caracteres',
   'must have at most {most} characters': 'debe tener como máximo {most} caracteres',
