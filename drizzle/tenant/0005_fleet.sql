@@ -8,8 +8,8 @@
 --   alters table freehold.sessions
 --   alters table freehold.tenant
 -- Definitions:
---   creates 55 objects
---   replaces function access.admit
+--   creates 58 objects
+--   replaces function access.audit
 --   replaces function access.before_api_key
 --   replaces function access.before_tenant
 --   replaces function access.check_tenant
@@ -19,6 +19,7 @@
 --   replaces function access.is_built_in_activity
 --   replaces function access.require_reach
 --   drops and creates trigger after_coming_or_going on freehold.users
+--   drops and creates function access.admit
 --   drops and creates function access.begin_login
 --   drops and creates function access.finish_login
 --   drops and creates function access.finish_login_with_rehash
@@ -29,6 +30,8 @@
 set local check_function_bodies = off;
 --> statement-breakpoint
 drop trigger after_coming_or_going on freehold.users;
+--> statement-breakpoint
+drop function access.admit(uuid,jsonb,text,jsonb,boolean);
 --> statement-breakpoint
 drop function access.begin_login(uuid,text,text,jsonb,jsonb);
 --> statement-breakpoint
@@ -166,8 +169,11 @@ end $$;
 --> statement-breakpoint
 -- Admits a request: proves the credential, {session_id, user_id, proof} or {key}, decides the permission (null: any
 -- admitted user, scope own), and signs the claims: every policy believes what is signed here. Returns {user_id,
--- session_id, scope}. Raises FH401 session_ended | token_invalid, FH403 user_inactive | password_change_required |
--- forbidden, FH40L, FH503.
+-- session_id, scope}. Raises FH401 session_ended | token_invalid | step_up_required, FH403 user_inactive |
+-- password_change_required | forbidden, FH40L, FH503.
+--
+-- `fresh`: the user of a session must have authenticated within so many minutes; `least_aal`: by so many factors; null:
+-- neither is asked. The previous release sends none of the two. A key is asked for none of them: nobody can log in with it.
 --
 -- Every request pays for this, so that what is signed is written once and nothing is read twice.
 create or replace function access.admit(
@@ -175,7 +181,9 @@ create or replace function access.admit(
   credential jsonb,
   permission text,
   request jsonb,
-  any_password boolean default false
+  any_password boolean default false,
+  fresh integer default null,
+  least_aal integer default null
 ) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -229,6 +237,18 @@ begin
     if r.scope is null then
       raise exception using errcode = 'FH403', message = 'forbidden';
     end if;
+  end if;
+  if s.aal < least_aal then
+    raise exception using
+      errcode = 'FH401',
+      message = 'step_up_required',
+      detail = 'This needs a second factor: POST auth/step-up with it, then send the request again.';
+  elsif coalesce(s.authenticated_at, s.created_at) <= now() - make_interval(mins => fresh) then
+    raise exception using
+      errcode = 'FH401',
+      message = 'step_up_required',
+      detail = format(
+        'This needs a login of the last %s minutes: POST auth/step-up, then send the request again.', fresh);
   end if;
   said := jsonb_build_object(
     'user_id', u.id,
@@ -486,7 +506,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
       'MFA_ENABLED', 'MFA_DISABLED', 'PROFILE_UPDATE', 'PERMISSION_CHANGE', 'PERMISSIONS_READ',
       'ROLE_ASSIGNED', 'ROLE_REMOVED', 'API_KEY_CREATED', 'API_KEY_REVOKED', 'SUSPICIOUS_ACTIVITY', 'ACCESS_REFUSED',
       'EXPORT', 'AUDIT_ERASED', 'USERS_IMPORTED', 'USER_UNLOCKED', 'USER_REGISTERED', 'REGISTRATION_REQUESTED',
-      'PASSWORD_RESET_REQUESTED', 'EMAIL_CHANGE_REQUESTED', 'DOCUMENTS_COUNTED'
+      'PASSWORD_RESET_REQUESTED', 'EMAIL_CHANGE_REQUESTED', 'DOCUMENTS_COUNTED', 'STEP_UP',
+      'STEP_UP_FAILED'
     )
     or exists (
       select
@@ -496,6 +517,91 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
         and activity = upper(split_part(encode(t.tgargs, 'escape'), '\000', 1)) || '_' || done.word
     )
 $$;
+--> statement-breakpoint
+-- The audit trigger, for each statement: an entry for each changed row, of an update with the changed columns alone.
+-- Arguments: the resource; secret columns, recorded as changed but without their value; columns that are noise, whose
+-- change alone makes no entry; the columns of the key.
+create or replace function access.audit() returns trigger
+language plpgsql volatile security definer set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+declare
+  resource text := tg_argv[0];
+  secret text[] := tg_argv[1]::text[];
+  noise text[] := tg_argv[2]::text[];
+  keys text[] := coalesce(tg_argv[3], '{id}')::text[];
+  act text := case tg_op when 'INSERT' then 'create' when 'UPDATE' then 'update' else 'delete' end;
+  f jsonb;
+  e record;
+begin
+  -- An update that changes nothing but noise is frequent: that a session was active. It makes no entry, and should not
+  -- pay for one.
+  if tg_op = 'UPDATE' then
+    if not exists (
+      select to_jsonb(a) - noise from after_rows a
+      except all
+      select to_jsonb(b) - noise from before_rows b)
+    then
+      return null;
+    end if;
+  end if;
+  f := access.actor();
+  if tg_op = 'INSERT' then
+    select
+      array_agg(case when keys = '{id}' then r.doc ->> 'id' else access.row_key(r.doc, keys) end) as ids,
+      null::jsonb[] as befores,
+      array_agg(case when secret = '{}' then r.doc else access.masked(r.doc, secret) end) as afters,
+      null::text[] as activities
+    into e
+    from (select to_jsonb(n) as doc from after_rows n) r;
+  elsif tg_op = 'DELETE' then
+    select
+      array_agg(case when keys = '{id}' then r.doc ->> 'id' else access.row_key(r.doc, keys) end) as ids,
+      array_agg(case when secret = '{}' then r.doc else access.masked(r.doc, secret) end) as befores,
+      null::jsonb[] as afters,
+      null::text[] as activities
+    into e
+    from (select to_jsonb(o) as doc from before_rows o) r;
+  else
+    -- A row whose key changed has no partner: its old and its new version are two entries, each with all columns.
+    select
+      array_agg(c.id) as ids,
+      array_agg(case when secret = '{}' then c.was else access.masked(c.was, secret) end) as befores,
+      array_agg(case when secret = '{}' then c.is_now else access.masked(c.is_now, secret) end) as afters,
+      array_agg(case
+        when resource = 'session' and c.is_now ->> 'ended_because' in ('logout', 'replaced') then 'LOGOUT'
+        when resource = 'session' and c.is_now ? 'authenticated_at' then 'STEP_UP'
+        when resource = 'user' and c.is_now ? 'password_changed_at' then 'PASSWORD_CHANGE'
+        when resource = 'user' and c.id = f ->> 'user_id' then 'PROFILE_UPDATE'
+      end) as activities
+    into e
+    from (
+      select
+        coalesce(n.id, o.id) as id,
+        case when o.id is null or n.id is null then o.doc else d.was end as was,
+        case when o.id is null or n.id is null then n.doc else d.is_now end as is_now
+      from (
+        select x.doc, case when keys = '{id}' then x.doc ->> 'id' else access.row_key(x.doc, keys) end as id
+        from (select to_jsonb(b) as doc from before_rows b) x
+      ) o
+      full join (
+        select x.doc, case when keys = '{id}' then x.doc ->> 'id' else access.row_key(x.doc, keys) end as id
+        from (select to_jsonb(a) as doc from after_rows a) x
+      ) n on n.id = o.id
+      cross join lateral (
+        select jsonb_object_agg(b.key, b.value) as was, jsonb_object_agg(b.key, a.value) as is_now
+        from jsonb_each(o.doc) b
+        join jsonb_each(n.doc) a on a.key = b.key
+        where a.value is distinct from b.value and not b.key = any (noise)
+      ) d
+      where d.was is not null or o.id is null or n.id is null
+    ) c;
+  end if;
+  if e.ids is not null then
+    perform access.write_audit(
+      f, access.activity_of(resource, act), act, resource, 0, e.ids, e.befores, e.afters, e.activities
+    );
+  end if;
+  return null;
+end $$;
 --> statement-breakpoint
 -- Adds up the entries under checkpoints that were not counted yet, and returns the days that the master may not have:
 -- from `since` on, and those that changed after the checkpoint `known`, [{day, logins, failures, mails}], the oldest
@@ -611,6 +717,7 @@ begin
     'client_id', coalesce(s.client_id, 'freehold'),
     'audience', audience,
     'amr', s.amr,
+    'aal', s.aal,
     'auth_time', floor(extract(epoch from coalesce(s.authenticated_at, s.created_at))),
     'access_minutes', t.access_minutes,
     'session_expires_at', s.expires_at,
@@ -978,6 +1085,62 @@ begin
     'claims', access.token_claims(u, s, t, audience),
     'is_other', coalesce(r.successor_hash = other_successor, false)
   );
+end $$;
+--> statement-breakpoint
+-- First half: what access.begin_attempt returns, for the admitted user.
+create or replace function access.begin_step_up(tenant_id uuid, system_key text) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  u freehold.users;
+begin
+  select * into strict u from freehold.users x where x.id = access.principal();
+  return access.begin_attempt(
+    t, 'change:' || u.id, null, u.id, u.username, u.username, access.hash_parameters_of(u.id, u.username)
+  );
+end $$;
+--> statement-breakpoint
+-- Second half: {outcome: ok, claims}, or {outcome: wrong | ended}. Both are returned, so that the attempt stays counted.
+create or replace function access.finish_step_up(tenant_id uuid, system_key text, attempt uuid, digest text) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  u freehold.users := access.finish_attempt(t, attempt, digest);
+  s freehold.sessions;
+begin
+  if u.id is null or u.id is distinct from access.principal() then
+    perform access.record('STEP_UP_FAILED', 'update', 'session', access.session()::text, null, null, 20);
+    return jsonb_build_object('outcome', 'wrong');
+  end if;
+  s := access.raise_session(access.session(), 'pwd', 1);
+  if s.id is null then
+    return jsonb_build_object('outcome', 'ended');
+  end if;
+  return jsonb_build_object('outcome', 'ok', 'claims', access.token_claims(u, s, t));
+end $$;
+--> statement-breakpoint
+-- Makes a session fresh: its user has just proven who they are by the methods `proven` (RFC 8176, with a space between
+-- them). `factors` is how many that makes, with those that the session had; a level is kept, and methods add up. null: the
+-- session has ended. The caller has locked the user's row. The audit shows it as STEP_UP (src/audit/audit.sql).
+create or replace function access.raise_session(session uuid, proven text, factors integer) returns freehold.sessions
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  s freehold.sessions;
+begin
+  update freehold.sessions x
+  set authenticated_at = now(),
+    aal = greatest(x.aal, factors),
+    amr = (
+      select string_agg(m.name, ' ' order by m.place)
+      from (
+        select w.name, min(w.place) as place
+        from string_to_table(x.amr || ' ' || proven, ' ') with ordinality w (name, place)
+        group by w.name
+      ) m
+    )
+  where x.id = session and x.ended_at is null
+  returning x.* into s;
+  return s;
 end $$;
 --> statement-breakpoint
 -- Sets the limits, {max_users, max_organizations, max_documents, limit_documents, max_api_keys, max_sessions}, where null
@@ -1790,10 +1953,12 @@ create trigger after_coming_or_going after insert or update of is_active, joined
   for each row execute function access.after_coming_or_going();
 --> statement-breakpoint
 revoke execute
-  on function access.audience_permissions(uuid,freehold.tenant,text),
+  on function access.admit(uuid,jsonb,text,jsonb,boolean,integer,integer),
+    access.audience_permissions(uuid,freehold.tenant,text),
     access.before_arriving(),
     access.before_audience(),
     access.begin_login(uuid,text,text,jsonb,jsonb,boolean),
+    access.begin_step_up(uuid,text),
     access.check_links(freehold.tenant,freehold.tenant),
     access.count_api_key(),
     access.count_days(integer,date),
@@ -1805,6 +1970,7 @@ revoke execute
     access.enter(freehold.users,freehold.tenant,bytea,jsonb,jsonb,text,text,text,integer,uuid),
     access.finish_login(uuid,text,uuid,text,text,bytea,jsonb,jsonb,text,text),
     access.finish_login_with_rehash(uuid,text,uuid,text,text,text,bytea,jsonb,jsonb,text,text),
+    access.finish_step_up(uuid,text,uuid,text),
     access.introspect(uuid,text,text,text,uuid,text),
     access.is_allowed_unlicensed(text),
     access.is_audience(text),
@@ -1819,6 +1985,7 @@ revoke execute
     access.note_active_places(freehold.tenant),
     access.open_session(freehold.users,freehold.tenant,bytea,jsonb,jsonb,text,text,integer),
     access.origins(uuid),
+    access.raise_session(uuid,text,integer),
     access.refresh(uuid,text,bytea,bytea,jsonb,bytea,text,text),
     access.refuse_session(integer),
     access.refuse_unlicensed(),
@@ -1845,10 +2012,13 @@ grant update (token_permissions, token_permission_list, name, accent_color, link
   to freehold_app;
 --> statement-breakpoint
 grant execute
-  on function access.begin_login(uuid,text,text,jsonb,jsonb,boolean),
+  on function access.admit(uuid,jsonb,text,jsonb,boolean,integer,integer),
+    access.begin_login(uuid,text,text,jsonb,jsonb,boolean),
+    access.begin_step_up(uuid,text),
     access.count_documents(integer),
     access.finish_login(uuid,text,uuid,text,text,bytea,jsonb,jsonb,text,text),
     access.finish_login_with_rehash(uuid,text,uuid,text,text,text,bytea,jsonb,jsonb,text,text),
+    access.finish_step_up(uuid,text,uuid,text),
     access.introspect(uuid,text,text,text,uuid,text),
     access.logo(uuid),
     access.look(uuid),

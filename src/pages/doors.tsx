@@ -30,6 +30,8 @@ export type Door = {
   session?: true | 'if_any'
   /** Also while the password must be changed. */
   any_password?: true
+  /** Who logged in longer ago proves again who they are, and goes on. */
+  fresh?: number
   /** Limits attempts per network, and failed ones under this name: that of the API, whose limits count both. */
   attempts?: string
   answer: (visit: Visit) => Promise<Response>
@@ -74,7 +76,7 @@ export const guards = ({ method, session, attempts }: Door): MiddlewareHandler<A
 /** Answers at a door. */
 export async function open(c: Context<AppEnv>, door: Door): Promise<Response> {
   const held = ownHost({ subdomain: c.get('subdomain'), realm: c.get('realm') }) === null ? null : accountOf(c.req.raw)
-  const need = needOf({ any_password: door.any_password ?? false })
+  const need = needOf({ any_password: door.any_password ?? false, fresh: door.fresh ?? null })
   c.set('ctx', contextFor(c, need, NOBODY))
   const visit = { c, ...wordsOf(c), secret: formSecretOf(c.req.raw), account: held?.account ?? null }
   const ofNobody = () => door.answer({ ...visit, account: null, ctx: c.get('ctx') })

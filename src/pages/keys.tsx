@@ -3,6 +3,7 @@ import { z } from '@hono/zod-openapi'
 import { createKey, ownKeys, revokeKey } from '../api-keys/api-keys.ts'
 import { type ApiKey, NewApiKey } from '../api-keys/wire.ts'
 import { whoAmI } from '../auth/me.ts'
+import { FRESH } from '../http/admit.ts'
 import { idempotencyOf } from '../http/idempotency.ts'
 import { newToken } from '../kernel/token.ts'
 import { Frame, LogOut, unlessGone } from './account.tsx'
@@ -186,6 +187,6 @@ const revoke = (visit: Visit) =>
 
 export const keyDoors: Door[] = [
   { method: 'GET', path: KEYS, session: true, trips: 2, answer: (visit) => keysPage(visit) },
-  { method: 'POST', path: KEYS, session: true, trips: 1, answer: create },
+  { method: 'POST', path: KEYS, session: true, fresh: FRESH, trips: 1, answer: create },
   { method: 'POST', path: REVOKE, session: true, trips: 1, answer: revoke },
 ]

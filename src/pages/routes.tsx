@@ -12,6 +12,7 @@ import { passwordDoors } from './password.tsx'
 import { registerDoors } from './register.tsx'
 import { resetDoors } from './reset.tsx'
 import { script } from './script.ts'
+import { stepUpDoors } from './step-up-door.tsx'
 import { styleOf } from './style.ts'
 
 export const doors: Door[] = [
@@ -22,6 +23,7 @@ export const doors: Door[] = [
   ...resetDoors,
   ...registerDoors,
   ...keyDoors,
+  ...stepUpDoors,
 ]
 
 const FILE = { 'Cache-Control': 'public, max-age=86400' }

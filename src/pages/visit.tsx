@@ -8,6 +8,7 @@ import type { Context } from 'hono'
 import { html } from 'hono/html'
 import type { Child } from 'hono/jsx'
 import { timingSafeEqual } from 'hono/utils/buffer'
+import { stepUpChallenge } from '../http/admit.ts'
 import type { AppEnv } from '../http/app-env.ts'
 import { issuesIn } from '../http/issues.ts'
 import type { Ctx } from '../kernel/context.ts'
@@ -16,6 +17,7 @@ import { type Issue, type Language, Problem } from '../kernel/problem.ts'
 import { formToken, pageCookie } from './browser.ts'
 import { Document, type Faults, NO_FAULTS } from './layout.tsx'
 import { type Look, plainLook } from './look.ts'
+import { PasswordAgain, proofToken, type Sent, type Waiting, withoutProof } from './step-up.tsx'
 import { SAID, type Words } from './words/words.ts'
 
 /** Own host only. Scripts and styles are files, and forms go to this host. */
@@ -64,6 +66,7 @@ export async function show(visit: Visit, shown: Shown, body: Child): Promise<Res
       Vary: 'Accept-Language, Cookie, Sec-Fetch-Site',
       // RFC 9110 section 15.5.2 wants one with every 401: that of the API.
       ...(status === 401 && { 'WWW-Authenticate': 'Bearer realm="freehold"' }),
+      ...(status === 401 && (ctx.need.fresh || ctx.need.aal) && { 'WWW-Authenticate': stepUpChallenge(ctx.need) }),
     },
   })
 }
@@ -96,10 +99,8 @@ export const Ticked = z
   .optional()
   .transform((said) => said === 'yes')
 
-type Sent = Record<string, string | string[]>
-
 /** The fields of a form as it was sent: a field that was sent more than once is a list, an empty one counts as left out. */
-async function fieldsOf(c: Context<AppEnv>): Promise<Sent> {
+export async function fieldsOf(c: Context<AppEnv>): Promise<Sent> {
   const sent = new URLSearchParams(await c.req.text())
   const fields = new Map<string, string[]>()
   for (const [name, value] of sent) {
@@ -123,12 +124,30 @@ type Handling<T> = {
 }
 
 /**
- * Does what a form asks for. What the verb refuses is shown in the form again, each error at its field; a session that has ended and
- * what is not the visitor's to correct is thrown.
+ * Does what a form asks for. What the verb refuses is shown in the form again, each error at its field; where it asks for a newer login,
+ * the password is asked for, and the form goes on with it. A session that has ended and what is not the visitor's to correct is thrown.
  */
-export async function handle<T>(visit: Visit, { action, schema, done, again, guessed }: Handling<T>): Promise<Response> {
+export async function handle<T>(visit: Visit, handling: Handling<T>): Promise<Response> {
+  const fields = await fieldsOf(visit.c)
+  return handled(visit, handling, fields).catch((error) => {
+    const problem = toProblem(error)
+    if (!(problem instanceof Problem && problem.code === 'step_up_required')) throw error
+    visit.c.error = problem
+    return passwordAgain(visit, { to: handling.action, wanted: fields })
+  })
+}
+
+/** The page that asks for the password once more, with what waits for it. */
+export async function passwordAgain(visit: Visit, waiting: Waiting): Promise<Response> {
+  const { words } = visit
+  const { faults = NO_FAULTS, status = 401 } = waiting
+  const body = <PasswordAgain words={words} token={await proofToken(visit, waiting.to)} {...waiting} />
+  return show(visit, { title: words.step_up.title, faults, status }, body)
+}
+
+async function handled<T>(visit: Visit, { action, schema, done, again, guessed }: Handling<T>, fields: Sent): Promise<Response> {
   const { c, words, language } = visit
-  const { form, ...sent } = await fieldsOf(c)
+  const { form, ...sent } = withoutProof(fields)
   const texts = Object.fromEntries(Object.entries(sent).filter((one): one is [string, string] => typeof one[1] === 'string'))
   const expected = await formToken(visit.secret, action, userOf(visit.ctx))
   if (typeof form !== 'string' || !(await timingSafeEqual(form, expected)))
@@ -159,7 +178,7 @@ function isForVisitor({ ctx }: Visit, { code, status }: Problem): boolean {
   return [400, 403, 409, 422, 429].includes(status) || code === 'invalid_credentials'
 }
 
-function faultsOfProblem(visit: Visit, problem: Problem, guessed: string | undefined): Faults {
+export function faultsOfProblem(visit: Visit, problem: Problem, guessed: string | undefined): Faults {
   const { words, language } = visit
   if (problem.errors)
     return faultsOf(

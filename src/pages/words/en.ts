@@ -154,6 +154,12 @@ export const en: Words = {
     submit: 'Change password',
     revoke: 'Also revoke my API keys',
   },
+  step_up: {
+    title: 'Confirm that it is you',
+    lead: 'You logged in a while ago. Enter your password, and what you wanted goes on.',
+    submit: 'Confirm and go on',
+    wrong: 'This is not your password. After several failures, wait before the next try.',
+  },
   keys: {
     title: 'API keys',
     lead: 'With a key, a program acts for you. Give it no more permissions than it needs.',

@@ -156,6 +156,12 @@ export const es: Words = {
     submit: 'Cambiar contraseña',
     revoke: 'Revocar también mis claves de API',
   },
+  step_up: {
+    title: 'Confirma que eres tú',
+    lead: 'Iniciaste sesión hace un rato. Escribe tu contraseña y lo que querías hacer continúa.',
+    submit: 'Confirmar y continuar',
+    wrong: 'Esa no es tu contraseña. Tras varios fallos, espera antes de volver a intentarlo.',
+  },
   keys: {
     title: 'Claves de API',
     lead: 'Con una clave, un programa actúa por ti. No le des más permisos de los que necesita.',

@@ -91,6 +91,7 @@ export type Words = {
     end_of: string
   }
   change: { title: string; lead: string; must: string; submit: string; revoke: string }
+  step_up: { title: string; lead: string; submit: string; wrong: string }
   keys: {
     title: string
     lead: string

@@ -10,7 +10,7 @@ const listed = (name: string, checksum: string): Migration => ({
 
 /** What all migrations make of a tenant’s database, as `unpack` reads it (migration/fingerprint.ts). */
 export const tenantFingerprint = (): Promise<string> =>
-  assetText('drizzle/tenant/meta/fingerprint.json', '5247e6c9a5d3247146dab08d8e2e12b0a4a5be30750f0a5e43d9f263ac008111')
+  assetText('drizzle/tenant/meta/fingerprint.json', '18eea3c4e0f09e7f49ec4e9d06f51743330d95ddde00ba3c29d41b0282a455a1')
 
 /** The migrations of a tenant’s database, in order. */
 export const tenantMigrations: Migration[] = [
@@ -20,5 +20,5 @@ export const tenantMigrations: Migration[] = [
   listed('tenant/0002_attacks', 'aacd4e558eda7d709b340eee4491e7aebdbfac52a4de1f722de6cb22c31e0025'),
   listed('tenant/0003_what_attackers_found', '95f0edf34de9c6b13ca45760e76669cc0ca86cef794384607408f04fc5c1631e'),
   listed('tenant/0004_asvs', 'f6168c0ae926e3c5a1fe125e162860f2766bd844311a2609ca42327c915b4780'),
-  listed('tenant/0005_fleet', '0e9faaa1dd4451b59f95c046fa2872ca67f8f7c8c52e183d31312d33e8f33126'),
+  listed('tenant/0005_fleet', 'cc17836bd5ce59c4ad829cad99f0bf428d5c11d105625bd54afc8aa89688ec04'),
 ]
