@@ -37,7 +37,7 @@ export function addAdopting(
         const { id } = await findTenant(api, name)
         const tenant = await api.call(Tenant, 'PUT', `/tenants/${id}/connection-string`, { body: { connection_string } })
         if (options.json) printJson(tenant)
-        else tell(`The new connection string of ${tenant.subdomain} is accepted.`)
+        else tell(`The new connection string of ${plain(tenant.subdomain)} is accepted.`)
       })
     })
 

@@ -79,11 +79,13 @@ async function logIn(
     throw new ApiProblem(error.status, error.problem, [`E-mail and password come from ${from}.`])
   })
   const { access_token, must_change_password } = shaped(plane, Entered, answer)
-  if (must_change_password)
+  if (must_change_password) {
+    await send(plane, 'POST', '/auth/logout', { token: access_token }).catch(() => undefined)
     throw new Failure(
       `${email} must change the password first: freehold password, or POST ${plane.base}/auth/password-change {current_password, new_password}.`,
       'password_change_required',
     )
+  }
   return access_token
 }
 

@@ -84,15 +84,21 @@ async function logIn(options: Wanted): Promise<void> {
   const device_token = known?.email === email && known.device_token ? known.device_token : undefined
   const answer = await send(plane, 'POST', '/auth/login', { body: { ...who, password, device_token }, token: null })
   const tokens = shaped(plane, Tokens, answer)
-  if (tokens.must_change_password) await choosePassword(plane, tokens.access_token, password)
   const profile = withTokens(
     { name, url, tenant, email, access_token: '', refresh_token: '', expires_at: 0, device_token: null },
     tokens,
   )
-  // The session before would count against the user's limit until it ends by itself. It ends before the new tokens are written: whoever
-  // renews an old token reads the profile, and would end the new session.
-  if (known) await endSession(known).catch(() => undefined)
-  await withLock(name, () => writeProfile(profile))
+  try {
+    if (tokens.must_change_password) await choosePassword(plane, tokens.access_token, password)
+    // The session before would count against the user's limit until it ends by itself. It ends before the new tokens are written:
+    // whoever renews an old token reads the profile, and would end the new session.
+    if (known) await endSession(known).catch(() => undefined)
+    await withLock(name, () => writeProfile(profile))
+  } catch (error) {
+    // Nobody has its tokens, and it would go on for weeks.
+    await send(plane, 'POST', '/auth/logout', { token: tokens.access_token }).catch(() => undefined)
+    throw error
+  }
   const inUse = await currentName()
   if (inUse === null) await useProfile(name)
   const facts = { profile: name, url, tenant, email, is_current: (inUse ?? name) === name }

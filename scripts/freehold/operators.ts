@@ -1,13 +1,14 @@
+import { z } from 'zod'
 import { withApi } from './api.ts'
 import type { Command } from './command.ts'
-import { CREDENTIAL_SETTINGS } from './credentials.ts'
+import { CREDENTIAL_SETTINGS, isLoggedIn } from './credentials.ts'
 import { Failure } from './failure.ts'
 import { emailAddress, type Globals } from './options.ts'
 import { plain, print, printJson } from './output.ts'
 import { addPeople, findUser, type People, User, WHO } from './people.ts'
 import { masterSettings } from './settings.ts'
 
-/** The commands on operators. One needs the master itself, and no operator's login. */
+/** The commands on operators. One can do without an operator's login, with the secret of the master. */
 export function addOperators(program: Command): void {
   const operators = program
     .command('operators')
@@ -45,13 +46,18 @@ export function addOperators(program: Command): void {
     .addHelpText(
       'after',
       `
-Settings of the environment:
-  MASTER_DATABASE_URL  the master database; its login must own it
-  NEON_SQL_URL         only for a local Neon: its URL for SQL over HTTP; https://, unless it is this machine or with --insecure
-Without them: those of a local \`npm start\` that runs (see --data).
+The first of these is used:
+  --profile            another operator, over the API
+  MASTER_DATABASE_URL  the master database, where nobody can log in; its login must own it. With it NEON_SQL_URL, only for a local Neon:
+                       its URL for SQL over HTTP; https://, unless it is this machine or with --insecure
+  FREEHOLD_TOKEN, FREEHOLD_EMAIL and FREEHOLD_PASSWORD, FREEHOLD_PROFILE, or the profile of \`freehold profiles use\`
+                       another operator, over the API, whom the platform allows it: nobody unlocks themselves
+  the master of a local \`npm start\` that runs (see --data)
+--all needs the master.
 
 Clears the lockouts of known devices, of networks and of changes of the password. The password stays as it is. The audit of the platform
-records it as USER_UNLOCKED, done by the system. What a lockout is and how to keep out of one: docs/guides/lockout.md.`,
+records it as USER_UNLOCKED, done by the operator, or with the master by the system. What a lockout is and how to keep out of one:
+docs/guides/lockout.md.`,
     )
     .action((email: string | undefined, { all = false }: { all?: boolean }, command: Command) => {
       if ((email === undefined) !== all) command.error('error: give an e-mail address, or --all')
@@ -60,6 +66,24 @@ records it as USER_UNLOCKED, done by the system. What a lockout is and how to ke
 }
 
 async function unlock(email: string | null, globals: Globals): Promise<void> {
+  // Whoever has the secret of the master may be nobody that can log in.
+  const isByApi = globals.profile !== undefined || (!process.env.MASTER_DATABASE_URL && (await isLoggedIn(globals)))
+  if (isByApi && email === null)
+    throw new Failure('--all needs the master: set MASTER_DATABASE_URL, or name the data folder of `npm start` with --data.')
+  const unlocked = isByApi && email !== null ? await unlockByApi(email, globals) : await unlockAtMaster(email, globals)
+  if (globals.json) return printJson({ unlocked })
+  if (!unlocked.length) return print('No operator is locked out.')
+  for (const address of unlocked) print(`${plain(address)} can log in again.`)
+}
+
+const unlockByApi = (email: string, globals: Globals): Promise<string[]> =>
+  withApi(globals, async (api) => {
+    const { id } = await findUser(api, '/operators', email)
+    await api.call(z.unknown(), 'POST', `/operators/${id}/unlock`)
+    return [email]
+  })
+
+async function unlockAtMaster(email: string | null, globals: Globals): Promise<string[]> {
   const config = await masterSettings(globals)
   // Loaded for this command only: the others need no database driver, and start faster without.
   const { dbError, useSqlUrl } = await import('../../src/kernel/db.ts')
@@ -71,7 +95,5 @@ async function unlock(email: string | null, globals: Globals): Promise<void> {
     throw new Failure(`MASTER_DATABASE_URL: the master database cannot be changed: ${plain(words)}`)
   })
   if (email !== null && !unlocked.length) throw new Failure(`There is no operator with the address ${email}.`)
-  if (globals.json) return printJson({ unlocked })
-  if (!unlocked.length) return print('No operator is locked out.')
-  for (const address of unlocked) print(`${plain(address)} can log in again.`)
+  return unlocked
 }
