@@ -18,6 +18,7 @@ import { runInWorkerd } from '../support/node/workerd.ts'
 const OPERATOR = { email: 'ada@freehold.test', password: 'Correct-horse-7' }
 let port: number
 let token: string
+const heard: string[] = []
 const stops: (() => Promise<unknown>)[] = []
 const ask = (path: string, asked: Ask = {}) => askAt(port, path, asked)
 const about = (subdomain: string) => {
@@ -42,6 +43,7 @@ beforeAll(async () => {
     modules,
     options: { ...options, assets: { ...options.assets, directory } },
     env: stack.env,
+    heard: (line) => void heard.push(line),
   })
   stops.unshift(worker.stop)
   port = worker.port
@@ -75,5 +77,9 @@ it('without its Spanish words the Worker answers in English, and without those o
     status: 401,
     body: { title: 'A token is needed', detail: 'Send Authorization: Bearer with an access token.' },
   })
+  // A later one does not ask for them again, which each would wait for.
+  const spanish = { headers: { 'Accept-Language': 'es' } }
+  for (const path of ['/platform/v1/tenants', '/problems/not_found', '/platform/v1/plans']) await ask(path, spanish)
+  expect(heard.filter((line) => line.includes('asset not read') && line.includes('words/spanish.json'))).toHaveLength(1)
   expect(await ask('/openapi.json')).toMatchObject({ status: 503, body: { code: 'asset_unavailable' } })
 })
