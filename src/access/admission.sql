@@ -96,7 +96,7 @@ begin
   -- A service does not stop because its owner's password has expired.
   elsif k.id is null and not any_password and access.must_change(u, t) then
     raise exception using errcode = 'FH403', message = 'password_change_required';
-  elsif t.read_only_from <= now() and not access.is_allowed_unlicensed(permission) then
+  elsif t.read_only_from <= now() and not access.is_allowed_unlicensed(permission, request) then
     perform access.refuse_unlicensed();
   end if;
   if permission is null then
