@@ -26,6 +26,13 @@ export const en: MailLanguage = {
         'If you did not create it, revoke it, change your password, and tell your administrator.',
       ],
     },
+    license_ends: {
+      subject: '{tenant}: the license of {organization} ends soon',
+      paragraphs: [
+        'The license of {organization} at {tenant} ends on {expires_at}, and no other follows it.',
+        'Without a new one {organization} can only be read and exported from {read_only_from} on: people still log in, and access can be ended, but nothing can be created or changed. Ask whoever gave you the license for the next one.',
+      ],
+    },
     password_changed: {
       subject: '{tenant}: your password was changed',
       paragraphs: [

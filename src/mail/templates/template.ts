@@ -3,6 +3,7 @@ export const KINDS = {
   account_locked: ['until', 'network'],
   device_locked: ['until'],
   api_key_created: ['key_name', 'prefix'],
+  license_ends: ['organization', 'expires_at', 'read_only_from'],
   password_changed: [],
   password_expires: ['expires_at'],
   password_reset: ['link', 'token', 'expires_at'],
