@@ -13,6 +13,7 @@
 --   replaces function access.before_api_key
 --   replaces function access.before_tenant
 --   replaces function access.check_tenant
+--   replaces function access.check_user_change
 --   replaces function access.claim_mails
 --   replaces function access.free_username
 --   replaces function access.import_batch
@@ -222,7 +223,7 @@ begin
   -- A service does not stop because its owner's password has expired.
   elsif k.id is null and not any_password and access.must_change(u, t) then
     raise exception using errcode = 'FH403', message = 'password_change_required';
-  elsif t.read_only_from <= now() and not access.is_allowed_unlicensed(permission) then
+  elsif t.read_only_from <= now() and not access.is_allowed_unlicensed(permission, request) then
     perform access.refuse_unlicensed();
   end if;
   if permission is null then
@@ -1240,10 +1241,15 @@ end $$;
 --> statement-breakpoint
 -- Whether a tenant whose licence has ended may be asked for something with this permission: reading, taking everything
 -- along, and ending what lets somebody in: a user, a session, a key. null is what everybody does for themselves: logging
--- out, a new password.
-create or replace function access.is_allowed_unlicensed(permission text) returns boolean
+-- out, a new password. Deactivating a user is asked for with user:update, so the request is looked at; that it does no
+-- more is checked with the change (access.check_user_change).
+create or replace function access.is_allowed_unlicensed(permission text, request jsonb default '{}') returns boolean
 language sql immutable
-return coalesce(permission ~ ':(read|export)$' or permission in ('user:delete', 'session:delete', 'api_key:delete'), true);
+return permission is null
+  or permission ~ ':(read|export)$'
+  or permission in ('user:delete', 'session:delete', 'api_key:delete')
+  or permission = 'user:update'
+    and coalesce(request ->> 'method' = 'POST' and request ->> 'path' ~ '^/api/v1/users/[^/]+/deactivate/?$', false);
 --> statement-breakpoint
 -- Refuses a creation by the Worker's login while the tenant can only be read, whatever it was admitted with.
 create or replace function access.must_be_licensed() returns void
@@ -1890,6 +1896,79 @@ begin
   end loop;
 end $$;
 --> statement-breakpoint
+-- Refuses a change beyond the permission and scope of this transaction: of other columns, to another unit, or under
+-- another manager. `was` is null for a new user.
+create or replace function access.check_user_change(was freehold.users, is_now freehold.users) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  -- The columns that users may change of themselves, or of a delegator for whom they act, below scope `all`. Above
+  -- all not the unit, from which the scopes team and department are measured.
+  own text[] := '{given_name,family_name,phone,locale,timezone,preferences,description}';
+  -- Columns that the database keeps itself.
+  kept text[] := '{name,updated_at,email_verified,phone_verified}';
+  changed text[];
+begin
+  if was.id is not null then
+    select array_agg(n.key)
+    into changed
+    from jsonb_each(to_jsonb(is_now)) n
+      join jsonb_each(to_jsonb(was)) o on o.key = n.key
+    where n.value <> o.value
+      and n.key <> all (kept);
+    if access.permission() = 'user:delete' and (is_now.is_active or not changed <@ '{is_active,terminated_at}') then
+      perform access.refuse('forbidden', 'user:delete deactivates a user and changes nothing else.');
+    -- Admitted to deactivate somebody, whatever it says that it does.
+    elsif access.permission() = 'user:update'
+      and (is_now.is_active or not changed <@ '{is_active,terminated_at}')
+      and exists (select from freehold.tenant t where t.read_only_from <= now())
+    then
+      perform access.refuse_unlicensed();
+    elsif access.scope() <> 'all'
+      and (is_now.id = any (access.scope_owner_ids()) or is_now.id = access.principal())
+      and not changed <@ own then
+      perform access.refuse('forbidden', format('Another user must change %s here.',
+        (select string_agg(c, ', ' order by c) from unnest(changed) c where c <> all (own))));
+    elsif access.principal() = is_now.id and not is_now.is_active and was.is_active then
+      perform access.refuse('illegal_state', 'You cannot deactivate yourself.');
+    end if;
+  end if;
+  -- Whoever is to leave does not choose to stay.
+  if was.id = access.principal() and 'terminated_at' = any (changed) then
+    perform access.refuse('forbidden', format('Another user must change %s here.', 'terminated_at'));
+  end if;
+  if was.id is not null
+    and changed && '{is_active,role,unit_id,manager_id,terminated_at,max_sessions}' then
+    perform access.require_power_of(array[was.id]);
+  end if;
+  if was.id = access.principal()
+    and is_now.unit_id is distinct from was.unit_id
+    and access.depends_on_unit(was.id) then
+    perform access.refuse('forbidden', 'You cannot change your own unit: the scope of your permissions depends on it.');
+  elsif access.scope() = 'all' then
+    return;
+  -- One source of the permission must reach both the old and the new unit: two delegations that each reach one of
+  -- them do not add up.
+  elsif is_now.unit_id is distinct from was.unit_id
+    and is_now.unit_id is not null
+    and not exists (
+      select
+      from unnest(access.reasons(access.principal(), access.permission(), now())) s
+      where is_now.unit_id in (select access.units_in_scope(s.holder, s.scope))
+        and (was.id is null or was.unit_id in (select access.units_in_scope(s.holder, s.scope)))
+    ) then
+    perform access.refuse('invalid_request', 'is not a unit that you can access', 'unit_id');
+  elsif is_now.manager_id is distinct from was.manager_id
+    and not exists (
+      select
+      from freehold.users u
+      where u.id = is_now.manager_id
+        and (u.id = any (access.scope_owner_ids()) or u.unit_id = any (access.scope_unit_ids()))
+    )
+    and is_now.manager_id is not null then
+    perform access.refuse('invalid_request', 'is not a user whom you can access', 'manager_id');
+  end if;
+end $$;
+--> statement-breakpoint
 CREATE TRIGGER audit_insert AFTER INSERT ON freehold.audiences REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('audience', '{}', '{updated_at}', '{id}');
 --> statement-breakpoint
 CREATE TRIGGER audit_update AFTER UPDATE ON freehold.audiences REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('audience', '{}', '{updated_at}', '{id}');
@@ -1972,7 +2051,7 @@ revoke execute
     access.finish_login_with_rehash(uuid,text,uuid,text,text,text,bytea,jsonb,jsonb,text,text),
     access.finish_step_up(uuid,text,uuid,text),
     access.introspect(uuid,text,text,text,uuid,text),
-    access.is_allowed_unlicensed(text),
+    access.is_allowed_unlicensed(text,jsonb),
     access.is_audience(text),
     access.is_counted_key(freehold.api_keys,timestamp with time zone),
     access.leave_session_place(),
