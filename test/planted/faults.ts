@@ -522,9 +522,9 @@ export const FAULTS: Fault[] = [
   // first passwords
   {
     name: 'a first password lets in for ever',
-    file: 'src/auth/login.sql',
-    text: 'if u.must_change_password and access.first_password_expiry(u.id, t) <= now() then',
-    becomes: 'if false then',
+    file: 'src/auth/opening.sql',
+    text: 'when u.must_change_password and access.first_password_expiry(u.id, t) <= now() then',
+    becomes: 'when false then',
     noticed: ['test/auth/first-password.test.ts', 'works for 72 hours, says so, and then opens nothing'],
   },
   {
