@@ -28,6 +28,7 @@ import { Problem } from './kernel/problem.ts'
 import { limitRoutes } from './limits/routes.ts'
 import { oauthRoutes } from './oauth/routes.ts'
 import { pageRoutes } from './pages/routes.tsx'
+import { passkeyRoutes } from './passkeys/routes.ts'
 import { recoveryRoutes, registrationRoutes, tenantRecoveryRoutes, userRecoveryRoutes } from './recovery/routes.ts'
 import { overrideRoutes, permissionRoutes } from './roles/permission-routes.ts'
 import { assignmentRoutes, roleRoutes } from './roles/routes.ts'
@@ -84,6 +85,7 @@ app.route('/platform/v1/doctor', doctorRoutes)
 app.route('/platform/v1/analytics', analyticsRoutes)
 app.route('/platform/v1/tenants', usageRoutes)
 app.route('/platform/v1/auth', recoveryRoutes)
+app.route('/platform/v1/auth/passkeys', passkeyRoutes)
 app.route('/platform/v1/sessions', sessionRoutes)
 app.route('/platform/v1/operators', userApiKeyRoutes)
 app.route('/platform/v1/operators', userRoutes)
@@ -96,6 +98,7 @@ app.route('/platform/v1/settings', settingRoutes)
 app.route('/platform/v1/api-keys', apiKeyRoutes)
 app.route('/api/v1/auth', authRoutes)
 app.route('/api/v1/auth', recoveryRoutes)
+app.route('/api/v1/auth/passkeys', passkeyRoutes)
 app.route('/api/v1/auth', registrationRoutes)
 app.route('/api/v1/sessions', sessionRoutes)
 app.route('/api/v1/settings', tenantSettingRoutes)

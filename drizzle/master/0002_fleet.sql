@@ -775,9 +775,6 @@ create trigger take_subdomain before insert or update of subdomain on platform.t
 create trigger leave_subdomains after delete on platform.tenants
   for each row execute function platform.leave_subdomains();
 --> statement-breakpoint
-create policy reader on platform.licenses for select to freehold_reader
-  using (true);
---> statement-breakpoint
 create policy operators on platform.tenant_days for select
   using ((select access.scope()) = 'all');
 --> statement-breakpoint
@@ -790,6 +787,9 @@ create policy operators on platform.erasure_certificates for select
 create policy operators on platform.licenses
   using ((select access.scope()) = 'all')
   with check ((select access.scope()) = 'all');
+--> statement-breakpoint
+create policy reader on platform.licenses for select to freehold_reader
+  using (true);
 --> statement-breakpoint
 create policy operators on platform.tenant_moves
   using ((select access.scope()) = 'all')

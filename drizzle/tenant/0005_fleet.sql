@@ -4,11 +4,13 @@
 --   creates table access.daily_counts
 --   creates table access.limits
 --   creates table access.session_places
+--   creates table access.passkey_challenges
+--   creates table freehold.passkeys
 --   creates table freehold.logo
 --   alters table freehold.sessions
 --   alters table freehold.tenant
 -- Definitions:
---   creates 58 objects
+--   creates 72 objects
 --   replaces function access.audit
 --   replaces function access.before_api_key
 --   replaces function access.before_tenant
@@ -18,6 +20,8 @@
 --   replaces function access.free_username
 --   replaces function access.import_batch
 --   replaces function access.is_built_in_activity
+--   replaces function access.is_first_notice
+--   replaces function access.purge
 --   replaces function access.require_reach
 --   drops and creates trigger after_coming_or_going on freehold.users
 --   drops and creates function access.admit
@@ -81,6 +85,26 @@ CREATE TABLE "access"."session_places" (
   "free_from" timestamp with time zone DEFAULT '-infinity' NOT NULL
 );
 --> statement-breakpoint
+CREATE TABLE "access"."passkey_challenges" (
+  "challenge_hash" "bytea" PRIMARY KEY NOT NULL,
+  "expires_at" timestamp with time zone NOT NULL
+);
+--> statement-breakpoint
+CREATE TABLE "freehold"."passkeys" (
+  "id" uuid PRIMARY KEY NOT NULL,
+  "user_id" uuid NOT NULL,
+  "credential_id" "bytea" NOT NULL,
+  "public_key" "bytea" NOT NULL,
+  "counter" bigint NOT NULL,
+  "rp_id" text NOT NULL,
+  "name" text NOT NULL,
+  "aaguid" uuid NOT NULL,
+  "transports" text[] DEFAULT '{}' NOT NULL,
+  "is_synced" boolean NOT NULL,
+  "created_at" timestamp with time zone DEFAULT now() NOT NULL,
+  "last_used_at" timestamp with time zone
+);
+--> statement-breakpoint
 CREATE TABLE "freehold"."logo" (
   "one" boolean PRIMARY KEY DEFAULT true NOT NULL,
   "content_type" text NOT NULL,
@@ -118,6 +142,8 @@ ALTER TABLE "freehold"."tenant" ADD COLUMN "links" jsonb DEFAULT '{}'::jsonb NOT
 --> statement-breakpoint
 ALTER TABLE "freehold"."tenant" ADD COLUMN "origins" text[] DEFAULT '{}' NOT NULL;
 --> statement-breakpoint
+ALTER TABLE "freehold"."passkeys" ADD CONSTRAINT "passkeys_user_id_users_id_fk" FOREIGN KEY ("user_id") REFERENCES "freehold"."users"("id") ON DELETE no action ON UPDATE no action;
+--> statement-breakpoint
 CREATE UNIQUE INDEX "audiences_identifier" ON "freehold"."audiences" USING btree ("identifier");
 --> statement-breakpoint
 CREATE INDEX "audiences_sorted" ON "freehold"."audiences" USING btree ("name","id");
@@ -125,6 +151,12 @@ CREATE INDEX "audiences_sorted" ON "freehold"."audiences" USING btree ("name","i
 CREATE UNIQUE INDEX "session_places_session" ON "access"."session_places" USING btree ("session_id");
 --> statement-breakpoint
 CREATE INDEX "session_places_free" ON "access"."session_places" USING btree ("free_from");
+--> statement-breakpoint
+CREATE INDEX "passkey_challenges_expired" ON "access"."passkey_challenges" USING btree ("expires_at");
+--> statement-breakpoint
+CREATE UNIQUE INDEX "passkeys_credential" ON "freehold"."passkeys" USING btree ("credential_id");
+--> statement-breakpoint
+CREATE INDEX "passkeys_user" ON "freehold"."passkeys" USING btree ("user_id","created_at");
 --> statement-breakpoint
 CREATE INDEX "api_keys_ends" ON "freehold"."api_keys" USING btree ("expires_at") WHERE "freehold"."api_keys"."revoked_at" is null;
 --> statement-breakpoint
@@ -146,6 +178,10 @@ alter table access.daily_counts enable row level security;
 alter table access.limits enable row level security;
 --> statement-breakpoint
 alter table access.session_places enable row level security;
+--> statement-breakpoint
+alter table access.passkey_challenges enable row level security;
+--> statement-breakpoint
+alter table freehold.passkeys enable row level security;
 --> statement-breakpoint
 alter table freehold.logo enable row level security;
 --> statement-breakpoint
@@ -508,7 +544,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
       'ROLE_ASSIGNED', 'ROLE_REMOVED', 'API_KEY_CREATED', 'API_KEY_REVOKED', 'SUSPICIOUS_ACTIVITY', 'ACCESS_REFUSED',
       'EXPORT', 'AUDIT_ERASED', 'USERS_IMPORTED', 'USER_UNLOCKED', 'USER_REGISTERED', 'REGISTRATION_REQUESTED',
       'PASSWORD_RESET_REQUESTED', 'EMAIL_CHANGE_REQUESTED', 'DOCUMENTS_COUNTED', 'STEP_UP',
-      'STEP_UP_FAILED'
+      'STEP_UP_FAILED', 'PASSKEY_CLONE_SUSPECTED'
     )
     or exists (
       select
@@ -1557,6 +1593,21 @@ begin
   return null;
 end $$;
 --> statement-breakpoint
+-- Whether a mail tells somebody that their password or address was changed, or that they have a new API key, for the
+-- first time within an hour: whoever does that could use the other limits up before, so that nobody is told. Such mails
+-- have a day's limit of their own.
+create or replace function access.is_first_notice(made freehold.mails) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select made.kind in ('api_key_created', 'email_changed', 'passkey_added', 'passkey_removed', 'password_changed')
+    and not exists (
+      select
+      from freehold.mails m
+      where m.kind = made.kind
+        and m.id <> made.id
+        and access.recipient_key(m.channel, m.recipient) = access.recipient_key(made.channel, made.recipient)
+        and m.created_at > now() - interval '1 hour')
+$$;
+--> statement-breakpoint
 -- Claims up to `at_most` mails that are due on the given channels, for a minute, and begins an attempt of each. The
 -- attempt counts as failed until access.finish_mails says otherwise: a mail that makes its sender crash does not hold
 -- up the others. With each is what it shows of the settings, `look`.
@@ -1732,6 +1783,326 @@ begin
     update freehold.sessions x set ended_at = now(), ended_because = 'logout' where x.id = s.id and x.ended_at is null;
   end if;
   return true;
+end $$;
+--> statement-breakpoint
+-- {user_id, public_key, rp_id}; null: there is no such passkey here.
+create or replace function access.begin_passkey_login(tenant_id uuid, system_key text, presented bytea) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform access.check_system(tenant_id, system_key);
+  return (
+    select jsonb_build_object(
+      'user_id', k.user_id,
+      'public_key', encode(k.public_key, 'hex'),
+      'rp_id', k.rp_id
+    )
+    from freehold.passkeys k
+    where k.credential_id = presented
+  );
+end $$;
+--> statement-breakpoint
+-- Second half: what access.enter returns, or {outcome: refused}. `wrong`: why the answer was not verified; null: it was.
+-- `devices` are tokens of known devices, as for access.begin_login. A failure is returned, not raised, so that its entry
+-- is committed. Lockouts do not count here: nobody guesses a key, and whoever locks a person out does not take this way
+-- from them.
+create or replace function access.finish_passkey_login(
+  tenant_id uuid,
+  system_key text,
+  presented bytea,
+  wrong text,
+  challenge_hash bytea,
+  challenge_expires_at timestamptz,
+  counter bigint,
+  refresh_hash bytea,
+  request jsonb,
+  former jsonb,
+  devices jsonb
+) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  is_new boolean := access.spend_challenge(challenge_hash, challenge_expires_at);
+  k freehold.passkeys;
+  u freehold.users;
+  why text;
+begin
+  select x.* into u
+  from freehold.users x
+  where x.id = (select y.user_id from freehold.passkeys y where y.credential_id = presented)
+  for no key update;
+  -- It may have been removed while this waited.
+  select * into k from freehold.passkeys x where x.credential_id = presented and x.user_id = u.id for update;
+  why := case
+    when k.id is null then 'unknown_passkey'
+    when wrong is not null then wrong
+    when not is_new then 'passkey_replayed'
+    when not access.is_present(u) then 'inactive'
+    when counter <= k.counter and greatest(counter, k.counter) > 0 then 'passkey_clone_suspected'
+  end;
+  perform access.set_audit_actor(u.id, coalesce(u.username, 'unknown passkey'), request);
+  if why is not null then
+    if why = 'passkey_clone_suspected' then
+      perform access.record(
+        'PASSKEY_CLONE_SUSPECTED', 'login', 'passkey', k.id::text,
+        jsonb_build_object('counter', k.counter), jsonb_build_object('counter', counter, 'name', k.name), 80
+      );
+    end if;
+    perform access.record_failure(
+      'LOGIN_FAILED', 'login', 'user', u.id::text, why, why in ('unknown_passkey', 'wrong_passkey', 'passkey_replayed'),
+      jsonb_build_object('reason', why), case why when 'passkey_clone_suspected' then 80 else 20 end
+    );
+    return jsonb_build_object('outcome', 'refused');
+  end if;
+  update freehold.passkeys x set counter = finish_passkey_login.counter, last_used_at = now() where x.id = k.id;
+  -- RFC 8176: a key, somebody who was present, and that they were verified.
+  return access.enter(
+    u, t, refresh_hash, request, former, null, null, case when k.is_synced then 'swk' else 'hwk' end || ' user mfa', 2,
+    access.device_of(t, u.id, devices)
+  );
+end $$;
+--> statement-breakpoint
+-- Spends a challenge: whether this is the first time. Of many at once the others wait here for the first.
+create or replace function access.spend_challenge(challenge_hash bytea, expires_at timestamptz) returns boolean
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  insert into access.passkey_challenges (challenge_hash, expires_at)
+  values (spend_challenge.challenge_hash, spend_challenge.expires_at)
+  on conflict do nothing;
+  return found;
+end $$;
+--> statement-breakpoint
+-- Adds a passkey that the Worker verified, {credential_id, public_key, counter, rp_id, name, aaguid, transports,
+-- is_synced} with bytes in hexadecimal, and returns its id. Raises FH409 illegal_state (the challenge was used before),
+-- already_exists, limit_reached (20 of one user); FH401 session_ended.
+create or replace function access.register_passkey(
+  tenant_id uuid,
+  system_key text,
+  challenge_hash bytea,
+  challenge_expires_at timestamptz,
+  passkey jsonb
+) returns uuid
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  made uuid := gen_random_uuid();
+  u freehold.users;
+begin
+  perform access.check_system(tenant_id, system_key);
+  perform access.must_be_licensed();
+  if not access.spend_challenge(challenge_hash, challenge_expires_at) then
+    perform access.refuse('illegal_state', 'This answer was used before: ask for new options.');
+  end if;
+  select * into strict u from freehold.users x where x.id = access.principal() for no key update;
+  -- While this waited, a new password may have ended the session.
+  if not exists (select from freehold.sessions s where s.id = access.session() and s.ended_at is null) then
+    raise exception using errcode = 'FH401', message = 'session_ended';
+  elsif (select count(*) from freehold.passkeys k where k.user_id = u.id) >= 20 then
+    perform access.refuse('limit_reached', 'You have 20 passkeys, which is the most: remove one first.');
+  end if;
+  insert into freehold.passkeys (
+    id, user_id, credential_id, public_key, counter, rp_id, name, aaguid, transports, is_synced
+  )
+  values (
+    made,
+    u.id,
+    decode(passkey ->> 'credential_id', 'hex'),
+    decode(passkey ->> 'public_key', 'hex'),
+    (passkey ->> 'counter')::bigint,
+    passkey ->> 'rp_id',
+    passkey ->> 'name',
+    (passkey ->> 'aaguid')::uuid,
+    array(select jsonb_array_elements_text(passkey -> 'transports')),
+    (passkey ->> 'is_synced')::boolean
+  )
+  on conflict (credential_id) do nothing;
+  if not found then
+    perform access.refuse('already_exists', 'This passkey is registered already.');
+  end if;
+  perform access.enqueue_mail('passkey_added', u.id, u.email, jsonb_build_object('passkey_name', passkey ->> 'name'));
+  return made;
+end $$;
+--> statement-breakpoint
+-- The last way in stays: a user without a password keeps one passkey. One removal of a user at a time, so that of two
+-- passkeys that go at once one is the last.
+create or replace function access.before_passkey_removal() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if access.principal() is null then
+    return old;
+  end if;
+  perform access.must_be_licensed();
+  perform from freehold.users u where u.id = old.user_id for no key update;
+  if access.current_password(old.user_id) is null
+    and not exists (select from freehold.passkeys k where k.user_id = old.user_id and k.id <> old.id)
+  then
+    perform access.refuse('illegal_state', 'This passkey is the only way into your account: add another one, or set a password.');
+  end if;
+  return old;
+end $$;
+--> statement-breakpoint
+-- Mails the owner of a passkey that was removed.
+create or replace function access.after_passkey_removal() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform access.enqueue_mail('passkey_removed', u.id, u.email, jsonb_build_object('passkey_name', old.name))
+  from freehold.users u
+  where u.id = old.user_id;
+  return null;
+end $$;
+--> statement-breakpoint
+-- Deletes at most so many rows of each kind: {is_done, given_up}, where `given_up` counts mails. A purge stays due
+-- until it is done.
+create or replace function access.purge(at_most integer) returns jsonb
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  most integer;
+  given_up integer;
+begin
+  with attempts as (
+    delete from freehold.login_attempts
+    where id in (
+      select a.id
+      from freehold.login_attempts a
+      where a.created_at < now() - interval '1 day'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
+  ), tokens as (
+    delete from freehold.one_time_tokens
+    where token_hash in (
+      select k.token_hash
+      from freehold.one_time_tokens k
+      where k.expires_at < now() - interval '1 day'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
+  ), spent as (
+    delete from access.passkey_challenges
+    where challenge_hash in (
+      select c.challenge_hash
+      from access.passkey_challenges c
+      where c.expires_at < now() - interval '1 day'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
+  ), registered as (
+    delete from freehold.registrations
+    where token_hash in (
+      select r.token_hash
+      from freehold.registrations r
+      where r.expires_at < now() - interval '1 day'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
+  ), refreshed as (
+    -- All tokens of a session expire together: a used one reveals a theft as long as its session can live.
+    delete from freehold.refresh_tokens
+    where token_hash in (
+      select l.token_hash
+      from freehold.refresh_tokens l
+      where l.expires_at < now() - interval '1 day'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
+  ), forsaken as (
+    -- Mails that waited for a day, and an hour more for a last pause between attempts: those for which no transport
+    -- is configured, and those that made their sender crash.
+    update freehold.mails
+    set state = 'dead', secrets_encrypted = null, finished_at = now(), lease_until = null
+    where id in (
+      select m.id
+      from freehold.mails m
+      where m.state = 'queued'
+        and m.created_at < now() - interval '25 hours'
+        and (m.lease_until is null or m.lease_until < now())
+      limit at_most
+      for update skip locked
+    )
+    returning 1
+  ), old as materialized (
+    select m.id
+    from freehold.mails m
+    where m.finished_at < now() - interval '90 days'
+    limit at_most
+    for update skip locked
+  ), dropped as (
+    -- The next delivery logs them; without a transport there is none.
+    delete from access.dropped_mails
+    where id in (
+      select m.id
+      from access.dropped_mails m
+      where m.created_at < now() - interval '1 day'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
+  ), answered as (
+    delete from access.kept_answers
+    where id in (
+      select k.id
+      from access.kept_answers k
+      where k.created_at < now() - interval '24 hours'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
+  ), tried as (
+    delete from freehold.mail_attempts a using old where a.mail_id = old.id
+  ), finished as (
+    delete from freehold.mails m using old where m.id = old.id
+    returning 1
+  )
+  select
+    x.given_up,
+    greatest(
+      x.given_up,
+      (select count(*) from attempts),
+      (select count(*) from tokens),
+      (select count(*) from spent),
+      (select count(*) from registered),
+      (select count(*) from refreshed),
+      (select count(*) from dropped),
+      (select count(*) from answered),
+      (select count(*) from finished)
+    )
+  into given_up, most
+  from (select count(*) as given_up from forsaken) x;
+  -- Those of users stay; those of their devices and networks go, as those of unknown identifiers do. After the attempts:
+  -- a lockout without a failure belongs to an attempt that was never finished, and goes once that attempt is gone.
+  with guards as (
+    delete from freehold.lockouts
+    where key in (
+      select g.key
+      from freehold.lockouts g
+      where (g.key like 'unknown:%' or g.parent is not null)
+        and (g.locked_until is null or g.locked_until < now())
+        and coalesce(
+          g.failed_at < now() - interval '1 day',
+          not exists (select from freehold.login_attempts a where a.key = g.key)
+        )
+      limit at_most
+      for update skip locked
+    )
+    returning 1
+  )
+  select greatest(most, count(*)) into most from guards;
+  most := greatest(
+    most,
+    access.erase_failures(
+      at_most,
+      coalesce((select s.failures_erased_to from access.purges s), '-infinity'),
+      now() - interval '90 days'
+    )
+  );
+  if most < at_most then
+    insert into access.purges (last_at, failures_erased_to) values (now(), now() - interval '90 days')
+    on conflict (one) do update set last_at = excluded.last_at, failures_erased_to = excluded.failures_erased_to;
+  end if;
+  return jsonb_build_object('is_done', most < at_most, 'given_up', given_up);
 end $$;
 --> statement-breakpoint
 -- {name, accent_color, links, logo_etag, registration, policy}. Raises FH503 for another tenant or one that is off.
@@ -1975,6 +2346,12 @@ CREATE TRIGGER audit_update AFTER UPDATE ON freehold.audiences REFERENCING OLD T
 --> statement-breakpoint
 CREATE TRIGGER audit_delete AFTER DELETE ON freehold.audiences REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('audience', '{}', '{updated_at}', '{id}');
 --> statement-breakpoint
+CREATE TRIGGER audit_insert AFTER INSERT ON freehold.passkeys REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('passkey', '{public_key}', '{counter,last_used_at}', '{id}');
+--> statement-breakpoint
+CREATE TRIGGER audit_update AFTER UPDATE ON freehold.passkeys REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('passkey', '{public_key}', '{counter,last_used_at}', '{id}');
+--> statement-breakpoint
+CREATE TRIGGER audit_delete AFTER DELETE ON freehold.passkeys REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('passkey', '{public_key}', '{counter,last_used_at}', '{id}');
+--> statement-breakpoint
 CREATE TRIGGER audit_insert AFTER INSERT ON freehold.logo REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('logo', '{content}', '{updated_at}', '{one}');
 --> statement-breakpoint
 CREATE TRIGGER audit_update AFTER UPDATE ON freehold.logo REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('logo', '{content}', '{updated_at}', '{one}');
@@ -2002,6 +2379,12 @@ create trigger look_at_session_places after update of idle_days, idle_minutes on
 create trigger end_idle_sessions after update of idle_days, idle_minutes on freehold.tenant
   for each row when (access.idle_limit(new) > access.idle_limit(old)) execute function access.end_idle_sessions();
 --> statement-breakpoint
+create trigger before_passkey_removal before delete on freehold.passkeys
+  for each row execute function access.before_passkey_removal();
+--> statement-breakpoint
+create trigger after_passkey_removal after delete on freehold.passkeys
+  for each row execute function access.after_passkey_removal();
+--> statement-breakpoint
 create policy read on freehold.audiences for select
   using ((( SELECT access.principal() AS principal) IS NOT NULL));
 --> statement-breakpoint
@@ -2025,6 +2408,17 @@ create policy change on freehold.logo for update
   using ((( SELECT (access.permission() = ANY ('{setting:update}'::text[]))) AND ( SELECT (access.scope() = 'all'::access.scope))))
   with check (( SELECT (access.scope() = 'all'::access.scope)));
 --> statement-breakpoint
+-- Not access.protect: passkeys are their owner's, whatever permission they were admitted with, and change in a session.
+create policy read on freehold.passkeys for select using (user_id = (select access.principal()));
+--> statement-breakpoint
+create policy change on freehold.passkeys for update using (
+  user_id = (select access.principal()) and (select access.session()) is not null
+);
+--> statement-breakpoint
+create policy remove on freehold.passkeys for delete using (
+  user_id = (select access.principal()) and (select access.session()) is not null
+);
+--> statement-breakpoint
 create policy remove on freehold.logo for delete
   using ((select access.permission() = 'setting:update') and (select access.scope() = 'all'));
 --> statement-breakpoint
@@ -2033,10 +2427,13 @@ create trigger after_coming_or_going after insert or update of is_active, joined
 --> statement-breakpoint
 revoke execute
   on function access.admit(uuid,jsonb,text,jsonb,boolean,integer,integer),
+    access.after_passkey_removal(),
     access.audience_permissions(uuid,freehold.tenant,text),
     access.before_arriving(),
     access.before_audience(),
+    access.before_passkey_removal(),
     access.begin_login(uuid,text,text,jsonb,jsonb,boolean),
+    access.begin_passkey_login(uuid,text,bytea),
     access.begin_step_up(uuid,text),
     access.check_links(freehold.tenant,freehold.tenant),
     access.count_api_key(),
@@ -2049,6 +2446,7 @@ revoke execute
     access.enter(freehold.users,freehold.tenant,bytea,jsonb,jsonb,text,text,text,integer,uuid),
     access.finish_login(uuid,text,uuid,text,text,bytea,jsonb,jsonb,text,text),
     access.finish_login_with_rehash(uuid,text,uuid,text,text,text,bytea,jsonb,jsonb,text,text),
+    access.finish_passkey_login(uuid,text,bytea,text,bytea,timestamp with time zone,bigint,bytea,jsonb,jsonb,jsonb),
     access.finish_step_up(uuid,text,uuid,text),
     access.introspect(uuid,text,text,text,uuid,text),
     access.is_allowed_unlicensed(text,jsonb),
@@ -2068,9 +2466,11 @@ revoke execute
     access.refresh(uuid,text,bytea,bytea,jsonb,bytea,text,text),
     access.refuse_session(integer),
     access.refuse_unlicensed(),
+    access.register_passkey(uuid,text,bytea,timestamp with time zone,jsonb),
     access.revoke_token(uuid,text,text,text,uuid,jsonb),
     access.session_ends(freehold.sessions,freehold.tenant),
     access.set_limits(jsonb),
+    access.spend_challenge(bytea,timestamp with time zone),
     access.take_session_place(freehold.sessions,freehold.tenant),
     access.token_claims(freehold.users,freehold.sessions,freehold.tenant,text),
     access.token_permissions(uuid,text,text[]),
@@ -2080,6 +2480,10 @@ revoke execute
 --> statement-breakpoint
 grant delete, insert (id, identifier, name, token_permissions, token_permission_list), select, update (name, token_permissions, token_permission_list)
   on freehold.audiences
+  to freehold_app;
+--> statement-breakpoint
+grant delete, select (id, user_id, credential_id, rp_id, name, aaguid, transports, is_synced, created_at, last_used_at), update (name)
+  on freehold.passkeys
   to freehold_app;
 --> statement-breakpoint
 grant delete, insert (content_type, width, height, etag, content), select, update (content_type, width, height, etag, content, updated_at)
@@ -2093,16 +2497,19 @@ grant update (token_permissions, token_permission_list, name, accent_color, link
 grant execute
   on function access.admit(uuid,jsonb,text,jsonb,boolean,integer,integer),
     access.begin_login(uuid,text,text,jsonb,jsonb,boolean),
+    access.begin_passkey_login(uuid,text,bytea),
     access.begin_step_up(uuid,text),
     access.count_documents(integer),
     access.finish_login(uuid,text,uuid,text,text,bytea,jsonb,jsonb,text,text),
     access.finish_login_with_rehash(uuid,text,uuid,text,text,text,bytea,jsonb,jsonb,text,text),
+    access.finish_passkey_login(uuid,text,bytea,text,bytea,timestamp with time zone,bigint,bytea,jsonb,jsonb,jsonb),
     access.finish_step_up(uuid,text,uuid,text),
     access.introspect(uuid,text,text,text,uuid,text),
     access.logo(uuid),
     access.look(uuid),
     access.origins(uuid),
     access.refresh(uuid,text,bytea,bytea,jsonb,bytea,text,text),
+    access.register_passkey(uuid,text,bytea,timestamp with time zone,jsonb),
     access.revoke_token(uuid,text,text,text,uuid,jsonb),
     access.usage()
   to freehold_app;

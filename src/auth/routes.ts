@@ -5,8 +5,6 @@ import {
   type AccountCookies,
   clearAuthCookies,
   deviceTokensOf,
-  evictOldestAccount,
-  evictOldestDevices,
   ownHost,
   refreshTokensOf,
   requireCookieHost,
@@ -18,6 +16,7 @@ import { invalid, Problem } from '../kernel/problem.ts'
 import { locationOf } from '../sessions/device.ts'
 import { accessTokenOf, changePassword, PasswordChange, RefreshToken, refresh, tokensOf } from './auth.ts'
 import { accessCookieOf, cookiesOf, LoginAnswer, recentCookieTokens } from './browser.ts'
+import { answerOf } from './entering.ts'
 import { Credentials, login, PasswordForm } from './login.ts'
 import { logout, logoutAll } from './logout.ts'
 import { Me, me, WhoAmI, whoAmI } from './me.ts'
@@ -55,10 +54,8 @@ authRoutes.openapi(
       devices: sent.device_token ? [sent.device_token] : inCookies ? deviceTokensOf(c.req.raw) : [],
       former: inCookies ? refreshTokensOf(c.req.raw) : new Map(),
     })
-    if (!inCookies) return c.json(await tokensOf(c.var.ctx, entered), 200)
-    const { answer, cookies } = await cookiesOf(c.var.ctx, entered)
-    const { account } = answer
-    c.set('cookies', [...evictOldestAccount(c.req.raw, account), ...evictOldestDevices(c.req.raw, account), ...cookies])
+    const { answer, cookies } = await answerOf(c.var.ctx, c.req.raw, entered, inCookies)
+    if (cookies.length) c.set('cookies', cookies)
     return c.json(answer, 200)
   },
 )

@@ -14,6 +14,18 @@ export const TEXTS: Record<string, string> = {
   logoutAll: 'Ends this session and all others of the user. API keys go on.',
   getMe: 'Returns who is logged in, as the claims of OpenID Connect. It works while the password must be changed.',
   whoAmI: 'Returns whose session or API key this is, until when it lasts, and what it may do now.',
+  getPasskeyLoginOptions:
+    'Returns options for `navigator.credentials.get()`. The challenge works once, for five minutes, in this tenant. No name is asked for.',
+  loginWithPasskey:
+    'Takes what `navigator.credentials.get()` gave, as JSON, and answers as a login with a password does. It counts as two factors, because the device verifies its user. Whatever is wrong is answered alike.',
+  getPasskeyCreationOptions:
+    'Returns options for `navigator.credentials.create()`. The challenge works once, for five minutes, in this session.',
+  registerPasskey:
+    'Takes what `navigator.credentials.create()` gave, as JSON. Without `name` the passkey is called as the device. The user gets a mail.',
+  listPasskeys: 'Returns all of them, newest first; there are 20 at most.',
+  renamePasskey: 'The name is for its owner alone.',
+  removePasskey:
+    'It logs nobody in any more, and the user gets a mail. The last passkey of a user without a password cannot be removed.',
   requestPasswordReset: 'The answer is the same whether or not somebody has the address.',
   confirmPasswordReset: 'The token from the mail works once and for a limited time.',
   resetPassword: 'The same as `users/{id}/reset-password`, with the user in the body.',

@@ -89,7 +89,7 @@ end $$;
 -- have a day's limit of their own.
 create function access.is_first_notice(made freehold.mails) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
-  select made.kind in ('api_key_created', 'email_changed', 'password_changed')
+  select made.kind in ('api_key_created', 'email_changed', 'passkey_added', 'passkey_removed', 'password_changed')
     and not exists (
       select
       from freehold.mails m

@@ -10,6 +10,7 @@ const APP_MAY_CALL = [
   'access.begin_admin_reset(uuid)',
   'access.begin_login(uuid,text,text,jsonb,jsonb,boolean)',
   'access.begin_once(text,bytea,bytea,bytea)',
+  'access.begin_passkey_login(uuid,text,bytea)',
   'access.begin_password_change(uuid,text)',
   'access.begin_reset(uuid,text,bytea)',
   'access.begin_step_up(uuid,text)',
@@ -23,6 +24,7 @@ const APP_MAY_CALL = [
   'access.finish_login(uuid,text,uuid,text,text,bytea,jsonb,jsonb,text,text)',
   'access.finish_login_with_rehash(uuid,text,uuid,text,text,text,bytea,jsonb,jsonb,text,text)',
   'access.finish_mails(uuid,text,jsonb)',
+  'access.finish_passkey_login(uuid,text,bytea,text,bytea,timestamp with time zone,bigint,bytea,jsonb,jsonb,jsonb)',
   'access.finish_password_change(uuid,text,uuid,text,text,jsonb,boolean)',
   'access.finish_reset(uuid,text,bytea,text,jsonb,jsonb,boolean)',
   'access.finish_step_up(uuid,text,uuid,text)',
@@ -56,6 +58,7 @@ const APP_MAY_CALL = [
   'access.record_export(jsonb)',
   'access.record_refusal(uuid,text,jsonb,text,text,jsonb)',
   'access.refresh(uuid,text,bytea,bytea,jsonb,bytea,text,text)',
+  'access.register_passkey(uuid,text,bytea,timestamp with time zone,jsonb)',
   'access.registration_terms(uuid)',
   'access.request_email_change(uuid,text,uuid,text,text,bytea,text)',
   'access.request_reset(uuid,text,text,bytea,text,jsonb)',
@@ -87,6 +90,7 @@ const APP_MAY_READ = [
     'delegations',
     'logo',
     'overrides',
+    'passkeys',
     'permissions',
     'role_permissions',
     'roles',
@@ -118,6 +122,7 @@ const APP_MAY_UPDATE = [
   'delegations',
   'logo',
   'overrides',
+  'passkeys',
   'permissions',
   'role_permissions',
   'roles',
@@ -216,7 +221,11 @@ describe.each<[string, () => (...statements: ReturnType<typeof sql>[]) => Promis
           sql`select relname as name from pg_class where relnamespace in ${schemas} and relkind = 'r' and has_table_privilege('freehold_app', oid, 'delete') order by 1`,
         ),
       ),
-    ).toEqual(where === 'the master' ? ['audiences', 'licenses', 'logo', 'plans', 'units'] : ['audiences', 'logo', 'units'])
+    ).toEqual(
+      where === 'the master'
+        ? ['audiences', 'licenses', 'logo', 'passkeys', 'plans', 'units']
+        : ['audiences', 'logo', 'passkeys', 'units'],
+    )
     const other =
       await ask(sql`select oid::regclass::text as name from pg_class where relnamespace in ${schemas} and relkind = 'r'
       and (has_table_privilege('freehold_app', oid, 'truncate') or has_table_privilege('freehold_app', oid, 'references') or has_table_privilege('freehold_app', oid, 'trigger'))`)

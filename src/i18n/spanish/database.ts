@@ -152,6 +152,13 @@ export const database = {
     'Se está respondiendo a una solicitud con esta Idempotency-Key: repítela en un momento.',
 
   // API keys.
+  // Passkeys.
+  'This answer was used before: ask for new options.': 'Esta respuesta ya se usó: pide opciones nuevas.',
+  'You have 20 passkeys, which is the most: remove one first.':
+    'Tienes 20 llaves de acceso, que es el máximo: quita una primero.',
+  'This passkey is registered already.': 'Esta llave de acceso ya está registrada.',
+  'This passkey is the only way into your account: add another one, or set a password.':
+    'Esta llave de acceso es la única forma de entrar en tu cuenta: añade otra o pon una contraseña.',
   'There is no such key.': 'No existe esa clave.',
   'There is no such key here, or it was revoked.': 'Aquí no existe esa clave, o fue revocada.',
   'This key has expired.': 'Esta clave ha caducado.',

@@ -2,6 +2,7 @@ import { doctor } from './doctor.ts'
 import { look } from './look.ts'
 import { oauth } from './oauth.ts'
 import { origins } from './origins.ts'
+import { passkeys } from './passkeys.ts'
 import { rotations } from './rotations.ts'
 import { tenants } from './tenants.ts'
 
@@ -14,6 +15,7 @@ export const worker = {
   ...oauth,
   ...look,
   ...origins,
+  ...passkeys,
   ...rotations,
   // Any body and any field.
   'is not a field of this request': 'no es un campo de esta solicitud',

@@ -33,6 +33,20 @@ export const en: MailLanguage = {
         'Without a new one {organization} can only be read and exported from {read_only_from} on: people still log in, and access can be ended, but nothing can be created or changed. Ask whoever gave you the license for the next one.',
       ],
     },
+    passkey_added: {
+      subject: '{tenant}: a new passkey',
+      paragraphs: [
+        'A passkey with the name {passkey_name} was added to your account at {tenant}. Whoever holds the device that has it can log in with it, without your password.',
+        'If you did not add it, log in and remove it on the page of your account, change your password, and tell your administrator.',
+      ],
+    },
+    passkey_removed: {
+      subject: '{tenant}: a passkey was removed',
+      paragraphs: [
+        'The passkey with the name {passkey_name} was removed from your account at {tenant}. It does not log anybody in any more.',
+        'If you did not remove it, log in and look through the page of your account, change your password, and tell your administrator.',
+      ],
+    },
     password_changed: {
       subject: '{tenant}: your password was changed',
       paragraphs: [

@@ -33,6 +33,20 @@ export const es: MailLanguage = {
         'Sin una nueva, desde el {read_only_from} {organization} solo se puede leer y exportar: se puede seguir entrando y quitar accesos, pero no crear ni cambiar nada. Pide la siguiente a quien te dio la licencia.',
       ],
     },
+    passkey_added: {
+      subject: '{tenant}: una nueva llave de acceso',
+      paragraphs: [
+        'Se añadió a tu cuenta de {tenant} una llave de acceso con el nombre {passkey_name}. Quien tenga el dispositivo que la guarda puede entrar con ella, sin tu contraseña.',
+        'Si no la añadiste tú, entra y quítala en la página de tu cuenta, cambia tu contraseña y avisa a tu administrador.',
+      ],
+    },
+    passkey_removed: {
+      subject: '{tenant}: se quitó una llave de acceso',
+      paragraphs: [
+        'Se quitó de tu cuenta de {tenant} la llave de acceso con el nombre {passkey_name}. Ya nadie puede entrar con ella.',
+        'Si no la quitaste tú, entra y revisa la página de tu cuenta, cambia tu contraseña y avisa a tu administrador.',
+      ],
+    },
     password_changed: {
       subject: '{tenant}: tu contraseña ha cambiado',
       paragraphs: [

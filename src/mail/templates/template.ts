@@ -4,6 +4,8 @@ export const KINDS = {
   device_locked: ['until'],
   api_key_created: ['key_name', 'prefix'],
   license_ends: ['organization', 'expires_at', 'read_only_from'],
+  passkey_added: ['passkey_name'],
+  passkey_removed: ['passkey_name'],
   password_changed: [],
   password_expires: ['expires_at'],
   password_reset: ['link', 'token', 'expires_at'],
