@@ -15,8 +15,10 @@ export const OPERATOR = { email: 'ada@freehold.test', password: 'Correct-horse-7
 /** What stands between the command line and the Worker: it counts calls, and can say of a token that it has expired. */
 type Door = { url: string; calls: string[]; expired: Set<string>; close: () => Promise<void> }
 
+type Platform = { door: Door; url: string; master_url: string; sql_url: string; configFolder: string; stop: () => Promise<void> }
+
 /** A platform of its own, behind a door, with an empty folder of configuration. */
-export async function startPlatform(): Promise<{ door: Door; url: string; configFolder: string; stop: () => Promise<void> }> {
+export async function startPlatform(): Promise<Platform> {
   const folder = await folderWithCluster('freehold-profiles')
   const stops = [folder.remove]
   const configFolder = mkdtempSync(join(tmpdir(), 'freehold-config-'))
@@ -35,7 +37,7 @@ export async function startPlatform(): Promise<{ door: Door; url: string; config
   const stop = async () => {
     for (const one of stops) await one()
   }
-  return { door, url, configFolder, stop }
+  return { door, url, master_url: String(stack.env.MASTER_DATABASE_URL), sql_url: stack.neon.sqlUrl, configFolder, stop }
 }
 
 async function openDoor(port: number): Promise<Door> {
