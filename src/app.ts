@@ -11,6 +11,7 @@ import { authRoutes } from './auth/routes.ts'
 import { delegationRoutes } from './delegations/routes.ts'
 import { describeCredentials, openApiText, operationTexts } from './docs/openapi.ts'
 import { docsRoutes } from './docs/routes.ts'
+import { factorRoutes } from './factors/routes.ts'
 import type { AppEnv } from './http/app-env.ts'
 import { arrive } from './http/arrive.ts'
 import { refuseForeignPages } from './http/cors.ts'
@@ -66,7 +67,10 @@ app.use('/platform/v1/*', plane(platformPlane, countUse))
 for (const path of ['/api/v1/*', '/.well-known/*', '/oauth/*', '/logo']) app.use(path, plane(tenantPlane, countUse))
 for (const path of ['/platform/v1/auth/*', '/api/v1/auth/*', '/oauth/*']) app.use(path, refuseForeignPages)
 
-app.route('/platform/v1/auth', authRoutes)
+for (const base of ['/platform/v1/auth', '/api/v1/auth'])
+  for (const routes of [authRoutes, recoveryRoutes, factorRoutes]) app.route(base, routes)
+for (const base of ['/platform/v1', '/api/v1'])
+  app.route(`${base}/auth/passkeys`, passkeyRoutes).route(`${base}/api-keys`, apiKeyRoutes)
 app.route('/platform/v1/.well-known', keyRoutes)
 app.route('/platform/v1/tenants', adoptionRoutes)
 app.route('/platform/v1/tenants', tenantRoutes)
@@ -84,8 +88,6 @@ app.route('/platform/v1/keys', keyIdRoutes)
 app.route('/platform/v1/doctor', doctorRoutes)
 app.route('/platform/v1/analytics', analyticsRoutes)
 app.route('/platform/v1/tenants', usageRoutes)
-app.route('/platform/v1/auth', recoveryRoutes)
-app.route('/platform/v1/auth/passkeys', passkeyRoutes)
 app.route('/platform/v1/sessions', sessionRoutes)
 app.route('/platform/v1/operators', userApiKeyRoutes)
 app.route('/platform/v1/operators', userRoutes)
@@ -95,15 +97,10 @@ app.route('/platform/v1/operators', userActivityRoutes)
 app.route('/platform/v1/audit', checkpointRoutes)
 app.route('/platform/v1/audit', activityRoutes)
 app.route('/platform/v1/settings', settingRoutes)
-app.route('/platform/v1/api-keys', apiKeyRoutes)
-app.route('/api/v1/auth', authRoutes)
-app.route('/api/v1/auth', recoveryRoutes)
-app.route('/api/v1/auth/passkeys', passkeyRoutes)
 app.route('/api/v1/auth', registrationRoutes)
 app.route('/api/v1/sessions', sessionRoutes)
 app.route('/api/v1/settings', tenantSettingRoutes)
 app.route('/logo', logoRoutes)
-app.route('/api/v1/api-keys', apiKeyRoutes)
 app.route('/api/v1/users', userApiKeyRoutes)
 app.route('/api/v1/users', userSessionRoutes)
 app.route('/api/v1/users', userRecoveryRoutes)

@@ -2,6 +2,9 @@
 -- Tables:
 --   creates table freehold.audiences
 --   creates table access.daily_counts
+--   creates table freehold.backup_codes
+--   creates table freehold.login_challenges
+--   creates table freehold.totp_factors
 --   creates table access.limits
 --   creates table access.session_places
 --   creates table access.passkey_challenges
@@ -9,20 +12,10 @@
 --   creates table freehold.logo
 --   alters table freehold.sessions
 --   alters table freehold.tenant
+--   alters table freehold.users
 -- Definitions:
---   creates 72 objects
---   replaces function access.audit
---   replaces function access.before_api_key
---   replaces function access.before_tenant
---   replaces function access.check_tenant
---   replaces function access.check_user_change
---   replaces function access.claim_mails
---   replaces function access.free_username
---   replaces function access.import_batch
---   replaces function access.is_built_in_activity
---   replaces function access.is_first_notice
---   replaces function access.purge
---   replaces function access.require_reach
+--   creates 89 objects
+--   replaces 14 objects
 --   drops and creates trigger after_coming_or_going on freehold.users
 --   drops and creates function access.admit
 --   drops and creates function access.begin_login
@@ -69,6 +62,36 @@ CREATE TABLE "access"."daily_counts" (
   "logins" integer NOT NULL,
   "failures" integer NOT NULL,
   "checkpoint" integer NOT NULL
+);
+--> statement-breakpoint
+CREATE TABLE "freehold"."backup_codes" (
+  "code_mac" "bytea" PRIMARY KEY NOT NULL,
+  "user_id" uuid NOT NULL,
+  "created_at" timestamp with time zone DEFAULT now() NOT NULL,
+  "used_at" timestamp with time zone,
+  CONSTRAINT "backup_codes_mac" CHECK (octet_length("freehold"."backup_codes"."code_mac") = 32)
+);
+--> statement-breakpoint
+CREATE TABLE "freehold"."login_challenges" (
+  "token_hash" "bytea" PRIMARY KEY NOT NULL,
+  "user_id" uuid NOT NULL,
+  "guard" text NOT NULL,
+  "client" text,
+  "audience" text,
+  "device" uuid,
+  "amr" text NOT NULL,
+  "failures" integer DEFAULT 0 NOT NULL,
+  "created_at" timestamp with time zone DEFAULT now() NOT NULL,
+  "expires_at" timestamp with time zone NOT NULL,
+  "used_at" timestamp with time zone
+);
+--> statement-breakpoint
+CREATE TABLE "freehold"."totp_factors" (
+  "user_id" uuid PRIMARY KEY NOT NULL,
+  "secret_encrypted" text NOT NULL,
+  "created_at" timestamp with time zone DEFAULT now() NOT NULL,
+  "enabled_at" timestamp with time zone,
+  "last_step" bigint
 );
 --> statement-breakpoint
 CREATE TABLE "access"."limits" (
@@ -142,11 +165,25 @@ ALTER TABLE "freehold"."tenant" ADD COLUMN "links" jsonb DEFAULT '{}'::jsonb NOT
 --> statement-breakpoint
 ALTER TABLE "freehold"."tenant" ADD COLUMN "origins" text[] DEFAULT '{}' NOT NULL;
 --> statement-breakpoint
+ALTER TABLE "freehold"."users" ADD COLUMN "factors" text[] DEFAULT '{}' NOT NULL;
+--> statement-breakpoint
+ALTER TABLE "freehold"."backup_codes" ADD CONSTRAINT "backup_codes_user_id_users_id_fk" FOREIGN KEY ("user_id") REFERENCES "freehold"."users"("id") ON DELETE no action ON UPDATE no action;
+--> statement-breakpoint
+ALTER TABLE "freehold"."login_challenges" ADD CONSTRAINT "login_challenges_user_id_users_id_fk" FOREIGN KEY ("user_id") REFERENCES "freehold"."users"("id") ON DELETE no action ON UPDATE no action;
+--> statement-breakpoint
+ALTER TABLE "freehold"."totp_factors" ADD CONSTRAINT "totp_factors_user_id_users_id_fk" FOREIGN KEY ("user_id") REFERENCES "freehold"."users"("id") ON DELETE no action ON UPDATE no action;
+--> statement-breakpoint
 ALTER TABLE "freehold"."passkeys" ADD CONSTRAINT "passkeys_user_id_users_id_fk" FOREIGN KEY ("user_id") REFERENCES "freehold"."users"("id") ON DELETE no action ON UPDATE no action;
 --> statement-breakpoint
 CREATE UNIQUE INDEX "audiences_identifier" ON "freehold"."audiences" USING btree ("identifier");
 --> statement-breakpoint
 CREATE INDEX "audiences_sorted" ON "freehold"."audiences" USING btree ("name","id");
+--> statement-breakpoint
+CREATE INDEX "backup_codes_user" ON "freehold"."backup_codes" USING btree ("user_id");
+--> statement-breakpoint
+CREATE INDEX "login_challenges_expiry" ON "freehold"."login_challenges" USING btree ("expires_at");
+--> statement-breakpoint
+CREATE INDEX "login_challenges_user" ON "freehold"."login_challenges" USING btree ("user_id");
 --> statement-breakpoint
 CREATE UNIQUE INDEX "session_places_session" ON "access"."session_places" USING btree ("session_id");
 --> statement-breakpoint
@@ -174,6 +211,12 @@ ALTER TABLE "freehold"."tenant" ADD CONSTRAINT "tenant_look" CHECK (char_length(
 alter table freehold.audiences enable row level security;
 --> statement-breakpoint
 alter table access.daily_counts enable row level security;
+--> statement-breakpoint
+alter table freehold.backup_codes enable row level security;
+--> statement-breakpoint
+alter table freehold.login_challenges enable row level security;
+--> statement-breakpoint
+alter table freehold.totp_factors enable row level security;
 --> statement-breakpoint
 alter table access.limits enable row level security;
 --> statement-breakpoint
@@ -540,7 +583,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   select
     activity in (
       'LOGIN', 'LOGOUT', 'LOGIN_FAILED', 'PASSWORD_CHANGE', 'PASSWORD_RESET', 'PASSWORD_CHANGE_FAILED',
-      'MFA_ENABLED', 'MFA_DISABLED', 'PROFILE_UPDATE', 'PERMISSION_CHANGE', 'PERMISSIONS_READ',
+      'MFA_ENABLED', 'MFA_DISABLED', 'MFA_CHANGE_FAILED', 'BACKUP_CODE_USED', 'BACKUP_CODES_RENEWED',
+      'PROFILE_UPDATE', 'PERMISSION_CHANGE', 'PERMISSIONS_READ',
       'ROLE_ASSIGNED', 'ROLE_REMOVED', 'API_KEY_CREATED', 'API_KEY_REVOKED', 'SUSPICIOUS_ACTIVITY', 'ACCESS_REFUSED',
       'EXPORT', 'AUDIT_ERASED', 'USERS_IMPORTED', 'USER_UNLOCKED', 'USER_REGISTERED', 'REGISTRATION_REQUESTED',
       'PASSWORD_RESET_REQUESTED', 'EMAIL_CHANGE_REQUESTED', 'DOCUMENTS_COUNTED', 'STEP_UP',
@@ -727,6 +771,41 @@ begin
   );
 end $$;
 --> statement-breakpoint
+-- Finishes an attempt, once: compares the digest (32 bytes, base64 without padding) with the user's hash, counts a
+-- failure or clears the lockout of its guard. Returns the user when the password was right, and leaves their row locked.
+-- Where a second factor is open, or compared with it, the password alone clears nothing: what follows does.
+-- Without a digest nothing is compared, and so nothing counted: the Worker was busy with other foreign hashes.
+create or replace function access.finish_attempt(t freehold.tenant, attempt uuid, digest text) returns freehold.users
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  a freehold.login_attempts;
+  u freehold.users;
+  is_right boolean;
+begin
+  select * into a from freehold.login_attempts x where x.id = attempt;
+  -- Of two that finish this attempt, the second waits here.
+  perform from freehold.lockouts x where x.key = a.key for update;
+  -- A concurrent change of this user's password goes first or waits: the comparison below sees the hash that it left.
+  select * into u from freehold.users x where x.id = a.user_id for no key update;
+  is_right := coalesce(
+    case when access.is_present(u) then access.current_password(u.id) = access.stored_hash(a.hash_parameters, digest) end,
+    false);
+  update freehold.login_attempts x
+  set state = case when digest is null then 'deferred' when is_right then 'succeeded' else 'failed' end
+  where x.id = attempt and x.state = 'pending'
+  returning x.* into a;
+  if a.id is null or a.state = 'deferred' then
+    return null;
+  elsif not is_right then
+    perform access.count_failures(t, a.key, a.guard, 1);
+    return null;
+  end if;
+  if a.key not like 'factor:%' and (a.key not like 'login:%' or u.factors = '{}') then
+    perform access.clear_lockout(x) from freehold.lockouts x where x.key = coalesce(a.guard, a.key);
+  end if;
+  return u;
+end $$;
+--> statement-breakpoint
 -- Everything that the Worker needs to make an access token, and to say how old the password is. What it carries for an
 -- API, the API's row says. A session that named no client is Freehold's own.
 create or replace function access.token_claims(
@@ -811,7 +890,7 @@ begin
 end $$;
 --> statement-breakpoint
 -- Second half: {outcome: ok, claims, device_token} with a session and its first refresh token, or {outcome: refused,
--- mail, is_known} or {outcome: no_role | first_password_expired | unknown_audience}, or {outcome: limit_reached, said}.
+-- mail, is_known}, or what access.enter returns where somebody is not let in, or not yet: a second factor is open.
 -- `is_known`, whether there is such a user, is for the Worker's log alone. When the user has too many sessions, the oldest end.
 -- `renewed` is a new hash of the same password,
 -- in place of the one that was compared. `former` holds the hashes of the refresh tokens that the browser has in cookies,
@@ -836,6 +915,7 @@ declare
   u freehold.users := access.finish_attempt(t, attempt, digest);
   a freehold.login_attempts;
   why text;
+  entered jsonb;
 begin
   select * into a from freehold.login_attempts x where x.id = attempt;
   if u.id is null then
@@ -861,10 +941,14 @@ begin
     update freehold.passwords p set password_hash = renewed
     where p.user_id = u.id and p.replaced_at is null and p.password_hash = access.stored_hash(a.hash_parameters, digest);
   end if;
-  return access.enter(
+  entered := access.enter(
     u, t, refresh_hash, request, former, client, audience, 'pwd', 1,
     substring(a.guard from '^device:[^:]+:(.+)$')::uuid
   );
+  if entered ->> 'outcome' = 'ok' and u.factors <> '{}' then
+    perform access.clear_lockout(x) from freehold.lockouts x where x.key = coalesce(a.guard, a.key);
+  end if;
+  return entered;
 end $$;
 --> statement-breakpoint
 -- Second half of a login that replaces the hash; answers as access.finish_login does. `hash_parameters` is what replaces
@@ -922,7 +1006,8 @@ end $$;
 --> statement-breakpoint
 -- Lets somebody in who proved to be `u` by the methods `amr` (RFC 8176, with a space between them), which are `aal`
 -- factors: {outcome: ok, claims, device_token}, or {outcome: no_role | first_password_expired | unknown_audience}, or
--- {outcome: limit_reached, said}. The caller has locked the user's row and set the actor of the audit. `former`, `client`
+-- {outcome: limit_reached, said}; or, where one factor is not enough, {outcome: mfa_required, methods, expires_in, totp}
+-- (access.challenge), and then `refresh_hash` is that of the challenge's token. The caller has locked the user's row and set the actor of the audit. `former`, `client`
 -- and `audience` are as for access.finish_login. `device` is the one that the login is from; null: one that is not known.
 create or replace function access.enter(
   u freehold.users,
@@ -952,6 +1037,8 @@ begin
       case why when 'first_password_expired' then 20 else 10 end
     );
     return jsonb_build_object('outcome', why);
+  elsif aal < 2 and u.factors <> '{}' then
+    return access.challenge(u, refresh_hash, request, client, audience, amr, device);
   end if;
   begin
     s := access.open_session(u, t, refresh_hash, request, former, client, amr, aal);
@@ -1178,6 +1265,382 @@ begin
   where x.id = session and x.ended_at is null
   returning x.* into s;
   return s;
+end $$;
+--> statement-breakpoint
+-- Puts these backup codes in place of the former ones.
+create or replace function access.keep_backup_codes(subject uuid, codes jsonb) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  delete from freehold.backup_codes b where b.user_id = subject;
+  insert into freehold.backup_codes (code_mac, user_id)
+  select access.backup_mac(subject, c.code), subject from jsonb_array_elements_text(codes) c (code);
+end $$;
+--> statement-breakpoint
+-- What is kept of a backup code.
+create or replace function access.backup_mac(subject uuid, code text) returns bytea
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select access.mac(format('backup:%s:%s', subject, code))
+$$;
+--> statement-breakpoint
+-- Uses a backup code up, by its SHA-256 (hex). Whether it was one.
+create or replace function access.take_backup_code(subject uuid, code text) returns boolean
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  update freehold.backup_codes b set used_at = now()
+  where b.code_mac = access.backup_mac(subject, code) and b.user_id = subject and b.used_at is null;
+  if found then
+    perform access.record(
+      'BACKUP_CODE_USED', 'update', 'user', subject::text, null,
+      jsonb_build_object('left', (
+        select count(*) from freehold.backup_codes b where b.user_id = subject and b.used_at is null)),
+      20
+    );
+    return true;
+  end if;
+  return false;
+end $$;
+--> statement-breakpoint
+-- By what a user can meet a challenge, the usual one first.
+create or replace function access.factor_methods(u freehold.users) returns jsonb
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select to_jsonb(u.factors) || case
+    when exists (select from freehold.backup_codes b where b.user_id = u.id and b.used_at is null) then '["backup_code"]'
+    else '[]'
+  end::jsonb
+$$;
+--> statement-breakpoint
+-- The lockout that counts the failures of a login from a device, or from a stranger's network (lockouts.sql).
+create or replace function access.login_guard(subject uuid, device uuid, request jsonb) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select coalesce(
+    'device:' || subject || ':' || device,
+    'login:' || subject || ':' || access.login_network(request ->> 'address'))
+$$;
+--> statement-breakpoint
+-- Opens a challenge for a user who proved the first factor: {outcome: mfa_required, user_id, methods, expires_in, totp}. `totp`
+-- is the encrypted secret, which the Worker seals in the token, so that the code is compared in one round trip. The
+-- arguments are as for access.enter.
+create or replace function access.challenge(
+  u freehold.users,
+  token_hash bytea,
+  request jsonb,
+  client text,
+  audience text,
+  amr text,
+  device uuid
+) returns jsonb
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  delete from freehold.login_challenges c where c.user_id = u.id and c.expires_at <= now();
+  insert into freehold.login_challenges (token_hash, user_id, guard, client, audience, device, amr, expires_at)
+  values (
+    challenge.token_hash,
+    u.id,
+    access.login_guard(u.id, device, request),
+    left(client, 255),
+    audience,
+    device,
+    amr,
+    now() + interval '5 minutes'
+  );
+  return jsonb_build_object(
+    'outcome', 'mfa_required',
+    'user_id', u.id,
+    'methods', access.factor_methods(u),
+    'expires_in', 300,
+    'totp', (select f.secret_encrypted from freehold.totp_factors f where f.user_id = u.id and f.enabled_at is not null)
+  );
+end $$;
+--> statement-breakpoint
+-- The challenge of a token, while it can be met; null: it has ended, or too much failed. Leaves the lockout of the
+-- person, the user and the challenge locked, in this order.
+create or replace function access.open_challenge(t freehold.tenant, shown bytea) returns freehold.login_challenges
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  c freehold.login_challenges;
+  u freehold.users;
+  g freehold.lockouts;
+  w freehold.lockouts;
+  person text;
+begin
+  select * into c from freehold.login_challenges x where x.token_hash = shown;
+  if c.token_hash is null then
+    return null;
+  end if;
+  person := 'login:' || c.user_id;
+  perform from freehold.lockouts x where x.key = person for update;
+  if not found then
+    insert into freehold.lockouts as x (key) values (person)
+    on conflict (key) do update set key = x.key;
+  end if;
+  select * into u from freehold.users x where x.id = c.user_id for no key update;
+  select * into c from freehold.login_challenges x where x.token_hash = shown for update;
+  if c.token_hash is null
+    or c.used_at is not null
+    or c.expires_at <= now()
+    or c.failures >= t.max_failures
+    -- Whoever held the former password may have begun it.
+    or c.created_at <= u.password_changed_at
+    or u.factors = '{}'
+    or not access.is_present(u)
+  then
+    return null;
+  end if;
+  g := access.lockout_now(t, c.guard);
+  if starts_with(c.guard, person || ':') then
+    w := access.lockout_now(t, person);
+  end if;
+  if g.locked_until > now()
+    or g.failures >= t.max_failures
+    or w.locked_until > now()
+    or w.failures >= access.most_of_strangers(t)
+  then
+    return null;
+  end if;
+  return c;
+end $$;
+--> statement-breakpoint
+-- What follows the comparison with what was `shown`: what access.enter returns, or {outcome: refused, mail}. `c` is null
+-- where it could not be met any more. `method` is the one that was used (RFC 8176), and `reason` what the audit says when it was
+-- wrong. `former` is as for access.enter.
+create or replace function access.meet_challenge(
+  t freehold.tenant,
+  shown bytea,
+  c freehold.login_challenges,
+  is_right boolean,
+  method text,
+  reason text,
+  refresh_hash bytea,
+  request jsonb,
+  former jsonb
+) returns jsonb
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  u freehold.users;
+  entered jsonb;
+begin
+  select x.* into u
+  from freehold.login_challenges y
+    join freehold.users x on x.id = y.user_id
+  where y.token_hash = shown;
+  perform access.set_audit_actor(u.id, u.username, request);
+  if c.token_hash is null or not coalesce(is_right, false) then
+    reason := case when c.token_hash is null then 'challenge_ended' else reason end;
+    if c.token_hash is not null then
+      update freehold.login_challenges x set failures = x.failures + 1 where x.token_hash = c.token_hash;
+      perform access.count_failures(t, 'login:' || u.id, c.guard, 1);
+    end if;
+    perform access.record_failure(
+      'LOGIN_FAILED', 'login', 'user', u.id::text, reason, c.token_hash is null, jsonb_build_object('reason', reason), 30
+    );
+    return jsonb_build_object('outcome', 'refused', 'mail', access.has_enqueued_mail());
+  end if;
+  update freehold.login_challenges x set used_at = now() where x.token_hash = c.token_hash;
+  entered := access.enter(
+    u, t, refresh_hash, request, former, c.client, c.audience, c.amr || ' ' || method, 2, c.device
+  );
+  if entered ->> 'outcome' = 'ok' then
+    perform access.clear_lockout(x) from freehold.lockouts x where x.key = c.guard;
+  end if;
+  return entered;
+end $$;
+--> statement-breakpoint
+-- Keeps a secret that the Worker encrypted, in place of one that was not enabled: {username, issuer}. Raises FH409 when
+-- a secret is enabled, FH403 while the password must be changed.
+create or replace function access.begin_totp(tenant_id uuid, system_key text, secret_encrypted text) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  u freehold.users := access.own_row(t);
+begin
+  if 'totp' = any (u.factors) then
+    perform access.refuse('illegal_state', 'An authenticator app is set up already: switch it off first.');
+  end if;
+  insert into freehold.totp_factors as f (user_id, secret_encrypted)
+  values (u.id, begin_totp.secret_encrypted)
+  on conflict (user_id) do update
+  set secret_encrypted = excluded.secret_encrypted, created_at = now(), enabled_at = null, last_step = null;
+  return jsonb_build_object('username', u.username, 'issuer', t.name);
+end $$;
+--> statement-breakpoint
+-- The admitted user, locked. Raises FH403 while their password must be changed.
+create or replace function access.own_row(t freehold.tenant) returns freehold.users
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  u freehold.users;
+begin
+  select * into strict u from freehold.users x where x.id = access.principal() for no key update;
+  if access.must_change(u, t) then
+    raise exception using errcode = 'FH403', message = 'password_change_required';
+  end if;
+  return u;
+end $$;
+--> statement-breakpoint
+-- The secret of the admitted user that is not enabled yet, encrypted. Raises FH409.
+create or replace function access.pending_totp(tenant_id uuid, system_key text) returns text
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  u freehold.users := access.own_row(t);
+  f freehold.totp_factors;
+begin
+  select * into f from freehold.totp_factors x where x.user_id = u.id;
+  if 'totp' = any (u.factors) then
+    perform access.refuse('illegal_state', 'An authenticator app is set up already: switch it off first.');
+  elsif f.user_id is null then
+    perform access.refuse('illegal_state', 'Begin with auth/mfa/setup.');
+  end if;
+  return f.secret_encrypted;
+end $$;
+--> statement-breakpoint
+-- Switches on the secret for which the Worker found the code right, at `step`: whether it did. False: another secret has
+-- taken its place. `codes` are the SHA-256 (hex) of the backup codes.
+create or replace function access.enable_totp(
+  tenant_id uuid,
+  system_key text,
+  secret_encrypted text,
+  step bigint,
+  codes jsonb
+) returns boolean
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  u freehold.users := access.own_row(t);
+begin
+  update freehold.totp_factors f
+  set enabled_at = now(), last_step = step
+  where f.user_id = u.id and f.enabled_at is null and f.secret_encrypted = enable_totp.secret_encrypted;
+  if not found then
+    return false;
+  end if;
+  update freehold.users x
+  set factors = array_append(array_remove(x.factors, 'totp'), 'totp'), updated_at = now()
+  where x.id = u.id;
+  perform access.keep_backup_codes(u.id, codes);
+  perform access.record('MFA_ENABLED', 'update', 'user', u.id::text, null, jsonb_build_object('factor', 'totp'));
+  perform access.enqueue_mail('mfa_enabled', u.id, u.email);
+  return true;
+end $$;
+--> statement-breakpoint
+-- Uses a time step up, for which the code was right (null: for none). Whether it still counted.
+create or replace function access.take_step(subject uuid, step bigint) returns boolean
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  update freehold.totp_factors f set last_step = step
+  where f.user_id = subject and f.enabled_at is not null and f.last_step < step;
+  return found;
+end $$;
+--> statement-breakpoint
+-- The second factor of a login, by a code or a backup code: what access.meet_challenge returns. `step` is the time step
+-- for which the code is right, null for none; `backup` the SHA-256 of a backup code, null: a code was sent.
+create or replace function access.verify_totp(
+  tenant_id uuid,
+  system_key text,
+  challenge bytea,
+  step bigint,
+  backup text,
+  refresh_hash bytea,
+  request jsonb,
+  former jsonb
+) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  c freehold.login_challenges := access.open_challenge(t, challenge);
+  is_right boolean := false;
+begin
+  if c.token_hash is not null then
+    perform access.set_audit_actor(u.id, u.username, request) from freehold.users u where u.id = c.user_id;
+    is_right := case
+      when backup is null then access.take_step(c.user_id, step)
+      else access.take_backup_code(c.user_id, backup)
+    end;
+  end if;
+  return access.meet_challenge(
+    t, challenge, c, is_right, 'otp', case when backup is null then 'wrong_code' else 'wrong_backup_code' end,
+    refresh_hash, request, former
+  );
+end $$;
+--> statement-breakpoint
+-- First half of a change that takes the password and a code: what access.begin_attempt returns, and {totp}, the
+-- encrypted secret. Its failures have a lockout of their own, which a right password alone does not clear.
+create or replace function access.begin_factor_change(tenant_id uuid, system_key text) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  u freehold.users;
+begin
+  select * into strict u from freehold.users x where x.id = access.principal();
+  if not 'totp' = any (u.factors) then
+    perform access.refuse('illegal_state', 'No authenticator app is set up.');
+  end if;
+  return access.begin_attempt(
+    t, 'factor:' || u.id, null, u.id, u.username, u.username, access.hash_parameters_of(u.id, u.username)
+  )
+    || jsonb_build_object('totp', (
+      select f.secret_encrypted from freehold.totp_factors f where f.user_id = u.id and f.enabled_at is not null));
+end $$;
+--> statement-breakpoint
+-- Second half: `wrong` (the password or the code), or `changed`. With `codes` they are the new backup codes, and without
+-- the authenticator app is switched off. `step` and `backup` are as for access.verify_totp.
+create or replace function access.finish_factor_change(
+  tenant_id uuid,
+  system_key text,
+  attempt uuid,
+  digest text,
+  step bigint,
+  backup text,
+  codes jsonb
+) returns text
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  u freehold.users := access.finish_attempt(t, attempt, digest);
+  is_right boolean := false;
+begin
+  if u.id is not null and u.id = access.principal() then
+    is_right := case
+      when backup is null then access.take_step(u.id, step)
+      else access.take_backup_code(u.id, backup)
+    end;
+    if not is_right then
+      perform access.count_failures(t, 'factor:' || u.id, null, 1);
+    end if;
+  end if;
+  if not is_right then
+    perform access.record(
+      'MFA_CHANGE_FAILED', 'update', 'user', access.principal()::text, null,
+      jsonb_build_object('reason', case when u.id is null then 'wrong_password' else 'wrong_code' end), 30
+    );
+    return 'wrong';
+  end if;
+  perform access.clear_lockout(x) from freehold.lockouts x where x.key = 'factor:' || u.id;
+  if codes is not null then
+    perform access.keep_backup_codes(u.id, codes);
+    perform access.record('BACKUP_CODES_RENEWED', 'update', 'user', u.id::text, null, null);
+    return 'changed';
+  end if;
+  perform access.drop_totp(u.id);
+  perform access.record('MFA_DISABLED', 'update', 'user', u.id::text, null, jsonb_build_object('factor', 'totp'), 20);
+  perform access.enqueue_mail('mfa_disabled', u.id, u.email);
+  return 'changed';
+end $$;
+--> statement-breakpoint
+-- Takes the authenticator app of a user away, and the backup codes when no other factor is left.
+create or replace function access.drop_totp(subject uuid) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  u freehold.users;
+begin
+  delete from freehold.totp_factors f where f.user_id = subject;
+  update freehold.users x
+  set factors = array_remove(x.factors, 'totp'), updated_at = now()
+  where x.id = subject
+  returning x.* into u;
+  if u.factors = '{}' then
+    delete from freehold.backup_codes b where b.user_id = subject;
+    delete from freehold.login_challenges c where c.user_id = subject;
+  end if;
 end $$;
 --> statement-breakpoint
 -- Sets the limits, {max_users, max_organizations, max_documents, limit_documents, max_api_keys, max_sessions}, where null
@@ -1593,12 +2056,13 @@ begin
   return null;
 end $$;
 --> statement-breakpoint
--- Whether a mail tells somebody that their password or address was changed, or that they have a new API key, for the
--- first time within an hour: whoever does that could use the other limits up before, so that nobody is told. Such mails
--- have a day's limit of their own.
+-- Whether a mail tells somebody that their password, address or second factor was changed, or that they have a new API
+-- key, for the first time within an hour: whoever does that could use the other limits up before, so that nobody is told.
+-- Such mails have a day's limit of their own.
 create or replace function access.is_first_notice(made freehold.mails) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
-  select made.kind in ('api_key_created', 'email_changed', 'passkey_added', 'passkey_removed', 'password_changed')
+  select made.kind in (
+      'api_key_created', 'email_changed', 'mfa_disabled', 'mfa_enabled', 'passkey_added', 'passkey_removed', 'password_changed')
     and not exists (
       select
       from freehold.mails m
@@ -1987,6 +2451,16 @@ begin
       for update skip locked
     )
     returning 1
+  ), challenges as (
+    delete from freehold.login_challenges
+    where token_hash in (
+      select c.token_hash
+      from freehold.login_challenges c
+      where c.expires_at < now() - interval '1 day'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
   ), registered as (
     delete from freehold.registrations
     where token_hash in (
@@ -2063,6 +2537,7 @@ begin
       (select count(*) from attempts),
       (select count(*) from tokens),
       (select count(*) from spent),
+      (select count(*) from challenges),
       (select count(*) from registered),
       (select count(*) from refreshed),
       (select count(*) from dropped),
@@ -2103,6 +2578,15 @@ begin
     on conflict (one) do update set last_at = excluded.last_at, failures_erased_to = excluded.failures_erased_to;
   end if;
   return jsonb_build_object('is_done', most < at_most, 'given_up', given_up);
+end $$;
+--> statement-breakpoint
+-- Clears the lockouts of a user: those of logins, of whatever device or network, and those of changes.
+create or replace function access.clear_failures(subject uuid) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  perform access.clear_lockout(x)
+  from freehold.lockouts x
+  where x.key in ('login:' || subject, 'change:' || subject, 'factor:' || subject) or x.parent = 'login:' || subject;
 end $$;
 --> statement-breakpoint
 -- {name, accent_color, links, logo_etag, registration, policy}. Raises FH503 for another tenant or one that is off.
@@ -2358,14 +2842,14 @@ CREATE TRIGGER audit_update AFTER UPDATE ON freehold.logo REFERENCING OLD TABLE 
 --> statement-breakpoint
 CREATE TRIGGER audit_delete AFTER DELETE ON freehold.logo REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('logo', '{content}', '{updated_at}', '{one}');
 --> statement-breakpoint
+create trigger after_arriving after insert or update of is_active, joined_at, terminated_at on freehold.users
+  for each row execute function access.count_user();
+--> statement-breakpoint
 create trigger before_audience before insert or update on freehold.audiences
   for each row execute function access.before_audience();
 --> statement-breakpoint
 create trigger before_arriving before insert on freehold.users
   for each row execute function access.before_arriving();
---> statement-breakpoint
-create trigger after_arriving after insert or update of is_active, joined_at, terminated_at on freehold.users
-  for each row execute function access.count_user();
 --> statement-breakpoint
 create trigger after_api_key_counted after insert or update of revoked_at, expires_at on freehold.api_keys
   for each row execute function access.count_api_key();
@@ -2429,21 +2913,29 @@ revoke execute
   on function access.admit(uuid,jsonb,text,jsonb,boolean,integer,integer),
     access.after_passkey_removal(),
     access.audience_permissions(uuid,freehold.tenant,text),
+    access.backup_mac(uuid,text),
     access.before_arriving(),
     access.before_audience(),
     access.before_passkey_removal(),
+    access.begin_factor_change(uuid,text),
     access.begin_login(uuid,text,text,jsonb,jsonb,boolean),
     access.begin_passkey_login(uuid,text,bytea),
     access.begin_step_up(uuid,text),
+    access.begin_totp(uuid,text,text),
+    access.challenge(freehold.users,bytea,jsonb,text,text,text,uuid),
     access.check_links(freehold.tenant,freehold.tenant),
     access.count_api_key(),
     access.count_days(integer,date),
     access.count_documents(integer),
     access.count_user(),
     access.counted_now(text),
+    access.drop_totp(uuid),
     access.earlier_users(),
+    access.enable_totp(uuid,text,text,bigint,jsonb),
     access.end_idle_sessions(),
     access.enter(freehold.users,freehold.tenant,bytea,jsonb,jsonb,text,text,text,integer,uuid),
+    access.factor_methods(freehold.users),
+    access.finish_factor_change(uuid,text,uuid,text,bigint,text,jsonb),
     access.finish_login(uuid,text,uuid,text,text,bytea,jsonb,jsonb,text,text),
     access.finish_login_with_rehash(uuid,text,uuid,text,text,text,bytea,jsonb,jsonb,text,text),
     access.finish_passkey_login(uuid,text,bytea,text,bytea,timestamp with time zone,bigint,bytea,jsonb,jsonb,jsonb),
@@ -2452,16 +2944,22 @@ revoke execute
     access.is_allowed_unlicensed(text,jsonb),
     access.is_audience(text),
     access.is_counted_key(freehold.api_keys,timestamp with time zone),
+    access.keep_backup_codes(uuid,jsonb),
     access.leave_session_place(),
     access.lock_limit(text),
+    access.login_guard(uuid,uuid,jsonb),
     access.logo(uuid),
     access.look(uuid),
     access.look_at_session_places(),
     access.make_session_places(integer),
+    access.meet_challenge(freehold.tenant,bytea,freehold.login_challenges,boolean,text,text,bytea,jsonb,jsonb),
     access.must_be_licensed(),
     access.note_active_places(freehold.tenant),
+    access.open_challenge(freehold.tenant,bytea),
     access.open_session(freehold.users,freehold.tenant,bytea,jsonb,jsonb,text,text,integer),
     access.origins(uuid),
+    access.own_row(freehold.tenant),
+    access.pending_totp(uuid,text),
     access.raise_session(uuid,text,integer),
     access.refresh(uuid,text,bytea,bytea,jsonb,bytea,text,text),
     access.refuse_session(integer),
@@ -2471,11 +2969,14 @@ revoke execute
     access.session_ends(freehold.sessions,freehold.tenant),
     access.set_limits(jsonb),
     access.spend_challenge(bytea,timestamp with time zone),
+    access.take_backup_code(uuid,text),
     access.take_session_place(freehold.sessions,freehold.tenant),
+    access.take_step(uuid,bigint),
     access.token_claims(freehold.users,freehold.sessions,freehold.tenant,text),
     access.token_permissions(uuid,text,text[]),
     access.usage(),
-    access.used()
+    access.used(),
+    access.verify_totp(uuid,text,bytea,bigint,text,bytea,jsonb,jsonb)
   from public;
 --> statement-breakpoint
 grant delete, insert (id, identifier, name, token_permissions, token_permission_list), select, update (name, token_permissions, token_permission_list)
@@ -2496,10 +2997,14 @@ grant update (token_permissions, token_permission_list, name, accent_color, link
 --> statement-breakpoint
 grant execute
   on function access.admit(uuid,jsonb,text,jsonb,boolean,integer,integer),
+    access.begin_factor_change(uuid,text),
     access.begin_login(uuid,text,text,jsonb,jsonb,boolean),
     access.begin_passkey_login(uuid,text,bytea),
     access.begin_step_up(uuid,text),
+    access.begin_totp(uuid,text,text),
     access.count_documents(integer),
+    access.enable_totp(uuid,text,text,bigint,jsonb),
+    access.finish_factor_change(uuid,text,uuid,text,bigint,text,jsonb),
     access.finish_login(uuid,text,uuid,text,text,bytea,jsonb,jsonb,text,text),
     access.finish_login_with_rehash(uuid,text,uuid,text,text,text,bytea,jsonb,jsonb,text,text),
     access.finish_passkey_login(uuid,text,bytea,text,bytea,timestamp with time zone,bigint,bytea,jsonb,jsonb,jsonb),
@@ -2508,8 +3013,10 @@ grant execute
     access.logo(uuid),
     access.look(uuid),
     access.origins(uuid),
+    access.pending_totp(uuid,text),
     access.refresh(uuid,text,bytea,bytea,jsonb,bytea,text,text),
     access.register_passkey(uuid,text,bytea,timestamp with time zone,jsonb),
     access.revoke_token(uuid,text,text,text,uuid,jsonb),
-    access.usage()
+    access.usage(),
+    access.verify_totp(uuid,text,bytea,bigint,text,bytea,jsonb,jsonb)
   to freehold_app;

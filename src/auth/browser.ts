@@ -8,6 +8,7 @@ import type { Ctx } from '../kernel/context.ts'
 import { Problem } from '../kernel/problem.ts'
 import { claimed, lifetimeOf, sign, verify } from '../kernel/token.ts'
 import { authenticationOf, type Claims, type Entered, FIRST_PARTY, passwordOf, Tokens } from './auth.ts'
+import { MfaChallenge } from './challenge.ts'
 
 export const CookieTokens = Tokens.omit({ access_token: true, refresh_token: true, device_token: true })
   .extend({
@@ -16,6 +17,9 @@ export const CookieTokens = Tokens.omit({ access_token: true, refresh_token: tru
   })
   .openapi('CookieTokens')
 export const LoginAnswer = z.discriminatedUnion('token_type', [Tokens, CookieTokens]).openapi('LoginAnswer')
+/** What a login answers: tokens, or what is still missing. */
+export const LoginOutcome = z.union([Tokens, CookieTokens, MfaChallenge]).openapi('LoginOutcome')
+export type LoginOutcome = z.infer<typeof LoginOutcome>
 
 type Answer = z.infer<typeof CookieTokens>
 

@@ -1,17 +1,18 @@
-/** How a login is answered, by whichever way somebody came in: with tokens or with cookies. */
-import type { z } from '@hono/zod-openapi'
+/** How a login is answered, by whichever way somebody came in: tokens, cookies, or what is still missing. */
 import { evictOldestAccount, evictOldestDevices } from '../http/cookies.ts'
 import type { Ctx } from '../kernel/context.ts'
 import { type Entered, tokensOf } from './auth.ts'
-import { cookiesOf, type LoginAnswer } from './browser.ts'
+import { cookiesOf, type LoginOutcome } from './browser.ts'
+import type { Challenged } from './challenge.ts'
 
 /** The answer to a login, and the cookies to set with it; `inCookies`: its tokens are in those. */
 export async function answerOf(
   ctx: Ctx,
   request: Request,
-  entered: Entered,
+  entered: Entered | Challenged,
   inCookies: boolean,
-): Promise<{ answer: z.infer<typeof LoginAnswer>; cookies: string[] }> {
+): Promise<{ answer: LoginOutcome; cookies: string[] }> {
+  if ('challenge' in entered) return { answer: entered.challenge, cookies: [] }
   if (!inCookies) return { answer: await tokensOf(ctx, entered), cookies: [] }
   const { answer, cookies } = await cookiesOf(ctx, entered)
   const { account } = answer

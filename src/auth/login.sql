@@ -60,7 +60,7 @@ begin
 end $$;
 
 -- Second half: {outcome: ok, claims, device_token} with a session and its first refresh token, or {outcome: refused,
--- mail, is_known} or {outcome: no_role | first_password_expired | unknown_audience}, or {outcome: limit_reached, said}.
+-- mail, is_known}, or what access.enter returns where somebody is not let in, or not yet: a second factor is open.
 -- `is_known`, whether there is such a user, is for the Worker's log alone. When the user has too many sessions, the oldest end.
 -- `renewed` is a new hash of the same password,
 -- in place of the one that was compared. `former` holds the hashes of the refresh tokens that the browser has in cookies,
@@ -85,6 +85,7 @@ declare
   u freehold.users := access.finish_attempt(t, attempt, digest);
   a freehold.login_attempts;
   why text;
+  entered jsonb;
 begin
   select * into a from freehold.login_attempts x where x.id = attempt;
   if u.id is null then
@@ -110,10 +111,14 @@ begin
     update freehold.passwords p set password_hash = renewed
     where p.user_id = u.id and p.replaced_at is null and p.password_hash = access.stored_hash(a.hash_parameters, digest);
   end if;
-  return access.enter(
+  entered := access.enter(
     u, t, refresh_hash, request, former, client, audience, 'pwd', 1,
     substring(a.guard from '^device:[^:]+:(.+)$')::uuid
   );
+  if entered ->> 'outcome' = 'ok' and u.factors <> '{}' then
+    perform access.clear_lockout(x) from freehold.lockouts x where x.key = coalesce(a.guard, a.key);
+  end if;
+  return entered;
 end $$;
 
 -- Second half of a login that replaces the hash; answers as access.finish_login does. `hash_parameters` is what replaces

@@ -15,6 +15,7 @@ import { loginDigests } from '../passwords/hash.ts'
 import type { Location } from '../sessions/device.ts'
 import { type Attempt, beginAttempt, firstPasswordExpired, overload } from './attempt.ts'
 import { type Claims, type Client, type Entered, ofClient, Password } from './auth.ts'
+import { type Challenged, challengeOf, type Open } from './challenge.ts'
 
 const Name = plain(z.string().trim().min(1).max(255))
 
@@ -61,6 +62,7 @@ export type EnterOutcome =
   | { outcome: 'ok'; claims: Claims; device_token: string }
   | { outcome: 'no_role' | 'first_password_expired' | 'unknown_audience' }
   | { outcome: 'limit_reached'; said: string }
+  | ({ outcome: 'mfa_required' } & Open)
 
 type Outcome = EnterOutcome | { outcome: 'refused'; mail: boolean; is_known: boolean }
 
@@ -80,17 +82,19 @@ export type LoginRequest = {
 const normalised = (identifier: string) => identifier.normalize('NFKC').trim().toLowerCase()
 
 /**
- * What access.enter decided: the session, whose refresh token is the one whose hash it was given. Fails with user_inactive (without
- * any role), password_change_required (a first password whose time is over), limit_reached (the tenant's sessions), not_found (no
- * such audience).
+ * What access.enter decided, for the token whose hash it was given: a session, or a second factor that is open. Fails with
+ * user_inactive (without any role), password_change_required (a first password whose time is over), limit_reached (the tenant's
+ * sessions), not_found (no such audience).
  */
-export function enteredBy(ctx: Ctx, result: EnterOutcome, refresh_token: string): Entered {
-  if (result.outcome === 'no_role') throw new Problem('user_inactive')
-  if (result.outcome === 'first_password_expired') throw firstPasswordExpired()
+export async function enteredBy(ctx: Ctx, result: EnterOutcome, token: string): Promise<Entered | Challenged> {
+  if (result.outcome === 'mfa_required') return challengeOf(ctx, result, token)
   if (result.outcome === 'limit_reached') throw new Problem('limit_reached', result.said)
-  if (result.outcome !== 'ok') throw new Problem('not_found')
-  log('logged in', { tenant: ctx.realm.subdomain, trace_id: ctx.request.trace_id, user: result.claims.user_id })
-  return { claims: result.claims, refresh_token, device_token: result.device_token }
+  if (result.outcome === 'ok') {
+    log('logged in', { tenant: ctx.realm.subdomain, trace_id: ctx.request.trace_id, user: result.claims.user_id })
+    return { claims: result.claims, refresh_token: token, device_token: result.device_token }
+  }
+  if (result.outcome === 'first_password_expired') throw firstPasswordExpired()
+  throw new Problem(result.outcome === 'no_role' ? 'user_inactive' : 'not_found')
 }
 
 /** The hashes of the refresh tokens that a browser has in cookies, by account, as access.enter takes them. */
@@ -100,13 +104,16 @@ export async function formerHashes(former: Map<string, string>): Promise<string>
 }
 
 /**
- * Checks a password and opens a session. Two round trips: begin the attempt and read the hash parameters; compare and finish. A
- * hash of another system, or one that is cheaper than new ones, is replaced on the way. Fails with invalid_credentials (wrong,
+ * Checks a password and opens a session, or asks for the second factor. Two round trips: begin the attempt and read the hash parameters;
+ * compare and finish. A hash of another system, or one that is cheaper than new ones, is replaced on the way. Fails with invalid_credentials (wrong,
  * unknown, locked or inactive alike), user_inactive (right, but without any role), password_change_required (right, but a first
  * password whose time is over), limit_reached (the tenant's sessions), rate_limited (too many of one user at once, or too many hashes of other systems); with a
  * `client` also forbidden (the tenant does not offer the password grant; nothing was tried) and not_found (right, but no such audience).
  */
-export async function login(ctx: Ctx, { identifier, password, place, devices, former, client }: LoginRequest): Promise<Entered> {
+export async function login(
+  ctx: Ctx,
+  { identifier, password, place, devices, former, client }: LoginRequest,
+): Promise<Entered | Challenged> {
   const about = { tenant: ctx.realm.subdomain, trace_id: ctx.request.trace_id }
   const { id, system_key } = ctx.realm
   log('database chosen', { ...about, database: new URL(ctx.realm.database_url).pathname.slice(1) })

@@ -1,5 +1,5 @@
 -- What follows when a user has proven who they are, however they did:
---   access.enter          whether they may come in; opens the session
+--   access.enter          whether they may come in, and whether one factor is enough; opens the session
 --   access.open_session   its session, with the first refresh token
 --
 -- Threat: a login ends the session of somebody else, whose refresh token its cookie holds; or many logins at once are
@@ -8,7 +8,8 @@
 
 -- Lets somebody in who proved to be `u` by the methods `amr` (RFC 8176, with a space between them), which are `aal`
 -- factors: {outcome: ok, claims, device_token}, or {outcome: no_role | first_password_expired | unknown_audience}, or
--- {outcome: limit_reached, said}. The caller has locked the user's row and set the actor of the audit. `former`, `client`
+-- {outcome: limit_reached, said}; or, where one factor is not enough, {outcome: mfa_required, methods, expires_in, totp}
+-- (access.challenge), and then `refresh_hash` is that of the challenge's token. The caller has locked the user's row and set the actor of the audit. `former`, `client`
 -- and `audience` are as for access.finish_login. `device` is the one that the login is from; null: one that is not known.
 create function access.enter(
   u freehold.users,
@@ -38,6 +39,8 @@ begin
       case why when 'first_password_expired' then 20 else 10 end
     );
     return jsonb_build_object('outcome', why);
+  elsif aal < 2 and u.factors <> '{}' then
+    return access.challenge(u, refresh_hash, request, client, audience, amr, device);
   end if;
   begin
     s := access.open_session(u, t, refresh_hash, request, former, client, amr, aal);

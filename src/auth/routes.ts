@@ -15,7 +15,7 @@ import { room, route } from '../http/route.ts'
 import { invalid, Problem } from '../kernel/problem.ts'
 import { locationOf } from '../sessions/device.ts'
 import { accessTokenOf, changePassword, PasswordChange, RefreshToken, refresh, tokensOf } from './auth.ts'
-import { accessCookieOf, cookiesOf, LoginAnswer, recentCookieTokens } from './browser.ts'
+import { accessCookieOf, cookiesOf, LoginAnswer, LoginOutcome, recentCookieTokens } from './browser.ts'
 import { answerOf } from './entering.ts'
 import { Credentials, login, PasswordForm } from './login.ts'
 import { logout, logoutAll } from './logout.ts'
@@ -36,7 +36,7 @@ authRoutes.openapi(
     attempts: 'login',
     body: Credentials,
     form: PasswordForm,
-    returns: { 200: LoginAnswer },
+    returns: { 200: LoginOutcome },
     problems: ['invalid_credentials', 'user_inactive', 'password_change_required', 'forbidden', 'limit_reached'],
   }),
   async (c) => {

@@ -5,6 +5,12 @@ export const TEXTS: Record<string, string> = {
   refreshToken:
     'Returns new tokens. Each refresh token works once: if one is used again, the session ends. With `{}` the refresh token is taken from the cookie.',
   refreshTokenFormerly: 'The same as `auth/refresh-token`, under its old name.',
+  setUpTotp:
+    'Returns a secret for an app such as Google Authenticator, also as a QR code. Nothing asks for its codes until `auth/mfa/verify` is sent the first one.',
+  verifySecondFactor:
+    'With the `mfa_token` of a login it answers like the login does. Of somebody logged in, without `mfa_token`, the first `code` of a new app switches it on, and the answer has the backup codes. A code works once; wrong ones count like wrong passwords.',
+  disableTotp: 'Needs the password and a code, or a backup code. The backup codes go with it, and the user is told by mail.',
+  renewBackupCodes: 'Needs the password and a code. The former codes stop working.',
   changePassword:
     'Needs the current password, and ends the other sessions of the user. It works while the password has expired or must be changed.',
   changePasswordFormerly: 'The same as `auth/password-change`, under its old name.',

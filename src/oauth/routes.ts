@@ -1,5 +1,6 @@
 import type { Context } from 'hono'
 import { type Entered, FIRST_PARTY, refresh, tokensOf } from '../auth/auth.ts'
+import type { Challenged } from '../auth/challenge.ts'
 import { login } from '../auth/login.ts'
 import type { AppEnv } from '../http/app-env.ts'
 import { clientOf, keyInBasic, notStored, OAuthProblem } from '../http/oauth.ts'
@@ -51,11 +52,18 @@ oauthRoutes.openapi(
 )
 
 /** The tokens of a grant; its failures are counted with those of the same under auth/, and told in the words of OAuth. */
-async function granted(c: Context<AppEnv>, name: 'login' | 'refresh', enter: () => Promise<Entered>) {
+async function granted(c: Context<AppEnv>, name: 'login' | 'refresh', enter: () => Promise<Entered | Challenged>) {
   const failures = failuresOf(c, name)
   failures.refuse()
   try {
-    const tokens = await tokensOf(c.var.ctx, await enter())
+    const entered = await enter()
+    // RFC 6749 section 4.3 has a password and nothing else: it knows no second step.
+    if ('challenge' in entered)
+      throw new OAuthProblem(
+        'invalid_grant',
+        'This user has a second factor, which this grant cannot take: log in at auth/login.',
+      )
+    const tokens = await tokensOf(c.var.ctx, entered)
     const { scope } = claimed(tokens.access_token) ?? {}
     return c.json({ ...tokens, ...(typeof scope === 'string' && { scope }) }, 200)
   } catch (error) {

@@ -1,22 +1,15 @@
 /** The login page, and the way out. */
 import { z } from '@hono/zod-openapi'
-import { cookiesOf } from '../auth/browser.ts'
 import { login, PasswordForm } from '../auth/login.ts'
 import { logout, logoutAll } from '../auth/logout.ts'
-import {
-  accountsIn,
-  clearAuthCookies,
-  deviceTokensOf,
-  evictOldestAccount,
-  evictOldestDevices,
-  refreshTokensOf,
-} from '../http/cookies.ts'
+import { accountsIn, clearAuthCookies, deviceTokensOf, refreshTokensOf } from '../http/cookies.ts'
 import { locationOf } from '../sessions/device.ts'
 import { accountPage } from './account.tsx'
 import { NO_ACCOUNT, nextOf, pageCookie } from './browser.ts'
 import type { Door } from './doors.tsx'
 import { type Faults, Field, NO_FAULTS, Note, PasswordField, Submit, Summary } from './layout.tsx'
 import { termsOf } from './look.ts'
+import { goOn } from './second-factor.tsx'
 import { FormToken, goTo, handle, saidIn, show, type Visit } from './visit.tsx'
 
 const LOGIN = '/login'
@@ -112,20 +105,15 @@ const logIn = (visit: Visit) =>
     schema: Login,
     guessed: 'password',
     done: async ({ username, password, next }) => {
-      const { c, ctx } = visit
-      const { raw } = c.req
-      const entered = await login(ctx, {
+      const { raw } = visit.c.req
+      const entered = await login(visit.ctx, {
         identifier: username,
         password,
         place: locationOf(raw),
         devices: deviceTokensOf(raw),
         former: refreshTokensOf(raw),
       })
-      const { answer, cookies } = await cookiesOf(ctx, entered)
-      const { account } = answer
-      const evicted = [...evictOldestAccount(raw, account), ...evictOldestDevices(raw, account)]
-      c.set('cookies', [...evicted, ...cookies, pageCookie('account', account)])
-      return goTo(visit, answer.must_change_password ? '/account/password' : (nextOf(next, ctx.realm.url) ?? '/account'))
+      return goOn(visit, entered, next)
     },
     again: (faults, status, { next, username }) =>
       loginForm(visit, { next: nextOf(next, visit.ctx.realm.url), faults, status, username }),

@@ -12,12 +12,14 @@ import { passwordDoors } from './password.tsx'
 import { registerDoors } from './register.tsx'
 import { resetDoors } from './reset.tsx'
 import { script } from './script.ts'
+import { secondFactorDoors } from './second-factor.tsx'
 import { stepUpDoors } from './step-up-door.tsx'
 import { styleOf } from './style.ts'
 
 export const doors: Door[] = [
   ...accountDoors,
   ...loginDoors,
+  ...secondFactorDoors,
   ...passwordDoors,
   ...emailDoors,
   ...resetDoors,

@@ -121,6 +121,8 @@ type Handling<T> = {
   again: (faults: Faults, status: number, sent: Record<string, string>) => Promise<Response>
   /** The field at which a wrong password is told. */
   guessed?: string
+  /** What is said there, in place of the words for a wrong password. */
+  guess_wrong?: string
 }
 
 /**
@@ -145,7 +147,11 @@ export async function passwordAgain(visit: Visit, waiting: Waiting): Promise<Res
   return show(visit, { title: words.step_up.title, faults, status }, body)
 }
 
-async function handled<T>(visit: Visit, { action, schema, done, again, guessed }: Handling<T>, fields: Sent): Promise<Response> {
+async function handled<T>(
+  visit: Visit,
+  { action, schema, done, again, guessed, guess_wrong }: Handling<T>,
+  fields: Sent,
+): Promise<Response> {
   const { c, words, language } = visit
   const { form, ...sent } = withoutProof(fields)
   const texts = Object.fromEntries(Object.entries(sent).filter((one): one is [string, string] => typeof one[1] === 'string'))
@@ -164,7 +170,7 @@ async function handled<T>(visit: Visit, { action, schema, done, again, guessed }
     if (!(problem instanceof Problem) || !isForVisitor(visit, problem)) throw error
     // For the log, for the limits of failures, and for what the audit has of refusals.
     c.error = problem
-    const response = await again(faultsOfProblem(visit, problem, guessed), problem.status, texts)
+    const response = await again(faultsOfProblem(visit, problem, guessed, guess_wrong), problem.status, texts)
     const retry = problem.headers['Retry-After']
     if (retry) response.headers.set('Retry-After', retry)
     return response
@@ -178,7 +184,7 @@ function isForVisitor({ ctx }: Visit, { code, status }: Problem): boolean {
   return [400, 403, 409, 422, 429].includes(status) || code === 'invalid_credentials'
 }
 
-export function faultsOfProblem(visit: Visit, problem: Problem, guessed: string | undefined): Faults {
+export function faultsOfProblem(visit: Visit, problem: Problem, guessed?: string, guess_wrong?: string): Faults {
   const { words, language } = visit
   if (problem.errors)
     return faultsOf(
@@ -186,7 +192,7 @@ export function faultsOfProblem(visit: Visit, problem: Problem, guessed: string 
       problem.errors.map((issue) => ({ ...issue, detail: language.sentence(issue.detail) })),
     )
   const said = words.problems[problem.code] ?? language.sentence(problem.message)
-  if (problem.code === 'invalid_credentials' && guessed) return { general: [], at: { [guessed]: [said] } }
+  if (problem.code === 'invalid_credentials' && guessed) return { general: [], at: { [guessed]: [guess_wrong ?? said] } }
   return { general: [said], at: {} }
 }
 

@@ -7,6 +7,7 @@ import type { z } from '@hono/zod-openapi'
 import { decodeBase64urlIgnorePadding, decodeHex, encodeBase64urlNoPadding, encodeHexLowerCase } from '@oslojs/encoding'
 import { sql } from 'drizzle-orm'
 import type { Entered } from '../auth/auth.ts'
+import type { Challenged } from '../auth/challenge.ts'
 import { type EnterOutcome, enteredBy, formerHashes } from '../auth/login.ts'
 import type { Ctx, Realm } from '../kernel/context.ts'
 import { log } from '../kernel/log.ts'
@@ -128,7 +129,10 @@ export type PasskeyLogin = {
  * (whatever is wrong with the answer, no such passkey, a user who is not active), user_inactive (without any role),
  * password_change_required, limit_reached as a login does.
  */
-export async function passkeyLogin(ctx: Ctx, { credential, place, devices, former }: PasskeyLogin): Promise<Entered> {
+export async function passkeyLogin(
+  ctx: Ctx,
+  { credential, place, devices, former }: PasskeyLogin,
+): Promise<Entered | Challenged> {
   const { realm } = ctx
   const said = challengeIn(credential.response.clientDataJSON)
   const challenge = said === null ? null : await readChallenge(realm, 'login', said)

@@ -1,5 +1,5 @@
 import { z } from '@hono/zod-openapi'
-import { LoginAnswer } from '../auth/browser.ts'
+import { LoginOutcome } from '../auth/browser.ts'
 import { answerOf } from '../auth/entering.ts'
 import { DeviceToken } from '../auth/login.ts'
 import { FRESH } from '../http/admit.ts'
@@ -55,7 +55,7 @@ passkeyRoutes.openapi(
     trips: 2,
     attempts: 'passkey-login',
     body: Login,
-    returns: { 200: LoginAnswer },
+    returns: { 200: LoginOutcome },
     problems: ['invalid_credentials', 'user_inactive', 'password_change_required', 'forbidden', 'limit_reached'],
   }),
   async (c) => {

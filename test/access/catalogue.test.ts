@@ -8,19 +8,23 @@ const APP_MAY_CALL = [
   'access.admit(uuid,jsonb,text,jsonb,boolean,integer,integer)',
   'access.ask(jsonb)',
   'access.begin_admin_reset(uuid)',
+  'access.begin_factor_change(uuid,text)',
   'access.begin_login(uuid,text,text,jsonb,jsonb,boolean)',
   'access.begin_once(text,bytea,bytea,bytea)',
   'access.begin_passkey_login(uuid,text,bytea)',
   'access.begin_password_change(uuid,text)',
   'access.begin_reset(uuid,text,bytea)',
   'access.begin_step_up(uuid,text)',
+  'access.begin_totp(uuid,text,text)',
   'access.begin_verification(uuid,text,bytea)',
   'access.claim_mails(uuid,text,integer,jsonb)',
   'access.claims()',
   'access.count_documents(integer)',
   'access.count_key_uses(uuid,text,uuid,integer,jsonb)',
+  'access.enable_totp(uuid,text,text,bigint,jsonb)',
   'access.explain(uuid,timestamp with time zone)',
   'access.finish_admin_reset(uuid,text,uuid,text,jsonb,boolean,bytea,text,boolean)',
+  'access.finish_factor_change(uuid,text,uuid,text,bigint,text,jsonb)',
   'access.finish_login(uuid,text,uuid,text,text,bytea,jsonb,jsonb,text,text)',
   'access.finish_login_with_rehash(uuid,text,uuid,text,text,text,bytea,jsonb,jsonb,text,text)',
   'access.finish_mails(uuid,text,jsonb)',
@@ -50,6 +54,7 @@ const APP_MAY_CALL = [
   'access.metadata(uuid)',
   'access.new_username(text,text)',
   'access.origins(uuid)',
+  'access.pending_totp(uuid,text)',
   'access.permission()',
   'access.phone_code(uuid,text,text,text)',
   'access.policy()',
@@ -76,6 +81,7 @@ const APP_MAY_CALL = [
   'access.unlock(uuid)',
   'access.usage()',
   'access.verify_phone(uuid,text,text)',
+  'access.verify_totp(uuid,text,bytea,bigint,text,bytea,jsonb,jsonb)',
   'access.walks()',
   'access.who_am_i()',
 ]
@@ -283,7 +289,7 @@ describe.each<[string, () => (...statements: ReturnType<typeof sql>[]) => Promis
       sql`select a.attrelid::regclass || '.' || a.attname as name from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_type t on t.oid = a.atttypid
         where c.relnamespace = 'freehold'::regnamespace and c.relkind = 'r' and a.attnum > 0 and not a.attisdropped
           and t.typname not in ('text', 'uuid', 'timestamptz', 'bool', 'int2', 'int4', 'int8', 'bytea', 'jsonb')
-          and a.attname not in ('registration_domains', 'token_permission_list', 'permissions', 'addresses', 'origins')`,
+          and a.attname not in ('registration_domains', 'token_permission_list', 'permissions', 'addresses', 'origins', 'factors')`,
     )
     expect(rows).toEqual([])
   })

@@ -18,7 +18,7 @@ const FLOORS = [
   ['mail', 'roles', 'sessions'],
   ['api-keys', 'delegations', 'tenants'],
   ['auth'],
-  ['oauth', 'passkeys', 'recovery'],
+  ['factors', 'oauth', 'passkeys', 'recovery'],
   ['pages'],
   ['app.ts'],
   ['index.ts'],
@@ -36,6 +36,8 @@ const LIBRARIES = [
   'drizzle-orm',
   'hono',
   'jose',
+  'otpauth',
+  'uqr',
   'zod',
 ]
 const roomOf = (path: string) => path.split('/')[1] ?? ''

@@ -47,6 +47,20 @@ export const en: MailLanguage = {
         'If you did not remove it, log in and look through the page of your account, change your password, and tell your administrator.',
       ],
     },
+    mfa_enabled: {
+      subject: '{tenant}: your login now needs a code',
+      paragraphs: [
+        'An authenticator app was set up for your account at {tenant}. From now on a login needs your password and a code of the app.',
+        'If that was not you, somebody else is logged in as you: tell your administrator at once.',
+      ],
+    },
+    mfa_disabled: {
+      subject: '{tenant}: your login no longer needs a code',
+      paragraphs: [
+        'The authenticator app of your account at {tenant} was switched off. From now on a login needs your password alone.',
+        'If that was not you, change your password at once, and tell your administrator.',
+      ],
+    },
     password_changed: {
       subject: '{tenant}: your password was changed',
       paragraphs: [

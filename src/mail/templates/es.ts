@@ -47,6 +47,20 @@ export const es: MailLanguage = {
         'Si no la quitaste tú, entra y revisa la página de tu cuenta, cambia tu contraseña y avisa a tu administrador.',
       ],
     },
+    mfa_enabled: {
+      subject: '{tenant}: ahora necesitas un código para entrar',
+      paragraphs: [
+        'Se ha configurado una aplicación de autenticación para tu cuenta de {tenant}. Desde ahora, para entrar hacen falta tu contraseña y un código de la aplicación.',
+        'Si no fuiste tú, otra persona ha entrado con tu cuenta: avisa de inmediato a tu administrador.',
+      ],
+    },
+    mfa_disabled: {
+      subject: '{tenant}: ya no necesitas un código para entrar',
+      paragraphs: [
+        'Se ha desactivado la aplicación de autenticación de tu cuenta de {tenant}. Desde ahora, para entrar basta tu contraseña.',
+        'Si no fuiste tú, cambia tu contraseña de inmediato y avisa a tu administrador.',
+      ],
+    },
     password_changed: {
       subject: '{tenant}: tu contraseña ha cambiado',
       paragraphs: [

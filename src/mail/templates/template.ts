@@ -6,6 +6,8 @@ export const KINDS = {
   license_ends: ['organization', 'expires_at', 'read_only_from'],
   passkey_added: ['passkey_name'],
   passkey_removed: ['passkey_name'],
+  mfa_enabled: [],
+  mfa_disabled: [],
   password_changed: [],
   password_expires: ['expires_at'],
   password_reset: ['link', 'token', 'expires_at'],

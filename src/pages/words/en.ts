@@ -86,6 +86,14 @@ export const en: Words = {
     no_account: 'No account yet?',
     register: 'Create one',
   },
+  second: {
+    title: 'Enter your code',
+    lead: 'Your account is protected by a second factor.',
+    code: 'Code',
+    hint: 'The six digits of your authenticator app, or one of your backup codes.',
+    wrong: 'The code is wrong, was used, or came too late. After several failures, log in again.',
+    again: 'Start again',
+  },
   reload: { title: 'One moment…', text: 'If nothing happens,', link: 'go on here' },
   reset: {
     title: 'Reset your password',

@@ -88,6 +88,14 @@ export const es: Words = {
     no_account: '¿Aún no tienes cuenta?',
     register: 'Crea una',
   },
+  second: {
+    title: 'Introduce tu código',
+    lead: 'Tu cuenta está protegida con un segundo factor.',
+    code: 'Código',
+    hint: 'Las seis cifras de tu aplicación de autenticación, o uno de tus códigos de respaldo.',
+    wrong: 'El código no es correcto, ya se usó o llegó tarde. Tras varios fallos, vuelve a iniciar sesión.',
+    again: 'Volver a empezar',
+  },
   reload: { title: 'Un momento…', text: 'Si no pasa nada,', link: 'continúa aquí' },
   reset: {
     title: 'Restablecer tu contraseña',
