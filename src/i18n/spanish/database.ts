@@ -174,6 +174,8 @@ export const database = {
     'No tienes {permission}, así que tu clave de API no puede incluirlo.',
   'has bits beyond its mask: the network is {network}': 'tiene bits más allá de su máscara: la red es {network}',
   "Another user's key can be revoked, but not changed.": 'La clave de otro usuario se puede revocar, pero no cambiar.',
+  'A tenant can have at most 100 audiences: remove one first.':
+    'Un inquilino puede tener como máximo 100 audiencias: elimine primero una.',
   'A user can have at most 50 API keys: revoke one first.':
     'Un usuario puede tener como máximo 50 claves de API: revoca antes una.',
   'must lie in the future': 'debe estar en el futuro',
