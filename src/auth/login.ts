@@ -94,7 +94,9 @@ export async function enteredBy(ctx: Ctx, result: EnterOutcome, token: string): 
     return { claims: result.claims, refresh_token: token, device_token: result.device_token }
   }
   if (result.outcome === 'first_password_expired') throw firstPasswordExpired()
-  throw new Problem(result.outcome === 'no_role' ? 'user_inactive' : 'not_found')
+  if (result.outcome === 'no_role') throw new Problem('user_inactive')
+  // There is no such audience: names of APIs can be tried like passwords are.
+  throw new Problem('not_found', undefined, { is_guess: true })
 }
 
 /** The hashes of the refresh tokens that a browser has in cookies, by account, as access.enter takes them. */
