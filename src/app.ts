@@ -9,8 +9,8 @@ import { activityRoutes, checkpointRoutes, userActivityRoutes } from './audit/ro
 import { discoveryRoutes, keyRoutes } from './auth/discovery.ts'
 import { authRoutes } from './auth/routes.ts'
 import { delegationRoutes } from './delegations/routes.ts'
-import { describeCredentials, openApiText, operationTexts } from './docs/openapi.ts'
 import { docsRoutes } from './docs/routes.ts'
+import { servedDocument } from './docs/served.ts'
 import { factorRoutes } from './factors/routes.ts'
 import type { AppEnv } from './http/app-env.ts'
 import { arrive } from './http/arrive.ts'
@@ -137,9 +137,8 @@ app.get(
   }),
 )
 
-describeCredentials(app)
 app.get('/openapi.json', etag(), async (c) =>
-  c.body(openApiText(app, c.var.config, c.var.subdomain, await operationTexts()), 200, {
+  c.body(await servedDocument(c.var.config, c.var.subdomain), 200, {
     'Content-Type': 'application/json',
     'Cache-Control': 'no-cache',
   }),

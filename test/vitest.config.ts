@@ -11,7 +11,7 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 process.env.NODE_COMPILE_CACHE ??= `${root}.wrangler/compiled`
 
 // The plugin runs no build of wrangler.toml.
-assemble()
+await assemble()
 
 const inNode = (name: string, include: string[], exclude: string[]): TestProjectInlineConfiguration => ({
   test: { name, root, include, exclude: ['node_modules/**', ...exclude], testTimeout: 120_000, hookTimeout: 120_000 },

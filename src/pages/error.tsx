@@ -11,7 +11,7 @@ type Refused = { code: Code; title: string; detail: string; trace_id: string }
 /** A refusal of the API as a page: what is wrong, and what to do. The status and what its headers say stay. */
 export async function errorPage(c: Context<AppEnv>, refused: Response): Promise<Response> {
   const { code, title, detail, trace_id } = (await refused.json()) as Refused
-  const { language, words } = wordsOf(c)
+  const { language, words } = await wordsOf(c)
   const isOurs = refused.status >= 500
   const look = plainLook(c.get('realm') ?? { legal_name: c.get('subdomain') ?? '' })
   const visit = { c, ctx: c.get('ctx'), language, words, secret: formSecretOf(c.req.raw), account: null }

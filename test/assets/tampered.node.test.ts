@@ -38,7 +38,7 @@ beforeAll(async () => {
   await cp(join(ROOT, '.wrangler/assets'), directory, { recursive: true })
   await writeFile(join(directory, 'src/passwords/commonest-packed.txt'), '# No words.\n')
   await appendFile(join(directory, 'drizzle/tenant/0000_baseline.sql'), ';grant all on all tables in schema freehold to public')
-  await rm(join(directory, 'words'), { recursive: true })
+  for (const folder of ['words', 'documents']) await rm(join(directory, folder), { recursive: true })
   const worker = await runInWorkerd({
     modules,
     options: { ...options, assets: { ...options.assets, directory } },
@@ -71,7 +71,7 @@ it('a tenant whose migration is another is not made, and the step says which fil
   expect((await ask(`/platform/v1/tenants/${body.id}`, { token })).body.status).not.toBe('active')
 })
 
-it('without its Spanish words the Worker answers in English, and without those of operations it has no document', async () => {
+it('without its Spanish words the Worker answers in English, and without its document it has none', async () => {
   const answer = await ask('/platform/v1/tenants', { headers: { 'Accept-Language': 'es' } })
   expect(answer).toMatchObject({
     status: 401,
