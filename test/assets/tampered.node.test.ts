@@ -7,13 +7,13 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { rucFor } from '../../scripts/dev/settings.ts'
 import { startStack } from '../../scripts/dev/stack.ts'
-import { bundle, workerOptions } from '../../scripts/release/worker.ts'
+import { workerOptions } from '../../scripts/release/worker.ts'
 import { ROOT } from '../dev/running.ts'
 import { LOW_COST } from '../support/cost.ts'
 import { KEYS } from '../support/keys.ts'
 import { type Ask, askAt } from '../support/node/ask.ts'
-import { folderWithCluster } from '../support/node/cluster.ts'
-import { runInWorkerd } from '../support/node/workerd.ts'
+import { folderWithMaster } from '../support/node/cluster.ts'
+import { bundled, runInWorkerd } from '../support/node/workerd.ts'
 
 const OPERATOR = { email: 'ada@freehold.test', password: 'Correct-horse-7' }
 let port: number
@@ -26,21 +26,20 @@ const about = (subdomain: string) => {
 }
 
 beforeAll(async () => {
-  const { path: dataDir, remove } = await folderWithCluster('freehold-tampered')
+  const { path: dataDir, remove } = await folderWithMaster('freehold-tampered')
   stops.unshift(remove)
   const given = { ...LOW_COST, BASE_URL: 'http://localhost', ...KEYS }
   const operator = { ...OPERATOR, must_change_password: false }
   const stack = await startStack({ dataDir, given, operator, durable: false, operationMs: 0, log: () => {} })
   stops.unshift(stack.stop)
-  const [modules, directory] = [join(dataDir, 'bundle'), join(dataDir, 'assets')]
-  await bundle(ROOT, modules)
+  const directory = join(dataDir, 'assets')
   const options = workerOptions(ROOT)
   await cp(join(ROOT, '.wrangler/assets'), directory, { recursive: true })
   await writeFile(join(directory, 'src/passwords/commonest-packed.txt'), '# No words.\n')
   await appendFile(join(directory, 'drizzle/tenant/0000_baseline.sql'), ';grant all on all tables in schema freehold to public')
   for (const folder of ['words', 'documents']) await rm(join(directory, folder), { recursive: true })
   const worker = await runInWorkerd({
-    modules,
+    modules: await bundled(),
     options: { ...options, assets: { ...options.assets, directory } },
     env: stack.env,
     heard: (line) => void heard.push(line),

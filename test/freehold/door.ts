@@ -7,8 +7,8 @@ import { startStack } from '../../scripts/dev/stack.ts'
 import { freePort } from '../dev/running.ts'
 import { LOW_COST } from '../support/cost.ts'
 import { KEYS } from '../support/keys.ts'
-import { folderWithCluster } from '../support/node/cluster.ts'
-import { startWorker } from '../support/node/worker.ts'
+import { folderWithMaster } from '../support/node/cluster.ts'
+import { startInWorkerd } from '../support/node/workerd.ts'
 
 export const OPERATOR = { email: 'ada@freehold.test', password: 'Correct-horse-7' }
 
@@ -19,7 +19,7 @@ type Platform = { door: Door; url: string; master_url: string; sql_url: string; 
 
 /** A platform of its own, behind a door, with an empty folder of configuration. */
 export async function startPlatform(): Promise<Platform> {
-  const folder = await folderWithCluster('freehold-profiles')
+  const folder = await folderWithMaster('freehold-profiles')
   const stops = [folder.remove]
   const configFolder = mkdtempSync(join(tmpdir(), 'freehold-config-'))
   stops.unshift(async () => rmSync(configFolder, { recursive: true }))
@@ -30,7 +30,7 @@ export async function startPlatform(): Promise<Platform> {
   const operator = { ...OPERATOR, must_change_password: false }
   const stack = await startStack({ ...quiet, given, operator, durable: false, operationMs: 0 })
   stops.unshift(stack.stop)
-  const worker = await startWorker({ ...quiet, port, env: stack.env })
+  const worker = await startInWorkerd(stack.env, { port })
   stops.unshift(worker.stop)
   const door = await openDoor(port)
   stops.unshift(door.close)
