@@ -1,14 +1,18 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { execFile } from 'node:child_process'
+import { glob, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import type { RequestListener } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { promisify } from 'node:util'
 import { beforeAll, describe, expect, test } from 'vitest'
 import type { Step } from '../../scripts/freehold/answers.ts'
 import { progressOn } from '../../scripts/freehold/progress.ts'
 import { EnvironmentSettings, parseSettings } from '../../src/kernel/config.ts'
 import { decrypt, encrypt } from '../../src/kernel/keyring.ts'
 import { KEYS } from '../support/keys.ts'
-import { freehold } from './run.ts'
+import { ROOT } from '../support/node/made-once.ts'
+import { ended, freehold, started } from './run.ts'
 import { stranger } from './stranger.ts'
 
 const ADA = { FREEHOLD_EMAIL: 'ada@freehold.test', FREEHOLD_PASSWORD: 'Correct-horse-7' }
@@ -102,6 +106,17 @@ describe('help', () => {
     const { code, stdout, stderr } = await freehold([...command.split(' ').filter(Boolean), '--help'])
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     for (const word of words) expect(stdout).toContain(word)
+  })
+
+  test('comes of modules that Node loads as they are', async () => {
+    const others: string[] = []
+    for await (const file of glob('scripts/freehold/**/*.ts', { cwd: ROOT }))
+      if (file !== 'scripts/freehold/main.ts') others.push(join(ROOT, file))
+    expect(others.length).toBeGreaterThan(50)
+    const loading = others.map((file) => `await import(${JSON.stringify(pathToFileURL(file).href)})`).join('\n')
+    const loaded = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', loading])
+    expect(loaded).toEqual({ stdout: '', stderr: '' })
+    expect(await ended(started(['--help']))).toEqual(await freehold(['--help']))
   })
 
   test('the version is that of the package', async () => {
