@@ -179,7 +179,7 @@ create trigger before_passkey_removal before delete on freehold.passkeys
 create trigger after_passkey_removal after delete on freehold.passkeys
   for each row execute function access.after_passkey_removal();
 
-call access.audited('freehold.passkeys', 'passkey', '{public_key}', '{counter,last_used_at}');
+call access.audited('freehold.passkeys', 'passkey', '{credential_id,public_key}', '{counter,last_used_at}');
 
 -- Not access.protect: passkeys are their owner's, whatever permission they were admitted with, and change in a session.
 create policy read on freehold.passkeys for select using (user_id = (select access.principal()));

@@ -12,6 +12,7 @@ const Bytes = (max: number) =>
       /^([A-Za-z0-9_-]{4})*([A-Za-z0-9_-]{4}|[A-Za-z0-9_-][AQgw]|[A-Za-z0-9_-]{2}[AEIMQUYcgkosw048])$/,
       'must be base64url without padding',
     )
+    .openapi({ example: 'dGVzdA' })
 
 const AnyCredential = z.object({
   id: Bytes(1400),

@@ -10,7 +10,7 @@ const listed = (name: string, checksum: string): Migration => ({
 
 /** What all migrations make of a tenant’s database, as `unpack` reads it (migration/fingerprint.ts). */
 export const tenantFingerprint = (): Promise<string> =>
-  assetText('drizzle/tenant/meta/fingerprint.json', 'e0cd27e7f02bb9292e71e8d487a213263d013697048a16dafefba7e0bc22ae17')
+  assetText('drizzle/tenant/meta/fingerprint.json', '3f93f8fc611d14a3341863a482b36390bd4e6eb698d27d1764e60c049c2916bc')
 
 /** The migrations of a tenant’s database, in order. */
 export const tenantMigrations: Migration[] = [
@@ -20,5 +20,5 @@ export const tenantMigrations: Migration[] = [
   listed('tenant/0002_attacks', 'aacd4e558eda7d709b340eee4491e7aebdbfac52a4de1f722de6cb22c31e0025'),
   listed('tenant/0003_what_attackers_found', '95f0edf34de9c6b13ca45760e76669cc0ca86cef794384607408f04fc5c1631e'),
   listed('tenant/0004_asvs', 'f6168c0ae926e3c5a1fe125e162860f2766bd844311a2609ca42327c915b4780'),
-  listed('tenant/0005_fleet', 'd9db8bca4387f88e2455229ee15439a0e99a214635f3af5cbc018b780ae46dc4'),
+  listed('tenant/0005_fleet', '5604c1d90880aba2f1936d65fe0f30900f8fe852f2afd15b24f9bc75f2f8d2c9'),
 ]
