@@ -28,7 +28,7 @@ import { batch } from './kernel/db.ts'
 import { Problem } from './kernel/problem.ts'
 import { limitRoutes } from './limits/routes.ts'
 import { oauthRoutes } from './oauth/routes.ts'
-import { pageRoutes } from './pages/routes.tsx'
+import { mountPages } from './pages/routes.tsx'
 import { passkeyRoutes } from './passkeys/routes.ts'
 import { recoveryRoutes, registrationRoutes, tenantRecoveryRoutes, userRecoveryRoutes } from './recovery/routes.ts'
 import { overrideRoutes, permissionRoutes } from './roles/permission-routes.ts'
@@ -121,8 +121,7 @@ app.route('/api/v1/roles', roleRoutes)
 app.route('/api/v1/users', assignmentRoutes)
 app.route('/api/v1/delegations', delegationRoutes)
 app.route('/', docsRoutes)
-app.route('/', pageRoutes(plane(tenantPlane, countUse)))
-
+mountPages(app, plane(tenantPlane, countUse), notFound(app))
 app.get('/healthz', (c) => c.json({ status: 'ok' })).get('/version', (c) => c.json({ version: VERSION }))
 app.get(
   '/readyz',
@@ -143,6 +142,4 @@ app.get('/openapi.json', etag(), async (c) =>
     'Cache-Control': 'no-cache',
   }),
 )
-
-app.notFound(notFound(app))
 app.onError(onError)

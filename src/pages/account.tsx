@@ -7,6 +7,8 @@ import { Problem } from '../kernel/problem.ts'
 import { rowsOf } from '../kernel/wire.ts'
 import { endOwnSession, ownSessionsQuery, type Session } from '../sessions/sessions.ts'
 import type { StoredLook } from '../settings/look.ts'
+import { OtherAccounts } from './accounts.tsx'
+import { nameCookie, namesIn } from './browser.ts'
 import type { Door } from './doors.tsx'
 import { type Faults, Moment, Note, Submit, Summary } from './layout.tsx'
 import { termsFrom, termsQuery } from './look.ts'
@@ -69,6 +71,9 @@ export async function accountPage(visit: Visit, faults?: Faults, status = 200): 
   const { profile, terms, rest } = await profileWith(visit, statement)
   const { data: sessions } = await read(rest[0])
   const { account } = words
+  const { raw } = visit.c.req
+  if (namesIn(raw)[profile.sub] !== profile.email)
+    visit.c.set('cookies', [...(visit.c.get('cookies') ?? []), nameCookie(raw, profile.sub, profile.email)])
   return show(
     visit,
     {
@@ -120,6 +125,10 @@ export async function accountPage(visit: Visit, faults?: Faults, status = 200): 
           ))}
         </ul>
       </section>
+      <OtherAccounts visit={visit} />
+      <p class="more">
+        <a href="/login?add=1">{words.accounts.add}</a>
+      </p>
     </Frame>,
   )
 }

@@ -5,7 +5,8 @@ import { logout, logoutAll } from '../auth/logout.ts'
 import { accountsIn, clearAuthCookies, deviceTokensOf, refreshTokensOf } from '../http/cookies.ts'
 import { locationOf } from '../sessions/device.ts'
 import { accountPage } from './account.tsx'
-import { NO_ACCOUNT, nextOf, pageCookie } from './browser.ts'
+import { OtherAccounts } from './accounts.tsx'
+import { NO_ACCOUNT, nameCookie, nextOf, pageCookie } from './browser.ts'
 import type { Door } from './doors.tsx'
 import { type Faults, Field, NO_FAULTS, Note, PasswordField, Submit, Summary } from './layout.tsx'
 import { termsOf } from './look.ts'
@@ -33,8 +34,9 @@ async function loginPage(visit: Visit): Promise<Response> {
   const { c, words, account } = visit
   const next = nextOf(c.req.query('next'), c.get('realm').url)
   const said = c.req.query('said')
-  if (account) return goTo(visit, next ?? (said ? `/account?${new URLSearchParams({ said })}` : '/account'))
-  const once = new URLSearchParams({ ...(next && { next }), ...(said && { said }), again: '1' })
+  const adds = c.req.query('add') === '1'
+  if (account && !adds) return goTo(visit, next ?? (said ? `/account?${new URLSearchParams({ said })}` : '/account'))
+  const once = new URLSearchParams({ ...(next && { next }), ...(said && { said }), ...(adds && { add: '1' }), again: '1' })
   const refresh = isFromElsewhere(visit) && c.req.query('again') === undefined ? `${LOGIN}?${once}` : undefined
   if (refresh && c.req.header('Sec-Fetch-Site') !== undefined)
     return show(
@@ -87,6 +89,7 @@ async function loginForm(visit: Visit, { next, faults = NO_FAULTS, status = 200,
           <Submit words={words}>{words.login.submit}</Submit>
         </form>
       </div>
+      <OtherAccounts visit={{ ...visit, account: null }} />
       {registration && (
         <p class="more">
           <span>
@@ -120,8 +123,11 @@ const logIn = (visit: Visit) =>
   })
 
 /** After a logout: pages act for nobody, also where somebody else is logged in in this browser. */
-const leftAccount = ({ c, account }: Visit) =>
-  pageCookie('account', accountsIn(c.req.raw).some((held) => held.account !== account) ? NO_ACCOUNT : '')
+const leftAccount = ({ c: { req } }: Visit, account: string) => [
+  ...clearAuthCookies(account),
+  nameCookie(req.raw, account, null),
+  pageCookie('account', accountsIn(req.raw).some((held) => held.account !== account) ? NO_ACCOUNT : ''),
+]
 
 /** Ends the session, or all of them, and says so. The cookies go also where it had ended before. */
 const leave = (visit: Visit, action: string, end: typeof logout, said: string) =>
@@ -130,7 +136,7 @@ const leave = (visit: Visit, action: string, end: typeof logout, said: string) =
     schema: z.object({}).strict(),
     done: async () => {
       await end(visit.ctx)
-      if (visit.account) visit.c.set('cookies', [...clearAuthCookies(visit.account), leftAccount(visit)])
+      if (visit.account) visit.c.set('cookies', leftAccount(visit, visit.account))
       visit.c.set('clear_site', '"cache", "storage"')
       return goTo(visit, `${LOGIN}?said=${said}`)
     },

@@ -37,7 +37,7 @@ a:focus-visible,button:focus-visible,summary:focus-visible,[type=checkbox]:focus
 .secret button{position:absolute;inset:.3125rem .3125rem .3125rem auto;height:auto;min-height:0;padding:0 .75rem;border:0;background:none;color:var(--soft);font-size:.875rem;font-weight:550}
 .secret button:hover{color:var(--ink);background:var(--page)}
 .check{display:flex;gap:.625rem;align-items:flex-start}
-.check label{font-weight:400}
+.check label,label.check{font-weight:400}
 button,.button{display:inline-flex;align-items:center;justify-content:center;gap:.625rem;min-height:var(--high);padding:0 1.25rem;border:1px solid transparent;border-radius:var(--round);background:var(--accent);color:var(--on-accent);font:inherit;font-weight:600;text-decoration:none;cursor:pointer;transition:filter .15s,background .15s}
 button:hover{filter:brightness(1.08)}
 button:active{filter:brightness(.94)}

@@ -28,7 +28,10 @@ export type StoredLook = Omit<Look, 'name'> & { name: string | null }
 
 /** The look of the tenant, for anybody, as a statement for `ctx.call`, or for `ctx.run` beside others. */
 export const lookQuery = ({ realm }: Ctx) => sql`access.look(${realm.id})`
-export const lookFrom = ({ realm }: Ctx, stored: StoredLook): Look => ({ ...stored, name: stored.name ?? realm.legal_name })
+export const lookFrom = ({ realm }: Pick<Ctx, 'realm'>, stored: StoredLook): Look => ({
+  ...stored,
+  name: stored.name ?? realm.legal_name,
+})
 
 const FRESH_MS = 2_000
 const memory = sharedByRealm<StoredLook | null>(1_000, null)
@@ -41,6 +44,12 @@ export async function lookOf(ctx: Ctx): Promise<Look> {
   const stored = await share(known, FRESH_MS, () => ctx.call<StoredLook>(lookQuery(ctx)), ctx.later)
   if (known.failure !== null || !stored) throw known.failure
   return lookFrom(ctx, stored)
+}
+
+/** The look as this isolate knows it, whatever its age, without asking; null: it knows none. */
+export function knownLook({ realm }: Pick<Ctx, 'realm'>): Look | null {
+  const { value } = memory.of(realm.id)
+  return value && lookFrom({ realm }, value)
 }
 
 /** The settings of a tenant were changed. */

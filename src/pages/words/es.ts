@@ -65,7 +65,7 @@ export const es: Words = {
     already_exists: 'Otra persona tiene ahora esta dirección.',
     password_required: 'Elige una contraseña para tu cuenta.',
     idempotency_mismatch: 'Este formulario ya se envió con otro contenido. Envíalo otra vez.',
-    illegal_state: 'Este formulario ya se está enviando.',
+    illegal_state: 'Eso ya se está haciendo o ya se hizo.',
     not_found: 'No hay nada en esta dirección.',
     method_not_allowed: 'No hay nada en esta dirección.',
     tenant_not_found: 'No hay nadie en esta dirección. Revisa cómo está escrita.',
@@ -191,5 +191,19 @@ export const es: Words = {
     until: 'Funciona hasta',
     forever: 'No vence',
     go_back: 'Ya la copié',
+    from: 'Solo desde',
+    addresses: 'Solo desde estas direcciones (opcional)',
+    addresses_hint: 'Direcciones o redes, separadas por comas, como 192.0.2.0/24. Si queda vacío: desde cualquier lugar.',
+    rotate: 'Rotar',
+    rotate_of: 'Rotar la clave {name}',
+    rotated_lead:
+      'Cópiala ahora: solo se muestra esta vez y nadie puede volver a leerla. La clave anterior funciona una hora más.',
+  },
+  accounts: {
+    title: 'Otras cuentas en este navegador',
+    go_on: 'Cambiar',
+    go_on_as: 'Cambiar a {name}',
+    unnamed: 'Cuenta {id}…',
+    add: 'Iniciar sesión con otra cuenta',
   },
 }

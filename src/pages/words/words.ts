@@ -114,7 +114,14 @@ export type Words = {
     until: string
     forever: string
     go_back: string
+    from: string
+    addresses: string
+    addresses_hint: string
+    rotate: string
+    rotate_of: string
+    rotated_lead: string
   }
+  accounts: { title: string; go_on: string; go_on_as: string; unnamed: string; add: string }
 }
 
 /** What was done before a page was shown: `said` in its address. */
