@@ -1,6 +1,6 @@
 import { LoginOutcome } from '../auth/browser.ts'
 import { answerOf } from '../auth/entering.ts'
-import { needOf, requireCredential } from '../http/admit.ts'
+import { FRESH, needOf, requireCredential } from '../http/admit.ts'
 import { refreshTokensOf, requireCookieHost } from '../http/cookies.ts'
 import { room, route } from '../http/route.ts'
 import { invalid } from '../kernel/problem.ts'
@@ -30,6 +30,7 @@ factorRoutes.openapi(
     path: '/mfa/setup',
     summary: 'Make a secret for an authenticator app',
     any_password: true,
+    fresh: FRESH,
     trips: 1,
     returns: { 200: TotpSetup },
     problems: ['illegal_state', 'password_change_required'],

@@ -63,7 +63,7 @@ beforeAll(async () => {
   const { outputFiles } = await build({
     entryPoints: [join(ROOT, 'src/passkeys/webauthn.ts')],
     absWorkingDir: ROOT,
-    alias: Object.fromEntries(Object.entries(alias).map(([name, file]) => [name, join(ROOT, file)])),
+    alias: Object.fromEntries(Object.entries(alias as Record<string, string>).map(([name, file]) => [name, join(ROOT, file)])),
     bundle: true,
     write: false,
     format: 'esm',
