@@ -6,7 +6,6 @@
 import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { startStack } from '../../../scripts/dev/stack.ts'
 import { findBinaries } from '../../../scripts/local-neon/cluster/binaries.ts'
 import { initCluster } from '../../../scripts/local-neon/cluster/init.ts'
 import { runAs } from '../../../scripts/local-neon/cluster/run-as.ts'
@@ -67,6 +66,8 @@ const master = () =>
     async (folder) => {
       const { path: dataDir, remove } = await folderWithCluster('freehold-master')
       try {
+        // Loaded only here: drizzle changes how the driver reads dates, for all that is in the process.
+        const { startStack } = await import('../../../scripts/dev/stack.ts')
         const given = { ...LOW_COST, BASE_URL: 'http://localhost', ...KEYS }
         const stack = await startStack({ dataDir, given, operator: null, durable: false, operationMs: 0, log: () => {} })
         await stack.stop()
