@@ -3,9 +3,9 @@
  * was asked) and passkeys.sql (replay, copies, who adds and removes one). The user is always verified by their device, so that a
  * passkey is two factors: what somebody has, and what they know or are.
  */
-import type { z } from '@hono/zod-openapi'
 import { decodeBase64urlIgnorePadding, decodeHex, encodeBase64urlNoPadding, encodeHexLowerCase } from '@oslojs/encoding'
 import { sql } from 'drizzle-orm'
+import type { z } from 'zod'
 import type { Entered } from '../auth/auth.ts'
 import type { Challenged } from '../auth/challenge.ts'
 import { type EnterOutcome, enteredBy, formerHashes } from '../auth/login.ts'

@@ -581,8 +581,8 @@ export const FAULTS: Fault[] = [
   {
     name: 'who makes a key uses up the mails before, so that nobody is told',
     file: 'src/mail/limits.sql',
-    text: "made.kind in ('api_key_created', 'email_changed', 'passkey_added'",
-    becomes: "made.kind in ('email_changed', 'passkey_added'",
+    text: "'api_key_created', 'email_changed', 'mfa_disabled'",
+    becomes: "'email_changed', 'mfa_disabled'",
     noticed: ['test/api-keys/made.test.ts', 'is mailed no more than the limits allow'],
   },
   {

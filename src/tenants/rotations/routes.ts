@@ -81,7 +81,7 @@ keyIdRoutes.openapi(
     operationId: 'getKeyIds',
     method: 'get',
     path: '/',
-    summary: 'Get the ids of the keys of ENCRYPTION_KEYS and OWNER_KEYS that the Worker has, and never a key; the first encrypts',
+    summary: 'Get the ids of the keys with which the Worker encrypts, and never a key; the first of each ring encrypts',
     // Whoever rotates keys changes settings of the deployment, which owners do.
     permission: 'setting:update',
     trips: 1,
