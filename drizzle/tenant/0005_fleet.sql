@@ -1014,8 +1014,9 @@ end $$;
 -- Lets somebody in who proved to be `u` by the methods `amr` (RFC 8176, with a space between them), which are `aal`
 -- factors: {outcome: ok, claims, device_token}, or {outcome: no_role | first_password_expired | unknown_audience}, or
 -- {outcome: limit_reached, said}; or, where one factor is not enough, {outcome: mfa_required, methods, expires_in, totp}
--- (access.challenge), and then `refresh_hash` is that of the challenge's token. The caller has locked the user's row and set the actor of the audit. `former`, `client`
--- and `audience` are as for access.finish_login. `device` is the one that the login is from; null: one that is not known.
+-- (access.challenge), and then `refresh_hash` is that of the challenge's token. The caller has locked the user's row and
+-- set the actor of the audit. `former`, `client` and `audience` are as for access.finish_login. `device` is the one that
+-- the login is from; null: one that is not known.
 create or replace function access.enter(
   u freehold.users,
   t freehold.tenant,

@@ -20,5 +20,5 @@ export const tenantMigrations: Migration[] = [
   listed('tenant/0002_attacks', 'aacd4e558eda7d709b340eee4491e7aebdbfac52a4de1f722de6cb22c31e0025'),
   listed('tenant/0003_what_attackers_found', '95f0edf34de9c6b13ca45760e76669cc0ca86cef794384607408f04fc5c1631e'),
   listed('tenant/0004_asvs', 'f6168c0ae926e3c5a1fe125e162860f2766bd844311a2609ca42327c915b4780'),
-  listed('tenant/0005_fleet', '5604c1d90880aba2f1936d65fe0f30900f8fe852f2afd15b24f9bc75f2f8d2c9'),
+  listed('tenant/0005_fleet', '83601801afddb0e02b7d7b69fb4798932b64a2ffb270d5a8759dadb6f7c37f6b'),
 ]
