@@ -5,6 +5,7 @@ import { DeviceToken } from '../auth/login.ts'
 import { FRESH } from '../http/admit.ts'
 import { deviceTokensOf, refreshTokensOf, requireCookieHost } from '../http/cookies.ts'
 import { room, route } from '../http/route.ts'
+import { Problem } from '../kernel/problem.ts'
 import { locationOf } from '../sessions/device.ts'
 import {
   creationOptions,
@@ -122,6 +123,12 @@ passkeyRoutes.openapi(
   }),
   async (c) => c.json(await listPasskeys(c.var.ctx), 200),
 )
+
+// Neither is an id.
+for (const path of ['/login', '/register'])
+  passkeyRoutes.on(['GET', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'], path, () => {
+    throw new Problem('method_not_allowed', undefined, { headers: { Allow: 'POST' } })
+  })
 
 passkeyRoutes.openapi(
   route({
