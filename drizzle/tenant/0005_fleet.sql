@@ -944,7 +944,7 @@ begin
     );
   end if;
   perform access.set_audit_actor(u.id, u.username, request);
-  if renewed is not null then
+  if renewed is not null and access.has_role(u.id) then
     update freehold.passwords p set password_hash = renewed
     where p.user_id = u.id and p.replaced_at is null and p.password_hash = access.stored_hash(a.hash_parameters, digest);
   end if;
