@@ -94,8 +94,8 @@ describe('a license that ends', () => {
 })
 
 it.each([
-  ['es', 'Freehold: la licencia de Acme S.A.C. termina pronto', /desde el 15 de mayo de 2026/],
-  ['en', 'Freehold: the license of Acme S.A.C. ends soon', /read and exported from May 15, 2026/],
+  ['es', 'Freehold: una licencia termina pronto', /desde el 15 de mayo de 2026/],
+  ['en', 'Freehold: a license ends soon', /read and exported from May 15, 2026/],
 ])('the mail says in %s until when, and what comes then', (locale, subject, words) => {
   const realm = { legal_name: 'Freehold', is_demo: false, url: 'https://id.acme.dev' }
   const data = { organization: 'Acme S.A.C.', expires_at: '2026-05-01T10:00:00Z', read_only_from: '2026-05-15T10:00:00Z' }

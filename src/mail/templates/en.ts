@@ -27,7 +27,7 @@ export const en: MailLanguage = {
       ],
     },
     license_ends: {
-      subject: '{tenant}: the license of {organization} ends soon',
+      subject: '{tenant}: a license ends soon',
       paragraphs: [
         'The license of {organization} at {tenant} ends on {expires_at}, and no other follows it.',
         'Without a new one {organization} can only be read and exported from {read_only_from} on: people still log in, and access can be ended, but nothing can be created or changed. Ask whoever gave you the license for the next one.',

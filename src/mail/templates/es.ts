@@ -27,7 +27,7 @@ export const es: MailLanguage = {
       ],
     },
     license_ends: {
-      subject: '{tenant}: la licencia de {organization} termina pronto',
+      subject: '{tenant}: una licencia termina pronto',
       paragraphs: [
         'La licencia de {organization} en {tenant} termina el {expires_at}, y no le sigue otra.',
         'Sin una nueva, desde el {read_only_from} {organization} solo se puede leer y exportar: se puede seguir entrando y quitar accesos, pero no crear ni cambiar nada. Pide la siguiente a quien te dio la licencia.',
