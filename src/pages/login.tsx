@@ -3,6 +3,8 @@ import { z } from '@hono/zod-openapi'
 import { login, PasswordForm } from '../auth/login.ts'
 import { logout, logoutAll } from '../auth/logout.ts'
 import { accountsIn, clearAuthCookies, deviceTokensOf, refreshTokensOf } from '../http/cookies.ts'
+import { passkeyLogin, requestOptions } from '../passkeys/passkeys.ts'
+import { Assertion } from '../passkeys/wire.ts'
 import { locationOf } from '../sessions/device.ts'
 import { accountPage } from './account.tsx'
 import { OtherAccounts } from './accounts.tsx'
@@ -10,10 +12,12 @@ import { NO_ACCOUNT, nameCookie, nextOf, pageCookie } from './browser.ts'
 import type { Door } from './doors.tsx'
 import { type Faults, Field, NO_FAULTS, Note, PasswordField, Submit, Summary } from './layout.tsx'
 import { termsOf } from './look.ts'
+import { Credential, PasskeyForm } from './passkeys.tsx'
 import { goOn } from './second-factor.tsx'
 import { FormToken, goTo, handle, saidIn, show, type Visit } from './visit.tsx'
 
 const LOGIN = '/login'
+const PASSKEY = '/login/passkey'
 const Login = PasswordForm.pick({ username: true, password: true })
   .extend({ next: z.string().max(4096).optional() })
   .strict()
@@ -73,7 +77,7 @@ async function loginForm(visit: Visit, { next, faults = NO_FAULTS, status = 200,
             label={words.identifier}
             faults={faults}
             value={username}
-            autocomplete="username"
+            autocomplete="username webauthn"
             autocapitalize="none"
             spellcheck={false}
             maxlength={255}
@@ -88,6 +92,7 @@ async function loginForm(visit: Visit, { next, faults = NO_FAULTS, status = 200,
           />
           <Submit words={words}>{words.login.submit}</Submit>
         </form>
+        <PasskeyLogin visit={visit} next={next} />
       </div>
       <OtherAccounts visit={{ ...visit, account: null }} />
       {registration && (
@@ -108,18 +113,47 @@ const logIn = (visit: Visit) =>
     schema: Login,
     guessed: 'password',
     done: async ({ username, password, next }) => {
-      const { raw } = visit.c.req
-      const entered = await login(visit.ctx, {
-        identifier: username,
-        password,
-        place: locationOf(raw),
-        devices: deviceTokensOf(raw),
-        former: refreshTokensOf(raw),
-      })
-      return goOn(visit, entered, next)
+      const browser = browserOf(visit.c.req.raw)
+      return goOn(visit, await login(visit.ctx, { identifier: username, password, ...browser }), next)
     },
     again: (faults, status, { next, username }) =>
       loginForm(visit, { next: nextOf(next, visit.ctx.realm.url), faults, status, username }),
+  })
+
+/** What a login knows of the browser that it is from. */
+const browserOf = (request: Request) => ({
+  place: locationOf(request),
+  devices: deviceTokensOf(request),
+  former: refreshTokensOf(request),
+})
+
+/** Offers the passkeys of this browser, where the script finds that it has such a thing. */
+const PasskeyLogin = async ({ visit, next }: { visit: Visit; next: string | null }) => {
+  const { words, ctx } = visit
+  const again = next ? `${LOGIN}?${new URLSearchParams({ next })}` : LOGIN
+  return (
+    <PasskeyForm visit={visit} action={PASSKEY} verb="get" options={await requestOptions(ctx)} again={again}>
+      {next && <input type="hidden" name="next" value={next} />}
+      <Submit words={words} class="quiet">
+        {words.passkeys.log_in}
+      </Submit>
+    </PasskeyForm>
+  )
+}
+
+/** Logs in as the API does with `cookie: true`. */
+const logInWithPasskey = (visit: Visit) =>
+  handle(visit, {
+    action: PASSKEY,
+    schema: z.object({ credential: Credential(Assertion), next: z.string().max(4096).optional() }).strict(),
+    done: async ({ credential, next }) => {
+      const browser = browserOf(visit.c.req.raw)
+      return goOn(visit, await passkeyLogin(visit.ctx, { credential, ...browser }), next)
+    },
+    again: (faults, status, { next }) => {
+      const said = status === 401 ? { general: [visit.words.passkeys.refused], at: {} } : faults
+      return loginForm(visit, { next: nextOf(next, visit.ctx.realm.url), faults: said, status })
+    },
   })
 
 /** After a logout: pages act for nobody, also where somebody else is logged in in this browser. */
@@ -148,6 +182,7 @@ const OUT = { method: 'POST', session: true, any_password: true, trips: 1 } as c
 export const loginDoors: Door[] = [
   { method: 'GET', path: LOGIN, trips: 1, answer: loginPage },
   { method: 'POST', path: LOGIN, trips: 2, attempts: 'login', answer: logIn },
+  { method: 'POST', path: PASSKEY, trips: 2, attempts: 'passkey-login', answer: logInWithPasskey },
   { ...OUT, path: '/account/logout', answer: (visit) => leave(visit, '/account/logout', logout, 'logged_out') },
   { ...OUT, path: '/account/logout-all', answer: (visit) => leave(visit, '/account/logout-all', logoutAll, 'logged_out_all') },
 ]

@@ -11,6 +11,7 @@ import { errorPage } from './error.tsx'
 import { PAGE_FILES } from './files.ts'
 import { keyDoors } from './keys.tsx'
 import { loginDoors } from './login.tsx'
+import { passkeyDoors } from './passkeys.tsx'
 import { passwordDoors } from './password.tsx'
 import { registerDoors } from './register.tsx'
 import { resetDoors } from './reset.tsx'
@@ -29,6 +30,7 @@ export const doors: Door[] = [
   ...registerDoors,
   ...keyDoors,
   ...stepUpDoors,
+  ...passkeyDoors,
 ]
 
 const FILE = { 'Cache-Control': 'public, max-age=86400' }

@@ -28,7 +28,7 @@ describe('the login page', () => {
     expect(shown.html).not.toMatch(/<style|style="|<script(?![^>]* src=)| on\w+="/)
     expect(tagIn(shown.html, 'form')).toMatchObject({ method: 'post', action: '/login' })
     for (const name of ['username', 'password']) expect(tagIn(shown.html, 'label', { for: name }), name).not.toBeNull()
-    expect(tagIn(shown.html, 'input', { name: 'username' })).toMatchObject({ autocomplete: 'username' })
+    expect(tagIn(shown.html, 'input', { name: 'username' })).toMatchObject({ autocomplete: 'username webauthn' })
     expect(tagIn(shown.html, 'input', { name: 'password' })).toMatchObject({ autocomplete: 'current-password' })
   })
 

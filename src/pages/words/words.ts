@@ -93,6 +93,26 @@ export type Words = {
   }
   change: { title: string; lead: string; must: string; submit: string; revoke: string }
   step_up: { title: string; lead: string; submit: string; wrong: string }
+  passkeys: {
+    title: string
+    lead: string
+    none: string
+    add: string
+    add_lead: string
+    name: string
+    submit: string
+    used: string
+    unused: string
+    rename: string
+    new_name: string
+    remove: string
+    remove_of: string
+    log_in: string
+    failed: string
+    refused: string
+    not_added: string
+    only_way: string
+  }
   keys: {
     title: string
     lead: string
@@ -140,6 +160,10 @@ export const SAID = [
   'email_asked',
   'session_ended',
   'session_was_ended',
+  'passkey_added',
+  'passkey_renamed',
+  'passkey_removed',
+  'passkey_was_removed',
   'key_revoked',
   'key_was_revoked',
   'key_was_shown',
