@@ -11,7 +11,7 @@ import { authRoutes } from './auth/routes.ts'
 import { delegationRoutes } from './delegations/routes.ts'
 import { docsRoutes } from './docs/routes.ts'
 import { servedDocument } from './docs/served.ts'
-import { factorRoutes } from './factors/routes.ts'
+import { factorRoutes, userFactorRoutes } from './factors/routes.ts'
 import type { AppEnv } from './http/app-env.ts'
 import { arrive } from './http/arrive.ts'
 import { refuseForeignPages } from './http/cors.ts'
@@ -92,7 +92,8 @@ app.route('/platform/v1/sessions', sessionRoutes)
 app.route('/platform/v1/operators', userApiKeyRoutes)
 app.route('/platform/v1/operators', userRoutes)
 app.route('/platform/v1/operators', userSessionRoutes)
-app.route('/platform/v1/operators', userRecoveryRoutes)
+for (const base of ['/platform/v1/operators', '/api/v1/users'])
+  for (const routes of [userRecoveryRoutes, userFactorRoutes]) app.route(base, routes)
 app.route('/platform/v1/operators', userActivityRoutes)
 app.route('/platform/v1/audit', checkpointRoutes)
 app.route('/platform/v1/audit', activityRoutes)
@@ -103,7 +104,6 @@ app.route('/api/v1/settings', tenantSettingRoutes)
 app.route('/logo', logoRoutes)
 app.route('/api/v1/users', userApiKeyRoutes)
 app.route('/api/v1/users', userSessionRoutes)
-app.route('/api/v1/users', userRecoveryRoutes)
 app.route('/api/v1/users', userRoutes)
 app.route('/api/v1/units', unitRoutes)
 app.route('/api/v1/activities', activityRoutes)

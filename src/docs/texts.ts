@@ -43,6 +43,8 @@ export const TEXTS: Record<string, string> = {
   register: 'Nothing tells whether the address is registered already: in that case its owner gets a mail that says so.',
   resetUserPassword:
     'Sessions of the user end, and they must change the password at the next login. A generated password is in the answer, once.',
+  resetUserFactors:
+    'For somebody who lost the phone and has no backup codes. They log in with the password alone then, and are told by mail. It takes every permission that they hold.',
   unlockUser: 'Lets a user log in again whom failed logins have locked.',
   resetTenantUserPassword:
     'For a tenant whose administrators cannot log in any more. The user is named by id or by e-mail address.',

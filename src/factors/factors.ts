@@ -177,6 +177,16 @@ async function changeFactor(ctx: Ctx, { password, code, backup_code }: z.infer<t
     throw overload(begun, compared) ?? new Problem('invalid_credentials', 'The password or the code is not right.')
 }
 
+/**
+ * Takes the second factors of a user away, ends their sessions, and tells them. One round trip; `user:update`. Fails with not_found,
+ * forbidden (the caller themselves, or a user who holds more), illegal_state (they have none).
+ */
+export async function resetFactors(ctx: Ctx, user_id: string): Promise<void> {
+  await ctx.run(ctx.db.execute(sql`select access.reset_factors(${user_id})`))
+  ctx.later(deliver(ctx))
+  log('second factors reset', { tenant: ctx.realm.subdomain, trace_id: ctx.request.trace_id, user: user_id })
+}
+
 /** Admits the caller and calls a function. One round trip. */
 async function asked<T>(ctx: Ctx, call: ReturnType<typeof sql>): Promise<T> {
   const [result] = await ctx.run(ctx.db.execute(sql`select ${call} as answer`))

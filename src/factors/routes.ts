@@ -1,3 +1,4 @@
+import { z } from '@hono/zod-openapi'
 import { LoginOutcome } from '../auth/browser.ts'
 import { answerOf } from '../auth/entering.ts'
 import { FRESH, needOf, requireCredential } from '../http/admit.ts'
@@ -11,6 +12,7 @@ import {
   enable,
   FactorChange,
   renewBackupCodes,
+  resetFactors,
   SecondFactor,
   setUp,
   TotpSetup,
@@ -119,4 +121,25 @@ factorRoutes.openapi(
     problems: ['invalid_credentials', 'illegal_state', 'rate_limited'],
   }),
   async (c) => c.json(await renewBackupCodes(c.var.ctx, c.req.valid('json')), 200),
+)
+
+/** Second factors of other users, under the users of either plane. */
+export const userFactorRoutes = room()
+
+userFactorRoutes.openapi(
+  route({
+    operationId: 'resetUserFactors',
+    method: 'post',
+    path: '/{id}/reset-mfa',
+    summary: 'Take the second factors of a user away, who lost them; ends their sessions',
+    permission: 'user:update',
+    trips: 1,
+    params: z.object({ id: z.uuid() }),
+    returns: { 204: null },
+    problems: ['not_found', 'illegal_state'],
+  }),
+  async (c) => {
+    await resetFactors(c.var.ctx, c.req.valid('param').id)
+    return c.body(null, 204)
+  },
 )

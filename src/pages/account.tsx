@@ -107,6 +107,9 @@ export async function accountPage(visit: Visit, faults?: Faults, status = 200): 
           <a class="button quiet" href="/email-change">
             {account.change_email}
           </a>
+          <a class="button quiet" href="/account/mfa">
+            {words.mfa.title}
+          </a>
         </p>
       </section>
       <section class="card">

@@ -11,6 +11,7 @@ import { errorPage } from './error.tsx'
 import { PAGE_FILES } from './files.ts'
 import { keyDoors } from './keys.tsx'
 import { loginDoors } from './login.tsx'
+import { mfaDoors } from './mfa.tsx'
 import { passkeyDoors } from './passkeys.tsx'
 import { passwordDoors } from './password.tsx'
 import { registerDoors } from './register.tsx'
@@ -24,6 +25,7 @@ export const doors: Door[] = [
   ...switchDoors,
   ...loginDoors,
   ...secondFactorDoors,
+  ...mfaDoors,
   ...passwordDoors,
   ...emailDoors,
   ...resetDoors,

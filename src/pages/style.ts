@@ -87,6 +87,8 @@ legend{padding:0;margin-bottom:.5rem}
 .scroll{max-height:13rem;overflow:auto;padding:.875rem 1rem;border:1px solid var(--line);border-radius:var(--round);display:grid;gap:.375rem}
 .foot{margin-top:auto;padding:1rem 1.25rem 2rem;display:flex;flex-wrap:wrap;justify-content:center;gap:.5rem 1.25rem;font-size:.875rem;color:var(--soft)}
 .foot a{color:inherit}
+.qr{max-width:15rem;margin:0 auto}
+.qr svg{display:block;width:100%;height:auto;border-radius:var(--round)}
 .off{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
 @media (max-width:30rem){.card,.wide .card{padding:1.5rem 1.25rem 1.75rem}.top{padding-top:1.75rem}.facts{grid-template-columns:1fr;gap:0}.facts dd{margin-bottom:.625rem}}
 @media (prefers-reduced-motion:reduce){*,*::before,*::after{transition:none!important;animation-duration:2s!important}}

@@ -69,6 +69,7 @@ const APP_MAY_CALL = [
   'access.request_reset(uuid,text,text,bytea,text,jsonb)',
   'access.require_reach(text,uuid,uuid)',
   'access.resend_verification(uuid,text,text,bytea,text,jsonb)',
+  'access.reset_factors(uuid)',
   'access.revoke_token(uuid,text,text,text,uuid,jsonb)',
   'access.scope()',
   'access.scope_owner_ids()',

@@ -8,7 +8,7 @@ import { copyTenant } from '../support/tenants.ts'
 import { hiddenIn, newVisitor, tagIn, textOf, type Visitor } from '../support/visitors.ts'
 
 const AT = 'pages-account'
-const PAGES = ['/account', '/account/password', '/account/api-keys']
+const PAGES = ['/account', '/account/password', '/account/api-keys', '/account/mfa']
 const CY = { email: 'cy@people.test', password: 'Quiet-river-stone-41' }
 let realm: Inside
 

@@ -13,6 +13,8 @@ export const factors = {
   'An authenticator app is set up already: switch it off first.':
     'Ya hay una aplicación de autenticación configurada: desactívala antes.',
   'Begin with auth/mfa/setup.': 'Empieza con auth/mfa/setup.',
+  'This user has no second factor.': 'Esta persona no tiene un segundo factor.',
+  'Switch your own second factor off with auth/mfa/disable.': 'Desactiva tu propio segundo factor con auth/mfa/disable.',
   'No authenticator app is set up.': 'No hay ninguna aplicación de autenticación configurada.',
   'This user has a second factor, which this grant cannot take: log in at auth/login.':
     'Esta persona tiene un segundo factor, que esta concesión no admite: inicia sesión en auth/login.',

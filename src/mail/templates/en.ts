@@ -61,6 +61,13 @@ export const en: MailLanguage = {
         'If that was not you, change your password at once, and tell your administrator.',
       ],
     },
+    mfa_reset: {
+      subject: '{tenant}: your second factor was removed',
+      paragraphs: [
+        'An administrator of {tenant} removed the second factor of your account, and you were logged out everywhere. From now on a login needs your password alone. Set up an authenticator app again at your next login.',
+        'If you did not ask for this, change your password at once, and tell your administrator.',
+      ],
+    },
     password_changed: {
       subject: '{tenant}: your password was changed',
       paragraphs: [

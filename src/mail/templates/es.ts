@@ -61,6 +61,13 @@ export const es: MailLanguage = {
         'Si no fuiste tú, cambia tu contraseña de inmediato y avisa a tu administrador.',
       ],
     },
+    mfa_reset: {
+      subject: '{tenant}: se ha quitado tu segundo factor',
+      paragraphs: [
+        'Un administrador de {tenant} ha quitado el segundo factor de tu cuenta y se han cerrado todas tus sesiones. Desde ahora, para entrar basta tu contraseña. Configura de nuevo una aplicación de autenticación la próxima vez que entres.',
+        'Si no lo pediste, cambia tu contraseña de inmediato y avisa a tu administrador.',
+      ],
+    },
     password_changed: {
       subject: '{tenant}: tu contraseña ha cambiado',
       paragraphs: [

@@ -8,6 +8,7 @@ export const KINDS = {
   passkey_removed: ['passkey_name'],
   mfa_enabled: [],
   mfa_disabled: [],
+  mfa_reset: [],
   password_changed: [],
   password_expires: ['expires_at'],
   password_reset: ['link', 'token', 'expires_at'],

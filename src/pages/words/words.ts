@@ -91,6 +91,25 @@ export type Words = {
     end: string
     end_of: string
   }
+  mfa: {
+    title: string
+    is_on: string
+    is_off: string
+    set_up: string
+    scan: string
+    scan_lead: string
+    qr: string
+    by_hand: string
+    first_code: string
+    switch_on: string
+    wrong_first: string
+    codes: string
+    codes_lead: string
+    kept: string
+    switch_off: string
+    new_codes: string
+    wrong: string
+  }
   change: { title: string; lead: string; must: string; submit: string; revoke: string }
   step_up: { title: string; lead: string; submit: string; wrong: string }
   passkeys: {
@@ -152,6 +171,7 @@ export const SAID = [
   'inactive',
   'password_set',
   'password_changed',
+  'mfa_off',
   'verified',
   'verified_again',
   'mail_sent',
