@@ -20,8 +20,7 @@ type Operator = { email: string; password: string; must_change_password: boolean
 export async function startStack(options: {
   dataDir: string
   given: Record<string, string>
-  /** null: none is made. */
-  operator: Operator | null
+  operator: Operator
   durable?: boolean
   operationMs?: number
   limits?: Partial<Limits>

@@ -36,7 +36,6 @@ const TABLES = [
   'delegations',
   'logo',
   'overrides',
-  'passkeys',
   'permissions',
   'role_permissions',
   'roles',

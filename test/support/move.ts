@@ -7,7 +7,6 @@ import type { MoveWork } from '../../src/tenants/move/place.ts'
 import { removeOther, startMove, tendMoves } from '../../src/tenants/move/rest.ts'
 import { databaseOf, master, settings } from './databases.ts'
 import { type Answer, call, operatorToken } from './people.ts'
-import { attempted } from './runs.ts'
 
 export type { doStep, Move }
 
@@ -81,9 +80,7 @@ export async function tendUntilEnded(id: string): Promise<string> {
     )
     if (row?.state !== 'running') return String(row?.state)
     await tendMoves(env, settings())
-    await attempted(
-      async () => (await master(sql`select from platform.tenant_moves where tenant_id = ${id} and state = 'running'`)).length > 0,
-    )
+    await scheduler.wait(1_500)
   }
   return 'unfinished'
 }
