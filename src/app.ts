@@ -9,8 +9,9 @@ import { activityRoutes, checkpointRoutes, userActivityRoutes } from './audit/ro
 import { discoveryRoutes, keyRoutes } from './auth/discovery.ts'
 import { authRoutes } from './auth/routes.ts'
 import { delegationRoutes } from './delegations/routes.ts'
-import { describeCredentials, openApiText, operationTexts } from './docs/openapi.ts'
 import { docsRoutes } from './docs/routes.ts'
+import { servedDocument } from './docs/served.ts'
+import { factorRoutes, userFactorRoutes } from './factors/routes.ts'
 import type { AppEnv } from './http/app-env.ts'
 import { arrive } from './http/arrive.ts'
 import { refuseForeignPages } from './http/cors.ts'
@@ -27,7 +28,8 @@ import { batch } from './kernel/db.ts'
 import { Problem } from './kernel/problem.ts'
 import { limitRoutes } from './limits/routes.ts'
 import { oauthRoutes } from './oauth/routes.ts'
-import { pageRoutes } from './pages/routes.tsx'
+import { mountPages } from './pages/routes.tsx'
+import { passkeyRoutes } from './passkeys/routes.ts'
 import { recoveryRoutes, registrationRoutes, tenantRecoveryRoutes, userRecoveryRoutes } from './recovery/routes.ts'
 import { overrideRoutes, permissionRoutes } from './roles/permission-routes.ts'
 import { assignmentRoutes, roleRoutes } from './roles/routes.ts'
@@ -65,7 +67,10 @@ app.use('/platform/v1/*', plane(platformPlane, countUse))
 for (const path of ['/api/v1/*', '/.well-known/*', '/oauth/*', '/logo']) app.use(path, plane(tenantPlane, countUse))
 for (const path of ['/platform/v1/auth/*', '/api/v1/auth/*', '/oauth/*']) app.use(path, refuseForeignPages)
 
-app.route('/platform/v1/auth', authRoutes)
+for (const base of ['/platform/v1/auth', '/api/v1/auth'])
+  for (const routes of [authRoutes, recoveryRoutes, factorRoutes]) app.route(base, routes)
+for (const base of ['/platform/v1', '/api/v1'])
+  app.route(`${base}/auth/passkeys`, passkeyRoutes).route(`${base}/api-keys`, apiKeyRoutes)
 app.route('/platform/v1/.well-known', keyRoutes)
 app.route('/platform/v1/tenants', adoptionRoutes)
 app.route('/platform/v1/tenants', tenantRoutes)
@@ -83,27 +88,22 @@ app.route('/platform/v1/keys', keyIdRoutes)
 app.route('/platform/v1/doctor', doctorRoutes)
 app.route('/platform/v1/analytics', analyticsRoutes)
 app.route('/platform/v1/tenants', usageRoutes)
-app.route('/platform/v1/auth', recoveryRoutes)
 app.route('/platform/v1/sessions', sessionRoutes)
 app.route('/platform/v1/operators', userApiKeyRoutes)
 app.route('/platform/v1/operators', userRoutes)
 app.route('/platform/v1/operators', userSessionRoutes)
-app.route('/platform/v1/operators', userRecoveryRoutes)
+for (const base of ['/platform/v1/operators', '/api/v1/users'])
+  for (const routes of [userRecoveryRoutes, userFactorRoutes]) app.route(base, routes)
 app.route('/platform/v1/operators', userActivityRoutes)
 app.route('/platform/v1/audit', checkpointRoutes)
 app.route('/platform/v1/audit', activityRoutes)
 app.route('/platform/v1/settings', settingRoutes)
-app.route('/platform/v1/api-keys', apiKeyRoutes)
-app.route('/api/v1/auth', authRoutes)
-app.route('/api/v1/auth', recoveryRoutes)
 app.route('/api/v1/auth', registrationRoutes)
 app.route('/api/v1/sessions', sessionRoutes)
 app.route('/api/v1/settings', tenantSettingRoutes)
 app.route('/logo', logoRoutes)
-app.route('/api/v1/api-keys', apiKeyRoutes)
 app.route('/api/v1/users', userApiKeyRoutes)
 app.route('/api/v1/users', userSessionRoutes)
-app.route('/api/v1/users', userRecoveryRoutes)
 app.route('/api/v1/users', userRoutes)
 app.route('/api/v1/units', unitRoutes)
 app.route('/api/v1/activities', activityRoutes)
@@ -121,8 +121,7 @@ app.route('/api/v1/roles', roleRoutes)
 app.route('/api/v1/users', assignmentRoutes)
 app.route('/api/v1/delegations', delegationRoutes)
 app.route('/', docsRoutes)
-app.route('/', pageRoutes(plane(tenantPlane, countUse)))
-
+mountPages(app, plane(tenantPlane, countUse), notFound(app))
 app.get('/healthz', (c) => c.json({ status: 'ok' })).get('/version', (c) => c.json({ version: VERSION }))
 app.get(
   '/readyz',
@@ -137,13 +136,10 @@ app.get(
   }),
 )
 
-describeCredentials(app)
 app.get('/openapi.json', etag(), async (c) =>
-  c.body(openApiText(app, c.var.config, c.var.subdomain, await operationTexts()), 200, {
+  c.body(await servedDocument(c.var.config, c.var.subdomain), 200, {
     'Content-Type': 'application/json',
     'Cache-Control': 'no-cache',
   }),
 )
-
-app.notFound(notFound(app))
 app.onError(onError)

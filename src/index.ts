@@ -4,6 +4,7 @@ import { configOf } from './kernel/config.ts'
 import { useSqlUrl } from './kernel/db.ts'
 import type { Env } from './kernel/env.ts'
 import { log } from './kernel/log.ts'
+import { warnOfLicenses } from './tenants/licenses/warnings.ts'
 import { eraseStale } from './tenants/lifecycle/erasure.ts'
 import { comparePass } from './tenants/lifecycle/kv-pass.ts'
 import { reconcile } from './tenants/lifecycle/reconcile.ts'
@@ -30,13 +31,15 @@ export default {
   /**
    * Every minute: resumes stalled provisioning, erasures and rotations of keys, frees former names, propagates tenants that changed, compares the next
    * slice of KV with the master (all of it once a day), goes on with migrations, their undos, moves and restores, runs maintenance on active tenants (with the audit
-   * checkpoint), and delivers mail. Logs and audit have it under one trace id.
+   * checkpoint), and delivers mail, also that a license ends. Logs and audit have it under one trace id.
    */
   async scheduled(_controller, env) {
     const config = configOf(env)
     useSqlUrl(config.NEON_SQL_URL)
     const trace_id = newTraceId()
-    const maintenance = runMaintenance(config, trace_id).then(({ due }) => deliverDue(env, config, due))
+    const maintenance = warnOfLicenses(config, trace_id)
+      .then(() => runMaintenance(config, trace_id))
+      .then(({ due }) => deliverDue(env, config, due))
     // One after the other: an invocation has six connections.
     const registry = rotateStale(env, config, trace_id)
       .finally(() => tendSigningKeys(env, config, trace_id))

@@ -3,6 +3,7 @@ import { cloudflareTest } from '@cloudflare/vitest-plugin'
 import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config'
 import { assemble } from '../scripts/bundle/assets.ts'
 import { planted } from './planted/plant.ts'
+import { SLOW } from './slow.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 
@@ -10,14 +11,14 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 process.env.NODE_COMPILE_CACHE ??= `${root}.wrangler/compiled`
 
 // The plugin runs no build of wrangler.toml.
-assemble()
+await assemble()
 
 const inNode = (name: string, include: string[], exclude: string[]): TestProjectInlineConfiguration => ({
   test: { name, root, include, exclude: ['node_modules/**', ...exclude], testTimeout: 120_000, hookTimeout: 120_000 },
 })
 
 /** Tests that run in workerd beside the Worker, in front of real Postgres and a local Neon of their own. */
-const inWorker = (name: string, include: string[], exclude: string[]): TestProjectInlineConfiguration => ({
+export const inWorker = (name: string, include: string[], exclude: string[]): TestProjectInlineConfiguration => ({
   plugins: [
     ...planted(process.env.PLANTED_FAULT),
     cloudflareTest(({ inject }) => ({
@@ -44,28 +45,6 @@ const oneByOne = ({ test, ...project }: TestProjectInlineConfiguration): TestPro
   ...project,
   test: { ...test, fileParallelism: false },
 })
-
-/**
- * What takes its time by itself: processes that are killed, a browser, generated clients, earlier releases, and a command line that is
- * started very often.
- */
-const SLOW = [
-  'test/killed/**/*.node.test.ts',
-  'test/browser/**/*.node.test.ts',
-  'test/clients/**/*.node.test.ts',
-  'test/docs/guides.node.test.ts',
-  'test/freehold/tenants.node.test.ts',
-  'test/freehold/profiles.node.test.ts',
-  'test/freehold/terminal.node.test.ts',
-  'test/freehold/examples-run.node.test.ts',
-  'test/freehold/first-deploy-interrupted.node.test.ts',
-  'test/audit/verify.node.test.ts',
-  'test/migration/make.node.test.ts',
-  'test/package/packed.node.test.ts',
-  'test/planted/planted.node.test.ts',
-  'test/releases/data.node.test.ts',
-  'test/releases/worker.node.test.ts',
-]
 
 /** What asks the Worker from outside, about everything that it answers. */
 const OUTSIDE = ['test/house/every-route.node.test.ts']

@@ -19,7 +19,7 @@
 --   alters table platform.signing_keys
 --   alters table platform.tenant_migrations
 -- Definitions:
---   creates 61 objects
+--   creates 62 objects
 --   replaces function platform.published_fields
 --   drops and creates trigger audit_insert on platform.tenants
 --   drops and creates trigger audit_update on platform.tenants
@@ -73,6 +73,7 @@ CREATE TABLE "platform"."licenses" (
   "limits" jsonb DEFAULT '{}'::jsonb NOT NULL,
   "has_begun" boolean NOT NULL,
   "has_ended" boolean DEFAULT false NOT NULL,
+  "warned_at" timestamp with time zone,
   "created_at" timestamp with time zone DEFAULT now() NOT NULL,
   "updated_at" timestamp with time zone DEFAULT now() NOT NULL,
   CONSTRAINT "licenses_order" CHECK ("platform"."licenses"."valid_from" <= "platform"."licenses"."valid_until"),
@@ -207,6 +208,7 @@ CREATE TABLE "platform"."migration_undos" (
   "discard_writes" boolean NOT NULL,
   "was" text NOT NULL,
   "writes" jsonb,
+  "documents" bigint,
   "attempts" integer DEFAULT 1 NOT NULL,
   "lease_until" timestamp with time zone NOT NULL,
   "error" text,
@@ -279,6 +281,8 @@ CREATE INDEX "licenses_tenant" ON "platform"."licenses" USING btree ("tenant_id"
 CREATE INDEX "licenses_to_begin" ON "platform"."licenses" USING btree ("valid_from") WHERE not "platform"."licenses"."has_begun";
 --> statement-breakpoint
 CREATE INDEX "licenses_to_end" ON "platform"."licenses" USING btree ("valid_until") WHERE not "platform"."licenses"."has_ended";
+--> statement-breakpoint
+CREATE INDEX "licenses_to_warn" ON "platform"."licenses" USING btree ("valid_until") WHERE "platform"."licenses"."warned_at" is null;
 --> statement-breakpoint
 CREATE UNIQUE INDEX "tenant_moves_one" ON "platform"."tenant_moves" USING btree ("tenant_id") WHERE "platform"."tenant_moves"."state" = 'running' or "platform"."tenant_moves"."left_until" is not null;
 --> statement-breakpoint
@@ -439,7 +443,60 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   ) u
 $$;
 --> statement-breakpoint
--- A license that is made, changed, or taken back is a new version of its tenant.
+-- Mails the administrators of tenants whose license ends within thirty days, with none that follows, once for each end;
+-- returns how many. Called by the scheduled job, as the owner: the mails are of the platform's own outbox, and no tenant's
+-- database is asked. One mail an hour to one address, whoever administers many, and as many as the platform's day has
+-- room for; who is left comes with a later run. The tenant's language is not known here: it is that of its country.
+create or replace function platform.warn_licenses(at_most integer) returns integer
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  warned integer;
+begin
+  with ending as (
+    select distinct on (t.admin_email)
+      t.id, t.legal_name, t.admin_email, t.country, l.valid_until, platform.license_of(t.id) as license
+    from platform.licenses l
+      join platform.tenants t on t.id = l.tenant_id
+    where l.warned_at is null
+      and l.valid_until > now()
+      and l.valid_until <= now() + interval '30 days'
+      and t.status = 'active'
+      and not exists (
+        select
+        from freehold.mails m
+        where m.kind = 'license_ends'
+          and m.recipient = t.admin_email
+          and m.created_at > now() - interval '1 hour')
+      -- The one in force, and the last of those that follow it without a gap.
+      and (platform.license_of(t.id) ->> 'licensed_until')::timestamptz = l.valid_until
+    order by t.admin_email, l.valid_until, t.id
+  ), taken as (
+    update platform.licenses l set warned_at = now()
+    from (select * from ending e order by e.valid_until, e.id limit least(at_most, access.warnings_left())) e
+    where l.tenant_id = e.id
+      and l.valid_until = e.valid_until
+      and l.warned_at is null
+    returning e.*
+  )
+  select count(
+    access.enqueue_mail(
+      'license_ends', null, x.admin_email,
+      jsonb_build_object(
+        'organization', x.legal_name,
+        'expires_at', x.license ->> 'licensed_until',
+        'read_only_from', x.license ->> 'read_only_from'),
+      null,
+      case
+        when x.country = any ('{AR,BO,CL,CO,CR,CU,DO,EC,ES,GQ,GT,HN,MX,NI,PA,PE,PR,PY,SV,UY,VE}') then 'es'
+        else 'en'
+      end))
+  into warned
+  from (select distinct on (y.id) y.* from taken y) x;
+  return warned;
+end $$;
+--> statement-breakpoint
+-- A license that is made, changed, or taken back is a new version of its tenant. That its end was told by mail is not: it
+-- would wake the tenant's database.
 create or replace function platform.license_version() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
@@ -648,11 +705,11 @@ CREATE TRIGGER audit_update AFTER UPDATE ON platform.erasure_certificates REFERE
 --> statement-breakpoint
 CREATE TRIGGER audit_delete AFTER DELETE ON platform.erasure_certificates REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('erasure_certificate', '{}', '{updated_at}', '{tenant_id}');
 --> statement-breakpoint
-CREATE TRIGGER audit_insert AFTER INSERT ON platform.licenses REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('license', '{}', '{updated_at,has_begun,has_ended}', '{id}');
+CREATE TRIGGER audit_insert AFTER INSERT ON platform.licenses REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('license', '{}', '{updated_at,has_begun,has_ended,warned_at}', '{id}');
 --> statement-breakpoint
-CREATE TRIGGER audit_update AFTER UPDATE ON platform.licenses REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('license', '{}', '{updated_at,has_begun,has_ended}', '{id}');
+CREATE TRIGGER audit_update AFTER UPDATE ON platform.licenses REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('license', '{}', '{updated_at,has_begun,has_ended,warned_at}', '{id}');
 --> statement-breakpoint
-CREATE TRIGGER audit_delete AFTER DELETE ON platform.licenses REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('license', '{}', '{updated_at,has_begun,has_ended}', '{id}');
+CREATE TRIGGER audit_delete AFTER DELETE ON platform.licenses REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('license', '{}', '{updated_at,has_begun,has_ended,warned_at}', '{id}');
 --> statement-breakpoint
 CREATE TRIGGER audit_insert AFTER INSERT ON platform.tenant_moves REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('tenant_move', '{app_url_encrypted,owner_url_encrypted}', '{step,copied,operations,lease_until,attempts,left_until}', '{id}');
 --> statement-breakpoint
@@ -698,7 +755,8 @@ create trigger sum_changed after update on platform.tenant_days
   referencing old table as removed new table as added
   for each statement execute function platform.sum_days();
 --> statement-breakpoint
-create trigger license_version after insert or update or delete on platform.licenses
+create trigger license_version
+  after insert or delete or update of valid_from, valid_until, grace_days, limits, has_begun, has_ended on platform.licenses
   for each row execute function platform.license_version();
 --> statement-breakpoint
 create trigger known_plan before insert or update of plan on platform.tenants
@@ -717,9 +775,6 @@ create trigger take_subdomain before insert or update of subdomain on platform.t
 create trigger leave_subdomains after delete on platform.tenants
   for each row execute function platform.leave_subdomains();
 --> statement-breakpoint
-create policy reader on platform.licenses for select to freehold_reader
-  using (true);
---> statement-breakpoint
 create policy operators on platform.tenant_days for select
   using ((select access.scope()) = 'all');
 --> statement-breakpoint
@@ -732,6 +787,9 @@ create policy operators on platform.erasure_certificates for select
 create policy operators on platform.licenses
   using ((select access.scope()) = 'all')
   with check ((select access.scope()) = 'all');
+--> statement-breakpoint
+create policy reader on platform.licenses for select to freehold_reader
+  using (true);
 --> statement-breakpoint
 create policy operators on platform.tenant_moves
   using ((select access.scope()) = 'all')
@@ -789,7 +847,8 @@ revoke execute
     platform.record_fix(text,text),
     platform.sum_days(),
     platform.take_subdomain(),
-    platform.unused_plan()
+    platform.unused_plan(),
+    platform.warn_licenses(integer)
   from public;
 --> statement-breakpoint
 grant select

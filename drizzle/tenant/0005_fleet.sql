@@ -2,23 +2,22 @@
 -- Tables:
 --   creates table freehold.audiences
 --   creates table access.daily_counts
+--   creates table freehold.backup_codes
+--   creates table freehold.login_challenges
+--   creates table freehold.totp_factors
 --   creates table access.limits
 --   creates table access.session_places
+--   creates table access.passkey_challenges
+--   creates table freehold.passkeys
 --   creates table freehold.logo
 --   alters table freehold.sessions
 --   alters table freehold.tenant
+--   alters table freehold.users
 -- Definitions:
---   creates 54 objects
---   replaces function access.admit
---   replaces function access.before_api_key
---   replaces function access.before_tenant
---   replaces function access.check_tenant
---   replaces function access.claim_mails
---   replaces function access.free_username
---   replaces function access.import_batch
---   replaces function access.is_built_in_activity
---   replaces function access.require_reach
+--   creates 89 objects
+--   replaces 14 objects
 --   drops and creates trigger after_coming_or_going on freehold.users
+--   drops and creates function access.admit
 --   drops and creates function access.begin_login
 --   drops and creates function access.finish_login
 --   drops and creates function access.finish_login_with_rehash
@@ -29,6 +28,8 @@
 set local check_function_bodies = off;
 --> statement-breakpoint
 drop trigger after_coming_or_going on freehold.users;
+--> statement-breakpoint
+drop function access.admit(uuid,jsonb,text,jsonb,boolean);
 --> statement-breakpoint
 drop function access.begin_login(uuid,text,text,jsonb,jsonb);
 --> statement-breakpoint
@@ -63,6 +64,36 @@ CREATE TABLE "access"."daily_counts" (
   "checkpoint" integer NOT NULL
 );
 --> statement-breakpoint
+CREATE TABLE "freehold"."backup_codes" (
+  "code_mac" "bytea" PRIMARY KEY NOT NULL,
+  "user_id" uuid NOT NULL,
+  "created_at" timestamp with time zone DEFAULT now() NOT NULL,
+  "used_at" timestamp with time zone,
+  CONSTRAINT "backup_codes_mac" CHECK (octet_length("freehold"."backup_codes"."code_mac") = 32)
+);
+--> statement-breakpoint
+CREATE TABLE "freehold"."login_challenges" (
+  "token_hash" "bytea" PRIMARY KEY NOT NULL,
+  "user_id" uuid NOT NULL,
+  "guard" text NOT NULL,
+  "client" text,
+  "audience" text,
+  "device" uuid,
+  "amr" text NOT NULL,
+  "failures" integer DEFAULT 0 NOT NULL,
+  "created_at" timestamp with time zone DEFAULT now() NOT NULL,
+  "expires_at" timestamp with time zone NOT NULL,
+  "used_at" timestamp with time zone
+);
+--> statement-breakpoint
+CREATE TABLE "freehold"."totp_factors" (
+  "user_id" uuid PRIMARY KEY NOT NULL,
+  "secret_encrypted" text NOT NULL,
+  "created_at" timestamp with time zone DEFAULT now() NOT NULL,
+  "enabled_at" timestamp with time zone,
+  "last_step" bigint
+);
+--> statement-breakpoint
 CREATE TABLE "access"."limits" (
   "name" text PRIMARY KEY NOT NULL,
   "most" integer,
@@ -75,6 +106,26 @@ CREATE TABLE "access"."session_places" (
   "place" integer PRIMARY KEY NOT NULL,
   "session_id" uuid,
   "free_from" timestamp with time zone DEFAULT '-infinity' NOT NULL
+);
+--> statement-breakpoint
+CREATE TABLE "access"."passkey_challenges" (
+  "challenge_hash" "bytea" PRIMARY KEY NOT NULL,
+  "expires_at" timestamp with time zone NOT NULL
+);
+--> statement-breakpoint
+CREATE TABLE "freehold"."passkeys" (
+  "id" uuid PRIMARY KEY NOT NULL,
+  "user_id" uuid NOT NULL,
+  "credential_id" "bytea" NOT NULL,
+  "public_key" "bytea" NOT NULL,
+  "counter" bigint NOT NULL,
+  "rp_id" text NOT NULL,
+  "name" text NOT NULL,
+  "aaguid" uuid NOT NULL,
+  "transports" text[] DEFAULT '{}' NOT NULL,
+  "is_synced" boolean NOT NULL,
+  "created_at" timestamp with time zone DEFAULT now() NOT NULL,
+  "last_used_at" timestamp with time zone
 );
 --> statement-breakpoint
 CREATE TABLE "freehold"."logo" (
@@ -91,6 +142,10 @@ CREATE TABLE "freehold"."logo" (
 );
 --> statement-breakpoint
 ALTER TABLE "freehold"."sessions" ADD COLUMN "client_id" text;
+--> statement-breakpoint
+ALTER TABLE "freehold"."sessions" ADD COLUMN "aal" integer DEFAULT 1 NOT NULL;
+--> statement-breakpoint
+ALTER TABLE "freehold"."sessions" ADD COLUMN "authenticated_at" timestamp with time zone;
 --> statement-breakpoint
 ALTER TABLE "freehold"."tenant" ADD COLUMN "writes_closed_by" integer;
 --> statement-breakpoint
@@ -110,17 +165,41 @@ ALTER TABLE "freehold"."tenant" ADD COLUMN "links" jsonb DEFAULT '{}'::jsonb NOT
 --> statement-breakpoint
 ALTER TABLE "freehold"."tenant" ADD COLUMN "origins" text[] DEFAULT '{}' NOT NULL;
 --> statement-breakpoint
+ALTER TABLE "freehold"."users" ADD COLUMN "factors" text[] DEFAULT '{}' NOT NULL;
+--> statement-breakpoint
+ALTER TABLE "freehold"."backup_codes" ADD CONSTRAINT "backup_codes_user_id_users_id_fk" FOREIGN KEY ("user_id") REFERENCES "freehold"."users"("id") ON DELETE no action ON UPDATE no action;
+--> statement-breakpoint
+ALTER TABLE "freehold"."login_challenges" ADD CONSTRAINT "login_challenges_user_id_users_id_fk" FOREIGN KEY ("user_id") REFERENCES "freehold"."users"("id") ON DELETE no action ON UPDATE no action;
+--> statement-breakpoint
+ALTER TABLE "freehold"."totp_factors" ADD CONSTRAINT "totp_factors_user_id_users_id_fk" FOREIGN KEY ("user_id") REFERENCES "freehold"."users"("id") ON DELETE no action ON UPDATE no action;
+--> statement-breakpoint
+ALTER TABLE "freehold"."passkeys" ADD CONSTRAINT "passkeys_user_id_users_id_fk" FOREIGN KEY ("user_id") REFERENCES "freehold"."users"("id") ON DELETE no action ON UPDATE no action;
+--> statement-breakpoint
 CREATE UNIQUE INDEX "audiences_identifier" ON "freehold"."audiences" USING btree ("identifier");
 --> statement-breakpoint
 CREATE INDEX "audiences_sorted" ON "freehold"."audiences" USING btree ("name","id");
+--> statement-breakpoint
+CREATE INDEX "backup_codes_user" ON "freehold"."backup_codes" USING btree ("user_id");
+--> statement-breakpoint
+CREATE INDEX "login_challenges_expiry" ON "freehold"."login_challenges" USING btree ("expires_at");
+--> statement-breakpoint
+CREATE INDEX "login_challenges_user" ON "freehold"."login_challenges" USING btree ("user_id");
 --> statement-breakpoint
 CREATE UNIQUE INDEX "session_places_session" ON "access"."session_places" USING btree ("session_id");
 --> statement-breakpoint
 CREATE INDEX "session_places_free" ON "access"."session_places" USING btree ("free_from");
 --> statement-breakpoint
+CREATE INDEX "passkey_challenges_expired" ON "access"."passkey_challenges" USING btree ("expires_at");
+--> statement-breakpoint
+CREATE UNIQUE INDEX "passkeys_credential" ON "freehold"."passkeys" USING btree ("credential_id");
+--> statement-breakpoint
+CREATE INDEX "passkeys_user" ON "freehold"."passkeys" USING btree ("user_id","created_at");
+--> statement-breakpoint
 CREATE INDEX "api_keys_ends" ON "freehold"."api_keys" USING btree ("expires_at") WHERE "freehold"."api_keys"."revoked_at" is null;
 --> statement-breakpoint
 CREATE INDEX "mails_created" ON "freehold"."mails" USING btree ("created_at");
+--> statement-breakpoint
+ALTER TABLE "freehold"."sessions" ADD CONSTRAINT "sessions_aal" CHECK ("freehold"."sessions"."aal" in (1, 2));
 --> statement-breakpoint
 ALTER TABLE "freehold"."tenant" ADD CONSTRAINT "tenant_origins" CHECK (cardinality("freehold"."tenant"."origins") <= 50 and octet_length(array_to_string("freehold"."tenant"."origins", '')) <= 12750);
 --> statement-breakpoint
@@ -133,9 +212,19 @@ alter table freehold.audiences enable row level security;
 --> statement-breakpoint
 alter table access.daily_counts enable row level security;
 --> statement-breakpoint
+alter table freehold.backup_codes enable row level security;
+--> statement-breakpoint
+alter table freehold.login_challenges enable row level security;
+--> statement-breakpoint
+alter table freehold.totp_factors enable row level security;
+--> statement-breakpoint
 alter table access.limits enable row level security;
 --> statement-breakpoint
 alter table access.session_places enable row level security;
+--> statement-breakpoint
+alter table access.passkey_challenges enable row level security;
+--> statement-breakpoint
+alter table freehold.passkeys enable row level security;
 --> statement-breakpoint
 alter table freehold.logo enable row level security;
 --> statement-breakpoint
@@ -160,8 +249,11 @@ end $$;
 --> statement-breakpoint
 -- Admits a request: proves the credential, {session_id, user_id, proof} or {key}, decides the permission (null: any
 -- admitted user, scope own), and signs the claims: every policy believes what is signed here. Returns {user_id,
--- session_id, scope}. Raises FH401 session_ended | token_invalid, FH403 user_inactive | password_change_required |
--- forbidden, FH40L, FH503.
+-- session_id, scope}. Raises FH401 session_ended | token_invalid | step_up_required, FH403 user_inactive |
+-- password_change_required | forbidden, FH40L, FH503.
+--
+-- `fresh`: the user of a session must have authenticated within so many minutes; `least_aal`: by so many factors; null:
+-- neither is asked. The previous release sends none of the two. A key is asked for none of them: nobody can log in with it.
 --
 -- Every request pays for this, so that what is signed is written once and nothing is read twice.
 create or replace function access.admit(
@@ -169,7 +261,9 @@ create or replace function access.admit(
   credential jsonb,
   permission text,
   request jsonb,
-  any_password boolean default false
+  any_password boolean default false,
+  fresh integer default null,
+  least_aal integer default null
 ) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -208,7 +302,7 @@ begin
   -- A service does not stop because its owner's password has expired.
   elsif k.id is null and not any_password and access.must_change(u, t) then
     raise exception using errcode = 'FH403', message = 'password_change_required';
-  elsif t.read_only_from <= now() and not access.is_allowed_unlicensed(permission) then
+  elsif t.read_only_from <= now() and not access.is_allowed_unlicensed(permission, request) then
     perform access.refuse_unlicensed();
   end if;
   if permission is null then
@@ -223,6 +317,18 @@ begin
     if r.scope is null then
       raise exception using errcode = 'FH403', message = 'forbidden';
     end if;
+  end if;
+  if s.aal < least_aal then
+    raise exception using
+      errcode = 'FH401',
+      message = 'step_up_required',
+      detail = 'This needs a second factor: POST auth/step-up with it, then send the request again.';
+  elsif coalesce(s.authenticated_at, s.created_at) <= now() - make_interval(mins => fresh) then
+    raise exception using
+      errcode = 'FH401',
+      message = 'step_up_required',
+      detail = format(
+        'This needs a login of the last %s minutes: POST auth/step-up, then send the request again.', fresh);
   end if;
   said := jsonb_build_object(
     'user_id', u.id,
@@ -434,8 +540,15 @@ begin
 end $$;
 --> statement-breakpoint
 create or replace function access.before_audience() returns trigger
-language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
+  if tg_op = 'INSERT' then
+    -- One at a time, so that one transaction gets the last place.
+    perform pg_advisory_xact_lock(hashtext('access.audiences'));
+    if (select count(*) from freehold.audiences) >= 100 then
+      perform access.refuse('limit_reached', 'A tenant can have at most 100 audiences: remove one first.');
+    end if;
+  end if;
   new.updated_at := now();
   new.token_permission_list := array(select distinct p from unnest(new.token_permission_list) p order by 1);
   return new;
@@ -477,10 +590,12 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   select
     activity in (
       'LOGIN', 'LOGOUT', 'LOGIN_FAILED', 'PASSWORD_CHANGE', 'PASSWORD_RESET', 'PASSWORD_CHANGE_FAILED',
-      'MFA_ENABLED', 'MFA_DISABLED', 'PROFILE_UPDATE', 'PERMISSION_CHANGE', 'PERMISSIONS_READ',
+      'MFA_ENABLED', 'MFA_DISABLED', 'MFA_CHANGE_FAILED', 'BACKUP_CODE_USED', 'BACKUP_CODES_RENEWED',
+      'PROFILE_UPDATE', 'PERMISSION_CHANGE', 'PERMISSIONS_READ',
       'ROLE_ASSIGNED', 'ROLE_REMOVED', 'API_KEY_CREATED', 'API_KEY_REVOKED', 'SUSPICIOUS_ACTIVITY', 'ACCESS_REFUSED',
       'EXPORT', 'AUDIT_ERASED', 'USERS_IMPORTED', 'USER_UNLOCKED', 'USER_REGISTERED', 'REGISTRATION_REQUESTED',
-      'PASSWORD_RESET_REQUESTED', 'EMAIL_CHANGE_REQUESTED', 'DOCUMENTS_COUNTED'
+      'PASSWORD_RESET_REQUESTED', 'EMAIL_CHANGE_REQUESTED', 'DOCUMENTS_COUNTED', 'STEP_UP',
+      'STEP_UP_FAILED', 'PASSKEY_CLONE_SUSPECTED'
     )
     or exists (
       select
@@ -490,6 +605,91 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
         and activity = upper(split_part(encode(t.tgargs, 'escape'), '\000', 1)) || '_' || done.word
     )
 $$;
+--> statement-breakpoint
+-- The audit trigger, for each statement: an entry for each changed row, of an update with the changed columns alone.
+-- Arguments: the resource; secret columns, recorded as changed but without their value; columns that are noise, whose
+-- change alone makes no entry; the columns of the key.
+create or replace function access.audit() returns trigger
+language plpgsql volatile security definer set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+declare
+  resource text := tg_argv[0];
+  secret text[] := tg_argv[1]::text[];
+  noise text[] := tg_argv[2]::text[];
+  keys text[] := coalesce(tg_argv[3], '{id}')::text[];
+  act text := case tg_op when 'INSERT' then 'create' when 'UPDATE' then 'update' else 'delete' end;
+  f jsonb;
+  e record;
+begin
+  -- An update that changes nothing but noise is frequent: that a session was active. It makes no entry, and should not
+  -- pay for one.
+  if tg_op = 'UPDATE' then
+    if not exists (
+      select to_jsonb(a) - noise from after_rows a
+      except all
+      select to_jsonb(b) - noise from before_rows b)
+    then
+      return null;
+    end if;
+  end if;
+  f := access.actor();
+  if tg_op = 'INSERT' then
+    select
+      array_agg(case when keys = '{id}' then r.doc ->> 'id' else access.row_key(r.doc, keys) end) as ids,
+      null::jsonb[] as befores,
+      array_agg(case when secret = '{}' then r.doc else access.masked(r.doc, secret) end) as afters,
+      null::text[] as activities
+    into e
+    from (select to_jsonb(n) as doc from after_rows n) r;
+  elsif tg_op = 'DELETE' then
+    select
+      array_agg(case when keys = '{id}' then r.doc ->> 'id' else access.row_key(r.doc, keys) end) as ids,
+      array_agg(case when secret = '{}' then r.doc else access.masked(r.doc, secret) end) as befores,
+      null::jsonb[] as afters,
+      null::text[] as activities
+    into e
+    from (select to_jsonb(o) as doc from before_rows o) r;
+  else
+    -- A row whose key changed has no partner: its old and its new version are two entries, each with all columns.
+    select
+      array_agg(c.id) as ids,
+      array_agg(case when secret = '{}' then c.was else access.masked(c.was, secret) end) as befores,
+      array_agg(case when secret = '{}' then c.is_now else access.masked(c.is_now, secret) end) as afters,
+      array_agg(case
+        when resource = 'session' and c.is_now ->> 'ended_because' in ('logout', 'replaced') then 'LOGOUT'
+        when resource = 'session' and c.is_now ? 'authenticated_at' then 'STEP_UP'
+        when resource = 'user' and c.is_now ? 'password_changed_at' then 'PASSWORD_CHANGE'
+        when resource = 'user' and c.id = f ->> 'user_id' then 'PROFILE_UPDATE'
+      end) as activities
+    into e
+    from (
+      select
+        coalesce(n.id, o.id) as id,
+        case when o.id is null or n.id is null then o.doc else d.was end as was,
+        case when o.id is null or n.id is null then n.doc else d.is_now end as is_now
+      from (
+        select x.doc, case when keys = '{id}' then x.doc ->> 'id' else access.row_key(x.doc, keys) end as id
+        from (select to_jsonb(b) as doc from before_rows b) x
+      ) o
+      full join (
+        select x.doc, case when keys = '{id}' then x.doc ->> 'id' else access.row_key(x.doc, keys) end as id
+        from (select to_jsonb(a) as doc from after_rows a) x
+      ) n on n.id = o.id
+      cross join lateral (
+        select jsonb_object_agg(b.key, b.value) as was, jsonb_object_agg(b.key, a.value) as is_now
+        from jsonb_each(o.doc) b
+        join jsonb_each(n.doc) a on a.key = b.key
+        where a.value is distinct from b.value and not b.key = any (noise)
+      ) d
+      where d.was is not null or o.id is null or n.id is null
+    ) c;
+  end if;
+  if e.ids is not null then
+    perform access.write_audit(
+      f, access.activity_of(resource, act), act, resource, 0, e.ids, e.befores, e.afters, e.activities
+    );
+  end if;
+  return null;
+end $$;
 --> statement-breakpoint
 -- Adds up the entries under checkpoints that were not counted yet, and returns the days that the master may not have:
 -- from `since` on, and those that changed after the checkpoint `known`, [{day, logins, failures, mails}], the oldest
@@ -578,6 +778,41 @@ begin
   );
 end $$;
 --> statement-breakpoint
+-- Finishes an attempt, once: compares the digest (32 bytes, base64 without padding) with the user's hash, counts a
+-- failure or clears the lockout of its guard. Returns the user when the password was right, and leaves their row locked.
+-- Where a second factor is open, or compared with it, the password alone clears nothing: what follows does.
+-- Without a digest nothing is compared, and so nothing counted: the Worker was busy with other foreign hashes.
+create or replace function access.finish_attempt(t freehold.tenant, attempt uuid, digest text) returns freehold.users
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  a freehold.login_attempts;
+  u freehold.users;
+  is_right boolean;
+begin
+  select * into a from freehold.login_attempts x where x.id = attempt;
+  -- Of two that finish this attempt, the second waits here.
+  perform from freehold.lockouts x where x.key = a.key for update;
+  -- A concurrent change of this user's password goes first or waits: the comparison below sees the hash that it left.
+  select * into u from freehold.users x where x.id = a.user_id for no key update;
+  is_right := coalesce(
+    case when access.is_present(u) then access.current_password(u.id) = access.stored_hash(a.hash_parameters, digest) end,
+    false);
+  update freehold.login_attempts x
+  set state = case when digest is null then 'deferred' when is_right then 'succeeded' else 'failed' end
+  where x.id = attempt and x.state = 'pending'
+  returning x.* into a;
+  if a.id is null or a.state = 'deferred' then
+    return null;
+  elsif not is_right then
+    perform access.count_failures(t, a.key, a.guard, 1);
+    return null;
+  end if;
+  if a.key not like 'factor:%' and (a.key not like 'login:%' or u.factors = '{}') then
+    perform access.clear_lockout(x) from freehold.lockouts x where x.key = coalesce(a.guard, a.key);
+  end if;
+  return u;
+end $$;
+--> statement-breakpoint
 -- Everything that the Worker needs to make an access token, and to say how old the password is. What it carries for an
 -- API, the API's row says. A session that named no client is Freehold's own.
 create or replace function access.token_claims(
@@ -605,7 +840,8 @@ begin
     'client_id', coalesce(s.client_id, 'freehold'),
     'audience', audience,
     'amr', s.amr,
-    'auth_time', floor(extract(epoch from s.created_at)),
+    'aal', s.aal,
+    'auth_time', floor(extract(epoch from coalesce(s.authenticated_at, s.created_at))),
     'access_minutes', t.access_minutes,
     'session_expires_at', s.expires_at,
     'must_change_password', access.must_change(u, t),
@@ -661,7 +897,7 @@ begin
 end $$;
 --> statement-breakpoint
 -- Second half: {outcome: ok, claims, device_token} with a session and its first refresh token, or {outcome: refused,
--- mail, is_known} or {outcome: no_role | first_password_expired | unknown_audience}, or {outcome: limit_reached, said}.
+-- mail, is_known}, or what access.enter returns where somebody is not let in, or not yet: a second factor is open.
 -- `is_known`, whether there is such a user, is for the Worker's log alone. When the user has too many sessions, the oldest end.
 -- `renewed` is a new hash of the same password,
 -- in place of the one that was compared. `former` holds the hashes of the refresh tokens that the browser has in cookies,
@@ -685,8 +921,8 @@ declare
   t freehold.tenant := access.check_system(tenant_id, system_key);
   u freehold.users := access.finish_attempt(t, attempt, digest);
   a freehold.login_attempts;
-  s freehold.sessions;
   why text;
+  entered jsonb;
 begin
   select * into a from freehold.login_attempts x where x.id = attempt;
   if u.id is null then
@@ -708,50 +944,18 @@ begin
     );
   end if;
   perform access.set_audit_actor(u.id, u.username, request);
-  if not access.has_role(u.id) then
-    perform access.record(
-      'LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', 'no_role'), 10
-    );
-    return jsonb_build_object('outcome', 'no_role');
-  end if;
-  -- The password was right, so that this tells a stranger nothing.
-  if u.must_change_password and access.first_password_expiry(u.id, t) <= now() then
-    perform access.record(
-      'LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', 'first_password_expired'), 20
-    );
-    return jsonb_build_object('outcome', 'first_password_expired');
-  end if;
-  if not access.is_audience(audience) then
-    perform access.record(
-      'LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', 'unknown_audience'), 10
-    );
-    return jsonb_build_object('outcome', 'unknown_audience');
-  end if;
-  if renewed is not null then
+  if renewed is not null and access.has_role(u.id) then
     update freehold.passwords p set password_hash = renewed
     where p.user_id = u.id and p.replaced_at is null and p.password_hash = access.stored_hash(a.hash_parameters, digest);
   end if;
-  begin
-    s := access.open_session(u, t, refresh_hash, request, former, client);
-  -- Nothing of it is left, and the attempt stays finished: who was let in once is no failure.
-  exception when sqlstate 'FH409' then
-    get stacked diagnostics why = pg_exception_detail;
-    perform access.note_active_places(t);
-    perform access.record(
-      'LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', 'limit_reached'), 10
-    );
-    return jsonb_build_object('outcome', 'limit_reached', 'said', why);
-  end;
-  return jsonb_build_object(
-    'outcome', 'ok',
-    'claims', access.token_claims(u, s, t, audience),
-    'device_token', access.device_token(
-      t,
-      u.id,
-      coalesce(substring(a.guard from '^device:[^:]+:(.+)$')::uuid, gen_random_uuid()),
-      floor(extract(epoch from now()))::bigint
-    )
+  entered := access.enter(
+    u, t, refresh_hash, request, former, client, audience, 'pwd', 1,
+    substring(a.guard from '^device:[^:]+:(.+)$')::uuid
   );
+  if entered ->> 'outcome' = 'ok' and u.factors <> '{}' then
+    perform access.clear_lockout(x) from freehold.lockouts x where x.key = coalesce(a.guard, a.key);
+  end if;
+  return entered;
 end $$;
 --> statement-breakpoint
 -- Second half of a login that replaces the hash; answers as access.finish_login does. `hash_parameters` is what replaces
@@ -807,14 +1011,73 @@ begin
   );
 end $$;
 --> statement-breakpoint
--- The session, with its first refresh token. `former` and `client` are as for access.finish_login. Raises FH409 limit_reached.
+-- Lets somebody in who proved to be `u` by the methods `amr` (RFC 8176, with a space between them), which are `aal`
+-- factors: {outcome: ok, claims, device_token}, or {outcome: no_role | first_password_expired | unknown_audience}, or
+-- {outcome: limit_reached, said}; or, where one factor is not enough, {outcome: mfa_required, methods, expires_in, totp}
+-- (access.challenge), and then `refresh_hash` is that of the challenge's token. The caller has locked the user's row and
+-- set the actor of the audit. `former`, `client` and `audience` are as for access.finish_login. `device` is the one that
+-- the login is from; null: one that is not known.
+create or replace function access.enter(
+  u freehold.users,
+  t freehold.tenant,
+  refresh_hash bytea,
+  request jsonb,
+  former jsonb,
+  client text,
+  audience text,
+  amr text,
+  aal integer,
+  device uuid
+) returns jsonb
+language plpgsql volatile set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+declare
+  s freehold.sessions;
+  why text := case
+    when not access.has_role(u.id) then 'no_role'
+    -- Who got this far knows the password, so that this tells a stranger nothing.
+    when u.must_change_password and access.first_password_expiry(u.id, t) <= now() then 'first_password_expired'
+    when not access.is_audience(audience) then 'unknown_audience'
+  end;
+begin
+  if why is not null then
+    perform access.record(
+      'LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', why),
+      case why when 'first_password_expired' then 20 else 10 end
+    );
+    return jsonb_build_object('outcome', why);
+  elsif aal < 2 and u.factors <> '{}' then
+    return access.challenge(u, refresh_hash, request, client, audience, amr, device);
+  end if;
+  begin
+    s := access.open_session(u, t, refresh_hash, request, former, client, amr, aal);
+  -- Nothing of it is left, and the attempt stays finished: who was let in once is no failure.
+  exception when sqlstate 'FH409' then
+    get stacked diagnostics why = pg_exception_detail;
+    perform access.note_active_places(t);
+    perform access.record(
+      'LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', 'limit_reached'), 10
+    );
+    return jsonb_build_object('outcome', 'limit_reached', 'said', why);
+  end;
+  return jsonb_build_object(
+    'outcome', 'ok',
+    'claims', access.token_claims(u, s, t, audience),
+    'device_token', access.device_token(
+      t, u.id, coalesce(device, gen_random_uuid()), floor(extract(epoch from now()))::bigint
+    )
+  );
+end $$;
+--> statement-breakpoint
+-- The session, with its first refresh token. The arguments are as for access.enter. Raises FH409 limit_reached.
 create or replace function access.open_session(
   u freehold.users,
   t freehold.tenant,
   refresh_hash bytea,
   request jsonb,
   former jsonb,
-  client text
+  client text,
+  amr text,
+  aal integer
 ) returns freehold.sessions
 language plpgsql volatile set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
 declare
@@ -827,7 +1090,7 @@ begin
       and x.ended_at is null
       and x.id = (select l.session_id from freehold.refresh_tokens l where l.token_hash = (former ->> u.id::text)::bytea);
   end if;
-  insert into freehold.sessions (id, user_id, device, address, city, country, client_id, expires_at)
+  insert into freehold.sessions (id, user_id, device, address, city, country, client_id, amr, aal, expires_at)
   values (
     gen_random_uuid(),
     u.id,
@@ -836,6 +1099,8 @@ begin
     left(request ->> 'city', 120),
     left(request ->> 'country', 2),
     left(client, 255),
+    amr,
+    aal,
     now() + make_interval(days => t.session_days)
   )
   returning * into s;
@@ -954,6 +1219,438 @@ begin
   );
 end $$;
 --> statement-breakpoint
+-- First half: what access.begin_attempt returns, for the admitted user.
+create or replace function access.begin_step_up(tenant_id uuid, system_key text) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  u freehold.users;
+begin
+  select * into strict u from freehold.users x where x.id = access.principal();
+  return access.begin_attempt(
+    t, 'change:' || u.id, null, u.id, u.username, u.username, access.hash_parameters_of(u.id, u.username)
+  );
+end $$;
+--> statement-breakpoint
+-- Second half: {outcome: ok, claims}, or {outcome: wrong | ended}. Both are returned, so that the attempt stays counted.
+create or replace function access.finish_step_up(tenant_id uuid, system_key text, attempt uuid, digest text) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  u freehold.users := access.finish_attempt(t, attempt, digest);
+  s freehold.sessions;
+begin
+  if u.id is null or u.id is distinct from access.principal() then
+    perform access.record('STEP_UP_FAILED', 'update', 'session', access.session()::text, null, null, 20);
+    return jsonb_build_object('outcome', 'wrong');
+  end if;
+  s := access.raise_session(access.session(), 'pwd', 1);
+  if s.id is null then
+    return jsonb_build_object('outcome', 'ended');
+  end if;
+  return jsonb_build_object('outcome', 'ok', 'claims', access.token_claims(u, s, t));
+end $$;
+--> statement-breakpoint
+-- Makes a session fresh: its user has just proven who they are by the methods `proven` (RFC 8176, with a space between
+-- them). `factors` is how many that makes, with those that the session had; a level is kept, and methods add up. null: the
+-- session has ended. The caller has locked the user's row. The audit shows it as STEP_UP (src/audit/audit.sql).
+create or replace function access.raise_session(session uuid, proven text, factors integer) returns freehold.sessions
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  s freehold.sessions;
+begin
+  update freehold.sessions x
+  set authenticated_at = now(),
+    aal = greatest(x.aal, factors),
+    amr = (
+      select string_agg(m.name, ' ' order by m.place)
+      from (
+        select w.name, min(w.place) as place
+        from string_to_table(x.amr || ' ' || proven, ' ') with ordinality w (name, place)
+        group by w.name
+      ) m
+    )
+  where x.id = session and x.ended_at is null
+  returning x.* into s;
+  return s;
+end $$;
+--> statement-breakpoint
+-- Puts these backup codes in place of the former ones.
+create or replace function access.keep_backup_codes(subject uuid, codes jsonb) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  delete from freehold.backup_codes b where b.user_id = subject;
+  insert into freehold.backup_codes (code_mac, user_id)
+  select access.backup_mac(subject, c.code), subject from jsonb_array_elements_text(codes) c (code);
+end $$;
+--> statement-breakpoint
+-- What is kept of a backup code.
+create or replace function access.backup_mac(subject uuid, code text) returns bytea
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select access.mac(format('backup:%s:%s', subject, code))
+$$;
+--> statement-breakpoint
+-- Uses a backup code up, by its SHA-256 (hex). Whether it was one.
+create or replace function access.take_backup_code(subject uuid, code text) returns boolean
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  update freehold.backup_codes b set used_at = now()
+  where b.code_mac = access.backup_mac(subject, code) and b.user_id = subject and b.used_at is null;
+  if found then
+    perform access.record(
+      'BACKUP_CODE_USED', 'update', 'user', subject::text, null,
+      jsonb_build_object('left', (
+        select count(*) from freehold.backup_codes b where b.user_id = subject and b.used_at is null)),
+      20
+    );
+    return true;
+  end if;
+  return false;
+end $$;
+--> statement-breakpoint
+-- By what a user can meet a challenge, the usual one first.
+create or replace function access.factor_methods(u freehold.users) returns jsonb
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select to_jsonb(u.factors) || case
+    when exists (select from freehold.backup_codes b where b.user_id = u.id and b.used_at is null) then '["backup_code"]'
+    else '[]'
+  end::jsonb
+$$;
+--> statement-breakpoint
+-- The lockout that counts the failures of a login from a device, or from a stranger's network (lockouts.sql).
+create or replace function access.login_guard(subject uuid, device uuid, request jsonb) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select coalesce(
+    'device:' || subject || ':' || device,
+    'login:' || subject || ':' || access.login_network(request ->> 'address'))
+$$;
+--> statement-breakpoint
+-- Opens a challenge for a user who proved the first factor: {outcome: mfa_required, user_id, methods, expires_in, totp}. `totp`
+-- is the encrypted secret, which the Worker seals in the token, so that the code is compared in one round trip. The
+-- arguments are as for access.enter.
+create or replace function access.challenge(
+  u freehold.users,
+  token_hash bytea,
+  request jsonb,
+  client text,
+  audience text,
+  amr text,
+  device uuid
+) returns jsonb
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  delete from freehold.login_challenges c where c.user_id = u.id and c.expires_at <= now();
+  insert into freehold.login_challenges (token_hash, user_id, guard, client, audience, device, amr, expires_at)
+  values (
+    challenge.token_hash,
+    u.id,
+    access.login_guard(u.id, device, request),
+    left(client, 255),
+    audience,
+    device,
+    amr,
+    now() + interval '5 minutes'
+  );
+  return jsonb_build_object(
+    'outcome', 'mfa_required',
+    'user_id', u.id,
+    'methods', access.factor_methods(u),
+    'expires_in', 300,
+    'totp', (select f.secret_encrypted from freehold.totp_factors f where f.user_id = u.id and f.enabled_at is not null)
+  );
+end $$;
+--> statement-breakpoint
+-- The challenge of a token, while it can be met; null: it has ended, or too much failed. Leaves the lockout of the
+-- person, the user and the challenge locked, in this order.
+create or replace function access.open_challenge(t freehold.tenant, shown bytea) returns freehold.login_challenges
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  c freehold.login_challenges;
+  u freehold.users;
+  g freehold.lockouts;
+  w freehold.lockouts;
+  person text;
+begin
+  select * into c from freehold.login_challenges x where x.token_hash = shown;
+  if c.token_hash is null then
+    return null;
+  end if;
+  person := 'login:' || c.user_id;
+  perform from freehold.lockouts x where x.key = person for update;
+  if not found then
+    insert into freehold.lockouts as x (key) values (person)
+    on conflict (key) do update set key = x.key;
+  end if;
+  select * into u from freehold.users x where x.id = c.user_id for no key update;
+  select * into c from freehold.login_challenges x where x.token_hash = shown for update;
+  if c.token_hash is null
+    or c.used_at is not null
+    or c.expires_at <= now()
+    or c.failures >= t.max_failures
+    -- Whoever held the former password may have begun it.
+    or c.created_at <= u.password_changed_at
+    or u.factors = '{}'
+    or not access.is_present(u)
+  then
+    return null;
+  end if;
+  g := access.lockout_now(t, c.guard);
+  if starts_with(c.guard, person || ':') then
+    w := access.lockout_now(t, person);
+  end if;
+  if g.locked_until > now()
+    or g.failures >= t.max_failures
+    or w.locked_until > now()
+    or w.failures >= access.most_of_strangers(t)
+  then
+    return null;
+  end if;
+  return c;
+end $$;
+--> statement-breakpoint
+-- What follows the comparison with what was `shown`: what access.enter returns, or {outcome: refused, mail}. `c` is null
+-- where it could not be met any more. `method` is the one that was used (RFC 8176), and `reason` what the audit says when it was
+-- wrong. `former` is as for access.enter.
+create or replace function access.meet_challenge(
+  t freehold.tenant,
+  shown bytea,
+  c freehold.login_challenges,
+  is_right boolean,
+  method text,
+  reason text,
+  refresh_hash bytea,
+  request jsonb,
+  former jsonb
+) returns jsonb
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  u freehold.users;
+  entered jsonb;
+begin
+  select x.* into u
+  from freehold.login_challenges y
+    join freehold.users x on x.id = y.user_id
+  where y.token_hash = shown;
+  perform access.set_audit_actor(u.id, u.username, request);
+  if c.token_hash is null or not coalesce(is_right, false) then
+    reason := case when c.token_hash is null then 'challenge_ended' else reason end;
+    if c.token_hash is not null then
+      update freehold.login_challenges x set failures = x.failures + 1 where x.token_hash = c.token_hash;
+      perform access.count_failures(t, 'login:' || u.id, c.guard, 1);
+    end if;
+    perform access.record_failure(
+      'LOGIN_FAILED', 'login', 'user', u.id::text, reason, c.token_hash is null, jsonb_build_object('reason', reason), 30
+    );
+    return jsonb_build_object('outcome', 'refused', 'mail', access.has_enqueued_mail());
+  end if;
+  update freehold.login_challenges x set used_at = now() where x.token_hash = c.token_hash;
+  entered := access.enter(
+    u, t, refresh_hash, request, former, c.client, c.audience, c.amr || ' ' || method, 2, c.device
+  );
+  if entered ->> 'outcome' = 'ok' then
+    perform access.clear_lockout(x) from freehold.lockouts x where x.key = c.guard;
+  end if;
+  return entered;
+end $$;
+--> statement-breakpoint
+-- Keeps a secret that the Worker encrypted, in place of one that was not enabled: {username, issuer}. Raises FH409 when
+-- a secret is enabled, FH403 while the password must be changed.
+create or replace function access.begin_totp(tenant_id uuid, system_key text, secret_encrypted text) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  u freehold.users := access.own_row(t);
+begin
+  if 'totp' = any (u.factors) then
+    perform access.refuse('illegal_state', 'An authenticator app is set up already: switch it off first.');
+  end if;
+  insert into freehold.totp_factors as f (user_id, secret_encrypted)
+  values (u.id, begin_totp.secret_encrypted)
+  on conflict (user_id) do update
+  set secret_encrypted = excluded.secret_encrypted, created_at = now(), enabled_at = null, last_step = null;
+  return jsonb_build_object('username', u.username, 'issuer', t.name);
+end $$;
+--> statement-breakpoint
+-- The admitted user, locked. Raises FH403 while their password must be changed.
+create or replace function access.own_row(t freehold.tenant) returns freehold.users
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  u freehold.users;
+begin
+  select * into strict u from freehold.users x where x.id = access.principal() for no key update;
+  if access.must_change(u, t) then
+    raise exception using errcode = 'FH403', message = 'password_change_required';
+  end if;
+  return u;
+end $$;
+--> statement-breakpoint
+-- The secret of the admitted user that is not enabled yet, encrypted. Raises FH409.
+create or replace function access.pending_totp(tenant_id uuid, system_key text) returns text
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  u freehold.users := access.own_row(t);
+  f freehold.totp_factors;
+begin
+  select * into f from freehold.totp_factors x where x.user_id = u.id;
+  if 'totp' = any (u.factors) then
+    perform access.refuse('illegal_state', 'An authenticator app is set up already: switch it off first.');
+  elsif f.user_id is null then
+    perform access.refuse('illegal_state', 'Begin with auth/mfa/setup.');
+  end if;
+  return f.secret_encrypted;
+end $$;
+--> statement-breakpoint
+-- Switches on the secret for which the Worker found the code right, at `step`: whether it did. False: another secret has
+-- taken its place. `codes` are the SHA-256 (hex) of the backup codes.
+create or replace function access.enable_totp(
+  tenant_id uuid,
+  system_key text,
+  secret_encrypted text,
+  step bigint,
+  codes jsonb
+) returns boolean
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  u freehold.users := access.own_row(t);
+begin
+  update freehold.totp_factors f
+  set enabled_at = now(), last_step = step
+  where f.user_id = u.id and f.enabled_at is null and f.secret_encrypted = enable_totp.secret_encrypted;
+  if not found then
+    return false;
+  end if;
+  update freehold.users x
+  set factors = array_append(array_remove(x.factors, 'totp'), 'totp'), updated_at = now()
+  where x.id = u.id;
+  perform access.keep_backup_codes(u.id, codes);
+  perform access.record('MFA_ENABLED', 'update', 'user', u.id::text, null, jsonb_build_object('factor', 'totp'));
+  perform access.enqueue_mail('mfa_enabled', u.id, u.email);
+  return true;
+end $$;
+--> statement-breakpoint
+-- Uses a time step up, for which the code was right (null: for none). Whether it still counted.
+create or replace function access.take_step(subject uuid, step bigint) returns boolean
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  update freehold.totp_factors f set last_step = step
+  where f.user_id = subject and f.enabled_at is not null and f.last_step < step;
+  return found;
+end $$;
+--> statement-breakpoint
+-- The second factor of a login, by a code or a backup code: what access.meet_challenge returns. `step` is the time step
+-- for which the code is right, null for none; `backup` the SHA-256 of a backup code, null: a code was sent.
+create or replace function access.verify_totp(
+  tenant_id uuid,
+  system_key text,
+  challenge bytea,
+  step bigint,
+  backup text,
+  refresh_hash bytea,
+  request jsonb,
+  former jsonb
+) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  c freehold.login_challenges := access.open_challenge(t, challenge);
+  is_right boolean := false;
+begin
+  if c.token_hash is not null then
+    perform access.set_audit_actor(u.id, u.username, request) from freehold.users u where u.id = c.user_id;
+    is_right := case
+      when backup is null then access.take_step(c.user_id, step)
+      else access.take_backup_code(c.user_id, backup)
+    end;
+  end if;
+  return access.meet_challenge(
+    t, challenge, c, is_right, 'otp', case when backup is null then 'wrong_code' else 'wrong_backup_code' end,
+    refresh_hash, request, former
+  );
+end $$;
+--> statement-breakpoint
+-- First half of a change that takes the password and a code: what access.begin_attempt returns, and {totp}, the
+-- encrypted secret. Its failures have a lockout of their own, which a right password alone does not clear.
+create or replace function access.begin_factor_change(tenant_id uuid, system_key text) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  u freehold.users;
+begin
+  select * into strict u from freehold.users x where x.id = access.principal();
+  if not 'totp' = any (u.factors) then
+    perform access.refuse('illegal_state', 'No authenticator app is set up.');
+  end if;
+  return access.begin_attempt(
+    t, 'factor:' || u.id, null, u.id, u.username, u.username, access.hash_parameters_of(u.id, u.username)
+  )
+    || jsonb_build_object('totp', (
+      select f.secret_encrypted from freehold.totp_factors f where f.user_id = u.id and f.enabled_at is not null));
+end $$;
+--> statement-breakpoint
+-- Second half: `wrong` (the password or the code), or `changed`. With `codes` they are the new backup codes, and without
+-- the authenticator app is switched off. `step` and `backup` are as for access.verify_totp.
+create or replace function access.finish_factor_change(
+  tenant_id uuid,
+  system_key text,
+  attempt uuid,
+  digest text,
+  step bigint,
+  backup text,
+  codes jsonb
+) returns text
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  u freehold.users := access.finish_attempt(t, attempt, digest);
+  is_right boolean := false;
+begin
+  if u.id is not null and u.id = access.principal() then
+    is_right := case
+      when backup is null then access.take_step(u.id, step)
+      else access.take_backup_code(u.id, backup)
+    end;
+    if not is_right then
+      perform access.count_failures(t, 'factor:' || u.id, null, 1);
+    end if;
+  end if;
+  if not is_right then
+    perform access.record(
+      'MFA_CHANGE_FAILED', 'update', 'user', access.principal()::text, null,
+      jsonb_build_object('reason', case when u.id is null then 'wrong_password' else 'wrong_code' end), 30
+    );
+    return 'wrong';
+  end if;
+  perform access.clear_lockout(x) from freehold.lockouts x where x.key = 'factor:' || u.id;
+  if codes is not null then
+    perform access.keep_backup_codes(u.id, codes);
+    perform access.record('BACKUP_CODES_RENEWED', 'update', 'user', u.id::text, null, null);
+    return 'changed';
+  end if;
+  perform access.drop_totp(u.id);
+  perform access.record('MFA_DISABLED', 'update', 'user', u.id::text, null, jsonb_build_object('factor', 'totp'), 20);
+  perform access.enqueue_mail('mfa_disabled', u.id, u.email);
+  return 'changed';
+end $$;
+--> statement-breakpoint
+-- Takes the authenticator app of a user away, and the backup codes when no other factor is left.
+create or replace function access.drop_totp(subject uuid) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  u freehold.users;
+begin
+  delete from freehold.totp_factors f where f.user_id = subject;
+  update freehold.users x
+  set factors = array_remove(x.factors, 'totp'), updated_at = now()
+  where x.id = subject
+  returning x.* into u;
+  if u.factors = '{}' then
+    delete from freehold.backup_codes b where b.user_id = subject;
+    delete from freehold.login_challenges c where c.user_id = subject;
+  end if;
+end $$;
+--> statement-breakpoint
 -- Sets the limits, {max_users, max_organizations, max_documents, limit_documents, max_api_keys, max_sessions}, where null
 -- and a missing one are no limit; returns access.used(). What is not counted yet is counted, after whoever creates has
 -- come to their end: five seconds, then this fails.
@@ -1051,10 +1748,15 @@ end $$;
 --> statement-breakpoint
 -- Whether a tenant whose licence has ended may be asked for something with this permission: reading, taking everything
 -- along, and ending what lets somebody in: a user, a session, a key. null is what everybody does for themselves: logging
--- out, a new password.
-create or replace function access.is_allowed_unlicensed(permission text) returns boolean
+-- out, a new password. Deactivating a user is asked for with user:update, so the request is looked at; that it does no
+-- more is checked with the change (access.check_user_change).
+create or replace function access.is_allowed_unlicensed(permission text, request jsonb default '{}') returns boolean
 language sql immutable
-return coalesce(permission ~ ':(read|export)$' or permission in ('user:delete', 'session:delete', 'api_key:delete'), true);
+return permission is null
+  or permission ~ ':(read|export)$'
+  or permission in ('user:delete', 'session:delete', 'api_key:delete')
+  or permission = 'user:update'
+    and coalesce(request ->> 'method' = 'POST' and request ->> 'path' ~ '^/api/v1/users/[^/]+/deactivate/?$', false);
 --> statement-breakpoint
 -- Refuses a creation by the Worker's login while the tenant can only be read, whatever it was admitted with.
 create or replace function access.must_be_licensed() returns void
@@ -1362,6 +2064,22 @@ begin
   return null;
 end $$;
 --> statement-breakpoint
+-- Whether a mail tells somebody that their password, address or second factor was changed, or that they have a new API
+-- key, for the first time within an hour: whoever does that could use the other limits up before, so that nobody is told.
+-- Such mails have a day's limit of their own.
+create or replace function access.is_first_notice(made freehold.mails) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select made.kind in (
+      'api_key_created', 'email_changed', 'mfa_disabled', 'mfa_enabled', 'passkey_added', 'passkey_removed', 'password_changed')
+    and not exists (
+      select
+      from freehold.mails m
+      where m.kind = made.kind
+        and m.id <> made.id
+        and access.recipient_key(m.channel, m.recipient) = access.recipient_key(made.channel, made.recipient)
+        and m.created_at > now() - interval '1 hour')
+$$;
+--> statement-breakpoint
 -- Claims up to `at_most` mails that are due on the given channels, for a minute, and begins an attempt of each. The
 -- attempt counts as failed until access.finish_mails says otherwise: a mail that makes its sender crash does not hold
 -- up the others. With each is what it shows of the settings, `look`.
@@ -1539,6 +2257,346 @@ begin
   return true;
 end $$;
 --> statement-breakpoint
+-- {user_id, public_key, rp_id}; null: there is no such passkey here.
+create or replace function access.begin_passkey_login(tenant_id uuid, system_key text, presented bytea) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform access.check_system(tenant_id, system_key);
+  return (
+    select jsonb_build_object(
+      'user_id', k.user_id,
+      'public_key', encode(k.public_key, 'hex'),
+      'rp_id', k.rp_id
+    )
+    from freehold.passkeys k
+    where k.credential_id = presented
+  );
+end $$;
+--> statement-breakpoint
+-- Second half: what access.enter returns, or {outcome: refused}. `wrong`: why the answer was not verified; null: it was.
+-- `devices` are tokens of known devices, as for access.begin_login. A failure is returned, not raised, so that its entry
+-- is committed. Lockouts do not count here: nobody guesses a key, and whoever locks a person out does not take this way
+-- from them.
+create or replace function access.finish_passkey_login(
+  tenant_id uuid,
+  system_key text,
+  presented bytea,
+  wrong text,
+  challenge_hash bytea,
+  challenge_expires_at timestamptz,
+  counter bigint,
+  refresh_hash bytea,
+  request jsonb,
+  former jsonb,
+  devices jsonb
+) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  is_new boolean := access.spend_challenge(challenge_hash, challenge_expires_at);
+  k freehold.passkeys;
+  u freehold.users;
+  why text;
+begin
+  select x.* into u
+  from freehold.users x
+  where x.id = (select y.user_id from freehold.passkeys y where y.credential_id = presented)
+  for no key update;
+  -- It may have been removed while this waited.
+  select * into k from freehold.passkeys x where x.credential_id = presented and x.user_id = u.id for update;
+  why := case
+    when k.id is null then 'unknown_passkey'
+    when wrong is not null then wrong
+    when not is_new then 'passkey_replayed'
+    when not access.is_present(u) then 'inactive'
+    when counter <= k.counter and greatest(counter, k.counter) > 0 then 'passkey_clone_suspected'
+  end;
+  perform access.set_audit_actor(u.id, coalesce(u.username, 'unknown passkey'), request);
+  if why is not null then
+    if why = 'passkey_clone_suspected' then
+      perform access.record(
+        'PASSKEY_CLONE_SUSPECTED', 'login', 'passkey', k.id::text,
+        jsonb_build_object('counter', k.counter), jsonb_build_object('counter', counter, 'name', k.name), 80
+      );
+    end if;
+    perform access.record_failure(
+      'LOGIN_FAILED', 'login', 'user', u.id::text, why, why in ('unknown_passkey', 'wrong_passkey', 'passkey_replayed'),
+      jsonb_build_object('reason', why), case why when 'passkey_clone_suspected' then 80 else 20 end
+    );
+    return jsonb_build_object('outcome', 'refused');
+  end if;
+  update freehold.passkeys x set counter = finish_passkey_login.counter, last_used_at = now() where x.id = k.id;
+  -- RFC 8176: a key, somebody who was present, and that they were verified.
+  return access.enter(
+    u, t, refresh_hash, request, former, null, null, case when k.is_synced then 'swk' else 'hwk' end || ' user mfa', 2,
+    access.device_of(t, u.id, devices)
+  );
+end $$;
+--> statement-breakpoint
+-- Spends a challenge: whether this is the first time. Of many at once the others wait here for the first.
+create or replace function access.spend_challenge(challenge_hash bytea, expires_at timestamptz) returns boolean
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  insert into access.passkey_challenges (challenge_hash, expires_at)
+  values (spend_challenge.challenge_hash, spend_challenge.expires_at)
+  on conflict do nothing;
+  return found;
+end $$;
+--> statement-breakpoint
+-- Adds a passkey that the Worker verified, {credential_id, public_key, counter, rp_id, name, aaguid, transports,
+-- is_synced} with bytes in hexadecimal, and returns its id. Raises FH409 illegal_state (the challenge was used before),
+-- already_exists, limit_reached (20 of one user); FH401 session_ended.
+create or replace function access.register_passkey(
+  tenant_id uuid,
+  system_key text,
+  challenge_hash bytea,
+  challenge_expires_at timestamptz,
+  passkey jsonb
+) returns uuid
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  made uuid := gen_random_uuid();
+  u freehold.users;
+begin
+  perform access.check_system(tenant_id, system_key);
+  perform access.must_be_licensed();
+  if not access.spend_challenge(challenge_hash, challenge_expires_at) then
+    perform access.refuse('illegal_state', 'This answer was used before: ask for new options.');
+  end if;
+  select * into strict u from freehold.users x where x.id = access.principal() for no key update;
+  -- While this waited, a new password may have ended the session.
+  if not exists (select from freehold.sessions s where s.id = access.session() and s.ended_at is null) then
+    raise exception using errcode = 'FH401', message = 'session_ended';
+  elsif (select count(*) from freehold.passkeys k where k.user_id = u.id) >= 20 then
+    perform access.refuse('limit_reached', 'You have 20 passkeys, which is the most: remove one first.');
+  end if;
+  insert into freehold.passkeys (
+    id, user_id, credential_id, public_key, counter, rp_id, name, aaguid, transports, is_synced
+  )
+  values (
+    made,
+    u.id,
+    decode(passkey ->> 'credential_id', 'hex'),
+    decode(passkey ->> 'public_key', 'hex'),
+    (passkey ->> 'counter')::bigint,
+    passkey ->> 'rp_id',
+    passkey ->> 'name',
+    (passkey ->> 'aaguid')::uuid,
+    array(select jsonb_array_elements_text(passkey -> 'transports')),
+    (passkey ->> 'is_synced')::boolean
+  )
+  on conflict (credential_id) do nothing;
+  if not found then
+    perform access.refuse('already_exists', 'This passkey is registered already.');
+  end if;
+  perform access.enqueue_mail('passkey_added', u.id, u.email, jsonb_build_object('passkey_name', passkey ->> 'name'));
+  return made;
+end $$;
+--> statement-breakpoint
+-- The last way in stays: a user without a password keeps one passkey. One removal of a user at a time, so that of two
+-- passkeys that go at once one is the last.
+create or replace function access.before_passkey_removal() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if access.principal() is null then
+    return old;
+  end if;
+  perform access.must_be_licensed();
+  perform from freehold.users u where u.id = old.user_id for no key update;
+  if access.current_password(old.user_id) is null
+    and not exists (select from freehold.passkeys k where k.user_id = old.user_id and k.id <> old.id)
+  then
+    perform access.refuse('illegal_state', 'This passkey is the only way into your account: add another one, or set a password.');
+  end if;
+  return old;
+end $$;
+--> statement-breakpoint
+-- Mails the owner of a passkey that was removed.
+create or replace function access.after_passkey_removal() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform access.enqueue_mail('passkey_removed', u.id, u.email, jsonb_build_object('passkey_name', old.name))
+  from freehold.users u
+  where u.id = old.user_id;
+  return null;
+end $$;
+--> statement-breakpoint
+-- Deletes at most so many rows of each kind: {is_done, given_up}, where `given_up` counts mails. A purge stays due
+-- until it is done.
+create or replace function access.purge(at_most integer) returns jsonb
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  most integer;
+  given_up integer;
+begin
+  with attempts as (
+    delete from freehold.login_attempts
+    where id in (
+      select a.id
+      from freehold.login_attempts a
+      where a.created_at < now() - interval '1 day'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
+  ), tokens as (
+    delete from freehold.one_time_tokens
+    where token_hash in (
+      select k.token_hash
+      from freehold.one_time_tokens k
+      where k.expires_at < now() - interval '1 day'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
+  ), spent as (
+    delete from access.passkey_challenges
+    where challenge_hash in (
+      select c.challenge_hash
+      from access.passkey_challenges c
+      where c.expires_at < now() - interval '1 day'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
+  ), challenges as (
+    delete from freehold.login_challenges
+    where token_hash in (
+      select c.token_hash
+      from freehold.login_challenges c
+      where c.expires_at < now() - interval '1 day'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
+  ), registered as (
+    delete from freehold.registrations
+    where token_hash in (
+      select r.token_hash
+      from freehold.registrations r
+      where r.expires_at < now() - interval '1 day'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
+  ), refreshed as (
+    -- All tokens of a session expire together: a used one reveals a theft as long as its session can live.
+    delete from freehold.refresh_tokens
+    where token_hash in (
+      select l.token_hash
+      from freehold.refresh_tokens l
+      where l.expires_at < now() - interval '1 day'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
+  ), forsaken as (
+    -- Mails that waited for a day, and an hour more for a last pause between attempts: those for which no transport
+    -- is configured, and those that made their sender crash.
+    update freehold.mails
+    set state = 'dead', secrets_encrypted = null, finished_at = now(), lease_until = null
+    where id in (
+      select m.id
+      from freehold.mails m
+      where m.state = 'queued'
+        and m.created_at < now() - interval '25 hours'
+        and (m.lease_until is null or m.lease_until < now())
+      limit at_most
+      for update skip locked
+    )
+    returning 1
+  ), old as materialized (
+    select m.id
+    from freehold.mails m
+    where m.finished_at < now() - interval '90 days'
+    limit at_most
+    for update skip locked
+  ), dropped as (
+    -- The next delivery logs them; without a transport there is none.
+    delete from access.dropped_mails
+    where id in (
+      select m.id
+      from access.dropped_mails m
+      where m.created_at < now() - interval '1 day'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
+  ), answered as (
+    delete from access.kept_answers
+    where id in (
+      select k.id
+      from access.kept_answers k
+      where k.created_at < now() - interval '24 hours'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
+  ), tried as (
+    delete from freehold.mail_attempts a using old where a.mail_id = old.id
+  ), finished as (
+    delete from freehold.mails m using old where m.id = old.id
+    returning 1
+  )
+  select
+    x.given_up,
+    greatest(
+      x.given_up,
+      (select count(*) from attempts),
+      (select count(*) from tokens),
+      (select count(*) from spent),
+      (select count(*) from challenges),
+      (select count(*) from registered),
+      (select count(*) from refreshed),
+      (select count(*) from dropped),
+      (select count(*) from answered),
+      (select count(*) from finished)
+    )
+  into given_up, most
+  from (select count(*) as given_up from forsaken) x;
+  -- Those of users stay; those of their devices and networks go, as those of unknown identifiers do. After the attempts:
+  -- a lockout without a failure belongs to an attempt that was never finished, and goes once that attempt is gone.
+  with guards as (
+    delete from freehold.lockouts
+    where key in (
+      select g.key
+      from freehold.lockouts g
+      where (g.key like 'unknown:%' or g.parent is not null)
+        and (g.locked_until is null or g.locked_until < now())
+        and coalesce(
+          g.failed_at < now() - interval '1 day',
+          not exists (select from freehold.login_attempts a where a.key = g.key)
+        )
+      limit at_most
+      for update skip locked
+    )
+    returning 1
+  )
+  select greatest(most, count(*)) into most from guards;
+  most := greatest(
+    most,
+    access.erase_failures(
+      at_most,
+      coalesce((select s.failures_erased_to from access.purges s), '-infinity'),
+      now() - interval '90 days'
+    )
+  );
+  if most < at_most then
+    insert into access.purges (last_at, failures_erased_to) values (now(), now() - interval '90 days')
+    on conflict (one) do update set last_at = excluded.last_at, failures_erased_to = excluded.failures_erased_to;
+  end if;
+  return jsonb_build_object('is_done', most < at_most, 'given_up', given_up);
+end $$;
+--> statement-breakpoint
+-- Clears the lockouts of a user: those of logins, of whatever device or network, and those of changes.
+create or replace function access.clear_failures(subject uuid) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  perform access.clear_lockout(x)
+  from freehold.lockouts x
+  where x.key in ('login:' || subject, 'change:' || subject, 'factor:' || subject) or x.parent = 'login:' || subject;
+end $$;
+--> statement-breakpoint
 -- {name, accent_color, links, logo_etag, registration, policy}. Raises FH503 for another tenant or one that is off.
 create or replace function access.look(tenant_id uuid) returns jsonb
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
@@ -1701,11 +2759,90 @@ begin
   end loop;
 end $$;
 --> statement-breakpoint
+-- Refuses a change beyond the permission and scope of this transaction: of other columns, to another unit, or under
+-- another manager. `was` is null for a new user.
+create or replace function access.check_user_change(was freehold.users, is_now freehold.users) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  -- The columns that users may change of themselves, or of a delegator for whom they act, below scope `all`. Above
+  -- all not the unit, from which the scopes team and department are measured.
+  own text[] := '{given_name,family_name,phone,locale,timezone,preferences,description}';
+  -- Columns that the database keeps itself.
+  kept text[] := '{name,updated_at,email_verified,phone_verified}';
+  changed text[];
+begin
+  if was.id is not null then
+    select array_agg(n.key)
+    into changed
+    from jsonb_each(to_jsonb(is_now)) n
+      join jsonb_each(to_jsonb(was)) o on o.key = n.key
+    where n.value <> o.value
+      and n.key <> all (kept);
+    if access.permission() = 'user:delete' and (is_now.is_active or not changed <@ '{is_active,terminated_at}') then
+      perform access.refuse('forbidden', 'user:delete deactivates a user and changes nothing else.');
+    -- Admitted to deactivate somebody, whatever it says that it does.
+    elsif access.permission() = 'user:update'
+      and (is_now.is_active or not changed <@ '{is_active,terminated_at}')
+      and exists (select from freehold.tenant t where t.read_only_from <= now())
+    then
+      perform access.refuse_unlicensed();
+    elsif access.scope() <> 'all'
+      and (is_now.id = any (access.scope_owner_ids()) or is_now.id = access.principal())
+      and not changed <@ own then
+      perform access.refuse('forbidden', format('Another user must change %s here.',
+        (select string_agg(c, ', ' order by c) from unnest(changed) c where c <> all (own))));
+    elsif access.principal() = is_now.id and not is_now.is_active and was.is_active then
+      perform access.refuse('illegal_state', 'You cannot deactivate yourself.');
+    end if;
+  end if;
+  -- Whoever is to leave does not choose to stay.
+  if was.id = access.principal() and 'terminated_at' = any (changed) then
+    perform access.refuse('forbidden', format('Another user must change %s here.', 'terminated_at'));
+  end if;
+  if was.id is not null
+    and changed && '{is_active,role,unit_id,manager_id,terminated_at,max_sessions}' then
+    perform access.require_power_of(array[was.id]);
+  end if;
+  if was.id = access.principal()
+    and is_now.unit_id is distinct from was.unit_id
+    and access.depends_on_unit(was.id) then
+    perform access.refuse('forbidden', 'You cannot change your own unit: the scope of your permissions depends on it.');
+  elsif access.scope() = 'all' then
+    return;
+  -- One source of the permission must reach both the old and the new unit: two delegations that each reach one of
+  -- them do not add up.
+  elsif is_now.unit_id is distinct from was.unit_id
+    and is_now.unit_id is not null
+    and not exists (
+      select
+      from unnest(access.reasons(access.principal(), access.permission(), now())) s
+      where is_now.unit_id in (select access.units_in_scope(s.holder, s.scope))
+        and (was.id is null or was.unit_id in (select access.units_in_scope(s.holder, s.scope)))
+    ) then
+    perform access.refuse('invalid_request', 'is not a unit that you can access', 'unit_id');
+  elsif is_now.manager_id is distinct from was.manager_id
+    and not exists (
+      select
+      from freehold.users u
+      where u.id = is_now.manager_id
+        and (u.id = any (access.scope_owner_ids()) or u.unit_id = any (access.scope_unit_ids()))
+    )
+    and is_now.manager_id is not null then
+    perform access.refuse('invalid_request', 'is not a user whom you can access', 'manager_id');
+  end if;
+end $$;
+--> statement-breakpoint
 CREATE TRIGGER audit_insert AFTER INSERT ON freehold.audiences REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('audience', '{}', '{updated_at}', '{id}');
 --> statement-breakpoint
 CREATE TRIGGER audit_update AFTER UPDATE ON freehold.audiences REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('audience', '{}', '{updated_at}', '{id}');
 --> statement-breakpoint
 CREATE TRIGGER audit_delete AFTER DELETE ON freehold.audiences REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('audience', '{}', '{updated_at}', '{id}');
+--> statement-breakpoint
+CREATE TRIGGER audit_insert AFTER INSERT ON freehold.passkeys REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('passkey', '{credential_id,public_key}', '{counter,last_used_at}', '{id}');
+--> statement-breakpoint
+CREATE TRIGGER audit_update AFTER UPDATE ON freehold.passkeys REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('passkey', '{credential_id,public_key}', '{counter,last_used_at}', '{id}');
+--> statement-breakpoint
+CREATE TRIGGER audit_delete AFTER DELETE ON freehold.passkeys REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('passkey', '{credential_id,public_key}', '{counter,last_used_at}', '{id}');
 --> statement-breakpoint
 CREATE TRIGGER audit_insert AFTER INSERT ON freehold.logo REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('logo', '{content}', '{updated_at}', '{one}');
 --> statement-breakpoint
@@ -1713,14 +2850,14 @@ CREATE TRIGGER audit_update AFTER UPDATE ON freehold.logo REFERENCING OLD TABLE 
 --> statement-breakpoint
 CREATE TRIGGER audit_delete AFTER DELETE ON freehold.logo REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('logo', '{content}', '{updated_at}', '{one}');
 --> statement-breakpoint
+create trigger after_arriving after insert or update of is_active, joined_at, terminated_at on freehold.users
+  for each row execute function access.count_user();
+--> statement-breakpoint
 create trigger before_audience before insert or update on freehold.audiences
   for each row execute function access.before_audience();
 --> statement-breakpoint
 create trigger before_arriving before insert on freehold.users
   for each row execute function access.before_arriving();
---> statement-breakpoint
-create trigger after_arriving after insert or update of is_active, joined_at, terminated_at on freehold.users
-  for each row execute function access.count_user();
 --> statement-breakpoint
 create trigger after_api_key_counted after insert or update of revoked_at, expires_at on freehold.api_keys
   for each row execute function access.count_api_key();
@@ -1733,6 +2870,12 @@ create trigger look_at_session_places after update of idle_days, idle_minutes on
 --> statement-breakpoint
 create trigger end_idle_sessions after update of idle_days, idle_minutes on freehold.tenant
   for each row when (access.idle_limit(new) > access.idle_limit(old)) execute function access.end_idle_sessions();
+--> statement-breakpoint
+create trigger before_passkey_removal before delete on freehold.passkeys
+  for each row execute function access.before_passkey_removal();
+--> statement-breakpoint
+create trigger after_passkey_removal after delete on freehold.passkeys
+  for each row execute function access.after_passkey_removal();
 --> statement-breakpoint
 create policy read on freehold.audiences for select
   using ((( SELECT access.principal() AS principal) IS NOT NULL));
@@ -1757,6 +2900,17 @@ create policy change on freehold.logo for update
   using ((( SELECT (access.permission() = ANY ('{setting:update}'::text[]))) AND ( SELECT (access.scope() = 'all'::access.scope))))
   with check (( SELECT (access.scope() = 'all'::access.scope)));
 --> statement-breakpoint
+-- Not access.protect: passkeys are their owner's, whatever permission they were admitted with, and change in a session.
+create policy read on freehold.passkeys for select using (user_id = (select access.principal()));
+--> statement-breakpoint
+create policy change on freehold.passkeys for update using (
+  user_id = (select access.principal()) and (select access.session()) is not null
+);
+--> statement-breakpoint
+create policy remove on freehold.passkeys for delete using (
+  user_id = (select access.principal()) and (select access.session()) is not null
+);
+--> statement-breakpoint
 create policy remove on freehold.logo for delete
   using ((select access.permission() = 'setting:update') and (select access.scope() = 'all'));
 --> statement-breakpoint
@@ -1764,49 +2918,81 @@ create trigger after_coming_or_going after insert or update of is_active, joined
   for each row execute function access.after_coming_or_going();
 --> statement-breakpoint
 revoke execute
-  on function access.audience_permissions(uuid,freehold.tenant,text),
+  on function access.admit(uuid,jsonb,text,jsonb,boolean,integer,integer),
+    access.after_passkey_removal(),
+    access.audience_permissions(uuid,freehold.tenant,text),
+    access.backup_mac(uuid,text),
     access.before_arriving(),
     access.before_audience(),
+    access.before_passkey_removal(),
+    access.begin_factor_change(uuid,text),
     access.begin_login(uuid,text,text,jsonb,jsonb,boolean),
+    access.begin_passkey_login(uuid,text,bytea),
+    access.begin_step_up(uuid,text),
+    access.begin_totp(uuid,text,text),
+    access.challenge(freehold.users,bytea,jsonb,text,text,text,uuid),
     access.check_links(freehold.tenant,freehold.tenant),
     access.count_api_key(),
     access.count_days(integer,date),
     access.count_documents(integer),
     access.count_user(),
     access.counted_now(text),
+    access.drop_totp(uuid),
     access.earlier_users(),
+    access.enable_totp(uuid,text,text,bigint,jsonb),
     access.end_idle_sessions(),
+    access.enter(freehold.users,freehold.tenant,bytea,jsonb,jsonb,text,text,text,integer,uuid),
+    access.factor_methods(freehold.users),
+    access.finish_factor_change(uuid,text,uuid,text,bigint,text,jsonb),
     access.finish_login(uuid,text,uuid,text,text,bytea,jsonb,jsonb,text,text),
     access.finish_login_with_rehash(uuid,text,uuid,text,text,text,bytea,jsonb,jsonb,text,text),
+    access.finish_passkey_login(uuid,text,bytea,text,bytea,timestamp with time zone,bigint,bytea,jsonb,jsonb,jsonb),
+    access.finish_step_up(uuid,text,uuid,text),
     access.introspect(uuid,text,text,text,uuid,text),
-    access.is_allowed_unlicensed(text),
+    access.is_allowed_unlicensed(text,jsonb),
     access.is_audience(text),
     access.is_counted_key(freehold.api_keys,timestamp with time zone),
+    access.keep_backup_codes(uuid,jsonb),
     access.leave_session_place(),
     access.lock_limit(text),
+    access.login_guard(uuid,uuid,jsonb),
     access.logo(uuid),
     access.look(uuid),
     access.look_at_session_places(),
     access.make_session_places(integer),
+    access.meet_challenge(freehold.tenant,bytea,freehold.login_challenges,boolean,text,text,bytea,jsonb,jsonb),
     access.must_be_licensed(),
     access.note_active_places(freehold.tenant),
-    access.open_session(freehold.users,freehold.tenant,bytea,jsonb,jsonb,text),
+    access.open_challenge(freehold.tenant,bytea),
+    access.open_session(freehold.users,freehold.tenant,bytea,jsonb,jsonb,text,text,integer),
     access.origins(uuid),
+    access.own_row(freehold.tenant),
+    access.pending_totp(uuid,text),
+    access.raise_session(uuid,text,integer),
     access.refresh(uuid,text,bytea,bytea,jsonb,bytea,text,text),
     access.refuse_session(integer),
     access.refuse_unlicensed(),
+    access.register_passkey(uuid,text,bytea,timestamp with time zone,jsonb),
     access.revoke_token(uuid,text,text,text,uuid,jsonb),
     access.session_ends(freehold.sessions,freehold.tenant),
     access.set_limits(jsonb),
+    access.spend_challenge(bytea,timestamp with time zone),
+    access.take_backup_code(uuid,text),
     access.take_session_place(freehold.sessions,freehold.tenant),
+    access.take_step(uuid,bigint),
     access.token_claims(freehold.users,freehold.sessions,freehold.tenant,text),
     access.token_permissions(uuid,text,text[]),
     access.usage(),
-    access.used()
+    access.used(),
+    access.verify_totp(uuid,text,bytea,bigint,text,bytea,jsonb,jsonb)
   from public;
 --> statement-breakpoint
 grant delete, insert (id, identifier, name, token_permissions, token_permission_list), select, update (name, token_permissions, token_permission_list)
   on freehold.audiences
+  to freehold_app;
+--> statement-breakpoint
+grant delete, select (id, user_id, credential_id, rp_id, name, aaguid, transports, is_synced, created_at, last_used_at), update (name)
+  on freehold.passkeys
   to freehold_app;
 --> statement-breakpoint
 grant delete, insert (content_type, width, height, etag, content), select, update (content_type, width, height, etag, content, updated_at)
@@ -1818,15 +3004,27 @@ grant update (token_permissions, token_permission_list, name, accent_color, link
   to freehold_app;
 --> statement-breakpoint
 grant execute
-  on function access.begin_login(uuid,text,text,jsonb,jsonb,boolean),
+  on function access.admit(uuid,jsonb,text,jsonb,boolean,integer,integer),
+    access.begin_factor_change(uuid,text),
+    access.begin_login(uuid,text,text,jsonb,jsonb,boolean),
+    access.begin_passkey_login(uuid,text,bytea),
+    access.begin_step_up(uuid,text),
+    access.begin_totp(uuid,text,text),
     access.count_documents(integer),
+    access.enable_totp(uuid,text,text,bigint,jsonb),
+    access.finish_factor_change(uuid,text,uuid,text,bigint,text,jsonb),
     access.finish_login(uuid,text,uuid,text,text,bytea,jsonb,jsonb,text,text),
     access.finish_login_with_rehash(uuid,text,uuid,text,text,text,bytea,jsonb,jsonb,text,text),
+    access.finish_passkey_login(uuid,text,bytea,text,bytea,timestamp with time zone,bigint,bytea,jsonb,jsonb,jsonb),
+    access.finish_step_up(uuid,text,uuid,text),
     access.introspect(uuid,text,text,text,uuid,text),
     access.logo(uuid),
     access.look(uuid),
     access.origins(uuid),
+    access.pending_totp(uuid,text),
     access.refresh(uuid,text,bytea,bytea,jsonb,bytea,text,text),
+    access.register_passkey(uuid,text,bytea,timestamp with time zone,jsonb),
     access.revoke_token(uuid,text,text,text,uuid,jsonb),
-    access.usage()
+    access.usage(),
+    access.verify_totp(uuid,text,bytea,bigint,text,bytea,jsonb,jsonb)
   to freehold_app;

@@ -23,16 +23,21 @@ const components = new Map([...bill.components, bill.metadata.component].map((ea
 const edges = new Map(bill.dependencies.map(({ ref, dependsOn }) => [ref, dependsOn]))
 
 /** The packages that the Worker's code imports, and those whose files it serves. */
-function shippedBy(folder: string, assets: string[]): string[] {
-  const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((file) => /\.tsx?$/.test(file))
-  const sources = files.map((file) => readFileSync(join(folder, file), 'utf8'))
+function shippedBy(sources: string[], assets: string[]): string[] {
   const imported = sources.flatMap((text) => [...text.matchAll(/^(?:import|export)\b[^'"]*from '((?:@[\w-]+\/)?[a-z][\w-]*)/gm)])
   const served = assets.flatMap((file) => [...file.matchAll(/^node_modules\/((?:@[\w-]+\/)?[\w-]+)/g)])
   return [...new Set([...imported, ...served].map(([, name = '']) => name))].sort()
 }
 
+/** What stands in place of packages in the bundle (wrangler.toml, alias) imports parts of others. */
+const IN_PLACE = readFileSync('wrangler.toml', 'utf8').matchAll(/^"[^"]+" = "\.\/(scripts\/bundle\/[^"]+)"$/gm)
+const files = readdirSync('src', { recursive: true, encoding: 'utf8' }).filter((file) => /\.tsx?$/.test(file))
+const sources = [...files.map((file) => join('src', file)), ...[...IN_PLACE].map(([, file = '']) => file)].map((file) =>
+  readFileSync(file, 'utf8'),
+)
+
 const root = bill.metadata.component['bom-ref']
-const shipped_by_worker = Object.fromEntries(shippedBy('src', [...assetsOf('.').values()]).map((name) => [name, '']))
+const shipped_by_worker = Object.fromEntries(shippedBy(sources, [...assetsOf('.').values()]).map((name) => [name, '']))
 const needed = new Map(
   Object.entries(locked.packages).map(([path, { version, dependencies = {} }]) => [
     path ? `${path.replace(/^.*node_modules\//, '')}@${version}` : root,

@@ -20,7 +20,8 @@ type Operator = { email: string; password: string; must_change_password: boolean
 export async function startStack(options: {
   dataDir: string
   given: Record<string, string>
-  operator: Operator
+  /** null: none is made. */
+  operator: Operator | null
   durable?: boolean
   operationMs?: number
   limits?: Partial<Limits>

@@ -1,38 +1,47 @@
 /**
- * `npm run test:faults`: what takes long by nature. Three runs of vitest, two at a time, each of which does one file after another in front of
- * its own Postgres and Neon: these are in memory, and three at once would not fit. Options are passed to all; with paths `faults` is one run.
+ * `npm run test:faults`: what takes long by nature, as runs of vitest of some ten minutes, three at a time, because most of it waits. Each
+ * does one file after another in front of its own Postgres and Neon, which are in memory and gone with it. Options are passed to all; with
+ * paths each project is one run.
  */
 import { spawn } from 'node:child_process'
 import { glob, readFile, writeFile } from 'node:fs/promises'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { SECONDS, SLOW, SOME_SECONDS } from '../../test/slow.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const REPORT = `${ROOT}.wrangler/tests.json`
-/** What tenants that exist go through, and what looks at all of them: files of `faults` for a run of their own, where there are few. */
-const OF_LIFE = /\/(doctor|move|restore|rotate|renaming|undo)/
+const AT_ONCE = 3
+const RUN_SECONDS = 600
 const given = process.argv.slice(2)
-const faults = given.some((option) => option.startsWith('test/')) ? [] : await filesOf('test/faults/*.test.ts')
-type Run = { name: string; projects: string[]; files: string[] }
-const RUNS: Run[] = [
-  { name: 'faults', projects: ['faults'], files: faults.filter((file) => !OF_LIFE.test(file)) },
-  { name: 'slow+compressed', projects: ['slow', 'compressed'], files: [] },
-  ...(faults.length ? [{ name: 'life', projects: ['faults'], files: faults.filter((file) => OF_LIFE.test(file)) }] : []),
-]
-const AT_ONCE = 2
+type Run = { name: string; project: string; files: string[]; seconds: number }
+const whole = (project: string): Run => ({ name: project, project, files: [], seconds: RUN_SECONDS / 2 })
+const RUNS = given.some((option) => option.startsWith('test/'))
+  ? ['faults', 'slow', 'compressed'].map(whole)
+  : [...(await split('faults', ['test/faults/*.test.ts'])), ...(await split('slow', SLOW)), whole('compressed')]
+RUNS.sort((one, other) => other.seconds - one.seconds)
 
-async function filesOf(pattern: string): Promise<string[]> {
-  const found: string[] = []
-  for await (const file of glob(pattern, { cwd: ROOT })) found.push(file)
-  return found
+/** The files of a project as runs that take about as long as each other: the longest file that is left goes to the shortest run. */
+async function split(project: string, patterns: string[]): Promise<Run[]> {
+  const files: string[] = []
+  for await (const file of glob(patterns, { cwd: ROOT })) files.push(file)
+  const timeOf = (file: string) => SECONDS[file] ?? SOME_SECONDS
+  files.sort((one, other) => timeOf(other) - timeOf(one) || (one < other ? -1 : 1))
+  const count = Math.ceil(files.reduce((sum, file) => sum + timeOf(file), 0) / RUN_SECONDS)
+  const runs = Array.from({ length: count }, (_, i): Run => ({ name: `${project}-${i + 1}`, project, files: [], seconds: 0 }))
+  for (const file of files) {
+    const shortest = runs.reduce((least, run) => (run.seconds < least.seconds ? run : least))
+    shortest.files.push(file)
+    shortest.seconds += timeOf(file)
+  }
+  return runs
 }
 
 const reportOf = (name: string) => `${ROOT}.wrangler/tests-${name}.json`
 
-/** Runs projects, with the run's name before each line. Returns the exit status. */
-function run({ name, projects, files }: Run): Promise<number> {
-  const wanted = projects.flatMap((project) => ['--project', project])
-  const all = ['run', '--config', 'test/vitest.config.ts', '--passWithNoTests', ...wanted, ...files, ...given]
+/** Runs files of a project, with the run's name before each line. Returns the exit status. */
+function run({ name, project, files }: Run): Promise<number> {
+  const all = ['run', '--config', 'test/vitest.config.ts', '--passWithNoTests', '--project', project, ...files, ...given]
   const env = { ...process.env, TEST_REPORT: reportOf(name) }
   const child = spawn(`${ROOT}node_modules/.bin/vitest`, all, { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'pipe'] })
   for (const [from, to] of [

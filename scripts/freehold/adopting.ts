@@ -15,7 +15,8 @@ type Given = { connectionStringFile: string }
 const FILE = '--connection-string-file <file>'
 const FILE_HELP = 'a file that holds the connection string and nothing else; "-" for stdin'
 const WHY = `
-The connection string is not an argument: every user of the machine can read those. See docs/guides/adopt-a-database.md.`
+The connection string is not an argument: every user of the machine can read those. The login that the console of Neon shows reads every
+database of its branch, and Freehold keeps it: docs/guides/adopt-a-database.md has the statements for one that does not.`
 
 /** The commands on databases that exist. Gives the one that makes a tenant. */
 export function addAdopting(
@@ -37,7 +38,7 @@ export function addAdopting(
         const { id } = await findTenant(api, name)
         const tenant = await api.call(Tenant, 'PUT', `/tenants/${id}/connection-string`, { body: { connection_string } })
         if (options.json) printJson(tenant)
-        else tell(`The new connection string of ${tenant.subdomain} is accepted.`)
+        else tell(`The new connection string of ${plain(tenant.subdomain)} is accepted.`)
       })
     })
 

@@ -35,7 +35,10 @@ export async function withTenant<T>(globals: Globals, tenant: string | null, wor
 export const planeOf = ({ url, tenant }: Pick<Connection, 'url' | 'tenant'>): Plane =>
   tenant === null ? { url, base: `${url}/platform/v1` } : { url, base: `${url}/api/v1`, headers: { 'X-Tenant': tenant } }
 
-/** Runs `work` over a connection. A call whose token has expired is sent again with the next one. */
+/**
+ * Runs `work` over a connection. A call whose token has expired is sent again with the next one, and one that asks for a newer login
+ * once the password was right.
+ */
 export async function connected<T>(globals: Globals, connection: Connection, work: (api: Api) => Promise<T>): Promise<T> {
   requireEncryption(connection.url, connection.setting, globals)
   const plane = planeOf(connection)
@@ -48,12 +51,18 @@ export async function connected<T>(globals: Globals, connection: Connection, wor
   }
   const call: Api['call'] = async (shape, method, path, more = {}) => {
     const ask = async (token: string) => shaped(plane, shape, await send(plane, method, path, { ...more, token }))
-    const used = await bearer.token()
-    return ask(used).catch(async (error) => {
-      if (!(error instanceof ApiProblem) || error.code !== 'token_expired') throw error
-      const fresh = await bearer.renew(used)
-      if (fresh === null) throw error
-      return ask(fresh)
+    const attempt = async () => {
+      const used = await bearer.token()
+      return ask(used).catch(async (error) => {
+        if (!(error instanceof ApiProblem) || error.code !== 'token_expired') throw error
+        const fresh = await bearer.renew(used)
+        if (fresh === null) throw error
+        return ask(fresh)
+      })
+    }
+    return attempt().catch(async (error) => {
+      if (!(error instanceof ApiProblem) || error.code !== 'step_up_required' || !(await bearer.prove())) throw error
+      return attempt()
     })
   }
   try {

@@ -96,7 +96,7 @@ async function checkFile(from: string, heads: string[], is_filtered: boolean, { 
   else print(ofFile(verdict, is_filtered))
   if (verdict.intact) return
   if (!json) {
-    for (const { said } of verdict.faults) tell(`  ${said}`)
+    for (const { said } of verdict.faults) tell(`  ${plain(said)}`)
     if (verdict.faults.every(({ kind }) => kind === 'removed' || kind === 'cut_off' || kind === 'removed_detail'))
       tell('  If the export was made with filters, or by somebody who does not reach everything, use --filtered.')
   }
@@ -139,7 +139,7 @@ async function check(tenant: string, globals: Globals): Promise<void> {
   if (globals.json) printJson({ tenant, ...verdict })
   else print(inWords(verdict))
   if (verdict.intact) return
-  if (!globals.json) for (const { said } of verdict.faults) tell(`  ${said}`)
+  if (!globals.json) for (const { said } of verdict.faults) tell(`  ${plain(said)}`)
   process.exitCode = 1
 }
 

@@ -6,7 +6,9 @@
 import { z } from 'zod'
 import type { Credentials } from './credentials.ts'
 import { ApiProblem, Failure } from './failure.ts'
+import { plain, tell } from './output.ts'
 import { type Named, readProfile, withLock, writeProfile } from './profiles.ts'
+import { ask, isAsked } from './prompt.ts'
 import { type Plane, send, shaped } from './wire.ts'
 
 export type Bearer = {
@@ -14,6 +16,8 @@ export type Bearer = {
   token(): Promise<string>
   /** Another token in place of `used`, which has expired; null: there is none. */
   renew(used: string): Promise<string | null>
+  /** Has the user prove again who they are, where a call asks for a newer login; false: nobody can. Fails when the proof is wrong. */
+  prove(): Promise<boolean>
   /** A refusal, with what to do about it. */
   explain(error: unknown): unknown
   /** Ends what was begun for this command alone. */
@@ -28,6 +32,7 @@ export const Tokens = z.object({
   must_change_password: z.boolean(),
   device_token: z.string().optional(),
 })
+const MfaRequired = z.object({ mfa_required: z.literal(true) })
 const Entered = Tokens.pick({ access_token: true, must_change_password: true })
 
 /** A token is exchanged this long before it ends: a stream is not sent again. */
@@ -42,6 +47,7 @@ const asItIs = (error: unknown) => error
 const given = (token: string): Bearer => ({
   token: async () => token,
   renew: async () => null,
+  prove: async () => false,
   explain: asItIs,
   end: async () => {},
 })
@@ -62,6 +68,10 @@ function byPassword(plane: Plane, credentials: { email: string; password: string
       if ((await session) === used) session = null
       return token()
     },
+    prove: async () => {
+      await stepUp(plane, credentials.password, await token())
+      return true
+    },
     explain: asItIs,
     end: async () => {
       const opened = await session?.catch(() => null)
@@ -69,6 +79,10 @@ function byPassword(plane: Plane, credentials: { email: string; password: string
     },
   }
 }
+
+/** The session counts as fresh afterwards; the tokens that it has stay good. */
+const stepUp = (plane: Plane, password: string, token: string) =>
+  send(plane, 'POST', '/auth/step-up', { body: { password }, token })
 
 async function logIn(
   plane: Plane,
@@ -78,12 +92,19 @@ async function logIn(
     if (!(error instanceof ApiProblem) || error.problem.code !== 'invalid_credentials') throw error
     throw new ApiProblem(error.status, error.problem, [`E-mail and password come from ${from}.`])
   })
+  if (MfaRequired.safeParse(answer).success)
+    throw new Failure(
+      `${email} has a second factor, and the environment has a password alone: use an API key, or freehold login.`,
+      'mfa_required',
+    )
   const { access_token, must_change_password } = shaped(plane, Entered, answer)
-  if (must_change_password)
+  if (must_change_password) {
+    await send(plane, 'POST', '/auth/logout', { token: access_token }).catch(() => undefined)
     throw new Failure(
       `${email} must change the password first: freehold password, or POST ${plane.base}/auth/password-change {current_password, new_password}.`,
       'password_change_required',
     )
+  }
   return access_token
 }
 
@@ -102,6 +123,12 @@ function ofProfile(plane: Plane, profile: Named): Bearer {
   return {
     token: async () => (Date.now() > held.expires_at - EARLY_MS ? renew(held.access_token) : held.access_token),
     renew,
+    prove: async () => {
+      if (!isAsked()) return false
+      tell(`This needs a login of the last minutes, and ${plain(profile.email)} logged in before.`)
+      await stepUp(plane, await ask('Password: ', { hidden: true }), held.access_token)
+      return true
+    },
     explain: (error) => explained(error, profile.name),
     end: async () => {},
   }
@@ -145,6 +172,10 @@ const OVER: Record<string, string> = {
 }
 
 function explained(error: unknown, name: string): unknown {
+  if (error instanceof ApiProblem && error.code === 'step_up_required')
+    return new ApiProblem(error.status, error.problem, [
+      `On a terminal the password is asked for. In a script log in with freehold login --profile ${name} --password-stdin first.`,
+    ])
   const why = error instanceof ApiProblem ? OVER[error.code] : undefined
   return why === undefined ? error : ended(name, why)
 }

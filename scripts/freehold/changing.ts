@@ -3,7 +3,7 @@ import { type Api, withApi } from './api.ts'
 import type { Command } from './command.ts'
 import { WrongUsage } from './failure.ts'
 import type { Globals } from './options.ts'
-import { printJson, tell } from './output.ts'
+import { plain, printJson, tell } from './output.ts'
 import { findTenant } from './registry.ts'
 
 type Changes = Partial<
@@ -29,7 +29,7 @@ Tokens of before go on to count for 30 days. As long its former name is kept for
       return withApi(options, async (api) => {
         const changed = await change(api, name, { subdomain })
         if (options.json) printJson(changed)
-        else tell(`${name} is ${changed.subdomain} now, at ${changed.url}.`)
+        else tell(`${plain(name)} is ${plain(changed.subdomain)} now, at ${plain(changed.url)}.`)
       })
     })
 
@@ -52,7 +52,7 @@ Tokens of before go on to count for 30 days. As long its former name is kept for
       return withApi(options, async (api) => {
         const changed = await change(api, name, patchOf(options))
         if (options.json) printJson(changed)
-        else tell(`${changed.subdomain} is changed.`)
+        else tell(`${plain(changed.subdomain)} is changed.`)
       })
     })
 }

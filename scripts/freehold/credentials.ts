@@ -4,7 +4,7 @@ import { z } from 'zod'
 import { Failure, WrongUsage } from './failure.ts'
 import { DATA, DEFAULT_URL, type Globals, isLoopback } from './options.ts'
 import { plain } from './output.ts'
-import { currentName, type Named, readProfile } from './profiles.ts'
+import { currentName, type Named, profileNames, readProfile } from './profiles.ts'
 
 /** The credentials of a call. `from` is where the password was found, for error messages. */
 export type Credentials = { token: string } | { email: string; password: string; from: string } | { profile: Named }
@@ -17,7 +17,8 @@ The first of these is used:
   FREEHOLD_TOKEN                    an operator's access token, or
   FREEHOLD_EMAIL, FREEHOLD_PASSWORD an operator's e-mail and password; with --url, FREEHOLD_URL or http://localhost:8787
   --profile, FREEHOLD_PROFILE, or the profile of \`freehold profiles use\`
-                                    an operator who is logged in, and their platform; see: freehold login
+                                    an operator who is logged in, and their platform; see: freehold login. Where the profile in use
+                                    is of a tenant, the one profile of an operator of that platform
   the operator of a local \`npm start\` (see --data), at a loopback address
 Addresses must be https://, unless it is this machine or with --insecure.`
 
@@ -28,7 +29,8 @@ The first of these is used:
   FREEHOLD_TENANT_EMAIL, FREEHOLD_TENANT_PASSWORD
                                       that user's e-mail and password; with --url, FREEHOLD_URL or http://localhost:8787
   --profile, FREEHOLD_PROFILE, or the profile of \`freehold profiles use\`
-                                      a user of the tenant who is logged in; see: freehold login --tenant
+                                      a user of the tenant who is logged in; see: freehold login --tenant. Where the profile in use is
+                                      of somebody else at that platform, the one profile of the tenant
 Addresses must be https://, unless it is this machine or with --insecure.`
 
 const Kept = z.object({ operator: z.object({ email: z.string(), password: z.string() }) })
@@ -36,13 +38,34 @@ const Kept = z.object({ operator: z.object({ email: z.string(), password: z.stri
 const SETTING = '--url or FREEHOLD_URL'
 const OPERATOR = 'freehold login, or set FREEHOLD_TOKEN, or FREEHOLD_EMAIL and FREEHOLD_PASSWORD'
 
-/** Where an operator's calls go: by the environment, a profile, or what `npm start` keeps for a platform on this machine. */
+/**
+ * Where an operator's calls go: by the environment, a profile, or what `npm start` keeps for a platform on this machine. Where the
+ * profile in use is of a tenant, and nobody named it: the one profile of an operator of the same platform, or what `npm start` keeps.
+ */
 export async function operatorConnection(globals: Globals): Promise<Connection> {
   const connection = await anyOperator(globals)
   if (connection.tenant === null) return connection
+  const { url, setting } = connection
+  const others = askedProfile(globals) === null ? await profilesAt(url, null) : []
+  const [only, another] = others
+  if (only && !another) return ofProfile(only)
+  const isHere = askedProfile(globals) === null && !another && isLoopback(new URL(url).hostname)
+  const kept = isHere ? await keptFor(url, DATA).catch(() => null) : null
+  if (kept) return { url, setting, tenant: null, credentials: kept }
+  const ways = [
+    another ? `name one of ${others.map(({ name }) => name).join(', ')} with --profile` : 'name another with --profile',
+    ...(isLoopback(new URL(url).hostname) ? ['the data folder of `npm start` with --data'] : []),
+    `or log in: freehold login --profile platform --url ${url}`,
+  ]
   throw new Failure(
-    `The profile ${profileOf(connection)} is of the tenant ${connection.tenant}, and this is for operators of the platform: name another with --profile, or log in: freehold login --profile platform --url ${connection.url}.`,
+    `The profile ${profileOf(connection)} is of the tenant ${connection.tenant}, and this is for operators of the platform: ${ways.join(', ')}.`,
   )
+}
+
+/** The profiles of a platform: of operators (null), or of the users of a tenant. One that cannot be read is passed over. */
+async function profilesAt(url: string, tenant: string | null): Promise<Named[]> {
+  const profiles = await Promise.all((await profileNames()).map((name) => readProfile(name).catch(() => null)))
+  return profiles.filter((profile) => profile !== null && profile.url === url && profile.tenant === tenant) as Named[]
 }
 
 /** As operatorConnection, or that of a tenant where the profile is of one. */
@@ -72,6 +95,8 @@ export async function tenantConnection(globals: Globals, tenant: string | null):
       'not_logged_in',
     )
   if (profile.tenant !== null && (tenant === null || profile.tenant === tenant)) return ofProfile(profile)
+  const [only, another] = tenant !== null && askedProfile(globals) === null ? await profilesAt(profile.url, tenant) : []
+  if (only && !another) return ofProfile(only)
   const whose = profile.tenant === null ? 'an operator of the platform' : `the tenant ${profile.tenant}`
   throw new Failure(
     `The profile ${profile.name} is of ${whose}, and this needs a user of ${tenant ?? 'a tenant'}: name another with --profile, or log in: freehold login --profile ${tenant ?? '<name>'} --tenant ${wanted} --url ${profile.url}.`,
@@ -107,6 +132,14 @@ async function chosenProfile(globals: Globals): Promise<Named | null> {
   throw new WrongUsage(
     `The profile ${profile.name} is for ${profile.url}, and ${SETTING} names ${globals.url}: give one of the two.`,
   )
+}
+
+/** Whether calls would be made with credentials of the environment or a profile, and not with what `npm start` keeps. */
+export async function isLoggedIn(globals: Globals): Promise<boolean> {
+  if (ofEnvironment('FREEHOLD', globals)) return true
+  if (globals.data !== undefined && askedProfile(globals) === null) return false
+  const profile = await chosenProfile(globals)
+  return profile !== null && (profile.tenant === null || (await profilesAt(profile.url, null)).length > 0)
 }
 
 /** What a local `npm start` keeps of its operator. */

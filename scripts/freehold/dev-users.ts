@@ -8,7 +8,7 @@ import { CREDENTIAL_SETTINGS, operatorConnection } from './credentials.ts'
 import { Failure } from './failure.ts'
 import { create } from './making.ts'
 import { type Globals, isLoopback } from './options.ts'
-import { print, printJson } from './output.ts'
+import { plain, print, printJson } from './output.ts'
 import { tenantNamed } from './registry.ts'
 import { pairs } from './table.ts'
 
@@ -51,7 +51,7 @@ async function setUpDevUsers(api: Api, { json, rolePreset }: Options): Promise<v
 
 function showExisting(tenant: Tenant, json: boolean | undefined): void {
   const { subdomain, environment, status, url, admin_email } = tenant
-  if (environment !== DEV.environment) throw new Failure(`Refused: the tenant ${subdomain} is one of ${environment}.`)
+  if (environment !== DEV.environment) throw new Failure(`Refused: the tenant ${subdomain} is one of ${plain(environment)}.`)
   const facts = pairs([
     ['status', status],
     ['url', url],

@@ -141,12 +141,12 @@ async function fixAll(api: Api, findings: Finding[], { yes }: Wanted): Promise<O
 async function send(api: Api, { code, subject }: Finding, path: string, confirm?: string): Promise<Outcome> {
   try {
     const { done } = await patiently(() => api.call(Fixed, 'POST', path, { body: { code, subject, confirm } }))
-    tell(`${code} ${plain(subject)}: ${done}`)
+    tell(`${plain(code)} ${plain(subject)}: ${plain(done)}`)
     return { code, subject, done }
   } catch (error) {
     if (!(error instanceof ApiProblem)) throw error
     const words = error.problem.detail ?? error.problem.title
-    tell(`${paint(process.stderr, 'red', 'not fixed:')} ${code} ${plain(subject)}: ${plain(words)}`)
+    tell(`${paint(process.stderr, 'red', 'not fixed:')} ${plain(code)} ${plain(subject)}: ${plain(words)}`)
     return { code, subject, error: words }
   }
 }

@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { type Api, withApi } from './api.ts'
 import type { Command } from './command.ts'
 import type { Globals } from './options.ts'
-import { print, printJson, tell } from './output.ts'
+import { plain, print, printJson, tell } from './output.ts'
 import { findTenant } from './registry.ts'
 import { table } from './table.ts'
 
@@ -43,7 +43,9 @@ async function show(api: Api, name: string, { json }: Globals): Promise<void> {
         all.map(({ object, state }) => [state, object]),
       ),
     )
-  else if (is_compared) print(`The database of ${subdomain} is as the migrations make it.`)
+  else if (is_compared) print(`The database of ${plain(subdomain)} is as the migrations make it.`)
   if (!is_compared)
-    tell(`Only its ledger was checked: its schema is ${schema_version ?? 'unknown'}, and objects are compared on the newest.`)
+    tell(
+      `Only its ledger was checked: its schema is ${plain(schema_version ?? 'unknown')}, and objects are compared on the newest.`,
+    )
 }

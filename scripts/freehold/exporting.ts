@@ -76,6 +76,7 @@ async function write(tenant: string, file: string, globals: Globals): Promise<vo
     print(`${subdomain} is in ${file}: ${Object.keys(rows).length} tables, ${count} rows, schema ${schema_version}.`)
     if (drifted)
       tell(`${drifted} objects of its database are not as the migrations make them; in the file they are as the migrations do.`)
+    if (process.platform === 'win32') tell('Who may read it is decided by its folder: Windows has no files of mode 0600.')
     tell(
       listed
         ? 'pg_restore reads it.'

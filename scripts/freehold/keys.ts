@@ -6,7 +6,7 @@ import type { Command } from './command.ts'
 import { askedProfile } from './credentials.ts'
 import { Failure } from './failure.ts'
 import type { Globals } from './options.ts'
-import { print, printJson, tell } from './output.ts'
+import { plain, print, printJson, tell } from './output.ts'
 import { settings } from './settings.ts'
 
 /** The commands on the key rings that encrypt every secret at rest, and on the password of the master's reader. */
@@ -20,16 +20,31 @@ export function addKeys(program: Command): void {
     .example('OWNER_KEYS')
     .example('--id k2')
     .addArgument(new Argument('[setting]', 'the setting').choices(['ENCRYPTION_KEYS', 'OWNER_KEYS']).default('ENCRYPTION_KEYS'))
-    .option('--id <id>', 'the id of the key, stored with every secret: 1-16 of a-z and 0-9', keyId, 'k1')
+    .option(
+      '--id <id>',
+      'the id of the key, stored with every secret: 1-16 of a-z and 0-9; default: the next one after those of the setting in the environment, or k1',
+      keyId,
+    )
     .addHelpText(
       'after',
       `
 Each setting is a comma-separated list of keys of its own: the first key encrypts, all decrypt. To rotate, put a new key with another id
 before the others, deploy, and run keys rotate. Without a key, what it encrypted cannot be recovered. OWNER_KEYS encrypts the owner logins of tenants, ENCRYPTION_KEYS
-everything else.`,
+everything else.
+
+Settings of the environment:
+  ENCRYPTION_KEYS, OWNER_KEYS  the key ring that there is. Of it only the ids are read. Without it the id is k1, and stderr says so.`,
     )
     .action((setting: string, _, command: Command) => {
-      const { json, id } = command.optsWithGlobals<Globals & { id: string }>()
+      const { json, id: given } = command.optsWithGlobals<Globals & { id?: string }>()
+      const known = idsIn(setting)
+      if (given !== undefined && known?.includes(given))
+        throw new Failure(
+          `${setting} has a key ${given} already, and what is under it would not be read: leave --id out for ${freeId(known)}.`,
+        )
+      const id = given ?? freeId(known ?? [])
+      if (given === undefined && known === null)
+        tell(`The id is ${id}, because ${setting} is not set here: where it has a key ${id} already, give another with --id.`)
       const ring = `${id}:${randomBytes(32).toString('base64url')}`
       if (json) printJson({ [setting]: ring })
       else print(ring)
@@ -89,34 +104,41 @@ Settings of the environment:
   keys
     .command('reencrypt')
     .description('encrypt the owner logins of tenants and hosts again, under the first key of OWNER_KEYS; can be run again')
-    .example()
+    .example('--url https://id.your-company.com')
     .addHelpText(
       'after',
       `
+With --url (or FREEHOLD_URL) or --profile it asks the Worker first, as keys rotate does, whether it encrypts under that key.
+
 Settings of the environment:
   MASTER_DATABASE_URL  the master database
   OWNER_KEYS           the key ring for owner logins
   ENCRYPTION_KEYS      the other key ring: owner logins that were written before there was OWNER_KEYS are under it
   NEON_SQL_URL         only for a local Neon: its URL for SQL over HTTP; https://, unless it is this machine or with --insecure`,
     )
-    .action((_, command: Command) => reencrypt(command.optsWithGlobals<Globals>()))
+    .action((_, command: Command) => {
+      const options = command.optsWithGlobals<Globals>()
+      return reencrypt(options, options.url !== undefined || askedProfile(options) !== null)
+    })
 }
 
-const KeyIds = z.object({ encryption_keys: z.array(z.string()) })
+/** `owner_keys` is not of a Worker of 0.1. */
+const KeyIds = z.object({ encryption_keys: z.array(z.string()), owner_keys: z.array(z.string()).optional() })
 
-/** The ids of the keys that the Worker has. Fails unless it encrypts under this one. */
-async function keysOfWorker(options: Globals, key: string): Promise<string[]> {
-  const { encryption_keys } = await withApi(options, (api) => api.call(KeyIds, 'GET', '/keys'))
-  const [first] = encryption_keys
-  if (!encryption_keys.includes(key))
+/** The ids of the keys of a setting that the Worker has; null: it does not say. Fails unless it encrypts under this one. */
+async function keysOfWorker(options: Globals, setting: 'ENCRYPTION_KEYS' | 'OWNER_KEYS', key: string): Promise<string[] | null> {
+  const { encryption_keys, owner_keys } = await withApi(options, (api) => api.call(KeyIds, 'GET', '/keys'))
+  const ids = setting === 'ENCRYPTION_KEYS' ? encryption_keys : owner_keys
+  if (!ids) return null
+  if (!ids.includes(key))
     throw new Failure(
-      `The Worker does not have the key ${key} yet: put it first in its ENCRYPTION_KEYS, and deploy. Nothing was changed.`,
+      `The Worker does not have the key ${key} yet: put it first in its ${setting}, and deploy. Nothing was changed.`,
     )
-  if (first !== key)
+  if (ids[0] !== key)
     throw new Failure(
-      `The Worker has the key ${key}, and still encrypts under ${first}: put ${key} first, and deploy. Nothing was changed.`,
+      `The Worker has the key ${key}, and still encrypts under ${ids[0]}: put ${key} first, and deploy. Nothing was changed.`,
     )
-  return encryption_keys
+  return ids
 }
 
 /**
@@ -126,7 +148,7 @@ async function keysOfWorker(options: Globals, key: string): Promise<string[]> {
 async function rotate(options: Globals, is_asked: boolean): Promise<void> {
   const config = settings(options, ['OWNER_KEYS'])
   const [newest] = config.ENCRYPTION_KEYS
-  const workers = is_asked && newest ? await keysOfWorker(options, newest.id) : null
+  const workers = is_asked && newest ? await keysOfWorker(options, 'ENCRYPTION_KEYS', newest.id) : null
   // As above.
   const { dbError, useSqlUrl } = await import('../../src/kernel/db.ts')
   const { newTraceId } = await import('../../src/http/trace.ts')
@@ -142,7 +164,7 @@ async function rotate(options: Globals, is_asked: boolean): Promise<void> {
   if (options.json) printJson({ ...result, worker_keys: workers })
   else {
     tell(`${reencrypted} rows were encrypted again under ${key}.`)
-    for (const { where, rows, because } of left) tell(`  left in ${where}${rows === null ? '' : ` (${rows})`}: ${because}`)
+    for (const { where, rows, because } of left) tell(plain(`  left in ${where}${rows === null ? '' : ` (${rows})`}: ${because}`))
   }
   if (left.length) {
     tell(`Keep every key of ENCRYPTION_KEYS: something may still be under another key than ${key}. Run it again.`)
@@ -160,8 +182,11 @@ async function rotate(options: Globals, is_asked: boolean): Promise<void> {
   }
 }
 
-async function reencrypt(options: Globals): Promise<void> {
+/** Encrypts owner logins again under the first key of OWNER_KEYS. Fails where the Worker is asked and does not encrypt under that one. */
+async function reencrypt(options: Globals, is_asked: boolean): Promise<void> {
   const config = settings(options, ['OWNER_KEYS'])
+  const [newest] = config.OWNER_KEYS
+  const workers = is_asked && newest ? await keysOfWorker(options, 'OWNER_KEYS', newest.id) : null
   // Loaded for this command only: the others need no database driver, and start faster without.
   const { dbError, useSqlUrl } = await import('../../src/kernel/db.ts')
   const { newTraceId } = await import('../../src/http/trace.ts')
@@ -173,9 +198,26 @@ async function reencrypt(options: Globals): Promise<void> {
       error.message.startsWith('Failed query') ? `The master: ${dbError(error)?.message ?? 'no answer'}` : error.message,
     )
   })
-  if (options.json) printJson({ reencrypted: changed })
-  else print(`${changed} owner logins were encrypted again.`)
+  if (options.json) return printJson({ reencrypted: changed, ...(workers && { worker_keys: workers }) })
+  print(`${changed} owner logins were encrypted again.`)
+  const others = workers?.filter((id) => id !== newest?.id) ?? []
+  if (others.length) tell(plain(`Nothing is under ${others.join(', ')} any more: take it away from OWNER_KEYS, and deploy.`))
 }
+
+/** The ids of the key ring that a setting of the environment has; null: it is not set. */
+function idsIn(setting: string): string[] | null {
+  const text = process.env[setting]
+  if (!text) return null
+  const ids = text.split(',').map((entry) => /^\s*([a-z0-9]{1,16}):/.exec(entry)?.[1])
+  return ids.map((id) => {
+    // The words of the setting are not repeated: they are keys.
+    if (id === undefined) throw new Failure(`${setting} is not of the form id:key,id:key. Unset it, or mend it.`)
+    return id
+  })
+}
+
+/** The id after the highest of the form k1. */
+const freeId = (ids: string[]) => `k${Math.max(0, ...ids.map((id) => Number(/^k([1-9]\d{0,13})$/.exec(id)?.[1] ?? 0))) + 1}`
 
 function keyId(text: string): string {
   if (!/^[a-z0-9]{1,16}$/.test(text)) throw new InvalidArgumentError('It must be 1-16 of a-z and 0-9.')

@@ -73,7 +73,7 @@ export function addLicenses(tenants: Command): void {
       const body = { valid_until: until, valid_from: from, key, grace_days: graceDays, limits: limitsOf(options) }
       const given = await api.call(License, 'POST', `/tenants/${id}/licenses`, { body })
       if (options.json) printJson(given)
-      else tell(`${subdomain} has the license ${given.key} until ${given.valid_until}.`)
+      else tell(`${plain(subdomain)} has the license ${plain(given.key)} until ${plain(given.valid_until)}.`)
     })
   })
 
@@ -92,7 +92,7 @@ export function addLicenses(tenants: Command): void {
         const options = command.optsWithGlobals<Globals & { yes?: boolean }>()
         return withApi(options, async (api) => {
           const { id, subdomain } = await findTenant(api, name)
-          await confirm(`${question} the license ${plain(license)} of ${subdomain}?`, options)
+          await confirm(`${question} the license ${plain(license)} of ${plain(subdomain)}?`, options)
           const answer = await api.call(z.unknown(), method, `/tenants/${id}/licenses/${encodeURIComponent(license)}${path}`)
           if (options.json) printJson(answer ?? { id: license, state: 'removed' })
           else tell(`The license ${license} ${done}.`)

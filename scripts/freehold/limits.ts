@@ -3,7 +3,7 @@ import { Tenant } from './answers.ts'
 import { withApi } from './api.ts'
 import type { Command } from './command.ts'
 import type { Globals } from './options.ts'
-import { print, printJson, tell } from './output.ts'
+import { plain, print, printJson, tell } from './output.ts'
 import { findTenant } from './registry.ts'
 import { table } from './table.ts'
 
@@ -97,8 +97,8 @@ export function addLimits(tenants: Command): void {
           ]
         })
         print(table(['WHAT', 'USED', 'LIMIT', 'OF ITS OWN'], rows))
-        tell(`Plan ${tenant.plan ?? '-'}; used as of ${used?.as_of ?? 'never'}.`)
-        if (limits_exceeded.length) tell(`More is used than ${limits_exceeded.join(', ')}: nothing more is made.`)
+        tell(`Plan ${plain(tenant.plan ?? '-')}; used as of ${plain(used?.as_of ?? 'never')}.`)
+        if (limits_exceeded.length) tell(`More is used than ${limits_exceeded.map(plain).join(', ')}: nothing more is made.`)
         if (is_applied === false) tell('Its database has not been told yet; the scheduled job does.')
       })
     })

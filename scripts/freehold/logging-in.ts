@@ -24,6 +24,9 @@ import { type Plane, send, shaped } from './wire.ts'
 
 type Wanted = Globals & { tenant?: string; email?: string; passwordStdin?: boolean }
 
+/** What a login answers that needs a second factor. */
+const Challenge = z.object({ mfa_required: z.literal(true), mfa_token: z.string() })
+
 const WhoAmI = z.looseObject({
   username: z.string(),
   tenant: z.looseObject({ subdomain: z.string().nullable(), url: z.string() }),
@@ -82,17 +85,25 @@ async function logIn(options: Wanted): Promise<void> {
   const { email, password } = await asked(options, known)
   const who = email.includes('@') ? { email } : { username: email }
   const device_token = known?.email === email && known.device_token ? known.device_token : undefined
-  const answer = await send(plane, 'POST', '/auth/login', { body: { ...who, password, device_token }, token: null })
+  const entered = await send(plane, 'POST', '/auth/login', { body: { ...who, password, device_token }, token: null })
+  const challenge = Challenge.safeParse(entered)
+  const answer = challenge.success ? await secondFactor(plane, challenge.data.mfa_token) : entered
   const tokens = shaped(plane, Tokens, answer)
-  if (tokens.must_change_password) await choosePassword(plane, tokens.access_token, password)
   const profile = withTokens(
     { name, url, tenant, email, access_token: '', refresh_token: '', expires_at: 0, device_token: null },
     tokens,
   )
-  // The session before would count against the user's limit until it ends by itself. It ends before the new tokens are written: whoever
-  // renews an old token reads the profile, and would end the new session.
-  if (known) await endSession(known).catch(() => undefined)
-  await withLock(name, () => writeProfile(profile))
+  try {
+    if (tokens.must_change_password) await choosePassword(plane, tokens.access_token, password)
+    // The session before would count against the user's limit until it ends by itself. It ends before the new tokens are written:
+    // whoever renews an old token reads the profile, and would end the new session.
+    if (known) await endSession(known).catch(() => undefined)
+    await withLock(name, () => writeProfile(profile))
+  } catch (error) {
+    // Nobody has its tokens, and it would go on for weeks.
+    await send(plane, 'POST', '/auth/logout', { token: tokens.access_token }).catch(() => undefined)
+    throw error
+  }
   const inUse = await currentName()
   if (inUse === null) await useProfile(name)
   const facts = { profile: name, url, tenant, email, is_current: (inUse ?? name) === name }
@@ -121,6 +132,18 @@ async function asked({ email, passwordStdin }: Wanted, known: Named | null): Pro
   const name = email ?? ((await ask(`E-mail${suggested}: `)).trim() || known?.email)
   if (!name) throw new Failure('No e-mail was entered.')
   return { email: name, password: await ask('Password: ', { hidden: true }) }
+}
+
+/** Asks for the second factor, and ends the login with it. */
+async function secondFactor(plane: Plane, mfa_token: string) {
+  if (!isAsked())
+    throw new Failure(
+      `This user has a second factor: log in on a terminal, or with an API key in place of a login, for what is no person.`,
+      'mfa_required',
+    )
+  const typed = (await ask('Code of the authenticator app, or a backup code: ')).trim()
+  const body = /^\d{3} ?\d{3}$/.test(typed) ? { mfa_token, code: typed } : { mfa_token, backup_code: typed }
+  return send(plane, 'POST', '/auth/mfa/verify', { body, token: null })
 }
 
 /** Has a first password changed, which its session may do and nothing else. */

@@ -4,7 +4,7 @@ import { InvalidArgumentError, Option } from 'commander'
 import type { Command } from './command.ts'
 import { Failure } from './failure.ts'
 import type { Globals } from './options.ts'
-import { paint, plain, print, type Style, tell } from './output.ts'
+import { paint, plain, print, printJson, type Style, tell } from './output.ts'
 import { subdomain } from './planes.ts'
 import { documents, type Filter, isWanted, LEVELS, type Line, linesOf } from './tail.ts'
 
@@ -34,11 +34,13 @@ It runs \`wrangler tail\`: wrangler is on the PATH (in the repository: npm run f
 
 async function follow(options: Globals & Filter & { worker?: string }): Promise<void> {
   const which = options.worker === undefined ? ['--env', 'production'] : [options.worker]
-  const child = spawn('wrangler', ['tail', ...which, '--format', 'json'], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-    // There it is a script of the shell.
-    shell: process.platform === 'win32',
-  })
+  const words = ['tail', ...which, '--format', 'json']
+  const stdio: ['ignore', 'pipe', 'inherit'] = ['ignore', 'pipe', 'inherit']
+  // On Windows it is wrangler.cmd, which only a shell runs. Each word is one that needs no quotes: see the parsers below.
+  const child =
+    process.platform === 'win32'
+      ? spawn(`wrangler ${words.join(' ')}`, { stdio, shell: true })
+      : spawn('wrangler', words, { stdio })
   const ended = once(child, 'close').catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'ENOENT') throw error
     throw new Failure(
@@ -58,7 +60,7 @@ async function follow(options: Globals & Filter & { worker?: string }): Promise<
       if ('said' in found) tell(plain(found.said))
       else
         for (const line of linesOf(found.document))
-          if (isWanted(line, options)) print(options.json ? JSON.stringify(line) : inWords(line))
+          if (isWanted(line, options)) options.json ? printJson(line, 0) : print(inWords(line))
     }
   }
   const [[code]] = await Promise.all([ended, shown()])

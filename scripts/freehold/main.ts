@@ -22,5 +22,6 @@ await run(
 ).catch((error: Error) => {
   // A fault of the command line itself. Its stack is on stderr, for whoever mends it.
   if (isForMachines(program)) printJson(new Failure(plain(error.message), 'internal_error').document)
-  throw error
+  tell(error.stack ?? error.message)
+  process.exitCode = 1
 })

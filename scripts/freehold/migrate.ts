@@ -6,8 +6,8 @@ import { addDrift, Drifted } from './drift.ts'
 import { Failure } from './failure.ts'
 import { following } from './following.ts'
 import { type Globals, whole } from './options.ts'
-import { paint, print, printJson, tell } from './output.ts'
-import { pairs, table } from './table.ts'
+import { paint, plain, print, printJson, tell } from './output.ts'
+import { minute, pairs, table } from './table.ts'
 import { addUndo } from './undoing.ts'
 
 const Plan = z.object({
@@ -121,8 +121,8 @@ export function addMigrate(program: Command): void {
 async function plan(api: Api, { json }: Globals): Promise<void> {
   const { target, tenants, waves } = await api.call(Plan, 'GET', '/migrations/plan')
   if (json) return printJson({ target, tenants, waves })
-  if (!tenants) return print(`All tenants have the newest schema, ${target}.`)
-  print(`${tenants} ${tenants === 1 ? 'tenant is' : 'tenants are'} behind ${target} or their preset.\n`)
+  if (!tenants) return print(`All tenants have the newest schema, ${plain(target)}.`)
+  print(`${tenants} ${tenants === 1 ? 'tenant is' : 'tenants are'} behind ${plain(target)} or their preset.\n`)
   print(
     table(
       ['WAVE', 'TENANTS'],
@@ -200,8 +200,7 @@ async function show(api: Api, run: Run, { json, tenants }: Globals & Shown): Pro
           drifted.map(({ subdomain, drift }) => [subdomain, String(drift?.count), first(drift?.objects)]),
         )}`,
       )
-    if (waits(run))
-      tell(`\nThe rest is migrated from ${run.rest_from.slice(0, 16).replace('T', ' ')} (UTC) on, or when it is touched.`)
+    if (waits(run)) tell(`\nThe rest is migrated from ${plain(minute(run.rest_from))} (UTC) on, or when it is touched.`)
     if (failed.length || run.state === 'stopped') tell('\nMend what it says, then: freehold migrate resume')
   }
   if (run.state === 'stopped' || failed.length) process.exitCode = 1
@@ -230,7 +229,7 @@ function progress(): (run: Run) => void {
     const all = over + running + pending
     const full = all ? Math.round((over / all) * BAR) : BAR
     const bar = paint(screen, failed ? 'red' : 'green', '#'.repeat(full)) + '.'.repeat(BAR - full)
-    const line = `${bar} ${over} of ${all}, ${wave}${failed ? `, ${failed} failed` : ''}`
+    const line = `${bar} ${over} of ${all}, ${plain(wave)}${failed ? `, ${failed} failed` : ''}`
     if (line === last) return
     last = line
     if (screen.isTTY) screen.write(`\r\x1b[K${line}${running + pending ? '' : '\n'}`)

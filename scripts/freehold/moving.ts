@@ -86,11 +86,11 @@ async function follow(api: Api, path: string, begun: Move): Promise<Move> {
 }
 
 function report({ subdomain, isolation, region, newest }: Move): void {
-  if (newest?.state === 'running') tell(`${subdomain} is being moved.`)
+  if (newest?.state === 'running') tell(`${plain(subdomain)} is being moved.`)
   if (newest?.state !== 'done') return
-  print(`${subdomain} has isolation ${isolation}, in ${region}.`)
+  print(plain(`${subdomain} has isolation ${isolation}, in ${region}.`))
   const { closed_at, exchanged_at, rows_copied, left_until } = newest
   const seconds = (Date.parse(String(exchanged_at)) - Date.parse(String(closed_at))) / 1000
   tell(`${rows_copied} rows were copied. Requests that write were refused for ${seconds.toFixed(1)} s.`)
-  if (left_until) tell(`The database that it left is deleted from ${left_until} on.`)
+  if (left_until) tell(`The database that it left is deleted from ${plain(left_until)} on.`)
 }

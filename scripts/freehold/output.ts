@@ -3,17 +3,37 @@ import { stripVTControlCharacters, styleText } from 'node:util'
 
 export type Style = Parameters<typeof styleText>[0]
 
-/** Prints the result of a command: the only output on stdout. */
-export const print = (text: string) => void process.stdout.write(`${text}\n`)
+/** What moves the cursor, changes the terminal, or turns the direction of a text: control characters, and those of Unicode's bidi algorithm. */
+const CONTROLS = '\\p{Cc}\\u202A-\\u202E\\u2066-\\u2069'
+const ANY_CONTROL = new RegExp(`[${CONTROLS}]+`, 'gu')
+/** Our own colours, or a control character other than a line break and a tab. */
+const COLOUR_OR_CONTROL = new RegExp(`\\u001b\\[(?:1|2|22|3[1-9]|39)m|(?![\\n\\t])[${CONTROLS}]`, 'gu')
+const ESCAPED_IN_JSON = /[\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g
 
-/** Prints the document of --json. */
-export const printJson = (document: unknown) => print(JSON.stringify(document, null, 2))
+/** Prints the result of a command: the only output on stdout. */
+export const print = (text: string) => void process.stdout.write(`${harmless(text)}\n`)
+
+/** Prints the document of --json, on one line where it is one of many. */
+export const printJson = (document: unknown, indent = 2) => print(json(document, indent))
 
 /** Prints everything else, on stderr. */
-export const tell = (text: string) => void process.stderr.write(`${text}\n`)
+export const tell = (text: string) => void process.stderr.write(`${harmless(text)}\n`)
 
-/** Text from elsewhere without terminal control sequences. */
-export const plain = (text: string) => stripVTControlCharacters(text).replace(/\p{Cc}+/gu, ' ')
+/** Text from elsewhere without terminal control sequences, on one line. */
+export const plain = (text: string) => stripVTControlCharacters(text).replace(ANY_CONTROL, ' ')
+
+/**
+ * A text as a terminal may have it: with lines and colours, and without any other control character. All that is printed passes here, so
+ * that a text of a server that nobody made `plain` does no more than begin a line.
+ */
+export const harmless = (text: string) => text.replace(COLOUR_OR_CONTROL, (found) => (found.length > 1 ? found : ''))
+
+/** A document in JSON. JSON.stringify escapes the control characters of ASCII; 0x9b alone begins a sequence, too. */
+const json = (document: unknown, indent: number) =>
+  JSON.stringify(document, null, indent)?.replace(
+    ESCAPED_IN_JSON,
+    (found) => `\\u${found.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
 
 /** Colours a text when the stream is a terminal with colours and NO_COLOR is not set. */
 export function paint(stream: Partial<Pick<WriteStream, 'isTTY' | 'hasColors'>>, style: Style, text: string): string {

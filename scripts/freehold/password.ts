@@ -40,8 +40,12 @@ async function change(options: Options): Promise<void> {
   const body = { current_password, new_password, revoke_api_keys: options.revokeApiKeys }
   const { as, isOpened } = await entered(connection)
   await connected(options, as, async (api) => {
-    await api.call(z.unknown(), 'POST', '/auth/password-change', { body })
-    if (isOpened) await api.call(z.unknown(), 'POST', '/auth/logout')
+    try {
+      await api.call(z.unknown(), 'POST', '/auth/password-change', { body })
+    } finally {
+      // What was refused says more than that its session could not be ended.
+      if (isOpened) await api.call(z.unknown(), 'POST', '/auth/logout').catch(() => undefined)
+    }
   })
   if (options.json) return printJson({ state: 'changed' })
   tell('The password is changed, and your other sessions have ended.')

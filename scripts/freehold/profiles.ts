@@ -36,6 +36,8 @@ const NAME = /^[a-z0-9][a-z0-9-]{0,31}$/
  */
 const STALE_MS = 35_000
 const LOOK_MS = 25
+/** How often Windows may say that a file is in use. */
+const MOST_REFUSALS = 80
 
 /** The folder of the CLI's files: that of the XDG Base Directory Specification; of Windows, %APPDATA%. */
 export function configFolder(): string {
@@ -108,9 +110,12 @@ export async function useProfile(name: string): Promise<void> {
 export async function withLock<T>(name: string, work: () => Promise<T>): Promise<T> {
   await makeFolders()
   const file = join(folder(), `${name}.lock`)
+  let refusals = 0
   for (;;) {
     const handle = await open(file, 'wx', 0o600).catch((error: NodeJS.ErrnoException) => {
       if (error.code === 'EEXIST') return null
+      // Windows says so of a file that is just being removed, also.
+      if (isBusy(error) && ++refusals < MOST_REFUSALS) return null
       throw unwritable(error)
     })
     await handle?.close()
@@ -138,12 +143,26 @@ async function replace(file: string, text: string): Promise<void> {
     } finally {
       await handle.close()
     }
-    await rename(made, file)
+    await renamed(made, file)
   } catch (error) {
     await rm(made, { force: true }).catch(() => undefined)
     throw unwritable(error as Error)
   }
 }
+
+/** On Windows a file cannot be replaced while somebody reads it, which takes a moment. */
+async function renamed(made: string, file: string): Promise<void> {
+  for (let refusals = 0; ; refusals++)
+    try {
+      return await rename(made, file)
+    } catch (error) {
+      if (!isBusy(error as NodeJS.ErrnoException) || refusals === MOST_REFUSALS) throw error
+      await pause(LOOK_MS)
+    }
+}
+
+const isBusy = ({ code = '' }: NodeJS.ErrnoException) =>
+  process.platform === 'win32' && ['EPERM', 'EACCES', 'EBUSY'].includes(code)
 
 async function makeFolders(): Promise<void> {
   await mkdir(folder(), { recursive: true, mode: 0o700 }).catch((error) => {

@@ -19,7 +19,7 @@ export function progressOn(screen: Screen): (steps: Step[]) => void {
   const line = (step: Step) => {
     const tries = step.attempts > 1 && step.state !== 'pending' ? `  try ${step.attempts}` : ''
     const why = step.state === 'running' && step.error ? `: ${plain(step.error)}` : ''
-    const text = `  ${step.state.padEnd(8)} ${step.name.padEnd(14)} ${seconds(step, since)}${tries}${why}`.trimEnd()
+    const text = `  ${step.state.padEnd(8)} ${plain(step.name).padEnd(14)} ${seconds(step, since)}${tries}${why}`.trimEnd()
     return text.slice(0, screen.isTTY ? (screen.columns ?? 80) - 1 : undefined)
   }
 

@@ -1,6 +1,7 @@
 import { createInterface } from 'node:readline'
 import { Writable } from 'node:stream'
 import { Failure } from './failure.ts'
+import { harmless } from './output.ts'
 
 /** Ctrl-C at a question. */
 class Interrupted extends Failure {
@@ -18,9 +19,9 @@ export const isAsked = () => process.stdin.isTTY === true
 export function ask(question: string, { hidden = false } = {}): Promise<string> {
   const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() })
   const lines = createInterface({ input: process.stdin, output: hidden ? nowhere : process.stderr, terminal: true })
-  if (hidden) process.stderr.write(question)
+  if (hidden) process.stderr.write(harmless(question))
   else {
-    lines.setPrompt(question)
+    lines.setPrompt(harmless(question))
     lines.prompt()
   }
   return new Promise<string>((done, fail) => {

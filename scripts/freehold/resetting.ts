@@ -36,12 +36,12 @@ Settings of the environment, beside those of every command on tenants:
       return withApi(options, async (api) => {
         const { id, subdomain, admin_email } = await findTenant(api, name)
         const who = email ?? user_id ?? admin_email
-        await confirm(`Give ${plain(who)} of ${subdomain} a first password, and end their sessions and API keys?`, options)
+        await confirm(`Give ${plain(who)} of ${plain(subdomain)} a first password, and end their sessions and API keys?`, options)
         // From the environment: every user of the machine can read options.
         const body = { email, user_id, new_password: process.env.FREEHOLD_NEW_PASSWORD || undefined }
         const done = await api.call(Done, 'POST', `/tenants/${id}/reset-password`, { body })
         if (options.json) return printJson(done)
-        tell(`${who} of ${subdomain} has a first password, which must be changed at the first login.`)
+        tell(`${plain(who)} of ${plain(subdomain)} has a first password, which must be changed at the first login.`)
         if (done.initial_password === undefined) return
         tell('It is shown only now:')
         print(done.initial_password)

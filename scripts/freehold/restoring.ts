@@ -84,7 +84,7 @@ is kept for a week: "return" goes back to it; then it is removed. See docs/guide
         const shown = await api.call(Shown, 'GET', pathOf(id))
         if (options.json) return printJson(shown)
         const { window, reason, newest } = shown
-        if (window) print(`It can be taken back to moments from ${window.from} until ${window.until}.`)
+        if (window) print(plain(`It can be taken back to moments from ${window.from} until ${window.until}.`))
         if (reason) print(`No restore point can be made now: ${plain(reason)}`)
         if (newest) show(newest)
         else tell('It has had no restore point.')
@@ -149,10 +149,10 @@ is kept for a week: "return" goes back to it; then it is removed. See docs/guide
       const options = command.optsWithGlobals<Options>()
       return withApi(options, async (api) => {
         const { id, subdomain } = await findTenant(api, name)
-        await confirm(`Give up the restore point ${plain(point)} of ${subdomain}?`, options)
+        await confirm(`Give up the restore point ${plain(point)} of ${plain(subdomain)}?`, options)
         await api.call(z.unknown(), 'DELETE', `${pathOf(id)}/${encodeURIComponent(point)}`)
         if (options.json) printJson({ id: point, state: 'dropped' })
-        else tell(`The restore point ${point} of ${subdomain} is given up; nothing of the tenant has changed.`)
+        else tell(`The restore point ${plain(point)} of ${plain(subdomain)} is given up; nothing of the tenant has changed.`)
       })
     })
 }
@@ -164,7 +164,9 @@ async function followed(api: Api, begun: Shown, { wait }: Options): Promise<Show
   if (wait === false) return begun
   const words = { making: 'Making the restore point', restoring: 'Restoring', returning: 'Going back to the state before' }
   const point = begun.newest
-  tell(`${words[point?.state as keyof typeof words] ?? 'Working'} of ${begun.subdomain}${point ? ` (${point.id})` : ''} ...`)
+  tell(
+    plain(`${words[point?.state as keyof typeof words] ?? 'Working'} of ${begun.subdomain}${point ? ` (${point.id})` : ''} ...`),
+  )
   let now = begun
   while (now.newest && WORKED_ON.includes(now.newest.state)) {
     await new Promise((done) => setTimeout(done, LOOK_MS))
@@ -178,19 +180,20 @@ async function report(shown: Shown, wanted: string, options: Options): Promise<v
   const { newest, subdomain } = shown
   if (options.json) printJson(shown)
   if (!newest || WORKED_ON.includes(newest.state)) {
-    if (!options.json) tell(`It goes on; "restore-points show ${subdomain}" says how far it is.`)
+    if (!options.json) tell(`It goes on; "restore-points show ${plain(subdomain)}" says how far it is.`)
     return
   }
   if (newest.state !== wanted) {
     const then =
       newest.state === 'ready' ? 'The tenant is as it was: confirm it again, or discard it.' : 'The tenant is as it was.'
-    throw new Failure(`It is ${newest.state}, not ${wanted}: ${plain(newest.error ?? 'it says nothing')} ${then}`)
+    throw new Failure(`It is ${plain(newest.state)}, not ${wanted}: ${plain(newest.error ?? 'it says nothing')} ${then}`)
   }
   if (options.json) return
   show(newest)
   if (wanted === 'ready')
-    tell(`Next: restore-points confirm ${subdomain} ${newest.id} --confirm ${subdomain}, or restore-points discard.`)
-  else if (wanted === 'restored') tell(`The state before can be gone back to until ${newest.kept_until}: restore-points return.`)
+    tell(plain(`Next: restore-points confirm ${subdomain} ${newest.id} --confirm ${subdomain}, or restore-points discard.`))
+  else if (wanted === 'restored')
+    tell(`The state before can be gone back to until ${plain(newest.kept_until)}: restore-points return.`)
 }
 
 function show({ id, at, state, error, difference, kept_until }: Point): void {

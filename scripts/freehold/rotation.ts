@@ -3,7 +3,7 @@ import { withApi } from './api.ts'
 import type { Command } from './command.ts'
 import { Failure } from './failure.ts'
 import type { Globals } from './options.ts'
-import { printJson, tell } from './output.ts'
+import { plain, printJson, tell } from './output.ts'
 import { findTenant } from './registry.ts'
 import { settings } from './settings.ts'
 
@@ -36,7 +36,7 @@ stopped, and so does the scheduled job.`,
         return api.call(SigningKey, 'POST', `/tenants/${id}/rotate-signing-key`)
       })
       if (options.json) printJson(rotated)
-      else if (rotated.used_from) tell(`The signing key ${rotated.kid} of ${name} is used from ${rotated.used_from}.`)
+      else if (rotated.used_from) tell(plain(`The signing key ${rotated.kid} of ${name} is used from ${rotated.used_from}.`))
       else
         tell(
           `The signing key ${rotated.kid} of ${name} is used three minutes after it is known everywhere: the scheduled job goes on.`,
@@ -77,8 +77,8 @@ the scheduled job, and one that failed says at which step and why, and leaves th
       else {
         const { state, step, error, left_until } = rotation
         const why = error ? ` (${error})` : ''
-        tell(`The rotation of the logins of ${name} is ${state}, at the step ${step}${why}.`)
-        if (state === 'leaving' && left_until) tell(`The former logins are dropped after ${left_until}.`)
+        tell(plain(`The rotation of the logins of ${name} is ${state}, at the step ${step}${why}.`))
+        if (state === 'leaving' && left_until) tell(`The former logins are dropped after ${plain(left_until)}.`)
       }
       if (rotation.state === 'failed') process.exitCode = 1
     })

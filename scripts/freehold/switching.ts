@@ -4,7 +4,7 @@ import { type Api, withApi } from './api.ts'
 import type { Command } from './command.ts'
 import { ApiProblem, Failure } from './failure.ts'
 import type { Globals } from './options.ts'
-import { printJson, tell } from './output.ts'
+import { plain, printJson, tell } from './output.ts'
 import { confirm, confirmName } from './prompt.ts'
 import { findTenant } from './registry.ts'
 
@@ -30,7 +30,7 @@ export function addSwitching(tenants: Command): void {
           const tenant = await findTenant(api, name)
           const changed = await api.call(Tenant, 'POST', `/tenants/${tenant.id}/${verb}`)
           if (options.json) printJson(changed)
-          else tell(`${tenant.subdomain} ${done}.`)
+          else tell(`${plain(tenant.subdomain)} ${done}.`)
         })
       })
 
@@ -54,20 +54,21 @@ type Sure = { hard?: boolean; confirm?: string; yes?: boolean }
 async function remove(api: Api, name: string, options: Globals & Sure): Promise<void> {
   const tenant = await findTenant(api, name)
   if (options.hard) await confirmName('Erasing cannot be undone', tenant.subdomain, options.confirm)
-  else await confirm(`Delete ${tenant.subdomain}, whose users cannot log in from then on? It can be restored.`, options)
+  else await confirm(`Delete ${plain(tenant.subdomain)}, whose users cannot log in from then on? It can be restored.`, options)
   const query = options.hard ? `?hard=true&confirm=${tenant.subdomain}` : ''
   await api.call(z.unknown(), 'DELETE', `/tenants/${tenant.id}${query}`)
   if (options.hard) await untilErased(api, tenant)
   if (options.json) printJson({ id: tenant.id, subdomain: tenant.subdomain, status: options.hard ? 'erased' : 'deleted' })
-  else tell(options.hard ? `${tenant.subdomain} is erased.` : `${tenant.subdomain} is deleted; "restore" undoes it.`)
+  else
+    tell(options.hard ? `${plain(tenant.subdomain)} is erased.` : `${plain(tenant.subdomain)} is deleted; "restore" undoes it.`)
 }
 
 async function untilErased(api: Api, { id, subdomain }: Tenant): Promise<void> {
   const until = Date.now() + PATIENCE_MS
-  tell(`Erasing ${subdomain} ...`)
+  tell(`Erasing ${plain(subdomain)} ...`)
   for (let left = await find(api, id); left; left = await find(api, id)) {
-    if (left.database_error) throw new Failure(`${subdomain} is not erased yet. ${left.database_error}`)
-    if (Date.now() > until) throw new Failure(`${subdomain} is still being erased; the scheduled job continues.`)
+    if (left.database_error) throw new Failure(`${plain(subdomain)} is not erased yet. ${plain(left.database_error)}`)
+    if (Date.now() > until) throw new Failure(`${plain(subdomain)} is still being erased; the scheduled job continues.`)
     await new Promise((done) => setTimeout(done, PAUSE_MS))
   }
 }

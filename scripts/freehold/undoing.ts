@@ -59,10 +59,13 @@ async function undo(api: Api, name: string, options: Options): Promise<void> {
   if (!found.is_possible) throw new Failure(plain(found.reason ?? ''))
   const { subdomain, writes, undo_to } = found
   if (writes?.length) {
-    tell(`Written in ${subdomain} since its migration:\n${counted(writes)}`)
+    tell(`Written in ${plain(subdomain)} since its migration:\n${counted(writes)}`)
     if (!options.discardWrites) throw new Failure('Repeat it with --discard-writes to lose that.')
   }
-  await confirm(`Undo the migration of ${subdomain}, back to ${undo_to}${writes?.length ? ', and lose that' : ''}?`, options)
+  await confirm(
+    `Undo the migration of ${plain(subdomain)}, back to ${plain(undo_to ?? '')}${writes?.length ? ', and lose that' : ''}?`,
+    options,
+  )
   const begun = await api.call(Undo, 'POST', path, { body: { discard_writes: options.discardWrites ?? false } })
   const ended = options.wait === false ? begun : await wait(api, path, begun)
   if (options.json) printJson(ended)
@@ -71,7 +74,7 @@ async function undo(api: Api, name: string, options: Options): Promise<void> {
 }
 
 async function wait(api: Api, path: string, begun: Undo): Promise<Undo> {
-  tell(`Undoing the migration of ${begun.subdomain} ...`)
+  tell(`Undoing the migration of ${plain(begun.subdomain)} ...`)
   let now = begun
   while (now.newest?.state === 'running') {
     await new Promise((done) => setTimeout(done, LOOK_MS))
@@ -82,9 +85,9 @@ async function wait(api: Api, path: string, begun: Undo): Promise<Undo> {
 
 function report({ subdomain, schema_version, newest }: Undo): void {
   if (newest?.state === 'done') {
-    print(`${subdomain} has the schema ${schema_version} again.`)
-    tell(`The branch that it had is at Neon until the tenant is erased: ${newest.branch_left}.`)
-  } else if (newest?.state === 'running') tell(`The migration of ${subdomain} is being undone.`)
+    print(plain(`${subdomain} has the schema ${schema_version} again.`))
+    tell(`The branch that it had is at Neon until the tenant is erased: ${plain(newest.branch_left ?? '')}.`)
+  } else if (newest?.state === 'running') tell(`The migration of ${plain(subdomain)} is being undone.`)
   else {
     tell(`It was not undone: ${plain(newest?.error ?? '')}`)
     if (newest?.state === 'refused' && newest.writes?.length) tell(counted(newest.writes))

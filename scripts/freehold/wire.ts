@@ -1,5 +1,6 @@
 import type { z } from 'zod'
 import { ApiProblem, Failure, ProblemDocument, Unreachable } from './failure.ts'
+import { plain } from './output.ts'
 
 const TIMEOUT_MS = 30_000
 /** How long a stream may be silent that has something to say every second. */
@@ -48,7 +49,7 @@ function refusal(url: string, response: Response, text: string): Failure {
   if (problem.success) return new ApiProblem(response.status, problem.data)
   const location = response.headers.get('Location')
   return new Failure(
-    `${url} answers ${response.status}${location ? ` (go to ${location})` : ''}, and not as Freehold does: ${HINT}`,
+    `${url} answers ${response.status}${location ? ` (go to ${plain(location)})` : ''}, and not as Freehold does: ${HINT}`,
   )
 }
 

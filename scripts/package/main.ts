@@ -7,9 +7,11 @@ import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writ
 import { registerHooks } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
-import { fileURLToPath, pathToFileURL } from 'node:url'
+import { fileURLToPath } from 'node:url'
 import { build, type Plugin } from 'esbuild'
+import { BASE } from '../../src/docs/assets.ts'
 import { problemCatalogue } from '../../src/kernel/problem.ts'
+import { documents } from '../bundle/document.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const DIST = join(ROOT, 'dist')
@@ -31,38 +33,10 @@ const onlyInRepository: Plugin = {
   },
 }
 
-/** What the Workers runtime gives, where only the document is made. */
-const noRuntime: Plugin = {
-  name: 'no runtime',
-  setup({ onResolve, onLoad }) {
-    onResolve({ filter: /^cloudflare:/ }, ({ path }) => ({ path, namespace: 'runtime' }))
-    onLoad({ filter: /./, namespace: 'runtime' }, () => ({
-      contents: 'module.exports = new Proxy({}, { get: () => class {} })',
-    }))
-  },
-}
-
-/** The OpenAPI document, as the Worker makes it for an address. */
+/** The OpenAPI document, as the Worker answers with it at an address. */
 export async function documentOf(url: string): Promise<object> {
-  const folder = mkdtempSync(join(tmpdir(), 'freehold-document-'))
-  try {
-    const outfile = join(folder, 'app.mjs')
-    const contents = `export { app } from './src/app.ts'; export { openApiText } from './src/docs/openapi.ts'; export { TEXTS } from './src/docs/texts.ts'`
-    await build({
-      stdin: { contents, resolveDir: ROOT, loader: 'ts' },
-      bundle: true,
-      format: 'esm',
-      platform: 'node',
-      target: 'node22',
-      outfile,
-      plugins: [noRuntime],
-      logLevel: 'error',
-    })
-    const { app, openApiText, TEXTS } = await import(pathToFileURL(outfile).href)
-    return JSON.parse(openApiText(app, { BASE_URL: new URL(url) }, null, TEXTS))
-  } finally {
-    rmSync(folder, { recursive: true })
-  }
+  const { all } = await documents()
+  return JSON.parse(JSON.stringify({ ...all, servers: [{ url }] }).replaceAll(BASE, url))
 }
 
 /** The types of the document's paths. openapi-typescript needs the TypeScript that has a JavaScript API. */

@@ -43,8 +43,11 @@ end $$;
 
 -- Admits a request: proves the credential, {session_id, user_id, proof} or {key}, decides the permission (null: any
 -- admitted user, scope own), and signs the claims: every policy believes what is signed here. Returns {user_id,
--- session_id, scope}. Raises FH401 session_ended | token_invalid, FH403 user_inactive | password_change_required |
--- forbidden, FH40L, FH503.
+-- session_id, scope}. Raises FH401 session_ended | token_invalid | step_up_required, FH403 user_inactive |
+-- password_change_required | forbidden, FH40L, FH503.
+--
+-- `fresh`: the user of a session must have authenticated within so many minutes; `least_aal`: by so many factors; null:
+-- neither is asked. The previous release sends none of the two. A key is asked for none of them: nobody can log in with it.
 --
 -- Every request pays for this, so that what is signed is written once and nothing is read twice.
 create function access.admit(
@@ -52,7 +55,9 @@ create function access.admit(
   credential jsonb,
   permission text,
   request jsonb,
-  any_password boolean default false
+  any_password boolean default false,
+  fresh integer default null,
+  least_aal integer default null
 ) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -91,7 +96,7 @@ begin
   -- A service does not stop because its owner's password has expired.
   elsif k.id is null and not any_password and access.must_change(u, t) then
     raise exception using errcode = 'FH403', message = 'password_change_required';
-  elsif t.read_only_from <= now() and not access.is_allowed_unlicensed(permission) then
+  elsif t.read_only_from <= now() and not access.is_allowed_unlicensed(permission, request) then
     perform access.refuse_unlicensed();
   end if;
   if permission is null then
@@ -106,6 +111,18 @@ begin
     if r.scope is null then
       raise exception using errcode = 'FH403', message = 'forbidden';
     end if;
+  end if;
+  if s.aal < least_aal then
+    raise exception using
+      errcode = 'FH401',
+      message = 'step_up_required',
+      detail = 'This needs a second factor: POST auth/step-up with it, then send the request again.';
+  elsif coalesce(s.authenticated_at, s.created_at) <= now() - make_interval(mins => fresh) then
+    raise exception using
+      errcode = 'FH401',
+      message = 'step_up_required',
+      detail = format(
+        'This needs a login of the last %s minutes: POST auth/step-up, then send the request again.', fresh);
   end if;
   said := jsonb_build_object(
     'user_id', u.id,
@@ -204,6 +221,6 @@ begin
 end $$;
 
 grant execute on function
-  access.admit(uuid, jsonb, text, jsonb, boolean),
+  access.admit(uuid, jsonb, text, jsonb, boolean, integer, integer),
   access.touch()
 to freehold_app;

@@ -80,6 +80,9 @@ export async function rotateKey(ctx: Ctx, id: string, { overlap_minutes }: Rotat
 
 const rotated = (cause?: unknown) => new Problem('illegal_state', 'This key was rotated before: rotate its successor.', { cause })
 
+/** The caller's keys that are not revoked, newest first, for a page that also asks for something else in its round trip. */
+export const ownKeysQuery = (limit: number) => listing(CALLER, limit)
+
 /** Lists the caller's keys that are not revoked, newest first. One round trip. Fails with invalid_cursor. */
 export const ownKeys = (ctx: Ctx, page: Query) => listed(ctx, CALLER, 'api-keys', page)
 
@@ -90,11 +93,14 @@ export const ownKeys = (ctx: Ctx, page: Query) => listed(ctx, CALLER, 'api-keys'
 export const keysOf = (ctx: Ctx, id: string, page: Query) =>
   listed(ctx, sql`${id}`, `api-keys:${id}`, page, requireReach(id), exists(id))
 
+const listing = (owner: SQL, limit: number, after = sql``) =>
+  sql`select ${columns} from freehold.api_keys k where k.user_id = ${owner} and k.revoked_at is null ${after}
+    order by k.created_at desc, k.id desc limit ${limit}`
+
 async function listed(ctx: Ctx, owner: SQL, list: string, { limit, cursor }: Query, ...before: SQL[]): Promise<ApiKeyList> {
   const [at, last] = (await readCursor(ctx.realm, list, cursor)) ?? []
   const after = at ? sql`and (k.created_at, k.id) < (${at}::timestamptz, ${last}::uuid)` : sql``
-  const page = sql`select ${columns} from freehold.api_keys k where k.user_id = ${owner} and k.revoked_at is null ${after}
-    order by k.created_at desc, k.id desc limit ${limit + 1}`
+  const page = listing(owner, limit + 1, after)
   const results = await ctx.run(...[...before, page].map((statement) => ctx.db.execute(statement)))
   if (before.length) requireExisting(results[before.length - 1])
   return paged(ctx.realm, list, rowsOf<ApiKey>(results.at(-1)), limit, (row) => [row.created_at, row.id])

@@ -1,4 +1,5 @@
 import { z } from '@hono/zod-openapi'
+import { FRESH } from '../http/admit.ts'
 import { created } from '../http/answer.ts'
 import { room, route } from '../http/route.ts'
 import { Page } from '../kernel/cursor.ts'
@@ -19,6 +20,7 @@ apiKeyRoutes.openapi(
   route({
     operationId: 'createApiKey',
     ...OWN,
+    fresh: FRESH,
     method: 'post',
     path: '/',
     summary: 'Create an API key; `key` is returned only once',
@@ -61,6 +63,7 @@ apiKeyRoutes.openapi(
   route({
     operationId: 'updateApiKey',
     ...OWN,
+    fresh: FRESH,
     method: 'patch',
     path: '/{id}',
     summary: 'Update an API key',
@@ -76,6 +79,7 @@ apiKeyRoutes.openapi(
   route({
     operationId: 'rotateApiKey',
     ...OWN,
+    fresh: FRESH,
     method: 'post',
     path: '/{id}/rotate',
     summary: 'Rotate an API key; the old key expires after the overlap',

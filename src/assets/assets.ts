@@ -10,16 +10,19 @@ import type { Env } from '../kernel/env.ts'
 import { log } from '../kernel/log.ts'
 import { Problem } from '../kernel/problem.ts'
 
+/** They lie in the same place as the Worker: what takes longer does not come. */
+const LIMIT_MS = 15_000
+
 const texts = new Map<string, string>()
 
 /**
  * The text of an asset, by its path and its SHA-256 in hexadecimal; null: of words, which are made when the Worker is built. The isolate keeps it: the text and not the promise, because one
- * request cannot wait for what another one reads. One subrequest when the isolate does not have it. Fails with `asset_unavailable`.
+ * request cannot wait for what another one reads. One subrequest of at most `within_ms` when the isolate does not have it. Fails with `asset_unavailable`.
  */
-export async function assetText(path: string, checksum: string | null): Promise<string> {
+export async function assetText(path: string, checksum: string | null, within_ms = LIMIT_MS): Promise<string> {
   const known = texts.get(checksum ?? path)
   if (known !== undefined) return known
-  const bytes = await read(path)
+  const bytes = await read(path, within_ms)
   const sum = encodeHexLowerCase(new Uint8Array(await crypto.subtle.digest('SHA-256', bytes)))
   if (checksum !== null && sum !== checksum) throw unavailable(path, `It has the SHA-256 ${sum}, and not ${checksum}.`)
   const text = new TextDecoder().decode(bytes)
@@ -27,10 +30,11 @@ export async function assetText(path: string, checksum: string | null): Promise<
   return text
 }
 
-async function read(path: string): Promise<ArrayBuffer> {
+async function read(path: string, within_ms: number): Promise<ArrayBuffer> {
   try {
     // Of the address only the path counts.
-    const answer = await (env as unknown as Env).ASSETS.fetch(`https://assets.invalid/${path}`)
+    const signal = AbortSignal.timeout(within_ms)
+    const answer = await (env as unknown as Env).ASSETS.fetch(`https://assets.invalid/${path}`, { signal })
     if (answer.ok) return await answer.arrayBuffer()
     await answer.body?.cancel()
     throw new Error(`The answer has status ${answer.status}.`)

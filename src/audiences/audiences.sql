@@ -3,11 +3,18 @@
 --
 -- Threat: an API that is given a token uses it somewhere else, as its user. So each has its own `aud`, and none has one
 -- that Freehold takes as its own (src/audiences/audiences.ts); and what its tokens tell it of a user is the tenant's to
--- choose.
+-- choose. Whoever may register one registers them without end: so a tenant has at most 100.
 
 create function access.before_audience() returns trigger
-language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
+  if tg_op = 'INSERT' then
+    -- One at a time, so that one transaction gets the last place.
+    perform pg_advisory_xact_lock(hashtext('access.audiences'));
+    if (select count(*) from freehold.audiences) >= 100 then
+      perform access.refuse('limit_reached', 'A tenant can have at most 100 audiences: remove one first.');
+    end if;
+  end if;
   new.updated_at := now();
   new.token_permission_list := array(select distinct p from unnest(new.token_permission_list) p order by 1);
   return new;

@@ -73,8 +73,8 @@ export const getAudience = async (ctx: Ctx, id: string): Promise<Wire> =>
   firstOrNotFound((await ctx.run(ctx.db.execute(one(id))))[0])
 
 /**
- * Registers an API. One round trip; `audience:create` at scope `all`. Fails with already_exists, invalid_request (an address on the
- * base domain).
+ * Registers an API. One round trip; `audience:create` at scope `all`. Fails with already_exists, limit_reached (more than 100),
+ * invalid_request (an address on the base domain).
  */
 export async function createAudience(ctx: Ctx, audience: z.infer<typeof NewAudience>): Promise<Wire> {
   const { identifier, name, token_permissions = 'all', token_permission_list = [] } = audience

@@ -44,7 +44,7 @@ audienceRoutes.openapi(
     trips: 1,
     body: NewAudience,
     returns: { 201: Audience },
-    problems: ['already_exists'],
+    problems: ['already_exists', 'limit_reached'],
   }),
   async (c) => created(c, await createAudience(c.var.ctx, c.req.valid('json'))),
 )

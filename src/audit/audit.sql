@@ -91,6 +91,7 @@ begin
       array_agg(case when secret = '{}' then c.is_now else access.masked(c.is_now, secret) end) as afters,
       array_agg(case
         when resource = 'session' and c.is_now ->> 'ended_because' in ('logout', 'replaced') then 'LOGOUT'
+        when resource = 'session' and c.is_now ? 'authenticated_at' then 'STEP_UP'
         when resource = 'user' and c.is_now ? 'password_changed_at' then 'PASSWORD_CHANGE'
         when resource = 'user' and c.id = f ->> 'user_id' then 'PROFILE_UPDATE'
       end) as activities

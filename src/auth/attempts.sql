@@ -137,6 +137,7 @@ end $$;
 
 -- Finishes an attempt, once: compares the digest (32 bytes, base64 without padding) with the user's hash, counts a
 -- failure or clears the lockout of its guard. Returns the user when the password was right, and leaves their row locked.
+-- Where a second factor is open, or compared with it, the password alone clears nothing: what follows does.
 -- Without a digest nothing is compared, and so nothing counted: the Worker was busy with other foreign hashes.
 create function access.finish_attempt(t freehold.tenant, attempt uuid, digest text) returns freehold.users
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -163,6 +164,8 @@ begin
     perform access.count_failures(t, a.key, a.guard, 1);
     return null;
   end if;
-  perform access.clear_lockout(x) from freehold.lockouts x where x.key = coalesce(a.guard, a.key);
+  if a.key not like 'factor:%' and (a.key not like 'login:%' or u.factors = '{}') then
+    perform access.clear_lockout(x) from freehold.lockouts x where x.key = coalesce(a.guard, a.key);
+  end if;
   return u;
 end $$;

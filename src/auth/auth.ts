@@ -47,8 +47,11 @@ export type Claims = {
   role: string
   roles: string[]
   permissions: string[]
+  /** Methods of RFC 8176, with a space between them. */
   amr: string
   auth_time: number
+  /** How many factors that were. Missing from a database that is a version behind. */
+  aal?: number
   access_minutes: number
   must_change_password: boolean
   password_expires_at: string | null
@@ -99,7 +102,27 @@ export const ofClient = (client: Client | undefined) =>
 
 /** The tokens of a login as a response. The access token carries the claims that services need which verify it offline. */
 export async function tokensOf(ctx: Ctx, { claims, refresh_token, device_token }: Entered): Promise<z.infer<typeof Tokens>> {
-  const { user_id, session_id, proof, username, email, role, roles, permissions, amr, auth_time } = claims
+  const { access_token, expires_in } = await accessTokenOf(ctx, claims)
+  return {
+    access_token,
+    token_type: 'Bearer',
+    expires_in,
+    refresh_token,
+    ...passwordOf(claims),
+    ...(device_token && { device_token }),
+  }
+}
+
+/** How a token says by how many factors its user authenticated, and when (RFC 9068 section 2.2.1, RFC 9470). */
+export const authenticationOf = ({ amr, aal, auth_time }: Claims) => ({
+  auth_time,
+  amr: amr.split(' '),
+  ...(aal && { acr: `aal${aal}` }),
+})
+
+/** A new access token of a session, and the seconds that it lives. */
+export async function accessTokenOf(ctx: Ctx, claims: Claims): Promise<{ access_token: string; expires_in: number }> {
+  const { user_id, session_id, proof, username, email, role, roles, permissions } = claims
   const { client_id = FIRST_PARTY, audience = null, permissions_truncated = false } = claims
   const scope = permissions.join(' ')
   const { iat, exp } = lifetimeOf(claims.access_minutes, claims.session_expires_at)
@@ -121,18 +144,9 @@ export async function tokensOf(ctx: Ctx, { claims, refresh_token, device_token }
     ...(scope && { scope }),
     tenant: ctx.realm.subdomain,
     trace: ctx.request.trace_id,
-    auth_time,
-    amr: [amr],
+    ...authenticationOf(claims),
   }
-  const access_token = await sign(ctx.realm, payload)
-  return {
-    access_token,
-    token_type: 'Bearer',
-    expires_in: exp - iat,
-    refresh_token,
-    ...passwordOf(claims),
-    ...(device_token && { device_token }),
-  }
+  return { access_token: await sign(ctx.realm, payload), expires_in: exp - iat }
 }
 
 /** The password fields of a login response. */

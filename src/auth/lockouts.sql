@@ -3,6 +3,8 @@
 --   `{person}:{network}`       everybody else in one network, at one person: the same
 --   `{person}`                 everybody else, at one person: ten times max_failures within lock_minutes
 --   `change:{user}`            changes of a password or an address, within a session
+--   `factor:{user}`            changes of a second factor, within a session: wrong passwords and wrong codes
+-- A wrong second factor of a login counts as a wrong password does, for the device or network of that login.
 -- `{person}` is `login:{user}`, or `unknown:{keyed hash}` for an identifier that nobody has, which is counted alike.
 --
 -- Threat: a stranger keeps somebody out for good, with a few wrong passwords each half hour; or guesses for ever, from

@@ -60,7 +60,7 @@ begin
 end $$;
 
 -- Second half: {outcome: ok, claims, device_token} with a session and its first refresh token, or {outcome: refused,
--- mail, is_known} or {outcome: no_role | first_password_expired | unknown_audience}, or {outcome: limit_reached, said}.
+-- mail, is_known}, or what access.enter returns where somebody is not let in, or not yet: a second factor is open.
 -- `is_known`, whether there is such a user, is for the Worker's log alone. When the user has too many sessions, the oldest end.
 -- `renewed` is a new hash of the same password,
 -- in place of the one that was compared. `former` holds the hashes of the refresh tokens that the browser has in cookies,
@@ -84,8 +84,8 @@ declare
   t freehold.tenant := access.check_system(tenant_id, system_key);
   u freehold.users := access.finish_attempt(t, attempt, digest);
   a freehold.login_attempts;
-  s freehold.sessions;
   why text;
+  entered jsonb;
 begin
   select * into a from freehold.login_attempts x where x.id = attempt;
   if u.id is null then
@@ -107,50 +107,18 @@ begin
     );
   end if;
   perform access.set_audit_actor(u.id, u.username, request);
-  if not access.has_role(u.id) then
-    perform access.record(
-      'LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', 'no_role'), 10
-    );
-    return jsonb_build_object('outcome', 'no_role');
-  end if;
-  -- The password was right, so that this tells a stranger nothing.
-  if u.must_change_password and access.first_password_expiry(u.id, t) <= now() then
-    perform access.record(
-      'LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', 'first_password_expired'), 20
-    );
-    return jsonb_build_object('outcome', 'first_password_expired');
-  end if;
-  if not access.is_audience(audience) then
-    perform access.record(
-      'LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', 'unknown_audience'), 10
-    );
-    return jsonb_build_object('outcome', 'unknown_audience');
-  end if;
-  if renewed is not null then
+  if renewed is not null and access.has_role(u.id) then
     update freehold.passwords p set password_hash = renewed
     where p.user_id = u.id and p.replaced_at is null and p.password_hash = access.stored_hash(a.hash_parameters, digest);
   end if;
-  begin
-    s := access.open_session(u, t, refresh_hash, request, former, client);
-  -- Nothing of it is left, and the attempt stays finished: who was let in once is no failure.
-  exception when sqlstate 'FH409' then
-    get stacked diagnostics why = pg_exception_detail;
-    perform access.note_active_places(t);
-    perform access.record(
-      'LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', 'limit_reached'), 10
-    );
-    return jsonb_build_object('outcome', 'limit_reached', 'said', why);
-  end;
-  return jsonb_build_object(
-    'outcome', 'ok',
-    'claims', access.token_claims(u, s, t, audience),
-    'device_token', access.device_token(
-      t,
-      u.id,
-      coalesce(substring(a.guard from '^device:[^:]+:(.+)$')::uuid, gen_random_uuid()),
-      floor(extract(epoch from now()))::bigint
-    )
+  entered := access.enter(
+    u, t, refresh_hash, request, former, client, audience, 'pwd', 1,
+    substring(a.guard from '^device:[^:]+:(.+)$')::uuid
   );
+  if entered ->> 'outcome' = 'ok' and u.factors <> '{}' then
+    perform access.clear_lockout(x) from freehold.lockouts x where x.key = coalesce(a.guard, a.key);
+  end if;
+  return entered;
 end $$;
 
 -- Second half of a login that replaces the hash; answers as access.finish_login does. `hash_parameters` is what replaces

@@ -15,11 +15,14 @@ import { loginDigests } from '../passwords/hash.ts'
 import type { Location } from '../sessions/device.ts'
 import { type Attempt, beginAttempt, firstPasswordExpired, overload } from './attempt.ts'
 import { type Claims, type Client, type Entered, ofClient, Password } from './auth.ts'
+import { type Challenged, challengeOf, type Open } from './challenge.ts'
 
 const Name = plain(z.string().trim().min(1).max(255))
 
 /** Of an earlier login. One that is not valid counts as none: the login is a stranger's then. */
-const DeviceToken = plain(z.string().max(255)).openapi({ description: 'The device_token of an earlier login of this user' })
+export const DeviceToken = plain(z.string().max(255)).openapi({
+  description: 'The device_token of an earlier login of this user',
+})
 
 export const Credentials = z
   .object({
@@ -54,11 +57,14 @@ export const PasswordForm = z
   })
   .openapi('PasswordForm')
 
-type Outcome =
+/** What somebody is told who proved who they are: access.enter. */
+export type EnterOutcome =
   | { outcome: 'ok'; claims: Claims; device_token: string }
-  | { outcome: 'refused'; mail: boolean; is_known: boolean }
   | { outcome: 'no_role' | 'first_password_expired' | 'unknown_audience' }
   | { outcome: 'limit_reached'; said: string }
+  | ({ outcome: 'mfa_required' } & Open)
+
+type Outcome = EnterOutcome | { outcome: 'refused'; mail: boolean; is_known: boolean }
 
 export type LoginRequest = {
   identifier: string
@@ -76,13 +82,40 @@ export type LoginRequest = {
 const normalised = (identifier: string) => identifier.normalize('NFKC').trim().toLowerCase()
 
 /**
- * Checks a password and opens a session. Two round trips: begin the attempt and read the hash parameters; compare and finish. A
- * hash of another system, or one that is cheaper than new ones, is replaced on the way. Fails with invalid_credentials (wrong,
+ * What access.enter decided, for the token whose hash it was given: a session, or a second factor that is open. Fails with
+ * user_inactive (without any role), password_change_required (a first password whose time is over), limit_reached (the tenant's
+ * sessions), not_found (no such audience).
+ */
+export async function enteredBy(ctx: Ctx, result: EnterOutcome, token: string): Promise<Entered | Challenged> {
+  if (result.outcome === 'mfa_required') return challengeOf(ctx, result, token)
+  if (result.outcome === 'limit_reached') throw new Problem('limit_reached', result.said)
+  if (result.outcome === 'ok') {
+    log('logged in', { tenant: ctx.realm.subdomain, trace_id: ctx.request.trace_id, user: result.claims.user_id })
+    return { claims: result.claims, refresh_token: token, device_token: result.device_token }
+  }
+  if (result.outcome === 'first_password_expired') throw firstPasswordExpired()
+  if (result.outcome === 'no_role') throw new Problem('user_inactive')
+  // There is no such audience: names of APIs can be tried like passwords are.
+  throw new Problem('not_found', undefined, { is_guess: true })
+}
+
+/** The hashes of the refresh tokens that a browser has in cookies, by account, as access.enter takes them. */
+export async function formerHashes(former: Map<string, string>): Promise<string> {
+  const hashed = await Promise.all([...former].map(async ([account, token]) => [account, await tokenHash(token)]))
+  return JSON.stringify(Object.fromEntries(hashed))
+}
+
+/**
+ * Checks a password and opens a session, or asks for the second factor. Two round trips: begin the attempt and read the hash parameters;
+ * compare and finish. A hash of another system, or one that is cheaper than new ones, is replaced on the way. Fails with invalid_credentials (wrong,
  * unknown, locked or inactive alike), user_inactive (right, but without any role), password_change_required (right, but a first
  * password whose time is over), limit_reached (the tenant's sessions), rate_limited (too many of one user at once, or too many hashes of other systems); with a
  * `client` also forbidden (the tenant does not offer the password grant; nothing was tried) and not_found (right, but no such audience).
  */
-export async function login(ctx: Ctx, { identifier, password, place, devices, former, client }: LoginRequest): Promise<Entered> {
+export async function login(
+  ctx: Ctx,
+  { identifier, password, place, devices, former, client }: LoginRequest,
+): Promise<Entered | Challenged> {
   const about = { tenant: ctx.realm.subdomain, trace_id: ctx.request.trace_id }
   const { id, system_key } = ctx.realm
   log('database chosen', { ...about, database: new URL(ctx.realm.database_url).pathname.slice(1) })
@@ -96,8 +129,7 @@ export async function login(ctx: Ctx, { identifier, password, place, devices, fo
   const { attempt, hash_parameters } = begun
   const refresh_token = newToken()
   const { compared, renewal } = await loginDigests(password, hash_parameters, ctx.config.PASSWORD_HASH_ITERATIONS)
-  const replaced = await Promise.all([...former].map(async ([account, token]) => [account, await tokenHash(token)]))
-  const session = sql`${await tokenHash(refresh_token)}::bytea, ${request}::jsonb, ${JSON.stringify(Object.fromEntries(replaced))}::jsonb${ofClient(client)}`
+  const session = sql`${await tokenHash(refresh_token)}::bytea, ${request}::jsonb, ${await formerHashes(former)}::jsonb${ofClient(client)}`
   const result = await ctx.call<Outcome>(
     renewal
       ? sql`access.finish_login_with_rehash(${id}, ${system_key}, ${attempt}, ${compared}, ${renewal.parameters}, ${renewal.digest}, ${session})`
@@ -108,11 +140,6 @@ export async function login(ctx: Ctx, { identifier, password, place, devices, fo
   log(result.outcome === 'refused' ? 'password refused' : 'password verified', about)
   // A lockout has queued a mail to the user; an ordinary failure does not query the outbox.
   if (result.outcome === 'refused' && result.mail) ctx.later(deliver(ctx))
-  if (result.outcome === 'no_role') throw new Problem('user_inactive')
-  if (result.outcome === 'first_password_expired') throw firstPasswordExpired()
-  if (result.outcome === 'unknown_audience') throw new Problem('not_found')
-  if (result.outcome === 'limit_reached') throw new Problem('limit_reached', result.said)
-  if (result.outcome !== 'ok') throw overload(begun, compared) ?? new Problem('invalid_credentials')
-  log('logged in', { ...about, user: result.claims.user_id })
-  return { claims: result.claims, refresh_token, device_token: result.device_token }
+  if (result.outcome === 'refused') throw overload(begun, compared) ?? new Problem('invalid_credentials')
+  return enteredBy(ctx, result, refresh_token)
 }

@@ -51,6 +51,9 @@ const WHO_AM_I = question(sql`access.who_am_i()`)
 /** The current user as a statement, for a page that also asks for something else in its round trip; its column is `answer`. */
 export const ME_QUERY = sql`select access.me() as answer`
 
+/** The permissions of the caller, as a statement for such a page; they are `answer.permissions`. */
+export const PERMISSIONS_QUERY = sql`select access.who_am_i() as answer`
+
 /** The current user. One round trip. */
 export async function me(ctx: Ctx): Promise<z.infer<typeof Me>> {
   const profile = await ctx.ask<Omit<z.infer<typeof Me>, 'tenant'> | null>(ME)

@@ -1,17 +1,78 @@
--- Opens the session of a login that was right. Called by access.finish_login.
+-- What follows when a user has proven who they are, however they did:
+--   access.enter          whether they may come in, and whether one factor is enough; opens the session
+--   access.open_session   its session, with the first refresh token
 --
 -- Threat: a login ends the session of somebody else, whose refresh token its cookie holds; or many logins at once are
 -- more sessions than the user may have. So what ends is the user's own, and the user's row is locked meanwhile. The limit
 -- of the whole tenant comes last, because whoever takes a place there waits for nothing any more.
 
--- The session, with its first refresh token. `former` and `client` are as for access.finish_login. Raises FH409 limit_reached.
+-- Lets somebody in who proved to be `u` by the methods `amr` (RFC 8176, with a space between them), which are `aal`
+-- factors: {outcome: ok, claims, device_token}, or {outcome: no_role | first_password_expired | unknown_audience}, or
+-- {outcome: limit_reached, said}; or, where one factor is not enough, {outcome: mfa_required, methods, expires_in, totp}
+-- (access.challenge), and then `refresh_hash` is that of the challenge's token. The caller has locked the user's row and
+-- set the actor of the audit. `former`, `client` and `audience` are as for access.finish_login. `device` is the one that
+-- the login is from; null: one that is not known.
+create function access.enter(
+  u freehold.users,
+  t freehold.tenant,
+  refresh_hash bytea,
+  request jsonb,
+  former jsonb,
+  client text,
+  audience text,
+  amr text,
+  aal integer,
+  device uuid
+) returns jsonb
+language plpgsql volatile set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+declare
+  s freehold.sessions;
+  why text := case
+    when not access.has_role(u.id) then 'no_role'
+    -- Who got this far knows the password, so that this tells a stranger nothing.
+    when u.must_change_password and access.first_password_expiry(u.id, t) <= now() then 'first_password_expired'
+    when not access.is_audience(audience) then 'unknown_audience'
+  end;
+begin
+  if why is not null then
+    perform access.record(
+      'LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', why),
+      case why when 'first_password_expired' then 20 else 10 end
+    );
+    return jsonb_build_object('outcome', why);
+  elsif aal < 2 and u.factors <> '{}' then
+    return access.challenge(u, refresh_hash, request, client, audience, amr, device);
+  end if;
+  begin
+    s := access.open_session(u, t, refresh_hash, request, former, client, amr, aal);
+  -- Nothing of it is left, and the attempt stays finished: who was let in once is no failure.
+  exception when sqlstate 'FH409' then
+    get stacked diagnostics why = pg_exception_detail;
+    perform access.note_active_places(t);
+    perform access.record(
+      'LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', 'limit_reached'), 10
+    );
+    return jsonb_build_object('outcome', 'limit_reached', 'said', why);
+  end;
+  return jsonb_build_object(
+    'outcome', 'ok',
+    'claims', access.token_claims(u, s, t, audience),
+    'device_token', access.device_token(
+      t, u.id, coalesce(device, gen_random_uuid()), floor(extract(epoch from now()))::bigint
+    )
+  );
+end $$;
+
+-- The session, with its first refresh token. The arguments are as for access.enter. Raises FH409 limit_reached.
 create function access.open_session(
   u freehold.users,
   t freehold.tenant,
   refresh_hash bytea,
   request jsonb,
   former jsonb,
-  client text
+  client text,
+  amr text,
+  aal integer
 ) returns freehold.sessions
 language plpgsql volatile set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
 declare
@@ -24,7 +85,7 @@ begin
       and x.ended_at is null
       and x.id = (select l.session_id from freehold.refresh_tokens l where l.token_hash = (former ->> u.id::text)::bytea);
   end if;
-  insert into freehold.sessions (id, user_id, device, address, city, country, client_id, expires_at)
+  insert into freehold.sessions (id, user_id, device, address, city, country, client_id, amr, aal, expires_at)
   values (
     gen_random_uuid(),
     u.id,
@@ -33,6 +94,8 @@ begin
     left(request ->> 'city', 120),
     left(request ->> 'country', 2),
     left(client, 255),
+    amr,
+    aal,
     now() + make_interval(days => t.session_days)
   )
   returning * into s;

@@ -5,21 +5,22 @@ import {
   type AccountCookies,
   clearAuthCookies,
   deviceTokensOf,
-  evictOldestAccount,
-  evictOldestDevices,
   ownHost,
   refreshTokensOf,
-  requireOwnPage,
+  requireCookieHost,
   selectAccount,
 } from '../http/cookies.ts'
+import { refuseClientSecret } from '../http/credential.ts'
 import { room, route } from '../http/route.ts'
 import { invalid, Problem } from '../kernel/problem.ts'
 import { locationOf } from '../sessions/device.ts'
-import { changePassword, PasswordChange, RefreshToken, refresh, tokensOf } from './auth.ts'
-import { cookiesOf, LoginAnswer, recentCookieTokens } from './browser.ts'
+import { accessTokenOf, changePassword, PasswordChange, RefreshToken, refresh, tokensOf } from './auth.ts'
+import { accessCookieOf, cookiesOf, LoginAnswer, LoginOutcome, recentCookieTokens } from './browser.ts'
+import { answerOf } from './entering.ts'
 import { Credentials, login, PasswordForm } from './login.ts'
 import { logout, logoutAll } from './logout.ts'
 import { Me, me, WhoAmI, whoAmI } from './me.ts'
+import { SteppedUp, StepUp, stepUp } from './step-up.ts'
 
 /** Serves tenants under /api/v1/auth and operators under /platform/v1/auth: each realm has its own users. */
 export const authRoutes = room()
@@ -35,7 +36,7 @@ authRoutes.openapi(
     attempts: 'login',
     body: Credentials,
     form: PasswordForm,
-    returns: { 200: LoginAnswer },
+    returns: { 200: LoginOutcome },
     problems: ['invalid_credentials', 'user_inactive', 'password_change_required', 'forbidden', 'limit_reached'],
   }),
   async (c) => {
@@ -45,7 +46,7 @@ authRoutes.openapi(
     const sent = /^application\/json/i.test(type) ? c.req.valid('json') : c.req.valid('form')
     const identifier = sent.username ?? ('email' in sent ? sent.email : undefined)
     const inCookies = sent.cookie === true || sent.cookie === 'true'
-    if (inCookies) requireCookieHost(c)
+    if (inCookies) requireCookieHost(c.req.raw, c.var)
     const entered = await login(c.var.ctx, {
       identifier: identifier ?? '',
       password: sent.password,
@@ -53,10 +54,8 @@ authRoutes.openapi(
       devices: sent.device_token ? [sent.device_token] : inCookies ? deviceTokensOf(c.req.raw) : [],
       former: inCookies ? refreshTokensOf(c.req.raw) : new Map(),
     })
-    if (!inCookies) return c.json(await tokensOf(c.var.ctx, entered), 200)
-    const { answer, cookies } = await cookiesOf(c.var.ctx, entered)
-    const { account } = answer
-    c.set('cookies', [...evictOldestAccount(c.req.raw, account), ...evictOldestDevices(c.req.raw, account), ...cookies])
+    const { answer, cookies } = await answerOf(c.var.ctx, c.req.raw, entered, inCookies)
+    if (cookies.length) c.set('cookies', cookies)
     return c.json(answer, 200)
   },
 )
@@ -113,6 +112,30 @@ for (const path of ['/password-change', '/change-password']) {
     },
   )
 }
+
+authRoutes.openapi(
+  route({
+    operationId: 'stepUp',
+    method: 'post',
+    path: '/step-up',
+    summary: 'Prove again who the current user is, for what asks for a newer or stronger login',
+    permission: null,
+    by: 'session',
+    trips: 2,
+    attempts: 'step-up',
+    body: StepUp,
+    returns: { 200: SteppedUp },
+    problems: ['invalid_credentials', 'password_change_required', 'rate_limited'],
+  }),
+  async (c) => {
+    const claims = await stepUp(c.var.ctx, c.req.valid('json'))
+    if (c.var.account === undefined)
+      return c.json({ token_type: 'Bearer' as const, ...(await accessTokenOf(c.var.ctx, claims)) }, 200)
+    const { answer, cookies } = await accessCookieOf(c.var.ctx, claims)
+    c.set('cookies', cookies)
+    return c.json(answer, 200)
+  },
+)
 
 authRoutes.openapi(
   route({
@@ -180,34 +203,6 @@ authRoutes.openapi(
   }),
   async (c) => c.json(await whoAmI(c.var.ctx), 200),
 )
-
-/**
- * Refuses HTTP Basic with a secret of a client (RFC 6749 section 2.3.1), because nobody would read it. A client's id alone is one of a
- * public client: form clients send `client_id:` and `:`. Fails with invalid_request.
- */
-function refuseClientSecret(authorization: string | undefined): void {
-  const [, encoded] = /^basic\s+(.*)$/i.exec(authorization?.trim() ?? '') ?? []
-  if (encoded !== undefined && !isIdAlone(encoded))
-    throw new Problem('invalid_request', 'No client has a secret here: log in without HTTP Basic authentication.')
-}
-
-function isIdAlone(encoded: string): boolean {
-  try {
-    return /^[^:]*:$/.test(atob(encoded))
-  } catch {
-    return false
-  }
-}
-
-/**
- * Refuses a login with cookies on a host where they do not count, or from a page of another origin. Fails with invalid_request,
- * forbidden.
- */
-function requireCookieHost(c: Context<AppEnv>): void {
-  const own = ownHost(c.var)
-  if (own === null) throw invalid('cookie', `works only on ${c.var.realm.url}; on this host a login returns tokens`)
-  requireOwnPage(c.req.raw, own)
-}
 
 /** New cookies for an account; while its cookies are recent, their content without new ones. */
 async function refreshCookies(c: Context<AppEnv>, held: AccountCookies) {

@@ -1,17 +1,17 @@
 /**
- * The OpenAPI 3.1 document of all rooms. What a route says of itself is here as it is; this adds what only the whole knows: hosts,
- * names that are unique on both planes, tags, and components in place of what many operations say alike.
+ * The OpenAPI 3.1 document of all rooms. What a route says of itself is here as it is; this adds what only the whole knows: names that
+ * are unique on both planes, tags, and components in place of what many operations say alike. It is made when the Worker is built
+ * (scripts/bundle/document.ts); the Worker reads it as an asset and adds the hosts (served.ts).
  */
-import type { OpenAPIHono } from '@hono/zod-openapi'
-import { assetText } from '../assets/assets.ts'
+import { OpenAPIHono } from '@hono/zod-openapi'
 import type { AppEnv } from '../http/app-env.ts'
 import { asked } from '../http/declared.ts'
-import type { Config } from '../kernel/config.ts'
 import type { Code } from '../kernel/problem.ts'
-import { tenantUrl } from '../names/hosts.ts'
+import { BASE } from './assets.ts'
 import { exampleOf, nameOf, problemExample, type Schema, type Schemas } from './examples.ts'
 import { BODIES, FIELDS, ID, PARAMETERS } from './fields.ts'
 import { subjectOf, tagsOf } from './tags.ts'
+import { TEXTS } from './texts.ts'
 
 type Parameter = { name: string; in: string; required?: boolean; description?: string; schema?: Schema; example?: unknown }
 type Content = Record<string, { schema: Schema; examples?: Record<string, object> }>
@@ -27,12 +27,11 @@ type Operation = {
   responses: Record<string, Answer | { $ref: string }>
   'x-permission'?: string
   'x-credential'?: string
+  'x-fresh-minutes'?: number
+  'x-aal'?: number
   'x-round-trips': number
 }
 type Components = Record<'parameters' | 'headers' | 'responses' | 'examples', Record<string, object>>
-
-/** What each operation does, by its id. */
-export type Texts = Record<string, string>
 
 const PLATFORM = '/platform/v1/'
 
@@ -44,15 +43,22 @@ function nameOn(path: string, name: string, others: Set<string>): string {
   return path.startsWith(`${PLATFORM}operators`) ? name.replace('User', 'Operator') : `platform${upper(name)}`
 }
 
-function openApi(app: OpenAPIHono<AppEnv>, base: string, texts: Texts) {
-  const document = app.getOpenAPI31Document({
+/** The document of the base domain, or that of the host of a tenant, without the platform. Its hosts are still to be filled in. */
+export function openApi(app: OpenAPIHono<AppEnv>, of_tenant: boolean) {
+  const routes = app.openAPIRegistry.definitions.flatMap((one) => (one.type === 'route' ? [one.route] : []))
+  const tenants = routes.filter(({ path }) => !path.startsWith(PLATFORM))
+  const of_tenants = new Set(tenants.map(({ operationId }) => String(operationId)))
+  const printed = new OpenAPIHono()
+  describeCredentials(printed)
+  for (const one of of_tenant ? tenants : routes) printed.openAPIRegistry.registerPath(one)
+  const document = printed.getOpenAPI31Document({
     openapi: '3.1.0',
     info: {
       title: 'Freehold',
       version: '0.1.0',
       description:
         'Identity and access for many tenants, each with a Postgres of its own. Errors are RFC 9457 problems, in English or Spanish by Accept-Language. A user, and an API key, makes 600 requests a minute; what is beyond a limit is a 429 with Retry-After.',
-      contact: { name: 'Freehold', url: `${base}/docs` },
+      contact: { name: 'Freehold', url: `${BASE}/docs` },
       license: { name: 'MIT', url: 'https://opensource.org/license/mit' },
     },
   })
@@ -62,17 +68,16 @@ function openApi(app: OpenAPIHono<AppEnv>, base: string, texts: Texts) {
   const operations = Object.entries(document.paths ?? {}).flatMap(([path, methods]) =>
     Object.values(methods as Record<string, Operation>).map((operation) => ({ path, operation })),
   )
-  const of_tenants = new Set(operations.filter(({ path }) => !path.startsWith(PLATFORM)).map((one) => one.operation.operationId))
   const tags = new Set<string>()
   for (const { path, operation } of operations) {
     const on_platform = path.startsWith(PLATFORM)
     const tag = subjectOf(path)
     tags.add(tag)
     operation.tags = [tag]
-    operation.description = `${texts[operation.operationId] ?? ''} ${costOf(operation)}`
-    addExamples(operation, { schemas, components, base })
+    operation.description = `${TEXTS[operation.operationId] ?? ''} ${costOf(operation)}`
+    addExamples(operation, { schemas, components })
     operation.operationId = nameOn(path, operation.operationId, of_tenants)
-    if (on_platform) operation.servers = [{ url: base }]
+    if (on_platform) operation.servers = [{ url: BASE }]
     else operation.parameters = [...(operation.parameters ?? []), asked('X-Tenant')]
     shareParts(operation, components)
   }
@@ -80,12 +85,14 @@ function openApi(app: OpenAPIHono<AppEnv>, base: string, texts: Texts) {
     ...document,
     components: { ...document.components, ...components },
     tags: tagsOf(tags),
+    servers: '',
   }
 }
 
 /** What it takes to be let in, and what it costs. */
 function costOf(operation: Operation): string {
   const { 'x-permission': permission, 'x-credential': credential, 'x-round-trips': trips } = operation
+  const { 'x-fresh-minutes': minutes, 'x-aal': factors } = operation
   const holder = credential === 'session' ? 'a session; an API key is refused' : 'a session or an API key'
   const needs =
     permission === undefined
@@ -93,7 +100,11 @@ function costOf(operation: Operation): string {
       : permission === 'any'
         ? `no permission, and ${holder}`
         : `\`${permission}\`, and ${holder}`
-  return `Needs ${needs}. Costs ${trips === 1 ? '1 round trip' : `${trips} round trips`} to the database.`
+  const proofs = [minutes && `a login of the last ${minutes} minutes`, factors && `${factors} factors`]
+    .filter(Boolean)
+    .join(' by ')
+  const step_up = proofs && ` Of a session it asks ${proofs}, else the answer is 401 \`step_up_required\`.`
+  return `Needs ${needs}.${step_up} Costs ${trips === 1 ? '1 round trip' : `${trips} round trips`} to the database.`
 }
 
 /**
@@ -116,10 +127,7 @@ function describeFields(schema: Schema): void {
 const idOf = (name: string) => `The id of the ${name.replace('_id', '').replace('_', ' ')}.`
 
 /** Gives each body, answer, problem and parameter of a path its example. */
-function addExamples(
-  operation: Operation,
-  { schemas, components, base }: { schemas: Schemas; components: Components; base: string },
-) {
+function addExamples(operation: Operation, { schemas, components }: { schemas: Schemas; components: Components }) {
   const example = (name: string, make: () => unknown) => {
     components.examples[name] ??= { value: make() }
     return { $ref: `#/components/examples/${name}` }
@@ -143,7 +151,7 @@ function addExamples(
         media.examples = Object.fromEntries(
           answer.description
             .split(', ')
-            .map((code) => [code, example(`problem.${code}`, () => problemExample(code as Code, base))]),
+            .map((code) => [code, example(`problem.${code}`, () => problemExample(code as Code, BASE))]),
         )
     }
 }
@@ -169,37 +177,7 @@ function shareParts(operation: Operation, components: Components): void {
 const problemsOf = (status: string, { description, content = {} }: Answer) =>
   `${'application/problem+json' in content ? 'E' : 'OAuth'}${status}.${description.split(', ').sort().join('.')}`
 
-let made: { base: string; before: string; after: string } | undefined
-
-/**
- * The document as JSON, for the host of a tenant or the base domain, with the text of each operation (texts.ts). Made once per isolate but
- * for the servers: it takes 50 ms of CPU, and whoever asks is anonymous.
- */
-export function openApiText(
-  app: OpenAPIHono<AppEnv>,
-  config: Pick<Config, 'BASE_URL' | 'TENANT_URL'>,
-  subdomain: string | null,
-  texts: Texts,
-): string {
-  const base = config.BASE_URL
-  if (made?.base !== base.origin) {
-    const [before = '', after = ''] = JSON.stringify({ ...openApi(app, base.origin, texts), servers: '' }).split('"servers":""')
-    made = { base: base.origin, before, after }
-  }
-  const servers = [
-    { url: base.origin, description: 'The base domain: the platform, and with X-Tenant each tenant.' },
-    {
-      url: tenantUrl(config, '{tenant}'),
-      description: 'The host of a tenant.',
-      variables: { tenant: { default: subdomain ?? 'acme' } },
-    },
-  ]
-  if (subdomain !== null) servers.unshift({ url: tenantUrl(config, subdomain), description: 'This tenant.' })
-  return `${made.before}"servers":${JSON.stringify(servers)}${made.after}`
-}
-
-/** Registers the security schemes. Once per app: registrations stay. */
-export function describeCredentials({ openAPIRegistry: registry }: OpenAPIHono<AppEnv>): void {
+function describeCredentials({ openAPIRegistry: registry }: OpenAPIHono): void {
   registry.registerComponent('securitySchemes', 'bearer', {
     type: 'http',
     scheme: 'bearer',
@@ -220,6 +198,3 @@ export function describeCredentials({ openAPIRegistry: registry }: OpenAPIHono<A
     description: 'An API key, `fh_...`. Not together with Authorization.',
   })
 }
-
-/** What each operation does (texts.ts), read from the assets. Fails with `asset_unavailable`. */
-export const operationTexts = async (): Promise<Texts> => JSON.parse(await assetText('words/operations.json', null))

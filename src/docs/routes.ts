@@ -1,10 +1,12 @@
 import { Hono } from 'hono'
+import { assetText } from '../assets/assets.ts'
 import type { AppEnv } from '../http/app-env.ts'
 import { SPANISH } from '../i18n/language.ts'
 import { readSpanish } from '../i18n/read-spanish.ts'
 import { type Code, Problem, problemCatalogue } from '../kernel/problem.ts'
 import { tenantUrl } from '../names/hosts.ts'
-import { POLICY, page, start } from './page.ts'
+import { SCRIPT } from './assets.ts'
+import { POLICY, page } from './page.ts'
 
 const FILES = {
   'swagger-ui.css': 'text/css; charset=utf-8',
@@ -16,7 +18,9 @@ export const docsRoutes = new Hono<AppEnv>({ strict: false })
   .get('/docs', (c) =>
     c.html(page(tenantUrl(c.var.config, '{tenant}'), c.var.subdomain), 200, { 'Content-Security-Policy': POLICY }),
   )
-  .get('/docs/start.js', (c) => c.body(start, 200, { 'Content-Type': FILES['swagger-ui-bundle.js'] }))
+  .get('/docs/start.js', async (c) =>
+    c.body(await assetText(SCRIPT, null), 200, { 'Content-Type': FILES['swagger-ui-bundle.js'] }),
+  )
   .get('/docs/:file', async (c) => {
     const file = c.req.param('file') as keyof typeof FILES
     // Nothing else that is beside the Worker, whatever the path says: `swagger-ui.css/../…`.

@@ -5,13 +5,33 @@ export const TEXTS: Record<string, string> = {
   refreshToken:
     'Returns new tokens. Each refresh token works once: if one is used again, the session ends. With `{}` the refresh token is taken from the cookie.',
   refreshTokenFormerly: 'The same as `auth/refresh-token`, under its old name.',
+  setUpTotp:
+    'Returns a secret for an app such as Google Authenticator, also as a QR code. Nothing asks for its codes until `auth/mfa/verify` is sent the first one.',
+  verifySecondFactor:
+    'With the `mfa_token` of a login it answers like the login does. Of somebody logged in, without `mfa_token`, the first `code` of a new app switches it on, and the answer has the backup codes. A code works once; wrong ones count like wrong passwords.',
+  disableTotp: 'Needs the password and a code, or a backup code. The backup codes go with it, and the user is told by mail.',
+  renewBackupCodes: 'Needs the password and a code. The former codes stop working.',
   changePassword:
     'Needs the current password, and ends the other sessions of the user. It works while the password has expired or must be changed.',
   changePasswordFormerly: 'The same as `auth/password-change`, under its old name.',
+  stepUp:
+    'Where a route answers 401 `step_up_required`, send the password here, then the same request again. Returns a new access token, or sets it as a cookie if cookies were sent; the refresh token stays. For 10 minutes the session counts as fresh.',
   logout: 'Ends the session at once, on every server; its access and refresh tokens stop working. Cookies are deleted.',
   logoutAll: 'Ends this session and all others of the user. API keys go on.',
   getMe: 'Returns who is logged in, as the claims of OpenID Connect. It works while the password must be changed.',
   whoAmI: 'Returns whose session or API key this is, until when it lasts, and what it may do now.',
+  getPasskeyLoginOptions:
+    'Returns options for `navigator.credentials.get()`. The challenge works once, for five minutes, in this tenant. No name is asked for.',
+  loginWithPasskey:
+    'Takes what `navigator.credentials.get()` gave, as JSON, and answers as a login with a password does. It counts as two factors, because the device verifies its user. Whatever is wrong is answered alike.',
+  getPasskeyCreationOptions:
+    'Returns options for `navigator.credentials.create()`. The challenge works once, for five minutes, in this session.',
+  registerPasskey:
+    'Takes what `navigator.credentials.create()` gave, as JSON. Without `name` the passkey is called as the device. The user gets a mail.',
+  listPasskeys: 'Returns all of them, newest first; there are 20 at most.',
+  renamePasskey: 'The name is for its owner alone.',
+  removePasskey:
+    'It logs nobody in any more, and the user gets a mail. The last passkey of a user without a password cannot be removed.',
   requestPasswordReset: 'The answer is the same whether or not somebody has the address.',
   confirmPasswordReset: 'The token from the mail works once and for a limited time.',
   resetPassword: 'The same as `users/{id}/reset-password`, with the user in the body.',
@@ -23,6 +43,8 @@ export const TEXTS: Record<string, string> = {
   register: 'Nothing tells whether the address is registered already: in that case its owner gets a mail that says so.',
   resetUserPassword:
     'Sessions of the user end, and they must change the password at the next login. A generated password is in the answer, once.',
+  resetUserFactors:
+    'For somebody who lost the phone and has no backup codes. They log in with the password alone then, and are told by mail. It takes every permission that they hold.',
   unlockUser: 'Lets a user log in again whom failed logins have locked.',
   resetTenantUserPassword:
     'For a tenant whose administrators cannot log in any more. The user is named by id or by e-mail address.',

@@ -5,7 +5,7 @@
 import type { Context } from 'hono'
 import { createMiddleware } from 'hono/factory'
 import type { ApiKeyCredential } from '../kernel/api-key.ts'
-import { makeCtx, type Need, type Realm } from '../kernel/context.ts'
+import { makeCtx, type Need, type Realm, type StepUp } from '../kernel/context.ts'
 import { Problem } from '../kernel/problem.ts'
 import { type Bearer, verify } from '../kernel/token.ts'
 import type { AppEnv } from './app-env.ts'
@@ -25,17 +25,27 @@ export const contextFor = (c: Context<AppEnv>, need: Need, caller: Caller) =>
     reportActivity: c.get('reportActivity'),
     countUse: c.get('countUse'),
     request: c.get('facts'),
-    need,
+    // The schema of before has nothing to decide it by: there everything goes on as it did.
+    need: c.get('is_behind') ? { ...need, fresh: null, aal: null } : need,
     ...caller,
     later: (work) => c.executionCtx.waitUntil(work),
   })
 
 /** What a route requires of the admission, as it declares it. */
-export const needOf = ({ permission = null, any_password = false, only_reads = false }: Partial<Need>): Need => ({
+export const needOf = ({ permission = null, any_password = false, only_reads = false, fresh, aal }: Partial<Need>): Need => ({
   permission,
   any_password,
   only_reads,
+  fresh: fresh ?? null,
+  aal: aal ?? null,
 })
+
+/** For so many minutes after a login, or a step-up, a session does what asks for a fresh one. */
+export const FRESH = 10
+
+/** What a session lacks that is asked to step up, as RFC 9470 section 3 has it. `aal1` and `aal2` are the `acr` of our tokens. */
+export const stepUpChallenge = ({ fresh, aal }: StepUp): string =>
+  `Bearer realm="freehold", error="insufficient_user_authentication", error_description="A newer or stronger login is needed", acr_values="aal${aal ?? 1}"${fresh ? `, max_age="${fresh * 60}"` : ''}`
 
 /** A public endpoint: no credential is read. */
 export const withoutAdmission = createMiddleware<AppEnv>(async (c, next) => {
@@ -73,6 +83,8 @@ export const requireCredential = (need: Need, by: 'session' | undefined) =>
     await limitPrincipal(c, caller)
     if (caller.key && by === 'session') throw new Problem('forbidden', 'This cannot be done with an API key: log in.')
     await next()
+    if (c.error instanceof Problem && c.error.code === 'step_up_required')
+      c.res.headers.set('WWW-Authenticate', stepUpChallenge(need))
     tellPolicy(c, 'PRINCIPALS')
     await failures?.count(c.error)
     if (failures && c.get('ctx').principal) remember(name)

@@ -1,6 +1,7 @@
 import type { Config } from '../kernel/config.ts'
 import type { Ctx, Realm, RequestFacts } from '../kernel/context.ts'
 import type { Env, Meter } from '../kernel/env.ts'
+import type { Problem } from '../kernel/problem.ts'
 
 /** The environment of Hono: the bindings of the Worker and the variables of a request. */
 export type AppEnv = {
@@ -15,6 +16,8 @@ export type AppEnv = {
     subdomain: string | null
     /** Resolved by the plane before any route runs. `reloadRealm` bypasses all caches. */
     realm: Realm
+    /** Why the host of a page is no tenant's, once that was asked and counted. */
+    nobody?: Problem
     /** The database of the realm has an older schema than this Worker is made for. */
     is_behind?: boolean
     reloadRealm: () => Promise<Realm | null>

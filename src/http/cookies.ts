@@ -4,7 +4,7 @@
  * because sibling tenants are the same site to a browser, a request with cookies must also come from a page of this very origin.
  */
 import { parse, serialize } from 'hono/utils/cookie'
-import { Problem } from '../kernel/problem.ts'
+import { invalid, Problem } from '../kernel/problem.ts'
 
 /** Accounts of one host that a browser may be logged in to at once. */
 const MAX_ACCOUNTS = 8
@@ -69,6 +69,16 @@ export function requireOwnPage(request: Request, own: string): void {
 }
 
 /**
+ * Refuses a login with cookies on a host where they do not count, or from a page of another origin. Fails with invalid_request,
+ * forbidden.
+ */
+export function requireCookieHost(request: Request, host: RequestHost): void {
+  const own = ownHost(host)
+  if (own === null) throw invalid('cookie', `works only on ${host.realm.url}; on this host a login returns tokens`)
+  requireOwnPage(request, own)
+}
+
+/**
  * Selects the account whose cookies authenticate the request; `own` is the origin of the realm if the request came to its own
  * host, else null. Returns null when no cookie counts. Fails with credentials_ambiguous, token_missing (no cookie for X-Account),
  * forbidden (not sent by a page of `own`).
@@ -100,12 +110,15 @@ export function accessTokenOf(held: AccountCookies): string {
   return held.access
 }
 
+/** The cookie that stores an account's access token. */
+export const setAccessCookie = (account: string, token: string, seconds: number) => cookie(nameOf('a', account), token, seconds)
+
 /** The cookies that store an account's tokens. */
 export const setAuthCookies = (
   account: string,
   access: { token: string; seconds: number },
   refresh: { token: string; seconds: number },
-) => [cookie(nameOf('a', account), access.token, access.seconds), cookie(nameOf('r', account), refresh.token, refresh.seconds)]
+) => [setAccessCookie(account, access.token, access.seconds), cookie(nameOf('r', account), refresh.token, refresh.seconds)]
 
 /** The cookies that delete an account's tokens. */
 export const clearAuthCookies = (account: string) => [cookie(nameOf('a', account), '', 0), cookie(nameOf('r', account), '', 0)]

@@ -3,15 +3,17 @@
  * visitor in as somebody else. The allowed origins are the tenant's own, those that an operator configured, and those in its settings.
  * Access-Control-Allow-Credentials is never sent: cookies are for pages of the tenant's own host, which need no CORS.
  */
+import type { Context } from 'hono'
 import { createMiddleware } from 'hono/factory'
 import { Problem } from '../kernel/problem.ts'
 import type { AppEnv } from './app-env.ts'
+import { failuresOf } from './rate-limit.ts'
 
 const METHODS = 'GET, HEAD, POST, PUT, PATCH, DELETE'
 const REQUEST_HEADERS =
   'Authorization, Content-Type, X-Tenant, X-API-Key, X-Account, If-Match, If-None-Match, Idempotency-Key, traceparent'
 const ANSWER_HEADERS =
-  'ETag, Location, X-Trace-Id, Retry-After, RateLimit-Policy, RateLimit, Link, Idempotency-Replayed, Freehold-License'
+  'ETag, Location, X-Trace-Id, Retry-After, RateLimit-Policy, RateLimit, Link, Idempotency-Replayed, Freehold-License, WWW-Authenticate'
 /** How long a browser may cache a preflight: a removed origin is locked out after this. */
 const MAX_AGE_SECONDS = '600'
 /** Readable by any origin: public keys, discovery, the OpenAPI document. */
@@ -56,6 +58,21 @@ export async function withPage(
   const origin = request.headers.get('Origin')
   const is_asked = origin !== null && !PUBLIC.test(path) && !known.includes(origin)
   return is_asked && (await admits(origin)) ? [...known, origin] : known
+}
+
+/**
+ * Who has the origins in the settings of a realm looked up. A look-up that finds the page of nobody counts as a failure of the network, and
+ * from the one beyond the limit on it is answered for a minute by what is known: so no network makes all isolates ask, one after the other.
+ */
+export type Looker = { later: (work: Promise<unknown>) => void; isRefused: () => boolean; count: () => Promise<void> }
+
+export function lookerOf(c: Context<AppEnv>): Looker {
+  const failures = failuresOf(c, 'origin')
+  return {
+    later: (work) => c.executionCtx.waitUntil(work),
+    isRefused: failures.isRefused,
+    count: () => failures.count(new Problem('forbidden', undefined, { is_guess: true })).catch(() => undefined),
+  }
 }
 
 /** Refuses a request from a page of a foreign origin. A request without Origin came from no page. */

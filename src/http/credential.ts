@@ -32,3 +32,21 @@ export async function apiKey(key: string): Promise<ApiKeyCredential> {
   if (!prefix) throw new Problem('token_invalid', 'The API key is malformed: a character is wrong, missing or extra.')
   return { prefix, hash: (await tokenHash(key)).slice(2) }
 }
+
+/**
+ * Refuses HTTP Basic with a secret of a client (RFC 6749 section 2.3.1), because nobody would read it. A client's id alone is one of a
+ * public client: form clients send `client_id:` and `:`. Fails with invalid_request.
+ */
+export function refuseClientSecret(authorization: string | undefined): void {
+  const [, encoded] = /^basic\s+(.*)$/i.exec(authorization?.trim() ?? '') ?? []
+  if (encoded !== undefined && !isIdAlone(encoded))
+    throw new Problem('invalid_request', 'No client has a secret here: log in without HTTP Basic authentication.')
+}
+
+function isIdAlone(encoded: string): boolean {
+  try {
+    return /^[^:]*:$/.test(atob(encoded))
+  } catch {
+    return false
+  }
+}

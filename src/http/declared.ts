@@ -47,7 +47,7 @@ const ANSWERED = {
     '"requests";q=600;w=60',
   ),
   RateLimit: text('The limit that is used up, and for how many seconds (`t`).', '"requests";r=0;t=60'),
-  'WWW-Authenticate': text('The challenge of RFC 6750.', 'Bearer realm="freehold"'),
+  'WWW-Authenticate': text('The challenge of RFC 6750; of `step_up_required` that of RFC 9470.', 'Bearer realm="freehold"'),
   'Content-Language': text('The language of the problem.', 'en', { enum: ['en', 'es'] }),
   'Freehold-License': text(
     'Of a tenant whose license ends within 30 days, or has ended: when.',

@@ -39,7 +39,7 @@ const UPGRADE_SECONDS = 2
  * Whether a request failed because its database has an older schema: on one that does, whatever is no refusal of ours, and what the
  * login may not do because the newest schema grants it.
  */
-const isOfOlderSchema = (error: unknown, is_behind = false) =>
+export const isOfOlderSchema = (error: unknown, is_behind = false) =>
   is_behind && (error instanceof Problem ? dbError(error.cause)?.code === '42501' : !(error instanceof HTTPException))
 
 /** Answers a request that matches no route: 405 when another method would match, else 404. */

@@ -10,7 +10,7 @@ import { toProblem } from '../kernel/db.ts'
 import type { Env, Meter } from '../kernel/env.ts'
 import { withoutAdmission } from './admit.ts'
 import type { AppEnv } from './app-env.ts'
-import { isPreflight, preflight, withPage } from './cors.ts'
+import { isPreflight, type Looker, lookerOf, preflight, withPage } from './cors.ts'
 import { failuresOf } from './rate-limit.ts'
 import { answerMoved, type Moved } from './renamed.ts'
 
@@ -39,8 +39,7 @@ export type PlaneRequest = {
   limitUnknown: () => void
 }
 
-/** `later` continues a look-up for which others wait when the client is gone. */
-export type AdmitsPage = (realm: Realm, origin: string, later: (work: Promise<unknown>) => void) => Promise<boolean>
+export type AdmitsPage = (realm: Realm, origin: string, looker: Looker) => Promise<boolean>
 
 /** The realm of a request, and how to load it. */
 export type RealmSource = {
@@ -74,6 +73,9 @@ export const plane = (sourceOf: (request: PlaneRequest) => RealmSource, countUse
     c.set('origins', source.origins)
     if (is_preflight && source.origins.includes(headers.get('Origin') ?? ''))
       return preflight(c.req.raw, c.req.path, source.origins)
+    // What was asked about a page before it came here is neither asked nor counted again.
+    const nobody = c.get('nobody')
+    if (nobody) throw nobody
     const realm = await source.realm().catch(async (error) => {
       const problem = toProblem(error)
       await unknown.count(problem)
@@ -88,8 +90,7 @@ export const plane = (sourceOf: (request: PlaneRequest) => RealmSource, countUse
     c.set('is_behind', is_behind)
     const migrated = is_behind ? source.migrate(realm) : null
     if (migrated) c.executionCtx.waitUntil(migrated)
-    const later = (work: Promise<unknown>) => c.executionCtx.waitUntil(work)
-    const admits = (origin: string) => source.admitsPage(realm, origin, later)
+    const admits = (origin: string) => source.admitsPage(realm, origin, lookerOf(c))
     const origins = await withPage(c.req.raw, c.req.path, [...source.origins, realm.url, ...realm.origins], admits)
     c.set('origins', origins)
     if (is_preflight) return preflight(c.req.raw, c.req.path, origins)

@@ -66,11 +66,13 @@ export async function limitPrincipal(c: Context<AppEnv>, { bearer, key }: Pick<C
 /** The failures of the network of a request, of one kind: in its realm, or where none was found in all. */
 export function failuresOf(c: Context<AppEnv>, name: string) {
   const key = `${c.get('realm')?.id ?? ''}:${name}:${network(c.get('facts').address)}`
+  const left = () => (refused.get(key) ?? 0) - Date.now()
   return {
+    /** True while this isolate refuses the network. */
+    isRefused: () => left() > 0,
     /** Fails with rate_limited while this isolate refuses the network. */
     refuse(): void {
-      const left = (refused.get(key) ?? 0) - Date.now()
-      if (left > 0) throw tooMany(c, 'FAILURES', left)
+      if (left() > 0) throw tooMany(c, 'FAILURES', left())
       refused.delete(key)
     },
     /** Counts a failure, if it is one. From the one beyond the limit on the network is refused for a minute: fails with rate_limited. */

@@ -9,7 +9,7 @@ import type { Config } from '../kernel/config.ts'
 import type { Env, Meter } from '../kernel/env.ts'
 import { Problem } from '../kernel/problem.ts'
 import type { AppEnv } from './app-env.ts'
-import { isPreflight, preflight, withPage } from './cors.ts'
+import { isPreflight, type Looker, lookerOf, preflight, withPage } from './cors.ts'
 import { failuresOf } from './rate-limit.ts'
 import { isPage } from './transport.ts'
 
@@ -17,7 +17,7 @@ import { isPage } from './transport.ts'
 export type Moved = {
   moved_to: string
   origins: string[]
-  admitsPage: (origin: string, later: (work: Promise<unknown>) => void) => Promise<boolean>
+  admitsPage: (origin: string, looker: Looker) => Promise<boolean>
 }
 
 /** The parts of a request for a page that are looked at: as those of a plane (plane.ts). */
@@ -32,7 +32,7 @@ export const renamed = (url: string) =>
 /** Answers a request that names a tenant as it was called before. Fails with tenant_renamed. */
 export async function answerMoved(c: Context<AppEnv>, { moved_to, origins, admitsPage }: Moved): Promise<Response> {
   const { raw } = c.req
-  const admits = (origin: string) => admitsPage(origin, (work) => c.executionCtx.waitUntil(work))
+  const admits = (origin: string) => admitsPage(origin, lookerOf(c))
   const readers = await withPage(raw, c.req.path, [...(c.get('origins') ?? []), moved_to, ...origins], admits)
   c.set('origins', readers)
   // Who asks beforehand is let through, so that they can read the refusal.
@@ -46,7 +46,8 @@ export async function answerMoved(c: Context<AppEnv>, { moved_to, origins, admit
 }
 
 /**
- * Redirects pages of a former host. `movedFrom` looks the name of a request up; who has none, or is not found in time, gets the page as ever.
+ * Redirects pages of a former host. `movedFrom` looks the name of a request up; who has none, or is not found in time, gets the page as
+ * ever, and a page of a tenant is refused by its plane.
  */
 export const redirectPages = (movedFrom: (request: PageRequest) => Promise<Moved | null>) =>
   createMiddleware<AppEnv>(async (c, next) => {
@@ -55,8 +56,13 @@ export const redirectPages = (movedFrom: (request: PageRequest) => Promise<Moved
     const unknown = failuresOf(c, 'tenant')
     const [config, meter] = [c.get('config'), c.get('meter')]
     const asked = { env: c.env, config, meter, subdomain, limitUnknown: () => unknown.refuse() }
-    const moved = await movedFrom(asked).catch(async (error) => {
-      await unknown.count(error).catch(() => undefined)
+    const moved = await movedFrom(asked).catch(async (error: unknown) => {
+      const refusal = await unknown.count(error).then(
+        () => error,
+        (tooMany: unknown) => tooMany,
+      )
+      // A registry that does not answer now may do so in a moment.
+      if (refusal instanceof Problem && refusal.status < 500) c.set('nobody', refusal)
       return null
     })
     return moved ? answerMoved(c, moved) : next()

@@ -1,5 +1,6 @@
 import { createRoute, OpenAPIHono, z } from '@hono/zod-openapi'
 import type { MiddlewareHandler } from 'hono'
+import type { StepUp } from '../kernel/context.ts'
 import { type Code, Problem } from '../kernel/problem.ts'
 import { languageOf } from './accept-language.ts'
 import { needOf, requireCredential, withoutAdmission } from './admit.ts'
@@ -30,7 +31,7 @@ export const room = () =>
 /** Bodies of JSON lines (NDJSON), which the handler reads and writes itself: the schema of one line of each. */
 type Lines = { takes: z.ZodType; gives: z.ZodType }
 
-type Spec<P extends string, M extends string, B, F, Q, I, R> = {
+type Spec<P extends string, M extends string, B, F, Q, I, R> = StepUp & {
   /** The name of the function in generated clients, which never changes: a verb and what it is done to, as `listUsers`. */
   operationId: string
   /** The old spelling of another route. */
@@ -113,6 +114,7 @@ export function route<
     ...(creates ? IDEMPOTENT : []),
     ...(spec.body || spec.form || spec.lines || spec.file ? BODY : []),
     ...(spec.public ? [] : AUTHENTICATED),
+    ...(spec.fresh || spec.aal ? (['step_up_required'] as const) : []),
     ...EVERY,
     ...(spec.problems ?? []),
   ])
@@ -157,6 +159,8 @@ export function route<
     'x-permission': spec.public ? undefined : (spec.permission ?? 'any'),
     'x-round-trips': spec.trips,
     'x-credential': spec.public ? undefined : (spec.by ?? 'any'),
+    'x-fresh-minutes': spec.fresh ?? undefined,
+    'x-aal': spec.aal ?? undefined,
     security: spec.public ? [] : [{ bearer: [] }, { cookie: [] }, ...(spec.by === 'session' ? [] : [{ api_key: [] }])],
     middleware: [
       spec.public ? withoutAdmission : requireCredential(needOf(spec), spec.by),

@@ -45,7 +45,9 @@ export type RequestFacts = {
 }
 
 /** The requirements of a route on the admission; and of a POST, that it changes nothing. */
-export type Need = { permission: string | null; any_password: boolean; only_reads?: boolean }
+export type Need = { permission: string | null; any_password: boolean; only_reads?: boolean } & StepUp
+/** Of a session: its user authenticated within the last `fresh` minutes, by `aal` factors (null: ever, by any). A key is not asked. */
+export type StepUp = { fresh?: number | null; aal?: number | null }
 
 /** `session_id` is null for a caller with an API key. */
 export type Principal = { user_id: string; session_id: string | null; scope: 'all' | 'department' | 'team' | 'own' }
@@ -145,11 +147,9 @@ export function makeCtx({ reloadRealm, reportActivity, countUse, ...parts }: Par
     /** Runs the statement that admits, what comes after it, and what every request ends with. Returns the results of the first two. */
     async admitted(admission: Question, values: Record<string, unknown>, after: readonly BatchItem<'pg'>[]) {
       if (!credential) throw new Problem('token_missing')
-      const { permission, any_password } = parts.need
       const given = {
         ...values,
-        permission,
-        any_password,
+        ...{ fresh: null, aal: null, ...parts.need },
         credential: JSON.stringify(credential),
         request: JSON.stringify(parts.request),
       }
@@ -217,18 +217,25 @@ export function makeCtx({ reloadRealm, reportActivity, countUse, ...parts }: Par
 type Statements = (realm: Realm, readOnly: boolean) => BatchItem<'pg'>[]
 
 const { placeholder } = sql
-const ADMISSION = sql`access.admit(${placeholder('tenant')}, ${placeholder('credential')}::jsonb, ${placeholder('permission')}, ${placeholder('request')}::jsonb, ${placeholder('any_password')})`
-const ADMIT: Question = prepared(build.execute(sql`select ${ADMISSION} as principal`))
+const GIVEN = sql`${placeholder('tenant')}, ${placeholder('credential')}::jsonb, ${placeholder('permission')}, ${placeholder('request')}::jsonb, ${placeholder('any_password')}`
 
 /** A statement that admits, by what its placeholders stand for. */
 export type Question = (values: Record<string, unknown>) => BatchItem<'pg'>
+
+/** It takes what is asked of the session only where something is: a database that is a version behind has no such parameters. */
+function admitting(statement: (admission: SQL) => SQL): Question {
+  const made = (given: SQL) => prepared(build.execute(statement(sql`access.admit(${given})`)))
+  const [usual, stricter] = [made(GIVEN), made(sql`${GIVEN}, ${placeholder('fresh')}::integer, ${placeholder('aal')}::integer`)]
+  return (values) => (values.fresh === null && values.aal === null ? usual : stricter)(values)
+}
+const ADMIT = admitting((admission) => sql`select ${admission} as principal`)
 
 /**
  * A call of a security definer function for `ctx.ask`, built once; its own values are `sql.placeholder`s. `offset 0` keeps Postgres
  * from merging the two queries: the caller is admitted, then the function runs.
  */
 export const question = (call: SQL): Question =>
-  prepared(build.execute(sql`select a.principal, ${call} as answer from (select ${ADMISSION} as principal offset 0) a`))
+  admitting((admission) => sql`select a.principal, ${call} as answer from (select ${admission} as principal offset 0) a`)
 
 /** Touches the session. Reads are touched in the admission; writes at the end, when they hold all their other locks. */
 const TOUCH = fixed(build.execute(sql`select access.touch()`))

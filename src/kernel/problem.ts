@@ -23,6 +23,7 @@ export const problemCatalogue = {
     'The credentials are not valid',
     'Check identifier and password. After several failures wait before the next try.',
   ],
+  step_up_required: [401, 'A newer or stronger login is needed', 'POST auth/step-up, then send the request again.'],
   forbidden: [403, 'Not permitted', 'Ask an administrator for the permission.'],
   https_required: [
     403,

@@ -106,10 +106,15 @@ end $$;
 
 -- Whether a tenant whose licence has ended may be asked for something with this permission: reading, taking everything
 -- along, and ending what lets somebody in: a user, a session, a key. null is what everybody does for themselves: logging
--- out, a new password.
-create function access.is_allowed_unlicensed(permission text) returns boolean
+-- out, a new password. Deactivating a user is asked for with user:update, so the request is looked at; that it does no
+-- more is checked with the change (access.check_user_change).
+create function access.is_allowed_unlicensed(permission text, request jsonb default '{}') returns boolean
 language sql immutable
-return coalesce(permission ~ ':(read|export)$' or permission in ('user:delete', 'session:delete', 'api_key:delete'), true);
+return permission is null
+  or permission ~ ':(read|export)$'
+  or permission in ('user:delete', 'session:delete', 'api_key:delete')
+  or permission = 'user:update'
+    and coalesce(request ->> 'method' = 'POST' and request ->> 'path' ~ '^/api/v1/users/[^/]+/deactivate/?$', false);
 
 -- Refuses a creation by the Worker's login while the tenant can only be read, whatever it was admitted with.
 create function access.must_be_licensed() returns void

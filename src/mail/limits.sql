@@ -84,12 +84,14 @@ begin
   return case when found then 'mail_per_recipient_hour' end;
 end $$;
 
--- Whether a mail tells somebody that their password or address was changed, or that they have a new API key, for the
--- first time within an hour: whoever does that could use the other limits up before, so that nobody is told. Such mails
--- have a day's limit of their own.
+-- Whether a mail tells somebody that their password, address or second factor was changed, or that they have a new API
+-- key, for the first time within an hour: whoever does that could use the other limits up before, so that nobody is told.
+-- Such mails have a day's limit of their own.
 create function access.is_first_notice(made freehold.mails) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
-  select made.kind in ('api_key_created', 'email_changed', 'password_changed')
+  select made.kind in (
+      'api_key_created', 'email_changed', 'mfa_disabled', 'mfa_enabled', 'mfa_reset',
+      'passkey_added', 'passkey_removed', 'password_changed')
     and not exists (
       select
       from freehold.mails m

@@ -44,7 +44,7 @@ const OURS: Record<LinkName, string> = {
   login: '/login',
 }
 const NO_LOOK: MailLook = { name: null, accent_color: null, links: {} }
-const MOMENTS = ['until', 'expires_at']
+const MOMENTS = ['until', 'expires_at', 'read_only_from']
 /** Values that are validated addresses: a recipient must see exactly which. */
 const ADDRESSES = ['new_email']
 const LONGEST_NAME = 60

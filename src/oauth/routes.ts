@@ -1,5 +1,6 @@
 import type { Context } from 'hono'
 import { type Entered, FIRST_PARTY, refresh, tokensOf } from '../auth/auth.ts'
+import type { Challenged } from '../auth/challenge.ts'
 import { login } from '../auth/login.ts'
 import type { AppEnv } from '../http/app-env.ts'
 import { clientOf, keyInBasic, notStored, OAuthProblem } from '../http/oauth.ts'
@@ -39,24 +40,39 @@ oauthRoutes.openapi(
     const { grant_type, refresh_token, username, password, device_token } = form
     if (grant_type === 'refresh_token') {
       if (!refresh_token) throw new OAuthProblem('invalid_request', 'refresh_token is missing.')
-      return granted(c, 'refresh', () => refresh(c.var.ctx, refresh_token, client))
+      return granted(c, 'refresh', form.scope, () => refresh(c.var.ctx, refresh_token, client))
     }
     if (grant_type !== 'password') throw notOffered()
     if (!username || !password) throw new OAuthProblem('invalid_request', 'username and password are needed.')
     await requireAttempt(c)
     const devices = device_token ? [device_token] : []
     const asked = { identifier: username, password, place: locationOf(c.req.raw), devices, former: new Map(), client }
-    return granted(c, 'login', () => login(c.var.ctx, asked))
+    return granted(c, 'login', form.scope, () => login(c.var.ctx, asked))
   },
 )
 
-/** The tokens of a grant; its failures are counted with those of the same under auth/, and told in the words of OAuth. */
-async function granted(c: Context<AppEnv>, name: 'login' | 'refresh', enter: () => Promise<Entered>) {
+/**
+ * The tokens of a grant; its failures are counted with those of the same under auth/, and told in the words of OAuth. Whoever asked for
+ * a scope is told the one that the token has, also if it has none (RFC 6749 section 3.3).
+ */
+async function granted(
+  c: Context<AppEnv>,
+  name: 'login' | 'refresh',
+  asked: string | undefined,
+  enter: () => Promise<Entered | Challenged>,
+) {
   const failures = failuresOf(c, name)
   failures.refuse()
   try {
-    const tokens = await tokensOf(c.var.ctx, await enter())
-    const { scope } = claimed(tokens.access_token) ?? {}
+    const entered = await enter()
+    // RFC 6749 section 4.3 has a password and nothing else: it knows no second step.
+    if ('challenge' in entered)
+      throw new OAuthProblem(
+        'invalid_grant',
+        'This user has a second factor, which this grant cannot take: log in at auth/login.',
+      )
+    const tokens = await tokensOf(c.var.ctx, entered)
+    const { scope = asked ? '' : undefined } = claimed(tokens.access_token) ?? {}
     return c.json({ ...tokens, ...(typeof scope === 'string' && { scope }) }, 200)
   } catch (error) {
     await failures.count(error)

@@ -37,7 +37,7 @@ export const TokenForm = z
     client_id: Visible(255).optional().openapi({ description: 'Missing: `freehold`' }),
     client_secret: z.string().optional(),
     client_assertion: z.string().optional(),
-    scope: Visible(4096).optional().openapi({ description: 'Ignored: the answer says which scope the token has' }),
+    scope: Visible(4096).optional().openapi({ description: 'Narrows nothing: the answer says which scope the token has' }),
     resource: z
       .union([Visible(255), z.array(Visible(255))])
       .optional()
@@ -52,7 +52,10 @@ export const TokenForm = z
   .openapi('TokenForm', { additionalProperties: true })
 
 export const TokenAnswer = Tokens.extend({
-  scope: z.string().optional().openapi({ description: 'The permissions in the access token' }),
+  scope: z
+    .string()
+    .optional()
+    .openapi({ description: 'The permissions in the access token; empty if a scope was asked for and it has none' }),
 }).openapi('TokenAnswer')
 
 /** The API that a token is asked for; null: the realm itself; undefined: more than one is named. */

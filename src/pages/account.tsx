@@ -7,6 +7,8 @@ import { Problem } from '../kernel/problem.ts'
 import { rowsOf } from '../kernel/wire.ts'
 import { endOwnSession, ownSessionsQuery, type Session } from '../sessions/sessions.ts'
 import type { StoredLook } from '../settings/look.ts'
+import { OtherAccounts } from './accounts.tsx'
+import { nameCookie, namesIn } from './browser.ts'
 import type { Door } from './doors.tsx'
 import { type Faults, Moment, Note, Submit, Summary } from './layout.tsx'
 import { termsFrom, termsQuery } from './look.ts'
@@ -38,6 +40,7 @@ export const Frame = ({ visit: { words }, at, children }: FrameProps) => (
       {(
         [
           [ACCOUNT, words.account.title],
+          ['/account/passkeys', words.passkeys.title],
           ['/account/api-keys', words.keys.title],
         ] as const
       ).map(([path, title]) => (
@@ -69,6 +72,9 @@ export async function accountPage(visit: Visit, faults?: Faults, status = 200): 
   const { profile, terms, rest } = await profileWith(visit, statement)
   const { data: sessions } = await read(rest[0])
   const { account } = words
+  const { raw } = visit.c.req
+  if (namesIn(raw)[profile.sub] !== profile.email)
+    visit.c.set('cookies', [...(visit.c.get('cookies') ?? []), nameCookie(raw, profile.sub, profile.email)])
   return show(
     visit,
     {
@@ -101,6 +107,9 @@ export async function accountPage(visit: Visit, faults?: Faults, status = 200): 
           <a class="button quiet" href="/email-change">
             {account.change_email}
           </a>
+          <a class="button quiet" href="/account/mfa">
+            {words.mfa.title}
+          </a>
         </p>
       </section>
       <section class="card">
@@ -120,6 +129,10 @@ export async function accountPage(visit: Visit, faults?: Faults, status = 200): 
           ))}
         </ul>
       </section>
+      <OtherAccounts visit={visit} />
+      <p class="more">
+        <a href="/login?add=1">{words.accounts.add}</a>
+      </p>
     </Frame>,
   )
 }

@@ -3,15 +3,24 @@
  * somebody else; a link leads a visitor through our login to a page of somebody else. So each form carries a MAC under a secret that
  * only this browser has (a `__Host-` cookie, which no sibling host can set), and `next` is a path of this host or nothing.
  */
+import { z } from '@hono/zod-openapi'
 import { parse, serialize } from 'hono/utils/cookie'
 import { type AccountCookies, accountsIn } from '../http/cookies.ts'
 import { newToken, successorOf } from '../kernel/token.ts'
 
-/** The secret of forms; the account that pages act for; the secret of a registration until its address is verified. */
-const NAMES = { form: '__Host-fh_form', account: '__Host-fh_page', registration: '__Host-fh_registration' }
+/**
+ * The secret of forms; the account that pages act for; what the accounts are called; the secret of a registration until its address is
+ * verified.
+ */
+const NAMES = {
+  form: '__Host-fh_form',
+  account: '__Host-fh_page',
+  names: '__Host-fh_names',
+  registration: '__Host-fh_registration',
+}
 type Name = keyof typeof NAMES
 const DAY = 86_400
-const SECONDS: Record<Name, number> = { form: DAY, account: 365 * DAY, registration: DAY }
+const SECONDS: Record<Name, number> = { form: DAY, account: 365 * DAY, names: 30 * DAY, registration: DAY }
 const SECRET = /^[\w-]{43}$/
 const LONGEST_NEXT = 2000
 
@@ -28,7 +37,7 @@ export const pageCookie = (name: Name, value: string) =>
 /** The value of one of our cookies; null when it was not sent, or holds what we never wrote. */
 export function readPageCookie(request: Request, name: Name): string | null {
   const value = parse(request.headers.get('Cookie') ?? '', NAMES[name])[NAMES[name]]
-  const isOurs = value !== undefined && (name === 'account' || SECRET.test(value))
+  const isOurs = value !== undefined && (name === 'account' || name === 'names' || SECRET.test(value))
   return isOurs ? value : null
 }
 
@@ -44,6 +53,27 @@ export function accountOf(request: Request): AccountCookies | null {
   const named = readPageCookie(request, 'account')
   if (named !== null) return held.find(({ account }) => account === named) ?? null
   return held.length === 1 ? (held[0] ?? null) : null
+}
+
+const Names = z.record(z.uuid(), z.string().max(255))
+const LONGEST_NAME = 100
+
+/** What the accounts that are logged in in this browser are called, as far as a page of theirs was shown in it. */
+export function namesIn(request: Request): Record<string, string> {
+  try {
+    const names = Names.parse(JSON.parse(readPageCookie(request, 'names') ?? '{}'))
+    const held = new Set(accountsIn(request).map(({ account }) => account))
+    return Object.fromEntries(Object.entries(names).filter(([account]) => held.has(account)))
+  } catch {
+    return {}
+  }
+}
+
+/** The cookie that keeps what an account is called, or with null forgets it. Of accounts that are no longer there it keeps nothing. */
+export function nameCookie(request: Request, account: string, name: string | null): string {
+  const { [account]: _, ...others } = namesIn(request)
+  const names = name === null ? others : { ...others, [account]: name.slice(0, LONGEST_NAME).toWellFormed() }
+  return pageCookie('names', Object.keys(names).length ? JSON.stringify(names) : '')
 }
 
 /** The secret of this browser, a new one if it has none. */

@@ -1,6 +1,7 @@
 /** What stands before every page: its tenant, its limits, and who is logged in. */
 import type { Context, MiddlewareHandler } from 'hono'
 import { createMiddleware } from 'hono/factory'
+import { assetText } from '../assets/assets.ts'
 import { refresh } from '../auth/auth.ts'
 import { cookiesOf } from '../auth/browser.ts'
 import { languageOf } from '../http/accept-language.ts'
@@ -9,13 +10,14 @@ import type { AppEnv } from '../http/app-env.ts'
 import { strictBody, URLENCODED } from '../http/body.ts'
 import { type AccountCookies, clearAuthCookies, ownHost, requireOwnPage } from '../http/cookies.ts'
 import { failuresOf, limitAttempts, limitFailures, limitPrincipal } from '../http/rate-limit.ts'
+import { speaksSpanish } from '../i18n/language.ts'
 import { Problem } from '../kernel/problem.ts'
 import type { Bearer } from '../kernel/token.ts'
 import { accountOf, formSecretOf } from './browser.ts'
+import { PAGE_FILES } from './files.ts'
 import { goTo, type Visit } from './visit.tsx'
 import { en } from './words/en.ts'
-import { es } from './words/es.ts'
-import type { Said } from './words/words.ts'
+import type { Said, Words } from './words/words.ts'
 
 /** A page, or what its form is sent to. */
 export type Door = {
@@ -30,6 +32,8 @@ export type Door = {
   session?: true | 'if_any'
   /** Also while the password must be changed. */
   any_password?: true
+  /** Who logged in longer ago proves again who they are, and goes on. */
+  fresh?: number
   /** Limits attempts per network, and failed ones under this name: that of the API, whose limits count both. */
   attempts?: string
   answer: (visit: Visit) => Promise<Response>
@@ -41,9 +45,19 @@ export const onlyOfTenants = createMiddleware<AppEnv>((c, next) => {
   return next()
 })
 
-export const wordsOf = (c: Context<AppEnv>) => {
+let es: Words | undefined
+
+/** The words of a page can be done without: it is in English when they do not come. */
+const WORDS_MS = 2_000
+
+/** What pages say. An isolate reads the Spanish once, if that of the API came (arrive.ts); otherwise pages are in English. */
+export async function wordsOf(c: Context<AppEnv>) {
   const language = languageOf(c.req.header('Accept-Language'))
-  return { language, words: language.tag === 'es' ? es : en }
+  if (language.tag === 'es' && speaksSpanish())
+    es ??= await assetText(PAGE_FILES.spanish, null, WORDS_MS)
+      .then((text): Words => JSON.parse(text))
+      .catch(() => undefined)
+  return { language, words: language.tag === 'es' ? (es ?? en) : en }
 }
 
 /** Refuses a form that no page of this host sent. Fails with forbidden. */
@@ -74,9 +88,9 @@ export const guards = ({ method, session, attempts }: Door): MiddlewareHandler<A
 /** Answers at a door. */
 export async function open(c: Context<AppEnv>, door: Door): Promise<Response> {
   const held = ownHost({ subdomain: c.get('subdomain'), realm: c.get('realm') }) === null ? null : accountOf(c.req.raw)
-  const need = needOf({ any_password: door.any_password ?? false })
+  const need = needOf({ any_password: door.any_password ?? false, fresh: door.fresh ?? null })
   c.set('ctx', contextFor(c, need, NOBODY))
-  const visit = { c, ...wordsOf(c), secret: formSecretOf(c.req.raw), account: held?.account ?? null }
+  const visit = { c, ...(await wordsOf(c)), secret: formSecretOf(c.req.raw), account: held?.account ?? null }
   const ofNobody = () => door.answer({ ...visit, account: null, ctx: c.get('ctx') })
   if (!door.session) return door.answer({ ...visit, ctx: c.get('ctx') })
   try {

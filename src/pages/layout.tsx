@@ -49,21 +49,15 @@ export const Document = ({ words, language, look, title, wide, is_wrong, refresh
 
 const initialOf = (name: string) => (/[\p{L}\p{N}]/u.exec(name)?.[0] ?? '·').toUpperCase()
 
-/** The errors of a form, read aloud; each leads to its field. */
+/** What was wrong with a form as a whole, read aloud. What is wrong with a field stands at the field, and nowhere else. */
 export const Summary = ({ words, faults }: { words: Words; faults: Faults }) => {
-  const fields = Object.entries(faults.at)
-  if (!fields.length && !faults.general.length) return null
+  if (!faults.general.length) return null
   return (
     <div class="alert" role="alert" tabindex={-1} autofocus>
       <strong>{words.summary}</strong>
       <ul>
         {faults.general.map((said) => (
           <li>{said}</li>
-        ))}
-        {fields.map(([name, said]) => (
-          <li>
-            <a href={`#${name}`}>{said[0]}</a>
-          </li>
         ))}
       </ul>
     </div>
@@ -83,7 +77,14 @@ type FieldProps = {
 const describedBy = (name: string, hint: unknown, faults: Faults, more: string[] = []) =>
   [...(hint ? [`${name}-hint`] : []), ...more, ...(faults.at[name] ? [`${name}-wrong`] : [])].join(' ') || undefined
 
-const stateOf = (name: string, faults: Faults) => (faults.at[name] ? { 'aria-invalid': 'true' as const } : {})
+/** The first field with an error has the focus, with which its error is read aloud; one of the form as a whole comes before it. */
+export const stateOf = (name: string, faults: Faults) =>
+  faults.at[name]
+    ? {
+        'aria-invalid': 'true' as const,
+        autofocus: !faults.general.length && Object.keys(faults.at)[0] === name,
+      }
+    : {}
 
 const Wrong = ({ name, faults }: { name: string; faults: Faults }) =>
   faults.at[name] ? (

@@ -1,25 +1,23 @@
 /** The login page, and the way out. */
 import { z } from '@hono/zod-openapi'
-import { cookiesOf } from '../auth/browser.ts'
 import { login, PasswordForm } from '../auth/login.ts'
 import { logout, logoutAll } from '../auth/logout.ts'
-import {
-  accountsIn,
-  clearAuthCookies,
-  deviceTokensOf,
-  evictOldestAccount,
-  evictOldestDevices,
-  refreshTokensOf,
-} from '../http/cookies.ts'
+import { accountsIn, clearAuthCookies, deviceTokensOf, refreshTokensOf } from '../http/cookies.ts'
+import { passkeyLogin, requestOptions } from '../passkeys/passkeys.ts'
+import { Assertion } from '../passkeys/wire.ts'
 import { locationOf } from '../sessions/device.ts'
 import { accountPage } from './account.tsx'
-import { NO_ACCOUNT, nextOf, pageCookie } from './browser.ts'
+import { OtherAccounts } from './accounts.tsx'
+import { NO_ACCOUNT, nameCookie, nextOf, pageCookie } from './browser.ts'
 import type { Door } from './doors.tsx'
 import { type Faults, Field, NO_FAULTS, Note, PasswordField, Submit, Summary } from './layout.tsx'
 import { termsOf } from './look.ts'
+import { Credential, PasskeyForm } from './passkeys.tsx'
+import { goOn } from './second-factor.tsx'
 import { FormToken, goTo, handle, saidIn, show, type Visit } from './visit.tsx'
 
 const LOGIN = '/login'
+const PASSKEY = '/login/passkey'
 const Login = PasswordForm.pick({ username: true, password: true })
   .extend({ next: z.string().max(4096).optional() })
   .strict()
@@ -40,8 +38,9 @@ async function loginPage(visit: Visit): Promise<Response> {
   const { c, words, account } = visit
   const next = nextOf(c.req.query('next'), c.get('realm').url)
   const said = c.req.query('said')
-  if (account) return goTo(visit, next ?? (said ? `/account?${new URLSearchParams({ said })}` : '/account'))
-  const once = new URLSearchParams({ ...(next && { next }), ...(said && { said }), again: '1' })
+  const adds = c.req.query('add') === '1'
+  if (account && !adds) return goTo(visit, next ?? (said ? `/account?${new URLSearchParams({ said })}` : '/account'))
+  const once = new URLSearchParams({ ...(next && { next }), ...(said && { said }), ...(adds && { add: '1' }), again: '1' })
   const refresh = isFromElsewhere(visit) && c.req.query('again') === undefined ? `${LOGIN}?${once}` : undefined
   if (refresh && c.req.header('Sec-Fetch-Site') !== undefined)
     return show(
@@ -78,7 +77,7 @@ async function loginForm(visit: Visit, { next, faults = NO_FAULTS, status = 200,
             label={words.identifier}
             faults={faults}
             value={username}
-            autocomplete="username"
+            autocomplete="username webauthn"
             autocapitalize="none"
             spellcheck={false}
             maxlength={255}
@@ -93,7 +92,9 @@ async function loginForm(visit: Visit, { next, faults = NO_FAULTS, status = 200,
           />
           <Submit words={words}>{words.login.submit}</Submit>
         </form>
+        <PasskeyLogin visit={visit} next={next} />
       </div>
+      <OtherAccounts visit={{ ...visit, account: null }} />
       {registration && (
         <p class="more">
           <span>
@@ -112,28 +113,55 @@ const logIn = (visit: Visit) =>
     schema: Login,
     guessed: 'password',
     done: async ({ username, password, next }) => {
-      const { c, ctx } = visit
-      const { raw } = c.req
-      const entered = await login(ctx, {
-        identifier: username,
-        password,
-        place: locationOf(raw),
-        devices: deviceTokensOf(raw),
-        former: refreshTokensOf(raw),
-      })
-      const { answer, cookies } = await cookiesOf(ctx, entered)
-      const { account } = answer
-      const evicted = [...evictOldestAccount(raw, account), ...evictOldestDevices(raw, account)]
-      c.set('cookies', [...evicted, ...cookies, pageCookie('account', account)])
-      return goTo(visit, answer.must_change_password ? '/account/password' : (nextOf(next, ctx.realm.url) ?? '/account'))
+      const browser = browserOf(visit.c.req.raw)
+      return goOn(visit, await login(visit.ctx, { identifier: username, password, ...browser }), next)
     },
     again: (faults, status, { next, username }) =>
       loginForm(visit, { next: nextOf(next, visit.ctx.realm.url), faults, status, username }),
   })
 
+/** What a login knows of the browser that it is from. */
+const browserOf = (request: Request) => ({
+  place: locationOf(request),
+  devices: deviceTokensOf(request),
+  former: refreshTokensOf(request),
+})
+
+/** Offers the passkeys of this browser, where the script finds that it has such a thing. */
+const PasskeyLogin = async ({ visit, next }: { visit: Visit; next: string | null }) => {
+  const { words, ctx } = visit
+  const again = next ? `${LOGIN}?${new URLSearchParams({ next })}` : LOGIN
+  return (
+    <PasskeyForm visit={visit} action={PASSKEY} verb="get" options={await requestOptions(ctx)} again={again}>
+      {next && <input type="hidden" name="next" value={next} />}
+      <Submit words={words} class="quiet">
+        {words.passkeys.log_in}
+      </Submit>
+    </PasskeyForm>
+  )
+}
+
+/** Logs in as the API does with `cookie: true`. */
+const logInWithPasskey = (visit: Visit) =>
+  handle(visit, {
+    action: PASSKEY,
+    schema: z.object({ credential: Credential(Assertion), next: z.string().max(4096).optional() }).strict(),
+    done: async ({ credential, next }) => {
+      const browser = browserOf(visit.c.req.raw)
+      return goOn(visit, await passkeyLogin(visit.ctx, { credential, ...browser }), next)
+    },
+    again: (faults, status, { next }) => {
+      const said = status === 401 ? { general: [visit.words.passkeys.refused], at: {} } : faults
+      return loginForm(visit, { next: nextOf(next, visit.ctx.realm.url), faults: said, status })
+    },
+  })
+
 /** After a logout: pages act for nobody, also where somebody else is logged in in this browser. */
-const leftAccount = ({ c, account }: Visit) =>
-  pageCookie('account', accountsIn(c.req.raw).some((held) => held.account !== account) ? NO_ACCOUNT : '')
+const leftAccount = ({ c: { req } }: Visit, account: string) => [
+  ...clearAuthCookies(account),
+  nameCookie(req.raw, account, null),
+  pageCookie('account', accountsIn(req.raw).some((held) => held.account !== account) ? NO_ACCOUNT : ''),
+]
 
 /** Ends the session, or all of them, and says so. The cookies go also where it had ended before. */
 const leave = (visit: Visit, action: string, end: typeof logout, said: string) =>
@@ -142,7 +170,7 @@ const leave = (visit: Visit, action: string, end: typeof logout, said: string) =
     schema: z.object({}).strict(),
     done: async () => {
       await end(visit.ctx)
-      if (visit.account) visit.c.set('cookies', [...clearAuthCookies(visit.account), leftAccount(visit)])
+      if (visit.account) visit.c.set('cookies', leftAccount(visit, visit.account))
       visit.c.set('clear_site', '"cache", "storage"')
       return goTo(visit, `${LOGIN}?said=${said}`)
     },
@@ -154,6 +182,7 @@ const OUT = { method: 'POST', session: true, any_password: true, trips: 1 } as c
 export const loginDoors: Door[] = [
   { method: 'GET', path: LOGIN, trips: 1, answer: loginPage },
   { method: 'POST', path: LOGIN, trips: 2, attempts: 'login', answer: logIn },
+  { method: 'POST', path: PASSKEY, trips: 2, attempts: 'passkey-login', answer: logInWithPasskey },
   { ...OUT, path: '/account/logout', answer: (visit) => leave(visit, '/account/logout', logout, 'logged_out') },
   { ...OUT, path: '/account/logout-all', answer: (visit) => leave(visit, '/account/logout-all', logoutAll, 'logged_out_all') },
 ]

@@ -1,5 +1,5 @@
 /**
- * The script of the pages; each of them works without it. It keeps a form from being sent twice, shows passwords and which of their
+ * The script of the pages; each of them works without it, but for passkeys, which no page can ask for otherwise. It keeps a form from being sent twice, shows passwords and which of their
  * rules are met, moves the token of a mailed link out of the address, and tells times as the browser's clock does.
  */
 export const script = `'use strict'
@@ -14,18 +14,6 @@ for (const form of document.forms) form.addEventListener('submit', (event) => {
   button.setAttribute('aria-disabled', 'true')
   button.textContent = button.dataset.busy || button.textContent
 })
-// Back from the next page, which the browser kept this one for.
-addEventListener('pageshow', ({ persisted }) => {
-  if (persisted) for (const form of document.forms) {
-    delete form.dataset.sent
-    for (const button of all('[aria-busy]', form)) {
-      button.removeAttribute('aria-busy')
-      button.removeAttribute('aria-disabled')
-      button.textContent = button.dataset.idle
-    }
-  }
-})
-
 for (const button of all('.secret button')) {
   const input = button.parentElement.querySelector('input')
   button.hidden = false
@@ -36,6 +24,45 @@ for (const button of all('.secret button')) {
     input.focus()
   })
   input.form.addEventListener('submit', () => { input.type = 'password' })
+}
+
+const idle = (form) => {
+  delete form.dataset.sent
+  for (const button of all('[aria-busy]', form)) {
+    button.removeAttribute('aria-busy')
+    button.removeAttribute('aria-disabled')
+    button.textContent = button.dataset.idle
+  }
+}
+// Back from the next page, which the browser kept this one for.
+addEventListener('pageshow', ({ persisted }) => { if (persisted) for (const form of document.forms) idle(form) })
+
+const Passkey = window.PublicKeyCredential
+let waiting
+for (const form of Passkey?.parseRequestOptionsFromJSON ? all('form[data-passkey]') : []) {
+  const { passkey: verb, options, again } = form.dataset
+  const ask = async (more) => {
+    waiting?.abort()
+    waiting = new AbortController()
+    const parse = verb === 'get' ? 'parseRequestOptionsFromJSON' : 'parseCreationOptionsFromJSON'
+    const publicKey = Passkey[parse](JSON.parse(options))
+    const made = await navigator.credentials[verb]({ publicKey, signal: waiting.signal, ...more })
+    form.elements.credential.value = JSON.stringify(made)
+    form.submit()
+  }
+  form.hidden = false
+  form.addEventListener('submit', (event) => {
+    event.preventDefault()
+    form.querySelector('.wrong').hidden = true
+    ask({}).catch(() => {
+      idle(form)
+      form.querySelector('.wrong').hidden = false
+    })
+  })
+  if (verb === 'get')
+    Passkey.isConditionalMediationAvailable?.().then((isOffered) => isOffered && ask({ mediation: 'conditional' })).catch(() => {})
+  // Before its challenge expires, unless somebody is typing.
+  setTimeout(() => { if (all('input:not([type=hidden])').every(({ value }) => value === '')) location.replace(again) }, 270_000)
 }
 
 const KEPT = {

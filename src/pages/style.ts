@@ -1,27 +1,5 @@
-/** The style sheet of the pages: its tokens are the custom properties at the top, and everything below is made of them. */
-import { type Colours, schemesOf } from '../settings/contrast.ts'
-
-const scheme = ({ accent, text }: Colours) => `--accent:${accent};--on-accent:${text};`
-
-/** The sheet with an accent colour, six hexadecimal digits; the contrast of either scheme is kept whatever it is. */
-export function styleOf(hex?: string): string {
-  const { light, dark } = schemesOf(hex === undefined ? null : `#${hex}`)
-  return `:root{color-scheme:light dark;
---page:#f4f5f7;--card:#ffffff;--ink:#16191d;--soft:#59616b;--line:#e3e6ea;--edge:#8b939e;--field:#ffffff;
---bad:#b3261e;--bad-back:#fdf1f0;--good:#1a6b3c;--good-back:#eef7f1;
---shadow:0 1px 2px rgb(16 24 40/.05),0 12px 32px -12px rgb(16 24 40/.14);
---radius:16px;--round:10px;--gap:1.25rem;--high:2.875rem;
---font:system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif;--mono:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;
-${scheme(light)}}
-@media (prefers-color-scheme:dark){:root{
---page:#0e1116;--card:#171b21;--ink:#eceff3;--soft:#a2abb6;--line:#2a3038;--edge:#6d7783;--field:#11151a;
---bad:#ff9c93;--bad-back:#2d1b1b;--good:#7fd6a2;--good-back:#15261d;
---shadow:0 1px 2px rgb(0 0 0/.4),0 12px 32px -12px rgb(0 0 0/.6);
-${scheme(dark)}}}
-${RULES}`
-}
-
-const RULES = `*,*::before,*::after{box-sizing:border-box}
+/** The rules of the style sheet of the pages, which is deployed beside the Worker. What they are made of is in sheet.ts. */
+export const RULES = `*,*::before,*::after{box-sizing:border-box}
 [hidden]{display:none!important}
 html{-webkit-text-size-adjust:100%;background:var(--page)}
 body{margin:0;min-height:100vh;min-height:100svh;display:flex;flex-direction:column;background:var(--page);color:var(--ink);font:1rem/1.5 var(--font);-webkit-font-smoothing:antialiased}
@@ -59,7 +37,7 @@ a:focus-visible,button:focus-visible,summary:focus-visible,[type=checkbox]:focus
 .secret button{position:absolute;inset:.3125rem .3125rem .3125rem auto;height:auto;min-height:0;padding:0 .75rem;border:0;background:none;color:var(--soft);font-size:.875rem;font-weight:550}
 .secret button:hover{color:var(--ink);background:var(--page)}
 .check{display:flex;gap:.625rem;align-items:flex-start}
-.check label{font-weight:400}
+.check label,label.check{font-weight:400}
 button,.button{display:inline-flex;align-items:center;justify-content:center;gap:.625rem;min-height:var(--high);padding:0 1.25rem;border:1px solid transparent;border-radius:var(--round);background:var(--accent);color:var(--on-accent);font:inherit;font-weight:600;text-decoration:none;cursor:pointer;transition:filter .15s,background .15s}
 button:hover{filter:brightness(1.08)}
 button:active{filter:brightness(.94)}
@@ -109,6 +87,8 @@ legend{padding:0;margin-bottom:.5rem}
 .scroll{max-height:13rem;overflow:auto;padding:.875rem 1rem;border:1px solid var(--line);border-radius:var(--round);display:grid;gap:.375rem}
 .foot{margin-top:auto;padding:1rem 1.25rem 2rem;display:flex;flex-wrap:wrap;justify-content:center;gap:.5rem 1.25rem;font-size:.875rem;color:var(--soft)}
 .foot a{color:inherit}
+.qr{max-width:15rem;margin:0 auto}
+.qr svg{display:block;width:100%;height:auto;border-radius:var(--round)}
 .off{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
 @media (max-width:30rem){.card,.wide .card{padding:1.5rem 1.25rem 1.75rem}.top{padding-top:1.75rem}.facts{grid-template-columns:1fr;gap:0}.facts dd{margin-bottom:.625rem}}
 @media (prefers-reduced-motion:reduce){*,*::before,*::after{transition:none!important;animation-duration:2s!important}}

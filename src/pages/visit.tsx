@@ -8,14 +8,17 @@ import type { Context } from 'hono'
 import { html } from 'hono/html'
 import type { Child } from 'hono/jsx'
 import { timingSafeEqual } from 'hono/utils/buffer'
+import { stepUpChallenge } from '../http/admit.ts'
 import type { AppEnv } from '../http/app-env.ts'
+import { isOfOlderSchema } from '../http/failures.ts'
 import { issuesIn } from '../http/issues.ts'
 import type { Ctx } from '../kernel/context.ts'
 import { toProblem } from '../kernel/db.ts'
 import { type Issue, type Language, Problem } from '../kernel/problem.ts'
 import { formToken, pageCookie } from './browser.ts'
 import { Document, type Faults, NO_FAULTS } from './layout.tsx'
-import { type Look, plainLook } from './look.ts'
+import { knownLookOf, type Look } from './look.ts'
+import { PasswordAgain, proofToken, type Sent, type Waiting, withoutProof } from './step-up.tsx'
 import { SAID, type Words } from './words/words.ts'
 
 /** Own host only. Scripts and styles are files, and forms go to this host. */
@@ -46,7 +49,7 @@ type Shown = {
 /** A page as a response. It gives the browser its secret of forms, again for a day. */
 export async function show(visit: Visit, shown: Shown, body: Child): Promise<Response> {
   const { c, words, language, ctx, secret } = visit
-  const { title, look = plainLook(ctx.realm), wide = false, faults = NO_FAULTS, status = 200, refresh, aside } = shown
+  const { title, look = knownLookOf(ctx.realm), wide = false, faults = NO_FAULTS, status = 200, refresh, aside } = shown
   const is_wrong = status >= 400 || faults.general.length > 0
   const face = { words, language: language.tag, look }
   const page = (
@@ -64,6 +67,7 @@ export async function show(visit: Visit, shown: Shown, body: Child): Promise<Res
       Vary: 'Accept-Language, Cookie, Sec-Fetch-Site',
       // RFC 9110 section 15.5.2 wants one with every 401: that of the API.
       ...(status === 401 && { 'WWW-Authenticate': 'Bearer realm="freehold"' }),
+      ...(status === 401 && (ctx.need.fresh || ctx.need.aal) && { 'WWW-Authenticate': stepUpChallenge(ctx.need) }),
     },
   })
 }
@@ -96,10 +100,8 @@ export const Ticked = z
   .optional()
   .transform((said) => said === 'yes')
 
-type Sent = Record<string, string | string[]>
-
 /** The fields of a form as it was sent: a field that was sent more than once is a list, an empty one counts as left out. */
-async function fieldsOf(c: Context<AppEnv>): Promise<Sent> {
+export async function fieldsOf(c: Context<AppEnv>): Promise<Sent> {
   const sent = new URLSearchParams(await c.req.text())
   const fields = new Map<string, string[]>()
   for (const [name, value] of sent) {
@@ -120,15 +122,39 @@ type Handling<T> = {
   again: (faults: Faults, status: number, sent: Record<string, string>) => Promise<Response>
   /** The field at which a wrong password is told. */
   guessed?: string
+  /** What is said there, in place of the words for a wrong password. */
+  guess_wrong?: string
 }
 
 /**
- * Does what a form asks for. What the verb refuses is shown in the form again, each error at its field; a session that has ended and
- * what is not the visitor's to correct is thrown.
+ * Does what a form asks for. What the verb refuses is shown in the form again, each error at its field; where it asks for a newer login,
+ * the password is asked for, and the form goes on with it. A session that has ended and what is not the visitor's to correct is thrown.
  */
-export async function handle<T>(visit: Visit, { action, schema, done, again, guessed }: Handling<T>): Promise<Response> {
+export async function handle<T>(visit: Visit, handling: Handling<T>): Promise<Response> {
+  const fields = await fieldsOf(visit.c)
+  return handled(visit, handling, fields).catch((error) => {
+    const problem = toProblem(error)
+    if (!(problem instanceof Problem && problem.code === 'step_up_required')) throw error
+    visit.c.error = problem
+    return passwordAgain(visit, { to: handling.action, wanted: fields })
+  })
+}
+
+/** The page that asks for the password once more, with what waits for it. */
+export async function passwordAgain(visit: Visit, waiting: Waiting): Promise<Response> {
+  const { words } = visit
+  const { faults = NO_FAULTS, status = 401 } = waiting
+  const body = <PasswordAgain words={words} token={await proofToken(visit, waiting.to)} {...waiting} />
+  return show(visit, { title: words.step_up.title, faults, status }, body)
+}
+
+async function handled<T>(
+  visit: Visit,
+  { action, schema, done, again, guessed, guess_wrong }: Handling<T>,
+  fields: Sent,
+): Promise<Response> {
   const { c, words, language } = visit
-  const { form, ...sent } = await fieldsOf(c)
+  const { form, ...sent } = withoutProof(fields)
   const texts = Object.fromEntries(Object.entries(sent).filter((one): one is [string, string] => typeof one[1] === 'string'))
   const expected = await formToken(visit.secret, action, userOf(visit.ctx))
   if (typeof form !== 'string' || !(await timingSafeEqual(form, expected)))
@@ -136,16 +162,19 @@ export async function handle<T>(visit: Visit, { action, schema, done, again, gue
   const parsed = schema.safeParse(sent)
   if (!parsed.success) {
     const errors = issuesIn('#', parsed.error.issues, (issue) => language.issue(issue, sent))
-    return again(faultsOf(visit, errors), 400, texts)
+    return again(faultsOf(visit, errors, fieldsIn(schema)), 400, texts)
   }
   try {
     return await done(parsed.data)
   } catch (error) {
     const problem = toProblem(error)
-    if (!(problem instanceof Problem) || !isForVisitor(visit, problem)) throw error
+    // What an older schema does not grant yet is nothing that the visitor may not do.
+    if (!(problem instanceof Problem) || isOfOlderSchema(problem, c.get('is_behind')) || !isForVisitor(visit, problem))
+      throw error
     // For the log, for the limits of failures, and for what the audit has of refusals.
     c.error = problem
-    const response = await again(faultsOfProblem(visit, problem, guessed), problem.status, texts)
+    const told = faultsOfProblem(visit, problem, guessed, guess_wrong, fieldsIn(schema))
+    const response = await again(told, problem.status, texts)
     const retry = problem.headers['Retry-After']
     if (retry) response.headers.set('Retry-After', retry)
     return response
@@ -159,26 +188,38 @@ function isForVisitor({ ctx }: Visit, { code, status }: Problem): boolean {
   return [400, 403, 409, 422, 429].includes(status) || code === 'invalid_credentials'
 }
 
-function faultsOfProblem(visit: Visit, problem: Problem, guessed: string | undefined): Faults {
+export function faultsOfProblem(
+  visit: Visit,
+  problem: Problem,
+  guessed?: string,
+  guess_wrong?: string,
+  fields = new Set<string>(),
+): Faults {
   const { words, language } = visit
   if (problem.errors)
     return faultsOf(
       visit,
       problem.errors.map((issue) => ({ ...issue, detail: language.sentence(issue.detail) })),
+      fields,
     )
   const said = words.problems[problem.code] ?? language.sentence(problem.message)
-  if (problem.code === 'invalid_credentials' && guessed) return { general: [], at: { [guessed]: [said] } }
+  if (problem.code === 'invalid_credentials' && guessed) return { general: [], at: { [guessed]: [guess_wrong ?? said] } }
   return { general: [said], at: {} }
 }
 
-/** Issues at the fields of a form. Their sentences have no subject, which is the field. */
-function faultsOf({ words }: Visit, issues: Issue[]): Faults {
+/** What nobody sees in a form, or has no place for an error beside it. */
+const UNSEEN = ['next', 'id', 'once', 'account', 'of_account', 'revoke_api_keys', 'expires']
+const fieldsIn = (schema: unknown) =>
+  new Set(schema instanceof z.ZodObject ? Object.keys(schema.shape).filter((name) => !UNSEEN.includes(name)) : [])
+
+/** Issues at the fields of a form, the others of the form as a whole. Their sentences have no subject, which is the field. */
+function faultsOf({ words }: Visit, issues: Issue[], fields: Set<string>): Faults {
   const faults: Faults = { general: [], at: {} }
   for (const { pointer, detail } of issues) {
     const [, name] = /^#\/(\w+)/.exec(pointer) ?? []
-    const before = name && Object.hasOwn(faults.at, name) ? faults.at[name] : undefined
-    if (name) faults.at[name] = [...(before ?? []), `${detail.charAt(0).toUpperCase()}${detail.slice(1)}.`]
-    else faults.general.push(detail)
+    const said = `${detail.charAt(0).toUpperCase()}${detail.slice(1)}.`
+    if (name && fields.has(name)) faults.at[name] = [...(faults.at[name] ?? []), said]
+    else faults.general.push(name ? `${name} ${detail}.` : said)
   }
   if (!faults.general.length && !issues.length) faults.general.push(words.problems.invalid_request ?? '')
   return faults

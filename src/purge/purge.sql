@@ -38,6 +38,26 @@ begin
       for update skip locked
     )
     returning 1
+  ), spent as (
+    delete from access.passkey_challenges
+    where challenge_hash in (
+      select c.challenge_hash
+      from access.passkey_challenges c
+      where c.expires_at < now() - interval '1 day'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
+  ), challenges as (
+    delete from freehold.login_challenges
+    where token_hash in (
+      select c.token_hash
+      from freehold.login_challenges c
+      where c.expires_at < now() - interval '1 day'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
   ), registered as (
     delete from freehold.registrations
     where token_hash in (
@@ -113,6 +133,8 @@ begin
       x.given_up,
       (select count(*) from attempts),
       (select count(*) from tokens),
+      (select count(*) from spent),
+      (select count(*) from challenges),
       (select count(*) from registered),
       (select count(*) from refreshed),
       (select count(*) from dropped),

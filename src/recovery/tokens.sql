@@ -63,11 +63,11 @@ begin
   perform from freehold.users x where x.id = subject for no key update;
 end $$;
 
--- Clears the lockouts of a user: those of logins, of whatever device or network, and that of changes.
+-- Clears the lockouts of a user: those of logins, of whatever device or network, and those of changes.
 create function access.clear_failures(subject uuid) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
   perform access.clear_lockout(x)
   from freehold.lockouts x
-  where x.key in ('login:' || subject, 'change:' || subject) or x.parent = 'login:' || subject;
+  where x.key in ('login:' || subject, 'change:' || subject, 'factor:' || subject) or x.parent = 'login:' || subject;
 end $$;

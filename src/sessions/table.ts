@@ -1,5 +1,5 @@
 import { sql } from 'drizzle-orm'
-import { check, index, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core'
+import { check, index, integer, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core'
 import { bytea, freehold, moment } from '../kernel/schema.ts'
 import { users } from '../users/table.ts'
 
@@ -18,7 +18,12 @@ export const sessions = freehold.table(
     country: text(),
     /** The OAuth client that logged in, of which nothing proves that it is that one; null: none was named. */
     client_id: text(),
+    /** How the user authenticated: methods of RFC 8176, with a space between them. */
     amr: text().notNull().default('pwd'),
+    /** How many factors that was: 1, or 2 when nothing less was enough to get here. */
+    aal: integer().notNull().default(1),
+    /** When the user last authenticated in this session; null: when it began. */
+    authenticated_at: moment(),
     created_at: moment().notNull().defaultNow(),
     last_active_at: moment().notNull().defaultNow(),
     expires_at: moment().notNull(),
@@ -27,6 +32,7 @@ export const sessions = freehold.table(
   },
   (t) => [
     index('sessions_user').on(t.user_id, t.created_at),
+    check('sessions_aal', sql`${t.aal} in (1, 2)`),
     check('sessions_end', sql`(${t.ended_at} is null) = (${t.ended_because} is null)`),
   ],
 )

@@ -2,10 +2,12 @@
 import { z } from '@hono/zod-openapi'
 import { decodeBase64, encodeBase64 } from '@oslojs/encoding'
 import { sql } from 'drizzle-orm'
+import { share, sharedByRealm } from '../http/shared.ts'
 import type { Ctx } from '../kernel/context.ts'
 import { invalid, Problem } from '../kernel/problem.ts'
 import { rowsOf } from '../kernel/wire.ts'
 import { IMAGE_TYPES, imageOf } from './image.ts'
+import { forgetLook } from './look.ts'
 import { logo } from './table.ts'
 
 export const LOGO_KIB = 64
@@ -43,6 +45,7 @@ export async function putLogo(ctx: Ctx, bytes: Uint8Array, said: string): Promis
           returning content_type, width, height, etag`,
     ),
   )
+  forget(ctx)
   return rowsOf<z.infer<typeof Logo>>(result)[0] ?? Promise.reject(new Problem('forbidden'))
 }
 
@@ -52,14 +55,33 @@ export async function deleteLogo(ctx: Ctx): Promise<void> {
     ctx.db.execute(sql`delete from ${logo} returning one`),
     ctx.db.execute(sql`select one from ${logo}`),
   )
+  forget(ctx)
   // Whoever may change settings, but not all of them, sees the logo, and it is still there.
   if (rowsOf(left).length) throw new Problem('forbidden')
   if (!rowsOf(removed).length) throw new Problem('not_found', 'This tenant has no logo.')
 }
 
-/** Gets the logo, for anybody. One round trip. Fails with not_found (there is none). */
-export async function getLogo(ctx: Ctx) {
-  const found = await ctx.call<{ content_type: string; etag: string; content: string } | null>(sql`access.logo(${ctx.realm.id})`)
+type Stored = { content_type: string; etag: string; content: Uint8Array<ArrayBuffer> }
+const FRESH_MS = 2_000
+/** With those of 64 KiB each, 6 MiB. */
+const memory = sharedByRealm<Stored | null>(100, null)
+
+/** Gets the logo, for anybody, at most 2 s old: one round trip, or none. Fails with not_found (there is none). */
+export async function getLogo(ctx: Ctx): Promise<Stored> {
+  const known = memory.of(ctx.realm.id)
+  const found = await share(known, FRESH_MS, () => stored(ctx), ctx.later)
+  if (known.failure !== null) throw known.failure
   if (!found) throw new Problem('not_found', 'This tenant has no logo.')
-  return { ...found, content: new Uint8Array(decodeBase64(found.content)) }
+  return found
+}
+
+async function stored(ctx: Ctx): Promise<Stored | null> {
+  const found = await ctx.call<(Omit<Stored, 'content'> & { content: string }) | null>(sql`access.logo(${ctx.realm.id})`)
+  return found && { ...found, content: new Uint8Array(decodeBase64(found.content)) }
+}
+
+/** The logo was changed: this isolate shows it, and its address, at once. */
+function forget(ctx: Ctx): void {
+  memory.forget(ctx.realm.id)
+  forgetLook(ctx)
 }

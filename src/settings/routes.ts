@@ -2,6 +2,7 @@ import { answer } from '../http/answer.ts'
 import { FILE, room, route } from '../http/route.ts'
 import { IMAGE_TYPES } from './image.ts'
 import { deleteLogo, getLogo, LOGO_KIB, Logo, putLogo } from './logo.ts'
+import { forgetLook } from './look.ts'
 import { getSettings, patchSettings, Settings, SettingsPatch } from './settings.ts'
 
 /** The settings of a realm: a tenant's under /api/v1/settings, the platform's under /platform/v1/settings. */
@@ -32,7 +33,11 @@ settingRoutes.openapi(
     returns: { 200: Settings },
     problems: ['etag_mismatch'],
   }),
-  async (c) => answer(c, await patchSettings(c.var.ctx, c.req.valid('json'), c.req.header('If-Match'))),
+  async (c) => {
+    const settings = await patchSettings(c.var.ctx, c.req.valid('json'), c.req.header('If-Match'))
+    forgetLook(c.var.ctx)
+    return answer(c, settings)
+  },
 )
 
 /** The settings of a tenant, with its logo: under /api/v1/settings. */

@@ -1,4 +1,5 @@
 import { z } from '@hono/zod-openapi'
+import { FRESH } from '../http/admit.ts'
 import { answer, created } from '../http/answer.ts'
 import { room, route } from '../http/route.ts'
 import { changeTenant, TenantPatch } from './lifecycle/changing.ts'
@@ -194,6 +195,7 @@ tenantRoutes.openapi(
     path: '/{id}/rotate-keys',
     summary: 'Rotate the keys of a tenant that refresh tokens, the system and claims use; sessions and requests go on',
     permission: 'tenant:update',
+    fresh: FRESH,
     trips: 1,
     params: Id,
     returns: { 200: KeyRotationWire },

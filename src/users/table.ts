@@ -13,6 +13,8 @@ export const users = freehold.table(
     email_verified: boolean().notNull().default(false),
     password_changed_at: moment().notNull().defaultNow(),
     must_change_password: boolean().notNull().default(false),
+    /** The kinds of second factors that the user has set up: a login asks for one of them. */
+    factors: text().array().notNull().default([]),
     given_name: text(),
     family_name: text(),
     /** The sort and search key of lists by name. */

@@ -85,6 +85,12 @@ begin
       and n.key <> all (kept);
     if access.permission() = 'user:delete' and (is_now.is_active or not changed <@ '{is_active,terminated_at}') then
       perform access.refuse('forbidden', 'user:delete deactivates a user and changes nothing else.');
+    -- Admitted to deactivate somebody, whatever it says that it does.
+    elsif access.permission() = 'user:update'
+      and (is_now.is_active or not changed <@ '{is_active,terminated_at}')
+      and exists (select from freehold.tenant t where t.read_only_from <= now())
+    then
+      perform access.refuse_unlicensed();
     elsif access.scope() <> 'all'
       and (is_now.id = any (access.scope_owner_ids()) or is_now.id = access.principal())
       and not changed <@ own then

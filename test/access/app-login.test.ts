@@ -234,6 +234,11 @@ describe('the app login of a tenant', () => {
     'access.device_token(null, gen_random_uuid(), gen_random_uuid(), 1)',
     'access.clear_failures(gen_random_uuid())',
     'access.unlock_as_owner(null)',
+    'access.reset_factors_as_owner(null)',
+    'access.take_step(gen_random_uuid(), 1)',
+    "access.take_backup_code(gen_random_uuid(), 'x')",
+    "access.open_challenge(null, 'x')",
+    'access.drop_totp(gen_random_uuid())',
     'access.token_claims(null, null, null, null)',
     "access.masked('{}', '{}')",
   ])('cannot call %s', async (call) => {

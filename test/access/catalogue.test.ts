@@ -5,25 +5,33 @@ import { type Database, databaseOf, master, refusalOf, rowsOf } from '../support
 import { makeTenant } from '../support/people.ts'
 
 const APP_MAY_CALL = [
-  'access.admit(uuid,jsonb,text,jsonb,boolean)',
+  'access.admit(uuid,jsonb,text,jsonb,boolean,integer,integer)',
   'access.ask(jsonb)',
   'access.begin_admin_reset(uuid)',
+  'access.begin_factor_change(uuid,text)',
   'access.begin_login(uuid,text,text,jsonb,jsonb,boolean)',
   'access.begin_once(text,bytea,bytea,bytea)',
+  'access.begin_passkey_login(uuid,text,bytea)',
   'access.begin_password_change(uuid,text)',
   'access.begin_reset(uuid,text,bytea)',
+  'access.begin_step_up(uuid,text)',
+  'access.begin_totp(uuid,text,text)',
   'access.begin_verification(uuid,text,bytea)',
   'access.claim_mails(uuid,text,integer,jsonb)',
   'access.claims()',
   'access.count_documents(integer)',
   'access.count_key_uses(uuid,text,uuid,integer,jsonb)',
+  'access.enable_totp(uuid,text,text,bigint,jsonb)',
   'access.explain(uuid,timestamp with time zone)',
   'access.finish_admin_reset(uuid,text,uuid,text,jsonb,boolean,bytea,text,boolean)',
+  'access.finish_factor_change(uuid,text,uuid,text,bigint,text,jsonb)',
   'access.finish_login(uuid,text,uuid,text,text,bytea,jsonb,jsonb,text,text)',
   'access.finish_login_with_rehash(uuid,text,uuid,text,text,text,bytea,jsonb,jsonb,text,text)',
   'access.finish_mails(uuid,text,jsonb)',
+  'access.finish_passkey_login(uuid,text,bytea,text,bytea,timestamp with time zone,bigint,bytea,jsonb,jsonb,jsonb)',
   'access.finish_password_change(uuid,text,uuid,text,text,jsonb,boolean)',
   'access.finish_reset(uuid,text,bytea,text,jsonb,jsonb,boolean)',
+  'access.finish_step_up(uuid,text,uuid,text)',
   'access.finish_verification(uuid,text,bytea,bytea,text,text,jsonb)',
   'access.first_password(uuid,text)',
   'access.holders(text,timestamp with time zone,uuid,integer)',
@@ -46,6 +54,7 @@ const APP_MAY_CALL = [
   'access.metadata(uuid)',
   'access.new_username(text,text)',
   'access.origins(uuid)',
+  'access.pending_totp(uuid,text)',
   'access.permission()',
   'access.phone_code(uuid,text,text,text)',
   'access.policy()',
@@ -54,11 +63,13 @@ const APP_MAY_CALL = [
   'access.record_export(jsonb)',
   'access.record_refusal(uuid,text,jsonb,text,text,jsonb)',
   'access.refresh(uuid,text,bytea,bytea,jsonb,bytea,text,text)',
+  'access.register_passkey(uuid,text,bytea,timestamp with time zone,jsonb)',
   'access.registration_terms(uuid)',
   'access.request_email_change(uuid,text,uuid,text,text,bytea,text)',
   'access.request_reset(uuid,text,text,bytea,text,jsonb)',
   'access.require_reach(text,uuid,uuid)',
   'access.resend_verification(uuid,text,text,bytea,text,jsonb)',
+  'access.reset_factors(uuid)',
   'access.revoke_token(uuid,text,text,text,uuid,jsonb)',
   'access.scope()',
   'access.scope_owner_ids()',
@@ -71,6 +82,7 @@ const APP_MAY_CALL = [
   'access.unlock(uuid)',
   'access.usage()',
   'access.verify_phone(uuid,text,text)',
+  'access.verify_totp(uuid,text,bytea,bigint,text,bytea,jsonb,jsonb)',
   'access.walks()',
   'access.who_am_i()',
 ]
@@ -85,6 +97,7 @@ const APP_MAY_READ = [
     'delegations',
     'logo',
     'overrides',
+    'passkeys',
     'permissions',
     'role_permissions',
     'roles',
@@ -116,6 +129,7 @@ const APP_MAY_UPDATE = [
   'delegations',
   'logo',
   'overrides',
+  'passkeys',
   'permissions',
   'role_permissions',
   'roles',
@@ -214,7 +228,11 @@ describe.each<[string, () => (...statements: ReturnType<typeof sql>[]) => Promis
           sql`select relname as name from pg_class where relnamespace in ${schemas} and relkind = 'r' and has_table_privilege('freehold_app', oid, 'delete') order by 1`,
         ),
       ),
-    ).toEqual(where === 'the master' ? ['audiences', 'licenses', 'logo', 'plans', 'units'] : ['audiences', 'logo', 'units'])
+    ).toEqual(
+      where === 'the master'
+        ? ['audiences', 'licenses', 'logo', 'passkeys', 'plans', 'units']
+        : ['audiences', 'logo', 'passkeys', 'units'],
+    )
     const other =
       await ask(sql`select oid::regclass::text as name from pg_class where relnamespace in ${schemas} and relkind = 'r'
       and (has_table_privilege('freehold_app', oid, 'truncate') or has_table_privilege('freehold_app', oid, 'references') or has_table_privilege('freehold_app', oid, 'trigger'))`)
@@ -272,7 +290,7 @@ describe.each<[string, () => (...statements: ReturnType<typeof sql>[]) => Promis
       sql`select a.attrelid::regclass || '.' || a.attname as name from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_type t on t.oid = a.atttypid
         where c.relnamespace = 'freehold'::regnamespace and c.relkind = 'r' and a.attnum > 0 and not a.attisdropped
           and t.typname not in ('text', 'uuid', 'timestamptz', 'bool', 'int2', 'int4', 'int8', 'bytea', 'jsonb')
-          and a.attname not in ('registration_domains', 'token_permission_list', 'permissions', 'addresses', 'origins')`,
+          and a.attname not in ('registration_domains', 'token_permission_list', 'permissions', 'addresses', 'origins', 'transports', 'factors')`,
     )
     expect(rows).toEqual([])
   })

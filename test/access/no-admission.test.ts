@@ -36,6 +36,7 @@ const TABLES = [
   'delegations',
   'logo',
   'overrides',
+  'passkeys',
   'permissions',
   'role_permissions',
   'roles',

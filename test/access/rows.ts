@@ -14,6 +14,8 @@ export const leaveRows = ({ asOwner }: Database) =>
     sql`insert into freehold.delegation_permissions (delegation_id, permission) select d.id, 'user:read' from freehold.delegations d`,
     sql`insert into freehold.api_keys (id, user_id, name, prefix, key_hash, permissions)
         select gen_random_uuid(), u.id, 'left', 'leftleft', '\\x01', '{user:read}' from freehold.users u where u.username = 'left'`,
+    sql`insert into freehold.passkeys (id, user_id, credential_id, public_key, counter, rp_id, name, aaguid, is_synced)
+        select gen_random_uuid(), u.id, '\\x01', '\\x02', 0, 'left.test', 'left', gen_random_uuid(), false from freehold.users u where u.username = 'left'`,
     sql`insert into freehold.audiences (id, identifier, name) values (gen_random_uuid(), 'https://left.test', 'left')`,
     sql`insert into freehold.logo (content_type, width, height, etag, content) values ('image/png', 1, 1, 'left', '\\x01')`,
     sql`insert into freehold.audit_checkpoints (no, entries, hash, oldest_xid, next_xid) values (1, 0, '\\x01', 1, 1)`,

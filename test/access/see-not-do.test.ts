@@ -19,7 +19,7 @@ const NOBODY = '0d9c1a52-7c1e-4b39-9d0d-3c8f3f0b8a11'
 /** Operators hold permissions for tenants and their migrations at scope all or not at all, and the admission refuses who does not hold one. */
 const WHOLE = /^\/platform\/v1\/(tenants|migrations|doctor)/
 /** The caller's own keys: nobody reads those of others there. */
-const OWN = /\/api-keys\/\{id\}/
+const OWN = /\/(api-keys|passkeys)\/\{id\}/
 
 let routes: Route[]
 const here = {} as Record<
@@ -58,10 +58,17 @@ async function cast(at: string, realm: Inside) {
     await addMember(realm, 'third', { roles: ['reads'] }),
   ]
   const unit = await addUnit(realm, 'team', 'see-not-do')
-  const [key, override, delegation] = [crypto.randomUUID(), crypto.randomUUID(), crypto.randomUUID()]
+  const [key, override, delegation, passkey] = Array.from({ length: 4 }, () => crypto.randomUUID()) as [
+    string,
+    string,
+    string,
+    string,
+  ]
   const [row] = await realm.asOwner(
     sql`insert into freehold.api_keys (id, user_id, name, prefix, key_hash, permissions)
       values (${key}, ${other.id}, 'theirs', ${key.slice(0, 8)}, sha256(${key}::bytea), '{user:read}')`,
+    sql`insert into freehold.passkeys (id, user_id, credential_id, public_key, counter, rp_id, name, aaguid, is_synced)
+      values (${passkey}, ${other.id}, sha256(${passkey}::bytea), '\\x01', 0, 'see.test', 'theirs', ${passkey}, false)`,
     sql`insert into freehold.overrides (id, user_id, permission, effect, scope) values (${override}, ${other.id}, 'user:create', 'deny', 'all')`,
     sql`insert into freehold.delegations (id, delegator_id, delegate_id, role_id, starts_at, ends_at)
       select ${delegation}, ${other.id}, ${third.id}, r.id, now(), now() + interval '1 day' from freehold.roles r where r.name = 'acts'`,
@@ -88,6 +95,7 @@ async function cast(at: string, realm: Inside) {
       roles: row?.role,
       permissions: row?.permission,
       sessions: row?.session,
+      auth: passkey,
     }
     const of = path.split('/')[3] ?? ''
     return [things[of] ?? more[of] ?? '']
@@ -104,7 +112,7 @@ const BODIES: [RegExp, object][] = [
   [/^POST .*overrides/, { permission: 'user:update', effect: 'deny' }],
   [/^POST .*users\/\{id\}\/roles/, { role_id: NOBODY }],
   [/^POST .*(reset-password|rotate)/, {}],
-  [/^PATCH .*api-keys/, { name: 'renamed' }],
+  [/^PATCH .*(api-keys|passkeys)/, { name: 'renamed' }],
   [/^PATCH/, {}],
 ]
 

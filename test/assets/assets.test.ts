@@ -2,9 +2,11 @@
  * Threat: what lies beside the Worker is of another release, is cut off, or is not there; and it is run as the owner of a database, or
  * passwords are taken unchecked because the list of the commonest is empty.
  */
+import { env } from 'cloudflare:workers'
 import { sql } from 'drizzle-orm'
-import { beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it, vi } from 'vitest'
 import { assetText } from '../../src/assets/assets.ts'
+import type { Env } from '../../src/kernel/env.ts'
 import { COMMONEST } from '../../src/passwords/commonest-sum.ts'
 import { tenantFingerprint, tenantMigrations } from '../../src/tenants/provisioning/bundled.ts'
 import { checksumOf, type Migration, migrate } from '../../src/tenants/provisioning/migrations.ts'
@@ -34,6 +36,20 @@ describe('an asset', () => {
   it('is refused when it is not there', async () => {
     const other = await checksumOf({ name: 'other', text: 'select 1' })
     await expect(assetText('drizzle/tenant/9999_nothing.sql', other)).rejects.toEqual(UNAVAILABLE)
+  })
+
+  it('is given up when it does not come, after the time that its reader has', async () => {
+    const assets = (env as unknown as Env).ASSETS
+    const never = vi
+      .spyOn(assets, 'fetch')
+      .mockImplementation(
+        (_, init) => new Promise((_, fail) => init?.signal?.addEventListener('abort', () => fail(init.signal?.reason))),
+      )
+    try {
+      await expect(assetText('words/none.json', null, 50)).rejects.toEqual(UNAVAILABLE)
+    } finally {
+      never.mockRestore()
+    }
   })
 
   it('says in the cause which one it was and why, for whoever reads the report of a migration', async () => {

@@ -7,17 +7,18 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { rucFor } from '../../scripts/dev/settings.ts'
 import { startStack } from '../../scripts/dev/stack.ts'
-import { bundle, workerOptions } from '../../scripts/release/worker.ts'
+import { workerOptions } from '../../scripts/release/worker.ts'
 import { ROOT } from '../dev/running.ts'
 import { LOW_COST } from '../support/cost.ts'
 import { KEYS } from '../support/keys.ts'
 import { type Ask, askAt } from '../support/node/ask.ts'
-import { folderWithCluster } from '../support/node/cluster.ts'
-import { runInWorkerd } from '../support/node/workerd.ts'
+import { folderWithMaster } from '../support/node/cluster.ts'
+import { bundled, runInWorkerd } from '../support/node/workerd.ts'
 
 const OPERATOR = { email: 'ada@freehold.test', password: 'Correct-horse-7' }
 let port: number
 let token: string
+const heard: string[] = []
 const stops: (() => Promise<unknown>)[] = []
 const ask = (path: string, asked: Ask = {}) => askAt(port, path, asked)
 const about = (subdomain: string) => {
@@ -25,23 +26,23 @@ const about = (subdomain: string) => {
 }
 
 beforeAll(async () => {
-  const { path: dataDir, remove } = await folderWithCluster('freehold-tampered')
+  const { path: dataDir, remove } = await folderWithMaster('freehold-tampered')
   stops.unshift(remove)
   const given = { ...LOW_COST, BASE_URL: 'http://localhost', ...KEYS }
   const operator = { ...OPERATOR, must_change_password: false }
   const stack = await startStack({ dataDir, given, operator, durable: false, operationMs: 0, log: () => {} })
   stops.unshift(stack.stop)
-  const [modules, directory] = [join(dataDir, 'bundle'), join(dataDir, 'assets')]
-  await bundle(ROOT, modules)
+  const directory = join(dataDir, 'assets')
   const options = workerOptions(ROOT)
   await cp(join(ROOT, '.wrangler/assets'), directory, { recursive: true })
   await writeFile(join(directory, 'src/passwords/commonest-packed.txt'), '# No words.\n')
   await appendFile(join(directory, 'drizzle/tenant/0000_baseline.sql'), ';grant all on all tables in schema freehold to public')
-  await rm(join(directory, 'words'), { recursive: true })
+  for (const folder of ['words', 'documents']) await rm(join(directory, folder), { recursive: true })
   const worker = await runInWorkerd({
-    modules,
+    modules: await bundled(),
     options: { ...options, assets: { ...options.assets, directory } },
     env: stack.env,
+    heard: (line) => void heard.push(line),
   })
   stops.unshift(worker.stop)
   port = worker.port
@@ -69,11 +70,15 @@ it('a tenant whose migration is another is not made, and the step says which fil
   expect((await ask(`/platform/v1/tenants/${body.id}`, { token })).body.status).not.toBe('active')
 })
 
-it('without its Spanish words the Worker answers in English, and without those of operations it has no document', async () => {
+it('without its Spanish words the Worker answers in English, and without its document it has none', async () => {
   const answer = await ask('/platform/v1/tenants', { headers: { 'Accept-Language': 'es' } })
   expect(answer).toMatchObject({
     status: 401,
     body: { title: 'A token is needed', detail: 'Send Authorization: Bearer with an access token.' },
   })
+  // A later one does not ask for them again, which each would wait for.
+  const spanish = { headers: { 'Accept-Language': 'es' } }
+  for (const path of ['/platform/v1/tenants', '/problems/not_found', '/platform/v1/plans']) await ask(path, spanish)
+  expect(heard.filter((line) => line.includes('asset not read') && line.includes('words/spanish.json'))).toHaveLength(1)
   expect(await ask('/openapi.json')).toMatchObject({ status: 503, body: { code: 'asset_unavailable' } })
 })

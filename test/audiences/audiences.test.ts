@@ -89,6 +89,26 @@ describe('an audience', () => {
     expect(pointers(answer)).toEqual(where)
   })
 
+  it('is refused beyond a hundred; of twenty at once for the last three places three are made', async () => {
+    await copyTenant('audience-full')
+    const full = await inside('audience-full')
+    await full.asOwner(
+      sql`insert into freehold.audiences (id, identifier, name) select gen_random_uuid(), 'urn:example:' || n, 'x' from generate_series(1, 97) n`,
+    )
+    const token = (await login('audience-full')).access_token
+    const make = (n: number) => call('audience-full', PATH, { token, body: { identifier: `urn:example:more-${n}`, name: 'x' } })
+    const answers = await Promise.all(Array.from({ length: 20 }, (_, n) => make(n)))
+    const refused = answers.filter(({ status }) => status !== 201)
+    expect(refused).toHaveLength(17)
+    for (const answer of refused) expectProblem(answer, 409, 'limit_reached')
+    expect(refused[0]?.body.detail).toBe('A tenant can have at most 100 audiences: remove one first.')
+    const { id } = answers.find(({ status }) => status === 201)?.body ?? {}
+    expect((await call('audience-full', `${PATH}/${id}`, { method: 'PATCH', token, body: { name: 'y' } })).status).toBe(200)
+    await call('audience-full', `${PATH}/${id}`, { method: 'DELETE', token })
+    expect((await make(20)).status).toBe(201)
+    expectProblem(await make(21), 409, 'limit_reached')
+  })
+
   it('may be at a name that no tenant is given, which is for whoever runs the service', async () => {
     expect(await registered('https://api.freehold.test')).toMatchObject({ identifier: 'https://api.freehold.test' })
   })

@@ -8,13 +8,13 @@ import { checkpointAudit } from '../../src/tenants/maintenance/checkpoints.ts'
 import { freehold } from '../freehold/run.ts'
 import { LOW_COST } from '../support/cost.ts'
 import { KEYS } from '../support/keys.ts'
-import { folderWithCluster } from '../support/node/cluster.ts'
+import { folderWithMaster } from '../support/node/cluster.ts'
 
 let env: Record<string, string>
 let stops: (() => Promise<unknown>)[] = []
 
 beforeAll(async () => {
-  const folder = await folderWithCluster('freehold-verify')
+  const folder = await folderWithMaster('freehold-verify')
   const stack = await startStack({
     dataDir: folder.path,
     given: { ...LOW_COST, BASE_URL: 'http://freehold.test', ...KEYS },

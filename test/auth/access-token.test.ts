@@ -60,6 +60,7 @@ describe('an access token', () => {
       trace: entered.headers.get('X-Trace-Id'),
       auth_time: expect.any(Number),
       amr: ['pwd'],
+      acr: 'aal1',
       iat: expect.any(Number),
       exp: (claims.iat ?? 0) + 900,
     })

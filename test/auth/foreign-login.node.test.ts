@@ -4,14 +4,13 @@
  */
 import { pbkdf2Sync } from 'node:crypto'
 import { Agent, request } from 'node:http'
-import { join } from 'node:path'
 import { hashSync } from 'bcryptjs'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { rucFor } from '../../scripts/dev/settings.ts'
 import { startStack } from '../../scripts/dev/stack.ts'
 import { LOW_COST } from '../support/cost.ts'
 import { KEYS } from '../support/keys.ts'
-import { folderWithCluster } from '../support/node/cluster.ts'
+import { folderWithMaster } from '../support/node/cluster.ts'
 import { startInWorkerd } from '../support/node/workerd.ts'
 
 const OPERATOR = { email: 'ada@freehold.test', password: 'Correct-horse-7' }
@@ -26,13 +25,13 @@ let stops: (() => Promise<void>)[] = []
 let port: number
 
 beforeAll(async () => {
-  const { path: dataDir, remove } = await folderWithCluster('freehold-foreign')
+  const { path: dataDir, remove } = await folderWithMaster('freehold-foreign')
   stops = [remove]
   const given = { ...LOW_COST, BASE_URL: 'http://localhost', ...KEYS }
   const operator = { ...OPERATOR, must_change_password: false }
   const stack = await startStack({ dataDir, log: () => {}, given, operator, durable: false, operationMs: 0 })
   stops.unshift(stack.stop)
-  const worker = await startInWorkerd(join(dataDir, 'bundle'), stack.env)
+  const worker = await startInWorkerd(stack.env)
   stops.unshift(worker.stop)
   port = worker.port
   const asOperator = { Authorization: `Bearer ${await tokenOf('/platform/v1/auth/login', 'localhost', OPERATOR)}` }

@@ -14,13 +14,17 @@ import { copyTenant } from '../support/tenants.ts'
 
 /** What the Worker alone can call, because it takes the key that only the Worker has. */
 const KEYED = [
+  'begin_factor_change',
   'begin_login',
   'begin_password_change',
   'begin_reset',
+  'begin_totp',
   'begin_verification',
   'claim_mails',
   'count_key_uses',
+  'enable_totp',
   'finish_admin_reset',
+  'finish_factor_change',
   'finish_login',
   'finish_login_with_rehash',
   'finish_mails',
@@ -29,6 +33,7 @@ const KEYED = [
   'finish_verification',
   'introspect',
   'mail_reset_link',
+  'pending_totp',
   'phone_code',
   'record_refusal',
   'refresh',
@@ -39,6 +44,7 @@ const KEYED = [
   'start_registration',
   'take_dropped_mails',
   'verify_phone',
+  'verify_totp',
 ]
 
 const AT = 'system-keyed'

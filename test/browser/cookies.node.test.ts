@@ -23,7 +23,7 @@ import {
   submitIn,
   watchCookies,
 } from '../support/node/chromium.ts'
-import { folderWithCluster } from '../support/node/cluster.ts'
+import { folderWithMaster } from '../support/node/cluster.ts'
 import { startWorker } from '../support/node/worker.ts'
 
 const OPERATOR = { email: 'ada@freehold.test', password: 'Correct-horse-7' }
@@ -44,7 +44,7 @@ if (!hasChromium) console.warn('Chromium is not tried: there is no binary for th
 
 beforeAll(async () => {
   if (!hasChromium) return
-  const made = await folderWithCluster('freehold-browser')
+  const made = await folderWithMaster('freehold-browser')
   folder = made.path
   stops.unshift(made.remove)
   const given = { ...LOW_COST, BASE_URL: 'http://localhost', ...KEYS }

@@ -9,7 +9,7 @@ import { freePort } from '../dev/running.ts'
 import { LOW_COST } from '../support/cost.ts'
 import { KEYS } from '../support/keys.ts'
 import { hasChromium, startChromium } from '../support/node/chromium.ts'
-import { folderWithCluster } from '../support/node/cluster.ts'
+import { folderWithMaster } from '../support/node/cluster.ts'
 import { startWorker } from '../support/node/worker.ts'
 
 const OPERATOR = { email: 'ada@freehold.test', password: 'Correct-horse-7' }
@@ -71,7 +71,7 @@ async function execute(page: Page, phrase: string): Promise<string> {
 
 beforeAll(async () => {
   if (!hasChromium) return
-  const { path: folder, remove } = await folderWithCluster('freehold-docs')
+  const { path: folder, remove } = await folderWithMaster('freehold-docs')
   stops.unshift(remove)
   const given = { ...LOW_COST, BASE_URL: 'http://localhost', ...KEYS }
   const operator = { ...OPERATOR, must_change_password: false }

@@ -14,7 +14,7 @@ import { LOW_COST } from '../support/cost.ts'
 import { KEYS } from '../support/keys.ts'
 import { askAt } from '../support/node/ask.ts'
 import { fetchIn, hasChromium, openPage, startChromium, startForeignSite } from '../support/node/chromium.ts'
-import { folderWithCluster } from '../support/node/cluster.ts'
+import { folderWithMaster } from '../support/node/cluster.ts'
 import { startWorker } from '../support/node/worker.ts'
 
 const OPERATOR = { email: 'ada@freehold.test', password: 'Correct-horse-7' }
@@ -38,7 +38,7 @@ async function fileOfGuide(name: string): Promise<string> {
 
 beforeAll(async () => {
   if (!hasChromium) return
-  const { path: dataDir, remove } = await folderWithCluster('freehold-vite')
+  const { path: dataDir, remove } = await folderWithMaster('freehold-vite')
   stops.unshift(remove)
   const port = await freePort()
   const given = { ...LOW_COST, BASE_URL: `http://localhost:${port}`, ...KEYS }

@@ -18,7 +18,7 @@ import { startStack } from '../../scripts/dev/stack.ts'
 import { LOW_COST } from '../support/cost.ts'
 import { resolved } from '../support/document.ts'
 import { KEYS } from '../support/keys.ts'
-import { folderWithCluster } from '../support/node/cluster.ts'
+import { folderWithMaster } from '../support/node/cluster.ts'
 import { startInWorkerd } from '../support/node/workerd.ts'
 import type { At, Seen } from './uses/seen.ts'
 
@@ -64,13 +64,13 @@ async function post(path: string, body: object, token?: string) {
 }
 
 beforeAll(async () => {
-  const { path: dataDir, remove } = await folderWithCluster('freehold-clients')
+  const { path: dataDir, remove } = await folderWithMaster('freehold-clients')
   stops.unshift(remove)
   const given = { ...LOW_COST, BASE_URL: 'http://localhost', ...KEYS }
   const operator = { ...OPERATOR, must_change_password: false }
   const stack = await startStack({ dataDir, given, operator, durable: false, operationMs: 0, log: () => {} })
   stops.unshift(stack.stop)
-  const worker = await startInWorkerd(join(dataDir, 'bundle'), stack.env)
+  const worker = await startInWorkerd(stack.env)
   stops.unshift(worker.stop)
   url = `http://127.0.0.1:${worker.port}`
   const { access_token } = await post('/platform/v1/auth/login', OPERATOR)

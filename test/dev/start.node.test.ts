@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { createConfig, lintFromString } from '@redocly/openapi-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { assetsOf, WORDS } from '../../scripts/bundle/assets.ts'
+import { assetsOf, MADE } from '../../scripts/bundle/assets.ts'
 import { rucFor } from '../../scripts/dev/settings.ts'
 import { alive, ask, below, freePort, ROOT, type Running, ready, start } from './running.ts'
 
@@ -71,7 +71,7 @@ describe('npm start', () => {
   })
 
   it('shows nobody its other assets, by whatever path', async () => {
-    const assets = [...assetsOf(ROOT).keys(), ...Object.keys(WORDS)]
+    const assets = [...assetsOf(ROOT).keys(), ...MADE]
     expect(assets).toContain('drizzle/tenant/0000_baseline.sql')
     const paths = assets.flatMap((asset) => [
       `/${asset}`,

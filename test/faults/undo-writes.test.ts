@@ -75,6 +75,27 @@ describe('what was written since a migration', () => {
     expect([await ledgerOf('undone-counted'), await sessions('undone-counted')]).toEqual([BEFORE, before])
   })
 
+  it('and discarded leaves the documents counted that a program has made, as soon as the schema counts them again', async () => {
+    const id = await migrated('undone-documents')
+    const token = (await login('undone-documents')).access_token
+    const used = async () =>
+      (await (await databaseOf('undone-documents')).asOwner(sql`select used from access.limits where name = 'documents'`))[0]
+        ?.used
+    const counted = await call('undone-documents', '/api/v1/usage/documents', { token, body: { count: 7 } })
+    expect(counted.status, JSON.stringify(counted.body)).toBe(201)
+    expect((await undo(id, { discard_writes: true })).status).toBe(202)
+    expect(await ended(id)).toMatchObject({ state: 'done' })
+    expect(await ledgerOf('undone-documents')).toBe(BEFORE)
+    await migrateAll()
+    expect(await ledgerOf('undone-documents')).toBe(NEWEST)
+    await vi.waitUntil(async () => Number(await used()) === 7, { timeout: 60_000, interval: 500 })
+    const more = await call('undone-documents', '/api/v1/usage/documents', {
+      token: (await login('undone-documents')).access_token,
+      body: { count: 1 },
+    })
+    expect(more.body.documents).toBe(8)
+  })
+
   it('in a transaction that began before the tenant was closed is waited for and counted', async () => {
     const id = await migrated('undone-late')
     const { owner_url } = await databaseOf('undone-late')

@@ -10,8 +10,8 @@ import { type Stack, startStack } from '../../scripts/dev/stack.ts'
 import { batch } from '../../src/kernel/db.ts'
 import { LOW_COST } from '../support/cost.ts'
 import { KEYS } from '../support/keys.ts'
-import { folderWithCluster } from '../support/node/cluster.ts'
-import { startWorker } from '../support/node/worker.ts'
+import { folderWithMaster } from '../support/node/cluster.ts'
+import { startInWorkerd } from '../support/node/workerd.ts'
 import { freehold } from './run.ts'
 
 const OPERATOR = { email: 'ada@freehold.test', password: 'Correct-horse-7' }
@@ -21,7 +21,7 @@ let token: string
 let stops: (() => Promise<void>)[] = []
 
 beforeAll(async () => {
-  const folder = await folderWithCluster('freehold-doctor')
+  const folder = await folderWithMaster('freehold-doctor')
   stops = [folder.remove]
   const server = createServer().listen(0, '127.0.0.1')
   await new Promise((done) => server.once('listening', done))
@@ -37,7 +37,7 @@ beforeAll(async () => {
     operationMs: 0,
   })
   stops.unshift(stack.stop)
-  const worker = await startWorker({ ...quiet, port, env: stack.env })
+  const worker = await startInWorkerd(stack.env, { port })
   stops.unshift(worker.stop)
   const json = { 'Content-Type': 'application/json' }
   const answer = await fetch(`${url}/platform/v1/auth/login`, { method: 'POST', headers: json, body: JSON.stringify(OPERATOR) })

@@ -7,17 +7,19 @@ import { startStack } from '../../scripts/dev/stack.ts'
 import { freePort } from '../dev/running.ts'
 import { LOW_COST } from '../support/cost.ts'
 import { KEYS } from '../support/keys.ts'
-import { folderWithCluster } from '../support/node/cluster.ts'
-import { startWorker } from '../support/node/worker.ts'
+import { folderWithMaster } from '../support/node/cluster.ts'
+import { startInWorkerd } from '../support/node/workerd.ts'
 
 export const OPERATOR = { email: 'ada@freehold.test', password: 'Correct-horse-7' }
 
 /** What stands between the command line and the Worker: it counts calls, and can say of a token that it has expired. */
 type Door = { url: string; calls: string[]; expired: Set<string>; close: () => Promise<void> }
 
+type Platform = { door: Door; url: string; master_url: string; sql_url: string; configFolder: string; stop: () => Promise<void> }
+
 /** A platform of its own, behind a door, with an empty folder of configuration. */
-export async function startPlatform(): Promise<{ door: Door; url: string; configFolder: string; stop: () => Promise<void> }> {
-  const folder = await folderWithCluster('freehold-profiles')
+export async function startPlatform(): Promise<Platform> {
+  const folder = await folderWithMaster('freehold-profiles')
   const stops = [folder.remove]
   const configFolder = mkdtempSync(join(tmpdir(), 'freehold-config-'))
   stops.unshift(async () => rmSync(configFolder, { recursive: true }))
@@ -28,14 +30,14 @@ export async function startPlatform(): Promise<{ door: Door; url: string; config
   const operator = { ...OPERATOR, must_change_password: false }
   const stack = await startStack({ ...quiet, given, operator, durable: false, operationMs: 0 })
   stops.unshift(stack.stop)
-  const worker = await startWorker({ ...quiet, port, env: stack.env })
+  const worker = await startInWorkerd(stack.env, { port })
   stops.unshift(worker.stop)
   const door = await openDoor(port)
   stops.unshift(door.close)
   const stop = async () => {
     for (const one of stops) await one()
   }
-  return { door, url, configFolder, stop }
+  return { door, url, master_url: String(stack.env.MASTER_DATABASE_URL), sql_url: stack.neon.sqlUrl, configFolder, stop }
 }
 
 async function openDoor(port: number): Promise<Door> {

@@ -12,8 +12,8 @@ import { rucFor } from '../../scripts/dev/settings.ts'
 import { type Stack, startStack } from '../../scripts/dev/stack.ts'
 import { LOW_COST } from '../support/cost.ts'
 import { KEYS } from '../support/keys.ts'
-import { folderWithCluster } from '../support/node/cluster.ts'
-import { startWorker } from '../support/node/worker.ts'
+import { folderWithMaster } from '../support/node/cluster.ts'
+import { startInWorkerd } from '../support/node/workerd.ts'
 import { freehold } from './run.ts'
 
 const OPERATOR = { email: 'ada@freehold.test', password: 'Correct-horse-7' }
@@ -26,7 +26,7 @@ let url: string
 let stops: (() => Promise<void>)[] = []
 
 beforeAll(async () => {
-  folder = await folderWithCluster('freehold-export')
+  folder = await folderWithMaster('freehold-export')
   stops = [folder.remove]
   const port = await freePort()
   url = `http://localhost:${port}`
@@ -34,7 +34,7 @@ beforeAll(async () => {
   const operator = { ...OPERATOR, must_change_password: false }
   stack = await startStack({ ...quiet, given: { ...LOW_COST, BASE_URL: url, ...KEYS }, operator, durable: false, operationMs: 0 })
   stops.unshift(stack.stop)
-  const worker = await startWorker({ ...quiet, port, env: stack.env })
+  const worker = await startInWorkerd(stack.env, { port })
   stops.unshift(worker.stop)
   const env = {
     FREEHOLD_URL: url,

@@ -2,7 +2,7 @@
 import { readFile, stat, writeFile } from 'node:fs/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Outcome } from '../../scripts/freehold/deployment/steps.ts'
-import { tenantDomainIn, withValues } from '../../scripts/freehold/deployment/wrangler-config.ts'
+import { tenantDomainIn, withHosts, withValues } from '../../scripts/freehold/deployment/wrangler-config.ts'
 import { type Accounts, DOMAIN, EMAIL, newAccounts, STEPS } from './deployment.ts'
 
 type Said = { url: string; steps: Outcome[]; operator: { email: string; is_new: boolean; password?: string } }
@@ -92,6 +92,30 @@ describe('before anything', () => {
     ])
     expect(moved.match(/^TENANT_URL = .*$/gm)).toEqual(['TENANT_URL = "https://{subdomain}.acme.dev"'])
     expect(withValues(moved, { ...values, tenant_url: null })).not.toMatch(/^TENANT_URL/m)
+    await writeFile(here.config, kept)
+  })
+
+  test('other environments keep where their tenants are', async () => {
+    const kept = await readFile(here.config, 'utf8')
+    const staging = '\n[env.staging.vars]\nBASE_URL = "https://staging.dev"\nTENANT_URL = "https://{subdomain}.staging.dev"\n'
+    const values = { base_url: `https://${DOMAIN}`, routes: [], kv_id: 'x', region: 'aws-us-east-2', tenant_url: null }
+    expect(withValues(kept + staging, values)).toBe(withValues(kept, values) + staging)
+    const before = kept.replace('[env.production]', `${staging.trim()}\n\n[env.production]`)
+    expect(withValues(before, values)).toContain(staging)
+  })
+
+  test('where tenants are is written before anything is made, so that an interruption does not forget it', async () => {
+    const kept = await readFile(here.config, 'utf8')
+    const { code, stderr } = await accounts.run(here, ['--dry-run', '--tenant-domain', 'acme.dev'])
+    expect(code, stderr).toBe(0)
+    const order = ['tenant domain', 'neon project', 'wrangler.toml'].map((step) => stderr.indexOf(` ${step}: `))
+    expect(order).toEqual([...order].sort((a, b) => a - b))
+    expect(order).not.toContain(-1)
+    const hosts = withHosts(kept, { base_url: `https://${DOMAIN}`, tenant_url: 'https://{subdomain}.acme.dev' })
+    await writeFile(here.config, hosts)
+    expect(tenantDomainIn(here.config, DOMAIN)).toBe('acme.dev')
+    const later = await accounts.run(here, ['--dry-run'])
+    expect(later.stderr).toContain('+   { pattern = "*.acme.dev/*", zone_name = "acme.dev" },')
     await writeFile(here.config, kept)
   })
 

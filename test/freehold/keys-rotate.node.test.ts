@@ -15,8 +15,8 @@ import { PAGE, reencryptAll } from '../../src/tenants/rotations/reencrypt.ts'
 import { IN_MASTER, IN_REALM, SHORT_LIVED } from '../../src/tenants/rotations/sealed.ts'
 import { LOW_COST } from '../support/cost.ts'
 import { KEYS } from '../support/keys.ts'
-import { folderWithCluster } from '../support/node/cluster.ts'
-import { startWorker } from '../support/node/worker.ts'
+import { folderWithMaster } from '../support/node/cluster.ts'
+import { startInWorkerd } from '../support/node/workerd.ts'
 import { ended, freehold, killGroup, started } from './run.ts'
 
 const OPERATOR = { email: 'ada@freehold.test', password: 'Correct-horse-7' }
@@ -46,7 +46,7 @@ async function freePort(): Promise<number> {
 }
 
 beforeAll(async () => {
-  const folder = await folderWithCluster('freehold-keys')
+  const folder = await folderWithMaster('freehold-keys')
   stops = [folder.remove]
   const port = await freePort()
   url = `http://localhost:${port}`
@@ -60,7 +60,7 @@ beforeAll(async () => {
   })
   stops.unshift(stack.stop)
   // It has both keys, as every Worker has before a rotation.
-  const worker = await startWorker({ ...quiet, port, env: { ...stack.env, ENCRYPTION_KEYS: back().ENCRYPTION_KEYS } })
+  const worker = await startInWorkerd({ ...stack.env, ENCRYPTION_KEYS: back().ENCRYPTION_KEYS }, { port })
   stops.unshift(worker.stop)
   useSqlUrl(stack.env.NEON_SQL_URL)
   token = (await ask('/platform/v1/auth/login', OPERATOR)).body.access_token

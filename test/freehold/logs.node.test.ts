@@ -7,6 +7,7 @@ import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { openerOf } from '../../scripts/freehold/opening.ts'
 import { ended, freehold, started } from './run.ts'
 import { stranger } from './stranger.ts'
 
@@ -196,6 +197,26 @@ describe('logs', () => {
   })
 })
 
+describe('on Windows', () => {
+  test('wrangler is run by the shell, in words that need no quotes', async () => {
+    const shell = join(folder, 'cmd.exe')
+    await writeFile(shell, `#!/bin/sh\nprintf '%s\\n' "$@" > '${join(folder, 'shell')}'\n`)
+    await chmod(shell, 0o755)
+    const NODE_OPTIONS = `--import=data:text/javascript,Object.defineProperty(process,'platform',{value:'win32'})`
+    await freehold(['logs', '--worker', 'ours'], { ...path(), NODE_OPTIONS })
+    expect(await readFile(join(folder, 'shell'), 'utf8')).toBe('/d\n/s\n/c\n"wrangler tail ours --format json"\n')
+  })
+
+  test('an address is opened by a program, and no shell reads it', () => {
+    expect(openerOf('win32', 'https://acme.id.acme.dev/')).toEqual([
+      'rundll32',
+      'url.dll,FileProtocolHandler',
+      'https://acme.id.acme.dev/',
+    ])
+    expect(openerOf('darwin', 'https://x.test/')).toEqual(['open', 'https://x.test/'])
+  })
+})
+
 describe('open', () => {
   const TENANT = {
     id: '0d9c1a52-7c1e-4b39-9d0d-3c8f3f0b8a11',
@@ -229,7 +250,7 @@ describe('open', () => {
     expect(JSON.parse((await asked(['acme', '--json'], {})).stdout)).toEqual({ url: 'https://acme.id.acme.dev/' })
   })
 
-  test('opens it in the browser, and without a tenant the page of the platform', async () => {
+  test('opens it in the browser, and without a tenant the reference of its API', async () => {
     const file = join(folder, 'opened')
     const text = `import { writeFileSync } from 'node:fs'\nwriteFileSync(${JSON.stringify(file)}, process.argv[2])`
     for (const name of ['xdg-open', 'open']) await program(name, text)
@@ -240,7 +261,7 @@ describe('open', () => {
       stderr: 'https://acme.id.acme.dev/ is opened in the browser.\n',
     })
     await expect.poll(() => readFile(file, 'utf8').catch(() => ''), { timeout: 30_000 }).toBe('https://acme.id.acme.dev/')
-    expect((await freehold(['open', '--print', '--url', 'https://id.acme.dev'], {})).stdout).toBe('https://id.acme.dev/\n')
+    expect((await freehold(['open', '--print', '--url', 'https://id.acme.dev'], {})).stdout).toBe('https://id.acme.dev/docs\n')
   })
 
   test('a tenant that there is not, and an address that is none of the web, are refused', async () => {

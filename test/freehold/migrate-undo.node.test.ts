@@ -10,8 +10,8 @@ import { migrate } from '../../src/tenants/provisioning/migrations.ts'
 import { openOwnerUrl } from '../../src/tenants/provisioning/owner-url.ts'
 import { LOW_COST } from '../support/cost.ts'
 import { KEYS } from '../support/keys.ts'
-import { folderWithCluster } from '../support/node/cluster.ts'
-import { startWorker } from '../support/node/worker.ts'
+import { folderWithMaster } from '../support/node/cluster.ts'
+import { startInWorkerd } from '../support/node/workerd.ts'
 import { freehold } from './run.ts'
 
 const OPERATOR = { email: 'ada@freehold.test', password: 'Correct-horse-7' }
@@ -28,7 +28,7 @@ const send = (path: string, body: object) =>
 const ada = (...args: string[]) => freehold(['migrate', ...args], { FREEHOLD_URL: url, FREEHOLD_TOKEN: token })
 
 beforeAll(async () => {
-  const folder = await folderWithCluster('freehold-undo')
+  const folder = await folderWithMaster('freehold-undo')
   stops = [folder.remove]
   const server = createServer().listen(0, '127.0.0.1')
   await new Promise((done) => server.once('listening', done))
@@ -44,7 +44,7 @@ beforeAll(async () => {
     operationMs: 0,
   })
   stops.unshift(stack.stop)
-  const worker = await startWorker({ ...quiet, port, env: stack.env })
+  const worker = await startInWorkerd(stack.env, { port })
   stops.unshift(worker.stop)
   token = ''
   token = String(((await (await send('/auth/login', OPERATOR)).json()) as { access_token?: string }).access_token)

@@ -8,8 +8,8 @@ import { migrationsIn, type Stack, startStack } from '../../scripts/dev/stack.ts
 import { batch } from '../../src/kernel/db.ts'
 import { LOW_COST } from '../support/cost.ts'
 import { KEYS } from '../support/keys.ts'
-import { folderWithCluster } from '../support/node/cluster.ts'
-import { startWorker } from '../support/node/worker.ts'
+import { folderWithMaster } from '../support/node/cluster.ts'
+import { startInWorkerd } from '../support/node/workerd.ts'
 import { freehold } from './run.ts'
 
 const OPERATOR = { email: 'ada@freehold.test', password: 'Correct-horse-7' }
@@ -20,7 +20,7 @@ let names: string[]
 let stops: (() => Promise<void>)[] = []
 
 beforeAll(async () => {
-  const folder = await folderWithCluster('freehold-migrate')
+  const folder = await folderWithMaster('freehold-migrate')
   stops = [folder.remove]
   const server = createServer().listen(0, '127.0.0.1')
   await new Promise((done) => server.once('listening', done))
@@ -36,7 +36,7 @@ beforeAll(async () => {
     operationMs: 0,
   })
   stops.unshift(stack.stop)
-  const worker = await startWorker({ ...quiet, port, env: stack.env })
+  const worker = await startInWorkerd(stack.env, { port })
   stops.unshift(worker.stop)
   const answer = await fetch(`${url}/platform/v1/auth/login`, {
     method: 'POST',

@@ -11,8 +11,8 @@ import { useSqlUrl } from '../../src/kernel/db.ts'
 import { checkpointAudit } from '../../src/tenants/maintenance/checkpoints.ts'
 import { LOW_COST } from '../support/cost.ts'
 import { KEYS } from '../support/keys.ts'
-import { folderWithCluster } from '../support/node/cluster.ts'
-import { startWorker } from '../support/node/worker.ts'
+import { folderWithMaster } from '../support/node/cluster.ts'
+import { startInWorkerd } from '../support/node/workerd.ts'
 import { freehold } from './run.ts'
 
 const OPERATOR = { email: 'ada@freehold.test', password: 'Correct-horse-7' }
@@ -29,7 +29,7 @@ const send = (path: string, body: object) =>
 const ada = (...args: string[]) => freehold(['tenants', 'move', ...args], { FREEHOLD_URL: url, FREEHOLD_TOKEN: token })
 
 beforeAll(async () => {
-  const folder = await folderWithCluster('freehold-move')
+  const folder = await folderWithMaster('freehold-move')
   stops = [folder.remove]
   const server = createServer().listen(0, '127.0.0.1')
   await new Promise((done) => server.once('listening', done))
@@ -46,7 +46,7 @@ beforeAll(async () => {
     operationMs: 0,
   })
   stops.unshift(stack.stop)
-  const worker = await startWorker({ ...quiet, port, env: stack.env })
+  const worker = await startInWorkerd(stack.env, { port })
   stops.unshift(worker.stop)
   token = String(((await (await send('/auth/login', OPERATOR)).json()) as { access_token?: string }).access_token)
 })

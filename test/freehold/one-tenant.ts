@@ -4,14 +4,14 @@ import { rucFor } from '../../scripts/dev/settings.ts'
 import { startStack } from '../../scripts/dev/stack.ts'
 import { LOW_COST } from '../support/cost.ts'
 import { KEYS } from '../support/keys.ts'
-import { folderWithCluster } from '../support/node/cluster.ts'
-import { startWorker } from '../support/node/worker.ts'
+import { folderWithMaster } from '../support/node/cluster.ts'
+import { startInWorkerd } from '../support/node/workerd.ts'
 import { freehold } from './run.ts'
 
 const PASSWORD = 'Correct-horse-7'
 
 export async function startWithTenant(subdomain: string) {
-  const folder = await folderWithCluster(`freehold-${subdomain}`)
+  const folder = await folderWithMaster(`freehold-${subdomain}`)
   const stops = [folder.remove]
   const stop = async () => {
     for (const end of stops) await end()
@@ -26,7 +26,7 @@ export async function startWithTenant(subdomain: string) {
   const given = { ...LOW_COST, BASE_URL: url, ...KEYS }
   const stack = await startStack({ ...quiet, given, operator, durable: false, operationMs: 0 })
   stops.unshift(stack.stop)
-  const worker = await startWorker({ ...quiet, port, env: stack.env })
+  const worker = await startInWorkerd(stack.env, { port })
   stops.unshift(worker.stop)
 
   const admin = `bo@${subdomain}.test`

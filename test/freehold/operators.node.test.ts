@@ -5,7 +5,7 @@ import { type Stack, startStack } from '../../scripts/dev/stack.ts'
 import { batch } from '../../src/kernel/db.ts'
 import { LOW_COST } from '../support/cost.ts'
 import { KEYS } from '../support/keys.ts'
-import { folderWithCluster } from '../support/node/cluster.ts'
+import { folderWithMaster } from '../support/node/cluster.ts'
 import { freehold } from './run.ts'
 
 const EMAIL = 'ada@freehold.test'
@@ -13,7 +13,7 @@ let stack: Stack
 let stops: (() => Promise<void>)[] = []
 
 beforeAll(async () => {
-  const folder = await folderWithCluster('freehold-operators')
+  const folder = await folderWithMaster('freehold-operators')
   stops = [folder.remove]
   stack = await startStack({
     dataDir: folder.path,

@@ -193,6 +193,150 @@ describe('a profile', () => {
   })
 })
 
+describe('a command of operators, where the profile in use is of a tenant', () => {
+  const list = (...more: string[]) => run(['tenants', 'list', '--json', ...more])
+
+  test('is run as the one operator who is logged in at that platform', async () => {
+    await logInAsAdmin('bo')
+    await logIn('ada')
+    platform.door.calls.length = 0
+    expect(JSON.parse((await list()).stdout).data[0].subdomain).toBe('clio')
+    expect(platform.door.calls).toEqual([expect.stringContaining('/platform/v1/tenants')])
+    // The one in use still is who works inside the tenant.
+    expect(JSON.parse((await run(['whoami', '--json'])).stdout).profile).toBe('bo')
+    const named = await list('--profile', 'bo')
+    expect([named.code, named.stderr]).toEqual([1, expect.stringContaining('The profile bo is of the tenant clio')])
+  })
+
+  test('asks which, where two are; and never takes one of another platform', async () => {
+    await logInAsAdmin('bo')
+    await logIn('ada')
+    await logIn('cy')
+    const two = await list()
+    expect([two.code, two.stderr]).toEqual([1, expect.stringContaining('name one of ada, cy with --profile')])
+    await run(['profiles', 'remove', 'cy'])
+    change('ada', { url: platform.url })
+    platform.door.calls.length = 0
+    const none = await list()
+    expect(none.stderr).toContain(
+      'name another with --profile, the data folder of `npm start` with --data, or log in: freehold login',
+    )
+    expect([none.code, platform.door.calls]).toEqual([1, []])
+  })
+
+  test('inside a tenant it is the other way round: the profile of that tenant is found', async () => {
+    await logIn('ada')
+    await logInAsAdmin('bo')
+    const { code, stdout } = await run(['users', 'list', '--tenant', 'clio', '--json'])
+    expect([code, JSON.parse(stdout).data[0].email]).toEqual([0, ADMIN.email])
+  })
+})
+
+describe('operators unlock', () => {
+  const EMAIL = 'cy@freehold.test'
+
+  test('with a profile is done over the API, and the audit says by whom', async () => {
+    await logIn('ada')
+    const made = await run(['operators', 'add', EMAIL, '--role', 'auditor', '--json'])
+    expect(made.code, made.stderr).toBe(0)
+    for (let tries = 0; tries < 12; tries++)
+      await fetch(`${platform.url}/platform/v1/auth/login`, {
+        method: 'POST',
+        headers: { 'Content-Type': 'application/json' },
+        body: JSON.stringify({ email: EMAIL, password: `Wrong-horse-${tries}` }),
+      })
+    platform.door.calls.length = 0
+    expect(await run(['operators', 'unlock', EMAIL])).toEqual({ code: 0, stdout: `${EMAIL} can log in again.\n`, stderr: '' })
+    expect(platform.door.calls.at(-1)).toMatch(/^POST \/platform\/v1\/operators\/[0-9a-f-]{36}\/unlock$/)
+    const { access_token } = kept('ada')
+    const query = 'audit?activity_type=USER_UNLOCKED'
+    const { data } = (await (await asked(access_token, query)).json()) as any
+    expect(data.map((entry: any) => entry.user_id)).toEqual([expect.stringMatching(/^[0-9a-f-]{36}$/)])
+  })
+
+  test('of all, of oneself and of nobody say what is wrong', async () => {
+    await logIn('ada')
+    const all = await run(['operators', 'unlock', '--all'])
+    expect([all.code, all.stderr]).toEqual([1, expect.stringContaining('--all needs the master: set MASTER_DATABASE_URL')])
+    const own = await run(['operators', 'unlock', OPERATOR.email, '--json'])
+    expect([own.code, JSON.parse(own.stdout).code]).toEqual([1, 'forbidden'])
+    const none = await run(['operators', 'unlock', 'eve@freehold.test', '--json'])
+    expect([none.code, JSON.parse(none.stdout).code]).toEqual([1, 'not_found'])
+  })
+})
+
+describe('open', () => {
+  const opened = async (...args: string[]) => (await run(['open', '--print', ...args])).stdout.trim()
+
+  test('without a tenant is the reference of the API, or the page of the tenant of the profile; both are there', async () => {
+    await logIn('ada')
+    expect(await opened()).toBe(`${platform.door.url}/docs`)
+    expect((await fetch(`${platform.url}/docs`)).status).toBe(200)
+    await logInAsAdmin('bo')
+    const page = await opened('--profile', 'bo')
+    expect(page).toBe(`${platform.url.replace('localhost', 'clio.localhost')}/`)
+    expect(await opened('--profile', 'ada', 'clio')).toBe(page)
+  })
+})
+
+describe('a session that a command opened', () => {
+  const env = () => ({ FREEHOLD_URL: platform.url, FREEHOLD_EMAIL: OPERATOR.email, FREEHOLD_PASSWORD: OPERATOR.password })
+  const sessions = async () =>
+    ((await (await asked(kept('ada').access_token, 'sessions')).json()) as any).data.map(({ id }: { id: string }) => id)
+
+  test('is ended when the password is not changed after all', async () => {
+    await logIn('ada')
+    const before = await sessions()
+    const wrong = await run(['password'], { env: { ...env(), FREEHOLD_NEW_PASSWORD: 'short' } })
+    expect(wrong.code).toBe(1)
+    // A login may have ended the oldest, where there were as many as there may be.
+    expect(before).toEqual(expect.arrayContaining(await sessions()))
+  })
+
+  test('with a first password is ended when it is not changed', async () => {
+    await logIn('ada')
+    const { stdout } = await run(['operators', 'add', 'eve@freehold.test', '--role', 'auditor', '--json'])
+    const { id, initial_password } = JSON.parse(stdout)
+    const given = { FREEHOLD_URL: platform.url, FREEHOLD_EMAIL: 'eve@freehold.test', FREEHOLD_PASSWORD: initial_password }
+    const login = [
+      'login',
+      '--profile',
+      'eve',
+      '--url',
+      platform.url,
+      '--email',
+      'eve@freehold.test',
+      '--password-stdin',
+      '--json',
+    ]
+    const entered = await run(login, { stdin: initial_password })
+    expect(JSON.parse(entered.stdout).code).toBe('password_change_required')
+    const listed = await run(['tenants', 'list', '--json'], { env: given })
+    expect(JSON.parse(listed.stdout).code).toBe('password_change_required')
+    const { data } = (await (await asked(kept('ada').access_token, `operators/${id}/sessions`)).json()) as any
+    expect(data).toEqual([])
+  })
+})
+
+/** As far as that can be tried elsewhere: what the command line does where Node says that it is on Windows. */
+describe('on Windows', () => {
+  const WINDOWS = { NODE_OPTIONS: `--import=data:text/javascript,Object.defineProperty(process,'platform',{value:'win32'})` }
+
+  test('a profile is kept below APPDATA, and the modes that its file cannot have are not asked for', async () => {
+    const APPDATA = join(platform.configFolder, 'AppData')
+    const env = { ...WINDOWS, APPDATA, XDG_CONFIG_HOME: '' }
+    const login = ['login', '--profile', 'ada', '--url', platform.url, '--email', OPERATOR.email, '--password-stdin']
+    expect((await run(login, { env, stdin: OPERATOR.password })).code).toBe(0)
+    chmodSync(join(APPDATA, 'freehold', 'profiles', 'ada.json'), 0o644)
+    expect((await run(['whoami'], { env })).code).toBe(0)
+    expect((await run(['logout'], { env })).code).toBe(0)
+  })
+
+  test('freehold dev is refused with what to do', async () => {
+    expect(await run(['dev'], { env: WINDOWS })).toMatchObject({ code: 1, stderr: expect.stringMatching(/^error: .*WSL/) })
+  })
+})
+
 describe('tokens that have expired', () => {
   const list = () => run(['tenants', 'list', '--json'])
 

@@ -5,8 +5,8 @@ import { rucFor } from '../../scripts/dev/settings.ts'
 import { type Stack, startStack } from '../../scripts/dev/stack.ts'
 import { LOW_COST } from '../support/cost.ts'
 import { KEYS } from '../support/keys.ts'
-import { folderWithCluster } from '../support/node/cluster.ts'
-import { startWorker } from '../support/node/worker.ts'
+import { folderWithMaster } from '../support/node/cluster.ts'
+import { startInWorkerd } from '../support/node/workerd.ts'
 import { freehold } from './run.ts'
 
 const OPERATOR = { email: 'ada@freehold.test', password: 'Correct-horse-7' }
@@ -31,7 +31,7 @@ const points = (...args: string[]) => ada(['restore-points', ...args])
 const logIn = (body: object) => ask('/api/v1/auth/login', body, { 'X-Tenant': 'acme' })
 
 beforeAll(async () => {
-  const folder = await folderWithCluster('freehold-restoring')
+  const folder = await folderWithMaster('freehold-restoring')
   stops = [folder.remove]
   const server = createServer().listen(0, '127.0.0.1')
   await new Promise((done) => server.once('listening', done))
@@ -47,7 +47,7 @@ beforeAll(async () => {
     operationMs: 0,
   })
   stops.unshift(stack.stop)
-  const worker = await startWorker({ ...quiet, port, env: stack.env })
+  const worker = await startInWorkerd(stack.env, { port })
   stops.unshift(worker.stop)
   token = (await ask('/platform/v1/auth/login', OPERATOR)).body.access_token
   for (const [subdomain, isolation] of [

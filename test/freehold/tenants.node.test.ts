@@ -13,8 +13,8 @@ import { groups } from '../../src/presets/groups.ts'
 import { presets } from '../../src/presets/presets.ts'
 import { LOW_COST } from '../support/cost.ts'
 import { KEYS } from '../support/keys.ts'
-import { folderWithCluster } from '../support/node/cluster.ts'
-import { startWorker } from '../support/node/worker.ts'
+import { folderWithMaster } from '../support/node/cluster.ts'
+import { startInWorkerd } from '../support/node/workerd.ts'
 import { ended, freehold, started } from './run.ts'
 
 const OPERATOR = { email: 'ada@freehold.test', password: 'Correct-horse-7' }
@@ -29,7 +29,7 @@ let stack: Stack
 let stops: (() => Promise<void>)[] = []
 
 beforeAll(async () => {
-  const folder = await folderWithCluster('freehold-cli')
+  const folder = await folderWithMaster('freehold-cli')
   dataDir = folder.path
   stops = [folder.remove]
   const port = await freePort()
@@ -44,7 +44,7 @@ beforeAll(async () => {
     operationMs: 0,
   })
   stops.unshift(stack.stop)
-  const worker = await startWorker({ ...quiet, port, env: stack.env })
+  const worker = await startInWorkerd(stack.env, { port })
   stops.unshift(worker.stop)
   token = String((await login(OPERATOR.email, OPERATOR.password)).access_token)
 })

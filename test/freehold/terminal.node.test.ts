@@ -4,7 +4,9 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
+import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { batch, useSqlUrl } from '../../src/kernel/db.ts'
 import { OPERATOR, startPlatform } from './door.ts'
 import { ended, freehold, MAIN, started } from './run.ts'
 
@@ -103,6 +105,31 @@ describe.skipIf(!hasScript())('on a terminal', () => {
       ['The same again: ', `Quiet-harbour-34${ENTER}`],
     ])
     expect([differ.code, differ.shown.includes('They differ: nothing was changed.')]).toEqual([1, true])
+  })
+
+  test('a call that asks for a newer login asks for the password, and is sent again; without a terminal it says what to do', async () => {
+    await onTerminal(['login', '--profile', 'late', '--url', platform.url], {}, [
+      ['E-mail: ', `${OPERATOR.email}${ENTER}`],
+      ['Password: ', `${OPERATOR.password}${ENTER}`],
+    ])
+    useSqlUrl(platform.sql_url)
+    await batch(platform.master_url, [
+      sql`set local role freehold_owner`,
+      sql`update freehold.sessions set created_at = now() - interval '1 hour'`,
+    ])
+    const args = ['api-keys', 'create', 'nightly', '--permission', 'tenant:read', '--profile', 'late']
+    const piped = await ended(started(args, { XDG_CONFIG_HOME: platform.configFolder }))
+    expect([piped.code, piped.stdout]).toEqual([1, ''])
+    expect(piped.stderr).toContain('freehold login --profile late --password-stdin')
+    const wrong = await onTerminal(args, {}, [['Password: ', `Wrong-1${ENTER}`]])
+    expect([wrong.code, wrong.shown.includes('The password is not right.'), wrong.shown.includes('fh_')]).toEqual([
+      1,
+      true,
+      false,
+    ])
+    const right = await onTerminal(args, {}, [['Password: ', `${OPERATOR.password}${ENTER}`]])
+    expect([right.code, right.left, right.shown.includes('fh_')], right.shown).toEqual([0, [], true])
+    expect(right.shown).not.toContain(OPERATOR.password)
   })
 
   test('a key is revoked after y, and stays after anything else', async () => {

@@ -1,14 +1,18 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { execFile } from 'node:child_process'
+import { glob, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import type { RequestListener } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { promisify } from 'node:util'
 import { beforeAll, describe, expect, test } from 'vitest'
 import type { Step } from '../../scripts/freehold/answers.ts'
 import { progressOn } from '../../scripts/freehold/progress.ts'
 import { EnvironmentSettings, parseSettings } from '../../src/kernel/config.ts'
 import { decrypt, encrypt } from '../../src/kernel/keyring.ts'
 import { KEYS } from '../support/keys.ts'
-import { freehold } from './run.ts'
+import { ROOT } from '../support/node/made-once.ts'
+import { ended, freehold, started } from './run.ts'
 import { stranger } from './stranger.ts'
 
 const ADA = { FREEHOLD_EMAIL: 'ada@freehold.test', FREEHOLD_PASSWORD: 'Correct-horse-7' }
@@ -102,6 +106,17 @@ describe('help', () => {
     const { code, stdout, stderr } = await freehold([...command.split(' ').filter(Boolean), '--help'])
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     for (const word of words) expect(stdout).toContain(word)
+  })
+
+  test('comes of modules that Node loads as they are', async () => {
+    const others: string[] = []
+    for await (const file of glob('scripts/freehold/**/*.ts', { cwd: ROOT }))
+      if (file !== 'scripts/freehold/main.ts') others.push(join(ROOT, file))
+    expect(others.length).toBeGreaterThan(50)
+    const loading = others.map((file) => `await import(${JSON.stringify(pathToFileURL(file).href)})`).join('\n')
+    const loaded = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', loading])
+    expect(loaded).toEqual({ stdout: '', stderr: '' })
+    expect(await ended(started(['--help']))).toEqual(await freehold(['--help']))
   })
 
   test('the version is that of the package', async () => {
@@ -216,7 +231,7 @@ describe('an address without encryption', () => {
   })
 
   test('stops no command that sends nothing there', async () => {
-    expect(await freehold(['keys', 'new'], { FREEHOLD_URL: FAR })).toMatchObject({ code: 0, stderr: '' })
+    expect(await freehold(['keys', 'new', '--id', 'k1'], { FREEHOLD_URL: FAR })).toMatchObject({ code: 0, stderr: '' })
   })
 })
 
@@ -327,7 +342,7 @@ test('dev gives its options to what npm start runs, and ends as that does', asyn
 
 describe('keys new', () => {
   test('gives a ring that encrypts', async () => {
-    const { code, stdout, stderr } = await freehold(['keys', 'new'])
+    const { code, stdout, stderr } = await freehold(['keys', 'new', '--id', 'k1'])
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     expect(stdout).toMatch(/^k1:[A-Za-z0-9_-]{43}\n$/)
     const ring = EnvironmentSettings.shape.ENCRYPTION_KEYS.parse(stdout.trim())
@@ -362,6 +377,35 @@ describe('keys reader', () => {
       stdout: '',
       stderr: 'error: MASTER_DATABASE_URL is not set, or is no URL.\n',
     })
+  })
+})
+
+describe('keys new without --id', () => {
+  const key = 'A'.repeat(43)
+
+  test.for([
+    ['ENCRYPTION_KEYS', `k1:${key}`, 'k2'],
+    ['ENCRYPTION_KEYS', `k2:${key},k1:${key}`, 'k3'],
+    ['OWNER_KEYS', `k9:${key}, k10:${key}`, 'k11'],
+    ['OWNER_KEYS', `old:${key}`, 'k1'],
+  ])('names the next key after those of %s=%s: %s', async ([setting = '', ring = '', id]) => {
+    const { stdout, stderr } = await freehold(['keys', 'new', setting], { [setting]: ring })
+    expect([stdout.split(':')[0], stderr]).toEqual([id, ''])
+  })
+
+  test('says why it is k1 where the setting is not set, and reads nothing of another', async () => {
+    const { stdout, stderr } = await freehold(['keys', 'new'], { OWNER_KEYS: `k7:${key}` })
+    expect(stdout).toMatch(/^k1:[\w-]{43}\n$/)
+    expect(stderr).toBe(
+      'The id is k1, because ENCRYPTION_KEYS is not set here: where it has a key k1 already, give another with --id.\n',
+    )
+  })
+
+  test('refuses an id that the ring has, and a ring that is none without repeating it', async () => {
+    const taken = await freehold(['keys', 'new', '--id', 'k1'], { ENCRYPTION_KEYS: `k1:${key}` })
+    expect(taken).toMatchObject({ code: 1, stdout: '', stderr: expect.stringContaining('has a key k1 already') })
+    const broken = await freehold(['keys', 'new'], { ENCRYPTION_KEYS: key })
+    expect(broken).toMatchObject({ code: 1, stdout: '', stderr: expect.not.stringContaining(key) })
   })
 })
 

@@ -3,7 +3,6 @@
  * Worker: what may not come in, in which words it is refused, and that no refusal tells more than it should.
  */
 import { Agent, request } from 'node:http'
-import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { rucFor } from '../../scripts/dev/settings.ts'
@@ -12,7 +11,7 @@ import { POLICY } from '../../src/docs/page.ts'
 import { LOW_COST } from '../support/cost.ts'
 import { unguarded } from '../support/guarded.ts'
 import { KEYS } from '../support/keys.ts'
-import { folderWithCluster } from '../support/node/cluster.ts'
+import { folderWithMaster } from '../support/node/cluster.ts'
 import { startCompressing } from '../support/node/compressing.ts'
 import { startInWorkerd } from '../support/node/workerd.ts'
 import { expectDiscreet, expectProblem, pointers } from '../support/refusal.ts'
@@ -86,14 +85,14 @@ let asked = 0
 const bare: string[] = []
 
 beforeAll(async () => {
-  const { path: dataDir, remove } = await folderWithCluster('freehold-routes')
+  const { path: dataDir, remove } = await folderWithMaster('freehold-routes')
   stops = [remove]
   const given = { ...LOW_COST, BASE_URL: 'http://localhost', ...KEYS }
   const quiet = { dataDir, log: () => {} }
   const operator = { ...OPERATOR, must_change_password: false }
   const stack = await startStack({ ...quiet, given, operator, durable: false, operationMs: 0 })
   stops.unshift(stack.stop)
-  const worker = await startInWorkerd(join(dataDir, 'bundle'), stack.env)
+  const worker = await startInWorkerd(stack.env)
   stops.unshift(worker.stop)
   port = worker.port
   if (process.env.BEHIND_COMPRESSION) {

@@ -2,13 +2,12 @@
  * Threat: a browser that never can change anything under If-Match, because Cloudflare compresses the answers and weakens their tags on
  * the way. Every route that takes If-Match, asked as a browser asks, with the tag that the browser read.
  */
-import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { rucFor } from '../../scripts/dev/settings.ts'
 import { startStack } from '../../scripts/dev/stack.ts'
 import { LOW_COST } from '../support/cost.ts'
 import { KEYS } from '../support/keys.ts'
-import { folderWithCluster } from '../support/node/cluster.ts'
+import { folderWithMaster } from '../support/node/cluster.ts'
 import { startCompressing } from '../support/node/compressing.ts'
 import { startInWorkerd } from '../support/node/workerd.ts'
 
@@ -30,7 +29,7 @@ const paths: Record<string, string> = {}
 let documented: string[]
 
 beforeAll(async () => {
-  const { path: dataDir, remove } = await folderWithCluster('freehold-if-match')
+  const { path: dataDir, remove } = await folderWithMaster('freehold-if-match')
   stops = [remove]
   const given = { ...LOW_COST, BASE_URL: 'http://localhost', ...KEYS }
   const stack = await startStack({
@@ -42,7 +41,7 @@ beforeAll(async () => {
     log: () => {},
   })
   stops.unshift(stack.stop)
-  const worker = await startInWorkerd(join(dataDir, 'bundle'), stack.env)
+  const worker = await startInWorkerd(stack.env)
   stops.unshift(worker.stop)
   const proxy = await startCompressing(worker.port)
   stops.unshift(proxy.stop)

@@ -38,6 +38,8 @@ const HANDED_ON = [
   'src/tenants/provisioning/new-tenant.ts: detail',
   // Faults of links.
   'src/settings/settings.ts: detail',
+  // What is wrong with a passkey, in a table of its own.
+  'src/passkeys/passkeys.ts: error.message',
   // Why an origin does not count.
   'src/names/origins.ts: detail',
   'src/tenants/registry/origins.ts: NOT_OWN',

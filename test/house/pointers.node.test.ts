@@ -32,6 +32,7 @@ it('functions that are named are defined', () => {
     'limits',
     'session_places',
     'session_places_session',
+    'passkey_challenges',
   ])
     defined.add(`access.${table}`)
   const named = pointers(/(?<![\w.'])(access\.[a-z_]+)\b(?!')/g)

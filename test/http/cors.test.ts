@@ -106,7 +106,7 @@ describe('an answer', () => {
     for (const answer of [await read({ Origin }), await read({ Origin, 'X-Tenant': 'shared' }, '')]) {
       expect([answer.status, allowed(answer)]).toEqual([200, Origin])
       expect(answer.headers.get('Access-Control-Expose-Headers')).toBe(
-        'ETag, Location, X-Trace-Id, Retry-After, RateLimit-Policy, RateLimit, Link, Idempotency-Replayed, Freehold-License',
+        'ETag, Location, X-Trace-Id, Retry-After, RateLimit-Policy, RateLimit, Link, Idempotency-Replayed, Freehold-License, WWW-Authenticate',
       )
       expect(answer.headers.get('Access-Control-Allow-Credentials')).toBeNull()
     }

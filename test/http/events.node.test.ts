@@ -1,14 +1,13 @@
 /** Threat: somebody follows a run and hangs up, and the Worker asks the master about it for ever. Here a real connection is cut. */
 import { createServer, get, type IncomingMessage, request } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { join } from 'node:path'
 import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { startStack } from '../../scripts/dev/stack.ts'
 import { batch, useSqlUrl } from '../../src/kernel/db.ts'
 import { LOW_COST } from '../support/cost.ts'
 import { KEYS } from '../support/keys.ts'
-import { folderWithCluster } from '../support/node/cluster.ts'
+import { folderWithMaster } from '../support/node/cluster.ts'
 import { startInWorkerd } from '../support/node/workerd.ts'
 
 const OPERATOR = { email: 'ada@freehold.test', password: 'Correct-horse-7' }
@@ -18,7 +17,7 @@ let looks = 0
 const stops: (() => Promise<unknown>)[] = []
 
 beforeAll(async () => {
-  const { path: dataDir, remove } = await folderWithCluster('freehold-events')
+  const { path: dataDir, remove } = await folderWithMaster('freehold-events')
   stops.unshift(remove)
   const given = { ...LOW_COST, BASE_URL: 'http://localhost', ...KEYS }
   const operator = { ...OPERATOR, must_change_password: false }
@@ -38,7 +37,7 @@ beforeAll(async () => {
   await new Promise<void>((done) => counting.listen(0, '127.0.0.1', done))
   stops.unshift(async () => counting.close())
   const NEON_SQL_URL = `http://127.0.0.1:${(counting.address() as AddressInfo).port}/sql`
-  const worker = await startInWorkerd(join(dataDir, 'bundle'), { ...stack.env, NEON_SQL_URL })
+  const worker = await startInWorkerd({ ...stack.env, NEON_SQL_URL })
   stops.unshift(worker.stop)
   port = worker.port
   useSqlUrl(stack.env.NEON_SQL_URL)

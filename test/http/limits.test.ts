@@ -2,6 +2,7 @@
  * Threat: an office behind one address that cannot log in, and a network that guesses as fast as it likes. Asked with the limits of
  * production: the counters here count as Cloudflare's do, and no minute passes.
  */
+import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it, vi } from 'vitest'
 import { addPerson, type Inside, inside } from '../support/inside.ts'
 import { askWith, limiters, limitOf, many, newAddress } from '../support/limiters.ts'
@@ -82,6 +83,22 @@ describe('a network', () => {
     expect(seconds).toBeGreaterThan(0)
     expect(seconds).toBeLessThanOrEqual(60)
     expect(refused[0]?.headers.get('RateLimit')).toBe(`"failures";r=0;t=${seconds}`)
+  })
+
+  it('that tries names of APIs with a right password is refused like one that guesses passwords', async () => {
+    await realm.asOwner(sql`update freehold.tenant set password_grant = true`)
+    const address = newAddress()
+    const form = { grant_type: 'password', username: ADMIN.email, password: ADMIN.password }
+    const token = (more: Record<string, string>) =>
+      askWith(LIMITERS, `http://${AT}.freehold.test/oauth/token`, {
+        method: 'POST',
+        headers: { 'Content-Type': 'application/x-www-form-urlencoded', 'CF-Connecting-IP': address },
+        body: new URLSearchParams({ ...form, ...more }).toString(),
+      })
+    const answers = await many(limitOf('FAILURES') + 1, (i) => token({ resource: `urn:example:guess-${i}` }))
+    expect(answers.filter(({ status }) => status === 429)).toHaveLength(1)
+    expect(answers[0]).toMatchObject({ status: 400, body: { error: 'invalid_target' } })
+    expect(await token({})).toMatchObject({ status: 429, body: { error: 'temporarily_unavailable' } })
   })
 
   it('that is refused is refused at that route of that tenant alone, and for a minute', async () => {

@@ -13,6 +13,7 @@ import { databaseOf, settings } from '../support/databases.ts'
 import { inside } from '../support/inside.ts'
 import { originOf } from '../support/jar.ts'
 import { knock } from '../support/knock.ts'
+import { askWith, newAddress } from '../support/limiters.ts'
 import { allowed, asked, expectForeign as foreign, LOGIN, later, patchOrigins, preflight, setOrigins } from '../support/pages.ts'
 import { ADMIN, call, login, operatorToken } from '../support/people.ts'
 import { expectProblem, pointers } from '../support/refusal.ts'
@@ -182,6 +183,39 @@ describe('the cost', () => {
       expect(asked(await ask(origin))).toBe(0)
   })
 
+  it('counts as a failure of the network, and beyond the limit of those it is told what is known', async () => {
+    const bindings = { FAILURES: { limit: async () => ({ success: false }) } }
+    const [here, there] = [newAddress(), newAddress()]
+    const from = async (address: string, Origin: string) => {
+      const headers = { Origin, 'Access-Control-Request-Method': 'POST', 'CF-Connecting-IP': address }
+      const answer = await askWith(bindings, `${originOf(AT)}${LOGIN}`, { method: 'OPTIONS', headers })
+      return [answer.status, asked(answer)]
+    }
+    later()
+    expect(await from(here, APP)).toEqual([204, 1])
+    later()
+    expect(await from(here, 'https://evil-1.test')).toEqual([403, 1])
+    later()
+    expect(await from(here, 'https://evil-2.test')).toEqual([403, 0])
+    expect(await from(here, APP)).toEqual([204, 0])
+    expect(await from(there, APP)).toEqual([204, 1])
+    later(60_000)
+    expect(await from(here, APP)).toEqual([204, 1])
+  })
+
+  it('is in no answer more than one look-up beside the budget of its route', async () => {
+    for (const [path, init] of [
+      [ME, { token: admin }],
+      ['/api/v1/sessions', { token: admin }],
+      [LOGIN, { body: ADMIN }],
+      ['/logo', {}],
+    ] as const) {
+      later()
+      const answer = await call(AT, path, { ...init, headers: { Origin: APP } })
+      expect([path, asked(answer), answer.trips <= 2]).toEqual([path, 1, true])
+    }
+  })
+
   it('stays within the budget of the route', async () => {
     later()
     const answer = await call(AT, ME, { token: admin, headers: { Origin: APP } })
@@ -237,6 +271,23 @@ describe('where the settings cannot say', () => {
     await realm.asOwner(sql`update freehold.tenant set origins = array[${APP}]`)
     later()
     for (const origin of [APP, 'https://given.test']) expect((await ask(origin, 'pages-behind')).status, origin).toBe(204)
+  })
+
+  it('a database that is silent is waited for once in two seconds, which count from when it failed', async () => {
+    vi.useRealTimers()
+    const realm = await inside(AT)
+    await realm.asOwner(
+      sql`alter function access.origins(uuid) rename to origins_away`,
+      sql`create function access.origins(uuid) returns text[] language sql as 'select pg_catalog.pg_sleep(10); select array[]::text[]'`,
+      sql`grant execute on function access.origins(uuid) to freehold_app`,
+    )
+    await new Promise((done) => setTimeout(done, 2_100))
+    const first = ask(APP)
+    const others = Array.from({ length: 5 }, () => ask(APP))
+    const answers = [await first, ...(await Promise.all(others)), await ask(APP)]
+    expect(answers.map(({ status }) => status)).toEqual(Array(7).fill(204))
+    expect(answers.reduce((sum, answer) => sum + asked(answer), 0)).toBe(1)
+    await realm.asOwner(sql`drop function access.origins(uuid)`, sql`alter function access.origins_away(uuid) rename to origins`)
   })
 
   it('a database that does not answer leaves what it said last, and is asked again two seconds later', async () => {

@@ -277,6 +277,22 @@ describe('a name that nobody has', () => {
     expect((await ask(from, {}, JWKS, name())).status).toBe(404)
   })
 
+  it('that is reserved is asked of KV and the master once in a minute', async () => {
+    const who = 'webmail'
+    expect(await ask(address(), {}, JWKS, who)).toMatchObject({ status: 404, master: 1 })
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 30_000 })
+    expect(await ask(address(), {}, JWKS, who)).toMatchObject({ status: 404, master: 0 })
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 31_000 })
+    expect(await ask(address(), {}, JWKS, who)).toMatchObject({ status: 404, master: 1 })
+  })
+
+  it('counts once for a page, though it is looked up for a redirect and for the tenant', async () => {
+    const from = address()
+    const answers = await many(MOST + AT_ONCE, () => ask(from, {}, '/login', name()))
+    expect(answers.filter(({ status }) => status === 404)).toHaveLength(MOST)
+    expect(answers.filter(({ status }) => status === 429)).toHaveLength(AT_ONCE)
+  })
+
   it('is found at once when it was given here: by a creation, and by a restoration', async () => {
     const who = 'refusing-made'
     const owner = await operatorToken()

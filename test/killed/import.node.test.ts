@@ -4,7 +4,6 @@
  */
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
-import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { Client } from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -12,7 +11,7 @@ import { rucFor } from '../../scripts/dev/settings.ts'
 import { type Stack, startStack } from '../../scripts/dev/stack.ts'
 import { LOW_COST } from '../support/cost.ts'
 import { KEYS } from '../support/keys.ts'
-import { folderWithCluster } from '../support/node/cluster.ts'
+import { folderWithMaster } from '../support/node/cluster.ts'
 import { startInWorkerd } from '../support/node/workerd.ts'
 
 const OPERATOR = { email: 'ada@freehold.test', password: 'Correct-horse-7' }
@@ -37,13 +36,13 @@ async function post(path: string, body: unknown, headers: Record<string, string>
 }
 
 beforeAll(async () => {
-  const folder = await folderWithCluster('freehold-import')
+  const folder = await folderWithMaster('freehold-import')
   stops = [folder.remove]
   const given = { ...LOW_COST, BASE_URL: 'http://localhost', ...KEYS }
   const operator = { ...OPERATOR, must_change_password: false }
   stack = await startStack({ dataDir: folder.path, log: () => {}, given, operator, durable: false, operationMs: 0 })
   stops.unshift(stack.stop)
-  const worker = await startInWorkerd(join(folder.path, 'bundle'), stack.env)
+  const worker = await startInWorkerd(stack.env)
   stops.unshift(worker.stop)
   port = worker.port
   const { access_token } = await post('/platform/v1/auth/login', OPERATOR)

@@ -9,7 +9,7 @@ import { type Stack, startStack } from '../../scripts/dev/stack.ts'
 import { freePort } from '../dev/running.ts'
 import { LOW_COST } from '../support/cost.ts'
 import { KEYS } from '../support/keys.ts'
-import { folderWithCluster } from '../support/node/cluster.ts'
+import { folderWithMaster } from '../support/node/cluster.ts'
 import { startWorker } from '../support/node/worker.ts'
 
 const OPERATOR = { email: 'ada@freehold.test', password: 'Correct-horse-7', must_change_password: false }
@@ -53,7 +53,7 @@ const made = async (permissions: string[]) => {
 const shown = async (id: string) => (await ask(portOf(1), `/api/v1/api-keys/${id}`, { token })).body
 
 beforeAll(async () => {
-  folder = await folderWithCluster('freehold-key-counts')
+  folder = await folderWithMaster('freehold-key-counts')
   const given = { ...LOW_COST, BASE_URL: 'http://localhost:8787', ...KEYS }
   stack = await startStack({ dataDir: folder.path, given, operator: OPERATOR, durable: false, operationMs: 0, log: () => {} })
   ports = [await freePort(), await freePort()]

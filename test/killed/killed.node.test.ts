@@ -13,7 +13,7 @@ import { freePort } from '../dev/running.ts'
 import { compared, HOMES, ROLES, TENANTS } from '../faults/both-sides.ts'
 import { LOW_COST } from '../support/cost.ts'
 import { KEYS } from '../support/keys.ts'
-import { folderWithCluster } from '../support/node/cluster.ts'
+import { folderWithMaster } from '../support/node/cluster.ts'
 import { openDoor } from '../support/node/route.ts'
 import { startWorker } from '../support/node/worker.ts'
 
@@ -278,7 +278,7 @@ async function expectOnce(id: string) {
 }
 
 beforeAll(async () => {
-  folder = await folderWithCluster('freehold-killed')
+  folder = await folderWithMaster('freehold-killed')
   port = await freePort()
   stack = await startStack(options())
   door = await openDoor(Number(new URL(stack.neon.sqlUrl).port))

@@ -11,7 +11,7 @@ import { type Stack, startStack } from '../../scripts/dev/stack.ts'
 import { freePort } from '../dev/running.ts'
 import { LOW_COST } from '../support/cost.ts'
 import { KEYS } from '../support/keys.ts'
-import { folderWithCluster } from '../support/node/cluster.ts'
+import { folderWithMaster } from '../support/node/cluster.ts'
 import { POST_LOGIN, smtpServer } from '../support/node/post-office.ts'
 import { startWorker } from '../support/node/worker.ts'
 
@@ -91,7 +91,7 @@ const close = () => new Promise<void>((done) => office.server.close(() => done()
 beforeAll(async () => {
   // Read by the runtime that is started below: a server with this certificate is believed to be localhost.
   process.env.NODE_EXTRA_CA_CERTS = PEM
-  folder = await folderWithCluster('freehold-mail')
+  folder = await folderWithMaster('freehold-mail')
   port = await freePort()
   mailPort = await freePort()
   const given = { ...LOW_COST, BASE_URL: `http://localhost:${port}`, ...KEYS }

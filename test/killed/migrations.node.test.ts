@@ -14,7 +14,7 @@ import { compared, HOMES, ROLES, TENANTS } from '../faults/both-sides.ts'
 import { LOW_COST } from '../support/cost.ts'
 import { KEYS } from '../support/keys.ts'
 import { HOLD, SHAPE, setBack } from '../support/node/behind.ts'
-import { folderWithCluster } from '../support/node/cluster.ts'
+import { folderWithMaster } from '../support/node/cluster.ts'
 import { openDoor } from '../support/node/route.ts'
 import { startWorker } from '../support/node/worker.ts'
 
@@ -161,7 +161,7 @@ async function expectDone({ id, times, attempts: before }: Begun, ms: number) {
 }
 
 beforeAll(async () => {
-  folder = await folderWithCluster('freehold-moved')
+  folder = await folderWithMaster('freehold-moved')
   port = await freePort()
   names = (await migrationsIn('tenant')).map(({ name }) => name)
   const given = { ...LOW_COST, BASE_URL: `http://localhost:${port}`, ...KEYS, MIGRATIONS: 'manual' }

@@ -8,7 +8,7 @@ import { type Stack, startStack } from '../../scripts/dev/stack.ts'
 import { freePort } from '../dev/running.ts'
 import { LOW_COST } from '../support/cost.ts'
 import { KEYS } from '../support/keys.ts'
-import { folderWithCluster } from '../support/node/cluster.ts'
+import { folderWithMaster } from '../support/node/cluster.ts'
 import { startWorker } from '../support/node/worker.ts'
 
 const OPERATOR = { email: 'ada@freehold.test', password: 'Correct-horse-7', must_change_password: false }
@@ -83,7 +83,7 @@ async function schedule() {
 }
 
 beforeAll(async () => {
-  folder = await folderWithCluster('freehold-renamed')
+  folder = await folderWithMaster('freehold-renamed')
   port = await freePort()
   const given = { ...LOW_COST, BASE_URL: `http://localhost:${port}`, ...KEYS }
   stack = await startStack({ dataDir: folder.path, given, operator: OPERATOR, durable: true, operationMs: 0, log: () => {} })

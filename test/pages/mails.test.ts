@@ -36,10 +36,7 @@ describe('a forgotten password', () => {
     const token = await codeFor(BO, 1)
     expect(token).toHaveLength(32)
     const page = await visitor.ask('/reset-password?said=mail_sent')
-    expect([page.trips, tagIn(page.html, 'input', { name: 'token' })]).toMatchObject([
-      1,
-      { 'data-token': 'true', autocomplete: 'one-time-code' },
-    ])
+    expect(tagIn(page.html, 'input', { name: 'token' })).toMatchObject({ 'data-token': 'true', autocomplete: 'one-time-code' })
     const form = hiddenIn(page.html, '/reset-password/confirm')
     const weak = await visitor.ask('/reset-password/confirm', { form: { ...form, ...set(token, 'short') } })
     expect([weak.status, tagIn(weak.html, 'input', { name: 'new_password' })?.['aria-invalid']]).toEqual([400, 'true'])
@@ -169,7 +166,7 @@ describe('a new address', () => {
     // Whoever reads the mail need not be logged in there.
     const reader = newVisitor(AT)
     const page = await reader.ask('/email-change')
-    expect([page.status, page.trips, page.html.includes('name="new_email"')]).toEqual([200, 1, false])
+    expect([page.status, page.html.includes('name="new_email"')]).toEqual([200, false])
     const invented = await reader.send('/email-change', '/email-change/confirm', { token: 'invented' })
     expect([invented.status, tagIn(invented.html, 'input', { name: 'token' })?.['aria-invalid']]).toEqual([400, 'true'])
     visitor.kept.set('__Host-fh_registration', 'x'.repeat(43))

@@ -81,6 +81,27 @@ export const FAULTS: Fault[] = [
     noticed: ['test/auth/password-change.test.ts', 'opens me, logout and the change alone'],
   },
   {
+    name: 'a login is fresh for ever',
+    file: 'src/access/admission.sql',
+    text: 'elsif coalesce(s.authenticated_at, s.created_at) <= now() - make_interval(mins => fresh) then',
+    becomes: 'elsif false then',
+    noticed: ['test/auth/step-up.test.ts', 'of ten minutes ago is not'],
+  },
+  {
+    name: 'one factor is as good as two',
+    file: 'src/access/admission.sql',
+    text: 'if s.aal < least_aal then',
+    becomes: 'if false then',
+    noticed: ['test/auth/step-up.test.ts', 'is asked of the session, and decided by the database'],
+  },
+  {
+    name: 'a step-up raises a session that has ended',
+    file: 'src/auth/step-up.sql',
+    text: 'where x.id = session and x.ended_at is null',
+    becomes: 'where x.id = session',
+    noticed: ['test/auth/step-up.test.ts', 'when the session has ended'],
+  },
+  {
     name: 'an API key works from any address',
     file: 'src/access/admission.sql',
     text: 'where here <<= a.network::inet)',
@@ -331,7 +352,7 @@ export const FAULTS: Fault[] = [
   },
   {
     name: 'the secret of a client in HTTP Basic is ignored',
-    file: 'src/auth/routes.ts',
+    file: 'src/http/credential.ts',
     text: 'if (encoded !== undefined && !isIdAlone(encoded))',
     becomes: 'if (encoded === null)',
     noticed: ['test/auth/password-grant.test.ts', 'is refused in HTTP Basic with an id'],
@@ -501,9 +522,9 @@ export const FAULTS: Fault[] = [
   // first passwords
   {
     name: 'a first password lets in for ever',
-    file: 'src/auth/login.sql',
-    text: 'if u.must_change_password and access.first_password_expiry(u.id, t) <= now() then',
-    becomes: 'if false then',
+    file: 'src/auth/opening.sql',
+    text: 'when u.must_change_password and access.first_password_expiry(u.id, t) <= now() then',
+    becomes: 'when false then',
     noticed: ['test/auth/first-password.test.ts', 'works for 72 hours, says so, and then opens nothing'],
   },
   {
@@ -560,8 +581,8 @@ export const FAULTS: Fault[] = [
   {
     name: 'who makes a key uses up the mails before, so that nobody is told',
     file: 'src/mail/limits.sql',
-    text: "made.kind in ('api_key_created', 'email_changed', 'password_changed')",
-    becomes: "made.kind in ('email_changed', 'password_changed')",
+    text: "'api_key_created', 'email_changed', 'mfa_disabled'",
+    becomes: "'email_changed', 'mfa_disabled'",
     noticed: ['test/api-keys/made.test.ts', 'is mailed no more than the limits allow'],
   },
   {

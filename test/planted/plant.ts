@@ -16,25 +16,44 @@ const BUNDLED = 'src/tenants/provisioning/bundled.ts'
 /** How often the text that a fault replaces stands in its file: it must be once. */
 export const timesFound = ({ file, text }: Fault) => readFileSync(join(ROOT, file), 'utf8').split(text).length - 1
 
-/** For a config of Vitest: plants the fault of this name; without a name nothing. */
-export function planted(name: string | undefined): Plugin[] {
-  if (!name) return []
-  const fault = FAULTS.find((known) => known.name === name)
+type Change = { module: string; change: (code: string) => string }
+const changes = new Map<string, Change>()
+
+/** The module that a fault changes, and how. */
+export function changeOf(name: string): Change {
+  const known = changes.get(name)
+  if (known) return known
+  const fault = FAULTS.find((one) => one.name === name)
   if (!fault) throw new Error(`PLANTED_FAULT: test/planted/faults.ts has no fault "${name}".`)
   if (timesFound(fault) !== 1) throw new Error(`"${name}": ${fault.file} must have this text once: ${fault.text}`)
   const { file, change } = fault.file.endsWith('.sql')
     ? { file: BUNDLED, change: withMigration(migrationOf(fault)) }
     : { file: fault.file, change: (code: string) => code.replace(fault.text, () => fault.becomes) }
-  const isIt = (id: string) => id.split('?')[0] === join(ROOT, file)
-  return [
-    {
-      name: 'planted-fault',
-      enforce: 'pre',
-      // What Vitest keeps of earlier runs is not of this fault, and this fault must not be kept for later ones.
-      configureVitest: ({ defineCacheKeyGenerator }) => defineCacheKeyGenerator(({ id }) => (isIt(id) ? false : undefined)),
-      transform: (code, id) => (isIt(id) ? { code: change(code), map: null } : undefined),
-    },
-  ]
+  const made = { module: join(ROOT, file), change }
+  changes.set(name, made)
+  return made
+}
+
+/** For a config of Vitest: plants the fault of this name; without a name nothing. */
+export function planted(name: string | undefined): Plugin[] {
+  if (!name) return []
+  const change = changeOf(name)
+  return [planting(() => change)]
+}
+
+/** Plants what PLANTED_FAULT says at the moment. Who changes it invalidates the modules of both faults. */
+export const plantedInTurn = (): Plugin =>
+  planting(() => (process.env.PLANTED_FAULT ? changeOf(process.env.PLANTED_FAULT) : undefined))
+
+function planting(now: () => Change | undefined): Plugin {
+  const isIt = (id: string) => id.split('?')[0] === now()?.module
+  return {
+    name: 'planted-fault',
+    enforce: 'pre',
+    // What Vitest keeps of earlier runs is not of this fault, and this fault must not be kept for later ones.
+    configureVitest: ({ defineCacheKeyGenerator }) => defineCacheKeyGenerator(({ id }) => (isIt(id) ? false : undefined)),
+    transform: (code, id) => (isIt(id) ? { code: now()?.change(code) ?? code, map: null } : undefined),
+  }
 }
 
 const withMigration = (text: string) => (code: string) =>

@@ -2,56 +2,60 @@
  * Threat: a test that cannot fail. Each fault of the list is planted by itself, and the test that must notice it is run. First all of those
  * are run without a fault: one that fails anyway notices nothing.
  */
-import { spawn } from 'node:child_process'
-import { readFile } from 'node:fs/promises'
+import { type ChildProcess, fork } from 'node:child_process'
+import { once } from 'node:events'
 import { join } from 'node:path'
-import { beforeAll, describe, expect, it, vi } from 'vitest'
-import { temporaryFolder } from '../../scripts/local-neon/temporary-folder.ts'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { ROOT } from '../house/sources.ts'
 import { FAULTS, type Fault } from './faults.ts'
+import type { Outcome, Ran, Round } from './rounds.ts'
 
-// Each is a Postgres, a workerd and a Vitest; and a fault may be noticed by a test that runs out of its own time.
-vi.setConfig({ maxConcurrency: 2, testTimeout: 300_000 })
+// Each has a Postgres and a workerd; and a fault may be noticed by a test that runs out of its own time.
+const AT_ONCE = 2
+vi.setConfig({ maxConcurrency: AT_ONCE, testTimeout: 300_000 })
 
-type Ran = { file: string; name: string; status: string; messages: string[] }
+const processes: ChildProcess[] = []
+/** Those that have nothing to do. */
+const free: ChildProcess[] = []
 
-/** Runs tests in a process of their own, with a fault or without, and gives those that ran. */
-async function run(files: string[], tests: string[], fault?: string): Promise<Ran[]> {
-  const { path, remove } = await temporaryFolder('freehold-planted')
-  const report = join(path, 'report.json')
-  const pattern = tests.map((test) => test.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&')).join('|')
-  const how = ['--config=test/vitest.config.ts', '--project=worker', '--reporter=json', `--outputFile=${report}`]
+function start(): ChildProcess {
   const { CI: _, PLANTED_FAULT: __, ...env } = process.env
-  try {
-    const vitest = join(ROOT, 'node_modules/vitest/vitest.mjs')
-    const child = spawn(process.execPath, [vitest, 'run', ...how, `--testNamePattern=${pattern}`, ...files], {
-      cwd: ROOT,
-      env: { ...env, ...(fault && { PLANTED_FAULT: fault }) },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    })
-    let said = ''
-    for (const stream of [child.stdout, child.stderr]) stream.on('data', (part) => (said += part))
-    await new Promise((done) => child.on('close', done))
-    const { testResults } = JSON.parse(await readFile(report, 'utf8').catch(() => '{"testResults":[]}'))
-    const ran: Ran[] = testResults.flatMap(({ name: file, assertionResults }: any) =>
-      assertionResults
-        .filter(({ status }: any) => status === 'passed' || status === 'failed')
-        .map(({ fullName, status, failureMessages }: any) => ({ file, name: fullName, status, messages: failureMessages })),
-    )
-    const broken = testResults.map(({ message }: any) => message).join('\n')
-    if (!ran.length) throw new Error(`No test of ${files} was run: ${broken || said}`)
-    return ran
-  } finally {
-    await remove()
-  }
+  const child = fork(join(ROOT, 'test/planted/rounds.ts'), {
+    cwd: ROOT,
+    env,
+    execArgv: [],
+    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+  })
+  processes.push(child)
+  return child
 }
+
+/** Runs tests in a process that has nothing else to do, with a fault or without, and gives those that ran. */
+async function run(files: string[], tests: string[], fault: string | null): Promise<Ran[]> {
+  const child = free.pop() ?? start()
+  child.send({ files, tests, fault } satisfies Round)
+  const [outcome] = (await Promise.race([
+    once(child, 'message'),
+    once(child, 'exit').then(([code]) => [{ ran: [], said: `The process has ended with ${code}.` }]),
+  ])) as [Outcome]
+  if (child.connected) free.push(child)
+  if (!outcome.ran.length) throw new Error(`No test of ${files} was run: ${outcome.said}`)
+  return outcome.ran
+}
+
+afterAll(() => {
+  for (const child of processes) if (child.connected) child.disconnect()
+})
 
 const NAMED = FAULTS.map((fault): [string, Fault] => [fault.name, fault])
 let sound: Ran[]
 beforeAll(async () => {
-  const files = new Set(FAULTS.map(({ noticed: [file] }) => file))
-  sound = await run([...files], [...new Set(FAULTS.map(({ noticed: [, test] }) => test))])
-}, 300_000)
+  const files = [...new Set(FAULTS.map(({ noticed: [file] }) => file))]
+  const tests = [...new Set(FAULTS.map(({ noticed: [, test] }) => test))]
+  const half = Math.ceil(files.length / AT_ONCE)
+  const parts = Array.from({ length: AT_ONCE }, (_, i) => files.slice(i * half, (i + 1) * half)).filter((part) => part.length)
+  sound = (await Promise.all(parts.map((part) => run(part, tests, null)))).flat()
+}, 600_000)
 
 describe('noticed is', () => {
   it.concurrent.each(NAMED)('%s', async (name, { noticed: [file, test] }) => {

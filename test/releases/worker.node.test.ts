@@ -21,8 +21,8 @@ import { LOW_COST } from '../support/cost.ts'
 import { KEYS } from '../support/keys.ts'
 import { askings, type Document } from '../support/matrix.ts'
 import { type Ask, askAt } from '../support/node/ask.ts'
-import { folderWithCluster } from '../support/node/cluster.ts'
-import { runInWorkerd, startInWorkerd } from '../support/node/workerd.ts'
+import { folderWithMaster } from '../support/node/cluster.ts'
+import { bundled, runInWorkerd, startInWorkerd } from '../support/node/workerd.ts'
 
 const OPERATOR = { email: 'ada@freehold.test', password: 'Correct-horse-7' }
 const ADMIN = { email: 'bo@acme.test', password: 'Tr0ub4dor-and-3' }
@@ -62,7 +62,7 @@ const made = (subdomain: string): Promise<any> => {
 }
 
 beforeAll(async () => {
-  const { path: dataDir, remove } = await folderWithCluster('freehold-before')
+  const { path: dataDir, remove } = await folderWithMaster('freehold-before')
   stops = [remove]
   mailbox = await startMailbox()
   stops.unshift(mailbox.stop)
@@ -71,7 +71,7 @@ beforeAll(async () => {
   const stack = await startStack({ dataDir, given, operator: { ...OPERATOR, must_change_password: false }, ...quiet })
   stops.unshift(stack.stop)
   const state = join(dataDir, 'state')
-  const today = await startInWorkerd(join(dataDir, 'today'), stack.env, { state })
+  const today = await startInWorkerd(stack.env, { state })
   stops.unshift(today.stop)
   port = today.port
   operator = await done('/platform/v1/auth/login', { body: OPERATOR }, 200)
@@ -99,7 +99,7 @@ beforeAll(async () => {
   schedule = before.schedule
   again = async () => {
     await stops.shift()?.()
-    const next = await runInWorkerd({ modules: join(dataDir, 'today'), options: workerOptions(ROOT), env: stack.env, state })
+    const next = await runInWorkerd({ modules: await bundled(), options: workerOptions(ROOT), env: stack.env, state })
     stops.unshift(next.stop)
     port = next.port
     schedule = next.schedule

@@ -7,6 +7,7 @@ import type { MoveWork } from '../../src/tenants/move/place.ts'
 import { removeOther, startMove, tendMoves } from '../../src/tenants/move/rest.ts'
 import { databaseOf, master, settings } from './databases.ts'
 import { type Answer, call, operatorToken } from './people.ts'
+import { attempted } from './runs.ts'
 
 export type { doStep, Move }
 
@@ -80,7 +81,9 @@ export async function tendUntilEnded(id: string): Promise<string> {
     )
     if (row?.state !== 'running') return String(row?.state)
     await tendMoves(env, settings())
-    await scheduler.wait(1_500)
+    await attempted(
+      async () => (await master(sql`select from platform.tenant_moves where tenant_id = ${id} and state = 'running'`)).length > 0,
+    )
   }
   return 'unfinished'
 }

@@ -5,6 +5,7 @@ import { expect, inject, vi } from 'vitest'
 import { startRestore, tendRestores } from '../../src/tenants/restore/rest.ts'
 import { databaseOf, master, settings } from './databases.ts'
 import { call, operatorToken } from './people.ts'
+import { attempted } from './runs.ts'
 import { copyTenant } from './tenants.ts'
 
 type Work = { restore_id: string; attempt: number }
@@ -85,7 +86,14 @@ export async function tendUntilSettled(id: string): Promise<string> {
     )
     if (!['making', 'restoring', 'returning'].includes(row?.state)) return String(row?.state)
     await tendRestores(env, settings())
-    await scheduler.wait(1_000)
+    await attempted(
+      async () =>
+        (
+          await master(
+            sql`select from platform.restore_points where tenant_id = ${id} and state in ('making', 'restoring', 'returning')`,
+          )
+        ).length > 0,
+    )
   }
   return 'unfinished'
 }

@@ -17,4 +17,8 @@ export const awaitTurn = () =>
     { timeout: 120_000, interval: 250 },
   )
 
+/** Gives an attempt that the scheduled job began a moment to come to its end; no longer than the end takes. */
+export const attempted = (isRunning: () => Promise<boolean>) =>
+  vi.waitUntil(async () => !(await isRunning()), { timeout: 1_500, interval: 25 }).catch(() => undefined)
+
 export const endTurn = () => master(sql`delete from platform.migration_runs where id = ${TURN}`)

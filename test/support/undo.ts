@@ -12,6 +12,7 @@ import { databaseOf, master, settings } from './databases.ts'
 import { askNeon } from './faults.ts'
 import { type Answer, call, operatorToken } from './people.ts'
 import { expectProblem } from './refusal.ts'
+import { attempted } from './runs.ts'
 import { copyTenant } from './tenants.ts'
 
 export const NEWEST = String(tenantMigrations.at(-1)?.name)
@@ -112,7 +113,10 @@ export async function tendUntilEnded(id: string): Promise<string> {
     )
     if (row?.state !== 'running') return String(row?.state)
     await tendUndos(env, settings())
-    await scheduler.wait(1_500)
+    await attempted(
+      async () =>
+        (await master(sql`select from platform.migration_undos where tenant_id = ${id} and state = 'running'`)).length > 0,
+    )
   }
   return 'unfinished'
 }

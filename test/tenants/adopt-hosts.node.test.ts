@@ -4,18 +4,17 @@
  * changes the answers of the hosts that a test names.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import { join } from 'node:path'
 import { Client } from 'pg'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { rucFor } from '../../scripts/dev/settings.ts'
 import { type Stack, startStack } from '../../scripts/dev/stack.ts'
-import { bundle, workerOptions } from '../../scripts/release/worker.ts'
+import { workerOptions } from '../../scripts/release/worker.ts'
 import { ROOT } from '../dev/running.ts'
 import { LOW_COST } from '../support/cost.ts'
 import { KEYS } from '../support/keys.ts'
 import { type Ask, askAt } from '../support/node/ask.ts'
-import { folderWithCluster } from '../support/node/cluster.ts'
-import { runInWorkerd } from '../support/node/workerd.ts'
+import { folderWithMaster } from '../support/node/cluster.ts'
+import { bundled, runInWorkerd } from '../support/node/workerd.ts'
 
 const OPERATOR = { email: 'ada@freehold.test', password: 'Correct-horse-7' }
 const ADMIN = { email: 'bo@acme.test', password: 'Tr0ub4dor-and-3' }
@@ -79,7 +78,7 @@ async function startProxy(to: string) {
 }
 
 beforeAll(async () => {
-  const { path: dataDir, remove } = await folderWithCluster('freehold-hosts')
+  const { path: dataDir, remove } = await folderWithMaster('freehold-hosts')
   stops = [remove]
   const given = { ...LOW_COST, BASE_URL: 'http://localhost', ...KEYS }
   const operator = { ...OPERATOR, must_change_password: false }
@@ -87,8 +86,7 @@ beforeAll(async () => {
   stops.unshift(stack.stop)
   const proxy = await startProxy(stack.neon.sqlUrl)
   stops.unshift(proxy.stop)
-  const modules = join(dataDir, 'bundle')
-  await bundle(ROOT, modules)
+  const modules = await bundled()
   const env = { ...stack.env, NEON_SQL_URL: proxy.url }
   const worker = await runInWorkerd({ modules, options: workerOptions(ROOT), env, heard: (line) => void lines.push(line) })
   stops.unshift(worker.stop)

@@ -28,10 +28,11 @@ async function operator(name: string, role: string): Promise<string> {
 
 describe('the keys of the Worker', () => {
   it('are told to an owner by their ids, in their order, and nothing of a key is', async () => {
-    const { ENCRYPTION_KEYS } = settings()
+    const { ENCRYPTION_KEYS, OWNER_KEYS } = settings()
+    const ids = (ring: { id: string }[]) => ring.map(({ id }) => id)
     const answer = await call('', AT, { token: owner })
     expect([answer.status, answer.trips]).toEqual([200, 1])
-    expect(answer.body).toEqual({ encryption_keys: ENCRYPTION_KEYS.map(({ id }) => id) })
+    expect(answer.body).toEqual({ encryption_keys: ids(ENCRYPTION_KEYS), owner_keys: ids(OWNER_KEYS) })
     expect(answer.headers.get('Cache-Control')).toContain('no-store')
     const many = await Promise.all(Array.from({ length: 20 }, () => call('', AT, { token: owner })))
     expect(many.map(({ status }) => status)).toEqual(Array(20).fill(200))

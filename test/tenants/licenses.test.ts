@@ -7,7 +7,7 @@ import { databaseOf, master, refusalOf, settings } from '../support/databases.ts
 import { addPerson, type Inside, inside } from '../support/inside.ts'
 import { ADMIN, call, login, operatorToken } from '../support/people.ts'
 import { expectProblem, pointers } from '../support/refusal.ts'
-import { admit, credentialOf, tokenOf } from '../support/sessions.ts'
+import { admit, credentialOf, FACTS, tokenOf } from '../support/sessions.ts'
 import { copyTenant } from '../support/tenants.ts'
 
 const AT = 'licensed-one'
@@ -218,6 +218,35 @@ describe('a tenant whose license and grace are over', () => {
     const credential = await credentialOf(AT)
     for (const change of [again, named])
       expect(await refusalOf(database.app_url, admit(database, credential, 'user:delete'), change)).toMatch(/^FH403 /)
+  })
+
+  it('lets a user be deactivated, as deleting them does, and nothing else be changed on that way', async () => {
+    const { id: eva } = await addPerson(realm, 'eva')
+    const deactivate = (path = `/api/v1/users/${eva}/deactivate`) => call(AT, path, { token, method: 'POST' })
+    const answer = await deactivate()
+    expect([answer.status, answer.body.is_active]).toEqual([200, false])
+    expect((await deactivate()).status).toBe(200)
+    expectProblem(await call(AT, `/api/v1/users/${eva}/reactivate`, { token, method: 'POST' }), 403, 'license_expired')
+    const rename = await call(AT, `/api/v1/users/${eva}`, { token, method: 'PATCH', body: { given_name: 'Late' } })
+    expectProblem(rename, 403, 'license_expired')
+    // Whoever runs SQL as the Worker's login says that they deactivate, and does something else.
+    const database = await databaseOf(AT)
+    const credential = await credentialOf(AT)
+    const { id: fay } = await addPerson(realm, 'fay')
+    const admitted = (method: string, path: string) => admit(database, credential, 'user:update', { ...FACTS, method, path })
+    const ours = admitted('POST', `/api/v1/users/${fay}/deactivate`)
+    for (const change of [
+      sql`update freehold.users set given_name = 'Late' where id = ${fay} returning id`,
+      sql`update freehold.users set given_name = 'Late', is_active = false where id = ${fay} returning id`,
+      sql`update freehold.users set is_active = true where id = ${eva} returning id`,
+    ])
+      expect(await refusalOf(database.app_url, ours, change)).toBe('FH40L forbidden')
+    for (const other of [
+      admitted('PATCH', `/api/v1/users/${fay}/deactivate`),
+      admitted('POST', `/api/v1/users/${fay}/deactivate/more`),
+      admitted('POST', `/x/api/v1/users/${fay}/deactivate`),
+    ])
+      expect(await refusalOf(database.app_url, other)).toBe('FH40L forbidden')
   })
 
   it('refuses it in the database: whoever runs SQL as the Worker’s login creates nothing either', async () => {

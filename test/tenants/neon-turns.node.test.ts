@@ -4,7 +4,6 @@
  */
 import { createServer, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { rucFor } from '../../scripts/dev/settings.ts'
 import { type Stack, startStack } from '../../scripts/dev/stack.ts'
@@ -12,8 +11,8 @@ import { LOW_COST } from '../support/cost.ts'
 import { KEYS } from '../support/keys.ts'
 import { askings, type Document } from '../support/matrix.ts'
 import { type Ask, askAt } from '../support/node/ask.ts'
-import { folderWithCluster } from '../support/node/cluster.ts'
-import { runBundle, startInWorkerd } from '../support/node/workerd.ts'
+import { folderWithMaster } from '../support/node/cluster.ts'
+import { bundled, runBundle } from '../support/node/workerd.ts'
 
 const OPERATOR = { email: 'ada@freehold.test', password: 'Correct-horse-7' }
 const ADMIN = { email: 'bo@acme.test', password: 'Tr0ub4dor-and-3' }
@@ -63,7 +62,7 @@ const mostInAMinute = (calls: Seen[]) =>
   Math.max(0, ...calls.map(({ at }) => calls.filter((other) => other.at >= at && other.at < at + MINUTE_MS).length))
 
 beforeAll(async () => {
-  const folder = await folderWithCluster('freehold-turns')
+  const folder = await folderWithMaster('freehold-turns')
   stops = [folder.remove]
   stack = await startStack({
     dataDir: folder.path,
@@ -76,8 +75,8 @@ beforeAll(async () => {
   stops.unshift(stack.stop)
   const counter = await startCounter(stack.neon.apiUrl)
   env = { ...stack.env, NEON_API_URL: new URL('/api/v2', counter).href }
-  modules = join(folder.path, 'bundle')
-  const worker = await startInWorkerd(modules, env, { twice: true })
+  modules = await bundled()
+  const worker = await runBundle(modules, env, { twice: true })
   stops.unshift(worker.stop)
   ports = [worker.port, worker.other]
   token = (await ask(0, '/platform/v1/auth/login', { body: OPERATOR })).body.access_token

@@ -6,6 +6,7 @@ import { authorization } from './authorization.ts'
 import { bodies } from './bodies.ts'
 import { bundle } from './bundle.ts'
 import { crowdedRun } from './crowded-run.ts'
+import { document } from './document.ts'
 import { json } from './json.ts'
 import { limits } from './limits.ts'
 import { lists } from './lists.ts'
@@ -35,6 +36,7 @@ export const measures: Measure[] = [
   bodies,
   json,
   bundle,
+  document,
   provisioning,
   resolution,
   analytics,

@@ -13,7 +13,7 @@ import { namesStep } from './names.ts'
 import { neonKeyStep, projectStep } from './neon.ts'
 import { goThrough, type Outcome, type Step } from './steps.ts'
 import { deployStep, readyStep } from './worker.ts'
-import { configStep, namespaceStep, tenantDomainIn } from './wrangler-config.ts'
+import { configStep, namespaceStep, tenantDomainIn, tenantDomainStep } from './wrangler-config.ts'
 import { botStep, certificateStep, recordStep, settingSteps, zoneStep } from './zone.ts'
 
 export type GuidedOptions = Globals & {
@@ -28,12 +28,13 @@ export type GuidedOptions = Globals & {
 
 const CONFIG = fileURLToPath(new URL('../../../wrangler.toml', import.meta.url))
 
-/** The steps, in their order: what may be refused comes before anything is made. */
-const stepsOf = (context: Context): Step[] => [
+/** The steps, in their order: what may be refused comes before anything is made. `is_said`: where tenants are was named. */
+const stepsOf = (context: Context, is_said: boolean): Step[] => [
   neonKeyStep(context),
   zoneStep(context),
   namesStep(context),
   certificateStep(context),
+  ...(is_said ? [tenantDomainStep(context)] : []),
   projectStep(context),
   secretsStep(context),
   masterStep(context),
@@ -72,7 +73,10 @@ export async function setUpDeployment(domain: string, options: GuidedOptions, re
   }
   const is_silent = !options.yes && !process.stdin.isTTY
   const dry_run = options.dryRun === true || is_silent
-  const outcomes = await goThrough(stepsOf(context), { dry_run, ask: options.yes ? async () => true : askOnTerminal })
+  const outcomes = await goThrough(stepsOf(context, options.tenantDomain !== undefined), {
+    dry_run,
+    ask: options.yes ? async () => true : askOnTerminal,
+  })
   if (is_silent && !options.dryRun)
     throw new Failure('Nothing was changed: this is no terminal to ask on. Give --yes to do it all, or --dry-run to only look.')
   report(context, outcomes, dry_run)

@@ -60,29 +60,48 @@ export const valuesFor = ({ wanted, known }: Context) => ({
 })
 type Values = ReturnType<typeof valuesFor>
 
-/** The text of wrangler.toml with these values in [env.production]; everything else stays as it is. */
-export function withValues(text: string, { base_url, tenant_url, routes, kv_id, region }: Values): string {
+type Setter = (pattern: RegExp, line: string, is_optional?: true) => void
+
+/** The text of wrangler.toml with [env.production] changed; everything else stays as it is, other environments too. */
+function inProduction(text: string, change: (set: Setter) => void): string {
   const start = text.indexOf('[env.production]')
   if (start < 0) throw new Failure('wrangler.toml has no [env.production]: take the one of this release.')
-  let rest = text.slice(start)
-  const set = (pattern: RegExp, line: string) => {
-    if (!pattern.test(rest))
+  // Up to the next table that is not one of production.
+  const [end] = [...text.matchAll(/^\[{1,2}(?!env\.production[.\]])[\w"']/gm)].flatMap(({ index }) =>
+    index > start ? [index] : [],
+  )
+  let own = text.slice(start, end)
+  change((pattern, line, is_optional) => {
+    if (!is_optional && !pattern.test(own))
       throw new Failure(
         `wrangler.toml has no line for \`${line.split('\n')[0]}\` under [env.production]: write it there, and run this again.`,
       )
-    rest = rest.replace(pattern, () => line)
-  }
-  const tenants = tenant_url === null ? '' : `\nTENANT_URL = "${tenant_url}"`
-  rest = rest.replace(/^TENANT_URL = .*\n/m, '')
-  set(/^BASE_URL = .*$/m, `BASE_URL = "${base_url}"${tenants}`)
-  set(/^NEON_REGION = .*$/m, `NEON_REGION = "${region}"`)
-  set(/^kv_namespaces = \[\{ binding = "TENANTS".*\]$/m, `kv_namespaces = [{ binding = "TENANTS", id = "${kv_id}" }]`)
-  set(
-    /^routes = \[\n[^\]]*\]$/m,
-    `routes = [\n${routes.map(({ pattern, zone_name }) => `  { pattern = "${pattern}", zone_name = "${zone_name}" },\n`).join('')}]`,
-  )
-  return text.slice(0, start) + rest
+    own = own.replace(pattern, () => line)
+  })
+  return text.slice(0, start) + own + (end === undefined ? '' : text.slice(end))
 }
+
+/** Writes where the platform and its tenants are. */
+function setHosts(set: Setter, { base_url, tenant_url }: Pick<Values, 'base_url' | 'tenant_url'>): void {
+  const tenants = tenant_url === null ? '' : `\nTENANT_URL = "${tenant_url}"`
+  set(/^TENANT_URL *=.*\n/m, '', true)
+  set(/^BASE_URL *=.*$/m, `BASE_URL = "${base_url}"${tenants}`)
+}
+
+export const withHosts = (text: string, values: Pick<Values, 'base_url' | 'tenant_url'>): string =>
+  inProduction(text, (set) => setHosts(set, values))
+
+/** The text of wrangler.toml with these values in [env.production]. */
+export const withValues = (text: string, { base_url, tenant_url, routes, kv_id, region }: Values): string =>
+  inProduction(text, (set) => {
+    setHosts(set, { base_url, tenant_url })
+    set(/^NEON_REGION = .*$/m, `NEON_REGION = "${region}"`)
+    set(/^kv_namespaces = \[\{ binding = "TENANTS".*\]$/m, `kv_namespaces = [{ binding = "TENANTS", id = "${kv_id}" }]`)
+    set(
+      /^routes = \[\n[^\]]*\]$/m,
+      `routes = [\n${routes.map(({ pattern, zone_name }) => `  { pattern = "${pattern}", zone_name = "${zone_name}" },\n`).join('')}]`,
+    )
+  })
 
 /** The lines that differ, as `diff` shows them. */
 function diff(before: string, after: string): string[] {
@@ -93,19 +112,42 @@ function diff(before: string, after: string): string[] {
   ]
 }
 
+/**
+ * Writes where tenants are, before anything else is made: a run that is interrupted, and run again without --tenant-domain, goes on with
+ * it, because it is taken from there.
+ */
+export const tenantDomainStep = (context: Context): Step =>
+  writing(context, {
+    name: 'tenant domain',
+    does: 'Writes the addresses of the platform and of its tenants into [env.production], for a later run that does not say them.',
+    change: (before) => withHosts(before, valuesFor(context)),
+  })
+
 /** Writes wrangler.toml. */
-export function configStep(context: Context): Step {
-  const { wanted } = context
+export const configStep = (context: Context): Step =>
+  writing(context, {
+    name: 'wrangler.toml',
+    does: 'Writes the address, the routes, the namespace and the region into [env.production]. Commit it: it holds no secret.',
+    change: (before) => withValues(before, valuesFor(context)),
+    check: async () => {
+      const wrong = placeholdersOf(await workerOf(context.wanted.config))
+      if (wrong.length) throw new Failure(`${context.wanted.config} still has placeholders: ${wrong.join(' ')}`)
+    },
+  })
+
+type Writing = Pick<Step, 'name' | 'does'> & { change: (before: string) => string; check?: () => Promise<void> }
+
+function writing({ wanted }: Context, { name, does, change, check }: Writing): Step {
   let lines: string[] = []
   const texts = async () => {
     const before = await readFile(wanted.config, 'utf8').catch(() => {
       throw new Failure(`--config: ${wanted.config} cannot be read.`)
     })
-    return { before, after: withValues(before, valuesFor(context)) }
+    return { before, after: change(before) }
   }
   return {
-    name: 'wrangler.toml',
-    does: 'Writes the address, the routes, the namespace and the region into [env.production]. Commit it: it holds no secret.',
+    name,
+    does,
     look: async () => {
       const { before, after } = await texts()
       lines = diff(before, after)
@@ -119,8 +161,7 @@ export function configStep(context: Context): Step {
       const draft = `${wanted.config}.${process.pid}.new`
       await writeFile(draft, after)
       await rename(draft, wanted.config)
-      const wrong = placeholdersOf(await workerOf(wanted.config))
-      if (wrong.length) throw new Failure(`${wanted.config} still has placeholders: ${wrong.join(' ')}`)
+      await check?.()
       return `${wanted.config} is written`
     },
   }

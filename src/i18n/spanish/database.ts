@@ -3,6 +3,12 @@
  * itself.
  */
 export const database = {
+  // Who asks.
+  'This needs a second factor: POST auth/step-up with it, then send the request again.':
+    'Para esto hace falta un segundo factor: envíalo con POST auth/step-up y repite la solicitud.',
+  'This needs a login of the last {fresh} minutes: POST auth/step-up, then send the request again.':
+    'Para esto hace falta un inicio de sesión de los últimos {fresh} minutos: haz POST auth/step-up y repite la solicitud.',
+
   // People.
   'Fixing needs a permission for tenants.': 'Para reparar hace falta un permiso sobre tenants.',
   'There is no user with this id.': 'No hay nadie con este id.',
@@ -146,6 +152,13 @@ export const database = {
     'Se está respondiendo a una solicitud con esta Idempotency-Key: repítela en un momento.',
 
   // API keys.
+  // Passkeys.
+  'This answer was used before: ask for new options.': 'Esta respuesta ya se usó: pide opciones nuevas.',
+  'You have 20 passkeys, which is the most: remove one first.':
+    'Tienes 20 llaves de acceso, que es el máximo: quita una primero.',
+  'This passkey is registered already.': 'Esta llave de acceso ya está registrada.',
+  'This passkey is the only way into your account: add another one, or set a password.':
+    'Esta llave de acceso es la única forma de entrar en tu cuenta: añade otra o pon una contraseña.',
   'There is no such key.': 'No existe esa clave.',
   'There is no such key here, or it was revoked.': 'Aquí no existe esa clave, o fue revocada.',
   'This key has expired.': 'Esta clave ha caducado.',
@@ -161,6 +174,8 @@ export const database = {
     'No tienes {permission}, así que tu clave de API no puede incluirlo.',
   'has bits beyond its mask: the network is {network}': 'tiene bits más allá de su máscara: la red es {network}',
   "Another user's key can be revoked, but not changed.": 'La clave de otro usuario se puede revocar, pero no cambiar.',
+  'A tenant can have at most 100 audiences: remove one first.':
+    'Un inquilino puede tener como máximo 100 audiencias: elimine primero una.',
   'A user can have at most 50 API keys: revoke one first.':
     'Un usuario puede tener como máximo 50 claves de API: revoca antes una.',
   'must lie in the future': 'debe estar en el futuro',

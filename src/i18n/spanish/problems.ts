@@ -24,6 +24,10 @@ export const problems = {
     'Las credenciales no son válidas',
     'Comprueba el identificador y la contraseña. Tras varios fallos, espera antes del siguiente intento.',
   ],
+  step_up_required: [
+    'Hace falta un inicio de sesión más reciente o más fuerte',
+    'Haz POST auth/step-up y envía la solicitud otra vez.',
+  ],
   forbidden: ['No está permitido', 'Pide el permiso a un administrador.'],
   https_required: [
     'Se requiere HTTPS',

@@ -2,6 +2,7 @@ import { doctor } from './doctor.ts'
 import { look } from './look.ts'
 import { oauth } from './oauth.ts'
 import { origins } from './origins.ts'
+import { passkeys } from './passkeys.ts'
 import { rotations } from './rotations.ts'
 import { tenants } from './tenants.ts'
 
@@ -14,6 +15,7 @@ export const worker = {
   ...oauth,
   ...look,
   ...origins,
+  ...passkeys,
   ...rotations,
   // Any body and any field.
   'is not a field of this request': 'no es un campo de esta solicitud',
@@ -113,6 +115,7 @@ export const worker = {
   'must be left out: no client has a secret here': 'debe omitirse: aquí ningún cliente tiene un secreto',
   'No client has a secret here: log in without HTTP Basic authentication.':
     'Aquí ningún cliente tiene un secreto: inicia sesión sin autenticación HTTP Basic.',
+  'The password is not right.': 'La contraseña no es correcta.',
   'The current password is not right.': 'La contraseña actual no es correcta.',
   'must have at least {least} characters': 'debe tener al menos {least} caracteres',
   'must have at most {most} characters': 'debe tener como máximo {most} caracteres',

@@ -26,6 +26,48 @@ export const en: MailLanguage = {
         'If you did not create it, revoke it, change your password, and tell your administrator.',
       ],
     },
+    license_ends: {
+      subject: '{tenant}: a license ends soon',
+      paragraphs: [
+        'The license of {organization} at {tenant} ends on {expires_at}, and no other follows it.',
+        'Without a new one {organization} can only be read and exported from {read_only_from} on: people still log in, and access can be ended, but nothing can be created or changed. Ask whoever gave you the license for the next one.',
+      ],
+    },
+    passkey_added: {
+      subject: '{tenant}: a new passkey',
+      paragraphs: [
+        'A passkey with the name {passkey_name} was added to your account at {tenant}. Whoever holds the device that has it can log in with it, without your password.',
+        'If you did not add it, log in and remove it on the page of your account, change your password, and tell your administrator.',
+      ],
+    },
+    passkey_removed: {
+      subject: '{tenant}: a passkey was removed',
+      paragraphs: [
+        'The passkey with the name {passkey_name} was removed from your account at {tenant}. It does not log anybody in any more.',
+        'If you did not remove it, log in and look through the page of your account, change your password, and tell your administrator.',
+      ],
+    },
+    mfa_enabled: {
+      subject: '{tenant}: your login now needs a code',
+      paragraphs: [
+        'An authenticator app was set up for your account at {tenant}. From now on a login needs your password and a code of the app.',
+        'If that was not you, somebody else is logged in as you: tell your administrator at once.',
+      ],
+    },
+    mfa_disabled: {
+      subject: '{tenant}: your login no longer needs a code',
+      paragraphs: [
+        'The authenticator app of your account at {tenant} was switched off. From now on a login needs your password alone.',
+        'If that was not you, change your password at once, and tell your administrator.',
+      ],
+    },
+    mfa_reset: {
+      subject: '{tenant}: your second factor was removed',
+      paragraphs: [
+        'An administrator of {tenant} removed the second factor of your account, and you were logged out everywhere. From now on a login needs your password alone. Set up an authenticator app again at your next login.',
+        'If you did not ask for this, change your password at once, and tell your administrator.',
+      ],
+    },
     password_changed: {
       subject: '{tenant}: your password was changed',
       paragraphs: [

@@ -26,6 +26,48 @@ export const es: MailLanguage = {
         'Si no la creaste tú, revócala, cambia tu contraseña y avisa a tu administrador.',
       ],
     },
+    license_ends: {
+      subject: '{tenant}: una licencia termina pronto',
+      paragraphs: [
+        'La licencia de {organization} en {tenant} termina el {expires_at}, y no le sigue otra.',
+        'Sin una nueva, desde el {read_only_from} {organization} solo se puede leer y exportar: se puede seguir entrando y quitar accesos, pero no crear ni cambiar nada. Pide la siguiente a quien te dio la licencia.',
+      ],
+    },
+    passkey_added: {
+      subject: '{tenant}: una nueva llave de acceso',
+      paragraphs: [
+        'Se añadió a tu cuenta de {tenant} una llave de acceso con el nombre {passkey_name}. Quien tenga el dispositivo que la guarda puede entrar con ella, sin tu contraseña.',
+        'Si no la añadiste tú, entra y quítala en la página de tu cuenta, cambia tu contraseña y avisa a tu administrador.',
+      ],
+    },
+    passkey_removed: {
+      subject: '{tenant}: se quitó una llave de acceso',
+      paragraphs: [
+        'Se quitó de tu cuenta de {tenant} la llave de acceso con el nombre {passkey_name}. Ya nadie puede entrar con ella.',
+        'Si no la quitaste tú, entra y revisa la página de tu cuenta, cambia tu contraseña y avisa a tu administrador.',
+      ],
+    },
+    mfa_enabled: {
+      subject: '{tenant}: ahora necesitas un código para entrar',
+      paragraphs: [
+        'Se ha configurado una aplicación de autenticación para tu cuenta de {tenant}. Desde ahora, para entrar hacen falta tu contraseña y un código de la aplicación.',
+        'Si no fuiste tú, otra persona ha entrado con tu cuenta: avisa de inmediato a tu administrador.',
+      ],
+    },
+    mfa_disabled: {
+      subject: '{tenant}: ya no necesitas un código para entrar',
+      paragraphs: [
+        'Se ha desactivado la aplicación de autenticación de tu cuenta de {tenant}. Desde ahora, para entrar basta tu contraseña.',
+        'Si no fuiste tú, cambia tu contraseña de inmediato y avisa a tu administrador.',
+      ],
+    },
+    mfa_reset: {
+      subject: '{tenant}: se ha quitado tu segundo factor',
+      paragraphs: [
+        'Un administrador de {tenant} ha quitado el segundo factor de tu cuenta y se han cerrado todas tus sesiones. Desde ahora, para entrar basta tu contraseña. Configura de nuevo una aplicación de autenticación la próxima vez que entres.',
+        'Si no lo pediste, cambia tu contraseña de inmediato y avisa a tu administrador.',
+      ],
+    },
     password_changed: {
       subject: '{tenant}: tu contraseña ha cambiado',
       paragraphs: [

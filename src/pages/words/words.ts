@@ -37,6 +37,7 @@ export type Words = {
   /** What is said in place of a problem of the API, whose words are for programs. */
   problems: Partial<Record<string, string>>
   login: { title: string; lead: string; submit: string; forgot: string; no_account: string; register: string }
+  second: { title: string; lead: string; code: string; hint: string; wrong: string; again: string }
   reload: { title: string; text: string; link: string }
   reset: {
     title: string
@@ -90,7 +91,47 @@ export type Words = {
     end: string
     end_of: string
   }
+  mfa: {
+    title: string
+    is_on: string
+    is_off: string
+    set_up: string
+    scan: string
+    scan_lead: string
+    qr: string
+    by_hand: string
+    first_code: string
+    switch_on: string
+    wrong_first: string
+    codes: string
+    codes_lead: string
+    kept: string
+    switch_off: string
+    new_codes: string
+    wrong: string
+  }
   change: { title: string; lead: string; must: string; submit: string; revoke: string }
+  step_up: { title: string; lead: string; submit: string; wrong: string }
+  passkeys: {
+    title: string
+    lead: string
+    none: string
+    add: string
+    add_lead: string
+    name: string
+    submit: string
+    used: string
+    unused: string
+    rename: string
+    new_name: string
+    remove: string
+    remove_of: string
+    log_in: string
+    failed: string
+    refused: string
+    not_added: string
+    only_way: string
+  }
   keys: {
     title: string
     lead: string
@@ -112,7 +153,14 @@ export type Words = {
     until: string
     forever: string
     go_back: string
+    from: string
+    addresses: string
+    addresses_hint: string
+    rotate: string
+    rotate_of: string
+    rotated_lead: string
   }
+  accounts: { title: string; go_on: string; go_on_as: string; unnamed: string; add: string }
 }
 
 /** What was done before a page was shown: `said` in its address. */
@@ -123,6 +171,7 @@ export const SAID = [
   'inactive',
   'password_set',
   'password_changed',
+  'mfa_off',
   'verified',
   'verified_again',
   'mail_sent',
@@ -131,6 +180,10 @@ export const SAID = [
   'email_asked',
   'session_ended',
   'session_was_ended',
+  'passkey_added',
+  'passkey_renamed',
+  'passkey_removed',
+  'passkey_was_removed',
   'key_revoked',
   'key_was_revoked',
   'key_was_shown',

@@ -19,7 +19,8 @@ import { type Connection, readConnectionString } from './connection-string.ts'
 import { type Inhabitant, inspect } from './inspect.ts'
 
 const ConnectionString = z.string().max(2000).openapi({
-  description: 'postgresql://user:password@host/database, of a login that makes roles and owns the database',
+  description:
+    'postgresql://user:password@host/database, of a login that makes roles and owns the database. One that the console of Neon shows is a member of neon_superuser and reads every database of its branch: where there are others, give one that owns this database alone',
   writeOnly: true,
 })
 

@@ -23,6 +23,8 @@ export const licenses = platform.table(
     has_begun: boolean().notNull(),
     /** So has its end. */
     has_ended: boolean().notNull().default(false),
+    /** When its end was told by mail, thirty days ahead. */
+    warned_at: moment(),
     created_at: moment().notNull().defaultNow(),
     updated_at: moment().notNull().defaultNow(),
   },
@@ -31,6 +33,7 @@ export const licenses = platform.table(
     index('licenses_tenant').on(t.tenant_id, t.valid_from, t.id),
     index('licenses_to_begin').on(t.valid_from).where(sql`not ${t.has_begun}`),
     index('licenses_to_end').on(t.valid_until).where(sql`not ${t.has_ended}`),
+    index('licenses_to_warn').on(t.valid_until).where(sql`${t.warned_at} is null`),
     check('licenses_order', sql`${t.valid_from} <= ${t.valid_until}`),
     check('licenses_grace', sql`${t.grace_days} between 0 and 365`),
   ],

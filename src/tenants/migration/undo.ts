@@ -18,7 +18,7 @@ import { hostOf, type Job, jobOf, type MasterRow, sealHostUrl, sealUrls } from '
 import { reason } from '../provisioning/neon.ts'
 import { LEASE } from './fleet.ts'
 import { branchOf, computeOf, KEPT, type Kept, renameBranch, UNDO_TRACES } from './kept.ts'
-import { type Written, writtenSince } from './writes.ts'
+import { documentsIn, type Written, writtenSince } from './writes.ts'
 
 /** One attempt at an undo. */
 export type UndoWork = { undo_id: string; attempt: number }
@@ -169,7 +169,7 @@ export async function exchange(config: Config, work: UndoWork, host: string): Pr
       sql`insert into platform.audit_heads (realm_id, no, hash, entries, checkpointed_at)
           select ${id}, x.no, x.hash, x.entries, x.checkpointed_at from jsonb_to_recordset(${JSON.stringify(heads)}::jsonb) as x (no integer, hash text, entries bigint, checkpointed_at timestamptz) where ${is_ours}`,
       sql`delete from platform.kept_branches k where k.tenant_id = ${id} and k.branch_id = ${undo.branch_id} and ${is_ours}`,
-      sql`update platform.migration_undos u set writes = ${JSON.stringify(writes)}::jsonb where u.id = ${undo.id} and ${is_ours}`,
+      sql`update platform.migration_undos u set writes = ${JSON.stringify(writes)}::jsonb, documents = ${await documentsIn(owner_url)}::bigint where u.id = ${undo.id} and ${is_ours}`,
     ],
     undo.trace_id,
   )

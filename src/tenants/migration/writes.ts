@@ -51,6 +51,24 @@ const all = (selects: SQL[]) => sql.join(selects, sql` union all `)
 /** What a database has applied. One round trip. */
 export const ledgerOf = async (owner_url: string): Promise<string[]> => (await catalogue(owner_url)).applied
 
+/**
+ * How many documents are counted in a database; null: its schema counts none. They are not of the database, so they are not gone with
+ * what was written in it, and stay counted (tenants/registry/standing.ts). One round trip.
+ */
+export async function documentsIn(owner_url: string): Promise<number | null> {
+  const results = await batch(owner_url, [
+    AS_OWNER,
+    sql.raw(`do $$ begin
+      if to_regclass('access.limits') is not null then
+        perform set_config('freehold.documents', l.used::text, true) from access.limits l where l.name = 'documents';
+      end if;
+    end $$`),
+    sql`select nullif(current_setting('freehold.documents', true), '')::bigint as documents`,
+  ])
+  const documents = results.at(-1)?.[0]?.documents ?? null
+  return documents === null ? null : Number(documents)
+}
+
 /** What is in a tenant's database now, and what it has applied. Two round trips. */
 export async function lookAt(owner_url: string): Promise<{ before: Before; applied: string[] }> {
   const { tables, applied } = await catalogue(owner_url)

@@ -10,7 +10,7 @@ const listed = (name: string, checksum: string): Migration => ({
 
 /** What all migrations make of a tenant’s database, as `unpack` reads it (migration/fingerprint.ts). */
 export const tenantFingerprint = (): Promise<string> =>
-  assetText('drizzle/tenant/meta/fingerprint.json', '8fb0c8a6a0585df706c223409a26a043f5123bc8cb5eb61987cd3c9969063e9e')
+  assetText('drizzle/tenant/meta/fingerprint.json', '35bc07e75d9db1b471aa1ed3a4535fbb2d6ccb806c5ff2c46c440220267b726b')
 
 /** The migrations of a tenant’s database, in order. */
 export const tenantMigrations: Migration[] = [
@@ -20,5 +20,5 @@ export const tenantMigrations: Migration[] = [
   listed('tenant/0002_attacks', 'aacd4e558eda7d709b340eee4491e7aebdbfac52a4de1f722de6cb22c31e0025'),
   listed('tenant/0003_what_attackers_found', '95f0edf34de9c6b13ca45760e76669cc0ca86cef794384607408f04fc5c1631e'),
   listed('tenant/0004_asvs', 'f6168c0ae926e3c5a1fe125e162860f2766bd844311a2609ca42327c915b4780'),
-  listed('tenant/0005_fleet', '336580a938d52bdda37e2db2c2b4611293adeca895a6e59537e477ab58d1106d'),
+  listed('tenant/0005_fleet', '51b5d0970bfd20432cd1ae920c92cd10c607255806b48fab036d8ab514c32131'),
 ]

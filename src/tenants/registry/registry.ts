@@ -14,6 +14,7 @@ import { log } from '../../kernel/log.ts'
 import { type SigningKey, systemKeyOf } from '../../kernel/token.ts'
 import { tenantUrl } from '../../names/hosts.ts'
 import { patternsIn } from '../../names/origins.ts'
+import { isReserved } from '../../names/reserved.ts'
 import { FORMER, FORMER_NAMES, type Former, type FormerName, isFormer, isKept } from './former.ts'
 import type { LicenseState } from './limits.ts'
 import { isAuthentic } from './signature.ts'
@@ -50,13 +51,11 @@ export type SignedEntry = Entry & { signature: string }
 type Kept = (Entry | Former) & { signature: string }
 
 const MEMORY_MS = 10_000
-const MISS_MS = 2_000
-const MEMORY_ENTRIES = 1_000
+const [MISS_MS, RESERVED_MISS_MS] = [2_000, 60_000]
+const [MEMORY_ENTRIES, MOST_UNKNOWN] = [1_000, 10_000]
 const KV_CACHE_SECONDS = 60
 /** How long a former refresh key is recognised: as long as the answer to a request with an Idempotency-Key is kept. */
 const FORMER_KEY_MS = 24 * 60 * 60_000
-
-const MOST_UNKNOWN = 10_000
 
 /** `former`: the name is one that a tenant had; then there is no realm. */
 type Found = { entry: Entry | Former | null; realm: Realm | null }
@@ -101,7 +100,7 @@ const lookedUp = ({ entry, realm }: Found): LookedUp | null =>
     : { status: entry.status, realm, renamed_to: null })
 
 /**
- * Looks a subdomain up in memory (10 s; 2 s if not active or unknown), then in KV, then in the master; with `fresh` in the master
+ * Looks a subdomain up in memory (10 s; 2 s if not active or unknown, 60 s if unknown and reserved), then in KV, then in the master; with `fresh` in the master
  * alone. Null when no tenant has it or had it in the last 30 days.
  */
 export async function lookUp(sources: Asking, subdomain: string, fresh = false): Promise<LookedUp | null> {
@@ -110,7 +109,8 @@ export async function lookUp(sources: Asking, subdomain: string, fresh = false):
   const is_settled = known?.realm || (known?.entry && isFormer(known.entry) && isKept(known.entry))
   if (known && !fresh && age < (is_settled ? MEMORY_MS : MISS_MS)) return lookedUp(known)
   const missed = Date.now() - (unknown.get(subdomain) ?? 0)
-  const is_unknown = !fresh && missed >= 0 && missed < MISS_MS
+  // No tenant is given a reserved name. One that had it before it was reserved is found.
+  const is_unknown = !fresh && missed >= 0 && missed < (isReserved(subdomain) ? RESERVED_MISS_MS : MISS_MS)
   const kept = fresh || is_unknown ? null : await fromKv(sources, subdomain, known?.entry?.v ?? 0)
   if (!fresh && !kept && !known) sources.limitUnknown?.()
   if (is_unknown) return null

@@ -83,7 +83,7 @@ async function moved(sources: Asking, name: string): Promise<Renamed> {
     name,
     moved_to: tenantUrl(sources.config, name),
     origins: realm?.origins ?? [],
-    admitsPage: async (origin, later) => realm != null && admits(realm, origin, later),
+    admitsPage: async (origin, looker) => realm != null && admits(realm, origin, looker),
   }
 }
 

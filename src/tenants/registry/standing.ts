@@ -7,7 +7,8 @@ import { type SQL, sql } from 'drizzle-orm'
 import type { UsedThen } from './limits.ts'
 
 /** What a tenant's database is told, as JSON, from `platform.tenants t`. */
-export const STANDING = sql`jsonb_build_object('limits', platform.effective_limits(t.id, t.plan, t.limits)) || coalesce(platform.license_of(t.id), '{}')`
+export const STANDING = sql`jsonb_build_object('limits', platform.effective_limits(t.id, t.plan, t.limits)) || coalesce(platform.license_of(t.id), '{}')
+  || coalesce((select jsonb_build_object('documents', max(u.documents)) from platform.migration_undos u where u.tenant_id = t.id having max(u.documents) is not null), '{}')`
 
 /**
  * The statements that tell a tenant's database, as freehold_owner, while it has this version. One that has the schema of an earlier
@@ -21,6 +22,9 @@ export const tell = (tenant_id: string, standing: unknown, v: number): SQL[] => 
     then
       update freehold.tenant t set licensed_until = (said ->> 'licensed_until')::timestamptz, read_only_from = (said ->> 'read_only_from')::timestamptz
       where (t.licensed_until, t.read_only_from) is distinct from ((said ->> 'licensed_until')::timestamptz, (said ->> 'read_only_from')::timestamptz);
+      -- Counted in a branch that an undo left. Counts only grow.
+      insert into access.limits as l (name, used) select 'documents', (said ->> 'documents')::bigint where said ->> 'documents' is not null
+      on conflict on constraint limits_pkey do update set used = greatest(l.used, excluded.used);
       perform set_config('freehold.used', access.set_limits(said -> 'limits')::text, true);
     end if;
   end $$`),

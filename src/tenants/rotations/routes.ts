@@ -1,4 +1,5 @@
 import { z } from '@hono/zod-openapi'
+import { FRESH } from '../../http/admit.ts'
 import { room, route } from '../../http/route.ts'
 import { beginCredentials, CredentialRotation, getCredentials } from './asking.ts'
 import { rotateCredentials } from './credentials.ts'
@@ -18,6 +19,7 @@ rotationRoutes.openapi(
     summary:
       'Rotate the key that signs the access tokens of a tenant; it is published first, and the tokens of the former one stay valid',
     permission: 'tenant:update',
+    fresh: FRESH,
     trips: 1,
     params: Id,
     returns: { 200: SigningKeyRotation, 202: SigningKeyRotation },
@@ -41,6 +43,7 @@ rotationRoutes.openapi(
     summary:
       'Rotate the logins of a tenant: new ones are made, the former ones work until everybody knows them; no request fails',
     permission: 'tenant:update',
+    fresh: FRESH,
     trips: 1,
     params: Id,
     returns: { 202: CredentialRotation },
@@ -78,7 +81,7 @@ keyIdRoutes.openapi(
     operationId: 'getKeyIds',
     method: 'get',
     path: '/',
-    summary: 'Get the ids of the keys of ENCRYPTION_KEYS that the Worker has, and never a key; the first encrypts',
+    summary: 'Get the ids of the keys with which the Worker encrypts, and never a key; the first of each ring encrypts',
     // Whoever rotates keys changes settings of the deployment, which owners do.
     permission: 'setting:update',
     trips: 1,

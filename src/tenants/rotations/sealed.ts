@@ -70,6 +70,13 @@ export const IN_REALM: Sealed[] = [
     owner: `'realm'`,
     columns: [{ name: 'secrets_encrypted', field: `'mail'` }],
   },
+  {
+    table: 'freehold.totp_factors',
+    pk: 'user_id',
+    type: 'uuid',
+    owner: `'realm'`,
+    columns: [{ name: 'secret_encrypted', field: `'totp:' || t.user_id` }],
+  },
 ]
 
 /**

@@ -1,5 +1,5 @@
 import { sql } from 'drizzle-orm'
-import { boolean, index, integer, jsonb, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core'
+import { bigint, boolean, index, integer, jsonb, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core'
 import { moment } from '../../kernel/schema.ts'
 import type { Before, Written } from '../migration/writes.ts'
 import { platform, tenants } from '../table.ts'
@@ -44,6 +44,8 @@ export const migration_undos = platform.table(
     was: text().notNull(),
     /** What was written since the branch was taken; null: not counted yet. */
     writes: jsonb().$type<Written[]>(),
+    /** How many documents were counted in the branch that was left: they still are there, wherever they are. */
+    documents: bigint({ mode: 'number' }),
     attempts: integer().notNull().default(1),
     lease_until: moment().notNull(),
     error: text(),

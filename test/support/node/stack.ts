@@ -6,13 +6,13 @@ import { batch } from '../../../src/kernel/db.ts'
 import { LOW_COST } from '../cost.ts'
 import { KEYS } from '../keys.ts'
 import { BREACHED, startBreached } from './breached.ts'
-import { folderWithCluster } from './cluster.ts'
+import { folderWithMaster } from './cluster.ts'
 import { startCrossroads } from './crossroads.ts'
 import { startPostOffice } from './post-office.ts'
 
 /** Real Postgres, the local Neon and a mailbox for all tests of the Worker, in a folder of their own; operations take no time. */
 export default async function setup(project: TestProject) {
-  const folder = await folderWithCluster('freehold-test')
+  const folder = await folderWithMaster('freehold-test')
   const operator = { email: 'ada@freehold.test', password: 'Correct-horse-7' }
   // Many files share it, and each looks for its own people's mail.
   const mailbox = await startMailbox({ keep: 5_000 })

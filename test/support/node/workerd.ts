@@ -3,11 +3,10 @@
  * two programs more, and takes ten times as long for thousands of them.
  */
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { convertV4MiniflareOptions, Miniflare } from 'miniflare'
 import { bundle, modulesIn, type WorkerOptions, workerOptions } from '../../../scripts/release/worker.ts'
+import { madeOnce, ROOT } from './made-once.ts'
 
-const ROOT = fileURLToPath(new URL('../../..', import.meta.url))
 const NAME = 'freehold'
 const SECOND = 'second'
 /** As many as the tests like. */
@@ -27,15 +26,15 @@ type Run = {
   heard?: (line: string) => void
 }
 
-/** Bundles the Worker into a folder and runs it with the bindings of wrangler.toml and these settings. */
-export async function startInWorkerd(
-  outdir: string,
-  env: Record<string, string>,
-  more: Pick<Run, 'state' | 'twice' | 'port'> = {},
-) {
-  await bundle(ROOT, outdir)
-  return runBundle(outdir, env, more)
-}
+/** What a bundle is made of. */
+const BUNDLED = ['src/**/*', 'wrangler.toml', 'tsconfig.json', 'package-lock.json', 'scripts/bundle/*']
+
+/** The folder of the Worker's bundle. */
+export const bundled = () => madeOnce('bundled', BUNDLED, (folder) => bundle(ROOT, folder))
+
+/** Bundles the Worker, unless that was done, and runs it with the bindings of wrangler.toml and these settings. */
+export const startInWorkerd = async (env: Record<string, string>, more: Pick<Run, 'state' | 'twice' | 'port'> = {}) =>
+  runBundle(await bundled(), env, more)
 
 /** Runs a bundle with the bindings of wrangler.toml and these settings. */
 export const runBundle = (outdir: string, env: Record<string, string>, more: Pick<Run, 'state' | 'twice' | 'port'> = {}) =>

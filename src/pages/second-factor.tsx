@@ -1,0 +1,92 @@
+/** The second step of a login: the code of an authenticator app, or a backup code. */
+import { z } from '@hono/zod-openapi'
+import type { Entered } from '../auth/auth.ts'
+import { cookiesOf } from '../auth/browser.ts'
+import type { Challenged } from '../auth/challenge.ts'
+import { BackupCode, Code, verify } from '../factors/factors.ts'
+import { evictOldestAccount, evictOldestDevices, refreshTokensOf } from '../http/cookies.ts'
+import { locationOf } from '../sessions/device.ts'
+import { nextOf, pageCookie } from './browser.ts'
+import type { Door } from './doors.tsx'
+import { type Faults, Field, NO_FAULTS, Submit, Summary } from './layout.tsx'
+import { termsOf } from './look.ts'
+import { FormToken, goTo, handle, show, type Visit } from './visit.tsx'
+
+const CODE = '/login/code'
+const SecondStep = z
+  .object({
+    mfa_token: z.string().max(4096),
+    code: z.union([Code, BackupCode], { error: 'must be 6 digits, or a backup code' }),
+    next: z.string().max(4096).optional(),
+  })
+  .strict()
+
+/** After a login: its cookies, and on to where somebody wanted to; or the form of what is still missing. */
+export async function goOn(visit: Visit, entered: Entered | Challenged, next: string | undefined): Promise<Response> {
+  const { c, ctx } = visit
+  const { raw } = c.req
+  if ('challenge' in entered) return codeForm(visit, { mfa_token: entered.challenge.mfa_token, next })
+  const { answer, cookies } = await cookiesOf(ctx, entered)
+  const { account } = answer
+  const evicted = [...evictOldestAccount(raw, account), ...evictOldestDevices(raw, account)]
+  c.set('cookies', [...evicted, ...cookies, pageCookie('account', account)])
+  return goTo(visit, answer.must_change_password ? '/account/password' : (nextOf(next, ctx.realm.url) ?? '/account'))
+}
+
+type Form = { mfa_token: string; next?: string | undefined; faults?: Faults; status?: number }
+
+async function codeForm(visit: Visit, { mfa_token, next, faults = NO_FAULTS, status = 200 }: Form): Promise<Response> {
+  const { words } = visit
+  const { second } = words
+  // Known from the step before: asking for it would be one round trip too many.
+  const look = status === 200 ? undefined : (await termsOf(visit.ctx)).look
+  return show(
+    visit,
+    { title: second.title, faults, status, ...(look && { look }) },
+    <>
+      <div class="card">
+        <h1>{second.title}</h1>
+        <p class="lead">{second.lead}</p>
+        <Summary words={words} faults={faults} />
+        <form method="post" action={CODE}>
+          <FormToken visit={visit} action={CODE} />
+          <input type="hidden" name="mfa_token" value={mfa_token} />
+          {next && <input type="hidden" name="next" value={next} />}
+          <Field
+            name="code"
+            label={second.code}
+            hint={second.hint}
+            faults={faults}
+            autocomplete="one-time-code"
+            autocapitalize="none"
+            spellcheck={false}
+            maxlength={64}
+            required
+          />
+          <Submit words={words}>{words.login.submit}</Submit>
+        </form>
+      </div>
+      <p class="more">
+        <a href="/login">{second.again}</a>
+      </p>
+    </>,
+  )
+}
+
+/** Ends the login as the API does with `cookie: true`. */
+const secondStep = (visit: Visit) =>
+  handle(visit, {
+    action: CODE,
+    schema: SecondStep,
+    guessed: 'code',
+    guess_wrong: visit.words.second.wrong,
+    done: async ({ mfa_token, code, next }) => {
+      const { raw } = visit.c.req
+      const typed = Code.safeParse(code).success ? { code } : { backup_code: code }
+      const entered = await verify(visit.ctx, { mfa_token, ...typed, place: locationOf(raw), former: refreshTokensOf(raw) })
+      return goOn(visit, entered, next)
+    },
+    again: (faults, status, { mfa_token = '', next }) => codeForm(visit, { mfa_token, next, faults, status }),
+  })
+
+export const secondFactorDoors: Door[] = [{ method: 'POST', path: CODE, trips: 1, attempts: 'login', answer: secondStep }]

@@ -1,0 +1,167 @@
+import { z } from '@hono/zod-openapi'
+import { LoginOutcome } from '../auth/browser.ts'
+import { answerOf } from '../auth/entering.ts'
+import { DeviceToken } from '../auth/login.ts'
+import { FRESH } from '../http/admit.ts'
+import { deviceTokensOf, refreshTokensOf, requireCookieHost } from '../http/cookies.ts'
+import { room, route } from '../http/route.ts'
+import { Problem } from '../kernel/problem.ts'
+import { locationOf } from '../sessions/device.ts'
+import {
+  creationOptions,
+  listPasskeys,
+  passkeyLogin,
+  registerPasskey,
+  removePasskey,
+  renamePasskey,
+  requestOptions,
+} from './passkeys.ts'
+import { Assertion, CreationOptions, Passkey, PasskeyList, Registration, Renaming, RequestOptions } from './wire.ts'
+
+const Id = z.object({ id: z.uuid() })
+const Nothing = z.object({})
+const Login = z.object({
+  credential: Assertion,
+  /** For pages of the tenant's own host: tokens in cookies instead of in the response. */
+  cookie: z.boolean().optional(),
+  device_token: DeviceToken.min(1).optional(),
+})
+
+/** Passkeys, under /auth/passkeys of either plane. */
+export const passkeyRoutes = room()
+
+passkeyRoutes.openapi(
+  route({
+    operationId: 'getPasskeyLoginOptions',
+    method: 'post',
+    path: '/login/options',
+    summary: 'Get what a browser needs to log in with a passkey',
+    public: true,
+    only_reads: true,
+    trips: 0,
+    attempts: 'passkey-login',
+    body: Nothing,
+    returns: { 200: RequestOptions },
+  }),
+  async (c) => c.json(await requestOptions(c.var.ctx), 200),
+)
+
+passkeyRoutes.openapi(
+  route({
+    operationId: 'loginWithPasskey',
+    method: 'post',
+    path: '/login',
+    summary: 'Log in with a passkey',
+    public: true,
+    trips: 2,
+    attempts: 'passkey-login',
+    body: Login,
+    returns: { 200: LoginOutcome },
+    problems: ['invalid_credentials', 'user_inactive', 'password_change_required', 'forbidden', 'limit_reached'],
+  }),
+  async (c) => {
+    const { credential, cookie = false, device_token } = c.req.valid('json')
+    const { raw } = c.req
+    if (cookie) requireCookieHost(raw, c.var)
+    const entered = await passkeyLogin(c.var.ctx, {
+      credential,
+      place: locationOf(raw),
+      devices: device_token ? [device_token] : cookie ? deviceTokensOf(raw) : [],
+      former: cookie ? refreshTokensOf(raw) : new Map(),
+    })
+    const { answer, cookies } = await answerOf(c.var.ctx, raw, entered, cookie)
+    if (cookies.length) c.set('cookies', cookies)
+    return c.json(answer, 200)
+  },
+)
+
+passkeyRoutes.openapi(
+  route({
+    operationId: 'getPasskeyCreationOptions',
+    method: 'post',
+    path: '/register/options',
+    summary: 'Get what a browser needs to make a passkey for the current user',
+    permission: null,
+    by: 'session',
+    // What it gives counts for five minutes in this session, and so does what is registered with it.
+    fresh: FRESH,
+    only_reads: true,
+    trips: 1,
+    body: Nothing,
+    returns: { 200: CreationOptions },
+  }),
+  async (c) => c.json(await creationOptions(c.var.ctx), 200),
+)
+
+passkeyRoutes.openapi(
+  route({
+    operationId: 'registerPasskey',
+    method: 'post',
+    path: '/register',
+    summary: 'Register a passkey of the current user',
+    permission: null,
+    by: 'session',
+    trips: 1,
+    failures: 'passkey-register',
+    body: Registration,
+    returns: { 200: Passkey },
+    problems: ['illegal_state', 'already_exists', 'limit_reached'],
+  }),
+  async (c) => c.json(await registerPasskey(c.var.ctx, c.req.valid('json')), 200),
+)
+
+passkeyRoutes.openapi(
+  route({
+    operationId: 'listPasskeys',
+    method: 'get',
+    path: '/',
+    summary: 'List the passkeys of the current user',
+    permission: null,
+    by: 'session',
+    trips: 1,
+    returns: { 200: PasskeyList },
+  }),
+  async (c) => c.json(await listPasskeys(c.var.ctx), 200),
+)
+
+// Neither is an id.
+for (const path of ['/login', '/register'])
+  passkeyRoutes.on(['GET', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'], path, () => {
+    throw new Problem('method_not_allowed', undefined, { headers: { Allow: 'POST' } })
+  })
+
+passkeyRoutes.openapi(
+  route({
+    operationId: 'renamePasskey',
+    method: 'patch',
+    path: '/{id}',
+    summary: 'Rename a passkey of the current user',
+    permission: null,
+    by: 'session',
+    trips: 1,
+    params: Id,
+    body: Renaming,
+    returns: { 200: Passkey },
+    problems: ['not_found'],
+  }),
+  async (c) => c.json(await renamePasskey(c.var.ctx, c.req.valid('param').id, c.req.valid('json').name), 200),
+)
+
+passkeyRoutes.openapi(
+  route({
+    operationId: 'removePasskey',
+    method: 'delete',
+    path: '/{id}',
+    summary: 'Remove a passkey of the current user',
+    permission: null,
+    by: 'session',
+    trips: 1,
+    params: Id,
+    returns: { 204: null },
+    problems: ['not_found', 'illegal_state'],
+  }),
+  async (c) => {
+    await removePasskey(c.var.ctx, c.req.valid('param').id)
+    return c.body(null, 204)
+  },
+)

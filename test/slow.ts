@@ -1,0 +1,37 @@
+/**
+ * What takes its time by itself: processes that are killed, a browser, generated clients, earlier releases, and a command line that is
+ * started very often.
+ */
+export const SLOW = [
+  'test/killed/**/*.node.test.ts',
+  'test/browser/**/*.node.test.ts',
+  'test/clients/**/*.node.test.ts',
+  'test/docs/guides.node.test.ts',
+  'test/freehold/tenants.node.test.ts',
+  'test/freehold/profiles.node.test.ts',
+  'test/freehold/terminal.node.test.ts',
+  'test/freehold/examples-run.node.test.ts',
+  'test/freehold/first-deploy-interrupted.node.test.ts',
+  'test/audit/verify.node.test.ts',
+  'test/migration/make.node.test.ts',
+  'test/package/packed.node.test.ts',
+  'test/planted/planted.node.test.ts',
+  'test/releases/data.node.test.ts',
+  'test/releases/worker.node.test.ts',
+]
+
+/** Seconds of the longest files of `npm run test:faults` on two cores, so that no run is much longer than another. */
+export const SECONDS: Record<string, number> = {
+  'test/faults/provisioning.test.ts': 620,
+  'test/planted/planted.node.test.ts': 600,
+  'test/killed/killed.node.test.ts': 420,
+  'test/faults/restore-faults.test.ts': 330,
+  'test/faults/move-sql.test.ts': 300,
+  'test/faults/undo-neon.test.ts': 170,
+  'test/freehold/first-deploy-interrupted.node.test.ts': 130,
+  'test/migration/make.node.test.ts': 110,
+  'test/faults/minute.test.ts': 90,
+  'test/faults/erasing.test.ts': 80,
+}
+/** Any other. */
+export const SOME_SECONDS = 40
