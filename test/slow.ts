@@ -3,21 +3,47 @@
  * started very often.
  */
 export const SLOW = [
-  'test/killed/**/*.node.test.ts',
+  'test/audit/verify.node.test.ts',
+  'test/auth/foreign-login.node.test.ts',
   'test/browser/**/*.node.test.ts',
   'test/clients/**/*.node.test.ts',
+  'test/dev/audit.node.test.ts',
   'test/docs/guides.node.test.ts',
-  'test/freehold/tenants.node.test.ts',
-  'test/freehold/profiles.node.test.ts',
-  'test/freehold/terminal.node.test.ts',
+  'test/docs/operators-guides.node.test.ts',
   'test/freehold/examples-run.node.test.ts',
+  'test/freehold/export.node.test.ts',
   'test/freehold/first-deploy-interrupted.node.test.ts',
-  'test/audit/verify.node.test.ts',
+  'test/freehold/first-deploy-refused.node.test.ts',
+  'test/freehold/first-deploy.node.test.ts',
+  'test/freehold/grants.node.test.ts',
+  'test/freehold/keys-rotate.node.test.ts',
+  'test/freehold/move.node.test.ts',
+  'test/freehold/people.node.test.ts',
+  'test/freehold/profiles.node.test.ts',
+  'test/freehold/restoring.node.test.ts',
+  'test/freehold/tenants.node.test.ts',
+  'test/freehold/terminal.node.test.ts',
+  'test/killed/**/*.node.test.ts',
   'test/migration/make.node.test.ts',
   'test/package/packed.node.test.ts',
   'test/planted/planted.node.test.ts',
   'test/releases/data.node.test.ts',
   'test/releases/worker.node.test.ts',
+  'test/tenants/adopt-hosts.node.test.ts',
+  'test/tenants/neon-turns.node.test.ts',
+]
+
+/** What runs in workerd and takes long: life of tenants on hosts of their own, thousands of lines, passwords of other systems. */
+export const SLOW_IN_WORKER = [
+  'test/auth/foreign-login.test.ts',
+  'test/tenants/adopt-refusals.test.ts',
+  'test/tenants/doctor-project.test.ts',
+  'test/tenants/move-bad-input.test.ts',
+  'test/tenants/move.test.ts',
+  'test/tenants/rename.test.ts',
+  'test/tenants/rotate-credentials.test.ts',
+  'test/tenants/rotate-signing-key.test.ts',
+  'test/users/import.test.ts',
 ]
 
 /** Seconds of the longest files of `npm run test:faults` on two cores, so that no run is much longer than another. */
@@ -32,6 +58,14 @@ export const SECONDS: Record<string, number> = {
   'test/migration/make.node.test.ts': 110,
   'test/faults/minute.test.ts': 90,
   'test/faults/erasing.test.ts': 80,
+  'test/freehold/first-deploy-refused.node.test.ts': 170,
+  'test/tenants/adopt-hosts.node.test.ts': 160,
+  'test/freehold/first-deploy.node.test.ts': 110,
+  'test/docs/operators-guides.node.test.ts': 110,
+  'test/users/import.test.ts': 100,
+  'test/tenants/move-bad-input.test.ts': 90,
+  'test/tenants/neon-turns.node.test.ts': 80,
+  'test/freehold/keys-rotate.node.test.ts': 70,
 }
 /** Any other. */
 export const SOME_SECONDS = 40

@@ -3,7 +3,7 @@ import { cloudflareTest } from '@cloudflare/vitest-plugin'
 import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config'
 import { assemble } from '../scripts/bundle/assets.ts'
 import { planted } from './planted/plant.ts'
-import { SLOW } from './slow.ts'
+import { SLOW, SLOW_IN_WORKER } from './slow.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 
@@ -70,8 +70,8 @@ export default defineConfig({
     maxWorkers: 2,
     projects: [
       inNode('node', ['test/**/*.node.test.ts'], SLOW),
-      inOneIsolate(inWorker('worker', ['test/**/*.test.ts'], ['test/**/*.node.test.ts', 'test/faults/**'])),
-      oneByOne(inWorker('faults', ['test/faults/**/*.test.ts'], [])),
+      inOneIsolate(inWorker('worker', ['test/**/*.test.ts'], ['test/**/*.node.test.ts', 'test/faults/**', ...SLOW_IN_WORKER])),
+      oneByOne(inWorker('faults', ['test/faults/**/*.test.ts', ...SLOW_IN_WORKER], [])),
       oneByOne(inNode('slow', SLOW, [])),
       behindCompression(inNode('compressed', OUTSIDE, [])),
     ],

@@ -1,25 +1,43 @@
 /**
  * `npm run test:faults`: what takes long by nature, as runs of vitest of some ten minutes, three at a time, because most of it waits. Each
- * does one file after another in front of its own Postgres and Neon, which are in memory and gone with it. Options are passed to all; with
- * paths each project is one run.
+ * does one file after another in front of its own Postgres and Neon, which are in memory and gone with it. `--part 2/4` does the second
+ * quarter of them. Other options are passed to all; with paths each project is one run.
  */
 import { spawn } from 'node:child_process'
 import { glob, readFile, writeFile } from 'node:fs/promises'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { SECONDS, SLOW, SOME_SECONDS } from '../../test/slow.ts'
+import { SECONDS, SLOW, SLOW_IN_WORKER, SOME_SECONDS } from '../../test/slow.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const REPORT = `${ROOT}.wrangler/tests.json`
 const AT_ONCE = 3
 const RUN_SECONDS = 600
-const given = process.argv.slice(2)
+const PART = /^([1-9])\/([1-9])$/
+const { part, given } = asked(process.argv.slice(2))
 type Run = { name: string; project: string; files: string[]; seconds: number }
 const whole = (project: string): Run => ({ name: project, project, files: [], seconds: RUN_SECONDS / 2 })
-const RUNS = given.some((option) => option.startsWith('test/'))
+const ALL = given.some((option) => option.startsWith('test/'))
   ? ['faults', 'slow', 'compressed'].map(whole)
-  : [...(await split('faults', ['test/faults/*.test.ts'])), ...(await split('slow', SLOW)), whole('compressed')]
-RUNS.sort((one, other) => other.seconds - one.seconds)
+  : [
+      ...(await split('faults', ['test/faults/*.test.ts', ...SLOW_IN_WORKER])),
+      ...(await split('slow', SLOW)),
+      whole('compressed'),
+    ]
+ALL.sort((one, other) => other.seconds - one.seconds)
+const RUNS = ALL.filter((_, i) => i % part.of === part.index)
+
+/** Which part of the runs is wanted, and what Vitest is told. */
+function asked(options: string[]) {
+  const at = options.indexOf('--part')
+  if (at < 0) return { part: { index: 0, of: 1 }, given: options }
+  const [, index, of] = (PART.exec(options[at + 1] ?? '') ?? []).map(Number)
+  if (!index || !of || index > of) {
+    console.error('Give --part as in 2/4: the second of four.')
+    process.exit(2)
+  }
+  return { part: { index: index - 1, of }, given: options.toSpliced(at, 2) }
+}
 
 /** The files of a project as runs that take about as long as each other: the longest file that is left goes to the shortest run. */
 async function split(project: string, patterns: string[]): Promise<Run[]> {
