@@ -14,7 +14,7 @@
 --   alters table freehold.tenant
 --   alters table freehold.users
 -- Definitions:
---   creates 89 objects
+--   creates 92 objects
 --   replaces 14 objects
 --   drops and creates trigger after_coming_or_going on freehold.users
 --   drops and creates function access.admit
@@ -1453,6 +1453,61 @@ begin
   return entered;
 end $$;
 --> statement-breakpoint
+-- Takes all second factors of a user away, and ends their sessions. Raises FH404, FH403, FH409.
+create or replace function access.reset_factors(subject uuid) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  u freehold.users;
+begin
+  perform access.require_reach('user', subject);
+  if access.permission() is distinct from 'user:update' or not access.can_access_user(subject) then
+    perform access.refuse('not_found', 'There is no user with this id.');
+  elsif subject = access.principal() or (access.scope() <> 'all' and subject = any (access.scope_owner_ids())) then
+    perform access.refuse('forbidden', 'Switch your own second factor off with auth/mfa/disable.');
+  end if;
+  perform access.require_all_of(subject);
+  perform access.lock_login(subject);
+  select * into u from freehold.users x where x.id = subject;
+  if u.factors = '{}' then
+    perform access.refuse('illegal_state', 'This user has no second factor.');
+  end if;
+  perform access.forget_factors(u);
+end $$;
+--> statement-breakpoint
+-- The same for the owner of the database, who is the system in the audit: the user with this address. Returns it; null:
+-- there is no such user, or they have no second factor.
+create or replace function access.reset_factors_as_owner(address text) returns text
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  u freehold.users;
+begin
+  select * into u from freehold.users x where x.email = address;
+  if u.id is null then
+    return null;
+  end if;
+  perform access.lock_login(u.id);
+  select * into u from freehold.users x where x.id = u.id;
+  if u.factors = '{}' then
+    return null;
+  end if;
+  perform access.forget_factors(u);
+  return u.email;
+end $$;
+--> statement-breakpoint
+-- Takes all second factors of a user away, whose lockouts and row are locked.
+create or replace function access.forget_factors(u freehold.users) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  perform access.drop_totp(u.id);
+  update freehold.sessions s
+  set ended_at = now(), ended_because = 'mfa_reset'
+  where s.user_id = u.id and s.ended_at is null;
+  perform access.record(
+    'MFA_DISABLED', 'update', 'user', u.id::text, null, jsonb_build_object('reason', 'reset', 'factors', u.factors), 40
+  );
+  perform access.enqueue_mail('mfa_reset', u.id, u.email);
+end $$;
+--> statement-breakpoint
 -- Keeps a secret that the Worker encrypted, in place of one that was not enabled: {username, issuer}. Raises FH409 when
 -- a secret is enabled, FH403 while the password must be changed.
 create or replace function access.begin_totp(tenant_id uuid, system_key text, secret_encrypted text) returns jsonb
@@ -2070,7 +2125,8 @@ end $$;
 create or replace function access.is_first_notice(made freehold.mails) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select made.kind in (
-      'api_key_created', 'email_changed', 'mfa_disabled', 'mfa_enabled', 'passkey_added', 'passkey_removed', 'password_changed')
+      'api_key_created', 'email_changed', 'mfa_disabled', 'mfa_enabled', 'mfa_reset',
+      'passkey_added', 'passkey_removed', 'password_changed')
     and not exists (
       select
       from freehold.mails m
@@ -2948,6 +3004,7 @@ revoke execute
     access.finish_login_with_rehash(uuid,text,uuid,text,text,text,bytea,jsonb,jsonb,text,text),
     access.finish_passkey_login(uuid,text,bytea,text,bytea,timestamp with time zone,bigint,bytea,jsonb,jsonb,jsonb),
     access.finish_step_up(uuid,text,uuid,text),
+    access.forget_factors(freehold.users),
     access.introspect(uuid,text,text,text,uuid,text),
     access.is_allowed_unlicensed(text,jsonb),
     access.is_audience(text),
@@ -2973,6 +3030,8 @@ revoke execute
     access.refuse_session(integer),
     access.refuse_unlicensed(),
     access.register_passkey(uuid,text,bytea,timestamp with time zone,jsonb),
+    access.reset_factors(uuid),
+    access.reset_factors_as_owner(text),
     access.revoke_token(uuid,text,text,text,uuid,jsonb),
     access.session_ends(freehold.sessions,freehold.tenant),
     access.set_limits(jsonb),
@@ -3024,6 +3083,7 @@ grant execute
     access.pending_totp(uuid,text),
     access.refresh(uuid,text,bytea,bytea,jsonb,bytea,text,text),
     access.register_passkey(uuid,text,bytea,timestamp with time zone,jsonb),
+    access.reset_factors(uuid),
     access.revoke_token(uuid,text,text,text,uuid,jsonb),
     access.usage(),
     access.verify_totp(uuid,text,bytea,bigint,text,bytea,jsonb,jsonb)

@@ -173,7 +173,7 @@ describe('headers', () => {
     const is_public = operation.security.length === 0
     expect(names).toContain('Accept-Language')
     expect(names.includes('X-Tenant')).toBe(!path.startsWith('/platform/'))
-    expect(names.includes('X-Account')).toBe(!is_public || /\/auth\/refresh(-token)?$/.test(path))
+    expect(names.includes('X-Account')).toBe(!is_public || /\/auth\/(refresh(-token)?|mfa\/verify)$/.test(path))
     expect(names.includes('If-Match')).toBe('412' in operation.responses)
     expect(names.includes('Idempotency-Key')).toBe('Idempotency-Replayed' in (operation.responses[201]?.headers ?? {}))
     for (const one of operation.parameters.filter((parameter) => parameter.in === 'header')) {

@@ -49,9 +49,11 @@ describe('routes', () => {
     const missing = app.routes
       .filter(({ method, path }) => method !== 'ALL' && !UNDOCUMENTED.test(path))
       .map(({ method, path }) => `${method} ${path.replace(/\/$/, '')}`)
-      // That `me`, `import`, `history` and `adopt` are no ids is said for every method that ids have.
+      // That `me`, `import`, `history`, `adopt`, `login` and `register` are no ids is said for every method that ids have.
       .filter(
-        (name) => !described.has(name) && !/\/(users|operators)\/(me|import)$|\/sessions\/history$|\/tenants\/adopt$/.test(name),
+        (name) =>
+          !described.has(name) &&
+          !/\/(users|operators)\/(me|import)$|\/sessions\/history$|\/tenants\/adopt$|\/passkeys\/(login|register)$/.test(name),
       )
     expect(missing).toEqual([])
   })

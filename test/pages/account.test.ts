@@ -92,7 +92,8 @@ describe('the account page', () => {
     const visitor = newVisitor(AT)
     const away = await visitor.ask(path)
     expect([away.status, away.location, away.trips]).toEqual([303, `/login?${new URLSearchParams({ next: path })}`, 0])
-    const posted = await visitor.ask(path === '/account' ? '/account/logout' : path, { form: { form: 'x' } })
+    const form = { '/account': '/account/logout', '/account/mfa': '/account/mfa/setup' }[path] ?? path
+    const posted = await visitor.ask(form, { form: { form: 'x' } })
     expect([posted.status, posted.location]).toEqual([303, '/login?next=%2Faccount'])
   })
 
