@@ -178,6 +178,7 @@ export const BODIES: Record<string, unknown> = {
   revokeToken: { token: 'b3K1zQ9vXyT5pL8mN2rW7cD4fG6hJ0sA', token_type_hint: 'refresh_token' },
   updateAudience: { token_permissions: 'none' },
   createUser: { email: 'ann@acme.example', given_name: 'Ann', family_name: 'Lee', role: 'analyst' },
+  disableTotp: { password: 'Tr0ub4dor-and-3', code: '492039' },
   fixFinding: { code: 'kv_stale', subject: 'acme' },
   importUsers: { email: 'ann@acme.example', username: 'ann', given_name: 'Ann', roles: ['analyst'] },
   login: { email: 'ann@acme.example', password: 'Tr0ub4dor-and-3' },
@@ -186,6 +187,7 @@ export const BODIES: Record<string, unknown> = {
   refreshTokenFormerly: { refresh_token: 'b3K1zQ9vXyT5pL8mN2rW7cD4fG6hJ0sA' },
   register: { email: 'ann@acme.example', password: 'Tr0ub4dor-and-3', given_name: 'Ann' },
   removeFinding: { code: 'database_of_nobody', subject: 'freehold_acme', confirm: 'freehold_acme' },
+  renewBackupCodes: { password: 'Tr0ub4dor-and-3', code: '492039' },
   replaceRole: ROLE,
   replaceUnit: { kind: 'team', name: 'Laboratory', parent_id: ID },
   replaceUser: { email: 'ann@acme.example', username: 'ann', role: 'analyst', given_name: 'Ann', family_name: 'Lee' },
@@ -210,4 +212,5 @@ export const BODIES: Record<string, unknown> = {
   updateUser: { given_name: 'Anna', preferences: { theme: 'dark' } },
   verifyEmail: { token: 'b3K1zQ9vXyT5pL8mN2rW7cD4fG6hJ0sA' },
   verifyPhone: { code: '123456' },
+  verifySecondFactor: { mfa_token: 'k1.pX3b1mVtbzE2bXg0', code: '492039' },
 }

@@ -25,7 +25,7 @@ async function open(like: string): Promise<number> {
 }
 
 const times = <T>(n: number, make: (i: number) => Promise<T>) => Promise.all(Array.from({ length: n }, (_, i) => make(i)))
-const backend = (uri: string) => async () => (await sqlOf(uri)`select pg_backend_pid() as pid, pg_sleep(0.05)`)[0]?.pid
+const backend = (uri: string) => async () => (await sqlOf(uri)`select pg_backend_pid() as pid, pg_sleep(0.3)`)[0]?.pid
 
 /** A project with more databases, and how to connect to each. */
 async function withDatabases(prefix: string, count: number) {
