@@ -14,8 +14,8 @@
 --   alters table freehold.tenant
 --   alters table freehold.users
 -- Definitions:
---   creates 92 objects
---   replaces 14 objects
+--   creates 99 objects
+--   replaces 15 objects
 --   drops and creates trigger after_coming_or_going on freehold.users
 --   drops and creates function access.admit
 --   drops and creates function access.begin_login
@@ -157,6 +157,14 @@ ALTER TABLE "freehold"."tenant" ADD COLUMN "token_permissions" text DEFAULT 'all
 --> statement-breakpoint
 ALTER TABLE "freehold"."tenant" ADD COLUMN "token_permission_list" text[] DEFAULT '{}' NOT NULL;
 --> statement-breakpoint
+ALTER TABLE "freehold"."tenant" ADD COLUMN "mfa_required" boolean DEFAULT false NOT NULL;
+--> statement-breakpoint
+ALTER TABLE "freehold"."tenant" ADD COLUMN "mfa_required_roles" text[] DEFAULT '{}' NOT NULL;
+--> statement-breakpoint
+ALTER TABLE "freehold"."tenant" ADD COLUMN "mfa_grace_days" integer DEFAULT 14 NOT NULL;
+--> statement-breakpoint
+ALTER TABLE "freehold"."tenant" ADD COLUMN "mfa_required_since" timestamp with time zone;
+--> statement-breakpoint
 ALTER TABLE "freehold"."tenant" ADD COLUMN "name" text;
 --> statement-breakpoint
 ALTER TABLE "freehold"."tenant" ADD COLUMN "accent_color" text;
@@ -202,6 +210,8 @@ CREATE INDEX "mails_created" ON "freehold"."mails" USING btree ("created_at");
 ALTER TABLE "freehold"."sessions" ADD CONSTRAINT "sessions_aal" CHECK ("freehold"."sessions"."aal" in (1, 2));
 --> statement-breakpoint
 ALTER TABLE "freehold"."tenant" ADD CONSTRAINT "tenant_origins" CHECK (cardinality("freehold"."tenant"."origins") <= 50 and octet_length(array_to_string("freehold"."tenant"."origins", '')) <= 12750);
+--> statement-breakpoint
+ALTER TABLE "freehold"."tenant" ADD CONSTRAINT "tenant_second_factor" CHECK (cardinality("freehold"."tenant"."mfa_required_roles") <= 50 and "freehold"."tenant"."mfa_grace_days" between 0 and 90);
 --> statement-breakpoint
 ALTER TABLE "freehold"."tenant" ADD CONSTRAINT "tenant_token_permissions" CHECK ("freehold"."tenant"."token_permissions" in ('all', 'list', 'none') and cardinality("freehold"."tenant"."token_permission_list") <= 100);
 --> statement-breakpoint
@@ -250,7 +260,7 @@ end $$;
 -- Admits a request: proves the credential, {session_id, user_id, proof} or {key}, decides the permission (null: any
 -- admitted user, scope own), and signs the claims: every policy believes what is signed here. Returns {user_id,
 -- session_id, scope}. Raises FH401 session_ended | token_invalid | step_up_required, FH403 user_inactive |
--- password_change_required | forbidden, FH40L, FH503.
+-- password_change_required | mfa_setup_required | forbidden, FH40L, FH503.
 --
 -- `fresh`: the user of a session must have authenticated within so many minutes; `least_aal`: by so many factors; null:
 -- neither is asked. The previous release sends none of the two. A key is asked for none of them: nobody can log in with it.
@@ -302,6 +312,12 @@ begin
   -- A service does not stop because its owner's password has expired.
   elsif k.id is null and not any_password and access.must_change(u, t) then
     raise exception using errcode = 'FH403', message = 'password_change_required';
+  elsif s.aal < 2
+    and not any_password
+    and t.mfa_required_since is not null
+    and access.factor_due_at(u, t) <= now()
+  then
+    raise exception using errcode = 'FH403', message = 'mfa_setup_required';
   elsif t.read_only_from <= now() and not access.is_allowed_unlicensed(permission, request) then
     perform access.refuse_unlicensed();
   end if;
@@ -844,6 +860,7 @@ begin
     'auth_time', floor(extract(epoch from coalesce(s.authenticated_at, s.created_at))),
     'access_minutes', t.access_minutes,
     'session_expires_at', s.expires_at,
+    'mfa_due_at', access.factor_due_at(u, t),
     'must_change_password', access.must_change(u, t),
     'password_expires_at', expiry,
     'password_expires_soon', coalesce(expiry <= now() + make_interval(days => t.password_warning_days), false));
@@ -1011,6 +1028,43 @@ begin
   );
 end $$;
 --> statement-breakpoint
+-- The caller as decisions see them: {sub, username, roles, permissions, mfa, session, api_key, key_expires_at}. One of
+-- session and api_key is null. Volatile, so that it sees what the admission has noted in the same statement.
+create or replace function access.who_am_i() returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  f jsonb := access.claims();
+  u jsonb := access.profile((f ->> 'user_id')::uuid);
+  s freehold.sessions;
+  k freehold.api_keys;
+  who freehold.users;
+begin
+  select * into who from freehold.users y where y.id = (f ->> 'user_id')::uuid;
+  select * into s from freehold.sessions x where x.id = (f ->> 'session_id')::uuid;
+  select * into k from freehold.api_keys x where x.id = (f ->> 'key_id')::uuid;
+  return case when u is not null then jsonb_build_object(
+    'sub', u -> 'sub',
+    'username', u -> 'username',
+    'roles', u -> 'roles',
+    'permissions', access.permissions_of((u ->> 'sub')::uuid, now()),
+    'mfa', jsonb_build_object(
+      'methods', access.factor_methods(who),
+      'due_at', (select access.factor_due_at(who, t) from freehold.tenant t)),
+    'session', case when s.id is not null then jsonb_build_object(
+      'id', s.id,
+      'device', s.device,
+      'address', s.address,
+      'created_at', s.created_at,
+      'last_active_at', s.last_active_at,
+      'expires_at', s.expires_at) end,
+    'api_key', case when k.id is not null then jsonb_build_object(
+      'id', k.id,
+      'prefix', k.prefix,
+      'name', k.name,
+      'permissions', k.permissions) end,
+    'key_expires_at', k.expires_at) end;
+end $$;
+--> statement-breakpoint
 -- Lets somebody in who proved to be `u` by the methods `amr` (RFC 8176, with a space between them), which are `aal`
 -- factors: {outcome: ok, claims, device_token}, or {outcome: no_role | first_password_expired | unknown_audience}, or
 -- {outcome: limit_reached, said}; or, where one factor is not enough, {outcome: mfa_required, methods, expires_in, totp}
@@ -1045,7 +1099,7 @@ begin
       case why when 'first_password_expired' then 20 else 10 end
     );
     return jsonb_build_object('outcome', why);
-  elsif aal < 2 and u.factors <> '{}' then
+  elsif aal < 2 and (u.factors <> '{}' or access.asks_for_passkey(u, t)) then
     return access.challenge(u, refresh_hash, request, client, audience, amr, device);
   end if;
   begin
@@ -1311,7 +1365,9 @@ end $$;
 -- By what a user can meet a challenge, the usual one first.
 create or replace function access.factor_methods(u freehold.users) returns jsonb
 language sql stable set search_path = pg_catalog, pg_temp as $$
-  select to_jsonb(u.factors) || case
+  select to_jsonb(u.factors)
+    || case when exists (select from freehold.passkeys k where k.user_id = u.id) then '["passkey"]' else '[]' end::jsonb
+    || case
     when exists (select from freehold.backup_codes b where b.user_id = u.id and b.used_at is null) then '["backup_code"]'
     else '[]'
   end::jsonb
@@ -1389,7 +1445,7 @@ begin
     or c.failures >= t.max_failures
     -- Whoever held the former password may have begun it.
     or c.created_at <= u.password_changed_at
-    or u.factors = '{}'
+    or access.factor_methods(u) = '[]'
     or not access.is_present(u)
   then
     return null;
@@ -1451,6 +1507,37 @@ begin
     perform access.clear_lockout(x) from freehold.lockouts x where x.key = c.guard;
   end if;
   return entered;
+end $$;
+--> statement-breakpoint
+create or replace function access.needs_factor(u freehold.users, t freehold.tenant) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select t.mfa_required_since is not null
+    and (
+      t.mfa_required
+      or exists (select from access.roles_of(u.id, now()) r (id) where r.id::text = any (t.mfa_required_roles)))
+$$;
+--> statement-breakpoint
+-- The moment; null: the user needs none, or has one.
+create or replace function access.factor_due_at(u freehold.users, t freehold.tenant) returns timestamptz
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+  if t.mfa_required_since is null
+    or u.factors <> '{}'
+    or exists (select from freehold.passkeys k where k.user_id = u.id)
+    or not access.needs_factor(u, t)
+  then
+    return null;
+  end if;
+  return greatest(t.mfa_required_since, u.created_at) + make_interval(days => t.mfa_grace_days);
+end $$;
+--> statement-breakpoint
+-- Where no second factor is needed, a passkey is a way in beside the password, and the password is still enough.
+create or replace function access.asks_for_passkey(u freehold.users, t freehold.tenant) returns boolean
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+  return t.mfa_required_since is not null
+    and exists (select from freehold.passkeys k where k.user_id = u.id)
+    and access.needs_factor(u, t);
 end $$;
 --> statement-breakpoint
 -- Takes all second factors of a user away, and ends their sessions. Raises FH404, FH403, FH409.
@@ -2350,7 +2437,6 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 declare
   t freehold.tenant := access.check_system(tenant_id, system_key);
   is_new boolean := access.spend_challenge(challenge_hash, challenge_expires_at);
-  k freehold.passkeys;
   u freehold.users;
   why text;
 begin
@@ -2358,7 +2444,36 @@ begin
   from freehold.users x
   where x.id = (select y.user_id from freehold.passkeys y where y.credential_id = presented)
   for no key update;
-  -- It may have been removed while this waited.
+  perform access.set_audit_actor(u.id, coalesce(u.username, 'unknown passkey'), request);
+  why := access.take_passkey(u, presented, wrong, is_new, counter);
+  if why is not null then
+    perform access.record_failure(
+      'LOGIN_FAILED', 'login', 'user', u.id::text, why, why in ('unknown_passkey', 'wrong_passkey', 'passkey_replayed'),
+      jsonb_build_object('reason', why), case why when 'passkey_clone_suspected' then 80 else 20 end
+    );
+    return jsonb_build_object('outcome', 'refused');
+  end if;
+  -- RFC 8176: a key, somebody who was present, and that they were verified.
+  return access.enter(
+    u, t, refresh_hash, request, former, null, null, access.passkey_method(presented) || ' user mfa', 2,
+    access.device_of(t, u.id, devices)
+  );
+end $$;
+--> statement-breakpoint
+-- Takes the answer of a passkey of a user, whose row the caller has locked: null, or why it does not count.
+create or replace function access.take_passkey(
+  u freehold.users,
+  presented bytea,
+  wrong text,
+  is_new boolean,
+  counter bigint
+) returns text
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  k freehold.passkeys;
+  why text;
+begin
+  -- It may have been removed while the caller waited.
   select * into k from freehold.passkeys x where x.credential_id = presented and x.user_id = u.id for update;
   why := case
     when k.id is null then 'unknown_passkey'
@@ -2367,27 +2482,22 @@ begin
     when not access.is_present(u) then 'inactive'
     when counter <= k.counter and greatest(counter, k.counter) > 0 then 'passkey_clone_suspected'
   end;
-  perform access.set_audit_actor(u.id, coalesce(u.username, 'unknown passkey'), request);
-  if why is not null then
-    if why = 'passkey_clone_suspected' then
-      perform access.record(
-        'PASSKEY_CLONE_SUSPECTED', 'login', 'passkey', k.id::text,
-        jsonb_build_object('counter', k.counter), jsonb_build_object('counter', counter, 'name', k.name), 80
-      );
-    end if;
-    perform access.record_failure(
-      'LOGIN_FAILED', 'login', 'user', u.id::text, why, why in ('unknown_passkey', 'wrong_passkey', 'passkey_replayed'),
-      jsonb_build_object('reason', why), case why when 'passkey_clone_suspected' then 80 else 20 end
+  if why is null then
+    update freehold.passkeys x set counter = take_passkey.counter, last_used_at = now() where x.id = k.id;
+  elsif why = 'passkey_clone_suspected' then
+    perform access.record(
+      'PASSKEY_CLONE_SUSPECTED', 'login', 'passkey', k.id::text,
+      jsonb_build_object('counter', k.counter), jsonb_build_object('counter', counter, 'name', k.name), 80
     );
-    return jsonb_build_object('outcome', 'refused');
   end if;
-  update freehold.passkeys x set counter = finish_passkey_login.counter, last_used_at = now() where x.id = k.id;
-  -- RFC 8176: a key, somebody who was present, and that they were verified.
-  return access.enter(
-    u, t, refresh_hash, request, former, null, null, case when k.is_synced then 'swk' else 'hwk' end || ' user mfa', 2,
-    access.device_of(t, u.id, devices)
-  );
+  return why;
 end $$;
+--> statement-breakpoint
+-- How RFC 8176 names a passkey: a key in software, which may be on several devices, or in hardware.
+create or replace function access.passkey_method(presented bytea) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select case when k.is_synced then 'swk' else 'hwk' end from freehold.passkeys k where k.credential_id = presented
+$$;
 --> statement-breakpoint
 -- Spends a challenge: whether this is the first time. Of many at once the others wait here for the first.
 create or replace function access.spend_challenge(challenge_hash bytea, expires_at timestamptz) returns boolean
@@ -2411,10 +2521,11 @@ create or replace function access.register_passkey(
 ) returns uuid
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
+  t freehold.tenant;
   made uuid := gen_random_uuid();
   u freehold.users;
 begin
-  perform access.check_system(tenant_id, system_key);
+  t := access.check_system(tenant_id, system_key);
   perform access.must_be_licensed();
   if not access.spend_challenge(challenge_hash, challenge_expires_at) then
     perform access.refuse('illegal_state', 'This answer was used before: ask for new options.');
@@ -2423,6 +2534,8 @@ begin
   -- While this waited, a new password may have ended the session.
   if not exists (select from freehold.sessions s where s.id = access.session() and s.ended_at is null) then
     raise exception using errcode = 'FH401', message = 'session_ended';
+  elsif access.must_change(u, t) then
+    raise exception using errcode = 'FH403', message = 'password_change_required';
   elsif (select count(*) from freehold.passkeys k where k.user_id = u.id) >= 20 then
     perform access.refuse('limit_reached', 'You have 20 passkeys, which is the most: remove one first.');
   end if;
@@ -2475,6 +2588,39 @@ begin
   from freehold.users u
   where u.id = old.user_id;
   return null;
+end $$;
+--> statement-breakpoint
+-- The second factor of a login, by a passkey: what access.enter returns, or {outcome: refused, mail}. `challenge` is that
+-- of the login; the rest is as for access.finish_passkey_login. It counts as a wrong code does (access.meet_challenge).
+create or replace function access.verify_passkey(
+  tenant_id uuid,
+  system_key text,
+  challenge bytea,
+  presented bytea,
+  wrong text,
+  challenge_hash bytea,
+  challenge_expires_at timestamptz,
+  counter bigint,
+  refresh_hash bytea,
+  request jsonb,
+  former jsonb
+) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  is_new boolean := access.spend_challenge(challenge_hash, challenge_expires_at);
+  c freehold.login_challenges := access.open_challenge(t, challenge);
+  u freehold.users;
+  why text;
+begin
+  if c.token_hash is not null then
+    select * into u from freehold.users x where x.id = c.user_id;
+    perform access.set_audit_actor(u.id, u.username, request);
+    why := access.take_passkey(u, presented, wrong, is_new, counter);
+  end if;
+  return access.meet_challenge(
+    t, challenge, c, why is null, access.passkey_method(presented) || ' user', why, refresh_hash, request, former
+  );
 end $$;
 --> statement-breakpoint
 -- Deletes at most so many rows of each kind: {is_done, given_up}, where `given_up` counts mails. A purge stays due
@@ -2705,6 +2851,29 @@ begin
   end if;
 end $$;
 --> statement-breakpoint
+-- Notes since when a second factor is required: whoever is newly asked for one has all the days that are given for it.
+-- Refuses roles that do not exist.
+create or replace function access.note_required_factor(was freehold.tenant, is_now freehold.tenant) returns timestamptz
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  added text[] := array(
+    select unnest(is_now.mfa_required_roles) except select unnest(was.mfa_required_roles));
+  unknown text := (
+    select a.id
+    from unnest(added) a (id)
+    where not exists (select from freehold.roles r where r.id::text = a.id and r.deleted_at is null)
+    limit 1);
+begin
+  if unknown is not null then
+    perform access.refuse('invalid_request', format('%s is not a role of this tenant', unknown), 'mfa_required_roles');
+  end if;
+  return case
+    when not is_now.mfa_required and is_now.mfa_required_roles = '{}' then null
+    when was.mfa_required_since is null or added <> '{}' or is_now.mfa_required and not was.mfa_required then now()
+    else is_now.mfa_required_since
+  end;
+end $$;
+--> statement-breakpoint
 -- The role that strangers get, the fallback too, is handed out by the user who names it, opens registration, or opens
 -- it to others than before.
 create or replace function access.before_tenant() returns trigger
@@ -2713,6 +2882,7 @@ declare
   given freehold.roles;
 begin
   new.updated_at := now();
+  new.mfa_required_since := access.note_required_factor(old, new);
   perform access.check_settings(old, new);
   if access.permission() = 'setting:update' then
     perform access.check_links(old, new);
@@ -2976,6 +3146,7 @@ create trigger after_coming_or_going after insert or update of is_active, joined
 revoke execute
   on function access.admit(uuid,jsonb,text,jsonb,boolean,integer,integer),
     access.after_passkey_removal(),
+    access.asks_for_passkey(freehold.users,freehold.tenant),
     access.audience_permissions(uuid,freehold.tenant,text),
     access.backup_mac(uuid,text),
     access.before_arriving(),
@@ -2998,6 +3169,7 @@ revoke execute
     access.enable_totp(uuid,text,text,bigint,jsonb),
     access.end_idle_sessions(),
     access.enter(freehold.users,freehold.tenant,bytea,jsonb,jsonb,text,text,text,integer,uuid),
+    access.factor_due_at(freehold.users,freehold.tenant),
     access.factor_methods(freehold.users),
     access.finish_factor_change(uuid,text,uuid,text,bigint,text,jsonb),
     access.finish_login(uuid,text,uuid,text,text,bytea,jsonb,jsonb,text,text),
@@ -3019,11 +3191,14 @@ revoke execute
     access.make_session_places(integer),
     access.meet_challenge(freehold.tenant,bytea,freehold.login_challenges,boolean,text,text,bytea,jsonb,jsonb),
     access.must_be_licensed(),
+    access.needs_factor(freehold.users,freehold.tenant),
     access.note_active_places(freehold.tenant),
+    access.note_required_factor(freehold.tenant,freehold.tenant),
     access.open_challenge(freehold.tenant,bytea),
     access.open_session(freehold.users,freehold.tenant,bytea,jsonb,jsonb,text,text,integer),
     access.origins(uuid),
     access.own_row(freehold.tenant),
+    access.passkey_method(bytea),
     access.pending_totp(uuid,text),
     access.raise_session(uuid,text,integer),
     access.refresh(uuid,text,bytea,bytea,jsonb,bytea,text,text),
@@ -3037,12 +3212,14 @@ revoke execute
     access.set_limits(jsonb),
     access.spend_challenge(bytea,timestamp with time zone),
     access.take_backup_code(uuid,text),
+    access.take_passkey(freehold.users,bytea,text,boolean,bigint),
     access.take_session_place(freehold.sessions,freehold.tenant),
     access.take_step(uuid,bigint),
     access.token_claims(freehold.users,freehold.sessions,freehold.tenant,text),
     access.token_permissions(uuid,text,text[]),
     access.usage(),
     access.used(),
+    access.verify_passkey(uuid,text,bytea,bytea,text,bytea,timestamp with time zone,bigint,bytea,jsonb,jsonb),
     access.verify_totp(uuid,text,bytea,bigint,text,bytea,jsonb,jsonb)
   from public;
 --> statement-breakpoint
@@ -3058,7 +3235,7 @@ grant delete, insert (content_type, width, height, etag, content), select, updat
   on freehold.logo
   to freehold_app;
 --> statement-breakpoint
-grant update (token_permissions, token_permission_list, name, accent_color, links, origins)
+grant update (token_permissions, token_permission_list, mfa_required, mfa_required_roles, mfa_grace_days, name, accent_color, links, origins)
   on freehold.tenant
   to freehold_app;
 --> statement-breakpoint
@@ -3086,5 +3263,6 @@ grant execute
     access.reset_factors(uuid),
     access.revoke_token(uuid,text,text,text,uuid,jsonb),
     access.usage(),
+    access.verify_passkey(uuid,text,bytea,bytea,text,bytea,timestamp with time zone,bigint,bytea,jsonb,jsonb),
     access.verify_totp(uuid,text,bytea,bigint,text,bytea,jsonb,jsonb)
   to freehold_app;

@@ -44,7 +44,7 @@ end $$;
 -- Admits a request: proves the credential, {session_id, user_id, proof} or {key}, decides the permission (null: any
 -- admitted user, scope own), and signs the claims: every policy believes what is signed here. Returns {user_id,
 -- session_id, scope}. Raises FH401 session_ended | token_invalid | step_up_required, FH403 user_inactive |
--- password_change_required | forbidden, FH40L, FH503.
+-- password_change_required | mfa_setup_required | forbidden, FH40L, FH503.
 --
 -- `fresh`: the user of a session must have authenticated within so many minutes; `least_aal`: by so many factors; null:
 -- neither is asked. The previous release sends none of the two. A key is asked for none of them: nobody can log in with it.
@@ -96,6 +96,12 @@ begin
   -- A service does not stop because its owner's password has expired.
   elsif k.id is null and not any_password and access.must_change(u, t) then
     raise exception using errcode = 'FH403', message = 'password_change_required';
+  elsif s.aal < 2
+    and not any_password
+    and t.mfa_required_since is not null
+    and access.factor_due_at(u, t) <= now()
+  then
+    raise exception using errcode = 'FH403', message = 'mfa_setup_required';
   elsif t.read_only_from <= now() and not access.is_allowed_unlicensed(permission, request) then
     perform access.refuse_unlicensed();
   end if;

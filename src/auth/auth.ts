@@ -25,6 +25,9 @@ export const Tokens = z
     password_expires_at: z.iso.datetime().nullable(),
     /** True in the last days before `password_expires_at`: as many as the tenant's settings say (14). */
     password_expires_soon: z.boolean(),
+    mfa_due_at: z.iso.datetime().optional().openapi({
+      description: 'Where a second factor is required of the user, who has none: from when on they can only set one up',
+    }),
     device_token: z.string().optional().openapi({
       description: 'Of a login only: send it with the next one, so that the wrong passwords of others do not lock you out',
     }),
@@ -56,7 +59,8 @@ export type Claims = {
   must_change_password: boolean
   password_expires_at: string | null
   password_expires_soon: boolean
-  /** These four are missing from a database that is a version behind. */
+  /** These five are missing from a database that is a version behind. */
+  mfa_due_at?: string | null
   permissions_truncated?: boolean
   client_id?: string
   /** The API that the access token is for; null: the realm itself. */
@@ -149,11 +153,12 @@ export async function accessTokenOf(ctx: Ctx, claims: Claims): Promise<{ access_
   return { access_token: await sign(ctx.realm, payload), expires_in: exp - iat }
 }
 
-/** The password fields of a login response. */
-export const passwordOf = ({ must_change_password, password_expires_at, password_expires_soon }: Claims) => ({
+/** What a login response says of what its user has to do: a new password, a second factor. */
+export const passwordOf = ({ must_change_password, password_expires_at, password_expires_soon, mfa_due_at }: Claims) => ({
   must_change_password,
   password_expires_at: password_expires_at && new Date(password_expires_at).toISOString(),
   password_expires_soon,
+  ...(mfa_due_at && { mfa_due_at: new Date(mfa_due_at).toISOString() }),
 })
 
 /**

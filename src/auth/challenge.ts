@@ -7,7 +7,9 @@ import { z } from '@hono/zod-openapi'
 import type { Ctx } from '../kernel/context.ts'
 import { decrypt, encrypt } from '../kernel/keyring.ts'
 
-export const Method = z.enum(['totp', 'backup_code']).openapi({ description: 'What auth/mfa/verify takes from this user' })
+export const Method = z
+  .enum(['totp', 'passkey', 'backup_code'])
+  .openapi({ description: 'What auth/mfa/verify takes from this user' })
 
 export const MfaChallenge = z
   .object({

@@ -34,6 +34,7 @@ begin
     'auth_time', floor(extract(epoch from coalesce(s.authenticated_at, s.created_at))),
     'access_minutes', t.access_minutes,
     'session_expires_at', s.expires_at,
+    'mfa_due_at', access.factor_due_at(u, t),
     'must_change_password', access.must_change(u, t),
     'password_expires_at', expiry,
     'password_expires_soon', coalesce(expiry <= now() + make_interval(days => t.password_warning_days), false));

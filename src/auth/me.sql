@@ -39,7 +39,7 @@ begin
   return access.profile((access.claims() ->> 'user_id')::uuid);
 end $$;
 
--- The caller as decisions see them: {sub, username, roles, permissions, session, api_key, key_expires_at}. One of
+-- The caller as decisions see them: {sub, username, roles, permissions, mfa, session, api_key, key_expires_at}. One of
 -- session and api_key is null. Volatile, so that it sees what the admission has noted in the same statement.
 create function access.who_am_i() returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
@@ -48,7 +48,9 @@ declare
   u jsonb := access.profile((f ->> 'user_id')::uuid);
   s freehold.sessions;
   k freehold.api_keys;
+  who freehold.users;
 begin
+  select * into who from freehold.users y where y.id = (f ->> 'user_id')::uuid;
   select * into s from freehold.sessions x where x.id = (f ->> 'session_id')::uuid;
   select * into k from freehold.api_keys x where x.id = (f ->> 'key_id')::uuid;
   return case when u is not null then jsonb_build_object(
@@ -56,6 +58,9 @@ begin
     'username', u -> 'username',
     'roles', u -> 'roles',
     'permissions', access.permissions_of((u ->> 'sub')::uuid, now()),
+    'mfa', jsonb_build_object(
+      'methods', access.factor_methods(who),
+      'due_at', (select access.factor_due_at(who, t) from freehold.tenant t)),
     'session', case when s.id is not null then jsonb_build_object(
       'id', s.id,
       'device', s.device,

@@ -1,6 +1,7 @@
 import { z } from '@hono/zod-openapi'
 import { sql } from 'drizzle-orm'
 import { type Ctx, question } from '../kernel/context.ts'
+import { Method } from './challenge.ts'
 
 export const Me = z
   .object({
@@ -24,6 +25,8 @@ export const WhoAmI = z
     tenant: z.object({ id: z.uuid(), subdomain: z.string().nullable(), legal_name: z.string(), url: z.url() }),
     roles: z.array(z.string()),
     permissions: z.array(z.string()),
+    /** The second factors that the user can use, and from when on they must have one; null: they have one, or need none. */
+    mfa: z.object({ methods: z.array(Method), due_at: z.iso.datetime().nullable() }),
     /** null for a caller with an API key. */
     session: z
       .object({
@@ -42,7 +45,9 @@ export const WhoAmI = z
   })
   .openapi('WhoAmI')
 
-type Caller = Omit<z.infer<typeof WhoAmI>, 'tenant' | 'expires_at'> & { key_expires_at: string | null }
+/** A database that is a version behind says nothing of second factors. */
+type Caller = Omit<z.infer<typeof WhoAmI>, 'tenant' | 'expires_at' | 'mfa'> &
+  Partial<Pick<z.infer<typeof WhoAmI>, 'mfa'>> & { key_expires_at: string | null }
 const inUtc = (at: string) => new Date(at).toISOString()
 
 const ME = question(sql`access.me()`)
@@ -65,11 +70,12 @@ export async function me(ctx: Ctx): Promise<z.infer<typeof Me>> {
 export async function whoAmI(ctx: Ctx): Promise<z.infer<typeof WhoAmI>> {
   const caller = await ctx.ask<Caller | null>(WHO_AM_I)
   if (!caller) throw new Error('The admitted user does not exist.')
-  const { session, key_expires_at, ...user } = caller
+  const { session, key_expires_at, mfa = { methods: [], due_at: null }, ...user } = caller
   const { id, subdomain, legal_name, url } = ctx.realm
   return {
     ...user,
     tenant: { id, subdomain, legal_name, url },
+    mfa: { ...mfa, due_at: mfa.due_at && inUtc(mfa.due_at) },
     session: session && {
       ...session,
       created_at: inUtc(session.created_at),

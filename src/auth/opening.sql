@@ -40,7 +40,7 @@ begin
       case why when 'first_password_expired' then 20 else 10 end
     );
     return jsonb_build_object('outcome', why);
-  elsif aal < 2 and u.factors <> '{}' then
+  elsif aal < 2 and (u.factors <> '{}' or access.asks_for_passkey(u, t)) then
     return access.challenge(u, refresh_hash, request, client, audience, amr, device);
   end if;
   begin

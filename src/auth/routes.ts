@@ -121,6 +121,8 @@ authRoutes.openapi(
     summary: 'Prove again who the current user is, for what asks for a newer or stronger login',
     permission: null,
     by: 'session',
+    // What sets up a second factor asks for a newer login.
+    any_password: true,
     trips: 2,
     attempts: 'step-up',
     body: StepUp,

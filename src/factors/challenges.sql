@@ -14,7 +14,9 @@
 -- By what a user can meet a challenge, the usual one first.
 create function access.factor_methods(u freehold.users) returns jsonb
 language sql stable set search_path = pg_catalog, pg_temp as $$
-  select to_jsonb(u.factors) || case
+  select to_jsonb(u.factors)
+    || case when exists (select from freehold.passkeys k where k.user_id = u.id) then '["passkey"]' else '[]' end::jsonb
+    || case
     when exists (select from freehold.backup_codes b where b.user_id = u.id and b.used_at is null) then '["backup_code"]'
     else '[]'
   end::jsonb
@@ -92,7 +94,7 @@ begin
     or c.failures >= t.max_failures
     -- Whoever held the former password may have begun it.
     or c.created_at <= u.password_changed_at
-    or u.factors = '{}'
+    or access.factor_methods(u) = '[]'
     or not access.is_present(u)
   then
     return null;

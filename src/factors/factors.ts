@@ -15,6 +15,7 @@ import { log } from '../kernel/log.ts'
 import { Problem } from '../kernel/problem.ts'
 import { newToken, tokenHash } from '../kernel/token.ts'
 import { deliver } from '../mail/mail.ts'
+import { Assertion } from '../passkeys/wire.ts'
 import { attemptedDigest } from '../passwords/hash.ts'
 import type { Location } from '../sessions/device.ts'
 import { backupHash, newBackupCodes, readBackupCode } from './backup-codes.ts'
@@ -50,9 +51,15 @@ export const SecondFactor = z
     mfa_token: z.string().min(1).max(4096).optional().openapi({ description: 'Of the login; missing: the app is switched on' }),
     code: Code.optional(),
     backup_code: BackupCode.optional(),
+    passkey: Assertion.optional().openapi({
+      description: 'What a passkey answered to the options of auth/passkeys/login/options',
+    }),
     cookie: z.boolean().optional(),
   })
-  .refine(oneCode, ONE_CODE)
+  .refine(({ code, backup_code, passkey }) => [code, backup_code, passkey].filter((one) => one !== undefined).length === 1, {
+    message: 'give one of code, backup_code and passkey',
+    path: ['code'],
+  })
   .openapi('SecondFactor')
 export const FactorChange = z
   .object({ password: Password, code: Code.optional(), backup_code: BackupCode.optional() })

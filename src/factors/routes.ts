@@ -5,6 +5,7 @@ import { FRESH, needOf, requireCredential } from '../http/admit.ts'
 import { refreshTokensOf, requireCookieHost } from '../http/cookies.ts'
 import { room, route } from '../http/route.ts'
 import { invalid } from '../kernel/problem.ts'
+import { verifyPasskey } from '../passkeys/passkeys.ts'
 import { locationOf } from '../sessions/device.ts'
 import {
   BackupCodes,
@@ -68,7 +69,7 @@ factorRoutes.openapi(
     ],
   }),
   async (c) => {
-    const { mfa_token, code, backup_code, cookie } = c.req.valid('json')
+    const { mfa_token, code, backup_code, passkey, cookie } = c.req.valid('json')
     if (mfa_token === undefined) {
       if (code === undefined) throw invalid('code', 'is needed to switch an authenticator app on')
       let enabled = { backup_codes: [] as string[] }
@@ -81,7 +82,10 @@ factorRoutes.openapi(
     const inCookies = cookie === true
     if (inCookies) requireCookieHost(c.req.raw, c.var)
     const former = inCookies ? refreshTokensOf(c.req.raw) : new Map<string, string>()
-    const entered = await verify(c.var.ctx, { mfa_token, code, backup_code, place: locationOf(c.req.raw), former })
+    const login = { mfa_token, place: locationOf(c.req.raw), former }
+    const entered = passkey
+      ? await verifyPasskey(c.var.ctx, { ...login, credential: passkey })
+      : await verify(c.var.ctx, { ...login, code, backup_code })
     const { answer, cookies } = await answerOf(c.var.ctx, c.req.raw, entered, inCookies)
     if (cookies.length) c.set('cookies', cookies)
     return c.json(answer, 200)

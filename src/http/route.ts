@@ -45,7 +45,7 @@ type Spec<P extends string, M extends string, B, F, Q, I, R> = StepUp & {
   public?: true
   /** Sessions only: an API key is refused, whatever permissions it has. */
   by?: 'session'
-  /** Also allowed while the password must be changed or has expired. */
+  /** Also allowed while the password must be changed or has expired, or a second factor must be set up. */
   any_password?: true
   /** A POST that asks and changes nothing: while the tenant takes no writes (src/tenants/fence), it is answered as a GET is. */
   only_reads?: true

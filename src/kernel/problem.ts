@@ -31,6 +31,7 @@ export const problemCatalogue = {
     'Use https. Others may have read this request: change the password, or end the session or key, that it carried.',
   ],
   password_change_required: [403, 'The password must be changed first', 'POST auth/password-change first, then go on.'],
+  mfa_setup_required: [403, 'A second factor must be set up first', 'POST auth/mfa/setup, or log in with a passkey, then go on.'],
   user_inactive: [403, 'The user is not active', 'Ask an administrator.'],
   license_expired: [403, 'The license has expired', 'Ask the operator of this service to renew the license.'],
   tenant_inactive: [403, 'The tenant is not active', 'Ask the operator of this service.'],

@@ -113,6 +113,7 @@ export async function open(c: Context<AppEnv>, door: Door): Promise<Response> {
   } catch (error) {
     if (!(error instanceof Problem)) throw error
     if (error.code === 'password_change_required') return goTo({ c }, '/account/password')
+    if (error.code === 'mfa_setup_required') return goTo({ c }, '/account/mfa')
     // Whoever was deactivated could log in as nobody else while these cookies are there.
     if (error.status !== 401 && error.code !== 'user_inactive') throw error
     c.error = error

@@ -3,7 +3,7 @@ import { z } from '@hono/zod-openapi'
 import { login, PasswordForm } from '../auth/login.ts'
 import { logout, logoutAll } from '../auth/logout.ts'
 import { accountsIn, clearAuthCookies, deviceTokensOf, refreshTokensOf } from '../http/cookies.ts'
-import { passkeyLogin, requestOptions } from '../passkeys/passkeys.ts'
+import { passkeyLogin } from '../passkeys/passkeys.ts'
 import { Assertion } from '../passkeys/wire.ts'
 import { locationOf } from '../sessions/device.ts'
 import { accountPage } from './account.tsx'
@@ -12,12 +12,11 @@ import { NO_ACCOUNT, nameCookie, nextOf, pageCookie } from './browser.ts'
 import type { Door } from './doors.tsx'
 import { type Faults, Field, NO_FAULTS, Note, PasswordField, Submit, Summary } from './layout.tsx'
 import { termsOf } from './look.ts'
-import { Credential, PasskeyForm } from './passkeys.tsx'
+import { Credential, PASSKEY_LOGIN, PasskeyOffer } from './passkeys.tsx'
 import { goOn } from './second-factor.tsx'
 import { FormToken, goTo, handle, saidIn, show, type Visit } from './visit.tsx'
 
 const LOGIN = '/login'
-const PASSKEY = '/login/passkey'
 const Login = PasswordForm.pick({ username: true, password: true })
   .extend({ next: z.string().max(4096).optional() })
   .strict()
@@ -92,7 +91,7 @@ async function loginForm(visit: Visit, { next, faults = NO_FAULTS, status = 200,
           />
           <Submit words={words}>{words.login.submit}</Submit>
         </form>
-        <PasskeyLogin visit={visit} next={next} />
+        <PasskeyOffer visit={visit} next={next} />
       </div>
       <OtherAccounts visit={{ ...visit, account: null }} />
       {registration && (
@@ -127,24 +126,10 @@ const browserOf = (request: Request) => ({
   former: refreshTokensOf(request),
 })
 
-/** Offers the passkeys of this browser, where the script finds that it has such a thing. */
-const PasskeyLogin = async ({ visit, next }: { visit: Visit; next: string | null }) => {
-  const { words, ctx } = visit
-  const again = next ? `${LOGIN}?${new URLSearchParams({ next })}` : LOGIN
-  return (
-    <PasskeyForm visit={visit} action={PASSKEY} verb="get" options={await requestOptions(ctx)} again={again}>
-      {next && <input type="hidden" name="next" value={next} />}
-      <Submit words={words} class="quiet">
-        {words.passkeys.log_in}
-      </Submit>
-    </PasskeyForm>
-  )
-}
-
 /** Logs in as the API does with `cookie: true`. */
 const logInWithPasskey = (visit: Visit) =>
   handle(visit, {
-    action: PASSKEY,
+    action: PASSKEY_LOGIN,
     schema: z.object({ credential: Credential(Assertion), next: z.string().max(4096).optional() }).strict(),
     done: async ({ credential, next }) => {
       const browser = browserOf(visit.c.req.raw)
@@ -182,7 +167,7 @@ const OUT = { method: 'POST', session: true, any_password: true, trips: 1 } as c
 export const loginDoors: Door[] = [
   { method: 'GET', path: LOGIN, trips: 1, answer: loginPage },
   { method: 'POST', path: LOGIN, trips: 2, attempts: 'login', answer: logIn },
-  { method: 'POST', path: PASSKEY, trips: 2, attempts: 'passkey-login', answer: logInWithPasskey },
+  { method: 'POST', path: PASSKEY_LOGIN, trips: 2, attempts: 'passkey-login', answer: logInWithPasskey },
   { ...OUT, path: '/account/logout', answer: (visit) => leave(visit, '/account/logout', logout, 'logged_out') },
   { ...OUT, path: '/account/logout-all', answer: (visit) => leave(visit, '/account/logout-all', logoutAll, 'logged_out_all') },
 ]

@@ -185,9 +185,9 @@ const newCodes = (visit: Visit) =>
 const FORM = { method: 'POST', session: true, trips: 2, attempts: 'password-change' } as const
 
 export const mfaDoors: Door[] = [
-  { method: 'GET', path: MFA, session: true, trips: 1, answer: (visit) => mfaPage(visit) },
-  { method: 'POST', path: SETUP, session: true, trips: 1, answer: begin },
-  { ...FORM, path: ENABLE, answer: finish },
+  { method: 'GET', path: MFA, session: true, any_password: true, trips: 1, answer: (visit) => mfaPage(visit) },
+  { method: 'POST', path: SETUP, session: true, any_password: true, trips: 1, answer: begin },
+  { ...FORM, path: ENABLE, any_password: true, answer: finish },
   { ...FORM, path: DISABLE, answer: switchOff },
   { ...FORM, path: CODES, answer: newCodes },
 ]

@@ -4,7 +4,14 @@
  */
 import { z } from '@hono/zod-openapi'
 import type { Child } from 'hono/jsx'
-import { creationOptions, listPasskeys, registerPasskey, removePasskey, renamePasskey } from '../passkeys/passkeys.ts'
+import {
+  creationOptions,
+  listPasskeys,
+  registerPasskey,
+  removePasskey,
+  renamePasskey,
+  requestOptions,
+} from '../passkeys/passkeys.ts'
 import { NewCredential, type Passkey, Renaming } from '../passkeys/wire.ts'
 import { Frame, LogOut, unlessGone } from './account.tsx'
 import type { Door } from './doors.tsx'
@@ -38,6 +45,22 @@ export const PasskeyForm = ({ visit, action, verb, options, again, children }: A
     </p>
   </form>
 )
+
+export const PASSKEY_LOGIN = '/login/passkey'
+
+/** Offers the passkeys of this browser for a login, where the script finds that it has such a thing. */
+export const PasskeyOffer = async ({ visit, next }: { visit: Visit; next: string | null }) => {
+  const { words, ctx } = visit
+  const again = next ? `/login?${new URLSearchParams({ next })}` : '/login'
+  return (
+    <PasskeyForm visit={visit} action={PASSKEY_LOGIN} verb="get" options={await requestOptions(ctx)} again={again}>
+      {next && <input type="hidden" name="next" value={next} />}
+      <Submit words={words} class="quiet">
+        {words.passkeys.log_in}
+      </Submit>
+    </PasskeyForm>
+  )
+}
 
 async function passkeysPage(visit: Visit, faults: Faults = NO_FAULTS, status = 200): Promise<Response> {
   const { words, ctx } = visit
@@ -150,8 +173,8 @@ const change = <T extends { id: string }>(
 const Id = z.object({ id: z.uuid() }).strict()
 
 export const passkeyDoors: Door[] = [
-  { method: 'GET', path: PASSKEYS, session: true, trips: 2, answer: (visit) => passkeysPage(visit) },
-  { method: 'POST', path: PASSKEYS, session: true, trips: 1, answer: register },
+  { method: 'GET', path: PASSKEYS, session: true, any_password: true, trips: 2, answer: (visit) => passkeysPage(visit) },
+  { method: 'POST', path: PASSKEYS, session: true, any_password: true, trips: 1, answer: register },
   {
     method: 'POST',
     path: RENAME,

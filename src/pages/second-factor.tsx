@@ -10,6 +10,7 @@ import { nextOf, pageCookie } from './browser.ts'
 import type { Door } from './doors.tsx'
 import { type Faults, Field, NO_FAULTS, Submit, Summary } from './layout.tsx'
 import { termsOf } from './look.ts'
+import { PasskeyOffer } from './passkeys.tsx'
 import { FormToken, goTo, handle, show, type Visit } from './visit.tsx'
 
 const CODE = '/login/code'
@@ -25,7 +26,10 @@ const SecondStep = z
 export async function goOn(visit: Visit, entered: Entered | Challenged, next: string | undefined): Promise<Response> {
   const { c, ctx } = visit
   const { raw } = c.req
-  if ('challenge' in entered) return codeForm(visit, { mfa_token: entered.challenge.mfa_token, next })
+  if ('challenge' in entered) {
+    const { mfa_token, methods } = entered.challenge
+    return codeForm(visit, { mfa_token, methods, next })
+  }
   const { answer, cookies } = await cookiesOf(ctx, entered)
   const { account } = answer
   const evicted = [...evictOldestAccount(raw, account), ...evictOldestDevices(raw, account)]
@@ -33,13 +37,18 @@ export async function goOn(visit: Visit, entered: Entered | Challenged, next: st
   return goTo(visit, answer.must_change_password ? '/account/password' : (nextOf(next, ctx.realm.url) ?? '/account'))
 }
 
-type Form = { mfa_token: string; next?: string | undefined; faults?: Faults; status?: number }
+type Methods = Challenged['challenge']['methods']
+type Form = { mfa_token: string; methods?: Methods; next?: string | undefined; faults?: Faults; status?: number }
 
-async function codeForm(visit: Visit, { mfa_token, next, faults = NO_FAULTS, status = 200 }: Form): Promise<Response> {
-  const { words } = visit
+/** A form for each of the methods; what a passkey answers is a login by itself. After a wrong code the methods are not known any more. */
+async function codeForm(
+  visit: Visit,
+  { mfa_token, methods = ['totp', 'passkey'], next, faults = NO_FAULTS, status = 200 }: Form,
+): Promise<Response> {
+  const { words, ctx } = visit
   const { second } = words
   // Known from the step before: asking for it would be one round trip too many.
-  const look = status === 200 ? undefined : (await termsOf(visit.ctx)).look
+  const look = status === 200 ? undefined : (await termsOf(ctx)).look
   return show(
     visit,
     { title: second.title, faults, status, ...(look && { look }) },
@@ -48,23 +57,26 @@ async function codeForm(visit: Visit, { mfa_token, next, faults = NO_FAULTS, sta
         <h1>{second.title}</h1>
         <p class="lead">{second.lead}</p>
         <Summary words={words} faults={faults} />
-        <form method="post" action={CODE}>
-          <FormToken visit={visit} action={CODE} />
-          <input type="hidden" name="mfa_token" value={mfa_token} />
-          {next && <input type="hidden" name="next" value={next} />}
-          <Field
-            name="code"
-            label={second.code}
-            hint={second.hint}
-            faults={faults}
-            autocomplete="one-time-code"
-            autocapitalize="none"
-            spellcheck={false}
-            maxlength={64}
-            required
-          />
-          <Submit words={words}>{words.login.submit}</Submit>
-        </form>
+        {methods.some((method) => method !== 'passkey') && (
+          <form method="post" action={CODE}>
+            <FormToken visit={visit} action={CODE} />
+            <input type="hidden" name="mfa_token" value={mfa_token} />
+            {next && <input type="hidden" name="next" value={next} />}
+            <Field
+              name="code"
+              label={second.code}
+              hint={second.hint}
+              faults={faults}
+              autocomplete="one-time-code"
+              autocapitalize="none"
+              spellcheck={false}
+              maxlength={64}
+              required
+            />
+            <Submit words={words}>{words.login.submit}</Submit>
+          </form>
+        )}
+        {methods.includes('passkey') && <PasskeyOffer visit={visit} next={nextOf(next, ctx.realm.url)} />}
       </div>
       <p class="more">
         <a href="/login">{second.again}</a>

@@ -183,8 +183,8 @@ async function handled<T>(
 
 /** What the visitor can correct in the form; all else has a page of its own, or ends the session. */
 function isForVisitor({ ctx }: Visit, { code, status }: Problem): boolean {
-  // The admission's: the password comes first, on a page of its own.
-  if (code === 'password_change_required') return !ctx.bearer || ctx.need.any_password
+  // The admission's: the password, or a second factor, comes first, on a page of its own.
+  if (code === 'password_change_required' || code === 'mfa_setup_required') return !ctx.bearer || ctx.need.any_password
   return [400, 403, 409, 422, 429].includes(status) || code === 'invalid_credentials'
 }
 

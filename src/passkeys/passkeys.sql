@@ -7,7 +7,7 @@
 -- SQL as the app login adds a passkey that nobody verified, or says that one answered; somebody at an open session adds
 -- one that its owner never learns of. So a challenge is a row that can be inserted once, counters only grow, the Worker
 -- shows the system's key, which the app login lacks, and whoever gets or loses a passkey is mailed. Lock order: the
--- challenge, the user, the passkey.
+-- challenge, the person's lockout, the user, the challenge of the login, the passkey.
 
 -- {user_id, public_key, rp_id}; null: there is no such passkey here.
 create function access.begin_passkey_login(tenant_id uuid, system_key text, presented bytea) returns jsonb
@@ -46,7 +46,6 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 declare
   t freehold.tenant := access.check_system(tenant_id, system_key);
   is_new boolean := access.spend_challenge(challenge_hash, challenge_expires_at);
-  k freehold.passkeys;
   u freehold.users;
   why text;
 begin
@@ -54,7 +53,36 @@ begin
   from freehold.users x
   where x.id = (select y.user_id from freehold.passkeys y where y.credential_id = presented)
   for no key update;
-  -- It may have been removed while this waited.
+  perform access.set_audit_actor(u.id, coalesce(u.username, 'unknown passkey'), request);
+  why := access.take_passkey(u, presented, wrong, is_new, counter);
+  if why is not null then
+    perform access.record_failure(
+      'LOGIN_FAILED', 'login', 'user', u.id::text, why, why in ('unknown_passkey', 'wrong_passkey', 'passkey_replayed'),
+      jsonb_build_object('reason', why), case why when 'passkey_clone_suspected' then 80 else 20 end
+    );
+    return jsonb_build_object('outcome', 'refused');
+  end if;
+  -- RFC 8176: a key, somebody who was present, and that they were verified.
+  return access.enter(
+    u, t, refresh_hash, request, former, null, null, access.passkey_method(presented) || ' user mfa', 2,
+    access.device_of(t, u.id, devices)
+  );
+end $$;
+
+-- Takes the answer of a passkey of a user, whose row the caller has locked: null, or why it does not count.
+create function access.take_passkey(
+  u freehold.users,
+  presented bytea,
+  wrong text,
+  is_new boolean,
+  counter bigint
+) returns text
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  k freehold.passkeys;
+  why text;
+begin
+  -- It may have been removed while the caller waited.
   select * into k from freehold.passkeys x where x.credential_id = presented and x.user_id = u.id for update;
   why := case
     when k.id is null then 'unknown_passkey'
@@ -63,27 +91,22 @@ begin
     when not access.is_present(u) then 'inactive'
     when counter <= k.counter and greatest(counter, k.counter) > 0 then 'passkey_clone_suspected'
   end;
-  perform access.set_audit_actor(u.id, coalesce(u.username, 'unknown passkey'), request);
-  if why is not null then
-    if why = 'passkey_clone_suspected' then
-      perform access.record(
-        'PASSKEY_CLONE_SUSPECTED', 'login', 'passkey', k.id::text,
-        jsonb_build_object('counter', k.counter), jsonb_build_object('counter', counter, 'name', k.name), 80
-      );
-    end if;
-    perform access.record_failure(
-      'LOGIN_FAILED', 'login', 'user', u.id::text, why, why in ('unknown_passkey', 'wrong_passkey', 'passkey_replayed'),
-      jsonb_build_object('reason', why), case why when 'passkey_clone_suspected' then 80 else 20 end
+  if why is null then
+    update freehold.passkeys x set counter = take_passkey.counter, last_used_at = now() where x.id = k.id;
+  elsif why = 'passkey_clone_suspected' then
+    perform access.record(
+      'PASSKEY_CLONE_SUSPECTED', 'login', 'passkey', k.id::text,
+      jsonb_build_object('counter', k.counter), jsonb_build_object('counter', counter, 'name', k.name), 80
     );
-    return jsonb_build_object('outcome', 'refused');
   end if;
-  update freehold.passkeys x set counter = finish_passkey_login.counter, last_used_at = now() where x.id = k.id;
-  -- RFC 8176: a key, somebody who was present, and that they were verified.
-  return access.enter(
-    u, t, refresh_hash, request, former, null, null, case when k.is_synced then 'swk' else 'hwk' end || ' user mfa', 2,
-    access.device_of(t, u.id, devices)
-  );
+  return why;
 end $$;
+
+-- How RFC 8176 names a passkey: a key in software, which may be on several devices, or in hardware.
+create function access.passkey_method(presented bytea) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select case when k.is_synced then 'swk' else 'hwk' end from freehold.passkeys k where k.credential_id = presented
+$$;
 
 -- Spends a challenge: whether this is the first time. Of many at once the others wait here for the first.
 create function access.spend_challenge(challenge_hash bytea, expires_at timestamptz) returns boolean
@@ -107,10 +130,11 @@ create function access.register_passkey(
 ) returns uuid
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
+  t freehold.tenant;
   made uuid := gen_random_uuid();
   u freehold.users;
 begin
-  perform access.check_system(tenant_id, system_key);
+  t := access.check_system(tenant_id, system_key);
   perform access.must_be_licensed();
   if not access.spend_challenge(challenge_hash, challenge_expires_at) then
     perform access.refuse('illegal_state', 'This answer was used before: ask for new options.');
@@ -119,6 +143,8 @@ begin
   -- While this waited, a new password may have ended the session.
   if not exists (select from freehold.sessions s where s.id = access.session() and s.ended_at is null) then
     raise exception using errcode = 'FH401', message = 'session_ended';
+  elsif access.must_change(u, t) then
+    raise exception using errcode = 'FH403', message = 'password_change_required';
   elsif (select count(*) from freehold.passkeys k where k.user_id = u.id) >= 20 then
     perform access.refuse('limit_reached', 'You have 20 passkeys, which is the most: remove one first.');
   end if;

@@ -7,7 +7,7 @@ import { decodeBase64urlIgnorePadding, decodeHex, encodeBase64urlNoPadding, enco
 import { sql } from 'drizzle-orm'
 import type { z } from 'zod'
 import type { Entered } from '../auth/auth.ts'
-import type { Challenged } from '../auth/challenge.ts'
+import { type Challenged, openedChallenge } from '../auth/challenge.ts'
 import { type EnterOutcome, enteredBy, formerHashes } from '../auth/login.ts'
 import type { Ctx, Realm } from '../kernel/context.ts'
 import { log } from '../kernel/log.ts'
@@ -133,6 +133,41 @@ export async function passkeyLogin(
   ctx: Ctx,
   { credential, place, devices, former }: PasskeyLogin,
 ): Promise<Entered | Challenged> {
+  const { id, system_key } = ctx.realm
+  const answer = await answered(ctx, credential)
+  const refresh_token = newToken()
+  const request = JSON.stringify({ ...ctx.request, ...place })
+  const result = await ctx.call<EnterOutcome | { outcome: 'refused' }>(
+    sql`access.finish_passkey_login(${id}, ${system_key}, ${answer}, ${await tokenHash(refresh_token)}::bytea, ${request}::jsonb, ${await formerHashes(former)}::jsonb, ${JSON.stringify(devices)}::jsonb)`,
+  )
+  if (result.outcome === 'refused') throw refused()
+  return enteredBy(ctx, result, refresh_token)
+}
+
+/**
+ * Ends a login with a passkey as its second factor. Two round trips, as a login with it. Fails with invalid_credentials (whatever is wrong
+ * with the answer, a passkey of somebody else, or a login that has ended or failed too often), and as `enteredBy` does.
+ */
+export async function verifyPasskey(
+  ctx: Ctx,
+  { mfa_token, credential, place, former }: Omit<PasskeyLogin, 'devices'> & { mfa_token: string },
+): Promise<Entered | Challenged> {
+  const { id, system_key } = ctx.realm
+  const opened = await openedChallenge(ctx, mfa_token)
+  if (!opened) throw refused()
+  const answer = await answered(ctx, credential)
+  const refresh_token = newToken()
+  const request = JSON.stringify({ ...ctx.request, ...place })
+  const result = await ctx.call<EnterOutcome | { outcome: 'refused'; mail: boolean }>(
+    sql`access.verify_passkey(${id}, ${system_key}, ${await tokenHash(opened.token)}::bytea, ${answer}, ${await tokenHash(refresh_token)}::bytea, ${request}::jsonb, ${await formerHashes(former)}::jsonb)`,
+  )
+  if (result.outcome !== 'refused') return enteredBy(ctx, result, refresh_token)
+  if (result.mail) ctx.later(deliver(ctx))
+  throw refused()
+}
+
+/** What the database is told of an answer: whose, whether it is right, and what it was asked. One round trip. */
+async function answered(ctx: Ctx, credential: Answer) {
   const { realm } = ctx
   const said = challengeIn(credential.response.clientDataJSON)
   const challenge = said === null ? null : await readChallenge(realm, 'login', said)
@@ -142,13 +177,7 @@ export async function passkeyLogin(
     sql`access.begin_passkey_login(${realm.id}, ${realm.system_key}, ${presented}::bytea)`,
   )
   const { wrong, counter } = await verdict(realm, known, credential, said)
-  const refresh_token = newToken()
-  const request = JSON.stringify({ ...ctx.request, ...place })
-  const result = await ctx.call<EnterOutcome | { outcome: 'refused' }>(
-    sql`access.finish_passkey_login(${realm.id}, ${realm.system_key}, ${presented}::bytea, ${wrong}::text, ${challenge.hash}::bytea, ${challenge.expires_at.toISOString()}::timestamptz, ${counter}::bigint, ${await tokenHash(refresh_token)}::bytea, ${request}::jsonb, ${await formerHashes(former)}::jsonb, ${JSON.stringify(devices)}::jsonb)`,
-  )
-  if (result.outcome === 'refused') throw refused()
-  return enteredBy(ctx, result, refresh_token)
+  return sql`${presented}::bytea, ${wrong}::text, ${challenge.hash}::bytea, ${challenge.expires_at.toISOString()}::timestamptz, ${counter}::bigint`
 }
 
 /** Whether a passkey answered: its counter, or why it did not, for the audit alone. */

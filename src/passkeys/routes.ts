@@ -83,6 +83,7 @@ passkeyRoutes.openapi(
     summary: 'Get what a browser needs to make a passkey for the current user',
     permission: null,
     by: 'session',
+    any_password: true,
     // What it gives counts for five minutes in this session, and so does what is registered with it.
     fresh: FRESH,
     only_reads: true,
@@ -101,11 +102,12 @@ passkeyRoutes.openapi(
     summary: 'Register a passkey of the current user',
     permission: null,
     by: 'session',
+    any_password: true,
     trips: 1,
     failures: 'passkey-register',
     body: Registration,
     returns: { 200: Passkey },
-    problems: ['illegal_state', 'already_exists', 'limit_reached'],
+    problems: ['illegal_state', 'password_change_required', 'already_exists', 'limit_reached'],
   }),
   async (c) => c.json(await registerPasskey(c.var.ctx, c.req.valid('json')), 200),
 )

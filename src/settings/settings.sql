@@ -75,6 +75,29 @@ begin
   end if;
 end $$;
 
+-- Notes since when a second factor is required: whoever is newly asked for one has all the days that are given for it.
+-- Refuses roles that do not exist.
+create function access.note_required_factor(was freehold.tenant, is_now freehold.tenant) returns timestamptz
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  added text[] := array(
+    select unnest(is_now.mfa_required_roles) except select unnest(was.mfa_required_roles));
+  unknown text := (
+    select a.id
+    from unnest(added) a (id)
+    where not exists (select from freehold.roles r where r.id::text = a.id and r.deleted_at is null)
+    limit 1);
+begin
+  if unknown is not null then
+    perform access.refuse('invalid_request', format('%s is not a role of this tenant', unknown), 'mfa_required_roles');
+  end if;
+  return case
+    when not is_now.mfa_required and is_now.mfa_required_roles = '{}' then null
+    when was.mfa_required_since is null or added <> '{}' or is_now.mfa_required and not was.mfa_required then now()
+    else is_now.mfa_required_since
+  end;
+end $$;
+
 -- The role that strangers get, the fallback too, is handed out by the user who names it, opens registration, or opens
 -- it to others than before.
 create function access.before_tenant() returns trigger
@@ -83,6 +106,7 @@ declare
   given freehold.roles;
 begin
   new.updated_at := now();
+  new.mfa_required_since := access.note_required_factor(old, new);
   perform access.check_settings(old, new);
   if access.permission() = 'setting:update' then
     perform access.check_links(old, new);
@@ -155,5 +179,6 @@ call access.protect('freehold.tenant', 'setting',
     password_days,password_warning_days,password_min_length,password_max_length,password_upper,password_lower,
     password_digit,password_special,password_unique,password_history,password_personal,password_common,
     registration,registration_domains,registration_role,delegation_approval,max_delegations,
+    mfa_required,mfa_required_roles,mfa_grace_days,
     mail_per_recipient_hour,mail_per_day,name,accent_color,links,origins}',
   deletes => false);

@@ -75,6 +75,15 @@ const Editable = z.object({
   registration_role: Text(64)
     .nullable()
     .openapi({ description: "Role of users who register. null: the tenant's fallback role." }),
+  mfa_required: z.boolean().openapi({ description: 'Require a second factor of everybody' }),
+  mfa_required_roles: z
+    .array(z.uuid())
+    .max(50)
+    .openapi({ description: 'Require a second factor of whoever holds one of these roles, or a role that inherits from one' }),
+  mfa_grace_days: whole(0, 90).openapi({
+    description:
+      'Days to set up a second factor, from when it was required of more people than before, or from when the user was created. After them, sessions without one can only set it up.',
+  }),
   delegation_approval: z.boolean().openapi({ description: 'Require approval of delegations' }),
   mail_per_recipient_hour: whole(1, 20).openapi({
     description: 'Mails or texts to one recipient within an hour; those that anybody can cause without a login are counted apart',

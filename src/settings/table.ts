@@ -63,6 +63,14 @@ export const tenant = freehold.table(
     registration: boolean().notNull().default(false),
     registration_domains: text().array().notNull().default([]),
     registration_role: text(),
+    /**
+     * Who must have a second factor: everybody, or who holds one of these roles (ids); and how many days they have to set one up. Since
+     * when, a trigger notes (src/factors/required.sql).
+     */
+    mfa_required: boolean().notNull().default(false),
+    mfa_required_roles: text().array().notNull().default([]),
+    mfa_grace_days: integer().notNull().default(14),
+    mfa_required_since: moment(),
     /** A delegation must be approved by a user with delegation:approve. */
     delegation_approval: boolean().notNull().default(false),
     /** How many mails and texts one recipient is sent within an hour, and the tenant sends within a day (src/mail/limits.sql). */
@@ -82,6 +90,7 @@ export const tenant = freehold.table(
   (t) => [
     check('tenant_origins', sql`cardinality(${t.origins}) <= 50 and octet_length(array_to_string(${t.origins}, '')) <= 12750`),
     check('tenant_is_one', sql`${t.one}`),
+    check('tenant_second_factor', sql`cardinality(${t.mfa_required_roles}) <= 50 and ${t.mfa_grace_days} between 0 and 90`),
     check(
       'tenant_token_permissions',
       sql`${t.token_permissions} in ('all', 'list', 'none') and cardinality(${t.token_permission_list}) <= 100`,

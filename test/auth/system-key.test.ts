@@ -48,6 +48,7 @@ const KEYED = [
   'revoke_token',
   'start_registration',
   'take_dropped_mails',
+  'verify_passkey',
   'verify_phone',
   'verify_totp',
 ]

@@ -1,6 +1,7 @@
 /** The second factor on pages, in workerd and without script: set up, logged in with, switched off. */
+import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { codeOf, protectedPerson, wrongCode } from '../factors/cast.ts'
+import { codeOf, earlyInStep, protectedPerson, wrongCode } from '../factors/cast.ts'
 import { addPerson, type Inside, inside } from '../support/inside.ts'
 import { copyTenant } from '../support/tenants.ts'
 import { hiddenIn, newVisitor, tagIn, textOf } from '../support/visitors.ts'
@@ -66,6 +67,7 @@ describe('the page of the second factor', () => {
     const secret = (/<code>([A-Z2-7 ]{39})<\/code>/.exec(scan.html)?.[1] ?? '').replaceAll(' ', '')
     expect(secret).toMatch(/^[A-Z2-7]{32}$/)
     expect(scan.html).toMatch(/<svg [^>]*viewBox/)
+    await earlyInStep()
     const enable = hiddenIn(scan.html, '/account/mfa/enable')
     const wrong = await visitor.ask('/account/mfa/enable', { form: { ...enable, code: wrongCode(secret) } })
     expect(wrong.status).toBe(401)
@@ -82,5 +84,40 @@ describe('the page of the second factor', () => {
     const off = await visitor.ask('/account/mfa/disable', { form: { ...proof, code: codeOf(secret) } })
     expect([off.status, off.location]).toEqual([303, '/account?said=mfa_off'])
     expect(textOf((await visitor.ask('/account?said=mfa_off')).html)).toContain('A login needs your password alone now.')
+  })
+
+  it('is where somebody is led who must have one, whatever they ask for; from there they can log out', async () => {
+    await copyTenant('pages-mfa-needed')
+    const needed = await inside('pages-mfa-needed')
+    const who = await addPerson(needed, 'eva')
+    const visitor = newVisitor('pages-mfa-needed')
+    await visitor.logIn(who.email, who.password)
+    await needed.asOwner(sql`update freehold.tenant set mfa_required = true, mfa_grace_days = 0`)
+    for (const path of ['/account', '/account/api-keys']) {
+      const away = await visitor.ask(path)
+      expect([path, away.status, away.location]).toEqual([path, 303, '/account/mfa'])
+    }
+    const shown = await visitor.ask('/account/mfa')
+    expect(shown.status).toBe(200)
+    await earlyInStep()
+    const scan = await visitor.ask('/account/mfa/setup', { form: hiddenIn(shown.html, '/account/mfa/setup') })
+    const secret = (/<code>([A-Z2-7 ]{39})<\/code>/.exec(scan.html)?.[1] ?? '').replaceAll(' ', '')
+    const form = { ...hiddenIn(scan.html, '/account/mfa/enable'), code: codeOf(secret) }
+    expect((await visitor.ask('/account/mfa/enable', { form })).status).toBe(200)
+    expect((await visitor.ask('/account')).status).toBe(200)
+  })
+
+  it('offers a passkey in place of the code to whoever has one', async () => {
+    const who = await addPerson(realm, 'flo')
+    await realm.asOwner(
+      sql`insert into freehold.passkeys (id, user_id, credential_id, public_key, counter, rp_id, name, aaguid, is_synced)
+          values (gen_random_uuid(), ${who.id}, '\\x01', '\\x01', 0, 'pages-mfa.freehold.test', 'Phone', gen_random_uuid(), false)`,
+      sql`update freehold.tenant set mfa_required = true`,
+    )
+    const { step } = await atSecondStep(who)
+    expect(step.status).toBe(200)
+    expect(tagIn(step.html, 'form', { action: '/login/passkey' })).toMatchObject({ 'data-passkey': 'get' })
+    expect(step.html).not.toContain('one-time-code')
+    await realm.asOwner(sql`update freehold.tenant set mfa_required = false`)
   })
 })

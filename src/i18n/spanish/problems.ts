@@ -37,6 +37,10 @@ export const problems = {
     'Primero hay que cambiar la contraseña',
     'Haz primero POST auth/password-change y continúa después.',
   ],
+  mfa_setup_required: [
+    'Primero hay que configurar un segundo factor',
+    'Haz POST auth/mfa/setup, o inicia sesión con una llave de acceso, y continúa después.',
+  ],
   user_inactive: ['El usuario no está activo', 'Consulta a un administrador.'],
   license_expired: ['La licencia ha vencido', 'Pide al operador de este servicio que renueve la licencia.'],
   tenant_inactive: ['El inquilino no está activo', 'Consulta al operador de este servicio.'],
