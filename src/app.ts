@@ -35,6 +35,7 @@ import { overrideRoutes, permissionRoutes } from './roles/permission-routes.ts'
 import { assignmentRoutes, roleRoutes } from './roles/routes.ts'
 import { sessionRoutes, userSessionRoutes } from './sessions/routes.ts'
 import { logoRoutes, settingRoutes, tenantSettingRoutes } from './settings/routes.ts'
+import { stepUpRoutes } from './step-up/routes.ts'
 import { adoptionRoutes } from './tenants/adoption/routes.ts'
 import { analyticsRoutes, usageRoutes } from './tenants/analytics/routes.ts'
 import { certificateRoutes } from './tenants/certificate/routes.ts'
@@ -68,7 +69,7 @@ for (const path of ['/api/v1/*', '/.well-known/*', '/oauth/*', '/logo']) app.use
 for (const path of ['/platform/v1/auth/*', '/api/v1/auth/*', '/oauth/*']) app.use(path, refuseForeignPages)
 
 for (const base of ['/platform/v1/auth', '/api/v1/auth'])
-  for (const routes of [authRoutes, recoveryRoutes, factorRoutes]) app.route(base, routes)
+  for (const routes of [authRoutes, stepUpRoutes, recoveryRoutes, factorRoutes]) app.route(base, routes)
 for (const base of ['/platform/v1', '/api/v1'])
   app.route(`${base}/auth/passkeys`, passkeyRoutes).route(`${base}/api-keys`, apiKeyRoutes)
 app.route('/platform/v1/.well-known', keyRoutes)

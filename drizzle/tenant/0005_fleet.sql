@@ -14,7 +14,7 @@
 --   alters table freehold.tenant
 --   alters table freehold.users
 -- Definitions:
---   creates 99 objects
+--   creates 103 objects
 --   replaces 15 objects
 --   drops and creates trigger after_coming_or_going on freehold.users
 --   drops and creates function access.admit
@@ -1271,62 +1271,6 @@ begin
     'claims', access.token_claims(u, s, t, audience),
     'is_other', coalesce(r.successor_hash = other_successor, false)
   );
-end $$;
---> statement-breakpoint
--- First half: what access.begin_attempt returns, for the admitted user.
-create or replace function access.begin_step_up(tenant_id uuid, system_key text) returns jsonb
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
-declare
-  t freehold.tenant := access.check_system(tenant_id, system_key);
-  u freehold.users;
-begin
-  select * into strict u from freehold.users x where x.id = access.principal();
-  return access.begin_attempt(
-    t, 'change:' || u.id, null, u.id, u.username, u.username, access.hash_parameters_of(u.id, u.username)
-  );
-end $$;
---> statement-breakpoint
--- Second half: {outcome: ok, claims}, or {outcome: wrong | ended}. Both are returned, so that the attempt stays counted.
-create or replace function access.finish_step_up(tenant_id uuid, system_key text, attempt uuid, digest text) returns jsonb
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
-declare
-  t freehold.tenant := access.check_system(tenant_id, system_key);
-  u freehold.users := access.finish_attempt(t, attempt, digest);
-  s freehold.sessions;
-begin
-  if u.id is null or u.id is distinct from access.principal() then
-    perform access.record('STEP_UP_FAILED', 'update', 'session', access.session()::text, null, null, 20);
-    return jsonb_build_object('outcome', 'wrong');
-  end if;
-  s := access.raise_session(access.session(), 'pwd', 1);
-  if s.id is null then
-    return jsonb_build_object('outcome', 'ended');
-  end if;
-  return jsonb_build_object('outcome', 'ok', 'claims', access.token_claims(u, s, t));
-end $$;
---> statement-breakpoint
--- Makes a session fresh: its user has just proven who they are by the methods `proven` (RFC 8176, with a space between
--- them). `factors` is how many that makes, with those that the session had; a level is kept, and methods add up. null: the
--- session has ended. The caller has locked the user's row. The audit shows it as STEP_UP (src/audit/audit.sql).
-create or replace function access.raise_session(session uuid, proven text, factors integer) returns freehold.sessions
-language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-declare
-  s freehold.sessions;
-begin
-  update freehold.sessions x
-  set authenticated_at = now(),
-    aal = greatest(x.aal, factors),
-    amr = (
-      select string_agg(m.name, ' ' order by m.place)
-      from (
-        select w.name, min(w.place) as place
-        from string_to_table(x.amr || ' ' || proven, ' ') with ordinality w (name, place)
-        group by w.name
-      ) m
-    )
-  where x.id = session and x.ended_at is null
-  returning x.* into s;
-  return s;
 end $$;
 --> statement-breakpoint
 -- Puts these backup codes in place of the former ones.
@@ -2915,6 +2859,147 @@ begin
   return new;
 end $$;
 --> statement-breakpoint
+-- Raises FH409 where no app is set up.
+create or replace function access.step_up_secret(tenant_id uuid, system_key text) returns text
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  sealed text;
+begin
+  perform access.check_system(tenant_id, system_key);
+  select f.secret_encrypted into sealed
+  from freehold.totp_factors f
+  where f.user_id = access.principal() and f.enabled_at is not null;
+  if sealed is null then
+    perform access.refuse('illegal_state', 'No authenticator app is set up.');
+  end if;
+  return sealed;
+end $$;
+--> statement-breakpoint
+-- {outcome: ok, claims}, or {outcome: wrong | ended}. `step` and `backup` are as for access.verify_totp.
+create or replace function access.step_up_by_code(tenant_id uuid, system_key text, step bigint, backup text) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  guard text := 'factor:' || access.principal();
+  g freehold.lockouts;
+  u freehold.users;
+  is_right boolean;
+begin
+  perform from freehold.lockouts x where x.key = guard for update;
+  if not found then
+    insert into freehold.lockouts as x (key) values (guard)
+    on conflict (key) do update set key = x.key;
+  end if;
+  select * into strict u from freehold.users x where x.id = access.principal() for no key update;
+  g := access.lockout_now(t, guard);
+  if coalesce(g.locked_until > now(), false) or coalesce(g.failures, 0) >= t.max_failures then
+    return access.stepped_up(t, u, null, 'locked');
+  end if;
+  is_right := case when backup is null then access.take_step(u.id, step) else access.take_backup_code(u.id, backup) end;
+  if not is_right then
+    perform access.count_failures(t, guard, null, 1);
+    return access.stepped_up(t, u, null, case when backup is null then 'wrong_code' else 'wrong_backup_code' end);
+  end if;
+  return access.stepped_up(t, u, 'otp', null);
+end $$;
+--> statement-breakpoint
+-- The same. The arguments are as for access.finish_passkey_login. Nobody guesses a key: nothing is counted.
+create or replace function access.step_up_by_passkey(
+  tenant_id uuid,
+  system_key text,
+  presented bytea,
+  wrong text,
+  challenge_hash bytea,
+  challenge_expires_at timestamptz,
+  counter bigint
+) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  is_new boolean := access.spend_challenge(challenge_hash, challenge_expires_at);
+  u freehold.users;
+  why text;
+begin
+  select * into strict u from freehold.users x where x.id = access.principal() for no key update;
+  why := access.take_passkey(u, presented, wrong, is_new, counter);
+  return access.stepped_up(t, u, access.passkey_method(presented) || ' user mfa', why);
+end $$;
+--> statement-breakpoint
+-- What follows a proof by `method` (RFC 8176), or the reason why it was none.
+create or replace function access.stepped_up(t freehold.tenant, u freehold.users, method text, why text) returns jsonb
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  s freehold.sessions;
+begin
+  if why is not null then
+    perform access.record(
+      'STEP_UP_FAILED', 'update', 'session', access.session()::text, null, jsonb_build_object('reason', why), 20
+    );
+    return jsonb_build_object('outcome', 'wrong');
+  end if;
+  s := access.raise_session(access.session(), method, 2);
+  return case
+    when s.id is null then jsonb_build_object('outcome', 'ended')
+    else jsonb_build_object('outcome', 'ok', 'claims', access.token_claims(u, s, t))
+  end;
+end $$;
+--> statement-breakpoint
+-- First half: what access.begin_attempt returns, for the admitted user.
+create or replace function access.begin_step_up(tenant_id uuid, system_key text) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  u freehold.users;
+begin
+  select * into strict u from freehold.users x where x.id = access.principal();
+  return access.begin_attempt(
+    t, 'change:' || u.id, null, u.id, u.username, u.username, access.hash_parameters_of(u.id, u.username)
+  );
+end $$;
+--> statement-breakpoint
+-- Second half: {outcome: ok, claims}, or {outcome: wrong | ended}. Both are returned, so that the attempt stays counted.
+create or replace function access.finish_step_up(tenant_id uuid, system_key text, attempt uuid, digest text) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  u freehold.users := access.finish_attempt(t, attempt, digest);
+  s freehold.sessions;
+begin
+  if u.id is null or u.id is distinct from access.principal() then
+    perform access.record('STEP_UP_FAILED', 'update', 'session', access.session()::text, null, null, 20);
+    return jsonb_build_object('outcome', 'wrong');
+  end if;
+  s := access.raise_session(access.session(), 'pwd', 1);
+  if s.id is null then
+    return jsonb_build_object('outcome', 'ended');
+  end if;
+  return jsonb_build_object('outcome', 'ok', 'claims', access.token_claims(u, s, t));
+end $$;
+--> statement-breakpoint
+-- Makes a session fresh: its user has just proven who they are by the methods `proven` (RFC 8176, with a space between
+-- them). `factors` is how many that makes, with those that the session had; a level is kept, and methods add up. null: the
+-- session has ended. The caller has locked the user's row. The audit shows it as STEP_UP (src/audit/audit.sql).
+create or replace function access.raise_session(session uuid, proven text, factors integer) returns freehold.sessions
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  s freehold.sessions;
+begin
+  update freehold.sessions x
+  set authenticated_at = now(),
+    aal = greatest(x.aal, factors),
+    amr = (
+      select string_agg(m.name, ' ' order by m.place)
+      from (
+        select w.name, min(w.place) as place
+        from string_to_table(x.amr || ' ' || proven, ' ') with ordinality w (name, place)
+        group by w.name
+      ) m
+    )
+  where x.id = session and x.ended_at is null
+  returning x.* into s;
+  return s;
+end $$;
+--> statement-breakpoint
 -- Creates the users of some lines, in their order, each of them or not at all. Returns what access.import_user says
 -- of each line. The batch is recorded with how many lines were imported and how many not; `refused` of them the Worker
 -- did not pass on. With `earlier` it is one of a dry run, which does the same and then undoes all of it: {names, places},
@@ -3211,6 +3296,10 @@ revoke execute
     access.session_ends(freehold.sessions,freehold.tenant),
     access.set_limits(jsonb),
     access.spend_challenge(bytea,timestamp with time zone),
+    access.step_up_by_code(uuid,text,bigint,text),
+    access.step_up_by_passkey(uuid,text,bytea,text,bytea,timestamp with time zone,bigint),
+    access.step_up_secret(uuid,text),
+    access.stepped_up(freehold.tenant,freehold.users,text,text),
     access.take_backup_code(uuid,text),
     access.take_passkey(freehold.users,bytea,text,boolean,bigint),
     access.take_session_place(freehold.sessions,freehold.tenant),
@@ -3262,6 +3351,9 @@ grant execute
     access.register_passkey(uuid,text,bytea,timestamp with time zone,jsonb),
     access.reset_factors(uuid),
     access.revoke_token(uuid,text,text,text,uuid,jsonb),
+    access.step_up_by_code(uuid,text,bigint,text),
+    access.step_up_by_passkey(uuid,text,bytea,text,bytea,timestamp with time zone,bigint),
+    access.step_up_secret(uuid,text),
     access.usage(),
     access.verify_passkey(uuid,text,bytea,bytea,text,bytea,timestamp with time zone,bigint,bytea,jsonb,jsonb),
     access.verify_totp(uuid,text,bytea,bigint,text,bytea,jsonb,jsonb)

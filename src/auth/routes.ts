@@ -14,13 +14,12 @@ import { refuseClientSecret } from '../http/credential.ts'
 import { room, route } from '../http/route.ts'
 import { invalid, Problem } from '../kernel/problem.ts'
 import { locationOf } from '../sessions/device.ts'
-import { accessTokenOf, changePassword, PasswordChange, RefreshToken, refresh, tokensOf } from './auth.ts'
-import { accessCookieOf, cookiesOf, LoginAnswer, LoginOutcome, recentCookieTokens } from './browser.ts'
+import { changePassword, PasswordChange, RefreshToken, refresh, tokensOf } from './auth.ts'
+import { cookiesOf, LoginAnswer, LoginOutcome, recentCookieTokens } from './browser.ts'
 import { answerOf } from './entering.ts'
 import { Credentials, login, PasswordForm } from './login.ts'
 import { logout, logoutAll } from './logout.ts'
 import { Me, me, WhoAmI, whoAmI } from './me.ts'
-import { SteppedUp, StepUp, stepUp } from './step-up.ts'
 
 /** Serves tenants under /api/v1/auth and operators under /platform/v1/auth: each realm has its own users. */
 export const authRoutes = room()
@@ -112,32 +111,6 @@ for (const path of ['/password-change', '/change-password']) {
     },
   )
 }
-
-authRoutes.openapi(
-  route({
-    operationId: 'stepUp',
-    method: 'post',
-    path: '/step-up',
-    summary: 'Prove again who the current user is, for what asks for a newer or stronger login',
-    permission: null,
-    by: 'session',
-    // What sets up a second factor asks for a newer login.
-    any_password: true,
-    trips: 2,
-    attempts: 'step-up',
-    body: StepUp,
-    returns: { 200: SteppedUp },
-    problems: ['invalid_credentials', 'password_change_required', 'rate_limited'],
-  }),
-  async (c) => {
-    const claims = await stepUp(c.var.ctx, c.req.valid('json'))
-    if (c.var.account === undefined)
-      return c.json({ token_type: 'Bearer' as const, ...(await accessTokenOf(c.var.ctx, claims)) }, 200)
-    const { answer, cookies } = await accessCookieOf(c.var.ctx, claims)
-    c.set('cookies', cookies)
-    return c.json(answer, 200)
-  },
-)
 
 authRoutes.openapi(
   route({

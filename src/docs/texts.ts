@@ -15,7 +15,7 @@ export const TEXTS: Record<string, string> = {
     'Needs the current password, and ends the other sessions of the user. It works while the password has expired or must be changed.',
   changePasswordFormerly: 'The same as `auth/password-change`, under its old name.',
   stepUp:
-    'Where a route answers 401 `step_up_required`, send the password here, then the same request again. Returns a new access token, or sets it as a cookie if cookies were sent; the refresh token stays. For 10 minutes the session counts as fresh.',
+    'Where a route answers 401 `step_up_required`, send the password, a code or a passkey here, then the same request again. Returns a new access token, or sets it as a cookie if cookies were sent; the refresh token stays. For 10 minutes the session counts as fresh.',
   logout: 'Ends the session at once, on every server; its access and refresh tokens stop working. Cookies are deleted.',
   logoutAll: 'Ends this session and all others of the user. API keys go on.',
   getMe: 'Returns who is logged in, as the claims of OpenID Connect. It works while the password must be changed.',

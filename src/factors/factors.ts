@@ -73,7 +73,12 @@ const digits = (code: string) => code.replace(' ', '')
 const sealedFor = (user_id: string) => `totp:${user_id}`
 
 /** The time step for which a code is right, by an encrypted secret; null: for none. */
-async function stepFor(ctx: Ctx, user_id: string, sealed: string | null, code: string | undefined): Promise<number | null> {
+export async function stepFor(
+  ctx: Ctx,
+  user_id: string,
+  sealed: string | null,
+  code: string | undefined,
+): Promise<number | null> {
   if (code === undefined || sealed === null) return null
   return stepOf(await decrypt(ctx.config.ENCRYPTION_KEYS, ctx.realm.id, sealedFor(user_id), sealed), digits(code))
 }
@@ -195,7 +200,7 @@ export async function resetFactors(ctx: Ctx, user_id: string): Promise<void> {
 }
 
 /** Admits the caller and calls a function. One round trip. */
-async function asked<T>(ctx: Ctx, call: ReturnType<typeof sql>): Promise<T> {
+export async function asked<T>(ctx: Ctx, call: ReturnType<typeof sql>): Promise<T> {
   const [result] = await ctx.run(ctx.db.execute(sql`select ${call} as answer`))
   return (result.rows[0] as { answer: T }).answer
 }

@@ -1,9 +1,9 @@
 /** Where the form of step-up.tsx is sent. */
 import { timingSafeEqual } from 'hono/utils/buffer'
 import { accessCookieOf } from '../auth/browser.ts'
-import { StepUp, stepUp } from '../auth/step-up.ts'
 import { toProblem } from '../kernel/db.ts'
 import { Problem } from '../kernel/problem.ts'
+import { StepUp, stepUp } from '../step-up/step-up.ts'
 import type { Door } from './doors.tsx'
 import { proofIn, proofToken, STEP_UP, withoutProof, wrongPassword } from './step-up.tsx'
 import { faultsOfProblem, fieldsOf, goTo, passwordAgain, type Visit } from './visit.tsx'

@@ -134,7 +134,7 @@ export async function passkeyLogin(
   { credential, place, devices, former }: PasskeyLogin,
 ): Promise<Entered | Challenged> {
   const { id, system_key } = ctx.realm
-  const answer = await answered(ctx, credential)
+  const answer = await passkeyAnswer(ctx, credential)
   const refresh_token = newToken()
   const request = JSON.stringify({ ...ctx.request, ...place })
   const result = await ctx.call<EnterOutcome | { outcome: 'refused' }>(
@@ -155,7 +155,7 @@ export async function verifyPasskey(
   const { id, system_key } = ctx.realm
   const opened = await openedChallenge(ctx, mfa_token)
   if (!opened) throw refused()
-  const answer = await answered(ctx, credential)
+  const answer = await passkeyAnswer(ctx, credential)
   const refresh_token = newToken()
   const request = JSON.stringify({ ...ctx.request, ...place })
   const result = await ctx.call<EnterOutcome | { outcome: 'refused'; mail: boolean }>(
@@ -166,8 +166,11 @@ export async function verifyPasskey(
   throw refused()
 }
 
-/** What the database is told of an answer: whose, whether it is right, and what it was asked. One round trip. */
-async function answered(ctx: Ctx, credential: Answer) {
+/**
+ * What the database is told of an answer: whose, whether it is right, and what it was asked. One round trip. Fails with
+ * invalid_credentials for a challenge that is none of this tenant, or has expired.
+ */
+export async function passkeyAnswer(ctx: Ctx, credential: Answer) {
   const { realm } = ctx
   const said = challengeIn(credential.response.clientDataJSON)
   const challenge = said === null ? null : await readChallenge(realm, 'login', said)

@@ -20,6 +20,7 @@ const FLOORS = [
   ['auth'],
   ['oauth', 'passkeys', 'recovery'],
   ['factors'],
+  ['step-up'],
   ['pages'],
   ['app.ts'],
   ['index.ts'],

@@ -4,6 +4,8 @@ export const factors = {
   'must be 6 digits, or a backup code': 'debe tener 6 cifras, o ser un código de respaldo',
   'must be a backup code such as 7Q2M-XK4D-9RTP': 'debe ser un código de respaldo como 7Q2M-XK4D-9RTP',
   'give one of code, backup_code and passkey': 'envía code, backup_code o passkey, uno de los tres',
+  'give one of password, code, backup_code and passkey': 'envía password, code, backup_code o passkey, uno de los cuatro',
+  'The proof is not right, or was used before.': 'La prueba no es correcta o ya se usó.',
   'give either code or backup_code': 'envía code o backup_code, uno de los dos',
   'is needed to switch an authenticator app on': 'hace falta para activar una aplicación de autenticación',
   'The code is not valid or was used, or this login has ended: log in again after several failures.':
