@@ -76,11 +76,15 @@ const APP_MAY_CALL = [
   'access.scope_unit_ids()',
   'access.session()',
   'access.start_registration(uuid,text,bytea,bytea,jsonb,text,text,jsonb)',
+  'access.step_up_by_code(uuid,text,bigint,text)',
+  'access.step_up_by_passkey(uuid,text,bytea,text,bytea,timestamp with time zone,bigint)',
+  'access.step_up_secret(uuid,text)',
   'access.substitute(uuid,text)',
   'access.take_dropped_mails(uuid,text,integer)',
   'access.touch()',
   'access.unlock(uuid)',
   'access.usage()',
+  'access.verify_passkey(uuid,text,bytea,bytea,text,bytea,timestamp with time zone,bigint,bytea,jsonb,jsonb)',
   'access.verify_phone(uuid,text,text)',
   'access.verify_totp(uuid,text,bytea,bigint,text,bytea,jsonb,jsonb)',
   'access.walks()',
@@ -290,7 +294,7 @@ describe.each<[string, () => (...statements: ReturnType<typeof sql>[]) => Promis
       sql`select a.attrelid::regclass || '.' || a.attname as name from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_type t on t.oid = a.atttypid
         where c.relnamespace = 'freehold'::regnamespace and c.relkind = 'r' and a.attnum > 0 and not a.attisdropped
           and t.typname not in ('text', 'uuid', 'timestamptz', 'bool', 'int2', 'int4', 'int8', 'bytea', 'jsonb')
-          and a.attname not in ('registration_domains', 'token_permission_list', 'permissions', 'addresses', 'origins', 'transports', 'factors')`,
+          and a.attname not in ('registration_domains', 'token_permission_list', 'permissions', 'addresses', 'origins', 'transports', 'factors', 'mfa_required_roles')`,
     )
     expect(rows).toEqual([])
   })
