@@ -8,8 +8,10 @@ import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
+import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { startStack } from '../../scripts/dev/stack.ts'
+import { batch } from '../../src/kernel/db.ts'
 import { freePort, ROOT } from '../dev/running.ts'
 import { LOW_COST } from '../support/cost.ts'
 import { KEYS } from '../support/keys.ts'
@@ -121,7 +123,7 @@ describe('upgrading.md', () => {
     const [plan = '', run = '', status = ''] = block('upgrading', 'migrate plan').trim().split('\n')
     expect((await shell(plan)).stdout).toContain('All tenants have the newest schema')
     expect((await shell(run)).stderr).toContain('No tenant is behind the newest schema or its preset.')
-    expect((await shell(status)).code).toBe(0)
+    expect((await shell(status)).stderr).toContain('There was no run yet')
   }, 240_000)
 
   it('has commands for a run that stopped and for going back, which say when there is none', async () => {
@@ -179,7 +181,7 @@ describe('backup-and-restore.md', () => {
     const moment = new Date().toISOString()
     await pause(50)
     await made('late', 'late@late.test')
-    expect((await freehold('tenants change acme --contact-name Cy')).code).toBe(0)
+    expect((await freehold('tenants change acme --legal-name Acme2')).code).toBe(0)
 
     await worker.stop()
     const branch = { branch: { parent_id: branches[0].id, parent_timestamp: moment }, endpoints: [{ type: 'read_write' }] }
@@ -189,6 +191,10 @@ describe('backup-and-restore.md', () => {
       stack.env[name] = Object.assign(new URL(String(stack.env[name])), { hostname: host }).href
     worker = await startWorker({ dataDir, port, env: settings(), log: () => {} })
 
+    // As later on: the doctor leaves alone what changed in the last two minutes, because KV may not show it yet.
+    await batch(String(stack.env.MASTER_DATABASE_URL), [
+      sql`update platform.tenants set updated_at = now() - interval '3 minutes'`,
+    ])
     const login = `npm run --silent freehold -- login --url ${url} --email ${OPERATOR.email} --password-stdin`
     expect(await shell(login, OPERATOR.password)).toMatchObject({ code: 0 })
     // A tenant that the master does not know any more goes on from KV, until the doctor has been there.
@@ -203,7 +209,9 @@ describe('backup-and-restore.md', () => {
       expect.stringMatching(/kv_stale acme: .*\n(.*\n)*.*which this master did not erase/),
     ])
     expect(await found()).toEqual(nobodys)
-    expect([await logIn('acme'), await logIn('late', 'late@late.test')]).toEqual([200, 404])
+    expect(await logIn('acme')).toBe(200)
+    // What an isolate knows of a tenant it keeps for a minute.
+    await expect.poll(() => logIn('late', 'late@late.test'), { timeout: 120_000, interval: 3_000 }).toBe(404)
     for (const [, words = ''] of guide('backup-and-restore').matchAll(/`npm run freehold -- (audit verify \w+)`/g))
       expect((await freehold(words)).stdout).toMatch(/^Intact/)
   }, 600_000)
