@@ -21,7 +21,7 @@ begin
   perform access.require_all_of(subject);
   perform access.lock_login(subject);
   select * into u from freehold.users x where x.id = subject;
-  if u.factors = '{}' then
+  if not access.has_factor_to_lose(u) then
     perform access.refuse('illegal_state', 'This user has no second factor.');
   end if;
   perform access.forget_factors(u);
@@ -40,23 +40,37 @@ begin
   end if;
   perform access.lock_login(u.id);
   select * into u from freehold.users x where x.id = u.id;
-  if u.factors = '{}' then
+  if not access.has_factor_to_lose(u) then
     return null;
   end if;
   perform access.forget_factors(u);
   return u.email;
 end $$;
 
+-- Whether there is something to take away: an app, or a passkey beside a password. A passkey that is the only way in is
+-- none: without it nobody would get in.
+create function access.has_factor_to_lose(u freehold.users) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select u.factors <> '{}'
+    or access.current_password(u.id) is not null
+      and exists (select from freehold.passkeys k where k.user_id = u.id)
+$$;
+
 -- Takes all second factors of a user away, whose lockouts and row are locked.
 create function access.forget_factors(u freehold.users) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  methods jsonb := access.factor_methods(u) - 'backup_code';
 begin
   perform access.drop_totp(u.id);
+  if access.current_password(u.id) is not null then
+    delete from freehold.passkeys k where k.user_id = u.id;
+  end if;
   update freehold.sessions s
   set ended_at = now(), ended_because = 'mfa_reset'
   where s.user_id = u.id and s.ended_at is null;
   perform access.record(
-    'MFA_DISABLED', 'update', 'user', u.id::text, null, jsonb_build_object('reason', 'reset', 'factors', u.factors), 40
+    'MFA_DISABLED', 'update', 'user', u.id::text, null, jsonb_build_object('reason', 'reset', 'factors', methods), 40
   );
   perform access.enqueue_mail('mfa_reset', u.id, u.email);
 end $$;

@@ -120,6 +120,29 @@ describe('a second factor that everybody must have', () => {
   })
 })
 
+describe('a passkey that is lost', () => {
+  it('is taken away by an administrator, and its owner comes in with the password to set another factor up', async () => {
+    const who = await addPerson(realm, 'lou')
+    const token = await tokenOf(realm, 'lou')
+    await addPasskey(AT, token)
+    expect(await login(AT, who)).toMatchObject({ methods: ['passkey'] })
+    const reset = () => call(AT, `/api/v1/users/${who.id}/reset-mfa`, { method: 'POST', token: admin })
+    const admin = await tokenOf(AT)
+    await realm.asOwner(sql`update freehold.users set created_at = now() - interval '15 days' where id = ${who.id}`)
+    await realm.asOwner(sql`update freehold.users set factors = '{totp}' where username = 'bo'`)
+    const done = await reset()
+    expect([done.status, done.trips]).toEqual([204, 1])
+    expectProblem(await own(AT, token), 401, 'session_ended')
+    const { access_token } = await login(AT, who)
+    expectProblem(await own(AT, access_token), 403, 'mfa_setup_required')
+    await addPasskey(AT, access_token)
+    expect((await own(AT, access_token)).status).toBe(200)
+    await realm.asOwner(sql`update freehold.passwords set replaced_at = now() where user_id = ${who.id}`)
+    expectProblem(await reset(), 409, 'illegal_state')
+    await realm.asOwner(sql`update freehold.users set factors = '{}' where username = 'bo'`)
+  })
+})
+
 describe('a passkey as the second factor', () => {
   const person = async (name: string) => {
     const who = await addPerson(realm, name)

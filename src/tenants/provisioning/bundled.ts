@@ -10,7 +10,7 @@ const listed = (name: string, checksum: string): Migration => ({
 
 /** What all migrations make of a tenant’s database, as `unpack` reads it (migration/fingerprint.ts). */
 export const tenantFingerprint = (): Promise<string> =>
-  assetText('drizzle/tenant/meta/fingerprint.json', 'a54bdcae1e39a6a531e9e91de4e31fe8bd4554cda345630eb51c1fa786f39e69')
+  assetText('drizzle/tenant/meta/fingerprint.json', 'f8f70a8a42aa02134eb22486f0adb87201a51db6ee683fb4f3b741f7faf10672')
 
 /** The migrations of a tenant’s database, in order. */
 export const tenantMigrations: Migration[] = [
@@ -20,5 +20,5 @@ export const tenantMigrations: Migration[] = [
   listed('tenant/0002_attacks', 'aacd4e558eda7d709b340eee4491e7aebdbfac52a4de1f722de6cb22c31e0025'),
   listed('tenant/0003_what_attackers_found', '95f0edf34de9c6b13ca45760e76669cc0ca86cef794384607408f04fc5c1631e'),
   listed('tenant/0004_asvs', 'f6168c0ae926e3c5a1fe125e162860f2766bd844311a2609ca42327c915b4780'),
-  listed('tenant/0005_fleet', 'd769b71ae150b0391cebd3c8b4db355caba7801eab1f171d651a9f93e28e80cf'),
+  listed('tenant/0005_fleet', '904ee2ab407e9c1f10ba431f340735df047e166c6439a7759f7e4c399df19f4d'),
 ]
