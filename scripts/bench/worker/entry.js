@@ -38,7 +38,7 @@ bare.onError((error, c) => c.text(String(error.cause ?? error), 500))
 
 bare.get('/bench/bare', (c) => c.json({ status: 'ok' }))
 
-bare.get('/bench/select', async (c) => c.json(await neon(subject.realm.database_url)`select 1`))
+bare.get('/bench/select', async (c) => c.json(await neon(subject.realm.database_url).query('select 1', [])))
 
 bare.get('/bench/drizzle', async (c) => c.json(await batch(subject.realm.database_url, [sql`select 1`])))
 
