@@ -18,6 +18,7 @@ import {
   branchesOf,
   ended,
   eraseAll,
+  KEPT,
   migrateAll,
   migrated,
   NEWEST,
@@ -102,7 +103,7 @@ it('a slower attempt takes no later one’s place', async () => {
   expect(await keptOf(id)).toEqual(kept)
   expect(kept?.attempt).toBe(2)
   const branches = await branchesOf(id)
-  expect([Object.keys(branches).sort(), branches['its-before-0005-2']]).toEqual([['its', 'its-before-0005-2'], kept?.branch_id])
+  expect([Object.keys(branches).sort(), branches[`its-${KEPT}-2`]]).toEqual([['its', `its-${KEPT}-2`], kept?.branch_id])
   await master(sql`update platform.tenant_migrations set lease_until = now() - interval '1 second' where tenant_id = ${id}`)
   await migrateAllThatIsLeft()
 })
@@ -116,13 +117,13 @@ it('an attempt after one that applied a part of the migration goes on with the b
   await master(sql`update platform.kept_branches set from_version = 'tenant/0002_attacks' where tenant_id = ${id}`)
   await keepBranch(settings(), await attempt(id, 2))
   expect(await keptOf(id)).toEqual({ ...kept, attempt: 2 })
-  expect(await branchesOf(id)).toMatchObject({ 'its-before-0005-1': kept?.branch_id })
+  expect(await branchesOf(id)).toMatchObject({ [`its-${KEPT}-1`]: kept?.branch_id })
   // One that applied nothing takes its own.
   await master(sql`update platform.kept_branches set from_version = ${BEFORE} where tenant_id = ${id}`)
   await keepBranch(settings(), await attempt(id, 3))
   const branches = await branchesOf(id)
-  expect(Object.keys(branches).sort()).toEqual(['its', 'its-before-0005-3'])
-  expect(await keptOf(id)).toEqual({ attempt: 3, branch_id: branches['its-before-0005-3'] })
+  expect(Object.keys(branches).sort()).toEqual(['its', `its-${KEPT}-3`])
+  expect(await keptOf(id)).toEqual({ attempt: 3, branch_id: branches[`its-${KEPT}-3`] })
   await master(sql`update platform.tenant_migrations set lease_until = now() - interval '1 second' where tenant_id = ${id}`)
   await migrateAllThatIsLeft()
 })
@@ -136,7 +137,7 @@ it('what a slower attempt has Neon make after a later one began goes with the br
   await until(async () => (await pending()).length === 0)
   await keepBranch(settings(), await attempt(id, 2))
   await slow
-  expect(Object.keys(await branchesOf(id)).sort()).toEqual(['its', 'its-before-0005-1', 'its-before-0005-2'])
+  expect(Object.keys(await branchesOf(id)).sort()).toEqual(['its', `its-${KEPT}-1`, `its-${KEPT}-2`])
   await master(
     sql`update platform.kept_branches set kept_until = now() where tenant_id = ${id}`,
     sql`update platform.tenant_migrations set state = 'failed' where tenant_id = ${id}`,

@@ -16,6 +16,7 @@ import {
   behind,
   branchesOf,
   eraseAll,
+  KEPT,
   ledgerOf,
   look,
   migrateAll,
@@ -135,7 +136,7 @@ it('an undo whose branch is gone ends as failed, with the tenant open and as it 
   const work = await plantUndo(id)
   await close((await databaseOf('unfault-gone')).owner_url, id, work.attempt - 1, newTrace())
   const { project_id } = await placeOf(id)
-  const gone = (await branchesOf(id))['its-before-0005-1']
+  const gone = (await branchesOf(id))[`its-${KEPT}-1`]
   await askNeon(`/projects/${project_id}/branches/${gone}`, { method: 'DELETE' })
   await runUndo(work)
   const { newest } = await look(id)
@@ -151,7 +152,7 @@ describe('when an operation fails that', () => {
     await migrateAll()
     expect(await pending()).toEqual([])
     expect(await versionOf(id)).toBe(NEWEST)
-    expect(Object.keys(await branchesOf(id)).sort()).toEqual(['its', 'its-before-0005-1'])
+    expect(Object.keys(await branchesOf(id)).sort()).toEqual(['its', `its-${KEPT}-1`])
     await undoAll(id)
     expect(await tendUntilEnded(id)).toBe('done')
     expect(await ledgerOf('unfault-op-branch')).toBe(BEFORE)

@@ -18,6 +18,7 @@ import {
   breakPresets,
   ended,
   eraseAll,
+  KEPT,
   ledgerOf,
   look,
   migrateAll,
@@ -43,7 +44,7 @@ it('makes the kept branch that of its project, with the host, and again after th
   const { access_token: token } = await plantSession('unproject-plain')
   await migrateAll()
   const { branch_id: main, project_id, name } = await hostOf(id)
-  expect(await namesIn(project_id)).toEqual([`main ${main}`, expect.stringContaining(`tenant-${id}-before-0005-1`)])
+  expect(await namesIn(project_id)).toEqual([`main ${main}`, expect.stringContaining(`tenant-${id}-${KEPT}-1`)])
   expect(await look(id)).toMatchObject({ is_possible: true, undo_to: BEFORE, writes: [] })
   expect((await undo(id)).status).toBe(202)
   expect(await ended(id)).toMatchObject({ state: 'done', branch_left: main })

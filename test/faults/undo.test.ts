@@ -22,11 +22,14 @@ import {
   ended,
   eraseAll,
   expectRefusal,
+  KEPT,
   ledgerOf,
   look,
   migrateAll,
   migrated,
   NEWEST,
+  NO_OBSTACLE,
+  OBSTACLE,
   placeOf,
   stateOf,
   undo,
@@ -44,9 +47,9 @@ describe('a migration', () => {
     const { access_token: token } = await plantSession('undo-plain')
     await migrateAll()
     const kept = await branchesOf(id)
-    expect(Object.keys(kept).sort()).toEqual(['its', 'its-before-0005-1'])
+    expect(Object.keys(kept).sort()).toEqual(['its', `its-${KEPT}-1`])
     const { project_id } = await placeOf(id)
-    const { endpoints } = await askNeon(`/projects/${project_id}/branches/${kept['its-before-0005-1']}/endpoints`)
+    const { endpoints } = await askNeon(`/projects/${project_id}/branches/${kept[`its-${KEPT}-1`]}/endpoints`)
     expect(endpoints, 'it has no compute').toEqual([])
     expect(await look(id)).toMatchObject({ is_possible: true, reason: null, undo_to: BEFORE, writes: [], newest: null })
     await call('undo-plain', '/.well-known/jwks.json')
@@ -64,7 +67,7 @@ describe('a migration', () => {
     // The branch of before has not what the newest preset gave.
     const [given] = await master(sql`select presets_version from platform.tenants where id = ${id}`)
     expect(given).toEqual({ presets_version: null })
-    expect(await branchesOf(id)).toEqual({ its: kept['its-before-0005-1'], [`its-undone-${kept.its}`]: kept.its })
+    expect(await branchesOf(id)).toEqual({ its: kept[`its-${KEPT}-1`], [`its-undone-${kept.its}`]: kept.its })
     // This isolate still knows the branch that was left: it is told so there, and asks the registry once.
     const headers = { Authorization: `Bearer ${token}` }
     const me = await exports.default.fetch(new Request('http://undo-plain.freehold.test/api/v1/auth/me', { headers }))
@@ -107,7 +110,7 @@ describe('a migration', () => {
     await expectRefusal(undo(id), /undone already/)
     await migrateAll()
     expect([await stateOf(id), await ledgerOf('undo-stays')]).toEqual([{ state: 'done', error: null }, NEWEST])
-    expect(Object.keys(await branchesOf(id)).filter((name) => name.includes('before'))).toEqual(['its-before-0005-2'])
+    expect(Object.keys(await branchesOf(id)).filter((name) => name.includes('before'))).toEqual([`its-${KEPT}-2`])
   })
 
   it('that fails half-way is put back, that tenant alone', async () => {
@@ -128,16 +131,16 @@ describe('a migration', () => {
   it('that fails before anything is applied leaves no branch', async () => {
     const id = await behind('undo-nothing')
     const { asOwner } = await databaseOf('undo-nothing')
-    await asOwner(sql`alter table freehold.tenant add column writes_closed_by integer`)
+    await asOwner(OBSTACLE)
     await migrateAll()
     expect(await stateOf(id)).toMatchObject({ state: 'failed' })
     await vi.waitUntil(async () => (await look(id)).kept_until === null, { timeout: 60_000, interval: 100 })
     await tendUndos(env, settings())
     expect(Object.keys(await branchesOf(id))).toEqual(['its'])
     await expectRefusal(undo(id), /nothing to undo/)
-    await asOwner(sql`alter table freehold.tenant drop column writes_closed_by`)
+    await asOwner(NO_OBSTACLE)
     await migrateAll()
-    expect(Object.keys(await branchesOf(id)).sort()).toEqual(['its', 'its-before-0005-2'])
+    expect(Object.keys(await branchesOf(id)).sort()).toEqual(['its', `its-${KEPT}-2`])
   })
 
   it('goes on without a branch where Neon has no room for one, and an undo says so', async () => {

@@ -17,6 +17,12 @@ import { copyTenant } from './tenants.ts'
 
 export const NEWEST = String(tenantMigrations.at(-1)?.name)
 export const BEFORE = String(tenantMigrations.at(-2)?.name)
+/** As the branch is named that is kept of before the newest migration, without the number of the attempt. */
+export const KEPT = `before-${NEWEST.replace(/^tenant\/(\d+).*$/, '$1')}`
+
+/** Makes the newest migration fail in a database, and lets it pass again. */
+export const OBSTACLE = sql.raw(`alter table freehold.migrations add constraint obstacle check (name <> '${NEWEST}')`)
+export const NO_OBSTACLE = sql.raw('alter table freehold.migrations drop constraint obstacle')
 
 export const newTrace = () => crypto.randomUUID().replaceAll('-', '')
 export const undoPath = (id: string) => `/platform/v1/tenants/${id}/undo-migration`

@@ -6,16 +6,14 @@ import { batch } from '../../src/kernel/db.ts'
 import { presetVersion } from '../../src/presets/version.ts'
 import { advance, begin, type Send } from '../../src/tenants/migration/fleet.ts'
 import { tendMigrations } from '../../src/tenants/migration/touch.ts'
-import { tenantMigrations } from '../../src/tenants/provisioning/bundled.ts'
 import { databaseOf, master, settings } from '../support/databases.ts'
 import { ADMIN, call, operatorToken } from '../support/people.ts'
 import { expectProblem } from '../support/refusal.ts'
 import { awaitTurn, endTurn } from '../support/runs.ts'
 import { tokenOf } from '../support/sessions.ts'
 import { copyTenant } from '../support/tenants.ts'
+import { BEFORE, NEWEST, NO_OBSTACLE, OBSTACLE } from '../support/undo.ts'
 
-const NEWEST = tenantMigrations.at(-1)?.name
-const BEFORE = tenantMigrations.at(-2)?.name
 let token: string
 beforeAll(async () => {
   await awaitTurn()
@@ -167,7 +165,7 @@ describe('a run', () => {
       await master(sql`select t.subdomain from platform.tenants t where t.schema_version = ${BEFORE} order by md5(t.id::text)`)
     ).map(({ subdomain }) => subdomain)
     const broken = await databaseOf(canary)
-    await broken.asOwner(sql`alter table freehold.tenant add column writes_closed_by integer`)
+    await broken.asOwner(OBSTACLE)
     const begun = await runs('', { rest: 'now' })
     const stopped = await until(begun.body.id, 'stopped')
     expect(stopped).toMatchObject({
@@ -176,13 +174,11 @@ describe('a run', () => {
       tenants: { failed: 1, done: 0, running: 0 },
     })
     const failed = await runs(`/${stopped.id}/tenants?state=failed`)
-    expect(failed.body.data).toMatchObject([
-      { subdomain: canary, error: expect.stringMatching(/"writes_closed_by".*already exists/) },
-    ])
+    expect(failed.body.data).toMatchObject([{ subdomain: canary, error: expect.stringMatching(/"obstacle"/) }])
     expect([await versionOf(other), await ledgerOf(other), await ledgerOf(canary)]).toEqual([BEFORE, BEFORE, BEFORE])
     // A request does not migrate behind a canary's back.
     await call(other, '/.well-known/jwks.json', { settings: { MIGRATIONS: 'automatic' } })
-    await broken.asOwner(sql`alter table freehold.tenant drop column writes_closed_by`)
+    await broken.asOwner(NO_OBSTACLE)
     expect((await runs(`/${stopped.id}/resume`, {})).status).toBe(202)
     const done = await until(stopped.id, 'done')
     expect(done.tenants).toMatchObject({ failed: 0, pending: 0, running: 0 })

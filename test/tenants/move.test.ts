@@ -16,7 +16,7 @@ import { askNeon } from '../support/faults.ts'
 import { look, moved, removeRest } from '../support/move.ts'
 import { ADMIN, call, login, operatorToken } from '../support/people.ts'
 import { copyTenant } from '../support/tenants.ts'
-import { eraseAll } from '../support/undo.ts'
+import { eraseAll, KEPT, NEWEST } from '../support/undo.ts'
 
 afterAll(() => eraseAll('moves-'), 240_000)
 
@@ -46,10 +46,10 @@ async function leaveRows(subdomain: string): Promise<void> {
 
 /** Takes a branch of a tenant's branch, as a migration that can be undone does. */
 async function keepBranch(tenant_id: string, project_id: string, parent_id: string): Promise<void> {
-  const { branch_id } = await takeBranch(neonApi(settings()), project_id, parent_id, `tenant-${tenant_id}-before-0005-1`)
+  const { branch_id } = await takeBranch(neonApi(settings()), project_id, parent_id, `tenant-${tenant_id}-${KEPT}-1`)
   await master(
     sql`insert into platform.kept_branches (tenant_id, target, attempt, parent_id, branch_id, before, trace_id, kept_until)
-        values (${tenant_id}, 'tenant/0005_fleet', 1, ${parent_id}, ${branch_id}, '{}', 'x', now() + interval '1 day')`,
+        values (${tenant_id}, ${NEWEST}, 1, ${parent_id}, ${branch_id}, '{}', 'x', now() + interval '1 day')`,
   )
 }
 
@@ -124,7 +124,7 @@ describe('a tenant that is moved', () => {
       const branches = async () =>
         (await askNeon(`/projects/${at?.project_id}/branches?search=tenant-${id}`)).branches.map(({ name }: any) => name).sort()
       await keepBranch(id, String(at?.project_id), String(at?.branch_id))
-      expect(await branches()).toEqual([`tenant-${id}`, `tenant-${id}-before-0005-1`])
+      expect(await branches()).toEqual([`tenant-${id}`, `tenant-${id}-${KEPT}-1`])
       const newest = await moved(id, isolation)
       expect(newest, JSON.stringify(newest)).toMatchObject({ state: 'done', error: null, from_isolation: 'branch', isolation })
       expect(await first(subdomain, token), 'the session goes on').toBe(200)
