@@ -104,7 +104,7 @@ export async function requestEmailLogin(
 ): Promise<z.infer<typeof EmailLoginRequested>> {
   const { id, system_key } = ctx.realm
   const [request_token, token, code] = [newToken(), newMailToken(), newCode()]
-  const encrypted = await encryptMailSecrets(ctx, { token, code: code.replace(/^.{4}/, '$& ') })
+  const encrypted = await encryptMailSecrets(ctx, { token, code })
   const hashes = await Promise.all([tokenHash(request_token), tokenHash(token), codeHash(request_token, code)])
   const [request, link, secret] = hashes
   const asked = await padTiming(
