@@ -8,7 +8,10 @@ export function deviceName(agent: string | null): string | null {
   return [browser.name, os.name].filter(Boolean).join(' on ') || null
 }
 
-const KNOWN = new Set([...Object.values(Bowser.BROWSER_MAP), ...Object.values(Bowser.OS_MAP)])
+/** What most people use. The library takes a name that it does not know from the text itself. */
+const BROWSERS = ['Brave', 'Chrome', 'Chromium', 'Firefox', 'Microsoft Edge', 'Opera', 'Safari', 'Samsung Internet for Android']
+const SYSTEMS = ['Android', 'Chrome OS', 'iOS', 'Linux', 'macOS', 'Windows']
+const KNOWN = new Set([...BROWSERS, ...SYSTEMS])
 
 /** The same for somebody else than whoever sent it, who must not read a text that a stranger chose: known names alone. */
 export function knownDeviceName(agent: string | null): string | null {

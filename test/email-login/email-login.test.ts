@@ -331,7 +331,9 @@ describe('what a login by mail leaves to do', () => {
     const { body } = await verify(AT, { request_token, code })
     expect(body.must_change_password).toBe(true)
     expectProblem(await call(AT, '/api/v1/auth/whoami', { token: body.access_token }), 403, 'password_change_required')
-    await realm.asOwner(sql`update freehold.passwords set is_first = true, created_at = now() - interval '80 hours' where user_id = ${who.id}`)
+    await realm.asOwner(
+      sql`update freehold.passwords set is_first = true, created_at = now() - interval '80 hours' where user_id = ${who.id}`,
+    )
     const late = await asked(realm, who)
     expectProblem(await verify(AT, { token: late.token, confirm: true }), 403, 'password_change_required')
   })
