@@ -61,7 +61,7 @@ describe('the settings', () => {
       max_delegations: 50,
       name: null,
       accent_color: null,
-      links: { verify_email: null, reset_password: null, email_change: null, login: null },
+      links: { verify_email: null, reset_password: null, email_change: null, login: null, email_login: null },
     })
   })
 

@@ -43,7 +43,6 @@ export type Words = {
     title: string
     lead: string
     submit: string
-    code_title: string
     code_lead: string
     hint: string
     wrong: string
