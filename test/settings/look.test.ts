@@ -180,7 +180,8 @@ describe('links', () => {
 
 describe('the look', () => {
   it('says what a page needs, and no other setting', async () => {
-    expect(Object.keys(await seen()).sort()).toEqual(['accent_color', 'links', 'logo_etag', 'name', 'policy', 'registration'])
+    const shown = ['accent_color', 'email_login', 'links', 'logo_etag', 'name', 'policy', 'registration']
+    expect(Object.keys(await seen()).sort()).toEqual(shown)
     expect((await seen()).policy).toMatchObject({ password_min_length: 12, password_common: true })
   })
 

@@ -42,6 +42,7 @@ describe('the settings', () => {
       password_days: 0,
       password_warning_days: 14,
       password_grant: false,
+      email_login: false,
       max_failures: 5,
       lock_minutes: 30,
       access_minutes: 15,
