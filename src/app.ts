@@ -11,6 +11,7 @@ import { authRoutes } from './auth/routes.ts'
 import { delegationRoutes } from './delegations/routes.ts'
 import { docsRoutes } from './docs/routes.ts'
 import { servedDocument } from './docs/served.ts'
+import { emailLoginRoutes } from './email-login/routes.ts'
 import { factorRoutes, userFactorRoutes } from './factors/routes.ts'
 import type { AppEnv } from './http/app-env.ts'
 import { arrive } from './http/arrive.ts'
@@ -99,7 +100,7 @@ app.route('/platform/v1/operators', userActivityRoutes)
 app.route('/platform/v1/audit', checkpointRoutes)
 app.route('/platform/v1/audit', activityRoutes)
 app.route('/platform/v1/settings', settingRoutes)
-app.route('/api/v1/auth', registrationRoutes)
+for (const routes of [registrationRoutes, emailLoginRoutes]) app.route('/api/v1/auth', routes)
 app.route('/api/v1/sessions', sessionRoutes)
 app.route('/api/v1/settings', tenantSettingRoutes)
 app.route('/logo', logoRoutes)

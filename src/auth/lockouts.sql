@@ -144,3 +144,39 @@ begin
     where u.id = substr(person, 7)::uuid and access.is_present(u);
   end if;
 end $$;
+
+-- Locks a person before what they prove is compared, in the order of a login: their lockout, which stands for those of
+-- their devices and networks, and then their row, which it returns.
+create function access.lock_person(subject uuid) returns freehold.users
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  person text := 'login:' || subject;
+  u freehold.users;
+begin
+  perform from freehold.lockouts x where x.key = person for update;
+  if not found then
+    insert into freehold.lockouts as x (key) values (person)
+    on conflict (key) do update set key = x.key;
+  end if;
+  select * into u from freehold.users x where x.id = subject for no key update;
+  return u;
+end $$;
+
+-- Whether a guard of a person, who is locked, is locked out: its own failures are too many, or those of all strangers.
+create function access.is_locked_out(t freehold.tenant, subject uuid, guard text) returns boolean
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  person text := 'login:' || subject;
+  g freehold.lockouts := access.lockout_now(t, guard);
+  w freehold.lockouts;
+begin
+  if starts_with(guard, person || ':') then
+    w := access.lockout_now(t, person);
+  end if;
+  return coalesce(
+    g.locked_until > now()
+      or g.failures >= t.max_failures
+      or w.locked_until > now()
+      or w.failures >= access.most_of_strangers(t),
+    false);
+end $$;

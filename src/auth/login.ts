@@ -17,7 +17,8 @@ import { type Attempt, beginAttempt, firstPasswordExpired, overload } from './at
 import { type Claims, type Client, type Entered, ofClient, Password } from './auth.ts'
 import { type Challenged, challengeOf, type Open } from './challenge.ts'
 
-const Name = plain(z.string().trim().min(1).max(255))
+/** A username or an address, as somebody types it. */
+export const Identifier = plain(z.string().trim().min(1).max(255))
 
 /** Of an earlier login. One that is not valid counts as none: the login is a stranger's then. */
 export const DeviceToken = plain(z.string().max(255)).openapi({
@@ -26,8 +27,8 @@ export const DeviceToken = plain(z.string().max(255)).openapi({
 
 export const Credentials = z
   .object({
-    username: Name.optional(),
-    email: Name.optional(),
+    username: Identifier.optional(),
+    email: Identifier.optional(),
     password: Password,
     /** For pages of the tenant's own host: tokens in cookies instead of in the response. */
     cookie: z.boolean().optional(),
@@ -47,7 +48,7 @@ export const Credentials = z
 export const PasswordForm = z
   .object({
     grant_type: z.enum(['password', '']).optional(),
-    username: Name,
+    username: Identifier,
     password: Password,
     scope: z.string().max(1024).optional(),
     client_id: z.string().max(255).optional(),
@@ -79,7 +80,7 @@ export type LoginRequest = {
 }
 
 /** Identifiers are compared as they are stored: NFKC, lower case, trimmed. */
-const normalised = (identifier: string) => identifier.normalize('NFKC').trim().toLowerCase()
+export const normalised = (identifier: string) => identifier.normalize('NFKC').trim().toLowerCase()
 
 /**
  * What access.enter decided, for the token whose hash it was given: a session, or a second factor that is open. Fails with

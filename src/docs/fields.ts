@@ -192,6 +192,8 @@ export const BODIES: Record<string, unknown> = {
   replaceUnit: { kind: 'team', name: 'Laboratory', parent_id: ID },
   replaceUser: { email: 'ann@acme.example', username: 'ann', role: 'analyst', given_name: 'Ann', family_name: 'Lee' },
   requestEmailChange: { new_email: 'ann.lee@acme.example', current_password: 'Tr0ub4dor-and-3' },
+  requestEmailLogin: { email: 'ann@acme.example' },
+  verifyEmailLogin: { request_token: 'pX3b1mVtbzE2bXg0kQ9vXyT5pL8mN2rW7cD4fG6hJ0s', code: '49203917' },
   requestPasswordReset: { email: 'ann@acme.example' },
   resendVerification: { email: 'ann@acme.example' },
   resetPassword: { user_id: ID },

@@ -32,6 +32,10 @@ export const TEXTS: Record<string, string> = {
   renamePasskey: 'The name is for its owner alone.',
   removePasskey:
     'It logs nobody in any more, and the user gets a mail. The last passkey of a user without a password cannot be removed.',
+  requestEmailLogin:
+    'Where the setting `email_login` is on. The answer is the same whether or not somebody has the address or name. A new request ends the one before it. `request_token` goes with the code, and with a link that is opened where it was asked for.',
+  verifyEmailLogin:
+    'Takes the `code` with the `request_token` of its request, or the `token` of the link, and answers as a login with a password does. A link without its `request_token` answers `confirmation_required`, and for whom and where it was asked; send it again with `confirm: true`. Either works once, for ten minutes; five wrong codes end both, and count as wrong passwords do.',
   requestPasswordReset: 'The answer is the same whether or not somebody has the address.',
   confirmPasswordReset: 'The token from the mail works once and for a limited time.',
   resetPassword: 'The same as `users/{id}/reset-password`, with the user in the body.',

@@ -72,21 +72,12 @@ language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   c freehold.login_challenges;
   u freehold.users;
-  g freehold.lockouts;
-  w freehold.lockouts;
-  person text;
 begin
   select * into c from freehold.login_challenges x where x.token_hash = shown;
   if c.token_hash is null then
     return null;
   end if;
-  person := 'login:' || c.user_id;
-  perform from freehold.lockouts x where x.key = person for update;
-  if not found then
-    insert into freehold.lockouts as x (key) values (person)
-    on conflict (key) do update set key = x.key;
-  end if;
-  select * into u from freehold.users x where x.id = c.user_id for no key update;
+  u := access.lock_person(c.user_id);
   select * into c from freehold.login_challenges x where x.token_hash = shown for update;
   if c.token_hash is null
     or c.used_at is not null
@@ -96,17 +87,7 @@ begin
     or c.created_at <= u.password_changed_at
     or access.factor_methods(u) = '[]'
     or not access.is_present(u)
-  then
-    return null;
-  end if;
-  g := access.lockout_now(t, c.guard);
-  if starts_with(c.guard, person || ':') then
-    w := access.lockout_now(t, person);
-  end if;
-  if g.locked_until > now()
-    or g.failures >= t.max_failures
-    or w.locked_until > now()
-    or w.failures >= access.most_of_strangers(t)
+    or access.is_locked_out(t, c.user_id, c.guard)
   then
     return null;
   end if;
@@ -150,10 +131,15 @@ begin
   end if;
   update freehold.login_challenges x set used_at = now() where x.token_hash = c.token_hash;
   entered := access.enter(
-    u, t, refresh_hash, request, former, c.client, c.audience, c.amr || ' ' || method, 2, c.device
+    u, t, refresh_hash, request, former, c.client, c.audience, access.both_methods(c.amr, method), 2, c.device
   );
   if entered ->> 'outcome' = 'ok' then
     perform access.clear_lockout(x) from freehold.lockouts x where x.key = c.guard;
   end if;
   return entered;
 end $$;
+
+-- How RFC 8176 names two factors. A code by mail and one of an app have the same name there, and so are told apart as two.
+create function access.both_methods(first text, second text) returns text
+language sql immutable
+return first || ' ' || case when first = second then 'mfa' else second end;

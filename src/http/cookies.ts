@@ -159,3 +159,14 @@ export const refreshTokensOf = (request: Request) =>
       .slice(-MAX_ACCOUNTS)
       .flatMap(({ account, refresh }) => (refresh === null ? [] : [[account, refresh] as const])),
   )
+
+const EMAIL_LOGIN = '__Host-fh_email_login'
+
+/** The cookie that keeps the token of a login by mail in the browser that asked for it. An empty one deletes it. */
+export const setEmailLoginCookie = (token: string, seconds: number) => cookie(EMAIL_LOGIN, token, seconds)
+
+/** The token of the login by mail that this browser asked for last; null: of none. */
+export function emailLoginTokenOf(request: Request): string | null {
+  const value = parse(request.headers.get('Cookie') ?? '', EMAIL_LOGIN)[EMAIL_LOGIN]
+  return value !== undefined && /^[\w-]{43}$/.test(value) ? value : null
+}

@@ -11,14 +11,15 @@
 -- the tenant for a spammer; or a stranger uses a limit up, so that the mail that a person asks for is not sent. So mails
 -- that strangers can cause are counted apart from those that take a login. Of a recipient's, each of the two has the
 -- whole limit; of the day's, strangers get three quarters. Of the mails that strangers can cause for one recipient the
--- last is kept for one with a link that leads in: notices do not use up what a person needs to recover their account.
+-- last is kept for one that recovers an account: notices and logins by mail do not use up what a person needs for that.
 -- What a user has sent to an address or a number that they name is counted by that user, too. The first notice of a
 -- changed password or address, or of a new API key, within an hour always goes.
 
 -- Whether anybody can cause a mail of this kind for anybody: it takes an address and no login.
 create function access.is_strangers_mail(kind text) returns boolean
 language sql immutable
-return kind in ('register', 'register_known', 'email_verify', 'password_reset', 'account_locked', 'device_locked');
+return kind in (
+  'register', 'register_known', 'email_verify', 'password_reset', 'email_login', 'account_locked', 'device_locked');
 
 -- Counts a mail that was just inserted: null, or the setting whose limit it is beyond. The day's row stays locked until
 -- the transaction ends, so that those who enqueue are counted one after another. Nothing is locked after it: the mail is

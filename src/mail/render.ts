@@ -35,6 +35,7 @@ const PAGES: Partial<Record<MailKind, LinkName>> = {
   register: 'verify_email',
   email_verify: 'verify_email',
   email_change: 'email_change',
+  email_login: 'email_login',
 }
 /** Our own pages. A new address is confirmed as any other is; /email-change is where somebody who is logged in asks for one. */
 const OURS: Record<LinkName, string> = {
@@ -42,6 +43,7 @@ const OURS: Record<LinkName, string> = {
   verify_email: '/verify-email',
   email_change: '/verify-email',
   login: '/login',
+  email_login: '/login/link',
 }
 const NO_LOOK: MailLook = { name: null, accent_color: null, links: {} }
 const MOMENTS = ['until', 'expires_at', 'read_only_from']
@@ -101,7 +103,7 @@ function html(code: string, parts: string[], { subject, action, footer, accent, 
   const body = parts.map((part) =>
     part === '{link}'
       ? `<p><a href="${escaped.link}" style="display:inline-block;padding:12px 20px;border-radius:6px;background:${accent};color:${text};text-decoration:none">${escaping(action ?? '')}</a></p><p style="font-size:13px;color:#555555;word-break:break-all">${escaped.link}</p>`
-      : `<p${part === '{token}' ? ' style="font-family:monospace;word-break:break-all"' : ''}>${filled(part, escaped)}</p>`,
+      : `<p${part === '{token}' || part === '{code}' ? ' style="font-family:monospace;word-break:break-all"' : ''}>${filled(part, escaped)}</p>`,
   )
   return `<!doctype html><html lang="${code}"><head><meta charset="utf-8"><title>${filled(subject, escaped)}</title></head><body style="margin:0;padding:24px;font-family:Arial,Helvetica,sans-serif;font-size:16px;line-height:1.5;color:#222222"><div style="max-width:560px;margin:0 auto">${body.join('')}<p style="margin-top:32px;font-size:13px;color:#555555">${filled(footer, escaped)}</p></div></body></html>`
 }

@@ -2,18 +2,18 @@
 import { z } from '@hono/zod-openapi'
 import { login, PasswordForm } from '../auth/login.ts'
 import { logout, logoutAll } from '../auth/logout.ts'
-import { accountsIn, clearAuthCookies, deviceTokensOf, refreshTokensOf } from '../http/cookies.ts'
+import { accountsIn, clearAuthCookies } from '../http/cookies.ts'
 import { passkeyLogin } from '../passkeys/passkeys.ts'
 import { Assertion } from '../passkeys/wire.ts'
-import { locationOf } from '../sessions/device.ts'
 import { accountPage } from './account.tsx'
 import { OtherAccounts } from './accounts.tsx'
 import { NO_ACCOUNT, nameCookie, nextOf, pageCookie } from './browser.ts'
 import type { Door } from './doors.tsx'
+import { EmailOffer } from './email-login.tsx'
 import { type Faults, Field, NO_FAULTS, Note, PasswordField, Submit, Summary } from './layout.tsx'
 import { termsOf } from './look.ts'
 import { Credential, PASSKEY_LOGIN, PasskeyOffer } from './passkeys.tsx'
-import { goOn } from './second-factor.tsx'
+import { browserOf, goOn } from './second-factor.tsx'
 import { FormToken, goTo, handle, saidIn, show, type Visit } from './visit.tsx'
 
 const LOGIN = '/login'
@@ -58,7 +58,7 @@ type Form = { next: string | null; faults?: Faults; status?: number; username?: 
 
 async function loginForm(visit: Visit, { next, faults = NO_FAULTS, status = 200, username, refresh }: Form): Promise<Response> {
   const { words } = visit
-  const { look, registration } = await termsOf(visit.ctx)
+  const { look, registration, email_login } = await termsOf(visit.ctx)
   return show(
     visit,
     { title: words.login.title, look, faults, status, refresh },
@@ -92,6 +92,7 @@ async function loginForm(visit: Visit, { next, faults = NO_FAULTS, status = 200,
           <Submit words={words}>{words.login.submit}</Submit>
         </form>
         <PasskeyOffer visit={visit} next={next} />
+        {email_login && <EmailOffer words={words} next={next} />}
       </div>
       <OtherAccounts visit={{ ...visit, account: null }} />
       {registration && (
@@ -118,13 +119,6 @@ const logIn = (visit: Visit) =>
     again: (faults, status, { next, username }) =>
       loginForm(visit, { next: nextOf(next, visit.ctx.realm.url), faults, status, username }),
   })
-
-/** What a login knows of the browser that it is from. */
-const browserOf = (request: Request) => ({
-  place: locationOf(request),
-  devices: deviceTokensOf(request),
-  former: refreshTokensOf(request),
-})
 
 /** Logs in as the API does with `cookie: true`. */
 const logInWithPasskey = (visit: Visit) =>

@@ -7,6 +7,7 @@ import { accountDoors } from './account.tsx'
 import { switchDoors } from './accounts.tsx'
 import { type Door, guards, onlyOfTenants, open } from './doors.tsx'
 import { emailDoors } from './email.tsx'
+import { emailLoginDoors } from './email-login.tsx'
 import { errorPage } from './error.tsx'
 import { PAGE_FILES } from './files.ts'
 import { keyDoors } from './keys.tsx'
@@ -24,6 +25,7 @@ export const doors: Door[] = [
   ...accountDoors,
   ...switchDoors,
   ...loginDoors,
+  ...emailLoginDoors,
   ...secondFactorDoors,
   ...mfaDoors,
   ...passwordDoors,

@@ -4,7 +4,7 @@ import type { Entered } from '../auth/auth.ts'
 import { cookiesOf } from '../auth/browser.ts'
 import type { Challenged } from '../auth/challenge.ts'
 import { BackupCode, Code, verify } from '../factors/factors.ts'
-import { evictOldestAccount, evictOldestDevices, refreshTokensOf } from '../http/cookies.ts'
+import { deviceTokensOf, evictOldestAccount, evictOldestDevices, refreshTokensOf } from '../http/cookies.ts'
 import { locationOf } from '../sessions/device.ts'
 import { nextOf, pageCookie } from './browser.ts'
 import type { Door } from './doors.tsx'
@@ -21,6 +21,13 @@ const SecondStep = z
     next: z.string().max(4096).optional(),
   })
   .strict()
+
+/** What a login knows of the browser that it is from. */
+export const browserOf = (request: Request) => ({
+  place: locationOf(request),
+  devices: deviceTokensOf(request),
+  former: refreshTokensOf(request),
+})
 
 /** After a login: its cookies, and on to where somebody wanted to; or the form of what is still missing. */
 export async function goOn(visit: Visit, entered: Entered | Challenged, next: string | undefined): Promise<Response> {

@@ -58,6 +58,16 @@ begin
       for update skip locked
     )
     returning 1
+  ), mailed as (
+    delete from freehold.email_logins
+    where request_hash in (
+      select e.request_hash
+      from freehold.email_logins e
+      where e.expires_at < now() - interval '1 day'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
   ), registered as (
     delete from freehold.registrations
     where token_hash in (
@@ -135,6 +145,7 @@ begin
       (select count(*) from tokens),
       (select count(*) from spent),
       (select count(*) from challenges),
+      (select count(*) from mailed),
       (select count(*) from registered),
       (select count(*) from refreshed),
       (select count(*) from dropped),

@@ -18,6 +18,8 @@ export type Look = {
   logo_etag: string | null
   /** Whether strangers may register. */
   registration: boolean
+  /** Whether users may log in by mail. Missing from a database that is a version behind. */
+  email_login?: boolean
   /** What a new password must be. */
   policy: Policy
   links: Links

@@ -68,6 +68,7 @@ const Editable = z.object({
     description: 'Days until an API key expires that is created without expires_at. 0: never.',
   }),
   password_grant: z.boolean().openapi({ description: 'Offer the OAuth 2 password grant' }),
+  email_login: z.boolean().openapi({ description: 'Let users log in with a code or a link that they are mailed' }),
   token_permissions: TokenPermissions,
   token_permission_list: TokenPermissionList,
   registration: z.boolean().openapi({ description: 'Allow self-registration' }),

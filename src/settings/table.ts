@@ -51,6 +51,8 @@ export const tenant = freehold.table(
     api_key_days: integer().notNull().default(365),
     /** Whether the OAuth 2 password grant is offered. */
     password_grant: boolean().notNull().default(false),
+    /** Whether users may log in with a code or a link that they are mailed (src/email-login). */
+    email_login: boolean().notNull().default(false),
     /** Which of a user's permissions an access token carries: as many as fit, those of the list, or none. */
     token_permissions: text({ enum: ['all', 'list', 'none'] })
       .notNull()

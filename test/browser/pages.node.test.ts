@@ -71,6 +71,13 @@ async function linkTo(email: string): Promise<{ link: string; token: string }> {
   }
 }
 
+/** The code in the newest mail to somebody. */
+async function codeTo(email: string): Promise<string> {
+  await linkTo(email)
+  const mails = (await (await fetch(`${mailbox}/mails.json?to=${encodeURIComponent(email)}`)).json()) as { text: string }[]
+  return /^\d{8}$/m.exec(mails[0]?.text ?? '')?.[0] ?? ''
+}
+
 beforeAll(async () => {
   if (!hasChromium) return
   const { path: folder, remove } = await folderWithMaster('freehold-pages')
@@ -108,7 +115,13 @@ beforeAll(async () => {
     access_token,
   )
   const bo = (await send('POST', '/api/v1/auth/login', BO, undefined, 'acme')) as { access_token: string }
-  await send('PATCH', '/api/v1/settings', { registration: true, password_history: 0 }, bo.access_token, 'acme')
+  await send(
+    'PATCH',
+    '/api/v1/settings',
+    { registration: true, email_login: true, mail_per_recipient_hour: 20, password_history: 0 },
+    bo.access_token,
+    'acme',
+  )
   browser = await startChromium()
   stops.unshift(() => browser.close())
 }, 120_000)
@@ -169,6 +182,15 @@ describe.skipIf(!hasChromium).each([
     expect(await logIn(page, { email, password })).toBe('/account')
   })
 
+  it('somebody logs in with a code of a mail, in the browser that asked for it', async () => {
+    const page = await open('/login?next=/account/password', { script })
+    expect(await after(page, () => page.click('a[href^="/login/email"]'))).toBe('/login/email?next=%2Faccount%2Fpassword')
+    await page.type('#username', BO.email)
+    expect(await submit(page, '/login/email')).toBe('/login/link?said=code_sent&next=%2Faccount%2Fpassword')
+    await page.type('#token', await codeTo(BO.email))
+    expect(await submit(page, '/login/link')).toBe('/account/password')
+  })
+
   it('a link from elsewhere to the account finds the session', async () => {
     const context = await browser.createBrowserContext()
     expect(await logIn(await open('/login', { script, context }))).toBe('/account')
@@ -185,6 +207,44 @@ describe.skipIf(!hasChromium).each([
     expect(pathOf(page)).toBe('/account')
     await page.close()
     await site.stop()
+  })
+})
+
+/** Asks for a login in one browser and opens its link in another, up to what that asks. */
+async function openElsewhere(page: Page) {
+  const asking = await open('/login/email')
+  await asking.type('#username', BO.email)
+  await submit(asking, '/login/email')
+  await page.goto(`${host}/login`)
+  await page.goto((await linkTo(BO.email)).link)
+  await submit(page, '/login/link')
+  await asking.close()
+}
+
+describe.skipIf(!hasChromium)('the link of a login by mail', () => {
+  it('is opened where it was asked for, with one click, and its token stays in no address', async () => {
+    const page = await open('/login/email')
+    await page.type('#username', BO.email)
+    await submit(page, '/login/email')
+    await page.goto((await linkTo(BO.email)).link)
+    expect(pathOf(page)).toBe('/login/link')
+    expect(await page.$eval('#token', (input) => (input as HTMLElement).offsetParent === null)).toBe(true)
+    expect(await submit(page, '/login/link')).toBe('/account')
+  })
+
+  it('shows in another browser for whom and where it was asked, and logs in after that; fetching it changes nothing', async () => {
+    const page = await open('/login')
+    await openElsewhere(page)
+    expect(await textOf(page)).toMatch(/Log in as .*\?.*bo@acme\.test.*Asked on\s?Chrome on Linux/)
+    const { link } = await linkTo(BO.email)
+    for (let i = 0; i < 3; i++) await (await open(link.replace(host, ''), { script: i > 0 })).close()
+    expect(await submit(page, '/login/link')).toBe('/account')
+    await page.goto(link)
+    await page.goto(`${host}/account`)
+    const late = await open('/login')
+    await late.goto(link)
+    expect(await submit(late, '/login/link')).toBe('/login/link')
+    expect(await textOf(late)).toContain('was used, or came too late')
   })
 })
 
@@ -255,6 +315,9 @@ describe.skipIf(!hasChromium).each(['light', 'dark'] as const)('in the %s scheme
     '/reset-password',
     '/reset-password?step=ask',
     '/verify-email?said=registered',
+    '/login/email',
+    '/login/link?said=code_sent',
+    '/login/link opened',
     '/account',
     '/account/password',
     '/account/api-keys',
@@ -270,6 +333,7 @@ describe.skipIf(!hasChromium).each(['light', 'dark'] as const)('in the %s scheme
       const [path = ''] = name.split(' ')
       const page = await open(path, { context: /account|email-change/.test(path) ? somebody : anybody })
       await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: scheme }])
+      if (name.endsWith('opened')) await openElsewhere(page)
       if (name.endsWith('wrong')) await logIn(page, { ...BO, password: 'wrong-wrong-wrong' })
       for (const [size, viewport] of Object.entries(SIZES)) {
         await page.setViewport(viewport)

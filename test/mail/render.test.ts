@@ -94,6 +94,14 @@ describe('a link', () => {
   })
 })
 
+it('a login by mail has the code on a line of its own, and the token in the link alone', () => {
+  const { subject, text, html } = render(REALM, wanted('email_login'))
+  expect(text.split('\n')).toEqual(expect.arrayContaining(['123456', 'https://acme.example.com/login/link#token=to-ken_1']))
+  expect(html).toContain('monospace;word-break:break-all">123456</p>')
+  expect(text.match(/to-ken_1/g)).toHaveLength(1)
+  expect(subject).not.toContain('123456')
+})
+
 describe('the look of a tenant', () => {
   const look = {
     name: 'Acme & Ñandú',

@@ -16,7 +16,7 @@ let realm: Inside
 beforeAll(async () => {
   await copyTenant(AT)
   realm = await inside(AT)
-  await realm.asOwner(sql`update freehold.tenant set registration = true`)
+  await realm.asOwner(sql`update freehold.tenant set registration = true, email_login = true`)
 })
 
 /** What an endpoint asks to wait for, and whether it answered only after that; it takes longer here than it asked for. */
@@ -41,6 +41,7 @@ async function askedToWait(path: string, body: object) {
 describe.each<[string, (email: string) => object]>([
   ['/api/v1/auth/password-reset', (email) => ({ email })],
   ['/api/v1/auth/verify-email/resend', (email) => ({ email })],
+  ['/api/v1/auth/email-login', (email) => ({ email })],
   ['/api/v1/auth/register', (email) => ({ email, password: 'Violet-Anchor-38' })],
 ])('POST %s', (path, bodyFor) => {
   it('waits as long for an address that is known as for one that is not, and far longer than its work takes', async () => {

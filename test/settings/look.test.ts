@@ -10,7 +10,7 @@ import { copyTenant } from '../support/tenants.ts'
 import { addMember, addRole } from '../users/cast.ts'
 
 const [AT, DEMO] = ['own-look', 'own-look-demo']
-const NONE = { verify_email: null, reset_password: null, email_change: null, login: null }
+const NONE = { verify_email: null, reset_password: null, email_change: null, login: null, email_login: null }
 let realm: Inside
 let tenant: Database
 let tokens: Record<string, string>
@@ -162,9 +162,9 @@ describe('links', () => {
   })
 
   it('of twenty changes at once are all kept', async () => {
-    const names = ['verify_email', 'reset_password', 'email_change', 'login']
+    const names = ['verify_email', 'reset_password', 'email_change', 'login', 'email_login']
     const answers = await Promise.all(
-      Array.from({ length: 20 }, (_, i) => patch({ links: { [names[i % 4] ?? '']: `https://app.test/${names[i % 4]}` } })),
+      Array.from({ length: 20 }, (_, i) => patch({ links: { [names[i % 5] ?? '']: `https://app.test/${names[i % 5]}` } })),
     )
     expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]))
     expect(await links()).toEqual(Object.fromEntries(names.map((name) => [name, `https://app.test/${name}`])))
@@ -180,7 +180,8 @@ describe('links', () => {
 
 describe('the look', () => {
   it('says what a page needs, and no other setting', async () => {
-    expect(Object.keys(await seen()).sort()).toEqual(['accent_color', 'links', 'logo_etag', 'name', 'policy', 'registration'])
+    const shown = ['accent_color', 'email_login', 'links', 'logo_etag', 'name', 'policy', 'registration']
+    expect(Object.keys(await seen()).sort()).toEqual(shown)
     expect((await seen()).policy).toMatchObject({ password_min_length: 12, password_common: true })
   })
 

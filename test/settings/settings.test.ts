@@ -42,6 +42,7 @@ describe('the settings', () => {
       password_days: 0,
       password_warning_days: 14,
       password_grant: false,
+      email_login: false,
       max_failures: 5,
       lock_minutes: 30,
       access_minutes: 15,
@@ -61,7 +62,7 @@ describe('the settings', () => {
       max_delegations: 50,
       name: null,
       accent_color: null,
-      links: { verify_email: null, reset_password: null, email_change: null, login: null },
+      links: { verify_email: null, reset_password: null, email_change: null, login: null, email_login: null },
     })
   })
 

@@ -135,6 +135,18 @@ export const en: MailLanguage = {
         'If that was you, log in at {login}, or reset your password there. If it was not you, you do not have to do anything.',
       ],
     },
+    email_login: {
+      subject: '{tenant}: your code to log in',
+      paragraphs: [
+        'Somebody, hopefully you, wants to log in to your account at {tenant}, from the network {network}. Enter this code where you asked for it:',
+        '{code}',
+        'Or follow this link:',
+        '{link}',
+        'Both work once, until {expires_at}, unless you ask for another one before. Tell nobody the code: we never ask for it.',
+        'If that was not you, do nothing: nobody gets in without the code.',
+      ],
+      action: 'Log in',
+    },
     email_verify: {
       subject: '{tenant}: confirm your address',
       paragraphs: [

@@ -135,6 +135,18 @@ export const es: MailLanguage = {
         'Si fuiste tú, entra en {login} o restablece allí tu contraseña. Si no fuiste tú, no tienes que hacer nada.',
       ],
     },
+    email_login: {
+      subject: '{tenant}: tu código para entrar',
+      paragraphs: [
+        'Alguien, esperamos que tú, quiere entrar en tu cuenta de {tenant}, desde la red {network}. Introduce este código donde lo pediste:',
+        '{code}',
+        'O sigue este enlace:',
+        '{link}',
+        'Ambos funcionan una vez, hasta el {expires_at}, salvo que pidas otro antes. No digas el código a nadie: nunca lo pedimos.',
+        'Si no fuiste tú, no hagas nada: nadie entra sin el código.',
+      ],
+      action: 'Entrar',
+    },
     email_verify: {
       subject: '{tenant}: confirma tu dirección',
       paragraphs: [

@@ -16,6 +16,7 @@ export const KINDS = {
   password_reset_link: ['link', 'token', 'expires_at'],
   register: ['link', 'token'],
   register_known: ['login'],
+  email_login: ['link', 'code', 'network', 'expires_at'],
   email_verify: ['link', 'token'],
   email_change: ['link', 'token'],
   email_changed: ['new_email'],
@@ -25,8 +26,8 @@ export const KINDS = {
 export type MailKind = keyof typeof KINDS
 
 /**
- * Paragraphs have placeholders such as `{tenant}`. A paragraph that is only `{link}` is shown as a button, one that is only `{token}`
- * as a code.
+ * Paragraphs have placeholders such as `{tenant}`. A paragraph that is only `{link}` is shown as a button, one that is only `{token}` or
+ * `{code}` as a code.
  */
 export type Template = { subject: string; paragraphs: string[]; action?: string }
 

@@ -38,6 +38,24 @@ export type Words = {
   problems: Partial<Record<string, string>>
   login: { title: string; lead: string; submit: string; forgot: string; no_account: string; register: string }
   second: { title: string; lead: string; code: string; hint: string; wrong: string; again: string }
+  email_login: {
+    offer: string
+    title: string
+    lead: string
+    submit: string
+    code_lead: string
+    hint: string
+    wrong: string
+    again: string
+    confirm: string
+    confirm_lead: string
+    device: string
+    place: string
+    at: string
+    unknown: string
+    confirm_submit: string
+    not_you: string
+  }
   reload: { title: string; text: string; link: string }
   reset: {
     title: string
@@ -177,6 +195,7 @@ export const SAID = [
   'mail_sent',
   'mail_again',
   'registered',
+  'code_sent',
   'email_asked',
   'session_ended',
   'session_was_ended',
