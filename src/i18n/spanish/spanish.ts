@@ -1,5 +1,6 @@
 /** All of the Spanish, as the asset has it (scripts/bundle/assets.ts). The Worker imports its type alone. */
 import { database } from './database.ts'
+import { external } from './external.ts'
 import { factors } from './factors.ts'
 import { operators } from './operators.ts'
 import { problems } from './problems.ts'
@@ -9,5 +10,5 @@ export type Spanish = { problems: typeof problems; sentences: [english: string, 
 
 export const spanish: Spanish = {
   problems,
-  sentences: [worker, operators, database, factors].flatMap((table) => Object.entries(table)),
+  sentences: [worker, operators, database, external, factors].flatMap((table) => Object.entries(table)),
 }
