@@ -13,6 +13,7 @@ import { log } from '../kernel/log.ts'
 import { Problem } from '../kernel/problem.ts'
 import { newToken, tokenHash } from '../kernel/token.ts'
 import { deliver } from '../mail/mail.ts'
+import { ProviderName } from '../providers/providers.ts'
 import type { Location } from '../sessions/device.ts'
 import type { Kept } from './documents.ts'
 import { NotAccepted, type ProviderSettings, type Verified, verifyIdToken } from './id-token.ts'
@@ -50,7 +51,8 @@ export const providerQuery = ({ realm }: Ctx, name: string) =>
 
 /** The settings of a provider. One round trip. Fails with not_found: there is none of this name that is enabled. */
 export async function providerOf(ctx: Ctx, name: string): Promise<ProviderSettings> {
-  const provider = await ctx.call<ProviderSettings | null>(providerQuery(ctx, name))
+  const is_name = ProviderName.safeParse(name).success
+  const provider = is_name ? await ctx.call<ProviderSettings | null>(providerQuery(ctx, name)) : null
   if (!provider) throw new Problem('not_found', 'There is no such provider.')
   return provider
 }

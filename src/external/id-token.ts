@@ -65,7 +65,8 @@ export async function verifyIdToken(
   const { sub, iat = 0, exp = 0 } = payload
   const now = Math.floor(Date.now() / 1000)
   checkIssuer(provider, documents, payload, token)
-  if (!sub || sub.length > 255 || !sub.isWellFormed() || sub.includes('\0')) throw new NotAccepted('no_subject')
+  if (typeof sub !== 'string' || sub === '' || sub.length > 255 || !sub.isWellFormed() || sub.includes('\0'))
+    throw new NotAccepted('no_subject')
   if (Array.isArray(payload.aud) && payload.aud.length > 1 && payload.azp !== provider.client_id)
     throw new NotAccepted('wrong_party')
   if (iat > now + SKEW_SECONDS) throw new NotAccepted('of_the_future')

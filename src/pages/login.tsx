@@ -10,6 +10,7 @@ import { accountPage } from './account.tsx'
 import { OtherAccounts } from './accounts.tsx'
 import { NO_ACCOUNT, nameCookie, nextOf, pageCookie } from './browser.ts'
 import type { Door } from './doors.tsx'
+import { ExternalButtons } from './external.tsx'
 import { type Faults, Field, NO_FAULTS, Note, PasswordField, Submit, Summary } from './layout.tsx'
 import { termsOf } from './look.ts'
 import { Credential, PASSKEY_LOGIN, PasskeyOffer } from './passkeys.tsx'
@@ -58,7 +59,7 @@ type Form = { next: string | null; faults?: Faults; status?: number; username?: 
 
 async function loginForm(visit: Visit, { next, faults = NO_FAULTS, status = 200, username, refresh }: Form): Promise<Response> {
   const { words } = visit
-  const { look, registration } = await termsOf(visit.ctx)
+  const { look, registration, providers } = await termsOf(visit.ctx)
   return show(
     visit,
     { title: words.login.title, look, faults, status, refresh },
@@ -92,6 +93,7 @@ async function loginForm(visit: Visit, { next, faults = NO_FAULTS, status = 200,
           <Submit words={words}>{words.login.submit}</Submit>
         </form>
         <PasskeyOffer visit={visit} next={next} />
+        <ExternalButtons visit={visit} providers={providers} next={next} />
       </div>
       <OtherAccounts visit={{ ...visit, account: null }} />
       {registration && (

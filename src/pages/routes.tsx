@@ -8,6 +8,7 @@ import { switchDoors } from './accounts.tsx'
 import { type Door, guards, onlyOfTenants, open } from './doors.tsx'
 import { emailDoors } from './email.tsx'
 import { errorPage } from './error.tsx'
+import { externalDoors } from './external.tsx'
 import { PAGE_FILES } from './files.ts'
 import { keyDoors } from './keys.tsx'
 import { loginDoors } from './login.tsx'
@@ -24,6 +25,7 @@ export const doors: Door[] = [
   ...accountDoors,
   ...switchDoors,
   ...loginDoors,
+  ...externalDoors,
   ...secondFactorDoors,
   ...mfaDoors,
   ...passwordDoors,

@@ -18,6 +18,8 @@ export type Look = {
   logo_etag: string | null
   /** Whether strangers may register. */
   registration: boolean
+  /** Where users can log in elsewhere, by a page. Missing from a database that is a version behind. */
+  providers?: { name: string; label: string }[]
   /** What a new password must be. */
   policy: Policy
   links: Links

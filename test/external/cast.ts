@@ -1,8 +1,9 @@
 /** A provider that a test makes up: its documents, its keys, and tokens as it would give them, or would not. */
 import { exportJWK, generateKeyPair, type JWK, type JWTPayload, SignJWT } from 'jose'
 import { expect, inject } from 'vitest'
-import type { Asked, Planted } from '../support/node/providers.ts'
+import { newAddress } from '../support/limiters.ts'
 import { call } from '../support/people.ts'
+import type { Asked, Planted } from '../support/planting.ts'
 
 const { url } = inject('providers')
 let made = 0
@@ -81,11 +82,9 @@ export async function addProvider(at: string, token: string, issuer: string, mor
 export const patchProvider = (at: string, token: string, id: string, body: object) =>
   call(at, `/api/v1/settings/providers/${id}`, { token, method: 'PATCH', body })
 
-/** Logs in with an ID token. */
-export const enter = (
-  at: string,
-  name: string,
-  id_token: string,
-  more: Record<string, unknown> = {},
-  settings?: Record<string, string>,
-) => call(at, `/api/v1/auth/external/${name}`, { body: { id_token, nonce: NONCE, ...more }, ...(settings && { settings }) })
+/** Logs in with an ID token, each time from another network: the audit counts failures of one without an entry for each. */
+export const enter = (at: string, name: string, id_token: string, more: Record<string, unknown> = {}) =>
+  call(at, `/api/v1/auth/external/${name}`, {
+    body: { id_token, nonce: NONCE, ...more },
+    headers: { 'CF-Connecting-IP': newAddress() },
+  })

@@ -38,6 +38,7 @@ export type Words = {
   problems: Partial<Record<string, string>>
   login: { title: string; lead: string; submit: string; forgot: string; no_account: string; register: string }
   second: { title: string; lead: string; code: string; hint: string; wrong: string; again: string }
+  external: { with: string }
   reload: { title: string; text: string; link: string }
   reset: {
     title: string
@@ -169,6 +170,8 @@ export const SAID = [
   'logged_out_all',
   'ended',
   'inactive',
+  'external_refused',
+  'external_away',
   'password_set',
   'password_changed',
   'mfa_off',

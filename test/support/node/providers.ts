@@ -5,16 +5,7 @@
  */
 import { createServer, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
-
-export type Planted = {
-  path: string
-  status?: number
-  headers?: Record<string, string>
-  body?: string
-  delay_ms?: number
-  bytes?: number
-}
-export type Asked = { method: string; path: string; headers: Record<string, unknown>; body: string }
+import type { Asked, Planted } from '../planting.ts'
 
 async function bodyOf(request: IncomingMessage): Promise<string> {
   let body = ''
