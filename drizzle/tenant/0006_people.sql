@@ -546,11 +546,14 @@ $$;
 -- may who may change settings.
 create or replace function access.check_provider_power(was freehold.providers, is_now freehold.providers) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  -- What is generated has no value before the row is written.
+  passed_over text[] := '{is_enabled,label,updated_at,has_client_secret}';
 begin
   if not is_now.links_by_email and not is_now.trusts_emails and is_now.mfa_values = '{}' then
     return;
   elsif was.id is not null
-    and (to_jsonb(is_now) - '{is_enabled,updated_at,label}'::text[]) = (to_jsonb(was) - '{is_enabled,updated_at,label}'::text[])
+    and (to_jsonb(is_now) - passed_over) = (to_jsonb(was) - passed_over)
     and (was.is_enabled or not is_now.is_enabled)
   then
     return;
