@@ -22,6 +22,7 @@ const wanted = (kind: MailKind, more: object = {}) => ({
     network: '203.0.113.9',
     key_name: 'nightly',
     passkey_name: 'Laptop',
+    provider: 'Acme staff',
     organization: 'Norte E.I.R.L.',
     read_only_from: '2026-03-04T05:06:07Z',
     prefix: 'Ab3dEf9h',
