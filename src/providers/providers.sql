@@ -44,7 +44,7 @@ create function access.check_provider_power(was freehold.providers, is_now freeh
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   -- What is generated has no value before the row is written.
-  passed_over text[] := '{is_enabled,label,updated_at,has_client_secret}';
+  passed_over text[] := '{is_enabled,label,updated_at,is_confidential}';
 begin
   if not is_now.links_by_email and not is_now.trusts_emails and is_now.mfa_values = '{}' then
     return;
@@ -159,7 +159,7 @@ create policy remove on freehold.providers for delete
 
 grant
   select (id, name, type, issuer, client_id, label, claims, allowed_domains, creates_users, role_id, role_mapping,
-    links_by_email, trusts_emails, mfa_values, is_enabled, has_client_secret, created_at, updated_at),
+    links_by_email, trusts_emails, mfa_values, is_enabled, is_confidential, created_at, updated_at),
   insert (id, name, type, issuer, client_id, client_secret_encrypted, label, claims, allowed_domains, creates_users, role_id,
     role_mapping, links_by_email, trusts_emails, mfa_values, is_enabled),
   update (client_secret_encrypted, label, claims, allowed_domains, creates_users, role_id, role_mapping, links_by_email,

@@ -91,7 +91,7 @@ const Secret = z
   .nullable()
   .openapi({ description: 'Of a confidential client. It is never returned.', writeOnly: true })
 
-export const Provider = Fixed.extend({ id: z.uuid(), has_client_secret: z.boolean() })
+export const Provider = Fixed.extend({ id: z.uuid(), is_confidential: z.boolean().openapi({ description: 'Whether its client has a secret' }) })
   .extend(Editable.shape)
   .extend({ created_at: z.iso.datetime(), updated_at: z.iso.datetime() })
   .openapi('Provider')
@@ -106,7 +106,7 @@ export const ProviderPatch = Editable.partial().extend({ client_secret: Secret.o
 export const secretOf = (id: string) => `client_secret:${id}`
 
 const SHOWN =
-  'p.id, p.name, p.type, p.issuer, p.client_id, p.has_client_secret, p.label, p.claims, p.allowed_domains, p.creates_users, p.role_id, p.role_mapping, p.links_by_email, p.trusts_emails, p.mfa_values, p.is_enabled'
+  'p.id, p.name, p.type, p.issuer, p.client_id, p.is_confidential, p.label, p.claims, p.allowed_domains, p.creates_users, p.role_id, p.role_mapping, p.links_by_email, p.trusts_emails, p.mfa_values, p.is_enabled'
 const columns = sql`${sql.raw(SHOWN)}, ${rfc3339('p.created_at')} as created_at, ${rfc3339('p.updated_at')} as updated_at`
 const one = (id: string) => sql`select ${columns} from freehold.providers p where p.id = ${id}`
 

@@ -13,7 +13,7 @@ export const providers = freehold.table(
     issuer: text().notNull(),
     client_id: text().notNull(),
     client_secret_encrypted: text(),
-    has_client_secret: boolean().notNull().generatedAlwaysAs(sql`client_secret_encrypted is not null`),
+    is_confidential: boolean().notNull().generatedAlwaysAs(sql`client_secret_encrypted is not null`),
     /** What the button of the login says. */
     label: text().notNull(),
     /** In which claims the provider has what we call email, given_name, family_name and roles, where it has other names for them. */

@@ -54,7 +54,7 @@ describe('a provider', () => {
       creates_users: false,
       links_by_email: false,
       is_enabled: true,
-      has_client_secret: false,
+      is_confidential: false,
     })
     const { id } = answer.body
     expect((await call(AT, `${PATH}/${id}`, { token: admin })).body).toEqual(answer.body)
@@ -73,7 +73,7 @@ describe('a provider', () => {
   it('keeps its secret: encrypted, in no answer, in no entry of the audit, and unread by the app login', async () => {
     const secret = 'the-secret-of-a-client'
     const { body, status } = await add({ client_secret: secret })
-    expect([status, body.has_client_secret]).toEqual([201, true])
+    expect([status, body.is_confidential]).toEqual([201, true])
     expect(JSON.stringify(body)).not.toContain(secret)
     const [row] = await realm.asOwner(sql`select client_secret_encrypted as sealed from freehold.providers where id = ${body.id}`)
     expect(row?.sealed).toMatch(/^k\d\./)
@@ -83,7 +83,7 @@ describe('a provider', () => {
     expect(entries[0]?.said).toContain('"client_secret_encrypted": "***"')
     const { asApp } = await databaseOf(AT)
     await expect(asApp(sql`select client_secret_encrypted from freehold.providers`)).rejects.toThrow()
-    expect((await patch(body.id, { client_secret: null })).body.has_client_secret).toBe(false)
+    expect((await patch(body.id, { client_secret: null })).body.is_confidential).toBe(false)
   })
 
   it('never changes what decides who an external id is', async () => {
