@@ -39,7 +39,7 @@ CREATE TABLE "freehold"."providers" (
   "issuer" text NOT NULL,
   "client_id" text NOT NULL,
   "client_secret_encrypted" text,
-  "has_client_secret" boolean GENERATED ALWAYS AS (client_secret_encrypted is not null) STORED NOT NULL,
+  "is_confidential" boolean GENERATED ALWAYS AS (client_secret_encrypted is not null) STORED NOT NULL,
   "label" text NOT NULL,
   "claims" jsonb DEFAULT '{}'::jsonb NOT NULL,
   "allowed_domains" text[] DEFAULT '{}' NOT NULL,
@@ -548,7 +548,7 @@ create or replace function access.check_provider_power(was freehold.providers, i
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   -- What is generated has no value before the row is written.
-  passed_over text[] := '{is_enabled,label,updated_at,has_client_secret}';
+  passed_over text[] := '{is_enabled,label,updated_at,is_confidential}';
 begin
   if not is_now.links_by_email and not is_now.trusts_emails and is_now.mfa_values = '{}' then
     return;
@@ -903,7 +903,7 @@ grant delete, select
   on freehold.external_identities
   to freehold_app;
 --> statement-breakpoint
-grant delete, insert (id, name, type, issuer, client_id, client_secret_encrypted, label, claims, allowed_domains, creates_users, role_id, role_mapping, links_by_email, trusts_emails, mfa_values, is_enabled), select (id, name, type, issuer, client_id, has_client_secret, label, claims, allowed_domains, creates_users, role_id, role_mapping, links_by_email, trusts_emails, mfa_values, is_enabled, created_at, updated_at), update (client_secret_encrypted, label, claims, allowed_domains, creates_users, role_id, role_mapping, links_by_email, trusts_emails, mfa_values, is_enabled)
+grant delete, insert (id, name, type, issuer, client_id, client_secret_encrypted, label, claims, allowed_domains, creates_users, role_id, role_mapping, links_by_email, trusts_emails, mfa_values, is_enabled), select (id, name, type, issuer, client_id, is_confidential, label, claims, allowed_domains, creates_users, role_id, role_mapping, links_by_email, trusts_emails, mfa_values, is_enabled, created_at, updated_at), update (client_secret_encrypted, label, claims, allowed_domains, creates_users, role_id, role_mapping, links_by_email, trusts_emails, mfa_values, is_enabled)
   on freehold.providers
   to freehold_app;
 --> statement-breakpoint

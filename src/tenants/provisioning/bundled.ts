@@ -10,7 +10,7 @@ const listed = (name: string, checksum: string): Migration => ({
 
 /** What all migrations make of a tenant’s database, as `unpack` reads it (migration/fingerprint.ts). */
 export const tenantFingerprint = (): Promise<string> =>
-  assetText('drizzle/tenant/meta/fingerprint.json', '80905c0dbf93893faf3b218d5de7541e5ecc0799c0092eda54a5c62073849924')
+  assetText('drizzle/tenant/meta/fingerprint.json', 'fe4f1fcda36772d99f8bc734fc1d6af9f965a5addc3553e28a05dcc9d02eb643')
 
 /** The migrations of a tenant’s database, in order. */
 export const tenantMigrations: Migration[] = [
@@ -21,5 +21,5 @@ export const tenantMigrations: Migration[] = [
   listed('tenant/0003_what_attackers_found', '95f0edf34de9c6b13ca45760e76669cc0ca86cef794384607408f04fc5c1631e'),
   listed('tenant/0004_asvs', 'f6168c0ae926e3c5a1fe125e162860f2766bd844311a2609ca42327c915b4780'),
   listed('tenant/0005_fleet', '904ee2ab407e9c1f10ba431f340735df047e166c6439a7759f7e4c399df19f4d'),
-  listed('tenant/0006_people', 'e9f8752d215b4851a76fd8768aed112c2596532cc103ad8671099fcb0e1ce40d'),
+  listed('tenant/0006_people', 'c7851a897f4fc221f4485ecf55437248a91ad46ff92ef3a82790501257056200'),
 ]
