@@ -34,6 +34,7 @@ const Metadata = z.object({
   jwks_uri: address,
   token_endpoint_auth_methods_supported: z.array(z.string()).max(50).optional(),
   authorization_response_iss_parameter_supported: z.boolean().optional(),
+  claims_parameter_supported: z.boolean().optional(),
 })
 const Key = z.object({
   kty: z.enum(['RSA', 'EC', 'OKP']),
