@@ -12,6 +12,7 @@ import { delegationRoutes } from './delegations/routes.ts'
 import { docsRoutes } from './docs/routes.ts'
 import { servedDocument } from './docs/served.ts'
 import { emailLoginRoutes } from './email-login/routes.ts'
+import { externalRoutes } from './external/routes.ts'
 import { factorRoutes, userFactorRoutes } from './factors/routes.ts'
 import type { AppEnv } from './http/app-env.ts'
 import { arrive } from './http/arrive.ts'
@@ -31,6 +32,7 @@ import { limitRoutes } from './limits/routes.ts'
 import { oauthRoutes } from './oauth/routes.ts'
 import { mountPages } from './pages/routes.tsx'
 import { passkeyRoutes } from './passkeys/routes.ts'
+import { providerRoutes } from './providers/routes.ts'
 import { recoveryRoutes, registrationRoutes, tenantRecoveryRoutes, userRecoveryRoutes } from './recovery/routes.ts'
 import { overrideRoutes, permissionRoutes } from './roles/permission-routes.ts'
 import { assignmentRoutes, roleRoutes } from './roles/routes.ts'
@@ -100,9 +102,9 @@ app.route('/platform/v1/operators', userActivityRoutes)
 app.route('/platform/v1/audit', checkpointRoutes)
 app.route('/platform/v1/audit', activityRoutes)
 app.route('/platform/v1/settings', settingRoutes)
-for (const routes of [registrationRoutes, emailLoginRoutes]) app.route('/api/v1/auth', routes)
+for (const routes of [registrationRoutes, emailLoginRoutes, externalRoutes]) app.route('/api/v1/auth', routes)
 app.route('/api/v1/sessions', sessionRoutes)
-app.route('/api/v1/settings', tenantSettingRoutes)
+app.route('/api/v1/settings', tenantSettingRoutes).route('/api/v1/settings/providers', providerRoutes)
 app.route('/logo', logoRoutes)
 app.route('/api/v1/users', userApiKeyRoutes)
 app.route('/api/v1/users', userSessionRoutes)

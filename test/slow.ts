@@ -23,6 +23,7 @@ export const SLOW = [
   'test/freehold/restoring.node.test.ts',
   'test/freehold/tenants.node.test.ts',
   'test/freehold/terminal.node.test.ts',
+  'test/external/real.node.test.ts',
   'test/killed/**/*.node.test.ts',
   'test/migration/make.node.test.ts',
   'test/package/packed.node.test.ts',

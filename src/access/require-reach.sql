@@ -14,17 +14,20 @@ declare
   far record;
   owner uuid;
   unit uuid;
+  -- They are nobody's: whoever reads one reads all of them, and they are changed at scope `all` alone.
+  is_common boolean := resource in ('role', 'permission', 'audience', 'provider');
 begin
   if me is null or access.scope() = 'all' then
     return;
-  elsif resource in ('role', 'permission', 'audience') then
-    -- They are nobody's: whoever reads one reads all of them, and they are changed at scope `all` alone.
+  elsif is_common then
     if not exists (
       select from freehold.roles r where r.id = thing and r.deleted_at is null and resource = 'role'
       union all
       select from freehold.permissions p where p.id = thing and p.deleted_at is null and resource = 'permission'
       union all
       select from freehold.audiences a where a.id = thing and resource = 'audience'
+      union all
+      select from freehold.providers p where p.id = thing and resource = 'provider'
     ) then
       return;
     end if;
@@ -50,7 +53,7 @@ begin
         limit 1)
     end;
   end if;
-  if owner is null and unit is null and resource not in ('role', 'permission', 'audience') then
+  if owner is null and unit is null and not is_common then
     return;
   elsif unit = any (access.scope_unit_ids())
     -- Overrides and assignments are written of others alone.
@@ -58,16 +61,21 @@ begin
     or (owner = me and resource = 'session') then
     return;
   end if;
-  far := access.effective_scope(me, case when resource in ('override', 'assignment') then 'user' else resource end || ':read');
+  far := access.effective_scope(me, case resource
+    when 'override' then 'user'
+    when 'assignment' then 'user'
+    when 'provider' then 'setting'
+    else resource
+  end || ':read');
   if far.scope = 'all'
     or owner = me
     or owner = any (far.owners)
     or unit = any (far.units)
-    or (far.scope is not null and resource in ('role', 'permission', 'audience'))
+    or (far.scope is not null and is_common)
     -- Everybody reads the unit that they are in.
     or (resource = 'unit' and unit = (select u.unit_id from freehold.users u where u.id = me)) then
     perform access.refuse('forbidden', format('You can read this, but your %s does not reach it.', access.permission()));
-  elsif resource in ('role', 'permission', 'audience') then
+  elsif is_common then
     -- In the words that a verb has for one that does not exist.
     raise exception using errcode = 'FH404', message = 'not_found';
   end if;

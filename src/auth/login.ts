@@ -60,7 +60,8 @@ export const PasswordForm = z
 
 /** What somebody is told who proved who they are: access.enter. */
 export type EnterOutcome =
-  | { outcome: 'ok'; claims: Claims; device_token: string }
+  /** A device token stands for the password: who has none gets none. */
+  | { outcome: 'ok'; claims: Claims; device_token: string | null }
   | { outcome: 'no_role' | 'first_password_expired' | 'unknown_audience' }
   | { outcome: 'limit_reached'; said: string }
   | ({ outcome: 'mfa_required' } & Open)
@@ -92,7 +93,7 @@ export async function enteredBy(ctx: Ctx, result: EnterOutcome, token: string): 
   if (result.outcome === 'limit_reached') throw new Problem('limit_reached', result.said)
   if (result.outcome === 'ok') {
     log('logged in', { tenant: ctx.realm.subdomain, trace_id: ctx.request.trace_id, user: result.claims.user_id })
-    return { claims: result.claims, refresh_token: token, device_token: result.device_token }
+    return { claims: result.claims, refresh_token: token, ...(result.device_token && { device_token: result.device_token }) }
   }
   if (result.outcome === 'first_password_expired') throw firstPasswordExpired()
   if (result.outcome === 'no_role') throw new Problem('user_inactive')

@@ -196,7 +196,12 @@ return hash_parameters || '$' || rtrim(encode(sha256(decode(digest || '=', 'base
 create function access.must_change(u freehold.users, t freehold.tenant) returns boolean
 language sql stable
 return u.must_change_password
-  or (t.password_days > 0 and u.password_changed_at <= now() - make_interval(days => t.password_days));
+  or (
+    t.password_days > 0
+    and u.password_changed_at <= now() - make_interval(days => t.password_days)
+    -- Who only logs in otherwise has none that could expire.
+    and exists (select from freehold.passwords p where p.user_id = u.id and p.replaced_at is null)
+  );
 
 -- When the first password of a user stops working; null: they have chosen one of their own.
 create function access.first_password_expiry(subject uuid, t freehold.tenant) returns timestamptz
@@ -210,7 +215,11 @@ $$;
 create function access.password_expiry(u freehold.users, t freehold.tenant) returns timestamptz
 language sql stable
 return least(
-  case when t.password_days > 0 then u.password_changed_at + make_interval(days => t.password_days) end,
+  case
+    when t.password_days > 0 and exists (
+      select from freehold.passwords p where p.user_id = u.id and p.replaced_at is null)
+      then u.password_changed_at + make_interval(days => t.password_days)
+  end,
   case when u.must_change_password then access.first_password_expiry(u.id, t) end);
 
 call access.audited('freehold.passwords', 'password', '{password_hash}');

@@ -64,6 +64,7 @@ export const PARAMETERS: Record<string, string> = {
   search: 'The beginning of what is looked for.',
   sort: 'The field to sort by; with `-` the greatest first.',
   to: 'The end of the range.',
+  provider: 'The name of the provider.',
   user_id: 'The id of the user.',
 }
 
@@ -163,6 +164,15 @@ export const BODIES: Record<string, unknown> = {
   createOverride: { permission: 'document:approve', effect: 'deny' },
   createPermission: { name: 'document:approve', description: 'Approve documents' },
   createPlan: { key: 'gold', name: 'Gold', limits: { max_users: 50 } },
+  createProvider: {
+    name: 'google',
+    type: 'google',
+    issuer: 'https://accounts.google.com',
+    client_id: '1234.apps.googleusercontent.com',
+    label: 'Google',
+    allowed_domains: ['acme.example'],
+    creates_users: true,
+  },
   createRestorePoint: { at: AT },
   createRole: ROLE,
   createTenant: { ...TENANT, plan: 'gold' },

@@ -36,6 +36,11 @@ export const TEXTS: Record<string, string> = {
     'Where the setting `email_login` is on. The answer is the same whether or not somebody has the address or name. A new request ends the one before it. `request_token` goes with the code, and with a link that is opened where it was asked for.',
   verifyEmailLogin:
     'Takes the `code` with the `request_token` of its request, or the `token` of the link, and answers as a login with a password does. A link without its `request_token` answers `confirmation_required`, and for whom and where it was asked; send it again with `confirm: true`. Either works once, for ten minutes; five wrong codes end both, and count as wrong passwords do.',
+  loginWithProvider:
+    'Takes the ID token that an app got from the provider, and the nonce with which the app asked for it, and answers as a login with a password does. Each token works once. Whatever is wrong is answered alike. On pages the same begins at `/login/external/{provider}`.',
+  listIdentities: 'Returns all of them, newest first; there are 20 at most.',
+  linkIdentity: 'Takes an ID token as a login does. The user gets a mail. An identity of somebody else is `already_exists`.',
+  unlinkIdentity: 'It logs nobody in any more, and the user gets a mail. The last way in cannot be removed.',
   requestPasswordReset: 'The answer is the same whether or not somebody has the address.',
   confirmPasswordReset: 'The token from the mail works once and for a limited time.',
   resetPassword: 'The same as `users/{id}/reset-password`, with the user in the body.',
@@ -131,6 +136,12 @@ export const TEXTS: Record<string, string> = {
   getSettings: 'Returns the settings with their `ETag`.',
   updateSettings:
     'Fields that are left out stay, and `null` takes one of the `links` away. A setting takes effect with the next request.',
+  listProviders: 'Returns all of them with their settings, without secrets; there are 20 at most.',
+  createProvider:
+    'What a provider says decides who logs in: to link by e-mail, or to trust its addresses or second factors, needs every permission at scope `all`. Register `/login/external/{name}/callback` of the tenant there.',
+  getProvider: 'Returns a provider without the secret of its client.',
+  updateProvider: 'Fields that are left out stay. Name, type, issuer and client never change: add another provider.',
+  deleteProvider: 'Refused with `in_use` while users log in with it: disable it instead.',
   setLogo:
     'Send the bytes of the image as the body. What it is, its first bytes say: they must be of the type in `Content-Type`. The logo before it is replaced.',
   deleteLogo: 'Pages then show the name of the tenant.',

@@ -58,6 +58,7 @@ export const problemCatalogue = {
   internal_error: [500, 'Something failed here', 'Try again; name the trace id when you report it.'],
   asset_unavailable: [503, 'A part of this service could not be read', 'Try again after the seconds in Retry-After.'],
   database_unavailable: [503, 'The database does not answer', 'Try again after the seconds in Retry-After.'],
+  provider_unavailable: [503, 'The provider of this login does not answer', 'Try again in a minute, or log in in another way.'],
   tenant_provisioning: [503, 'The tenant is still being created', 'Try again after the seconds in Retry-After.'],
   tenant_unavailable: [503, 'The tenant could not be created', 'Ask the operator of this service.'],
   tenant_upgrading: [503, 'The tenant is being upgraded', 'Try again after the seconds in Retry-After.'],

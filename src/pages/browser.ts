@@ -5,22 +5,30 @@
  */
 import { z } from '@hono/zod-openapi'
 import { parse, serialize } from 'hono/utils/cookie'
+import { FLOW_SECONDS } from '../external/flow.ts'
 import { type AccountCookies, accountsIn } from '../http/cookies.ts'
 import { newToken, successorOf } from '../kernel/token.ts'
 
 /**
  * The secret of forms; the account that pages act for; what the accounts are called; the secret of a registration until its address is
- * verified.
+ * verified; a login that was begun elsewhere.
  */
 const NAMES = {
   form: '__Host-fh_form',
   account: '__Host-fh_page',
   names: '__Host-fh_names',
   registration: '__Host-fh_registration',
+  external: '__Host-fh_external',
 }
 type Name = keyof typeof NAMES
 const DAY = 86_400
-const SECONDS: Record<Name, number> = { form: DAY, account: 365 * DAY, names: 30 * DAY, registration: DAY }
+const SECONDS: Record<Name, number> = {
+  form: DAY,
+  account: 365 * DAY,
+  names: 30 * DAY,
+  registration: DAY,
+  external: FLOW_SECONDS,
+}
 const SECRET = /^[\w-]{43}$/
 const LONGEST_NEXT = 2000
 
@@ -37,7 +45,7 @@ export const pageCookie = (name: Name, value: string) =>
 /** The value of one of our cookies; null when it was not sent, or holds what we never wrote. */
 export function readPageCookie(request: Request, name: Name): string | null {
   const value = parse(request.headers.get('Cookie') ?? '', NAMES[name])[NAMES[name]]
-  const isOurs = value !== undefined && (name === 'account' || name === 'names' || SECRET.test(value))
+  const isOurs = value !== undefined && (['account', 'names', 'external'].includes(name) || SECRET.test(value))
   return isOurs ? value : null
 }
 

@@ -10,6 +10,7 @@ import { OtherAccounts } from './accounts.tsx'
 import { NO_ACCOUNT, nameCookie, nextOf, pageCookie } from './browser.ts'
 import type { Door } from './doors.tsx'
 import { EmailOffer } from './email-login.tsx'
+import { ExternalButtons } from './external.tsx'
 import { type Faults, Field, NO_FAULTS, Note, PasswordField, Submit, Summary } from './layout.tsx'
 import { termsOf } from './look.ts'
 import { Credential, PASSKEY_LOGIN, PasskeyOffer } from './passkeys.tsx'
@@ -58,7 +59,7 @@ type Form = { next: string | null; faults?: Faults; status?: number; username?: 
 
 async function loginForm(visit: Visit, { next, faults = NO_FAULTS, status = 200, username, refresh }: Form): Promise<Response> {
   const { words } = visit
-  const { look, registration, email_login } = await termsOf(visit.ctx)
+  const { look, registration, email_login, providers } = await termsOf(visit.ctx)
   return show(
     visit,
     { title: words.login.title, look, faults, status, refresh },
@@ -93,6 +94,7 @@ async function loginForm(visit: Visit, { next, faults = NO_FAULTS, status = 200,
         </form>
         <PasskeyOffer visit={visit} next={next} />
         {email_login && <EmailOffer words={words} next={next} />}
+        <ExternalButtons visit={visit} providers={providers} next={next} />
       </div>
       <OtherAccounts visit={{ ...visit, account: null }} />
       {registration && (

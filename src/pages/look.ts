@@ -10,8 +10,14 @@ export type Look = {
   logo: string | null
 }
 
-/** What a tenant lets strangers know: how its pages look, whether they may register or log in by mail, and what passwords must be. */
-export type Terms = { look: Look; registration: boolean; email_login: boolean; policy: Policy }
+/** What a tenant lets strangers know: how its pages look, whether they may register, how else they can log in, and what passwords must be. */
+export type Terms = {
+  look: Look
+  registration: boolean
+  email_login: boolean
+  providers: NonNullable<StoredLook['providers']>
+  policy: Policy
+}
 
 /** The look of a tenant of which no more is known than its name. */
 export const plainLook = ({ legal_name }: Pick<Realm, 'legal_name'>): Look => ({ name: legal_name, colour: null, logo: null })
@@ -36,8 +42,8 @@ export function knownLookOf(realm: Realm): Look {
   return known ? termsIn(known).look : plainLook(realm)
 }
 
-function termsIn({ name, accent_color, logo_etag, registration, email_login = false, policy }: Stored): Terms {
+function termsIn({ name, accent_color, logo_etag, registration, email_login = false, providers = [], policy }: Stored): Terms {
   // Another logo has another address, so that no cache shows the one before it.
   const logo = logo_etag === null ? null : `/logo?v=${logo_etag.slice(0, 16)}`
-  return { look: { name, colour: accent_color, logo }, registration, email_login, policy }
+  return { look: { name, colour: accent_color, logo }, registration, email_login, providers, policy }
 }

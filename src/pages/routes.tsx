@@ -9,6 +9,7 @@ import { type Door, guards, onlyOfTenants, open } from './doors.tsx'
 import { emailDoors } from './email.tsx'
 import { emailLoginDoors } from './email-login.tsx'
 import { errorPage } from './error.tsx'
+import { externalDoors } from './external.tsx'
 import { PAGE_FILES } from './files.ts'
 import { keyDoors } from './keys.tsx'
 import { loginDoors } from './login.tsx'
@@ -26,6 +27,7 @@ export const doors: Door[] = [
   ...switchDoors,
   ...loginDoors,
   ...emailLoginDoors,
+  ...externalDoors,
   ...secondFactorDoors,
   ...mfaDoors,
   ...passwordDoors,

@@ -171,7 +171,7 @@ begin
   return made;
 end $$;
 
--- The last way in stays: a user without a password keeps one passkey. One removal of a user at a time, so that of two
+-- The last way in stays: a user without a password and without an identity elsewhere keeps one passkey. One removal of a user at a time, so that of two
 -- passkeys that go at once one is the last.
 create function access.before_passkey_removal() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
@@ -183,6 +183,7 @@ begin
   perform from freehold.users u where u.id = old.user_id for no key update;
   if access.current_password(old.user_id) is null
     and not exists (select from freehold.passkeys k where k.user_id = old.user_id and k.id <> old.id)
+    and not access.has_identity(old.user_id, null)
   then
     perform access.refuse('illegal_state', 'This passkey is the only way into your account: add another one, or set a password.');
   end if;

@@ -48,6 +48,16 @@ begin
       for update skip locked
     )
     returning 1
+  ), external as (
+    delete from access.external_tokens
+    where token_hash in (
+      select e.token_hash
+      from access.external_tokens e
+      where e.expires_at < now() - interval '1 day'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
   ), challenges as (
     delete from freehold.login_challenges
     where token_hash in (
@@ -144,6 +154,7 @@ begin
       (select count(*) from attempts),
       (select count(*) from tokens),
       (select count(*) from spent),
+      (select count(*) from external),
       (select count(*) from challenges),
       (select count(*) from mailed),
       (select count(*) from registered),

@@ -6,7 +6,8 @@
 -- Threat: a file that a browser takes for something else than an image, or one so large that others pay for it; by whom
 -- it is changed who may not. What it is the Worker looks at (image.ts); how large it may be a constraint says.
 
--- {name, accent_color, links, logo_etag, registration, email_login, policy}. Raises FH503 for another tenant or one that is off.
+-- {name, accent_color, links, logo_etag, registration, email_login, providers, policy}. Raises FH503 for another tenant
+-- or one that is off.
 create function access.look(tenant_id uuid) returns jsonb
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -19,6 +20,7 @@ begin
     'logo_etag', (select l.etag from freehold.logo l),
     'registration', t.registration,
     'email_login', t.email_login,
+    'providers', access.login_providers(),
     'policy', access.policy_of(t)
   );
 end $$;

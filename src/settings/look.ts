@@ -20,6 +20,8 @@ export type Look = {
   registration: boolean
   /** Whether users may log in by mail. Missing from a database that is a version behind. */
   email_login?: boolean
+  /** Where users can log in elsewhere, by a page. Missing from a database that is a version behind. */
+  providers?: { name: string; label: string }[]
   /** What a new password must be. */
   policy: Policy
   links: Links

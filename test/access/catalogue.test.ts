@@ -8,6 +8,7 @@ const APP_MAY_CALL = [
   'access.admit(uuid,jsonb,text,jsonb,boolean,integer,integer)',
   'access.ask(jsonb)',
   'access.begin_admin_reset(uuid)',
+  'access.begin_external_login(uuid,text,text)',
   'access.begin_factor_change(uuid,text)',
   'access.begin_login(uuid,text,text,jsonb,jsonb,boolean)',
   'access.begin_once(text,bytea,bytea,bytea)',
@@ -24,6 +25,7 @@ const APP_MAY_CALL = [
   'access.enable_totp(uuid,text,text,bigint,jsonb)',
   'access.explain(uuid,timestamp with time zone)',
   'access.finish_admin_reset(uuid,text,uuid,text,jsonb,boolean,bytea,text,boolean)',
+  'access.finish_external_login(uuid,text,uuid,timestamp with time zone,text,jsonb,bytea,timestamp with time zone,bytea,jsonb,jsonb,jsonb)',
   'access.finish_factor_change(uuid,text,uuid,text,bigint,text,jsonb)',
   'access.finish_login(uuid,text,uuid,text,text,bytea,jsonb,jsonb,text,text)',
   'access.finish_login_with_rehash(uuid,text,uuid,text,text,text,bytea,jsonb,jsonb,text,text)',
@@ -42,6 +44,7 @@ const APP_MAY_CALL = [
   'access.keep_answer(text,bytea,bytea,json,text)',
   'access.kept_answer(text,bytea,bytea,bytea)',
   'access.key()',
+  'access.link_identity(uuid,text,uuid,timestamp with time zone,jsonb,bytea,timestamp with time zone)',
   'access.lock_user(uuid)',
   'access.login_history(uuid,integer,timestamp with time zone,uuid)',
   'access.logo(uuid)',
@@ -101,10 +104,12 @@ const APP_MAY_READ = [
     'audit_log',
     'delegation_permissions',
     'delegations',
+    'external_identities',
     'logo',
     'overrides',
     'passkeys',
     'permissions',
+    'providers',
     'role_permissions',
     'roles',
     'sessions',
@@ -123,6 +128,7 @@ const APP_MAY_INSERT = [
   'logo',
   'overrides',
   'permissions',
+  'providers',
   'role_permissions',
   'roles',
   'units',
@@ -137,6 +143,7 @@ const APP_MAY_UPDATE = [
   'overrides',
   'passkeys',
   'permissions',
+  'providers',
   'role_permissions',
   'roles',
   'sessions',
@@ -236,8 +243,8 @@ describe.each<[string, () => (...statements: ReturnType<typeof sql>[]) => Promis
       ),
     ).toEqual(
       where === 'the master'
-        ? ['audiences', 'licenses', 'logo', 'passkeys', 'plans', 'units']
-        : ['audiences', 'logo', 'passkeys', 'units'],
+        ? ['audiences', 'external_identities', 'licenses', 'logo', 'passkeys', 'plans', 'providers', 'units']
+        : ['audiences', 'external_identities', 'logo', 'passkeys', 'providers', 'units'],
     )
     const other =
       await ask(sql`select oid::regclass::text as name from pg_class where relnamespace in ${schemas} and relkind = 'r'
@@ -296,7 +303,7 @@ describe.each<[string, () => (...statements: ReturnType<typeof sql>[]) => Promis
       sql`select a.attrelid::regclass || '.' || a.attname as name from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_type t on t.oid = a.atttypid
         where c.relnamespace = 'freehold'::regnamespace and c.relkind = 'r' and a.attnum > 0 and not a.attisdropped
           and t.typname not in ('text', 'uuid', 'timestamptz', 'bool', 'int2', 'int4', 'int8', 'bytea', 'jsonb')
-          and a.attname not in ('registration_domains', 'token_permission_list', 'permissions', 'addresses', 'origins', 'transports', 'factors', 'mfa_required_roles')`,
+          and a.attname not in ('registration_domains', 'token_permission_list', 'permissions', 'addresses', 'origins', 'transports', 'factors', 'mfa_required_roles', 'allowed_domains', 'mfa_values')`,
     )
     expect(rows).toEqual([])
   })

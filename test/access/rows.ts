@@ -16,6 +16,9 @@ export const leaveRows = ({ asOwner }: Database) =>
         select gen_random_uuid(), u.id, 'left', 'leftleft', '\\x01', '{user:read}' from freehold.users u where u.username = 'left'`,
     sql`insert into freehold.passkeys (id, user_id, credential_id, public_key, counter, rp_id, name, aaguid, is_synced)
         select gen_random_uuid(), u.id, '\\x01', '\\x02', 0, 'left.test', 'left', gen_random_uuid(), false from freehold.users u where u.username = 'left'`,
+    sql`insert into freehold.providers (id, name, type, issuer, client_id, label) values (gen_random_uuid(), 'left', 'oidc', 'https://left.test', 'left', 'left')`,
+    sql`insert into freehold.external_identities (id, user_id, provider_id, provider, issuer, external_id)
+        select gen_random_uuid(), u.id, p.id, 'left', 'left', 'left' from freehold.users u, freehold.providers p where u.username = 'left'`,
     sql`insert into freehold.audiences (id, identifier, name) values (gen_random_uuid(), 'https://left.test', 'left')`,
     sql`insert into freehold.logo (content_type, width, height, etag, content) values ('image/png', 1, 1, 'left', '\\x01')`,
     sql`insert into freehold.audit_checkpoints (no, entries, hash, oldest_xid, next_xid) values (1, 0, '\\x01', 1, 1)`,

@@ -18,8 +18,8 @@ type Member = Awaited<ReturnType<typeof addMember>>
 const NOBODY = '0d9c1a52-7c1e-4b39-9d0d-3c8f3f0b8a11'
 /** Operators hold permissions for tenants and their migrations at scope all or not at all, and the admission refuses who does not hold one. */
 const WHOLE = /^\/platform\/v1\/(tenants|migrations|doctor)/
-/** The caller's own keys: nobody reads those of others there. */
-const OWN = /\/(api-keys|passkeys)\/\{id\}/
+/** The caller's own keys and identities: nobody reads those of others there. */
+const OWN = /\/(api-keys|passkeys|identities)\/\{id\}/
 
 let routes: Route[]
 const here = {} as Record<
@@ -78,7 +78,13 @@ async function cast(at: string, realm: Inside) {
   const [audience] = await realm.asOwner(
     sql`insert into freehold.audiences (id, identifier, name) values (gen_random_uuid(), 'https://see.test', 'see') returning id`,
   )
+  const [external] = await realm.asOwner(
+    sql`insert into freehold.providers (id, name, type, issuer, client_id, label) values (gen_random_uuid(), 'see', 'oidc', 'https://see.test', 'see', 'see')`,
+    sql`insert into freehold.external_identities (id, user_id, provider_id, provider, issuer, external_id)
+      select gen_random_uuid(), ${other.id}, p.id, 'see', 'see', 'see' from freehold.providers p where p.name = 'see' returning id, provider_id`,
+  )
   const ids = (path: string): string[] => {
+    if (path.includes('/identities/')) return [external?.id]
     if (path.includes('{key_id}')) return [other.id, key]
     if (path.includes('{override_id}')) return [other.id, override]
     if (path.includes('{role_id}')) return [other.id, row?.role]
@@ -90,6 +96,7 @@ async function cast(at: string, realm: Inside) {
       'api-keys': key,
       delegations: delegation,
       audiences: audience?.id,
+      settings: external?.provider_id,
     }
     const more: Record<string, string> = {
       roles: row?.role,

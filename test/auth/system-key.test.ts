@@ -14,6 +14,7 @@ import { copyTenant } from '../support/tenants.ts'
 
 /** What the Worker alone can call, because it takes the key that only the Worker has. */
 const KEYED = [
+  'begin_external_login',
   'begin_factor_change',
   'begin_login',
   'begin_passkey_login',
@@ -26,6 +27,7 @@ const KEYED = [
   'count_key_uses',
   'enable_totp',
   'finish_admin_reset',
+  'finish_external_login',
   'finish_factor_change',
   'finish_login',
   'finish_login_with_rehash',
@@ -36,6 +38,7 @@ const KEYED = [
   'finish_step_up',
   'finish_verification',
   'introspect',
+  'link_identity',
   'mail_reset_link',
   'pending_totp',
   'phone_code',

@@ -29,6 +29,13 @@ const keyOf = (body: any) => body.key
 
 /** A recipe for each route of the document; a route without one fails the tests. */
 export function recipes({ tenantToken, operatorToken }: Here): Record<string, () => Promise<Recipe>> {
+  const provider = () => ({
+    name: newName().slice(0, 32),
+    type: 'oidc',
+    issuer: 'https://id.once.example',
+    client_id: 'once',
+    label: 'Once',
+  })
   const made = async (at: string, token: string, path: string, body: object) => {
     const answer = await call(at, path, { token, body })
     expect(answer.status, JSON.stringify(answer.body)).toBe(201)
@@ -81,6 +88,12 @@ export function recipes({ tenantToken, operatorToken }: Here): Record<string, ()
       body: { kind: 'team', name: newName() },
       other: { kind: 'team', name: newName() },
       bad: { kind: 'team', name: newName(), parent_id: crypto.randomUUID() },
+    }),
+    '/api/v1/settings/providers': async () => ({
+      path: '/api/v1/settings/providers',
+      body: provider(),
+      other: provider(),
+      bad: { ...provider(), issuer: 'http://id.once.example' },
     }),
     '/api/v1/audiences': async () => ({
       path: '/api/v1/audiences',

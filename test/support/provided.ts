@@ -9,6 +9,8 @@ declare module 'vitest' {
     crossroads: { at: string }
     /** A range API of breached passwords, and what is in it (support/node/breached.ts). */
     breached: { url: string; passwords: string[] }
+    /** Where tests plant what providers answer (support/node/providers.ts). */
+    providers: { url: string }
     /** Ports of this machine, and where the SMTP server tells what it took. */
     post_office: { open: number; guarded: number; silent: number; closing: number; away: number; told: string }
   }

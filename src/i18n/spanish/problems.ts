@@ -73,6 +73,10 @@ export const problems = {
   ],
   database_unavailable: ['La base de datos no responde', 'Inténtalo de nuevo tras los segundos que indica Retry-After.'],
   tenant_upgrading: ['El inquilino se está actualizando', 'Inténtalo de nuevo tras los segundos que indica Retry-After.'],
+  provider_unavailable: [
+    'El proveedor de este inicio de sesión no responde',
+    'Inténtalo de nuevo en un minuto, o inicia sesión de otra manera.',
+  ],
   tenant_provisioning: ['El inquilino todavía se está creando', 'Inténtalo de nuevo tras los segundos que indica Retry-After.'],
   tenant_unavailable: ['El inquilino no se pudo crear', 'Consulta al operador de este servicio.'],
   no_capacity: ['No hay capacidad para otro inquilino', 'Inténtalo más tarde.'],

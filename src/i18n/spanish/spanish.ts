@@ -1,6 +1,7 @@
 /** All of the Spanish, as the asset has it (scripts/bundle/assets.ts). The Worker imports its type alone. */
 import { database } from './database.ts'
 import { emailLogin } from './email-login.ts'
+import { external } from './external.ts'
 import { factors } from './factors.ts'
 import { operators } from './operators.ts'
 import { problems } from './problems.ts'
@@ -10,5 +11,5 @@ export type Spanish = { problems: typeof problems; sentences: [english: string, 
 
 export const spanish: Spanish = {
   problems,
-  sentences: [worker, operators, database, factors, emailLogin].flatMap((table) => Object.entries(table)),
+  sentences: [worker, operators, database, emailLogin, external, factors].flatMap((table) => Object.entries(table)),
 }

@@ -33,6 +33,20 @@ export const en: MailLanguage = {
         'Without a new one {organization} can only be read and exported from {read_only_from} on: people still log in, and access can be ended, but nothing can be created or changed. Ask whoever gave you the license for the next one.',
       ],
     },
+    identity_added: {
+      subject: '{tenant}: a new way to log in',
+      paragraphs: [
+        'Your account at {tenant} can now be logged in to with {provider} as well, without your password.',
+        'If you did not add this, log in and remove it, change your password, and tell your administrator.',
+      ],
+    },
+    identity_removed: {
+      subject: '{tenant}: a way to log in was removed',
+      paragraphs: [
+        'Your account at {tenant} can no longer be logged in to with this identity of {provider}.',
+        'If you did not remove it, log in and look through the page of your account, change your password, and tell your administrator.',
+      ],
+    },
     passkey_added: {
       subject: '{tenant}: a new passkey',
       paragraphs: [

@@ -33,6 +33,20 @@ export const es: MailLanguage = {
         'Sin una nueva, desde el {read_only_from} {organization} solo se puede leer y exportar: se puede seguir entrando y quitar accesos, pero no crear ni cambiar nada. Pide la siguiente a quien te dio la licencia.',
       ],
     },
+    identity_added: {
+      subject: '{tenant}: una nueva forma de iniciar sesión',
+      paragraphs: [
+        'Ahora también se puede entrar en tu cuenta de {tenant} con {provider}, sin tu contraseña.',
+        'Si no lo añadiste tú, entra y quítalo, cambia tu contraseña y avisa a tu administrador.',
+      ],
+    },
+    identity_removed: {
+      subject: '{tenant}: se quitó una forma de iniciar sesión',
+      paragraphs: [
+        'Ya no se puede entrar en tu cuenta de {tenant} con esta identidad de {provider}.',
+        'Si no la quitaste tú, entra y revisa la página de tu cuenta, cambia tu contraseña y avisa a tu administrador.',
+      ],
+    },
     passkey_added: {
       subject: '{tenant}: una nueva llave de acceso',
       paragraphs: [

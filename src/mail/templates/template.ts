@@ -3,6 +3,8 @@ export const KINDS = {
   account_locked: ['until', 'network'],
   device_locked: ['until'],
   api_key_created: ['key_name', 'prefix'],
+  identity_added: ['provider'],
+  identity_removed: ['provider'],
   license_ends: ['organization', 'expires_at', 'read_only_from'],
   passkey_added: ['passkey_name'],
   passkey_removed: ['passkey_name'],

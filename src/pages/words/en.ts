@@ -40,6 +40,8 @@ export const en: Words = {
     logged_out_all: 'You are logged out on all devices.',
     ended: 'Your session has ended. Log in again to go on.',
     inactive: 'This account is not active. Ask your administrator.',
+    external_refused: 'The login elsewhere was not accepted, or nobody here has it. Try again, or log in with your password.',
+    external_away: 'The other service does not answer at the moment. Try again in a minute, or log in with your password.',
     password_set: 'Your new password is set, and all sessions have ended. Log in with it.',
     mfa_off: 'A login needs your password alone now.',
     password_changed: 'Your password is changed, and your other sessions have ended.',
@@ -120,6 +122,7 @@ export const en: Words = {
     confirm_submit: 'It was me: log in here',
     not_you: 'It was not me',
   },
+  external: { with: 'Log in with {name}' },
   reload: { title: 'One moment…', text: 'If nothing happens,', link: 'go on here' },
   reset: {
     title: 'Reset your password',

@@ -40,6 +40,9 @@ export const es: Words = {
     logged_out_all: 'Cerraste la sesión en todos los dispositivos.',
     ended: 'Tu sesión terminó. Inicia sesión de nuevo para continuar.',
     inactive: 'Esta cuenta no está activa. Consulta a tu administrador.',
+    external_refused:
+      'El inicio de sesión en el otro servicio no fue aceptado, o nadie aquí lo tiene. Inténtalo de nuevo o usa tu contraseña.',
+    external_away: 'El otro servicio no responde en este momento. Inténtalo de nuevo en un minuto o usa tu contraseña.',
     password_set: 'Tu contraseña nueva está guardada y todas las sesiones terminaron. Inicia sesión con ella.',
     mfa_off: 'Ahora, para entrar basta tu contraseña.',
     password_changed: 'Tu contraseña cambió y tus otras sesiones terminaron.',
@@ -123,6 +126,7 @@ export const es: Words = {
     confirm_submit: 'Fui yo: entrar aquí',
     not_you: 'No fui yo',
   },
+  external: { with: 'Iniciar sesión con {name}' },
   reload: { title: 'Un momento…', text: 'Si no pasa nada,', link: 'continúa aquí' },
   reset: {
     title: 'Restablecer tu contraseña',

@@ -56,6 +56,7 @@ export type Words = {
     confirm_submit: string
     not_you: string
   }
+  external: { with: string }
   reload: { title: string; text: string; link: string }
   reset: {
     title: string
@@ -187,6 +188,8 @@ export const SAID = [
   'logged_out_all',
   'ended',
   'inactive',
+  'external_refused',
+  'external_away',
   'password_set',
   'password_changed',
   'mfa_off',

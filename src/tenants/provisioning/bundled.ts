@@ -10,7 +10,7 @@ const listed = (name: string, checksum: string): Migration => ({
 
 /** What all migrations make of a tenant’s database, as `unpack` reads it (migration/fingerprint.ts). */
 export const tenantFingerprint = (): Promise<string> =>
-  assetText('drizzle/tenant/meta/fingerprint.json', '74e4efbccf5a2e84c6774d04cee665d93623d605c59090fe4a8f0f0139c80d16')
+  assetText('drizzle/tenant/meta/fingerprint.json', 'f8f70a8a42aa02134eb22486f0adb87201a51db6ee683fb4f3b741f7faf10672')
 
 /** The migrations of a tenant’s database, in order. */
 export const tenantMigrations: Migration[] = [
@@ -21,5 +21,4 @@ export const tenantMigrations: Migration[] = [
   listed('tenant/0003_what_attackers_found', '95f0edf34de9c6b13ca45760e76669cc0ca86cef794384607408f04fc5c1631e'),
   listed('tenant/0004_asvs', 'f6168c0ae926e3c5a1fe125e162860f2766bd844311a2609ca42327c915b4780'),
   listed('tenant/0005_fleet', '904ee2ab407e9c1f10ba431f340735df047e166c6439a7759f7e4c399df19f4d'),
-  listed('tenant/0006_people', '3bc3926cd2bc0ae3082fcc33a7cc668f4090acb6c1b62ed08e44a7f76ecc01f9'),
 ]

@@ -77,6 +77,13 @@ export const IN_REALM: Sealed[] = [
     owner: `'realm'`,
     columns: [{ name: 'secret_encrypted', field: `'totp:' || t.user_id` }],
   },
+  {
+    table: 'freehold.providers',
+    pk: 'id',
+    type: 'uuid',
+    owner: `'realm'`,
+    columns: [{ name: 'client_secret_encrypted', field: `'client_secret:' || t.id` }],
+  },
 ]
 
 /**

@@ -9,6 +9,7 @@ import { BREACHED, startBreached } from './breached.ts'
 import { folderWithMaster } from './cluster.ts'
 import { startCrossroads } from './crossroads.ts'
 import { startPostOffice } from './post-office.ts'
+import { startProviders } from './providers.ts'
 
 /** Real Postgres, the local Neon and a mailbox for all tests of the Worker, in a folder of their own; operations take no time. */
 export default async function setup(project: TestProject) {
@@ -47,6 +48,8 @@ export default async function setup(project: TestProject) {
   project.provide('crossroads', crossroads)
   const breached = await startBreached()
   project.provide('breached', { url: breached.url, passwords: BREACHED })
+  const providers = await startProviders()
+  project.provide('providers', { url: providers.url })
   project.provide('postgres_url', stack.neon.postgresUrl)
   return async () => {
     await stack.stop()
@@ -54,6 +57,7 @@ export default async function setup(project: TestProject) {
     await closePostOffice()
     await closeCrossroads()
     breached.stop()
+    providers.stop()
     await folder.remove()
   }
 }
