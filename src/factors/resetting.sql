@@ -69,6 +69,7 @@ begin
   update freehold.sessions s
   set ended_at = now(), ended_because = 'mfa_reset'
   where s.user_id = u.id and s.ended_at is null;
+  perform access.forget_devices(u.id);
   perform access.record(
     'MFA_DISABLED', 'update', 'user', u.id::text, null, jsonb_build_object('reason', 'reset', 'factors', methods), 40
   );

@@ -150,7 +150,7 @@ export async function passkeyLogin(
  */
 export async function verifyPasskey(
   ctx: Ctx,
-  { mfa_token, credential, place, former }: Omit<PasskeyLogin, 'devices'> & { mfa_token: string },
+  { mfa_token, credential, place, former, remember }: Omit<PasskeyLogin, 'devices'> & { mfa_token: string; remember: boolean },
 ): Promise<Entered | Challenged> {
   const { id, system_key } = ctx.realm
   const opened = await openedChallenge(ctx, mfa_token)
@@ -159,7 +159,7 @@ export async function verifyPasskey(
   const refresh_token = newToken()
   const request = JSON.stringify({ ...ctx.request, ...place })
   const result = await ctx.call<EnterOutcome | { outcome: 'refused'; mail: boolean }>(
-    sql`access.verify_passkey(${id}, ${system_key}, ${await tokenHash(opened.token)}::bytea, ${answer}, ${await tokenHash(refresh_token)}::bytea, ${request}::jsonb, ${await formerHashes(former)}::jsonb)`,
+    sql`access.verify_passkey(${id}, ${system_key}, ${await tokenHash(opened.token)}::bytea, ${answer}, ${await tokenHash(refresh_token)}::bytea, ${request}::jsonb, ${await formerHashes(former)}::jsonb${remember ? sql`, true` : sql``})`,
   )
   if (result.outcome !== 'refused') return enteredBy(ctx, result, refresh_token)
   if (result.mail) ctx.later(deliver(ctx))

@@ -58,6 +58,16 @@ begin
       for update skip locked
     )
     returning 1
+  ), remembered as (
+    delete from freehold.remembered_devices
+    where (user_id, device) in (
+      select r.user_id, r.device
+      from freehold.remembered_devices r
+      where r.expires_at < now() - interval '1 day'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
   ), registered as (
     delete from freehold.registrations
     where token_hash in (
@@ -135,6 +145,7 @@ begin
       (select count(*) from tokens),
       (select count(*) from spent),
       (select count(*) from challenges),
+      (select count(*) from remembered),
       (select count(*) from registered),
       (select count(*) from refreshed),
       (select count(*) from dropped),

@@ -100,6 +100,7 @@ export const en: Words = {
     hint: 'The six digits of your authenticator app, or one of your backup codes.',
     wrong: 'The code is wrong, was used, or came too late. After several failures, log in again.',
     again: 'Start again',
+    remember: 'Do not ask on this device for {days} days',
   },
   reload: { title: 'One moment…', text: 'If nothing happens,', link: 'go on here' },
   reset: {
@@ -157,6 +158,7 @@ export const en: Words = {
     change_email: 'Change e-mail',
     sessions: 'Where you are logged in',
     this_session: 'This device',
+    remembered: 'No code needed',
     last_active: 'Active',
     unknown_device: 'Unknown device',
     end: 'End',

@@ -102,6 +102,7 @@ export const es: Words = {
     hint: 'Las seis cifras de tu aplicación de autenticación, o uno de tus códigos de respaldo.',
     wrong: 'El código no es correcto, ya se usó o llegó tarde. Tras varios fallos, vuelve a iniciar sesión.',
     again: 'Volver a empezar',
+    remember: 'No preguntar en este dispositivo durante {days} días',
   },
   reload: { title: 'Un momento…', text: 'Si no pasa nada,', link: 'continúa aquí' },
   reset: {
@@ -159,6 +160,7 @@ export const es: Words = {
     change_email: 'Cambiar correo',
     sessions: 'Dónde tienes la sesión abierta',
     this_session: 'Este dispositivo',
+    remembered: 'Sin código',
     last_active: 'Activa',
     unknown_device: 'Dispositivo desconocido',
     end: 'Terminar',

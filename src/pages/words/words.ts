@@ -37,7 +37,7 @@ export type Words = {
   /** What is said in place of a problem of the API, whose words are for programs. */
   problems: Partial<Record<string, string>>
   login: { title: string; lead: string; submit: string; forgot: string; no_account: string; register: string }
-  second: { title: string; lead: string; code: string; hint: string; wrong: string; again: string }
+  second: { title: string; lead: string; code: string; hint: string; wrong: string; again: string; remember: string }
   reload: { title: string; text: string; link: string }
   reset: {
     title: string
@@ -86,6 +86,7 @@ export type Words = {
     change_email: string
     sessions: string
     this_session: string
+    remembered: string
     last_active: string
     unknown_device: string
     end: string
