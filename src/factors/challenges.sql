@@ -15,7 +15,7 @@
 create function access.factor_methods(u freehold.users) returns jsonb
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select to_jsonb(u.factors)
-    || case when exists (select from freehold.passkeys k where k.user_id = u.id) then '["passkey"]' else '[]' end::jsonb
+    || case when access.has_passkey(u.id) then '["passkey"]' else '[]' end::jsonb
     || case
     when exists (select from freehold.backup_codes b where b.user_id = u.id and b.used_at is null) then '["backup_code"]'
     else '[]'

@@ -52,8 +52,7 @@ end $$;
 create function access.has_factor_to_lose(u freehold.users) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select u.factors <> '{}'
-    or access.current_password(u.id) is not null
-      and exists (select from freehold.passkeys k where k.user_id = u.id)
+    or access.current_password(u.id) is not null and access.has_passkey(u.id)
 $$;
 
 -- Takes all second factors of a user away, whose lockouts and row are locked.

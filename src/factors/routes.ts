@@ -1,7 +1,7 @@
 import { z } from '@hono/zod-openapi'
 import { LoginOutcome } from '../auth/browser.ts'
 import { answerOf } from '../auth/entering.ts'
-import { FRESH, needOf, requireCredential } from '../http/admit.ts'
+import { FRESH, needOf, requireCredential, TWO_IF_ANY } from '../http/admit.ts'
 import { refreshTokensOf, requireCookieHost } from '../http/cookies.ts'
 import { room, route } from '../http/route.ts'
 import { invalid } from '../kernel/problem.ts'
@@ -138,6 +138,7 @@ userFactorRoutes.openapi(
     path: '/{id}/reset-mfa',
     summary: 'Take the second factors of a user away, who lost them; ends their sessions',
     permission: 'user:update',
+    aal: TWO_IF_ANY,
     trips: 1,
     params: z.object({ id: z.uuid() }),
     returns: { 204: null },

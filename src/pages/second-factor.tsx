@@ -35,7 +35,8 @@ export async function goOn(visit: Visit, entered: Entered | Challenged, next: st
   const { account } = answer
   const evicted = [...evictOldestAccount(raw, account), ...evictOldestDevices(raw, account)]
   c.set('cookies', [...evicted, ...cookies, pageCookie('account', account)])
-  return goTo(visit, answer.must_change_password ? '/account/password' : (nextOf(next, ctx.realm.url) ?? '/account'))
+  const account_page = answer.passkey_ends_at ? '/account?said=passkey_ends' : '/account'
+  return goTo(visit, answer.must_change_password ? '/account/password' : (nextOf(next, ctx.realm.url) ?? account_page))
 }
 
 type Methods = Challenged['challenge']['methods']

@@ -33,9 +33,12 @@ begin
     perform access.set_audit_actor(u.id, u.username, request);
     why := access.take_passkey(u, presented, wrong, is_new, counter);
   end if;
-  return access.meet_challenge(
-    t, challenge, c, why is null, access.passkey_method(presented) || ' user', why, refresh_hash, request, former,
-    remember
+  return access.with_passkey_end(
+    access.meet_challenge(
+      t, challenge, c, why is null, access.passkey_method(presented) || ' user', why, refresh_hash, request, former,
+      remember
+    ),
+    presented
   );
 end $$;
 

@@ -68,6 +68,16 @@ begin
       for update skip locked
     )
     returning 1
+  ), ended as (
+    delete from freehold.passkeys
+    where id in (
+      select k.id
+      from freehold.passkeys k
+      where k.ends_at < now() - interval '1 day'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
   ), registered as (
     delete from freehold.registrations
     where token_hash in (
@@ -146,6 +156,7 @@ begin
       (select count(*) from spent),
       (select count(*) from challenges),
       (select count(*) from remembered),
+      (select count(*) from ended),
       (select count(*) from registered),
       (select count(*) from refreshed),
       (select count(*) from dropped),

@@ -112,7 +112,16 @@ export type Words = {
     wrong: string
   }
   change: { title: string; lead: string; must: string; submit: string; revoke: string }
-  step_up: { title: string; lead: string; submit: string; wrong: string }
+  step_up: {
+    title: string
+    lead: string
+    submit: string
+    submit_code: string
+    submit_passkey: string
+    submit_former: string
+    wrong: string
+    wrong_code: string
+  }
   passkeys: {
     title: string
     lead: string
@@ -123,11 +132,13 @@ export type Words = {
     submit: string
     used: string
     unused: string
+    ends: string
     rename: string
     new_name: string
     remove: string
     remove_of: string
     log_in: string
+    log_in_former: string
     failed: string
     refused: string
     not_added: string
@@ -182,6 +193,7 @@ export const SAID = [
   'session_ended',
   'session_was_ended',
   'passkey_added',
+  'passkey_ends',
   'passkey_renamed',
   'passkey_removed',
   'passkey_was_removed',
