@@ -10,7 +10,7 @@ const listed = (name: string, checksum: string): Migration => ({
 
 /** What all migrations make of a tenant’s database, as `unpack` reads it (migration/fingerprint.ts). */
 export const tenantFingerprint = (): Promise<string> =>
-  assetText('drizzle/tenant/meta/fingerprint.json', '57b8cffa1b2e3e3f4cb8b0cacb205578003be229ac30adb51b330732c157ec64')
+  assetText('drizzle/tenant/meta/fingerprint.json', '77bf34b3736eea06284352c500e560aeebb976e6940d537e31609b38ea3f1087')
 
 /** The migrations of a tenant’s database, in order. */
 export const tenantMigrations: Migration[] = [
@@ -21,5 +21,5 @@ export const tenantMigrations: Migration[] = [
   listed('tenant/0003_what_attackers_found', '95f0edf34de9c6b13ca45760e76669cc0ca86cef794384607408f04fc5c1631e'),
   listed('tenant/0004_asvs', 'f6168c0ae926e3c5a1fe125e162860f2766bd844311a2609ca42327c915b4780'),
   listed('tenant/0005_fleet', '904ee2ab407e9c1f10ba431f340735df047e166c6439a7759f7e4c399df19f4d'),
-  listed('tenant/0006_people', 'e04e477d9b72c374abb72e6bbf47d9fcd31cbccbf10371edf4e72aa859e31e5b'),
+  listed('tenant/0006_people', 'e749df5ff6a7061dfccf2c1a2f02dbd48c48150013245fca3723a4bd5f53b491'),
 ]
