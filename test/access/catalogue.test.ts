@@ -79,6 +79,7 @@ const APP_MAY_CALL = [
   'access.start_registration(uuid,text,bytea,bytea,jsonb,text,text,jsonb)',
   'access.step_up_by_code(uuid,text,bigint,text)',
   'access.step_up_by_passkey(uuid,text,bytea,text,bytea,timestamp with time zone,bigint)',
+  'access.step_up_methods()',
   'access.step_up_secret(uuid,text)',
   'access.substitute(uuid,text)',
   'access.take_dropped_mails(uuid,text,integer)',
