@@ -54,7 +54,8 @@ end $$;
 
 -- A session that is ended because nobody should be on that device any more takes the memory of the device with it; one
 -- that its user logs out of, or that makes room for another, does not. Which of the two a statement means when users end
--- their current session, it says in access.forget: `device`, or `all` of the user. Whoever sets it forgets too much.
+-- their current session, it says in the setting 'access.forget': `device`, or `all` of the user. Whoever sets it forgets
+-- too much.
 create function access.after_session_end() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
