@@ -31,7 +31,7 @@ import { Problem } from './kernel/problem.ts'
 import { limitRoutes } from './limits/routes.ts'
 import { oauthRoutes } from './oauth/routes.ts'
 import { mountPages } from './pages/routes.tsx'
-import { passkeyRoutes } from './passkeys/routes.ts'
+import { passkeyRoutes, relatedOriginRoutes } from './passkeys/routes.ts'
 import { providerRoutes } from './providers/routes.ts'
 import { recoveryRoutes, registrationRoutes, tenantRecoveryRoutes, userRecoveryRoutes } from './recovery/routes.ts'
 import { overrideRoutes, permissionRoutes } from './roles/permission-routes.ts'
@@ -115,7 +115,7 @@ app.route('/api/v1/audit', checkpointRoutes)
 app.route('/api/v1/users', userActivityRoutes)
 app.route('/.well-known', keyRoutes)
 app.route('/api/v1/usage', limitRoutes)
-app.route('/.well-known', discoveryRoutes)
+app.route('/.well-known', discoveryRoutes).route('/.well-known', relatedOriginRoutes)
 app.route('/oauth', oauthRoutes)
 app.route('/api/v1/audiences', audienceRoutes)
 app.route('/api/v1', accessRoutes)

@@ -47,7 +47,8 @@ end $$;
 -- password_change_required | mfa_setup_required | forbidden, FH40L, FH503.
 --
 -- `fresh`: the user of a session must have authenticated within so many minutes; `least_aal`: by so many factors; null:
--- neither is asked. The previous release sends none of the two. A key is asked for none of them: nobody can log in with it.
+-- neither is asked; a negative number of factors is asked of who has set up a second one, and of nobody else. The
+-- previous release sends none of the two. A key is asked for none of them: nobody can log in with it.
 --
 -- Every request pays for this, so that what is signed is written once and nothing is read twice.
 create function access.admit(
@@ -118,7 +119,7 @@ begin
       raise exception using errcode = 'FH403', message = 'forbidden';
     end if;
   end if;
-  if s.aal < least_aal then
+  if s.aal < abs(least_aal) and (least_aal > 0 or access.factor_methods(u) <> '[]') then
     raise exception using
       errcode = 'FH401',
       message = 'step_up_required',

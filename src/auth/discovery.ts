@@ -27,6 +27,7 @@ const Metadata = z
     grant_types_supported: z.array(z.string()),
     response_types_supported: z.array(z.string()),
     subject_types_supported: z.array(z.string()),
+    acr_values_supported: z.array(z.string()),
   })
   .openapi('AuthorizationServer')
 
@@ -105,6 +106,8 @@ for (const place of PLACES) {
         grant_types_supported: password_grant ? ['password', 'refresh_token'] : ['refresh_token'],
         response_types_supported: [],
         subject_types_supported: ['public'],
+        // What a route may ask for (RFC 9470 section 5), and tokens say: one factor, or two.
+        acr_values_supported: ['aal1', 'aal2'],
       },
       200,
     )

@@ -13,10 +13,10 @@ export async function logout(ctx: Ctx): Promise<void> {
   )
 }
 
-/** Ends all sessions of the caller, including this one. One round trip. */
+/** Ends all sessions of the caller, including this one, and forgets the devices that were remembered. One round trip. */
 export async function logoutAll(ctx: Ctx): Promise<void> {
   await ctx.run(
-    ctx.db.execute(sql`select access.lock_user((select access.principal()))`),
+    ctx.db.execute(sql`select set_config('access.forget', 'all', true), access.lock_user((select access.principal()))`),
     ctx.db
       .update(sessions)
       .set({ ended_at: sql`now()`, ended_because: 'logout' })

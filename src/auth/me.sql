@@ -60,6 +60,8 @@ begin
     'permissions', access.permissions_of((u ->> 'sub')::uuid, now()),
     'mfa', jsonb_build_object(
       'methods', access.factor_methods(who),
+      'backup_codes_left', (
+        select count(*) from freehold.backup_codes b where b.user_id = who.id and b.used_at is null),
       'due_at', (select access.factor_due_at(who, t) from freehold.tenant t)),
     'session', case when s.id is not null then jsonb_build_object(
       'id', s.id,

@@ -25,8 +25,8 @@ export const WhoAmI = z
     tenant: z.object({ id: z.uuid(), subdomain: z.string().nullable(), legal_name: z.string(), url: z.url() }),
     roles: z.array(z.string()),
     permissions: z.array(z.string()),
-    /** The second factors that the user can use, and from when on they must have one; null: they have one, or need none. */
-    mfa: z.object({ methods: z.array(Method), due_at: z.iso.datetime().nullable() }),
+    /** The second factors that the user can use, how many backup codes are left, and from when on they must have one; null: they have one, or need none. */
+    mfa: z.object({ methods: z.array(Method), backup_codes_left: z.int(), due_at: z.iso.datetime().nullable() }),
     /** null for a caller with an API key. */
     session: z
       .object({
@@ -70,12 +70,12 @@ export async function me(ctx: Ctx): Promise<z.infer<typeof Me>> {
 export async function whoAmI(ctx: Ctx): Promise<z.infer<typeof WhoAmI>> {
   const caller = await ctx.ask<Caller | null>(WHO_AM_I)
   if (!caller) throw new Error('The admitted user does not exist.')
-  const { session, key_expires_at, mfa = { methods: [], due_at: null }, ...user } = caller
+  const { session, key_expires_at, mfa, ...user } = caller
   const { id, subdomain, legal_name, url } = ctx.realm
   return {
     ...user,
     tenant: { id, subdomain, legal_name, url },
-    mfa: { ...mfa, due_at: mfa.due_at && inUtc(mfa.due_at) },
+    mfa: { methods: [], backup_codes_left: 0, ...mfa, due_at: mfa?.due_at ? inUtc(mfa.due_at) : null },
     session: session && {
       ...session,
       created_at: inUtc(session.created_at),

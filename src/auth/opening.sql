@@ -11,7 +11,7 @@
 -- {outcome: limit_reached, said}; or, where one factor is not enough, {outcome: mfa_required, methods, expires_in, totp}
 -- (access.challenge), and then `refresh_hash` is that of the challenge's token. The caller has locked the user's row and
 -- set the actor of the audit. `former`, `client` and `audience` are as for access.finish_login. `device` is the one that
--- the login is from; null: one that is not known.
+-- the login is from; null: one that is not known. `remember`: whether it is to be remembered, once two factors are proven.
 create function access.enter(
   u freehold.users,
   t freehold.tenant,
@@ -22,7 +22,8 @@ create function access.enter(
   audience text,
   amr text,
   aal integer,
-  device uuid
+  device uuid,
+  remember boolean default false
 ) returns jsonb
 language plpgsql volatile set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
 declare
@@ -40,11 +41,15 @@ begin
       case why when 'first_password_expired' then 20 else 10 end
     );
     return jsonb_build_object('outcome', why);
-  elsif aal < 2 and (u.factors <> '{}' or access.asks_for_passkey(u, t)) then
+  elsif aal < 2
+    and (u.factors <> '{}' or access.asks_for_passkey(u, t))
+    and not access.is_remembered(t, u.id, device)
+  then
     return access.challenge(u, refresh_hash, request, client, audience, amr, device);
   end if;
+  device := coalesce(device, gen_random_uuid());
   begin
-    s := access.open_session(u, t, refresh_hash, request, former, client, amr, aal);
+    s := access.open_session(u, t, refresh_hash, request, former, client, amr, aal, device);
   -- Nothing of it is left, and the attempt stays finished: who was let in once is no failure.
   exception when sqlstate 'FH409' then
     get stacked diagnostics why = pg_exception_detail;
@@ -54,12 +59,13 @@ begin
     );
     return jsonb_build_object('outcome', 'limit_reached', 'said', why);
   end;
+  if remember and aal = 2 then
+    perform access.remember_device(t, u.id, device);
+  end if;
   return jsonb_build_object(
     'outcome', 'ok',
     'claims', access.token_claims(u, s, t, audience),
-    'device_token', access.device_token(
-      t, u.id, coalesce(device, gen_random_uuid()), floor(extract(epoch from now()))::bigint
-    )
+    'device_token', access.device_token(t, u.id, device, floor(extract(epoch from now()))::bigint)
   );
 end $$;
 
@@ -72,7 +78,8 @@ create function access.open_session(
   former jsonb,
   client text,
   amr text,
-  aal integer
+  aal integer,
+  device_id uuid
 ) returns freehold.sessions
 language plpgsql volatile set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
 declare
@@ -85,11 +92,14 @@ begin
       and x.ended_at is null
       and x.id = (select l.session_id from freehold.refresh_tokens l where l.token_hash = (former ->> u.id::text)::bytea);
   end if;
-  insert into freehold.sessions (id, user_id, device, address, city, country, client_id, amr, aal, expires_at)
+  insert into freehold.sessions (
+    id, user_id, device, device_id, address, city, country, client_id, amr, aal, expires_at
+  )
   values (
     gen_random_uuid(),
     u.id,
     left(request ->> 'agent', 255),
+    open_session.device_id,
     left(request ->> 'address', 64),
     left(request ->> 'city', 120),
     left(request ->> 'country', 2),

@@ -134,6 +134,7 @@ begin
   update freehold.sessions x
   set ended_at = now(), ended_because = because
   where x.user_id = subject and x.ended_at is null and x.id is distinct from kept;
+  perform access.forget_devices(subject);
 end $$;
 
 -- The rules for a new password: the settings whose name begins with `password_`.

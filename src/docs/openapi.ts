@@ -29,6 +29,7 @@ type Operation = {
   'x-credential'?: string
   'x-fresh-minutes'?: number
   'x-aal'?: number
+  'x-aal-if-any'?: boolean
   'x-round-trips': number
 }
 type Components = Record<'parameters' | 'headers' | 'responses' | 'examples', Record<string, object>>
@@ -92,7 +93,7 @@ export function openApi(app: OpenAPIHono<AppEnv>, of_tenant: boolean) {
 /** What it takes to be let in, and what it costs. */
 function costOf(operation: Operation): string {
   const { 'x-permission': permission, 'x-credential': credential, 'x-round-trips': trips } = operation
-  const { 'x-fresh-minutes': minutes, 'x-aal': factors } = operation
+  const { 'x-fresh-minutes': minutes, 'x-aal': factors, 'x-aal-if-any': if_any } = operation
   const holder = credential === 'session' ? 'a session; an API key is refused' : 'a session or an API key'
   const needs =
     permission === undefined
@@ -100,7 +101,10 @@ function costOf(operation: Operation): string {
       : permission === 'any'
         ? `no permission, and ${holder}`
         : `\`${permission}\`, and ${holder}`
-  const proofs = [minutes && `a login of the last ${minutes} minutes`, factors && `${factors} factors`]
+  const proofs = [
+    minutes && `a login of the last ${minutes} minutes`,
+    factors && `${factors} factors${if_any ? ' where its user has set up a second one' : ''}`,
+  ]
     .filter(Boolean)
     .join(' by ')
   const step_up = proofs && ` Of a session it asks ${proofs}, else the answer is 401 \`step_up_required\`.`

@@ -8,7 +8,7 @@ export const TEXTS: Record<string, string> = {
   setUpTotp:
     'Returns a secret for an app such as Google Authenticator, also as a QR code. Nothing asks for its codes until `auth/mfa/verify` is sent the first one.',
   verifySecondFactor:
-    'With the `mfa_token` of a login it answers like the login does. Of somebody logged in, without `mfa_token`, the first `code` of a new app switches it on, and the answer has the backup codes. A code works once; wrong ones count like wrong passwords.',
+    'With the `mfa_token` of a login it answers like the login does. Of somebody logged in, without `mfa_token`, the first `code` of a new app switches it on, and the answer has the backup codes. A code works once; wrong ones count like wrong passwords. `remember_device` spares this device the second factor for some days.',
   disableTotp: 'Needs the password and a code, or a backup code. The backup codes go with it, and the user is told by mail.',
   renewBackupCodes: 'Needs the password and a code. The former codes stop working.',
   changePassword:
@@ -21,7 +21,9 @@ export const TEXTS: Record<string, string> = {
   getMe: 'Returns who is logged in, as the claims of OpenID Connect. It works while the password must be changed.',
   whoAmI: 'Returns whose session or API key this is, until when it lasts, and what it may do now.',
   getPasskeyLoginOptions:
-    'Returns options for `navigator.credentials.get()`. The challenge works once, for five minutes, in this tenant. No name is asked for.',
+    'Returns options for `navigator.credentials.get()`. The challenge works once, for five minutes, in this tenant. No name is asked for. With `rp_id`, one of `former_rp_ids`, they are for passkeys of a former host.',
+  getRelatedOrigins:
+    'For browsers, which ask the host of a passkey whether the page of another one may use it. A former host of a renamed tenant answers with the present origin.',
   loginWithPasskey:
     'Takes what `navigator.credentials.get()` gave, as JSON, and answers as a login with a password does. It counts as two factors, because the device verifies its user. Whatever is wrong is answered alike.',
   getPasskeyCreationOptions:
@@ -57,9 +59,10 @@ export const TEXTS: Record<string, string> = {
   unlockUser: 'Lets a user log in again whom failed logins have locked.',
   resetTenantUserPassword:
     'For a tenant whose administrators cannot log in any more. The user is named by id or by e-mail address.',
-  listSessions: 'Returns open sessions with their device, place and last use. `is_current` marks the one that asks.',
+  listSessions:
+    'Returns open sessions with their device, place and last use. `is_current` marks the one that asks; on a `remembered` device logins need no second factor.',
   listLogins: 'Returns when, from where and on which device somebody tried to log in, newest first.',
-  endSession: 'Its tokens stop working with the next request.',
+  endSession: 'Its tokens stop working with the next request, and its device is remembered no more.',
   listUserSessions: 'Returns the open sessions of a user whom the caller can access.',
   listUserLogins: 'Returns the logins of a user whom the caller can access, newest first.',
   endUserSessions: 'Logs a user out everywhere. API keys go on.',

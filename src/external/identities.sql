@@ -87,7 +87,7 @@ begin
   perform access.must_be_licensed();
   perform from freehold.users u where u.id = old.user_id for no key update;
   if access.current_password(old.user_id) is null
-    and not exists (select from freehold.passkeys k where k.user_id = old.user_id)
+    and not access.has_passkey(old.user_id)
     and not access.has_identity(old.user_id, old.id)
   then
     perform access.refuse('illegal_state',

@@ -15,7 +15,7 @@
 create function access.factor_methods(u freehold.users) returns jsonb
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select to_jsonb(u.factors)
-    || case when exists (select from freehold.passkeys k where k.user_id = u.id) then '["passkey"]' else '[]' end::jsonb
+    || case when access.has_passkey(u.id) then '["passkey"]' else '[]' end::jsonb
     || case
     when exists (select from freehold.backup_codes b where b.user_id = u.id and b.used_at is null) then '["backup_code"]'
     else '[]'
@@ -30,8 +30,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     'login:' || subject || ':' || access.login_network(request ->> 'address'))
 $$;
 
--- Opens a challenge for a user who proved the first factor: {outcome: mfa_required, user_id, methods, expires_in, totp}. `totp`
--- is the encrypted secret, which the Worker seals in the token, so that the code is compared in one round trip. The
+-- Opens a challenge for a user who proved the first factor: {outcome: mfa_required, user_id, methods, expires_in, totp,
+-- remember_days}. `totp` is the encrypted secret, which the Worker seals in the token, so that the code is compared in one round trip. The
 -- arguments are as for access.enter.
 create function access.challenge(
   u freehold.users,
@@ -61,7 +61,8 @@ begin
     'user_id', u.id,
     'methods', access.factor_methods(u),
     'expires_in', 300,
-    'totp', (select f.secret_encrypted from freehold.totp_factors f where f.user_id = u.id and f.enabled_at is not null)
+    'totp', (select f.secret_encrypted from freehold.totp_factors f where f.user_id = u.id and f.enabled_at is not null),
+    'remember_days', (select t.mfa_remember_days from freehold.tenant t)
   );
 end $$;
 
@@ -96,7 +97,7 @@ end $$;
 
 -- What follows the comparison with what was `shown`: what access.enter returns, or {outcome: refused, mail}. `c` is null
 -- where it could not be met any more. `method` is the one that was used (RFC 8176), and `reason` what the audit says when it was
--- wrong. `former` is as for access.enter.
+-- wrong. `former` and `remember` are as for access.enter.
 create function access.meet_challenge(
   t freehold.tenant,
   shown bytea,
@@ -106,7 +107,8 @@ create function access.meet_challenge(
   reason text,
   refresh_hash bytea,
   request jsonb,
-  former jsonb
+  former jsonb,
+  remember boolean
 ) returns jsonb
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
@@ -131,7 +133,7 @@ begin
   end if;
   update freehold.login_challenges x set used_at = now() where x.token_hash = c.token_hash;
   entered := access.enter(
-    u, t, refresh_hash, request, former, c.client, c.audience, access.both_methods(c.amr, method), 2, c.device
+    u, t, refresh_hash, request, former, c.client, c.audience, access.both_methods(c.amr, method), 2, c.device, remember
   );
   if entered ->> 'outcome' = 'ok' then
     perform access.clear_lockout(x) from freehold.lockouts x where x.key = c.guard;

@@ -55,6 +55,9 @@ export const SecondFactor = z
       description: 'What a passkey answered to the options of auth/passkeys/login/options',
     }),
     cookie: z.boolean().optional(),
+    remember_device: z.boolean().optional().openapi({
+      description: 'Ask for no second factor on this device for some days. It is known by its device_token, or its cookie.',
+    }),
   })
   .refine(({ code, backup_code, passkey }) => [code, backup_code, passkey].filter((one) => one !== undefined).length === 1, {
     message: 'give one of code, backup_code and passkey',
@@ -127,6 +130,8 @@ type Verification = {
   place: Location
   /** As for a login. */
   former: Map<string, string>
+  /** Whether the device is to be remembered. */
+  remember: boolean
 }
 
 /**
@@ -135,7 +140,7 @@ type Verification = {
  */
 export async function verify(
   ctx: Ctx,
-  { mfa_token, code, backup_code, place, former }: Verification,
+  { mfa_token, code, backup_code, place, former, remember }: Verification,
 ): Promise<Entered | Challenged> {
   const opened = await openedChallenge(ctx, mfa_token)
   if (!opened) throw wrong()
@@ -145,7 +150,7 @@ export async function verify(
   const refresh_token = newToken()
   const request = JSON.stringify({ ...ctx.request, ...place })
   const result = await ctx.call<EnterOutcome | { outcome: 'refused'; mail: boolean }>(
-    sql`access.verify_totp(${id}, ${system_key}, ${await tokenHash(opened.token)}::bytea, ${step}::bigint, ${backup}, ${await tokenHash(refresh_token)}::bytea, ${request}::jsonb, ${await formerHashes(former)}::jsonb)`,
+    sql`access.verify_totp(${id}, ${system_key}, ${await tokenHash(opened.token)}::bytea, ${step}::bigint, ${backup}, ${await tokenHash(refresh_token)}::bytea, ${request}::jsonb, ${await formerHashes(former)}::jsonb${remember ? sql`, true` : sql``})`,
   )
   if (result.outcome === 'refused') {
     if (result.mail) ctx.later(deliver(ctx))

@@ -20,7 +20,7 @@ language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
   if t.mfa_required_since is null
     or u.factors <> '{}'
-    or exists (select from freehold.passkeys k where k.user_id = u.id)
+    or access.has_passkey(u.id)
     or not access.needs_factor(u, t)
   then
     return null;
@@ -33,6 +33,6 @@ create function access.asks_for_passkey(u freehold.users, t freehold.tenant) ret
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
   return t.mfa_required_since is not null
-    and exists (select from freehold.passkeys k where k.user_id = u.id)
+    and access.has_passkey(u.id)
     and access.needs_factor(u, t);
 end $$;

@@ -52,8 +52,7 @@ end $$;
 create function access.has_factor_to_lose(u freehold.users) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select u.factors <> '{}'
-    or access.current_password(u.id) is not null
-      and exists (select from freehold.passkeys k where k.user_id = u.id)
+    or access.current_password(u.id) is not null and access.has_passkey(u.id)
 $$;
 
 -- Takes all second factors of a user away, whose lockouts and row are locked.
@@ -69,6 +68,7 @@ begin
   update freehold.sessions s
   set ended_at = now(), ended_because = 'mfa_reset'
   where s.user_id = u.id and s.ended_at is null;
+  perform access.forget_devices(u.id);
   perform access.record(
     'MFA_DISABLED', 'update', 'user', u.id::text, null, jsonb_build_object('reason', 'reset', 'factors', methods), 40
   );

@@ -1,7 +1,7 @@
 import { z } from '@hono/zod-openapi'
 import { LoginOutcome } from '../auth/browser.ts'
 import { answerOf } from '../auth/entering.ts'
-import { FRESH, needOf, requireCredential } from '../http/admit.ts'
+import { FRESH, needOf, requireCredential, TWO_IF_ANY } from '../http/admit.ts'
 import { refreshTokensOf, requireCookieHost } from '../http/cookies.ts'
 import { room, route } from '../http/route.ts'
 import { invalid } from '../kernel/problem.ts'
@@ -69,9 +69,10 @@ factorRoutes.openapi(
     ],
   }),
   async (c) => {
-    const { mfa_token, code, backup_code, passkey, cookie } = c.req.valid('json')
+    const { mfa_token, code, backup_code, passkey, cookie, remember_device: remember = false } = c.req.valid('json')
     if (mfa_token === undefined) {
       if (code === undefined) throw invalid('code', 'is needed to switch an authenticator app on')
+      if (remember) throw invalid('remember_device', 'is only for logins')
       let enabled = { backup_codes: [] as string[] }
       // Whoever switches it on is logged in, unlike whoever logs in.
       await requireCredential(needOf({ any_password: true }), 'session')(c, async () => {
@@ -82,7 +83,7 @@ factorRoutes.openapi(
     const inCookies = cookie === true
     if (inCookies) requireCookieHost(c.req.raw, c.var)
     const former = inCookies ? refreshTokensOf(c.req.raw) : new Map<string, string>()
-    const login = { mfa_token, place: locationOf(c.req.raw), former }
+    const login = { mfa_token, place: locationOf(c.req.raw), former, remember }
     const entered = passkey
       ? await verifyPasskey(c.var.ctx, { ...login, credential: passkey })
       : await verify(c.var.ctx, { ...login, code, backup_code })
@@ -137,6 +138,7 @@ userFactorRoutes.openapi(
     path: '/{id}/reset-mfa',
     summary: 'Take the second factors of a user away, who lost them; ends their sessions',
     permission: 'user:update',
+    aal: TWO_IF_ANY,
     trips: 1,
     params: z.object({ id: z.uuid() }),
     returns: { 204: null },

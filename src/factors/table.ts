@@ -1,5 +1,5 @@
 import { sql } from 'drizzle-orm'
-import { bigint, check, index, integer, text, uuid } from 'drizzle-orm/pg-core'
+import { bigint, check, index, integer, primaryKey, text, uuid } from 'drizzle-orm/pg-core'
 import { bytea, freehold, moment } from '../kernel/schema.ts'
 import { users } from '../users/table.ts'
 
@@ -54,4 +54,18 @@ export const backup_codes = freehold.table(
     used_at: moment(),
   },
   (t) => [index('backup_codes_user').on(t.user_id), check('backup_codes_mac', sql`octet_length(${t.code_mac}) = 32`)],
+)
+
+/** Devices on which users asked not to be asked for the second factor: `device` is the id in a device token (src/auth/devices.sql). */
+export const remembered_devices = freehold.table(
+  'remembered_devices',
+  {
+    user_id: uuid()
+      .notNull()
+      .references(() => users.id),
+    device: uuid().notNull(),
+    created_at: moment().notNull().defaultNow(),
+    expires_at: moment().notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.user_id, t.device] }), index('remembered_devices_expiry').on(t.expires_at)],
 )

@@ -100,7 +100,8 @@ begin
 end $$;
 
 -- The second factor of a login, by a code or a backup code: what access.meet_challenge returns. `step` is the time step
--- for which the code is right, null for none; `backup` the SHA-256 of a backup code, null: a code was sent.
+-- for which the code is right, null for none; `backup` the SHA-256 of a backup code, null: a code was sent. `remember`:
+-- whether the device is to be remembered; the previous release does not send it.
 create function access.verify_totp(
   tenant_id uuid,
   system_key text,
@@ -109,7 +110,8 @@ create function access.verify_totp(
   backup text,
   refresh_hash bytea,
   request jsonb,
-  former jsonb
+  former jsonb,
+  remember boolean default false
 ) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -126,7 +128,7 @@ begin
   end if;
   return access.meet_challenge(
     t, challenge, c, is_right, 'otp', case when backup is null then 'wrong_code' else 'wrong_backup_code' end,
-    refresh_hash, request, former
+    refresh_hash, request, former, remember
   );
 end $$;
 
@@ -188,7 +190,7 @@ begin
     perform access.record('BACKUP_CODES_RENEWED', 'update', 'user', u.id::text, null, null);
     return 'changed';
   end if;
-  perform access.drop_totp(u.id);
+  perform access.drop_totp(u.id), access.forget_devices(u.id);
   perform access.record('MFA_DISABLED', 'update', 'user', u.id::text, null, jsonb_build_object('factor', 'totp'), 20);
   perform access.enqueue_mail('mfa_disabled', u.id, u.email);
   return 'changed';
@@ -217,5 +219,5 @@ grant execute on function
   access.enable_totp(uuid, text, text, bigint, jsonb),
   access.begin_factor_change(uuid, text),
   access.finish_factor_change(uuid, text, uuid, text, bigint, text, jsonb),
-  access.verify_totp(uuid, text, bytea, bigint, text, bytea, jsonb, jsonb)
+  access.verify_totp(uuid, text, bytea, bigint, text, bytea, jsonb, jsonb, boolean)
 to freehold_app;

@@ -43,9 +43,16 @@ export const needOf = ({ permission = null, any_password = false, only_reads = f
 /** For so many minutes after a login, or a step-up, a session does what asks for a fresh one. */
 export const FRESH = 10
 
+/** Two factors, of who has set up a second one; nobody else is asked (src/access/admission.sql). */
+export const TWO_IF_ANY = -2
+
 /** What a session lacks that is asked to step up, as RFC 9470 section 3 has it. `aal1` and `aal2` are the `acr` of our tokens. */
 export const stepUpChallenge = ({ fresh, aal }: StepUp): string =>
   `Bearer realm="freehold", error="insufficient_user_authentication", error_description="A newer or stronger login is needed", acr_values="aal${aal ?? 1}"${fresh ? `, max_age="${fresh * 60}"` : ''}`
+
+/** What a refused session was asked for: of two factors where there are any, the database knows whether there are. */
+const askedOf = (need: StepUp, { message }: Problem): StepUp =>
+  need.aal === TWO_IF_ANY ? { fresh: need.fresh ?? null, aal: /second factor/.test(message) ? 2 : 1 } : need
 
 /** A public endpoint: no credential is read. */
 export const withoutAdmission = createMiddleware<AppEnv>(async (c, next) => {
@@ -84,7 +91,7 @@ export const requireCredential = (need: Need, by: 'session' | undefined) =>
     if (caller.key && by === 'session') throw new Problem('forbidden', 'This cannot be done with an API key: log in.')
     await next()
     if (c.error instanceof Problem && c.error.code === 'step_up_required')
-      c.res.headers.set('WWW-Authenticate', stepUpChallenge(need))
+      c.res.headers.set('WWW-Authenticate', stepUpChallenge(askedOf(need, c.error)))
     tellPolicy(c, 'PRINCIPALS')
     await failures?.count(c.error)
     if (failures && c.get('ctx').principal) remember(name)

@@ -1,7 +1,8 @@
 /**
  * What a tenant's former name answers. Threat: clients drop `Authorization` on a redirect to another host and then seem to be nobody,
  * or send a password twice; people follow an old link into nothing. So pages and `/.well-known/*` of the former host redirect, path
- * and query kept, and all else is refused in words that name the new address. No cache keeps either: the tenant may come back.
+ * and query kept, and all else is refused in words that name the new address. No cache keeps either: the tenant may come back. Browsers
+ * ask the former host itself whether pages of the new one may use its passkeys, and take no redirect for an answer.
  */
 import type { Context } from 'hono'
 import { createMiddleware } from 'hono/factory'
@@ -24,6 +25,7 @@ export type Moved = {
 type PageRequest = { env: Env; config: Config; meter: Meter; subdomain: string; limitUnknown: () => void }
 
 const WELL_KNOWN = /^\/\.well-known(\/|$)/
+const RELATED_ORIGINS = /^\/\.well-known\/webauthn\/?$/
 
 /** The refusal that names the new address. */
 export const renamed = (url: string) =>
@@ -40,6 +42,8 @@ export async function answerMoved(c: Context<AppEnv>, { moved_to, origins, admit
   const { pathname, search } = new URL(raw.url)
   const is_of_host = c.get('subdomain') !== null && !raw.headers.has('X-Tenant')
   const is_shown = WELL_KNOWN.test(pathname) || isPage(pathname)
+  if (is_of_host && RELATED_ORIGINS.test(pathname) && ['GET', 'HEAD'].includes(raw.method))
+    return c.json({ origins: [new URL(moved_to).origin] })
   // With the header, which clients send on to the new host, that would name two tenants.
   if (is_of_host && is_shown && ['GET', 'HEAD'].includes(raw.method)) return c.redirect(`${moved_to}${pathname}${search}`, 308)
   throw renamed(moved_to)

@@ -3,7 +3,7 @@ import type { MiddlewareHandler } from 'hono'
 import type { StepUp } from '../kernel/context.ts'
 import { type Code, Problem } from '../kernel/problem.ts'
 import { languageOf } from './accept-language.ts'
-import { needOf, requireCredential, withoutAdmission } from './admit.ts'
+import { needOf, requireCredential, TWO_IF_ANY, withoutAdmission } from './admit.ts'
 import type { AppEnv } from './app-env.ts'
 import { checkQuery, type FileBody, FORMS, fileBody, JSON_TYPE, PATCH_TYPE, strictBody, typed, URLENCODED } from './body.ts'
 import { type Asked, answered, asked, isTagged, problemResponses } from './declared.ts'
@@ -160,7 +160,8 @@ export function route<
     'x-round-trips': spec.trips,
     'x-credential': spec.public ? undefined : (spec.by ?? 'any'),
     'x-fresh-minutes': spec.fresh ?? undefined,
-    'x-aal': spec.aal ?? undefined,
+    'x-aal': spec.aal ? Math.abs(spec.aal) : undefined,
+    'x-aal-if-any': spec.aal === TWO_IF_ANY || undefined,
     security: spec.public ? [] : [{ bearer: [] }, { cookie: [] }, ...(spec.by === 'session' ? [] : [{ api_key: [] }])],
     middleware: [
       spec.public ? withoutAdmission : requireCredential(needOf(spec), spec.by),

@@ -68,7 +68,7 @@ const nameOf = ({ given_name, username }: Profile) => given_name ?? username
 /** The page, after what was wrong with a form on it. */
 export async function accountPage(visit: Visit, faults?: Faults, status = 200): Promise<Response> {
   const { words, language } = visit
-  const { statement, read } = await ownSessionsQuery(visit.ctx, { limit: MOST_SESSIONS })
+  const { statement, read } = await ownSessionsQuery(visit.ctx, { limit: MOST_SESSIONS, is_behind: visit.c.get('is_behind') })
   const { profile, terms, rest } = await profileWith(visit, statement)
   const { data: sessions } = await read(rest[0])
   const { account } = words
@@ -149,6 +149,7 @@ const SessionRow = ({ visit, session, language }: SessionProps) => {
       <div class="what">
         <strong>{device}</strong>
         {session.is_current && <span class="pill">{account.this_session}</span>}
+        {session.remembered && <span class="pill">{account.remembered}</span>}
         <p class="hint">
           {place && `${place} · `}
           {account.last_active} <Moment at={session.last_active_at} language={language} />

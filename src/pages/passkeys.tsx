@@ -1,50 +1,17 @@
-/**
- * The passkeys of whoever is logged in, and the form by which any page asks a browser for one. The options are in the page and the
- * answer is a field of the form, so that the policy of pages lets no script connect anywhere.
- */
+/** The passkeys of whoever is logged in, and those that a browser offers for a login. */
 import { z } from '@hono/zod-openapi'
-import type { Child } from 'hono/jsx'
-import {
-  creationOptions,
-  listPasskeys,
-  registerPasskey,
-  removePasskey,
-  renamePasskey,
-  requestOptions,
-} from '../passkeys/passkeys.ts'
+import { creationOptions } from '../passkeys/options.ts'
+import { listPasskeys, registerPasskey, removePasskey, renamePasskey } from '../passkeys/passkeys.ts'
 import { NewCredential, type Passkey, Renaming } from '../passkeys/wire.ts'
 import { Frame, LogOut, unlessGone } from './account.tsx'
 import type { Door } from './doors.tsx'
 import { type Faults, Field, Moment, NO_FAULTS, Note, Submit, Summary } from './layout.tsx'
+import { Credential, PasskeyForm, passkeyQuestions } from './passkey-form.tsx'
 import { FormToken, goTo, handle, saidIn, show, type Visit } from './visit.tsx'
 
 const PASSKEYS = '/account/passkeys'
 const RENAME = '/account/passkeys/rename'
 const REMOVE = '/account/passkeys/remove'
-
-/** A credential as the script writes it into a field: its JSON. */
-export const Credential = <T extends z.ZodType>(schema: T) =>
-  z.preprocess((said) => {
-    try {
-      return typeof said === 'string' ? JSON.parse(said) : said
-    } catch {
-      return said
-    }
-  }, schema)
-
-type AskProps = { visit: Visit; action: string; verb: 'get' | 'create'; options: object; again: string; children?: Child }
-
-/** A form that the script shows and fills with what the browser gives; `again` is the page with new options. */
-export const PasskeyForm = ({ visit, action, verb, options, again, children }: AskProps) => (
-  <form method="post" action={action} hidden data-passkey={verb} data-options={JSON.stringify(options)} data-again={again}>
-    <FormToken visit={visit} action={action} />
-    <input type="hidden" name="credential" value="" />
-    {children}
-    <p class="wrong" role="alert" hidden>
-      {visit.words.passkeys.failed}
-    </p>
-  </form>
-)
 
 export const PASSKEY_LOGIN = '/login/passkey'
 
@@ -53,12 +20,17 @@ export const PasskeyOffer = async ({ visit, next }: { visit: Visit; next: string
   const { words, ctx } = visit
   const again = next ? `/login?${new URLSearchParams({ next })}` : '/login'
   return (
-    <PasskeyForm visit={visit} action={PASSKEY_LOGIN} verb="get" options={await requestOptions(ctx)} again={again}>
-      {next && <input type="hidden" name="next" value={next} />}
-      <Submit words={words} class="quiet">
-        {words.passkeys.log_in}
-      </Submit>
-    </PasskeyForm>
+    <>
+      {(await passkeyQuestions(ctx)).map(({ options, former }) => (
+        <PasskeyForm words={words} action={PASSKEY_LOGIN} verb="get" options={options} again={again} is_quiet={former !== null}>
+          <FormToken visit={visit} action={PASSKEY_LOGIN} />
+          {next && <input type="hidden" name="next" value={next} />}
+          <Submit words={words} class="quiet">
+            {former === null ? words.passkeys.log_in : words.passkeys.log_in_former.replace('{host}', () => former)}
+          </Submit>
+        </PasskeyForm>
+      ))}
+    </>
   )
 }
 
@@ -86,7 +58,8 @@ async function passkeysPage(visit: Visit, faults: Faults = NO_FAULTS, status = 2
       <section class="card">
         <h2>{passkeys.add}</h2>
         <p class="lead">{passkeys.add_lead}</p>
-        <PasskeyForm visit={visit} action={PASSKEYS} verb="create" options={options} again={PASSKEYS}>
+        <PasskeyForm words={words} action={PASSKEYS} verb="create" options={options} again={PASSKEYS}>
+          <FormToken visit={visit} action={PASSKEYS} />
           <Field name="name" label={passkeys.name} faults={faults} maxlength={100} autocomplete="off" />
           <Submit words={words}>{passkeys.submit}</Submit>
         </PasskeyForm>
@@ -98,7 +71,7 @@ async function passkeysPage(visit: Visit, faults: Faults = NO_FAULTS, status = 2
 const PasskeyRow = ({ visit, passkey }: { visit: Visit; passkey: z.infer<typeof Passkey> }) => {
   const { words, language } = visit
   const { passkeys } = words
-  const { id, name, last_used_at } = passkey
+  const { id, name, last_used_at, ends_at, rp_id } = passkey
   return (
     <li>
       <div class="what">
@@ -112,6 +85,11 @@ const PasskeyRow = ({ visit, passkey }: { visit: Visit; passkey: z.infer<typeof 
             passkeys.unused
           )}
         </p>
+        {ends_at && (
+          <p class="hint">
+            {passkeys.ends.replace('{host}', () => rp_id)} <Moment at={ends_at} language={language.tag} />
+          </p>
+        )}
         <details>
           <summary>{passkeys.rename}</summary>
           <form method="post" action={RENAME}>

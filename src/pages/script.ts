@@ -40,14 +40,14 @@ addEventListener('pageshow', ({ persisted }) => { if (persisted) for (const form
 const Passkey = window.PublicKeyCredential
 let waiting
 for (const form of Passkey?.parseRequestOptionsFromJSON ? all('form[data-passkey]') : []) {
-  const { passkey: verb, options, again } = form.dataset
+  const { passkey: verb, options, again, quiet } = form.dataset
   const ask = async (more) => {
     waiting?.abort()
     waiting = new AbortController()
     const parse = verb === 'get' ? 'parseRequestOptionsFromJSON' : 'parseCreationOptionsFromJSON'
     const publicKey = Passkey[parse](JSON.parse(options))
     const made = await navigator.credentials[verb]({ publicKey, signal: waiting.signal, ...more })
-    form.elements.credential.value = JSON.stringify(made)
+    form.querySelector('[data-credential]').value = JSON.stringify(made)
     form.submit()
   }
   form.hidden = false
@@ -59,7 +59,7 @@ for (const form of Passkey?.parseRequestOptionsFromJSON ? all('form[data-passkey
       form.querySelector('.wrong').hidden = false
     })
   })
-  if (verb === 'get')
+  if (verb === 'get' && !quiet)
     Passkey.isConditionalMediationAvailable?.().then((isOffered) => isOffered && ask({ mediation: 'conditional' })).catch(() => {})
   // Before its challenge expires, unless somebody is typing.
   setTimeout(() => { if (all('input:not([type=hidden])').every(({ value }) => value === '')) location.replace(again) }, 270_000)

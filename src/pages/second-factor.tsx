@@ -2,7 +2,7 @@
 import { z } from '@hono/zod-openapi'
 import type { Entered } from '../auth/auth.ts'
 import { cookiesOf } from '../auth/browser.ts'
-import type { Challenged } from '../auth/challenge.ts'
+import { type Challenged, openedChallenge } from '../auth/challenge.ts'
 import { BackupCode, Code, verify } from '../factors/factors.ts'
 import { deviceTokensOf, evictOldestAccount, evictOldestDevices, refreshTokensOf } from '../http/cookies.ts'
 import { locationOf } from '../sessions/device.ts'
@@ -11,7 +11,7 @@ import type { Door } from './doors.tsx'
 import { type Faults, Field, NO_FAULTS, Submit, Summary } from './layout.tsx'
 import { termsOf } from './look.ts'
 import { PasskeyOffer } from './passkeys.tsx'
-import { FormToken, goTo, handle, show, type Visit } from './visit.tsx'
+import { FormToken, goTo, handle, show, Ticked, type Visit } from './visit.tsx'
 
 const CODE = '/login/code'
 const SecondStep = z
@@ -19,6 +19,7 @@ const SecondStep = z
     mfa_token: z.string().max(4096),
     code: z.union([Code, BackupCode], { error: 'must be 6 digits, or a backup code' }),
     next: z.string().max(4096).optional(),
+    remember_device: Ticked,
   })
   .strict()
 
@@ -34,23 +35,31 @@ export async function goOn(visit: Visit, entered: Entered | Challenged, next: st
   const { c, ctx } = visit
   const { raw } = c.req
   if ('challenge' in entered) {
-    const { mfa_token, methods } = entered.challenge
-    return codeForm(visit, { mfa_token, methods, next })
+    const { mfa_token, methods, remember_days } = entered.challenge
+    return codeForm(visit, { mfa_token, methods, remember_days, next })
   }
   const { answer, cookies } = await cookiesOf(ctx, entered)
   const { account } = answer
   const evicted = [...evictOldestAccount(raw, account), ...evictOldestDevices(raw, account)]
   c.set('cookies', [...evicted, ...cookies, pageCookie('account', account)])
-  return goTo(visit, answer.must_change_password ? '/account/password' : (nextOf(next, ctx.realm.url) ?? '/account'))
+  const account_page = answer.passkey_ends_at ? '/account?said=passkey_ends' : '/account'
+  return goTo(visit, answer.must_change_password ? '/account/password' : (nextOf(next, ctx.realm.url) ?? account_page))
 }
 
 type Methods = Challenged['challenge']['methods']
-type Form = { mfa_token: string; methods?: Methods; next?: string | undefined; faults?: Faults; status?: number }
+type Form = {
+  mfa_token: string
+  methods?: Methods
+  remember_days: number
+  next?: string | undefined
+  faults?: Faults
+  status?: number
+}
 
 /** A form for each of the methods; what a passkey answers is a login by itself. After a wrong code the methods are not known any more. */
 async function codeForm(
   visit: Visit,
-  { mfa_token, methods = ['totp', 'passkey'], next, faults = NO_FAULTS, status = 200 }: Form,
+  { mfa_token, methods = ['totp', 'passkey'], remember_days, next, faults = NO_FAULTS, status = 200 }: Form,
 ): Promise<Response> {
   const { words, ctx } = visit
   const { second } = words
@@ -80,6 +89,12 @@ async function codeForm(
               maxlength={64}
               required
             />
+            {remember_days > 0 && (
+              <label class="check">
+                <input type="checkbox" name="remember_device" value="yes" />
+                {second.remember.replace('{days}', String(remember_days))}
+              </label>
+            )}
             <Submit words={words}>{words.login.submit}</Submit>
           </form>
         )}
@@ -99,13 +114,17 @@ const secondStep = (visit: Visit) =>
     schema: SecondStep,
     guessed: 'code',
     guess_wrong: visit.words.second.wrong,
-    done: async ({ mfa_token, code, next }) => {
+    done: async ({ mfa_token, code, next, remember_device: remember }) => {
       const { raw } = visit.c.req
       const typed = Code.safeParse(code).success ? { code } : { backup_code: code }
-      const entered = await verify(visit.ctx, { mfa_token, ...typed, place: locationOf(raw), former: refreshTokensOf(raw) })
+      const browser = { place: locationOf(raw), former: refreshTokensOf(raw) }
+      const entered = await verify(visit.ctx, { mfa_token, ...typed, ...browser, remember })
       return goOn(visit, entered, next)
     },
-    again: (faults, status, { mfa_token = '', next }) => codeForm(visit, { mfa_token, next, faults, status }),
+    again: async (faults, status, { mfa_token = '', next }) => {
+      const remember_days = (await openedChallenge(visit.ctx, mfa_token))?.remember_days ?? 0
+      return codeForm(visit, { mfa_token, remember_days, next, faults, status })
+    },
   })
 
 export const secondFactorDoors: Door[] = [{ method: 'POST', path: CODE, trips: 1, attempts: 'login', answer: secondStep }]

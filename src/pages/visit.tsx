@@ -4,21 +4,23 @@
  * and then the verb that the API calls, which asks the database; and who is logged in is what the database admitted.
  */
 import { z } from '@hono/zod-openapi'
+import { sql } from 'drizzle-orm'
 import type { Context } from 'hono'
 import { html } from 'hono/html'
 import type { Child } from 'hono/jsx'
 import { timingSafeEqual } from 'hono/utils/buffer'
-import { stepUpChallenge } from '../http/admit.ts'
+import { contextFor, needOf, stepUpChallenge } from '../http/admit.ts'
 import type { AppEnv } from '../http/app-env.ts'
 import { isOfOlderSchema } from '../http/failures.ts'
 import { issuesIn } from '../http/issues.ts'
 import type { Ctx } from '../kernel/context.ts'
 import { toProblem } from '../kernel/db.ts'
 import { type Issue, type Language, Problem } from '../kernel/problem.ts'
+import { rowsOf } from '../kernel/wire.ts'
 import { formToken, pageCookie } from './browser.ts'
 import { Document, type Faults, NO_FAULTS } from './layout.tsx'
 import { knownLookOf, type Look } from './look.ts'
-import { PasswordAgain, proofToken, type Sent, type Waiting, withoutProof } from './step-up.tsx'
+import { ProofAgain, type Proofs, proofToken, type Sent, type Waiting, withoutProof } from './step-up.tsx'
 import { SAID, type Words } from './words/words.ts'
 
 /** Own host only. Scripts and styles are files, and forms go to this host. */
@@ -128,7 +130,7 @@ type Handling<T> = {
 
 /**
  * Does what a form asks for. What the verb refuses is shown in the form again, each error at its field; where it asks for a newer login,
- * the password is asked for, and the form goes on with it. A session that has ended and what is not the visitor's to correct is thrown.
+ * that is asked for, and the form goes on with it. A session that has ended and what is not the visitor's to correct is thrown.
  */
 export async function handle<T>(visit: Visit, handling: Handling<T>): Promise<Response> {
   const fields = await fieldsOf(visit.c)
@@ -136,15 +138,23 @@ export async function handle<T>(visit: Visit, handling: Handling<T>): Promise<Re
     const problem = toProblem(error)
     if (!(problem instanceof Problem && problem.code === 'step_up_required')) throw error
     visit.c.error = problem
-    return passwordAgain(visit, { to: handling.action, wanted: fields })
+    return proofAgain(visit, { to: handling.action, wanted: fields })
   })
 }
 
-/** The page that asks for the password once more, with what waits for it. */
-export async function passwordAgain(visit: Visit, waiting: Waiting): Promise<Response> {
-  const { words } = visit
+/** The page that asks for a proof once more, with what waits for it. Which proofs there are costs one round trip. */
+export async function proofAgain(visit: Visit, waiting: Waiting): Promise<Response> {
+  const { c, words } = visit
   const { faults = NO_FAULTS, status = 401 } = waiting
-  const body = <PasswordAgain words={words} token={await proofToken(visit, waiting.to)} {...waiting} />
+  const ctx = contextFor(c, needOf({ any_password: true }), { bearer: visit.ctx.bearer, key: null })
+  ctx.trips = visit.ctx.trips
+  c.set('ctx', ctx)
+  const [found] = await ctx.run(ctx.db.execute(sql`select access.step_up_methods() as proofs`))
+  const [{ proofs } = { proofs: [] }] = rowsOf<{ proofs: Proofs }>(found)
+  // A password is one factor.
+  const enough = visit.ctx.need.aal ? proofs.filter((proof) => proof !== 'password') : proofs
+  const token = await proofToken(visit, waiting.to)
+  const body = <ProofAgain words={words} ctx={ctx} token={token} proofs={enough} {...waiting} />
   return show(visit, { title: words.step_up.title, faults, status }, body)
 }
 

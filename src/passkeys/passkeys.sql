@@ -25,7 +25,7 @@ begin
   );
 end $$;
 
--- Second half: what access.enter returns, or {outcome: refused}. `wrong`: why the answer was not verified; null: it was.
+-- Second half: what access.enter returns, or {outcome: refused, mail}. `wrong`: why the answer was not verified; null: it was.
 -- `devices` are tokens of known devices, as for access.begin_login. A failure is returned, not raised, so that its entry
 -- is committed. Lockouts do not count here: nobody guesses a key, and whoever locks a person out does not take this way
 -- from them.
@@ -60,12 +60,15 @@ begin
       'LOGIN_FAILED', 'login', 'user', u.id::text, why, why in ('unknown_passkey', 'wrong_passkey', 'passkey_replayed'),
       jsonb_build_object('reason', why), case why when 'passkey_clone_suspected' then 80 else 20 end
     );
-    return jsonb_build_object('outcome', 'refused');
+    return jsonb_build_object('outcome', 'refused', 'mail', access.has_enqueued_mail());
   end if;
   -- RFC 8176: a key, somebody who was present, and that they were verified.
-  return access.enter(
-    u, t, refresh_hash, request, former, null, null, access.passkey_method(presented) || ' user mfa', 2,
-    access.device_of(t, u.id, devices)
+  return access.with_passkey_end(
+    access.enter(
+      u, t, refresh_hash, request, former, null, null, access.passkey_method(presented) || ' user mfa', 2,
+      access.device_of(t, u.id, devices)
+    ),
+    presented
   );
 end $$;
 
@@ -89,6 +92,7 @@ begin
     when wrong is not null then wrong
     when not is_new then 'passkey_replayed'
     when not access.is_present(u) then 'inactive'
+    when k.ends_at <= now() then 'passkey_ended'
     when counter <= k.counter and greatest(counter, k.counter) > 0 then 'passkey_clone_suspected'
   end;
   if why is null then
@@ -98,6 +102,7 @@ begin
       'PASSKEY_CLONE_SUSPECTED', 'login', 'passkey', k.id::text,
       jsonb_build_object('counter', k.counter), jsonb_build_object('counter', counter, 'name', k.name), 80
     );
+    perform access.enqueue_mail('passkey_copied', u.id, u.email, jsonb_build_object('passkey_name', k.name));
   end if;
   return why;
 end $$;
@@ -171,45 +176,25 @@ begin
   return made;
 end $$;
 
--- The last way in stays: a user without a password and without an identity elsewhere keeps one passkey. One removal of a user at a time, so that of two
--- passkeys that go at once one is the last.
-create function access.before_passkey_removal() returns trigger
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
-begin
-  if access.principal() is null then
-    return old;
-  end if;
-  perform access.must_be_licensed();
-  perform from freehold.users u where u.id = old.user_id for no key update;
-  if access.current_password(old.user_id) is null
-    and not exists (select from freehold.passkeys k where k.user_id = old.user_id and k.id <> old.id)
-    and not access.has_identity(old.user_id, null)
-  then
-    perform access.refuse('illegal_state', 'This passkey is the only way into your account: add another one, or set a password.');
-  end if;
-  return old;
-end $$;
-
--- Mails the owner of a passkey that was removed.
-create function access.after_passkey_removal() returns trigger
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
-begin
-  perform access.enqueue_mail('passkey_removed', u.id, u.email, jsonb_build_object('passkey_name', old.name))
-  from freehold.users u
-  where u.id = old.user_id;
-  return null;
-end $$;
-
-create trigger before_passkey_removal before delete on freehold.passkeys
-  for each row execute function access.before_passkey_removal();
-
-create trigger after_passkey_removal after delete on freehold.passkeys
-  for each row execute function access.after_passkey_removal();
-
-call access.audited('freehold.passkeys', 'passkey', '{credential_id,public_key}', '{counter,last_used_at}');
+call access.audited('freehold.passkeys', 'passkey', '{credential_id,public_key}', '{counter,last_used_at,ends_at}');
 
 -- Not access.protect: passkeys are their owner's, whatever permission they were admitted with, and change in a session.
-create policy read on freehold.passkeys for select using (user_id = (select access.principal()));
+-- Whoever sees a user sees that there is one that works; no verb shows them more of it (src/users/users.ts).
+create policy read on freehold.passkeys for select using (
+  user_id = (select access.principal())
+  or (
+    (select access.permission()) like 'user:%'
+    and coalesce(ends_at > now(), true)
+    and (
+      (select access.scope()) = 'all'
+      or user_id = any ((select access.scope_owner_ids())::uuid[])
+      or exists (
+        select from freehold.users u
+        where u.id = user_id and u.unit_id = any ((select access.scope_unit_ids())::uuid[])
+      )
+    )
+  )
+);
 
 create policy change on freehold.passkeys for update using (
   user_id = (select access.principal()) and (select access.session()) is not null
@@ -220,7 +205,7 @@ create policy remove on freehold.passkeys for delete using (
 );
 
 grant
-  select (id, user_id, credential_id, rp_id, name, aaguid, transports, is_synced, created_at, last_used_at),
+  select (id, user_id, credential_id, rp_id, ends_at, name, aaguid, transports, is_synced, created_at, last_used_at),
   update (name),
   delete
 on freehold.passkeys to freehold_app;

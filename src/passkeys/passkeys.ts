@@ -3,7 +3,7 @@
  * was asked) and passkeys.sql (replay, copies, who adds and removes one). The user is always verified by their device, so that a
  * passkey is two factors: what somebody has, and what they know or are.
  */
-import { decodeBase64urlIgnorePadding, decodeHex, encodeBase64urlNoPadding, encodeHexLowerCase } from '@oslojs/encoding'
+import { decodeBase64urlIgnorePadding, encodeHexLowerCase } from '@oslojs/encoding'
 import { sql } from 'drizzle-orm'
 import type { z } from 'zod'
 import type { Entered } from '../auth/auth.ts'
@@ -16,55 +16,19 @@ import { newToken, tokenHash } from '../kernel/token.ts'
 import { rfc3339, rowsOf } from '../kernel/wire.ts'
 import { deliver } from '../mail/mail.ts'
 import { deviceName, type Location } from '../sessions/device.ts'
-import { CHALLENGE_SECONDS, newChallenge, readChallenge } from './challenge.ts'
-import { ALGORITHMS, challengeIn, NotVerified, userHandleOf, verifyAnswer, verifyNew } from './webauthn.ts'
-import type { Assertion, CreationOptions, NewCredential, Passkey, RequestOptions } from './wire.ts'
+import { readChallenge } from './challenge.ts'
+import { base64urlOf, hostOf, hostsOf, purposeOf } from './options.ts'
+import { challengeIn, NotVerified, userHandleOf, verifyAnswer, verifyNew } from './webauthn.ts'
+import type { Assertion, NewCredential, Passkey } from './wire.ts'
 
 type Own = z.infer<typeof Passkey>
 type Answer = z.infer<typeof Assertion>
 
 const CALLER = sql`(select access.principal())`
-const columns = sql`k.id, k.name, k.rp_id, k.aaguid, k.transports, k.is_synced, ${rfc3339('k.created_at')} as created_at, ${rfc3339('k.last_used_at')} as last_used_at`
+const columns = sql`k.id, k.name, k.rp_id, ${rfc3339('k.ends_at')} as ends_at, k.aaguid, k.transports, k.is_synced, ${rfc3339('k.created_at')} as created_at, ${rfc3339('k.last_used_at')} as last_used_at`
 
-const hostOf = (url: string) => new URL(url).hostname
-/** The hosts whose passkeys count: the realm's, and those of names that it had and that are still kept for it. */
-const hostsOf = ({ url, former_urls }: Realm) => [url, ...former_urls].map(hostOf)
 /** Postgres writes bytes in hexadecimal, WebAuthn in base64url. */
 const hexOf = (base64url: string) => encodeHexLowerCase(decodeBase64urlIgnorePadding(base64url))
-const base64urlOf = (hex: string) => encodeBase64urlNoPadding(decodeHex(hex))
-
-/** What to ask the browser for a new passkey of the caller. One round trip. */
-export async function creationOptions(ctx: Ctx): Promise<z.infer<typeof CreationOptions>> {
-  const [user, held] = await ctx.run(
-    ctx.db.execute(
-      sql`select u.id, u.username, concat_ws(' ', u.given_name, u.family_name) as name from freehold.users u where u.id = ${CALLER}`,
-    ),
-    ctx.db.execute(
-      sql`select encode(k.credential_id, 'hex') as id, k.transports from freehold.passkeys k where k.user_id = ${CALLER} and k.rp_id = ${hostOf(ctx.realm.url)}`,
-    ),
-  )
-  const [{ id, username, name } = { id: '', username: '', name: '' }] = rowsOf<{ id: string; username: string; name: string }>(
-    user,
-  )
-  return {
-    challenge: await newChallenge(ctx.realm, purposeOf(ctx)),
-    rp: { id: hostOf(ctx.realm.url), name: ctx.realm.legal_name },
-    user: { id: userHandleOf(id), name: username, displayName: name || username },
-    pubKeyCredParams: ALGORITHMS.map((alg) => ({ type: 'public-key', alg })),
-    timeout: CHALLENGE_SECONDS * 1000,
-    excludeCredentials: rowsOf<{ id: string; transports: string[] }>(held).map(({ id, transports }) => ({
-      type: 'public-key',
-      id: base64urlOf(id),
-      transports,
-    })),
-    authenticatorSelection: { residentKey: 'required', requireResidentKey: true, userVerification: 'required' },
-    attestation: 'none',
-  }
-}
-
-/** A new passkey counts in the session that asked for it. */
-const purposeOf = ({ credential }: Ctx) =>
-  `register:${credential && 'session_id' in credential ? credential.session_id : ''}` as const
 
 /**
  * Adds a passkey of the caller, and mails them that there is one. Without a name it gets that of the device. One round trip. Fails with
@@ -99,22 +63,11 @@ export async function registerPasskey(
   )
   const { id, created_at } = oneOf<{ id: string; created_at: string }>(added)
   ctx.later(deliver(ctx))
-  return { id, ...row, created_at, last_used_at: null }
+  return { id, ...row, ends_at: null, created_at, last_used_at: null }
 }
 
-/**
- * What to ask the browser for a login: any passkey that it has for this host, of whomever. No round trip: a challenge is stored when it
- * is spent.
- */
-export async function requestOptions(ctx: Ctx): Promise<z.infer<typeof RequestOptions>> {
-  return {
-    challenge: await newChallenge(ctx.realm, 'login'),
-    rpId: hostOf(ctx.realm.url),
-    timeout: CHALLENGE_SECONDS * 1000,
-    userVerification: 'required',
-    allowCredentials: [],
-  }
-}
+/** `mail`: its owner is told of it. A database that is a version behind does not say. */
+type Refused = { outcome: 'refused'; mail?: boolean }
 
 export type PasskeyLogin = {
   credential: Answer
@@ -137,11 +90,12 @@ export async function passkeyLogin(
   const answer = await passkeyAnswer(ctx, credential)
   const refresh_token = newToken()
   const request = JSON.stringify({ ...ctx.request, ...place })
-  const result = await ctx.call<EnterOutcome | { outcome: 'refused' }>(
+  const result = await ctx.call<EnterOutcome | Refused>(
     sql`access.finish_passkey_login(${id}, ${system_key}, ${answer}, ${await tokenHash(refresh_token)}::bytea, ${request}::jsonb, ${await formerHashes(former)}::jsonb, ${JSON.stringify(devices)}::jsonb)`,
   )
-  if (result.outcome === 'refused') throw refused()
-  return enteredBy(ctx, result, refresh_token)
+  if (result.outcome !== 'refused') return enteredBy(ctx, result, refresh_token)
+  if (result.mail) ctx.later(deliver(ctx))
+  throw refused()
 }
 
 /**
@@ -150,7 +104,7 @@ export async function passkeyLogin(
  */
 export async function verifyPasskey(
   ctx: Ctx,
-  { mfa_token, credential, place, former }: Omit<PasskeyLogin, 'devices'> & { mfa_token: string },
+  { mfa_token, credential, place, former, remember }: Omit<PasskeyLogin, 'devices'> & { mfa_token: string; remember: boolean },
 ): Promise<Entered | Challenged> {
   const { id, system_key } = ctx.realm
   const opened = await openedChallenge(ctx, mfa_token)
@@ -158,8 +112,8 @@ export async function verifyPasskey(
   const answer = await passkeyAnswer(ctx, credential)
   const refresh_token = newToken()
   const request = JSON.stringify({ ...ctx.request, ...place })
-  const result = await ctx.call<EnterOutcome | { outcome: 'refused'; mail: boolean }>(
-    sql`access.verify_passkey(${id}, ${system_key}, ${await tokenHash(opened.token)}::bytea, ${answer}, ${await tokenHash(refresh_token)}::bytea, ${request}::jsonb, ${await formerHashes(former)}::jsonb)`,
+  const result = await ctx.call<EnterOutcome | Refused>(
+    sql`access.verify_passkey(${id}, ${system_key}, ${await tokenHash(opened.token)}::bytea, ${answer}, ${await tokenHash(refresh_token)}::bytea, ${request}::jsonb, ${await formerHashes(former)}::jsonb${remember ? sql`, true` : sql``})`,
   )
   if (result.outcome !== 'refused') return enteredBy(ctx, result, refresh_token)
   if (result.mail) ctx.later(deliver(ctx))

@@ -7,16 +7,19 @@ import { deviceTokensOf, refreshTokensOf, requireCookieHost } from '../http/cook
 import { room, route } from '../http/route.ts'
 import { Problem } from '../kernel/problem.ts'
 import { locationOf } from '../sessions/device.ts'
+import { creationOptions, requestOptions } from './options.ts'
+import { listPasskeys, passkeyLogin, registerPasskey, removePasskey, renamePasskey } from './passkeys.ts'
 import {
-  creationOptions,
-  listPasskeys,
-  passkeyLogin,
-  registerPasskey,
-  removePasskey,
-  renamePasskey,
-  requestOptions,
-} from './passkeys.ts'
-import { Assertion, CreationOptions, Passkey, PasskeyList, Registration, Renaming, RequestOptions } from './wire.ts'
+  Assertion,
+  CreationOptions,
+  OptionsWanted,
+  Passkey,
+  PasskeyList,
+  Registration,
+  RelatedOrigins,
+  Renaming,
+  RequestOptions,
+} from './wire.ts'
 
 const Id = z.object({ id: z.uuid() })
 const Nothing = z.object({})
@@ -40,10 +43,10 @@ passkeyRoutes.openapi(
     only_reads: true,
     trips: 0,
     attempts: 'passkey-login',
-    body: Nothing,
+    body: OptionsWanted,
     returns: { 200: RequestOptions },
   }),
-  async (c) => c.json(await requestOptions(c.var.ctx), 200),
+  async (c) => c.json(await requestOptions(c.var.ctx, c.req.valid('json').rp_id), 200),
 )
 
 passkeyRoutes.openapi(
@@ -166,4 +169,20 @@ passkeyRoutes.openapi(
     await removePasskey(c.var.ctx, c.req.valid('param').id)
     return c.body(null, 204)
   },
+)
+
+/** Under /.well-known of a tenant. A former host answers for itself (http/renamed.ts). */
+export const relatedOriginRoutes = room()
+
+relatedOriginRoutes.openapi(
+  route({
+    operationId: 'getRelatedOrigins',
+    method: 'get',
+    path: '/webauthn',
+    summary: 'Get the origins that may use the passkeys of this host (Web Authentication Level 3)',
+    public: true,
+    trips: 0,
+    returns: { 200: RelatedOrigins },
+  }),
+  (c) => c.json({ origins: [new URL(c.var.realm.url).origin] }, 200),
 )

@@ -5,7 +5,7 @@
 -- of the user whose login it is, and what fails is counted as wrong codes are (src/factors/challenges.sql).
 
 -- The second factor of a login, by a passkey: what access.enter returns, or {outcome: refused, mail}. `challenge` is that
--- of the login; the rest is as for access.finish_passkey_login. It counts as a wrong code does (access.meet_challenge).
+-- of the login; `remember` is as for access.verify_totp, and the rest as for access.finish_passkey_login. It counts as a wrong code does (access.meet_challenge).
 create function access.verify_passkey(
   tenant_id uuid,
   system_key text,
@@ -17,7 +17,8 @@ create function access.verify_passkey(
   counter bigint,
   refresh_hash bytea,
   request jsonb,
-  former jsonb
+  former jsonb,
+  remember boolean default false
 ) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -32,11 +33,15 @@ begin
     perform access.set_audit_actor(u.id, u.username, request);
     why := access.take_passkey(u, presented, wrong, is_new, counter);
   end if;
-  return access.meet_challenge(
-    t, challenge, c, why is null, access.passkey_method(presented) || ' user', why, refresh_hash, request, former
+  return access.with_passkey_end(
+    access.meet_challenge(
+      t, challenge, c, why is null, access.passkey_method(presented) || ' user', why, refresh_hash, request, former,
+      remember
+    ),
+    presented
   );
 end $$;
 
 grant execute on function
-  access.verify_passkey(uuid, text, bytea, bytea, text, bytea, timestamptz, bigint, bytea, jsonb, jsonb)
+  access.verify_passkey(uuid, text, bytea, bytea, text, bytea, timestamptz, bigint, bytea, jsonb, jsonb, boolean)
 to freehold_app;

@@ -17,6 +17,8 @@ export const passkeys = freehold.table(
     counter: bigint({ mode: 'number' }).notNull(),
     /** The host for which it was made, and the only one for which it answers. */
     rp_id: text().notNull(),
+    /** Until when it works after its host became a former one of the tenant; null: it has no end (renaming.sql). */
+    ends_at: moment(),
     name: text().notNull(),
     /** The model of the authenticator; all zeros: it does not say. */
     aaguid: uuid().notNull(),

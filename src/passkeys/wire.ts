@@ -44,7 +44,10 @@ export const Passkey = z
   .object({
     id: z.uuid(),
     name: z.string(),
-    rp_id: z.string().openapi({ description: 'The host for which it was made, and the only one where it works' }),
+    rp_id: z.string().openapi({ description: 'The host for which it was made' }),
+    ends_at: z.iso.datetime().nullable().openapi({
+      description: 'Until when it works: 30 days after its host became a former one of the tenant; null: it has no end',
+    }),
     aaguid: z.uuid().openapi({ description: 'The model of the authenticator; all zeros if it does not say' }),
     transports: z.array(z.string()),
     is_synced: z.boolean().openapi({ description: 'Whether it can be on several devices' }),
@@ -77,10 +80,19 @@ export const CreationOptions = z
   })
   .openapi('PasskeyCreationOptions')
 
+/** Whose passkeys to ask for, where it is not this host's. */
+export const OptionsWanted = z.object({ rp_id: z.string().min(1).max(253).optional() })
+
+/** Who may use the passkeys of a host (Web Authentication Level 3, section 5.11.1). */
+export const RelatedOrigins = z.object({ origins: z.array(z.url()) }).openapi('RelatedOrigins')
+
 export const RequestOptions = z
   .object({
     challenge: z.string(),
     rpId: z.string(),
+    former_rp_ids: z.array(z.string()).openapi({
+      description: 'Former hosts of the tenant whose passkeys still work: ask for options once more, with one of them as rp_id',
+    }),
     timeout: z.int(),
     userVerification: z.literal('required'),
     allowCredentials: z.array(Descriptor).openapi({ description: 'Empty: the browser offers what it has for this host' }),

@@ -78,6 +78,26 @@ begin
       for update skip locked
     )
     returning 1
+  ), remembered as (
+    delete from freehold.remembered_devices
+    where (user_id, device) in (
+      select r.user_id, r.device
+      from freehold.remembered_devices r
+      where r.expires_at < now() - interval '1 day'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
+  ), ended as (
+    delete from freehold.passkeys
+    where id in (
+      select k.id
+      from freehold.passkeys k
+      where k.ends_at < now() - interval '1 day'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
   ), registered as (
     delete from freehold.registrations
     where token_hash in (
@@ -157,6 +177,8 @@ begin
       (select count(*) from external),
       (select count(*) from challenges),
       (select count(*) from mailed),
+      (select count(*) from remembered),
+      (select count(*) from ended),
       (select count(*) from registered),
       (select count(*) from refreshed),
       (select count(*) from dropped),

@@ -31,7 +31,7 @@ sessionRoutes.openapi(
     returns: { 200: SessionList },
     problems: ['invalid_request', 'invalid_cursor'],
   }),
-  async (c) => c.json(await ownSessions(c.var.ctx, c.req.valid('query')), 200),
+  async (c) => c.json(await ownSessions(c.var.ctx, { ...c.req.valid('query'), is_behind: c.var.is_behind }), 200),
 )
 
 sessionRoutes.openapi(
@@ -89,7 +89,8 @@ userSessionRoutes.openapi(
     returns: { 200: SessionList },
     problems: ['not_found', 'invalid_request', 'invalid_cursor'],
   }),
-  async (c) => c.json(await sessionsOf(c.var.ctx, c.req.valid('param').id, c.req.valid('query')), 200),
+  async (c) =>
+    c.json(await sessionsOf(c.var.ctx, c.req.valid('param').id, { ...c.req.valid('query'), is_behind: c.var.is_behind }), 200),
 )
 
 userSessionRoutes.openapi(

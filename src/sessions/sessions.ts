@@ -11,7 +11,8 @@ import { rfc3339, rowsOf } from '../kernel/wire.ts'
 import { exists, requireExisting, requireReach } from '../users/reports.ts'
 import { deviceName } from './device.ts'
 
-type Query = z.infer<typeof Page>
+/** `is_behind`: the database has an older schema, which remembers no devices. */
+type Query = z.infer<typeof Page> & { is_behind?: boolean | undefined }
 
 export const Session = z
   .object({
@@ -25,6 +26,7 @@ export const Session = z
     last_active_at: z.iso.datetime(),
     expires_at: z.iso.datetime(),
     is_current: z.boolean(),
+    remembered: z.boolean().openapi({ description: 'Whether logins on its device need no second factor' }),
   })
   .openapi('Session')
 export const SessionList = pageOf(Session).openapi('SessionList')
@@ -48,11 +50,12 @@ export const LoginHistory = pageOf(LoginEvent).openapi('LoginHistory')
 const CALLER = sql`(select access.principal())`
 
 /** A page of active sessions: its statement, and what its result says. */
-async function listing(ctx: Ctx, user: SQL, name: string, { limit, cursor }: Query) {
+async function listing(ctx: Ctx, user: SQL, name: string, { limit, cursor, is_behind }: Query) {
   const [at, last] = (await readCursor(ctx.realm, name, cursor)) ?? []
   const after = at ? sql`and (s.created_at, s.id) < (${at}::timestamptz, ${last}::uuid)` : sql``
+  const remembered = is_behind ? sql`false` : sql`s.id = any ((select access.remembered_sessions(${user}::uuid))::uuid[])`
   const statement = sql`select s.id, s.device, s.address, s.city, s.country, ${rfc3339('s.created_at')} as created_at, ${rfc3339('s.last_active_at')} as last_active_at,
-      ${rfc3339('s.expires_at')} as expires_at, coalesce(s.id = (select access.session()), false) as is_current
+      ${rfc3339('s.expires_at')} as expires_at, coalesce(s.id = (select access.session()), false) as is_current, ${remembered} as remembered
     from freehold.sessions s, freehold.tenant t
     where s.user_id = ${user} and s.ended_at is null and s.expires_at > now() and s.last_active_at > now() - access.idle_limit(t) ${after}
     order by s.created_at desc, s.id desc limit ${limit + 1}`
@@ -88,7 +91,8 @@ export const sessionsOf = (ctx: Ctx, id: string, page: Query) =>
  * has ended; forbidden (one that the caller can only read).
  */
 export async function endSession(ctx: Ctx, id: string): Promise<void> {
-  const [, ended] = await ctx.run(
+  const [, , ended] = await ctx.run(
+    ctx.db.execute(forgetting('device')),
     ctx.db.execute(sql`select access.require_reach('session', ${id}::uuid)`),
     ctx.db.execute(ending(sql`s.id = ${id}`)),
   )
@@ -97,13 +101,17 @@ export async function endSession(ctx: Ctx, id: string): Promise<void> {
 
 /** Ends a session of the caller's own. One round trip; no permission. Fails with not_found, also when it has ended. */
 export async function endOwnSession(ctx: Ctx, id: string): Promise<void> {
-  const [ended] = await ctx.run(ctx.db.execute(ending(sql`s.id = ${id} and s.user_id = ${CALLER}`)))
+  const [, ended] = await ctx.run(
+    ctx.db.execute(forgetting('device')),
+    ctx.db.execute(ending(sql`s.id = ${id} and s.user_id = ${CALLER}`)),
+  )
   if (rowsOf(ended).length === 0) throw new Problem('not_found')
 }
 
 /** Ends all sessions of a user. One round trip; `session:delete`. Fails with not_found, forbidden (a user whom the caller can only read). */
 export async function endSessionsOf(ctx: Ctx, id: string): Promise<void> {
-  const [, user] = await ctx.run(
+  const [, , user] = await ctx.run(
+    ctx.db.execute(forgetting('all')),
     ctx.db.execute(requireReach(id)),
     ctx.db.execute(exists(id)),
     ctx.db.execute(sql`select access.lock_user(${id}::uuid)`),
@@ -111,6 +119,12 @@ export async function endSessionsOf(ctx: Ctx, id: string): Promise<void> {
   )
   requireExisting(user)
 }
+
+/**
+ * Says that whoever ends sessions wants their devices forgotten, too, or all of their user: what is listed is ended, other than at a
+ * logout, because nobody should be there any more (src/factors/remembered.sql). Over an older schema it says nothing.
+ */
+export const forgetting = (what: 'device' | 'all') => sql`select set_config('access.forget', ${what}, true)`
 
 const ending = (which: SQL) => sql`update freehold.sessions s
   set ended_at = now(), ended_because = case when s.user_id = ${CALLER} then 'logout' else 'ended_by_administrator' end

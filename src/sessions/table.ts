@@ -12,6 +12,8 @@ export const sessions = freehold.table(
       .notNull()
       .references(() => users.id),
     device: text(),
+    /** The device of its token (src/auth/devices.sql); null: the session is of before sessions had one. */
+    device_id: uuid(),
     address: text(),
     city: text(),
     /** ISO 3166-1 alpha-2, as Cloudflare knows it. */

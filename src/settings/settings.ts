@@ -85,6 +85,10 @@ const Editable = z.object({
     description:
       'Days to set up a second factor, from when it was required of more people than before, or from when the user was created. After them, sessions without one can only set it up.',
   }),
+  mfa_remember_days: whole(0, 30).openapi({
+    description:
+      'Days for which somebody may have a device remembered, where logins then need no second factor. 0: none is remembered, and those that were are asked again.',
+  }),
   delegation_approval: z.boolean().openapi({ description: 'Require approval of delegations' }),
   mail_per_recipient_hour: whole(1, 20).openapi({
     description: 'Mails or texts to one recipient within an hour; those that anybody can cause without a login are counted apart',

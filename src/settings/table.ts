@@ -73,6 +73,8 @@ export const tenant = freehold.table(
     mfa_required_roles: text().array().notNull().default([]),
     mfa_grace_days: integer().notNull().default(14),
     mfa_required_since: moment(),
+    /** For how many days a device may be remembered on which the second factor was proven; 0: none is. */
+    mfa_remember_days: integer().notNull().default(30),
     /** A delegation must be approved by a user with delegation:approve. */
     delegation_approval: boolean().notNull().default(false),
     /** How many mails and texts one recipient is sent within an hour, and the tenant sends within a day (src/mail/limits.sql). */
@@ -93,6 +95,7 @@ export const tenant = freehold.table(
     check('tenant_origins', sql`cardinality(${t.origins}) <= 50 and octet_length(array_to_string(${t.origins}, '')) <= 12750`),
     check('tenant_is_one', sql`${t.one}`),
     check('tenant_second_factor', sql`cardinality(${t.mfa_required_roles}) <= 50 and ${t.mfa_grace_days} between 0 and 90`),
+    check('tenant_remembered', sql`${t.mfa_remember_days} between 0 and 30`),
     check(
       'tenant_token_permissions',
       sql`${t.token_permissions} in ('all', 'list', 'none') and cardinality(${t.token_permission_list}) <= 100`,

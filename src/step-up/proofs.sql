@@ -24,7 +24,7 @@ begin
   return sealed;
 end $$;
 
--- {outcome: ok, claims}, or {outcome: wrong | ended}. `step` and `backup` are as for access.verify_totp.
+-- {outcome: ok, claims}, {outcome: wrong, mail}, or {outcome: ended}. `step` and `backup` are as for access.verify_totp.
 create function access.step_up_by_code(tenant_id uuid, system_key text, step bigint, backup text) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -84,7 +84,7 @@ begin
     perform access.record(
       'STEP_UP_FAILED', 'update', 'session', access.session()::text, null, jsonb_build_object('reason', why), 20
     );
-    return jsonb_build_object('outcome', 'wrong');
+    return jsonb_build_object('outcome', 'wrong', 'mail', access.has_enqueued_mail());
   end if;
   s := access.raise_session(access.session(), method, 2);
   return case

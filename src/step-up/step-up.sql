@@ -2,6 +2,7 @@
 --   access.begin_step_up    first half, with a password: begins an attempt
 --   access.finish_step_up   second half: compares it, and raises the session
 --   access.raise_session    what every proof ends with, whichever room takes it
+--   access.step_up_methods  by what the admitted user can do it
 -- The admission asks whether a session is fresh and strong enough (src/access/admission.sql).
 --
 -- Threat: whoever finds an open session, or steals its token, guesses the password in it; raises another session than
@@ -65,7 +66,17 @@ begin
   return s;
 end $$;
 
+-- `password`, where there is one, and what access.factor_methods names; null: nobody was admitted.
+create function access.step_up_methods() returns jsonb
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+  select case when access.current_password(u.id) is null then '[]' else '["password"]' end::jsonb
+    || access.factor_methods(u)
+  from freehold.users u
+  where u.id = access.principal()
+$$;
+
 grant execute on function
+  access.step_up_methods(),
   access.begin_step_up(uuid, text),
   access.finish_step_up(uuid, text, uuid, text)
 to freehold_app;

@@ -13,6 +13,7 @@ import { asked, BackupCode, Code, stepFor } from '../factors/factors.ts'
 import type { Ctx } from '../kernel/context.ts'
 import { log } from '../kernel/log.ts'
 import { Problem } from '../kernel/problem.ts'
+import { deliver } from '../mail/mail.ts'
 import { passkeyAnswer } from '../passkeys/passkeys.ts'
 import { Assertion } from '../passkeys/wire.ts'
 import { attemptedDigest } from '../passwords/hash.ts'
@@ -37,7 +38,8 @@ const AccessToken = Tokens.pick({ access_token: true, token_type: true, expires_
 const AccessCookie = CookieTokens.pick({ token_type: true, expires_in: true, account: true }).openapi('AccessCookie')
 export const SteppedUp = z.discriminatedUnion('token_type', [AccessToken, AccessCookie]).openapi('SteppedUp')
 
-type Outcome = { outcome: 'ok'; claims: Claims } | { outcome: 'wrong' | 'ended' }
+/** `mail`: the user is told of it. */
+type Outcome = { outcome: 'ok'; claims: Claims } | { outcome: 'wrong' | 'ended'; mail?: boolean }
 
 /**
  * Raises the session of the caller by a proof of who they are, and returns what its next access token says. Two round trips; one for a
@@ -52,6 +54,7 @@ export async function stepUp(ctx: Ctx, { password, code, backup_code, passkey }:
         ? await byPasskey(ctx, passkey)
         : await byCode(ctx, code, backup_code)
   if (answer.outcome === 'ended') throw new Problem('session_ended')
+  if (answer.outcome !== 'ok' && answer.mail) ctx.later(deliver(ctx))
   if (answer.outcome !== 'ok') throw new Problem('invalid_credentials', 'The proof is not right, or was used before.')
   log('stepped up', { tenant: ctx.realm.subdomain, trace_id: ctx.request.trace_id, user: answer.claims.user_id })
   return answer.claims

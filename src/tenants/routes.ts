@@ -1,5 +1,5 @@
 import { z } from '@hono/zod-openapi'
-import { FRESH } from '../http/admit.ts'
+import { FRESH, TWO_IF_ANY } from '../http/admit.ts'
 import { answer, created } from '../http/answer.ts'
 import { room, route } from '../http/route.ts'
 import { changeTenant, TenantPatch } from './lifecycle/changing.ts'
@@ -196,6 +196,7 @@ tenantRoutes.openapi(
     summary: 'Rotate the keys of a tenant that refresh tokens, the system and claims use; sessions and requests go on',
     permission: 'tenant:update',
     fresh: FRESH,
+    aal: TWO_IF_ANY,
     trips: 1,
     params: Id,
     returns: { 200: KeyRotationWire },

@@ -73,7 +73,7 @@ begin
   return null;
 end $$;
 
--- Ends the sessions of somebody who has left, and what was mailed to them: neither becomes valid again when they come
+-- Ends the sessions of somebody who has left, their remembered devices, and what was mailed to them: none of it becomes valid again when they come
 -- back. API keys work only for an active user and stay as they are (docs/decisions/0015-api-keys.md).
 create function access.end_what_lets_in(subject uuid) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -82,6 +82,7 @@ begin
   set ended_at = now(), ended_because = 'deactivated'
   where s.user_id = subject
     and s.ended_at is null;
+  perform access.forget_devices(subject);
   update freehold.one_time_tokens k
   set used_at = now()
   where k.user_id = subject

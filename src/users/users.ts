@@ -29,7 +29,9 @@ export const User = z
     description: z.string().nullable(),
     is_active: z.boolean(),
     must_change_password: z.boolean(),
-    factors: z.array(z.string()).openapi({ description: 'The second factors that the user has set up', example: ['totp'] }),
+    factors: z
+      .array(z.string())
+      .openapi({ description: 'The second factors that the user has set up', example: ['totp', 'passkey'] }),
     locale: z.string(),
     timezone: z.string(),
     preferences: z.record(z.string(), z.unknown()),
@@ -61,11 +63,12 @@ const ROLE = sql`(select r.name from freehold.user_roles ur join freehold.roles 
   order by r.name = u.role desc nulls last, ur.starts_at, r.name limit 1)`
 
 /** By its name, because a database that is a version behind has no such column. */
-const FACTORS = sql`coalesce(to_jsonb(u) -> 'factors', '[]')`
+const FACTORS = sql`coalesce(to_jsonb(u) -> 'factors', '[]')
+  || case when exists (select from freehold.passkeys k where k.user_id = u.id) then '["passkey"]' else '[]' end::jsonb`
 
 /** The columns of `freehold.users u` that are returned, without `roles`. */
 export const userColumns = sql`u.id, u.username, u.email, u.email_verified, u.given_name, u.family_name, u.phone, u.phone_verified, ${ROLE} as role, u.unit_id, u.manager_id,
-  u.designation, u.description, u.is_active, u.must_change_password, ${FACTORS} as factors, u.locale, u.timezone, u.preferences, ${rfc3339('u.joined_at')} as joined_at,
+  u.designation, u.description, u.is_active, u.must_change_password, (${FACTORS}) as factors, u.locale, u.timezone, u.preferences, ${rfc3339('u.joined_at')} as joined_at,
   ${rfc3339('u.terminated_at')} as terminated_at, u.max_sessions, ${rfc3339('u.created_at')} as created_at, ${rfc3339('u.updated_at')} as updated_at`
 
 /** The names of the active roles that are assigned to a user now. */

@@ -36,6 +36,7 @@ describe('a login of somebody with an authenticator app', () => {
       mfa_token: expect.any(String),
       expires_in: 300,
       methods: ['totp', 'backup_code'],
+      remember_days: 30,
     })
     expectDiscreet(first, who.secret)
     const second = await verify({ mfa_token: first.body.mfa_token, code: codeOf(who.secret) })

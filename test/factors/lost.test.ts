@@ -1,5 +1,6 @@
 /** Threat: an administrator takes the second factor of somebody who may do more; the person is not told. */
 import { sql } from 'drizzle-orm'
+import { decodeJwt } from 'jose'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { type Inside, inside } from '../support/inside.ts'
 import { call } from '../support/people.ts'
@@ -45,6 +46,22 @@ describe('a lost second factor', () => {
     expect(entries.map(({ after }) => after)).toEqual([{ reason: 'reset', factors: ['totp'] }])
   })
 
+  it('is taken by who has one themselves with it alone: a password is not enough, and the answer says what is', async () => {
+    const boss = await protectedPerson(realm, 'chief')
+    await realm.asOwner(
+      sql`insert into freehold.user_roles (id, user_id, role_id) select gen_random_uuid(), ${boss.id}, r.id from freehold.roles r where r.name = 'admin'`,
+    )
+    const { id } = await protectedPerson(realm, 'cay')
+    // The session in which the app was set up is of one factor.
+    const refused = await reset(id, boss.token)
+    expectProblem(refused, 401, 'step_up_required')
+    expect(refused.headers.get('WWW-Authenticate')).toMatch(/error="insufficient_user_authentication".*acr_values="aal2"$/)
+    expect((await shown(id)).factors).toEqual(['totp'])
+    const raised = await post(AT, 'step-up', { code: codeOf(boss.secret) }, boss.token)
+    expect(decodeJwt(raised.body.access_token).acr).toBe('aal2')
+    expect((await reset(id, boss.token)).status).toBe(204)
+  })
+
   it('is not there to be taken from somebody who has none, or from nobody', async () => {
     const who = await addMember(realm, 'ben')
     expectProblem(await reset(who.id, admin), 409, 'illegal_state')
@@ -62,6 +79,7 @@ describe('a lost second factor', () => {
     await switchOn(AT, boss.token)
     expectProblem(await reset(boss.id, clerk.token), 403, 'forbidden')
     expectProblem(await reset(boss.id, reader.token), 403, 'forbidden')
+    await realm.asOwner(sql`update freehold.sessions set aal = 2 where user_id = ${boss.id}`)
     expectProblem(await reset(boss.id, boss.token), 403, 'forbidden')
     expect((await shown(boss.id)).factors).toEqual(['totp'])
   })

@@ -81,7 +81,7 @@ describe('a second factor that everybody must have', () => {
     expect((await post(AT, 'step-up', { password: who.password }, token)).status).toBe(200)
     const { secret, backup_codes } = await switchOn(AT, token)
     expect((await own(AT, token)).status).toBe(200)
-    expect(await whoami(AT, token)).toEqual({ methods: ['totp', 'backup_code'], due_at: null })
+    expect(await whoami(AT, token)).toEqual({ methods: ['totp', 'backup_code'], backup_codes_left: 10, due_at: null })
     const off = { password: who.password, backup_code: backup_codes[0] }
     expect((await post(AT, 'mfa/disable', off, token)).status).toBe(204)
     expectProblem(await own(AT, token), 403, 'mfa_setup_required')
@@ -129,7 +129,10 @@ describe('a passkey that is lost', () => {
     const reset = () => call(AT, `/api/v1/users/${who.id}/reset-mfa`, { method: 'POST', token: admin })
     const admin = await tokenOf(AT)
     await realm.asOwner(sql`update freehold.users set created_at = now() - interval '15 days' where id = ${who.id}`)
-    await realm.asOwner(sql`update freehold.users set factors = '{totp}' where username = 'bo'`)
+    await realm.asOwner(
+      sql`update freehold.users set factors = '{totp}' where username = 'bo'`,
+      sql`update freehold.sessions s set aal = 2 from freehold.users u where u.id = s.user_id and u.username = 'bo'`,
+    )
     const done = await reset()
     expect([done.status, done.trips]).toEqual([204, 1])
     expectProblem(await own(AT, token), 401, 'session_ended')
@@ -224,7 +227,7 @@ describe('a second factor that a role must have', () => {
     expect(set.status, JSON.stringify(set.body)).toBe(200)
     for (const { token } of [keeper, chief]) expectProblem(await own(BY_ROLE, token), 403, 'mfa_setup_required')
     expect((await own(BY_ROLE, other.token)).status).toBe(200)
-    expect(await whoami(BY_ROLE, other.token)).toEqual({ methods: [], due_at: null })
+    expect(await whoami(BY_ROLE, other.token)).toEqual({ methods: [], backup_codes_left: 0, due_at: null })
     await by_role.asOwner(sql`update freehold.user_roles set ends_at = now() where user_id = ${chief.id}`)
     await by_role.asOwner(
       sql`insert into freehold.user_roles (id, user_id, role_id) select gen_random_uuid(), ${chief.id}, id from freehold.roles where name = 'user'`,

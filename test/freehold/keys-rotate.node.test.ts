@@ -189,6 +189,26 @@ describe('keys rotate', () => {
     expect((await sealedUnder(at[0] ?? '', 'zz9')).length).toBe(0)
   })
 
+  test('encrypts the secret of an authenticator app again, whose code is then right under the new key alone', async () => {
+    const { id, rows } = await tenant('kept')
+    const [user] = await rows(sql`select u.id from freehold.users u limit 1`)
+    const field = `totp:${user?.id}`
+    const secret = 'JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP'
+    const sealed = await encrypt(parsed(back()).ENCRYPTION_KEYS, id, field, secret)
+    await rows(
+      sql`insert into freehold.totp_factors (user_id, secret_encrypted, enabled_at) values (${user?.id}, ${sealed}, now())`,
+    )
+    expect(sealed).toMatch(new RegExp(`^${ID}[.]`))
+    await freehold(['keys', 'rotate', '--json'], given())
+    const [row] = await rows(sql`select secret_encrypted as kept from freehold.totp_factors where user_id = ${user?.id}`)
+    expect(row?.kept).toMatch(/^zz9[.]/)
+    const { ENCRYPTION_KEYS } = parsed({ ENCRYPTION_KEYS: FRESH })
+    expect(await decrypt(ENCRYPTION_KEYS, id, field, String(row?.kept))).toBe(secret)
+    await rows(sql`delete from freehold.totp_factors where user_id = ${user?.id}`)
+    await freehold(['keys', 'rotate', '--json'], back())
+    await published()
+  })
+
   test('begins only when the Worker encrypts under the new key, where it is told whom to ask', async () => {
     const asked = { FREEHOLD_URL: url, FREEHOLD_TOKEN: token }
     const run = (ring: Record<string, string>, ...more: string[]) => freehold(['keys', 'rotate', ...more], { ...ring, ...asked })

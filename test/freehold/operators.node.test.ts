@@ -100,3 +100,35 @@ describe('operators unlock', () => {
     expect(none).toMatchObject({ code: 1, stderr: expect.stringContaining('--data') })
   })
 })
+
+describe('operators reset-mfa', () => {
+  const reset = (email: string, ...more: string[]) =>
+    freehold(['operators', 'reset-mfa', email, ...more], { MASTER_DATABASE_URL: master(), NEON_SQL_URL: stack.neon.sqlUrl })
+
+  test('takes the app, the codes and the remembered devices of an operator away, with the secret of the master alone', async () => {
+    await as(
+      sql`update freehold.users set factors = '{totp}' where email = ${EMAIL}`,
+      sql`insert into freehold.totp_factors (user_id, secret_encrypted, enabled_at) select u.id, 'x', now() from freehold.users u where u.email = ${EMAIL}`,
+      sql`insert into freehold.remembered_devices (user_id, device, expires_at) select u.id, gen_random_uuid(), now() + interval '1 day' from freehold.users u where u.email = ${EMAIL}`,
+    )
+    const { code, stdout, stderr } = await reset(' Ada@Freehold.test ')
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    expect(stdout).toContain(EMAIL)
+    expect(
+      await as(
+        sql`select u.factors, (select count(*)::integer from freehold.totp_factors) + (select count(*)::integer from freehold.remembered_devices) as left,
+            (select count(*)::integer from freehold.mails m where m.kind = 'mfa_reset') as told,
+            (select count(*)::integer from freehold.audit_log l where l.activity_type = 'MFA_DISABLED' and l.user_id is null) as entries
+            from freehold.users u where u.email = ${EMAIL}`,
+      ),
+    ).toEqual([{ factors: [], left: 0, told: 1, entries: 1 }])
+  })
+
+  test('of somebody who has none, or of nobody, changes nothing and says so', async () => {
+    for (const email of [EMAIL, 'eve@freehold.test']) {
+      const { code, stdout, stderr } = await reset(email)
+      expect([code, stdout], stderr).toEqual([1, ''])
+      expect(stderr).toContain(email)
+    }
+  })
+})

@@ -36,6 +36,30 @@ describe('a login on the page', () => {
     expect((await visitor.ask('/account')).status).toBe(200)
   })
 
+  it('remembers the device where the box is ticked, with the words of the days, and asks for no code there then', async () => {
+    const who = await protectedPerson(realm, 'abe')
+    const { visitor, step } = await atSecondStep(who)
+    expect(textOf(step.html)).toContain('Do not ask on this device for 30 days')
+    expect(tagIn(step.html, 'input', { name: 'remember_device' })).toMatchObject({ type: 'checkbox', value: 'yes' })
+    const hidden = hiddenIn(step.html, '/login/code')
+    const wrong = await visitor.ask('/login/code', {
+      form: { ...hidden, code: wrongCode(who.secret), remember_device: 'yes' },
+      headers: { 'Accept-Language': 'es' },
+    })
+    expect(textOf(wrong.html)).toContain('No preguntar en este dispositivo durante 30 días')
+    const form = { ...hiddenIn(wrong.html, '/login/code'), code: codeOf(who.secret), remember_device: 'yes' }
+    expect((await visitor.ask('/login/code', { form })).location).toBe('/account')
+    const account = await visitor.ask('/account')
+    expect(textOf(account.html)).toContain('No code needed')
+    await visitor.ask('/account/logout', { form: hiddenIn(account.html, '/account/logout') })
+    await visitor.logIn(who.email, who.password)
+    expect((await visitor.ask('/account')).status).toBe(200)
+    await realm.asOwner(sql`update freehold.tenant set mfa_remember_days = 0`)
+    const other = await atSecondStep(await protectedPerson(realm, 'abi'))
+    expect(tagIn(other.step.html, 'input', { name: 'remember_device' })).toBeNull()
+    await realm.asOwner(sql`update freehold.tenant set mfa_remember_days = 30`)
+  })
+
   it('says of a wrong code that it is wrong, at its field, and takes a backup code', async () => {
     const who = await protectedPerson(realm, 'bea')
     const { visitor, step } = await atSecondStep(who)

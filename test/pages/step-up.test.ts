@@ -1,8 +1,10 @@
 /** Threat: who finds an account open makes a key on its page; or somebody who confirms their password loses what they had filled in. */
 import { sql } from 'drizzle-orm'
 import { beforeAll, expect, it } from 'vitest'
-import { addPerson, type Inside, inside, type Person } from '../support/inside.ts'
+import { codeOf, switchOn, wrongCode } from '../factors/cast.ts'
+import { addPerson, type Inside, inside, type Person, takePassword } from '../support/inside.ts'
 import { call } from '../support/people.ts'
+import { tokenOf } from '../support/sessions.ts'
 import { copyTenant } from '../support/tenants.ts'
 import { hiddenIn, newVisitor, tagIn, textOf, type Visitor } from '../support/visitors.ts'
 
@@ -67,6 +69,31 @@ it('a wrong password is told at its field, and what was filled in stays', async 
   const none = await visitor.ask(STEP_UP, { form: waiting })
   expect([none.status, wrongIn(none.html)]).toEqual([400, true])
   expect((await visitor.ask(KEYS)).status).toBe(200)
+})
+
+it('a code and a passkey are asked for of who has them, beside the password or in its place, and a code goes on', async () => {
+  const { cy, visitor, form } = await late('hal')
+  const { secret } = await switchOn(AT, await tokenOf(realm, 'hal'))
+  await realm.asOwner(
+    sql`insert into freehold.passkeys (id, user_id, credential_id, public_key, counter, rp_id, name, aaguid, is_synced)
+        values (gen_random_uuid(), ${cy.id}, '\\x02', '\\x01', 0, ${`${AT}.freehold.test`}, 'Phone', gen_random_uuid(), false)`,
+  )
+  const asked = await visitor.ask(KEYS, { form })
+  expect(asked.html).toContain('name="step_up_password"')
+  expect(asked.html).toContain('name="step_up_code"')
+  expect(asked.html).toContain('name="step_up_passkey"')
+  expect(textOf(asked.html)).toContain('Confirm with a passkey')
+  const waiting = hiddenIn(asked.html, STEP_UP)
+  const wrong = await visitor.ask(STEP_UP, { form: { ...waiting, step_up_code: wrongCode(secret) } })
+  expect([wrong.status, wrong.html.includes('id="step_up_code-wrong"')]).toEqual([401, true])
+  const broken = await visitor.ask(STEP_UP, { form: { ...waiting, step_up_passkey: '{' } })
+  expect(broken.status).toBe(400)
+  const confirmed = await visitor.ask(STEP_UP, { form: { ...waiting, step_up_code: codeOf(secret) } })
+  expect([confirmed.status, confirmed.location]).toEqual([307, KEYS])
+  await takePassword(realm, 'hal')
+  await realm.asOwner(sql`update freehold.sessions set authenticated_at = now() - interval '1 hour' where user_id = ${cy.id}`)
+  const without = await visitor.ask(KEYS, { form })
+  expect(without.html).not.toContain('name="step_up_password"')
 })
 
 it('nothing is sent on to another place, or by another page', async () => {

@@ -90,9 +90,30 @@ export const FAULTS: Fault[] = [
   {
     name: 'one factor is as good as two',
     file: 'src/access/admission.sql',
-    text: 'if s.aal < least_aal then',
-    becomes: 'if false then',
+    text: 'if s.aal < abs(least_aal) and (least_aal > 0 or',
+    becomes: 'if false and (least_aal > 0 or',
     noticed: ['test/step-up/step-up.test.ts', 'is asked of the session, and decided by the database'],
+  },
+  {
+    name: 'a device is remembered for whoever uses it',
+    file: 'src/factors/remembered.sql',
+    text: 'where r.user_id = subject\n      and r.device = is_remembered.device',
+    becomes: 'where r.user_id = subject',
+    noticed: ['test/factors/remembered.test.ts', 'of another person on the same device, on another device'],
+  },
+  {
+    name: 'a device stays remembered when its session is ended in the list',
+    file: 'src/factors/remembered.sql',
+    text: 'elsif new.device_id is not null\n',
+    becomes: 'elsif false\n',
+    noticed: ['test/factors/remembered.test.ts', 'once its session was ended'],
+  },
+  {
+    name: 'a passkey that has ended is a second factor',
+    file: 'src/passkeys/renaming.sql',
+    text: 'where k.user_id = subject and coalesce(k.ends_at > now(), true))',
+    becomes: 'where k.user_id = subject)',
+    noticed: ['test/passkeys/former.test.ts', 'counts as a factor until it ends'],
   },
   {
     name: 'a step-up raises a session that has ended',

@@ -6,6 +6,8 @@ export const factors = {
   'give one of code, backup_code and passkey': 'envía code, backup_code o passkey, uno de los tres',
   'give one of password, code, backup_code and passkey': 'envía password, code, backup_code o passkey, uno de los cuatro',
   'The proof is not right, or was used before.': 'La prueba no es correcta o ya se usó.',
+  'is only for logins': 'solo vale para inicios de sesión',
+  'is no host of this tenant, or its name is not kept any more': 'no es un host de este inquilino, o ya no conserva su nombre',
   'give either code or backup_code': 'envía code o backup_code, uno de los dos',
   'is needed to switch an authenticator app on': 'hace falta para activar una aplicación de autenticación',
   'The code is not valid or was used, or this login has ended: log in again after several failures.':

@@ -54,6 +54,13 @@ export const en: MailLanguage = {
         'If you did not add it, log in and remove it on the page of your account, change your password, and tell your administrator.',
       ],
     },
+    passkey_copied: {
+      subject: '{tenant}: a passkey may have been copied',
+      paragraphs: [
+        'A login to your account at {tenant} with the passkey {passkey_name} was refused, because it says that it was used less often than before: there may be two of it.',
+        'Log in otherwise, remove this passkey on the page of your account, and tell your administrator.',
+      ],
+    },
     passkey_removed: {
       subject: '{tenant}: a passkey was removed',
       paragraphs: [

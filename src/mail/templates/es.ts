@@ -54,6 +54,13 @@ export const es: MailLanguage = {
         'Si no la añadiste tú, entra y quítala en la página de tu cuenta, cambia tu contraseña y avisa a tu administrador.',
       ],
     },
+    passkey_copied: {
+      subject: '{tenant}: puede que haya una copia de una llave de acceso',
+      paragraphs: [
+        'Se rechazó un inicio de sesión en tu cuenta de {tenant} con la llave de acceso {passkey_name}, porque dice que se ha usado menos veces que antes: puede que haya dos.',
+        'Inicia sesión de otra forma, quita esta llave de acceso en la página de tu cuenta y avisa a tu administrador.',
+      ],
+    },
     passkey_removed: {
       subject: '{tenant}: se quitó una llave de acceso',
       paragraphs: [

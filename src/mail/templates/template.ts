@@ -7,6 +7,7 @@ export const KINDS = {
   identity_removed: ['provider'],
   license_ends: ['organization', 'expires_at', 'read_only_from'],
   passkey_added: ['passkey_name'],
+  passkey_copied: ['passkey_name'],
   passkey_removed: ['passkey_name'],
   mfa_enabled: [],
   mfa_disabled: [],

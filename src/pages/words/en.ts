@@ -55,6 +55,8 @@ export const en: Words = {
     session_ended: 'The session has ended.',
     session_was_ended: 'That session had ended before.',
     passkey_added: 'The passkey is added.',
+    passkey_ends:
+      'The passkey that you used is for the former address of this page and soon works no more: add another one under Passkeys.',
     passkey_renamed: 'The passkey has its new name.',
     passkey_removed: 'The passkey is removed.',
     passkey_was_removed: 'That passkey had been removed before.',
@@ -103,6 +105,7 @@ export const en: Words = {
     hint: 'The six digits of your authenticator app, or one of your backup codes.',
     wrong: 'The code is wrong, was used, or came too late. After several failures, log in again.',
     again: 'Start again',
+    remember: 'Do not ask on this device for {days} days',
   },
   email_login: {
     offer: 'E-mail me a code',
@@ -179,6 +182,7 @@ export const en: Words = {
     change_email: 'Change e-mail',
     sessions: 'Where you are logged in',
     this_session: 'This device',
+    remembered: 'No code needed',
     last_active: 'Active',
     unknown_device: 'Unknown device',
     end: 'End',
@@ -193,8 +197,12 @@ export const en: Words = {
   },
   step_up: {
     title: 'Confirm that it is you',
-    lead: 'You logged in a while ago. Enter your password, and what you wanted goes on.',
+    lead: 'You logged in a while ago. Confirm it, and what you wanted goes on.',
     submit: 'Confirm and go on',
+    submit_code: 'Confirm with the code',
+    submit_passkey: 'Confirm with a passkey',
+    submit_former: 'Confirm with a passkey of {host}',
     wrong: 'This is not your password. After several failures, wait before the next try.',
+    wrong_code: 'The code is wrong or was used. After several failures, wait before the next try.',
   },
 }

@@ -58,6 +58,8 @@ export const es: Words = {
     session_ended: 'La sesión terminó.',
     session_was_ended: 'Esa sesión ya había terminado.',
     passkey_added: 'La llave de acceso está añadida.',
+    passkey_ends:
+      'La llave de acceso que usaste es de la dirección anterior de esta página y pronto dejará de funcionar: añade otra en Llaves de acceso.',
     passkey_renamed: 'La llave de acceso tiene su nuevo nombre.',
     passkey_removed: 'La llave de acceso está quitada.',
     passkey_was_removed: 'Esa llave de acceso ya estaba quitada.',
@@ -107,6 +109,7 @@ export const es: Words = {
     hint: 'Las seis cifras de tu aplicación de autenticación, o uno de tus códigos de respaldo.',
     wrong: 'El código no es correcto, ya se usó o llegó tarde. Tras varios fallos, vuelve a iniciar sesión.',
     again: 'Volver a empezar',
+    remember: 'No preguntar en este dispositivo durante {days} días',
   },
   email_login: {
     offer: 'Enviarme un código por correo',
@@ -183,6 +186,7 @@ export const es: Words = {
     change_email: 'Cambiar correo',
     sessions: 'Dónde tienes la sesión abierta',
     this_session: 'Este dispositivo',
+    remembered: 'Sin código',
     last_active: 'Activa',
     unknown_device: 'Dispositivo desconocido',
     end: 'Terminar',
@@ -197,8 +201,12 @@ export const es: Words = {
   },
   step_up: {
     title: 'Confirma que eres tú',
-    lead: 'Iniciaste sesión hace un rato. Escribe tu contraseña y lo que querías hacer continúa.',
+    lead: 'Iniciaste sesión hace un rato. Confírmalo y lo que querías hacer continúa.',
     submit: 'Confirmar y continuar',
+    submit_code: 'Confirmar con el código',
+    submit_passkey: 'Confirmar con una llave de acceso',
+    submit_former: 'Confirmar con una llave de acceso de {host}',
     wrong: 'Esa no es tu contraseña. Tras varios fallos, espera antes de volver a intentarlo.',
+    wrong_code: 'El código no es correcto o ya se usó. Tras varios fallos, espera antes de volver a intentarlo.',
   },
 }

@@ -37,7 +37,7 @@ export type Words = {
   /** What is said in place of a problem of the API, whose words are for programs. */
   problems: Partial<Record<string, string>>
   login: { title: string; lead: string; submit: string; forgot: string; no_account: string; register: string }
-  second: { title: string; lead: string; code: string; hint: string; wrong: string; again: string }
+  second: { title: string; lead: string; code: string; hint: string; wrong: string; again: string; remember: string }
   email_login: {
     offer: string
     title: string
@@ -105,6 +105,7 @@ export type Words = {
     change_email: string
     sessions: string
     this_session: string
+    remembered: string
     last_active: string
     unknown_device: string
     end: string
@@ -130,7 +131,16 @@ export type Words = {
     wrong: string
   }
   change: { title: string; lead: string; must: string; submit: string; revoke: string }
-  step_up: { title: string; lead: string; submit: string; wrong: string }
+  step_up: {
+    title: string
+    lead: string
+    submit: string
+    submit_code: string
+    submit_passkey: string
+    submit_former: string
+    wrong: string
+    wrong_code: string
+  }
   passkeys: {
     title: string
     lead: string
@@ -141,11 +151,13 @@ export type Words = {
     submit: string
     used: string
     unused: string
+    ends: string
     rename: string
     new_name: string
     remove: string
     remove_of: string
     log_in: string
+    log_in_former: string
     failed: string
     refused: string
     not_added: string
@@ -203,6 +215,7 @@ export const SAID = [
   'session_ended',
   'session_was_ended',
   'passkey_added',
+  'passkey_ends',
   'passkey_renamed',
   'passkey_removed',
   'passkey_was_removed',

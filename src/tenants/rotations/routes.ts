@@ -1,5 +1,5 @@
 import { z } from '@hono/zod-openapi'
-import { FRESH } from '../../http/admit.ts'
+import { FRESH, TWO_IF_ANY } from '../../http/admit.ts'
 import { room, route } from '../../http/route.ts'
 import { beginCredentials, CredentialRotation, getCredentials } from './asking.ts'
 import { rotateCredentials } from './credentials.ts'
@@ -20,6 +20,7 @@ rotationRoutes.openapi(
       'Rotate the key that signs the access tokens of a tenant; it is published first, and the tokens of the former one stay valid',
     permission: 'tenant:update',
     fresh: FRESH,
+    aal: TWO_IF_ANY,
     trips: 1,
     params: Id,
     returns: { 200: SigningKeyRotation, 202: SigningKeyRotation },
@@ -44,6 +45,7 @@ rotationRoutes.openapi(
       'Rotate the logins of a tenant: new ones are made, the former ones work until everybody knows them; no request fails',
     permission: 'tenant:update',
     fresh: FRESH,
+    aal: TWO_IF_ANY,
     trips: 1,
     params: Id,
     returns: { 202: CredentialRotation },
