@@ -30,6 +30,7 @@ import { limitRoutes } from './limits/routes.ts'
 import { oauthRoutes } from './oauth/routes.ts'
 import { mountPages } from './pages/routes.tsx'
 import { passkeyRoutes } from './passkeys/routes.ts'
+import { personalRoutes, userErasureRoutes } from './personal/routes.ts'
 import { recoveryRoutes, registrationRoutes, tenantRecoveryRoutes, userRecoveryRoutes } from './recovery/routes.ts'
 import { overrideRoutes, permissionRoutes } from './roles/permission-routes.ts'
 import { assignmentRoutes, roleRoutes } from './roles/routes.ts'
@@ -99,7 +100,8 @@ app.route('/platform/v1/operators', userActivityRoutes)
 app.route('/platform/v1/audit', checkpointRoutes)
 app.route('/platform/v1/audit', activityRoutes)
 app.route('/platform/v1/settings', settingRoutes)
-app.route('/api/v1/auth', registrationRoutes)
+app.route('/api/v1/auth', registrationRoutes).route('/api/v1/auth', personalRoutes)
+app.route('/api/v1/users', userErasureRoutes)
 app.route('/api/v1/sessions', sessionRoutes)
 app.route('/api/v1/settings', tenantSettingRoutes)
 app.route('/logo', logoRoutes)

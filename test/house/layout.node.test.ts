@@ -19,7 +19,7 @@ const FLOORS = [
   ['api-keys', 'delegations', 'tenants'],
   ['auth'],
   ['oauth', 'passkeys', 'recovery'],
-  ['factors'],
+  ['factors', 'personal'],
   ['step-up'],
   ['pages'],
   ['app.ts'],
