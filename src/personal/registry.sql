@@ -73,9 +73,14 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
       'x.email = (select u.email from freehold.users u where u.id = $1)', 'x.email = any ($2) or x.username = any ($2)',
       '{email,username,given_name,family_name,locale,created_at,expires_at,used_at}',
       '{token_hash,secret_hash,password_hash,is_mailed}', 'delete'),
-    (39, 'freehold.login_attempts', 'login_attempts', 'x.user_id = $1', 'x.identifier = any ($2)',
+    -- Of nobody known: what was tried from where the person came from.
+    (39, 'freehold.login_attempts', 'login_attempts', 'x.user_id = $1',
+      'x.identifier = any ($2) or x.user_id is null and exists (
+        select from unnest($3) n (network) where right(x.guard, length(n.network) + 1) = '':'' || n.network)',
       '{identifier,state,created_at}', '{id,user_id,key,guard,hash_parameters}', 'delete'),
-    (40, 'freehold.lockouts', 'lockouts', 'strpos(concat_ws('' '', x.key, x.parent), $1::text) > 0', null,
+    (40, 'freehold.lockouts', 'lockouts', 'strpos(concat_ws('' '', x.key, x.parent), $1::text) > 0',
+      'starts_with(x.key, ''unknown:'') and exists (
+        select from unnest($3) n (network) where right(x.key, length(n.network) + 1) = '':'' || n.network)',
       '{failures,failed_at,locked_until}', '{key,parent}', 'delete'),
     -- Of a network that nothing was counted of yet, so that no count is lost.
     (41, 'access.counted_failures', null, 'false', 'x.counts = ''{}'' and x.network = any ($3)',

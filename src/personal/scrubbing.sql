@@ -67,24 +67,28 @@ begin
     'postponed', 0);
 end $$;
 
--- Scrubs the rows of a person by registry.sql, and returns what the details of the audit are found by: {words, things}. Raises
--- FH409 for the last administrator.
+-- Scrubs the rows of a person by registry.sql, and returns what the details of the audit are found by: {words, things,
+-- places}, of which the last are pairs of address and agent. Raises FH409 for the last administrator.
 create function access.scrub_person(subject uuid) returns jsonb
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   words text[] := access.known_by(subject);
   networks text[];
   things text[];
+  places jsonb;
   t record;
 begin
-  select array_agg(distinct access.failing_network(a.address)) into networks
+  select
+    array_agg(distinct access.failing_network(a.address)),
+    jsonb_agg(distinct jsonb_build_array(a.address, a.agent)) filter (where a.agent is not null)
+  into networks, places
   from (
-    select s.address from freehold.sessions s where s.user_id = subject
+    select s.address, null as agent from freehold.sessions s where s.user_id = subject
     union
-    select d.address
+    select d.address, d.agent
     from freehold.audit_log l
       join freehold.audit_detail d on d.log_id = l.id
-    where l.user_id = subject or l.resource_type = 'user' and l.resource_id = subject::text
+    where l.user_id = subject
   ) a
   where a.address is not null;
   select array_agg(y.id::text) into things
@@ -104,14 +108,15 @@ begin
       t.relation, concat_ws(' or ', '(' || t.whose || ')', '(' || t.also || ')'), t.fate)
     using subject, words, coalesce(networks, '{}');
   end loop;
-  return jsonb_build_object('words', words, 'things', coalesce(things, '{}'));
+  return jsonb_build_object(
+    'words', words, 'things', coalesce(things, '{}'), 'places', coalesce(places, '[]'));
 end $$;
 
 -- What a person was known by: addresses, numbers and usernames, those of before too, but none that is somebody else's by
--- now.
+-- now. The longest first: a username may be the beginning of an address.
 create function access.known_by(subject uuid) returns text[]
 language sql stable set search_path = pg_catalog, pg_temp as $$
-  select coalesce(array_agg(distinct w.word), '{}')
+  select coalesce(array_agg(w.word order by length(w.word) desc, w.word), '{}')
   from (
     select unnest(array[u.username, u.email, u.phone]) from freehold.users u where u.id = subject
     union
@@ -138,7 +143,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 $$;
 
 -- Entries whose detail is about the person, at most so many: what they did, what was done to them or to what was theirs, and
--- what names them. Who was given which role is no detail of theirs.
+-- what names them; and what failed of nobody known from where they came from, with their agent. Who was given which role is
+-- no detail of theirs.
 create function access.details_of(subject uuid, traces jsonb, at_most integer) returns uuid[]
 language sql stable set search_path = pg_catalog, pg_temp as $$
   with known as materialized (
@@ -156,6 +162,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
         l.user_id = subject
         or l.resource_type = 'user' and l.resource_id = subject::text
         or l.resource_id = any (k.things)
+        or l.user_id is null and traces -> 'places' @> jsonb_build_array(jsonb_build_array(d.address, d.agent))
         or d.user_name = any (k.words)
         or access.mentions(concat_ws(' ', d.path, d.before::text, d.after::text), k.words)
       )

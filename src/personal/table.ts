@@ -20,8 +20,8 @@ export const erasures = freehold.table(
     /** SHA-256 of the mailed token that cancels it. */
     cancel_hash: bytea(),
     cancelled_at: moment(),
-    /** What the person is found by in the audit while its details are being erased: `words`, `things`. Null before and after. */
-    traces: jsonb().$type<{ words: string[]; things: string[] }>(),
+    /** What the person is found by in the audit while its details are being erased. Null before and after. */
+    traces: jsonb().$type<{ words: string[]; things: string[]; places: [string, string][] }>(),
     erased_at: moment(),
   },
   (t) => [

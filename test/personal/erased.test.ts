@@ -4,19 +4,18 @@
  * every column of every table is searched.
  */
 import { sql } from 'drizzle-orm'
-import { beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, inject, it } from 'vitest'
 import { parseSettings } from '../../src/kernel/config.ts'
 import { checkpointAudit, verifyAudit } from '../../src/tenants/maintenance/checkpoints.ts'
-import { inject } from 'vitest'
 import { eraseDue } from '../../src/tenants/maintenance/erasures.ts'
+import { post, switchOn } from '../factors/cast.ts'
 import { databaseOf, maintainLater } from '../support/databases.ts'
-import { addPerson, type Inside, inside, type Person } from '../support/inside.ts'
+import { type Inside, inside, type Person } from '../support/inside.ts'
 import { mailsTo } from '../support/mails.ts'
 import { call } from '../support/people.ts'
 import { expectProblem } from '../support/refusal.ts'
 import { tokenOf } from '../support/sessions.ts'
 import { copyTenant } from '../support/tenants.ts'
-import { post, switchOn } from '../factors/cast.ts'
 
 const AT = 'erased-people'
 const AGENT = 'Zaragozza-Browser/7.7'
@@ -78,12 +77,18 @@ async function livedHere(): Promise<Person & { token: string }> {
   await post(AT, 'login', { username: 'quetzalina@zaragozza.test', password: 'wrong-Password-2' }, undefined, HEADERS)
   await post(AT, 'login', { username: 'quetzalina-wigglesworth', password: 'wrong-Password-2' }, undefined, HEADERS)
   const entered = await post(AT, 'login', { username: 'quetzalina', password: person.password }, undefined, HEADERS)
-  const changed = await post(AT, 'password-change', { current_password: person.password, new_password: 'Indigo-Harbor-91' }, entered.body.access_token, HEADERS)
+  const changed = await post(
+    AT,
+    'password-change',
+    { current_password: person.password, new_password: 'Indigo-Harbor-91' },
+    entered.body.access_token,
+    HEADERS,
+  )
   expect(changed.status, JSON.stringify(changed.body)).toBe(204)
   const { body } = await post(AT, 'login', { username: 'quetzalina', password: 'Indigo-Harbor-91' }, undefined, HEADERS)
   const token = body.access_token as string
   await post(AT, 'password-reset', { email: person.email }, undefined, HEADERS)
-  await post(AT, 'phone/code', undefined, token, HEADERS)
+  await post(AT, 'phone-verification', undefined, token, HEADERS)
   await post(AT, 'email-change', { new_email: 'other@zaragozza.test', current_password: 'Indigo-Harbor-91' }, token, HEADERS)
   await as(token, '/auth/me', { method: 'PATCH', body: { description: 'Lieblingsfarbe: green' } })
   await as(token, '/api-keys', { body: { name: 'Quetzalina laptop', permissions: ['user:read'] } })
@@ -130,7 +135,7 @@ describe('somebody who is erased', () => {
     const shown = await byAdmin(`/users/${who.id}`)
     expect(shown.body).toMatchObject({ given_name: 'Former user', family_name: null, phone: null, is_active: false, roles: [] })
     expect(shown.body.erased_at).toMatch(/Z$/)
-    expectProblem(await as(who.token, '/auth/me'), 403, 'user_inactive')
+    expectProblem(await as(who.token, '/auth/me'), 401, 'session_ended')
     // Nobody is changed any more, and what they were called is free.
     expectProblem(await byAdmin(`/users/${who.id}/reactivate`, { method: 'POST' }), 409, 'illegal_state')
     expectProblem(await byAdmin(`/users/${who.id}/erase`, { body: { reason: 'again' } }), 409, 'illegal_state')

@@ -6,7 +6,15 @@ import { copyTenant } from '../support/tenants.ts'
 
 const AT = 'personal-tables'
 let realm: Inside
-type Table = { relation: string; name: string | null; whose: string; also: string | null; exported: string[]; withheld: string[]; fate: string }
+type Table = {
+  relation: string
+  name: string | null
+  whose: string
+  also: string | null
+  exported: string[]
+  withheld: string[]
+  fate: string
+}
 let registry: Table[]
 
 beforeAll(async () => {
@@ -59,7 +67,10 @@ it('names every column of its tables once, as exported or as withheld', async ()
   for (const { relation, exported, withheld } of registry) {
     const named = [...exported, ...withheld].filter((column) => !column.includes(' '))
     expect(named.sort(), relation).toEqual(
-      all.filter((column) => column.relation === relation).map(({ name }) => name).sort(),
+      all
+        .filter((column) => column.relation === relation)
+        .map(({ name }) => name)
+        .sort(),
     )
   }
 })
@@ -78,9 +89,10 @@ it('exports no hash, no secret and nothing that is encrypted', () => {
 })
 
 it('says of each table what becomes of it, and keeps only rows that hold nothing but ids and times', () => {
-  expect(registry.filter(({ fate }) => fate === 'keep').map(({ relation }) => relation).sort()).toEqual([
-    'access.session_places',
-    'freehold.erasures',
-    'freehold.user_periods',
-  ])
+  expect(
+    registry
+      .filter(({ fate }) => fate === 'keep')
+      .map(({ relation }) => relation)
+      .sort(),
+  ).toEqual(['access.session_places', 'freehold.erasures', 'freehold.user_periods'])
 })

@@ -10,7 +10,7 @@ const listed = (name: string, checksum: string): Migration => ({
 
 /** What all migrations make of a tenant’s database, as `unpack` reads it (migration/fingerprint.ts). */
 export const tenantFingerprint = (): Promise<string> =>
-  assetText('drizzle/tenant/meta/fingerprint.json', '6194f9eb4f9965862fc2ad62bc5169b531d4993a968771cf32455babb1126e06')
+  assetText('drizzle/tenant/meta/fingerprint.json', '905431fb661ac994e7473e45f9e4d8a84c26e5868ba735c941df7f86e5123251')
 
 /** The migrations of a tenant’s database, in order. */
 export const tenantMigrations: Migration[] = [
@@ -21,5 +21,5 @@ export const tenantMigrations: Migration[] = [
   listed('tenant/0003_what_attackers_found', '95f0edf34de9c6b13ca45760e76669cc0ca86cef794384607408f04fc5c1631e'),
   listed('tenant/0004_asvs', 'f6168c0ae926e3c5a1fe125e162860f2766bd844311a2609ca42327c915b4780'),
   listed('tenant/0005_fleet', '904ee2ab407e9c1f10ba431f340735df047e166c6439a7759f7e4c399df19f4d'),
-  listed('tenant/0006_people', 'a371ac759adcc3deeccd5d24d37ca3ef7dde98b4948b8d0f2e18c0bf67b54167'),
+  listed('tenant/0006_people', 'e13e1559b7d39aea765670978c77ceb7776b629783b46ba307450f31ed96476d'),
 ]
