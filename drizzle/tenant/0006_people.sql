@@ -447,9 +447,14 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
       'x.email = (select u.email from freehold.users u where u.id = $1)', 'x.email = any ($2) or x.username = any ($2)',
       '{email,username,given_name,family_name,locale,created_at,expires_at,used_at}',
       '{token_hash,secret_hash,password_hash,is_mailed}', 'delete'),
-    (39, 'freehold.login_attempts', 'login_attempts', 'x.user_id = $1', 'x.identifier = any ($2)',
+    -- Of nobody known: what was tried from where the person came from.
+    (39, 'freehold.login_attempts', 'login_attempts', 'x.user_id = $1',
+      'x.identifier = any ($2) or x.user_id is null and exists (
+        select from unnest($3) n (network) where right(x.guard, length(n.network) + 1) = '':'' || n.network)',
       '{identifier,state,created_at}', '{id,user_id,key,guard,hash_parameters}', 'delete'),
-    (40, 'freehold.lockouts', 'lockouts', 'strpos(concat_ws('' '', x.key, x.parent), $1::text) > 0', null,
+    (40, 'freehold.lockouts', 'lockouts', 'strpos(concat_ws('' '', x.key, x.parent), $1::text) > 0',
+      'starts_with(x.key, ''unknown:'') and exists (
+        select from unnest($3) n (network) where right(x.key, length(n.network) + 1) = '':'' || n.network)',
       '{failures,failed_at,locked_until}', '{key,parent}', 'delete'),
     -- Of a network that nothing was counted of yet, so that no count is lost.
     (41, 'access.counted_failures', null, 'false', 'x.counts = ''{}'' and x.network = any ($3)',
@@ -554,24 +559,28 @@ begin
     'postponed', 0);
 end $$;
 --> statement-breakpoint
--- Scrubs the rows of a person by registry.sql, and returns what the details of the audit are found by: {words, things}. Raises
--- FH409 for the last administrator.
+-- Scrubs the rows of a person by registry.sql, and returns what the details of the audit are found by: {words, things,
+-- places}, of which the last are pairs of address and agent. Raises FH409 for the last administrator.
 create or replace function access.scrub_person(subject uuid) returns jsonb
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   words text[] := access.known_by(subject);
   networks text[];
   things text[];
+  places jsonb;
   t record;
 begin
-  select array_agg(distinct access.failing_network(a.address)) into networks
+  select
+    array_agg(distinct access.failing_network(a.address)),
+    jsonb_agg(distinct jsonb_build_array(a.address, a.agent)) filter (where a.agent is not null)
+  into networks, places
   from (
-    select s.address from freehold.sessions s where s.user_id = subject
+    select s.address, null as agent from freehold.sessions s where s.user_id = subject
     union
-    select d.address
+    select d.address, d.agent
     from freehold.audit_log l
       join freehold.audit_detail d on d.log_id = l.id
-    where l.user_id = subject or l.resource_type = 'user' and l.resource_id = subject::text
+    where l.user_id = subject
   ) a
   where a.address is not null;
   select array_agg(y.id::text) into things
@@ -591,14 +600,15 @@ begin
       t.relation, concat_ws(' or ', '(' || t.whose || ')', '(' || t.also || ')'), t.fate)
     using subject, words, coalesce(networks, '{}');
   end loop;
-  return jsonb_build_object('words', words, 'things', coalesce(things, '{}'));
+  return jsonb_build_object(
+    'words', words, 'things', coalesce(things, '{}'), 'places', coalesce(places, '[]'));
 end $$;
 --> statement-breakpoint
 -- What a person was known by: addresses, numbers and usernames, those of before too, but none that is somebody else's by
--- now.
+-- now. The longest first: a username may be the beginning of an address.
 create or replace function access.known_by(subject uuid) returns text[]
 language sql stable set search_path = pg_catalog, pg_temp as $$
-  select coalesce(array_agg(distinct w.word), '{}')
+  select coalesce(array_agg(w.word order by length(w.word) desc, w.word), '{}')
   from (
     select unnest(array[u.username, u.email, u.phone]) from freehold.users u where u.id = subject
     union
@@ -625,7 +635,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 $$;
 --> statement-breakpoint
 -- Entries whose detail is about the person, at most so many: what they did, what was done to them or to what was theirs, and
--- what names them. Who was given which role is no detail of theirs.
+-- what names them; and what failed of nobody known from where they came from, with their agent. Who was given which role is
+-- no detail of theirs.
 create or replace function access.details_of(subject uuid, traces jsonb, at_most integer) returns uuid[]
 language sql stable set search_path = pg_catalog, pg_temp as $$
   with known as materialized (
@@ -643,6 +654,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
         l.user_id = subject
         or l.resource_type = 'user' and l.resource_id = subject::text
         or l.resource_id = any (k.things)
+        or l.user_id is null and traces -> 'places' @> jsonb_build_array(jsonb_build_array(d.address, d.agent))
         or d.user_name = any (k.words)
         or access.mentions(concat_ws(' ', d.path, d.before::text, d.after::text), k.words)
       )
