@@ -9,7 +9,7 @@ import { eraseDue } from '../../src/tenants/maintenance/erasures.ts'
 import { databaseOf, maintainLater } from '../support/databases.ts'
 import { addPerson, type Inside, inside, type Person } from '../support/inside.ts'
 import { linksTo } from '../support/mails.ts'
-import { call } from '../support/people.ts'
+import { type Answer, call } from '../support/people.ts'
 import { expectProblem, pointers } from '../support/refusal.ts'
 import { plantSession, tokenOf } from '../support/sessions.ts'
 import { copyTenant } from '../support/tenants.ts'
@@ -139,7 +139,7 @@ describe('an export', () => {
     const who = await someone()
     const all = await Promise.all(Array.from({ length: 20 }, () => ask(who.token, '/auth/me/export')))
     expect(all.map(({ status }) => status).sort()).toEqual([...Array(10).fill(200), ...Array(10).fill(429)])
-    expectProblem(all.find(({ status }) => status === 429)!, 429, 'rate_limited')
+    expectProblem(all.find(({ status }) => status === 429) as Answer, 429, 'rate_limited')
   })
 
   it('is not for an API key, for nobody, nor for a session of another tenant', async () => {

@@ -2,6 +2,7 @@
 import { database } from './database.ts'
 import { factors } from './factors.ts'
 import { operators } from './operators.ts'
+import { personal } from './personal.ts'
 import { problems } from './problems.ts'
 import { worker } from './worker.ts'
 
@@ -9,5 +10,5 @@ export type Spanish = { problems: typeof problems; sentences: [english: string, 
 
 export const spanish: Spanish = {
   problems,
-  sentences: [worker, operators, database, factors].flatMap((table) => Object.entries(table)),
+  sentences: [worker, operators, database, factors, personal].flatMap((table) => Object.entries(table)),
 }
