@@ -7,6 +7,7 @@ import { accountDoors } from './account.tsx'
 import { switchDoors } from './accounts.tsx'
 import { type Door, guards, onlyOfTenants, open } from './doors.tsx'
 import { emailDoors } from './email.tsx'
+import { erasureDoors } from './erasure.tsx'
 import { errorPage } from './error.tsx'
 import { PAGE_FILES } from './files.ts'
 import { keyDoors } from './keys.tsx'
@@ -28,6 +29,7 @@ export const doors: Door[] = [
   ...mfaDoors,
   ...passwordDoors,
   ...emailDoors,
+  ...erasureDoors,
   ...resetDoors,
   ...registerDoors,
   ...keyDoors,
