@@ -2,7 +2,6 @@
  * What users change of themselves, whatever their roles let them. Threat: somebody changes more of themselves than a profile. The
  * database has the columns (profile.sql), and its triggers are those of every change of a user.
  */
-import type { z } from '@hono/zod-openapi'
 import { sql } from 'drizzle-orm'
 import type { Ctx } from '../kernel/context.ts'
 import { matches, rowsOf, unchanged } from '../kernel/wire.ts'
@@ -24,7 +23,7 @@ export const MyPatch = UserPatch.pick({
  * Changes the given fields of the current user; preferences are merged key by key. One round trip; no permission. Fails with
  * etag_mismatch, invalid_request (preferences that are too large), license_expired.
  */
-export async function patchMe(ctx: Ctx, patch: z.infer<typeof MyPatch>, ifMatch?: string): Promise<UserWire> {
+export async function patchMe(ctx: Ctx, patch: (typeof MyPatch)['_output'], ifMatch?: string): Promise<UserWire> {
   const me = sql`(select access.principal())`
   // The lock comes first, so that the next statement compares what no other change can replace.
   const [, changed, result] = await ctx.run(
