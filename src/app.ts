@@ -32,6 +32,7 @@ import { limitRoutes } from './limits/routes.ts'
 import { oauthRoutes } from './oauth/routes.ts'
 import { mountPages } from './pages/routes.tsx'
 import { passkeyRoutes, relatedOriginRoutes } from './passkeys/routes.ts'
+import { personalRoutes, userErasureRoutes } from './personal/routes.ts'
 import { providerRoutes } from './providers/routes.ts'
 import { recoveryRoutes, registrationRoutes, tenantRecoveryRoutes, userRecoveryRoutes } from './recovery/routes.ts'
 import { overrideRoutes, permissionRoutes } from './roles/permission-routes.ts'
@@ -102,7 +103,8 @@ app.route('/platform/v1/operators', userActivityRoutes)
 app.route('/platform/v1/audit', checkpointRoutes)
 app.route('/platform/v1/audit', activityRoutes)
 app.route('/platform/v1/settings', settingRoutes)
-for (const routes of [registrationRoutes, emailLoginRoutes, externalRoutes]) app.route('/api/v1/auth', routes)
+for (const routes of [registrationRoutes, emailLoginRoutes, externalRoutes, personalRoutes]) app.route('/api/v1/auth', routes)
+app.route('/api/v1/users', userErasureRoutes)
 app.route('/api/v1/sessions', sessionRoutes)
 app.route('/api/v1/settings', tenantSettingRoutes).route('/api/v1/settings/providers', providerRoutes)
 app.route('/logo', logoRoutes)

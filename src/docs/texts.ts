@@ -43,6 +43,18 @@ export const TEXTS: Record<string, string> = {
   listIdentities: 'Returns all of them, newest first; there are 20 at most.',
   linkIdentity: 'Takes an ID token as a login does. The user gets a mail. An identity of somebody else is `already_exists`.',
   unlinkIdentity: 'It logs nobody in any more, and the user gets a mail. The last way in cannot be removed.',
+  updateMe:
+    'Fields that are left out stay, `null` empties one (RFC 7396), and preferences are merged key by key. The `ETag` is that of `users/me`.',
+  exportMe:
+    'Returns what every table has of the user, without hashes and secrets, and what they did. It is recorded, and given ten times an hour.',
+  requestErasure:
+    'Seven days later the user is erased, and their entries in the audit are those of a former user. Until then they log in as before.',
+  getErasure: 'Returns who asked for it, and when it will be done.',
+  cancelErasure: 'Nothing was erased then. What an administrator asked for, only an administrator cancels.',
+  cancelErasureByToken: 'The token from the mail works once, until the user is erased.',
+  requestUserErasure:
+    'The user is told by mail. With `now` it is done within minutes. It takes the power that the user has over others, and the reason stays.',
+  cancelUserErasure: 'What the user asked for themselves, only they cancel.',
   requestPasswordReset: 'The answer is the same whether or not somebody has the address.',
   confirmPasswordReset: 'The token from the mail works once and for a limited time.',
   resetPassword: 'The same as `users/{id}/reset-password`, with the user in the body.',

@@ -8,7 +8,7 @@ import { Problem } from '../kernel/problem.ts'
 import type { AppEnv } from './app-env.ts'
 
 /** What people open in a browser, by the first part of its path; all else is called by programs. */
-const PAGES = /^\/((docs|problems|pages|login|register|verify-email|reset-password|email-change|account)(\/|$)|$)/
+const PAGES = /^\/((docs|problems|pages|login|register|verify-email|reset-password|email-change|cancel-erasure|account)(\/|$)|$)/
 
 export const isPage = (path: string) => PAGES.test(path)
 

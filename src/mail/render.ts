@@ -27,8 +27,11 @@ type Wanted = {
   look?: MailLook
 }
 
-/** Where a mail's token is taken: the name of the link. */
-const PAGES: Partial<Record<MailKind, LinkName>> = {
+/** A page of ours that no frontend of the tenant takes the place of, or the name of a link. */
+type Page = LinkName | 'cancel_erasure'
+
+/** Where a mail's token is taken. */
+const PAGES: Partial<Record<MailKind, Page>> = {
   password_reset: 'reset_password',
   password_reset_by_admin: 'reset_password',
   password_reset_link: 'reset_password',
@@ -36,17 +39,19 @@ const PAGES: Partial<Record<MailKind, LinkName>> = {
   email_verify: 'verify_email',
   email_change: 'email_change',
   email_login: 'email_login',
+  erasure_requested: 'cancel_erasure',
 }
 /** Our own pages. A new address is confirmed as any other is; /email-change is where somebody who is logged in asks for one. */
-const OURS: Record<LinkName, string> = {
+const OURS: Record<Page, string> = {
   reset_password: '/reset-password',
   verify_email: '/verify-email',
   email_change: '/verify-email',
   login: '/login',
   email_login: '/login/link',
+  cancel_erasure: '/cancel-erasure',
 }
 const NO_LOOK: MailLook = { name: null, accent_color: null, links: {} }
-const MOMENTS = ['until', 'expires_at', 'read_only_from']
+const MOMENTS = ['until', 'expires_at', 'read_only_from', 'erase_at']
 /** Values that are validated addresses: a recipient must see exactly which. */
 const ADDRESSES = ['new_email']
 const LONGEST_NAME = 60
@@ -68,7 +73,8 @@ export function render(realm: Pick<Realm, 'legal_name' | 'is_demo' | 'url'>, wan
   const template = language.mails[kind]
   const { token } = secrets
   const greeted = name !== null && isName(name)
-  const to = (page: LinkName) => linkTo(realm, look.links, page, OURS[page])
+  const to = (page: Page) =>
+    page === 'cancel_erasure' ? `${realm.url}${OURS[page]}` : linkTo(realm, look.links, page, OURS[page])
   const page = PAGES[kind]
   const values: Record<string, unknown> = {
     tenant: withoutUrls(look.name ?? realm.legal_name),

@@ -8,6 +8,7 @@ import { switchDoors } from './accounts.tsx'
 import { type Door, guards, onlyOfTenants, open } from './doors.tsx'
 import { emailDoors } from './email.tsx'
 import { emailLoginDoors } from './email-login.tsx'
+import { erasureDoors } from './erasure.tsx'
 import { errorPage } from './error.tsx'
 import { externalDoors } from './external.tsx'
 import { PAGE_FILES } from './files.ts'
@@ -32,6 +33,7 @@ export const doors: Door[] = [
   ...mfaDoors,
   ...passwordDoors,
   ...emailDoors,
+  ...erasureDoors,
   ...resetDoors,
   ...registerDoors,
   ...keyDoors,

@@ -91,7 +91,10 @@ const Secret = z
   .nullable()
   .openapi({ description: 'Of a confidential client. It is never returned.', writeOnly: true })
 
-export const Provider = Fixed.extend({ id: z.uuid(), is_confidential: z.boolean().openapi({ description: 'Whether its client has a secret' }) })
+export const Provider = Fixed.extend({
+  id: z.uuid(),
+  is_confidential: z.boolean().openapi({ description: 'Whether its client has a secret' }),
+})
   .extend(Editable.shape)
   .extend({ created_at: z.iso.datetime(), updated_at: z.iso.datetime() })
   .openapi('Provider')

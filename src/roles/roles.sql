@@ -170,31 +170,42 @@ declare
   r freehold.roles;
 begin
   select * into r from freehold.roles x where x.is_admin for no key update;
-  if r.id is not null
-    and not (
-      r.is_active
-      and exists (
-        select
-        from freehold.user_roles ur
-          join freehold.users u on u.id = ur.user_id
-        where ur.role_id = r.id
-          and u.is_active
-          and u.terminated_at is null
-          and ur.starts_at <= now()
-          and ur.ends_at is null
-          and not exists (
-            select
-            from freehold.overrides o
-            where o.user_id = u.id
-              and o.effect = 'deny'
-              and (o.ends_at is null or o.ends_at > now())
-          )
-      )
-    ) then
+  if not access.has_admin() then
     perform access.refuse('illegal_state',
       format('Somebody must hold the role %s: assign it to another user first.', r.name));
   end if;
 end $$;
+
+-- Whether there is somebody like that, besides one user when one is given. True where no role is the administrator's.
+create function access.has_admin(besides uuid default null) returns boolean
+language sql volatile set search_path = pg_catalog, pg_temp as $$
+  select coalesce(
+    (
+      select r.is_active
+        and exists (
+          select
+          from freehold.user_roles ur
+            join freehold.users u on u.id = ur.user_id
+          where ur.role_id = r.id
+            and u.id is distinct from besides
+            and u.is_active
+            and u.terminated_at is null
+            and ur.starts_at <= now()
+            and ur.ends_at is null
+            and not exists (
+              select
+              from freehold.overrides o
+              where o.user_id = u.id
+                and o.effect = 'deny'
+                and (o.ends_at is null or o.ends_at > now())
+            )
+        )
+      from freehold.roles r
+      where r.is_admin
+    ),
+    true
+  )
+$$;
 
 create trigger before_role before insert or update on freehold.roles
   for each row execute function access.before_role();

@@ -35,6 +35,8 @@ export const users = freehold.table(
     preferences: jsonb().$type<Record<string, unknown>>().notNull().default({}),
     joined_at: moment(),
     terminated_at: moment(),
+    /** When the person was erased (src/personal): what is left is a former user, who never changes again. */
+    erased_at: moment(),
     created_at: moment().notNull().defaultNow(),
     updated_at: moment().notNull().defaultNow(),
   },

@@ -15,6 +15,9 @@ create function access.before_user() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
   new.updated_at := now();
+  if tg_op = 'UPDATE' and old.erased_at is not null then
+    perform access.refuse('illegal_state', 'This user has been erased.');
+  end if;
   if access.permission() in ('user:create', 'user:update', 'user:delete') then
     if tg_op = 'UPDATE' then
       perform access.check_user_change(old, new);
@@ -191,7 +194,7 @@ create trigger before_user before insert or update on freehold.users
   for each row execute function access.before_user();
 
 create trigger after_email_change after update of email on freehold.users
-  for each row when (old.email <> new.email) execute function access.after_email_change();
+  for each row when (old.email <> new.email and new.erased_at is null) execute function access.after_email_change();
 
 create trigger after_user after insert or update on freehold.users
   for each row execute function access.after_user();

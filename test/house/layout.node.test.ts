@@ -19,7 +19,7 @@ const FLOORS = [
   ['api-keys', 'delegations', 'tenants'],
   ['auth'],
   ['external', 'oauth', 'passkeys', 'recovery'],
-  ['email-login', 'factors'],
+  ['email-login', 'factors', 'personal'],
   ['step-up'],
   ['pages'],
   ['app.ts'],

@@ -18,6 +18,7 @@ const wanted = (kind: MailKind, more: object = {}) => ({
   data: {
     until: '2026-03-04T05:06:07Z',
     expires_at: '2026-03-04T05:06:07Z',
+    erase_at: '2026-03-04T05:06:07Z',
     new_email: 'new@acme.test',
     network: '203.0.113.9',
     key_name: 'nightly',
@@ -161,6 +162,7 @@ describe('what people and tenants chose', () => {
         data: {
           until: EVIL,
           expires_at: EVIL,
+          erase_at: EVIL,
           new_email: EVIL,
           network: EVIL,
           key_name: EVIL,
@@ -227,6 +229,7 @@ describe('a text that somebody chose', () => {
       const data = {
         until: '2026-03-04T05:06:07Z',
         expires_at: '2026-03-04T05:06:07Z',
+        erase_at: '2026-03-04T05:06:07Z',
         new_email: 'new@acme-test',
         network: chosen,
         reason: chosen,

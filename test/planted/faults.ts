@@ -625,8 +625,8 @@ export const FAULTS: Fault[] = [
   {
     name: 'the last administrator takes it from themselves',
     file: 'src/roles/roles.sql',
-    text: '  if r.id is not null\n    and not (\n      r.is_active\n',
-    becomes: '  if r.id is null\n    and not (\n      r.is_active\n',
+    text: '  if not access.has_admin() then\n',
+    becomes: '  if not access.has_admin() and r.id is null then\n',
     noticed: ['test/roles/handing-out.test.ts', 'so the last one keeps the role, for good and undenied'],
   },
   // sessions

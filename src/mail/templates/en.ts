@@ -200,5 +200,30 @@ export const en: MailLanguage = {
       subject: '{tenant}: your code',
       paragraphs: ['{code} is your code for {tenant}. Do not share it with anybody.'],
     },
+    erasure_requested: {
+      subject: '{tenant}: your account will be erased',
+      paragraphs: [
+        'You asked {tenant} to erase your account, and everything that says who you are. That happens at {erase_at}. Until then you can log in as before, and cancel it here:',
+        '{link}',
+        'If the page asks for a code, it is this one:',
+        '{token}',
+        'If that was not you, cancel it now, and then set a new password: somebody else was in your account. When it is erased you get no other mail.',
+      ],
+      action: 'Keep my account',
+    },
+    erasure_by_admin: {
+      subject: '{tenant}: your account will be erased',
+      paragraphs: [
+        'An administrator of {tenant} asked to erase your account, and everything that says who you are. That happens at {erase_at}.',
+        'If you do not know why, ask your administrator, who can cancel it until then. When it is erased you get no other mail.',
+      ],
+    },
+    erasure_cancelled: {
+      subject: '{tenant}: your account stays',
+      paragraphs: [
+        'The request to erase your account at {tenant} was cancelled. Nothing was erased.',
+        'If that was not you, tell your administrator at once.',
+      ],
+    },
   },
 }

@@ -200,5 +200,30 @@ export const es: MailLanguage = {
       subject: '{tenant}: tu código',
       paragraphs: ['{code} es tu código para {tenant}. No lo compartas con nadie.'],
     },
+    erasure_requested: {
+      subject: '{tenant}: tu cuenta se borrará',
+      paragraphs: [
+        'Pediste a {tenant} que borre tu cuenta y todo lo que dice quién eres. Eso ocurrirá el {erase_at}. Hasta entonces puedes iniciar sesión como siempre, y cancelarlo aquí:',
+        '{link}',
+        'Si la página pide un código, es este:',
+        '{token}',
+        'Si no fuiste tú, cancélalo ahora y luego elige otra contraseña: alguien más entró en tu cuenta. Cuando se borre no recibirás otro correo.',
+      ],
+      action: 'Conservar mi cuenta',
+    },
+    erasure_by_admin: {
+      subject: '{tenant}: tu cuenta se borrará',
+      paragraphs: [
+        'Un administrador de {tenant} pidió borrar tu cuenta y todo lo que dice quién eres. Eso ocurrirá el {erase_at}.',
+        'Si no sabes por qué, pregunta a tu administrador, que puede cancelarlo hasta entonces. Cuando se borre no recibirás otro correo.',
+      ],
+    },
+    erasure_cancelled: {
+      subject: '{tenant}: tu cuenta se queda',
+      paragraphs: [
+        'La petición de borrar tu cuenta de {tenant} se canceló. No se borró nada.',
+        'Si no fuiste tú, avisa de inmediato a tu administrador.',
+      ],
+    },
   },
 }

@@ -24,6 +24,9 @@ export const KINDS = {
   email_change: ['link', 'token'],
   email_changed: ['new_email'],
   phone_code: ['code'],
+  erasure_requested: ['link', 'token', 'erase_at'],
+  erasure_by_admin: ['erase_at'],
+  erasure_cancelled: [],
 } as const satisfies Record<string, readonly string[]>
 
 export type MailKind = keyof typeof KINDS

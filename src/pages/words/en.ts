@@ -52,6 +52,7 @@ export const en: Words = {
     registered: 'A mail is on its way to you. Follow its link, or enter its code here.',
     code_sent: 'If there is an account with this name, a mail with a code and a link is on its way. Only the newest works.',
     email_asked: 'A mail is on its way to the new address. The address changes when you confirm it there.',
+    kept: 'Your account stays. If you did not ask to erase it, set a new password now.',
     session_ended: 'The session has ended.',
     session_was_ended: 'That session had ended before.',
     passkey_added: 'The passkey is added.',
@@ -156,6 +157,11 @@ export const en: Words = {
     closed: 'Accounts are made by an administrator here. Ask them for yours.',
     have_account: 'You have an account already?',
     login: 'Log in',
+  },
+  erasure: {
+    title: 'Keep your account',
+    lead: 'This cancels the request to erase your account, and nothing is erased. The code is in the mail.',
+    submit: 'Keep my account',
   },
   email_change: {
     title: 'Change your e-mail address',

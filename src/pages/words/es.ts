@@ -55,6 +55,7 @@ export const es: Words = {
     code_sent:
       'Si hay una cuenta con este nombre, un correo con un código y un enlace está en camino. Solo el más reciente funciona.',
     email_asked: 'Un correo está en camino a la dirección nueva. La dirección cambia cuando la confirmes allí.',
+    kept: 'Tu cuenta se queda. Si no pediste borrarla, elige ahora otra contraseña.',
     session_ended: 'La sesión terminó.',
     session_was_ended: 'Esa sesión ya había terminado.',
     passkey_added: 'La llave de acceso está añadida.',
@@ -160,6 +161,11 @@ export const es: Words = {
     closed: 'Aquí las cuentas las crea un administrador. Pídele la tuya.',
     have_account: '¿Ya tienes una cuenta?',
     login: 'Inicia sesión',
+  },
+  erasure: {
+    title: 'Conserva tu cuenta',
+    lead: 'Esto cancela la petición de borrar tu cuenta, y no se borra nada. El código está en el correo.',
+    submit: 'Conservar mi cuenta',
   },
   email_change: {
     title: 'Cambia tu correo electrónico',

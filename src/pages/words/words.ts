@@ -80,6 +80,7 @@ export type Words = {
     again: string
   }
   register: { title: string; lead: string; submit: string; closed: string; have_account: string; login: string }
+  erasure: { title: string; lead: string; submit: string }
   email_change: {
     title: string
     lead: string
@@ -212,6 +213,7 @@ export const SAID = [
   'registered',
   'code_sent',
   'email_asked',
+  'kept',
   'session_ended',
   'session_was_ended',
   'passkey_added',

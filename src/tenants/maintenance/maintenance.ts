@@ -12,6 +12,7 @@ import { log } from '../../kernel/log.ts'
 import { MailSender } from '../../mail/sender.ts'
 import { mustBeOpen } from '../fence/fence.ts'
 import { type AuditedRealm, checkpoint, HEAD, moveHeads, type NextHead, PLATFORM, urlOf } from './checkpoints.ts'
+import { eraseDue, erasuresOf } from './erasures.ts'
 import { claimMaintenance, type MaintenanceResult, recordMaintenance, recordUsers } from './queue.ts'
 import { type Day, daysOf, REPORTING, type Reporting, recordDays } from './report.ts'
 
@@ -49,7 +50,8 @@ export async function runMaintenance(config: Config, trace_id = newTraceId()): P
     // The active users as all but the others, both of which an index counts.
     sql`select coalesce(m.at <= now(), false) as is_mail_due, access.purge_due() as is_purge_due,
           case when m.at <= now() or exists (select from freehold.audit_log l where l.checkpoint is null) then null
-            else least(m.at, access.counted_failures_due(), (select min(u.terminated_at) from freehold.users u where u.is_active), now() + interval '1 day') end as due_at,
+            else least(m.at, access.counted_failures_due(), (select min(u.terminated_at) from freehold.users u where u.is_active), ${erasuresOf(realm).due_at}, now() + interval '1 day') end as due_at,
+          ${erasuresOf(realm).is_due} as is_erasure_due,
           ((select count(*) from freehold.users) - (select count(*) from freehold.users u where not u.is_active))::integer as users_counted,
           ${daysOf(realm)}
         from access.next_mail_at(${channels}::jsonb) as m (at)`,
@@ -93,7 +95,8 @@ async function maintain({ config, trace_id, end, also }: Run, realm: Realm): Pro
     const url = await urlOf(config, realm)
     const { head, answer } = await checkpoint(realm, url, trace_id, also(realm))
     const is_purged = answer.is_purge_due !== true || (await purge(url, name, trace_id))
-    const due_at = answer.due_at && is_purged ? String(answer.due_at) : null
+    const is_erased = answer.is_erasure_due !== true || (await eraseDue(url, name, trace_id))
+    const due_at = answer.due_at && is_purged && is_erased ? String(answer.due_at) : null
     const users_counted = Number(answer.users_counted)
     const days = (answer.days ?? null) as Day[] | null
     return { realm_id, name, head, is_mail_due: answer.is_mail_due === true, was_begun: true, due_at, users_counted, days }

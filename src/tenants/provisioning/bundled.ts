@@ -10,7 +10,7 @@ const listed = (name: string, checksum: string): Migration => ({
 
 /** What all migrations make of a tenant’s database, as `unpack` reads it (migration/fingerprint.ts). */
 export const tenantFingerprint = (): Promise<string> =>
-  assetText('drizzle/tenant/meta/fingerprint.json', 'f8f70a8a42aa02134eb22486f0adb87201a51db6ee683fb4f3b741f7faf10672')
+  assetText('drizzle/tenant/meta/fingerprint.json', '44c38c2f5ac7ee142b147090936dff586099e3e5b89f6ebc984c33ccff52d66b')
 
 /** The migrations of a tenant’s database, in order. */
 export const tenantMigrations: Migration[] = [
@@ -21,4 +21,5 @@ export const tenantMigrations: Migration[] = [
   listed('tenant/0003_what_attackers_found', '95f0edf34de9c6b13ca45760e76669cc0ca86cef794384607408f04fc5c1631e'),
   listed('tenant/0004_asvs', 'f6168c0ae926e3c5a1fe125e162860f2766bd844311a2609ca42327c915b4780'),
   listed('tenant/0005_fleet', '904ee2ab407e9c1f10ba431f340735df047e166c6439a7759f7e4c399df19f4d'),
+  listed('tenant/0006_people', '4197c4b0625e821af88fef3c044bd42508ebcb182b5ca5a2a933daa03b5f0af0'),
 ]
