@@ -953,7 +953,8 @@ begin
   if given = '{}' then
     given := array[access.default_role(p)];
   end if;
-  roles := array(select r from freehold.roles r where r.id = any (given) and r.deleted_at is null and r.is_active order by r.name);
+  roles := array(
+    select r from freehold.roles r where r.id = any (given) and r.deleted_at is null and r.is_active order by r.name);
   if cardinality(roles) = 0 then
     why := 'no_role';
     return;
@@ -1105,8 +1106,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 $$;
 --> statement-breakpoint
 -- Opens a challenge for a user who proved the first factor: {outcome: mfa_required, user_id, methods, expires_in, totp,
--- remember_days}. `totp` is the encrypted secret, which the Worker seals in the token, so that the code is compared in one round trip. The
--- arguments are as for access.enter.
+-- remember_days}. `totp` is the encrypted secret, which the Worker seals in the token, so that the code is compared in one
+-- round trip. The arguments are as for access.enter.
 create or replace function access.challenge(
   u freehold.users,
   token_hash bytea,
@@ -1594,7 +1595,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 $$;
 --> statement-breakpoint
 -- The second factor of a login, by a passkey: what access.enter returns, or {outcome: refused, mail}. `challenge` is that
--- of the login; `remember` is as for access.verify_totp, and the rest as for access.finish_passkey_login. It counts as a wrong code does (access.meet_challenge).
+-- of the login; `remember` is as for access.verify_totp, and the rest as for access.finish_passkey_login. It counts as a
+-- wrong code does (access.meet_challenge).
 create or replace function access.verify_passkey(
   tenant_id uuid,
   system_key text,
@@ -1988,7 +1990,8 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     (35, 'freehold.remembered_devices', 'remembered_devices', 'x.user_id = $1', null,
       '{created_at,expires_at}', '{user_id,device}', 'delete'),
     (36, 'freehold.email_logins', 'logins_by_mail', 'x.user_id = $1', null,
-      '{target,agent,city,country,failures,created_at,expires_at,used_at}', '{request_hash,link_hash,code_hash,user_id}', 'delete'),
+      '{target,agent,city,country,failures,created_at,expires_at,used_at}',
+      '{request_hash,link_hash,code_hash,user_id}', 'delete'),
     (36, 'freehold.passwords', 'passwords', 'x.user_id = $1', null,
       '{is_first,created_at,replaced_at}', '{id,user_id,password_hash,warned_at}', 'delete'),
     (37, 'freehold.one_time_tokens', 'mailed_tokens', 'x.user_id = $1', null,
@@ -2277,7 +2280,7 @@ begin
     select from freehold.permissions p where p.deleted_at is null and p.name <> all (access.held_everywhere(null)))
   then
     perform access.refuse('forbidden',
-      'A provider that links by e-mail, or whose addresses or second factors are trusted, needs every permission at scope all, because it decides who somebody is.');
+      'A provider that links by e-mail, or is trusted, needs every permission at scope all: it decides who somebody is.');
   end if;
 end $$;
 --> statement-breakpoint
@@ -2659,8 +2662,8 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   where u.id = access.principal()
 $$;
 --> statement-breakpoint
--- Ends the sessions of somebody who has left, their remembered devices, and what was mailed to them: none of it becomes valid again when they come
--- back. API keys work only for an active user and stay as they are (docs/decisions/0015-api-keys.md).
+-- Ends the sessions of somebody who has left, their remembered devices, and what was mailed to them: none of it becomes
+-- valid again when they come back. API keys work only for an active user and stay as they are (docs/decisions/0015-api-keys.md).
 create or replace function access.end_what_lets_in(subject uuid) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin

@@ -165,7 +165,8 @@ begin
   if given = '{}' then
     given := array[access.default_role(p)];
   end if;
-  roles := array(select r from freehold.roles r where r.id = any (given) and r.deleted_at is null and r.is_active order by r.name);
+  roles := array(
+    select r from freehold.roles r where r.id = any (given) and r.deleted_at is null and r.is_active order by r.name);
   if cardinality(roles) = 0 then
     why := 'no_role';
     return;

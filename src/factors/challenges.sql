@@ -31,8 +31,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 $$;
 
 -- Opens a challenge for a user who proved the first factor: {outcome: mfa_required, user_id, methods, expires_in, totp,
--- remember_days}. `totp` is the encrypted secret, which the Worker seals in the token, so that the code is compared in one round trip. The
--- arguments are as for access.enter.
+-- remember_days}. `totp` is the encrypted secret, which the Worker seals in the token, so that the code is compared in one
+-- round trip. The arguments are as for access.enter.
 create function access.challenge(
   u freehold.users,
   token_hash bytea,

@@ -5,7 +5,8 @@
 -- of the user whose login it is, and what fails is counted as wrong codes are (src/factors/challenges.sql).
 
 -- The second factor of a login, by a passkey: what access.enter returns, or {outcome: refused, mail}. `challenge` is that
--- of the login; `remember` is as for access.verify_totp, and the rest as for access.finish_passkey_login. It counts as a wrong code does (access.meet_challenge).
+-- of the login; `remember` is as for access.verify_totp, and the rest as for access.finish_passkey_login. It counts as a
+-- wrong code does (access.meet_challenge).
 create function access.verify_passkey(
   tenant_id uuid,
   system_key text,

@@ -57,7 +57,7 @@ begin
     select from freehold.permissions p where p.deleted_at is null and p.name <> all (access.held_everywhere(null)))
   then
     perform access.refuse('forbidden',
-      'A provider that links by e-mail, or whose addresses or second factors are trusted, needs every permission at scope all, because it decides who somebody is.');
+      'A provider that links by e-mail, or is trusted, needs every permission at scope all: it decides who somebody is.');
   end if;
 end $$;
 

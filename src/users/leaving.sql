@@ -73,8 +73,8 @@ begin
   return null;
 end $$;
 
--- Ends the sessions of somebody who has left, their remembered devices, and what was mailed to them: none of it becomes valid again when they come
--- back. API keys work only for an active user and stay as they are (docs/decisions/0015-api-keys.md).
+-- Ends the sessions of somebody who has left, their remembered devices, and what was mailed to them: none of it becomes
+-- valid again when they come back. API keys work only for an active user and stay as they are (docs/decisions/0015-api-keys.md).
 create function access.end_what_lets_in(subject uuid) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin

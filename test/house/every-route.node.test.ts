@@ -200,7 +200,9 @@ const hostOf = (door: Door) => (door.tenant ? 'acme.localhost' : 'localhost')
 /** The address of a door: what is named by an id is `value`, what has a name of its own is one that there is. */
 const pathOf = (door: Door, value = id) =>
   door.path.replace(/\{([^}]+)\}/g, (_, name) =>
-    isId(door, name) ? value : encodeURIComponent(name === 'key' ? 'gold' : 'user:read'),
+    isId(door, name)
+      ? value
+      : encodeURIComponent(({ key: 'gold', provider: 'google' } as Record<string, string>)[name] ?? 'user:read'),
   )
 const isId = ({ operation }: Door, name: string) =>
   operation.parameters?.find((parameter) => parameter.in === 'path' && parameter.name === name)?.schema.format === 'uuid'

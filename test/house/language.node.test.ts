@@ -43,6 +43,8 @@ const HANDED_ON = [
   // Why an origin does not count.
   'src/names/origins.ts: detail',
   'src/tenants/registry/origins.ts: NOT_OWN',
+  // Why an issuer is none that is taken, in src/providers/urls.ts.
+  'src/providers/providers.ts: fault',
   // What a schema finds.
   'src/http/issues.ts: detailOf(issue)',
   'src/users/import-lines.ts: said.fault',

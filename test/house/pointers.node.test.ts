@@ -33,6 +33,7 @@ it('functions that are named are defined', () => {
     'session_places',
     'session_places_session',
     'passkey_challenges',
+    'external_tokens',
   ])
     defined.add(`access.${table}`)
   const named = pointers(/(?<![\w.'])(access\.[a-z_]+)\b(?!')/g)

@@ -602,8 +602,8 @@ export const FAULTS: Fault[] = [
   {
     name: 'who makes a key uses up the mails before, so that nobody is told',
     file: 'src/mail/limits.sql',
-    text: "'api_key_created', 'email_changed', 'mfa_disabled'",
-    becomes: "'email_changed', 'mfa_disabled'",
+    text: "'api_key_created', 'email_changed', 'identity_added'",
+    becomes: "'email_changed', 'identity_added'",
     noticed: ['test/api-keys/made.test.ts', 'is mailed no more than the limits allow'],
   },
   {

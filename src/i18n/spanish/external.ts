@@ -18,7 +18,7 @@ export const external = {
   'must be https://securetoken.google.com/ and the id of the project':
     'debe ser https://securetoken.google.com/ y el id del proyecto',
   'cannot be set for an issuer of many organizations': 'no se puede activar para un emisor de muchas organizaciones',
-  'A provider that links by e-mail, or whose addresses or second factors are trusted, needs every permission at scope all, because it decides who somebody is.':
+  'A provider that links by e-mail, or is trusted, needs every permission at scope all: it decides who somebody is.':
     'Un proveedor que vincula por correo, o de cuyas direcciones o segundos factores se confía, requiere todos los permisos con alcance all, porque decide quién es cada persona.',
   'A tenant can have at most 20 providers: remove one first.':
     'Un inquilino puede tener como máximo 20 proveedores: quita uno antes.',

@@ -10,7 +10,7 @@ const listed = (name: string, checksum: string): Migration => ({
 
 /** What all migrations make of a tenant’s database, as `unpack` reads it (migration/fingerprint.ts). */
 export const tenantFingerprint = (): Promise<string> =>
-  assetText('drizzle/tenant/meta/fingerprint.json', '44c38c2f5ac7ee142b147090936dff586099e3e5b89f6ebc984c33ccff52d66b')
+  assetText('drizzle/tenant/meta/fingerprint.json', '8f78c06d2a79c39ba5525d1f3f5ebf0006b93d15f59a7aacc90b224d74bc85dd')
 
 /** The migrations of a tenant’s database, in order. */
 export const tenantMigrations: Migration[] = [
@@ -21,5 +21,5 @@ export const tenantMigrations: Migration[] = [
   listed('tenant/0003_what_attackers_found', '95f0edf34de9c6b13ca45760e76669cc0ca86cef794384607408f04fc5c1631e'),
   listed('tenant/0004_asvs', 'f6168c0ae926e3c5a1fe125e162860f2766bd844311a2609ca42327c915b4780'),
   listed('tenant/0005_fleet', '904ee2ab407e9c1f10ba431f340735df047e166c6439a7759f7e4c399df19f4d'),
-  listed('tenant/0006_people', '4197c4b0625e821af88fef3c044bd42508ebcb182b5ca5a2a933daa03b5f0af0'),
+  listed('tenant/0006_people', '461860889dcc3c25a7996f6d92633e5a7552edee62894d78fdc84357011c9162'),
 ]
