@@ -25,8 +25,7 @@ export const contextFor = (c: Context<AppEnv>, need: Need, caller: Caller) =>
     reportActivity: c.get('reportActivity'),
     countUse: c.get('countUse'),
     request: c.get('facts'),
-    // The schema of before has nothing to decide it by: there everything goes on as it did.
-    need: c.get('is_behind') ? { ...need, fresh: null, aal: null } : need,
+    need,
     ...caller,
     later: (work) => c.executionCtx.waitUntil(work),
   })
