@@ -121,6 +121,7 @@ export const VALUES: Record<string, unknown> = {
   phone: '+51 999 888 777',
   plan: 'gold',
   prefix: 'fh_7Gq2',
+  provider: 'google',
   refresh_token: 'b3K1zQ9vXyT5pL8mN2rW7cD4fG6hJ0sA',
   region: 'aws-us-east-1',
   registration_domains: ['acme.example'],
