@@ -140,7 +140,10 @@ function addExamples(operation: Operation, { schemas, components }: { schemas: S
     if (!('in' in one)) continue
     one.description ??= PARAMETERS[one.name] ?? (one.in === 'query' ? `Only those with this \`${one.name}\`.` : idOf(one.name))
     if (one.in === 'path' || one.required)
-      one.example = one.schema?.enum?.[0] ?? (one.schema?.format === 'uuid' ? ID : one.name === 'key' ? 'gold' : 'document:read')
+      one.example =
+        one.schema?.example ??
+        one.schema?.enum?.[0] ??
+        (one.schema?.format === 'uuid' ? ID : one.name === 'key' ? 'gold' : 'document:read')
   }
   const body = Object.values(operation.requestBody?.content ?? {})[0]
   const { operationId } = operation
