@@ -195,6 +195,10 @@ describe('an admission is refused', () => {
   it('to whose password must be changed or is too old, but where the route allows it', async () => {
     const eve = await person('eve', 'user')
     await there.asOwner(sql`update freehold.tenant set password_days = 90`)
+    // Only who has a password has one that is too old.
+    await there.asOwner(
+      sql`insert into freehold.passwords (id, user_id, password_hash) select gen_random_uuid(), u.id, 'x' from freehold.users u where u.username = 'eve'`,
+    )
     for (const change of [
       sql`must_change_password = true`,
       sql`must_change_password = false, password_changed_at = now() - interval '90 days'`,

@@ -35,6 +35,7 @@ const BESIDE: Record<string, object> = {
   '/audiences': { identifier: 'urn:example:api' },
   '/permissions': { name: 'thing:read' },
   '/delegations': { permissions: ['unit:read'] },
+  '/settings/providers': { type: 'oidc', issuer: 'https://id.acme.example' },
 }
 
 function sampleOf(schema: Schema, all: Record<string, Schema>, name = ''): unknown {

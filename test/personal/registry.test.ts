@@ -29,6 +29,7 @@ beforeAll(async () => {
 const NOBODYS = [
   'access.daily_counts',
   'access.dropped_mails',
+  'access.external_tokens',
   'access.key_counters',
   'access.limits',
   'access.mail_counter',

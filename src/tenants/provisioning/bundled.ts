@@ -10,7 +10,7 @@ const listed = (name: string, checksum: string): Migration => ({
 
 /** What all migrations make of a tenant’s database, as `unpack` reads it (migration/fingerprint.ts). */
 export const tenantFingerprint = (): Promise<string> =>
-  assetText('drizzle/tenant/meta/fingerprint.json', '8f78c06d2a79c39ba5525d1f3f5ebf0006b93d15f59a7aacc90b224d74bc85dd')
+  assetText('drizzle/tenant/meta/fingerprint.json', 'f8be050f1c81dcce0403a57900897479321670e4b5dfc937471111f1e1552787')
 
 /** The migrations of a tenant’s database, in order. */
 export const tenantMigrations: Migration[] = [
@@ -21,5 +21,5 @@ export const tenantMigrations: Migration[] = [
   listed('tenant/0003_what_attackers_found', '95f0edf34de9c6b13ca45760e76669cc0ca86cef794384607408f04fc5c1631e'),
   listed('tenant/0004_asvs', 'f6168c0ae926e3c5a1fe125e162860f2766bd844311a2609ca42327c915b4780'),
   listed('tenant/0005_fleet', '904ee2ab407e9c1f10ba431f340735df047e166c6439a7759f7e4c399df19f4d'),
-  listed('tenant/0006_people', '461860889dcc3c25a7996f6d92633e5a7552edee62894d78fdc84357011c9162'),
+  listed('tenant/0006_people', '14f769987f0e06fdad5a0a71127abf2aa41d3dd6ed3892995ffcefe8307734a2'),
 ]
