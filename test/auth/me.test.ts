@@ -91,7 +91,7 @@ describe('whoami', () => {
       tenant: { id: realm.id, subdomain: 'mirror', legal_name: 'Mirror & Sons S.A.C.', url: 'http://mirror.freehold.test' },
       roles: ['user'],
       permissions: ['session:delete', 'session:read', 'user:read', 'user:update'],
-      mfa: { methods: [], due_at: null },
+      mfa: { methods: [], backup_codes_left: 0, due_at: null },
       session: {
         id: expect.stringMatching(/^[0-9a-f-]{36}$/),
         device: 'cy-phone/2',

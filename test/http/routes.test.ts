@@ -24,7 +24,7 @@ const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
   Object.entries(methods).map(([method, operation]) => ({ name: `${method.toUpperCase()} ${path}`, path, method, operation })),
 )
 const UNDOCUMENTED =
-  /^\/(healthz|readyz|version|openapi\.json|(docs|problems|pages|login|register|verify-email|reset-password|email-change|account)(\/.*)?)?$/
+  /^\/(healthz|readyz|version|openapi\.json|(docs|problems|pages|login|register|cancel-erasure|verify-email|reset-password|email-change|account)(\/.*)?)?$/
 
 describe('routes', () => {
   it('are some', () => expect(operations.length).toBeGreaterThan(15))

@@ -180,7 +180,7 @@ describe('links', () => {
 
 describe('the look', () => {
   it('says what a page needs, and no other setting', async () => {
-    const shown = ['accent_color', 'email_login', 'links', 'logo_etag', 'name', 'policy', 'registration']
+    const shown = ['accent_color', 'email_login', 'links', 'logo_etag', 'name', 'policy', 'providers', 'registration']
     expect(Object.keys(await seen()).sort()).toEqual(shown)
     expect((await seen()).policy).toMatchObject({ password_min_length: 12, password_common: true })
   })
