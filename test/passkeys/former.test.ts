@@ -53,8 +53,8 @@ beforeAll(async () => {
   id = (await copyTenant(OLD)).id
   await copyTenant(OTHER)
   realm = await inside(OLD)
-  ann = await addPerson(realm, 'ann')
-  token = await tokenOf(realm, 'ann')
+  ann = await addPerson(realm, 'former-ann')
+  token = await tokenOf(realm, 'former-ann')
   key = await newAuthenticator(originOf(OLD))
   const made = await post(
     OLD,
@@ -133,7 +133,7 @@ describe('a passkey of the former name', () => {
     await realm.asOwner(sql`update freehold.tenant set mfa_required = true, mfa_grace_days = 0`)
     expect(await mfa()).toMatchObject({ methods: ['passkey'], due_at: null })
     expect((await call(NEW, '/api/v1/api-keys', { token })).status).toBe(200)
-    const login = { username: 'ann', password: ann.password }
+    const login = { username: 'former-ann', password: ann.password }
     expect((await post(NEW, 'login', login)).body).toMatchObject({ mfa_required: true, methods: ['passkey'] })
     await ends('-1 minute')
     expectProblem(await call(NEW, '/api/v1/api-keys', { token }), 403, 'mfa_setup_required')
