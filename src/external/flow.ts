@@ -118,7 +118,8 @@ async function exchanged(
   { state, verifier }: z.infer<typeof Begun>,
 ): Promise<string> {
   const { client_id, client_secret_encrypted } = provider
-  const server = documents as unknown as oauth.AuthorizationServer
+  const { issuer, token_endpoint = '', authorization_response_iss_parameter_supported = false } = documents
+  const server = { issuer, token_endpoint, authorization_response_iss_parameter_supported }
   const client = { client_id }
   try {
     const sent = oauth.validateAuthResponse(server, client, url, state)
@@ -134,7 +135,7 @@ async function exchanged(
       verifier,
       {
         [oauth.customFetch]: (address: string, init: RequestInit) => fetched(ctx.config, address, init),
-        [oauth.allowInsecureRequests]: isLocalProvider(ctx.config, documents.token_endpoint ?? ''),
+        [oauth.allowInsecureRequests]: isLocalProvider(ctx.config, token_endpoint),
       } as oauth.TokenEndpointRequestOptions,
     )
     if (answer.status >= 500 || answer.status === 429)

@@ -89,7 +89,7 @@ export async function* zipped(files: AsyncIterable<ZippedFile>, at: Date): Async
 }
 
 /** The text, compressed; `counted` has its checksum and size once it is read to its end. */
-function deflated(text: AsyncIterable<string>, counted: { sum: number; size: number }): AsyncIterable<Uint8Array> {
+async function* deflated(text: AsyncIterable<string>, counted: { sum: number; size: number }): AsyncIterable<Uint8Array> {
   const encoder = new TextEncoder()
   const parts = text[Symbol.asyncIterator]()
   const source = new ReadableStream<Uint8Array>({
@@ -103,5 +103,6 @@ function deflated(text: AsyncIterable<string>, counted: { sum: number; size: num
     },
   })
   const packing = new CompressionStream('deflate-raw') as ReadableWritablePair<Uint8Array, Uint8Array>
-  return source.pipeThrough(packing) as unknown as AsyncIterable<Uint8Array>
+  const reader = source.pipeThrough(packing).getReader()
+  for (let part = await reader.read(); !part.done; part = await reader.read()) yield part.value
 }
