@@ -112,7 +112,8 @@ export async function requestEmailLogin(
       sql`access.request_email_login(${id}, ${system_key}, ${normalised(identifier)}, ${request}::bytea, ${link}::bytea, ${secret}::bytea, ${encrypted}, ${JSON.stringify({ ...ctx.request, ...place })}::jsonb)`,
     ),
   )
-  if (asked.outcome === 'not_offered') throw new Problem('forbidden')
+  if (asked.outcome === 'not_offered')
+    throw new Problem('forbidden', 'This tenant does not allow logins by mail: its setting email_login is off.')
   if (asked.mail) ctx.later(deliver(ctx))
   return { request_token, expires_in: REQUEST_SECONDS }
 }

@@ -1,5 +1,7 @@
 /** Sentences of logins by mail (src/email-login): English -> Spanish. */
 export const emailLogin = {
+  'This tenant does not allow logins by mail: its setting email_login is off.':
+    'Este inquilino no permite entrar por correo: su ajuste email_login está desactivado.',
   'must be 8 digits': 'debe tener 8 cifras',
   'give either code or token': 'envía code o token, uno de los dos',
   'is needed with a code: it is in the answer to auth/email-login':
