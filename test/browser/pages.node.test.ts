@@ -1,6 +1,6 @@
 /**
- * The pages as people use them, in real Chromium: with script and without, with the keyboard alone, by a link from elsewhere. axe-core
- * looks at each of them in both colour schemes; with PICTURES=folder each is photographed at the width of a phone and of a desk.
+ * The pages as people use them, in real Chromium: with script and without, by a link from elsewhere. axe-core looks at each of them
+ * in both colour schemes; with PICTURES=folder each is photographed at the width of a phone and of a desk.
  */
 import { mkdirSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -179,29 +179,6 @@ describe.skipIf(!hasChromium)('the script', () => {
   })
 })
 
-describe.skipIf(!hasChromium)('the keyboard alone', () => {
-  it('goes through the login, and every stop has a ring that can be seen', async () => {
-    const page = await site.open('/login')
-    const stopsAt: string[] = []
-    const focused = () =>
-      page.evaluate(() => {
-        const { activeElement: at } = document
-        const style = at && getComputedStyle(at)
-        return { name: at?.id || at?.textContent || '', ring: style ? `${style.outlineStyle} ${style.outlineWidth}` : '' }
-      })
-    for (let i = 0; i < 5; i++) {
-      await page.keyboard.press('Tab')
-      const { name, ring } = await focused()
-      stopsAt.push(name)
-      expect(ring, name).toMatch(/^solid [23]px$/)
-      if (name === 'username') await page.keyboard.type(BO.email)
-      if (name === 'password') await page.keyboard.type(BO.password)
-    }
-    expect(stopsAt).toEqual(['username', 'Forgot your password?', 'password', 'Show', 'Log in'])
-    expect(await site.after(page, () => page.keyboard.press('Enter'))).toBe('/account')
-  })
-})
-
 describe.skipIf(!hasChromium).each(['light', 'dark'] as const)('in the %s scheme', (scheme) => {
   const PAGES = [
     '/login',
@@ -216,6 +193,10 @@ describe.skipIf(!hasChromium).each(['light', 'dark'] as const)('in the %s scheme
     '/account',
     '/account/password',
     '/account/api-keys',
+    '/account/passkeys',
+    '/account/mfa',
+    '/account/mfa set up',
+    '/cancel-erasure',
     '/email-change',
     '/account/nothing',
   ]
@@ -229,6 +210,7 @@ describe.skipIf(!hasChromium).each(['light', 'dark'] as const)('in the %s scheme
       const page = await site.open(path, { context: /account|email-change/.test(path) ? somebody : anybody })
       await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: scheme }])
       if (name.endsWith('opened')) await openElsewhere(page)
+      if (name.endsWith('set up')) await site.submit(page, '/account/mfa/setup')
       if (name.endsWith('wrong')) await site.logIn(page, { ...BO, password: 'wrong-wrong-wrong' })
       for (const [size, viewport] of Object.entries(SIZES)) {
         await page.setViewport(viewport)
