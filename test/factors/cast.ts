@@ -1,12 +1,8 @@
 /** People with an authenticator app. */
-import { Secret, TOTP } from 'otpauth'
 import { expect } from 'vitest'
 import { addPerson, type Inside, type Person } from '../support/inside.ts'
 import { call } from '../support/people.ts'
-
-/** The code of a secret, `steps` of 30 s from now. */
-export const codeOf = (secret: string, steps = 0) =>
-  new TOTP({ secret: Secret.fromBase32(secret) }).generate({ timestamp: Date.now() + steps * 30_000 })
+import { codeOf, earlyInStep } from '../support/totp.ts'
 
 /** A code of this secret that is wrong now and soon. */
 export function wrongCode(secret: string): string {
@@ -26,12 +22,6 @@ export async function protectedPerson(realm: Inside, username: string): Promise<
   const token = entered.body.access_token
   const { secret, backup_codes } = await switchOn(realm.subdomain, token)
   return { ...person, token, secret, backup_codes }
-}
-
-/** Waits for the next time step where this one ends soon: a code of one step ago would be refused a moment later. */
-export async function earlyInStep() {
-  const left = 30_000 - (Date.now() % 30_000)
-  if (left < 8_000) await scheduler.wait(left)
 }
 
 export async function switchOn(at: string, token: string): Promise<{ secret: string; backup_codes: string[] }> {

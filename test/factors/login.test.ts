@@ -5,7 +5,8 @@ import { type Inside, inside } from '../support/inside.ts'
 import { call } from '../support/people.ts'
 import { expectDiscreet, expectProblem, pointers } from '../support/refusal.ts'
 import { copyTenant } from '../support/tenants.ts'
-import { challengeOf, codeOf, enter, post, protectedPerson, wrongCode } from './cast.ts'
+import { codeOf } from '../support/totp.ts'
+import { challengeOf, enter, post, protectedPerson, wrongCode } from './cast.ts'
 
 const AT = 'two-steps'
 let realm: Inside

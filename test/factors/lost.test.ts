@@ -8,8 +8,9 @@ import { expectProblem } from '../support/refusal.ts'
 import { sentTo } from '../support/secrets.ts'
 import { tokenOf } from '../support/sessions.ts'
 import { copyTenant } from '../support/tenants.ts'
+import { codeOf } from '../support/totp.ts'
 import { addMember, addRole } from '../users/cast.ts'
-import { challengeOf, codeOf, enter, post, protectedPerson, switchOn } from './cast.ts'
+import { challengeOf, enter, post, protectedPerson, switchOn } from './cast.ts'
 
 const AT = 'lost-phones'
 let realm: Inside

@@ -12,7 +12,8 @@ import { call } from '../support/people.ts'
 import { expectProblem, pointers } from '../support/refusal.ts'
 import { tokenOf } from '../support/sessions.ts'
 import { copyTenant } from '../support/tenants.ts'
-import { codeOf, enter, type Protected, post, protectedPerson, wrongCode } from './cast.ts'
+import { codeOf } from '../support/totp.ts'
+import { enter, type Protected, post, protectedPerson, wrongCode } from './cast.ts'
 
 const AT = 'remembering'
 let realm: Inside

@@ -7,8 +7,9 @@ import { operatorToken } from '../support/people.ts'
 import { expectProblem, pointers } from '../support/refusal.ts'
 import { sentTo } from '../support/secrets.ts'
 import { copyTenant } from '../support/tenants.ts'
+import { codeOf } from '../support/totp.ts'
 import { addMember } from '../users/cast.ts'
-import { challengeOf, codeOf, enter, post, protectedPerson, switchOn, wrongCode } from './cast.ts'
+import { challengeOf, enter, post, protectedPerson, switchOn, wrongCode } from './cast.ts'
 
 const AT = 'enrolled'
 let realm: Inside

@@ -1,9 +1,10 @@
 /** The second factor on pages, in workerd and without script: set up, logged in with, switched off. */
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { codeOf, earlyInStep, protectedPerson, wrongCode } from '../factors/cast.ts'
+import { protectedPerson, wrongCode } from '../factors/cast.ts'
 import { addPerson, type Inside, inside } from '../support/inside.ts'
 import { copyTenant } from '../support/tenants.ts'
+import { codeOf, earlyInStep } from '../support/totp.ts'
 import { hiddenIn, newVisitor, tagIn, textOf } from '../support/visitors.ts'
 
 const AT = 'pages-mfa'

@@ -1,11 +1,12 @@
 /** Threat: who finds an account open makes a key on its page; or somebody who confirms their password loses what they had filled in. */
 import { sql } from 'drizzle-orm'
 import { beforeAll, expect, it } from 'vitest'
-import { codeOf, switchOn, wrongCode } from '../factors/cast.ts'
+import { switchOn, wrongCode } from '../factors/cast.ts'
 import { addPerson, type Inside, inside, type Person, takePassword } from '../support/inside.ts'
 import { call } from '../support/people.ts'
 import { tokenOf } from '../support/sessions.ts'
 import { copyTenant } from '../support/tenants.ts'
+import { codeOf } from '../support/totp.ts'
 import { hiddenIn, newVisitor, tagIn, textOf, type Visitor } from '../support/visitors.ts'
 
 const AT = 'pages-step-up'

@@ -5,7 +5,7 @@
 import { sql } from 'drizzle-orm'
 import { decodeJwt } from 'jose'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { codeOf, type Protected, post, protectedPerson, wrongCode } from '../factors/cast.ts'
+import { type Protected, post, protectedPerson, wrongCode } from '../factors/cast.ts'
 import { newAuthenticator } from '../passkeys/authenticator.ts'
 import { addPerson, type Inside, inside, type Person } from '../support/inside.ts'
 import { originOf } from '../support/jar.ts'
@@ -13,6 +13,7 @@ import { call } from '../support/people.ts'
 import { expectDiscreet, expectProblem, pointers } from '../support/refusal.ts'
 import { tokenOf } from '../support/sessions.ts'
 import { copyTenant } from '../support/tenants.ts'
+import { codeOf } from '../support/totp.ts'
 
 const AT = 'stepping-up'
 let realm: Inside
