@@ -50,7 +50,7 @@ begin
     perform access.refuse('illegal_state', 'This employee has been terminated: undo that first.');
   elsif new.birth_date > now()::date then
     perform access.refuse('invalid_request', 'lies in the future', 'birth_date');
-  elsif new.terminated_at < access.began_at(new) then
+  elsif new.terminated_at < access.began_at(new.contractor_since, new.employed_since) then
     perform access.refuse('invalid_request', 'is after the end of this employment',
       case when new.contractor_since is not null and new.contractor_since <= coalesce(new.employed_since, 'infinity')
         then 'contractor_since' else 'employed_since' end);
@@ -59,9 +59,9 @@ begin
 end $$;
 
 -- When somebody began; null: that is not known.
-create function access.began_at(e freehold.employees) returns timestamptz
+create function access.began_at(contractor_since date, employed_since date) returns timestamptz
 language sql immutable set search_path = pg_catalog, pg_temp as $$
-  select least(e.contractor_since, e.employed_since)::timestamp at time zone 'utc'
+  select least(contractor_since, employed_since)::timestamp at time zone 'utc'
 $$;
 
 create trigger before_employee before insert or update on freehold.employees
@@ -88,5 +88,5 @@ call access.protect('freehold.employees', 'employee',
 
 grant execute on function
   access.sensitive_of(uuid[]),
-  access.began_at(freehold.employees)
+  access.began_at(date, date)
 to freehold_app;

@@ -38,7 +38,7 @@ export const Headcount = z.object({ data: z.array(Point) }).openapi('Headcount')
 
 /** Whether an employee `e` was employed at a moment; whose beginning is not known was since they were entered. */
 const wasEmployed = (at: ReturnType<typeof sql>) =>
-  sql`coalesce(access.began_at(e), e.created_at) <= ${at} and (e.terminated_at is null or e.terminated_at > ${at})`
+  sql`coalesce(access.began_at(e.contractor_since, e.employed_since), e.created_at) <= ${at} and (e.terminated_at is null or e.terminated_at > ${at})`
 
 /** The groups of a report: what they are called, and what is joined for it. */
 const GROUPS = {
@@ -59,7 +59,10 @@ export async function employeeReport(
 ): Promise<z.infer<typeof EmployeeReport>> {
   const at = sql`coalesce(${asked ?? null}::timestamptz, now())`
   const { key, name, join } = by === 'status' ? { key: STATUS(at), name: STATUS(at), join: sql`` } : GROUPS[by]
-  const where = by === 'status' ? sql`coalesce(access.began_at(e), e.created_at) <= ${at}` : wasEmployed(at)
+  const where =
+    by === 'status'
+      ? sql`coalesce(access.began_at(e.contractor_since, e.employed_since), e.created_at) <= ${at}`
+      : wasEmployed(at)
   const [result] = await ctx.run(
     ctx.db.execute(sql`select g.key, g.name, g.employees, ${rfc3339('m.at')} as at
       from (select ${at} as at) m
@@ -86,7 +89,7 @@ export async function headcount(
         from generate_series(${from}::date::timestamp, ${to}::date::timestamp, ${`1 ${step}`}::interval) g),
       edges as materialized (select array_agg(d.ends order by d.day) as at from days d),
       moves as materialized (
-        select width_bucket(coalesce(access.began_at(e), e.created_at), x.at) as place, count(*) as n from freehold.employees e, edges x group by 1
+        select width_bucket(coalesce(access.began_at(e.contractor_since, e.employed_since), e.created_at), x.at) as place, count(*) as n from freehold.employees e, edges x group by 1
         union all
         select width_bucket(e.terminated_at, x.at), -count(*) from freehold.employees e, edges x where e.terminated_at is not null group by 1)
       select d.day::text as date, coalesce((select sum(m.n) from moves m where m.place < d.place), 0)::integer as employees

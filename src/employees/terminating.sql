@@ -43,7 +43,7 @@ begin
     return false;
   elsif e.terminated_at is not null then
     perform access.refuse('illegal_state', 'This employee has been terminated: undo that first.');
-  elsif at < access.began_at(e) then
+  elsif at < access.began_at(e.contractor_since, e.employed_since) then
     perform access.refuse('invalid_request', 'lies before the beginning of this employment', 'at');
   end if;
   update freehold.employees x
