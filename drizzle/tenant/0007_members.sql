@@ -271,7 +271,7 @@ begin
     perform access.refuse('illegal_state', 'This employee has been terminated: undo that first.');
   elsif new.birth_date > now()::date then
     perform access.refuse('invalid_request', 'lies in the future', 'birth_date');
-  elsif new.terminated_at < access.began_at(new) then
+  elsif new.terminated_at < access.began_at(new.contractor_since, new.employed_since) then
     perform access.refuse('invalid_request', 'is after the end of this employment',
       case when new.contractor_since is not null and new.contractor_since <= coalesce(new.employed_since, 'infinity')
         then 'contractor_since' else 'employed_since' end);
@@ -280,9 +280,9 @@ begin
 end $$;
 --> statement-breakpoint
 -- When somebody began; null: that is not known.
-create or replace function access.began_at(e freehold.employees) returns timestamptz
+create or replace function access.began_at(contractor_since date, employed_since date) returns timestamptz
 language sql immutable set search_path = pg_catalog, pg_temp as $$
-  select least(e.contractor_since, e.employed_since)::timestamp at time zone 'utc'
+  select least(contractor_since, employed_since)::timestamp at time zone 'utc'
 $$;
 --> statement-breakpoint
 -- Locks an employee whom the caller reaches with this permission, after their account. null: there is none.
@@ -320,7 +320,7 @@ begin
     return false;
   elsif e.terminated_at is not null then
     perform access.refuse('illegal_state', 'This employee has been terminated: undo that first.');
-  elsif at < access.began_at(e) then
+  elsif at < access.began_at(e.contractor_since, e.employed_since) then
     perform access.refuse('invalid_request', 'lies before the beginning of this employment', 'at');
   end if;
   update freehold.employees x
@@ -539,7 +539,7 @@ revoke execute
 revoke execute
   on function access.after_account_left(),
     access.before_employee(),
-    access.began_at(freehold.employees),
+    access.began_at(date,date),
     access.employee_to_change(uuid),
     access.end_what_was_handed_out(uuid),
     access.reinstate_employee(uuid),
@@ -552,7 +552,7 @@ grant insert (id, user_id, document_type, document_number, given_names, family_n
   to freehold_app;
 --> statement-breakpoint
 grant execute
-  on function access.began_at(freehold.employees),
+  on function access.began_at(date,date),
     access.reinstate_employee(uuid),
     access.sensitive_of(uuid[]),
     access.terminate_employee(uuid,text,timestamp with time zone)
