@@ -12,6 +12,7 @@ import { delegationRoutes } from './delegations/routes.ts'
 import { docsRoutes } from './docs/routes.ts'
 import { servedDocument } from './docs/served.ts'
 import { emailLoginRoutes } from './email-login/routes.ts'
+import { employeeRoutes } from './employees/routes.ts'
 import { externalRoutes } from './external/routes.ts'
 import { factorRoutes, userFactorRoutes } from './factors/routes.ts'
 import type { AppEnv } from './http/app-env.ts'
@@ -108,9 +109,8 @@ app.route('/api/v1/sessions', sessionRoutes)
 app.route('/api/v1/settings', tenantSettingRoutes).route('/api/v1/settings/providers', providerRoutes)
 app.route('/logo', logoRoutes)
 for (const routes of [userErasureRoutes, userApiKeyRoutes, userSessionRoutes, userRoutes]) app.route('/api/v1/users', routes)
-app.route('/api/v1/units', unitRoutes)
-app.route('/api/v1/activities', activityRoutes)
-app.route('/api/v1/audit', checkpointRoutes)
+app.route('/api/v1/units', unitRoutes).route('/api/v1/employees', employeeRoutes)
+app.route('/api/v1/activities', activityRoutes).route('/api/v1/audit', checkpointRoutes)
 app.route('/api/v1/users', userActivityRoutes)
 app.route('/.well-known', keyRoutes)
 app.route('/api/v1/usage', limitRoutes)

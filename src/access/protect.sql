@@ -14,6 +14,7 @@
 --   deletes        whether it deletes rows; otherwise they end, or are marked
 --   inserted_with, updated_with   the actions that make and change rows
 --   of_others      what a user is the owner of is not theirs to write
+--   selects        the columns that the Worker reads; null: all
 create procedure access.protect(
   relation regclass,
   resource text,
@@ -27,7 +28,8 @@ create procedure access.protect(
   deletes boolean default true,
   inserted_with text[] default '{create}',
   updated_with text[] default '{update}',
-  of_others boolean default false
+  of_others boolean default false,
+  selects text[] default null
 )
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -52,7 +54,7 @@ declare
   end;
 begin
   execute format('alter table %s enable row level security', relation);
-  execute format('grant select on %s to freehold_app', relation);
+  execute format('grant select%s on %s to freehold_app', access.column_list(selects), relation);
   execute format('create policy read on %s for select using (%s)', relation, case
     when is_public then '(select access.principal()) is not null'
     when reads is null then reached

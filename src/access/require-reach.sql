@@ -33,6 +33,8 @@ begin
     end if;
   elsif resource = 'unit' then
     select x.id into unit from freehold.units x where x.id = thing;
+  elsif resource = 'employee' then
+    select e.user_id, e.unit_id into owner, unit from freehold.employees e where e.id = thing;
   else
     select u.id, u.unit_id
     into owner, unit
@@ -56,8 +58,8 @@ begin
   if owner is null and unit is null and not is_common then
     return;
   elsif unit = any (access.scope_unit_ids())
-    -- Overrides and assignments are written of others alone.
-    or (owner = any (access.scope_owner_ids()) and resource not in ('override', 'assignment'))
+    -- Overrides, assignments and employees are written of others alone.
+    or (owner = any (access.scope_owner_ids()) and resource not in ('override', 'assignment', 'employee'))
     or (owner = me and resource = 'session') then
     return;
   end if;

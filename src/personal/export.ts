@@ -35,6 +35,7 @@ export const PersonalData = z
     overrides: Rows,
     delegations: Rows,
     periods: Rows,
+    employee: Rows,
     api_keys: Rows,
     sessions: Rows,
     authenticator_app: Rows,

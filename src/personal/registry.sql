@@ -50,6 +50,13 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
         revoked_at = case when $1 in (x.delegator_id, x.delegate_id) and x.ends_at > now()
           then coalesce(x.revoked_at, now()) else x.revoked_at end$set$),
     (23, 'freehold.user_periods', 'periods', 'x.user_id = $1', null, '{starts_at,ends_at}', '{id,user_id}', 'keep'),
+    (24, 'freehold.employees', 'employee', 'x.user_id = $1', 'x.email = any ($2) or x.phone = any ($2)',
+      '{id,document_type,document_number,given_names,family_name,sex,nationality,birth_date,employment,position,area,
+        cost_centre,unit_id,contractor_since,employed_since,terminated_at,termination_reason,email,phone,address,district,
+        emergency_contact,emergency_phone,created_at,updated_at}', '{user_id,document_hint,name}',
+      $set$document_number = x.id::text, given_names = 'Former', family_name = 'employee', sex = null, nationality = null,
+        birth_date = null, termination_reason = case when x.terminated_at is not null then 'erased' end, email = null,
+        phone = null, address = null, district = null, emergency_contact = null, emergency_phone = null$set$),
     (30, 'freehold.api_keys', 'api_keys', 'x.user_id = $1', null,
       '{id,name,prefix,permissions,addresses,last_used_at,use_count,created_at,expires_at,revoked_at}',
       '{user_id,key_hash,rotated_from}',
