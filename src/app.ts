@@ -30,6 +30,7 @@ import { batch } from './kernel/db.ts'
 import { Problem } from './kernel/problem.ts'
 import { limitRoutes } from './limits/routes.ts'
 import { oauthRoutes } from './oauth/routes.ts'
+import { organizationRoutes } from './organizations/routes.ts'
 import { mountPages } from './pages/routes.tsx'
 import { passkeyRoutes, relatedOriginRoutes } from './passkeys/routes.ts'
 import { personalRoutes, userErasureRoutes } from './personal/routes.ts'
@@ -108,7 +109,7 @@ app.route('/api/v1/sessions', sessionRoutes)
 app.route('/api/v1/settings', tenantSettingRoutes).route('/api/v1/settings/providers', providerRoutes)
 app.route('/logo', logoRoutes)
 for (const routes of [userErasureRoutes, userApiKeyRoutes, userSessionRoutes, userRoutes]) app.route('/api/v1/users', routes)
-app.route('/api/v1/units', unitRoutes)
+app.route('/api/v1/units', unitRoutes).route('/api/v1/organizations', organizationRoutes)
 app.route('/api/v1/activities', activityRoutes)
 app.route('/api/v1/audit', checkpointRoutes)
 app.route('/api/v1/users', userActivityRoutes)

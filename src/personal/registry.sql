@@ -27,7 +27,7 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
   values
     (10, 'freehold.users', 'user', 'x.id = $1', null,
       '{id,username,email,email_verified,password_changed_at,must_change_password,factors,given_name,family_name,phone,
-        phone_verified,role,unit_id,manager_id,designation,description,is_active,locale,timezone,max_sessions,preferences,
+        phone_verified,role,unit_id,organization_id,manager_id,designation,description,is_active,locale,timezone,max_sessions,preferences,
         joined_at,terminated_at,created_at,updated_at,erased_at}'::text[],
       '{name}'::text[],
       $set$username = 'former-user-' || replace(x.id::text, '-', ''),

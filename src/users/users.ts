@@ -24,6 +24,7 @@ export const User = z
     role: z.string().nullable(),
     roles: z.array(z.string()),
     unit_id: z.uuid().nullable(),
+    organization_id: z.uuid().nullable(),
     manager_id: z.uuid().nullable(),
     designation: z.string().nullable(),
     description: z.string().nullable(),
@@ -67,10 +68,12 @@ const ROLE = sql`(select r.name from freehold.user_roles ur join freehold.roles 
 const FACTORS = sql`coalesce(to_jsonb(u) -> 'factors', '[]')
   || case when exists (select from freehold.passkeys k where k.user_id = u.id) then '["passkey"]' else '[]' end::jsonb`
 
+const ORGANIZATION = sql`(to_jsonb(u) ->> 'organization_id')::uuid`
+
 const ERASED_AT = rfc3339("(to_jsonb(u) ->> 'erased_at')::timestamptz")
 
 /** The columns of `freehold.users u` that are returned, without `roles`. */
-export const userColumns = sql`u.id, u.username, u.email, u.email_verified, u.given_name, u.family_name, u.phone, u.phone_verified, ${ROLE} as role, u.unit_id, u.manager_id,
+export const userColumns = sql`u.id, u.username, u.email, u.email_verified, u.given_name, u.family_name, u.phone, u.phone_verified, ${ROLE} as role, u.unit_id, ${ORGANIZATION} as organization_id, u.manager_id,
   u.designation, u.description, u.is_active, u.must_change_password, (${FACTORS}) as factors, u.locale, u.timezone, u.preferences, ${rfc3339('u.joined_at')} as joined_at,
   ${rfc3339('u.terminated_at')} as terminated_at, ${ERASED_AT} as erased_at, u.max_sessions, ${rfc3339('u.created_at')} as created_at, ${rfc3339('u.updated_at')} as updated_at`
 

@@ -13,6 +13,7 @@ const FLOORS = [
   ['assets'],
   ['i18n', 'idempotency', 'lists', 'names', 'passwords'],
   ['http'],
+  ['organizations'],
   ['access', 'audit', 'docs', 'limits', 'purge', 'settings', 'units'],
   ['audiences', 'providers', 'users'],
   ['mail', 'roles', 'sessions'],
