@@ -20,6 +20,12 @@ begin
   if me is null or access.scope() = 'all' then
     return;
   elsif resource = 'organization' then
+    if access.scope() = 'organization'
+      and exists (
+        select from freehold.organizations o where o.id = thing and o.unit_id = any (access.scope_unit_ids()))
+    then
+      return;
+    end if;
     far := access.effective_scope(me, 'organization:read');
     if exists (
       select

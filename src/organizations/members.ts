@@ -52,13 +52,12 @@ export async function listMembers(
 const reach = (user_id: string) => sql`select access.require_reach('user', ${user_id}::uuid)`
 
 /**
- * Makes a user a member, who leaves the organization before and a unit that is not of this one. Idempotent. One round trip;
+ * Makes a user a member: they leave another organization, with their unit and the roles that they held within it. Idempotent. One round trip;
  * `user:update` at scope `all`. Fails with not_found (the organization or the user), limit_reached, illegal_state (it is being
  * wiped out), forbidden (a user with more power over others).
  */
 export async function putMember(ctx: Ctx, id: string, user_id: string): Promise<z.infer<typeof Member>> {
-  const move = sql`update freehold.users u set organization_id = o.id,
-      unit_id = (select n.id from freehold.units n where n.id = u.unit_id and n.organization_id = o.id)
+  const move = sql`update freehold.users u set organization_id = o.id
     from freehold.organizations o where o.id = ${id} and u.id = ${user_id} and u.organization_id is distinct from o.id`
   const [, , result] = await ctx.run(
     ctx.db.execute(reach(user_id)),
@@ -71,11 +70,11 @@ export async function putMember(ctx: Ctx, id: string, user_id: string): Promise<
 }
 
 /**
- * Ends that a user belongs to an organization, and to a unit of it. One round trip; `user:update` at scope `all`. Fails with
+ * Ends that a user belongs to an organization, is in a unit of it, and holds roles within it. One round trip; `user:update` at scope `all`. Fails with
  * not_found, forbidden.
  */
 export async function removeMember(ctx: Ctx, id: string, user_id: string): Promise<void> {
-  const leave = sql`update freehold.users u set organization_id = null, unit_id = null
+  const leave = sql`update freehold.users u set organization_id = null
     where u.id = ${user_id} and u.organization_id = ${id} returning u.id`
   const [, left] = await ctx.run(ctx.db.execute(reach(user_id)), ctx.db.execute(leave))
   if (!rowsOf(left).length) throw new Problem('not_found')

@@ -15,6 +15,7 @@ declare
 begin
   if tg_op = 'INSERT' then
     perform access.must_be_licensed(), access.lock_limit('organizations');
+    new.unit_id := gen_random_uuid();
   elsif (new.name, new.settings, new.plan_group, new.user_limit, new.state)
     is not distinct from (old.name, old.settings, old.plan_group, old.user_limit, old.state) then
     return new;
@@ -32,6 +33,18 @@ begin
     perform access.refuse('invalid_request', format('%s is not a role of this tenant', new.plan_group), 'plan_group');
   end if;
   return new;
+end $$;
+
+-- Makes the unit that an organization is, and gives it another name with the organization.
+create function access.after_organization() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if tg_op = 'INSERT' then
+    insert into freehold.units (id, kind, name, organization_id) values (new.unit_id, 'department', new.name, new.id);
+  elsif new.name <> old.name then
+    update freehold.units n set name = new.name where n.id = new.unit_id;
+  end if;
+  return null;
 end $$;
 
 -- Counts an organization that is made, or has ended.
@@ -57,25 +70,37 @@ begin
   return null;
 end $$;
 
--- Whoever belongs to an organization is in a unit of it, or in none. The unit is locked, so that it stays whose it is.
+-- A user belongs to the organization whose unit they are in: whoever chooses one of the two chooses the other with it,
+-- and a member who is in no other unit of it is in the unit that the organization is. The unit is locked, so that it
+-- stays whose it is.
 create function access.before_joining() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
+  is_new boolean := tg_op = 'INSERT';
+  moves boolean := case when is_new then new.unit_id is not null else new.unit_id is distinct from old.unit_id end;
+  joins boolean := case when is_new then true else new.organization_id is distinct from old.organization_id end;
   of_unit uuid;
 begin
-  if new.organization_id is null
-    or new.unit_id is null
-    or (tg_op = 'UPDATE' and (new.organization_id, new.unit_id) is not distinct from (old.organization_id, old.unit_id)) then
+  if not moves and not joins then
     return new;
   end if;
   select n.organization_id into of_unit from freehold.units n where n.id = new.unit_id for share;
-  if found and of_unit is distinct from new.organization_id then
-    perform access.refuse('invalid_request', 'is not a unit of the organization of this user', 'unit_id');
+  if new.unit_id is not null and not found then
+    return new;
+  elsif moves and new.unit_id is not null then
+    if joins and new.organization_id is not null and new.organization_id is distinct from of_unit then
+      perform access.refuse('invalid_request', 'is not a unit of the organization of this user', 'unit_id');
+    end if;
+    new.organization_id := of_unit;
+  elsif new.organization_id is distinct from of_unit then
+    new.unit_id := (
+      select o.unit_id from freehold.organizations o where o.id = new.organization_id and o.state <> 'ended');
   end if;
   return new;
 end $$;
 
--- Counts users who join an organization or leave it, become active or no longer are.
+-- Counts users who join an organization or leave it, become active or no longer are. Who leaves holds nothing within it
+-- any more.
 create function access.after_joining() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -86,7 +111,9 @@ declare
   o freehold.organizations;
   change integer;
 begin
-  if not joins and was is not distinct from is_now then
+  if not joins
+    and was is not distinct from is_now
+    and (tg_op = 'INSERT' or new.organization_id is not distinct from old.organization_id) then
     return null;
   end if;
   for o in
@@ -109,11 +136,21 @@ begin
         'The limit of this organization is reached: it can have at most %s active users.', o.user_limit));
     end if;
   end loop;
+  if tg_op = 'UPDATE' and old.organization_id is not null and new.organization_id is distinct from old.organization_id then
+    update freehold.user_roles ur
+    set ends_at = greatest(now(), ur.starts_at)
+    where ur.user_id = new.id
+      and ur.organization_id = old.organization_id
+      and (ur.ends_at is null or ur.ends_at > now());
+  end if;
   return null;
 end $$;
 
 create trigger before_organization before insert or update on freehold.organizations
   for each row execute function access.before_organization();
+
+create trigger after_organization after insert or update of name on freehold.organizations
+  for each row execute function access.after_organization();
 
 create trigger after_organization_counted after insert or update of state on freehold.organizations
   for each row execute function access.count_organization();
@@ -121,7 +158,7 @@ create trigger after_organization_counted after insert or update of state on fre
 create trigger before_joining before insert or update of organization_id, unit_id on freehold.users
   for each row execute function access.before_joining();
 
-create trigger after_joining after insert or update of organization_id, is_active, joined_at, terminated_at
+create trigger after_joining after insert or update of organization_id, unit_id, is_active, joined_at, terminated_at
   on freehold.users
   for each row execute function access.after_joining();
 
@@ -133,17 +170,28 @@ create policy read on freehold.organizations for select
   using (
     state <> 'ended'
     and (
-      (select access.scope() = 'all')
+      (select access.scope()) = 'all'
+      or unit_id = any ((select access.scope_unit_ids())::uuid[])
       or id = (select u.organization_id from freehold.users u where u.id = (select access.principal()))
     )
   );
 
 create policy make on freehold.organizations for insert
-  with check ((select access.permission() = 'organization:create' and access.scope() = 'all'));
+  with check ((select access.permission()) = 'organization:create' and (select access.scope()) = 'all');
 
+-- The unit that an organization is is reached from within it at scope `organization`, or as a department.
 create policy change on freehold.organizations for update
-  using ((select access.permission() = 'organization:update' and access.scope() = 'all'))
-  with check ((select access.scope() = 'all'));
+  using (
+    (select access.permission()) = 'organization:update'
+    and (
+      (select access.scope()) = 'all'
+      or ((select access.scope()) = 'organization' and unit_id = any ((select access.scope_unit_ids())::uuid[]))
+    )
+  )
+  with check (
+    (select access.scope()) = 'all'
+    or ((select access.scope()) = 'organization' and unit_id = any ((select access.scope_unit_ids())::uuid[]))
+  );
 
 grant
   select,

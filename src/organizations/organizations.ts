@@ -19,6 +19,7 @@ export const Organization = z
   .object({
     id: z.uuid(),
     name: z.string(),
+    unit_id: z.uuid().openapi({ description: 'The unit that it is: its users and units are in it, or below it' }),
     settings: z.record(z.string(), z.unknown()),
     plan_group: z.string().nullable(),
     user_limit: z.int().nullable().openapi({ description: 'How many active users may belong to it; null: no limit' }),
@@ -51,7 +52,14 @@ const Editable = z.object({
   plan_group: Line(64).nullable().optional().openapi({ description: 'What it has bought: the name of a role' }),
   user_limit: z.int().min(1).max(1_000_000).nullable().optional(),
 })
-export const NewOrganization = Editable.openapi('NewOrganization')
+export const NewOrganization = Editable.extend({
+  unit_ids: z
+    .array(z.uuid())
+    .max(100)
+    .refine((ids) => new Set(ids).size === ids.length, 'must not have a unit twice')
+    .optional()
+    .openapi({ description: 'Units that it takes along, with what is below them and their users; needs `unit:update`' }),
+}).openapi('NewOrganization')
 /** A JSON merge patch (RFC 7396). */
 export const OrganizationPatch = Editable.partial().openapi('OrganizationPatch')
 export const OrganizationList = pageOf(Organization).openapi('OrganizationList')
@@ -60,7 +68,7 @@ export const OrganizationQuery = Page.extend({
   search: Line(70).optional(),
 })
 
-const columns = sql`o.id, o.name, o.settings, o.plan_group, o.user_limit, o.active_users, o.state,
+const columns = sql`o.id, o.name, o.unit_id, o.settings, o.plan_group, o.user_limit, o.active_users, o.state,
   ${rfc3339('o.created_at')} as created_at, ${rfc3339('o.updated_at')} as updated_at`
 const one = (id: string) => sql`select ${columns} from freehold.organizations o where o.id = ${id}`
 /** Refuses an organization that the caller can only read. */
@@ -119,7 +127,7 @@ export async function listOrganizations(
  */
 export async function getOrganization(ctx: Ctx, id: string): Promise<z.infer<typeof OrganizationDetails>> {
   const members = memberPage(id, 50, null)
-  const units = sql`select n.id, n.kind, n.name, n.parent_id from freehold.units n where n.organization_id = ${id} order by n.name, n.id limit 100`
+  const units = sql`select n.id, n.kind, n.name, n.parent_id from freehold.units n where n.organization_id = ${id} and n.parent_id is not null order by n.name, n.id limit 100`
   const [found, people, below] = await ctx.run(ctx.db.execute(one(id)), ctx.db.execute(members), ctx.db.execute(units))
   return {
     ...firstOrNotFound(found),
@@ -132,16 +140,19 @@ export async function getOrganization(ctx: Ctx, id: string): Promise<z.infer<typ
 
 /**
  * Creates an organization. One round trip; `organization:create` at scope `all`. Fails with already_exists, limit_reached,
- * invalid_request (a plan group that is no role).
+ * invalid_request (a plan group that is no role, a unit that is not there), in_use (more than 1,000 users in a unit), forbidden
+ * (units, without `unit:update`).
  */
 export async function createOrganization(ctx: Ctx, wanted: z.infer<typeof NewOrganization>): Promise<OrganizationWire> {
-  const { name, settings = {}, plan_group = null, user_limit = null } = wanted
+  const { name, settings = {}, plan_group = null, user_limit = null, unit_ids = [] } = wanted
   const id = crypto.randomUUID()
   const insert = sql`insert into freehold.organizations (id, name, settings, plan_group, user_limit)
     values (${id}, ${name}, ${JSON.stringify(settings)}::jsonb, ${plan_group}, ${user_limit})`
-  const [made] = await create<OrganizationWire>(ctx, { before: [insert], made: sql`made as (${one(id)})` }).catch(
-    mapConstraintErrors,
-  )
+  const put = sql`select access.put_units(${id}::uuid, array(select jsonb_array_elements_text(${JSON.stringify(unit_ids)}::jsonb))::uuid[])`
+  const [made] = await create<OrganizationWire>(ctx, {
+    before: unit_ids.length ? [insert, put] : [insert],
+    made: sql`made as (${one(id)})`,
+  }).catch(mapConstraintErrors)
   if (!made) throw new Problem('not_found')
   return made
 }

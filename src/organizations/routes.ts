@@ -47,7 +47,7 @@ organizationRoutes.openapi(
     trips: 1,
     body: NewOrganization,
     returns: { 201: Organization },
-    problems: ['already_exists', 'limit_reached'],
+    problems: ['already_exists', 'limit_reached', 'in_use'],
   }),
   async (c) => created(c, await createOrganization(c.var.ctx, c.req.valid('json'))),
 )

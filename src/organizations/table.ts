@@ -13,6 +13,8 @@ export const organizations = freehold.table(
     name: text().notNull(),
     /** The sort and search key, and what is unique. */
     folded: text().notNull().generatedAlwaysAs(sql`lower(name)`),
+    /** The unit that it is: its users and units are in it, or below it. Null once it has ended; no foreign key, because units have one. */
+    unit_id: uuid(),
     settings: jsonb().$type<Record<string, unknown>>().notNull().default({}),
     /** What it has bought: the name of a role, as the preset `groups` has them. */
     plan_group: text(),

@@ -14,14 +14,15 @@ export const units = freehold.table(
     kind: text({ enum: ['department', 'team'] }).notNull(),
     name: text().notNull(),
     parent_id: uuid().references((): AnyPgColumn => units.id),
-    /** Whose unit it is; what is under a unit of an organization is the same organization's. */
+    /** Whose unit it is: one without a parent is the organization's own, and all under it has the same. */
     organization_id: uuid().references(() => organizations.id),
     created_at: moment().notNull().defaultNow(),
     updated_at: moment().notNull().defaultNow(),
   },
   (t) => [
     uniqueIndex('units_name').on(t.parent_id, t.name),
-    uniqueIndex('units_root_name').on(t.name).where(sql`${t.parent_id} is null`),
+    uniqueIndex('units_root_name').on(t.name).where(sql`${t.parent_id} is null and ${t.organization_id} is null`),
+    uniqueIndex('units_organization_root').on(t.organization_id).where(sql`${t.parent_id} is null`),
     index('units_organization').on(t.organization_id).where(sql`${t.organization_id} is not null`),
     index('units_sorted').on(t.name, t.id),
     check('units_kind', sql`${t.kind} in ('department', 'team')`),

@@ -25,7 +25,7 @@ export const users = freehold.table(
     /** The name of the primary role; null when the user holds no role. user_roles has all that they hold. */
     role: text(),
     unit_id: uuid().references(() => units.id),
-    /** The organization that the user belongs to; one or none. */
+    /** The organization that the user belongs to: whose unit they are in. */
     organization_id: uuid().references(() => organizations.id),
     manager_id: uuid().references((): AnyPgColumn => users.id),
     designation: text(),

@@ -118,7 +118,7 @@ begin
   elsif access.scope() = 'all' then
     return;
   -- Who manages one organization takes nobody in from another, and lets nobody go where they reach no one.
-  elsif is_now.organization_id is distinct from was.organization_id then
+  elsif was.id is not null and is_now.organization_id is distinct from was.organization_id then
     perform access.refuse('forbidden', 'This needs access to all organizations.');
   -- One source of the permission must reach both the old and the new unit: two delegations that each reach one of
   -- them do not add up.
@@ -224,4 +224,5 @@ create policy make on freehold.users for insert
   );
 
 grant insert (id, username, email, given_name, family_name, phone, role, unit_id, organization_id, manager_id,
-  designation, description, locale, timezone, preferences, joined_at, must_change_password, max_sessions) on freehold.users to freehold_app;
+  designation, description, locale, timezone, preferences, joined_at, must_change_password, max_sessions)
+  on freehold.users to freehold_app;

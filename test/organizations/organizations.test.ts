@@ -37,6 +37,7 @@ describe('an organization', () => {
     const shown = {
       id: expect.any(String),
       name: 'Norte',
+      unit_id: expect.any(String),
       settings: { colour: 'red' },
       plan_group: 'user',
       user_limit: 7,

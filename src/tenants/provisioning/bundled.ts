@@ -10,7 +10,7 @@ const listed = (name: string, checksum: string): Migration => ({
 
 /** What all migrations make of a tenant’s database, as `unpack` reads it (migration/fingerprint.ts). */
 export const tenantFingerprint = (): Promise<string> =>
-  assetText('drizzle/tenant/meta/fingerprint.json', '4ef816e62a347f8d7068487f7d59ea6f46bd16b2295035886716b0b79b21d425')
+  assetText('drizzle/tenant/meta/fingerprint.json', 'ba2702c140804b688bdcba9a2772ef5fed3716ee00a63e31fa9ca09b5d64d19b')
 
 /** The migrations of a tenant’s database, in order. */
 export const tenantMigrations: Migration[] = [
@@ -22,5 +22,5 @@ export const tenantMigrations: Migration[] = [
   listed('tenant/0004_asvs', 'f6168c0ae926e3c5a1fe125e162860f2766bd844311a2609ca42327c915b4780'),
   listed('tenant/0005_fleet', '904ee2ab407e9c1f10ba431f340735df047e166c6439a7759f7e4c399df19f4d'),
   listed('tenant/0006_people', '14f769987f0e06fdad5a0a71127abf2aa41d3dd6ed3892995ffcefe8307734a2'),
-  listed('tenant/0007_members', '61cdd672f9cd7d6c808dca427a771bb541e99dd67bf4e5ec799529bc09fda567'),
+  listed('tenant/0007_members', '2b40e5fd689b4a9c98335e8abacbad8b53ffa59103c3ec7d2b483cff1719909d'),
 ]
