@@ -68,13 +68,13 @@ export const OrganizationQuery = Page.extend({
   search: Line(70).optional(),
 })
 
-const columns = sql`o.id, o.name, o.unit_id, o.settings, o.plan_group, o.user_limit, o.active_users, o.state,
+export const organizationColumns = sql`o.id, o.name, o.unit_id, o.settings, o.plan_group, o.user_limit, o.active_users, o.state,
   ${rfc3339('o.created_at')} as created_at, ${rfc3339('o.updated_at')} as updated_at`
-const one = (id: string) => sql`select ${columns} from freehold.organizations o where o.id = ${id}`
+export const one = (id: string) => sql`select ${organizationColumns} from freehold.organizations o where o.id = ${id}`
 /** Refuses an organization that the caller can only read. */
 const reach = (id: string) => sql`select access.require_reach('organization', ${id}::uuid)`
 
-function firstOrNotFound(result: unknown): OrganizationWire {
+export function firstOrNotFound(result: unknown): OrganizationWire {
   const [organization] = rowsOf<OrganizationWire>(result)
   if (!organization) throw new Problem('not_found')
   return organization
@@ -110,7 +110,7 @@ export async function listOrganizations(
   ]
   const where = conditions.length ? sql`where ${sql.join(conditions, sql` and `)}` : sql``
   const [result] = await ctx.run(
-    ctx.db.execute(sql`select ${columns}, o.folded from freehold.organizations o ${where}
+    ctx.db.execute(sql`select ${organizationColumns}, o.folded from freehold.organizations o ${where}
       order by ${column} ${direction}, o.id ${direction} limit ${limit + 1}`),
   )
   const rows = rowsOf<OrganizationWire & { folded: string }>(result)

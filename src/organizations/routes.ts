@@ -16,6 +16,8 @@ import {
   OrganizationQuery,
 } from './organizations.ts'
 
+import { countWipe, WipeCounts, WipeQuery, wipeOrganization } from './wiping.ts'
+
 const Id = z.object({ id: z.uuid() })
 const MemberId = Id.extend({ user_id: z.uuid() })
 
@@ -82,6 +84,27 @@ organizationRoutes.openapi(
   }),
   async (c) =>
     answer(c, await changeOrganization(c.var.ctx, c.req.valid('param').id, c.req.valid('json'), c.req.header('If-Match'))),
+)
+
+organizationRoutes.openapi(
+  route({
+    operationId: 'deleteOrganization',
+    method: 'delete',
+    path: '/{id}',
+    summary: 'Wipe out an organization, with its name in `confirm`; `dry_run=true` counts what goes and changes nothing',
+    permission: 'organization:delete',
+    trips: 1,
+    params: Id,
+    query: WipeQuery,
+    returns: { 200: WipeCounts, 202: Organization },
+    problems: ['not_found', 'invalid_request', 'illegal_state'],
+  }),
+  async (c) => {
+    const { id } = c.req.valid('param')
+    const query = c.req.valid('query')
+    if (query.dry_run === 'true') return c.json(await countWipe(c.var.ctx, id, query), 200)
+    return c.json(await wipeOrganization(c.var.ctx, id, query), 202)
+  },
 )
 
 organizationRoutes.openapi(

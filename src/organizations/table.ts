@@ -29,10 +29,15 @@ export const organizations = freehold.table(
     created_at: moment().notNull().defaultNow(),
     updated_at: moment().notNull().defaultNow(),
     ended_at: moment(),
+    /** While it is wiped out: what becomes of its users, who asked for it, and what there was. No foreign key: it is forgotten then. */
+    ending_people: text({ enum: ['keep', 'deactivate', 'erase'] }),
+    ending_by: uuid(),
+    ending_counts: jsonb().$type<Record<string, number>>(),
   },
   (t) => [
     uniqueIndex('organizations_name').on(t.folded).where(sql`${t.state} <> 'ended'`),
     index('organizations_by_name').on(sql`folded collate "C"`, t.id),
+    index('organizations_ending').on(t.updated_at, t.id).where(sql`${t.state} = 'ending'`),
     index('organizations_by_created').on(t.created_at, t.id),
     check('organizations_name_form', sql`length(${t.name}) between 1 and 70`),
     check('organizations_plan_group_form', sql`length(${t.plan_group}) between 1 and 64`),

@@ -10,6 +10,7 @@ import { Text } from '../kernel/fields.ts'
 import { invalid, Problem } from '../kernel/problem.ts'
 import { rfc3339, rowsOf } from '../kernel/wire.ts'
 import { withinScope } from '../lists/scope.ts'
+import { Organization, type OrganizationWire, organizationColumns } from '../organizations/organizations.ts'
 
 export const User = z
   .object({
@@ -45,6 +46,25 @@ export const User = z
   })
   .openapi('User')
 export type UserWire = z.infer<typeof User>
+
+/** What `include` adds to the current user. */
+export const CurrentUser = User.extend({
+  organization: Organization.nullable().optional(),
+  invitations: z
+    .array(z.object({ id: z.uuid(), organization: z.string(), expires_at: z.iso.datetime() }))
+    .optional()
+    .openapi({ description: 'Open invitations to other organizations, by the address of the user' }),
+}).openapi('CurrentUser')
+export const CurrentUserQuery = z.object({
+  include: z
+    .string()
+    .regex(
+      /^(organization|invitations)(,(organization|invitations))*$/,
+      'must be organization, invitations, or both with a comma',
+    )
+    .optional()
+    .openapi({ example: 'organization,invitations' }),
+})
 
 export const UserList = pageOf(User).openapi('UserList')
 
@@ -98,9 +118,24 @@ export function firstOrNotFound(result: unknown): UserWire {
 export const getUser = async (ctx: Ctx, id: string): Promise<UserWire> =>
   firstOrNotFound((await ctx.run(ctx.db.execute(one(id))))[0])
 
-/** Gets the current user. One round trip; no permission. */
-export const getMe = async (ctx: Ctx): Promise<UserWire> =>
-  firstOrNotFound((await ctx.run(ctx.db.execute(one(sql`(select access.principal())`))))[0])
+/** Gets the current user, with what `include` names. One round trip; no permission. */
+export async function getMe(
+  ctx: Ctx,
+  { include = '' }: z.infer<typeof CurrentUserQuery> = {},
+): Promise<z.infer<typeof CurrentUser>> {
+  const me = ctx.db.execute(one(sql`(select access.principal())`))
+  if (!include) return firstOrNotFound((await ctx.run(me))[0])
+  const mine = sql`select ${organizationColumns} from freehold.organizations o
+    where o.id = (select u.organization_id from freehold.users u where u.id = (select access.principal()))`
+  const [user, found] = await ctx.run(me, ctx.db.execute(mine))
+  const wanted = include.split(',')
+  return {
+    ...firstOrNotFound(user),
+    ...(wanted.includes('organization') && { organization: rowsOf<OrganizationWire>(found)[0] ?? null }),
+    // The table of invitations is another room's: none, until it is there.
+    ...(wanted.includes('invitations') && { invitations: [] }),
+  }
+}
 
 /** With more holders than this, a role is looked for while the list is walked; with fewer, its holders are sorted. */
 const FEW_HOLDERS = 1_000
