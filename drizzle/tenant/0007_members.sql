@@ -5,8 +5,8 @@
 --   alters table freehold.units
 --   alters table freehold.users
 -- Definitions:
---   creates 21 objects
---   replaces 24 objects
+--   creates 26 objects
+--   replaces 25 objects
 --   drops and creates function access.must_hold_role
 
 set local check_function_bodies = off;
@@ -26,6 +26,9 @@ CREATE TABLE "freehold"."organizations" (
   "created_at" timestamp with time zone DEFAULT now() NOT NULL,
   "updated_at" timestamp with time zone DEFAULT now() NOT NULL,
   "ended_at" timestamp with time zone,
+  "ending_people" text,
+  "ending_by" uuid,
+  "ending_counts" jsonb,
   CONSTRAINT "organizations_name_form" CHECK (length("freehold"."organizations"."name") between 1 and 70),
   CONSTRAINT "organizations_plan_group_form" CHECK (length("freehold"."organizations"."plan_group") between 1 and 64),
   CONSTRAINT "organizations_user_limit" CHECK ("freehold"."organizations"."user_limit" between 1 and 1000000),
@@ -44,6 +47,8 @@ ALTER TABLE "freehold"."users" ADD COLUMN "organization_id" uuid;
 CREATE UNIQUE INDEX "organizations_name" ON "freehold"."organizations" USING btree ("folded") WHERE "freehold"."organizations"."state" <> 'ended';
 --> statement-breakpoint
 CREATE INDEX "organizations_by_name" ON "freehold"."organizations" USING btree (folded collate "C","id");
+--> statement-breakpoint
+CREATE INDEX "organizations_ending" ON "freehold"."organizations" USING btree ("updated_at","id") WHERE "freehold"."organizations"."state" = 'ending';
 --> statement-breakpoint
 CREATE INDEX "organizations_by_created" ON "freehold"."organizations" USING btree ("created_at","id");
 --> statement-breakpoint
@@ -931,6 +936,30 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
       where h.id = holder and u.id = owner)
 $$;
 --> statement-breakpoint
+-- Whether a type of activity is one that only Freehold itself writes: the given list, and the changes of every table
+-- with audit triggers.
+create or replace function access.is_built_in_activity(activity text) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select
+    activity in (
+      'LOGIN', 'LOGOUT', 'LOGIN_FAILED', 'PASSWORD_CHANGE', 'PASSWORD_RESET', 'PASSWORD_CHANGE_FAILED',
+      'MFA_ENABLED', 'MFA_DISABLED', 'MFA_CHANGE_FAILED', 'BACKUP_CODE_USED', 'BACKUP_CODES_RENEWED',
+      'PROFILE_UPDATE', 'PERMISSION_CHANGE', 'PERMISSIONS_READ',
+      'ROLE_ASSIGNED', 'ROLE_REMOVED', 'API_KEY_CREATED', 'API_KEY_REVOKED', 'SUSPICIOUS_ACTIVITY', 'ACCESS_REFUSED',
+      'EXPORT', 'AUDIT_ERASED', 'USERS_IMPORTED', 'USER_UNLOCKED', 'USER_REGISTERED', 'REGISTRATION_REQUESTED',
+      'PASSWORD_RESET_REQUESTED', 'EMAIL_CHANGE_REQUESTED', 'DOCUMENTS_COUNTED', 'STEP_UP',
+      'STEP_UP_FAILED', 'PASSKEY_CLONE_SUSPECTED', 'EMAIL_LOGIN_REQUESTED',
+      'ORGANIZATION_ENDING', 'ORGANIZATION_WIPED', 'DEVICE_REMEMBERED', 'DEVICE_FORGOTTEN', 'ERASURE_REQUESTED', 'ERASURE_CANCELLED', 'USER_ERASED'
+    )
+    or exists (
+      select
+      from pg_trigger t
+      cross join unnest(array['CREATED', 'UPDATED', 'DELETED']) as done (word)
+      where t.tgfoid = 'access.audit()'::regprocedure
+        and activity = upper(split_part(encode(t.tgargs, 'escape'), '\000', 1)) || '_' || done.word
+    )
+$$;
+--> statement-breakpoint
 -- Sets the limits, {max_users, max_organizations, max_documents, limit_documents, max_api_keys, max_sessions}, where null
 -- and a missing one are no limit; returns access.used(). What is not counted yet is counted, after whoever creates has
 -- come to their end: five seconds, then this fails.
@@ -1164,6 +1193,121 @@ begin
   end if;
 end $$;
 --> statement-breakpoint
+-- What goes with an organization.
+create or replace function access.organization_counts(organization uuid) returns jsonb
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select jsonb_build_object(
+    'people', (select count(*) from freehold.users u where u.organization_id = organization),
+    'active_people', (select count(*) from freehold.users u where u.organization_id = organization and u.is_active),
+    'units', (select count(*) from freehold.units n where n.organization_id = organization and n.parent_id is not null),
+    'roles', (
+      select count(*)
+      from freehold.user_roles ur
+      where ur.organization_id = organization and (ur.ends_at is null or ur.ends_at > now())))
+$$;
+--> statement-breakpoint
+-- Counts what goes with an organization, and begins unless it is a dry run. `people`: what becomes of its users, keep,
+-- deactivate or erase. Raises FH404, FH403, FH400, FH409.
+create or replace function access.end_organization(organization uuid, confirm text, people text, dry_run boolean) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  me uuid := access.principal();
+  needed text := case people when 'keep' then 'user:update' else 'user:delete' end;
+  o freehold.organizations;
+  counts jsonb;
+begin
+  perform access.require_reach('organization', organization);
+  if access.permission() is distinct from 'organization:delete' or access.scope() is distinct from 'all' then
+    perform access.refuse('not_found', 'There is no organization with this id.');
+  end if;
+  select * into o from freehold.organizations x where x.id = organization and x.state <> 'ended' for no key update;
+  if o.id is null then
+    perform access.refuse('not_found', 'There is no organization with this id.');
+  end if;
+  counts := access.organization_counts(o.id);
+  if dry_run then
+    return counts;
+  elsif confirm is distinct from o.name then
+    perform access.refuse('invalid_request', 'must be the name of the organization: wiping it out cannot be undone',
+      'query/confirm');
+  elsif o.state <> 'active' then
+    perform access.refuse('illegal_state', 'This organization is being wiped out.');
+  elsif (access.effective_scope(me, needed)).scope is distinct from 'all' then
+    perform access.refuse('forbidden', format('This changes users, which needs %s.', needed));
+  elsif people <> 'keep' and exists (select from freehold.users u where u.id = me and u.organization_id = o.id) then
+    perform access.refuse('forbidden', 'You belong to this organization: somebody else must wipe it out.');
+  end if;
+  perform access.require_power_of(array(select u.id from freehold.users u where u.organization_id = o.id));
+  update freehold.organizations x
+  set state = 'ending', ending_people = people, ending_by = me, ending_counts = counts
+  where x.id = o.id;
+  perform access.record(
+    'ORGANIZATION_ENDING', 'delete', 'organization', o.id::text, null,
+    counts || jsonb_build_object('name', o.name, 'fate', people), 40);
+  return counts;
+end $$;
+--> statement-breakpoint
+-- Whether an organization is being wiped out.
+create or replace function access.is_wipe_due() returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select exists (select from freehold.organizations o where o.state = 'ending')
+$$;
+--> statement-breakpoint
+-- Lets users of one organization go, at most so many; when nobody is left it ends: {is_done, wiped}.
+create or replace function access.wipe_organizations(at_most integer) returns jsonb
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  o freehold.organizations;
+  u freehold.users;
+begin
+  select * into o from freehold.organizations x where x.state = 'ending' order by x.updated_at, x.id limit 1;
+  if o.id is null then
+    return jsonb_build_object('is_done', true, 'wiped', 0);
+  end if;
+  for u in
+    select * from freehold.users x where x.organization_id = o.id order by x.id limit at_most for no key update
+  loop
+    perform access.let_go(u, o);
+  end loop;
+  if exists (select from freehold.users x where x.organization_id = o.id) then
+    return jsonb_build_object('is_done', false, 'wiped', 0);
+  end if;
+  delete from freehold.units n where n.organization_id = o.id;
+  update freehold.organizations x
+  set state = 'ended', ended_at = now(), name = 'former-organization-' || replace(x.id::text, '-', ''), settings = '{}',
+    plan_group = null, user_limit = null, unit_id = null, ending_people = null, ending_by = null, ending_counts = null
+  where x.id = o.id;
+  perform access.record(
+    'ORGANIZATION_WIPED', 'delete', 'organization', o.id::text, null,
+    o.ending_counts || jsonb_build_object('fate', o.ending_people), 40);
+  return jsonb_build_object('is_done', not access.is_wipe_due(), 'wiped', 1);
+end $$;
+--> statement-breakpoint
+-- Lets one user go as it was asked for. The last administrator stays as they are, without the organization.
+create or replace function access.let_go(u freehold.users, o freehold.organizations) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  -- An erased user never changes again, and belongs to none.
+  update freehold.users x set organization_id = null where x.id = u.id;
+  if o.ending_people = 'keep' then
+    return;
+  end if;
+  begin
+    if o.ending_people = 'erase' then
+      -- A request that waits for its day waits no longer.
+      update freehold.erasures e
+      set erase_at = now(), requested_by = o.ending_by, cancel_hash = null
+      where e.user_id = u.id and e.cancelled_at is null and e.erased_at is null;
+      if not found then
+        perform access.open_erasure(u, o.ending_by, null, now(), null);
+      end if;
+    end if;
+    update freehold.users x set is_active = false where x.id = u.id and x.is_active;
+  exception when sqlstate 'FH409' then
+    null;
+  end;
+end $$;
+--> statement-breakpoint
 -- Where the data of a person is: one row for each table that has some. The export and the erasure both walk it, and
 -- test/personal/registry.test.ts fails for a table of the database that is neither here nor on its list of tables
 -- without people, and for a column that is neither exported nor withheld.
@@ -1194,12 +1338,13 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     (10, 'freehold.users', 'user', 'x.id = $1', null,
       '{id,username,email,email_verified,password_changed_at,must_change_password,factors,given_name,family_name,phone,
         phone_verified,role,unit_id,organization_id,manager_id,designation,description,is_active,locale,timezone,max_sessions,
-        preferences,joined_at,terminated_at,created_at,updated_at,erased_at}'::text[],
+        preferences,joined_at,terminated_at,created_at,updated_at,erased_at}'::text[]
+        || '(select o.name from freehold.organizations o where o.id = x.organization_id) as organization'::text,
       '{name}'::text[],
       $set$username = 'former-user-' || replace(x.id::text, '-', ''),
         email = 'former-user-' || replace(x.id::text, '-', '') || '@erased.invalid', email_verified = false,
         given_name = 'Former user', family_name = null, phone = null, phone_verified = false, role = null,
-        manager_id = null, designation = null, description = null, locale = 'en', timezone = 'UTC', preferences = '{}',
+        manager_id = null, organization_id = null, designation = null, description = null, locale = 'en', timezone = 'UTC', preferences = '{}',
         factors = '{}', must_change_password = false, is_active = false, erased_at = now()$set$),
     (20, 'freehold.user_roles', 'roles', 'x.user_id = $1', null,
       array['(select r.name from freehold.roles r where r.id = x.role_id) as role', 'role_id', 'organization_id', 'starts_at',
@@ -1644,10 +1789,15 @@ revoke execute
     access.before_organization(),
     access.before_unit_deleted(),
     access.count_organization(),
+    access.end_organization(uuid,text,text,boolean),
     access.is_held_within(uuid,uuid,timestamp with time zone),
+    access.is_wipe_due(),
+    access.let_go(freehold.users,freehold.organizations),
     access.must_hold_role(uuid,uuid[],boolean),
+    access.organization_counts(uuid),
     access.put_units(uuid,uuid[]),
-    access.reaches_owner(uuid,access.scope,uuid)
+    access.reaches_owner(uuid,access.scope,uuid),
+    access.wipe_organizations(integer)
   from public;
 --> statement-breakpoint
 grant insert (id, name, settings, plan_group, user_limit), select, update (name, settings, plan_group, user_limit)
@@ -1663,5 +1813,6 @@ grant insert (organization_id), update (organization_id)
   to freehold_app;
 --> statement-breakpoint
 grant execute
-  on function access.put_units(uuid,uuid[])
+  on function access.end_organization(uuid,text,text,boolean),
+    access.put_units(uuid,uuid[])
   to freehold_app;
