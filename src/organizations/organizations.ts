@@ -43,7 +43,7 @@ const Invited = z.object({ id: z.uuid(), email: z.string(), expires_at: z.iso.da
 export const OrganizationDetails = Organization.extend({
   people: MemberList.openapi({ description: 'The first page of its members; `next_cursor` goes on at `/members`' }),
   units: z.array(Unit).openapi({ description: 'At most 100, by name' }),
-  invitations: z.array(Invited).openapi({ description: 'Those that are open: at most 100, the newest first' }),
+  invitations: z.array(Invited).openapi({ description: 'Those that are open, the newest 100; to who may read them' }),
 }).openapi('OrganizationDetails')
 
 const Editable = z.object({
@@ -128,13 +128,17 @@ export async function listOrganizations(
 export async function getOrganization(ctx: Ctx, id: string): Promise<z.infer<typeof OrganizationDetails>> {
   const members = memberPage(id, 50, null)
   const units = sql`select n.id, n.kind, n.name, n.parent_id from freehold.units n where n.organization_id = ${id} and n.parent_id is not null order by n.name, n.id limit 100`
-  const [found, people, below] = await ctx.run(ctx.db.execute(one(id)), ctx.db.execute(members), ctx.db.execute(units))
+  const [found, people, below, invited] = await ctx.run(
+    ctx.db.execute(one(id)),
+    ctx.db.execute(members),
+    ctx.db.execute(units),
+    ctx.db.execute(sql`select access.invitations_of(${id}::uuid) as invitations`),
+  )
   return {
     ...firstOrNotFound(found),
     people: await paged(ctx.realm, `members:${id}`, rowsOf<z.infer<typeof Member>>(people), 50, (row) => [row.username, row.id]),
     units: rowsOf<z.infer<typeof Unit>>(below),
-    // The table of invitations is another room's: none, until it is there.
-    invitations: [],
+    invitations: rowsOf<{ invitations: z.infer<typeof Invited>[] }>(invited)[0]?.invitations ?? [],
   }
 }
 

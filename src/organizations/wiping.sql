@@ -57,6 +57,7 @@ begin
   update freehold.organizations x
   set state = 'ending', ending_people = people, ending_by = me, ending_counts = counts
   where x.id = o.id;
+  perform access.close_invitations(o.id);
   perform access.record(
     'ORGANIZATION_ENDING', 'delete', 'organization', o.id::text, null,
     counts || jsonb_build_object('name', o.name, 'fate', people), 40);

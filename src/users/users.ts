@@ -51,9 +51,9 @@ export type UserWire = z.infer<typeof User>
 export const CurrentUser = User.extend({
   organization: Organization.nullable().optional(),
   invitations: z
-    .array(z.object({ id: z.uuid(), organization: z.string(), expires_at: z.iso.datetime() }))
+    .array(z.object({ id: z.uuid(), organization: z.string().nullable(), expires_at: z.iso.datetime() }))
     .optional()
-    .openapi({ description: 'Open invitations to other organizations, by the address of the user' }),
+    .openapi({ description: 'Open invitations to the address of the user, if it is verified' }),
 }).openapi('CurrentUser')
 export const CurrentUserQuery = z.object({
   include: z
@@ -84,18 +84,16 @@ const ROLE = sql`(select r.name from freehold.user_roles ur join freehold.roles 
   where ur.user_id = u.id and r.is_active and access.in_force(ur.starts_at, ur.ends_at, now())
   order by r.name = u.role desc nulls last, ur.starts_at, r.name limit 1)`
 
-/** By its name, because a database that is a version behind has no such column. */
-const FACTORS = sql`coalesce(to_jsonb(u) -> 'factors', '[]')
+const FACTORS = sql`to_jsonb(u.factors)
   || case when exists (select from freehold.passkeys k where k.user_id = u.id) then '["passkey"]' else '[]' end::jsonb`
 
+/** By its name, because a database that is a version behind has no such column. */
 const ORGANIZATION = sql`(to_jsonb(u) ->> 'organization_id')::uuid`
-
-const ERASED_AT = rfc3339("(to_jsonb(u) ->> 'erased_at')::timestamptz")
 
 /** The columns of `freehold.users u` that are returned, without `roles`. */
 export const userColumns = sql`u.id, u.username, u.email, u.email_verified, u.given_name, u.family_name, u.phone, u.phone_verified, ${ROLE} as role, u.unit_id, ${ORGANIZATION} as organization_id, u.manager_id,
   u.designation, u.description, u.is_active, u.must_change_password, (${FACTORS}) as factors, u.locale, u.timezone, u.preferences, ${rfc3339('u.joined_at')} as joined_at,
-  ${rfc3339('u.terminated_at')} as terminated_at, ${ERASED_AT} as erased_at, u.max_sessions, ${rfc3339('u.created_at')} as created_at, ${rfc3339('u.updated_at')} as updated_at`
+  ${rfc3339('u.terminated_at')} as terminated_at, ${rfc3339('u.erased_at')} as erased_at, u.max_sessions, ${rfc3339('u.created_at')} as created_at, ${rfc3339('u.updated_at')} as updated_at`
 
 /** The names of the active roles that are assigned to a user now. */
 export const rolesOf = (
@@ -127,13 +125,15 @@ export async function getMe(
   if (!include) return firstOrNotFound((await ctx.run(me))[0])
   const mine = sql`select ${organizationColumns} from freehold.organizations o
     where o.id = (select u.organization_id from freehold.users u where u.id = (select access.principal()))`
-  const [user, found] = await ctx.run(me, ctx.db.execute(mine))
+  const invited = sql`select access.own_invitations() as invitations`
+  const [user, found, open] = await ctx.run(me, ctx.db.execute(mine), ctx.db.execute(invited))
   const wanted = include.split(',')
   return {
     ...firstOrNotFound(user),
     ...(wanted.includes('organization') && { organization: rowsOf<OrganizationWire>(found)[0] ?? null }),
-    // The table of invitations is another room's: none, until it is there.
-    ...(wanted.includes('invitations') && { invitations: [] }),
+    ...(wanted.includes('invitations') && {
+      invitations: rowsOf<Pick<z.infer<typeof CurrentUser>, 'invitations'>>(open)[0]?.invitations ?? [],
+    }),
   }
 }
 
