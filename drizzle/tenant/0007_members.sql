@@ -5,7 +5,7 @@
 --   alters table freehold.units
 --   alters table freehold.users
 -- Definitions:
---   creates 26 objects
+--   creates 29 objects
 --   replaces 25 objects
 --   drops and creates function access.must_hold_role
 
@@ -1036,6 +1036,76 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
       where l.name = 'sessions'))
 $$;
 --> statement-breakpoint
+-- The newest hundred of an organization: [{id, email, expires_at}].
+create or replace function access.invitations_of(organization uuid) returns jsonb
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  far record;
+begin
+  if access.principal() is null or to_regclass('freehold.invitations') is null then
+    return '[]';
+  end if;
+  far := access.effective_scope(access.principal(), 'invitation:read');
+  if not coalesce(
+    far.scope = 'all'
+    or exists (select from freehold.organizations o where o.id = organization and o.unit_id = any (far.units)), false)
+  then
+    return '[]';
+  end if;
+  return (
+    select coalesce(
+      jsonb_agg(
+        jsonb_build_object(
+          'id', x.id,
+          'email', x.email,
+          'expires_at', to_char(x.expires_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))
+        order by x.created_at desc, x.id),
+      '[]')
+    from (
+      select *
+      from freehold.invitations i
+      where i.organization_id = organization and i.closed_at is null and i.expires_at > now()
+      order by i.created_at desc, i.id
+      limit 100) x);
+end $$;
+--> statement-breakpoint
+-- Those to the verified address of the admitted user: [{id, organization, expires_at}], without a name for the tenant.
+create or replace function access.own_invitations() returns jsonb
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if access.principal() is null or to_regclass('freehold.invitations') is null then
+    return '[]';
+  end if;
+  return (
+    select coalesce(
+      jsonb_agg(
+        jsonb_build_object(
+          'id', x.id,
+          'organization', x.name,
+          'expires_at', to_char(x.expires_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))
+        order by x.expires_at, x.id),
+      '[]')
+    from (
+      select i.id, i.expires_at, o.name
+      from freehold.users u
+        join freehold.invitations i on i.email = u.email and i.closed_at is null and i.expires_at > now()
+        left join freehold.organizations o on o.id = i.organization_id
+      where u.id = access.principal() and u.email_verified and coalesce(o.state = 'active', true)
+      order by i.expires_at, i.id
+      limit 100) x);
+end $$;
+--> statement-breakpoint
+-- Closes those of an organization that is wiped out.
+create or replace function access.close_invitations(organization uuid) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  if to_regclass('freehold.invitations') is not null then
+    update freehold.invitations i
+    set revoked_at = now(), closed_at = now(), updated_at = now()
+    where i.organization_id = organization and i.closed_at is null;
+  end if;
+end $$;
+--> statement-breakpoint
 -- Applies the rules of one organization. Below scope `all` its limit and what it has bought are not changed.
 create or replace function access.before_organization() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
@@ -1241,6 +1311,7 @@ begin
   update freehold.organizations x
   set state = 'ending', ending_people = people, ending_by = me, ending_counts = counts
   where x.id = o.id;
+  perform access.close_invitations(o.id);
   perform access.record(
     'ORGANIZATION_ENDING', 'delete', 'organization', o.id::text, null,
     counts || jsonb_build_object('name', o.name, 'fate', people), 40);
@@ -1788,13 +1859,16 @@ revoke execute
     access.before_joining(),
     access.before_organization(),
     access.before_unit_deleted(),
+    access.close_invitations(uuid),
     access.count_organization(),
     access.end_organization(uuid,text,text,boolean),
+    access.invitations_of(uuid),
     access.is_held_within(uuid,uuid,timestamp with time zone),
     access.is_wipe_due(),
     access.let_go(freehold.users,freehold.organizations),
     access.must_hold_role(uuid,uuid[],boolean),
     access.organization_counts(uuid),
+    access.own_invitations(),
     access.put_units(uuid,uuid[]),
     access.reaches_owner(uuid,access.scope,uuid),
     access.wipe_organizations(integer)
@@ -1814,5 +1888,7 @@ grant insert (organization_id), update (organization_id)
 --> statement-breakpoint
 grant execute
   on function access.end_organization(uuid,text,text,boolean),
+    access.invitations_of(uuid),
+    access.own_invitations(),
     access.put_units(uuid,uuid[])
   to freehold_app;

@@ -10,7 +10,7 @@ const listed = (name: string, checksum: string): Migration => ({
 
 /** What all migrations make of a tenant’s database, as `unpack` reads it (migration/fingerprint.ts). */
 export const tenantFingerprint = (): Promise<string> =>
-  assetText('drizzle/tenant/meta/fingerprint.json', 'ca894c8d9ccf420c9203897014a7e50e98de81121940644318a65d7ed46cdf61')
+  assetText('drizzle/tenant/meta/fingerprint.json', 'd05a38730a80bb1dff84b045ca0969cf3955c70bf7caad234a451c80739a0a03')
 
 /** The migrations of a tenant’s database, in order. */
 export const tenantMigrations: Migration[] = [
@@ -22,5 +22,5 @@ export const tenantMigrations: Migration[] = [
   listed('tenant/0004_asvs', 'f6168c0ae926e3c5a1fe125e162860f2766bd844311a2609ca42327c915b4780'),
   listed('tenant/0005_fleet', '904ee2ab407e9c1f10ba431f340735df047e166c6439a7759f7e4c399df19f4d'),
   listed('tenant/0006_people', '14f769987f0e06fdad5a0a71127abf2aa41d3dd6ed3892995ffcefe8307734a2'),
-  listed('tenant/0007_members', 'c84ac61a90936b2b8666bcc5a090d79cee2c30276ab4ec2139e6a5ec4ce2d4f8'),
+  listed('tenant/0007_members', '94f9b77abc5b1be470e57c978ec9eef040557d1ed8ef69f95b4d62a4e03f0873'),
 ]
