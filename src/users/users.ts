@@ -49,7 +49,8 @@ export type UserWire = z.infer<typeof User>
 
 /** What `include` adds to the current user. */
 export const CurrentUser = User.extend({
-  organization: Organization.nullable().optional(),
+  // Its fields, not the component itself, which would be nullable everywhere.
+  organization: z.object(Organization.shape).nullable().optional(),
   invitations: z
     .array(z.object({ id: z.uuid(), organization: z.string().nullable(), expires_at: z.iso.datetime() }))
     .optional()

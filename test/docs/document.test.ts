@@ -102,6 +102,7 @@ const SAMPLES = [
     'ACME2026',
     'abc=',
     'ab cd',
+    'organization,invitations',
     "it's",
     '20123456786',
     '#1f4e79',
